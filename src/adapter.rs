@@ -1,0 +1,592 @@
+//! Tower on both sides: layers and services inside a chain, a chain as a service and as a layer.
+//!
+//! All of tower's machinery is here, so that no other file has to know of readiness.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::mem;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use axum_core::BoxError;
+use axum_core::response::IntoResponse;
+use bytes::Bytes;
+use futures_util::future::{BoxFuture, Either};
+use http::header::CONTENT_LENGTH;
+use http::{HeaderValue, Method};
+use http_body::Body as HttpBody;
+use tower::{Layer, Service, ServiceExt};
+
+use crate::handler::{IntoMiddleware, Passing};
+use crate::next::{BoxEndpoint, Cover, Cx, Endpoint, OwnedCx};
+use crate::pattern::{Pattern, prefix_segments};
+use crate::route::{Place, Registrar, Route, Routes, Settings, short_name};
+use crate::step::{Assembly, Parent, Path};
+use crate::{Body, Error, Request, Response};
+
+/// A built chain: a service that any hyper-compatible server runs.
+///
+/// It is cheap to clone and never changes. It implements [`tower::Service`] and [`hyper::service::Service`] for every request body,
+/// and never fails. Made by [`Chain::build`](crate::Chain::build).
+///
+/// # Example
+///
+/// ```
+/// # futures_util::FutureExt::now_or_never(async {
+/// use tower_chain::{Body, Chain};
+///
+/// let service = Chain::new().get(async || "hello").build();
+/// let response = service.handle(http::Request::get("/").body(Body::empty())?).await;
+/// assert_eq!(response.status(), 200);
+/// # Ok::<(), http::Error>(()) }).unwrap().unwrap();
+/// ```
+#[derive(Clone)]
+pub struct ChainService(Arc<dyn DynRoot>);
+
+impl ChainService {
+    pub(crate) fn new<E: Endpoint + 'static>(root: Arc<Root<E>>) -> Self {
+        Self(root)
+    }
+
+    /// Answers a request. One box a call, as for the two service traits.
+    pub fn handle<B>(&self, req: http::Request<B>) -> ResponseFuture
+    where
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        ResponseFuture(self.0.clone().respond_boxed(req.map(Body::new)))
+    }
+
+    /// The paths of the chain with their handlers and the middleware in front of each, in the order in which they are written.
+    ///
+    /// `to_string()` of a [`ChainService`] is the same as a tree.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_chain::Chain;
+    ///
+    /// async fn hello() -> &'static str {
+    ///     "hello"
+    /// }
+    ///
+    /// let service = Chain::new().at("/hello", |c| c.get(hello)).build();
+    /// assert_eq!(service.routes()[0].pattern(), Some("/hello"));
+    /// assert_eq!(service.to_string(), "/\n└─ /hello\n   └─ GET hello\n");
+    /// ```
+    pub fn routes(&self) -> &[Route] {
+        self.0.routes().listing()
+    }
+}
+
+impl fmt::Display for ChainService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.routes().fmt(f)
+    }
+}
+
+impl fmt::Debug for ChainService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChainService").field("routes", &self.routes()).finish()
+    }
+}
+
+/// The future of a response of a [`ChainService`].
+pub struct ResponseFuture(BoxFuture<'static, Response>);
+
+impl fmt::Debug for ResponseFuture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ResponseFuture")
+    }
+}
+
+impl Future for ResponseFuture {
+    type Output = Response;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+/// The future of a [`ChainService`] as a service. It never fails.
+#[derive(Debug)]
+pub struct ServiceFuture(ResponseFuture);
+
+impl Future for ServiceFuture {
+    type Output = Result<Response, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(cx).map(Ok)
+    }
+}
+
+impl<B> Service<http::Request<B>> for ChainService
+where
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = ServiceFuture;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, req: http::Request<B>) -> ServiceFuture {
+        ServiceFuture(self.handle(req))
+    }
+}
+
+impl<B> hyper::service::Service<http::Request<B>> for ChainService
+where
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = ServiceFuture;
+
+    fn call(&self, req: http::Request<B>) -> ServiceFuture {
+        ServiceFuture(self.handle(req))
+    }
+}
+
+/// A chain with its table of paths.
+pub(crate) struct Root<E> {
+    pub(crate) endpoint: E,
+    pub(crate) routes: Arc<Routes>,
+}
+
+impl<E: Endpoint> Root<E> {
+    /// Answers a request as the outermost service does.
+    pub(crate) async fn respond(&self, mut req: Request) -> Response {
+        let head = req.method() == Method::HEAD;
+        let response = self.run(&mut req, None).await;
+        if head { without_body(response) } else { response }
+    }
+
+    async fn run(&self, req: &mut Request, inner: Option<&Arc<dyn Inner>>) -> Response {
+        let plan = self.routes.find(req);
+        let cx = Cx { routes: &self.routes, plan: self.routes.plan(plan), inner };
+        self.endpoint.call(req, &cx).await
+    }
+}
+
+/// RFC 9110, 9.3.2: the header that GET would send, and no body.
+fn without_body(response: Response) -> Response {
+    let (mut parts, body) = response.into_parts();
+    if let Some(length) = body.size_hint().exact()
+        && (length > 0 || parts.status.is_success())
+        && parts.status != http::StatusCode::NO_CONTENT
+        && !parts.headers.contains_key(http::header::TRANSFER_ENCODING)
+    {
+        parts.headers.entry(CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
+    }
+    Response::from_parts(parts, Body::empty())
+}
+
+trait DynRoot: Send + Sync {
+    fn respond_boxed(self: Arc<Self>, req: Request) -> BoxFuture<'static, Response>;
+    fn run_in_front(
+        self: Arc<Self>,
+        req: Request,
+        inner: Arc<dyn Inner>,
+    ) -> BoxFuture<'static, Response>;
+    fn routes(&self) -> &Routes;
+}
+
+impl<E: Endpoint + 'static> DynRoot for Root<E> {
+    fn respond_boxed(self: Arc<Self>, req: Request) -> BoxFuture<'static, Response> {
+        Box::pin(async move { self.respond(req).await })
+    }
+
+    fn run_in_front(
+        self: Arc<Self>,
+        mut req: Request,
+        inner: Arc<dyn Inner>,
+    ) -> BoxFuture<'static, Response> {
+        Box::pin(async move { self.run(&mut req, Some(&inner)).await })
+    }
+
+    fn routes(&self) -> &Routes {
+        &self.routes
+    }
+}
+
+/// The service of [`Chain::into_service`](crate::Chain::into_service).
+pub(crate) fn static_service<E, B>(
+    root: Arc<Root<E>>,
+) -> impl Service<
+    http::Request<B>,
+    Response = Response,
+    Error = Infallible,
+    Future: Future<Output = Result<Response, Infallible>> + Send + 'static,
+> + Clone
++ Send
++ Sync
++ 'static
+where
+    E: Endpoint + 'static,
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    tower::service_fn(move |req: http::Request<B>| {
+        let root = root.clone();
+        async move { Ok(root.respond(req.map(Body::new)).await) }
+    })
+}
+
+/// A chain in front of a service, for [`Chain::into_layer`](crate::Chain::into_layer).
+///
+/// It is one layer however often it is applied: the services behind it share the state of its middleware.
+#[derive(Clone)]
+pub struct ChainLayer(Arc<dyn DynRoot>);
+
+impl ChainLayer {
+    pub(crate) fn new<E: Endpoint + 'static>(root: Arc<Root<E>>) -> Self {
+        Self(root)
+    }
+}
+
+impl fmt::Debug for ChainLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ChainLayer")
+    }
+}
+
+impl<S> Layer<S> for ChainLayer {
+    type Service = Chained<S>;
+
+    fn layer(&self, inner: S) -> Chained<S> {
+        Chained { root: self.0.clone(), inner }
+    }
+}
+
+/// A service behind a [`ChainLayer`].
+#[derive(Clone)]
+pub struct Chained<S> {
+    root: Arc<dyn DynRoot>,
+    inner: S,
+}
+
+impl<S: fmt::Debug> fmt::Debug for Chained<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Chained").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}
+
+impl<S, B, R> Service<http::Request<B>> for Chained<S>
+where
+    S: Service<Request, Response = http::Response<R>> + Clone + Send + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send + 'static,
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+    R: HttpBody<Data = Bytes> + Send + 'static,
+    R::Error: Into<BoxError>,
+{
+    type Response = Response;
+    type Error = S::Error;
+    type Future = ChainedFuture<S::Error>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, req: http::Request<B>) -> ChainedFuture<S::Error> {
+        let not_ready = self.inner.clone();
+        let ready = mem::replace(&mut self.inner, not_ready);
+        let inner = Arc::new(Once(Mutex::new(Some(ready))));
+        let future = self.root.clone().run_in_front(req.map(Body::new), inner);
+        ChainedFuture { future, error: PhantomData }
+    }
+}
+
+/// The future of a [`Chained`] service. What the service behind the chain fails with becomes a response there, so that the middleware
+/// of the chain sees it.
+pub struct ChainedFuture<E> {
+    future: BoxFuture<'static, Response>,
+    error: PhantomData<fn() -> E>,
+}
+
+impl<E> fmt::Debug for ChainedFuture<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ChainedFuture")
+    }
+}
+
+impl<E> Future for ChainedFuture<E> {
+    type Output = Result<Response, E>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.future.as_mut().poll(cx).map(Ok)
+    }
+}
+
+/// The service behind a chain, for one request.
+pub(crate) trait Inner: Send + Sync {
+    fn call(&self, req: Request) -> BoxFuture<'static, Response>;
+}
+
+/// A service that was polled ready, until it is called.
+struct Once<S>(Mutex<Option<S>>);
+
+impl<S, R> Inner for Once<S>
+where
+    S: Service<Request, Response = http::Response<R>> + Send + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send + 'static,
+    R: HttpBody<Data = Bytes> + Send + 'static,
+    R::Error: Into<BoxError>,
+{
+    fn call(&self, req: Request) -> BoxFuture<'static, Response> {
+        let ready = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(mut service) = ready else {
+            let error =
+                Error::internal("a tower layer called the rest of the chain twice for one request");
+            return Box::pin(std::future::ready(error.into_response()));
+        };
+        let future = service.call(req);
+        Box::pin(async move { into_response(future.await) })
+    }
+}
+
+fn into_response<R, E>(result: Result<http::Response<R>, E>) -> Response
+where
+    R: HttpBody<Data = Bytes> + Send + 'static,
+    R::Error: Into<BoxError>,
+    E: Into<BoxError>,
+{
+    match result {
+        Ok(response) => response.map(Body::new),
+        Err(error) => Error::from_source(error.into()).into_response(),
+    }
+}
+
+/// The rest of a chain, as a tower layer inside the chain sees it.
+#[derive(Clone)]
+pub struct TowerNext(BoxEndpoint);
+
+impl fmt::Debug for TowerNext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TowerNext")
+    }
+}
+
+impl<B> Service<http::Request<B>> for TowerNext
+where
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = ServiceFuture;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, req: http::Request<B>) -> ServiceFuture {
+        let req = req.map(Body::new);
+        let future = match req.extensions().get::<OwnedCx>().cloned() {
+            Some(on) => self.0.0.clone().call_owned(req, on),
+            None => {
+                let error = Error::internal(
+                    "a tower layer made a new request: it must pass on the extensions of the one that it was given",
+                );
+                Box::pin(std::future::ready(error.into_response()))
+            }
+        };
+        ServiceFuture(ResponseFuture(future))
+    }
+}
+
+/// What the body of a layer's or service's response must be.
+#[doc(hidden)]
+pub trait ResponseBody: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static {}
+
+impl<B> ResponseBody for B
+where
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+}
+
+/// What a tower layer must be to stand in a chain. `B` is the body of its responses.
+#[doc(hidden)]
+pub trait TowerLayer<B>:
+    Layer<
+        TowerNext,
+        Service: Service<
+            Request,
+            Response = http::Response<B>,
+            Error: Into<BoxError>,
+            Future: Send,
+        > + Clone
+                     + Send
+                     + Sync
+                     + 'static,
+    > + Send
+    + 'static
+{
+}
+
+impl<L, B> TowerLayer<B> for L
+where
+    L: Layer<TowerNext> + Send + 'static,
+    L::Service: Service<Request, Response = http::Response<B>> + Clone + Send + Sync + 'static,
+    <L::Service as Service<Request>>::Error: Into<BoxError>,
+    <L::Service as Service<Request>>::Future: Send,
+{
+}
+
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct AsLayer<B>(PhantomData<B>);
+
+/// A tower layer on its way into a chain.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct LayerStep<L, B>(L, PhantomData<fn() -> B>);
+
+impl<L, B> IntoMiddleware<AsLayer<B>> for L
+where
+    L: TowerLayer<B>,
+    B: ResponseBody,
+{
+    type Args = Passing<()>;
+    type Step = LayerStep<L, B>;
+    type Provides = ();
+
+    fn into_step(self) -> LayerStep<L, B> {
+        LayerStep(self, PhantomData)
+    }
+}
+
+/// A tower layer, applied to the rest of the chain.
+#[doc(hidden)]
+pub struct LayerEndpoint<L: Layer<TowerNext>, B> {
+    service: L::Service,
+    next: BoxEndpoint,
+    cover: Cover,
+    body: PhantomData<fn() -> B>,
+}
+
+impl<L: TowerLayer<B>, B> LayerEndpoint<L, B> {
+    pub(crate) fn new(step: LayerStep<L, B>, next: BoxEndpoint, cover: Cover) -> Self {
+        let service = step.0.layer(TowerNext(next.clone()));
+        Self { service, next, cover, body: PhantomData }
+    }
+}
+
+impl<L, B> Endpoint for LayerEndpoint<L, B>
+where
+    L: TowerLayer<B>,
+    B: ResponseBody,
+{
+    fn call<'a>(
+        &'a self,
+        req: &'a mut Request,
+        cx: &'a Cx<'a>,
+    ) -> impl Future<Output = Response> + Send + 'a {
+        if !cx.runs(self.cover) {
+            return Either::Left(self.next.0.call_boxed(req, cx));
+        }
+        if !req.extensions().get::<OwnedCx>().is_some_and(|on| on.is_of(cx)) {
+            req.extensions_mut().insert(OwnedCx::new(cx));
+        }
+        // `oneshot` polls the clone ready before it calls it.
+        let future = self.service.clone().oneshot(mem::take(req));
+        Either::Right(async move { into_response(future.await) })
+    }
+}
+
+/// A service behind a path of a chain.
+pub(crate) struct ServicePath<S, B> {
+    path: String,
+    place: Place,
+    service: S,
+    prefix: usize,
+    body: PhantomData<fn() -> B>,
+}
+
+impl<S, B> ServicePath<S, B> {
+    pub(crate) fn new(path: &str, place: Place, service: S) -> Self {
+        Self { path: path.to_owned(), place, service, prefix: 0, body: PhantomData }
+    }
+}
+
+impl<S, B> Path for ServicePath<S, B>
+where
+    S: Service<Request, Response = http::Response<B>> + Clone + Send + Sync + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send,
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    fn register(&mut self, registrar: &mut Registrar) {
+        let absolute = registrar.absolute(&self.path);
+        // A path that is none is refused by `enter`.
+        self.prefix = Pattern::parse(&absolute)
+            .and_then(|pattern| prefix_segments(&pattern))
+            .map_or(0, |segments| segments.iter().len());
+        registrar.enter(&self.path, Settings::default(), self.place);
+        registrar.service(short_name::<S>(), self.place);
+        registrar.leave();
+    }
+
+    fn assemble(self: Box<Self>, _: Parent, _: &Assembly<'_>) -> BoxEndpoint {
+        BoxEndpoint(Arc::new(ServiceEndpoint {
+            service: self.service,
+            prefix: self.prefix,
+            body: PhantomData,
+        }))
+    }
+}
+
+struct ServiceEndpoint<S, B> {
+    service: S,
+    /// How many segments of the path are not for the service.
+    prefix: usize,
+    body: PhantomData<fn() -> B>,
+}
+
+impl<S, B> Endpoint for ServiceEndpoint<S, B>
+where
+    S: Service<Request, Response = http::Response<B>> + Clone + Send + Sync + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send,
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    async fn call(&self, req: &mut Request, _: &Cx<'_>) -> Response {
+        let mut req = mem::take(req);
+        if self.prefix > 0 {
+            strip(&mut req, self.prefix);
+        }
+        into_response(self.service.clone().oneshot(req).await)
+    }
+}
+
+/// Takes the first segments off the path.
+fn strip(req: &mut Request, segments: usize) {
+    let path = req.uri().path();
+    let rest = path.split_inclusive('/').skip(segments + 1).map(str::len).sum::<usize>();
+    let rest = &path[path.len() - rest..];
+    let stripped = match req.uri().query() {
+        Some(query) => format!("/{rest}?{query}"),
+        None => format!("/{rest}"),
+    };
+    let mut parts = req.uri().clone().into_parts();
+    // What was a path behind a slash is one in front of none.
+    if let Ok(stripped) = stripped.parse() {
+        parts.path_and_query = Some(stripped);
+    }
+    if let Ok(uri) = http::Uri::from_parts(parts) {
+        *req.uri_mut() = uri;
+    }
+}

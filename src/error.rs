@@ -1,0 +1,328 @@
+//! What goes wrong while a request is served, and how the client is told.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+use axum_core::response::IntoResponse;
+use http::header::{CONTENT_TYPE, HeaderName};
+use http::{HeaderMap, HeaderValue, StatusCode};
+
+use crate::{Body, Response};
+
+/// Why a request was not served: a status, a text for the client, and a cause that the client never sees.
+///
+/// Any [`std::error::Error`] converts into it by `?` and is a 500. [`Error::new`] is for the rest. As a response it is
+/// `application/problem+json` ([RFC 9457](https://www.rfc-editor.org/rfc/rfc9457)):
+///
+/// ```json
+/// {"type":"about:blank","title":"Not Found","status":404,"detail":"User not found"}
+/// ```
+///
+/// With a status of 500 and above neither the cause nor the detail is sent: they go to [`tracing`] at level `ERROR`.
+///
+/// The response carries the error along, so that [`Chain::on_error`](crate::Chain::on_error) can render it in another way and a
+/// middleware can look at it with [`Error::of`].
+///
+/// # Example
+///
+/// ```
+/// use tower_chain::{Error, StatusCode};
+///
+/// async fn user(id: u32) -> Result<String, Error> {
+///     let text = std::fs::read_to_string("/etc/hostname")?; // an io::Error: 500
+///     if id == 0 {
+///         return Err(Error::new(StatusCode::NOT_FOUND, "User not found"));
+///     }
+///     Ok(text)
+/// }
+/// # let _ = user(0);
+/// ```
+#[derive(Clone)]
+pub struct Error(Arc<Inner>);
+
+struct Inner {
+    status: StatusCode,
+    type_uri: Cow<'static, str>,
+    title: Option<Cow<'static, str>>,
+    detail: Cow<'static, str>,
+    /// Further members of the problem object: name, and value as JSON text.
+    members: Vec<(Cow<'static, str>, String)>,
+    headers: HeaderMap,
+    source: Option<Source>,
+}
+
+type Source = Box<dyn std::error::Error + Send + Sync>;
+
+impl Error {
+    /// An error with a status and a text that the client may read.
+    ///
+    /// The text is sent as `detail`, unless the status is 500 or above. Put no secret and nothing that the client submitted into it.
+    pub fn new(status: StatusCode, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self(Arc::new(Inner {
+            status,
+            type_uri: Cow::Borrowed("about:blank"),
+            title: None,
+            detail: detail.into(),
+            members: Vec::new(),
+            headers: HeaderMap::new(),
+            source: None,
+        }))
+    }
+
+    /// A 500 whose text is for the log alone.
+    pub(crate) fn internal(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, detail)
+    }
+
+    /// A 500 with its cause.
+    pub(crate) fn from_source(source: Source) -> Self {
+        Self::internal("").with_source(source)
+    }
+
+    /// Adds the cause. It is logged if the status is 500 or above, and never sent.
+    #[must_use]
+    pub fn with_source(self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        self.with(|inner| inner.source = Some(source.into()))
+    }
+
+    /// Sets a header of the response, such as `WWW-Authenticate`; a second value for a name is appended.
+    #[must_use]
+    pub fn with_header(self, name: HeaderName, value: HeaderValue) -> Self {
+        self.with(|inner| {
+            inner.headers.append(name, value);
+        })
+    }
+
+    /// Sets the `type` member, a URI that names the kind of problem. Defaults to `about:blank`.
+    #[must_use]
+    pub fn with_type(self, uri: impl Into<Cow<'static, str>>) -> Self {
+        self.with(|inner| inner.type_uri = uri.into())
+    }
+
+    /// Sets the `title` member. Defaults to the reason phrase of the status.
+    #[must_use]
+    pub fn with_title(self, title: impl Into<Cow<'static, str>>) -> Self {
+        self.with(|inner| inner.title = Some(title.into()))
+    }
+
+    /// Adds an extension member to the problem object. `json` must be a JSON text; it is sent as it is.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_chain::{Error, StatusCode};
+    ///
+    /// let error = Error::new(StatusCode::CONFLICT, "Stale version").with_member("current", "7");
+    /// # let _ = error;
+    /// ```
+    #[must_use]
+    pub fn with_member(self, name: impl Into<Cow<'static, str>>, json: impl Into<String>) -> Self {
+        self.with(|inner| inner.members.push((name.into(), json.into())))
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Inner)) -> Self {
+        // Errors are built by one owner; only the copy inside a response is ever shared.
+        if let Some(inner) = Arc::get_mut(&mut self.0) {
+            change(inner);
+            return self;
+        }
+        let mut inner = Inner {
+            status: self.0.status,
+            type_uri: self.0.type_uri.clone(),
+            title: self.0.title.clone(),
+            detail: self.0.detail.clone(),
+            members: self.0.members.clone(),
+            headers: self.0.headers.clone(),
+            source: None,
+        };
+        change(&mut inner);
+        Self(Arc::new(inner))
+    }
+
+    /// The status of the response.
+    pub fn status(&self) -> StatusCode {
+        self.0.status
+    }
+
+    /// The text for the client.
+    pub fn detail(&self) -> &str {
+        &self.0.detail
+    }
+
+    /// The `title` member: what was set, or the reason phrase of the status.
+    pub fn title(&self) -> &str {
+        match &self.0.title {
+            Some(title) => title,
+            None => self.0.status.canonical_reason().unwrap_or("Error"),
+        }
+    }
+
+    /// The `type` member.
+    pub fn type_uri(&self) -> &str {
+        &self.0.type_uri
+    }
+
+    /// The headers that belong to the refusal, such as a challenge.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.0.headers
+    }
+
+    /// The extension members, as names and JSON texts.
+    pub fn members(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.members.iter().map(|(name, json)| (&**name, json.as_str()))
+    }
+
+    /// The cause, if there is one. It is for logs; don't send it.
+    pub fn source(&self) -> Option<&(dyn std::error::Error + Send + Sync + 'static)> {
+        self.0.source.as_deref()
+    }
+
+    /// The error that a response carries, whoever rendered it.
+    pub fn of(response: &Response) -> Option<&Self> {
+        response.extensions().get::<Carried>().map(|carried| &carried.error)
+    }
+
+    /// The error that a response carries, if no `on_error` hook has rendered it yet.
+    pub(crate) fn unrendered(response: &Response) -> Option<Self> {
+        let carried = response.extensions().get::<Carried>()?;
+        (!carried.rendered).then(|| carried.error.clone())
+    }
+
+    /// Notes on a response that it is this error, rendered by a hook.
+    pub(crate) fn mark_rendered(self, response: &mut Response) {
+        response.extensions_mut().insert(Carried { error: self, rendered: true });
+    }
+
+    fn problem(&self) -> String {
+        let mut json = String::with_capacity(96 + self.0.detail.len());
+        json.push_str("{\"type\":");
+        push_json_string(&mut json, self.type_uri());
+        json.push_str(",\"title\":");
+        push_json_string(&mut json, self.title());
+        json.push_str(",\"status\":");
+        json.push_str(self.0.status.as_str());
+        if !self.0.status.is_server_error() && !self.0.detail.is_empty() {
+            json.push_str(",\"detail\":");
+            push_json_string(&mut json, &self.0.detail);
+        }
+        for (name, value) in self.members() {
+            json.push(',');
+            push_json_string(&mut json, name);
+            json.push(':');
+            json.push_str(value);
+        }
+        json.push('}');
+        json
+    }
+}
+
+#[derive(Clone)]
+struct Carried {
+    error: Error,
+    rendered: bool,
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        if self.0.status.is_server_error() {
+            let source = self.0.source.as_ref().map(tracing::field::display);
+            tracing::error!(status = self.0.status.as_u16(), detail = %self.0.detail, source, "request failed");
+        }
+        let mut response = Response::new(Body::from(self.problem()));
+        *response.status_mut() = self.0.status;
+        response.headers_mut().clone_from(&self.0.headers);
+        response.headers_mut().insert(CONTENT_TYPE, PROBLEM_JSON);
+        response.extensions_mut().insert(Carried { error: self, rendered: false });
+        response
+    }
+}
+
+impl<E> From<E> for Error
+where
+    E: std::error::Error + Send + Sync + 'static,
+{
+    fn from(source: E) -> Self {
+        Self::from_source(Box::new(source))
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0.status)?;
+        if !self.0.detail.is_empty() {
+            write!(f, ": {}", self.0.detail)?;
+        }
+        Ok(())
+    }
+}
+
+/// The cause is left out: it may hold what must not be logged twice.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Error")
+            .field("status", &self.0.status)
+            .field("detail", &self.0.detail)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Writes `text` as a JSON string (RFC 8259, 7).
+fn push_json_string(json: &mut String, text: &str) {
+    json.push('"');
+    for c in text.chars() {
+        match c {
+            '"' => json.push_str("\\\""),
+            '\\' => json.push_str("\\\\"),
+            c if c < ' ' => {
+                json.push_str(&format!("\\u{:04x}", c as u32));
+            }
+            c => json.push(c),
+        }
+    }
+    json.push('"');
+}
+
+const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_names_status_title_and_detail() {
+        let error = Error::new(StatusCode::NOT_FOUND, "a \"quoted\"\nline");
+        assert_eq!(
+            error.problem(),
+            r#"{"type":"about:blank","title":"Not Found","status":404,"detail":"a \"quoted\"\u000aline"}"#
+        );
+    }
+
+    #[test]
+    fn a_server_error_shows_neither_cause_nor_detail() {
+        let error = Error::from(std::io::Error::other("password is hunter2"));
+        assert_eq!(
+            error.problem(),
+            r#"{"type":"about:blank","title":"Internal Server Error","status":500}"#
+        );
+        assert!(!format!("{error:?} {error}").contains("hunter2"));
+    }
+
+    #[test]
+    fn members_and_headers_are_added() {
+        let response = Error::new(StatusCode::TOO_MANY_REQUESTS, "Slow down")
+            .with_type("https://example.org/limits")
+            .with_title("Limit reached")
+            .with_member("limits", "[1,2]")
+            .with_header(http::header::RETRY_AFTER, HeaderValue::from_static("3"))
+            .into_response();
+        assert_eq!(response.headers()["retry-after"], "3");
+        assert_eq!(response.headers()["content-type"], "application/problem+json");
+        assert_eq!(
+            Error::of(&response).map(Error::problem).as_deref(),
+            Some(
+                r#"{"type":"https://example.org/limits","title":"Limit reached","status":429,"detail":"Slow down","limits":[1,2]}"#
+            )
+        );
+    }
+}

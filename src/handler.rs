@@ -1,0 +1,461 @@
+//! Which functions are handlers and middleware, and how their arguments are made.
+//!
+//! The shape of a function and its arguments are two bounds on purpose: where an argument is what fails, the compiler
+//! then names that argument.
+
+use std::future::Future;
+use std::marker::PhantomData;
+use std::mem;
+
+use axum_core::extract::{FromRequest, FromRequestParts};
+use axum_core::response::IntoResponse;
+use http::request::Parts;
+
+use crate::next::{Cx, Endpoint, Middleware, Next, Rest};
+use crate::provide::{FromChain, Has};
+use crate::route::short_name;
+use crate::{Error, Request, Response};
+
+/// An `async fn` of up to twelve extractors and provided values, whose result is [`IntoResponse`].
+#[doc(hidden)]
+pub trait HandlerFn<A, M>: Send + Sync + 'static {
+    fn invoke(&self, args: A) -> impl Future<Output = Response> + Send;
+}
+
+/// An `async fn` of up to eight extractors and provided values, then `Request`, then `Next<'_>`.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a middleware function",
+    label = "not an `async fn(.., Request, Next<'_>)`",
+    note = "a middleware function is an `async fn` of up to 8 extractors and provided values, then `Request`, then `Next<'_>`, whose result is `IntoResponse` and whose future is `Send`"
+)]
+pub trait MiddlewareFn<'a, A>: Send + Sync + 'static {
+    type Out: IntoResponse;
+    type Future: Future<Output = Self::Out> + Send + 'a;
+
+    fn invoke(&self, args: A, req: Request, next: Next<'a>) -> Self::Future;
+}
+
+/// What a verb such as [`Chain::get`](crate::Chain::get) takes.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a handler",
+    label = "not a handler",
+    note = "a handler is an `async fn` of up to 12 extractors and provided values whose result is `IntoResponse`; only the last argument may read the body",
+    note = "or an `async fn(.., Request, Next<'_>)`, which may pass the request on; its future must be `Send`",
+    note = "wrap the function in `tower_chain::handler_fn(..)` or `tower_chain::from_fn(..)`, and the compiler names the true cause"
+)]
+pub trait IntoHandler<Kind> {
+    #[doc(hidden)]
+    type Args;
+    #[doc(hidden)]
+    type Step;
+    #[doc(hidden)]
+    const PASSES: bool;
+    #[doc(hidden)]
+    fn into_step(self) -> Self::Step;
+}
+
+/// What [`Chain::use_`](crate::Chain::use_) and [`Chain::always`](crate::Chain::always) take.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can't be used as middleware",
+    label = "not middleware",
+    note = "middleware is an `async fn(.., Request, Next<'_>)` whose result is `IntoResponse` and whose future is `Send`, a type that implements `tower_chain::Middleware`, or a `tower::Layer`",
+    note = "wrap a function in `tower_chain::from_fn(..)`, and the compiler names the true cause"
+)]
+pub trait IntoMiddleware<Kind> {
+    #[doc(hidden)]
+    type Args;
+    #[doc(hidden)]
+    type Step;
+    #[doc(hidden)]
+    type Provides: crate::provide::Provides;
+    #[doc(hidden)]
+    fn into_step(self) -> Self::Step;
+}
+
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct AsMiddleware;
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct AsFn<A>(PhantomData<A>);
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct AsHandler<A, M>(PhantomData<(A, M)>);
+
+/// A function on its way into a chain. `A` is what it takes.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Func<F, A>(pub(crate) F, PhantomData<fn() -> A>);
+
+/// A handler on its way into a chain. `A` is what it takes.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Plain<F, A, M>(pub(crate) F, PhantomData<fn() -> (A, M)>);
+
+/// Middleware on its way into a chain.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Native<M>(pub(crate) M);
+
+impl<M: Middleware> IntoMiddleware<AsMiddleware> for M {
+    type Args = Passing<()>;
+    type Step = Native<M>;
+    type Provides = M::Provides;
+
+    fn into_step(self) -> Native<M> {
+        Native(self)
+    }
+}
+
+impl<F, A> IntoMiddleware<AsFn<A>> for F
+where
+    F: for<'a> MiddlewareFn<'a, A>,
+{
+    type Args = Passing<A>;
+    type Step = Func<F, A>;
+    type Provides = ();
+
+    fn into_step(self) -> Func<F, A> {
+        Func(self, PhantomData)
+    }
+}
+
+impl<F, A> IntoHandler<AsFn<A>> for F
+where
+    F: for<'a> MiddlewareFn<'a, A>,
+{
+    type Args = Passing<A>;
+    type Step = Func<F, A>;
+    const PASSES: bool = true;
+
+    fn into_step(self) -> Func<F, A> {
+        Func(self, PhantomData)
+    }
+}
+
+impl<F, A, M> IntoHandler<AsHandler<A, M>> for F
+where
+    F: HandlerFn<A, M>,
+{
+    type Args = Ending<A>;
+    type Step = Plain<F, A, M>;
+    const PASSES: bool = false;
+
+    fn into_step(self) -> Plain<F, A, M> {
+        Plain(self, PhantomData)
+    }
+}
+
+/// Gives back `f`, if it is a handler; if it isn't, the compiler says why.
+///
+/// [`Chain::get`](crate::Chain::get) and the other verbs take handlers of two kinds, so that they can only say that a function is neither.
+/// The bound here is a plain one. It doesn't check that what the handler takes is provided: the verb does.
+///
+/// # Example
+///
+/// ```
+/// use tower_chain::{Chain, handler_fn};
+///
+/// async fn hello() -> &'static str {
+///     "hello"
+/// }
+///
+/// let chain = Chain::new().get(handler_fn(hello));
+/// # let _ = chain.build();
+/// ```
+pub fn handler_fn<F, A, M>(f: F) -> F
+where
+    F: HandlerFn<A, M>,
+{
+    f
+}
+
+/// A handler as the last step of a request.
+#[doc(hidden)]
+pub struct HandlerStep<F, A, M, P, W> {
+    f: F,
+    kind: PhantomData<fn() -> (A, M, P, W)>,
+}
+
+impl<F, A, M, P, W> HandlerStep<F, A, M, P, W> {
+    pub(crate) fn new(f: F) -> Self {
+        Self { f, kind: PhantomData }
+    }
+}
+
+impl<F, A, M, P, W> std::fmt::Debug for HandlerStep<F, A, M, P, W> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&short_name::<F>())
+    }
+}
+
+impl<F, A, M, P, W> Middleware for HandlerStep<F, A, M, P, W>
+where
+    F: HandlerFn<A, M>,
+    Ending<A>: Arguments<P, W>,
+    A: Send + 'static,
+    M: 'static,
+    P: 'static,
+    W: 'static,
+{
+    type Provides = ();
+
+    async fn call<N: Endpoint>(&self, req: &mut Request, next: Rest<'_, N>) -> Response {
+        match Ending::<A>::take(req, next.cx()).await {
+            Ok(Ending(args)) => self.f.invoke(args).await,
+            Err(refusal) => refusal,
+        }
+    }
+
+    fn name(&self) -> String {
+        short_name::<F>()
+    }
+}
+
+/// An argument that may stand in any place.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "no step before this one provides `{Self}`, and it is no extractor for this place",
+    label = "takes `{Self}`",
+    note = "put a step that provides it before this one, with `.use_(..)`, `.guard(..)` or `.provide(..)`; what reads the body must be the last argument"
+)]
+pub trait Part<P, W>: Sized + Send {
+    /// Whether it may look for the matched path among the extensions.
+    const EXTRACTS: bool;
+
+    fn take(parts: &mut Parts) -> impl Future<Output = Result<Self, Response>> + Send;
+}
+
+/// An argument that may stand in the last place, where the body is at hand.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "no step before this handler provides `{Self}`, and it is no extractor",
+    label = "takes `{Self}`",
+    note = "put a step that provides it before this one, with `.use_(..)`, `.guard(..)` or `.provide(..)`"
+)]
+pub trait Last<P, W>: Sized + Send {
+    const EXTRACTS: bool;
+
+    fn take(req: Request) -> impl Future<Output = Result<Self, Response>> + Send;
+}
+
+/// Something that may be the last argument of a handler, provided or not. [`Next`] isn't: this tells the two kinds of handlers apart.
+#[doc(hidden)]
+pub trait Argument<M> {}
+
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct ViaParts;
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct ViaRequest<M>(PhantomData<M>);
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct ViaChain<I>(PhantomData<I>);
+
+impl<T, M> Argument<ViaRequest<M>> for T where T: FromRequest<(), M> {}
+impl<T> Argument<ViaChain<()>> for T where T: FromChain {}
+
+impl<P, T> Part<P, ViaParts> for T
+where
+    T: FromRequestParts<()> + Send,
+{
+    const EXTRACTS: bool = true;
+
+    async fn take(parts: &mut Parts) -> Result<Self, Response> {
+        T::from_request_parts(parts, &()).await.map_err(IntoResponse::into_response)
+    }
+}
+
+impl<P, T, I> Part<P, ViaChain<I>> for T
+where
+    T: FromChain,
+    P: Has<T::Value, I>,
+{
+    const EXTRACTS: bool = false;
+
+    async fn take(parts: &mut Parts) -> Result<Self, Response> {
+        provided(&parts.extensions)
+    }
+}
+
+impl<P, T, M> Last<P, ViaRequest<M>> for T
+where
+    T: FromRequest<(), M> + Send,
+{
+    const EXTRACTS: bool = true;
+
+    async fn take(req: Request) -> Result<Self, Response> {
+        T::from_request(req, &()).await.map_err(IntoResponse::into_response)
+    }
+}
+
+impl<P, T, I> Last<P, ViaChain<I>> for T
+where
+    T: FromChain,
+    P: Has<T::Value, I>,
+{
+    const EXTRACTS: bool = false;
+
+    async fn take(req: Request) -> Result<Self, Response> {
+        provided(req.extensions())
+    }
+}
+
+/// The compiler has seen that a step provides the value; it can be gone only if a later step took it out of the extensions.
+fn provided<T: FromChain>(extensions: &http::Extensions) -> Result<T, Response> {
+    match extensions.get::<T::Value>() {
+        Some(value) => Ok(T::from_value(value.clone())),
+        None => Err(Error::internal(format!(
+            "`{}` was provided, but a later step removed it from the extensions of the request",
+            std::any::type_name::<T::Value>()
+        ))
+        .into_response()),
+    }
+}
+
+/// The arguments of a handler: the last one may read the body.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Ending<A>(pub(crate) A);
+
+/// The arguments of a function that passes the request on: none may read the body.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Passing<A>(pub(crate) A);
+
+/// Arguments that can be had where `P` is provided. `W` says of each where it comes from.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "these arguments can't be had here: `{Self}`",
+    note = "each must be an extractor, or be provided by an earlier step"
+)]
+pub trait Arguments<P, W>: Sized + Send {
+    fn take(req: &mut Request, cx: &Cx<'_>) -> impl Future<Output = Result<Self, Response>> + Send;
+}
+
+impl<P> Arguments<P, ()> for Ending<()> {
+    async fn take(_: &mut Request, _: &Cx<'_>) -> Result<Self, Response> {
+        Ok(Self(()))
+    }
+}
+
+impl<P> Arguments<P, ()> for Passing<()> {
+    async fn take(_: &mut Request, _: &Cx<'_>) -> Result<Self, Response> {
+        Ok(Self(()))
+    }
+}
+
+impl<F, Fut> HandlerFn<(), ()> for F
+where
+    F: Fn() -> Fut + Send + Sync + 'static,
+    Fut: Future<Output: IntoResponse> + Send,
+{
+    async fn invoke(&self, (): ()) -> Response {
+        self().await.into_response()
+    }
+}
+
+impl<'a, F, Fut> MiddlewareFn<'a, ()> for F
+where
+    F: Fn(Request, Next<'a>) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output: IntoResponse> + Send + 'a,
+{
+    type Out = Fut::Output;
+    type Future = Fut;
+
+    fn invoke(&self, (): (), req: Request, next: Next<'a>) -> Fut {
+        self(req, next)
+    }
+}
+
+macro_rules! ending {
+    ([$($head:ident $how:ident,)*] $last:ident $last_how:ident) => {
+        impl<Func, Fut, MLast, $($head,)* $last> HandlerFn<($($head,)* $last,), MLast> for Func
+        where
+            Func: Fn($($head,)* $last) -> Fut + Send + Sync + 'static,
+            Fut: Future<Output: IntoResponse> + Send,
+            $($head: Send,)*
+            $last: Argument<MLast> + Send,
+        {
+            #[allow(non_snake_case, reason = "a value is named as its type")]
+            async fn invoke(&self, ($($head,)* $last,): ($($head,)* $last,)) -> Response {
+                self($($head,)* $last).await.into_response()
+            }
+        }
+
+        impl<P, $($head, $how,)* $last, $last_how> Arguments<P, ($($how,)* $last_how,)> for Ending<($($head,)* $last,)>
+        where
+            $($head: Part<P, $how>,)*
+            $last: Last<P, $last_how>,
+        {
+            #[allow(non_snake_case, unused_mut, reason = "a value is named as its type")]
+            async fn take(req: &mut Request, cx: &Cx<'_>) -> Result<Self, Response> {
+                if $($head::EXTRACTS ||)* $last::EXTRACTS {
+                    cx.routes.show_match(cx.plan, req);
+                }
+                let (mut parts, body) = mem::take(req).into_parts();
+                $(let $head = $head::take(&mut parts).await?;)*
+                let $last = $last::take(Request::from_parts(parts, body)).await?;
+                Ok(Self(($($head,)* $last,)))
+            }
+        }
+    };
+}
+
+macro_rules! passing {
+    ($($head:ident $how:ident,)*) => {
+        impl<'a, Func, Fut, $($head,)*> MiddlewareFn<'a, ($($head,)*)> for Func
+        where
+            Func: Fn($($head,)* Request, Next<'a>) -> Fut + Send + Sync + 'static,
+            Fut: Future<Output: IntoResponse> + Send + 'a,
+        {
+            type Out = Fut::Output;
+            type Future = Fut;
+
+            #[allow(non_snake_case, reason = "a value is named as its type")]
+            fn invoke(&self, ($($head,)*): ($($head,)*), req: Request, next: Next<'a>) -> Fut {
+                self($($head,)* req, next)
+            }
+        }
+
+        impl<P, $($head, $how,)*> Arguments<P, ($($how,)*)> for Passing<($($head,)*)>
+        where
+            $($head: Part<P, $how>,)*
+        {
+            #[allow(non_snake_case, reason = "a value is named as its type")]
+            async fn take(req: &mut Request, cx: &Cx<'_>) -> Result<Self, Response> {
+                if $($head::EXTRACTS ||)* false {
+                    cx.routes.show_match(cx.plan, req);
+                }
+                let (mut parts, body) = mem::take(req).into_parts();
+                $(let $head = $head::take(&mut parts).await?;)*
+                *req = Request::from_parts(parts, body);
+                Ok(Self(($($head,)*)))
+            }
+        }
+    };
+}
+
+ending!([] A WA);
+ending!([A WA,] B WB);
+ending!([A WA, B WB,] C WC);
+ending!([A WA, B WB, C WC,] D WD);
+ending!([A WA, B WB, C WC, D WD,] E WE);
+ending!([A WA, B WB, C WC, D WD, E WE,] F WF);
+ending!([A WA, B WB, C WC, D WD, E WE, F WF,] G WG);
+ending!([A WA, B WB, C WC, D WD, E WE, F WF, G WG,] H WH);
+ending!([A WA, B WB, C WC, D WD, E WE, F WF, G WG, H WH,] I WI);
+ending!([A WA, B WB, C WC, D WD, E WE, F WF, G WG, H WH, I WI,] J WJ);
+ending!([A WA, B WB, C WC, D WD, E WE, F WF, G WG, H WH, I WI, J WJ,] K WK);
+ending!([A WA, B WB, C WC, D WD, E WE, F WF, G WG, H WH, I WI, J WJ, K WK,] L WL);
+
+passing!(A WA,);
+passing!(A WA, B WB,);
+passing!(A WA, B WB, C WC,);
+passing!(A WA, B WB, C WC, D WD,);
+passing!(A WA, B WB, C WC, D WD, E WE,);
+passing!(A WA, B WB, C WC, D WD, E WE, F WF,);
+passing!(A WA, B WB, C WC, D WD, E WE, F WF, G WG,);
+passing!(A WA, B WB, C WC, D WD, E WE, F WF, G WG, H WH,);

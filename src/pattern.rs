@@ -1,0 +1,322 @@
+//! Path patterns and paths, in the one form in which they are compared.
+//!
+//! Both are percent-decoded, except for `%2F` and `%25`: so that an encoded slash stays inside its segment, and decoding
+//! a value later is unambiguous.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+/// A path with an invalid percent-encoding, or one that is not UTF-8 when decoded.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct BadEncoding;
+
+/// Decodes a request path, up to `%2F` and `%25`. Borrows it where nothing is encoded.
+pub(crate) fn canonical(path: &str) -> Result<Cow<'_, str>, BadEncoding> {
+    if !path.as_bytes().contains(&b'%') {
+        return Ok(Cow::Borrowed(path));
+    }
+    let mut out = Vec::with_capacity(path.len());
+    let mut bytes = path.bytes();
+    while let Some(byte) = bytes.next() {
+        if byte != b'%' {
+            out.push(byte);
+            continue;
+        }
+        let mut digit = || bytes.next().and_then(|b| char::from(b).to_digit(16)).ok_or(BadEncoding);
+        let value = digit()? * 16 + digit()?;
+        match u8::try_from(value).map_err(|_| BadEncoding)? {
+            b'/' => out.extend_from_slice(b"%2F"),
+            b'%' => out.extend_from_slice(b"%25"),
+            decoded => out.push(decoded),
+        }
+    }
+    String::from_utf8(out).map(Cow::Owned).map_err(|_| BadEncoding)
+}
+
+/// Decodes what [`canonical`] has left encoded.
+pub(crate) fn decode_value(value: &str) -> Cow<'_, str> {
+    if value.contains('%') {
+        Cow::Owned(value.replace("%2F", "/").replace("%25", "%"))
+    } else {
+        Cow::Borrowed(value)
+    }
+}
+
+/// A pattern that was checked and brought into canonical form.
+#[derive(Clone, Debug)]
+pub(crate) struct Pattern {
+    /// As `matchit` takes it.
+    pub(crate) text: String,
+    pub(crate) names: Vec<String>,
+    pub(crate) catch_all: bool,
+}
+
+impl Pattern {
+    /// Checks a whole pattern. The error says what to change.
+    pub(crate) fn parse(pattern: &str) -> Result<Self, String> {
+        if !pattern.starts_with('/') {
+            return Err(format!("a path starts with a slash: write `/{pattern}`"));
+        }
+        let mut text = String::with_capacity(pattern.len());
+        let mut names = Vec::new();
+        let mut catch_all = false;
+        let trimmed = pattern.strip_suffix('/').unwrap_or(pattern);
+        for segment in trimmed.split('/').skip(1) {
+            if catch_all {
+                return Err("a catch-all such as `{*rest}` must be the last segment".to_owned());
+            }
+            text.push('/');
+            catch_all = parse_segment(segment, &mut text, &mut names)?;
+        }
+        if text.is_empty() || (pattern.ends_with('/') && !text.ends_with('/')) {
+            text.push('/');
+        }
+        Ok(Self { text, names, catch_all })
+    }
+
+    /// The pattern without the names of its parameters: two patterns of one shape match the same paths.
+    pub(crate) fn shape(&self) -> String {
+        let mut shape = String::with_capacity(self.text.len());
+        let mut rest = self.text.as_str();
+        while let Some((literal, tail)) = rest.split_once('{') {
+            shape.push_str(literal);
+            shape.push('{');
+            if let Some(escaped) = tail.strip_prefix('{') {
+                shape.push('{');
+                rest = escaped;
+                continue;
+            }
+            if tail.starts_with('*') {
+                shape.push('*');
+            }
+            rest = tail.split_once('}').map_or("", |(_, after)| after);
+            shape.push('}');
+        }
+        shape.push_str(rest);
+        shape
+    }
+}
+
+fn parse_segment(
+    segment: &str,
+    text: &mut String,
+    names: &mut Vec<String>,
+) -> Result<bool, String> {
+    if segment.is_empty() {
+        return Err("a path has no empty segment: write one `/` instead of `//`".to_owned());
+    }
+    if let Some(name) = segment.strip_prefix(':') {
+        return Err(format!(
+            "a parameter is written `{{{name}}}`, not `:{name}` (for a literal colon write `%3A`)"
+        ));
+    }
+    if segment.starts_with('*') {
+        return Err(
+            "a catch-all is written `{*rest}`, not `*` (for a literal asterisk write `%2A`)"
+                .to_owned(),
+        );
+    }
+    let mut params = 0;
+    let mut catch_all = false;
+    let mut rest = segment;
+    while let Some(at) = rest.find(['{', '}']) {
+        push_literal(&rest[..at], text)?;
+        let brace = &rest[at..=at];
+        let tail = &rest[at + 1..];
+        if let Some(tail) = tail.strip_prefix(brace) {
+            text.push_str(brace);
+            text.push_str(brace);
+            rest = tail;
+            continue;
+        }
+        let Some((name, tail)) = tail.split_once('}').filter(|_| brace == "{") else {
+            return Err(format!(
+                "the braces of `{segment}` don't match (for a literal brace write `{{{{` or `}}}}`)"
+            ));
+        };
+        params += 1;
+        let plain = name.strip_prefix('*').unwrap_or(name);
+        catch_all = plain.len() != name.len();
+        if catch_all && segment.len() != name.len() + 2 {
+            return Err(format!(
+                "a catch-all takes a whole segment: write `{{{name}}}` alone between the slashes"
+            ));
+        }
+        if !plain.chars().all(|c| c == '_' || c.is_alphanumeric())
+            || !plain.starts_with(|c: char| c == '_' || c.is_alphabetic())
+        {
+            return Err(format!(
+                "`{plain}` is no name for a parameter: a name has letters, digits and underscores, and constraints belong into the handler"
+            ));
+        }
+        if names.iter().any(|taken| taken == plain) {
+            return Err(format!(
+                "the parameter `{plain}` stands twice along this path: rename one of the two"
+            ));
+        }
+        names.push(plain.to_owned());
+        let _ = write!(text, "{{{name}}}");
+        rest = tail;
+    }
+    push_literal(rest, text)?;
+    if params > 1 {
+        return Err(format!(
+            "`{segment}` has two parameters in one segment: take one, and split its value in the handler"
+        ));
+    }
+    Ok(catch_all)
+}
+
+fn push_literal(literal: &str, text: &mut String) -> Result<(), String> {
+    let literal = canonical(literal).map_err(|BadEncoding| {
+        format!(
+            "`{literal}` has an invalid percent-encoding (for a literal percent sign write `%25`)"
+        )
+    })?;
+    for c in literal.chars() {
+        text.push(c);
+        if matches!(c, '{' | '}') {
+            text.push(c);
+        }
+    }
+    Ok(())
+}
+
+/// Puts a path after a prefix. `/` stands for the prefix itself.
+pub(crate) fn join(prefix: &str, path: &str) -> String {
+    match path {
+        "/" if !prefix.is_empty() && prefix != "/" => format!("{}/", prefix.trim_end_matches('/')),
+        _ => format!("{}{path}", prefix.strip_suffix('/').unwrap_or(prefix)),
+    }
+}
+
+/// Whether `path` is the prefix itself or lies under it: `/prefix`, `/prefix/`, `/prefix/x`, not `/prefixed`.
+pub(crate) fn is_under(prefix: &[PrefixSegment], path: &str) -> bool {
+    let mut segments = path.split('/').skip(1);
+    prefix.iter().all(|wanted| match (wanted, segments.next()) {
+        (_, None) => false,
+        (PrefixSegment::Any, Some(found)) => !found.is_empty(),
+        (PrefixSegment::Literal(wanted), Some(found)) => wanted == found,
+    })
+}
+
+#[derive(Debug)]
+pub(crate) enum PrefixSegment {
+    Literal(String),
+    Any,
+}
+
+/// Splits a prefix pattern for [`is_under`].
+pub(crate) fn prefix_segments(pattern: &Pattern) -> Result<Vec<PrefixSegment>, String> {
+    let text = pattern.text.strip_suffix('/').unwrap_or(&pattern.text);
+    text.split('/')
+        .skip(1)
+        .map(|segment| {
+            if segment.starts_with('{') && segment.ends_with('}') && !segment.starts_with("{{") {
+                if segment.starts_with("{*") {
+                    return Err(
+                        "a prefix has no catch-all: it covers all that is under it".to_owned()
+                    );
+                }
+                return Ok(PrefixSegment::Any);
+            }
+            let literal = segment.replace("{{", "\u{0}").replace("}}", "\u{1}");
+            if literal.contains(['{', '}']) {
+                return Err(format!(
+                    "in a prefix, a parameter takes a whole segment, not a part of `{segment}`"
+                ));
+            }
+            Ok(PrefixSegment::Literal(literal.replace('\u{0}', "{").replace('\u{1}', "}")))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_decoded_up_to_slash_and_percent() {
+        for (path, expected) in [
+            ("/a/b", Ok("/a/b")),
+            ("/a%20b", Ok("/a b")),
+            ("/%e6%97%a5", Ok("/日")),
+            ("/a%2fb/c%2Fd", Ok("/a%2Fb/c%2Fd")),
+            ("/100%25", Ok("/100%25")),
+            ("/%252F", Ok("/%252F")),
+            ("/%", Err(BadEncoding)),
+            ("/%2", Err(BadEncoding)),
+            ("/%zz", Err(BadEncoding)),
+            ("/%+1", Err(BadEncoding)),
+            ("/%ff", Err(BadEncoding)),
+        ] {
+            assert_eq!(canonical(path).as_deref(), expected.as_ref().map(|s| *s), "{path}");
+        }
+    }
+
+    #[test]
+    fn values_are_decoded_once() {
+        for (encoded, value) in
+            [("/a%2Fb", "/a/b"), ("/100%25", "/100%"), ("/%252F", "/%2F"), ("/%25252F", "/%252F")]
+        {
+            let path = canonical(encoded).unwrap();
+            assert_eq!(decode_value(&path), value, "{encoded}");
+        }
+    }
+
+    #[test]
+    fn patterns_are_checked_and_the_error_says_what_to_change() {
+        for (pattern, expected) in [
+            ("/", Ok("/")),
+            ("/a/", Ok("/a/")),
+            ("/a.b/a+b/(x|y)/a b/日本", Ok("/a.b/a+b/(x|y)/a b/日本")),
+            ("/a%20b", Ok("/a b")),
+            ("/%7Bx}}", Ok("/{{x}}")),
+            ("/{id}/f-{n}.png/{*rest}", Ok("/{id}/f-{n}.png/{*rest}")),
+            ("a", Err("write `/a`")),
+            ("", Err("starts with a slash")),
+            ("/a//b", Err("instead of `//`")),
+            ("/:id", Err("is written `{id}`")),
+            ("/*", Err("is written `{*rest}`")),
+            ("/{id", Err("don't match")),
+            ("/id}", Err("don't match")),
+            ("/{}", Err("is no name")),
+            (r"/{id:\d+}", Err("is no name")),
+            ("/{a}-{b}", Err("two parameters in one segment")),
+            ("/{a}/{a}", Err("stands twice")),
+            ("/{*rest}/x", Err("must be the last segment")),
+            ("/x-{*rest}", Err("takes a whole segment")),
+            ("/%zz", Err("invalid percent-encoding")),
+        ] {
+            match (Pattern::parse(pattern), expected) {
+                (Ok(found), Ok(text)) => assert_eq!(found.text, text, "{pattern}"),
+                (Err(found), Err(text)) => assert!(found.contains(text), "{pattern}: {found}"),
+                (found, _) => panic!("{pattern}: {found:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn shapes_forget_names() {
+        let shape = |pattern| Pattern::parse(pattern).unwrap().shape();
+        assert_eq!(shape("/a/{x}/f-{y}.png/{*z}"), "/a/{}/f-{}.png/{*}");
+        assert_eq!(shape("/{{x}}"), "/{{x}}");
+    }
+
+    #[test]
+    fn a_prefix_covers_whole_segments() {
+        let prefix = prefix_segments(&Pattern::parse("/a/{id}").unwrap()).unwrap();
+        for (path, expected) in [
+            ("/a/1", true),
+            ("/a/1/", true),
+            ("/a/1/x", true),
+            ("/a", false),
+            ("/a/", false),
+            ("/ab/1", false),
+        ] {
+            assert_eq!(is_under(&prefix, path), expected, "{path}");
+        }
+        let root = prefix_segments(&Pattern::parse("/").unwrap()).unwrap();
+        assert!(is_under(&root, "/anything"));
+    }
+}

@@ -1,0 +1,158 @@
+//! What steps provide to the steps after them, as the compiler sees it.
+
+use std::marker::PhantomData;
+use std::ops::Deref;
+
+use http::Extensions;
+
+/// A value that an earlier step provided: state from [`Chain::provide`](crate::Chain::provide), the result of a
+/// [`guard`](crate::Chain::guard), or what a [`Middleware`](crate::Middleware) provides.
+///
+/// It is no extractor: a handler that takes it compiles only behind a step that provides it.
+///
+/// # Example
+///
+/// ```
+/// use tower_chain::{Chain, Provided};
+///
+/// #[derive(Clone)]
+/// struct Greeting(&'static str);
+///
+/// let chain = Chain::new()
+///     .provide(Greeting("hello"))
+///     .get(async |Provided(Greeting(text)): Provided<Greeting>| text);
+/// # let _ = chain.build();
+/// ```
+///
+/// Without the step, the compiler names what is missing, at the handler:
+///
+/// ```compile_fail,E0277
+/// # use tower_chain::{Chain, Provided};
+/// # #[derive(Clone)] struct Greeting(&'static str);
+/// let chain = Chain::new().get(async |Provided(Greeting(text)): Provided<Greeting>| text);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Provided<T>(pub T);
+
+impl<T> Deref for Provided<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+/// An argument that is there because an earlier step provides it.
+///
+/// Implement it for a type of your own that a middleware of yours provides, and handlers take it by its own name instead
+/// of as [`Provided<T>`]. It must not be an extractor as well.
+pub trait FromChain: Sized + Send {
+    /// What the middleware provides.
+    type Value: Clone + Send + Sync + 'static;
+
+    /// Makes the argument from it.
+    fn from_value(value: Self::Value) -> Self;
+}
+
+impl<T: Clone + Send + Sync + 'static> FromChain for Provided<T> {
+    type Value = T;
+
+    fn from_value(value: T) -> Self {
+        Self(value)
+    }
+}
+
+/// What a [`Middleware`](crate::Middleware) may provide: `()`, `(T,)` or `(T, U)`.
+pub trait Provides: Send + 'static {
+    #[doc(hidden)]
+    type Onto<P>;
+    #[doc(hidden)]
+    fn put(self, extensions: &mut Extensions);
+}
+
+impl Provides for () {
+    type Onto<P> = P;
+
+    fn put(self, _: &mut Extensions) {}
+}
+
+impl<T: Clone + Send + Sync + 'static> Provides for (T,) {
+    type Onto<P> = Cons<T, P>;
+
+    fn put(self, extensions: &mut Extensions) {
+        extensions.insert(self.0);
+    }
+}
+
+impl<T, U> Provides for (T, U)
+where
+    T: Clone + Send + Sync + 'static,
+    U: Clone + Send + Sync + 'static,
+{
+    type Onto<P> = Cons<U, Cons<T, P>>;
+
+    fn put(self, extensions: &mut Extensions) {
+        extensions.insert(self.0);
+        extensions.insert(self.1);
+    }
+}
+
+/// Nothing is provided.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Nil;
+
+/// `T` is provided, and what `P` lists.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Cons<T, P>(PhantomData<(T, P)>);
+
+/// The list holds `T`; `I` says where.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "no step before this one provides `{T}`",
+    label = "needs `{T}`",
+    note = "put a step that provides it before this one, with `.use_(..)`, `.guard(..)` or `.provide(..)`"
+)]
+pub trait Has<T, I> {}
+
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Here;
+
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct There<I>(PhantomData<I>);
+
+impl<T, P> Has<T, Here> for Cons<T, P> {}
+impl<T, U, P, I> Has<T, There<I>> for Cons<U, P> where P: Has<T, I> {}
+
+/// The list holds all that `Q` lists; `I` says where.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "the mounted chain expects more than the chain around it provides",
+    label = "mounted here",
+    note = "put a step that provides what is missing before the `.mount(..)`, with `.use_(..)`, `.guard(..)` or `.provide(..)`"
+)]
+pub trait Superset<Q, I> {}
+
+impl<P> Superset<Nil, ()> for P {}
+impl<P, T, Q, I, J> Superset<Cons<T, Q>, (I, J)> for P where P: Has<T, I> + Superset<Q, J> {}
+
+/// What [`Chain::expecting`](crate::Chain::expecting) may name: a tuple of up to eight types.
+pub trait Expected {
+    #[doc(hidden)]
+    type List: 'static;
+}
+
+macro_rules! expected {
+    () => { impl Expected for () { type List = Nil; } };
+    ($head:ident $($tail:ident)*) => {
+        expected!($($tail)*);
+        impl<$head: 'static, $($tail: 'static),*> Expected for ($head, $($tail,)*) {
+            type List = Cons<$head, <($($tail,)*) as Expected>::List>;
+        }
+    };
+}
+
+expected!(A B C D E F G H);

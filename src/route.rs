@@ -1,0 +1,835 @@
+//! Which steps a request is for: known before anything runs.
+//!
+//! When a chain is built, its steps are counted through in the order in which they are written. A [`Plan`] names those of them that
+//! may answer a path and method; there is one for each pattern and method, so that serving a request only looks it up.
+
+use std::collections::HashMap;
+use std::fmt::{self, Write};
+use std::panic::Location;
+use std::sync::Arc;
+
+use http::{HeaderValue, Method};
+
+use crate::Request;
+use crate::build::BuildError;
+use crate::next::BoxEndpoint;
+use crate::pattern::{Pattern, canonical, decode_value, join};
+use crate::step::Resume;
+
+pub(crate) type Place = &'static Location<'static>;
+
+/// What happens with the requests of one path and method.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) index: usize,
+    /// The handlers that match, in the order in which they are written.
+    pub(crate) steps: Box<[u32]>,
+    /// Where the request ends if none does: the end of the innermost scope that it reaches.
+    pub(crate) end: u32,
+    pub(crate) outcome: Outcome,
+    /// Which pattern matched, if one did.
+    pub(crate) route: Option<usize>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Outcome {
+    Found,
+    NotFound,
+    BadEncoding,
+    NotAllowed(HeaderValue),
+    Options(HeaderValue),
+}
+
+/// One pattern, with everything that was registered for it.
+#[derive(Debug)]
+struct Entry {
+    pattern: Option<Arc<MatchedPattern>>,
+    methods: Vec<(Method, usize)>,
+    other: usize,
+}
+
+impl Entry {
+    fn plan(&self, method: &Method) -> usize {
+        let found = self.methods.iter().find(|(candidate, _)| candidate == method);
+        found.map_or(self.other, |(_, plan)| *plan)
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct MatchedPattern {
+    pub(crate) text: String,
+    pub(crate) names: Vec<String>,
+}
+
+/// The pattern and the parameters of a request, in its extensions.
+#[derive(Clone, Debug)]
+pub(crate) struct Matched {
+    pattern: Arc<MatchedPattern>,
+    path: Arc<str>,
+    spans: Arc<[(usize, usize)]>,
+}
+
+impl Matched {
+    pub(crate) fn pattern(&self) -> &str {
+        &self.pattern.text
+    }
+
+    /// Names and decoded values, in the order of the path.
+    pub(crate) fn params(&self) -> impl Iterator<Item = (&str, std::borrow::Cow<'_, str>)> {
+        self.raw_params().map(|(name, value)| (name, decode_value(value)))
+    }
+
+    /// As [`params`](Self::params), with slashes inside a value still encoded.
+    pub(crate) fn raw_params(&self) -> impl Iterator<Item = (&str, &str)> {
+        let values = self.spans.iter().map(|&(start, end)| &self.path[start..end]);
+        self.pattern.names.iter().map(String::as_str).zip(values)
+    }
+}
+
+/// The table of a built chain.
+pub struct Routes {
+    paths: matchit::Router<usize>,
+    catch_alls: matchit::Router<usize>,
+    entries: Vec<Entry>,
+    /// What handlers without a path answer.
+    anywhere: Option<Entry>,
+    scopes: matchit::Router<usize>,
+    not_found: usize,
+    bad_encoding: usize,
+    options_star: usize,
+    plans: Vec<Plan>,
+    pub(crate) tables: Vec<Arc<dyn Resume>>,
+    listing: Vec<Route>,
+    tree: Vec<Node>,
+}
+
+impl Routes {
+    pub(crate) fn plan(&self, index: usize) -> &Plan {
+        &self.plans[index]
+    }
+
+    pub(crate) fn pattern(&self, route: usize) -> &str {
+        self.entries[route].pattern.as_ref().map_or("", |pattern| &pattern.text)
+    }
+
+    pub(crate) fn listing(&self) -> &[Route] {
+        &self.listing
+    }
+
+    /// Matches path and method, and puts the parameters into the extensions.
+    pub(crate) fn find(&self, req: &mut Request) -> usize {
+        if !req.extensions().is_empty() {
+            // A chain around this one may have left its own.
+            req.extensions_mut().remove::<Matched>();
+        }
+        let (plan, matched) = self.look_up(req);
+        if let Some(matched) = matched {
+            req.extensions_mut().insert(matched);
+        }
+        plan
+    }
+
+    fn look_up(&self, req: &Request) -> (usize, Option<Matched>) {
+        let raw = req.uri().path();
+        if self.entries.is_empty() {
+            let plan =
+                self.anywhere.as_ref().map_or(self.not_found, |entry| entry.plan(req.method()));
+            return (plan, None);
+        }
+        if raw == "*" && *req.method() == Method::OPTIONS {
+            return (self.options_star, None);
+        }
+        let Ok(path) = canonical(raw) else { return (self.bad_encoding, None) };
+        let found = self.paths.at(&path).or_else(|_| self.catch_alls.at(&path));
+        let Ok(found) = found else {
+            let plan = match &self.anywhere {
+                Some(entry) => entry.plan(req.method()),
+                None => self.scopes.at(&path).map_or(self.not_found, |scope| *scope.value),
+            };
+            return (plan, None);
+        };
+        let entry = &self.entries[*found.value];
+        let plan = entry.plan(req.method());
+        if found.params.is_empty() {
+            return (plan, None);
+        }
+        let span = |value: &str| {
+            let start = value.as_ptr() as usize - path.as_ptr() as usize;
+            (start, start + value.len())
+        };
+        let matched = entry.pattern.as_ref().map(|pattern| Matched {
+            pattern: pattern.clone(),
+            spans: found.params.iter().map(|(_, value)| span(value)).collect(),
+            path: Arc::from(&*path),
+        });
+        (plan, matched)
+    }
+
+    /// Puts the matched pattern where extractors look for it, if it isn't there already.
+    pub(crate) fn show_match(&self, plan: &Plan, req: &mut Request) {
+        let Some(pattern) = plan.route.and_then(|route| self.entries[route].pattern.as_ref())
+        else {
+            return;
+        };
+        if req.extensions().get::<Matched>().is_none() {
+            req.extensions_mut().insert(Matched {
+                pattern: pattern.clone(),
+                path: Arc::from(""),
+                spans: Arc::from([]),
+            });
+        }
+    }
+}
+
+/// A path of a built chain, and what stands behind it.
+///
+/// [`ChainService::routes`](crate::ChainService::routes) lists them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    pattern: Option<String>,
+    handlers: Vec<RouteHandler>,
+}
+
+impl Route {
+    /// The whole pattern, such as `/users/{id}`. `None`: any path.
+    pub fn pattern(&self) -> Option<&str> {
+        self.pattern.as_deref()
+    }
+
+    /// What is registered for the path, in the order in which it is written.
+    pub fn handlers(&self) -> &[RouteHandler] {
+        &self.handlers
+    }
+}
+
+/// A handler of a built chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteHandler {
+    method: Option<Method>,
+    name: String,
+    middleware: Vec<String>,
+}
+
+impl RouteHandler {
+    /// The method that it answers. `None`: every method.
+    pub fn method(&self) -> Option<&Method> {
+        self.method.as_ref()
+    }
+
+    /// The name of its function.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The names of the middleware in front of it, in the order in which it runs.
+    pub fn middleware(&self) -> &[String] {
+        &self.middleware
+    }
+}
+
+#[derive(Debug)]
+struct Node {
+    depth: usize,
+    text: String,
+}
+
+/// The tree of the steps of a built chain, in the order in which they are written.
+impl fmt::Display for Routes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, node) in self.tree.iter().enumerate() {
+            for depth in 1..=node.depth {
+                let continues = self.tree[i + 1..]
+                    .iter()
+                    .take_while(|next| next.depth >= depth)
+                    .any(|next| next.depth == depth);
+                f.write_str(match (depth == node.depth, continues) {
+                    (true, true) => "├─ ",
+                    (true, false) => "└─ ",
+                    (false, true) => "│  ",
+                    (false, false) => "   ",
+                })?;
+            }
+            writeln!(f, "{}", node.text)?;
+        }
+        Ok(())
+    }
+}
+
+/// Settings of a chain that hold for the chains inside it, unless they say otherwise.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Settings {
+    pub(crate) strict_slash: Option<bool>,
+    pub(crate) no_auto_options: Option<bool>,
+}
+
+impl Settings {
+    fn or(self, outer: Self) -> Self {
+        Self {
+            strict_slash: self.strict_slash.or(outer.strict_slash),
+            no_auto_options: self.no_auto_options.or(outer.no_auto_options),
+        }
+    }
+}
+
+/// Counts the steps of a chain through, and remembers which of them are handlers for what.
+pub struct Registrar {
+    next_step: u32,
+    pub(crate) next_table: u32,
+    stack: Vec<Scope>,
+    handlers: Vec<Handler>,
+    ends: Vec<(String, u32)>,
+    hooks: Vec<BoxEndpoint>,
+    tree: Vec<Node>,
+    errors: Vec<BuildError>,
+}
+
+struct Scope {
+    prefix: String,
+    place: Option<Place>,
+    settings: Settings,
+    hooks: Hooks,
+    middleware: Vec<String>,
+    first_handler: usize,
+    /// Whether something in it sees requests that no handler matches.
+    always: bool,
+}
+
+/// The hooks in force, as places in [`Registrar::hooks`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Hooks {
+    pub(crate) no_match: Option<usize>,
+    pub(crate) not_allowed: Option<usize>,
+}
+
+/// What a scope is told when it is left.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Left {
+    pub(crate) end: u32,
+    pub(crate) hooks: Hooks,
+}
+
+struct Handler {
+    step: u32,
+    /// `None`: any path.
+    pattern: Option<String>,
+    method: Option<Method>,
+    passes: bool,
+    name: String,
+    middleware: Vec<String>,
+    place: Place,
+    scope_end: u32,
+    settings: Settings,
+}
+
+impl Registrar {
+    pub(crate) fn new(settings: Settings) -> Self {
+        Self {
+            next_step: 0,
+            next_table: 0,
+            stack: vec![Scope {
+                prefix: String::new(),
+                place: None,
+                settings,
+                hooks: Hooks::default(),
+                middleware: Vec::new(),
+                first_handler: 0,
+                always: false,
+            }],
+            handlers: Vec::new(),
+            ends: Vec::new(),
+            hooks: Vec::new(),
+            tree: Vec::new(),
+            errors: Vec::new(),
+        }
+    }
+
+    pub(crate) fn next_step(&self) -> u32 {
+        self.next_step
+    }
+
+    pub(crate) fn next_table(&mut self) -> u32 {
+        self.next_table += 1;
+        self.next_table - 1
+    }
+
+    fn count(&mut self) -> u32 {
+        self.next_step += 1;
+        self.next_step - 1
+    }
+
+    fn scope(&mut self) -> &mut Scope {
+        // The outermost scope is never left.
+        let last = self.stack.len() - 1;
+        &mut self.stack[last]
+    }
+
+    fn node(&mut self, text: String) {
+        let depth = self.stack.len() - 1;
+        self.tree.push(Node { depth, text });
+    }
+
+    /// Counts a middleware.
+    pub(crate) fn middleware(&mut self, verb: &str, name: String, always: bool) -> u32 {
+        self.node(format!("{verb} {name}"));
+        let scope = self.scope();
+        scope.always |= always;
+        scope.middleware.push(name);
+        self.count()
+    }
+
+    /// Counts a handler of the present scope.
+    pub(crate) fn handler(
+        &mut self,
+        method: Option<Method>,
+        name: String,
+        passes: bool,
+        place: Place,
+    ) -> u32 {
+        self.node(format!("{} {name}", method.as_ref().map_or("ALL", Method::as_str)));
+        let pattern = (self.stack.len() > 1).then(|| self.scope().prefix.clone());
+        self.add(pattern, method, name, passes, place)
+    }
+
+    /// Counts a service that answers a path and everything under it.
+    pub(crate) fn service(&mut self, name: String, place: Place) -> u32 {
+        self.node(format!("ALL {name}"));
+        let prefix = self.scope().prefix.clone();
+        let step = self.add(Some(join(&prefix, "/{*path}")), None, name.clone(), false, place);
+        self.next_step -= 1;
+        self.add(Some(prefix), None, name, false, place);
+        step
+    }
+
+    fn add(
+        &mut self,
+        pattern: Option<String>,
+        method: Option<Method>,
+        name: String,
+        passes: bool,
+        place: Place,
+    ) -> u32 {
+        let step = self.count();
+        let middleware =
+            self.stack.iter().flat_map(|scope| scope.middleware.iter().cloned()).collect();
+        let settings = self.scope().settings;
+        self.handlers.push(Handler {
+            step,
+            pattern,
+            method,
+            passes,
+            name,
+            middleware,
+            place,
+            scope_end: 0,
+            settings,
+        });
+        step
+    }
+
+    /// Notes a hook for the steps after it.
+    pub(crate) fn hook(
+        &mut self,
+        verb: &str,
+        name: String,
+        endpoint: BoxEndpoint,
+        set: impl FnOnce(&mut Hooks, usize),
+    ) {
+        self.node(format!("{verb} {name}"));
+        let index = self.hooks.len();
+        self.hooks.push(endpoint);
+        let scope = self.scope();
+        scope.always = true;
+        set(&mut scope.hooks, index);
+    }
+
+    /// Opens the scope of a path. The steps that follow belong to it, until [`leave`](Self::leave).
+    pub(crate) fn enter(&mut self, path: &str, settings: Settings, place: Place) {
+        self.node(path.to_owned());
+        if let Err(reason) = Pattern::parse(path) {
+            self.errors.push(BuildError::pattern(path, place, reason));
+        }
+        let outer = self.scope();
+        let scope = Scope {
+            prefix: join(&outer.prefix, path),
+            place: Some(place),
+            settings: settings.or(outer.settings),
+            hooks: outer.hooks,
+            middleware: Vec::new(),
+            first_handler: 0,
+            always: false,
+        };
+        self.stack.push(Scope { first_handler: self.handlers.len(), ..scope });
+    }
+
+    /// Closes the present scope.
+    pub(crate) fn leave(&mut self) -> Left {
+        let end = self.count();
+        let depth = self.stack.len();
+        let scope = self.scope();
+        let (hooks, always, prefix, first) =
+            (scope.hooks, scope.always, scope.prefix.clone(), scope.first_handler);
+        for handler in &mut self.handlers[first..] {
+            if handler.scope_end == 0 {
+                handler.scope_end = end;
+            }
+        }
+        if depth > 1 {
+            if always {
+                self.ends.push((prefix, end));
+            }
+            self.stack.pop();
+        }
+        Left { end, hooks }
+    }
+
+    /// Closes the outermost scope of a chain that stands in front of a service: what no handler answered goes there.
+    pub(crate) fn end_in_service(&mut self, place: Place) -> Left {
+        let step = self.add(None, None, "the inner service".to_owned(), false, place);
+        self.next_step = step;
+        self.leave()
+    }
+
+    pub(crate) fn place(&self) -> Option<Place> {
+        self.stack.last().and_then(|scope| scope.place)
+    }
+
+    pub(crate) fn fail(&mut self, error: BuildError) {
+        self.errors.push(error);
+    }
+
+    /// The prefix of the present scope, and `path` after it.
+    pub(crate) fn absolute(&mut self, path: &str) -> String {
+        let prefix = self.scope().prefix.clone();
+        join(&prefix, path)
+    }
+
+    pub(crate) fn hooks(&self) -> &[BoxEndpoint] {
+        &self.hooks
+    }
+
+    /// Makes the table of all paths, once all steps are counted and the outermost scope was left with `end`.
+    pub(crate) fn finish(mut self, end: u32) -> Result<Routes, BuildError> {
+        if !self.errors.is_empty() {
+            return Err(self.errors.swap_remove(0));
+        }
+        let mut table = Table {
+            routes: Routes {
+                paths: matchit::Router::new(),
+                catch_alls: matchit::Router::new(),
+                entries: Vec::new(),
+                anywhere: None,
+                scopes: matchit::Router::new(),
+                not_found: 0,
+                bad_encoding: 0,
+                options_star: 0,
+                plans: Vec::new(),
+                tables: Vec::new(),
+                listing: Vec::new(),
+                tree: self.tree,
+            },
+            reached: vec![None; self.next_step as usize],
+            handlers: self.handlers,
+            end,
+        };
+        table.scopes(&mut self.ends);
+        let paths = table.paths()?;
+        table.entries(&paths)?;
+        table.check_reached()?;
+        Ok(table.routes)
+    }
+}
+
+/// The handlers of one pattern, as places in [`Table::handlers`].
+struct Path {
+    pattern: Pattern,
+    handlers: Vec<usize>,
+}
+
+struct Table {
+    routes: Routes,
+    handlers: Vec<Handler>,
+    /// Of each step: `None` if no plan names it, else whether a request can get there, and past whom it can't.
+    reached: Vec<Option<Result<(), usize>>>,
+    end: u32,
+}
+
+impl Table {
+    fn plan(&mut self, steps: &[usize], end: u32, outcome: Outcome, route: Option<usize>) -> usize {
+        let mut blocker = None;
+        for &handler in steps {
+            let step = self.handlers[handler].step as usize;
+            match (blocker, self.reached[step]) {
+                (None, _) => self.reached[step] = Some(Ok(())),
+                (Some(by), None) => self.reached[step] = Some(Err(by)),
+                _ => {}
+            }
+            if !self.handlers[handler].passes {
+                blocker = blocker.or(Some(handler));
+            }
+        }
+        let mut steps: Vec<u32> =
+            steps.iter().map(|&handler| self.handlers[handler].step).collect();
+        steps.dedup();
+        let index = self.routes.plans.len();
+        self.routes.plans.push(Plan { index, steps: steps.into(), end, outcome, route });
+        index
+    }
+
+    /// Where a request ends that no pattern matches: as deep as a scope that has something to say to it.
+    fn scopes(&mut self, ends: &mut [(String, u32)]) {
+        // The outer ones are left last; they give way to those inside.
+        for (prefix, end) in ends.iter() {
+            let Ok(pattern) = Pattern::parse(prefix) else { continue };
+            let plan = self.plan(&[], *end, Outcome::NotFound, None);
+            let shape = anonymous(&pattern.text);
+            let bare = shape.strip_suffix('/').unwrap_or(&shape);
+            // Of two scopes of one shape the first is taken.
+            let _ = self.routes.scopes.insert(if bare.is_empty() { "/" } else { bare }, plan);
+            if !pattern.catch_all {
+                let _ = self.routes.scopes.insert(format!("{bare}/"), plan);
+                let _ = self.routes.scopes.insert(format!("{bare}/{{*rest}}"), plan);
+            }
+        }
+        self.routes.not_found = self.plan(&[], self.end, Outcome::NotFound, None);
+        self.routes.bad_encoding = self.plan(&[], self.end, Outcome::BadEncoding, None);
+    }
+
+    /// Groups the handlers by pattern, in the order of writing.
+    fn paths(&self) -> Result<Vec<Path>, BuildError> {
+        let mut paths: Vec<Path> = Vec::new();
+        let mut by_shape: HashMap<String, usize> = HashMap::new();
+        for (index, handler) in self.handlers.iter().enumerate() {
+            let Some(text) = &handler.pattern else { continue };
+            let strict = handler.settings.strict_slash.unwrap_or_default();
+            let trimmed = match text.strip_suffix('/') {
+                Some(trimmed) if !strict && !trimmed.is_empty() => trimmed,
+                _ if text.is_empty() => "/",
+                _ => text,
+            };
+            let pattern = Pattern::parse(trimmed)
+                .map_err(|reason| BuildError::pattern(text, handler.place, reason))?;
+            match by_shape.get(&pattern.shape()) {
+                Some(&path) if paths[path].pattern.text == pattern.text => {
+                    paths[path].handlers.push(index)
+                }
+                Some(&path) => {
+                    let other = &self.handlers[paths[path].handlers[0]];
+                    return Err(BuildError::conflict(
+                        (&pattern.text, handler.place),
+                        (&paths[path].pattern.text, other.place),
+                    ));
+                }
+                None => {
+                    by_shape.insert(pattern.shape(), paths.len());
+                    paths.push(Path { pattern, handlers: vec![index] });
+                }
+            }
+        }
+        Ok(paths)
+    }
+
+    fn entries(&mut self, paths: &[Path]) -> Result<(), BuildError> {
+        let anywhere: Vec<usize> =
+            (0..self.handlers.len()).filter(|&i| self.handlers[i].pattern.is_none()).collect();
+        let mut methods: Vec<Method> = Vec::new();
+        for (route, path) in paths.iter().enumerate() {
+            let twin =
+                (!path.pattern.text.ends_with('/')).then(|| format!("{}/", path.pattern.text));
+            let first = path.handlers[0];
+            let router = if path.pattern.catch_all {
+                &mut self.routes.catch_alls
+            } else {
+                &mut self.routes.paths
+            };
+            if let Err(error) = router.insert(&path.pattern.text, route) {
+                // The other slash of an earlier path may stand there; this one says so itself.
+                return Err(self.insert_error(error, &path.pattern.text, first, paths));
+            }
+            let strict = self.handlers[first].settings.strict_slash.unwrap_or_default();
+            if let Some(twin) = twin
+                && !strict
+                && !path.pattern.catch_all
+                && !paths.iter().any(|other| other.pattern.text == twin)
+                && let Err(error) = self.routes.paths.insert(&twin, route)
+            {
+                return Err(self.insert_error(error, &twin, first, paths));
+            }
+            let mut handlers = path.handlers.clone();
+            handlers.extend(&anywhere);
+            handlers.sort_by_key(|&handler| self.handlers[handler].step);
+            let settings = self.handlers[first].settings;
+            let end = self.handlers[first].scope_end;
+            let entry = self.entry(&handlers, end, settings, Some(route));
+            methods.extend(entry.methods.iter().map(|(method, _)| method.clone()));
+            let pattern = MatchedPattern {
+                text: path.pattern.text.clone(),
+                names: path.pattern.names.clone(),
+            };
+            self.routes.entries.push(Entry { pattern: Some(Arc::new(pattern)), ..entry });
+            self.list(Some(path.pattern.text.clone()), &path.handlers);
+        }
+        if let Some(&first) = anywhere.first() {
+            let settings = self.handlers[first].settings;
+            let entry = self.entry(&anywhere, self.end, settings, None);
+            methods.extend(entry.methods.iter().map(|(method, _)| method.clone()));
+            self.routes.anywhere = Some(entry);
+            self.list(None, &anywhere);
+        }
+        let allow = allow(methods.iter(), true);
+        self.routes.options_star = self.plan(&[], self.end, Outcome::Options(allow), None);
+        Ok(())
+    }
+
+    fn entry(
+        &mut self,
+        handlers: &[usize],
+        end: u32,
+        settings: Settings,
+        route: Option<usize>,
+    ) -> Entry {
+        let of = |table: &Self, wanted: &Method| -> Vec<usize> {
+            let answers = |&&handler: &&usize| {
+                table.handlers[handler].method.as_ref().is_none_or(|method| method == wanted)
+            };
+            handlers.iter().filter(answers).copied().collect()
+        };
+        let mut named: Vec<Method> = Vec::new();
+        for &handler in handlers {
+            if let Some(method) = &self.handlers[handler].method
+                && !named.contains(method)
+            {
+                named.push(method.clone());
+            }
+        }
+        let mut methods = Vec::new();
+        for method in &named {
+            let steps = of(self, method);
+            methods.push((method.clone(), self.plan(&steps, end, Outcome::Found, route)));
+        }
+        if named.contains(&Method::GET) && !named.contains(&Method::HEAD) {
+            let steps = of(self, &Method::GET);
+            methods.push((Method::HEAD, self.plan(&steps, end, Outcome::Found, route)));
+        }
+        let any: Vec<usize> = handlers
+            .iter()
+            .filter(|&&handler| self.handlers[handler].method.is_none())
+            .copied()
+            .collect();
+        let automatic = !settings.no_auto_options.unwrap_or_default();
+        let other = if any.is_empty() {
+            let allow = allow(methods.iter().map(|(method, _)| method), automatic);
+            if automatic && !named.contains(&Method::OPTIONS) {
+                let plan = self.plan(&[], end, Outcome::Options(allow.clone()), route);
+                methods.push((Method::OPTIONS, plan));
+            }
+            self.plan(&[], end, Outcome::NotAllowed(allow), route)
+        } else {
+            self.plan(&any, end, Outcome::Found, route)
+        };
+        Entry { pattern: None, methods, other }
+    }
+
+    fn list(&mut self, pattern: Option<String>, handlers: &[usize]) {
+        let handlers = handlers.iter().map(|&handler| {
+            let Handler { method, name, middleware, .. } = &self.handlers[handler];
+            RouteHandler {
+                method: method.clone(),
+                name: name.clone(),
+                middleware: middleware.clone(),
+            }
+        });
+        self.routes.listing.push(Route { pattern, handlers: handlers.collect() });
+    }
+
+    fn insert_error(
+        &self,
+        error: matchit::InsertError,
+        text: &str,
+        handler: usize,
+        paths: &[Path],
+    ) -> BuildError {
+        let place = self.handlers[handler].place;
+        if let matchit::InsertError::Conflict { with } = &error {
+            let bare = with.strip_suffix('/').unwrap_or(with);
+            let other = paths.iter().find(|path| path.pattern.text.trim_end_matches('/') == bare);
+            if let Some(other) = other {
+                let other_place = self.handlers[other.handlers[0]].place;
+                return BuildError::conflict((text, place), (with, other_place));
+            }
+        }
+        BuildError::pattern(text, place, error.to_string())
+    }
+
+    /// A handler that no request can reach is a mistake.
+    fn check_reached(&self) -> Result<(), BuildError> {
+        for (index, handler) in self.handlers.iter().enumerate() {
+            let inner_service = handler.step == self.end;
+            if let Some(Err(by)) = self.reached[handler.step as usize]
+                && !inner_service
+                && by != index
+                && self.handlers[by].step != handler.step
+            {
+                let method = handler.method.as_ref().map_or("ALL", Method::as_str);
+                let pattern = handler.pattern.as_deref().unwrap_or("(any path)");
+                return Err(BuildError::unreachable(
+                    (method, pattern, handler.place),
+                    (&self.handlers[by].name, self.handlers[by].place),
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `Allow` (RFC 9110, 10.2.1): sorted, each method once.
+fn allow<'a>(methods: impl Iterator<Item = &'a Method>, options: bool) -> HeaderValue {
+    let mut names: Vec<&str> = methods.map(Method::as_str).collect();
+    if options {
+        names.push("OPTIONS");
+    }
+    names.sort_unstable();
+    names.dedup();
+    // A method is a token, so that the list is a header value.
+    HeaderValue::from_str(&names.join(", ")).unwrap_or(HeaderValue::from_static(""))
+}
+
+/// The pattern with its parameters named by their place, so that scopes of one shape don't conflict.
+fn anonymous(pattern: &str) -> String {
+    let mut text = String::with_capacity(pattern.len());
+    let mut rest = pattern;
+    let mut count = 0;
+    while let Some((literal, tail)) = rest.split_once('{') {
+        text.push_str(literal);
+        if let Some(escaped) = tail.strip_prefix('{') {
+            text.push_str("{{");
+            rest = escaped;
+            continue;
+        }
+        let star = if tail.starts_with('*') { "*" } else { "" };
+        let _ = write!(text, "{{{star}p{count}}}");
+        count += 1;
+        rest = tail.split_once('}').map_or("", |(_, after)| after);
+    }
+    text.push_str(rest);
+    text
+}
+
+/// The last part of the name of a type or function, with the same for its parameters.
+pub(crate) fn short_name<T: ?Sized>() -> String {
+    let full = std::any::type_name::<T>();
+    let mut name = String::new();
+    let mut word = String::new();
+    for c in full.chars() {
+        match c {
+            ':' if word.ends_with(':') => word.clear(),
+            c if c.is_alphanumeric() || matches!(c, '_' | ':' | '{' | '}' | '#') => word.push(c),
+            c => {
+                name.push_str(&word);
+                word.clear();
+                name.push(c);
+            }
+        }
+    }
+    name.push_str(&word);
+    name.replace("{{closure}}", "closure")
+}

@@ -1,0 +1,815 @@
+//! The list of steps, and how it is folded into one endpoint when the chain is built.
+//!
+//! Steps are a type-level list: each one wraps what follows it, without a box. Every eighth step the list is sealed: its type is
+//! erased behind one box, so that neither the compiler's work nor the size of the future grows without bound.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use futures_util::future::{BoxFuture, Either};
+use http::Method;
+
+use crate::adapter::{LayerEndpoint, LayerStep, ResponseBody, TowerLayer};
+use crate::answer::{End, Unanswered};
+use crate::build::BuildError;
+use crate::handler::{
+    Arguments, Ending, Func, HandlerFn, HandlerStep, MiddlewareFn, Native, Passing, Plain,
+};
+use crate::next::{BoxEndpoint, Cover, Cx, Endpoint, FromFn, Middleware, Rest};
+use crate::pattern::{Pattern, PrefixSegment, canonical, is_under, prefix_segments};
+use crate::route::{Hooks, Left, Place, Registrar, Settings};
+use crate::{Request, Response};
+
+/// Something that stands in a chain.
+#[doc(hidden)]
+pub trait Step: Send + 'static {
+    /// Counts itself, in the order of writing.
+    fn register(&mut self, registrar: &mut Registrar);
+}
+
+/// A step, or a list of them, that can stand before `N`.
+#[doc(hidden)]
+pub trait Fold<N: Endpoint>: Step {
+    type Out: Endpoint + 'static;
+
+    fn fold(self, next: N, assembly: &Assembly<'_>) -> Self::Out;
+}
+
+/// What folding needs to know of the scope that is folded.
+#[doc(hidden)]
+pub struct Assembly<'a> {
+    /// The last step of the scope.
+    pub(crate) end: u32,
+    pub(crate) tables: &'a RefCell<Vec<Option<Arc<dyn Resume>>>>,
+    pub(crate) hooks: &'a [BoxEndpoint],
+}
+
+/// The empty list.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Start;
+
+/// A list, and the step after it.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Link<Prev, S>(Prev, S);
+
+impl Step for Start {
+    fn register(&mut self, _: &mut Registrar) {}
+}
+
+impl<N: Endpoint + 'static> Fold<N> for Start {
+    type Out = N;
+
+    fn fold(self, next: N, _: &Assembly<'_>) -> N {
+        next
+    }
+}
+
+impl<Prev: Step, S: Step> Step for Link<Prev, S> {
+    fn register(&mut self, registrar: &mut Registrar) {
+        self.0.register(registrar);
+        self.1.register(registrar);
+    }
+}
+
+impl<N, Prev, S> Fold<N> for Link<Prev, S>
+where
+    N: Endpoint,
+    S: Fold<N>,
+    Prev: Fold<S::Out>,
+{
+    type Out = Prev::Out;
+
+    fn fold(self, next: N, assembly: &Assembly<'_>) -> Self::Out {
+        let next = self.1.fold(next, assembly);
+        self.0.fold(next, assembly)
+    }
+}
+
+/// A middleware before the rest.
+#[doc(hidden)]
+pub struct Around<M, N> {
+    middleware: M,
+    next: N,
+    cover: Cover,
+}
+
+impl<M: Middleware<Provides: 'static>, N: Endpoint> Endpoint for Around<M, N> {
+    fn call<'a>(
+        &'a self,
+        req: &'a mut Request,
+        cx: &'a Cx<'a>,
+    ) -> impl Future<Output = Response> + Send + 'a {
+        if cx.runs(self.cover) {
+            Either::Left(self.middleware.call(req, Rest::new(&self.next, cx)))
+        } else {
+            Either::Right(self.next.call(req, cx))
+        }
+    }
+}
+
+/// The one endpoint of a hook: its middleware before nothing.
+pub(crate) fn hook_endpoint<M: Middleware>(middleware: M) -> BoxEndpoint {
+    BoxEndpoint(Arc::new(Around { middleware, next: Unanswered, cover: Cover::ALWAYS }))
+}
+
+/// Makes a [`Middleware`] of what a verb was given, once it is known what is provided.
+#[doc(hidden)]
+pub trait IntoNative<PW> {
+    type Middleware: Middleware;
+
+    fn into_native(self) -> Self::Middleware;
+}
+
+impl<M: Middleware, PW> IntoNative<PW> for Native<M> {
+    type Middleware = M;
+
+    fn into_native(self) -> M {
+        self.0
+    }
+}
+
+impl<F, A, P, W> IntoNative<(P, W)> for Func<F, A>
+where
+    F: for<'a> MiddlewareFn<'a, A>,
+    Passing<A>: Arguments<P, W>,
+    A: Send + 'static,
+    P: 'static,
+    W: 'static,
+{
+    type Middleware = FromFn<F, A, P, W>;
+
+    fn into_native(self) -> Self::Middleware {
+        FromFn::new(self.0)
+    }
+}
+
+impl<F, A, M, P, W> IntoNative<(P, W)> for Plain<F, A, M>
+where
+    F: HandlerFn<A, M>,
+    Ending<A>: Arguments<P, W>,
+    A: Send + 'static,
+    M: 'static,
+    P: 'static,
+    W: 'static,
+{
+    type Middleware = HandlerStep<F, A, M, P, W>;
+
+    fn into_native(self) -> Self::Middleware {
+        HandlerStep::new(self.0)
+    }
+}
+
+/// Makes the step of what `use_` or `always` was given, once it is known what is provided.
+#[doc(hidden)]
+pub trait IntoUsed<PW> {
+    type Used: Step;
+
+    fn into_used(self, verb: &'static str, always: bool) -> Self::Used;
+}
+
+impl<M: Middleware, PW> IntoUsed<PW> for Native<M> {
+    type Used = Use<M>;
+
+    fn into_used(self, verb: &'static str, always: bool) -> Self::Used {
+        Use::new(self.0, verb, always)
+    }
+}
+
+impl<F, A, PW> IntoUsed<PW> for Func<F, A>
+where
+    Self: IntoNative<PW>,
+{
+    type Used = Use<<Self as IntoNative<PW>>::Middleware>;
+
+    fn into_used(self, verb: &'static str, always: bool) -> Self::Used {
+        Use::new(self.into_native(), verb, always)
+    }
+}
+
+impl<L: TowerLayer<B>, B: ResponseBody, PW> IntoUsed<PW> for LayerStep<L, B> {
+    type Used = Use<Self>;
+
+    fn into_used(self, verb: &'static str, always: bool) -> Self::Used {
+        Use::new(self, verb, always)
+    }
+}
+
+/// What `use_` and `always` put into a chain.
+#[doc(hidden)]
+pub struct Use<S> {
+    step: S,
+    verb: &'static str,
+    always: bool,
+    number: u32,
+}
+
+impl<S> Use<S> {
+    pub(crate) fn new(step: S, verb: &'static str, always: bool) -> Self {
+        Self { step, verb, always, number: 0 }
+    }
+
+    fn cover(&self, assembly: &Assembly<'_>) -> Cover {
+        if self.always { Cover::ALWAYS } else { Cover::range(self.number + 1, assembly.end) }
+    }
+}
+
+impl<M: Middleware> Step for Use<M> {
+    fn register(&mut self, registrar: &mut Registrar) {
+        self.number = registrar.middleware(self.verb, self.step.name(), self.always);
+    }
+}
+
+impl<M: Middleware, N: Endpoint + 'static> Fold<N> for Use<M> {
+    type Out = Around<M, N>;
+
+    fn fold(self, next: N, assembly: &Assembly<'_>) -> Self::Out {
+        let cover = self.cover(assembly);
+        Around { middleware: self.step, next, cover }
+    }
+}
+
+impl<L: TowerLayer<B>, B: ResponseBody> Step for Use<LayerStep<L, B>> {
+    fn register(&mut self, registrar: &mut Registrar) {
+        let name = crate::route::short_name::<L>();
+        self.number = registrar.middleware(self.verb, name, self.always);
+    }
+}
+
+impl<L: TowerLayer<B>, B: ResponseBody, N: Endpoint + 'static> Fold<N> for Use<LayerStep<L, B>> {
+    type Out = LayerEndpoint<L, B>;
+
+    fn fold(self, next: N, assembly: &Assembly<'_>) -> Self::Out {
+        let cover = self.cover(assembly);
+        LayerEndpoint::new(self.step, BoxEndpoint(Arc::new(next)), cover)
+    }
+}
+
+/// What `use_at` puts into a chain.
+#[doc(hidden)]
+pub struct UseAt<S> {
+    step: S,
+    path: String,
+    place: Place,
+    prefix: Vec<PrefixSegment>,
+}
+
+impl<S> UseAt<S> {
+    pub(crate) fn new(step: S, path: &str, place: Place) -> Self {
+        Self { step, path: path.to_owned(), place, prefix: Vec::new() }
+    }
+}
+
+impl<S: Step> Step for UseAt<S> {
+    fn register(&mut self, registrar: &mut Registrar) {
+        let absolute = registrar.absolute(&self.path);
+        match Pattern::parse(&absolute).and_then(|pattern| prefix_segments(&pattern)) {
+            Ok(prefix) => self.prefix = prefix,
+            Err(reason) => registrar.fail(BuildError::pattern(&self.path, self.place, reason)),
+        }
+        self.step.register(registrar);
+    }
+}
+
+impl<S: Fold<Shared<N>>, N: Endpoint + 'static> Fold<N> for UseAt<S> {
+    type Out = Gate<S::Out, N>;
+
+    fn fold(self, next: N, assembly: &Assembly<'_>) -> Self::Out {
+        let next = Shared(Arc::new(next));
+        Gate { prefix: self.prefix, next: next.clone(), inside: self.step.fold(next, assembly) }
+    }
+}
+
+/// Sends the requests under a prefix one way and the others another.
+#[doc(hidden)]
+pub struct Gate<I, N> {
+    prefix: Vec<PrefixSegment>,
+    inside: I,
+    next: Shared<N>,
+}
+
+impl<I: Endpoint, N: Endpoint> Endpoint for Gate<I, N> {
+    fn call<'a>(
+        &'a self,
+        req: &'a mut Request,
+        cx: &'a Cx<'a>,
+    ) -> impl Future<Output = Response> + Send + 'a {
+        // A path that can't be decoded reaches no handler, so that it makes no difference which way it takes.
+        if canonical(req.uri().path()).is_ok_and(|path| is_under(&self.prefix, &path)) {
+            Either::Left(self.inside.call(req, cx))
+        } else {
+            Either::Right(self.next.call(req, cx))
+        }
+    }
+}
+
+/// The rest of a chain, for two ways that lead to it.
+#[doc(hidden)]
+pub struct Shared<N>(Arc<N>);
+
+impl<N> Clone for Shared<N> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<N: Endpoint> Endpoint for Shared<N> {
+    fn call<'a>(
+        &'a self,
+        req: &'a mut Request,
+        cx: &'a Cx<'a>,
+    ) -> impl Future<Output = Response> + Send + 'a {
+        self.0.call(req, cx)
+    }
+}
+
+/// What a verb such as `get` puts into a chain.
+#[doc(hidden)]
+pub struct On<M> {
+    handler: M,
+    method: Option<Method>,
+    passes: bool,
+    place: Place,
+    number: u32,
+}
+
+impl<M> On<M> {
+    pub(crate) fn new(handler: M, method: Option<Method>, passes: bool, place: Place) -> Self {
+        Self { handler, method, passes, place, number: 0 }
+    }
+}
+
+impl<M: Middleware> Step for On<M> {
+    fn register(&mut self, registrar: &mut Registrar) {
+        self.number =
+            registrar.handler(self.method.take(), self.handler.name(), self.passes, self.place);
+    }
+}
+
+impl<M: Middleware, N: Endpoint + 'static> Fold<N> for On<M> {
+    type Out = Around<M, N>;
+
+    fn fold(self, next: N, _: &Assembly<'_>) -> Self::Out {
+        Around { middleware: self.handler, next, cover: Cover::range(self.number, self.number) }
+    }
+}
+
+/// A hook on its way into a chain: it is told to the registrar, and is no endpoint itself.
+#[doc(hidden)]
+pub struct Hook {
+    verb: &'static str,
+    name: String,
+    endpoint: BoxEndpoint,
+    set: fn(&mut Hooks, usize),
+}
+
+impl Hook {
+    pub(crate) fn new<M: Middleware>(
+        verb: &'static str,
+        handler: M,
+        set: fn(&mut Hooks, usize),
+    ) -> Self {
+        Self { verb, name: handler.name(), endpoint: hook_endpoint(handler), set }
+    }
+}
+
+impl Step for Hook {
+    fn register(&mut self, registrar: &mut Registrar) {
+        registrar.hook(self.verb, std::mem::take(&mut self.name), self.endpoint.clone(), self.set);
+    }
+}
+
+impl<N: Endpoint + 'static> Fold<N> for Hook {
+    type Out = N;
+
+    fn fold(self, next: N, _: &Assembly<'_>) -> N {
+        next
+    }
+}
+
+/// The paths that stand next to each other in a chain.
+#[doc(hidden)]
+#[derive(Default)]
+pub struct Table {
+    entries: Vec<Box<dyn Path>>,
+    /// The first and the last step inside each entry.
+    spans: Vec<(u32, u32)>,
+    number: u32,
+}
+
+/// An entry of a [`Table`].
+#[doc(hidden)]
+pub trait Path: Send {
+    fn register(&mut self, registrar: &mut Registrar);
+    fn assemble(self: Box<Self>, parent: Parent, assembly: &Assembly<'_>) -> BoxEndpoint;
+}
+
+/// Where a request goes on that passed through a scope.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug)]
+pub struct Parent {
+    pub(crate) table: u32,
+    pub(crate) from: u32,
+}
+
+impl Step for Table {
+    fn register(&mut self, registrar: &mut Registrar) {
+        self.number = registrar.next_table();
+        for entry in &mut self.entries {
+            let first = registrar.next_step();
+            entry.register(registrar);
+            self.spans.push((first, registrar.next_step().saturating_sub(1)));
+        }
+    }
+}
+
+impl<N: Endpoint + 'static> Fold<N> for Table {
+    type Out = TableEndpoint<N>;
+
+    fn fold(self, next: N, assembly: &Assembly<'_>) -> TableEndpoint<N> {
+        let first = self.spans.first().map_or(0, |span| span.0);
+        let mut entry_of = Vec::new();
+        let mut entries = Vec::with_capacity(self.entries.len());
+        for (index, (entry, span)) in self.entries.into_iter().zip(self.spans).enumerate() {
+            entry_of.resize((span.1 + 1 - first) as usize, index);
+            let parent = Parent { table: self.number, from: span.1 + 1 };
+            entries.push(entry.assemble(parent, assembly));
+        }
+        let table = Arc::new(Entries { first, entry_of, entries, next });
+        let number = self.number as usize;
+        let mut tables = assembly.tables.borrow_mut();
+        if tables.len() <= number {
+            tables.resize_with(number + 1, || None);
+        }
+        tables[number] = Some(table.clone());
+        TableEndpoint(table)
+    }
+}
+
+struct Entries<N> {
+    first: u32,
+    /// The entry in which a step stands, for the steps from `first` on.
+    entry_of: Vec<usize>,
+    entries: Vec<BoxEndpoint>,
+    next: N,
+}
+
+impl<N: Endpoint> Entries<N> {
+    fn call_from<'a>(
+        &'a self,
+        from: u32,
+        req: &'a mut Request,
+        cx: &'a Cx<'a>,
+    ) -> impl Future<Output = Response> + Send + 'a {
+        let entry = |step: u32| {
+            let index = (step >= from).then(|| step.checked_sub(self.first)).flatten()?;
+            self.entry_of.get(index as usize)
+        };
+        let entry = match &*cx.plan.steps {
+            [] => entry(cx.plan.end),
+            steps => steps.iter().find_map(|step| entry(*step)),
+        };
+        match entry {
+            Some(entry) => Either::Left(self.entries[*entry].0.call_boxed(req, cx)),
+            None => Either::Right(self.next.call(req, cx)),
+        }
+    }
+}
+
+/// A table as the ends of the scopes inside it see it: where a request goes on that passed through one of them.
+pub(crate) trait Resume: Send + Sync {
+    fn resume<'a>(
+        &'a self,
+        from: u32,
+        req: &'a mut Request,
+        cx: &'a Cx<'a>,
+    ) -> BoxFuture<'a, Response>;
+}
+
+impl<N: Endpoint> Resume for Entries<N> {
+    fn resume<'a>(
+        &'a self,
+        from: u32,
+        req: &'a mut Request,
+        cx: &'a Cx<'a>,
+    ) -> BoxFuture<'a, Response> {
+        Box::pin(self.call_from(from, req, cx))
+    }
+}
+
+#[doc(hidden)]
+pub struct TableEndpoint<N>(Arc<Entries<N>>);
+
+impl<N: Endpoint> Endpoint for TableEndpoint<N> {
+    fn call<'a>(
+        &'a self,
+        req: &'a mut Request,
+        cx: &'a Cx<'a>,
+    ) -> impl Future<Output = Response> + Send + 'a {
+        self.0.call_from(0, req, cx)
+    }
+}
+
+/// The steps of a chain: the first segment and the last one by their types, those between them sealed.
+///
+/// `F` is the first segment, once it is full; `L` the one that grows; `T` the table of paths that is open at its end;
+/// `R` the room that is left in it.
+#[doc(hidden)]
+pub struct Steps<F = Start, L = Start, T = NoTable, R = Room> {
+    first: F,
+    sealed: Vec<Box<dyn Segment>>,
+    list: L,
+    table: T,
+    room: PhantomData<fn() -> R>,
+}
+
+impl Steps {
+    pub(crate) fn new() -> Self {
+        Steps { first: Start, sealed: Vec::new(), list: Start, table: NoTable, room: PhantomData }
+    }
+}
+
+/// No path stands at the end of the list.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct NoTable;
+
+/// Room for one more step than `R`.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct More<R>(PhantomData<R>);
+
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Full;
+
+/// Eight steps a segment.
+#[doc(hidden)]
+pub type Room = More<More<More<More<More<More<More<Full>>>>>>>;
+
+/// Puts the open table, if there is one, at the end of the list.
+#[doc(hidden)]
+pub trait Close<L> {
+    type Out: Step;
+
+    fn close(self, list: L) -> Self::Out;
+}
+
+impl<L: Step> Close<L> for NoTable {
+    type Out = L;
+
+    fn close(self, list: L) -> L {
+        list
+    }
+}
+
+impl<L: Step> Close<L> for Table {
+    type Out = Link<L, Table>;
+
+    fn close(self, list: L) -> Self::Out {
+        Link(list, self)
+    }
+}
+
+/// Puts a path into the table at the end of the list, and opens one if there is none.
+#[doc(hidden)]
+pub trait Open {
+    type Out;
+
+    fn open(self, path: Box<dyn Path>) -> Self::Out;
+}
+
+impl<F, L, R> Open for Steps<F, L, NoTable, R> {
+    type Out = Steps<F, L, Table, R>;
+
+    fn open(self, path: Box<dyn Path>) -> Self::Out {
+        let Self { first, sealed, list, room, .. } = self;
+        Steps { first, sealed, list, table: Table::default(), room }.open(path)
+    }
+}
+
+impl<F, L, R> Open for Steps<F, L, Table, R> {
+    type Out = Self;
+
+    fn open(mut self, path: Box<dyn Path>) -> Self {
+        self.table.entries.push(path);
+        self
+    }
+}
+
+/// Puts a step at the end of the list, and seals the list when it is full.
+#[doc(hidden)]
+pub trait Push<S> {
+    type Out;
+
+    fn push(self, step: S) -> Self::Out;
+}
+
+impl<F, L, T, R, S> Push<S> for Steps<F, L, T, More<R>>
+where
+    T: Close<L>,
+{
+    type Out = Steps<F, Link<T::Out, S>, NoTable, R>;
+
+    fn push(self, step: S) -> Self::Out {
+        let list = Link(self.table.close(self.list), step);
+        Steps { first: self.first, sealed: self.sealed, list, table: NoTable, room: PhantomData }
+    }
+}
+
+impl<L, T, S> Push<S> for Steps<Start, L, T, Full>
+where
+    T: Close<L>,
+{
+    type Out = Steps<Link<T::Out, S>, Start, NoTable, Room>;
+
+    fn push(self, step: S) -> Self::Out {
+        let first = Link(self.table.close(self.list), step);
+        Steps { first, sealed: self.sealed, list: Start, table: NoTable, room: PhantomData }
+    }
+}
+
+impl<A, B, L, T, S> Push<S> for Steps<Link<A, B>, L, T, Full>
+where
+    T: Close<L>,
+    Link<T::Out, S>: Fold<BoxEndpoint>,
+{
+    type Out = Steps<Link<A, B>, Start, NoTable, Room>;
+
+    fn push(mut self, step: S) -> Self::Out {
+        self.sealed.push(Box::new(Link(self.table.close(self.list), step)));
+        Steps {
+            first: self.first,
+            sealed: self.sealed,
+            list: Start,
+            table: NoTable,
+            room: PhantomData,
+        }
+    }
+}
+
+/// A segment whose type is erased.
+trait Segment: Send {
+    fn register(&mut self, registrar: &mut Registrar);
+    fn fold_boxed(self: Box<Self>, next: BoxEndpoint, assembly: &Assembly<'_>) -> BoxEndpoint;
+}
+
+impl<S: Fold<BoxEndpoint>> Segment for S {
+    fn register(&mut self, registrar: &mut Registrar) {
+        Step::register(self, registrar);
+    }
+
+    fn fold_boxed(self: Box<Self>, next: BoxEndpoint, assembly: &Assembly<'_>) -> BoxEndpoint {
+        BoxEndpoint(Arc::new(self.fold(next, assembly)))
+    }
+}
+
+/// All steps of a chain.
+#[doc(hidden)]
+pub trait AllSteps: Send + 'static {
+    type Out: Endpoint + 'static;
+
+    fn register(&mut self, registrar: &mut Registrar);
+    fn assemble(self, end: End, assembly: &Assembly<'_>) -> Self::Out;
+
+    fn assemble_boxed(self, end: End, assembly: &Assembly<'_>) -> BoxEndpoint
+    where
+        Self: Sized,
+    {
+        BoxEndpoint(Arc::new(self.assemble(end, assembly)))
+    }
+}
+
+/// Steps whose type is erased.
+#[doc(hidden)]
+pub trait SealedSteps: Send {
+    fn register(&mut self, registrar: &mut Registrar);
+    fn assemble(self: Box<Self>, end: End, assembly: &Assembly<'_>) -> BoxEndpoint;
+}
+
+impl<S: AllSteps> SealedSteps for S {
+    fn register(&mut self, registrar: &mut Registrar) {
+        AllSteps::register(self, registrar);
+    }
+
+    fn assemble(self: Box<Self>, end: End, assembly: &Assembly<'_>) -> BoxEndpoint {
+        self.assemble_boxed(end, assembly)
+    }
+}
+
+/// See [`SealedSteps`].
+#[doc(hidden)]
+pub struct BoxSteps(pub(crate) Box<dyn SealedSteps>);
+
+impl AllSteps for BoxSteps {
+    type Out = BoxEndpoint;
+
+    fn register(&mut self, registrar: &mut Registrar) {
+        self.0.register(registrar);
+    }
+
+    fn assemble(self, end: End, assembly: &Assembly<'_>) -> BoxEndpoint {
+        self.0.assemble(end, assembly)
+    }
+
+    fn assemble_boxed(self, end: End, assembly: &Assembly<'_>) -> BoxEndpoint {
+        self.0.assemble(end, assembly)
+    }
+}
+
+/// Steps that all fit into the first segment.
+impl<L, T, R> AllSteps for Steps<Start, L, T, R>
+where
+    L: Step,
+    R: 'static,
+    T: Close<L> + TableStep,
+    T::Out: Fold<End>,
+{
+    type Out = <T::Out as Fold<End>>::Out;
+
+    fn register(&mut self, registrar: &mut Registrar) {
+        self.list.register(registrar);
+        self.table.register(registrar);
+    }
+
+    fn assemble(self, end: End, assembly: &Assembly<'_>) -> Self::Out {
+        self.table.close(self.list).fold(end, assembly)
+    }
+}
+
+impl<A, B, L, T, R> AllSteps for Steps<Link<A, B>, L, T, R>
+where
+    Link<A, B>: Fold<BoxEndpoint>,
+    L: Step,
+    R: 'static,
+    T: Close<L> + TableStep,
+    T::Out: Fold<End>,
+{
+    type Out = <Link<A, B> as Fold<BoxEndpoint>>::Out;
+
+    fn register(&mut self, registrar: &mut Registrar) {
+        Step::register(&mut self.first, registrar);
+        for segment in &mut self.sealed {
+            segment.register(registrar);
+        }
+        self.list.register(registrar);
+        self.table.register(registrar);
+    }
+
+    fn assemble(self, end: End, assembly: &Assembly<'_>) -> Self::Out {
+        let last = self.table.close(self.list).fold(end, assembly);
+        let mut next = BoxEndpoint(Arc::new(last));
+        for segment in self.sealed.into_iter().rev() {
+            next = segment.fold_boxed(next, assembly);
+        }
+        self.first.fold(next, assembly)
+    }
+}
+
+/// The open table, or none.
+#[doc(hidden)]
+pub trait TableStep: Send + 'static {
+    fn register(&mut self, registrar: &mut Registrar);
+}
+
+impl TableStep for NoTable {
+    fn register(&mut self, _: &mut Registrar) {}
+}
+
+impl TableStep for Table {
+    fn register(&mut self, registrar: &mut Registrar) {
+        Step::register(self, registrar);
+    }
+}
+
+/// A chain behind a path.
+pub(crate) struct Scope<S> {
+    path: String,
+    place: Place,
+    steps: S,
+    settings: Settings,
+    left: Left,
+}
+
+impl<S> Scope<S> {
+    pub(crate) fn new(path: &str, place: Place, steps: S, settings: Settings) -> Self {
+        Self { path: path.to_owned(), place, steps, settings, left: Left::default() }
+    }
+}
+
+impl<S: AllSteps> Path for Scope<S> {
+    fn register(&mut self, registrar: &mut Registrar) {
+        registrar.enter(&self.path, self.settings, self.place);
+        self.steps.register(registrar);
+        self.left = registrar.leave();
+    }
+
+    fn assemble(self: Box<Self>, parent: Parent, assembly: &Assembly<'_>) -> BoxEndpoint {
+        let assembly = Assembly { end: self.left.end, ..*assembly };
+        let end = End::new(self.left, Some(parent), &assembly);
+        self.steps.assemble_boxed(end, &assembly)
+    }
+}
