@@ -136,18 +136,22 @@ impl Chain {
 
 /// The list of steps with one more.
 #[doc(hidden)]
+#[allow(unreachable_pub, reason = "it stands in public signatures")]
 pub type Pushed<S, X> = <S as Push<X>>::Out;
 
 /// The step that a middleware becomes.
 #[doc(hidden)]
+#[allow(unreachable_pub, reason = "it stands in public signatures")]
 pub type Used<M, K, P, W> = <<M as IntoMiddleware<K>>::Step as IntoUsed<(P, W)>>::Used;
 
 /// The step that a handler becomes.
 #[doc(hidden)]
+#[allow(unreachable_pub, reason = "it stands in public signatures")]
 pub type Handling<H, K, P, W> = On<<<H as IntoHandler<K>>::Step as IntoNative<(P, W)>>::Middleware>;
 
 /// What is provided after a middleware.
 #[doc(hidden)]
+#[allow(unreachable_pub, reason = "it stands in public signatures")]
 pub type After<M, K, P> = <<M as IntoMiddleware<K>>::Provides as Provides>::Onto<P>;
 
 macro_rules! verbs {

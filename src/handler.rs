@@ -3,6 +3,12 @@
 //! The shape of a function and its arguments are two bounds on purpose: where an argument is what fails, the compiler
 //! then names that argument.
 
+#![allow(
+    missing_debug_implementations,
+    unreachable_pub,
+    reason = "the types of a chain are public to the compiler alone"
+)]
+
 use std::future::Future;
 use std::marker::PhantomData;
 use std::mem;

@@ -336,6 +336,7 @@ where
 /// What is known of a request while it walks the chain.
 #[doc(hidden)]
 #[derive(Clone, Copy)]
+#[allow(missing_debug_implementations, reason = "it is public to the compiler alone")]
 pub struct Cx<'a> {
     pub(crate) routes: &'a Arc<Routes>,
     pub(crate) plan: &'a Plan,
@@ -423,6 +424,7 @@ impl<E: Endpoint> ErasedEndpoint for E {
 /// See [`ErasedEndpoint`].
 #[doc(hidden)]
 #[derive(Clone)]
+#[allow(missing_debug_implementations, reason = "it is public to the compiler alone")]
 pub struct BoxEndpoint(pub(crate) Arc<dyn ErasedEndpoint>);
 
 impl Endpoint for BoxEndpoint {

@@ -3,6 +3,12 @@
 //! When a chain is built, its steps are counted through in the order in which they are written. A [`Plan`] names those of them that
 //! may answer a path and method; there is one for each pattern and method, so that serving a request only looks it up.
 
+#![allow(
+    missing_debug_implementations,
+    unreachable_pub,
+    reason = "the types of a chain are public to the compiler alone"
+)]
+
 use std::collections::HashMap;
 use std::fmt::{self, Write};
 use std::panic::Location;
@@ -285,7 +291,6 @@ pub struct Registrar {
 
 struct Scope {
     prefix: String,
-    place: Option<Place>,
     settings: Settings,
     hooks: Hooks,
     middleware: Vec<String>,
@@ -328,7 +333,6 @@ impl Registrar {
             next_table: 0,
             stack: vec![Scope {
                 prefix: String::new(),
-                place: None,
                 settings,
                 hooks: Hooks::default(),
                 middleware: Vec::new(),
@@ -451,7 +455,6 @@ impl Registrar {
         let outer = self.scope();
         let scope = Scope {
             prefix: join(&outer.prefix, path),
-            place: Some(place),
             settings: settings.or(outer.settings),
             hooks: outer.hooks,
             middleware: Vec::new(),
@@ -487,10 +490,6 @@ impl Registrar {
         let step = self.add(None, None, "the inner service".to_owned(), false, place);
         self.next_step = step;
         self.leave()
-    }
-
-    pub(crate) fn place(&self) -> Option<Place> {
-        self.stack.last().and_then(|scope| scope.place)
     }
 
     pub(crate) fn fail(&mut self, error: BuildError) {

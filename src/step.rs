@@ -3,6 +3,12 @@
 //! Steps are a type-level list: each one wraps what follows it, without a box. Every eighth step the list is sealed: its type is
 //! erased behind one box, so that neither the compiler's work nor the size of the future grows without bound.
 
+#![allow(
+    missing_debug_implementations,
+    unreachable_pub,
+    reason = "the types of a chain are public to the compiler alone"
+)]
+
 use std::cell::RefCell;
 use std::future::Future;
 use std::marker::PhantomData;
