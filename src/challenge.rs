@@ -34,6 +34,11 @@ impl Challenge {
         if is_token(&scheme) { Ok(Self(scheme)) } else { Err(ChallengeError::NotToken(scheme)) }
     }
 
+    /// The challenge of [RFC 6750, 3](https://www.rfc-editor.org/rfc/rfc6750#section-3), without parameters.
+    pub fn bearer() -> Self {
+        Self("Bearer".to_owned())
+    }
+
     /// Adds a parameter. Its value is written as a quoted string.
     ///
     /// # Errors
