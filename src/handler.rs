@@ -65,7 +65,7 @@ pub trait IntoHandler<Kind> {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't be used as middleware",
     label = "not middleware",
-    note = "middleware is an `async fn(.., Request, Next<'_>)` whose result is `IntoResponse` and whose future is `Send`, a type that implements `tower_chain::Middleware`, or a `tower::Layer`",
+    note = "middleware is an `async fn(.., Request, Next<'_>)` whose result is `IntoResponse` and whose future is `Send`, a type that implements `tower_chain::Middleware` or `tower_chain::Dependent`, or a `tower::Layer`",
     note = "wrap a function in `tower_chain::from_fn(..)`, and the compiler names the true cause"
 )]
 pub trait IntoMiddleware<Kind> {

@@ -6,9 +6,12 @@ mod adapter;
 mod answer;
 mod build;
 mod chain;
+mod challenge;
 mod combine;
+mod dependent;
 mod error;
 pub mod extract;
+mod grants;
 mod guard;
 mod handler;
 mod hooks;
@@ -25,10 +28,19 @@ pub use adapter::{
 };
 pub use build::BuildError;
 pub use chain::{Chain, Mountable, Sealed};
+pub use challenge::{Challenge, ChallengeError};
 pub use combine::{BoxMiddleware, Unless, When};
+pub use dependent::Dependent;
 pub use error::Error;
+pub use grants::Grants;
 pub use handler::{IntoHandler, IntoMiddleware, handler_fn};
 pub use http::StatusCode;
+#[cfg(feature = "authenticate")]
+#[cfg_attr(docsrs, doc(cfg(feature = "authenticate")))]
+pub use middleware::authenticate::{Authenticate, Principal};
+#[cfg(feature = "require")]
+#[cfg_attr(docsrs, doc(cfg(feature = "require")))]
+pub use middleware::require::Require;
 pub use next::{Endpoint, FromFn, Middleware, Next, Rest, from_fn};
 pub use provide::{Expected, FromChain, Provided, Provides};
 pub use route::{Route, RouteHandler};
