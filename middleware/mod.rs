@@ -1,1 +1,5 @@
 //! The built-in middleware: one file each, one feature each.
+
+#[cfg(feature = "rate-limit")]
+#[cfg_attr(docsrs, doc(cfg(feature = "rate-limit")))]
+pub mod rate_limit;
