@@ -4,3 +4,6 @@
 pub mod authenticate;
 #[cfg(feature = "require")]
 pub mod require;
+#[cfg(feature = "rate-limit")]
+#[cfg_attr(docsrs, doc(cfg(feature = "rate-limit")))]
+pub mod rate_limit;

@@ -41,6 +41,9 @@ pub use middleware::authenticate::{Authenticate, Principal};
 #[cfg(feature = "require")]
 #[cfg_attr(docsrs, doc(cfg(feature = "require")))]
 pub use middleware::require::Require;
+#[cfg(feature = "rate-limit")]
+#[cfg_attr(docsrs, doc(cfg(feature = "rate-limit")))]
+pub use middleware::rate_limit::{LimitClock, Quota, RateLimit, RateLimitConfigError};
 pub use next::{Endpoint, FromFn, Middleware, Next, Rest, from_fn};
 pub use provide::{Expected, FromChain, Provided, Provides};
 pub use route::{Route, RouteHandler};
