@@ -18,6 +18,9 @@ mod next;
 mod pattern;
 mod provide;
 mod route;
+#[cfg(feature = "serve")]
+#[cfg_attr(docsrs, doc(cfg(feature = "serve")))]
+pub mod serve;
 mod step;
 
 pub use adapter::{
@@ -27,11 +30,15 @@ pub use build::BuildError;
 pub use chain::{Chain, Mountable, Sealed};
 pub use combine::{BoxMiddleware, Unless, When};
 pub use error::Error;
+pub use extract::PeerAddr;
 pub use handler::{IntoHandler, IntoMiddleware, handler_fn};
 pub use http::StatusCode;
 pub use next::{Endpoint, FromFn, Middleware, Next, Rest, from_fn};
 pub use provide::{Expected, FromChain, Provided, Provides};
 pub use route::{Route, RouteHandler};
+#[cfg(feature = "serve")]
+#[cfg_attr(docsrs, doc(cfg(feature = "serve")))]
+pub use serve::{Listener, ServeError, Server, serve};
 
 /// The body of requests and responses.
 pub type Body = axum_core::body::Body;

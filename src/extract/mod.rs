@@ -1,1 +1,5 @@
 //! What handlers take out of a request.
+
+mod client_addr;
+
+pub use client_addr::PeerAddr;
