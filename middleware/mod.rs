@@ -2,8 +2,8 @@
 
 #[cfg(feature = "authenticate")]
 pub mod authenticate;
-#[cfg(feature = "require")]
-pub mod require;
 #[cfg(feature = "rate-limit")]
 #[cfg_attr(docsrs, doc(cfg(feature = "rate-limit")))]
 pub mod rate_limit;
+#[cfg(feature = "require")]
+pub mod require;

@@ -21,6 +21,9 @@ mod next;
 mod pattern;
 mod provide;
 mod route;
+#[cfg(feature = "serve")]
+#[cfg_attr(docsrs, doc(cfg(feature = "serve")))]
+pub mod serve;
 mod step;
 
 pub use adapter::{
@@ -32,21 +35,25 @@ pub use challenge::{Challenge, ChallengeError};
 pub use combine::{BoxMiddleware, Unless, When};
 pub use dependent::Dependent;
 pub use error::Error;
+pub use extract::{ClientAddr, PeerAddr};
 pub use grants::Grants;
 pub use handler::{IntoHandler, IntoMiddleware, handler_fn};
 pub use http::StatusCode;
 #[cfg(feature = "authenticate")]
 #[cfg_attr(docsrs, doc(cfg(feature = "authenticate")))]
 pub use middleware::authenticate::{Authenticate, Principal};
-#[cfg(feature = "require")]
-#[cfg_attr(docsrs, doc(cfg(feature = "require")))]
-pub use middleware::require::Require;
 #[cfg(feature = "rate-limit")]
 #[cfg_attr(docsrs, doc(cfg(feature = "rate-limit")))]
 pub use middleware::rate_limit::{LimitClock, Quota, RateLimit, RateLimitConfigError};
+#[cfg(feature = "require")]
+#[cfg_attr(docsrs, doc(cfg(feature = "require")))]
+pub use middleware::require::Require;
 pub use next::{Endpoint, FromFn, Middleware, Next, Rest, from_fn};
 pub use provide::{Expected, FromChain, Provided, Provides};
 pub use route::{Route, RouteHandler};
+#[cfg(feature = "serve")]
+#[cfg_attr(docsrs, doc(cfg(feature = "serve")))]
+pub use serve::{Listener, ServeError, Server, serve};
 
 /// The body of requests and responses.
 pub type Body = axum_core::body::Body;
