@@ -48,7 +48,7 @@ pub use middleware::rate_limit::{LimitClock, Quota, RateLimit, RateLimitConfigEr
 #[cfg(feature = "require")]
 #[cfg_attr(docsrs, doc(cfg(feature = "require")))]
 pub use middleware::require::Require;
-pub use next::{Endpoint, FromFn, Middleware, Next, Rest, from_fn};
+pub use next::{Endpoint, FromFn, Middleware, Next, Rest, from_fn, from_fn_with};
 pub use provide::{Expected, FromChain, Provided, Provides};
 pub use route::{Route, RouteHandler};
 #[cfg(feature = "serve")]

@@ -19,5 +19,5 @@ async fn hello() -> &'static str {
 }
 
 fn main() {
-    let _ = Chain::new().use_(from_fn(log)).get(handler_fn(hello)).build();
+    let _ = Chain::new().use_(from_fn(log)).get(handler_fn::<(), _, _>(hello)).build();
 }
