@@ -27,8 +27,21 @@ pub use build::BuildError;
 pub use chain::{Chain, Mountable, Sealed};
 pub use combine::{BoxMiddleware, Unless, When};
 pub use error::Error;
+#[cfg(feature = "form")]
+#[cfg_attr(docsrs, doc(cfg(feature = "form")))]
+pub use extract::Form;
+#[cfg(feature = "json")]
+#[cfg_attr(docsrs, doc(cfg(feature = "json")))]
+pub use extract::Json;
+#[cfg(feature = "query")]
+#[cfg_attr(docsrs, doc(cfg(feature = "query")))]
+pub use extract::Query;
+pub use extract::{MatchedPath, Path};
 pub use handler::{IntoHandler, IntoMiddleware, handler_fn};
 pub use http::StatusCode;
+#[cfg(feature = "validate")]
+#[cfg_attr(docsrs, doc(cfg(feature = "validate")))]
+pub use middleware::validate::{Valid, Validate};
 pub use next::{Endpoint, FromFn, Middleware, Next, Rest, from_fn};
 pub use provide::{Expected, FromChain, Provided, Provides};
 pub use route::{Route, RouteHandler};
