@@ -7,3 +7,5 @@ pub mod authenticate;
 pub mod rate_limit;
 #[cfg(feature = "require")]
 pub mod require;
+#[cfg(feature = "validate")]
+pub mod validate;

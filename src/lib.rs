@@ -35,7 +35,16 @@ pub use challenge::{Challenge, ChallengeError};
 pub use combine::{BoxMiddleware, Unless, When};
 pub use dependent::Dependent;
 pub use error::Error;
-pub use extract::{ClientAddr, PeerAddr};
+#[cfg(feature = "form")]
+#[cfg_attr(docsrs, doc(cfg(feature = "form")))]
+pub use extract::Form;
+#[cfg(feature = "json")]
+#[cfg_attr(docsrs, doc(cfg(feature = "json")))]
+pub use extract::Json;
+#[cfg(feature = "query")]
+#[cfg_attr(docsrs, doc(cfg(feature = "query")))]
+pub use extract::Query;
+pub use extract::{ClientAddr, MatchedPath, Path, PeerAddr};
 pub use grants::Grants;
 pub use handler::{IntoHandler, IntoMiddleware, handler_fn};
 pub use http::StatusCode;
@@ -48,6 +57,9 @@ pub use middleware::rate_limit::{LimitClock, Quota, RateLimit, RateLimitConfigEr
 #[cfg(feature = "require")]
 #[cfg_attr(docsrs, doc(cfg(feature = "require")))]
 pub use middleware::require::Require;
+#[cfg(feature = "validate")]
+#[cfg_attr(docsrs, doc(cfg(feature = "validate")))]
+pub use middleware::validate::{Valid, Validate};
 pub use next::{Endpoint, FromFn, Middleware, Next, Rest, from_fn, from_fn_with};
 pub use provide::{Expected, FromChain, Provided, Provides};
 pub use route::{Route, RouteHandler};

@@ -20,9 +20,7 @@ use http::Method;
 use crate::adapter::{LayerEndpoint, LayerStep, ResponseBody, TowerLayer};
 use crate::answer::{End, Unanswered};
 use crate::build::BuildError;
-use crate::handler::{
-    Arguments, Ending, Func, HandlerFn, HandlerStep, MiddlewareFn, Native, Passing, Plain,
-};
+use crate::handler::{Func, HandlerStep, Native, Plain};
 use crate::next::{BoxEndpoint, Cover, Cx, Endpoint, FromFn, Middleware, Rest};
 use crate::pattern::{Pattern, PrefixSegment, canonical, is_under, prefix_segments};
 use crate::route::{Hooks, Left, Place, Registrar, Settings};
