@@ -9,3 +9,6 @@ pub mod rate_limit;
 pub mod require;
 #[cfg(feature = "validate")]
 pub mod validate;
+#[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
+#[cfg_attr(docsrs, doc(cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))))]
+pub mod jwt;
