@@ -2,5 +2,10 @@
 
 #[cfg(feature = "authenticate")]
 pub mod authenticate;
+#[cfg(feature = "rate-limit")]
+#[cfg_attr(docsrs, doc(cfg(feature = "rate-limit")))]
+pub mod rate_limit;
 #[cfg(feature = "require")]
 pub mod require;
+#[cfg(feature = "validate")]
+pub mod validate;

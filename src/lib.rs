@@ -21,6 +21,9 @@ mod next;
 mod pattern;
 mod provide;
 mod route;
+#[cfg(feature = "serve")]
+#[cfg_attr(docsrs, doc(cfg(feature = "serve")))]
+pub mod serve;
 mod step;
 
 pub use adapter::{
@@ -32,18 +35,37 @@ pub use challenge::{Challenge, ChallengeError};
 pub use combine::{BoxMiddleware, Unless, When};
 pub use dependent::Dependent;
 pub use error::Error;
+#[cfg(feature = "form")]
+#[cfg_attr(docsrs, doc(cfg(feature = "form")))]
+pub use extract::Form;
+#[cfg(feature = "json")]
+#[cfg_attr(docsrs, doc(cfg(feature = "json")))]
+pub use extract::Json;
+#[cfg(feature = "query")]
+#[cfg_attr(docsrs, doc(cfg(feature = "query")))]
+pub use extract::Query;
+pub use extract::{ClientAddr, MatchedPath, Path, PeerAddr};
 pub use grants::Grants;
 pub use handler::{IntoHandler, IntoMiddleware, handler_fn};
 pub use http::StatusCode;
 #[cfg(feature = "authenticate")]
 #[cfg_attr(docsrs, doc(cfg(feature = "authenticate")))]
 pub use middleware::authenticate::{Authenticate, Principal};
+#[cfg(feature = "rate-limit")]
+#[cfg_attr(docsrs, doc(cfg(feature = "rate-limit")))]
+pub use middleware::rate_limit::{LimitClock, Quota, RateLimit, RateLimitConfigError};
 #[cfg(feature = "require")]
 #[cfg_attr(docsrs, doc(cfg(feature = "require")))]
 pub use middleware::require::Require;
-pub use next::{Endpoint, FromFn, Middleware, Next, Rest, from_fn};
+#[cfg(feature = "validate")]
+#[cfg_attr(docsrs, doc(cfg(feature = "validate")))]
+pub use middleware::validate::{Valid, Validate};
+pub use next::{Endpoint, FromFn, Middleware, Next, Rest, from_fn, from_fn_with};
 pub use provide::{Expected, FromChain, Provided, Provides};
 pub use route::{Route, RouteHandler};
+#[cfg(feature = "serve")]
+#[cfg_attr(docsrs, doc(cfg(feature = "serve")))]
+pub use serve::{Listener, ServeError, Server, serve};
 
 /// The body of requests and responses.
 pub type Body = axum_core::body::Body;

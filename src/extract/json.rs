@@ -1,0 +1,181 @@
+//! JSON bodies.
+
+use axum_core::extract::{FromRequest, OptionalFromRequest};
+use axum_core::response::IntoResponse;
+use http::header::{ACCEPT, CONTENT_TYPE};
+use http::{HeaderValue, StatusCode};
+use http_body::Body as _;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::error::Category;
+
+use crate::extract::failure::field_error;
+use crate::extract::input::{BodyInput, Input, Source};
+use crate::extract::media_type::{Charset, MediaType};
+use crate::extract::{FieldError, Location, probe, read_body};
+use crate::{Body, Error, Request, Response};
+
+/// Data from a JSON body, and a JSON body as an answer.
+///
+/// As an extractor it takes `application/json` and every type with the suffix `+json`, with the charset UTF-8 or none. It reads the
+/// body up to [its limit](crate::extract::MaxBody) and must be the last argument of a handler. A byte order mark in front of the text is skipped.
+/// Objects in the text may be nested up to 128 deep.
+///
+/// `Option<Json<T>>` is `None` where there is neither a content type nor a body.
+///
+/// | cause | status | code in `errors` |
+/// | --- | --- | --- |
+/// | no content type, or another one | 415, with `Accept` | |
+/// | body above the limit | 413, with the limit | |
+/// | empty, cut off, not JSON, text after it, not UTF-8, nested too deep | 400 | |
+/// | value of another type; a list for a struct | 422 | `type` |
+/// | value out of range | 422 | `value` |
+/// | field missing, given twice, not known | 422 | `missing`, `duplicate`, `unknown` |
+/// | enum value that doesn't exist | 422 | `choice` |
+/// | everything else that the type refuses | 422 | `invalid` |
+///
+/// As an answer it is `application/json`; a value that can't be serialized is a 500.
+///
+/// # Example
+///
+/// ```
+/// use serde::{Deserialize, Serialize};
+/// use tower_chain::{Chain, Json};
+///
+/// #[derive(Deserialize, Serialize)]
+/// struct User {
+///     name: String,
+/// }
+///
+/// let chain = Chain::new().post(async |Json(user): Json<User>| Json(user));
+/// # let _ = chain.build();
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Json<T>(pub T);
+
+super::transparent!(Json);
+
+impl<T: DeserializeOwned> Json<T> {
+    /// Reads JSON, as the extractor does with a body.
+    ///
+    /// # Errors
+    ///
+    /// 400 for what isn't JSON, 422 for what isn't a `T`.
+    pub fn from_slice(text: &[u8]) -> Result<Self, Error> {
+        let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
+        let Some(first) = text.iter().find(|byte| !byte.is_ascii_whitespace()) else {
+            return Err(malformed("The body is empty, where JSON is expected"));
+        };
+        match serde_json::from_slice(text) {
+            // serde takes a list for a struct, in the order of its fields: nobody means that.
+            Ok(_) if *first == b'[' && probe::fields::<T>().is_some() => {
+                let error = FieldError::new(Location::Body, "type", "Must be an object");
+                Err(refuse(&error))
+            }
+            Ok(data) => Ok(Self(data)),
+            Err(error) => Err(explain::<T>(text, &error)),
+        }
+    }
+}
+
+/// Reads the text again, to see where it fails. The path costs more than it is worth while nothing is wrong.
+#[cold]
+fn explain<T: DeserializeOwned>(text: &[u8], error: &serde_json::Error) -> Error {
+    match error.classify() {
+        Category::Eof => malformed("The body ends too early: it is no complete JSON"),
+        Category::Syntax | Category::Io => malformed(format!(
+            "The body is not valid JSON, see line {} column {}",
+            error.line(),
+            error.column()
+        )),
+        Category::Data => {
+            let mut reader = serde_json::Deserializer::from_slice(text);
+            match serde_path_to_error::deserialize::<_, T>(&mut reader) {
+                Err(found) => {
+                    let message = found.inner().to_string();
+                    refuse(&field_error(Location::Body, found.path(), &message))
+                }
+                Ok(_) => refuse(&FieldError::new(Location::Body, "invalid", "Is not valid")),
+            }
+        }
+    }
+}
+
+fn malformed(detail: impl Into<std::borrow::Cow<'static, str>>) -> Error {
+    Error::new(StatusCode::BAD_REQUEST, detail)
+}
+
+fn refuse(error: &FieldError) -> Error {
+    FieldError::refuse(
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "The body does not have the expected form",
+        std::slice::from_ref(error),
+    )
+}
+
+impl<T: DeserializeOwned + Send> Input for Json<T> {
+    type Data = T;
+    const LOCATION: Location = Location::Body;
+
+    async fn read(req: &mut Request) -> Result<Source, Error> {
+        match MediaType::of(req.headers()) {
+            Some(media_type) if media_type.is_json() && media_type.charset != Charset::Other => {
+                Ok(Source::body(read_body(req).await?))
+            }
+            _ => Err(Error::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "The content type must be application/json, in UTF-8",
+            )
+            .with_header(ACCEPT, APPLICATION_JSON)),
+        }
+    }
+
+    fn parse(source: &Source) -> Result<Self, Error> {
+        Self::from_slice(source.bytes())
+    }
+
+    fn data(&self) -> &T {
+        &self.0
+    }
+
+    fn into_data(self) -> T {
+        self.0
+    }
+}
+
+impl<T: DeserializeOwned + Send> BodyInput for Json<T> {}
+
+impl<S: Sync, T: DeserializeOwned + Send> FromRequest<S> for Json<T> {
+    type Rejection = Error;
+
+    async fn from_request(mut req: Request, _: &S) -> Result<Self, Error> {
+        Self::parse(&Self::read(&mut req).await?)
+    }
+}
+
+impl<S: Sync, T: DeserializeOwned + Send> OptionalFromRequest<S> for Json<T> {
+    type Rejection = Error;
+
+    async fn from_request(mut req: Request, _: &S) -> Result<Option<Self>, Error> {
+        if !req.headers().contains_key(CONTENT_TYPE) && req.body().is_end_stream() {
+            return Ok(None);
+        }
+        Self::parse(&Self::read(&mut req).await?).map(Some)
+    }
+}
+
+impl<T: Serialize> IntoResponse for Json<T> {
+    fn into_response(self) -> Response {
+        match serde_json::to_vec(&self.0) {
+            Ok(json) => {
+                let mut response = Response::new(Body::from(json));
+                response.headers_mut().insert(CONTENT_TYPE, APPLICATION_JSON);
+                response
+            }
+            Err(error) => Error::from(error).into_response(),
+        }
+    }
+}
+
+const APPLICATION_JSON: HeaderValue = HeaderValue::from_static("application/json");
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
