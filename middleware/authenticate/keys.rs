@@ -68,6 +68,22 @@ impl ApiKey {
         Ok(Self::from_digest(name, Sha256::digest(secret).into()))
     }
 
+    /// A user with a password, as Basic sends them.
+    pub(super) fn login(user: String, password: &str) -> Result<Self, AuthenticateError> {
+        if password.len() < SHORTEST {
+            return Err(AuthenticateError::ShortSecret { name: user });
+        }
+        // RFC 7617, 2.
+        if user.contains(':')
+            || user.contains(char::is_control)
+            || password.contains(char::is_control)
+        {
+            return Err(AuthenticateError::UnsendableSecret { name: user });
+        }
+        let digest = Sha256::digest(format!("{user}:{password}")).into();
+        Ok(Self::from_digest(user, digest))
+    }
+
     /// A key of which only the SHA-256 digest of its secret is known, as from a database.
     pub fn from_digest(name: impl Into<String>, digest: [u8; 32]) -> Self {
         Self { digest, principal: Principal::new(name), expires: None }
