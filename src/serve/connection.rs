@@ -201,7 +201,7 @@ impl Watched {
     {
         let mut end = End::Open;
         let mut orphaned = false;
-        let mut timer = pin!(sleep_until(Instant::now() + self.limits.header_read_timeout));
+        let mut timer = pin!(sleep_until(Instant::now()));
         loop {
             tokio::select! {
                 biased;
@@ -248,7 +248,7 @@ impl Watched {
         let Limits { header_read_timeout, idle_timeout, drain_grace, .. } = self.limits;
         let look_again = match end {
             End::Draining(_) => header_read_timeout.min(drain_grace),
-            End::Open | End::ShutDown(_) => header_read_timeout,
+            End::Open | End::ShutDown(_) => header_read_timeout.min(idle_timeout),
         };
         let (at, then) = match (self.activity.state(), end) {
             (State::Busy, _) => return Due::Later(now + look_again),
