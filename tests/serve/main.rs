@@ -1,6 +1,10 @@
 //! The server, over real sockets.
 #![cfg(feature = "serve")]
 
+mod proxy;
+#[cfg(feature = "tls")]
+mod tls;
+
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -35,7 +39,10 @@ impl Running {
     }
 
     async fn tuned(service: ChainService, tune: impl FnOnce(Server) -> Server) -> Self {
-        let server = tune(Server::bind("127.0.0.1:0").await.unwrap());
+        Self::of(tune(Server::bind("127.0.0.1:0").await.unwrap()), service)
+    }
+
+    fn of(server: Server, service: ChainService) -> Self {
         let addr = server.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
         let stopped = async {
@@ -357,6 +364,7 @@ async fn a_head_that_is_too_large_is_answered() {
         .await;
     let response = client.response().await;
     assert!(response.starts_with("HTTP/1.1 431 "), "{response}");
+    drop(client);
     server.stop().await;
 }
 
@@ -368,6 +376,7 @@ async fn a_body_that_stops_is_an_error_for_the_handler() {
     client.send(post("/length", "Content-Length: 3\r\n")).await;
     client.send("ab").await;
     assert_eq!(body_of(&client.response().await), "failed: the client stopped sending");
+    drop(client);
     server.stop().await;
 }
 
