@@ -70,6 +70,9 @@ pub use route::{Route, RouteHandler};
 #[cfg(feature = "serve")]
 #[cfg_attr(docsrs, doc(cfg(feature = "serve")))]
 pub use serve::{Listener, ServeError, Server, serve};
+#[cfg(feature = "tls")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
+pub use serve::{Tls, TlsError};
 
 /// The body of requests and responses.
 pub type Body = axum_core::body::Body;

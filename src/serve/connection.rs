@@ -110,7 +110,6 @@ impl<S: Service> Shared<S> {
             self.phase.clone(),
             permit,
         );
-        let peer = Peer { addr };
         let mut phase = self.phase.clone();
         let drained = async {
             let _ = phase.wait_for(|&phase| phase != Phase::Serving).await;
@@ -118,8 +117,14 @@ impl<S: Service> Shared<S> {
         };
         tokio::select! {
             biased;
-            opened = timeout(self.limits.header_read_timeout, open(io, security)) => match opened {
-                Ok(Ok((io, version))) => self.requests(io, version, peer, activity).await,
+            opened = timeout(self.limits.header_read_timeout, open(io, addr, security)) => match opened {
+                Ok(Ok((Stream::Plain(io), version, peer))) => {
+                    self.requests(io, version, peer, activity).await;
+                }
+                #[cfg(feature = "tls")]
+                Ok(Ok((Stream::Tls(io), version, peer))) => {
+                    self.requests(*io, version, peer, activity).await;
+                }
                 Ok(Err(error)) => tracing::debug!(%error, "connection not opened"),
                 Err(_) => tracing::debug!("connection not opened in time"),
             },
@@ -160,11 +165,35 @@ enum Version {
     Http2,
 }
 
-/// Looks at the first bytes of a connection.
-async fn open(mut io: Io, security: Security) -> io::Result<(Io, Version)> {
-    let Security {} = security;
+enum Stream {
+    Plain(Io),
+    #[cfg(feature = "tls")]
+    Tls(Box<tokio_rustls::server::TlsStream<Io>>),
+}
+
+/// Does what comes before HTTP.
+async fn open(
+    mut io: Io,
+    addr: Option<SocketAddr>,
+    security: Security,
+) -> io::Result<(Stream, Version, Peer)> {
+    let mut peer = Peer { addr };
+    if security.proxy_protocol
+        && let Some(client) = super::proxy::read(&mut io).await?
+    {
+        peer.addr = Some(client);
+    }
+    #[cfg(feature = "tls")]
+    if let Some(tls) = security.tls {
+        let io = tokio_rustls::TlsAcceptor::from(tls.config()).accept(io).await?;
+        let version = match io.get_ref().1.alpn_protocol() {
+            Some(b"h2") => Version::Http2,
+            _ => Version::Http1,
+        };
+        return Ok((Stream::Tls(Box::new(io)), version, peer));
+    }
     let version = sniff(&mut io).await?;
-    Ok((io, version))
+    Ok((Stream::Plain(io), version, peer))
 }
 
 /// Tells HTTP/2 by the first bytes (RFC 9113, 3.3).
@@ -201,7 +230,7 @@ impl Watched {
     {
         let mut end = End::Open;
         let mut orphaned = false;
-        let mut timer = pin!(sleep_until(Instant::now() + self.limits.header_read_timeout));
+        let mut timer = pin!(sleep_until(Instant::now()));
         loop {
             tokio::select! {
                 biased;
@@ -248,7 +277,7 @@ impl Watched {
         let Limits { header_read_timeout, idle_timeout, drain_grace, .. } = self.limits;
         let look_again = match end {
             End::Draining(_) => header_read_timeout.min(drain_grace),
-            End::Open | End::ShutDown(_) => header_read_timeout,
+            End::Open | End::ShutDown(_) => header_read_timeout.min(idle_timeout),
         };
         let (at, then) = match (self.activity.state(), end) {
             (State::Busy, _) => return Due::Later(now + look_again),

@@ -68,8 +68,11 @@ impl Io {
 
     /// Puts back what was read too far.
     pub(super) fn unread(&mut self, bytes: Bytes) {
-        debug_assert!(self.ahead.is_empty(), "what was put back must be read first");
-        self.ahead = bytes;
+        if self.ahead.is_empty() {
+            self.ahead = bytes;
+        } else {
+            self.ahead = [bytes, std::mem::take(&mut self.ahead)].concat().into();
+        }
     }
 
     fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {

@@ -14,6 +14,8 @@ use tokio::time::sleep;
 
 use super::ServeError;
 use super::io::Socket;
+#[cfg(feature = "tls")]
+use super::tls::Tls;
 
 /// A socket that accepts connections, and what is done with each before HTTP begins.
 ///
@@ -42,7 +44,11 @@ enum ListenerSocket {
 
 /// What comes before HTTP.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Security {}
+pub(super) struct Security {
+    pub(super) proxy_protocol: bool,
+    #[cfg(feature = "tls")]
+    pub(super) tls: Option<Tls>,
+}
 
 impl Listener {
     /// Listens on a TCP address. With port 0 the system chooses one: see [`local_addr`](Listener::local_addr).
@@ -82,6 +88,35 @@ impl Listener {
             }
             bound => bound.map(Self::from).map_err(failed),
         }
+    }
+
+    /// Speaks TLS on every connection.
+    #[cfg(feature = "tls")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
+    #[must_use]
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.security.tls = Some(tls);
+        self
+    }
+
+    /// Expects a header of the [PROXY protocol](https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt), version 1 or 2, at the start
+    /// of every connection, and takes from it the address of the client. A connection without it is closed. Defaults to off.
+    ///
+    /// Who can connect to this listener can claim any address: switch it on only if nobody but the proxy can.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # async fn run(api: tower_chain::ChainService) -> Result<(), tower_chain::ServeError> {
+    /// use tower_chain::{Listener, Server};
+    ///
+    /// Server::new(Listener::bind("10.0.0.5:3000").await?.proxy_protocol()).serve(api).await
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn proxy_protocol(mut self) -> Self {
+        self.security.proxy_protocol = true;
+        self
     }
 
     /// The TCP address on which this listens.

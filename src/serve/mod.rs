@@ -59,8 +59,11 @@ mod body;
 mod connection;
 mod io;
 mod listener;
+mod proxy;
 mod request;
 mod signal;
+#[cfg(feature = "tls")]
+mod tls;
 
 use std::convert::Infallible;
 use std::fmt;
@@ -81,6 +84,9 @@ use crate::{Request, Response};
 use connection::{Phase, Service, Shared};
 pub use listener::Listener;
 use signal::StopSignals;
+#[cfg(feature = "tls")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
+pub use tls::{Tls, TlsError};
 
 /// Serves HTTP/1.1 and HTTP/2 on an address until the process gets SIGINT or SIGTERM, then lets the requests in flight end.
 ///
@@ -325,6 +331,7 @@ impl Server {
                 biased;
                 () = stop => {}
                 _ = accepting.next() => {}
+                () = watch_certificates(&listeners) => {}
             }
         }
         // Who connected before is served, who connects later goes elsewhere.
@@ -442,6 +449,18 @@ impl std::error::Error for ServeError {
             Self::Limit(_) => None,
         }
     }
+}
+
+/// Looks after the files of the listeners' certificates, without end.
+async fn watch_certificates(listeners: &[Listener]) {
+    #[cfg(feature = "tls")]
+    futures_util::future::join_all(
+        listeners.iter().filter_map(|on| on.security.tls.as_ref()).map(Tls::watch),
+    )
+    .await;
+    #[cfg(not(feature = "tls"))]
+    let _ = listeners;
+    std::future::pending().await
 }
 
 async fn accept<S: Service>(on: &Listener, shared: &Shared<S>, permits: &Arc<Semaphore>) {
