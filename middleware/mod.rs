@@ -2,6 +2,9 @@
 
 #[cfg(feature = "authenticate")]
 pub mod authenticate;
+#[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
+#[cfg_attr(docsrs, doc(cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))))]
+pub mod jwt;
 #[cfg(feature = "rate-limit")]
 #[cfg_attr(docsrs, doc(cfg(feature = "rate-limit")))]
 pub mod rate_limit;
@@ -9,6 +12,3 @@ pub mod rate_limit;
 pub mod require;
 #[cfg(feature = "validate")]
 pub mod validate;
-#[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
-#[cfg_attr(docsrs, doc(cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))))]
-pub mod jwt;

@@ -51,6 +51,9 @@ pub use http::StatusCode;
 #[cfg(feature = "authenticate")]
 #[cfg_attr(docsrs, doc(cfg(feature = "authenticate")))]
 pub use middleware::authenticate::{Authenticate, Principal};
+#[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
+#[cfg_attr(docsrs, doc(cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))))]
+pub use middleware::jwt::{Claims, Jwt, JwtConfigError, MaybeClaims};
 #[cfg(feature = "rate-limit")]
 #[cfg_attr(docsrs, doc(cfg(feature = "rate-limit")))]
 pub use middleware::rate_limit::{LimitClock, Quota, RateLimit, RateLimitConfigError};
@@ -61,10 +64,6 @@ pub use middleware::require::Require;
 #[cfg_attr(docsrs, doc(cfg(feature = "validate")))]
 pub use middleware::validate::{Valid, Validate};
 pub use next::{Endpoint, FromFn, Middleware, Next, Rest, from_fn, from_fn_with};
-#[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
-#[cfg_attr(docsrs, doc(cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))))]
-pub use middleware::jwt::{Claims, Jwt, JwtConfigError, MaybeClaims};
-pub use next::{Endpoint, FromFn, Middleware, Next, Rest, from_fn};
 pub use provide::{Expected, FromChain, Provided, Provides};
 pub use route::{Route, RouteHandler};
 #[cfg(feature = "serve")]

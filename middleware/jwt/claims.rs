@@ -5,7 +5,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::FromChain;
+use crate::{FromChain, Grants};
 
 /// The claims of a verified token, provided by [`Jwt`](super::Jwt).
 ///
@@ -60,6 +60,25 @@ impl<C> Claims<C> {
             Ok(verified) => verified.claims,
             Err(shared) => shared.claims.clone(),
         }
+    }
+}
+
+/// A caller may do what the claims say.
+impl<C: Grants> Grants for Claims<C> {
+    fn is_authenticated(&self) -> bool {
+        self.0.claims.is_authenticated()
+    }
+
+    fn has_scope(&self, scope: &str) -> bool {
+        self.0.claims.has_scope(scope)
+    }
+
+    fn has_role(&self, role: &str) -> bool {
+        self.0.claims.has_role(role)
+    }
+
+    fn has_permission(&self, permission: &str) -> bool {
+        self.0.claims.has_permission(permission)
     }
 }
 

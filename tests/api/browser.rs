@@ -45,7 +45,8 @@ impl Driver {
         let url = format!("http://127.0.0.1:{}", self.port);
         let mut tries = 0;
         loop {
-            let builder = ClientBuilder::new(hyper_util::client::legacy::connect::HttpConnector::new());
+            let builder =
+                ClientBuilder::new(hyper_util::client::legacy::connect::HttpConnector::new());
             match builder.capabilities(capabilities.clone()).connect(&url).await {
                 Ok(client) => return client,
                 Err(error) if tries == 100 => panic!("{error}"),
@@ -73,7 +74,8 @@ async fn a_browser_posts_the_form_and_sees_message_list_and_errors() {
     let browser = driver.browser().await;
     browser.goto(&program.base).await.unwrap();
 
-    let button = || async { browser.find(Locator::Css("button")).await.unwrap().click().await.unwrap() };
+    let button =
+        || async { browser.find(Locator::Css("button")).await.unwrap().click().await.unwrap() };
     let fill = |name: &'static str, text: &'static str| {
         let browser = browser.clone();
         async move {
@@ -86,7 +88,11 @@ async fn a_browser_posts_the_form_and_sees_message_list_and_errors() {
         let browser = browser.clone();
         async move {
             let xpath = format!("//*[{selector}][contains(., \"{text}\")]");
-            let found = browser.wait().at_most(Duration::from_secs(10)).for_element(Locator::XPath(&xpath)).await;
+            let found = browser
+                .wait()
+                .at_most(Duration::from_secs(10))
+                .for_element(Locator::XPath(&xpath))
+                .await;
             assert!(found.is_ok(), "{selector} {text}: {}", browser.source().await.unwrap());
         }
     };
@@ -102,7 +108,8 @@ async fn a_browser_posts_the_form_and_sees_message_list_and_errors() {
     wait_for("@id='message'", "Post created successfully").await;
     wait_for("@id='posts'", "From a browser").await;
     wait_for("@id='posts'", "<script>alert(1)</script> & more").await;
-    let title = browser.find(Locator::Css("[data-field=title]")).await.unwrap().text().await.unwrap();
+    let title =
+        browser.find(Locator::Css("[data-field=title]")).await.unwrap().text().await.unwrap();
     assert_eq!(title, "");
 
     fill("title", "A second one").await;

@@ -98,7 +98,10 @@ pub(crate) fn installed(name: &str) -> bool {
         .status()
         .is_ok_and(|status| status.success());
     if !found {
-        assert!(std::env::var_os("TOWER_CHAIN_TESTS_NEED_ALL").is_none(), "`{name}` is not installed");
+        assert!(
+            std::env::var_os("TOWER_CHAIN_TESTS_NEED_ALL").is_none(),
+            "`{name}` is not installed"
+        );
         eprintln!("`{name}` is not installed: this test checks nothing");
     }
     found

@@ -83,16 +83,22 @@ async fn bad_posts_are_refused_one_shape_each_and_nothing_is_saved() {
         client().post(&url).header("content-type", content_type).body(body)
     };
     let secret = "hunter2-and-more";
-    for body in ["{", "", "nope", "{\"title\":\"a\",", "{\"title\":\"a\",\"post\":\"b\"} trailing"] {
+    for body in ["{", "", "nope", "{\"title\":\"a\",", "{\"title\":\"a\",\"post\":\"b\"} trailing"]
+    {
         problem(typed("application/json", body.into()), 400).await;
     }
     problem(typed("text/xml", b"<a/>".to_vec()), 415).await;
     problem(client().post(&url).body("title=a"), 415).await;
-    let wrong_type = problem(typed("application/json", format!("{{\"title\":[\"{secret}\"],\"post\":\"b\"}}").into()), 422).await;
+    let wrong_type = problem(
+        typed("application/json", format!("{{\"title\":[\"{secret}\"],\"post\":\"b\"}}").into()),
+        422,
+    )
+    .await;
     assert_eq!(wrong_type["errors"][0]["pointer"], "/title");
     assert!(!wrong_type.to_string().contains(secret));
     let invalid = problem(client().post(&url).json(&json!({ "title": "", "post": "" })), 422).await;
-    let pointers: Vec<&Value> = invalid["errors"].as_array().unwrap().iter().map(|e| &e["pointer"]).collect();
+    let pointers: Vec<&Value> =
+        invalid["errors"].as_array().unwrap().iter().map(|e| &e["pointer"]).collect();
     assert_eq!(pointers, ["/title", "/post"]);
     let long = format!("{{\"title\":\"a\",\"post\":\"{}\"}}", "x".repeat(1024 * 1024));
     problem(typed("application/json", long.clone().into()), 413).await;
@@ -107,14 +113,21 @@ async fn one_connection_lives_through_refusals() {
     let program = Program::start();
     let client = Client::builder().no_proxy().pool_max_idle_per_host(1).build().unwrap();
     let mut ports = Vec::new();
-    for (path, body) in [("/api/post", "{"), ("/api/post", "[]"), ("/api/nowhere", "x"), ("/api/hello", "")] {
-        let request = client.post(format!("{}{path}", program.base)).header("content-type", "application/json");
+    for (path, body) in
+        [("/api/post", "{"), ("/api/post", "[]"), ("/api/nowhere", "x"), ("/api/hello", "")]
+    {
+        let request = client
+            .post(format!("{}{path}", program.base))
+            .header("content-type", "application/json");
         let response = request.body(body).send().await.unwrap();
         assert!(response.status().is_client_error());
         ports.push(response.remote_addr());
         response.bytes().await.unwrap();
     }
-    assert_eq!(client.get(format!("{}/api/hello", program.base)).send().await.unwrap().status(), 200);
+    assert_eq!(
+        client.get(format!("{}/api/hello", program.base)).send().await.unwrap().status(),
+        200
+    );
     assert_eq!(ports.len(), 4);
 }
 
@@ -122,7 +135,10 @@ async fn one_connection_lives_through_refusals() {
 async fn trivia_asks_upstream_refuses_words_and_says_when_upstream_fails() {
     let program = Program::start();
     let (status, response) = send(client().get(format!("{}/api/trivia/42", program.base))).await;
-    assert_eq!((status, header(&response, "content-type").as_str()), (200, "text/plain; charset=utf-8"));
+    assert_eq!(
+        (status, header(&response, "content-type").as_str()),
+        (200, "text/plain; charset=utf-8")
+    );
     assert!(response.text().await.unwrap().starts_with("42 is the answer"));
     let failing = Program::start_with(&[("TRIVIA_URL", &format!("{}/api/hello", program.base))]);
     for word in ["abc", "4x", "1.5", "%34%zz", "99999999999999999999"] {
@@ -139,10 +155,20 @@ async fn the_protected_route_takes_the_token_bare_or_as_bearer() {
     let program = Program::start();
     let url = format!("{}/api/protected", program.base);
     let answer = (200, json!({ "message": "You are authenticated!" }));
-    for value in [API_TOKEN.to_owned(), format!("Bearer {API_TOKEN}"), format!("bearer {API_TOKEN}")] {
+    for value in
+        [API_TOKEN.to_owned(), format!("Bearer {API_TOKEN}"), format!("bearer {API_TOKEN}")]
+    {
         assert_eq!(json_of(client().get(&url).header("authorization", value)).await, answer);
     }
-    for value in ["", "Bearer", "Bearer wrong", "wrong", &API_TOKEN[1..], &format!("Basic {API_TOKEN}"), &format!("Bearer {API_TOKEN}x")] {
+    for value in [
+        "",
+        "Bearer",
+        "Bearer wrong",
+        "wrong",
+        &API_TOKEN[1..],
+        &format!("Basic {API_TOKEN}"),
+        &format!("Bearer {API_TOKEN}x"),
+    ] {
         let (status, response) = send(client().get(&url).header("authorization", value)).await;
         assert_eq!(status, 401, "{value}");
         assert!(header(&response, "www-authenticate").starts_with("Bearer"), "{value}");
@@ -168,10 +194,15 @@ async fn tokens_open_me_and_roles_open_admin() {
     let program = Program::start();
     let (member, admin) = (program.token_for("/api/me"), program.token_for("/api/admin"));
     let get = |path: &str, token: &str| {
-        client().get(format!("{}{path}", program.base)).header("authorization", format!("Bearer {token}"))
+        client()
+            .get(format!("{}{path}", program.base))
+            .header("authorization", format!("Bearer {token}"))
     };
     let (status, me) = json_of(get("/api/me", &member)).await;
-    assert_eq!((status, &me["message"], &me["user"]["sub"]), (200, &json!("Authorized"), &json!("ada")));
+    assert_eq!(
+        (status, &me["message"], &me["user"]["sub"]),
+        (200, &json!("Authorized"), &json!("ada"))
+    );
     assert_eq!(send(get("/api/admin", &admin)).await.0, 200);
     problem(get("/api/admin", &member), 403).await;
 
@@ -187,7 +218,10 @@ async fn tokens_open_me_and_roles_open_admin() {
         let (status, response) = send(get("/api/me", bad)).await;
         let challenge = header(&response, "www-authenticate");
         assert_eq!(status, 401, "{bad}");
-        assert!(challenge.starts_with("Bearer") && challenge.contains(r#"error="invalid_token""#), "{challenge}");
+        assert!(
+            challenge.starts_with("Bearer") && challenge.contains(r#"error="invalid_token""#),
+            "{challenge}"
+        );
     }
 }
 
@@ -202,7 +236,8 @@ async fn users_are_limited_then_authenticated_then_validated() {
     let good = json!({ "name": "Ada", "email": "ada@example.org" });
     assert_eq!(json_of(post(good.clone())).await, (200, json!({ "message": "Data is valid" })));
     let bad = problem(post(json!({ "name": "", "email": "not-an-address" })), 422).await;
-    let pointers: Vec<&Value> = bad["errors"].as_array().unwrap().iter().map(|e| &e["pointer"]).collect();
+    let pointers: Vec<&Value> =
+        bad["errors"].as_array().unwrap().iter().map(|e| &e["pointer"]).collect();
     assert_eq!(pointers, ["/name", "/email"]);
     assert!(!bad.to_string().contains("not-an-address"));
     let client = client();
@@ -242,14 +277,17 @@ async fn unknown_paths_and_bad_encodings_are_refused() {
         problem(client().get(format!("{}{path}", program.base)), 404).await;
     }
     // A client library would mend these: they go over the wire as they are.
-    for (target, status) in [("/api/trivia/%zz", 400), ("/%ff", 400), ("/api/hello%", 400), ("//api/hello", 404)] {
+    for (target, status) in
+        [("/api/trivia/%zz", 400), ("/%ff", 400), ("/api/hello%", 400), ("//api/hello", 404)]
+    {
         assert_eq!(raw(&program.base, target).await, status, "{target}");
     }
 }
 
 async fn raw(base: &str, target: &str) -> u16 {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let mut stream = tokio::net::TcpStream::connect(base.strip_prefix("http://").unwrap()).await.unwrap();
+    let mut stream =
+        tokio::net::TcpStream::connect(base.strip_prefix("http://").unwrap()).await.unwrap();
     let head = format!("GET {target} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
     stream.write_all(head.as_bytes()).await.unwrap();
     let mut answer = String::new();
@@ -262,7 +300,19 @@ fn it_prints_the_address_the_tree_and_a_curl_line_that_works_for_every_route() {
     let program = Program::start();
     assert!(program.base.starts_with("http://127.0.0.1:"));
     assert!(program.printed.iter().any(|line| line.contains("/api/trivia/{number}")));
-    let routes = ["/ ", "/api/hello", "/api/post", "/api/trivia/", "/trivia/", "/api/protected", "/api/user?", "/api/me", "/api/admin", "/api/users", "/api/limited"];
+    let routes = [
+        "/ ",
+        "/api/hello",
+        "/api/post",
+        "/api/trivia/",
+        "/trivia/",
+        "/api/protected",
+        "/api/user?",
+        "/api/me",
+        "/api/admin",
+        "/api/users",
+        "/api/limited",
+    ];
     let lines: Vec<String> = program.curl_lines().map(|line| format!("{line} ")).collect();
     for route in routes {
         assert!(lines.iter().any(|line| line.contains(route)), "{route}");
