@@ -9,10 +9,10 @@ use tower_chain::Error;
 
 /// A handle to the database. Cheap to clone.
 #[derive(Clone)]
-pub struct Database(Arc<Mutex<Connection>>);
+pub(crate) struct Database(Arc<Mutex<Connection>>);
 
 #[derive(Serialize)]
-pub struct Post {
+pub(crate) struct Post {
     id: i64,
     title: String,
     post: String,
@@ -20,7 +20,7 @@ pub struct Post {
 
 impl Database {
     /// Opens the file, and makes it if it isn't there.
-    pub fn open(file: &Path) -> rusqlite::Result<Self> {
+    pub(crate) fn open(file: &Path) -> rusqlite::Result<Self> {
         let connection = Connection::open(file)?;
         connection.busy_timeout(std::time::Duration::from_secs(5))?;
         connection.execute_batch(
@@ -32,7 +32,7 @@ impl Database {
         Ok(Self(Arc::new(Mutex::new(connection))))
     }
 
-    pub async fn add_post(&self, title: String, post: String) -> Result<(), Error> {
+    pub(crate) async fn add_post(&self, title: String, post: String) -> Result<(), Error> {
         self.run(move |connection| {
             let insert = "INSERT INTO posts (title, post) VALUES (?1, ?2)";
             connection.prepare_cached(insert)?.execute(params![title, post]).map(|_| ())
@@ -41,7 +41,7 @@ impl Database {
     }
 
     /// The newest posts, the latest first.
-    pub async fn posts(&self) -> Result<Vec<Post>, Error> {
+    pub(crate) async fn posts(&self) -> Result<Vec<Post>, Error> {
         self.run(|connection| {
             let select = "SELECT id, title, post FROM posts ORDER BY id DESC LIMIT 100";
             let mut statement = connection.prepare_cached(select)?;
@@ -53,7 +53,7 @@ impl Database {
         .await
     }
 
-    pub async fn user(&self, id: i64) -> Result<Option<String>, Error> {
+    pub(crate) async fn user(&self, id: i64) -> Result<Option<String>, Error> {
         self.run(move |connection| {
             let select = "SELECT name FROM users WHERE id = ?1";
             connection.prepare_cached(select)?.query_row([id], |row| row.get(0)).optional()

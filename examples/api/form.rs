@@ -7,7 +7,7 @@ use tower_chain::{Error, Request, Valid};
 use validator::Validate;
 
 /// Valid data from a body that is JSON or a form, by its content type.
-pub struct JsonOrForm<T>(pub T);
+pub(crate) struct JsonOrForm<T>(pub(crate) T);
 
 impl<T, S> FromRequest<S> for JsonOrForm<T>
 where

@@ -45,7 +45,7 @@ impl Driver {
         let url = format!("http://127.0.0.1:{}", self.port);
         let mut tries = 0;
         loop {
-            let builder =
+            let mut builder =
                 ClientBuilder::new(hyper_util::client::legacy::connect::HttpConnector::new());
             match builder.capabilities(capabilities.clone()).connect(&url).await {
                 Ok(client) => return client,

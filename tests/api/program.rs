@@ -1,8 +1,8 @@
 //! Starting and stopping the example.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 pub(crate) const API_TOKEN: &str = "an-api-token-that-is-long-enough-for-anyone";
@@ -10,6 +10,8 @@ pub(crate) const API_TOKEN: &str = "an-api-token-that-is-long-enough-for-anyone"
 /// The running example, with a database of its own. It ends when this is dropped.
 pub(crate) struct Program {
     child: Child,
+    /// Kept open: the program may print more.
+    _stdout: BufReader<ChildStdout>,
     database: PathBuf,
     /// All that it has printed before it served.
     pub(crate) printed: Vec<String>,
@@ -35,9 +37,9 @@ impl Program {
             .stderr(Stdio::null())
             .spawn()
             .expect("`cargo test --all-features` builds the examples first");
-        let stdout = child.stdout.take().unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut printed: Vec<String> = Vec::new();
-        for line in BufReader::new(stdout).lines() {
+        for line in stdout.by_ref().lines() {
             let line = line.unwrap();
             let last = line.starts_with("curl") && line.ends_with("/api/limited");
             printed.push(line);
@@ -46,7 +48,7 @@ impl Program {
             }
         }
         let base = printed[0].strip_prefix("Listening on ").unwrap().to_owned();
-        Self { child, database, printed, base }
+        Self { child, _stdout: stdout, database, printed, base }
     }
 
     pub(crate) fn curl_lines(&self) -> impl Iterator<Item = &str> {
