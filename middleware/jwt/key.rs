@@ -33,10 +33,14 @@ use super::refusal::Refusal;
 #[derive(Clone)]
 pub struct Key(Arc<Prepared>);
 
+#[derive(Clone)]
 struct Prepared {
     algorithm: Algorithm,
     kid: Option<Box<str>>,
     verifier: Arc<Verifier>,
+    /// The other backend: with both compiled in, each test asks them both.
+    #[cfg(all(test, feature = "jwt", feature = "jwt-rust-crypto"))]
+    second: Option<Arc<crypto::rust_crypto::Verifier>>,
     /// A digest of algorithm and key material. What was verified with a key is known by it.
     id: KeyId,
 }
@@ -51,6 +55,14 @@ impl Key {
     /// If it is shorter than the hash (32, 48 or 64 bytes), all zeros, or the content of a key file.
     pub fn secret(algorithm: Algorithm, secret: impl AsRef<[u8]>) -> Result<Self, JwtConfigError> {
         let secret = secret.as_ref();
+        // A buffer that no one has filled. In a JWK it would be what someone wrote on purpose.
+        if !secret.is_empty() && secret.iter().all(|byte| *byte == 0) {
+            return Err(JwtConfigError::ZeroSecret);
+        }
+        Self::long_secret(algorithm, secret)
+    }
+
+    pub(crate) fn long_secret(algorithm: Algorithm, secret: &[u8]) -> Result<Self, JwtConfigError> {
         if secret.len() < algorithm.secret_bytes() && algorithm.family() == Family::Hmac {
             return Err(JwtConfigError::ShortSecret { algorithm, bytes: secret.len() });
         }
@@ -64,7 +76,7 @@ impl Key {
     ///
     /// # Errors
     ///
-    /// If it is empty, all zeros, or the content of a key file.
+    /// If it is empty, or the content of a key file.
     pub fn insecure_short_secret(
         algorithm: Algorithm,
         secret: impl AsRef<[u8]>,
@@ -78,9 +90,6 @@ impl Key {
         }
         if secret.is_empty() {
             return Err(JwtConfigError::ShortSecret { algorithm, bytes: 0 });
-        }
-        if secret.iter().all(|byte| *byte == 0) {
-            return Err(JwtConfigError::ZeroSecret);
         }
         if is_key_file(secret) {
             return Err(JwtConfigError::SecretIsKeyFile);
@@ -163,9 +172,9 @@ impl Key {
     /// A key without one is used for tokens without one, and for those that name a `kid` that no other key has.
     #[must_use]
     pub fn kid(self, kid: impl Into<String>) -> Self {
-        let Prepared { algorithm, ref verifier, id, .. } = *self.0;
-        let kid = Some(kid.into().into_boxed_str());
-        Self(Arc::new(Prepared { algorithm, kid, verifier: verifier.clone(), id }))
+        let mut prepared = Arc::unwrap_or_clone(self.0);
+        prepared.kid = Some(kid.into().into_boxed_str());
+        Self(Arc::new(prepared))
     }
 
     /// The algorithm.
@@ -178,7 +187,12 @@ impl Key {
     }
 
     pub(crate) fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
-        self.0.verifier.verify(message, signature)
+        let verified = self.0.verifier.verify(message, signature);
+        #[cfg(all(test, feature = "jwt", feature = "jwt-rust-crypto"))]
+        if let Some(second) = &self.0.second {
+            assert_eq!(verified, second.verify(message, signature), "the backends disagree");
+        }
+        verified
     }
 
     pub(crate) fn rsa(algorithm: Algorithm, n: &[u8], e: &[u8]) -> Result<Self, JwtConfigError> {
@@ -218,7 +232,14 @@ impl Key {
                 crypto::sha256(&[name, &[0], e, &[0], n])
             }
         };
-        Ok(Self(Arc::new(Prepared { algorithm, kid: None, verifier: Arc::new(verifier), id })))
+        Ok(Self(Arc::new(Prepared {
+            algorithm,
+            kid: None,
+            verifier: Arc::new(verifier),
+            #[cfg(all(test, feature = "jwt", feature = "jwt-rust-crypto"))]
+            second: crypto::rust_crypto::Verifier::new(algorithm, key).map(Arc::new),
+            id,
+        })))
     }
 }
 

@@ -101,6 +101,7 @@ mod claims;
 mod crypto;
 mod error;
 mod json;
+mod jwk;
 mod jws;
 mod key;
 mod policy;

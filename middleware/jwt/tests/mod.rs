@@ -1,5 +1,7 @@
 //! Whole requests and whole tokens.
 
+mod vectors;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -139,7 +141,7 @@ async fn challenges_are_those_of_rfc_6750() {
             r#"Bearer error="invalid_token", error_description="The access token is malformed""#,
         ),
         (
-            &[&format!("Bearer {}", &good[..good.len() - 4])],
+            &[&format!("Bearer {}", &good[..good.len() - 3])],
             401,
             r#"Bearer error="invalid_token", error_description="The signature of the access token is invalid""#,
         ),
