@@ -1,11 +1,16 @@
 //! The built-in middleware: one file each, one feature each.
 
 #[cfg(feature = "authenticate")]
+#[cfg_attr(docsrs, doc(cfg(feature = "authenticate")))]
 pub mod authenticate;
+#[cfg(feature = "protected-resource")]
+#[cfg_attr(docsrs, doc(cfg(feature = "protected-resource")))]
+pub mod protected_resource;
 #[cfg(feature = "rate-limit")]
 #[cfg_attr(docsrs, doc(cfg(feature = "rate-limit")))]
 pub mod rate_limit;
 #[cfg(feature = "require")]
+#[cfg_attr(docsrs, doc(cfg(feature = "require")))]
 pub mod require;
 #[cfg(feature = "validate")]
 pub mod validate;

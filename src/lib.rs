@@ -51,6 +51,9 @@ pub use http::StatusCode;
 #[cfg(feature = "authenticate")]
 #[cfg_attr(docsrs, doc(cfg(feature = "authenticate")))]
 pub use middleware::authenticate::{Authenticate, Principal};
+#[cfg(feature = "protected-resource")]
+#[cfg_attr(docsrs, doc(cfg(feature = "protected-resource")))]
+pub use middleware::protected_resource::ProtectedResource;
 #[cfg(feature = "rate-limit")]
 #[cfg_attr(docsrs, doc(cfg(feature = "rate-limit")))]
 pub use middleware::rate_limit::{LimitClock, Quota, RateLimit, RateLimitConfigError};
