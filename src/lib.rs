@@ -54,6 +54,9 @@ pub use middleware::authenticate::{Authenticate, Principal};
 #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
 #[cfg_attr(docsrs, doc(cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))))]
 pub use middleware::jwt::{Claims, Jwt, JwtConfigError, MaybeClaims};
+#[cfg(feature = "protected-resource")]
+#[cfg_attr(docsrs, doc(cfg(feature = "protected-resource")))]
+pub use middleware::protected_resource::ProtectedResource;
 #[cfg(feature = "rate-limit")]
 #[cfg_attr(docsrs, doc(cfg(feature = "rate-limit")))]
 pub use middleware::rate_limit::{LimitClock, Quota, RateLimit, RateLimitConfigError};

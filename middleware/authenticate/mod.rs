@@ -152,6 +152,7 @@ use crate::{Body, Challenge, Endpoint, Error, Middleware, Request, Response, Res
 pub struct Authenticate<T = Principal> {
     ways: Vec<Way<T>>,
     realm: String,
+    resource_metadata: Option<String>,
     trusted_origins: Vec<TrustedOrigin>,
     form_limit: usize,
     /// Each source once, in the order of writing.
@@ -344,6 +345,7 @@ impl<T: Clone + Send + Sync + 'static> Authenticate<T> {
         let this = Self {
             ways: vec![Way { sources: vec![source], verifier, cache: None }],
             realm: "api".to_owned(),
+            resource_metadata: None,
             trusted_origins: Vec::new(),
             form_limit: 64 * 1024,
             places: Vec::new(),
@@ -404,6 +406,19 @@ impl<T: Clone + Send + Sync + 'static> Authenticate<T> {
         let realm = realm.into();
         Challenge::bearer().param("realm", &realm)?;
         self.realm = realm;
+        Ok(self.placed())
+    }
+
+    /// Sets the URL at which clients learn where to get a token, for the Bearer challenge (`resource_metadata`,
+    /// [RFC 9728, 5.1](https://www.rfc-editor.org/rfc/rfc9728#section-5.1)). Defaults to none.
+    ///
+    /// # Errors
+    ///
+    /// If it isn't printable ASCII.
+    pub fn resource_metadata(mut self, url: impl Into<String>) -> Result<Self, AuthenticateError> {
+        let url = url.into();
+        Challenge::bearer().param("resource_metadata", &url)?;
+        self.resource_metadata = Some(url);
         Ok(self.placed())
     }
 
@@ -482,7 +497,8 @@ impl<T: Clone + Send + Sync + 'static> Authenticate<T> {
                     place.ways.push(number);
                     continue;
                 }
-                let text = source.challenge(&self.realm).to_string();
+                let metadata = self.resource_metadata.as_deref();
+                let text = source.challenge(&self.realm, metadata).to_string();
                 let known = self.challenges.iter().position(|challenge| *challenge == text);
                 let challenge = known.unwrap_or(self.challenges.len());
                 if known.is_none() {

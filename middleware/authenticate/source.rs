@@ -170,7 +170,7 @@ impl Source {
     }
 
     /// What a client that sent nothing is asked for.
-    pub(super) fn challenge(&self, realm: &str) -> Challenge {
+    pub(super) fn challenge(&self, realm: &str, resource_metadata: Option<&str>) -> Challenge {
         let challenge = Challenge::new(self.challenge_scheme()).and_then(|challenge| {
             let challenge = challenge.param("realm", realm)?;
             match &self.0 {
@@ -178,6 +178,10 @@ impl Source {
                 Kind::Basic => challenge.param("charset", "UTF-8"),
                 Kind::Header(name) => challenge.param("header", name.as_str()),
                 Kind::Cookie(name) => challenge.param("cookie-name", name),
+                _ if self.challenge_scheme() == "Bearer" => match resource_metadata {
+                    Some(url) => challenge.param("resource_metadata", url),
+                    None => Ok(challenge),
+                },
                 _ => Ok(challenge),
             }
         });

@@ -572,6 +572,25 @@ async fn several_schemes_are_challenged_in_the_order_of_writing() {
 }
 
 #[tokio::test]
+async fn the_bearer_challenge_names_the_metadata() {
+    let url = "https://api.example.com/.well-known/oauth-protected-resource";
+    let authenticate = Authenticate::api_keys(&ApiKeys::new())
+        .or(Authenticate::token(SECRET).unwrap())
+        .resource_metadata(url)
+        .unwrap();
+    let service = Spied::new(authenticate);
+    let key = r#"ApiKey realm="api", header="x-api-key""#.to_owned();
+    let bearer = format!(r#"Bearer realm="api", resource_metadata="{url}""#);
+    assert_eq!(service.get(&[]).await, (401, vec![key.clone(), bearer.clone()]));
+    let invalid = format!(
+        r#"{bearer}, error="invalid_token", error_description="The credentials are not valid""#
+    );
+    assert_eq!(service.get(&[("authorization", "Bearer x")]).await, (401, vec![key, invalid]));
+    let broken = Authenticate::token(SECRET).unwrap().resource_metadata("https://a\r\n");
+    assert!(broken.unwrap_err().to_string().contains("take out line breaks"));
+}
+
+#[tokio::test]
 async fn basic_is_parsed_exactly() {
     let users = [
         ("ada", "correct horse battery"),

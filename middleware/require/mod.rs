@@ -141,6 +141,7 @@ pub struct Require<T> {
     authenticated: Option<fn(&T) -> bool>,
     scheme: String,
     realm: String,
+    resource_metadata: Option<String>,
 }
 
 impl<T: Grants> Require<T> {
@@ -241,7 +242,13 @@ impl<T> Require<T> {
     }
 
     fn of(rule: Rule<T>, authenticated: Option<fn(&T) -> bool>) -> Self {
-        Self { rule, authenticated, scheme: "Bearer".to_owned(), realm: "api".to_owned() }
+        Self {
+            rule,
+            authenticated,
+            scheme: "Bearer".to_owned(),
+            realm: "api".to_owned(),
+            resource_metadata: None,
+        }
     }
 
     /// Requires another thing as well. Realm and scheme of this one hold.
@@ -282,13 +289,34 @@ impl<T> Require<T> {
         Ok(self)
     }
 
+    /// Sets the URL at which clients learn where to get a token (`resource_metadata`,
+    /// [RFC 9728, 5.1](https://www.rfc-editor.org/rfc/rfc9728#section-5.1)). Defaults to none.
+    ///
+    /// # Errors
+    ///
+    /// If it isn't printable ASCII.
+    pub fn resource_metadata(mut self, url: impl Into<String>) -> Result<Self, RequireError> {
+        let url = url.into();
+        Challenge::bearer().param("resource_metadata", &url)?;
+        self.resource_metadata = Some(url);
+        Ok(self)
+    }
+
     fn challenge(&self) -> Result<Challenge, ChallengeError> {
-        Challenge::new(self.scheme.clone())?.param("realm", &self.realm)
+        let challenge = Challenge::new(self.scheme.clone())?.param("realm", &self.realm)?;
+        match &self.resource_metadata {
+            Some(url) if self.is_oauth() => challenge.param("resource_metadata", url),
+            _ => Ok(challenge),
+        }
+    }
+
+    fn is_oauth(&self) -> bool {
+        OAUTH.iter().any(|scheme| scheme.eq_ignore_ascii_case(&self.scheme))
     }
 
     /// RFC 6750, 3.1. Other schemes than those of OAuth have no such challenge.
     fn insufficient_scope(&self) -> Result<Option<Challenge>, ChallengeError> {
-        if !OAUTH.iter().any(|scheme| scheme.eq_ignore_ascii_case(&self.scheme)) {
+        if !self.is_oauth() {
             return Ok(None);
         }
         let challenge = self.challenge()?.param("error", "insufficient_scope")?;

@@ -106,6 +106,10 @@ async fn what_is_granted_passes_and_what_is_not_is_403() -> Result<(), RequireEr
             r#"403 DPoP realm="x", error="insufficient_scope", scope="a""#.into(),
         ),
         (Rule::scope("a")?.scheme("ApiKey")?, "403".into()),
+        (
+            Rule::scope("a")?.resource_metadata("https://a.example/m")?,
+            r#"403 Bearer realm="api", resource_metadata="https://a.example/m", error="insufficient_scope", scope="a""#.into(),
+        ),
     ];
     for (require, expected) in table {
         let what = format!("{require:?}");
@@ -221,6 +225,7 @@ fn wrong_configuration_is_refused_and_says_what_to_change() {
         assert!(error.to_string().contains("take out line breaks"), "{error}");
     }
     assert!(Rule::role("a").scheme("Be arer").is_err());
+    assert!(Rule::role("a").resource_metadata("https://a\n").is_err());
 }
 
 #[test]
