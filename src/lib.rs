@@ -31,7 +31,10 @@ pub use handler::{IntoHandler, IntoMiddleware, handler_fn};
 pub use http::StatusCode;
 #[cfg(feature = "rate-limit")]
 #[cfg_attr(docsrs, doc(cfg(feature = "rate-limit")))]
-pub use middleware::rate_limit::{LimitClock, Quota, RateLimit, RateLimitConfigError};
+pub use middleware::rate_limit::{
+    Decision, LimitClock, LimitHeaders, LimitKey, Policy, Quota, RateLimit, RateLimitConfigError,
+    RateLimitHandle, SharedLimits, Standing, Verdict, WhileAway,
+};
 pub use next::{Endpoint, FromFn, Middleware, Next, Rest, from_fn};
 pub use provide::{Expected, FromChain, Provided, Provides};
 pub use route::{Route, RouteHandler};
