@@ -395,6 +395,10 @@ pub(crate) fn governed(
     let (Some(cost), Some(quota)) = (NonZeroU32::new(cost), rate.governed(further)) else {
         return (Outcome::Admitted, None);
     };
+    if cost > quota.burst_size() {
+        // Asked here, since the multiplication inside could wrap.
+        return (Outcome::Never, None);
+    }
     let slot = Slot { until, next: Cell::new(until) };
     let limiter: governor::RateLimiter<_, _, _, NoOpMiddleware<Nanos>> =
         governor::RateLimiter::new(quota, slot, Now(Cell::new(0)));
@@ -452,3 +456,7 @@ const SHARED: usize = 16;
 const SWEEP_OWN: usize = 2;
 const SWEEP_OTHER: usize = 64;
 const SWEEP_EVERY: u32 = 8;
+
+#[cfg(test)]
+#[path = "memory_tests.rs"]
+mod tests;

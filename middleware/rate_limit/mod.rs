@@ -113,6 +113,8 @@ mod quota;
 mod refusal;
 mod store;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
