@@ -222,7 +222,7 @@ fn a_flood_stays_within_the_cap_and_forgets_nobody() {
 
     // Two windows later some requests of one client give it all back.
     let later = 1800 * SECOND;
-    for at in 0..6_000 {
+    for at in 0..10_000 {
         admit(&memory, good, Quota::per_second(1_000_000), later + at);
     }
     assert!(memory.bytes() <= most / 10, "{} of {most} bytes are left", memory.bytes());
