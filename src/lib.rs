@@ -67,6 +67,11 @@ pub use middleware::require::Require;
 #[cfg_attr(docsrs, doc(cfg(feature = "validate")))]
 pub use middleware::validate::{Valid, Validate};
 pub use next::{Endpoint, FromFn, Middleware, Next, Rest, from_fn, from_fn_with};
+pub use middleware::rate_limit::{
+    Decision, LimitClock, LimitHeaders, LimitKey, Policy, Quota, RateLimit, RateLimitConfigError,
+    RateLimitHandle, SharedLimits, Standing, Verdict, WhileAway,
+};
+pub use next::{Endpoint, FromFn, Middleware, Next, Rest, from_fn};
 pub use provide::{Expected, FromChain, Provided, Provides};
 pub use route::{Route, RouteHandler};
 #[cfg(feature = "serve")]

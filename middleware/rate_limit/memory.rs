@@ -5,6 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use governor::clock::{Clock, Reference};
 use governor::middleware::NoOpMiddleware;
@@ -12,7 +13,7 @@ use governor::nanos::Nanos;
 use governor::state::{NotKeyed, StateStore};
 use smallvec::SmallVec;
 
-use super::quota::Quota;
+use super::quota::Rate;
 use super::table::{Table, Value};
 
 /// All that is remembered, up to a cap.
@@ -61,7 +62,7 @@ pub(crate) struct Check {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Ask {
     /// Is there quota for `cost` requests? They may wait for as long as `further` requests take to come back.
-    Charge { quota: Quota, cost: u32, further: u32 },
+    Charge { rate: Rate, cost: u32, further: u32 },
     /// Are fewer than so many requests under way?
     Enter { most: u32 },
     /// Is it free of a block?
@@ -115,14 +116,27 @@ impl Receipt {
     /// The receipt of an admitted check; `None` if it took nothing.
     pub(crate) fn of(check: &Check) -> Option<Self> {
         let taken = match check.ask {
-            Ask::Charge { quota, cost, .. } if cost > 0 => {
-                Taken::Time { nanos: quota.interval() * u64::from(cost), end: check.until }
+            Ask::Charge { rate, cost, .. } if cost > 0 => {
+                Taken::Time { nanos: rate.charge(cost), end: check.until }
             }
             Ask::Enter { .. } => Taken::Place,
             Ask::Charge { .. } | Ask::Free => return None,
         };
         let &Check { shard, key, segment, overflowed, .. } = check;
         Some(Self { shard, key, segment, overflowed, taken })
+    }
+
+    /// Whether it is for time, and not for a place.
+    pub(crate) fn is_charge(&self) -> bool {
+        matches!(self.taken, Taken::Time { .. })
+    }
+
+    /// How much of a charge hasn't come back by itself.
+    pub(crate) fn left(&self, now: u64) -> Duration {
+        match self.taken {
+            Taken::Time { nanos, end } => Duration::from_nanos(nanos.min(end.saturating_sub(now))),
+            Taken::Place => Duration::ZERO,
+        }
     }
 }
 
@@ -171,8 +185,8 @@ impl Memory {
 
     /// Decides on all checks at once: either all are admitted and charged, or none is charged.
     pub(crate) fn decide(&self, checks: &mut [Check], now: u64) -> bool {
-        let admitted = match checks {
-            [] => return true,
+        match checks {
+            [] => true,
             [first, rest @ ..] if rest.iter().all(|check| check.shard == first.shard) => {
                 let at = first.shard;
                 let mut shard = self.lock(at);
@@ -182,7 +196,7 @@ impl Memory {
                 if sweep {
                     self.sweep_next(at, now);
                 }
-                return admitted;
+                admitted
             }
             many => {
                 let mut order: SmallVec<[usize; 8]> = many.iter().map(|c| c.shard).collect();
@@ -197,8 +211,7 @@ impl Memory {
                 }
                 admitted
             }
-        };
-        admitted
+        }
     }
 
     /// Takes a decision back, as far as it still counts: what has come back by itself in the meantime is not given twice.
@@ -300,6 +313,7 @@ fn decide<'a>(
     let mut further = 0;
     for check in &mut *checks {
         let Some(shard) = shards.get_mut(place(check.shard)) else { return false };
+        (check.outcome, check.overflowed) = (Outcome::Admitted, false);
         let mut value = shard.table.find(check.key);
         if value.is_none() && !matches!(check.ask, Ask::Free) {
             further += 1;
@@ -316,15 +330,13 @@ fn decide<'a>(
         }
         let value = value.unwrap_or(Value::until(0));
         match check.ask {
-            Ask::Charge { quota, cost, further } => {
-                let longest = quota.whole() + u64::from(further) * quota.interval();
+            Ask::Charge { rate, cost, further } => {
+                let longest = rate.whole().saturating_add(rate.charge(further));
                 // After a change to a shorter quota nobody waits for longer than that takes.
                 check.until = value.as_until().min(now.saturating_add(longest));
-                let (outcome, until) = governed(quota, further, cost, check.until, now);
+                let (outcome, until) = governed(rate, further, cost, check.until, now);
                 check.outcome = outcome;
                 if let Some(until) = until {
-                    // Held back until all are tested.
-                    check.count = 1;
                     check.until = until;
                 }
             }
@@ -349,10 +361,10 @@ fn decide<'a>(
         let Some(shard) = shards.get_mut(place(check.shard)) else { return false };
         let value = match check.ask {
             Ask::Charge { cost: 0, .. } | Ask::Free => continue,
-            Ask::Charge { quota, cost, .. } => {
+            Ask::Charge { rate, cost, .. } => {
                 if !admitted {
                     if check.is_admitted() {
-                        check.until -= quota.interval() * u64::from(cost);
+                        check.until = check.until.saturating_sub(rate.charge(cost));
                     }
                     continue;
                 }
@@ -374,15 +386,19 @@ fn decide<'a>(
 
 /// Lets `governor` decide: whether `cost` requests fit, and until when the key is charged if they do.
 pub(crate) fn governed(
-    quota: Quota,
+    rate: Rate,
     further: u32,
     cost: u32,
     until: u64,
     now: u64,
 ) -> (Outcome, Option<u64>) {
-    let (Some(cost), Some(quota)) = (NonZeroU32::new(cost), quota.governed(further)) else {
+    let (Some(cost), Some(quota)) = (NonZeroU32::new(cost), rate.governed(further)) else {
         return (Outcome::Admitted, None);
     };
+    if cost > quota.burst_size() {
+        // Asked here, since the multiplication inside could wrap.
+        return (Outcome::Never, None);
+    }
     let slot = Slot { until, next: Cell::new(until) };
     let limiter: governor::RateLimiter<_, _, _, NoOpMiddleware<Nanos>> =
         governor::RateLimiter::new(quota, slot, Now(Cell::new(0)));
@@ -440,3 +456,7 @@ const SHARED: usize = 16;
 const SWEEP_OWN: usize = 2;
 const SWEEP_OTHER: usize = 64;
 const SWEEP_EVERY: u32 = 8;
+
+#[cfg(test)]
+#[path = "memory_tests.rs"]
+mod tests;

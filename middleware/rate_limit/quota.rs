@@ -24,9 +24,15 @@ use std::time::Duration;
 pub struct Quota {
     limit: NonZeroU32,
     period: Duration,
+    rate: Rate,
+}
+
+/// What a decision needs of a quota.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Rate {
     /// Nanoseconds until one request comes back, rounded up: never more than the quota is admitted.
-    interval: u64,
-    burst: NonZeroU32,
+    pub(crate) interval: u64,
+    pub(crate) burst: NonZeroU32,
 }
 
 impl Quota {
@@ -74,7 +80,7 @@ impl Quota {
         if u128::from(limit.get()) > period.as_nanos() {
             return Err(RateLimitConfigError::TooFast);
         }
-        Self { limit, period, interval, burst: limit }.fitting()
+        Self { limit, period, rate: Rate { interval, burst: limit } }.fitting()
     }
 
     /// Sets how many requests may be made at once after a pause. Defaults to the limit.
@@ -95,11 +101,11 @@ impl Quota {
     /// [`RateLimitConfigError`] if the burst is zero, or takes longer than 100 years to come back.
     pub fn try_burst(self, burst: u32) -> Result<Self, RateLimitConfigError> {
         let burst = NonZeroU32::new(burst).ok_or(RateLimitConfigError::ZeroLimit)?;
-        Self { burst, ..self }.fitting()
+        Self { rate: Rate { burst, ..self.rate }, ..self }.fitting()
     }
 
     fn fitting(self) -> Result<Self, RateLimitConfigError> {
-        let whole = u128::from(self.interval) * u128::from(self.burst.get());
+        let whole = u128::from(self.rate.interval) * u128::from(self.burst_size());
         if whole > LONGEST.as_nanos() || self.period > LONGEST {
             return Err(RateLimitConfigError::TooLong);
         }
@@ -118,21 +124,54 @@ impl Quota {
 
     /// How many requests may be made at once.
     pub fn burst_size(&self) -> u32 {
-        self.burst.get()
+        self.rate.burst.get()
     }
 
-    /// Nanoseconds until one request comes back.
-    pub(crate) fn interval(&self) -> u64 {
-        self.interval
+    pub(crate) fn rate(&self) -> Rate {
+        self.rate
     }
 
+    /// So many times as much, or the same if that can't be counted.
+    pub(crate) fn times(&self, factor: u32) -> Self {
+        Self::try_new(self.limit().saturating_mul(factor), self.period)
+            .and_then(|quota| quota.try_burst(self.burst_size().saturating_mul(factor)))
+            .unwrap_or(*self)
+    }
+}
+
+impl Rate {
     /// Nanoseconds until all of the burst has come back. Below 2^62.
-    pub(crate) fn whole(&self) -> u64 {
+    pub(crate) fn whole(self) -> u64 {
         self.interval * u64::from(self.burst.get())
     }
 
-    /// The quota in the words of the crate that decides. `further` requests more may be made at once, by those who then wait.
-    pub(crate) fn governed(&self, further: u32) -> Option<governor::Quota> {
+    /// Nanoseconds for which so many requests charge a key.
+    pub(crate) fn charge(self, cost: u32) -> u64 {
+        self.interval.saturating_mul(cost.into())
+    }
+
+    /// How many requests fit, and in how many nanoseconds one more will, for a key that is charged until then.
+    pub(crate) fn standing(self, until: u64, now: u64) -> (u32, u64) {
+        let taken = until.saturating_sub(now);
+        let free = self.whole().saturating_sub(taken);
+        let remaining = u32::try_from(free / self.interval).unwrap_or(u32::MAX);
+        if taken == 0 {
+            return (remaining, 0);
+        }
+        let over = taken.saturating_sub(self.whole());
+        (remaining, over + self.interval - free % self.interval)
+    }
+
+    /// An equal share of it, for one of so many servers.
+    pub(crate) fn share(self, servers: u32) -> Self {
+        let servers = servers.clamp(1, self.burst.get());
+        let burst = NonZeroU32::new(self.burst.get() / servers).unwrap_or(NonZeroU32::MIN);
+        // As long as the whole quota needs to come back, rounded up.
+        Self { interval: self.whole().div_ceil(burst.get().into()), burst }
+    }
+
+    /// The rate in the words of the crate that decides. `further` requests more may be made at once, by those who then wait.
+    pub(crate) fn governed(self, further: u32) -> Option<governor::Quota> {
         let quota = governor::Quota::with_period(Duration::from_nanos(self.interval))?;
         Some(quota.allow_burst(self.burst.saturating_add(further)))
     }

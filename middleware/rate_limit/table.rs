@@ -214,4 +214,4 @@ const COUNT: u64 = 1 << 63;
 const FREE: u64 = 0;
 const SMALLEST: usize = 8;
 /// How many slots are looked at when a table is full: far below a microsecond, so that a flood costs no more than peace.
-const SWEEP_FULL: usize = 64;
+const SWEEP_FULL: usize = 8;
