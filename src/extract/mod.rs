@@ -56,7 +56,6 @@ mod json;
 mod matched_path;
 mod media_type;
 mod path;
-#[cfg(feature = "json")]
 mod probe;
 #[cfg(feature = "query")]
 mod query;
@@ -68,7 +67,7 @@ pub use self::field_error::{FieldError, Location};
 #[cfg(feature = "form")]
 #[cfg_attr(docsrs, doc(cfg(feature = "form")))]
 pub use self::form::Form;
-pub use self::input::{BodyInput, HeadInput, Input, Source};
+pub use self::input::{BodyInput, Head, HeadInput, Input, InvalidInput, Source};
 #[cfg(feature = "json")]
 #[cfg_attr(docsrs, doc(cfg(feature = "json")))]
 pub use self::json::Json;
