@@ -59,6 +59,8 @@ mod path;
 mod probe;
 #[cfg(feature = "query")]
 mod query;
+#[cfg(all(test, feature = "form", feature = "json", feature = "query"))]
+mod tests;
 
 pub use axum_core::extract::{FromRequest, FromRequestParts};
 
