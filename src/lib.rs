@@ -17,6 +17,7 @@ pub mod middleware;
 mod next;
 mod pattern;
 mod provide;
+pub mod respond;
 mod route;
 mod step;
 
@@ -39,11 +40,24 @@ pub use extract::Query;
 pub use extract::{MatchedPath, Path};
 pub use handler::{IntoHandler, IntoMiddleware, handler_fn};
 pub use http::StatusCode;
+#[cfg(feature = "body-limit")]
+#[cfg_attr(docsrs, doc(cfg(feature = "body-limit")))]
+pub use middleware::body_limit::BodyLimit;
+#[cfg(feature = "etag")]
+#[cfg_attr(docsrs, doc(cfg(feature = "etag")))]
+pub use middleware::etag::ETag;
+#[cfg(feature = "problem-details")]
+#[cfg_attr(docsrs, doc(cfg(feature = "problem-details")))]
+pub use middleware::problem_details::ProblemDetails;
+#[cfg(feature = "security-headers")]
+#[cfg_attr(docsrs, doc(cfg(feature = "security-headers")))]
+pub use middleware::security_headers::SecurityHeaders;
 #[cfg(feature = "validate")]
 #[cfg_attr(docsrs, doc(cfg(feature = "validate")))]
 pub use middleware::validate::{Valid, Validate};
 pub use next::{Endpoint, FromFn, Middleware, Next, Rest, from_fn};
 pub use provide::{Expected, FromChain, Provided, Provides};
+pub use respond::Redirect;
 pub use route::{Route, RouteHandler};
 
 /// The body of requests and responses.

@@ -93,8 +93,9 @@ fn read<T: DeserializeOwned>(text: &[u8]) -> Result<T, Failed> {
         return Err(Failed::Malformed("The body is empty, where JSON is expected".into()));
     };
     match serde_json::from_slice(text) {
+        Err(error) if !error.is_data() => Err(explain::<T>(text, &error)),
         // serde takes a list for a struct, in the order of its fields: nobody means that.
-        Ok(_) if *first == b'[' && probe::fields::<T>(&[]).is_some() => {
+        _ if *first == b'[' && probe::fields::<T>(&[]).is_some() => {
             Err(Failed::Field(FieldError::new(Location::Body, "type", "Must be an object")))
         }
         Ok(data) => Ok(data),

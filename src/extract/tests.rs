@@ -160,6 +160,7 @@ async fn json_of_another_form_names_the_field() {
         (r#"{"customerId":1,"other":"SECRET"}"#, "/other", "unknown", "Is not known here"),
         (r#"null"#, "", "type", "Must be an object"),
         (r#""SECRET""#, "", "type", "Must be an object"),
+        (r#"["SECRET"]"#, "", "type", "Must be an object"),
         (r#"[1,[],null]"#, "", "type", "Must be an object"),
     ] {
         let (status, _, answer) = send(&chain, post(Some("application/json"), body)).await;
