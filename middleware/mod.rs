@@ -15,5 +15,13 @@ pub mod rate_limit;
 #[cfg(feature = "require")]
 #[cfg_attr(docsrs, doc(cfg(feature = "require")))]
 pub mod require;
+#[cfg(feature = "body-limit")]
+pub mod body_limit;
+#[cfg(feature = "etag")]
+pub mod etag;
+#[cfg(feature = "problem-details")]
+pub mod problem_details;
+#[cfg(feature = "security-headers")]
+pub mod security_headers;
 #[cfg(feature = "validate")]
 pub mod validate;

@@ -20,6 +20,7 @@ pub mod middleware;
 mod next;
 mod pattern;
 mod provide;
+pub mod respond;
 mod route;
 #[cfg(feature = "serve")]
 #[cfg_attr(docsrs, doc(cfg(feature = "serve")))]
@@ -63,6 +64,18 @@ pub use middleware::rate_limit::{LimitClock, Quota, RateLimit, RateLimitConfigEr
 #[cfg(feature = "require")]
 #[cfg_attr(docsrs, doc(cfg(feature = "require")))]
 pub use middleware::require::Require;
+#[cfg(feature = "body-limit")]
+#[cfg_attr(docsrs, doc(cfg(feature = "body-limit")))]
+pub use middleware::body_limit::BodyLimit;
+#[cfg(feature = "etag")]
+#[cfg_attr(docsrs, doc(cfg(feature = "etag")))]
+pub use middleware::etag::ETag;
+#[cfg(feature = "problem-details")]
+#[cfg_attr(docsrs, doc(cfg(feature = "problem-details")))]
+pub use middleware::problem_details::ProblemDetails;
+#[cfg(feature = "security-headers")]
+#[cfg_attr(docsrs, doc(cfg(feature = "security-headers")))]
+pub use middleware::security_headers::SecurityHeaders;
 #[cfg(feature = "validate")]
 #[cfg_attr(docsrs, doc(cfg(feature = "validate")))]
 pub use middleware::validate::{Valid, Validate};
@@ -73,6 +86,7 @@ pub use middleware::rate_limit::{
 };
 pub use next::{Endpoint, FromFn, Middleware, Next, Rest, from_fn};
 pub use provide::{Expected, FromChain, Provided, Provides};
+pub use respond::Redirect;
 pub use route::{Route, RouteHandler};
 #[cfg(feature = "serve")]
 #[cfg_attr(docsrs, doc(cfg(feature = "serve")))]

@@ -7,7 +7,7 @@ use serde_core::de::DeserializeOwned;
 
 use crate::extract::input::{BodyInput, Input, Kind, Source};
 use crate::extract::media_type::{Charset, MediaType};
-use crate::extract::{Location, form_data, read_body};
+use crate::extract::{Location, form_data, probe, read_body};
 use crate::{Error, Request};
 
 /// Data from an HTML form.
@@ -51,14 +51,14 @@ impl<T: DeserializeOwned + Send> Input for Form<T> {
 
     async fn read(req: &mut Request) -> Result<Source, Error> {
         if [Method::GET, Method::HEAD].contains(req.method()) {
-            return Ok(Source::query(req.uri().clone()));
+            return Ok(Source::query(req.uri().clone()).under((&*req).into()));
         }
         match MediaType::of(req.headers()) {
             Some(media_type)
                 if media_type.is("application", "x-www-form-urlencoded")
                     && media_type.charset != Charset::Other =>
             {
-                Ok(Source::body(read_body(req).await?))
+                Ok(Source::body(read_body(req).await?).under((&*req).into()))
             }
             _ => Err(Error::new(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -69,11 +69,11 @@ impl<T: DeserializeOwned + Send> Input for Form<T> {
     }
 
     fn parse(source: &Source) -> Result<Self, Error> {
-        let (location, status) = match source.0 {
+        let (location, status) = match source.kind {
             Kind::Query(_) => (Location::Query, StatusCode::BAD_REQUEST),
             _ => (Location::Body, StatusCode::UNPROCESSABLE_ENTITY),
         };
-        form_data::parse(location, status, source.bytes()).map(Self)
+        form_data::parse(location, status, source).map(Self)
     }
 
     fn data(&self) -> &T {
@@ -82,6 +82,10 @@ impl<T: DeserializeOwned + Send> Input for Form<T> {
 
     fn into_data(self) -> T {
         self.0
+    }
+
+    fn fields(path: &[&str]) -> Option<&'static [&'static str]> {
+        probe::fields::<T>(path)
     }
 }
 

@@ -6,7 +6,7 @@ use serde_core::de::DeserializeOwned;
 
 use crate::Error;
 use crate::extract::failure::field_error;
-use crate::extract::{FieldError, Location};
+use crate::extract::{FieldError, Location, Source};
 
 /// Reads pairs of names and values (URL standard, 5.1).
 ///
@@ -14,8 +14,9 @@ use crate::extract::{FieldError, Location};
 pub(crate) fn parse<T: DeserializeOwned>(
     location: Location,
     status: StatusCode,
-    pairs: &[u8],
+    source: &Source,
 ) -> Result<T, Error> {
+    let pairs = source.bytes();
     if pairs.contains(&b'%') && percent_decode(pairs).decode_utf8().is_err() {
         let text = match location {
             Location::Query => "The query is not UTF-8",
@@ -25,28 +26,32 @@ pub(crate) fn parse<T: DeserializeOwned>(
     }
     match serde_html_form::from_bytes::<T>(pairs) {
         Ok(data) => match without_numbers_that_are_none(pairs) {
-            Some(altered) if serde_html_form::from_bytes::<T>(&altered).is_err() => {
-                Err(explain::<T>(location, status, &altered))
-            }
+            Some(altered) if serde_html_form::from_bytes::<T>(&altered).is_err() => Err(
+                source.refuse(status, wrong_form(location), vec![explain::<T>(location, &altered)])
+            ),
             _ => Ok(data),
         },
-        Err(_) => Err(explain::<T>(location, status, pairs)),
+        Err(_) => {
+            Err(source.refuse(status, wrong_form(location), vec![explain::<T>(location, pairs)]))
+        }
     }
 }
 
 /// Reads the pairs again, to see where it fails.
 #[cold]
-fn explain<T: DeserializeOwned>(location: Location, status: StatusCode, pairs: &[u8]) -> Error {
+fn explain<T: DeserializeOwned>(location: Location, pairs: &[u8]) -> FieldError {
     let reader = serde_html_form::Deserializer::from_bytes(pairs);
-    let error = match serde_path_to_error::deserialize::<_, T>(reader) {
+    match serde_path_to_error::deserialize::<_, T>(reader) {
         Err(found) => field_error(location, found.path(), &found.inner().to_string()),
         Ok(_) => FieldError::new(location, "invalid", "Is not valid"),
-    };
-    let detail = match location {
+    }
+}
+
+fn wrong_form(location: Location) -> &'static str {
+    match location {
         Location::Query => "The query does not have the expected form",
         _ => "The body does not have the expected form",
-    };
-    FieldError::refuse(status, detail, &[error])
+    }
 }
 
 /// `NaN` and `inf` are numbers to Rust and pass every range. Where there are such values, gives back the pairs with text in

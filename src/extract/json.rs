@@ -1,7 +1,10 @@
 //! JSON bodies.
 
+use std::borrow::Cow;
+
 use axum_core::extract::{FromRequest, OptionalFromRequest};
 use axum_core::response::IntoResponse;
+use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderValue, StatusCode};
 use http_body::Body as _;
@@ -62,55 +65,64 @@ impl<T: DeserializeOwned> Json<T> {
     ///
     /// 400 for what isn't JSON, 422 for what isn't a `T`.
     pub fn from_slice(text: &[u8]) -> Result<Self, Error> {
-        let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
-        let Some(first) = text.iter().find(|byte| !byte.is_ascii_whitespace()) else {
-            return Err(malformed("The body is empty, where JSON is expected"));
-        };
-        match serde_json::from_slice(text) {
-            // serde takes a list for a struct, in the order of its fields: nobody means that.
-            Ok(_) if *first == b'[' && probe::fields::<T>().is_some() => {
-                let error = FieldError::new(Location::Body, "type", "Must be an object");
-                Err(refuse(&error))
-            }
-            Ok(data) => Ok(Self(data)),
-            Err(error) => Err(explain::<T>(text, &error)),
+        read(text).map(Self).map_err(|failed| failed.refuse(&Source::body(Bytes::new())))
+    }
+}
+
+enum Failed {
+    Malformed(Cow<'static, str>),
+    Field(FieldError),
+}
+
+impl Failed {
+    fn refuse(self, source: &Source) -> Error {
+        match self {
+            Self::Malformed(detail) => Error::new(StatusCode::BAD_REQUEST, detail),
+            Self::Field(error) => source.refuse(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "The body does not have the expected form",
+                vec![error],
+            ),
         }
+    }
+}
+
+fn read<T: DeserializeOwned>(text: &[u8]) -> Result<T, Failed> {
+    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
+    let Some(first) = text.iter().find(|byte| !byte.is_ascii_whitespace()) else {
+        return Err(Failed::Malformed("The body is empty, where JSON is expected".into()));
+    };
+    match serde_json::from_slice(text) {
+        Err(error) if !error.is_data() => Err(explain::<T>(text, &error)),
+        // serde takes a list for a struct, in the order of its fields: nobody means that.
+        _ if *first == b'[' && probe::fields::<T>(&[]).is_some() => {
+            Err(Failed::Field(FieldError::new(Location::Body, "type", "Must be an object")))
+        }
+        Ok(data) => Ok(data),
+        Err(error) => Err(explain::<T>(text, &error)),
     }
 }
 
 /// Reads the text again, to see where it fails. The path costs more than it is worth while nothing is wrong.
 #[cold]
-fn explain<T: DeserializeOwned>(text: &[u8], error: &serde_json::Error) -> Error {
+fn explain<T: DeserializeOwned>(text: &[u8], error: &serde_json::Error) -> Failed {
     match error.classify() {
-        Category::Eof => malformed("The body ends too early: it is no complete JSON"),
-        Category::Syntax | Category::Io => malformed(format!(
-            "The body is not valid JSON, see line {} column {}",
-            error.line(),
-            error.column()
-        )),
+        Category::Eof => {
+            Failed::Malformed("The body ends too early: it is no complete JSON".into())
+        }
+        Category::Syntax | Category::Io => {
+            let (line, column) = (error.line(), error.column());
+            let place = format!("The body is not valid JSON, see line {line} column {column}");
+            Failed::Malformed(place.into())
+        }
         Category::Data => {
             let mut reader = serde_json::Deserializer::from_slice(text);
-            match serde_path_to_error::deserialize::<_, T>(&mut reader) {
-                Err(found) => {
-                    let message = found.inner().to_string();
-                    refuse(&field_error(Location::Body, found.path(), &message))
-                }
-                Ok(_) => refuse(&FieldError::new(Location::Body, "invalid", "Is not valid")),
-            }
+            Failed::Field(match serde_path_to_error::deserialize::<_, T>(&mut reader) {
+                Err(found) => field_error(Location::Body, found.path(), &found.inner().to_string()),
+                Ok(_) => FieldError::new(Location::Body, "invalid", "Is not valid"),
+            })
         }
     }
-}
-
-fn malformed(detail: impl Into<std::borrow::Cow<'static, str>>) -> Error {
-    Error::new(StatusCode::BAD_REQUEST, detail)
-}
-
-fn refuse(error: &FieldError) -> Error {
-    FieldError::refuse(
-        StatusCode::UNPROCESSABLE_ENTITY,
-        "The body does not have the expected form",
-        std::slice::from_ref(error),
-    )
 }
 
 impl<T: DeserializeOwned + Send> Input for Json<T> {
@@ -120,7 +132,7 @@ impl<T: DeserializeOwned + Send> Input for Json<T> {
     async fn read(req: &mut Request) -> Result<Source, Error> {
         match MediaType::of(req.headers()) {
             Some(media_type) if media_type.is_json() && media_type.charset != Charset::Other => {
-                Ok(Source::body(read_body(req).await?))
+                Ok(Source::body(read_body(req).await?).under((&*req).into()))
             }
             _ => Err(Error::new(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -131,7 +143,7 @@ impl<T: DeserializeOwned + Send> Input for Json<T> {
     }
 
     fn parse(source: &Source) -> Result<Self, Error> {
-        Self::from_slice(source.bytes())
+        read(source.bytes()).map(Self).map_err(|failed| failed.refuse(source))
     }
 
     fn data(&self) -> &T {
@@ -140,6 +152,10 @@ impl<T: DeserializeOwned + Send> Input for Json<T> {
 
     fn into_data(self) -> T {
         self.0
+    }
+
+    fn fields(path: &[&str]) -> Option<&'static [&'static str]> {
+        probe::fields::<T>(path)
     }
 }
 

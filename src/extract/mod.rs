@@ -10,7 +10,9 @@
 //! | [`ClientAddr`] | the address of the client | - |
 //! | `Query<T>` | the query string | `query` |
 //! | `Form<T>` | a form: the body of a POST, the query of a GET | `form` |
+//! | `Params<T>` | path parameters and query in one | `query` |
 //! | `Json<T>` | a JSON body | `json` |
+//! | [`Text`], [`Binary`] | a body as it is | - |
 //!
 //! What they refuse is a [`crate::Error`], a response of the type `application/problem+json`. Where single fields are at fault, its
 //! member `errors` lists them, each as a [`FieldError`]. What the client submitted is never in it.
@@ -57,11 +59,15 @@ mod input;
 mod json;
 mod matched_path;
 mod media_type;
+#[cfg(feature = "query")]
+mod params;
 mod path;
-#[cfg(feature = "json")]
 mod probe;
 #[cfg(feature = "query")]
 mod query;
+#[cfg(all(test, feature = "form", feature = "json", feature = "query"))]
+mod tests;
+mod text;
 
 pub use axum_core::extract::{FromRequest, FromRequestParts};
 
@@ -73,12 +79,16 @@ pub use self::field_error::{FieldError, Location};
 #[cfg(feature = "form")]
 #[cfg_attr(docsrs, doc(cfg(feature = "form")))]
 pub use self::form::Form;
-pub use self::input::{BodyInput, HeadInput, Input, Source};
+pub use self::input::{BodyInput, Head, HeadInput, Input, InvalidInput, Source};
 #[cfg(feature = "json")]
 #[cfg_attr(docsrs, doc(cfg(feature = "json")))]
 pub use self::json::Json;
 pub use self::matched_path::MatchedPath;
+#[cfg(feature = "query")]
+#[cfg_attr(docsrs, doc(cfg(feature = "query")))]
+pub use self::params::Params;
 pub use self::path::Path;
 #[cfg(feature = "query")]
 #[cfg_attr(docsrs, doc(cfg(feature = "query")))]
 pub use self::query::Query;
+pub use self::text::{Binary, Text};

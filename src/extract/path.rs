@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::fmt;
 
 use axum_core::extract::FromRequestParts;
+use http::StatusCode;
 use http::request::Parts;
-use http::{Extensions, StatusCode, Uri};
 use serde_core::de::value::{CowStrDeserializer, StrDeserializer};
 use serde_core::de::{
     self, DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess,
@@ -13,8 +13,8 @@ use serde_core::de::{
 };
 use serde_core::forward_to_deserialize_any;
 
-use crate::extract::input::{HeadInput, Input, Kind, Source};
-use crate::extract::{FieldError, Location};
+use crate::extract::input::{Head, HeadInput, Input, Kind, Source};
+use crate::extract::{FieldError, Location, probe};
 use crate::pattern::decode_value;
 use crate::route::Matched;
 use crate::{Error, Request};
@@ -61,12 +61,12 @@ impl<T: DeserializeOwned + Send> Input for Path<T> {
     const LOCATION: Location = Location::Path;
 
     async fn read(req: &mut Request) -> Result<Source, Error> {
-        Self::find(req.uri(), req.extensions())
+        Self::find((&*req).into())
     }
 
     fn parse(source: &Source) -> Result<Self, Error> {
-        match &source.0 {
-            Kind::Path(matched) => read(matched).map(Self),
+        match &source.kind {
+            Kind::Path(matched) => read(matched, source).map(Self),
             _ => Err(no_path()),
         }
     }
@@ -78,12 +78,16 @@ impl<T: DeserializeOwned + Send> Input for Path<T> {
     fn into_data(self) -> T {
         self.0
     }
+
+    fn fields(path: &[&str]) -> Option<&'static [&'static str]> {
+        probe::fields::<T>(path)
+    }
 }
 
 impl<T: DeserializeOwned + Send> HeadInput for Path<T> {
-    fn find(_: &Uri, extensions: &Extensions) -> Result<Source, Error> {
-        let matched = extensions.get::<Matched>().ok_or_else(no_path)?;
-        Ok(Source(Kind::Path(matched.clone())))
+    fn find(head: Head<'_>) -> Result<Source, Error> {
+        let matched = head.extensions.get::<Matched>().ok_or_else(no_path)?;
+        Ok(Source::path(matched.clone()).under(head))
     }
 }
 
@@ -91,7 +95,7 @@ impl<S: Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T> {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
-        read(parts.extensions.get::<Matched>().ok_or_else(no_path)?).map(Self)
+        Self::parse(&Self::find((&*parts).into())?)
     }
 }
 
@@ -99,17 +103,17 @@ fn no_path() -> Error {
     Error::internal("`Path` stands in a handler that answers on any path")
 }
 
-fn read<T: DeserializeOwned>(matched: &Matched) -> Result<T, Error> {
+fn read<T: DeserializeOwned>(matched: &Matched, source: &Source) -> Result<T, Error> {
     T::deserialize(Params { matched }).map_err(|failed| match failed {
         Failed::Value { name, code, detail } => {
             let mut error = FieldError::new(Location::Path, code, detail);
             if let Some(name) = name {
                 error = error.at(name);
             }
-            FieldError::refuse(
+            source.refuse(
                 StatusCode::BAD_REQUEST,
                 "A parameter of the path is not valid",
-                &[error],
+                vec![error],
             )
         }
         Failed::Shape(reason) => Error::internal(format!(

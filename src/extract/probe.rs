@@ -2,19 +2,25 @@
 
 use std::fmt;
 
-use serde_core::de::{self, Deserialize, Deserializer, Visitor};
+use serde_core::de::value::StrDeserializer;
+use serde_core::de::{
+    self, Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor,
+};
 use serde_core::forward_to_deserialize_any;
 
-/// The names of the fields of `T`, if it is read as a struct. Aliases are among them.
-pub(crate) fn fields<'de, T: Deserialize<'de>>() -> Option<&'static [&'static str]> {
-    match T::deserialize(Probe) {
+/// The names of the fields at `path` inside `T`, in the order of the type, if a struct without flattened fields stands there.
+/// Aliases are among them.
+pub(crate) fn fields<'de, T: Deserialize<'de>>(path: &[&str]) -> Option<&'static [&'static str]> {
+    match T::deserialize(Probe { path }) {
         Err(Seen::Struct(fields)) => Some(fields),
         _ => None,
     }
 }
 
-/// Fails at the first request, with what was asked for.
-struct Probe;
+/// Leads to the end of its path, and fails there with what is asked for.
+struct Probe<'p> {
+    path: &'p [&'p str],
+}
 
 #[derive(Debug)]
 enum Seen {
@@ -22,7 +28,7 @@ enum Seen {
     Other,
 }
 
-impl<'de> Deserializer<'de> for Probe {
+impl<'de> Deserializer<'de> for Probe<'_> {
     type Error = Seen;
 
     fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Seen> {
@@ -33,9 +39,27 @@ impl<'de> Deserializer<'de> for Probe {
         self,
         _: &'static str,
         fields: &'static [&'static str],
-        _: V,
+        visitor: V,
     ) -> Result<V::Value, Seen> {
-        Err(Seen::Struct(fields))
+        match self.path {
+            [] => Err(Seen::Struct(fields)),
+            [step, ..] if fields.contains(step) => visitor.visit_map(One(Some(self.path))),
+            _ => Err(Seen::Other),
+        }
+    }
+
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Seen> {
+        match self.path {
+            [] => Err(Seen::Other),
+            path => visitor.visit_map(One(Some(path))),
+        }
+    }
+
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Seen> {
+        match self.path {
+            [] => Err(Seen::Other),
+            path => visitor.visit_seq(One(Some(path))),
+        }
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
@@ -52,7 +76,45 @@ impl<'de> Deserializer<'de> for Probe {
 
     forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf
-        unit unit_struct seq tuple tuple_struct map enum identifier ignored_any
+        unit unit_struct tuple tuple_struct enum identifier ignored_any
+    }
+}
+
+/// The one member, or item, on the path.
+struct One<'p>(Option<&'p [&'p str]>);
+
+impl<'de> MapAccess<'de> for One<'_> {
+    type Error = Seen;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, Seen> {
+        match self.0 {
+            Some([step, ..]) => seed.deserialize(StrDeserializer::new(step)).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Seen> {
+        match self.0.take() {
+            Some([_, path @ ..]) => seed.deserialize(Probe { path }),
+            _ => Err(Seen::Other),
+        }
+    }
+}
+
+impl<'de> SeqAccess<'de> for One<'_> {
+    type Error = Seen;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, Seen> {
+        match self.0.take() {
+            Some([_, path @ ..]) => seed.deserialize(Probe { path }).map(Some),
+            _ => Ok(None),
+        }
     }
 }
 

@@ -1,12 +1,12 @@
 //! The query string.
 
 use axum_core::extract::FromRequestParts;
+use http::StatusCode;
 use http::request::Parts;
-use http::{Extensions, StatusCode, Uri};
 use serde_core::de::DeserializeOwned;
 
-use crate::extract::input::{HeadInput, Input, Source};
-use crate::extract::{Location, form_data};
+use crate::extract::input::{Head, HeadInput, Input, Source};
+use crate::extract::{Location, form_data, probe};
 use crate::{Error, Request};
 
 /// Data from the query string.
@@ -45,11 +45,11 @@ impl<T: DeserializeOwned + Send> Input for Query<T> {
     const LOCATION: Location = Location::Query;
 
     async fn read(req: &mut Request) -> Result<Source, Error> {
-        Self::find(req.uri(), req.extensions())
+        Self::find((&*req).into())
     }
 
     fn parse(source: &Source) -> Result<Self, Error> {
-        form_data::parse(Location::Query, StatusCode::BAD_REQUEST, source.bytes()).map(Self)
+        form_data::parse(Location::Query, StatusCode::BAD_REQUEST, source).map(Self)
     }
 
     fn data(&self) -> &T {
@@ -59,11 +59,15 @@ impl<T: DeserializeOwned + Send> Input for Query<T> {
     fn into_data(self) -> T {
         self.0
     }
+
+    fn fields(path: &[&str]) -> Option<&'static [&'static str]> {
+        probe::fields::<T>(path)
+    }
 }
 
 impl<T: DeserializeOwned + Send> HeadInput for Query<T> {
-    fn find(uri: &Uri, _: &Extensions) -> Result<Source, Error> {
-        Ok(Source::query(uri.clone()))
+    fn find(head: Head<'_>) -> Result<Source, Error> {
+        Ok(Source::query(head.uri.clone()).under(head))
     }
 }
 
@@ -71,6 +75,6 @@ impl<S: Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Query<T> {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
-        Self::parse(&Self::find(&parts.uri, &parts.extensions)?)
+        Self::parse(&Self::find((&*parts).into())?)
     }
 }
