@@ -25,3 +25,5 @@ pub mod problem_details;
 pub mod security_headers;
 #[cfg(feature = "validate")]
 pub mod validate;
+#[cfg(feature = "grpc-status")]
+pub mod grpc_status;

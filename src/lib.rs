@@ -26,6 +26,8 @@ mod route;
 #[cfg_attr(docsrs, doc(cfg(feature = "serve")))]
 pub mod serve;
 mod step;
+#[cfg(feature = "sync-body")]
+mod sync_body;
 
 pub use adapter::{
     ChainLayer, ChainService, Chained, ChainedFuture, ResponseFuture, ServiceFuture, TowerNext,
@@ -94,6 +96,14 @@ pub use serve::{Listener, ServeError, Server, serve};
 #[cfg(feature = "tls")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
 pub use serve::{Tls, TlsError};
+
+#[cfg(feature = "sync-body")]
+#[cfg_attr(docsrs, doc(cfg(feature = "sync-body")))]
+pub use sync_body::{SyncBody, SyncChain, SyncFuture};
+
+#[cfg(feature = "grpc-status")]
+#[cfg_attr(docsrs, doc(cfg(feature = "grpc-status")))]
+pub use middleware::grpc_status::GrpcStatus;
 
 /// The body of requests and responses.
 pub type Body = axum_core::body::Body;
