@@ -54,27 +54,30 @@ pub use http::StatusCode;
 #[cfg(feature = "authenticate")]
 #[cfg_attr(docsrs, doc(cfg(feature = "authenticate")))]
 pub use middleware::authenticate::{Authenticate, Principal};
-#[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
-#[cfg_attr(docsrs, doc(cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))))]
-pub use middleware::jwt::{Claims, Jwt, JwtConfigError, MaybeClaims};
-#[cfg(feature = "protected-resource")]
-#[cfg_attr(docsrs, doc(cfg(feature = "protected-resource")))]
-pub use middleware::protected_resource::ProtectedResource;
-#[cfg(feature = "rate-limit")]
-#[cfg_attr(docsrs, doc(cfg(feature = "rate-limit")))]
-pub use middleware::rate_limit::{LimitClock, Quota, RateLimit, RateLimitConfigError};
-#[cfg(feature = "require")]
-#[cfg_attr(docsrs, doc(cfg(feature = "require")))]
-pub use middleware::require::Require;
 #[cfg(feature = "body-limit")]
 #[cfg_attr(docsrs, doc(cfg(feature = "body-limit")))]
 pub use middleware::body_limit::BodyLimit;
 #[cfg(feature = "etag")]
 #[cfg_attr(docsrs, doc(cfg(feature = "etag")))]
 pub use middleware::etag::ETag;
+#[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
+#[cfg_attr(docsrs, doc(cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))))]
+pub use middleware::jwt::{Claims, Jwt, JwtConfigError, MaybeClaims};
 #[cfg(feature = "problem-details")]
 #[cfg_attr(docsrs, doc(cfg(feature = "problem-details")))]
 pub use middleware::problem_details::ProblemDetails;
+#[cfg(feature = "protected-resource")]
+#[cfg_attr(docsrs, doc(cfg(feature = "protected-resource")))]
+pub use middleware::protected_resource::ProtectedResource;
+#[cfg(feature = "rate-limit")]
+#[cfg_attr(docsrs, doc(cfg(feature = "rate-limit")))]
+pub use middleware::rate_limit::{
+    Decision, LimitClock, LimitHeaders, LimitKey, Policy, Quota, RateLimit, RateLimitConfigError,
+    RateLimitHandle, SharedLimits, Standing, Verdict, WhileAway,
+};
+#[cfg(feature = "require")]
+#[cfg_attr(docsrs, doc(cfg(feature = "require")))]
+pub use middleware::require::Require;
 #[cfg(feature = "security-headers")]
 #[cfg_attr(docsrs, doc(cfg(feature = "security-headers")))]
 pub use middleware::security_headers::SecurityHeaders;
@@ -82,11 +85,6 @@ pub use middleware::security_headers::SecurityHeaders;
 #[cfg_attr(docsrs, doc(cfg(feature = "validate")))]
 pub use middleware::validate::{Valid, Validate};
 pub use next::{Endpoint, FromFn, Middleware, Next, Rest, from_fn, from_fn_with};
-pub use middleware::rate_limit::{
-    Decision, LimitClock, LimitHeaders, LimitKey, Policy, Quota, RateLimit, RateLimitConfigError,
-    RateLimitHandle, SharedLimits, Standing, Verdict, WhileAway,
-};
-pub use next::{Endpoint, FromFn, Middleware, Next, Rest, from_fn};
 pub use provide::{Expected, FromChain, Provided, Provides};
 pub use respond::Redirect;
 pub use route::{Route, RouteHandler};
