@@ -97,6 +97,7 @@
 //! `jwt-rust-crypto` alone by the pure Rust backend of `jsonwebtoken`.
 
 mod algorithm;
+mod cache;
 mod claims;
 mod crypto;
 mod error;
@@ -106,11 +107,13 @@ mod jws;
 mod key;
 mod policy;
 mod refusal;
+mod revocation;
 mod source;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
+use std::future::Future;
 use std::time::{Duration, SystemTime};
 
 use axum_core::response::IntoResponse;
@@ -119,15 +122,19 @@ use http::{HeaderValue, StatusCode};
 use serde::de::DeserializeOwned;
 
 pub use algorithm::Algorithm;
+pub use cache::TokenCache;
 pub use claims::{Claims, MaybeClaims, Token};
 pub use error::JwtConfigError;
 pub use key::{Key, Keys};
 pub use refusal::Refusal;
+pub use revocation::{Denylist, RevokeError};
 pub use source::{KeyQuery, KeySource};
 
 use crate::{Endpoint, Error, Middleware, Request, Response, Rest};
+use cache::Store;
 use jws::{Compact, Head};
 use policy::Policy;
+use revocation::Revocation;
 use source::{RequestHead, Source};
 
 /// Verifies the bearer token of each request, and provides its [`Claims<C>`].
@@ -138,6 +145,8 @@ pub struct Jwt<C> {
     source: Source,
     policy: Policy,
     checks: Vec<Box<Check<C>>>,
+    revocations: Vec<Revocation<C>>,
+    cache: Option<Store<C>>,
     max_bytes: usize,
     /// What stands in each challenge before and after the error.
     realm: Option<String>,
@@ -153,6 +162,8 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
             source: keys.into().0,
             policy: Policy::default(),
             checks: Vec::new(),
+            revocations: Vec::new(),
+            cache: None,
             max_bytes: TOKEN_BYTES,
             realm: None,
             resource_metadata: None,
@@ -315,6 +326,50 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
         self
     }
 
+    /// Refuses tokens on this list. It is asked for each request, about cached tokens too.
+    #[must_use]
+    pub fn denylist(mut self, denylist: Denylist) -> Self {
+        self.revocations.push(Revocation::Denylist(denylist));
+        self
+    }
+
+    /// Asks an `async fn` whether a token is revoked, for each request, about cached tokens too. If it fails, the answer is 503.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_chain::{Claims, Jwt};
+    ///
+    /// # fn main() -> Result<(), tower_chain::JwtConfigError> {
+    /// # let secret = "a secret that has thirty-two bytes";
+    /// let jwt = Jwt::<()>::hs256(secret)?.revoked(async |claims: Claims<()>| {
+    ///     Ok::<bool, std::io::Error>(Claims::token(&claims).id() == Some("stolen"))
+    /// });
+    /// # let _ = jwt;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn revoked<F, Fut, E>(mut self, is_revoked: F) -> Self
+    where
+        F: Fn(Claims<C>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<bool, E>> + Send + 'static,
+        E: Into<axum_core::BoxError>,
+    {
+        self.revocations.push(Revocation::Hook(Box::new(move |claims| {
+            let answer = is_revoked(claims);
+            Box::pin(async move { answer.await.map_err(Into::into) })
+        })));
+        self
+    }
+
+    /// Remembers verified tokens. Defaults to verifying each token each time.
+    #[must_use]
+    pub fn cache(mut self, cache: TokenCache) -> Self {
+        self.cache = Some(Store::new(cache));
+        self
+    }
+
     /// Sets what the time is. Defaults to [`SystemTime::now`].
     #[must_use]
     pub fn clock(mut self, now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
@@ -425,7 +480,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
             }
             source => (source, None),
         };
-        match source {
+        let claims = match source {
             Source::Fixed(keys) => self.verify_with(keys, issuer, token),
             Source::Chosen(choose) => {
                 let keys = choose(&source::KeyQuery { request, token }).await;
@@ -436,25 +491,61 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
                 self.verify_with(&keys.ok_or(Refusal::Key)?, issuer, token)
             }
             Source::Issuers(_) => Err(Refusal::Issuer),
+        }?;
+        for revocation in &self.revocations {
+            let revoked = match revocation {
+                Revocation::Denylist(list) => list.is_revoked(Claims::token(&claims)),
+                Revocation::Hook(ask) => ask(claims.clone()).await.map_err(|error| {
+                    tracing::warn!(error, "can't tell whether a token is revoked");
+                    Refusal::RevocationUnavailable
+                })?,
+            };
+            if revoked {
+                return Err(Refusal::Revoked);
+            }
         }
+        Ok(claims)
     }
 
+    /// A token that is remembered is verified already; what may have changed since is looked at again.
     fn verify_with(
         &self,
         keys: &Keys,
         issuer: Option<&str>,
         token: &[u8],
     ) -> Result<Claims<C>, Refusal> {
+        let now = self.policy.now();
+        let Some(cache) = &self.cache else {
+            return self.verify_anew(keys, issuer, token, now).map(|(claims, _)| claims);
+        };
+        let digest = cache.digest(token);
+        if let Some(known) = cache.find(&digest, now)
+            && keys.contains(&known.key)
+        {
+            self.policy.times(Claims::token(&known.claims), now)?;
+            return Ok(known.claims);
+        }
+        let (claims, key) = self.verify_anew(keys, issuer, token, now)?;
+        cache.insert(digest, &claims, key.id(), now);
+        Ok(claims)
+    }
+
+    fn verify_anew<'k>(
+        &self,
+        keys: &'k Keys,
+        issuer: Option<&str>,
+        token: &[u8],
+        now: u64,
+    ) -> Result<(Claims<C>, &'k Key), Refusal> {
         let compact = Compact::split(token, self.max_bytes)?;
         let mut buffer = [0; HEADER_BYTES];
         let header = jws::decode_into(compact.header, &mut buffer)?;
         let head = Head::read(header)?;
         self.policy.typ(head.typ.as_deref())?;
-        let _key = keys.check(&compact, &head)?;
+        let key = keys.check(&compact, &head)?;
 
         let payload = jws::decode(compact.payload)?;
         let (claims, read) = json::claims::<C>(&payload)?;
-        let now = self.policy.now();
         self.policy.times(&read.token, now)?;
         self.policy.claims(&read)?;
         if issuer.is_some_and(|name| read.token.issuer() != Some(name)) {
@@ -463,7 +554,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
         if !self.checks.iter().all(|check| check(&claims, &read.token)) {
             return Err(Refusal::Custom);
         }
-        Ok(Claims::verified(claims, read.token))
+        Ok((Claims::verified(claims, read.token), key))
     }
 
     /// The answer to a request that is refused (RFC 6750, 3).
