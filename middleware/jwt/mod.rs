@@ -103,6 +103,8 @@ mod crypto;
 mod error;
 mod json;
 mod jwk;
+#[cfg(feature = "jwks")]
+mod jwks;
 mod jws;
 mod key;
 mod policy;
@@ -125,6 +127,9 @@ pub use algorithm::Algorithm;
 pub use cache::TokenCache;
 pub use claims::{Claims, MaybeClaims, Token};
 pub use error::JwtConfigError;
+#[cfg(feature = "jwks")]
+#[cfg_attr(docsrs, doc(cfg(feature = "jwks")))]
+pub use jwks::{Fetch, HttpFetch, Jwks};
 pub use key::{Key, Keys};
 pub use refusal::Refusal;
 pub use revocation::{Denylist, RevokeError};
@@ -240,6 +245,34 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
     /// As those of [`Key::pem`].
     pub fn ed25519(pem: impl AsRef<[u8]>) -> Result<Self, JwtConfigError> {
         Key::pem(Algorithm::Ed25519, pem).map(Self::new)
+    }
+
+    /// Tokens of an OpenID or OAuth issuer for this audience. The keys are found and fetched through the metadata of the issuer; see [`Jwks::issuer`].
+    ///
+    /// # Errors
+    ///
+    /// As those of [`Jwks::issuer`].
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_chain::Jwt;
+    /// use tower_chain::middleware::jwt::Algorithm;
+    ///
+    /// # fn main() -> Result<(), tower_chain::JwtConfigError> {
+    /// let jwt = Jwt::<()>::oidc("https://login.example.org", "https://api.example.org", [Algorithm::Rs256])?;
+    /// # let _ = jwt;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "jwks")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "jwks")))]
+    pub fn oidc(
+        issuer: &str,
+        audience: impl Into<String>,
+        algorithms: impl IntoIterator<Item = Algorithm>,
+    ) -> Result<Self, JwtConfigError> {
+        Ok(Self::new(Jwks::issuer(issuer, algorithms)?).audience(audience))
     }
 
     /// Accepts tokens of this issuer: the claim `iss` must be this text, byte for byte. Each call adds one. Defaults to any issuer.
@@ -490,6 +523,23 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
                 })?;
                 self.verify_with(&keys.ok_or(Refusal::Key)?, issuer, token)
             }
+            #[cfg(feature = "jwks")]
+            Source::Remote(remote) => {
+                let issuer = issuer.or(remote.issuer());
+                let keys = remote.keys().await?;
+                match self.verify_with(&keys, issuer, token) {
+                    Err(refusal @ (Refusal::Key | Refusal::Algorithm)) => {
+                        if !self.may_be_new(remote, issuer, token) {
+                            return Err(refusal);
+                        }
+                        match remote.newer_than(&keys).await {
+                            Some(newer) => self.verify_with(&newer, issuer, token),
+                            None => Err(refusal),
+                        }
+                    }
+                    verified => verified,
+                }
+            }
             Source::Issuers(_) => Err(Refusal::Issuer),
         }?;
         for revocation in &self.revocations {
@@ -505,6 +555,39 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
             }
         }
         Ok(claims)
+    }
+
+    /// Whether the key of a token may be one that the issuer has published lately. What would be refused anyway fetches nothing.
+    #[cfg(feature = "jwks")]
+    fn may_be_new(&self, remote: &jwks::Remote, issuer: Option<&str>, token: &[u8]) -> bool {
+        let Some(peeked) = source::peek(token) else { return false };
+        let named = peeked.issuer.as_deref();
+        let trusted = |name: &str| named == Some(name);
+        peeked.kid.is_some()
+            && remote.accepts(peeked.algorithm)
+            && issuer.is_none_or(trusted)
+            && (self.policy.issuers.is_empty()
+                || self.policy.issuers.iter().any(|name| trusted(name)))
+    }
+
+    /// Fetches the keys of each issuer now, instead of with the first request. Does nothing where keys are not fetched.
+    ///
+    /// # Errors
+    ///
+    /// If an issuer's keys could not be had. It is tried again with the next request.
+    #[cfg(feature = "jwks")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "jwks")))]
+    pub async fn warm_up(&self) -> Result<(), Refusal> {
+        let sources = match &self.source {
+            Source::Issuers(issuers) => issuers.iter().map(|(_, source)| source).collect(),
+            source => vec![source],
+        };
+        for source in sources {
+            if let Source::Remote(remote) = source {
+                remote.keys().await?;
+            }
+        }
+        Ok(())
     }
 
     /// A token that is remembered is verified already; what may have changed since is looked at again.
