@@ -28,6 +28,9 @@ pub use build::BuildError;
 pub use chain::{Chain, Mountable, Sealed};
 pub use combine::{BoxMiddleware, Unless, When};
 pub use error::Error;
+#[cfg(feature = "cookies")]
+#[cfg_attr(docsrs, doc(cfg(feature = "cookies")))]
+pub use extract::Cookies;
 #[cfg(feature = "form")]
 #[cfg_attr(docsrs, doc(cfg(feature = "form")))]
 pub use extract::Form;

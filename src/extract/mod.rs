@@ -11,6 +11,8 @@
 //! | `Form<T>` | a form: the body of a POST, the query of a GET | `form` |
 //! | `Params<T>` | path parameters and query in one | `query` |
 //! | `Json<T>` | a JSON body | `json` |
+//! | `Multipart` | a form with files | `multipart` |
+//! | `Cookies` | the cookies | `cookies` |
 //! | [`Text`], [`Binary`] | a body as it is | - |
 //!
 //! What they refuse is a [`crate::Error`], a response of the type `application/problem+json`. Where single fields are at fault, its
@@ -45,6 +47,9 @@ macro_rules! transparent {
 use transparent;
 
 mod body;
+#[cfg(feature = "cookies")]
+#[cfg_attr(docsrs, doc(cfg(feature = "cookies")))]
+pub mod cookies;
 #[cfg(any(feature = "form", feature = "json", feature = "query"))]
 mod failure;
 mod field_error;
@@ -57,6 +62,8 @@ mod input;
 mod json;
 mod matched_path;
 mod media_type;
+#[cfg(feature = "multipart")]
+mod multipart;
 #[cfg(feature = "query")]
 mod params;
 mod path;
@@ -70,6 +77,9 @@ mod text;
 pub use axum_core::extract::{FromRequest, FromRequestParts};
 
 pub use self::body::{MaxBody, read_body};
+#[cfg(feature = "cookies")]
+#[cfg_attr(docsrs, doc(cfg(feature = "cookies")))]
+pub use self::cookies::Cookies;
 pub use self::field_error::{FieldError, Location};
 #[cfg(feature = "form")]
 #[cfg_attr(docsrs, doc(cfg(feature = "form")))]
@@ -79,6 +89,9 @@ pub use self::input::{BodyInput, Head, HeadInput, Input, InvalidInput, Source};
 #[cfg_attr(docsrs, doc(cfg(feature = "json")))]
 pub use self::json::Json;
 pub use self::matched_path::MatchedPath;
+#[cfg(feature = "multipart")]
+#[cfg_attr(docsrs, doc(cfg(feature = "multipart")))]
+pub use self::multipart::{Multipart, MultipartLimits, Part};
 #[cfg(feature = "query")]
 #[cfg_attr(docsrs, doc(cfg(feature = "query")))]
 pub use self::params::Params;
