@@ -4,6 +4,8 @@
 pub mod body_limit;
 #[cfg(feature = "etag")]
 pub mod etag;
+#[cfg(feature = "garde")]
+pub mod garde;
 #[cfg(feature = "problem-details")]
 pub mod problem_details;
 #[cfg(feature = "security-headers")]

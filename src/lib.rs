@@ -49,6 +49,9 @@ pub use middleware::body_limit::BodyLimit;
 #[cfg(feature = "etag")]
 #[cfg_attr(docsrs, doc(cfg(feature = "etag")))]
 pub use middleware::etag::ETag;
+#[cfg(feature = "garde")]
+#[cfg_attr(docsrs, doc(cfg(feature = "garde")))]
+pub use middleware::garde::Garde;
 #[cfg(feature = "problem-details")]
 #[cfg_attr(docsrs, doc(cfg(feature = "problem-details")))]
 pub use middleware::problem_details::ProblemDetails;

@@ -84,7 +84,9 @@ pub use self::field_error::{FieldError, Location};
 #[cfg(feature = "form")]
 #[cfg_attr(docsrs, doc(cfg(feature = "form")))]
 pub use self::form::Form;
-pub use self::input::{BodyInput, Head, HeadInput, Input, InvalidInput, Source};
+pub use self::input::{
+    BodyInput, Head, HeadInput, Input, InvalidInput, Source, same_name, wire_name,
+};
 #[cfg(feature = "json")]
 #[cfg_attr(docsrs, doc(cfg(feature = "json")))]
 pub use self::json::Json;
