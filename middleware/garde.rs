@@ -320,7 +320,8 @@ impl I18n for Codes {
     }
 }
 
-#[cfg(all(test, feature = "json", feature = "query"))]
+#[cfg(test)]
+#[cfg(all(feature = "json", feature = "query"))]
 mod tests {
     use std::collections::HashMap;
 

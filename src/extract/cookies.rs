@@ -38,7 +38,7 @@ use crate::{Error, Response};
 ///
 /// async fn visits(cookies: Cookies) -> (Cookies, String) {
 ///     let count: u64 = cookies.value("visits").and_then(|n| n.parse().ok()).unwrap_or(0);
-///     let cookies = cookies.add(Cookie::new("visits", (count + 1).to_string()));
+///     let cookies = cookies.set(Cookie::new("visits", (count + 1).to_string()));
 ///     (cookies, format!("Visit {}", count + 1))
 /// }
 ///
@@ -60,7 +60,7 @@ use crate::{Error, Response};
 /// let key = Key::try_from(&secret[..])?; // 64 random bytes, from the environment
 ///
 /// async fn login(Provided(key): Provided<Key>, cookies: Cookies) -> Cookies {
-///     cookies.add_encrypted(&key, Cookie::new("__Host-session", "4711"))
+///     cookies.set_encrypted(&key, Cookie::new("__Host-session", "4711"))
 /// }
 ///
 /// async fn session(Provided(key): Provided<Key>, cookies: Cookies) -> Option<String> {
@@ -110,7 +110,7 @@ impl Cookies {
         self.jar.iter().map(Cookie::name_value)
     }
 
-    /// The value of a cookie that [`add_signed`](Self::add_signed) made; `None` if its signature is not true.
+    /// The value of a cookie that [`set_signed`](Self::set_signed) made; `None` if its signature is not true.
     pub fn verified(&self, key: &Key, name: &str) -> Option<String> {
         let (mac, value) = self.value(name)?.split_at_checked(MAC_LENGTH)?;
         let signed = Cookie::new(name.to_owned(), format!("{mac}{name}={value}"));
@@ -118,29 +118,29 @@ impl Cookies {
         Some(verified.value().strip_prefix(name)?.strip_prefix('=')?.to_owned())
     }
 
-    /// The value of a cookie that [`add_encrypted`](Self::add_encrypted) made; `None` if it was altered.
+    /// The value of a cookie that [`set_encrypted`](Self::set_encrypted) made; `None` if it was altered.
     pub fn decrypted(&self, key: &Key, name: &str) -> Option<String> {
         self.jar.private(key).get(name).map(|cookie| cookie.value().to_owned())
     }
 
     /// Sets a cookie.
-    pub fn add(mut self, cookie: Cookie<'static>) -> Self {
+    pub fn set(mut self, cookie: Cookie<'static>) -> Self {
         self.jar.add(complete(cookie));
         self
     }
 
     /// Sets a cookie whose value is signed, together with its name.
-    pub fn add_signed(self, key: &Key, mut cookie: Cookie<'static>) -> Self {
+    pub fn set_signed(self, key: &Key, mut cookie: Cookie<'static>) -> Self {
         let (name, value) = (cookie.name().to_owned(), cookie.value().to_owned());
         let mut jar = CookieJar::new();
         jar.signed_mut(key).add(Cookie::new(name.clone(), format!("{name}={value}")));
         let mac = jar.get(&name).and_then(|signed| signed.value().get(..MAC_LENGTH));
         cookie.set_value(format!("{}{value}", mac.unwrap_or_default()));
-        self.add(cookie)
+        self.set(cookie)
     }
 
     /// Sets a cookie whose value is encrypted, together with its name.
-    pub fn add_encrypted(mut self, key: &Key, cookie: Cookie<'static>) -> Self {
+    pub fn set_encrypted(mut self, key: &Key, cookie: Cookie<'static>) -> Self {
         self.jar.private_mut(key).add(complete(cookie));
         self
     }
@@ -300,9 +300,9 @@ mod tests {
     #[test]
     fn cookies_are_set_with_careful_defaults() {
         let cookies = read(&[b"kept=1; gone=2"])
-            .add(Cookie::new("a", "x; y\u{e9}%"))
-            .add(Cookie::build(("b", "1")).secure(false).path("/p").build())
-            .add(
+            .set(Cookie::new("a", "x; y\u{e9}%"))
+            .set(Cookie::build(("b", "1")).secure(false).path("/p").build())
+            .set(
                 Cookie::build(("__Host-c", "1"))
                     .secure(false)
                     .path("/p")
@@ -325,8 +325,8 @@ mod tests {
         let gone = set(read(&[]).remove("gone")).remove(0);
         assert!(gone.starts_with("gone=;") && gone.contains("Max-Age=0"), "{gone}");
         assert_eq!(set(read(&[b"kept=1"])), Vec::<String>::new());
-        assert_eq!(set(Cookies::default().remove("a").add(Cookie::new("a", "1"))).len(), 1);
-        assert_eq!(set(Cookies::default().add(Cookie::new("a", "1")).remove("a")).len(), 1);
+        assert_eq!(set(Cookies::default().remove("a").set(Cookie::new("a", "1"))).len(), 1);
+        assert_eq!(set(Cookies::default().set(Cookie::new("a", "1")).remove("a")).len(), 1);
     }
 
     #[test]
@@ -338,7 +338,7 @@ mod tests {
             Cookie::build(("a", "1")).path("/; Domain=x").build(),
             Cookie::build(("a", "1")).path("/\r\n").build(),
         ] {
-            let response = Cookies::default().add(cookie).into_response();
+            let response = Cookies::default().set(cookie).into_response();
             assert_eq!(response.status(), 500);
         }
     }
@@ -348,8 +348,8 @@ mod tests {
         let key = Key::from(&[7; 64]);
         let other = Key::from(&[8; 64]);
         let fields = set(Cookies::default()
-            .add_signed(&key, Cookie::new("s", "v=1;\u{e9}"))
-            .add_encrypted(&key, Cookie::new("p", "secret")));
+            .set_signed(&key, Cookie::new("s", "v=1;\u{e9}"))
+            .set_encrypted(&key, Cookie::new("p", "secret")));
         let sent: Vec<&str> = fields.iter().map(|field| field.split(';').next().unwrap()).collect();
         let back = read(&[sent.join("; ").as_bytes()]);
         assert_eq!(back.verified(&key, "s").as_deref(), Some("v=1;\u{e9}"));

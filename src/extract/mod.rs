@@ -70,7 +70,8 @@ mod path;
 mod probe;
 #[cfg(feature = "query")]
 mod query;
-#[cfg(all(test, feature = "form", feature = "json", feature = "query"))]
+#[cfg(test)]
+#[cfg(all(feature = "form", feature = "json", feature = "query"))]
 mod tests;
 mod text;
 
