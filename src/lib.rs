@@ -112,6 +112,9 @@ pub use challenge::{Challenge, ChallengeError};
 pub use combine::{BoxMiddleware, Unless, When};
 pub use dependent::Dependent;
 pub use error::Error;
+#[cfg(feature = "cookies")]
+#[cfg_attr(docsrs, doc(cfg(feature = "cookies")))]
+pub use extract::Cookies;
 #[cfg(feature = "form")]
 #[cfg_attr(docsrs, doc(cfg(feature = "form")))]
 pub use extract::Form;
@@ -137,6 +140,9 @@ pub use middleware::etag::ETag;
 #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
 #[cfg_attr(docsrs, doc(cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))))]
 pub use middleware::jwt::{Claims, Jwt, JwtConfigError, MaybeClaims};
+#[cfg(feature = "garde")]
+#[cfg_attr(docsrs, doc(cfg(feature = "garde")))]
+pub use middleware::garde::Garde;
 #[cfg(feature = "problem-details")]
 #[cfg_attr(docsrs, doc(cfg(feature = "problem-details")))]
 pub use middleware::problem_details::ProblemDetails;
