@@ -2,14 +2,17 @@
 #![cfg(feature = "serve")]
 
 mod proxy;
+#[cfg(all(unix, feature = "systemd"))]
+mod systemd;
 #[cfg(feature = "tls")]
 mod tls;
 
+use std::collections::HashSet;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -356,6 +359,21 @@ async fn an_idle_connection_ends_and_a_busy_one_does_not() {
 }
 
 #[tokio::test]
+async fn a_request_without_one_host_is_refused() {
+    let server = Running::start(service()).await;
+    let mut client = server.connect().await;
+    for hosts in ["", "Host: a\r\nHost: b\r\n"] {
+        client.send(format!("GET / HTTP/1.1\r\n{hosts}\r\n")).await;
+        let response = client.response().await;
+        assert!(response.starts_with("HTTP/1.1 400 "), "{response}");
+        assert!(response.contains("application/problem+json"), "{response}");
+    }
+    client.send("GET / HTTP/1.0\r\n\r\n").await;
+    assert_eq!(body_of(&client.response().await), "hello");
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_head_that_is_too_large_is_answered() {
     let server = Running::tuned(service(), |server| server.max_header_size(8 * 1024)).await;
     let mut client = server.connect().await;
@@ -557,6 +575,68 @@ async fn http2_requests_in_flight_are_answered_while_the_server_stops() {
         assert_eq!(answer.await.unwrap().unwrap().text().await.unwrap(), "done");
     }
     within(stopping).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn under_load_no_http2_request_is_lost_when_the_server_stops() {
+    type Seen = Arc<Mutex<HashSet<String>>>;
+    async fn see(Provided(seen): Provided<Seen>, req: Request) -> &'static str {
+        seen.lock().unwrap().insert(req.uri().to_string());
+        tokio::task::yield_now().await;
+        "hello"
+    }
+    for _ in 0..5 {
+        let seen = Seen::default();
+        let server = Running::start(Chain::new().provide(seen.clone()).get(see).build()).await;
+        let addr = server.addr;
+        let (served, mut sees_served) = tokio::sync::mpsc::unbounded_channel();
+        let clients: Vec<_> = (0..20)
+            .map(|client| {
+                let served = served.clone();
+                tokio::spawn(async move {
+                    let socket = TcpStream::connect(addr).await.unwrap();
+                    let (mut send, connection) = hyper::client::conn::http2::handshake(
+                        hyper_util::rt::TokioExecutor::new(),
+                        TokioIo::new(socket),
+                    )
+                    .await
+                    .unwrap();
+                    tokio::spawn(connection);
+                    // It isn't ready any more when GOAWAY has come.
+                    let mut refused = Vec::new();
+                    for number in 0.. {
+                        if send.ready().await.is_err() {
+                            break;
+                        }
+                        let uri = format!("http://test/{client}/{number}");
+                        let request = http::Request::get(&uri)
+                            .body(http_body_util::Empty::<Bytes>::new())
+                            .unwrap();
+                        match send.send_request(request).await {
+                            Ok(response) => {
+                                let body = response.into_body().collect().await.unwrap();
+                                assert_eq!(body.to_bytes(), "hello");
+                                let _ = served.send(());
+                            }
+                            Err(_) => refused.push(uri),
+                        }
+                    }
+                    refused
+                })
+            })
+            .collect();
+        drop(served);
+        for _ in 0..2000 {
+            within(sees_served.recv()).await.unwrap();
+        }
+        within(server.stop()).await;
+        for client in clients {
+            // RFC 9113, 6.8: what came too late was not begun, so that the client may ask again elsewhere.
+            for refused in within(client).await.unwrap() {
+                assert!(!seen.lock().unwrap().contains(&refused), "{refused} was begun and lost");
+            }
+        }
+    }
 }
 
 #[tokio::test]
