@@ -268,7 +268,7 @@ impl fmt::Debug for Error {
 }
 
 /// Writes `text` as a JSON string (RFC 8259, 7).
-fn push_json_string(json: &mut String, text: &str) {
+pub(crate) fn push_json_string(json: &mut String, text: &str) {
     json.push('"');
     for c in text.chars() {
         match c {

@@ -6,9 +6,12 @@ mod adapter;
 mod answer;
 mod build;
 mod chain;
+mod challenge;
 mod combine;
+mod dependent;
 mod error;
 pub mod extract;
+mod grants;
 mod guard;
 mod handler;
 mod hooks;
@@ -17,6 +20,7 @@ pub mod middleware;
 mod next;
 mod pattern;
 mod provide;
+pub mod respond;
 mod route;
 #[cfg(feature = "serve")]
 #[cfg_attr(docsrs, doc(cfg(feature = "serve")))]
@@ -30,13 +34,59 @@ pub use adapter::{
 };
 pub use build::BuildError;
 pub use chain::{Chain, Mountable, Sealed};
+pub use challenge::{Challenge, ChallengeError};
 pub use combine::{BoxMiddleware, Unless, When};
+pub use dependent::Dependent;
 pub use error::Error;
-pub use extract::PeerAddr;
+#[cfg(feature = "form")]
+#[cfg_attr(docsrs, doc(cfg(feature = "form")))]
+pub use extract::Form;
+#[cfg(feature = "json")]
+#[cfg_attr(docsrs, doc(cfg(feature = "json")))]
+pub use extract::Json;
+#[cfg(feature = "query")]
+#[cfg_attr(docsrs, doc(cfg(feature = "query")))]
+pub use extract::Query;
+pub use extract::{ClientAddr, MatchedPath, Path, PeerAddr};
+pub use grants::Grants;
 pub use handler::{IntoHandler, IntoMiddleware, handler_fn};
 pub use http::StatusCode;
-pub use next::{Endpoint, FromFn, Middleware, Next, Rest, from_fn};
+#[cfg(feature = "authenticate")]
+#[cfg_attr(docsrs, doc(cfg(feature = "authenticate")))]
+pub use middleware::authenticate::{Authenticate, Principal};
+#[cfg(feature = "body-limit")]
+#[cfg_attr(docsrs, doc(cfg(feature = "body-limit")))]
+pub use middleware::body_limit::BodyLimit;
+#[cfg(feature = "etag")]
+#[cfg_attr(docsrs, doc(cfg(feature = "etag")))]
+pub use middleware::etag::ETag;
+#[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
+#[cfg_attr(docsrs, doc(cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))))]
+pub use middleware::jwt::{Claims, Jwt, JwtConfigError, MaybeClaims};
+#[cfg(feature = "problem-details")]
+#[cfg_attr(docsrs, doc(cfg(feature = "problem-details")))]
+pub use middleware::problem_details::ProblemDetails;
+#[cfg(feature = "protected-resource")]
+#[cfg_attr(docsrs, doc(cfg(feature = "protected-resource")))]
+pub use middleware::protected_resource::ProtectedResource;
+#[cfg(feature = "rate-limit")]
+#[cfg_attr(docsrs, doc(cfg(feature = "rate-limit")))]
+pub use middleware::rate_limit::{
+    Decision, LimitClock, LimitHeaders, LimitKey, Policy, Quota, RateLimit, RateLimitConfigError,
+    RateLimitHandle, SharedLimits, Standing, Verdict, WhileAway,
+};
+#[cfg(feature = "require")]
+#[cfg_attr(docsrs, doc(cfg(feature = "require")))]
+pub use middleware::require::Require;
+#[cfg(feature = "security-headers")]
+#[cfg_attr(docsrs, doc(cfg(feature = "security-headers")))]
+pub use middleware::security_headers::SecurityHeaders;
+#[cfg(feature = "validate")]
+#[cfg_attr(docsrs, doc(cfg(feature = "validate")))]
+pub use middleware::validate::{Valid, Validate};
+pub use next::{Endpoint, FromFn, Middleware, Next, Rest, from_fn, from_fn_with};
 pub use provide::{Expected, FromChain, Provided, Provides};
+pub use respond::Redirect;
 pub use route::{Route, RouteHandler};
 #[cfg(feature = "serve")]
 #[cfg_attr(docsrs, doc(cfg(feature = "serve")))]

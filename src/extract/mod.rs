@@ -1,5 +1,94 @@
 //! What handlers take out of a request.
+//!
+//! Each extractor implements [`FromRequest`] or [`FromRequestParts`] of axum's core, so that it works in axum's handlers as well, and
+//! the extractors of axum's ecosystem work here. One that reads the body must be the last argument of a handler.
+//!
+//! | extractor | takes | feature |
+//! | --- | --- | --- |
+//! | [`Path<T>`] | the parameters of the matched path | - |
+//! | [`MatchedPath`] | the pattern that matched | - |
+//! | [`ClientAddr`] | the address of the client | - |
+//! | `Query<T>` | the query string | `query` |
+//! | `Form<T>` | a form: the body of a POST, the query of a GET | `form` |
+//! | `Params<T>` | path parameters and query in one | `query` |
+//! | `Json<T>` | a JSON body | `json` |
+//! | [`Text`], [`Binary`] | a body as it is | - |
+//!
+//! What they refuse is a [`crate::Error`], a response of the type `application/problem+json`. Where single fields are at fault, its
+//! member `errors` lists them, each as a [`FieldError`]. What the client submitted is never in it.
+//!
+//! A body is read up to a limit of 1 MiB; see [`MaxBody`].
 
+/// Conveniences of a tuple struct around data.
+macro_rules! transparent {
+    ($name:ident) => {
+        impl<T> std::ops::Deref for $name<T> {
+            type Target = T;
+
+            fn deref(&self) -> &T {
+                &self.0
+            }
+        }
+
+        impl<T> std::ops::DerefMut for $name<T> {
+            fn deref_mut(&mut self) -> &mut T {
+                &mut self.0
+            }
+        }
+
+        impl<T> From<T> for $name<T> {
+            fn from(data: T) -> Self {
+                Self(data)
+            }
+        }
+    };
+}
+use transparent;
+
+mod body;
 mod client_addr;
+#[cfg(any(feature = "form", feature = "json", feature = "query"))]
+mod failure;
+mod field_error;
+#[cfg(feature = "form")]
+mod form;
+#[cfg(any(feature = "form", feature = "query"))]
+mod form_data;
+mod input;
+#[cfg(feature = "json")]
+mod json;
+mod matched_path;
+mod media_type;
+#[cfg(feature = "query")]
+mod params;
+mod path;
+mod probe;
+#[cfg(feature = "query")]
+mod query;
+#[cfg(all(test, feature = "form", feature = "json", feature = "query"))]
+mod tests;
+mod text;
 
-pub use client_addr::PeerAddr;
+pub use axum_core::extract::{FromRequest, FromRequestParts};
+
+pub use self::body::{MaxBody, read_body};
+pub use self::client_addr::{
+    ClientAddr, ForwardedHeader, PeerAddr, TrustedProxies, TrustedProxiesError,
+};
+pub use self::field_error::{FieldError, Location};
+#[cfg(feature = "form")]
+#[cfg_attr(docsrs, doc(cfg(feature = "form")))]
+pub use self::form::Form;
+pub use self::input::{BodyInput, Head, HeadInput, Input, InvalidInput, Source};
+#[cfg(feature = "json")]
+#[cfg_attr(docsrs, doc(cfg(feature = "json")))]
+pub use self::json::Json;
+pub use self::matched_path::MatchedPath;
+#[cfg(feature = "query")]
+#[cfg_attr(docsrs, doc(cfg(feature = "query")))]
+pub use self::params::Params;
+pub use self::path::Path;
+#[cfg(feature = "query")]
+#[cfg_attr(docsrs, doc(cfg(feature = "query")))]
+pub use self::query::Query;
+pub use self::text::{Binary, Text};

@@ -1,0 +1,295 @@
+//! A limit for the bodies of requests.
+//!
+//! # What it does
+//!
+//! [`BodyLimit`] sets how many bytes of a body the steps after it may read, whoever reads them: the extractors of this crate
+//! and of axum, and a handler that takes the body as a stream. It holds whether the client says how long the body is or not. The
+//! innermost `BodyLimit` counts, so that a path may have a larger one than the chain. Without any, the extractors of this crate
+//! read up to 1 MiB, and a stream has no limit.
+//!
+//! It can also warn of large responses.
+//!
+//! # Example
+//!
+//! ```
+//! use tower_chain::{BodyLimit, Chain, extract::Text};
+//!
+//! let chain = Chain::new()
+//!     .use_(BodyLimit::bytes(16 * 1024))
+//!     .post(async |Text(text): Text| text);
+//! # let _ = chain.build();
+//! ```
+//!
+//! # Example: a larger one for uploads, and a warning
+//!
+//! ```
+//! use tower_chain::{BodyLimit, Chain, Request, extract::Text};
+//!
+//! let chain = Chain::new()
+//!     .use_(BodyLimit::bytes(16 * 1024).warn_response_above(4 * 1024 * 1024))
+//!     .at("/notes", |c| c.post(async |Text(text): Text| text))
+//!     .at("/videos", |c| {
+//!         c.use_(BodyLimit::bytes(1 << 30)).post(async |video: Request| {
+//!             drop(video); // .. read as a stream ..
+//!         })
+//!     });
+//! # let _ = chain.build();
+//! ```
+//!
+//! # What the client sees
+//!
+//! | cause | status | body |
+//! | --- | --- | --- |
+//! | body above the limit | 413 | problem+json with `limit` |
+//!
+//! Where a handler fails because a body that it reads as a stream is cut off, its error is replaced by this one. What it answers with
+//! a status below 400 stays.
+//!
+//! # What it provides
+//!
+//! Nothing; [`MaxBody`] stands in the extensions of the request.
+//!
+//! # Where to put it
+//!
+//! Behind a layer that decompresses: then it counts the decompressed bytes. In front of one it counts what goes over the wire, and the
+//! extractors count again.
+//!
+//! # Sources
+//!
+//! RFC 9110, 15.5.14 (413 Content Too Large).
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+
+use axum_core::extract::DefaultBodyLimit;
+use axum_core::response::IntoResponse;
+use bytes::Bytes;
+use http_body::{Body as _, Frame, SizeHint};
+use http_body_util::{Full, Limited};
+
+use crate::extract::MaxBody;
+use crate::{Body, Endpoint, Middleware, Request, Response, Rest};
+
+/// A step that limits the bodies of requests. See the [module](self).
+#[derive(Clone, Copy, Debug)]
+pub struct BodyLimit {
+    max: MaxBody,
+    warn_response_above: Option<u64>,
+}
+
+impl BodyLimit {
+    /// At most this many bytes.
+    pub fn bytes(max: u64) -> Self {
+        Self { max: MaxBody::bytes(max), warn_response_above: None }
+    }
+
+    /// Any number of bytes.
+    pub fn unlimited() -> Self {
+        Self { max: MaxBody::unlimited(), warn_response_above: None }
+    }
+
+    /// Logs a warning for each response whose body has more bytes than this, while it is sent. Defaults to none.
+    #[must_use]
+    pub fn warn_response_above(mut self, bytes: u64) -> Self {
+        self.warn_response_above = Some(bytes);
+        self
+    }
+}
+
+impl Middleware for BodyLimit {
+    type Provides = ();
+
+    async fn call<N: Endpoint>(&self, req: &mut Request, next: Rest<'_, N>) -> Response {
+        let max = self.max.limit().unwrap_or(u64::MAX);
+        let outer = req.extensions().get::<Arc<Shared>>().cloned();
+        // The body is counted once, by the outermost step, up to what the innermost one says.
+        let shared = outer.clone().unwrap_or_default();
+        shared.max.store(max, Ordering::Relaxed);
+        if outer.is_none() {
+            let inner = std::mem::take(req.body_mut());
+            *req.body_mut() = Body::new(Counted { inner, shared: shared.clone(), read: 0 });
+            req.extensions_mut().insert(shared.clone());
+        }
+        req.extensions_mut().insert(self.max);
+        match self.max.limit() {
+            Some(max) => {
+                DefaultBodyLimit::max(usize::try_from(max).unwrap_or(usize::MAX)).apply(req)
+            }
+            None => DefaultBodyLimit::disable().apply(req),
+        }
+        let path = next.matched_path();
+        let mut response = next.run(req).await;
+        let status = response.status();
+        if shared.exceeded.load(Ordering::Relaxed)
+            && (status.is_client_error() || status.is_server_error())
+            && status != http::StatusCode::PAYLOAD_TOO_LARGE
+        {
+            let max = MaxBody::bytes(shared.max.load(Ordering::Relaxed));
+            response = max.exceeded().into_response();
+        }
+        if let Some(threshold) = self.warn_response_above {
+            let path = path.unwrap_or_default().to_owned();
+            response = response.map(|inner| Body::new(Watched { inner, threshold, sent: 0, path }));
+        }
+        response
+    }
+}
+
+#[derive(Default)]
+struct Shared {
+    max: AtomicU64,
+    exceeded: AtomicBool,
+}
+
+/// A body that ends in an error past its limit.
+struct Counted {
+    inner: Body,
+    shared: Arc<Shared>,
+    read: u64,
+}
+
+impl http_body::Body for Counted {
+    type Data = Bytes;
+    type Error = axum_core::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum_core::Error>>> {
+        let max = self.shared.max.load(Ordering::Relaxed);
+        if self.inner.size_hint().lower().saturating_add(self.read) > max {
+            return self.exceed(cx);
+        }
+        let frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
+        if let Some(Ok(frame)) = &frame {
+            self.read += frame.data_ref().map_or(0, |data| data.len() as u64);
+            if self.read > max {
+                return self.exceed(cx);
+            }
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+impl Counted {
+    fn exceed(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum_core::Error>>> {
+        self.shared.exceeded.store(true, Ordering::Relaxed);
+        self.inner = Body::empty();
+        self.read = 0;
+        // The error that every reader of bodies knows can be had from its own type alone.
+        let mut one = Limited::new(Full::new(Bytes::from_static(b"x")), 0);
+        Pin::new(&mut one).poll_frame(cx).map_err(axum_core::Error::new)
+    }
+}
+
+/// A body that tells when it has grown large.
+struct Watched {
+    inner: Body,
+    threshold: u64,
+    sent: u64,
+    path: String,
+}
+
+impl http_body::Body for Watched {
+    type Data = Bytes;
+    type Error = axum_core::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum_core::Error>>> {
+        let frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
+        if let Some(Ok(frame)) = &frame {
+            let before = self.sent;
+            self.sent += frame.data_ref().map_or(0, |data| data.len() as u64);
+            if before <= self.threshold && self.sent > self.threshold {
+                tracing::warn!(path = self.path, threshold = self.threshold, "large response");
+            }
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+    use http::{Request, StatusCode};
+    use http_body_util::{BodyExt, StreamBody};
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::extract::Text;
+    use crate::{Chain, ChainService, Error};
+
+    fn chunked(chunks: &[&'static str]) -> Body {
+        let frames: Vec<_> = chunks
+            .iter()
+            .map(|chunk| Ok::<_, std::io::Error>(Frame::data(Bytes::from_static(chunk.as_bytes()))))
+            .collect();
+        Body::new(StreamBody::new(stream::iter(frames)))
+    }
+
+    async fn status(chain: &ChainService, path: &str, body: Body) -> u16 {
+        let req = Request::post(path).body(body).unwrap();
+        chain.clone().oneshot(req).await.unwrap().status().as_u16()
+    }
+
+    #[tokio::test]
+    async fn the_innermost_limit_counts_for_every_reader() {
+        async fn streamed(req: crate::Request) -> Result<String, Error> {
+            Ok(req.into_body().collect().await?.to_bytes().len().to_string())
+        }
+        let chain = Chain::new()
+            .use_(BodyLimit::bytes(4))
+            .at("/text", |c| c.post(async |Text(text): Text| text))
+            .at("/string", |c| c.post(async |text: String| text))
+            .at("/stream", |c| c.post(streamed))
+            .at("/ignored", |c| c.post(async || "not read"))
+            .at("/large", |c| c.use_(BodyLimit::bytes(8)).post(streamed))
+            .at("/any", |c| c.use_(BodyLimit::unlimited()).post(streamed))
+            .at("/small", |c| c.use_(BodyLimit::bytes(2)).post(async |Text(text): Text| text))
+            .build();
+        for (path, max) in
+            [("/text", 4), ("/string", 4), ("/stream", 4), ("/large", 8), ("/small", 2)]
+        {
+            let full = |n: usize| Body::from("x".repeat(n));
+            let cut = |n: usize| chunked(&vec!["x"; n]);
+            assert_eq!(status(&chain, path, full(max)).await, 200, "{path}");
+            assert_eq!(status(&chain, path, cut(max)).await, 200, "{path}");
+            assert_eq!(status(&chain, path, full(max + 1)).await, 413, "{path}");
+            assert_eq!(status(&chain, path, cut(max + 1)).await, 413, "{path}");
+        }
+        assert_eq!(status(&chain, "/any", chunked(&["x"; 100])).await, 200);
+        assert_eq!(status(&chain, "/ignored", chunked(&["x"; 100])).await, 200);
+    }
+
+    #[tokio::test]
+    async fn an_error_of_another_cause_is_kept() {
+        let chain = Chain::new()
+            .use_(BodyLimit::bytes(4))
+            .post(async || Error::new(StatusCode::CONFLICT, "Not now"))
+            .build();
+        assert_eq!(status(&chain, "/", Body::from("123456")).await, 409);
+    }
+}

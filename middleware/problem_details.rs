@@ -1,0 +1,235 @@
+//! One shape for the errors of tower layers, too.
+//!
+//! # What it does
+//!
+//! What this crate refuses is `application/problem+json`. Layers such as those of tower-http answer with an empty body or a line of text.
+//! [`ProblemDetails`] stands around them and gives their answers the same shape, with their status and header fields. An `on_error` hook
+//! outside sees them as errors.
+//!
+//! A response is rendered anew if its status is 400 or above and its body is empty, or is one of the lines that tower-http and axum's extractors
+//! are known to write. What a handler writes is left alone.
+//!
+//! # Example
+//!
+//! ```
+//! use tower_chain::{Chain, ProblemDetails};
+//! use tower_http::limit::RequestBodyLimitLayer;
+//!
+//! let chain = Chain::new()
+//!     .use_(ProblemDetails::new())
+//!     .use_(RequestBodyLimitLayer::new(1024))
+//!     .post(async |text: String| text);
+//! # let _ = chain.build();
+//! ```
+//!
+//! # Example: every text
+//!
+//! ```
+//! use tower_chain::{Chain, ProblemDetails};
+//!
+//! let chain = Chain::new()
+//!     .use_(ProblemDetails::new().every_text())
+//!     .get(async || (http::StatusCode::IM_A_TEAPOT, "short and stout"));
+//! # let _ = chain.build();
+//! ```
+//!
+//! # What the client sees
+//!
+//! | cause | status | body |
+//! | --- | --- | --- |
+//! | a layer refuses, with an empty body or a known line | as it was | problem+json with the title of the status |
+//!
+//! # What it provides
+//!
+//! Nothing.
+//!
+//! # Where to put it
+//!
+//! Outside the layers whose answers it renders, with `always` if they are there with `always`.
+//!
+//! # Sources
+//!
+//! RFC 9457 (problem details).
+
+use axum_core::response::IntoResponse;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
+use http::{HeaderValue, Method};
+use http_body::Body as _;
+use http_body_util::BodyExt;
+
+use crate::{Body, Endpoint, Error, Middleware, Request, Response, Rest};
+
+/// A step that renders the refusals of tower layers as problem details. See the [module](self).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ProblemDetails {
+    every_text: bool,
+}
+
+impl ProblemDetails {
+    /// The defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Renders every error whose body is plain text, those of handlers as well: their text is dropped. Defaults to the known lines alone.
+    #[must_use]
+    pub fn every_text(mut self) -> Self {
+        self.every_text = true;
+        self
+    }
+
+    /// The text of a body is worth a look only if it can be one of the lines.
+    fn is_candidate(self, response: &Response) -> bool {
+        if Error::of(response).is_some() || response.headers().contains_key(CONTENT_ENCODING) {
+            return false;
+        }
+        let body = response.body().size_hint();
+        let text = match response.headers().get(CONTENT_TYPE) {
+            None => true,
+            Some(value) => value.as_bytes().starts_with(b"text/plain"),
+        };
+        text && body.exact().is_some_and(|length| self.every_text || length <= LONGEST_LINE)
+    }
+}
+
+impl Middleware for ProblemDetails {
+    type Provides = ();
+
+    async fn call<N: Endpoint>(&self, req: &mut Request, next: Rest<'_, N>) -> Response {
+        let head = *req.method() == Method::HEAD;
+        let response = next.run(req).await;
+        let status = response.status();
+        if !(status.is_client_error() || status.is_server_error()) || !self.is_candidate(&response)
+        {
+            return response;
+        }
+        let (mut parts, body) = response.into_parts();
+        let Ok(text) = body.collect().await.map(http_body_util::Collected::to_bytes) else {
+            return Error::new(status, "").into_response();
+        };
+        let known = || LINES.iter().any(|line| line.as_bytes() == &*text);
+        let without_a_body =
+            text.is_empty() && (!head || !parts.headers.contains_key(CONTENT_LENGTH));
+        if !(without_a_body || self.every_text || known()) {
+            return Response::from_parts(parts, Body::from(text));
+        }
+        for field in [CONTENT_TYPE, CONTENT_LENGTH, TRANSFER_ENCODING] {
+            parts.headers.remove(field);
+        }
+        let mut error = Error::new(status, "");
+        for (name, value) in &parts.headers {
+            error = error.with_header(name.clone(), HeaderValue::clone(value));
+        }
+        error.into_response()
+    }
+}
+
+const LONGEST_LINE: u64 = 256;
+
+/// What tower-http 0.7 and axum-core 0.5 write.
+const LINES: &[&str] = &[
+    "length limit exceeded",
+    "Service panicked",
+    "Failed to buffer the request body: length limit exceeded",
+    "Failed to buffer the request body",
+    "Request body didn't contain valid UTF-8: invalid utf-8",
+    "Unsupported content-encoding",
+];
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http::{Request, StatusCode};
+    use serde_json::Value;
+    use tower::ServiceExt;
+    use tower_http::catch_panic::CatchPanicLayer;
+    use tower_http::limit::RequestBodyLimitLayer;
+    use tower_http::timeout::TimeoutLayer;
+    use tower_http::validate_request::ValidateRequestHeaderLayer;
+
+    use super::*;
+    use crate::Chain;
+
+    async fn send(chain: &crate::ChainService, req: Request<Body>) -> (u16, String, String) {
+        let response = chain.clone().oneshot(req).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let kind = parts.headers.get(CONTENT_TYPE).map_or("", |v| v.to_str().unwrap()).to_owned();
+        let text = body.collect().await.unwrap().to_bytes();
+        (parts.status.as_u16(), kind, String::from_utf8(text.to_vec()).unwrap())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn refusals_of_layers_have_the_one_shape() {
+        async fn panics() -> &'static str {
+            panic!("on purpose")
+        }
+        let timeout =
+            TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, Duration::from_secs(1));
+        let chain = Chain::new()
+            .use_(ProblemDetails::new())
+            .use_(CatchPanicLayer::new())
+            .use_(timeout)
+            .use_(RequestBodyLimitLayer::new(4))
+            .use_(ValidateRequestHeaderLayer::accept("text/plain"))
+            .at("/text", |c| c.post(async |text: String| text))
+            .at("/slow", |c| c.get(std::future::pending::<&'static str>))
+            .at("/panic", |c| c.get(panics))
+            .build();
+        let post = |body: &'static str| Request::post("/text").body(Body::from(body)).unwrap();
+        let mut declared = post("12345");
+        declared.headers_mut().insert(CONTENT_LENGTH, "5".parse().unwrap());
+        let get = |path: &str| Request::get(path).body(Body::empty()).unwrap();
+        let mut accept = get("/slow");
+        accept.headers_mut().insert("accept", "image/png".parse().unwrap());
+        for (req, status) in [
+            (declared, 413),
+            (post("12345"), 413),
+            (get("/slow"), 408),
+            (get("/panic"), 500),
+            (accept, 406),
+        ] {
+            let path = req.uri().to_string();
+            let (found, kind, text) = send(&chain, req).await;
+            assert_eq!((found, &*kind), (status, "application/problem+json"), "{path} {text}");
+            assert_eq!(serde_json::from_str::<Value>(&text).unwrap()["status"], status);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_handler_writes_is_left_alone() {
+        let handlers = |step: ProblemDetails| {
+            Chain::new()
+                .use_(step)
+                .at("/text", |c| c.get(async || (StatusCode::NOT_FOUND, "No such user")))
+                .at("/json", |c| {
+                    c.get(async || {
+                        (StatusCode::NOT_FOUND, [(CONTENT_TYPE, "application/json")], "{}")
+                    })
+                })
+                .at("/fine", |c| c.get(async || ""))
+                .build()
+        };
+        let get = |path: &str| Request::get(path).body(Body::empty()).unwrap();
+        let chain = handlers(ProblemDetails::new());
+        for (path, status, text) in
+            [("/text", 404, "No such user"), ("/json", 404, "{}"), ("/fine", 200, "")]
+        {
+            let (found, _, body) = send(&chain, get(path)).await;
+            assert_eq!((found, &*body), (status, text), "{path}");
+        }
+        let chain = handlers(ProblemDetails::new().every_text());
+        assert_eq!(send(&chain, get("/text")).await.1, "application/problem+json");
+        assert_eq!(send(&chain, get("/json")).await.1, "application/json");
+    }
+
+    #[tokio::test]
+    async fn header_fields_of_the_refusal_are_kept() {
+        let chain = Chain::new()
+            .use_(ProblemDetails::new())
+            .get(async || (StatusCode::UNAUTHORIZED, [("www-authenticate", "Basic")]))
+            .build();
+        let response = chain.oneshot(Request::get("/").body(Body::empty()).unwrap()).await.unwrap();
+        assert_eq!(response.headers()["www-authenticate"], "Basic");
+    }
+}

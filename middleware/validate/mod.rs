@@ -1,0 +1,387 @@
+//! Validation of what a client submits, with the rules of [`validator`].
+
+mod message;
+mod names;
+mod report;
+#[cfg(test)]
+mod tests;
+
+use std::cell::Cell;
+use std::fmt;
+use std::future::Future;
+use std::ops::{Deref, DerefMut};
+
+use axum_core::extract::{FromRequest, FromRequestParts};
+use axum_core::response::IntoResponse;
+use futures_util::future::BoxFuture;
+use http::request::Parts;
+use http::{Extensions, StatusCode};
+use validator::{Validate as _, ValidateArgs, ValidationErrors};
+
+use self::report::Rules;
+use crate::extract::{BodyInput, FieldError, HeadInput, Input, Source};
+use crate::{Body, Endpoint, Error, FromChain, Middleware, Request, Response, Rest};
+
+/// Data that keeps the rules of its type.
+///
+/// As an extractor it stands around another one: `Valid<Json<T>>`, `Valid<Form<T>>`, `Valid<Query<T>>`, `Valid<Path<T>>`, where `T`
+/// derives [`validator::Validate`]. The data is read through it: `user.email`; the pattern `Valid(Json(user))` moves it out.
+///
+/// Behind the step [`Validate`] it is what that step provides, around the data itself: `Valid<T>`.
+///
+/// # Example
+///
+/// ```
+/// use serde::Deserialize;
+/// use tower_chain::{Chain, Json, Valid};
+/// use validator::Validate;
+///
+/// #[derive(Deserialize, Validate)]
+/// struct NewUser {
+///     #[validate(length(min = 1))]
+///     name: String,
+///     #[validate(email)]
+///     email: String,
+/// }
+///
+/// async fn create(Valid(user): Valid<Json<NewUser>>) -> String {
+///     format!("{} <{}>", user.name, user.email)
+/// }
+///
+/// let chain = Chain::new().post(create);
+/// # let _ = chain.build();
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Valid<T>(pub T);
+
+impl<T> Deref for Valid<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> DerefMut for Valid<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.0
+    }
+}
+
+impl<S, E> FromRequest<S> for Valid<E>
+where
+    S: Sync,
+    E: BodyInput + 'static,
+    E::Data: validator::Validate,
+{
+    type Rejection = Error;
+
+    async fn from_request(mut req: Request, _: &S) -> Result<Self, Error> {
+        let source = E::read(&mut req).await?;
+        check(E::parse(&source)?, &source, &validator::Validate::validate)
+    }
+}
+
+impl<S, E> FromRequestParts<S> for Valid<E>
+where
+    S: Sync,
+    E: HeadInput + 'static,
+    E::Data: validator::Validate,
+{
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
+        let source = E::find((&*parts).into())?;
+        check(E::parse(&source)?, &source, &validator::Validate::validate)
+    }
+}
+
+/// What [`Validate`] provides. An extractor has no rules of its own, so that this is never `Valid<Json<T>>`.
+impl<T> FromChain for Valid<T>
+where
+    T: validator::Validate + Clone + Send + Sync + 'static,
+{
+    type Value = Self;
+
+    fn from_value(value: Self) -> Self {
+        value
+    }
+}
+
+/// Data that has the form of its type, whose rules are still to be applied: for rules with a context.
+///
+/// It is an extractor around another one. The compiler sees to it that the context is there.
+///
+/// # Example
+///
+/// ```
+/// use serde::Deserialize;
+/// use tower_chain::{Chain, Error, Json, Provided};
+/// use tower_chain::middleware::validate::Unchecked;
+/// use validator::{Validate, ValidationError};
+///
+/// #[derive(Clone)]
+/// struct Stock {
+///     left: u32,
+/// }
+///
+/// #[derive(Deserialize, Validate)]
+/// #[validate(context = Stock)]
+/// struct Order {
+///     #[validate(custom(function = in_stock, use_context))]
+///     count: u32,
+/// }
+///
+/// fn in_stock(count: u32, stock: &Stock) -> Result<(), ValidationError> {
+///     if count <= stock.left { Ok(()) } else { Err(ValidationError::new("stock")) }
+/// }
+///
+/// async fn order(
+///     Provided(stock): Provided<Stock>,
+///     order: Unchecked<Json<Order>>,
+/// ) -> Result<String, Error> {
+///     let order = order.validate_with(&stock)?;
+///     Ok(order.count.to_string())
+/// }
+///
+/// let chain = Chain::new().provide(Stock { left: 3 }).post(order);
+/// # let _ = chain.build();
+/// ```
+#[derive(Clone)]
+pub struct Unchecked<E> {
+    input: E,
+    source: Source,
+}
+
+impl<E: Input + 'static> Unchecked<E> {
+    /// Applies the rules.
+    ///
+    /// # Errors
+    ///
+    /// 422 with all errors.
+    pub fn validate(self) -> Result<Valid<E>, Error>
+    where
+        E::Data: validator::Validate,
+    {
+        check(self.input, &self.source, &validator::Validate::validate)
+    }
+
+    /// Applies the rules, with their context.
+    ///
+    /// # Errors
+    ///
+    /// 422 with all errors.
+    pub fn validate_with<C>(self, context: &C) -> Result<Valid<E>, Error>
+    where
+        E::Data: for<'v> ValidateArgs<'v, Args = &'v C>,
+    {
+        check(self.input, &self.source, &|data: &E::Data| data.validate_with_args(context))
+    }
+}
+
+impl<E> fmt::Debug for Unchecked<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Unchecked")
+    }
+}
+
+impl<S, E> FromRequest<S> for Unchecked<E>
+where
+    S: Sync,
+    E: BodyInput,
+{
+    type Rejection = Error;
+
+    async fn from_request(mut req: Request, _: &S) -> Result<Self, Error> {
+        let source = E::read(&mut req).await?;
+        Ok(Self { input: E::parse(&source)?, source })
+    }
+}
+
+impl<S, E> FromRequestParts<S> for Unchecked<E>
+where
+    S: Sync,
+    E: HeadInput,
+{
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
+        let source = E::find((&*parts).into())?;
+        Ok(Self { input: E::parse(&source)?, source })
+    }
+}
+
+fn check<E: Input + 'static>(
+    input: E,
+    source: &Source,
+    rules: &Rules<'_, E::Data>,
+) -> Result<Valid<E>, Error> {
+    match rules(input.data()) {
+        Ok(()) => Ok(Valid(input)),
+        Err(errors) => Err(refuse(source, report::field_errors::<E>(source, rules, &errors))),
+    }
+}
+
+#[cold]
+fn refuse(source: &Source, errors: Vec<FieldError>) -> Error {
+    source.refuse(StatusCode::UNPROCESSABLE_ENTITY, "The input is not valid", errors)
+}
+
+/// A step that validates what the client submits, and provides it as [`Valid<T>`] to the steps after it.
+///
+/// The body is left in the request, so that a later step may read it again.
+///
+/// # Example
+///
+/// ```
+/// use serde::Deserialize;
+/// use tower_chain::{Chain, Json, Valid, Validate};
+///
+/// #[derive(Clone, Deserialize, validator::Validate)]
+/// struct NewUser {
+///     #[validate(email)]
+///     email: String,
+/// }
+///
+/// let chain = Chain::new()
+///     .use_(Validate::<Json<NewUser>>::new())
+///     .post(async |Valid(user): Valid<NewUser>| user.email);
+/// # let _ = chain.build();
+/// ```
+pub struct Validate<E: Input> {
+    rules: Box<ContextRules<E::Data>>,
+    checks: Vec<Box<Check<E::Data>>>,
+}
+
+/// `None`: the context is missing.
+type ContextRules<T> =
+    dyn Fn(&T, &Extensions) -> Option<Result<(), ValidationErrors>> + Send + Sync;
+type Check<T> = dyn Fn(T) -> BoxFuture<'static, Result<Vec<FieldError>, Error>> + Send + Sync;
+
+impl<E> Validate<E>
+where
+    E: Input + 'static,
+    E::Data: Clone + Send + Sync + 'static,
+{
+    /// A step that validates what the extractor `E` takes.
+    #[allow(
+        clippy::new_without_default,
+        reason = "a step without its extractor named says nothing"
+    )]
+    pub fn new() -> Self
+    where
+        E::Data: validator::Validate,
+    {
+        Self { rules: Box::new(|data, _| Some(data.validate())), checks: Vec::new() }
+    }
+
+    /// A step for rules that have a context, `#[validate(context = C)]`: an earlier step provides it.
+    ///
+    /// A later handler takes the data as `Provided<Valid<T>>`. Where no step provides the context, each request is a 500; with
+    /// [`Unchecked`] the compiler says so instead.
+    pub fn with_context<C>() -> Self
+    where
+        C: Send + Sync + 'static,
+        E::Data: for<'v> ValidateArgs<'v, Args = &'v C>,
+    {
+        let rules = |data: &E::Data, extensions: &Extensions| {
+            extensions.get::<C>().map(|context| data.validate_with_args(context))
+        };
+        Self { rules: Box::new(rules), checks: Vec::new() }
+    }
+
+    /// Adds a check that has to wait for something: whether a name is taken, for instance.
+    ///
+    /// It runs when the rules are kept, after the checks that were added before it, and says which fields are at fault; with none the data is
+    /// valid. `Err` is the answer, such as a 500 where a database fails.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use serde::Deserialize;
+    /// use tower_chain::extract::{FieldError, Location};
+    /// use tower_chain::{Chain, Error, Json, Valid, Validate};
+    ///
+    /// #[derive(Clone, Deserialize, validator::Validate)]
+    /// struct NewUser {
+    ///     #[validate(length(min = 1))]
+    ///     name: String,
+    /// }
+    ///
+    /// async fn not_taken(user: NewUser) -> Result<Vec<FieldError>, Error> {
+    ///     let taken = user.name == "admin"; // .. ask the database ..
+    ///     let error = || FieldError::new(Location::Body, "taken", "This name is taken").at("name");
+    ///     Ok(taken.then(error).into_iter().collect())
+    /// }
+    ///
+    /// let chain = Chain::new()
+    ///     .use_(Validate::<Json<NewUser>>::new().check(not_taken))
+    ///     .post(async |Valid(user): Valid<NewUser>| user.name);
+    /// # let _ = chain.build();
+    /// ```
+    #[must_use]
+    pub fn check<F, Fut>(mut self, check: F) -> Self
+    where
+        F: Fn(E::Data) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Vec<FieldError>, Error>> + Send + 'static,
+    {
+        self.checks.push(Box::new(move |data| Box::pin(check(data))));
+        self
+    }
+
+    fn rules(&self, source: &Source, extensions: &Extensions) -> Result<E::Data, Error> {
+        let missing = Cell::new(false);
+        let rules = |data: &E::Data| {
+            (self.rules)(data, extensions).unwrap_or_else(|| {
+                missing.set(true);
+                Ok(())
+            })
+        };
+        let data = check(E::parse(source)?, source, &rules)?.0.into_data();
+        if missing.get() {
+            let missing = "no step before `Validate` provides the context of its rules";
+            return Err(Error::new(StatusCode::INTERNAL_SERVER_ERROR, missing));
+        }
+        Ok(data)
+    }
+
+    async fn data(&self, req: &mut Request) -> Result<E::Data, Error> {
+        let source = E::read(req).await?;
+        let data = self.rules(&source, req.extensions())?;
+        for check in &self.checks {
+            let errors = check(data.clone()).await?;
+            if !errors.is_empty() {
+                return Err(refuse(&source, errors));
+            }
+        }
+        if let Some(body) = source.to_body() {
+            *req.body_mut() = Body::from(body);
+        }
+        Ok(data)
+    }
+}
+
+impl<E: Input> fmt::Debug for Validate<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Validate")
+    }
+}
+
+impl<E> Middleware for Validate<E>
+where
+    E: Input + 'static,
+    E::Data: Clone + Send + Sync + 'static,
+{
+    type Provides = (Valid<E::Data>,);
+
+    async fn call<N: Endpoint>(
+        &self,
+        req: &mut Request,
+        next: Rest<'_, N, Self::Provides>,
+    ) -> Response {
+        match self.data(req).await {
+            Ok(data) => next.run_with(req, (Valid(data),)).await,
+            Err(refusal) => refusal.into_response(),
+        }
+    }
+}

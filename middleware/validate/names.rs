@@ -1,0 +1,490 @@
+//! The name that the client uses for a field, from the one that the program uses.
+//!
+//! The engine knows the names of the program alone: not what serde renames, flattens or gives an alias. serde tells the names of the
+//! client ([`Input::fields`]), but not which is which. Most differ in case only. For the others the input is changed one value at a time
+//! and validated again: the field whose error then changes is the one that this value went into. That is done once for a field of a
+//! type, within bounds, and only for input that was refused anyway.
+
+use std::any::TypeId;
+use std::borrow::Cow;
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode, utf8_percent_encode};
+use serde_json::{Map, Value};
+use validator::{ValidationError, ValidationErrors, ValidationErrorsKind};
+
+use super::report::Rules;
+use crate::extract::{Input, Location, Source};
+
+/// Where the errors of a field stand for the client.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Name {
+    /// In a member of this name.
+    Step(String),
+    /// Where the struct stands: it is flattened.
+    Same,
+}
+
+/// A step in the names of the program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    Field(Cow<'static, str>),
+    Index(usize),
+}
+
+pub(super) struct Names<'a, E: Input> {
+    source: &'a Source,
+    rules: &'a Rules<'a, E::Data>,
+    /// `None` for the parameters of a path, and for what is too large to be changed again and again.
+    document: Option<Document>,
+    /// How often the input may still be validated again.
+    attempts: Cell<u32>,
+}
+
+impl<'a, E: Input + 'static> Names<'a, E> {
+    pub(super) fn new(source: &'a Source, rules: &'a Rules<'a, E::Data>) -> Self {
+        let document = Document::read(E::LOCATION, source.bytes());
+        Self { source, rules, document, attempts: Cell::new(MAX_ATTEMPTS) }
+    }
+
+    /// The name of the field `name`, which is at `path`, in a struct that is at `wire` and has the fields `declared`.
+    pub(super) fn find(
+        &self,
+        path: &[Step],
+        wire: &[String],
+        declared: Option<&[&str]>,
+        name: &str,
+        kind: &ValidationErrorsKind,
+    ) -> Name {
+        let name = name.strip_prefix("r#").unwrap_or(name);
+        let here = self.document.as_ref().and_then(|document| document.at(wire)?.as_object());
+        let present: Vec<&str> = here
+            .into_iter()
+            .flat_map(Map::keys)
+            .map(String::as_str)
+            .filter(|key| declared.is_none_or(|declared| declared.contains(key)))
+            .take(MAX_FIELDS)
+            .collect();
+        if let Some(found) = same_name(name, &present) {
+            return Name::Step(found.to_owned());
+        }
+        let submitted =
+            !matches!(kind, ValidationErrorsKind::Field(errors) if value(errors).is_null());
+        let by_name = declared.and_then(|declared| same_name(name, declared));
+        if let Some(found) = by_name
+            && (!submitted || present.is_empty())
+        {
+            return Name::Step(found.to_owned());
+        }
+        let key = cache_key::<E>(path, name);
+        let cached = cache().lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+        match cached {
+            Some(Name::Step(found)) if submitted && !present.contains(&&*found) => {}
+            Some(found) => return found,
+            None => {}
+        }
+        let Some(document) = &self.document else {
+            return Name::Step(by_name.unwrap_or(name).to_owned());
+        };
+        let found = if submitted {
+            self.find_by_change(document, path, wire, &present, name, kind)
+        } else {
+            self.find_by_absence(document, path, wire, declared, &present, name)
+        };
+        if let Some(found) = found {
+            let mut cache = cache().lock().unwrap_or_else(PoisonError::into_inner);
+            if cache.len() < MAX_CACHED {
+                cache.insert(key, found.clone());
+            }
+            return found;
+        }
+        match by_name {
+            Some(found) => Name::Step(found.to_owned()),
+            None if declared.is_none() && !matches!(kind, ValidationErrorsKind::Field(_)) => {
+                Name::Same
+            }
+            None => Name::Step(name.to_owned()),
+        }
+    }
+
+    /// Which of the values that were submitted went into the field?
+    fn find_by_change(
+        &self,
+        document: &Document,
+        path: &[Step],
+        wire: &[String],
+        present: &[&str],
+        name: &str,
+        kind: &ValidationErrorsKind,
+    ) -> Option<Name> {
+        let mut leaf = path.to_vec();
+        leaf.push(Step::Field(Cow::Owned(name.to_owned())));
+        let before = value(first_leaf(kind, &mut leaf)?);
+        let nested = !matches!(kind, ValidationErrorsKind::Field(_));
+        for key in present {
+            let mut at = wire.to_vec();
+            at.push((*key).to_owned());
+            let submitted = document.at(&at)?;
+            let mut places = Vec::new();
+            scalars(submitted, &mut at.clone(), &mut places);
+            if !nested && !submitted.is_object() {
+                places.insert(0, at.clone());
+            }
+            places.dedup();
+            for place in places {
+                let changes = document.at(&place).map(changes).unwrap_or_default();
+                let went_there = |change| {
+                    let after = self.validate(&document.with(&place, change)?)?;
+                    Some(
+                        after.as_ref().and_then(|errors| field(errors, &leaf)).map(value)
+                            != Some(before),
+                    )
+                };
+                if changes.into_iter().any(|change| went_there(change) == Some(true)) {
+                    let container = submitted.is_object() || submitted.is_array();
+                    return Some(match nested && !container {
+                        true => Name::Same,
+                        false => Name::Step((*key).to_owned()),
+                    });
+                }
+            }
+        }
+        None
+    }
+
+    /// Which of the values that were not submitted is the field without?
+    fn find_by_absence(
+        &self,
+        document: &Document,
+        path: &[Step],
+        wire: &[String],
+        declared: Option<&[&str]>,
+        present: &[&str],
+        name: &str,
+    ) -> Option<Name> {
+        let mut leaf = path.to_vec();
+        leaf.push(Step::Field(Cow::Owned(name.to_owned())));
+        // A member that is null is without a value, too.
+        let is_null = |key: &&&str| {
+            let at: Vec<String> = wire.iter().cloned().chain([(**key).to_string()]).collect();
+            document.at(&at).is_none_or(Value::is_null)
+        };
+        let absent = declared?.iter().filter(|key| !present.contains(key));
+        for key in present.iter().filter(is_null).chain(absent).take(MAX_FIELDS) {
+            let at: Vec<String> = wire.iter().cloned().chain([(*key).to_string()]).collect();
+            for sample in changes(&Value::Null) {
+                let Some(after) =
+                    document.with(&at, sample).and_then(|changed| self.validate(&changed))
+                else {
+                    continue;
+                };
+                let after = after.as_ref().and_then(|errors| field(errors, &leaf)).map(value);
+                if after.is_none_or(|after| !after.is_null()) {
+                    return Some(Name::Step((*key).to_string()));
+                }
+            }
+        }
+        None
+    }
+
+    pub(super) fn is_map(&self, wire: &[String]) -> bool {
+        self.document.as_ref().and_then(|document| document.at(wire)).is_some_and(Value::is_object)
+    }
+
+    /// The values of the map at `wire` that break a rule: the key of each, and its errors when it is the only one.
+    pub(super) fn alone(
+        &self,
+        path: &[Step],
+        wire: &[String],
+    ) -> Vec<(String, Names<'a, E>, ValidationErrors)> {
+        let mut found = Vec::new();
+        let Some((document, map)) =
+            self.document.as_ref().and_then(|d| Some((d, d.at(wire)?.as_object()?)))
+        else {
+            return found;
+        };
+        if map.len() > MAX_FIELDS {
+            return found;
+        }
+        for (key, item) in map {
+            let only = Value::Object(Map::from_iter([(key.clone(), item.clone())]));
+            let Some(document) = document.with(wire, only) else { continue };
+            let Some(Some(mut errors)) = self.validate(&document) else { continue };
+            if let Some(ValidationErrorsKind::List(items)) = take(&mut errors, path)
+                && let Some((_, errors)) = items.into_iter().next()
+            {
+                let names = Names {
+                    source: self.source,
+                    rules: self.rules,
+                    document: Some(document),
+                    attempts: Cell::new(self.attempts.get() / 2),
+                };
+                found.push((key.clone(), names, *errors));
+            }
+        }
+        found
+    }
+
+    /// What the rules say to this input. `None`: it can't be read, or enough was tried.
+    fn validate(&self, document: &Document) -> Option<Option<ValidationErrors>> {
+        self.attempts.set(self.attempts.get().checked_sub(1)?);
+        let input = E::parse(&Source::body(document.write())).ok()?;
+        Some((self.rules)(input.data()).err())
+    }
+}
+
+/// The submitted text as a tree that can be changed. The pairs of a form are an object of texts.
+#[derive(Clone)]
+struct Document {
+    root: Value,
+    pairs: bool,
+}
+
+impl Document {
+    fn read(location: Location, text: &[u8]) -> Option<Self> {
+        if text.is_empty() || text.len() > MAX_LENGTH {
+            return None;
+        }
+        if location == Location::Body
+            && let Ok(root) = serde_json::from_slice(text)
+        {
+            return Some(Self { root, pairs: false });
+        }
+        let decode = |text: &[u8]| {
+            let blanks: Vec<u8> = text.iter().map(|b| if *b == b'+' { b' ' } else { *b }).collect();
+            percent_decode(&blanks).decode_utf8_lossy().into_owned()
+        };
+        let mut map = Map::new();
+        for pair in text.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()) {
+            let at = pair.iter().position(|byte| *byte == b'=');
+            let (name, text) = at.map_or((pair, &b""[..]), |at| (&pair[..at], &pair[at + 1..]));
+            let text = Value::String(decode(text));
+            match map.entry(decode(name)) {
+                serde_json::map::Entry::Vacant(entry) => {
+                    entry.insert(text);
+                }
+                serde_json::map::Entry::Occupied(mut entry) => match entry.get_mut() {
+                    Value::Array(list) => list.push(text),
+                    one => *one = Value::Array(vec![one.take(), text]),
+                },
+            }
+        }
+        Some(Self { root: Value::Object(map), pairs: true })
+    }
+
+    fn write(&self) -> Vec<u8> {
+        if !self.pairs {
+            return self.root.to_string().into_bytes();
+        }
+        let mut text = String::new();
+        let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+        for (name, value) in self.root.as_object().into_iter().flatten() {
+            let values = match value {
+                Value::Array(list) => list.as_slice(),
+                one => std::slice::from_ref(one),
+            };
+            for value in values {
+                let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                text.push_str(&format!("{}={}&", encode(name), encode(&value)));
+            }
+        }
+        text.pop();
+        text.into_bytes()
+    }
+
+    fn at(&self, wire: &[String]) -> Option<&Value> {
+        wire.iter().try_fold(&self.root, |value, step| match value {
+            Value::Object(map) => map.get(step),
+            Value::Array(list) => list.get(step.parse::<usize>().ok()?),
+            _ => None,
+        })
+    }
+
+    fn with(&self, wire: &[String], new: Value) -> Option<Self> {
+        let mut changed = self.clone();
+        let Some((last, parents)) = wire.split_last() else {
+            changed.root = new;
+            return Some(changed);
+        };
+        let parent = parents.iter().try_fold(&mut changed.root, |value, step| match value {
+            Value::Object(map) => map.get_mut(step),
+            Value::Array(list) => list.get_mut(step.parse::<usize>().ok()?),
+            _ => None,
+        })?;
+        match parent {
+            Value::Object(map) => {
+                map.insert(last.clone(), new);
+            }
+            Value::Array(list) => *list.get_mut(last.parse::<usize>().ok()?)? = new,
+            _ => return None,
+        }
+        Some(changed)
+    }
+}
+
+/// The one among `names` that is `name`, or differs from it in case and separators alone.
+pub(super) fn same_name<'n>(name: &str, names: &[&'n str]) -> Option<&'n str> {
+    if let Some(found) = names.iter().find(|candidate| **candidate == name) {
+        return Some(found);
+    }
+    let plain = |text: &str| -> String {
+        text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+    };
+    let wanted = plain(name);
+    let mut found = names.iter().filter(|candidate| plain(candidate) == wanted);
+    match (found.next(), found.next()) {
+        (Some(one), None) => Some(one),
+        _ => None,
+    }
+}
+
+/// Other values of the kind, most of which the type can still be read from.
+fn changes(value: &Value) -> Vec<Value> {
+    match value {
+        Value::Null => {
+            let samples = ["x", "1", "true"].map(|text| Value::String(text.to_owned()));
+            let others = [Value::from(1), Value::Bool(true), Value::Array(Vec::new())];
+            samples.into_iter().chain(others).chain([Value::Object(Map::new())]).collect()
+        }
+        Value::Bool(value) => vec![Value::Bool(!value)],
+        Value::Number(number) => match (number.as_i64(), number.as_u64(), number.as_f64()) {
+            (Some(n), ..) => [n.checked_add(1), n.checked_sub(1)]
+                .into_iter()
+                .flatten()
+                .map(Value::from)
+                .collect(),
+            (_, Some(n), _) => vec![Value::from(n - 1)],
+            (_, _, Some(n)) => vec![Value::from(n + 1.0), Value::from(n / 2.0)],
+            _ => Vec::new(),
+        },
+        Value::String(text) => {
+            let mut changes = vec![format!("{text}~"), format!("{text}a")];
+            if let Ok(number) = text.parse::<i64>() {
+                changes.extend(
+                    [number.checked_add(1), number.checked_sub(1)]
+                        .into_iter()
+                        .flatten()
+                        .map(|n| n.to_string()),
+                );
+            }
+            let mut shorter = text.clone();
+            if shorter.pop().is_some() {
+                changes.push(shorter);
+            }
+            changes.into_iter().map(Value::String).collect()
+        }
+        Value::Array(list) => {
+            let mut longer = list.clone();
+            longer.extend(list.last().cloned());
+            let mut shorter = list.clone();
+            shorter.pop();
+            vec![Value::Array(longer), Value::Array(shorter)]
+        }
+        Value::Object(_) => Vec::new(),
+    }
+}
+
+/// The places of the values inside `value` that have no parts.
+fn scalars(value: &Value, at: &mut Vec<String>, places: &mut Vec<Vec<String>>) {
+    if places.len() >= MAX_FIELDS {
+        return;
+    }
+    match value {
+        Value::Object(map) => {
+            for (key, value) in map {
+                at.push(key.clone());
+                scalars(value, at, places);
+                at.pop();
+            }
+        }
+        Value::Array(list) => {
+            for (index, value) in list.iter().enumerate() {
+                at.push(index.to_string());
+                scalars(value, at, places);
+                at.pop();
+            }
+        }
+        _ => places.push(at.clone()),
+    }
+}
+
+/// The first errors without parts, and the path to them.
+fn first_leaf<'e>(
+    kind: &'e ValidationErrorsKind,
+    path: &mut Vec<Step>,
+) -> Option<&'e [ValidationError]> {
+    let errors = match kind {
+        ValidationErrorsKind::Field(errors) => return Some(errors),
+        ValidationErrorsKind::Struct(errors) => errors,
+        ValidationErrorsKind::List(items) => {
+            let (index, errors) = items.iter().next()?;
+            path.push(Step::Index(*index));
+            errors
+        }
+    };
+    // An error of a whole struct has no value to compare.
+    let fields = errors.errors().iter().filter(|(name, _)| *name != "__all__");
+    let (name, kind) = fields.min_by_key(|(name, _)| *name)?;
+    path.push(Step::Field(name.clone()));
+    first_leaf(kind, path)
+}
+
+/// The errors of a field.
+fn field<'e>(errors: &'e ValidationErrors, path: &[Step]) -> Option<&'e [ValidationError]> {
+    match follow(errors, path)? {
+        ValidationErrorsKind::Field(errors) => Some(errors),
+        _ => None,
+    }
+}
+
+fn follow<'e>(errors: &'e ValidationErrors, path: &[Step]) -> Option<&'e ValidationErrorsKind> {
+    let (first, rest) = path.split_first()?;
+    let Step::Field(name) = first else { return None };
+    let raw = || errors.errors().get(format!("r#{name}").as_str());
+    let kind = errors.errors().get(&**name).or_else(raw)?;
+    match (kind, rest) {
+        (kind, []) => Some(kind),
+        (ValidationErrorsKind::Struct(errors), rest) => follow(errors, rest),
+        (ValidationErrorsKind::List(items), [Step::Index(index), rest @ ..]) => {
+            follow(items.get(index)?, rest)
+        }
+        _ => None,
+    }
+}
+
+fn take(errors: &mut ValidationErrors, path: &[Step]) -> Option<ValidationErrorsKind> {
+    follow(errors, path).cloned()
+}
+
+/// What was submitted, as the engine saw it. It never leaves this module.
+fn value(errors: &[ValidationError]) -> &Value {
+    errors.iter().find_map(|error| error.params.get("value")).unwrap_or(&Value::Null)
+}
+
+type Key = (TypeId, String);
+
+fn cache_key<E: 'static>(path: &[Step], name: &str) -> Key {
+    let mut text = String::new();
+    for step in path {
+        match step {
+            Step::Field(name) => text.push_str(name),
+            Step::Index(_) => text.push('*'),
+        }
+        text.push('/');
+    }
+    text.push_str(name);
+    (TypeId::of::<E>(), text)
+}
+
+/// What was found out by trial. Its keys are names in the program, so that clients can't make it grow.
+fn cache() -> &'static Mutex<HashMap<Key, Name>> {
+    static CACHE: OnceLock<Mutex<HashMap<Key, Name>>> = OnceLock::new();
+    CACHE.get_or_init(Mutex::default)
+}
+
+const MAX_ATTEMPTS: u32 = 256;
+const MAX_CACHED: usize = 4096;
+const MAX_FIELDS: usize = 64;
+const MAX_LENGTH: usize = 64 * 1024;

@@ -1,0 +1,141 @@
+//! The errors of the engine as a list for the client.
+
+use std::borrow::Cow;
+
+use validator::{ValidationError, ValidationErrors, ValidationErrorsKind};
+
+use super::message;
+use super::names::{Name, Names, Step};
+use crate::extract::{FieldError, Input, Source};
+
+/// The rules of a type, with their context if they have one.
+pub(super) type Rules<'a, T> = dyn Fn(&T) -> Result<(), ValidationErrors> + 'a;
+
+/// All errors, in the order of the fields.
+pub(super) fn field_errors<E: Input + 'static>(
+    source: &Source,
+    rules: &Rules<'_, E::Data>,
+    errors: &ValidationErrors,
+) -> Vec<FieldError> {
+    let mut report = Report::<E> { names: Names::new(source, rules), list: Vec::new() };
+    report.walk(errors, &mut Vec::new(), &mut Vec::new());
+    report.list
+}
+
+struct Report<'a, E: Input> {
+    names: Names<'a, E>,
+    list: Vec<FieldError>,
+}
+
+impl<E: Input + 'static> Report<'_, E> {
+    /// `path` is in the names of the program, `wire` in those of the client.
+    fn walk(&mut self, errors: &ValidationErrors, path: &mut Vec<Step>, wire: &mut Vec<String>) {
+        let wire_refs: Vec<&str> = wire.iter().map(String::as_str).collect();
+        let order = E::fields(&wire_refs);
+        let mut fields = Vec::new();
+        for (name, kind) in errors.errors() {
+            let step = match &**name {
+                // What a rule of the whole struct says, and a list without a field around it, stand at the struct itself.
+                "__all__" | "_tmp_validator" => Name::Same,
+                name => self.names.find(path, wire, order, name, kind),
+            };
+            let place = match &step {
+                Name::Step(step) => order
+                    .and_then(|order| order.iter().position(|field| field == step))
+                    .unwrap_or(usize::MAX - 1),
+                Name::Same => usize::MAX,
+            };
+            fields.push((place, step, name, kind));
+        }
+        fields.sort_by(|a, b| (a.0, &a.1, a.2).cmp(&(b.0, &b.1, b.2)));
+        for (_, step, name, kind) in fields {
+            path.push(Step::Field(name.clone()));
+            let deeper = matches!(step, Name::Step(_));
+            if let Name::Step(step) = step {
+                wire.push(step);
+            }
+            self.visit(kind, path, wire);
+            if deeper {
+                wire.pop();
+            }
+            path.pop();
+        }
+    }
+
+    fn visit(&mut self, kind: &ValidationErrorsKind, path: &mut Vec<Step>, wire: &mut Vec<String>) {
+        match kind {
+            ValidationErrorsKind::Field(errors) => {
+                self.list.extend(errors.iter().map(|error| entry(E::LOCATION, wire, error)));
+            }
+            ValidationErrorsKind::Struct(errors) => self.walk(errors, path, wire),
+            ValidationErrorsKind::List(_) if self.names.is_map(wire) => {
+                self.visit_map(kind, path, wire)
+            }
+            ValidationErrorsKind::List(items) => {
+                for (index, errors) in items {
+                    path.push(Step::Index(*index));
+                    wire.push(index.to_string());
+                    self.walk(errors, path, wire);
+                    wire.pop();
+                    path.pop();
+                }
+            }
+        }
+    }
+
+    /// The engine numbers the values of a map in the order in which it meets them, which says nothing: so each is looked at alone.
+    fn visit_map(
+        &mut self,
+        kind: &ValidationErrorsKind,
+        path: &mut Vec<Step>,
+        wire: &mut Vec<String>,
+    ) {
+        let before = self.list.len();
+        for (key, names, errors) in self.names.alone(path, wire) {
+            let whole = std::mem::replace(&mut self.names, names);
+            path.push(Step::Index(0));
+            wire.push(key);
+            self.walk(&errors, path, wire);
+            wire.pop();
+            path.pop();
+            self.names = whole;
+        }
+        if self.list.len() == before {
+            // Too many to look at each: they stand at the map.
+            leaves(kind, &mut |error| self.list.push(entry(E::LOCATION, wire, error)));
+        }
+    }
+}
+
+fn leaves(kind: &ValidationErrorsKind, found: &mut impl FnMut(&ValidationError)) {
+    match kind {
+        ValidationErrorsKind::Field(errors) => errors.iter().for_each(found),
+        ValidationErrorsKind::Struct(errors) => {
+            errors.errors().values().for_each(|kind| leaves(kind, found));
+        }
+        ValidationErrorsKind::List(items) => {
+            let kinds = items.values().flat_map(|errors| errors.errors().values());
+            kinds.for_each(|kind| leaves(kind, found));
+        }
+    }
+}
+
+fn entry(
+    location: crate::extract::Location,
+    wire: &[String],
+    error: &ValidationError,
+) -> FieldError {
+    let detail = error.message.clone().unwrap_or_else(|| Cow::Owned(message::of(error)));
+    let mut entry = FieldError::new(location, error.code.clone(), detail);
+    for step in wire {
+        entry = entry.at(step);
+    }
+    // `value` is what was submitted, and `other` what it was compared with.
+    let mut params: Vec<_> =
+        error.params.iter().filter(|(name, _)| *name != "value" && *name != "other").collect();
+    params.sort_unstable_by_key(|(name, _)| *name);
+    for (name, value) in params {
+        entry = entry.with_param(name.clone(), value.to_string());
+    }
+    entry
+}

@@ -1,0 +1,435 @@
+use http::{Request, StatusCode};
+use http_body_util::BodyExt;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+use super::{Valid, Validate};
+use crate::{Body, Chain, Form, Json, Path, Query};
+
+#[derive(Clone, Debug, Deserialize, validator::Validate)]
+struct NewUser {
+    #[validate(length(min = 1))]
+    name: String,
+    #[validate(email)]
+    email: String,
+}
+
+async fn send(service: crate::ChainService, req: Request<Body>) -> (StatusCode, Value) {
+    let res = service.oneshot(req).await.unwrap();
+    let status = res.status();
+    let bytes = res.into_body().collect().await.unwrap().to_bytes();
+    let body = serde_json::from_slice(&bytes)
+        .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()));
+    (status, body)
+}
+
+fn post_json(body: &str) -> Request<Body> {
+    Request::post("/")
+        .header("content-type", "application/json")
+        .body(Body::from(body.to_owned()))
+        .unwrap()
+}
+
+#[tokio::test]
+async fn all_errors_come_at_once() {
+    let chain =
+        Chain::new().post(async |Valid(user): Valid<Json<NewUser>>| user.name.clone()).build();
+    let (status, body) = send(chain.clone(), post_json(r#"{"name":"","email":"x"}"#)).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(
+        body["errors"],
+        json!([
+            {"location": "body", "pointer": "/name", "code": "length", "detail": "Must not be empty", "params": {"min": 1}},
+            {"location": "body", "pointer": "/email", "code": "email", "detail": "Must be an email address"},
+        ])
+    );
+    let (status, body) = send(chain, post_json(r#"{"name":"Ann","email":"a@b.de"}"#)).await;
+    assert_eq!((status, body), (StatusCode::OK, json!("Ann")));
+}
+
+#[tokio::test]
+async fn every_extractor_is_validated_in_a_handler() {
+    #[derive(Clone, Deserialize, validator::Validate)]
+    struct Page {
+        #[validate(range(min = 1, max = 9))]
+        n: u32,
+    }
+    let chain = Chain::new()
+        .at("/q", |c| c.get(async |Valid(Query(page)): Valid<Query<Page>>| page.n.to_string()))
+        .at("/p/{n}", |c| {
+            c.get(async |Valid(Path(page)): Valid<Path<Page>>, _: String| page.n.to_string())
+        })
+        .at("/f", |c| c.post(async |Valid(Form(page)): Valid<Form<Page>>| page.n.to_string()))
+        .build();
+    for (path, location) in [("/q?n=0", "query"), ("/p/10", "path")] {
+        let req = Request::get(path).body(Body::empty()).unwrap();
+        let (status, body) = send(chain.clone(), req).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{path}");
+        assert_eq!(body["errors"][0]["location"], location, "{path}");
+        assert_eq!(body["errors"][0]["pointer"], "/n", "{path}");
+    }
+    let form = |text: &'static str| {
+        Request::post("/f")
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(Body::from(text))
+            .unwrap()
+    };
+    assert_eq!(send(chain.clone(), form("n=0")).await.0, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(send(chain, form("n=3")).await, (StatusCode::OK, json!(3)));
+}
+
+#[tokio::test]
+async fn the_step_provides_the_data_and_leaves_the_body() {
+    let chain = Chain::new()
+        .use_(Validate::<Json<NewUser>>::new())
+        .post(async |Valid(user): Valid<NewUser>, text: String| {
+            format!("{} {}", user.name, text.len())
+        })
+        .build();
+    let (status, body) = send(chain.clone(), post_json(r#"{"name":"Ann","email":"a@b.de"}"#)).await;
+    assert_eq!((status, body), (StatusCode::OK, json!("Ann 31")));
+    let (status, _) = send(chain, post_json(r#"{"name":"Ann","email":"a"}"#)).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+}
+
+mod wire {
+    use std::collections::{BTreeMap, HashMap};
+
+    use validator::Validate as _;
+
+    use super::*;
+
+    #[derive(Clone, Debug, Deserialize, validator::Validate)]
+    #[serde(rename_all = "camelCase")]
+    struct Address {
+        #[validate(length(min = 5))]
+        postal_code: String,
+        #[serde(rename = "land")]
+        #[validate(length(equal = 2))]
+        country: String,
+    }
+
+    #[derive(Clone, Debug, Deserialize, validator::Validate)]
+    struct Line {
+        #[serde(rename = "qty")]
+        #[validate(range(min = 1))]
+        count: u8,
+    }
+
+    #[derive(Clone, Debug, Deserialize, validator::Validate)]
+    struct Flat {
+        #[validate(length(min = 2))]
+        #[serde(rename = "tel")]
+        phone: String,
+    }
+
+    #[derive(Clone, Debug, Deserialize, validator::Validate)]
+    struct Order {
+        #[serde(rename = "mail")]
+        #[validate(email)]
+        contact: String,
+        #[serde(rename = "e-mail")]
+        #[validate(email)]
+        email: String,
+        #[validate(length(min = 2))]
+        r#type: String,
+        #[serde(rename = "note", default)]
+        #[validate(required)]
+        comment: Option<String>,
+        #[serde(alias = "nick")]
+        #[validate(length(min = 2))]
+        name: String,
+        #[serde(rename = "to")]
+        #[validate(nested)]
+        address: Address,
+        #[serde(rename = "items")]
+        #[validate(nested)]
+        lines: Vec<Line>,
+        #[validate(nested)]
+        by_name: HashMap<String, Line>,
+        #[validate(nested)]
+        sorted: BTreeMap<String, Line>,
+    }
+
+    fn pointers(body: &Value) -> Vec<&str> {
+        let errors = body["errors"].as_array().unwrap();
+        errors.iter().map(|error| error["pointer"].as_str().unwrap()).collect()
+    }
+
+    #[tokio::test]
+    async fn errors_stand_at_the_names_of_the_client() {
+        let chain = Chain::new().post(async |_: Valid<Json<Order>>| "fine").build();
+        let order = json!({
+            "mail": "a", "e-mail": "b", "type": "c", "nick": "d",
+            "to": {"postalCode": "1", "land": "abc"},
+            "items": [{"qty": 0}, {"qty": 1}, {"qty": 0}],
+            "by_name": {"a/b": {"qty": 1}, "c~d": {"qty": 0}},
+            "sorted": {"x": {"qty": 1}, "y": {"qty": 0}, "z": {"qty": 0}},
+        });
+        for _ in 0..3 {
+            let (status, body) = send(chain.clone(), post_json(&order.to_string())).await;
+            assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+            assert_eq!(
+                pointers(&body),
+                [
+                    "/mail",
+                    "/e-mail",
+                    "/type",
+                    "/note",
+                    "/nick",
+                    "/to/postalCode",
+                    "/to/land",
+                    "/items/0/qty",
+                    "/items/2/qty",
+                    "/by_name/c~0d/qty",
+                    "/sorted/y/qty",
+                    "/sorted/z/qty",
+                ]
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_flattened_struct_adds_no_step() {
+        #[derive(Clone, Debug, Deserialize, validator::Validate)]
+        struct Person {
+            #[serde(rename = "called")]
+            #[validate(length(min = 2))]
+            name: String,
+            #[serde(flatten)]
+            #[validate(nested)]
+            flat: Flat,
+            #[serde(rename = "home")]
+            #[validate(nested)]
+            address: Address,
+        }
+        let chain = Chain::new().post(async |_: Valid<Json<Person>>| "fine").build();
+        let person = json!({"called": "x", "tel": "1", "home": {"postalCode": "1", "land": "d"}});
+        let (_, body) = send(chain, post_json(&person.to_string())).await;
+        let mut pointers = pointers(&body);
+        pointers.sort_unstable();
+        assert_eq!(pointers, ["/called", "/home/land", "/home/postalCode", "/tel"]);
+    }
+
+    #[tokio::test]
+    async fn a_list_at_the_top_is_counted() {
+        let chain = Chain::new().post(async |_: Valid<Json<Vec<Line>>>| "fine").build();
+        let (_, body) = send(chain, post_json(r#"[{"qty":1},{"qty":0}]"#)).await;
+        assert_eq!(pointers(&body), ["/1/qty"]);
+    }
+
+    #[tokio::test]
+    async fn forms_and_queries_have_names_of_the_client_too() {
+        let chain = Chain::new()
+            .get(async |_: Valid<Query<Line>>| "fine")
+            .post(async |_: Valid<Form<Line>>| "fine")
+            .build();
+        let req = Request::get("/?qty=0&x=1").body(Body::empty()).unwrap();
+        assert_eq!(pointers(&send(chain.clone(), req).await.1), ["/qty"]);
+        let req = Request::post("/")
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(Body::from("x=%26&qty=0"))
+            .unwrap();
+        assert_eq!(pointers(&send(chain, req).await.1), ["/qty"]);
+    }
+
+    #[tokio::test]
+    async fn an_error_of_the_whole_struct_stands_at_it() {
+        fn distinct(pair: &Pair) -> Result<(), validator::ValidationError> {
+            match pair.a != pair.b {
+                true => Ok(()),
+                false => Err(validator::ValidationError::new("distinct")),
+            }
+        }
+        #[derive(Clone, Deserialize, validator::Validate)]
+        #[validate(schema(function = distinct))]
+        struct Pair {
+            a: u8,
+            b: u8,
+        }
+        let chain = Chain::new().post(async |_: Valid<Json<Vec<Pair>>>| "fine").build();
+        let (_, body) = send(chain, post_json(r#"[{"a":1,"b":1}]"#)).await;
+        assert_eq!(pointers(&body), ["/0"]);
+        assert_eq!(body["errors"][0]["code"], "distinct");
+    }
+}
+
+mod secrets {
+    use super::*;
+
+    #[derive(Clone, Debug, Deserialize, validator::Validate)]
+    struct SignUp {
+        #[validate(length(min = 40), must_match(other = "again"), contains(pattern = "@"))]
+        password: String,
+        again: String,
+        #[validate(length(max = 1))]
+        tags: Vec<String>,
+        pin: Option<u32>,
+    }
+
+    /// What is planted is neither in the answer nor in the log.
+    #[tokio::test]
+    async fn no_submitted_value_is_echoed() {
+        #[derive(Clone, Default)]
+        struct Log(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+        impl std::io::Write for Log {
+            fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
+                self.0.lock().unwrap().extend_from_slice(text);
+                Ok(text.len())
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::TRACE)
+            .with_writer(move || writer.clone())
+            .finish();
+        let _guard = tracing::subscriber::set_default(subscriber);
+        let chain = Chain::new()
+            .post(async |_: Valid<Json<SignUp>>| "fine")
+            .put(async |_: Valid<Form<SignUp>>| "fine")
+            .get(async |_: Valid<Query<SignUp>>| "fine")
+            .build();
+        let bodies = [
+            r#"{"password":"CANARY1","again":"CANARY2","tags":["CANARY3","CANARY4"]}"#,
+            r#"{"password":"CANARY1","again":"CANARY2","tags":[],"pin":"CANARY5"}"#,
+            r#"{"password":["CANARY1"],"again":"CANARY2","tags":[]}"#,
+            r#"{"password":"CANARY1","again":"CANARY2","tags":"CANARY6"}"#,
+            r#"{"password":"CANARY1","again":"CANARY2"#,
+            r#"{"password":"CANARY1"} CANARY7"#,
+            r#""CANARY8""#,
+        ];
+        for body in bodies {
+            let (status, answer) = send(chain.clone(), post_json(body)).await;
+            assert!(status.is_client_error(), "{body}");
+            assert!(!answer.to_string().contains("CANARY"), "{answer}");
+        }
+        for pairs in [
+            "password=CANARY1&again=CANARY2&tags=CANARY3&tags=b",
+            "pin=CANARY4",
+            "password=CANARY1&again=CANARY2&tags=&pin=CANARY5",
+        ] {
+            let put = Request::put("/")
+                .header("content-type", "application/x-www-form-urlencoded")
+                .body(Body::from(pairs))
+                .unwrap();
+            let get = Request::get(format!("/?{pairs}")).body(Body::empty()).unwrap();
+            for req in [put, get] {
+                let (status, answer) = send(chain.clone(), req).await;
+                assert!(status.is_client_error(), "{pairs}");
+                assert!(!answer.to_string().contains("CANARY"), "{answer}");
+            }
+        }
+        tracing::error!("the log is on");
+        let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        assert!(log.contains("the log is on") && !log.contains("CANARY"), "{log}");
+    }
+}
+
+mod settings {
+    use super::*;
+    use crate::extract::{FieldError, InvalidInput, Location};
+    use crate::{Error, Provided};
+
+    #[tokio::test]
+    async fn the_status_and_the_texts_can_be_set() {
+        let invalid = InvalidInput::new().bad_request().translate(|error, headers| {
+            let german = headers.get("accept-language").is_some_and(|value| value == "de");
+            (german && error.code() == "email").then(|| "Keine Adresse".to_owned())
+        });
+        let chain =
+            Chain::new().provide(invalid).post(async |_: Valid<Json<NewUser>>| "fine").build();
+        let mut req = post_json(r#"{"name":"","email":"x"}"#);
+        req.headers_mut().insert("accept-language", "de".parse().unwrap());
+        let (status, body) = send(chain.clone(), req).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST);
+        assert_eq!(body["status"], 400);
+        assert_eq!(body["errors"][0]["detail"], "Must not be empty");
+        assert_eq!(body["errors"][1]["detail"], "Keine Adresse");
+        let (status, _) = send(chain, post_json(r#"{"name":1,"email":"x"}"#)).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST);
+    }
+
+    #[tokio::test]
+    async fn a_check_that_waits_runs_when_the_rules_are_kept() {
+        async fn not_taken(user: NewUser) -> Result<Vec<FieldError>, Error> {
+            tokio::task::yield_now().await;
+            if user.name == "broken" {
+                return Err(std::io::Error::other("database").into());
+            }
+            let error = || FieldError::new(Location::Body, "taken", "Is taken").at("name");
+            Ok((user.name == "admin").then(error).into_iter().collect())
+        }
+        let chain = Chain::new()
+            .use_(Validate::<Json<NewUser>>::new().check(not_taken))
+            .post(async |Valid(user): Valid<NewUser>| user.name)
+            .build();
+        for (name, email, status, code) in [
+            ("admin", "x", 422, "email"),
+            ("admin", "a@b.de", 422, "taken"),
+            ("broken", "a@b.de", 500, ""),
+            ("Ann", "a@b.de", 200, ""),
+        ] {
+            let body = json!({"name": name, "email": email}).to_string();
+            let (found, body) = send(chain.clone(), post_json(&body)).await;
+            assert_eq!(found, status, "{name}");
+            assert_eq!(body["errors"][0]["code"].as_str().unwrap_or_default(), code, "{name}");
+        }
+    }
+
+    #[derive(Clone)]
+    struct Stock(u32);
+
+    #[derive(Clone, Deserialize, validator::Validate)]
+    #[validate(context = Stock)]
+    struct Buy {
+        #[serde(rename = "n")]
+        #[validate(custom(function = in_stock, use_context))]
+        count: u32,
+    }
+
+    fn in_stock(count: u32, stock: &Stock) -> Result<(), validator::ValidationError> {
+        match count <= stock.0 {
+            true => Ok(()),
+            false => Err(validator::ValidationError::new("stock")
+                .with_message("Not so many are left".into())),
+        }
+    }
+
+    #[tokio::test]
+    async fn rules_take_a_context_that_is_provided() {
+        let step = Chain::new()
+            .provide(Stock(3))
+            .use_(Validate::<Json<Buy>>::with_context::<Stock>())
+            .post(async |Provided(Valid(buy)): Provided<Valid<Buy>>| buy.count.to_string())
+            .build();
+        let handler = Chain::new()
+            .provide(Stock(3))
+            .post(
+                async |Provided(stock): Provided<Stock>,
+                       buy: super::super::Unchecked<Json<Buy>>| {
+                    buy.validate_with(&stock).map(|buy| buy.count.to_string())
+                },
+            )
+            .build();
+        for chain in [step, handler] {
+            let (status, body) = send(chain.clone(), post_json(r#"{"n":4}"#)).await;
+            assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+            assert_eq!(
+                body["errors"],
+                json!([{"location": "body", "pointer": "/n", "code": "stock", "detail": "Not so many are left"}])
+            );
+            assert_eq!(send(chain, post_json(r#"{"n":3}"#)).await, (StatusCode::OK, json!(3)));
+        }
+        let without = Chain::new()
+            .use_(Validate::<Json<Buy>>::with_context::<Stock>())
+            .post(async || "fine")
+            .build();
+        let (status, _) = send(without, post_json(r#"{"n":3}"#)).await;
+        assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
+    }
+}

@@ -1,0 +1,149 @@
+//! What serde says when it fails, in words of our own.
+//!
+//! Its messages quote what was submitted, so that none of them is passed on: only what is known of the type is taken out of them.
+
+use std::borrow::Cow;
+
+use serde_path_to_error::{Path, Segment};
+
+use crate::extract::field_error::push_step;
+use crate::extract::{FieldError, Location};
+
+/// The error at `path` that serde describes with `message`.
+pub(crate) fn field_error(location: Location, path: &Path, message: &str) -> FieldError {
+    let mut pointer = pointer(path);
+    let (code, detail, field) = describe(message);
+    if let Some(field) = field {
+        push_step(&mut pointer, field);
+    }
+    FieldError::new(location, code, detail).with_pointer(pointer)
+}
+
+fn pointer(path: &Path) -> String {
+    let mut pointer = String::new();
+    for segment in path {
+        match segment {
+            Segment::Seq { index } => push_step(&mut pointer, &index.to_string()),
+            // The name may be one that the client made up.
+            Segment::Map { key } if key.len() > MAX_NAME => break,
+            Segment::Map { key } => push_step(&mut pointer, key),
+            Segment::Enum { variant } => push_step(&mut pointer, variant),
+            Segment::Unknown => break,
+        }
+    }
+    pointer
+}
+
+/// A code, a text, and the name of a field where that is what is at fault.
+fn describe(message: &str) -> (&'static str, Cow<'static, str>, Option<&str>) {
+    if let Some(rest) = message.strip_prefix("missing field `") {
+        return ("missing", "Is missing".into(), rest.split_once('`').map(|(name, _)| name));
+    }
+    if message.starts_with("unknown field `") {
+        return ("unknown", "Is not known here".into(), None);
+    }
+    if let Some(rest) = message.strip_prefix("duplicate field `") {
+        let field = rest.split_once('`').map(|(name, _)| name);
+        return ("duplicate", "Is given more than once".into(), field);
+    }
+    if message.starts_with("unknown variant `") {
+        return ("choice", "Is not one of the values that are possible here".into(), None);
+    }
+    if message.starts_with("invalid length ") {
+        return ("length", "Has the wrong number of items".into(), None);
+    }
+    for (prefix, code) in [("invalid type: ", "type"), ("invalid value: ", "value")] {
+        if message.starts_with(prefix) {
+            let detail = match message.rsplit_once(", expected ").and_then(|(_, e)| expected(e)) {
+                Some(expected) => format!("Must be {expected}").into(),
+                None if code == "type" => "Has the wrong type".into(),
+                None => "Has a value that is not possible here".into(),
+            };
+            return (code, detail, None);
+        }
+    }
+    match message {
+        "invalid digit found in string" | "cannot parse integer from empty string" => {
+            ("type", "Must be a whole number".into(), None)
+        }
+        "number too large to fit in target type" | "number too small to fit in target type" => {
+            ("value", "Is a number out of range".into(), None)
+        }
+        "invalid float literal" | "cannot parse float from empty string" => {
+            ("type", "Must be a number".into(), None)
+        }
+        "provided string was not `true` or `false`" => {
+            ("type", "Must be true or false".into(), None)
+        }
+        _ => ("invalid", "Is not valid".into(), None),
+    }
+}
+
+/// The kinds of values that types of the standard library ask for. What else a type says stays untold.
+fn expected(text: &str) -> Option<&'static str> {
+    // serde_json says where, after that.
+    let text = text.split_once(" at line ").map_or(text, |(text, _)| text);
+    Some(match text {
+        "u8" | "u16" | "u32" | "u64" | "u128" | "usize" => "a whole number of at least 0, in range",
+        "i8" | "i16" | "i32" | "i64" | "i128" | "isize" => "a whole number in range",
+        "f32" | "f64" => "a number",
+        "a string" | "a borrowed string" | "string" | "str" => "a string",
+        "a character" => "a single character",
+        "a boolean" => "true or false",
+        "a sequence" => "a list",
+        "a map" => "an object",
+        "unit" => "null",
+        _ if text.starts_with("struct ") => "an object",
+        _ if text.starts_with("a tuple ") => "a list",
+        _ if text.starts_with("an array ") => "a list",
+        _ => return None,
+    })
+}
+
+/// Names up to this many bytes are repeated in a pointer.
+const MAX_NAME: usize = 128;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_submitted_is_never_told() {
+        for message in [
+            r#"invalid type: string "hunter2", expected u32 at line 1 column 9"#,
+            r#"invalid type: string "x, expected hunter2", expected u32"#,
+            r#"invalid value: string "hunter2", expected a day of the week"#,
+            r#"invalid type: string "hunter2, expected hunter2"#,
+            "unknown field `hunter2`, expected `a` or `b`",
+            "unknown variant `hunter2`, expected `a` or `b`",
+            "hunter2 is no uuid",
+            "hunter2",
+        ] {
+            let (code, detail, field) = describe(message);
+            assert!(!code.contains("hunter2") && !detail.contains("hunter2"), "{message}");
+            assert_eq!(field, None, "{message}");
+        }
+    }
+
+    #[test]
+    fn the_kind_that_is_expected_is_told() {
+        for (message, code, detail) in [
+            (
+                "invalid type: null, expected a string at line 1 column 2",
+                "type",
+                "Must be a string",
+            ),
+            ("invalid type: map, expected a sequence", "type", "Must be a list"),
+            (
+                "invalid value: integer `-1`, expected u8",
+                "value",
+                "Must be a whole number of at least 0, in range",
+            ),
+            ("invalid type: sequence, expected struct User", "type", "Must be an object"),
+            ("missing field `id`", "missing", "Is missing"),
+        ] {
+            let (c, d, _) = describe(message);
+            assert_eq!((c, &*d), (code, detail), "{message}");
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! HTML forms.
+
+use axum_core::extract::FromRequest;
+use http::header::ACCEPT;
+use http::{HeaderValue, Method, StatusCode};
+use serde_core::de::DeserializeOwned;
+
+use crate::extract::input::{BodyInput, Input, Kind, Source};
+use crate::extract::media_type::{Charset, MediaType};
+use crate::extract::{Location, form_data, probe, read_body};
+use crate::{Error, Request};
+
+/// Data from an HTML form.
+///
+/// It is read from a body of the type `application/x-www-form-urlencoded`, up to [its limit](crate::extract::MaxBody), and of a
+/// GET or HEAD request from the query. It must be the last argument of a handler.
+///
+/// A field that is a list takes a name that is repeated, or one that occurs once; with `#[serde(default)]` also one that is missing.
+/// An empty value is `None` for an optional number. A checkbox without a value (`on`) is `true`. `NaN` and `inf` are no numbers here.
+///
+/// | cause | status |
+/// | --- | --- |
+/// | no content type, or another one | 415, with `Accept` |
+/// | body above the limit | 413, with the limit |
+/// | not UTF-8 when decoded | 400 |
+/// | what the type refuses | 422, in `errors`; of a GET or HEAD request 400 |
+///
+/// # Example
+///
+/// ```
+/// use serde::Deserialize;
+/// use tower_chain::{Chain, Form};
+///
+/// #[derive(Deserialize)]
+/// struct Login {
+///     name: String,
+///     password: String,
+/// }
+///
+/// let chain = Chain::new().post(async |Form(login): Form<Login>| login.name);
+/// # let _ = chain.build();
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Form<T>(pub T);
+
+super::transparent!(Form);
+
+impl<T: DeserializeOwned + Send> Input for Form<T> {
+    type Data = T;
+    const LOCATION: Location = Location::Body;
+
+    async fn read(req: &mut Request) -> Result<Source, Error> {
+        if [Method::GET, Method::HEAD].contains(req.method()) {
+            return Ok(Source::query(req.uri().clone()).under((&*req).into()));
+        }
+        match MediaType::of(req.headers()) {
+            Some(media_type)
+                if media_type.is("application", "x-www-form-urlencoded")
+                    && media_type.charset != Charset::Other =>
+            {
+                Ok(Source::body(read_body(req).await?).under((&*req).into()))
+            }
+            _ => Err(Error::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "The content type must be application/x-www-form-urlencoded, in UTF-8",
+            )
+            .with_header(ACCEPT, FORM_URLENCODED)),
+        }
+    }
+
+    fn parse(source: &Source) -> Result<Self, Error> {
+        let (location, status) = match source.kind {
+            Kind::Query(_) => (Location::Query, StatusCode::BAD_REQUEST),
+            _ => (Location::Body, StatusCode::UNPROCESSABLE_ENTITY),
+        };
+        form_data::parse(location, status, source).map(Self)
+    }
+
+    fn data(&self) -> &T {
+        &self.0
+    }
+
+    fn into_data(self) -> T {
+        self.0
+    }
+
+    fn fields(path: &[&str]) -> Option<&'static [&'static str]> {
+        probe::fields::<T>(path)
+    }
+}
+
+impl<T: DeserializeOwned + Send> BodyInput for Form<T> {}
+
+impl<S: Sync, T: DeserializeOwned + Send> FromRequest<S> for Form<T> {
+    type Rejection = Error;
+
+    async fn from_request(mut req: Request, _: &S) -> Result<Self, Error> {
+        Self::parse(&Self::read(&mut req).await?)
+    }
+}
+
+const FORM_URLENCODED: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");

@@ -1,0 +1,248 @@
+//! Extractors of data, as validation sees them.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{Extensions, HeaderMap, StatusCode, Uri};
+
+use crate::extract::{FieldError, Location};
+use crate::route::Matched;
+use crate::{Error, Request};
+
+/// An extractor around data of a type: `Json<T>` around `T`.
+///
+/// `Valid<E>` takes any of them. To have one of your own validated, implement it together with [`BodyInput`] or [`HeadInput`].
+pub trait Input: Sized + Send {
+    /// What is extracted.
+    type Data;
+
+    /// Where it comes from.
+    const LOCATION: Location;
+
+    /// Finds what the data is made from. A body is read, and an empty one is left.
+    ///
+    /// # Errors
+    ///
+    /// What the extractor refuses before it looks at the data: the media type, the length.
+    fn read(req: &mut Request) -> impl Future<Output = Result<Source, Error>> + Send;
+
+    /// Makes the data.
+    ///
+    /// # Errors
+    ///
+    /// What the extractor refuses.
+    fn parse(source: &Source) -> Result<Self, Error>;
+
+    /// The data.
+    fn data(&self) -> &Self::Data;
+
+    /// The data, out of the extractor.
+    fn into_data(self) -> Self::Data;
+
+    /// The names that the fields of the data have for the client, at the end of a path of such names, in the order of the type; `None` if they
+    /// can't be told.
+    fn fields(path: &[&str]) -> Option<&'static [&'static str]> {
+        let _ = path;
+        None
+    }
+}
+
+/// An [`Input`] from the body, which must be the last argument of a handler.
+pub trait BodyInput: Input {}
+
+/// An [`Input`] from the head of a request, which may be any argument of a handler.
+pub trait HeadInput: Input {
+    /// Finds what the data is made from, as [`Input::read`] does.
+    ///
+    /// # Errors
+    ///
+    /// What the extractor refuses before it looks at the data.
+    fn find(head: Head<'_>) -> Result<Source, Error>;
+}
+
+/// The head of a request.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Head<'a> {
+    /// What is asked for.
+    pub uri: &'a Uri,
+    /// The header fields.
+    pub headers: &'a HeaderMap,
+    /// What earlier steps left.
+    pub extensions: &'a Extensions,
+}
+
+impl<'a> From<&'a Parts> for Head<'a> {
+    fn from(parts: &'a Parts) -> Self {
+        Self { uri: &parts.uri, headers: &parts.headers, extensions: &parts.extensions }
+    }
+}
+
+impl<'a> From<&'a Request> for Head<'a> {
+    fn from(req: &'a Request) -> Self {
+        Self { uri: req.uri(), headers: req.headers(), extensions: req.extensions() }
+    }
+}
+
+/// The part of a request that an [`Input`] is made from, and how mistakes in it are refused.
+#[derive(Clone)]
+pub struct Source {
+    pub(crate) kind: Kind,
+    style: Option<Arc<Style>>,
+}
+
+#[derive(Clone)]
+pub(crate) enum Kind {
+    Bytes(Bytes),
+    Query(Uri),
+    Path(Matched),
+}
+
+/// Kept only where something is set, so that an ordinary request pays nothing.
+struct Style {
+    settings: InvalidInput,
+    headers: HeaderMap,
+}
+
+impl Source {
+    /// The bytes of a body.
+    pub fn body(bytes: impl Into<Bytes>) -> Self {
+        Self { kind: Kind::Bytes(bytes.into()), style: None }
+    }
+
+    /// The query of a URI.
+    pub fn query(uri: Uri) -> Self {
+        Self { kind: Kind::Query(uri), style: None }
+    }
+
+    pub(crate) fn path(matched: Matched) -> Self {
+        Self { kind: Kind::Path(matched), style: None }
+    }
+
+    /// Takes over the [`InvalidInput`] that is in force for the request.
+    #[must_use]
+    pub fn under(mut self, head: Head<'_>) -> Self {
+        self.style = head.extensions.get::<InvalidInput>().map(|settings| {
+            Arc::new(Style { settings: settings.clone(), headers: head.headers.clone() })
+        });
+        self
+    }
+
+    /// The body, if the data is made from one. A middleware puts it back.
+    pub fn to_body(&self) -> Option<Bytes> {
+        match &self.kind {
+            Kind::Bytes(bytes) => Some(bytes.clone()),
+            _ => None,
+        }
+    }
+
+    /// The bytes of the body or of the query; empty for parameters of the path.
+    pub fn bytes(&self) -> &[u8] {
+        match &self.kind {
+            Kind::Bytes(bytes) => bytes,
+            Kind::Query(uri) => uri.query().unwrap_or_default().as_bytes(),
+            Kind::Path(_) => b"",
+        }
+    }
+
+    /// The refusal that lists `errors`, as [`InvalidInput`] has it.
+    pub fn refuse(
+        &self,
+        status: StatusCode,
+        detail: impl Into<Cow<'static, str>>,
+        mut errors: Vec<FieldError>,
+    ) -> Error {
+        let mut status = status;
+        if let Some(style) = &self.style {
+            if style.settings.bad_request && status == StatusCode::UNPROCESSABLE_ENTITY {
+                status = StatusCode::BAD_REQUEST;
+            }
+            if let Some(translate) = &style.settings.translate {
+                for error in &mut errors {
+                    if let Some(detail) = translate(error, &style.headers) {
+                        *error = error.clone().with_detail(detail);
+                    }
+                }
+            }
+        }
+        FieldError::refuse(status, detail, &errors)
+    }
+}
+
+/// What the client submitted is left out.
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.kind {
+            Kind::Bytes(_) => "Source(bytes)",
+            Kind::Query(_) => "Source(query)",
+            Kind::Path(_) => "Source(path)",
+        })
+    }
+}
+
+/// How input that has not the expected form, or breaks a rule, is refused: provide it, and the extractors after it keep to it.
+///
+/// # Example
+///
+/// ```
+/// use serde::Deserialize;
+/// use tower_chain::{Chain, Json};
+/// use tower_chain::extract::InvalidInput;
+///
+/// #[derive(Deserialize)]
+/// struct User {
+///     name: String,
+/// }
+///
+/// let invalid = InvalidInput::new().bad_request().translate(|error, headers| {
+///     let german = headers.get("accept-language")?.to_str().ok()?.starts_with("de");
+///     (german && error.code() == "missing").then(|| "Fehlt".to_owned())
+/// });
+/// let chain = Chain::new().provide(invalid).post(async |Json(user): Json<User>| user.name);
+/// # let _ = chain.build();
+/// ```
+#[derive(Clone, Default)]
+pub struct InvalidInput {
+    bad_request: bool,
+    translate: Option<Translate>,
+}
+
+type Translate = Arc<dyn Fn(&FieldError, &HeaderMap) -> Option<String> + Send + Sync>;
+
+impl InvalidInput {
+    /// The defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Answers with 400 where the text can be read but its content is at fault. Defaults to 422 (RFC 9110, 15.5.21).
+    #[must_use]
+    pub fn bad_request(mut self) -> Self {
+        self.bad_request = true;
+        self
+    }
+
+    /// Sets the texts for people: `translate` sees each error and the header fields of the request, and gives back another
+    /// text, or `None` to keep the one that is there. Defaults to English.
+    #[must_use]
+    pub fn translate<F>(mut self, translate: F) -> Self
+    where
+        F: Fn(&FieldError, &HeaderMap) -> Option<String> + Send + Sync + 'static,
+    {
+        self.translate = Some(Arc::new(translate));
+        self
+    }
+}
+
+impl fmt::Debug for InvalidInput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InvalidInput")
+            .field("bad_request", &self.bad_request)
+            .field("translate", &self.translate.is_some())
+            .finish()
+    }
+}

@@ -1,0 +1,197 @@
+//! JSON bodies.
+
+use std::borrow::Cow;
+
+use axum_core::extract::{FromRequest, OptionalFromRequest};
+use axum_core::response::IntoResponse;
+use bytes::Bytes;
+use http::header::{ACCEPT, CONTENT_TYPE};
+use http::{HeaderValue, StatusCode};
+use http_body::Body as _;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::error::Category;
+
+use crate::extract::failure::field_error;
+use crate::extract::input::{BodyInput, Input, Source};
+use crate::extract::media_type::{Charset, MediaType};
+use crate::extract::{FieldError, Location, probe, read_body};
+use crate::{Body, Error, Request, Response};
+
+/// Data from a JSON body, and a JSON body as an answer.
+///
+/// As an extractor it takes `application/json` and every type with the suffix `+json`, with the charset UTF-8 or none. It reads the
+/// body up to [its limit](crate::extract::MaxBody) and must be the last argument of a handler. A byte order mark in front of the text is skipped.
+/// Objects in the text may be nested up to 128 deep.
+///
+/// `Option<Json<T>>` is `None` where there is neither a content type nor a body.
+///
+/// | cause | status | code in `errors` |
+/// | --- | --- | --- |
+/// | no content type, or another one | 415, with `Accept` | |
+/// | body above the limit | 413, with the limit | |
+/// | empty, cut off, not JSON, text after it, not UTF-8, nested too deep | 400 | |
+/// | value of another type; a list for a struct | 422 | `type` |
+/// | value out of range | 422 | `value` |
+/// | field missing, given twice, not known | 422 | `missing`, `duplicate`, `unknown` |
+/// | enum value that doesn't exist | 422 | `choice` |
+/// | everything else that the type refuses | 422 | `invalid` |
+///
+/// As an answer it is `application/json`; a value that can't be serialized is a 500.
+///
+/// # Example
+///
+/// ```
+/// use serde::{Deserialize, Serialize};
+/// use tower_chain::{Chain, Json};
+///
+/// #[derive(Deserialize, Serialize)]
+/// struct User {
+///     name: String,
+/// }
+///
+/// let chain = Chain::new().post(async |Json(user): Json<User>| Json(user));
+/// # let _ = chain.build();
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Json<T>(pub T);
+
+super::transparent!(Json);
+
+impl<T: DeserializeOwned> Json<T> {
+    /// Reads JSON, as the extractor does with a body.
+    ///
+    /// # Errors
+    ///
+    /// 400 for what isn't JSON, 422 for what isn't a `T`.
+    pub fn from_slice(text: &[u8]) -> Result<Self, Error> {
+        read(text).map(Self).map_err(|failed| failed.refuse(&Source::body(Bytes::new())))
+    }
+}
+
+enum Failed {
+    Malformed(Cow<'static, str>),
+    Field(FieldError),
+}
+
+impl Failed {
+    fn refuse(self, source: &Source) -> Error {
+        match self {
+            Self::Malformed(detail) => Error::new(StatusCode::BAD_REQUEST, detail),
+            Self::Field(error) => source.refuse(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "The body does not have the expected form",
+                vec![error],
+            ),
+        }
+    }
+}
+
+fn read<T: DeserializeOwned>(text: &[u8]) -> Result<T, Failed> {
+    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
+    let Some(first) = text.iter().find(|byte| !byte.is_ascii_whitespace()) else {
+        return Err(Failed::Malformed("The body is empty, where JSON is expected".into()));
+    };
+    match serde_json::from_slice(text) {
+        Err(error) if !error.is_data() => Err(explain::<T>(text, &error)),
+        // serde takes a list for a struct, in the order of its fields: nobody means that.
+        _ if *first == b'[' && probe::fields::<T>(&[]).is_some() => {
+            Err(Failed::Field(FieldError::new(Location::Body, "type", "Must be an object")))
+        }
+        Ok(data) => Ok(data),
+        Err(error) => Err(explain::<T>(text, &error)),
+    }
+}
+
+/// Reads the text again, to see where it fails. The path costs more than it is worth while nothing is wrong.
+#[cold]
+fn explain<T: DeserializeOwned>(text: &[u8], error: &serde_json::Error) -> Failed {
+    match error.classify() {
+        Category::Eof => {
+            Failed::Malformed("The body ends too early: it is no complete JSON".into())
+        }
+        Category::Syntax | Category::Io => {
+            let (line, column) = (error.line(), error.column());
+            let place = format!("The body is not valid JSON, see line {line} column {column}");
+            Failed::Malformed(place.into())
+        }
+        Category::Data => {
+            let mut reader = serde_json::Deserializer::from_slice(text);
+            Failed::Field(match serde_path_to_error::deserialize::<_, T>(&mut reader) {
+                Err(found) => field_error(Location::Body, found.path(), &found.inner().to_string()),
+                Ok(_) => FieldError::new(Location::Body, "invalid", "Is not valid"),
+            })
+        }
+    }
+}
+
+impl<T: DeserializeOwned + Send> Input for Json<T> {
+    type Data = T;
+    const LOCATION: Location = Location::Body;
+
+    async fn read(req: &mut Request) -> Result<Source, Error> {
+        match MediaType::of(req.headers()) {
+            Some(media_type) if media_type.is_json() && media_type.charset != Charset::Other => {
+                Ok(Source::body(read_body(req).await?).under((&*req).into()))
+            }
+            _ => Err(Error::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "The content type must be application/json, in UTF-8",
+            )
+            .with_header(ACCEPT, APPLICATION_JSON)),
+        }
+    }
+
+    fn parse(source: &Source) -> Result<Self, Error> {
+        read(source.bytes()).map(Self).map_err(|failed| failed.refuse(source))
+    }
+
+    fn data(&self) -> &T {
+        &self.0
+    }
+
+    fn into_data(self) -> T {
+        self.0
+    }
+
+    fn fields(path: &[&str]) -> Option<&'static [&'static str]> {
+        probe::fields::<T>(path)
+    }
+}
+
+impl<T: DeserializeOwned + Send> BodyInput for Json<T> {}
+
+impl<S: Sync, T: DeserializeOwned + Send> FromRequest<S> for Json<T> {
+    type Rejection = Error;
+
+    async fn from_request(mut req: Request, _: &S) -> Result<Self, Error> {
+        Self::parse(&Self::read(&mut req).await?)
+    }
+}
+
+impl<S: Sync, T: DeserializeOwned + Send> OptionalFromRequest<S> for Json<T> {
+    type Rejection = Error;
+
+    async fn from_request(mut req: Request, _: &S) -> Result<Option<Self>, Error> {
+        if !req.headers().contains_key(CONTENT_TYPE) && req.body().is_end_stream() {
+            return Ok(None);
+        }
+        Self::parse(&Self::read(&mut req).await?).map(Some)
+    }
+}
+
+impl<T: Serialize> IntoResponse for Json<T> {
+    fn into_response(self) -> Response {
+        match serde_json::to_vec(&self.0) {
+            Ok(json) => {
+                let mut response = Response::new(Body::from(json));
+                response.headers_mut().insert(CONTENT_TYPE, APPLICATION_JSON);
+                response
+            }
+            Err(error) => Error::from(error).into_response(),
+        }
+    }
+}
+
+const APPLICATION_JSON: HeaderValue = HeaderValue::from_static("application/json");
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";

@@ -1,0 +1,94 @@
+//! Path parameters and query in one.
+
+use axum_core::extract::FromRequestParts;
+use http::StatusCode;
+use http::request::Parts;
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode, utf8_percent_encode};
+use serde_core::de::DeserializeOwned;
+
+use crate::extract::input::{Head, HeadInput, Input, Source};
+use crate::extract::{Location, form_data, probe};
+use crate::route::Matched;
+use crate::{Error, Request};
+
+/// Data from the parameters of the matched path and the query together, as `req.query` has them in Next.js.
+///
+/// A parameter of the path hides what the query has under the same name. Otherwise it is read as [`Query`](crate::Query), and errors
+/// stand at `query`.
+///
+/// # Example
+///
+/// ```
+/// use serde::Deserialize;
+/// use tower_chain::{Chain, extract::Params};
+///
+/// #[derive(Deserialize)]
+/// struct Find {
+///     user: u64,
+///     #[serde(default)]
+///     tag: Vec<String>,
+/// }
+///
+/// let chain = Chain::new()
+///     .at("/users/{user}", |c| c.get(async |Params(find): Params<Find>| find.tag.join(" ")));
+/// # let _ = chain.build();
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Params<T>(pub T);
+
+super::transparent!(Params);
+
+impl<T: DeserializeOwned + Send> Input for Params<T> {
+    type Data = T;
+    const LOCATION: Location = Location::Query;
+
+    async fn read(req: &mut Request) -> Result<Source, Error> {
+        Self::find((&*req).into())
+    }
+
+    fn parse(source: &Source) -> Result<Self, Error> {
+        form_data::parse(Location::Query, StatusCode::BAD_REQUEST, source).map(Self)
+    }
+
+    fn data(&self) -> &T {
+        &self.0
+    }
+
+    fn into_data(self) -> T {
+        self.0
+    }
+
+    fn fields(path: &[&str]) -> Option<&'static [&'static str]> {
+        probe::fields::<T>(path)
+    }
+}
+
+impl<T: DeserializeOwned + Send> HeadInput for Params<T> {
+    fn find(head: Head<'_>) -> Result<Source, Error> {
+        let Some(matched) = head.extensions.get::<Matched>() else {
+            return Ok(Source::query(head.uri.clone()).under(head));
+        };
+        let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+        let params: Vec<_> = matched.params().collect();
+        let mut pairs: Vec<String> = params
+            .iter()
+            .map(|(name, value)| format!("{}={}", encode(name), encode(value)))
+            .collect();
+        for pair in head.uri.query().unwrap_or_default().split('&') {
+            let name = pair.split('=').next().unwrap_or_default().replace('+', " ");
+            let name = percent_decode(name.as_bytes()).decode_utf8_lossy().into_owned();
+            if !pair.is_empty() && !params.iter().any(|(param, _)| *param == name) {
+                pairs.push(pair.to_owned());
+            }
+        }
+        Ok(Source::body(pairs.join("&")).under(head))
+    }
+}
+
+impl<S: Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Params<T> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
+        Self::parse(&Self::find((&*parts).into())?)
+    }
+}

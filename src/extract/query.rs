@@ -1,0 +1,80 @@
+//! The query string.
+
+use axum_core::extract::FromRequestParts;
+use http::StatusCode;
+use http::request::Parts;
+use serde_core::de::DeserializeOwned;
+
+use crate::extract::input::{Head, HeadInput, Input, Source};
+use crate::extract::{Location, form_data, probe};
+use crate::{Error, Request};
+
+/// Data from the query string.
+///
+/// A field that is a list takes a name that is repeated, or one that occurs once; with `#[serde(default)]` also one that is missing.
+/// An empty value is `None` for an optional number. `+` is a blank. Names that the type doesn't know are
+/// ignored, unless it has `#[serde(deny_unknown_fields)]`. `NaN` and `inf` are no numbers here.
+///
+/// No query is an empty one. What the type refuses is a 400 that names the field; see [`Json`](crate::extract::Json) for the codes. A
+/// query that is not UTF-8 when decoded is a 400 as well.
+///
+/// # Example
+///
+/// ```
+/// use serde::Deserialize;
+/// use tower_chain::{Chain, Query};
+///
+/// #[derive(Deserialize)]
+/// struct Search {
+///     q: String,
+///     #[serde(default)]
+///     tag: Vec<String>,
+///     page: Option<u32>,
+/// }
+///
+/// let chain = Chain::new().get(async |Query(search): Query<Search>| search.q);
+/// # let _ = chain.build();
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Query<T>(pub T);
+
+super::transparent!(Query);
+
+impl<T: DeserializeOwned + Send> Input for Query<T> {
+    type Data = T;
+    const LOCATION: Location = Location::Query;
+
+    async fn read(req: &mut Request) -> Result<Source, Error> {
+        Self::find((&*req).into())
+    }
+
+    fn parse(source: &Source) -> Result<Self, Error> {
+        form_data::parse(Location::Query, StatusCode::BAD_REQUEST, source).map(Self)
+    }
+
+    fn data(&self) -> &T {
+        &self.0
+    }
+
+    fn into_data(self) -> T {
+        self.0
+    }
+
+    fn fields(path: &[&str]) -> Option<&'static [&'static str]> {
+        probe::fields::<T>(path)
+    }
+}
+
+impl<T: DeserializeOwned + Send> HeadInput for Query<T> {
+    fn find(head: Head<'_>) -> Result<Source, Error> {
+        Ok(Source::query(head.uri.clone()).under(head))
+    }
+}
+
+impl<S: Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Query<T> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
+        Self::parse(&Self::find((&*parts).into())?)
+    }
+}

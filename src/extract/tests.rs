@@ -1,0 +1,419 @@
+//! Tables of what the extractors take and refuse.
+
+use bytes::Bytes;
+use futures_util::stream;
+use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt, StreamBody};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+use crate::extract::MaxBody;
+use crate::{Body, Chain, ChainService, Form, Json, MatchedPath, Path, Query};
+
+async fn send(chain: &ChainService, req: Request<Body>) -> (StatusCode, http::HeaderMap, String) {
+    let res = chain.clone().oneshot(req).await.unwrap();
+    let (parts, body) = res.into_parts();
+    let bytes = body.collect().await.unwrap().to_bytes();
+    (parts.status, parts.headers, String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn post(content_type: Option<&str>, body: impl Into<Body>) -> Request<Body> {
+    let mut req = Request::post("/").body(body.into()).unwrap();
+    if let Some(content_type) = content_type {
+        req.headers_mut().insert("content-type", content_type.parse().unwrap());
+    }
+    req
+}
+
+/// A body in frames, of which no length is known ahead.
+fn chunked(chunks: Vec<&'static [u8]>) -> Body {
+    let frames = chunks
+        .into_iter()
+        .map(|chunk| Ok::<_, std::io::Error>(http_body::Frame::data(Bytes::from_static(chunk))));
+    Body::new(StreamBody::new(stream::iter(frames)))
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+struct User {
+    name: String,
+    age: Option<u8>,
+    #[serde(default)]
+    tags: Vec<String>,
+}
+
+#[tokio::test]
+async fn bodies_are_json_or_refused() {
+    let chain = Chain::new().post(async |Json(value): Json<Value>| Json(value)).build();
+    let json = Some("application/json");
+    let deep = "[".repeat(200) + &"]".repeat(200);
+    let rows: &[(Option<&str>, &[u8], u16, &str)] = &[
+        (json, b"{}", 200, "{}"),
+        (json, b" 0 ", 200, "0"),
+        (json, b"null", 200, "null"),
+        (json, b"\"str\"", 200, "\"str\""),
+        (json, b"\xef\xbb\xbf[1]", 200, "[1]"),
+        (Some("APPLICATION/JSON ; charset=UTF-8"), b"1", 200, "1"),
+        (Some("application/json; charset=\"utf-8\""), b"1", 200, "1"),
+        (Some("application/ld+json"), b"1", 200, "1"),
+        (Some("application/vnd.api+json"), b"1", 200, "1"),
+        (json, b"", 400, "The body is empty, where JSON is expected"),
+        (json, b" ", 400, "The body is empty, where JSON is expected"),
+        (json, b"{\"a\":", 400, "The body ends too early: it is no complete JSON"),
+        (json, b"{} x", 400, "The body is not valid JSON, see line 1 column 4"),
+        (json, b"{'a':1}", 400, "The body is not valid JSON, see line 1 column 2"),
+        (json, b"\"\xff\"", 400, "The body is not valid JSON, see line 1 column 2"),
+        (json, b"\x1f\x8b\x08", 400, "The body is not valid JSON, see line 1 column 1"),
+        (json, b"NaN", 400, "The body is not valid JSON, see line 1 column 1"),
+        (json, deep.as_bytes(), 400, "The body is not valid JSON, see line 1 column 128"),
+        (None, b"{}", 415, ""),
+        (Some("text/plain"), b"{}", 415, ""),
+        (Some("application/x-www-form-urlencoded"), b"a=1", 415, ""),
+        (Some("application/json; charset=iso-8859-1"), b"{}", 415, ""),
+        (Some("json"), b"{}", 415, ""),
+    ];
+    for (content_type, body, status, text) in rows {
+        let shown = String::from_utf8_lossy(&body[..body.len().min(20)]).into_owned();
+        let (found, headers, answer) =
+            send(&chain, post(*content_type, Bytes::copy_from_slice(body))).await;
+        assert_eq!(found, *status, "{content_type:?} {shown}");
+        if found == StatusCode::OK {
+            assert_eq!(answer, *text, "{shown}");
+            assert_eq!(headers["content-type"], "application/json");
+            continue;
+        }
+        assert_eq!(headers["content-type"], "application/problem+json", "{shown}");
+        let problem: Value = serde_json::from_str(&answer).unwrap();
+        assert_eq!(problem["status"], *status);
+        if !text.is_empty() {
+            assert_eq!(problem["detail"], *text, "{shown}");
+        }
+        assert_eq!(headers.contains_key("accept"), *status == 415);
+    }
+}
+
+#[tokio::test]
+async fn json_of_another_form_names_the_field() {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields, rename_all = "camelCase")]
+    #[allow(dead_code, reason = "only read")]
+    struct Order {
+        customer_id: u32,
+        #[serde(default)]
+        lines: Vec<Line>,
+        #[serde(default)]
+        state: Option<State>,
+    }
+    #[derive(Deserialize)]
+    #[allow(dead_code, reason = "only read")]
+    struct Line {
+        count: u8,
+        #[serde(default)]
+        label: String,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    enum State {
+        Open,
+    }
+    let chain = Chain::new().post(async |_: Json<Order>| "fine").build();
+    for (body, pointer, code, detail) in [
+        (
+            r#"{"customerId":"SECRET"}"#,
+            "/customerId",
+            "type",
+            "Must be a whole number of at least 0, in range",
+        ),
+        (
+            r#"{"customerId":-1}"#,
+            "/customerId",
+            "value",
+            "Must be a whole number of at least 0, in range",
+        ),
+        (r#"{}"#, "/customerId", "missing", "Is missing"),
+        (
+            r#"{"customerId":1,"customerId":2}"#,
+            "/customerId",
+            "duplicate",
+            "Is given more than once",
+        ),
+        (
+            r#"{"customerId":1,"lines":[{"count":1},{"count":300}]}"#,
+            "/lines/1/count",
+            "value",
+            "Must be a whole number of at least 0, in range",
+        ),
+        (r#"{"customerId":1,"lines":[{"count":1},{}]}"#, "/lines/1/count", "missing", "Is missing"),
+        (
+            r#"{"customerId":1,"lines":[{"count":1,"label":["SECRET"]}]}"#,
+            "/lines/0/label",
+            "type",
+            "Must be a string",
+        ),
+        (r#"{"customerId":1,"lines":"SECRET"}"#, "/lines", "type", "Must be a list"),
+        (
+            r#"{"customerId":1,"state":"SECRET"}"#,
+            "/state",
+            "choice",
+            "Is not one of the values that are possible here",
+        ),
+        (r#"{"customerId":1,"other":"SECRET"}"#, "/other", "unknown", "Is not known here"),
+        (r#"null"#, "", "type", "Must be an object"),
+        (r#""SECRET""#, "", "type", "Must be an object"),
+        (r#"["SECRET"]"#, "", "type", "Must be an object"),
+        (r#"[1,[],null]"#, "", "type", "Must be an object"),
+    ] {
+        let (status, _, answer) = send(&chain, post(Some("application/json"), body)).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{body}");
+        assert!(!answer.contains("SECRET"), "{answer}");
+        let problem: Value = serde_json::from_str(&answer).unwrap();
+        assert_eq!(
+            problem["errors"],
+            json!([{"location": "body", "pointer": pointer, "code": code, "detail": detail}]),
+            "{body}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_body_is_read_up_to_its_limit() {
+    let plain = Chain::new().post(async |Json(text): Json<String>| text.len().to_string()).build();
+    let text = |length: usize| format!("\"{}\"", "a".repeat(length - 2));
+    let json = Some("application/json");
+    let mib = 1024 * 1024;
+    assert_eq!(send(&plain, post(json, text(mib))).await.0, StatusCode::OK);
+    let (status, _, answer) = send(&plain, post(json, text(mib + 1))).await;
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(serde_json::from_str::<Value>(&answer).unwrap()["limit"], mib);
+
+    let small = Chain::new()
+        .provide(MaxBody::bytes(5))
+        .at("/", |c| c.post(async |Json(text): Json<String>| text))
+        .at("/large", |c| {
+            c.provide(MaxBody::unlimited()).post(async |Json(text): Json<String>| text)
+        })
+        .build();
+    let at = |path: &str, body: Body| {
+        Request::post(path).header("content-type", "application/json").body(body).unwrap()
+    };
+    for (path, body, status) in [
+        ("/", chunked(vec![b"\"a", b"bc\""]), 200),
+        ("/", chunked(vec![b"\"a", b"b", b"cd\""]), 413),
+        ("/", chunked(vec![b"\"abcdef\""]), 413),
+        ("/large", chunked(vec![b"\"abc", b"def\""]), 200),
+    ] {
+        assert_eq!(send(&small, at(path, body)).await.0, status, "{path}");
+    }
+    let mut lying = at("/", Body::from("\"a\""));
+    lying.headers_mut().insert("content-length", "6".parse().unwrap());
+    assert_eq!(send(&small, lying).await.0, StatusCode::PAYLOAD_TOO_LARGE);
+    let cut = Body::new(http_body_util::Limited::new(chunked(vec![b"\"a", b"bc\""]), 3));
+    assert_eq!(send(&small, at("/", cut)).await.0, StatusCode::PAYLOAD_TOO_LARGE);
+    let broken = stream::iter([
+        Ok(http_body::Frame::data(Bytes::from_static(b"\"a"))),
+        Err(std::io::Error::other("gone")),
+    ]);
+    let broken = Body::new(StreamBody::new(broken));
+    assert_eq!(send(&small, at("/", broken)).await.0, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn an_optional_body_may_be_absent_but_not_wrong() {
+    let chain = Chain::new()
+        .post(async |user: Option<Json<User>>| user.map_or("none".to_owned(), |u| u.0.name))
+        .build();
+    assert_eq!(send(&chain, post(None, Body::empty())).await.2, "none");
+    let (status, _, name) = send(&chain, post(Some("application/json"), r#"{"name":"Ann"}"#)).await;
+    assert_eq!((status, &*name), (StatusCode::OK, "Ann"));
+    assert_eq!(send(&chain, post(Some("application/json"), "")).await.0, StatusCode::BAD_REQUEST);
+    assert_eq!(send(&chain, post(None, "{}")).await.0, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+}
+
+#[tokio::test]
+async fn forms_and_queries_are_read_alike() {
+    #[derive(Debug, Deserialize, Serialize)]
+    struct All {
+        #[serde(default)]
+        a: Vec<u8>,
+        b: Option<u32>,
+        #[serde(default)]
+        c: bool,
+        s: Option<String>,
+        f: Option<f64>,
+    }
+    let chain = Chain::new()
+        .get(async |Query(all): Query<All>| Json(all))
+        .post(async |Form(all): Form<All>| Json(all))
+        .build();
+    for (pairs, expected) in [
+        ("", Ok(json!({"a": [], "b": null, "c": false, "s": null, "f": null}))),
+        ("a=1&a=3", Ok(json!({"a": [1, 3], "b": null, "c": false, "s": null, "f": null}))),
+        ("a=1", Ok(json!({"a": [1], "b": null, "c": false, "s": null, "f": null}))),
+        ("b=&c=on", Ok(json!({"a": [], "b": null, "c": true, "s": null, "f": null}))),
+        (
+            "s=a+b%C3%A9%zz&x=1",
+            Ok(json!({"a": [], "b": null, "c": false, "s": "a bé%zz", "f": null})),
+        ),
+        ("s=NaN&f=1.5", Ok(json!({"a": [], "b": null, "c": false, "s": "NaN", "f": 1.5}))),
+        ("b=1&b=2", Err("/b")),
+        ("b=x", Err("/b")),
+        ("b=4294967296", Err("/b")),
+        ("a=1&a=x", Err("/a/1")),
+        ("c=maybe", Err("/c")),
+        ("f=NaN", Err("/f")),
+        ("f=-inf", Err("/f")),
+        ("s=x&f=%2bInfinity", Err("/f")),
+    ] {
+        let get = Request::get(format!("/?{pairs}")).body(Body::empty()).unwrap();
+        let form = post(Some("application/x-www-form-urlencoded"), pairs);
+        for (req, location, status) in [(get, "query", 400), (form, "body", 422)] {
+            let (found, _, answer) = send(&chain, req).await;
+            let answer: Value = serde_json::from_str(&answer).unwrap();
+            match &expected {
+                Ok(data) => assert_eq!((found.as_u16(), &answer), (200, data), "{pairs}"),
+                Err(pointer) => {
+                    assert_eq!(found.as_u16(), status, "{pairs}: {answer}");
+                    assert_eq!(answer["errors"][0]["location"], location);
+                    let at = answer["errors"][0]["pointer"].as_str().unwrap();
+                    assert!(pointer.starts_with(at) && !at.is_empty(), "{pairs}: {at}");
+                }
+            }
+        }
+    }
+    let form = |text: &'static str| post(Some("application/x-www-form-urlencoded"), text);
+    assert_eq!(send(&chain, form("s=%ff")).await.0, StatusCode::BAD_REQUEST);
+    assert_eq!(send(&chain, post(None, "a=1")).await.0, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    assert_eq!(
+        send(&chain, post(Some("text/plain"), "a=1")).await.0,
+        StatusCode::UNSUPPORTED_MEDIA_TYPE
+    );
+}
+
+#[tokio::test]
+async fn a_form_of_a_get_is_its_query() {
+    let chain = Chain::new().get(async |Form(user): Form<User>| user.name).build();
+    let get = Request::get("/?name=Ann").body(Body::empty()).unwrap();
+    assert_eq!(send(&chain, get).await.2, "Ann");
+    let get = Request::get("/?x=Ann").body(Body::empty()).unwrap();
+    assert_eq!(send(&chain, get).await.0, StatusCode::BAD_REQUEST);
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Color {
+    Red,
+    Green,
+}
+
+#[tokio::test]
+async fn paths_are_typed() {
+    #[derive(Deserialize)]
+    struct Both {
+        b: String,
+        a: u8,
+    }
+    #[derive(Deserialize)]
+    struct Rest {
+        id: u8,
+        rest: Vec<String>,
+    }
+    #[derive(Deserialize)]
+    struct Id(u64);
+    let chain = Chain::new()
+        .at("/n/{id}", |c| c.get(async |Path(id): Path<u8>| id.to_string()))
+        .at("/i/{id}", |c| c.get(async |Path(id): Path<i64>| id.to_string()))
+        .at("/new/{id}", |c| c.get(async |Path(Id(id)): Path<Id>| id.to_string()))
+        .at("/s/{id}", |c| c.get(async |Path(id): Path<String>| id))
+        .at("/c/{id}", |c| c.get(async |Path(id): Path<char>| id.to_string()))
+        .at("/f/{id}", |c| c.get(async |Path(id): Path<f64>| id.to_string()))
+        .at("/b/{id}", |c| c.get(async |Path(id): Path<bool>| id.to_string()))
+        .at("/e/{id}", |c| c.get(async |Path(id): Path<Color>| format!("{id:?}")))
+        .at("/o/{id}", |c| c.get(async |Path(id): Path<Option<u8>>| format!("{id:?}")))
+        .at("/t/{a}/{b}", |c| c.get(async |Path((a, b)): Path<(u8, String)>| format!("{a} {b}")))
+        .at("/st/{a}/{b}", |c| c.get(async |Path(p): Path<Both>| format!("{} {}", p.a, p.b)))
+        .at("/m/{a}/{b}", |c| {
+            c.get(async |Path(p): Path<std::collections::BTreeMap<String, String>>| {
+                format!("{p:?}")
+            })
+        })
+        .at("/r/{*rest}", |c| c.get(async |Path(p): Path<Vec<String>>| p.join("|")))
+        .at("/rs/{*rest}", |c| c.get(async |Path(p): Path<String>| p))
+        .at("/rn/{id}/{*rest}", |c| {
+            c.get(async |Path(p): Path<Rest>| format!("{} {}", p.id, p.rest.join("|")))
+        })
+        .at("/wrong/{a}", |c| c.get(async |Path(_): Path<Both>| "never"))
+        .at("/wrong/{a}/{b}", |c| c.get(async |Path(_): Path<u8>| "never"))
+        .build();
+    for (path, status, expected) in [
+        ("/n/7", 200, "7"),
+        ("/n/256", 400, "/id"),
+        ("/n/-1", 400, "/id"),
+        ("/n/+1", 400, "/id"),
+        ("/n/SECRET", 400, "/id"),
+        ("/n/%37", 200, "7"),
+        ("/i/-7", 200, "-7"),
+        ("/new/18446744073709551615", 200, "18446744073709551615"),
+        ("/new/18446744073709551616", 400, "/id"),
+        ("/s/a%2Fb%20c%25", 200, "a/b c%"),
+        ("/s/%C3%A9.json", 200, "é.json"),
+        ("/c/%C3%A9", 200, "é"),
+        ("/c/ab", 400, "/id"),
+        ("/f/1.5", 200, "1.5"),
+        ("/f/NaN", 400, "/id"),
+        ("/f/inf", 400, "/id"),
+        ("/b/true", 200, "true"),
+        ("/b/1", 400, "/id"),
+        ("/e/red", 200, "Red"),
+        ("/e/green", 200, "Green"),
+        ("/e/SECRET", 400, "/id"),
+        ("/o/5", 200, "Some(5)"),
+        ("/t/1/x", 200, "1 x"),
+        ("/t/SECRET/x", 400, "/a"),
+        ("/st/1/x", 200, "1 x"),
+        ("/st/SECRET/x", 400, "/a"),
+        ("/m/1/x", 200, r#"{"a": "1", "b": "x"}"#),
+        ("/r/a/b%2Fc/d", 200, "a|b/c|d"),
+        ("/rs/a/b%2Fc", 200, "a/b/c"),
+        ("/rn/3/x/y", 200, "3 x|y"),
+        ("/wrong/1", 500, ""),
+        ("/wrong/1/2", 500, ""),
+        ("/s/%ff", 400, ""),
+        ("/s/%zz", 400, ""),
+    ] {
+        let (found, _, answer) =
+            send(&chain, Request::get(path).body(Body::empty()).unwrap()).await;
+        assert_eq!(found, status, "{path}: {answer}");
+        assert!(!answer.contains("SECRET"), "{answer}");
+        match status {
+            200 => assert_eq!(answer, expected, "{path}"),
+            _ if expected.is_empty() => {}
+            _ => {
+                let problem: Value = serde_json::from_str(&answer).unwrap();
+                assert_eq!(problem["errors"][0]["pointer"], expected, "{path}");
+                assert_eq!(problem["errors"][0]["location"], "path", "{path}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_matched_pattern_is_told() {
+    let chain = Chain::new()
+        .at("/users/{id}", |c| c.get(async |path: MatchedPath| path.as_str().to_owned()))
+        .at("/about", |c| c.get(async |path: MatchedPath| path.as_str().to_owned()))
+        .all(async |path: Option<MatchedPath>| path.map_or("none".to_owned(), |p| p.to_string()))
+        .build();
+    for (path, expected) in [("/users/7", "/users/{id}"), ("/about", "/about"), ("/x", "none")] {
+        let req = Request::builder().method(Method::GET).uri(path).body(Body::empty()).unwrap();
+        assert_eq!(send(&chain, req).await.2, expected);
+    }
+}
+
+#[tokio::test]
+async fn json_that_cannot_be_written_is_a_500() {
+    let chain =
+        Chain::new().get(async || Json(std::collections::HashMap::from([((1, 2), 3)]))).build();
+    let (status, headers, _) = send(&chain, Request::get("/").body(Body::empty()).unwrap()).await;
+    assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(headers["content-type"], "application/problem+json");
+}
