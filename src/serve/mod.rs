@@ -87,7 +87,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::net::ToSocketAddrs;
 use tokio::sync::{Semaphore, watch};
@@ -296,7 +295,7 @@ impl Server {
         let mut signals = StopSignals::new().map_err(ServeError::Signal)?;
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let mut stop = Some(stop);
-        let mut run = pin!(self.serve_until(stopped.map(drop), service));
+        let mut run = pin!(self.serve_until(async { drop(stopped.await) }, service));
         loop {
             tokio::select! {
                 result = run.as_mut() => return result,
@@ -350,11 +349,13 @@ impl Server {
         }
         tell("STOPPING=1");
         // Who connected before is served, who connects later goes elsewhere.
-        tokio::task::yield_now().await;
-        for on in &listeners {
-            while accept_one(on, &shared, &permits).now_or_never().is_some() {}
+        for on in listeners {
+            let security = on.security.clone();
+            for (socket, addr) in on.close() {
+                let Ok(permit) = permits.clone().try_acquire_owned() else { break };
+                tokio::spawn(shared.clone().connection(socket, addr, security.clone(), permit));
+            }
         }
-        drop(listeners);
         shared.draining.store(true, Ordering::Release);
         phase.send_replace(Phase::Draining);
         drop(shared);
