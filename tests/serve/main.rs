@@ -695,6 +695,18 @@ async fn several_listeners_are_served() {
     within(ended).await.unwrap().unwrap();
 }
 
+#[tokio::test]
+async fn an_ipv4_client_has_its_ipv4_address_on_any_socket() {
+    // Some machines have no IPv6.
+    let Ok(server) = Server::bind("[::]:0").await else { return };
+    let port = server.local_addr().unwrap().port();
+    tokio::spawn(server.serve_until(std::future::pending(), service()));
+    let mut client = Raw(TcpStream::connect(("127.0.0.1", port)).await.unwrap());
+    client.send("GET /peer HTTP/1.1\r\nHost: test\r\n\r\n").await;
+    let expected = client.0.local_addr().unwrap().to_string();
+    assert_eq!(body_of(&client.response().await), expected);
+}
+
 #[cfg(unix)]
 #[tokio::test]
 async fn a_unix_socket_is_served_and_a_dead_one_replaced() {
