@@ -7,13 +7,13 @@ pub mod authenticate;
 pub mod body_limit;
 #[cfg(feature = "etag")]
 pub mod etag;
+#[cfg(feature = "garde")]
+pub mod garde;
 #[cfg(feature = "grpc-status")]
 pub mod grpc_status;
 #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
 #[cfg_attr(docsrs, doc(cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))))]
 pub mod jwt;
-#[cfg(feature = "garde")]
-pub mod garde;
 #[cfg(feature = "problem-details")]
 pub mod problem_details;
 #[cfg(feature = "protected-resource")]

@@ -137,12 +137,15 @@ pub use middleware::body_limit::BodyLimit;
 #[cfg(feature = "etag")]
 #[cfg_attr(docsrs, doc(cfg(feature = "etag")))]
 pub use middleware::etag::ETag;
-#[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
-#[cfg_attr(docsrs, doc(cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))))]
-pub use middleware::jwt::{Claims, Jwt, JwtConfigError, MaybeClaims};
 #[cfg(feature = "garde")]
 #[cfg_attr(docsrs, doc(cfg(feature = "garde")))]
 pub use middleware::garde::Garde;
+#[cfg(feature = "grpc-status")]
+#[cfg_attr(docsrs, doc(cfg(feature = "grpc-status")))]
+pub use middleware::grpc_status::GrpcStatus;
+#[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
+#[cfg_attr(docsrs, doc(cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))))]
+pub use middleware::jwt::{Claims, Jwt, JwtConfigError, MaybeClaims};
 #[cfg(feature = "problem-details")]
 #[cfg_attr(docsrs, doc(cfg(feature = "problem-details")))]
 pub use middleware::problem_details::ProblemDetails;
@@ -177,14 +180,9 @@ pub use serve::{Listener, ServeError, Server, serve};
 #[cfg(feature = "tls")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
 pub use serve::{Tls, TlsError};
-
 #[cfg(feature = "sync-body")]
 #[cfg_attr(docsrs, doc(cfg(feature = "sync-body")))]
 pub use sync_body::{SyncBody, SyncChain, SyncFuture};
-
-#[cfg(feature = "grpc-status")]
-#[cfg_attr(docsrs, doc(cfg(feature = "grpc-status")))]
-pub use middleware::grpc_status::GrpcStatus;
 
 /// The body of requests and responses.
 pub type Body = axum_core::body::Body;
