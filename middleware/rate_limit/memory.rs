@@ -278,7 +278,7 @@ impl Shard {
     fn is_due(&mut self, now: u64) -> bool {
         self.table.sweep(now, SWEEP_OWN);
         self.since_sweep = self.since_sweep.wrapping_add(1);
-        self.since_sweep % SWEEP_EVERY == 0
+        self.since_sweep.is_multiple_of(SWEEP_EVERY)
     }
 
     fn value(&self, key: u64, segment: u8, overflowed: bool) -> Option<Value> {
