@@ -3,6 +3,7 @@
 //! Where none is installed the tests say so and pass; with `TOWER_CHAIN_NEEDS_REDIS` set they fail instead.
 
 #![cfg(feature = "redis")]
+#![allow(clippy::unwrap_used, reason = "what fails in a test should stop it")]
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};

@@ -45,12 +45,12 @@ impl RateLimitHandle {
     pub async fn peek(&self, client: impl Into<Subject>) -> Vec<Standing> {
         let limiter = &self.limiter;
         let mut asked = limiter.ask_for(client.into().named(), 0);
-        if let Some(remote) = &limiter.remote {
-            if let Some(answer) = remote.take(&asked, 0, false).await {
-                let now = limiter.clock.now();
-                for (check, charged) in asked.checks.iter().zip(&answer.charged_for) {
-                    limiter.memory.change(check.shard, check.key, now, |_| until(now, *charged));
-                }
+        if let Some(remote) = &limiter.remote
+            && let Some(answer) = remote.take(&asked, 0, false).await
+        {
+            let now = limiter.clock.now();
+            for (check, charged) in asked.checks.iter().zip(&answer.charged_for) {
+                limiter.memory.change(check.shard, check.key, now, |_| until(now, *charged));
             }
         }
         limiter.look(&mut asked)

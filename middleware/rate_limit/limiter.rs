@@ -344,10 +344,10 @@ impl Limiter {
                 state.violated |= !check.is_admitted();
             }
             for check in &asked.checks {
-                if let (Outcome::Wait(wait), Ask::Charge { .. }) = (check.outcome, check.ask) {
-                    if usize::from(check.segment) / LEVELS == usize::from(policy) {
-                        state.reset = state.reset.max(wait);
-                    }
+                if let (Outcome::Wait(wait), Ask::Charge { .. }) = (check.outcome, check.ask)
+                    && usize::from(check.segment) / LEVELS == usize::from(policy)
+                {
+                    state.reset = state.reset.max(wait);
                 }
             }
             state

@@ -56,6 +56,8 @@ pub(crate) struct Check {
     pub(crate) count: u32,
     pub(crate) outcome: Outcome,
     overflowed: bool,
+    /// Where the key was found.
+    at: Option<usize>,
 }
 
 /// What is asked of a key.
@@ -84,7 +86,7 @@ pub(crate) enum Outcome {
 impl Check {
     pub(crate) fn new(shard: usize, key: u64, segment: u8, ask: Ask) -> Self {
         let outcome = Outcome::Admitted;
-        Self { shard, key, segment, ask, until: 0, count: 0, outcome, overflowed: false }
+        Self { shard, key, segment, ask, until: 0, count: 0, outcome, overflowed: false, at: None }
     }
 
     pub(crate) fn is_admitted(&self) -> bool {
@@ -278,7 +280,7 @@ impl Shard {
     fn is_due(&mut self, now: u64) -> bool {
         self.table.sweep(now, SWEEP_OWN);
         self.since_sweep = self.since_sweep.wrapping_add(1);
-        self.since_sweep % SWEEP_EVERY == 0
+        self.since_sweep.is_multiple_of(SWEEP_EVERY)
     }
 
     fn value(&self, key: u64, segment: u8, overflowed: bool) -> Option<Value> {
@@ -314,7 +316,9 @@ fn decide<'a>(
     for check in &mut *checks {
         let Some(shard) = shards.get_mut(place(check.shard)) else { return false };
         (check.outcome, check.overflowed) = (Outcome::Admitted, false);
-        let mut value = shard.table.find(check.key);
+        let found = shard.table.locate(check.key);
+        check.at = found.map(|(at, _)| at);
+        let mut value = found.map(|(_, value)| value);
         if value.is_none() && !matches!(check.ask, Ask::Free) {
             further += 1;
             if !shard.table.has_room(further, now) {
@@ -378,7 +382,10 @@ fn decide<'a>(
                 *place = value;
             }
         } else {
-            shard.table.set(check.key, value);
+            match check.at {
+                Some(_) => shard.table.set_at(check.at, check.key, value),
+                None => shard.table.set(check.key, value),
+            };
         }
     }
     admitted

@@ -59,6 +59,11 @@ impl Table {
     }
 
     pub(crate) fn find(&self, key: u64) -> Option<Value> {
+        self.locate(key).map(|(_, value)| value)
+    }
+
+    /// The value of a key, and where it is for now.
+    pub(crate) fn locate(&self, key: u64) -> Option<(usize, Value)> {
         let key = occupied(key);
         if self.slots.is_empty() {
             return None;
@@ -66,7 +71,7 @@ impl Table {
         let mut at = self.home(key);
         loop {
             match self.slots[at] {
-                (found, value) if found == key => return Some(value),
+                (found, value) if found == key => return Some((at, value)),
                 (FREE, _) => return None,
                 _ => at = self.after(at),
             }
@@ -83,11 +88,20 @@ impl Table {
 
     /// Remembers a value. Returns `false`, with nothing changed, if the key is new and the table is at its cap.
     pub(crate) fn set(&mut self, key: u64, value: Value) -> bool {
+        let at = self.locate(key).map(|(at, _)| at);
+        self.set_at(at, key, value)
+    }
+
+    /// As [`set`](Table::set), for a key that was found at a place, where it may no longer be.
+    pub(crate) fn set_at(&mut self, at: Option<usize>, key: u64, value: Value) -> bool {
         let key = occupied(key);
-        if let Some(at) = self.position(key) {
-            self.note(value);
-            let old = std::mem::replace(&mut self.slots[at].1, value);
+        if let Some(slot) = at.and_then(|at| self.slots.get_mut(at)) {
+            if slot.0 != key {
+                return self.set(key, value);
+            }
+            let old = std::mem::replace(&mut slot.1, value);
             self.counts -= usize::from(old.0 & COUNT != 0);
+            self.note(value);
             return true;
         }
         if self.len >= self.cap {
@@ -104,7 +118,7 @@ impl Table {
     }
 
     pub(crate) fn remove(&mut self, key: u64) {
-        if let Some(at) = self.position(occupied(key)) {
+        if let Some((at, _)) = self.locate(key) {
             self.free(at);
         }
     }
@@ -139,20 +153,6 @@ impl Table {
             self.latest = self.latest.max(value.0);
         } else {
             self.counts += 1;
-        }
-    }
-
-    fn position(&self, key: u64) -> Option<usize> {
-        if self.slots.is_empty() {
-            return None;
-        }
-        let mut at = self.home(key);
-        loop {
-            match self.slots[at].0 {
-                found if found == key => return Some(at),
-                FREE => return None,
-                _ => at = self.after(at),
-            }
         }
     }
 
