@@ -1,13 +1,30 @@
 //! The built-in middleware: one file each, one feature each.
 
+#[cfg(feature = "authenticate")]
+#[cfg_attr(docsrs, doc(cfg(feature = "authenticate")))]
+pub mod authenticate;
 #[cfg(feature = "body-limit")]
 pub mod body_limit;
 #[cfg(feature = "etag")]
 pub mod etag;
 #[cfg(feature = "garde")]
 pub mod garde;
+#[cfg(feature = "grpc-status")]
+pub mod grpc_status;
+#[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
+#[cfg_attr(docsrs, doc(cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))))]
+pub mod jwt;
 #[cfg(feature = "problem-details")]
 pub mod problem_details;
+#[cfg(feature = "protected-resource")]
+#[cfg_attr(docsrs, doc(cfg(feature = "protected-resource")))]
+pub mod protected_resource;
+#[cfg(feature = "rate-limit")]
+#[cfg_attr(docsrs, doc(cfg(feature = "rate-limit")))]
+pub mod rate_limit;
+#[cfg(feature = "require")]
+#[cfg_attr(docsrs, doc(cfg(feature = "require")))]
+pub mod require;
 #[cfg(feature = "security-headers")]
 pub mod security_headers;
 #[cfg(feature = "validate")]

@@ -469,6 +469,7 @@ where
 
 /// A tower layer, applied to the rest of the chain.
 #[doc(hidden)]
+#[allow(missing_debug_implementations, reason = "it is public to the compiler alone")]
 pub struct LayerEndpoint<L: Layer<TowerNext>, B> {
     service: L::Service,
     next: BoxEndpoint,

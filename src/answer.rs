@@ -1,5 +1,11 @@
 //! What a chain answers when no handler does.
 
+#![allow(
+    missing_debug_implementations,
+    unreachable_pub,
+    reason = "the types of a chain are public to the compiler alone"
+)]
+
 use std::future::Future;
 use std::mem;
 

@@ -22,7 +22,7 @@ use crate::guard::{Guard, GuardFn, Provide};
 use crate::handler::{Arguments, IntoHandler, IntoMiddleware, Passing};
 use crate::hooks::{CatchPanics, OnError};
 use crate::next::Middleware;
-use crate::provide::{Cons, Expected, Nil, Provides, Superset};
+use crate::provide::{Cons, Expected, Nil, NothingExpected, Provides, Superset};
 use crate::route::{Place, Registrar, Routes, Settings};
 use crate::step::{
     AllSteps, Assembly, BoxSteps, Hook, IntoNative, IntoUsed, On, Open, Push, Scope, Steps, Use,
@@ -136,35 +136,28 @@ impl Chain {
 
 /// The list of steps with one more.
 #[doc(hidden)]
+#[allow(unreachable_pub, reason = "it stands in public signatures")]
 pub type Pushed<S, X> = <S as Push<X>>::Out;
 
 /// The step that a middleware becomes.
 #[doc(hidden)]
+#[allow(unreachable_pub, reason = "it stands in public signatures")]
 pub type Used<M, K, P, W> = <<M as IntoMiddleware<K>>::Step as IntoUsed<(P, W)>>::Used;
 
 /// The step that a handler becomes.
 #[doc(hidden)]
+#[allow(unreachable_pub, reason = "it stands in public signatures")]
 pub type Handling<H, K, P, W> = On<<<H as IntoHandler<K>>::Step as IntoNative<(P, W)>>::Middleware>;
+
+/// The step that the handler of a hook becomes.
+#[doc(hidden)]
+#[allow(unreachable_pub, reason = "it stands in public signatures")]
+pub type Hooked<H, K, P, W> = Hook<<<H as IntoHandler<K>>::Step as IntoNative<(P, W)>>::Middleware>;
 
 /// What is provided after a middleware.
 #[doc(hidden)]
+#[allow(unreachable_pub, reason = "it stands in public signatures")]
 pub type After<M, K, P> = <<M as IntoMiddleware<K>>::Provides as Provides>::Onto<P>;
-
-macro_rules! verbs {
-    ($($(#[$doc:meta])* $name:ident $method:ident;)*) => {$(
-        $(#[$doc])*
-        #[track_caller]
-        pub fn $name<H, K, W>(self, handler: H) -> Chain<Pushed<S, Handling<H, K, P, W>>, P, A, E>
-        where
-            H: IntoHandler<K>,
-            H::Args: Arguments<P, W>,
-            H::Step: IntoNative<(P, W)>,
-            S: Push<Handling<H, K, P, W>>,
-        {
-            self.handler(Some(Method::$method), handler)
-        }
-    )*};
-}
 
 impl<S, P, A, E> Chain<S, P, A, E> {
     fn of(steps: S, settings: Settings) -> Self {
@@ -295,27 +288,104 @@ impl<S, P, A, E> Chain<S, P, A, E> {
         self.push(Use::new(Provide(value), "provide", true))
     }
 
-    verbs! {
-        /// Adds a handler for GET, and for HEAD unless there is one.
-        ///
-        /// A handler is an `async fn` of up to twelve extractors and provided values whose result is `IntoResponse`; the last one may read the body.
-        /// Or it is an `async fn(.., Request, Next<'_>)` as for [`use_`](Chain::use_), which may pass the request on to the next step that
-        /// matches. Past the last one the answer is that of [`on_no_match`](Chain::on_no_match).
-        get GET;
-        /// Adds a handler for POST. See [`get`](Chain::get).
-        post POST;
-        /// Adds a handler for PUT. See [`get`](Chain::get).
-        put PUT;
-        /// Adds a handler for PATCH. See [`get`](Chain::get).
-        patch PATCH;
-        /// Adds a handler for DELETE. See [`get`](Chain::get).
-        delete DELETE;
-        /// Adds a handler for HEAD. The body of its response is dropped. See [`get`](Chain::get).
-        head HEAD;
-        /// Adds a handler for OPTIONS, instead of the automatic answer. See [`get`](Chain::get).
-        options OPTIONS;
-        /// Adds a handler for QUERY, a safe method with a body. See [`get`](Chain::get).
-        query QUERY;
+    /// Adds a handler for GET, and for HEAD unless there is one.
+    ///
+    /// A handler is an `async fn` of up to twelve extractors and provided values whose result is `IntoResponse`; the last one may read the body.
+    /// Or it is an `async fn(.., Request, Next<'_>)` as for [`use_`](Chain::use_), which may pass the request on to the next step that
+    /// matches. Past the last one the answer is that of [`on_no_match`](Chain::on_no_match).
+    #[track_caller]
+    pub fn get<H, K, W>(self, handler: H) -> Chain<Pushed<S, Handling<H, K, P, W>>, P, A, E>
+    where
+        H: IntoHandler<K>,
+        H::Args: Arguments<P, W>,
+        H::Step: IntoNative<(P, W)>,
+        S: Push<Handling<H, K, P, W>>,
+    {
+        self.handler(Some(Method::GET), handler)
+    }
+
+    /// Adds a handler for POST. See [`get`](Chain::get).
+    #[track_caller]
+    pub fn post<H, K, W>(self, handler: H) -> Chain<Pushed<S, Handling<H, K, P, W>>, P, A, E>
+    where
+        H: IntoHandler<K>,
+        H::Args: Arguments<P, W>,
+        H::Step: IntoNative<(P, W)>,
+        S: Push<Handling<H, K, P, W>>,
+    {
+        self.handler(Some(Method::POST), handler)
+    }
+
+    /// Adds a handler for PUT. See [`get`](Chain::get).
+    #[track_caller]
+    pub fn put<H, K, W>(self, handler: H) -> Chain<Pushed<S, Handling<H, K, P, W>>, P, A, E>
+    where
+        H: IntoHandler<K>,
+        H::Args: Arguments<P, W>,
+        H::Step: IntoNative<(P, W)>,
+        S: Push<Handling<H, K, P, W>>,
+    {
+        self.handler(Some(Method::PUT), handler)
+    }
+
+    /// Adds a handler for PATCH. See [`get`](Chain::get).
+    #[track_caller]
+    pub fn patch<H, K, W>(self, handler: H) -> Chain<Pushed<S, Handling<H, K, P, W>>, P, A, E>
+    where
+        H: IntoHandler<K>,
+        H::Args: Arguments<P, W>,
+        H::Step: IntoNative<(P, W)>,
+        S: Push<Handling<H, K, P, W>>,
+    {
+        self.handler(Some(Method::PATCH), handler)
+    }
+
+    /// Adds a handler for DELETE. See [`get`](Chain::get).
+    #[track_caller]
+    pub fn delete<H, K, W>(self, handler: H) -> Chain<Pushed<S, Handling<H, K, P, W>>, P, A, E>
+    where
+        H: IntoHandler<K>,
+        H::Args: Arguments<P, W>,
+        H::Step: IntoNative<(P, W)>,
+        S: Push<Handling<H, K, P, W>>,
+    {
+        self.handler(Some(Method::DELETE), handler)
+    }
+
+    /// Adds a handler for HEAD. The body of its response is dropped. See [`get`](Chain::get).
+    #[track_caller]
+    pub fn head<H, K, W>(self, handler: H) -> Chain<Pushed<S, Handling<H, K, P, W>>, P, A, E>
+    where
+        H: IntoHandler<K>,
+        H::Args: Arguments<P, W>,
+        H::Step: IntoNative<(P, W)>,
+        S: Push<Handling<H, K, P, W>>,
+    {
+        self.handler(Some(Method::HEAD), handler)
+    }
+
+    /// Adds a handler for OPTIONS, instead of the automatic answer. See [`get`](Chain::get).
+    #[track_caller]
+    pub fn options<H, K, W>(self, handler: H) -> Chain<Pushed<S, Handling<H, K, P, W>>, P, A, E>
+    where
+        H: IntoHandler<K>,
+        H::Args: Arguments<P, W>,
+        H::Step: IntoNative<(P, W)>,
+        S: Push<Handling<H, K, P, W>>,
+    {
+        self.handler(Some(Method::OPTIONS), handler)
+    }
+
+    /// Adds a handler for QUERY, a safe method with a body. See [`get`](Chain::get).
+    #[track_caller]
+    pub fn query<H, K, W>(self, handler: H) -> Chain<Pushed<S, Handling<H, K, P, W>>, P, A, E>
+    where
+        H: IntoHandler<K>,
+        H::Args: Arguments<P, W>,
+        H::Step: IntoNative<(P, W)>,
+        S: Push<Handling<H, K, P, W>>,
+    {
+        self.handler(Some(Method::QUERY), handler)
     }
 
     /// Adds a handler for every method, so that there is no 405. See [`get`](Chain::get).
@@ -480,12 +550,12 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     /// Sets what answers a request that no path matches, or that all handlers passed on: for the steps after it and inside them.
     ///
     /// It takes a handler. Defaults to 404 as problem+json.
-    pub fn on_no_match<H, K, W>(self, handler: H) -> Chain<Pushed<S, Hook>, P, A, E>
+    pub fn on_no_match<H, K, W>(self, handler: H) -> Chain<Pushed<S, Hooked<H, K, A, W>>, P, A, E>
     where
         H: IntoHandler<K>,
         H::Args: Arguments<A, W>,
         H::Step: IntoNative<(A, W)>,
-        S: Push<Hook>,
+        S: Push<Hooked<H, K, A, W>>,
     {
         let handler = handler.into_step().into_native();
         self.push(Hook::new("on_no_match", handler, |hooks, index| hooks.no_match = Some(index)))
@@ -494,12 +564,15 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     /// Sets what answers a request whose path matches but not its method: for the steps after it and inside them.
     ///
     /// It takes a handler. `Allow` is added to its response. Defaults to 405 as problem+json.
-    pub fn on_method_not_allowed<H, K, W>(self, handler: H) -> Chain<Pushed<S, Hook>, P, A, E>
+    pub fn on_method_not_allowed<H, K, W>(
+        self,
+        handler: H,
+    ) -> Chain<Pushed<S, Hooked<H, K, A, W>>, P, A, E>
     where
         H: IntoHandler<K>,
         H::Args: Arguments<A, W>,
         H::Step: IntoNative<(A, W)>,
-        S: Push<Hook>,
+        S: Push<Hooked<H, K, A, W>>,
     {
         let handler = handler.into_step().into_native();
         let name = "on_method_not_allowed";
@@ -543,7 +616,7 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     }
 }
 
-impl<S: AllSteps, P, A> Chain<S, P, A> {
+impl<S, P, A, E> Chain<S, P, A, E> {
     /// Makes the service. From here on nothing changes any more.
     ///
     /// # Panics
@@ -551,7 +624,11 @@ impl<S: AllSteps, P, A> Chain<S, P, A> {
     /// If a path is no pattern, if two paths are in conflict, or if no request reaches a handler. The message says where it is registered and what to change.
     /// [`try_build`](Chain::try_build) returns it instead.
     #[track_caller]
-    pub fn build(self) -> ChainService {
+    pub fn build(self) -> ChainService
+    where
+        S: AllSteps,
+        E: NothingExpected,
+    {
         match self.try_build() {
             Ok(service) => service,
             Err(error) => panic!("{error}"),
@@ -564,7 +641,11 @@ impl<S: AllSteps, P, A> Chain<S, P, A> {
     ///
     /// See [`BuildError`].
     #[track_caller]
-    pub fn try_build(self) -> Result<ChainService, BuildError> {
+    pub fn try_build(self) -> Result<ChainService, BuildError>
+    where
+        S: AllSteps,
+        E: NothingExpected,
+    {
         Ok(ChainService::new(Arc::new(self.root(false)?)))
     }
 
@@ -586,8 +667,10 @@ impl<S: AllSteps, P, A> Chain<S, P, A> {
     + Send
     + Sync
     + 'static
-    + use<S, P, A, B>
+    + use<S, P, A, E, B>
     where
+        S: AllSteps,
+        E: NothingExpected,
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
@@ -606,7 +689,11 @@ impl<S: AllSteps, P, A> Chain<S, P, A> {
     ///
     /// As [`build`](Chain::build).
     #[track_caller]
-    pub fn into_layer(self) -> ChainLayer {
+    pub fn into_layer(self) -> ChainLayer
+    where
+        S: AllSteps,
+        E: NothingExpected,
+    {
         match self.root(true) {
             Ok(root) => ChainLayer::new(Arc::new(root)),
             Err(error) => panic!("{error}"),
@@ -614,7 +701,10 @@ impl<S: AllSteps, P, A> Chain<S, P, A> {
     }
 
     #[track_caller]
-    fn root(mut self, in_front: bool) -> Result<Root<S::Out>, BuildError> {
+    fn root(mut self, in_front: bool) -> Result<Root<S::Out>, BuildError>
+    where
+        S: AllSteps,
+    {
         let mut registrar = Registrar::new(self.settings);
         self.steps.register(&mut registrar);
         let left =

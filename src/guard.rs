@@ -1,5 +1,11 @@
 //! Steps that hand something to the steps after them: state, and the result of a check.
 
+#![allow(
+    missing_debug_implementations,
+    unreachable_pub,
+    reason = "the types of a chain are public to the compiler alone"
+)]
+
 use std::future::Future;
 use std::marker::PhantomData;
 

@@ -3,6 +3,12 @@
 //! The shape of a function and its arguments are two bounds on purpose: where an argument is what fails, the compiler
 //! then names that argument.
 
+#![allow(
+    missing_debug_implementations,
+    unreachable_pub,
+    reason = "the types of a chain are public to the compiler alone"
+)]
+
 use std::future::Future;
 use std::marker::PhantomData;
 use std::mem;
@@ -42,7 +48,7 @@ pub trait MiddlewareFn<'a, A>: Send + Sync + 'static {
     label = "not a handler",
     note = "a handler is an `async fn` of up to 12 extractors and provided values whose result is `IntoResponse`; only the last argument may read the body",
     note = "or an `async fn(.., Request, Next<'_>)`, which may pass the request on; its future must be `Send`",
-    note = "wrap the function in `tower_chain::handler_fn(..)` or `tower_chain::from_fn(..)`, and the compiler names the true cause"
+    note = "wrap the function in `tower_chain::handler_fn::<(A, B), _, _>(..)`, with its argument types as a tuple, and the compiler names the true cause"
 )]
 pub trait IntoHandler<Kind> {
     #[doc(hidden)]
@@ -59,7 +65,7 @@ pub trait IntoHandler<Kind> {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't be used as middleware",
     label = "not middleware",
-    note = "middleware is an `async fn(.., Request, Next<'_>)` whose result is `IntoResponse` and whose future is `Send`, a type that implements `tower_chain::Middleware`, or a `tower::Layer`",
+    note = "middleware is an `async fn(.., Request, Next<'_>)` whose result is `IntoResponse` and whose future is `Send`, a type that implements `tower_chain::Middleware` or `tower_chain::Dependent`, or a `tower::Layer`",
     note = "wrap a function in `tower_chain::from_fn(..)`, and the compiler names the true cause"
 )]
 pub trait IntoMiddleware<Kind> {
@@ -147,28 +153,42 @@ where
     }
 }
 
-/// Gives back `f`, if it is a handler; if it isn't, the compiler says why.
+/// Gives back `f`, if it is a handler of the arguments `A`, listed as a tuple; if it isn't, the compiler says why.
 ///
-/// [`Chain::get`](crate::Chain::get) and the other verbs take handlers of two kinds, so that they can only say that a function is neither.
-/// The bound here is a plain one. It doesn't check that what the handler takes is provided: the verb does.
+/// [`Chain::get`](crate::Chain::get) and the other verbs take functions of many shapes, so that they can only say that one has none of them.
+/// Here the shape is given. What the handler takes is checked by the verb.
 ///
 /// # Example
 ///
 /// ```
 /// use tower_chain::{Chain, handler_fn};
 ///
-/// async fn hello() -> &'static str {
-///     "hello"
+/// async fn hello(method: http::Method, name: String) -> String {
+///     format!("{method}, {name}")
 /// }
 ///
-/// let chain = Chain::new().get(handler_fn(hello));
+/// let chain = Chain::new().post(handler_fn::<(http::Method, String), _, _>(hello));
 /// # let _ = chain.build();
 /// ```
-pub fn handler_fn<F, A, M>(f: F) -> F
+pub fn handler_fn<A, F, M>(f: F) -> F
 where
     F: HandlerFn<A, M>,
 {
     f
+}
+
+/// An `async fn(Request, Next<'_>)`. One shape only, so that the compiler says what is wrong with a function.
+#[doc(hidden)]
+pub trait PlainFn<'a>: Fn(Request, Next<'a>) -> Self::Future + Send + Sync + 'static {
+    type Future: Future<Output: IntoResponse> + Send + 'a;
+}
+
+impl<'a, F, Fut> PlainFn<'a> for F
+where
+    F: Fn(Request, Next<'a>) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output: IntoResponse> + Send + 'a,
+{
+    type Future = Fut;
 }
 
 /// A handler as the last step of a request.

@@ -1,4 +1,78 @@
-//! Middleware chains in front of method handlers.
+//! Middleware chains in front of method handlers, for hyper, axum and every other tower host.
+//!
+//! *A chain is an ordered list of steps: middleware, handlers and paths. A request walks the steps in the order in which they are
+//! written, and its response walks back. A step either answers or passes the request on.*
+//!
+//! ```
+//! use tower_chain::{Chain, Error, Next, Provided, Request, Response, StatusCode};
+//!
+//! #[derive(Clone)]
+//! struct User(String);
+//!
+//! async fn log(req: Request, next: Next<'_>) -> Response {
+//!     let line = format!("{} {}", req.method(), req.uri().path());
+//!     let response = next.run(req).await;
+//!     println!("{line} {}", response.status());
+//!     response
+//! }
+//!
+//! async fn user(headers: http::HeaderMap) -> Result<User, Error> {
+//!     let name = headers.get("x-user").and_then(|name| name.to_str().ok());
+//!     name.map(|name| User(name.to_owned()))
+//!         .ok_or_else(|| Error::new(StatusCode::UNAUTHORIZED, "Who are you?"))
+//! }
+//!
+//! async fn greet(Provided(User(name)): Provided<User>) -> String {
+//!     format!("hello, {name}")
+//! }
+//!
+//! let service = Chain::new()
+//!     .always(log)
+//!     .at("/healthz", |c| c.get(async || "ok"))
+//!     .guard(user)
+//!     .at("/greeting", |c| c.get(greet))
+//!     .build();
+//! # let _ = service;
+//! ```
+//!
+//! `greet` compiles only because the guard stands before it. `service` is a [`tower::Service`] and a [`hyper::service::Service`] for
+//! every request body; `serve` (feature `serve`) runs it, and so does every other host.
+//!
+//! # The order
+//!
+//! ```text
+//!  request ──▶ log ──▶ user ──▶ greet
+//! response ◀── log ◀── user ◀────┘
+//! ```
+//!
+//! First written runs first. A step covers the steps after it and nothing before it: `/healthz` above needs no user. Path and method are
+//! matched before anything runs, and only [`always`](Chain::always) steps run for requests that no handler answers.
+//!
+//! # Where to go on
+//!
+//! - [`Chain`]: all steps that there are, and how paths match
+//! - [`Middleware`] and [`Next`]: writing middleware, as a type or as a function
+//! - [`Error`]: what goes wrong, and what the client is told
+//! - [`extract`]: what handlers take out of a request
+//! - [`middleware`]: what is built in, each with a manual page
+//! - [`ChainService`]: handling a request without a server, as tests do, and listing the routes
+//!
+//! # Features
+//!
+//! None is on by default.
+//!
+//! | feature | adds |
+//! | --- | --- |
+//! | `full` | all of them, but for `jwt-rust-crypto` |
+//! | `json`, `form`, `query` | the extractors of these names |
+//! | `authenticate` | `Authenticate`: secret tokens, API keys, Basic |
+//! | `jwt`, `jwt-rust-crypto` | `Jwt` and `Claims`, with signatures by aws-lc-rs or in pure Rust |
+//! | `require` | `Require`: scopes, roles, permissions |
+//! | `rate-limit` | `RateLimit`: quotas per client |
+//! | `validate` | `Valid` and `Validate`, with the crate `validator` |
+//! | `body-limit`, `etag`, `problem-details`, `security-headers`, `protected-resource`, `grpc-status` | the steps of these names |
+//! | `serve`, `tls` | `serve` and `Server`, for HTTP/1.1 and HTTP/2 |
+//! | `sync-body` | a service whose bodies are `Sync`, for poem and salvo |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -6,9 +80,12 @@ mod adapter;
 mod answer;
 mod build;
 mod chain;
+mod challenge;
 mod combine;
+mod dependent;
 mod error;
 pub mod extract;
+mod grants;
 mod guard;
 mod handler;
 mod hooks;
@@ -19,14 +96,21 @@ mod pattern;
 mod provide;
 pub mod respond;
 mod route;
+#[cfg(feature = "serve")]
+#[cfg_attr(docsrs, doc(cfg(feature = "serve")))]
+pub mod serve;
 mod step;
+#[cfg(feature = "sync-body")]
+mod sync_body;
 
 pub use adapter::{
     ChainLayer, ChainService, Chained, ChainedFuture, ResponseFuture, ServiceFuture, TowerNext,
 };
 pub use build::BuildError;
 pub use chain::{Chain, Mountable, Sealed};
+pub use challenge::{Challenge, ChallengeError};
 pub use combine::{BoxMiddleware, Unless, When};
+pub use dependent::Dependent;
 pub use error::Error;
 #[cfg(feature = "cookies")]
 #[cfg_attr(docsrs, doc(cfg(feature = "cookies")))]
@@ -40,9 +124,13 @@ pub use extract::Json;
 #[cfg(feature = "query")]
 #[cfg_attr(docsrs, doc(cfg(feature = "query")))]
 pub use extract::Query;
-pub use extract::{MatchedPath, Path};
+pub use extract::{ClientAddr, MatchedPath, Path, PeerAddr};
+pub use grants::Grants;
 pub use handler::{IntoHandler, IntoMiddleware, handler_fn};
 pub use http::StatusCode;
+#[cfg(feature = "authenticate")]
+#[cfg_attr(docsrs, doc(cfg(feature = "authenticate")))]
+pub use middleware::authenticate::{Authenticate, Principal};
 #[cfg(feature = "body-limit")]
 #[cfg_attr(docsrs, doc(cfg(feature = "body-limit")))]
 pub use middleware::body_limit::BodyLimit;
@@ -52,19 +140,48 @@ pub use middleware::etag::ETag;
 #[cfg(feature = "garde")]
 #[cfg_attr(docsrs, doc(cfg(feature = "garde")))]
 pub use middleware::garde::Garde;
+#[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
+#[cfg_attr(docsrs, doc(cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))))]
+pub use middleware::jwt::{Claims, Jwt, JwtConfigError, MaybeClaims};
 #[cfg(feature = "problem-details")]
 #[cfg_attr(docsrs, doc(cfg(feature = "problem-details")))]
 pub use middleware::problem_details::ProblemDetails;
+#[cfg(feature = "protected-resource")]
+#[cfg_attr(docsrs, doc(cfg(feature = "protected-resource")))]
+pub use middleware::protected_resource::ProtectedResource;
+#[cfg(feature = "rate-limit")]
+#[cfg_attr(docsrs, doc(cfg(feature = "rate-limit")))]
+pub use middleware::rate_limit::{
+    Decision, LimitClock, LimitHeaders, LimitKey, Policy, Quota, RateLimit, RateLimitConfigError,
+    RateLimitHandle, SharedLimits, Standing, Verdict, WhileAway,
+};
+#[cfg(feature = "require")]
+#[cfg_attr(docsrs, doc(cfg(feature = "require")))]
+pub use middleware::require::Require;
 #[cfg(feature = "security-headers")]
 #[cfg_attr(docsrs, doc(cfg(feature = "security-headers")))]
 pub use middleware::security_headers::SecurityHeaders;
 #[cfg(feature = "validate")]
 #[cfg_attr(docsrs, doc(cfg(feature = "validate")))]
 pub use middleware::validate::{Valid, Validate};
-pub use next::{Endpoint, FromFn, Middleware, Next, Rest, from_fn};
+pub use next::{Endpoint, FromFn, Middleware, Next, Rest, from_fn, from_fn_with};
 pub use provide::{Expected, FromChain, Provided, Provides};
 pub use respond::Redirect;
 pub use route::{Route, RouteHandler};
+#[cfg(feature = "serve")]
+#[cfg_attr(docsrs, doc(cfg(feature = "serve")))]
+pub use serve::{Listener, ServeError, Server, serve};
+#[cfg(feature = "tls")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
+pub use serve::{Tls, TlsError};
+
+#[cfg(feature = "sync-body")]
+#[cfg_attr(docsrs, doc(cfg(feature = "sync-body")))]
+pub use sync_body::{SyncBody, SyncChain, SyncFuture};
+
+#[cfg(feature = "grpc-status")]
+#[cfg_attr(docsrs, doc(cfg(feature = "grpc-status")))]
+pub use middleware::grpc_status::GrpcStatus;
 
 /// The body of requests and responses.
 pub type Body = axum_core::body::Body;
@@ -72,3 +189,7 @@ pub type Body = axum_core::body::Body;
 pub type Request = http::Request<Body>;
 /// A response.
 pub type Response = http::Response<Body>;
+
+#[cfg(all(doctest, feature = "full"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

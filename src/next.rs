@@ -13,8 +13,8 @@ use pin_project_lite::pin_project;
 
 use crate::adapter::{ChainLayer, Inner};
 use crate::combine::{BoxMiddleware, Unless, When};
-use crate::handler::{Arguments, MiddlewareFn, Passing};
-use crate::provide::Provides;
+use crate::handler::{Arguments, MiddlewareFn, Passing, PlainFn};
+use crate::provide::{Nil, Provides};
 use crate::route::{Plan, Routes, short_name};
 use crate::{Chain, Request, Response};
 
@@ -307,11 +307,11 @@ where
     }
 }
 
-/// Makes a [`Middleware`] of an `async fn(Request, Next<'_>)`, which may take extractors before `Request`.
+/// Makes a [`Middleware`] of an `async fn(Request, Next<'_>)`.
 ///
 /// [`Chain::use_`] takes such a function as it is. This form has methods such as [`when`](Middleware::when), and its
 /// bound is a plain one: if the compiler says that a function isn't middleware without saying why, wrap it in `from_fn`,
-/// and the true cause is named.
+/// and the true cause is named. For functions that take more, there is [`from_fn_with`].
 ///
 /// # Example
 ///
@@ -325,10 +325,32 @@ where
 /// let chain = Chain::new().use_(from_fn(log).unless(|req| req.uri().path() == "/healthz"));
 /// # let _ = chain;
 /// ```
-pub fn from_fn<F, A, W>(f: F) -> FromFn<F, A, crate::provide::Nil, W>
+pub fn from_fn<F>(f: F) -> FromFn<F, (), Nil, ()>
+where
+    F: for<'a> PlainFn<'a>,
+{
+    FromFn::new(f)
+}
+
+/// Makes a [`Middleware`] of an `async fn` that takes extractors before `Request`: `A` lists them as a tuple.
+///
+/// # Example
+///
+/// ```
+/// use tower_chain::{Middleware, Next, Request, Response, from_fn_with};
+///
+/// async fn log(method: http::Method, req: Request, next: Next<'_>) -> Response {
+///     println!("{method}");
+///     next.run(req).await
+/// }
+///
+/// let middleware = from_fn_with::<(http::Method,), _, _>(log).boxed();
+/// # let _ = middleware;
+/// ```
+pub fn from_fn_with<A, F, W>(f: F) -> FromFn<F, A, Nil, W>
 where
     F: for<'a> MiddlewareFn<'a, A>,
-    Passing<A>: Arguments<crate::provide::Nil, W>,
+    Passing<A>: Arguments<Nil, W>,
 {
     FromFn::new(f)
 }
@@ -336,6 +358,7 @@ where
 /// What is known of a request while it walks the chain.
 #[doc(hidden)]
 #[derive(Clone, Copy)]
+#[allow(missing_debug_implementations, reason = "it is public to the compiler alone")]
 pub struct Cx<'a> {
     pub(crate) routes: &'a Arc<Routes>,
     pub(crate) plan: &'a Plan,
@@ -423,6 +446,7 @@ impl<E: Endpoint> ErasedEndpoint for E {
 /// See [`ErasedEndpoint`].
 #[doc(hidden)]
 #[derive(Clone)]
+#[allow(missing_debug_implementations, reason = "it is public to the compiler alone")]
 pub struct BoxEndpoint(pub(crate) Arc<dyn ErasedEndpoint>);
 
 impl Endpoint for BoxEndpoint {

@@ -74,6 +74,19 @@ impl Pattern {
         Ok(Self { text, names, catch_all })
     }
 
+    /// Orders patterns that match one path: segment by segment, literals before parts of a segment, these before whole parameters, and a
+    /// catch-all last.
+    pub(crate) fn precedence(&self) -> Vec<(u8, String)> {
+        let segments = self.text.split('/').skip(1);
+        let key = |segment: &str| match segment.replace("{{", "") {
+            plain if plain.starts_with("{*") => (3, String::new()),
+            plain if plain.starts_with('{') && plain.ends_with('}') => (2, String::new()),
+            plain if plain.contains('{') => (1, String::new()),
+            _ => (0, segment.to_owned()),
+        };
+        segments.map(key).collect()
+    }
+
     /// The pattern without the names of its parameters: two patterns of one shape match the same paths.
     pub(crate) fn shape(&self) -> String {
         let mut shape = String::with_capacity(self.text.len());

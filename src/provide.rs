@@ -139,6 +139,17 @@ pub trait Superset<Q, I> {}
 impl<P> Superset<Nil, ()> for P {}
 impl<P, T, Q, I, J> Superset<Cons<T, Q>, (I, J)> for P where P: Has<T, I> + Superset<Q, J> {}
 
+/// A chain that needs nothing of a chain around it.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "this chain expects `{Self}` of the chain around it: it can be mounted, not built",
+    label = "can't be built",
+    note = "put it into a chain that provides what it expects, with `.mount(path, chain)`, and build that one"
+)]
+pub trait NothingExpected {}
+
+impl NothingExpected for () {}
+
 /// What [`Chain::expecting`](crate::Chain::expecting) may name: a tuple of up to eight types.
 pub trait Expected {
     #[doc(hidden)]

@@ -3,6 +3,12 @@
 //! When a chain is built, its steps are counted through in the order in which they are written. A [`Plan`] names those of them that
 //! may answer a path and method; there is one for each pattern and method, so that serving a request only looks it up.
 
+#![allow(
+    missing_debug_implementations,
+    unreachable_pub,
+    reason = "the types of a chain are public to the compiler alone"
+)]
+
 use std::collections::HashMap;
 use std::fmt::{self, Write};
 use std::panic::Location;
@@ -46,6 +52,8 @@ struct Entry {
     pattern: Option<Arc<MatchedPattern>>,
     methods: Vec<(Method, usize)>,
     other: usize,
+    /// Of two patterns that match a path, the one of lower rank answers.
+    rank: usize,
 }
 
 impl Entry {
@@ -89,7 +97,8 @@ impl Matched {
 /// The table of a built chain.
 pub struct Routes {
     paths: matchit::Router<usize>,
-    catch_alls: matchit::Router<usize>,
+    /// By the number of segments before the catch-all: those of one number never meet a parameter in its place.
+    catch_alls: Vec<matchit::Router<usize>>,
     entries: Vec<Entry>,
     /// What handlers without a path answer.
     anywhere: Option<Entry>,
@@ -140,8 +149,13 @@ impl Routes {
             return (self.options_star, None);
         }
         let Ok(path) = canonical(raw) else { return (self.bad_encoding, None) };
-        let found = self.paths.at(&path).or_else(|_| self.catch_alls.at(&path));
-        let Ok(found) = found else {
+        let mut found = self.paths.at(&path).ok();
+        if found.as_ref().is_none_or(|found| !found.params.is_empty()) {
+            let caught = self.catch_alls.iter().filter_map(|router| router.at(&path).ok());
+            found =
+                found.into_iter().chain(caught).min_by_key(|found| self.entries[*found.value].rank);
+        }
+        let Some(found) = found else {
             let plan = match &self.anywhere {
                 Some(entry) => entry.plan(req.method()),
                 None => self.scopes.at(&path).map_or(self.not_found, |scope| *scope.value),
@@ -236,6 +250,7 @@ struct Node {
 /// The tree of the steps of a built chain, in the order in which they are written.
 impl fmt::Display for Routes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "/")?;
         for (i, node) in self.tree.iter().enumerate() {
             for depth in 1..=node.depth {
                 let continues = self.tree[i + 1..]
@@ -285,7 +300,6 @@ pub struct Registrar {
 
 struct Scope {
     prefix: String,
-    place: Option<Place>,
     settings: Settings,
     hooks: Hooks,
     middleware: Vec<String>,
@@ -328,7 +342,6 @@ impl Registrar {
             next_table: 0,
             stack: vec![Scope {
                 prefix: String::new(),
-                place: None,
                 settings,
                 hooks: Hooks::default(),
                 middleware: Vec::new(),
@@ -364,7 +377,7 @@ impl Registrar {
     }
 
     fn node(&mut self, text: String) {
-        let depth = self.stack.len() - 1;
+        let depth = self.stack.len();
         self.tree.push(Node { depth, text });
     }
 
@@ -451,7 +464,6 @@ impl Registrar {
         let outer = self.scope();
         let scope = Scope {
             prefix: join(&outer.prefix, path),
-            place: Some(place),
             settings: settings.or(outer.settings),
             hooks: outer.hooks,
             middleware: Vec::new(),
@@ -489,10 +501,6 @@ impl Registrar {
         self.leave()
     }
 
-    pub(crate) fn place(&self) -> Option<Place> {
-        self.stack.last().and_then(|scope| scope.place)
-    }
-
     pub(crate) fn fail(&mut self, error: BuildError) {
         self.errors.push(error);
     }
@@ -515,7 +523,7 @@ impl Registrar {
         let mut table = Table {
             routes: Routes {
                 paths: matchit::Router::new(),
-                catch_alls: matchit::Router::new(),
+                catch_alls: Vec::new(),
                 entries: Vec::new(),
                 anywhere: None,
                 scopes: matchit::Router::new(),
@@ -637,7 +645,10 @@ impl Table {
                 (!path.pattern.text.ends_with('/')).then(|| format!("{}/", path.pattern.text));
             let first = path.handlers[0];
             let router = if path.pattern.catch_all {
-                &mut self.routes.catch_alls
+                let depth = path.pattern.text.matches('/').count();
+                let routers = &mut self.routes.catch_alls;
+                routers.resize_with(routers.len().max(depth), matchit::Router::new);
+                &mut routers[depth - 1]
             } else {
                 &mut self.routes.paths
             };
@@ -667,6 +678,11 @@ impl Table {
             };
             self.routes.entries.push(Entry { pattern: Some(Arc::new(pattern)), ..entry });
             self.list(Some(path.pattern.text.clone()), &path.handlers);
+        }
+        let mut ranked: Vec<usize> = (0..paths.len()).collect();
+        ranked.sort_by_cached_key(|&path| paths[path].pattern.precedence());
+        for (rank, path) in ranked.into_iter().enumerate() {
+            self.routes.entries[path].rank = rank;
         }
         if let Some(&first) = anywhere.first() {
             let settings = self.handlers[first].settings;
@@ -726,7 +742,7 @@ impl Table {
         } else {
             self.plan(&any, end, Outcome::Found, route)
         };
-        Entry { pattern: None, methods, other }
+        Entry { pattern: None, methods, other, rank: 0 }
     }
 
     fn list(&mut self, pattern: Option<String>, handlers: &[usize]) {

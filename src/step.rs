@@ -3,6 +3,12 @@
 //! Steps are a type-level list: each one wraps what follows it, without a box. Every eighth step the list is sealed: its type is
 //! erased behind one box, so that neither the compiler's work nor the size of the future grows without bound.
 
+#![allow(
+    missing_debug_implementations,
+    unreachable_pub,
+    reason = "the types of a chain are public to the compiler alone"
+)]
+
 use std::cell::RefCell;
 use std::future::Future;
 use std::marker::PhantomData;
@@ -14,9 +20,7 @@ use http::Method;
 use crate::adapter::{LayerEndpoint, LayerStep, ResponseBody, TowerLayer};
 use crate::answer::{End, Unanswered};
 use crate::build::BuildError;
-use crate::handler::{
-    Arguments, Ending, Func, HandlerFn, HandlerStep, MiddlewareFn, Native, Passing, Plain,
-};
+use crate::handler::{Func, HandlerStep, Native, Plain};
 use crate::next::{BoxEndpoint, Cover, Cx, Endpoint, FromFn, Middleware, Rest};
 use crate::pattern::{Pattern, PrefixSegment, canonical, is_under, prefix_segments};
 use crate::route::{Hooks, Left, Place, Registrar, Settings};
@@ -111,20 +115,17 @@ impl<M: Middleware<Provides: 'static>, N: Endpoint> Endpoint for Around<M, N> {
     }
 }
 
-/// The one endpoint of a hook: its middleware before nothing.
-pub(crate) fn hook_endpoint<M: Middleware>(middleware: M) -> BoxEndpoint {
-    BoxEndpoint(Arc::new(Around { middleware, next: Unanswered, cover: Cover::ALWAYS }))
-}
-
 /// Makes a [`Middleware`] of what a verb was given, once it is known what is provided.
+///
+/// Whether the arguments can be had is a bound of the verb alone: asked here as well, the compiler would tell it twice.
 #[doc(hidden)]
 pub trait IntoNative<PW> {
-    type Middleware: Middleware;
+    type Middleware;
 
     fn into_native(self) -> Self::Middleware;
 }
 
-impl<M: Middleware, PW> IntoNative<PW> for Native<M> {
+impl<M, PW> IntoNative<PW> for Native<M> {
     type Middleware = M;
 
     fn into_native(self) -> M {
@@ -132,14 +133,7 @@ impl<M: Middleware, PW> IntoNative<PW> for Native<M> {
     }
 }
 
-impl<F, A, P, W> IntoNative<(P, W)> for Func<F, A>
-where
-    F: for<'a> MiddlewareFn<'a, A>,
-    Passing<A>: Arguments<P, W>,
-    A: Send + 'static,
-    P: 'static,
-    W: 'static,
-{
+impl<F, A, P, W> IntoNative<(P, W)> for Func<F, A> {
     type Middleware = FromFn<F, A, P, W>;
 
     fn into_native(self) -> Self::Middleware {
@@ -147,15 +141,7 @@ where
     }
 }
 
-impl<F, A, M, P, W> IntoNative<(P, W)> for Plain<F, A, M>
-where
-    F: HandlerFn<A, M>,
-    Ending<A>: Arguments<P, W>,
-    A: Send + 'static,
-    M: 'static,
-    P: 'static,
-    W: 'static,
-{
+impl<F, A, M, P, W> IntoNative<(P, W)> for Plain<F, A, M> {
     type Middleware = HandlerStep<F, A, M, P, W>;
 
     fn into_native(self) -> Self::Middleware {
@@ -166,34 +152,31 @@ where
 /// Makes the step of what `use_` or `always` was given, once it is known what is provided.
 #[doc(hidden)]
 pub trait IntoUsed<PW> {
-    type Used: Step;
+    type Used;
 
     fn into_used(self, verb: &'static str, always: bool) -> Self::Used;
 }
 
-impl<M: Middleware, PW> IntoUsed<PW> for Native<M> {
+impl<M, PW> IntoUsed<PW> for Native<M> {
     type Used = Use<M>;
 
-    fn into_used(self, verb: &'static str, always: bool) -> Self::Used {
+    fn into_used(self, verb: &'static str, always: bool) -> Use<M> {
         Use::new(self.0, verb, always)
     }
 }
 
-impl<F, A, PW> IntoUsed<PW> for Func<F, A>
-where
-    Self: IntoNative<PW>,
-{
-    type Used = Use<<Self as IntoNative<PW>>::Middleware>;
+impl<F, A, P, W> IntoUsed<(P, W)> for Func<F, A> {
+    type Used = Use<FromFn<F, A, P, W>>;
 
     fn into_used(self, verb: &'static str, always: bool) -> Self::Used {
-        Use::new(self.into_native(), verb, always)
+        Use::new(FromFn::new(self.0), verb, always)
     }
 }
 
-impl<L: TowerLayer<B>, B: ResponseBody, PW> IntoUsed<PW> for LayerStep<L, B> {
+impl<L, B, PW> IntoUsed<PW> for LayerStep<L, B> {
     type Used = Use<Self>;
 
-    fn into_used(self, verb: &'static str, always: bool) -> Self::Used {
+    fn into_used(self, verb: &'static str, always: bool) -> Use<Self> {
         Use::new(self, verb, always)
     }
 }
@@ -359,30 +342,29 @@ impl<M: Middleware, N: Endpoint + 'static> Fold<N> for On<M> {
 
 /// A hook on its way into a chain: it is told to the registrar, and is no endpoint itself.
 #[doc(hidden)]
-pub struct Hook {
+pub struct Hook<M> {
     verb: &'static str,
-    name: String,
-    endpoint: BoxEndpoint,
+    handler: Option<M>,
     set: fn(&mut Hooks, usize),
 }
 
-impl Hook {
-    pub(crate) fn new<M: Middleware>(
-        verb: &'static str,
-        handler: M,
-        set: fn(&mut Hooks, usize),
-    ) -> Self {
-        Self { verb, name: handler.name(), endpoint: hook_endpoint(handler), set }
+impl<M> Hook<M> {
+    pub(crate) fn new(verb: &'static str, handler: M, set: fn(&mut Hooks, usize)) -> Self {
+        Self { verb, handler: Some(handler), set }
     }
 }
 
-impl Step for Hook {
+impl<M: Middleware> Step for Hook<M> {
     fn register(&mut self, registrar: &mut Registrar) {
-        registrar.hook(self.verb, std::mem::take(&mut self.name), self.endpoint.clone(), self.set);
+        if let Some(handler) = self.handler.take() {
+            let name = handler.name();
+            let endpoint = Around { middleware: handler, next: Unanswered, cover: Cover::ALWAYS };
+            registrar.hook(self.verb, name, BoxEndpoint(Arc::new(endpoint)), self.set);
+        }
     }
 }
 
-impl<N: Endpoint + 'static> Fold<N> for Hook {
+impl<M: Middleware, N: Endpoint + 'static> Fold<N> for Hook<M> {
     type Out = N;
 
     fn fold(self, next: N, _: &Assembly<'_>) -> N {
@@ -553,12 +535,12 @@ pub type Room = More<More<More<More<More<More<More<Full>>>>>>>;
 /// Puts the open table, if there is one, at the end of the list.
 #[doc(hidden)]
 pub trait Close<L> {
-    type Out: Step;
+    type Out;
 
     fn close(self, list: L) -> Self::Out;
 }
 
-impl<L: Step> Close<L> for NoTable {
+impl<L> Close<L> for NoTable {
     type Out = L;
 
     fn close(self, list: L) -> L {
@@ -566,7 +548,7 @@ impl<L: Step> Close<L> for NoTable {
     }
 }
 
-impl<L: Step> Close<L> for Table {
+impl<L> Close<L> for Table {
     type Out = Link<L, Table>;
 
     fn close(self, list: L) -> Self::Out {
@@ -669,6 +651,11 @@ impl<S: Fold<BoxEndpoint>> Segment for S {
 
 /// All steps of a chain.
 #[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "a step of this chain is not complete",
+    label = "this chain can't be built",
+    note = "another error says which step it is"
+)]
 pub trait AllSteps: Send + 'static {
     type Out: Endpoint + 'static;
 
@@ -721,6 +708,7 @@ impl AllSteps for BoxSteps {
 }
 
 /// Steps that all fit into the first segment.
+#[diagnostic::do_not_recommend]
 impl<L, T, R> AllSteps for Steps<Start, L, T, R>
 where
     L: Step,
@@ -740,6 +728,7 @@ where
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<A, B, L, T, R> AllSteps for Steps<Link<A, B>, L, T, R>
 where
     Link<A, B>: Fold<BoxEndpoint>,

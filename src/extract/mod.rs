@@ -7,6 +7,7 @@
 //! | --- | --- | --- |
 //! | [`Path<T>`] | the parameters of the matched path | - |
 //! | [`MatchedPath`] | the pattern that matched | - |
+//! | [`ClientAddr`] | the address of the client | - |
 //! | `Query<T>` | the query string | `query` |
 //! | `Form<T>` | a form: the body of a POST, the query of a GET | `form` |
 //! | `Params<T>` | path parameters and query in one | `query` |
@@ -47,6 +48,7 @@ macro_rules! transparent {
 use transparent;
 
 mod body;
+mod client_addr;
 #[cfg(feature = "cookies")]
 #[cfg_attr(docsrs, doc(cfg(feature = "cookies")))]
 pub mod cookies;
@@ -78,6 +80,9 @@ mod text;
 pub use axum_core::extract::{FromRequest, FromRequestParts};
 
 pub use self::body::{MaxBody, read_body};
+pub use self::client_addr::{
+    ClientAddr, ForwardedHeader, PeerAddr, TrustedProxies, TrustedProxiesError,
+};
 #[cfg(feature = "cookies")]
 #[cfg_attr(docsrs, doc(cfg(feature = "cookies")))]
 pub use self::cookies::Cookies;

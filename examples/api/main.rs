@@ -1,0 +1,277 @@
+//! A whole JSON API: a page with a form, posts in a database, dynamic routes, tokens, roles, limits, validation.
+//!
+//! Run with `cargo run --example api --all-features`. It prints a curl line for each route, ready to paste.
+//!
+//! | variable | meaning | default |
+//! | --- | --- | --- |
+//! | `PORT` | where it listens, on 127.0.0.1 | 3000 |
+//! | `DATABASE` | a file of SQLite | `tower-chain-api.db` in the folder for temporary files |
+//! | `JWT_SECRET`, `API_TOKEN` | secrets of at least 32 bytes | made at random |
+//! | `TRIVIA_URL` | asked as `TRIVIA_URL/{number}` | a route of this server |
+
+mod database;
+mod form;
+
+use std::env;
+use std::error::Error as StdError;
+use std::net::SocketAddr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use database::{Database, Post};
+use form::JsonOrForm;
+use http::header::CONTENT_SECURITY_POLICY;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tower_chain::extract::{Json, Path, Query};
+use tower_chain::{
+    Authenticate, Chain, ChainService, Claims, Error, Grants, Jwt, Next, Principal, Provided,
+    RateLimit, Request, Require, Response, Server, StatusCode, Valid,
+};
+use validator::Validate;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn StdError>> {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    let port = env::var("PORT").map_or(Ok(3000), |port| port.parse())?;
+    let server = Server::bind(("127.0.0.1", port)).await?;
+    let config = Config::from_env(server.local_addr()?)?;
+    let service = api(&config)?;
+    println!("Listening on http://{}\n\n{service}", config.addr);
+    print_curl_lines(&config)?;
+    server.serve(service).await?;
+    Ok(())
+}
+
+struct Config {
+    addr: SocketAddr,
+    database: std::path::PathBuf,
+    jwt_secret: String,
+    api_token: String,
+    trivia_url: String,
+}
+
+impl Config {
+    fn from_env(addr: SocketAddr) -> Result<Self, Box<dyn StdError>> {
+        let secret = |name: &str| env::var(name).or_else(|_| random_secret());
+        Ok(Self {
+            addr,
+            database: env::var_os("DATABASE")
+                .map_or_else(|| env::temp_dir().join("tower-chain-api.db"), Into::into),
+            jwt_secret: secret("JWT_SECRET")?,
+            api_token: secret("API_TOKEN")?,
+            trivia_url: env::var("TRIVIA_URL").unwrap_or_else(|_| format!("http://{addr}/trivia")),
+        })
+    }
+}
+
+fn random_secret() -> Result<String, getrandom::Error> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// What the tokens of this API say.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+struct Member {
+    sub: String,
+    roles: Vec<String>,
+    exp: u64,
+}
+
+impl Grants for Member {
+    fn has_role(&self, role: &str) -> bool {
+        self.roles.iter().any(|own| own == role)
+    }
+}
+
+/// The upstream of the trivia route.
+#[derive(Clone)]
+struct Trivia {
+    client: reqwest::Client,
+    url: String,
+}
+
+fn api(config: &Config) -> Result<ChainService, Box<dyn StdError>> {
+    let trivia = Trivia {
+        client: reqwest::Client::builder().timeout(Duration::from_secs(3)).no_proxy().build()?,
+        url: config.trivia_url.clone(),
+    };
+    let jwt = || Jwt::<Member>::hs256(&config.jwt_secret);
+
+    let users = Chain::new()
+        .use_(RateLimit::per_client(100).every(Duration::from_secs(15 * 60)))
+        .use_(jwt()?)
+        .post(create_user);
+
+    Ok(Chain::new()
+        .always(log)
+        .provide(Database::open(&config.database)?)
+        .provide(trivia)
+        .at("/", |c| c.get(page))
+        .at("/api/hello", |c| c.get(hello))
+        .at("/api/post", |c| c.get(posts).post(create_post))
+        .at("/api/trivia/{number}", |c| c.get(ask_trivia))
+        .at("/trivia/{number}", |c| c.get(own_trivia))
+        .at("/api/user", |c| c.get(user))
+        .mount("/api/users", users)
+        .at("/api/limited", |c| {
+            c.use_(RateLimit::per_client(5).every(Duration::from_secs(60))).get(limited)
+        })
+        .mount(
+            "/api/protected",
+            Chain::new().use_(Authenticate::token(&config.api_token)?.bare()).get(protected),
+        )
+        .mount("/api/me", Chain::new().use_(jwt()?).get(me))
+        .mount(
+            "/api/admin",
+            Chain::new().use_(jwt()?).use_(Require::<Claims<Member>>::role("admin")).get(admin),
+        )
+        .build())
+}
+
+async fn log(req: Request, next: Next<'_>) -> Response {
+    let method = req.method().clone();
+    // The pattern, not the path: paths are of the clients' making.
+    let route = next.matched_path().unwrap_or("no route").to_owned();
+    let response = next.run(req).await;
+    tracing::info!("{method} {route} {}", response.status().as_u16());
+    response
+}
+
+async fn page() -> impl axum_core::response::IntoResponse {
+    let policy = "default-src 'none'; connect-src 'self'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; \
+                  base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+    let headers = [
+        (http::header::CONTENT_TYPE, "text/html; charset=utf-8"),
+        (CONTENT_SECURITY_POLICY, policy),
+    ];
+    (headers, include_str!("page.html"))
+}
+
+async fn hello() -> Json<Value> {
+    Json(json!({ "name": "John Doe" }))
+}
+
+async fn posts(Provided(database): Provided<Database>) -> Result<Json<Vec<Post>>, Error> {
+    Ok(Json(database.posts().await?))
+}
+
+#[derive(Deserialize, Validate)]
+struct NewPost {
+    #[validate(length(min = 1, max = 200))]
+    title: String,
+    #[validate(length(min = 1, max = 10_000))]
+    post: String,
+}
+
+async fn create_post(
+    Provided(database): Provided<Database>,
+    JsonOrForm(post): JsonOrForm<NewPost>,
+) -> Result<Json<Value>, Error> {
+    database.add_post(post.title, post.post).await?;
+    Ok(Json(json!({ "message": "Post created successfully" })))
+}
+
+async fn ask_trivia(
+    Provided(trivia): Provided<Trivia>,
+    Path(number): Path<i64>,
+) -> Result<String, Error> {
+    let unavailable = |cause: reqwest::Error| {
+        Error::new(StatusCode::BAD_GATEWAY, "The trivia service failed")
+            .with_source(cause.without_url())
+    };
+    let response = trivia.client.get(format!("{}/{number}", trivia.url)).send().await;
+    let response = response.and_then(reqwest::Response::error_for_status).map_err(unavailable)?;
+    response.text().await.map_err(unavailable)
+}
+
+async fn own_trivia(Path(number): Path<i64>) -> String {
+    match number {
+        42 => "42 is the answer to the ultimate question of life, the universe, and everything."
+            .into(),
+        number if number % 2 == 0 => format!("{number} is even."),
+        number => format!("{number} is odd."),
+    }
+}
+
+async fn protected(_: Principal) -> Json<Value> {
+    Json(json!({ "message": "You are authenticated!" }))
+}
+
+#[derive(Deserialize)]
+struct UserId {
+    id: i64,
+}
+
+async fn user(
+    Provided(database): Provided<Database>,
+    Query(UserId { id }): Query<UserId>,
+) -> Result<Json<Value>, Error> {
+    let name = database.user(id).await?;
+    let name = name.ok_or_else(|| Error::new(StatusCode::NOT_FOUND, "User not found"))?;
+    Ok(Json(json!({ "id": id.to_string(), "name": name })))
+}
+
+async fn me(claims: Claims<Member>) -> Json<Value> {
+    Json(json!({ "message": "Authorized", "user": *claims }))
+}
+
+async fn admin(claims: Claims<Member>) -> Json<Value> {
+    Json(json!({ "message": "Welcome, admin", "user": claims.sub }))
+}
+
+#[derive(Deserialize, Validate)]
+struct NewUser {
+    #[validate(length(min = 1))]
+    #[expect(dead_code, reason = "this route only checks it")]
+    name: String,
+    #[validate(email)]
+    #[expect(dead_code, reason = "this route only checks it")]
+    email: String,
+}
+
+async fn create_user(_: Claims<Member>, Valid(_): Valid<Json<NewUser>>) -> Json<Value> {
+    Json(json!({ "message": "Data is valid" }))
+}
+
+async fn limited() -> Json<Value> {
+    Json(json!({ "message": "You are within the limit" }))
+}
+
+fn print_curl_lines(config: &Config) -> Result<(), Box<dyn StdError>> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+    let token = |roles: &[&str]| {
+        let roles = roles.iter().map(ToString::to_string).collect();
+        let member = Member { sub: "ada".to_owned(), roles, exp: now + 24 * 60 * 60 };
+        sign(&config.jwt_secret, &member)
+    };
+    let (base, key) = (format!("http://{}", config.addr), &config.api_token);
+    let (member, admin) = (token(&["member"])?, token(&["admin"])?);
+    println!("\nTry, in another terminal:\n");
+    println!("curl -i {base}/");
+    println!("curl -i {base}/api/hello");
+    println!("curl -i {base}/api/post --json '{{\"title\":\"Hello\",\"post\":\"By JSON\"}}'");
+    println!("curl -i {base}/api/post -d title=Hello -d post='By form'");
+    println!("curl -i {base}/api/post");
+    println!("curl -i {base}/api/trivia/42");
+    println!("curl -i {base}/trivia/42");
+    println!("curl -i {base}/api/protected -H 'Authorization: {key}'");
+    println!("curl -i {base}/api/protected -H 'Authorization: Bearer {key}'");
+    println!("curl -i '{base}/api/user?id=1'");
+    println!("curl -i {base}/api/me -H 'Authorization: Bearer {member}'");
+    println!("curl -i {base}/api/admin -H 'Authorization: Bearer {admin}'");
+    println!(
+        "curl -i {base}/api/users -H 'Authorization: Bearer {member}' --json '{{\"name\":\"Ada\",\"email\":\"ada@example.org\"}}'"
+    );
+    println!("curl -i {base}/api/limited");
+    println!();
+    Ok(())
+}
+
+/// Makes a token, as the part of an application does where users log in.
+fn sign(secret: &str, member: &Member) -> Result<String, jsonwebtoken::errors::Error> {
+    use jsonwebtoken::{EncodingKey, Header, crypto};
+    // With both backends compiled in, one must be chosen before the first use.
+    let _ = crypto::aws_lc::DEFAULT_PROVIDER.install_default();
+    jsonwebtoken::encode(&Header::default(), member, &EncodingKey::from_secret(secret.as_bytes()))
+}

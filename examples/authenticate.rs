@@ -1,0 +1,56 @@
+//! A secret token in front of an API, for machines, and Basic for one page of people.
+//!
+//! Run with
+//!
+//! ```sh
+//! API_TOKEN=Vy3pRT1rW9ZsU0bq6xQ2Lw cargo run --example authenticate --features authenticate,serve
+//! ```
+//!
+//! ```sh
+//! curl -i localhost:3000/hello                                                    # 401, WWW-Authenticate: Bearer realm="api"
+//! curl -H 'Authorization: Bearer Vy3pRT1rW9ZsU0bq6xQ2Lw' localhost:3000/hello    # hello, token
+//! curl -H 'Authorization: Vy3pRT1rW9ZsU0bq6xQ2Lw' localhost:3000/hello           # hello, token
+//! curl -u 'ada:correct horse battery' localhost:3000/page                        # a page for ada
+//! ```
+
+use std::error::Error;
+
+use tower_chain::{Authenticate, Chain, ChainService, Principal};
+
+async fn hello(principal: Principal) -> String {
+    format!("hello, {}\n", principal.name())
+}
+
+async fn page(principal: Principal) -> String {
+    format!("a page for {}\n", principal.name())
+}
+
+fn api(token: &str) -> Result<ChainService, Box<dyn Error>> {
+    let machines = Authenticate::token(token)?.bare();
+    let people = Authenticate::users([("ada", "correct horse battery")])?.realm("pages")?;
+    Ok(Chain::new()
+        .at("/hello", |c| c.use_(machines).get(hello))
+        .at("/page", |c| c.use_(people).get(page))
+        .build())
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let token = std::env::var("API_TOKEN").map_err(|_| "set API_TOKEN to a secret")?;
+    Ok(tower_chain::serve("127.0.0.1:3000", api(&token)?).await?)
+}
+
+#[tokio::test]
+async fn the_token_opens_the_api() -> Result<(), Box<dyn Error>> {
+    let api = api("Vy3pRT1rW9ZsU0bq6xQ2Lw")?;
+    for (header, status) in [
+        ("Bearer Vy3pRT1rW9ZsU0bq6xQ2Lw", 200),
+        ("Vy3pRT1rW9ZsU0bq6xQ2Lw", 200),
+        ("Bearer wrong", 401),
+        ("Basic YWRhOmNvcnJlY3QgaG9yc2UgYmF0dGVyeQ==", 401),
+    ] {
+        let req = http::Request::get("/hello").header("authorization", header);
+        assert_eq!(api.handle(req.body(tower_chain::Body::empty())?).await.status(), status);
+    }
+    Ok(())
+}

@@ -1,0 +1,763 @@
+//! Secret tokens, API keys and passwords.
+//!
+//! # What it does
+//!
+//! [`Authenticate`] lets a request pass that brings credentials which it knows, and tells the steps after it who is calling. It knows
+//!
+//! - one secret token, or several with names ([`token`](Authenticate::token), [`tokens`](Authenticate::tokens));
+//! - API keys that are added, withdrawn and expire while requests are served ([`api_keys`](Authenticate::api_keys));
+//! - users and passwords: a few of them given in the configuration ([`users`](Authenticate::users)), or checked by a slow password hash that runs
+//!   off the reactor ([`basic_blocking`](Authenticate::basic_blocking)) or by an async function ([`basic`](Authenticate::basic));
+//! - tokens for which an async function of yours gives a principal of your own type ([`with`](Authenticate::with)).
+//!
+//! Of secrets in the configuration only SHA-256 digests are kept, and digests are compared in constant time. Nothing that a client sends as
+//! credentials is logged, echoed or shown by `Debug`.
+//!
+//! # Example
+//!
+//! ```
+//! use tower_chain::{Authenticate, Chain, Principal};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let secret = "Vy3pRT1rW9ZsU0bq6xQ2Lw";
+//! // Authorization: Bearer <secret>
+//! let chain = Chain::new()
+//!     .use_(Authenticate::token(secret)?)
+//!     .get(async |principal: Principal| format!("hello, {}", principal.name()));
+//! # let _ = chain.build();
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Example, tuned
+//!
+//! Keys of machines in a header, or a session cookie of people:
+//!
+//! ```
+//! use tower_chain::middleware::authenticate::{ApiKey, ApiKeys, Source, Token};
+//! use tower_chain::{Authenticate, Chain, Error, Principal};
+//!
+//! async fn session(token: Token) -> Result<Option<Principal>, Error> {
+//!     # async fn look_up(_: &str) -> Result<Option<String>, std::io::Error> { Ok(None) }
+//!     let user = look_up(token.as_str()).await?; // a failing store is a 500
+//!     Ok(user.map(|user| Principal::new(user).role("member")))
+//! }
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let keys = ApiKeys::new();
+//! keys.add(ApiKey::new("billing", "Vy3pRT1rW9ZsU0bq6xQ2Lw")?.scope("invoices:read"))?;
+//!
+//! let people = Authenticate::with(session).sources([Source::cookie("__Host-session")?])?;
+//! let authenticate = Authenticate::api_keys(&keys)
+//!     .or(people)
+//!     .realm("invoices")?
+//!     .trusted_origin("https://app.example.com")?;
+//!
+//! let chain = Chain::new().use_(authenticate).get(async |principal: Principal| {
+//!     format!("hello, {}", principal.name())
+//! });
+//! # let _ = chain.build();
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What the client sees
+//!
+//! Each refusal is a problem+json with `Cache-Control: no-store`, and carries one challenge per kind of credentials in the order of
+//! writing. `error` and `error_description` stand in the Bearer challenge alone, and only if it is about the credentials that were sent.
+//!
+//! | cause | status | `WWW-Authenticate` |
+//! | --- | --- | --- |
+//! | no credentials, or only those of another scheme | 401 | `Bearer realm="api"` |
+//! | unknown, withdrawn or expired | 401 | `Bearer realm="api", error="invalid_token", error_description="The credentials are not valid"` |
+//! | malformed; a header, cookie or parameter twice; two sources at once | 400 | `Bearer realm="api", error="invalid_request", error_description=".."` |
+//! | a cookie, with a request of another site (see [`Source::cookie`]) | 403 | none |
+//! | a form longer than [`form_limit`](Authenticate::form_limit) | 413 | none |
+//! | your function fails | as your function says | as your function says |
+//!
+//! The other challenges are `Basic realm="api", charset="UTF-8"`, `ApiKey realm="api", header="x-api-key"` and `Cookie realm="api", cookie-name="__Host-session"`.
+//!
+//! # What it provides
+//!
+//! A [`Principal`], which handlers take as it is; or a `T` of your own from [`with`](Authenticate::with), which they take as
+//! [`Provided<T>`](crate::Provided). [`optional`](Authenticate::optional) makes it an `Option`. [`Require`](crate::Require) asks either for scopes and roles.
+//!
+//! # Where to put it
+//!
+//! Behind logging, CORS and a rate limit by address, before all that is about the caller. It doesn't run where no path matches, so that an unknown
+//! path is a 404. Used as a layer without a chain it does, and it must stand behind CORS, or it refuses preflights.
+//!
+//! # Sources
+//!
+//! [RFC 9110, 11](https://www.rfc-editor.org/rfc/rfc9110#section-11) (challenges, `token68`),
+//! [RFC 6750](https://www.rfc-editor.org/rfc/rfc6750) (Bearer),
+//! [RFC 7617](https://www.rfc-editor.org/rfc/rfc7617) (Basic),
+//! [RFC 9700, 4.3.2](https://www.rfc-editor.org/rfc/rfc9700#section-4.3.2) (tokens in queries),
+//! [Fetch Metadata](https://www.w3.org/TR/fetch-metadata/) (`Sec-Fetch-Site`).
+
+mod cache;
+mod error;
+mod keys;
+mod optional;
+mod origin;
+mod presented;
+mod principal;
+mod source;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::future::Future;
+use std::mem;
+use std::sync::Arc;
+use std::thread::available_parallelism;
+use std::time::{Duration, Instant, SystemTime};
+
+use axum_core::response::IntoResponse;
+use futures_util::future::BoxFuture;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, REFERRER_POLICY, WWW_AUTHENTICATE};
+use http::{HeaderValue, StatusCode};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use tokio::sync::Semaphore;
+
+use self::cache::{Cache, Key};
+pub use self::error::AuthenticateError;
+pub use self::keys::{ApiKey, ApiKeys};
+pub use self::optional::Optional;
+use self::origin::{TrustedOrigin, is_cross_site};
+pub use self::presented::{Login, Token};
+pub use self::principal::Principal;
+pub use self::source::Source;
+use self::source::{Credentials, Malformed, without_parameter};
+use crate::{Body, Challenge, Endpoint, Error, Middleware, Request, Response, Rest};
+
+/// Lets a request pass that brings a secret token, an API key or a password, and tells the steps after it who is calling.
+///
+/// `T` is what it provides. See the [module](self) for what clients see.
+///
+/// # Example
+///
+/// ```
+/// use tower_chain::{Authenticate, Chain, Principal};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let secret = "Vy3pRT1rW9ZsU0bq6xQ2Lw";
+/// let chain = Chain::new()
+///     .use_(Authenticate::token(secret)?)
+///     .get(async |principal: Principal| format!("hello, {}", principal.name()));
+/// # let _ = chain.build();
+/// # Ok(())
+/// # }
+/// ```
+pub struct Authenticate<T = Principal> {
+    ways: Vec<Way<T>>,
+    realm: String,
+    resource_metadata: Option<String>,
+    trusted_origins: Vec<TrustedOrigin>,
+    form_limit: usize,
+    /// Each source once, in the order of writing.
+    places: Vec<Place>,
+    /// One for each kind of credentials, in the order of writing.
+    challenges: Vec<String>,
+}
+
+/// Sources, and who judges what stands there.
+struct Way<T> {
+    sources: Vec<Source>,
+    verifier: Verifier<T>,
+    cache: Option<Cache<T>>,
+}
+
+enum Verifier<T> {
+    Keys(ApiKeys, fn(Principal) -> T),
+    Function(Arc<Verify<T>>),
+    Blocking(Arc<VerifyBlocking<T>>, Arc<Semaphore>),
+}
+
+/// A function that gets no credentials of its kind says `None`.
+type Verify<T> =
+    dyn Fn(&Credentials<'static>) -> BoxFuture<'static, Result<Option<T>, Error>> + Send + Sync;
+type VerifyBlocking<T> = dyn Fn(&Login) -> Result<Option<T>, Error> + Send + Sync;
+
+struct Place {
+    source: Source,
+    /// Which of the challenges is for it.
+    challenge: usize,
+    /// Which of the ways are for it.
+    ways: Vec<usize>,
+}
+
+impl Authenticate {
+    /// Accepts one secret token, as `Authorization: Bearer <token>`. The name of the principal is `token`.
+    ///
+    /// # Errors
+    ///
+    /// If the secret is shorter than 16 bytes (see [`short_token`](Self::short_token)), or can't be sent in a header.
+    pub fn token(secret: impl AsRef<[u8]>) -> Result<Self, AuthenticateError> {
+        Self::tokens([("token", secret)])
+    }
+
+    /// Accepts one secret token that may be so short that it can be guessed. For development, and for secrets that others chose.
+    ///
+    /// # Errors
+    ///
+    /// If the secret is empty, or can't be sent in a header.
+    pub fn short_token(secret: impl AsRef<[u8]>) -> Result<Self, AuthenticateError> {
+        let keys = ApiKeys::new();
+        keys.add(ApiKey::short("token", secret)?)?;
+        Ok(Self::of_keys(keys, Source::bearer()))
+    }
+
+    /// Accepts several secret tokens, each with the name of its principal, as `Authorization: Bearer <token>`.
+    ///
+    /// # Errors
+    ///
+    /// If a secret is shorter than 16 bytes or can't be sent in a header, or if two names or two secrets are the same.
+    pub fn tokens<N, S>(tokens: impl IntoIterator<Item = (N, S)>) -> Result<Self, AuthenticateError>
+    where
+        N: Into<String>,
+        S: AsRef<[u8]>,
+    {
+        let keys = ApiKeys::new();
+        for (name, secret) in tokens {
+            keys.add(ApiKey::new(name, secret)?)?;
+        }
+        Ok(Self::of_keys(keys, Source::bearer()))
+    }
+
+    /// Accepts API keys in the header `X-API-Key`. They may be added and withdrawn while requests are served.
+    pub fn api_keys(keys: &ApiKeys) -> Self {
+        Self::of_keys(keys.clone(), Source::api_key())
+    }
+
+    /// Accepts a few users by Basic, each with a password. The name of the principal is the user.
+    ///
+    /// Of the passwords a fast digest is kept, so that this is for generated ones, of machines. Those that people choose belong behind a
+    /// slow hash: see [`basic_blocking`](Self::basic_blocking).
+    ///
+    /// # Errors
+    ///
+    /// If a password is shorter than 16 bytes, if a user has a colon, if one of them has control characters, or if a user is there twice.
+    pub fn users<N, S>(users: impl IntoIterator<Item = (N, S)>) -> Result<Self, AuthenticateError>
+    where
+        N: Into<String>,
+        S: AsRef<str>,
+    {
+        let keys = ApiKeys::new();
+        for (user, password) in users {
+            keys.add(ApiKey::login(user.into(), password.as_ref())?)?;
+        }
+        Ok(Self::of_keys(keys, Source::basic()))
+    }
+
+    fn of_keys(keys: ApiKeys, source: Source) -> Self {
+        Self::of(source, Verifier::Keys(keys, |principal| principal))
+    }
+}
+
+impl<T: Clone + Send + Sync + 'static> Authenticate<T> {
+    /// Accepts the tokens for which an async function of yours gives a principal, of any type, as `Authorization: Bearer <token>`.
+    ///
+    /// `Ok(None)` refuses the token. `Err` is the answer as it is: 503, say, when the store can't be asked.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_chain::middleware::authenticate::Token;
+    /// use tower_chain::{Authenticate, Chain, Error, Provided};
+    ///
+    /// #[derive(Clone)]
+    /// struct User(u64);
+    ///
+    /// async fn user(token: Token) -> Result<Option<User>, Error> {
+    ///     // Ask the store for the digest of the token.
+    ///     # let _ = token.as_str();
+    ///     Ok(None)
+    /// }
+    ///
+    /// let chain = Chain::new()
+    ///     .use_(Authenticate::with(user))
+    ///     .get(async |user: Provided<User>| user.0.0.to_string());
+    /// # let _ = chain.build();
+    /// ```
+    pub fn with<F, Fut>(verify: F) -> Self
+    where
+        F: Fn(Token) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Option<T>, Error>> + Send + 'static,
+    {
+        let verify: Arc<Verify<T>> = Arc::new(move |credentials| match credentials {
+            Credentials::Token(token) => Box::pin(verify(Token::new(token.to_string()))),
+            Credentials::Login(..) => Box::pin(async { Ok(None) }),
+        });
+        Self::of(Source::bearer(), Verifier::Function(verify))
+    }
+
+    /// Accepts the users and passwords for which an async function of yours gives a principal, by Basic.
+    ///
+    /// `Ok(None)` refuses them. Answer as late for an unknown user as for a wrong password: verify a hash of your own choosing for those.
+    /// What was found good is remembered: see [`cache_ttl`](Self::cache_ttl).
+    pub fn basic<F, Fut>(verify: F) -> Self
+    where
+        F: Fn(Login) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Option<T>, Error>> + Send + 'static,
+    {
+        let verify: Arc<Verify<T>> = Arc::new(move |credentials| match credentials {
+            Credentials::Login(login, colon) => Box::pin(verify(Login::new(login.clone(), *colon))),
+            Credentials::Token(_) => Box::pin(async { Ok(None) }),
+        });
+        Self::of(Source::basic(), Verifier::Function(verify)).cache_ttl(CACHE_TTL)
+    }
+
+    /// Accepts the users and passwords for which a slow function of yours gives a principal, by Basic.
+    ///
+    /// The function runs on Tokio's threads for blocking work, so that requests which need no check don't wait, and at most once per core
+    /// at the same time: others wait for their turn. What was found good is remembered: see [`cache_ttl`](Self::cache_ttl).
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_chain::middleware::authenticate::Login;
+    /// use tower_chain::{Authenticate, Error, Principal};
+    ///
+    /// # fn stored_hash(_: &str) -> Option<String> { None }
+    /// # fn verify_hash(_: &str, _: &str) -> bool { false }
+    /// # const HASH_OF_NOBODY: &str = "";
+    /// fn check(login: &Login) -> Result<Option<Principal>, Error> {
+    ///     let stored = stored_hash(login.user());
+    ///     // An unknown user takes as long as a wrong password.
+    ///     let good = verify_hash(stored.as_deref().unwrap_or(HASH_OF_NOBODY), login.password());
+    ///     Ok((good && stored.is_some()).then(|| Principal::new(login.user())))
+    /// }
+    ///
+    /// let authenticate = Authenticate::basic_blocking(check);
+    /// # let _ = authenticate;
+    /// ```
+    pub fn basic_blocking<F>(verify: F) -> Self
+    where
+        F: Fn(&Login) -> Result<Option<T>, Error> + Send + Sync + 'static,
+    {
+        let turns = Semaphore::new(available_parallelism().map_or(1, |cores| cores.get()));
+        let verifier = Verifier::Blocking(Arc::new(verify), Arc::new(turns));
+        Self::of(Source::basic(), verifier).cache_ttl(CACHE_TTL)
+    }
+
+    fn of(source: Source, verifier: Verifier<T>) -> Self {
+        let this = Self {
+            ways: vec![Way { sources: vec![source], verifier, cache: None }],
+            realm: "api".to_owned(),
+            resource_metadata: None,
+            trusted_origins: Vec::new(),
+            form_limit: 64 * 1024,
+            places: Vec::new(),
+            challenges: Vec::new(),
+        };
+        this.placed()
+    }
+
+    /// Sets where tokens are looked for, instead of the default. Where [`or`](Self::or) joined several, it is about the last one.
+    ///
+    /// # Errors
+    ///
+    /// If there is none, or one twice, or if it is about Basic, whose source is given.
+    pub fn sources(
+        mut self,
+        sources: impl IntoIterator<Item = Source>,
+    ) -> Result<Self, AuthenticateError> {
+        let sources: Vec<_> = sources.into_iter().collect();
+        let repeated = sources
+            .iter()
+            .enumerate()
+            .any(|(n, source)| sources.iter().take(n).any(|s| s == source));
+        match self.ways.last_mut() {
+            Some(way) if !sources.is_empty() && !repeated && way.sources != [Source::basic()] => {
+                way.sources = sources;
+                Ok(self.placed())
+            }
+            _ => Err(AuthenticateError::Sources),
+        }
+    }
+
+    /// Accepts `Authorization: <token>`, without a scheme, as well. Defaults to off. See [`Source::bare`].
+    #[must_use]
+    pub fn bare(mut self) -> Self {
+        if let Some(way) = self.ways.last_mut()
+            && !way.sources.contains(&Source::bare())
+        {
+            way.sources.push(Source::bare());
+        }
+        self.placed()
+    }
+
+    /// Accepts what another one accepts as well. Realm, trusted origins and limits of this one hold.
+    ///
+    /// Where both look at the same place, this one is asked first.
+    #[must_use]
+    pub fn or(mut self, other: Self) -> Self {
+        self.ways.extend(other.ways);
+        self.placed()
+    }
+
+    /// Sets the realm that challenges name. Defaults to `api`.
+    ///
+    /// # Errors
+    ///
+    /// If it holds a line break or anything else than printable ASCII.
+    pub fn realm(mut self, realm: impl Into<String>) -> Result<Self, AuthenticateError> {
+        let realm = realm.into();
+        Challenge::bearer().param("realm", &realm)?;
+        self.realm = realm;
+        Ok(self.placed())
+    }
+
+    /// Sets the URL at which clients learn where to get a token, for the Bearer challenge (`resource_metadata`,
+    /// [RFC 9728, 5.1](https://www.rfc-editor.org/rfc/rfc9728#section-5.1)). Defaults to none.
+    ///
+    /// # Errors
+    ///
+    /// If it isn't printable ASCII.
+    pub fn resource_metadata(mut self, url: impl Into<String>) -> Result<Self, AuthenticateError> {
+        let url = url.into();
+        Challenge::bearer().param("resource_metadata", &url)?;
+        self.resource_metadata = Some(url);
+        Ok(self.placed())
+    }
+
+    /// Adds an origin whose pages may send requests with the cookie, such as `https://app.example.com`. Defaults to none but the
+    /// own one.
+    ///
+    /// # Errors
+    ///
+    /// If it is no origin: scheme, host and port in lower case, and nothing behind them.
+    pub fn trusted_origin(mut self, origin: impl Into<String>) -> Result<Self, AuthenticateError> {
+        self.trusted_origins.push(TrustedOrigin::new(origin.into())?);
+        Ok(self)
+    }
+
+    /// Sets how long a form may be in which a token is looked for, in bytes. Defaults to 64 KiB. See [`Source::form`].
+    #[must_use]
+    pub fn form_limit(mut self, form_limit: usize) -> Self {
+        self.form_limit = form_limit;
+        self
+    }
+
+    /// Sets for how long credentials that a function found good are good without asking it again. Zero asks each time. Where
+    /// [`or`](Self::or) joined several, it is about the last one.
+    ///
+    /// Defaults to one minute for Basic, and to zero for [`with`](Self::with). Until it is over, a withdrawn password goes on to work. Refusals are never
+    /// remembered. It doesn't touch keys that are known without a function.
+    #[must_use]
+    pub fn cache_ttl(mut self, cache_ttl: Duration) -> Self {
+        if let Some(way) = self.ways.last_mut() {
+            let capacity = way.cache.as_ref().map_or(CACHE_CAPACITY, Cache::capacity);
+            way.cache = Some(Cache::new(cache_ttl, capacity));
+        }
+        self
+    }
+
+    /// Sets how many credentials are remembered. Beyond, the oldest are forgotten. Defaults to 1024. See [`cache_ttl`](Self::cache_ttl).
+    #[must_use]
+    pub fn cache_capacity(mut self, cache_capacity: usize) -> Self {
+        if let Some(way) = self.ways.last_mut() {
+            let ttl = way.cache.as_ref().map_or(Duration::ZERO, Cache::ttl);
+            way.cache = Some(Cache::new(ttl, cache_capacity));
+        }
+        self
+    }
+
+    /// Lets requests without credentials pass. It then provides `Option<T>`. Bad credentials are refused as before.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_chain::{Authenticate, Chain, Principal, Provided};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let secret = "Vy3pRT1rW9ZsU0bq6xQ2Lw";
+    /// let chain = Chain::new().use_(Authenticate::token(secret)?.optional()).get(
+    ///     async |Provided(principal): Provided<Option<Principal>>| match principal {
+    ///         Some(principal) => format!("hello, {}", principal.name()),
+    ///         None => "hello, stranger".to_owned(),
+    ///     },
+    /// );
+    /// # let _ = chain.build();
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn optional(self) -> Optional<T> {
+        Optional::new(self)
+    }
+
+    /// Works out what doesn't change from request to request.
+    fn placed(mut self) -> Self {
+        self.places.clear();
+        self.challenges.clear();
+        for (number, way) in self.ways.iter().enumerate() {
+            for source in &way.sources {
+                if let Some(place) = self.places.iter_mut().find(|place| place.source == *source) {
+                    place.ways.push(number);
+                    continue;
+                }
+                let metadata = self.resource_metadata.as_deref();
+                let text = source.challenge(&self.realm, metadata).to_string();
+                let known = self.challenges.iter().position(|challenge| *challenge == text);
+                let challenge = known.unwrap_or(self.challenges.len());
+                if known.is_none() {
+                    self.challenges.push(text);
+                }
+                self.places.push(Place { source: source.clone(), challenge, ways: vec![number] });
+            }
+        }
+        self
+    }
+
+    /// Who is calling, or why the request is refused.
+    async fn authenticate(&self, req: &mut Request) -> Result<Accepted<'_, T>, Refusal> {
+        let mut form = None;
+        if self.places.iter().any(|place| place.source.is_form()) {
+            form = self.read_form(req).await?;
+        }
+        self.places.iter().for_each(|place| place.source.mark_sensitive(req.headers_mut()));
+        match self.judge(req, form.as_deref())? {
+            Judgement::Accepted(accepted) => Ok(accepted),
+            Judgement::Waiting(place, credentials) => {
+                // Only those who wait for a function pay for it.
+                let asked: BoxFuture<'_, _> = Box::pin(self.ask(place, credentials));
+                Ok(Accepted { principal: asked.await?, place })
+            }
+        }
+    }
+
+    /// What needs no waiting.
+    fn judge(&self, req: &Request, form: Option<&str>) -> Result<Judgement<'_, T>, Refusal> {
+        let (place, credentials) = self.find(req, form)?;
+        if place.source.is_cookie() && is_cross_site(req, &self.trusted_origins) {
+            return Err(Refusal::CrossSite);
+        }
+        let mut waiting = false;
+        for way in self.ways_of(place) {
+            match &way.verifier {
+                Verifier::Keys(keys, principal) => {
+                    if let Some(known) = keys.find(credentials.as_bytes(), SystemTime::now) {
+                        return Ok(Judgement::Accepted(Accepted {
+                            principal: principal(known),
+                            place,
+                        }));
+                    }
+                }
+                Verifier::Function(_) | Verifier::Blocking(..) => waiting = true,
+            }
+        }
+        if waiting {
+            return Ok(Judgement::Waiting(place, credentials.into_owned()));
+        }
+        Err(Refusal::Invalid(place.challenge))
+    }
+
+    /// The one place at which the request brings something, and what.
+    fn find<'r>(
+        &self,
+        req: &'r Request,
+        form: Option<&'r str>,
+    ) -> Result<(&Place, Credentials<'r>), Refusal> {
+        let mut found: Option<(&Place, Credentials<'r>)> = None;
+        for place in &self.places {
+            let here = place.source.find(req, form);
+            let here =
+                here.map_err(|Malformed(detail)| Refusal::Malformed(place.challenge, detail))?;
+            if let Some(credentials) = here {
+                if found.is_some() {
+                    let detail = "Credentials are sent in more than one place";
+                    return Err(Refusal::Malformed(place.challenge, detail));
+                }
+                found = Some((place, credentials));
+            }
+        }
+        found.ok_or(Refusal::Missing)
+    }
+
+    fn ways_of<'a>(&'a self, place: &'a Place) -> impl Iterator<Item = &'a Way<T>> {
+        place.ways.iter().filter_map(|number| self.ways.get(*number))
+    }
+
+    /// Asks the functions, one after the other, until one of them knows who it is.
+    async fn ask(&self, place: &Place, credentials: Credentials<'static>) -> Result<T, Refusal> {
+        for way in self.ways_of(place) {
+            if let Some(principal) = way.ask(&credentials).await.map_err(Refusal::Failed)? {
+                return Ok(principal);
+            }
+        }
+        Err(Refusal::Invalid(place.challenge))
+    }
+
+    /// The body of a form. It is read and put back.
+    async fn read_form(&self, req: &mut Request) -> Result<Option<String>, Refusal> {
+        let content_type = req.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let essence = content_type.and_then(|value| value.split(';').next()).map(str::trim);
+        if !essence.is_some_and(|e| e.eq_ignore_ascii_case("application/x-www-form-urlencoded")) {
+            return Ok(None);
+        }
+        let body = mem::take(req.body_mut());
+        let body = match Limited::new(body, self.form_limit).collect().await {
+            Ok(body) => body.to_bytes(),
+            Err(error) if error.is::<LengthLimitError>() => {
+                let status = StatusCode::PAYLOAD_TOO_LARGE;
+                return Err(Refusal::Failed(Error::new(status, "The form is too long")));
+            }
+            Err(_) => {
+                let status = StatusCode::BAD_REQUEST;
+                return Err(Refusal::Failed(Error::new(status, "The form could not be read")));
+            }
+        };
+        *req.body_mut() = Body::from(body.clone());
+        // RFC 6750, 2.2: a form with a token is ASCII. One that isn't text at all brings none.
+        Ok(String::from_utf8(body.into()).ok())
+    }
+
+    fn refuse(&self, refusal: Refusal) -> Error {
+        let (status, detail, at, code) = match refusal {
+            Refusal::Failed(error) => return no_store(error),
+            Refusal::CrossSite => {
+                tracing::debug!(reason = "cross_site", "refused");
+                let detail = "The request was made by another site";
+                return no_store(Error::new(StatusCode::FORBIDDEN, detail));
+            }
+            Refusal::Missing => (StatusCode::UNAUTHORIZED, "Credentials are missing", None, ""),
+            Refusal::Malformed(at, detail) => {
+                (StatusCode::BAD_REQUEST, detail, Some(at), "invalid_request")
+            }
+            Refusal::Invalid(at) => {
+                let detail = "The credentials are not valid";
+                (StatusCode::UNAUTHORIZED, detail, Some(at), "invalid_token")
+            }
+        };
+        tracing::debug!(reason = if code.is_empty() { "missing" } else { code }, "refused");
+        let mut error = no_store(Error::new(status, detail));
+        for (number, challenge) in self.challenges.iter().enumerate() {
+            // The members are those of RFC 6750, 3: other schemes don't have them.
+            let value = if at == Some(number) && challenge.starts_with("Bearer ") {
+                HeaderValue::try_from(format!(
+                    "{challenge}, error=\"{code}\", error_description=\"{detail}\""
+                ))
+            } else {
+                HeaderValue::try_from(challenge)
+            };
+            if let Ok(value) = value {
+                error = error.with_header(WWW_AUTHENTICATE, value);
+            }
+        }
+        error
+    }
+
+    /// What is done to the request on its way in when a token may stand in its query.
+    fn strip_query(&self, req: &mut Request) {
+        for name in self.places.iter().filter_map(|place| place.source.query_name()) {
+            if let Some(uri) = without_parameter(req.uri(), name) {
+                *req.uri_mut() = uri;
+            }
+        }
+    }
+}
+
+impl<T: Clone + Send + Sync + 'static> Way<T> {
+    async fn ask(&self, credentials: &Credentials<'static>) -> Result<Option<T>, Error> {
+        let cached = match &self.cache {
+            Some(cache) if !cache.ttl().is_zero() => {
+                Some((cache, cache.key(credentials.as_bytes())))
+            }
+            _ => None,
+        };
+        if let Some(known) = known(cached) {
+            return Ok(Some(known));
+        }
+        let found = match &self.verifier {
+            Verifier::Keys(..) => return Ok(None),
+            Verifier::Function(verify) => verify(credentials).await?,
+            Verifier::Blocking(verify, turns) => {
+                let Credentials::Login(login, colon) = credentials else { return Ok(None) };
+                let _turn = turns.acquire().await?;
+                // Who had the turn before may have asked the same.
+                if let Some(known) = known(cached) {
+                    return Ok(Some(known));
+                }
+                let runtime = tokio::runtime::Handle::try_current()?;
+                let (verify, login) = (verify.clone(), Login::new(login.clone(), *colon));
+                runtime.spawn_blocking(move || verify(&login)).await??
+            }
+        };
+        if let (Some((cache, key)), Some(principal)) = (cached, &found) {
+            cache.insert(key, principal.clone(), Instant::now());
+        }
+        Ok(found)
+    }
+}
+
+fn known<T: Clone>(cached: Option<(&Cache<T>, Key)>) -> Option<T> {
+    let (cache, key) = cached?;
+    cache.get(&key, Instant::now())
+}
+
+/// A refusal must not be kept by a cache: the next request may bring credentials.
+fn no_store(error: Error) -> Error {
+    if error.headers().contains_key(CACHE_CONTROL) {
+        return error;
+    }
+    error.with_header(CACHE_CONTROL, NO_STORE)
+}
+
+struct Accepted<'a, T> {
+    principal: T,
+    place: &'a Place,
+}
+
+enum Judgement<'a, T> {
+    Accepted(Accepted<'a, T>),
+    Waiting(&'a Place, Credentials<'static>),
+}
+
+/// Why a request is refused, and which challenge it is about.
+enum Refusal {
+    Missing,
+    Malformed(usize, &'static str),
+    Invalid(usize),
+    CrossSite,
+    Failed(Error),
+}
+
+impl<T: Clone + Send + Sync + 'static> Middleware for Authenticate<T> {
+    type Provides = (T,);
+
+    async fn call<N: Endpoint>(&self, req: &mut Request, next: Rest<'_, N, (T,)>) -> Response {
+        let Accepted { principal, place } = match self.authenticate(req).await {
+            Ok(accepted) => accepted,
+            Err(refusal) => return self.refuse(refusal).into_response(),
+        };
+        if place.source.query_name().is_none() {
+            return next.run_with(req, (principal,)).await;
+        }
+        self.strip_query(req);
+        let mut response = next.run_with(req, (principal,)).await;
+        came_by_query(&mut response);
+        response
+    }
+
+    fn name(&self) -> String {
+        "Authenticate".to_owned()
+    }
+}
+
+/// The address of the response has a token in it (RFC 9700, 4.3.2).
+fn came_by_query(response: &mut Response) {
+    response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
+    response.headers_mut().insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+}
+
+/// No secret is shown.
+impl<T> fmt::Debug for Authenticate<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authenticate").field("challenges", &self.challenges).finish_non_exhaustive()
+    }
+}
+
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+const CACHE_TTL: Duration = Duration::from_secs(60);
+const CACHE_CAPACITY: usize = 1024;

@@ -1,0 +1,43 @@
+//! Authentication that a caller may do without.
+
+use axum_core::response::IntoResponse;
+
+use super::{Accepted, Authenticate, Refusal, came_by_query};
+use crate::{Endpoint, Middleware, Request, Response, Rest};
+
+/// Lets requests without credentials pass as well, and provides `Option<T>`. Made by [`Authenticate::optional`].
+#[derive(Debug)]
+pub struct Optional<T>(Authenticate<T>);
+
+impl<T> Optional<T> {
+    pub(super) fn new(authenticate: Authenticate<T>) -> Self {
+        Self(authenticate)
+    }
+}
+
+impl<T: Clone + Send + Sync + 'static> Middleware for Optional<T> {
+    type Provides = (Option<T>,);
+
+    async fn call<N: Endpoint>(
+        &self,
+        req: &mut Request,
+        next: Rest<'_, N, (Option<T>,)>,
+    ) -> Response {
+        let Accepted { principal, place } = match self.0.authenticate(req).await {
+            Ok(accepted) => accepted,
+            Err(Refusal::Missing) => return next.run_with(req, (None,)).await,
+            Err(refusal) => return self.0.refuse(refusal).into_response(),
+        };
+        if place.source.query_name().is_none() {
+            return next.run_with(req, (Some(principal),)).await;
+        }
+        self.0.strip_query(req);
+        let mut response = next.run_with(req, (Some(principal),)).await;
+        came_by_query(&mut response);
+        response
+    }
+
+    fn name(&self) -> String {
+        "Authenticate".to_owned()
+    }
+}

@@ -1,0 +1,47 @@
+//! Keys over the pure Rust table of `jsonwebtoken`.
+
+use jsonwebtoken::DecodingKey;
+use jsonwebtoken::crypto::rust_crypto::DEFAULT_PROVIDER;
+use sha2::{Digest, Sha256};
+
+use crate::middleware::jwt::algorithm::Algorithm;
+
+/// A key, ready to check signatures of one algorithm.
+///
+/// The verifiers of the table can't be shared between threads, so each check makes one; next to the arithmetic that is little.
+pub(crate) struct Verifier {
+    algorithm: jsonwebtoken::Algorithm,
+    key: DecodingKey,
+}
+
+impl Verifier {
+    /// `None` if the key is none for this algorithm.
+    pub(crate) fn new(algorithm: Algorithm, key: &DecodingKey) -> Option<Self> {
+        // The table slices Ed25519 keys without a look at their length.
+        if algorithm == Algorithm::Ed25519 && key.try_get_as_bytes().ok()?.len() != 32 {
+            return None;
+        }
+        let verifier = Self { algorithm: algorithm.to_backend(), key: key.clone() };
+        (DEFAULT_PROVIDER.verifier_factory)(&verifier.algorithm, key).ok()?;
+        Some(verifier)
+    }
+
+    /// Whether the signature is right. HMACs are compared in constant time.
+    pub(crate) fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
+        (DEFAULT_PROVIDER.verifier_factory)(&self.algorithm, &self.key)
+            .is_ok_and(|verifier| verifier.verify(message, &signature.to_vec()).is_ok())
+    }
+}
+
+/// Modulus and exponent of an RSA public key in PKCS#1 DER.
+pub(crate) fn rsa_components(der: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+    (DEFAULT_PROVIDER.key_utils.rsa_pub_components_from_public_key)(der).ok()
+}
+
+pub(crate) fn sha256(parts: &[&[u8]]) -> [u8; 32] {
+    let mut hasher = Sha256::new();
+    for part in parts {
+        hasher.update(part);
+    }
+    hasher.finalize().into()
+}

@@ -1,0 +1,134 @@
+//! What can be wrong with a configuration.
+
+use std::fmt;
+
+use super::algorithm::Algorithm;
+
+/// A configuration that would not be safe, or could not work. Its text says what to change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum JwtConfigError {
+    /// The list of algorithms is empty.
+    NoAlgorithm,
+    /// There is no key.
+    NoKey,
+    /// Two keys can't be told apart: same algorithm, and same `kid` or none.
+    AmbiguousKey,
+    /// The secret has fewer bytes than the hash of the algorithm.
+    ShortSecret {
+        /// The algorithm.
+        algorithm: Algorithm,
+        /// How many bytes the secret has.
+        bytes: usize,
+    },
+    /// The secret is all zeros.
+    ZeroSecret,
+    /// The secret is a key file: PEM, DER, SSH or a JWK.
+    SecretIsKeyFile,
+    /// A private key stands where a public one is wanted.
+    PrivateKey,
+    /// The text or the bytes are no key of a supported form.
+    InvalidKey,
+    /// The key is of another kind than the algorithm needs.
+    WrongKey {
+        /// The algorithm.
+        algorithm: Algorithm,
+    },
+    /// The RSA key is shorter than 2048 bits, or longer than the backend takes.
+    RsaBits {
+        /// How many bits the modulus has.
+        bits: usize,
+    },
+    /// The public exponent of the RSA key is even, or is 1.
+    RsaExponent,
+    /// The JSON is no JWK, or no set of them.
+    InvalidJwk,
+    /// The JWK is not meant to verify signatures (`use`, `key_ops`, `alg`).
+    JwkUse,
+    /// The set holds no key that can be used with the algorithms.
+    NoUsableJwk,
+    /// An algorithm with a shared secret stands in the list for keys that others publish.
+    SharedSecretAlgorithm {
+        /// The algorithm.
+        algorithm: Algorithm,
+    },
+    /// The leeway is longer than ten minutes.
+    Leeway,
+    /// A text for the challenge has a character that a header can't carry.
+    ChallengeText,
+    /// A limit is zero.
+    ZeroLimit,
+    /// The name of an issuer stands twice in the list, or there is none.
+    Issuers,
+    /// The URL is none that keys may be fetched from.
+    Url,
+}
+
+impl fmt::Display for JwtConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoAlgorithm => f.write_str(
+                "no algorithm is accepted: name at least one, such as `Algorithm::Rs256`",
+            ),
+            Self::NoKey => f.write_str("there is no key: give at least one"),
+            Self::AmbiguousKey => f.write_str(
+                "two keys for the same algorithm have the same `kid`, or none: give each its own with `Key::kid`",
+            ),
+            Self::ShortSecret { algorithm, bytes } => write!(
+                f,
+                "the secret has {bytes} bytes, {algorithm} needs at least {}: make a random one, for example with `openssl rand -base64 {}`",
+                algorithm.secret_bytes(),
+                algorithm.secret_bytes(),
+            ),
+            Self::ZeroSecret => f.write_str("the secret is all zeros: make a random one"),
+            Self::SecretIsKeyFile => f.write_str(
+                "the secret looks like a key file: for a public key use a constructor for it, such as `Jwt::rs256` or `Key::pem`",
+            ),
+            Self::PrivateKey => f.write_str(
+                "this is a private key: give the public key, for example from `openssl pkey -pubout`",
+            ),
+            Self::InvalidKey => f.write_str(
+                "this is no public key in PEM or DER (`SubjectPublicKeyInfo`, or PKCS#1 for RSA): export it again, for example with `openssl pkey -pubout`",
+            ),
+            Self::WrongKey { algorithm } => write!(
+                f,
+                "the key does not fit {algorithm}, which needs {}: give another key, or name another algorithm",
+                algorithm.family(),
+            ),
+            Self::RsaBits { bits } => write!(
+                f,
+                "the RSA key has {bits} bits: use one with 2048 to {} bits",
+                super::key::MAX_RSA_BITS,
+            ),
+            Self::RsaExponent => {
+                f.write_str("the public exponent of the RSA key is even or 1: make a new key")
+            }
+            Self::InvalidJwk => f.write_str(
+                "this is no JWK or JWK set: it must be a JSON object as in RFC 7517, each member once, values in base64url",
+            ),
+            Self::JwkUse => f.write_str(
+                "this JWK is not for verifying signatures: its `use` must be `sig`, its `key_ops` must hold `verify`, and its `alg` must name a signature algorithm",
+            ),
+            Self::NoUsableJwk => f.write_str(
+                "no key of the set can be used with the accepted algorithms: compare `kty`, `crv` and `alg` of the keys with the list",
+            ),
+            Self::SharedSecretAlgorithm { algorithm } => write!(
+                f,
+                "{algorithm} needs a secret, and published keys are none: take it off the list, or use `Jwt::hs256` with the secret",
+            ),
+            Self::Leeway => f.write_str(
+                "the leeway is longer than ten minutes: set the clocks instead, and keep it near one minute",
+            ),
+            Self::ChallengeText => f.write_str(
+                "a realm or URL for the challenge may hold printable ASCII characters only, without line breaks",
+            ),
+            Self::ZeroLimit => f.write_str("the limit is zero: give at least one"),
+            Self::Issuers => f.write_str("name at least one issuer, and each of them once"),
+            Self::Url => f.write_str(
+                "keys are fetched by https, or by http from a loopback address: give an absolute URL without user, password, query or fragment",
+            ),
+        }
+    }
+}
+
+impl std::error::Error for JwtConfigError {}

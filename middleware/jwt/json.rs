@@ -1,0 +1,513 @@
+//! One pass over the claims: the type of the user is made while the registered claims are read and duplicates are found.
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::fmt;
+
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{
+    DeserializeOwned, DeserializeSeed, Deserializer, Error as _, IgnoredAny, IntoDeserializer,
+    MapAccess, SeqAccess, Visitor,
+};
+use serde::{Deserialize, forward_to_deserialize_any};
+use serde_json::Value;
+
+use super::claims::Token;
+use super::refusal::Refusal;
+
+/// What was read beside the claims of the user.
+#[derive(Default)]
+pub(crate) struct Read<'de> {
+    pub(crate) token: Token,
+    pub(crate) audience: Audience,
+    /// The names of the top-level members, in their order.
+    pub(crate) names: Vec<Cow<'de, str>>,
+    /// Whether the token is bound to a key that its sender must prove to hold (RFC 7800).
+    pub(crate) confirmation: bool,
+    complete: bool,
+    refusal: Option<Refusal>,
+}
+
+impl Read<'_> {
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.names.iter().any(|have| have == name)
+    }
+}
+
+/// The claim `aud`.
+#[derive(Default)]
+pub(crate) enum Audience {
+    #[default]
+    Absent,
+    One(Box<str>),
+    Several(Vec<Box<str>>),
+}
+
+impl Audience {
+    pub(crate) fn contains(&self, name: &str) -> bool {
+        match self {
+            Self::Absent => false,
+            Self::One(one) => **one == *name,
+            Self::Several(several) => several.iter().any(|one| **one == *name),
+        }
+    }
+}
+
+/// Reads a claim set.
+pub(crate) fn claims<C: DeserializeOwned>(payload: &[u8]) -> Result<(C, Read<'_>), Refusal> {
+    let text = bounded_text(payload).ok_or(Refusal::Malformed)?;
+    if text.trim_start_matches(WHITESPACE).as_bytes().first() != Some(&b'{') {
+        return Err(Refusal::Malformed);
+    }
+    let read = RefCell::new(Read { names: Vec::with_capacity(12), ..Read::default() });
+    let mut json = serde_json::Deserializer::from_str(text);
+    let claims = C::deserialize(Tapped { json: &mut json, read: &read });
+    let end = json.end();
+    let mut read = read.into_inner();
+    if let Some(refusal) = read.refusal.take() {
+        return Err(refusal);
+    }
+    match claims {
+        Ok(claims) if end.is_ok() && read.complete => Ok((claims, read)),
+        Ok(_) => Err(Refusal::Malformed),
+        Err(error) if error.is_data() => Err(Refusal::Claims),
+        Err(_) => Err(Refusal::Malformed),
+    }
+}
+
+/// The header, as far as it matters (RFC 7515, 4.1). Unknown members are read over.
+#[derive(Default)]
+pub(crate) struct Header<'de> {
+    pub(crate) alg: Option<Cow<'de, str>>,
+    pub(crate) kid: Option<Cow<'de, str>>,
+    pub(crate) typ: Option<Cow<'de, str>>,
+    pub(crate) cty: Option<Cow<'de, str>>,
+    /// `crit`, `b64` or `zip` is there, whatever its value. We understand no extension, so each of them is a reason to refuse.
+    pub(crate) extended: bool,
+}
+
+/// Reads a header.
+pub(crate) fn header(bytes: &[u8]) -> Result<Header<'_>, Refusal> {
+    struct Members;
+
+    impl<'de> Visitor<'de> for Members {
+        type Value = Header<'de>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Header<'de>, A::Error> {
+            let mut header = Header::default();
+            let mut names: Vec<Cow<'de, str>> = Vec::with_capacity(4);
+            while let Some(Text(name)) = map.next_key()? {
+                if names.len() == MEMBERS || names.contains(&name) {
+                    return Err(A::Error::custom("duplicate"));
+                }
+                match &*name {
+                    "alg" => header.alg = Some(map.next_value::<Text<'de>>()?.0),
+                    "kid" => header.kid = Some(map.next_value::<Text<'de>>()?.0),
+                    "typ" => header.typ = Some(map.next_value::<Text<'de>>()?.0),
+                    "cty" => header.cty = Some(map.next_value::<Text<'de>>()?.0),
+                    "crit" | "b64" | "zip" => {
+                        map.next_value::<IgnoredAny>()?;
+                        header.extended = true;
+                    }
+                    _ => {
+                        map.next_value::<IgnoredAny>()?;
+                    }
+                }
+                names.push(name);
+            }
+            Ok(header)
+        }
+    }
+
+    let text = bounded_text(bytes).ok_or(Refusal::Malformed)?;
+    let mut json = serde_json::Deserializer::from_str(text);
+    let header = json.deserialize_map(Members).map_err(|_| Refusal::Malformed)?;
+    json.end().map_err(|_| Refusal::Malformed)?;
+    Ok(header)
+}
+
+/// The claim `iss` alone, of a token that is not verified yet: it chooses among keys, and decides nothing.
+pub(crate) fn peek_issuer(payload: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Issuer {
+        iss: String,
+    }
+    serde_json::from_str::<Issuer>(bounded_text(payload)?).ok().map(|peeked| peeked.iss)
+}
+
+/// UTF-8 that is not nested too deeply. What a parser skips it doesn't check, so this comes first.
+pub(crate) fn bounded_text(bytes: &[u8]) -> Option<&str> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    // Counting brackets is many times cheaper than following them, and nearly always enough.
+    let brackets = bytes.iter().filter(|byte| matches!(byte, b'{' | b'[')).count();
+    (brackets <= DEPTH || depth(bytes) <= DEPTH).then_some(text)
+}
+
+fn depth(bytes: &[u8]) -> usize {
+    let (mut depth, mut deepest, mut quoted, mut escaped) = (0_usize, 0, false, false);
+    for byte in bytes {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            _ if quoted => {}
+            b'{' | b'[' => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+/// The deserializer that the type of the user sees: that of the JSON, with a tap on its members.
+struct Tapped<'a, 'de, D> {
+    json: D,
+    read: &'a RefCell<Read<'de>>,
+}
+
+impl<'a, 'de, D> Deserializer<'de> for Tapped<'a, 'de, D>
+where
+    D: Deserializer<'de, Error = serde_json::Error>,
+{
+    type Error = serde_json::Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
+        self.json.deserialize_map(TappedVisitor { visitor, read: self.read })
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
+        visitor.visit_some(self)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Self::Error> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    /// `()` is for those who want no claim.
+    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
+        IgnoredAny::deserialize(self)?;
+        visitor.visit_unit()
+    }
+
+    fn deserialize_unit_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Self::Error> {
+        self.deserialize_unit(visitor)
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf
+        seq tuple tuple_struct map struct enum identifier ignored_any
+    }
+}
+
+struct TappedVisitor<'a, 'de, V> {
+    visitor: V,
+    read: &'a RefCell<Read<'de>>,
+}
+
+impl<'de, V: Visitor<'de>> Visitor<'de> for TappedVisitor<'_, 'de, V> {
+    type Value = V::Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.visitor.expecting(f)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<V::Value, A::Error> {
+        self.visitor.visit_map(TappedMap { map, read: self.read, registered: None })
+    }
+}
+
+struct TappedMap<'a, 'de, A> {
+    map: A,
+    read: &'a RefCell<Read<'de>>,
+    /// The member whose value comes next, if it is one that we read as well.
+    registered: Option<Registered>,
+}
+
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for TappedMap<'_, 'de, A> {
+    type Error = A::Error;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, A::Error> {
+        let Some(Text(name)) = self.map.next_key()? else {
+            self.read.borrow_mut().complete = true;
+            return Ok(None);
+        };
+        self.registered = Registered::named(&name);
+        let mut read = self.read.borrow_mut();
+        if read.names.len() == MEMBERS || read.names.contains(&name) {
+            read.refusal = Some(Refusal::Malformed);
+            return Err(A::Error::custom("duplicate"));
+        }
+        read.names.push(name.clone());
+        drop(read);
+        seed.deserialize(Raw::Text(name).of()).map(Some)
+    }
+
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, A::Error> {
+        let Some(registered) = self.registered.take() else {
+            return self.map.next_value_seed(seed);
+        };
+        let value: Raw<'de> = self.map.next_value()?;
+        let mut read = self.read.borrow_mut();
+        if let Err(refusal) = registered.read(&value, &mut read) {
+            read.refusal = Some(refusal);
+            return Err(A::Error::custom("refused"));
+        }
+        drop(read);
+        seed.deserialize(value.of())
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        self.map.size_hint()
+    }
+}
+
+/// A claim that we read, whatever the type of the user does with it.
+#[derive(Clone, Copy)]
+enum Registered {
+    Issuer,
+    Subject,
+    Audience,
+    Expires,
+    NotBefore,
+    Issued,
+    Id,
+    Scope,
+    Confirmation,
+}
+
+impl Registered {
+    fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "iss" => Self::Issuer,
+            "sub" => Self::Subject,
+            "aud" => Self::Audience,
+            "exp" => Self::Expires,
+            "nbf" => Self::NotBefore,
+            "iat" => Self::Issued,
+            "jti" => Self::Id,
+            "scope" => Self::Scope,
+            "cnf" => Self::Confirmation,
+            _ => return None,
+        })
+    }
+
+    fn read(self, value: &Raw<'_>, read: &mut Read<'_>) -> Result<(), Refusal> {
+        let token = &mut read.token;
+        match self {
+            Self::Issuer => token.issuer = Some(value.text("iss")?),
+            Self::Subject => token.subject = Some(value.text("sub")?),
+            Self::Id => token.id = Some(value.text("jti")?),
+            Self::Expires => token.expires = Some(value.date("exp")?),
+            Self::NotBefore => token.not_before = Some(value.date("nbf")?),
+            Self::Issued => token.issued = Some(value.date("iat")?),
+            Self::Audience => read.audience = value.audience()?,
+            // Some issuers send a list; that is for the type of the user.
+            Self::Scope => token.scope = value.text("scope").ok(),
+            Self::Confirmation => read.confirmation = true,
+        }
+        Ok(())
+    }
+}
+
+/// A value that both we and the type of the user look at. Texts are borrowed from the token where they hold no escape.
+enum Raw<'de> {
+    Text(Cow<'de, str>),
+    Unsigned(u64),
+    Signed(i64),
+    Float(f64),
+    Other(Value),
+}
+
+impl<'de> Raw<'de> {
+    fn text(&self, name: &'static str) -> Result<Box<str>, Refusal> {
+        match self {
+            Self::Text(text) => Ok(Box::from(&**text)),
+            _ => Err(Refusal::Claim(name)),
+        }
+    }
+
+    /// A NumericDate (RFC 7519, 2): whole seconds from the epoch to the end of the year 9999.
+    fn date(&self, name: &'static str) -> Result<u64, Refusal> {
+        let seconds = match *self {
+            Self::Unsigned(seconds) => Some(seconds),
+            // A range check that no NaN passes; within it the cast is exact but for the fraction, which goes.
+            Self::Float(seconds) if (0.0..=LAST_SECOND as f64).contains(&seconds) => {
+                Some(seconds as u64)
+            }
+            _ => None,
+        };
+        seconds.filter(|seconds| *seconds <= LAST_SECOND).ok_or(Refusal::Claim(name))
+    }
+
+    fn audience(&self) -> Result<Audience, Refusal> {
+        match self {
+            Self::Text(one) => Ok(Audience::One(Box::from(&**one))),
+            Self::Other(Value::Array(several)) => several
+                .iter()
+                .map(|one| one.as_str().map(Box::from))
+                .collect::<Option<_>>()
+                .map(Audience::Several)
+                .ok_or(Refusal::Claim("aud")),
+            _ => Err(Refusal::Claim("aud")),
+        }
+    }
+
+    fn of<E>(self) -> RawDeserializer<'de, E> {
+        RawDeserializer(self, std::marker::PhantomData)
+    }
+}
+
+impl<'de> Deserialize<'de> for Raw<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Any;
+
+        impl<'de> Visitor<'de> for Any {
+            type Value = Raw<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a value")
+            }
+
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Raw<'de>, E> {
+                Ok(Raw::Text(Cow::Borrowed(text)))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Raw<'de>, E> {
+                Ok(Raw::Text(Cow::Owned(text.to_owned())))
+            }
+
+            fn visit_u64<E>(self, number: u64) -> Result<Raw<'de>, E> {
+                Ok(Raw::Unsigned(number))
+            }
+
+            fn visit_i64<E>(self, number: i64) -> Result<Raw<'de>, E> {
+                Ok(Raw::Signed(number))
+            }
+
+            fn visit_f64<E>(self, number: f64) -> Result<Raw<'de>, E> {
+                Ok(Raw::Float(number))
+            }
+
+            fn visit_bool<E>(self, value: bool) -> Result<Raw<'de>, E> {
+                Ok(Raw::Other(Value::Bool(value)))
+            }
+
+            fn visit_unit<E>(self) -> Result<Raw<'de>, E> {
+                Ok(Raw::Other(Value::Null))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Raw<'de>, A::Error> {
+                Value::deserialize(SeqAccessDeserializer::new(seq)).map(Raw::Other)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Raw<'de>, A::Error> {
+                Value::deserialize(MapAccessDeserializer::new(map)).map(Raw::Other)
+            }
+        }
+
+        deserializer.deserialize_any(Any)
+    }
+}
+
+struct RawDeserializer<'de, E>(Raw<'de>, std::marker::PhantomData<E>);
+
+impl<'de, E: serde::de::Error> Deserializer<'de> for RawDeserializer<'de, E> {
+    type Error = E;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, E> {
+        match self.0 {
+            Raw::Text(Cow::Borrowed(text)) => visitor.visit_borrowed_str(text),
+            Raw::Text(Cow::Owned(text)) => visitor.visit_string(text),
+            Raw::Unsigned(number) => visitor.visit_u64(number),
+            Raw::Signed(number) => visitor.visit_i64(number),
+            Raw::Float(number) => visitor.visit_f64(number),
+            Raw::Other(value) => value.deserialize_any(visitor).map_err(E::custom),
+        }
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, E> {
+        match self.0 {
+            Raw::Other(Value::Null) => visitor.visit_none(),
+            _ => visitor.visit_some(self),
+        }
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, E> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, E> {
+        match self.0 {
+            Raw::Text(text) => visitor.visit_enum(IntoDeserializer::<E>::into_deserializer(text)),
+            Raw::Other(value) => value.deserialize_enum(name, variants, visitor).map_err(E::custom),
+            _ => self.deserialize_any(visitor),
+        }
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf
+        unit unit_struct seq tuple tuple_struct map struct identifier ignored_any
+    }
+}
+
+/// A string, borrowed where it holds no escape.
+struct Text<'de>(Cow<'de, str>);
+
+impl<'de> Deserialize<'de> for Text<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Str;
+
+        impl<'de> Visitor<'de> for Str {
+            type Value = Text<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Text<'de>, E> {
+                Ok(Text(Cow::Borrowed(text)))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Text<'de>, E> {
+                Ok(Text(Cow::Owned(text.to_owned())))
+            }
+        }
+
+        deserializer.deserialize_str(Str)
+    }
+}
+
+const WHITESPACE: [char; 4] = [' ', '\t', '\n', '\r'];
+/// How deeply JSON may be nested.
+const DEPTH: usize = 32;
+/// How many members an object may have.
+const MEMBERS: usize = 256;
+/// 9999-12-31T23:59:59Z.
+const LAST_SECOND: u64 = 253_402_300_799;

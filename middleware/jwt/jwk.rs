@@ -1,0 +1,164 @@
+//! JSON Web Keys (RFC 7517).
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::algorithm::{Algorithm, Family};
+use super::error::JwtConfigError;
+use super::json::bounded_text;
+use super::jws::decode;
+use super::key::{Key, Keys};
+
+/// The members of a JWK that matter here.
+#[derive(Deserialize)]
+struct Jwk {
+    kty: String,
+    #[serde(rename = "use")]
+    usage: Option<String>,
+    key_ops: Option<Vec<String>>,
+    alg: Option<String>,
+    kid: Option<String>,
+    crv: Option<String>,
+    n: Option<String>,
+    e: Option<String>,
+    x: Option<String>,
+    y: Option<String>,
+    k: Option<String>,
+    /// Only there in a private key.
+    d: Option<serde::de::IgnoredAny>,
+}
+
+impl Key {
+    /// A key in a JWK, as JSON: `kty` of `RSA`, `EC`, `OKP` or `oct`.
+    ///
+    /// # Errors
+    ///
+    /// If it is no JWK, is private, is not for verifying signatures, or does not fit the algorithm.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_chain::middleware::jwt::{Algorithm, Key};
+    ///
+    /// # fn main() -> Result<(), tower_chain::JwtConfigError> {
+    /// let key = Key::jwk(
+    ///     Algorithm::Ed25519,
+    ///     r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#,
+    /// )?;
+    /// # let _ = key;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn jwk(algorithm: Algorithm, json: impl AsRef<[u8]>) -> Result<Self, JwtConfigError> {
+        let text = bounded_text(json.as_ref()).ok_or(JwtConfigError::InvalidJwk)?;
+        let jwk: Jwk = serde_json::from_str(text).map_err(|_| JwtConfigError::InvalidJwk)?;
+        jwk.check()?;
+        jwk.key(algorithm)
+    }
+}
+
+impl Keys {
+    /// The keys of a JWK set, as JSON, that verify signatures of these algorithms.
+    ///
+    /// Entries that can't be used are left out (RFC 7517, 5): of another kind, meant for something else, private, too short, malformed, or secrets
+    /// among public keys. A key that
+    /// names an algorithm is used for that alone; one that doesn't is used for each of the list that fits its kind.
+    ///
+    /// # Errors
+    ///
+    /// If the list is empty, the JSON is no set of at most 100 keys, or no key is left.
+    pub fn jwks(
+        json: impl AsRef<[u8]>,
+        algorithms: impl IntoIterator<Item = Algorithm>,
+    ) -> Result<Self, JwtConfigError> {
+        let algorithms: Vec<Algorithm> = algorithms.into_iter().collect();
+        if algorithms.is_empty() {
+            return Err(JwtConfigError::NoAlgorithm);
+        }
+        let keys = usable(json.as_ref(), &algorithms)?;
+        if keys.is_empty() { Err(JwtConfigError::NoUsableJwk) } else { Ok(Self::published(keys)) }
+    }
+}
+
+/// The keys of a set that can be used; there may be none.
+pub(crate) fn usable(json: &[u8], algorithms: &[Algorithm]) -> Result<Vec<Key>, JwtConfigError> {
+    #[derive(Deserialize)]
+    struct Set {
+        keys: Vec<Value>,
+    }
+
+    let text = bounded_text(json).ok_or(JwtConfigError::InvalidJwk)?;
+    let set: Set = serde_json::from_str(text).map_err(|_| JwtConfigError::InvalidJwk)?;
+    if set.keys.len() > MAX_KEYS {
+        return Err(JwtConfigError::InvalidJwk);
+    }
+    // Who mixes secrets with public keys has published the secrets, or is confused about what they are.
+    let is_secret = |entry: &Value| entry["kty"] == "oct";
+    let mixed = set.keys.iter().any(is_secret) && !set.keys.iter().all(is_secret);
+    let mut keys = Vec::with_capacity(set.keys.len());
+    for entry in set.keys {
+        // One bad entry never spoils the set.
+        if mixed && is_secret(&entry) {
+            continue;
+        }
+        let Ok(jwk) = Jwk::deserialize(entry) else { continue };
+        if jwk.check().is_ok() {
+            keys.extend(algorithms.iter().filter_map(|algorithm| jwk.key(*algorithm).ok()));
+        }
+    }
+    Ok(keys)
+}
+
+impl Jwk {
+    /// Whether it is meant for verifying signatures (RFC 7517, 4.2 and 4.3).
+    fn check(&self) -> Result<(), JwtConfigError> {
+        if self.d.is_some() {
+            return Err(JwtConfigError::PrivateKey);
+        }
+        if self.usage.as_deref().is_some_and(|usage| usage != "sig") {
+            return Err(JwtConfigError::JwkUse);
+        }
+        if self.key_ops.as_ref().is_some_and(|ops| !ops.iter().any(|op| op == "verify")) {
+            return Err(JwtConfigError::JwkUse);
+        }
+        Ok(())
+    }
+
+    fn key(&self, algorithm: Algorithm) -> Result<Key, JwtConfigError> {
+        if let Some(name) = &self.alg {
+            let named = Algorithm::from_name(name).ok_or(JwtConfigError::JwkUse)?;
+            if named != algorithm {
+                return Err(JwtConfigError::WrongKey { algorithm });
+            }
+        }
+        let key = match (algorithm.family(), &*self.kty, self.crv.as_deref()) {
+            (Family::Hmac, "oct", _) => Key::long_secret(algorithm, &bytes(&self.k)?),
+            (Family::Rsa, "RSA", _) => Key::rsa(algorithm, &bytes(&self.n)?, &bytes(&self.e)?),
+            (Family::P256, "EC", Some("P-256")) => self.point(algorithm, 32),
+            (Family::P384, "EC", Some("P-384")) => self.point(algorithm, 48),
+            (Family::Ed25519, "OKP", Some("Ed25519")) => Key::point(algorithm, &bytes(&self.x)?),
+            _ => Err(JwtConfigError::WrongKey { algorithm }),
+        }?;
+        Ok(match &self.kid {
+            Some(kid) => key.kid(kid.as_str()),
+            None => key,
+        })
+    }
+
+    /// RFC 7518, 6.2.1: each coordinate has the full length.
+    fn point(&self, algorithm: Algorithm, length: usize) -> Result<Key, JwtConfigError> {
+        let (x, y) = (bytes(&self.x)?, bytes(&self.y)?);
+        if x.len() != length || y.len() != length {
+            return Err(JwtConfigError::InvalidJwk);
+        }
+        Key::point(algorithm, &[&[4], &*x, &*y].concat())
+    }
+}
+
+fn bytes(member: &Option<String>) -> Result<Vec<u8>, JwtConfigError> {
+    let member = member.as_ref().ok_or(JwtConfigError::InvalidJwk)?;
+    decode(member.as_bytes()).map_err(|_| JwtConfigError::InvalidJwk)
+}
+
+/// How many keys a set may have.
+const MAX_KEYS: usize = 100;

@@ -1,0 +1,134 @@
+//! The compact form of a JWS (RFC 7515, 3.1 and 5.2), and where a token stands in a request.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+
+use super::algorithm::Algorithm;
+use super::json;
+use super::refusal::Refusal;
+
+/// The three parts of a token, none of them verified.
+pub(crate) struct Compact<'t> {
+    pub(crate) header: &'t [u8],
+    pub(crate) payload: &'t [u8],
+    pub(crate) signature: &'t [u8],
+    /// What is signed: header, dot, payload.
+    pub(crate) message: &'t [u8],
+}
+
+impl<'t> Compact<'t> {
+    /// Splits a token. Long ones and ones with the wrong number of dots go first, before anything is decoded.
+    pub(crate) fn split(token: &'t [u8], max_bytes: usize) -> Result<Self, Refusal> {
+        if token.len() > max_bytes {
+            return Err(Refusal::TooLong);
+        }
+        let mut parts = token.splitn(4, |byte| *byte == b'.');
+        let (Some(header), Some(payload), Some(signature), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Err(Refusal::Malformed);
+        };
+        if header.len() > HEADER_BYTES {
+            return Err(Refusal::TooLong);
+        }
+        if header.is_empty() || signature.is_empty() {
+            return Err(Refusal::Malformed);
+        }
+        // Both lengths are below that of the token.
+        let message = token.get(..header.len() + 1 + payload.len()).ok_or(Refusal::Malformed)?;
+        Ok(Self { header, payload, signature, message })
+    }
+}
+
+/// The header of a token that is about to be verified.
+pub(crate) struct Head<'t> {
+    pub(crate) algorithm: Algorithm,
+    pub(crate) kid: Option<std::borrow::Cow<'t, str>>,
+    pub(crate) typ: Option<std::borrow::Cow<'t, str>>,
+}
+
+impl<'t> Head<'t> {
+    /// Reads a decoded header and refuses what we don't support.
+    pub(crate) fn read(decoded: &'t [u8]) -> Result<Self, Refusal> {
+        let header = json::header(decoded)?;
+        // RFC 7515, 4.1.11 and RFC 7797, 6: an extension that isn't understood is a reason to refuse. RFC 8725, 3.6: no compression.
+        if header.extended {
+            return Err(Refusal::Header);
+        }
+        // A token in a token is refused (RFC 7519, 5.2).
+        if header.cty.is_some_and(|cty| same_type(&cty, "JWT")) {
+            return Err(Refusal::Header);
+        }
+        if header.kid.as_ref().is_some_and(|kid| kid.len() > KID_BYTES) {
+            return Err(Refusal::Key);
+        }
+        let algorithm = header.alg.ok_or(Refusal::Malformed)?;
+        let algorithm = Algorithm::from_name(&algorithm).ok_or(Refusal::Algorithm)?;
+        Ok(Self { algorithm, kid: header.kid, typ: header.typ })
+    }
+}
+
+/// Whether two media types of a `typ` or `cty` member are the same: case does not matter, `application/` may be left out (RFC 7515, 4.1.9).
+pub(crate) fn same_type(a: &str, b: &str) -> bool {
+    short_type(a).eq_ignore_ascii_case(short_type(b))
+}
+
+fn short_type(name: &str) -> &str {
+    match name.split_at_checked(APPLICATION.len()) {
+        Some((prefix, rest)) if prefix.eq_ignore_ascii_case(APPLICATION) && !rest.contains('/') => {
+            rest
+        }
+        _ => name,
+    }
+}
+
+/// base64url without padding; characters of other alphabets, blanks and spare bits are refused (RFC 7515, 2).
+pub(crate) fn decode(encoded: &[u8]) -> Result<Vec<u8>, Refusal> {
+    URL_SAFE_NO_PAD.decode(encoded).map_err(|_| Refusal::Malformed)
+}
+
+/// Decodes into a buffer, for parts that are short.
+pub(crate) fn decode_into<'b>(encoded: &[u8], buffer: &'b mut [u8]) -> Result<&'b [u8], Refusal> {
+    let length = URL_SAFE_NO_PAD.decode_slice(encoded, buffer).map_err(|_| Refusal::Malformed)?;
+    buffer.get(..length).ok_or(Refusal::Malformed)
+}
+
+/// The token of the header `Authorization`; `None` if there is none, or another scheme (RFC 9110, 11.6.2; RFC 6750, 2.1).
+pub(crate) fn bearer(headers: &HeaderMap) -> Result<Option<&[u8]>, Refusal> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(Refusal::Request);
+    }
+    let value = value.as_bytes();
+    let end = value.iter().position(|byte| *byte == b' ').unwrap_or(value.len());
+    let (scheme, rest) = value.split_at(end);
+    if scheme.is_empty() || !scheme.iter().all(|byte| is_tchar(*byte)) {
+        return Err(Refusal::Request);
+    }
+    if !scheme.eq_ignore_ascii_case(b"Bearer") {
+        return Ok(None);
+    }
+    let blanks = rest.iter().take_while(|byte| **byte == b' ').count();
+    let token = rest.get(blanks..).unwrap_or_default();
+    if is_token68(token) { Ok(Some(token)) } else { Err(Refusal::Request) }
+}
+
+fn is_tchar(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+fn is_token68(token: &[u8]) -> bool {
+    let padding = token.iter().rev().take_while(|byte| **byte == b'=').count();
+    let body = token.get(..token.len() - padding).unwrap_or_default();
+    !body.is_empty()
+        && body.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/".contains(byte))
+}
+
+const APPLICATION: &str = "application/";
+/// How many bytes the header of a token may have, encoded.
+const HEADER_BYTES: usize = 1024;
+/// How many bytes a `kid` may have.
+const KID_BYTES: usize = 256;

@@ -1,0 +1,128 @@
+//! What the claims of a token must be.
+
+use std::time::{Duration, SystemTime};
+
+use super::claims::Token;
+use super::json::{Audience, Read};
+use super::jws::same_type;
+use super::refusal::Refusal;
+
+/// The rules that every token is held to.
+pub(crate) struct Policy {
+    pub(crate) issuers: Vec<Box<str>>,
+    pub(crate) audiences: Vec<Box<str>>,
+    pub(crate) any_audience: bool,
+    pub(crate) subjects: Vec<Box<str>>,
+    pub(crate) types: Vec<Box<str>>,
+    pub(crate) required: Vec<Box<str>>,
+    pub(crate) leeway: u64,
+    pub(crate) max_age: Option<u64>,
+    pub(crate) needs_expiry: bool,
+    pub(crate) access_token: bool,
+    pub(crate) clock: Option<Clock>,
+}
+
+pub(crate) type Clock = Box<dyn Fn() -> SystemTime + Send + Sync>;
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            issuers: Vec::new(),
+            audiences: Vec::new(),
+            any_audience: false,
+            subjects: Vec::new(),
+            types: Vec::new(),
+            required: Vec::new(),
+            leeway: 60,
+            max_age: None,
+            needs_expiry: true,
+            access_token: false,
+            clock: None,
+        }
+    }
+}
+
+impl Policy {
+    pub(crate) fn now(&self) -> u64 {
+        let now = self.clock.as_ref().map_or_else(SystemTime::now, |clock| clock());
+        now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
+    }
+
+    /// `typ` of the header (RFC 8725, 3.11).
+    pub(crate) fn typ(&self, typ: Option<&str>) -> Result<(), Refusal> {
+        let accepted = match typ {
+            None => self.types.is_empty(),
+            Some(typ) if self.types.is_empty() => {
+                PLAIN_TYPES.iter().any(|plain| same_type(plain, typ))
+            }
+            Some(typ) => self.types.iter().any(|accepted| same_type(accepted, typ)),
+        };
+        if accepted { Ok(()) } else { Err(Refusal::Type) }
+    }
+
+    /// All that does not change with time.
+    pub(crate) fn claims(&self, read: &Read<'_>) -> Result<(), Refusal> {
+        let token = &read.token;
+        if !self.issuers.is_empty() && !one_of(token.issuer(), &self.issuers) {
+            return Err(Refusal::Issuer);
+        }
+        // RFC 7519, 4.1.3: who does not find itself in an audience that is there must refuse.
+        let accepted = match &read.audience {
+            Audience::Absent => self.audiences.is_empty(),
+            _ if self.any_audience => true,
+            audience => self.audiences.iter().any(|name| audience.contains(name)),
+        };
+        if !accepted {
+            return Err(Refusal::Audience);
+        }
+        if !self.subjects.is_empty() && !one_of(token.subject(), &self.subjects) {
+            return Err(Refusal::Subject);
+        }
+        if self.required.iter().any(|name| !read.has(name)) {
+            return Err(Refusal::MissingClaim);
+        }
+        // RFC 9449, 7.1 and RFC 8705, 3: a bound token is no bearer token.
+        if read.confirmation {
+            return Err(Refusal::SenderConstrained);
+        }
+        // RFC 8725, 3.12: an ID token is no access token.
+        if self.access_token && ID_TOKEN_CLAIMS.iter().any(|name| read.has(name)) {
+            return Err(Refusal::Type);
+        }
+        Ok(())
+    }
+
+    /// All that changes with time. It is asked again for a token that is known.
+    pub(crate) fn times(&self, token: &Token, now: u64) -> Result<(), Refusal> {
+        let latest = now.saturating_add(self.leeway);
+        match token.expires {
+            Some(expires) if now >= expires.saturating_add(self.leeway) => {
+                return Err(Refusal::Expired);
+            }
+            None if self.needs_expiry => return Err(Refusal::MissingClaim),
+            _ => {}
+        }
+        if token.not_before.is_some_and(|not_before| latest < not_before) {
+            return Err(Refusal::NotYetValid);
+        }
+        if token.issued.is_some_and(|issued| latest < issued) {
+            return Err(Refusal::IssuedInFuture);
+        }
+        if let Some(max_age) = self.max_age {
+            let issued = token.issued.ok_or(Refusal::MissingClaim)?;
+            if now > issued.saturating_add(max_age).saturating_add(self.leeway) {
+                return Err(Refusal::TooOld);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn one_of(value: Option<&str>, accepted: &[Box<str>]) -> bool {
+    value.is_some_and(|value| accepted.iter().any(|one| **one == *value))
+}
+
+/// What is accepted where no type was asked for: a plain JWT, and an access token (RFC 9068). Proofs, logout tokens and so on
+/// are other things.
+const PLAIN_TYPES: [&str; 2] = ["JWT", "at+jwt"];
+const ID_TOKEN_CLAIMS: [&str; 3] = ["nonce", "at_hash", "c_hash"];

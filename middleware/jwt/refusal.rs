@@ -1,0 +1,142 @@
+//! Why a token is refused.
+
+use std::fmt;
+
+/// Why a request was refused. It is the [source](crate::Error::source) of the error, for logs, metrics and `on_error`; the client sees the
+/// status, the challenge and a fixed text.
+///
+/// # Example
+///
+/// ```
+/// use tower_chain::Error;
+/// use tower_chain::middleware::jwt::Refusal;
+///
+/// fn reason(error: &Error) -> Option<&'static str> {
+///     Some(error.source()?.downcast_ref::<Refusal>()?.code())
+/// }
+/// # let _ = reason;
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// There is no token.
+    Missing,
+    /// The header `Authorization` is there twice, or is not written as RFC 9110, 11.6.2 wants it.
+    Request,
+    /// The token has too many bytes, or its header has.
+    TooLong,
+    /// The token is not a JWS in compact form with a JSON object in it, or a member is there twice.
+    Malformed,
+    /// The header asks for something that is not supported: `crit`, `b64`, `zip`, a nested token.
+    Header,
+    /// The header has a `typ` that is not accepted.
+    Type,
+    /// The algorithm is none that is accepted.
+    Algorithm,
+    /// No key fits, or more than one does.
+    Key,
+    /// The signature is wrong.
+    Signature,
+    /// A registered claim has the wrong type or is out of range.
+    Claim(&'static str),
+    /// A claim that is required is missing.
+    MissingClaim,
+    /// The claims do not fit the type of the application.
+    Claims,
+    /// `exp` has passed.
+    Expired,
+    /// `nbf` is to come.
+    NotYetValid,
+    /// `iat` is to come.
+    IssuedInFuture,
+    /// `iat` is too long ago.
+    TooOld,
+    /// `iss` is none that is trusted.
+    Issuer,
+    /// `aud` does not name this application.
+    Audience,
+    /// `sub` is none that is accepted.
+    Subject,
+    /// The token is bound to a key (`cnf`), and nothing has shown that the sender holds it.
+    SenderConstrained,
+    /// A check of the application refused the token.
+    Custom,
+    /// The token was revoked.
+    Revoked,
+    /// The keys could not be had.
+    KeysUnavailable,
+    /// Whether the token is revoked could not be found out.
+    RevocationUnavailable,
+}
+
+impl Refusal {
+    /// A short name that never changes, for metrics.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Request => "invalid_request",
+            Self::TooLong => "too_long",
+            Self::Malformed => "malformed",
+            Self::Header => "header",
+            Self::Type => "type",
+            Self::Algorithm => "algorithm",
+            Self::Key => "key",
+            Self::Signature => "signature",
+            Self::Claim(_) => "invalid_claim",
+            Self::MissingClaim => "missing_claim",
+            Self::Claims => "claims",
+            Self::Expired => "expired",
+            Self::NotYetValid => "not_yet_valid",
+            Self::IssuedInFuture => "issued_in_future",
+            Self::TooOld => "too_old",
+            Self::Issuer => "issuer",
+            Self::Audience => "audience",
+            Self::Subject => "subject",
+            Self::SenderConstrained => "sender_constrained",
+            Self::Custom => "custom",
+            Self::Revoked => "revoked",
+            Self::KeysUnavailable => "keys_unavailable",
+            Self::RevocationUnavailable => "revocation_unavailable",
+        }
+    }
+
+    /// The text for the client. It holds nothing that the client sent.
+    pub(crate) fn description(self) -> &'static str {
+        match self {
+            Self::Missing => "An access token is required",
+            Self::Request => "The Authorization header is malformed",
+            Self::TooLong => "The access token is too long",
+            Self::Malformed => "The access token is malformed",
+            Self::Header | Self::Type => "The access token is of an unsupported kind",
+            Self::Algorithm => "The algorithm of the access token is not accepted",
+            Self::Key => "The key of the access token is unknown",
+            Self::Signature => "The signature of the access token is invalid",
+            Self::Claim(_) => "A claim of the access token is invalid",
+            Self::MissingClaim => "The access token lacks a required claim",
+            Self::Claims | Self::Custom => "The claims of the access token are not accepted",
+            Self::Expired => "The access token expired",
+            Self::NotYetValid | Self::IssuedInFuture => "The access token is not valid yet",
+            Self::TooOld => "The access token is too old",
+            Self::Issuer => "The issuer of the access token is not accepted",
+            Self::Audience => "The audience of the access token is not accepted",
+            Self::Subject => "The subject of the access token is not accepted",
+            Self::SenderConstrained => "The access token requires a proof of possession",
+            Self::Revoked => "The access token was revoked",
+            Self::KeysUnavailable | Self::RevocationUnavailable => {
+                "The access token can't be verified now"
+            }
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.description())?;
+        match self {
+            Self::Claim(name) => write!(f, ": {name}"),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}

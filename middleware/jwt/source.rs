@@ -1,0 +1,214 @@
+//! Where keys come from.
+
+use std::fmt;
+use std::future::Future;
+
+use futures_util::future::BoxFuture;
+use http::{Extensions, HeaderMap, Method, Request, Uri};
+
+use super::algorithm::Algorithm;
+use super::error::JwtConfigError;
+use super::json;
+use super::jws::{self, Compact, Head};
+use super::key::{Key, Keys};
+
+/// Where a [`Jwt`](super::Jwt) has its keys from: fixed [`Keys`], a function of the request, or several issuers with their own.
+pub struct KeySource(pub(crate) Source);
+
+pub(crate) enum Source {
+    Fixed(Keys),
+    Chosen(Box<Chosen>),
+    Issuers(Vec<(Box<str>, Source)>),
+}
+
+/// `Ok(None)`: there are no keys for this request.
+pub(crate) type Chosen = dyn Fn(&KeyQuery<'_>) -> BoxFuture<'static, Result<Option<Keys>, axum_core::BoxError>>
+    + Send
+    + Sync;
+
+impl KeySource {
+    /// Keys that depend on the request: one set per tenant, for example.
+    ///
+    /// `select` looks at the request and says what is wanted; `resolve` fetches the keys for that. `Ok(None)` refuses the token, `Err`
+    /// answers 503. It is called for every request, so it should have the keys at hand; build [`Keys`] once and give out clones.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use std::collections::HashMap;
+    /// use std::sync::Arc;
+    ///
+    /// use tower_chain::middleware::jwt::{Algorithm, Key, KeySource, Keys};
+    ///
+    /// # fn main() -> Result<(), tower_chain::JwtConfigError> {
+    /// let key = Key::secret(Algorithm::Hs256, "the secret of the tenant called acme")?;
+    /// let tenants = Arc::new(HashMap::from([(String::from("acme"), Keys::from(key))]));
+    ///
+    /// let source = KeySource::per_request(
+    ///     |query| query.headers().get("x-tenant").and_then(|name| name.to_str().ok().map(String::from)),
+    ///     move |tenant: Option<String>| {
+    ///         let tenants = tenants.clone();
+    ///         async move { Ok::<_, std::io::Error>(tenant.and_then(|name| tenants.get(&name).cloned())) }
+    ///     },
+    /// );
+    /// # let _ = source;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn per_request<T, F, R, Fut, E>(select: F, resolve: R) -> Self
+    where
+        F: Fn(&KeyQuery<'_>) -> T + Send + Sync + 'static,
+        R: Fn(T) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Option<Keys>, E>> + Send + 'static,
+        E: Into<axum_core::BoxError>,
+    {
+        Self(Source::Chosen(Box::new(move |query| {
+            let keys = resolve(select(query));
+            Box::pin(async move { keys.await.map_err(Into::into) })
+        })))
+    }
+
+    /// Several issuers, each with keys of its own. The claim `iss` must be the name of the one whose keys verify the token, byte for byte.
+    ///
+    /// # Errors
+    ///
+    /// If there is none, or one stands there twice.
+    pub fn issuers<N, S>(issuers: impl IntoIterator<Item = (N, S)>) -> Result<Self, JwtConfigError>
+    where
+        N: Into<String>,
+        S: Into<Self>,
+    {
+        let mut all: Vec<(Box<str>, Source)> = Vec::new();
+        for (name, source) in issuers {
+            let name = name.into().into_boxed_str();
+            if all.iter().any(|(have, _)| *have == name) {
+                return Err(JwtConfigError::Issuers);
+            }
+            all.push((name, source.into().0));
+        }
+        if all.is_empty() { Err(JwtConfigError::Issuers) } else { Ok(Self(Source::Issuers(all))) }
+    }
+}
+
+impl fmt::Debug for KeySource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fixed(keys) => keys.fmt(f),
+            Self::Chosen(_) => f.write_str("per request"),
+            Self::Issuers(issuers) => {
+                f.debug_map().entries(issuers.iter().map(|(n, s)| (n, s))).finish()
+            }
+        }
+    }
+}
+
+impl From<Keys> for KeySource {
+    fn from(keys: Keys) -> Self {
+        Self(Source::Fixed(keys))
+    }
+}
+
+impl From<Key> for KeySource {
+    fn from(key: Key) -> Self {
+        Keys::from(key).into()
+    }
+}
+
+/// What keys may be chosen by: the request, and what the token says of itself before it is verified.
+#[derive(Clone, Copy)]
+pub struct KeyQuery<'a> {
+    pub(crate) request: Option<RequestHead<'a>>,
+    pub(crate) token: &'a [u8],
+}
+
+/// The parts of a request that can be shared between threads; its body can't.
+#[derive(Clone, Copy)]
+pub(crate) struct RequestHead<'a> {
+    method: &'a Method,
+    uri: &'a Uri,
+    headers: &'a HeaderMap,
+    extensions: &'a Extensions,
+}
+
+impl<'a> RequestHead<'a> {
+    pub(crate) fn of<B>(request: &'a Request<B>) -> Self {
+        Self {
+            method: request.method(),
+            uri: request.uri(),
+            headers: request.headers(),
+            extensions: request.extensions(),
+        }
+    }
+
+    pub(crate) fn headers(&self) -> &'a HeaderMap {
+        self.headers
+    }
+}
+
+impl<'a> KeyQuery<'a> {
+    /// The method. `GET` where the token came without a request.
+    pub fn method(&self) -> &'a Method {
+        self.request.map_or(&Method::GET, |request| request.method)
+    }
+
+    /// The URI; `None` where the token came without a request.
+    pub fn uri(&self) -> Option<&'a Uri> {
+        self.request.map(|request| request.uri)
+    }
+
+    /// The headers. Empty where the token came without a request.
+    pub fn headers(&self) -> &'a HeaderMap {
+        static EMPTY: std::sync::LazyLock<HeaderMap> = std::sync::LazyLock::new(HeaderMap::new);
+        self.request.map_or(&EMPTY, |request| request.headers)
+    }
+
+    /// The value of this type among the extensions, such as one that an earlier step provided.
+    pub fn extension<T: Send + Sync + 'static>(&self) -> Option<&'a T> {
+        self.request?.extensions.get()
+    }
+
+    /// The `kid` of the header. It is what the client wrote: look it up, put it into no path, query or log.
+    pub fn unverified_kid(&self) -> Option<String> {
+        peek(self.token)?.kid
+    }
+
+    /// The claim `iss`. It is what the client wrote: look it up, fetch nothing from it.
+    pub fn unverified_issuer(&self) -> Option<String> {
+        peek(self.token)?.issuer
+    }
+}
+
+impl fmt::Debug for KeyQuery<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyQuery")
+            .field("method", self.method())
+            .field("uri", &self.uri())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a token says of itself.
+pub(crate) struct Peeked {
+    pub(crate) algorithm: Algorithm,
+    pub(crate) kid: Option<String>,
+    pub(crate) issuer: Option<String>,
+}
+
+/// Reads what keys are chosen by; `None` if the token would be refused anyway.
+pub(crate) fn peek(token: &[u8]) -> Option<Peeked> {
+    let compact = Compact::split(token, usize::MAX).ok()?;
+    let header = jws::decode(compact.header).ok()?;
+    let head = Head::read(&header).ok()?;
+    let payload = jws::decode(compact.payload).ok()?;
+    Some(Peeked {
+        algorithm: head.algorithm,
+        kid: head.kid.map(std::borrow::Cow::into_owned),
+        issuer: json::peek_issuer(&payload),
+    })
+}

@@ -1,0 +1,91 @@
+//! The time by which limits are counted.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// The clock of a limiter: nanoseconds since it was made, never going back.
+///
+/// Defaults to the monotonic clock of the system. A [`fake`](LimitClock::fake) one stands still until it is told to go on, for tests.
+///
+/// # Example
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_chain::{LimitClock, RateLimit};
+///
+/// let clock = LimitClock::fake();
+/// let limit = RateLimit::per_minute(10).clock(clock.clone());
+/// clock.advance(Duration::from_secs(60));
+/// # let _ = limit;
+/// ```
+#[derive(Clone)]
+pub struct LimitClock(Source);
+
+#[derive(Clone)]
+enum Source {
+    System(Instant),
+    Fake(Arc<AtomicU64>),
+    Own(Arc<dyn Fn() -> Duration + Send + Sync>, Arc<AtomicU64>),
+}
+
+impl LimitClock {
+    /// The monotonic clock of the system, from now on.
+    pub fn system() -> Self {
+        Self(Source::System(Instant::now()))
+    }
+
+    /// A clock that stands still. Clones show the same time.
+    pub fn fake() -> Self {
+        Self(Source::Fake(Arc::default()))
+    }
+
+    /// A clock of one's own: the time since a fixed moment. Where it goes back, the limiter's time stands still.
+    pub fn from_fn(now: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
+        Self(Source::Own(Arc::new(now), Arc::default()))
+    }
+
+    /// Sets a [fake](LimitClock::fake) clock forward. The others go by themselves: for them it does nothing.
+    pub fn advance(&self, by: Duration) {
+        if let Source::Fake(now) = &self.0 {
+            now.fetch_add(nanos(by), Ordering::AcqRel);
+        }
+    }
+
+    /// Nanoseconds since the clock was made, below 2^62.
+    pub(crate) fn now(&self) -> u64 {
+        let now = match &self.0 {
+            Source::System(start) => nanos(start.elapsed()),
+            Source::Fake(now) => now.load(Ordering::Acquire),
+            Source::Own(now, latest) => {
+                let now = nanos(now());
+                latest.fetch_max(now, Ordering::AcqRel).max(now)
+            }
+        };
+        now.min(END_OF_TIME)
+    }
+}
+
+impl Default for LimitClock {
+    fn default() -> Self {
+        Self::system()
+    }
+}
+
+impl fmt::Debug for LimitClock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            Source::System(_) => "LimitClock::system",
+            Source::Fake(_) => "LimitClock::fake",
+            Source::Own(..) => "LimitClock::from_fn",
+        })
+    }
+}
+
+pub(crate) fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// 146 years. With quotas below 2^62 no sum of times wraps.
+pub(crate) const END_OF_TIME: u64 = (1 << 62) - 1;

@@ -1,0 +1,123 @@
+//! What a limiter decided, for handlers, observers and rejections.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::quota::Quota;
+
+/// What a limiter decided about a request. It says nothing about who the client is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    pub(crate) verdict: Verdict,
+    pub(crate) retry_after: Option<Duration>,
+    pub(crate) standings: Arc<[Standing]>,
+}
+
+/// Whether a request was let through, and why or why not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Verdict {
+    /// It is within all quotas.
+    Admitted,
+    /// A skip rule let it through. Nothing was counted.
+    Skipped,
+    /// A quota is used up.
+    Exceeded,
+    /// Its cost is above the burst of a policy: it will never be admitted.
+    TooCostly,
+    /// Too many requests of its client are under way.
+    Busy,
+    /// Its client is blocked for a time, by the penalty box or by hand.
+    Blocked,
+    /// The shared store is away, and the limiter refuses for as long as it is.
+    Unavailable,
+}
+
+impl Decision {
+    pub(crate) fn skipped() -> Self {
+        Self { verdict: Verdict::Skipped, retry_after: None, standings: Arc::default() }
+    }
+
+    /// Whether it was let through, and why or why not. In shadow mode it is what would have been decided.
+    pub fn verdict(&self) -> Verdict {
+        self.verdict
+    }
+
+    /// Whether the request is within its limits, or was skipped.
+    pub fn is_admitted(&self) -> bool {
+        matches!(self.verdict, Verdict::Admitted | Verdict::Skipped)
+    }
+
+    /// After which time a refused client should try again: whole seconds, rounded up. `None` if it was admitted, or if waiting doesn't help.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
+    /// How the client stands with each policy that applied.
+    pub fn standings(&self) -> &[Standing] {
+        &self.standings
+    }
+
+    /// The policies that refused the request.
+    pub fn violated(&self) -> impl Iterator<Item = &str> {
+        self.standings.iter().filter(|standing| standing.violated).map(Standing::policy)
+    }
+
+    /// Whether a fifth or less of some quota is left.
+    pub fn is_near_limit(&self) -> bool {
+        self.standings.iter().any(|s| u64::from(s.remaining) * 5 <= u64::from(s.limit()))
+    }
+}
+
+/// How a client stands with one policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    pub(crate) policy: Arc<str>,
+    pub(crate) quota: Quota,
+    pub(crate) remaining: u32,
+    pub(crate) reset: Duration,
+    pub(crate) full: Duration,
+    pub(crate) violated: bool,
+}
+
+impl Standing {
+    /// The name of the policy.
+    pub fn policy(&self) -> &str {
+        &self.policy
+    }
+
+    /// The quota.
+    pub fn quota(&self) -> Quota {
+        self.quota
+    }
+
+    /// How many requests may be made at once after a pause.
+    pub fn limit(&self) -> u32 {
+        self.quota.burst_size()
+    }
+
+    /// How many more requests may be made now.
+    pub fn remaining(&self) -> u32 {
+        self.remaining
+    }
+
+    /// How many requests have been made and haven't come back yet.
+    pub fn used(&self) -> u32 {
+        self.limit().saturating_sub(self.remaining)
+    }
+
+    /// In which time one request more may be made; zero if none was used.
+    pub fn reset(&self) -> Duration {
+        self.reset
+    }
+
+    /// In which time all of the quota will have come back.
+    pub fn full(&self) -> Duration {
+        self.full
+    }
+
+    /// Whether this policy refused the request.
+    pub fn is_violated(&self) -> bool {
+        self.violated
+    }
+}

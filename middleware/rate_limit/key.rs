@@ -1,0 +1,382 @@
+//! What a request is counted under.
+
+use std::fmt;
+use std::future::Future;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use http::header::{AUTHORIZATION, HeaderName};
+use http::request::Parts;
+
+use super::quota::{RateLimitConfigError, checked};
+use crate::Request;
+
+/// What a request is counted under.
+///
+/// Defaults to the address of the client. Where a request lacks what the key is made of, it is counted under the address of its
+/// client as well: leaving a header out lifts no limit.
+///
+/// # Example
+///
+/// ```
+/// use tower_chain::{LimitKey, RateLimit};
+///
+/// #[derive(Clone)]
+/// struct User { id: u64 }
+///
+/// // After an authentication that provides `User`.
+/// let limit = RateLimit::per_minute(600).key(LimitKey::provided(|user: &User| user.id));
+/// # let _ = limit;
+/// ```
+#[derive(Clone)]
+pub struct LimitKey {
+    pub(crate) kind: Kind,
+    optional: bool,
+}
+
+#[derive(Clone)]
+pub(crate) enum Kind {
+    Client(Prefixes),
+    Everyone,
+    Header(HeaderName),
+    Own(Arc<dyn Fn(&Request) -> Option<Subject> + Send + Sync>),
+    Asynchronous(Arc<AsyncKey>),
+}
+
+type AsyncKey = dyn for<'a> Fn(&'a Parts) -> BoxFuture<'a, Option<Subject>> + Send + Sync;
+
+impl LimitKey {
+    /// The address of the client: of the peer, or what [`TrustedProxies`](crate::extract::TrustedProxies) say.
+    ///
+    /// IPv6 clients are counted under their /64, which is one subnet. An IPv4 address inside of IPv6 (mapped, or of NAT64) is that IPv4 address.
+    pub fn client() -> Self {
+        Self::of(Kind::Client(Prefixes::default()))
+    }
+
+    /// One key for all requests.
+    pub fn everyone() -> Self {
+        Self::of(Kind::Everyone)
+    }
+
+    /// The value of a header, such as `x-api-key`. A header that is longer than 1 KiB counts as missing.
+    ///
+    /// Nothing is checked here: before an authentication anyone can invent values, each with a quota of its own. Add a policy per
+    /// client before it, or put the limiter behind the authentication.
+    pub fn header(name: HeaderName) -> Self {
+        Self::of(Kind::Header(name))
+    }
+
+    /// The `Authorization` header. See [`header`](LimitKey::header).
+    pub fn authorization() -> Self {
+        Self::header(AUTHORIZATION)
+    }
+
+    /// A part of what an earlier step provided, such as the id of the user.
+    pub fn provided<T, S, F>(f: F) -> Self
+    where
+        T: Send + Sync + 'static,
+        S: Into<Subject>,
+        F: Fn(&T) -> S + Send + Sync + 'static,
+    {
+        Self::from_fn(move |req| req.extensions().get::<T>().map(&f))
+    }
+
+    /// What a function finds in the request; `None` where there is nothing.
+    pub fn from_fn<S, F>(f: F) -> Self
+    where
+        S: Into<Subject>,
+        F: Fn(&Request) -> Option<S> + Send + Sync + 'static,
+    {
+        Self::of(Kind::Own(Arc::new(move |req| f(req).map(Into::into))))
+    }
+
+    /// What an asynchronous function finds in the head of the request; `None` where there is nothing.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use http::request::Parts;
+    /// use tower_chain::{LimitKey, RateLimit};
+    ///
+    /// async fn tenant(host: Option<String>) -> Option<String> {
+    ///     host // looked up in a database
+    /// }
+    ///
+    /// let key = LimitKey::from_async_fn(|parts: &Parts| tenant(parts.uri.host().map(str::to_owned)));
+    /// let limit = RateLimit::per_second(50).key(key);
+    /// # let _ = limit;
+    /// ```
+    pub fn from_async_fn<S, F, Fut>(f: F) -> Self
+    where
+        S: Into<Subject>,
+        F: Fn(&Parts) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Option<S>> + Send + 'static,
+    {
+        Self::of(Kind::Asynchronous(Arc::new(move |parts| {
+            let found = f(parts);
+            Box::pin(async move { found.await.map(Into::into) })
+        })))
+    }
+
+    /// Leaves the policy out for requests that lack what the key is made of, instead of counting them under the address of the client.
+    #[must_use]
+    pub fn optional(mut self) -> Self {
+        self.optional = true;
+        self
+    }
+
+    /// Counts IPv6 clients under a prefix of this length. Defaults to 64. Does nothing for keys that aren't addresses.
+    ///
+    /// # Panics
+    ///
+    /// If [`try_ipv6_prefix`](LimitKey::try_ipv6_prefix) fails.
+    #[track_caller]
+    #[must_use]
+    pub fn ipv6_prefix(self, length: u8) -> Self {
+        checked(self.try_ipv6_prefix(length))
+    }
+
+    /// Counts IPv6 clients under a prefix whose length comes from configuration.
+    ///
+    /// # Errors
+    ///
+    /// [`RateLimitConfigError::Prefix`] unless it is 1 to 128.
+    pub fn try_ipv6_prefix(mut self, length: u8) -> Result<Self, RateLimitConfigError> {
+        if !(1..=128).contains(&length) {
+            return Err(RateLimitConfigError::Prefix);
+        }
+        if let Kind::Client(prefixes) = &mut self.kind {
+            prefixes.v6 = [length, 0, 0];
+        }
+        Ok(self)
+    }
+
+    /// Counts IPv6 clients under their /64, and at the same time four times the quota under the /56 and sixteen times under the /48.
+    ///
+    /// Whoever holds a /48 has 65,536 subnets to hide in; this leaves sixteen of them. Defaults to the /64 alone.
+    #[must_use]
+    pub fn ipv6_hierarchy(mut self) -> Self {
+        if let Kind::Client(prefixes) = &mut self.kind {
+            prefixes.v6 = [64, 56, 48];
+        }
+        self
+    }
+
+    /// Counts IPv4 clients under a prefix of this length. Defaults to 32. Does nothing for keys that aren't addresses.
+    ///
+    /// # Panics
+    ///
+    /// If [`try_ipv4_prefix`](LimitKey::try_ipv4_prefix) fails.
+    #[track_caller]
+    #[must_use]
+    pub fn ipv4_prefix(self, length: u8) -> Self {
+        checked(self.try_ipv4_prefix(length))
+    }
+
+    /// Counts IPv4 clients under a prefix whose length comes from configuration.
+    ///
+    /// # Errors
+    ///
+    /// [`RateLimitConfigError::Prefix`] unless it is 1 to 32.
+    pub fn try_ipv4_prefix(mut self, length: u8) -> Result<Self, RateLimitConfigError> {
+        if !(1..=32).contains(&length) {
+            return Err(RateLimitConfigError::Prefix);
+        }
+        if let Kind::Client(prefixes) = &mut self.kind {
+            prefixes.v4 = length;
+        }
+        Ok(self)
+    }
+
+    fn of(kind: Kind) -> Self {
+        Self { kind, optional: false }
+    }
+
+    pub(crate) fn prefixes(&self) -> Prefixes {
+        match self.kind {
+            Kind::Client(prefixes) => prefixes,
+            _ => Prefixes::default(),
+        }
+    }
+
+    /// Shows what the request is counted under; `None` if the policy does not apply to it.
+    ///
+    /// `found` is what an asynchronous function found.
+    pub(crate) fn with<T>(
+        &self,
+        req: &Request,
+        client: Option<IpAddr>,
+        found: Option<&Subject>,
+        show: impl FnOnce(Named<'_>) -> T,
+    ) -> Option<T> {
+        let own;
+        let named = match &self.kind {
+            Kind::Client(_) => None,
+            Kind::Everyone => Some(Named::Everyone),
+            Kind::Header(name) => req
+                .headers()
+                .get(name)
+                .filter(|value| value.len() <= LONGEST)
+                .map(|value| Named::Text(value.as_bytes())),
+            Kind::Own(f) => {
+                own = f(req);
+                own.as_ref().map(Subject::named)
+            }
+            Kind::Asynchronous(_) => found.map(Subject::named),
+        };
+        let is_client = matches!(self.kind, Kind::Client(_));
+        match named {
+            Some(named) => Some(show(named)),
+            None if self.optional && !is_client => None,
+            None => Some(show(client.map_or(Named::Nobody, Named::Addr))),
+        }
+    }
+}
+
+impl fmt::Debug for LimitKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            Kind::Client(prefixes) => f.debug_tuple("Client").field(prefixes).finish(),
+            Kind::Everyone => f.write_str("Everyone"),
+            Kind::Header(name) => f.debug_tuple("Header").field(name).finish(),
+            Kind::Own(_) => f.write_str("Function"),
+            Kind::Asynchronous(_) => f.write_str("AsyncFunction"),
+        }
+    }
+}
+
+/// Whom a limiter counts: an address, a name or a number. What is left of it is a keyed hash.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Subject(Owned);
+
+#[derive(Clone, PartialEq, Eq)]
+enum Owned {
+    Addr(IpAddr),
+    Text(Box<[u8]>),
+    Number(u64),
+}
+
+impl Subject {
+    pub(crate) fn named(&self) -> Named<'_> {
+        match &self.0 {
+            Owned::Addr(addr) => Named::Addr(*addr),
+            Owned::Text(text) => Named::Text(text),
+            Owned::Number(number) => Named::Number(*number),
+        }
+    }
+}
+
+/// The subject is left out: it may be a secret.
+impl fmt::Debug for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Subject(..)")
+    }
+}
+
+impl From<IpAddr> for Subject {
+    fn from(addr: IpAddr) -> Self {
+        Self(Owned::Addr(addr))
+    }
+}
+
+impl From<Ipv4Addr> for Subject {
+    fn from(addr: Ipv4Addr) -> Self {
+        Self(Owned::Addr(addr.into()))
+    }
+}
+
+impl From<Ipv6Addr> for Subject {
+    fn from(addr: Ipv6Addr) -> Self {
+        Self(Owned::Addr(addr.into()))
+    }
+}
+
+impl From<&str> for Subject {
+    fn from(text: &str) -> Self {
+        Self(Owned::Text(text.as_bytes().into()))
+    }
+}
+
+impl From<String> for Subject {
+    fn from(text: String) -> Self {
+        Self(Owned::Text(text.into_bytes().into()))
+    }
+}
+
+impl From<Vec<u8>> for Subject {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(Owned::Text(bytes.into()))
+    }
+}
+
+impl From<u64> for Subject {
+    fn from(number: u64) -> Self {
+        Self(Owned::Number(number))
+    }
+}
+
+/// Whom a request is counted under, borrowed from it.
+#[derive(Clone, Copy, Debug, Hash)]
+pub(crate) enum Named<'a> {
+    Addr(IpAddr),
+    Text(&'a [u8]),
+    Number(u64),
+    Everyone,
+    /// No peer is known: a Unix socket, or a host that doesn't say. All of them share one key.
+    Nobody,
+}
+
+/// How much of an address counts. A v6 length of 0 ends the list.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Prefixes {
+    v4: u8,
+    v6: [u8; LEVELS],
+}
+
+impl Default for Prefixes {
+    fn default() -> Self {
+        Self { v4: 32, v6: [64, 0, 0] }
+    }
+}
+
+impl Prefixes {
+    /// The networks that an address is counted under, the smallest first.
+    pub(crate) fn levels(&self, addr: IpAddr) -> impl Iterator<Item = IpAddr> + use<> {
+        let (v4, v6) = (self.v4, self.v6);
+        let addr = embedded(addr);
+        v6.into_iter().enumerate().map_while(move |(level, length)| match addr {
+            IpAddr::V4(addr) => {
+                let mask = u32::MAX.checked_shl(32 - u32::from(v4.min(32))).unwrap_or(0);
+                (level == 0).then(|| IpAddr::V4(Ipv4Addr::from_bits(addr.to_bits() & mask)))
+            }
+            IpAddr::V6(addr) => {
+                // 6to4 gives each IPv4 host a /48 of its own.
+                let is_6to4 = addr.segments()[0] == 0x2002;
+                let length = if is_6to4 { length.min(48) } else { length };
+                let mask = u128::MAX.checked_shl(128 - u32::from(length.min(128))).unwrap_or(0);
+                (length > 0 && (level == 0 || !is_6to4))
+                    .then(|| IpAddr::V6(Ipv6Addr::from_bits(addr.to_bits() & mask)))
+            }
+        })
+    }
+}
+
+/// How many times the quota a level has.
+pub(crate) fn factor(level: usize) -> u32 {
+    1 << (2 * level.min(8))
+}
+
+/// The IPv4 address inside of a mapped one or one of NAT64 (RFC 6052, 2.1).
+fn embedded(addr: IpAddr) -> IpAddr {
+    match addr.to_canonical() {
+        IpAddr::V6(addr) if addr.segments()[..6] == [0x64, 0xff9b, 0, 0, 0, 0] => {
+            IpAddr::V4(Ipv4Addr::from_bits(addr.to_bits() as u32))
+        }
+        addr => addr,
+    }
+}
+
+/// How many networks an address is counted under at most.
+pub(crate) const LEVELS: usize = 3;
+const LONGEST: usize = 1024;

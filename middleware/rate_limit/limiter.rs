@@ -1,0 +1,436 @@
+//! How a request is decided upon: what is asked of the memory, and what is made of the answer.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use http::header::HeaderName;
+use http::{HeaderMap, Method};
+use smallvec::SmallVec;
+
+use super::clock::{LimitClock, nanos};
+use super::decision::{Decision, Standing, Verdict};
+use super::fields::{self, LimitHeaders, State};
+use super::held::Held;
+use super::key::{Kind, LEVELS, LimitKey, Named, Subject, factor};
+use super::lints::Lints;
+use super::memory::{Ask, Check, Memory, Outcome, Receipt, governed};
+use super::policy::Policy;
+use super::quota::{Quota, Rate};
+use super::store::Remote;
+use crate::extract::{ClientAddr, PeerAddr, TrustedProxies};
+use crate::{Request, Response};
+
+pub(crate) type Predicate = Arc<dyn Fn(&Request) -> bool + Send + Sync>;
+pub(crate) type Reject = Arc<dyn Fn(&Request, &Decision) -> Response + Send + Sync>;
+pub(crate) type Observe = Arc<dyn Fn(&Request, &Decision) + Send + Sync>;
+
+/// All that a limiter is.
+#[derive(Clone)]
+pub(crate) struct Limiter {
+    pub(crate) policies: Vec<Policy>,
+    pub(crate) key: LimitKey,
+    pub(crate) proxies: Option<TrustedProxies>,
+    pub(crate) skip: Vec<Predicate>,
+    pub(crate) count: Option<Count>,
+    pub(crate) penalty: Option<Penalty>,
+    pub(crate) concurrency: Option<u32>,
+    pub(crate) delay: Duration,
+    pub(crate) shadow: bool,
+    pub(crate) headers: Vec<LimitHeaders>,
+    pub(crate) exposed: Option<Vec<HeaderName>>,
+    pub(crate) reject: Option<Reject>,
+    pub(crate) observe: Option<Observe>,
+    pub(crate) clock: LimitClock,
+    pub(crate) memory: Arc<Memory>,
+    pub(crate) remote: Option<Arc<Remote>>,
+    /// Whether anybody was ever blocked; until then nobody looks for it.
+    pub(crate) blocks: Arc<AtomicBool>,
+    pub(crate) lints: Arc<Lints>,
+}
+
+/// Which responses count.
+#[derive(Clone)]
+pub(crate) struct Count {
+    pub(crate) counts: Arc<dyn Fn(&Response) -> bool + Send + Sync>,
+    /// Whether a request counts that was dropped before it was answered.
+    pub(crate) dropped: bool,
+}
+
+/// So many refusals, and a client is blocked for a time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Penalty {
+    pub(crate) strikes: Quota,
+    pub(crate) block: Duration,
+}
+
+/// What is asked for one request.
+#[derive(Default)]
+pub(crate) struct Asked {
+    pub(crate) checks: SmallVec<[Check; 2]>,
+    /// Which policies apply, and with which quota.
+    quotas: SmallVec<[(u8, Quota); 2]>,
+    /// The client whose requests are counted together for what isn't a policy.
+    primary: (usize, u64),
+    /// The names of the charged keys in the shared store, one for each charge.
+    pub(crate) names: Vec<String>,
+}
+
+impl Asked {
+    /// The names of the keys that cost something, in the order of their receipts.
+    fn charged_names(self) -> Vec<String> {
+        let charges = self.checks.iter().filter_map(|check| match check.ask {
+            Ask::Charge { cost, .. } => Some(cost > 0),
+            _ => None,
+        });
+        self.names.into_iter().zip(charges).filter_map(|(name, is)| is.then_some(name)).collect()
+    }
+}
+
+/// What came of it.
+pub(crate) struct Answer {
+    pub(crate) verdict: Verdict,
+    /// Nanoseconds until the request would be admitted.
+    pub(crate) wait: Option<u64>,
+    pub(crate) states: SmallVec<[State; 2]>,
+    pub(crate) held: Option<Held>,
+    /// Nanoseconds for which an admitted request is held back.
+    pub(crate) delay: u64,
+}
+
+impl Limiter {
+    pub(crate) fn skips(&self, req: &Request) -> bool {
+        self.skip.iter().any(|skip| skip(req))
+    }
+
+    /// The address of the client, by the proxies of the limiter or those that the chain provides.
+    pub(crate) fn client(&self, req: &Request) -> Option<IpAddr> {
+        let client = match &self.proxies {
+            Some(proxies) => {
+                let peer = req.extensions().get::<PeerAddr>()?.0.ip();
+                Some(proxies.client(peer, req.headers()))
+            }
+            None => ClientAddr::of(req.headers(), req.extensions()).map(|ClientAddr(addr)| addr),
+        };
+        self.lints.client(self, req, client);
+        client
+    }
+
+    /// Whether some key must be asked for.
+    pub(crate) fn is_async(&self) -> bool {
+        let is = |key: &LimitKey| matches!(key.kind, Kind::Asynchronous(_));
+        is(&self.key) || self.policies.iter().any(|policy| policy.key.as_ref().is_some_and(is))
+    }
+
+    /// What the asynchronous keys find: first that of the limiter, then those of the policies.
+    pub(crate) async fn find(&self, req: &mut Request) -> Vec<Option<Subject>> {
+        let (parts, body) = std::mem::take(req).into_parts();
+        let mut found = Vec::with_capacity(self.policies.len() + 1);
+        let keys = self.policies.iter().map(|policy| policy.key.as_ref());
+        for key in std::iter::once(Some(&self.key)).chain(keys) {
+            found.push(match key.map(|key| &key.kind) {
+                Some(Kind::Asynchronous(f)) => f(&parts).await,
+                _ => None,
+            });
+        }
+        *req = Request::from_parts(parts, body);
+        found
+    }
+
+    /// What is asked of the memory for this request.
+    pub(crate) fn ask(&self, req: &Request, found: &[Option<Subject>]) -> Asked {
+        let client = self.client(req);
+        let mut asked = Asked::default();
+        let blocks = self.blocks.load(Ordering::Acquire);
+        let first = found.first().and_then(Option::as_ref);
+        if blocks || self.penalty.is_some() || self.concurrency.is_some() {
+            // An optional key that is missing leaves policies out, but nobody goes unnamed.
+            let named = self.key.with(req, client, first, |named| self.place(&self.key, named));
+            asked.primary = named.unwrap_or_else(|| {
+                self.place(&self.key, client.map_or(Named::Nobody, Named::Addr))
+            });
+            let (shard, hash) = asked.primary;
+            if blocks {
+                asked.checks.push(Check::new(shard, mix(hash, BLOCK), BLOCK, Ask::Free));
+            }
+            if let Some(most) = self.concurrency {
+                asked.checks.push(Check::new(shard, mix(hash, ENTER), ENTER, Ask::Enter { most }));
+            }
+        }
+        for (at, policy) in self.policies.iter().enumerate() {
+            if !policy.applies(req) {
+                continue;
+            }
+            let (key, found) = match &policy.key {
+                Some(key) => (key, found.get(at + 1).and_then(Option::as_ref)),
+                None => (&self.key, first),
+            };
+            let (quota, cost) = (policy.quota_for(req), policy.cost_of(req));
+            let asks = key.with(req, client, found, |named| {
+                self.lints.named(&self.memory, named);
+                self.charge(&mut asked, at, key, named, quota, cost);
+            });
+            if asks.is_some() {
+                asked.quotas.push((at as u8, quota));
+            }
+        }
+        asked
+    }
+
+    /// What is asked for whom somebody names by hand.
+    pub(crate) fn ask_for(&self, named: Named<'_>, cost: u32) -> Asked {
+        let mut asked = Asked { primary: self.place(&self.key, named), ..Asked::default() };
+        for (at, policy) in self.policies.iter().enumerate() {
+            let (key, quota) = (policy.key.as_ref().unwrap_or(&self.key), policy.quota());
+            self.charge(&mut asked, at, key, named, quota, cost);
+            asked.quotas.push((at as u8, quota));
+        }
+        asked
+    }
+
+    /// Where the block of a client is remembered.
+    pub(crate) fn block_of(&self, asked: &Asked) -> (usize, u64) {
+        let (shard, hash) = asked.primary;
+        (shard, mix(hash, BLOCK))
+    }
+
+    fn charge(
+        &self,
+        asked: &mut Asked,
+        at: usize,
+        key: &LimitKey,
+        named: Named<'_>,
+        quota: Quota,
+        cost: u32,
+    ) {
+        let (shard, hash) = self.place(key, named);
+        let mut push = |level: usize, hash: u64, quota: Quota| {
+            let rate = quota.rate();
+            let segment = (at * LEVELS + level) as u8;
+            let ask = Ask::Charge { rate, cost, further: self.further(rate) };
+            asked.checks.push(Check::new(shard, mix(hash, segment), segment, ask));
+        };
+        match named {
+            Named::Addr(addr) => {
+                for (level, network) in key.prefixes().levels(addr).enumerate() {
+                    let quota = if level == 0 { quota } else { quota.times(factor(level)) };
+                    push(level, self.memory.hash(network), quota);
+                }
+            }
+            _ => push(0, hash, quota),
+        }
+        if let Some(remote) = &self.remote {
+            remote.name(&mut asked.names, &self.policies, at, key, named);
+        }
+    }
+
+    /// The shard and the hash of a client. All networks that one address is counted under lie in one shard.
+    fn place(&self, key: &LimitKey, named: Named<'_>) -> (usize, u64) {
+        let hash = match named {
+            Named::Addr(addr) => match key.prefixes().levels(addr).last() {
+                Some(network) => self.memory.hash(network),
+                None => self.memory.hash(addr),
+            },
+            other => self.memory.hash(other),
+        };
+        (self.memory.shard_of(hash), hash)
+    }
+
+    /// How many requests may wait their turn.
+    fn further(&self, rate: Rate) -> u32 {
+        if self.delay.is_zero() {
+            return 0;
+        }
+        u32::try_from(nanos(self.delay) / rate.interval).unwrap_or(u32::MAX / 2)
+    }
+
+    /// Decides on the limiter's own memory.
+    pub(crate) fn decide(self: &Arc<Self>, mut asked: Asked) -> Answer {
+        let now = self.clock.now();
+        let admitted = self.memory.decide(&mut asked.checks, now);
+        if !admitted {
+            self.strike(&asked, now);
+        }
+        self.answer(asked, admitted, now)
+    }
+
+    /// Turns decided checks into an answer.
+    pub(crate) fn answer(self: &Arc<Self>, asked: Asked, admitted: bool, now: u64) -> Answer {
+        let mut answer = Answer {
+            verdict: Verdict::Admitted,
+            wait: None,
+            states: self.states(&asked, now),
+            held: None,
+            delay: 0,
+        };
+        if admitted {
+            for check in &asked.checks {
+                if let Ask::Charge { rate, .. } = check.ask {
+                    let over = check.until.saturating_sub(now.saturating_add(rate.whole()));
+                    answer.delay = answer.delay.max(over);
+                }
+            }
+            if self.count.is_some() || self.concurrency.is_some() || answer.delay > 0 {
+                let receipts = asked.checks.iter().filter_map(Receipt::of).collect();
+                answer.held = Some(Held::new(self.clone(), receipts, asked.charged_names()));
+            }
+            return answer;
+        }
+        let mut never = false;
+        for check in &asked.checks {
+            let (verdict, wait) = match (check.outcome, check.ask) {
+                (Outcome::Admitted, _) => continue,
+                (Outcome::Never, _) => {
+                    never = true;
+                    (Verdict::TooCostly, 0)
+                }
+                // When the other request ends can't be known.
+                (Outcome::Busy, _) => (Verdict::Busy, 1),
+                (Outcome::Wait(wait), Ask::Free) => (Verdict::Blocked, wait),
+                (Outcome::Wait(wait), _) => (Verdict::Exceeded, wait),
+            };
+            let rank = |verdict| match verdict {
+                Verdict::TooCostly => 4,
+                Verdict::Blocked => 3,
+                Verdict::Exceeded => 2,
+                _ => u8::from(verdict != Verdict::Admitted),
+            };
+            if rank(verdict) > rank(answer.verdict) {
+                answer.verdict = verdict;
+            }
+            answer.wait = answer.wait.max(Some(wait));
+        }
+        if never {
+            answer.wait = None;
+        }
+        answer
+    }
+
+    /// Counts a refusal, and blocks whoever collects too many.
+    pub(crate) fn strike(&self, asked: &Asked, now: u64) {
+        let Some(penalty) = self.penalty else { return };
+        let blocked = |check: &Check| matches!(check.ask, Ask::Free) && !check.is_admitted();
+        if asked.checks.iter().any(blocked) {
+            return;
+        }
+        let (shard, hash) = asked.primary;
+        let ask = Ask::Charge { rate: penalty.strikes.rate(), cost: 1, further: 0 };
+        let mut strike = [Check::new(shard, mix(hash, STRIKE), STRIKE, ask)];
+        if !self.memory.decide(&mut strike, now) {
+            let (shard, key) = self.block_of(asked);
+            self.memory.change(shard, key, now, |_| until(now, penalty.block));
+        }
+    }
+
+    /// How the client stands with each policy.
+    fn states(&self, asked: &Asked, now: u64) -> SmallVec<[State; 2]> {
+        let state = |&(policy, quota): &(u8, Quota)| {
+            let (remaining, reset) = (quota.burst_size(), 0);
+            let mut state = State { policy, violated: false, quota, remaining, reset, full: 0 };
+            for check in &asked.checks {
+                let Ask::Charge { rate, .. } = check.ask else { continue };
+                if usize::from(check.segment) / LEVELS != usize::from(policy) {
+                    continue;
+                }
+                let (remaining, reset) = rate.standing(check.until, now);
+                if remaining < state.remaining
+                    || (remaining == state.remaining && reset > state.reset)
+                {
+                    (state.remaining, state.reset) = (remaining, reset);
+                }
+                state.full = state.full.max(check.until.saturating_sub(now));
+                state.violated |= !check.is_admitted();
+            }
+            for check in &asked.checks {
+                if let (Outcome::Wait(wait), Ask::Charge { .. }) = (check.outcome, check.ask) {
+                    if usize::from(check.segment) / LEVELS == usize::from(policy) {
+                        state.reset = state.reset.max(wait);
+                    }
+                }
+            }
+            state
+        };
+        asked.quotas.iter().map(state).collect()
+    }
+
+    /// How whoever is asked for stands now, by the limiter's own memory.
+    pub(crate) fn look(&self, asked: &mut Asked) -> Vec<Standing> {
+        let now = self.clock.now();
+        for check in &mut asked.checks {
+            let (until, count) = self.memory.look(check.shard, check.key);
+            (check.until, check.count) = (until, count);
+            if let Ask::Charge { rate, cost, .. } = check.ask {
+                check.until = until.min(now.saturating_add(rate.whole()));
+                check.outcome = governed(rate, 0, cost, check.until, now).0;
+            }
+        }
+        self.standings(&self.states(asked, now))
+    }
+
+    pub(crate) fn standings(&self, states: &[State]) -> Vec<Standing> {
+        let standing = |state: &State| {
+            let policy = self.policies.get(usize::from(state.policy))?;
+            Some(Standing {
+                policy: policy.name.clone(),
+                quota: state.quota,
+                remaining: state.remaining,
+                reset: Duration::from_nanos(state.reset),
+                full: Duration::from_nanos(state.full),
+                violated: state.violated,
+            })
+        };
+        states.iter().filter_map(standing).collect()
+    }
+
+    /// The answer in the words of the public.
+    pub(crate) fn decision(&self, answer: &Answer) -> Decision {
+        Decision {
+            verdict: answer.verdict,
+            retry_after: answer.wait.map(|wait| Duration::from_secs(fields::seconds(wait))),
+            standings: self.standings(&answer.states).into(),
+        }
+    }
+
+    pub(crate) fn write(&self, headers: &mut HeaderMap, states: &[State]) {
+        for set in &self.headers {
+            set.write(headers, &self.policies, states);
+        }
+        if let Some(names) = &self.exposed {
+            fields::expose(headers, names);
+        }
+    }
+}
+
+impl fmt::Debug for Limiter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RateLimit")
+            .field("policies", &self.policies)
+            .field("key", &self.key)
+            .field("proxies", &self.proxies)
+            .field("shadow", &self.shadow)
+            .field("headers", &self.headers)
+            .field("clock", &self.clock)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whether a browser asks what it may send (Fetch, 3.2.2).
+pub(crate) fn is_preflight(req: &Request) -> bool {
+    req.method() == Method::OPTIONS && req.headers().contains_key("access-control-request-method")
+}
+
+pub(crate) fn until(now: u64, time: Duration) -> u64 {
+    now.saturating_add(nanos(time)).min(super::clock::END_OF_TIME)
+}
+
+/// One key for each thing that is remembered of a client. Both are spread evenly, so that no two of them meet.
+fn mix(hash: u64, segment: u8) -> u64 {
+    hash ^ (u64::from(segment) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+/// The segments after those of the policies.
+const ENTER: u8 = 24;
+const BLOCK: u8 = 25;
+const STRIKE: u8 = 26;

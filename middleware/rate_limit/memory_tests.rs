@@ -1,0 +1,315 @@
+//! The memory against an oracle in `u128`, against `governor` itself, with many threads, and in a flood.
+
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Instant;
+
+use governor::clock::FakeRelativeClock;
+use governor::state::keyed::HashMapStateStore;
+
+use super::*;
+use crate::Quota;
+
+/// A generator of numbers that says the same in every run (SplitMix64).
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, n: u64) -> u64 {
+        self.roll() % n
+    }
+}
+
+fn charge(memory: &Memory, client: u64, segment: u8, quota: Quota, cost: u32) -> Check {
+    let hash = memory.hash(client);
+    let ask = Ask::Charge { rate: quota.rate(), cost, further: 0 };
+    Check::new(memory.shard_of(hash), hash ^ u64::from(segment) << 40, segment, ask)
+}
+
+fn admit(memory: &Memory, client: u64, quota: Quota, now: u64) -> bool {
+    memory.decide(&mut [charge(memory, client, 0, quota, 1)], now)
+}
+
+const SECOND: u64 = 1_000_000_000;
+
+#[test]
+fn a_million_random_operations_agree_with_an_oracle() {
+    let quotas = [
+        Quota::per_second(3),
+        Quota::per_minute(7).burst(2),
+        Quota::new(5, Duration::from_nanos(11)),
+        Quota::new(1, Duration::from_secs(90 * 366 * 24 * 3600)),
+        Quota::per_hour(1_000_000),
+    ];
+    let memory = Memory::new(10_000);
+    let mut oracle: HashMap<(u64, usize), u128> = HashMap::new();
+    let (mut dice, mut now) = (Dice(7), 0_u64);
+    let (mut admitted, mut refused, mut returned) = (0, 0, 0);
+    let mut receipts: Vec<(u64, usize, Receipt, u128, u128)> = Vec::new();
+    for _ in 0..1_000_000 {
+        now += match dice.below(10) {
+            0 => dice.below(3 * SECOND),
+            1 => dice.below(5),
+            2 => dice.below(SECOND / 100),
+            _ => 0,
+        };
+        if let (0, Some((client, which, receipt, cost, end))) = (dice.below(8), receipts.pop()) {
+            memory.give_back(&receipt, now);
+            let until = oracle.entry((client, which)).or_default();
+            *until = until.saturating_sub(cost.min(end.saturating_sub(now.into())));
+            returned += 1;
+            continue;
+        }
+        let client = dice.below(40);
+        let cost = [1, 1, 1, 2, 3, 0][dice.below(6) as usize];
+        let first = dice.below(5) as usize;
+        // One policy, or two that must agree.
+        let which: Vec<usize> =
+            if dice.below(3) == 0 { vec![first, (first + 1) % 5] } else { vec![first] };
+        let mut checks: Vec<_> =
+            which.iter().map(|&w| charge(&memory, client, w as u8, quotas[w], cost)).collect();
+        let expected: Vec<_> = which
+            .iter()
+            .map(|&w| {
+                let (interval, burst) =
+                    (u128::from(quotas[w].rate().interval), u128::from(quotas[w].burst_size()));
+                let until = oracle.get(&(client, w)).copied().unwrap_or(0).max(now.into());
+                let next = until + interval * u128::from(cost);
+                let latest = u128::from(now) + interval * burst;
+                let never = u128::from(cost) > burst;
+                (next, if never { None } else { Some(next.saturating_sub(latest)) })
+            })
+            .collect();
+        let fits = cost == 0 || expected.iter().all(|(_, wait)| *wait == Some(0));
+        assert_eq!(memory.decide(&mut checks, now), fits);
+        for ((check, &w), (next, wait)) in checks.iter().zip(&which).zip(&expected) {
+            if cost > 0 {
+                let outcome = match wait {
+                    None => Outcome::Never,
+                    Some(0) => Outcome::Admitted,
+                    Some(wait) => Outcome::Wait(u64::try_from(*wait).unwrap()),
+                };
+                assert_eq!(check.outcome, outcome);
+            }
+            if fits && cost > 0 {
+                oracle.insert((client, w), *next);
+                let cost = u128::from(quotas[w].rate().interval) * u128::from(cost);
+                receipts.push((client, w, Receipt::of(check).unwrap(), cost, *next));
+            }
+        }
+        if fits { admitted += 1 } else { refused += 1 }
+    }
+    // The dice were not one-sided.
+    assert!(admitted > 100_000 && refused > 100_000 && returned > 50_000);
+}
+
+#[test]
+fn it_decides_as_governor_does() {
+    let quota = Quota::per_second(10).burst(4);
+    let (clock, memory) = (FakeRelativeClock::default(), Memory::new(1000));
+    let governor: governor::RateLimiter<u64, HashMapStateStore<u64>, _, NoOpMiddleware<Nanos>> =
+        governor::RateLimiter::new(
+            quota.rate().governed(0).unwrap(),
+            HashMapStateStore::default(),
+            clock.clone(),
+        );
+    let (mut dice, mut now) = (Dice(1), 0);
+    let mut admitted = 0;
+    for _ in 0..100_000 {
+        let step = dice.below(SECOND / 50);
+        now += step;
+        clock.advance(Duration::from_nanos(step));
+        let (client, cost) = (dice.below(9), 1 + dice.below(3) as u32);
+        let theirs = governor.check_key_n(&client, NonZeroU32::new(cost).unwrap()).unwrap().is_ok();
+        let ours = memory.decide(&mut [charge(&memory, client, 0, quota, cost)], now);
+        assert_eq!(ours, theirs);
+        admitted += usize::from(ours);
+    }
+    assert!((5_000..95_000).contains(&admitted));
+}
+
+#[test]
+fn many_threads_admit_exactly_the_burst() {
+    for (threads, burst) in [(2, 1), (8, 100), (64, 1000)] {
+        let memory = Memory::new(50_000);
+        let quota = Quota::new(burst, Duration::from_secs(1_000_000));
+        let admitted = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for thread in 0..threads {
+                let (memory, admitted) = (&memory, &admitted);
+                scope.spawn(move || {
+                    let mut dice = Dice(thread);
+                    for at in 0..2_000 {
+                        admitted.fetch_add(admit(memory, 7, quota, 1).into(), Ordering::Relaxed);
+                        // Others come and go, so that the sweep has work.
+                        admit(memory, 1000 + dice.below(5_000), Quota::per_second(1_000), at);
+                    }
+                });
+            }
+        });
+        assert_eq!(admitted.into_inner(), burst as usize, "{threads} threads");
+    }
+}
+
+#[test]
+fn policies_with_different_keys_are_atomic_under_threads() {
+    let memory = Memory::new(100_000);
+    let (wide, narrow) = (
+        Quota::new(500, Duration::from_secs(1 << 20)),
+        Quota::new(9, Duration::from_secs(1 << 20)),
+    );
+    let admitted = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        for thread in 0..16_u64 {
+            let (memory, admitted) = (&memory, &admitted);
+            scope.spawn(move || {
+                for at in 0..500_u64 {
+                    let user = 100 + (thread * 500 + at) % 80;
+                    let mut checks =
+                        [charge(memory, 1, 0, wide, 1), charge(memory, user, 1, narrow, 1)];
+                    admitted.fetch_add(memory.decide(&mut checks, 1).into(), Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    assert_eq!(admitted.into_inner(), 500);
+    // What the users were charged is what the shared key was charged: no refusal cost anybody anything.
+    let charged: u64 = (0..80)
+        .map(|user| {
+            let check = charge(&memory, 100 + user, 1, narrow, 0);
+            memory.look(check.shard, check.key).0.saturating_sub(1) / narrow.rate().interval
+        })
+        .sum();
+    assert_eq!(charged, 500);
+}
+
+#[test]
+fn a_flood_stays_within_the_cap_and_forgets_nobody() {
+    let cap = 100_000;
+    let memory = Memory::new(cap);
+    let quota = Quota::new(100, Duration::from_secs(900));
+    let (exhausted, good) = (u64::MAX, u64::MAX - 1);
+    assert_eq!((0..150).filter(|_| admit(&memory, exhausted, quota, 1)).count(), 100);
+    assert!(admit(&memory, good, quota, 1));
+    let mut times = Vec::new();
+    let mut most = 0;
+    for block in 0..100_u64 {
+        let start = Instant::now();
+        for client in block * 10_000..(block + 1) * 10_000 {
+            admit(&memory, client, quota, 1 + client);
+        }
+        times.push(start.elapsed());
+        most = most.max(memory.bytes());
+        assert!(memory.len() <= cap);
+        assert!(!admit(&memory, exhausted, quota, 1 + block));
+    }
+    assert!(admit(&memory, good, quota, 1_000_001));
+    assert!(memory.len() > cap * 9 / 10);
+    assert!(most <= cap * 40, "{most} bytes for {cap} keys");
+    // The best of several blocks: other programs run on this machine, too.
+    let best = |times: &[Duration]| *times.iter().min().unwrap();
+    let (early, late) = (best(&times[1..9]), best(&times[90..]));
+    assert!(late <= early * 3, "{early:?} for 10,000 keys at first, {late:?} at the end");
+
+    // Two windows later some requests of one client give it all back.
+    let later = 1800 * SECOND;
+    for at in 0..10_000 {
+        admit(&memory, good, Quota::per_second(1_000_000), later + at);
+    }
+    assert!(memory.bytes() <= most / 10, "{} of {most} bytes are left", memory.bytes());
+    assert_eq!(memory.len(), 1);
+}
+
+#[test]
+fn new_keys_share_their_quota_once_there_is_no_room() {
+    let memory = Memory::new(10);
+    let quota = Quota::new(2, Duration::from_secs(1000));
+    for client in 0..10 {
+        assert!(admit(&memory, client, quota, 1));
+    }
+    let admitted = (10..10_000).filter(|client| admit(&memory, *client, quota, 1)).count();
+    assert_eq!(admitted, 2 * SHARED);
+    assert_eq!(memory.len(), 10);
+    // Those who were known still have what is theirs.
+    assert!((0..10).all(|client| admit(&memory, client, quota, 1)));
+    assert!((0..10).all(|client| !admit(&memory, client, quota, 1)));
+    // Once they have it back there is room.
+    let later = 2000 * SECOND;
+    assert!((10_000..10_010).all(|client| admit(&memory, client, quota, later)));
+}
+
+#[test]
+fn a_key_takes_at_most_forty_bytes() {
+    let quota = Quota::per_hour(1);
+    let memory = Memory::new(256 * KEYS_PER_SHARD);
+    let mut worst = 0.0_f64;
+    for client in 0..400_000_u64 {
+        admit(&memory, client, quota, 1);
+        if client % 20_000 == 19_999 {
+            worst = worst.max(memory.bytes() as f64 / memory.len() as f64);
+        }
+    }
+    assert!(worst <= 40.0, "{worst} bytes a key");
+}
+
+#[test]
+fn the_table_agrees_with_a_map() {
+    let mut table = Table::new(700);
+    let mut map: HashMap<u64, u64> = HashMap::new();
+    let (mut dice, mut now) = (Dice(3), 0);
+    for _ in 0..300_000 {
+        now += dice.below(3);
+        // Few distinct low bits: long probes.
+        let key = (dice.below(1000) << 32) | dice.below(4) | 1;
+        match dice.below(4) {
+            0 => {
+                table.remove(key);
+                map.remove(&key);
+            }
+            1 => table.sweep(now, dice.below(20) as usize),
+            _ => {
+                let until = now + 1 + dice.below(1500);
+                if table.set(key, Value::until(until)) {
+                    map.insert(key, until);
+                } else {
+                    assert!(!map.contains_key(&key) && table.len() == 700);
+                }
+            }
+        }
+        // What is over may be gone; what isn't must be there.
+        let (found, known) = (table.find(key).map(Value::as_until), map.get(&key).copied());
+        match known {
+            Some(until) if until > now => assert_eq!(found, known),
+            _ => assert!(found.is_none() || found == known),
+        }
+    }
+    for (key, until) in map {
+        if until > now {
+            assert_eq!(table.find(key), Some(Value::until(until)));
+        }
+    }
+}
+
+#[test]
+fn a_count_is_kept_until_it_is_zero() {
+    let memory = Arc::new(Memory::new(100));
+    let hash = memory.hash(1);
+    let enter = || Check::new(memory.shard_of(hash), hash, 0, Ask::Enter { most: 1 });
+    let mut first = [enter()];
+    assert!(memory.decide(&mut first, 1));
+    for at in 0..1_000 {
+        admit(&memory, 1000 + at, Quota::per_second(100), 1 + at * SECOND);
+        assert!(!memory.decide(&mut [enter()], 1 + at * SECOND));
+    }
+    memory.give_back(&Receipt::of(&first[0]).unwrap(), 2000 * SECOND);
+    assert!(memory.decide(&mut [enter()], 2000 * SECOND));
+}

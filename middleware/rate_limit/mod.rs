@@ -1,0 +1,601 @@
+//! Limits how many requests a client may make.
+//!
+//! # What it does
+//!
+//! Each client has a quota, such as 100 requests in 15 minutes. Requests come back one by one, every 9 seconds here, so that there is no
+//! moment at which all clients come at once. [`governor`] decides, by GCRA. What a client has used is one time of 8 bytes under a keyed hash of 8
+//! bytes, in a memory with a hard cap that is swept a little by each request: no task is started, and no flood of
+//! addresses makes it grow.
+//!
+//! By default a client is the address of its connection. **Behind a proxy that is the proxy**, and there is no safe default for what to
+//! read instead: set [`trusted_proxies`](RateLimit::trusted_proxies) to what your proxies write.
+//!
+//! # Example
+//!
+//! ```
+//! use std::time::Duration;
+//! use tower_chain::{Chain, RateLimit};
+//!
+//! let api = Chain::new()
+//!     .use_(RateLimit::per_client(100).every(Duration::from_secs(15 * 60)))
+//!     .get(async || "hello")
+//!     .build();
+//! # let _ = api;
+//! ```
+//!
+//! # Example: tuned
+//!
+//! ```
+//! use std::time::Duration;
+//! use tower_chain::extract::{ForwardedHeader, TrustedProxies};
+//! use tower_chain::{Chain, LimitHeaders, LimitKey, Policy, Quota, RateLimit};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let limit = RateLimit::new(Policy::new("burst", Quota::per_second(20)))
+//!     .and(Policy::new("hourly", Quota::per_hour(5_000)).cost_by(|req| {
+//!         if req.method() == http::Method::GET { 1 } else { 5 }
+//!     }))
+//!     .key(LimitKey::client().ipv6_hierarchy())
+//!     .trusted_proxies(TrustedProxies::cidrs(ForwardedHeader::XForwardedFor, ["10.0.0.0/8"])?)
+//!     .skip(|req| req.uri().path() == "/healthz")
+//!     .penalty(Quota::per_minute(30), Duration::from_secs(600))
+//!     .headers([LimitHeaders::Ietf, LimitHeaders::XRateLimit])
+//!     .expose_headers();
+//! let api = Chain::new().always(limit).get(async || "hello").build();
+//! # let _ = api;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Against guessed passwords, only what fails counts:
+//!
+//! ```
+//! use tower_chain::{Chain, Quota, RateLimit};
+//!
+//! let login = Chain::new()
+//!     .use_(RateLimit::new(Quota::per_minute(5)).count_failures())
+//!     .post(async || "welcome");
+//! # let _ = login.build();
+//! ```
+//!
+//! # What the client sees
+//!
+//! | cause | status | headers | body |
+//! | --- | --- | --- | --- |
+//! | a quota is used up | 429 | `Retry-After`, `RateLimit`, `RateLimit-Policy`, `Cache-Control: no-store` | problem of type `https://iana.org/assignments/http-problem-types#quota-exceeded` with `violated-policies` |
+//! | the request costs more than the quota ever holds | 429 | the same without `Retry-After` | the same, "never" in `detail` |
+//! | too many requests are under way | 429 | the same, `Retry-After: 1` | the same |
+//! | the client is blocked | 429 | the same | problem of type `..#abnormal-usage-detected` |
+//! | the shared store is away, and the mode is `Deny` | 503 | `Retry-After: 1` | problem of type `..#temporary-reduced-capacity` |
+//! | gRPC (`content-type: application/grpc`) in any of these cases | 200 | `grpc-status: 8` (14 for 503), `grpc-retry-pushback-ms`, and as above | empty |
+//! | within the quotas | that of the handler | `RateLimit: "100-in-15min";r=99;t=9`, `RateLimit-Policy: "100-in-15min";q=100;w=900` | that of the handler |
+//!
+//! `Retry-After` is rounded up: a client that obeys it is admitted.
+//!
+//! # What it provides
+//!
+//! Nothing by default. With [`with_decision`](RateLimit::with_decision) the steps after it may take [`Provided<Decision>`](crate::Provided).
+//!
+//! # Where to put it in a chain
+//!
+//! Before whatever is costly: reading bodies, checking passwords and signatures. With [`use_`](crate::Chain::use_) it counts the requests that a
+//! handler answers; with [`always`](crate::Chain::always) also those that find no route, which is how scanners look. For a limit per user, put a
+//! limiter per client before the authentication and a second one, keyed by [`LimitKey::provided`], behind it. The quotas of users aren't
+//! shown to anybody whom the authentication refused that way.
+//!
+//! Limiters can be stacked; each appends its headers. A clone shares the counts of its original.
+//!
+//! # When the memory is full
+//!
+//! [`max_keys`](RateLimit::max_keys) is a hard cap. What has come back in full is forgotten first. If there is nothing to forget, clients that are new share
+//! a small number of limiters with the quota of one client each, until there is room; no client that has used something is ever
+//! forgotten for another.
+//!
+//! # Sources
+//!
+//! - GCRA: ITU-T I.371, annex A, as in [`governor`]
+//! - 429: [RFC 6585, 4](https://www.rfc-editor.org/rfc/rfc6585#section-4); `Retry-After`: [RFC 9110, 10.2.3](https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3)
+//! - `RateLimit` fields and problem types: [draft-ietf-httpapi-ratelimit-headers-10](https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/10/)
+//! - `Forwarded`: [RFC 7239](https://www.rfc-editor.org/rfc/rfc7239)
+//! - IPv6 prefixes of customers: [RIPE-690](https://www.ripe.net/publications/docs/ripe-690/); NAT64: [RFC 6052](https://www.rfc-editor.org/rfc/rfc6052)
+
+mod clock;
+mod decision;
+mod fields;
+mod handle;
+mod held;
+mod key;
+mod limiter;
+mod lints;
+mod memory;
+mod policy;
+mod quota;
+mod refusal;
+mod store;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum_core::response::IntoResponse;
+use http::header::HeaderName;
+use smallvec::SmallVec;
+
+use self::fields::State;
+use self::held::Held;
+use self::limiter::{Answer, Count, Limiter, Penalty, is_preflight};
+use self::lints::Lints;
+use self::memory::Memory;
+use self::quota::{MAX_POLICIES, checked};
+use self::store::Remote;
+use crate::extract::TrustedProxies;
+use crate::{Endpoint, Middleware, Request, Response, Rest};
+
+pub use self::clock::LimitClock;
+pub use self::decision::{Decision, Standing, Verdict};
+pub use self::fields::LimitHeaders;
+pub use self::handle::RateLimitHandle;
+pub use self::key::{LimitKey, Subject};
+pub use self::policy::Policy;
+pub use self::quota::{PerClient, Quota, RateLimitConfigError};
+pub use self::store::{
+    LimitStore, SharedLimits, StoreAnswer, StoreCharge, StoreError, StoreFuture, WhileAway,
+};
+
+/// Limits how many requests each client may make. See the [module](self) for what it does and what the client sees.
+///
+/// # Example
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_chain::{Chain, RateLimit};
+///
+/// let chain = Chain::new()
+///     .use_(RateLimit::per_client(100).every(Duration::from_secs(15 * 60)))
+///     .get(async || "hello");
+/// # let _ = chain.build();
+/// ```
+#[derive(Clone, Debug)]
+pub struct RateLimit {
+    limiter: Arc<Limiter>,
+    is_async: bool,
+}
+
+impl RateLimit {
+    /// So many requests per client, in the time that [`every`](PerClient::every) says.
+    pub fn per_client(limit: u32) -> PerClient {
+        PerClient(limit)
+    }
+
+    /// So many requests per second and client. Panics as [`Quota::new`] does.
+    #[track_caller]
+    pub fn per_second(limit: u32) -> Self {
+        Self::new(Quota::per_second(limit))
+    }
+
+    /// So many requests per minute and client. Panics as [`Quota::new`] does.
+    #[track_caller]
+    pub fn per_minute(limit: u32) -> Self {
+        Self::new(Quota::per_minute(limit))
+    }
+
+    /// So many requests per hour and client. Panics as [`Quota::new`] does.
+    #[track_caller]
+    pub fn per_hour(limit: u32) -> Self {
+        Self::new(Quota::per_hour(limit))
+    }
+
+    /// A limiter with one policy: a [`Policy`], or a [`Quota`], of which the policy then has its name.
+    pub fn new(policy: impl Into<Policy>) -> Self {
+        let limiter = Limiter {
+            policies: vec![policy.into()],
+            key: LimitKey::client(),
+            proxies: None,
+            skip: Vec::new(),
+            count: None,
+            penalty: None,
+            concurrency: None,
+            delay: Duration::ZERO,
+            shadow: false,
+            headers: vec![LimitHeaders::Ietf],
+            exposed: None,
+            reject: None,
+            observe: None,
+            clock: LimitClock::system(),
+            memory: Arc::new(Memory::new(MAX_KEYS)),
+            remote: None,
+            blocks: Arc::new(AtomicBool::new(false)),
+            lints: Arc::new(Lints::default()),
+        };
+        Self { limiter: Arc::new(limiter), is_async: false }
+    }
+
+    /// Adds a policy. All policies are decided at once: if one refuses, none is charged.
+    ///
+    /// # Panics
+    ///
+    /// If [`try_and`](RateLimit::try_and) fails.
+    #[track_caller]
+    #[must_use]
+    pub fn and(self, policy: impl Into<Policy>) -> Self {
+        checked(self.try_and(policy))
+    }
+
+    /// Adds a policy that comes from configuration.
+    ///
+    /// # Errors
+    ///
+    /// [`RateLimitConfigError`] if there are eight already, or if one has the same name.
+    pub fn try_and(self, policy: impl Into<Policy>) -> Result<Self, RateLimitConfigError> {
+        let policy = policy.into();
+        let policies = &self.limiter.policies;
+        if policies.len() == MAX_POLICIES {
+            return Err(RateLimitConfigError::TooManyPolicies);
+        }
+        if policies.iter().any(|known| known.name == policy.name) {
+            return Err(RateLimitConfigError::DuplicateName(policy.name.to_string()));
+        }
+        Ok(self.with(|limiter| limiter.policies.push(policy)))
+    }
+
+    /// Sets what requests are counted under, for the policies that don't say it themselves. Defaults to [`LimitKey::client`].
+    #[must_use]
+    pub fn key(self, key: LimitKey) -> Self {
+        self.with(|limiter| limiter.key = key)
+    }
+
+    /// Sets which proxies may say who the client is. Defaults to those that the chain [provides](crate::Chain::provide), or else to none.
+    #[must_use]
+    pub fn trusted_proxies(self, proxies: TrustedProxies) -> Self {
+        self.with(|limiter| limiter.proxies = Some(proxies))
+    }
+
+    /// Lets requests through uncounted for which `skip` holds. May be called several times. Defaults to none.
+    #[must_use]
+    pub fn skip(self, skip: impl Fn(&Request) -> bool + Send + Sync + 'static) -> Self {
+        self.with(|limiter| limiter.skip.push(Arc::new(skip)))
+    }
+
+    /// Lets CORS preflight requests through uncounted. Defaults to counting them.
+    #[must_use]
+    pub fn skip_preflight(self) -> Self {
+        self.skip(is_preflight)
+    }
+
+    /// Counts only requests that fail: those answered with 400 and above. Defaults to counting all.
+    ///
+    /// A request is charged when it arrives, so that many at once don't slip through, and gets its charge back when it is answered well. One that
+    /// is dropped before it is answered counts: a client can't hide failures by hanging up.
+    #[must_use]
+    pub fn count_failures(self) -> Self {
+        self.count_if(true, |response| response.status().as_u16() >= 400)
+    }
+
+    /// Counts only requests that succeed: those answered below 400. Defaults to counting all.
+    ///
+    /// One that is dropped before it is answered doesn't count.
+    #[must_use]
+    pub fn count_successes(self) -> Self {
+        self.count_if(false, |response| response.status().as_u16() < 400)
+    }
+
+    /// Counts only requests whose response fits, and says whether those count that are `dropped` before they are answered.
+    #[must_use]
+    pub fn count_if(
+        self,
+        dropped: bool,
+        counts: impl Fn(&Response) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        let counts = Arc::new(counts);
+        self.with(|limiter| limiter.count = Some(Count { counts, dropped }))
+    }
+
+    /// Blocks a client for a time once it was refused more often than this quota. Defaults to never.
+    ///
+    /// It is the client that the [`key`](RateLimit::key) of the limiter names. Blocks are those of one server, also with a shared store.
+    #[must_use]
+    pub fn penalty(self, strikes: Quota, block: Duration) -> Self {
+        self.with(|limiter| {
+            limiter.penalty = Some(Penalty { strikes, block });
+            limiter.blocks.store(true, Ordering::Release);
+        })
+    }
+
+    /// Sets how many requests of a client may be under way at once, until their responses were sent. Defaults to any number.
+    ///
+    /// # Panics
+    ///
+    /// If `most` is 0.
+    #[track_caller]
+    #[must_use]
+    pub fn concurrency(self, most: u32) -> Self {
+        if most == 0 {
+            return checked(Err(RateLimitConfigError::ZeroLimit));
+        }
+        self.with(|limiter| limiter.concurrency = Some(most))
+    }
+
+    /// Holds requests back instead of refusing them, for up to this time. Defaults to refusing at once.
+    ///
+    /// They go on in the order in which they came, at the rate of the quota. One that is dropped meanwhile gives its turn back. Needs
+    /// the clock of tokio; without its runtime they are refused.
+    #[must_use]
+    pub fn delay(self, longest: Duration) -> Self {
+        self.with(|limiter| limiter.delay = longest.min(LONGEST_DELAY))
+    }
+
+    /// Refuses nothing: what would be refused is counted, observed and logged, and goes on. Defaults to refusing.
+    #[must_use]
+    pub fn shadow(self) -> Self {
+        self.with(|limiter| limiter.shadow = true)
+    }
+
+    /// Sets in which header fields a client reads how it stands. Defaults to [`LimitHeaders::Ietf`]; an empty list leaves all out but `Retry-After`.
+    #[must_use]
+    pub fn headers(self, sets: impl IntoIterator<Item = LimitHeaders>) -> Self {
+        self.with(|limiter| {
+            limiter.headers.clear();
+            for set in sets {
+                if !limiter.headers.contains(&set) {
+                    limiter.headers.push(set);
+                }
+            }
+            if limiter.exposed.is_some() {
+                limiter.exposed = Some(fields::names(&limiter.headers));
+            }
+        })
+    }
+
+    /// Lets scripts in browsers read these fields, by `Access-Control-Expose-Headers`. Defaults to leaving that to a CORS layer.
+    #[must_use]
+    pub fn expose_headers(self) -> Self {
+        self.with(|limiter| limiter.exposed = Some(fields::names(&limiter.headers)))
+    }
+
+    /// The names of the header fields that this limiter may write, for the list of a CORS layer.
+    pub fn header_names(&self) -> Vec<HeaderName> {
+        fields::names(&self.limiter.headers)
+    }
+
+    /// Sets how a refusal is answered. Defaults to a problem; see the [module](self).
+    ///
+    /// The headers are added to what it answers.
+    #[must_use]
+    pub fn reject<F, R>(self, reject: F) -> Self
+    where
+        F: Fn(&Request, &Decision) -> R + Send + Sync + 'static,
+        R: IntoResponse,
+    {
+        let reject =
+            move |req: &Request, decision: &Decision| reject(req, decision).into_response();
+        self.with(|limiter| limiter.reject = Some(Arc::new(reject)))
+    }
+
+    /// Shows every decision to a function, such as one that counts them for metrics. Defaults to none.
+    #[must_use]
+    pub fn observe(self, f: impl Fn(&Request, &Decision) + Send + Sync + 'static) -> Self {
+        self.with(|limiter| limiter.observe = Some(Arc::new(f)))
+    }
+
+    /// Sets how many keys are remembered at most: one for each client and policy. Defaults to 917,504, which take 16 MiB when full.
+    ///
+    /// # Panics
+    ///
+    /// If `keys` is 0.
+    #[track_caller]
+    #[must_use]
+    pub fn max_keys(self, keys: usize) -> Self {
+        if keys == 0 {
+            return checked(Err(RateLimitConfigError::ZeroKeys));
+        }
+        self.with(|limiter| limiter.memory = Arc::new(Memory::new(keys)))
+    }
+
+    /// Sets the clock. Defaults to the monotonic clock of the system.
+    #[must_use]
+    pub fn clock(self, clock: LimitClock) -> Self {
+        self.with(|limiter| limiter.clock = clock)
+    }
+
+    /// Counts in a store that several servers share. Defaults to the memory of this server.
+    ///
+    /// What the store answered is also remembered here. So a client that is known to be refused costs no call, and the limiter goes on
+    /// from there while the store is away. Needs the runtime of tokio.
+    #[must_use]
+    pub fn shared(self, limits: SharedLimits) -> Self {
+        self.with(|limiter| limiter.remote = Some(Arc::new(Remote::new(limits))))
+    }
+
+    /// Provides the [`Decision`] to the steps after it.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_chain::{Chain, Decision, Provided, RateLimit};
+    ///
+    /// async fn hello(decision: Provided<Decision>) -> String {
+    ///     let left = decision.standings().first().map_or(0, |standing| standing.remaining());
+    ///     format!("hello, {left} requests left")
+    /// }
+    ///
+    /// let chain = Chain::new().use_(RateLimit::per_minute(60).with_decision()).get(hello);
+    /// # let _ = chain.build();
+    /// ```
+    pub fn with_decision(self) -> WithDecision {
+        WithDecision(self)
+    }
+
+    /// A handle that looks into the running limiter and changes it. Take it once all is set: what is set later is out of its reach.
+    pub fn handle(&self) -> RateLimitHandle {
+        RateLimitHandle { limiter: self.limiter.clone() }
+    }
+
+    fn with(mut self, set: impl FnOnce(&mut Limiter)) -> Self {
+        set(Arc::make_mut(&mut self.limiter));
+        self.is_async = self.limiter.is_async();
+        self
+    }
+
+    /// Decides whether a request goes on. `Err` is the refusal.
+    async fn admit(&self, req: &mut Request, provide: bool) -> Result<Passed, Response> {
+        let limiter = &self.limiter;
+        if limiter.skips(req) {
+            let skipped = Decision::skipped();
+            if let Some(observe) = &limiter.observe {
+                observe(req, &skipped);
+            }
+            return Ok(Passed { decision: provide.then_some(skipped), ..Passed::default() });
+        }
+        limiter.lints.enter(limiter, req);
+        let answer = if self.is_async || limiter.remote.is_some() {
+            Box::pin(self.decide_async(req)).await
+        } else {
+            limiter.decide(limiter.ask(req, &[]))
+        };
+        if answer.delay > 0 {
+            Box::pin(self.finish_delayed(req, answer, provide)).await
+        } else {
+            self.finish(req, answer, provide)
+        }
+    }
+
+    async fn decide_async(&self, req: &mut Request) -> Answer {
+        let limiter = &self.limiter;
+        let found = if self.is_async { limiter.find(req).await } else { Vec::new() };
+        let asked = limiter.ask(req, &found);
+        match &limiter.remote {
+            Some(remote) => remote.decide(limiter, asked).await,
+            None => limiter.decide(asked),
+        }
+    }
+
+    async fn finish_delayed(
+        &self,
+        req: &mut Request,
+        mut answer: Answer,
+        provide: bool,
+    ) -> Result<Passed, Response> {
+        let wait = std::mem::take(&mut answer.delay);
+        if tokio::runtime::Handle::try_current().is_err() {
+            // Nobody would wake it: what it holds is given back.
+            answer.held = None;
+            (answer.verdict, answer.wait) = (Verdict::Exceeded, Some(wait));
+        } else if !self.limiter.shadow {
+            tokio::time::sleep(Duration::from_nanos(wait)).await;
+        }
+        self.finish(req, answer, provide)
+    }
+
+    fn finish(&self, req: &Request, mut answer: Answer, provide: bool) -> Result<Passed, Response> {
+        let limiter = &self.limiter;
+        let admitted = answer.verdict == Verdict::Admitted;
+        let seen = provide || limiter.observe.is_some();
+        let decision = (seen || !admitted).then(|| limiter.decision(&answer));
+        if let (Some(observe), Some(decision)) = (&limiter.observe, &decision) {
+            observe(req, decision);
+        }
+        if let (false, Some(decision)) = (admitted, &decision) {
+            refusal::log(decision, limiter.shadow);
+            if !limiter.shadow {
+                return Err(refusal::respond(limiter, req, decision, &answer.states));
+            }
+        }
+        if let Some(held) = &mut answer.held {
+            match &limiter.count {
+                None => held.keep_charges(),
+                Some(count) if count.dropped => held.count_if_dropped(),
+                Some(_) => {}
+            }
+        }
+        let states = if limiter.shadow { SmallVec::new() } else { answer.states };
+        Ok(Passed { states, held: answer.held, decision: decision.filter(|_| provide) })
+    }
+
+    fn respond(&self, passed: Passed, mut response: Response) -> Response {
+        if !passed.states.is_empty() {
+            self.limiter.write(response.headers_mut(), &passed.states);
+        }
+        let Some(mut held) = passed.held else { return response };
+        if let Some(count) = &self.limiter.count {
+            held.settle((count.counts)(&response));
+        }
+        held.until_sent(response)
+    }
+}
+
+/// What is kept of a request that goes on.
+#[derive(Default)]
+struct Passed {
+    states: SmallVec<[State; 2]>,
+    held: Option<Held>,
+    decision: Option<Decision>,
+}
+
+impl PerClient {
+    /// Sets the time in which so many requests are allowed.
+    ///
+    /// # Panics
+    ///
+    /// If [`try_every`](PerClient::try_every) fails.
+    #[track_caller]
+    pub fn every(self, period: Duration) -> RateLimit {
+        checked(self.try_every(period))
+    }
+
+    /// Sets the time in which so many requests are allowed, with numbers that come from configuration.
+    ///
+    /// # Errors
+    ///
+    /// As [`Quota::try_new`].
+    pub fn try_every(self, period: Duration) -> Result<RateLimit, RateLimitConfigError> {
+        Quota::try_new(self.0, period).map(RateLimit::new)
+    }
+}
+
+impl Middleware for RateLimit {
+    type Provides = ();
+
+    async fn call<N: Endpoint>(&self, req: &mut Request, next: Rest<'_, N>) -> Response {
+        match self.admit(req, false).await {
+            Ok(passed) => {
+                let response = next.run(req).await;
+                self.respond(passed, response)
+            }
+            Err(refusal) => refusal,
+        }
+    }
+}
+
+/// A [`RateLimit`] that provides its [`Decision`]. Made by [`RateLimit::with_decision`].
+#[derive(Clone, Debug)]
+pub struct WithDecision(RateLimit);
+
+impl Middleware for WithDecision {
+    type Provides = (Decision,);
+
+    async fn call<N: Endpoint>(
+        &self,
+        req: &mut Request,
+        next: Rest<'_, N, (Decision,)>,
+    ) -> Response {
+        match self.0.admit(req, true).await {
+            Ok(mut passed) => {
+                let decision = passed.decision.take().unwrap_or_else(Decision::skipped);
+                let response = next.run_with(req, (decision,)).await;
+                self.0.respond(passed, response)
+            }
+            Err(refusal) => refusal,
+        }
+    }
+
+    fn name(&self) -> String {
+        self.0.name()
+    }
+}
+
+/// 256 shards of 64 KiB.
+const MAX_KEYS: usize = 256 * memory::KEYS_PER_SHARD;
+const LONGEST_DELAY: Duration = Duration::from_secs(3600);

@@ -1,0 +1,185 @@
+//! One of the limits of a limiter.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{PoisonError, RwLock};
+
+use http::HeaderValue;
+
+use super::key::LimitKey;
+use super::quota::{Quota, RateLimitConfigError, checked};
+use crate::Request;
+
+type By<T> = Arc<dyn Fn(&Request) -> T + Send + Sync>;
+
+/// One of the limits of a [`RateLimit`](crate::RateLimit): a name, a quota and a key.
+///
+/// # Example
+///
+/// ```
+/// use tower_chain::{LimitKey, Policy, Quota, RateLimit};
+///
+/// let limit = RateLimit::new(Policy::new("burst", Quota::per_second(20)))
+///     .and(Policy::new("daily", Quota::per_hour(10_000)))
+///     .and(
+///         Policy::new("upload", Quota::per_minute(3))
+///             .key(LimitKey::header(http::HeaderName::from_static("x-api-key")))
+///             .when(|req| req.method() == http::Method::PUT),
+///     );
+/// # let _ = limit;
+/// ```
+#[derive(Clone)]
+pub struct Policy {
+    pub(crate) name: Arc<str>,
+    pub(crate) key: Option<LimitKey>,
+    quota: Quota,
+    quota_by: Option<By<Option<Quota>>>,
+    cost: u32,
+    cost_by: Option<By<u32>>,
+    when: Option<By<bool>>,
+    changed: Arc<Changed>,
+    /// `"name";q=100;w=60`, which says nothing new from one response to the next.
+    pub(crate) field: HeaderValue,
+}
+
+/// A quota that was changed while the server runs. It costs nothing until then.
+struct Changed {
+    is: AtomicBool,
+    quota: RwLock<Quota>,
+}
+
+impl Policy {
+    /// A policy with this name, which is shown in headers and in the body of a refusal.
+    ///
+    /// # Panics
+    ///
+    /// If [`try_new`](Policy::try_new) fails.
+    #[track_caller]
+    pub fn new(name: impl Into<String>, quota: Quota) -> Self {
+        checked(Self::try_new(name, quota))
+    }
+
+    /// A policy whose name comes from configuration.
+    ///
+    /// # Errors
+    ///
+    /// [`RateLimitConfigError::Name`] unless the name is 1 to 64 letters and digits of ASCII, `-`, `_`, `.` or spaces.
+    pub fn try_new(name: impl Into<String>, quota: Quota) -> Result<Self, RateLimitConfigError> {
+        let name = name.into();
+        let fits = |b: u8| b.is_ascii_alphanumeric() || b"-_. ".contains(&b);
+        if name.is_empty() || name.len() > 64 || !name.bytes().all(fits) {
+            return Err(RateLimitConfigError::Name(name));
+        }
+        Ok(Self {
+            field: super::fields::policy(&name, quota),
+            name: name.into(),
+            key: None,
+            quota,
+            quota_by: None,
+            cost: 1,
+            cost_by: None,
+            when: None,
+            changed: Arc::new(Changed { is: AtomicBool::new(false), quota: RwLock::new(quota) }),
+        })
+    }
+
+    /// Sets what requests are counted under. Defaults to the key of the limiter.
+    #[must_use]
+    pub fn key(mut self, key: LimitKey) -> Self {
+        self.key = Some(key);
+        self
+    }
+
+    /// Sets how many requests one counts for. Defaults to 1. A cost of 0 is always admitted.
+    #[must_use]
+    pub fn cost(mut self, cost: u32) -> Self {
+        self.cost = cost;
+        self
+    }
+
+    /// Sets how many requests one counts for by looking at it. Defaults to 1 for all.
+    ///
+    /// A cost above the burst never fits: the refusal has no `Retry-After` then.
+    #[must_use]
+    pub fn cost_by(mut self, cost: impl Fn(&Request) -> u32 + Send + Sync + 'static) -> Self {
+        self.cost_by = Some(Arc::new(cost));
+        self
+    }
+
+    /// Sets the quota by looking at the request, such as at the tier of its user. Defaults to the quota of the policy, as does `None`.
+    ///
+    /// A client keeps what it has used when its quota changes: no tier starts anew.
+    #[must_use]
+    pub fn quota_by(
+        mut self,
+        quota: impl Fn(&Request) -> Option<Quota> + Send + Sync + 'static,
+    ) -> Self {
+        self.quota_by = Some(Arc::new(quota));
+        self
+    }
+
+    /// Applies the policy only to some requests. Defaults to all.
+    #[must_use]
+    pub fn when(mut self, applies: impl Fn(&Request) -> bool + Send + Sync + 'static) -> Self {
+        self.when = Some(Arc::new(applies));
+        self
+    }
+
+    pub(crate) fn applies(&self, req: &Request) -> bool {
+        self.when.as_ref().is_none_or(|applies| applies(req))
+    }
+
+    pub(crate) fn cost_of(&self, req: &Request) -> u32 {
+        self.cost_by.as_ref().map_or(self.cost, |cost| cost(req))
+    }
+
+    pub(crate) fn quota_for(&self, req: &Request) -> Quota {
+        let own = self.quota_by.as_ref().and_then(|quota| quota(req));
+        own.unwrap_or_else(|| self.quota())
+    }
+
+    pub(crate) fn quota(&self) -> Quota {
+        if self.changed.is.load(Ordering::Acquire) {
+            *self.changed.quota.read().unwrap_or_else(PoisonError::into_inner)
+        } else {
+            self.quota
+        }
+    }
+
+    pub(crate) fn set_quota(&self, quota: Quota) {
+        *self.changed.quota.write().unwrap_or_else(PoisonError::into_inner) = quota;
+        self.changed.is.store(true, Ordering::Release);
+    }
+
+    /// The quota that [`field`](Policy::field) shows.
+    pub(crate) fn first_quota(&self) -> Quota {
+        self.quota
+    }
+}
+
+/// A policy named after its quota, such as `100-in-15min`.
+impl From<Quota> for Policy {
+    fn from(quota: Quota) -> Self {
+        let period = quota.period();
+        let (seconds, nanos) = (period.as_secs(), period.subsec_nanos());
+        let period = match (seconds, nanos) {
+            (1.., 0) if seconds % 86400 == 0 => format!("{}d", seconds / 86400),
+            (1.., 0) if seconds % 3600 == 0 => format!("{}h", seconds / 3600),
+            (1.., 0) if seconds % 60 == 0 => format!("{}min", seconds / 60),
+            (_, 0) => format!("{seconds}s"),
+            _ => format!("{}ms", period.as_millis().max(1)),
+        };
+        checked(Self::try_new(format!("{}-in-{period}", quota.limit()), quota))
+    }
+}
+
+impl fmt::Debug for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Policy")
+            .field("name", &self.name)
+            .field("quota", &self.quota())
+            .field("key", &self.key)
+            .finish_non_exhaustive()
+    }
+}

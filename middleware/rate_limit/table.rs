@@ -1,0 +1,217 @@
+//! The bounded memory of a limiter: for each key a time, 16 bytes in all.
+//!
+//! A key is the keyed 64-bit hash of what names the client, so that no address and no secret is held, and that nobody can choose
+//! keys that collide. The table is open addressing with linear probing and deletion by shifting back; it needs no tombstones, so a
+//! flood leaves no trace in it.
+
+/// What is remembered of a key: until when it is charged, in nanoseconds, or how many requests of it are under way.
+///
+/// A time is forgotten once it has passed: it says nothing then. A count is forgotten at zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Value(u64);
+
+impl Value {
+    pub(crate) fn until(nanos: u64) -> Self {
+        Self(nanos & !COUNT)
+    }
+
+    pub(crate) fn count(count: u32) -> Self {
+        Self(COUNT | u64::from(count))
+    }
+
+    pub(crate) fn as_until(self) -> u64 {
+        if self.0 & COUNT == 0 { self.0 } else { 0 }
+    }
+
+    pub(crate) fn as_count(self) -> u32 {
+        if self.0 & COUNT == 0 { 0 } else { self.0 as u32 }
+    }
+
+    fn is_over(self, now: u64) -> bool {
+        self.0 <= now || self.0 == COUNT
+    }
+}
+
+/// One shard of the memory. It never holds more than its cap.
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    /// Empty, or a power of two of slots; a key of 0 marks a free one.
+    slots: Vec<(u64, Value)>,
+    len: usize,
+    cap: usize,
+    counts: usize,
+    /// No time in the table lies after this one.
+    latest: u64,
+    hand: usize,
+}
+
+impl Table {
+    pub(crate) fn new(cap: usize) -> Self {
+        Self { cap: cap.max(1), ..Self::default() }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.slots.capacity() * size_of::<(u64, Value)>()
+    }
+
+    pub(crate) fn find(&self, key: u64) -> Option<Value> {
+        let key = occupied(key);
+        if self.slots.is_empty() {
+            return None;
+        }
+        let mut at = self.home(key);
+        loop {
+            match self.slots[at] {
+                (found, value) if found == key => return Some(value),
+                (FREE, _) => return None,
+                _ => at = self.after(at),
+            }
+        }
+    }
+
+    /// Whether this many new keys find room, after what is over was cleared away as far as needed and as far as one request may take.
+    pub(crate) fn has_room(&mut self, further: usize, now: u64) -> bool {
+        if self.len + further > self.cap {
+            self.sweep(now, SWEEP_FULL);
+        }
+        self.len + further <= self.cap
+    }
+
+    /// Remembers a value. Returns `false`, with nothing changed, if the key is new and the table is at its cap.
+    pub(crate) fn set(&mut self, key: u64, value: Value) -> bool {
+        let key = occupied(key);
+        if let Some(at) = self.position(key) {
+            self.note(value);
+            let old = std::mem::replace(&mut self.slots[at].1, value);
+            self.counts -= usize::from(old.0 & COUNT != 0);
+            return true;
+        }
+        if self.len >= self.cap {
+            return false;
+        }
+        // At most seven eighths full: probes stay short.
+        if (self.len + 1) * 8 > self.slots.len() * 7 {
+            self.resize((self.slots.len() * 2).max(SMALLEST));
+        }
+        self.note(value);
+        self.put(key, value);
+        self.len += 1;
+        true
+    }
+
+    pub(crate) fn remove(&mut self, key: u64) {
+        if let Some(at) = self.position(occupied(key)) {
+            self.free(at);
+        }
+    }
+
+    /// Looks at so many slots, frees those that are over, and gives memory back once little is left.
+    pub(crate) fn sweep(&mut self, now: u64, slots: usize) {
+        if self.slots.is_empty() {
+            return;
+        }
+        if self.counts == 0 && self.latest <= now {
+            self.slots = Vec::new();
+            (self.len, self.hand) = (0, 0);
+            return;
+        }
+        for _ in 0..slots.min(self.slots.len()) {
+            let at = self.hand & (self.slots.len() - 1);
+            let (key, value) = self.slots[at];
+            if key != FREE && value.is_over(now) {
+                // What is shifted into this slot is looked at next.
+                self.free(at);
+            } else {
+                self.hand = self.after(at);
+            }
+        }
+        if self.slots.len() > SMALLEST && self.len * 8 < self.slots.len() {
+            self.resize((self.len * 2).next_power_of_two().max(SMALLEST));
+        }
+    }
+
+    fn note(&mut self, value: Value) {
+        if value.0 & COUNT == 0 {
+            self.latest = self.latest.max(value.0);
+        } else {
+            self.counts += 1;
+        }
+    }
+
+    fn position(&self, key: u64) -> Option<usize> {
+        if self.slots.is_empty() {
+            return None;
+        }
+        let mut at = self.home(key);
+        loop {
+            match self.slots[at].0 {
+                found if found == key => return Some(at),
+                FREE => return None,
+                _ => at = self.after(at),
+            }
+        }
+    }
+
+    fn put(&mut self, key: u64, value: Value) {
+        let mut at = self.home(key);
+        while self.slots[at].0 != FREE {
+            at = self.after(at);
+        }
+        self.slots[at] = (key, value);
+    }
+
+    /// Frees a slot and moves back what probed past it.
+    fn free(&mut self, mut hole: usize) {
+        self.counts -= usize::from(self.slots[hole].1.0 & COUNT != 0);
+        let mask = self.slots.len() - 1;
+        let mut at = hole;
+        loop {
+            at = self.after(at);
+            let (key, _) = self.slots[at];
+            if key == FREE {
+                break;
+            }
+            let distance = at.wrapping_sub(self.home(key)) & mask;
+            if distance >= (at.wrapping_sub(hole) & mask) {
+                self.slots[hole] = self.slots[at];
+                hole = at;
+            }
+        }
+        self.slots[hole] = (FREE, Value(0));
+        self.len -= 1;
+    }
+
+    fn resize(&mut self, slots: usize) {
+        let old = std::mem::replace(&mut self.slots, vec![(FREE, Value(0)); slots]);
+        self.hand = 0;
+        for (key, value) in old {
+            if key != FREE {
+                self.put(key, value);
+            }
+        }
+    }
+
+    /// The first slot for a key. The high bits chose the shard; these are the low ones.
+    fn home(&self, key: u64) -> usize {
+        key as usize & (self.slots.len() - 1)
+    }
+
+    fn after(&self, at: usize) -> usize {
+        (at + 1) & (self.slots.len() - 1)
+    }
+}
+
+fn occupied(key: u64) -> u64 {
+    if key == FREE { 1 } else { key }
+}
+
+/// The bit that tells a count from a time; times stay below 2^63.
+const COUNT: u64 = 1 << 63;
+const FREE: u64 = 0;
+const SMALLEST: usize = 8;
+/// How many slots are looked at when a table is full: far below a microsecond, so that a flood costs no more than peace.
+const SWEEP_FULL: usize = 8;

@@ -1,0 +1,463 @@
+//! Scopes, roles, permissions and policies.
+//!
+//! # What it does
+//!
+//! [`Require`] lets a request pass whose caller was granted what is required. It asks what an earlier step provides: `Principal`, `Claims<Member>`, or
+//! whatever a guard of yours returned. Without such a step the chain does not compile.
+//!
+//! # Example
+//!
+//! ```
+//! use tower_chain::{Chain, Error, Grants, Provided, Require, StatusCode};
+//!
+//! #[derive(Clone)]
+//! struct User {
+//!     roles: Vec<String>,
+//! }
+//!
+//! impl Grants for User {
+//!     fn has_role(&self, role: &str) -> bool {
+//!         self.roles.iter().any(|own| own == role)
+//!     }
+//! }
+//!
+//! async fn user() -> Result<User, Error> {
+//!     // From a session, say.
+//!     Ok(User { roles: vec!["admin".to_owned()] })
+//! }
+//!
+//! let chain = Chain::new()
+//!     .guard(user)
+//!     .use_(Require::<User>::role("admin"))
+//!     .get(async || "the admin's page");
+//! # let _ = chain.build();
+//! ```
+//!
+//! # Example, tuned
+//!
+//! ```
+//! use tower_chain::{Chain, Error, Grants, Request, Require, StatusCode};
+//! # #[derive(Clone)] struct User { name: String }
+//! # impl Grants for User {}
+//! # async fn user() -> Result<User, Error> { Ok(User { name: String::new() }) }
+//!
+//! /// Users see their own pages; those of others are not there.
+//! fn own_page(user: &User, req: &Request) -> Result<(), Error> {
+//!     let own = req.uri().path().strip_prefix("/users/") == Some(&*user.name);
+//!     own.then_some(()).ok_or_else(|| Error::new(StatusCode::NOT_FOUND, "There is no such page"))
+//! }
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let write = Require::scopes(["pages:read", "pages:write"])?.and(Require::permission("edit"));
+//! let require = Require::<User>::any([write, Require::role("admin")])?.realm("pages")?;
+//!
+//! let chain = Chain::new().guard(user).use_(require).at("/users/{name}", |c| {
+//!     c.use_(Require::<User>::policy(own_page)).get(async || "a page")
+//! });
+//! # let _ = chain.build();
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A policy that must wait, for a store, say, is a [`guard`](crate::Chain::guard) that takes the principal as an argument.
+//!
+//! # What the client sees
+//!
+//! Each refusal is a problem+json with `Cache-Control: no-store`.
+//!
+//! | cause | status | `WWW-Authenticate` |
+//! | --- | --- | --- |
+//! | a scope is missing | 403 | `Bearer realm="api", error="insufficient_scope", scope="pages:read pages:write"`, with all scopes that are named, in the order of writing |
+//! | a role or a permission is missing, or a policy says no | 403 | `Bearer realm="api", error="insufficient_scope"` |
+//! | there is no caller ([`Grants::is_authenticated`]), as behind an optional authentication | 401 | `Bearer realm="api"` |
+//! | a policy returns an error | as the policy says | as the policy says |
+//!
+//! With a [`scheme`](Require::scheme) that isn't one of OAuth the 403 carries no challenge: those schemes have none for it.
+//!
+//! # What it provides
+//!
+//! Nothing.
+//!
+//! # Where to put it
+//!
+//! Behind the authentication; on the paths that need it, inside [`at`](crate::Chain::at). As a tower layer
+//! ([`into_layer`](crate::Dependent::into_layer)) it looks for the principal in the extensions of the request, and answers 500 where there is none.
+//!
+//! # Sources
+//!
+//! [RFC 6750, 3.1](https://www.rfc-editor.org/rfc/rfc6750#section-3.1) (`insufficient_scope`),
+//! [RFC 6749, 3.3](https://www.rfc-editor.org/rfc/rfc6749#section-3.3) (scopes),
+//! [RFC 9110, 15.5.2 and 15.5.4](https://www.rfc-editor.org/rfc/rfc9110#section-15.5.4) (401 and 403).
+
+mod rule;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::sync::Arc;
+
+use axum_core::response::IntoResponse;
+use http::header::{CACHE_CONTROL, WWW_AUTHENTICATE};
+use http::{HeaderValue, StatusCode};
+
+pub use self::rule::Decision;
+use self::rule::Rule;
+use crate::{
+    Challenge, ChallengeError, Dependent, Endpoint, Error, Grants, Middleware, Provided, Request,
+    Response, Rest,
+};
+
+/// Lets a request pass whose caller was granted what is required.
+///
+/// `T` is what the authentication before it provides, such as `Claims<Member>` or `Principal`; without such a step the chain does not
+/// compile. For scopes, roles and permissions `T` must implement [`Grants`]; for a [policy](Require::policy) it may be anything.
+/// See the [module](self) for what clients see.
+///
+/// # Example
+///
+/// ```
+/// use tower_chain::{Chain, Grants, Require};
+///
+/// #[derive(Clone)]
+/// struct User;
+///
+/// impl Grants for User {}
+///
+/// let chain = Chain::new().provide(User).use_(Require::<User>::role("admin")).get(async || "hello");
+/// # let _ = chain.build();
+/// ```
+///
+/// Without a step that provides the `User`:
+///
+/// ```compile_fail,E0277
+/// # use tower_chain::{Chain, Grants, Require};
+/// # #[derive(Clone)] struct User;
+/// # impl Grants for User {}
+/// let chain = Chain::new().use_(Require::<User>::role("admin")).get(async || "hello");
+/// ```
+pub struct Require<T> {
+    rule: Rule<T>,
+    /// Tells a caller from none, where `T` can tell.
+    authenticated: Option<fn(&T) -> bool>,
+    scheme: String,
+    realm: String,
+    resource_metadata: Option<String>,
+}
+
+impl<T: Grants> Require<T> {
+    /// Requires a scope.
+    ///
+    /// # Errors
+    ///
+    /// If it is no scope: empty, or with a blank, a quote, a backslash or anything outside of visible ASCII
+    /// ([RFC 6749, 3.3](https://www.rfc-editor.org/rfc/rfc6749#section-3.3)).
+    pub fn scope(scope: impl Into<String>) -> Result<Self, RequireError> {
+        let scope = scope.into();
+        let allowed = |byte: u8| matches!(byte, b'!' | b'#'..=b'[' | b']'..=b'~');
+        if scope.is_empty() || !scope.bytes().all(allowed) {
+            return Err(RequireError::Scope { scope });
+        }
+        let rule = Rule::Scope(scope.into_boxed_str(), T::has_scope);
+        Ok(Self::of(rule, Some(T::is_authenticated)))
+    }
+
+    /// Requires all of several scopes.
+    ///
+    /// # Errors
+    ///
+    /// As [`scope`](Self::scope), and if there is none.
+    pub fn scopes<S: Into<String>>(
+        scopes: impl IntoIterator<Item = S>,
+    ) -> Result<Self, RequireError> {
+        let scopes: Result<Vec<_>, _> = scopes.into_iter().map(Self::scope).collect();
+        Self::all(scopes?)
+    }
+
+    /// Requires at least one of several scopes.
+    ///
+    /// # Errors
+    ///
+    /// As [`scope`](Self::scope), and if there is none.
+    pub fn any_scope<S: Into<String>>(
+        scopes: impl IntoIterator<Item = S>,
+    ) -> Result<Self, RequireError> {
+        let scopes: Result<Vec<_>, _> = scopes.into_iter().map(Self::scope).collect();
+        Self::any(scopes?)
+    }
+
+    /// Requires a role.
+    pub fn role(role: impl Into<String>) -> Self {
+        let rule = Rule::Grant(role.into().into_boxed_str(), T::has_role);
+        Self::of(rule, Some(T::is_authenticated))
+    }
+
+    /// Requires a permission.
+    pub fn permission(permission: impl Into<String>) -> Self {
+        let rule = Rule::Grant(permission.into().into_boxed_str(), T::has_permission);
+        Self::of(rule, Some(T::is_authenticated))
+    }
+}
+
+impl<T> Require<T> {
+    /// Requires that a function says yes to the caller and the request.
+    ///
+    /// It returns `bool`, or `Result<(), Error>` where a refusal is an answer of its own, such as a 404 that hides what is there.
+    pub fn policy<D: Decision>(policy: impl Fn(&T, &Request) -> D + Send + Sync + 'static) -> Self {
+        let policy = move |caller: &T, req: &Request| policy(caller, req).decide();
+        Self::of(Rule::Policy(Arc::new(policy)), None)
+    }
+
+    /// Requires all of a list.
+    ///
+    /// # Errors
+    ///
+    /// If the list is empty.
+    pub fn all(list: impl IntoIterator<Item = Self>) -> Result<Self, RequireError> {
+        Self::list(list, Rule::All)
+    }
+
+    /// Requires at least one of a list.
+    ///
+    /// # Errors
+    ///
+    /// If the list is empty.
+    pub fn any(list: impl IntoIterator<Item = Self>) -> Result<Self, RequireError> {
+        Self::list(list, Rule::Any)
+    }
+
+    fn list(
+        list: impl IntoIterator<Item = Self>,
+        rule: fn(Vec<Rule<T>>) -> Rule<T>,
+    ) -> Result<Self, RequireError> {
+        let mut authenticated = None;
+        let mut rules = Vec::new();
+        for require in list {
+            authenticated = authenticated.or(require.authenticated);
+            rules.push(require.rule);
+        }
+        if rules.is_empty() {
+            return Err(RequireError::Empty);
+        }
+        Ok(Self::of(rule(rules), authenticated))
+    }
+
+    fn of(rule: Rule<T>, authenticated: Option<fn(&T) -> bool>) -> Self {
+        Self {
+            rule,
+            authenticated,
+            scheme: "Bearer".to_owned(),
+            realm: "api".to_owned(),
+            resource_metadata: None,
+        }
+    }
+
+    /// Requires another thing as well. Realm and scheme of this one hold.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.rule = Rule::All(vec![self.rule, other.rule]);
+        self.authenticated = self.authenticated.or(other.authenticated);
+        self
+    }
+
+    /// Is content with another thing instead. Realm and scheme of this one hold.
+    #[must_use]
+    pub fn or(mut self, other: Self) -> Self {
+        self.rule = Rule::Any(vec![self.rule, other.rule]);
+        self.authenticated = self.authenticated.or(other.authenticated);
+        self
+    }
+
+    /// Sets the realm that the challenge names. Defaults to `api`.
+    ///
+    /// # Errors
+    ///
+    /// If it holds a line break or anything else than printable ASCII.
+    pub fn realm(mut self, realm: impl Into<String>) -> Result<Self, RequireError> {
+        self.realm = realm.into();
+        self.challenge()?;
+        Ok(self)
+    }
+
+    /// Sets the scheme of the challenge. Defaults to `Bearer`.
+    ///
+    /// # Errors
+    ///
+    /// If it is no token (RFC 9110, 5.6.2).
+    pub fn scheme(mut self, scheme: impl Into<String>) -> Result<Self, RequireError> {
+        self.scheme = scheme.into();
+        self.challenge()?;
+        Ok(self)
+    }
+
+    /// Sets the URL at which clients learn where to get a token (`resource_metadata`,
+    /// [RFC 9728, 5.1](https://www.rfc-editor.org/rfc/rfc9728#section-5.1)). Defaults to none.
+    ///
+    /// # Errors
+    ///
+    /// If it isn't printable ASCII.
+    pub fn resource_metadata(mut self, url: impl Into<String>) -> Result<Self, RequireError> {
+        let url = url.into();
+        Challenge::bearer().param("resource_metadata", &url)?;
+        self.resource_metadata = Some(url);
+        Ok(self)
+    }
+
+    fn challenge(&self) -> Result<Challenge, ChallengeError> {
+        let challenge = Challenge::new(self.scheme.clone())?.param("realm", &self.realm)?;
+        match &self.resource_metadata {
+            Some(url) if self.is_oauth() => challenge.param("resource_metadata", url),
+            _ => Ok(challenge),
+        }
+    }
+
+    fn is_oauth(&self) -> bool {
+        OAUTH.iter().any(|scheme| scheme.eq_ignore_ascii_case(&self.scheme))
+    }
+
+    /// RFC 6750, 3.1. Other schemes than those of OAuth have no such challenge.
+    fn insufficient_scope(&self) -> Result<Option<Challenge>, ChallengeError> {
+        if !self.is_oauth() {
+            return Ok(None);
+        }
+        let challenge = self.challenge()?.param("error", "insufficient_scope")?;
+        let mut scopes = Vec::new();
+        self.rule.scopes(&mut scopes);
+        if scopes.is_empty() {
+            return Ok(Some(challenge));
+        }
+        challenge.param("scope", scopes.join(" ")).map(Some)
+    }
+}
+
+impl<T: Clone + Send + Sync + 'static> Dependent for Require<T> {
+    type Needs = (Provided<T>,);
+    type Middleware = Required<T>;
+
+    fn into_middleware(self) -> Required<T> {
+        // Realm, scheme and scopes were checked when they were set.
+        let insufficient = self.insufficient_scope().ok().flatten();
+        Required {
+            unauthenticated: self.challenge().unwrap_or_else(|_| Challenge::bearer()).to_value(),
+            insufficient: insufficient.map(|challenge| challenge.to_value()),
+            rule: self.rule,
+            authenticated: self.authenticated,
+        }
+    }
+}
+
+/// The middleware that a [`Require`] becomes.
+pub struct Required<T> {
+    rule: Rule<T>,
+    authenticated: Option<fn(&T) -> bool>,
+    unauthenticated: HeaderValue,
+    insufficient: Option<HeaderValue>,
+}
+
+impl<T: Send + Sync + 'static> Required<T> {
+    fn check(&self, req: &Request) -> Result<(), Error> {
+        let Some(caller) = req.extensions().get::<T>() else {
+            return Err(Error::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                format!(
+                    "`Require` found no `{}` in the extensions of the request: put the authentication before it",
+                    std::any::type_name::<T>()
+                ),
+            ));
+        };
+        let Err(refusal) = self.rule.decide(caller, req) else { return Ok(()) };
+        let error = if self.authenticated.is_some_and(|authenticated| !authenticated(caller)) {
+            tracing::debug!(reason = "missing", "refused");
+            Error::new(StatusCode::UNAUTHORIZED, "Credentials are missing")
+                .with_header(WWW_AUTHENTICATE, self.unauthenticated.clone())
+        } else if let Some(error) = refusal {
+            error
+        } else {
+            tracing::debug!(reason = "insufficient_scope", "refused");
+            let detail = "The caller was not granted what this requires";
+            let error = Error::new(StatusCode::FORBIDDEN, detail);
+            match &self.insufficient {
+                Some(challenge) => error.with_header(WWW_AUTHENTICATE, challenge.clone()),
+                None => error,
+            }
+        };
+        if error.headers().contains_key(CACHE_CONTROL) {
+            return Err(error);
+        }
+        Err(error.with_header(CACHE_CONTROL, HeaderValue::from_static("no-store")))
+    }
+}
+
+impl<T: Send + Sync + 'static> Middleware for Required<T> {
+    type Provides = ();
+
+    async fn call<N: Endpoint>(&self, req: &mut Request, next: Rest<'_, N>) -> Response {
+        match self.check(req) {
+            Ok(()) => next.run(req).await,
+            Err(error) => error.into_response(),
+        }
+    }
+
+    fn name(&self) -> String {
+        "Require".to_owned()
+    }
+}
+
+impl<T> fmt::Debug for Require<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Require").field(&self.rule).finish()
+    }
+}
+
+impl<T> fmt::Debug for Required<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Required").field(&self.rule).finish()
+    }
+}
+
+/// What is wrong with a [`Require`]. The text says what to change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RequireError {
+    /// A scope can't be one.
+    Scope {
+        /// What was given.
+        scope: String,
+    },
+    /// A list is empty.
+    Empty,
+    /// The challenge can't be written.
+    Challenge(ChallengeError),
+}
+
+impl From<ChallengeError> for RequireError {
+    fn from(error: ChallengeError) -> Self {
+        Self::Challenge(error)
+    }
+}
+
+impl fmt::Display for RequireError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Scope { scope } => write!(
+                f,
+                "{scope:?} can't be a scope: use visible ASCII without blanks, quotes and backslashes, one scope a call"
+            ),
+            Self::Empty => {
+                f.write_str("the list of what is required is empty: name at least one thing")
+            }
+            Self::Challenge(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for RequireError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Challenge(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+/// The schemes that have `insufficient_scope`: RFC 6750, 3.1, and RFC 9449, 7.1.
+const OAUTH: [&str; 2] = ["Bearer", "DPoP"];

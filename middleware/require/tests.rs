@@ -1,0 +1,237 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use http_body_util::BodyExt;
+
+use super::*;
+use crate::{Body, Chain};
+
+/// A caller with the grants that its fields list.
+#[derive(Clone, Default)]
+struct Caller {
+    scope: &'static str,
+    roles: &'static [&'static str],
+    permissions: &'static [&'static str],
+}
+
+impl Grants for Caller {
+    fn has_scope(&self, scope: &str) -> bool {
+        self.scope.split(' ').any(|own| own == scope)
+    }
+
+    fn has_role(&self, role: &str) -> bool {
+        self.roles.contains(&role)
+    }
+
+    fn has_permission(&self, permission: &str) -> bool {
+        self.permissions.contains(&permission)
+    }
+}
+
+type Rule = Require<Caller>;
+
+fn request(uri: &str) -> Request {
+    http::Request::get(uri).body(Body::empty()).unwrap()
+}
+
+/// Status and challenges, as one line; the steps behind must run for a 200 alone.
+async fn answer<T>(caller: T, require: Require<T>, uri: &str) -> String
+where
+    T: Clone + Send + Sync + 'static,
+{
+    let served = Arc::new(AtomicUsize::new(0));
+    let spy = served.clone();
+    let service = Chain::new()
+        .provide(caller)
+        .use_(require)
+        .get(move || {
+            spy.fetch_add(1, Ordering::Relaxed);
+            async {}
+        })
+        .build();
+    let response = service.handle(request(uri)).await;
+    let status = response.status();
+    assert_eq!(served.load(Ordering::Relaxed), usize::from(status == 200));
+    if status != 200 {
+        assert_eq!(response.headers()["cache-control"], "no-store");
+        assert_eq!(response.headers()["content-type"], "application/problem+json");
+    }
+    let challenges = response.headers().get_all(WWW_AUTHENTICATE).iter();
+    let challenges: Vec<_> = challenges.map(|value| value.to_str().unwrap()).collect();
+    format!("{} {}", status.as_u16(), challenges.join(" | ")).trim_end().to_owned()
+}
+
+#[tokio::test]
+async fn what_is_granted_passes_and_what_is_not_is_403() -> Result<(), RequireError> {
+    const PLAIN: &str = r#"403 Bearer realm="api", error="insufficient_scope""#;
+    let reader = Caller { scope: "read other", roles: &["staff"], permissions: &["edit"] };
+    let scoped = |scopes: &str| format!(r#"{PLAIN}, scope="{scopes}""#);
+    let no = |_: &Caller, _: &Request| false;
+    let yes = |_: &Caller, _: &Request| true;
+    let table: Vec<(Rule, String)> = vec![
+        (Rule::scope("read")?, "200".into()),
+        (Rule::scope("other")?, "200".into()),
+        (Rule::scope("write")?, scoped("write")),
+        (Rule::scope("rea")?, scoped("rea")),
+        (Rule::scope("Read")?, scoped("Read")),
+        (Rule::scopes(["read", "other"])?, "200".into()),
+        (Rule::scopes(["read", "write"])?, scoped("read write")),
+        (Rule::scopes(["write", "read", "write"])?, scoped("write read")),
+        (Rule::any_scope(["write", "read"])?, "200".into()),
+        (Rule::any_scope(["b", "a"])?, scoped("b a")),
+        (Rule::role("staff"), "200".into()),
+        (Rule::role("admin"), PLAIN.into()),
+        (Rule::role("edit"), PLAIN.into()),
+        (Rule::role(""), PLAIN.into()),
+        (Rule::permission("edit"), "200".into()),
+        (Rule::permission("delete"), PLAIN.into()),
+        (Rule::permission("staff"), PLAIN.into()),
+        (Rule::policy(yes), "200".into()),
+        (Rule::policy(no), PLAIN.into()),
+        (Rule::role("staff").and(Rule::permission("edit")), "200".into()),
+        (Rule::role("staff").and(Rule::permission("delete")), PLAIN.into()),
+        (Rule::role("admin").and(Rule::permission("edit")), PLAIN.into()),
+        (Rule::role("admin").or(Rule::permission("edit")), "200".into()),
+        (Rule::role("admin").or(Rule::scope("write")?), scoped("write")),
+        (Rule::all([Rule::scope("read")?, Rule::role("staff"), Rule::policy(yes)])?, "200".into()),
+        (Rule::all([Rule::scope("read")?, Rule::role("staff"), Rule::policy(no)])?, scoped("read")),
+        (Rule::any([Rule::scope("write")?, Rule::role("admin"), Rule::policy(yes)])?, "200".into()),
+        (Rule::any([Rule::scope("write")?, Rule::scopes(["a", "b"])?])?, scoped("write a b")),
+        (Rule::any([Rule::policy(no)])?.and(Rule::scope("read")?), scoped("read")),
+        (
+            Rule::role("admin").realm(r#"a "b" \\ c"#)?,
+            r#"403 Bearer realm="a \"b\" \\\\ c", error="insufficient_scope""#.into(),
+        ),
+        (
+            Rule::scope("a")?.scheme("DPoP")?.realm("x")?,
+            r#"403 DPoP realm="x", error="insufficient_scope", scope="a""#.into(),
+        ),
+        (Rule::scope("a")?.scheme("ApiKey")?, "403".into()),
+        (
+            Rule::scope("a")?.resource_metadata("https://a.example/m")?,
+            r#"403 Bearer realm="api", resource_metadata="https://a.example/m", error="insufficient_scope", scope="a""#.into(),
+        ),
+    ];
+    for (require, expected) in table {
+        let what = format!("{require:?}");
+        assert_eq!(answer(reader.clone(), require, "/").await, expected, "{what}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_is_not_authenticated_gets_a_401() -> Result<(), RequireError> {
+    let member = Some(Caller { scope: "read", ..Caller::default() });
+    let rule = || Require::<Option<Caller>>::scope("read");
+    assert_eq!(answer(member.clone(), rule()?, "/").await, "200");
+    let anonymous = answer(None, rule()?, "/").await;
+    assert_eq!(anonymous, r#"401 Bearer realm="api""#);
+    let basic = rule()?.scheme("Basic")?.realm("x")?;
+    assert_eq!(answer(None, basic, "/").await, r#"401 Basic realm="x""#);
+    let mixed = Require::policy(|_: &Option<Caller>, _: &Request| false);
+    assert_eq!(answer(None, mixed.and(rule()?), "/").await, r#"401 Bearer realm="api""#);
+    assert!(answer(member, Require::role("admin"), "/").await.starts_with("403"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_policy_sees_caller_and_request_of_any_type() {
+    #[derive(Clone)]
+    struct User(&'static str);
+    let own = || Require::policy(|user: &User, req: &Request| req.uri().path() == user.0);
+    assert_eq!(answer(User("/ada"), own(), "/ada").await, "200");
+    assert!(answer(User("/ada"), own(), "/bob").await.starts_with("403"));
+}
+
+#[tokio::test]
+async fn a_policy_may_answer_in_its_own_way() -> Result<(), RequireError> {
+    let hidden = || {
+        Rule::policy(|_: &Caller, _: &Request| {
+            Err(Error::new(StatusCode::NOT_FOUND, "There is no such page"))
+        })
+    };
+    let fine = Rule::policy(|_: &Caller, _: &Request| Ok::<(), Error>(()));
+    assert_eq!(answer(Caller::default(), hidden(), "/").await, "404");
+    assert_eq!(answer(Caller::default(), fine, "/").await, "200");
+    let first = Rule::any([Rule::role("admin"), hidden()])?;
+    assert_eq!(answer(Caller::default(), first, "/").await, "404");
+    let before = Rule::all([Rule::role("admin"), hidden()])?;
+    assert!(answer(Caller::default(), before, "/").await.starts_with("403"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_refusal_tells_nothing_of_what_was_granted() {
+    let caller = Caller { scope: "secret-scope", roles: &["secret-role"], permissions: &[] };
+    let service = Chain::new().provide(caller).use_(Rule::role("admin")).get(async || {}).build();
+    let response = service.handle(request("/")).await;
+    let (parts, body) = response.into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    assert_eq!(
+        body,
+        r#"{"type":"about:blank","title":"Forbidden","status":403,"detail":"The caller was not granted what this requires"}"#
+    );
+    assert!(!format!("{parts:?}").contains("secret"));
+}
+
+#[tokio::test]
+async fn as_a_layer_it_looks_into_the_extensions() {
+    use tower::{Layer, ServiceExt};
+    let served = Arc::new(AtomicUsize::new(0));
+    let spy = served.clone();
+    let inner = tower::service_fn(move |_: Request| {
+        spy.fetch_add(1, Ordering::Relaxed);
+        async { Ok::<_, std::convert::Infallible>(Response::new(Body::empty())) }
+    });
+    let service = Rule::role("staff").into_layer().layer(inner);
+    let staff = Caller { roles: &["staff"], ..Caller::default() };
+    for (caller, status) in [(Some(staff), 200), (Some(Caller::default()), 403), (None, 500)] {
+        let mut req = request("/any");
+        caller.map(|caller| req.extensions_mut().insert(caller));
+        assert_eq!(service.clone().oneshot(req).await.unwrap().status(), status);
+    }
+    assert_eq!(served.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn it_guards_a_prefix_alone() {
+    let service = Chain::new()
+        .provide(Caller::default())
+        .use_at("/admin", Rule::role("admin"))
+        .at("/admin/users", |c| c.get(async || {}))
+        .at("/users", |c| c.get(async || {}))
+        .build();
+    for (uri, status) in [("/admin/users", 403), ("/users", 200), ("/admin", 404)] {
+        assert_eq!(service.handle(request(uri)).await.status(), status, "{uri}");
+    }
+}
+
+#[test]
+fn wrong_configuration_is_refused_and_says_what_to_change() {
+    for scope in ["", "a b", "a\"b", "a\\b", "é", "a\nb", "a\u{7f}"] {
+        let error = Rule::scope(scope).map(drop).unwrap_err();
+        assert_eq!(error, RequireError::Scope { scope: scope.to_owned() });
+        assert!(error.to_string().contains("one scope a call"));
+        assert_eq!(Rule::scopes(["good", scope]).map(drop), Err(error));
+    }
+    for empty in
+        [Rule::all([]), Rule::any([]), Rule::scopes::<&str>([]), Rule::any_scope::<&str>([])]
+    {
+        let error = empty.map(drop).unwrap_err();
+        assert_eq!(error, RequireError::Empty);
+        assert!(error.to_string().contains("name at least one thing"));
+    }
+    for realm in ["a\r\nb", "a\nb", "é"] {
+        let error = Rule::role("a").realm(realm).map(drop).unwrap_err();
+        assert!(error.to_string().contains("take out line breaks"), "{error}");
+    }
+    assert!(Rule::role("a").scheme("Be arer").is_err());
+    assert!(Rule::role("a").resource_metadata("https://a\n").is_err());
+}
+
+#[test]
+fn public_types_cross_threads() {
+    fn crosses<T: Send + Sync + 'static>() {}
+    crosses::<Require<Caller>>();
+    crosses::<Required<Caller>>();
+    crosses::<RequireError>();
+}

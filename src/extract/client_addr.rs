@@ -1,0 +1,405 @@
+//! The address of the client, by an algorithm that fails safe behind proxies.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::str::FromStr;
+use std::sync::Arc;
+
+use axum_core::extract::FromRequestParts;
+use http::header::{FORWARDED, HeaderName};
+use http::request::Parts;
+use http::{Extensions, HeaderMap};
+
+use crate::Error;
+
+/// The socket address of the peer: the host at the other end of the connection, which may be a proxy.
+///
+/// The server puts it in the extensions of each request. [`ClientAddr`] and `RateLimit` read it. A host that isn't
+/// this crate's own server inserts it itself:
+///
+/// ```
+/// use std::net::SocketAddr;
+///
+/// use axum::Router;
+/// use axum::extract::{ConnectInfo, Request};
+/// use axum::middleware::map_request;
+/// use tower_chain::extract::PeerAddr;
+///
+/// async fn peer(ConnectInfo(addr): ConnectInfo<SocketAddr>, mut req: Request) -> Request {
+///     req.extensions_mut().insert(PeerAddr(addr));
+///     req
+/// }
+///
+/// // Served with `into_make_service_with_connect_info::<SocketAddr>()`.
+/// let app: Router = Router::new().layer(map_request(peer));
+/// # let _ = app;
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PeerAddr(pub SocketAddr);
+
+/// Extracts the address of the client.
+///
+/// It is the address of the peer, unless [`TrustedProxies`] was [provided](crate::Chain::provide) and the peer is one of them. An IPv4
+/// address that an IPv6 socket shows as `::ffff:a.b.c.d` is given as IPv4.
+///
+/// There is no safe default for a server behind a proxy: which header the proxy writes, and how many proxies there
+/// are, is known to whoever runs them. With no [`TrustedProxies`], forwarded headers are ignored, because any client can send them.
+///
+/// # Errors
+///
+/// Refuses with 500 if the request has no [`PeerAddr`], which is a fault of the host.
+///
+/// # Example
+///
+/// ```
+/// use tower_chain::Chain;
+/// use tower_chain::extract::{ClientAddr, ForwardedHeader, TrustedProxies};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let proxies = TrustedProxies::cidrs(ForwardedHeader::XForwardedFor, ["10.0.0.0/8"])?;
+/// let chain = Chain::new()
+///     .provide(proxies)
+///     .get(async |ClientAddr(addr): ClientAddr| format!("you are {addr}"));
+/// # let _ = chain.build();
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ClientAddr(pub IpAddr);
+
+impl ClientAddr {
+    /// Finds the address of the client of a request, as the extractor does; `None` without a [`PeerAddr`].
+    pub fn of(headers: &HeaderMap, extensions: &Extensions) -> Option<Self> {
+        let peer = extensions.get::<PeerAddr>()?.0.ip().to_canonical();
+        Some(Self(match extensions.get::<TrustedProxies>() {
+            Some(proxies) => proxies.client(peer, headers),
+            None => peer,
+        }))
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for ClientAddr {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
+        Self::of(&parts.headers, &parts.extensions).ok_or_else(|| {
+            Error::internal(
+                "the request has no `PeerAddr`; the host must insert it in the extensions",
+            )
+        })
+    }
+}
+
+/// Which proxies may say who the client is, and in which header they say it.
+///
+/// Exactly one header is read: the one that the proxy is known to write. All others come from the client. Its lines are joined in
+/// order and read from the right, where the nearest proxy wrote. Trusted addresses are skipped; the first that isn't trusted is the
+/// client. At anything that is no address (`unknown`, an obfuscated name, garbage) the walk stops, and the proxy that wrote it counts as the client.
+///
+/// Provide it with [`Chain::provide`](crate::Chain::provide) for [`ClientAddr`] and for every `RateLimit` after it.
+///
+/// # Example
+///
+/// ```
+/// use tower_chain::extract::{ForwardedHeader, TrustedProxies};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// // nginx on the same host
+/// let local = TrustedProxies::cidrs(ForwardedHeader::XForwardedFor, ["127.0.0.1", "::1"])?;
+/// // a load balancer that appends the client and itself
+/// let cloud = TrustedProxies::hops(ForwardedHeader::XForwardedFor, 2)?;
+/// # let _ = (local, cloud);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct TrustedProxies {
+    header: ForwardedHeader,
+    trust: Trust,
+}
+
+#[derive(Clone, Debug)]
+enum Trust {
+    Networks(Arc<[Network]>),
+    Hops(usize),
+}
+
+impl TrustedProxies {
+    /// Trusts the proxies in these networks, each as `10.0.0.0/8`, `2001:db8::/32` or a single address.
+    ///
+    /// If the peer isn't in one of them, the header is ignored.
+    ///
+    /// # Errors
+    ///
+    /// [`TrustedProxiesError::Network`] if one can't be parsed, [`TrustedProxiesError::Empty`] if there is none.
+    pub fn cidrs<I>(header: ForwardedHeader, networks: I) -> Result<Self, TrustedProxiesError>
+    where
+        I: IntoIterator<Item: AsRef<str>>,
+    {
+        let networks = networks
+            .into_iter()
+            .map(|network| network.as_ref().parse())
+            .collect::<Result<Arc<[Network]>, _>>()?;
+        if networks.is_empty() {
+            return Err(TrustedProxiesError::Empty);
+        }
+        Ok(Self { header, trust: Trust::Networks(networks) })
+    }
+
+    /// Trusts that exactly so many proxies stand before the server, whatever their addresses: the client is the entry
+    /// that is the `hops`-th from the right.
+    ///
+    /// The server must not be reachable around the proxies. A request with fewer entries counts as one of its peer.
+    ///
+    /// # Errors
+    ///
+    /// [`TrustedProxiesError::Hops`] unless `hops` is 1 to 32, and 1 for a header that holds one address.
+    pub fn hops(header: ForwardedHeader, hops: usize) -> Result<Self, TrustedProxiesError> {
+        let most = if header.is_single() { 1 } else { MAX_HOPS };
+        if !(1..=most).contains(&hops) {
+            return Err(TrustedProxiesError::Hops);
+        }
+        Ok(Self { header, trust: Trust::Hops(hops) })
+    }
+
+    /// Finds the address of the client of a request with these headers that came from `peer`. It is canonical.
+    pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+        let peer = peer.to_canonical();
+        match &self.trust {
+            Trust::Networks(networks) => {
+                let trusted = |addr: IpAddr| networks.iter().any(|network| network.contains(addr));
+                if !trusted(peer) {
+                    return peer;
+                }
+                let mut last = peer;
+                self.entries(headers, |entry| {
+                    let Some(addr) = entry else { return true };
+                    last = addr;
+                    !trusted(addr)
+                });
+                last
+            }
+            Trust::Hops(hops) => {
+                let (mut left, mut client) = (*hops, peer);
+                self.entries(headers, |entry| {
+                    left -= 1;
+                    if left == 0 {
+                        client = entry.unwrap_or(peer);
+                    }
+                    left == 0
+                });
+                client
+            }
+        }
+    }
+
+    /// Shows the entries of the header from the right until `stop` says so. `None` stands for what is no address.
+    fn entries(&self, headers: &HeaderMap, mut stop: impl FnMut(Option<IpAddr>) -> bool) {
+        let mut lines = headers.get_all(self.header.name()).iter();
+        if self.header.is_single() {
+            let (Some(line), None) = (lines.next(), lines.next()) else { return };
+            let entry = line.to_str().ok().and_then(|text| self.header.entry(text));
+            if entry.is_some() {
+                stop(entry);
+            }
+            return;
+        }
+        // Bytes, not text: what the client wrote on the left must not spoil what a proxy wrote on the right.
+        let (mut hops, mut bytes) = (0, 0);
+        for line in lines.rev() {
+            for entry in line.as_bytes().rsplit(|byte| *byte == b',') {
+                hops += 1;
+                bytes += entry.len();
+                if hops > MAX_HOPS || bytes > MAX_BYTES {
+                    return;
+                }
+                let entry = std::str::from_utf8(entry).ok();
+                if stop(entry.and_then(|entry| self.header.entry(entry))) {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// The header in which a proxy says who the client is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ForwardedHeader {
+    /// `X-Forwarded-For: client, proxy`, to which each proxy appends its peer. Ports and brackets are understood.
+    XForwardedFor,
+    /// `Forwarded: for=192.0.2.60;proto=http, for="[2001:db8::1]:4711"` ([RFC 7239](https://www.rfc-editor.org/rfc/rfc7239)).
+    Forwarded,
+    /// `CloudFront-Viewer-Address: 192.0.2.60:46532`, where IPv6 stands without brackets.
+    CloudFrontViewerAddress,
+    /// A header with one address, such as `X-Real-IP`, `CF-Connecting-IP`, `True-Client-IP` or `Fly-Client-IP`. Sent twice, or
+    /// with a comma, it counts as absent.
+    Single(HeaderName),
+}
+
+impl ForwardedHeader {
+    /// The name of the header.
+    pub fn name(&self) -> HeaderName {
+        match self {
+            Self::XForwardedFor => X_FORWARDED_FOR,
+            Self::Forwarded => FORWARDED,
+            Self::CloudFrontViewerAddress => CLOUDFRONT_VIEWER_ADDRESS,
+            Self::Single(name) => name.clone(),
+        }
+    }
+
+    fn is_single(&self) -> bool {
+        matches!(self, Self::CloudFrontViewerAddress | Self::Single(_))
+    }
+
+    fn entry(&self, text: &str) -> Option<IpAddr> {
+        match self {
+            Self::XForwardedFor | Self::Single(_) => node(text),
+            Self::Forwarded => {
+                let mut found = None;
+                for pair in text.split(';') {
+                    let (name, value) = pair.split_once('=')?;
+                    if name.trim().eq_ignore_ascii_case("for") && found.replace(value).is_some() {
+                        return None;
+                    }
+                }
+                node(found?)
+            }
+            Self::CloudFrontViewerAddress => {
+                let (addr, port) = text.trim().rsplit_once(':')?;
+                is_port(port).then(|| addr.parse().ok().map(|addr: IpAddr| addr.to_canonical()))?
+            }
+        }
+    }
+}
+
+/// Why [`TrustedProxies`] can't be built.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TrustedProxiesError {
+    /// A network is neither an address nor an address with a prefix length.
+    Network(String),
+    /// No network was named.
+    Empty,
+    /// The number of hops isn't 1 to 32, or isn't 1 for a header that holds one address.
+    Hops,
+}
+
+impl fmt::Display for TrustedProxiesError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Network(text) => write!(
+                f,
+                "`{text}` is no network: write an address such as `192.0.2.7`, or a prefix such as `10.0.0.0/8` with no bit set after it"
+            ),
+            Self::Empty => {
+                f.write_str("no trusted network: name at least one, or leave `TrustedProxies` out")
+            }
+            Self::Hops => write!(
+                f,
+                "the number of trusted hops must be 1 to {MAX_HOPS}, and 1 for a header that holds one address"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for TrustedProxiesError {}
+
+/// An IP network: an address and the length of its prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Network {
+    addr: IpAddr,
+    length: u8,
+}
+
+impl Network {
+    fn contains(&self, addr: IpAddr) -> bool {
+        masked(addr, self.length) == Some(self.addr) && self.addr.is_ipv4() == addr.is_ipv4()
+    }
+}
+
+impl FromStr for Network {
+    type Err = TrustedProxiesError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wrong = || TrustedProxiesError::Network(text.to_owned());
+        let (addr, length) = match text.split_once('/') {
+            Some((addr, length)) => {
+                if !length.bytes().all(|b| b.is_ascii_digit()) {
+                    return Err(wrong());
+                }
+                (addr, Some(length.parse::<u8>().map_err(|_| wrong())?))
+            }
+            None => (text, None),
+        };
+        let mut addr: IpAddr = addr.trim().parse().map_err(|_| wrong())?;
+        let mut length = length.unwrap_or(if addr.is_ipv4() { 32 } else { 128 });
+        // `::ffff:10.0.0.0/104` is a network of mapped addresses; addresses are compared in their canonical form.
+        if let (IpAddr::V6(_), IpAddr::V4(canonical), 96..) = (addr, addr.to_canonical(), length) {
+            (addr, length) = (IpAddr::V4(canonical), length - 96);
+        }
+        match masked(addr, length) {
+            Some(network) if network == addr => Ok(Self { addr, length }),
+            _ => Err(wrong()),
+        }
+    }
+}
+
+/// The address with all bits after the prefix cleared; `None` if the prefix is longer than the address.
+fn masked(addr: IpAddr, length: u8) -> Option<IpAddr> {
+    Some(match addr {
+        IpAddr::V4(addr) => {
+            let rest = 32_u32.checked_sub(length.into())?;
+            let mask = u32::MAX.checked_shl(rest).unwrap_or(0);
+            IpAddr::V4(Ipv4Addr::from_bits(addr.to_bits() & mask))
+        }
+        IpAddr::V6(addr) => {
+            let rest = 128_u32.checked_sub(length.into())?;
+            let mask = u128::MAX.checked_shl(rest).unwrap_or(0);
+            IpAddr::V6(Ipv6Addr::from_bits(addr.to_bits() & mask))
+        }
+    })
+}
+
+/// A node (RFC 7239, 6) with an address, in quotes or not, with brackets, port and zone or not.
+fn node(text: &str) -> Option<IpAddr> {
+    let mut text = text.trim();
+    if let Some(rest) = text.strip_prefix('"') {
+        text = rest.strip_suffix('"')?;
+    }
+    let addr = if let Some(rest) = text.strip_prefix('[') {
+        let (addr, port) = rest.split_once(']')?;
+        if !port.is_empty() && !port.strip_prefix(':').is_some_and(is_port) {
+            return None;
+        }
+        IpAddr::V6(without_zone(addr).parse().ok()?)
+    } else if let Some((addr, port)) = text.split_once(':').filter(|(_, port)| !port.contains(':'))
+    {
+        if !is_port(port) {
+            return None;
+        }
+        IpAddr::V4(addr.parse().ok()?)
+    } else {
+        without_zone(text).parse().ok()?
+    };
+    Some(addr.to_canonical())
+}
+
+fn without_zone(text: &str) -> &str {
+    match text.split_once('%') {
+        Some((addr, zone)) if addr.contains(':') && !zone.is_empty() => addr,
+        _ => text,
+    }
+}
+
+fn is_port(text: &str) -> bool {
+    (1..=5).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// How many entries are read at most, from the right.
+const MAX_HOPS: usize = 32;
+/// How many bytes of the header are read at most.
+const MAX_BYTES: usize = 8 * 1024;
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const CLOUDFRONT_VIEWER_ADDRESS: HeaderName = HeaderName::from_static("cloudfront-viewer-address");

@@ -1,0 +1,100 @@
+//! What happens on a connection, as its timer sees it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Shared by the socket, the requests and the timer of one connection. A request costs two looks at the clock and no timer.
+#[derive(Debug)]
+pub(super) struct Activity {
+    accepted: Instant,
+    /// When the present state began, in milliseconds after `accepted`.
+    since: AtomicU64,
+    /// Requests that are not answered yet.
+    in_flight: AtomicU32,
+    /// Whether bytes came since the last answer.
+    reading: AtomicBool,
+    /// Whether the rest of a request's body was left unread.
+    left_unread: AtomicBool,
+}
+
+/// What a connection waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// The rest of a head, of which something came at this time; or the first bytes.
+    Head(Instant),
+    /// The next request, since this time.
+    Idle(Instant),
+    /// Its own answers.
+    Busy,
+}
+
+impl Activity {
+    pub(super) fn new() -> Self {
+        Self {
+            accepted: Instant::now(),
+            since: AtomicU64::new(0),
+            in_flight: AtomicU32::new(0),
+            reading: AtomicBool::new(true),
+            left_unread: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn state(&self) -> State {
+        if self.in_flight.load(Ordering::Acquire) > 0 {
+            return State::Busy;
+        }
+        let since = self.accepted + Duration::from_millis(self.since.load(Ordering::Acquire));
+        if self.reading.load(Ordering::Acquire) { State::Head(since) } else { State::Idle(since) }
+    }
+
+    /// Notes that bytes came.
+    pub(super) fn received(&self) {
+        if !self.reading.load(Ordering::Relaxed) && self.in_flight.load(Ordering::Acquire) == 0 {
+            self.begin_state();
+            self.reading.store(true, Ordering::Release);
+        }
+    }
+
+    /// Notes that a request begins. It ends when the guard is dropped.
+    pub(super) fn request(self: &Arc<Self>) -> InFlight {
+        self.in_flight.fetch_add(1, Ordering::AcqRel);
+        InFlight(self.clone())
+    }
+
+    /// Notes that the server won't read the rest of a request.
+    pub(super) fn leave_unread(&self) {
+        self.left_unread.store(true, Ordering::Release);
+    }
+
+    /// Whether the peer may be sending what nobody reads: the rest of a body, or a head that was refused.
+    pub(super) fn peer_may_send(&self) -> bool {
+        self.left_unread.load(Ordering::Acquire) || matches!(self.state(), State::Head(_))
+    }
+
+    fn begin_state(&self) {
+        let since = u64::try_from(self.accepted.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.since.store(since, Ordering::Release);
+    }
+}
+
+/// A request that is not answered yet.
+#[derive(Debug)]
+pub(super) struct InFlight(Arc<Activity>);
+
+impl InFlight {
+    pub(super) fn activity(&self) -> &Arc<Activity> {
+        &self.0
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        // Who sees that nothing is in flight must see since when.
+        self.0.begin_state();
+        self.0.reading.store(false, Ordering::Release);
+        self.0.in_flight.fetch_sub(1, Ordering::AcqRel);
+    }
+}

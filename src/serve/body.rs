@@ -1,0 +1,192 @@
+//! The bodies of requests and responses on a connection.
+
+use std::any::Any;
+use std::fmt;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use axum_core::BoxError;
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use tokio::runtime::Handle;
+use tokio::time::{Sleep, sleep, timeout};
+
+use super::activity::InFlight;
+use crate::Body;
+
+/// The body of a request. What of it nobody reads is read and dropped, within bounds, so that the connection lives on.
+pub(super) struct RequestBody {
+    incoming: Option<Incoming>,
+    /// Absent on HTTP/2, where a stream that isn't read doesn't hold up the others.
+    unread: Option<Unread>,
+    read_timeout: Duration,
+    waiting: Option<Pin<Box<Sleep>>>,
+}
+
+/// What happens with the rest of a body.
+pub(super) struct Unread {
+    pub(super) in_flight: InFlight,
+    /// How many bytes are read at most.
+    pub(super) limit: u64,
+    /// Whether the client waits for a `100 Continue`, which the first look at the body sends.
+    pub(super) on_hold: bool,
+}
+
+impl RequestBody {
+    pub(super) fn new(incoming: Incoming, read_timeout: Duration, unread: Option<Unread>) -> Self {
+        Self { incoming: Some(incoming), unread, read_timeout, waiting: None }
+    }
+}
+
+impl HttpBody for RequestBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = &mut *self;
+        let Some(incoming) = &mut this.incoming else { return Poll::Ready(None) };
+        if let Some(unread) = &mut this.unread {
+            unread.on_hold = false;
+        }
+        match Pin::new(incoming).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                this.waiting = None;
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(last) => {
+                this.incoming = None;
+                Poll::Ready(last.map(|frame| frame.map_err(Into::into)))
+            }
+            Poll::Pending => {
+                let limit = this.read_timeout;
+                let waiting = this.waiting.get_or_insert_with(|| Box::pin(sleep(limit)));
+                ready!(waiting.as_mut().poll(cx));
+                this.incoming = None;
+                if let Some(unread) = &this.unread {
+                    unread.in_flight.activity().leave_unread();
+                }
+                let late = io::Error::new(io::ErrorKind::TimedOut, "the client stopped sending");
+                Poll::Ready(Some(Err(late.into())))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.as_ref().is_none_or(HttpBody::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.as_ref().map_or_else(|| SizeHint::with_exact(0), HttpBody::size_hint)
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        let Some(incoming) = self.incoming.take() else { return };
+        let Some(unread) = self.unread.take() else { return };
+        if incoming.is_end_stream() {
+            return;
+        }
+        match Handle::try_current() {
+            Ok(runtime) if !unread.on_hold && incoming.size_hint().lower() <= unread.limit => {
+                runtime.spawn(drain(incoming, unread));
+            }
+            _ => unread.in_flight.activity().leave_unread(),
+        }
+    }
+}
+
+/// Reads the rest of a body. If it is too much, or takes too long, the connection ends with the response.
+async fn drain(mut incoming: Incoming, unread: Unread) {
+    let mut left = unread.limit;
+    let rest = timeout(DRAIN, async {
+        while let Some(frame) = incoming.frame().await {
+            let Ok(frame) = frame else { return false };
+            let length = frame.data_ref().map_or(0, Bytes::len);
+            match left.checked_sub(length as u64) {
+                Some(rest) => left = rest,
+                None => return false,
+            }
+        }
+        true
+    });
+    if !matches!(rest.await, Ok(true)) {
+        unread.in_flight.activity().leave_unread();
+    }
+}
+
+/// The body of a response. The request is in flight until it is dropped.
+pub(super) struct ResponseBody {
+    body: Body,
+    in_flight: Option<InFlight>,
+}
+
+impl ResponseBody {
+    pub(super) fn new(body: Body, in_flight: Option<InFlight>) -> Self {
+        Self { body, in_flight }
+    }
+}
+
+impl HttpBody for ResponseBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let body = Pin::new(&mut self.body);
+        // A panic here would take all streams of an HTTP/2 connection along.
+        let polled = catch_unwind(AssertUnwindSafe(|| body.poll_frame(cx)));
+        let frame = match polled {
+            Ok(polled) => ready!(polled).map(|frame| frame.map_err(Into::into)),
+            Err(panic) => {
+                self.body = Body::empty();
+                Some(Err(Panicked::new(&*panic).into()))
+            }
+        };
+        if frame.is_none() {
+            self.in_flight = None;
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A response's body that panicked half-way: too late for a 500, so the response is broken off.
+#[derive(Debug)]
+struct Panicked;
+
+impl Panicked {
+    fn new(panic: &(dyn Any + Send)) -> Self {
+        // Logs the message, as for a panic before the response.
+        drop(crate::hooks::panicked(panic));
+        Self
+    }
+}
+
+impl fmt::Display for Panicked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the body of the response panicked")
+    }
+}
+
+impl std::error::Error for Panicked {}
+
+/// How long the rest of a body is read.
+const DRAIN: Duration = Duration::from_secs(5);

@@ -1,0 +1,321 @@
+//! One connection, from the accepted socket to its end.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Extensions;
+use hyper::server::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use super::Limits;
+use super::activity::{Activity, State};
+use super::io::{Io, Socket};
+use super::listener::Security;
+use super::request::Requests;
+use crate::extract::PeerAddr;
+use crate::{Request, Response};
+
+/// What a server serves.
+pub(super) trait Service:
+    tower::Service<Request, Response = Response, Error = Infallible, Future: Send + 'static>
+    + Clone
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<S> Service for S
+where
+    S: tower::Service<Request, Response = Response, Error = Infallible>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+    S::Future: Send + 'static,
+{
+}
+
+/// What the server as a whole is at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    Serving,
+    Draining,
+    Aborting,
+}
+
+/// What a connection tells its requests.
+#[derive(Clone, Debug)]
+pub(super) struct Peer {
+    pub(super) addr: Option<SocketAddr>,
+}
+
+impl Peer {
+    pub(super) fn describe(&self, extensions: &mut Extensions) {
+        if let Some(addr) = self.addr {
+            extensions.insert(PeerAddr(addr));
+        }
+    }
+}
+
+/// What all connections of a server share.
+#[derive(Clone)]
+pub(super) struct Shared<S> {
+    pub(super) service: S,
+    pub(super) limits: Limits,
+    pub(super) http1: http1::Builder,
+    pub(super) http2: http2::Builder<TokioExecutor>,
+    pub(super) draining: Arc<AtomicBool>,
+    pub(super) phase: watch::Receiver<Phase>,
+}
+
+impl<S: Service> Shared<S> {
+    pub(super) fn new(service: S, limits: Limits, phase: watch::Receiver<Phase>) -> Self {
+        let mut http1 = http1::Builder::new();
+        // The timer of the connection does it: it knows an idle connection from a slow head, and costs a request nothing.
+        http1.header_read_timeout(None).max_header_size(limits.max_header_size);
+        let mut http2 = http2::Builder::new(TokioExecutor::new());
+        http2
+            .timer(TokioTimer::new())
+            .keep_alive_interval(limits.ping_interval)
+            .keep_alive_timeout(limits.ping_timeout)
+            .max_concurrent_streams(limits.max_concurrent_streams)
+            .max_header_list_size(u32::try_from(limits.max_header_size).unwrap_or(u32::MAX));
+        Self { service, limits, http1, http2, draining: Arc::default(), phase }
+    }
+
+    /// Serves one connection to its end.
+    pub(super) async fn connection(
+        self,
+        socket: Socket,
+        addr: Option<SocketAddr>,
+        security: Security,
+        permit: OwnedSemaphorePermit,
+    ) {
+        let activity = Arc::new(Activity::new());
+        let io = Io::new(
+            socket,
+            activity.clone(),
+            self.limits.write_timeout,
+            self.phase.clone(),
+            permit,
+        );
+        let mut phase = self.phase.clone();
+        let drained = async {
+            let _ = phase.wait_for(|&phase| phase != Phase::Serving).await;
+            sleep(self.limits.drain_grace).await;
+        };
+        tokio::select! {
+            biased;
+            opened = timeout(self.limits.header_read_timeout, open(io, addr, security)) => match opened {
+                Ok(Ok((Stream::Plain(io), version, peer))) => {
+                    self.requests(io, version, peer, activity).await;
+                }
+                #[cfg(feature = "tls")]
+                Ok(Ok((Stream::Tls(io), version, peer))) => {
+                    self.requests(*io, version, peer, activity).await;
+                }
+                Ok(Err(error)) => tracing::debug!(%error, "connection not opened"),
+                Err(_) => tracing::debug!("connection not opened in time"),
+            },
+            () = drained => {}
+        }
+    }
+
+    async fn requests<I>(self, io: I, version: Version, peer: Peer, activity: Arc<Activity>)
+    where
+        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Self { service, limits, http1, http2, draining, phase } = self;
+        let requests = Requests {
+            service,
+            peer,
+            activity: activity.clone(),
+            draining,
+            limits: limits.clone(),
+        };
+        let io = TokioIo::new(io);
+        let watched = Watched { activity, limits, phase, version };
+        match version {
+            Version::Http1 => {
+                let connection = http1.serve_connection(io, requests).with_upgrades();
+                watched.drive(pin!(connection), |c| c.graceful_shutdown()).await;
+            }
+            Version::Http2 => {
+                let connection = http2.serve_connection(io, requests);
+                watched.drive(pin!(connection), |c| c.graceful_shutdown()).await;
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Version {
+    Http1,
+    Http2,
+}
+
+enum Stream {
+    Plain(Io),
+    #[cfg(feature = "tls")]
+    Tls(Box<tokio_rustls::server::TlsStream<Io>>),
+}
+
+/// Does what comes before HTTP.
+async fn open(
+    mut io: Io,
+    addr: Option<SocketAddr>,
+    security: Security,
+) -> io::Result<(Stream, Version, Peer)> {
+    let mut peer = Peer { addr };
+    if security.proxy_protocol
+        && let Some(client) = super::proxy::read(&mut io).await?
+    {
+        peer.addr = Some(client);
+    }
+    #[cfg(feature = "tls")]
+    if let Some(tls) = security.tls {
+        let io = tokio_rustls::TlsAcceptor::from(tls.config()).accept(io).await?;
+        let version = match io.get_ref().1.alpn_protocol() {
+            Some(b"h2") => Version::Http2,
+            _ => Version::Http1,
+        };
+        return Ok((Stream::Tls(Box::new(io)), version, peer));
+    }
+    let version = sniff(&mut io).await?;
+    Ok((Stream::Plain(io), version, peer))
+}
+
+/// Tells HTTP/2 by the first bytes (RFC 9113, 3.3).
+async fn sniff(io: &mut Io) -> io::Result<Version> {
+    let mut start = [0; PREFACE.len()];
+    let mut buf = ReadBuf::new(&mut start);
+    let version = loop {
+        let before = buf.filled().len();
+        std::future::poll_fn(|cx| Pin::new(&mut *io).poll_read(cx, &mut buf)).await?;
+        if buf.filled() == PREFACE {
+            break Version::Http2;
+        }
+        if buf.filled().len() == before || !PREFACE.starts_with(buf.filled()) {
+            break Version::Http1;
+        }
+    };
+    io.unread(Bytes::copy_from_slice(buf.filled()));
+    Ok(version)
+}
+
+/// A connection under its time limits.
+struct Watched {
+    activity: Arc<Activity>,
+    limits: Limits,
+    phase: watch::Receiver<Phase>,
+    version: Version,
+}
+
+impl Watched {
+    async fn drive<C, E>(mut self, mut connection: Pin<&mut C>, shut_down: fn(Pin<&mut C>))
+    where
+        C: Future<Output = Result<(), E>>,
+        E: std::fmt::Display,
+    {
+        let mut end = End::Open;
+        let mut orphaned = false;
+        let mut timer = pin!(sleep_until(Instant::now()));
+        loop {
+            tokio::select! {
+                biased;
+                result = connection.as_mut() => {
+                    if let Err(error) = result {
+                        tracing::debug!(%error, "connection ended");
+                    }
+                    return;
+                }
+                changed = self.phase.changed(), if !orphaned => {
+                    // A server that was dropped lets its connections drain alone.
+                    orphaned = changed.is_err();
+                    if *self.phase.borrow_and_update() == Phase::Aborting {
+                        return;
+                    }
+                    if end == End::Open {
+                        end = End::Draining(Instant::now());
+                        if self.version == Version::Http2 {
+                            shut_down(connection.as_mut());
+                            end = End::ShutDown(Instant::now());
+                        }
+                    }
+                    timer.as_mut().reset(Instant::now());
+                }
+                () = timer.as_mut() => {
+                    let now = Instant::now();
+                    match self.due(end, now) {
+                        Due::Later(at) => timer.as_mut().reset(at),
+                        Due::Drop => return,
+                        Due::ShutDown => {
+                            shut_down(connection.as_mut());
+                            end = End::ShutDown(now);
+                            timer.as_mut().reset(now);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// What the time limits ask for. The state of a connection may change at once, so it is looked at at least once in the shortest time
+    /// that a new state may last.
+    fn due(&self, end: End, now: Instant) -> Due {
+        let Limits { header_read_timeout, idle_timeout, drain_grace, .. } = self.limits;
+        let look_again = match end {
+            End::Draining(_) => header_read_timeout.min(drain_grace),
+            End::Open | End::ShutDown(_) => header_read_timeout.min(idle_timeout),
+        };
+        let (at, then) = match (self.activity.state(), end) {
+            (State::Busy, _) => return Due::Later(now + look_again),
+            (State::Head(since), _) if self.version == Version::Http1 => {
+                (since + header_read_timeout, Due::Drop)
+            }
+            (State::Head(since) | State::Idle(since), End::Open) => {
+                (since + idle_timeout, Due::ShutDown)
+            }
+            (State::Head(since) | State::Idle(since), End::Draining(start)) => {
+                (since.max(start) + drain_grace, Due::ShutDown)
+            }
+            (State::Head(since) | State::Idle(since), End::ShutDown(start)) => {
+                (since.max(start) + header_read_timeout, Due::Drop)
+            }
+        };
+        if at <= now { then } else { Due::Later(at.min(now + look_again)) }
+    }
+}
+
+/// How a connection comes to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Open,
+    /// The answers say that the connection ends; a client that sends nothing is given a moment, for what it may have sent just now.
+    Draining(Instant),
+    /// The protocol was told to end the connection.
+    ShutDown(Instant),
+}
+
+/// What a timer asks for.
+enum Due {
+    Later(Instant),
+    ShutDown,
+    Drop,
+}
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// How long a peer that doesn't answer a ping is kept.
+pub(super) const PING_TIMEOUT: Duration = Duration::from_secs(20);

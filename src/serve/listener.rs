@@ -1,0 +1,235 @@
+//! Where connections come from.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+#[cfg(unix)]
+use std::path::Path;
+use std::time::Duration;
+
+#[cfg(unix)]
+use tokio::net::UnixListener;
+use tokio::net::{TcpListener, ToSocketAddrs, lookup_host};
+use tokio::time::sleep;
+
+use super::ServeError;
+use super::io::Socket;
+#[cfg(feature = "tls")]
+use super::tls::Tls;
+
+/// A socket that accepts connections, and what is done with each before HTTP begins.
+///
+/// # Example
+///
+/// ```
+/// # async fn run(api: tower_chain::ChainService) -> Result<(), tower_chain::ServeError> {
+/// use tower_chain::{Listener, Server};
+///
+/// Server::bind("0.0.0.0:3000").await?
+///     .listen(Listener::bind("[::1]:3001").await?)
+///     .serve(api)
+///     .await
+/// # }
+/// ```
+pub struct Listener {
+    socket: ListenerSocket,
+    pub(super) security: Security,
+}
+
+enum ListenerSocket {
+    Tcp(TcpListener),
+    #[cfg(unix)]
+    Unix(UnixListener),
+}
+
+/// What comes before HTTP.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Security {
+    pub(super) proxy_protocol: bool,
+    #[cfg(feature = "tls")]
+    pub(super) tls: Option<Tls>,
+}
+
+impl Listener {
+    /// Listens on a TCP address. With port 0 the system chooses one: see [`local_addr`](Listener::local_addr).
+    ///
+    /// If a name has several addresses, the first that can be bound is taken.
+    ///
+    /// # Errors
+    ///
+    /// [`ServeError::Bind`] if no address can be bound.
+    pub async fn bind(addr: impl ToSocketAddrs) -> Result<Self, ServeError> {
+        let addrs = lookup_host(addr).await.map_err(|source| ServeError::bind(None, source))?;
+        let mut last = ServeError::bind(None, io::ErrorKind::AddrNotAvailable.into());
+        for addr in addrs {
+            match TcpListener::bind(addr).await {
+                Ok(listener) => return Ok(listener.into()),
+                Err(source) => last = ServeError::bind(Some(addr.to_string()), source),
+            }
+        }
+        Err(last)
+    }
+
+    /// Listens on a Unix socket.
+    ///
+    /// A socket file that a dead server left behind is replaced. The file's permissions are those of the process' umask.
+    ///
+    /// # Errors
+    ///
+    /// [`ServeError::Bind`] if the path can't be bound, or if a living server listens on it.
+    #[cfg(unix)]
+    pub fn bind_unix(path: impl AsRef<Path>) -> Result<Self, ServeError> {
+        let path = path.as_ref();
+        let failed = |source| ServeError::bind(Some(path.display().to_string()), source);
+        match UnixListener::bind(path) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_left_behind(path) => {
+                std::fs::remove_file(path).map_err(failed)?;
+                UnixListener::bind(path).map(Self::from).map_err(failed)
+            }
+            bound => bound.map(Self::from).map_err(failed),
+        }
+    }
+
+    /// Speaks TLS on every connection.
+    #[cfg(feature = "tls")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
+    #[must_use]
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.security.tls = Some(tls);
+        self
+    }
+
+    /// Expects a header of the [PROXY protocol](https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt), version 1 or 2, at the start
+    /// of every connection, and takes from it the address of the client. A connection without it is closed. Defaults to off.
+    ///
+    /// Who can connect to this listener can claim any address: switch it on only if nobody but the proxy can.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # async fn run(api: tower_chain::ChainService) -> Result<(), tower_chain::ServeError> {
+    /// use tower_chain::{Listener, Server};
+    ///
+    /// Server::new(Listener::bind("10.0.0.5:3000").await?.proxy_protocol()).serve(api).await
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn proxy_protocol(mut self) -> Self {
+        self.security.proxy_protocol = true;
+        self
+    }
+
+    /// The TCP address on which this listens.
+    ///
+    /// # Errors
+    ///
+    /// An [`io::Error`] if the system doesn't tell, or if this is a Unix socket.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        match &self.socket {
+            ListenerSocket::Tcp(listener) => listener.local_addr(),
+            #[cfg(unix)]
+            ListenerSocket::Unix(_) => {
+                Err(io::Error::new(io::ErrorKind::Unsupported, "a Unix socket has no such address"))
+            }
+        }
+    }
+
+    /// The next connection. An error that is not of one connection alone is waited out: while the process has no file descriptor
+    /// left, asking at once again would only burn time.
+    pub(super) async fn accept(&self) -> (Socket, Option<SocketAddr>) {
+        let mut pause = Duration::from_millis(10);
+        loop {
+            match self.try_accept().await {
+                Ok(accepted) => return accepted,
+                Err(error) if is_of_one_connection(&error) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "can't accept connections, trying again");
+                    sleep(pause).await;
+                    pause = (pause * 2).min(Duration::from_secs(1));
+                }
+            }
+        }
+    }
+
+    async fn try_accept(&self) -> io::Result<(Socket, Option<SocketAddr>)> {
+        match &self.socket {
+            ListenerSocket::Tcp(listener) => {
+                let (socket, addr) = listener.accept().await?;
+                // Answers are written whole: waiting for more to send with them only delays them.
+                if let Err(error) = socket.set_nodelay(true) {
+                    tracing::debug!(%error, "can't set TCP_NODELAY");
+                }
+                Ok((Socket::Tcp(socket), Some(addr)))
+            }
+            #[cfg(unix)]
+            ListenerSocket::Unix(listener) => {
+                let (socket, _) = listener.accept().await?;
+                Ok((Socket::Unix(socket), None))
+            }
+        }
+    }
+}
+
+impl From<TcpListener> for Listener {
+    fn from(listener: TcpListener) -> Self {
+        Self { socket: ListenerSocket::Tcp(listener), security: Security::default() }
+    }
+}
+
+#[cfg(unix)]
+impl From<UnixListener> for Listener {
+    fn from(listener: UnixListener) -> Self {
+        Self { socket: ListenerSocket::Unix(listener), security: Security::default() }
+    }
+}
+
+/// A listener of the standard library, which is switched to non-blocking mode.
+impl TryFrom<std::net::TcpListener> for Listener {
+    type Error = io::Error;
+
+    fn try_from(listener: std::net::TcpListener) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        TcpListener::from_std(listener).map(Self::from)
+    }
+}
+
+/// A listener of the standard library, which is switched to non-blocking mode.
+#[cfg(unix)]
+impl TryFrom<std::os::unix::net::UnixListener> for Listener {
+    type Error = io::Error;
+
+    fn try_from(listener: std::os::unix::net::UnixListener) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        UnixListener::from_std(listener).map(Self::from)
+    }
+}
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("Listener");
+        match &self.socket {
+            ListenerSocket::Tcp(listener) => debug.field("socket", listener),
+            #[cfg(unix)]
+            ListenerSocket::Unix(listener) => debug.field("socket", listener),
+        };
+        debug.field("security", &self.security).finish()
+    }
+}
+
+/// Whether nobody listens on a socket file.
+#[cfg(unix)]
+fn is_left_behind(path: &Path) -> bool {
+    use std::os::unix::net::UnixStream;
+    UnixStream::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+}
+
+/// Whether the next connection may be accepted at once.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted
+    )
+}

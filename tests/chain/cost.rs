@@ -1,0 +1,262 @@
+//! What a chain costs, in exact counts: allocations, bytes of future, depth.
+
+use std::convert::Infallible;
+use std::future::{Future, ready};
+use std::task::{Context, Poll, Waker};
+
+use allocation_counter::measure;
+use tower::{Layer, Service};
+use tower_chain::{
+    Body, Chain, Endpoint, Error, Middleware, Next, Provided, Request, Response, Rest, StatusCode,
+};
+
+struct Native;
+
+impl Middleware for Native {
+    type Provides = ();
+
+    async fn call<N: Endpoint>(&self, req: &mut Request, next: Rest<'_, N>) -> Response {
+        next.run(req).await
+    }
+}
+
+async fn function(req: Request, next: Next<'_>) -> Response {
+    next.run(req).await
+}
+
+async fn bare() -> StatusCode {
+    StatusCode::OK
+}
+
+fn request(path: &'static str) -> Request {
+    let mut req = Request::new(Body::empty());
+    *req.uri_mut() = http::Uri::from_static(path);
+    req
+}
+
+fn poll_once<F: Future>(future: F) -> F::Output {
+    let future = std::pin::pin!(future);
+    match future.poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => output,
+        Poll::Pending => panic!("nothing in these chains waits"),
+    }
+}
+
+/// The allocations of one call, after warm ones.
+fn allocations<S>(mut service: S, path: &'static str) -> u64
+where
+    S: Service<Request, Response = Response, Error = Infallible>,
+{
+    for _ in 0..3 {
+        let _ = poll_once(service.call(request(path)));
+    }
+    let req = request(path);
+    let mut response = None;
+    let info = measure(|| response = Some(poll_once(service.call(req))));
+    assert_eq!(response.map(|r| r.map(|r| r.status())), Some(Ok(StatusCode::OK)), "{path}");
+    info.count_total
+}
+
+macro_rules! times {
+    ($chain:expr, $m:expr, 1) => {
+        $chain.use_($m)
+    };
+    ($chain:expr, $m:expr, 4) => {
+        $chain.use_($m).use_($m).use_($m).use_($m)
+    };
+    ($chain:expr, $m:expr, 16) => {{
+        let chain = times!($chain, $m, 4);
+        let chain = times!(chain, $m, 4);
+        let chain = times!(chain, $m, 4);
+        times!(chain, $m, 4)
+    }};
+    ($chain:expr, $m:expr, 100) => {{
+        let chain = times!($chain, $m, 16);
+        let chain = times!(chain, $m, 16);
+        let chain = times!(chain, $m, 16);
+        let chain = times!(chain, $m, 16);
+        let chain = times!(chain, $m, 16);
+        let chain = times!(chain, $m, 16);
+        times!(chain, $m, 4)
+    }};
+}
+
+#[test]
+fn a_static_service_allocates_nothing_for_up_to_eight_steps() {
+    assert_eq!(allocations(Chain::new().get(bare).into_service(), "/"), 0);
+    assert_eq!(allocations(times!(Chain::new(), Native, 1).get(bare).into_service(), "/"), 0);
+    assert_eq!(allocations(times!(Chain::new(), Native, 4).get(bare).into_service(), "/"), 0);
+    assert_eq!(allocations(times!(Chain::new(), function, 4).get(bare).into_service(), "/"), 0);
+}
+
+#[test]
+fn more_middleware_costs_at_most_one_allocation_in_eight() {
+    assert_eq!(allocations(times!(Chain::new(), Native, 16).get(bare).into_service(), "/"), 2);
+    assert_eq!(allocations(times!(Chain::new(), function, 16).get(bare).into_service(), "/"), 2);
+    assert_eq!(allocations(times!(Chain::new(), Native, 100).get(bare).into_service(), "/"), 12);
+    assert_eq!(allocations(times!(Chain::new(), function, 100).get(bare).into_service(), "/"), 12);
+}
+
+#[test]
+fn a_built_service_adds_one_allocation() {
+    assert_eq!(allocations(Chain::new().get(bare).build(), "/"), 1);
+    assert_eq!(allocations(times!(Chain::new(), Native, 4).get(bare).build(), "/"), 1);
+    assert_eq!(allocations(times!(Chain::new(), function, 16).get(bare).build(), "/"), 3);
+}
+
+#[test]
+fn a_path_adds_one_allocation_a_level() {
+    let chain = || Chain::new().at("/a", |c| c.get(bare).at("/b", |c| c.get(bare)));
+    assert_eq!(allocations(chain().into_service(), "/a"), 1);
+    assert_eq!(allocations(chain().into_service(), "/a/b"), 2);
+    let mounted = Chain::new().mount("/m", chain());
+    assert_eq!(allocations(mounted.into_service(), "/m/a/b"), 3);
+    let sealed = Chain::new().mount("/m", chain().seal());
+    assert_eq!(allocations(sealed.into_service(), "/m/a/b"), 3);
+    let behind = Chain::new().at("/x", |c| c.get(bare)).use_(Native).at("/a", |c| c.get(bare));
+    assert_eq!(allocations(behind.into_service(), "/a"), 1);
+}
+
+#[test]
+fn a_path_without_parameters_adds_no_extension() {
+    async fn count(req: Request, next: Next<'_>) -> Response {
+        assert_eq!(next.matched_path(), Some("/a"));
+        assert_eq!(req.extensions().len(), 0);
+        next.run(req).await
+    }
+    let chain = Chain::new().use_(count).at("/a", |c| c.get(bare));
+    assert_eq!(allocations(chain.into_service(), "/a"), 1);
+}
+
+#[test]
+fn a_guard_that_provides_costs_its_extension_alone() {
+    async fn guard() -> Result<u32, Error> {
+        Ok(1)
+    }
+    async fn handler(_: Provided<u32>) -> StatusCode {
+        StatusCode::OK
+    }
+    let by_hand = measure(|| {
+        let mut req = request("/");
+        req.extensions_mut().insert(1_u32);
+    });
+    let chain = Chain::new().guard(guard).get(handler);
+    assert_eq!(allocations(chain.into_service(), "/"), by_hand.count_total);
+}
+
+#[test]
+fn a_tower_layer_costs_one_box_and_the_first_one_its_extension() {
+    let by_hand = measure(|| {
+        let mut req = request("/");
+        req.extensions_mut().insert(1_u32);
+    });
+    let layer = || tower::layer::util::Identity::new();
+    let one = Chain::new().use_(layer()).get(bare);
+    assert_eq!(allocations(one.into_service(), "/"), by_hand.count_total + 1);
+    let four = Chain::new().use_(layer()).use_(layer()).use_(layer()).use_(layer()).get(bare);
+    assert_eq!(allocations(four.into_service(), "/"), by_hand.count_total + 4);
+}
+
+#[test]
+fn a_native_step_adds_at_most_64_bytes_of_future() {
+    fn size<S: Service<Request>>(mut service: S) -> usize {
+        size_of_val(&service.call(request("/")))
+    }
+    let sizes = [
+        size(Chain::new().get(bare).into_service::<Body>()),
+        size(Chain::new().use_(Native).get(bare).into_service::<Body>()),
+        size(Chain::new().use_(Native).use_(Native).get(bare).into_service::<Body>()),
+        size(Chain::new().use_(Native).use_(Native).use_(Native).get(bare).into_service::<Body>()),
+    ];
+    for pair in sizes.windows(2) {
+        assert!(pair[1] - pair[0] <= 64, "{sizes:?}");
+    }
+}
+
+#[test]
+fn a_hundred_steps_of_mixed_kinds_run() {
+    async fn guard() -> Result<(), Error> {
+        Ok(())
+    }
+    macro_rules! mixed {
+        ($chain:expr) => {
+            $chain
+                .use_(Native)
+                .use_(function)
+                .use_(tower::layer::util::Identity::new())
+                .always(Native)
+                .at("/other", |c| c.get(bare))
+        };
+    }
+    let chain = mixed!(Chain::new().guard(guard));
+    let chain = mixed!(chain.at("/x", |c| mixed!(c).get(bare)));
+    // Each path may stand once only: the copy of `/other` is refused when the chain is built.
+    let error = chain.try_build().map(|_| ()).map_err(|error| error.to_string());
+    assert!(error.is_err_and(|text| text.contains("/other")));
+
+    let chain = times!(times!(Chain::new(), Native, 16), function, 16);
+    let chain = times!(chain, tower::layer::util::Identity::new(), 16);
+    let chain = times!(times!(chain, function, 16), Native, 16);
+    let service = times!(times!(chain, Native, 16), function, 4).get(bare).build();
+    assert_eq!(poll_once(service.handle(request("/"))).status(), StatusCode::OK);
+}
+
+#[test]
+fn paths_between_middleware_stay_within_the_recursion_limit() {
+    let chain = Chain::new()
+        .at("/a", |c| c.get(bare))
+        .use_(function)
+        .at("/b", |c| c.get(bare))
+        .use_(function)
+        .at("/c", |c| c.get(bare))
+        .use_(function)
+        .at("/d", |c| c.get(bare))
+        .use_(function)
+        .at("/e", |c| c.get(bare))
+        .use_(function)
+        .at("/f", |c| c.get(bare))
+        .use_(function)
+        .at("/g", |c| c.get(bare))
+        .use_(function)
+        .at("/h", |c| c.get(bare))
+        .use_(function)
+        .at("/i", |c| c.get(bare))
+        .use_(function)
+        .at("/j", |c| c.get(bare))
+        .use_(function)
+        .at("/k", |c| c.get(bare))
+        .use_(function)
+        .at("/l", |c| c.get(bare))
+        .use_(function);
+    let service = chain.at("/z", |c| c.get(bare)).build();
+    assert_eq!(poll_once(service.handle(request("/z"))).status(), StatusCode::OK);
+}
+
+#[test]
+fn ten_thousand_paths_are_found_in_one_lookup() {
+    let mut chain = Chain::new().at("/first", |c| c.get(bare));
+    for i in 0..10_000 {
+        chain = chain.at(&format!("/path/{i}"), |c| c.get(bare));
+    }
+    assert_eq!(allocations(chain.into_service(), "/path/9999"), 1);
+}
+
+#[test]
+fn nothing_is_built_for_a_layer_per_request() {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    static APPLIED: AtomicUsize = AtomicUsize::new(0);
+    #[derive(Clone)]
+    struct Counting;
+    impl<S> Layer<S> for Counting {
+        type Service = S;
+        fn layer(&self, inner: S) -> S {
+            APPLIED.fetch_add(1, Ordering::SeqCst);
+            inner
+        }
+    }
+    let service = Chain::new().use_(Counting).get(|| ready(StatusCode::OK)).build();
+    for _ in 0..3 {
+        let _ = poll_once(service.handle(request("/")));
+    }
+    assert_eq!(APPLIED.load(Ordering::SeqCst), 1);
+}

@@ -1,0 +1,17 @@
+//! A step that always runs takes what only a matched request has.
+
+use std::convert::Infallible;
+
+use tower_chain::{Chain, Next, Provided, Request, Response};
+
+async fn user() -> Result<u32, Infallible> {
+    Ok(1)
+}
+
+async fn log(_: Provided<u32>, req: Request, next: Next<'_>) -> Response {
+    next.run(req).await
+}
+
+fn main() {
+    let _ = Chain::new().guard(user).always(log).get(async || "users").build();
+}

@@ -1,0 +1,15 @@
+//! A middleware that forgets to hand on what it says that it provides.
+
+use tower_chain::{Endpoint, Middleware, Request, Response, Rest};
+
+struct User;
+
+impl Middleware for User {
+    type Provides = (u32,);
+
+    async fn call<N: Endpoint>(&self, req: &mut Request, next: Rest<'_, N, (u32,)>) -> Response {
+        next.run(req).await
+    }
+}
+
+fn main() {}

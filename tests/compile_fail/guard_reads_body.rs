@@ -1,0 +1,12 @@
+//! A guard can't read the body: the handler needs it.
+
+use tower_chain::{Chain, Error};
+
+async fn signed(body: String) -> Result<(), Error> {
+    let _ = body;
+    Ok(())
+}
+
+fn main() {
+    let _ = Chain::new().guard(signed).post(async || "hello").build();
+}

@@ -1,0 +1,14 @@
+//! A middleware that takes what no step before it provides.
+
+use tower_chain::{Chain, Next, Provided, Request, Response};
+
+#[derive(Clone)]
+struct Database;
+
+async fn count(_: Provided<Database>, req: Request, next: Next<'_>) -> Response {
+    next.run(req).await
+}
+
+fn main() {
+    let _ = Chain::new().use_(count).get(async || "users").build();
+}

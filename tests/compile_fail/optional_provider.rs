@@ -1,0 +1,17 @@
+//! Middleware that may be absent can't promise anything.
+
+use tower_chain::{Chain, Endpoint, Middleware, Request, Response, Rest};
+
+struct User;
+
+impl Middleware for User {
+    type Provides = (u32,);
+
+    async fn call<N: Endpoint>(&self, req: &mut Request, next: Rest<'_, N, (u32,)>) -> Response {
+        next.run_with(req, (1,)).await
+    }
+}
+
+fn main() {
+    let _ = Chain::new().use_(Some(User)).get(async || "hello").build();
+}

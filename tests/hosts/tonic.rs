@@ -1,0 +1,196 @@
+//! tonic: a chain in front of a gRPC service.
+
+use std::convert::Infallible;
+use std::task::{Context, Poll};
+
+use bytes::{Buf, BufMut};
+use futures_util::future::BoxFuture;
+use tonic::body::Body;
+use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::server::NamedService;
+use tonic::service::Routes;
+use tonic::transport::server::TcpIncoming;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Request, Response, Status};
+use tower_chain::{Chain, ChainLayer, GrpcStatus, Server};
+
+use super::{Caller, caller, free_port, http1, stamp};
+
+/// A service as tonic's build step would generate it, for messages that are texts.
+#[derive(Clone)]
+struct Greeter;
+
+impl NamedService for Greeter {
+    const NAME: &'static str = "test.Greeter";
+}
+
+impl tower::Service<http::Request<Body>> for Greeter {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, req: http::Request<Body>) -> Self::Future {
+        Box::pin(async move {
+            match req.uri().path() {
+                "/test.Greeter/Hello" => Ok(tonic::server::Grpc::new(Text).unary(Hello, req).await),
+                _ => Ok(Status::unimplemented("no such method").into_http()),
+            }
+        })
+    }
+}
+
+struct Hello;
+
+impl tonic::server::UnaryService<String> for Hello {
+    type Response = String;
+    type Future = BoxFuture<'static, Result<Response<String>, Status>>;
+
+    fn call(&mut self, request: Request<String>) -> Self::Future {
+        let caller = request.extensions().get::<Caller>().map(|Caller(name)| name.clone());
+        Box::pin(async move {
+            match (request.get_ref().as_str(), caller) {
+                ("", _) => Err(Status::invalid_argument("say something")),
+                (text, Some(caller)) => Ok(Response::new(format!("{text}, {caller}"))),
+                (text, None) => Ok(Response::new(format!("{text}, whoever you are"))),
+            }
+        })
+    }
+}
+
+#[derive(Clone, Default)]
+struct Text;
+
+impl Codec for Text {
+    type Encode = String;
+    type Decode = String;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        Self
+    }
+
+    fn decoder(&mut self) -> Self {
+        Self
+    }
+}
+
+impl Encoder for Text {
+    type Item = String;
+    type Error = Status;
+
+    fn encode(&mut self, item: String, dst: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        dst.put_slice(item.as_bytes());
+        Ok(())
+    }
+}
+
+impl Decoder for Text {
+    type Item = String;
+    type Error = Status;
+
+    fn decode(&mut self, src: &mut DecodeBuf<'_>) -> Result<Option<String>, Status> {
+        let text = src.copy_to_bytes(src.remaining()).to_vec();
+        String::from_utf8(text).map(Some).map_err(|_| Status::invalid_argument("no text"))
+    }
+}
+
+struct Client(tonic::client::Grpc<Channel>);
+
+impl Client {
+    async fn connect(base: String) -> Self {
+        let channel = Endpoint::from_shared(base).unwrap().connect().await.unwrap();
+        Self(tonic::client::Grpc::new(channel))
+    }
+
+    async fn hello(
+        &mut self,
+        text: &str,
+        caller: Option<&str>,
+    ) -> Result<Response<String>, Status> {
+        self.call("/test.Greeter/Hello", text, caller).await
+    }
+
+    async fn call(
+        &mut self,
+        path: &'static str,
+        text: &str,
+        caller: Option<&str>,
+    ) -> Result<Response<String>, Status> {
+        self.0.ready().await.unwrap();
+        let mut request = Request::new(text.to_owned());
+        if let Some(caller) = caller {
+            request.metadata_mut().insert("authorization", caller.parse().unwrap());
+        }
+        self.0.unary(request, http::uri::PathAndQuery::from_static(path), Text).await
+    }
+}
+
+fn in_front() -> ChainLayer {
+    Chain::new().always(GrpcStatus::new()).always(stamp).guard(caller).into_layer()
+}
+
+/// What a client sees of the chain, and of the service behind it.
+async fn asks_the_greeter(base: String) {
+    let mut client = Client::connect(base).await;
+    let response = client.hello("Hello", Some("Ann")).await.unwrap();
+    assert_eq!(response.metadata().get("x-chain").unwrap(), "passed");
+    assert_eq!(response.into_inner(), "Hello, Ann");
+
+    let refusal = client.hello("Hello", None).await.unwrap_err();
+    assert_eq!((refusal.code(), refusal.message()), (Code::Unauthenticated, "Sign in first"));
+    assert_eq!(refusal.metadata().get("www-authenticate").unwrap(), "Bearer");
+
+    // The service's own statuses pass, and they come in trailers or in headers as it likes.
+    let error = client.hello("", Some("Ann")).await.unwrap_err();
+    assert_eq!((error.code(), error.message()), (Code::InvalidArgument, "say something"));
+    let error = client.call("/test.Greeter/Bye", "Bye", Some("Ann")).await.unwrap_err();
+    assert_eq!(error.code(), Code::Unimplemented);
+}
+
+#[tokio::test]
+async fn tonic_runs_a_chain_as_its_layer() {
+    let (listener, addr) = free_port().await;
+    let server = tonic::transport::Server::builder().layer(in_front()).add_service(Greeter);
+    tokio::spawn(server.serve_with_incoming(TcpIncoming::from(listener)));
+    asks_the_greeter(format!("http://{addr}")).await;
+}
+
+/// Routes of tonic and of a chain in one service.
+fn mixed() -> tower_chain::ChainService {
+    Chain::new()
+        .always(GrpcStatus::new())
+        .always(stamp)
+        .at("/health", |c| c.get(async || "well"))
+        .guard(caller)
+        .service("/", Routes::new(Greeter))
+        .build()
+}
+
+#[tokio::test]
+async fn tonic_runs_a_chain_as_its_service() {
+    let (listener, addr) = free_port().await;
+    let server = tonic::transport::Server::builder();
+    tokio::spawn(async move {
+        let incoming = TcpIncoming::from(listener);
+        server.accept_http1(true).serve_with_incoming(mixed(), incoming).await
+    });
+    asks_the_greeter(format!("http://{addr}")).await;
+}
+
+#[tokio::test]
+async fn a_grpc_service_is_a_step_of_a_chain() {
+    let server = Server::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", server.local_addr().unwrap());
+    tokio::spawn(server.serve_until(std::future::pending(), mixed()));
+    asks_the_greeter(base.clone()).await;
+    // HTTP beside gRPC, on one port.
+    let response = http1().get(format!("{base}/health")).send().await.unwrap();
+    assert_eq!(response.text().await.unwrap(), "well");
+    let refusal = http1().get(format!("{base}/test.Greeter/Hello")).send().await.unwrap();
+    assert_eq!(refusal.status(), 401);
+}

@@ -1,0 +1,216 @@
+//! TLS in front of HTTP.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::crypto::aws_lc_rs;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
+use tower_chain::{Listener, Server, Tls, TlsError};
+
+use super::{Running, body_of, service, within};
+
+fn certificate() -> CertifiedKey<KeyPair> {
+    generate_simple_self_signed(["localhost".to_owned()]).unwrap()
+}
+
+fn tls(certificate: &CertifiedKey<KeyPair>) -> Tls {
+    Tls::from_pem(certificate.cert.pem(), certificate.signing_key.serialize_pem()).unwrap()
+}
+
+async fn start(tls: Tls) -> Running {
+    let listener = Listener::bind("127.0.0.1:0").await.unwrap().tls(tls);
+    Running::of(Server::new(listener), service())
+}
+
+async fn connect(
+    server: &Running,
+    trusted: &CertificateDer<'static>,
+    alpn: &[&str],
+) -> std::io::Result<TlsStream<TcpStream>> {
+    let mut roots = RootCertStore::empty();
+    roots.add(trusted.clone()).unwrap();
+    let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+    let socket = TcpStream::connect(server.addr).await?;
+    let name = ServerName::try_from("localhost").unwrap();
+    TlsConnector::from(Arc::new(config)).connect(name, socket).await
+}
+
+async fn get(mut client: TlsStream<TcpStream>) -> String {
+    client.write_all(b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").await.unwrap();
+    let mut response = String::new();
+    within(client.read_to_string(&mut response)).await.unwrap();
+    body_of(&response).to_owned()
+}
+
+#[tokio::test]
+async fn the_protocol_is_chosen_by_alpn() {
+    let certificate = certificate();
+    let server = start(tls(&certificate)).await;
+    let trusted = certificate.cert.der();
+    for (offered, chosen) in
+        [(&["h2", "http/1.1"][..], Some("h2")), (&["http/1.1"], Some("http/1.1")), (&[], None)]
+    {
+        let client = connect(&server, trusted, offered).await.unwrap();
+        let alpn = client.get_ref().1.alpn_protocol();
+        assert_eq!(alpn, chosen.map(str::as_bytes), "{offered:?}");
+        if chosen == Some("h2") {
+            let io = hyper_util::rt::TokioIo::new(client);
+            let executor = hyper_util::rt::TokioExecutor::new();
+            let (mut send, connection) =
+                hyper::client::conn::http2::handshake(executor, io).await.unwrap();
+            tokio::spawn(connection);
+            let request = http::Request::get("https://localhost/")
+                .body(http_body_util::Empty::<bytes::Bytes>::new())
+                .unwrap();
+            assert_eq!(send.send_request(request).await.unwrap().status(), 200);
+        } else {
+            assert_eq!(get(client).await, "hello");
+        }
+    }
+    assert!(connect(&server, trusted, &["spdy/3"]).await.is_err());
+}
+
+#[tokio::test]
+async fn a_certificate_is_replaced_while_the_server_runs() {
+    let (old, new) = (certificate(), certificate());
+    let tls = tls(&old);
+    let server = start(tls.clone()).await;
+    let open = connect(&server, old.cert.der(), &[]).await.unwrap();
+    assert!(connect(&server, new.cert.der(), &[]).await.is_err());
+
+    let error = tls.replace(old.cert.pem(), new.signing_key.serialize_pem()).unwrap_err();
+    assert!(matches!(error, TlsError::Refused(_)), "{error}");
+    assert!(connect(&server, old.cert.der(), &[]).await.is_ok());
+
+    tls.replace(new.cert.pem(), new.signing_key.serialize_pem()).unwrap();
+    assert_eq!(get(connect(&server, new.cert.der(), &[]).await.unwrap()).await, "hello");
+    assert!(connect(&server, old.cert.der(), &[]).await.is_err());
+    // What was open lives on.
+    assert_eq!(get(open).await, "hello");
+}
+
+#[tokio::test]
+async fn changed_files_are_read_again() {
+    let folder = folder("reload");
+    let (old, new) = (certificate(), certificate());
+    let (chain, key) = write(&folder, &old);
+    let tls = Tls::from_pem_files(&chain, &key).unwrap().check_every(Duration::from_millis(20));
+    let server = start(tls.clone()).await;
+    assert!(connect(&server, old.cert.der(), &[]).await.is_ok());
+
+    // A half-written pair changes nothing, and is no end of the watch.
+    fs::write(&chain, new.cert.pem()).unwrap();
+    assert!(matches!(tls.reload(), Err(TlsError::Refused(_))));
+    assert!(connect(&server, old.cert.der(), &[]).await.is_ok());
+
+    write(&folder, &new);
+    within(async { while connect(&server, new.cert.der(), &[]).await.is_err() {} }).await;
+
+    write(&folder, &old);
+    tls.reload().unwrap();
+    assert!(connect(&server, old.cert.der(), &[]).await.is_ok());
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[tokio::test]
+async fn a_configuration_of_rustls_is_taken_as_it_is() {
+    let certificate = certificate();
+    let key = certificate.signing_key.serialize_der().try_into().unwrap();
+    let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.cert.der().clone()], key)
+        .unwrap();
+    let tls = Tls::from_config(Arc::new(config));
+    assert!(matches!(tls.reload(), Err(TlsError::NoFiles)));
+    let server = start(tls).await;
+    assert_eq!(get(connect(&server, certificate.cert.der(), &[]).await.unwrap()).await, "hello");
+}
+
+#[tokio::test]
+async fn a_handshake_that_does_not_end_ends_the_connection() {
+    let certificate = certificate();
+    let listener = Listener::bind("127.0.0.1:0").await.unwrap().tls(tls(&certificate));
+    let server = Server::new(listener).header_read_timeout(Duration::from_millis(50));
+    let server = Running::of(server, service());
+    let mut client = server.connect().await;
+    client.send(b"\x16\x03\x01\x02\x00").await;
+    assert_eq!(client.rest().await.unwrap_or_default(), "");
+}
+
+#[tokio::test]
+async fn the_proxy_protocol_comes_before_tls() {
+    let certificate = certificate();
+    let listener =
+        Listener::bind("127.0.0.1:0").await.unwrap().tls(tls(&certificate)).proxy_protocol();
+    let server = Running::of(Server::new(listener), service());
+    let Some(curl) = curl() else { return };
+    let folder = folder("proxy");
+    let (chain, _) = write(&folder, &certificate);
+    let port = server.addr.port();
+    let url = format!("https://localhost:{port}/peer");
+    let resolve = format!("localhost:{port}:127.0.0.1");
+    for version in ["--http1.1", "--http2"] {
+        let mut curl = tokio::process::Command::new(&curl);
+        curl.args(["-sS", "--haproxy-protocol", version, "--resolve", &resolve, "--cacert"]);
+        let output =
+            within(curl.arg(&chain).args([&url, "-w", " %{http_version} %{local_port}"]).output());
+        let output = output.await.unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let expected = if version == "--http2" { "2" } else { "1.1" };
+        let [peer, version, port] = text.split(' ').collect::<Vec<_>>()[..] else {
+            panic!("{text}")
+        };
+        assert_eq!((peer, version), (format!("127.0.0.1:{port}").as_str(), expected));
+    }
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn what_is_wrong_with_a_certificate_is_said() {
+    let certificate = certificate();
+    let (chain, key) = (certificate.cert.pem(), certificate.signing_key.serialize_pem());
+    let error = Tls::from_pem_files("/does/not/exist.pem", "/does/not/exist.key").unwrap_err();
+    assert!(error.to_string().contains("/does/not/exist.pem"), "{error}");
+    let error = Tls::from_pem("", &key).unwrap_err();
+    assert!(error.to_string().contains("BEGIN CERTIFICATE"), "{error}");
+    let error = Tls::from_pem(&chain, &chain).unwrap_err();
+    assert!(error.to_string().contains("BEGIN PRIVATE KEY"), "{error}");
+    let tls = Tls::from_pem(&chain, &key).unwrap();
+    assert!(!format!("{tls:?}").contains("PRIVATE"));
+}
+
+/// A real client of other make, where there is one.
+fn curl() -> Option<PathBuf> {
+    let output = Command::new("curl").arg("--version").output().ok()?;
+    String::from_utf8(output.stdout).ok()?.contains("HTTP2").then(|| "curl".into())
+}
+
+fn folder(name: &str) -> PathBuf {
+    let folder =
+        std::env::temp_dir().join(format!("tower-chain-tls-{name}-{}", std::process::id()));
+    fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+fn write(folder: &Path, certificate: &CertifiedKey<KeyPair>) -> (PathBuf, PathBuf) {
+    let (chain, key) = (folder.join("chain.pem"), folder.join("key.pem"));
+    fs::write(&chain, certificate.cert.pem()).unwrap();
+    fs::write(&key, certificate.signing_key.serialize_pem()).unwrap();
+    (chain, key)
+}
