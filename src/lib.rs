@@ -149,6 +149,9 @@ pub use middleware::problem_details::ProblemDetails;
 #[cfg(feature = "protected-resource")]
 #[cfg_attr(docsrs, doc(cfg(feature = "protected-resource")))]
 pub use middleware::protected_resource::ProtectedResource;
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+pub use middleware::rate_limit::RedisStore;
 #[cfg(feature = "rate-limit")]
 #[cfg_attr(docsrs, doc(cfg(feature = "rate-limit")))]
 pub use middleware::rate_limit::{

@@ -63,7 +63,8 @@ pub(super) struct Peer {
 impl Peer {
     pub(super) fn describe(&self, extensions: &mut Extensions) {
         if let Some(addr) = self.addr {
-            extensions.insert(PeerAddr(addr));
+            // On a socket for both, an IPv4 client is `::ffff:192.0.2.1`: the same client has one address.
+            extensions.insert(PeerAddr(SocketAddr::new(addr.ip().to_canonical(), addr.port())));
         }
     }
 }

@@ -2,14 +2,17 @@
 #![cfg(feature = "serve")]
 
 mod proxy;
+#[cfg(all(unix, feature = "systemd"))]
+mod systemd;
 #[cfg(feature = "tls")]
 mod tls;
 
+use std::collections::HashSet;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -72,6 +75,11 @@ impl Raw {
 
     /// Reads one response whose length is declared.
     async fn response(&mut self) -> String {
+        self.try_response().await.expect("the connection ended")
+    }
+
+    /// `None` if the connection ends instead.
+    async fn try_response(&mut self) -> Option<String> {
         let mut read = Vec::new();
         loop {
             let text = String::from_utf8_lossy(&read).into_owned();
@@ -83,13 +91,14 @@ impl Raw {
                     .map_or(0, |length| length.parse().unwrap());
                 if body.len() >= length {
                     assert_eq!(body.len(), length, "more than one response: {text}");
-                    return text;
+                    return Some(text);
                 }
             }
             let mut buf = [0; 4096];
-            let length = within(self.0.read(&mut buf)).await.unwrap();
-            assert_ne!(length, 0, "the connection ended after {text:?}");
-            read.extend_from_slice(&buf[..length]);
+            match within(self.0.read(&mut buf)).await {
+                Ok(0) | Err(_) => return None,
+                Ok(length) => read.extend_from_slice(&buf[..length]),
+            }
         }
     }
 
@@ -356,6 +365,21 @@ async fn an_idle_connection_ends_and_a_busy_one_does_not() {
 }
 
 #[tokio::test]
+async fn a_request_without_one_host_is_refused() {
+    let server = Running::start(service()).await;
+    let mut client = server.connect().await;
+    for hosts in ["", "Host: a\r\nHost: b\r\n"] {
+        client.send(format!("GET / HTTP/1.1\r\n{hosts}\r\n")).await;
+        let response = client.response().await;
+        assert!(response.starts_with("HTTP/1.1 400 "), "{response}");
+        assert!(response.contains("application/problem+json"), "{response}");
+    }
+    client.send("GET / HTTP/1.0\r\n\r\n").await;
+    assert_eq!(body_of(&client.response().await), "hello");
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_head_that_is_too_large_is_answered() {
     let server = Running::tuned(service(), |server| server.max_header_size(8 * 1024)).await;
     let mut client = server.connect().await;
@@ -460,18 +484,31 @@ async fn half_a_body_does_not_hang_a_server_that_stops() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn under_load_no_request_is_lost_when_the_server_stops() {
     for _ in 0..5 {
-        let server = Running::start(service()).await;
+        let seen = Seen::default();
+        let server = Running::start(Chain::new().provide(seen.clone()).get(see).build()).await;
         let addr = server.addr;
         let (served, mut sees_served) = tokio::sync::mpsc::unbounded_channel();
         let clients: Vec<_> = (0..50)
-            .map(|_| {
-                let served = served.clone();
+            .map(|client| {
+                let (served, seen) = (served.clone(), seen.clone());
                 tokio::spawn(async move {
+                    let mut number = 0;
                     while let Ok(socket) = TcpStream::connect(addr).await {
-                        let mut client = Raw(socket);
-                        for _ in 0..20 {
-                            client.send(GET).await;
-                            let response = client.response().await;
+                        let mut client_socket = Raw(socket);
+                        for request in 0..20 {
+                            number += 1;
+                            let path = format!("/{client}/{number}");
+                            let head = format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n");
+                            let sent = client_socket.0.write_all(head.as_bytes()).await;
+                            let Some(response) = (match sent {
+                                Ok(()) => client_socket.try_response().await,
+                                Err(_) => None,
+                            }) else {
+                                // A connection that the system took after the server had looked for the last time.
+                                assert_eq!(request, 0, "a request was lost");
+                                assert!(!seen.lock().unwrap().contains(&path), "begun and lost");
+                                return;
+                            };
                             assert_eq!(body_of(&response), "hello");
                             let _ = served.send(());
                             if response.contains("connection: close") {
@@ -491,6 +528,15 @@ async fn under_load_no_request_is_lost_when_the_server_stops() {
             within(client).await.unwrap();
         }
     }
+}
+
+/// Which requests were begun.
+type Seen = Arc<Mutex<HashSet<String>>>;
+
+async fn see(Provided(seen): Provided<Seen>, req: Request) -> &'static str {
+    seen.lock().unwrap().insert(req.uri().to_string());
+    tokio::task::yield_now().await;
+    "hello"
 }
 
 #[tokio::test]
@@ -559,6 +605,62 @@ async fn http2_requests_in_flight_are_answered_while_the_server_stops() {
     within(stopping).await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn under_load_no_http2_request_is_lost_when_the_server_stops() {
+    for _ in 0..5 {
+        let seen = Seen::default();
+        let server = Running::start(Chain::new().provide(seen.clone()).get(see).build()).await;
+        let addr = server.addr;
+        let (served, mut sees_served) = tokio::sync::mpsc::unbounded_channel();
+        let clients: Vec<_> = (0..20)
+            .map(|client| {
+                let served = served.clone();
+                tokio::spawn(async move {
+                    let socket = TcpStream::connect(addr).await.unwrap();
+                    let (mut send, connection) = hyper::client::conn::http2::handshake(
+                        hyper_util::rt::TokioExecutor::new(),
+                        TokioIo::new(socket),
+                    )
+                    .await
+                    .unwrap();
+                    tokio::spawn(connection);
+                    // It isn't ready any more when GOAWAY has come.
+                    let mut refused = Vec::new();
+                    for number in 0.. {
+                        if send.ready().await.is_err() {
+                            break;
+                        }
+                        let uri = format!("http://test/{client}/{number}");
+                        let request = http::Request::get(&uri)
+                            .body(http_body_util::Empty::<Bytes>::new())
+                            .unwrap();
+                        match send.send_request(request).await {
+                            Ok(response) => {
+                                let body = response.into_body().collect().await.unwrap();
+                                assert_eq!(body.to_bytes(), "hello");
+                                let _ = served.send(());
+                            }
+                            Err(_) => refused.push(uri),
+                        }
+                    }
+                    refused
+                })
+            })
+            .collect();
+        drop(served);
+        for _ in 0..2000 {
+            within(sees_served.recv()).await.unwrap();
+        }
+        within(server.stop()).await;
+        for client in clients {
+            // RFC 9113, 6.8: what came too late was not begun, so that the client may ask again elsewhere.
+            for refused in within(client).await.unwrap() {
+                assert!(!seen.lock().unwrap().contains(&refused), "{refused} was begun and lost");
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn an_idle_http2_connection_ends() {
     let timeout = Duration::from_millis(100);
@@ -591,6 +693,18 @@ async fn several_listeners_are_served() {
     }
     drop(stop);
     within(ended).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn an_ipv4_client_has_its_ipv4_address_on_any_socket() {
+    // Some machines have no IPv6.
+    let Ok(server) = Server::bind("[::]:0").await else { return };
+    let port = server.local_addr().unwrap().port();
+    tokio::spawn(server.serve_until(std::future::pending(), service()));
+    let mut client = Raw(TcpStream::connect(("127.0.0.1", port)).await.unwrap());
+    client.send("GET /peer HTTP/1.1\r\nHost: test\r\n\r\n").await;
+    let expected = client.0.local_addr().unwrap().to_string();
+    assert_eq!(body_of(&client.response().await), expected);
 }
 
 #[cfg(unix)]
