@@ -12,6 +12,7 @@
 
 mod answers;
 mod bodies;
+mod cost;
 mod refusals;
 mod routes;
 
