@@ -13,6 +13,7 @@
 mod answers;
 mod bodies;
 mod cost;
+mod others;
 mod refusals;
 mod routes;
 
