@@ -1,6 +1,8 @@
 //! The server, over real sockets.
 #![cfg(feature = "serve")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
 
+mod cost;
 mod proxy;
 #[cfg(all(unix, feature = "systemd"))]
 mod systemd;
@@ -390,6 +392,63 @@ async fn a_head_that_is_too_large_is_answered() {
     assert!(response.starts_with("HTTP/1.1 431 "), "{response}");
     drop(client);
     server.stop().await;
+}
+
+#[tokio::test]
+async fn an_http2_head_that_is_too_large_is_answered() {
+    let server = Running::tuned(service(), |server| server.max_header_size(8 * 1024)).await;
+    let client = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();
+    let url = format!("http://{}/", server.addr);
+    let response = client.get(&url).header("x", "x".repeat(20_000)).send().await.unwrap();
+    assert_eq!(response.status(), 431);
+    assert_eq!(client.get(&url).send().await.unwrap().status(), 200);
+    drop(client);
+    server.stop().await;
+}
+
+/// Run in a process of its own, because the limit is one of the process.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_server_out_of_file_descriptors_goes_on_when_there_are_some() {
+    use tokio::io::{AsyncBufReadExt, BufReader};
+
+    let mut program = tokio::process::Command::new("sh")
+        .args(["-c", r#"ulimit -n 40; exec "$0" "$@""#])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "the_program", "--ignored", "--nocapture"])
+        .stdout(std::process::Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(program.stdout.take().unwrap()).lines();
+    let addr: SocketAddr = loop {
+        let line = within(lines.next_line()).await.unwrap().unwrap();
+        if let Some((_, addr)) = line.split_once("listens on ") {
+            break addr.parse().unwrap();
+        }
+    };
+    let mut clients = Vec::new();
+    for _ in 0..60 {
+        let mut client = Raw(TcpStream::connect(addr).await.unwrap());
+        client.send(GET).await;
+        clients.push(client);
+    }
+    assert_eq!(body_of(&clients[0].response().await), "hello");
+    let waiting = clients.split_off(45);
+    // Those that go make room for those that wait.
+    clients.truncate(10);
+    for mut waiting in waiting {
+        assert_eq!(body_of(&waiting.response().await), "hello");
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+#[ignore = "is run by the test above"]
+async fn the_program() {
+    let server = Server::bind("127.0.0.1:0").await.unwrap();
+    println!("listens on {}", server.local_addr().unwrap());
+    server.serve(service()).await.unwrap();
 }
 
 #[tokio::test]
