@@ -89,6 +89,7 @@ impl Io {
     ) -> Poll<io::Result<usize>> {
         if result.is_ready() {
             self.stalled = None;
+            self.activity.sent();
             return result;
         }
         self.poll_stalled(cx).map(Err)

@@ -444,7 +444,7 @@ async fn a_server_out_of_file_descriptors_goes_on_when_there_are_some() {
 
 #[cfg(unix)]
 #[tokio::test]
-#[ignore = "is run by the test above"]
+#[ignore = "is run by other tests"]
 async fn the_program() {
     let server = Server::bind("127.0.0.1:0").await.unwrap();
     println!("listens on {}", server.local_addr().unwrap());
@@ -472,6 +472,63 @@ async fn a_client_that_reads_nothing_is_dropped() {
     // The server waits for its connections: it ends only if it gave this one up.
     within(server.stop()).await;
     drop(client);
+}
+
+#[tokio::test]
+async fn a_slow_client_gets_a_large_response_whole() {
+    let large = Chain::new().get(async || vec![b'x'; 16_000_000]).build();
+    let timeout = Duration::from_millis(250);
+    let server =
+        Running::tuned(large, |server| server.idle_timeout(timeout).header_read_timeout(timeout))
+            .await;
+    for http2 in [false, true] {
+        let mut client = Client::connect(server.addr, http2).await;
+        let mut body = client.get().await;
+        // Takes several times as long as an idle connection may live, though the handler is done at once.
+        let mut pace = tokio::time::interval(timeout / 6);
+        let (mut length, mut pause_at) = (0, 0);
+        while let Some(frame) = body.frame().await {
+            length += frame.unwrap().into_data().unwrap().len();
+            if length > pause_at {
+                pause_at += 500_000;
+                pace.tick().await;
+            }
+        }
+        assert_eq!(length, 16_000_000);
+    }
+}
+
+/// A client of hyper on one connection.
+enum Client {
+    Http1(hyper::client::conn::http1::SendRequest<String>),
+    Http2(hyper::client::conn::http2::SendRequest<String>),
+}
+
+impl Client {
+    async fn connect(addr: SocketAddr, http2: bool) -> Self {
+        let io = TokioIo::new(TcpStream::connect(addr).await.unwrap());
+        if http2 {
+            let executor = hyper_util::rt::TokioExecutor::new();
+            let (send, connection) =
+                hyper::client::conn::http2::handshake(executor, io).await.unwrap();
+            tokio::spawn(connection);
+            Self::Http2(send)
+        } else {
+            let (send, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
+            tokio::spawn(connection);
+            Self::Http1(send)
+        }
+    }
+
+    async fn get(&mut self) -> hyper::body::Incoming {
+        let request = http::Request::get("http://test/").header("host", "test");
+        let request = request.body(String::new()).unwrap();
+        let response = match self {
+            Self::Http1(send) => send.send_request(request).await,
+            Self::Http2(send) => send.send_request(request).await,
+        };
+        response.unwrap().into_body()
+    }
 }
 
 #[tokio::test]
