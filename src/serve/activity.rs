@@ -59,8 +59,9 @@ impl Activity {
     }
 
     /// Notes that the peer takes what it is sent. An answer may be done long before the peer has it.
-    pub(super) fn sent(&self) {
-        if self.in_flight.load(Ordering::Acquire) == 0 {
+    pub(super) fn sent(&self, bytes: usize) {
+        // Pings and the like don't keep an idle connection open.
+        if bytes >= MORE_THAN_A_PING && self.in_flight.load(Ordering::Acquire) == 0 {
             self.begin_state();
         }
     }
@@ -105,3 +106,6 @@ impl Drop for InFlight {
         self.0.in_flight.fetch_sub(1, Ordering::AcqRel);
     }
 }
+
+/// A ping of HTTP/2 has 17 bytes, and some 22 more within TLS.
+const MORE_THAN_A_PING: usize = 64;
