@@ -11,7 +11,7 @@ pub(crate) struct JsonOrForm<T>(pub(crate) T);
 
 impl<T, S> FromRequest<S> for JsonOrForm<T>
 where
-    T: DeserializeOwned + Validate + Send,
+    T: DeserializeOwned + Validate + Send + Sync + 'static,
     S: Sync,
 {
     type Rejection = Error;

@@ -110,6 +110,8 @@ mod lints;
 mod memory;
 mod policy;
 mod quota;
+#[cfg(feature = "redis")]
+mod redis;
 mod refusal;
 mod store;
 mod table;
@@ -141,6 +143,9 @@ pub use self::handle::RateLimitHandle;
 pub use self::key::{LimitKey, Subject};
 pub use self::policy::Policy;
 pub use self::quota::{PerClient, Quota, RateLimitConfigError};
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+pub use self::redis::RedisStore;
 pub use self::store::{
     LimitStore, SharedLimits, StoreAnswer, StoreCharge, StoreError, StoreFuture, WhileAway,
 };

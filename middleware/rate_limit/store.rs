@@ -94,7 +94,8 @@ impl std::error::Error for StoreError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum WhileAway {
-    /// Every server goes on by itself with its share of each quota, from where the store left off.
+    /// Every server goes on by itself with its share of each quota, from where the store left off. What it admits meanwhile still
+    /// counts on that server when the store is back: nothing is admitted twice.
     Local {
         /// How many servers share the quota.
         servers: u32,
@@ -249,7 +250,7 @@ impl Remote {
         let places = asked.checks[..own].iter().filter_map(Receipt::of).collect();
         let held = Held::new(limiter.clone(), places, Vec::new());
         let answer = self.take(&asked, own, false).await;
-        let now = limiter.clock.now();
+        let (sent, now) = (now, limiter.clock.now());
         let Some(answer) = answer else {
             drop(held);
             return self.without(limiter, asked, own, now);
@@ -258,7 +259,9 @@ impl Remote {
         for (check, charged) in asked.checks[own..].iter_mut().zip(&answer.charged_for) {
             let Ask::Charge { rate, cost, further } = check.ask else { continue };
             check.until = now.saturating_add(nanos(*charged));
-            limiter.memory.change(check.shard, check.key, now, |_| check.until);
+            // The script ran after the call was sent: this is never later than the truth.
+            let until = sent.saturating_add(nanos(*charged));
+            limiter.memory.change(check.shard, check.key, sent, |_| until);
             if !answer.admitted {
                 check.outcome = governed(rate, further, cost, check.until, now).0;
                 refused |= !check.is_admitted();

@@ -4,6 +4,7 @@ mod message;
 mod names;
 mod report;
 #[cfg(test)]
+#[cfg(all(feature = "form", feature = "json", feature = "query"))]
 mod tests;
 
 use std::cell::Cell;

@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 use validator::{ValidationError, ValidationErrors, ValidationErrorsKind};
 
 use super::report::Rules;
-use crate::extract::{Input, Location, Source};
+use crate::extract::{Input, Location, Source, same_name};
 
 /// Where the errors of a field stand for the client.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -321,22 +321,6 @@ impl Document {
             _ => return None,
         }
         Some(changed)
-    }
-}
-
-/// The one among `names` that is `name`, or differs from it in case and separators alone.
-pub(super) fn same_name<'n>(name: &str, names: &[&'n str]) -> Option<&'n str> {
-    if let Some(found) = names.iter().find(|candidate| **candidate == name) {
-        return Some(found);
-    }
-    let plain = |text: &str| -> String {
-        text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
-    };
-    let wanted = plain(name);
-    let mut found = names.iter().filter(|candidate| plain(candidate) == wanted);
-    match (found.next(), found.next()) {
-        (Some(one), None) => Some(one),
-        _ => None,
     }
 }
 

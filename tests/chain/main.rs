@@ -2,6 +2,7 @@
 
 mod contract;
 mod cost;
+mod next_connect;
 mod routing;
 mod semantics;
 mod support;

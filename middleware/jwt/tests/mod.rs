@@ -1,5 +1,7 @@
 //! Whole requests and whole tokens.
 
+mod state;
+mod strict;
 mod vectors;
 
 use std::sync::Arc;

@@ -1,0 +1,55 @@
+//! So many requests per client: more for reading, few for logging in, none for health checks.
+//!
+//! Run with
+//!
+//! ```sh
+//! cargo run --example rate_limit --features rate-limit,serve
+//! ```
+//!
+//! ```sh
+//! curl -i localhost:3000/hello                  # 200, RateLimit: "100-in-15min";r=99;t=9
+//! for i in 1 2 3 4 5 6; do curl -so /dev/null -w '%{http_code} ' -d wrong localhost:3000/login; done
+//!                                               # 401 401 401 401 401 429
+//! ```
+
+use std::time::Duration;
+
+use tower_chain::{Chain, ChainService, Error, Quota, RateLimit, StatusCode};
+
+async fn login(password: String) -> Result<&'static str, Error> {
+    match password.as_str() {
+        "open sesame" => Ok("welcome\n"),
+        _ => Err(Error::new(StatusCode::UNAUTHORIZED, "Wrong password")),
+    }
+}
+
+fn api() -> ChainService {
+    // Behind a proxy, say which: `.trusted_proxies(TrustedProxies::cidrs(..)?)`.
+    let all = RateLimit::per_client(100)
+        .every(Duration::from_secs(15 * 60))
+        .skip(|req| req.uri().path() == "/healthz");
+    let logins = RateLimit::new(Quota::per_minute(5)).count_failures();
+    Chain::new()
+        .always(all)
+        .at("/healthz", |c| c.get(async || "ok\n"))
+        .at("/hello", |c| c.get(async || "hello\n"))
+        .at("/login", |c| c.use_(logins).post(login))
+        .build()
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    Ok(tower_chain::serve("127.0.0.1:3000", api()).await?)
+}
+
+#[tokio::test]
+async fn only_wrong_passwords_count() -> Result<(), Box<dyn std::error::Error>> {
+    let api = api();
+    let mut statuses = Vec::new();
+    for password in ["open sesame", "1", "2", "open sesame", "3", "4", "5", "open sesame"] {
+        let req = http::Request::post("/login").body(tower_chain::Body::from(password))?;
+        statuses.push(api.handle(req).await.status().as_u16());
+    }
+    assert_eq!(statuses, [200, 401, 401, 200, 401, 401, 401, 429]);
+    Ok(())
+}

@@ -1,0 +1,47 @@
+//! Several servers that share one quota through Redis, and go on without it.
+//!
+//! Run with
+//!
+//! ```sh
+//! redis-server &
+//! PORT=3000 cargo run --example rate_limit_redis --features redis,serve &
+//! PORT=3001 cargo run --example rate_limit_redis --features redis,serve &
+//! ```
+//!
+//! ```sh
+//! for i in 1 2 3 4 5 6; do curl -so /dev/null -w '%{http_code} ' localhost:300$((i % 2)); done
+//!                                               # 200 200 200 200 200 429
+//! ```
+
+use std::error::Error;
+
+use tower_chain::{Chain, ChainService, RateLimit, RedisStore, SharedLimits, WhileAway};
+
+fn api(redis: &str) -> Result<ChainService, Box<dyn Error>> {
+    let limits = SharedLimits::new(RedisStore::new(redis)?)
+        .prefix("example")
+        // While Redis is away, each of the two servers gives out half.
+        .while_away(WhileAway::Local { servers: 2 });
+    let limit = RateLimit::per_minute(5).shared(limits);
+    Ok(Chain::new().use_(limit).get(async || "hello\n").build())
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let redis = std::env::var("REDIS_URL").unwrap_or_else(|_| "redis://127.0.0.1/".to_owned());
+    let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
+    Ok(tower_chain::serve(format!("127.0.0.1:{port}"), api(&redis)?).await?)
+}
+
+#[tokio::test]
+async fn without_redis_each_server_gives_out_its_share() -> Result<(), Box<dyn Error>> {
+    // Nobody listens on port 1.
+    let api = api("redis://127.0.0.1:1/")?;
+    let mut statuses = Vec::new();
+    for _ in 0..4 {
+        let req = http::Request::get("/").body(tower_chain::Body::empty())?;
+        statuses.push(api.handle(req).await.status().as_u16());
+    }
+    assert_eq!(statuses, [200, 200, 429, 429]);
+    Ok(())
+}

@@ -1,0 +1,211 @@
+//! Redis, or what speaks like it, as the memory that several servers share.
+
+use std::fmt;
+use std::sync::{PoisonError, RwLock};
+use std::time::Duration;
+
+use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
+use redis::{Client, RedisError, Script};
+
+use super::store::{LimitStore, StoreAnswer, StoreCharge, StoreError, StoreFuture};
+
+/// A [`LimitStore`] in Redis or Valkey.
+///
+/// Each decision is one call of one script, whatever the number of policies, by the clock of the server alone. Every key has a time to live: it is
+/// gone once it says nothing any more. Redis 5 or later is needed. If Redis loses its memory, all clients have their quota anew; if it
+/// may evict keys (`allkeys-*`), it forgets clients that have used theirs up, so give it `volatile-ttl` or a database of its own.
+///
+/// # Example
+///
+/// ```
+/// use tower_chain::{Chain, RateLimit, RedisStore, SharedLimits, WhileAway};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let store = RedisStore::new("redis://127.0.0.1/")?;
+/// let limits = SharedLimits::new(store).prefix("api").while_away(WhileAway::Local { servers: 3 });
+/// let chain = Chain::new().use_(RateLimit::per_minute(600).shared(limits)).get(async || "hello");
+/// # let _ = chain.build();
+/// # Ok(())
+/// # }
+/// ```
+pub struct RedisStore<C = ConnectionManager> {
+    /// `None` until it is first used: a connection needs the runtime that it is made in.
+    connection: RwLock<Option<C>>,
+    /// Makes a connection anew; `None` if the connection mends itself.
+    renew: Option<Renew<C>>,
+    take: Script,
+    give_back: Script,
+}
+
+type Renew<C> = Box<dyn Fn() -> Result<C, RedisError> + Send + Sync>;
+
+impl RedisStore {
+    /// A store at this address, such as `redis://:password@host:6379/0`. It connects when it is first used, and again whenever the
+    /// connection is lost.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the address can't be parsed.
+    pub fn new(url: &str) -> Result<Self, StoreError> {
+        let client = Client::open(url).map_err(StoreError::new)?;
+        let renew = move || {
+            let config = ConnectionManagerConfig::new()
+                .set_min_delay(Duration::from_millis(50))
+                .set_max_delay(Duration::from_millis(250))
+                .set_connection_timeout(Some(Duration::from_secs(1)))
+                // The limiter has a deadline of its own.
+                .set_response_timeout(None);
+            ConnectionManager::new_lazy_with_config(client.clone(), config)
+        };
+        Ok(Self::of(None, Some(Box::new(renew))))
+    }
+}
+
+impl<C> RedisStore<C>
+where
+    C: ConnectionLike + Clone + Send + Sync + 'static,
+{
+    /// A store behind a connection that mends itself, such as one to a cluster or through Sentinel.
+    pub fn with_connection(connection: C) -> Self {
+        Self::of(Some(connection), None)
+    }
+
+    fn of(connection: Option<C>, renew: Option<Renew<C>>) -> Self {
+        let connection = RwLock::new(connection);
+        Self { connection, renew, take: Script::new(TAKE), give_back: Script::new(GIVE_BACK) }
+    }
+
+    fn connection(&self) -> Result<C, StoreError> {
+        if let Some(known) = &*self.connection.read().unwrap_or_else(PoisonError::into_inner) {
+            return Ok(known.clone());
+        }
+        let mut place = self.connection.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = &*place {
+            return Ok(known.clone());
+        }
+        let renew = self.renew.as_ref().ok_or_else(|| StoreError::new("there is no connection"))?;
+        let new = renew().map_err(StoreError::new)?;
+        Ok(place.insert(new).clone())
+    }
+}
+
+impl<C> LimitStore for RedisStore<C>
+where
+    C: ConnectionLike + Clone + Send + Sync + 'static,
+{
+    fn take<'a>(&'a self, charges: &'a [StoreCharge]) -> StoreFuture<'a, StoreAnswer> {
+        Box::pin(async move {
+            let mut connection = self.connection()?;
+            let mut call = self.take.prepare_invoke();
+            call.arg(u8::from(charges.iter().any(|charge| charge.forced)));
+            for charge in charges {
+                let interval = micros(charge.interval);
+                call.key(&charge.key)
+                    .arg(interval.saturating_mul(charge.burst.into()).min(LONGEST))
+                    .arg(interval.saturating_mul(charge.cost.into()).min(LONGEST));
+            }
+            let answer: Vec<u64> =
+                call.invoke_async(&mut connection).await.map_err(StoreError::new)?;
+            match answer.split_first() {
+                Some((admitted, charged)) => Ok(StoreAnswer {
+                    admitted: *admitted == 1,
+                    charged_for: charged.iter().map(|time| Duration::from_micros(*time)).collect(),
+                }),
+                None => Err(StoreError::new("the script answered nothing")),
+            }
+        })
+    }
+
+    fn give_back<'a>(&'a self, keys: &'a [(String, Duration)]) -> StoreFuture<'a, ()> {
+        Box::pin(async move {
+            let mut connection = self.connection()?;
+            let mut call = self.give_back.prepare_invoke();
+            for (key, time) in keys {
+                // Rounded down: never more than was charged.
+                let time = u64::try_from(time.as_micros()).unwrap_or(u64::MAX).min(LONGEST);
+                call.key(key).arg(time);
+            }
+            call.invoke_async(&mut connection).await.map_err(StoreError::new)
+        })
+    }
+
+    fn clear<'a>(&'a self, keys: &'a [String]) -> StoreFuture<'a, ()> {
+        Box::pin(async move {
+            let mut connection = self.connection()?;
+            let mut call = redis::cmd("DEL");
+            for key in keys {
+                call.arg(key);
+            }
+            call.query_async(&mut connection).await.map_err(StoreError::new)
+        })
+    }
+
+    fn ping(&self) -> StoreFuture<'_, ()> {
+        Box::pin(async move {
+            // On a new connection: the old one may hang on a host that is gone.
+            let mut connection = match &self.renew {
+                Some(renew) => renew().map_err(StoreError::new)?,
+                None => self.connection()?,
+            };
+            let pong: Result<(), _> = redis::cmd("PING").query_async(&mut connection).await;
+            pong.map_err(StoreError::new)?;
+            *self.connection.write().unwrap_or_else(PoisonError::into_inner) = Some(connection);
+            Ok(())
+        })
+    }
+}
+
+/// The address is left out: it may hold a password.
+impl<C> fmt::Debug for RedisStore<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisStore").finish_non_exhaustive()
+    }
+}
+
+/// Microseconds, rounded up. Scripts count in doubles, which are exact to 2^53: nanoseconds since 1970 are not.
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos().div_ceil(1000)).unwrap_or(u64::MAX)
+}
+
+/// 100 years in microseconds. With the time since 1970 it stays below 2^53.
+const LONGEST: u64 = 100 * 366 * 24 * 3600 * 1_000_000;
+
+/// Tests all keys, then writes all or none. A time too far in the future comes from a clock that was set back; it is cut to the most that can be charged.
+const TAKE: &str = r"
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local forced = ARGV[1] == '1'
+local held = redis.call('MGET', unpack(KEYS))
+local fits = true
+local till = {}
+for i = 1, #KEYS do
+  local latest, cost = now + tonumber(ARGV[2 * i]), tonumber(ARGV[2 * i + 1])
+  till[i] = math.min(math.max(tonumber(held[i] or 0) or 0, now), latest)
+  if cost > 0 then
+    if till[i] + cost > latest and not forced then fits = false end
+  end
+end
+local answer = { fits and 1 or 0 }
+for i = 1, #KEYS do
+  local latest, cost = now + tonumber(ARGV[2 * i]), tonumber(ARGV[2 * i + 1])
+  if fits and cost > 0 then
+    till[i] = math.min(till[i] + cost, latest)
+    redis.call('SET', KEYS[i], string.format('%.0f', till[i]), 'PX', string.format('%.0f', math.ceil((till[i] - now) / 1000)))
+  end
+  answer[i + 1] = till[i] - now
+end
+return answer
+";
+
+const GIVE_BACK: &str = r"
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+for i = 1, #KEYS do
+  local till = (tonumber(redis.call('GET', KEYS[i]) or 0) or 0) - tonumber(ARGV[i])
+  if till > now then
+    redis.call('SET', KEYS[i], string.format('%.0f', till), 'PX', string.format('%.0f', math.ceil((till - now) / 1000)))
+  else
+    redis.call('DEL', KEYS[i])
+  end
+end
+";
