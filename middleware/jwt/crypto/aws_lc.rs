@@ -8,6 +8,7 @@ use jsonwebtoken::{DecodingKey, DecodingKeyKind};
 use crate::middleware::jwt::algorithm::Algorithm;
 
 /// A key, ready to check signatures of one algorithm.
+#[allow(clippy::large_enum_variant, reason = "it is made once for each key, and never moved")]
 pub(crate) enum Verifier {
     Secret(hmac::Key),
     Public(ParsedPublicKey),
