@@ -16,7 +16,7 @@ use std::time::{Duration, SystemTime};
 
 use jsonwebtoken::{EncodingKey, Header, crypto};
 use serde::{Deserialize, Serialize};
-use tower_chain::{Body, Chain, ChainService, Claims, Error, Jwt, JwtConfigError, Provided};
+use tower_chain::{Chain, ChainService, Claims, Error, Jwt, JwtConfigError, Provided};
 
 #[derive(Serialize, Deserialize)]
 struct Member {
@@ -54,6 +54,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 #[tokio::test]
 async fn a_token_opens_the_page() -> Result<(), Box<dyn std::error::Error>> {
     use http_body_util::BodyExt;
+    use tower_chain::Body;
     let secret = "a secret for the test, of 40 characters.";
     let api = api(secret)?;
     let login = api.handle(http::Request::post("/login").body(Body::empty())?).await;
