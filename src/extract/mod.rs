@@ -73,7 +73,7 @@ pub use axum_core::extract::{FromRequest, FromRequestParts};
 
 pub use self::body::{MaxBody, read_body};
 pub use self::client_addr::{
-    ClientAddr, ForwardedHeader, PeerAddr, TrustedProxies, TrustedProxiesError,
+    ClientAddr, ForwardedHeader, Network, PeerAddr, TrustedProxies, TrustedProxiesError,
 };
 pub use self::field_error::{FieldError, Location};
 #[cfg(feature = "form")]
