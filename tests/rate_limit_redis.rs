@@ -171,6 +171,27 @@ async fn a_check_is_one_call_and_a_known_refusal_is_none() {
 }
 
 #[tokio::test]
+async fn what_is_paid_for_in_advance_needs_no_call_and_never_exceeds_the_quota() {
+    let Some(redis) = Redis::start().await else { return };
+    let limit = RateLimit::per_client(200).every(240 * HOUR);
+    let lease = |limits: SharedLimits| slow(limits).lease(1000);
+    let servers: Vec<_> = (0..3).map(|_| Server::new(&redis, limit.clone(), lease)).collect();
+    let mut admitted = 0;
+    for _ in 0..100 {
+        for server in &servers {
+            admitted += usize::from(server.status().await == 200);
+        }
+    }
+    // A twentieth of the burst at a time, and one for the request that asks.
+    let calls = redis.calls().await;
+    assert!((18..=30).contains(&calls), "{calls} calls");
+    assert_eq!(admitted, 200);
+    for server in &servers {
+        assert_eq!(server.status().await, 429);
+    }
+}
+
+#[tokio::test]
 async fn a_refusal_by_one_policy_charges_none() {
     let Some(redis) = Redis::start().await else { return };
     let limit = RateLimit::new(Policy::new("small", Quota::new(2, HOUR)))

@@ -131,6 +131,13 @@ pub(crate) fn policy(name: &str, quota: Quota) -> HeaderValue {
     value(|text| write!(text, "\"{name}\";q={};w={whole}", quota.burst_size()))
 }
 
+/// The item of `RateLimit-Policy` for requests under way.
+pub(crate) fn concurrency(headers: &mut HeaderMap, most: u32) {
+    append(headers, RATELIMIT_POLICY, |text| {
+        write!(text, "\"{CONCURRENT}\";q={most};qu=\"concurrent-requests\"")
+    });
+}
+
 /// Names the fields to browsers, which hide them from scripts otherwise.
 pub(crate) fn expose(headers: &mut HeaderMap, names: &[HeaderName]) {
     append(headers, ACCESS_CONTROL_EXPOSE_HEADERS, |text| {
@@ -191,6 +198,8 @@ fn value(write: impl FnOnce(&mut Text) -> fmt::Result) -> HeaderValue {
     written.unwrap_or(HeaderValue::from_static(""))
 }
 
+/// The name of the policy for requests under way.
+pub(crate) const CONCURRENT: &str = "concurrent";
 const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const RATELIMIT_LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");

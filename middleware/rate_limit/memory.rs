@@ -258,6 +258,35 @@ impl Memory {
         (old > 0 || shard.table.has_room(1, now)) && shard.table.set(key, Value::until(new))
     }
 
+    /// Takes one of the requests that a key has paid for in advance.
+    pub(crate) fn spend_lease(&self, shard: usize, key: u64, now: u64) -> bool {
+        let key = key ^ LEASED;
+        let mut shard = self.lock(shard);
+        match shard.table.find(key) {
+            Some(value) if !value.is_over(now) => shard.table.set(key, value.less()),
+            _ => false,
+        }
+    }
+
+    /// Remembers so many requests of a key as paid for. Without room for it they are lost.
+    pub(crate) fn lease(&self, shard: usize, key: u64, count: u32, now: u64) {
+        let key = key ^ LEASED;
+        let mut shard = self.lock(shard);
+        let left = match shard.table.find(key) {
+            Some(value) if !value.is_over(now) => value.as_count(),
+            Some(_) => 0,
+            None if shard.table.has_room(1, now) => 0,
+            None => return,
+        };
+        let until = now.saturating_add(LEASE_TIME);
+        shard.table.set(key, Value::lease(left.saturating_add(count), until));
+    }
+
+    /// Forgets what a key has paid for in advance.
+    pub(crate) fn end_lease(&self, shard: usize, key: u64) {
+        self.lock(shard).table.remove(key ^ LEASED);
+    }
+
     /// Clears a little of another shard, so that memory comes back wherever requests arrive.
     fn sweep_next(&self, not: usize, now: u64) {
         let at = self.next.fetch_add(1, Ordering::Relaxed) % self.shards.len();
@@ -460,6 +489,10 @@ fn shared(key: u64, segment: u8) -> usize {
 pub(crate) const KEYS_PER_SHARD: usize = 3584;
 /// How many limiters the keys of a shard share that find no room, for each policy.
 const SHARED: usize = 16;
+/// Makes the key of a lease of the key of a charge.
+const LEASED: u64 = 0x6a09_e667_f3bc_c909;
+/// How long what was paid for in advance may be used.
+const LEASE_TIME: u64 = 10_000_000_000;
 const SWEEP_OWN: usize = 2;
 const SWEEP_OTHER: usize = 64;
 const SWEEP_EVERY: u32 = 8;

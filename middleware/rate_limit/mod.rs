@@ -135,7 +135,7 @@ use self::lints::Lints;
 use self::memory::Memory;
 use self::quota::{MAX_POLICIES, checked};
 use self::store::Remote;
-use crate::extract::TrustedProxies;
+use crate::extract::{Network, TrustedProxies};
 use crate::{Dependent, Endpoint, FromChain, Middleware, Request, Response, Rest};
 
 pub use self::clock::LimitClock;
@@ -202,6 +202,7 @@ impl RateLimit {
             key: LimitKey::client(),
             proxies: None,
             skip: Vec::new(),
+            skip_clients: Vec::new(),
             count: None,
             penalty: None,
             concurrency: None,
@@ -307,6 +308,25 @@ impl RateLimit {
     #[must_use]
     pub fn skip(self, skip: impl Fn(&Request) -> bool + Send + Sync + 'static) -> Self {
         self.with(|limiter| limiter.skip.push(Arc::new(skip)))
+    }
+
+    /// Lets requests of the clients in a network through uncounted, such as those of one's own monitors. May be called several times.
+    /// Defaults to none.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_chain::RateLimit;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let limit = RateLimit::per_second(50).skip_clients("10.0.0.0/8".parse()?);
+    /// # let _ = limit;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn skip_clients(self, network: Network) -> Self {
+        self.with(|limiter| limiter.skip_clients.push(network))
     }
 
     /// Lets CORS preflight requests through uncounted. Defaults to counting them.

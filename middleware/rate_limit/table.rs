@@ -19,6 +19,17 @@ impl Value {
         Self(COUNT | u64::from(count))
     }
 
+    /// A number of requests that are paid for and may be made until then.
+    pub(crate) fn lease(count: u32, until: u64) -> Self {
+        let seconds = (until / SECOND).min(LEASE_MASK);
+        Self(COUNT | LEASE | seconds << 32 | u64::from(count))
+    }
+
+    /// One request less.
+    pub(crate) fn less(self) -> Self {
+        if self.as_count() == 0 { self } else { Self(self.0 - 1) }
+    }
+
     pub(crate) fn as_until(self) -> u64 {
         if self.0 & COUNT == 0 { self.0 } else { 0 }
     }
@@ -27,8 +38,14 @@ impl Value {
         if self.0 & COUNT == 0 { 0 } else { self.0 as u32 }
     }
 
-    fn is_over(self, now: u64) -> bool {
-        self.0 <= now || self.0 == COUNT
+    pub(crate) fn is_over(self, now: u64) -> bool {
+        match self.0 & (COUNT | LEASE) {
+            COUNT => self.as_count() == 0,
+            both if both == COUNT | LEASE => {
+                self.as_count() == 0 || (self.0 >> 32 & LEASE_MASK) * SECOND <= now
+            }
+            _ => self.0 <= now,
+        }
     }
 }
 
@@ -211,6 +228,10 @@ fn occupied(key: u64) -> u64 {
 
 /// The bit that tells a count from a time; times stay below 2^63.
 const COUNT: u64 = 1 << 63;
+/// The bit that tells a count which ends by itself; its second stands in the 30 bits after it.
+const LEASE: u64 = 1 << 62;
+const LEASE_MASK: u64 = (1 << 30) - 1;
+const SECOND: u64 = 1_000_000_000;
 const FREE: u64 = 0;
 const SMALLEST: usize = 8;
 /// How many slots are looked at when a table is full: far below a microsecond, so that a flood costs no more than peace.

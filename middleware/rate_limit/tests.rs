@@ -261,6 +261,23 @@ fn skipped_requests_are_not_counted() {
 }
 
 #[test]
+fn clients_of_ones_own_are_not_counted() {
+    let proxies = TrustedProxies::cidrs(ForwardedHeader::XForwardedFor, ["10.0.0.0/8"]).unwrap();
+    let limit = RateLimit::per_hour(1)
+        .skip_clients("192.0.2.0/30".parse().unwrap())
+        .trusted_proxies(proxies)
+        .clock(LimitClock::fake());
+    let service = chain(limit);
+    let call = |by: &str, xff: &str| send(&service, with(by, "x-forwarded-for", xff)).status();
+    for _ in 0..3 {
+        assert_eq!(call(ALICE, ""), 200);
+        assert_eq!(call("10.0.0.1:1", "192.0.2.3"), 200);
+    }
+    assert_eq!(call("10.0.0.1:1", "192.0.2.4"), 200);
+    assert_eq!(call("10.0.0.1:1", "192.0.2.1, 192.0.2.4"), 429);
+}
+
+#[test]
 fn whoever_goes_on_in_spite_of_refusals_is_blocked() {
     let clock = LimitClock::fake();
     let limit = RateLimit::new(Quota::new(1, secs(1)))
@@ -297,6 +314,8 @@ fn concurrency_is_limited_until_bodies_are_sent() {
     let second = send(&service, request(ALICE));
     let third = send(&service, request(ALICE));
     assert_eq!((third.status().as_u16(), header(&third, "retry-after")), (429, "1"));
+    assert_eq!(all(&third, "ratelimit-policy")[1], r#""concurrent";q=2;qu="concurrent-requests""#);
+    assert_eq!(body(third)["violated-policies"], serde_json::json!(["concurrent"]));
     assert_eq!(status(&service, BOB), 200);
     drop(first);
     assert_eq!(send(&service, request(ALICE)).status(), 200);
