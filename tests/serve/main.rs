@@ -287,6 +287,36 @@ async fn chunks_that_a_handler_leaves_unread_are_drained() {
     server.stop().await;
 }
 
+#[cfg(feature = "json")]
+#[tokio::test]
+async fn the_connection_lives_on_after_a_413_a_400_and_a_415() {
+    async fn take(_: tower_chain::Json<serde_json::Value>) -> &'static str {
+        "taken"
+    }
+    let server = Running::start(Chain::new().post(take).build()).await;
+    let mut client = server.connect().await;
+    let json = "Content-Type: application/json\r\n";
+    let large = format!("\"{}\"", "x".repeat(2_000_000));
+    for (headers, body, status) in [
+        (format!("{json}Content-Length: {}\r\n", large.len()), large.clone(), 413),
+        (
+            format!("{json}Transfer-Encoding: chunked\r\n"),
+            format!("{:x}\r\n{large}\r\n0\r\n\r\n", large.len()),
+            413,
+        ),
+        (format!("{json}Content-Length: 1\r\n"), "{".to_owned(), 400),
+        ("Content-Length: 2\r\n".to_owned(), "{}".to_owned(), 415),
+        (format!("{json}Content-Length: 2\r\n"), "{}".to_owned(), 200),
+    ] {
+        client.send(post("/", &headers)).await;
+        client.send(body).await;
+        let response = client.response().await;
+        assert!(response.starts_with(&format!("HTTP/1.1 {status} ")), "{response}");
+        assert_eq!(response.contains("application/problem+json"), status != 200, "{response}");
+    }
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn a_response_survives_a_body_that_is_too_large_to_drain() {
     let server = Running::tuned(service(), |server| server.unread_body_limit(1000)).await;
