@@ -23,7 +23,7 @@ use tower::{Layer, Service, ServiceExt};
 use crate::handler::{IntoMiddleware, Passing};
 use crate::next::{BoxEndpoint, Cover, Cx, Endpoint, OwnedCx};
 use crate::pattern::{Pattern, rest_after};
-use crate::route::{Place, Registrar, Route, Routes, Settings, short_name};
+use crate::route::{Matched, Place, Registrar, Route, Routes, Settings, short_name};
 use crate::step::{Assembly, Parent, Path};
 use crate::{Body, Error, Request, Response};
 
@@ -170,8 +170,15 @@ impl<E: Endpoint> Root<E> {
     }
 
     async fn run(&self, req: &mut Request, inner: Option<&Arc<dyn Inner>>) -> Response {
+        let path: Option<Arc<str>> = self.routes.gated.then(|| Arc::from(req.uri().path()));
         let plan = self.routes.find(req);
-        let cx = Cx { routes: &self.routes, plan: self.routes.plan(plan), inner, depth: 0 };
+        let cx = Cx {
+            routes: &self.routes,
+            plan: self.routes.plan(plan),
+            inner,
+            depth: 0,
+            path: path.as_ref(),
+        };
         self.endpoint.call(req, &cx).await
     }
 }
@@ -180,8 +187,8 @@ impl<E: Endpoint> Root<E> {
 fn without_body(response: Response) -> Response {
     let (mut parts, body) = response.into_parts();
     if let Some(length) = body.size_hint().exact()
-        && (length > 0 || parts.status.is_success())
-        && parts.status != http::StatusCode::NO_CONTENT
+        // Of an empty body it isn't known whether GET would have sent one (RFC 9110, 8.6).
+        && length > 0
         && !parts.headers.contains_key(http::header::TRANSFER_ENCODING)
     {
         parts.headers.entry(CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
@@ -209,7 +216,11 @@ impl<E: Endpoint + 'static> DynRoot for Root<E> {
         mut req: Request,
         inner: Arc<dyn Inner>,
     ) -> BoxFuture<'static, Response> {
-        Box::pin(async move { self.run(&mut req, Some(&inner)).await })
+        Box::pin(async move {
+            let head = req.method() == Method::HEAD;
+            let response = self.run(&mut req, Some(&inner)).await;
+            if head { without_body(response) } else { response }
+        })
     }
 
     fn routes(&self) -> &Routes {
@@ -300,8 +311,12 @@ where
     fn call(&mut self, req: http::Request<B>) -> ChainedFuture<S::Error> {
         let not_ready = self.inner.clone();
         let ready = mem::replace(&mut self.inner, not_ready);
-        let inner = Arc::new(Once(Mutex::new(Some(ready))));
-        let future = self.root.clone().run_in_front(req.map(Body::new), inner);
+        let mut req = req.map(Body::new);
+        // This chain may stand as a layer in another one: what that has left in the request is put back behind this one.
+        let extensions = req.extensions_mut();
+        let outer = (extensions.remove::<OwnedCx>(), extensions.remove::<Matched>());
+        let inner = Arc::new(Once { service: Mutex::new(Some(ready)), outer });
+        let future = self.root.clone().run_in_front(req, inner);
         ChainedFuture { future, error: PhantomData }
     }
 }
@@ -333,7 +348,11 @@ pub(crate) trait Inner: Send + Sync {
 }
 
 /// A service that was polled ready, until it is called.
-struct Once<S>(Mutex<Option<S>>);
+struct Once<S> {
+    service: Mutex<Option<S>>,
+    /// What a chain around this one has left in the request.
+    outer: (Option<OwnedCx>, Option<Matched>),
+}
 
 impl<S, R> Inner for Once<S>
 where
@@ -343,8 +362,17 @@ where
     R: HttpBody<Data = Bytes> + Send + 'static,
     R::Error: Into<BoxError>,
 {
-    fn call(&self, req: Request) -> BoxFuture<'static, Response> {
-        let ready = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+    fn call(&self, mut req: Request) -> BoxFuture<'static, Response> {
+        let (cx, matched) = &self.outer;
+        let extensions = req.extensions_mut();
+        extensions.remove::<OwnedCx>();
+        if let Some(cx) = cx {
+            extensions.insert(cx.clone());
+        }
+        if let Some(matched) = matched {
+            extensions.insert(matched.clone());
+        }
+        let ready = self.service.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(mut service) = ready else {
             let error =
                 Error::internal("a tower layer called the rest of the chain twice for one request");
@@ -500,6 +528,7 @@ where
         if !req.extensions().get::<OwnedCx>().is_some_and(|on| on.is_of(cx)) {
             req.extensions_mut().insert(OwnedCx::new(cx));
         }
+        cx.routes.show_match(cx, req);
         // `oneshot` polls the clone ready before it calls it.
         let future = self.service.clone().oneshot(mem::take(req));
         Either::Right(async move { into_response(future.await) })
@@ -562,7 +591,8 @@ where
     B: HttpBody<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    async fn call(&self, req: &mut Request, _: &Cx<'_>) -> Response {
+    async fn call(&self, req: &mut Request, cx: &Cx<'_>) -> Response {
+        cx.routes.show_match(cx, req);
         let mut req = mem::take(req);
         if self.prefix > 0 {
             strip(&mut req, self.prefix);
@@ -579,7 +609,6 @@ fn strip(req: &mut Request, segments: usize) {
         None => rest.to_owned(),
     };
     let mut parts = req.uri().clone().into_parts();
-    // What was a path behind a slash is one in front of none.
     if let Ok(stripped) = stripped.parse() {
         parts.path_and_query = Some(stripped);
     }

@@ -26,6 +26,8 @@ pub struct End {
     parent: Option<Parent>,
     no_match: Option<BoxEndpoint>,
     not_allowed: Option<BoxEndpoint>,
+    /// Whether the hooks stand in this scope itself.
+    own: (bool, bool),
 }
 
 impl End {
@@ -36,19 +38,29 @@ impl End {
             parent,
             no_match: hook(left.hooks.no_match),
             not_allowed: hook(left.hooks.not_allowed),
+            own: (left.own.no_match.is_some(), left.own.not_allowed.is_some()),
         }
     }
 
     async fn answer(&self, req: &mut Request, cx: &Cx<'_>) -> Response {
-        let hook = match &cx.plan.outcome {
-            Outcome::Options(allow) => return options(allow),
-            Outcome::BadEncoding => None,
-            Outcome::NotAllowed(_) => self.not_allowed.as_ref(),
-            Outcome::Found | Outcome::NotFound => self.no_match.as_ref(),
+        let plan = cx.plan;
+        let later = |steps: &[u32]| steps.last().is_some_and(|&last| last > self.step);
+        let (hook, goes_on) = match &plan.outcome {
+            Outcome::Found => {
+                let hook = self.no_match.as_ref();
+                (hook, later(&plan.steps) || hook.is_none())
+            }
+            Outcome::NotFound => {
+                let hook = self.no_match.as_ref();
+                (hook, later(&plan.ends) && !self.own.0 || hook.is_none())
+            }
+            // A path that matched ends with its last scope: what comes later covers it no more than a handler in it.
+            Outcome::NotAllowed(_) => (self.not_allowed.as_ref(), later(&plan.ends) && !self.own.1),
+            Outcome::Options(_) => (None, later(&plan.steps) || later(&plan.ends)),
+            Outcome::BadEncoding => (None, true),
         };
-        let later = cx.plan.steps.last().is_some_and(|&last| last > self.step);
         match (self.parent, hook) {
-            (Some(parent), hook) if later || hook.is_none() => {
+            (Some(parent), _) if goes_on => {
                 let table = &cx.routes.tables[parent.table as usize];
                 table.resume(parent.from, req, cx).await
             }

@@ -11,7 +11,7 @@ use std::panic::AssertUnwindSafe;
 
 use axum_core::response::IntoResponse;
 use futures_util::FutureExt;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{HeaderName, SET_COOKIE, VARY};
 
 use crate::next::{Endpoint, Middleware, Rest};
 use crate::route::short_name;
@@ -32,13 +32,11 @@ where
         let response = next.run(req).await;
         let Some(error) = Error::unrendered(&response) else { return response };
         let mut rendered = (self.0)(error.clone()).await.into_response();
-        for (name, value) in response.headers() {
+        for name in response.headers().keys() {
             // What describes the old body goes with it; all else was set on purpose, by the error or by a middleware.
-            let of_the_body = *name == CONTENT_TYPE || *name == CONTENT_LENGTH;
-            if !of_the_body && !rendered.headers().contains_key(name) {
-                let values = response.headers().get_all(name);
-                debug_assert!(values.iter().any(|v| v == value));
-                for value in values {
+            let adds_up = *name == SET_COOKIE || *name == VARY;
+            if !is_of_the_body(name) && (adds_up || !rendered.headers().contains_key(name)) {
+                for value in response.headers().get_all(name) {
                     rendered.headers_mut().append(name, value.clone());
                 }
             }
@@ -52,6 +50,27 @@ where
     }
 }
 
+/// Whether a field describes one representation (RFC 9110, 8), or how it is framed.
+fn is_of_the_body(name: &HeaderName) -> bool {
+    const FIELDS: [&str; 14] = [
+        "accept-ranges",
+        "content-digest",
+        "content-encoding",
+        "content-language",
+        "content-length",
+        "content-location",
+        "content-range",
+        "content-type",
+        "digest",
+        "etag",
+        "last-modified",
+        "repr-digest",
+        "trailer",
+        "transfer-encoding",
+    ];
+    FIELDS.contains(&name.as_str())
+}
+
 /// Makes a 500 of a panic.
 #[doc(hidden)]
 pub struct CatchPanics;
@@ -60,7 +79,9 @@ impl Middleware for CatchPanics {
     type Provides = ();
 
     async fn call<N: Endpoint>(&self, req: &mut Request, next: Rest<'_, N>) -> Response {
-        match AssertUnwindSafe(next.run(req)).catch_unwind().await {
+        // The call itself may panic as well, before there is a future.
+        let rest = AssertUnwindSafe(async { next.run(req).await });
+        match rest.catch_unwind().await {
             Ok(response) => response,
             Err(panic) => panicked(&*panic),
         }

@@ -380,6 +380,8 @@ pub struct Cx<'a> {
     pub(crate) inner: Option<&'a Arc<dyn Inner>>,
     /// How many segments of the path stand before the present scope.
     pub(crate) depth: usize,
+    /// The path as it was matched, where a step decides on it.
+    pub(crate) path: Option<&'a Arc<str>>,
 }
 
 impl<'a> Cx<'a> {
@@ -405,6 +407,7 @@ pub(crate) struct OwnedCx {
     plan: usize,
     inner: Option<Arc<dyn Inner>>,
     depth: usize,
+    path: Option<Arc<str>>,
 }
 
 impl OwnedCx {
@@ -414,6 +417,7 @@ impl OwnedCx {
             plan: cx.plan.index,
             inner: cx.inner.cloned(),
             depth: cx.depth,
+            path: cx.path.cloned(),
         }
     }
 
@@ -428,6 +432,7 @@ impl OwnedCx {
             plan: self.routes.plan(self.plan),
             inner: self.inner.as_ref(),
             depth: self.depth,
+            path: self.path.as_ref(),
         }
     }
 }

@@ -81,10 +81,22 @@ impl Pattern {
         let key = |segment: &str| match segment.replace("{{", "") {
             plain if plain.starts_with("{*") => (3, String::new()),
             plain if plain.starts_with('{') && plain.ends_with('}') => (2, String::new()),
-            plain if plain.contains('{') => (1, String::new()),
+            // The more of it is literal, the earlier.
+            plain if plain.contains('{') => {
+                let literal = plain.len()
+                    - plain.split_once('}').map_or(0, |(before, _)| {
+                        before.len() - before.find('{').unwrap_or_default()
+                    });
+                (1, format!("{:08}{plain}", 99_999_999 - literal))
+            }
             _ => (0, segment.to_owned()),
         };
         segments.map(key).collect()
+    }
+
+    /// Whether a parameter is a part of a segment.
+    pub(crate) fn has_partial(&self) -> bool {
+        self.precedence().iter().any(|(class, _)| *class == 1)
     }
 
     /// How many segments it covers.
@@ -219,6 +231,23 @@ pub(crate) fn rest_after(path: &str, segments: usize) -> &str {
         Some(rest) if rest.starts_with('/') => rest,
         _ => "/",
     }
+}
+
+/// A path as a file server may read it: decoded whole, without empty and dot segments. `None` where that makes no difference.
+pub(crate) fn loose(path: &str) -> Option<String> {
+    if !path.contains('%') && !path.contains("//") && !path.contains("/.") {
+        return None;
+    }
+    let decoded = percent_encoding::percent_decode_str(path).decode_utf8_lossy();
+    let mut segments: Vec<&str> = Vec::new();
+    for segment in decoded.split('/') {
+        match segment {
+            "" | "." => {}
+            ".." => drop(segments.pop()),
+            segment => segments.push(segment),
+        }
+    }
+    Some(format!("/{}", segments.join("/")))
 }
 
 /// Whether `path` is the prefix itself or lies under it: `/prefix`, `/prefix/`, `/prefix/x`, not `/prefixed`.

@@ -10,7 +10,7 @@
 )]
 
 use std::collections::HashMap;
-use std::fmt::{self, Write};
+use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
 
@@ -30,8 +30,8 @@ pub(crate) struct Plan {
     pub(crate) index: usize,
     /// The handlers that match, in the order in which they are written.
     pub(crate) steps: Box<[u32]>,
-    /// Where the request ends if none does: the end of the innermost scope that it reaches.
-    pub(crate) end: u32,
+    /// Where the request ends if none does: the ends of the innermost scopes that it reaches, in the order of writing.
+    pub(crate) ends: Box<[u32]>,
     pub(crate) outcome: Outcome,
     /// Which pattern matched, if one did.
     pub(crate) route: Option<usize>,
@@ -73,10 +73,17 @@ pub(crate) struct MatchedPattern {
 #[derive(Clone, Debug)]
 pub(crate) struct Matched {
     pattern: Arc<MatchedPattern>,
-    path: Arc<str>,
-    spans: Arc<[(usize, usize)]>,
+    /// `None` for a pattern without parameters.
+    captured: Option<Arc<Captured>>,
     /// How many segments of the path stand before the scope of the step that looks.
     depth: usize,
+}
+
+/// A path, and where in it the values of the parameters are.
+#[derive(Debug)]
+struct Captured {
+    path: Box<str>,
+    spans: Vec<(usize, usize)>,
 }
 
 impl Matched {
@@ -95,7 +102,9 @@ impl Matched {
 
     /// As [`params`](Self::params), with slashes inside a value still encoded.
     pub(crate) fn raw_params(&self) -> impl Iterator<Item = (&str, &str)> {
-        let values = self.spans.iter().map(|&(start, end)| &self.path[start..end]);
+        let values = self.captured.iter().flat_map(|captured| {
+            captured.spans.iter().filter_map(|&(start, end)| captured.path.get(start..end))
+        });
         self.pattern.names.iter().map(String::as_str).zip(values)
     }
 }
@@ -105,10 +114,13 @@ pub struct Routes {
     paths: matchit::Router<usize>,
     /// By the number of segments before the catch-all: those of one number never meet a parameter in its place.
     catch_alls: Vec<matchit::Router<usize>>,
+    /// Patterns with a parameter that is a part of a segment, each by itself: `matchit` doesn't go back from those.
+    partials: Vec<matchit::Router<usize>>,
     entries: Vec<Entry>,
     /// What handlers without a path answer.
     anywhere: Option<Entry>,
-    scopes: matchit::Router<usize>,
+    /// The scopes with something to say to requests that no handler matches, the innermost first.
+    scopes: Vec<(matchit::Router<()>, usize)>,
     not_found: usize,
     bad_encoding: usize,
     options_star: usize,
@@ -116,6 +128,10 @@ pub struct Routes {
     pub(crate) tables: Vec<Arc<dyn Resume>>,
     listing: Vec<Route>,
     tree: Vec<Node>,
+    /// Whether a step decides on the path that was matched.
+    pub(crate) gated: bool,
+    /// Whether a service stands behind the chain.
+    in_front: bool,
 }
 
 impl Routes {
@@ -137,6 +153,10 @@ impl Routes {
             // A chain around this one may have left its own.
             req.extensions_mut().remove::<Matched>();
         }
+        if !req.extensions().is_empty() {
+            // A chain around this one may have left its own.
+            req.extensions_mut().remove::<Matched>();
+        }
         let (plan, matched) = self.look_up(req);
         if let Some(matched) = matched {
             req.extensions_mut().insert(matched);
@@ -151,21 +171,24 @@ impl Routes {
                 self.anywhere.as_ref().map_or(self.not_found, |entry| entry.plan(req.method()));
             return (plan, None);
         }
+        let anywhere = self.anywhere.as_ref().map(|entry| entry.plan(req.method()));
         if raw == "*" && *req.method() == Method::OPTIONS {
-            return (self.options_star, None);
+            return (anywhere.unwrap_or(self.options_star), None);
         }
-        let Ok(path) = canonical(raw) else { return (self.bad_encoding, None) };
+        let Ok(path) = canonical(raw) else {
+            // What stands behind a chain may see it otherwise.
+            return (anywhere.filter(|_| self.in_front).unwrap_or(self.bad_encoding), None);
+        };
         let mut found = self.paths.at(&path).ok();
         if found.as_ref().is_none_or(|found| !found.params.is_empty()) {
-            let caught = self.catch_alls.iter().filter_map(|router| router.at(&path).ok());
+            let others = self.catch_alls.iter().chain(&self.partials);
+            let others = others.filter_map(|router| router.at(&path).ok());
             found =
-                found.into_iter().chain(caught).min_by_key(|found| self.entries[*found.value].rank);
+                found.into_iter().chain(others).min_by_key(|found| self.entries[*found.value].rank);
         }
         let Some(found) = found else {
-            let plan = match &self.anywhere {
-                Some(entry) => entry.plan(req.method()),
-                None => self.scopes.at(&path).map_or(self.not_found, |scope| *scope.value),
-            };
+            let scope = || self.scopes.iter().find(|(router, _)| router.at(&path).is_ok());
+            let plan = anywhere.unwrap_or_else(|| scope().map_or(self.not_found, |scope| scope.1));
             return (plan, None);
         };
         let entry = &self.entries[*found.value];
@@ -179,8 +202,10 @@ impl Routes {
         };
         let matched = entry.pattern.as_ref().map(|pattern| Matched {
             pattern: pattern.clone(),
-            spans: found.params.iter().map(|(_, value)| span(value)).collect(),
-            path: Arc::from(&*path),
+            captured: Some(Arc::new(Captured {
+                spans: found.params.iter().map(|(_, value)| span(value)).collect(),
+                path: Box::from(&*path),
+            })),
             depth: 0,
         });
         (plan, matched)
@@ -196,8 +221,7 @@ impl Routes {
         if let Some(pattern) = entry.and_then(|entry| entry.pattern.as_ref()) {
             req.extensions_mut().insert(Matched {
                 pattern: pattern.clone(),
-                path: Arc::from(""),
-                spans: Arc::from([]),
+                captured: None,
                 depth: cx.depth,
             });
         }
@@ -301,14 +325,25 @@ pub struct Registrar {
     pub(crate) next_table: u32,
     stack: Vec<Scope>,
     handlers: Vec<Handler>,
-    ends: Vec<(String, u32)>,
+    ends: Vec<ScopeEnd>,
     hooks: Vec<BoxEndpoint>,
     tree: Vec<Node>,
     errors: Vec<BuildError>,
+    pub(crate) gated: bool,
+    in_front: bool,
+}
+
+/// A scope that was left, and has something to say to requests that no handler matches.
+struct ScopeEnd {
+    prefix: String,
+    end: u32,
 }
 
 struct Scope {
     prefix: String,
+    /// Its first step, and the hooks that it found in force.
+    first_step: u32,
+    inherited: Hooks,
     settings: Settings,
     hooks: Hooks,
     middleware: Vec<String>,
@@ -329,6 +364,8 @@ pub struct Hooks {
 pub struct Left {
     pub(crate) end: u32,
     pub(crate) hooks: Hooks,
+    /// The hooks that stand in the scope itself.
+    pub(crate) own: Hooks,
     /// How many segments the path of the scope has.
     pub(crate) depth: usize,
 }
@@ -342,7 +379,8 @@ struct Handler {
     name: String,
     middleware: Vec<String>,
     place: Place,
-    scope_end: u32,
+    /// The first and the last step of its scope.
+    scope: (u32, u32),
     settings: Settings,
 }
 
@@ -353,6 +391,8 @@ impl Registrar {
             next_table: 0,
             stack: vec![Scope {
                 prefix: String::new(),
+                first_step: 0,
+                inherited: Hooks::default(),
                 settings,
                 hooks: Hooks::default(),
                 middleware: Vec::new(),
@@ -364,6 +404,8 @@ impl Registrar {
             hooks: Vec::new(),
             tree: Vec::new(),
             errors: Vec::new(),
+            gated: false,
+            in_front: false,
         }
     }
 
@@ -418,9 +460,17 @@ impl Registrar {
     pub(crate) fn service(&mut self, name: String, place: Place) -> u32 {
         self.node(format!("ALL {name}"));
         let prefix = self.scope().prefix.clone();
-        let step = self.add(Some(join(&prefix, "/{*path}")), None, name.clone(), false, place);
-        self.next_step -= 1;
-        self.add(Some(prefix), None, name, false, place);
+        // The name of the rest must not be one of the prefix.
+        let rest = if prefix.contains("{path}") { "/{*rest_of_path}" } else { "/{*path}" };
+        let mut patterns = vec![join(&prefix, rest), prefix.clone()];
+        if self.scope().settings.strict_slash.unwrap_or_default() {
+            patterns.push(join(&prefix, "/"));
+        }
+        let step = self.next_step;
+        for pattern in patterns {
+            self.next_step = step;
+            self.add(Some(pattern), None, name.clone(), false, place);
+        }
         step
     }
 
@@ -444,7 +494,7 @@ impl Registrar {
             name,
             middleware,
             place,
-            scope_end: 0,
+            scope: (0, 0),
             settings,
         });
         step
@@ -472,16 +522,19 @@ impl Registrar {
         if let Err(reason) = Pattern::parse(path) {
             self.errors.push(BuildError::pattern(path, place, reason));
         }
+        let (first_step, first_handler) = (self.next_step, self.handlers.len());
         let outer = self.scope();
         let scope = Scope {
             prefix: join(&outer.prefix, path),
+            first_step,
+            inherited: outer.hooks,
             settings: settings.or(outer.settings),
             hooks: outer.hooks,
             middleware: Vec::new(),
-            first_handler: 0,
+            first_handler,
             always: false,
         };
-        self.stack.push(Scope { first_handler: self.handlers.len(), ..scope });
+        self.stack.push(scope);
     }
 
     /// Closes the present scope.
@@ -489,25 +542,33 @@ impl Registrar {
         let end = self.count();
         let level = self.stack.len();
         let scope = self.scope();
-        let (hooks, always, prefix, first) =
-            (scope.hooks, scope.always, scope.prefix.clone(), scope.first_handler);
-        for handler in &mut self.handlers[first..] {
-            if handler.scope_end == 0 {
-                handler.scope_end = end;
+        let (hooks, inherited) = (scope.hooks, scope.inherited);
+        let own = Hooks {
+            no_match: hooks.no_match.filter(|_| hooks.no_match != inherited.no_match),
+            not_allowed: hooks.not_allowed.filter(|_| hooks.not_allowed != inherited.not_allowed),
+        };
+        let always = scope.always || hooks.no_match.is_some();
+        let (first_step, first_handler) = (scope.first_step, scope.first_handler);
+        let prefix = scope.prefix.clone();
+        for handler in &mut self.handlers[first_handler..] {
+            // Those of the scopes inside have theirs already.
+            if handler.scope.1 == 0 {
+                handler.scope = (first_step, end);
             }
         }
         let depth = Pattern::parse(&prefix).map_or(0, |pattern| pattern.depth());
         if level > 1 {
             if always {
-                self.ends.push((prefix, end));
+                self.ends.push(ScopeEnd { prefix, end });
             }
             self.stack.pop();
         }
-        Left { end, hooks, depth }
+        Left { end, hooks, own, depth }
     }
 
     /// Closes the outermost scope of a chain that stands in front of a service: what no handler answered goes there.
     pub(crate) fn end_in_service(&mut self, place: Place) -> Left {
+        self.in_front = true;
         let step = self.add(None, None, "the inner service".to_owned(), false, place);
         self.next_step = step;
         self.leave()
@@ -536,9 +597,10 @@ impl Registrar {
             routes: Routes {
                 paths: matchit::Router::new(),
                 catch_alls: Vec::new(),
+                partials: Vec::new(),
                 entries: Vec::new(),
                 anywhere: None,
-                scopes: matchit::Router::new(),
+                scopes: Vec::new(),
                 not_found: 0,
                 bad_encoding: 0,
                 options_star: 0,
@@ -546,12 +608,15 @@ impl Registrar {
                 tables: Vec::new(),
                 listing: Vec::new(),
                 tree: self.tree,
+                gated: self.gated,
+                in_front: self.in_front,
             },
             reached: vec![None; self.next_step as usize],
             handlers: self.handlers,
             end,
+            settings: self.stack.first().map(|scope| scope.settings).unwrap_or_default(),
         };
-        table.scopes(&mut self.ends);
+        table.scopes(&self.ends);
         let paths = table.paths()?;
         table.entries(&paths)?;
         table.check_reached()?;
@@ -571,10 +636,17 @@ struct Table {
     /// Of each step: `None` if no plan names it, else whether a request can get there, and past whom it can't.
     reached: Vec<Option<Result<(), usize>>>,
     end: u32,
+    settings: Settings,
 }
 
 impl Table {
-    fn plan(&mut self, steps: &[usize], end: u32, outcome: Outcome, route: Option<usize>) -> usize {
+    fn plan(
+        &mut self,
+        steps: &[usize],
+        ends: &[u32],
+        outcome: Outcome,
+        route: Option<usize>,
+    ) -> usize {
         let mut blocker = None;
         for &handler in steps {
             let step = self.handlers[handler].step as usize;
@@ -591,27 +663,50 @@ impl Table {
             steps.iter().map(|&handler| self.handlers[handler].step).collect();
         steps.dedup();
         let index = self.routes.plans.len();
-        self.routes.plans.push(Plan { index, steps: steps.into(), end, outcome, route });
+        let (steps, ends) = (steps.into(), ends.into());
+        self.routes.plans.push(Plan { index, steps, ends, outcome, route });
         index
     }
 
     /// Where a request ends that no pattern matches: as deep as a scope that has something to say to it.
-    fn scopes(&mut self, ends: &mut [(String, u32)]) {
-        // The outer ones are left last; they give way to those inside.
-        for (prefix, end) in ends.iter() {
-            let Ok(pattern) = Pattern::parse(prefix) else { continue };
-            let plan = self.plan(&[], *end, Outcome::NotFound, None);
-            let shape = anonymous(&pattern.text);
-            let bare = shape.strip_suffix('/').unwrap_or(&shape);
-            // Of two scopes of one shape the first is taken.
-            let _ = self.routes.scopes.insert(if bare.is_empty() { "/" } else { bare }, plan);
-            if !pattern.catch_all {
-                let _ = self.routes.scopes.insert(format!("{bare}/"), plan);
-                let _ = self.routes.scopes.insert(format!("{bare}/{{*rest}}"), plan);
+    fn scopes(&mut self, scopes: &[ScopeEnd]) {
+        // Those of one shape are reached one after the other.
+        let mut groups: Vec<(Pattern, Vec<u32>)> = Vec::new();
+        for ScopeEnd { prefix, end } in scopes {
+            // A prefix that is none is refused with the paths under it.
+            let bare = prefix.strip_suffix('/').unwrap_or(prefix);
+            let Ok(pattern) = Pattern::parse(if bare.is_empty() { "/" } else { bare }) else {
+                continue;
+            };
+            match groups.iter_mut().find(|(other, _)| other.shape() == pattern.shape()) {
+                Some((_, ends)) => ends.push(*end),
+                None => groups.push((pattern, vec![*end])),
             }
         }
-        self.routes.not_found = self.plan(&[], self.end, Outcome::NotFound, None);
-        self.routes.bad_encoding = self.plan(&[], self.end, Outcome::BadEncoding, None);
+        groups.sort_by_cached_key(|(pattern, _)| {
+            (std::cmp::Reverse(pattern.text.split('/').count()), pattern.precedence())
+        });
+        for (pattern, ends) in groups {
+            let plan = self.plan(&[], &ends, Outcome::NotFound, None);
+            let mut router = matchit::Router::new();
+            let bare = pattern.text.strip_suffix('/').unwrap_or(&pattern.text);
+            let mut insert = |text: &str| {
+                // In a router of their own, patterns that were checked don't conflict.
+                let inserted = router.insert(text, ());
+                debug_assert!(inserted.is_ok(), "{text}");
+            };
+            insert(if bare.is_empty() { "/" } else { bare });
+            if !pattern.catch_all {
+                if !bare.is_empty() {
+                    insert(&format!("{bare}/"));
+                }
+                insert(&format!("{bare}/{{*rest_of_the_path}}"));
+            }
+            self.routes.scopes.push((router, plan));
+        }
+        let end = [self.end];
+        self.routes.not_found = self.plan(&[], &end, Outcome::NotFound, None);
+        self.routes.bad_encoding = self.plan(&[], &end, Outcome::BadEncoding, None);
     }
 
     /// Groups the handlers by pattern, in the order of writing.
@@ -656,7 +751,14 @@ impl Table {
             let twin =
                 (!path.pattern.text.ends_with('/')).then(|| format!("{}/", path.pattern.text));
             let first = path.handlers[0];
-            let router = if path.pattern.catch_all {
+            let partial = path.pattern.has_partial();
+            if partial {
+                self.routes.partials.push(matchit::Router::new());
+            }
+            let router = if partial {
+                let last = self.routes.partials.len() - 1;
+                &mut self.routes.partials[last]
+            } else if path.pattern.catch_all {
                 let depth = path.pattern.text.matches('/').count();
                 let routers = &mut self.routes.catch_alls;
                 routers.resize_with(routers.len().max(depth), matchit::Router::new);
@@ -673,16 +775,19 @@ impl Table {
                 && !strict
                 && !path.pattern.catch_all
                 && !paths.iter().any(|other| other.pattern.text == twin)
-                && let Err(error) = self.routes.paths.insert(&twin, route)
             {
-                return Err(self.insert_error(error, &twin, first, paths));
+                let partials = self.routes.partials.last_mut().filter(|_| partial);
+                let router = partials.unwrap_or(&mut self.routes.paths);
+                if let Err(error) = router.insert(&twin, route) {
+                    return Err(self.insert_error(error, &twin, first, paths));
+                }
             }
             let mut handlers = path.handlers.clone();
             handlers.extend(&anywhere);
             handlers.sort_by_key(|&handler| self.handlers[handler].step);
             let settings = self.handlers[first].settings;
-            let end = self.handlers[first].scope_end;
-            let entry = self.entry(&handlers, end, settings, Some(route));
+            let ends = self.ends(&path.handlers);
+            let entry = self.entry(&handlers, &ends, settings, Some(route));
             methods.extend(entry.methods.iter().map(|(method, _)| method.clone()));
             let pattern = MatchedPattern {
                 text: path.pattern.text.clone(),
@@ -698,20 +803,35 @@ impl Table {
         }
         if let Some(&first) = anywhere.first() {
             let settings = self.handlers[first].settings;
-            let entry = self.entry(&anywhere, self.end, settings, None);
+            let entry = self.entry(&anywhere, &[self.end], settings, None);
             methods.extend(entry.methods.iter().map(|(method, _)| method.clone()));
             self.routes.anywhere = Some(entry);
             self.list(None, &anywhere);
         }
-        let allow = allow(methods.iter(), true);
-        self.routes.options_star = self.plan(&[], self.end, Outcome::Options(allow), None);
+        let automatic = !self.settings.no_auto_options.unwrap_or_default();
+        let allow = allow(methods.iter(), automatic);
+        let outcome = if automatic { Outcome::Options(allow) } else { Outcome::NotFound };
+        self.routes.options_star = self.plan(&[], &[self.end], outcome, None);
         Ok(())
+    }
+
+    /// The ends of the scopes of some handlers, but of those that hold another one.
+    fn ends(&self, handlers: &[usize]) -> Vec<u32> {
+        let scopes = handlers.iter().map(|&handler| self.handlers[handler].scope);
+        let holds_another = |&(first, end): &(u32, u32)| {
+            scopes.clone().any(|(_, inner)| first <= inner && inner < end)
+        };
+        let mut ends: Vec<u32> =
+            scopes.clone().filter(|scope| !holds_another(scope)).map(|(_, end)| end).collect();
+        ends.sort_unstable();
+        ends.dedup();
+        ends
     }
 
     fn entry(
         &mut self,
         handlers: &[usize],
-        end: u32,
+        ends: &[u32],
         settings: Settings,
         route: Option<usize>,
     ) -> Entry {
@@ -729,30 +849,41 @@ impl Table {
                 named.push(method.clone());
             }
         }
-        let mut methods = Vec::new();
-        for method in &named {
-            let steps = of(self, method);
-            methods.push((method.clone(), self.plan(&steps, end, Outcome::Found, route)));
-        }
+        let automatic = !settings.no_auto_options.unwrap_or_default();
+        let mut seen = named.clone();
         if named.contains(&Method::GET) && !named.contains(&Method::HEAD) {
-            let steps = of(self, &Method::GET);
-            methods.push((Method::HEAD, self.plan(&steps, end, Outcome::Found, route)));
+            seen.push(Method::HEAD);
+        }
+        let allow = allow(seen.iter(), automatic);
+        let mut methods = Vec::new();
+        for method in seen {
+            let mut steps = of(self, &method);
+            let all_pass = steps.iter().all(|&handler| self.handlers[handler].passes);
+            if method == Method::HEAD && all_pass {
+                // Nobody answers HEAD by itself.
+                steps.extend(of(self, &Method::GET));
+                steps.sort_unstable_by_key(|&handler| self.handlers[handler].step);
+                steps.dedup();
+            }
+            let outcome = match method == Method::OPTIONS && all_pass && automatic {
+                true => Outcome::Options(allow.clone()),
+                false => Outcome::Found,
+            };
+            methods.push((method, self.plan(&steps, ends, outcome, route)));
         }
         let any: Vec<usize> = handlers
             .iter()
             .filter(|&&handler| self.handlers[handler].method.is_none())
             .copied()
             .collect();
-        let automatic = !settings.no_auto_options.unwrap_or_default();
         let other = if any.is_empty() {
-            let allow = allow(methods.iter().map(|(method, _)| method), automatic);
             if automatic && !named.contains(&Method::OPTIONS) {
-                let plan = self.plan(&[], end, Outcome::Options(allow.clone()), route);
+                let plan = self.plan(&[], ends, Outcome::Options(allow.clone()), route);
                 methods.push((Method::OPTIONS, plan));
             }
-            self.plan(&[], end, Outcome::NotAllowed(allow), route)
+            self.plan(&[], ends, Outcome::NotAllowed(allow), route)
         } else {
-            self.plan(&any, end, Outcome::Found, route)
+            self.plan(&any, ends, Outcome::Found, route)
         };
         Entry { pattern: None, methods, other, rank: 0 }
     }
@@ -819,27 +950,6 @@ fn allow<'a>(methods: impl Iterator<Item = &'a Method>, options: bool) -> Header
     names.dedup();
     // A method is a token, so that the list is a header value.
     HeaderValue::from_str(&names.join(", ")).unwrap_or(HeaderValue::from_static(""))
-}
-
-/// The pattern with its parameters named by their place, so that scopes of one shape don't conflict.
-fn anonymous(pattern: &str) -> String {
-    let mut text = String::with_capacity(pattern.len());
-    let mut rest = pattern;
-    let mut count = 0;
-    while let Some((literal, tail)) = rest.split_once('{') {
-        text.push_str(literal);
-        if let Some(escaped) = tail.strip_prefix('{') {
-            text.push_str("{{");
-            rest = escaped;
-            continue;
-        }
-        let star = if tail.starts_with('*') { "*" } else { "" };
-        let _ = write!(text, "{{{star}p{count}}}");
-        count += 1;
-        rest = tail.split_once('}').map_or("", |(_, after)| after);
-    }
-    text.push_str(rest);
-    text
 }
 
 /// The last part of the name of a type or function, with the same for its parameters.

@@ -22,7 +22,7 @@ use crate::answer::{End, Unanswered};
 use crate::build::BuildError;
 use crate::handler::{Func, HandlerStep, Native, Plain};
 use crate::next::{BoxEndpoint, Cover, Cx, Endpoint, FromFn, Middleware, Rest};
-use crate::pattern::{Pattern, PrefixSegment, canonical, is_under, prefix_segments};
+use crate::pattern::{Pattern, PrefixSegment, canonical, is_under, loose, prefix_segments};
 use crate::route::{Hooks, Left, Place, Registrar, Settings};
 use crate::{Request, Response};
 
@@ -251,6 +251,7 @@ impl<S> UseAt<S> {
 impl<S: Step> Step for UseAt<S> {
     fn register(&mut self, registrar: &mut Registrar) {
         let absolute = registrar.absolute(&self.path);
+        registrar.gated = true;
         match Pattern::parse(&absolute).and_then(|pattern| prefix_segments(&pattern)) {
             Ok(prefix) => self.prefix = prefix,
             Err(reason) => registrar.fail(BuildError::pattern(&self.path, self.place, reason)),
@@ -276,14 +277,24 @@ pub struct Gate<I, N> {
     next: Shared<N>,
 }
 
+impl<I, N> Gate<I, N> {
+    /// Decides on the path that was matched, whatever a middleware has made of it since. A service behind the chain may read it more
+    /// freely than the chain does: what it could take for a path under the prefix is one.
+    fn covers(&self, cx: &Cx<'_>) -> bool {
+        let path = cx.path.map_or("", |path| &**path);
+        // A path that can't be decoded reaches no handler, so that it makes no difference which way it takes.
+        canonical(path).is_ok_and(|path| is_under(&self.prefix, &path))
+            || loose(path).is_some_and(|path| is_under(&self.prefix, &path))
+    }
+}
+
 impl<I: Endpoint, N: Endpoint> Endpoint for Gate<I, N> {
     fn call<'a>(
         &'a self,
         req: &'a mut Request,
         cx: &'a Cx<'a>,
     ) -> impl Future<Output = Response> + Send + 'a {
-        // A path that can't be decoded reaches no handler, so that it makes no difference which way it takes.
-        if canonical(req.uri().path()).is_ok_and(|path| is_under(&self.prefix, &path)) {
+        if self.covers(cx) {
             Either::Left(self.inside.call(req, cx))
         } else {
             Either::Right(self.next.call(req, cx))
@@ -455,7 +466,7 @@ impl<N: Endpoint> Entries<N> {
             self.entry_of.get(index as usize)
         };
         let entry = match &*cx.plan.steps {
-            [] => entry(cx.plan.end),
+            [] => cx.plan.ends.iter().find_map(|end| entry(*end)),
             steps => steps.iter().find_map(|step| entry(*step)),
         };
         match entry {
