@@ -64,6 +64,8 @@ pub enum JwtConfigError {
     Url,
     /// TLS could not be set up.
     Tls,
+    /// The address of Redis can't be parsed.
+    RedisUrl,
 }
 
 impl fmt::Display for JwtConfigError {
@@ -126,6 +128,9 @@ impl fmt::Display for JwtConfigError {
             ),
             Self::ZeroLimit => f.write_str("the limit is zero: give at least one"),
             Self::Issuers => f.write_str("name at least one issuer, and each of them once"),
+            Self::RedisUrl => f.write_str(
+                "the address of Redis can't be parsed: write it as `redis://:password@host:6379/0`",
+            ),
             Self::Tls => f.write_str("TLS could not be set up: give a `Fetch` of your own"),
             Self::Url => f.write_str(
                 "keys are fetched by https, or by http from a loopback address: give an absolute URL without user, password, query or fragment",

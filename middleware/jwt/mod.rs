@@ -108,6 +108,8 @@ mod jwks;
 mod jws;
 mod key;
 mod policy;
+#[cfg(feature = "redis")]
+mod redis;
 mod refusal;
 mod revocation;
 mod source;
@@ -123,6 +125,9 @@ use http::header::{AUTHORIZATION, CACHE_CONTROL, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde::de::DeserializeOwned;
 
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+pub use self::redis::RedisDenylist;
 pub use algorithm::Algorithm;
 pub use cache::TokenCache;
 pub use claims::{Claims, MaybeClaims, Token};
@@ -364,6 +369,17 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
     pub fn denylist(mut self, denylist: Denylist) -> Self {
         self.revocations.push(Revocation::Denylist(denylist));
         self
+    }
+
+    /// Refuses tokens on a list that several servers share. It is asked for each request, about cached tokens too. If it fails, the answer is 503.
+    #[cfg(feature = "redis")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+    #[must_use]
+    pub fn redis_denylist(self, denylist: RedisDenylist) -> Self {
+        self.revoked(move |claims| {
+            let denylist = denylist.clone();
+            async move { denylist.is_revoked(Claims::token(&claims)).await }
+        })
     }
 
     /// Asks an `async fn` whether a token is revoked, for each request, about cached tokens too. If it fails, the answer is 503.
