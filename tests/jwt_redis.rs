@@ -2,6 +2,8 @@
 //!
 //! Where none is installed the tests say so and pass; with `TOWER_CHAIN_NEEDS_REDIS` set they fail instead.
 
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the answer")]
+
 use std::io;
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};

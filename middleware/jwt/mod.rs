@@ -7,7 +7,9 @@
 //!
 //! It is strict where libraries are lenient. A key has exactly one algorithm, so that a header can't choose. `exp` is required; `nbf` and
 //! `iat` count when they are there. A token that names an audience is refused unless the policy names it too. Extensions (`crit`, `b64`, `zip`), members that
-//! stand there twice, claims of the wrong JSON type, and encodings other than the one of the RFC are refused.
+//! stand there twice, claims of the wrong JSON type, and encodings other than the one of the RFC are refused. So are tokens that are bound to a key
+//! (`cnf`): they are no bearer tokens. Keys are checked when they are loaded: an HMAC secret shorter than the hash or an RSA key under 2048 bits is an
+//! error at the start.
 //!
 //! # Example
 //!
@@ -66,6 +68,27 @@
 //! # }
 //! ```
 //!
+//! # Where keys come from
+//!
+//! | keys | how |
+//! | --- | --- |
+//! | one secret or one public key | [`Jwt::hs256`], [`Jwt::rs256`], [`Jwt::es256`], [`Jwt::ed25519`], .. |
+//! | several, by `kid`; DER; JWK | [`Key`] and [`Keys::new`] |
+//! | a JWKS file | [`Keys::jwks`] |
+//! | a JWKS URL, an OpenID or OAuth issuer | `Jwks::url`, `Jwt::oidc`, with the feature `jwks` |
+//! | per tenant or request | [`KeySource::per_request`] |
+//! | several issuers | [`KeySource::issuers`] |
+//!
+//! Every list of algorithms is yours: there is no default, and nothing that a token says widens it.
+//!
+//! # Memory and revocation
+//!
+//! A [`TokenCache`] saves the signature check of a token that comes again. A [`Denylist`], or an `async fn` given to [`Jwt::revoked`], is asked for
+//! each request, about cached tokens too. With the feature `redis` there is a list that several servers share. Neither is there by default.
+//!
+//! A token that comes in another way, such as in the first message of a WebSocket, is verified with [`Jwt::verify`]; a JWS that is no JWT with
+//! [`Keys::verify`].
+//!
 //! # What the client sees
 //!
 //! | cause | status | headers |
@@ -76,7 +99,7 @@
 //! | keys or revocations can't be had | 503 | `Retry-After: 5` |
 //!
 //! Each of them has `Cache-Control: no-store` and a body of `application/problem+json` whose `detail` is the description. The descriptions are fixed texts, and hold
-//! nothing of the token. With a [realm](Jwt::realm) the challenge begins `Bearer realm=".."`.
+//! nothing of the token. The exact reason is a [`Refusal`]: the source of the error, and with its [code](Refusal::code) an event of level `DEBUG`. With a [realm](Jwt::realm) the challenge begins `Bearer realm=".."`.
 //!
 //! # What it provides
 //!
