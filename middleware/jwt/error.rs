@@ -58,7 +58,7 @@ pub enum JwtConfigError {
     ChallengeText,
     /// A limit is zero.
     ZeroLimit,
-    /// The name of an issuer stands twice in the list, or there is none.
+    /// The list of issuers is empty, names one twice, or gives one the keys of others.
     Issuers,
     /// The URL is none that keys may be fetched from.
     Url,
@@ -127,7 +127,7 @@ impl fmt::Display for JwtConfigError {
                 "a realm or URL for the challenge may hold printable ASCII characters only, without line breaks",
             ),
             Self::ZeroLimit => f.write_str("the limit is zero: give at least one"),
-            Self::Issuers => f.write_str("name at least one issuer, and each of them once"),
+            Self::Issuers => f.write_str("name at least one issuer, each of them once, and with keys of its own"),
             Self::RedisUrl => f.write_str(
                 "the address of Redis can't be parsed: write it as `redis://:password@host:6379/0`",
             ),
