@@ -58,12 +58,14 @@ pub enum JwtConfigError {
     ChallengeText,
     /// A limit is zero.
     ZeroLimit,
-    /// The name of an issuer stands twice in the list, or there is none.
+    /// The list of issuers is empty, names one twice, or gives one the keys of others.
     Issuers,
     /// The URL is none that keys may be fetched from.
     Url,
     /// TLS could not be set up.
     Tls,
+    /// The address of Redis can't be parsed.
+    RedisUrl,
 }
 
 impl fmt::Display for JwtConfigError {
@@ -125,7 +127,10 @@ impl fmt::Display for JwtConfigError {
                 "a realm or URL for the challenge may hold printable ASCII characters only, without line breaks",
             ),
             Self::ZeroLimit => f.write_str("the limit is zero: give at least one"),
-            Self::Issuers => f.write_str("name at least one issuer, and each of them once"),
+            Self::Issuers => f.write_str("name at least one issuer, each of them once, and with keys of its own"),
+            Self::RedisUrl => f.write_str(
+                "the address of Redis can't be parsed: write it as `redis://:password@host:6379/0`",
+            ),
             Self::Tls => f.write_str("TLS could not be set up: give a `Fetch` of your own"),
             Self::Url => f.write_str(
                 "keys are fetched by https, or by http from a loopback address: give an absolute URL without user, password, query or fragment",

@@ -7,7 +7,9 @@
 //!
 //! It is strict where libraries are lenient. A key has exactly one algorithm, so that a header can't choose. `exp` is required; `nbf` and
 //! `iat` count when they are there. A token that names an audience is refused unless the policy names it too. Extensions (`crit`, `b64`, `zip`), members that
-//! stand there twice, claims of the wrong JSON type, and encodings other than the one of the RFC are refused.
+//! stand there twice, claims of the wrong JSON type, and encodings other than the one of the RFC are refused. So are tokens that are bound to a key
+//! (`cnf`): they are no bearer tokens. Keys are checked when they are loaded: an HMAC secret shorter than the hash or an RSA key under 2048 bits is an
+//! error at the start.
 //!
 //! # Example
 //!
@@ -66,6 +68,27 @@
 //! # }
 //! ```
 //!
+//! # Where keys come from
+//!
+//! | keys | how |
+//! | --- | --- |
+//! | one secret or one public key | [`Jwt::hs256`], [`Jwt::rs256`], [`Jwt::es256`], [`Jwt::ed25519`], .. |
+//! | several, by `kid`; DER; JWK | [`Key`] and [`Keys::new`] |
+//! | a JWKS file | [`Keys::jwks`] |
+//! | a JWKS URL, an OpenID or OAuth issuer | `Jwks::url`, `Jwt::oidc`, with the feature `jwks` |
+//! | per tenant or request | [`KeySource::per_request`] |
+//! | several issuers | [`KeySource::issuers`] |
+//!
+//! Every list of algorithms is yours: there is no default, and nothing that a token says widens it.
+//!
+//! # Memory and revocation
+//!
+//! A [`TokenCache`] saves the signature check of a token that comes again. A [`Denylist`], or an `async fn` given to [`Jwt::revoked`], is asked for
+//! each request, about cached tokens too. With the feature `redis` there is a list that several servers share. Neither is there by default.
+//!
+//! A token that comes in another way, such as in the first message of a WebSocket, is verified with [`Jwt::verify`]; a JWS that is no JWT with
+//! [`Keys::verify`].
+//!
 //! # What the client sees
 //!
 //! | cause | status | headers |
@@ -76,7 +99,7 @@
 //! | keys or revocations can't be had | 503 | `Retry-After: 5` |
 //!
 //! Each of them has `Cache-Control: no-store` and a body of `application/problem+json` whose `detail` is the description. The descriptions are fixed texts, and hold
-//! nothing of the token. With a [realm](Jwt::realm) the challenge begins `Bearer realm=".."`.
+//! nothing of the token. The exact reason is a [`Refusal`]: the source of the error, and with its [code](Refusal::code) an event of level `DEBUG`. With a [realm](Jwt::realm) the challenge begins `Bearer realm=".."`.
 //!
 //! # What it provides
 //!
@@ -108,6 +131,8 @@ mod jwks;
 mod jws;
 mod key;
 mod policy;
+#[cfg(feature = "redis")]
+mod redis;
 mod refusal;
 mod revocation;
 mod source;
@@ -123,6 +148,9 @@ use http::header::{AUTHORIZATION, CACHE_CONTROL, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde::de::DeserializeOwned;
 
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+pub use self::redis::RedisDenylist;
 pub use algorithm::Algorithm;
 pub use cache::TokenCache;
 pub use claims::{Claims, MaybeClaims, Token};
@@ -287,6 +315,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
     /// Defaults to none: a token with an audience is refused then, as RFC 7519, 4.1.3 demands, and one without is accepted.
     #[must_use]
     pub fn audience(mut self, audience: impl Into<String>) -> Self {
+        self.policy.any_audience = false;
         self.policy.audiences.push(audience.into().into_boxed_str());
         self
     }
@@ -364,6 +393,17 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
     pub fn denylist(mut self, denylist: Denylist) -> Self {
         self.revocations.push(Revocation::Denylist(denylist));
         self
+    }
+
+    /// Refuses tokens on a list that several servers share. It is asked for each request, about cached tokens too. If it fails, the answer is 503.
+    #[cfg(feature = "redis")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+    #[must_use]
+    pub fn redis_denylist(self, denylist: RedisDenylist) -> Self {
+        self.revoked(move |claims| {
+            let denylist = denylist.clone();
+            async move { denylist.is_revoked(Claims::token(&claims)).await }
+        })
     }
 
     /// Asks an `async fn` whether a token is revoked, for each request, about cached tokens too. If it fails, the answer is 503.
@@ -749,8 +789,9 @@ impl<C> fmt::Debug for OptionalJwt<C> {
 
 /// Marks the credentials as sensitive: their `Debug` shows nothing then.
 fn hide_credentials(req: &mut Request) {
-    if let http::header::Entry::Occupied(mut values) = req.headers_mut().entry(AUTHORIZATION) {
-        values.iter_mut().for_each(|value| value.set_sensitive(true));
+    // A second value is refused, so the first is all that a later step can see.
+    if let Some(value) = req.headers_mut().get_mut(AUTHORIZATION) {
+        value.set_sensitive(true);
     }
 }
 

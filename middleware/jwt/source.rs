@@ -74,7 +74,7 @@ impl KeySource {
     ///
     /// # Errors
     ///
-    /// If there is none, or one stands there twice.
+    /// If there is none, one stands there twice, or the keys of one are themselves those of several, or of an issuer with another name.
     pub fn issuers<N, S>(issuers: impl IntoIterator<Item = (N, S)>) -> Result<Self, JwtConfigError>
     where
         N: Into<String>,
@@ -86,7 +86,17 @@ impl KeySource {
             if all.iter().any(|(have, _)| *have == name) {
                 return Err(JwtConfigError::Issuers);
             }
-            all.push((name, source.into().0));
+            let source = source.into().0;
+            let fits = match &source {
+                Source::Issuers(_) => false,
+                #[cfg(feature = "jwks")]
+                Source::Remote(remote) => remote.issuer().is_none_or(|own| *own == *name),
+                Source::Fixed(_) | Source::Chosen(_) => true,
+            };
+            if !fits {
+                return Err(JwtConfigError::Issuers);
+            }
+            all.push((name, source));
         }
         if all.is_empty() { Err(JwtConfigError::Issuers) } else { Ok(Self(Source::Issuers(all))) }
     }

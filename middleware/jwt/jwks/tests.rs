@@ -410,6 +410,33 @@ async fn metadata_of_another_issuer_are_refused() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn of_several_issuers_each_has_its_own_keys_fetched() {
+    let signer = Signer::new("a");
+    let (first, second) = (Issuer::new(set([&signer])), Issuer::new(set([&Signer::new("a")])));
+    let plain = |issuer: &Issuer| {
+        let jwks = Jwks::url("https://keys.example/", [Algorithm::Es256]).unwrap();
+        jwks.fetch(issuer.clone())
+    };
+    let source = KeySource::issuers([("one", plain(&first)), ("two", plain(&second))]).unwrap();
+    let jwt = Jwt::<()>::new(source).audience("me");
+    let header = json!({"alg": "ES256", "kid": "a"});
+    jwt.verify(signer.sign(&header, "one")).await.unwrap();
+    assert_eq!((first.counts().1, second.counts().1), (1, 0));
+    let refusal = jwt.verify(signer.sign(&header, "two")).await.unwrap_err();
+    assert_eq!(refusal, Refusal::Signature);
+    let refusal = jwt.verify(signer.sign(&header, "three")).await.unwrap_err();
+    assert_eq!(refusal, Refusal::Issuer);
+    // An issuer that is down is no harm to the other.
+    let third = Issuer::new(String::new());
+    third.becomes(Mode::Hang);
+    let source = KeySource::issuers([("one", plain(&first)), ("two", plain(&third))]).unwrap();
+    let jwt = Jwt::<()>::new(source).audience("me");
+    let refusal = jwt.verify(signer.sign(&header, "two")).await.unwrap_err();
+    assert_eq!(refusal, Refusal::KeysUnavailable);
+    jwt.verify(signer.sign(&header, "one")).await.unwrap();
+}
+
 #[test]
 fn wrong_configuration_is_refused() {
     use JwtConfigError as E;
@@ -426,6 +453,8 @@ fn wrong_configuration_is_refused() {
     for (built, expected) in table {
         assert_eq!(built.unwrap_err(), expected);
     }
+    let other = Jwks::issuer("https://a.example", [Algorithm::Es256]).unwrap();
+    assert_eq!(KeySource::issuers([("https://b.example", other)]).unwrap_err(), E::Issuers);
 }
 
 #[tokio::test]

@@ -228,6 +228,8 @@ async fn several_issuers_keep_their_keys_apart() {
     );
     let none: [(&str, Key); 0] = [];
     assert_eq!(KeySource::issuers(none).unwrap_err(), JwtConfigError::Issuers);
+    let inner = KeySource::issuers([("joe", key(SECRET))]).unwrap();
+    assert_eq!(KeySource::issuers([("jane", inner)]).unwrap_err(), JwtConfigError::Issuers);
     let twice = [("joe", key(SECRET)), ("joe", key(OTHER))];
     assert_eq!(KeySource::issuers(twice).unwrap_err(), JwtConfigError::Issuers);
 }

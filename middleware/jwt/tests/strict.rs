@@ -232,6 +232,7 @@ async fn policies() {
         (audience, r#""x":1"#, Err(R::Audience)),
         (|jwt| jwt.any_audience(), r#""aud":"whoever""#, Ok(())),
         (|jwt| jwt.any_audience(), r#""x":1"#, Ok(())),
+        (|jwt| jwt.any_audience().audience("me"), r#""aud":"whoever""#, Err(R::Audience)),
         (|jwt| jwt.any_audience(), r#""aud":7"#, Err(R::Claim("aud"))),
         (subject, r#""sub":"ann""#, Ok(())),
         (subject, r#""sub":"bob""#, Err(R::Subject)),

@@ -1,0 +1,198 @@
+//! A denylist that several servers share.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::{Client, RedisError, Script};
+
+use super::claims::Token;
+use super::crypto::sha256;
+use super::error::JwtConfigError;
+
+/// What [`Denylist`](super::Denylist) is, in Redis or Valkey, for several servers. Given to [`Jwt::redis_denylist`](super::Jwt::redis_denylist).
+///
+/// A token costs one round trip of one command. Where Redis doesn't answer within its [timeout](RedisDenylist::timeout), the request is answered
+/// with 503: a token that may be revoked passes nowhere. Only digests of names are stored, each until the tokens have expired. Redis must not
+/// evict keys (`noeviction`, or a database of its own).
+///
+/// # Example
+///
+/// ```
+/// use tower_chain::Jwt;
+/// use tower_chain::middleware::jwt::RedisDenylist;
+///
+/// # fn main() -> Result<(), tower_chain::JwtConfigError> {
+/// # let secret = "a secret that has thirty-two bytes";
+/// let revoked = RedisDenylist::new("redis://127.0.0.1/")?.prefix("api");
+/// let jwt = Jwt::<()>::hs256(secret)?.redis_denylist(revoked.clone());
+/// # let _ = jwt;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct RedisDenylist {
+    client: Client,
+    /// `None` until it is first used: a connection needs the runtime that it is made in.
+    connection: Arc<Mutex<Option<ConnectionManager>>>,
+    prefix: Arc<str>,
+    timeout: Duration,
+}
+
+impl RedisDenylist {
+    /// A list at this address, such as `redis://:password@host:6379/0`. It connects when it is first used, and again whenever the
+    /// connection is lost.
+    ///
+    /// # Errors
+    ///
+    /// If the address can't be parsed.
+    pub fn new(url: &str) -> Result<Self, JwtConfigError> {
+        let client = Client::open(url).map_err(|_| JwtConfigError::RedisUrl)?;
+        let timeout = Duration::from_secs(1);
+        Ok(Self { client, connection: Arc::default(), prefix: Arc::from("jwt"), timeout })
+    }
+
+    /// What the names of keys begin with. Defaults to `jwt`.
+    #[must_use]
+    pub fn prefix(mut self, prefix: &str) -> Self {
+        self.prefix = Arc::from(prefix);
+        self
+    }
+
+    /// How long Redis may take to answer. Defaults to one second.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Revokes the token with this `jti`. It is forgotten at `until`, when the token has expired.
+    ///
+    /// # Errors
+    ///
+    /// If Redis doesn't take it.
+    pub async fn revoke_id(&self, id: &str, until: SystemTime) -> Result<(), RedisError> {
+        let mut command = redis::cmd("SET");
+        command.arg(self.key(&[b"id", id.as_bytes()])).arg(1).arg("EX").arg(seconds_to(until));
+        let mut connection = self.connection()?;
+        self.within(command.query_async(&mut connection)).await
+    }
+
+    /// Revokes all tokens of a subject that were issued before a moment, and those that don't say when they were issued.
+    ///
+    /// Without an issuer it counts for the tokens of all of them. It is forgotten at `until`, when the last of them has expired. A call never takes
+    /// back what an earlier one has revoked.
+    ///
+    /// # Errors
+    ///
+    /// If Redis doesn't take it.
+    pub async fn revoke_subject(
+        &self,
+        issuer: Option<&str>,
+        subject: &str,
+        issued_before: SystemTime,
+        until: SystemTime,
+    ) -> Result<(), RedisError> {
+        let before = issued_before.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let before = before.as_secs() + u64::from(before.subsec_nanos() > 0);
+        let script = Script::new(RAISE);
+        let mut call = script.prepare_invoke();
+        call.key(self.subject(issuer, subject)).arg(before).arg(seconds_to(until));
+        let mut connection = self.connection()?;
+        self.within(call.invoke_async(&mut connection)).await
+    }
+
+    /// Whether a token is revoked.
+    ///
+    /// # Errors
+    ///
+    /// If Redis doesn't say.
+    pub async fn is_revoked(&self, token: &Token) -> Result<bool, RedisError> {
+        let mut keys = Vec::with_capacity(3);
+        if let Some(subject) = token.subject() {
+            keys.push(self.subject(None, subject));
+            keys.extend(token.issuer().map(|issuer| self.subject(Some(issuer), subject)));
+        }
+        let subjects = keys.len();
+        keys.extend(token.id().map(|id| self.key(&[b"id", id.as_bytes()])));
+        if keys.is_empty() {
+            return Ok(false);
+        }
+        let mut command = redis::cmd("MGET");
+        command.arg(&keys);
+        let mut connection = self.connection()?;
+        let values: Vec<Option<u64>> = self.within(command.query_async(&mut connection)).await?;
+        Ok(values.iter().enumerate().any(|(index, value)| match value {
+            Some(before) if index < subjects => token.issued.is_none_or(|issued| issued < *before),
+            Some(_) => true,
+            None => false,
+        }))
+    }
+
+    fn connection(&self) -> Result<ConnectionManager, RedisError> {
+        let mut place = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = &*place {
+            return Ok(known.clone());
+        }
+        let config = ConnectionManagerConfig::new()
+            .set_min_delay(Duration::from_millis(50))
+            .set_max_delay(Duration::from_millis(250))
+            .set_connection_timeout(Some(Duration::from_secs(1)))
+            // There is a deadline for the whole.
+            .set_response_timeout(None);
+        let new = ConnectionManager::new_lazy_with_config(self.client.clone(), config)?;
+        Ok(place.insert(new).clone())
+    }
+
+    async fn within<T>(
+        &self,
+        asked: impl Future<Output = Result<T, RedisError>>,
+    ) -> Result<T, RedisError> {
+        let answer = tokio::time::timeout(self.timeout, asked).await;
+        answer.unwrap_or_else(|_| Err((redis::ErrorKind::Io, "no answer in time").into()))
+    }
+
+    fn subject(&self, issuer: Option<&str>, subject: &str) -> String {
+        match issuer {
+            Some(issuer) => self.key(&[b"issuer", issuer.as_bytes(), subject.as_bytes()]),
+            None => self.key(&[b"subject", subject.as_bytes()]),
+        }
+    }
+
+    /// A digest, so that no name runs into another one, or into the memory of Redis with its length.
+    fn key(&self, parts: &[&[u8]]) -> String {
+        let lengths: Vec<[u8; 8]> =
+            parts.iter().map(|part| (part.len() as u64).to_le_bytes()).collect();
+        let parts: Vec<&[u8]> =
+            lengths.iter().zip(parts).flat_map(|(length, part)| [&length[..], part]).collect();
+        format!("{}:{}", self.prefix, URL_SAFE_NO_PAD.encode(sha256(&parts)))
+    }
+}
+
+impl fmt::Debug for RedisDenylist {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisDenylist")
+            .field("prefix", &self.prefix)
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+/// At least one second; Redis takes no less.
+fn seconds_to(until: SystemTime) -> u64 {
+    let left = until.duration_since(SystemTime::now()).unwrap_or_default();
+    left.as_secs().saturating_add(1).min(LONGEST)
+}
+
+/// Raises a moment and a time to live, and lowers neither.
+const RAISE: &str = r"
+local before = math.max(tonumber(redis.call('GET', KEYS[1]) or '0'), tonumber(ARGV[1]))
+local ttl = math.max(redis.call('TTL', KEYS[1]), tonumber(ARGV[2]))
+redis.call('SET', KEYS[1], string.format('%.0f', before), 'EX', string.format('%.0f', ttl))
+";
+/// Ten thousand years, in seconds.
+const LONGEST: u64 = 315_576_000_000;

@@ -1,0 +1,142 @@
+//! A denylist in a real Redis. Each test starts its own `redis-server` on a free port.
+//!
+//! Where none is installed the tests say so and pass; with `TOWER_CHAIN_NEEDS_REDIS` set they fail instead.
+
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the answer")]
+
+use std::io;
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant, SystemTime};
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::Mac;
+use serde_json::{Value, json};
+use tower_chain::middleware::jwt::{RedisDenylist, Refusal, TokenCache};
+use tower_chain::{Jwt, JwtConfigError};
+
+const SECRET: &str = "the secret that only the tests have";
+
+/// A server of one's own, which ends with the test.
+struct Redis {
+    child: Child,
+    url: String,
+}
+
+impl Redis {
+    async fn start() -> Option<Self> {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let child = Command::new("redis-server")
+            .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
+            .args(["--save", "", "--appendonly", "no"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        let child = match child {
+            Ok(child) => child,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let needed = std::env::var_os("TOWER_CHAIN_NEEDS_REDIS").is_some();
+                assert!(!needed, "redis-server is not installed");
+                eprintln!("SKIPPED: redis-server is not installed, nothing was tested");
+                return None;
+            }
+            Err(error) => panic!("redis-server: {error}"),
+        };
+        let redis = Self { child, url: format!("redis://127.0.0.1:{port}/") };
+        let start = Instant::now();
+        while redis.keys().await.is_err() {
+            assert!(start.elapsed() < Duration::from_secs(20), "redis-server does not start");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        Some(redis)
+    }
+
+    async fn keys(&self) -> redis::RedisResult<Vec<String>> {
+        let client = redis::Client::open(self.url.as_str())?;
+        let mut connection = client.get_multiplexed_async_connection().await?;
+        redis::cmd("KEYS").arg("*").query_async(&mut connection).await
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn token(claims: Value) -> String {
+    let part = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let message = format!("{}.{}", part(json!({"alg": "HS256"})), part(claims));
+    let mut mac = hmac::Hmac::<sha2::Sha256>::new_from_slice(SECRET.as_bytes()).unwrap();
+    mac.update(message.as_bytes());
+    format!("{message}.{}", URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()))
+}
+
+fn at(seconds: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+}
+
+const EXP: u64 = 4_000_000_000;
+
+#[tokio::test]
+async fn what_one_server_revokes_the_other_refuses() {
+    let Some(redis) = Redis::start().await else { return };
+    let list = || RedisDenylist::new(&redis.url).unwrap().prefix("test");
+    let server = || {
+        let cache = TokenCache::new(100).unwrap();
+        Jwt::<()>::hs256(SECRET).unwrap().cache(cache).redis_denylist(list())
+    };
+    let (one, other) = (server(), server());
+    let far = SystemTime::now() + Duration::from_secs(3600);
+    let table = [
+        (json!({"exp": EXP, "jti": "7"}), true),
+        (json!({"exp": EXP, "jti": "8"}), false),
+        (json!({"exp": EXP, "iss": "joe", "sub": "ann", "iat": 99}), true),
+        (json!({"exp": EXP, "iss": "joe", "sub": "ann", "iat": 100}), false),
+        (json!({"exp": EXP, "iss": "joe", "sub": "ann"}), true),
+        (json!({"exp": EXP, "iss": "jane", "sub": "ann", "iat": 99}), false),
+        (json!({"exp": EXP, "iss": "jane", "sub": "bob", "iat": 99}), true),
+        (json!({"exp": EXP, "sub": "bob", "iat": 99}), true),
+        (json!({"exp": EXP, "sub": "joeann", "iat": 99}), false),
+        (json!({"exp": EXP}), false),
+    ];
+    for (claims, _) in &table {
+        one.verify(token(claims.clone())).await.unwrap();
+        other.verify(token(claims.clone())).await.unwrap();
+    }
+    list().revoke_id("7", far).await.unwrap();
+    list().revoke_subject(Some("joe"), "ann", at(100), far).await.unwrap();
+    list().revoke_subject(None, "bob", at(100), far).await.unwrap();
+    // A later call takes nothing back.
+    list().revoke_subject(Some("joe"), "ann", at(50), SystemTime::now()).await.unwrap();
+    for (claims, revoked) in table {
+        for server in [&one, &other] {
+            let expected = if revoked { Err(Refusal::Revoked) } else { Ok(()) };
+            let verified = server.verify(token(claims.clone())).await;
+            assert_eq!(verified.map(drop), expected, "{claims}");
+        }
+    }
+    let keys = redis.keys().await.unwrap();
+    assert_eq!(keys.len(), 3);
+    assert!(keys.iter().all(|key| key.starts_with("test:") && !key.contains("ann")), "{keys:?}");
+}
+
+#[tokio::test]
+async fn a_redis_that_is_gone_lets_nothing_pass() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let list = RedisDenylist::new(&format!("redis://:canary@{free}/")).unwrap();
+    let list = list.timeout(Duration::from_millis(200));
+    assert!(!format!("{list:?}").contains("canary"));
+    let jwt = Jwt::<()>::hs256(SECRET).unwrap().redis_denylist(list);
+    let refusal = jwt.verify(token(json!({"exp": EXP, "jti": "7"}))).await.unwrap_err();
+    assert_eq!(refusal, Refusal::RevocationUnavailable);
+}
+
+#[test]
+fn a_wrong_address_is_refused_and_not_repeated() {
+    let error = RedisDenylist::new("nonsense://:canary@host").unwrap_err();
+    assert_eq!(error, JwtConfigError::RedisUrl);
+    assert!(!error.to_string().contains("canary"));
+}
