@@ -124,7 +124,7 @@ impl Dpop {
     }
 
     /// The token of a request, and whether it comes with a proof.
-    pub(crate) fn token<'h>(headers: &'h HeaderMap) -> Result<Option<(bool, &'h [u8])>, Refusal> {
+    pub(crate) fn token(headers: &HeaderMap) -> Result<Option<(bool, &[u8])>, Refusal> {
         if let Some(token) = jws::credentials(headers, b"Bearer")? {
             return Ok(Some((false, token)));
         }
