@@ -75,6 +75,8 @@
 //! | `sync-body` | a service whose bodies are `Sync`, for poem and salvo |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
+// What one feature needs of the core, another may not.
+#![cfg_attr(not(feature = "full"), allow(dead_code))]
 
 mod adapter;
 mod answer;
