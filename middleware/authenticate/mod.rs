@@ -82,7 +82,7 @@
 //! # What it provides
 //!
 //! A [`Principal`], which handlers take as it is; or a `T` of your own from [`with`](Authenticate::with), which they take as
-//! [`Provided<T>`](crate::Provided). [`optional`](Authenticate::optional) makes it an `Option`. [`Require`](crate::Require) asks either for scopes and roles.
+//! [`Provided<T>`](crate::Provided). [`optional`](Authenticate::optional) makes it an `Option`. `Require` asks either for scopes and roles.
 //!
 //! # Where to put it
 //!

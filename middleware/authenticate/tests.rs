@@ -1107,6 +1107,38 @@ impl std::io::Write for Log {
     }
 }
 
+/// Beyond what it costs to provide a principal at all.
+#[test]
+fn a_known_token_is_recognized_without_an_allocation() {
+    use futures_util::FutureExt;
+    let keys = ApiKeys::new();
+    (0..1000).for_each(|n| {
+        keys.add(ApiKey::new(format!("key-{n}"), format!("{SECRET}-{n}")).unwrap()).unwrap();
+    });
+    let handler = async |_: Principal| {};
+    let given = Chain::new().provide(Principal::new("a")).get(handler).build();
+    let bearer = Authenticate::api_keys(&keys).sources([Source::bearer()]).unwrap();
+    let bearer = Chain::new().use_(bearer.bare()).get(handler).build();
+    let header = Chain::new().use_(Authenticate::api_keys(&keys)).get(handler).build();
+    let count = |service: &ChainService, headers: &[(&str, &str)]| {
+        let mut counts = Vec::new();
+        for _ in 0..3 {
+            let req = request("GET /", headers, "");
+            let info = allocation_counter::measure(|| {
+                let response = service.handle(req).now_or_never().expect("an answer at once");
+                assert_eq!(response.status(), 200);
+            });
+            counts.push(info.count_total);
+        }
+        counts.into_iter().min()
+    };
+    let token = format!("Bearer {SECRET}-7");
+    let key = format!("{SECRET}-7");
+    let baseline = count(&given, &[("authorization", &token)]);
+    assert_eq!(count(&bearer, &[("authorization", &token)]), baseline);
+    assert_eq!(count(&header, &[("x-api-key", &key)]), baseline);
+}
+
 #[test]
 fn public_types_cross_threads() {
     fn crosses<T: Send + Sync + 'static>() {}

@@ -171,6 +171,8 @@ pub struct Token {
     pub(crate) expires: Option<u64>,
     pub(crate) not_before: Option<u64>,
     pub(crate) issued: Option<u64>,
+    /// Of the key to which the token is bound.
+    pub(crate) thumbprint: Option<Box<str>>,
 }
 
 impl Token {

@@ -12,6 +12,10 @@ pub enum JwtConfigError {
     NoAlgorithm,
     /// There is no key.
     NoKey,
+    /// The URL for which proofs of possession are made can't be one.
+    DpopBase,
+    /// The list of algorithms for proofs of possession is empty, or holds an HMAC.
+    DpopAlgorithms,
     /// Two keys can't be told apart: same algorithm, and same `kid` or none.
     AmbiguousKey,
     /// The secret has fewer bytes than the hash of the algorithm.
@@ -122,6 +126,12 @@ impl fmt::Display for JwtConfigError {
             ),
             Self::Leeway => f.write_str(
                 "the leeway is longer than ten minutes: set the clocks instead, and keep it near one minute",
+            ),
+            Self::DpopBase => f.write_str(
+                "the URL for DPoP must be that under which clients see the API, such as `https://api.example.com`: absolute, without user, query and fragment",
+            ),
+            Self::DpopAlgorithms => f.write_str(
+                "name at least one algorithm for DPoP, and no HMAC: use ES256, for one",
             ),
             Self::ChallengeText => f.write_str(
                 "a realm or URL for the challenge may hold printable ASCII characters only, without line breaks",

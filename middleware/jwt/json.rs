@@ -350,7 +350,10 @@ impl Registered {
             Self::Audience => read.audience = value.audience()?,
             // Some issuers send a list; that is for the type of the user.
             Self::Scope => token.scope = value.text("scope").ok(),
-            Self::Confirmation => read.confirmation = true,
+            Self::Confirmation => {
+                read.confirmation = true;
+                token.thumbprint = value.thumbprint();
+            }
         }
         Ok(())
     }
@@ -384,6 +387,16 @@ impl<'de> Raw<'de> {
             _ => None,
         };
         seconds.filter(|seconds| *seconds <= LAST_SECOND).ok_or(Refusal::Claim(name))
+    }
+
+    /// Of a confirmation by the thumbprint of a key alone (RFC 9449, 6.1).
+    fn thumbprint(&self) -> Option<Box<str>> {
+        match self {
+            Self::Other(Value::Object(members)) if members.len() == 1 => {
+                members.get("jkt")?.as_str().map(Box::from)
+            }
+            _ => None,
+        }
     }
 
     fn audience(&self) -> Result<Audience<'de>, Refusal> {

@@ -97,6 +97,14 @@ pub(crate) fn decode_into<'b>(encoded: &[u8], buffer: &'b mut [u8]) -> Result<&'
 
 /// The token of the header `Authorization`; `None` if there is none, or another scheme (RFC 9110, 11.6.2; RFC 6750, 2.1).
 pub(crate) fn bearer(headers: &HeaderMap) -> Result<Option<&[u8]>, Refusal> {
+    credentials(headers, b"Bearer")
+}
+
+/// The token of the header `Authorization` with this scheme.
+pub(crate) fn credentials<'h>(
+    headers: &'h HeaderMap,
+    wanted: &[u8],
+) -> Result<Option<&'h [u8]>, Refusal> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {
@@ -108,7 +116,7 @@ pub(crate) fn bearer(headers: &HeaderMap) -> Result<Option<&[u8]>, Refusal> {
     if scheme.is_empty() || !scheme.iter().all(|byte| is_tchar(*byte)) {
         return Err(Refusal::Request);
     }
-    if !scheme.eq_ignore_ascii_case(b"Bearer") {
+    if !scheme.eq_ignore_ascii_case(wanted) {
         return Ok(None);
     }
     let blanks = rest.iter().take_while(|byte| **byte == b' ').count();

@@ -96,6 +96,7 @@
 //! | no token, or another scheme | 401 | `WWW-Authenticate: Bearer` |
 //! | `Authorization` malformed or twice | 400 | `WWW-Authenticate: Bearer error="invalid_request", error_description=".."` |
 //! | a token that is refused, for whatever reason | 401 | `WWW-Authenticate: Bearer error="invalid_token", error_description=".."` |
+//! | a [proof of possession](Dpop) that is missing or refused | 401 | `WWW-Authenticate: DPoP error="invalid_dpop_proof", error_description="..", algs=".."` |
 //! | keys or revocations can't be had | 503 | `Retry-After: 5` |
 //!
 //! Each of them has `Cache-Control: no-store` and a body of `application/problem+json` whose `detail` is the description. The descriptions are fixed texts, and hold
@@ -123,6 +124,7 @@ mod algorithm;
 mod cache;
 mod claims;
 mod crypto;
+mod dpop;
 mod error;
 mod json;
 mod jwk;
@@ -154,6 +156,7 @@ pub use self::redis::RedisDenylist;
 pub use algorithm::Algorithm;
 pub use cache::TokenCache;
 pub use claims::{Claims, MaybeClaims, Token};
+pub use dpop::Dpop;
 pub use error::JwtConfigError;
 #[cfg(feature = "jwks")]
 #[cfg_attr(docsrs, doc(cfg(feature = "jwks")))]
@@ -184,6 +187,7 @@ pub struct Jwt<C> {
     /// What stands in each challenge before and after the error.
     realm: Option<String>,
     resource_metadata: Option<String>,
+    dpop: Option<Dpop>,
 }
 
 type Check<C> = dyn Fn(&C, &Token) -> bool + Send + Sync;
@@ -200,6 +204,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
             max_bytes: TOKEN_BYTES,
             realm: None,
             resource_metadata: None,
+            dpop: None,
         }
     }
 
@@ -497,6 +502,14 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
         Ok(self)
     }
 
+    /// Accepts tokens that are bound to a key of the client, with a proof that the sender holds it
+    /// ([RFC 9449](https://www.rfc-editor.org/rfc/rfc9449)). Defaults to refusing such tokens.
+    pub fn dpop(mut self, dpop: Dpop) -> Self {
+        self.policy.proofs = true;
+        self.dpop = Some(dpop);
+        self
+    }
+
     /// Lets requests without a token pass. What is provided then is [`MaybeClaims<C>`](MaybeClaims). A token that is there must be valid all the same.
     ///
     /// # Example
@@ -525,14 +538,31 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
     ///
     /// If the token is refused, or could not be verified.
     pub async fn verify(&self, token: impl AsRef<[u8]>) -> Result<Claims<C>, Refusal> {
-        self.verify_token(None, token.as_ref()).await
+        let claims = self.verify_token(None, token.as_ref()).await?;
+        bearer_only(claims)
     }
 
     /// `Ok(None)` if the request has no token.
     async fn authenticate(&self, request: RequestHead<'_>) -> Result<Option<Claims<C>>, Refusal> {
-        match jws::bearer(request.headers())? {
-            Some(token) => self.verify_token(Some(request), token).await.map(Some),
+        let Some(dpop) = &self.dpop else {
+            return match jws::bearer(request.headers())? {
+                Some(token) => self.verify_token(Some(request), token).await.map(Some),
+                None => Ok(None),
+            };
+        };
+        match Dpop::token(request.headers())? {
             None => Ok(None),
+            Some((false, _)) if dpop.is_required() => Ok(None),
+            Some((false, token)) => {
+                bearer_only(self.verify_token(Some(request), token).await?).map(Some)
+            }
+            Some((true, token)) => {
+                // The token first: only who has a good one makes us check a proof.
+                let claims = self.verify_token(Some(request), token).await?;
+                let bound_to = Claims::token(&claims).thumbprint.as_deref();
+                dpop.prove(&request, token, bound_to, self.policy.now())?;
+                Ok(Some(claims))
+            }
         }
     }
 
@@ -688,27 +718,54 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
     }
 
     /// The answer to a request that is refused (RFC 6750, 3).
-    fn refuse(&self, refusal: Refusal) -> Error {
+    fn refuse(&self, refusal: Refusal, req: &Request) -> Error {
         tracing::debug!(reason = refusal.code(), "access token refused");
         let (status, error) = match refusal {
             Refusal::Missing => (StatusCode::UNAUTHORIZED, None),
             Refusal::Request => (StatusCode::BAD_REQUEST, Some("invalid_request")),
-            Refusal::KeysUnavailable | Refusal::RevocationUnavailable => {
+            Refusal::KeysUnavailable
+            | Refusal::RevocationUnavailable
+            | Refusal::ReplayUnavailable => {
                 return Error::new(StatusCode::SERVICE_UNAVAILABLE, refusal.description())
                     .with_header(RETRY_AFTER, HeaderValue::from_static("5"))
                     .with_header(CACHE_CONTROL, HeaderValue::from_static("no-store"))
                     .with_source(refusal);
             }
+            // RFC 9449, 7.1.
+            Refusal::Proof | Refusal::Replay => {
+                (StatusCode::UNAUTHORIZED, Some("invalid_dpop_proof"))
+            }
             _ => (StatusCode::UNAUTHORIZED, Some("invalid_token")),
         };
         let description = error.map(|_| refusal.description());
-        let parameters = [
-            ("realm", self.realm.as_deref()),
-            ("error", error),
-            ("error_description", description),
-            ("resource_metadata", self.resource_metadata.as_deref()),
-        ];
-        let mut challenge = String::from("Bearer");
+        let algorithms = self.dpop.as_ref().map(Dpop::names);
+        // The error belongs to the scheme that the client used.
+        let proven =
+            self.dpop.is_some() && matches!(Dpop::token(req.headers()), Ok(Some((true, _))));
+        let mut answer = Error::new(status, refusal.description());
+        let bearer = self.dpop.as_ref().is_none_or(|dpop| !dpop.is_required());
+        for (scheme, is_meant) in [("Bearer", bearer), ("DPoP", self.dpop.is_some())] {
+            if !is_meant {
+                continue;
+            }
+            let used = (scheme == "DPoP") == (proven || !bearer);
+            let challenge = self.challenge([
+                ("realm", self.realm.as_deref()),
+                ("error", error.filter(|_| used)),
+                ("error_description", description.filter(|_| used)),
+                ("resource_metadata", self.resource_metadata.as_deref()),
+                ("algs", algorithms.as_deref().filter(|_| scheme == "DPoP")),
+            ]);
+            if let Ok(challenge) = HeaderValue::try_from(format!("{scheme}{challenge}")) {
+                answer = answer.with_header(WWW_AUTHENTICATE, challenge);
+            }
+        }
+        answer.with_header(CACHE_CONTROL, HeaderValue::from_static("no-store")).with_source(refusal)
+    }
+
+    /// The parameters of a challenge that have a value.
+    fn challenge(&self, parameters: [(&str, Option<&str>); 5]) -> String {
+        let mut challenge = String::new();
         let mut separator = " ";
         for (name, value) in parameters {
             let Some(value) = value else { continue };
@@ -717,12 +774,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
             }
             separator = ", ";
         }
-        let challenge =
-            HeaderValue::try_from(challenge).unwrap_or(HeaderValue::from_static("Bearer"));
-        Error::new(status, refusal.description())
-            .with_header(WWW_AUTHENTICATE, challenge)
-            .with_header(CACHE_CONTROL, HeaderValue::from_static("no-store"))
-            .with_source(refusal)
+        challenge
     }
 }
 
@@ -737,8 +789,8 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Middleware for Jwt<C> {
         hide_credentials(req);
         match self.authenticate(RequestHead::of(req)).await {
             Ok(Some(claims)) => next.run_with(req, (claims,)).await,
-            Ok(None) => self.refuse(Refusal::Missing).into_response(),
-            Err(refusal) => self.refuse(refusal).into_response(),
+            Ok(None) => self.refuse(Refusal::Missing, req).into_response(),
+            Err(refusal) => self.refuse(refusal, req).into_response(),
         }
     }
 
@@ -772,7 +824,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Middleware for OptionalJwt<C> 
         hide_credentials(req);
         match self.0.authenticate(RequestHead::of(req)).await {
             Ok(claims) => next.run_with(req, (MaybeClaims(claims),)).await,
-            Err(refusal) => self.0.refuse(refusal).into_response(),
+            Err(refusal) => self.0.refuse(refusal, req).into_response(),
         }
     }
 
@@ -792,6 +844,18 @@ fn hide_credentials(req: &mut Request) {
     // A second value is refused, so the first is all that a later step can see.
     if let Some(value) = req.headers_mut().get_mut(AUTHORIZATION) {
         value.set_sensitive(true);
+    for name in [AUTHORIZATION, dpop::DPOP] {
+        if let http::header::Entry::Occupied(mut values) = req.headers_mut().entry(name) {
+            values.iter_mut().for_each(|value| value.set_sensitive(true));
+        }
+    }
+}
+
+/// RFC 9449, 7.2: a bound token is no bearer token.
+fn bearer_only<C>(claims: Claims<C>) -> Result<Claims<C>, Refusal> {
+    match Claims::token(&claims).thumbprint {
+        Some(_) => Err(Refusal::SenderConstrained),
+        None => Ok(claims),
     }
 }
 

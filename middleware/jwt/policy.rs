@@ -19,6 +19,8 @@ pub(crate) struct Policy {
     pub(crate) max_age: Option<u64>,
     pub(crate) needs_expiry: bool,
     pub(crate) access_token: bool,
+    /// Whether proofs of possession are checked.
+    pub(crate) proofs: bool,
     pub(crate) clock: Option<Clock>,
 }
 
@@ -37,6 +39,7 @@ impl Default for Policy {
             max_age: None,
             needs_expiry: true,
             access_token: false,
+            proofs: false,
             clock: None,
         }
     }
@@ -82,7 +85,7 @@ impl Policy {
             return Err(Refusal::MissingClaim);
         }
         // RFC 9449, 7.1 and RFC 8705, 3: a bound token is no bearer token.
-        if read.confirmation {
+        if read.confirmation && !(self.proofs && token.thumbprint.is_some()) {
             return Err(Refusal::SenderConstrained);
         }
         // RFC 8725, 3.12: an ID token is no access token.

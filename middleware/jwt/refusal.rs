@@ -59,6 +59,12 @@ pub enum Refusal {
     Subject,
     /// The token is bound to a key (`cnf`), and nothing has shown that the sender holds it.
     SenderConstrained,
+    /// The proof of possession is missing, malformed, too old, or for another request.
+    Proof,
+    /// The proof of possession was used before.
+    Replay,
+    /// The proof of possession is of another key than the token is bound to, or the token is bound to none.
+    Binding,
     /// A check of the application refused the token.
     Custom,
     /// The token was revoked.
@@ -67,6 +73,8 @@ pub enum Refusal {
     KeysUnavailable,
     /// Whether the token is revoked could not be found out.
     RevocationUnavailable,
+    /// So many proofs were used lately that one more can't be remembered.
+    ReplayUnavailable,
 }
 
 impl Refusal {
@@ -93,10 +101,14 @@ impl Refusal {
             Self::Audience => "audience",
             Self::Subject => "subject",
             Self::SenderConstrained => "sender_constrained",
+            Self::Proof => "dpop_proof",
+            Self::Replay => "dpop_replay",
+            Self::Binding => "dpop_binding",
             Self::Custom => "custom",
             Self::Revoked => "revoked",
             Self::KeysUnavailable => "keys_unavailable",
             Self::RevocationUnavailable => "revocation_unavailable",
+            Self::ReplayUnavailable => "replay_unavailable",
         }
     }
 
@@ -121,8 +133,11 @@ impl Refusal {
             Self::Audience => "The audience of the access token is not accepted",
             Self::Subject => "The subject of the access token is not accepted",
             Self::SenderConstrained => "The access token requires a proof of possession",
+            Self::Proof => "The DPoP proof is not valid",
+            Self::Replay => "The DPoP proof was used before",
+            Self::Binding => "The access token is not bound to the key of the DPoP proof",
             Self::Revoked => "The access token was revoked",
-            Self::KeysUnavailable | Self::RevocationUnavailable => {
+            Self::KeysUnavailable | Self::RevocationUnavailable | Self::ReplayUnavailable => {
                 "The access token can't be verified now"
             }
         }

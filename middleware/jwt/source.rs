@@ -160,6 +160,14 @@ impl<'a> RequestHead<'a> {
         }
     }
 
+    pub(crate) fn method(&self) -> &'a Method {
+        self.method
+    }
+
+    pub(crate) fn uri(&self) -> &'a Uri {
+        self.uri
+    }
+
     pub(crate) fn headers(&self) -> &'a HeaderMap {
         self.headers
     }

@@ -322,7 +322,7 @@ impl fmt::Debug for Introspection {
 
 /// What an authorization server says of a token that is active.
 ///
-/// [`Require`](crate::Require) asks it for scopes (the member `scope`), roles (`roles`) and permissions (`permissions`).
+/// `Require` asks it for scopes (the member `scope`), roles (`roles`) and permissions (`permissions`).
 #[derive(Clone, PartialEq)]
 pub struct Introspected(Arc<Inner>);
 

@@ -1,0 +1,310 @@
+//! Proof that the sender of a token holds the key to which it is bound (RFC 9449).
+
+mod replay;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::{HeaderMap, HeaderName, Uri};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use self::replay::Replay;
+use super::algorithm::{Algorithm, Family};
+use super::crypto::sha256;
+use super::error::JwtConfigError;
+use super::jws::{self, Compact, Head, same_type};
+use super::key::{Key, Keys};
+use super::refusal::Refusal;
+use super::source::RequestHead;
+
+/// Proofs of possession ([RFC 9449](https://www.rfc-editor.org/rfc/rfc9449)), for [`Jwt::dpop`](super::Jwt::dpop).
+///
+/// A token whose claim `cnf` names the thumbprint of a key (`jkt`) is then accepted as `Authorization: DPoP <token>`, together with a header `DPoP` that
+/// holds a fresh proof, signed by that key, for this method, this URL and this token. A proof is good once. As a bearer token such a token is
+/// refused as ever.
+///
+/// Proofs that were used are remembered in the memory of this process, until they are too old anyway.
+///
+/// # Example
+///
+/// ```
+/// use tower_chain::Jwt;
+/// use tower_chain::middleware::jwt::Dpop;
+///
+/// # fn main() -> Result<(), tower_chain::JwtConfigError> {
+/// # let pem = include_str!("../tests/p256.pem");
+/// // The URL under which clients see the API: what a proxy in front of it calls it.
+/// let jwt = Jwt::<()>::es256(pem)?.dpop(Dpop::new("https://api.example.com")?.required(true));
+/// # let _ = jwt;
+/// # Ok(())
+/// # }
+/// ```
+pub struct Dpop {
+    /// Normalized, without a slash at its end.
+    base: String,
+    algorithms: Vec<Algorithm>,
+    max_age: Duration,
+    required: bool,
+    replay: Replay,
+}
+
+impl Dpop {
+    /// Proofs for the API at a URL: the origin that clients use, and the path under which a proxy mounts it, if there is one.
+    ///
+    /// The `Host` of a request is never trusted for that.
+    ///
+    /// # Errors
+    ///
+    /// If it isn't an absolute `http` or `https` URL without query and fragment.
+    pub fn new(base: impl AsRef<str>) -> Result<Self, JwtConfigError> {
+        let base = base.as_ref();
+        let plain = !base.contains(['?', '#']);
+        let normal = normalized(base).filter(|_| plain).ok_or(JwtConfigError::DpopBase)?;
+        Ok(Self {
+            base: normal.trim_end_matches('/').to_owned(),
+            algorithms: vec![Algorithm::Es256, Algorithm::Ed25519],
+            max_age: Duration::from_secs(60),
+            required: false,
+            replay: Replay::new(100_000),
+        })
+    }
+
+    /// Sets the algorithms that proofs may use. Defaults to ES256 and Ed25519.
+    ///
+    /// # Errors
+    ///
+    /// If there is none, or one of them is an HMAC: whoever checks it could make it as well.
+    pub fn algorithms(
+        mut self,
+        algorithms: impl IntoIterator<Item = Algorithm>,
+    ) -> Result<Self, JwtConfigError> {
+        self.algorithms = algorithms.into_iter().collect();
+        let symmetric = |algorithm: &Algorithm| matches!(algorithm.family(), Family::Hmac);
+        if self.algorithms.is_empty() || self.algorithms.iter().any(symmetric) {
+            return Err(JwtConfigError::DpopAlgorithms);
+        }
+        Ok(self)
+    }
+
+    /// Sets how old a proof may be. Defaults to 60 seconds. It may lie as much as 30 seconds in the future.
+    #[must_use]
+    pub fn max_age(mut self, max_age: Duration) -> Self {
+        self.max_age = max_age;
+        self
+    }
+
+    /// Sets whether every token must be bound and proven. Defaults to `false`: tokens that are not bound are accepted as bearer tokens.
+    #[must_use]
+    pub fn required(mut self, required: bool) -> Self {
+        self.required = required;
+        self
+    }
+
+    /// Sets how many proofs are remembered until they are too old. When there are more, requests get a 503: to forget one would let it be used again.
+    /// Defaults to 100 000.
+    #[must_use]
+    pub fn replay_capacity(mut self, replay_capacity: usize) -> Self {
+        self.replay = Replay::new(replay_capacity);
+        self
+    }
+
+    pub(crate) fn is_required(&self) -> bool {
+        self.required
+    }
+
+    /// The names of the algorithms, for the challenge.
+    pub(crate) fn names(&self) -> String {
+        let names: Vec<_> = self.algorithms.iter().map(|algorithm| algorithm.name()).collect();
+        names.join(" ")
+    }
+
+    /// The token of a request, and whether it comes with a proof.
+    pub(crate) fn token(headers: &HeaderMap) -> Result<Option<(bool, &[u8])>, Refusal> {
+        if let Some(token) = jws::credentials(headers, b"Bearer")? {
+            return Ok(Some((false, token)));
+        }
+        Ok(jws::credentials(headers, b"DPoP")?.map(|token| (true, token)))
+    }
+
+    /// Checks the proof of a request whose token is good and is bound to the key with this thumbprint (RFC 9449, 4.3).
+    pub(crate) fn prove(
+        &self,
+        request: &RequestHead<'_>,
+        token: &[u8],
+        bound_to: Option<&str>,
+        now: u64,
+    ) -> Result<(), Refusal> {
+        let mut proofs = request.headers().get_all(DPOP).iter();
+        let (Some(proof), None) = (proofs.next(), proofs.next()) else {
+            return Err(Refusal::Proof);
+        };
+        let proof = self.read(proof.as_bytes())?;
+        let claims = &proof.claims;
+        let method = request.method().as_str();
+        let url = format!("{}{}", self.base, normalized_path(request.uri().path()));
+        let hash = URL_SAFE_NO_PAD.encode(sha256(&[token]));
+        let span = self.max_age.as_secs();
+        let fresh =
+            claims.iat <= now.saturating_add(LEEWAY) && now <= claims.iat.saturating_add(span);
+        let named = !claims.jti.is_empty() && claims.jti.len() <= JTI_BYTES;
+        let here = normalized(&claims.htu).is_some_and(|htu| htu == url);
+        if claims.htm != method || !here || claims.ath != hash || !fresh || !named {
+            return Err(Refusal::Proof);
+        }
+        // RFC 9449, 6.1 and 7.1.
+        if bound_to != Some(&*proof.thumbprint) {
+            return Err(Refusal::Binding);
+        }
+        // Only what was found good is remembered.
+        let id = sha256(&[proof.thumbprint.as_bytes(), claims.jti.as_bytes()]);
+        self.replay.spend(id, span.saturating_add(LEEWAY), now)
+    }
+
+    /// A proof whose signature is right.
+    fn read(&self, compact: &[u8]) -> Result<Proof, Refusal> {
+        let parts = Compact::split(compact, PROOF_BYTES).map_err(|_| Refusal::Proof)?;
+        let header = jws::decode(parts.header).map_err(|_| Refusal::Proof)?;
+        let head = Head::read(&header).map_err(|_| Refusal::Proof)?;
+        let typed = head.typ.as_deref().is_some_and(|typ| same_type(typ, "dpop+jwt"));
+        if !typed || !self.algorithms.contains(&head.algorithm) {
+            return Err(Refusal::Proof);
+        }
+        let KeyHeader { jwk } = serde_json::from_slice(&header).map_err(|_| Refusal::Proof)?;
+        if PRIVATE.iter().any(|name| jwk.contains_key(*name)) {
+            return Err(Refusal::Proof);
+        }
+        let thumbprint = thumbprint(&jwk).ok_or(Refusal::Proof)?;
+        // The key of the proof has no name that the header could call it by.
+        let public: Map<_, _> = jwk.into_iter().filter(|(name, _)| name != "kid").collect();
+        let key = Key::jwk(head.algorithm, Value::Object(public).to_string());
+        let keys = Keys::from(key.map_err(|_| Refusal::Proof)?);
+        let payload = keys.verify(compact).map_err(|_| Refusal::Proof)?;
+        let claims = serde_json::from_slice(&payload).map_err(|_| Refusal::Proof)?;
+        Ok(Proof { thumbprint, claims })
+    }
+}
+
+impl fmt::Debug for Dpop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dpop")
+            .field("base", &self.base)
+            .field("algorithms", &self.algorithms)
+            .field("max_age", &self.max_age)
+            .field("required", &self.required)
+            .finish_non_exhaustive()
+    }
+}
+
+struct Proof {
+    thumbprint: String,
+    claims: ProofClaims,
+}
+
+/// RFC 9449, 4.2. A member that is there twice is an error.
+#[derive(Deserialize)]
+struct ProofClaims {
+    jti: String,
+    htm: String,
+    htu: String,
+    iat: u64,
+    ath: String,
+}
+
+#[derive(Deserialize)]
+struct KeyHeader {
+    jwk: Map<String, Value>,
+}
+
+/// RFC 7638, 3: the digest of the required members, in the order of their names.
+fn thumbprint(jwk: &Map<String, Value>) -> Option<String> {
+    let names: &[&str] = match jwk.get("kty")?.as_str()? {
+        "EC" => &["crv", "kty", "x", "y"],
+        "OKP" => &["crv", "kty", "x"],
+        "RSA" => &["e", "kty", "n"],
+        _ => return None,
+    };
+    let mut json = String::from("{");
+    for name in names {
+        let value = jwk.get(*name)?.as_str()?;
+        // What would have to be escaped stands in no such member.
+        if !value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)) {
+            return None;
+        }
+        if json.len() > 1 {
+            json.push(',');
+        }
+        for part in ["\"", name, "\":\"", value, "\""] {
+            json.push_str(part);
+        }
+    }
+    json.push('}');
+    Some(URL_SAFE_NO_PAD.encode(sha256(&[json.as_bytes()])))
+}
+
+/// A URL without query and fragment, after RFC 3986, 6.2.2 and 6.2.3: scheme and host in lower case, no default port, escapes in one form.
+fn normalized(url: &str) -> Option<String> {
+    let url = url.split(['?', '#']).next()?;
+    let uri: Uri = url.parse().ok()?;
+    let authority = uri.authority()?;
+    let scheme = uri.scheme_str()?.to_ascii_lowercase();
+    let default = match &*scheme {
+        "https" => 443,
+        "http" => 80,
+        _ => return None,
+    };
+    if authority.as_str().contains('@') {
+        return None;
+    }
+    let host = authority.host().to_ascii_lowercase();
+    let path = normalized_path(uri.path());
+    Some(match authority.port_u16().filter(|port| *port != default) {
+        Some(port) => format!("{scheme}://{host}:{port}{path}"),
+        None => format!("{scheme}://{host}{path}"),
+    })
+}
+
+/// Escapes of unreserved characters are undone, and the others are in upper case.
+fn normalized_path(path: &str) -> String {
+    let bytes = path.as_bytes();
+    let mut normal = String::with_capacity(path.len());
+    let mut rest = bytes;
+    while let Some((&first, tail)) = rest.split_first() {
+        rest = tail;
+        let digits = match (first, tail) {
+            (b'%', [high, low, ..]) => hex(*high).zip(hex(*low)),
+            _ => None,
+        };
+        match digits {
+            Some((high, low)) => {
+                let byte = high << 4 | low;
+                if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+                    normal.push(char::from(byte));
+                } else {
+                    normal.push_str(&format!("%{byte:02X}"));
+                }
+                rest = tail.get(2..).unwrap_or_default();
+            }
+            None => normal.push(char::from(first)),
+        }
+    }
+    normal
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
+}
+
+pub(crate) const DPOP: HeaderName = HeaderName::from_static("dpop");
+/// The members of a JWK that must stay with the client (RFC 7518, 6).
+const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
+/// How far `iat` may lie in the future, in seconds.
+const LEEWAY: u64 = 30;
+/// How many bytes a proof may have.
+const PROOF_BYTES: usize = 4 * 1024;
+/// How many bytes a `jti` may have.
+const JTI_BYTES: usize = 256;

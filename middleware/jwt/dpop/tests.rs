@@ -1,0 +1,494 @@
+use super::*;
+
+/// RFC 9449, 7.1: the proof, the token and the thumbprint of 6.1.
+const PROOF: &str = concat!(
+    "eyJ0eXAiOiJkcG9wK2p3dCIsImFsZyI6IkVTMjU2IiwiandrIjp7Imt0eSI6Ik",
+    "VDIiwieCI6Imw4dEZyaHgtMzR0VjNoUklDUkRZOXpDa0RscEJoRjQyVVFVZldWQVdCR",
+    "nMiLCJ5IjoiOVZFNGpmX09rX282NHpiVFRsY3VOSmFqSG10NnY5VERWclUwQ2R2R1JE",
+    "QSIsImNydiI6IlAtMjU2In19.eyJqdGkiOiJlMWozVl9iS2ljOC1MQUVCIiwiaHRtIj",
+    "oiR0VUIiwiaHR1IjoiaHR0cHM6Ly9yZXNvdXJjZS5leGFtcGxlLm9yZy9wcm90ZWN0Z",
+    "WRyZXNvdXJjZSIsImlhdCI6MTU2MjI2MjYxOCwiYXRoIjoiZlVIeU8ycjJaM0RaNTNF",
+    "c05yV0JiMHhXWG9hTnk1OUlpS0NBcWtzbVFFbyJ9.2oW9RP35yRqzhrtNP86L-Ey71E",
+    "OptxRimPPToA1plemAgR6pxHF8y6-yqyVnmcw6Fy1dqd-jfxSYoMxhAJpLjA",
+);
+const TOKEN: &str = "Kz~8mXK1EalYznwH-LC-1fBAo.4Ljp~zsPE_NeO.gxU";
+const THUMBPRINT: &str = "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I";
+const IAT: u64 = 1_562_262_618;
+
+fn request(method: &str, path: &str, proofs: &[&str]) -> http::Request<()> {
+    let mut req = http::Request::builder().method(method).uri(path);
+    for proof in proofs {
+        req = req.header("dpop", *proof);
+    }
+    req.body(()).unwrap()
+}
+
+fn example() -> Dpop {
+    Dpop::new("https://resource.example.org").unwrap()
+}
+
+#[test]
+fn the_example_of_rfc_9449_is_proven() {
+    let prove = |req: http::Request<()>, token: &str, key: Option<&str>, now: u64| {
+        example().prove(&RequestHead::of(&req), token.as_bytes(), key, now)
+    };
+    let req = |method: &str, path: &str| request(method, path, &[PROOF]);
+    let good = || req("GET", "/protectedresource");
+    let key = Some(THUMBPRINT);
+    let (no, other) = (Err(Refusal::Proof), Err(Refusal::Binding));
+    let table = [
+        (prove(good(), TOKEN, key, IAT), Ok(())),
+        (prove(req("GET", "/protectedresource?a=b"), TOKEN, key, IAT), Ok(())),
+        (prove(req("GET", "/%70rotected%72esource"), TOKEN, key, IAT), Ok(())),
+        (prove(good(), TOKEN, key, IAT + 60), Ok(())),
+        (prove(good(), TOKEN, key, IAT + 61), no),
+        (prove(good(), TOKEN, key, IAT - 30), Ok(())),
+        (prove(good(), TOKEN, key, IAT - 31), no),
+        (prove(req("POST", "/protectedresource"), TOKEN, key, IAT), no),
+        (prove(req("get", "/protectedresource"), TOKEN, key, IAT), no),
+        (prove(req("HEAD", "/protectedresource"), TOKEN, key, IAT), no),
+        (prove(req("GET", "/protectedresource/"), TOKEN, key, IAT), no),
+        (prove(req("GET", "/ProtectedResource"), TOKEN, key, IAT), no),
+        (prove(req("GET", "/"), TOKEN, key, IAT), no),
+        (prove(good(), &TOKEN[1..], key, IAT), no),
+        (prove(good(), TOKEN, None, IAT), other),
+        (prove(good(), TOKEN, Some(""), IAT), other),
+        (prove(good(), TOKEN, Some("NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"), IAT), other),
+        (prove(request("GET", "/protectedresource", &[]), TOKEN, key, IAT), no),
+        (prove(request("GET", "/protectedresource", &[""]), TOKEN, key, IAT), no),
+        (prove(request("GET", "/protectedresource", &[PROOF, PROOF]), TOKEN, key, IAT), no),
+        (prove(request("GET", "/protectedresource", &[&PROOF[1..]]), TOKEN, key, IAT), no),
+    ];
+    for (number, (proven, expected)) in table.into_iter().enumerate() {
+        assert_eq!(proven, expected, "{number}");
+    }
+}
+
+#[test]
+fn the_proof_is_for_one_api_alone() {
+    for (base, expected) in [
+        ("https://resource.example.org", Ok(())),
+        ("https://resource.example.org/", Ok(())),
+        ("HTTPS://Resource.Example.ORG:443", Ok(())),
+        ("http://resource.example.org", Err(Refusal::Proof)),
+        ("https://resource.example.org:8443", Err(Refusal::Proof)),
+        ("https://resource.example.org/api", Err(Refusal::Proof)),
+        ("https://other.example.org", Err(Refusal::Proof)),
+    ] {
+        // The host of the request counts for nothing.
+        let mut req = request("GET", "/protectedresource", &[PROOF]);
+        req.headers_mut().insert("host", "resource.example.org".parse().unwrap());
+        let dpop = Dpop::new(base).unwrap();
+        let proven = dpop.prove(&RequestHead::of(&req), TOKEN.as_bytes(), Some(THUMBPRINT), IAT);
+        assert_eq!(proven, expected, "{base}");
+    }
+}
+
+#[test]
+fn a_proof_is_good_once() {
+    let dpop = example();
+    let req = request("GET", "/protectedresource", &[PROOF]);
+    let prove = |key, now| dpop.prove(&RequestHead::of(&req), TOKEN.as_bytes(), key, now);
+    // What was refused is not used up.
+    assert_eq!(prove(None, IAT), Err(Refusal::Binding));
+    assert_eq!(prove(Some(THUMBPRINT), IAT - 30), Ok(()));
+    for now in [IAT - 30, IAT, IAT + 60] {
+        assert_eq!(prove(Some(THUMBPRINT), now), Err(Refusal::Replay));
+    }
+    let full = example().replay_capacity(0);
+    let refused = full.prove(&RequestHead::of(&req), TOKEN.as_bytes(), Some(THUMBPRINT), IAT);
+    assert_eq!(refused, Err(Refusal::ReplayUnavailable));
+}
+
+/// RFC 9449, 4.1 and 6.1.
+#[test]
+fn the_first_proof_of_rfc_9449_is_of_the_same_key_and_says_nothing_of_a_token() {
+    let proof = concat!(
+        "eyJ0eXAiOiJkcG9wK2p3dCIsImFsZyI6IkVTMjU2IiwiandrIjp7Imt0eSI6IkVDIiwieCI6Imw4dEZyaHgtMzR0VjNoUklD",
+        "UkRZOXpDa0RscEJoRjQyVVFVZldWQVdCRnMiLCJ5IjoiOVZFNGpmX09rX282NHpiVFRsY3VOSmFqSG10NnY5VERWclUwQ2R2",
+        "R1JEQSIsImNydiI6IlAtMjU2In19.eyJqdGkiOiItQndDM0VTYzZhY2MybFRjIiwiaHRtIjoiUE9TVCIsImh0dSI6Imh0dH",
+        "BzOi8vc2VydmVyLmV4YW1wbGUuY29tL3Rva2VuIiwiaWF0IjoxNTYyMjYyNjE2fQ.2-GxA6T8lP4vfrg8v-FdWP0A0zdrj8",
+        "igiMLvqRMUvwnQg4PtFLbdLXiOSsX0x7NVY-FNyJK70nfbV37xRZT3Lg",
+    );
+    let jwk = r#"{"kty":"EC","x":"l8tFrhx-34tV3hRICRDY9zCkDlpBhF42UQUfWVAWBFs","y":"9VE4jf_Ok_o64zbTTlcuNJajHmt6v9TDVrU0CdvGRDA","crv":"P-256"}"#;
+    let keys = Keys::from(Key::jwk(Algorithm::Es256, jwk).unwrap());
+    let payload = keys.verify(proof).unwrap();
+    assert!(payload.starts_with(br#"{"jti":"-BwC3ESc6acc2lTc","htm":"POST""#));
+    // It is for the token endpoint: without `ath` it opens no API.
+    assert!(example().read(proof.as_bytes()).is_err());
+}
+
+/// RFC 7638, 3.1, and RFC 8037, A.3.
+#[test]
+fn thumbprints_are_those_of_the_rfcs() {
+    let table = [
+        (
+            r#"{"kty":"RSA","n":"0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw","e":"AQAB","alg":"RS256","kid":"2011-04-29"}"#,
+            Some("NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"),
+        ),
+        (
+            r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#,
+            Some("kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"),
+        ),
+        (r#"{"kty":"oct","k":"AAAA"}"#, None),
+        (r#"{"kty":"OKP","crv":"Ed25519"}"#, None),
+        (r#"{"kty":"OKP","crv":"Ed25519","x":1}"#, None),
+        (r#"{"kty":"OKP","crv":"Ed25519","x":"a\"b"}"#, None),
+        ("{}", None),
+    ];
+    for (jwk, expected) in table {
+        let jwk: Map<String, Value> = serde_json::from_str(jwk).unwrap();
+        assert_eq!(thumbprint(&jwk).as_deref(), expected);
+    }
+}
+
+#[test]
+fn urls_are_compared_in_one_form() {
+    let table = [
+        ("https://a.example", Some("https://a.example/")),
+        ("https://a.example/", Some("https://a.example/")),
+        ("HTTPS://A.Example:443/B", Some("https://a.example/B")),
+        ("http://a.example:80/b?c#d", Some("http://a.example/b")),
+        ("http://a.example:443/", Some("http://a.example:443/")),
+        ("https://a.example/%7Eb%2fc%2D", Some("https://a.example/~b%2Fc-")),
+        ("https://a.example/%zz%", Some("https://a.example/%zz%")),
+        ("https://u@a.example/", None),
+        ("ftp://a.example/", None),
+        ("/b", None),
+        ("", None),
+        ("https://", None),
+    ];
+    for (url, expected) in table {
+        assert_eq!(normalized(url).as_deref(), expected, "{url}");
+    }
+}
+
+#[test]
+fn wrong_configuration_is_refused() {
+    for base in ["", "/", "api.example.com", "https://a?b", "https://a#b", "https://u@a", "ftp://a"]
+    {
+        let error = Dpop::new(base).map(drop).unwrap_err();
+        assert_eq!(error, JwtConfigError::DpopBase);
+        assert!(error.to_string().contains("https://api.example.com"));
+    }
+    for algorithms in [vec![], vec![Algorithm::Es256, Algorithm::Hs256]] {
+        let error = example().algorithms(algorithms).map(drop).unwrap_err();
+        assert_eq!(error, JwtConfigError::DpopAlgorithms);
+        assert!(error.to_string().contains("no HMAC"));
+    }
+}
+
+/// Whole requests, with a key of the test's own.
+#[cfg(feature = "jwt")]
+mod requests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::SystemTime;
+
+    use aws_lc_rs::rand::SystemRandom;
+    use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
+    use serde_json::json;
+
+    use super::*;
+    use crate::middleware::jwt::{Claims, Jwt, TokenCache};
+    use crate::{Body, Chain, ChainService};
+
+    const SECRET: &str = "the secret that only the tests have";
+    const NOW: u64 = 1_800_000_000;
+
+    struct Client(EcdsaKeyPair);
+
+    impl Client {
+        fn new() -> Self {
+            Self(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap())
+        }
+
+        fn jwk(&self) -> Value {
+            let point = self.0.public_key().as_ref();
+            let (x, y) = (&point[1..33], &point[33..65]);
+            json!({"kty": "EC", "crv": "P-256", "x": URL_SAFE_NO_PAD.encode(x), "y": URL_SAFE_NO_PAD.encode(y)})
+        }
+
+        fn thumbprint(&self) -> String {
+            thumbprint(self.jwk().as_object().unwrap()).unwrap()
+        }
+
+        fn token(&self) -> String {
+            token(&json!({"exp": NOW + 600, "cnf": {"jkt": self.thumbprint()}}))
+        }
+
+        fn sign(&self, header: &Value, claims: &Value) -> String {
+            let encode = |part: &Value| URL_SAFE_NO_PAD.encode(part.to_string());
+            let message = format!("{}.{}", encode(header), encode(claims));
+            let signature = self.0.sign(&SystemRandom::new(), message.as_bytes()).unwrap();
+            format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
+        }
+
+        fn header(&self) -> Value {
+            json!({"typ": "dpop+jwt", "alg": "ES256", "jwk": self.jwk()})
+        }
+
+        fn claims(jti: &str, token: &str) -> Value {
+            let ath = URL_SAFE_NO_PAD.encode(sha256(&[token.as_bytes()]));
+            json!({"jti": jti, "htm": "GET", "htu": "https://api.example.com/me", "iat": NOW, "ath": ath})
+        }
+
+        fn proof(&self, jti: &str, token: &str) -> String {
+            self.sign(&self.header(), &Self::claims(jti, token))
+        }
+    }
+
+    /// An access token of the issuer.
+    fn token(claims: &Value) -> String {
+        use hmac::Mac;
+        let encode = |part: &str| URL_SAFE_NO_PAD.encode(part);
+        let message = format!("{}.{}", encode(r#"{"alg":"HS256"}"#), encode(&claims.to_string()));
+        let mut mac = hmac::Hmac::<sha2::Sha256>::new_from_slice(SECRET.as_bytes()).unwrap();
+        mac.update(message.as_bytes());
+        format!("{message}.{}", URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()))
+    }
+
+    struct Spied(ChainService, Arc<AtomicUsize>);
+
+    impl Spied {
+        fn new(jwt: Jwt<Value>) -> Self {
+            let served = Arc::new(AtomicUsize::new(0));
+            let spy = served.clone();
+            let handler = move |_: Claims<Value>| {
+                spy.fetch_add(1, Ordering::Relaxed);
+                async {}
+            };
+            Self(Chain::new().use_(jwt).get(handler).build(), served)
+        }
+
+        /// Status and challenges; the handler must run for a 200 alone.
+        async fn get(&self, authorization: &str, proof: &str) -> (u16, String) {
+            let before = self.1.load(Ordering::Relaxed);
+            let mut req = http::Request::get("/me");
+            if !authorization.is_empty() {
+                req = req.header("authorization", authorization);
+            }
+            if !proof.is_empty() {
+                req = req.header("dpop", proof);
+            }
+            let response = self.0.handle(req.body(Body::empty()).unwrap()).await;
+            let status = response.status().as_u16();
+            let served = self.1.load(Ordering::Relaxed) - before;
+            assert_eq!(served, usize::from(status == 200));
+            let challenges = response.headers().get_all("www-authenticate").iter();
+            let challenges: Vec<_> = challenges.map(|value| value.to_str().unwrap()).collect();
+            (status, challenges.join(" | "))
+        }
+    }
+
+    fn jwt(dpop: Dpop) -> Jwt<Value> {
+        let now = || SystemTime::UNIX_EPOCH + Duration::from_secs(NOW);
+        Jwt::<Value>::hs256(SECRET).unwrap().clock(now).dpop(dpop)
+    }
+
+    fn dpop() -> Dpop {
+        Dpop::new("https://api.example.com").unwrap()
+    }
+
+    #[tokio::test]
+    async fn challenges_are_those_of_rfc_9449() {
+        let client = Client::new();
+        let bound = client.token();
+        let plain = token(&json!({"exp": NOW + 600}));
+        let proof = |jti| client.proof(jti, &bound);
+        let algs = r#"algs="ES256 Ed25519""#;
+        let error =
+            |code: &str, text: &str| format!(r#"error="{code}", error_description="{text}""#);
+        let bad_proof = error("invalid_dpop_proof", "The DPoP proof is not valid");
+        let bad_scheme = error("invalid_token", "The access token requires a proof of possession");
+        let unbound =
+            error("invalid_token", "The access token is not bound to the key of the DPoP proof");
+        let used = error("invalid_dpop_proof", "The DPoP proof was used before");
+        let first = proof("1");
+        let table = [
+            (String::new(), String::new(), 401, format!("Bearer | DPoP {algs}")),
+            (format!("DPoP {bound}"), first.clone(), 200, String::new()),
+            (format!("DPoP {bound}"), first, 401, format!("Bearer | DPoP {used}, {algs}")),
+            (format!("dpop {bound}"), proof("2"), 200, String::new()),
+            (format!("Bearer {plain}"), String::new(), 200, String::new()),
+            (format!("Bearer {plain}"), proof("3"), 200, String::new()),
+            (
+                format!("Bearer {bound}"),
+                proof("4"),
+                401,
+                format!("Bearer {bad_scheme} | DPoP {algs}"),
+            ),
+            (
+                format!("DPoP {bound}"),
+                String::new(),
+                401,
+                format!("Bearer | DPoP {bad_proof}, {algs}"),
+            ),
+            (
+                format!("DPoP {plain}"),
+                client.proof("5", &plain),
+                401,
+                format!("Bearer | DPoP {unbound}, {algs}"),
+            ),
+            (
+                format!("DPoP {bound}"),
+                Client::new().proof("6", &bound),
+                401,
+                format!("Bearer | DPoP {unbound}, {algs}"),
+            ),
+        ];
+        let service = Spied::new(jwt(dpop()));
+        for (number, (authorization, proof, status, challenges)) in table.into_iter().enumerate() {
+            let answer = service.get(&authorization, &proof).await;
+            assert_eq!(answer, (status, challenges), "{number}");
+        }
+    }
+
+    #[tokio::test]
+    async fn where_it_is_required_no_bearer_token_passes() {
+        let client = Client::new();
+        let bound = client.token();
+        let plain = token(&json!({"exp": NOW + 600}));
+        let service = Spied::new(jwt(dpop().required(true)).realm("a").unwrap());
+        let asked = r#"DPoP realm="a", algs="ES256 Ed25519""#.to_owned();
+        assert_eq!(service.get("", "").await, (401, asked.clone()));
+        assert_eq!(service.get(&format!("Bearer {plain}"), "").await, (401, asked.clone()));
+        assert_eq!(service.get(&format!("Bearer {bound}"), "").await, (401, asked));
+        let proof = client.proof("1", &bound);
+        assert_eq!(service.get(&format!("DPoP {bound}"), &proof).await.0, 200);
+    }
+
+    #[tokio::test]
+    async fn a_remembered_token_is_proven_each_time() {
+        let client = Client::new();
+        let bound = client.token();
+        let service = Spied::new(jwt(dpop()).cache(TokenCache::new(10).unwrap()));
+        let dpop = format!("DPoP {bound}");
+        assert_eq!(service.get(&dpop, &client.proof("1", &bound)).await.0, 200);
+        assert_eq!(service.get(&dpop, &client.proof("2", &bound)).await.0, 200);
+        assert_eq!(service.get(&dpop, &client.proof("2", &bound)).await.0, 401);
+        assert_eq!(service.get(&dpop, "").await.0, 401);
+        assert_eq!(service.get(&dpop, &Client::new().proof("3", &bound)).await.0, 401);
+        assert_eq!(service.get(&format!("Bearer {bound}"), "").await.0, 401);
+    }
+
+    #[tokio::test]
+    async fn other_confirmations_are_refused_with_and_without_proofs() {
+        let client = Client::new();
+        let jkt = client.thumbprint();
+        for cnf in [
+            json!({"x5t#S256": "bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg2"}),
+            json!({"jkt": jkt, "x5t#S256": "bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg2"}),
+            json!({"jkt": 1}),
+            json!({}),
+            json!(jkt),
+            json!(null),
+        ] {
+            let token = token(&json!({"exp": NOW + 600, "cnf": cnf}));
+            let service = Spied::new(jwt(dpop()));
+            let proof = client.proof("1", &token);
+            assert_eq!(service.get(&format!("DPoP {token}"), &proof).await.0, 401, "{cnf}");
+            assert_eq!(service.get(&format!("Bearer {token}"), "").await.0, 401, "{cnf}");
+        }
+        // Nor does a bound token that came without a request pass.
+        let alone = jwt(dpop()).verify(client.token()).await;
+        assert_eq!(alone.map(drop), Err(Refusal::SenderConstrained));
+    }
+
+    #[tokio::test]
+    async fn what_is_wrong_with_a_proof_is_refused() {
+        let client = Client::new();
+        let bound = client.token();
+        let with = |part: &Value, name: &str, value: Value| {
+            let mut part = part.clone();
+            part[name] = value;
+            part
+        };
+        let without = |part: &Value, name: &str| {
+            let mut part = part.clone();
+            part.as_object_mut().unwrap().remove(name);
+            part
+        };
+        let (header, claims) = (client.header(), Client::claims("1", &bound));
+        let jwk = client.jwk();
+        let private = with(&jwk, "d", json!("AAAA"));
+        let mut proofs = Vec::new();
+        for header in [
+            with(&header, "typ", json!("JWT")),
+            with(&header, "typ", json!(1)),
+            without(&header, "typ"),
+            with(&header, "alg", json!("none")),
+            with(&header, "alg", json!("HS256")),
+            with(&header, "alg", json!("ES384")),
+            with(&header, "alg", json!("RS256")),
+            without(&header, "alg"),
+            without(&header, "jwk"),
+            with(&header, "jwk", json!("key")),
+            with(&header, "jwk", private),
+            with(&header, "jwk", json!({"kty": "oct", "k": "AAAA"})),
+            with(&header, "jwk", with(&jwk, "crv", json!("P-384"))),
+            with(&header, "jwk", with(&jwk, "y", json!("AAAA"))),
+            with(&header, "jwk", with(&jwk, "use", json!("enc"))),
+            with(&header, "jwk", Client::new().jwk()),
+            with(&header, "crit", json!(["typ"])),
+            with(&header, "b64", json!(false)),
+        ] {
+            proofs.push((client.sign(&header, &claims), header));
+        }
+        for claims in [
+            without(&claims, "jti"),
+            with(&claims, "jti", json!("")),
+            with(&claims, "jti", json!(1)),
+            with(&claims, "jti", json!("x".repeat(257))),
+            without(&claims, "htm"),
+            with(&claims, "htm", json!("POST")),
+            without(&claims, "htu"),
+            with(&claims, "htu", json!("https://evil.example/me")),
+            with(&claims, "htu", json!("/me")),
+            without(&claims, "iat"),
+            with(&claims, "iat", json!("1800000000")),
+            with(&claims, "iat", json!(-1)),
+            with(&claims, "iat", json!(u64::MAX)),
+            with(&claims, "iat", json!(NOW - 61)),
+            with(&claims, "iat", json!(NOW + 31)),
+            without(&claims, "ath"),
+            with(&claims, "ath", json!("")),
+            json!([]),
+        ] {
+            proofs.push((client.sign(&header, &claims), claims));
+        }
+        let good = client.sign(&header, &claims);
+        proofs.push((good[..good.len() - 2].to_owned(), json!("cut off")));
+        proofs.push((format!("{good}.x"), json!("four parts")));
+        proofs.push((format!("{good}{}", "A".repeat(PROOF_BYTES)), json!("too long")));
+        let service = Spied::new(jwt(dpop()));
+        let authorization = format!("DPoP {bound}");
+        for (proof, what) in proofs {
+            let (status, challenge) = service.get(&authorization, &proof).await;
+            assert_eq!(status, 401, "{what}");
+            assert!(
+                challenge.contains(r#"DPoP error="invalid_dpop_proof""#),
+                "{what}: {challenge}"
+            );
+        }
+        // Nothing of that was used up.
+        let (status, challenge) = service.get(&authorization, &good).await;
+        assert_eq!(status, 200, "{challenge}");
+        // What is allowed: a key with a name, query and fragment in the URL, more members.
+        let named = with(&header, "jwk", with(&jwk, "kid", json!("mine")));
+        let more =
+            with(&Client::claims("2", &bound), "htu", json!("https://API.example.com:443/me?x#y"));
+        let more = with(&more, "nonce", json!("n"));
+        assert_eq!(service.get(&authorization, &client.sign(&named, &more)).await.0, 200);
+    }
+
+    #[tokio::test]
+    async fn without_room_for_one_more_proof_it_is_a_503() {
+        let client = Client::new();
+        let bound = client.token();
+        let service = Spied::new(jwt(dpop().replay_capacity(1)));
+        let dpop = format!("DPoP {bound}");
+        assert_eq!(service.get(&dpop, &client.proof("1", &bound)).await.0, 200);
+        assert_eq!(service.get(&dpop, &client.proof("2", &bound)).await, (503, String::new()));
+    }
+}
