@@ -314,8 +314,13 @@ impl Limiter {
     /// Counts a refusal, and blocks whoever collects too many.
     pub(crate) fn strike(&self, asked: &Asked, now: u64) {
         let Some(penalty) = self.penalty else { return };
-        let blocked = |check: &Check| matches!(check.ask, Ask::Free) && !check.is_admitted();
-        if asked.checks.iter().any(blocked) {
+        let refused = |is: fn(&Ask) -> bool| {
+            asked.checks.iter().any(|check| is(&check.ask) && !check.is_admitted())
+        };
+        // Only quotas count, and only until the client is blocked.
+        if refused(|ask| matches!(ask, Ask::Free))
+            || !refused(|ask| matches!(ask, Ask::Charge { .. }))
+        {
             return;
         }
         let (shard, hash) = asked.primary;
