@@ -84,6 +84,22 @@ fn burst_is_restored_exactly_after_idle() {
 }
 
 #[test]
+fn a_clock_that_goes_back_stands_still() {
+    let time = Arc::new(AtomicUsize::new(1000));
+    let now = time.clone();
+    let clock =
+        LimitClock::from_fn(move || secs(now.load(Ordering::Relaxed).try_into().unwrap_or(0)));
+    let service = chain(RateLimit::per_client(2).every(secs(20)).clock(clock));
+    assert_eq!([(); 3].map(|()| status(&service, ALICE)), [200, 200, 429]);
+    for seconds in [500, 0, 999, 1009] {
+        time.store(seconds, Ordering::Relaxed);
+        assert_eq!(status(&service, ALICE), 429, "at {seconds}");
+    }
+    time.store(1010, Ordering::Relaxed);
+    assert_eq!([(); 2].map(|()| status(&service, ALICE)), [200, 429]);
+}
+
+#[test]
 fn a_refusal_says_why_and_until_when() {
     let clock = LimitClock::fake();
     let limit = RateLimit::per_client(2).every(secs(25)).clock(clock.clone());
