@@ -212,7 +212,8 @@ impl Limiter {
     ) {
         let hashes: SmallVec<[u64; LEVELS]> = match named {
             Named::Addr(addr) => {
-                key.prefixes().levels(addr).map(|network| self.memory.hash(network)).collect()
+                let levels = key.prefixes().levels(addr);
+                levels.map(|network| self.memory.hash(Named::Addr(network))).collect()
             }
             other => std::iter::once(self.memory.hash(other)).collect(),
         };
@@ -233,8 +234,8 @@ impl Limiter {
     fn place(&self, key: &LimitKey, named: Named<'_>) -> (usize, u64) {
         let hash = match named {
             Named::Addr(addr) => match key.prefixes().levels(addr).last() {
-                Some(network) => self.memory.hash(network),
-                None => self.memory.hash(addr),
+                Some(network) => self.memory.hash(Named::Addr(network)),
+                None => self.memory.hash(named),
             },
             other => self.memory.hash(other),
         };

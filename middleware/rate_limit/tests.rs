@@ -554,6 +554,17 @@ fn keys_of_many_kinds_count_apart_and_missing_ones_under_the_address() {
 }
 
 #[test]
+fn no_text_is_an_address() {
+    let alice: std::net::Ipv6Addr = "2001:db8::".parse().unwrap();
+    let key = LimitKey::from_fn(move |req| {
+        req.headers().contains_key("octets").then(|| alice.octets().to_vec())
+    });
+    let service = chain(RateLimit::per_hour(1).key(key).clock(LimitClock::fake()));
+    assert_eq!(send(&service, with(BOB, "octets", "1")).status(), 200);
+    assert_eq!(status(&service, "[2001:db8::1]:1"), 200);
+}
+
+#[test]
 fn the_principal_of_an_earlier_step_is_a_key() {
     #[derive(Clone)]
     struct User(u64);
