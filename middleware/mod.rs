@@ -7,6 +7,8 @@ pub mod authenticate;
 pub mod body_limit;
 #[cfg(feature = "etag")]
 pub mod etag;
+#[cfg(feature = "garde")]
+pub mod garde;
 #[cfg(feature = "grpc-status")]
 pub mod grpc_status;
 #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]

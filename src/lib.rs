@@ -1,6 +1,82 @@
-//! Middleware chains in front of method handlers.
+//! Middleware chains in front of method handlers, for hyper, axum and every other tower host.
+//!
+//! *A chain is an ordered list of steps: middleware, handlers and paths. A request walks the steps in the order in which they are
+//! written, and its response walks back. A step either answers or passes the request on.*
+//!
+//! ```
+//! use tower_chain::{Chain, Error, Next, Provided, Request, Response, StatusCode};
+//!
+//! #[derive(Clone)]
+//! struct User(String);
+//!
+//! async fn log(req: Request, next: Next<'_>) -> Response {
+//!     let line = format!("{} {}", req.method(), req.uri().path());
+//!     let response = next.run(req).await;
+//!     println!("{line} {}", response.status());
+//!     response
+//! }
+//!
+//! async fn user(headers: http::HeaderMap) -> Result<User, Error> {
+//!     let name = headers.get("x-user").and_then(|name| name.to_str().ok());
+//!     name.map(|name| User(name.to_owned()))
+//!         .ok_or_else(|| Error::new(StatusCode::UNAUTHORIZED, "Who are you?"))
+//! }
+//!
+//! async fn greet(Provided(User(name)): Provided<User>) -> String {
+//!     format!("hello, {name}")
+//! }
+//!
+//! let service = Chain::new()
+//!     .always(log)
+//!     .at("/healthz", |c| c.get(async || "ok"))
+//!     .guard(user)
+//!     .at("/greeting", |c| c.get(greet))
+//!     .build();
+//! # let _ = service;
+//! ```
+//!
+//! `greet` compiles only because the guard stands before it. `service` is a [`tower::Service`] and a [`hyper::service::Service`] for
+//! every request body; `serve` (feature `serve`) runs it, and so does every other host.
+//!
+//! # The order
+//!
+//! ```text
+//!  request ──▶ log ──▶ user ──▶ greet
+//! response ◀── log ◀── user ◀────┘
+//! ```
+//!
+//! First written runs first. A step covers the steps after it and nothing before it: `/healthz` above needs no user. Path and method are
+//! matched before anything runs, and only [`always`](Chain::always) steps run for requests that no handler answers.
+//!
+//! # Where to go on
+//!
+//! - [`Chain`]: all steps that there are, and how paths match
+//! - [`Middleware`] and [`Next`]: writing middleware, as a type or as a function
+//! - [`Error`]: what goes wrong, and what the client is told
+//! - [`extract`]: what handlers take out of a request
+//! - [`middleware`]: what is built in, each with a manual page
+//! - [`ChainService`]: handling a request without a server, as tests do, and listing the routes
+//!
+//! # Features
+//!
+//! None is on by default.
+//!
+//! | feature | adds |
+//! | --- | --- |
+//! | `full` | all of them, but for `jwt-rust-crypto` |
+//! | `json`, `form`, `query` | the extractors of these names |
+//! | `authenticate` | `Authenticate`: secret tokens, API keys, Basic |
+//! | `jwt`, `jwt-rust-crypto` | `Jwt` and `Claims`, with signatures by aws-lc-rs or in pure Rust |
+//! | `require` | `Require`: scopes, roles, permissions |
+//! | `rate-limit` | `RateLimit`: quotas per client |
+//! | `validate` | `Valid` and `Validate`, with the crate `validator` |
+//! | `body-limit`, `etag`, `problem-details`, `security-headers`, `protected-resource`, `grpc-status` | the steps of these names |
+//! | `serve`, `tls` | `serve` and `Server`, for HTTP/1.1 and HTTP/2 |
+//! | `sync-body` | a service whose bodies are `Sync`, for poem and salvo |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
+// What one feature needs of the core, another may not.
+#![cfg_attr(not(feature = "full"), allow(dead_code))]
 
 mod adapter;
 mod answer;
@@ -38,6 +114,9 @@ pub use challenge::{Challenge, ChallengeError};
 pub use combine::{BoxMiddleware, Unless, When};
 pub use dependent::Dependent;
 pub use error::Error;
+#[cfg(feature = "cookies")]
+#[cfg_attr(docsrs, doc(cfg(feature = "cookies")))]
+pub use extract::Cookies;
 #[cfg(feature = "form")]
 #[cfg_attr(docsrs, doc(cfg(feature = "form")))]
 pub use extract::Form;
@@ -60,6 +139,12 @@ pub use middleware::body_limit::BodyLimit;
 #[cfg(feature = "etag")]
 #[cfg_attr(docsrs, doc(cfg(feature = "etag")))]
 pub use middleware::etag::ETag;
+#[cfg(feature = "garde")]
+#[cfg_attr(docsrs, doc(cfg(feature = "garde")))]
+pub use middleware::garde::Garde;
+#[cfg(feature = "grpc-status")]
+#[cfg_attr(docsrs, doc(cfg(feature = "grpc-status")))]
+pub use middleware::grpc_status::GrpcStatus;
 #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
 #[cfg_attr(docsrs, doc(cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))))]
 pub use middleware::jwt::{Claims, Jwt, JwtConfigError, MaybeClaims};
@@ -97,14 +182,9 @@ pub use serve::{Listener, ServeError, Server, serve};
 #[cfg(feature = "tls")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
 pub use serve::{Tls, TlsError};
-
 #[cfg(feature = "sync-body")]
 #[cfg_attr(docsrs, doc(cfg(feature = "sync-body")))]
 pub use sync_body::{SyncBody, SyncChain, SyncFuture};
-
-#[cfg(feature = "grpc-status")]
-#[cfg_attr(docsrs, doc(cfg(feature = "grpc-status")))]
-pub use middleware::grpc_status::GrpcStatus;
 
 /// The body of requests and responses.
 pub type Body = axum_core::body::Body;
@@ -112,3 +192,7 @@ pub type Body = axum_core::body::Body;
 pub type Request = http::Request<Body>;
 /// A response.
 pub type Response = http::Response<Body>;
+
+#[cfg(all(doctest, feature = "full"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,5 +1,6 @@
 //! What a limiter costs, in exact counts of allocations.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
 #![cfg(feature = "rate-limit")]
 
 use std::future::Future;

@@ -53,7 +53,15 @@ impl<V: Clone> Cache<V> {
     }
 
     pub(super) fn insert(&self, key: Key, value: V, now: Instant) {
-        let Some(until) = now.checked_add(self.ttl) else { return };
+        self.insert_for(key, value, self.ttl, now);
+    }
+
+    /// For a value with a time of its own.
+    pub(super) fn insert_for(&self, key: Key, value: V, ttl: Duration, now: Instant) {
+        let Some(until) = now.checked_add(ttl) else { return };
+        if ttl.is_zero() || self.capacity == 0 {
+            return;
+        }
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         if entries.values.insert(key, (value, until)).is_some() {
             return;

@@ -8,6 +8,7 @@
 //! - API keys that are added, withdrawn and expire while requests are served ([`api_keys`](Authenticate::api_keys));
 //! - users and passwords: a few of them given in the configuration ([`users`](Authenticate::users)), or checked by a slow password hash that runs
 //!   off the reactor ([`basic_blocking`](Authenticate::basic_blocking)) or by an async function ([`basic`](Authenticate::basic));
+//! - tokens that only their issuer can read: with the feature `introspection` it asks him (`Authenticate::introspection`);
 //! - tokens for which an async function of yours gives a principal of your own type ([`with`](Authenticate::with)).
 //!
 //! Of secrets in the configuration only SHA-256 digests are kept, and digests are compared in constant time. Nothing that a client sends as
@@ -73,6 +74,7 @@
 //! | malformed; a header, cookie or parameter twice; two sources at once | 400 | `Bearer realm="api", error="invalid_request", error_description=".."` |
 //! | a cookie, with a request of another site (see [`Source::cookie`]) | 403 | none |
 //! | a form longer than [`form_limit`](Authenticate::form_limit) | 413 | none |
+//! | the issuer can't be asked (`introspection`) | 503, with `Retry-After` | none |
 //! | your function fails | as your function says | as your function says |
 //!
 //! The other challenges are `Basic realm="api", charset="UTF-8"`, `ApiKey realm="api", header="x-api-key"` and `Cookie realm="api", cookie-name="__Host-session"`.
@@ -92,11 +94,15 @@
 //! [RFC 9110, 11](https://www.rfc-editor.org/rfc/rfc9110#section-11) (challenges, `token68`),
 //! [RFC 6750](https://www.rfc-editor.org/rfc/rfc6750) (Bearer),
 //! [RFC 7617](https://www.rfc-editor.org/rfc/rfc7617) (Basic),
+//! [RFC 7662](https://www.rfc-editor.org/rfc/rfc7662) (introspection),
+//! [RFC 9728](https://www.rfc-editor.org/rfc/rfc9728) (`resource_metadata`),
 //! [RFC 9700, 4.3.2](https://www.rfc-editor.org/rfc/rfc9700#section-4.3.2) (tokens in queries),
 //! [Fetch Metadata](https://www.w3.org/TR/fetch-metadata/) (`Sec-Fetch-Site`).
 
 mod cache;
 mod error;
+#[cfg(feature = "introspection")]
+mod introspection;
 mod keys;
 mod optional;
 mod origin;
@@ -122,6 +128,9 @@ use tokio::sync::Semaphore;
 
 use self::cache::{Cache, Key};
 pub use self::error::AuthenticateError;
+#[cfg(feature = "introspection")]
+#[cfg_attr(docsrs, doc(cfg(feature = "introspection")))]
+pub use self::introspection::{Introspected, Introspection, IntrospectionError};
 pub use self::keys::{ApiKey, ApiKeys};
 pub use self::optional::Optional;
 use self::origin::{TrustedOrigin, is_cross_site};

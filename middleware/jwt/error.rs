@@ -62,6 +62,8 @@ pub enum JwtConfigError {
     Issuers,
     /// The URL is none that keys may be fetched from.
     Url,
+    /// TLS could not be set up.
+    Tls,
 }
 
 impl fmt::Display for JwtConfigError {
@@ -124,6 +126,7 @@ impl fmt::Display for JwtConfigError {
             ),
             Self::ZeroLimit => f.write_str("the limit is zero: give at least one"),
             Self::Issuers => f.write_str("name at least one issuer, and each of them once"),
+            Self::Tls => f.write_str("TLS could not be set up: give a `Fetch` of your own"),
             Self::Url => f.write_str(
                 "keys are fetched by https, or by http from a loopback address: give an absolute URL without user, password, query or fragment",
             ),

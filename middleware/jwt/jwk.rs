@@ -95,10 +95,16 @@ pub(crate) fn usable(json: &[u8], algorithms: &[Algorithm]) -> Result<Vec<Key>, 
     // Who mixes secrets with public keys has published the secrets, or is confused about what they are.
     let is_secret = |entry: &Value| entry["kty"] == "oct";
     let mixed = set.keys.iter().any(is_secret) && !set.keys.iter().all(is_secret);
+    // Two entries that tokens can't tell apart are both left out, also where one of them could not be used anyway.
+    let name = |entry: &Value| (entry["kid"].clone(), entry["kty"].clone(), entry["alg"].clone());
+    let names: Vec<_> = set.keys.iter().map(name).collect();
     let mut keys = Vec::with_capacity(set.keys.len());
     for entry in set.keys {
         // One bad entry never spoils the set.
-        if mixed && is_secret(&entry) {
+        let name = name(&entry);
+        let ambiguous =
+            !name.0.is_null() && names.iter().filter(|other| **other == name).count() > 1;
+        if ambiguous || (mixed && is_secret(&entry)) {
             continue;
         }
         let Ok(jwk) = Jwk::deserialize(entry) else { continue };

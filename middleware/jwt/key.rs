@@ -351,8 +351,17 @@ impl Keys {
         self.0.iter().any(|key| key.id() == id)
     }
 
-    pub(crate) fn iter(&self) -> std::slice::Iter<'_, Key> {
-        self.0.iter()
+    /// Whether both are handles to the same keys.
+    #[cfg(feature = "jwks")]
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Whether both hold equal keys under equal names, in the same order.
+    #[cfg(feature = "jwks")]
+    pub(crate) fn same_as(&self, other: &Self) -> bool {
+        let name = |key: &Key| (key.0.id, key.0.kid.clone());
+        self.0.iter().map(name).eq(other.0.iter().map(name))
     }
 }
 

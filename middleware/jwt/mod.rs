@@ -97,20 +97,25 @@
 //! `jwt-rust-crypto` alone by the pure Rust backend of `jsonwebtoken`.
 
 mod algorithm;
+mod cache;
 mod claims;
 mod crypto;
 mod error;
 mod json;
 mod jwk;
+#[cfg(feature = "jwks")]
+mod jwks;
 mod jws;
 mod key;
 mod policy;
 mod refusal;
+mod revocation;
 mod source;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
+use std::future::Future;
 use std::time::{Duration, SystemTime};
 
 use axum_core::response::IntoResponse;
@@ -119,15 +124,22 @@ use http::{HeaderValue, StatusCode};
 use serde::de::DeserializeOwned;
 
 pub use algorithm::Algorithm;
+pub use cache::TokenCache;
 pub use claims::{Claims, MaybeClaims, Token};
 pub use error::JwtConfigError;
+#[cfg(feature = "jwks")]
+#[cfg_attr(docsrs, doc(cfg(feature = "jwks")))]
+pub use jwks::{Fetch, HttpFetch, Jwks};
 pub use key::{Key, Keys};
 pub use refusal::Refusal;
+pub use revocation::{Denylist, RevokeError};
 pub use source::{KeyQuery, KeySource};
 
 use crate::{Endpoint, Error, Middleware, Request, Response, Rest};
+use cache::Store;
 use jws::{Compact, Head};
 use policy::Policy;
+use revocation::Revocation;
 use source::{RequestHead, Source};
 
 /// Verifies the bearer token of each request, and provides its [`Claims<C>`].
@@ -138,6 +150,8 @@ pub struct Jwt<C> {
     source: Source,
     policy: Policy,
     checks: Vec<Box<Check<C>>>,
+    revocations: Vec<Revocation<C>>,
+    cache: Option<Store<C>>,
     max_bytes: usize,
     /// What stands in each challenge before and after the error.
     realm: Option<String>,
@@ -153,6 +167,8 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
             source: keys.into().0,
             policy: Policy::default(),
             checks: Vec::new(),
+            revocations: Vec::new(),
+            cache: None,
             max_bytes: TOKEN_BYTES,
             realm: None,
             resource_metadata: None,
@@ -229,6 +245,34 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
     /// As those of [`Key::pem`].
     pub fn ed25519(pem: impl AsRef<[u8]>) -> Result<Self, JwtConfigError> {
         Key::pem(Algorithm::Ed25519, pem).map(Self::new)
+    }
+
+    /// Tokens of an OpenID or OAuth issuer for this audience. The keys are found and fetched through the metadata of the issuer; see [`Jwks::issuer`].
+    ///
+    /// # Errors
+    ///
+    /// As those of [`Jwks::issuer`].
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_chain::Jwt;
+    /// use tower_chain::middleware::jwt::Algorithm;
+    ///
+    /// # fn main() -> Result<(), tower_chain::JwtConfigError> {
+    /// let jwt = Jwt::<()>::oidc("https://login.example.org", "https://api.example.org", [Algorithm::Rs256])?;
+    /// # let _ = jwt;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "jwks")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "jwks")))]
+    pub fn oidc(
+        issuer: &str,
+        audience: impl Into<String>,
+        algorithms: impl IntoIterator<Item = Algorithm>,
+    ) -> Result<Self, JwtConfigError> {
+        Ok(Self::new(Jwks::issuer(issuer, algorithms)?).audience(audience))
     }
 
     /// Accepts tokens of this issuer: the claim `iss` must be this text, byte for byte. Each call adds one. Defaults to any issuer.
@@ -312,6 +356,50 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
     #[must_use]
     pub fn check(mut self, check: impl Fn(&C, &Token) -> bool + Send + Sync + 'static) -> Self {
         self.checks.push(Box::new(check));
+        self
+    }
+
+    /// Refuses tokens on this list. It is asked for each request, about cached tokens too.
+    #[must_use]
+    pub fn denylist(mut self, denylist: Denylist) -> Self {
+        self.revocations.push(Revocation::Denylist(denylist));
+        self
+    }
+
+    /// Asks an `async fn` whether a token is revoked, for each request, about cached tokens too. If it fails, the answer is 503.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_chain::{Claims, Jwt};
+    ///
+    /// # fn main() -> Result<(), tower_chain::JwtConfigError> {
+    /// # let secret = "a secret that has thirty-two bytes";
+    /// let jwt = Jwt::<()>::hs256(secret)?.revoked(async |claims: Claims<()>| {
+    ///     Ok::<bool, std::io::Error>(Claims::token(&claims).id() == Some("stolen"))
+    /// });
+    /// # let _ = jwt;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn revoked<F, Fut, E>(mut self, is_revoked: F) -> Self
+    where
+        F: Fn(Claims<C>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<bool, E>> + Send + 'static,
+        E: Into<axum_core::BoxError>,
+    {
+        self.revocations.push(Revocation::Hook(Box::new(move |claims| {
+            let answer = is_revoked(claims);
+            Box::pin(async move { answer.await.map_err(Into::into) })
+        })));
+        self
+    }
+
+    /// Remembers verified tokens. Defaults to verifying each token each time.
+    #[must_use]
+    pub fn cache(mut self, cache: TokenCache) -> Self {
+        self.cache = Some(Store::new(cache));
         self
     }
 
@@ -425,7 +513,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
             }
             source => (source, None),
         };
-        match source {
+        let claims = match source {
             Source::Fixed(keys) => self.verify_with(keys, issuer, token),
             Source::Chosen(choose) => {
                 let keys = choose(&source::KeyQuery { request, token }).await;
@@ -435,26 +523,119 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
                 })?;
                 self.verify_with(&keys.ok_or(Refusal::Key)?, issuer, token)
             }
+            #[cfg(feature = "jwks")]
+            Source::Remote(remote) => {
+                let issuer = issuer.or(remote.issuer());
+                let keys = remote.keys().await?;
+                match self.verify_with(&keys, issuer, token) {
+                    Err(refusal @ (Refusal::Key | Refusal::Algorithm)) => {
+                        if !self.may_be_new(remote, issuer, token) {
+                            return Err(refusal);
+                        }
+                        match remote.newer_than(&keys).await {
+                            Some(newer) => self.verify_with(&newer, issuer, token),
+                            None => Err(refusal),
+                        }
+                    }
+                    verified => verified,
+                }
+            }
             Source::Issuers(_) => Err(Refusal::Issuer),
+        }?;
+        for revocation in &self.revocations {
+            let revoked = match revocation {
+                Revocation::Denylist(list) => list.is_revoked(Claims::token(&claims)),
+                Revocation::Hook(ask) => ask(claims.clone()).await.map_err(|error| {
+                    tracing::warn!(error, "can't tell whether a token is revoked");
+                    Refusal::RevocationUnavailable
+                })?,
+            };
+            if revoked {
+                return Err(Refusal::Revoked);
+            }
         }
+        Ok(claims)
     }
 
+    /// Whether the key of a token may be one that the issuer has published lately. What would be refused anyway fetches nothing.
+    #[cfg(feature = "jwks")]
+    fn may_be_new(&self, remote: &jwks::Remote, issuer: Option<&str>, token: &[u8]) -> bool {
+        let Some(peeked) = source::peek(token) else { return false };
+        let named = peeked.issuer.as_deref();
+        let trusted = |name: &str| named == Some(name);
+        peeked.kid.is_some()
+            && remote.accepts(peeked.algorithm)
+            && issuer.is_none_or(trusted)
+            && (self.policy.issuers.is_empty()
+                || self.policy.issuers.iter().any(|name| trusted(name)))
+    }
+
+    /// Fetches the keys of each issuer now, instead of with the first request. Does nothing where keys are not fetched.
+    ///
+    /// # Errors
+    ///
+    /// If an issuer's keys could not be had. It is tried again with the next request.
+    #[cfg(feature = "jwks")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "jwks")))]
+    pub async fn warm_up(&self) -> Result<(), Refusal> {
+        let sources = match &self.source {
+            Source::Issuers(issuers) => issuers.iter().map(|(_, source)| source).collect(),
+            source => vec![source],
+        };
+        for source in sources {
+            if let Source::Remote(remote) = source {
+                remote.keys().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A token that is remembered is verified already; what may have changed since is looked at again.
     fn verify_with(
         &self,
         keys: &Keys,
         issuer: Option<&str>,
         token: &[u8],
     ) -> Result<Claims<C>, Refusal> {
+        let now = self.policy.now();
+        let Some(cache) = &self.cache else {
+            return self.verify_anew(keys, issuer, token, now).map(|(claims, _)| claims);
+        };
+        let digest = cache.digest(token);
+        if let Some(known) = cache.find(&digest, now)
+            && keys.contains(&known.key)
+        {
+            self.policy.times(Claims::token(&known.claims), now)?;
+            return Ok(known.claims);
+        }
+        let (claims, key) = self.verify_anew(keys, issuer, token, now)?;
+        cache.insert(digest, &claims, key.id(), now);
+        Ok(claims)
+    }
+
+    fn verify_anew<'k>(
+        &self,
+        keys: &'k Keys,
+        issuer: Option<&str>,
+        token: &[u8],
+        now: u64,
+    ) -> Result<(Claims<C>, &'k Key), Refusal> {
         let compact = Compact::split(token, self.max_bytes)?;
         let mut buffer = [0; HEADER_BYTES];
         let header = jws::decode_into(compact.header, &mut buffer)?;
         let head = Head::read(header)?;
         self.policy.typ(head.typ.as_deref())?;
-        let _key = keys.check(&compact, &head)?;
+        let key = keys.check(&compact, &head)?;
 
-        let payload = jws::decode(compact.payload)?;
-        let (claims, read) = json::claims::<C>(&payload)?;
-        let now = self.policy.now();
+        let (mut small, large);
+        let payload = if compact.payload.len() <= PAYLOAD_ON_STACK {
+            small = [0; PAYLOAD_ON_STACK];
+            jws::decode_into(compact.payload, &mut small)?
+        } else {
+            large = jws::decode(compact.payload)?;
+            &large
+        };
+        let (claims, read) = json::claims::<C>(payload)?;
         self.policy.times(&read.token, now)?;
         self.policy.claims(&read)?;
         if issuer.is_some_and(|name| read.token.issuer() != Some(name)) {
@@ -463,7 +644,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
         if !self.checks.iter().all(|check| check(&claims, &read.token)) {
             return Err(Refusal::Custom);
         }
-        Ok(Claims::verified(claims, read.token))
+        Ok((Claims::verified(claims, read.token), key))
     }
 
     /// The answer to a request that is refused (RFC 6750, 3).
@@ -584,4 +765,6 @@ fn quoted(text: &str) -> Result<String, JwtConfigError> {
 const TOKEN_BYTES: usize = 8 * 1024;
 /// How many bytes a decoded header may have.
 const HEADER_BYTES: usize = 768;
+/// How many bytes an encoded payload may have to be decoded without an allocation.
+const PAYLOAD_ON_STACK: usize = 1024;
 const MAX_LEEWAY: Duration = Duration::from_secs(600);

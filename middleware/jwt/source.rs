@@ -18,6 +18,8 @@ pub struct KeySource(pub(crate) Source);
 pub(crate) enum Source {
     Fixed(Keys),
     Chosen(Box<Chosen>),
+    #[cfg(feature = "jwks")]
+    Remote(std::sync::Arc<super::jwks::Remote>),
     Issuers(Vec<(Box<str>, Source)>),
 }
 
@@ -101,6 +103,8 @@ impl fmt::Debug for Source {
         match self {
             Self::Fixed(keys) => keys.fmt(f),
             Self::Chosen(_) => f.write_str("per request"),
+            #[cfg(feature = "jwks")]
+            Self::Remote(remote) => remote.fmt(f),
             Self::Issuers(issuers) => {
                 f.debug_map().entries(issuers.iter().map(|(n, s)| (n, s))).finish()
             }
@@ -195,6 +199,7 @@ impl fmt::Debug for KeyQuery<'_> {
 
 /// What a token says of itself.
 pub(crate) struct Peeked {
+    #[cfg_attr(not(feature = "jwks"), expect(dead_code, reason = "asked before a fetch alone"))]
     pub(crate) algorithm: Algorithm,
     pub(crate) kid: Option<String>,
     pub(crate) issuer: Option<String>,

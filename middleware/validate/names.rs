@@ -9,6 +9,7 @@ use std::any::TypeId;
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode, utf8_percent_encode};
@@ -16,7 +17,7 @@ use serde_json::{Map, Value};
 use validator::{ValidationError, ValidationErrors, ValidationErrorsKind};
 
 use super::report::Rules;
-use crate::extract::{Input, Location, Source};
+use crate::extract::{Input, Location, Source, same_name};
 
 /// Where the errors of a field stand for the client.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,18 +36,20 @@ pub(super) enum Step {
 }
 
 pub(super) struct Names<'a, E: Input> {
-    source: &'a Source,
     rules: &'a Rules<'a, E::Data>,
     /// `None` for the parameters of a path, and for what is too large to be changed again and again.
     document: Option<Document>,
     /// How often the input may still be validated again.
-    attempts: Cell<u32>,
+    attempts: Rc<Cell<u32>>,
 }
 
 impl<'a, E: Input + 'static> Names<'a, E> {
-    pub(super) fn new(source: &'a Source, rules: &'a Rules<'a, E::Data>) -> Self {
+    pub(super) fn new(source: &Source, rules: &'a Rules<'a, E::Data>) -> Self {
         let document = Document::read(E::LOCATION, source.bytes());
-        Self { source, rules, document, attempts: Cell::new(MAX_ATTEMPTS) }
+        // A large input is tried less often, so that a refusal costs no client much more than it costs us.
+        let affordable = MAX_TRIED_BYTES / source.bytes().len().max(1);
+        let attempts = u32::try_from(affordable).unwrap_or(u32::MAX).min(MAX_ATTEMPTS);
+        Self { rules, document, attempts: Rc::new(Cell::new(attempts)) }
     }
 
     /// The name of the field `name`, which is at `path`, in a struct that is at `wire` and has the fields `declared`.
@@ -216,10 +219,9 @@ impl<'a, E: Input + 'static> Names<'a, E> {
                 && let Some((_, errors)) = items.into_iter().next()
             {
                 let names = Names {
-                    source: self.source,
                     rules: self.rules,
                     document: Some(document),
-                    attempts: Cell::new(self.attempts.get() / 2),
+                    attempts: self.attempts.clone(),
                 };
                 found.push((key.clone(), names, *errors));
             }
@@ -321,22 +323,6 @@ impl Document {
             _ => return None,
         }
         Some(changed)
-    }
-}
-
-/// The one among `names` that is `name`, or differs from it in case and separators alone.
-pub(super) fn same_name<'n>(name: &str, names: &[&'n str]) -> Option<&'n str> {
-    if let Some(found) = names.iter().find(|candidate| **candidate == name) {
-        return Some(found);
-    }
-    let plain = |text: &str| -> String {
-        text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
-    };
-    let wanted = plain(name);
-    let mut found = names.iter().filter(|candidate| plain(candidate) == wanted);
-    match (found.next(), found.next()) {
-        (Some(one), None) => Some(one),
-        _ => None,
     }
 }
 
@@ -488,3 +474,4 @@ const MAX_ATTEMPTS: u32 = 256;
 const MAX_CACHED: usize = 4096;
 const MAX_FIELDS: usize = 64;
 const MAX_LENGTH: usize = 64 * 1024;
+const MAX_TRIED_BYTES: usize = 512 * 1024;

@@ -265,6 +265,7 @@ mod secrets {
         again: String,
         #[validate(length(max = 1))]
         tags: Vec<String>,
+        #[validate(range(max = 9999))]
         pin: Option<u32>,
     }
 

@@ -246,3 +246,24 @@ impl fmt::Debug for InvalidInput {
             .finish()
     }
 }
+
+/// The name that the client uses for the field `name` of the struct at `path` inside `E`, if the two differ in case and separators alone.
+pub fn wire_name<E: Input>(path: &[&str], name: &str) -> Option<&'static str> {
+    same_name(name, E::fields(path)?)
+}
+
+/// The one among `names` that is `name`, or differs from it in case and separators alone.
+pub fn same_name<'n>(name: &str, names: &[&'n str]) -> Option<&'n str> {
+    if let Some(found) = names.iter().find(|candidate| **candidate == name) {
+        return Some(found);
+    }
+    let plain = |text: &str| -> String {
+        text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+    };
+    let wanted = plain(name);
+    let mut found = names.iter().filter(|candidate| plain(candidate) == wanted);
+    match (found.next(), found.next()) {
+        (Some(one), None) => Some(one),
+        _ => None,
+    }
+}

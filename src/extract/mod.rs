@@ -7,11 +7,14 @@
 //! | --- | --- | --- |
 //! | [`Path<T>`] | the parameters of the matched path | - |
 //! | [`MatchedPath`] | the pattern that matched | - |
+//! | [`RestPath`] | the path behind a mount | - |
 //! | [`ClientAddr`] | the address of the client | - |
 //! | `Query<T>` | the query string | `query` |
 //! | `Form<T>` | a form: the body of a POST, the query of a GET | `form` |
 //! | `Params<T>` | path parameters and query in one | `query` |
 //! | `Json<T>` | a JSON body | `json` |
+//! | `Multipart` | a form with files | `multipart` |
+//! | `Cookies` | the cookies | `cookies` |
 //! | [`Text`], [`Binary`] | a body as it is | - |
 //!
 //! What they refuse is a [`crate::Error`], a response of the type `application/problem+json`. Where single fields are at fault, its
@@ -47,6 +50,9 @@ use transparent;
 
 mod body;
 mod client_addr;
+#[cfg(feature = "cookies")]
+#[cfg_attr(docsrs, doc(cfg(feature = "cookies")))]
+pub mod cookies;
 #[cfg(any(feature = "form", feature = "json", feature = "query"))]
 mod failure;
 mod field_error;
@@ -59,13 +65,17 @@ mod input;
 mod json;
 mod matched_path;
 mod media_type;
+#[cfg(feature = "multipart")]
+mod multipart;
 #[cfg(feature = "query")]
 mod params;
 mod path;
 mod probe;
 #[cfg(feature = "query")]
 mod query;
-#[cfg(all(test, feature = "form", feature = "json", feature = "query"))]
+mod rest_path;
+#[cfg(test)]
+#[cfg(all(feature = "form", feature = "json", feature = "query"))]
 mod tests;
 mod text;
 
@@ -75,15 +85,23 @@ pub use self::body::{MaxBody, read_body};
 pub use self::client_addr::{
     ClientAddr, ForwardedHeader, Network, PeerAddr, TrustedProxies, TrustedProxiesError,
 };
+#[cfg(feature = "cookies")]
+#[cfg_attr(docsrs, doc(cfg(feature = "cookies")))]
+pub use self::cookies::Cookies;
 pub use self::field_error::{FieldError, Location};
 #[cfg(feature = "form")]
 #[cfg_attr(docsrs, doc(cfg(feature = "form")))]
 pub use self::form::Form;
-pub use self::input::{BodyInput, Head, HeadInput, Input, InvalidInput, Source};
+pub use self::input::{
+    BodyInput, Head, HeadInput, Input, InvalidInput, Source, same_name, wire_name,
+};
 #[cfg(feature = "json")]
 #[cfg_attr(docsrs, doc(cfg(feature = "json")))]
 pub use self::json::Json;
 pub use self::matched_path::MatchedPath;
+#[cfg(feature = "multipart")]
+#[cfg_attr(docsrs, doc(cfg(feature = "multipart")))]
+pub use self::multipart::{Multipart, MultipartLimits, Part};
 #[cfg(feature = "query")]
 #[cfg_attr(docsrs, doc(cfg(feature = "query")))]
 pub use self::params::Params;
@@ -91,4 +109,5 @@ pub use self::path::Path;
 #[cfg(feature = "query")]
 #[cfg_attr(docsrs, doc(cfg(feature = "query")))]
 pub use self::query::Query;
+pub use self::rest_path::RestPath;
 pub use self::text::{Binary, Text};

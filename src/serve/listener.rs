@@ -7,9 +7,9 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use tokio::net::{TcpListener, TcpStream, ToSocketAddrs, lookup_host};
 #[cfg(unix)]
-use tokio::net::UnixListener;
-use tokio::net::{TcpListener, ToSocketAddrs, lookup_host};
+use tokio::net::{UnixListener, UnixStream};
 use tokio::time::sleep;
 
 use super::ServeError;
@@ -149,6 +149,38 @@ impl Listener {
                 }
             }
         }
+    }
+
+    /// Stops listening. The connections that the system has taken before are given out: who closes a listener resets them.
+    ///
+    /// It asks the system itself, as tokio only knows what it has been told before.
+    pub(super) fn close(self) -> Vec<(Socket, Option<SocketAddr>)> {
+        let mut waiting = Vec::new();
+        match self.socket {
+            ListenerSocket::Tcp(listener) => {
+                let Ok(listener) = listener.into_std() else { return waiting };
+                while let Ok((socket, addr)) = listener.accept() {
+                    let _ = socket.set_nodelay(true);
+                    if let Ok(()) = socket.set_nonblocking(true)
+                        && let Ok(socket) = TcpStream::from_std(socket)
+                    {
+                        waiting.push((Socket::Tcp(socket), Some(addr)));
+                    }
+                }
+            }
+            #[cfg(unix)]
+            ListenerSocket::Unix(listener) => {
+                let Ok(listener) = listener.into_std() else { return waiting };
+                while let Ok((socket, _)) = listener.accept() {
+                    if let Ok(()) = socket.set_nonblocking(true)
+                        && let Ok(socket) = UnixStream::from_std(socket)
+                    {
+                        waiting.push((Socket::Unix(socket), None));
+                    }
+                }
+            }
+        }
+        waiting
     }
 
     async fn try_accept(&self) -> io::Result<(Socket, Option<SocketAddr>)> {

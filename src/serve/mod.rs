@@ -47,12 +47,23 @@
 //! | a head that takes longer than [`Server::header_read_timeout`] | the connection ends |
 //! | no request for [`Server::idle_timeout`] | the connection ends |
 //! | a body of which nothing comes for [`Server::body_read_timeout`] | the handler sees an error of the body |
-//! | a response of which nothing is read for [`Server::write_timeout`] | the connection ends |
+//! | a response of which nothing is read for [`Server::write_timeout`] | the connection ends, on HTTP/2 the stream |
+//! | an HTTP/1.1 request without `Host`, or with several | 400 `application/problem+json` ([RFC 9112, 3.2](https://www.rfc-editor.org/rfc/rfc9112#section-3.2)) |
 //! | the server stops | on HTTP/1.1 the answers say `Connection: close`, on HTTP/2 comes `GOAWAY`; what is in flight ends |
 //!
 //! # What it provides
 //!
 //! [`PeerAddr`](crate::PeerAddr) in the extensions of every request that came by TCP.
+//!
+//! # Where to put it
+//!
+//! At the end of `main`. Behind a proxy, [`Listener::proxy_protocol`] or the proxy's own headers tell who the client is; in the open,
+//! `Listener::tls` (feature `tls`). Under a service manager the feature `systemd` takes its sockets (`Server::inherited`), and tells it
+//! `READY=1` and `STOPPING=1` if it asks for that (`Type=notify`).
+//!
+//! # Sources
+//!
+//! RFC 9110, 9112 and 9113, by [hyper](https://docs.rs/hyper). RFC 9112, 9.6 for the end of connections.
 
 mod activity;
 mod body;
@@ -62,6 +73,9 @@ mod listener;
 mod proxy;
 mod request;
 mod signal;
+mod streams;
+#[cfg(all(unix, feature = "systemd"))]
+mod systemd;
 #[cfg(feature = "tls")]
 mod tls;
 
@@ -74,7 +88,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::net::ToSocketAddrs;
 use tokio::sync::{Semaphore, watch};
@@ -213,6 +226,8 @@ impl Server {
     }
 
     /// Sets how long a client may read nothing while there is something to send. Defaults to 30 seconds.
+    ///
+    /// On HTTP/2 a stream ends that isn't read for so long, and a second more for each 4 KiB of the piece that is being sent.
     pub fn write_timeout(mut self, write_timeout: Duration) -> Self {
         self.limits.write_timeout = write_timeout;
         self
@@ -283,7 +298,7 @@ impl Server {
         let mut signals = StopSignals::new().map_err(ServeError::Signal)?;
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let mut stop = Some(stop);
-        let mut run = pin!(self.serve_until(stopped.map(drop), service));
+        let mut run = pin!(self.serve_until(async { drop(stopped.await) }, service));
         loop {
             tokio::select! {
                 result = run.as_mut() => return result,
@@ -320,6 +335,7 @@ impl Server {
         let delay = limits.drain_delay;
         let permits = Arc::new(Semaphore::new(limits.max_connections.min(Semaphore::MAX_PERMITS)));
         let shared = Shared::new(service, limits, watched);
+        tell("READY=1");
         {
             let mut accepting: FuturesUnordered<_> =
                 listeners.iter().map(|on| accept(on, &shared, &permits)).collect();
@@ -334,12 +350,15 @@ impl Server {
                 () = watch_certificates(&listeners) => {}
             }
         }
+        tell("STOPPING=1");
         // Who connected before is served, who connects later goes elsewhere.
-        tokio::task::yield_now().await;
-        for on in &listeners {
-            while accept_one(on, &shared, &permits).now_or_never().is_some() {}
+        for on in listeners {
+            let security = on.security.clone();
+            for (socket, addr) in on.close() {
+                let Ok(permit) = permits.clone().try_acquire_owned() else { break };
+                tokio::spawn(shared.clone().connection(socket, addr, security.clone(), permit));
+            }
         }
-        drop(listeners);
         shared.draining.store(true, Ordering::Release);
         phase.send_replace(Phase::Draining);
         drop(shared);
@@ -449,6 +468,14 @@ impl std::error::Error for ServeError {
             Self::Limit(_) => None,
         }
     }
+}
+
+/// Tells the service manager how the server stands.
+fn tell(state: &str) {
+    #[cfg(all(unix, feature = "systemd"))]
+    systemd::notify(state);
+    #[cfg(not(all(unix, feature = "systemd")))]
+    let _ = state;
 }
 
 /// Looks after the files of the listeners' certificates, without end.

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
-use http::header::{CONNECTION, EXPECT};
-use http::{HeaderValue, StatusCode, Version};
+use axum_core::response::IntoResponse;
+use http::header::{CONNECTION, EXPECT, HOST};
+use http::{HeaderMap, HeaderValue, StatusCode, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
@@ -20,7 +21,7 @@ use super::Limits;
 use super::activity::{Activity, InFlight};
 use super::body::{RequestBody, ResponseBody, Unread};
 use super::connection::{Peer, Service};
-use crate::{Body, Request, Response};
+use crate::{Body, Error, Request, Response};
 
 /// The service of one connection, as hyper calls it.
 #[derive(Clone)]
@@ -52,10 +53,41 @@ impl<S: Service> hyper::service::Service<http::Request<Incoming>> for Requests<S
             });
             Body::new(RequestBody::new(incoming, self.limits.body_read_timeout, unread))
         };
-        Answer {
-            answer: self.service.clone().oneshot(Request::from_parts(parts, body)),
-            in_flight: Some(in_flight),
-            closing: http1.then(|| self.draining.clone()),
+        let answer = if parts.version == Version::HTTP_11 && !has_one_host(&parts.headers) {
+            Asked::Refused
+        } else {
+            let answer = self.service.clone().oneshot(Request::from_parts(parts, body));
+            Asked::Service { answer }
+        };
+        Answer { answer, in_flight: Some(in_flight), closing: http1.then(|| self.draining.clone()) }
+    }
+}
+
+/// RFC 9112, 3.2. Who routes or caches by `Host` must not be told two stories.
+fn has_one_host(headers: &HeaderMap) -> bool {
+    let mut hosts = headers.get_all(HOST).iter();
+    hosts.next().is_some() && hosts.next().is_none()
+}
+
+pin_project! {
+    #[project = AskedProj]
+    enum Asked<S: Service> {
+        Service {
+            #[pin]
+            answer: Oneshot<S, Request>,
+        },
+        Refused,
+    }
+}
+
+impl<S: Service> Asked<S> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response> {
+        match self.project() {
+            AskedProj::Service { answer } => answer.poll(cx).map(|Ok(response)| response),
+            AskedProj::Refused => {
+                let detail = "A request of HTTP/1.1 has one `Host`";
+                Poll::Ready(Error::new(StatusCode::BAD_REQUEST, detail).into_response())
+            }
         }
     }
 }
@@ -64,7 +96,7 @@ pin_project! {
     /// The future of a response.
     pub(super) struct Answer<S: Service> {
         #[pin]
-        answer: Oneshot<S, Request>,
+        answer: Asked<S>,
         in_flight: Option<InFlight>,
         // Says, on HTTP/1, whether the connection shall end with this response.
         closing: Option<Arc<AtomicBool>>,
@@ -78,10 +110,7 @@ impl<S: Service> Future for Answer<S> {
         let this = self.project();
         let answer = this.answer;
         let mut response: Response = match catch_unwind(AssertUnwindSafe(|| answer.poll(cx))) {
-            Ok(polled) => match ready!(polled) {
-                Ok(response) => response,
-                Err(never) => match never {},
-            },
+            Ok(polled) => ready!(polled),
             Err(panic) => crate::hooks::panicked(&*panic),
         };
         let upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;

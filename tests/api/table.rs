@@ -167,7 +167,6 @@ async fn the_protected_route_takes_the_token_bare_or_as_bearer() {
         assert_eq!(json_of(client().get(&url).header("authorization", value)).await, answer);
     }
     for value in [
-        "Bearer",
         "Bearer wrong",
         "wrong",
         &API_TOKEN[1..],
@@ -180,6 +179,12 @@ async fn the_protected_route_takes_the_token_bare_or_as_bearer() {
         assert_eq!(header(&response, "content-type"), "application/problem+json");
     }
     problem(client().get(&url), 401).await;
+    // What is no credentials at all is malformed (RFC 6750, 3.1).
+    for value in ["", "Bearer"] {
+        let (status, response) = send(client().get(&url).header("authorization", value)).await;
+        assert_eq!(status, 400, "{value:?}");
+        assert!(header(&response, "www-authenticate").contains("invalid_request"));
+    }
 }
 
 #[tokio::test]

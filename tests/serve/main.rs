@@ -1,15 +1,20 @@
 //! The server, over real sockets.
 #![cfg(feature = "serve")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
 
+mod cost;
 mod proxy;
+#[cfg(all(unix, feature = "systemd"))]
+mod systemd;
 #[cfg(feature = "tls")]
 mod tls;
 
+use std::collections::HashSet;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -72,6 +77,11 @@ impl Raw {
 
     /// Reads one response whose length is declared.
     async fn response(&mut self) -> String {
+        self.try_response().await.expect("the connection ended")
+    }
+
+    /// `None` if the connection ends instead.
+    async fn try_response(&mut self) -> Option<String> {
         let mut read = Vec::new();
         loop {
             let text = String::from_utf8_lossy(&read).into_owned();
@@ -83,13 +93,14 @@ impl Raw {
                     .map_or(0, |length| length.parse().unwrap());
                 if body.len() >= length {
                     assert_eq!(body.len(), length, "more than one response: {text}");
-                    return text;
+                    return Some(text);
                 }
             }
             let mut buf = [0; 4096];
-            let length = within(self.0.read(&mut buf)).await.unwrap();
-            assert_ne!(length, 0, "the connection ended after {text:?}");
-            read.extend_from_slice(&buf[..length]);
+            match within(self.0.read(&mut buf)).await {
+                Ok(0) | Err(_) => return None,
+                Ok(length) => read.extend_from_slice(&buf[..length]),
+            }
         }
     }
 
@@ -276,6 +287,36 @@ async fn chunks_that_a_handler_leaves_unread_are_drained() {
     server.stop().await;
 }
 
+#[cfg(feature = "json")]
+#[tokio::test]
+async fn the_connection_lives_on_after_a_413_a_400_and_a_415() {
+    async fn take(_: tower_chain::Json<serde_json::Value>) -> &'static str {
+        "taken"
+    }
+    let server = Running::start(Chain::new().post(take).build()).await;
+    let mut client = server.connect().await;
+    let json = "Content-Type: application/json\r\n";
+    let large = format!("\"{}\"", "x".repeat(2_000_000));
+    for (headers, body, status) in [
+        (format!("{json}Content-Length: {}\r\n", large.len()), large.clone(), 413),
+        (
+            format!("{json}Transfer-Encoding: chunked\r\n"),
+            format!("{:x}\r\n{large}\r\n0\r\n\r\n", large.len()),
+            413,
+        ),
+        (format!("{json}Content-Length: 1\r\n"), "{".to_owned(), 400),
+        ("Content-Length: 2\r\n".to_owned(), "{}".to_owned(), 415),
+        (format!("{json}Content-Length: 2\r\n"), "{}".to_owned(), 200),
+    ] {
+        client.send(post("/", &headers)).await;
+        client.send(body).await;
+        let response = client.response().await;
+        assert!(response.starts_with(&format!("HTTP/1.1 {status} ")), "{response}");
+        assert_eq!(response.contains("application/problem+json"), status != 200, "{response}");
+    }
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn a_response_survives_a_body_that_is_too_large_to_drain() {
     let server = Running::tuned(service(), |server| server.unread_body_limit(1000)).await;
@@ -356,6 +397,21 @@ async fn an_idle_connection_ends_and_a_busy_one_does_not() {
 }
 
 #[tokio::test]
+async fn a_request_without_one_host_is_refused() {
+    let server = Running::start(service()).await;
+    let mut client = server.connect().await;
+    for hosts in ["", "Host: a\r\nHost: b\r\n"] {
+        client.send(format!("GET / HTTP/1.1\r\n{hosts}\r\n")).await;
+        let response = client.response().await;
+        assert!(response.starts_with("HTTP/1.1 400 "), "{response}");
+        assert!(response.contains("application/problem+json"), "{response}");
+    }
+    client.send("GET / HTTP/1.0\r\n\r\n").await;
+    assert_eq!(body_of(&client.response().await), "hello");
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_head_that_is_too_large_is_answered() {
     let server = Running::tuned(service(), |server| server.max_header_size(8 * 1024)).await;
     let mut client = server.connect().await;
@@ -366,6 +422,96 @@ async fn a_head_that_is_too_large_is_answered() {
     assert!(response.starts_with("HTTP/1.1 431 "), "{response}");
     drop(client);
     server.stop().await;
+}
+
+#[tokio::test]
+async fn an_http2_head_that_is_too_large_is_answered() {
+    let server = Running::tuned(service(), |server| server.max_header_size(8 * 1024)).await;
+    let client = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();
+    let url = format!("http://{}/", server.addr);
+    let response = client.get(&url).header("x", "x".repeat(20_000)).send().await.unwrap();
+    assert_eq!(response.status(), 431);
+    assert_eq!(client.get(&url).send().await.unwrap().status(), 200);
+    drop(client);
+    server.stop().await;
+}
+
+/// Run in a process of its own, because the limit is one of the process.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_server_out_of_file_descriptors_goes_on_when_there_are_some() {
+    let (_program, addr) = program("ulimit -n 40").await;
+    let mut clients = Vec::new();
+    for _ in 0..60 {
+        let mut client = Raw(TcpStream::connect(addr).await.unwrap());
+        client.send(GET).await;
+        clients.push(client);
+    }
+    assert_eq!(body_of(&clients[0].response().await), "hello");
+    let waiting = clients.split_off(45);
+    // Those that go make room for those that wait.
+    clients.truncate(10);
+    for mut waiting in waiting {
+        assert_eq!(body_of(&waiting.response().await), "hello");
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_second_signal_ends_the_server_at_once() {
+    let (mut program, addr) = program("true").await;
+    let mut client = Raw(TcpStream::connect(addr).await.unwrap());
+    client.send(post("/length", "Content-Length: 3\r\n")).await;
+    // Its answer says that the first request has come as well: they are on one thread, and in order.
+    let mut other = Raw(TcpStream::connect(addr).await.unwrap());
+    other.send(GET).await;
+    other.response().await;
+    let pid = program.id().unwrap().to_string();
+    let signal = |name: &str| {
+        let status = std::process::Command::new("kill").args([name, &pid]).status();
+        assert!(status.unwrap().success());
+    };
+    signal("-INT");
+    within(async { while TcpStream::connect(addr).await.is_ok() {} }).await;
+    client.send("ab").await;
+    assert!(program.try_wait().unwrap().is_none());
+    signal("-TERM");
+    // The drain itself would take 30 seconds.
+    assert!(within(program.wait()).await.unwrap().success());
+}
+
+/// A server in a process of its own, after what the shell does before.
+#[cfg(unix)]
+async fn program(before: &str) -> (tokio::process::Child, SocketAddr) {
+    use tokio::io::{AsyncBufReadExt, BufReader};
+
+    let mut program = tokio::process::Command::new("sh")
+        .args(["-c", &format!(r#"{before}; exec "$0" "$@""#)])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "the_program", "--ignored", "--nocapture"])
+        .stdout(std::process::Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(program.stdout.take().unwrap()).lines();
+    let addr = loop {
+        let line = within(lines.next_line()).await.unwrap().unwrap();
+        if let Some((_, addr)) = line.split_once("listens on ") {
+            break addr.parse().unwrap();
+        }
+    };
+    // Who is told the result of the test reads on.
+    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+    (program, addr)
+}
+
+#[cfg(unix)]
+#[tokio::test]
+#[ignore = "is run by other tests"]
+async fn the_program() {
+    let server = Server::bind("127.0.0.1:0").await.unwrap();
+    println!("listens on {}", server.local_addr().unwrap());
+    server.serve(service()).await.unwrap();
 }
 
 #[tokio::test]
@@ -389,6 +535,63 @@ async fn a_client_that_reads_nothing_is_dropped() {
     // The server waits for its connections: it ends only if it gave this one up.
     within(server.stop()).await;
     drop(client);
+}
+
+#[tokio::test]
+async fn a_slow_client_gets_a_large_response_whole() {
+    let large = Chain::new().get(async || vec![b'x'; 16_000_000]).build();
+    let timeout = Duration::from_millis(250);
+    let server =
+        Running::tuned(large, |server| server.idle_timeout(timeout).header_read_timeout(timeout))
+            .await;
+    for http2 in [false, true] {
+        let mut client = Client::connect(server.addr, http2).await;
+        let mut body = client.get().await;
+        // Takes several times as long as an idle connection may live, though the handler is done at once.
+        let mut pace = tokio::time::interval(timeout / 6);
+        let (mut length, mut pause_at) = (0, 0);
+        while let Some(frame) = body.frame().await {
+            length += frame.unwrap().into_data().unwrap().len();
+            if length > pause_at {
+                pause_at += 500_000;
+                pace.tick().await;
+            }
+        }
+        assert_eq!(length, 16_000_000);
+    }
+}
+
+/// A client of hyper on one connection.
+enum Client {
+    Http1(hyper::client::conn::http1::SendRequest<String>),
+    Http2(hyper::client::conn::http2::SendRequest<String>),
+}
+
+impl Client {
+    async fn connect(addr: SocketAddr, http2: bool) -> Self {
+        let io = TokioIo::new(TcpStream::connect(addr).await.unwrap());
+        if http2 {
+            let executor = hyper_util::rt::TokioExecutor::new();
+            let (send, connection) =
+                hyper::client::conn::http2::handshake(executor, io).await.unwrap();
+            tokio::spawn(connection);
+            Self::Http2(send)
+        } else {
+            let (send, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
+            tokio::spawn(connection);
+            Self::Http1(send)
+        }
+    }
+
+    async fn get(&mut self) -> hyper::body::Incoming {
+        let request = http::Request::get("http://test/").header("host", "test");
+        let request = request.body(String::new()).unwrap();
+        let response = match self {
+            Self::Http1(send) => send.send_request(request).await,
+            Self::Http2(send) => send.send_request(request).await,
+        };
+        response.unwrap().into_body()
+    }
 }
 
 #[tokio::test]
@@ -460,18 +663,31 @@ async fn half_a_body_does_not_hang_a_server_that_stops() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn under_load_no_request_is_lost_when_the_server_stops() {
     for _ in 0..5 {
-        let server = Running::start(service()).await;
+        let seen = Seen::default();
+        let server = Running::start(Chain::new().provide(seen.clone()).get(see).build()).await;
         let addr = server.addr;
         let (served, mut sees_served) = tokio::sync::mpsc::unbounded_channel();
         let clients: Vec<_> = (0..50)
-            .map(|_| {
-                let served = served.clone();
+            .map(|client| {
+                let (served, seen) = (served.clone(), seen.clone());
                 tokio::spawn(async move {
+                    let mut number = 0;
                     while let Ok(socket) = TcpStream::connect(addr).await {
-                        let mut client = Raw(socket);
-                        for _ in 0..20 {
-                            client.send(GET).await;
-                            let response = client.response().await;
+                        let mut client_socket = Raw(socket);
+                        for request in 0..20 {
+                            number += 1;
+                            let path = format!("/{client}/{number}");
+                            let head = format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n");
+                            let sent = client_socket.0.write_all(head.as_bytes()).await;
+                            let Some(response) = (match sent {
+                                Ok(()) => client_socket.try_response().await,
+                                Err(_) => None,
+                            }) else {
+                                // A connection that the system took after the server had looked for the last time.
+                                assert_eq!(request, 0, "a request was lost");
+                                assert!(!seen.lock().unwrap().contains(&path), "begun and lost");
+                                return;
+                            };
                             assert_eq!(body_of(&response), "hello");
                             let _ = served.send(());
                             if response.contains("connection: close") {
@@ -491,6 +707,15 @@ async fn under_load_no_request_is_lost_when_the_server_stops() {
             within(client).await.unwrap();
         }
     }
+}
+
+/// Which requests were begun.
+type Seen = Arc<Mutex<HashSet<String>>>;
+
+async fn see(Provided(seen): Provided<Seen>, req: Request) -> &'static str {
+    seen.lock().unwrap().insert(req.uri().to_string());
+    tokio::task::yield_now().await;
+    "hello"
 }
 
 #[tokio::test]
@@ -559,6 +784,62 @@ async fn http2_requests_in_flight_are_answered_while_the_server_stops() {
     within(stopping).await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn under_load_no_http2_request_is_lost_when_the_server_stops() {
+    for _ in 0..5 {
+        let seen = Seen::default();
+        let server = Running::start(Chain::new().provide(seen.clone()).get(see).build()).await;
+        let addr = server.addr;
+        let (served, mut sees_served) = tokio::sync::mpsc::unbounded_channel();
+        let clients: Vec<_> = (0..20)
+            .map(|client| {
+                let served = served.clone();
+                tokio::spawn(async move {
+                    let socket = TcpStream::connect(addr).await.unwrap();
+                    let (mut send, connection) = hyper::client::conn::http2::handshake(
+                        hyper_util::rt::TokioExecutor::new(),
+                        TokioIo::new(socket),
+                    )
+                    .await
+                    .unwrap();
+                    tokio::spawn(connection);
+                    // It isn't ready any more when GOAWAY has come.
+                    let mut refused = Vec::new();
+                    for number in 0.. {
+                        if send.ready().await.is_err() {
+                            break;
+                        }
+                        let uri = format!("http://test/{client}/{number}");
+                        let request = http::Request::get(&uri)
+                            .body(http_body_util::Empty::<Bytes>::new())
+                            .unwrap();
+                        match send.send_request(request).await {
+                            Ok(response) => {
+                                let body = response.into_body().collect().await.unwrap();
+                                assert_eq!(body.to_bytes(), "hello");
+                                let _ = served.send(());
+                            }
+                            Err(_) => refused.push(uri),
+                        }
+                    }
+                    refused
+                })
+            })
+            .collect();
+        drop(served);
+        for _ in 0..2000 {
+            within(sees_served.recv()).await.unwrap();
+        }
+        within(server.stop()).await;
+        for client in clients {
+            // RFC 9113, 6.8: what came too late was not begun, so that the client may ask again elsewhere.
+            for refused in within(client).await.unwrap() {
+                assert!(!seen.lock().unwrap().contains(&refused), "{refused} was begun and lost");
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn an_idle_http2_connection_ends() {
     let timeout = Duration::from_millis(100);
@@ -577,6 +858,62 @@ async fn an_idle_http2_connection_ends() {
 }
 
 #[tokio::test]
+async fn pings_do_not_keep_an_http2_connection_open() {
+    let timeout = Duration::from_millis(100);
+    let server = Running::tuned(service(), |server| {
+        server.idle_timeout(timeout).header_read_timeout(timeout)
+    })
+    .await;
+    let mut client = server.connect().await;
+    client.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await;
+    let pings = async {
+        let mut pace = tokio::time::interval(timeout / 10);
+        let mut read = [0; 1024];
+        loop {
+            pace.tick().await;
+            let ping = client.0.write_all(b"\0\0\x08\x06\0\0\0\0\0pingping").await;
+            if ping.is_err() || matches!(client.0.try_read(&mut read), Ok(0)) {
+                break;
+            }
+        }
+    };
+    within(pings).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_stream_that_its_client_does_not_read_ends_and_the_others_live_on() {
+    let timeout = Duration::from_millis(100);
+    let alive = Arc::new(());
+    let sent = std::sync::Mutex::new(Some(alive.clone()));
+    let endless = move || {
+        let sent = sent.lock().unwrap().take();
+        std::future::ready(Body::new(Endless.map_frame(move |frame| {
+            assert!(sent.is_some());
+            frame.map_data(|data| data.slice(..1000))
+        })))
+    };
+    let service = Chain::new()
+        .at("/", |c| c.get(async || "hello"))
+        .at("/endless", |c| c.get(endless))
+        .build();
+    let server = Running::tuned(service, |server| server.write_timeout(timeout)).await;
+    let Client::Http2(mut send) = Client::connect(server.addr, true).await else { unreachable!() };
+    let get =
+        |path: &str| http::Request::get(format!("http://test{path}")).body(String::new()).unwrap();
+    let unread = send.send_request(get("/endless")).await.unwrap().into_body();
+    // The window of the stream is shut now. That of the connection is larger, so that others pass.
+    let ended = async {
+        while Arc::strong_count(&alive) > 1 {
+            let response = send.send_request(get("/")).await.unwrap();
+            assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "hello");
+        }
+    };
+    within(ended).await;
+    assert!(unread.collect().await.is_err());
+}
+
+#[tokio::test]
 async fn several_listeners_are_served() {
     let first = Server::bind("127.0.0.1:0").await.unwrap();
     let second = Listener::bind("127.0.0.1:0").await.unwrap();
@@ -591,6 +928,18 @@ async fn several_listeners_are_served() {
     }
     drop(stop);
     within(ended).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn an_ipv4_client_has_its_ipv4_address_on_any_socket() {
+    // Some machines have no IPv6.
+    let Ok(server) = Server::bind("[::]:0").await else { return };
+    let port = server.local_addr().unwrap().port();
+    tokio::spawn(server.serve_until(std::future::pending(), service()));
+    let mut client = Raw(TcpStream::connect(("127.0.0.1", port)).await.unwrap());
+    client.send("GET /peer HTTP/1.1\r\nHost: test\r\n\r\n").await;
+    let expected = client.0.local_addr().unwrap().to_string();
+    assert_eq!(body_of(&client.response().await), expected);
 }
 
 #[cfg(unix)]

@@ -2,6 +2,7 @@
 
 use jsonwebtoken::DecodingKey;
 use jsonwebtoken::crypto::rust_crypto::DEFAULT_PROVIDER;
+#[cfg(not(feature = "jwt"))]
 use sha2::{Digest, Sha256};
 
 use crate::middleware::jwt::algorithm::Algorithm;
@@ -34,10 +35,12 @@ impl Verifier {
 }
 
 /// Modulus and exponent of an RSA public key in PKCS#1 DER.
+#[cfg(not(feature = "jwt"))]
 pub(crate) fn rsa_components(der: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
     (DEFAULT_PROVIDER.key_utils.rsa_pub_components_from_public_key)(der).ok()
 }
 
+#[cfg(not(feature = "jwt"))]
 pub(crate) fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     let mut hasher = Sha256::new();
     for part in parts {

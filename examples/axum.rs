@@ -1,0 +1,61 @@
+//! A chain in an axum application: as a layer in front of its routes, and as a service beside them.
+//!
+//! Run with
+//!
+//! ```sh
+//! cargo run --example axum
+//! ```
+//!
+//! ```sh
+//! curl -i localhost:3000/me                            # 401, application/problem+json
+//! curl -H 'Authorization: Ann' localhost:3000/me       # you are Ann
+//! curl localhost:3000/chain/hello                      # hello
+//! ```
+
+use axum::Router;
+use axum::extract::Extension;
+use axum::http::HeaderMap;
+use axum::routing::get;
+use tower_chain::{Chain, Error, StatusCode};
+
+#[derive(Clone)]
+struct Caller(String);
+
+async fn caller(headers: HeaderMap) -> Result<Caller, Error> {
+    match headers.get("authorization").and_then(|name| name.to_str().ok()) {
+        Some(name) => Ok(Caller(name.to_owned())),
+        None => Err(Error::new(StatusCode::UNAUTHORIZED, "Say who you are")),
+    }
+}
+
+/// A handler of axum takes what the chain provides as an `Extension`.
+async fn me(Extension(Caller(name)): Extension<Caller>) -> String {
+    format!("you are {name}\n")
+}
+
+fn app() -> Router {
+    let chain = Chain::new().at("/hello", |c| c.get(async || "hello\n")).build();
+    Router::new()
+        .route("/me", get(me))
+        .route_layer(Chain::new().guard(caller).into_layer())
+        .nest_service("/chain", chain)
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+    println!("http://{}", listener.local_addr()?);
+    Ok(axum::serve(listener, app()).await?)
+}
+
+#[cfg(test)]
+#[tokio::test]
+async fn the_layer_refuses_who_says_no_name() -> Result<(), Box<dyn std::error::Error>> {
+    use tower::ServiceExt;
+    let ask = |path: &str| {
+        app().oneshot(http::Request::get(path).body(axum::body::Body::empty()).unwrap())
+    };
+    assert_eq!(ask("/me").await?.status(), 401);
+    assert_eq!(ask("/chain/hello").await?.status(), 200);
+    Ok(())
+}

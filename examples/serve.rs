@@ -1,0 +1,59 @@
+//! The server with its limits set, on TCP and on a Unix socket, or on what systemd hands over.
+//!
+//! Run with
+//!
+//! ```sh
+//! cargo run --example serve --features systemd
+//! systemd-socket-activate -l 3000 target/debug/examples/serve    # the same, with a socket of systemd
+//! ```
+//!
+//! ```sh
+//! curl localhost:3000/                                    # hello, 127.0.0.1:50000
+//! curl --unix-socket /tmp/hello.sock localhost/           # hello, somebody on this machine
+//! curl localhost:3000/slow                                # done, even if Ctrl-C stops the server meanwhile
+//! ```
+
+use std::time::Duration;
+
+use tower_chain::{Chain, ChainService, Listener, PeerAddr, Request, ServeError, Server};
+
+async fn hello(req: Request) -> String {
+    match req.extensions().get() {
+        Some(PeerAddr(addr)) => format!("hello, {addr}\n"),
+        None => "hello, somebody on this machine\n".to_owned(),
+    }
+}
+
+async fn slow() -> &'static str {
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    "done\n"
+}
+
+fn api() -> ChainService {
+    Chain::new().at("/", |c| c.get(hello)).at("/slow", |c| c.get(slow)).build()
+}
+
+#[tokio::main]
+async fn main() -> Result<(), ServeError> {
+    let server = match Server::inherited()? {
+        Some(server) => server,
+        None => {
+            Server::bind("127.0.0.1:3000").await?.listen(Listener::bind_unix("/tmp/hello.sock")?)
+        }
+    };
+    server
+        .header_read_timeout(Duration::from_secs(5))
+        .idle_timeout(Duration::from_secs(30))
+        .max_connections(1_000)
+        .drain_deadline(Duration::from_secs(10))
+        .serve(api())
+        .await
+}
+
+#[cfg(test)]
+#[tokio::test]
+async fn without_a_socket_there_is_no_address() -> Result<(), http::Error> {
+    let request = http::Request::get("/").body(tower_chain::Body::empty())?;
+    assert_eq!(hello(request).await, "hello, somebody on this machine\n");
+    Ok(())
+}

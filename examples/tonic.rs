@@ -1,0 +1,53 @@
+//! A chain in front of gRPC services, and HTTP beside them on the same port.
+//!
+//! Run with
+//!
+//! ```sh
+//! cargo run --example tonic --features grpc-status,serve
+//! ```
+//!
+//! ```sh
+//! curl localhost:3000/health    # well
+//! curl -si --http2-prior-knowledge -H 'content-type: application/grpc' -d '' \
+//!     localhost:3000/greeter.Greeter/Hello | grep grpc    # grpc-status: 16, grpc-message: Sign in first
+//! ```
+
+use axum::http::HeaderMap;
+use tonic::service::Routes;
+use tower_chain::{Chain, ChainService, Error, GrpcStatus, ServeError, StatusCode};
+
+#[derive(Clone)]
+struct Caller;
+
+async fn caller(headers: HeaderMap) -> Result<Caller, Error> {
+    match headers.contains_key("authorization") {
+        true => Ok(Caller),
+        false => Err(Error::new(StatusCode::UNAUTHORIZED, "Sign in first")),
+    }
+}
+
+fn api(grpc: Routes) -> ChainService {
+    Chain::new()
+        .always(GrpcStatus::new())
+        .at("/health", |c| c.get(async || "well\n"))
+        .guard(caller)
+        .service("/", grpc)
+        .build()
+}
+
+#[tokio::main]
+async fn main() -> Result<(), ServeError> {
+    // Your services: Routes::new(GreeterServer::new(..)).add_service(..)
+    tower_chain::serve("127.0.0.1:3000", api(Routes::default())).await
+}
+
+#[cfg(test)]
+#[tokio::test]
+async fn a_refusal_is_a_grpc_status() -> Result<(), http::Error> {
+    let request = http::Request::post("/greeter.Greeter/Hello")
+        .header("content-type", "application/grpc")
+        .body(tower_chain::Body::empty())?;
+    let response = api(Routes::default()).handle(request).await;
+    assert_eq!(response.headers()["grpc-status"], "16");
+    Ok(())
+}

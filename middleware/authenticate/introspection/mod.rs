@@ -1,0 +1,515 @@
+//! Tokens that only the authorization server can read.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use axum_core::BoxError;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::{Shared, WeakShared};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, StatusCode, Uri};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::{Map, Value};
+
+use super::cache::{Cache, Key};
+use super::{Authenticate, Token};
+use crate::{Error, FromChain, Grants};
+
+/// Asks an authorization server whether a token is good ([RFC 7662](https://www.rfc-editor.org/rfc/rfc7662)).
+///
+/// It brings no HTTP client: `new` takes an async function that sends a request. The function should not follow redirects to other hosts, and should limit
+/// how much it reads; more than 256 KiB are refused.
+///
+/// Requests that bring the same token at the same time are one question. Answers are remembered: good ones until the token expires but at most for
+/// [`cache_ttl`](Self::cache_ttl), bad ones for at most 5 seconds. When the server can't be asked, or says what can't be understood, the client gets a 503
+/// with `Retry-After`.
+///
+/// A token that is bound to a key of the client (`cnf`) is refused: as a bearer token it proves nothing.
+///
+/// # Example
+///
+/// ```
+/// use bytes::Bytes;
+/// use tower_chain::middleware::authenticate::{Introspected, Introspection};
+/// use tower_chain::{Authenticate, Chain};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build()?;
+/// let fetch = move |req: http::Request<Bytes>| {
+///     let client = client.clone();
+///     async move {
+///         let response = client.execute(req.try_into()?).await?;
+///         let status = response.status();
+///         let mut answer = http::Response::new(response.bytes().await?);
+///         *answer.status_mut() = status;
+///         Ok::<_, reqwest::Error>(answer)
+///     }
+/// };
+///
+/// let introspection = Introspection::new("https://login.example.com/introspect", fetch)?
+///     .client("invoices-api", "the secret of this API")
+///     .issuer("https://login.example.com")
+///     .audience("https://invoices.example.com");
+///
+/// let chain = Chain::new()
+///     .use_(Authenticate::introspection(introspection))
+///     .get(async |token: Introspected| token.subject().unwrap_or("?").to_owned());
+/// # let _ = chain.build();
+/// # Ok(())
+/// # }
+/// ```
+pub struct Introspection {
+    endpoint: Uri,
+    authorization: Option<HeaderValue>,
+    issuer: Option<String>,
+    audience: Option<String>,
+    timeout: Duration,
+    fetch: Box<Fetch>,
+    good: Cache<Introspected>,
+    bad: Cache<()>,
+    asking: Mutex<HashMap<Key, WeakShared<Asking>>>,
+}
+
+type Fetch =
+    dyn Fn(http::Request<Bytes>) -> Pin<Box<dyn Future<Output = Fetched> + Send>> + Send + Sync;
+type Fetched = Result<http::Response<Bytes>, BoxError>;
+type Asking = Pin<Box<dyn Future<Output = Result<Option<Introspected>, Unavailable>> + Send>>;
+
+impl Introspection {
+    /// Asks the introspection endpoint at a URL, by a function that sends a request and reads the response.
+    ///
+    /// # Errors
+    ///
+    /// If it isn't an `https` URL, or `http` on the own machine.
+    pub fn new<F, Fut, E>(endpoint: impl Into<String>, fetch: F) -> Result<Self, IntrospectionError>
+    where
+        F: Fn(http::Request<Bytes>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<http::Response<Bytes>, E>> + Send + 'static,
+        E: Into<BoxError>,
+    {
+        let url = endpoint.into();
+        let endpoint = match url.parse::<Uri>() {
+            Ok(uri) if is_fit(&uri) => uri,
+            _ => return Err(IntrospectionError::Endpoint { url }),
+        };
+        Ok(Self {
+            endpoint,
+            authorization: None,
+            issuer: None,
+            audience: None,
+            timeout: Duration::from_secs(5),
+            fetch: Box::new(move |req| Box::pin(fetch(req).map(|result| result.map_err(E::into)))),
+            good: Cache::new(Duration::from_secs(60), CAPACITY),
+            bad: Cache::new(BAD_TTL, CAPACITY),
+            asking: Mutex::default(),
+        })
+    }
+
+    /// Sets who asks, by Basic (RFC 6749, 2.3.1). Defaults to nobody.
+    #[must_use]
+    pub fn client(mut self, id: impl AsRef<str>, secret: impl AsRef<str>) -> Self {
+        let (id, secret) = (form_encoded(id.as_ref()), form_encoded(secret.as_ref()));
+        self.authorization =
+            sensitive(&format!("Basic {}", STANDARD.encode(format!("{id}:{secret}"))));
+        self
+    }
+
+    /// Sets who asks, by a token of its own. Defaults to nobody.
+    ///
+    /// # Errors
+    ///
+    /// If the token can't be sent in a header.
+    pub fn bearer(mut self, token: impl AsRef<str>) -> Result<Self, IntrospectionError> {
+        let token = token.as_ref();
+        if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(IntrospectionError::Bearer);
+        }
+        self.authorization = sensitive(&format!("Bearer {token}"));
+        Ok(self)
+    }
+
+    /// Sets the `iss` that tokens must have, byte for byte. Defaults to any.
+    #[must_use]
+    pub fn issuer(mut self, issuer: impl Into<String>) -> Self {
+        self.issuer = Some(issuer.into());
+        self
+    }
+
+    /// Sets what must be among the `aud` of a token. Defaults to any.
+    #[must_use]
+    pub fn audience(mut self, audience: impl Into<String>) -> Self {
+        self.audience = Some(audience.into());
+        self
+    }
+
+    /// Sets how long the server may take to answer. Defaults to 5 seconds.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Sets for how long a good answer is remembered; never beyond the `exp` of the token. Until it is over, a revoked token goes on to work. Zero
+    /// asks each time. Defaults to one minute.
+    #[must_use]
+    pub fn cache_ttl(mut self, cache_ttl: Duration) -> Self {
+        self.good = Cache::new(cache_ttl, self.good.capacity());
+        self.bad = Cache::new(cache_ttl.min(BAD_TTL), self.bad.capacity());
+        self
+    }
+
+    /// Sets how many good answers are remembered, and how many bad ones. Beyond, the oldest are forgotten. Defaults to 10 000.
+    #[must_use]
+    pub fn cache_capacity(mut self, cache_capacity: usize) -> Self {
+        self.good = Cache::new(self.good.ttl(), cache_capacity);
+        self.bad = Cache::new(self.bad.ttl(), cache_capacity);
+        self
+    }
+
+    /// Whether a token is good, from memory or from the server.
+    async fn ask(self: Arc<Self>, token: Token) -> Result<Option<Introspected>, Error> {
+        let key = self.good.key(token.as_str().as_bytes());
+        if let Some(known) = self.known(&key) {
+            return Ok(known);
+        }
+        let asking = self.clone().join(key, token);
+        let answer = asking.await;
+        let mut all = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
+        // Those who came later may ask anew already: theirs is not finished.
+        if all.get(&key).is_some_and(|asking| asking.upgrade().is_none_or(|a| a.peek().is_some())) {
+            all.remove(&key);
+        }
+        drop(all);
+        let found = answer.map_err(|Unavailable(why)| {
+            tracing::warn!(reason = why, "introspection failed");
+            Error::new(StatusCode::SERVICE_UNAVAILABLE, "The authorization server can't be asked")
+                .with_header(RETRY_AFTER, HeaderValue::from_static("5"))
+        })?;
+        Ok(found.filter(|token| token.is_alive(SystemTime::now())))
+    }
+
+    /// What is remembered. `Some(None)` is a bad token.
+    fn known(&self, key: &Key) -> Option<Option<Introspected>> {
+        let now = Instant::now();
+        if let Some(token) = self.good.get(key, now) {
+            return Some(token.is_alive(SystemTime::now()).then_some(token));
+        }
+        self.bad.get(key, now).map(|()| None)
+    }
+
+    /// The question that is under way for this token, or a new one.
+    fn join(self: Arc<Self>, key: Key, token: Token) -> Shared<Asking> {
+        let this = self.clone();
+        let mut all = this.asking.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(asking) = all.get(&key).and_then(WeakShared::upgrade)
+            && asking.peek().is_none()
+        {
+            return asking;
+        }
+        if all.len() >= CAPACITY {
+            // Of questions that all who asked gave up, only the key is left.
+            all.retain(|_, asking| asking.upgrade().is_some());
+        }
+        let asking: Asking = Box::pin(async move {
+            // It may have been answered between the look into memory and now.
+            if let Some(known) = self.known(&key) {
+                return Ok(known);
+            }
+            let found = self.fetch(&token).await?;
+            let now = Instant::now();
+            match &found {
+                Some(token) => {
+                    let left = token.left(SystemTime::now());
+                    self.good.insert_for(key, token.clone(), left.min(self.good.ttl()), now);
+                }
+                None => self.bad.insert(key, (), now),
+            }
+            Ok(found)
+        });
+        let asking = asking.shared();
+        if let Some(weak) = asking.downgrade() {
+            all.insert(key, weak);
+        }
+        asking
+    }
+
+    async fn fetch(&self, token: &Token) -> Result<Option<Introspected>, Unavailable> {
+        let body = format!("token={}&token_type_hint=access_token", form_encoded(token.as_str()));
+        let mut req = http::Request::new(Bytes::from(body));
+        *req.method_mut() = http::Method::POST;
+        *req.uri_mut() = self.endpoint.clone();
+        let form = HeaderValue::from_static("application/x-www-form-urlencoded");
+        req.headers_mut().insert(CONTENT_TYPE, form);
+        req.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json"));
+        if let Some(authorization) = &self.authorization {
+            req.headers_mut().insert(AUTHORIZATION, authorization.clone());
+        }
+        let answer = (self.fetch)(req);
+        // Elsewhere than on Tokio the function has to know how long it may take.
+        let answer = match tokio::runtime::Handle::try_current() {
+            Ok(_) => match tokio::time::timeout(self.timeout, answer).await {
+                Ok(answer) => answer,
+                Err(_) => return Err(Unavailable("timeout")),
+            },
+            Err(_) => answer.await,
+        };
+        let answer = answer.map_err(|_| Unavailable("no answer"))?;
+        if answer.status() != StatusCode::OK {
+            return Err(Unavailable("another status than 200"));
+        }
+        if answer.body().len() > LONGEST {
+            return Err(Unavailable("an answer that is too long"));
+        }
+        let claims: Claims = serde_json::from_slice(answer.body())
+            .map_err(|_| Unavailable("an answer that is no JSON object"))?;
+        match claims.0.get("active") {
+            Some(Value::Bool(true)) => Ok(self.judge(claims.0)),
+            Some(Value::Bool(false)) => Ok(None),
+            _ => Err(Unavailable("an answer without `active`")),
+        }
+    }
+
+    /// What the server calls active may still not be for us.
+    fn judge(&self, claims: Map<String, Value>) -> Option<Introspected> {
+        let time = |name: &str| match claims.get(name) {
+            None => Some(None),
+            Some(value) => value.as_u64().filter(|seconds| *seconds <= LAST_SECOND).map(Some),
+        };
+        let (expires, not_before) = (time("exp")?, time("nbf")?);
+        let from_issuer = match &self.issuer {
+            Some(issuer) => claims.get("iss").and_then(Value::as_str) == Some(issuer),
+            None => true,
+        };
+        let for_us = match (&self.audience, claims.get("aud")) {
+            (None, _) => true,
+            (Some(wanted), Some(Value::String(aud))) => aud == wanted,
+            (Some(wanted), Some(Value::Array(list))) => {
+                list.iter().all(Value::is_string) && list.iter().any(|aud| aud == wanted)
+            }
+            _ => false,
+        };
+        let bound = claims.contains_key("cnf");
+        (from_issuer && for_us && !bound)
+            .then(|| Introspected(Arc::new(Inner { claims, expires, not_before })))
+    }
+}
+
+impl Authenticate<Introspected> {
+    /// Accepts the tokens that an authorization server calls active, as `Authorization: Bearer <token>`. Provides an [`Introspected`].
+    pub fn introspection(introspection: Introspection) -> Self {
+        let introspection = Arc::new(introspection);
+        Self::with(move |token| introspection.clone().ask(token))
+    }
+}
+
+/// Neither the secret of the client nor tokens are shown.
+impl fmt::Debug for Introspection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Introspection")
+            .field("endpoint", &self.endpoint)
+            .field("issuer", &self.issuer)
+            .field("audience", &self.audience)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What an authorization server says of a token that is active.
+///
+/// [`Require`](crate::Require) asks it for scopes (the member `scope`), roles (`roles`) and permissions (`permissions`).
+#[derive(Clone, PartialEq)]
+pub struct Introspected(Arc<Inner>);
+
+#[derive(PartialEq)]
+struct Inner {
+    claims: Map<String, Value>,
+    expires: Option<u64>,
+    not_before: Option<u64>,
+}
+
+impl Introspected {
+    /// The member `sub`: whom the token speaks for.
+    pub fn subject(&self) -> Option<&str> {
+        self.text("sub")
+    }
+
+    /// The member `client_id`: who was given the token.
+    pub fn client_id(&self) -> Option<&str> {
+        self.text("client_id")
+    }
+
+    /// The member `username`: whom the token speaks for, for people.
+    pub fn username(&self) -> Option<&str> {
+        self.text("username")
+    }
+
+    /// The scopes, split by blanks.
+    pub fn scopes(&self) -> impl Iterator<Item = &str> {
+        self.text("scope").unwrap_or_default().split(' ').filter(|scope| !scope.is_empty())
+    }
+
+    /// When the token expires, if the server says so.
+    pub fn expires_at(&self) -> Option<SystemTime> {
+        UNIX_EPOCH.checked_add(Duration::from_secs(self.0.expires?))
+    }
+
+    /// Any member.
+    pub fn claim(&self, name: &str) -> Option<&Value> {
+        self.0.claims.get(name)
+    }
+
+    fn text(&self, name: &str) -> Option<&str> {
+        self.claim(name).and_then(Value::as_str)
+    }
+
+    fn lists(&self, name: &str, wanted: &str) -> bool {
+        let list = self.claim(name).and_then(Value::as_array);
+        list.is_some_and(|list| list.iter().any(|value| value == wanted))
+    }
+
+    fn is_alive(&self, now: SystemTime) -> bool {
+        let now = seconds(now);
+        self.0.expires.is_none_or(|expires| now < expires)
+            && self.0.not_before.is_none_or(|not_before| not_before <= now)
+    }
+
+    /// For how long it is alive.
+    fn left(&self, now: SystemTime) -> Duration {
+        match self.0.expires {
+            Some(expires) => Duration::from_secs(expires.saturating_sub(seconds(now))),
+            None => Duration::MAX,
+        }
+    }
+}
+
+impl Grants for Introspected {
+    fn has_scope(&self, scope: &str) -> bool {
+        self.scopes().any(|own| own == scope)
+    }
+
+    fn has_role(&self, role: &str) -> bool {
+        self.lists("roles", role)
+    }
+
+    fn has_permission(&self, permission: &str) -> bool {
+        self.lists("permissions", permission)
+    }
+}
+
+impl FromChain for Introspected {
+    type Value = Self;
+
+    fn from_value(value: Self) -> Self {
+        value
+    }
+}
+
+/// The names of the members alone: their values may be nobody's business.
+impl fmt::Debug for Introspected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.claims.keys()).finish()
+    }
+}
+
+/// A JSON object in which no member is there twice: which of them counts would be anybody's guess.
+struct Claims(Map<String, Value>);
+
+impl<'de> serde_core::Deserialize<'de> for Claims {
+    fn deserialize<D: serde_core::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+
+        impl<'de> serde_core::de::Visitor<'de> for Visitor {
+            type Value = Claims;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: serde_core::de::MapAccess<'de>>(
+                self,
+                mut members: A,
+            ) -> Result<Claims, A::Error> {
+                let mut claims = Map::new();
+                while let Some((name, value)) = members.next_entry::<String, Value>()? {
+                    if claims.insert(name, value).is_some() {
+                        return Err(serde_core::de::Error::custom("a member is there twice"));
+                    }
+                }
+                Ok(Claims(claims))
+            }
+        }
+
+        deserializer.deserialize_map(Visitor)
+    }
+}
+
+/// Why the server could not be asked, for the log.
+#[derive(Clone, Copy)]
+struct Unavailable(&'static str);
+
+/// What is wrong with an [`Introspection`]. The text says what to change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum IntrospectionError {
+    /// The endpoint can't be asked safely.
+    Endpoint {
+        /// What was given.
+        url: String,
+    },
+    /// The token can't be sent.
+    Bearer,
+}
+
+impl fmt::Display for IntrospectionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Endpoint { url } => write!(
+                f,
+                "{url:?} can't be the introspection endpoint: use an absolute `https` URL (`http` on localhost)"
+            ),
+            Self::Bearer => {
+                f.write_str("the token for the endpoint must be visible ASCII without blanks")
+            }
+        }
+    }
+}
+
+impl std::error::Error for IntrospectionError {}
+
+fn is_fit(uri: &Uri) -> bool {
+    let own = matches!(uri.host(), Some("localhost" | "127.0.0.1" | "[::1]"));
+    let secure = uri.scheme_str() == Some("https") || uri.scheme_str() == Some("http") && own;
+    secure && uri.authority().is_some_and(|authority| !authority.as_str().contains('@'))
+}
+
+fn sensitive(text: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(text).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+fn form_encoded(text: &str) -> String {
+    utf8_percent_encode(text, ENCODED).to_string()
+}
+
+fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// All but what RFC 3986, 2.3, calls unreserved.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+const CAPACITY: usize = 10_000;
+const BAD_TTL: Duration = Duration::from_secs(5);
+/// In bytes.
+const LONGEST: usize = 256 * 1024;
+/// The last second of the year 9999.
+const LAST_SECOND: u64 = 253_402_300_799;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,403 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use http_body_util::BodyExt;
+use tokio::sync::Semaphore;
+
+use super::*;
+use crate::{Body, Chain, ChainService};
+
+const ENDPOINT: &str = "https://server.example.com/introspect";
+
+/// A server that says one thing, and counts how often it is asked.
+#[derive(Clone)]
+struct Server {
+    status: u16,
+    says: String,
+    asked: Arc<AtomicUsize>,
+    /// A question waits for one of these.
+    answers: Arc<Semaphore>,
+    seen: Arc<Mutex<Vec<http::Request<Bytes>>>>,
+}
+
+impl Server {
+    fn new(says: impl Into<String>) -> Self {
+        Self {
+            status: 200,
+            says: says.into(),
+            asked: Arc::default(),
+            answers: Arc::new(Semaphore::new(1_000_000)),
+            seen: Arc::default(),
+        }
+    }
+
+    fn introspection(&self) -> Introspection {
+        let server = self.clone();
+        let fetch = move |req: http::Request<Bytes>| {
+            let server = server.clone();
+            async move {
+                server.asked.fetch_add(1, Ordering::Relaxed);
+                server.seen.lock().unwrap().push(req);
+                server.answers.acquire().await.map(|answer| answer.forget())?;
+                let mut answer = http::Response::new(Bytes::from(server.says));
+                *answer.status_mut() = StatusCode::from_u16(server.status).unwrap();
+                Ok::<_, tokio::sync::AcquireError>(answer)
+            }
+        };
+        Introspection::new(ENDPOINT, fetch).unwrap()
+    }
+
+    fn asked(&self) -> usize {
+        self.asked.load(Ordering::Relaxed)
+    }
+}
+
+/// A chain, and how often its handler ran.
+struct Spied(ChainService, Arc<AtomicUsize>);
+
+impl Spied {
+    fn new(introspection: Introspection) -> Self {
+        let served = Arc::new(AtomicUsize::new(0));
+        let spy = served.clone();
+        let service = Chain::new()
+            .use_(Authenticate::introspection(introspection))
+            .get(move |token: Introspected| {
+                spy.fetch_add(1, Ordering::Relaxed);
+                async move { token.subject().unwrap_or("-").to_owned() }
+            })
+            .build();
+        Self(service, served)
+    }
+
+    async fn get(&self, token: &str) -> (u16, String) {
+        let before = self.1.load(Ordering::Relaxed);
+        let response = self.0.handle(request(token)).await;
+        let status = response.status().as_u16();
+        if status != 200 {
+            assert_eq!(response.headers()["cache-control"], "no-store");
+            assert_eq!(self.1.load(Ordering::Relaxed), before, "the handler ran on a refusal");
+        }
+        if status == 503 {
+            assert_eq!(response.headers()["retry-after"], "5");
+            assert!(!response.headers().contains_key("www-authenticate"));
+        }
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (status, String::from_utf8(body.into()).unwrap())
+    }
+}
+
+fn request(token: &str) -> crate::Request {
+    let req = http::Request::get("/").header("authorization", format!("Bearer {token}"));
+    req.body(Body::empty()).unwrap()
+}
+
+/// Polls once.
+async fn is_pending<F: Future + Unpin>(mut future: F) -> bool {
+    std::future::poll_fn(|cx| std::task::Poll::Ready(Pin::new(&mut future).poll(cx).is_pending()))
+        .await
+}
+
+fn now() -> u64 {
+    seconds(SystemTime::now())
+}
+
+/// RFC 7662, 2.2.
+const EXAMPLE: &str = r#"{
+      "active": true,
+      "client_id": "l238j323ds-23ij4",
+      "username": "jdoe",
+      "scope": "read write dolphin",
+      "sub": "Z5O3upPC88QrAjx00dis",
+      "aud": "https://protected.example.net/resource",
+      "iss": "https://server.example.com/",
+      "exp": 1419356238,
+      "iat": 1419350238,
+      "extension_field": "twenty-seven"
+     }"#;
+
+#[test]
+fn the_example_of_rfc_7662_is_read() {
+    let claims: Claims = serde_json::from_str(EXAMPLE).unwrap();
+    let introspection = Server::new("").introspection();
+    let token = introspection
+        .issuer("https://server.example.com/")
+        .audience("https://protected.example.net/resource")
+        .judge(claims.0)
+        .unwrap();
+    assert_eq!(token.subject(), Some("Z5O3upPC88QrAjx00dis"));
+    assert_eq!(token.client_id(), Some("l238j323ds-23ij4"));
+    assert_eq!(token.username(), Some("jdoe"));
+    assert_eq!(token.scopes().collect::<Vec<_>>(), ["read", "write", "dolphin"]);
+    assert_eq!(token.claim("extension_field"), Some(&Value::from("twenty-seven")));
+    assert_eq!(token.expires_at(), Some(UNIX_EPOCH + Duration::from_secs(1_419_356_238)));
+    assert!(token.has_scope("dolphin") && !token.has_scope("read write") && !token.has_scope(""));
+    let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
+    assert!(token.is_alive(at(1_419_356_237)));
+    assert!(!token.is_alive(at(1_419_356_238)));
+    assert_eq!(token.left(at(1_419_356_200)), Duration::from_secs(38));
+    assert_eq!(token.left(at(1_500_000_000)), Duration::ZERO);
+}
+
+#[tokio::test]
+async fn what_the_server_says_decides() {
+    let (past, future) = (now() - 1, now() + 1000);
+    let active = |members: &str| format!(r#"{{"active":true,"sub":"ada"{members}}}"#);
+    let table: Vec<(String, u16)> = vec![
+        (active(""), 200),
+        (active(&format!(r#","exp":{future}"#)), 200),
+        (active(&format!(r#","exp":{past}"#)), 401),
+        (active(r#","exp":0"#), 401),
+        (active(r#","exp":-1"#), 401),
+        (active(r#","exp":"9999999999""#), 401),
+        (active(r#","exp":1e300"#), 401),
+        (active(r#","exp":253402300799"#), 200),
+        (active(r#","exp":253402300800"#), 401),
+        (active(r#","exp":18446744073709551615"#), 401),
+        (active(r#","exp":null"#), 401),
+        (active(&format!(r#","nbf":{past}"#)), 200),
+        (active(&format!(r#","nbf":{future}"#)), 401),
+        (active(r#","nbf":true"#), 401),
+        (active(r#","cnf":{"jkt":"0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"}"#), 401),
+        (active(r#","cnf":null"#), 401),
+        (r#"{"active":false}"#.to_owned(), 401),
+        (format!(r#"{{"active":false,"sub":"ada","exp":{future}}}"#), 401),
+        (r#"{"active":"true"}"#.to_owned(), 503),
+        (r#"{"active":1}"#.to_owned(), 503),
+        (r#"{"active":null}"#.to_owned(), 503),
+        (r#"{"Active":true}"#.to_owned(), 503),
+        (r#"{"active":false,"active":true}"#.to_owned(), 503),
+        (r#"{"active":true,"active":true}"#.to_owned(), 503),
+        ("{}".to_owned(), 503),
+        ("[true]".to_owned(), 503),
+        ("true".to_owned(), 503),
+        (String::new(), 503),
+        (format!("{} x", active("")), 503),
+        ("<html>".to_owned(), 503),
+        ("[".repeat(10_000), 503),
+        (active(&format!(r#","x":"{}""#, "x".repeat(LONGEST))), 503),
+    ];
+    for (says, status) in table {
+        let service = Spied::new(Server::new(&*says).introspection());
+        let short: String = says.chars().take(80).collect();
+        assert_eq!(service.get("token").await.0, status, "{short}");
+    }
+    for status in [201, 204, 302, 400, 401, 403, 404, 500] {
+        let server = Server { status, ..Server::new(active("")) };
+        assert_eq!(Spied::new(server.introspection()).get("token").await.0, 503, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn issuer_and_audience_are_exact() {
+    let wanted = |says: &str| {
+        let members = if says.is_empty() { String::new() } else { format!(",{says}") };
+        let server = Server::new(format!(r#"{{"active":true{members}}}"#));
+        server.introspection().issuer("https://a.example").audience("us")
+    };
+    let table = [
+        (r#""iss":"https://a.example","aud":"us""#, 200),
+        (r#""iss":"https://a.example","aud":["them","us"]"#, 200),
+        (r#""iss":"https://a.example/","aud":"us""#, 401),
+        (r#""iss":["https://a.example"],"aud":"us""#, 401),
+        (r#""iss":null,"aud":"us""#, 401),
+        (r#""aud":"us""#, 401),
+        (r#""iss":"https://a.example""#, 401),
+        (r#""iss":"https://a.example","aud":"Us""#, 401),
+        (r#""iss":"https://a.example","aud":[]"#, 401),
+        (r#""iss":"https://a.example","aud":["them"]"#, 401),
+        (r#""iss":"https://a.example","aud":[1,"us"]"#, 401),
+        (r#""iss":"https://a.example","aud":{"us":1}"#, 401),
+        ("", 401),
+    ];
+    for (says, status) in table {
+        assert_eq!(Spied::new(wanted(says)).get("token").await.0, status, "{says}");
+    }
+}
+
+#[tokio::test]
+async fn the_question_is_that_of_rfc_7662() {
+    let server = Server::new(r#"{"active":true}"#);
+    let introspection = server.introspection().client("s6:BhdRkqt3", "pass word&é");
+    Spied::new(introspection).get("2YotnFZFEjr1zCsicMWpAA+/=").await;
+    let seen = server.seen.lock().unwrap();
+    let [req] = &seen[..] else { panic!("{} requests", seen.len()) };
+    assert_eq!((req.method().as_str(), &*req.uri().to_string()), ("POST", ENDPOINT));
+    assert_eq!(req.headers()["content-type"], "application/x-www-form-urlencoded");
+    assert_eq!(req.headers()["accept"], "application/json");
+    assert_eq!(req.body(), "token=2YotnFZFEjr1zCsicMWpAA%2B%2F%3D&token_type_hint=access_token");
+    let authorization = &req.headers()["authorization"];
+    let decoded = STANDARD.decode(authorization.to_str().unwrap().strip_prefix("Basic ").unwrap());
+    assert_eq!(decoded.unwrap(), b"s6%3ABhdRkqt3:pass%20word%26%C3%A9");
+    assert!(authorization.is_sensitive());
+}
+
+#[tokio::test]
+async fn the_api_may_ask_by_a_token_of_its_own() {
+    let server = Server::new(r#"{"active":true}"#);
+    let introspection = server.introspection().bearer("23410913-abewfq.123483").unwrap();
+    Spied::new(introspection).get("token").await;
+    let seen = server.seen.lock().unwrap();
+    assert_eq!(seen[0].headers()["authorization"], "Bearer 23410913-abewfq.123483");
+}
+
+#[tokio::test]
+async fn answers_are_remembered_and_failures_are_not() {
+    for (says, status, asked) in
+        [(r#"{"active":true}"#, 200, 1), (r#"{"active":false}"#, 401, 1), ("?", 503, 5)]
+    {
+        let server = Server::new(says);
+        let service = Spied::new(server.introspection());
+        for _ in 0..5 {
+            assert_eq!(service.get("token").await.0, status);
+        }
+        assert_eq!(server.asked(), asked, "{says}");
+        service.get("another").await;
+        assert_eq!(server.asked(), asked + 1, "{says}");
+        let server = Server::new(says);
+        let service = Spied::new(server.introspection().cache_ttl(Duration::ZERO));
+        for _ in 0..5 {
+            assert_eq!(service.get("token").await.0, status);
+        }
+        assert_eq!(server.asked(), 5, "{says}, without a memory");
+    }
+}
+
+#[tokio::test]
+async fn a_good_answer_is_remembered_no_longer_than_the_token_lives() {
+    let server = Server::new(format!(r#"{{"active":true,"exp":{}}}"#, now() + 30));
+    let introspection = Arc::new(server.introspection().cache_ttl(Duration::from_secs(60)));
+    let token = Token::new("token".to_owned());
+    assert!(introspection.clone().ask(token).await.unwrap().is_some());
+    let key = introspection.good.key(b"token");
+    let later = |seconds| Instant::now() + Duration::from_secs(seconds);
+    assert!(introspection.good.get(&key, later(28)).is_some());
+    assert!(introspection.good.get(&key, later(31)).is_none());
+    let bad = introspection.bad.key(b"bad");
+    introspection.bad.insert(bad, (), Instant::now());
+    assert!(introspection.bad.get(&bad, later(4)).is_some());
+    assert!(introspection.bad.get(&bad, later(6)).is_none());
+}
+
+#[tokio::test]
+async fn a_flood_of_bad_tokens_does_not_push_out_the_good_ones() {
+    let server = Server::new(r#"{"active":true}"#);
+    let introspection = Arc::new(server.introspection().cache_capacity(4));
+    let good = introspection.good.key(b"good");
+    let now = Instant::now();
+    let token = introspection.judge(Map::new()).unwrap();
+    introspection.good.insert(good, token, now);
+    for n in 0..1000_u32 {
+        introspection.bad.insert(introspection.good.key(&n.to_be_bytes()), (), now);
+    }
+    assert!(introspection.good.get(&good, now).is_some());
+}
+
+#[tokio::test]
+async fn a_thousand_requests_at_once_with_one_token_are_one_question() {
+    let server =
+        Server { answers: Arc::new(Semaphore::new(0)), ..Server::new(r#"{"active":true}"#) };
+    let introspection = Arc::new(server.introspection());
+    let ask = || introspection.clone().ask(Token::new("token".to_owned()));
+    let all = futures_util::future::join_all((0..1000).map(|_| ask()));
+    let release = async {
+        tokio::task::yield_now().await;
+        server.answers.add_permits(1_000_000);
+    };
+    let (answers, ()) = tokio::join!(all, release);
+    assert!(answers.iter().all(|answer| answer.as_ref().is_ok_and(Option::is_some)));
+    assert_eq!(server.asked(), 1);
+    assert!(introspection.asking.lock().unwrap().is_empty(), "nothing is left of it");
+}
+
+#[tokio::test]
+async fn who_gives_up_takes_nobody_along() {
+    let server =
+        Server { answers: Arc::new(Semaphore::new(0)), ..Server::new(r#"{"active":true}"#) };
+    let introspection = Arc::new(server.introspection());
+    let ask = || Box::pin(introspection.clone().ask(Token::new("token".to_owned())));
+    let (mut first, mut second) = (ask(), ask());
+    assert!(is_pending(&mut first).await);
+    assert!(is_pending(&mut second).await);
+    drop(first);
+    server.answers.add_permits(1);
+    assert!(second.await.unwrap().is_some());
+    assert_eq!(server.asked(), 1);
+    // All of them give up: the next one asks anew.
+    let introspection =
+        Arc::new(Server { answers: Arc::new(Semaphore::new(0)), ..server.clone() }.introspection());
+    let ask = || Box::pin(introspection.clone().ask(Token::new("token".to_owned())));
+    let mut only = ask();
+    assert!(is_pending(&mut only).await);
+    drop(only);
+    let mut next = ask();
+    assert!(is_pending(&mut next).await);
+    assert_eq!(server.asked(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_hangs_is_a_503_in_time() {
+    let server = Server { answers: Arc::new(Semaphore::new(0)), ..Server::new("") };
+    let service = Spied::new(server.introspection().timeout(Duration::from_secs(3)));
+    let start = tokio::time::Instant::now();
+    assert_eq!(service.get("token").await.0, 503);
+    assert_eq!(start.elapsed(), Duration::from_secs(3));
+}
+
+#[test]
+fn without_a_runtime_it_works_too() {
+    let service = Spied::new(Server::new(r#"{"active":true,"sub":"ada"}"#).introspection());
+    let answer = futures_util::FutureExt::now_or_never(service.get("token"));
+    assert_eq!(answer, Some((200, "ada".to_owned())));
+}
+
+#[tokio::test]
+async fn a_refused_token_is_challenged_as_any() {
+    let service = Spied::new(Server::new(r#"{"active":false}"#).introspection());
+    let response = service.0.handle(request("token")).await;
+    assert_eq!(
+        response.headers()["www-authenticate"],
+        r#"Bearer realm="api", error="invalid_token", error_description="The credentials are not valid""#
+    );
+    // Without a token nobody is asked.
+    let response = service.0.handle(http::Request::new(Body::empty())).await;
+    assert_eq!(response.headers()["www-authenticate"], r#"Bearer realm="api""#);
+}
+
+#[tokio::test]
+async fn roles_and_permissions_are_those_of_the_token() {
+    let says = r#"{"active":true,"roles":["admin",1],"permissions":"edit"}"#;
+    let introspection = Arc::new(Server::new(says).introspection());
+    let token = introspection.ask(Token::new("t".into())).await.unwrap().unwrap();
+    assert!(token.has_role("admin") && !token.has_role("1") && !token.has_role("user"));
+    assert!(!token.has_permission("edit"), "a list is a list");
+    assert!(!token.has_scope(""));
+}
+
+#[test]
+fn wrong_configuration_is_refused() {
+    let fetch =
+        async |_: http::Request<Bytes>| Ok::<_, std::io::Error>(http::Response::new(Bytes::new()));
+    for url in ["", "/introspect", "http://a.example", "https://u:p@a.example/", "ftp://a.example"]
+    {
+        let error = Introspection::new(url, fetch).map(drop).unwrap_err();
+        assert_eq!(error, IntrospectionError::Endpoint { url: url.to_owned() });
+        assert!(error.to_string().contains("absolute `https` URL"));
+    }
+    for url in ["http://localhost:8080/i", "http://127.0.0.1/", "http://[::1]:1/", ENDPOINT] {
+        assert!(Introspection::new(url, fetch).is_ok(), "{url}");
+    }
+    for token in ["", "a b", "a\r\nb"] {
+        let introspection = Introspection::new(ENDPOINT, fetch).unwrap();
+        assert_eq!(introspection.bearer(token).map(drop), Err(IntrospectionError::Bearer));
+    }
+}
+
+#[tokio::test]
+async fn no_secret_is_ever_shown() {
+    let says = r#"{"active":true,"sub":"canary-subject"}"#;
+    let introspection = Server::new(says).introspection().client("id", "canary-secret");
+    let shown = format!("{introspection:?} {introspection:#?}");
+    let token = Arc::new(introspection).ask(Token::new("canary-token".into())).await.unwrap();
+    let shown = format!("{shown} {token:?} {token:#?}");
+    assert!(!shown.contains("canary"), "{shown}");
+    assert!(shown.contains("\"sub\""));
+}

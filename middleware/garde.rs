@@ -1,0 +1,396 @@
+//! Validation with the rules of [`garde`], as a second engine beside `validator`.
+//!
+//! # What it does
+//!
+//! [`Garde<E>`] stands around another extractor, as `Valid<E>` does: `Garde<Json<T>>`, `Garde<Form<T>>`, `Garde<Query<T>>`,
+//! `Garde<Path<T>>`, where `T` derives [`garde::Validate`]. The refusal has the same shape: all errors at once, each with a JSON Pointer in
+//! the names of the client, a code and a text, never the value.
+//!
+//! # Example
+//!
+//! ```
+//! use garde::Validate;
+//! use serde::Deserialize;
+//! use tower_chain::middleware::garde::Garde;
+//! use tower_chain::{Chain, Json};
+//!
+//! #[derive(Deserialize, Validate)]
+//! struct NewUser {
+//!     #[garde(length(min = 1, max = 40))]
+//!     name: String,
+//! }
+//!
+//! let chain = Chain::new().post(async |Garde(Json(user)): Garde<Json<NewUser>>| user.name);
+//! # let _ = chain.build();
+//! ```
+//!
+//! # Example: a context
+//!
+//! ```
+//! use garde::Validate;
+//! use serde::Deserialize;
+//! use tower_chain::middleware::garde::{Garde, check};
+//! use tower_chain::{Chain, Error, Json, Provided};
+//!
+//! #[derive(Clone)]
+//! struct Stock(u32);
+//!
+//! #[derive(Deserialize, Validate)]
+//! #[garde(context(Stock))]
+//! struct Order {
+//!     #[garde(custom(in_stock))]
+//!     count: u32,
+//! }
+//!
+//! fn in_stock(count: &u32, stock: &Stock) -> garde::Result {
+//!     if *count <= stock.0 { Ok(()) } else { Err(garde::Error::new("Not so many are left")) }
+//! }
+//!
+//! async fn order(Provided(stock): Provided<Stock>, order: Json<Order>) -> Result<String, Error> {
+//!     let Garde(Json(order)) = check(order, &stock)?;
+//!     Ok(order.count.to_string())
+//! }
+//!
+//! let chain = Chain::new().provide(Stock(3)).post(order);
+//! # let _ = chain.build();
+//! ```
+//!
+//! # What the client sees
+//!
+//! | cause | status | body |
+//! | --- | --- | --- |
+//! | what `E` refuses | as with `E` | as with `E` |
+//! | a rule is broken | 422 | problem+json with `errors` |
+//!
+//! The code is the name of the rule (`length`, `range`, `email`, ..); `invalid` for rules of one's own, whose text is passed on. Names
+//! that differ from those of the program in more than case and separators, and flattened structs, are told as the program names them.
+//!
+//! # What it provides
+//!
+//! Nothing; it is an extractor.
+//!
+//! # Where to put it
+//!
+//! Among the arguments of a handler. Around an extractor of the body it is the last.
+//!
+//! # Sources
+//!
+//! RFC 6901 (JSON Pointer), RFC 9457 (problem details).
+
+use std::borrow::Cow;
+use std::fmt::Display;
+use std::ops::{Deref, DerefMut};
+
+use ::garde::error::Kind;
+use ::garde::i18n::{
+    I18n, InvalidCreditCard, InvalidEmail, InvalidPhoneNumber, InvalidUrl, IpKind, with_i18n,
+};
+use ::garde::{Report, Validate};
+use axum_core::extract::{FromRequest, FromRequestParts};
+use http::StatusCode;
+use http::request::Parts;
+
+use crate::extract::{BodyInput, FieldError, HeadInput, Input, Source, wire_name};
+use crate::{Error, Request};
+
+/// Data that keeps the rules of its type, by [`garde`]. See the [module](self).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Garde<E>(pub E);
+
+impl<E> Deref for Garde<E> {
+    type Target = E;
+
+    fn deref(&self) -> &E {
+        &self.0
+    }
+}
+
+impl<E> DerefMut for Garde<E> {
+    fn deref_mut(&mut self) -> &mut E {
+        &mut self.0
+    }
+}
+
+impl<S, E> FromRequest<S> for Garde<E>
+where
+    S: Sync,
+    E: BodyInput,
+    E::Data: Validate<Context: Default>,
+{
+    type Rejection = Error;
+
+    async fn from_request(mut req: Request, _: &S) -> Result<Self, Error> {
+        let source = E::read(&mut req).await?;
+        check_source(E::parse(&source)?, &Default::default(), &source)
+    }
+}
+
+impl<S, E> FromRequestParts<S> for Garde<E>
+where
+    S: Sync,
+    E: HeadInput,
+    E::Data: Validate<Context: Default>,
+{
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
+        let source = E::find((&*parts).into())?;
+        check_source(E::parse(&source)?, &Default::default(), &source)
+    }
+}
+
+/// Applies rules that have a context to what was extracted.
+///
+/// # Errors
+///
+/// 422 with all errors.
+pub fn check<E>(input: E, context: &<E::Data as Validate>::Context) -> Result<Garde<E>, Error>
+where
+    E: Input,
+    E::Data: Validate,
+{
+    check_source(input, context, &Source::body(""))
+}
+
+fn check_source<E>(
+    input: E,
+    context: &<E::Data as Validate>::Context,
+    source: &Source,
+) -> Result<Garde<E>, Error>
+where
+    E: Input,
+    E::Data: Validate,
+{
+    match with_i18n(Codes, || input.data().validate_with(context)) {
+        Ok(()) => Ok(Garde(input)),
+        Err(report) => {
+            let errors = field_errors::<E>(&report);
+            let status = StatusCode::UNPROCESSABLE_ENTITY;
+            Err(source.refuse(status, "The input is not valid", errors))
+        }
+    }
+}
+
+/// All errors, in the order of the fields.
+fn field_errors<E: Input>(report: &Report) -> Vec<FieldError> {
+    let entry = |(path, error): &(::garde::Path, ::garde::Error)| {
+        let mut wire: Vec<String> = Vec::new();
+        let mut place = Vec::new();
+        for (kind, step) in path.__iter().rev() {
+            let name = step.strip_prefix("r#").unwrap_or(step);
+            match kind {
+                Kind::None => {}
+                Kind::Key => {
+                    let at: Vec<&str> = wire.iter().map(String::as_str).collect();
+                    let name = wire_name::<E>(&at, name).unwrap_or(name).to_owned();
+                    let declared = E::fields(&at).unwrap_or_default();
+                    let order = declared.iter().position(|field| *field == name);
+                    place.push((order.unwrap_or(usize::MAX), name.clone()));
+                    wire.push(name);
+                }
+                Kind::Index => {
+                    place.push((step.parse().unwrap_or(usize::MAX), String::new()));
+                    wire.push(step.to_string());
+                }
+            }
+        }
+        let mut entry = message(E::LOCATION, error.message());
+        for step in wire {
+            entry = entry.at(step);
+        }
+        (place, entry)
+    };
+    let mut entries: Vec<_> = report.iter().map(entry).collect();
+    entries.sort_by(|a, b| a.0.cmp(&b.0));
+    entries.into_iter().map(|(_, entry)| entry).collect()
+}
+
+/// The texts of garde with the code and the limit in front, so that neither has to be guessed from the words.
+struct Codes;
+
+const MARK: char = '\u{1}';
+
+fn coded(code: &str, limit: Option<(&str, &dyn Display)>, text: impl Display) -> Cow<'static, str> {
+    let (name, value) =
+        limit.map_or(("", String::new()), |(name, value)| (name, value.to_string()));
+    format!("{MARK}{code}{MARK}{name}{MARK}{value}{MARK}{text}").into()
+}
+
+fn message(location: crate::extract::Location, message: &str) -> FieldError {
+    let mut parts = message.splitn(5, MARK);
+    let coded = (|| {
+        parts.next().filter(|before| before.is_empty())?;
+        Some((parts.next()?, parts.next()?, parts.next()?, parts.next()?))
+    })();
+    let Some((code, name, value, text)) = coded else {
+        return FieldError::new(location, "invalid", message.to_owned());
+    };
+    let error = FieldError::new(location, code.to_owned(), text.to_owned());
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"+-.:_ ".contains(&b);
+    if name.is_empty() {
+        error
+    } else if value.parse::<f64>().is_ok_and(f64::is_finite) && !value.starts_with(['+', '.']) {
+        error.with_param(name.to_owned(), value)
+    } else if value.bytes().all(plain) {
+        error.with_param(name.to_owned(), format!("\"{value}\""))
+    } else {
+        error
+    }
+}
+
+impl I18n for Codes {
+    fn length_lower_than(&self, min: usize) -> Cow<'static, str> {
+        let text = match min {
+            1 => "Must not be empty".to_owned(),
+            min => format!("Must not be shorter than {min}"),
+        };
+        coded("length", Some(("min", &min)), text)
+    }
+
+    fn length_greater_than(&self, max: usize) -> Cow<'static, str> {
+        coded("length", Some(("max", &max)), format!("Must not be longer than {max}"))
+    }
+
+    fn range_lower_than(&self, min: &dyn Display) -> Cow<'static, str> {
+        coded("range", Some(("min", min)), format!("Must be at least {min}"))
+    }
+
+    fn range_greater_than(&self, max: &dyn Display) -> Cow<'static, str> {
+        coded("range", Some(("max", max)), format!("Must be at most {max}"))
+    }
+
+    fn credit_card_invalid(&self, _: InvalidCreditCard) -> Cow<'static, str> {
+        coded("credit_card", None, "Must be a card number")
+    }
+
+    fn pattern_no_match(&self, _: &dyn Display) -> Cow<'static, str> {
+        coded("regex", None, "Has not the required format")
+    }
+
+    fn contains_missing(&self, pattern: &dyn Display) -> Cow<'static, str> {
+        coded("contains", None, format!("Must contain {pattern}"))
+    }
+
+    fn url_invalid(&self, _: InvalidUrl) -> Cow<'static, str> {
+        coded("url", None, "Must be a URL")
+    }
+
+    fn prefix_missing(&self, pattern: &dyn Display) -> Cow<'static, str> {
+        coded("prefix", None, format!("Must begin with {pattern}"))
+    }
+
+    fn suffix_missing(&self, pattern: &dyn Display) -> Cow<'static, str> {
+        coded("suffix", None, format!("Must end with {pattern}"))
+    }
+
+    fn phone_number_invalid(&self, _: InvalidPhoneNumber) -> Cow<'static, str> {
+        coded("phone_number", None, "Must be a phone number")
+    }
+
+    fn ip_invalid(&self, kind: IpKind) -> Cow<'static, str> {
+        coded(
+            "ip",
+            None,
+            match kind {
+                IpKind::V4 => "Must be an IPv4 address",
+                IpKind::V6 => "Must be an IPv6 address",
+                _ => "Must be an IP address",
+            },
+        )
+    }
+
+    fn matches_field_mismatch(&self, _: &dyn Display) -> Cow<'static, str> {
+        coded("must_match", None, "Must be the same as the other field")
+    }
+
+    fn email_invalid(&self, _: InvalidEmail) -> Cow<'static, str> {
+        coded("email", None, "Must be an email address")
+    }
+
+    fn ascii_invalid(&self) -> Cow<'static, str> {
+        coded("ascii", None, "Must be ASCII characters alone")
+    }
+
+    fn alphanumeric_invalid(&self) -> Cow<'static, str> {
+        coded("alphanumeric", None, "Must be letters and digits alone")
+    }
+
+    fn required_not_set(&self) -> Cow<'static, str> {
+        coded("required", None, "Is required")
+    }
+}
+
+#[cfg(test)]
+#[cfg(all(feature = "json", feature = "query"))]
+mod tests {
+    use std::collections::HashMap;
+
+    use http_body_util::BodyExt;
+    use serde::Deserialize;
+    use serde_json::{Value, json};
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::{Body, Chain, ChainService, Json, Query};
+
+    #[derive(Debug, Deserialize, Validate)]
+    #[serde(rename_all = "camelCase")]
+    struct NewUser {
+        #[garde(length(min = 1))]
+        full_name: String,
+        #[garde(email)]
+        #[serde(rename = "e-mail")]
+        email: String,
+        #[garde(dive)]
+        #[serde(default)]
+        lines: HashMap<String, Vec<Line>>,
+        #[garde(custom(no_secret))]
+        #[serde(default)]
+        note: String,
+    }
+
+    #[derive(Debug, Deserialize, Validate)]
+    struct Line {
+        #[garde(range(min = 1, max = 9))]
+        qty: u8,
+    }
+
+    fn no_secret(_: &str, _: &()) -> garde::Result {
+        Err(garde::Error::new("Never right"))
+    }
+
+    async fn send(chain: &ChainService, req: http::Request<Body>) -> (u16, Value) {
+        let response = chain.clone().oneshot(req).await.unwrap();
+        let status = response.status().as_u16();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (status, serde_json::from_slice(&body).unwrap_or_default())
+    }
+
+    #[tokio::test]
+    async fn errors_have_the_shape_of_the_other_engine() {
+        let chain = Chain::new()
+            .get(async |Garde(Query(line)): Garde<Query<Line>>| line.qty.to_string())
+            .post(async |_: Garde<Json<NewUser>>| "never")
+            .build();
+        let body = json!({"fullName": "", "e-mail": "CANARY", "lines": {"a/b": [{"qty": 1}, {"qty": 10}]}, "note": "CANARY"});
+        let req = http::Request::post("/")
+            .header("content-type", "application/json")
+            .body(Body::from(body.to_string()))
+            .unwrap();
+        let (status, body) = send(&chain, req).await;
+        assert_eq!(status, 422);
+        assert_eq!(
+            body["errors"],
+            json!([
+                {"location": "body", "pointer": "/fullName", "code": "length", "detail": "Must not be empty", "params": {"min": 1}},
+                {"location": "body", "pointer": "/e-mail", "code": "email", "detail": "Must be an email address"},
+                {"location": "body", "pointer": "/lines/a~1b/1/qty", "code": "range", "detail": "Must be at most 9", "params": {"max": 9}},
+                {"location": "body", "pointer": "/note", "code": "invalid", "detail": "Never right"},
+            ])
+        );
+        let get = |uri: &str| http::Request::get(uri).body(Body::empty()).unwrap();
+        let (status, body) = send(&chain, get("/?qty=0")).await;
+        assert_eq!((status, &body["errors"][0]["location"]), (422, &json!("query")));
+        assert_eq!(send(&chain, get("/?qty=3")).await, (200, json!(3)));
+    }
+}

@@ -1,0 +1,173 @@
+//! Tokens that were verified already.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::claims::Claims;
+use super::crypto::sha256;
+use super::error::JwtConfigError;
+use super::key::KeyId;
+
+/// Remembers verified tokens, so that a token that comes again costs no signature check. Given to [`Jwt::cache`](super::Jwt::cache).
+///
+/// Only tokens that were accepted are remembered, by a digest of their exact bytes, and never beyond their `exp`. For a token that is remembered, the
+/// times, the revocations, and whether its key is still among the keys are checked again; the other claims and [checks](super::Jwt::check)
+/// are not, since neither they nor the policy change. Where a check looks at something that does change, call [`flush`](TokenCache::flush) then.
+///
+/// It is a handle: a clone is the same cache.
+#[derive(Clone)]
+pub struct TokenCache {
+    capacity: usize,
+    ttl: u64,
+    epoch: Arc<AtomicU64>,
+}
+
+impl TokenCache {
+    /// A cache for so many tokens. When it is full, those that were not used lately go first.
+    ///
+    /// # Errors
+    ///
+    /// If it is zero.
+    pub fn new(capacity: usize) -> Result<Self, JwtConfigError> {
+        if capacity == 0 {
+            return Err(JwtConfigError::ZeroLimit);
+        }
+        Ok(Self { capacity, ttl: 600, epoch: Arc::default() })
+    }
+
+    /// How long a token is remembered at most, in whole seconds. Defaults to ten minutes.
+    #[must_use]
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.ttl = ttl.as_secs();
+        self
+    }
+
+    /// Forgets all tokens.
+    pub fn flush(&self) {
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+impl fmt::Debug for TokenCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenCache")
+            .field("capacity", &self.capacity)
+            .field("ttl", &self.ttl)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The cache of one policy. Its map has two halves: what is used moves to the young one, and when that is full the old one is dropped. So it
+/// holds at most `capacity` tokens, and nothing is ever searched for the oldest.
+pub(crate) struct Store<C> {
+    settings: TokenCache,
+    shards: Box<[Mutex<Shard<C>>]>,
+}
+
+struct Shard<C> {
+    young: Half<C>,
+    old: Half<C>,
+    room: usize,
+}
+
+type Half<C> = HashMap<Digest, Entry<C>, BuildHasherDefault<Prefix>>;
+
+/// Of the epoch and of the exact token.
+pub(crate) type Digest = [u8; 32];
+
+pub(crate) struct Entry<C> {
+    pub(crate) claims: Claims<C>,
+    pub(crate) key: KeyId,
+    /// The first second at which it must not be used.
+    pub(crate) until: u64,
+}
+
+impl<C> Clone for Entry<C> {
+    fn clone(&self) -> Self {
+        Self { claims: self.claims.clone(), key: self.key, until: self.until }
+    }
+}
+
+impl<C> Store<C> {
+    pub(crate) fn new(settings: TokenCache) -> Self {
+        let shards = settings.capacity.div_ceil(64).clamp(1, 16);
+        let room = (settings.capacity / shards / 2).max(1);
+        let half = || Half::with_capacity_and_hasher(room, BuildHasherDefault::default());
+        let shard = |_| Mutex::new(Shard { young: half(), old: half(), room });
+        Self { settings, shards: (0..shards).map(shard).collect() }
+    }
+
+    pub(crate) fn digest(&self, token: &[u8]) -> Digest {
+        sha256(&[&self.settings.epoch.load(Ordering::Acquire).to_le_bytes(), token])
+    }
+
+    pub(crate) fn find(&self, digest: &Digest, now: u64) -> Option<Entry<C>> {
+        let mut shard = self.shard(digest)?;
+        let entry = match shard.young.get(digest) {
+            Some(entry) => entry.clone(),
+            None => {
+                let (digest, entry) = shard.old.remove_entry(digest)?;
+                shard.insert(digest, entry.clone());
+                entry
+            }
+        };
+        (now < entry.until).then_some(entry)
+    }
+
+    pub(crate) fn insert(&self, digest: Digest, claims: &Claims<C>, key: &KeyId, now: u64) {
+        let ttl = now.saturating_add(self.settings.ttl);
+        let until = Claims::token(claims).expires.unwrap_or(u64::MAX).min(ttl);
+        if now < until
+            && let Some(mut shard) = self.shard(&digest)
+        {
+            shard.insert(digest, Entry { claims: claims.clone(), key: *key, until });
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        let lock = |shard: &Mutex<Shard<C>>| {
+            let shard = shard.lock().unwrap();
+            shard.young.len() + shard.old.len()
+        };
+        self.shards.iter().map(lock).sum()
+    }
+
+    fn shard(&self, digest: &Digest) -> Option<MutexGuard<'_, Shard<C>>> {
+        // The last byte: the first ones choose the place in the map.
+        let shard = self.shards.get(usize::from(digest[31]) % self.shards.len())?;
+        Some(shard.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl<C> Shard<C> {
+    fn insert(&mut self, digest: Digest, entry: Entry<C>) {
+        if self.young.len() >= self.room && !self.young.contains_key(&digest) {
+            std::mem::swap(&mut self.young, &mut self.old);
+            self.young.clear();
+        }
+        self.young.insert(digest, entry);
+    }
+}
+
+/// The digest is random already: its first bytes are the hash.
+#[derive(Default)]
+struct Prefix(u64);
+
+impl Hasher for Prefix {
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some(prefix) = bytes.first_chunk() {
+            self.0 = u64::from_le_bytes(*prefix);
+        }
+    }
+
+    fn write_usize(&mut self, _: usize) {}
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}

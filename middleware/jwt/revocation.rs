@@ -1,0 +1,202 @@
+//! Tokens that are refused although they are valid.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, SystemTime};
+
+use futures_util::future::BoxFuture;
+
+use super::claims::{Claims, Token};
+use super::error::JwtConfigError;
+
+/// Who is asked whether a token is revoked.
+pub(crate) enum Revocation<C> {
+    Denylist(Denylist),
+    Hook(Box<Hook<C>>),
+}
+
+pub(crate) type Hook<C> =
+    dyn Fn(Claims<C>) -> BoxFuture<'static, Result<bool, axum_core::BoxError>> + Send + Sync;
+
+/// Revoked tokens, in memory: by `jti`, or all of a subject that were issued before some moment. Given to [`Jwt::denylist`](super::Jwt::denylist).
+///
+/// It holds what was revoked until the tokens would have expired anyway, and never more than its capacity. It is a handle: a clone is the same list.
+///
+/// # Example
+///
+/// ```
+/// use std::time::{Duration, SystemTime};
+///
+/// use tower_chain::Jwt;
+/// use tower_chain::middleware::jwt::Denylist;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let secret = "a secret that has thirty-two bytes";
+/// let revoked = Denylist::new(10_000)?;
+/// let jwt = Jwt::<()>::hs256(secret)?.denylist(revoked.clone());
+///
+/// // Later, when ann signs out everywhere:
+/// let now = SystemTime::now();
+/// revoked.revoke_subject(None, "ann", now, now + Duration::from_secs(3600))?;
+/// # let _ = jwt;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Denylist {
+    list: Arc<RwLock<List>>,
+    capacity: usize,
+}
+
+#[derive(Default)]
+struct List {
+    ids: HashMap<Box<str>, SystemTime>,
+    subjects: HashMap<Box<str>, Vec<Subject>>,
+    length: usize,
+}
+
+struct Subject {
+    issuer: Option<Box<str>>,
+    issued_before: SystemTime,
+    until: SystemTime,
+}
+
+impl Denylist {
+    /// A list with room for so many revocations.
+    ///
+    /// # Errors
+    ///
+    /// If it is zero.
+    pub fn new(capacity: usize) -> Result<Self, JwtConfigError> {
+        if capacity == 0 {
+            Err(JwtConfigError::ZeroLimit)
+        } else {
+            Ok(Self { list: Arc::default(), capacity })
+        }
+    }
+
+    /// Revokes one token, by its `jti`.
+    ///
+    /// # Errors
+    ///
+    /// If the token has no `jti`, or the list is full.
+    pub fn revoke(&self, token: &Token) -> Result<(), RevokeError> {
+        let until = token.expires_at().map_or_else(forever, |expires| expires + SLACK);
+        self.revoke_id(token.id().ok_or(RevokeError::NoId)?, until)
+    }
+
+    /// Revokes the token with this `jti`. It may be forgotten at `until`, when the token has expired.
+    ///
+    /// # Errors
+    ///
+    /// If the list is full.
+    pub fn revoke_id(&self, id: &str, until: SystemTime) -> Result<(), RevokeError> {
+        let mut list = self.list.write().unwrap_or_else(PoisonError::into_inner);
+        list.make_room(self.capacity)?;
+        let before = list.ids.insert(Box::from(id), until);
+        list.length += usize::from(before.is_none());
+        Ok(())
+    }
+
+    /// Revokes all tokens of a subject that were issued before a moment, and those that don't say when they were issued.
+    ///
+    /// Without an issuer it counts for the tokens of all of them. It may be forgotten at `until`, when the last of them has expired.
+    ///
+    /// # Errors
+    ///
+    /// If the list is full.
+    pub fn revoke_subject(
+        &self,
+        issuer: Option<&str>,
+        subject: &str,
+        issued_before: SystemTime,
+        until: SystemTime,
+    ) -> Result<(), RevokeError> {
+        let mut list = self.list.write().unwrap_or_else(PoisonError::into_inner);
+        list.make_room(self.capacity)?;
+        let of_subject = list.subjects.entry(Box::from(subject)).or_default();
+        match of_subject.iter_mut().find(|entry| entry.issuer.as_deref() == issuer) {
+            Some(entry) => {
+                entry.issued_before = entry.issued_before.max(issued_before);
+                entry.until = entry.until.max(until);
+            }
+            None => {
+                of_subject.push(Subject { issuer: issuer.map(Box::from), issued_before, until });
+                list.length += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a token is revoked.
+    pub fn is_revoked(&self, token: &Token) -> bool {
+        let list = self.list.read().unwrap_or_else(PoisonError::into_inner);
+        if token.id().is_some_and(|id| list.ids.contains_key(id)) {
+            return true;
+        }
+        let of_subject = token.subject().and_then(|subject| list.subjects.get(subject));
+        of_subject.is_some_and(|entries| {
+            entries.iter().any(|entry| {
+                entry.issuer.as_deref().is_none_or(|issuer| token.issuer() == Some(issuer))
+                    && token.issued_at().is_none_or(|issued| issued < entry.issued_before)
+            })
+        })
+    }
+}
+
+impl List {
+    /// A revocation is never dropped for another one: a full list is the caller's to know.
+    fn make_room(&mut self, capacity: usize) -> Result<(), RevokeError> {
+        if self.length < capacity {
+            return Ok(());
+        }
+        let now = SystemTime::now();
+        self.ids.retain(|_, until| *until > now);
+        self.subjects.retain(|_, entries| {
+            entries.retain(|entry| entry.until > now);
+            !entries.is_empty()
+        });
+        self.length = self.ids.len() + self.subjects.values().map(Vec::len).sum::<usize>();
+        if self.length < capacity { Ok(()) } else { Err(RevokeError::Full) }
+    }
+}
+
+impl fmt::Debug for Denylist {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = self.list.read().unwrap_or_else(PoisonError::into_inner);
+        f.debug_struct("Denylist")
+            .field("length", &list.length)
+            .field("capacity", &self.capacity)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why something could not be revoked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RevokeError {
+    /// The token has no `jti`.
+    NoId,
+    /// The list is full of revocations that still count.
+    Full,
+}
+
+impl fmt::Display for RevokeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoId => "the token has no `jti`: revoke its subject instead",
+            Self::Full => "the denylist is full: give it more room",
+        })
+    }
+}
+
+impl std::error::Error for RevokeError {}
+
+/// For tokens that don't expire: beyond the year 9999.
+fn forever() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 38)
+}
+
+/// Longer than any leeway.
+const SLACK: Duration = Duration::from_secs(601);

@@ -1,0 +1,369 @@
+//! What must be refused, and what must not.
+
+use super::*;
+
+/// What `verify` says of a token with this header and these claims.
+async fn with(jwt: &Jwt<Value>, header: &str, claims: &str) -> Result<Value, Refusal> {
+    jwt.verify(sign(header, claims)).await.map(Claims::into_inner)
+}
+
+#[tokio::test]
+async fn headers() {
+    use Refusal as R;
+    let table: &[(&str, Result<(), Refusal>)] = &[
+        (r#"{"alg":"HS256"}"#, Ok(())),
+        (r#"{"alg":"HS256","typ":"jwt"}"#, Ok(())),
+        (r#"{"alg":"HS256","typ":"application/JWT"}"#, Ok(())),
+        (r#"{"alg":"HS256","typ":"at+jwt"}"#, Ok(())),
+        (r#"{"alg":"HS256","typ":"dpop+jwt"}"#, Err(R::Type)),
+        (r#"{"alg":"HS256","typ":"logout+jwt"}"#, Err(R::Type)),
+        (r#"{"alg":"HS256","typ":"JWT/x"}"#, Err(R::Type)),
+        (r#"{"alg":"HS256","typ":""}"#, Err(R::Type)),
+        (r#"{"alg":"HS256","typ":7}"#, Err(R::Malformed)),
+        (r#"{"alg":"HS256","typ":null}"#, Err(R::Malformed)),
+        (r#"{"alg":"HS256","cty":"text"}"#, Ok(())),
+        (r#"{"alg":"HS256","cty":"JWT"}"#, Err(R::Header)),
+        (r#"{"alg":"HS256","cty":"application/jwt"}"#, Err(R::Header)),
+        (r#"{"alg":"HS256","crit":["bork"],"bork":1}"#, Err(R::Header)),
+        (r#"{"alg":"HS256","crit":["exp"]}"#, Err(R::Header)),
+        (r#"{"alg":"HS256","crit":[]}"#, Err(R::Header)),
+        (r#"{"alg":"HS256","crit":null}"#, Err(R::Header)),
+        (r#"{"alg":"HS256","b64":false}"#, Err(R::Header)),
+        (r#"{"alg":"HS256","b64":true}"#, Err(R::Header)),
+        (r#"{"alg":"HS256","b64":false,"crit":["b64"]}"#, Err(R::Header)),
+        (r#"{"alg":"HS256","zip":"DEF"}"#, Err(R::Header)),
+        (r#"{"alg":"none"}"#, Err(R::Algorithm)),
+        (r#"{"alg":"nOnE"}"#, Err(R::Algorithm)),
+        (r#"{"alg":"hs256"}"#, Err(R::Algorithm)),
+        (r#"{"alg":"HS512"}"#, Err(R::Algorithm)),
+        (r#"{"alg":"RS256"}"#, Err(R::Algorithm)),
+        (r#"{"alg":"HS256 "}"#, Err(R::Algorithm)),
+        (r#"{"alg":["HS256"]}"#, Err(R::Malformed)),
+        (r#"{"alg":null}"#, Err(R::Malformed)),
+        (r#"{}"#, Err(R::Malformed)),
+        (r#"{"typ":"JWT"}"#, Err(R::Malformed)),
+        (r#"{"alg":"HS256","alg":"HS256"}"#, Err(R::Malformed)),
+        (r#"{"alg":"none","alg":"HS256"}"#, Err(R::Malformed)),
+        (r#"{"alg":"HS256","\u0061lg":"HS256"}"#, Err(R::Malformed)),
+        (r#"{"alg":"HS256","x":1,"x":1}"#, Err(R::Malformed)),
+        (r#"["HS256"]"#, Err(R::Malformed)),
+        (r#""HS256""#, Err(R::Malformed)),
+        (r#"{"alg":"HS256"}{}"#, Err(R::Malformed)),
+        (r#"{"alg":"HS256"},"#, Err(R::Malformed)),
+        (r#"{"alg":"HS256",}"#, Err(R::Malformed)),
+        (r#"{'alg':'HS256'}"#, Err(R::Malformed)),
+        ("\u{feff}{\"alg\":\"HS256\"}", Err(R::Malformed)),
+        (r#"{"alg":"HS256","kid":"any"}"#, Ok(())),
+        (r#"{"alg":"HS256","kid":7}"#, Err(R::Malformed)),
+        (
+            r#"{"alg":"HS256","jku":"https://evil.example","jwk":{"kty":"oct","k":"AA"},"x5u":"x","x5c":["x"]}"#,
+            Ok(()),
+        ),
+        (r#" { "alg" : "HS256" } "#, Ok(())),
+    ];
+    for (header, expected) in table {
+        let verified = with(&any(), header, r#"{"exp":1800000060}"#).await;
+        assert_eq!(verified.map(drop), *expected, "{header}");
+    }
+}
+
+#[tokio::test]
+async fn claims() {
+    use Refusal as R;
+    let table: &[(&str, Result<(), Refusal>)] = &[
+        (r#"{"exp":1800000060}"#, Ok(())),
+        (r#"{"exp":1800000060.9}"#, Ok(())),
+        (r#"{"exp":1.80000006e9}"#, Ok(())),
+        (r#"{"exp":253402300799}"#, Ok(())),
+        (r#"{"exp":253402300800}"#, Err(R::Claim("exp"))),
+        (r#"{"exp":18446744073709551615}"#, Err(R::Claim("exp"))),
+        (r#"{"exp":18446744073709551616}"#, Err(R::Claim("exp"))),
+        (r#"{"exp":1e30}"#, Err(R::Claim("exp"))),
+        (r#"{"exp":1e400}"#, Err(R::Malformed)),
+        (r#"{"exp":-1}"#, Err(R::Claim("exp"))),
+        (r#"{"exp":-0.5}"#, Err(R::Claim("exp"))),
+        (r#"{"exp":NaN}"#, Err(R::Malformed)),
+        (r#"{"exp":"1800000060"}"#, Err(R::Claim("exp"))),
+        (r#"{"exp":true}"#, Err(R::Claim("exp"))),
+        (r#"{"exp":null}"#, Err(R::Claim("exp"))),
+        (r#"{"exp":[1800000060]}"#, Err(R::Claim("exp"))),
+        (r#"{"exp":{}}"#, Err(R::Claim("exp"))),
+        (r#"{}"#, Err(R::MissingClaim)),
+        (r#"{"exp":1799999941}"#, Ok(())),
+        (r#"{"exp":1799999940}"#, Err(R::Expired)),
+        (r#"{"exp":0}"#, Err(R::Expired)),
+        (r#"{"exp":1800000060,"nbf":1800000060}"#, Ok(())),
+        (r#"{"exp":1800000160,"nbf":1800000061}"#, Err(R::NotYetValid)),
+        (r#"{"exp":1800000060,"nbf":"0"}"#, Err(R::Claim("nbf"))),
+        (r#"{"exp":1800000060,"iat":1800000060}"#, Ok(())),
+        (r#"{"exp":1800000160,"iat":1800000061}"#, Err(R::IssuedInFuture)),
+        (r#"{"exp":1800000060,"iat":null}"#, Err(R::Claim("iat"))),
+        (r#"{"exp":1800000060,"iss":7}"#, Err(R::Claim("iss"))),
+        (r#"{"exp":1800000060,"iss":["a"]}"#, Err(R::Claim("iss"))),
+        (r#"{"exp":1800000060,"sub":7}"#, Err(R::Claim("sub"))),
+        (r#"{"exp":1800000060,"jti":7}"#, Err(R::Claim("jti"))),
+        (r#"{"exp":1800000060,"aud":"me"}"#, Err(R::Audience)),
+        (r#"{"exp":1800000060,"aud":[]}"#, Err(R::Audience)),
+        (r#"{"exp":1800000060,"aud":null}"#, Err(R::Claim("aud"))),
+        (r#"{"exp":1800000060,"aud":[1,"me"]}"#, Err(R::Claim("aud"))),
+        (r#"{"exp":1800000060,"cnf":{"jkt":"x"}}"#, Err(R::SenderConstrained)),
+        (r#"{"exp":1800000060,"exp":1800000060}"#, Err(R::Malformed)),
+        (r#"{"exp":1800000060,"\u0065xp":1800000060}"#, Err(R::Malformed)),
+        (r#"{"exp":1800000060,"role":"a","role":"b"}"#, Err(R::Malformed)),
+        (r#"{"exp":1800000060,"in":{"a":1,"a":2}}"#, Ok(())),
+        (r#"[1800000060,0,"ann","joe","me"]"#, Err(R::Malformed)),
+        (r#""exp""#, Err(R::Malformed)),
+        ("", Err(R::Malformed)),
+        ("null", Err(R::Malformed)),
+        (r#"{"exp":1800000060} {}"#, Err(R::Malformed)),
+        (r#"{"exp":1800000060"#, Err(R::Malformed)),
+        (r#"{"exp":1800000060,"a":"\ud800"}"#, Err(R::Malformed)),
+    ];
+    for (claims, expected) in table {
+        let verified = with(&any(), HEADER, claims).await;
+        assert_eq!(verified.map(drop), *expected, "{claims}");
+    }
+}
+
+#[tokio::test]
+async fn invalid_utf8_is_refused_also_where_no_one_looks() {
+    let mut claims = br#"{"exp":1800000060,"x":"?"}"#.to_vec();
+    let mark = claims.iter().position(|byte| *byte == b'?').unwrap();
+    claims[mark] = 0xff;
+    let part = URL_SAFE_NO_PAD.encode(&claims);
+    let good = sign(HEADER, "{}");
+    // The signature is that of other claims, so that a look at the text alone can't be what refuses it.
+    let forged = good.replace(&URL_SAFE_NO_PAD.encode("{}"), &part);
+    assert_eq!(any().verify(forged).await.unwrap_err(), Refusal::Signature);
+    assert!(super::super::json::claims::<()>(&claims).is_err());
+}
+
+#[tokio::test]
+async fn forms() {
+    use Refusal as R;
+    let good = good();
+    let mut parts = good.split('.');
+    let (h, p, s) = (parts.next().unwrap(), parts.next().unwrap(), parts.next().unwrap());
+    let spare = {
+        // 32 bytes leave two spare bits in the last character.
+        let mut s = s.to_owned();
+        let last = s.pop().unwrap();
+        let alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+        let index = alphabet.find(last).unwrap();
+        s.push(alphabet.as_bytes()[index ^ 1] as char);
+        s
+    };
+    let table: &[(String, Refusal)] = &[
+        (String::new(), R::Malformed),
+        (h.to_owned(), R::Malformed),
+        (format!("{h}.{p}"), R::Malformed),
+        (format!("{h}.{p}."), R::Malformed),
+        (format!(".{p}.{s}"), R::Malformed),
+        (format!("..{s}"), R::Malformed),
+        (format!("{h}..{s}"), R::Signature),
+        (format!("{good}."), R::Malformed),
+        (format!("{good}.{s}"), R::Malformed),
+        (format!("{h}=.{p}.{s}"), R::Malformed),
+        (format!("{h}.{p}.{s}="), R::Malformed),
+        (format!("{h}.{p}.{spare}"), R::Malformed),
+        (format!(" {good}"), R::Malformed),
+        (format!("{good}\n"), R::Malformed),
+        (format!("{h}.{p}.{s}AAAA"), R::Signature),
+        (format!("{h}.{p}.{}", "A".repeat(43)), R::Signature),
+        (format!("{h}.{p}.{}", "A".repeat(2000)), R::Signature),
+        (good.replace('_', "/").replace('-', "+") + "+", R::Malformed),
+        ("a".repeat(8193), R::TooLong),
+        (".".repeat(2_000_000), R::TooLong),
+        (".".repeat(8192), R::Malformed),
+        (format!("{}.{p}.{s}", "A".repeat(1025)), R::TooLong),
+    ];
+    for (token, expected) in table {
+        let head = &token[..token.len().min(60)];
+        assert_eq!(any().verify(token).await.unwrap_err(), *expected, "{head}");
+    }
+    assert!(any().verify(&good).await.is_ok());
+}
+
+#[tokio::test]
+async fn nesting_ends_at_32() {
+    for (depth, accepted) in [(1, true), (31, true), (32, false), (200, false), (900, false)] {
+        let (open, close) = ("[".repeat(depth), "]".repeat(depth));
+        let claims = format!(r#"{{"exp":1800000060,"x":{open}{close}}}"#);
+        assert_eq!(with(&any(), HEADER, &claims).await.is_ok(), accepted, "{depth}");
+    }
+    // Brackets in a text are no nesting, and neither are many side by side.
+    let claims =
+        format!(r#"{{"exp":1800000060,"x":"\"{}","y":[{}0]}}"#, "[".repeat(90), "[],".repeat(90));
+    assert!(with(&any(), HEADER, &claims).await.is_ok());
+}
+
+#[tokio::test]
+async fn members_end_at_256() {
+    let claims = |count: usize| {
+        let members: String = (0..count).map(|n| format!(r#","m{n}":0"#)).collect();
+        format!(r#"{{"exp":1800000060{members}}}"#)
+    };
+    assert!(with(&any(), HEADER, &claims(255)).await.is_ok());
+    assert_eq!(with(&any(), HEADER, &claims(256)).await, Err(Refusal::Malformed));
+}
+
+#[tokio::test]
+async fn policies() {
+    use Refusal as R;
+    type Tuned = fn(Jwt<Value>) -> Jwt<Value>;
+    let issuer: Tuned = |jwt| jwt.issuer("joe").issuer("jane");
+    let audience: Tuned = |jwt| jwt.audience("me").audience("us");
+    let subject: Tuned = |jwt| jwt.subject("ann");
+    let young: Tuned = |jwt| jwt.max_age(Duration::from_secs(100));
+    let table: &[(Tuned, &str, Result<(), Refusal>)] = &[
+        (issuer, r#""iss":"joe""#, Ok(())),
+        (issuer, r#""iss":"jane""#, Ok(())),
+        (issuer, r#""iss":"Joe""#, Err(R::Issuer)),
+        (issuer, r#""iss":"joe/""#, Err(R::Issuer)),
+        (issuer, r#""iss":["joe"]"#, Err(R::Claim("iss"))),
+        (issuer, r#""iss":{"joe":1}"#, Err(R::Claim("iss"))),
+        (issuer, r#""x":1"#, Err(R::Issuer)),
+        (audience, r#""aud":"me""#, Ok(())),
+        (audience, r#""aud":["x","us"]"#, Ok(())),
+        (audience, r#""aud":["x","y"]"#, Err(R::Audience)),
+        (audience, r#""aud":"ME""#, Err(R::Audience)),
+        (audience, r#""aud":[]"#, Err(R::Audience)),
+        (audience, r#""aud":{"me":1}"#, Err(R::Claim("aud"))),
+        (audience, r#""x":1"#, Err(R::Audience)),
+        (|jwt| jwt.any_audience(), r#""aud":"whoever""#, Ok(())),
+        (|jwt| jwt.any_audience(), r#""x":1"#, Ok(())),
+        (|jwt| jwt.any_audience(), r#""aud":7"#, Err(R::Claim("aud"))),
+        (subject, r#""sub":"ann""#, Ok(())),
+        (subject, r#""sub":"bob""#, Err(R::Subject)),
+        (subject, r#""x":1"#, Err(R::Subject)),
+        (young, r#""iat":1799999840"#, Ok(())),
+        (young, r#""iat":1799999839"#, Err(R::TooOld)),
+        (young, r#""x":1"#, Err(R::MissingClaim)),
+        (|jwt| jwt.require("tenant"), r#""tenant":null"#, Ok(())),
+        (|jwt| jwt.require("tenant"), r#""x":1"#, Err(R::MissingClaim)),
+        (|jwt| jwt.check(|claims, _| claims["n"] == 1), r#""n":1"#, Ok(())),
+        (|jwt| jwt.check(|claims, _| claims["n"] == 1), r#""n":2"#, Err(R::Custom)),
+        (|jwt| jwt.check(|_, token| token.subject().is_some()), r#""x":1"#, Err(R::Custom)),
+        (|jwt| jwt.check(|_, token| token.scopes().eq(["a", "b"])), r#""scope":"a  b""#, Ok(())),
+        (|jwt| jwt.typ("at+jwt"), r#""x":1"#, Err(R::Type)),
+    ];
+    for (index, (tune, claims, expected)) in table.iter().enumerate() {
+        let claims = format!(r#"{{"exp":1800000060,{claims}}}"#);
+        let verified = with(&tune(any()), HEADER, &claims).await;
+        assert_eq!(verified.map(drop), *expected, "{index}: {claims}");
+    }
+    let eternal = any().expiry_optional();
+    assert!(with(&eternal, HEADER, "{}").await.is_ok());
+    assert_eq!(with(&eternal, HEADER, r#"{"exp":1}"#).await, Err(R::Expired));
+}
+
+#[tokio::test]
+async fn the_leeway_is_to_the_second() {
+    for (leeway, exp, accepted) in [
+        (0, NOW, false),
+        (0, NOW + 1, true),
+        (5, NOW - 5, false),
+        (5, NOW - 4, true),
+        (600, NOW - 599, true),
+    ] {
+        let jwt = any().leeway(Duration::from_secs(leeway)).unwrap();
+        let verified = with(&jwt, HEADER, &json!({ "exp": exp }).to_string()).await;
+        assert_eq!(verified.is_ok(), accepted, "{leeway} {exp}");
+    }
+}
+
+#[tokio::test]
+async fn the_profile_for_access_tokens() {
+    let jwt = || any().rfc9068("https://issuer", "https://api");
+    let header = r#"{"alg":"HS256","typ":"at+jwt"}"#;
+    let good = json!({
+        "iss": "https://issuer", "aud": "https://api", "exp": NOW + 60, "iat": NOW,
+        "sub": "ann", "client_id": "app", "jti": "1",
+    });
+    assert!(with(&jwt(), header, &good.to_string()).await.is_ok());
+    assert!(
+        with(&jwt(), r#"{"alg":"HS256","typ":"application/AT+JWT"}"#, &good.to_string())
+            .await
+            .is_ok()
+    );
+    for typ in [r#"{"alg":"HS256"}"#, HEADER] {
+        assert_eq!(with(&jwt(), typ, &good.to_string()).await, Err(Refusal::Type));
+    }
+    for (name, refusal) in [
+        ("iss", Refusal::Issuer),
+        ("aud", Refusal::Audience),
+        ("exp", Refusal::MissingClaim),
+        ("iat", Refusal::MissingClaim),
+        ("sub", Refusal::MissingClaim),
+        ("client_id", Refusal::MissingClaim),
+        ("jti", Refusal::MissingClaim),
+    ] {
+        let mut claims = good.clone();
+        claims.as_object_mut().unwrap().remove(name);
+        assert_eq!(with(&jwt(), header, &claims.to_string()).await, Err(refusal), "{name}");
+    }
+    for name in ["nonce", "at_hash", "c_hash"] {
+        let mut claims = good.clone();
+        claims[name] = json!("x");
+        assert_eq!(with(&jwt(), header, &claims.to_string()).await, Err(Refusal::Type), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn claims_of_any_shape_are_read() {
+    use std::collections::BTreeMap;
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Name(String);
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    enum Issuer {
+        Joe,
+    }
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct All {
+        iss: Issuer,
+        sub: Name,
+        aud: Vec<String>,
+        exp: f64,
+        iat: Option<u32>,
+        nbf: Option<i64>,
+        jti: Option<String>,
+        #[serde(flatten)]
+        rest: BTreeMap<String, Value>,
+    }
+
+    let claims = r#"{"iss":"joe","sub":"a\u00e9","aud":["x"],"exp":1800000060,"iat":7,"jti":"j","a":{"b":[1]}}"#;
+    let jwt = at(Jwt::<All>::hs256(SECRET).unwrap(), NOW).any_audience();
+    let all = jwt.verify(sign(HEADER, claims)).await.unwrap();
+    assert_eq!(
+        *all,
+        All {
+            iss: Issuer::Joe,
+            sub: Name(String::from("aé")),
+            aud: vec![String::from("x")],
+            exp: 1_800_000_060.0,
+            iat: Some(7),
+            nbf: None,
+            jti: Some(String::from("j")),
+            rest: BTreeMap::from([(String::from("a"), json!({"b": [1]}))]),
+        }
+    );
+    let token = Claims::token(&all);
+    assert_eq!((token.issuer(), token.subject(), token.id()), (Some("joe"), Some("aé"), Some("j")));
+
+    let none = at(Jwt::<()>::hs256(SECRET).unwrap(), NOW).any_audience();
+    assert!(none.verify(sign(HEADER, claims)).await.is_ok());
+    assert_eq!(
+        none.verify(sign(HEADER, r#"{"exp":1,"exp":1}"#)).await.unwrap_err(),
+        Refusal::Malformed
+    );
+    let member = jwt_of_member_without_subject().await;
+    assert_eq!(member, Refusal::Claims);
+}
+
+async fn jwt_of_member_without_subject() -> Refusal {
+    jwt().verify(sign(HEADER, r#"{"exp":1800000060}"#)).await.unwrap_err()
+}

@@ -1,0 +1,313 @@
+//! Multipart forms.
+
+use std::marker::PhantomData;
+
+use axum_core::extract::FromRequest;
+use bytes::Bytes;
+use http::header::{ACCEPT, CONTENT_LENGTH};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use http_body_util::LengthLimitError;
+use multer::{Constraints, SizeLimit};
+
+use crate::extract::MaxBody;
+use crate::extract::media_type::MediaType;
+use crate::{Error, Request};
+
+/// A form with files (`multipart/form-data`, RFC 7578), read part by part.
+///
+/// The whole body is read up to [its limit](MaxBody); [`MultipartLimits`] bounds the parts. It must be the last argument of a handler.
+///
+/// | cause | status |
+/// | --- | --- |
+/// | no content type, another one, or none with a boundary | 415, with `Accept` |
+/// | body or part above its limit; too many parts | 413, with the limit |
+/// | cut off, or no such form | 400 |
+///
+/// # Example
+///
+/// ```
+/// use tower_chain::extract::Multipart;
+/// use tower_chain::{Chain, Error};
+///
+/// async fn upload(mut form: Multipart) -> Result<String, Error> {
+///     let mut sizes = Vec::new();
+///     while let Some(mut part) = form.next_part().await? {
+///         let name = part.name().unwrap_or_default().to_owned();
+///         let mut size = 0;
+///         while let Some(chunk) = part.chunk().await? {
+///             size += chunk.len();
+///         }
+///         sizes.push(format!("{name}: {size} bytes"));
+///     }
+///     Ok(sizes.join("\n"))
+/// }
+///
+/// let chain = Chain::new().post(upload);
+/// # let _ = chain.build();
+/// ```
+#[derive(Debug)]
+pub struct Multipart {
+    form: multer::Multipart<'static>,
+    max: MaxBody,
+    limits: MultipartLimits,
+    parts: usize,
+}
+
+impl Multipart {
+    /// The next part. What was not read of the one before is skipped.
+    ///
+    /// # Errors
+    ///
+    /// See the table above.
+    pub async fn next_part(&mut self) -> Result<Option<Part<'_>>, Error> {
+        let (max, limits) = (self.max, self.limits);
+        let Some(field) = self.form.next_field().await.map_err(|e| refuse(&e, max))? else {
+            return Ok(None);
+        };
+        self.parts += 1;
+        if self.parts > limits.parts {
+            let error = Error::new(StatusCode::PAYLOAD_TOO_LARGE, "The form has too many parts");
+            return Err(error.with_member("limit", limits.parts.to_string()));
+        }
+        Ok(Some(Part { field, max, form: PhantomData }))
+    }
+}
+
+impl<S: Sync> FromRequest<S> for Multipart {
+    type Rejection = Error;
+
+    async fn from_request(req: Request, _: &S) -> Result<Self, Error> {
+        let max = MaxBody::of(req.extensions());
+        let limits = req.extensions().get::<MultipartLimits>().copied().unwrap_or_default();
+        let boundary = MediaType::of(req.headers())
+            .filter(|found| found.is("multipart", "form-data"))
+            .and_then(|found| found.param("boundary"))
+            .filter(|boundary| (1..=70).contains(&boundary.len()));
+        let Some(boundary) = boundary.map(str::to_owned) else {
+            return Err(Error::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "The content type must be multipart/form-data, with a boundary",
+            )
+            .with_header(ACCEPT, HeaderValue::from_static("multipart/form-data")));
+        };
+        if max.limit().is_some_and(|limit| declared(req.headers()) > limit) {
+            return Err(max.exceeded());
+        }
+        let sizes = SizeLimit::new()
+            .whole_stream(max.limit().unwrap_or(u64::MAX))
+            .per_field(limits.part_bytes.unwrap_or(u64::MAX));
+        let stream = req.into_body().into_data_stream();
+        let constraints = Constraints::new().size_limit(sizes);
+        let form = multer::Multipart::with_constraints(stream, boundary, constraints);
+        Ok(Self { form, max, limits, parts: 0 })
+    }
+}
+
+fn declared(headers: &HeaderMap) -> u64 {
+    headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok()).unwrap_or(0)
+}
+
+/// A part of a [`Multipart`] form: a field, or a file.
+#[derive(Debug)]
+pub struct Part<'a> {
+    field: multer::Field<'static>,
+    max: MaxBody,
+    /// One part is read at a time.
+    form: PhantomData<&'a mut Multipart>,
+}
+
+impl Part<'_> {
+    /// The name of the field.
+    pub fn name(&self) -> Option<&str> {
+        self.field.name()
+    }
+
+    /// The name that the file has for the client. Never use it as a path.
+    pub fn file_name(&self) -> Option<&str> {
+        self.field.file_name()
+    }
+
+    /// The media type that the client gives. What the part really is has to be looked at.
+    pub fn content_type(&self) -> Option<&str> {
+        self.field.content_type().map(AsRef::as_ref)
+    }
+
+    /// The header fields of the part.
+    pub fn headers(&self) -> &HeaderMap {
+        self.field.headers()
+    }
+
+    /// The next piece of the content.
+    ///
+    /// # Errors
+    ///
+    /// See [`Multipart`].
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
+        let max = self.max;
+        self.field.chunk().await.map_err(|e| refuse(&e, max))
+    }
+
+    /// The whole content.
+    ///
+    /// # Errors
+    ///
+    /// See [`Multipart`].
+    pub async fn bytes(self) -> Result<Bytes, Error> {
+        let max = self.max;
+        self.field.bytes().await.map_err(|e| refuse(&e, max))
+    }
+
+    /// The whole content as text in UTF-8.
+    ///
+    /// # Errors
+    ///
+    /// 400 if it is not UTF-8. See [`Multipart`].
+    pub async fn text(self) -> Result<String, Error> {
+        String::from_utf8(self.bytes().await?.into())
+            .map_err(|_| Error::new(StatusCode::BAD_REQUEST, "A part of the form is not UTF-8"))
+    }
+}
+
+/// Bounds of the parts of a [`Multipart`] form: provide them, and the extractors after it keep to them.
+///
+/// # Example
+///
+/// ```
+/// use tower_chain::extract::{MaxBody, Multipart, MultipartLimits};
+/// use tower_chain::Chain;
+///
+/// let chain = Chain::new()
+///     .provide(MaxBody::bytes(64 << 20))
+///     .provide(MultipartLimits::new().parts(4).part_bytes(32 << 20))
+///     .post(async |form: Multipart| drop(form));
+/// # let _ = chain.build();
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MultipartLimits {
+    parts: usize,
+    part_bytes: Option<u64>,
+}
+
+impl MultipartLimits {
+    /// The defaults.
+    pub fn new() -> Self {
+        Self { parts: 100, part_bytes: None }
+    }
+
+    /// At most this many parts. Defaults to 100.
+    #[must_use]
+    pub fn parts(mut self, parts: usize) -> Self {
+        self.parts = parts;
+        self
+    }
+
+    /// At most this many bytes in one part. Defaults to those of the whole body.
+    #[must_use]
+    pub fn part_bytes(mut self, bytes: u64) -> Self {
+        self.part_bytes = Some(bytes);
+        self
+    }
+}
+
+impl Default for MultipartLimits {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The messages of multer quote names that the client gave, so that none is passed on.
+fn refuse(error: &multer::Error, max: MaxBody) -> Error {
+    match error {
+        multer::Error::FieldSizeExceeded { limit, .. } => {
+            Error::new(StatusCode::PAYLOAD_TOO_LARGE, "A part of the form is too large")
+                .with_member("limit", limit.to_string())
+        }
+        multer::Error::StreamSizeExceeded { .. } => max.exceeded(),
+        multer::Error::StreamReadFailed(cause) if is_length_limit(&**cause) => max.exceeded(),
+        _ => Error::new(StatusCode::BAD_REQUEST, "The body is no complete multipart form"),
+    }
+}
+
+fn is_length_limit(cause: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(Some(cause), |cause| cause.source())
+        .any(|cause| cause.is::<LengthLimitError>())
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+    use http_body_util::BodyExt;
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::{Body, Chain, ChainService};
+
+    async fn list(mut form: Multipart) -> Result<String, Error> {
+        let mut lines = Vec::new();
+        while let Some(part) = form.next_part().await? {
+            let file = part.file_name().map(str::to_owned);
+            let name = part.name().unwrap_or_default().to_owned();
+            lines.push(format!("{name} {file:?} {}", part.text().await?));
+        }
+        Ok(lines.join("\n"))
+    }
+
+    async fn send(chain: &ChainService, kind: &str, body: impl Into<Body>) -> (u16, String) {
+        let req = Request::post("/").header("content-type", kind).body(body.into()).unwrap();
+        let response = chain.clone().oneshot(req).await.unwrap();
+        let status = response.status().as_u16();
+        let text = response.into_body().collect().await.unwrap().to_bytes();
+        (status, String::from_utf8(text.to_vec()).unwrap())
+    }
+
+    const KIND: &str = "multipart/form-data; boundary=X";
+    const FORM: &str = "--X\r\ncontent-disposition: form-data; name=\"a\"\r\n\r\none\r\n--X\r\ncontent-disposition: form-data; name=\"f\"; filename=\"../x.txt\"\r\ncontent-type: text/plain\r\n\r\ntwo\r\n--X--\r\n";
+
+    #[tokio::test]
+    async fn parts_are_read_one_by_one() {
+        let chain = Chain::new().post(list).build();
+        for kind in [KIND, "Multipart/Form-Data;boundary=\"X\""] {
+            let expected = "a None one\nf Some(\"../x.txt\") two".to_owned();
+            assert_eq!(send(&chain, kind, FORM).await, (200, expected));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_no_form_or_too_large_is_refused() {
+        let limits = MultipartLimits::new();
+        let chain = |max: u64, limits: MultipartLimits| {
+            Chain::new().provide(MaxBody::bytes(max)).provide(limits).post(list).build()
+        };
+        let chunked = || {
+            let chunks: Vec<_> = FORM
+                .as_bytes()
+                .chunks(7)
+                .map(Bytes::from_static)
+                .map(Ok::<_, std::io::Error>)
+                .collect();
+            Body::from_stream(futures_util::stream::iter(chunks))
+        };
+        let length = FORM.len() as u64;
+        for (case, chain, kind, body, status) in [
+            ("fits", chain(length, limits), KIND, chunked(), 200),
+            ("too long", chain(length - 1, limits), KIND, chunked(), 413),
+            ("part fits", chain(length, limits.part_bytes(3)), KIND, chunked(), 200),
+            ("part too long", chain(length, limits.part_bytes(2)), KIND, chunked(), 413),
+            ("too many parts", chain(length, limits.parts(1)), KIND, chunked(), 413),
+            ("json", chain(length, limits), "application/json", chunked(), 415),
+            ("no boundary", chain(length, limits), "multipart/form-data", chunked(), 415),
+            (
+                "other boundary",
+                chain(length, limits),
+                "multipart/form-data;boundary=Y",
+                chunked(),
+                400,
+            ),
+            ("cut off", chain(length, limits), KIND, Body::from(&FORM[..100]), 400),
+            ("empty", chain(length, limits), KIND, Body::empty(), 400),
+        ] {
+            let (found, text) = send(&chain, kind, body).await;
+            assert_eq!(found, status, "{case}: {text}");
+        }
+    }
+}
