@@ -146,6 +146,34 @@ async fn several_servers_admit_the_quota_together() {
     }
 }
 
+#[cfg(feature = "serve")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn real_servers_admit_the_quota_together_over_real_sockets() {
+    let Some(redis) = Redis::start().await else { return };
+    let mut addrs = Vec::new();
+    for _ in 0..4 {
+        let limit = RateLimit::per_client(40).every(HOUR);
+        let service = Server::new(&redis, limit, slow).service;
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        addrs.push(listener.local_addr().unwrap());
+        tokio::spawn(tower_chain::Server::new(listener).serve(service));
+    }
+    let client = reqwest::Client::new();
+    let answers = (0..120).map(|at| {
+        let url = format!("http://{}/", addrs[at % addrs.len()]);
+        let sent = client.get(url).send();
+        async move { sent.await.unwrap() }
+    });
+    let answers = futures_util::future::join_all(answers).await;
+    let admitted = answers.iter().filter(|answer| answer.status() == 200).count();
+    assert_eq!(admitted, 40);
+    for refused in answers.iter().filter(|answer| answer.status() != 200) {
+        assert_eq!(refused.status(), 429);
+        let wait: u64 = refused.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+        assert!((1..=90).contains(&wait), "{wait}");
+    }
+}
+
 #[tokio::test]
 async fn a_check_is_one_call_and_a_known_refusal_is_none() {
     let Some(redis) = Redis::start().await else { return };

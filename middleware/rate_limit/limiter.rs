@@ -212,7 +212,8 @@ impl Limiter {
     ) {
         let hashes: SmallVec<[u64; LEVELS]> = match named {
             Named::Addr(addr) => {
-                key.prefixes().levels(addr).map(|network| self.memory.hash(network)).collect()
+                let levels = key.prefixes().levels(addr);
+                levels.map(|network| self.memory.hash(Named::Addr(network))).collect()
             }
             other => std::iter::once(self.memory.hash(other)).collect(),
         };
@@ -233,8 +234,8 @@ impl Limiter {
     fn place(&self, key: &LimitKey, named: Named<'_>) -> (usize, u64) {
         let hash = match named {
             Named::Addr(addr) => match key.prefixes().levels(addr).last() {
-                Some(network) => self.memory.hash(network),
-                None => self.memory.hash(addr),
+                Some(network) => self.memory.hash(Named::Addr(network)),
+                None => self.memory.hash(named),
             },
             other => self.memory.hash(other),
         };
@@ -314,8 +315,13 @@ impl Limiter {
     /// Counts a refusal, and blocks whoever collects too many.
     pub(crate) fn strike(&self, asked: &Asked, now: u64) {
         let Some(penalty) = self.penalty else { return };
-        let blocked = |check: &Check| matches!(check.ask, Ask::Free) && !check.is_admitted();
-        if asked.checks.iter().any(blocked) {
+        let refused = |is: fn(&Ask) -> bool| {
+            asked.checks.iter().any(|check| is(&check.ask) && !check.is_admitted())
+        };
+        // Only quotas count, and only until the client is blocked.
+        if refused(|ask| matches!(ask, Ask::Free))
+            || !refused(|ask| matches!(ask, Ask::Charge { .. }))
+        {
             return;
         }
         let (shard, hash) = asked.primary;

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Instant;
 
 use governor::clock::FakeRelativeClock;
 use governor::state::keyed::HashMapStateStore;
@@ -200,14 +199,16 @@ fn a_flood_stays_within_the_cap_and_forgets_nobody() {
     let (exhausted, good) = (u64::MAX, u64::MAX - 1);
     assert_eq!((0..150).filter(|_| admit(&memory, exhausted, quota, 1)).count(), 100);
     assert!(admit(&memory, good, quota, 1));
-    let mut times = Vec::new();
+    let looked =
+        || -> u64 { (0..memory.shards.len()).map(|at| memory.lock(at).table.looked.get()).sum() };
+    let mut costs = Vec::new();
     let mut most = 0;
     for block in 0..100_u64 {
-        let start = Instant::now();
+        let before = looked();
         for client in block * 10_000..(block + 1) * 10_000 {
             admit(&memory, client, quota, 1 + client);
         }
-        times.push(start.elapsed());
+        costs.push((looked() - before) / 10_000);
         most = most.max(memory.bytes());
         assert!(memory.len() <= cap);
         assert!(!admit(&memory, exhausted, quota, 1 + block));
@@ -215,10 +216,9 @@ fn a_flood_stays_within_the_cap_and_forgets_nobody() {
     assert!(admit(&memory, good, quota, 1_000_001));
     assert!(memory.len() > cap * 9 / 10);
     assert!(most <= cap * 40, "{most} bytes for {cap} keys");
-    // The best of several blocks: other programs run on this machine, too.
-    let best = |times: &[Duration]| *times.iter().min().unwrap();
-    let (early, late) = (best(&times[1..9]), best(&times[90..]));
-    assert!(late <= early * 3, "{early:?} for 10,000 keys at first, {late:?} at the end");
+    // In slots that were looked at for a request, since time is not the same on all machines.
+    let most_slots = costs.iter().max().unwrap();
+    assert!(costs[99] <= costs[0] * 2 && *most_slots <= 60, "{costs:?}");
 
     // Two windows later some requests of one client give it all back.
     let later = 1800 * SECOND;
@@ -312,4 +312,55 @@ fn a_count_is_kept_until_it_is_zero() {
     }
     memory.give_back(&Receipt::of(&first[0]).unwrap(), 2000 * SECOND);
     assert!(memory.decide(&mut [enter()], 2000 * SECOND));
+}
+
+#[test]
+fn what_was_charged_without_room_is_given_back_as_well() {
+    let memory = Memory::new(1);
+    let quota = Quota::new(3, Duration::from_secs(1000));
+    assert!(admit(&memory, 0, quota, 1));
+    let mut receipts = Vec::new();
+    for _ in 0..3 {
+        let mut check = [charge(&memory, 1, 0, quota, 1)];
+        assert!(memory.decide(&mut check, 1));
+        receipts.extend(Receipt::of(&check[0]));
+    }
+    assert!(!admit(&memory, 1, quota, 1));
+    for receipt in &receipts {
+        memory.give_back(receipt, 1);
+    }
+    assert!(memory.decide(&mut [charge(&memory, 1, 0, quota, 3)], 1));
+}
+
+#[test]
+fn a_charge_is_given_back_once_it_is_over_by_nothing() {
+    let memory = Memory::new(100);
+    let quota = Quota::per_second(1).burst(2);
+    let mut first = [charge(&memory, 1, 0, quota, 1)];
+    assert!(memory.decide(&mut first, 0));
+    // The first has come back by itself when the second is made, and can't be had again.
+    let mut second = [charge(&memory, 1, 0, quota, 2)];
+    assert!(memory.decide(&mut second, SECOND));
+    memory.give_back(&Receipt::of(&first[0]).unwrap(), SECOND);
+    assert!(!admit(&memory, 1, quota, SECOND));
+    // A charge that is half over is worth the other half.
+    memory.give_back(&Receipt::of(&second[0]).unwrap(), 2 * SECOND);
+    assert_eq!(memory.len(), 0);
+}
+
+#[test]
+fn what_is_paid_for_in_advance_ends_by_itself() {
+    let memory = Memory::new(100);
+    let (shard, key) = (0, 7);
+    memory.lease(shard, key, 2, SECOND);
+    memory.lease(shard, key, 1, SECOND);
+    assert_eq!([(); 4].map(|()| memory.spend_lease(shard, key, SECOND)), [true, true, true, false]);
+    memory.lease(shard, key, 5, SECOND);
+    assert!(memory.spend_lease(shard, key, 10 * SECOND));
+    assert!(!memory.spend_lease(shard, key, 11 * SECOND));
+    // And the sweep takes it away.
+    for at in 0..100 {
+        admit(&memory, 1 + at % 2, Quota::per_second(1_000_000), 20 * SECOND + at);
+    }
+    assert!(memory.len() <= 2);
 }

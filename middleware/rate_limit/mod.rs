@@ -91,6 +91,22 @@
 //! a small number of limiters with the quota of one client each, until there is room; no client that has used something is ever
 //! forgotten for another.
 //!
+//! # For those who come from express-rate-limit
+//!
+//! | there | here |
+//! | --- | --- |
+//! | `windowMs`, `limit` | [`RateLimit::per_client`]`(limit).every(window)`; a limit of 0 is an error: leave the route out |
+//! | `limit` as a function | [`Policy::quota_by`] |
+//! | `message`, `statusCode`, `handler` | [`reject`](RateLimit::reject), [`shadow`](RateLimit::shadow) |
+//! | `legacyHeaders`, `standardHeaders`, `identifier` | [`headers`](RateLimit::headers), the name of a [`Policy`] |
+//! | `keyGenerator`, `ipv6Subnet` | [`key`](RateLimit::key), [`LimitKey::ipv6_prefix`] |
+//! | `skip` | [`skip`](RateLimit::skip), [`skip_clients`](RateLimit::skip_clients), [`skip_preflight`](RateLimit::skip_preflight) |
+//! | `skipSuccessfulRequests`, `skipFailedRequests`, `requestWasSuccessful` | [`count_failures`](RateLimit::count_failures), [`count_successes`](RateLimit::count_successes), [`count_if`](RateLimit::count_if) |
+//! | `store`, `passOnStoreError` | [`shared`](RateLimit::shared), [`WhileAway`] |
+//! | `requestPropertyName` | [`with_decision`](RateLimit::with_decision) |
+//! | `resetKey`, `getKey` | [`RateLimitHandle::reset`], [`RateLimitHandle::peek`] |
+//! | `validate`, `logger` | errors where it is built, and warnings, each once, by [`tracing`] |
+//!
 //! # Sources
 //!
 //! - GCRA: ITU-T I.371, annex A, as in [`governor`]

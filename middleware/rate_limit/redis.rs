@@ -15,6 +15,9 @@ use super::store::{LimitStore, StoreAnswer, StoreCharge, StoreError, StoreFuture
 /// gone once it says nothing any more. Redis 5 or later is needed. If Redis loses its memory, all clients have their quota anew; if it
 /// may evict keys (`allkeys-*`), it forgets clients that have used theirs up, so give it `volatile-ttl` or a database of its own.
 ///
+/// For TLS turn on the feature `tokio-rustls-comp` of the crate `redis` and write `rediss://`. For a cluster turn on its feature `cluster-async`
+/// and give the connection to [`with_connection`](RedisStore::with_connection): the keys of one client have one hash tag.
+///
 /// # Example
 ///
 /// ```

@@ -60,6 +60,9 @@ pub(crate) struct Table {
     /// No time in the table lies after this one.
     latest: u64,
     hand: usize,
+    /// How many slots were looked at, for tests: what a request costs, on whatever machine.
+    #[cfg(test)]
+    pub(crate) looked: std::cell::Cell<u64>,
 }
 
 impl Table {
@@ -87,6 +90,7 @@ impl Table {
         }
         let mut at = self.home(key);
         loop {
+            self.looks();
             match self.slots[at] {
                 (found, value) if found == key => return Some((at, value)),
                 (FREE, _) => return None,
@@ -151,6 +155,7 @@ impl Table {
             return;
         }
         for _ in 0..slots.min(self.slots.len()) {
+            self.looks();
             let at = self.hand & (self.slots.len() - 1);
             let (key, value) = self.slots[at];
             if key != FREE && value.is_over(now) {
@@ -176,6 +181,7 @@ impl Table {
     fn put(&mut self, key: u64, value: Value) {
         let mut at = self.home(key);
         while self.slots[at].0 != FREE {
+            self.looks();
             at = self.after(at);
         }
         self.slots[at] = (key, value);
@@ -187,6 +193,7 @@ impl Table {
         let mask = self.slots.len() - 1;
         let mut at = hole;
         loop {
+            self.looks();
             at = self.after(at);
             let (key, _) = self.slots[at];
             if key == FREE {
@@ -206,6 +213,7 @@ impl Table {
         let old = std::mem::replace(&mut self.slots, vec![(FREE, Value(0)); slots]);
         self.hand = 0;
         for (key, value) in old {
+            self.looks();
             if key != FREE {
                 self.put(key, value);
             }
@@ -215,6 +223,11 @@ impl Table {
     /// The first slot for a key. The high bits chose the shard; these are the low ones.
     fn home(&self, key: u64) -> usize {
         key as usize & (self.slots.len() - 1)
+    }
+
+    fn looks(&self) {
+        #[cfg(test)]
+        self.looked.set(self.looked.get() + 1);
     }
 
     fn after(&self, at: usize) -> usize {

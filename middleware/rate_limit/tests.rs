@@ -84,6 +84,22 @@ fn burst_is_restored_exactly_after_idle() {
 }
 
 #[test]
+fn a_clock_that_goes_back_stands_still() {
+    let time = Arc::new(AtomicUsize::new(1000));
+    let now = time.clone();
+    let clock =
+        LimitClock::from_fn(move || secs(now.load(Ordering::Relaxed).try_into().unwrap_or(0)));
+    let service = chain(RateLimit::per_client(2).every(secs(20)).clock(clock));
+    assert_eq!([(); 3].map(|()| status(&service, ALICE)), [200, 200, 429]);
+    for seconds in [500, 0, 999, 1009] {
+        time.store(seconds, Ordering::Relaxed);
+        assert_eq!(status(&service, ALICE), 429, "at {seconds}");
+    }
+    time.store(1010, Ordering::Relaxed);
+    assert_eq!([(); 2].map(|()| status(&service, ALICE)), [200, 429]);
+}
+
+#[test]
 fn a_refusal_says_why_and_until_when() {
     let clock = LimitClock::fake();
     let limit = RateLimit::per_client(2).every(secs(25)).clock(clock.clone());
@@ -302,6 +318,16 @@ fn whoever_goes_on_in_spite_of_refusals_is_blocked() {
     assert_eq!(handle.blocked_for(alice), Some(secs(5)));
     assert_eq!(status(&service, ALICE), 429);
     assert!(handle.reset(alice).now_or_never().unwrap());
+    assert_eq!(status(&service, ALICE), 200);
+}
+
+#[test]
+fn too_many_requests_at_once_are_no_strikes() {
+    let limit = RateLimit::per_second(100).concurrency(1).penalty(Quota::per_hour(1), secs(900));
+    let service = chain(limit.clock(LimitClock::fake()));
+    let running = send(&service, request(ALICE));
+    assert_eq!([(); 5].map(|()| status(&service, ALICE)), [429; 5]);
+    drop(running);
     assert_eq!(status(&service, ALICE), 200);
 }
 
@@ -525,6 +551,17 @@ fn keys_of_many_kinds_count_apart_and_missing_ones_under_the_address() {
     let service = chain(RateLimit::per_hour(1).key(key).clock(LimitClock::fake()));
     let call = |tenant: &str| send(&service, with(ALICE, "tenant", tenant)).status().as_u16();
     assert_eq!([call("a"), call("b"), call("a")], [200, 200, 429]);
+}
+
+#[test]
+fn no_text_is_an_address() {
+    let alice: std::net::Ipv6Addr = "2001:db8::".parse().unwrap();
+    let key = LimitKey::from_fn(move |req| {
+        req.headers().contains_key("octets").then(|| alice.octets().to_vec())
+    });
+    let service = chain(RateLimit::per_hour(1).key(key).clock(LimitClock::fake()));
+    assert_eq!(send(&service, with(BOB, "octets", "1")).status(), 200);
+    assert_eq!(status(&service, "[2001:db8::1]:1"), 200);
 }
 
 #[test]
@@ -755,22 +792,18 @@ fn what_is_likely_wrong_is_said_once() {
     assert_eq!(count(&log, "WARN"), 0, "{log}");
 
     let service = chain(limit());
-    let log = logged(|| {
-        let _ = [(); 3000].map(|()| status(&service, ALICE));
-    });
+    let log = logged(|| (0..3000).for_each(|_| assert_eq!(status(&service, ALICE), 200)));
     assert_eq!(count(&log, "under one key"), 1, "{log}");
     let service = chain(limit());
     let log = logged(|| {
         status(&service, BOB);
-        let _ = [(); 3000].map(|()| status(&service, ALICE));
+        (0..3000).for_each(|_| assert_eq!(status(&service, ALICE), 200));
     });
     assert_eq!(count(&log, "under one key"), 0, "{log}");
 
     let twice = limit();
     let service = Chain::new().use_(twice.clone()).use_(twice).get(async || "hello").build();
-    let log = logged(|| {
-        let _ = [(); 9].map(|()| status(&service, ALICE));
-    });
+    let log = logged(|| (0..9).for_each(|_| assert_eq!(status(&service, ALICE), 200)));
     assert_eq!(count(&log, "by the same limiter twice"), 1, "{log}");
 
     let service = Chain::new().use_(limit()).use_(limit()).get(async || "hello").build();

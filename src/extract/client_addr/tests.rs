@@ -202,16 +202,49 @@ fn the_extractor_reads_what_the_chain_provides() {
     let peer = PeerAddr(SocketAddr::from(([10, 0, 0, 1], 80)));
     let addr = |text: &str| ClientAddr(text.parse().unwrap());
     assert_eq!(ask(&mut |_| {}).unwrap_err().status(), 500);
-    assert_eq!(
-        ask(&mut |e| {
-            e.insert(peer);
-        })
-        .unwrap(),
-        addr(PROXY)
-    );
+    let alone = |e: &mut Extensions| {
+        e.insert(peer);
+    };
+    assert_eq!(ask(&mut { alone }).unwrap(), addr(PROXY));
     let both = |e: &mut Extensions| {
         e.insert(peer);
         e.insert(internal(XForwardedFor));
     };
     assert_eq!(ask(&mut { both }).unwrap(), addr("192.0.2.1"));
+}
+
+proptest::proptest! {
+    /// What the client writes never changes what the proxy wrote after it.
+    #[test]
+    fn nothing_to_the_left_of_the_proxys_entry_counts(
+        left in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200),
+        client in proptest::prelude::any::<u32>(),
+        forwarded in proptest::prelude::any::<bool>(),
+        own_line in proptest::prelude::any::<bool>(),
+    ) {
+        let real = IpAddr::V4(Ipv4Addr::from_bits(client));
+        let (header, name, entry) = match forwarded {
+            true => (Forwarded, "forwarded", format!("for={real}")),
+            false => (XForwardedFor, "x-forwarded-for", real.to_string()),
+        };
+        let left: Vec<u8> = left.into_iter().filter(|b| *b >= b' ' && *b != 0x7f).collect();
+        let mut headers = HeaderMap::new();
+        if own_line {
+            headers.append(name, http::HeaderValue::from_bytes(&left).unwrap());
+            headers.append(name, entry.parse().unwrap());
+        } else {
+            let line = [&left[..], b", ", entry.as_bytes()].concat();
+            headers.append(name, http::HeaderValue::from_bytes(&line).unwrap());
+        }
+        let proxies = TrustedProxies::cidrs(header.clone(), ["fd00::1"]).unwrap();
+        let found = proxies.client("fd00::1".parse().unwrap(), &headers);
+        proptest::prop_assert_eq!(found, real);
+        let proxies = TrustedProxies::hops(header, 1).unwrap();
+        proptest::prop_assert_eq!(proxies.client("fd00::1".parse().unwrap(), &headers), real);
+        // And no number of hops or bytes of anything makes it panic.
+        for hops in [2, 3, 32] {
+            let proxies = TrustedProxies::hops(Forwarded, hops).unwrap();
+            proxies.client(real, &headers);
+        }
+    }
 }
