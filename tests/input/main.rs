@@ -14,6 +14,7 @@
 mod answers;
 mod bodies;
 mod cost;
+mod next_js;
 mod others;
 mod refusals;
 mod routes;
