@@ -22,7 +22,7 @@ use tower::{Layer, Service, ServiceExt};
 
 use crate::handler::{IntoMiddleware, Passing};
 use crate::next::{BoxEndpoint, Cover, Cx, Endpoint, OwnedCx};
-use crate::pattern::{Pattern, prefix_segments};
+use crate::pattern::{Pattern, rest_after};
 use crate::route::{Place, Registrar, Route, Routes, Settings, short_name};
 use crate::step::{Assembly, Parent, Path};
 use crate::{Body, Error, Request, Response};
@@ -171,7 +171,7 @@ impl<E: Endpoint> Root<E> {
 
     async fn run(&self, req: &mut Request, inner: Option<&Arc<dyn Inner>>) -> Response {
         let plan = self.routes.find(req);
-        let cx = Cx { routes: &self.routes, plan: self.routes.plan(plan), inner };
+        let cx = Cx { routes: &self.routes, plan: self.routes.plan(plan), inner, depth: 0 };
         self.endpoint.call(req, &cx).await
     }
 }
@@ -532,9 +532,7 @@ where
     fn register(&mut self, registrar: &mut Registrar) {
         let absolute = registrar.absolute(&self.path);
         // A path that is none is refused by `enter`.
-        self.prefix = Pattern::parse(&absolute)
-            .and_then(|pattern| prefix_segments(&pattern))
-            .map_or(0, |segments| segments.iter().len());
+        self.prefix = Pattern::parse(&absolute).map_or(0, |pattern| pattern.depth());
         registrar.enter(&self.path, Settings::default(), self.place);
         registrar.service(short_name::<S>(), self.place);
         registrar.leave();
@@ -575,12 +573,10 @@ where
 
 /// Takes the first segments off the path.
 fn strip(req: &mut Request, segments: usize) {
-    let path = req.uri().path();
-    let rest = path.split_inclusive('/').skip(segments + 1).map(str::len).sum::<usize>();
-    let rest = &path[path.len() - rest..];
+    let rest = rest_after(req.uri().path(), segments);
     let stripped = match req.uri().query() {
-        Some(query) => format!("/{rest}?{query}"),
-        None => format!("/{rest}"),
+        Some(query) => format!("{rest}?{query}"),
+        None => rest.to_owned(),
     };
     let mut parts = req.uri().clone().into_parts();
     // What was a path behind a slash is one in front of none.

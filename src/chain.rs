@@ -712,7 +712,7 @@ impl<S, P, A, E> Chain<S, P, A, E> {
         let hooks = registrar.hooks().to_vec();
         let mut routes: Routes = registrar.finish(left.end)?;
         let tables = RefCell::new(Vec::new());
-        let assembly = Assembly { end: left.end, tables: &tables, hooks: &hooks };
+        let assembly = Assembly { end: left.end, tables: &tables, hooks: &hooks, depth: 0 };
         let endpoint = self.steps.assemble(End::new(left, None, &assembly), &assembly);
         routes.tables = tables.into_inner().into_iter().flatten().collect();
         Ok(Root { endpoint, routes: Arc::new(routes) })

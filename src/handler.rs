@@ -413,7 +413,7 @@ macro_rules! ending {
             #[allow(non_snake_case, unused_mut, reason = "a value is named as its type")]
             async fn take(req: &mut Request, cx: &Cx<'_>) -> Result<Self, Response> {
                 if $($head::EXTRACTS ||)* $last::EXTRACTS {
-                    cx.routes.show_match(cx.plan, req);
+                    cx.routes.show_match(cx, req);
                 }
                 let (mut parts, body) = mem::take(req).into_parts();
                 $(let $head = $head::take(&mut parts).await?;)*
@@ -447,7 +447,7 @@ macro_rules! passing {
             #[allow(non_snake_case, reason = "a value is named as its type")]
             async fn take(req: &mut Request, cx: &Cx<'_>) -> Result<Self, Response> {
                 if $($head::EXTRACTS ||)* false {
-                    cx.routes.show_match(cx.plan, req);
+                    cx.routes.show_match(cx, req);
                 }
                 let (mut parts, body) = mem::take(req).into_parts();
                 $(let $head = $head::take(&mut parts).await?;)*

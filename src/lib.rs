@@ -75,6 +75,8 @@
 //! | `sync-body` | a service whose bodies are `Sync`, for poem and salvo |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
+// What one feature needs of the core, another may not.
+#![cfg_attr(not(feature = "full"), allow(dead_code))]
 
 mod adapter;
 mod answer;
@@ -140,6 +142,9 @@ pub use middleware::etag::ETag;
 #[cfg(feature = "garde")]
 #[cfg_attr(docsrs, doc(cfg(feature = "garde")))]
 pub use middleware::garde::Garde;
+#[cfg(feature = "grpc-status")]
+#[cfg_attr(docsrs, doc(cfg(feature = "grpc-status")))]
+pub use middleware::grpc_status::GrpcStatus;
 #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
 #[cfg_attr(docsrs, doc(cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))))]
 pub use middleware::jwt::{Claims, Jwt, JwtConfigError, MaybeClaims};
@@ -177,14 +182,9 @@ pub use serve::{Listener, ServeError, Server, serve};
 #[cfg(feature = "tls")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
 pub use serve::{Tls, TlsError};
-
 #[cfg(feature = "sync-body")]
 #[cfg_attr(docsrs, doc(cfg(feature = "sync-body")))]
 pub use sync_body::{SyncBody, SyncChain, SyncFuture};
-
-#[cfg(feature = "grpc-status")]
-#[cfg_attr(docsrs, doc(cfg(feature = "grpc-status")))]
-pub use middleware::grpc_status::GrpcStatus;
 
 /// The body of requests and responses.
 pub type Body = axum_core::body::Body;

@@ -14,6 +14,7 @@ use pin_project_lite::pin_project;
 use crate::adapter::{ChainLayer, Inner};
 use crate::combine::{BoxMiddleware, Unless, When};
 use crate::handler::{Arguments, MiddlewareFn, Passing, PlainFn};
+use crate::pattern::rest_after;
 use crate::provide::{Nil, Provides};
 use crate::route::{Plan, Routes, short_name};
 use crate::{Chain, Request, Response};
@@ -131,6 +132,13 @@ impl<'a, N: Endpoint, T> Rest<'a, N, T> {
         self.cx.matched_path()
     }
 
+    /// What of the path stands behind the path of this chain: in a chain mounted at `/users`, `/7` for `/users/7`.
+    ///
+    /// It begins with a slash, and is percent-encoded as the client sent it.
+    pub fn rest_path<'r>(&self, req: &'r Request) -> &'r str {
+        rest_after(req.uri().path(), self.cx.depth)
+    }
+
     pub(crate) fn cx(&self) -> &'a Cx<'a> {
         self.cx
     }
@@ -197,6 +205,13 @@ impl<'a> Next<'a> {
     /// The pattern that the path of this request matched, such as `/users/{id}`; `None` if no path did.
     pub fn matched_path(&self) -> Option<&'a str> {
         self.cx.matched_path()
+    }
+
+    /// What of the path stands behind the path of this chain: in a chain mounted at `/users`, `/7` for `/users/7`.
+    ///
+    /// It begins with a slash, and is percent-encoded as the client sent it.
+    pub fn rest_path<'r>(&self, req: &'r Request) -> &'r str {
+        rest_after(req.uri().path(), self.cx.depth)
     }
 }
 
@@ -363,6 +378,8 @@ pub struct Cx<'a> {
     pub(crate) routes: &'a Arc<Routes>,
     pub(crate) plan: &'a Plan,
     pub(crate) inner: Option<&'a Arc<dyn Inner>>,
+    /// How many segments of the path stand before the present scope.
+    pub(crate) depth: usize,
 }
 
 impl<'a> Cx<'a> {
@@ -387,20 +404,31 @@ pub(crate) struct OwnedCx {
     routes: Arc<Routes>,
     plan: usize,
     inner: Option<Arc<dyn Inner>>,
+    depth: usize,
 }
 
 impl OwnedCx {
     pub(crate) fn new(cx: &Cx<'_>) -> Self {
-        Self { routes: cx.routes.clone(), plan: cx.plan.index, inner: cx.inner.cloned() }
+        Self {
+            routes: cx.routes.clone(),
+            plan: cx.plan.index,
+            inner: cx.inner.cloned(),
+            depth: cx.depth,
+        }
     }
 
     /// Whether this was made of that.
     pub(crate) fn is_of(&self, cx: &Cx<'_>) -> bool {
-        Arc::ptr_eq(&self.routes, cx.routes) && self.plan == cx.plan.index
+        Arc::ptr_eq(&self.routes, cx.routes) && self.plan == cx.plan.index && self.depth == cx.depth
     }
 
     pub(crate) fn borrow(&self) -> Cx<'_> {
-        Cx { routes: &self.routes, plan: self.routes.plan(self.plan), inner: self.inner.as_ref() }
+        Cx {
+            routes: &self.routes,
+            plan: self.routes.plan(self.plan),
+            inner: self.inner.as_ref(),
+            depth: self.depth,
+        }
     }
 }
 

@@ -87,6 +87,14 @@ impl Pattern {
         segments.map(key).collect()
     }
 
+    /// How many segments it covers.
+    pub(crate) fn depth(&self) -> usize {
+        if self.catch_all {
+            return usize::MAX;
+        }
+        self.text.split('/').filter(|segment| !segment.is_empty()).count()
+    }
+
     /// The pattern without the names of its parameters: two patterns of one shape match the same paths.
     pub(crate) fn shape(&self) -> String {
         let mut shape = String::with_capacity(self.text.len());
@@ -203,6 +211,16 @@ pub(crate) fn join(prefix: &str, path: &str) -> String {
     }
 }
 
+/// What of a path stands behind its first segments, beginning with a slash.
+pub(crate) fn rest_after(path: &str, segments: usize) -> &str {
+    let before: usize =
+        path.split('/').skip(1).take(segments).map(|segment| segment.len() + 1).sum();
+    match path.get(before..) {
+        Some(rest) if rest.starts_with('/') => rest,
+        _ => "/",
+    }
+}
+
 /// Whether `path` is the prefix itself or lies under it: `/prefix`, `/prefix/`, `/prefix/x`, not `/prefixed`.
 pub(crate) fn is_under(prefix: &[PrefixSegment], path: &str) -> bool {
     let mut segments = path.split('/').skip(1);
@@ -314,6 +332,22 @@ mod tests {
         let shape = |pattern| Pattern::parse(pattern).unwrap().shape();
         assert_eq!(shape("/a/{x}/f-{y}.png/{*z}"), "/a/{}/f-{}.png/{*}");
         assert_eq!(shape("/{{x}}"), "/{{x}}");
+    }
+
+    #[test]
+    fn the_rest_of_a_path_begins_with_a_slash() {
+        for (path, segments, rest) in [
+            ("/a/b/c", 0, "/a/b/c"),
+            ("/a/b/c", 1, "/b/c"),
+            ("/a/%2F/c/", 2, "/c/"),
+            ("/a", 1, "/"),
+            ("/a/", 1, "/"),
+            ("/a", 3, "/"),
+            ("*", 0, "/"),
+            ("", 1, "/"),
+        ] {
+            assert_eq!(rest_after(path, segments), rest, "{path}");
+        }
     }
 
     #[test]

@@ -18,7 +18,7 @@ use http::{HeaderValue, Method};
 
 use crate::Request;
 use crate::build::BuildError;
-use crate::next::BoxEndpoint;
+use crate::next::{BoxEndpoint, Cx};
 use crate::pattern::{Pattern, canonical, decode_value, join};
 use crate::step::Resume;
 
@@ -75,11 +75,17 @@ pub(crate) struct Matched {
     pattern: Arc<MatchedPattern>,
     path: Arc<str>,
     spans: Arc<[(usize, usize)]>,
+    /// How many segments of the path stand before the scope of the step that looks.
+    depth: usize,
 }
 
 impl Matched {
     pub(crate) fn pattern(&self) -> &str {
         &self.pattern.text
+    }
+
+    pub(crate) fn depth(&self) -> usize {
+        self.depth
     }
 
     /// Names and decoded values, in the order of the path.
@@ -175,21 +181,24 @@ impl Routes {
             pattern: pattern.clone(),
             spans: found.params.iter().map(|(_, value)| span(value)).collect(),
             path: Arc::from(&*path),
+            depth: 0,
         });
         (plan, matched)
     }
 
     /// Puts the matched pattern where extractors look for it, if it isn't there already.
-    pub(crate) fn show_match(&self, plan: &Plan, req: &mut Request) {
-        let Some(pattern) = plan.route.and_then(|route| self.entries[route].pattern.as_ref())
-        else {
+    pub(crate) fn show_match(&self, cx: &Cx<'_>, req: &mut Request) {
+        if let Some(matched) = req.extensions_mut().get_mut::<Matched>() {
+            matched.depth = cx.depth;
             return;
-        };
-        if req.extensions().get::<Matched>().is_none() {
+        }
+        let entry = cx.plan.route.map(|route| &self.entries[route]);
+        if let Some(pattern) = entry.and_then(|entry| entry.pattern.as_ref()) {
             req.extensions_mut().insert(Matched {
                 pattern: pattern.clone(),
                 path: Arc::from(""),
                 spans: Arc::from([]),
+                depth: cx.depth,
             });
         }
     }
@@ -320,6 +329,8 @@ pub struct Hooks {
 pub struct Left {
     pub(crate) end: u32,
     pub(crate) hooks: Hooks,
+    /// How many segments the path of the scope has.
+    pub(crate) depth: usize,
 }
 
 struct Handler {
@@ -476,7 +487,7 @@ impl Registrar {
     /// Closes the present scope.
     pub(crate) fn leave(&mut self) -> Left {
         let end = self.count();
-        let depth = self.stack.len();
+        let level = self.stack.len();
         let scope = self.scope();
         let (hooks, always, prefix, first) =
             (scope.hooks, scope.always, scope.prefix.clone(), scope.first_handler);
@@ -485,13 +496,14 @@ impl Registrar {
                 handler.scope_end = end;
             }
         }
-        if depth > 1 {
+        let depth = Pattern::parse(&prefix).map_or(0, |pattern| pattern.depth());
+        if level > 1 {
             if always {
                 self.ends.push((prefix, end));
             }
             self.stack.pop();
         }
-        Left { end, hooks }
+        Left { end, hooks, depth }
     }
 
     /// Closes the outermost scope of a chain that stands in front of a service: what no handler answered goes there.

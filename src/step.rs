@@ -48,6 +48,8 @@ pub struct Assembly<'a> {
     pub(crate) end: u32,
     pub(crate) tables: &'a RefCell<Vec<Option<Arc<dyn Resume>>>>,
     pub(crate) hooks: &'a [BoxEndpoint],
+    /// How many segments of the path stand before the scope.
+    pub(crate) depth: usize,
 }
 
 /// The empty list.
@@ -420,7 +422,8 @@ impl<N: Endpoint + 'static> Fold<N> for Table {
             let parent = Parent { table: self.number, from: span.1 + 1 };
             entries.push(entry.assemble(parent, assembly));
         }
-        let table = Arc::new(Entries { first, entry_of, entries, next });
+        let depth = assembly.depth;
+        let table = Arc::new(Entries { first, entry_of, entries, next, depth });
         let number = self.number as usize;
         let mut tables = assembly.tables.borrow_mut();
         if tables.len() <= number {
@@ -437,6 +440,7 @@ struct Entries<N> {
     entry_of: Vec<usize>,
     entries: Vec<BoxEndpoint>,
     next: N,
+    depth: usize,
 }
 
 impl<N: Endpoint> Entries<N> {
@@ -478,7 +482,10 @@ impl<N: Endpoint> Resume for Entries<N> {
         req: &'a mut Request,
         cx: &'a Cx<'a>,
     ) -> BoxFuture<'a, Response> {
-        Box::pin(self.call_from(from, req, cx))
+        Box::pin(async move {
+            let cx = Cx { depth: self.depth, ..*cx };
+            self.call_from(from, req, &cx).await
+        })
     }
 }
 
@@ -666,7 +673,21 @@ pub trait AllSteps: Send + 'static {
     where
         Self: Sized,
     {
-        BoxEndpoint(Arc::new(self.assemble(end, assembly)))
+        let depth = assembly.depth;
+        BoxEndpoint(Arc::new(Inside { endpoint: self.assemble(end, assembly), depth }))
+    }
+}
+
+/// The steps behind a path.
+struct Inside<E> {
+    endpoint: E,
+    depth: usize,
+}
+
+impl<E: Endpoint> Endpoint for Inside<E> {
+    async fn call(&self, req: &mut Request, cx: &Cx<'_>) -> Response {
+        let cx = Cx { depth: self.depth, ..*cx };
+        self.endpoint.call(req, &cx).await
     }
 }
 
@@ -797,7 +818,7 @@ impl<S: AllSteps> Path for Scope<S> {
     }
 
     fn assemble(self: Box<Self>, parent: Parent, assembly: &Assembly<'_>) -> BoxEndpoint {
-        let assembly = Assembly { end: self.left.end, ..*assembly };
+        let assembly = Assembly { end: self.left.end, depth: self.left.depth, ..*assembly };
         let end = End::new(self.left, Some(parent), &assembly);
         self.steps.assemble_boxed(end, &assembly)
     }

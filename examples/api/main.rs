@@ -223,10 +223,8 @@ async fn admin(claims: Claims<Member>) -> Json<Value> {
 #[derive(Deserialize, Validate)]
 struct NewUser {
     #[validate(length(min = 1))]
-    #[expect(dead_code, reason = "this route only checks it")]
     name: String,
     #[validate(email)]
-    #[expect(dead_code, reason = "this route only checks it")]
     email: String,
 }
 

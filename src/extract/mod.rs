@@ -7,6 +7,7 @@
 //! | --- | --- | --- |
 //! | [`Path<T>`] | the parameters of the matched path | - |
 //! | [`MatchedPath`] | the pattern that matched | - |
+//! | [`RestPath`] | the path behind a mount | - |
 //! | [`ClientAddr`] | the address of the client | - |
 //! | `Query<T>` | the query string | `query` |
 //! | `Form<T>` | a form: the body of a POST, the query of a GET | `form` |
@@ -72,6 +73,7 @@ mod path;
 mod probe;
 #[cfg(feature = "query")]
 mod query;
+mod rest_path;
 #[cfg(test)]
 #[cfg(all(feature = "form", feature = "json", feature = "query"))]
 mod tests;
@@ -81,7 +83,7 @@ pub use axum_core::extract::{FromRequest, FromRequestParts};
 
 pub use self::body::{MaxBody, read_body};
 pub use self::client_addr::{
-    ClientAddr, ForwardedHeader, PeerAddr, TrustedProxies, TrustedProxiesError,
+    ClientAddr, ForwardedHeader, Network, PeerAddr, TrustedProxies, TrustedProxiesError,
 };
 #[cfg(feature = "cookies")]
 #[cfg_attr(docsrs, doc(cfg(feature = "cookies")))]
@@ -107,4 +109,5 @@ pub use self::path::Path;
 #[cfg(feature = "query")]
 #[cfg_attr(docsrs, doc(cfg(feature = "query")))]
 pub use self::query::Query;
+pub use self::rest_path::RestPath;
 pub use self::text::{Binary, Text};

@@ -23,9 +23,9 @@ pub(super) struct Activity {
 /// What a connection waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
-    /// The rest of a head, of which something came at this time; or the first bytes.
+    /// The rest of a head, of which something came since this time; or the first bytes.
     Head(Instant),
-    /// The next request, since this time.
+    /// The next request, since the last answer was taken at this time.
     Idle(Instant),
     /// Its own answers.
     Busy,
@@ -55,6 +55,14 @@ impl Activity {
         if !self.reading.load(Ordering::Relaxed) && self.in_flight.load(Ordering::Acquire) == 0 {
             self.begin_state();
             self.reading.store(true, Ordering::Release);
+        }
+    }
+
+    /// Notes that the peer takes what it is sent. An answer may be done long before the peer has it.
+    pub(super) fn sent(&self, bytes: usize) {
+        // Pings and the like don't keep an idle connection open.
+        if bytes >= MORE_THAN_A_PING && self.in_flight.load(Ordering::Acquire) == 0 {
+            self.begin_state();
         }
     }
 
@@ -98,3 +106,6 @@ impl Drop for InFlight {
         self.0.in_flight.fetch_sub(1, Ordering::AcqRel);
     }
 }
+
+/// A ping of HTTP/2 has 17 bytes, and some 22 more within TLS.
+const MORE_THAN_A_PING: usize = 64;

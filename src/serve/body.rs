@@ -17,6 +17,7 @@ use tokio::runtime::Handle;
 use tokio::time::{Sleep, sleep, timeout};
 
 use super::activity::InFlight;
+use super::streams;
 use crate::Body;
 
 /// The body of a request. What of it nobody reads is read and dropped, within bounds, so that the connection lives on.
@@ -147,12 +148,21 @@ impl HttpBody for ResponseBody {
         // A panic here would take all streams of an HTTP/2 connection along.
         let polled = catch_unwind(AssertUnwindSafe(|| body.poll_frame(cx)));
         let frame = match polled {
-            Ok(polled) => ready!(polled).map(|frame| frame.map_err(Into::into)),
+            Ok(Poll::Ready(frame)) => frame.map(|frame| frame.map_err(Into::into)),
+            Ok(Poll::Pending) => {
+                streams::Body::Waiting.note();
+                return Poll::Pending;
+            }
             Err(panic) => {
                 self.body = Body::empty();
                 Some(Err(Panicked::new(&*panic).into()))
             }
         };
+        let offered = match &frame {
+            Some(Ok(frame)) => frame.data_ref().map_or(0, Bytes::len),
+            _ => 0,
+        };
+        streams::Body::Offered(offered).note();
         if frame.is_none() {
             self.in_flight = None;
         }

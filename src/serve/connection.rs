@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Extensions;
 use hyper::server::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -22,6 +22,7 @@ use super::activity::{Activity, State};
 use super::io::{Io, Socket};
 use super::listener::Security;
 use super::request::Requests;
+use super::streams::Streams;
 use crate::extract::PeerAddr;
 use crate::{Request, Response};
 
@@ -75,7 +76,6 @@ pub(super) struct Shared<S> {
     pub(super) service: S,
     pub(super) limits: Limits,
     pub(super) http1: http1::Builder,
-    pub(super) http2: http2::Builder<TokioExecutor>,
     pub(super) draining: Arc<AtomicBool>,
     pub(super) phase: watch::Receiver<Phase>,
 }
@@ -85,14 +85,7 @@ impl<S: Service> Shared<S> {
         let mut http1 = http1::Builder::new();
         // The timer of the connection does it: it knows an idle connection from a slow head, and costs a request nothing.
         http1.header_read_timeout(None).max_header_size(limits.max_header_size);
-        let mut http2 = http2::Builder::new(TokioExecutor::new());
-        http2
-            .timer(TokioTimer::new())
-            .keep_alive_interval(limits.ping_interval)
-            .keep_alive_timeout(limits.ping_timeout)
-            .max_concurrent_streams(limits.max_concurrent_streams)
-            .max_header_list_size(u32::try_from(limits.max_header_size).unwrap_or(u32::MAX));
-        Self { service, limits, http1, http2, draining: Arc::default(), phase }
+        Self { service, limits, http1, draining: Arc::default(), phase }
     }
 
     /// Serves one connection to its end.
@@ -137,7 +130,7 @@ impl<S: Service> Shared<S> {
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Self { service, limits, http1, http2, draining, phase } = self;
+        let Self { service, limits, http1, draining, phase } = self;
         let requests = Requests {
             service,
             peer,
@@ -146,6 +139,7 @@ impl<S: Service> Shared<S> {
             limits: limits.clone(),
         };
         let io = TokioIo::new(io);
+        let streams = Streams { write_timeout: limits.write_timeout };
         let watched = Watched { activity, limits, phase, version };
         match version {
             Version::Http1 => {
@@ -153,10 +147,23 @@ impl<S: Service> Shared<S> {
                 watched.drive(pin!(connection), |c| c.graceful_shutdown()).await;
             }
             Version::Http2 => {
-                let connection = http2.serve_connection(io, requests);
+                let connection = watched.limits.http2(streams).serve_connection(io, requests);
                 watched.drive(pin!(connection), |c| c.graceful_shutdown()).await;
             }
         }
+    }
+}
+
+impl Limits {
+    fn http2(&self, streams: Streams) -> http2::Builder<Streams> {
+        let mut http2 = http2::Builder::new(streams);
+        http2
+            .timer(TokioTimer::new())
+            .keep_alive_interval(self.ping_interval)
+            .keep_alive_timeout(self.ping_timeout)
+            .max_concurrent_streams(self.max_concurrent_streams)
+            .max_header_list_size(u32::try_from(self.max_header_size).unwrap_or(u32::MAX));
+        http2
     }
 }
 

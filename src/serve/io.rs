@@ -87,8 +87,9 @@ impl Io {
         result: Poll<io::Result<usize>>,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
-        if result.is_ready() {
+        if let Poll::Ready(written) = &result {
             self.stalled = None;
+            self.activity.sent(*written.as_ref().unwrap_or(&0));
             return result;
         }
         self.poll_stalled(cx).map(Err)

@@ -47,7 +47,7 @@
 //! | a head that takes longer than [`Server::header_read_timeout`] | the connection ends |
 //! | no request for [`Server::idle_timeout`] | the connection ends |
 //! | a body of which nothing comes for [`Server::body_read_timeout`] | the handler sees an error of the body |
-//! | a response of which nothing is read for [`Server::write_timeout`] | the connection ends |
+//! | a response of which nothing is read for [`Server::write_timeout`] | the connection ends, on HTTP/2 the stream |
 //! | an HTTP/1.1 request without `Host`, or with several | 400 `application/problem+json` ([RFC 9112, 3.2](https://www.rfc-editor.org/rfc/rfc9112#section-3.2)) |
 //! | the server stops | on HTTP/1.1 the answers say `Connection: close`, on HTTP/2 comes `GOAWAY`; what is in flight ends |
 //!
@@ -73,6 +73,7 @@ mod listener;
 mod proxy;
 mod request;
 mod signal;
+mod streams;
 #[cfg(all(unix, feature = "systemd"))]
 mod systemd;
 #[cfg(feature = "tls")]
@@ -225,6 +226,8 @@ impl Server {
     }
 
     /// Sets how long a client may read nothing while there is something to send. Defaults to 30 seconds.
+    ///
+    /// On HTTP/2 a stream ends that isn't read for so long, and a second more for each 4 KiB of the piece that is being sent.
     pub fn write_timeout(mut self, write_timeout: Duration) -> Self {
         self.limits.write_timeout = write_timeout;
         self

@@ -551,6 +551,37 @@ fn the_uri_under_a_mount_is_untouched() {
 }
 
 #[test]
+fn the_rest_of_the_path_is_available_separately() {
+    use tower_chain::extract::RestPath;
+    async fn rest(path: RestPath) -> String {
+        path.to_string()
+    }
+    async fn seen(req: Request, next: Next<'_>) -> Response {
+        let rest = next.rest_path(&req).to_owned();
+        let mut response = next.run(req).await;
+        response.headers_mut().append("x-rest", HeaderValue::from_str(&rest).unwrap());
+        response
+    }
+    let layer = tower::layer::util::Identity::new();
+    let inner = Chain::new().use_(seen).use_(layer).at("/b/{c}", |c| c.get(pass).get(rest));
+    let service = Chain::new()
+        .use_(seen)
+        .mount("/m/{x}", inner)
+        .at("/{*any}", |c| c.get(rest))
+        .use_(seen)
+        .get(rest)
+        .build();
+    for (path, expected, headers) in [
+        ("/m/1/b/%2F?q", "200 /", "/b/%2F | /m/1/b/%2F"),
+        ("/a/b", "200 /", "/a/b"),
+        ("/", "200 /", "/ | /"),
+    ] {
+        assert_eq!(answer(&service, "GET", path), expected, "{path}");
+        assert_eq!(header(&ask(&service, "GET", path), "x-rest"), headers, "{path}");
+    }
+}
+
+#[test]
 fn a_foreign_service_sees_the_path_behind_its_own() {
     let echo = tower::service_fn(async |req: Request| {
         Ok::<_, Infallible>(Response::new(Body::from(req.uri().to_string())))

@@ -1,5 +1,6 @@
 //! A chain in every host, asked by a real client over a real socket.
 #![cfg(all(feature = "serve", feature = "grpc-status", feature = "sync-body"))]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
 
 mod axum;
 mod hyper;

@@ -1,6 +1,8 @@
 //! The server, over real sockets.
 #![cfg(feature = "serve")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
 
+mod cost;
 mod proxy;
 #[cfg(all(unix, feature = "systemd"))]
 mod systemd;
@@ -285,6 +287,36 @@ async fn chunks_that_a_handler_leaves_unread_are_drained() {
     server.stop().await;
 }
 
+#[cfg(feature = "json")]
+#[tokio::test]
+async fn the_connection_lives_on_after_a_413_a_400_and_a_415() {
+    async fn take(_: tower_chain::Json<serde_json::Value>) -> &'static str {
+        "taken"
+    }
+    let server = Running::start(Chain::new().post(take).build()).await;
+    let mut client = server.connect().await;
+    let json = "Content-Type: application/json\r\n";
+    let large = format!("\"{}\"", "x".repeat(2_000_000));
+    for (headers, body, status) in [
+        (format!("{json}Content-Length: {}\r\n", large.len()), large.clone(), 413),
+        (
+            format!("{json}Transfer-Encoding: chunked\r\n"),
+            format!("{:x}\r\n{large}\r\n0\r\n\r\n", large.len()),
+            413,
+        ),
+        (format!("{json}Content-Length: 1\r\n"), "{".to_owned(), 400),
+        ("Content-Length: 2\r\n".to_owned(), "{}".to_owned(), 415),
+        (format!("{json}Content-Length: 2\r\n"), "{}".to_owned(), 200),
+    ] {
+        client.send(post("/", &headers)).await;
+        client.send(body).await;
+        let response = client.response().await;
+        assert!(response.starts_with(&format!("HTTP/1.1 {status} ")), "{response}");
+        assert_eq!(response.contains("application/problem+json"), status != 200, "{response}");
+    }
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn a_response_survives_a_body_that_is_too_large_to_drain() {
     let server = Running::tuned(service(), |server| server.unread_body_limit(1000)).await;
@@ -393,6 +425,96 @@ async fn a_head_that_is_too_large_is_answered() {
 }
 
 #[tokio::test]
+async fn an_http2_head_that_is_too_large_is_answered() {
+    let server = Running::tuned(service(), |server| server.max_header_size(8 * 1024)).await;
+    let client = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();
+    let url = format!("http://{}/", server.addr);
+    let response = client.get(&url).header("x", "x".repeat(20_000)).send().await.unwrap();
+    assert_eq!(response.status(), 431);
+    assert_eq!(client.get(&url).send().await.unwrap().status(), 200);
+    drop(client);
+    server.stop().await;
+}
+
+/// Run in a process of its own, because the limit is one of the process.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_server_out_of_file_descriptors_goes_on_when_there_are_some() {
+    let (_program, addr) = program("ulimit -n 40").await;
+    let mut clients = Vec::new();
+    for _ in 0..60 {
+        let mut client = Raw(TcpStream::connect(addr).await.unwrap());
+        client.send(GET).await;
+        clients.push(client);
+    }
+    assert_eq!(body_of(&clients[0].response().await), "hello");
+    let waiting = clients.split_off(45);
+    // Those that go make room for those that wait.
+    clients.truncate(10);
+    for mut waiting in waiting {
+        assert_eq!(body_of(&waiting.response().await), "hello");
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_second_signal_ends_the_server_at_once() {
+    let (mut program, addr) = program("true").await;
+    let mut client = Raw(TcpStream::connect(addr).await.unwrap());
+    client.send(post("/length", "Content-Length: 3\r\n")).await;
+    // Its answer says that the first request has come as well: they are on one thread, and in order.
+    let mut other = Raw(TcpStream::connect(addr).await.unwrap());
+    other.send(GET).await;
+    other.response().await;
+    let pid = program.id().unwrap().to_string();
+    let signal = |name: &str| {
+        let status = std::process::Command::new("kill").args([name, &pid]).status();
+        assert!(status.unwrap().success());
+    };
+    signal("-INT");
+    within(async { while TcpStream::connect(addr).await.is_ok() {} }).await;
+    client.send("ab").await;
+    assert!(program.try_wait().unwrap().is_none());
+    signal("-TERM");
+    // The drain itself would take 30 seconds.
+    assert!(within(program.wait()).await.unwrap().success());
+}
+
+/// A server in a process of its own, after what the shell does before.
+#[cfg(unix)]
+async fn program(before: &str) -> (tokio::process::Child, SocketAddr) {
+    use tokio::io::{AsyncBufReadExt, BufReader};
+
+    let mut program = tokio::process::Command::new("sh")
+        .args(["-c", &format!(r#"{before}; exec "$0" "$@""#)])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "the_program", "--ignored", "--nocapture"])
+        .stdout(std::process::Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(program.stdout.take().unwrap()).lines();
+    let addr = loop {
+        let line = within(lines.next_line()).await.unwrap().unwrap();
+        if let Some((_, addr)) = line.split_once("listens on ") {
+            break addr.parse().unwrap();
+        }
+    };
+    // Who is told the result of the test reads on.
+    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+    (program, addr)
+}
+
+#[cfg(unix)]
+#[tokio::test]
+#[ignore = "is run by other tests"]
+async fn the_program() {
+    let server = Server::bind("127.0.0.1:0").await.unwrap();
+    println!("listens on {}", server.local_addr().unwrap());
+    server.serve(service()).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_body_that_stops_is_an_error_for_the_handler() {
     let timeout = Duration::from_millis(100);
     let server = Running::tuned(service(), |server| server.body_read_timeout(timeout)).await;
@@ -413,6 +535,63 @@ async fn a_client_that_reads_nothing_is_dropped() {
     // The server waits for its connections: it ends only if it gave this one up.
     within(server.stop()).await;
     drop(client);
+}
+
+#[tokio::test]
+async fn a_slow_client_gets_a_large_response_whole() {
+    let large = Chain::new().get(async || vec![b'x'; 16_000_000]).build();
+    let timeout = Duration::from_millis(250);
+    let server =
+        Running::tuned(large, |server| server.idle_timeout(timeout).header_read_timeout(timeout))
+            .await;
+    for http2 in [false, true] {
+        let mut client = Client::connect(server.addr, http2).await;
+        let mut body = client.get().await;
+        // Takes several times as long as an idle connection may live, though the handler is done at once.
+        let mut pace = tokio::time::interval(timeout / 6);
+        let (mut length, mut pause_at) = (0, 0);
+        while let Some(frame) = body.frame().await {
+            length += frame.unwrap().into_data().unwrap().len();
+            if length > pause_at {
+                pause_at += 500_000;
+                pace.tick().await;
+            }
+        }
+        assert_eq!(length, 16_000_000);
+    }
+}
+
+/// A client of hyper on one connection.
+enum Client {
+    Http1(hyper::client::conn::http1::SendRequest<String>),
+    Http2(hyper::client::conn::http2::SendRequest<String>),
+}
+
+impl Client {
+    async fn connect(addr: SocketAddr, http2: bool) -> Self {
+        let io = TokioIo::new(TcpStream::connect(addr).await.unwrap());
+        if http2 {
+            let executor = hyper_util::rt::TokioExecutor::new();
+            let (send, connection) =
+                hyper::client::conn::http2::handshake(executor, io).await.unwrap();
+            tokio::spawn(connection);
+            Self::Http2(send)
+        } else {
+            let (send, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
+            tokio::spawn(connection);
+            Self::Http1(send)
+        }
+    }
+
+    async fn get(&mut self) -> hyper::body::Incoming {
+        let request = http::Request::get("http://test/").header("host", "test");
+        let request = request.body(String::new()).unwrap();
+        let response = match self {
+            Self::Http1(send) => send.send_request(request).await,
+            Self::Http2(send) => send.send_request(request).await,
+        };
+        response.unwrap().into_body()
+    }
 }
 
 #[tokio::test]
@@ -676,6 +855,62 @@ async fn an_idle_http2_connection_ends() {
     within(client.0.read_to_end(&mut read)).await.unwrap();
     assert!(read.windows(6).any(|frame| frame == b"\0\0\x08\x07\0\0"), "{read:?}");
     server.stop().await;
+}
+
+#[tokio::test]
+async fn pings_do_not_keep_an_http2_connection_open() {
+    let timeout = Duration::from_millis(100);
+    let server = Running::tuned(service(), |server| {
+        server.idle_timeout(timeout).header_read_timeout(timeout)
+    })
+    .await;
+    let mut client = server.connect().await;
+    client.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await;
+    let pings = async {
+        let mut pace = tokio::time::interval(timeout / 10);
+        let mut read = [0; 1024];
+        loop {
+            pace.tick().await;
+            let ping = client.0.write_all(b"\0\0\x08\x06\0\0\0\0\0pingping").await;
+            if ping.is_err() || matches!(client.0.try_read(&mut read), Ok(0)) {
+                break;
+            }
+        }
+    };
+    within(pings).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_stream_that_its_client_does_not_read_ends_and_the_others_live_on() {
+    let timeout = Duration::from_millis(100);
+    let alive = Arc::new(());
+    let sent = std::sync::Mutex::new(Some(alive.clone()));
+    let endless = move || {
+        let sent = sent.lock().unwrap().take();
+        std::future::ready(Body::new(Endless.map_frame(move |frame| {
+            assert!(sent.is_some());
+            frame.map_data(|data| data.slice(..1000))
+        })))
+    };
+    let service = Chain::new()
+        .at("/", |c| c.get(async || "hello"))
+        .at("/endless", |c| c.get(endless))
+        .build();
+    let server = Running::tuned(service, |server| server.write_timeout(timeout)).await;
+    let Client::Http2(mut send) = Client::connect(server.addr, true).await else { unreachable!() };
+    let get =
+        |path: &str| http::Request::get(format!("http://test{path}")).body(String::new()).unwrap();
+    let unread = send.send_request(get("/endless")).await.unwrap().into_body();
+    // The window of the stream is shut now. That of the connection is larger, so that others pass.
+    let ended = async {
+        while Arc::strong_count(&alive) > 1 {
+            let response = send.send_request(get("/")).await.unwrap();
+            assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "hello");
+        }
+    };
+    within(ended).await;
+    assert!(unread.collect().await.is_err());
 }
 
 #[tokio::test]
