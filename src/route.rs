@@ -89,6 +89,7 @@ impl Matched {
     }
 
     /// Names and decoded values, in the order of the path.
+    #[cfg(feature = "query")]
     pub(crate) fn params(&self) -> impl Iterator<Item = (&str, std::borrow::Cow<'_, str>)> {
         self.raw_params().map(|(name, value)| (name, decode_value(value)))
     }
