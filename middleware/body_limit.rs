@@ -285,6 +285,39 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_large_response_is_told_once() {
+        #[derive(Clone, Default)]
+        struct Log(Arc<std::sync::Mutex<Vec<u8>>>);
+        impl std::io::Write for Log {
+            fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
+                self.0.lock().unwrap().extend_from_slice(text);
+                Ok(text.len())
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        for (chunks, lines) in [(&["xx", "xx"][..], 0), (&["xx", "xx", "x", "x"], 1)] {
+            let log = Log::default();
+            let writer = log.clone();
+            let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
+            let _guard = tracing::subscriber::set_default(subscriber);
+            let body = move || std::future::ready(chunked(chunks));
+            let chain = Chain::new()
+                .use_(BodyLimit::unlimited().warn_response_above(4))
+                .at("/large", |c| c.get(body))
+                .build();
+            let req = Request::get("/large").body(Body::empty()).unwrap();
+            let response = chain.oneshot(req).await.unwrap();
+            let sent = response.into_body().collect().await.unwrap().to_bytes();
+            assert_eq!(sent.len(), chunks.concat().len());
+            let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+            assert_eq!(log.matches("large response").count(), lines, "{log}");
+            assert_eq!(log.matches("/large").count(), lines, "{log}");
+        }
+    }
+
+    #[tokio::test]
     async fn an_error_of_another_cause_is_kept() {
         let chain = Chain::new()
             .use_(BodyLimit::bytes(4))

@@ -67,7 +67,7 @@
 //!
 //! # What it provides
 //!
-//! Nothing; it is an extractor.
+//! As an extractor nothing; the step of [`Garde::step`] provides `Garde<T>`, for which `T` must be `Clone`.
 //!
 //! # Where to put it
 //!
@@ -78,7 +78,8 @@
 //! RFC 6901 (JSON Pointer), RFC 9457 (problem details).
 
 use std::borrow::Cow;
-use std::fmt::Display;
+use std::fmt::{self, Display};
+use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 
 use ::garde::error::Kind;
@@ -87,11 +88,12 @@ use ::garde::i18n::{
 };
 use ::garde::{Report, Validate};
 use axum_core::extract::{FromRequest, FromRequestParts};
+use axum_core::response::IntoResponse;
 use http::StatusCode;
 use http::request::Parts;
 
 use crate::extract::{BodyInput, FieldError, HeadInput, Input, Source, wire_name};
-use crate::{Error, Request};
+use crate::{Body, Endpoint, Error, FromChain, Middleware, Request, Response, Rest};
 
 /// Data that keeps the rules of its type, by [`garde`]. See the [module](self).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -136,6 +138,90 @@ where
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
         let source = E::find((&*parts).into())?;
         check_source(E::parse(&source)?, &Default::default(), &source)
+    }
+}
+
+impl<E> Garde<E>
+where
+    E: Input,
+    E::Data: Validate<Context: Default> + Clone + Send + Sync + 'static,
+{
+    /// A step that validates what the extractor `E` takes, and provides it as `Garde<T>` to the steps after it. The body is left in
+    /// the request.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use garde::Validate;
+    /// use serde::Deserialize;
+    /// use tower_chain::middleware::garde::Garde;
+    /// use tower_chain::{Chain, Json};
+    ///
+    /// #[derive(Clone, Deserialize, Validate)]
+    /// struct NewUser {
+    ///     #[garde(length(min = 1))]
+    ///     name: String,
+    /// }
+    ///
+    /// let chain = Chain::new()
+    ///     .use_(Garde::<Json<NewUser>>::step())
+    ///     .post(async |Garde(user): Garde<NewUser>| user.name);
+    /// # let _ = chain.build();
+    /// ```
+    pub fn step() -> GardeStep<E> {
+        GardeStep { input: PhantomData }
+    }
+}
+
+/// What the step provides. An extractor has no rules of its own, so that this is never `Garde<Json<T>>`.
+impl<T> FromChain for Garde<T>
+where
+    T: Validate + Clone + Send + Sync + 'static,
+{
+    type Value = Self;
+
+    fn from_value(value: Self) -> Self {
+        value
+    }
+}
+
+/// The step that [`Garde::step`] makes.
+pub struct GardeStep<E> {
+    input: PhantomData<fn() -> E>,
+}
+
+impl<E> fmt::Debug for GardeStep<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("GardeStep")
+    }
+}
+
+impl<E> Middleware for GardeStep<E>
+where
+    E: Input + 'static,
+    E::Data: Validate<Context: Default> + Clone + Send + Sync + 'static,
+{
+    type Provides = (Garde<E::Data>,);
+
+    async fn call<N: Endpoint>(
+        &self,
+        req: &mut Request,
+        next: Rest<'_, N, Self::Provides>,
+    ) -> Response {
+        let source = match E::read(req).await {
+            Ok(source) => source,
+            Err(refusal) => return refusal.into_response(),
+        };
+        let checked =
+            E::parse(&source).and_then(|input| check_source(input, &Default::default(), &source));
+        let data = match checked {
+            Ok(Garde(input)) => input.into_data(),
+            Err(refusal) => return refusal.into_response(),
+        };
+        if let Some(body) = source.to_body() {
+            *req.body_mut() = Body::from(body);
+        }
+        next.run_with(req, (Garde(data),)).await
     }
 }
 
@@ -364,6 +450,28 @@ mod tests {
         let status = response.status().as_u16();
         let body = response.into_body().collect().await.unwrap().to_bytes();
         (status, serde_json::from_slice(&body).unwrap_or_default())
+    }
+
+    #[tokio::test]
+    async fn the_step_provides_the_data() {
+        #[derive(Clone, Deserialize, Validate)]
+        struct Name {
+            #[garde(length(max = 3))]
+            name: String,
+        }
+        let chain = Chain::new()
+            .use_(Garde::<Json<Name>>::step())
+            .post(async |Garde(name): Garde<Name>, text: String| Json((name.name, text.len())))
+            .build();
+        let post = |body: &'static str| {
+            http::Request::post("/")
+                .header("content-type", "application/json")
+                .body(Body::from(body))
+                .unwrap()
+        };
+        assert_eq!(send(&chain, post(r#"{"name":"Ann"}"#)).await, (200, json!(["Ann", 14])));
+        assert_eq!(send(&chain, post(r#"{"name":"Anna"}"#)).await.0, 422);
+        assert_eq!(send(&chain, post("{")).await.0, 400);
     }
 
     #[tokio::test]

@@ -19,7 +19,7 @@ use http::{HeaderValue, Method};
 use crate::Request;
 use crate::build::BuildError;
 use crate::next::{BoxEndpoint, Cx};
-use crate::pattern::{Pattern, canonical, decode_value, join};
+use crate::pattern::{Pattern, canonical, join};
 use crate::step::Resume;
 
 pub(crate) type Place = &'static Location<'static>;
@@ -96,8 +96,9 @@ impl Matched {
     }
 
     /// Names and decoded values, in the order of the path.
+    #[cfg(feature = "query")]
     pub(crate) fn params(&self) -> impl Iterator<Item = (&str, std::borrow::Cow<'_, str>)> {
-        self.raw_params().map(|(name, value)| (name, decode_value(value)))
+        self.raw_params().map(|(name, value)| (name, crate::pattern::decode_value(value)))
     }
 
     /// As [`params`](Self::params), with slashes inside a value still encoded.

@@ -79,7 +79,7 @@
 //! Behind authentication and limits, so that strangers cost no parsing.
 //!
 //! Of the engine it is good to know: `nested` needs the trait `validator::Validate` in scope. A rule counts characters (`length`), takes `a@b` for an email
-//! address and `javascript:` for a URL: what is to be a link needs a rule of its own. A field with rules and `nested` has its nested errors
+//! address and `javascript:` for a URL: for links there is [`web_url`]. A field with rules and `nested` has its nested errors
 //! told when its own rules are kept. Items of a `HashSet` are numbered as the set orders them.
 //!
 //! # Sources
@@ -102,8 +102,9 @@ use axum_core::extract::{FromRequest, FromRequestParts};
 use axum_core::response::IntoResponse;
 use futures_util::future::BoxFuture;
 use http::request::Parts;
-use http::{Extensions, StatusCode};
-use validator::{Validate as _, ValidateArgs, ValidationErrors};
+use http::uri::Scheme;
+use http::{Extensions, StatusCode, Uri};
+use validator::{Validate as _, ValidateArgs, ValidationError, ValidationErrors};
 
 use self::report::Rules;
 use crate::extract::{BodyInput, FieldError, HeadInput, Input, Source};
@@ -296,6 +297,40 @@ where
         let source = E::find((&*parts).into())?;
         Ok(Self { input: E::parse(&source)?, source })
     }
+}
+
+/// A rule for links: `http` or `https`, with a host, and without a user name in front of it.
+///
+/// The rule `url` of the engine takes `javascript:` and `file:` as well.
+///
+/// # Errors
+///
+/// The code `url`.
+///
+/// # Example
+///
+/// ```
+/// use tower_chain::middleware::validate::web_url;
+/// use validator::Validate;
+///
+/// #[derive(Validate)]
+/// struct Profile {
+///     #[validate(custom(function = web_url))]
+///     homepage: String,
+/// }
+///
+/// assert!(Profile { homepage: "https://example.org/me".into() }.validate().is_ok());
+/// assert!(Profile { homepage: "javascript:alert(1)".into() }.validate().is_err());
+/// ```
+pub fn web_url(text: &str) -> Result<(), ValidationError> {
+    let refused = || ValidationError::new("url").with_message("Must be a web address".into());
+    // A fragment is no part of what `Uri` reads.
+    let uri: Uri = text.split('#').next().unwrap_or_default().parse().map_err(|_| refused())?;
+    let web = uri.scheme().is_some_and(|scheme| [Scheme::HTTP, Scheme::HTTPS].contains(scheme));
+    let host = uri
+        .authority()
+        .is_some_and(|authority| !authority.host().is_empty() && !authority.as_str().contains('@'));
+    if web && host && !text.contains(char::is_control) { Ok(()) } else { Err(refused()) }
 }
 
 fn check<E: Input + 'static>(

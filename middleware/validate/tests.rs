@@ -434,3 +434,25 @@ mod settings {
         assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
     }
 }
+
+#[test]
+fn links_lead_to_the_web() {
+    for (text, fine) in [
+        ("https://example.org", true),
+        ("HTTP://example.org:8080/a?b#c", true),
+        ("http://[::1]/", true),
+        ("https://", false),
+        ("https:///a", false),
+        ("https://user@example.org", false),
+        ("javascript:alert(1)", false),
+        ("data:text/html,x", false),
+        ("file:///etc/passwd", false),
+        ("//example.org", false),
+        ("/a", false),
+        ("https://example.org/a b", false),
+        ("https://example.org/#\n", false),
+        ("", false),
+    ] {
+        assert_eq!(super::web_url(text).is_ok(), fine, "{text:?}");
+    }
+}

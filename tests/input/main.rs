@@ -11,10 +11,12 @@
     feature = "serve",
     feature = "validate"
 ))]
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
 mod answers;
 mod bodies;
 mod cost;
+mod next_js;
 mod others;
 mod refusals;
 mod routes;
