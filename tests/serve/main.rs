@@ -1008,6 +1008,27 @@ async fn a_limit_of_zero_is_refused() {
     assert!(matches!(error, ServeError::Limit("max_connections")), "{error}");
 }
 
+#[tokio::test]
+async fn a_limit_may_be_as_large_as_can_be() {
+    let server = Running::tuned(service(), |server| {
+        server
+            .header_read_timeout(Duration::MAX)
+            .idle_timeout(Duration::MAX)
+            .body_read_timeout(Duration::MAX)
+            .write_timeout(Duration::MAX)
+            .drain_grace(Duration::MAX)
+            .drain_deadline(Duration::MAX)
+            .max_connections(usize::MAX)
+            .max_header_size(usize::MAX)
+            .unread_body_limit(u64::MAX)
+    })
+    .await;
+    for http2 in [false, true] {
+        let mut client = Client::connect(server.addr, http2).await;
+        assert_eq!(client.get().await.collect().await.unwrap().to_bytes(), "hello");
+    }
+}
+
 /// Whoever serves can be any tower service over the same types.
 #[tokio::test]
 async fn an_axum_router_and_a_static_chain_are_served_as_well() {
