@@ -3,6 +3,7 @@
 //! Where none is installed the tests say so and pass; with `TOWER_CHAIN_NEEDS_REDIS` set they fail instead.
 
 #![cfg(feature = "redis")]
+#![allow(clippy::unwrap_used, reason = "what fails in a test should stop it")]
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
@@ -167,6 +168,27 @@ async fn a_check_is_one_call_and_a_known_refusal_is_none() {
     let _: () = redis.ask(redis::cmd("SCRIPT").arg("FLUSH")).await.unwrap();
     let other = Server::new(&redis, RateLimit::new(Quota::new(10, HOUR)), slow);
     assert_eq!(other.status().await, 429);
+}
+
+#[tokio::test]
+async fn what_is_paid_for_in_advance_needs_no_call_and_never_exceeds_the_quota() {
+    let Some(redis) = Redis::start().await else { return };
+    let limit = RateLimit::per_client(200).every(240 * HOUR);
+    let lease = |limits: SharedLimits| slow(limits).lease(1000);
+    let servers: Vec<_> = (0..3).map(|_| Server::new(&redis, limit.clone(), lease)).collect();
+    let mut admitted = 0;
+    for _ in 0..100 {
+        for server in &servers {
+            admitted += usize::from(server.status().await == 200);
+        }
+    }
+    // A twentieth of the burst at a time, and one for the request that asks.
+    let calls = redis.calls().await;
+    assert!((18..=30).contains(&calls), "{calls} calls");
+    assert_eq!(admitted, 200);
+    for server in &servers {
+        assert_eq!(server.status().await, 429);
+    }
 }
 
 #[tokio::test]

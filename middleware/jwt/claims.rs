@@ -133,6 +133,25 @@ impl<C: fmt::Debug> fmt::Debug for MaybeClaims<C> {
     }
 }
 
+/// A caller without a token is not authenticated and may do nothing.
+impl<C: Grants> Grants for MaybeClaims<C> {
+    fn is_authenticated(&self) -> bool {
+        self.0.is_authenticated()
+    }
+
+    fn has_scope(&self, scope: &str) -> bool {
+        self.0.has_scope(scope)
+    }
+
+    fn has_role(&self, role: &str) -> bool {
+        self.0.has_role(role)
+    }
+
+    fn has_permission(&self, permission: &str) -> bool {
+        self.0.has_permission(permission)
+    }
+}
+
 impl<C: Send + Sync + 'static> FromChain for MaybeClaims<C> {
     type Value = Self;
 

@@ -19,9 +19,8 @@ use super::refusal::Refusal;
 #[derive(Default)]
 pub(crate) struct Read<'de> {
     pub(crate) token: Token,
-    pub(crate) audience: Audience,
-    /// The names of the top-level members, in their order.
-    pub(crate) names: Vec<Cow<'de, str>>,
+    pub(crate) audience: Audience<'de>,
+    names: Names<'de>,
     /// Whether the token is bound to a key that its sender must prove to hold (RFC 7800).
     pub(crate) confirmation: bool,
     complete: bool,
@@ -30,24 +29,56 @@ pub(crate) struct Read<'de> {
 
 impl Read<'_> {
     pub(crate) fn has(&self, name: &str) -> bool {
-        self.names.iter().any(|have| have == name)
+        self.names.contains(name)
+    }
+}
+
+/// The names of the members of one object. The first ones need no allocation.
+struct Names<'de> {
+    first: [Cow<'de, str>; 16],
+    more: Vec<Cow<'de, str>>,
+    length: usize,
+}
+
+impl Default for Names<'_> {
+    fn default() -> Self {
+        Self { first: [const { Cow::Borrowed("") }; 16], more: Vec::new(), length: 0 }
+    }
+}
+
+impl<'de> Names<'de> {
+    /// `false` if the name is there already, or there are too many.
+    fn add(&mut self, name: Cow<'de, str>) -> bool {
+        if self.length == MEMBERS || self.contains(&name) {
+            return false;
+        }
+        match self.first.get_mut(self.length) {
+            Some(place) => *place = name,
+            None => self.more.push(name),
+        }
+        self.length += 1;
+        true
+    }
+
+    fn contains(&self, name: &str) -> bool {
+        self.first.iter().take(self.length).chain(&self.more).any(|have| have == name)
     }
 }
 
 /// The claim `aud`.
 #[derive(Default)]
-pub(crate) enum Audience {
+pub(crate) enum Audience<'de> {
     #[default]
     Absent,
-    One(Box<str>),
+    One(Cow<'de, str>),
     Several(Vec<Box<str>>),
 }
 
-impl Audience {
+impl Audience<'_> {
     pub(crate) fn contains(&self, name: &str) -> bool {
         match self {
             Self::Absent => false,
-            Self::One(one) => **one == *name,
+            Self::One(one) => *one == name,
             Self::Several(several) => several.iter().any(|one| **one == *name),
         }
     }
@@ -59,7 +90,7 @@ pub(crate) fn claims<C: DeserializeOwned>(payload: &[u8]) -> Result<(C, Read<'_>
     if text.trim_start_matches(WHITESPACE).as_bytes().first() != Some(&b'{') {
         return Err(Refusal::Malformed);
     }
-    let read = RefCell::new(Read { names: Vec::with_capacity(12), ..Read::default() });
+    let read = RefCell::new(Read::default());
     let mut json = serde_json::Deserializer::from_str(text);
     let claims = C::deserialize(Tapped { json: &mut json, read: &read });
     let end = json.end();
@@ -99,9 +130,9 @@ pub(crate) fn header(bytes: &[u8]) -> Result<Header<'_>, Refusal> {
 
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Header<'de>, A::Error> {
             let mut header = Header::default();
-            let mut names: Vec<Cow<'de, str>> = Vec::with_capacity(4);
+            let mut names = Names::default();
             while let Some(Text(name)) = map.next_key()? {
-                if names.len() == MEMBERS || names.contains(&name) {
+                if !names.add(name.clone()) {
                     return Err(A::Error::custom("duplicate"));
                 }
                 match &*name {
@@ -117,7 +148,6 @@ pub(crate) fn header(bytes: &[u8]) -> Result<Header<'_>, Refusal> {
                         map.next_value::<IgnoredAny>()?;
                     }
                 }
-                names.push(name);
             }
             Ok(header)
         }
@@ -251,11 +281,10 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for TappedMap<'_, 'de, A> {
         };
         self.registered = Registered::named(&name);
         let mut read = self.read.borrow_mut();
-        if read.names.len() == MEMBERS || read.names.contains(&name) {
+        if !read.names.add(name.clone()) {
             read.refusal = Some(Refusal::Malformed);
             return Err(A::Error::custom("duplicate"));
         }
-        read.names.push(name.clone());
         drop(read);
         seed.deserialize(Raw::Text(name).of()).map(Some)
     }
@@ -309,7 +338,7 @@ impl Registered {
         })
     }
 
-    fn read(self, value: &Raw<'_>, read: &mut Read<'_>) -> Result<(), Refusal> {
+    fn read<'de>(self, value: &Raw<'de>, read: &mut Read<'de>) -> Result<(), Refusal> {
         let token = &mut read.token;
         match self {
             Self::Issuer => token.issuer = Some(value.text("iss")?),
@@ -357,9 +386,9 @@ impl<'de> Raw<'de> {
         seconds.filter(|seconds| *seconds <= LAST_SECOND).ok_or(Refusal::Claim(name))
     }
 
-    fn audience(&self) -> Result<Audience, Refusal> {
+    fn audience(&self) -> Result<Audience<'de>, Refusal> {
         match self {
-            Self::Text(one) => Ok(Audience::One(Box::from(&**one))),
+            Self::Text(one) => Ok(Audience::One(one.clone())),
             Self::Other(Value::Array(several)) => several
                 .iter()
                 .map(|one| one.as_str().map(Box::from))

@@ -627,8 +627,15 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
         self.policy.typ(head.typ.as_deref())?;
         let key = keys.check(&compact, &head)?;
 
-        let payload = jws::decode(compact.payload)?;
-        let (claims, read) = json::claims::<C>(&payload)?;
+        let (mut small, large);
+        let payload = if compact.payload.len() <= PAYLOAD_ON_STACK {
+            small = [0; PAYLOAD_ON_STACK];
+            jws::decode_into(compact.payload, &mut small)?
+        } else {
+            large = jws::decode(compact.payload)?;
+            &large
+        };
+        let (claims, read) = json::claims::<C>(payload)?;
         self.policy.times(&read.token, now)?;
         self.policy.claims(&read)?;
         if issuer.is_some_and(|name| read.token.issuer() != Some(name)) {
@@ -758,4 +765,6 @@ fn quoted(text: &str) -> Result<String, JwtConfigError> {
 const TOKEN_BYTES: usize = 8 * 1024;
 /// How many bytes a decoded header may have.
 const HEADER_BYTES: usize = 768;
+/// How many bytes an encoded payload may have to be decoded without an allocation.
+const PAYLOAD_ON_STACK: usize = 1024;
 const MAX_LEEWAY: Duration = Duration::from_secs(600);

@@ -1,11 +1,11 @@
 //! The header fields in which a client reads how it stands.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
 use http::header::{ACCESS_CONTROL_EXPOSE_HEADERS, HeaderName, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue};
+use smallvec::SmallVec;
 
 use super::policy::Policy;
 use super::quota::Quota;
@@ -71,15 +71,16 @@ impl LimitHeaders {
         match self {
             Self::Ietf => {}
             Self::Draft7 => {
-                let text = format!("limit={limit}, remaining={remaining}, reset={reset}");
-                append(headers, RATELIMIT, text);
-                append(headers, RATELIMIT_POLICY, old_policies(states));
+                append(headers, RATELIMIT, |text| {
+                    write!(text, "limit={limit}, remaining={remaining}, reset={reset}")
+                });
+                append(headers, RATELIMIT_POLICY, |text| old_policies(text, states));
             }
             Self::Draft6 => {
-                headers.append(RATELIMIT_LIMIT, limit.into());
-                headers.append(RATELIMIT_REMAINING, remaining.into());
-                headers.append(RATELIMIT_RESET, reset.into());
-                append(headers, RATELIMIT_POLICY, old_policies(states));
+                append(headers, RATELIMIT_LIMIT, |text| write!(text, "{limit}"));
+                append(headers, RATELIMIT_REMAINING, |text| write!(text, "{remaining}"));
+                append(headers, RATELIMIT_RESET, |text| write!(text, "{reset}"));
+                append(headers, RATELIMIT_POLICY, |text| old_policies(text, states));
             }
             Self::XRateLimit | Self::XRateLimitDelta => {
                 let reset = match (self, SystemTime::now().duration_since(UNIX_EPOCH)) {
@@ -89,25 +90,18 @@ impl LimitHeaders {
                     }
                     _ => full,
                 };
-                headers.append(X_RATELIMIT_LIMIT, limit.into());
-                headers.append(X_RATELIMIT_REMAINING, remaining.into());
-                headers.append(X_RATELIMIT_RESET, reset.into());
+                append(headers, X_RATELIMIT_LIMIT, |text| write!(text, "{limit}"));
+                append(headers, X_RATELIMIT_REMAINING, |text| write!(text, "{remaining}"));
+                append(headers, X_RATELIMIT_RESET, |text| write!(text, "{reset}"));
             }
         }
     }
 }
 
 fn write_ietf(headers: &mut HeaderMap, policies: &[Policy], states: &[State]) {
-    let mut text = String::with_capacity(states.len() * 40);
+    let known = |state: &State| policies.get(usize::from(state.policy));
     for state in states {
-        let Some(policy) = policies.get(usize::from(state.policy)) else { continue };
-        if !text.is_empty() {
-            text.push_str(", ");
-        }
-        let _ = write!(text, "\"{}\";r={}", policy.name, state.remaining);
-        if state.reset > 0 {
-            let _ = write!(text, ";t={}", seconds(state.reset));
-        }
+        let Some(policy) = known(state) else { continue };
         let field = if state.quota == policy.first_quota() {
             policy.field.clone()
         } else {
@@ -115,28 +109,45 @@ fn write_ietf(headers: &mut HeaderMap, policies: &[Policy], states: &[State]) {
         };
         headers.append(RATELIMIT_POLICY, field);
     }
-    if !text.is_empty() {
-        append(headers, RATELIMIT, text);
+    if states.is_empty() {
+        return;
     }
+    append(headers, RATELIMIT, |text| {
+        let mut between = "";
+        for (state, policy) in states.iter().filter_map(|state| Some((state, known(state)?))) {
+            write!(text, "{between}\"{}\";r={}", policy.name, state.remaining)?;
+            if state.reset > 0 {
+                write!(text, ";t={}", seconds(state.reset))?;
+            }
+            between = ", ";
+        }
+        Ok(())
+    });
 }
 
 /// The item of `RateLimit-Policy` for a policy whose name was checked to need no escapes.
 pub(crate) fn policy(name: &str, quota: Quota) -> HeaderValue {
-    let text =
-        format!("\"{name}\";q={};w={}", quota.burst_size(), seconds(quota.rate().whole()).max(1));
-    value(text)
+    let whole = seconds(quota.rate().whole()).max(1);
+    value(|text| write!(text, "\"{name}\";q={};w={whole}", quota.burst_size()))
+}
+
+/// The item of `RateLimit-Policy` for requests under way.
+pub(crate) fn concurrency(headers: &mut HeaderMap, most: u32) {
+    append(headers, RATELIMIT_POLICY, |text| {
+        write!(text, "\"{CONCURRENT}\";q={most};qu=\"concurrent-requests\"")
+    });
 }
 
 /// Names the fields to browsers, which hide them from scripts otherwise.
 pub(crate) fn expose(headers: &mut HeaderMap, names: &[HeaderName]) {
-    let mut text = String::new();
-    for name in names {
-        if !text.is_empty() {
-            text.push_str(", ");
+    append(headers, ACCESS_CONTROL_EXPOSE_HEADERS, |text| {
+        let mut between = "";
+        for name in names {
+            write!(text, "{between}{name}")?;
+            between = ", ";
         }
-        text.push_str(name.as_str());
-    }
-    append(headers, ACCESS_CONTROL_EXPOSE_HEADERS, text);
+        Ok(())
+    });
 }
 
 /// All names that the given sets may use.
@@ -155,27 +166,40 @@ pub(crate) fn seconds(nanos: u64) -> u64 {
     nanos.div_ceil(1_000_000_000)
 }
 
-fn old_policies(states: &[State]) -> String {
-    let mut text = String::new();
+fn old_policies(text: &mut Text, states: &[State]) -> fmt::Result {
+    let mut between = "";
     for state in states {
-        if !text.is_empty() {
-            text.push_str(", ");
-        }
         let whole = seconds(state.quota.rate().whole()).max(1);
-        let _ = write!(text, "{};w={whole}", state.quota.burst_size());
+        write!(text, "{between}{};w={whole}", state.quota.burst_size())?;
+        between = ", ";
     }
-    text
+    Ok(())
 }
 
-fn append(headers: &mut HeaderMap, name: HeaderName, text: String) {
-    headers.append(name, value(text));
+/// Where the text of a field is put together, so that only its final form is allocated.
+#[derive(Default)]
+struct Text(SmallVec<[u8; 192]>);
+
+impl Write for Text {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.extend_from_slice(text.as_bytes());
+        Ok(())
+    }
 }
 
-fn value(text: String) -> HeaderValue {
+fn append(headers: &mut HeaderMap, name: HeaderName, write: impl FnOnce(&mut Text) -> fmt::Result) {
+    headers.append(name, value(write));
+}
+
+fn value(write: impl FnOnce(&mut Text) -> fmt::Result) -> HeaderValue {
+    let mut text = Text::default();
     // All of it is printable ASCII; were it not, an empty field says nothing wrong.
-    HeaderValue::from_maybe_shared(Bytes::from(text)).unwrap_or(HeaderValue::from_static(""))
+    let written = write(&mut text).ok().and_then(|()| HeaderValue::from_bytes(&text.0).ok());
+    written.unwrap_or(HeaderValue::from_static(""))
 }
 
+/// The name of the policy for requests under way.
+pub(crate) const CONCURRENT: &str = "concurrent";
 const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const RATELIMIT_LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");

@@ -45,12 +45,12 @@ impl RateLimitHandle {
     pub async fn peek(&self, client: impl Into<Subject>) -> Vec<Standing> {
         let limiter = &self.limiter;
         let mut asked = limiter.ask_for(client.into().named(), 0);
-        if let Some(remote) = &limiter.remote {
-            if let Some(answer) = remote.take(&asked, 0, false).await {
-                let now = limiter.clock.now();
-                for (check, charged) in asked.checks.iter().zip(&answer.charged_for) {
-                    limiter.memory.change(check.shard, check.key, now, |_| until(now, *charged));
-                }
+        if let Some(remote) = &limiter.remote
+            && let Some(answer) = remote.take(&asked, 0, false, 0).await
+        {
+            let now = limiter.clock.now();
+            for (check, charged) in asked.checks.iter().zip(&answer.charged_for) {
+                limiter.memory.change(check.shard, check.key, now, |_| until(now, *charged));
             }
         }
         limiter.look(&mut asked)
@@ -65,6 +65,7 @@ impl RateLimitHandle {
         let now = limiter.clock.now();
         for check in &asked.checks {
             limiter.memory.change(check.shard, check.key, now, |_| 0);
+            limiter.memory.end_lease(check.shard, check.key);
         }
         let (shard, key) = limiter.block_of(&asked);
         limiter.memory.change(shard, key, now, |_| 0);
@@ -106,7 +107,7 @@ impl RateLimitHandle {
             });
         }
         if let Some(remote) = &limiter.remote {
-            remote.take(&asked, 0, true).await;
+            remote.take(&asked, 0, true, 0).await;
         }
     }
 

@@ -40,10 +40,11 @@ pub(crate) enum Kind {
     Client(Prefixes),
     Everyone,
     Header(HeaderName),
-    Own(Arc<dyn Fn(&Request) -> Option<Subject> + Send + Sync>),
+    Own(Arc<SyncKey>),
     Asynchronous(Arc<AsyncKey>),
 }
 
+type SyncKey = dyn Fn(&Request) -> Option<Subject> + Send + Sync;
 type AsyncKey = dyn for<'a> Fn(&'a Parts) -> BoxFuture<'a, Option<Subject>> + Send + Sync;
 
 impl LimitKey {

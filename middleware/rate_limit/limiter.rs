@@ -20,7 +20,7 @@ use super::memory::{Ask, Check, Memory, Outcome, Receipt, governed};
 use super::policy::Policy;
 use super::quota::{Quota, Rate};
 use super::store::Remote;
-use crate::extract::{ClientAddr, PeerAddr, TrustedProxies};
+use crate::extract::{ClientAddr, Network, PeerAddr, TrustedProxies};
 use crate::{Request, Response};
 
 pub(crate) type Predicate = Arc<dyn Fn(&Request) -> bool + Send + Sync>;
@@ -34,6 +34,7 @@ pub(crate) struct Limiter {
     pub(crate) key: LimitKey,
     pub(crate) proxies: Option<TrustedProxies>,
     pub(crate) skip: Vec<Predicate>,
+    pub(crate) skip_clients: Vec<Network>,
     pub(crate) count: Option<Count>,
     pub(crate) penalty: Option<Penalty>,
     pub(crate) concurrency: Option<u32>,
@@ -103,6 +104,10 @@ pub(crate) struct Answer {
 impl Limiter {
     pub(crate) fn skips(&self, req: &Request) -> bool {
         self.skip.iter().any(|skip| skip(req))
+            || (!self.skip_clients.is_empty()
+                && self.client(req).is_some_and(|client| {
+                    self.skip_clients.iter().any(|network| network.contains(client))
+                }))
     }
 
     /// The address of the client, by the proxies of the limiter or those that the chain provides.
@@ -205,21 +210,19 @@ impl Limiter {
         quota: Quota,
         cost: u32,
     ) {
-        let (shard, hash) = self.place(key, named);
-        let mut push = |level: usize, hash: u64, quota: Quota| {
-            let rate = quota.rate();
+        let hashes: SmallVec<[u64; LEVELS]> = match named {
+            Named::Addr(addr) => {
+                key.prefixes().levels(addr).map(|network| self.memory.hash(network)).collect()
+            }
+            other => std::iter::once(self.memory.hash(other)).collect(),
+        };
+        // As in `place`.
+        let shard = hashes.last().map_or(0, |widest| self.memory.shard_of(*widest));
+        for (level, hash) in hashes.into_iter().enumerate() {
+            let rate = if level == 0 { quota.rate() } else { quota.times(factor(level)).rate() };
             let segment = (at * LEVELS + level) as u8;
             let ask = Ask::Charge { rate, cost, further: self.further(rate) };
             asked.checks.push(Check::new(shard, mix(hash, segment), segment, ask));
-        };
-        match named {
-            Named::Addr(addr) => {
-                for (level, network) in key.prefixes().levels(addr).enumerate() {
-                    let quota = if level == 0 { quota } else { quota.times(factor(level)) };
-                    push(level, self.memory.hash(network), quota);
-                }
-            }
-            _ => push(0, hash, quota),
         }
         if let Some(remote) = &self.remote {
             remote.name(&mut asked.names, &self.policies, at, key, named);
@@ -344,10 +347,10 @@ impl Limiter {
                 state.violated |= !check.is_admitted();
             }
             for check in &asked.checks {
-                if let (Outcome::Wait(wait), Ask::Charge { .. }) = (check.outcome, check.ask) {
-                    if usize::from(check.segment) / LEVELS == usize::from(policy) {
-                        state.reset = state.reset.max(wait);
-                    }
+                if let (Outcome::Wait(wait), Ask::Charge { .. }) = (check.outcome, check.ask)
+                    && usize::from(check.segment) / LEVELS == usize::from(policy)
+                {
+                    state.reset = state.reset.max(wait);
                 }
             }
             state
@@ -396,6 +399,9 @@ impl Limiter {
     pub(crate) fn write(&self, headers: &mut HeaderMap, states: &[State]) {
         for set in &self.headers {
             set.write(headers, &self.policies, states);
+            if let (LimitHeaders::Ietf, Some(most)) = (set, self.concurrency) {
+                fields::concurrency(headers, most);
+            }
         }
         if let Some(names) = &self.exposed {
             fields::expose(headers, names);

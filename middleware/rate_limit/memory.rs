@@ -56,6 +56,8 @@ pub(crate) struct Check {
     pub(crate) count: u32,
     pub(crate) outcome: Outcome,
     overflowed: bool,
+    /// Where the key was found.
+    at: Option<usize>,
 }
 
 /// What is asked of a key.
@@ -84,7 +86,7 @@ pub(crate) enum Outcome {
 impl Check {
     pub(crate) fn new(shard: usize, key: u64, segment: u8, ask: Ask) -> Self {
         let outcome = Outcome::Admitted;
-        Self { shard, key, segment, ask, until: 0, count: 0, outcome, overflowed: false }
+        Self { shard, key, segment, ask, until: 0, count: 0, outcome, overflowed: false, at: None }
     }
 
     pub(crate) fn is_admitted(&self) -> bool {
@@ -256,6 +258,35 @@ impl Memory {
         (old > 0 || shard.table.has_room(1, now)) && shard.table.set(key, Value::until(new))
     }
 
+    /// Takes one of the requests that a key has paid for in advance.
+    pub(crate) fn spend_lease(&self, shard: usize, key: u64, now: u64) -> bool {
+        let key = key ^ LEASED;
+        let mut shard = self.lock(shard);
+        match shard.table.find(key) {
+            Some(value) if !value.is_over(now) => shard.table.set(key, value.less()),
+            _ => false,
+        }
+    }
+
+    /// Remembers so many requests of a key as paid for. Without room for it they are lost.
+    pub(crate) fn lease(&self, shard: usize, key: u64, count: u32, now: u64) {
+        let key = key ^ LEASED;
+        let mut shard = self.lock(shard);
+        let left = match shard.table.find(key) {
+            Some(value) if !value.is_over(now) => value.as_count(),
+            Some(_) => 0,
+            None if shard.table.has_room(1, now) => 0,
+            None => return,
+        };
+        let until = now.saturating_add(LEASE_TIME);
+        shard.table.set(key, Value::lease(left.saturating_add(count), until));
+    }
+
+    /// Forgets what a key has paid for in advance.
+    pub(crate) fn end_lease(&self, shard: usize, key: u64) {
+        self.lock(shard).table.remove(key ^ LEASED);
+    }
+
     /// Clears a little of another shard, so that memory comes back wherever requests arrive.
     fn sweep_next(&self, not: usize, now: u64) {
         let at = self.next.fetch_add(1, Ordering::Relaxed) % self.shards.len();
@@ -278,7 +309,7 @@ impl Shard {
     fn is_due(&mut self, now: u64) -> bool {
         self.table.sweep(now, SWEEP_OWN);
         self.since_sweep = self.since_sweep.wrapping_add(1);
-        self.since_sweep % SWEEP_EVERY == 0
+        self.since_sweep.is_multiple_of(SWEEP_EVERY)
     }
 
     fn value(&self, key: u64, segment: u8, overflowed: bool) -> Option<Value> {
@@ -314,7 +345,9 @@ fn decide<'a>(
     for check in &mut *checks {
         let Some(shard) = shards.get_mut(place(check.shard)) else { return false };
         (check.outcome, check.overflowed) = (Outcome::Admitted, false);
-        let mut value = shard.table.find(check.key);
+        let found = shard.table.locate(check.key);
+        check.at = found.map(|(at, _)| at);
+        let mut value = found.map(|(_, value)| value);
         if value.is_none() && !matches!(check.ask, Ask::Free) {
             further += 1;
             if !shard.table.has_room(further, now) {
@@ -378,7 +411,10 @@ fn decide<'a>(
                 *place = value;
             }
         } else {
-            shard.table.set(check.key, value);
+            match check.at {
+                Some(_) => shard.table.set_at(check.at, check.key, value),
+                None => shard.table.set(check.key, value),
+            };
         }
     }
     admitted
@@ -453,6 +489,10 @@ fn shared(key: u64, segment: u8) -> usize {
 pub(crate) const KEYS_PER_SHARD: usize = 3584;
 /// How many limiters the keys of a shard share that find no room, for each policy.
 const SHARED: usize = 16;
+/// Makes the key of a lease of the key of a charge.
+const LEASED: u64 = 0x6a09_e667_f3bc_c909;
+/// How long what was paid for in advance may be used.
+const LEASE_TIME: u64 = 10_000_000_000;
 const SWEEP_OWN: usize = 2;
 const SWEEP_OTHER: usize = 64;
 const SWEEP_EVERY: u32 = 8;

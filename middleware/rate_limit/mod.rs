@@ -118,6 +118,8 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -133,8 +135,8 @@ use self::lints::Lints;
 use self::memory::Memory;
 use self::quota::{MAX_POLICIES, checked};
 use self::store::Remote;
-use crate::extract::TrustedProxies;
-use crate::{Endpoint, Middleware, Request, Response, Rest};
+use crate::extract::{Network, TrustedProxies};
+use crate::{Dependent, Endpoint, FromChain, Middleware, Request, Response, Rest};
 
 pub use self::clock::LimitClock;
 pub use self::decision::{Decision, Standing, Verdict};
@@ -200,6 +202,7 @@ impl RateLimit {
             key: LimitKey::client(),
             proxies: None,
             skip: Vec::new(),
+            skip_clients: Vec::new(),
             count: None,
             penalty: None,
             concurrency: None,
@@ -252,6 +255,49 @@ impl RateLimit {
         self.with(|limiter| limiter.key = key)
     }
 
+    /// Counts requests under a part of what an earlier step provides, and compiles only behind that step.
+    ///
+    /// [`key`](RateLimit::key) with [`LimitKey::provided`] does the same without asking the compiler.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_chain::{Chain, Error, Provided, RateLimit};
+    ///
+    /// #[derive(Clone)]
+    /// struct User { id: u64 }
+    ///
+    /// async fn user() -> Result<User, Error> {
+    ///     Ok(User { id: 7 }) // an authentication
+    /// }
+    ///
+    /// let chain = Chain::new()
+    ///     .guard(user)
+    ///     .use_(RateLimit::per_minute(60).keyed_by::<Provided<User>, _>(|user| user.id))
+    ///     .get(async || "hello");
+    /// # let _ = chain.build();
+    /// ```
+    ///
+    /// ```compile_fail,E0277
+    /// # use tower_chain::{Chain, Provided, RateLimit};
+    /// # #[derive(Clone)]
+    /// # struct User { id: u64 }
+    /// let chain = Chain::new()
+    ///     .use_(RateLimit::per_minute(60).keyed_by::<Provided<User>, _>(|user| user.id))
+    ///     .get(async || "hello");
+    /// ```
+    pub fn keyed_by<A, S>(
+        self,
+        f: impl Fn(&A::Value) -> S + Send + Sync + 'static,
+    ) -> PerProvided<A>
+    where
+        A: FromChain,
+        S: Into<Subject>,
+    {
+        let key = LimitKey::provided(f);
+        PerProvided { limit: self.key(key), of: PhantomData }
+    }
+
     /// Sets which proxies may say who the client is. Defaults to those that the chain [provides](crate::Chain::provide), or else to none.
     #[must_use]
     pub fn trusted_proxies(self, proxies: TrustedProxies) -> Self {
@@ -262,6 +308,25 @@ impl RateLimit {
     #[must_use]
     pub fn skip(self, skip: impl Fn(&Request) -> bool + Send + Sync + 'static) -> Self {
         self.with(|limiter| limiter.skip.push(Arc::new(skip)))
+    }
+
+    /// Lets requests of the clients in a network through uncounted, such as those of one's own monitors. May be called several times.
+    /// Defaults to none.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_chain::RateLimit;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let limit = RateLimit::per_second(50).skip_clients("10.0.0.0/8".parse()?);
+    /// # let _ = limit;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn skip_clients(self, network: Network) -> Self {
+        self.with(|limiter| limiter.skip_clients.push(network))
     }
 
     /// Lets CORS preflight requests through uncounted. Defaults to counting them.
@@ -494,6 +559,7 @@ impl RateLimit {
         self.finish(req, answer, provide)
     }
 
+    #[allow(clippy::result_large_err, reason = "a refusal is the response itself")]
     fn finish(&self, req: &Request, mut answer: Answer, provide: bool) -> Result<Passed, Response> {
         let limiter = &self.limiter;
         let admitted = answer.verdict == Verdict::Admitted;
@@ -571,6 +637,27 @@ impl Middleware for RateLimit {
             }
             Err(refusal) => refusal,
         }
+    }
+}
+
+/// A [`RateLimit`] that counts under what an earlier step provides. Made by [`RateLimit::keyed_by`].
+pub struct PerProvided<A> {
+    limit: RateLimit,
+    of: PhantomData<fn() -> A>,
+}
+
+impl<A: FromChain + 'static> Dependent for PerProvided<A> {
+    type Needs = (A,);
+    type Middleware = RateLimit;
+
+    fn into_middleware(self) -> RateLimit {
+        self.limit
+    }
+}
+
+impl<A> fmt::Debug for PerProvided<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("PerProvided").field(&self.limit).finish()
     }
 }
 

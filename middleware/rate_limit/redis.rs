@@ -97,7 +97,10 @@ where
         Box::pin(async move {
             let mut connection = self.connection()?;
             let mut call = self.take.prepare_invoke();
-            call.arg(u8::from(charges.iter().any(|charge| charge.forced)));
+            let leased = charges.first().filter(|_| charges.len() == 1);
+            call.arg(u8::from(charges.iter().any(|charge| charge.forced)))
+                .arg(leased.map_or(0, |charge| charge.lease))
+                .arg(leased.map_or(1, |charge| micros(charge.interval).max(1)));
             for charge in charges {
                 let interval = micros(charge.interval);
                 call.key(&charge.key)
@@ -106,12 +109,13 @@ where
             }
             let answer: Vec<u64> =
                 call.invoke_async(&mut connection).await.map_err(StoreError::new)?;
-            match answer.split_first() {
-                Some((admitted, charged)) => Ok(StoreAnswer {
+            match &answer[..] {
+                [admitted, leased, charged @ ..] => Ok(StoreAnswer {
                     admitted: *admitted == 1,
                     charged_for: charged.iter().map(|time| Duration::from_micros(*time)).collect(),
+                    leased: u32::try_from(*leased).unwrap_or(0),
                 }),
-                None => Err(StoreError::new("the script answered nothing")),
+                _ => Err(StoreError::new("the script answered too little")),
             }
         })
     }
@@ -179,20 +183,24 @@ local held = redis.call('MGET', unpack(KEYS))
 local fits = true
 local till = {}
 for i = 1, #KEYS do
-  local latest, cost = now + tonumber(ARGV[2 * i]), tonumber(ARGV[2 * i + 1])
+  local latest, cost = now + tonumber(ARGV[2 * i + 2]), tonumber(ARGV[2 * i + 3])
   till[i] = math.min(math.max(tonumber(held[i] or 0) or 0, now), latest)
   if cost > 0 then
     if till[i] + cost > latest and not forced then fits = false end
   end
 end
-local answer = { fits and 1 or 0 }
+local answer = { fits and 1 or 0, 0 }
 for i = 1, #KEYS do
-  local latest, cost = now + tonumber(ARGV[2 * i]), tonumber(ARGV[2 * i + 1])
+  local latest, cost = now + tonumber(ARGV[2 * i + 2]), tonumber(ARGV[2 * i + 3])
   if fits and cost > 0 then
     till[i] = math.min(till[i] + cost, latest)
+    if i == 1 then
+      answer[2] = math.min(tonumber(ARGV[2]), math.floor((latest - till[1]) / tonumber(ARGV[3])))
+      till[1] = till[1] + answer[2] * tonumber(ARGV[3])
+    end
     redis.call('SET', KEYS[i], string.format('%.0f', till[i]), 'PX', string.format('%.0f', math.ceil((till[i] - now) / 1000)))
   end
-  answer[i + 1] = till[i] - now
+  answer[i + 2] = till[i] - now
 end
 return answer
 ";

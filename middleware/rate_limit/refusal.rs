@@ -5,7 +5,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 
 use super::decision::{Decision, Verdict};
-use super::fields::State;
+use super::fields::{CONCURRENT, State};
 use super::limiter::Limiter;
 use crate::{Body, Error, Request, Response};
 
@@ -65,7 +65,8 @@ fn problem(decision: &Decision) -> Error {
     let error = Error::new(status, detail)
         .with_type(format!("https://iana.org/assignments/http-problem-types#{kind}"));
     let mut names = String::new();
-    for name in decision.violated() {
+    let busy = (decision.verdict == Verdict::Busy).then_some(CONCURRENT);
+    for name in decision.violated().chain(busy) {
         // The names were checked to need no escapes.
         names.push_str(if names.is_empty() { "[\"" } else { ",\"" });
         names.push_str(name);

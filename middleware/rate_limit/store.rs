@@ -56,6 +56,9 @@ pub struct StoreCharge {
     pub cost: u32,
     /// Charges as much as fits instead of refusing.
     pub forced: bool,
+    /// For how many requests more to charge if the charges are made, as far as they fit: they will be spent without asking. Only ever set
+    /// where there is one charge.
+    pub lease: u32,
 }
 
 /// What a [`LimitStore`] decided.
@@ -65,6 +68,8 @@ pub struct StoreAnswer {
     pub admitted: bool,
     /// For which time from now each key is charged, in the order of the charges, with those that were made.
     pub charged_for: Vec<Duration>,
+    /// For how many requests more was charged, as [`StoreCharge::lease`] asked.
+    pub leased: u32,
 }
 
 /// Why a [`LimitStore`] could not answer. It goes to the log, never to a client.
@@ -113,6 +118,7 @@ pub struct SharedLimits {
     prefix: String,
     deadline: Duration,
     while_away: WhileAway,
+    lease: u32,
 }
 
 impl SharedLimits {
@@ -123,6 +129,7 @@ impl SharedLimits {
             prefix: "limit".to_owned(),
             deadline: Duration::from_millis(50),
             while_away: WhileAway::Local { servers: 1 },
+            lease: 0,
         }
     }
 
@@ -142,6 +149,17 @@ impl SharedLimits {
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
+        self
+    }
+
+    /// Sets how many requests of a client a server pays for in advance, so that it needn't ask for each. Defaults to 0.
+    ///
+    /// For clients with very many requests. It is at most a twentieth of the burst. What is paid for and not used within ten
+    /// seconds is lost to the client; the quota is never exceeded. It works for limiters with one policy that count every request
+    /// once, and does nothing for others.
+    #[must_use]
+    pub fn lease(mut self, requests: u32) -> Self {
+        self.lease = requests;
         self
     }
 
@@ -242,6 +260,15 @@ impl Remote {
             }
             admitted &= check.is_admitted();
         }
+        let lease = self.lease(limiter, &asked, own);
+        if lease > 0
+            && asked.checks[..own].iter().all(Check::is_admitted)
+            && let Some(check) = asked.checks.last_mut()
+            && limiter.memory.spend_lease(check.shard, check.key, now)
+        {
+            check.outcome = Outcome::Admitted;
+            return limiter.answer(asked, true, now);
+        }
         if !admitted || !limiter.memory.decide(&mut asked.checks[..own], now) {
             limiter.strike(&asked, now);
             return limiter.answer(asked, false, now);
@@ -249,7 +276,7 @@ impl Remote {
         // From here on the place is given back, also if the request is dropped while the store is asked.
         let places = asked.checks[..own].iter().filter_map(Receipt::of).collect();
         let held = Held::new(limiter.clone(), places, Vec::new());
-        let answer = self.take(&asked, own, false).await;
+        let answer = self.take(&asked, own, false, lease).await;
         let (sent, now) = (now, limiter.clock.now());
         let Some(answer) = answer else {
             drop(held);
@@ -261,6 +288,9 @@ impl Remote {
             check.until = now.saturating_add(nanos(*charged));
             // The script ran after the call was sent: this is never later than the truth.
             let until = sent.saturating_add(nanos(*charged));
+            if answer.leased > 0 {
+                limiter.memory.lease(check.shard, check.key, answer.leased, now);
+            }
             limiter.memory.change(check.shard, check.key, sent, |_| until);
             if !answer.admitted {
                 check.outcome = governed(rate, further, cost, check.until, now).0;
@@ -284,6 +314,18 @@ impl Remote {
             false => drop(held),
         }
         answer
+    }
+
+    /// How many requests may be paid for in advance.
+    fn lease(&self, limiter: &Limiter, asked: &Asked, own: usize) -> u32 {
+        match asked.checks[own..] {
+            [Check { ask: Ask::Charge { rate, cost: 1, further: 0 }, .. }]
+                if limiter.count.is_none() && limiter.concurrency.is_none() =>
+            {
+                self.with.lease.min(rate.burst.get() / 20)
+            }
+            _ => 0,
+        }
     }
 
     /// Decides without the store.
@@ -323,6 +365,7 @@ impl Remote {
         asked: &Asked,
         own: usize,
         forced: bool,
+        lease: u32,
     ) -> Option<StoreAnswer> {
         let charge = |(check, key): (&Check, &String)| {
             let Ask::Charge { rate, cost, further } = check.ask else { return None };
@@ -332,12 +375,13 @@ impl Remote {
                 burst: rate.burst.get().saturating_add(further),
                 cost,
                 forced,
+                lease,
             })
         };
         let charges: Vec<_> =
             asked.checks[own..].iter().zip(&asked.names).filter_map(charge).collect();
         if charges.is_empty() {
-            return Some(StoreAnswer { admitted: true, charged_for: Vec::new() });
+            return Some(StoreAnswer { admitted: true, charged_for: Vec::new(), leased: 0 });
         }
         let answer = self.call(|store| async move { store.take(&charges).await }).await?;
         (answer.charged_for.len() == asked.names.len()).then_some(answer)

@@ -19,6 +19,17 @@ impl Value {
         Self(COUNT | u64::from(count))
     }
 
+    /// A number of requests that are paid for and may be made until then.
+    pub(crate) fn lease(count: u32, until: u64) -> Self {
+        let seconds = (until / SECOND).min(LEASE_MASK);
+        Self(COUNT | LEASE | seconds << 32 | u64::from(count))
+    }
+
+    /// One request less.
+    pub(crate) fn less(self) -> Self {
+        if self.as_count() == 0 { self } else { Self(self.0 - 1) }
+    }
+
     pub(crate) fn as_until(self) -> u64 {
         if self.0 & COUNT == 0 { self.0 } else { 0 }
     }
@@ -27,8 +38,14 @@ impl Value {
         if self.0 & COUNT == 0 { 0 } else { self.0 as u32 }
     }
 
-    fn is_over(self, now: u64) -> bool {
-        self.0 <= now || self.0 == COUNT
+    pub(crate) fn is_over(self, now: u64) -> bool {
+        match self.0 & (COUNT | LEASE) {
+            COUNT => self.as_count() == 0,
+            both if both == COUNT | LEASE => {
+                self.as_count() == 0 || (self.0 >> 32 & LEASE_MASK) * SECOND <= now
+            }
+            _ => self.0 <= now,
+        }
     }
 }
 
@@ -59,6 +76,11 @@ impl Table {
     }
 
     pub(crate) fn find(&self, key: u64) -> Option<Value> {
+        self.locate(key).map(|(_, value)| value)
+    }
+
+    /// The value of a key, and where it is for now.
+    pub(crate) fn locate(&self, key: u64) -> Option<(usize, Value)> {
         let key = occupied(key);
         if self.slots.is_empty() {
             return None;
@@ -66,7 +88,7 @@ impl Table {
         let mut at = self.home(key);
         loop {
             match self.slots[at] {
-                (found, value) if found == key => return Some(value),
+                (found, value) if found == key => return Some((at, value)),
                 (FREE, _) => return None,
                 _ => at = self.after(at),
             }
@@ -83,11 +105,20 @@ impl Table {
 
     /// Remembers a value. Returns `false`, with nothing changed, if the key is new and the table is at its cap.
     pub(crate) fn set(&mut self, key: u64, value: Value) -> bool {
+        let at = self.locate(key).map(|(at, _)| at);
+        self.set_at(at, key, value)
+    }
+
+    /// As [`set`](Table::set), for a key that was found at a place, where it may no longer be.
+    pub(crate) fn set_at(&mut self, at: Option<usize>, key: u64, value: Value) -> bool {
         let key = occupied(key);
-        if let Some(at) = self.position(key) {
-            self.note(value);
-            let old = std::mem::replace(&mut self.slots[at].1, value);
+        if let Some(slot) = at.and_then(|at| self.slots.get_mut(at)) {
+            if slot.0 != key {
+                return self.set(key, value);
+            }
+            let old = std::mem::replace(&mut slot.1, value);
             self.counts -= usize::from(old.0 & COUNT != 0);
+            self.note(value);
             return true;
         }
         if self.len >= self.cap {
@@ -104,7 +135,7 @@ impl Table {
     }
 
     pub(crate) fn remove(&mut self, key: u64) {
-        if let Some(at) = self.position(occupied(key)) {
+        if let Some((at, _)) = self.locate(key) {
             self.free(at);
         }
     }
@@ -139,20 +170,6 @@ impl Table {
             self.latest = self.latest.max(value.0);
         } else {
             self.counts += 1;
-        }
-    }
-
-    fn position(&self, key: u64) -> Option<usize> {
-        if self.slots.is_empty() {
-            return None;
-        }
-        let mut at = self.home(key);
-        loop {
-            match self.slots[at].0 {
-                found if found == key => return Some(at),
-                FREE => return None,
-                _ => at = self.after(at),
-            }
         }
     }
 
@@ -211,6 +228,10 @@ fn occupied(key: u64) -> u64 {
 
 /// The bit that tells a count from a time; times stay below 2^63.
 const COUNT: u64 = 1 << 63;
+/// The bit that tells a count which ends by itself; its second stands in the 30 bits after it.
+const LEASE: u64 = 1 << 62;
+const LEASE_MASK: u64 = (1 << 30) - 1;
+const SECOND: u64 = 1_000_000_000;
 const FREE: u64 = 0;
 const SMALLEST: usize = 8;
 /// How many slots are looked at when a table is full: far below a microsecond, so that a flood costs no more than peace.

@@ -261,6 +261,23 @@ fn skipped_requests_are_not_counted() {
 }
 
 #[test]
+fn clients_of_ones_own_are_not_counted() {
+    let proxies = TrustedProxies::cidrs(ForwardedHeader::XForwardedFor, ["10.0.0.0/8"]).unwrap();
+    let limit = RateLimit::per_hour(1)
+        .skip_clients("192.0.2.0/30".parse().unwrap())
+        .trusted_proxies(proxies)
+        .clock(LimitClock::fake());
+    let service = chain(limit);
+    let call = |by: &str, xff: &str| send(&service, with(by, "x-forwarded-for", xff)).status();
+    for _ in 0..3 {
+        assert_eq!(call(ALICE, ""), 200);
+        assert_eq!(call("10.0.0.1:1", "192.0.2.3"), 200);
+    }
+    assert_eq!(call("10.0.0.1:1", "192.0.2.4"), 200);
+    assert_eq!(call("10.0.0.1:1", "192.0.2.1, 192.0.2.4"), 429);
+}
+
+#[test]
 fn whoever_goes_on_in_spite_of_refusals_is_blocked() {
     let clock = LimitClock::fake();
     let limit = RateLimit::new(Quota::new(1, secs(1)))
@@ -297,6 +314,8 @@ fn concurrency_is_limited_until_bodies_are_sent() {
     let second = send(&service, request(ALICE));
     let third = send(&service, request(ALICE));
     assert_eq!((third.status().as_u16(), header(&third, "retry-after")), (429, "1"));
+    assert_eq!(all(&third, "ratelimit-policy")[1], r#""concurrent";q=2;qu="concurrent-requests""#);
+    assert_eq!(body(third)["violated-policies"], serde_json::json!(["concurrent"]));
     assert_eq!(status(&service, BOB), 200);
     drop(first);
     assert_eq!(send(&service, request(ALICE)).status(), 200);
@@ -687,4 +706,154 @@ fn the_public_types_can_be_shared() {
     shared::<LimitKey>();
     shared::<LimitClock>();
     shared::<SharedLimits>();
+}
+
+/// What is written to the log while `f` runs.
+fn logged(f: impl FnOnce()) -> String {
+    #[derive(Clone, Default)]
+    struct Log(Arc<std::sync::Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::DEBUG)
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    tracing::subscriber::with_default(subscriber, f);
+    let bytes = log.0.lock().unwrap().clone();
+    String::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn what_is_likely_wrong_is_said_once() {
+    let limit = || RateLimit::per_second(1_000_000).clock(LimitClock::fake());
+    let count = |log: &str, text: &str| log.matches(text).count();
+
+    let service = chain(limit());
+    let log = logged(|| {
+        for _ in 0..9 {
+            send(&service, with(ALICE, "x-forwarded-for", "192.0.2.1"));
+        }
+    });
+    assert_eq!(count(&log, "no proxy is trusted"), 1, "{log}");
+
+    let proxies = TrustedProxies::cidrs(ForwardedHeader::XForwardedFor, ["192.0.2.0/24"]).unwrap();
+    let service = chain(limit().trusted_proxies(proxies));
+    let log = logged(|| drop(send(&service, with(ALICE, "x-forwarded-for", "1.1.1.1"))));
+    assert_eq!(count(&log, "WARN"), 0, "{log}");
+
+    let service = chain(limit());
+    let log = logged(|| {
+        let _ = [(); 3000].map(|()| status(&service, ALICE));
+    });
+    assert_eq!(count(&log, "under one key"), 1, "{log}");
+    let service = chain(limit());
+    let log = logged(|| {
+        status(&service, BOB);
+        let _ = [(); 3000].map(|()| status(&service, ALICE));
+    });
+    assert_eq!(count(&log, "under one key"), 0, "{log}");
+
+    let twice = limit();
+    let service = Chain::new().use_(twice.clone()).use_(twice).get(async || "hello").build();
+    let log = logged(|| {
+        let _ = [(); 9].map(|()| status(&service, ALICE));
+    });
+    assert_eq!(count(&log, "by the same limiter twice"), 1, "{log}");
+
+    let service = Chain::new().use_(limit()).use_(limit()).get(async || "hello").build();
+    let log = logged(|| drop([(); 9].map(|()| send(&service, Request::default()))));
+    assert_eq!(count(&log, "by the same limiter twice"), 0, "{log}");
+    assert_eq!(count(&log, "has a `PeerAddr`"), 2, "{log}");
+}
+
+#[test]
+fn no_log_names_the_client() {
+    let service =
+        chain(RateLimit::per_hour(1).key(LimitKey::authorization()).clock(LimitClock::fake()));
+    let log = logged(|| {
+        for _ in 0..3 {
+            send(&service, with("203.0.113.77:1", "authorization", "Bearer hunter2"));
+        }
+    });
+    assert!(log.contains("request refused"), "{log}");
+    assert!(!log.contains("hunter2") && !log.contains("203.0.113.77"), "{log}");
+}
+
+#[test]
+fn no_request_head_makes_a_limiter_fail() {
+    let policy = Policy::new("p", Quota::per_second(1))
+        .key(LimitKey::header(HeaderName::from_static("x-api-key")));
+    for header in ForwardedHeaders::all() {
+        let proxies = TrustedProxies::cidrs(header, ["0.0.0.0/0", "::/0"]).unwrap();
+        let limit = RateLimit::new(policy.clone())
+            .and(Quota::per_hour(1))
+            .key(LimitKey::client().ipv6_hierarchy())
+            .trusted_proxies(proxies)
+            .headers([LimitHeaders::Ietf, LimitHeaders::Draft6, LimitHeaders::XRateLimit])
+            .penalty(Quota::per_second(1), secs(1))
+            .concurrency(3);
+        let service = chain(limit.clock(LimitClock::fake()));
+        for value in [
+            "",
+            ",",
+            ";",
+            "=",
+            "\"",
+            "[",
+            "]",
+            ":",
+            "::",
+            "for=",
+            "for=\"",
+            "for=[",
+            "1:2:3",
+            "%",
+            "::%",
+            "255.255.255.255",
+            "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+            "0.0.0.0",
+            "::ffff:0:0",
+            "64:ff9b::",
+            "2002::",
+            "\u{e9}",
+        ] {
+            for name in [
+                "x-forwarded-for",
+                "forwarded",
+                "x-api-key",
+                "cloudfront-viewer-address",
+                "x-real-ip",
+            ] {
+                let status = send(&service, with(ALICE, name, value)).status().as_u16();
+                assert!(status == 200 || status == 429, "{name}: {value} is {status}");
+            }
+        }
+    }
+}
+
+struct ForwardedHeaders;
+
+impl ForwardedHeaders {
+    fn all() -> [ForwardedHeader; 4] {
+        let real_ip = HeaderName::from_static("x-real-ip");
+        [
+            ForwardedHeader::XForwardedFor,
+            ForwardedHeader::Forwarded,
+            ForwardedHeader::CloudFrontViewerAddress,
+            ForwardedHeader::Single(real_ip),
+        ]
+    }
 }

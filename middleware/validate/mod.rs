@@ -1,4 +1,90 @@
 //! Validation of what a client submits, with the rules of [`validator`].
+//!
+//! # What it does
+//!
+//! [`Valid<E>`] is an extractor around another one, such as `Valid<Json<T>>`; [`Validate`] does the same as a step, and provides
+//! [`Valid<T>`] to the steps after it. Every rule is applied, and all errors are told at once, in the order of the fields. Each has a JSON
+//! Pointer in the names that the client uses, a code, a text and the limits of the rule; what was submitted is in none of them,
+//! nor in the log.
+//!
+//! Names of the client are those of serde: renamed, flattened, aliases, keys of maps. The engine doesn't know them. Most are found by what serde
+//! declares; for a field whose name says nothing of its other name, the refused input is changed one value at a time and
+//! validated again, once for a field of a type, at most 256 times and over at most 512 KiB a request. So rules must have no side effects; checks that
+//! have some belong into [`Validate::check`]. Input of more than 64 KiB is not tried.
+//!
+//! # Example
+//!
+//! ```
+//! use serde::Deserialize;
+//! use tower_chain::{Chain, Json, Valid};
+//! use validator::Validate;
+//!
+//! #[derive(Deserialize, Validate)]
+//! struct NewUser {
+//!     #[validate(length(min = 1))]
+//!     name: String,
+//!     #[validate(email)]
+//!     email: String,
+//! }
+//!
+//! let chain = Chain::new().post(async |Valid(user): Valid<Json<NewUser>>| user.name.clone());
+//! # let _ = chain.build();
+//! ```
+//!
+//! # Example: 400, texts of one's own, and a check that waits
+//!
+//! ```
+//! use serde::Deserialize;
+//! use tower_chain::extract::{FieldError, InvalidInput};
+//! use tower_chain::{Chain, Error, Json, Valid, Validate};
+//!
+//! #[derive(Clone, Deserialize, validator::Validate)]
+//! struct NewUser {
+//!     #[validate(length(min = 1, message = "Tell us your name"))]
+//!     name: String,
+//! }
+//!
+//! async fn not_taken(user: NewUser) -> Result<Vec<FieldError>, Error> {
+//!     let _ = user; // .. ask the database ..
+//!     Ok(Vec::new())
+//! }
+//!
+//! let chain = Chain::new()
+//!     .provide(InvalidInput::new().bad_request().translate(|error, _headers| {
+//!         (error.code() == "missing").then(|| "Please fill this in".to_owned())
+//!     }))
+//!     .use_(Validate::<Json<NewUser>>::new().check(not_taken))
+//!     .post(async |Valid(user): Valid<NewUser>| user.name);
+//! # let _ = chain.build();
+//! ```
+//!
+//! # What the client sees
+//!
+//! | cause | status | body |
+//! | --- | --- | --- |
+//! | what the extractor refuses | as with the extractor | as with the extractor |
+//! | rules are broken | 422, or 400 with [`InvalidInput::bad_request`](crate::extract::InvalidInput::bad_request) | problem+json with `errors`, see [`FieldError`] |
+//! | the context of the rules is missing | 500 | problem+json |
+//!
+//! The codes are those of the rules: `length`, `range`, `email`, `url`, `ip`, `required`, `must_match`, `contains`, `does_not_contain`, `regex`,
+//! `credit_card`, `non_control_character`, and what `code = ".."` and your own rules say. An error of a `schema` rule stands at the
+//! struct.
+//!
+//! # What it provides
+//!
+//! The step: [`Valid<T>`], which a handler takes by this name; where the rules have a context, as `Provided<Valid<T>>`. `T` must be `Clone`.
+//!
+//! # Where to put it
+//!
+//! Behind authentication and limits, so that strangers cost no parsing.
+//!
+//! Of the engine it is good to know: `nested` needs the trait `validator::Validate` in scope. A rule counts characters (`length`), takes `a@b` for an email
+//! address and `javascript:` for a URL: what is to be a link needs a rule of its own. A field with rules and `nested` has its nested errors
+//! told when its own rules are kept. Items of a `HashSet` are numbered as the set orders them.
+//!
+//! # Sources
+//!
+//! RFC 9457 (problem details), RFC 6901 (JSON Pointer), RFC 9110, 15.5.21 (422).
 
 mod message;
 mod names;

@@ -9,6 +9,7 @@ use std::any::TypeId;
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode, utf8_percent_encode};
@@ -35,18 +36,20 @@ pub(super) enum Step {
 }
 
 pub(super) struct Names<'a, E: Input> {
-    source: &'a Source,
     rules: &'a Rules<'a, E::Data>,
     /// `None` for the parameters of a path, and for what is too large to be changed again and again.
     document: Option<Document>,
     /// How often the input may still be validated again.
-    attempts: Cell<u32>,
+    attempts: Rc<Cell<u32>>,
 }
 
 impl<'a, E: Input + 'static> Names<'a, E> {
-    pub(super) fn new(source: &'a Source, rules: &'a Rules<'a, E::Data>) -> Self {
+    pub(super) fn new(source: &Source, rules: &'a Rules<'a, E::Data>) -> Self {
         let document = Document::read(E::LOCATION, source.bytes());
-        Self { source, rules, document, attempts: Cell::new(MAX_ATTEMPTS) }
+        // A large input is tried less often, so that a refusal costs no client much more than it costs us.
+        let affordable = MAX_TRIED_BYTES / source.bytes().len().max(1);
+        let attempts = u32::try_from(affordable).unwrap_or(u32::MAX).min(MAX_ATTEMPTS);
+        Self { rules, document, attempts: Rc::new(Cell::new(attempts)) }
     }
 
     /// The name of the field `name`, which is at `path`, in a struct that is at `wire` and has the fields `declared`.
@@ -216,10 +219,9 @@ impl<'a, E: Input + 'static> Names<'a, E> {
                 && let Some((_, errors)) = items.into_iter().next()
             {
                 let names = Names {
-                    source: self.source,
                     rules: self.rules,
                     document: Some(document),
-                    attempts: Cell::new(self.attempts.get() / 2),
+                    attempts: self.attempts.clone(),
                 };
                 found.push((key.clone(), names, *errors));
             }
@@ -472,3 +474,4 @@ const MAX_ATTEMPTS: u32 = 256;
 const MAX_CACHED: usize = 4096;
 const MAX_FIELDS: usize = 64;
 const MAX_LENGTH: usize = 64 * 1024;
+const MAX_TRIED_BYTES: usize = 512 * 1024;

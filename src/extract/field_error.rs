@@ -77,10 +77,10 @@ impl FieldError {
         self
     }
 
-    /// Sets the whole pointer.
+    /// Sets the whole pointer, which must be a JSON Pointer.
     #[must_use]
-    pub(crate) fn with_pointer(mut self, pointer: String) -> Self {
-        self.pointer = pointer;
+    pub fn with_pointer(mut self, pointer: impl Into<String>) -> Self {
+        self.pointer = pointer.into();
         self
     }
 

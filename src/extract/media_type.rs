@@ -53,6 +53,7 @@ impl<'a> MediaType<'a> {
         })
     }
 
+    #[cfg(any(feature = "form", feature = "json", feature = "multipart"))]
     pub(crate) fn is(&self, kind: &str, subtype: &str) -> bool {
         self.kind.eq_ignore_ascii_case(kind) && self.subtype.eq_ignore_ascii_case(subtype)
     }

@@ -83,7 +83,7 @@ pub use axum_core::extract::{FromRequest, FromRequestParts};
 
 pub use self::body::{MaxBody, read_body};
 pub use self::client_addr::{
-    ClientAddr, ForwardedHeader, PeerAddr, TrustedProxies, TrustedProxiesError,
+    ClientAddr, ForwardedHeader, Network, PeerAddr, TrustedProxies, TrustedProxiesError,
 };
 #[cfg(feature = "cookies")]
 #[cfg_attr(docsrs, doc(cfg(feature = "cookies")))]

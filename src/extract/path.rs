@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use axum_core::extract::FromRequestParts;
+use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
 use http::StatusCode;
 use http::request::Parts;
 use serde_core::de::value::{CowStrDeserializer, StrDeserializer};
@@ -28,6 +28,9 @@ use crate::{Error, Request};
 /// | a struct, a map | the parameters by name |
 ///
 /// A catch-all such as `{*rest}` is a text, or as a `Vec` the list of its segments, in which an encoded slash (`%2F`) stays inside its segment.
+///
+/// `Option<Path<T>>` is `None` where the matched path has no parameters: for a handler that stands on `/docs` and on `/docs/{*path}`,
+/// an optional catch-all.
 ///
 /// A value that the type refuses is a 400 that names the parameter. A type that doesn't fit the pattern is a mistake in the program: a 500,
 /// whose reason is in the log.
@@ -96,6 +99,19 @@ impl<S: Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T> {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
         Self::parse(&Self::find((&*parts).into())?)
+    }
+}
+
+impl<S: Sync, T: DeserializeOwned + Send> OptionalFromRequestParts<S> for Path<T> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Error> {
+        match parts.extensions.get::<Matched>() {
+            Some(matched) if matched.raw_params().next().is_some() => {
+                Self::parse(&Self::find((&*parts).into())?).map(Some)
+            }
+            _ => Ok(None),
+        }
     }
 }
 

@@ -8,8 +8,9 @@ use jsonwebtoken::{DecodingKey, DecodingKeyKind};
 use crate::middleware::jwt::algorithm::Algorithm;
 
 /// A key, ready to check signatures of one algorithm.
+#[allow(clippy::large_enum_variant, reason = "it is made once for each key, and never moved")]
 pub(crate) enum Verifier {
-    Secret(hmac::Key),
+    Secret(Box<hmac::Key>),
     Public(ParsedPublicKey),
 }
 
@@ -20,7 +21,8 @@ impl Verifier {
             return None;
         }
         if let Some(hash) = hash(algorithm) {
-            return Some(Self::Secret(hmac::Key::new(hash, key.try_get_as_bytes().ok()?)));
+            let key = hmac::Key::new(hash, key.try_get_as_bytes().ok()?);
+            return Some(Self::Secret(Box::new(key)));
         }
         let public = match (key.kind(), rsa(algorithm)) {
             (DecodingKeyKind::RsaModulusExponent { n, e }, Some(parameters)) => {

@@ -1,5 +1,7 @@
 //! Whole requests and whole tokens.
 
+#[cfg(feature = "jwt")]
+mod keys;
 mod state;
 mod strict;
 mod vectors;

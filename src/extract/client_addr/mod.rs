@@ -305,16 +305,30 @@ impl fmt::Display for TrustedProxiesError {
 
 impl std::error::Error for TrustedProxiesError {}
 
-/// An IP network: an address and the length of its prefix.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Network {
+/// An IP network: an address and the length of its prefix, parsed from `10.0.0.0/8`, `2001:db8::/32` or a single address.
+///
+/// # Example
+///
+/// ```
+/// use tower_chain::extract::Network;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let office: Network = "203.0.113.0/24".parse()?;
+/// assert!(office.contains("203.0.113.9".parse()?));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Network {
     addr: IpAddr,
     length: u8,
 }
 
 impl Network {
-    fn contains(&self, addr: IpAddr) -> bool {
-        masked(addr, self.length) == Some(self.addr) && self.addr.is_ipv4() == addr.is_ipv4()
+    /// Whether an address lies in this network. An IPv4 address is also found in its mapped form.
+    pub fn contains(&self, addr: IpAddr) -> bool {
+        masked(addr.to_canonical(), self.length) == Some(self.addr)
+            && self.addr.is_ipv4() == addr.is_ipv4()
     }
 }
 

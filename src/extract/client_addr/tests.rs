@@ -202,7 +202,13 @@ fn the_extractor_reads_what_the_chain_provides() {
     let peer = PeerAddr(SocketAddr::from(([10, 0, 0, 1], 80)));
     let addr = |text: &str| ClientAddr(text.parse().unwrap());
     assert_eq!(ask(&mut |_| {}).unwrap_err().status(), 500);
-    assert_eq!(ask(&mut |e| drop(e.insert(peer))).unwrap(), addr(PROXY));
+    assert_eq!(
+        ask(&mut |e| {
+            e.insert(peer);
+        })
+        .unwrap(),
+        addr(PROXY)
+    );
     let both = |e: &mut Extensions| {
         e.insert(peer);
         e.insert(internal(XForwardedFor));

@@ -1,0 +1,71 @@
+//! A login that is remembered in an encrypted cookie.
+//!
+//! Run with
+//!
+//! ```sh
+//! COOKIE_SECRET=$(head -c 64 /dev/urandom | base64 -w0) cargo run --example cookies --features cookies,form,serve
+//! ```
+//!
+//! ```sh
+//! curl -c jar -d name=Ann localhost:3000/login   # 303, Set-Cookie: session=..; HttpOnly; SameSite=Lax; Secure; Path=/
+//! curl -b jar localhost:3000/                    # Hello, Ann
+//! curl -i localhost:3000/                        # 303 to /login
+//! ```
+
+use std::error::Error;
+
+use axum_core::response::{IntoResponse, Response};
+use serde::Deserialize;
+use tower_chain::extract::cookies::{Cookie, Key, KeyError};
+use tower_chain::{Chain, ChainService, Cookies, Form, Provided, Redirect};
+
+#[derive(Deserialize)]
+struct Login {
+    name: String,
+}
+
+async fn login(
+    Provided(key): Provided<Key>,
+    cookies: Cookies,
+    Form(login): Form<Login>,
+) -> impl IntoResponse {
+    let session = Cookie::new("session", login.name);
+    (cookies.set_encrypted(&key, session), Redirect::to("/").see_other())
+}
+
+async fn hello(Provided(key): Provided<Key>, cookies: Cookies) -> Response {
+    match cookies.decrypted(&key, "session") {
+        Some(name) => format!("Hello, {name}\n").into_response(),
+        None => Redirect::to("/login").see_other().into_response(),
+    }
+}
+
+fn site(secret: &[u8]) -> Result<ChainService, KeyError> {
+    let key = Key::try_from(secret)?;
+    Ok(Chain::new()
+        .provide(key)
+        .at("/", |c| c.get(hello))
+        .at("/login", |c| c.get(async || "POST your name\n").post(login))
+        .at("/logout", |c| c.post(async |cookies: Cookies| cookies.remove("session")))
+        .build())
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let secret = std::env::var("COOKIE_SECRET").map_err(|_| "set COOKIE_SECRET")?;
+    Ok(tower_chain::serve("127.0.0.1:3000", site(secret.as_bytes())?).await?)
+}
+
+#[tokio::test]
+async fn the_cookie_brings_the_name_back() -> Result<(), Box<dyn Error>> {
+    let site = site(&[7; 64])?;
+    let kind = "application/x-www-form-urlencoded";
+    let req = http::Request::post("/login").header("content-type", kind);
+    let res = site.handle(req.body(tower_chain::Body::from("name=Ann"))?).await;
+    let cookie = res.headers()["set-cookie"].to_str()?.split(';').next().unwrap_or_default();
+    for (cookie, status) in [(cookie, 200), ("session=Ann", 303)] {
+        let req = http::Request::get("/").header("cookie", cookie);
+        assert_eq!(site.handle(req.body(tower_chain::Body::empty())?).await.status(), status);
+    }
+    Ok(())
+}

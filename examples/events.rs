@@ -1,0 +1,56 @@
+//! Answers that come bit by bit: server-sent events, and lines of JSON.
+//!
+//! Run with
+//!
+//! ```sh
+//! cargo run --example events --features ndjson,serve,sse
+//! ```
+//!
+//! ```sh
+//! curl -N localhost:3000/events                          # id: 1, data: tick; then one a second
+//! curl -N -H 'last-event-id: 7' localhost:3000/events    # goes on with id: 8
+//! curl -N localhost:3000/numbers                         # {"n":1} and so on, a line each
+//! ```
+
+use std::convert::Infallible;
+use std::error::Error;
+use std::time::Duration;
+
+use axum_core::response::IntoResponse;
+use futures_util::stream;
+use serde_json::json;
+use tower_chain::respond::{Event, LastEventId, NdJson, Sse};
+use tower_chain::{Chain, ChainService};
+
+async fn events(LastEventId(last): LastEventId) -> impl IntoResponse {
+    let first: u64 = last.and_then(|id| id.parse().ok()).unwrap_or(0);
+    Sse::new(stream::unfold(first, async |n| {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let event = Event::new().id(n + 1).data("tick");
+        Some((Ok::<_, Infallible>(event), n + 1))
+    }))
+}
+
+async fn numbers() -> impl IntoResponse {
+    NdJson::new(stream::iter((1..=3).map(|n| Ok::<_, Infallible>(json!({ "n": n })))))
+}
+
+fn api() -> ChainService {
+    Chain::new().at("/events", |c| c.get(events)).at("/numbers", |c| c.get(numbers)).build()
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    Ok(tower_chain::serve("127.0.0.1:3000", api()).await?)
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_go_on_after_the_last_one() -> Result<(), Box<dyn Error>> {
+    use futures_util::StreamExt;
+
+    let req = http::Request::get("/events").header("last-event-id", "7");
+    let res = api().handle(req.body(tower_chain::Body::empty())?).await;
+    let first = res.into_body().into_data_stream().next().await.ok_or("no event")??;
+    assert_eq!(first, "id: 8\ndata: tick\n\n");
+    Ok(())
+}

@@ -1,0 +1,66 @@
+//! An HTML form, urlencoded and with a file.
+//!
+//! Run with
+//!
+//! ```sh
+//! cargo run --example form --features form,multipart,serve,validate
+//! ```
+//!
+//! ```sh
+//! curl -i localhost:3000/signup -d 'name=Ann&topic=rust&topic=http'  # 303 to /thanks
+//! curl -i localhost:3000/signup -d 'name='                           # 422, /name
+//! curl localhost:3000/upload -F note=hello -F file=@Cargo.toml       # note: 5 bytes ..
+//! ```
+
+use std::error::Error;
+
+use axum_core::response::IntoResponse;
+use serde::Deserialize;
+use tower_chain::extract::{MaxBody, Multipart};
+use tower_chain::{Chain, ChainService, Form, Redirect, Valid};
+use validator::Validate;
+
+#[derive(Deserialize, Validate)]
+struct SignUp {
+    #[validate(length(min = 1))]
+    name: String,
+    #[serde(default)]
+    topic: Vec<String>,
+}
+
+async fn signup(Valid(Form(form)): Valid<Form<SignUp>>) -> impl IntoResponse {
+    println!("{} wants to hear of {}", form.name, form.topic.join(", "));
+    Redirect::to("/thanks").see_other()
+}
+
+async fn upload(mut form: Multipart) -> Result<String, tower_chain::Error> {
+    let mut text = String::new();
+    while let Some(part) = form.next_part().await? {
+        let name = part.name().unwrap_or("(none)").to_owned();
+        text += &format!("{name}: {} bytes\n", part.bytes().await?.len());
+    }
+    Ok(text)
+}
+
+fn site() -> ChainService {
+    Chain::new()
+        .at("/signup", |c| c.post(signup))
+        .at("/upload", |c| c.provide(MaxBody::bytes(10 << 20)).post(upload))
+        .at("/thanks", |c| c.get(async || "Thank you\n"))
+        .build()
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    Ok(tower_chain::serve("127.0.0.1:3000", site()).await?)
+}
+
+#[tokio::test]
+async fn a_form_leads_to_the_thanks() -> Result<(), Box<dyn Error>> {
+    for (body, status) in [("name=Ann&topic=rust&topic=http", 303), ("name=", 422)] {
+        let kind = "application/x-www-form-urlencoded";
+        let req = http::Request::post("/signup").header("content-type", kind);
+        assert_eq!(site().handle(req.body(tower_chain::Body::from(body))?).await.status(), status);
+    }
+    Ok(())
+}

@@ -1,0 +1,68 @@
+//! A page for members: sign in for a token, then show it.
+//!
+//! Run with
+//!
+//! ```sh
+//! JWT_SECRET=$(openssl rand -base64 32) cargo run --example jwt --features jwt,serve
+//! ```
+//!
+//! ```sh
+//! curl -i localhost:3000/me                                   # 401, WWW-Authenticate: Bearer
+//! TOKEN=$(curl -s -X POST localhost:3000/login)
+//! curl -H "Authorization: Bearer $TOKEN" localhost:3000/me    # hello, ada
+//! ```
+
+use std::time::{Duration, SystemTime};
+
+use jsonwebtoken::{EncodingKey, Header, crypto};
+use serde::{Deserialize, Serialize};
+use tower_chain::{Chain, ChainService, Claims, Error, Jwt, JwtConfigError, Provided};
+
+#[derive(Serialize, Deserialize)]
+struct Member {
+    sub: String,
+    exp: u64,
+}
+
+async fn me(member: Claims<Member>) -> String {
+    format!("hello, {}\n", member.sub)
+}
+
+async fn sign_in(key: Provided<EncodingKey>) -> Result<String, Error> {
+    // With both backends compiled in, one must be chosen before the first token is signed.
+    let _ = crypto::aws_lc::DEFAULT_PROVIDER.install_default();
+    let expires = SystemTime::now() + Duration::from_secs(15 * 60);
+    let exp = expires.duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
+    let member = Member { sub: "ada".to_owned(), exp };
+    Ok(jsonwebtoken::encode(&Header::default(), &member, &key)?)
+}
+
+fn api(secret: &str) -> Result<ChainService, JwtConfigError> {
+    let key = EncodingKey::from_secret(secret.as_bytes());
+    Ok(Chain::new()
+        .at("/login", |c| c.provide(key).post(sign_in))
+        .mount("/me", Chain::new().use_(Jwt::<Member>::hs256(secret)?).get(me))
+        .build())
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let secret = std::env::var("JWT_SECRET").map_err(|_| "set JWT_SECRET to a secret")?;
+    Ok(tower_chain::serve("127.0.0.1:3000", api(&secret)?).await?)
+}
+
+#[tokio::test]
+async fn a_token_opens_the_page() -> Result<(), Box<dyn std::error::Error>> {
+    use http_body_util::BodyExt;
+    use tower_chain::Body;
+    let secret = "a secret for the test, of 40 characters.";
+    let api = api(secret)?;
+    let login = api.handle(http::Request::post("/login").body(Body::empty())?).await;
+    let token = login.into_body().collect().await?.to_bytes();
+    let token = String::from_utf8(token.to_vec())?;
+    for (header, status) in [(format!("Bearer {token}"), 200), (format!("Bearer {token}x"), 401)] {
+        let req = http::Request::get("/me").header("authorization", header);
+        assert_eq!(api.handle(req.body(Body::empty())?).await.status(), status);
+    }
+    Ok(())
+}

@@ -1,0 +1,69 @@
+//! An API that takes the tokens of an OpenID issuer. The issuer here is a small one of its own; yours is a URL.
+//!
+//! Run with
+//!
+//! ```sh
+//! cargo run --example oidc --features json,jwks,serve
+//! ```
+//!
+//! ```sh
+//! curl -i localhost:3000/me                                   # 401, WWW-Authenticate: Bearer
+//! TOKEN=$(curl -s -X POST localhost:3000/token)
+//! curl -H "Authorization: Bearer $TOKEN" localhost:3000/me    # hello, ada
+//! ```
+
+use std::future::ready;
+
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
+use jsonwebtoken::{EncodingKey, Header, crypto, jwk::Jwk};
+use serde_json::{Value, json};
+use tower_chain::extract::Json;
+use tower_chain::middleware::jwt::Algorithm;
+use tower_chain::{Chain, ChainService, Claims, Error, Jwt, Server};
+
+async fn me(claims: Claims<Value>) -> String {
+    format!("hello, {}\n", claims["sub"].as_str().unwrap_or("you"))
+}
+
+fn token(key: &EncodingKey, issuer: &str) -> Result<String, Error> {
+    let header =
+        Header { kid: Some("1".to_owned()), ..Header::new(jsonwebtoken::Algorithm::ES256) };
+    let exp = jsonwebtoken::get_current_timestamp() + 15 * 60;
+    let claims = json!({ "iss": issuer, "aud": "api", "sub": "ada", "exp": exp });
+    Ok(jsonwebtoken::encode(&header, &claims, key)?)
+}
+
+fn app(issuer: String) -> Result<ChainService, Box<dyn std::error::Error>> {
+    let _ = crypto::aws_lc::DEFAULT_PROVIDER.install_default();
+    let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING)?;
+    let key = EncodingKey::from_ec_der(pair.to_pkcs8v1()?.as_ref());
+    let mut jwk = Jwk::from_encoding_key(&key, jsonwebtoken::Algorithm::ES256)?;
+    jwk.common.key_id = Some("1".to_owned());
+    let metadata = json!({ "issuer": issuer, "jwks_uri": format!("{issuer}/keys") });
+    let jwt = Jwt::<Value>::oidc(&issuer, "api", [Algorithm::Es256])?;
+    Ok(Chain::new()
+        .at("/.well-known/openid-configuration", |c| c.get(move || ready(Json(metadata.clone()))))
+        .at("/keys", |c| c.get(move || ready(Json(json!({ "keys": [jwk] })))))
+        .at("/token", |c| c.post(move || ready(token(&key, &issuer))))
+        .mount("/me", Chain::new().use_(jwt).get(me))
+        .build())
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let app = app("http://127.0.0.1:3000".to_owned())?;
+    Ok(Server::bind("127.0.0.1:3000").await?.serve(app).await?)
+}
+
+#[tokio::test]
+async fn a_token_of_the_issuer_is_taken() -> Result<(), Box<dyn std::error::Error>> {
+    let server = Server::bind("127.0.0.1:0").await?;
+    let issuer = format!("http://{}", server.local_addr()?);
+    tokio::spawn(server.serve(app(issuer.clone())?));
+    let client = reqwest::Client::new();
+    let token = client.post(format!("{issuer}/token")).send().await?.text().await?;
+    let page = client.get(format!("{issuer}/me"));
+    assert_eq!(page.try_clone().ok_or("a body")?.send().await?.status(), 401);
+    assert_eq!(page.bearer_auth(token).send().await?.text().await?, "hello, ada\n");
+    Ok(())
+}

@@ -1,0 +1,61 @@
+//! The small built-ins around tower-http's layers: careful header fields, one shape for errors, a limit for bodies, entity tags.
+//!
+//! Run with
+//!
+//! ```sh
+//! cargo run --example small_steps --features body-limit,etag,problem-details,security-headers,serve
+//! ```
+//!
+//! ```sh
+//! curl -i localhost:3000/page                                        # 200, ETag, x-content-type-options: nosniff
+//! curl -i -H 'if-none-match: *' localhost:3000/page                  # 304
+//! head -c 2000 /dev/zero | curl -i --data-binary @- localhost:3000/  # 413, application/problem+json
+//! curl -i -H 'accept: image/png' localhost:3000/page                 # 406, application/problem+json
+//! ```
+
+use std::error::Error;
+
+use tower_chain::extract::Text;
+use tower_chain::{BodyLimit, Chain, ChainService, ETag, ProblemDetails, SecurityHeaders};
+use tower_http::compression::CompressionLayer;
+use tower_http::validate_request::ValidateRequestHeaderLayer;
+
+fn site() -> ChainService {
+    Chain::new()
+        .always(SecurityHeaders::new())
+        .always(ProblemDetails::new())
+        .use_(CompressionLayer::new())
+        .use_(ValidateRequestHeaderLayer::accept("text/plain"))
+        .use_(BodyLimit::bytes(1024))
+        .use_(ETag::new())
+        .at("/page", |c| c.get(async || "A page\n"))
+        .at("/", |c| c.post(async |Text(text): Text| text))
+        .build()
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    Ok(tower_chain::serve("127.0.0.1:3000", site()).await?)
+}
+
+#[tokio::test]
+async fn errors_have_one_shape() -> Result<(), Box<dyn Error>> {
+    let page = || http::Request::get("/page");
+    let large = http::Request::post("/").body("x".repeat(2000).into())?;
+    let empty = tower_chain::Body::empty;
+    let kinds = [
+        (page().body(empty())?, 200),
+        (page().header("if-none-match", "*").body(empty())?, 304),
+        (page().header("accept", "image/png").body(empty())?, 406),
+        (large, 413),
+    ];
+    for (req, status) in kinds {
+        let res = site().handle(req).await;
+        assert_eq!(res.status(), status);
+        assert_eq!(res.headers()["x-content-type-options"], "nosniff");
+        if status > 400 {
+            assert_eq!(res.headers()["content-type"], "application/problem+json");
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,62 @@
+//! Input with rules: every error at once, at the names of the client, and a check that asks elsewhere.
+//!
+//! Run with
+//!
+//! ```sh
+//! cargo run --example validate --features json,serve,validate
+//! ```
+//!
+//! ```sh
+//! curl -d '{"name":"Ann","e-mail":"ann@example.org"}' -H 'content-type: application/json' localhost:3000/users  # 201, Ann
+//! curl -d '{"name":"","e-mail":"x"}' -H 'content-type: application/json' localhost:3000/users  # 422, /name and /e-mail
+//! curl -d '{"name":"root","e-mail":"r@example.org"}' -H 'content-type: application/json' localhost:3000/users  # 422, taken
+//! ```
+
+use std::error::Error;
+
+use serde::Deserialize;
+use tower_chain::extract::{FieldError, Location};
+use tower_chain::{Chain, ChainService, Json, StatusCode, Valid, Validate};
+
+#[derive(Clone, Deserialize, validator::Validate)]
+struct NewUser {
+    #[validate(length(min = 1, max = 40))]
+    name: String,
+    #[serde(rename = "e-mail")]
+    #[validate(email)]
+    email: String,
+}
+
+/// Asks the place where the users are.
+async fn not_taken(user: NewUser) -> Result<Vec<FieldError>, tower_chain::Error> {
+    let taken = user.name == "root";
+    let error = || FieldError::new(Location::Body, "taken", "This name is taken").at("name");
+    Ok(taken.then(error).into_iter().collect())
+}
+
+async fn create(Valid(user): Valid<NewUser>) -> (StatusCode, String) {
+    (StatusCode::CREATED, format!("{} <{}>\n", user.name, user.email))
+}
+
+fn api() -> ChainService {
+    let valid = Validate::<Json<NewUser>>::new().check(not_taken);
+    Chain::new().at("/users", |c| c.use_(valid).post(create)).build()
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    Ok(tower_chain::serve("127.0.0.1:3000", api()).await?)
+}
+
+#[tokio::test]
+async fn bad_users_are_refused() -> Result<(), Box<dyn Error>> {
+    for (body, status) in [
+        (r#"{"name":"Ann","e-mail":"ann@example.org"}"#, 201),
+        (r#"{"name":"","e-mail":"x"}"#, 422),
+        (r#"{"name":"root","e-mail":"r@example.org"}"#, 422),
+    ] {
+        let req = http::Request::post("/users").header("content-type", "application/json");
+        assert_eq!(api().handle(req.body(tower_chain::Body::from(body))?).await.status(), status);
+    }
+    Ok(())
+}

@@ -1,0 +1,116 @@
+//! The matrix of bodies: what Next.js makes of each, and what is made of it here.
+
+use serde_json::Value;
+use tower_chain::extract::{Binary, MaxBody, Multipart, Text};
+use tower_chain::{Chain, ChainService, Error, Form, Json};
+
+use crate::{Row, row, run};
+
+fn chain() -> ChainService {
+    async fn upload(mut form: Multipart) -> Result<String, Error> {
+        let mut parts = Vec::new();
+        while let Some(part) = form.next_part().await? {
+            let name = part.name().unwrap_or_default().to_owned();
+            parts.push(format!("{name}={:?}", part.bytes().await?));
+        }
+        Ok(parts.join("&"))
+    }
+    Chain::new()
+        .at("/json", |c| c.all(async |Json(value): Json<Value>| Json(value)))
+        .at("/maybe", |c| {
+            c.all(async |value: Option<Json<Value>>| {
+                value.map_or("none".to_owned(), |v| v.to_string())
+            })
+        })
+        .at("/form", |c| {
+            c.post(async |Form(pairs): Form<Vec<(String, String)>>| format!("{pairs:?}"))
+        })
+        .at("/text", |c| c.post(async |Text(text): Text| text))
+        .at("/bytes", |c| c.post(async |bytes: Binary| bytes))
+        .at("/upload", |c| c.post(upload))
+        .at("/large", |c| {
+            c.provide(MaxBody::bytes(2 << 20))
+                .post(async |Binary(bytes): Binary| bytes.len().to_string())
+        })
+        .at("/raw", |c| {
+            c.post(async |req: tower_chain::Request| {
+                http_body_util::BodyExt::collect(req.into_body())
+                    .await
+                    .map(|body| body.to_bytes().len().to_string())
+                    .map_err(Error::from)
+            })
+        })
+        .build()
+}
+
+fn json(body: impl Into<Vec<u8>>, status: u16) -> Row {
+    row("POST", "/json", status).kind("application/json").body(body)
+}
+
+#[tokio::test]
+async fn each_body_is_read_or_refused() {
+    let mib = 1 << 20;
+    let text = |length: usize| format!("\"{}\"", "a".repeat(length - 2));
+    let form = "application/x-www-form-urlencoded";
+    let rows = vec![
+        // No content type and no body: nothing, where nothing is allowed. Next: an empty text.
+        row("POST", "/maybe", 200).answer("none"),
+        row("POST", "/json", 415).field("accept", "application/json"),
+        // Next makes an object of an empty text; it is no JSON.
+        json("", 400).answer("..empty"),
+        json(" ", 400).answer("..empty"),
+        json(r#"{"a":"CANARY"#, 400).answer("..ends too early"),
+        json("{} CANARY", 400),
+        json("0", 200).answer("0").field("content-type", "application/json"),
+        json("null", 200).answer("null"),
+        json(r#""str""#, 200).answer(r#""str""#),
+        json(r#"[{"a":1}]"#, 200).answer(r#"[{"a":1}]"#),
+        row("POST", "/json", 200).kind("Application/JSON ; charset=UTF-8").body("1").answer("1"),
+        row("POST", "/json", 200).kind("application/ld+json").body("1").answer("1"),
+        // Next reads these two as text.
+        row("POST", "/json", 200).kind("application/vnd.api+json").body("1").answer("1"),
+        row("POST", "/json", 200).kind("application/problem+json").body("1").answer("1"),
+        row("POST", "/json", 415).kind("text/plain").body("1"),
+        row("POST", "/json", 415).kind("no media type").body("1"),
+        // Next transcodes; UTF-8 is all that JSON knows (RFC 8259, 8.1).
+        row("POST", "/json", 415).kind("application/json; charset=iso-8859-1").body("1"),
+        row("POST", "/json", 415).kind("application/json; charset=x-unknown").body("1"),
+        // Next puts U+FFFD there.
+        json(b"\"\xff\"", 400),
+        json(b"\xef\xbb\xbf1", 200).answer("1"),
+        json(b"\x1f\x8b\x08\x00", 400).header("content-encoding", "gzip"),
+        json(text(mib), 200),
+        json(text(mib + 1), 413).answer(r#".."limit":1048576"#),
+        json(text(mib), 200).chunked(),
+        json(text(mib + 1), 413).chunked().answer(r#".."limit":1048576"#),
+        // Every method may have a body.
+        row("DELETE", "/json", 200).kind("application/json").body("1").answer("1"),
+        row("GET", "/maybe", 200).answer("none"),
+        // Pairs: repeated names, and brackets are letters.
+        row("POST", "/form", 200)
+            .kind(form)
+            .body("a=1&a=2&b[c]=%26+x")
+            .answer(r#"[("a", "1"), ("a", "2"), ("b[c]", "& x")]"#),
+        row("POST", "/form", 200).kind(form).answer("[]"),
+        row("POST", "/form", 200).kind("Application/X-WWW-Form-Urlencoded").body("a").answer(r#"[("a", "")]"#),
+        row("POST", "/form", 400).kind(form).body("a=%ff"),
+        row("POST", "/form", 415).body("a=1"),
+        row("POST", "/text", 200).kind("text/plain").body("{}").answer("{}"),
+        row("POST", "/text", 200).kind("no media type").body("x").answer("x"),
+        row("POST", "/text", 400).kind("text/plain").body(b"\xff"),
+        row("POST", "/text", 415).kind("text/plain; charset=iso-8859-1").body("x"),
+        row("POST", "/bytes", 200).body("x").answer("x").field("content-type", "application/octet-stream"),
+        // Next damages what is binary here.
+        row("POST", "/upload", 200)
+            .kind("multipart/form-data; boundary=X")
+            .body(b"--X\r\ncontent-disposition: form-data; name=\"f\"; filename=\"a\"\r\n\r\n\xff\x00\r\n--X--\r\n")
+            .answer(r#"f=b"\xff\0""#),
+        row("POST", "/upload", 415).kind("application/json").body("{}"),
+        // A limit of its own, and none.
+        row("POST", "/large", 200).body(vec![0; 2 << 20]).answer("2097152"),
+        row("POST", "/large", 413).body(vec![0; (2 << 20) + 1]),
+        row("POST", "/large", 413).body(vec![0; (2 << 20) + 1]).chunked(),
+        row("POST", "/raw", 200).body(vec![0; 3 << 20]).answer("3145728"),
+    ];
+    run(chain(), rows).await;
+}
