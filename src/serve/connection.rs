@@ -7,7 +7,6 @@ use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::Extensions;
@@ -324,6 +323,3 @@ enum Due {
 }
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-/// How long a peer that doesn't answer a ping is kept.
-pub(super) const PING_TIMEOUT: Duration = Duration::from_secs(20);

@@ -1,0 +1,56 @@
+//! Why a server can't start.
+
+use std::fmt;
+
+/// Why a server can't start.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// An address can't be bound.
+    #[non_exhaustive]
+    Bind {
+        /// The address, if its name could be resolved.
+        addr: Option<String>,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The process can't listen for signals.
+    Signal(std::io::Error),
+    /// The limit with this name is zero, so that nothing could be served.
+    Limit(&'static str),
+}
+
+impl ServeError {
+    pub(super) fn bind(addr: Option<String>, source: std::io::Error) -> Self {
+        Self::Bind { addr, source }
+    }
+}
+
+impl fmt::Display for ServeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bind { addr, source } => {
+                let addr = addr.as_deref().unwrap_or("this address");
+                let remedy = match source.kind() {
+                    std::io::ErrorKind::AddrInUse => "stop what listens there, or take another one",
+                    std::io::ErrorKind::PermissionDenied => "ports below 1024 need a privilege",
+                    _ => "take an address of this machine, such as 127.0.0.1:3000",
+                };
+                write!(f, "can't listen on {addr}: {source}; {remedy}")
+            }
+            Self::Signal(source) => write!(f, "can't listen for signals: {source}"),
+            Self::Limit(name) => {
+                write!(f, "`{name}` is zero, so that nothing could be served: make it larger")
+            }
+        }
+    }
+}
+
+impl std::error::Error for ServeError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Bind { source, .. } | Self::Signal(source) => Some(source),
+            Self::Limit(_) => None,
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! The knobs of a server.
+
+use std::time::Duration;
+
+use super::ServeError;
+
+/// The knobs of a server.
+#[derive(Clone, Debug)]
+pub(super) struct Limits {
+    pub(super) header_read_timeout: Duration,
+    pub(super) idle_timeout: Duration,
+    pub(super) body_read_timeout: Duration,
+    pub(super) write_timeout: Duration,
+    pub(super) drain_delay: Duration,
+    pub(super) drain_grace: Duration,
+    pub(super) drain_deadline: Duration,
+    pub(super) max_connections: usize,
+    pub(super) max_header_size: usize,
+    pub(super) max_concurrent_streams: u32,
+    pub(super) unread_body: u64,
+    pub(super) ping_interval: Duration,
+    pub(super) ping_timeout: Duration,
+}
+
+impl Limits {
+    /// Zero would serve nothing; more than a year is no limit, and too much for a clock to add up.
+    pub(super) fn checked(mut self) -> Result<Self, ServeError> {
+        let durations = [
+            (&mut self.header_read_timeout, "header_read_timeout"),
+            (&mut self.idle_timeout, "idle_timeout"),
+            (&mut self.body_read_timeout, "body_read_timeout"),
+            (&mut self.write_timeout, "write_timeout"),
+            (&mut self.drain_grace, "drain_grace"),
+        ];
+        for (duration, name) in durations {
+            if duration.is_zero() {
+                return Err(ServeError::Limit(name));
+            }
+            *duration = YEAR.min(*duration);
+        }
+        if self.max_connections == 0 {
+            return Err(ServeError::Limit("max_connections"));
+        }
+        if self.max_header_size == 0 {
+            return Err(ServeError::Limit("max_header_size"));
+        }
+        if self.max_concurrent_streams == 0 {
+            return Err(ServeError::Limit("max_concurrent_streams"));
+        }
+        Ok(self)
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            header_read_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(75),
+            body_read_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(30),
+            drain_delay: Duration::ZERO,
+            drain_grace: Duration::from_millis(250),
+            drain_deadline: Duration::from_secs(30),
+            max_connections: 10_000,
+            max_header_size: 16 * 1024,
+            max_concurrent_streams: 200,
+            unread_body: 4 * 1024 * 1024,
+            ping_interval: Duration::from_secs(20),
+            ping_timeout: Duration::from_secs(20),
+        }
+    }
+}
+
+const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);

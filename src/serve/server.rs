@@ -1,0 +1,277 @@
+//! A server with its knobs, and how it stops.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio::net::ToSocketAddrs;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{sleep, timeout};
+
+use super::connection::{Phase, Service, Shared};
+use super::signal::StopSignals;
+use super::{Limits, Listener, ServeError};
+use crate::{Request, Response};
+
+/// A server before it serves: its listeners and its limits.
+///
+/// # Example
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use tower_chain::{Chain, Server};
+///
+/// let api = Chain::new().get(async || "hello").build();
+/// let server = Server::bind("127.0.0.1:0").await?;
+/// println!("http://{}", server.local_addr()?);
+/// let stop = async { /* a message, a signal, .. */ };
+/// server.serve_until(stop, api).await?;
+/// # Ok(()) }
+/// ```
+#[derive(Debug)]
+#[must_use = "a server does nothing until `serve` is awaited"]
+pub struct Server {
+    listeners: Vec<Listener>,
+    limits: Limits,
+}
+
+impl Server {
+    /// A server on a TCP address. With port 0 the system chooses one: see [`local_addr`](Server::local_addr).
+    ///
+    /// The socket is bound at once, so that clients can connect before [`serve`](Server::serve) runs.
+    ///
+    /// # Errors
+    ///
+    /// [`ServeError::Bind`] if the address can't be bound.
+    pub async fn bind(addr: impl ToSocketAddrs) -> Result<Self, ServeError> {
+        Listener::bind(addr).await.map(Self::new)
+    }
+
+    /// A server on a listener: one of ours, or one of tokio's.
+    pub fn new(listener: impl Into<Listener>) -> Self {
+        Self { listeners: vec![listener.into()], limits: Limits::default() }
+    }
+
+    /// Adds a further listener.
+    pub fn listen(mut self, listener: impl Into<Listener>) -> Self {
+        self.listeners.push(listener.into());
+        self
+    }
+
+    /// The TCP address of the first listener.
+    ///
+    /// # Errors
+    ///
+    /// An [`io::Error`](std::io::Error) if the system doesn't tell, or if the first listener is a Unix socket.
+    pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        // There is always a first one: `new` takes it.
+        self.listeners
+            .first()
+            .map_or_else(|| Err(std::io::ErrorKind::NotFound.into()), Listener::local_addr)
+    }
+
+    /// Sets how long a client may take for the head of a request, and for what comes before the first one. Defaults to 10 seconds.
+    pub fn header_read_timeout(mut self, header_read_timeout: Duration) -> Self {
+        self.limits.header_read_timeout = header_read_timeout;
+        self
+    }
+
+    /// Sets how long a connection may wait for its next request. Defaults to 75 seconds.
+    pub fn idle_timeout(mut self, idle_timeout: Duration) -> Self {
+        self.limits.idle_timeout = idle_timeout;
+        self
+    }
+
+    /// Sets how long a client may pause within the body of a request. Defaults to 30 seconds.
+    pub fn body_read_timeout(mut self, body_read_timeout: Duration) -> Self {
+        self.limits.body_read_timeout = body_read_timeout;
+        self
+    }
+
+    /// Sets how long a client may read nothing while there is something to send. Defaults to 30 seconds.
+    ///
+    /// On HTTP/2 a stream ends that isn't read for so long, and a second more for each 4 KiB of the piece that is being sent.
+    pub fn write_timeout(mut self, write_timeout: Duration) -> Self {
+        self.limits.write_timeout = write_timeout;
+        self
+    }
+
+    /// Sets how many connections are open at once; further ones wait in the queue of the system. Defaults to 10,000.
+    pub fn max_connections(mut self, max_connections: usize) -> Self {
+        self.limits.max_connections = max_connections;
+        self
+    }
+
+    /// Sets how large the head of a request may be, in bytes. Defaults to 16 KiB.
+    pub fn max_header_size(mut self, max_header_size: usize) -> Self {
+        self.limits.max_header_size = max_header_size;
+        self
+    }
+
+    /// Sets how many requests one HTTP/2 connection may have in flight. Defaults to 200.
+    pub fn max_concurrent_streams(mut self, max_concurrent_streams: u32) -> Self {
+        self.limits.max_concurrent_streams = max_concurrent_streams;
+        self
+    }
+
+    /// Sets how much of a body that no handler reads is read and dropped on HTTP/1.1, so that the connection lives on. Defaults to 4 MiB.
+    ///
+    /// If there is more, or if it takes longer than 5 seconds, the connection ends after the response.
+    pub fn unread_body_limit(mut self, bytes: u64) -> Self {
+        self.limits.unread_body = bytes;
+        self
+    }
+
+    /// Sets how long the server still accepts connections after it was asked to stop, for load balancers that take their time to
+    /// notice. Defaults to zero.
+    pub fn drain_delay(mut self, drain_delay: Duration) -> Self {
+        self.limits.drain_delay = drain_delay;
+        self
+    }
+
+    /// Sets how long an idle HTTP/1.1 connection is kept open while the server stops, for a request that is on its way. Defaults to 250
+    /// milliseconds.
+    pub fn drain_grace(mut self, drain_grace: Duration) -> Self {
+        self.limits.drain_grace = drain_grace;
+        self
+    }
+
+    /// Sets how long the requests in flight may take to end while the server stops; then they are dropped. Defaults to 30 seconds.
+    pub fn drain_deadline(mut self, drain_deadline: Duration) -> Self {
+        self.limits.drain_deadline = drain_deadline;
+        self
+    }
+
+    /// Serves until the process gets SIGINT or SIGTERM, then lets the requests in flight end.
+    ///
+    /// A second signal ends them at once.
+    ///
+    /// # Errors
+    ///
+    /// [`ServeError::Signal`] if the process can't listen for signals; [`ServeError::Limit`] if a limit is zero.
+    pub async fn serve<S>(self, service: S) -> Result<(), ServeError>
+    where
+        S: tower::Service<Request, Response = Response, Error = Infallible>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        S::Future: Send + 'static,
+    {
+        let mut signals = StopSignals::new().map_err(ServeError::Signal)?;
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let mut stop = Some(stop);
+        let mut run = pin!(self.serve_until(async { drop(stopped.await) }, service));
+        loop {
+            tokio::select! {
+                result = run.as_mut() => return result,
+                () = signals.next() => match stop.take() {
+                    Some(stop) => drop(stop),
+                    None => return Ok(()),
+                },
+            }
+        }
+    }
+
+    /// Serves until the future `stop` ends, then lets the requests in flight end.
+    ///
+    /// # Errors
+    ///
+    /// [`ServeError::Limit`] if a limit is zero.
+    pub async fn serve_until<S>(
+        self,
+        stop: impl Future<Output = ()>,
+        service: S,
+    ) -> Result<(), ServeError>
+    where
+        S: tower::Service<Request, Response = Response, Error = Infallible>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        S::Future: Send + 'static,
+    {
+        let Self { listeners, limits } = self;
+        let limits = limits.checked()?;
+        let (phase, watched) = watch::channel(Phase::Serving);
+        let deadline = limits.drain_deadline;
+        let delay = limits.drain_delay;
+        let permits = Arc::new(Semaphore::new(limits.max_connections.min(Semaphore::MAX_PERMITS)));
+        let shared = Shared::new(service, limits, watched);
+        tell("READY=1");
+        {
+            let mut accepting: FuturesUnordered<_> =
+                listeners.iter().map(|on| accept(on, &shared, &permits)).collect();
+            let stop = async {
+                stop.await;
+                sleep(delay).await;
+            };
+            tokio::select! {
+                biased;
+                () = stop => {}
+                _ = accepting.next() => {}
+                () = watch_certificates(&listeners) => {}
+            }
+        }
+        tell("STOPPING=1");
+        // Who connected before is served, who connects later goes elsewhere.
+        for on in listeners {
+            let security = on.security.clone();
+            for (socket, addr) in on.close() {
+                let Ok(permit) = permits.clone().try_acquire_owned() else { break };
+                tokio::spawn(shared.clone().connection(socket, addr, security.clone(), permit));
+            }
+        }
+        shared.draining.store(true, Ordering::Release);
+        phase.send_replace(Phase::Draining);
+        drop(shared);
+        if timeout(deadline, phase.closed()).await.is_err() {
+            tracing::warn!("requests were still in flight at the deadline");
+            phase.send_replace(Phase::Aborting);
+        }
+        Ok(())
+    }
+}
+
+/// Tells the service manager how the server stands.
+fn tell(state: &str) {
+    #[cfg(all(unix, feature = "systemd"))]
+    super::systemd::notify(state);
+    #[cfg(not(all(unix, feature = "systemd")))]
+    let _ = state;
+}
+
+/// Looks after the files of the listeners' certificates, without end.
+async fn watch_certificates(listeners: &[Listener]) {
+    #[cfg(feature = "tls")]
+    futures_util::future::join_all(
+        listeners.iter().filter_map(|on| on.security.tls.as_ref()).map(super::Tls::watch),
+    )
+    .await;
+    #[cfg(not(feature = "tls"))]
+    let _ = listeners;
+    std::future::pending().await
+}
+
+async fn accept<S: Service>(on: &Listener, shared: &Shared<S>, permits: &Arc<Semaphore>) {
+    while accept_one(on, shared, permits).await.is_some() {}
+}
+
+/// Accepts one connection and lets it run. `None` means that there will be no further one.
+async fn accept_one<S: Service>(
+    on: &Listener,
+    shared: &Shared<S>,
+    permits: &Arc<Semaphore>,
+) -> Option<()> {
+    let permit = permits.clone().acquire_owned().await.ok()?;
+    let (socket, addr) = on.accept().await;
+    let shared = shared.clone();
+    tokio::spawn(shared.connection(socket, addr, on.security.clone(), permit));
+    Some(())
+}

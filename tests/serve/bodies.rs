@@ -1,0 +1,171 @@
+//! Panics, bodies that nobody reads, and connections that live on.
+
+use super::*;
+
+#[tokio::test]
+async fn a_panic_is_a_500_and_the_connection_lives_on() {
+    let server = Running::start(service()).await;
+    let mut client = server.connect().await;
+    client.send("GET /panic HTTP/1.1\r\nHost: test\r\n\r\n").await;
+    let response = client.response().await;
+    assert!(response.starts_with("HTTP/1.1 500 "), "{response}");
+    assert!(response.contains("application/problem+json"), "{response}");
+    assert!(!response.contains("a bug"), "{response}");
+    client.send(GET).await;
+    assert_eq!(body_of(&client.response().await), "hello");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_body_that_panics_breaks_the_response_off() {
+    let server = Running::start(service()).await;
+    let mut client = server.connect().await;
+    client.send("GET /broken HTTP/1.1\r\nHost: test\r\n\r\n").await;
+    let response = client.rest().await.unwrap();
+    // No last chunk: the client sees that something is missing.
+    assert!(!response.contains("0\r\n\r\n"), "{response}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_handler_leaves_unread_is_drained_and_the_connection_lives_on() {
+    let server = Running::start(service()).await;
+    let mut client = server.connect().await;
+    let body = vec![b'x'; 3_000_000];
+    client.send(post("/ignored", &format!("Content-Length: {}\r\n", body.len()))).await;
+    // The answer doesn't wait for the body, nor is it lost.
+    assert_eq!(body_of(&client.response().await), "not read");
+    client.send(body).await;
+    client.send(GET).await;
+    assert_eq!(body_of(&client.response().await), "hello");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn chunks_that_a_handler_leaves_unread_are_drained() {
+    let server = Running::start(service()).await;
+    let mut client = server.connect().await;
+    client.send(post("/ignored", "Transfer-Encoding: chunked\r\n")).await;
+    assert_eq!(body_of(&client.response().await), "not read");
+    for _ in 0..100 {
+        client.send("400\r\n").await;
+        client.send([b'x'; 0x400]).await;
+        client.send("\r\n").await;
+    }
+    client.send("0\r\n\r\n").await;
+    client.send(GET).await;
+    assert_eq!(body_of(&client.response().await), "hello");
+    server.stop().await;
+}
+
+#[cfg(feature = "json")]
+#[tokio::test]
+async fn the_connection_lives_on_after_a_413_a_400_and_a_415() {
+    async fn take(_: tower_chain::Json<serde_json::Value>) -> &'static str {
+        "taken"
+    }
+    let server = Running::start(Chain::new().post(take).build()).await;
+    let mut client = server.connect().await;
+    let json = "Content-Type: application/json\r\n";
+    let large = format!("\"{}\"", "x".repeat(2_000_000));
+    for (headers, body, status) in [
+        (format!("{json}Content-Length: {}\r\n", large.len()), large.clone(), 413),
+        (
+            format!("{json}Transfer-Encoding: chunked\r\n"),
+            format!("{:x}\r\n{large}\r\n0\r\n\r\n", large.len()),
+            413,
+        ),
+        (format!("{json}Content-Length: 1\r\n"), "{".to_owned(), 400),
+        ("Content-Length: 2\r\n".to_owned(), "{}".to_owned(), 415),
+        (format!("{json}Content-Length: 2\r\n"), "{}".to_owned(), 200),
+    ] {
+        client.send(post("/", &headers)).await;
+        client.send(body).await;
+        let response = client.response().await;
+        assert!(response.starts_with(&format!("HTTP/1.1 {status} ")), "{response}");
+        assert_eq!(response.contains("application/problem+json"), status != 200, "{response}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_response_survives_a_body_that_is_too_large_to_drain() {
+    let server = Running::tuned(service(), |server| server.unread_body_limit(1000)).await;
+    for headers in ["Content-Length: 20000000\r\n", "Transfer-Encoding: chunked\r\n"] {
+        let mut client = server.connect().await;
+        client.send(post("/ignored", headers)).await;
+        // More than fits into the buffers of the sockets: who closes now would reset the connection, and the answer would be gone.
+        let chunk = [b"100000\r\n".as_slice(), &vec![b'x'; 0x10_0000], b"\r\n"].concat();
+        for _ in 0..19 {
+            client.send(&chunk).await;
+        }
+        let response = client.response().await;
+        assert_eq!(body_of(&response), "not read");
+        client.0.shutdown().await.unwrap();
+        assert_eq!(client.rest().await.unwrap(), "");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_waits_for_100_is_told_before_it_sends() {
+    let server = Running::start(service()).await;
+    let mut client = server.connect().await;
+    client.send(post("/length", "Content-Length: 3\r\nExpect: 100-continue\r\n")).await;
+    assert_eq!(client.response().await, "HTTP/1.1 100 Continue\r\n\r\n");
+    client.send("abc").await;
+    assert_eq!(body_of(&client.response().await), "3");
+
+    // Nobody wants this body: it is refused before it is sent, and the connection ends, for the client may send it or not.
+    client.send(post("/ignored", "Content-Length: 3\r\nExpect: 100-continue\r\n")).await;
+    assert_eq!(body_of(&client.response().await), "not read");
+    client.0.shutdown().await.unwrap();
+    assert_eq!(client.rest().await.unwrap(), "");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn an_upgraded_connection_outlives_its_response() {
+    async fn upgrade(mut req: Request) -> impl IntoResponse {
+        let upgrading = hyper::upgrade::on(&mut req);
+        tokio::spawn(async move {
+            let mut io = TokioIo::new(upgrading.await.unwrap());
+            let (mut read, mut write) = tokio::io::split(&mut io);
+            tokio::io::copy(&mut read, &mut write).await.unwrap();
+        });
+        (StatusCode::SWITCHING_PROTOCOLS, [("connection", "upgrade"), ("upgrade", "echo")])
+    }
+    let server = Running::start(Chain::new().get(upgrade).build()).await;
+    let mut client = server.connect().await;
+    client
+        .send("GET / HTTP/1.1\r\nHost: test\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n")
+        .await;
+    let response = client.response().await;
+    assert!(response.starts_with("HTTP/1.1 101 "), "{response}");
+    client.send("echo this").await;
+    client.0.shutdown().await.unwrap();
+    assert_eq!(client.rest().await.unwrap(), "echo this");
+    within(server.stop()).await;
+}
+
+#[tokio::test]
+async fn http2_streams_outlive_a_panic_and_an_unread_body() {
+    let server = Running::start(service()).await;
+    let client = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();
+    let url = |path: &str| format!("http://{}{path}", server.addr);
+    for _ in 0..3 {
+        let response = client.get(url("/panic")).send().await.unwrap();
+        assert_eq!(response.status(), 500);
+        assert_eq!(response.version(), http::Version::HTTP_2);
+        let broken = async { client.get(url("/broken")).send().await?.bytes().await };
+        assert!(broken.await.is_err());
+        let response = client.post(url("/ignored")).body(vec![0; 3_000_000]).send().await.unwrap();
+        assert_eq!(response.text().await.unwrap(), "not read");
+    }
+    let response = client.post(url("/length")).body(vec![0; 3_000_000]).send().await.unwrap();
+    assert_eq!(response.text().await.unwrap(), "3000000");
+    let peer = || async { client.get(url("/peer")).send().await.unwrap().text().await.unwrap() };
+    // The same port means the same connection.
+    assert_eq!(peer().await, peer().await);
+    within(server.stop()).await;
+}

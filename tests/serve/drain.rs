@@ -1,0 +1,225 @@
+//! What a server that stops must not lose, and what must not hold it up.
+
+use super::*;
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_second_signal_ends_the_server_at_once() {
+    let (mut program, addr) = program("true").await;
+    let mut client = Raw(TcpStream::connect(addr).await.unwrap());
+    client.send(post("/length", "Content-Length: 3\r\n")).await;
+    // Its answer says that the first request has come as well: they are on one thread, and in order.
+    let mut other = Raw(TcpStream::connect(addr).await.unwrap());
+    other.send(GET).await;
+    other.response().await;
+    let pid = program.id().unwrap().to_string();
+    let signal = |name: &str| {
+        let status = std::process::Command::new("kill").args([name, &pid]).status();
+        assert!(status.unwrap().success());
+    };
+    signal("-INT");
+    within(async { while TcpStream::connect(addr).await.is_ok() {} }).await;
+    client.send("ab").await;
+    assert!(program.try_wait().unwrap().is_none());
+    signal("-TERM");
+    // The drain itself would take 30 seconds.
+    assert!(within(program.wait()).await.unwrap().success());
+}
+
+#[tokio::test]
+async fn a_request_in_flight_is_answered_while_the_server_stops() {
+    let (service, gate) = gated();
+    let server = Running::start(service).await;
+    let (addr, mut client) = (server.addr, server.connect().await);
+    client.send(GET).await;
+    gate.entered().await;
+    let stopping = tokio::spawn(server.stop());
+    // The listener is closed before anything else.
+    within(async { while TcpStream::connect(addr).await.is_ok() {} }).await;
+    gate.open(1);
+    let response = client.response().await;
+    assert!(response.contains("connection: close\r\n"), "{response}");
+    assert_eq!(body_of(&response), "done");
+    within(stopping).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_request_that_never_ends_is_dropped_at_the_deadline() {
+    let (service, gate) = gated();
+    let deadline = Duration::from_millis(50);
+    let server = Running::tuned(service, |server| server.drain_deadline(deadline)).await;
+    let mut client = server.connect().await;
+    client.send(GET).await;
+    gate.entered().await;
+    let mut half_a_head = server.connect().await;
+    half_a_head.send("GET / HT").await;
+    within(server.stop()).await;
+    assert_eq!(client.rest().await.unwrap_or_default(), "");
+    assert_eq!(half_a_head.rest().await.unwrap_or_default(), "");
+}
+
+#[tokio::test]
+async fn half_a_body_does_not_hang_a_server_that_stops() {
+    let deadline = Duration::from_millis(50);
+    let server = Running::tuned(service(), |server| server.drain_deadline(deadline)).await;
+    let mut client = server.connect().await;
+    client.send(post("/length", "Content-Length: 3\r\n")).await;
+    client.send("ab").await;
+    let mut silent = server.connect().await;
+    within(server.stop()).await;
+    assert_eq!(client.rest().await.unwrap_or_default(), "");
+    assert_eq!(silent.rest().await.unwrap_or_default(), "");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn under_load_no_request_is_lost_when_the_server_stops() {
+    for _ in 0..5 {
+        let seen = Seen::default();
+        let server = Running::start(Chain::new().provide(seen.clone()).get(see).build()).await;
+        let addr = server.addr;
+        let (served, mut sees_served) = tokio::sync::mpsc::unbounded_channel();
+        let clients: Vec<_> = (0..50)
+            .map(|client| {
+                let (served, seen) = (served.clone(), seen.clone());
+                tokio::spawn(async move {
+                    let mut number = 0;
+                    while let Ok(socket) = TcpStream::connect(addr).await {
+                        let mut client_socket = Raw(socket);
+                        for request in 0..20 {
+                            number += 1;
+                            let path = format!("/{client}/{number}");
+                            let head = format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n");
+                            let sent = client_socket.0.write_all(head.as_bytes()).await;
+                            let Some(response) = (match sent {
+                                Ok(()) => client_socket.try_response().await,
+                                Err(_) => None,
+                            }) else {
+                                // A connection that the system took after the server had looked for the last time.
+                                assert_eq!(request, 0, "a request was lost");
+                                assert!(!seen.lock().unwrap().contains(&path), "begun and lost");
+                                return;
+                            };
+                            assert_eq!(body_of(&response), "hello");
+                            let _ = served.send(());
+                            if response.contains("connection: close") {
+                                break;
+                            }
+                        }
+                    }
+                })
+            })
+            .collect();
+        drop(served);
+        for _ in 0..2000 {
+            within(sees_served.recv()).await.unwrap();
+        }
+        within(server.stop()).await;
+        for client in clients {
+            within(client).await.unwrap();
+        }
+    }
+}
+
+/// Which requests were begun.
+type Seen = Arc<Mutex<HashSet<String>>>;
+
+async fn see(Provided(seen): Provided<Seen>, req: Request) -> &'static str {
+    seen.lock().unwrap().insert(req.uri().to_string());
+    tokio::task::yield_now().await;
+    "hello"
+}
+
+#[tokio::test]
+async fn http2_requests_in_flight_are_answered_while_the_server_stops() {
+    let (service, gate) = gated();
+    let server = Running::start(service).await;
+    let client = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();
+    let answers: Vec<_> = (0..10)
+        .map(|_| tokio::spawn(client.get(format!("http://{}/", server.addr)).send()))
+        .collect();
+    for _ in 0..10 {
+        gate.entered().await;
+    }
+    let stopping = tokio::spawn(server.stop());
+    tokio::task::yield_now().await;
+    gate.open(10);
+    for answer in answers {
+        assert_eq!(answer.await.unwrap().unwrap().text().await.unwrap(), "done");
+    }
+    within(stopping).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn under_load_no_http2_request_is_lost_when_the_server_stops() {
+    for _ in 0..5 {
+        let seen = Seen::default();
+        let server = Running::start(Chain::new().provide(seen.clone()).get(see).build()).await;
+        let addr = server.addr;
+        let (served, mut sees_served) = tokio::sync::mpsc::unbounded_channel();
+        let clients: Vec<_> = (0..20)
+            .map(|client| {
+                let served = served.clone();
+                tokio::spawn(async move {
+                    let socket = TcpStream::connect(addr).await.unwrap();
+                    let (mut send, connection) = hyper::client::conn::http2::handshake(
+                        hyper_util::rt::TokioExecutor::new(),
+                        TokioIo::new(socket),
+                    )
+                    .await
+                    .unwrap();
+                    tokio::spawn(connection);
+                    // It isn't ready any more when GOAWAY has come.
+                    let mut refused = Vec::new();
+                    for number in 0.. {
+                        if send.ready().await.is_err() {
+                            break;
+                        }
+                        let uri = format!("http://test/{client}/{number}");
+                        let request = http::Request::get(&uri)
+                            .body(http_body_util::Empty::<Bytes>::new())
+                            .unwrap();
+                        match send.send_request(request).await {
+                            Ok(response) => {
+                                let body = response.into_body().collect().await.unwrap();
+                                assert_eq!(body.to_bytes(), "hello");
+                                let _ = served.send(());
+                            }
+                            Err(_) => refused.push(uri),
+                        }
+                    }
+                    refused
+                })
+            })
+            .collect();
+        drop(served);
+        for _ in 0..2000 {
+            within(sees_served.recv()).await.unwrap();
+        }
+        within(server.stop()).await;
+        for client in clients {
+            // RFC 9113, 6.8: what came too late was not begun, so that the client may ask again elsewhere.
+            for refused in within(client).await.unwrap() {
+                assert!(!seen.lock().unwrap().contains(&refused), "{refused} was begun and lost");
+            }
+        }
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn sigterm_stops_the_server() {
+    let server = Server::bind("127.0.0.1:0").await.unwrap();
+    let addr = server.local_addr().unwrap();
+    let ended = tokio::spawn(server.serve(service()));
+    let mut client = Raw(TcpStream::connect(addr).await.unwrap());
+    client.send(GET).await;
+    // Who answers listens for signals.
+    client.response().await;
+    let status = std::process::Command::new("kill")
+        .args(["-TERM", &std::process::id().to_string()])
+        .status()
+        .unwrap();
+    assert!(status.success());
+    within(ended).await.unwrap().unwrap();
+    assert_eq!(client.rest().await.unwrap(), "");
+}

@@ -1,0 +1,275 @@
+//! The limits on what a client sends, and on how long it takes.
+
+use super::*;
+
+#[tokio::test]
+async fn a_head_that_takes_too_long_ends_the_connection() {
+    let timeout = Duration::from_millis(100);
+    let server = Running::tuned(service(), |server| server.header_read_timeout(timeout)).await;
+    let mut silent = server.connect().await;
+    let mut first = server.connect().await;
+    first.send("GET / HTTP/1.1\r\nHo").await;
+    let mut second = server.connect().await;
+    second.send(GET).await;
+    second.response().await;
+    second.send("GET / HTTP/1.1\r\nHo").await;
+    for client in [&mut silent, &mut first, &mut second] {
+        assert_eq!(client.rest().await.unwrap_or_default(), "");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn an_idle_connection_ends_and_a_busy_one_does_not() {
+    let timeout = Duration::from_millis(100);
+    let (service, gate) = gated();
+    let server = Running::tuned(service, |server| {
+        server.idle_timeout(timeout).header_read_timeout(timeout * 100)
+    })
+    .await;
+    let mut busy = server.connect().await;
+    busy.send(GET).await;
+    gate.entered().await;
+
+    gate.open(1);
+    busy.response().await;
+    busy.send(GET).await;
+    gate.entered().await;
+    let mut idle = server.connect().await;
+    idle.send(GET).await;
+    gate.entered().await;
+    gate.open(2);
+    busy.response().await;
+    idle.response().await;
+    assert_eq!(idle.rest().await.unwrap(), "");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_request_without_one_host_is_refused() {
+    let server = Running::start(service()).await;
+    let mut client = server.connect().await;
+    for hosts in ["", "Host: a\r\nHost: b\r\n"] {
+        client.send(format!("GET / HTTP/1.1\r\n{hosts}\r\n")).await;
+        let response = client.response().await;
+        assert!(response.starts_with("HTTP/1.1 400 "), "{response}");
+        assert!(response.contains("application/problem+json"), "{response}");
+    }
+    client.send("GET / HTTP/1.0\r\n\r\n").await;
+    assert_eq!(body_of(&client.response().await), "hello");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_large_is_answered() {
+    let server = Running::tuned(service(), |server| server.max_header_size(8 * 1024)).await;
+    let mut client = server.connect().await;
+    client
+        .send(format!("GET / HTTP/1.1\r\nHost: test\r\nX: {}\r\n\r\n", "x".repeat(100_000)))
+        .await;
+    let response = client.response().await;
+    assert!(response.starts_with("HTTP/1.1 431 "), "{response}");
+    drop(client);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn an_http2_head_that_is_too_large_is_answered() {
+    let server = Running::tuned(service(), |server| server.max_header_size(8 * 1024)).await;
+    let client = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();
+    let url = format!("http://{}/", server.addr);
+    let response = client.get(&url).header("x", "x".repeat(20_000)).send().await.unwrap();
+    assert_eq!(response.status(), 431);
+    assert_eq!(client.get(&url).send().await.unwrap().status(), 200);
+    drop(client);
+    server.stop().await;
+}
+
+/// Run in a process of its own, because the limit is one of the process.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_server_out_of_file_descriptors_goes_on_when_there_are_some() {
+    let (_program, addr) = program("ulimit -n 40").await;
+    let mut clients = Vec::new();
+    for _ in 0..60 {
+        let mut client = Raw(TcpStream::connect(addr).await.unwrap());
+        client.send(GET).await;
+        clients.push(client);
+    }
+    assert_eq!(body_of(&clients[0].response().await), "hello");
+    let waiting = clients.split_off(45);
+    // Those that go make room for those that wait.
+    clients.truncate(10);
+    for mut waiting in waiting {
+        assert_eq!(body_of(&waiting.response().await), "hello");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_stops_is_an_error_for_the_handler() {
+    let timeout = Duration::from_millis(100);
+    let server = Running::tuned(service(), |server| server.body_read_timeout(timeout)).await;
+    let mut client = server.connect().await;
+    client.send(post("/length", "Content-Length: 3\r\n")).await;
+    client.send("ab").await;
+    assert_eq!(body_of(&client.response().await), "failed: the client stopped sending");
+    drop(client);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_reads_nothing_is_dropped() {
+    let timeout = Duration::from_millis(100);
+    let server = Running::tuned(service(), |server| server.write_timeout(timeout)).await;
+    let mut client = server.connect().await;
+    client.send("GET /endless HTTP/1.1\r\nHost: test\r\n\r\n").await;
+    // The server waits for its connections: it ends only if it gave this one up.
+    within(server.stop()).await;
+    drop(client);
+}
+
+#[tokio::test]
+async fn a_slow_client_gets_a_large_response_whole() {
+    let large = Chain::new().get(async || vec![b'x'; 16_000_000]).build();
+    let timeout = Duration::from_millis(250);
+    let server =
+        Running::tuned(large, |server| server.idle_timeout(timeout).header_read_timeout(timeout))
+            .await;
+    for http2 in [false, true] {
+        let mut client = Client::connect(server.addr, http2).await;
+        let mut body = client.get().await;
+        // Takes several times as long as an idle connection may live, though the handler is done at once.
+        let mut pace = tokio::time::interval(timeout / 6);
+        let (mut length, mut pause_at) = (0, 0);
+        while let Some(frame) = body.frame().await {
+            length += frame.unwrap().into_data().unwrap().len();
+            if length > pause_at {
+                pause_at += 500_000;
+                pace.tick().await;
+            }
+        }
+        assert_eq!(length, 16_000_000);
+    }
+}
+
+#[tokio::test]
+async fn connections_past_the_limit_wait() {
+    let server = Running::tuned(service(), |server| server.max_connections(1)).await;
+    let mut first = server.connect().await;
+    first.send(GET).await;
+    first.response().await;
+    let mut second = server.connect().await;
+    second.send(GET).await;
+    first.send(GET).await;
+    first.response().await;
+    let mut byte = [0];
+    assert_eq!(
+        second.0.try_read(&mut byte).map_err(|error| error.kind()),
+        Err(io::ErrorKind::WouldBlock)
+    );
+    drop(first);
+    assert_eq!(body_of(&second.response().await), "hello");
+    drop(second);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn an_idle_http2_connection_ends() {
+    let timeout = Duration::from_millis(100);
+    let server = Running::tuned(service(), |server| {
+        server.idle_timeout(timeout).header_read_timeout(timeout)
+    })
+    .await;
+    let mut client = server.connect().await;
+    // The preface and empty SETTINGS, and nothing after.
+    client.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await;
+    // The server's SETTINGS and a GOAWAY (type 7, RFC 9113, 6.8).
+    let mut read = Vec::new();
+    within(client.0.read_to_end(&mut read)).await.unwrap();
+    assert!(read.windows(6).any(|frame| frame == b"\0\0\x08\x07\0\0"), "{read:?}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn pings_do_not_keep_an_http2_connection_open() {
+    let timeout = Duration::from_millis(100);
+    let server = Running::tuned(service(), |server| {
+        server.idle_timeout(timeout).header_read_timeout(timeout)
+    })
+    .await;
+    let mut client = server.connect().await;
+    client.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await;
+    let pings = async {
+        let mut pace = tokio::time::interval(timeout / 10);
+        let mut read = [0; 1024];
+        loop {
+            pace.tick().await;
+            let ping = client.0.write_all(b"\0\0\x08\x06\0\0\0\0\0pingping").await;
+            if ping.is_err() || matches!(client.0.try_read(&mut read), Ok(0)) {
+                break;
+            }
+        }
+    };
+    within(pings).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_stream_that_its_client_does_not_read_ends_and_the_others_live_on() {
+    let timeout = Duration::from_millis(100);
+    let alive = Arc::new(());
+    let sent = std::sync::Mutex::new(Some(alive.clone()));
+    let endless = move || {
+        let sent = sent.lock().unwrap().take();
+        std::future::ready(Body::new(Endless.map_frame(move |frame| {
+            assert!(sent.is_some());
+            frame.map_data(|data| data.slice(..1000))
+        })))
+    };
+    let service = Chain::new()
+        .at("/", |c| c.get(async || "hello"))
+        .at("/endless", |c| c.get(endless))
+        .build();
+    let server = Running::tuned(service, |server| server.write_timeout(timeout)).await;
+    let Client::Http2(mut send) = Client::connect(server.addr, true).await else { unreachable!() };
+    let get =
+        |path: &str| http::Request::get(format!("http://test{path}")).body(String::new()).unwrap();
+    let unread = send.send_request(get("/endless")).await.unwrap().into_body();
+    // The window of the stream is shut now. That of the connection is larger, so that others pass.
+    let ended = async {
+        while Arc::strong_count(&alive) > 1 {
+            let response = send.send_request(get("/")).await.unwrap();
+            assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "hello");
+        }
+    };
+    within(ended).await;
+    assert!(unread.collect().await.is_err());
+}
+
+#[tokio::test]
+async fn a_limit_of_zero_is_refused() {
+    let server = Server::bind("127.0.0.1:0").await.unwrap().max_connections(0);
+    let error = server.serve_until(std::future::pending(), service()).await.unwrap_err();
+    assert!(matches!(error, ServeError::Limit("max_connections")), "{error}");
+}
+
+#[tokio::test]
+async fn a_limit_may_be_as_large_as_can_be() {
+    let server = Running::tuned(service(), |server| {
+        server
+            .header_read_timeout(Duration::MAX)
+            .idle_timeout(Duration::MAX)
+            .body_read_timeout(Duration::MAX)
+            .write_timeout(Duration::MAX)
+            .drain_grace(Duration::MAX)
+            .drain_deadline(Duration::MAX)
+            .max_connections(usize::MAX)
+            .max_header_size(usize::MAX)
+            .unread_body_limit(u64::MAX)
+    })
+    .await;
+    for http2 in [false, true] {
+        let mut client = Client::connect(server.addr, http2).await;
+        assert_eq!(client.get().await.collect().await.unwrap().to_bytes(), "hello");
+    }
+}
