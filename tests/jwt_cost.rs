@@ -1,6 +1,5 @@
 //! What verifying a token costs, in exact counts of allocations.
 
-#![allow(clippy::unwrap_used, reason = "a test may fail")]
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the answer")]
 
 use std::future::Future;
