@@ -1,6 +1,5 @@
 //! What goes in and what comes out, in process and over TCP: the two must be equal.
 
-#![allow(clippy::unwrap_used, reason = "a test may fail")]
 #![cfg(all(
     feature = "cookies",
     feature = "etag",
