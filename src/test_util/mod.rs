@@ -66,8 +66,28 @@
 //! # Time
 //!
 //! The kit never waits by itself, so it works with a paused clock of tokio. Limits have
-//! [`LimitClock::fake`](crate::LimitClock::fake), tokens [`Jwt::clock`](crate::Jwt::clock), and
-//! [`TestIssuer`](crate::middleware::jwt::TestIssuer) makes tokens that a test needs.
+//! `LimitClock::fake`, tokens `Jwt::clock`:
+//!
+//! ```
+//! # #[cfg(feature = "rate-limit")]
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! use std::time::Duration;
+//!
+//! use tower_chain::{Chain, LimitClock, RateLimit, TestClient};
+//!
+//! let clock = LimitClock::fake();
+//! let limit = RateLimit::per_minute(1).clock(clock.clone());
+//! let client = TestClient::new(Chain::new().use_(limit).get(async || "hello").build());
+//!
+//! client.get("/").send().await.assert_status(200);
+//! client.get("/").send().await.assert_problem(429).assert_retry_after(Duration::from_secs(60));
+//! clock.advance(Duration::from_secs(60));
+//! client.get("/").send().await.assert_status(200);
+//! # }
+//! # #[cfg(not(feature = "rate-limit"))]
+//! # fn main() {}
+//! ```
 //!
 //! # What differs over TCP
 //!
