@@ -21,7 +21,7 @@
 //! let client = TestClient::new(api);
 //!
 //! client.post("/sum").json(&[1, 2, 3]).send().await.assert_status(200).assert_json(&json!({ "sum": 6 }));
-//! client.post("/sum").json("no list").send().await.assert_problem(400);
+//! client.post("/sum").json("no list").send().await.assert_problem(422).assert_field_error("", "type");
 //! client.delete("/sum").send().await.assert_status(405).assert_allow(["POST", "OPTIONS"]);
 //! # }
 //! ```
