@@ -88,6 +88,9 @@ mod error;
 pub mod extract;
 mod grants;
 mod guard;
+#[cfg(all(feature = "json", feature = "test-util"))]
+#[cfg_attr(docsrs, doc(cfg(all(feature = "json", feature = "test-util"))))]
+pub mod guide;
 mod handler;
 mod hooks;
 #[path = "../middleware/mod.rs"]
