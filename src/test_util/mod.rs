@@ -66,7 +66,8 @@
 //! # Time
 //!
 //! The kit never waits by itself, so it works with a paused clock of tokio. Limits have
-//! `LimitClock::fake`, tokens `Jwt::clock`:
+//! `LimitClock::fake`, tokens
+//! `Jwt::clock`, and `middleware::jwt::TestIssuer` makes the tokens that a test needs:
 //!
 //! ```
 //! # #[cfg(feature = "rate-limit")]
