@@ -127,6 +127,13 @@ impl Chain {
         Chain::of(Steps::new(), Settings::default())
     }
 
+    /// A chain whose steps may take anything as provided.
+    #[cfg(feature = "test-util")]
+    pub(crate) fn of_anything()
+    -> Chain<Steps, crate::provide::Anything, crate::provide::Anything, ()> {
+        Chain::of(Steps::new(), Settings::default())
+    }
+
     /// One middleware as a layer.
     pub(crate) fn layer_of<M: Middleware>(middleware: M) -> ChainLayer {
         let steps = Steps::new().push(Use::new(middleware, "use", false));

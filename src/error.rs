@@ -183,6 +183,12 @@ impl Error {
         response.extensions().get::<Carried>().map(|carried| &carried.error)
     }
 
+    /// The error among the extensions of a response.
+    #[cfg(feature = "test-util")]
+    pub(crate) fn of_extensions(extensions: &http::Extensions) -> Option<&Self> {
+        extensions.get::<Carried>().map(|carried| &carried.error)
+    }
+
     /// The error that a response carries, if no `on_error` hook has rendered it yet.
     pub(crate) fn unrendered(response: &Response) -> Option<Self> {
         let carried = response.extensions().get::<Carried>()?;

@@ -72,6 +72,7 @@
 //! | `validate` | `Valid` and `Validate`, with the crate `validator` |
 //! | `body-limit`, `etag`, `problem-details`, `security-headers`, `protected-resource`, `grpc-status` | the steps of these names |
 //! | `serve`, `tls` | `serve` and `Server`, for HTTP/1.1 and HTTP/2 |
+//! | `test-util` | `TestClient`: a client for tests, without a socket or over one |
 //! | `sync-body` | a service whose bodies are `Sync`, for poem and salvo |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -89,6 +90,9 @@ mod error;
 pub mod extract;
 mod grants;
 mod guard;
+#[cfg(all(feature = "json", feature = "test-util"))]
+#[cfg_attr(docsrs, doc(cfg(all(feature = "json", feature = "test-util"))))]
+pub mod guide;
 mod handler;
 mod hooks;
 #[path = "../middleware/mod.rs"]
@@ -104,6 +108,9 @@ pub mod serve;
 mod step;
 #[cfg(feature = "sync-body")]
 mod sync_body;
+#[cfg(feature = "test-util")]
+#[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
+pub mod test_util;
 
 pub use adapter::{
     ChainLayer, ChainService, Chained, ChainedFuture, ResponseFuture, ServiceFuture, TowerNext,
@@ -185,6 +192,9 @@ pub use serve::{Tls, TlsError};
 #[cfg(feature = "sync-body")]
 #[cfg_attr(docsrs, doc(cfg(feature = "sync-body")))]
 pub use sync_body::{SyncBody, SyncChain, SyncFuture};
+#[cfg(feature = "test-util")]
+#[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
+pub use test_util::{TestClient, TestNext};
 
 /// The body of requests and responses.
 pub type Body = axum_core::body::Body;

@@ -80,7 +80,7 @@ impl<T: Clone + Send + Sync + 'static> Provides for (T,) {
     type Onto<P> = Cons<T, P>;
 
     fn put(self, extensions: &mut Extensions) {
-        extensions.insert(self.0);
+        put(extensions, self.0);
     }
 }
 
@@ -92,10 +92,33 @@ where
     type Onto<P> = Cons<U, Cons<T, P>>;
 
     fn put(self, extensions: &mut Extensions) {
-        extensions.insert(self.0);
-        extensions.insert(self.1);
+        put(extensions, self.0);
+        put(extensions, self.1);
     }
 }
+
+fn put<T: Clone + Send + Sync + 'static>(extensions: &mut Extensions, value: T) {
+    #[cfg(feature = "test-util")]
+    let value = match extensions.get::<Replaced<T>>() {
+        Some(replaced) => replaced.0.clone(),
+        None => value,
+    };
+    extensions.insert(value);
+}
+
+/// What a test wants to be provided in place of what a step provides. No client can send it.
+#[cfg(feature = "test-util")]
+#[derive(Clone)]
+pub(crate) struct Replaced<T>(pub(crate) T);
+
+/// Everything is provided: the steps around a handler under test are left out, and the test says what they would have provided.
+#[cfg(feature = "test-util")]
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Anything;
+
+#[cfg(feature = "test-util")]
+impl<T> Has<T, Here> for Anything {}
 
 /// Nothing is provided.
 #[doc(hidden)]

@@ -138,6 +138,8 @@ mod redis;
 mod refusal;
 mod revocation;
 mod source;
+#[cfg(feature = "test-util")]
+mod test_issuer;
 #[cfg(test)]
 mod tests;
 
@@ -165,6 +167,9 @@ pub use key::{Key, Keys};
 pub use refusal::Refusal;
 pub use revocation::{Denylist, RevokeError};
 pub use source::{KeyQuery, KeySource};
+#[cfg(feature = "test-util")]
+#[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
+pub use test_issuer::TestIssuer;
 
 use crate::{Endpoint, Error, Middleware, Request, Response, Rest};
 use cache::Store;

@@ -1,0 +1,80 @@
+//! Tests of a chain, of one handler and of one middleware, without a socket and over one.
+//!
+//! Run with
+//!
+//! ```sh
+//! cargo test --example testing --features json,serve,test-util
+//! cargo run --example testing --features json,serve,test-util
+//! ```
+//!
+//! ```sh
+//! curl localhost:3000/greeting -H 'x-user: Ann' --json '"hello"'    # "hello, Ann"
+//! curl -i localhost:3000/greeting --json '"hello"'                  # 401
+//! ```
+
+use tower_chain::{
+    Chain, ChainService, Error, Json, Next, Provided, Request, Response, StatusCode,
+};
+
+#[derive(Clone)]
+struct User(String);
+
+async fn user(headers: http::HeaderMap) -> Result<User, Error> {
+    let name = headers.get("x-user").and_then(|name| name.to_str().ok());
+    name.map(|name| User(name.to_owned()))
+        .ok_or_else(|| Error::new(StatusCode::UNAUTHORIZED, "Who are you?"))
+}
+
+async fn greet(Provided(User(name)): Provided<User>, Json(word): Json<String>) -> Json<String> {
+    Json(format!("{word}, {name}"))
+}
+
+async fn no_store(req: Request, next: Next<'_>) -> Response {
+    let mut response = next.run(req).await;
+    response.headers_mut().insert("cache-control", http::HeaderValue::from_static("no-store"));
+    response
+}
+
+fn api() -> ChainService {
+    Chain::new().use_(no_store).guard(user).at("/greeting", |c| c.post(greet)).build()
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    Ok(tower_chain::serve("127.0.0.1:3000", api()).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use tower_chain::{TestClient, TestNext};
+
+    use super::*;
+
+    async fn greets_whom_it_knows(client: TestClient) {
+        let ask = || client.post("/greeting").json("hello");
+        ask().header("x-user", "Ann").send().await.assert_status(200).assert_json("hello, Ann");
+        ask().send().await.assert_problem(401).assert_detail("Who are you?");
+        client.get("/greeting").send().await.assert_status(405).assert_allow(["POST", "OPTIONS"]);
+    }
+
+    #[tokio::test]
+    async fn the_chain_greets_in_process_and_over_tcp() {
+        let client = TestClient::new(api());
+        greets_whom_it_knows(client.clone()).await;
+        greets_whom_it_knows(client.over_tcp().await).await;
+    }
+
+    #[tokio::test]
+    async fn the_handler_greets_whoever_is_provided() {
+        let ask = TestClient::handler(greet).post("/").provided(User("Bob".to_owned()));
+        ask.json("good night").send().await.assert_json("good night, Bob");
+    }
+
+    #[tokio::test]
+    async fn the_middleware_passes_on_and_marks_the_response() {
+        let next = TestNext::new();
+        let response = next.behind(no_store).get("/a?b").send().await;
+        response.assert_status(200).assert_header("cache-control", "no-store");
+        assert_eq!(next.assert_called_once().uri(), "/a?b");
+    }
+}

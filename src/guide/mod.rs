@@ -1,0 +1,4 @@
+//! Pages that teach the crate by a task.
+
+#[doc = include_str!("testing.md")]
+pub mod testing {}

@@ -1,0 +1,120 @@
+//! A request and its response as a failing test shows them.
+
+use std::fmt::{self, Write};
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode, Uri};
+
+use crate::{Error, Request};
+
+/// What was sent.
+#[derive(Clone)]
+pub(super) struct Sent {
+    pub(super) method: Method,
+    pub(super) uri: Uri,
+    headers: HeaderMap,
+    /// `None` for a stream.
+    body: Option<Bytes>,
+    peer: SocketAddr,
+    redirected: Vec<String>,
+}
+
+impl Sent {
+    pub(super) fn new(req: &Request, body: Option<Bytes>, peer: SocketAddr) -> Self {
+        Self {
+            method: req.method().clone(),
+            uri: req.uri().clone(),
+            headers: req.headers().clone(),
+            body,
+            peer,
+            redirected: Vec::new(),
+        }
+    }
+
+    pub(super) fn after(mut self, redirected: Vec<String>) -> Self {
+        self.redirected = redirected;
+        self
+    }
+}
+
+impl fmt::Display for Sent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for step in &self.redirected {
+            writeln!(f, "  (redirected: {step})")?;
+        }
+        writeln!(f, "> {} {}  (from {})", self.method, self.uri, self.peer)?;
+        headers(f, '>', &self.headers)?;
+        match &self.body {
+            Some(bytes) => body(f, '>', bytes),
+            None => writeln!(f, ">\n> (a stream)"),
+        }
+    }
+}
+
+/// Writes what came back.
+pub(super) fn received(
+    f: &mut fmt::Formatter<'_>,
+    status: StatusCode,
+    fields: &HeaderMap,
+    error: Option<&Error>,
+) -> fmt::Result {
+    writeln!(f, "< {status}")?;
+    headers(f, '<', fields)?;
+    if let Some(error) = error.filter(|error| error.status().is_server_error()) {
+        // The client doesn't see it, whoever wrote the test should.
+        writeln!(f, "  (the error that was not sent: {error}")?;
+        let mut cause = error.source().map(|source| source as &dyn std::error::Error);
+        while let Some(source) = cause {
+            writeln!(f, "   caused by: {source}")?;
+            cause = source.source();
+        }
+        writeln!(f, "  )")?;
+    }
+    Ok(())
+}
+
+fn headers(f: &mut fmt::Formatter<'_>, mark: char, headers: &HeaderMap) -> fmt::Result {
+    for (name, value) in headers {
+        match value.is_sensitive() {
+            true => writeln!(f, "{mark} {name}: (sensitive)")?,
+            false => writeln!(f, "{mark} {name}: {}", String::from_utf8_lossy(value.as_bytes()))?,
+        }
+    }
+    Ok(())
+}
+
+/// Writes a body as text, if it is text, and as much of it as one can read.
+pub(super) fn body(f: &mut fmt::Formatter<'_>, mark: char, bytes: &[u8]) -> fmt::Result {
+    if bytes.is_empty() {
+        return Ok(());
+    }
+    writeln!(f, "{mark}")?;
+    let shown = &bytes[..bytes.len().min(SHOWN)];
+    // A cut in the middle of a character is no reason to show none.
+    let text = match std::str::from_utf8(shown) {
+        Ok(text) => Some(text),
+        Err(e) if e.error_len().is_none() => std::str::from_utf8(&shown[..e.valid_up_to()]).ok(),
+        Err(_) => None,
+    };
+    match text {
+        Some(text) => {
+            for line in text.lines() {
+                writeln!(f, "{mark} {line}")?;
+            }
+        }
+        None => {
+            let mut hex = String::new();
+            for byte in shown.iter().take(64) {
+                let _ = write!(hex, "{byte:02x} ");
+            }
+            writeln!(f, "{mark} {hex}..")?;
+        }
+    }
+    if bytes.len() > shown.len() || text.is_none() {
+        writeln!(f, "{mark} ({} bytes)", bytes.len())?;
+    }
+    Ok(())
+}
+
+const SHOWN: usize = 4096;

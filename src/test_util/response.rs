@@ -1,0 +1,189 @@
+//! What came back.
+
+use std::fmt;
+
+use bytes::Bytes;
+use http::{Extensions, HeaderMap, Method, StatusCode, Uri, Version};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::cookie::TestCookie;
+use super::exchange::{self, Sent};
+use super::transport::BodyError;
+use crate::Error;
+
+/// A response with its whole body.
+///
+/// The asserts return it again, so that they stand in one line. One that doesn't hold panics at the line of the test, with the request and the
+/// response.
+#[derive(Clone)]
+pub struct TestResponse {
+    pub(super) sent: Sent,
+    pub(super) status: StatusCode,
+    pub(super) version: Version,
+    pub(super) headers: HeaderMap,
+    pub(super) extensions: Extensions,
+    pub(super) body: Bytes,
+    pub(super) trailers: Option<HeaderMap>,
+    pub(super) body_error: Option<BodyError>,
+}
+
+impl TestResponse {
+    /// The status.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The version of HTTP.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// The headers.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    /// The first value of a header, if it is there and is text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// What the service put beside the response. Empty over TCP.
+    pub fn extensions(&self) -> &Extensions {
+        &self.extensions
+    }
+
+    /// The error that a refusal of this crate carries, whoever rendered it: with its cause, which the client doesn't see. `None` over TCP.
+    pub fn error(&self) -> Option<&Error> {
+        Error::of_extensions(&self.extensions)
+    }
+
+    /// Where the request went, after all redirects: method and URI.
+    pub fn asked(&self) -> (&Method, &Uri) {
+        (&self.sent.method, &self.sent.uri)
+    }
+
+    /// The body, or what came of it before [`body_error`](Self::body_error).
+    pub fn bytes(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// Why the body is not whole.
+    pub fn body_error(&self) -> Option<&BodyError> {
+        self.body_error.as_ref()
+    }
+
+    /// The trailers.
+    pub fn trailers(&self) -> Option<&HeaderMap> {
+        self.trailers.as_ref()
+    }
+
+    /// The body as text.
+    ///
+    /// # Panics
+    ///
+    /// If it is not UTF-8, or not whole.
+    #[track_caller]
+    pub fn text(&self) -> &str {
+        self.whole();
+        match std::str::from_utf8(&self.body) {
+            Ok(text) => text,
+            Err(error) => self.fail(format_args!("expected a text, but the body is none: {error}")),
+        }
+    }
+
+    /// The body, decoded from JSON.
+    ///
+    /// # Panics
+    ///
+    /// If it is no JSON, or not what `T` is. [`try_json`](Self::try_json) returns that instead.
+    #[track_caller]
+    pub fn json<T: DeserializeOwned>(&self) -> T {
+        self.whole();
+        match self.try_json() {
+            Ok(value) => value,
+            Err(error) => self.fail(format_args!(
+                "expected JSON that is a `{}`: {error}",
+                std::any::type_name::<T>()
+            )),
+        }
+    }
+
+    /// The body, decoded from JSON.
+    ///
+    /// # Errors
+    ///
+    /// If it is no JSON, or not what `T` is.
+    pub fn try_json<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
+        serde_json::from_slice(&self.body)
+    }
+
+    /// The value at a JSON Pointer (RFC 6901) of the body.
+    ///
+    /// # Panics
+    ///
+    /// If the body is no JSON, or nothing is there.
+    #[track_caller]
+    pub fn json_at(&self, pointer: &str) -> Value {
+        match self.json::<Value>().pointer(pointer) {
+            Some(value) => value.clone(),
+            None => self.fail(format_args!("expected a value at `{pointer}`, but there is none")),
+        }
+    }
+
+    /// A cookie that it sets.
+    ///
+    /// # Panics
+    ///
+    /// If it sets none of this name, or several.
+    #[track_caller]
+    pub fn cookie(&self, name: &str) -> TestCookie {
+        let mut all = self.cookies().into_iter().filter(|cookie| cookie.name() == name);
+        match (all.next(), all.next()) {
+            (Some(cookie), None) => cookie,
+            (None, _) => self.fail(format_args!("expected the cookie `{name}`, but it isn't set")),
+            _ => self.fail(format_args!("expected the cookie `{name}` once, but it is set twice")),
+        }
+    }
+
+    /// All cookies that it sets.
+    pub fn cookies(&self) -> Vec<TestCookie> {
+        TestCookie::all(&self.headers)
+    }
+
+    #[track_caller]
+    pub(super) fn whole(&self) {
+        if let Some(error) = &self.body_error {
+            self.fail(format_args!("expected a whole body, but {error}"));
+        }
+    }
+
+    /// Fails the test with the whole exchange.
+    #[track_caller]
+    pub(super) fn fail(&self, what: impl fmt::Display) -> ! {
+        panic!("{what}\n\n{self}")
+    }
+}
+
+/// The whole exchange: request and response with headers and bodies.
+impl fmt::Display for TestResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.sent.fmt(f)?;
+        exchange::received(f, self.status, &self.headers, self.error())?;
+        exchange::body(f, '<', &self.body)?;
+        if let Some(error) = &self.body_error {
+            writeln!(f, "  ({error})")?;
+        }
+        if let Some(trailers) = &self.trailers {
+            writeln!(f, "< (trailers) {trailers:?}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for TestResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
