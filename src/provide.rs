@@ -1,5 +1,6 @@
 //! What steps provide to the steps after them, as the compiler sees it.
 
+use std::any::{Any, TypeId};
 use std::marker::PhantomData;
 use std::ops::Deref;
 
@@ -80,7 +81,10 @@ impl<T: Clone + Send + Sync + 'static> Provides for (T,) {
     type Onto<P> = Cons<T, P>;
 
     fn put(self, extensions: &mut Extensions) {
-        extensions.insert(self.0);
+        // Most guards only check, and provide a `()` that nobody has to look for.
+        if TypeId::of::<T>() != TypeId::of::<()>() {
+            extensions.insert(self.0);
+        }
     }
 }
 
@@ -95,6 +99,11 @@ where
         extensions.insert(self.0);
         extensions.insert(self.1);
     }
+}
+
+/// What a step provided, as it lies in the extensions of a request.
+pub(crate) fn find<T: Clone + Send + Sync + 'static>(extensions: &Extensions) -> Option<&T> {
+    (&() as &dyn Any).downcast_ref().or_else(|| extensions.get())
 }
 
 /// Nothing is provided.
