@@ -188,8 +188,9 @@ impl Routes {
         if req.extensions().get::<Matched>().is_none() {
             req.extensions_mut().insert(Matched {
                 pattern: pattern.clone(),
-                path: Arc::from(""),
-                spans: Arc::from([]),
+                // The empty ones of these types are shared, and not allocated.
+                path: Arc::default(),
+                spans: Arc::default(),
             });
         }
     }
