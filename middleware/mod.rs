@@ -27,5 +27,7 @@ pub mod rate_limit;
 pub mod require;
 #[cfg(feature = "security-headers")]
 pub mod security_headers;
+#[cfg(feature = "server-timing")]
+pub mod server_timing;
 #[cfg(feature = "validate")]
 pub mod validate;

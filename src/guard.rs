@@ -8,8 +8,11 @@
 
 use std::future::Future;
 use std::marker::PhantomData;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
 use axum_core::response::IntoResponse;
+use pin_project_lite::pin_project;
 
 use crate::handler::{Arguments, Passing};
 use crate::next::{Endpoint, Middleware, Rest};
@@ -82,23 +85,61 @@ where
 {
     type Provides = (F::Value,);
 
-    async fn call<N: Endpoint>(
-        &self,
-        req: &mut Request,
-        next: Rest<'_, N, (F::Value,)>,
-    ) -> Response {
-        let Passing(args) = match Passing::<A>::take(req, next.cx()).await {
-            Ok(args) => args,
-            Err(refusal) => return refusal,
+    fn call<'a, N: Endpoint>(
+        &'a self,
+        req: &'a mut Request,
+        next: Rest<'a, N, (F::Value,)>,
+    ) -> impl Future<Output = Response> + Send {
+        let cx = next.cx();
+        let check = async move {
+            let checked = match Passing::<A>::take(req, cx).await {
+                Ok(Passing(args)) => self.f.check(args).await,
+                Err(refusal) => Err(refusal),
+            };
+            (req, checked)
         };
-        match self.f.check(args).await {
-            Ok(value) => next.run_with(req, (value,)).await,
-            Err(refusal) => refusal,
-        }
+        let pass = move |req: &'a mut Request, value| next.run_with(req, (value,));
+        Guarded::Checking { check, pass: Some(pass) }
     }
 
     fn name(&self) -> String {
         short_name::<F>()
+    }
+}
+
+pin_project! {
+    /// A check, then the rest.
+    ///
+    /// Once the check is through, it is the rest and nothing else: an `await` would hand the response on by copies.
+    #[project = GuardedProjection]
+    enum Guarded<C, S, R> {
+        Checking { #[pin] check: C, pass: Option<S> },
+        Passed { #[pin] rest: R },
+    }
+}
+
+impl<'a, C, S, R, T> Future for Guarded<C, S, R>
+where
+    C: Future<Output = (&'a mut Request, Result<T, Response>)>,
+    S: FnOnce(&'a mut Request, T) -> R,
+    R: Future<Output = Response>,
+{
+    type Output = Response;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response> {
+        loop {
+            let rest = match self.as_mut().project() {
+                GuardedProjection::Checking { check, pass } => match ready!(check.poll(cx)) {
+                    (req, Ok(value)) => match pass.take() {
+                        Some(pass) => pass(req, value),
+                        None => return Poll::Pending,
+                    },
+                    (_, Err(refusal)) => return Poll::Ready(refusal),
+                },
+                GuardedProjection::Passed { rest } => return rest.poll(cx),
+            };
+            self.set(Guarded::Passed { rest });
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use axum_core::response::IntoResponse;
 use http::request::Parts;
 
 use crate::next::{Cx, Endpoint, Middleware, Next, Rest};
-use crate::provide::{FromChain, Has};
+use crate::provide::{FromChain, Has, find};
 use crate::route::short_name;
 use crate::{Error, Request, Response};
 
@@ -325,7 +325,7 @@ where
 
 /// The compiler has seen that a step provides the value; it can be gone only if a later step took it out of the extensions.
 fn provided<T: FromChain>(extensions: &http::Extensions) -> Result<T, Response> {
-    match extensions.get::<T::Value>() {
+    match find::<T::Value>(extensions) {
         Some(value) => Ok(T::from_value(value.clone())),
         None => Err(Error::internal(format!(
             "`{}` was provided, but a later step removed it from the extensions of the request",

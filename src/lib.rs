@@ -176,6 +176,9 @@ pub use middleware::require::Require;
 #[cfg(feature = "security-headers")]
 #[cfg_attr(docsrs, doc(cfg(feature = "security-headers")))]
 pub use middleware::security_headers::SecurityHeaders;
+#[cfg(feature = "server-timing")]
+#[cfg_attr(docsrs, doc(cfg(feature = "server-timing")))]
+pub use middleware::server_timing::ServerTiming;
 #[cfg(feature = "validate")]
 #[cfg_attr(docsrs, doc(cfg(feature = "validate")))]
 pub use middleware::validate::{Valid, Validate};

@@ -244,7 +244,9 @@ where
     fn start(self: Pin<&mut Self>, req: Request) {
         let mut this = self.project();
         if let Some((place, start)) = this.start.take() {
-            *place = req;
+            // What lies there is the empty request that was left when the true one was taken: it owns nothing that would have to be
+            // dropped.
+            mem::forget(mem::replace(place, req));
             this.running.set(Some(start(place)));
         }
     }

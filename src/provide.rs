@@ -1,5 +1,6 @@
 //! What steps provide to the steps after them, as the compiler sees it.
 
+use std::any::{Any, TypeId};
 use std::marker::PhantomData;
 use std::ops::Deref;
 
@@ -98,6 +99,10 @@ where
 }
 
 fn put<T: Clone + Send + Sync + 'static>(extensions: &mut Extensions, value: T) {
+    // Most guards only check, and provide a `()` that nobody has to look for.
+    if TypeId::of::<T>() == TypeId::of::<()>() {
+        return;
+    }
     #[cfg(feature = "test-util")]
     let value = match extensions.get::<Replaced<T>>() {
         Some(replaced) => replaced.0.clone(),
@@ -119,6 +124,11 @@ pub struct Anything;
 
 #[cfg(feature = "test-util")]
 impl<T> Has<T, Here> for Anything {}
+
+/// What a step provided, as it lies in the extensions of a request.
+pub(crate) fn find<T: Clone + Send + Sync + 'static>(extensions: &Extensions) -> Option<&T> {
+    (&() as &dyn Any).downcast_ref().or_else(|| extensions.get())
+}
 
 /// Nothing is provided.
 #[doc(hidden)]

@@ -145,6 +145,21 @@ fn a_guard_that_provides_costs_its_extension_alone() {
 }
 
 #[test]
+fn a_guard_that_only_checks_allocates_nothing() {
+    async fn guard() -> Result<(), Error> {
+        Ok(())
+    }
+    async fn handler(Provided(()): Provided<()>) -> StatusCode {
+        StatusCode::OK
+    }
+    assert_eq!(allocations(Chain::new().guard(guard).get(bare).into_service(), "/"), 0);
+    assert_eq!(
+        allocations(times!(Chain::new().guard(guard), Native, 4).get(handler).into_service(), "/"),
+        0
+    );
+}
+
+#[test]
 fn a_tower_layer_costs_one_box_and_the_first_one_its_extension() {
     let by_hand = measure(|| {
         let mut req = request("/");
