@@ -82,7 +82,7 @@ macro_rules! conditional {
 conditional!(When, true);
 conditional!(Unless, false);
 
-/// Middleware whose type is erased, so that what configuration chooses fits one variable. Costs one box a request.
+/// Middleware whose type is erased, so that what configuration chooses fits one variable. Costs two boxes a request.
 ///
 /// A `Vec` of them is middleware as well, run in its order.
 ///

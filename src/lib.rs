@@ -63,17 +63,19 @@
 //!
 //! | feature | adds |
 //! | --- | --- |
-//! | `full` | all of them, but for `jwt-rust-crypto` |
-//! | `json`, `form`, `query` | the extractors of these names |
-//! | `authenticate` | `Authenticate`: secret tokens, API keys, Basic |
+//! | `full` | all of them, but for `jwt-rust-crypto` and `test-util` |
+//! | `json`, `form`, `query`, `multipart`, `cookies` | the extractors of these names |
+//! | `sse`, `ndjson` | the answers of these names, in [`respond`] |
+//! | `authenticate`, `introspection` | `Authenticate`: secret tokens, API keys, Basic, and asking an issuer |
 //! | `jwt`, `jwt-rust-crypto` | `Jwt` and `Claims`, with signatures by aws-lc-rs or in pure Rust |
+//! | `jwks` | keys of tokens from a URL or an issuer |
 //! | `require` | `Require`: scopes, roles, permissions |
-//! | `rate-limit` | `RateLimit`: quotas per client |
-//! | `validate` | `Valid` and `Validate`, with the crate `validator` |
-//! | `body-limit`, `etag`, `problem-details`, `security-headers`, `protected-resource`, `grpc-status` | the steps of these names |
-//! | `serve`, `tls` | `serve` and `Server`, for HTTP/1.1 and HTTP/2 |
-//! | `test-util` | `TestClient`: a client for tests, without a socket or over one |
+//! | `rate-limit`, `redis` | `RateLimit`: quotas per client; one quota for several servers |
+//! | `validate`, `garde` | `Valid` and `Validate`, with the crate `validator`; `Garde`, with the crate `garde` |
+//! | `body-limit`, `etag`, `problem-details`, `security-headers`, `server-timing`, `protected-resource`, `grpc-status` | the steps of these names |
+//! | `serve`, `tls`, `systemd` | `serve` and `Server`, for HTTP/1.1 and HTTP/2 |
 //! | `sync-body` | a service whose bodies are `Sync`, for poem and salvo |
+//! | `test-util` | `TestClient`: a client for tests, without a socket or over one |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // What one feature needs of the core, another may not.

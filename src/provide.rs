@@ -64,6 +64,9 @@ impl<T: Clone + Send + Sync + 'static> FromChain for Provided<T> {
 }
 
 /// What a [`Middleware`](crate::Middleware) may provide: `()`, `(T,)` or `(T, U)`.
+///
+/// Along one way through a chain, each type should be provided once. If two steps before a handler provide the same type, the compiler can't tell
+/// which one is meant, and says `type annotations needed` at the handler: give the second value a type of its own.
 pub trait Provides: Send + 'static {
     #[doc(hidden)]
     type Onto<P>;

@@ -5,6 +5,7 @@
 mod contract;
 mod cost;
 mod next_connect;
+mod regressions;
 mod routing;
 mod semantics;
 mod support;
