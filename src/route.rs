@@ -860,7 +860,7 @@ impl Table {
         for method in seen {
             let mut steps = of(self, &method);
             let all_pass = steps.iter().all(|&handler| self.handlers[handler].passes);
-            if method == Method::HEAD && all_pass {
+            if method == Method::HEAD && (all_pass || !named.contains(&Method::HEAD)) {
                 // Nobody answers HEAD by itself.
                 steps.extend(of(self, &Method::GET));
                 steps.sort_unstable_by_key(|&handler| self.handlers[handler].step);

@@ -277,6 +277,14 @@ fn head_is_answered_by_get_without_its_body_but_with_its_length() {
 }
 
 #[test]
+fn head_goes_to_get_before_a_later_handler_for_all_methods() {
+    let t = Trace::default();
+    let service = Chain::new().get(t.handler("get")).all(t.handler("all")).build();
+    assert_eq!(status(&service, "HEAD", "/"), 200);
+    assert_eq!(t.take(), "get");
+}
+
+#[test]
 fn a_head_handler_wins_wherever_it_stands() {
     let head = async || [("x-head", "own")];
     let service = Chain::new()
