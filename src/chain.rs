@@ -53,7 +53,7 @@ use crate::{Error, Request, Response};
 /// | --- | --- |
 /// | `/users` | `/users` and `/users/` (see [`strict_slash`](Chain::strict_slash)) |
 /// | `/users/{id}` | one segment that is not empty |
-/// | `/files/{name}.png` | a part of a segment |
+/// | `/files/{name}.png` | a part of a segment; such patterns are tried one by one, so have few of them |
 /// | `/files/{*rest}` | all that follows, at least one character |
 /// | `/a.b+c(d)`, `/a b`, `/日本` | these characters, percent-encoded by the client or not |
 /// | `/{{x}}` | literal braces |
@@ -491,6 +491,9 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     }
 
     /// Adds any tower service at a path, for all methods: it answers the path itself and all that is under it.
+    ///
+    /// What protects a part of it belongs into [`use_at`](Chain::use_at), not into a path beside it: a file server takes `//admin` and
+    /// `/admin%2Fx` for paths under `/admin`, and so does `use_at`, while the chain matches them as they are written.
     ///
     /// The service sees the path without what stands before it, as file servers and foreign routers want it. Readiness is respected:
     /// each request gets a clone that was polled ready.

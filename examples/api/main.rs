@@ -6,7 +6,8 @@
 //! | --- | --- | --- |
 //! | `PORT` | where it listens, on 127.0.0.1 | 3000 |
 //! | `DATABASE` | a file of SQLite | `tower-chain-api.db` in the folder for temporary files |
-//! | `JWT_SECRET`, `API_TOKEN` | secrets of at least 32 bytes | made at random |
+//! | `JWT_SECRET` | a secret of at least 32 bytes | made at random |
+//! | `API_TOKEN` | a secret of at least 16 bytes | made at random |
 //! | `TRIVIA_URL` | asked as `TRIVIA_URL/{number}` | a route of this server |
 
 mod database;
@@ -15,6 +16,7 @@ mod form;
 use std::env;
 use std::error::Error as StdError;
 use std::net::SocketAddr;
+use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use database::{Database, Post};
@@ -30,7 +32,17 @@ use tower_chain::{
 use validator::Validate;
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn StdError>> {
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<(), Box<dyn StdError>> {
     tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let port = env::var("PORT").map_or(Ok(3000), |port| port.parse())?;
     let server = Server::bind(("127.0.0.1", port)).await?;
@@ -96,7 +108,8 @@ fn api(config: &Config) -> Result<ChainService, Box<dyn StdError>> {
         client: reqwest::Client::builder().timeout(Duration::from_secs(3)).no_proxy().build()?,
         url: config.trivia_url.clone(),
     };
-    let jwt = || Jwt::<Member>::hs256(&config.jwt_secret);
+    let jwt =
+        || Jwt::<Member>::hs256(&config.jwt_secret).map_err(|error| format!("JWT_SECRET: {error}"));
 
     let users = Chain::new()
         .use_(RateLimit::per_client(100).every(Duration::from_secs(15 * 60)))
@@ -119,7 +132,13 @@ fn api(config: &Config) -> Result<ChainService, Box<dyn StdError>> {
         })
         .mount(
             "/api/protected",
-            Chain::new().use_(Authenticate::token(&config.api_token)?.bare()).get(protected),
+            Chain::new()
+                .use_(
+                    Authenticate::token(&config.api_token)
+                        .map_err(|error| format!("API_TOKEN: {error}"))?
+                        .bare(),
+                )
+                .get(protected),
         )
         .mount("/api/me", Chain::new().use_(jwt()?).get(me))
         .mount(

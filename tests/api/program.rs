@@ -83,6 +83,24 @@ impl Drop for Program {
     }
 }
 
+/// Starts the example with a variable that it refuses. Gives back how it ended, and what it told.
+pub(crate) fn refused_start(name: &str, value: &str) -> (std::process::ExitStatus, String) {
+    let database =
+        std::env::temp_dir().join(format!("tower-chain-test-{}-refused.db", std::process::id()));
+    let output = Command::new(example())
+        .env("PORT", "0")
+        .env("DATABASE", &database)
+        .env(name, value)
+        .output()
+        .unwrap();
+    for end in ["", "-wal", "-shm"] {
+        let mut file = database.clone().into_os_string();
+        file.push(end);
+        let _ = std::fs::remove_file(file);
+    }
+    (output.status, String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
 /// Where cargo has put the example: two folders up from this test.
 fn example() -> PathBuf {
     let mut path = std::env::current_exe().unwrap();

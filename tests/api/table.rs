@@ -344,3 +344,13 @@ fn it_ends_on_a_signal_and_secrets_are_made_where_none_are_set() {
     assert!(signal.success());
     assert!(one.wait().success());
 }
+
+#[test]
+fn a_secret_that_is_too_short_is_named_at_the_start() {
+    for name in ["API_TOKEN", "JWT_SECRET"] {
+        let (status, told) = crate::program::refused_start(name, "short");
+        assert!(!status.success());
+        assert!(told.starts_with(&format!("{name}: ")) && told.contains("bytes"), "{told}");
+        assert!(!told.contains("short\""), "{told}");
+    }
+}
