@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum_core::response::IntoResponse;
 use http::header::{CONTENT_TYPE, HeaderName};
@@ -49,7 +50,9 @@ struct Inner {
     /// Further members of the problem object: name, and value as JSON text.
     members: Vec<(Cow<'static, str>, String)>,
     headers: HeaderMap,
-    source: Option<Source>,
+    source: Option<Arc<Source>>,
+    /// An error that a hook makes a response of again is told once.
+    logged: AtomicBool,
 }
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
@@ -67,6 +70,7 @@ impl Error {
             members: Vec::new(),
             headers: HeaderMap::new(),
             source: None,
+            logged: AtomicBool::new(false),
         }))
     }
 
@@ -83,7 +87,7 @@ impl Error {
     /// Adds the cause. It is logged if the status is 500 or above, and never sent.
     #[must_use]
     pub fn with_source(self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        self.with(|inner| inner.source = Some(source.into()))
+        self.with(|inner| inner.source = Some(Arc::new(source.into())))
     }
 
     /// Sets a header of the response, such as `WWW-Authenticate`; a second value for a name is appended.
@@ -122,7 +126,7 @@ impl Error {
     }
 
     fn with(mut self, change: impl FnOnce(&mut Inner)) -> Self {
-        // Errors are built by one owner; only the copy inside a response is ever shared.
+        // An error that a response carries is shared.
         if let Some(inner) = Arc::get_mut(&mut self.0) {
             change(inner);
             return self;
@@ -134,7 +138,8 @@ impl Error {
             detail: self.0.detail.clone(),
             members: self.0.members.clone(),
             headers: self.0.headers.clone(),
-            source: None,
+            source: self.0.source.clone(),
+            logged: AtomicBool::new(self.0.logged.load(Ordering::Relaxed)),
         };
         change(&mut inner);
         Self(Arc::new(inner))
@@ -175,7 +180,7 @@ impl Error {
 
     /// The cause, if there is one. It is for logs; don't send it.
     pub fn source(&self) -> Option<&(dyn std::error::Error + Send + Sync + 'static)> {
-        self.0.source.as_deref()
+        self.0.source.as_deref().map(|source| &**source)
     }
 
     /// The error that a response carries, whoever rendered it.
@@ -231,7 +236,7 @@ struct Carried {
 
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
-        if self.0.status.is_server_error() {
+        if self.0.status.is_server_error() && !self.0.logged.swap(true, Ordering::Relaxed) {
             let source = self.0.source.as_ref().map(tracing::field::display);
             tracing::error!(status = self.0.status.as_u16(), detail = %self.0.detail, source, "request failed");
         }
@@ -312,6 +317,15 @@ mod tests {
             r#"{"type":"about:blank","title":"Internal Server Error","status":500}"#
         );
         assert!(!format!("{error:?} {error}").contains("hunter2"));
+    }
+
+    #[test]
+    fn a_shared_error_keeps_its_cause_when_it_is_changed() {
+        let error = Error::from(std::io::Error::other("the cause"));
+        let response = error.into_response();
+        let carried = Error::of(&response).cloned().expect("a response carries its error");
+        let changed = carried.with_title("Changed");
+        assert_eq!(changed.source().map(ToString::to_string).as_deref(), Some("the cause"));
     }
 
     #[test]
