@@ -35,12 +35,10 @@ async fn pass(req: Request, next: Next<'_>) -> Response {
 #[test]
 fn an_any_method_handler_answers_head_get_and_post_and_a_later_one_runs_after_it() {
     let t = Trace::default();
-    let noting = t.clone();
     let service = Chain::new()
         .at("/{first}", |c| c.all(pass).head(t.handler("head")).all(t.handler("all")))
         .always(async move |_: Request, _: Next<'_>| StatusCode::IM_A_TEAPOT)
         .build();
-    let _ = noting;
     for (method, expected) in [("HEAD", "head"), ("GET", "all"), ("POST", "all")] {
         assert_eq!(status(&service, method, "/x"), 200);
         assert_eq!(t.take(), expected, "{method}");

@@ -1,9 +1,9 @@
 //! What was wrong once.
 
 use super::support::{Trace, answer, ask, header, now, request, status, text};
-use http::{HeaderValue, Method};
+use http::HeaderValue;
 use tower::util::MapRequestLayer;
-use tower_chain::extract::{MatchedPath, Path};
+use tower_chain::extract::{FromRequestParts, MatchedPath, Path};
 use tower_chain::{
     Chain, ChainService, Error, Middleware, Next, Request, Response, StatusCode, from_fn,
 };
@@ -269,7 +269,6 @@ fn a_head_or_options_handler_that_passes_on_leaves_the_automatic_answers() {
     let response = ask(&service, "OPTIONS", "/a");
     assert_eq!(response.status(), 204);
     assert_eq!(header(&response, "allow"), "GET, HEAD, OPTIONS");
-    let _ = Method::HEAD;
 }
 
 #[test]
@@ -277,16 +276,33 @@ fn a_layer_and_a_service_see_the_matched_pattern_of_a_static_path() {
     async fn shows(path: Option<MatchedPath>) -> String {
         path.map(|path| path.as_str().to_owned()).unwrap_or_default()
     }
+    // What a layer finds, it tells the handler.
+    #[derive(Clone)]
+    struct Found(String);
+    async fn tells(req: Request) -> String {
+        req.extensions().get::<Found>().map(|found| found.0.clone()).unwrap_or_default()
+    }
+    let looks = MapRequestLayer::new(|req: Request| {
+        let (mut parts, body) = req.into_parts();
+        let path = now(MatchedPath::from_request_parts(&mut parts, &()));
+        parts.extensions.insert(Found(path.map(|path| path.to_string()).unwrap_or_default()));
+        Request::from_parts(parts, body)
+    });
+    let foreign = tower::service_fn(async |req: Request| {
+        let (mut parts, _) = req.into_parts();
+        let path = MatchedPath::from_request_parts(&mut parts, &()).await;
+        let path = path.map(|path| path.to_string()).unwrap_or_default();
+        Ok::<_, std::convert::Infallible>(Response::new(path.into()))
+    });
     let inner = Chain::new().get(shows).build();
     let service = Chain::new()
-        .use_(MapRequestLayer::new(|mut req: Request| {
-            req.extensions_mut().insert(7_u8);
-            req
-        }))
-        .at("/static", |c| c.get(shows))
-        .service("/svc", inner)
+        .service("/foreign", foreign)
+        .service("/chain", inner)
+        .use_(looks)
+        .at("/static", |c| c.get(tells))
         .build();
     assert_eq!(answer(&service, "GET", "/static"), "200 /static");
+    assert_eq!(answer(&service, "GET", "/foreign"), "200 /foreign");
     // A chain inside another one has no path of its own here: it shows none, and not that of the outer one.
-    assert_eq!(answer(&service, "GET", "/svc"), "200");
+    assert_eq!(answer(&service, "GET", "/chain"), "200");
 }
