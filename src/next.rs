@@ -123,6 +123,7 @@ pub struct Rest<'a, N, T = ()> {
 }
 
 impl<'a, N: Endpoint, T> Rest<'a, N, T> {
+    #[inline(always)]
     pub(crate) fn new(next: &'a N, cx: &'a Cx<'a>) -> Self {
         Self { next, cx, provides: PhantomData }
     }
@@ -152,6 +153,7 @@ impl<'a, N: Endpoint> Rest<'a, N> {
     /// Passes the request on. The response is what the steps after this one answered.
     ///
     /// Dropping the future, as a timeout does, drops the rest of the chain at once.
+    #[inline(always)]
     pub fn run(self, req: &'a mut Request) -> impl Future<Output = Response> + Send + 'a {
         self.next.call(req, self.cx)
     }
@@ -159,6 +161,7 @@ impl<'a, N: Endpoint> Rest<'a, N> {
 
 impl<'a, N: Endpoint, T: Provides> Rest<'a, N, T> {
     /// Passes the request on, together with what this middleware provides.
+    #[inline(always)]
     pub fn run_with(
         self,
         req: &'a mut Request,
@@ -388,7 +391,7 @@ pub struct Cx<'a> {
 
 impl<'a> Cx<'a> {
     /// Whether a step with this cover takes part in this request.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn runs(&self, cover: Cover) -> bool {
         cover.low > cover.high
             || match *self.plan.steps {
@@ -485,6 +488,7 @@ impl<E: Endpoint> ErasedEndpoint for E {
 pub struct BoxEndpoint(pub(crate) Arc<dyn ErasedEndpoint>);
 
 impl Endpoint for BoxEndpoint {
+    #[inline(always)]
     fn call<'a>(
         &'a self,
         req: &'a mut Request,

@@ -104,6 +104,7 @@ pub struct Around<M, N> {
 }
 
 impl<M: Middleware<Provides: 'static>, N: Endpoint> Endpoint for Around<M, N> {
+    #[inline(always)]
     fn call<'a>(
         &'a self,
         req: &'a mut Request,
