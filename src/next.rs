@@ -232,10 +232,11 @@ trait Slot {
 }
 
 pin_project! {
-    struct RestSlot<'a, M, F> {
-        start: Option<(&'a mut Request, M)>,
-        #[pin]
-        running: Option<F>,
+    #[project = RestSlotProjection]
+    enum RestSlot<'a, M, F> {
+        Waiting { start: Option<(&'a mut Request, M)> },
+        Running { #[pin] rest: F },
+        Done,
     }
 }
 
@@ -244,25 +245,26 @@ where
     M: FnOnce(&'a mut Request) -> F,
     F: Future<Output = Response>,
 {
-    fn start(self: Pin<&mut Self>, req: Request) {
-        let mut this = self.project();
-        if let Some((place, start)) = this.start.take() {
+    fn start(mut self: Pin<&mut Self>, req: Request) {
+        if let RestSlotProjection::Waiting { start } = self.as_mut().project()
+            && let Some((place, start)) = start.take()
+        {
             // What lies there is the empty request that was left when the true one was taken: it owns nothing that would have to be
             // dropped.
             mem::forget(mem::replace(place, req));
-            this.running.set(Some(start(place)));
+            self.set(RestSlot::Running { rest: start(place) });
         }
     }
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response> {
-        match self.project().running.as_pin_mut() {
-            Some(running) => running.poll(cx),
-            None => Poll::Pending,
+        match self.project() {
+            RestSlotProjection::Running { rest } => rest.poll(cx),
+            _ => Poll::Pending,
         }
     }
 
-    fn clear(self: Pin<&mut Self>) {
-        self.project().running.set(None);
+    fn clear(mut self: Pin<&mut Self>) {
+        self.set(RestSlot::Done);
     }
 }
 
@@ -317,7 +319,7 @@ where
             Err(refusal) => return refusal,
         };
         let owned = mem::take(req);
-        let slot = RestSlot { start: Some((req, |req| next.call(req, cx))), running: None };
+        let slot = RestSlot::Waiting { start: Some((req, |req| next.call(req, cx))) };
         let slot = std::pin::pin!(slot);
         self.f.invoke(args, owned, Next { slot, cx }).await.into_response()
     }
@@ -456,6 +458,38 @@ impl Cover {
     pub(crate) fn range(low: u32, high: u32) -> Self {
         // An empty range would read as "always": a step after which no handler stands covers none.
         if low > high { Self { low: u32::MAX, high: u32::MAX } } else { Self { low, high } }
+    }
+}
+
+pin_project! {
+    /// A future that is made when it is first polled: until then it is as small as what it is made of.
+    #[project = LateProjection]
+    pub(crate) enum Late<M, F> {
+        Waiting { start: Option<M> },
+        Started { #[pin] future: F },
+    }
+}
+
+impl<M: FnOnce() -> F, F> Late<M, F> {
+    #[inline(always)]
+    pub(crate) fn new(start: M) -> Self {
+        Self::Waiting { start: Some(start) }
+    }
+}
+
+impl<M: FnOnce() -> F, F: Future> Future for Late<M, F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        if let LateProjection::Waiting { start } = self.as_mut().project()
+            && let Some(start) = start.take()
+        {
+            self.set(Self::Started { future: start() });
+        }
+        match self.project() {
+            LateProjection::Started { future } => future.poll(cx),
+            LateProjection::Waiting { .. } => Poll::Pending,
+        }
     }
 }
 
