@@ -477,6 +477,27 @@ impl<M: FnOnce() -> F, F> Late<M, F> {
     }
 }
 
+impl<M, F> Default for Late<M, F> {
+    fn default() -> Self {
+        Self::Waiting { start: None }
+    }
+}
+
+/// Boxes the future that `start` makes.
+///
+/// It is made inside its box: made outside it would be copied, with all the room for the steps after it.
+fn boxed<'a, M, F>(start: M) -> BoxFuture<'a, F::Output>
+where
+    M: FnOnce() -> F + Send + 'a,
+    F: Future + Send + 'a,
+{
+    let mut late = Box::into_pin(Box::<Late<M, F>>::default());
+    if let LateProjection::Waiting { start: place } = late.as_mut().project() {
+        *place = Some(start);
+    }
+    late
+}
+
 impl<M: FnOnce() -> F, F: Future> Future for Late<M, F> {
     type Output = F::Output;
 
@@ -504,7 +525,7 @@ pub(crate) trait ErasedEndpoint: Send + Sync {
 
 impl<E: Endpoint> ErasedEndpoint for E {
     fn call_boxed<'a>(&'a self, req: &'a mut Request, cx: &'a Cx<'a>) -> BoxFuture<'a, Response> {
-        Box::pin(self.call(req, cx))
+        boxed(move || self.call(req, cx))
     }
 
     fn call_owned(self: Arc<Self>, mut req: Request, on: OwnedCx) -> BoxFuture<'static, Response>
