@@ -22,6 +22,8 @@ use super::io::{Io, Socket};
 use super::listener::Security;
 use super::request::Requests;
 use super::streams::Streams;
+#[cfg(feature = "tls")]
+use crate::extract::ClientCertificate;
 use crate::extract::PeerAddr;
 use crate::{Request, Response};
 
@@ -57,7 +59,9 @@ pub(super) enum Phase {
 /// What a connection tells its requests.
 #[derive(Clone, Debug)]
 pub(super) struct Peer {
-    pub(super) addr: Option<SocketAddr>,
+    addr: Option<SocketAddr>,
+    #[cfg(feature = "tls")]
+    certificate: Option<ClientCertificate>,
 }
 
 impl Peer {
@@ -65,6 +69,10 @@ impl Peer {
         if let Some(addr) = self.addr {
             // On a socket for both, an IPv4 client is `::ffff:192.0.2.1`: the same client has one address.
             extensions.insert(PeerAddr(SocketAddr::new(addr.ip().to_canonical(), addr.port())));
+        }
+        #[cfg(feature = "tls")]
+        if let Some(certificate) = &self.certificate {
+            extensions.insert(certificate.clone());
         }
     }
 }
@@ -184,7 +192,11 @@ async fn open(
     addr: Option<SocketAddr>,
     security: Security,
 ) -> io::Result<(Stream, Version, Peer)> {
-    let mut peer = Peer { addr };
+    let mut peer = Peer {
+        addr,
+        #[cfg(feature = "tls")]
+        certificate: None,
+    };
     if security.proxy_protocol
         && let Some(client) = super::proxy::read(&mut io).await?
     {
@@ -193,10 +205,13 @@ async fn open(
     #[cfg(feature = "tls")]
     if let Some(tls) = security.tls {
         let io = tokio_rustls::TlsAcceptor::from(tls.config()).accept(io).await?;
-        let version = match io.get_ref().1.alpn_protocol() {
+        let session = io.get_ref().1;
+        let version = match session.alpn_protocol() {
             Some(b"h2") => Version::Http2,
             _ => Version::Http1,
         };
+        let chain = session.peer_certificates().unwrap_or_default();
+        peer.certificate = ClientCertificate::from_chain(chain.iter().map(|der| der.to_vec()));
         return Ok((Stream::Tls(Box::new(io)), version, peer));
     }
     let version = sniff(&mut io).await?;

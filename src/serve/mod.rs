@@ -53,7 +53,8 @@
 //!
 //! # What it provides
 //!
-//! [`PeerAddr`](crate::PeerAddr) in the extensions of every request that came by TCP.
+//! [`PeerAddr`](crate::PeerAddr) in the extensions of every request that came by TCP, and
+//! [`ClientCertificate`](crate::extract::ClientCertificate) if the client proved itself by one: see `Tls::client_certificates`.
 //!
 //! # Where to put it
 //!
@@ -67,6 +68,8 @@
 
 mod activity;
 mod body;
+#[cfg(feature = "tls")]
+mod client_roots;
 mod connection;
 mod error;
 mod io;
@@ -87,6 +90,9 @@ use std::convert::Infallible;
 use tokio::net::ToSocketAddrs;
 
 use crate::{Request, Response};
+#[cfg(feature = "tls")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
+pub use client_roots::ClientRoots;
 pub use error::ServeError;
 use limits::Limits;
 pub use listener::Listener;
