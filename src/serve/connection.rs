@@ -18,6 +18,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::Limits;
 use super::activity::{Activity, State};
+use super::clients::Clients;
 use super::io::{Io, Socket};
 use super::listener::Security;
 use super::request::Requests;
@@ -82,6 +83,7 @@ impl Peer {
 pub(super) struct Shared<S> {
     pub(super) service: S,
     pub(super) limits: Limits,
+    clients: Option<Clients>,
     pub(super) http1: http1::Builder,
     pub(super) draining: Arc<AtomicBool>,
     pub(super) phase: watch::Receiver<Phase>,
@@ -92,7 +94,9 @@ impl<S: Service> Shared<S> {
         let mut http1 = http1::Builder::new();
         // The timer of the connection does it: it knows an idle connection from a slow head, and costs a request nothing.
         http1.header_read_timeout(None).max_header_size(limits.max_header_size);
-        Self { service, limits, http1, draining: Arc::default(), phase }
+        let per_client = limits.max_connections_per_client;
+        let clients = (per_client < limits.max_connections).then(|| Clients::new(per_client));
+        Self { service, limits, clients, http1, draining: Arc::default(), phase }
     }
 
     /// Serves one connection to its end.
@@ -118,7 +122,10 @@ impl<S: Service> Shared<S> {
         };
         tokio::select! {
             biased;
-            opened = timeout(self.limits.header_read_timeout, open(io, addr, security)) => match opened {
+            opened = timeout(
+                self.limits.header_read_timeout,
+                open(io, addr, security, self.clients.as_ref()),
+            ) => match opened {
                 Ok(Ok((Stream::Plain(io), version, peer))) => {
                     self.requests(io, version, peer, activity).await;
                 }
@@ -137,7 +144,7 @@ impl<S: Service> Shared<S> {
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Self { service, limits, http1, draining, phase } = self;
+        let Self { service, limits, http1, draining, phase, .. } = self;
         let requests = Requests {
             service,
             peer,
@@ -191,6 +198,7 @@ async fn open(
     mut io: Io,
     addr: Option<SocketAddr>,
     security: Security,
+    clients: Option<&Clients>,
 ) -> io::Result<(Stream, Version, Peer)> {
     let mut peer = Peer {
         addr,
@@ -201,6 +209,12 @@ async fn open(
         && let Some(client) = super::proxy::read(&mut io).await?
     {
         peer.addr = Some(client);
+    }
+    if let (Some(clients), Some(addr)) = (clients, peer.addr) {
+        match clients.admit(addr.ip()) {
+            Some(place) => io.keep(place),
+            None => return Err(io::Error::other("the client has too many connections")),
+        }
     }
     #[cfg(feature = "tls")]
     if let Some(tls) = security.tls {
