@@ -169,7 +169,7 @@ pub use revocation::{Denylist, RevokeError};
 pub use source::{KeyQuery, KeySource};
 #[cfg(feature = "test-util")]
 #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
-pub use test_issuer::TestIssuer;
+pub use test_issuer::{ServedIssuer, TestIssuer};
 
 use crate::{Endpoint, Error, Middleware, Request, Response, Rest};
 use cache::Store;
