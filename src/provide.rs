@@ -67,6 +67,11 @@ impl<T: Clone + Send + Sync + 'static> FromChain for Provided<T> {
 ///
 /// Along one way through a chain, each type should be provided once. If two steps before a handler provide the same type, the compiler can't tell
 /// which one is meant, and says `type annotations needed` at the handler: give the second value a type of its own.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not say what a middleware provides",
+    label = "neither `()` nor a tuple",
+    note = "write `()` for nothing, `(T,)` for one value, `(T, U)` for two, each `Clone + Send + Sync + 'static`"
+)]
 pub trait Provides: Send + 'static {
     #[doc(hidden)]
     type Onto<P>;
@@ -187,6 +192,11 @@ pub trait NothingExpected {}
 impl NothingExpected for () {}
 
 /// What [`Chain::expecting`](crate::Chain::expecting) may name: a tuple of up to eight types.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not say what a chain expects",
+    label = "not a tuple",
+    note = "write `(T,)` for one type, `(T, U)` for two, up to eight"
+)]
 pub trait Expected {
     #[doc(hidden)]
     type List: 'static;

@@ -1,0 +1,12 @@
+//! A role is required of nobody: no authentication stands before.
+
+use tower_chain::{Chain, Grants, Require};
+
+struct Member;
+
+impl Grants for Member {}
+
+fn main() {
+    let admins = Require::<Member>::role("admin");
+    let _ = Chain::new().use_(admins).get(async || "hello").build();
+}
