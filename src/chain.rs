@@ -591,13 +591,13 @@ impl<S, P, A, E> Chain<S, P, A, E> {
 
     /// Makes `/a` and `/a/` two paths. Holds for the whole chain and those inside it. Defaults to one path.
     pub fn strict_slash(mut self) -> Self {
-        self.settings.strict_slash = Some(true);
+        self.settings.strict_slash = true;
         self
     }
 
     /// Turns the automatic answer to OPTIONS off. Holds for the whole chain and those inside it.
     pub fn no_auto_options(mut self) -> Self {
-        self.settings.no_auto_options = Some(true);
+        self.settings.no_auto_options = true;
         self
     }
 
