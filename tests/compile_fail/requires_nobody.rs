@@ -2,6 +2,7 @@
 
 use tower_chain::{Chain, Grants, Require};
 
+#[derive(Clone)]
 struct Member;
 
 impl Grants for Member {}
