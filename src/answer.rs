@@ -77,10 +77,12 @@ impl Endpoint for End {
         req: &'a mut Request,
         cx: &'a Cx<'a>,
     ) -> impl Future<Output = Response> + Send + 'a {
-        Site::CHAIN.probe(cx, || -> BoxFuture<'_, Response> {
-            match cx.inner {
-                Some(inner) if cx.plan.steps.contains(&self.step) => inner.call(mem::take(req)),
-                _ => Box::pin(self.answer(req, cx)),
+        let inner = cx.inner.filter(|_| cx.plan.steps.contains(&self.step));
+        let site = inner.map_or(Site::CHAIN, |_| Site::step(self.step));
+        site.probe(cx, || -> BoxFuture<'_, Response> {
+            match inner {
+                Some(inner) => inner.call(mem::take(req)),
+                None => Box::pin(self.answer(req, cx)),
             }
         })
     }

@@ -76,6 +76,7 @@
 //! | `serve`, `tls`, `systemd` | `serve` and `Server`, for HTTP/1.1 and HTTP/2 |
 //! | `sync-body` | a service whose bodies are `Sync`, for poem and salvo |
 //! | `overhead` | `Overhead`: what each step of a chain costs |
+//! | `step-times` | [`Rest::run_timed`]: each step's own time, for middleware that tells it |
 //! | `test-util` | `TestClient`: a client for tests, without a socket or over one |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -193,6 +194,9 @@ pub use next::{Endpoint, FromFn, Middleware, Next, Rest, from_fn, from_fn_with};
 #[cfg(feature = "overhead")]
 #[cfg_attr(docsrs, doc(cfg(feature = "overhead")))]
 pub use overhead::Overhead;
+#[cfg(feature = "step-times")]
+#[cfg_attr(docsrs, doc(cfg(feature = "step-times")))]
+pub use probe::StepTime;
 pub use provide::{Expected, FromChain, Provided, Provides};
 pub use respond::Redirect;
 pub use route::{Route, RouteHandler};

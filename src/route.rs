@@ -129,6 +129,12 @@ pub struct Routes {
     pub(crate) tables: Vec<Arc<dyn Resume>>,
     listing: Vec<Route>,
     tree: Vec<Node>,
+    /// Of each step, its line in the tree.
+    #[cfg(feature = "step-times")]
+    nodes: Vec<usize>,
+    /// No other chain has the same.
+    #[cfg(feature = "step-times")]
+    pub(crate) id: u32,
     /// Whether a step decides on the path that was matched.
     pub(crate) gated: bool,
     /// Whether a service stands behind the chain.
@@ -146,6 +152,12 @@ impl Routes {
 
     pub(crate) fn listing(&self) -> &[Route] {
         &self.listing
+    }
+
+    /// The line of a step.
+    #[cfg(feature = "step-times")]
+    pub(crate) fn node(&self, step: u32) -> Option<&Node> {
+        self.nodes.get(step as usize).and_then(|&node| self.tree.get(node))
     }
 
     #[cfg(feature = "overhead")]
@@ -286,7 +298,7 @@ pub(crate) struct Node {
     pub(crate) depth: usize,
     pub(crate) text: String,
     /// The number of the step, if it is one that runs.
-    #[cfg_attr(not(feature = "overhead"), allow(dead_code, reason = "nobody else asks"))]
+    #[cfg_attr(not(feature = "step-times"), allow(dead_code, reason = "nobody else asks"))]
     pub(crate) step: Option<u32>,
 }
 
@@ -587,7 +599,9 @@ impl Registrar {
     /// Closes the outermost scope of a chain that stands in front of a service: what no handler answered goes there.
     pub(crate) fn end_in_service(&mut self, place: Place) -> Left {
         self.in_front = true;
-        let step = self.add(None, None, "the inner service".to_owned(), false, place);
+        let name = "the inner service";
+        self.node(name.to_owned(), Some(self.next_step));
+        let step = self.add(None, None, name.to_owned(), false, place);
         self.next_step = step;
         self.leave()
     }
@@ -625,6 +639,10 @@ impl Registrar {
                 plans: Vec::new(),
                 tables: Vec::new(),
                 listing: Vec::new(),
+                #[cfg(feature = "step-times")]
+                nodes: nodes(&self.tree),
+                #[cfg(feature = "step-times")]
+                id: crate::probe::record::next_chain(),
                 tree: self.tree,
                 gated: self.gated,
                 in_front: self.in_front,
@@ -640,6 +658,18 @@ impl Registrar {
         table.check_reached()?;
         Ok(table.routes)
     }
+}
+
+#[cfg(feature = "step-times")]
+fn nodes(tree: &[Node]) -> Vec<usize> {
+    let mut nodes = Vec::new();
+    for (index, node) in tree.iter().enumerate() {
+        if let Some(step) = node.step {
+            nodes.resize((step as usize + 1).max(nodes.len()), usize::MAX);
+            nodes[step as usize] = index;
+        }
+    }
+    nodes
 }
 
 /// The handlers of one pattern, as places in [`Table::handlers`].

@@ -102,18 +102,15 @@ use axum_core::BoxError;
 use bytes::Bytes;
 use http_body::Body as HttpBody;
 
-use self::record::{Recorded, Recording, reading};
 use self::report::Samples;
 pub use self::report::{OverheadReport, StepCost};
+use crate::probe::record::{Recorded, Recording, reading};
 use crate::{Body, ChainService, Request};
 
-mod record;
 mod report;
 mod svg;
 #[cfg(test)]
 mod tests;
-
-pub(crate) use self::record::Site;
 
 /// Measures what each step of a chain costs. See the [module](self).
 #[must_use = "nothing is measured until it runs"]
@@ -168,7 +165,7 @@ impl Overhead {
     pub async fn run(mut self) -> OverheadReport {
         let service = self.service.clone();
         let routes = service.table();
-        let reading = reading(routes, self.counter).await;
+        let reading = report::median(&mut reading(routes, self.counter).await);
         let asked = (self.request)();
         let asked = format!("{} {}", asked.method(), asked.uri().path());
         let mut samples = Samples::default();
@@ -180,14 +177,12 @@ impl Overhead {
             let answer = async { service.handle(req).await };
             let (response, back) = Recorded::new(recording, answer).await;
             recording = back.unwrap_or_else(|| Recording::new(routes, self.counter));
-            let taken = recording.finish();
             if run >= unmeasured {
-                samples.add(response.status(), unprobed, taken);
+                samples.add(response.status(), unprobed, &recording);
             }
+            recording.clear();
         }
-        let place = |site| recording.place(site);
-        let counted = self.counter.is_some();
-        OverheadReport::new(asked, routes.tree(), samples, place, reading, counted)
+        OverheadReport::new(asked, routes.tree(), samples, reading, self.counter.is_some())
     }
 
     async fn plain(&mut self) -> Duration {

@@ -1,12 +1,14 @@
 //! What a measurement says: its figures, a table and JSON.
 
+use std::collections::HashMap;
 use std::fmt::{self, Write};
 use std::time::Duration;
 
 use http::StatusCode;
 
-use super::record::{Site, Taken, median};
 use super::svg;
+use crate::probe::Site;
+use crate::probe::record::{Recording, Taken};
 use crate::route::{Node, write_branch};
 
 /// What the steps of a chain cost. Made by [`Overhead::run`](super::Overhead::run).
@@ -46,25 +48,26 @@ pub(super) struct Line {
 pub(super) struct Samples {
     statuses: Vec<(StatusCode, usize)>,
     unprobed: Vec<f64>,
-    taken: Vec<Vec<Taken>>,
+    taken: HashMap<Site, Vec<Taken>>,
 }
 
 impl Samples {
-    pub(super) fn add(&mut self, status: StatusCode, unprobed: Duration, taken: Vec<Taken>) {
+    pub(super) fn add(&mut self, status: StatusCode, unprobed: Duration, recording: &Recording) {
         match self.statuses.iter_mut().find(|(other, _)| *other == status) {
             Some((_, count)) => *count += 1,
             None => self.statuses.push((status, 1)),
         }
         self.unprobed.push(unprobed.as_nanos() as f64);
-        self.taken.push(taken);
+        for (site, taken) in recording.taken().filter(|(_, taken)| taken.readings > 0) {
+            self.taken.entry(site).or_default().push(taken);
+        }
     }
 
-    /// The medians of a place, over the requests that came by there.
-    fn cost(&self, place: usize, reading: f64, counted: bool) -> Option<StepCost> {
-        let taken =
-            || self.taken.iter().filter_map(|taken| taken.get(place)).filter(|t| t.readings > 0);
-        taken().next()?;
-        let medians = |of: &dyn Fn(&Taken) -> f64| median(&mut taken().map(of).collect::<Vec<_>>());
+    /// The medians of a site, over the requests that came by there.
+    fn cost(&self, site: Site, reading: f64, counted: bool) -> Option<StepCost> {
+        let taken = self.taken.get(&site)?;
+        let medians =
+            |of: &dyn Fn(&Taken) -> f64| median(&mut taken.iter().map(of).collect::<Vec<_>>());
         let nanos = |taken: &Taken| {
             (taken.time.as_nanos() as f64 - reading * f64::from(taken.readings)).max(0.0)
         };
@@ -78,16 +81,15 @@ impl Samples {
 }
 
 impl OverheadReport {
-    /// `place` says where a site is among what was taken of each request, `reading` how many nanoseconds each reading of the clock took.
+    /// `reading` says how many nanoseconds each reading of the clock took.
     pub(super) fn new(
         request: String,
         tree: &[Node],
         mut samples: Samples,
-        place: impl Fn(Site) -> Option<usize>,
         reading: f64,
         counted: bool,
     ) -> Self {
-        let cost = |site| samples.cost(place(site)?, reading, counted);
+        let cost = |site| samples.cost(site, reading, counted);
         let costs: Vec<Option<StepCost>> =
             tree.iter().map(|node| cost(Site::step(node.step?))).collect();
         let chain = StepCost { name: "/".to_owned(), ..cost(Site::CHAIN).unwrap_or_default() };
@@ -285,6 +287,12 @@ pub(super) fn micros(time: Duration) -> String {
 
 pub(super) fn percent(share: f64) -> String {
     format!("{:.1} %", share * 100.0)
+}
+
+/// `0` of nothing.
+pub(super) fn median(values: &mut [f64]) -> f64 {
+    values.sort_unstable_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(0.0)
 }
 
 fn nanoseconds(nanos: f64) -> Duration {

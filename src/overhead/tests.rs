@@ -251,14 +251,14 @@ async fn answers_of_several_statuses_are_told_apart() {
 async fn nothing_is_left_behind() {
     let service = Chain::new().use_(function).get(hello).build();
     measure(&service, "/").await;
-    assert!(record::is_idle());
+    assert!(crate::probe::record::is_idle());
     // Given up in the middle, too.
     async fn never() {
         std::future::pending::<()>().await;
     }
     let service = Chain::new().use_(function).get(never).build();
     let given_up = tokio::time::timeout(Duration::ZERO, measure(&service, "/")).await;
-    assert!(given_up.is_err() && record::is_idle());
+    assert!(given_up.is_err() && crate::probe::record::is_idle());
 }
 
 #[tokio::test]
