@@ -1,5 +1,6 @@
 //! What is measured: one list for the clock (`chain.rs`) and for the counters (`counts.rs`).
 
+mod axum;
 mod job;
 mod paths;
 mod steps;
