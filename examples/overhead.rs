@@ -11,7 +11,7 @@ use std::error::Error;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use jsonwebtoken::{EncodingKey, Header};
+use jsonwebtoken::{EncodingKey, Header, crypto};
 use serde::{Deserialize, Serialize};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use tower_chain::overhead::OverheadReport;
@@ -56,6 +56,8 @@ fn api() -> Result<ChainService, Box<dyn Error>> {
 async fn measure(runs: usize) -> Result<OverheadReport, Box<dyn Error>> {
     let exp = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs() + 3600;
     let member = Member { sub: "ada".to_owned(), exp };
+    // With both backends compiled in, one must be chosen before the first token is signed.
+    let _ = crypto::aws_lc::DEFAULT_PROVIDER.install_default();
     let token =
         jsonwebtoken::encode(&Header::default(), &member, &EncodingKey::from_secret(SECRET))?;
     let request = http::Request::post("/users")
