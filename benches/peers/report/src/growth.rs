@@ -1,0 +1,3 @@
+pub fn run(_: &crate::options::Options) -> crate::Result<()> {
+    Ok(())
+}
