@@ -7,9 +7,14 @@
 //! ```
 //!
 //! ```sh
-//! curl -d '{"name":"Ann","e-mail":"ann@example.org"}' -H 'content-type: application/json' localhost:3000/users  # 201, Ann
-//! curl -d '{"name":"","e-mail":"x"}' -H 'content-type: application/json' localhost:3000/users  # 422, /name and /e-mail
-//! curl -d '{"name":"root","e-mail":"r@example.org"}' -H 'content-type: application/json' localhost:3000/users  # 422, taken
+//! curl -i localhost:3000/users --json '{"name":"Ann","e-mail":"ann@example.org"}'
+//! # HTTP/1.1 201 Created
+//! #
+//! # Ann <ann@example.org>
+//! curl localhost:3000/users --json '{"name":"","e-mail":"x"}'
+//! # {..,"status":422,..,"errors":[{..,"pointer":"/e-mail",..},{..,"pointer":"/name",..}]}
+//! curl localhost:3000/users --json '{"name":"root","e-mail":"r@example.org"}'
+//! # {..,"status":422,..,"errors":[{..,"pointer":"/name","code":"taken",..}]}
 //! ```
 
 use std::error::Error;
@@ -45,7 +50,8 @@ fn api() -> ChainService {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    Ok(tower_chain::serve("127.0.0.1:3000", api()).await?)
+    let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
+    Ok(tower_chain::serve(format!("127.0.0.1:{port}"), api()).await?)
 }
 
 #[tokio::test]

@@ -6,7 +6,8 @@ use std::time::Duration;
 use fantoccini::{Client, ClientBuilder, Locator};
 use serde_json::json;
 
-use crate::program::{Program, installed};
+use crate::program::Program;
+use crate::programs::installed;
 
 struct Driver {
     child: Child,

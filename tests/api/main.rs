@@ -4,4 +4,6 @@
 
 mod browser;
 mod program;
+#[path = "../support/programs.rs"]
+mod programs;
 mod table;

@@ -1,0 +1,87 @@
+//! The examples as their readers meet them: each is run as the page on top of its source says, asked by its commands, and answers as the
+//! page says. The tests that stand in examples run here as well.
+//!
+//! The first block of shell of a page runs the example, the others ask it, and the comments under a command are its answer; see
+//! [`answer::fits`]. An example listens on `PORT`, or on 3000, and asks for nothing else than what its first block sets.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+mod answer;
+mod page;
+#[path = "../support/programs.rs"]
+mod programs;
+#[path = "../support/redis_server.rs"]
+mod redis_server;
+mod running;
+mod sources;
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use page::Page;
+use running::Running;
+
+#[test]
+fn every_example_answers_as_its_page_says() {
+    if !programs::installed("curl") || !programs::installed("openssl") {
+        return;
+    }
+    let pages = Page::all();
+    let (next, wrong) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while let Some(page) = pages.get(next.fetch_add(1, Ordering::SeqCst)) {
+                    let found = std::panic::catch_unwind(|| differences(page));
+                    let found = found.unwrap_or_else(|_| vec!["it does not run".to_owned()]);
+                    let found = found.iter().map(|text| format!("== {}\n{text}", page.name));
+                    wrong.lock().unwrap().extend(found);
+                }
+            });
+        }
+    });
+    let wrong = wrong.into_inner().unwrap();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// What an example answers otherwise than its page says.
+fn differences(page: &Page) -> Vec<String> {
+    const END: &str = "--- the end of an answer ---";
+    let Some(running) = Running::start(page) else { return Vec::new() };
+    // One shell for all: a command may use a variable that an earlier one set.
+    let mut script = "curl() { command curl -q -sS --max-time 20 \"$@\"; }\n".to_owned();
+    for ask in &page.asks {
+        script += &format!("{}\nprintf '\\n{END}\\n'\n", ask.command);
+    }
+    let output = running.run(&script);
+    let (told, errors) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let mut answers = told.split(END).map(|answer| answer.trim_start_matches('\n'));
+    let mut differences = Vec::new();
+    for ask in &page.asks {
+        let answer = answers.next().unwrap_or_default();
+        if !answer::fits(&ask.answer, answer) {
+            let expected = ask.answer.join("\n");
+            let command = &ask.command;
+            differences.push(format!(
+                "{command}\n-- the page\n{expected}\n-- the answer\n{answer}{errors}"
+            ));
+        }
+    }
+    differences
+}
+
+#[test]
+fn a_page_turns_on_the_features_that_its_example_needs() {
+    let manifest = std::fs::read_to_string("Cargo.toml").unwrap();
+    for page in Page::all() {
+        let line = page.run.iter().find(|line| line.contains("cargo run --example")).unwrap();
+        let needed = manifest
+            .split_once(&format!("[[example]]\nname = \"{}\"\nrequired-features = [", page.name));
+        let needed = needed.and_then(|(_, rest)| rest.split_once(']')).map_or("", |(list, _)| list);
+        let needed = needed.replace(['"', ' '], "");
+        let said = line.split_once("--features ").map_or("", |(_, rest)| rest);
+        let said = said.split(' ').next().unwrap();
+        assert!(line.contains("--all-features") || said == needed, "{}: {needed}", page.name);
+    }
+}
