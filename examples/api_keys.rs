@@ -69,9 +69,10 @@ fn api(admin: &str) -> Result<ChainService, Box<dyn StdError>> {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn StdError>> {
-    let admin = std::env::var("ADMIN_KEY").map_err(|_| "set ADMIN_KEY to a secret")?;
+    let admin = std::env::var("ADMIN_KEY").map_err(|_| "ADMIN_KEY is not set")?;
     let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
-    Ok(tower_chain::serve(format!("127.0.0.1:{port}"), api(&admin)?).await?)
+    let api = api(&admin).map_err(|error| format!("ADMIN_KEY: {error}"))?;
+    Ok(tower_chain::serve(format!("127.0.0.1:{port}"), api).await?)
 }
 
 #[tokio::test]

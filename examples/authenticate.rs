@@ -11,7 +11,7 @@
 //! # HTTP/1.1 401 Unauthorized
 //! # www-authenticate: Bearer realm="api"
 //! #
-//! # {"type":"about:blank","title":"Unauthorized","status":401}
+//! # {"type":"about:blank","title":"Unauthorized","status":401,"detail":"Credentials are missing"}
 //! curl -H 'Authorization: Bearer Vy3pRT1rW9ZsU0bq6xQ2Lw' localhost:3000/hello
 //! # hello, token
 //! curl -H 'Authorization: Vy3pRT1rW9ZsU0bq6xQ2Lw' localhost:3000/hello
@@ -43,9 +43,10 @@ fn api(token: &str) -> Result<ChainService, Box<dyn Error>> {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let token = std::env::var("API_TOKEN").map_err(|_| "set API_TOKEN to a secret")?;
+    let token = std::env::var("API_TOKEN").map_err(|_| "API_TOKEN is not set")?;
     let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
-    Ok(tower_chain::serve(format!("127.0.0.1:{port}"), api(&token)?).await?)
+    let api = api(&token).map_err(|error| format!("API_TOKEN: {error}"))?;
+    Ok(tower_chain::serve(format!("127.0.0.1:{port}"), api).await?)
 }
 
 #[tokio::test]

@@ -58,9 +58,10 @@ fn site(secret: &[u8]) -> Result<ChainService, KeyError> {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let secret = std::env::var("COOKIE_SECRET").map_err(|_| "set COOKIE_SECRET")?;
+    let secret = std::env::var("COOKIE_SECRET").map_err(|_| "COOKIE_SECRET is not set")?;
     let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
-    Ok(tower_chain::serve(format!("127.0.0.1:{port}"), site(secret.as_bytes())?).await?)
+    let site = site(secret.as_bytes()).map_err(|error| format!("COOKIE_SECRET: {error}"))?;
+    Ok(tower_chain::serve(format!("127.0.0.1:{port}"), site).await?)
 }
 
 #[tokio::test]

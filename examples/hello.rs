@@ -13,7 +13,7 @@
 //! #
 //! # {"name":"John Doe"}
 //! curl localhost:3000/api/nowhere
-//! # {"type":"about:blank","title":"Not Found","status":404}
+//! # {"type":"about:blank","title":"Not Found","status":404,"detail":"Nothing answers at this path"}
 //! ```
 
 use serde::Serialize;

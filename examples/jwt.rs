@@ -50,9 +50,10 @@ fn api(secret: &str) -> Result<ChainService, JwtConfigError> {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let secret = std::env::var("JWT_SECRET").map_err(|_| "set JWT_SECRET to a secret")?;
+    let secret = std::env::var("JWT_SECRET").map_err(|_| "JWT_SECRET is not set")?;
     let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
-    Ok(tower_chain::serve(format!("127.0.0.1:{port}"), api(&secret)?).await?)
+    let api = api(&secret).map_err(|error| format!("JWT_SECRET: {error}"))?;
+    Ok(tower_chain::serve(format!("127.0.0.1:{port}"), api).await?)
 }
 
 #[tokio::test]

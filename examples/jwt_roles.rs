@@ -3,7 +3,7 @@
 //! Run with
 //!
 //! ```sh
-//! JWT_SECRET=$(openssl rand -base64 32) ADA_PASSWORD='correct horse' JOE_PASSWORD='battery staple' \
+//! JWT_SECRET=$(openssl rand -base64 32) ADA_PASSWORD='correct horse battery' JOE_PASSWORD='staple for my paper' \
 //!     cargo run --example jwt_roles --features authenticate,json,jwt,require,serve
 //! ```
 //!
@@ -11,12 +11,12 @@
 //! curl -i localhost:3000/api/admin
 //! # HTTP/1.1 401 Unauthorized
 //! # www-authenticate: Bearer
-//! JOE=$(curl -u 'joe:battery staple' -X POST localhost:3000/api/login)
+//! JOE=$(curl -u 'joe:staple for my paper' -X POST localhost:3000/api/login)
 //! curl -H "Authorization: Bearer $JOE" localhost:3000/api/me
 //! # {"message":"Authorized","user":{"sub":"joe","role":"member","exp":..}}
 //! curl -i -H "Authorization: Bearer $JOE" localhost:3000/api/admin
 //! # HTTP/1.1 403 Forbidden
-//! ADA=$(curl -u 'ada:correct horse' -X POST localhost:3000/api/login)
+//! ADA=$(curl -u 'ada:correct horse battery' -X POST localhost:3000/api/login)
 //! curl -H "Authorization: Bearer $ADA" localhost:3000/api/admin
 //! # {"message":"Welcome, ada"}
 //! curl -i -H "Authorization: Bearer ${ADA}x" localhost:3000/api/admin
@@ -63,7 +63,8 @@ async fn admin(member: Claims<Member>) -> Json<Value> {
 
 fn api(secret: &str, ada: &str, joe: &str) -> Result<ChainService, Box<dyn StdError>> {
     let jwt = Jwt::<Member>::hs256(secret).map_err(|error| format!("JWT_SECRET: {error}"))?;
-    let passwords = Authenticate::users([("ada", ada), ("joe", joe)])?;
+    let passwords = Authenticate::users([("ada", ada), ("joe", joe)])
+        .map_err(|error| format!("ADA_PASSWORD, JOE_PASSWORD: {error}"))?;
     let key = EncodingKey::from_secret(secret.as_bytes());
     Ok(Chain::new()
         .at("/api/login", |c| c.provide(key).use_(passwords).post(login))

@@ -19,10 +19,10 @@
 //! # HTTP/1.1 204 No Content
 //! curl -i -X PUT localhost:3000/api/notes
 //! # HTTP/1.1 405 Method Not Allowed
-//! # allow: GET, HEAD, POST, DELETE, OPTIONS
+//! # allow: DELETE, GET, HEAD, OPTIONS, POST
 //! curl -i -X OPTIONS localhost:3000/api/notes
 //! # HTTP/1.1 204 No Content
-//! # allow: GET, HEAD, POST, DELETE, OPTIONS
+//! # allow: DELETE, GET, HEAD, OPTIONS, POST
 //! ```
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

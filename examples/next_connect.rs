@@ -14,12 +14,12 @@
 //! curl localhost:3000/ --json '"Hi"'
 //! # {"error":"Unauthorized"}
 //! curl -H 'Authorization: Bearer Vy3pRT1rW9ZsU0bq6xQ2Lw' localhost:3000/ --json '"Hi"'
-//! # {"message":"Hi","from":"token"}
+//! # {"from":"token","message":"Hi"}
 //! curl -H 'Authorization: Bearer Vy3pRT1rW9ZsU0bq6xQ2Lw' -X DELETE localhost:3000/
 //! # {"error":"Internal Server Error"}
 //! curl -i -X PUT localhost:3000/
 //! # HTTP/1.1 405 Method Not Allowed
-//! # allow: GET, HEAD, POST, DELETE, OPTIONS
+//! # allow: DELETE, GET, HEAD, OPTIONS, POST
 //! #
 //! # {"error":"Method Not Allowed"}
 //! ```

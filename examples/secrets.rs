@@ -12,7 +12,7 @@
 //! ```sh
 //! curl -i localhost:3000/api/secret
 //! # HTTP/1.1 401 Unauthorized
-//! # www-authenticate: Bearer
+//! # www-authenticate: Bearer realm="api"
 //! curl -H "Authorization: Bearer $(cat api_token)" localhost:3000/api/secret
 //! # You are authenticated!
 //! ```

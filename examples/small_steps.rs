@@ -9,7 +9,7 @@
 //! ```sh
 //! curl -i localhost:3000/page
 //! # HTTP/1.1 200 OK
-//! # etag: ".."
+//! # etag: W/".."
 //! # x-content-type-options: nosniff
 //! #
 //! # A page

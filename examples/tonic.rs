@@ -12,7 +12,7 @@
 //! curl -i --http2-prior-knowledge -H 'content-type: application/grpc' -d '' localhost:3000/greeter.Greeter/Hello
 //! # HTTP/2 200
 //! # grpc-status: 16
-//! # grpc-message: Sign%20in%20first
+//! # grpc-message: Sign in first
 //! ```
 
 use axum::http::HeaderMap;

@@ -12,7 +12,7 @@
 //! #
 //! # Ann <ann@example.org>
 //! curl localhost:3000/users --json '{"name":"","e-mail":"x"}'
-//! # {..,"status":422,..,"errors":[{..,"pointer":"/e-mail",..},{..,"pointer":"/name",..}]}
+//! # {..,"status":422,..,"errors":[{..,"pointer":"/name",..},{..,"pointer":"/e-mail",..}]}
 //! curl localhost:3000/users --json '{"name":"root","e-mail":"r@example.org"}'
 //! # {..,"status":422,..,"errors":[{..,"pointer":"/name","code":"taken",..}]}
 //! ```

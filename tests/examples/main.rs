@@ -7,12 +7,18 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 mod answer;
+#[path = "../support/aws.rs"]
+mod aws;
+mod gateway;
 mod page;
+#[path = "../support/ports.rs"]
+mod ports;
 #[path = "../support/programs.rs"]
 mod programs;
 #[path = "../support/redis_server.rs"]
 mod redis_server;
 mod running;
+#[allow(dead_code, reason = "they are programs as well")]
 mod sources;
 
 use std::sync::Mutex;
@@ -53,9 +59,7 @@ fn differences(page: &Page) -> Vec<String> {
     for ask in &page.asks {
         script += &format!("{}\nprintf '\\n{END}\\n'\n", ask.command);
     }
-    let output = running.run(&script);
-    let (told, errors) =
-        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let (told, complaints) = running.ask(&script);
     let mut answers = told.split(END).map(|answer| answer.trim_start_matches('\n'));
     let mut differences = Vec::new();
     for ask in &page.asks {
@@ -64,7 +68,7 @@ fn differences(page: &Page) -> Vec<String> {
             let expected = ask.answer.join("\n");
             let command = &ask.command;
             differences.push(format!(
-                "{command}\n-- the page\n{expected}\n-- the answer\n{answer}{errors}"
+                "{command}\n-- the page\n{expected}\n-- the answer\n{answer}{complaints}"
             ));
         }
     }
@@ -75,7 +79,7 @@ fn differences(page: &Page) -> Vec<String> {
 fn a_page_turns_on_the_features_that_its_example_needs() {
     let manifest = std::fs::read_to_string("Cargo.toml").unwrap();
     for page in Page::all() {
-        let line = page.run.iter().find(|line| line.contains("cargo run --example")).unwrap();
+        let line = page.run.iter().find(|line| line.contains("--example")).unwrap();
         let needed = manifest
             .split_once(&format!("[[example]]\nname = \"{}\"\nrequired-features = [", page.name));
         let needed = needed.and_then(|(_, rest)| rest.split_once(']')).map_or("", |(list, _)| list);
@@ -84,4 +88,24 @@ fn a_page_turns_on_the_features_that_its_example_needs() {
         let said = said.split(' ').next().unwrap();
         assert!(line.contains("--all-features") || said == needed, "{}: {needed}", page.name);
     }
+}
+
+#[test]
+fn a_secret_that_is_missing_or_too_short_is_named() {
+    if !programs::installed("openssl") {
+        return;
+    }
+    let mut found = 0;
+    for page in Page::all() {
+        let variables = page.run.iter().find_map(|line| running::variables_of(line)).unwrap();
+        let names = variables.split_whitespace().filter_map(|word| word.split_once('='));
+        for (name, _) in names.filter(|(name, _)| *name != "PORT" && !name.contains('$')) {
+            for change in [format!("-u {name}"), format!("{name}=short")] {
+                let told = running::refused_start(&page, &change);
+                assert!(told.contains(name) && !told.contains("short\""), "{}: {told}", page.name);
+            }
+            found += 1;
+        }
+    }
+    assert!(found > 5);
 }

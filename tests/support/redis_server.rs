@@ -1,9 +1,11 @@
 //! A Redis for one test.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+use crate::ports::free_port;
 
 /// A server on a port of its own, without a file. It ends when this is dropped.
 pub(crate) struct Redis {
@@ -14,7 +16,7 @@ pub(crate) struct Redis {
 impl Redis {
     /// Starts a server on a free port, or says that none is installed. With `TOWER_CHAIN_NEEDS_REDIS` set, that fails the test.
     pub(crate) fn start() -> Option<Self> {
-        Self::start_on(TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port())
+        Self::start_on(free_port())
     }
 
     pub(crate) fn start_on(port: u16) -> Option<Self> {
@@ -50,6 +52,7 @@ impl Redis {
     fn answers(&self) -> bool {
         let mut answer = [0; 7];
         let asked = TcpStream::connect(("127.0.0.1", self.port)).and_then(|mut stream| {
+            stream.set_read_timeout(Some(Duration::from_secs(1)))?;
             stream.write_all(b"PING\r\n")?;
             stream.read_exact(&mut answer)
         });
