@@ -13,7 +13,7 @@
 //! # www-authenticate: Bearer
 //! JOE=$(curl -u 'joe:staple for my paper' -X POST localhost:3000/api/login)
 //! curl -H "Authorization: Bearer $JOE" localhost:3000/api/me
-//! # {"message":"Authorized","user":{"sub":"joe","role":"member","exp":..}}
+//! # {"message":"Authorized","user":{"exp":..,"role":"member","sub":"joe"}}
 //! curl -i -H "Authorization: Bearer $JOE" localhost:3000/api/admin
 //! # HTTP/1.1 403 Forbidden
 //! ADA=$(curl -u 'ada:correct horse battery' -X POST localhost:3000/api/login)
