@@ -1,5 +1,7 @@
 //! A route that wants a secret token, for machines, and Basic for one page of people.
 //!
+//! Next.js API routes: the protected route. The token is compared in constant time, and a refusal says which scheme is wanted.
+//!
 //! Run with
 //!
 //! ```sh

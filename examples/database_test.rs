@@ -1,5 +1,7 @@
 //! A test of a whole API with its database: real requests over a real port, and a look at what was stored.
 //!
+//! Next.js API routes: the test with a database.
+//!
 //! Run its test with `cargo test --example database_test --features json,serve,test-util`, and the program with
 //!
 //! ```sh

@@ -1,5 +1,7 @@
 //! A route with a parameter, `/api/trivia/{number}`, that asks another server: what is no number goes no further.
 //!
+//! Next.js API routes: the dynamic route. What is no number is answered once, and nobody else is asked.
+//!
 //! Run with
 //!
 //! ```sh

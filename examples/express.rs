@@ -1,5 +1,7 @@
 //! A chain as Express has it: `app.use`, a router under a path, and an error handler.
 //!
+//! Next.js API routes: middleware of Express.
+//!
 //! Run with
 //!
 //! ```sh

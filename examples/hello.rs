@@ -1,4 +1,6 @@
-//! The first route: JSON for `GET /api/hello`, and no other method.
+//! JSON for `GET /api/hello`, and nothing else.
+//!
+//! Next.js API routes: the first handler.
 //!
 //! Run with
 //!

@@ -1,5 +1,7 @@
 //! Log in with a password, get a token with one's role in it, and come in where this role may.
 //!
+//! Next.js API routes: the JWT with roles. A bad token is a 401 and a missing role a 403 (RFC 6750).
+//!
 //! Run with
 //!
 //! ```sh

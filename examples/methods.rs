@@ -1,5 +1,7 @@
 //! One path, a handler for each method: what a `switch` over the method does, without a case that falls through.
 //!
+//! Next.js API routes: the `switch` over the method, which answers twice where a `break` is missing.
+//!
 //! Run with
 //!
 //! ```sh

@@ -1,5 +1,7 @@
 //! A chain as next-connect has it: middleware, handlers, `onError` and `onNoMatch`, in the order in which they are written.
 //!
+//! Next.js API routes: the same with next-connect.
+//!
 //! Run with
 //!
 //! ```sh

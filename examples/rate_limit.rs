@@ -1,5 +1,7 @@
 //! So many requests per client: more for reading, few for logging in, none for health checks.
 //!
+//! Next.js API routes: the limit of 100 requests per client in 15 minutes.
+//!
 //! Run with
 //!
 //! ```sh

@@ -1,5 +1,8 @@
 //! Settings of one route: how large a body may be, a body that is left as it comes, and when a large answer is worth a warning.
 //!
+//! Next.js API routes: `config.api` with `sizeLimit`, `bodyParser: false` and `responseLimit`. `externalResolver` has nothing to silence here:
+//! a handler that returns no response does not compile.
+//!
 //! Run with
 //!
 //! ```sh

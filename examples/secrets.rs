@@ -1,5 +1,7 @@
 //! Secrets from the environment or from files, as containers have them: missing or too short ones are named, and the program does not start.
 //!
+//! Next.js API routes: the secrets in `.env`.
+//!
 //! Run with
 //!
 //! ```sh

@@ -1,5 +1,7 @@
 //! HTTPS with HTTP/2, beside HTTP that sends everyone there; the certificate is read again when its files change.
 //!
+//! Next.js API routes: HTTPS.
+//!
 //! Run with
 //!
 //! ```sh

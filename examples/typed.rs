@@ -1,5 +1,7 @@
 //! A request and a response with types: parameter, query and body are checked before the handler runs, and its answer by the compiler.
 //!
+//! Next.js API routes: `NextApiRequest` and `NextApiResponse<Data>`, with a type for the body as well.
+//!
 //! Run with
 //!
 //! ```sh

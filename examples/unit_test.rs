@@ -1,5 +1,7 @@
 //! A test of one handler, with the function that finds the data replaced by one of the test.
 //!
+//! Next.js API routes: the test with `createMocks`. This one goes through the same code as a request of a client.
+//!
 //! Run its test with `cargo test --example unit_test --features json,query,serve,test-util`, and the program with
 //!
 //! ```sh

@@ -1,5 +1,7 @@
 //! Input with rules: every error at once, at the names of the client, and a check that asks elsewhere.
 //!
+//! Next.js API routes: the validation. It tells all errors, and the handler gets the data that was checked.
+//!
 //! Run with
 //!
 //! ```sh

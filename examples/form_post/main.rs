@@ -1,5 +1,7 @@
 //! A page whose form is posted into a database, as `http://localhost:3000` shows.
 //!
+//! Next.js API routes: the form and its database. The body is read once, by its type, and checked before it is stored.
+//!
 //! Run with
 //!
 //! ```sh

@@ -91,6 +91,20 @@ fn a_page_turns_on_the_features_that_its_example_needs() {
 }
 
 #[test]
+fn the_tests_in_examples_are_run_and_the_readme_lists_all() {
+    let run = include_str!("sources.rs");
+    let readme = std::fs::read_to_string("README.md").unwrap();
+    for page in Page::all() {
+        let name = &page.name;
+        assert!(readme.contains(&format!("\n| `{name}` |")), "add {name} to the README's table");
+        assert!(
+            !page.has_tests || run.contains(&format!("\nmod {name};")),
+            "name {name} in sources.rs"
+        );
+    }
+}
+
+#[test]
 fn a_secret_that_is_missing_or_too_short_is_named() {
     if !programs::installed("openssl") {
         return;

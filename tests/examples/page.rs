@@ -10,6 +10,7 @@ pub(crate) struct Page {
     pub(crate) run: Vec<String>,
     /// The lines of the others.
     pub(crate) asks: Vec<Ask>,
+    pub(crate) has_tests: bool,
 }
 
 /// A command, and the lines that stand as comments under it.
@@ -67,7 +68,8 @@ impl Page {
         }
         assert!(!run.is_empty(), "{name}: how is it run?");
         assert!(asks.iter().any(|ask| !ask.answer.is_empty()), "{name}: what does it answer?");
-        Self { name, run, asks }
+        let has_tests = source.contains("\n#[test]") || source.contains("#[tokio::test");
+        Self { name, run, asks, has_tests }
     }
 
     /// Whether a word stands in one of the commands.

@@ -1,4 +1,5 @@
-//! The examples with tests in them, so that these run. (An example with `test = true` is built as a test alone, and not as a program.)
+//! The examples with tests in them, so that these run. With `test = true` they would be built as tests instead of programs, and `cargo test`
+//! would not start them.
 
 #[path = "../../examples/api_keys.rs"]
 mod api_keys;
