@@ -11,6 +11,9 @@
 //! The database is the file `posts.db`.
 //!
 //! ```sh
+//! curl localhost:3000
+//! # <!doctype html>
+//! # ..
 //! curl -i localhost:3000/api/post -d 'title=Hello&post=By+form'
 //! # HTTP/1.1 200 OK
 //! #

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 mod browser;
+#[path = "../support/browser.rs"]
+mod driver;
 mod program;
 #[path = "../support/programs.rs"]
 mod programs;

@@ -6,9 +6,9 @@ use std::path::Path;
 /// How an example is run, and what it answers.
 pub(crate) struct Page {
     pub(crate) name: String,
-    /// The lines of the first block of shell.
-    pub(crate) run: Vec<String>,
-    /// The lines of the others.
+    /// The first block of shell.
+    pub(crate) run: Vec<Ask>,
+    /// The others. None, if it is no server: then it answers where it is run.
     pub(crate) asks: Vec<Ask>,
     pub(crate) has_tests: bool,
 }
@@ -55,26 +55,30 @@ impl Page {
             }
         }
         let mut blocks = blocks.into_iter();
-        let run = blocks.next().unwrap_or_default();
-        let mut asks: Vec<Ask> = Vec::new();
-        for line in blocks.flatten() {
-            match line.strip_prefix('#') {
-                Some(answer) => {
-                    let ask = asks.last_mut().expect("an answer stands under a command");
-                    ask.answer.push(answer.trim().to_owned());
-                }
-                None => asks.push(Ask { command: line, answer: Vec::new() }),
-            }
-        }
-        assert!(!run.is_empty(), "{name}: how is it run?");
-        assert!(asks.iter().any(|ask| !ask.answer.is_empty()), "{name}: what does it answer?");
+        let run = asks(blocks.next().unwrap_or_default());
+        let asks = asks(blocks.flatten());
+        let answers = run.iter().chain(&asks).any(|ask| !ask.answer.is_empty());
+        assert!(answers, "{name}: how is it run, and what does it answer?");
         let has_tests = source.contains("\n#[test]") || source.contains("#[tokio::test");
         Self { name, run, asks, has_tests }
     }
 
     /// Whether a word stands in one of the commands.
     pub(crate) fn mentions(&self, word: &str) -> bool {
-        let commands = self.asks.iter().map(|ask| &ask.command);
-        self.run.iter().chain(commands).any(|command| command.contains(word))
+        self.run.iter().chain(&self.asks).any(|ask| ask.command.contains(word))
     }
+}
+
+fn asks(lines: impl IntoIterator<Item = String>) -> Vec<Ask> {
+    let mut asks: Vec<Ask> = Vec::new();
+    for line in lines {
+        match line.strip_prefix('#') {
+            Some(answer) => {
+                let ask = asks.last_mut().expect("an answer stands under a command");
+                ask.answer.push(answer.trim().to_owned());
+            }
+            None => asks.push(Ask { command: line, answer: Vec::new() }),
+        }
+    }
+    asks
 }

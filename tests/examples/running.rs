@@ -33,9 +33,9 @@ impl Running {
         let of_lambda = gateway.iter().flat_map(|gateway| gateway.lambda.variables());
         shell.variables.extend(of_lambda.map(|(name, value)| (name, value.to_owned())));
         let mut running = Self { programs: Vec::new(), shell, _gateway: gateway, _redis: redis };
-        for line in &page.run {
-            if let Some(variables) = variables_of(line) {
-                running.programs.push(running.shell.start(&format!("exec env {variables}"), page));
+        for line in page.run.iter().filter(|_| !page.asks.is_empty()).map(|ask| &*ask.command) {
+            if let Some(command) = with_program(line, page, "") {
+                running.programs.push(running.shell.start(&format!("exec env {command}")));
             } else if !line.starts_with("redis-server") {
                 let output = running.shell.command(line).output().unwrap();
                 assert!(output.status.success(), "{line}\n{output:?}");
@@ -43,6 +43,10 @@ impl Running {
         }
         running.wait_until_all_ports_answer();
         Some(running)
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://127.0.0.1:{}/", self.shell.ports["3000"])
     }
 
     /// Runs a script of shell beside the programs. Gives back what it told, and of what it complained.
@@ -84,12 +88,9 @@ pub(crate) fn refused_start(page: &Page, change: &str) -> String {
     let shell = Shell::new(page);
     // Whoever does not refuse the variable fails to listen.
     let _taken = TcpListener::bind(("127.0.0.1", shell.ports["3000"])).unwrap();
-    for line in &page.run {
-        match variables_of(line) {
-            Some(variables) => {
-                let program = shell.start(&format!("{variables} exec env {change}"), page).wait();
-                assert!(!program.unwrap().success());
-            }
+    for line in page.run.iter().map(|ask| &ask.command) {
+        match with_program(line, page, &format!("exec env {change}")) {
+            Some(command) => assert!(!shell.start(&command).wait().unwrap().success()),
             None => drop(shell.command(line).output().unwrap()),
         }
     }
@@ -98,7 +99,14 @@ pub(crate) fn refused_start(page: &Page, change: &str) -> String {
 
 /// What stands before `cargo`, if a line runs an example.
 pub(crate) fn variables_of(line: &str) -> Option<&str> {
-    line.split_once("cargo ").map(|(variables, _)| variables.trim_end_matches("\\\n    "))
+    line.split_once("cargo ").map(|(variables, _)| variables)
+}
+
+/// A line that runs an example, with its program instead of `cargo`, after an own prefix.
+pub(crate) fn with_program(line: &str, page: &Page, prefix: &str) -> Option<String> {
+    let variables = variables_of(line)?.replace("\\\n", " ");
+    let arguments = line.split_once(" -- ").map_or("", |(_, arguments)| arguments);
+    Some(format!("{variables} {prefix} '{}' {arguments}", example(&page.name).display()))
 }
 
 /// A shell in a folder of its own.
@@ -135,12 +143,9 @@ impl Shell {
         command
     }
 
-    /// Starts the program of a page, as the shell has it after `env`.
-    fn start(&self, env: &str, page: &Page) -> Child {
-        let program = example(&page.name);
+    fn start(&self, command: &str) -> Child {
         let stderr = File::create(self.folder.join("stderr")).unwrap();
-        let mut command = self.command(&format!("{env} '{}'", program.display()));
-        command.stdout(Stdio::null()).stderr(stderr).spawn().unwrap()
+        self.command(command).stdout(Stdio::null()).stderr(stderr).spawn().unwrap()
     }
 
     fn complaints(&self) -> String {

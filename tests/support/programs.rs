@@ -1,8 +1,7 @@
-//! Programs that tests start.
+//! The examples as programs, and a folder for each.
 
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Where cargo has put an example: two folders up from this test. `cargo test --all-features` builds it first.
@@ -11,25 +10,6 @@ pub(crate) fn example(name: &str) -> PathBuf {
     path.pop();
     path.pop();
     path.join("examples").join(format!("{name}{}", std::env::consts::EXE_SUFFIX))
-}
-
-/// Whether a program is installed. Where all are needed, a missing one fails the test.
-pub(crate) fn installed(name: &str) -> bool {
-    let found = Command::new(name)
-        .arg("--version")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .is_ok();
-    if !found {
-        assert!(
-            std::env::var_os("TOWER_CHAIN_TESTS_NEED_ALL").is_none(),
-            "`{name}` is not installed"
-        );
-        eprintln!("SKIPPED: `{name}` is not installed, nothing was tested");
-    }
-    found
 }
 
 /// A folder for temporary files, which ends with the test.
