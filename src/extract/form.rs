@@ -87,6 +87,10 @@ impl<T: DeserializeOwned + Send> Input for Form<T> {
     fn fields(path: &[&str]) -> Option<&'static [&'static str]> {
         probe::fields::<T>(path)
     }
+
+    fn has_free_names(path: &[&str]) -> bool {
+        probe::has_free_names::<T>(path)
+    }
 }
 
 impl<T: DeserializeOwned + Send> BodyInput for Form<T> {}

@@ -18,7 +18,11 @@
 //! | [`Text`], [`Binary`] | a body as it is | - |
 //!
 //! What they refuse is a [`crate::Error`], a response of the type `application/problem+json`. Where single fields are at fault, its
-//! member `errors` lists them, each as a [`FieldError`]. What the client submitted is never in it.
+//! member `errors` lists them, each as a [`FieldError`]. What the client submitted is never in it: a key that it made up, such as that of a
+//! map, stands as `*` in a pointer.
+//!
+//! `String` and `Bytes` are extractors, too, those of axum's core: like [`Text`] and [`Binary`], with a limit of 2 MB where no `BodyLimit` sets
+//! one. In a chain they refuse in the same shape. Other extractors of axum's ecosystem refuse as their authors have it.
 //!
 //! A body is read up to a limit of 1 MiB; see [`MaxBody`].
 

@@ -28,6 +28,7 @@ use crate::{Error, Request};
 /// | a struct, a map | the parameters by name |
 ///
 /// A catch-all such as `{*rest}` is a text, or as a `Vec` the list of its segments, in which an encoded slash (`%2F`) stays inside its segment.
+/// A slash at the end of the path stands in the text and adds nothing to the list.
 ///
 /// `Option<Path<T>>` is `None` where the matched path has no parameters: for a handler that stands on `/docs` and on `/docs/{*path}`,
 /// an optional catch-all.
@@ -84,6 +85,10 @@ impl<T: DeserializeOwned + Send> Input for Path<T> {
 
     fn fields(path: &[&str]) -> Option<&'static [&'static str]> {
         probe::fields::<T>(path)
+    }
+
+    fn has_free_names(path: &[&str]) -> bool {
+        probe::has_free_names::<T>(path)
     }
 }
 
@@ -425,7 +430,9 @@ impl<'de> Deserializer<'de> for Param<'de> {
     /// The segments, which are more than one only of a catch-all.
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failed> {
         let name = self.name;
-        let segments = self.raw.split('/').filter(|_| !self.raw.is_empty());
+        // A path with a slash at its end is the path without it.
+        let raw = self.raw.strip_suffix('/').unwrap_or(self.raw);
+        let segments = raw.split('/').filter(|_| !self.raw.is_empty());
         visitor.visit_seq(Items(segments.map(move |raw| Param { name, raw })))
     }
 
