@@ -15,8 +15,8 @@ use axum_core::BoxError;
 use axum_core::response::IntoResponse;
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, Either};
-use http::header::CONTENT_LENGTH;
-use http::{HeaderValue, Method};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
+use http::{HeaderValue, Method, StatusCode};
 use http_body::Body as HttpBody;
 use tower::{Layer, Service, ServiceExt};
 
@@ -166,7 +166,7 @@ impl<E: Endpoint> Root<E> {
     pub(crate) async fn respond(&self, mut req: Request) -> Response {
         let head = req.method() == Method::HEAD;
         let response = self.run(&mut req, None).await;
-        if head { without_body(response) } else { response }
+        finish(head, response)
     }
 
     async fn run(&self, req: &mut Request, inner: Option<&Arc<dyn Inner>>) -> Response {
@@ -183,13 +183,34 @@ impl<E: Endpoint> Root<E> {
     }
 }
 
+/// What HTTP says of the answer to any request.
+fn finish(head: bool, response: Response) -> Response {
+    if matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+        bodiless(response)
+    } else if head {
+        without_body(response)
+    } else {
+        response
+    }
+}
+
+/// RFC 9110, 15.3.5 and 15.4.5: neither a body nor the fields that describe one.
+#[cold]
+fn bodiless(response: Response) -> Response {
+    let (mut parts, _) = response.into_parts();
+    for field in [CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING] {
+        parts.headers.remove(field);
+    }
+    Response::from_parts(parts, Body::empty())
+}
+
 /// RFC 9110, 9.3.2: the header that GET would send, and no body.
 fn without_body(response: Response) -> Response {
     let (mut parts, body) = response.into_parts();
     if let Some(length) = body.size_hint().exact()
         // Of an empty body it isn't known whether GET would have sent one (RFC 9110, 8.6).
         && length > 0
-        && !parts.headers.contains_key(http::header::TRANSFER_ENCODING)
+        && !parts.headers.contains_key(TRANSFER_ENCODING)
     {
         parts.headers.entry(CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
     }
@@ -219,7 +240,7 @@ impl<E: Endpoint + 'static> DynRoot for Root<E> {
         Box::pin(async move {
             let head = req.method() == Method::HEAD;
             let response = self.run(&mut req, Some(&inner)).await;
-            if head { without_body(response) } else { response }
+            finish(head, response)
         })
     }
 

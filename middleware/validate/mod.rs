@@ -243,6 +243,38 @@ pub struct Unchecked<E> {
 }
 
 impl<E: Input + 'static> Unchecked<E> {
+    /// Data that was made in another way, from the parts of a multipart form for instance. `E` says where it comes from.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_chain::extract::Multipart;
+    /// use tower_chain::middleware::validate::Unchecked;
+    /// use tower_chain::{Error, Form};
+    /// use validator::Validate;
+    ///
+    /// #[derive(Default, serde::Deserialize, Validate)]
+    /// struct Upload {
+    ///     #[validate(length(min = 1))]
+    ///     title: String,
+    /// }
+    ///
+    /// async fn upload(mut form: Multipart) -> Result<String, Error> {
+    ///     let mut upload = Upload::default();
+    ///     while let Some(part) = form.next_part().await? {
+    ///         if part.name() == Some("title") {
+    ///             upload.title = part.text().await?;
+    ///         }
+    ///     }
+    ///     let upload = Unchecked::new(Form(upload)).validate()?;
+    ///     Ok(upload.title.clone())
+    /// }
+    /// # let _ = tower_chain::Chain::new().post(upload).build();
+    /// ```
+    pub fn new(input: E) -> Self {
+        Self { input, source: Source::body("") }
+    }
+
     /// Applies the rules.
     ///
     /// # Errors

@@ -4,10 +4,14 @@
     feature = "cookies",
     feature = "etag",
     feature = "form",
+    feature = "garde",
     feature = "json",
     feature = "multipart",
+    feature = "ndjson",
+    feature = "problem-details",
     feature = "query",
     feature = "serve",
+    feature = "sse",
     feature = "validate"
 ))]
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
@@ -19,6 +23,7 @@ mod next_js;
 mod others;
 mod refusals;
 mod routes;
+mod secrets;
 
 use bytes::Bytes;
 use http::{HeaderMap, Request};
