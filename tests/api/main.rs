@@ -3,5 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 mod browser;
+#[path = "../support/browser.rs"]
+mod driver;
 mod program;
 mod table;

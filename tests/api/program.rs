@@ -108,21 +108,3 @@ fn example() -> PathBuf {
     path.pop();
     path.join("examples").join(format!("api{}", std::env::consts::EXE_SUFFIX))
 }
-
-/// Whether a program is installed. Where all are needed, a missing one fails the test.
-pub(crate) fn installed(name: &str) -> bool {
-    let found = Command::new(name)
-        .arg("--version")
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success());
-    if !found {
-        assert!(
-            std::env::var_os("TOWER_CHAIN_TESTS_NEED_ALL").is_none(),
-            "`{name}` is not installed"
-        );
-        eprintln!("`{name}` is not installed: this test checks nothing");
-    }
-    found
-}

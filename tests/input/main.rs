@@ -18,7 +18,10 @@
 
 mod answers;
 mod bodies;
+mod browser;
 mod cost;
+#[path = "../support/browser.rs"]
+mod driver;
 mod next_js;
 mod others;
 mod refusals;
