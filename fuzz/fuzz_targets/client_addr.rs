@@ -21,7 +21,9 @@ fuzz_target!(|data: &[u8]| {
         let name = header.name();
         let by_network = TrustedProxies::cidrs(header.clone(), ["10.0.0.0/8"]);
         let by_count = TrustedProxies::hops(header.clone(), usize::from(*hops % 4) + 1);
-        let (Ok(by_network), by_count) = (by_network, by_count) else { panic!("good settings are refused") };
+        let (Ok(by_network), by_count) = (by_network, by_count) else {
+            panic!("good settings are refused")
+        };
         let with = |values: &[&[u8]]| {
             let mut headers = HeaderMap::new();
             for value in values {

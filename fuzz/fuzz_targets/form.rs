@@ -49,7 +49,8 @@ fuzz_target!(|data: &[u8]| {
     let (status, body) = send(&CHAIN, post("/pairs"));
     if status == 200 {
         let ours: Vec<(String, String)> = serde_json::from_slice(&body).expect("JSON");
-        let theirs: Vec<(String, String)> = url::form_urlencoded::parse(data).into_owned().collect();
+        let theirs: Vec<(String, String)> =
+            url::form_urlencoded::parse(data).into_owned().collect();
         // Bytes that aren't UTF-8 and not encoded either are replaced by both.
         assert_eq!(ours, theirs);
     } else {

@@ -60,8 +60,8 @@ struct Flat {
 }
 
 const DECLARED: [&str; 14] = [
-    "userName", "e-mail", "lines", "map", "limits", "shape", "qty", "point", "circle", "named", "radius", "name",
-    "rest", "*",
+    "userName", "e-mail", "lines", "map", "limits", "shape", "qty", "point", "circle", "named",
+    "radius", "name", "rest", "*",
 ];
 
 static CHAIN: LazyLock<ChainService> = LazyLock::new(|| {

@@ -20,14 +20,19 @@ static JWT: LazyLock<Jwt<Value>> = LazyLock::new(|| {
 });
 
 fn is_taken(token: &[u8]) -> Option<Value> {
-    JWT.verify(token).now_or_never().expect("nothing here waits").ok().map(|claims| claims.into_inner())
+    JWT.verify(token)
+        .now_or_never()
+        .expect("nothing here waits")
+        .ok()
+        .map(|claims| claims.into_inner())
 }
 
 fn encode(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut text = String::new();
     for chunk in bytes.chunks(3) {
-        let bits = chunk.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        let bits = chunk.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte))
+            << (8 * (3 - chunk.len()));
         for place in 0..=chunk.len() {
             let digit = (bits >> (18 - 6 * place)) & 63;
             text.push(DIGITS[digit as usize].into());

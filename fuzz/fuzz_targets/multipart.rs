@@ -15,7 +15,11 @@ async fn read(mut form: Multipart) -> Result<String, Error> {
     let (mut parts, mut bytes) = (0, 0);
     while let Some(mut part) = form.next_part().await? {
         parts += 1;
-        let _ = (part.name().map(str::len), part.file_name().map(str::len), part.content_type().map(str::len));
+        let _ = (
+            part.name().map(str::len),
+            part.file_name().map(str::len),
+            part.content_type().map(str::len),
+        );
         // Every other part is left unread.
         while parts % 2 == 1 {
             let Some(chunk) = part.chunk().await? else { break };
@@ -44,7 +48,8 @@ fn send(chain: &ChainService, req: http::Request<Body>) -> (u16, Vec<u8>) {
 fuzz_target!(|data: &[u8]| {
     let Some((size, data)) = data.split_first() else { return };
     let answer = |size: usize| {
-        let chunks: Vec<_> = data.chunks(size).map(|c| Ok::<_, std::io::Error>(Bytes::copy_from_slice(c))).collect();
+        let chunks: Vec<_> =
+            data.chunks(size).map(|c| Ok::<_, std::io::Error>(Bytes::copy_from_slice(c))).collect();
         let req = http::Request::post("/")
             .header("content-type", "multipart/form-data; boundary=X")
             .body(Body::from_stream(futures_util::stream::iter(chunks)))

@@ -15,7 +15,8 @@ use tower_chain::{Chain, Listener, Request, Server};
 
 static PLACE: LazyLock<(Runtime, String)> = LazyLock::new(|| {
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let path = format!("{}/tower-chain-fuzz-{}.sock", std::env::temp_dir().display(), std::process::id());
+    let path =
+        format!("{}/tower-chain-fuzz-{}.sock", std::env::temp_dir().display(), std::process::id());
     let service = Chain::new()
         .get(async |req: Request| {
             req.extensions().get::<PeerAddr>().map_or("none".to_owned(), |peer| peer.0.to_string())

@@ -52,7 +52,8 @@ fuzz_target!(|data: &[u8]| {
     let (status, body) = send(&CHAIN, req);
     if status == 200 {
         let ours: Vec<(String, String)> = serde_json::from_slice(&body).expect("JSON");
-        let theirs: Vec<(String, String)> = url::form_urlencoded::parse(&query).into_owned().collect();
+        let theirs: Vec<(String, String)> =
+            url::form_urlencoded::parse(&query).into_owned().collect();
         assert_eq!(ours, theirs);
     } else {
         assert_eq!(status, 400);
@@ -60,7 +61,9 @@ fuzz_target!(|data: &[u8]| {
     if let Some(req) = get("/all") {
         let (status, body) = send(&CHAIN, req);
         let answer: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
-        assert!(status == 400 || status == 200 && (answer["f"].is_null() || answer["f"].is_number()));
+        assert!(
+            status == 400 || status == 200 && (answer["f"].is_null() || answer["f"].is_number())
+        );
     }
     if let Some(req) = get("/merged/mine") {
         let (status, body) = send(&CHAIN, req);

@@ -15,14 +15,15 @@ fn send(chain: &ChainService, req: http::Request<Body>) -> (u16, Vec<u8>) {
     (status, body.expect("the body is there").to_bytes().to_vec())
 }
 
-/// Patterns, an empty line, paths.
+// Patterns, an empty line, paths.
 fuzz_target!(|text: &str| {
     let mut lines = text.split('\n');
     let patterns: Vec<&str> = lines.by_ref().take_while(|line| !line.is_empty()).take(4).collect();
     let handler = async |matched: MatchedPath, params: Option<Path<Vec<(String, String)>>>| {
         Json((matched.as_str().to_owned(), params.is_some()))
     };
-    let pattern = |at: usize| patterns.get(at).copied().unwrap_or(["/-a", "/-b", "/-c/{x}", "/-d/{*y}"][at]);
+    let pattern =
+        |at: usize| patterns.get(at).copied().unwrap_or(["/-a", "/-b", "/-c/{x}", "/-d/{*y}"][at]);
     let built = Chain::new()
         .at(pattern(0), |c| c.get(handler))
         .at(pattern(1), |c| c.get(handler))

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 
 use crate::extract::failure::field_error;
-use crate::extract::input::{BodyInput, Input, Source};
+use crate::extract::input::{Input, Source};
 use crate::extract::media_type::{Charset, MediaType};
 use crate::extract::{FieldError, Location, probe, read_body};
 use crate::{Body, Error, Request, Response};
@@ -120,7 +120,7 @@ fn wrong_form(source: &Source, error: FieldError) -> Error {
 }
 
 impl<T: DeserializeOwned + Send> Input for Json<T> {
-    type Data = T;
+    super::data_of!(T);
     const LOCATION: Location = Location::Body;
 
     async fn read(req: &mut Request) -> Result<Source, Error> {
@@ -139,33 +139,9 @@ impl<T: DeserializeOwned + Send> Input for Json<T> {
     fn parse(source: &Source) -> Result<Self, Error> {
         read(source.bytes(), source).map(Self)
     }
-
-    fn data(&self) -> &T {
-        &self.0
-    }
-
-    fn into_data(self) -> T {
-        self.0
-    }
-
-    fn fields(path: &[&str]) -> Option<&'static [&'static str]> {
-        probe::fields::<T>(path)
-    }
-
-    fn has_free_names(path: &[&str]) -> bool {
-        probe::has_free_names::<T>(path)
-    }
 }
 
-impl<T: DeserializeOwned + Send> BodyInput for Json<T> {}
-
-impl<S: Sync, T: DeserializeOwned + Send> FromRequest<S> for Json<T> {
-    type Rejection = Error;
-
-    async fn from_request(mut req: Request, _: &S) -> Result<Self, Error> {
-        Self::parse(&Self::read(&mut req).await?)
-    }
-}
+super::from_body!(Json);
 
 impl<S: Sync, T: DeserializeOwned + Send> OptionalFromRequest<S> for Json<T> {
     type Rejection = Error;

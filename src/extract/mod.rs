@@ -52,6 +52,62 @@ macro_rules! transparent {
 }
 use transparent;
 
+/// What is the same in each [`Input`] that is a tuple struct around data.
+macro_rules! data_of {
+    ($data:ident) => {
+        type Data = $data;
+
+        fn data(&self) -> &$data {
+            &self.0
+        }
+
+        fn into_data(self) -> $data {
+            self.0
+        }
+
+        fn fields(path: &[&str]) -> Option<&'static [&'static str]> {
+            $crate::extract::probe::fields::<$data>(path)
+        }
+
+        fn has_free_names(path: &[&str]) -> bool {
+            $crate::extract::probe::has_free_names::<$data>(path)
+        }
+    };
+}
+use data_of;
+
+/// An [`Input`] as an extractor that reads the body.
+#[cfg(any(feature = "form", feature = "json"))]
+macro_rules! from_body {
+    ($name:ident) => {
+        impl<T: DeserializeOwned + Send> $crate::extract::BodyInput for $name<T> {}
+
+        impl<S: Sync, T: DeserializeOwned + Send> FromRequest<S> for $name<T> {
+            type Rejection = Error;
+
+            async fn from_request(mut req: Request, _: &S) -> Result<Self, Error> {
+                Self::parse(&Self::read(&mut req).await?)
+            }
+        }
+    };
+}
+#[cfg(any(feature = "form", feature = "json"))]
+use from_body;
+
+/// An [`Input`] as an extractor that reads the head.
+macro_rules! from_head {
+    ($name:ident) => {
+        impl<S: Sync, T: DeserializeOwned + Send> FromRequestParts<S> for $name<T> {
+            type Rejection = Error;
+
+            async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
+                Self::parse(&Self::find((&*parts).into())?)
+            }
+        }
+    };
+}
+use from_head;
+
 mod body;
 mod client_addr;
 #[cfg(feature = "cookies")]

@@ -14,7 +14,7 @@ use serde_core::de::{
 use serde_core::forward_to_deserialize_any;
 
 use crate::extract::input::{Head, HeadInput, Input, Kind, Source};
-use crate::extract::{FieldError, Location, probe};
+use crate::extract::{FieldError, Location};
 use crate::pattern::decode_value;
 use crate::route::Matched;
 use crate::{Error, Request};
@@ -61,7 +61,7 @@ pub struct Path<T>(pub T);
 super::transparent!(Path);
 
 impl<T: DeserializeOwned + Send> Input for Path<T> {
-    type Data = T;
+    super::data_of!(T);
     const LOCATION: Location = Location::Path;
 
     async fn read(req: &mut Request) -> Result<Source, Error> {
@@ -74,22 +74,6 @@ impl<T: DeserializeOwned + Send> Input for Path<T> {
             _ => Err(no_path()),
         }
     }
-
-    fn data(&self) -> &T {
-        &self.0
-    }
-
-    fn into_data(self) -> T {
-        self.0
-    }
-
-    fn fields(path: &[&str]) -> Option<&'static [&'static str]> {
-        probe::fields::<T>(path)
-    }
-
-    fn has_free_names(path: &[&str]) -> bool {
-        probe::has_free_names::<T>(path)
-    }
 }
 
 impl<T: DeserializeOwned + Send> HeadInput for Path<T> {
@@ -99,13 +83,7 @@ impl<T: DeserializeOwned + Send> HeadInput for Path<T> {
     }
 }
 
-impl<S: Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T> {
-    type Rejection = Error;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
-        Self::parse(&Self::find((&*parts).into())?)
-    }
-}
+super::from_head!(Path);
 
 impl<S: Sync, T: DeserializeOwned + Send> OptionalFromRequestParts<S> for Path<T> {
     type Rejection = Error;
