@@ -17,6 +17,8 @@ use crate::extract::TrustedProxies;
 #[derive(Debug, Default)]
 pub(crate) struct Lints {
     forwarded: AtomicBool,
+    /// How many requests were looked at for a forwarded header.
+    looked: AtomicU32,
     peerless: AtomicBool,
     twice: AtomicBool,
     /// How many requests were looked at for having come by before.
@@ -38,9 +40,11 @@ impl Lints {
                 "no request has a `PeerAddr`: all clients share one limit; the host must insert it in the extensions"
             );
         }
-        if self.forwarded.load(Ordering::Relaxed) || limiter.proxies.is_some() {
+        if self.looked.load(Ordering::Relaxed) >= SUSPICIOUS || limiter.proxies.is_some() {
             return;
         }
+        // A proxy writes its header into each request, so the first ones tell.
+        self.looked.fetch_add(1, Ordering::Relaxed);
         let headers = req.headers();
         if (headers.contains_key("x-forwarded-for") || headers.contains_key(FORWARDED))
             && req.extensions().get::<TrustedProxies>().is_none()
