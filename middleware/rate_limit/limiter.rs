@@ -19,7 +19,7 @@ use super::lints::Lints;
 use super::memory::{Ask, Check, Memory, Outcome, Receipt, governed};
 use super::policy::Policy;
 use super::quota::{Quota, Rate};
-use super::remote::Remote;
+use super::remote::{Remote, TRUSTED};
 use super::store::StorePlace;
 use super::totals::Counters;
 use crate::extract::{ClientAddr, Network, PeerAddr, TrustedProxies};
@@ -397,6 +397,7 @@ impl Limiter {
             let (shard, key) = self.block_of(asked);
             self.memory.change(shard, key, now, |_| until(now, penalty.block));
             if let Some(remote) = &self.remote {
+                self.memory.trust(shard, key, now, until(now, TRUSTED));
                 remote.block_later(asked.client.clone(), penalty.block);
             }
         }

@@ -82,7 +82,7 @@ impl Lints {
             return;
         }
         if self.entered.fetch_add(1, Ordering::Relaxed) == 0 {
-            start(limiter);
+            start(limiter, req);
         }
         let this = Arc::as_ptr(limiter) as usize;
         let extensions = req.extensions_mut();
@@ -103,7 +103,13 @@ impl Lints {
 }
 
 /// Looks at what can be told from the configuration alone.
-fn start(limiter: &Limiter) {
+fn start(limiter: &Limiter, req: &Request) {
+    let proxies = limiter.proxies.as_ref().or_else(|| req.extensions().get());
+    if proxies.is_some_and(TrustedProxies::trusts_everyone) {
+        tracing::warn!(
+            "every address is trusted as a proxy: any client can name itself; list the networks of the proxies, or count hops"
+        );
+    }
     let counts_all_as_one = |policy: &Policy| {
         let key = policy.key.as_ref().unwrap_or(&limiter.key);
         matches!(key.kind, Kind::Everyone)

@@ -546,7 +546,7 @@ impl RateLimit {
     /// struct ForAll(Decision);
     ///
     /// async fn hello(client: Provided<PerClient>, all: Provided<ForAll>) -> String {
-    ///     let left = [&client.0, &all.0].map(|decision| decision.standings()[0].remaining());
+    ///     let left = [&client.0.0, &all.0.0].map(|decision| decision.standings()[0].remaining());
     ///     format!("{left:?} requests left")
     /// }
     ///

@@ -5,7 +5,7 @@ use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
-use redis::{Client, RedisError, Script};
+use redis::{Client, Cmd, ErrorKind, FromRedisValue, RedisError, Script, ServerErrorKind};
 
 use super::store::{LimitStore, StoreAnswer, StoreCall, StoreError, StoreFuture, StorePlace};
 
@@ -36,8 +36,8 @@ pub struct RedisStore<C = ConnectionManager> {
     connection: RwLock<Option<C>>,
     /// Makes a connection anew; `None` if the connection mends itself.
     renew: Option<Renew<C>>,
-    take: Script,
-    give_back: Script,
+    take: Lua,
+    give_back: Lua,
 }
 
 type Renew<C> = Box<dyn Fn() -> Result<C, RedisError> + Send + Sync>;
@@ -75,7 +75,7 @@ where
 
     fn of(connection: Option<C>, renew: Option<Renew<C>>) -> Self {
         let connection = RwLock::new(connection);
-        Self { connection, renew, take: Script::new(TAKE), give_back: Script::new(GIVE_BACK) }
+        Self { connection, renew, take: Lua::new(TAKE), give_back: Lua::new(GIVE_BACK) }
     }
 
     fn connection(&self) -> Result<C, StoreError> {
@@ -99,31 +99,28 @@ where
     fn take<'a>(&'a self, call: &'a StoreCall) -> StoreFuture<'a, StoreAnswer> {
         Box::pin(async move {
             let mut connection = self.connection()?;
-            let mut script = self.take.prepare_invoke();
-            script
-                .arg(u8::from(call.forced))
-                .arg(call.lease)
-                .arg(call.charges.len())
-                .arg(u8::from(call.block.is_some()));
-            match &call.place {
-                Some(place) => {
-                    let longest = micros(place.longest).min(LONGEST);
-                    script.arg(place.most).arg(&place.id).arg(longest)
+            let place = call.place.as_ref();
+            let keys = call.charges.iter().map(|charge| &charge.key);
+            let keys: Vec<&String> =
+                keys.chain(&call.block).chain(place.map(|place| &place.key)).collect();
+            let arguments = |cmd: &mut Cmd| {
+                cmd.arg(keys.len()).arg(&keys);
+                cmd.arg(u8::from(call.forced)).arg(call.lease).arg(call.charges.len());
+                cmd.arg(u8::from(call.block.is_some()));
+                match place {
+                    Some(StorePlace { most, id, longest, .. }) => {
+                        cmd.arg(most).arg(id).arg(micros(*longest).min(LONGEST))
+                    }
+                    None => cmd.arg(0).arg(0).arg(0),
+                };
+                for charge in &call.charges {
+                    let time = |requests: u32| {
+                        micros(charge.interval).saturating_mul(requests.into()).min(LONGEST)
+                    };
+                    cmd.arg(time(charge.burst)).arg(time(charge.cost));
                 }
-                None => script.arg(0).arg(0).arg(0),
             };
-            for charge in &call.charges {
-                let interval = micros(charge.interval);
-                script
-                    .key(&charge.key)
-                    .arg(interval.saturating_mul(charge.burst.into()).min(LONGEST))
-                    .arg(interval.saturating_mul(charge.cost.into()).min(LONGEST));
-            }
-            for key in call.block.iter().chain(call.place.as_ref().map(|place| &place.key)) {
-                script.key(key);
-            }
-            let answer: Vec<u64> =
-                script.invoke_async(&mut connection).await.map_err(StoreError::new)?;
+            let answer: Vec<u64> = self.take.run(&mut connection, arguments).await?;
             match &answer[..] {
                 [admitted, leased, blocked, busy, charged @ ..] => Ok(StoreAnswer {
                     admitted: *admitted == 1,
@@ -140,13 +137,17 @@ where
     fn give_back<'a>(&'a self, keys: &'a [(String, Duration)]) -> StoreFuture<'a, ()> {
         Box::pin(async move {
             let mut connection = self.connection()?;
-            let mut call = self.give_back.prepare_invoke();
-            for (key, time) in keys {
-                // Rounded down: never more than was charged.
-                let time = u64::try_from(time.as_micros()).unwrap_or(u64::MAX).min(LONGEST);
-                call.key(key).arg(time);
-            }
-            call.invoke_async(&mut connection).await.map_err(StoreError::new)
+            let arguments = |cmd: &mut Cmd| {
+                cmd.arg(keys.len());
+                for (key, _) in keys {
+                    cmd.arg(key);
+                }
+                for (_, time) in keys {
+                    // Rounded down: never more than was charged.
+                    cmd.arg(u64::try_from(time.as_micros()).unwrap_or(u64::MAX).min(LONGEST));
+                }
+            };
+            self.give_back.run(&mut connection, arguments).await
         })
     }
 
@@ -190,6 +191,37 @@ where
 impl<C> fmt::Debug for RedisStore<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisStore").finish_non_exhaustive()
+    }
+}
+
+/// A script that Redis keeps under its hash.
+struct Lua {
+    code: &'static str,
+    hash: String,
+}
+
+impl Lua {
+    fn new(code: &'static str) -> Self {
+        Self { code, hash: Script::new(code).get_hash().to_owned() }
+    }
+
+    /// Runs it; a node that doesn't know it is told it by the same call, so that no other node is needed.
+    async fn run<T: FromRedisValue>(
+        &self,
+        connection: &mut impl ConnectionLike,
+        arguments: impl Fn(&mut Cmd),
+    ) -> Result<T, StoreError> {
+        let mut known = redis::cmd("EVALSHA");
+        arguments(known.arg(&self.hash));
+        let answer = match known.query_async(connection).await {
+            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                let mut told = redis::cmd("EVAL");
+                arguments(told.arg(self.code));
+                told.query_async(connection).await
+            }
+            answer => answer,
+        };
+        answer.map_err(StoreError::new)
     }
 }
 

@@ -311,8 +311,8 @@ impl Remote {
     }
 }
 
-/// Applies what was learned from the store before; returns whether it leaves the request a chance. What the store refused it would refuse again,
-/// for as long as nobody gives charges back: that is trusted for a moment, or, without the store, altogether.
+/// Applies what was learned from the store before; returns whether it leaves the request a chance. What has no room the store would refuse, unless
+/// somebody gave charges back: that is trusted for a moment, or, without the store, altogether.
 fn know(limiter: &Limiter, asked: &mut Asked, now: u64, altogether: bool) -> bool {
     let mut chance = true;
     for check in &mut asked.checks {
@@ -348,22 +348,23 @@ pub(crate) fn learn(
     let mut refused = !answer.blocked_for.is_zero() || answer.is_busy;
     let mut charged = answer.charged_for.iter();
     for check in &mut asked.checks {
-        let known = match check.ask {
+        let (known, refuses) = match check.ask {
             Ask::Charge { rate, cost, further } => {
                 let Some(charged) = charged.next() else { continue };
                 check.until = until(now, *charged);
+                let next = governed(rate, further, cost, check.until, now).0;
                 if !answer.admitted {
-                    check.outcome = governed(rate, further, cost, check.until, now).0;
+                    check.outcome = next;
                     refused |= !check.is_admitted();
                 }
-                *charged
+                (*charged, next != Outcome::Admitted)
             }
             Ask::Free => {
                 check.until = until(now, answer.blocked_for);
                 if check.until > now {
                     check.outcome = Outcome::Wait(check.until - now);
                 }
-                answer.blocked_for
+                (answer.blocked_for, check.until > now)
             }
             Ask::Enter { .. } => {
                 if answer.is_busy {
@@ -374,7 +375,7 @@ pub(crate) fn learn(
         };
         // The script ran after the call was sent: this is never later than the truth.
         limiter.memory.change(check.shard, check.key, sent, |_| until(sent, known));
-        if !check.is_admitted() {
+        if refuses {
             limiter.memory.trust(check.shard, check.key, now, until(now, TRUSTED).min(check.until));
         }
     }
@@ -413,5 +414,5 @@ fn block_key(client: &str) -> String {
 /// After so many failures in a row the store counts as away.
 const FAILURES: u32 = 5;
 const PROBE_EVERY: Duration = Duration::from_millis(250);
-/// For how long a refusal by the store is repeated without asking: other servers may give charges back, or forget the client, meanwhile.
-const TRUSTED: Duration = Duration::from_secs(1);
+/// For how long it is believed that the store would refuse: other servers may give charges back, or forget the client, meanwhile.
+pub(crate) const TRUSTED: Duration = Duration::from_secs(1);
