@@ -5,6 +5,8 @@
 pub mod authenticate;
 #[cfg(feature = "body-limit")]
 pub mod body_limit;
+#[cfg(any(feature = "authenticate", feature = "jwt", feature = "jwt-rust-crypto"))]
+mod credentials;
 #[cfg(feature = "etag")]
 pub mod etag;
 #[cfg(feature = "garde")]
