@@ -23,6 +23,7 @@ use tower::{Layer, Service, ServiceExt};
 use crate::handler::{IntoMiddleware, Passing};
 use crate::next::{BoxEndpoint, Cover, Cx, Endpoint, OwnedCx};
 use crate::pattern::{Pattern, rest_after};
+use crate::probe::Site;
 use crate::route::{Matched, Place, Registrar, Route, Routes, Settings, short_name};
 use crate::step::{Assembly, Parent, Path};
 use crate::{Body, Error, Request, Response};
@@ -79,6 +80,13 @@ impl ChainService {
     /// ```
     pub fn routes(&self) -> &[Route] {
         self.0.routes().listing()
+    }
+}
+
+#[cfg(feature = "overhead")]
+impl ChainService {
+    pub(crate) fn table(&self) -> &Routes {
+        self.0.routes()
     }
 }
 
@@ -502,13 +510,14 @@ pub struct LayerEndpoint<L: Layer<TowerNext>, B> {
     service: L::Service,
     next: BoxEndpoint,
     cover: Cover,
+    site: Site,
     body: PhantomData<fn() -> B>,
 }
 
 impl<L: TowerLayer<B>, B> LayerEndpoint<L, B> {
-    pub(crate) fn new(step: LayerStep<L, B>, next: BoxEndpoint, cover: Cover) -> Self {
+    pub(crate) fn new(step: LayerStep<L, B>, next: BoxEndpoint, cover: Cover, site: Site) -> Self {
         let service = step.0.layer(TowerNext(next.clone()));
-        Self { service, next, cover, body: PhantomData }
+        Self { service, next, cover, site, body: PhantomData }
     }
 }
 
@@ -523,15 +532,17 @@ where
         cx: &'a Cx<'a>,
     ) -> impl Future<Output = Response> + Send + 'a {
         if !cx.runs(self.cover) {
-            return Either::Left(self.next.0.call_boxed(req, cx));
+            return Either::Left(self.next.call(req, cx));
         }
-        if !req.extensions().get::<OwnedCx>().is_some_and(|on| on.is_of(cx)) {
-            req.extensions_mut().insert(OwnedCx::new(cx));
-        }
-        cx.routes.show_match(cx, req);
-        // `oneshot` polls the clone ready before it calls it.
-        let future = self.service.clone().oneshot(mem::take(req));
-        Either::Right(async move { into_response(future.await) })
+        Either::Right(self.site.probe(cx, || {
+            if !req.extensions().get::<OwnedCx>().is_some_and(|on| on.is_of(cx)) {
+                req.extensions_mut().insert(OwnedCx::new(cx));
+            }
+            cx.routes.show_match(cx, req);
+            // `oneshot` polls the clone ready before it calls it.
+            let future = self.service.clone().oneshot(mem::take(req));
+            async move { into_response(future.await) }
+        }))
     }
 }
 
@@ -541,12 +552,14 @@ pub(crate) struct ServicePath<S, B> {
     place: Place,
     service: S,
     prefix: usize,
+    site: Site,
     body: PhantomData<fn() -> B>,
 }
 
 impl<S, B> ServicePath<S, B> {
     pub(crate) fn new(path: &str, place: Place, service: S) -> Self {
-        Self { path: path.to_owned(), place, service, prefix: 0, body: PhantomData }
+        let site = Site::CHAIN;
+        Self { path: path.to_owned(), place, service, prefix: 0, site, body: PhantomData }
     }
 }
 
@@ -563,7 +576,7 @@ where
         // A path that is none is refused by `enter`.
         self.prefix = Pattern::parse(&absolute).map_or(0, |pattern| pattern.depth());
         registrar.enter(&self.path, Settings::default(), self.place);
-        registrar.service(short_name::<S>(), self.place);
+        self.site = Site::step(registrar.service(short_name::<S>(), self.place));
         registrar.leave();
     }
 
@@ -571,6 +584,7 @@ where
         BoxEndpoint(Arc::new(ServiceEndpoint {
             service: self.service,
             prefix: self.prefix,
+            site: self.site,
             body: PhantomData,
         }))
     }
@@ -580,6 +594,7 @@ struct ServiceEndpoint<S, B> {
     service: S,
     /// How many segments of the path are not for the service.
     prefix: usize,
+    site: Site,
     body: PhantomData<fn() -> B>,
 }
 
@@ -592,12 +607,15 @@ where
     B::Error: Into<BoxError>,
 {
     async fn call(&self, req: &mut Request, cx: &Cx<'_>) -> Response {
-        cx.routes.show_match(cx, req);
-        let mut req = mem::take(req);
-        if self.prefix > 0 {
-            strip(&mut req, self.prefix);
-        }
-        into_response(self.service.clone().oneshot(req).await)
+        let service = || async move {
+            cx.routes.show_match(cx, req);
+            let mut req = mem::take(req);
+            if self.prefix > 0 {
+                strip(&mut req, self.prefix);
+            }
+            into_response(self.service.clone().oneshot(req).await)
+        };
+        self.site.probe(cx, service).await
     }
 }
 
