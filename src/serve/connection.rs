@@ -21,9 +21,9 @@ use super::io::{Io, Socket};
 use super::listener::Security;
 use super::request::Requests;
 use super::streams::Streams;
+use super::{Limits, Servable};
 #[cfg(feature = "tls")]
 use crate::extract::ClientCertificate;
-use super::{Limits, Servable};
 use crate::extract::PeerAddr;
 
 /// What the server as a whole is at.
