@@ -31,5 +31,15 @@ pub mod require;
 pub mod security_headers;
 #[cfg(feature = "server-timing")]
 pub mod server_timing;
+#[cfg(all(
+    test,
+    any(
+        feature = "authenticate",
+        feature = "jwt",
+        feature = "jwt-rust-crypto",
+        feature = "require"
+    )
+))]
+mod tables;
 #[cfg(feature = "validate")]
 pub mod validate;

@@ -5,6 +5,7 @@ use http::HeaderValue;
 use http_body_util::BodyExt;
 
 use super::*;
+use crate::middleware::tables::rows;
 use crate::{Body, Chain, ChainService, Provided};
 
 const SECRET: &str = "Vy3pRT1rW9ZsU0bq6xQ2Lw";
@@ -1232,4 +1233,81 @@ fn public_types_cross_threads() {
     crosses::<Token>();
     crosses::<Login>();
     crosses::<AuthenticateError>();
+}
+
+/// What becomes of credentials, as the tables have it: the status and what the client is told.
+async fn becomes(service: &Spied, req: Request, expected: &str, what: &str) {
+    let answer = service.send(req).await;
+    let (status, detail) = match expected {
+        "in" => {
+            assert_eq!(answer.status, 200, "{what}: {answer:?}");
+            return;
+        }
+        "missing" => (401, "Credentials are missing"),
+        "invalid" => (401, "The credentials are not valid"),
+        "malformed" => (400, "The credentials are malformed"),
+        "no token" => (400, "The credentials are not a token"),
+        "repeated" => (400, "repeated"),
+        "malformed field" => (400, "The header `Authorization` is malformed"),
+        "malformed cookie" => (400, "A cookie with credentials is malformed"),
+        "malformed parameter" => (400, "A parameter with credentials is malformed"),
+        other => panic!("{other}"),
+    };
+    assert_eq!(answer.status, status, "{what}: {answer:?}");
+    assert!(answer.body.contains(detail), "{what}: {answer:?}");
+    let code = if status == 400 { "invalid_request" } else { "invalid_token" };
+    let challenge = answer.header("www-authenticate").join("|");
+    let is_told = challenge.starts_with("Bearer") && expected != "missing";
+    assert_eq!(challenge.contains(code), is_told, "{what}: {answer:?}");
+}
+
+#[tokio::test]
+async fn every_authorization_becomes_what_the_table_says() {
+    let service = Spied::new(Authenticate::token(SECRET).unwrap());
+    for [value, expected] in rows(include_str!("tables/authorization.tsv")) {
+        let req = request("GET /", &[("authorization", &value)], "");
+        let expected = if expected == "malformed" { "malformed field" } else { &expected };
+        becomes(&service, req, expected, &value).await;
+    }
+}
+
+#[tokio::test]
+async fn every_cookie_becomes_what_the_table_says() {
+    let source = Source::cookie("__Host-t").unwrap();
+    let service = Spied::new(Authenticate::token(SECRET).unwrap().sources([source]).unwrap());
+    for [value, expected] in rows(include_str!("tables/cookies.tsv")) {
+        let req = request("GET /", &[("cookie", &value)], "");
+        becomes(&service, req, &expected, &value).await;
+    }
+}
+
+#[tokio::test]
+async fn every_parameter_becomes_what_the_table_says_in_a_query_and_in_a_form() {
+    let form = ("content-type", "application/x-www-form-urlencoded");
+    let of = |source: Source| {
+        Spied::new(Authenticate::token(SECRET).unwrap().sources([source]).unwrap())
+    };
+    let by_query = of(Source::query("access_token").unwrap());
+    let by_form = of(Source::form("access_token").unwrap());
+    for [text, expected] in rows(include_str!("tables/parameters.tsv")) {
+        becomes(&by_query, request(&format!("GET /?{text}"), &[], ""), &expected, &text).await;
+        becomes(&by_form, request("POST /", &[form], &text), &expected, &text).await;
+    }
+}
+
+#[tokio::test]
+async fn every_request_with_a_cookie_is_answered_as_the_table_says() {
+    let source = Source::cookie("__Host-token").unwrap();
+    let authenticate = Authenticate::token(SECRET).unwrap().sources([source]).unwrap();
+    let service = Spied::new(authenticate.trusted_origin("https://app.example.com").unwrap());
+    let cookie = format!("__Host-token={SECRET}");
+    for [method, upgrade, site, origin, status] in rows(include_str!("tables/cross_site.tsv")) {
+        let mut headers = vec![("host", "api.example.com"), ("cookie", cookie.as_str())];
+        let named = [("upgrade", &upgrade), ("sec-fetch-site", &site), ("origin", &origin)];
+        let there = named.iter().filter(|(_, value)| *value != "-");
+        headers.extend(there.map(|(name, value)| (*name, value.as_str())));
+        let answer = service.send(request(&format!("{method} /"), &headers, "")).await;
+        let what = format!("{method} {upgrade} {site} {origin}");
+        assert_eq!(answer.status.to_string(), status, "{what}");
+    }
 }

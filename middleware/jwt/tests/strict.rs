@@ -1,6 +1,7 @@
 //! What must be refused, and what must not.
 
 use super::*;
+use crate::middleware::tables::rows;
 
 /// What `verify` says of a token with this header and these claims.
 async fn with(jwt: &Jwt<Value>, header: &str, claims: &str) -> Result<Value, Refusal> {
@@ -451,4 +452,50 @@ async fn grants_are_those_of_the_claims_or_else_of_the_token() {
     assert!(full.has_scope("read") && full.has_role("a") && !full.has_role("b"));
     assert_eq!((Grants::acr(&full), Grants::authenticated_at(&full)), (Some("2"), when));
     assert_eq!(Grants::acr(&MaybeClaims::<Bare>(None)), None);
+}
+
+/// The refusal, as the tables have it.
+fn code(verified: Result<Value, Refusal>) -> &'static str {
+    verified.map_or_else(Refusal::code, |_| "ok")
+}
+
+#[tokio::test]
+async fn every_header_is_refused_as_the_table_says() {
+    for [header, expected] in rows(include_str!("tables/headers.tsv")) {
+        // A policy of its own for each, so that none is known from before; then once more, known.
+        let jwt = any();
+        for _ in 0..2 {
+            let verified = with(&jwt, &header, r#"{"exp":1800000060}"#).await;
+            assert_eq!(code(verified), expected, "{header}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_claim_set_is_refused_as_the_table_says() {
+    let jwt = any().issuer("me").issuer("a").audience("me").subject("me").subject("a");
+    let jwt = jwt.claim("azp", "me");
+    for [claims, expected] in rows(include_str!("tables/claims.tsv")) {
+        assert_eq!(code(with(&jwt, HEADER, &claims).await), expected, "{claims}");
+    }
+}
+
+#[tokio::test]
+async fn every_time_is_refused_as_the_table_says() {
+    for row in rows::<6>(include_str!("tables/times.tsv")) {
+        let [leeway, age, exp, nbf, iat, expected] = &row;
+        let seconds = |text: &String| text.parse().ok().map(Duration::from_secs);
+        let mut jwt = any().leeway(seconds(leeway).unwrap()).unwrap();
+        if let Some(age) = seconds(age) {
+            jwt = jwt.max_age(age);
+        }
+        let mut claims = serde_json::Map::new();
+        for (name, offset) in [("exp", exp), ("nbf", nbf), ("iat", iat)] {
+            if let Ok(offset) = offset.parse() {
+                claims.insert(name.to_owned(), json!(NOW.checked_add_signed(offset)));
+            }
+        }
+        let verified = with(&jwt, HEADER, &Value::Object(claims).to_string()).await;
+        assert_eq!(code(verified), expected, "{row:?}");
+    }
 }
