@@ -4,9 +4,6 @@
 //!
 //! ```sh
 //! cargo run --example rate_limit --features rate-limit,serve
-//! ```
-//!
-//! ```sh
 //! curl -i localhost:3000/hello                  # 200, RateLimit: "100-in-15min";r=99;t=9
 //! for i in 1 2 3 4 5 6; do curl -so /dev/null -w '%{http_code} ' -d wrong localhost:3000/login; done
 //!                                               # 401 401 401 401 401 429

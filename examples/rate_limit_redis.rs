@@ -6,9 +6,6 @@
 //! redis-server &
 //! PORT=3000 cargo run --example rate_limit_redis --features redis,serve &
 //! PORT=3001 cargo run --example rate_limit_redis --features redis,serve &
-//! ```
-//!
-//! ```sh
 //! for i in 1 2 3 4 5 6; do curl -so /dev/null -w '%{http_code} ' localhost:300$((i % 2)); done
 //!                                               # 200 200 200 200 200 429
 //! ```

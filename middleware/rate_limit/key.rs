@@ -318,7 +318,7 @@ impl From<u64> for Subject {
 }
 
 /// Whom a request is counted under, borrowed from it.
-#[derive(Clone, Copy, Debug, Hash)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Named<'a> {
     Addr(IpAddr),
     Text(&'a [u8]),

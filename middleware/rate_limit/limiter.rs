@@ -49,6 +49,8 @@ pub(crate) struct Limiter {
     pub(crate) clock: LimitClock,
     pub(crate) memory: Arc<Memory>,
     pub(crate) remote: Option<Arc<Remote>>,
+    /// Whether [`Limiter::charge_once`] may do.
+    pub(crate) is_simple: bool,
     /// Whether anybody was ever blocked; until then nobody looks for it.
     pub(crate) blocks: Arc<AtomicBool>,
     pub(crate) jitter: Duration,
@@ -81,12 +83,38 @@ pub(crate) struct Asked {
     pub(crate) primary: (usize, u64),
     /// Whether nobody wants to know how an admitted client stands.
     pub(crate) quiet: bool,
-    /// The names of the charged keys in the shared store, one for each charge.
+    /// Whether the memory has counted the decision.
+    pub(crate) counted: bool,
+    /// What is told to the shared store, if there is one.
+    pub(crate) shared: Option<Box<Shared>>,
+}
+
+/// The names under which a shared store knows what is asked.
+#[derive(Default)]
+pub(crate) struct Shared {
+    /// The keys that are charged, one for each charge.
     pub(crate) names: Vec<String>,
-    /// The first part of the names of what else the shared store remembers of the client.
+    /// The first part of the names of what else is remembered of the client.
     pub(crate) client: String,
-    /// The place that the request takes in the shared store.
+    /// The place that the request takes.
     pub(crate) place: Option<StorePlace>,
+}
+
+/// The keyed hashes of the networks that a client is counted under, the smallest first. All of them lie in the shard of the widest.
+#[derive(Clone, Copy)]
+pub(crate) struct Hashes {
+    hashes: [u64; LEVELS],
+    levels: usize,
+}
+
+impl Hashes {
+    pub(crate) fn narrowest(&self) -> u64 {
+        self.hashes[0]
+    }
+
+    fn widest(&self) -> u64 {
+        self.hashes[self.levels - 1]
+    }
 }
 
 impl Asked {
@@ -107,12 +135,14 @@ impl Asked {
     }
 
     /// The names of the keys that cost something, in the order of their receipts.
-    fn charged_names(self) -> Vec<String> {
+    fn charged_names(&mut self) -> Vec<String> {
+        let Some(shared) = &mut self.shared else { return Vec::new() };
         let charges = self.checks.iter().filter_map(|check| match check.ask {
             Ask::Charge { cost, .. } => Some(cost > 0),
             _ => None,
         });
-        self.names.into_iter().zip(charges).filter_map(|(name, is)| is.then_some(name)).collect()
+        let names = std::mem::take(&mut shared.names);
+        names.into_iter().zip(charges).filter_map(|(name, is)| is.then_some(name)).collect()
     }
 }
 
@@ -122,10 +152,12 @@ pub(crate) struct Answer {
     /// Nanoseconds until the request would be admitted.
     pub(crate) wait: Option<u64>,
     pub(crate) states: SmallVec<[State; 2]>,
-    pub(crate) held: Option<Held>,
+    pub(crate) held: Option<Box<Held>>,
     pub(crate) client: (usize, u64),
     /// Whether a fifth or less of a quota is left.
     near_limit: bool,
+    /// Whether the memory has counted it.
+    counted: bool,
     /// Nanoseconds for which an admitted request is held back.
     pub(crate) delay: u64,
 }
@@ -194,22 +226,17 @@ impl Limiter {
     pub(crate) fn ask(&self, req: &Request, found: &[Option<Subject>], quiet: bool) -> Asked {
         let client = self.client(req);
         let mut asked = Asked { quiet, ..Asked::default() };
-        let blocks = self.blocks.load(Ordering::Acquire);
         let first = found.first().and_then(Option::as_ref);
-        let is_shared = self.remote.is_some();
-        if blocks || is_shared || self.penalty.is_some() || self.concurrency.is_some() {
-            // An optional key that is missing leaves policies out, but nobody goes unnamed.
-            let named = self.key.with(req, client, first, |named| self.name(&mut asked, named));
-            if named.is_none() {
+        // Found once, for all policies that have no key of their own.
+        let mut own = None;
+        let blocks = self.remote.is_some() || self.blocks.load(Ordering::Acquire);
+        if blocks || self.penalty.is_some() || self.concurrency.is_some() {
+            own = self.key.with(req, client, first, |named| self.name(&mut asked, named));
+            if own.is_none() {
+                // An optional key that is missing leaves policies out, but nobody goes unnamed.
                 self.name(&mut asked, client.map_or(Named::Nobody, Named::Addr));
             }
-            let (shard, hash) = asked.primary;
-            if blocks || is_shared {
-                asked.checks.push(Check::new(shard, mix(hash, BLOCK), BLOCK, Ask::Free));
-            }
-            if let Some(most) = self.concurrency {
-                asked.checks.push(Check::new(shard, mix(hash, ENTER), ENTER, Ask::Enter { most }));
-            }
+            self.ask_at_the_door(&mut asked, blocks);
         }
         for (at, policy) in self.policies.iter().enumerate() {
             if !policy.applies(req) {
@@ -219,13 +246,20 @@ impl Limiter {
                 Some(key) => (key, found.get(at + 1).and_then(Option::as_ref)),
                 None => (&self.key, first),
             };
-            let (quota, cost) = (policy.quota_for(req), policy.cost_of(req));
-            let asks = key.with(req, client, found, |named| {
-                self.lints.named(&self.memory, named);
-                self.charge(&mut asked, at, key, named, quota, cost);
-            });
-            if asks.is_some() {
-                asked.quotas.push((at as u8, quota));
+            let hashes = match (&policy.key, own) {
+                (None, Some(own)) => Some(own),
+                _ => key.with(req, client, found, |named| self.hashes(key, named)),
+            };
+            let Some(hashes) = hashes else { continue };
+            if policy.key.is_none() {
+                own = Some(hashes);
+            }
+            self.lints.named(key, &hashes);
+            self.charge(&mut asked, at, &hashes, policy.quota_for(req), policy.cost_of(req));
+            if let (Some(remote), Some(shared)) = (&self.remote, &mut asked.shared) {
+                key.with(req, client, found, |named| {
+                    remote.charges(&mut shared.names, &self.policies, at, key, named);
+                });
             }
         }
         asked
@@ -234,15 +268,18 @@ impl Limiter {
     /// What is asked for whom somebody names by hand.
     pub(crate) fn ask_for(&self, named: Named<'_>, cost: u32) -> Asked {
         let mut asked = Asked::default();
-        self.name(&mut asked, named);
+        let own = self.name(&mut asked, named);
         if self.remote.is_some() || self.blocks.load(Ordering::Acquire) {
             let (shard, key) = self.block_of(&asked);
             asked.checks.push(Check::new(shard, key, BLOCK, Ask::Free));
         }
         for (at, policy) in self.policies.iter().enumerate() {
-            let (key, quota) = (policy.key.as_ref().unwrap_or(&self.key), policy.quota());
-            self.charge(&mut asked, at, key, named, quota, cost);
-            asked.quotas.push((at as u8, quota));
+            let key = policy.key.as_ref().unwrap_or(&self.key);
+            let hashes = if policy.key.is_none() { own } else { self.hashes(key, named) };
+            self.charge(&mut asked, at, &hashes, policy.quota(), cost);
+            if let (Some(remote), Some(shared)) = (&self.remote, &mut asked.shared) {
+                remote.charges(&mut shared.names, &self.policies, at, key, named);
+            }
         }
         asked
     }
@@ -253,52 +290,55 @@ impl Limiter {
         (shard, mix(hash, BLOCK))
     }
 
-    fn charge(
-        &self,
-        asked: &mut Asked,
-        at: usize,
-        key: &LimitKey,
-        named: Named<'_>,
-        quota: Quota,
-        cost: u32,
-    ) {
-        let hashes: SmallVec<[u64; LEVELS]> = match named {
-            Named::Addr(addr) => {
-                let levels = key.prefixes().levels(addr);
-                levels.map(|network| self.memory.hash(Named::Addr(network))).collect()
-            }
-            other => std::iter::once(self.memory.hash(other)).collect(),
-        };
-        // As in `name`.
-        let widest = hashes.last().copied().unwrap_or(0);
-        let shard = self.memory.shard_of(widest);
-        if asked.primary == (0, 0) {
-            asked.primary = (shard, widest);
+    /// Asks what must be so before anything is charged.
+    fn ask_at_the_door(&self, asked: &mut Asked, blocks: bool) {
+        let (shard, hash) = asked.primary;
+        if blocks {
+            asked.checks.push(Check::new(shard, mix(hash, BLOCK), BLOCK, Ask::Free));
         }
-        for (level, hash) in hashes.into_iter().enumerate() {
-            let rate = if level == 0 { quota.rate() } else { quota.times(factor(level)).rate() };
-            let segment = (at * LEVELS + level) as u8;
-            let ask = Ask::Charge { rate, cost, further: self.further(rate) };
-            asked.checks.push(Check::new(shard, mix(hash, segment), segment, ask));
-        }
-        if let Some(remote) = &self.remote {
-            remote.charges(&mut asked.names, &self.policies, at, key, named);
+        if let Some(most) = self.concurrency {
+            asked.checks.push(Check::new(shard, mix(hash, ENTER), ENTER, Ask::Enter { most }));
         }
     }
 
-    /// Notes who the client is. All networks that one address is counted under lie in one shard.
-    fn name(&self, asked: &mut Asked, named: Named<'_>) {
-        let hash = match named {
-            Named::Addr(addr) => match self.key.prefixes().levels(addr).last() {
-                Some(network) => self.memory.hash(Named::Addr(network)),
-                None => self.memory.hash(named),
-            },
-            other => self.memory.hash(other),
-        };
-        asked.primary = (self.memory.shard_of(hash), hash);
-        if let Some(remote) = &self.remote {
-            asked.client = remote.client(&self.policies, &self.key, named);
+    fn charge(&self, asked: &mut Asked, at: usize, client: &Hashes, quota: Quota, cost: u32) {
+        let shard = self.memory.shard_of(client.widest());
+        if asked.primary == (0, 0) {
+            asked.primary = (shard, client.widest());
         }
+        for (level, hash) in client.hashes.iter().take(client.levels).enumerate() {
+            let rate = if level == 0 { quota.rate() } else { quota.times(factor(level)).rate() };
+            let segment = (at * LEVELS + level) as u8;
+            let ask = Ask::Charge { rate, cost, further: self.further(rate) };
+            asked.checks.push(Check::new(shard, mix(*hash, segment), segment, ask));
+        }
+        asked.quotas.push((at as u8, quota));
+    }
+
+    /// Notes who the client is.
+    fn name(&self, asked: &mut Asked, named: Named<'_>) -> Hashes {
+        let hashes = self.hashes(&self.key, named);
+        asked.primary = (self.memory.shard_of(hashes.widest()), hashes.widest());
+        if let Some(remote) = &self.remote {
+            let client = remote.client(&self.policies, &self.key, named);
+            asked.shared = Some(Box::new(Shared { client, ..Shared::default() }));
+        }
+        hashes
+    }
+
+    pub(crate) fn hashes(&self, key: &LimitKey, named: Named<'_>) -> Hashes {
+        let mut found = Hashes { hashes: [0; LEVELS], levels: 1 };
+        match named {
+            Named::Addr(addr) => {
+                let networks = key.prefixes().levels(addr).enumerate();
+                for (level, network) in networks.take(LEVELS) {
+                    found.hashes[level] = self.memory.key_of(Named::Addr(network));
+                    found.levels = level + 1;
+                }
+            }
+            other => found.hashes[0] = self.memory.key_of(other),
+        }
+        found
     }
 
     /// How many requests may wait their turn.
@@ -309,18 +349,50 @@ impl Limiter {
         u32::try_from(nanos(self.delay) / rate.interval).unwrap_or(u32::MAX / 2)
     }
 
-    /// Decides on the limiter's own memory.
-    pub(crate) fn decide(self: &Arc<Self>, mut asked: Asked) -> Answer {
+    /// Decides on the limiter's own memory. Returns whether the request is admitted, and when that was decided.
+    pub(crate) fn decide(&self, asked: &mut Asked) -> (bool, u64) {
         let now = self.clock.now();
         let admitted = self.memory.decide(&mut asked.checks, now);
+        asked.counted = admitted && asked.checks.last().is_some_and(Check::is_of_policy);
         if !admitted {
-            self.strike(&asked, now);
+            self.strike(asked, now);
         }
-        self.answer(asked, admitted, now)
+        (admitted, now)
+    }
+
+    /// Whether all that is asked for a request is one charge, which nobody will take back.
+    pub(crate) fn asks_one_charge(&self) -> bool {
+        self.policies.len() == 1
+            && self.policies.iter().all(Policy::is_plain)
+            && self.penalty.is_none()
+            && self.concurrency.is_none()
+            && self.count.is_none()
+            && self.delay.is_zero()
+            && self.observe.is_none()
+            && self.remote.is_none()
+            && !self.is_async()
+    }
+
+    /// Decides on one charge. `None` if it isn't admitted, or if more is asked: then all of it is decided in the longer way.
+    pub(crate) fn charge_once(&self, client: &Hashes, cost: u32) -> Option<State> {
+        if !self.is_simple || client.levels != 1 || self.blocks.load(Ordering::Acquire) {
+            return None;
+        }
+        let (hash, quota) = (client.hashes[0], self.policies.first()?.quota());
+        let (rate, now) = (quota.rate(), self.clock.now());
+        let until =
+            self.memory.charge(self.memory.shard_of(hash), mix(hash, 0), rate, cost, now)?;
+        let (remaining, reset) = rate.standing(until, now);
+        let full = until.saturating_sub(now);
+        Some(State { policy: 0, violated: false, quota, remaining, reset, full })
     }
 
     /// Turns decided checks into an answer.
-    pub(crate) fn answer(self: &Arc<Self>, mut asked: Asked, admitted: bool, now: u64) -> Answer {
+    pub(crate) fn answer(
+        self: &Arc<Self>,
+        asked: &mut Asked,
+        (admitted, now): (bool, u64),
+    ) -> Answer {
         let mut answer = Answer {
             verdict: Verdict::Admitted,
             wait: None,
@@ -328,23 +400,25 @@ impl Limiter {
             held: None,
             client: asked.primary,
             near_limit: false,
+            counted: asked.counted,
             delay: 0,
         };
         if !(admitted && asked.quiet) {
-            answer.states = self.states(&asked, now);
+            answer.states = self.states(asked, now);
         }
         if admitted {
             for check in &asked.checks {
                 if let Ask::Charge { rate, .. } = check.ask {
                     let (taken, whole) = (check.until.saturating_sub(now), rate.whole());
                     answer.delay = answer.delay.max(taken.saturating_sub(whole));
-                    answer.near_limit |= taken >= whole - whole / 5;
+                    answer.near_limit |= rate.is_near(taken);
                 }
             }
             if self.count.is_some() || self.concurrency.is_some() || answer.delay > 0 {
                 let receipts = asked.checks.iter().filter_map(Receipt::of).collect();
-                let place = asked.place.take();
-                answer.held = Some(Held::new(self.clone(), receipts, asked.charged_names(), place));
+                let place = asked.shared.as_mut().and_then(|shared| shared.place.take());
+                let names = asked.charged_names();
+                answer.held = Some(Box::new(Held::new(self.clone(), receipts, names, place)));
             }
             return answer;
         }
@@ -398,7 +472,9 @@ impl Limiter {
             self.memory.change(shard, key, now, |_| until(now, penalty.block));
             if let Some(remote) = &self.remote {
                 self.memory.trust(shard, key, now, until(now, TRUSTED));
-                remote.block_later(asked.client.clone(), penalty.block);
+                if let Some(shared) = &asked.shared {
+                    remote.block_later(shared.client.clone(), penalty.block);
+                }
             }
         }
     }
@@ -478,9 +554,11 @@ impl Limiter {
         }
     }
 
-    /// Counts an answer.
+    /// Counts an answer, unless the memory did.
     pub(crate) fn note(&self, answer: &Answer) {
-        self.counters.note(answer.client.0, answer.verdict, answer.near_limit);
+        if !answer.counted {
+            self.counters.note(answer.client.0, answer.verdict, answer.near_limit);
+        }
     }
 
     pub(crate) fn write(&self, headers: &mut HeaderMap, states: &[State]) {
@@ -528,6 +606,6 @@ const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 /// What tells the hash that is shown of a client from the one that is its key.
 const NAME: &str = "pseudonym";
 /// The segments after those of the policies.
-const ENTER: u8 = 24;
+pub(crate) const ENTER: u8 = 24;
 const BLOCK: u8 = 25;
 const STRIKE: u8 = 26;

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,6 +14,8 @@ use governor::nanos::Nanos;
 use governor::state::{NotKeyed, StateStore};
 use smallvec::SmallVec;
 
+use super::key::Named;
+use super::limiter::ENTER;
 use super::quota::Rate;
 use super::table::{Table, Value};
 
@@ -25,8 +28,17 @@ pub(crate) struct Memory {
     shards: Box<[Padded]>,
     /// The bits of a hash below those that choose the shard.
     shift: u32,
-    seed: RandomState,
+    seed: Seed,
     next: AtomicUsize,
+}
+
+/// What only this process knows, so that nobody can choose clients that meet in the table.
+#[derive(Debug)]
+struct Seed {
+    texts: RandomState,
+    factors: [u128; 2],
+    /// One for each kind of name.
+    kinds: [u128; 5],
 }
 
 /// A shard on cache lines of its own.
@@ -40,6 +52,9 @@ pub(crate) struct Shard {
     /// Shared by the keys that find no room. Empty until it is needed.
     overflow: Vec<Value>,
     since_sweep: u32,
+    /// How many requests were admitted, and for how many of them a fifth or less of a quota was left.
+    admitted: u64,
+    near_limit: u64,
 }
 
 /// One policy, on one key, for one request: what is asked, and once decided, what came of it.
@@ -102,6 +117,11 @@ impl Check {
     pub(crate) fn is_admitted(&self) -> bool {
         self.outcome == Outcome::Admitted
     }
+
+    /// Whether it is one of a policy, and not of a block, a place or a strike.
+    pub(crate) fn is_of_policy(&self) -> bool {
+        self.segment < ENTER
+    }
 }
 
 /// What may be taken back of a decision.
@@ -162,18 +182,43 @@ impl Memory {
             table: Table::new(max_keys / shards + usize::from(at < max_keys % shards)),
             overflow: Vec::new(),
             since_sweep: 0,
+            admitted: 0,
+            near_limit: 0,
         };
         Self {
             shards: (0..shards).map(|at| Padded(Mutex::new(shard(at)))).collect(),
             shift: 64 - shards.ilog2(),
-            seed: RandomState::new(),
+            seed: Seed::new(),
             next: AtomicUsize::new(0),
         }
     }
 
-    /// The hash of what names a client.
+    /// A keyed hash of anything.
     pub(crate) fn hash(&self, subject: impl std::hash::Hash) -> u64 {
-        self.seed.hash_one(subject)
+        self.seed.texts.hash_one(subject)
+    }
+
+    /// The key of a client.
+    pub(crate) fn key_of(&self, named: Named<'_>) -> u64 {
+        match named {
+            Named::Addr(IpAddr::V4(addr)) => self.seed.key([addr.to_bits().into(), 0], 0),
+            Named::Addr(IpAddr::V6(addr)) => {
+                let bits = addr.to_bits();
+                self.seed.key([(bits >> 64) as u64, bits as u64], 1)
+            }
+            Named::Number(number) => self.seed.key([number, 0], 2),
+            Named::Text(text) => self.seed.key([self.hash(text), 0], 3),
+            Named::Everyone => self.seed.key([0, 0], 4),
+            Named::Nobody => self.seed.key([1, 0], 4),
+        }
+    }
+
+    /// How many requests were admitted, and how many of them near a limit.
+    pub(crate) fn admitted(&self) -> (u64, u64) {
+        let shards = (0..self.shards.len()).map(|at| self.lock(at));
+        shards.fold((0, 0), |(admitted, near), shard| {
+            (admitted + shard.admitted, near + shard.near_limit)
+        })
     }
 
     pub(crate) fn shard_of(&self, hash: u64) -> usize {
@@ -224,6 +269,37 @@ impl Memory {
                 admitted
             }
         }
+    }
+
+    /// Decides on a charge of one key, which is all that most requests ask. Returns until when the key is charged; `None` without a change if it
+    /// isn't admitted, or if there is no room for it.
+    pub(crate) fn charge(
+        &self,
+        at: usize,
+        key: u64,
+        rate: Rate,
+        cost: u32,
+        now: u64,
+    ) -> Option<u64> {
+        let mut shard = self.lock(at);
+        let (place, until) = match shard.table.locate(key) {
+            Some((place, value)) => (Some(place), value.as_until()),
+            None if shard.table.has_room(1, now) => (None, 0),
+            None => return None,
+        };
+        let until = until.min(now.saturating_add(rate.whole()));
+        let (Outcome::Admitted, Some(until)) = governed(rate, 0, cost, until, now) else {
+            return None;
+        };
+        shard.table.set_at(place, key, Value::until(until));
+        shard.admitted += 1;
+        shard.near_limit += u64::from(rate.is_near(until.saturating_sub(now)));
+        let sweep = shard.is_due(now);
+        drop(shard);
+        if sweep {
+            self.sweep_next(at, now);
+        }
+        Some(until)
     }
 
     /// Takes a decision back, as far as it still counts: what has come back by itself in the meantime is not given twice.
@@ -332,12 +408,36 @@ impl Memory {
     }
 }
 
+impl Seed {
+    fn new() -> Self {
+        let texts = RandomState::new();
+        let wide = |at: u8| {
+            u128::from(texts.hash_one((at, 0))) << 64 | u128::from(texts.hash_one((at, 1)))
+        };
+        let (factors, kinds) = ([0, 1].map(wide), [2, 3, 4, 5, 6].map(wide));
+        Self { texts, factors, kinds }
+    }
+
+    /// A key by multiply-add-shift (Dietzfelbinger 1996), of which any two meet with a chance of 2^-64, whoever chose them without knowing the
+    /// seed; and then mixed, so that neighbours lie apart.
+    fn key(&self, [high, low]: [u64; 2], kind: usize) -> u64 {
+        let [a, b] = self.factors;
+        let sum = a.wrapping_mul(high.into()).wrapping_add(b.wrapping_mul(low.into()));
+        let mut key = (sum.wrapping_add(self.kinds[kind]) >> 64) as u64;
+        key = (key ^ key >> 33).wrapping_mul(0xff51_afd7_ed55_8ccd);
+        key = (key ^ key >> 33).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+        key ^ key >> 33
+    }
+}
+
 impl Shard {
-    /// Sweeps a little. Every so often it is another shard's turn as well.
+    /// Sweeps a little every so often; half of these times it is another shard's turn as well.
     fn is_due(&mut self, now: u64) -> bool {
-        self.table.sweep(now, SWEEP_OWN);
         self.since_sweep = self.since_sweep.wrapping_add(1);
-        self.since_sweep.is_multiple_of(SWEEP_EVERY)
+        if self.since_sweep.is_multiple_of(SWEEP_EVERY) {
+            self.table.sweep(now, SWEEP_OWN);
+        }
+        self.since_sweep.is_multiple_of(2 * SWEEP_EVERY)
     }
 
     fn value(&self, key: u64, segment: u8, overflowed: bool) -> Option<Value> {
@@ -417,6 +517,14 @@ fn decide<'a>(
             }
         }
         admitted &= check.is_admitted();
+    }
+    if admitted
+        && let (Some(last), [shard, ..]) = (checks.last(), &mut *shards)
+        && last.is_of_policy()
+    {
+        let near = |check: &Check| matches!(check.ask, Ask::Charge { rate, .. } if rate.is_near(check.until.saturating_sub(now)));
+        shard.admitted += 1;
+        shard.near_limit += u64::from(checks.iter().any(near));
     }
     for check in &mut *checks {
         let Some(shard) = shards.get_mut(place(check.shard)) else { return false };
@@ -523,9 +631,9 @@ const LEASED: u64 = 0x6a09_e667_f3bc_c909;
 const TRUSTED: u64 = 0xbb67_ae85_84ca_a73b;
 /// How long what was paid for in advance may be used.
 const LEASE_TIME: u64 = 10_000_000_000;
-const SWEEP_OWN: usize = 2;
+const SWEEP_OWN: usize = 8;
 const SWEEP_OTHER: usize = 64;
-const SWEEP_EVERY: u32 = 8;
+const SWEEP_EVERY: u32 = 4;
 
 #[cfg(test)]
 #[path = "memory_tests.rs"]

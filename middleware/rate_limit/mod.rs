@@ -236,12 +236,13 @@ impl RateLimit {
             clock: LimitClock::system(),
             memory: Arc::new(Memory::new(MAX_KEYS)),
             remote: None,
+            is_simple: true,
             blocks: Arc::new(AtomicBool::new(false)),
             jitter: Duration::ZERO,
             lints: Arc::new(Lints::default()),
             counters: Arc::new(Counters::default()),
         };
-        Self { limiter: Arc::new(limiter), is_async: false }
+        Self { limiter: Arc::new(limiter), is_async: false }.with(|_| {})
     }
 
     /// Adds a policy. All policies are decided at once: if one refuses, none is charged.
@@ -570,7 +571,9 @@ impl RateLimit {
     }
 
     fn with(mut self, set: impl FnOnce(&mut Limiter)) -> Self {
-        set(Arc::make_mut(&mut self.limiter));
+        let limiter = Arc::make_mut(&mut self.limiter);
+        set(limiter);
+        limiter.is_simple = limiter.asks_one_charge();
         self.is_async = self.limiter.is_async();
         self
     }
@@ -587,11 +590,19 @@ impl RateLimit {
             return Ok(Passed { decision: provide.then_some(skipped), ..Passed::default() });
         }
         limiter.lints.enter(limiter, req);
+        if limiter.is_simple
+            && !provide
+            && let Some(passed) = self.admit_simply(req)
+        {
+            return Ok(passed);
+        }
         let quiet = limiter.headers.is_empty() && limiter.observe.is_none() && !provide;
         let answer = if self.is_async || limiter.remote.is_some() {
             Box::pin(self.decide_async(req, quiet)).await
         } else {
-            limiter.decide(limiter.ask(req, &[], quiet))
+            let mut asked = limiter.ask(req, &[], quiet);
+            let decided = limiter.decide(&mut asked);
+            limiter.answer(&mut asked, decided)
         };
         if answer.delay > 0 {
             Box::pin(self.finish_delayed(req, answer, provide)).await
@@ -600,13 +611,31 @@ impl RateLimit {
         }
     }
 
+    /// Admits a request for which no more than one charge is asked.
+    fn admit_simply(&self, req: &Request) -> Option<Passed> {
+        let limiter = &self.limiter;
+        let (client, key) = (limiter.client(req), &limiter.key);
+        let hashes = key.with(req, client, None, |named| limiter.hashes(key, named))?;
+        limiter.lints.named(key, &hashes);
+        let cost = limiter.policies.first()?.cost_of_all();
+        let state = limiter.charge_once(&hashes, cost)?;
+        let mut passed = Passed::default();
+        if !limiter.headers.is_empty() && !limiter.shadow {
+            passed.states.push(state);
+        }
+        Some(passed)
+    }
+
     async fn decide_async(&self, req: &mut Request, quiet: bool) -> Answer {
         let limiter = &self.limiter;
         let found = if self.is_async { limiter.find(req).await } else { Vec::new() };
-        let asked = limiter.ask(req, &found, quiet);
+        let mut asked = limiter.ask(req, &found, quiet);
         match &limiter.remote {
             Some(remote) => remote.decide(limiter, asked).await,
-            None => limiter.decide(asked),
+            None => {
+                let decided = limiter.decide(&mut asked);
+                limiter.answer(&mut asked, decided)
+            }
         }
     }
 
@@ -663,7 +692,7 @@ impl RateLimit {
 #[derive(Default)]
 struct Passed {
     states: SmallVec<[State; 2]>,
-    held: Option<Held>,
+    held: Option<Box<Held>>,
     decision: Option<Decision>,
 }
 
