@@ -162,6 +162,23 @@ pub(crate) struct Answer {
     pub(crate) delay: u64,
 }
 
+/// A key that was charged under the only policy.
+pub(crate) struct Charged {
+    quota: Quota,
+    until: u64,
+    now: u64,
+}
+
+impl Charged {
+    /// How the client stands then.
+    pub(crate) fn state(&self) -> State {
+        let &Self { quota, until, now } = self;
+        let (remaining, reset) = quota.rate().standing(until, now);
+        let full = until.saturating_sub(now);
+        State { policy: 0, violated: false, quota, remaining, reset, full }
+    }
+}
+
 impl Answer {
     /// Waits for the turn of an admitted request.
     pub(crate) async fn wait(&mut self, limiter: &Limiter) {
@@ -330,8 +347,12 @@ impl Limiter {
         let mut found = Hashes { hashes: [0; LEVELS], levels: 1 };
         match named {
             Named::Addr(addr) => {
-                let networks = key.prefixes().levels(addr).enumerate();
-                for (level, network) in networks.take(LEVELS) {
+                let prefixes = key.prefixes();
+                if let Some(only) = prefixes.only(addr) {
+                    found.hashes[0] = self.memory.key_of(Named::Addr(only));
+                    return found;
+                }
+                for (level, network) in prefixes.levels(addr).enumerate().take(LEVELS) {
                     found.hashes[level] = self.memory.key_of(Named::Addr(network));
                     found.levels = level + 1;
                 }
@@ -374,7 +395,8 @@ impl Limiter {
     }
 
     /// Decides on one charge. `None` if it isn't admitted, or if more is asked: then all of it is decided in the longer way.
-    pub(crate) fn charge_once(&self, client: &Hashes, cost: u32) -> Option<State> {
+    #[inline]
+    pub(crate) fn charge_once(&self, client: &Hashes, cost: u32) -> Option<Charged> {
         if !self.is_simple || client.levels != 1 || self.blocks.load(Ordering::Acquire) {
             return None;
         }
@@ -382,9 +404,7 @@ impl Limiter {
         let (rate, now) = (quota.rate(), self.clock.now());
         let until =
             self.memory.charge(self.memory.shard_of(hash), mix(hash, 0), rate, cost, now)?;
-        let (remaining, reset) = rate.standing(until, now);
-        let full = until.saturating_sub(now);
-        Some(State { policy: 0, violated: false, quota, remaining, reset, full })
+        Some(Charged { quota, until, now })
     }
 
     /// Turns decided checks into an answer.

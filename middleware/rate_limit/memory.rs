@@ -423,10 +423,9 @@ impl Seed {
     fn key(&self, [high, low]: [u64; 2], kind: usize) -> u64 {
         let [a, b] = self.factors;
         let sum = a.wrapping_mul(high.into()).wrapping_add(b.wrapping_mul(low.into()));
-        let mut key = (sum.wrapping_add(self.kinds[kind]) >> 64) as u64;
-        key = (key ^ key >> 33).wrapping_mul(0xff51_afd7_ed55_8ccd);
-        key = (key ^ key >> 33).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
-        key ^ key >> 33
+        let key = (sum.wrapping_add(self.kinds[kind]) >> 64) as u64;
+        let key = (key ^ key >> 32).wrapping_mul(0xd6e8_feb8_6659_fd93);
+        key ^ key >> 32
     }
 }
 
@@ -633,7 +632,7 @@ const TRUSTED: u64 = 0xbb67_ae85_84ca_a73b;
 const LEASE_TIME: u64 = 10_000_000_000;
 const SWEEP_OWN: usize = 8;
 const SWEEP_OTHER: usize = 64;
-const SWEEP_EVERY: u32 = 4;
+const SWEEP_EVERY: u32 = 8;
 
 #[cfg(test)]
 #[path = "memory_tests.rs"]

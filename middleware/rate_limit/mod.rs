@@ -91,6 +91,12 @@
 //! a small number of limiters with the quota of one client each, until there is room; no client that has used something is ever
 //! forgotten for another.
 //!
+//! # What operators see
+//!
+//! [`RateLimitHandle::totals`] counts what was decided, [`RateLimitHandle::keys`] and [`bytes`](RateLimitHandle::bytes) what is remembered.
+//! [`observe`](RateLimit::observe) sees each [`Decision`]. Refusals are logged by [`tracing`] at debug level; there, and in a decision, a client has a
+//! [`Pseudonym`] that doesn't tell who it is.
+//!
 //! # For those who come from express-rate-limit
 //!
 //! | there | here |
@@ -103,8 +109,9 @@
 //! | `skip` | [`skip`](RateLimit::skip), [`skip_clients`](RateLimit::skip_clients), [`skip_preflight`](RateLimit::skip_preflight) |
 //! | `skipSuccessfulRequests`, `skipFailedRequests`, `requestWasSuccessful` | [`count_failures`](RateLimit::count_failures), [`count_successes`](RateLimit::count_successes), [`count_if`](RateLimit::count_if) |
 //! | `store`, `passOnStoreError` | [`shared`](RateLimit::shared), [`WhileAway`] |
-//! | `requestPropertyName` | [`with_decision`](RateLimit::with_decision) |
-//! | `resetKey`, `getKey` | [`RateLimitHandle::reset`], [`RateLimitHandle::peek`] |
+//! | `requestPropertyName` | [`with_decision`](RateLimit::with_decision), [`with_decision_as`](RateLimit::with_decision_as) |
+//! | an asynchronous `limit`, `skip` or `message` | a [guard](crate::Chain::guard) before the limiter provides what they look at; [`on_error`](crate::Chain::on_error) renders the refusal |
+//! | `resetKey`, `getKey`, `store.increment` | [`RateLimitHandle::reset`], [`RateLimitHandle::peek`], [`RateLimitHandle::admit`] |
 //! | `validate`, `logger` | errors where it is built, and warnings, each once, by [`tracing`] |
 //!
 //! # Sources
@@ -389,7 +396,8 @@ impl RateLimit {
 
     /// Blocks a client for a time once it was refused more often than this quota. Defaults to never.
     ///
-    /// It is the client that the [`key`](RateLimit::key) of the limiter names. Blocks are those of one server, also with a shared store.
+    /// It is the client that the [`key`](RateLimit::key) of the limiter names. With a [shared](RateLimit::shared) store each server counts the
+    /// refusals that it made itself; the block holds on all.
     #[must_use]
     pub fn penalty(self, strikes: Quota, block: Duration) -> Self {
         self.with(|limiter| {
@@ -399,6 +407,8 @@ impl RateLimit {
     }
 
     /// Sets how many requests of a client may be under way at once, until their responses were sent. Defaults to any number.
+    ///
+    /// With a [shared](RateLimit::shared) store they are those on all servers.
     ///
     /// # Panics
     ///
@@ -507,8 +517,8 @@ impl RateLimit {
 
     /// Counts in a store that several servers share. Defaults to the memory of this server.
     ///
-    /// What the store answered is also remembered here. So a client that is known to be refused costs no call, and the limiter goes on
-    /// from there while the store is away. Needs the runtime of tokio.
+    /// What the store answered is also remembered here. So a client that would be refused costs no call within the next second, and the limiter goes
+    /// on from there while the store is away. Needs the runtime of tokio.
     #[must_use]
     pub fn shared(self, limits: SharedLimits) -> Self {
         self.with(|limiter| limiter.remote = Some(Arc::new(Remote::new(limits))))
@@ -618,10 +628,10 @@ impl RateLimit {
         let hashes = key.with(req, client, None, |named| limiter.hashes(key, named))?;
         limiter.lints.named(key, &hashes);
         let cost = limiter.policies.first()?.cost_of_all();
-        let state = limiter.charge_once(&hashes, cost)?;
+        let charged = limiter.charge_once(&hashes, cost)?;
         let mut passed = Passed::default();
         if !limiter.headers.is_empty() && !limiter.shadow {
-            passed.states.push(state);
+            passed.states.push(charged.state());
         }
         Some(passed)
     }
