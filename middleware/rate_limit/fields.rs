@@ -76,9 +76,9 @@ impl LimitHeaders {
                 headers.append(RATELIMIT_POLICY, old_policies(states));
             }
             Self::Draft6 => {
-                headers.append(RATELIMIT_LIMIT, limit.into());
-                headers.append(RATELIMIT_REMAINING, remaining.into());
-                headers.append(RATELIMIT_RESET, reset.into());
+                headers.append(RATELIMIT_LIMIT, number(limit));
+                headers.append(RATELIMIT_REMAINING, number(remaining));
+                headers.append(RATELIMIT_RESET, number(reset));
                 headers.append(RATELIMIT_POLICY, old_policies(states));
             }
             Self::XRateLimit | Self::XRateLimitDelta => {
@@ -89,9 +89,9 @@ impl LimitHeaders {
                     }
                     _ => full,
                 };
-                headers.append(X_RATELIMIT_LIMIT, limit.into());
-                headers.append(X_RATELIMIT_REMAINING, remaining.into());
-                headers.append(X_RATELIMIT_RESET, reset.into());
+                headers.append(X_RATELIMIT_LIMIT, number(limit));
+                headers.append(X_RATELIMIT_REMAINING, number(remaining));
+                headers.append(X_RATELIMIT_RESET, number(reset));
             }
         }
     }
@@ -169,6 +169,10 @@ fn old_policies(states: &[State]) -> HeaderValue {
         text.int(state.quota.burst_size()).str(";w=").int(whole);
     }
     text.value()
+}
+
+fn number(number: impl itoa::Integer) -> HeaderValue {
+    Text::default().int(number).value()
 }
 
 /// Where the text of a field is put together, so that only its final form is allocated.
