@@ -6,8 +6,11 @@
 //! redis-server &
 //! PORT=3000 cargo run --example rate_limit_redis --features redis,serve &
 //! PORT=3001 cargo run --example rate_limit_redis --features redis,serve &
-//! for i in 1 2 3 4 5 6; do curl -so /dev/null -w '%{http_code} ' localhost:300$((i % 2)); done
-//!                                               # 200 200 200 200 200 429
+//! ```
+//!
+//! ```sh
+//! for port in 3000 3001 3000 3001 3000 3001; do curl -so /dev/null -w '%{http_code} ' localhost:$port; done
+//! # 200 200 200 200 200 429
 //! ```
 
 use std::error::Error;

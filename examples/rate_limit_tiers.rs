@@ -4,10 +4,17 @@
 //!
 //! ```sh
 //! cargo run --example rate_limit_tiers --features rate-limit,serve
-//! curl localhost:3000/ -H 'x-user: ada'              # 59 of 60 left
-//! curl localhost:3000/ -H 'x-user: ada' -d report    # 49 of 60 left
-//! curl localhost:3000/ -H 'x-user: pro-grace'        # 599 of 600 left
-//! curl -i localhost:3000/                            # 401
+//! ```
+//!
+//! Writing costs 10.
+//!
+//! ```sh
+//! curl localhost:3000/ -H 'x-user: ada'
+//! # 59 of 60 left
+//! curl localhost:3000/ -H 'x-user: ada' -d report
+//! # 49 of 60 left
+//! curl localhost:3000/ -H 'x-user: pro-grace'
+//! # 599 of 600 left
 //! ```
 
 use http::{HeaderMap, Method};
@@ -49,13 +56,4 @@ fn api() -> ChainService {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(tower_chain::serve("127.0.0.1:3000", api()).await?)
-}
-
-#[tokio::test]
-async fn a_user_has_the_quota_of_the_tier() -> Result<(), Box<dyn std::error::Error>> {
-    let req = http::Request::post("/").header("x-user", "pro-grace");
-    let answer = api().handle(req.body(tower_chain::Body::empty())?).await;
-    let left = http_body_util::BodyExt::collect(answer.into_body()).await?.to_bytes();
-    assert_eq!(left, "590 of 600 left\n");
-    Ok(())
 }

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::asked::Asked;
+use super::check::{Ask, Check};
 use super::decision::{Decision, Standing, Verdict};
 use super::key::Subject;
-use super::limiter::{Asked, Limiter, until};
-use super::memory::{Ask, Check};
+use super::limiter::{Limiter, until};
 use super::quota::Quota;
 use super::refusal;
 use super::remote::learn;

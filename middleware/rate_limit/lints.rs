@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use http::header::FORWARDED;
 
+use super::asked::Hashes;
 use super::key::{Kind, LimitKey};
-use super::limiter::{Hashes, Limiter};
+use super::limiter::Limiter;
 use super::policy::Policy;
 use crate::Request;
 use crate::extract::TrustedProxies;

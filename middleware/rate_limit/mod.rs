@@ -122,6 +122,8 @@
 //! - `Forwarded`: [RFC 7239](https://www.rfc-editor.org/rfc/rfc7239)
 //! - IPv6 prefixes of customers: [RIPE-690](https://www.ripe.net/publications/docs/ripe-690/); NAT64: [RFC 6052](https://www.rfc-editor.org/rfc/rfc6052)
 
+mod asked;
+mod check;
 mod clock;
 mod decision;
 mod fields;

@@ -11,11 +11,12 @@ use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
 use tokio::time::{sleep, timeout};
 
+use super::asked::{Asked, Shared};
+use super::check::{Ask, Check, Outcome, Receipt, governed};
 use super::decision::Verdict;
 use super::held::Held;
 use super::key::{LimitKey, Named};
-use super::limiter::{Answer, Asked, Limiter, Shared, until};
-use super::memory::{Ask, Check, Outcome, Receipt, governed};
+use super::limiter::{Answer, Limiter, until};
 use super::policy::Policy;
 use super::store::{
     LimitStore, SharedLimits, StoreAnswer, StoreCall, StoreCharge, StoreError, StorePlace,

@@ -1,0 +1,512 @@
+//! Where in a request credentials are looked for, and how they are read.
+
+use std::borrow::Cow;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::header::{AUTHORIZATION, COOKIE, SEC_WEBSOCKET_PROTOCOL};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use percent_encoding::percent_decode_str;
+
+use super::{SourceError, Terms};
+use crate::{Challenge, Request};
+
+/// Where in a request a token is looked for.
+///
+/// Of all the sources of a step a request may use one: a second one is refused with 400, because what stands behind the step could look at
+/// the other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source(Kind);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Kind {
+    /// `Authorization: <scheme> <token68>`.
+    Scheme(String),
+    /// `Authorization: <token>`.
+    Bare,
+    /// `Authorization: Basic <base64>`.
+    Basic,
+    Header(HeaderName),
+    Cookie(String),
+    Query(String),
+    Form(String),
+    /// `Sec-WebSocket-Protocol: <prefix><token>`.
+    Subprotocol(String),
+}
+
+impl Source {
+    /// `Authorization: Bearer <token>` ([RFC 6750, 2.1](https://www.rfc-editor.org/rfc/rfc6750#section-2.1)). The default.
+    pub fn bearer() -> Self {
+        Self(Kind::Scheme("Bearer".to_owned()))
+    }
+
+    /// `Authorization: <scheme> <token>`. The scheme is compared without regard to case; the token must be a `token68`
+    /// ([RFC 9110, 11.2](https://www.rfc-editor.org/rfc/rfc9110#section-11.2)).
+    ///
+    /// # Errors
+    ///
+    /// If the scheme is no token, or is `Basic` or `DPoP`, which are more than a token.
+    pub fn scheme(scheme: impl Into<String>) -> Result<Self, SourceError> {
+        let scheme = scheme.into();
+        Challenge::new(scheme.clone())?;
+        if ["Basic", "DPoP"].iter().any(|own| scheme.eq_ignore_ascii_case(own)) {
+            return Err(SourceError::Scheme { scheme });
+        }
+        // Two spellings of a scheme are one source.
+        let bearer = scheme.eq_ignore_ascii_case("Bearer");
+        Ok(if bearer { Self::bearer() } else { Self(Kind::Scheme(scheme)) })
+    }
+
+    /// `Authorization: <token>`, without a scheme, as many a small API has it. What holds a blank is read as a scheme and its credentials.
+    pub fn bare() -> Self {
+        Self(Kind::Bare)
+    }
+
+    /// A header of its own, such as `X-API-Key`. Its whole value is the token.
+    ///
+    /// # Errors
+    ///
+    /// If it isn't the name of a header, or is `Authorization`, `Cookie` or `Sec-WebSocket-Protocol`, for which there are sources.
+    pub fn header(name: &str) -> Result<Self, SourceError> {
+        match HeaderName::from_bytes(name.as_bytes()) {
+            Ok(header) if ![AUTHORIZATION, COOKIE, SEC_WEBSOCKET_PROTOCOL].contains(&header) => {
+                Ok(Self(Kind::Header(header)))
+            }
+            _ => Err(SourceError::Header { name: name.to_owned() }),
+        }
+    }
+
+    /// A cookie whose name begins with `__Host-`, which browsers take only with `Secure`, `Path=/` and without `Domain`, so that no other host
+    /// can set it ([RFC 6265bis, 4.1.3.2](https://datatracker.ietf.org/doc/html/draft-ietf-httpbis-rfc6265bis#name-the-__host-prefix)).
+    ///
+    /// Where a browser adds the credentials by itself, other sites can make it send requests. So a request with an unsafe method,
+    /// or for an upgrade such as to a WebSocket, is refused with 403 unless it comes from the same origin or from a
+    /// trusted one (`trusted_origin` of the step).
+    /// Set the cookie with `HttpOnly` and `SameSite=Lax` or `Strict` as well.
+    ///
+    /// # Errors
+    ///
+    /// If the name doesn't begin with `__Host-`, or isn't the name of a cookie.
+    pub fn cookie(name: impl Into<String>) -> Result<Self, SourceError> {
+        let name = name.into();
+        match name.strip_prefix("__Host-") {
+            Some(rest) if !rest.is_empty() => Self::unprefixed_cookie(name),
+            _ => Err(SourceError::Cookie { name }),
+        }
+    }
+
+    /// A cookie of any name, which a neighbouring host may have set. Otherwise as [`cookie`](Self::cookie).
+    ///
+    /// # Errors
+    ///
+    /// If it isn't the name of a cookie.
+    pub fn unprefixed_cookie(name: impl Into<String>) -> Result<Self, SourceError> {
+        let name = name.into();
+        match Challenge::new(name.clone()) {
+            Ok(_) => Ok(Self(Kind::Cookie(name))),
+            Err(_) => Err(SourceError::Cookie { name }),
+        }
+    }
+
+    /// A parameter of the query, such as `access_token` ([RFC 6750, 2.3](https://www.rfc-editor.org/rfc/rfc6750#section-2.3)).
+    ///
+    /// Addresses end up in logs, histories and `Referer`: use it only for clients that can't send headers. The parameter is taken out of the URI
+    /// that is passed on, and the response gets `Cache-Control: no-store` and `Referrer-Policy: no-referrer`.
+    ///
+    /// # Errors
+    ///
+    /// If the name is empty.
+    pub fn query(name: impl Into<String>) -> Result<Self, SourceError> {
+        let name = name.into();
+        if name.is_empty() { Err(SourceError::Name { name }) } else { Ok(Self(Kind::Query(name))) }
+    }
+
+    /// A field of a form in the body, such as `access_token` ([RFC 6750, 2.2](https://www.rfc-editor.org/rfc/rfc6750#section-2.2)).
+    ///
+    /// The body of every request with the type `application/x-www-form-urlencoded` is then read before it is known who is calling, up to
+    /// [`form_limit`](super::Authenticate::form_limit). It is passed on as it was.
+    ///
+    /// # Errors
+    ///
+    /// If the name is empty.
+    pub fn form(name: impl Into<String>) -> Result<Self, SourceError> {
+        let name = name.into();
+        if name.is_empty() { Err(SourceError::Name { name }) } else { Ok(Self(Kind::Form(name))) }
+    }
+
+    /// An entry of `Sec-WebSocket-Protocol` that begins with a prefix, such as `bearer.`, for browsers, whose WebSockets send no other header:
+    ///
+    /// ```js
+    /// new WebSocket(url, ["chat", "bearer." + token])
+    /// ```
+    ///
+    /// The entry is taken out of the header that is passed on, so that no one chooses it as the protocol. Another site knows no token, so that
+    /// this needs no guard as a cookie does.
+    ///
+    /// # Errors
+    ///
+    /// If the prefix isn't the beginning of a subprotocol: a token ([RFC 6455, 4.1](https://www.rfc-editor.org/rfc/rfc6455#section-4.1)).
+    pub fn subprotocol(prefix: impl Into<String>) -> Result<Self, SourceError> {
+        let name = prefix.into();
+        match Challenge::new(name.clone()) {
+            Ok(_) => Ok(Self(Kind::Subprotocol(name))),
+            Err(_) => Err(SourceError::Name { name }),
+        }
+    }
+
+    /// The header `X-API-Key`.
+    #[cfg(feature = "authenticate")]
+    pub(crate) fn api_key() -> Self {
+        Self(Kind::Header(HeaderName::from_static("x-api-key")))
+    }
+
+    /// `Authorization: Basic`.
+    #[cfg(feature = "authenticate")]
+    pub(crate) fn basic() -> Self {
+        Self(Kind::Basic)
+    }
+
+    /// `Authorization: DPoP <token>`, which comes with a proof.
+    #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
+    pub(crate) fn dpop() -> Self {
+        Self(Kind::Scheme("DPoP".to_owned()))
+    }
+
+    pub(super) fn is_cookie(&self) -> bool {
+        matches!(self.0, Kind::Cookie(_))
+    }
+
+    pub(super) fn is_form(&self) -> bool {
+        matches!(self.0, Kind::Form(_))
+    }
+
+    /// The scheme of the challenge. Those of OAuth tell what was wrong with the credentials.
+    fn challenge_scheme(&self) -> &str {
+        match &self.0 {
+            Kind::Scheme(scheme) => scheme,
+            Kind::Bare | Kind::Query(_) | Kind::Form(_) | Kind::Subprotocol(_) => "Bearer",
+            Kind::Basic => "Basic",
+            Kind::Header(_) => "ApiKey",
+            Kind::Cookie(_) => "Cookie",
+        }
+    }
+
+    /// What a client that sent nothing is asked for.
+    pub(super) fn challenge(&self, terms: &Terms) -> Challenge {
+        let scheme = self.challenge_scheme();
+        let challenge = Challenge::new(scheme).and_then(|challenge| {
+            let challenge = challenge.param("realm", &terms.realm)?;
+            let challenge = match &self.0 {
+                // RFC 7617, 2.1.
+                Kind::Basic => challenge.param("charset", "UTF-8")?,
+                Kind::Header(name) => challenge.param("header", name.as_str())?,
+                Kind::Cookie(name) => challenge.param("cookie-name", name)?,
+                _ => challenge,
+            };
+            let challenge = match &terms.resource_metadata {
+                Some(url) if matches!(scheme, "Bearer" | "DPoP") => {
+                    challenge.param("resource_metadata", url)?
+                }
+                _ => challenge,
+            };
+            match &terms.algorithms {
+                Some(names) if scheme == "DPoP" => challenge.param("algs", names),
+                _ => Ok(challenge),
+            }
+        });
+        // The parts were checked when the source was made and when the terms were set.
+        challenge.unwrap_or_else(|_| Challenge::bearer())
+    }
+
+    /// What stands in the request at this place.
+    pub(super) fn find<'a>(
+        &self,
+        req: &'a Request,
+        form: Option<&'a str>,
+        longest: usize,
+    ) -> Result<Option<Credentials<'a>>, Malformed> {
+        let token = match &self.0 {
+            Kind::Scheme(wanted) => match authorization(req.headers())? {
+                Some((scheme, token)) if scheme.eq_ignore_ascii_case(wanted.as_bytes()) => {
+                    if token.is_some_and(|token| token.len() > longest) {
+                        return Err(TOO_LONG);
+                    }
+                    let token = token.filter(|token| is_token68(token));
+                    let token = token.and_then(|token| std::str::from_utf8(token).ok());
+                    let token = token.ok_or(Malformed("The credentials are not a token"))?;
+                    return Ok(Some(Credentials::Token(Cow::Borrowed(token))));
+                }
+                _ => None,
+            },
+            Kind::Bare => match authorization(req.headers())? {
+                // Without credentials behind it, what reads as a scheme is the token.
+                Some((scheme, None)) => text(scheme)?.map(Cow::Borrowed),
+                _ => None,
+            },
+            Kind::Basic => match authorization(req.headers())? {
+                Some((scheme, encoded)) if scheme.eq_ignore_ascii_case(b"Basic") => {
+                    let encoded = encoded.unwrap_or_default();
+                    if encoded.len() > longest {
+                        return Err(TOO_LONG);
+                    }
+                    return login(encoded).map(Some);
+                }
+                _ => None,
+            },
+            Kind::Header(name) => match single(req.headers(), name)? {
+                Some(value) => text(value)?.map(Cow::Borrowed),
+                None => None,
+            },
+            Kind::Cookie(name) => cookie(req.headers(), name)?.map(Cow::Borrowed),
+            Kind::Query(name) => match req.uri().query() {
+                Some(query) => parameter(query, name)?,
+                None => None,
+            },
+            Kind::Form(name) => match form {
+                Some(form) => parameter(form, name)?,
+                None => None,
+            },
+            Kind::Subprotocol(prefix) => subprotocol(req.headers(), prefix)?.map(Cow::Borrowed),
+        };
+        let Some(token) = token else { return Ok(None) };
+        if token.len() > longest {
+            return Err(TOO_LONG);
+        }
+        if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(Malformed("The credentials are malformed"));
+        }
+        Ok(Some(Credentials::Token(token)))
+    }
+
+    /// Marks what stands there, so that it is neither logged nor kept in a compression table.
+    pub(super) fn mark_sensitive(&self, headers: &mut HeaderMap) {
+        let name = match &self.0 {
+            Kind::Scheme(_) | Kind::Bare | Kind::Basic => &AUTHORIZATION,
+            Kind::Header(name) => name,
+            Kind::Cookie(_) => &COOKIE,
+            Kind::Subprotocol(_) => &SEC_WEBSOCKET_PROTOCOL,
+            Kind::Query(_) | Kind::Form(_) => return,
+        };
+        // An entry may make the map grow: it is asked for only where there is more than one.
+        match headers.get_mut(name) {
+            Some(value) => value.set_sensitive(true),
+            None => return,
+        }
+        if headers.get_all(name).iter().nth(1).is_some()
+            && let http::header::Entry::Occupied(mut entry) = headers.entry(name)
+        {
+            entry.iter_mut().for_each(|value: &mut HeaderValue| value.set_sensitive(true));
+        }
+    }
+
+    /// Takes the token out of what is passed on. Tells whether it stood in the URI.
+    pub(super) fn strip(&self, req: &mut Request) -> bool {
+        match &self.0 {
+            Kind::Query(name) => {
+                if let Some(uri) = without_parameter(req.uri(), name) {
+                    *req.uri_mut() = uri;
+                }
+                true
+            }
+            Kind::Subprotocol(prefix) => {
+                without_subprotocol(req.headers_mut(), prefix);
+                false
+            }
+            _ => false,
+        }
+    }
+}
+
+/// What a request brings. It has no `Debug`, so that it can't be logged.
+pub(crate) enum Credentials<'a> {
+    Token(Cow<'a, str>),
+    /// User and password with a colon between them, and where that stands.
+    Login(String, usize),
+}
+
+impl Credentials<'_> {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Token(token) => token.as_bytes(),
+            Self::Login(login, _) => login.as_bytes(),
+        }
+    }
+
+    #[cfg(feature = "authenticate")]
+    pub(crate) fn into_owned(self) -> Credentials<'static> {
+        match self {
+            Self::Token(token) => Credentials::Token(Cow::Owned(token.into_owned())),
+            Self::Login(login, colon) => Credentials::Login(login, colon),
+        }
+    }
+}
+
+/// Credentials that can't be read. The text is for the client and holds nothing of what it sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Malformed(pub(crate) &'static str);
+
+/// The scheme of the `Authorization` field, and the credentials behind it (RFC 9110, 11.4).
+type Authorization<'a> = (&'a [u8], Option<&'a [u8]>);
+
+fn authorization(headers: &HeaderMap) -> Result<Option<Authorization<'_>>, Malformed> {
+    let Some(value) = single(headers, &AUTHORIZATION)? else { return Ok(None) };
+    let malformed = Malformed("The header `Authorization` is malformed");
+    let end = value.iter().position(|byte| *byte == b' ').unwrap_or(value.len());
+    let (scheme, rest) = value.split_at(end);
+    let blanks = rest.iter().take_while(|byte| **byte == b' ').count();
+    let credentials = rest.get(blanks..).filter(|credentials| !credentials.is_empty());
+    // Without a blank it may be a token, which has more characters than a scheme.
+    let written = match credentials {
+        Some(_) => scheme.iter().all(|byte| is_tchar(*byte)),
+        None => rest.is_empty() && scheme.iter().all(u8::is_ascii_graphic),
+    };
+    if scheme.is_empty() || !written { Err(malformed) } else { Ok(Some((scheme, credentials))) }
+}
+
+/// The one value of a header, if there is one.
+fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a [u8]>, Malformed> {
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    match values.next() {
+        Some(_) => Err(Malformed("A header with credentials is repeated")),
+        None => Ok(Some(value.as_bytes())),
+    }
+}
+
+fn text(value: &[u8]) -> Result<Option<&str>, Malformed> {
+    let text = std::str::from_utf8(value).ok().filter(|text| text.is_ascii());
+    text.map(Some).ok_or(Malformed("A header with credentials is malformed"))
+}
+
+/// RFC 9110, 5.6.2.
+fn is_tchar(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// RFC 9110, 11.2: `1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="`.
+fn is_token68(text: &[u8]) -> bool {
+    let padding = text.iter().rev().take_while(|byte| **byte == b'=').count();
+    let token = text.get(..text.len() - padding).unwrap_or_default();
+    // Without a way out of the loop, so that many bytes are looked at together. From `-` to `9` there are `-./` and the digits.
+    let written = token.iter().fold(true, |written, byte| {
+        let letter = (byte | 0x20).wrapping_sub(b'a') < 26;
+        let digit = byte.wrapping_sub(b'-') <= b'9' - b'-';
+        written & (letter | digit | (*byte == b'+') | (*byte == b'_') | (*byte == b'~'))
+    });
+    written && !token.is_empty()
+}
+
+/// RFC 7617, 2: base64 of user, colon and password, in UTF-8 and without control characters. The first colon splits them.
+fn login(encoded: &[u8]) -> Result<Credentials<'static>, Malformed> {
+    let malformed = Malformed("The credentials are not a user and a password");
+    let decoded = STANDARD.decode(encoded).map_err(|_| malformed)?;
+    let login = String::from_utf8(decoded).map_err(|_| malformed)?;
+    match login.find(':') {
+        Some(colon) if !login.contains(char::is_control) => Ok(Credentials::Login(login, colon)),
+        _ => Err(malformed),
+    }
+}
+
+/// The value of a cookie. HTTP/2 may split the cookies into several fields (RFC 9113, 8.2.3).
+fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Malformed> {
+    let mut found = None;
+    for field in headers.get_all(COOKIE) {
+        for pair in field.as_bytes().split(|byte| *byte == b';') {
+            let pair = pair.trim_ascii();
+            let Some(value) =
+                pair.strip_prefix(name.as_bytes()).and_then(|rest| rest.strip_prefix(b"="))
+            else {
+                continue;
+            };
+            if found.is_some() {
+                return Err(Malformed("A cookie with credentials is repeated"));
+            }
+            // RFC 6265, 4.1.1: the value may stand in double quotes.
+            let quoted = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\""));
+            let value = std::str::from_utf8(quoted.unwrap_or(value)).ok();
+            let value = value.filter(|value| !value.contains(['"', ',', '\\']));
+            found = Some(value.ok_or(Malformed("A cookie with credentials is malformed"))?);
+        }
+    }
+    Ok(found)
+}
+
+/// The value of a parameter in a query or in a form.
+fn parameter<'a>(encoded: &'a str, name: &str) -> Result<Option<Cow<'a, str>>, Malformed> {
+    let mut found = None;
+    for pair in encoded.split('&') {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        if !is_named(key, name) {
+            continue;
+        }
+        if found.is_some() {
+            return Err(Malformed("A parameter with credentials is repeated"));
+        }
+        // A plus is a blank here, and no token holds one.
+        let value = percent_decode_str(value).decode_utf8().ok();
+        found = Some(
+            value
+                .filter(|_| !pair.contains('+'))
+                .ok_or(Malformed("A parameter with credentials is malformed"))?,
+        );
+    }
+    Ok(found)
+}
+
+/// The token among the subprotocols, without its prefix (RFC 6455, 11.3.4: a list, in one field or several).
+fn subprotocol<'a>(headers: &'a HeaderMap, prefix: &str) -> Result<Option<&'a str>, Malformed> {
+    let mut found = None;
+    for field in headers.get_all(SEC_WEBSOCKET_PROTOCOL) {
+        for entry in field.as_bytes().split(|byte| *byte == b',') {
+            let Some(token) = entry.trim_ascii().strip_prefix(prefix.as_bytes()) else { continue };
+            if found.is_some() {
+                return Err(Malformed("A subprotocol with credentials is repeated"));
+            }
+            let token = std::str::from_utf8(token).ok();
+            found = Some(token.ok_or(Malformed("A subprotocol with credentials is malformed"))?);
+        }
+    }
+    Ok(found)
+}
+
+/// Takes the token out of the subprotocols.
+fn without_subprotocol(headers: &mut HeaderMap, prefix: &str) {
+    let kept: Vec<Vec<u8>> = headers
+        .get_all(SEC_WEBSOCKET_PROTOCOL)
+        .iter()
+        .flat_map(|field| field.as_bytes().split(|byte| *byte == b','))
+        .map(<[u8]>::trim_ascii)
+        .filter(|entry| !entry.starts_with(prefix.as_bytes()))
+        .map(<[u8]>::to_vec)
+        .collect();
+    headers.remove(SEC_WEBSOCKET_PROTOCOL);
+    if !kept.is_empty()
+        && let Ok(value) = HeaderValue::from_bytes(&kept.join(&b", "[..]))
+    {
+        headers.insert(SEC_WEBSOCKET_PROTOCOL, value);
+    }
+}
+
+fn is_named(key: &str, name: &str) -> bool {
+    key == name || percent_decode_str(key).eq(name.bytes())
+}
+
+/// The URI without a parameter of its query.
+fn without_parameter(uri: &Uri, name: &str) -> Option<Uri> {
+    let query = uri.query()?;
+    let kept: Vec<_> = query
+        .split('&')
+        .filter(|pair| !is_named(pair.split_once('=').map_or(*pair, |(key, _)| key), name))
+        .collect();
+    let path_and_query = if kept.is_empty() {
+        uri.path().to_owned()
+    } else {
+        format!("{}?{}", uri.path(), kept.join("&"))
+    };
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(path_and_query.parse().ok()?);
+    Uri::from_parts(parts).ok()
+}
+
+/// Refused unread.
+const TOO_LONG: Malformed = Malformed("The credentials are too long");
