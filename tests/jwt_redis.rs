@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the answer")]
 
+#[path = "support/ports.rs"]
+mod ports;
+#[path = "support/redis_server.rs"]
 mod redis_server;
 
 use std::net::TcpListener;
@@ -33,7 +36,7 @@ const EXP: u64 = 4_000_000_000;
 
 #[tokio::test]
 async fn what_one_server_revokes_the_other_refuses() {
-    let Some(redis) = Redis::start().await else { return };
+    let Some(redis) = Redis::start() else { return };
     let list = || RedisDenylist::new(&redis.url()).unwrap().prefix("test");
     let server = || {
         let cache = TokenCache::new(100).unwrap();
