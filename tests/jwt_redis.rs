@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the answer")]
 
+#[path = "support/ports.rs"]
+mod ports;
+#[path = "support/redis_server.rs"]
 mod redis_server;
 
 use std::net::TcpListener;

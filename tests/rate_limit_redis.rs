@@ -3,6 +3,9 @@
 #![cfg(feature = "redis")]
 #![allow(clippy::unwrap_used, reason = "what fails in a test should stop it")]
 
+#[path = "support/ports.rs"]
+mod ports;
+#[path = "support/redis_server.rs"]
 mod redis_server;
 
 use std::net::{IpAddr, SocketAddr};
