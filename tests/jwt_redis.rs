@@ -97,7 +97,7 @@ fn a_wrong_address_is_refused_and_not_repeated() {
 
 #[tokio::test]
 async fn a_proof_is_good_once_on_all_servers() {
-    let Some(redis) = Redis::start().await else { return };
+    let Some(redis) = Redis::start() else { return };
     let store = |prefix| RedisReplay::new(&redis.url).unwrap().prefix(prefix);
     let (one, other, elsewhere) = (store("test"), store("test"), store("another"));
     let span = Duration::from_secs(90);
