@@ -41,23 +41,32 @@ fn connections_table(peers: &[&Peer], number: usize) -> Result<String> {
          | | before, MiB | idle, KiB | active, KiB |\n| --- | ---: | ---: | ---: |\n"
     );
     for peer in peers {
-        let server = Server::start(peer, Job::Bare, NO_LIMIT)?;
-        // The first ones make what is made once.
-        drop(open(server.addr, 50)?.into_iter().try_for_each(ask));
-        let before = server.memory("VmRSS")?;
-        let idle = open(server.addr, number)?;
-        settle(&server)?;
-        let each = |memory: u64| (memory as f64 - before as f64) / number as f64;
-        let while_idle = each(server.memory("VmRSS")?);
-        idle.iter().try_for_each(ask)?;
-        settle(&server)?;
-        let while_active = each(server.memory("VmRSS")?);
-        let before = before as f64 / 1024.0;
+        let (before, idle) = connection(peer, number, false)?;
+        let (_, active) = connection(peer, number, true)?;
         let title = peer.title;
-        writeln!(table, "| {title} | {before:.1} | {while_idle:.2} | {while_active:.2} |")?;
+        writeln!(table, "| {title} | {before:.1} | {idle:.2} | {active:.2} |")?;
         eprintln!("{title}: {number} connections");
     }
     Ok(table)
+}
+
+/// The memory before, in MiB, and what a connection adds, in KiB.
+fn connection(peer: &Peer, number: usize, active: bool) -> Result<(f64, f64)> {
+    let server = Server::start(peer, Job::Bare, NO_LIMIT)?;
+    // The first ones make what is made once.
+    open(server.addr, 50)?.into_iter().try_for_each(ask)?;
+    settle(&server)?;
+    let before = server.memory("VmRSS")?;
+    let connections = open(server.addr, number)?;
+    if active {
+        connections.iter().try_for_each(ask)?;
+    }
+    settle(&server)?;
+    let after = server.memory("VmRSS")?;
+    if server.open_files()? < number {
+        return Err(format!("{}: the server ended connections too early", peer.title).into());
+    }
+    Ok((before as f64 / 1024.0, (after as f64 - before as f64) / number as f64))
 }
 
 fn open(addr: SocketAddr, number: usize) -> Result<Vec<TcpStream>> {
