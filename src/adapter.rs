@@ -15,8 +15,8 @@ use axum_core::BoxError;
 use axum_core::response::IntoResponse;
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, Either};
-use http::header::CONTENT_LENGTH;
-use http::{HeaderValue, Method};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
+use http::{HeaderValue, Method, StatusCode};
 use http_body::Body as HttpBody;
 use tower::{Layer, Service, ServiceExt};
 
@@ -170,14 +170,9 @@ pub(crate) struct Root<E> {
 }
 
 impl<E: Endpoint> Root<E> {
-    /// Answers a request as the outermost service does.
-    pub(crate) async fn respond(&self, mut req: Request) -> Response {
+    /// Answers a request. It stays where it lies: each move of it would copy some 240 bytes.
+    async fn respond(&self, req: &mut Request, inner: Option<&Arc<dyn Inner>>) -> Response {
         let head = req.method() == Method::HEAD;
-        let response = self.run(&mut req, None).await;
-        if head { without_body(response) } else { response }
-    }
-
-    async fn run(&self, req: &mut Request, inner: Option<&Arc<dyn Inner>>) -> Response {
         let path: Option<Arc<str>> = self.routes.gated.then(|| Arc::from(req.uri().path()));
         let plan = self.routes.find(req);
         let cx = Cx {
@@ -187,8 +182,30 @@ impl<E: Endpoint> Root<E> {
             depth: 0,
             path: path.as_ref(),
         };
-        self.endpoint.call(req, &cx).await
+        let response = self.endpoint.call(req, &cx).await;
+        finish(head, response)
     }
+}
+
+/// What HTTP says of the answer to any request.
+fn finish(head: bool, response: Response) -> Response {
+    if matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+        bodiless(response)
+    } else if head {
+        without_body(response)
+    } else {
+        response
+    }
+}
+
+/// RFC 9110, 15.3.5 and 15.4.5: neither a body nor the fields that describe one.
+#[cold]
+fn bodiless(response: Response) -> Response {
+    let (mut parts, _) = response.into_parts();
+    for field in [CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING] {
+        parts.headers.remove(field);
+    }
+    Response::from_parts(parts, Body::empty())
 }
 
 /// RFC 9110, 9.3.2: the header that GET would send, and no body.
@@ -197,7 +214,7 @@ fn without_body(response: Response) -> Response {
     if let Some(length) = body.size_hint().exact()
         // Of an empty body it isn't known whether GET would have sent one (RFC 9110, 8.6).
         && length > 0
-        && !parts.headers.contains_key(http::header::TRANSFER_ENCODING)
+        && !parts.headers.contains_key(TRANSFER_ENCODING)
     {
         parts.headers.entry(CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
     }
@@ -215,8 +232,8 @@ trait DynRoot: Send + Sync {
 }
 
 impl<E: Endpoint + 'static> DynRoot for Root<E> {
-    fn respond_boxed(self: Arc<Self>, req: Request) -> BoxFuture<'static, Response> {
-        Box::pin(async move { self.respond(req).await })
+    fn respond_boxed(self: Arc<Self>, mut req: Request) -> BoxFuture<'static, Response> {
+        Box::pin(async move { self.respond(&mut req, None).await })
     }
 
     fn run_in_front(
@@ -224,11 +241,7 @@ impl<E: Endpoint + 'static> DynRoot for Root<E> {
         mut req: Request,
         inner: Arc<dyn Inner>,
     ) -> BoxFuture<'static, Response> {
-        Box::pin(async move {
-            let head = req.method() == Method::HEAD;
-            let response = self.run(&mut req, Some(&inner)).await;
-            if head { without_body(response) } else { response }
-        })
+        Box::pin(async move { self.respond(&mut req, Some(&inner)).await })
     }
 
     fn routes(&self) -> &Routes {
@@ -255,7 +268,8 @@ where
 {
     tower::service_fn(move |req: http::Request<B>| {
         let root = root.clone();
-        async move { Ok(root.respond(req.map(Body::new)).await) }
+        let mut req = req.map(Body::new);
+        async move { Ok(root.respond(&mut req, None).await) }
     })
 }
 
