@@ -20,21 +20,44 @@ pub fn run(options: &Options) -> Result<()> {
     if options.build {
         build(&peers)?;
     }
-    let connections = if options.quick { 1_000 } else { 10_000 };
-    let text = format!(
-        "{}\n### Connections\n\n{}\n### Cores\n\n{}\n### Build\n\n{}",
-        machine::describe(options)?,
-        connections_table(&peers, connections)?,
-        cores_table(options, &peers)?,
-        builds_table(options)?,
-    );
-    replace(&[("growth", text)])
+    for part in &options.parts {
+        let text = match part {
+            Part::Connections => connections_table(options, &peers)?,
+            Part::Cores => cores_table(options, &peers)?,
+            Part::Builds => builds_table(options)?,
+        };
+        let day = machine::output("date", &["-u", "+%Y-%m-%d"])?;
+        let load = machine::load()?;
+        let text = format!("{text}\n{day}; load of the machine at the end: {load}.\n");
+        replace(&[(part.name(), text)])?;
+    }
+    Ok(())
+}
+
+#[derive(Clone, Copy)]
+pub enum Part {
+    Connections,
+    Cores,
+    Builds,
+}
+
+pub const PARTS: [Part; 3] = [Part::Connections, Part::Cores, Part::Builds];
+
+impl Part {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Connections => "connections",
+            Self::Cores => "cores",
+            Self::Builds => "builds",
+        }
+    }
 }
 
 const MEASURED: [&str; 3] = ["hyper", "tower-chain", "axum"];
 
 /// What a connection takes of the server's memory: when nothing was ever sent on it, and when it is kept after an answer.
-fn connections_table(peers: &[&Peer], number: usize) -> Result<String> {
+fn connections_table(options: &Options, peers: &[&Peer]) -> Result<String> {
+    let number = if options.quick { 1_000 } else { 10_000 };
     let mut table = format!(
         "{number} connections over loopback to one process. Idle: open, and nothing was sent. Active: kept, after an answer to `GET /hello` on \
          each. In KiB of resident memory of the server, a connection; what the kernel holds for its sockets isn't in it.\n\n\
