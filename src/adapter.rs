@@ -15,8 +15,8 @@ use axum_core::BoxError;
 use axum_core::response::IntoResponse;
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, Either};
-use http::header::CONTENT_LENGTH;
-use http::{HeaderValue, Method};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
+use http::{HeaderValue, Method, StatusCode};
 use http_body::Body as HttpBody;
 use tower::{Layer, Service, ServiceExt};
 
@@ -183,8 +183,29 @@ impl<E: Endpoint> Root<E> {
             path: path.as_ref(),
         };
         let response = self.endpoint.call(req, &cx).await;
-        if head { without_body(response) } else { response }
+        finish(head, response)
     }
+}
+
+/// What HTTP says of the answer to any request.
+fn finish(head: bool, response: Response) -> Response {
+    if matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+        bodiless(response)
+    } else if head {
+        without_body(response)
+    } else {
+        response
+    }
+}
+
+/// RFC 9110, 15.3.5 and 15.4.5: neither a body nor the fields that describe one.
+#[cold]
+fn bodiless(response: Response) -> Response {
+    let (mut parts, _) = response.into_parts();
+    for field in [CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING] {
+        parts.headers.remove(field);
+    }
+    Response::from_parts(parts, Body::empty())
 }
 
 /// RFC 9110, 9.3.2: the header that GET would send, and no body.
@@ -193,7 +214,7 @@ fn without_body(response: Response) -> Response {
     if let Some(length) = body.size_hint().exact()
         // Of an empty body it isn't known whether GET would have sent one (RFC 9110, 8.6).
         && length > 0
-        && !parts.headers.contains_key(http::header::TRANSFER_ENCODING)
+        && !parts.headers.contains_key(TRANSFER_ENCODING)
     {
         parts.headers.entry(CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
     }

@@ -94,8 +94,8 @@ mod error;
 pub mod extract;
 mod grants;
 mod guard;
-#[cfg(all(feature = "json", feature = "test-util"))]
-#[cfg_attr(docsrs, doc(cfg(all(feature = "json", feature = "test-util"))))]
+// Pages for readers alone. Their examples use all that there is.
+#[cfg(all(any(doc, doctest), feature = "full", feature = "test-util"))]
 pub mod guide;
 mod handler;
 mod hooks;

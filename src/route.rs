@@ -328,18 +328,18 @@ pub(crate) fn write_branch(
     Ok(())
 }
 
-/// Settings of a chain that hold for the chains inside it, unless they say otherwise.
+/// Settings of a chain, which hold for the chains inside it as well.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Settings {
-    pub(crate) strict_slash: Option<bool>,
-    pub(crate) no_auto_options: Option<bool>,
+    pub(crate) strict_slash: bool,
+    pub(crate) no_auto_options: bool,
 }
 
 impl Settings {
     fn or(self, outer: Self) -> Self {
         Self {
-            strict_slash: self.strict_slash.or(outer.strict_slash),
-            no_auto_options: self.no_auto_options.or(outer.no_auto_options),
+            strict_slash: self.strict_slash || outer.strict_slash,
+            no_auto_options: self.no_auto_options || outer.no_auto_options,
         }
     }
 }
@@ -468,6 +468,13 @@ impl Registrar {
         self.count()
     }
 
+    /// Shows the prefix of the middleware that was counted last.
+    pub(crate) fn show_prefix(&mut self, prefix: &str) {
+        if let Some(node) = self.tree.last_mut() {
+            node.text = node.text.replacen(' ', &format!(" {prefix} "), 1);
+        }
+    }
+
     /// Counts a handler of the present scope.
     pub(crate) fn handler(
         &mut self,
@@ -489,7 +496,7 @@ impl Registrar {
         // The name of the rest must not be one of the prefix.
         let rest = if prefix.contains("{path}") { "/{*rest_of_path}" } else { "/{*path}" };
         let mut patterns = vec![join(&prefix, rest), prefix.clone()];
-        if self.scope().settings.strict_slash.unwrap_or_default() {
+        if self.scope().settings.strict_slash {
             patterns.push(join(&prefix, "/"));
         }
         let step = self.next_step;
@@ -759,7 +766,7 @@ impl Table {
         let mut by_shape: HashMap<String, usize> = HashMap::new();
         for (index, handler) in self.handlers.iter().enumerate() {
             let Some(text) = &handler.pattern else { continue };
-            let strict = handler.settings.strict_slash.unwrap_or_default();
+            let strict = handler.settings.strict_slash;
             let trimmed = match text.strip_suffix('/') {
                 Some(trimmed) if !strict && !trimmed.is_empty() => trimmed,
                 _ if text.is_empty() => "/",
@@ -814,7 +821,7 @@ impl Table {
                 // The other slash of an earlier path may stand there; this one says so itself.
                 return Err(self.insert_error(error, &path.pattern.text, first, paths));
             }
-            let strict = self.handlers[first].settings.strict_slash.unwrap_or_default();
+            let strict = self.handlers[first].settings.strict_slash;
             if let Some(twin) = twin
                 && !strict
                 && !path.pattern.catch_all
@@ -852,7 +859,7 @@ impl Table {
             self.routes.anywhere = Some(entry);
             self.list(None, &anywhere);
         }
-        let automatic = !self.settings.no_auto_options.unwrap_or_default();
+        let automatic = !self.settings.no_auto_options;
         let allow = allow(methods.iter(), automatic);
         let outcome = if automatic { Outcome::Options(allow) } else { Outcome::NotFound };
         self.routes.options_star = self.plan(&[], &[self.end], outcome, None);
@@ -893,7 +900,7 @@ impl Table {
                 named.push(method.clone());
             }
         }
-        let automatic = !settings.no_auto_options.unwrap_or_default();
+        let automatic = !settings.no_auto_options;
         let mut seen = named.clone();
         if named.contains(&Method::GET) && !named.contains(&Method::HEAD) {
             seen.push(Method::HEAD);

@@ -262,6 +262,7 @@ impl<S: Step> Step for UseAt<S> {
             Err(reason) => registrar.fail(BuildError::pattern(&self.path, self.place, reason)),
         }
         self.step.register(registrar);
+        registrar.show_prefix(&self.path);
     }
 }
 

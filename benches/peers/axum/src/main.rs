@@ -26,8 +26,11 @@ use tower_governor::governor::GovernorConfigBuilder;
 use tower_governor::{GovernorError, GovernorLayer};
 use validator::Validate;
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> std::io::Result<()> {
+fn main() -> std::io::Result<()> {
+    contract::runtime()?.block_on(run())
+}
+
+async fn run() -> std::io::Result<()> {
     let args = Args::read();
     let listener = TcpListener::bind(("127.0.0.1", args.port)).await?.tap_io(|stream| {
         let _ = stream.set_nodelay(true);

@@ -1,5 +1,7 @@
 //! What every server here answers, in types: what it reads, what it says, and what it is told on the command line.
 
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::num::NonZeroU32;
 use std::str::FromStr;
 use std::time::Duration;
@@ -7,6 +9,8 @@ use std::time::Duration;
 use governor::Quota;
 use serde::Deserialize;
 pub use serde::Serialize;
+use socket2::{Domain, Socket, Type};
+use tokio::runtime::{Builder, Runtime};
 use validator::Validate;
 
 /// The answer to `GET /hello`, as `text/plain; charset=utf-8`.
@@ -112,5 +116,24 @@ impl Args {
     /// After what time one more request is allowed.
     pub fn period(&self) -> Duration {
         Duration::from_secs(60) / self.limit.get()
+    }
+}
+
+/// A listener for those who have no say over `TCP_NODELAY` otherwise: a connection has it from its listener.
+pub fn listen(port: u16) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.set_tcp_nodelay(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into())?;
+    socket.listen(1024)?;
+    Ok(socket.into())
+}
+
+/// A runtime of one thread, or of as many workers as `WORKERS` says.
+pub fn runtime() -> io::Result<Runtime> {
+    match std::env::var("WORKERS").ok().and_then(|workers| workers.parse().ok()) {
+        None | Some(1) => Builder::new_current_thread().enable_all().build(),
+        Some(workers) => Builder::new_multi_thread().worker_threads(workers).enable_all().build(),
     }
 }

@@ -22,8 +22,11 @@ use validator::Validate;
 
 type Answer = Response<Full<Bytes>>;
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> std::io::Result<()> {
+fn main() -> std::io::Result<()> {
+    contract::runtime()?.block_on(run())
+}
+
+async fn run() -> std::io::Result<()> {
     let args = Args::read();
     macro_rules! nest {
         ($inner:expr, 4) => {

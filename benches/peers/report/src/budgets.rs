@@ -16,13 +16,14 @@ pub fn table(loads: &[Load], counts: &Counts) -> String {
     loopback(&mut table, loads);
     routing(&mut table, counts);
     jwt(&mut table, counts);
+    built_ins(&mut table, counts);
     for (features, most) in [("no feature", 25), ("`full`", 195)] {
         let found = counts.crates.iter().find(|(name, _)| name == features);
         let found = found.map(|(_, crates)| *crates as f64);
         let what = format!("crates, with {features}");
         table.most(&what, most as f64, found, |figure| format!("{figure:.0}"));
     }
-    table.0 + "\nThe time of a build stands under [Growth](#growth).\n"
+    table.0 + ELSEWHERE
 }
 
 struct Table(String);
@@ -149,6 +150,25 @@ fn routing(table: &mut Table, counts: &Counts) {
     }
 }
 
+fn built_ins(table: &mut Table, counts: &Counts) {
+    let group = "built-ins";
+    let pairs = [
+        ("RateLimit, without fields", "governor", 1.0),
+        ("Valid<Json>", "serde_json and validator", 1.05),
+    ];
+    for (name, work, most) in pairs {
+        let by_hand = format!("{name}, by hand: {work}");
+        let beside =
+            counts.time(group, name).and_then(|ours| Some(ours / counts.time(group, &by_hand)?));
+        table.most(&format!("`{name}`, the whole request, beside {work}"), most, beside, ratio);
+    }
+    let allocations = |case: &str| counts.count(group, case).map(|count| count.1 as f64);
+    let name = "RateLimit, without fields";
+    let more = allocations(name)
+        .and_then(|ours| Some(ours - allocations(&format!("{name}, by hand: governor"))?));
+    table.most(&format!("`{name}`, allocations"), 0.0, more, exact);
+}
+
 fn jwt(table: &mut Table, counts: &Counts) {
     let library = counts.jwt("HS256", "ns (", "x)");
     table.most("HS256 beside `jsonwebtoken::decode`", 0.5, library, ratio);
@@ -164,3 +184,9 @@ fn jwt(table: &mut Table, counts: &Counts) {
     let hit = counts.jwt("HS256", "cache hit", "ns");
     table.most("HS256, cache hit", 400.0, hit, nanos);
 }
+
+const ELSEWHERE: &str = "
+The time of a build stands under [Growth](#growth). What is exact and small is a test: the future of a native step in
+[`tests/chain/cost.rs`](../tests/chain/cost.rs), a cache hit without an allocation in [`tests/jwt_cost.rs`](../tests/jwt_cost.rs), the memory of a key
+in `middleware/rate_limit`.
+";

@@ -46,6 +46,6 @@ fn run() -> Result<()> {
         return Ok(());
     }
     let loads = load::all(&options)?;
-    let counts = if options.counts { Some(counts::run(&options)?) } else { None };
+    let counts = if options.counts { Some(counts::run()?) } else { None };
     document::write(&options, &loads, counts.as_ref())
 }

@@ -14,8 +14,11 @@ use tower_chain::{
     Request, Response, Rest, StatusCode, Valid,
 };
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Box<dyn StdError>> {
+fn main() -> Result<(), Box<dyn StdError>> {
+    contract::runtime()?.block_on(run())
+}
+
+async fn run() -> Result<(), Box<dyn StdError>> {
     let args = Args::read();
     let api = api(&args)?;
     if args.variant.contains("hyper") {
