@@ -76,7 +76,7 @@
 //! | `serve`, `tls`, `systemd` | `serve` and `Server`, for HTTP/1.1 and HTTP/2 |
 //! | `sync-body` | a service whose bodies are `Sync`, for poem and salvo |
 //! | `overhead` | `Overhead`: what each step of a chain costs |
-//! | `step-times` | [`Rest::run_timed`]: each step's own time, for middleware that tells it |
+//! | `step-times` | `Rest::run_timed`: each step's own time, for middleware that tells it |
 //! | `test-util` | `TestClient`: a client for tests, without a socket or over one |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
