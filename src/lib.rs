@@ -208,6 +208,6 @@ pub type Request = http::Request<Body>;
 /// A response.
 pub type Response = http::Response<Body>;
 
-#[cfg(all(doctest, feature = "full"))]
+#[cfg(all(doctest, feature = "full", feature = "test-util"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
