@@ -25,6 +25,75 @@ use super::policy::Policy;
 /// Of each key it holds one time: until when the key is charged, by the clock of the store. The decisions are those of GCRA:
 /// a charge of `cost` fits if, afterwards, the key is charged for no longer than `burst` requests take. All charges of one call are decided together: if one
 /// does not fit, none is made. An implementation makes each call one round trip, and puts a time to live on every key.
+///
+/// # Example
+///
+/// One that keeps the times in this process:
+///
+/// ```
+/// use std::collections::HashMap;
+/// use std::sync::{Mutex, PoisonError};
+/// use std::time::{Duration, Instant};
+///
+/// use tower_chain::middleware::rate_limit::{LimitStore, SharedLimits, StoreAnswer, StoreCharge, StoreFuture};
+/// use tower_chain::{Chain, RateLimit};
+///
+/// #[derive(Default)]
+/// struct Here(Mutex<HashMap<String, Instant>>);
+///
+/// impl LimitStore for Here {
+///     fn take<'a>(&'a self, charges: &'a [StoreCharge]) -> StoreFuture<'a, StoreAnswer> {
+///         let mut keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+///         let now = Instant::now();
+///         let mut admitted = true;
+///         let mut charged_for: Vec<Duration> = Vec::new();
+///         for charge in charges {
+///             let used = keys.get(&charge.key).map_or(Duration::ZERO, |until| until.duration_since(now));
+///             let full = charge.interval * charge.burst;
+///             let wanted = used + charge.interval * charge.cost;
+///             admitted &= charge.forced || wanted <= full;
+///             charged_for.push(wanted.min(full.max(used)));
+///         }
+///         if admitted {
+///             let charged = charges.iter().zip(&charged_for);
+///             keys.extend(charged.map(|(charge, used)| (charge.key.clone(), now + *used)));
+///         } else {
+///             let used = |charge: &StoreCharge| keys.get(&charge.key).map(|until| until.duration_since(now));
+///             charged_for = charges.iter().map(|charge| used(charge).unwrap_or_default()).collect();
+///         }
+///         Box::pin(async move { Ok(StoreAnswer { admitted, charged_for, leased: 0 }) })
+///     }
+///
+///     fn give_back<'a>(&'a self, returned: &'a [(String, Duration)]) -> StoreFuture<'a, ()> {
+///         let mut keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+///         for (key, less) in returned {
+///             if let Some(until) = keys.get_mut(key) {
+///                 *until = until.checked_sub(*less).unwrap_or(*until);
+///             }
+///         }
+///         Box::pin(async { Ok(()) })
+///     }
+///
+///     fn clear<'a>(&'a self, gone: &'a [String]) -> StoreFuture<'a, ()> {
+///         let mut keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+///         keys.retain(|key, _| !gone.contains(key));
+///         Box::pin(async { Ok(()) })
+///     }
+///
+///     fn ping(&self) -> StoreFuture<'_, ()> {
+///         Box::pin(async { Ok(()) })
+///     }
+/// }
+///
+/// let limit = RateLimit::per_second(2).shared(SharedLimits::new(Here::default()));
+/// let api = Chain::new().use_(limit).get(async || "hello").build();
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+/// # let client = tower_chain::TestClient::new(api);
+/// # for status in [200, 200, 429] {
+/// #     client.get("/").send().await.assert_status(status);
+/// # }
+/// # });
+/// ```
 pub trait LimitStore: Send + Sync + 'static {
     /// Makes these charges, all or none.
     fn take<'a>(&'a self, charges: &'a [StoreCharge]) -> StoreFuture<'a, StoreAnswer>;
@@ -112,6 +181,23 @@ pub enum WhileAway {
 }
 
 /// A [`LimitStore`] and how a limiter uses it. See [`RateLimit::shared`](crate::RateLimit::shared).
+///
+/// # Example
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_chain::{RateLimit, RedisStore, SharedLimits, WhileAway};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let shared = SharedLimits::new(RedisStore::new("redis://127.0.0.1/")?)
+///     .prefix("api")
+///     .deadline(Duration::from_millis(20))
+///     .while_away(WhileAway::Local { servers: 4 });
+/// let limit = RateLimit::per_minute(600).shared(shared);
+/// # let _ = limit;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct SharedLimits {
     store: Arc<dyn LimitStore>,
