@@ -253,6 +253,24 @@ impl fmt::Debug for Key {
 }
 
 /// The keys that tokens may be signed with. A clone is a handle to the same keys.
+///
+/// # Example
+///
+/// ```
+/// use tower_chain::Jwt;
+/// use tower_chain::middleware::jwt::{Algorithm, Key, Keys};
+///
+/// # fn main() -> Result<(), tower_chain::JwtConfigError> {
+/// # let (old, new) = ("the old secret of thirty-two bytes", "the new secret of thirty-two bytes");
+/// let keys = Keys::new([
+///     Key::secret(Algorithm::Hs256, old)?.kid("2025"),
+///     Key::secret(Algorithm::Hs256, new)?.kid("2026"),
+/// ])?;
+/// let jwt = Jwt::<serde_json::Value>::new(keys);
+/// # let _ = jwt;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Keys(Arc<Set>);
 
