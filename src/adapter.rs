@@ -162,14 +162,9 @@ pub(crate) struct Root<E> {
 }
 
 impl<E: Endpoint> Root<E> {
-    /// Answers a request as the outermost service does.
-    pub(crate) async fn respond(&self, mut req: Request) -> Response {
+    /// Answers a request. It stays where it lies: each move of it would copy some 240 bytes.
+    async fn respond(&self, req: &mut Request, inner: Option<&Arc<dyn Inner>>) -> Response {
         let head = req.method() == Method::HEAD;
-        let response = self.run(&mut req, None).await;
-        if head { without_body(response) } else { response }
-    }
-
-    async fn run(&self, req: &mut Request, inner: Option<&Arc<dyn Inner>>) -> Response {
         let path: Option<Arc<str>> = self.routes.gated.then(|| Arc::from(req.uri().path()));
         let plan = self.routes.find(req);
         let cx = Cx {
@@ -179,7 +174,8 @@ impl<E: Endpoint> Root<E> {
             depth: 0,
             path: path.as_ref(),
         };
-        self.endpoint.call(req, &cx).await
+        let response = self.endpoint.call(req, &cx).await;
+        if head { without_body(response) } else { response }
     }
 }
 
@@ -207,8 +203,8 @@ trait DynRoot: Send + Sync {
 }
 
 impl<E: Endpoint + 'static> DynRoot for Root<E> {
-    fn respond_boxed(self: Arc<Self>, req: Request) -> BoxFuture<'static, Response> {
-        Box::pin(async move { self.respond(req).await })
+    fn respond_boxed(self: Arc<Self>, mut req: Request) -> BoxFuture<'static, Response> {
+        Box::pin(async move { self.respond(&mut req, None).await })
     }
 
     fn run_in_front(
@@ -216,11 +212,7 @@ impl<E: Endpoint + 'static> DynRoot for Root<E> {
         mut req: Request,
         inner: Arc<dyn Inner>,
     ) -> BoxFuture<'static, Response> {
-        Box::pin(async move {
-            let head = req.method() == Method::HEAD;
-            let response = self.run(&mut req, Some(&inner)).await;
-            if head { without_body(response) } else { response }
-        })
+        Box::pin(async move { self.respond(&mut req, Some(&inner)).await })
     }
 
     fn routes(&self) -> &Routes {
@@ -247,7 +239,8 @@ where
 {
     tower::service_fn(move |req: http::Request<B>| {
         let root = root.clone();
-        async move { Ok(root.respond(req.map(Body::new)).await) }
+        let mut req = req.map(Body::new);
+        async move { Ok(root.respond(&mut req, None).await) }
     })
 }
 

@@ -85,6 +85,7 @@ where
 {
     type Provides = (F::Value,);
 
+    #[inline(always)]
     fn call<'a, N: Endpoint>(
         &'a self,
         req: &'a mut Request,
@@ -150,6 +151,7 @@ pub struct Provide<T>(pub(crate) T);
 impl<T: Clone + Send + Sync + 'static> Middleware for Provide<T> {
     type Provides = (T,);
 
+    #[inline(always)]
     fn call<'a, N: Endpoint>(
         &'a self,
         req: &'a mut Request,

@@ -123,6 +123,7 @@ pub struct Rest<'a, N, T = ()> {
 }
 
 impl<'a, N: Endpoint, T> Rest<'a, N, T> {
+    #[inline(always)]
     pub(crate) fn new(next: &'a N, cx: &'a Cx<'a>) -> Self {
         Self { next, cx, provides: PhantomData }
     }
@@ -152,6 +153,7 @@ impl<'a, N: Endpoint> Rest<'a, N> {
     /// Passes the request on. The response is what the steps after this one answered.
     ///
     /// Dropping the future, as a timeout does, drops the rest of the chain at once.
+    #[inline(always)]
     pub fn run(self, req: &'a mut Request) -> impl Future<Output = Response> + Send + 'a {
         self.next.call(req, self.cx)
     }
@@ -159,6 +161,7 @@ impl<'a, N: Endpoint> Rest<'a, N> {
 
 impl<'a, N: Endpoint, T: Provides> Rest<'a, N, T> {
     /// Passes the request on, together with what this middleware provides.
+    #[inline(always)]
     pub fn run_with(
         self,
         req: &'a mut Request,
@@ -229,10 +232,11 @@ trait Slot {
 }
 
 pin_project! {
-    struct RestSlot<'a, M, F> {
-        start: Option<(&'a mut Request, M)>,
-        #[pin]
-        running: Option<F>,
+    #[project = RestSlotProjection]
+    enum RestSlot<'a, M, F> {
+        Waiting { start: Option<(&'a mut Request, M)> },
+        Running { #[pin] rest: F },
+        Done,
     }
 }
 
@@ -241,25 +245,26 @@ where
     M: FnOnce(&'a mut Request) -> F,
     F: Future<Output = Response>,
 {
-    fn start(self: Pin<&mut Self>, req: Request) {
-        let mut this = self.project();
-        if let Some((place, start)) = this.start.take() {
+    fn start(mut self: Pin<&mut Self>, req: Request) {
+        if let RestSlotProjection::Waiting { start } = self.as_mut().project()
+            && let Some((place, start)) = start.take()
+        {
             // What lies there is the empty request that was left when the true one was taken: it owns nothing that would have to be
             // dropped.
             mem::forget(mem::replace(place, req));
-            this.running.set(Some(start(place)));
+            self.set(RestSlot::Running { rest: start(place) });
         }
     }
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response> {
-        match self.project().running.as_pin_mut() {
-            Some(running) => running.poll(cx),
-            None => Poll::Pending,
+        match self.project() {
+            RestSlotProjection::Running { rest } => rest.poll(cx),
+            _ => Poll::Pending,
         }
     }
 
-    fn clear(self: Pin<&mut Self>) {
-        self.project().running.set(None);
+    fn clear(mut self: Pin<&mut Self>) {
+        self.set(RestSlot::Done);
     }
 }
 
@@ -314,7 +319,7 @@ where
             Err(refusal) => return refusal,
         };
         let owned = mem::take(req);
-        let slot = RestSlot { start: Some((req, |req| next.call(req, cx))), running: None };
+        let slot = RestSlot::Waiting { start: Some((req, |req| next.call(req, cx))) };
         let slot = std::pin::pin!(slot);
         self.f.invoke(args, owned, Next { slot, cx }).await.into_response()
     }
@@ -388,7 +393,7 @@ pub struct Cx<'a> {
 
 impl<'a> Cx<'a> {
     /// Whether a step with this cover takes part in this request.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn runs(&self, cover: Cover) -> bool {
         cover.low > cover.high
             || match *self.plan.steps {
@@ -456,6 +461,59 @@ impl Cover {
     }
 }
 
+pin_project! {
+    /// A future that is made when it is first polled: until then it is as small as what it is made of.
+    #[project = LateProjection]
+    pub(crate) enum Late<M, F> {
+        Waiting { start: Option<M> },
+        Started { #[pin] future: F },
+    }
+}
+
+impl<M: FnOnce() -> F, F> Late<M, F> {
+    #[inline(always)]
+    pub(crate) fn new(start: M) -> Self {
+        Self::Waiting { start: Some(start) }
+    }
+}
+
+impl<M, F> Default for Late<M, F> {
+    fn default() -> Self {
+        Self::Waiting { start: None }
+    }
+}
+
+/// Boxes the future that `start` makes.
+///
+/// It is made inside its box: made outside it would be copied, with all the room for the steps after it.
+fn boxed<'a, M, F>(start: M) -> BoxFuture<'a, F::Output>
+where
+    M: FnOnce() -> F + Send + 'a,
+    F: Future + Send + 'a,
+{
+    let mut late = Box::into_pin(Box::<Late<M, F>>::default());
+    if let LateProjection::Waiting { start: place } = late.as_mut().project() {
+        *place = Some(start);
+    }
+    late
+}
+
+impl<M: FnOnce() -> F, F: Future> Future for Late<M, F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        if let LateProjection::Waiting { start } = self.as_mut().project()
+            && let Some(start) = start.take()
+        {
+            self.set(Self::Started { future: start() });
+        }
+        match self.project() {
+            LateProjection::Started { future } => future.poll(cx),
+            LateProjection::Waiting { .. } => Poll::Pending,
+        }
+    }
+}
+
 /// An endpoint whose type is erased: one box a call. Between segments of a chain, and at each path.
 pub(crate) trait ErasedEndpoint: Send + Sync {
     fn call_boxed<'a>(&'a self, req: &'a mut Request, cx: &'a Cx<'a>) -> BoxFuture<'a, Response>;
@@ -467,7 +525,7 @@ pub(crate) trait ErasedEndpoint: Send + Sync {
 
 impl<E: Endpoint> ErasedEndpoint for E {
     fn call_boxed<'a>(&'a self, req: &'a mut Request, cx: &'a Cx<'a>) -> BoxFuture<'a, Response> {
-        Box::pin(self.call(req, cx))
+        boxed(move || self.call(req, cx))
     }
 
     fn call_owned(self: Arc<Self>, mut req: Request, on: OwnedCx) -> BoxFuture<'static, Response>
@@ -485,6 +543,7 @@ impl<E: Endpoint> ErasedEndpoint for E {
 pub struct BoxEndpoint(pub(crate) Arc<dyn ErasedEndpoint>);
 
 impl Endpoint for BoxEndpoint {
+    #[inline(always)]
     fn call<'a>(
         &'a self,
         req: &'a mut Request,

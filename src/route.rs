@@ -154,10 +154,6 @@ impl Routes {
             // A chain around this one may have left its own.
             req.extensions_mut().remove::<Matched>();
         }
-        if !req.extensions().is_empty() {
-            // A chain around this one may have left its own.
-            req.extensions_mut().remove::<Matched>();
-        }
         let (plan, matched) = self.look_up(req);
         if let Some(matched) = matched {
             req.extensions_mut().insert(matched);

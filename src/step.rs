@@ -21,7 +21,7 @@ use crate::adapter::{LayerEndpoint, LayerStep, ResponseBody, TowerLayer};
 use crate::answer::{End, Unanswered};
 use crate::build::BuildError;
 use crate::handler::{Func, HandlerStep, Native, Plain};
-use crate::next::{BoxEndpoint, Cover, Cx, Endpoint, FromFn, Middleware, Rest};
+use crate::next::{BoxEndpoint, Cover, Cx, Endpoint, FromFn, Late, Middleware, Rest};
 use crate::pattern::{Pattern, PrefixSegment, canonical, is_under, loose, prefix_segments};
 use crate::route::{Hooks, Left, Place, Registrar, Settings};
 use crate::{Request, Response};
@@ -104,6 +104,7 @@ pub struct Around<M, N> {
 }
 
 impl<M: Middleware<Provides: 'static>, N: Endpoint> Endpoint for Around<M, N> {
+    #[inline(always)]
     fn call<'a>(
         &'a self,
         req: &'a mut Request,
@@ -112,7 +113,7 @@ impl<M: Middleware<Provides: 'static>, N: Endpoint> Endpoint for Around<M, N> {
         if cx.runs(self.cover) {
             Either::Left(self.middleware.call(req, Rest::new(&self.next, cx)))
         } else {
-            Either::Right(self.next.call(req, cx))
+            Either::Right(Late::new(move || self.next.call(req, cx)))
         }
     }
 }
