@@ -6,7 +6,6 @@ use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-
 use crate::gateway::Gateway;
 use crate::page::Page;
 use crate::ports::free_port;
