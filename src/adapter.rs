@@ -23,6 +23,7 @@ use tower::{Layer, Service, ServiceExt};
 use crate::handler::{IntoMiddleware, Passing};
 use crate::next::{BoxEndpoint, Cover, Cx, Endpoint, OwnedCx};
 use crate::pattern::{Pattern, rest_after};
+use crate::probe::Site;
 use crate::route::{Matched, Place, Registrar, Route, Routes, Settings, short_name};
 use crate::step::{Assembly, Parent, Path};
 use crate::{Body, Error, Request, Response};
@@ -79,6 +80,13 @@ impl ChainService {
     /// ```
     pub fn routes(&self) -> &[Route] {
         self.0.routes().listing()
+    }
+}
+
+#[cfg(feature = "overhead")]
+impl ChainService {
+    pub(crate) fn table(&self) -> &Routes {
+        self.0.routes()
     }
 }
 
@@ -162,14 +170,9 @@ pub(crate) struct Root<E> {
 }
 
 impl<E: Endpoint> Root<E> {
-    /// Answers a request as the outermost service does.
-    pub(crate) async fn respond(&self, mut req: Request) -> Response {
+    /// Answers a request. It stays where it lies: each move of it would copy some 240 bytes.
+    async fn respond(&self, req: &mut Request, inner: Option<&Arc<dyn Inner>>) -> Response {
         let head = req.method() == Method::HEAD;
-        let response = self.run(&mut req, None).await;
-        finish(head, response)
-    }
-
-    async fn run(&self, req: &mut Request, inner: Option<&Arc<dyn Inner>>) -> Response {
         let path: Option<Arc<str>> = self.routes.gated.then(|| Arc::from(req.uri().path()));
         let plan = self.routes.find(req);
         let cx = Cx {
@@ -179,7 +182,8 @@ impl<E: Endpoint> Root<E> {
             depth: 0,
             path: path.as_ref(),
         };
-        self.endpoint.call(req, &cx).await
+        let response = self.endpoint.call(req, &cx).await;
+        finish(head, response)
     }
 }
 
@@ -228,8 +232,8 @@ trait DynRoot: Send + Sync {
 }
 
 impl<E: Endpoint + 'static> DynRoot for Root<E> {
-    fn respond_boxed(self: Arc<Self>, req: Request) -> BoxFuture<'static, Response> {
-        Box::pin(async move { self.respond(req).await })
+    fn respond_boxed(self: Arc<Self>, mut req: Request) -> BoxFuture<'static, Response> {
+        Box::pin(async move { self.respond(&mut req, None).await })
     }
 
     fn run_in_front(
@@ -237,11 +241,7 @@ impl<E: Endpoint + 'static> DynRoot for Root<E> {
         mut req: Request,
         inner: Arc<dyn Inner>,
     ) -> BoxFuture<'static, Response> {
-        Box::pin(async move {
-            let head = req.method() == Method::HEAD;
-            let response = self.run(&mut req, Some(&inner)).await;
-            finish(head, response)
-        })
+        Box::pin(async move { self.respond(&mut req, Some(&inner)).await })
     }
 
     fn routes(&self) -> &Routes {
@@ -268,7 +268,8 @@ where
 {
     tower::service_fn(move |req: http::Request<B>| {
         let root = root.clone();
-        async move { Ok(root.respond(req.map(Body::new)).await) }
+        let mut req = req.map(Body::new);
+        async move { Ok(root.respond(&mut req, None).await) }
     })
 }
 
@@ -523,13 +524,14 @@ pub struct LayerEndpoint<L: Layer<TowerNext>, B> {
     service: L::Service,
     next: BoxEndpoint,
     cover: Cover,
+    site: Site,
     body: PhantomData<fn() -> B>,
 }
 
 impl<L: TowerLayer<B>, B> LayerEndpoint<L, B> {
-    pub(crate) fn new(step: LayerStep<L, B>, next: BoxEndpoint, cover: Cover) -> Self {
+    pub(crate) fn new(step: LayerStep<L, B>, next: BoxEndpoint, cover: Cover, site: Site) -> Self {
         let service = step.0.layer(TowerNext(next.clone()));
-        Self { service, next, cover, body: PhantomData }
+        Self { service, next, cover, site, body: PhantomData }
     }
 }
 
@@ -544,15 +546,17 @@ where
         cx: &'a Cx<'a>,
     ) -> impl Future<Output = Response> + Send + 'a {
         if !cx.runs(self.cover) {
-            return Either::Left(self.next.0.call_boxed(req, cx));
+            return Either::Left(self.next.call(req, cx));
         }
-        if !req.extensions().get::<OwnedCx>().is_some_and(|on| on.is_of(cx)) {
-            req.extensions_mut().insert(OwnedCx::new(cx));
-        }
-        cx.routes.show_match(cx, req);
-        // `oneshot` polls the clone ready before it calls it.
-        let future = self.service.clone().oneshot(mem::take(req));
-        Either::Right(async move { into_response(future.await) })
+        Either::Right(self.site.probe(cx, || {
+            if !req.extensions().get::<OwnedCx>().is_some_and(|on| on.is_of(cx)) {
+                req.extensions_mut().insert(OwnedCx::new(cx));
+            }
+            cx.routes.show_match(cx, req);
+            // `oneshot` polls the clone ready before it calls it.
+            let future = self.service.clone().oneshot(mem::take(req));
+            async move { into_response(future.await) }
+        }))
     }
 }
 
@@ -562,12 +566,14 @@ pub(crate) struct ServicePath<S, B> {
     place: Place,
     service: S,
     prefix: usize,
+    site: Site,
     body: PhantomData<fn() -> B>,
 }
 
 impl<S, B> ServicePath<S, B> {
     pub(crate) fn new(path: &str, place: Place, service: S) -> Self {
-        Self { path: path.to_owned(), place, service, prefix: 0, body: PhantomData }
+        let site = Site::CHAIN;
+        Self { path: path.to_owned(), place, service, prefix: 0, site, body: PhantomData }
     }
 }
 
@@ -584,7 +590,7 @@ where
         // A path that is none is refused by `enter`.
         self.prefix = Pattern::parse(&absolute).map_or(0, |pattern| pattern.depth());
         registrar.enter(&self.path, Settings::default(), self.place);
-        registrar.service(short_name::<S>(), self.place);
+        self.site = Site::step(registrar.service(short_name::<S>(), self.place));
         registrar.leave();
     }
 
@@ -592,6 +598,7 @@ where
         BoxEndpoint(Arc::new(ServiceEndpoint {
             service: self.service,
             prefix: self.prefix,
+            site: self.site,
             body: PhantomData,
         }))
     }
@@ -601,6 +608,7 @@ struct ServiceEndpoint<S, B> {
     service: S,
     /// How many segments of the path are not for the service.
     prefix: usize,
+    site: Site,
     body: PhantomData<fn() -> B>,
 }
 
@@ -613,12 +621,15 @@ where
     B::Error: Into<BoxError>,
 {
     async fn call(&self, req: &mut Request, cx: &Cx<'_>) -> Response {
-        cx.routes.show_match(cx, req);
-        let mut req = mem::take(req);
-        if self.prefix > 0 {
-            strip(&mut req, self.prefix);
-        }
-        into_response(self.service.clone().oneshot(req).await)
+        let service = || async move {
+            cx.routes.show_match(cx, req);
+            let mut req = mem::take(req);
+            if self.prefix > 0 {
+                strip(&mut req, self.prefix);
+            }
+            into_response(self.service.clone().oneshot(req).await)
+        };
+        self.site.probe(cx, service).await
     }
 }
 

@@ -51,10 +51,10 @@ pub trait MiddlewareFn<'a, A>: Send + Sync + 'static {
 /// What a verb such as [`Chain::get`](crate::Chain::get) takes.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a handler",
-    label = "not a handler",
-    note = "a handler is an `async fn` of up to 12 extractors and provided values whose result is `IntoResponse`; only the last argument may read the body",
-    note = "or an `async fn(.., Request, Next<'_>)`, which may pass the request on; its future must be `Send`",
-    note = "wrap the function in `tower_chain::handler_fn::<(A, B), _, _>(..)`, with its argument types as a tuple, and the compiler names the true cause"
+    label = "not an `async fn` of extractors and provided values whose result is `IntoResponse` and whose future is `Send`",
+    note = "write `tower_chain::handler_fn::<(A, B), _, _>(f)`, with the types of its arguments, and the compiler says which part does not fit",
+    note = "seen most: `async` is missing; the function is called, as in `f()`; `T` in `Json<T>` is not `Deserialize`, or not `Serialize` in the result; state is taken as `T`, not as `Provided<T>`; a lock or an `Rc` is held over an `.await`",
+    note = "it has up to 12 arguments, of which the last may read the body; a handler that may pass the request on is an `async fn(.., Request, Next<'_>)`"
 )]
 pub trait IntoHandler<Kind> {
     #[doc(hidden)]
@@ -70,9 +70,10 @@ pub trait IntoHandler<Kind> {
 /// What [`Chain::use_`](crate::Chain::use_) and [`Chain::always`](crate::Chain::always) take.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't be used as middleware",
-    label = "not middleware",
-    note = "middleware is an `async fn(.., Request, Next<'_>)` whose result is `IntoResponse` and whose future is `Send`, a type that implements `tower_chain::Middleware` or `tower_chain::Dependent`, or a `tower::Layer`",
-    note = "wrap a function in `tower_chain::from_fn(..)`, and the compiler names the true cause"
+    label = "neither an `async fn(.., Request, Next<'_>)`, nor a `Middleware` or `Dependent`, nor a `tower::Layer` that fits",
+    note = "write `tower_chain::from_fn(f)`, or `from_fn_with::<(A, B), _, _>(f)` with the types before `Request`, and the compiler says which part of a function does not fit",
+    note = "seen most: `async` is missing; `Request, Next<'_>` are not the last two arguments; `Next` is another crate's; the result is not `IntoResponse`; a lock or an `Rc` is held over an `.await`; what stands in an `Option` provides something",
+    note = "a layer fits if its service is `Clone + Send + Sync`, takes a `tower_chain::Request`, and answers with a body of `Bytes`"
 )]
 pub trait IntoMiddleware<Kind> {
     #[doc(hidden)]
@@ -244,7 +245,7 @@ where
 #[diagnostic::on_unimplemented(
     message = "no step before this one provides `{Self}`, and it is no extractor for this place",
     label = "takes `{Self}`",
-    note = "put a step that provides it before this one, with `.use_(..)`, `.guard(..)` or `.provide(..)`; what reads the body must be the last argument"
+    note = "put a step that provides it before this one, with `.use_(..)`, `.guard(..)` or `.provide(..)`, and take state as `Provided<T>`; what reads the body must be the last argument"
 )]
 pub trait Part<P, W>: Sized + Send {
     /// Whether it may look for the matched path among the extensions.
@@ -268,6 +269,11 @@ pub trait Last<P, W>: Sized + Send {
 
 /// Something that may be the last argument of a handler, provided or not. [`Next`] isn't: this tells the two kinds of handlers apart.
 #[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can't be the last argument of a handler",
+    label = "neither an extractor nor what a step can provide",
+    note = "an extractor asks something of the type in it: `Json<T>` that `T` is `Deserialize`, `Valid<E>` that it has rules as well; state is taken as `Provided<T>`"
+)]
 pub trait Argument<M> {}
 
 #[doc(hidden)]

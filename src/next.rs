@@ -15,6 +15,7 @@ use crate::adapter::{ChainLayer, Inner};
 use crate::combine::{BoxMiddleware, Unless, When};
 use crate::handler::{Arguments, MiddlewareFn, Passing, PlainFn};
 use crate::pattern::rest_after;
+use crate::probe::Site;
 use crate::provide::{Nil, Provides};
 use crate::route::{Plan, Routes, short_name};
 use crate::{Chain, Request, Response};
@@ -69,6 +70,20 @@ pub trait Middleware: Send + Sync + 'static {
     ///
     /// What it provides stands in the extensions of the request: an axum handler behind it takes
     /// `Extension<T>`.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use axum::Router;
+    /// use tower_chain::{Middleware, Next, Request, Response, from_fn};
+    ///
+    /// async fn log(req: Request, next: Next<'_>) -> Response {
+    ///     next.run(req).await
+    /// }
+    ///
+    /// let app: Router = Router::new().layer(from_fn(log).into_layer());
+    /// # let _ = app;
+    /// ```
     fn into_layer(self) -> ChainLayer
     where
         Self: Sized,
@@ -79,6 +94,20 @@ pub trait Middleware: Send + Sync + 'static {
     /// Runs this middleware only for the requests for which `predicate` holds; the others go past it.
     ///
     /// Only for middleware that provides nothing: what may be absent can't be promised.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_chain::{Chain, Middleware, Next, Request, Response, from_fn};
+    ///
+    /// async fn log(req: Request, next: Next<'_>) -> Response {
+    ///     next.run(req).await
+    /// }
+    ///
+    /// let debugged = from_fn(log).when(|req| req.headers().contains_key("x-debug"));
+    /// let chain = Chain::new().use_(debugged).get(async || "hello");
+    /// # let _ = chain.build();
+    /// ```
     fn when<F>(self, predicate: F) -> When<Self, F>
     where
         Self: Sized + Middleware<Provides = ()>,
@@ -115,7 +144,8 @@ pub trait Endpoint: Send + Sync {
     ) -> impl Future<Output = Response> + Send + 'a;
 }
 
-/// The rest of the chain, as a [`Middleware`] sees it. `T` is what must be provided to it.
+/// The rest of the chain, as a [`Middleware`] sees it. `T` is what must be provided to it: with `()` it has [`run`](Rest::run), with all
+/// else [`run_with`](Rest::run_with).
 pub struct Rest<'a, N, T = ()> {
     next: &'a N,
     cx: &'a Cx<'a>,
@@ -123,6 +153,7 @@ pub struct Rest<'a, N, T = ()> {
 }
 
 impl<'a, N: Endpoint, T> Rest<'a, N, T> {
+    #[inline(always)]
     pub(crate) fn new(next: &'a N, cx: &'a Cx<'a>) -> Self {
         Self { next, cx, provides: PhantomData }
     }
@@ -152,13 +183,15 @@ impl<'a, N: Endpoint> Rest<'a, N> {
     /// Passes the request on. The response is what the steps after this one answered.
     ///
     /// Dropping the future, as a timeout does, drops the rest of the chain at once.
+    #[inline(always)]
     pub fn run(self, req: &'a mut Request) -> impl Future<Output = Response> + Send + 'a {
         self.next.call(req, self.cx)
     }
 }
 
 impl<'a, N: Endpoint, T: Provides> Rest<'a, N, T> {
-    /// Passes the request on, together with what this middleware provides.
+    /// Passes the request on, together with what this middleware provides. [`Provides`] has an example.
+    #[inline(always)]
     pub fn run_with(
         self,
         req: &'a mut Request,
@@ -229,10 +262,11 @@ trait Slot {
 }
 
 pin_project! {
-    struct RestSlot<'a, M, F> {
-        start: Option<(&'a mut Request, M)>,
-        #[pin]
-        running: Option<F>,
+    #[project = RestSlotProjection]
+    enum RestSlot<'a, M, F> {
+        Waiting { start: Option<(&'a mut Request, M)> },
+        Running { #[pin] rest: F },
+        Done,
     }
 }
 
@@ -241,25 +275,26 @@ where
     M: FnOnce(&'a mut Request) -> F,
     F: Future<Output = Response>,
 {
-    fn start(self: Pin<&mut Self>, req: Request) {
-        let mut this = self.project();
-        if let Some((place, start)) = this.start.take() {
+    fn start(mut self: Pin<&mut Self>, req: Request) {
+        if let RestSlotProjection::Waiting { start } = self.as_mut().project()
+            && let Some((place, start)) = start.take()
+        {
             // What lies there is the empty request that was left when the true one was taken: it owns nothing that would have to be
             // dropped.
             mem::forget(mem::replace(place, req));
-            this.running.set(Some(start(place)));
+            self.set(RestSlot::Running { rest: start(place) });
         }
     }
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response> {
-        match self.project().running.as_pin_mut() {
-            Some(running) => running.poll(cx),
-            None => Poll::Pending,
+        match self.project() {
+            RestSlotProjection::Running { rest } => rest.poll(cx),
+            _ => Poll::Pending,
         }
     }
 
-    fn clear(self: Pin<&mut Self>) {
-        self.project().running.set(None);
+    fn clear(mut self: Pin<&mut Self>) {
+        self.set(RestSlot::Done);
     }
 }
 
@@ -314,7 +349,7 @@ where
             Err(refusal) => return refusal,
         };
         let owned = mem::take(req);
-        let slot = RestSlot { start: Some((req, |req| next.call(req, cx))), running: None };
+        let slot = RestSlot::Waiting { start: Some((req, |req| next.call(req, cx))) };
         let slot = std::pin::pin!(slot);
         self.f.invoke(args, owned, Next { slot, cx }).await.into_response()
     }
@@ -388,7 +423,7 @@ pub struct Cx<'a> {
 
 impl<'a> Cx<'a> {
     /// Whether a step with this cover takes part in this request.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn runs(&self, cover: Cover) -> bool {
         cover.low > cover.high
             || match *self.plan.steps {
@@ -456,6 +491,59 @@ impl Cover {
     }
 }
 
+pin_project! {
+    /// A future that is made when it is first polled: until then it is as small as what it is made of.
+    #[project = LateProjection]
+    pub(crate) enum Late<M, F> {
+        Waiting { start: Option<M> },
+        Started { #[pin] future: F },
+    }
+}
+
+impl<M: FnOnce() -> F, F> Late<M, F> {
+    #[inline(always)]
+    pub(crate) fn new(start: M) -> Self {
+        Self::Waiting { start: Some(start) }
+    }
+}
+
+impl<M, F> Default for Late<M, F> {
+    fn default() -> Self {
+        Self::Waiting { start: None }
+    }
+}
+
+/// Boxes the future that `start` makes.
+///
+/// It is made inside its box: made outside it would be copied, with all the room for the steps after it.
+fn boxed<'a, M, F>(start: M) -> BoxFuture<'a, F::Output>
+where
+    M: FnOnce() -> F + Send + 'a,
+    F: Future + Send + 'a,
+{
+    let mut late = Box::into_pin(Box::<Late<M, F>>::default());
+    if let LateProjection::Waiting { start: place } = late.as_mut().project() {
+        *place = Some(start);
+    }
+    late
+}
+
+impl<M: FnOnce() -> F, F: Future> Future for Late<M, F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        if let LateProjection::Waiting { start } = self.as_mut().project()
+            && let Some(start) = start.take()
+        {
+            self.set(Self::Started { future: start() });
+        }
+        match self.project() {
+            LateProjection::Started { future } => future.poll(cx),
+            LateProjection::Waiting { .. } => Poll::Pending,
+        }
+    }
+}
+
 /// An endpoint whose type is erased: one box a call. Between segments of a chain, and at each path.
 pub(crate) trait ErasedEndpoint: Send + Sync {
     fn call_boxed<'a>(&'a self, req: &'a mut Request, cx: &'a Cx<'a>) -> BoxFuture<'a, Response>;
@@ -467,7 +555,7 @@ pub(crate) trait ErasedEndpoint: Send + Sync {
 
 impl<E: Endpoint> ErasedEndpoint for E {
     fn call_boxed<'a>(&'a self, req: &'a mut Request, cx: &'a Cx<'a>) -> BoxFuture<'a, Response> {
-        Box::pin(self.call(req, cx))
+        boxed(move || self.call(req, cx))
     }
 
     fn call_owned(self: Arc<Self>, mut req: Request, on: OwnedCx) -> BoxFuture<'static, Response>
@@ -485,11 +573,12 @@ impl<E: Endpoint> ErasedEndpoint for E {
 pub struct BoxEndpoint(pub(crate) Arc<dyn ErasedEndpoint>);
 
 impl Endpoint for BoxEndpoint {
+    #[inline(always)]
     fn call<'a>(
         &'a self,
         req: &'a mut Request,
         cx: &'a Cx<'a>,
     ) -> impl Future<Output = Response> + Send + 'a {
-        self.0.call_boxed(req, cx)
+        Site::CHAIN.probe(cx, || self.0.call_boxed(req, cx))
     }
 }

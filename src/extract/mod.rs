@@ -9,6 +9,7 @@
 //! | [`MatchedPath`] | the pattern that matched | - |
 //! | [`RestPath`] | the path behind a mount | - |
 //! | [`ClientAddr`] | the address of the client | - |
+//! | [`ClientCertificate`] | the certificate that the client showed in the TLS handshake | - |
 //! | `Query<T>` | the query string | `query` |
 //! | `Form<T>` | a form: the body of a POST, the query of a GET | `form` |
 //! | `Params<T>` | path parameters and query in one | `query` |
@@ -110,6 +111,7 @@ use from_head;
 
 mod body;
 mod client_addr;
+mod client_certificate;
 #[cfg(feature = "cookies")]
 #[cfg_attr(docsrs, doc(cfg(feature = "cookies")))]
 pub mod cookies;
@@ -145,6 +147,7 @@ pub use self::body::{MaxBody, read_body};
 pub use self::client_addr::{
     ClientAddr, ForwardedHeader, Network, PeerAddr, TrustedProxies, TrustedProxiesError,
 };
+pub use self::client_certificate::ClientCertificate;
 #[cfg(feature = "cookies")]
 #[cfg_attr(docsrs, doc(cfg(feature = "cookies")))]
 pub use self::cookies::Cookies;

@@ -6,4 +6,6 @@ mod browser;
 #[path = "../support/browser.rs"]
 mod driver;
 mod program;
+#[path = "../support/programs.rs"]
+mod programs;
 mod table;
