@@ -61,7 +61,9 @@ fn wrong_form(location: Location) -> &'static str {
 
 /// Whether the pairs are UTF-8 when they are decoded.
 fn is_utf8(pairs: &[u8]) -> bool {
-    if pairs.is_ascii() && !pairs.contains(&b'%') {
+    // `%80` and above are no ASCII.
+    let encoded = |at: &[u8]| at[0] == b'%' && at[1].is_ascii_hexdigit() && at[1] > b'7';
+    if pairs.is_ascii() && !pairs.windows(2).any(encoded) {
         return true;
     }
     let mut piece = [0; 64];
@@ -87,6 +89,11 @@ fn is_utf8(pairs: &[u8]) -> bool {
 /// `NaN` and `inf` are numbers to Rust and pass every range. Where there are such values, gives back the pairs with text in
 /// their place, which only a field of text accepts.
 fn without_numbers_that_are_none(pairs: &[u8]) -> Option<Vec<u8>> {
+    // Few values begin like one.
+    let may_be = |at: &[u8]| at[0] == b'=' && b"nNiI+-%".contains(&at[1]);
+    if !pairs.windows(2).any(may_be) {
+        return None;
+    }
     let odd = |value: &[u8]| {
         if value.len() > "%2Binfinity".len() * 3 {
             return false;
