@@ -63,7 +63,7 @@
 //!
 //! | feature | adds |
 //! | --- | --- |
-//! | `full` | all of them, but for `jwt-rust-crypto` and `test-util` |
+//! | `full` | all of them, but for `jwt-rust-crypto`, `overhead` and `test-util` |
 //! | `json`, `form`, `query`, `multipart`, `cookies` | the extractors of these names |
 //! | `sse`, `ndjson` | the answers of these names, in [`respond`] |
 //! | `authenticate`, `introspection` | `Authenticate`: secret tokens, API keys, Basic, and asking an issuer |
@@ -75,6 +75,8 @@
 //! | `body-limit`, `etag`, `problem-details`, `security-headers`, `server-timing`, `protected-resource`, `grpc-status` | the steps of these names |
 //! | `serve`, `tls`, `systemd` | `serve` and `Server`, for HTTP/1.1 and HTTP/2 |
 //! | `sync-body` | a service whose bodies are `Sync`, for poem and salvo |
+//! | `overhead` | `Overhead`: what each step of a chain costs |
+//! | `step-times` | [`Rest::run_timed`]: each step's own time, for middleware that tells it |
 //! | `test-util` | `TestClient`: a client for tests, without a socket or over one |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -92,15 +94,19 @@ mod error;
 pub mod extract;
 mod grants;
 mod guard;
-#[cfg(all(feature = "json", feature = "test-util"))]
-#[cfg_attr(docsrs, doc(cfg(all(feature = "json", feature = "test-util"))))]
+// Pages for readers alone. Their examples use all that there is.
+#[cfg(all(any(doc, doctest), feature = "full", feature = "test-util"))]
 pub mod guide;
 mod handler;
 mod hooks;
 #[path = "../middleware/mod.rs"]
 pub mod middleware;
 mod next;
+#[cfg(feature = "overhead")]
+#[cfg_attr(docsrs, doc(cfg(feature = "overhead")))]
+pub mod overhead;
 mod pattern;
+mod probe;
 mod provide;
 pub mod respond;
 mod route;
@@ -185,6 +191,12 @@ pub use middleware::server_timing::ServerTiming;
 #[cfg_attr(docsrs, doc(cfg(feature = "validate")))]
 pub use middleware::validate::{Valid, Validate};
 pub use next::{Endpoint, FromFn, Middleware, Next, Rest, from_fn, from_fn_with};
+#[cfg(feature = "overhead")]
+#[cfg_attr(docsrs, doc(cfg(feature = "overhead")))]
+pub use overhead::Overhead;
+#[cfg(feature = "step-times")]
+#[cfg_attr(docsrs, doc(cfg(feature = "step-times")))]
+pub use probe::StepTime;
 pub use provide::{Expected, FromChain, Provided, Provides};
 pub use respond::Redirect;
 pub use route::{Route, RouteHandler};

@@ -184,7 +184,7 @@ pub use source::{KeyQuery, KeySource};
 pub use test_authority::TestAuthority;
 #[cfg(feature = "test-util")]
 #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
-pub use test_issuer::TestIssuer;
+pub use test_issuer::{ServedIssuer, TestIssuer};
 
 use super::credentials::{Places, has_twins};
 pub use super::credentials::{Source, SourceError};

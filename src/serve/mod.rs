@@ -45,6 +45,7 @@
 //! | a head that is no HTTP | 400, empty; the connection ends |
 //! | a head larger than [`Server::max_header_size`] | 431, empty; the connection ends |
 //! | a head that takes longer than [`Server::header_read_timeout`] | the connection ends |
+//! | more connections of one client than [`Server::max_connections_per_client`] | the connection ends |
 //! | no request for [`Server::idle_timeout`] | the connection ends |
 //! | a body of which nothing comes for [`Server::body_read_timeout`] | the handler sees an error of the body |
 //! | a response of which nothing is read for [`Server::write_timeout`] | the connection ends, on HTTP/2 the stream |
@@ -53,7 +54,8 @@
 //!
 //! # What it provides
 //!
-//! [`PeerAddr`](crate::PeerAddr) in the extensions of every request that came by TCP.
+//! [`PeerAddr`](crate::PeerAddr) in the extensions of every request that came by TCP, and
+//! [`ClientCertificate`](crate::extract::ClientCertificate) if the client proved itself by one: see `Tls::client_certificates`.
 //!
 //! # Where to put it
 //!
@@ -67,6 +69,9 @@
 
 mod activity;
 mod body;
+#[cfg(feature = "tls")]
+mod client_roots;
+mod clients;
 mod connection;
 mod error;
 mod io;
@@ -87,6 +92,9 @@ use std::convert::Infallible;
 use tokio::net::ToSocketAddrs;
 
 use crate::{Request, Response};
+#[cfg(feature = "tls")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
+pub use client_roots::ClientRoots;
 pub use error::ServeError;
 use limits::Limits;
 pub use listener::Listener;
@@ -115,6 +123,32 @@ pub use tls::{Tls, TlsError};
 /// ```
 pub async fn serve<S>(addr: impl ToSocketAddrs, service: S) -> Result<(), ServeError>
 where
+    S: Servable,
+{
+    Server::bind(addr).await?.serve(service).await
+}
+
+/// What a server serves: every tower service of [`Request`] and [`Response`] that can be cloned and never fails, such as a
+/// [`ChainService`](crate::ChainService).
+#[diagnostic::on_unimplemented(
+    message = "this can't be served: it is no service",
+    label = "not a service",
+    note = "a chain is served once it is built: `chain.build()`",
+    note = "any other service must implement `tower::Service<Request, Response = Response, Error = Infallible>`, be `Clone + Send + Sync + 'static`, and have a `Future` that is `Send + 'static`"
+)]
+pub trait Servable:
+    tower::Service<Request, Response = Response, Error = Infallible, Future: Send + 'static>
+    + Clone
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+// Without it the compiler would speak of `tower::Service` instead, and not of what to do.
+#[diagnostic::do_not_recommend]
+impl<S> Servable for S
+where
     S: tower::Service<Request, Response = Response, Error = Infallible>
         + Clone
         + Send
@@ -122,5 +156,4 @@ where
         + 'static,
     S::Future: Send + 'static,
 {
-    Server::bind(addr).await?.serve(service).await
 }

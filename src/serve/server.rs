@@ -1,6 +1,5 @@
 //! A server with its knobs, and how it stops.
 
-use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -13,10 +12,9 @@ use tokio::net::ToSocketAddrs;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
-use super::connection::{Phase, Service, Shared};
+use super::connection::{Phase, Shared};
 use super::signal::StopSignals;
-use super::{Limits, Listener, ServeError};
-use crate::{Request, Response};
+use super::{Limits, Listener, Servable, ServeError};
 
 /// A server before it serves: its listeners and its limits.
 ///
@@ -108,6 +106,15 @@ impl Server {
         self
     }
 
+    /// Sets how many connections one client may have open; further ones are closed before anything is read. Defaults to no limit.
+    ///
+    /// A client is an address of IPv4, or a network of IPv6 with 64 bits. Behind a proxy all connections are the proxy's, unless it says
+    /// by [`Listener::proxy_protocol`] whose they are. Connections by a Unix socket are not counted.
+    pub fn max_connections_per_client(mut self, max_connections_per_client: usize) -> Self {
+        self.limits.max_connections_per_client = max_connections_per_client;
+        self
+    }
+
     /// Sets how large the head of a request may be, in bytes. Defaults to 16 KiB.
     pub fn max_header_size(mut self, max_header_size: usize) -> Self {
         self.limits.max_header_size = max_header_size;
@@ -157,12 +164,7 @@ impl Server {
     /// [`ServeError::Signal`] if the process can't listen for signals; [`ServeError::Limit`] if a limit is zero.
     pub async fn serve<S>(self, service: S) -> Result<(), ServeError>
     where
-        S: tower::Service<Request, Response = Response, Error = Infallible>
-            + Clone
-            + Send
-            + Sync
-            + 'static,
-        S::Future: Send + 'static,
+        S: Servable,
     {
         let mut signals = StopSignals::new().map_err(ServeError::Signal)?;
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
@@ -190,12 +192,7 @@ impl Server {
         service: S,
     ) -> Result<(), ServeError>
     where
-        S: tower::Service<Request, Response = Response, Error = Infallible>
-            + Clone
-            + Send
-            + Sync
-            + 'static,
-        S::Future: Send + 'static,
+        S: Servable,
     {
         let Self { listeners, limits } = self;
         let limits = limits.checked()?;
@@ -259,12 +256,12 @@ async fn watch_certificates(listeners: &[Listener]) {
     std::future::pending().await
 }
 
-async fn accept<S: Service>(on: &Listener, shared: &Shared<S>, permits: &Arc<Semaphore>) {
+async fn accept<S: Servable>(on: &Listener, shared: &Shared<S>, permits: &Arc<Semaphore>) {
     while accept_one(on, shared, permits).await.is_some() {}
 }
 
 /// Accepts one connection and lets it run. `None` means that there will be no further one.
-async fn accept_one<S: Service>(
+async fn accept_one<S: Servable>(
     on: &Listener,
     shared: &Shared<S>,
     permits: &Arc<Semaphore>,
