@@ -264,10 +264,6 @@ fn constant_time() {
     let secret = format!("{KEY}000");
     keys.add(ApiKey::new("key", &secret).unwrap()).unwrap();
     let service = Chain::new().use_(Authenticate::api_keys(&keys)).get(async || {}).build();
-    let another = ApiKeys::new();
-    another.add(ApiKey::new("key", format!("{secret}{secret}")).unwrap()).unwrap();
-    let of_another_length =
-        Chain::new().use_(Authenticate::api_keys(&another)).get(async || {}).build();
     let with = |place: usize| {
         let mut other = secret.clone();
         other.replace_range(place..=place, "!");
@@ -276,15 +272,13 @@ fn constant_time() {
     let wrong = "z".repeat(secret.len());
     // What is the same in both: the number of bytes that the client sends, which it knows anyway.
     let classes = [
-        ("first byte", &service, with(0), wrong.clone()),
-        ("last byte", &service, with(secret.len() - 1), wrong.clone()),
-        ("all but one byte", &service, secret[1..].to_owned(), wrong[1..].to_owned()),
-        ("length of the key", &of_another_length, wrong.clone(), wrong.clone()),
-        ("the same again", &service, wrong.clone(), wrong.clone()),
+        ("first byte", with(0), wrong.clone()),
+        ("last byte", with(secret.len() - 1), wrong.clone()),
+        ("one byte short", secret[1..].to_owned(), wrong[1..].to_owned()),
+        ("the same again", wrong.clone(), wrong.clone()),
     ];
-    for (name, first, near, far) in classes {
+    for (name, near, far) in classes {
         let requests = [request("x-api-key", &near), request("x-api-key", &far)];
-        let services = [first, &service];
         let mut times = [Vec::new(), Vec::new()];
         // Which class comes next is not to be told from what came before.
         let mut random = 0x9e37_79b9_7f4a_7c15_u64;
@@ -293,7 +287,7 @@ fn constant_time() {
             let class = (random >> 40) as usize % 2;
             let req = requests[class]();
             let start = Instant::now();
-            let response = ready(services[class].handle(black_box(req)));
+            let response = ready(service.handle(black_box(req)));
             let time = start.elapsed().as_nanos() as f64;
             assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
             times[class].push(time);

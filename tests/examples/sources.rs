@@ -1,8 +1,6 @@
 //! The examples with tests in them, so that these run. With `test = true` they would be built as tests instead of programs, and `cargo test`
 //! would not start them.
 
-#[path = "../../examples/api_keys.rs"]
-mod api_keys;
 #[path = "../../examples/authenticate.rs"]
 mod authenticate;
 #[path = "../../examples/axum.rs"]
@@ -17,14 +15,10 @@ mod events;
 mod form;
 #[path = "../../examples/hyper.rs"]
 mod hyper;
-#[path = "../../examples/jwt.rs"]
-mod jwt;
 #[path = "../../examples/lambda.rs"]
 mod lambda;
 #[path = "../../examples/layers.rs"]
 mod layers;
-#[path = "../../examples/oidc.rs"]
-mod oidc;
 #[path = "../../examples/overhead.rs"]
 mod overhead;
 #[path = "../../examples/rate_limit.rs"]
