@@ -449,8 +449,8 @@ const LEASED: u64 = 0x6a09_e667_f3bc_c909;
 const TRUSTED: u64 = 0xbb67_ae85_84ca_a73b;
 /// How long what was paid for in advance may be used.
 const LEASE_TIME: u64 = 10_000_000_000;
-const SWEEP_OWN: usize = 8;
-const SWEEP_OTHER: usize = 64;
+const SWEEP_OWN: usize = 16;
+const SWEEP_OTHER: usize = 128;
 const SWEEP_EVERY: u32 = 8;
 
 #[cfg(test)]
