@@ -190,6 +190,7 @@ impl Limiter {
         hashes
     }
 
+    #[inline]
     pub(crate) fn hashes(&self, key: &LimitKey, named: Named<'_>) -> Hashes {
         let mut found = Hashes { hashes: [0; LEVELS], levels: 1 };
         match named {

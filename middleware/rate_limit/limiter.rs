@@ -360,11 +360,15 @@ impl Limiter {
     pub(crate) fn decision(&self, answer: &Answer) -> Decision {
         Decision {
             verdict: answer.verdict,
-            client: (answer.client != (0, 0))
-                .then(|| Pseudonym(self.memory.hash((NAME, answer.client.1)))),
+            client: (answer.client != (0, 0)).then(|| Pseudonym(self.memory.hash(answer.client.1))),
             retry_after: answer.wait.map(|wait| {
-                let jitter = self.memory.hash((self.clock.now(), answer.client.1))
-                    % self.jitter.as_secs().saturating_add(1);
+                let jitter = match self.jitter.as_secs() {
+                    0 => 0,
+                    most => {
+                        self.memory.hash((self.clock.now(), answer.client.1))
+                            % most.saturating_add(1)
+                    }
+                };
                 Duration::from_secs(fields::seconds(wait).saturating_add(jitter))
             }),
             standings: self.standings(&answer.states).into(),
@@ -412,6 +416,3 @@ pub(crate) fn is_preflight(req: &Request) -> bool {
 pub(crate) fn until(now: u64, time: Duration) -> u64 {
     now.saturating_add(nanos(time)).min(super::clock::END_OF_TIME)
 }
-
-/// What tells the hash that is shown of a client from the one that is its key.
-const NAME: &str = "pseudonym";

@@ -77,6 +77,7 @@ impl Memory {
     }
 
     /// The key of a client.
+    #[inline]
     pub(crate) fn key_of(&self, named: Named<'_>) -> u64 {
         match named {
             Named::Addr(IpAddr::V4(addr)) => self.seed.key([addr.to_bits().into(), 0], 0),
@@ -298,6 +299,7 @@ impl Seed {
 
     /// A key by multiply-add-shift (Dietzfelbinger 1996), of which any two meet with a chance of 2^-64, whoever chose them without knowing the
     /// seed; and then mixed, so that neighbours lie apart.
+    #[inline]
     fn key(&self, [high, low]: [u64; 2], kind: usize) -> u64 {
         let [a, b] = self.factors;
         let sum = a.wrapping_mul(high.into()).wrapping_add(b.wrapping_mul(low.into()));
@@ -447,8 +449,8 @@ const LEASED: u64 = 0x6a09_e667_f3bc_c909;
 const TRUSTED: u64 = 0xbb67_ae85_84ca_a73b;
 /// How long what was paid for in advance may be used.
 const LEASE_TIME: u64 = 10_000_000_000;
-const SWEEP_OWN: usize = 8;
-const SWEEP_OTHER: usize = 64;
+const SWEEP_OWN: usize = 16;
+const SWEEP_OTHER: usize = 128;
 const SWEEP_EVERY: u32 = 8;
 
 #[cfg(test)]

@@ -114,6 +114,7 @@ impl Table {
     }
 
     /// As [`set`](Table::set), for a key that was found at a place, where it may no longer be.
+    #[inline]
     pub(crate) fn set_at(&mut self, at: Option<usize>, key: u64, value: Value) -> bool {
         let key = occupied(key);
         if let Some(slot) = at.and_then(|at| self.slots.get_mut(at)) {
