@@ -12,7 +12,7 @@
 //! ```sh
 //! curl -i localhost:3000/api/admin
 //! # HTTP/1.1 401 Unauthorized
-//! # www-authenticate: Bearer
+//! # www-authenticate: Bearer realm="api"
 //! JOE=$(curl -u 'joe:staple for my paper' -X POST localhost:3000/api/login)
 //! curl -H "Authorization: Bearer $JOE" localhost:3000/api/me
 //! # {"message":"Authorized","user":{"exp":..,"role":"member","sub":"joe"}}
@@ -23,7 +23,7 @@
 //! # {"message":"Welcome, ada"}
 //! curl -i -H "Authorization: Bearer ${ADA}x" localhost:3000/api/admin
 //! # HTTP/1.1 401 Unauthorized
-//! # www-authenticate: Bearer error="invalid_token"..
+//! # www-authenticate: Bearer realm="api", error="invalid_token", ..
 //! ```
 
 use std::env;

@@ -9,7 +9,7 @@
 //! ```sh
 //! curl -i localhost:3000/me
 //! # HTTP/1.1 401 Unauthorized
-//! # www-authenticate: Bearer
+//! # www-authenticate: Bearer realm="api"
 //! TOKEN=$(curl -X POST localhost:3000/token)
 //! curl -H "Authorization: Bearer $TOKEN" localhost:3000/me
 //! # hello, ada
