@@ -6,8 +6,6 @@ use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use tokio::runtime::Runtime;
-
 use crate::gateway::Gateway;
 use crate::page::Page;
 use crate::ports::free_port;
@@ -27,7 +25,7 @@ impl Running {
     pub(crate) fn start(page: &Page) -> Option<Self> {
         let mut shell = Shell::new(page);
         let redis = match page.mentions("redis-server") {
-            true => Some(Runtime::new().unwrap().block_on(Redis::start())?),
+            true => Some(Redis::start()?),
             false => None,
         };
         shell.variables.extend(redis.iter().map(|redis| ("REDIS_URL", redis.url())));

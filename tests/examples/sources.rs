@@ -31,8 +31,6 @@ mod overhead;
 mod rate_limit;
 #[path = "../../examples/rate_limit_redis.rs"]
 mod rate_limit_redis;
-#[path = "../../examples/rate_limit_tiers.rs"]
-mod rate_limit_tiers;
 #[path = "../../examples/serve.rs"]
 mod serve;
 #[path = "../../examples/server_timing.rs"]

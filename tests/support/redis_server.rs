@@ -1,32 +1,34 @@
-//! A real `redis-server`, or a cluster of them, for one test.
+//! A Redis for one test, or a cluster of them.
 //!
 //! Where none is installed the tests say so and pass; with `TOWER_CHAIN_NEEDS_REDIS` set they fail instead.
 
 #![allow(dead_code, reason = "each test uses a part of it")]
 
-use std::io;
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::ports::free_port;
 
-/// A server of one's own on a free port, which ends with the test.
+/// A server on a port of its own, without a file. It ends when this is dropped.
 pub(crate) struct Redis {
     child: Child,
     pub(crate) port: u16,
 }
 
 impl Redis {
-    pub(crate) async fn start() -> Option<Self> {
-        Self::start_on(free_port()).await
+    /// Starts a server on a free port, or says that none is installed.
+    pub(crate) fn start() -> Option<Self> {
+        Self::start_on(free_port())
     }
 
-    pub(crate) async fn start_on(port: u16) -> Option<Self> {
-        Self::start_with(port, &[]).await
+    pub(crate) fn start_on(port: u16) -> Option<Self> {
+        Self::start_with(port, &[])
     }
 
-    async fn start_with(port: u16, args: &[&str]) -> Option<Self> {
+    fn start_with(port: u16, args: &[&str]) -> Option<Self> {
         let child = Command::new("redis-server")
             .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
             .args(["--save", "", "--appendonly", "no"])
@@ -36,7 +38,7 @@ impl Redis {
             .spawn();
         let child = match child {
             Ok(child) => child,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
                 let needed = std::env::var_os("TOWER_CHAIN_NEEDS_REDIS").is_some();
                 assert!(!needed, "redis-server is not installed");
                 eprintln!("SKIPPED: redis-server is not installed, nothing was tested");
@@ -45,11 +47,22 @@ impl Redis {
             Err(error) => panic!("redis-server: {error}"),
         };
         let redis = Self { child, port };
-        until("redis-server does not start", async || {
-            redis.ask::<String>(&redis::cmd("PING")).await.is_ok()
-        })
-        .await;
+        let start = Instant::now();
+        while !redis.answers() {
+            assert!(start.elapsed() < Duration::from_secs(20), "redis-server does not start");
+            std::thread::sleep(Duration::from_millis(10));
+        }
         Some(redis)
+    }
+
+    fn answers(&self) -> bool {
+        let mut answer = [0; 7];
+        let asked = TcpStream::connect(("127.0.0.1", self.port)).and_then(|mut stream| {
+            stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+            stream.write_all(b"PING\r\n")?;
+            stream.read_exact(&mut answer)
+        });
+        asked.is_ok() && answer == *b"+PONG\r\n"
     }
 
     pub(crate) fn url(&self) -> String {
@@ -116,7 +129,7 @@ impl Cluster {
                 ["--cluster-require-full-coverage", "no"],
                 ["--dir", &folder],
             ];
-            cluster.nodes.push(Redis::start_with(free_port(), args.as_flattened()).await?);
+            cluster.nodes.push(Redis::start_with(free_port(), args.as_flattened())?);
         }
         let nodes = cluster.nodes.iter().map(|node| format!("127.0.0.1:{}", node.port));
         let create = Command::new("redis-cli")
