@@ -23,7 +23,7 @@
 //! # {"message":"Welcome, ada"}
 //! curl -i -H "Authorization: Bearer ${ADA}x" localhost:3000/api/admin
 //! # HTTP/1.1 401 Unauthorized
-//! # www-authenticate: Bearer realm="api", error="invalid_token"..
+//! # www-authenticate: Bearer realm="api", error="invalid_token", ..
 //! ```
 
 use std::env;

@@ -55,5 +55,6 @@ fn api() -> ChainService {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    Ok(tower_chain::serve("127.0.0.1:3000", api()).await?)
+    let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
+    Ok(tower_chain::serve(format!("127.0.0.1:{port}"), api()).await?)
 }
