@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::counts::Counts;
+use crate::counts::{Counts, Jwt};
 use crate::document::find;
 use crate::load::Load;
 use crate::peers::Job;
@@ -170,19 +170,14 @@ fn built_ins(table: &mut Table, counts: &Counts) {
 }
 
 fn jwt(table: &mut Table, counts: &Counts) {
-    let library = counts.jwt("HS256", "ns (", "x)");
+    let of = |algorithm: &str, figure: fn(&Jwt) -> f64| counts.jwt(algorithm).as_ref().map(figure);
+    let library = of("HS256", |jwt| jwt.verify / jwt.library);
     table.most("HS256 beside `jsonwebtoken::decode`", 0.5, library, ratio);
     for algorithm in ["RS256", "ES256", "EdDSA"] {
-        // There stands the time of the check, and then the ratio.
-        let line = counts.jwt.iter().find(|line| line.starts_with(&format!("jwt/{algorithm}:")));
-        let beside = line.and_then(|line| {
-            let rest = line.split_once("bare check")?.1.split_once('(')?.1;
-            rest.split_once('x')?.0.parse().ok()
-        });
+        let beside = of(algorithm, |jwt| jwt.verify / jwt.bare);
         table.most(&format!("{algorithm} beside the bare check"), 1.1, beside, ratio);
     }
-    let hit = counts.jwt("HS256", "cache hit", "ns");
-    table.most("HS256, cache hit", 400.0, hit, nanos);
+    table.most("HS256, cache hit", 400.0, of("HS256", |jwt| jwt.hit), nanos);
 }
 
 const ELSEWHERE: &str = "

@@ -50,7 +50,7 @@ pub fn head_size(job: Job, addr: SocketAddr) -> Result<usize> {
 }
 
 /// The request that is measured.
-fn request(job: Job) -> (String, Vec<u8>) {
+fn request(job: Job) -> Request {
     let bearer = format!("Bearer {TOKEN}");
     match job {
         Job::Bare | Job::Pass4 | Job::Pass16 => (head("GET", "/hello", &[], b""), Vec::new()),
@@ -59,17 +59,20 @@ fn request(job: Job) -> (String, Vec<u8>) {
     }
 }
 
-fn post(token: Option<&str>, media: &str, body: &[u8]) -> (String, Vec<u8>) {
+fn post(token: Option<&str>, media: &str, body: &[u8]) -> Request {
     let bearer = token.map(|token| format!("Bearer {token}"));
     let mut fields = vec![("Content-Type", media)];
     fields.extend(bearer.as_deref().map(|bearer| ("Authorization", bearer)));
     (head("POST", "/api/users", &fields, body), body.to_vec())
 }
 
+/// What stands before the body, and the body.
+type Request = (String, Vec<u8>);
+/// Status, media type and body.
 type Expected = (u16, &'static str, &'static str);
 
 fn check(peer: &Peer, job: Job, wrong: &mut Vec<String>) -> Result<()> {
-    let mut cases: Vec<(&str, (String, Vec<u8>), Expected)> = Vec::new();
+    let mut cases: Vec<(&str, Request, Expected)> = Vec::new();
     let good = match job {
         Job::Bare | Job::Pass4 | Job::Pass16 => HELLO,
         Job::Jwt => ME,
@@ -137,7 +140,7 @@ fn compare(
     peer: &Peer,
     job: Job,
     name: &str,
-    (head, body): &(String, Vec<u8>),
+    (head, body): &Request,
     expected: Expected,
     wrong: &mut Vec<String>,
 ) -> Result<()> {

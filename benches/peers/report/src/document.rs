@@ -172,7 +172,7 @@ fn in_process(counts: &Counts) -> String {
     for (group, case) in rows {
         row(&mut table, counts, group, case);
     }
-    for kind in ["matchit alone, static", "static", "parameter", "catch-all"] {
+    for kind in ["matchit alone, static", "static"] {
         for size in [10, 10_000] {
             row(&mut table, counts, "paths", &format!("{kind}, one of {size}"));
         }

@@ -75,7 +75,8 @@ fn connections_table(options: &Options, peers: &[&Peer]) -> Result<String> {
 
 /// The memory before, in MiB, and what a connection adds, in KiB.
 fn connection(peer: &Peer, number: usize, active: bool) -> Result<(f64, f64)> {
-    let server = Server::start(peer, Job::Bare, NO_LIMIT)?;
+    let patience = [("PATIENCE", "300")];
+    let server = Server::start_on(peer, Job::Bare, NO_LIMIT, "0", &patience)?;
     // The first ones make what is made once.
     open(server.addr, 50)?.into_iter().try_for_each(ask)?;
     settle(&server)?;

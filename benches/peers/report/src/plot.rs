@@ -31,11 +31,11 @@ const HUES: [&str; 10] = [
 
 /// Panels side by side, each with its own scale: cost against number.
 pub fn lines(title: &str, x_title: &str, unit: &str, panels: &[(&str, Vec<Line>)]) -> String {
-    let (width, height, gap) = (540.0, 400.0, 20.0);
+    let (width, height, gap) = (600.0, 400.0, 20.0);
     let mut svg = open(title, panels.len() as f64 * (width + gap), height + 40.0);
     for (i, (name, lines)) in panels.iter().enumerate() {
         let left = i as f64 * (width + gap) + 45.0;
-        panel(&mut svg, left, 60.0, width - 245.0, height - 70.0, (name, x_title, unit), lines);
+        panel(&mut svg, left, 60.0, width - 305.0, height - 70.0, (name, x_title, unit), lines);
     }
     svg + "</svg>\n"
 }
@@ -169,11 +169,11 @@ fn step(most: f64) -> f64 {
     steps.into_iter().rfind(|step| most / step >= 4.0).unwrap_or(power)
 }
 
-/// Three digits at most.
+/// A digit after the point for what is small.
 fn number(value: f64) -> String {
     match value {
-        _ if value == 0.0 => "0".to_owned(),
-        _ if value < 9.95 => format!("{value:.1}"),
+        _ if value.fract() == 0.0 => format!("{value:.0}"),
+        _ if value < 99.95 => format!("{value:.1}"),
         _ => format!("{value:.0}"),
     }
 }

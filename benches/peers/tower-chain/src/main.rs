@@ -11,7 +11,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tower_chain::{
     Chain, ChainService, Claims, Endpoint, Error, Json, Jwt, Middleware, Next, PeerAddr, RateLimit,
-    Request, Response, Rest, StatusCode, Valid,
+    Request, Response, Rest, Server, StatusCode, Valid,
 };
 
 fn main() -> Result<(), Box<dyn StdError>> {
@@ -24,7 +24,12 @@ async fn run() -> Result<(), Box<dyn StdError>> {
     if args.variant.contains("hyper") {
         serve_by_hyper(args.port, api).await
     } else {
-        Ok(tower_chain::serve(("127.0.0.1", args.port), api).await?)
+        let mut server = Server::bind(("127.0.0.1", args.port)).await?;
+        // Ten thousand connections take a while to open on a busy machine.
+        if let Ok(seconds) = std::env::var("PATIENCE") {
+            server = server.header_read_timeout(Duration::from_secs(seconds.parse()?));
+        }
+        Ok(server.serve(api).await?)
     }
 }
 
