@@ -19,6 +19,24 @@ use super::key::KeyId;
 /// are not, since neither they nor the policy change. Where a check looks at something that does change, call [`flush`](TokenCache::flush) then.
 ///
 /// It is a handle: a clone is the same cache.
+///
+/// # Example
+///
+/// ```
+/// use tower_chain::middleware::jwt::TokenCache;
+/// use tower_chain::{Chain, Jwt};
+///
+/// # fn main() -> Result<(), tower_chain::JwtConfigError> {
+/// # let secret = "a secret that has thirty-two bytes";
+/// let cache = TokenCache::new(10_000)?;
+/// let jwt = Jwt::<serde_json::Value>::hs256(secret)?.cache(cache.clone());
+/// let api = Chain::new().use_(jwt).get(async || "hello").build();
+/// // When something changes that a check looks at:
+/// cache.flush();
+/// # let _ = api;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct TokenCache {
     capacity: usize,

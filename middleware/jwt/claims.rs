@@ -122,6 +122,32 @@ impl<C: Send + Sync + 'static> FromChain for Claims<C> {
 }
 
 /// The claims of a verified token, or nothing if the request had none; provided by [`Jwt::optional`](super::Jwt::optional).
+///
+/// # Example
+///
+/// ```
+/// use serde::Deserialize;
+/// use tower_chain::{Chain, Jwt, MaybeClaims};
+///
+/// #[derive(Deserialize)]
+/// struct Member {
+///     sub: String,
+/// }
+///
+/// async fn hello(member: MaybeClaims<Member>) -> String {
+///     match &*member {
+///         Some(member) => format!("hello, {}", member.sub),
+///         None => "hello, stranger".to_owned(),
+///     }
+/// }
+///
+/// # fn main() -> Result<(), tower_chain::JwtConfigError> {
+/// # let secret = "a secret that has thirty-two bytes";
+/// let chain = Chain::new().use_(Jwt::<Member>::hs256(secret)?.optional()).get(hello);
+/// # let _ = chain.build();
+/// # Ok(())
+/// # }
+/// ```
 pub struct MaybeClaims<C>(pub Option<Claims<C>>);
 
 impl<C> Clone for MaybeClaims<C> {

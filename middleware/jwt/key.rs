@@ -253,6 +253,24 @@ impl fmt::Debug for Key {
 }
 
 /// The keys that tokens may be signed with. A clone is a handle to the same keys.
+///
+/// # Example
+///
+/// ```
+/// use tower_chain::Jwt;
+/// use tower_chain::middleware::jwt::{Algorithm, Key, Keys};
+///
+/// # fn main() -> Result<(), tower_chain::JwtConfigError> {
+/// # let (old, new) = ("the old secret of thirty-two bytes", "the new secret of thirty-two bytes");
+/// let keys = Keys::new([
+///     Key::secret(Algorithm::Hs256, old)?.kid("2025"),
+///     Key::secret(Algorithm::Hs256, new)?.kid("2026"),
+/// ])?;
+/// let jwt = Jwt::<serde_json::Value>::new(keys);
+/// # let _ = jwt;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Keys(Arc<Set>);
 
@@ -335,8 +353,8 @@ impl Keys {
             check(&known.key, compact)?;
             return Ok(&known.key);
         }
-        let header = jws::decode(compact.header)?;
-        let head = Head::read(&header)?;
+        let mut buffer = [0; HEADER_BYTES];
+        let head = Head::read(jws::decode_into(compact.header, &mut buffer)?)?;
         is_accepted(head.typ.as_deref())?;
         let key = self.find(&head)?;
         check(key, compact)?;
@@ -458,5 +476,7 @@ pub(crate) const MAX_RSA_BITS: usize = if cfg!(feature = "jwt") { 8192 } else { 
 const JWS_BYTES: usize = 64 * 1024;
 /// How many bytes an encoded signature may have: that of RSA with 8192 bits has 1366.
 const SIGNATURE_BYTES: usize = 1368;
+/// How many bytes a decoded header may have: that of 1024 characters.
+const HEADER_BYTES: usize = 768;
 /// How many headers are remembered.
 const KNOWN_HEADERS: usize = 4;

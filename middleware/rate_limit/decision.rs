@@ -7,6 +7,21 @@ use std::time::Duration;
 use super::quota::Quota;
 
 /// What a limiter decided about a request. It says nothing about who the client is.
+///
+/// # Example
+///
+/// ```
+/// use tower_chain::{Chain, Decision, Provided, Quota, RateLimit};
+///
+/// async fn search(limit: Provided<Decision>) -> String {
+///     // Cheaper work for who asks often.
+///     let left = limit.standings().iter().map(|standing| standing.remaining()).min();
+///     format!("{left:?} left")
+/// }
+///
+/// let chain = Chain::new().use_(RateLimit::new(Quota::per_minute(60)).with_decision()).get(search);
+/// # let _ = chain.build();
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
     pub(crate) verdict: Verdict,

@@ -130,6 +130,23 @@ pub enum WhileAway {
 }
 
 /// A [`LimitStore`] and how a limiter uses it. See [`RateLimit::shared`](crate::RateLimit::shared).
+///
+/// # Example
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_chain::{RateLimit, RedisStore, SharedLimits, WhileAway};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let shared = SharedLimits::new(RedisStore::new("redis://127.0.0.1/")?)
+///     .prefix("api")
+///     .deadline(Duration::from_millis(20))
+///     .while_away(WhileAway::Local { servers: 4 });
+/// let limit = RateLimit::per_minute(600).shared(shared);
+/// # let _ = limit;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct SharedLimits {
     pub(crate) store: Arc<dyn LimitStore>,

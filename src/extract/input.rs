@@ -16,6 +16,56 @@ use crate::{Error, Request};
 /// An extractor around data of a type: `Json<T>` around `T`.
 ///
 /// `Valid<E>` takes any of them. To have one of your own validated, implement it together with [`BodyInput`] or [`HeadInput`].
+///
+/// # Example
+///
+/// ```
+/// use tower_chain::extract::{BodyInput, FieldError, Head, Input, Location, Source, read_body};
+/// use tower_chain::{Chain, Error, Request, StatusCode, Valid};
+///
+/// /// A body of `key=value` lines.
+/// struct Lines<T>(T);
+///
+/// #[derive(validator::Validate)]
+/// struct User {
+///     #[validate(email)]
+///     email: String,
+/// }
+///
+/// impl Input for Lines<User> {
+///     type Data = User;
+///     const LOCATION: Location = Location::Body;
+///
+///     async fn read(req: &mut Request) -> Result<Source, Error> {
+///         let bytes = read_body(req).await?;
+///         Ok(Source::body(bytes).under(Head::from(&*req)))
+///     }
+///
+///     fn parse(source: &Source) -> Result<Self, Error> {
+///         let text = String::from_utf8_lossy(source.bytes());
+///         match text.lines().find_map(|line| line.strip_prefix("email=")) {
+///             Some(email) => Ok(Self(User { email: email.to_owned() })),
+///             None => {
+///                 let missing = FieldError::new(Self::LOCATION, "missing", "Must be there").at("email");
+///                 Err(source.refuse(StatusCode::UNPROCESSABLE_ENTITY, "The input is not valid", vec![missing]))
+///             }
+///         }
+///     }
+///
+///     fn data(&self) -> &User {
+///         &self.0
+///     }
+///
+///     fn into_data(self) -> User {
+///         self.0
+///     }
+/// }
+///
+/// impl BodyInput for Lines<User> {}
+///
+/// let chain = Chain::new().post(async |Valid(Lines(user)): Valid<Lines<User>>| user.email);
+/// # let _ = chain.build();
+/// ```
 pub trait Input: Sized + Send {
     /// What is extracted.
     type Data;
