@@ -4,6 +4,8 @@
 //! cargo bench --bench built_ins --features authenticate,body-limit,cookies,etag,json,jwt,rate-limit,security-headers,validate
 //! ```
 //!
+//! Or, without the dependencies of the tests, in `benches/peers`: `cargo run --release --package in-process --bin built_ins`.
+//!
 //! Both sides take turns, so that what disturbs the machine disturbs both; the least time of each counts.
 
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used, reason = "a program")]
