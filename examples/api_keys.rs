@@ -8,11 +8,16 @@
 //!
 //! ```sh
 //! ADMIN='X-API-Key: Vy3pRT1rW9ZsU0bq6xQ2Lw' BILLING='X-API-Key: 8wTnQ5cKx0fJm2EoYb7RzA'
-//! curl -i -H "$BILLING" localhost:3000/invoices                                                  # 401
-//! curl -H "$ADMIN" -d 8wTnQ5cKx0fJm2EoYb7RzA localhost:3000/keys/billing                         # added
-//! curl -H "$BILLING" localhost:3000/invoices                                                     # the invoices, for billing
-//! curl -i -H "$BILLING" -X DELETE localhost:3000/keys/billing                                    # 403
-//! curl -H "$ADMIN" -X DELETE localhost:3000/keys/billing                                         # withdrawn
+//! curl -H "$BILLING" localhost:3000/invoices
+//! # {..,"status":401..}
+//! curl -H "$ADMIN" -d 8wTnQ5cKx0fJm2EoYb7RzA localhost:3000/keys/billing
+//! # added
+//! curl -H "$BILLING" localhost:3000/invoices
+//! # the invoices, for billing
+//! curl -H "$BILLING" -X DELETE localhost:3000/keys/billing
+//! # {..,"status":403..}
+//! curl -H "$ADMIN" -X DELETE localhost:3000/keys/billing
+//! # withdrawn
 //! ```
 
 use std::error::Error as StdError;
@@ -64,8 +69,10 @@ fn api(admin: &str) -> Result<ChainService, Box<dyn StdError>> {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn StdError>> {
-    let admin = std::env::var("ADMIN_KEY").map_err(|_| "set ADMIN_KEY to a secret")?;
-    Ok(tower_chain::serve("127.0.0.1:3000", api(&admin)?).await?)
+    let admin = std::env::var("ADMIN_KEY").map_err(|_| "ADMIN_KEY is not set")?;
+    let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
+    let api = api(&admin).map_err(|error| format!("ADMIN_KEY: {error}"))?;
+    Ok(tower_chain::serve(format!("127.0.0.1:{port}"), api).await?)
 }
 
 #[tokio::test]

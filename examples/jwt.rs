@@ -4,9 +4,15 @@
 //!
 //! ```sh
 //! JWT_SECRET=$(openssl rand -base64 32) cargo run --example jwt --features jwt,serve
-//! curl -i localhost:3000/me                                   # 401, WWW-Authenticate: Bearer
-//! TOKEN=$(curl -s -X POST localhost:3000/login)
-//! curl -H "Authorization: Bearer $TOKEN" localhost:3000/me    # hello, ada
+//! ```
+//!
+//! ```sh
+//! curl -i localhost:3000/me
+//! # HTTP/1.1 401 Unauthorized
+//! # www-authenticate: Bearer
+//! TOKEN=$(curl -X POST localhost:3000/login)
+//! curl -H "Authorization: Bearer $TOKEN" localhost:3000/me
+//! # hello, ada
 //! ```
 
 use std::time::{Duration, SystemTime};
@@ -44,8 +50,10 @@ fn api(secret: &str) -> Result<ChainService, JwtConfigError> {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let secret = std::env::var("JWT_SECRET").map_err(|_| "set JWT_SECRET to a secret")?;
-    Ok(tower_chain::serve("127.0.0.1:3000", api(&secret)?).await?)
+    let secret = std::env::var("JWT_SECRET").map_err(|_| "JWT_SECRET is not set")?;
+    let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
+    let api = api(&secret).map_err(|error| format!("JWT_SECRET: {error}"))?;
+    Ok(tower_chain::serve(format!("127.0.0.1:{port}"), api).await?)
 }
 
 #[tokio::test]

@@ -4,9 +4,15 @@
 //!
 //! ```sh
 //! cargo run --example oidc --features json,jwks,serve
-//! curl -i localhost:3000/me                                   # 401, WWW-Authenticate: Bearer
-//! TOKEN=$(curl -s -X POST localhost:3000/token)
-//! curl -H "Authorization: Bearer $TOKEN" localhost:3000/me    # hello, ada
+//! ```
+//!
+//! ```sh
+//! curl -i localhost:3000/me
+//! # HTTP/1.1 401 Unauthorized
+//! # www-authenticate: Bearer
+//! TOKEN=$(curl -X POST localhost:3000/token)
+//! curl -H "Authorization: Bearer $TOKEN" localhost:3000/me
+//! # hello, ada
 //! ```
 
 use std::future::ready;
@@ -48,8 +54,9 @@ fn app(issuer: String) -> Result<ChainService, Box<dyn std::error::Error>> {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let app = app("http://127.0.0.1:3000".to_owned())?;
-    Ok(Server::bind("127.0.0.1:3000").await?.serve(app).await?)
+    let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
+    let app = app(format!("http://127.0.0.1:{port}"))?;
+    Ok(Server::bind(format!("127.0.0.1:{port}")).await?.serve(app).await?)
 }
 
 #[tokio::test]

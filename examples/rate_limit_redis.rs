@@ -9,8 +9,8 @@
 //! ```
 //!
 //! ```sh
-//! for i in 1 2 3 4 5 6; do curl -so /dev/null -w '%{http_code} ' localhost:300$((i % 2)); done
-//!                                               # 200 200 200 200 200 429
+//! for port in 3000 3001 3000 3001 3000 3001; do curl -so /dev/null -w '%{http_code} ' localhost:$port; done
+//! # 200 200 200 200 200 429
 //! ```
 
 use std::error::Error;

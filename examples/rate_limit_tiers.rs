@@ -6,10 +6,15 @@
 //! cargo run --example rate_limit_tiers --features rate-limit,serve
 //! ```
 //!
+//! Writing costs 10.
+//!
 //! ```sh
-//! curl -i localhost:3000/ -H 'x-user: ada'              # 200, 59 of 60 left
-//! curl -i localhost:3000/ -H 'x-user: ada' -d report    # 200, 49 of 60 left: writing costs 10
-//! curl -i localhost:3000/ -H 'x-user: pro-grace'        # 200, 599 of 600 left
+//! curl localhost:3000/ -H 'x-user: ada'
+//! # 59 of 60 left
+//! curl localhost:3000/ -H 'x-user: ada' -d report
+//! # 49 of 60 left
+//! curl localhost:3000/ -H 'x-user: pro-grace'
+//! # 599 of 600 left
 //! ```
 
 use http::{HeaderMap, Method};
@@ -55,7 +60,8 @@ fn api() -> ChainService {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    Ok(tower_chain::serve("127.0.0.1:3000", api()).await?)
+    let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
+    Ok(tower_chain::serve(format!("127.0.0.1:{port}"), api()).await?)
 }
 
 #[tokio::test]

@@ -15,12 +15,18 @@ use std::mem;
 
 use axum_core::extract::{FromRequest, FromRequestParts};
 use axum_core::response::IntoResponse;
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http::StatusCode;
+use http::header::CONTENT_TYPE;
 use http::request::Parts;
+use http_body::Body as _;
+use http_body_util::BodyExt;
 
 use crate::next::{Cx, Endpoint, Middleware, Next, Rest};
 use crate::provide::{FromChain, Has, find};
 use crate::route::short_name;
-use crate::{Error, Request, Response};
+use crate::{Body, Error, Request, Response};
 
 /// An `async fn` of up to twelve extractors and provided values, whose result is [`IntoResponse`].
 #[doc(hidden)]
@@ -313,7 +319,7 @@ where
     const EXTRACTS: bool = true;
 
     async fn take(req: Request) -> Result<Self, Response> {
-        T::from_request(req, &()).await.map_err(IntoResponse::into_response)
+        T::from_request(req, &()).await.map_err(|refusal| in_one_shape(refusal.into_response()))
     }
 }
 
@@ -340,6 +346,41 @@ fn provided<T: FromChain>(extensions: &http::Extensions) -> Result<T, Response> 
         .into_response()),
     }
 }
+
+/// `String` and `Bytes` are extractors of axum's core, which refuse with a line of text. What others refuse with is theirs.
+#[cold]
+fn in_one_shape(refusal: Response) -> Response {
+    let is_short_text = refusal
+        .headers()
+        .get(CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"text/plain"))
+        && refusal.body().size_hint().exact().is_some_and(|length| length <= LONGEST_LINE);
+    if !is_short_text {
+        return refusal;
+    }
+    let (parts, body) = refusal.into_parts();
+    // A body whose length is known is there.
+    let line = match body.collect().now_or_never() {
+        Some(Ok(body)) => body.to_bytes(),
+        _ => Bytes::new(),
+    };
+    let is_line = |start: &[u8]| {
+        line.strip_prefix(start).is_some_and(|rest| rest.is_empty() || rest.starts_with(b": "))
+    };
+    match LINES.iter().find(|(status, start, _)| parts.status == *status && is_line(start)) {
+        Some((status, _, detail)) => Error::new(*status, *detail).into_response(),
+        None => Response::from_parts(parts, Body::from(line)),
+    }
+}
+
+/// What axum-core 0.5 writes, and what is written here.
+const LINES: [(StatusCode, &[u8], &str); 3] = [
+    (StatusCode::PAYLOAD_TOO_LARGE, b"Failed to buffer the request body", "The body is too large"),
+    (StatusCode::BAD_REQUEST, b"Failed to buffer the request body", "The body could not be read"),
+    (StatusCode::BAD_REQUEST, b"Request body didn't contain valid UTF-8", "The body is not UTF-8"),
+];
+
+const LONGEST_LINE: u64 = 256;
 
 /// The arguments of a handler: the last one may read the body.
 #[doc(hidden)]

@@ -64,7 +64,7 @@
 //!
 //! # Built in
 //!
-//! Each has a feature, and none is on by default. `full` is all of them but `jwt-rust-crypto` and `test-util`.
+//! Each has a feature, and none is on by default. `full` is all of them but `jwt-rust-crypto`, `overhead` and `test-util`.
 //!
 //! | step, extractor or answer | feature | what it may answer |
 //! | --- | --- | --- |
@@ -82,6 +82,8 @@
 //! | `ProblemDetails`, `SecurityHeaders`, `ServerTiming`, `GrpcStatus` | of these names | |
 //! | `serve`, `Server`, `Tls`, sockets of systemd | `serve`, `tls`, `systemd` | 400, 431, 500 |
 //! | bodies that are `Sync`, for poem and salvo | `sync-body` | |
+//! | `Overhead`: what each step of a chain costs | `overhead` | |
+//! | `Rest::run_timed`: each step's own time, for middleware that tells it | `step-times` | |
 //! | `TestClient`: tests of any tower service, without a socket or over one | `test-util` | |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -107,7 +109,11 @@ mod hooks;
 #[path = "../middleware/mod.rs"]
 pub mod middleware;
 mod next;
+#[cfg(feature = "overhead")]
+#[cfg_attr(docsrs, doc(cfg(feature = "overhead")))]
+pub mod overhead;
 mod pattern;
+mod probe;
 mod provide;
 pub mod respond;
 mod route;
@@ -192,6 +198,12 @@ pub use middleware::server_timing::ServerTiming;
 #[cfg_attr(docsrs, doc(cfg(feature = "validate")))]
 pub use middleware::validate::{Valid, Validate};
 pub use next::{Endpoint, FromFn, Middleware, Next, Rest, from_fn, from_fn_with};
+#[cfg(feature = "overhead")]
+#[cfg_attr(docsrs, doc(cfg(feature = "overhead")))]
+pub use overhead::Overhead;
+#[cfg(feature = "step-times")]
+#[cfg_attr(docsrs, doc(cfg(feature = "step-times")))]
+pub use probe::StepTime;
 pub use provide::{Expected, FromChain, Provided, Provides};
 pub use respond::Redirect;
 pub use route::{Route, RouteHandler};

@@ -15,6 +15,7 @@ use crate::adapter::{ChainLayer, Inner};
 use crate::combine::{BoxMiddleware, Unless, When};
 use crate::handler::{Arguments, MiddlewareFn, Passing, PlainFn};
 use crate::pattern::rest_after;
+use crate::probe::Site;
 use crate::provide::{Nil, Provides};
 use crate::route::{Plan, Routes, short_name};
 use crate::{Chain, Request, Response};
@@ -578,6 +579,6 @@ impl Endpoint for BoxEndpoint {
         req: &'a mut Request,
         cx: &'a Cx<'a>,
     ) -> impl Future<Output = Response> + Send + 'a {
-        self.0.call_boxed(req, cx)
+        Site::CHAIN.probe(cx, || self.0.call_boxed(req, cx))
     }
 }

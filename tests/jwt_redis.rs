@@ -1,70 +1,21 @@
 //! A denylist in a real Redis. Each test starts its own `redis-server` on a free port.
-//!
-//! Where none is installed the tests say so and pass; with `TOWER_CHAIN_NEEDS_REDIS` set they fail instead.
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the answer")]
 
-use std::io;
+mod redis_server;
+
 use std::net::TcpListener;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::Mac;
+use redis_server::Redis;
 use serde_json::{Value, json};
 use tower_chain::middleware::jwt::{RedisDenylist, Refusal, TokenCache};
 use tower_chain::{Jwt, JwtConfigError};
 
 const SECRET: &str = "the secret that only the tests have";
-
-/// A server of one's own, which ends with the test.
-struct Redis {
-    child: Child,
-    url: String,
-}
-
-impl Redis {
-    async fn start() -> Option<Self> {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let child = Command::new("redis-server")
-            .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
-            .args(["--save", "", "--appendonly", "no"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn();
-        let child = match child {
-            Ok(child) => child,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let needed = std::env::var_os("TOWER_CHAIN_NEEDS_REDIS").is_some();
-                assert!(!needed, "redis-server is not installed");
-                eprintln!("SKIPPED: redis-server is not installed, nothing was tested");
-                return None;
-            }
-            Err(error) => panic!("redis-server: {error}"),
-        };
-        let redis = Self { child, url: format!("redis://127.0.0.1:{port}/") };
-        let start = Instant::now();
-        while redis.keys().await.is_err() {
-            assert!(start.elapsed() < Duration::from_secs(20), "redis-server does not start");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        Some(redis)
-    }
-
-    async fn keys(&self) -> redis::RedisResult<Vec<String>> {
-        let client = redis::Client::open(self.url.as_str())?;
-        let mut connection = client.get_multiplexed_async_connection().await?;
-        redis::cmd("KEYS").arg("*").query_async(&mut connection).await
-    }
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 fn token(claims: Value) -> String {
     let part = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
@@ -83,7 +34,7 @@ const EXP: u64 = 4_000_000_000;
 #[tokio::test]
 async fn what_one_server_revokes_the_other_refuses() {
     let Some(redis) = Redis::start().await else { return };
-    let list = || RedisDenylist::new(&redis.url).unwrap().prefix("test");
+    let list = || RedisDenylist::new(&redis.url()).unwrap().prefix("test");
     let server = || {
         let cache = TokenCache::new(100).unwrap();
         Jwt::<()>::hs256(SECRET).unwrap().cache(cache).redis_denylist(list())

@@ -1,8 +1,11 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::UNIX_EPOCH;
 
+use http::HeaderValue;
+use http_body_util::BodyExt;
+
 use super::*;
-use crate::{Chain, ChainService, Provided};
+use crate::{Body, Chain, ChainService, Provided};
 
 const SECRET: &str = "Vy3pRT1rW9ZsU0bq6xQ2Lw";
 const OTHER: &str = "8wTnQ5cKx0fJm2EoYb7RzA";
@@ -94,11 +97,10 @@ async fn the_authorization_header_is_parsed_exactly() {
     let bare = Spied::new(Authenticate::token(SECRET).unwrap().bare());
     let bad = malformed("The header `Authorization` is malformed");
     let no_token = malformed("The credentials are not a token");
-    let not_text = malformed("A header with credentials is malformed");
     let missing = BEARER.to_owned();
     let invalid = INVALID.to_owned();
     // The value, and the challenge that answers it: strict, and with `bare`. None is a 200.
-    let table: [(String, Option<&String>, Option<&String>); 31] = [
+    let table: [(String, Option<&String>, Option<&String>); 33] = [
         (format!("Bearer {SECRET}"), None, None),
         (format!("bearer {SECRET}"), None, None),
         (format!("BEARER {SECRET}"), None, None),
@@ -123,9 +125,11 @@ async fn the_authorization_header_is_parsed_exactly() {
         (format!(" Bearer {SECRET}"), Some(&bad), Some(&bad)),
         (String::new(), Some(&bad), Some(&bad)),
         (" ".to_owned(), Some(&bad), Some(&bad)),
-        ("Bearer é".to_owned(), Some(&not_text), Some(&not_text)),
+        ("Bearer é".to_owned(), Some(&no_token), Some(&no_token)),
         (format!("Bearer{SECRET}"), Some(&missing), Some(&invalid)),
         (format!("Bearer:{SECRET}"), Some(&missing), Some(&invalid)),
+        (format!("Bearer: {SECRET}"), Some(&bad), Some(&bad)),
+        ("é".to_owned(), Some(&bad), Some(&bad)),
         (format!("Basic {SECRET}"), Some(&missing), Some(&missing)),
         (format!("Token {SECRET}"), Some(&missing), Some(&missing)),
         ("Digest username=\"a\", realm=\"b\"".to_owned(), Some(&missing), Some(&missing)),
@@ -890,7 +894,11 @@ fn wrong_configuration_is_refused_and_says_what_to_change() {
     let unsendable = |name: &str| AuthenticateError::UnsendableSecret { name: name.to_owned() };
     let token = || Authenticate::token(SECRET).unwrap();
     let error = |result: Result<Authenticate, AuthenticateError>| result.map(drop).unwrap_err();
-    let source = |result: Result<Source, AuthenticateError>| result.map(drop).unwrap_err();
+    let source = |result: Result<Source, SourceError>| {
+        AuthenticateError::Source(result.map(drop).unwrap_err())
+    };
+    let unnamed = || Some(AuthenticateError::Source(SourceError::Name { name: String::new() }));
+    let list = || Some(AuthenticateError::Source(SourceError::List));
     let table: Vec<(AuthenticateError, Option<AuthenticateError>, &str)> = vec![
         (error(Authenticate::token("")), Some(short("token")), "at least 16 random bytes"),
         (error(Authenticate::token("fifteen-bytes-x")), Some(short("token")), "openssl rand"),
@@ -922,20 +930,20 @@ fn wrong_configuration_is_refused_and_says_what_to_change() {
         (error(token().realm("a\r\nb")), None, "take out line breaks"),
         (error(token().realm("a\nb")), None, "take out line breaks"),
         (error(token().realm("é")), None, "printable ASCII"),
-        (error(token().sources([])), Some(AuthenticateError::Sources), "at least one source"),
+        (error(token().sources([])), list(), "at least one source"),
         (
             error(token().sources([Source::bare(), Source::bearer(), Source::bare()])),
-            Some(AuthenticateError::Sources),
+            list(),
             "each one once",
         ),
         (
             error(token().sources([Source::bearer(), Source::scheme("bearer").unwrap()])),
-            Some(AuthenticateError::Sources),
+            list(),
             "each one once",
         ),
         (
             error(Authenticate::users([("a", SECRET)]).unwrap().sources([Source::bearer()])),
-            Some(AuthenticateError::Sources),
+            list(),
             "none for Basic",
         ),
         (source(Source::scheme("basic")), None, "Authenticate::basic"),
@@ -948,8 +956,8 @@ fn wrong_configuration_is_refused_and_says_what_to_change() {
         (source(Source::cookie("__host-session")), None, "__Host-session"),
         (source(Source::cookie("__Host-a=b")), None, "__Host-session"),
         (source(Source::unprefixed_cookie("")), None, "__Host-session"),
-        (source(Source::query("")), Some(AuthenticateError::Sources), "source"),
-        (source(Source::form("")), Some(AuthenticateError::Sources), "source"),
+        (source(Source::query("")), unnamed(), "access_token"),
+        (source(Source::form("")), unnamed(), "access_token"),
     ];
     for (error, expected, says) in table {
         assert!(error.to_string().contains(says), "{error}");
@@ -972,7 +980,8 @@ fn wrong_configuration_is_refused_and_says_what_to_change() {
         "https://a b",
     ] {
         let error = error(token().trusted_origin(origin));
-        assert_eq!(error, AuthenticateError::TrustedOrigin { origin: origin.to_owned() });
+        let expected = SourceError::TrustedOrigin { origin: origin.to_owned() };
+        assert_eq!(error, AuthenticateError::Source(expected));
         assert!(error.to_string().contains("https://app.example.com"));
     }
 }

@@ -11,7 +11,7 @@ use http::{HeaderMap, Method};
 use smallvec::SmallVec;
 
 use super::clock::{LimitClock, nanos};
-use super::decision::{Decision, Standing, Verdict};
+use super::decision::{Decision, Pseudonym, Standing, Verdict};
 use super::fields::{self, LimitHeaders, State};
 use super::held::Held;
 use super::key::{Kind, LEVELS, LimitKey, Named, Subject, factor};
@@ -19,7 +19,9 @@ use super::lints::Lints;
 use super::memory::{Ask, Check, Memory, Outcome, Receipt, governed};
 use super::policy::Policy;
 use super::quota::{Quota, Rate};
-use super::store::Remote;
+use super::remote::{Remote, TRUSTED};
+use super::store::StorePlace;
+use super::totals::Counters;
 use crate::extract::{ClientAddr, Network, PeerAddr, TrustedProxies};
 use crate::{Request, Response};
 
@@ -49,7 +51,9 @@ pub(crate) struct Limiter {
     pub(crate) remote: Option<Arc<Remote>>,
     /// Whether anybody was ever blocked; until then nobody looks for it.
     pub(crate) blocks: Arc<AtomicBool>,
+    pub(crate) jitter: Duration,
     pub(crate) lints: Arc<Lints>,
+    pub(crate) counters: Arc<Counters>,
 }
 
 /// Which responses count.
@@ -73,13 +77,35 @@ pub(crate) struct Asked {
     pub(crate) checks: SmallVec<[Check; 2]>,
     /// Which policies apply, and with which quota.
     quotas: SmallVec<[(u8, Quota); 2]>,
-    /// The client whose requests are counted together for what isn't a policy.
-    primary: (usize, u64),
+    /// The client, by its shard and its hash: whose requests are counted together for what isn't a policy.
+    pub(crate) primary: (usize, u64),
+    /// Whether nobody wants to know how an admitted client stands.
+    pub(crate) quiet: bool,
     /// The names of the charged keys in the shared store, one for each charge.
     pub(crate) names: Vec<String>,
+    /// The first part of the names of what else the shared store remembers of the client.
+    pub(crate) client: String,
+    /// The place that the request takes in the shared store.
+    pub(crate) place: Option<StorePlace>,
 }
 
 impl Asked {
+    /// How many checks stand before the charges.
+    pub(crate) fn own(&self) -> usize {
+        self.checks.iter().take_while(|check| !check.ask.is_charge()).count()
+    }
+
+    /// What all requests have in common that are charged alike. Made of keyed hashes, so that nobody can choose two that meet.
+    pub(crate) fn shape(&self) -> u64 {
+        self.checks.iter().fold(0, |shape: u64, check| match check.ask {
+            Ask::Charge { rate, cost, .. } => {
+                let charge = rate.interval ^ u64::from(rate.burst.get()) << 32 ^ u64::from(cost);
+                (shape.rotate_left(23) ^ check.key ^ charge).wrapping_mul(SPREAD)
+            }
+            _ => shape,
+        })
+    }
+
     /// The names of the keys that cost something, in the order of their receipts.
     fn charged_names(self) -> Vec<String> {
         let charges = self.checks.iter().filter_map(|check| match check.ask {
@@ -97,8 +123,28 @@ pub(crate) struct Answer {
     pub(crate) wait: Option<u64>,
     pub(crate) states: SmallVec<[State; 2]>,
     pub(crate) held: Option<Held>,
+    pub(crate) client: (usize, u64),
+    /// Whether a fifth or less of a quota is left.
+    near_limit: bool,
     /// Nanoseconds for which an admitted request is held back.
     pub(crate) delay: u64,
+}
+
+impl Answer {
+    /// Waits for the turn of an admitted request.
+    pub(crate) async fn wait(&mut self, limiter: &Limiter) {
+        let wait = std::mem::take(&mut self.delay);
+        if wait == 0 || limiter.shadow {
+            return;
+        }
+        if tokio::runtime::Handle::try_current().is_ok() {
+            tokio::time::sleep(Duration::from_nanos(wait)).await;
+        } else {
+            // Nobody would wake it: what it holds is given back.
+            self.held = None;
+            (self.verdict, self.wait) = (Verdict::Exceeded, Some(wait));
+        }
+    }
 }
 
 impl Limiter {
@@ -145,19 +191,20 @@ impl Limiter {
     }
 
     /// What is asked of the memory for this request.
-    pub(crate) fn ask(&self, req: &Request, found: &[Option<Subject>]) -> Asked {
+    pub(crate) fn ask(&self, req: &Request, found: &[Option<Subject>], quiet: bool) -> Asked {
         let client = self.client(req);
-        let mut asked = Asked::default();
+        let mut asked = Asked { quiet, ..Asked::default() };
         let blocks = self.blocks.load(Ordering::Acquire);
         let first = found.first().and_then(Option::as_ref);
-        if blocks || self.penalty.is_some() || self.concurrency.is_some() {
+        let is_shared = self.remote.is_some();
+        if blocks || is_shared || self.penalty.is_some() || self.concurrency.is_some() {
             // An optional key that is missing leaves policies out, but nobody goes unnamed.
-            let named = self.key.with(req, client, first, |named| self.place(&self.key, named));
-            asked.primary = named.unwrap_or_else(|| {
-                self.place(&self.key, client.map_or(Named::Nobody, Named::Addr))
-            });
+            let named = self.key.with(req, client, first, |named| self.name(&mut asked, named));
+            if named.is_none() {
+                self.name(&mut asked, client.map_or(Named::Nobody, Named::Addr));
+            }
             let (shard, hash) = asked.primary;
-            if blocks {
+            if blocks || is_shared {
                 asked.checks.push(Check::new(shard, mix(hash, BLOCK), BLOCK, Ask::Free));
             }
             if let Some(most) = self.concurrency {
@@ -186,7 +233,12 @@ impl Limiter {
 
     /// What is asked for whom somebody names by hand.
     pub(crate) fn ask_for(&self, named: Named<'_>, cost: u32) -> Asked {
-        let mut asked = Asked { primary: self.place(&self.key, named), ..Asked::default() };
+        let mut asked = Asked::default();
+        self.name(&mut asked, named);
+        if self.remote.is_some() || self.blocks.load(Ordering::Acquire) {
+            let (shard, key) = self.block_of(&asked);
+            asked.checks.push(Check::new(shard, key, BLOCK, Ask::Free));
+        }
         for (at, policy) in self.policies.iter().enumerate() {
             let (key, quota) = (policy.key.as_ref().unwrap_or(&self.key), policy.quota());
             self.charge(&mut asked, at, key, named, quota, cost);
@@ -217,8 +269,12 @@ impl Limiter {
             }
             other => std::iter::once(self.memory.hash(other)).collect(),
         };
-        // As in `place`.
-        let shard = hashes.last().map_or(0, |widest| self.memory.shard_of(*widest));
+        // As in `name`.
+        let widest = hashes.last().copied().unwrap_or(0);
+        let shard = self.memory.shard_of(widest);
+        if asked.primary == (0, 0) {
+            asked.primary = (shard, widest);
+        }
         for (level, hash) in hashes.into_iter().enumerate() {
             let rate = if level == 0 { quota.rate() } else { quota.times(factor(level)).rate() };
             let segment = (at * LEVELS + level) as u8;
@@ -226,20 +282,23 @@ impl Limiter {
             asked.checks.push(Check::new(shard, mix(hash, segment), segment, ask));
         }
         if let Some(remote) = &self.remote {
-            remote.name(&mut asked.names, &self.policies, at, key, named);
+            remote.charges(&mut asked.names, &self.policies, at, key, named);
         }
     }
 
-    /// The shard and the hash of a client. All networks that one address is counted under lie in one shard.
-    fn place(&self, key: &LimitKey, named: Named<'_>) -> (usize, u64) {
+    /// Notes who the client is. All networks that one address is counted under lie in one shard.
+    fn name(&self, asked: &mut Asked, named: Named<'_>) {
         let hash = match named {
-            Named::Addr(addr) => match key.prefixes().levels(addr).last() {
+            Named::Addr(addr) => match self.key.prefixes().levels(addr).last() {
                 Some(network) => self.memory.hash(Named::Addr(network)),
                 None => self.memory.hash(named),
             },
             other => self.memory.hash(other),
         };
-        (self.memory.shard_of(hash), hash)
+        asked.primary = (self.memory.shard_of(hash), hash);
+        if let Some(remote) = &self.remote {
+            asked.client = remote.client(&self.policies, &self.key, named);
+        }
     }
 
     /// How many requests may wait their turn.
@@ -261,24 +320,31 @@ impl Limiter {
     }
 
     /// Turns decided checks into an answer.
-    pub(crate) fn answer(self: &Arc<Self>, asked: Asked, admitted: bool, now: u64) -> Answer {
+    pub(crate) fn answer(self: &Arc<Self>, mut asked: Asked, admitted: bool, now: u64) -> Answer {
         let mut answer = Answer {
             verdict: Verdict::Admitted,
             wait: None,
-            states: self.states(&asked, now),
+            states: SmallVec::new(),
             held: None,
+            client: asked.primary,
+            near_limit: false,
             delay: 0,
         };
+        if !(admitted && asked.quiet) {
+            answer.states = self.states(&asked, now);
+        }
         if admitted {
             for check in &asked.checks {
                 if let Ask::Charge { rate, .. } = check.ask {
-                    let over = check.until.saturating_sub(now.saturating_add(rate.whole()));
-                    answer.delay = answer.delay.max(over);
+                    let (taken, whole) = (check.until.saturating_sub(now), rate.whole());
+                    answer.delay = answer.delay.max(taken.saturating_sub(whole));
+                    answer.near_limit |= taken >= whole - whole / 5;
                 }
             }
             if self.count.is_some() || self.concurrency.is_some() || answer.delay > 0 {
                 let receipts = asked.checks.iter().filter_map(Receipt::of).collect();
-                answer.held = Some(Held::new(self.clone(), receipts, asked.charged_names()));
+                let place = asked.place.take();
+                answer.held = Some(Held::new(self.clone(), receipts, asked.charged_names(), place));
             }
             return answer;
         }
@@ -330,6 +396,10 @@ impl Limiter {
         if !self.memory.decide(&mut strike, now) {
             let (shard, key) = self.block_of(asked);
             self.memory.change(shard, key, now, |_| until(now, penalty.block));
+            if let Some(remote) = &self.remote {
+                self.memory.trust(shard, key, now, until(now, TRUSTED));
+                remote.block_later(asked.client.clone(), penalty.block);
+            }
         }
     }
 
@@ -397,9 +467,20 @@ impl Limiter {
     pub(crate) fn decision(&self, answer: &Answer) -> Decision {
         Decision {
             verdict: answer.verdict,
-            retry_after: answer.wait.map(|wait| Duration::from_secs(fields::seconds(wait))),
+            client: (answer.client != (0, 0))
+                .then(|| Pseudonym(self.memory.hash((NAME, answer.client.1)))),
+            retry_after: answer.wait.map(|wait| {
+                let jitter = self.memory.hash((self.clock.now(), answer.client.1))
+                    % self.jitter.as_secs().saturating_add(1);
+                Duration::from_secs(fields::seconds(wait).saturating_add(jitter))
+            }),
             standings: self.standings(&answer.states).into(),
         }
+    }
+
+    /// Counts an answer.
+    pub(crate) fn note(&self, answer: &Answer) {
+        self.counters.note(answer.client.0, answer.verdict, answer.near_limit);
     }
 
     pub(crate) fn write(&self, headers: &mut HeaderMap, states: &[State]) {
@@ -439,9 +520,13 @@ pub(crate) fn until(now: u64, time: Duration) -> u64 {
 
 /// One key for each thing that is remembered of a client. Both are spread evenly, so that no two of them meet.
 fn mix(hash: u64, segment: u8) -> u64 {
-    hash ^ (u64::from(segment) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    hash ^ (u64::from(segment) + 1).wrapping_mul(SPREAD)
 }
 
+/// 2^64 by the golden ratio: its multiples are spread evenly.
+const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+/// What tells the hash that is shown of a client from the one that is its key.
+const NAME: &str = "pseudonym";
 /// The segments after those of the policies.
 const ENTER: u8 = 24;
 const BLOCK: u8 = 25;

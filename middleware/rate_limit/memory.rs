@@ -71,6 +71,16 @@ pub(crate) enum Ask {
     Free,
 }
 
+impl Ask {
+    pub(crate) fn is_free(&self) -> bool {
+        matches!(self, Self::Free)
+    }
+
+    pub(crate) fn is_charge(&self) -> bool {
+        matches!(self, Self::Charge { .. })
+    }
+}
+
 /// What was found for one [`Check`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
@@ -230,6 +240,7 @@ impl Memory {
             Taken::Place => Value::count(value.as_count().saturating_sub(1)),
         };
         shard.put_back(receipt.key, receipt.segment, receipt.overflowed, value, now);
+        shard.table.remove(receipt.key ^ TRUSTED);
     }
 
     /// What is remembered of a key: until when it is charged, and how many of its requests are under way.
@@ -256,6 +267,18 @@ impl Memory {
             return true;
         }
         (old > 0 || shard.table.has_room(1, now)) && shard.table.set(key, Value::until(new))
+    }
+
+    /// Until when a key is charged, and whether that was said by the shared store a moment ago.
+    pub(crate) fn known(&self, shard: usize, key: u64, now: u64) -> (u64, bool) {
+        let shard = self.lock(shard);
+        let until = |key| shard.table.find(key).map_or(0, Value::as_until);
+        (until(key), until(key ^ TRUSTED) > now)
+    }
+
+    /// Trusts what is remembered of a key until then.
+    pub(crate) fn trust(&self, shard: usize, key: u64, now: u64, until: u64) {
+        self.change(shard, key ^ TRUSTED, now, |_| until);
     }
 
     /// Takes one of the requests that a key has paid for in advance.
@@ -285,6 +308,11 @@ impl Memory {
     /// Forgets what a key has paid for in advance.
     pub(crate) fn end_lease(&self, shard: usize, key: u64) {
         self.lock(shard).table.remove(key ^ LEASED);
+    }
+
+    /// Trusts no longer what is remembered of a key.
+    pub(crate) fn distrust(&self, shard: usize, key: u64) {
+        self.lock(shard).table.remove(key ^ TRUSTED);
     }
 
     /// Clears a little of another shard, so that memory comes back wherever requests arrive.
@@ -491,6 +519,8 @@ pub(crate) const KEYS_PER_SHARD: usize = 3584;
 const SHARED: usize = 16;
 /// Makes the key of a lease of the key of a charge.
 const LEASED: u64 = 0x6a09_e667_f3bc_c909;
+/// Makes the key for which time a key is trusted of the key itself.
+const TRUSTED: u64 = 0xbb67_ae85_84ca_a73b;
 /// How long what was paid for in advance may be used.
 const LEASE_TIME: u64 = 10_000_000_000;
 const SWEEP_OWN: usize = 2;

@@ -129,10 +129,12 @@ mod quota;
 #[cfg(feature = "redis")]
 mod redis;
 mod refusal;
+mod remote;
 mod store;
 mod table;
 #[cfg(test)]
 mod tests;
+mod totals;
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -150,12 +152,13 @@ use self::limiter::{Answer, Count, Limiter, Penalty, is_preflight};
 use self::lints::Lints;
 use self::memory::Memory;
 use self::quota::{MAX_POLICIES, checked};
-use self::store::Remote;
+use self::remote::Remote;
+use self::totals::Counters;
 use crate::extract::{Network, TrustedProxies};
 use crate::{Dependent, Endpoint, FromChain, Middleware, Request, Response, Rest};
 
 pub use self::clock::LimitClock;
-pub use self::decision::{Decision, Standing, Verdict};
+pub use self::decision::{Decision, Pseudonym, Standing, Verdict};
 pub use self::fields::LimitHeaders;
 pub use self::handle::RateLimitHandle;
 pub use self::key::{LimitKey, Subject};
@@ -165,8 +168,10 @@ pub use self::quota::{PerClient, Quota, RateLimitConfigError};
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
 pub use self::redis::RedisStore;
 pub use self::store::{
-    LimitStore, SharedLimits, StoreAnswer, StoreCharge, StoreError, StoreFuture, WhileAway,
+    LimitStore, SharedLimits, StoreAnswer, StoreCall, StoreCharge, StoreError, StoreFuture,
+    StorePlace, WhileAway,
 };
+pub use self::totals::Totals;
 
 /// Limits how many requests each client may make. See the [module](self) for what it does and what the client sees.
 ///
@@ -232,7 +237,9 @@ impl RateLimit {
             memory: Arc::new(Memory::new(MAX_KEYS)),
             remote: None,
             blocks: Arc::new(AtomicBool::new(false)),
+            jitter: Duration::ZERO,
             lints: Arc::new(Lints::default()),
+            counters: Arc::new(Counters::default()),
         };
         Self { limiter: Arc::new(limiter), is_async: false }
     }
@@ -413,6 +420,15 @@ impl RateLimit {
         self.with(|limiter| limiter.delay = longest.min(LONGEST_DELAY))
     }
 
+    /// Adds up to this time, in whole seconds and at random, to each `Retry-After`. Defaults to none.
+    ///
+    /// Those whose quota comes back one by one don't return together anyhow; those who are blocked together, or refused because a shared store is
+    /// away, do.
+    #[must_use]
+    pub fn retry_jitter(self, longest: Duration) -> Self {
+        self.with(|limiter| limiter.jitter = longest)
+    }
+
     /// Refuses nothing: what would be refused is counted, observed and logged, and goes on. Defaults to refusing.
     #[must_use]
     pub fn shadow(self) -> Self {
@@ -460,7 +476,9 @@ impl RateLimit {
         self.with(|limiter| limiter.reject = Some(Arc::new(reject)))
     }
 
-    /// Shows every decision to a function, such as one that counts them for metrics. Defaults to none.
+    /// Shows every decision to a function, such as one that logs who comes [near its limit](Decision::is_near_limit). Defaults to none.
+    ///
+    /// The client is known to it by a [`Pseudonym`]. For bare numbers, [`RateLimitHandle::totals`] costs less.
     #[must_use]
     pub fn observe(self, f: impl Fn(&Request, &Decision) + Send + Sync + 'static) -> Self {
         self.with(|limiter| limiter.observe = Some(Arc::new(f)))
@@ -511,7 +529,39 @@ impl RateLimit {
     /// # let _ = chain.build();
     /// ```
     pub fn with_decision(self) -> WithDecision {
-        WithDecision(self)
+        self.with_decision_as(|decision| decision)
+    }
+
+    /// Provides what a function makes of the [`Decision`] to the steps after it: a type of one's own, where a chain has several limiters.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_chain::{Chain, Decision, Provided, RateLimit};
+    ///
+    /// #[derive(Clone)]
+    /// struct PerClient(Decision);
+    ///
+    /// #[derive(Clone)]
+    /// struct ForAll(Decision);
+    ///
+    /// async fn hello(client: Provided<PerClient>, all: Provided<ForAll>) -> String {
+    ///     let left = [&client.0.0, &all.0.0].map(|decision| decision.standings()[0].remaining());
+    ///     format!("{left:?} requests left")
+    /// }
+    ///
+    /// let chain = Chain::new()
+    ///     .use_(RateLimit::per_minute(60).with_decision_as(PerClient))
+    ///     .use_(RateLimit::per_second(900).with_decision_as(ForAll))
+    ///     .get(hello);
+    /// # let _ = chain.build();
+    /// ```
+    pub fn with_decision_as<T, F>(self, f: F) -> WithDecision<T>
+    where
+        T: Clone + Send + Sync + 'static,
+        F: Fn(Decision) -> T + Send + Sync + 'static,
+    {
+        WithDecision { limit: self, provided: Arc::new(f) }
     }
 
     /// A handle that looks into the running limiter and changes it. Take it once all is set: what is set later is out of its reach.
@@ -530,16 +580,18 @@ impl RateLimit {
         let limiter = &self.limiter;
         if limiter.skips(req) {
             let skipped = Decision::skipped();
+            limiter.counters.note(0, Verdict::Skipped, false);
             if let Some(observe) = &limiter.observe {
                 observe(req, &skipped);
             }
             return Ok(Passed { decision: provide.then_some(skipped), ..Passed::default() });
         }
         limiter.lints.enter(limiter, req);
+        let quiet = limiter.headers.is_empty() && limiter.observe.is_none() && !provide;
         let answer = if self.is_async || limiter.remote.is_some() {
-            Box::pin(self.decide_async(req)).await
+            Box::pin(self.decide_async(req, quiet)).await
         } else {
-            limiter.decide(limiter.ask(req, &[]))
+            limiter.decide(limiter.ask(req, &[], quiet))
         };
         if answer.delay > 0 {
             Box::pin(self.finish_delayed(req, answer, provide)).await
@@ -548,10 +600,10 @@ impl RateLimit {
         }
     }
 
-    async fn decide_async(&self, req: &mut Request) -> Answer {
+    async fn decide_async(&self, req: &mut Request, quiet: bool) -> Answer {
         let limiter = &self.limiter;
         let found = if self.is_async { limiter.find(req).await } else { Vec::new() };
-        let asked = limiter.ask(req, &found);
+        let asked = limiter.ask(req, &found, quiet);
         match &limiter.remote {
             Some(remote) => remote.decide(limiter, asked).await,
             None => limiter.decide(asked),
@@ -564,14 +616,7 @@ impl RateLimit {
         mut answer: Answer,
         provide: bool,
     ) -> Result<Passed, Response> {
-        let wait = std::mem::take(&mut answer.delay);
-        if tokio::runtime::Handle::try_current().is_err() {
-            // Nobody would wake it: what it holds is given back.
-            answer.held = None;
-            (answer.verdict, answer.wait) = (Verdict::Exceeded, Some(wait));
-        } else if !self.limiter.shadow {
-            tokio::time::sleep(Duration::from_nanos(wait)).await;
-        }
+        answer.wait(&self.limiter).await;
         self.finish(req, answer, provide)
     }
 
@@ -579,6 +624,7 @@ impl RateLimit {
     fn finish(&self, req: &Request, mut answer: Answer, provide: bool) -> Result<Passed, Response> {
         let limiter = &self.limiter;
         let admitted = answer.verdict == Verdict::Admitted;
+        limiter.note(&answer);
         let seen = provide || limiter.observe.is_some();
         let decision = (seen || !admitted).then(|| limiter.decision(&answer));
         if let (Some(observe), Some(decision)) = (&limiter.observe, &decision) {
@@ -677,30 +723,35 @@ impl<A> fmt::Debug for PerProvided<A> {
     }
 }
 
-/// A [`RateLimit`] that provides its [`Decision`]. Made by [`RateLimit::with_decision`].
-#[derive(Clone, Debug)]
-pub struct WithDecision(RateLimit);
+/// A [`RateLimit`] that provides its [`Decision`], or what is made of it. Made by [`RateLimit::with_decision`].
+#[derive(Clone)]
+pub struct WithDecision<T = Decision> {
+    limit: RateLimit,
+    provided: Arc<dyn Fn(Decision) -> T + Send + Sync>,
+}
 
-impl Middleware for WithDecision {
-    type Provides = (Decision,);
+impl<T: Clone + Send + Sync + 'static> Middleware for WithDecision<T> {
+    type Provides = (T,);
 
-    async fn call<N: Endpoint>(
-        &self,
-        req: &mut Request,
-        next: Rest<'_, N, (Decision,)>,
-    ) -> Response {
-        match self.0.admit(req, true).await {
+    async fn call<N: Endpoint>(&self, req: &mut Request, next: Rest<'_, N, (T,)>) -> Response {
+        match self.limit.admit(req, true).await {
             Ok(mut passed) => {
                 let decision = passed.decision.take().unwrap_or_else(Decision::skipped);
-                let response = next.run_with(req, (decision,)).await;
-                self.0.respond(passed, response)
+                let response = next.run_with(req, ((self.provided)(decision),)).await;
+                self.limit.respond(passed, response)
             }
             Err(refusal) => refusal,
         }
     }
 
     fn name(&self) -> String {
-        self.0.name()
+        self.limit.name()
+    }
+}
+
+impl<T> fmt::Debug for WithDecision<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("WithDecision").field(&self.limit).finish()
     }
 }
 

@@ -5,9 +5,9 @@ use http::header::ACCEPT;
 use http::{HeaderValue, Method, StatusCode};
 use serde_core::de::DeserializeOwned;
 
-use crate::extract::input::{BodyInput, Input, Kind, Source};
+use crate::extract::input::{Input, Kind, Source};
 use crate::extract::media_type::{Charset, MediaType};
-use crate::extract::{Location, form_data, probe, read_body};
+use crate::extract::{Location, form_data, read_body};
 use crate::{Error, Request};
 
 /// Data from an HTML form.
@@ -46,7 +46,7 @@ pub struct Form<T>(pub T);
 super::transparent!(Form);
 
 impl<T: DeserializeOwned + Send> Input for Form<T> {
-    type Data = T;
+    super::data_of!(T);
     const LOCATION: Location = Location::Body;
 
     async fn read(req: &mut Request) -> Result<Source, Error> {
@@ -75,28 +75,8 @@ impl<T: DeserializeOwned + Send> Input for Form<T> {
         };
         form_data::parse(location, status, source).map(Self)
     }
-
-    fn data(&self) -> &T {
-        &self.0
-    }
-
-    fn into_data(self) -> T {
-        self.0
-    }
-
-    fn fields(path: &[&str]) -> Option<&'static [&'static str]> {
-        probe::fields::<T>(path)
-    }
 }
 
-impl<T: DeserializeOwned + Send> BodyInput for Form<T> {}
-
-impl<S: Sync, T: DeserializeOwned + Send> FromRequest<S> for Form<T> {
-    type Rejection = Error;
-
-    async fn from_request(mut req: Request, _: &S) -> Result<Self, Error> {
-        Self::parse(&Self::read(&mut req).await?)
-    }
-}
+super::from_body!(Form);
 
 const FORM_URLENCODED: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");

@@ -26,23 +26,28 @@ pub(crate) fn parse<T: DeserializeOwned>(
     }
     match serde_html_form::from_bytes::<T>(pairs) {
         Ok(data) => match without_numbers_that_are_none(pairs) {
-            Some(altered) if serde_html_form::from_bytes::<T>(&altered).is_err() => Err(
-                source.refuse(status, wrong_form(location), vec![explain::<T>(location, &altered)])
-            ),
+            Some(altered) if serde_html_form::from_bytes::<T>(&altered).is_err() => Err(source
+                .refuse(
+                    status,
+                    wrong_form(location),
+                    vec![explain::<T>(source, location, &altered)],
+                )),
             _ => Ok(data),
         },
-        Err(_) => {
-            Err(source.refuse(status, wrong_form(location), vec![explain::<T>(location, pairs)]))
-        }
+        Err(_) => Err(source.refuse(
+            status,
+            wrong_form(location),
+            vec![explain::<T>(source, location, pairs)],
+        )),
     }
 }
 
 /// Reads the pairs again, to see where it fails.
 #[cold]
-fn explain<T: DeserializeOwned>(location: Location, pairs: &[u8]) -> FieldError {
+fn explain<T: DeserializeOwned>(source: &Source, location: Location, pairs: &[u8]) -> FieldError {
     let reader = serde_html_form::Deserializer::from_bytes(pairs);
     match serde_path_to_error::deserialize::<_, T>(reader) {
-        Err(found) => field_error(location, found.path(), &found.inner().to_string()),
+        Err(found) => field_error::<T>(source, location, found.path(), &found.inner().to_string()),
         Ok(_) => FieldError::new(location, "invalid", "Is not valid"),
     }
 }

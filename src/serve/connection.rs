@@ -16,11 +16,14 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::activity::{Activity, State};
+use super::clients::Clients;
 use super::io::{Io, Socket};
 use super::listener::Security;
 use super::request::Requests;
 use super::streams::Streams;
 use super::{Limits, Servable};
+#[cfg(feature = "tls")]
+use crate::extract::ClientCertificate;
 use crate::extract::PeerAddr;
 
 /// What the server as a whole is at.
@@ -34,7 +37,9 @@ pub(super) enum Phase {
 /// What a connection tells its requests.
 #[derive(Clone, Debug)]
 pub(super) struct Peer {
-    pub(super) addr: Option<SocketAddr>,
+    addr: Option<SocketAddr>,
+    #[cfg(feature = "tls")]
+    certificate: Option<ClientCertificate>,
 }
 
 impl Peer {
@@ -42,6 +47,10 @@ impl Peer {
         if let Some(addr) = self.addr {
             // On a socket for both, an IPv4 client is `::ffff:192.0.2.1`: the same client has one address.
             extensions.insert(PeerAddr(SocketAddr::new(addr.ip().to_canonical(), addr.port())));
+        }
+        #[cfg(feature = "tls")]
+        if let Some(certificate) = &self.certificate {
+            extensions.insert(certificate.clone());
         }
     }
 }
@@ -51,6 +60,7 @@ impl Peer {
 pub(super) struct Shared<S> {
     pub(super) service: S,
     pub(super) limits: Limits,
+    clients: Option<Clients>,
     pub(super) http1: http1::Builder,
     pub(super) draining: Arc<AtomicBool>,
     pub(super) phase: watch::Receiver<Phase>,
@@ -61,7 +71,9 @@ impl<S: Servable> Shared<S> {
         let mut http1 = http1::Builder::new();
         // The timer of the connection does it: it knows an idle connection from a slow head, and costs a request nothing.
         http1.header_read_timeout(None).max_header_size(limits.max_header_size);
-        Self { service, limits, http1, draining: Arc::default(), phase }
+        let per_client = limits.max_connections_per_client;
+        let clients = (per_client < limits.max_connections).then(|| Clients::new(per_client));
+        Self { service, limits, clients, http1, draining: Arc::default(), phase }
     }
 
     /// Serves one connection to its end.
@@ -87,7 +99,10 @@ impl<S: Servable> Shared<S> {
         };
         tokio::select! {
             biased;
-            opened = timeout(self.limits.header_read_timeout, open(io, addr, security)) => match opened {
+            opened = timeout(
+                self.limits.header_read_timeout,
+                open(io, addr, security, self.clients.as_ref()),
+            ) => match opened {
                 Ok(Ok((Stream::Plain(io), version, peer))) => {
                     self.requests(io, version, peer, activity).await;
                 }
@@ -106,7 +121,7 @@ impl<S: Servable> Shared<S> {
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Self { service, limits, http1, draining, phase } = self;
+        let Self { service, limits, http1, draining, phase, .. } = self;
         let requests = Requests {
             service,
             peer,
@@ -160,20 +175,34 @@ async fn open(
     mut io: Io,
     addr: Option<SocketAddr>,
     security: Security,
+    clients: Option<&Clients>,
 ) -> io::Result<(Stream, Version, Peer)> {
-    let mut peer = Peer { addr };
+    let mut peer = Peer {
+        addr,
+        #[cfg(feature = "tls")]
+        certificate: None,
+    };
     if security.proxy_protocol
         && let Some(client) = super::proxy::read(&mut io).await?
     {
         peer.addr = Some(client);
     }
+    if let (Some(clients), Some(addr)) = (clients, peer.addr) {
+        match clients.admit(addr.ip()) {
+            Some(place) => io.keep(place),
+            None => return Err(io::Error::other("the client has too many connections")),
+        }
+    }
     #[cfg(feature = "tls")]
     if let Some(tls) = security.tls {
         let io = tokio_rustls::TlsAcceptor::from(tls.config()).accept(io).await?;
-        let version = match io.get_ref().1.alpn_protocol() {
+        let session = io.get_ref().1;
+        let version = match session.alpn_protocol() {
             Some(b"h2") => Version::Http2,
             _ => Version::Http1,
         };
+        let chain = session.peer_certificates().unwrap_or_default();
+        peer.certificate = ClientCertificate::from_chain(chain.iter().map(|der| der.to_vec()));
         return Ok((Stream::Tls(Box::new(io)), version, peer));
     }
     let version = sniff(&mut io).await?;

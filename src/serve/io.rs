@@ -16,6 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Sleep, sleep};
 
 use super::activity::Activity;
+use super::clients::Place;
 use super::connection::Phase;
 
 /// An accepted socket.
@@ -38,6 +39,7 @@ pub(super) struct Io {
     /// The server waits until all of these are dropped.
     _alive: watch::Receiver<Phase>,
     _permit: OwnedSemaphorePermit,
+    place: Option<Place>,
 }
 
 enum Closing {
@@ -63,7 +65,13 @@ impl Io {
             closing: Closing::No,
             _alive: alive,
             _permit: permit,
+            place: None,
         }
+    }
+
+    /// Keeps the place of its client.
+    pub(super) fn keep(&mut self, place: Place) {
+        self.place = Some(place);
     }
 
     /// Puts back what was read too far.

@@ -15,6 +15,7 @@ pub(super) struct Limits {
     pub(super) drain_grace: Duration,
     pub(super) drain_deadline: Duration,
     pub(super) max_connections: usize,
+    pub(super) max_connections_per_client: usize,
     pub(super) max_header_size: usize,
     pub(super) max_concurrent_streams: u32,
     pub(super) unread_body: u64,
@@ -41,6 +42,9 @@ impl Limits {
         if self.max_connections == 0 {
             return Err(ServeError::Limit("max_connections"));
         }
+        if self.max_connections_per_client == 0 {
+            return Err(ServeError::Limit("max_connections_per_client"));
+        }
         if self.max_header_size == 0 {
             return Err(ServeError::Limit("max_header_size"));
         }
@@ -62,6 +66,7 @@ impl Default for Limits {
             drain_grace: Duration::from_millis(250),
             drain_deadline: Duration::from_secs(30),
             max_connections: 10_000,
+            max_connections_per_client: usize::MAX,
             max_header_size: 16 * 1024,
             max_concurrent_streams: 200,
             unread_body: 4 * 1024 * 1024,

@@ -45,6 +45,7 @@
 //! | a head that is no HTTP | 400, empty; the connection ends |
 //! | a head larger than [`Server::max_header_size`] | 431, empty; the connection ends |
 //! | a head that takes longer than [`Server::header_read_timeout`] | the connection ends |
+//! | more connections of one client than [`Server::max_connections_per_client`] | the connection ends |
 //! | no request for [`Server::idle_timeout`] | the connection ends |
 //! | a body of which nothing comes for [`Server::body_read_timeout`] | the handler sees an error of the body |
 //! | a response of which nothing is read for [`Server::write_timeout`] | the connection ends, on HTTP/2 the stream |
@@ -53,7 +54,8 @@
 //!
 //! # What it provides
 //!
-//! [`PeerAddr`](crate::PeerAddr) in the extensions of every request that came by TCP.
+//! [`PeerAddr`](crate::PeerAddr) in the extensions of every request that came by TCP, and
+//! [`ClientCertificate`](crate::extract::ClientCertificate) if the client proved itself by one: see `Tls::client_certificates`.
 //!
 //! # Where to put it
 //!
@@ -67,6 +69,9 @@
 
 mod activity;
 mod body;
+#[cfg(feature = "tls")]
+mod client_roots;
+mod clients;
 mod connection;
 mod error;
 mod io;
@@ -87,6 +92,9 @@ use std::convert::Infallible;
 use tokio::net::ToSocketAddrs;
 
 use crate::{Request, Response};
+#[cfg(feature = "tls")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
+pub use client_roots::ClientRoots;
 pub use error::ServeError;
 use limits::Limits;
 pub use listener::Listener;

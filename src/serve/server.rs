@@ -106,6 +106,15 @@ impl Server {
         self
     }
 
+    /// Sets how many connections one client may have open; further ones are closed before anything is read. Defaults to no limit.
+    ///
+    /// A client is an address of IPv4, or a network of IPv6 with 64 bits. Behind a proxy all connections are the proxy's, unless it says
+    /// by [`Listener::proxy_protocol`] whose they are. Connections by a Unix socket are not counted.
+    pub fn max_connections_per_client(mut self, max_connections_per_client: usize) -> Self {
+        self.limits.max_connections_per_client = max_connections_per_client;
+        self
+    }
+
     /// Sets how large the head of a request may be, in bytes. Defaults to 16 KiB.
     pub fn max_header_size(mut self, max_header_size: usize) -> Self {
         self.limits.max_header_size = max_header_size;

@@ -10,9 +10,14 @@ use std::time::{Duration, SystemTime};
 use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs};
 use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert};
+use tokio_rustls::rustls::server::danger::ClientCertVerifier;
+use tokio_rustls::rustls::server::{
+    ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier,
+};
 use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_rustls::rustls::{self, ServerConfig};
+
+use super::ClientRoots;
 
 /// TLS for a [`Listener`](crate::Listener): TLS 1.2 and 1.3, with HTTP/2 and HTTP/1.1 by ALPN.
 ///
@@ -31,7 +36,7 @@ use tokio_rustls::rustls::{self, ServerConfig};
 /// ```
 #[derive(Clone)]
 pub struct Tls {
-    config: Arc<ServerConfig>,
+    config: Arc<RwLock<Arc<ServerConfig>>>,
     certificate: Option<Arc<Certificate>>,
 }
 
@@ -82,22 +87,36 @@ impl Tls {
         Self::new(certified(chain.as_ref(), key.as_ref())?, None)
     }
 
-    /// Takes a configuration of rustls as it is: for certificates of clients, several names, another provider of cryptography.
+    /// Takes a configuration of rustls as it is: for several names, another provider of cryptography, and so on.
     ///
-    /// Its `alpn_protocols` should be `h2` and `http/1.1`; without them clients speak HTTP/1.1.
+    /// Its `alpn_protocols` should be `h2` and `http/1.1`; without them clients speak HTTP/1.1. The
+    /// certificate of a client that it verified is provided as [`ClientCertificate`](crate::extract::ClientCertificate).
     pub fn from_config(config: Arc<ServerConfig>) -> Self {
-        Self { config, certificate: None }
+        Self { config: Arc::new(RwLock::new(config)), certificate: None }
     }
 
     fn new(current: CertifiedKey, files: Option<Files>) -> Result<Self, TlsError> {
         let certificate = Arc::new(Certificate { current: RwLock::new(Arc::new(current)), files });
-        let mut config = ServerConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()
-            .map_err(TlsError::Refused)?
-            .with_no_client_auth()
-            .with_cert_resolver(certificate.clone());
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(Self { config: Arc::new(config), certificate: Some(certificate) })
+        let config = configuration(certificate.clone(), WebPkiClientVerifier::no_client_auth())?;
+        Ok(Self { config: Arc::new(RwLock::new(Arc::new(config))), certificate: Some(certificate) })
+    }
+
+    /// Asks clients for a certificate, and provides the one that was verified as [`ClientCertificate`](crate::extract::ClientCertificate).
+    /// Defaults to asking for none.
+    ///
+    /// Called on a clone it does so for a server that runs, with the connections from now on: to take in other roots, or newer lists of
+    /// what is revoked. With it, sessions are not resumed, so that the certificate is verified on every connection.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError::ClientRoots`] if the lists can't be used, [`TlsError::Configured`] if this was made of a configuration.
+    pub fn client_certificates(self, roots: ClientRoots) -> Result<Self, TlsError> {
+        let certificate = self.certificate.clone().ok_or(TlsError::Configured)?;
+        let mut config = configuration(certificate, roots.verifier()?)?;
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+        Ok(self)
     }
 
     /// Reads the files again, and uses what they hold for the connections from now on.
@@ -140,15 +159,18 @@ impl Tls {
                 check_every,
             });
             let certificate = Arc::new(Certificate { current: RwLock::new(current), files });
-            let mut config = (*self.config).clone();
+            let mut config = (*self.config()).clone();
             config.cert_resolver = certificate.clone();
-            self = Self { config: Arc::new(config), certificate: Some(certificate) };
+            self = Self {
+                config: Arc::new(RwLock::new(Arc::new(config))),
+                certificate: Some(certificate),
+            };
         }
         self
     }
 
     pub(super) fn config(&self) -> Arc<ServerConfig> {
-        self.config.clone()
+        self.config.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Reads the files again whenever they have changed, without end.
@@ -250,6 +272,10 @@ pub enum TlsError {
     Key(pem::Error),
     /// rustls doesn't take the certificate or the key, or they don't belong together.
     Refused(rustls::Error),
+    /// The roots of the clients' certificates, or the lists of what is revoked, can't be used.
+    ClientRoots(Box<dyn std::error::Error + Send + Sync>),
+    /// What shall be changed was made of a configuration.
+    Configured,
     /// What shall be loaded again was not made of files, or what shall be replaced was made of a configuration.
     NoFiles,
 }
@@ -271,6 +297,13 @@ impl fmt::Display for TlsError {
             Self::Refused(source) => {
                 write!(f, "the certificate can't be used: {source}; check that the key belongs to it")
             }
+            Self::ClientRoots(source) => write!(
+                f,
+                "the roots of the clients' certificates can't be used: {source}; give PEM texts with `-----BEGIN CERTIFICATE-----`, and with `-----BEGIN X509 CRL-----` for what is revoked"
+            ),
+            Self::Configured => f.write_str(
+                "this is a configuration of rustls: say there which certificates of clients it takes",
+            ),
             Self::NoFiles => f.write_str(
                 "this configuration holds no certificate that can be replaced; make it with `from_pem_files` or `from_pem`",
             ),
@@ -284,7 +317,8 @@ impl std::error::Error for TlsError {
             Self::Read { source, .. } => Some(source),
             Self::Chain(source) => Some(source),
             Self::Refused(source) => Some(source),
-            Self::Key(_) | Self::NoFiles => None,
+            Self::ClientRoots(source) => Some(&**source),
+            Self::Key(_) | Self::Configured | Self::NoFiles => None,
         }
     }
 }
@@ -299,7 +333,20 @@ fn certified(chain: &[u8], key: &[u8]) -> Result<CertifiedKey, TlsError> {
     CertifiedKey::from_der(chain, key, &provider()).map_err(TlsError::Refused)
 }
 
+fn configuration(
+    certificate: Arc<Certificate>,
+    clients: Arc<dyn ClientCertVerifier>,
+) -> Result<ServerConfig, TlsError> {
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(TlsError::Refused)?
+        .with_client_cert_verifier(clients)
+        .with_cert_resolver(certificate);
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
+}
+
 /// Named, because the process-wide default is not ours to choose, and fails if two providers are built in.
-fn provider() -> Arc<CryptoProvider> {
+pub(super) fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }

@@ -94,6 +94,19 @@ impl TestResponse {
         self
     }
 
+    /// Asserts that a trailer is there once, with this value.
+    #[track_caller]
+    pub fn assert_trailer(&self, name: &str, value: impl AsRef<[u8]>) -> &Self {
+        let value = value.as_ref();
+        let trailers = self.trailers.iter().flat_map(|trailers| trailers.get_all(name));
+        let all: Vec<_> = trailers.map(HeaderValue::as_bytes).collect();
+        if all != [value] {
+            let value = String::from_utf8_lossy(value);
+            self.fail(format_args!("expected the trailer `{name}: {value}` once"));
+        }
+        self
+    }
+
     /// Asserts the media type, without its parameters: `application/json` holds for `application/json; charset=utf-8`.
     #[track_caller]
     pub fn assert_content_type(&self, kind: &str) -> &Self {

@@ -13,7 +13,7 @@ use tower::Service;
 
 use super::cookie::Jar;
 use super::request::TestRequest;
-use super::tcp;
+use super::tcp::{Protocol, Tcp};
 use super::transport::{InPlace, Transport};
 use crate::handler::{Arguments, IntoHandler};
 use crate::provide::Anything;
@@ -47,6 +47,7 @@ use crate::{Chain, Request};
 pub struct TestClient {
     pub(super) transport: Arc<dyn Transport>,
     pub(super) addr: Option<SocketAddr>,
+    pub(super) http2: bool,
     pub(super) headers: HeaderMap,
     pub(super) peer: SocketAddr,
     pub(super) max_body: usize,
@@ -72,6 +73,7 @@ impl TestClient {
         Self {
             transport: Arc::new(InPlace::new(service)),
             addr: None,
+            http2: false,
             headers,
             peer: SocketAddr::from(([127, 0, 0, 1], 49152)),
             max_body: MAX_BODY,
@@ -161,17 +163,31 @@ impl TestClient {
         self
     }
 
-    /// The same client over a real port: a server on `127.0.0.1` that lives as long as the client and its clones.
+    /// The same client over a real port, by HTTP/1.1: a server on `127.0.0.1` that lives as long as the client and its clones.
     ///
     /// # Panics
     ///
     /// If no port can be opened, or outside of a tokio runtime.
-    pub async fn over_tcp(mut self) -> Self {
-        let tcp = match tcp::Tcp::start(self.transport.clone()).await {
+    pub async fn over_tcp(self) -> Self {
+        self.over(Protocol::Http1).await
+    }
+
+    /// The same client over a real port, by HTTP/2 with prior knowledge ([RFC 9113, 3.3](https://www.rfc-editor.org/rfc/rfc9113#section-3.3)).
+    ///
+    /// # Panics
+    ///
+    /// If no port can be opened, or outside of a tokio runtime.
+    pub async fn over_http2(self) -> Self {
+        self.over(Protocol::Http2).await
+    }
+
+    async fn over(mut self, protocol: Protocol) -> Self {
+        let tcp = match Tcp::start(self.transport.clone(), protocol).await {
             Ok(tcp) => tcp,
             Err(error) => panic!("no port can be opened on 127.0.0.1: {error}"),
         };
         self.addr = Some(tcp.addr());
+        self.http2 = protocol == Protocol::Http2;
         self.transport = Arc::new(tcp);
         self
     }
@@ -221,6 +237,15 @@ impl TestClient {
     #[track_caller]
     pub fn options(&self, path: &str) -> TestRequest {
         self.request(Method::OPTIONS, path)
+    }
+
+    /// A QUERY request ([draft](https://datatracker.ietf.org/doc/draft-ietf-httpbis-safe-method-w-body/)).
+    #[track_caller]
+    pub fn query(&self, path: &str) -> TestRequest {
+        match Method::from_bytes(b"QUERY") {
+            Ok(method) => self.request(method, path),
+            Err(error) => panic!("QUERY is no method: {error}"),
+        }
     }
 
     /// A request with any method.

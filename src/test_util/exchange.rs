@@ -13,20 +13,27 @@ use crate::{Error, Request};
 pub(super) struct Sent {
     pub(super) method: Method,
     pub(super) uri: Uri,
-    headers: HeaderMap,
+    pub(super) headers: HeaderMap,
     /// `None` for a stream.
-    body: Option<Bytes>,
+    pub(super) body: Option<Bytes>,
     peer: SocketAddr,
+    trailers: Option<HeaderMap>,
     redirected: Vec<String>,
 }
 
 impl Sent {
-    pub(super) fn new(req: &Request, body: Option<Bytes>, peer: SocketAddr) -> Self {
+    pub(super) fn new(
+        req: &Request,
+        body: Option<Bytes>,
+        trailers: &HeaderMap,
+        peer: SocketAddr,
+    ) -> Self {
         Self {
             method: req.method().clone(),
             uri: req.uri().clone(),
             headers: req.headers().clone(),
             body,
+            trailers: (!trailers.is_empty()).then(|| trailers.clone()),
             peer,
             redirected: Vec::new(),
         }
@@ -46,8 +53,12 @@ impl fmt::Display for Sent {
         writeln!(f, "> {} {}  (from {})", self.method, self.uri, self.peer)?;
         headers(f, '>', &self.headers)?;
         match &self.body {
-            Some(bytes) => body(f, '>', bytes),
-            None => writeln!(f, ">\n> (a stream)"),
+            Some(bytes) => body(f, '>', bytes)?,
+            None => writeln!(f, ">\n> (a stream)")?,
+        }
+        match &self.trailers {
+            Some(fields) => trailers(f, '>', fields),
+            None => Ok(()),
         }
     }
 }
@@ -82,6 +93,12 @@ fn headers(f: &mut fmt::Formatter<'_>, mark: char, headers: &HeaderMap) -> fmt::
         }
     }
     Ok(())
+}
+
+/// Writes what came behind a body.
+pub(super) fn trailers(f: &mut fmt::Formatter<'_>, mark: char, fields: &HeaderMap) -> fmt::Result {
+    writeln!(f, "{mark}\n{mark} (trailers)")?;
+    headers(f, mark, fields)
 }
 
 /// Writes a body as text, if it is text, and as much of it as one can read.

@@ -92,8 +92,13 @@
 //!
 //! # What differs over TCP
 //!
-//! The port is the kit's own server, HTTP/1.1 by hyper, and each request has a connection of its own. Extensions, and with them the peer
-//! address, are handed over beside the connection, so that tests that set them hold there too. Extensions of the response don't come back.
+//! The port is the kit's own server, HTTP/1.1 or by [`over_http2`](TestClient::over_http2) HTTP/2, by hyper, and each request has a
+//! connection of its own. Extensions, and with them the peer address, are handed over beside the connection, so that tests that set them
+//! hold there too. Extensions of the response don't come back. On HTTP/1.1, trailers come back only if the request says `TE: trailers`
+//! and the response names them in `Trailer`. On HTTP/2 the service sees an absolute URI and no `Host`, and a Content-Length that lies is
+//! refused by the protocol itself.
+//!
+//! Over a port, time is the system's: a paused clock of tokio jumps ahead while a socket is waited for.
 
 mod asserts;
 mod client;
@@ -104,9 +109,11 @@ mod next;
 mod problem;
 mod request;
 mod response;
+mod snapshot;
 mod stream;
 mod tcp;
 mod transport;
+mod upgrade;
 
 pub use client::TestClient;
 pub use cookie::TestCookie;
@@ -115,5 +122,7 @@ pub use next::{Reached, TestNext};
 pub use problem::RateLimitField;
 pub use request::TestRequest;
 pub use response::TestResponse;
+pub use snapshot::TestSnapshot;
 pub use stream::{TestEvent, TestStream};
 pub use transport::{BodyError, SendError};
+pub use upgrade::TestUpgrade;

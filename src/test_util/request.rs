@@ -10,12 +10,14 @@ use axum_core::BoxError;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{FutureExt, stream};
 use http::header::{
-    AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HeaderName, LOCATION, TRANSFER_ENCODING,
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HeaderName, LOCATION, TRAILER,
+    TRANSFER_ENCODING, UPGRADE,
 };
 use http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use http_body::Body as HttpBody;
+use http_body_util::BodyExt;
 use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 
@@ -24,7 +26,9 @@ use super::exchange::Sent;
 use super::multipart::TestForm;
 use super::response::TestResponse;
 use super::stream::TestStream;
+use super::tcp::ask_by_pipe;
 use super::transport::SendError;
+use super::upgrade::TestUpgrade;
 use crate::provide::Replaced;
 use crate::{Body, PeerAddr, Request, Response};
 
@@ -58,8 +62,11 @@ pub struct TestRequest {
     implied: HeaderMap,
     cookies: Vec<String>,
     payload: Payload,
+    trailers: HeaderMap,
     chunked: bool,
     declared: Option<u64>,
+    /// Whether it needs a connection of its own.
+    upgrades: bool,
     extensions: Extensions,
     peer: SocketAddr,
     fault: Option<String>,
@@ -87,8 +94,10 @@ impl TestRequest {
             implied: HeaderMap::new(),
             cookies: Vec::new(),
             payload: Payload::Whole(Bytes::new()),
+            trailers: HeaderMap::new(),
             chunked: false,
             declared: None,
+            upgrades: false,
             extensions: Extensions::new(),
             peer: client.peer,
             fault: None,
@@ -282,6 +291,22 @@ impl TestRequest {
         self
     }
 
+    /// Adds a trailer, which is sent behind the body. The body then has no Content-Length, and the header `Trailer` names what will come.
+    pub fn trailer<N, V>(mut self, name: N, value: V) -> Self
+    where
+        N: TryInto<HeaderName, Error: fmt::Display>,
+        V: TryInto<HeaderValue, Error: fmt::Display>,
+    {
+        match (name.try_into(), value.try_into()) {
+            (Ok(name), Ok(value)) => {
+                self.trailers.append(name, value);
+            }
+            (Err(error), _) => self.fault(format!("the name of a trailer is none: {error}")),
+            (_, Err(error)) => self.fault(format!("the value of a trailer is none: {error}")),
+        }
+        self
+    }
+
     fn whole(mut self, kind: &str, body: impl Into<Bytes>) -> Self {
         if let Ok(kind) = HeaderValue::from_str(kind) {
             self.implied.insert(CONTENT_TYPE, kind);
@@ -337,6 +362,32 @@ impl TestRequest {
         }
     }
 
+    /// Asks for another protocol on the connection (RFC 9110, 7.8), and gives back the connection once the service has agreed.
+    ///
+    /// In process it is a connection within the process, so that a test of a WebSocket needs no port. What the protocol's own handshake
+    /// needs, such as `Sec-WebSocket-Key`, the test sends along.
+    ///
+    /// # Panics
+    ///
+    /// As [`send`](Self::send), and if the service answers with anything but 101.
+    #[track_caller]
+    pub fn upgrade(mut self, protocol: &str) -> impl Future<Output = TestUpgrade> + Send + 'static {
+        let place = Location::caller();
+        let name = format!("{} {}", self.method, self.path);
+        self.upgrades = true;
+        if self.client.http2 {
+            self.fault("HTTP/2 has no upgrades: ask a client of `over_tcp`".to_owned());
+        }
+        self.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        let asking = self.header(UPGRADE, protocol);
+        async move {
+            match asking.start().await {
+                Ok(stream) => stream.upgraded(place).await,
+                Err(error) => panic!("{place}: {name}: {error}"),
+            }
+        }
+    }
+
     async fn start(mut self) -> Result<TestStream, SendError> {
         if let Some(fault) = self.fault.take() {
             return Err(SendError::Request(fault));
@@ -356,9 +407,9 @@ impl TestRequest {
                 false => None,
             };
             let Some(next) = next else {
-                let response = match self.client.addr {
-                    Some(_) => response,
-                    None => as_a_server_does(&self.method, response),
+                let response = match self.client.addr.is_some() || self.upgrades {
+                    true => response,
+                    false => as_a_server_does(&self.method, response),
                 };
                 let limit = self.client.max_body;
                 return Ok(TestStream::new(sent.after(redirected), response, limit));
@@ -370,6 +421,7 @@ impl TestRequest {
                 self.implied.clear();
                 self.headers.remove(CONTENT_TYPE);
                 (self.chunked, self.declared) = (false, None);
+                self.trailers.clear();
             }
             uri = next;
         }
@@ -437,12 +489,17 @@ impl TestRequest {
             headers.entry(COOKIE).or_insert(cookies);
         }
         let sent_body = self.put_body(&mut req);
-        let sent = Sent::new(&req, sent_body, self.peer);
+        self.put_trailers(&mut req);
+        let sent = Sent::new(&req, sent_body, &self.trailers, self.peer);
         // The mark is for what a test prints; no wire carries it.
         for value in req.headers_mut().values_mut() {
             value.set_sensitive(false);
         }
-        let response = self.client.transport.call(req).await?;
+        let transport = &self.client.transport;
+        let response = match self.upgrades && self.client.addr.is_none() {
+            true => ask_by_pipe(transport.clone(), req).await?,
+            false => transport.call(req).await?,
+        };
         if let Some(jar) = &self.client.jar {
             jar.lock()
                 .unwrap_or_else(PoisonError::into_inner)
@@ -494,6 +551,24 @@ impl TestRequest {
     }
 }
 
+impl TestRequest {
+    /// Trailers come behind the last chunk, and on HTTP/1.1 there are chunks only without a Content-Length.
+    fn put_trailers(&self, req: &mut Request) {
+        if self.trailers.is_empty() {
+            return;
+        }
+        let names: Vec<&str> = self.trailers.keys().map(HeaderName::as_str).collect();
+        let Ok(names) = HeaderValue::try_from(names.join(", ")) else { return };
+        let headers = req.headers_mut();
+        headers.remove(CONTENT_LENGTH);
+        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        headers.insert(TRAILER, names);
+        let body = std::mem::replace(req.body_mut(), Body::empty());
+        let trailers = self.trailers.clone();
+        *req.body_mut() = Body::new(body.with_trailers(async { Some(Ok(trailers)) }.boxed()));
+    }
+}
+
 impl fmt::Debug for TestRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TestRequest")
@@ -507,7 +582,8 @@ impl fmt::Debug for TestRequest {
 /// What hyper does with a response before it goes out (RFC 9110, 6.4.1 and 8.6), so that a test sees the same without it.
 fn as_a_server_does(method: &Method, response: Response) -> Response {
     let (mut parts, body) = response.into_parts();
-    let none = matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    let none = matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+        || parts.status.is_informational();
     let head = *method == Method::HEAD;
     if let Some(length) = body.size_hint().exact()
         && !none

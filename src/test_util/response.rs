@@ -190,10 +190,10 @@ impl fmt::Display for TestResponse {
         if let Some(error) = &self.body_error {
             writeln!(f, "  ({error})")?;
         }
-        if let Some(trailers) = &self.trailers {
-            writeln!(f, "< (trailers) {trailers:?}")?;
+        match &self.trailers {
+            Some(trailers) => exchange::trailers(f, '<', trailers),
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 

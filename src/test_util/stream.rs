@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::panic::Location;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use http_body::Body as _;
 use super::exchange::{self, Sent};
 use super::response::TestResponse;
 use super::transport::BodyError;
+use super::upgrade::TestUpgrade;
 use crate::{Body, Error, Response};
 
 /// A response whose body is read piece by piece. Dropping it drops the body in the service, as a client that leaves does.
@@ -110,6 +112,19 @@ impl TestStream {
                 return Some(Err(BodyError::TooLong { limit: self.limit }));
             }
         }
+    }
+
+    /// The connection, if the service agreed to another protocol.
+    pub(super) async fn upgraded(mut self, place: &Location<'_>) -> TestUpgrade {
+        let upgrading = self.parts.extensions.remove::<hyper::upgrade::OnUpgrade>();
+        if let (StatusCode::SWITCHING_PROTOCOLS, Some(upgrading)) = (self.status(), upgrading) {
+            return match upgrading.await {
+                Ok(io) => TestUpgrade::new(self.parts.headers, io),
+                Err(error) => panic!("{place}: the connection was not handed over: {error}"),
+            };
+        }
+        let response = self.finish().await;
+        panic!("{place}: expected the status 101, but it is {}\n\n{response}", response.status)
     }
 
     /// Collects what is still to come, so that the response can be asserted on.

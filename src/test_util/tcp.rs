@@ -10,11 +10,12 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::Extensions;
-use http::header::TRANSFER_ENCODING;
+use http::header::{HOST, TRANSFER_ENCODING};
+use http::uri::{Authority, Scheme};
+use http::{Extensions, Uri};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
@@ -26,8 +27,16 @@ use crate::{Body, Request, Response};
 /// A server on a port of its own, and its client. It ends when it is dropped.
 pub(super) struct Tcp {
     addr: SocketAddr,
+    protocol: Protocol,
     beside: Arc<Mutex<Beside>>,
     _server: Ended,
+}
+
+/// What is spoken on the connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Protocol {
+    Http1,
+    Http2,
 }
 
 /// What goes beside the connections, by the address of the client.
@@ -44,7 +53,7 @@ fn lock(beside: &Mutex<Beside>) -> MutexGuard<'_, Beside> {
 }
 
 impl Tcp {
-    pub(super) async fn start(inner: Arc<dyn Transport>) -> io::Result<Self> {
+    pub(super) async fn start(inner: Arc<dyn Transport>, protocol: Protocol) -> io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let addr = listener.local_addr()?;
         let beside = Arc::<Mutex<Beside>>::default();
@@ -53,12 +62,13 @@ impl Tcp {
             let mut connections = tokio::task::JoinSet::new();
             loop {
                 if let Ok((stream, peer)) = listener.accept().await {
-                    connections.spawn(serve(stream, peer, inner.clone(), shared.clone()));
+                    let (inner, beside) = (inner.clone(), shared.clone());
+                    connections.spawn(serve(stream, peer, protocol, inner, beside));
                 }
                 while connections.try_join_next().is_some() {}
             }
         };
-        Ok(Self { addr, beside, _server: Ended(tokio::spawn(accept)) })
+        Ok(Self { addr, protocol, beside, _server: Ended(tokio::spawn(accept)) })
     }
 
     pub(super) fn addr(&self) -> SocketAddr {
@@ -69,10 +79,12 @@ impl Tcp {
 async fn serve(
     stream: TcpStream,
     peer: SocketAddr,
+    protocol: Protocol,
     inner: Arc<dyn Transport>,
     beside: Arc<Mutex<Beside>>,
 ) {
-    let service = hyper::service::service_fn(|mut req: http::Request<Incoming>| {
+    let half_closing = lock(&beside).half_closing.remove(&peer);
+    let service = hyper::service::service_fn(move |mut req: http::Request<Incoming>| {
         match lock(&beside).extensions.remove(&peer) {
             Some(extensions) => req.extensions_mut().extend(extensions),
             // Another client than the kit's own.
@@ -81,40 +93,55 @@ async fn serve(
             }
         }
         let answer = inner.call(req.map(Body::new));
-        let beside = &beside;
+        let beside = beside.clone();
         async move {
             answer.await.map_err(|error| {
-                lock(beside).failures.insert(peer, error);
+                lock(&beside).failures.insert(peer, error);
                 io::Error::other("the service failed")
             })
         }
     });
-    let half_closing = lock(&beside).half_closing.remove(&peer);
+    let io = TokioIo::new(stream);
     // How a connection ends is told to its client by its end.
-    let _ = hyper::server::conn::http1::Builder::new()
-        .half_close(half_closing)
-        .auto_date_header(false)
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
+    match protocol {
+        Protocol::Http1 => {
+            drop(http1(half_closing).serve_connection(io, service).with_upgrades().await)
+        }
+        Protocol::Http2 => {
+            let mut server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            drop(server.auto_date_header(false).serve_connection(io, service).await);
+        }
+    }
+}
+
+fn http1(half_closing: bool) -> hyper::server::conn::http1::Builder {
+    let mut server = hyper::server::conn::http1::Builder::new();
+    server.half_close(half_closing).auto_date_header(false);
+    server
 }
 
 impl Transport for Tcp {
     fn call(&self, mut req: Request) -> BoxFuture<'static, Result<Response, SendError>> {
-        let (addr, beside) = (self.addr, self.beside.clone());
+        let (addr, protocol, beside) = (self.addr, self.protocol, self.beside.clone());
         Box::pin(async move {
             // The address is known before the server sees the connection.
             let socket = TcpSocket::new_v4().map_err(connection)?;
             socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).map_err(connection)?;
             let local = socket.local_addr().map_err(connection)?;
             let end = Arc::<AtomicBool>::default();
-            if let Some(unfinished) = req.extensions_mut().remove::<Unfinished>() {
+            let unfinished = req.extensions_mut().remove::<Unfinished>();
+            // A stream of HTTP/2 is reset where the body fails.
+            if let Some(unfinished) = unfinished.filter(|_| protocol == Protocol::Http1) {
                 let end = end.clone();
                 lock(&beside).half_closing.insert(local);
                 req = req.map(|_| Body::new(Hanging { data: Some(unfinished.0), end }));
             }
             lock(&beside).extensions.insert(local, std::mem::take(req.extensions_mut()));
             let stream = socket.connect(addr).await.map_err(connection)?;
-            let asked = ask(stream, req, end).await;
+            let asked = match protocol {
+                Protocol::Http1 => ask(HalfClosing { stream, end, closed: false }, req).await,
+                Protocol::Http2 => ask_http2(stream, req).await,
+            };
             let mut beside = lock(&beside);
             beside.extensions.remove(&local);
             asked.map_err(|error| {
@@ -124,16 +151,64 @@ impl Transport for Tcp {
     }
 }
 
-async fn ask(stream: TcpStream, req: Request, end: Arc<AtomicBool>) -> hyper::Result<Response> {
-    let io = TokioIo::new(HalfClosing { stream, end, closed: false });
-    let (mut sender, conn) = hyper::client::conn::http1::handshake(io).await?;
+async fn ask<I>(io: I, req: Request) -> hyper::Result<Response>
+where
+    I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let (mut sender, conn) = hyper::client::conn::http1::handshake(TokioIo::new(io)).await?;
     let conn = Ended(tokio::spawn(async move {
-        let _ = conn.await;
+        let _ = conn.with_upgrades().await;
     }));
     let mut response = sender.send_request(req).await?;
     // It frames the body on this connection, and says nothing about the response.
     response.headers_mut().remove(TRANSFER_ENCODING);
     Ok(response.map(|body| Body::new(Held { body, _conn: conn })))
+}
+
+async fn ask_http2(stream: TcpStream, mut req: Request) -> hyper::Result<Response> {
+    let io = TokioIo::new(stream);
+    let (mut sender, conn) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await?;
+    let conn = Ended(tokio::spawn(async move {
+        let _ = conn.await;
+    }));
+    // RFC 9113, 8.3.1: the host is part of the URI; 8.2.2: nothing is said of the connection.
+    let host = req.headers_mut().remove(HOST);
+    let authority = host.and_then(|host| Authority::try_from(host.as_bytes()).ok());
+    let mut uri = std::mem::take(req.uri_mut()).into_parts();
+    uri.scheme = Some(Scheme::HTTP);
+    uri.authority = authority.or_else(|| Some(Authority::from_static("localhost")));
+    *req.uri_mut() = Uri::from_parts(uri).unwrap_or_default();
+    req.headers_mut().remove(TRANSFER_ENCODING);
+    let response = sender.send_request(req).await?;
+    Ok(response.map(|body| Body::new(Held { body, _conn: conn })))
+}
+
+/// Asks over a connection within the process, for what only a connection can do.
+pub(super) async fn ask_by_pipe(
+    inner: Arc<dyn Transport>,
+    mut req: Request,
+) -> Result<Response, SendError> {
+    let (ours, theirs) = tokio::io::duplex(64 * 1024);
+    let extensions = std::mem::take(req.extensions_mut());
+    let failure = Arc::<Mutex<Option<SendError>>>::default();
+    let failed = failure.clone();
+    let service = hyper::service::service_fn(move |mut req: http::Request<Incoming>| {
+        req.extensions_mut().extend(extensions.clone());
+        let (answer, failed) = (inner.call(req.map(Body::new)), failed.clone());
+        async move {
+            answer.await.map_err(|error| {
+                *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                io::Error::other("the service failed")
+            })
+        }
+    });
+    let server = http1(false).serve_connection(TokioIo::new(theirs), service).with_upgrades();
+    tokio::spawn(server);
+    ask(ours, req).await.map_err(|error| {
+        let failure = failure.lock().unwrap_or_else(PoisonError::into_inner).take();
+        failure.unwrap_or_else(|| connection(error))
+    })
 }
 
 fn connection(error: impl Into<axum_core::BoxError>) -> SendError {

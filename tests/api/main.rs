@@ -3,5 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 mod browser;
+#[path = "../support/browser.rs"]
+mod driver;
 mod program;
+#[path = "../support/programs.rs"]
+mod programs;
 mod table;

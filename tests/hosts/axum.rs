@@ -119,6 +119,90 @@ async fn extractors_of_axum_work_in_a_chain() {
     assert_eq!(request.send().await.unwrap().text().await.unwrap(), "5 bytes");
 }
 
+/// All of axum's own that need no router of axum around them.
+#[tokio::test]
+async fn each_extractor_of_axum_works_in_a_chain() {
+    use axum::extract::{Form, Multipart, OriginalUri, RawForm, RawQuery};
+    use axum_core::extract::DefaultBodyLimit;
+
+    async fn multipart(mut form: Multipart) -> String {
+        let field = form.next_field().await.unwrap().unwrap();
+        format!("{}={}", field.name().unwrap_or("?").to_owned(), field.text().await.unwrap())
+    }
+    let chain = Chain::new()
+        .always(Extension(Caller("Ann".to_owned())))
+        .at("/form", |c| c.post(async |Form(page): Form<Page>| page.number.to_string()))
+        .at("/multipart", |c| c.post(multipart))
+        .at("/raw", |c| {
+            c.get(async |RawQuery(query): RawQuery| query.unwrap_or_default())
+                .post(async |RawForm(form): RawForm| form)
+        })
+        .at("/uri", |c| c.get(async |OriginalUri(uri): OriginalUri| uri.to_string()))
+        .at("/caller", |c| c.get(async |Extension(Caller(name)): Extension<Caller>| name))
+        .at("/limited", |c| c.use_(DefaultBodyLimit::max(10)).post(async |text: String| text))
+        .build();
+    let base = serve(Router::new().fallback_service(chain)).await;
+    assert_eq!(text(format!("{base}/raw?a=1&b")).await, "a=1&b");
+    assert_eq!(text(format!("{base}/uri?a=1")).await, "/uri?a=1");
+    assert_eq!(text(format!("{base}/caller")).await, "Ann");
+    let post = async |path: &str, kind: &str, body: &'static str| {
+        let request = http1().post(format!("{base}{path}")).header("content-type", kind).body(body);
+        let response = request.send().await.unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
+    };
+    let form = "application/x-www-form-urlencoded";
+    assert_eq!(post("/form", form, "number=7").await, (200, "7".to_owned()));
+    assert_eq!(post("/raw", form, "number=7").await, (200, "number=7".to_owned()));
+    let parts = "--x\r\ncontent-disposition: form-data; name=\"a\"\r\n\r\n1\r\n--x--\r\n";
+    assert_eq!(
+        post("/multipart", "multipart/form-data; boundary=x", parts).await,
+        (200, "a=1".to_owned())
+    );
+    assert_eq!(post("/limited", "text/plain", "short").await, (200, "short".to_owned()));
+    assert_eq!(post("/limited", "text/plain", "longer than that").await.0, 413);
+}
+
+/// Our extractors and our steps in a program of axum's.
+#[tokio::test]
+async fn extractors_and_steps_of_ours_work_in_a_router() {
+    use axum::routing::post;
+    use tower_chain::{BodyLimit, Form, Middleware, Query, RateLimit, SecurityHeaders};
+
+    let router = Router::new()
+        .route("/pages", get(async |Query(page): Query<Page>| page.number.to_string()))
+        .route("/form", post(async |Form(page): Form<Page>| page.number.to_string()))
+        .layer(BodyLimit::bytes(100).into_layer())
+        .layer(SecurityHeaders::new().into_layer())
+        .layer(RateLimit::per_minute(5).into_layer());
+    let (listener, addr) = free_port().await;
+    let service = router
+        .layer(axum::middleware::map_request(
+            async |ConnectInfo(addr): ConnectInfo<SocketAddr>, mut req: Request| {
+                req.extensions_mut().insert(tower_chain::PeerAddr(addr));
+                req
+            },
+        ))
+        .into_make_service_with_connect_info::<SocketAddr>();
+    tokio::spawn(async move { axum::serve(listener, service).await });
+    let base = format!("http://{addr}");
+    let response = http1().get(format!("{base}/pages?number=7")).send().await.unwrap();
+    assert_eq!(response.headers()["x-content-type-options"], "nosniff");
+    assert_eq!(response.text().await.unwrap(), "7");
+    let refused = http1().get(format!("{base}/pages?number=x")).send().await.unwrap();
+    assert_eq!(refused.status(), 400);
+    assert_eq!(refused.headers()["content-type"], "application/problem+json");
+    let form = async |body: String| {
+        let request = http1().post(format!("{base}/form")).body(body);
+        let form = "application/x-www-form-urlencoded";
+        request.header("content-type", form).send().await.unwrap()
+    };
+    assert_eq!(form("number=7".to_owned()).await.text().await.unwrap(), "7");
+    assert_eq!(form(format!("number=7&a={}", "x".repeat(200))).await.status(), 413);
+    http1().get(format!("{base}/pages?number=7")).send().await.unwrap();
+    let limited = http1().get(format!("{base}/pages?number=7")).send().await.unwrap();
+    assert_eq!(limited.status(), 429);
+}
+
 /// Both ways in one program, without a type in between.
 #[tokio::test]
 async fn bodies_and_responses_are_the_same_types() {

@@ -1,14 +1,19 @@
-//! AWS Lambda: the real runtime in a process of its own, with events as API Gateway sends them.
+//! AWS Lambda: the real runtime in a process of its own, with events in each form in which AWS sends them.
 
+use std::net::SocketAddr;
 use std::process::Stdio;
 use std::sync::Arc;
 
 use axum::Json;
+use axum::response::AppendHeaders;
 use http_body_util::BodyExt;
+use lambda_http::RequestExt;
+use lambda_http::request::RequestContext;
 use serde_json::{Value, json};
 use tokio::process::Command;
 use tokio::sync::{Mutex, mpsc};
-use tower_chain::{Chain, Provided, Request, Server};
+use tower::ServiceExt;
+use tower_chain::{Chain, ClientAddr, PeerAddr, Provided, Request, Server};
 
 use super::api;
 
@@ -42,35 +47,132 @@ async fn answer(Provided(gateway): Provided<Gateway>, req: Request) -> http::Sta
     http::StatusCode::ACCEPTED
 }
 
-/// An event of API Gateway, payload format 2.0.
-fn event(method: &str, path: &str, query: &str, headers: Value, body: Option<&str>) -> Value {
-    json!({
-        "version": "2.0",
-        "routeKey": "$default",
-        "rawPath": path,
-        "rawQueryString": query,
-        "headers": headers,
-        "requestContext": {
-            "accountId": "123456789012",
-            "apiId": "api-id",
-            "domainName": "id.execute-api.eu-central-1.amazonaws.com",
-            "domainPrefix": "id",
-            "http": {
-                "method": method,
-                "path": path,
-                "protocol": "HTTP/1.1",
-                "sourceIp": "192.0.2.1",
-                "userAgent": "agent"
-            },
-            "requestId": "id",
-            "routeKey": "$default",
-            "stage": "$default",
-            "time": "12/Mar/2020:19:03:58 +0000",
-            "timeEpoch": 1_583_348_638_390_u64
-        },
-        "body": body,
-        "isBase64Encoded": false
-    })
+/// Who hands events to a function, each in a form of its own.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Source {
+    /// API Gateway, payload format 2.0.
+    HttpApi,
+    /// A function's own URL: the same format, with less in it.
+    FunctionUrl,
+    /// API Gateway, payload format 1.0.
+    RestApi,
+    LoadBalancer,
+    /// A load balancer that is set to show values that are there twice.
+    MultiValueLoadBalancer,
+}
+
+/// What is asked.
+#[derive(Clone, Copy, Default)]
+struct Ask<'a> {
+    method: &'a str,
+    path: &'a str,
+    query: Option<(&'a str, &'a str)>,
+    headers: &'a [(&'a str, &'a str)],
+    body: Option<&'a str>,
+    base64: bool,
+}
+
+impl Source {
+    fn event(self, ask: Ask<'_>) -> Value {
+        let headers: serde_json::Map<_, _> =
+            [("host", "api.example.org"), ("x-forwarded-for", "192.0.2.1")]
+                .iter()
+                .chain(ask.headers)
+                .map(|(name, value)| ((*name).to_owned(), json!(value)))
+                .collect();
+        let query = ask.query.map(|(name, value)| json!({ name: value }));
+        let every = |map: Option<&Value>| {
+            let map = map.and_then(Value::as_object)?;
+            let lists = map.iter().map(|(name, value)| (name.clone(), json!([value])));
+            Some(Value::Object(lists.collect()))
+        };
+        let all_headers = every(Some(&Value::Object(headers.clone())));
+        let mut event = match self {
+            Self::HttpApi | Self::FunctionUrl => json!({
+                "version": "2.0",
+                "routeKey": "$default",
+                "rawPath": ask.path,
+                "rawQueryString": ask.query.map(|(name, value)| format!("{name}={value}")).unwrap_or_default(),
+                "headers": headers,
+                "requestContext": {
+                    "accountId": "123456789012",
+                    "apiId": "api-id",
+                    "domainName": "api-id.lambda-url.eu-central-1.on.aws",
+                    "domainPrefix": "api-id",
+                    "http": {
+                        "method": ask.method,
+                        "path": ask.path,
+                        "protocol": "HTTP/1.1",
+                        "sourceIp": "192.0.2.1",
+                        "userAgent": "agent"
+                    },
+                    "requestId": "id",
+                    "routeKey": "$default",
+                    "stage": "$default",
+                    "time": "12/Mar/2020:19:03:58 +0000",
+                    "timeEpoch": 1_583_348_638_390_u64
+                },
+            }),
+            Self::RestApi => json!({
+                "resource": "/{proxy+}",
+                "path": ask.path,
+                "httpMethod": ask.method,
+                "headers": headers,
+                "multiValueHeaders": all_headers,
+                "queryStringParameters": query,
+                "multiValueQueryStringParameters": every(query.as_ref()),
+                "pathParameters": { "proxy": ask.path.trim_start_matches('/') },
+                "stageVariables": null,
+                "requestContext": {
+                    "accountId": "123456789012",
+                    "apiId": "api-id",
+                    "httpMethod": ask.method,
+                    "identity": { "sourceIp": "192.0.2.1", "userAgent": "agent" },
+                    "path": format!("/prod{}", ask.path),
+                    "protocol": "HTTP/1.1",
+                    "requestId": "id",
+                    "requestTimeEpoch": 1_583_348_638_390_u64,
+                    "resourceId": "123456",
+                    "resourcePath": "/{proxy+}",
+                    "stage": "prod"
+                },
+            }),
+            Self::LoadBalancer | Self::MultiValueLoadBalancer => {
+                let elb = json!({ "elb": { "targetGroupArn": "arn:aws:elasticloadbalancing:eu-central-1:1:targetgroup/api/1" } });
+                let mut event =
+                    json!({ "requestContext": elb, "httpMethod": ask.method, "path": ask.path });
+                if self == Self::LoadBalancer {
+                    event["headers"] = Value::Object(headers);
+                    event["queryStringParameters"] = query.unwrap_or_else(|| json!({}));
+                } else {
+                    event["multiValueHeaders"] = json!(all_headers);
+                    event["multiValueQueryStringParameters"] =
+                        every(query.as_ref()).unwrap_or_else(|| json!({}));
+                }
+                event
+            }
+        };
+        event["body"] = json!(ask.body);
+        event["isBase64Encoded"] = json!(ask.base64);
+        if self == Self::FunctionUrl {
+            let context = event["requestContext"].as_object_mut().unwrap();
+            context.insert("authentication".to_owned(), Value::Null);
+            context.insert("authorizer".to_owned(), json!({ "iam": { "accountId": "1" } }));
+            event["cookies"] = json!(["a=1", "b=2"]);
+        }
+        event
+    }
+
+    /// A header of an answer in the form of this source.
+    fn headers(self, answer: &Value, name: &str) -> Vec<String> {
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let many = answer["multiValueHeaders"][name].as_array();
+        let cookies = answer["cookies"].as_array().filter(|_| name == "set-cookie");
+        match cookies.or(many) {
+            Some(list) => list.iter().filter_map(text).collect(),
+            None => text(&answer["headers"][name]).into_iter().collect(),
+        }
+    }
 }
 
 #[tokio::test]
@@ -95,44 +197,99 @@ async fn lambda_http_runs_a_chain() {
         .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128")
         .env("AWS_LAMBDA_LOG_STREAM_NAME", "log")
         .env("AWS_LAMBDA_LOG_GROUP_NAME", "log")
+        // Otherwise the paths of a REST API begin with the name of its stage.
+        .env("AWS_LAMBDA_HTTP_IGNORE_STAGE_IN_PATH", "true")
         .stdout(Stdio::null())
         .kill_on_drop(true)
         .spawn()
         .unwrap();
 
-    let mut ask = async |event: Value| {
-        events.send(event).await.unwrap();
+    let mut ask = async |source: Source, ask: Ask<'_>| {
+        events.send(source.event(ask)).await.unwrap();
         let answer = tokio::time::timeout(std::time::Duration::from_secs(30), answered.recv());
         let (path, answer) = answer.await.expect("takes too long").unwrap();
-        assert!(path.ends_with("/response"), "{path}: {answer}");
+        assert!(path.ends_with("/response"), "{source:?} {path}: {answer}");
         answer
     };
 
-    let answer = ask(event("GET", "/hello", "", json!({}), None)).await;
-    assert_eq!((&answer["statusCode"], &answer["body"]), (&json!(200), &json!("hello")));
-    assert_eq!(answer["headers"]["x-chain"], "passed");
-    assert_eq!(answer["isBase64Encoded"], false);
+    for source in [
+        Source::HttpApi,
+        Source::FunctionUrl,
+        Source::RestApi,
+        Source::LoadBalancer,
+        Source::MultiValueLoadBalancer,
+    ] {
+        let get = |path| Ask { method: "GET", path, ..Ask::default() };
+        let answer = ask(source, get("/hello")).await;
+        assert_eq!(
+            (&answer["statusCode"], &answer["body"]),
+            (&json!(200), &json!("hello")),
+            "{source:?}"
+        );
+        assert_eq!(source.headers(&answer, "x-chain"), ["passed"], "{source:?} {answer}");
+        assert_eq!(answer["isBase64Encoded"], false);
 
-    let answer = ask(event("GET", "/pages", "number=7", json!({}), None)).await;
-    assert_eq!(answer["body"], "page 7");
+        let answer = ask(source, Ask { query: Some(("number", "7")), ..get("/pages") }).await;
+        assert_eq!(answer["body"], "page 7", "{source:?}");
 
-    let headers = json!({ "content-type": "application/json" });
-    let answer = ask(event("POST", "/echo", "", headers, Some(r#"{"text":"back"}"#))).await;
-    assert_eq!(answer["body"], r#"{"text":"back"}"#);
+        let json = [("content-type", "application/json")];
+        let post = Ask { method: "POST", headers: &json, ..get("/echo") };
+        for (body, base64) in [(r#"{"text":"back"}"#, false), ("eyJ0ZXh0IjoiYmFjayJ9", true)] {
+            let answer = ask(source, Ask { body: Some(body), base64, ..post }).await;
+            assert_eq!(answer["body"], r#"{"text":"back"}"#, "{source:?}");
+        }
 
-    let answer = ask(event("GET", "/me/name", "", json!({}), None)).await;
-    assert_eq!(answer["statusCode"], 401);
-    assert_eq!(answer["headers"]["content-type"], "application/problem+json");
-    // The problem is text, not base64.
-    assert!(answer["body"].as_str().unwrap().contains("Sign in first"), "{answer}");
-    let headers = json!({ "authorization": "Ann" });
-    assert_eq!(ask(event("GET", "/me/name", "", headers, None)).await["body"], "Ann");
+        let answer = ask(source, get("/me/name")).await;
+        assert_eq!(answer["statusCode"], 401);
+        assert_eq!(source.headers(&answer, "content-type"), ["application/problem+json"]);
+        // The problem is text, not base64.
+        assert!(answer["body"].as_str().unwrap().contains("Sign in first"), "{answer}");
+        let headers = [("authorization", "Ann")];
+        assert_eq!(ask(source, Ask { headers: &headers, ..get("/me/name") }).await["body"], "Ann");
+
+        let answer = ask(source, get("/two-cookies")).await;
+        assert_eq!(source.headers(&answer, "set-cookie"), ["a=1", "b=2"], "{source:?} {answer}");
+        let answer = ask(source, get("/bytes")).await;
+        assert_eq!((&answer["isBase64Encoded"], &answer["body"]), (&json!(true), &json!("AJ+S")));
+        let answer = ask(source, get("/addr")).await;
+        assert_eq!(answer["body"], "192.0.2.1", "{source:?} {answer}");
+    }
+    let cookies = Ask { method: "GET", path: "/cookies", ..Ask::default() };
+    assert_eq!(ask(Source::FunctionUrl, cookies).await["body"], "a=1; b=2");
     drop(function);
+}
+
+/// Who asks: API Gateway says it beside the request, a load balancer in a header that it alone writes.
+fn with_peer(mut req: lambda_http::Request) -> lambda_http::Request {
+    let addr = match req.request_context_ref() {
+        Some(RequestContext::ApiGatewayV2(context)) => context.http.source_ip.clone(),
+        Some(RequestContext::ApiGatewayV1(context)) => context.identity.source_ip.clone(),
+        _ => req.headers().get("x-forwarded-for").and_then(last),
+    };
+    if let Some(Ok(addr)) = addr.map(|addr| addr.parse()) {
+        req.extensions_mut().insert(PeerAddr(SocketAddr::new(addr, 0)));
+    }
+    req
+}
+
+fn last(value: &http::HeaderValue) -> Option<String> {
+    value.to_str().ok()?.rsplit(',').next().map(|addr| addr.trim().to_owned())
 }
 
 /// Run by the test above in a process of its own, because the runtime is configured by the environment.
 #[tokio::test]
 #[ignore = "waits for events without end"]
 async fn the_function() {
-    lambda_http::run(api()).await.unwrap();
+    let chain = Chain::new()
+        .at("/addr", |c| c.get(async |ClientAddr(addr): ClientAddr| addr.to_string()))
+        .at("/bytes", |c| c.get(async || vec![0_u8, 159, 146]))
+        .at("/cookies", |c| {
+            c.get(async |headers: http::HeaderMap| headers["cookie"].to_str().unwrap().to_owned())
+        })
+        .at("/two-cookies", |c| {
+            c.get(async || AppendHeaders([("set-cookie", "a=1"), ("set-cookie", "b=2")]))
+        })
+        .service("/", api())
+        .build();
+    lambda_http::run(chain.map_request(with_peer)).await.unwrap();
 }

@@ -7,6 +7,7 @@ mod hyper;
 mod lambda;
 mod others;
 mod tonic;
+mod websocket;
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -4,15 +4,18 @@ use std::convert::Infallible;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, BufMut};
+use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
+use tokio::sync::mpsc::{Sender, channel};
 use tonic::body::Body;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::server::NamedService;
 use tonic::service::Routes;
 use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Code, Request, Response, Status};
-use tower_chain::{Chain, ChainLayer, GrpcStatus, Server};
+use tonic::{Code, Request, Response, Status, Streaming};
+use tower_chain::{Chain, ChainLayer, GrpcStatus, Jwt, LimitKey, RateLimit, Server};
 
 use super::{Caller, caller, free_port, http1, stamp};
 
@@ -37,6 +40,9 @@ impl tower::Service<http::Request<Body>> for Greeter {
         Box::pin(async move {
             match req.uri().path() {
                 "/test.Greeter/Hello" => Ok(tonic::server::Grpc::new(Text).unary(Hello, req).await),
+                "/test.Greeter/Chat" => {
+                    Ok(tonic::server::Grpc::new(Text).streaming(Chat, req).await)
+                }
                 _ => Ok(Status::unimplemented("no such method").into_http()),
             }
         })
@@ -58,6 +64,23 @@ impl tonic::server::UnaryService<String> for Hello {
                 (text, None) => Ok(Response::new(format!("{text}, whoever you are"))),
             }
         })
+    }
+}
+
+/// Answers each message when it comes; one that is empty ends it with an error.
+struct Chat;
+
+impl tonic::server::StreamingService<String> for Chat {
+    type Response = String;
+    type ResponseStream = BoxStream<'static, Result<String, Status>>;
+    type Future = BoxFuture<'static, Result<Response<Self::ResponseStream>, Status>>;
+
+    fn call(&mut self, request: Request<Streaming<String>>) -> Self::Future {
+        let answers = request.into_inner().map(|text| match text?.as_str() {
+            "" => Err(Status::out_of_range("nothing was said")),
+            text => Ok(format!("{text}!")),
+        });
+        Box::pin(async move { Ok(Response::new(answers.boxed())) })
     }
 }
 
@@ -128,6 +151,27 @@ impl Client {
         }
         self.0.unary(request, http::uri::PathAndQuery::from_static(path), Text).await
     }
+
+    /// Sends what the test sends while it reads what comes back.
+    async fn chat(
+        &mut self,
+        caller: Option<&str>,
+    ) -> Result<(Sender<String>, Response<Streaming<String>>), Status> {
+        self.0.ready().await.unwrap();
+        let (sender, receiver) = channel(8);
+        let messages = futures_util::stream::unfold(
+            receiver,
+            async |mut receiver: tokio::sync::mpsc::Receiver<String>| {
+                Some((receiver.recv().await?, receiver))
+            },
+        );
+        let mut request = Request::new(messages.boxed());
+        if let Some(caller) = caller {
+            request.metadata_mut().insert("authorization", caller.parse().unwrap());
+        }
+        let path = http::uri::PathAndQuery::from_static("/test.Greeter/Chat");
+        Ok((sender, self.0.streaming(request, path, Text).await?))
+    }
 }
 
 fn in_front() -> ChainLayer {
@@ -145,6 +189,26 @@ async fn asks_the_greeter(base: String) {
     assert_eq!((refusal.code(), refusal.message()), (Code::Unauthenticated, "Sign in first"));
     assert_eq!(refusal.metadata().get("www-authenticate").unwrap(), "Bearer");
 
+    // A stream passes message by message, in both directions, and ends with its own status.
+    let (say, response) = client.chat(Some("Ann")).await.unwrap();
+    assert_eq!(response.metadata().get("x-chain").unwrap(), "passed");
+    let mut answers = response.into_inner();
+    for text in ["one", "two"] {
+        say.try_send(text.to_owned()).unwrap();
+        assert_eq!(answers.message().await.unwrap().unwrap(), format!("{text}!"));
+    }
+    say.try_send(String::new()).unwrap();
+    let error = answers.message().await.unwrap_err();
+    assert_eq!((error.code(), error.message()), (Code::OutOfRange, "nothing was said"));
+
+    let (say, response) = client.chat(Some("Ann")).await.unwrap();
+    drop(say);
+    assert!(response.into_inner().message().await.unwrap().is_none());
+
+    // A refusal of a stream is its status, before any message.
+    let refusal = client.chat(None).await.map(drop).unwrap_err();
+    assert_eq!((refusal.code(), refusal.message()), (Code::Unauthenticated, "Sign in first"));
+
     // The service's own statuses pass, and they come in trailers or in headers as it likes.
     let error = client.hello("", Some("Ann")).await.unwrap_err();
     assert_eq!((error.code(), error.message()), (Code::InvalidArgument, "say something"));
@@ -158,6 +222,31 @@ async fn tonic_runs_a_chain_as_its_layer() {
     let server = tonic::transport::Server::builder().layer(in_front()).add_service(Greeter);
     tokio::spawn(server.serve_with_incoming(TcpIncoming::from(listener)));
     asks_the_greeter(format!("http://{addr}")).await;
+}
+
+/// What our steps refuse, as a client of gRPC sees it.
+#[tokio::test]
+async fn refusals_of_steps_are_statuses() {
+    let chain = Chain::new()
+        .always(GrpcStatus::new())
+        .use_(RateLimit::per_hour(2).key(LimitKey::everyone()))
+        .use_(Jwt::<serde_json::Value>::hs256("a secret of at least thirty-two bytes").unwrap())
+        .into_layer();
+    let (listener, addr) = free_port().await;
+    let server = tonic::transport::Server::builder().layer(chain).add_service(Greeter);
+    tokio::spawn(server.serve_with_incoming(TcpIncoming::from(listener)));
+    let mut client = Client::connect(format!("http://{addr}")).await;
+    let refusal = client.hello("Hello", Some("Bearer no.token.this")).await.unwrap_err();
+    assert_eq!(refusal.code(), Code::Unauthenticated);
+    let refusal = client.chat(Some("Bearer no.token.this")).await.map(drop).unwrap_err();
+    assert_eq!(refusal.code(), Code::Unauthenticated);
+    for refusal in [
+        client.hello("Hello", None).await.map(drop).unwrap_err(),
+        client.chat(None).await.map(drop).unwrap_err(),
+    ] {
+        assert_eq!(refusal.code(), Code::ResourceExhausted);
+        assert!(refusal.metadata().contains_key("retry-after"));
+    }
 }
 
 /// Routes of tonic and of a chain in one service.

@@ -173,6 +173,52 @@ async fn connections_past_the_limit_wait() {
     server.stop().await;
 }
 
+/// Asks once more on a connection; `None` if it was closed.
+async fn still_served(client: &mut Raw) -> Option<()> {
+    client.0.write_all(GET.as_bytes()).await.ok()?;
+    let response = client.try_response().await?;
+    assert_eq!(body_of(&response), "hello");
+    Some(())
+}
+
+#[tokio::test]
+async fn connections_of_one_client_past_its_limit_are_closed() {
+    let server = Running::tuned(service(), |server| server.max_connections_per_client(2)).await;
+    let mut ours = [server.connect().await, server.connect().await];
+    for client in &mut ours {
+        assert!(still_served(client).await.is_some());
+    }
+    assert!(still_served(&mut server.connect().await).await.is_none());
+    // Another client, on a loopback address of its own.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    let mut other = Raw(socket.connect(server.addr).await.unwrap());
+    assert!(still_served(&mut other).await.is_some());
+
+    let [mut one, two] = ours;
+    drop(two);
+    // The server learns of it when it reads next.
+    within(async { while still_served(&mut server.connect().await).await.is_none() {} }).await;
+    assert!(still_served(&mut one).await.is_some());
+}
+
+#[tokio::test]
+async fn behind_a_proxy_a_client_is_who_the_proxy_says() {
+    let listener = Listener::bind("127.0.0.1:0").await.unwrap().proxy_protocol();
+    let server = Server::new(listener).max_connections_per_client(1);
+    let server = Running::of(server, service());
+    let from = async |addr: &str| {
+        let mut client = server.connect().await;
+        client.send(format!("PROXY TCP6 {addr} ::1 1 443\r\n")).await;
+        let served = still_served(&mut client).await;
+        (client, served.is_some())
+    };
+    let _open = [from("2001:db8::1").await, from("2001:db8:0:1::1").await];
+    assert!(_open.iter().all(|(_, served)| *served));
+    let (_, served) = from("2001:db8::2").await;
+    assert!(!served, "one network is one client");
+}
+
 #[tokio::test]
 async fn an_idle_http2_connection_ends() {
     let timeout = Duration::from_millis(100);

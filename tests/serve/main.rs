@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
 
 mod bodies;
+#[cfg(feature = "tls")]
+mod client_certificates;
 mod cost;
 mod drain;
 mod limits;

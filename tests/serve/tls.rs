@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
+use rcgen::{Certificate, CertifiedKey, KeyPair, generate_simple_self_signed};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -18,11 +18,11 @@ use tower_chain::{Listener, Server, Tls, TlsError};
 
 use super::{Running, body_of, service, within};
 
-fn certificate() -> CertifiedKey<KeyPair> {
+pub(super) fn certificate() -> CertifiedKey<KeyPair> {
     generate_simple_self_signed(["localhost".to_owned()]).unwrap()
 }
 
-fn tls(certificate: &CertifiedKey<KeyPair>) -> Tls {
+pub(super) fn tls(certificate: &CertifiedKey<KeyPair>) -> Tls {
     Tls::from_pem(certificate.cert.pem(), certificate.signing_key.serialize_pem()).unwrap()
 }
 
@@ -36,13 +36,29 @@ async fn connect(
     trusted: &CertificateDer<'static>,
     alpn: &[&str],
 ) -> std::io::Result<TlsStream<TcpStream>> {
+    connect_as(None, server, trusted, alpn).await
+}
+
+/// Connects with a certificate of the client's own.
+pub(super) async fn connect_as(
+    client: Option<&(Certificate, KeyPair)>,
+    server: &Running,
+    trusted: &CertificateDer<'static>,
+    alpn: &[&str],
+) -> std::io::Result<TlsStream<TcpStream>> {
     let mut roots = RootCertStore::empty();
     roots.add(trusted.clone()).unwrap();
-    let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+        .with_root_certificates(roots);
+    let mut config = match client {
+        None => config.with_no_client_auth(),
+        Some((certificate, key)) => {
+            let key = key.serialize_der().try_into().unwrap();
+            config.with_client_auth_cert(vec![certificate.der().clone()], key).unwrap()
+        }
+    };
     config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
     let socket = TcpStream::connect(server.addr).await?;
     let name = ServerName::try_from("localhost").unwrap();

@@ -1,5 +1,9 @@
 //! The kit itself: the same cases in process and over TCP give equal results, for a chain and for an axum `Router`.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
+
+mod wire;
+
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -1,0 +1,102 @@
+//! Which certificates of clients a server believes.
+
+use std::fmt;
+use std::sync::Arc;
+
+use tokio_rustls::rustls::RootCertStore;
+use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
+use tokio_rustls::rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
+use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::server::danger::ClientCertVerifier;
+
+use super::tls::{TlsError, provider};
+
+/// Which certificates of clients a server believes, for [`Tls::client_certificates`](crate::Tls::client_certificates).
+///
+/// A client has to show one in the handshake, unless they are [`optional`](ClientRoots::optional). It must be valid now, be meant for
+/// clients (`clientAuth`) if it says what it is meant for, and be signed by one of the roots, with what lies between sent along
+/// ([RFC 5280, 6](https://www.rfc-editor.org/rfc/rfc5280#section-6)). Its names are not looked at: that is for the application to do, with
+/// [`ClientCertificate`](crate::extract::ClientCertificate).
+///
+/// # Example
+///
+/// ```no_run
+/// # async fn run(api: tower_chain::ChainService) -> Result<(), Box<dyn std::error::Error>> {
+/// use tower_chain::serve::ClientRoots;
+/// use tower_chain::{Listener, Server, Tls};
+///
+/// let partners = ClientRoots::from_pem(std::fs::read("/etc/ssl/partners.pem")?)?;
+/// let tls = Tls::from_pem_files("/etc/ssl/api.pem", "/etc/ssl/api.key")?.client_certificates(partners)?;
+/// Server::new(Listener::bind("0.0.0.0:443").await?.tls(tls)).serve(api).await?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+#[must_use]
+pub struct ClientRoots {
+    roots: Arc<RootCertStore>,
+    revoked: Vec<CertificateRevocationListDer<'static>>,
+    optional: bool,
+}
+
+impl ClientRoots {
+    /// Believes what these certificates have signed, given as a text in PEM format.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError::ClientRoots`] if it is none, or holds no certificate.
+    pub fn from_pem(roots: impl AsRef<[u8]>) -> Result<Self, TlsError> {
+        let mut store = RootCertStore::empty();
+        for root in items::<CertificateDer<'static>>(roots.as_ref())? {
+            store.add(root).map_err(|error| TlsError::ClientRoots(error.into()))?;
+        }
+        Ok(Self { roots: Arc::new(store), revoked: Vec::new(), optional: false })
+    }
+
+    /// Lets clients without a certificate in as well. One that is shown has to be good nevertheless. Defaults to off.
+    pub fn optional(mut self) -> Self {
+        self.optional = true;
+        self
+    }
+
+    /// Refuses what these lists revoke, given as a text in PEM format (`BEGIN X509 CRL`). Defaults to none.
+    ///
+    /// Every certificate of a client's chain then needs a list of its issuer that is not out of date: what can't be looked up is refused.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError::ClientRoots`] if it is none, or holds no list.
+    pub fn revoked(mut self, lists: impl AsRef<[u8]>) -> Result<Self, TlsError> {
+        self.revoked.extend(items::<CertificateRevocationListDer<'static>>(lists.as_ref())?);
+        Ok(self)
+    }
+
+    pub(super) fn verifier(self) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+        let mut verifier = WebPkiClientVerifier::builder_with_provider(self.roots, provider())
+            .with_crls(self.revoked)
+            .enforce_revocation_expiration();
+        if self.optional {
+            verifier = verifier.allow_unauthenticated();
+        }
+        verifier.build().map_err(|error| TlsError::ClientRoots(error.into()))
+    }
+}
+
+impl fmt::Debug for ClientRoots {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientRoots")
+            .field("roots", &self.roots.len())
+            .field("revoked", &self.revoked.len())
+            .field("optional", &self.optional)
+            .finish()
+    }
+}
+
+/// The items of a PEM text, of which there has to be one.
+fn items<T: PemObject>(text: &[u8]) -> Result<Vec<T>, TlsError> {
+    let items: Result<Vec<T>, pem::Error> = T::pem_slice_iter(text).collect();
+    match items {
+        Ok(items) if items.is_empty() => Err(pem::Error::NoItemsFound),
+        items => items,
+    }
+    .map_err(|error| TlsError::ClientRoots(error.into()))
+}
