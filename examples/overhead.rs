@@ -3,7 +3,19 @@
 //! Run with
 //!
 //! ```sh
-//! cargo run --release --example overhead --features full,overhead -- overhead.svg   # prints the table, and writes the image
+//! cargo run --release --example overhead --features full,overhead -- overhead.svg
+//! # POST /users answers 200, median of 10000 requests
+//! #
+//! # step ..  time   share  allocations
+//! # / ..
+//! # ├─ always log .. µs ..
+//! # ├─ always SecurityHeaders ..
+//! # └─ /users
+//! # ├─ use RateLimit ..
+//! # ├─ use Jwt ..
+//! # └─ POST create ..
+//! # the whole .. 100.0 % ..
+//! # ..
 //! ```
 
 use std::alloc::System;

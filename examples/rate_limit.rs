@@ -18,8 +18,6 @@
 //! # 401 401 401 401 401 429
 //! ```
 
-use std::time::Duration;
-
 use tower_chain::{Chain, ChainService, Error, Quota, RateLimit, StatusCode};
 
 async fn login(password: String) -> Result<&'static str, Error> {
@@ -32,7 +30,7 @@ async fn login(password: String) -> Result<&'static str, Error> {
 fn api() -> ChainService {
     // Behind a proxy, say which: `.trusted_proxies(TrustedProxies::cidrs(..)?)`.
     let all = RateLimit::per_client(100)
-        .every(Duration::from_secs(15 * 60))
+        .every(std::time::Duration::from_secs(15 * 60))
         .skip(|req| req.uri().path() == "/healthz");
     let logins = RateLimit::new(Quota::per_minute(5)).count_failures();
     Chain::new()

@@ -7,8 +7,12 @@
 //! ```
 //!
 //! ```sh
-//! curl -i -H 'x-debug: 1' localhost:3000/users/7   # server-timing: total;dur=22.., chain;dur=.., use-user;dur=10.., GET-page;dur=12..
-//! curl -i localhost:3000/users/7                   # 200, no server-timing
+//! curl -i -H 'x-debug: 1' localhost:3000/users/7
+//! # HTTP/1.1 200 OK
+//! # server-timing: total;dur=.., chain;dur=.., use-user;dur=.., GET-page;dur=..
+//! #
+//! # user 7
+//! curl -i localhost:3000/users/7 | grep -i server-timing
 //! ```
 
 use std::error::Error;
@@ -37,7 +41,8 @@ fn site() -> Result<ChainService, Box<dyn Error>> {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    Ok(tower_chain::serve("127.0.0.1:3000", site()?).await?)
+    let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
+    Ok(tower_chain::serve(format!("127.0.0.1:{port}"), site()?).await?)
 }
 
 #[tokio::test(start_paused = true)]

@@ -38,6 +38,16 @@ pub mod security_headers;
 #[cfg(feature = "server-timing")]
 #[cfg_attr(docsrs, doc(cfg(feature = "server-timing")))]
 pub mod server_timing;
+#[cfg(all(
+    test,
+    any(
+        feature = "authenticate",
+        feature = "jwt",
+        feature = "jwt-rust-crypto",
+        feature = "require"
+    )
+))]
+mod tables;
 #[cfg(feature = "validate")]
 #[cfg_attr(docsrs, doc(cfg(feature = "validate")))]
 pub mod validate;

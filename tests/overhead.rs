@@ -1,9 +1,9 @@
 //! How many allocations each step of a chain makes, told exactly.
 
 use std::alloc::System;
-use std::sync::Mutex;
 
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
+use tokio::sync::Mutex;
 use tower_chain::overhead::OverheadReport;
 use tower_chain::{Chain, ChainService, Next, Overhead, Request, Response, StatusCode};
 
@@ -11,7 +11,7 @@ use tower_chain::{Chain, ChainService, Next, Overhead, Request, Response, Status
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 /// The allocator counts for the whole program, so that one test runs at a time.
-static ALONE: Mutex<()> = Mutex::new(());
+static ALONE: Mutex<()> = Mutex::const_new(());
 
 async fn none(req: Request, next: Next<'_>) -> Response {
     next.run(req).await
@@ -40,60 +40,47 @@ async fn two() -> StatusCode {
     StatusCode::OK
 }
 
-fn measure(service: &ChainService, path: &'static str) -> OverheadReport {
-    let _alone = ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    let request = move || Request::default().map_uri(path);
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    runtime.block_on(
-        Overhead::of(service)
-            .request(request)
-            .allocations(|| ALLOCATOR.stats().allocations as u64)
-            .runs(200)
-            .run(),
-    )
-}
-
-trait MapUri {
-    fn map_uri(self, path: &'static str) -> Self;
-}
-
-impl MapUri for Request {
-    fn map_uri(mut self, path: &'static str) -> Self {
-        *self.uri_mut() = http::Uri::from_static(path);
-        self
-    }
+async fn measure(service: &ChainService, path: &'static str) -> OverheadReport {
+    let _alone = ALONE.lock().await;
+    let request = move || {
+        let mut req = Request::default();
+        *req.uri_mut() = http::Uri::from_static(path);
+        req
+    };
+    let overhead = Overhead::of(service).request(request).runs(200);
+    overhead.allocations(|| ALLOCATOR.stats().allocations as u64).run().await
 }
 
 fn allocations(report: &OverheadReport) -> Vec<u64> {
     report.steps().iter().filter_map(|step| step.allocations()).collect()
 }
 
-#[test]
-fn each_step_has_its_own_allocations_alone() {
+#[tokio::test]
+async fn each_step_has_its_own_allocations_alone() {
     let service = Chain::new().always(none).use_(three).use_(waits).get(two).build();
-    let report = measure(&service, "/");
+    let report = measure(&service, "/").await;
     // The chain's is the box of the whole.
     assert_eq!(allocations(&report), [1, 0, 3, 1, 2], "{report}");
     assert_eq!(report.allocations(), Some(7));
 }
 
-#[test]
-fn the_boxes_of_paths_and_of_long_chains_are_the_chains_own() {
+#[tokio::test]
+async fn the_boxes_of_paths_and_of_long_chains_are_the_chains_own() {
     let inside = Chain::new().use_(three).at("/b", |c| c.get(two));
     let service = Chain::new().use_(none).mount("/a", inside).build();
-    assert_eq!(allocations(&measure(&service, "/a/b")), [3, 0, 3, 2]);
+    assert_eq!(allocations(&measure(&service, "/a/b").await), [3, 0, 3, 2]);
 
     let chain = Chain::new().use_(none).use_(none).use_(none).use_(none).use_(three).use_(none);
     let chain = chain.use_(none).use_(none).use_(none).use_(three).use_(none).use_(none);
-    let report = measure(&chain.get(bare).build(), "/");
+    let report = measure(&chain.get(bare).build(), "/").await;
     assert_eq!(allocations(&report), [2, 0, 0, 0, 0, 3, 0, 0, 0, 0, 3, 0, 0, 0], "{report}");
 }
 
-#[test]
-fn a_layer_has_what_leads_it_into_the_chain() {
+#[tokio::test]
+async fn a_layer_has_what_leads_it_into_the_chain() {
     let layer = tower::layer::util::Identity::new();
     let service = Chain::new().use_(none).use_(layer).get(two).build();
-    let report = measure(&service, "/");
+    let report = measure(&service, "/").await;
     let [chain, none, layer, two] = allocations(&report)[..] else { panic!("{report}") };
     assert_eq!((chain, none, two), (1, 0, 2), "{report}");
     assert!(layer >= 2, "{report}");

@@ -3,6 +3,9 @@
 #![cfg(feature = "redis")]
 #![allow(clippy::unwrap_used, reason = "what fails in a test should stop it")]
 
+#[path = "support/ports.rs"]
+mod ports;
+#[path = "support/redis_server.rs"]
 mod redis_server;
 
 use std::net::{IpAddr, SocketAddr};
@@ -61,7 +64,7 @@ fn slow(limits: SharedLimits) -> SharedLimits {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn several_servers_admit_the_quota_together() {
-    let Some(redis) = Redis::start().await else { return };
+    let Some(redis) = Redis::start() else { return };
     let servers: Vec<_> =
         (0..5).map(|_| Server::new(&redis, RateLimit::per_client(100).every(HOUR), slow)).collect();
     let admitted = futures_util::future::join_all(servers.iter().map(|s| s.admitted(60))).await;
@@ -74,7 +77,7 @@ async fn several_servers_admit_the_quota_together() {
 #[cfg(feature = "serve")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn real_servers_admit_the_quota_together_over_real_sockets() {
-    let Some(redis) = Redis::start().await else { return };
+    let Some(redis) = Redis::start() else { return };
     let mut addrs = Vec::new();
     for _ in 0..4 {
         let limit = RateLimit::per_client(40).every(HOUR);
@@ -101,7 +104,7 @@ async fn real_servers_admit_the_quota_together_over_real_sockets() {
 
 #[tokio::test]
 async fn a_check_is_one_call_and_a_known_refusal_is_none() {
-    let Some(redis) = Redis::start().await else { return };
+    let Some(redis) = Redis::start() else { return };
     let names = ["a", "b", "c", "d", "e", "f", "g"];
     let limit = names.iter().fold(RateLimit::new(Quota::new(10, HOUR)), |limit, name| {
         limit.and(Policy::new(*name, Quota::new(1000, HOUR)))
@@ -125,7 +128,7 @@ async fn a_check_is_one_call_and_a_known_refusal_is_none() {
 
 #[tokio::test]
 async fn what_is_paid_for_in_advance_needs_no_call_and_never_exceeds_the_quota() {
-    let Some(redis) = Redis::start().await else { return };
+    let Some(redis) = Redis::start() else { return };
     let limit = RateLimit::per_client(200).every(240 * HOUR);
     let lease = |limits: SharedLimits| slow(limits).lease(1000);
     let servers: Vec<_> = (0..3).map(|_| Server::new(&redis, limit.clone(), lease)).collect();
@@ -146,7 +149,7 @@ async fn what_is_paid_for_in_advance_needs_no_call_and_never_exceeds_the_quota()
 
 #[tokio::test]
 async fn a_refusal_by_one_policy_charges_none() {
-    let Some(redis) = Redis::start().await else { return };
+    let Some(redis) = Redis::start() else { return };
     let limit = RateLimit::new(Policy::new("small", Quota::new(2, HOUR)))
         .and(Policy::new("large", Quota::new(50, HOUR)));
     let (one, other) = (Server::new(&redis, limit.clone(), slow), Server::new(&redis, limit, slow));
@@ -159,7 +162,7 @@ async fn a_refusal_by_one_policy_charges_none() {
 
 #[tokio::test]
 async fn keys_are_tagged_hidden_and_mortal() {
-    let Some(redis) = Redis::start().await else { return };
+    let Some(redis) = Redis::start() else { return };
     let by_token = LimitKey::authorization();
     let limit = RateLimit::new(Policy::new("p", Quota::new(5, HOUR)))
         .and(Policy::new("t", Quota::new(5, HOUR)).key(by_token));
@@ -185,7 +188,7 @@ async fn keys_are_tagged_hidden_and_mortal() {
 
 #[tokio::test]
 async fn charges_are_given_back_everywhere() {
-    let Some(redis) = Redis::start().await else { return };
+    let Some(redis) = Redis::start() else { return };
     let limit = RateLimit::per_client(5).every(HOUR).count_failures();
     let (one, other) = (Server::new(&redis, limit.clone(), slow), Server::new(&redis, limit, slow));
     for _ in 0..20 {
@@ -205,7 +208,7 @@ async fn charges_are_given_back_everywhere() {
 
 #[tokio::test]
 async fn a_clock_that_was_set_back_refuses_for_one_period_at_most() {
-    let Some(redis) = Redis::start().await else { return };
+    let Some(redis) = Redis::start() else { return };
     let server = Server::new(&redis, RateLimit::per_client(2).every(Duration::from_secs(60)), slow);
     // As if it had been charged while the clock of the store was a year ahead.
     let now: Vec<u64> = redis.ask(&redis::cmd("TIME")).await.unwrap();
@@ -229,7 +232,7 @@ async fn a_killed_store_is_answered_as_the_mode_says() {
         (WhileAway::Allow, 429, StatusCode::OK),
         (WhileAway::Deny, 429, StatusCode::SERVICE_UNAVAILABLE),
     ] {
-        let Some(mut redis) = Redis::start().await else { return };
+        let Some(mut redis) = Redis::start() else { return };
         let limit = RateLimit::per_client(10).every(HOUR);
         let set =
             |limits: SharedLimits| limits.deadline(Duration::from_millis(300)).while_away(mode);
@@ -257,7 +260,7 @@ async fn a_killed_store_is_answered_as_the_mode_says() {
         // Back within a second of its return.
         let port = redis.port;
         drop(redis);
-        let redis = Redis::start_on(port).await.unwrap();
+        let redis = Redis::start_on(port).unwrap();
         let back = Instant::now();
         for client in 0_u16.. {
             if redis.calls().await > 0 {
@@ -272,7 +275,7 @@ async fn a_killed_store_is_answered_as_the_mode_says() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hung_store_costs_no_more_than_the_deadline() {
-    let Some(redis) = Redis::start().await else { return };
+    let Some(redis) = Redis::start() else { return };
     let limit = RateLimit::per_client(1000).every(HOUR);
     let server = Server::new(&redis, limit, |limits| limits.deadline(Duration::from_millis(50)));
     assert_eq!(server.status().await, 200);
@@ -300,7 +303,7 @@ async fn a_hung_store_costs_no_more_than_the_deadline() {
 
 #[tokio::test]
 async fn the_store_decides_as_the_memory_does() {
-    let Some(redis) = Redis::start().await else { return };
+    let Some(redis) = Redis::start() else { return };
     // A period so long that no request comes back during the test.
     let quota = Quota::new(1000, 240 * HOUR).burst(20);
     let policy = || {
@@ -330,7 +333,7 @@ async fn the_store_decides_as_the_memory_does() {
 
 #[tokio::test]
 async fn several_policies_and_costs_are_paid_for_in_advance_together() {
-    let Some(redis) = Redis::start().await else { return };
+    let Some(redis) = Redis::start() else { return };
     let limit = RateLimit::new(Policy::new("small", Quota::new(100, 240 * HOUR)).cost(2))
         .and(Policy::new("large", Quota::new(1000, 240 * HOUR)).cost(3));
     let lease = |limits: SharedLimits| slow(limits).lease(1000);
@@ -352,7 +355,7 @@ async fn several_policies_and_costs_are_paid_for_in_advance_together() {
 
 #[tokio::test]
 async fn a_block_holds_on_all_servers_until_it_is_lifted() {
-    let Some(redis) = Redis::start().await else { return };
+    let Some(redis) = Redis::start() else { return };
     let clock = LimitClock::fake();
     let limit = RateLimit::per_client(1).every(HOUR).penalty(Quota::new(2, HOUR), 10 * HOUR);
     let limit = limit.clock(clock.clone());
@@ -388,7 +391,7 @@ async fn a_block_holds_on_all_servers_until_it_is_lifted() {
 
 #[tokio::test]
 async fn a_refusal_is_repeated_without_asking_for_a_second() {
-    let Some(redis) = Redis::start().await else { return };
+    let Some(redis) = Redis::start() else { return };
     let clock = LimitClock::fake();
     let limit = RateLimit::per_client(1).every(HOUR).clock(clock.clone());
     let (one, other) = (Server::new(&redis, limit.clone(), slow), Server::new(&redis, limit, slow));
@@ -404,7 +407,7 @@ async fn a_refusal_is_repeated_without_asking_for_a_second() {
 
 #[tokio::test]
 async fn requests_under_way_are_counted_on_all_servers() {
-    let Some(redis) = Redis::start().await else { return };
+    let Some(redis) = Redis::start() else { return };
     let limit = || RateLimit::per_client(1000).every(HOUR).concurrency(2);
     let short = |limits: SharedLimits| slow(limits).longest_request(Duration::from_millis(300));
     let (one, other) = (Server::new(&redis, limit(), slow), Server::new(&redis, limit(), slow));
@@ -441,7 +444,7 @@ async fn requests_under_way_are_counted_on_all_servers() {
 
 #[tokio::test]
 async fn requests_of_several_servers_wait_in_one_line() {
-    let Some(redis) = Redis::start().await else { return };
+    let Some(redis) = Redis::start() else { return };
     let limit = RateLimit::new(Quota::new(20, Duration::from_secs(1)).burst(1))
         .delay(Duration::from_millis(200));
     let (one, other) = (Server::new(&redis, limit.clone(), slow), Server::new(&redis, limit, slow));

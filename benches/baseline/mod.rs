@@ -19,11 +19,6 @@ pub struct Baseline {
     counts: BTreeMap<String, Count>,
 }
 
-/// Whether a case says nothing that a quicker one doesn't.
-pub fn leaves_out(case: &Case) -> bool {
-    case.size > 1000
-}
-
 impl Baseline {
     pub fn of(counts: Vec<(Case, Count)>) -> Self {
         let counts = counts.into_iter().map(|(case, count)| (case.full_name(), count)).collect();
@@ -71,7 +66,7 @@ impl Baseline {
                 ("allocations", before.allocations, count.allocations),
                 ("bytes", before.bytes, count.bytes),
             ] {
-                if what == "instructions" && (!same || varies(name)) {
+                if what == "instructions" && !same {
                     continue;
                 }
                 let change = Change { name, what, before, now };
@@ -96,14 +91,6 @@ impl Baseline {
     }
 }
 
-/// Whether the instructions of a case are not the same each time.
-fn varies(name: &str) -> bool {
-    VARYING.iter().any(|part| name.contains(part))
-}
-
-/// Hash tables with a random seed, and signatures, whose code depends on the processor.
-const VARYING: [&str; 0] = [];
-
 struct Change<'a> {
     name: &'a str,
     what: &'a str,
@@ -122,8 +109,8 @@ impl fmt::Display for Change<'_> {
     }
 }
 
-/// What decides on the number of instructions, besides the program. Valgrind shows the program one processor, whichever there is, but
-/// for AVX2.
+/// What decides on the number of instructions, besides the program. Hashes and signatures choose their code by the processor; valgrind shows
+/// them the same one everywhere, with AVX2 or without.
 fn made_with() -> String {
     let first_line = |program: &str, arg: &str| {
         let output = Command::new(program).arg(arg).output();

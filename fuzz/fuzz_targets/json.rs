@@ -5,11 +5,10 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use futures_util::FutureExt;
-use http_body_util::BodyExt;
 use libfuzzer_sys::fuzz_target;
 use serde::Deserialize;
 use tower_chain::{Body, Chain, ChainService, Json, Valid};
+use tower_chain_fuzz::send;
 use validator::Validate;
 
 #[derive(Deserialize, Validate)]
@@ -71,13 +70,6 @@ static CHAIN: LazyLock<ChainService> = LazyLock::new(|| {
         .at("/any", |c| c.post(async |Json(value): Json<serde_json::Value>| Json(value)))
         .build()
 });
-
-fn send(chain: &ChainService, req: http::Request<Body>) -> (u16, Vec<u8>) {
-    let response = chain.handle(req).now_or_never().expect("nothing here waits");
-    let status = response.status().as_u16();
-    let body = response.into_body().collect().now_or_never().expect("nothing here waits");
-    (status, body.expect("the body is there").to_bytes().to_vec())
-}
 
 fuzz_target!(|data: &[u8]| {
     let post = |path: &str| {

@@ -5,11 +5,10 @@
 use std::sync::LazyLock;
 
 use bytes::Bytes;
-use futures_util::FutureExt;
-use http_body_util::BodyExt;
 use libfuzzer_sys::fuzz_target;
 use tower_chain::extract::{MaxBody, Multipart, MultipartLimits};
 use tower_chain::{Body, Chain, ChainService, Error};
+use tower_chain_fuzz::send;
 
 async fn read(mut form: Multipart) -> Result<String, Error> {
     let (mut parts, mut bytes) = (0, 0);
@@ -37,13 +36,6 @@ static CHAIN: LazyLock<ChainService> = LazyLock::new(|| {
         .post(read)
         .build()
 });
-
-fn send(chain: &ChainService, req: http::Request<Body>) -> (u16, Vec<u8>) {
-    let response = chain.handle(req).now_or_never().expect("nothing here waits");
-    let status = response.status().as_u16();
-    let body = response.into_body().collect().now_or_never().expect("nothing here waits");
-    (status, body.expect("the body is there").to_bytes().to_vec())
-}
 
 fuzz_target!(|data: &[u8]| {
     let Some((size, data)) = data.split_first() else { return };

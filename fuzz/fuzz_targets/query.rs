@@ -4,12 +4,11 @@
 
 use std::sync::LazyLock;
 
-use futures_util::FutureExt;
-use http_body_util::BodyExt;
 use libfuzzer_sys::fuzz_target;
 use serde::{Deserialize, Serialize};
 use tower_chain::extract::Params;
 use tower_chain::{Body, Chain, ChainService, Json, Query};
+use tower_chain_fuzz::send;
 
 #[derive(Deserialize, Serialize)]
 struct All {
@@ -31,13 +30,6 @@ static CHAIN: LazyLock<ChainService> = LazyLock::new(|| {
         .at("/merged/{name}", |c| c.get(async |Params(named): Params<Named>| Json(named.name)))
         .build()
 });
-
-fn send(chain: &ChainService, req: http::Request<Body>) -> (u16, Vec<u8>) {
-    let response = chain.handle(req).now_or_never().expect("nothing here waits");
-    let status = response.status().as_u16();
-    let body = response.into_body().collect().now_or_never().expect("nothing here waits");
-    (status, body.expect("the body is there").to_bytes().to_vec())
-}
 
 fuzz_target!(|data: &[u8]| {
     let get = |path: &str| {

@@ -2,18 +2,10 @@
 
 #![no_main]
 
-use futures_util::FutureExt;
-use http_body_util::BodyExt;
 use libfuzzer_sys::fuzz_target;
 use tower_chain::extract::Path;
 use tower_chain::{Body, Chain, ChainService, Json, MatchedPath};
-
-fn send(chain: &ChainService, req: http::Request<Body>) -> (u16, Vec<u8>) {
-    let response = chain.handle(req).now_or_never().expect("nothing here waits");
-    let status = response.status().as_u16();
-    let body = response.into_body().collect().now_or_never().expect("nothing here waits");
-    (status, body.expect("the body is there").to_bytes().to_vec())
-}
+use tower_chain_fuzz::send;
 
 // Patterns, an empty line, paths.
 fuzz_target!(|text: &str| {

@@ -77,6 +77,8 @@
 //! | the issuer can't be asked (`introspection`) | 503, with `Retry-After` | none |
 //! | your function fails | as your function says | as your function says |
 //!
+//! The reason is a [`Refusal`], the source of the error. Behind CORS, expose `WWW-Authenticate`.
+//!
 //! The other challenges are `Basic realm="api", charset="UTF-8"`, `ApiKey realm="api", header="x-api-key"` and `Cookie realm="api", cookie-name="__Host-session"`.
 //!
 //! # What it provides

@@ -3,8 +3,6 @@
 mod error;
 mod origin;
 mod source;
-#[cfg(test)]
-mod tests;
 
 use std::mem;
 

@@ -287,12 +287,10 @@ impl Source {
             Kind::Subprotocol(_) => &SEC_WEBSOCKET_PROTOCOL,
             Kind::Query(_) | Kind::Form(_) => return,
         };
-        // An entry may make the map grow: it is asked for only where there is more than one.
-        match headers.get_mut(name) {
-            Some(value) => value.set_sensitive(true),
-            None => return,
-        }
-        if headers.get_all(name).iter().nth(1).is_some()
+        let Some(value) = headers.get_mut(name) else { return };
+        value.set_sensitive(true);
+        // Others with a second value go no further. An entry may make the map grow: it is asked for only where it must.
+        if matches!(self.0, Kind::Cookie(_) | Kind::Subprotocol(_))
             && let http::header::Entry::Occupied(mut entry) = headers.entry(name)
         {
             entry.iter_mut().for_each(|value: &mut HeaderValue| value.set_sensitive(true));

@@ -189,7 +189,8 @@ pub(crate) fn peek_issuer(payload: &[u8]) -> Option<String> {
 pub(crate) fn bounded_text(bytes: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(bytes).ok()?;
     // Counting brackets is many times cheaper than following them, and nearly always enough.
-    let brackets = bytes.iter().filter(|byte| matches!(byte, b'{' | b'[')).count();
+    let count = |part: &[u8]| -> u8 { part.iter().map(|byte| u8::from(byte | 0x20 == b'{')).sum() };
+    let brackets: usize = bytes.chunks(usize::from(u8::MAX)).map(count).map(usize::from).sum();
     (brackets <= DEPTH || depth(bytes) <= DEPTH).then_some(text)
 }
 

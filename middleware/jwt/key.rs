@@ -353,8 +353,8 @@ impl Keys {
             check(&known.key, compact)?;
             return Ok(&known.key);
         }
-        let header = jws::decode(compact.header)?;
-        let head = Head::read(&header)?;
+        let mut buffer = [0; HEADER_BYTES];
+        let head = Head::read(jws::decode_into(compact.header, &mut buffer)?)?;
         is_accepted(head.typ.as_deref())?;
         let key = self.find(&head)?;
         check(key, compact)?;
@@ -476,5 +476,7 @@ pub(crate) const MAX_RSA_BITS: usize = if cfg!(feature = "jwt") { 8192 } else { 
 const JWS_BYTES: usize = 64 * 1024;
 /// How many bytes an encoded signature may have: that of RSA with 8192 bits has 1366.
 const SIGNATURE_BYTES: usize = 1368;
+/// How many bytes a decoded header may have: that of 1024 characters.
+const HEADER_BYTES: usize = 768;
 /// How many headers are remembered.
 const KNOWN_HEADERS: usize = 4;

@@ -2,13 +2,14 @@
 //!
 //! # What it does
 //!
-//! [`Jwt<C>`](Jwt) takes the bearer token of the header `Authorization`, verifies its signature, holds its claims to a policy, and provides them as
-//! [`Claims<C>`](Claims) to the steps after it. A request without a valid token is answered here; nothing behind it runs.
+//! [`Jwt<C>`](Jwt) takes the bearer token of the header `Authorization` (or of another [place](Jwt::sources), such as a cookie), verifies its
+//! signature, holds its claims to a policy, and provides them as [`Claims<C>`](Claims) to the steps after it. A request without a valid token is
+//! answered here; nothing behind it runs.
 //!
 //! It is strict where libraries are lenient. A key has exactly one algorithm, so that a header can't choose. `exp` is required; `nbf` and
 //! `iat` count when they are there. A token that names an audience is refused unless the policy names it too. Extensions (`crit`, `b64`, `zip`), members that
-//! stand there twice, claims of the wrong JSON type, and encodings other than the one of the RFC are refused. So are tokens that are bound to a key
-//! (`cnf`): they are no bearer tokens. Keys are checked when they are loaded: an HMAC secret shorter than the hash or an RSA key under 2048 bits is an
+//! stand there twice, claims of the wrong JSON type, and encodings other than the one of the RFC are refused. So are tokens that are bound to a key or
+//! to a certificate (`cnf`), unless the sender proves to have it ([`Dpop`], [`Mtls`]): they are no bearer tokens. Keys are checked when they are loaded: an HMAC secret shorter than the hash or an RSA key under 2048 bits is an
 //! error at the start.
 //!
 //! # Example
@@ -93,14 +94,18 @@
 //!
 //! | cause | status | headers |
 //! | --- | --- | --- |
-//! | no token, or another scheme | 401 | `WWW-Authenticate: Bearer` |
-//! | `Authorization` malformed or twice | 400 | `WWW-Authenticate: Bearer error="invalid_request", error_description=".."` |
-//! | a token that is refused, for whatever reason | 401 | `WWW-Authenticate: Bearer error="invalid_token", error_description=".."` |
-//! | a [proof of possession](Dpop) that is missing or refused | 401 | `WWW-Authenticate: DPoP error="invalid_dpop_proof", error_description="..", algs=".."` |
-//! | keys or revocations can't be had | 503 | `Retry-After: 5` |
+//! | no token, or another scheme | 401 | `WWW-Authenticate: Bearer realm="api"` |
+//! | malformed; a header, cookie or parameter twice; two places at once; too long | 400 | `WWW-Authenticate: Bearer realm="api", error="invalid_request", error_description=".."` |
+//! | a token that is refused, for whatever reason | 401 | `WWW-Authenticate: Bearer realm="api", error="invalid_token", error_description=".."` |
+//! | a [proof of possession](Dpop) that is missing or refused | 401 | `WWW-Authenticate: DPoP realm="api", algs="..", error="invalid_dpop_proof", error_description=".."` |
+//! | a proof without the [nonce](Dpop::nonces) that is asked for | 401 | the same with `use_dpop_nonce`, and `DPoP-Nonce` |
+//! | a cookie, with a request of another site (see [`Source::cookie`]) | 403 | none |
+//! | a form longer than [`form_limit`](Jwt::form_limit) | 413 | none |
+//! | keys, revocations or used proofs can't be had | 503 | `Retry-After: 5` |
 //!
+//! There is one challenge for each kind of place, in the order of writing; those of cookies and other headers are as those of `Authenticate`, without an error.
 //! Each of them has `Cache-Control: no-store` and a body of `application/problem+json` whose `detail` is the description. The descriptions are fixed texts, and hold
-//! nothing of the token. The exact reason is a [`Refusal`]: the source of the error, and with its [code](Refusal::code) an event of level `DEBUG`. With a [realm](Jwt::realm) the challenge begins `Bearer realm=".."`.
+//! nothing of the token. The exact reason is a [`Refusal`]: the source of the error, and with its [code](Refusal::code) an event of level `DEBUG`. Behind CORS, expose `WWW-Authenticate`.
 //!
 //! # What it provides
 //!
@@ -117,7 +122,8 @@
 //!
 //! [RFC 7515](https://www.rfc-editor.org/rfc/rfc7515) (JWS), [RFC 7519](https://www.rfc-editor.org/rfc/rfc7519) (JWT),
 //! [RFC 8725](https://www.rfc-editor.org/rfc/rfc8725) (best practices), [RFC 6750](https://www.rfc-editor.org/rfc/rfc6750) (bearer tokens),
-//! [RFC 9068](https://www.rfc-editor.org/rfc/rfc9068) (access tokens). Signatures are checked by aws-lc-rs, or with the feature
+//! [RFC 9068](https://www.rfc-editor.org/rfc/rfc9068) (access tokens), [RFC 9449](https://www.rfc-editor.org/rfc/rfc9449) (DPoP),
+//! [RFC 8705](https://www.rfc-editor.org/rfc/rfc8705) (certificates). Signatures are checked by aws-lc-rs, or with the feature
 //! `jwt-rust-crypto` alone by the pure Rust backend of `jsonwebtoken`.
 
 mod access_token;
@@ -141,6 +147,8 @@ mod redis;
 mod refusal;
 mod revocation;
 mod source;
+#[cfg(all(feature = "jwks", feature = "test-util"))]
+mod test_authority;
 #[cfg(feature = "test-util")]
 mod test_issuer;
 #[cfg(test)]
@@ -171,6 +179,9 @@ pub use mtls::{CertificateThumbprint, Mtls};
 pub use refusal::Refusal;
 pub use revocation::{Denylist, RevokeError};
 pub use source::{KeyQuery, KeySource};
+#[cfg(all(feature = "jwks", feature = "test-util"))]
+#[cfg_attr(docsrs, doc(cfg(all(feature = "jwks", feature = "test-util"))))]
+pub use test_authority::TestAuthority;
 #[cfg(feature = "test-util")]
 #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
 pub use test_issuer::{ServedIssuer, TestIssuer};

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::asked::Asked;
+use super::check::{Ask, Check};
 use super::decision::{Decision, Standing, Verdict};
 use super::key::Subject;
-use super::limiter::{Asked, Limiter, until};
-use super::memory::{Ask, Check};
+use super::limiter::{Limiter, until};
 use super::quota::Quota;
 use super::refusal;
 use super::remote::learn;
@@ -66,15 +67,25 @@ impl RateLimitHandle {
     /// # }).unwrap();
     /// ```
     pub async fn admit(&self, client: impl Into<Subject>, requests: u32) -> Result<(), Decision> {
-        let limiter = &self.limiter;
-        let mut asked = limiter.ask_for(client.into().named(), requests);
+        let (limiter, client) = (&self.limiter, client.into());
+        if limiter.is_simple
+            && limiter
+                .charge_once(&limiter.hashes(&limiter.key, client.named()), requests)
+                .is_some()
+        {
+            return Ok(());
+        }
+        let mut asked = limiter.ask_for(client.named(), requests);
         asked.quiet = true;
         let mut answer = match &limiter.remote {
-            Some(remote) => remote.decide(limiter, asked).await,
-            None => limiter.decide(asked),
+            Some(remote) => Box::pin(remote.decide(limiter, asked)).await,
+            None => {
+                let decided = limiter.decide(&mut asked);
+                limiter.answer(&mut asked, decided)
+            }
         };
         if answer.delay > 0 {
-            answer.wait(limiter).await;
+            Box::pin(answer.wait(limiter)).await;
         }
         limiter.note(&answer);
         if answer.verdict != Verdict::Admitted {
@@ -90,7 +101,8 @@ impl RateLimitHandle {
 
     /// How often it was decided so, since the limiter was made.
     pub fn totals(&self) -> Totals {
-        self.limiter.counters.totals()
+        let Limiter { counters, memory, .. } = &*self.limiter;
+        counters.totals(memory.admitted())
     }
 
     /// How a client stands with each policy. Nothing is charged.
@@ -125,7 +137,7 @@ impl RateLimitHandle {
         let (shard, key) = limiter.block_of(&asked);
         limiter.memory.change(shard, key, now, |_| 0);
         match &limiter.remote {
-            Some(remote) => remote.clear(asked.names, &asked.client).await,
+            Some(remote) => remote.clear(asked.shared.unwrap_or_default()).await,
             None => true,
         }
     }
@@ -136,7 +148,7 @@ impl RateLimitHandle {
         let asked = limiter.ask_for(client.into().named(), requests);
         let now = limiter.clock.now();
         let mut keys = Vec::new();
-        let mut names = asked.names.into_iter();
+        let mut names = asked.shared.unwrap_or_default().names.into_iter();
         for check in &asked.checks {
             let Ask::Charge { rate, cost, .. } = check.ask else { continue };
             let back = rate.charge(cost);
@@ -177,9 +189,9 @@ impl RateLimitHandle {
         let now = limiter.clock.now();
         limiter.memory.distrust(shard, key);
         let known = limiter.memory.change(shard, key, now, |_| until(now, time));
-        match &limiter.remote {
-            Some(remote) => remote.block(&asked.client, time).await && known,
-            None => known,
+        match (&limiter.remote, &asked.shared) {
+            (Some(remote), Some(shared)) => remote.block(&shared.client, time).await && known,
+            _ => known,
         }
     }
 

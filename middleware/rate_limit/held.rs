@@ -8,8 +8,8 @@ use axum_core::Error as BodyError;
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
+use super::check::Receipt;
 use super::limiter::Limiter;
-use super::memory::Receipt;
 use super::store::StorePlace;
 use crate::{Body, Response};
 

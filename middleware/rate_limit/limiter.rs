@@ -10,17 +10,18 @@ use http::header::HeaderName;
 use http::{HeaderMap, Method};
 use smallvec::SmallVec;
 
+use super::asked::{Asked, Hashes, STRIKE, mix};
+use super::check::{Ask, Check, Outcome, Receipt, governed};
 use super::clock::{LimitClock, nanos};
 use super::decision::{Decision, Pseudonym, Standing, Verdict};
 use super::fields::{self, LimitHeaders, State};
 use super::held::Held;
-use super::key::{Kind, LEVELS, LimitKey, Named, Subject, factor};
+use super::key::{Kind, LEVELS, LimitKey, Subject};
 use super::lints::Lints;
-use super::memory::{Ask, Check, Memory, Outcome, Receipt, governed};
+use super::memory::Memory;
 use super::policy::Policy;
-use super::quota::{Quota, Rate};
+use super::quota::Quota;
 use super::remote::{Remote, TRUSTED};
-use super::store::StorePlace;
 use super::totals::Counters;
 use crate::extract::{ClientAddr, Network, PeerAddr, TrustedProxies};
 use crate::{Request, Response};
@@ -49,6 +50,8 @@ pub(crate) struct Limiter {
     pub(crate) clock: LimitClock,
     pub(crate) memory: Arc<Memory>,
     pub(crate) remote: Option<Arc<Remote>>,
+    /// Whether [`Limiter::charge_once`] may do.
+    pub(crate) is_simple: bool,
     /// Whether anybody was ever blocked; until then nobody looks for it.
     pub(crate) blocks: Arc<AtomicBool>,
     pub(crate) jitter: Duration,
@@ -71,63 +74,37 @@ pub(crate) struct Penalty {
     pub(crate) block: Duration,
 }
 
-/// What is asked for one request.
-#[derive(Default)]
-pub(crate) struct Asked {
-    pub(crate) checks: SmallVec<[Check; 2]>,
-    /// Which policies apply, and with which quota.
-    quotas: SmallVec<[(u8, Quota); 2]>,
-    /// The client, by its shard and its hash: whose requests are counted together for what isn't a policy.
-    pub(crate) primary: (usize, u64),
-    /// Whether nobody wants to know how an admitted client stands.
-    pub(crate) quiet: bool,
-    /// The names of the charged keys in the shared store, one for each charge.
-    pub(crate) names: Vec<String>,
-    /// The first part of the names of what else the shared store remembers of the client.
-    pub(crate) client: String,
-    /// The place that the request takes in the shared store.
-    pub(crate) place: Option<StorePlace>,
-}
-
-impl Asked {
-    /// How many checks stand before the charges.
-    pub(crate) fn own(&self) -> usize {
-        self.checks.iter().take_while(|check| !check.ask.is_charge()).count()
-    }
-
-    /// What all requests have in common that are charged alike. Made of keyed hashes, so that nobody can choose two that meet.
-    pub(crate) fn shape(&self) -> u64 {
-        self.checks.iter().fold(0, |shape: u64, check| match check.ask {
-            Ask::Charge { rate, cost, .. } => {
-                let charge = rate.interval ^ u64::from(rate.burst.get()) << 32 ^ u64::from(cost);
-                (shape.rotate_left(23) ^ check.key ^ charge).wrapping_mul(SPREAD)
-            }
-            _ => shape,
-        })
-    }
-
-    /// The names of the keys that cost something, in the order of their receipts.
-    fn charged_names(self) -> Vec<String> {
-        let charges = self.checks.iter().filter_map(|check| match check.ask {
-            Ask::Charge { cost, .. } => Some(cost > 0),
-            _ => None,
-        });
-        self.names.into_iter().zip(charges).filter_map(|(name, is)| is.then_some(name)).collect()
-    }
-}
-
 /// What came of it.
 pub(crate) struct Answer {
     pub(crate) verdict: Verdict,
     /// Nanoseconds until the request would be admitted.
     pub(crate) wait: Option<u64>,
     pub(crate) states: SmallVec<[State; 2]>,
-    pub(crate) held: Option<Held>,
+    pub(crate) held: Option<Box<Held>>,
     pub(crate) client: (usize, u64),
     /// Whether a fifth or less of a quota is left.
     near_limit: bool,
+    /// Whether the memory has counted it.
+    counted: bool,
     /// Nanoseconds for which an admitted request is held back.
     pub(crate) delay: u64,
+}
+
+/// A key that was charged under the only policy.
+pub(crate) struct Charged {
+    quota: Quota,
+    until: u64,
+    now: u64,
+}
+
+impl Charged {
+    /// How the client stands then.
+    pub(crate) fn state(&self) -> State {
+        let &Self { quota, until, now } = self;
+        let (remaining, reset) = quota.rate().standing(until, now);
+        let full = until.saturating_sub(now);
+        State { policy: 0, violated: false, quota, remaining, reset, full }
+    }
 }
 
 impl Answer {
@@ -190,137 +167,49 @@ impl Limiter {
         found
     }
 
-    /// What is asked of the memory for this request.
-    pub(crate) fn ask(&self, req: &Request, found: &[Option<Subject>], quiet: bool) -> Asked {
-        let client = self.client(req);
-        let mut asked = Asked { quiet, ..Asked::default() };
-        let blocks = self.blocks.load(Ordering::Acquire);
-        let first = found.first().and_then(Option::as_ref);
-        let is_shared = self.remote.is_some();
-        if blocks || is_shared || self.penalty.is_some() || self.concurrency.is_some() {
-            // An optional key that is missing leaves policies out, but nobody goes unnamed.
-            let named = self.key.with(req, client, first, |named| self.name(&mut asked, named));
-            if named.is_none() {
-                self.name(&mut asked, client.map_or(Named::Nobody, Named::Addr));
-            }
-            let (shard, hash) = asked.primary;
-            if blocks || is_shared {
-                asked.checks.push(Check::new(shard, mix(hash, BLOCK), BLOCK, Ask::Free));
-            }
-            if let Some(most) = self.concurrency {
-                asked.checks.push(Check::new(shard, mix(hash, ENTER), ENTER, Ask::Enter { most }));
-            }
-        }
-        for (at, policy) in self.policies.iter().enumerate() {
-            if !policy.applies(req) {
-                continue;
-            }
-            let (key, found) = match &policy.key {
-                Some(key) => (key, found.get(at + 1).and_then(Option::as_ref)),
-                None => (&self.key, first),
-            };
-            let (quota, cost) = (policy.quota_for(req), policy.cost_of(req));
-            let asks = key.with(req, client, found, |named| {
-                self.lints.named(&self.memory, named);
-                self.charge(&mut asked, at, key, named, quota, cost);
-            });
-            if asks.is_some() {
-                asked.quotas.push((at as u8, quota));
-            }
-        }
-        asked
-    }
-
-    /// What is asked for whom somebody names by hand.
-    pub(crate) fn ask_for(&self, named: Named<'_>, cost: u32) -> Asked {
-        let mut asked = Asked::default();
-        self.name(&mut asked, named);
-        if self.remote.is_some() || self.blocks.load(Ordering::Acquire) {
-            let (shard, key) = self.block_of(&asked);
-            asked.checks.push(Check::new(shard, key, BLOCK, Ask::Free));
-        }
-        for (at, policy) in self.policies.iter().enumerate() {
-            let (key, quota) = (policy.key.as_ref().unwrap_or(&self.key), policy.quota());
-            self.charge(&mut asked, at, key, named, quota, cost);
-            asked.quotas.push((at as u8, quota));
-        }
-        asked
-    }
-
-    /// Where the block of a client is remembered.
-    pub(crate) fn block_of(&self, asked: &Asked) -> (usize, u64) {
-        let (shard, hash) = asked.primary;
-        (shard, mix(hash, BLOCK))
-    }
-
-    fn charge(
-        &self,
-        asked: &mut Asked,
-        at: usize,
-        key: &LimitKey,
-        named: Named<'_>,
-        quota: Quota,
-        cost: u32,
-    ) {
-        let hashes: SmallVec<[u64; LEVELS]> = match named {
-            Named::Addr(addr) => {
-                let levels = key.prefixes().levels(addr);
-                levels.map(|network| self.memory.hash(Named::Addr(network))).collect()
-            }
-            other => std::iter::once(self.memory.hash(other)).collect(),
-        };
-        // As in `name`.
-        let widest = hashes.last().copied().unwrap_or(0);
-        let shard = self.memory.shard_of(widest);
-        if asked.primary == (0, 0) {
-            asked.primary = (shard, widest);
-        }
-        for (level, hash) in hashes.into_iter().enumerate() {
-            let rate = if level == 0 { quota.rate() } else { quota.times(factor(level)).rate() };
-            let segment = (at * LEVELS + level) as u8;
-            let ask = Ask::Charge { rate, cost, further: self.further(rate) };
-            asked.checks.push(Check::new(shard, mix(hash, segment), segment, ask));
-        }
-        if let Some(remote) = &self.remote {
-            remote.charges(&mut asked.names, &self.policies, at, key, named);
-        }
-    }
-
-    /// Notes who the client is. All networks that one address is counted under lie in one shard.
-    fn name(&self, asked: &mut Asked, named: Named<'_>) {
-        let hash = match named {
-            Named::Addr(addr) => match self.key.prefixes().levels(addr).last() {
-                Some(network) => self.memory.hash(Named::Addr(network)),
-                None => self.memory.hash(named),
-            },
-            other => self.memory.hash(other),
-        };
-        asked.primary = (self.memory.shard_of(hash), hash);
-        if let Some(remote) = &self.remote {
-            asked.client = remote.client(&self.policies, &self.key, named);
-        }
-    }
-
-    /// How many requests may wait their turn.
-    fn further(&self, rate: Rate) -> u32 {
-        if self.delay.is_zero() {
-            return 0;
-        }
-        u32::try_from(nanos(self.delay) / rate.interval).unwrap_or(u32::MAX / 2)
-    }
-
-    /// Decides on the limiter's own memory.
-    pub(crate) fn decide(self: &Arc<Self>, mut asked: Asked) -> Answer {
+    /// Decides on the limiter's own memory. Returns whether the request is admitted, and when that was decided.
+    pub(crate) fn decide(&self, asked: &mut Asked) -> (bool, u64) {
         let now = self.clock.now();
         let admitted = self.memory.decide(&mut asked.checks, now);
+        asked.counted = admitted && asked.checks.last().is_some_and(Check::is_of_policy);
         if !admitted {
-            self.strike(&asked, now);
+            self.strike(asked, now);
         }
-        self.answer(asked, admitted, now)
+        (admitted, now)
+    }
+
+    /// Whether all that is asked for a request is one charge, which nobody will take back.
+    pub(crate) fn asks_one_charge(&self) -> bool {
+        self.policies.len() == 1
+            && self.policies.iter().all(Policy::is_plain)
+            && self.penalty.is_none()
+            && self.concurrency.is_none()
+            && self.count.is_none()
+            && self.delay.is_zero()
+            && self.observe.is_none()
+            && self.remote.is_none()
+            && !self.is_async()
+    }
+
+    /// Decides on one charge. `None` if it isn't admitted, or if more is asked: then all of it is decided in the longer way.
+    #[inline]
+    pub(crate) fn charge_once(&self, client: &Hashes, cost: u32) -> Option<Charged> {
+        if !self.is_simple || client.levels != 1 || self.blocks.load(Ordering::Acquire) {
+            return None;
+        }
+        let (hash, quota) = (client.hashes[0], self.policies.first()?.quota());
+        let (rate, now) = (quota.rate(), self.clock.now());
+        let until =
+            self.memory.charge(self.memory.shard_of(hash), mix(hash, 0), rate, cost, now)?;
+        Some(Charged { quota, until, now })
     }
 
     /// Turns decided checks into an answer.
-    pub(crate) fn answer(self: &Arc<Self>, mut asked: Asked, admitted: bool, now: u64) -> Answer {
+    pub(crate) fn answer(
+        self: &Arc<Self>,
+        asked: &mut Asked,
+        (admitted, now): (bool, u64),
+    ) -> Answer {
         let mut answer = Answer {
             verdict: Verdict::Admitted,
             wait: None,
@@ -328,23 +217,25 @@ impl Limiter {
             held: None,
             client: asked.primary,
             near_limit: false,
+            counted: asked.counted,
             delay: 0,
         };
         if !(admitted && asked.quiet) {
-            answer.states = self.states(&asked, now);
+            answer.states = self.states(asked, now);
         }
         if admitted {
             for check in &asked.checks {
                 if let Ask::Charge { rate, .. } = check.ask {
                     let (taken, whole) = (check.until.saturating_sub(now), rate.whole());
                     answer.delay = answer.delay.max(taken.saturating_sub(whole));
-                    answer.near_limit |= taken >= whole - whole / 5;
+                    answer.near_limit |= rate.is_near(taken);
                 }
             }
             if self.count.is_some() || self.concurrency.is_some() || answer.delay > 0 {
                 let receipts = asked.checks.iter().filter_map(Receipt::of).collect();
-                let place = asked.place.take();
-                answer.held = Some(Held::new(self.clone(), receipts, asked.charged_names(), place));
+                let place = asked.shared.as_mut().and_then(|shared| shared.place.take());
+                let names = asked.charged_names();
+                answer.held = Some(Box::new(Held::new(self.clone(), receipts, names, place)));
             }
             return answer;
         }
@@ -398,7 +289,9 @@ impl Limiter {
             self.memory.change(shard, key, now, |_| until(now, penalty.block));
             if let Some(remote) = &self.remote {
                 self.memory.trust(shard, key, now, until(now, TRUSTED));
-                remote.block_later(asked.client.clone(), penalty.block);
+                if let Some(shared) = &asked.shared {
+                    remote.block_later(shared.client.clone(), penalty.block);
+                }
             }
         }
     }
@@ -478,9 +371,11 @@ impl Limiter {
         }
     }
 
-    /// Counts an answer.
+    /// Counts an answer, unless the memory did.
     pub(crate) fn note(&self, answer: &Answer) {
-        self.counters.note(answer.client.0, answer.verdict, answer.near_limit);
+        if !answer.counted {
+            self.counters.note(answer.client.0, answer.verdict, answer.near_limit);
+        }
     }
 
     pub(crate) fn write(&self, headers: &mut HeaderMap, states: &[State]) {
@@ -518,16 +413,5 @@ pub(crate) fn until(now: u64, time: Duration) -> u64 {
     now.saturating_add(nanos(time)).min(super::clock::END_OF_TIME)
 }
 
-/// One key for each thing that is remembered of a client. Both are spread evenly, so that no two of them meet.
-fn mix(hash: u64, segment: u8) -> u64 {
-    hash ^ (u64::from(segment) + 1).wrapping_mul(SPREAD)
-}
-
-/// 2^64 by the golden ratio: its multiples are spread evenly.
-const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 /// What tells the hash that is shown of a client from the one that is its key.
 const NAME: &str = "pseudonym";
-/// The segments after those of the policies.
-const ENTER: u8 = 24;
-const BLOCK: u8 = 25;
-const STRIKE: u8 = 26;

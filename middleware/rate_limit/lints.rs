@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use http::header::FORWARDED;
 
-use super::key::{Kind, Named};
+use super::asked::Hashes;
+use super::key::{Kind, LimitKey};
 use super::limiter::Limiter;
-use super::memory::Memory;
 use super::policy::Policy;
 use crate::Request;
 use crate::extract::TrustedProxies;
@@ -57,11 +57,11 @@ impl Lints {
     }
 
     /// Looks at whether all requests have the same key.
-    pub(crate) fn named(&self, memory: &Memory, named: Named<'_>) {
-        if self.same.load(Ordering::Relaxed) >= SEEN || matches!(named, Named::Everyone) {
+    pub(crate) fn named(&self, key: &LimitKey, client: &Hashes) {
+        if self.same.load(Ordering::Relaxed) >= SEEN || matches!(key.kind, Kind::Everyone) {
             return;
         }
-        let hash = memory.hash(named);
+        let hash = client.narrowest();
         match self.first.compare_exchange(0, hash, Ordering::Relaxed, Ordering::Relaxed) {
             Err(first) if first != hash => self.same.store(SEEN, Ordering::Relaxed),
             _ => {

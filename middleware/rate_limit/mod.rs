@@ -91,6 +91,12 @@
 //! a small number of limiters with the quota of one client each, until there is room; no client that has used something is ever
 //! forgotten for another.
 //!
+//! # What operators see
+//!
+//! [`RateLimitHandle::totals`] counts what was decided, [`RateLimitHandle::keys`] and [`bytes`](RateLimitHandle::bytes) what is remembered.
+//! [`observe`](RateLimit::observe) sees each [`Decision`]. Refusals are logged by [`tracing`] at debug level; there, and in a decision, a client has a
+//! [`Pseudonym`] that doesn't tell who it is.
+//!
 //! # For those who come from express-rate-limit
 //!
 //! | there | here |
@@ -103,8 +109,9 @@
 //! | `skip` | [`skip`](RateLimit::skip), [`skip_clients`](RateLimit::skip_clients), [`skip_preflight`](RateLimit::skip_preflight) |
 //! | `skipSuccessfulRequests`, `skipFailedRequests`, `requestWasSuccessful` | [`count_failures`](RateLimit::count_failures), [`count_successes`](RateLimit::count_successes), [`count_if`](RateLimit::count_if) |
 //! | `store`, `passOnStoreError` | [`shared`](RateLimit::shared), [`WhileAway`] |
-//! | `requestPropertyName` | [`with_decision`](RateLimit::with_decision) |
-//! | `resetKey`, `getKey` | [`RateLimitHandle::reset`], [`RateLimitHandle::peek`] |
+//! | `requestPropertyName` | [`with_decision`](RateLimit::with_decision), [`with_decision_as`](RateLimit::with_decision_as) |
+//! | an asynchronous `limit`, `skip` or `message` | a [guard](crate::Chain::guard) before the limiter provides what they look at; [`on_error`](crate::Chain::on_error) renders the refusal |
+//! | `resetKey`, `getKey`, `store.increment` | [`RateLimitHandle::reset`], [`RateLimitHandle::peek`], [`RateLimitHandle::admit`] |
 //! | `validate`, `logger` | errors where it is built, and warnings, each once, by [`tracing`] |
 //!
 //! # Sources
@@ -115,6 +122,8 @@
 //! - `Forwarded`: [RFC 7239](https://www.rfc-editor.org/rfc/rfc7239)
 //! - IPv6 prefixes of customers: [RIPE-690](https://www.ripe.net/publications/docs/ripe-690/); NAT64: [RFC 6052](https://www.rfc-editor.org/rfc/rfc6052)
 
+mod asked;
+mod check;
 mod clock;
 mod decision;
 mod fields;
@@ -236,12 +245,13 @@ impl RateLimit {
             clock: LimitClock::system(),
             memory: Arc::new(Memory::new(MAX_KEYS)),
             remote: None,
+            is_simple: true,
             blocks: Arc::new(AtomicBool::new(false)),
             jitter: Duration::ZERO,
             lints: Arc::new(Lints::default()),
             counters: Arc::new(Counters::default()),
         };
-        Self { limiter: Arc::new(limiter), is_async: false }
+        Self { limiter: Arc::new(limiter), is_async: false }.with(|_| {})
     }
 
     /// Adds a policy. All policies are decided at once: if one refuses, none is charged.
@@ -388,7 +398,8 @@ impl RateLimit {
 
     /// Blocks a client for a time once it was refused more often than this quota. Defaults to never.
     ///
-    /// It is the client that the [`key`](RateLimit::key) of the limiter names. Blocks are those of one server, also with a shared store.
+    /// It is the client that the [`key`](RateLimit::key) of the limiter names. With a [shared](RateLimit::shared) store each server counts the
+    /// refusals that it made itself; the block holds on all.
     #[must_use]
     pub fn penalty(self, strikes: Quota, block: Duration) -> Self {
         self.with(|limiter| {
@@ -398,6 +409,8 @@ impl RateLimit {
     }
 
     /// Sets how many requests of a client may be under way at once, until their responses were sent. Defaults to any number.
+    ///
+    /// With a [shared](RateLimit::shared) store they are those on all servers.
     ///
     /// # Panics
     ///
@@ -506,8 +519,8 @@ impl RateLimit {
 
     /// Counts in a store that several servers share. Defaults to the memory of this server.
     ///
-    /// What the store answered is also remembered here. So a client that is known to be refused costs no call, and the limiter goes on
-    /// from there while the store is away. Needs the runtime of tokio.
+    /// What the store answered is also remembered here. So a client that would be refused costs no call within the next second, and the limiter goes
+    /// on from there while the store is away. Needs the runtime of tokio.
     #[must_use]
     pub fn shared(self, limits: SharedLimits) -> Self {
         self.with(|limiter| limiter.remote = Some(Arc::new(Remote::new(limits))))
@@ -570,7 +583,9 @@ impl RateLimit {
     }
 
     fn with(mut self, set: impl FnOnce(&mut Limiter)) -> Self {
-        set(Arc::make_mut(&mut self.limiter));
+        let limiter = Arc::make_mut(&mut self.limiter);
+        set(limiter);
+        limiter.is_simple = limiter.asks_one_charge();
         self.is_async = self.limiter.is_async();
         self
     }
@@ -587,11 +602,19 @@ impl RateLimit {
             return Ok(Passed { decision: provide.then_some(skipped), ..Passed::default() });
         }
         limiter.lints.enter(limiter, req);
+        if limiter.is_simple
+            && !provide
+            && let Some(passed) = self.admit_simply(req)
+        {
+            return Ok(passed);
+        }
         let quiet = limiter.headers.is_empty() && limiter.observe.is_none() && !provide;
         let answer = if self.is_async || limiter.remote.is_some() {
             Box::pin(self.decide_async(req, quiet)).await
         } else {
-            limiter.decide(limiter.ask(req, &[], quiet))
+            let mut asked = limiter.ask(req, &[], quiet);
+            let decided = limiter.decide(&mut asked);
+            limiter.answer(&mut asked, decided)
         };
         if answer.delay > 0 {
             Box::pin(self.finish_delayed(req, answer, provide)).await
@@ -600,13 +623,31 @@ impl RateLimit {
         }
     }
 
+    /// Admits a request for which no more than one charge is asked.
+    fn admit_simply(&self, req: &Request) -> Option<Passed> {
+        let limiter = &self.limiter;
+        let (client, key) = (limiter.client(req), &limiter.key);
+        let hashes = key.with(req, client, None, |named| limiter.hashes(key, named))?;
+        limiter.lints.named(key, &hashes);
+        let cost = limiter.policies.first()?.cost_of_all();
+        let charged = limiter.charge_once(&hashes, cost)?;
+        let mut passed = Passed::default();
+        if !limiter.headers.is_empty() && !limiter.shadow {
+            passed.states.push(charged.state());
+        }
+        Some(passed)
+    }
+
     async fn decide_async(&self, req: &mut Request, quiet: bool) -> Answer {
         let limiter = &self.limiter;
         let found = if self.is_async { limiter.find(req).await } else { Vec::new() };
-        let asked = limiter.ask(req, &found, quiet);
+        let mut asked = limiter.ask(req, &found, quiet);
         match &limiter.remote {
             Some(remote) => remote.decide(limiter, asked).await,
-            None => limiter.decide(asked),
+            None => {
+                let decided = limiter.decide(&mut asked);
+                limiter.answer(&mut asked, decided)
+            }
         }
     }
 
@@ -663,7 +704,7 @@ impl RateLimit {
 #[derive(Default)]
 struct Passed {
     states: SmallVec<[State; 2]>,
-    held: Option<Held>,
+    held: Option<Box<Held>>,
     decision: Option<Decision>,
 }
 

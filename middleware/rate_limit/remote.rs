@@ -11,11 +11,12 @@ use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
 use tokio::time::{sleep, timeout};
 
+use super::asked::{Asked, Shared};
+use super::check::{Ask, Check, Outcome, Receipt, governed};
 use super::decision::Verdict;
 use super::held::Held;
 use super::key::{LimitKey, Named};
-use super::limiter::{Answer, Asked, Limiter, until};
-use super::memory::{Ask, Check, Outcome, Receipt, governed};
+use super::limiter::{Answer, Limiter, until};
 use super::policy::Policy;
 use super::store::{
     LimitStore, SharedLimits, StoreAnswer, StoreCall, StoreCharge, StoreError, StorePlace,
@@ -99,19 +100,20 @@ impl Remote {
             && limiter.memory.spend_lease(asked.primary.0, asked.shape(), now)
         {
             asked.checks.iter_mut().for_each(|check| check.outcome = Outcome::Admitted);
-            return limiter.answer(asked, true, now);
+            return limiter.answer(&mut asked, (true, now));
         }
         let places = asked.checks[..own].iter().filter(|check| check.ask.is_free()).count()..own;
         if !admitted || !limiter.memory.decide(&mut asked.checks[places.clone()], now) {
             limiter.strike(&asked, now);
-            return limiter.answer(asked, false, now);
+            return limiter.answer(&mut asked, (false, now));
         }
-        if let (Some(most), false) = (limiter.concurrency, asked.client.is_empty()) {
-            asked.place = Some(self.place(&asked.client, most));
+        if let (Some(most), Some(shared)) = (limiter.concurrency, &mut asked.shared) {
+            shared.place = Some(self.place(&shared.client, most));
         }
         // From here on the place is given back, also if the request is dropped while the store is asked.
         let taken = asked.checks[places].iter().filter_map(Receipt::of).collect();
-        let held = Held::new(limiter.clone(), taken, Vec::new(), asked.place.clone());
+        let place = asked.shared.as_ref().and_then(|shared| shared.place.clone());
+        let held = Held::new(limiter.clone(), taken, Vec::new(), place);
         let answer = self.take(&asked, lease, false).await;
         let (sent, now) = (now, limiter.clock.now());
         let Some(answer) = answer else {
@@ -126,7 +128,7 @@ impl Remote {
             limiter.strike(&asked, now);
         }
         // The answer holds the place anew before this lets go of it.
-        let answer = limiter.answer(asked, answer.admitted, now);
+        let answer = limiter.answer(&mut asked, (answer.admitted, now));
         match answer.held.is_some() {
             true => held.forget(),
             false => drop(held),
@@ -158,8 +160,7 @@ impl Remote {
 
     /// Decides without the store.
     fn without(&self, limiter: &Arc<Limiter>, mut asked: Asked, own: usize, now: u64) -> Answer {
-        asked.names.clear();
-        asked.place = None;
+        asked.shared = None;
         if let WhileAway::Local { servers } = self.with.while_away {
             for check in &mut asked.checks {
                 if let Ask::Charge { rate, .. } = &mut check.ask {
@@ -167,16 +168,17 @@ impl Remote {
                 }
                 check.outcome = Outcome::Admitted;
             }
-            return limiter.decide(asked);
+            let decided = limiter.decide(&mut asked);
+            return limiter.answer(&mut asked, decided);
         }
         if !know(limiter, &mut asked, now, true) {
             // It was used up before the store went away.
-            return limiter.answer(asked, false, now);
+            return limiter.answer(&mut asked, (false, now));
         }
         asked.checks.truncate(own);
         let allows = self.with.while_away == WhileAway::Allow;
         let admitted = allows && limiter.memory.decide(&mut asked.checks, now);
-        let mut answer = limiter.answer(asked, admitted, now);
+        let mut answer = limiter.answer(&mut asked, (admitted, now));
         if !allows {
             (answer.verdict, answer.wait) = (Verdict::Unavailable, Some(1));
         }
@@ -200,19 +202,16 @@ impl Remote {
                 cost,
             })
         };
-        let charges = &asked.checks[asked.own()..];
+        let (checks, shared) = (&asked.checks[asked.own()..], asked.shared.as_ref()?);
         let call = StoreCall {
-            charges: charges.iter().zip(&asked.names).filter_map(charge).collect(),
-            block: (!forced && !asked.client.is_empty()).then(|| block_key(&asked.client)),
-            place: asked.place.clone(),
+            charges: checks.iter().zip(&shared.names).filter_map(charge).collect(),
+            block: (!forced).then(|| block_key(&shared.client)),
+            place: shared.place.clone(),
             forced,
             lease,
         };
-        if call.charges.is_empty() && call.block.is_none() {
-            return Some(StoreAnswer { admitted: true, ..StoreAnswer::default() });
-        }
         let answer = self.call(|store| async move { store.take(&call).await }).await?;
-        (answer.charged_for.len() == asked.names.len()).then_some(answer)
+        (answer.charged_for.len() == shared.names.len()).then_some(answer)
     }
 
     /// Takes charges back, without anybody waiting for it.
@@ -247,8 +246,9 @@ impl Remote {
     }
 
     /// Forgets a client.
-    pub(crate) async fn clear(self: &Arc<Self>, mut keys: Vec<String>, client: &str) -> bool {
-        keys.push(block_key(client));
+    pub(crate) async fn clear(self: &Arc<Self>, client: Box<Shared>) -> bool {
+        let mut keys = client.names;
+        keys.push(block_key(&client.client));
         self.call(|store| async move { store.clear(&keys).await }).await.is_some()
     }
 

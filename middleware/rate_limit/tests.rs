@@ -9,6 +9,7 @@ use futures_util::FutureExt;
 use http::header::{HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 
+mod attacks;
 mod express;
 
 use super::*;

@@ -25,7 +25,7 @@ impl Totals {
     }
 }
 
-/// The counters behind [`Totals`], in several places, so that clients on several cores don't meet there.
+/// The counters behind [`Totals`] for what the memory doesn't count itself, in several places, so that clients on several cores don't meet there.
 #[derive(Debug, Default)]
 pub(crate) struct Counters([Place; PLACES]);
 
@@ -44,8 +44,10 @@ impl Counters {
         }
     }
 
-    pub(crate) fn totals(&self) -> Totals {
-        let mut totals = Totals::default();
+    /// All that was counted, here and in the memory.
+    pub(crate) fn totals(&self, (admitted, near_limit): (u64, u64)) -> Totals {
+        let mut totals = Totals { near_limit, ..Totals::default() };
+        totals.verdicts[Verdict::Admitted as usize] = admitted;
         for Place(place) in &self.0 {
             for (total, count) in totals.verdicts.iter_mut().zip(place) {
                 *total += count.load(Ordering::Relaxed);

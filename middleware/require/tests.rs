@@ -3,6 +3,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use http_body_util::BodyExt;
 
 use super::*;
+use crate::middleware::tables::rows;
 use crate::{Body, Chain};
 
 /// A caller with the grants that its fields list.
@@ -362,4 +363,51 @@ fn public_types_cross_threads() {
     crosses::<Required<Caller>>();
     crosses::<RequireError>();
     crosses::<Refusal>();
+}
+
+/// A rule as the table writes it.
+fn rule(text: &str) -> Require<Option<Caller>> {
+    if let Some((kind, inner)) = text.split_once('(') {
+        let inner = inner.strip_suffix(')').unwrap();
+        let (mut depth, mut parts) = (0, vec![String::new()]);
+        for c in inner.chars() {
+            depth += i32::from(c == '(') - i32::from(c == ')');
+            match c {
+                ',' if depth == 0 => parts.push(String::new()),
+                c => parts.last_mut().unwrap().push(c),
+            }
+        }
+        let parts = parts.iter().map(|part| rule(part));
+        return if kind == "all" { Require::all(parts) } else { Require::any(parts) }.unwrap();
+    }
+    match text.split_once(':').unwrap() {
+        ("s", name) => Require::scope(name).unwrap(),
+        ("r", name) => Require::role(name),
+        ("p", name) => Require::permission(name),
+        ("acr", names) => Require::acr_values(names.split('|')).unwrap(),
+        ("age", seconds) => Require::max_age(Duration::from_secs(seconds.parse().unwrap())),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn every_rule_is_decided_as_the_table_says() {
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1000);
+    for row in rows::<7>(include_str!("tables/rules.tsv")) {
+        let [text, scopes, role, permission, acr, age, expected] = &row;
+        let list = |name: &str| if name == "a" { &["a"][..] } else { &[] };
+        let scope = match scopes.as_str() {
+            "ab" => "a b",
+            "a" => "a",
+            "b" => "b",
+            _ => "",
+        };
+        let acr = ["1", "2"].into_iter().find(|known| *known == acr.as_str());
+        let signed_in = age.parse::<u64>().ok().map(|age| 1000 - age);
+        let (roles, permissions) = (list(role), list(permission));
+        let caller = Caller { scope, roles, permissions, acr, signed_in };
+        let caller = (scopes != "nobody").then_some(caller);
+        let require = rule(text).clock(move || now);
+        assert_eq!(answer(caller, require, "/").await, *expected, "{row:?}");
+    }
 }

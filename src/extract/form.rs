@@ -53,19 +53,16 @@ impl<T: DeserializeOwned + Send> Input for Form<T> {
         if [Method::GET, Method::HEAD].contains(req.method()) {
             return Ok(Source::query(req.uri().clone()).under((&*req).into()));
         }
-        match MediaType::of(req.headers()) {
-            Some(media_type)
-                if media_type.is("application", "x-www-form-urlencoded")
-                    && media_type.charset != Charset::Other =>
-            {
-                Ok(Source::body(read_body(req).await?).under((&*req).into()))
-            }
-            _ => Err(Error::new(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "The content type must be application/x-www-form-urlencoded, in UTF-8",
-            )
-            .with_header(ACCEPT, FORM_URLENCODED)),
+        let is_form = MediaType::is_exactly(req.headers(), "application/x-www-form-urlencoded")
+            || MediaType::of(req.headers()).is_some_and(|found| {
+                found.is("application", "x-www-form-urlencoded") && found.charset != Charset::Other
+            });
+        if !is_form {
+            let detail = "The content type must be application/x-www-form-urlencoded, in UTF-8";
+            return Err(Error::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)
+                .with_header(ACCEPT, FORM_URLENCODED));
         }
+        Ok(Source::body(read_body(req).await?).under((&*req).into()))
     }
 
     fn parse(source: &Source) -> Result<Self, Error> {

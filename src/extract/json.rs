@@ -124,16 +124,15 @@ impl<T: DeserializeOwned + Send> Input for Json<T> {
     const LOCATION: Location = Location::Body;
 
     async fn read(req: &mut Request) -> Result<Source, Error> {
-        match MediaType::of(req.headers()) {
-            Some(media_type) if media_type.is_json() && media_type.charset != Charset::Other => {
-                Ok(Source::body(read_body(req).await?).under((&*req).into()))
-            }
-            _ => Err(Error::new(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "The content type must be application/json, in UTF-8",
-            )
-            .with_header(ACCEPT, APPLICATION_JSON)),
+        let is_json = MediaType::is_exactly(req.headers(), "application/json")
+            || MediaType::of(req.headers())
+                .is_some_and(|found| found.is_json() && found.charset != Charset::Other);
+        if !is_json {
+            let detail = "The content type must be application/json, in UTF-8";
+            return Err(Error::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)
+                .with_header(ACCEPT, APPLICATION_JSON));
         }
+        Ok(Source::body(read_body(req).await?).under((&*req).into()))
     }
 
     fn parse(source: &Source) -> Result<Self, Error> {

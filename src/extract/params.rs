@@ -1,13 +1,12 @@
 //! Path parameters and query in one.
 
 use axum_core::extract::FromRequestParts;
-use http::StatusCode;
 use http::request::Parts;
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode, utf8_percent_encode};
 use serde_core::de::DeserializeOwned;
 
 use crate::extract::input::{Head, HeadInput, Input, Source};
-use crate::extract::{Location, form_data};
+use crate::extract::{Location, Query};
 use crate::route::Matched;
 use crate::{Error, Request};
 
@@ -47,7 +46,7 @@ impl<T: DeserializeOwned + Send> Input for Params<T> {
     }
 
     fn parse(source: &Source) -> Result<Self, Error> {
-        form_data::parse(Location::Query, StatusCode::BAD_REQUEST, source).map(Self)
+        Query::parse(source).map(|Query(data)| Self(data))
     }
 }
 

@@ -34,14 +34,13 @@
 //! }
 //!
 //! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() {
+//! # async fn main() -> Result<(), http::Error> {
 //! let service = Chain::new().always(log).at("/hello", |c| c.get(async || "hello")).build();
-//! let report = Overhead::of(&service)
-//!     .request(|| http::Request::new("").map(tower_chain::Body::new))
-//!     .run()
-//!     .await;
+//! let request = http::Request::get("/hello").body(String::new())?;
+//! let report = Overhead::of(&service).request(move || request.clone()).run().await;
 //! println!("{report}");
-//! # assert_eq!(report.steps()[1].name(), "always log");
+//! # assert_eq!(report.steps()[2].path(), "/hello");
+//! # Ok(())
 //! # }
 //! ```
 //!
@@ -122,7 +121,7 @@ pub struct Overhead {
 }
 
 impl Overhead {
-    /// Measures this chain, by default with `GET /` without a body.
+    /// Measures this chain.
     pub fn of(service: &ChainService) -> Self {
         Self {
             service: service.clone(),
@@ -132,7 +131,7 @@ impl Overhead {
         }
     }
 
-    /// Sets what makes the requests. They should be alike, and go through.
+    /// Sets what makes the requests. They should be alike, and go through. Defaults to `GET /` without a body.
     pub fn request<B>(
         mut self,
         mut request: impl FnMut() -> http::Request<B> + Send + 'static,

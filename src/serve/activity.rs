@@ -10,7 +10,7 @@ use tokio::time::Instant;
 #[derive(Debug)]
 pub(super) struct Activity {
     accepted: Instant,
-    /// When the present state began, in milliseconds after `accepted`.
+    /// When the present state began, in milliseconds after `accepted`; `UNSEEN` until someone looks.
     since: AtomicU64,
     /// Requests that are not answered yet.
     in_flight: AtomicU32,
@@ -46,7 +46,16 @@ impl Activity {
         if self.in_flight.load(Ordering::Acquire) > 0 {
             return State::Busy;
         }
-        let since = self.accepted + Duration::from_millis(self.since.load(Ordering::Acquire));
+        let mut since = self.since.load(Ordering::Acquire);
+        if since == UNSEEN {
+            since = self.elapsed();
+            let stored = Ordering::AcqRel;
+            if let Err(now) = self.since.compare_exchange(UNSEEN, since, stored, Ordering::Acquire)
+            {
+                since = now;
+            }
+        }
+        let since = self.accepted + Duration::from_millis(since);
         if self.reading.load(Ordering::Acquire) { State::Head(since) } else { State::Idle(since) }
     }
 
@@ -83,8 +92,11 @@ impl Activity {
     }
 
     fn begin_state(&self) {
-        let since = u64::try_from(self.accepted.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.since.store(since, Ordering::Release);
+        self.since.store(self.elapsed(), Ordering::Release);
+    }
+
+    fn elapsed(&self) -> u64 {
+        u64::try_from(self.accepted.elapsed().as_millis()).unwrap_or(0)
     }
 }
 
@@ -100,12 +112,14 @@ impl InFlight {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        // Who sees that nothing is in flight must see since when.
-        self.0.begin_state();
+        // The answer is about to be sent, and that looks at the clock.
+        self.0.since.store(UNSEEN, Ordering::Release);
         self.0.reading.store(false, Ordering::Release);
         self.0.in_flight.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
+/// Stands for a state that has begun since the timer looked last.
+const UNSEEN: u64 = u64::MAX;
 /// A ping of HTTP/2 has 17 bytes, and some 22 more within TLS.
 const MORE_THAN_A_PING: usize = 64;

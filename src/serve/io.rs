@@ -25,6 +25,9 @@ pub(super) enum Socket {
     Tcp(TcpStream),
     #[cfg(unix)]
     Unix(UnixStream),
+    /// Within the process, so that a test's clock can stand still.
+    #[cfg(test)]
+    Pipe(tokio::io::DuplexStream),
 }
 
 /// A socket as a connection uses it. As long as it lives, the connection counts.
@@ -194,6 +197,8 @@ impl AsyncRead for Socket {
             Self::Tcp(socket) => Pin::new(socket).poll_read(cx, buf),
             #[cfg(unix)]
             Self::Unix(socket) => Pin::new(socket).poll_read(cx, buf),
+            #[cfg(test)]
+            Self::Pipe(socket) => Pin::new(socket).poll_read(cx, buf),
         }
     }
 }
@@ -208,6 +213,8 @@ impl AsyncWrite for Socket {
             Self::Tcp(socket) => Pin::new(socket).poll_write(cx, buf),
             #[cfg(unix)]
             Self::Unix(socket) => Pin::new(socket).poll_write(cx, buf),
+            #[cfg(test)]
+            Self::Pipe(socket) => Pin::new(socket).poll_write(cx, buf),
         }
     }
 
@@ -220,6 +227,8 @@ impl AsyncWrite for Socket {
             Self::Tcp(socket) => Pin::new(socket).poll_write_vectored(cx, bufs),
             #[cfg(unix)]
             Self::Unix(socket) => Pin::new(socket).poll_write_vectored(cx, bufs),
+            #[cfg(test)]
+            Self::Pipe(socket) => Pin::new(socket).poll_write_vectored(cx, bufs),
         }
     }
 
@@ -228,6 +237,8 @@ impl AsyncWrite for Socket {
             Self::Tcp(socket) => Pin::new(socket).poll_flush(cx),
             #[cfg(unix)]
             Self::Unix(socket) => Pin::new(socket).poll_flush(cx),
+            #[cfg(test)]
+            Self::Pipe(socket) => Pin::new(socket).poll_flush(cx),
         }
     }
 
@@ -236,6 +247,8 @@ impl AsyncWrite for Socket {
             Self::Tcp(socket) => Pin::new(socket).poll_shutdown(cx),
             #[cfg(unix)]
             Self::Unix(socket) => Pin::new(socket).poll_shutdown(cx),
+            #[cfg(test)]
+            Self::Pipe(socket) => Pin::new(socket).poll_shutdown(cx),
         }
     }
 }

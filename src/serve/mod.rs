@@ -84,6 +84,8 @@ mod signal;
 mod streams;
 #[cfg(all(unix, feature = "systemd"))]
 mod systemd;
+#[cfg(test)]
+mod tests;
 #[cfg(feature = "tls")]
 mod tls;
 

@@ -10,6 +10,7 @@ use bytes::{Bytes, BytesMut};
 use http::response::Parts;
 use http::{HeaderMap, StatusCode};
 use http_body::Body as _;
+use serde::de::DeserializeOwned;
 
 use super::exchange::{self, Sent};
 use super::response::TestResponse;
@@ -52,12 +53,21 @@ pub struct TestStream {
     limit: usize,
     trailers: Option<HeaderMap>,
     events: Decoder,
+    lines: BytesMut,
 }
 
 impl TestStream {
     pub(super) fn new(sent: Sent, response: Response, limit: usize) -> Self {
         let (parts, body) = response.into_parts();
-        Self { sent, parts, body, limit, trailers: None, events: Decoder::default() }
+        Self {
+            sent,
+            parts,
+            body,
+            limit,
+            trailers: None,
+            events: Decoder::default(),
+            lines: BytesMut::new(),
+        }
     }
 
     /// The status.
@@ -110,6 +120,35 @@ impl TestStream {
             }
             if self.events.line.len() > self.limit {
                 return Some(Err(BodyError::TooLong { limit: self.limit }));
+            }
+        }
+    }
+
+    /// The next line of a stream of JSON values, such as `application/x-ndjson`. `None` at the end. Empty lines are passed over.
+    ///
+    /// # Errors
+    ///
+    /// If the body fails, or if a line is no JSON or not what `T` is.
+    pub async fn json_line<T: DeserializeOwned>(&mut self) -> Option<Result<T, BodyError>> {
+        loop {
+            let line = match self.lines.iter().position(|byte| *byte == b'\n') {
+                Some(end) => self.lines.split_to(end + 1),
+                None if self.lines.len() > self.limit => {
+                    return Some(Err(BodyError::TooLong { limit: self.limit }));
+                }
+                None => match self.chunk().await {
+                    Some(Ok(data)) => {
+                        self.lines.extend_from_slice(&data);
+                        continue;
+                    }
+                    Some(Err(error)) => return Some(Err(error)),
+                    None if self.lines.is_empty() => return None,
+                    None => self.lines.split(),
+                },
+            };
+            if !line.trim_ascii().is_empty() {
+                let value = serde_json::from_slice(&line);
+                return Some(value.map_err(|error| BodyError::Failed(format!("a line: {error}"))));
             }
         }
     }

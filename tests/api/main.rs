@@ -5,6 +5,8 @@
 mod browser;
 #[path = "../support/browser.rs"]
 mod driver;
+#[path = "../support/ports.rs"]
+mod ports;
 mod program;
 #[path = "../support/programs.rs"]
 mod programs;

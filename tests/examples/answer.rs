@@ -6,7 +6,7 @@
 /// fields that are worth seeing, in any order, and after an empty line the body.
 pub(crate) fn fits(page: &[String], answer: &str) -> bool {
     let page: Vec<&str> = page.iter().map(String::as_str).collect();
-    let answer: Vec<&str> = answer.trim_end().lines().map(str::trim_end).collect();
+    let answer: Vec<&str> = answer.trim_end().lines().map(str::trim).collect();
     let has_head = page.first().is_some_and(|line| line.starts_with("HTTP/"));
     if !has_head {
         return lines_fit(&page, &answer);

@@ -25,14 +25,16 @@ mod lambda;
 mod layers;
 #[path = "../../examples/oidc.rs"]
 mod oidc;
+#[path = "../../examples/overhead.rs"]
+mod overhead;
 #[path = "../../examples/rate_limit.rs"]
 mod rate_limit;
 #[path = "../../examples/rate_limit_redis.rs"]
 mod rate_limit_redis;
-#[path = "../../examples/rate_limit_tiers.rs"]
-mod rate_limit_tiers;
 #[path = "../../examples/serve.rs"]
 mod serve;
+#[path = "../../examples/server_timing.rs"]
+mod server_timing;
 #[path = "../../examples/small_steps.rs"]
 mod small_steps;
 #[path = "../../examples/testing.rs"]

@@ -24,6 +24,8 @@ mod cost;
 mod driver;
 mod next_js;
 mod others;
+#[path = "../support/ports.rs"]
+mod ports;
 mod refusals;
 mod routes;
 mod secrets;

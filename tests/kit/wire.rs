@@ -157,6 +157,30 @@ async fn a_snapshot_is_the_same_over_every_connection() {
     assert!(texts[0].contains("\nsome\n\n(cut off)\n"), "{}", texts[0]);
 }
 
+#[tokio::test]
+async fn values_are_read_line_by_line() {
+    use tower_chain::respond::NdJson;
+
+    let service = Chain::new()
+        .at("/good", |c| {
+            c.get(async || NdJson::new(stream::iter([1, 2, 3].map(Ok::<u8, Infallible>))))
+        })
+        .at("/odd", |c| c.get(async || "1\r\n\n  \n\"two\"\n3"))
+        .build();
+    for client in over_all(service).await {
+        let mut lines = client.get("/good").stream().await;
+        for number in 1..=3 {
+            assert_eq!(lines.json_line::<u8>().await, Some(Ok(number)));
+        }
+        assert_eq!(lines.json_line::<u8>().await, None);
+        let mut lines = client.get("/odd").stream().await;
+        assert_eq!(lines.json_line::<u8>().await, Some(Ok(1)));
+        assert!(matches!(lines.json_line::<u8>().await, Some(Err(BodyError::Failed(_)))));
+        assert_eq!(lines.json_line::<u8>().await, Some(Ok(3)));
+        assert_eq!(lines.json_line::<u8>().await, None);
+    }
+}
+
 /// In process nothing waits for a socket, so tokio's clock can stand still.
 #[tokio::test(start_paused = true)]
 async fn a_timeout_is_tested_with_a_paused_clock() {

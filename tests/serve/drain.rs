@@ -120,6 +120,68 @@ async fn under_load_no_request_is_lost_when_the_server_stops() {
     }
 }
 
+#[tokio::test]
+async fn a_body_on_its_way_is_taken_while_the_server_stops() {
+    let server = Running::start(service()).await;
+    let addr = server.addr;
+    let mut clients = Vec::new();
+    for headers in ["Content-Length: 6\r\n", "Transfer-Encoding: chunked\r\n"] {
+        let mut client = server.connect().await;
+        client.send(post("/length", headers)).await;
+        client.send(if headers.starts_with('C') { "abc" } else { "3\r\nabc\r\n" }).await;
+        clients.push(client);
+    }
+    // Half a head counts as well: it came before the server was asked to stop.
+    let mut half_a_head = server.connect().await;
+    half_a_head.send("GET / HTTP/1.1\r\nHo").await;
+    let stopping = tokio::spawn(server.stop());
+    within(async { while TcpStream::connect(addr).await.is_ok() {} }).await;
+    half_a_head.send("st: test\r\n\r\n").await;
+    assert_eq!(body_of(&half_a_head.response().await), "hello");
+    for (mut client, rest) in clients.into_iter().zip(["def", "3\r\ndef\r\n0\r\n\r\n"]) {
+        client.send(rest).await;
+        let response = client.response().await;
+        assert!(response.contains("connection: close\r\n"), "{response}");
+        assert_eq!(body_of(&response), "6");
+    }
+    within(stopping).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_answer_on_its_way_is_finished_while_the_server_stops() {
+    let (feed, fed) = tokio::sync::watch::channel(());
+    let answer = move || {
+        let mut fed = fed.clone();
+        fed.mark_changed();
+        async move {
+            Body::from_stream(futures_util::stream::unfold(fed, async |mut fed| {
+                let piece = fed.changed().await.ok();
+                piece.map(|()| (Ok::<_, Infallible>(Bytes::from_static(b"piece")), fed))
+            }))
+        }
+    };
+    let server = Running::start(Chain::new().get(answer).build()).await;
+    let addr = server.addr;
+    let (mut http1, mut http2) =
+        (Client::connect(addr, false).await, Client::connect(addr, true).await);
+    let mut bodies = [http1.get().await, http2.get().await];
+    for body in &mut bodies {
+        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "piece");
+    }
+    let stopping = tokio::spawn(server.stop());
+    within(async { while TcpStream::connect(addr).await.is_ok() {} }).await;
+    feed.send(()).unwrap();
+    for body in &mut bodies {
+        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "piece");
+    }
+    assert!(!stopping.is_finished());
+    drop(feed);
+    for body in bodies {
+        assert_eq!(body.collect().await.unwrap().to_bytes(), "");
+    }
+    within(stopping).await.unwrap();
+}
+
 /// Which requests were begun.
 type Seen = Arc<Mutex<HashSet<String>>>;
 

@@ -6,6 +6,8 @@ use std::time::Duration;
 use fantoccini::{Client, ClientBuilder};
 use serde_json::json;
 
+use crate::ports::free_port;
+
 /// It ends when this is dropped.
 pub(crate) struct Driver {
     child: Child,
@@ -18,10 +20,7 @@ impl Driver {
         if !installed("chromedriver") || !installed("chromium") {
             return None;
         }
-        // The port is free now, and taken again at once.
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        drop(listener);
+        let port = free_port();
         let child = Command::new("chromedriver")
             .arg(format!("--port={port}"))
             .stdout(Stdio::null())

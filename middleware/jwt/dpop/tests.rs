@@ -276,6 +276,13 @@ mod requests {
 
         /// Status and challenges; the handler must run for a 200 alone.
         async fn get(&self, authorization: &str, proof: &str) -> (u16, String) {
+            let (status, headers) = self.send(authorization, proof).await;
+            let challenges = headers.get_all("www-authenticate").iter();
+            let challenges: Vec<_> = challenges.map(|value| value.to_str().unwrap()).collect();
+            (status, challenges.join(" | "))
+        }
+
+        async fn send(&self, authorization: &str, proof: &str) -> (u16, http::HeaderMap) {
             let before = self.1.load(Ordering::Relaxed);
             let mut req = http::Request::get("/me");
             if !authorization.is_empty() {
@@ -288,9 +295,7 @@ mod requests {
             let status = response.status().as_u16();
             let served = self.1.load(Ordering::Relaxed) - before;
             assert_eq!(served, usize::from(status == 200));
-            let challenges = response.headers().get_all("www-authenticate").iter();
-            let challenges: Vec<_> = challenges.map(|value| value.to_str().unwrap()).collect();
-            (status, challenges.join(" | "))
+            (status, response.headers().clone())
         }
     }
 
@@ -370,6 +375,113 @@ mod requests {
         assert_eq!(service.get(&format!("Bearer {bound}"), "").await, (401, asked));
         let proof = client.proof("1", &bound);
         assert_eq!(service.get(&format!("DPoP {bound}"), &proof).await.0, 200);
+    }
+
+    /// RFC 9449, 8 and 9.
+    #[tokio::test]
+    async fn a_proof_must_hold_the_nonce_that_is_asked_for() {
+        let client = Client::new();
+        let bound = client.token();
+        let authorization = format!("DPoP {bound}");
+        let with = |jti: &str, nonce: Value| {
+            let mut claims = Client::claims(jti, &bound);
+            claims["nonce"] = nonce;
+            client.sign(&client.header(), &claims)
+        };
+        let span = Duration::from_secs(1000);
+        let service = |now: u64| {
+            let dpop = dpop().nonce_span(span).nonces([7; 32]).unwrap();
+            let clock = move || SystemTime::UNIX_EPOCH + Duration::from_secs(now);
+            Spied::new(jwt(dpop).clock(clock))
+        };
+        let now = service(NOW);
+        let named = |headers: &http::HeaderMap| {
+            headers.get("dpop-nonce").map(|value| value.to_str().unwrap().to_owned())
+        };
+        let wanted = concat!(
+            r#"Bearer realm="api" | DPoP realm="api", algs="ES256 Ed25519", error="use_dpop_nonce", "#,
+            r#"error_description="The DPoP proof must hold the nonce of this response""#
+        );
+        assert_eq!(now.get(&authorization, &client.proof("1", &bound)).await, (401, wanted.into()));
+        let (_, headers) = now.send(&authorization, &client.proof("1", &bound)).await;
+        let nonce = named(&headers).unwrap();
+        assert_eq!(headers["cache-control"], "no-store");
+        // Who has no token yet is told as well, and saves a request.
+        let (status, headers) = now.send("", "").await;
+        assert_eq!((status, named(&headers)), (401, Some(nonce.clone())));
+        for wrong in [json!(""), json!("x"), json!(nonce.to_lowercase()), json!(null)] {
+            assert_eq!(now.get(&authorization, &with("1", wrong)).await, (401, wanted.into()));
+        }
+        assert!(
+            now.get(&authorization, &with("1", json!(7))).await.1.contains("invalid_dpop_proof")
+        );
+        // What lacked a nonce used no `jti` up.
+        let (status, headers) = now.send(&authorization, &with("1", json!(nonce))).await;
+        assert_eq!((status, named(&headers)), (200, None));
+        assert!(now.get(&authorization, &with("1", json!(nonce))).await.1.contains("used before"));
+        // Another server with the same secret takes it too, one span later; then it names the new one.
+        let old = service(NOW - 1000).send("", "").await.1;
+        let (status, headers) = now.send(&authorization, &with("2", json!(named(&old)))).await;
+        assert_eq!((status, named(&headers)), (200, Some(nonce)));
+        assert_eq!(headers["cache-control"], "no-store");
+        let older = service(NOW - 2000).send("", "").await.1;
+        assert_eq!(now.get(&authorization, &with("3", json!(named(&older)))).await.0, 401);
+        for secret in [&[7; 31][..], &[0; 32], &[]] {
+            assert_eq!(dpop().nonces(secret).map(drop), Err(JwtConfigError::NonceSecret));
+        }
+    }
+
+    /// A token may be bound to a key and to a certificate at once.
+    #[tokio::test]
+    async fn what_a_token_is_bound_to_is_all_proven() {
+        use crate::middleware::jwt::{CertificateThumbprint, Mtls};
+        let client = Client::new();
+        let (der, other) = (b"the certificate of the client", b"another certificate");
+        let x5t = URL_SAFE_NO_PAD.encode(sha256(&[der]));
+        let jkt = client.thumbprint();
+        let shown = |der: &'static [u8]| {
+            Mtls::new(move |_, _| (!der.is_empty()).then(|| CertificateThumbprint::of_der(der)))
+        };
+        let service = |der| Spied::new(jwt(dpop()).mtls(shown(der)));
+        let required = Spied::new(jwt(dpop()).mtls(shown(der).required(true)));
+        let (good, bad, none) = (service(der), service(other), service(b""));
+        let both = token(&json!({"exp": NOW + 600, "cnf": {"jkt": jkt, "x5t#S256": x5t}}));
+        let certificate = token(&json!({"exp": NOW + 600, "cnf": {"x5t#S256": x5t}}));
+        let key = token(&json!({"exp": NOW + 600, "cnf": {"jkt": jkt}}));
+        let plain = token(&json!({"exp": NOW + 600}));
+        let unknown = token(&json!({"exp": NOW + 600, "cnf": {"x5t#S256": x5t, "kid": "1"}}));
+        let table = [
+            (&good, "DPoP", &both, true, 200),
+            (&good, "DPoP", &both, false, 401),
+            (&good, "Bearer", &both, true, 401),
+            (&bad, "DPoP", &both, true, 401),
+            (&none, "DPoP", &both, true, 401),
+            (&good, "Bearer", &certificate, false, 200),
+            (&bad, "Bearer", &certificate, false, 401),
+            (&none, "Bearer", &certificate, false, 401),
+            (&good, "DPoP", &certificate, true, 401),
+            (&none, "DPoP", &key, true, 200),
+            (&good, "Bearer", &key, true, 401),
+            (&none, "Bearer", &plain, false, 200),
+            (&good, "Bearer", &unknown, false, 401),
+            (&required, "Bearer", &plain, false, 401),
+            (&required, "DPoP", &key, true, 401),
+            (&required, "Bearer", &certificate, false, 200),
+            (&required, "DPoP", &both, true, 200),
+        ];
+        for (number, (service, scheme, token, proves, status)) in table.into_iter().enumerate() {
+            let proof =
+                if proves { client.proof(&number.to_string(), token) } else { String::new() };
+            let (have, challenges) = service.get(&format!("{scheme} {token}"), &proof).await;
+            assert_eq!(have, status, "{number}: {challenges}");
+        }
+        let (_, challenges) = bad.get(&format!("Bearer {certificate}"), "").await;
+        assert!(challenges.starts_with(
+            r#"Bearer realm="api", error="invalid_token", error_description="The access token is not bound to the certificate of the client" |"#
+        ));
+        // One that came without a request shows no certificate.
+        let alone = jwt(dpop()).mtls(shown(der)).verify(certificate).await;
+        assert_eq!(alone.map(drop), Err(Refusal::SenderConstrained));
     }
 
     #[tokio::test]

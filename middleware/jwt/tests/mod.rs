@@ -2,6 +2,7 @@
 
 #[cfg(feature = "jwt")]
 mod keys;
+mod spy;
 mod state;
 mod strict;
 mod vectors;

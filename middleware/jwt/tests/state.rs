@@ -460,6 +460,12 @@ fn public_types_are_send_and_sync() {
     check::<TokenCache>();
     check::<Denylist>();
     check::<Refusal>();
+    check::<Dpop>();
+    check::<Mtls>();
+    check::<CertificateThumbprint>();
+    check::<AccessToken>();
+    check::<Source>();
+    check::<SourceError>();
     check::<JwtConfigError>();
     check::<RevokeError>();
     check::<Algorithm>();

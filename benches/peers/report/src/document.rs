@@ -170,21 +170,15 @@ fn in_process(counts: &Counts) -> String {
                      | --- | --- | ---: | ---: | ---: | ---: |\n"
         .to_owned();
     for (group, case) in rows {
-        let Some((instructions, allocations, bytes)) = counts.count(group, case) else { continue };
-        let time = counts.time(group, case).unwrap_or(f64::NAN);
-        let counted = format!("{instructions} | {allocations} | {bytes} | {time:.0}");
-        let _ = writeln!(table, "| {group} | {case} | {counted} |");
+        row(&mut table, counts, group, case);
     }
     for kind in ["matchit alone, static", "static", "parameter", "catch-all"] {
         for size in [10, 10_000] {
-            let case = format!("{kind}, one of {size}");
-            let Some((instructions, allocations, bytes)) = counts.count("paths", &case) else {
-                continue;
-            };
-            let time = counts.time("paths", &case).unwrap_or(f64::NAN);
-            let counted = format!("{instructions} | {allocations} | {bytes} | {time:.0}");
-            let _ = writeln!(table, "| paths | {case} | {counted} |");
+            row(&mut table, counts, "paths", &format!("{kind}, one of {size}"));
         }
+    }
+    for case in counts.cases("built-ins") {
+        row(&mut table, counts, "built-ins", case);
     }
     table.push_str(
         "\nVerifying a token, beside the library and the bare check of a signature:\n\n```text\n",
@@ -194,6 +188,13 @@ fn in_process(counts: &Counts) -> String {
         table.push('\n');
     }
     table + "```\n"
+}
+
+fn row(table: &mut String, counts: &Counts, group: &str, case: &str) {
+    let Some((instructions, allocations, bytes)) = counts.count(group, case) else { return };
+    let time = counts.time(group, case).unwrap_or(f64::NAN);
+    let counted = format!("{instructions} | {allocations} | {bytes} | {time:.0}");
+    let _ = writeln!(table, "| {group} | {case} | {counted} |");
 }
 
 fn cost_plot(loads: &[Load]) -> String {

@@ -20,44 +20,76 @@ pub fn run(options: &Options) -> Result<()> {
     if options.build {
         build(&peers)?;
     }
-    let connections = if options.quick { 1_000 } else { 10_000 };
-    let text = format!(
-        "{}\n### Connections\n\n{}\n### Cores\n\n{}\n### Build\n\n{}",
-        machine::describe(options)?,
-        connections_table(&peers, connections)?,
-        cores_table(options, &peers)?,
-        builds_table(options)?,
-    );
-    replace(&[("growth", text)])
+    for part in &options.parts {
+        let text = match part {
+            Part::Connections => connections_table(options, &peers)?,
+            Part::Cores => cores_table(options, &peers)?,
+            Part::Builds => builds_table(options)?,
+        };
+        let day = machine::output("date", &["-u", "+%Y-%m-%d"])?;
+        let load = machine::load()?;
+        let text = format!("{text}\n{day}; load of the machine at the end: {load}.\n");
+        replace(&[(part.name(), text)])?;
+    }
+    Ok(())
+}
+
+#[derive(Clone, Copy)]
+pub enum Part {
+    Connections,
+    Cores,
+    Builds,
+}
+
+pub const PARTS: [Part; 3] = [Part::Connections, Part::Cores, Part::Builds];
+
+impl Part {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Connections => "connections",
+            Self::Cores => "cores",
+            Self::Builds => "builds",
+        }
+    }
 }
 
 const MEASURED: [&str; 3] = ["hyper", "tower-chain", "axum"];
 
 /// What a connection takes of the server's memory: when nothing was ever sent on it, and when it is kept after an answer.
-fn connections_table(peers: &[&Peer], number: usize) -> Result<String> {
+fn connections_table(options: &Options, peers: &[&Peer]) -> Result<String> {
+    let number = if options.quick { 1_000 } else { 10_000 };
     let mut table = format!(
         "{number} connections over loopback to one process. Idle: open, and nothing was sent. Active: kept, after an answer to `GET /hello` on \
          each. In KiB of resident memory of the server, a connection; what the kernel holds for its sockets isn't in it.\n\n\
          | | before, MiB | idle, KiB | active, KiB |\n| --- | ---: | ---: | ---: |\n"
     );
     for peer in peers {
-        let server = Server::start(peer, Job::Bare, NO_LIMIT)?;
-        // The first ones make what is made once.
-        drop(open(server.addr, 50)?.into_iter().try_for_each(ask));
-        let before = server.memory("VmRSS")?;
-        let idle = open(server.addr, number)?;
-        settle(&server)?;
-        let each = |memory: u64| (memory as f64 - before as f64) / number as f64;
-        let while_idle = each(server.memory("VmRSS")?);
-        idle.iter().try_for_each(ask)?;
-        settle(&server)?;
-        let while_active = each(server.memory("VmRSS")?);
-        let before = before as f64 / 1024.0;
+        let (before, idle) = connection(peer, number, false)?;
+        let (_, active) = connection(peer, number, true)?;
         let title = peer.title;
-        writeln!(table, "| {title} | {before:.1} | {while_idle:.2} | {while_active:.2} |")?;
+        writeln!(table, "| {title} | {before:.1} | {idle:.2} | {active:.2} |")?;
         eprintln!("{title}: {number} connections");
     }
     Ok(table)
+}
+
+/// The memory before, in MiB, and what a connection adds, in KiB.
+fn connection(peer: &Peer, number: usize, active: bool) -> Result<(f64, f64)> {
+    let server = Server::start(peer, Job::Bare, NO_LIMIT)?;
+    // The first ones make what is made once.
+    open(server.addr, 50)?.into_iter().try_for_each(ask)?;
+    settle(&server)?;
+    let before = server.memory("VmRSS")?;
+    let connections = open(server.addr, number)?;
+    if active {
+        connections.iter().try_for_each(ask)?;
+    }
+    settle(&server)?;
+    let after = server.memory("VmRSS")?;
+    if server.open_files()? < number {
+        return Err(format!("{}: the server ended connections too early", peer.title).into());
+    }
+    Ok((before as f64 / 1024.0, (after as f64 - before as f64) / number as f64))
 }
 
 fn open(addr: SocketAddr, number: usize) -> Result<Vec<TcpStream>> {

@@ -13,13 +13,12 @@ pub fn describe(options: &Options) -> Result<String> {
     let model = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
     let cores = cpu.lines().filter(|line| line.starts_with("processor")).count();
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?;
-    let load = fs::read_to_string("/proc/loadavg")?;
     let mut rows = vec![
         ("command", format!("`{}`, in `benches/peers`", options.command.trim_end_matches(" -- "))),
         ("day", output("date", &["-u", "+%Y-%m-%d"])?),
         ("CPU", format!("{}, {cores} cores", model.map_or("unknown", |(_, name)| name))),
         ("kernel", format!("Linux {}", kernel.split('-').next().unwrap_or_default().trim())),
-        ("load before the start", load.split(' ').next().unwrap_or_default().to_owned()),
+        ("load of the machine at the end", load()?),
         ("Rust", output("rustc", &["--version"])?),
         ("profile", "release, fat LTO, one codegen unit, the system's allocator".to_owned()),
         ("wrk", wrk_version()?),
@@ -38,6 +37,12 @@ pub fn describe(options: &Options) -> Result<String> {
     }
     let rows: String = rows.iter().map(|(key, value)| format!("| {key} | {value} |\n")).collect();
     Ok(format!("| | |\n| --- | --- |\n{rows}| versions | {} |\n", peers.join(", ")))
+}
+
+/// How many programs wanted a core in the last minute, on average.
+pub fn load() -> Result<String> {
+    let load = fs::read_to_string("/proc/loadavg")?;
+    Ok(load.split(' ').next().unwrap_or_default().to_owned())
 }
 
 pub fn output(program: &str, args: &[&str]) -> Result<String> {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::Result;
+use crate::growth::{PARTS, Part};
 use crate::peers::{JOBS, Job, PEERS, Peer};
 
 pub const HELP: &str = "\
@@ -17,7 +18,8 @@ report growth [OPTIONS]    measures memory per connection, two cores, build time
   --no-build        takes the programs as they are
   --no-counts       leaves out what is measured in process
   --check-only      only looks whether all answer alike
-  --quick           growth: the smallest points only";
+  --parts A,B       growth: only these of connections, cores, builds (default: all)
+  --quick           growth: few connections, few and debug builds";
 
 pub struct Options {
     pub growth: bool,
@@ -30,6 +32,7 @@ pub struct Options {
     pub counts: bool,
     pub check_only: bool,
     pub quick: bool,
+    pub parts: Vec<Part>,
     /// The command, for the report.
     pub command: String,
 }
@@ -49,6 +52,7 @@ impl Options {
             counts: true,
             check_only: false,
             quick: false,
+            parts: PARTS.to_vec(),
             command: format!("cargo run --release -p report -- {}", args.join(" ")),
         };
         let mut args = args.into_iter();
@@ -69,6 +73,13 @@ impl Options {
                         job.ok_or(format!("no job is called {name:?}"))
                     };
                     options.jobs = value()?.split(',').map(find).collect::<Result<_, _>>()?;
+                }
+                "--parts" => {
+                    let find = |name: &str| {
+                        let part = PARTS.into_iter().find(|part| part.name() == name);
+                        part.ok_or(format!("no part is called {name:?}"))
+                    };
+                    options.parts = value()?.split(',').map(find).collect::<Result<_, _>>()?;
                 }
                 "--rounds" => options.rounds = value()?.parse()?,
                 "--seconds" => options.seconds = value()?.parse()?,

@@ -138,19 +138,20 @@ pub static PEERS: [Peer; 15] = [
 
 /// Builds the programs of these peers, and fetches the packages of those on Node.
 pub fn build(peers: &[&Peer]) -> Result<()> {
-    let mut cargo = Command::new("cargo");
-    cargo.args(["build", "--release", "--package", "report", "--package", "in-process"]);
-    for peer in peers {
-        if let Rust(package) = peer.program {
-            cargo.args(["--package", package]);
-        }
-    }
-    run(cargo.current_dir(workspace()))?;
+    // All of them, as which are built together decides what features their dependencies have. What is measured in process stands by itself.
+    run(cargo_build().args(["--workspace", "--exclude", "in-process"]))?;
+    run(cargo_build().args(["--package", "in-process"]))?;
     let node = workspace().join("node");
     if peers.iter().any(|peer| peer.is_node()) && !node.join("node_modules").exists() {
         run(Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(node))?;
     }
     Ok(())
+}
+
+fn cargo_build() -> Command {
+    let mut cargo = Command::new("cargo");
+    cargo.args(["build", "--release"]).current_dir(workspace());
+    cargo
 }
 
 pub fn run(command: &mut Command) -> Result<()> {

@@ -81,6 +81,10 @@ impl Server {
         Ok(Usage { cpu, user: ticks()?, system: ticks()? })
     }
 
+    pub fn open_files(&self) -> Result<usize> {
+        Ok(fs::read_dir(format!("/proc/{}/fd", self.child.id()))?.count())
+    }
+
     /// A field of `/proc/PID/status`, in KiB: `VmHWM` is the most that was ever resident.
     pub fn memory(&self, field: &str) -> Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;

@@ -153,7 +153,7 @@ where
         Ok(response) => return Ok(response),
         Err(error) => error,
     };
-    let status = error.call(ctx.reborrow()).await.map(|response| response.status());
+    let status = Service::call(&error, ctx.reborrow()).await.map(|response| response.status());
     let mut status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let error = error.upcast();
     if error.is::<BodyOverFlow>() {

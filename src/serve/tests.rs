@@ -1,0 +1,229 @@
+//! The time limits of a connection, with a clock that stands still while there is something to do.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
+
+use super::connection::{Phase, Shared};
+use super::io::Socket;
+use super::limits::Limits;
+use super::listener::Security;
+use crate::{Chain, ChainService, Request};
+
+/// A connection, as its client has it.
+struct Connection {
+    client: DuplexStream,
+    phase: watch::Sender<Phase>,
+    served: JoinHandle<()>,
+    opened: Instant,
+}
+
+impl Connection {
+    fn open(service: ChainService) -> Self {
+        let (client, socket) = duplex(16 * 1024);
+        let (phase, watched) = watch::channel(Phase::Serving);
+        let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+        let shared = Shared::new(service, Limits::default(), watched);
+        let served = shared.connection(Socket::Pipe(socket), None, Security::default(), permit);
+        Self { client, phase, served: tokio::spawn(served), opened: Instant::now() }
+    }
+
+    async fn send(&mut self, bytes: &str) {
+        self.client.write_all(bytes.as_bytes()).await.unwrap();
+    }
+
+    /// Reads an answer that ends with this text.
+    async fn answer(&mut self, end: &str) {
+        let mut read = Vec::new();
+        while !read.ends_with(end.as_bytes()) {
+            assert!(self.client.read_buf(&mut read).await.unwrap() > 0, "it ended");
+        }
+    }
+
+    /// How long it lived after this moment.
+    async fn lived_since(self, since: Instant) -> Duration {
+        let Self { served, client, phase, .. } = self;
+        served.await.unwrap();
+        drop((client, phase));
+        since.elapsed()
+    }
+}
+
+fn service() -> ChainService {
+    Chain::new()
+        .at("/", |c| c.get(async || "hello"))
+        .at("/slow", |c| {
+            c.get(async || {
+                sleep(HOUR).await;
+                "slow"
+            })
+        })
+        .at("/large", |c| c.get(async || vec![b'x'; 4_000_000]))
+        .at("/length", |c| c.post(length))
+        .build()
+}
+
+async fn length(req: Request) -> String {
+    match req.into_body().collect().await {
+        Ok(body) => body.to_bytes().len().to_string(),
+        Err(_) => "broken off".to_owned(),
+    }
+}
+
+/// The clock has milliseconds.
+#[track_caller]
+fn assert_about(lived: Duration, expected: Duration) {
+    let late = lived.checked_sub(expected).unwrap_or(HOUR);
+    assert!(late < Duration::from_millis(20), "{lived:?} instead of {expected:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_sends_a_head_byte_by_byte_has_as_long_as_who_sends_nothing() {
+    let silent = Connection::open(service());
+    let since = silent.opened;
+    assert_about(silent.lived_since(since).await, HEADER);
+
+    for before in ["", GET] {
+        let mut slow = Connection::open(service());
+        if !before.is_empty() {
+            slow.send(before).await;
+            slow.answer("hello").await;
+            sleep(Duration::from_secs(40)).await;
+        }
+        let since = Instant::now();
+        for byte in "GET / HTTP/1.1".chars() {
+            if slow.client.write_all(byte.to_string().as_bytes()).await.is_err() {
+                break;
+            }
+            sleep(Duration::from_secs(1)).await;
+        }
+        assert!(since.elapsed() < HEADER + Duration::from_secs(2));
+        assert!(slow.served.is_finished());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_lives_as_long_as_it_may_and_a_busy_one_longer() {
+    let mut connection = Connection::open(service());
+    for pause in [1, 74, 30] {
+        connection.send(GET).await;
+        connection.answer("hello").await;
+        sleep(Duration::from_secs(pause)).await;
+    }
+    connection.send("GET /slow HTTP/1.1\r\nHost: test\r\n\r\n").await;
+    connection.answer("slow").await;
+    let since = Instant::now();
+    assert_about(connection.lived_since(since).await, IDLE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn pings_do_not_keep_an_http2_connection_open() {
+    let Connection { client, phase: _phase, served, .. } = Connection::open(service());
+    let (mut send, connection) = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .keep_alive_interval(Duration::from_secs(5))
+        .keep_alive_while_idle(true)
+        .handshake(TokioIo::new(client))
+        .await
+        .unwrap();
+    let connection = tokio::spawn(connection);
+    for path in ["/", "/slow"] {
+        let uri = format!("http://test{path}");
+        let request = http::Request::get(uri).body(Empty::<Bytes>::new()).unwrap();
+        let response = send.send_request(request).await.unwrap();
+        assert_eq!(response.status(), 200);
+        response.into_body().collect().await.unwrap();
+    }
+    let since = Instant::now();
+    served.await.unwrap();
+    assert_about(since.elapsed(), IDLE);
+    connection.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_reads_slowly_gets_a_large_response_whole() {
+    let mut connection = Connection::open(service());
+    connection.send("GET /large HTTP/1.1\r\nHost: test\r\n\r\n").await;
+    let (mut read, mut buf) = (0, vec![0; 16 * 1024]);
+    while read < 4_000_000 {
+        let length = connection.client.read(&mut buf).await.unwrap();
+        assert!(length > 0, "it ended after {read} bytes");
+        read += length;
+        sleep(Duration::from_secs(20)).await;
+    }
+    assert!(connection.opened.elapsed() > HOUR);
+    connection.send(GET).await;
+    connection.answer("hello").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_reads_nothing_is_dropped() {
+    let mut connection = Connection::open(service());
+    connection.send("GET /large HTTP/1.1\r\nHost: test\r\n\r\n").await;
+    let since = connection.opened;
+    assert_about(connection.lived_since(since).await, Duration::from_secs(30));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_may_come_slowly_and_must_not_stop() {
+    let mut connection = Connection::open(service());
+    connection.send("POST /length HTTP/1.1\r\nHost: test\r\nContent-Length: 20\r\n\r\n").await;
+    for _ in 0..20 {
+        sleep(Duration::from_secs(29)).await;
+        connection.send("x").await;
+    }
+    connection.answer("20").await;
+    connection.send("POST /length HTTP/1.1\r\nHost: test\r\nContent-Length: 20\r\n\r\nx").await;
+    let since = Instant::now();
+    connection.answer("broken off").await;
+    assert_about(since.elapsed(), Duration::from_secs(30));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_waits_for_answers_and_a_moment_for_requests() {
+    let mut idle = Connection::open(service());
+    idle.send(GET).await;
+    idle.answer("hello").await;
+    let mut late = Connection::open(service());
+    late.send(GET).await;
+    late.answer("hello").await;
+    let mut busy = Connection::open(service());
+    busy.send("GET /slow HTTP/1.1\r\nHost: test\r\n\r\n").await;
+    sleep(Duration::from_secs(1)).await;
+    let since = Instant::now();
+    for connection in [&idle, &late, &busy] {
+        connection.phase.send_replace(Phase::Draining);
+    }
+    sleep(Duration::from_millis(200)).await;
+    late.send(GET).await;
+    late.answer("hello").await;
+    assert_about(idle.lived_since(since).await, Duration::from_millis(250));
+    busy.answer("slow").await;
+    let ended = Instant::now();
+    assert_about(busy.lived_since(ended).await, Duration::from_millis(250));
+    late.served.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_ends_what_is_in_flight() {
+    let mut busy = Connection::open(service());
+    busy.send("GET /slow HTTP/1.1\r\nHost: test\r\n\r\n").await;
+    sleep(Duration::from_secs(1)).await;
+    busy.phase.send_replace(Phase::Draining);
+    sleep(Duration::from_secs(30)).await;
+    busy.phase.send_replace(Phase::Aborting);
+    let since = Instant::now();
+    assert_about(busy.lived_since(since).await, Duration::ZERO);
+}
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: test\r\n\r\n";
+const HEADER: Duration = Duration::from_secs(10);
+const IDLE: Duration = Duration::from_secs(75);
+const HOUR: Duration = Duration::from_secs(60 * 60);
