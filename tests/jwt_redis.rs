@@ -98,7 +98,7 @@ fn a_wrong_address_is_refused_and_not_repeated() {
 #[tokio::test]
 async fn a_proof_is_good_once_on_all_servers() {
     let Some(redis) = Redis::start() else { return };
-    let store = |prefix| RedisReplay::new(&redis.url).unwrap().prefix(prefix);
+    let store = |prefix| RedisReplay::new(&redis.url()).unwrap().prefix(prefix);
     let (one, other, elsewhere) = (store("test"), store("test"), store("another"));
     let span = Duration::from_secs(90);
     assert!(one.spend(&[1; 32], span).await.unwrap());
@@ -120,7 +120,7 @@ async fn a_proof_is_good_once_on_all_servers() {
     let keys = redis.keys().await.unwrap();
     assert_eq!(keys.len(), 4);
     assert!(keys.iter().all(|key| key.starts_with("test:") || key.starts_with("another:")));
-    let client = redis::Client::open(redis.url.as_str()).unwrap();
+    let client = redis::Client::open(redis.url().as_str()).unwrap();
     let mut connection = client.get_multiplexed_async_connection().await.unwrap();
     for key in keys {
         let left: i64 = redis::cmd("TTL").arg(key).query_async(&mut connection).await.unwrap();
