@@ -124,7 +124,7 @@ impl Source {
     /// A field of a form in the body, such as `access_token` ([RFC 6750, 2.2](https://www.rfc-editor.org/rfc/rfc6750#section-2.2)).
     ///
     /// The body of every request with the type `application/x-www-form-urlencoded` is then read before it is known who is calling, up to
-    /// [`form_limit`](super::Authenticate::form_limit). It is passed on as it was.
+    /// `Authenticate::form_limit`. It is passed on as it was.
     ///
     /// # Errors
     ///
