@@ -51,7 +51,7 @@
 //! # Where to go on
 //!
 #![cfg_attr(
-    all(feature = "full", feature = "test-util"),
+    all(feature = "full", feature = "overhead", feature = "test-util"),
     doc = "- [`guide`]: the first chain; coming from next-connect, Express, Koa, Hono and axum; errors, state, tests, deploying, a checklist for
   security; writing middleware for others; what a step costs; and [what the compiler says](guide::mistakes) to frequent mistakes"
 )]
@@ -82,9 +82,9 @@
 //! | `ProblemDetails`, `SecurityHeaders`, `ServerTiming`, `GrpcStatus` | of these names | |
 //! | `serve`, `Server`, `Tls`, sockets of systemd | `serve`, `tls`, `systemd` | 400, 431, 500 |
 //! | bodies that are `Sync`, for poem and salvo | `sync-body` | |
-//! | `TestClient`: tests of any tower service, without a socket or over one | `test-util` | |
 //! | `Overhead`: what each step of a chain costs | `overhead` | |
 //! | `Rest::run_timed`: each step's own time, for middleware that tells it | `step-times` | |
+//! | `TestClient`: tests of any tower service, without a socket or over one | `test-util` | |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // What one feature needs of the core, another may not.
@@ -102,7 +102,7 @@ pub mod extract;
 mod grants;
 mod guard;
 // Pages for readers alone. Their examples use all that there is.
-#[cfg(all(any(doc, doctest), feature = "full", feature = "test-util"))]
+#[cfg(all(any(doc, doctest), feature = "full", feature = "overhead", feature = "test-util"))]
 pub mod guide;
 mod handler;
 mod hooks;

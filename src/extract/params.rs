@@ -12,7 +12,7 @@ use crate::{Error, Request};
 
 /// Data from the parameters of the matched path and the query together, as `req.query` has them in Next.js.
 ///
-/// A parameter of the path hides what the query has under the same name. Otherwise it is read as [`Query`](crate::Query), and errors
+/// A parameter of the path hides what the query has under the same name. Otherwise it is read as [`Query`], and errors
 /// stand at `query`.
 ///
 /// # Example
