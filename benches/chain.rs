@@ -1,7 +1,7 @@
 //! How long does a request take? Run with
 //!
 //! ```sh
-//! cargo bench --bench chain --features json,jwt,rate-limit,validate [-- FILTER]
+//! cargo bench --bench chain --features authenticate,body-limit,cookies,etag,json,jwt,rate-limit,security-headers,validate [-- FILTER]
 //! ```
 //!
 //! Times of one run compare with each other alone. What compares across machines is counted by `counts.rs`.

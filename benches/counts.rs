@@ -2,42 +2,74 @@
 //! valgrind. Run with
 //!
 //! ```sh
-//! cargo bench --bench counts --features json,jwt,rate-limit,validate [-- FILTER]
+//! cargo bench --bench counts --features authenticate,body-limit,cookies,etag,json,jwt,rate-limit,security-headers,validate [-- FILTER]
 //! ```
+//!
+//! `--check FILE` compares with a baseline, and fails where a case got worse by more than 2 %; `--renew FILE` writes one. The script `guard` does
+//! both without the dependencies of the tests.
 //!
 //! Making the request and dropping the response is not counted. The allocator counts for itself, which adds some ten instructions an
 //! allocation, on both sides of each comparison.
 
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used, reason = "a program")]
 
+mod baseline;
 mod cases;
 
 use std::hint::black_box;
-use std::process::Command;
+use std::process::{Command, ExitCode};
+use std::sync::Mutex;
+use std::thread;
 
+use baseline::{Baseline, Count};
 use cases::{Case, Subject};
 use tower_chain::{Request, Response};
 
-fn main() {
+fn main() -> ExitCode {
     let args: Vec<String> =
         std::env::args().skip(1).filter(|arg| !arg.starts_with("--b")).collect();
-    if let [flag, name] = &args[..]
-        && flag == "--case"
-    {
-        return repeat(name);
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    match args[..] {
+        ["--case", name] => repeat(name),
+        ["--check", file] => {
+            if !Baseline::read(file).holds(&Baseline::of(count(""))) {
+                return ExitCode::FAILURE;
+            }
+        }
+        ["--renew", file] => Baseline::of(count("")).write(file),
+        _ => print(count(args.first().unwrap_or(&""))),
     }
-    let filter = args.first().map_or("", String::as_str);
+    ExitCode::SUCCESS
+}
+
+fn print(counts: Vec<(Case, Count)>) {
     println!("| group | case | instructions | allocations | bytes |");
     println!("| --- | --- | ---: | ---: | ---: |");
-    for case in cases::all() {
-        if !format!("{}/{}", case.group, case.name).contains(filter) {
-            continue;
-        }
-        let (allocations, bytes) = allocations(&case);
-        let instructions = instructions(&case);
-        let Case { group, name, .. } = case;
+    for (Case { group, name, .. }, Count { instructions, allocations, bytes }) in counts {
         println!("| {group} | {name} | {instructions} | {allocations} | {bytes} |");
     }
+}
+
+/// Counts the cases whose name holds the filter: on all cores, as counts don't mind.
+fn count(filter: &str) -> Vec<(Case, Count)> {
+    let cases = cases::all().into_iter().filter(|case| case.full_name().contains(filter));
+    let cases = Mutex::new(cases.enumerate());
+    let counts = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                while let Some((index, case)) = { cases.lock().unwrap().next() } {
+                    let (allocations, bytes) = allocations(&case);
+                    let instructions = instructions(&case);
+                    let count = Count { instructions, allocations, bytes };
+                    counts.lock().unwrap().push((index, case, count));
+                }
+            });
+        }
+    });
+    let mut counts = counts.into_inner().unwrap();
+    counts.sort_by_key(|(index, ..)| *index);
+    counts.into_iter().map(|(_, case, count)| (case, count)).collect()
 }
 
 const WARM: usize = 3;
@@ -66,7 +98,7 @@ fn instructions(case: &Case) -> u64 {
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
         .arg("--toggle-collect=*counted_answer*")
         .arg(std::env::current_exe().unwrap())
-        .args(["--case", &case.name])
+        .args(["--case", &case.full_name()])
         .output()
         .expect("valgrind is not installed");
     let text = String::from_utf8_lossy(&output.stderr);
@@ -76,7 +108,7 @@ fn instructions(case: &Case) -> u64 {
 }
 
 fn repeat(name: &str) {
-    let case = cases::all().into_iter().find(|case| case.name == name).unwrap();
+    let case = cases::all().into_iter().find(|case| case.full_name() == name).unwrap();
     let mut subject = warm(&case);
     for _ in 0..COUNTED {
         let req = (subject.request)();

@@ -1,4 +1,6 @@
-//! A secret token in front of an API, for machines, and Basic for one page of people.
+//! A route that wants a secret token, for machines, and Basic for one page of people.
+//!
+//! Next.js API routes: the protected route. The token is compared in constant time, and a refusal says which scheme is wanted.
 //!
 //! Run with
 //!
@@ -7,10 +9,17 @@
 //! ```
 //!
 //! ```sh
-//! curl -i localhost:3000/hello                                                    # 401, WWW-Authenticate: Bearer realm="api"
-//! curl -H 'Authorization: Bearer Vy3pRT1rW9ZsU0bq6xQ2Lw' localhost:3000/hello    # hello, token
-//! curl -H 'Authorization: Vy3pRT1rW9ZsU0bq6xQ2Lw' localhost:3000/hello           # hello, token
-//! curl -u 'ada:correct horse battery' localhost:3000/page                        # a page for ada
+//! curl -i localhost:3000/hello
+//! # HTTP/1.1 401 Unauthorized
+//! # www-authenticate: Bearer realm="api"
+//! #
+//! # {"type":"about:blank","title":"Unauthorized","status":401,"detail":"Credentials are missing"}
+//! curl -H 'Authorization: Bearer Vy3pRT1rW9ZsU0bq6xQ2Lw' localhost:3000/hello
+//! # hello, token
+//! curl -H 'Authorization: Vy3pRT1rW9ZsU0bq6xQ2Lw' localhost:3000/hello
+//! # hello, token
+//! curl -u 'ada:correct horse battery' localhost:3000/page
+//! # a page for ada
 //! ```
 
 use std::error::Error;
@@ -36,8 +45,10 @@ fn api(token: &str) -> Result<ChainService, Box<dyn Error>> {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let token = std::env::var("API_TOKEN").map_err(|_| "set API_TOKEN to a secret")?;
-    Ok(tower_chain::serve("127.0.0.1:3000", api(&token)?).await?)
+    let token = std::env::var("API_TOKEN").map_err(|_| "API_TOKEN is not set")?;
+    let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
+    let api = api(&token).map_err(|error| format!("API_TOKEN: {error}"))?;
+    Ok(tower_chain::serve(format!("127.0.0.1:{port}"), api).await?)
 }
 
 #[tokio::test]

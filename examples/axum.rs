@@ -7,9 +7,12 @@
 //! ```
 //!
 //! ```sh
-//! curl -i localhost:3000/me                            # 401, application/problem+json
-//! curl -H 'Authorization: Ann' localhost:3000/me       # you are Ann
-//! curl localhost:3000/chain/hello                      # hello
+//! curl localhost:3000/me
+//! # {"type":"about:blank","title":"Unauthorized","status":401,"detail":"Say who you are"}
+//! curl -H 'Authorization: Ann' localhost:3000/me
+//! # you are Ann
+//! curl localhost:3000/chain/hello
+//! # hello
 //! ```
 
 use axum::Router;
@@ -43,7 +46,8 @@ fn app() -> Router {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+    let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
+    let listener = tokio::net::TcpListener::bind(format!("127.0.0.1:{port}")).await?;
     println!("http://{}", listener.local_addr()?);
     Ok(axum::serve(listener, app()).await?)
 }

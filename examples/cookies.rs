@@ -7,9 +7,15 @@
 //! ```
 //!
 //! ```sh
-//! curl -c jar -d name=Ann localhost:3000/login   # 303, Set-Cookie: session=..; HttpOnly; SameSite=Lax; Secure; Path=/
-//! curl -b jar localhost:3000/                    # Hello, Ann
-//! curl -i localhost:3000/                        # 303 to /login
+//! curl -i -c jar -d name=Ann localhost:3000/login
+//! # HTTP/1.1 303 See Other
+//! # set-cookie: session=..; HttpOnly; SameSite=Lax; Secure; Path=/
+//! # location: /
+//! curl -b jar localhost:3000/
+//! # Hello, Ann
+//! curl -i localhost:3000/
+//! # HTTP/1.1 303 See Other
+//! # location: /login
 //! ```
 
 use std::error::Error;
@@ -52,8 +58,10 @@ fn site(secret: &[u8]) -> Result<ChainService, KeyError> {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let secret = std::env::var("COOKIE_SECRET").map_err(|_| "set COOKIE_SECRET")?;
-    Ok(tower_chain::serve("127.0.0.1:3000", site(secret.as_bytes())?).await?)
+    let secret = std::env::var("COOKIE_SECRET").map_err(|_| "COOKIE_SECRET is not set")?;
+    let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
+    let site = site(secret.as_bytes()).map_err(|error| format!("COOKIE_SECRET: {error}"))?;
+    Ok(tower_chain::serve(format!("127.0.0.1:{port}"), site).await?)
 }
 
 #[tokio::test]

@@ -6,10 +6,22 @@
 //! cargo run --example events --features ndjson,serve,sse
 //! ```
 //!
+//! One event a second comes without end; here after two of them, the client leaves.
+//!
 //! ```sh
-//! curl -N localhost:3000/events                          # id: 1, data: tick; then one a second
-//! curl -N -H 'last-event-id: 7' localhost:3000/events    # goes on with id: 8
-//! curl -N localhost:3000/numbers                         # {"n":1} and so on, a line each
+//! curl -N localhost:3000/events | head -n 5
+//! # id: 1
+//! # data: tick
+//! #
+//! # id: 2
+//! # data: tick
+//! curl -N -H 'last-event-id: 7' localhost:3000/events | head -n 2
+//! # id: 8
+//! # data: tick
+//! curl -N localhost:3000/numbers
+//! # {"n":1}
+//! # {"n":2}
+//! # {"n":3}
 //! ```
 
 use std::convert::Infallible;
@@ -41,7 +53,8 @@ fn api() -> ChainService {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    Ok(tower_chain::serve("127.0.0.1:3000", api()).await?)
+    let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
+    Ok(tower_chain::serve(format!("127.0.0.1:{port}"), api()).await?)
 }
 
 #[tokio::test(start_paused = true)]

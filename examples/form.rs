@@ -7,9 +7,14 @@
 //! ```
 //!
 //! ```sh
-//! curl -i localhost:3000/signup -d 'name=Ann&topic=rust&topic=http'  # 303 to /thanks
-//! curl -i localhost:3000/signup -d 'name='                           # 422, /name
-//! curl localhost:3000/upload -F note=hello -F file=@Cargo.toml       # note: 5 bytes ..
+//! curl -i localhost:3000/signup -d 'name=Ann&topic=rust&topic=http'
+//! # HTTP/1.1 303 See Other
+//! # location: /thanks
+//! curl localhost:3000/signup -d 'name='
+//! # {..,"status":422,..,"errors":[{..,"pointer":"/name",..}]}
+//! curl localhost:3000/upload -F note=hello -F file=@Cargo.toml
+//! # note: 5 bytes
+//! # file: .. bytes
 //! ```
 
 use std::error::Error;
@@ -52,7 +57,8 @@ fn site() -> ChainService {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    Ok(tower_chain::serve("127.0.0.1:3000", site()).await?)
+    let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
+    Ok(tower_chain::serve(format!("127.0.0.1:{port}"), site()).await?)
 }
 
 #[tokio::test]

@@ -7,8 +7,11 @@
 //! ```
 //!
 //! ```sh
-//! curl localhost:3000/hello             # hello
-//! curl -i -X DELETE localhost:3000/hello # 405, Allow: GET, HEAD, OPTIONS
+//! curl localhost:3000/hello
+//! # hello
+//! curl -i -X DELETE localhost:3000/hello
+//! # HTTP/1.1 405 Method Not Allowed
+//! # allow: GET, HEAD, OPTIONS
 //! ```
 
 use std::error::Error;
@@ -25,7 +28,8 @@ fn api() -> ChainService {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let api = api();
-    let listener = TcpListener::bind("127.0.0.1:3000").await?;
+    let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
+    let listener = TcpListener::bind(format!("127.0.0.1:{port}")).await?;
     println!("http://{}\n{api}", listener.local_addr()?);
     loop {
         let (socket, _) = listener.accept().await?;

@@ -7,7 +7,11 @@
 //! ```
 //!
 //! ```sh
-//! curl localhost:9000/hello    # hello
+//! curl localhost:9000/hello
+//! # hello
+//! curl -i -X DELETE localhost:9000/hello
+//! # HTTP/1.1 405 Method Not Allowed
+//! # allow: GET, HEAD, OPTIONS
 //! ```
 
 use tower_chain::{Chain, ChainService};

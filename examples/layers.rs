@@ -7,10 +7,24 @@
 //! ```
 //!
 //! ```sh
-//! curl -i -X OPTIONS -H 'origin: https://app.example' -H 'access-control-request-method: GET' localhost:3000/hello  # 204
-//! curl -i -H 'x-request-id: 7' localhost:3000/hello                                    # 200, x-request-id: 7
-//! curl -i -X POST -H 'sec-fetch-site: cross-site' localhost:3000/hello                 # 403
-//! curl -i localhost:3000/files/Cargo.toml                                              # 200
+//! curl -i -X OPTIONS -H 'origin: https://app.example' -H 'access-control-request-method: GET' localhost:3000/hello
+//! # HTTP/1.1 204 No Content
+//! # access-control-allow-origin: https://app.example
+//! # access-control-allow-methods: GET,POST
+//! curl -i -H 'x-request-id: 7' localhost:3000/hello
+//! # HTTP/1.1 200 OK
+//! # x-request-id: 7
+//! #
+//! # hello
+//! curl -i -X POST -H 'sec-fetch-site: cross-site' -H 'origin: https://evil.example' localhost:3000/hello
+//! # HTTP/1.1 403 Forbidden
+//! # content-type: application/problem+json
+//! curl -i localhost:3000/files/Cargo.toml
+//! # HTTP/1.1 200 OK
+//! # content-type: ..
+//! #
+//! # [package]
+//! # ..
 //! ```
 
 use std::error::Error;
@@ -75,7 +89,8 @@ fn site() -> Result<ChainService, Box<dyn Error>> {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    Ok(tower_chain::serve("127.0.0.1:3000", site()?).await?)
+    let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
+    Ok(tower_chain::serve(format!("127.0.0.1:{port}"), site()?).await?)
 }
 
 #[tokio::test]

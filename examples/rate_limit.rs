@@ -1,5 +1,7 @@
 //! So many requests per client: more for reading, few for logging in, none for health checks.
 //!
+//! Next.js API routes: the limit of 100 requests per client in 15 minutes.
+//!
 //! Run with
 //!
 //! ```sh
@@ -7,12 +9,14 @@
 //! ```
 //!
 //! ```sh
-//! curl -i localhost:3000/hello                  # 200, RateLimit: "100-in-15min";r=99;t=9
+//! curl -i localhost:3000/hello
+//! # HTTP/1.1 200 OK
+//! # ratelimit: "100-in-15min";r=99;t=9
+//! #
+//! # hello
 //! for i in 1 2 3 4 5 6; do curl -so /dev/null -w '%{http_code} ' -d wrong localhost:3000/login; done
-//!                                               # 401 401 401 401 401 429
+//! # 401 401 401 401 401 429
 //! ```
-
-use std::time::Duration;
 
 use tower_chain::{Chain, ChainService, Error, Quota, RateLimit, StatusCode};
 
@@ -26,7 +30,7 @@ async fn login(password: String) -> Result<&'static str, Error> {
 fn api() -> ChainService {
     // Behind a proxy, say which: `.trusted_proxies(TrustedProxies::cidrs(..)?)`.
     let all = RateLimit::per_client(100)
-        .every(Duration::from_secs(15 * 60))
+        .every(std::time::Duration::from_secs(15 * 60))
         .skip(|req| req.uri().path() == "/healthz");
     let logins = RateLimit::new(Quota::per_minute(5)).count_failures();
     Chain::new()
@@ -39,7 +43,8 @@ fn api() -> ChainService {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    Ok(tower_chain::serve("127.0.0.1:3000", api()).await?)
+    let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
+    Ok(tower_chain::serve(format!("127.0.0.1:{port}"), api()).await?)
 }
 
 #[tokio::test]

@@ -9,17 +9,19 @@
 //! ```
 //!
 //! ```sh
-//! for i in 1 2 3 4 5 6; do curl -so /dev/null -w '%{http_code} ' localhost:300$((i % 2)); done
-//!                                               # 200 200 200 200 200 429
+//! for port in 3000 3001 3000 3001 3000 3001; do curl -so /dev/null -w '%{http_code} ' localhost:$port; done
+//! # 200 200 200 200 200 429
 //! ```
 
 use std::error::Error;
+use std::time::Duration;
 
 use tower_chain::{Chain, ChainService, RateLimit, RedisStore, SharedLimits, WhileAway};
 
 fn api(redis: &str) -> Result<ChainService, Box<dyn Error>> {
     let limits = SharedLimits::new(RedisStore::new(redis)?)
         .prefix("example")
+        .deadline(Duration::from_secs(1))
         // While Redis is away, each of the two servers gives out half.
         .while_away(WhileAway::Local { servers: 2 });
     let limit = RateLimit::per_minute(5).shared(limits);

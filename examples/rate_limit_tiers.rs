@@ -6,10 +6,15 @@
 //! cargo run --example rate_limit_tiers --features rate-limit,serve
 //! ```
 //!
+//! Writing costs 10.
+//!
 //! ```sh
-//! curl -i localhost:3000/ -H 'x-user: ada'              # 200, 59 of 60 left
-//! curl -i localhost:3000/ -H 'x-user: ada' -d report    # 200, 49 of 60 left: writing costs 10
-//! curl -i localhost:3000/ -H 'x-user: pro-grace'        # 200, 599 of 600 left
+//! curl localhost:3000/ -H 'x-user: ada'
+//! # 59 of 60 left
+//! curl localhost:3000/ -H 'x-user: ada' -d report
+//! # 49 of 60 left
+//! curl localhost:3000/ -H 'x-user: pro-grace'
+//! # 599 of 600 left
 //! ```
 
 use http::{HeaderMap, Method};
@@ -18,36 +23,31 @@ use tower_chain::{
 };
 
 #[derive(Clone)]
-struct User {
-    name: String,
-    pro: bool,
-}
+struct User(String);
 
 /// Stands for an authentication.
 async fn user(headers: HeaderMap) -> Result<User, Error> {
     let name = headers.get("x-user").and_then(|name| name.to_str().ok());
-    let name = name.ok_or_else(|| Error::new(StatusCode::UNAUTHORIZED, "Who are you?"))?;
-    Ok(User { name: name.to_owned(), pro: name.starts_with("pro-") })
+    name.map(|name| User(name.to_owned()))
+        .ok_or(Error::new(StatusCode::UNAUTHORIZED, "Who are you?"))
 }
 
 async fn standing(decision: Provided<Decision>) -> String {
-    let left = decision.standings().iter().map(|s| format!("{} of {}", s.remaining(), s.limit()));
-    format!("{} left\n", left.collect::<Vec<_>>().join(", "))
+    let left =
+        decision.standings().iter().map(|s| format!("{} of {} left\n", s.remaining(), s.limit()));
+    left.collect()
 }
 
 fn api() -> ChainService {
+    let is_pro = |user: &&User| user.0.starts_with("pro-");
     let tier = Policy::new("tier", Quota::per_minute(60))
-        .quota_by(|req| {
-            let user = req.extensions().get::<User>()?;
-            user.pro.then(|| Quota::per_minute(600))
-        })
+        .quota_by(move |req| req.extensions().get().filter(is_pro).map(|_| Quota::per_minute(600)))
         .cost_by(|req| if req.method() == Method::POST { 10 } else { 1 });
+    let per_user = RateLimit::new(tier).key(LimitKey::provided(|user: &User| user.0.clone()));
     Chain::new()
         .use_(RateLimit::per_second(50)) // whoever it is
         .guard(user)
-        .use_(
-            RateLimit::new(tier).key(LimitKey::provided(|u: &User| u.name.clone())).with_decision(),
-        )
+        .use_(per_user.with_decision())
         .get(standing)
         .post(standing)
         .build()
@@ -56,20 +56,4 @@ fn api() -> ChainService {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(tower_chain::serve("127.0.0.1:3000", api()).await?)
-}
-
-#[tokio::test]
-async fn each_tier_has_its_quota() -> Result<(), Box<dyn std::error::Error>> {
-    let api = api();
-    for (method, user, left) in [
-        (Method::GET, "ada", "59 of 60 left\n"),
-        (Method::POST, "ada", "49 of 60 left\n"),
-        (Method::GET, "pro-grace", "599 of 600 left\n"),
-    ] {
-        let req = http::Request::builder().method(method).header("x-user", user);
-        let response = api.handle(req.body(tower_chain::Body::empty())?).await;
-        let body = http_body_util::BodyExt::collect(response.into_body()).await?.to_bytes();
-        assert_eq!(body, left);
-    }
-    Ok(())
 }

@@ -4,13 +4,17 @@
 //!
 //! ```sh
 //! cargo run --example serve --features systemd
-//! systemd-socket-activate -l 3000 target/debug/examples/serve    # the same, with a socket of systemd
 //! ```
 //!
+//! or, with a socket of systemd, `systemd-socket-activate -l 3000 target/debug/examples/serve`.
+//!
 //! ```sh
-//! curl localhost:3000/                                    # hello, 127.0.0.1:50000
-//! curl --unix-socket /tmp/hello.sock localhost/           # hello, somebody on this machine
-//! curl localhost:3000/slow                                # done, even if Ctrl-C stops the server meanwhile
+//! curl localhost:3000/
+//! # hello, 127.0.0.1:..
+//! curl --unix-socket hello.sock localhost/
+//! # hello, somebody on this machine
+//! curl localhost:3000/slow
+//! # done, even if Ctrl-C stops the server meanwhile
 //! ```
 
 use std::time::Duration;
@@ -26,7 +30,7 @@ async fn hello(req: Request) -> String {
 
 async fn slow() -> &'static str {
     tokio::time::sleep(Duration::from_secs(5)).await;
-    "done\n"
+    "done, even if Ctrl-C stops the server meanwhile\n"
 }
 
 fn api() -> ChainService {
@@ -38,7 +42,9 @@ async fn main() -> Result<(), ServeError> {
     let server = match Server::inherited()? {
         Some(server) => server,
         None => {
-            Server::bind("127.0.0.1:3000").await?.listen(Listener::bind_unix("/tmp/hello.sock")?)
+            let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
+            let server = Server::bind(format!("127.0.0.1:{port}")).await?;
+            server.listen(Listener::bind_unix("hello.sock")?)
         }
     };
     server

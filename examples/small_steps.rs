@@ -7,10 +7,23 @@
 //! ```
 //!
 //! ```sh
-//! curl -i localhost:3000/page                                        # 200, ETag, x-content-type-options: nosniff
-//! curl -i -H 'if-none-match: *' localhost:3000/page                  # 304
-//! head -c 2000 /dev/zero | curl -i --data-binary @- localhost:3000/  # 413, application/problem+json
-//! curl -i -H 'accept: image/png' localhost:3000/page                 # 406, application/problem+json
+//! curl -i localhost:3000/page
+//! # HTTP/1.1 200 OK
+//! # etag: W/".."
+//! # x-content-type-options: nosniff
+//! #
+//! # A page
+//! curl -i -H 'if-none-match: *' localhost:3000/page
+//! # HTTP/1.1 304 Not Modified
+//! #
+//! head -c 2000 /dev/zero | curl -i --data-binary @- localhost:3000/
+//! # HTTP/1.1 413 Payload Too Large
+//! # content-type: application/problem+json
+//! #
+//! # {..,"status":413,..,"limit":1024}
+//! curl -i -H 'accept: image/png' localhost:3000/page
+//! # HTTP/1.1 406 Not Acceptable
+//! # content-type: application/problem+json
 //! ```
 
 use std::error::Error;
@@ -35,7 +48,8 @@ fn site() -> ChainService {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    Ok(tower_chain::serve("127.0.0.1:3000", site()).await?)
+    let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
+    Ok(tower_chain::serve(format!("127.0.0.1:{port}"), site()).await?)
 }
 
 #[tokio::test]

@@ -1,15 +1,16 @@
 //! Tests of a chain, of one handler and of one middleware, without a socket and over one.
 //!
-//! Run with
+//! Run its tests with `cargo test --example testing --features json,serve,test-util`, and the program with
 //!
 //! ```sh
-//! cargo test --example testing --features json,serve,test-util
 //! cargo run --example testing --features json,serve,test-util
 //! ```
 //!
 //! ```sh
-//! curl localhost:3000/greeting -H 'x-user: Ann' --json '"hello"'    # "hello, Ann"
-//! curl -i localhost:3000/greeting --json '"hello"'                  # 401
+//! curl localhost:3000/greeting -H 'x-user: Ann' --json '"hello"'
+//! # "hello, Ann"
+//! curl localhost:3000/greeting --json '"hello"'
+//! # {"type":"about:blank","title":"Unauthorized","status":401,"detail":"Who are you?"}
 //! ```
 
 use tower_chain::{
@@ -41,7 +42,8 @@ fn api() -> ChainService {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    Ok(tower_chain::serve("127.0.0.1:3000", api()).await?)
+    let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
+    Ok(tower_chain::serve(format!("127.0.0.1:{port}"), api()).await?)
 }
 
 #[cfg(test)]

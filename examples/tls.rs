@@ -1,5 +1,7 @@
 //! HTTPS with HTTP/2, beside HTTP that sends everyone there; the certificate is read again when its files change.
 //!
+//! Next.js API routes: HTTPS.
+//!
 //! Run with
 //!
 //! ```sh
@@ -9,39 +11,43 @@
 //! ```
 //!
 //! ```sh
-//! curl --cacert cert.pem https://localhost:3443/hello    # hello, by HTTP/2.0
-//! curl -i http://localhost:3000/hello                    # 308, Location: https://localhost:3443/hello
+//! curl --cacert cert.pem https://localhost:3443/hello
+//! # hello, by HTTP/2.0
+//! curl -i http://localhost:3000/hello
+//! # HTTP/1.1 308 Permanent Redirect
+//! # location: https://localhost:3443/hello
 //! ```
 
 use std::error::Error;
 
-use tower_chain::{Body, Chain, ChainService, Listener, Request, Server, Tls};
+use tower_chain::{Body, Chain, ChainService, Listener, Request, Server, StatusCode, Tls};
 
 fn api() -> ChainService {
     let hello = async |req: Request| format!("hello, by {:?}\n", req.version());
     Chain::new().at("/hello", |c| c.get(hello)).build()
 }
 
-fn redirect() -> ChainService {
-    Chain::new()
-        .all(async |req: Request| {
-            let path = req.uri().path_and_query().map_or("/", |path| path.as_str());
-            http::Response::builder()
-                .status(308)
-                .header("location", format!("https://localhost:3443{path}"))
-                .body(Body::empty())
-                .map_err(tower_chain::Error::from)
-        })
-        .build()
+fn redirect(port: &str) -> ChainService {
+    let origin = format!("https://localhost:{port}");
+    let redirect = move |req: Request| {
+        let path = req.uri().path_and_query().map_or("/", |path| path.as_str());
+        let response = http::Response::builder()
+            .status(StatusCode::PERMANENT_REDIRECT)
+            .header("location", format!("{origin}{path}"))
+            .body(Body::empty());
+        std::future::ready(response.map_err(tower_chain::Error::from))
+    };
+    Chain::new().all(redirect).build()
 }
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let tls = Tls::from_pem_files("cert.pem", "key.pem")?;
-    let https = Server::new(Listener::bind("127.0.0.1:3443").await?.tls(tls));
-    let http = Server::bind("127.0.0.1:3000").await?;
-    println!("https://localhost:3443\n{}", api());
-    tokio::try_join!(https.serve(api()), http.serve(redirect()))?;
+    let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
+    let https_port = std::env::var("HTTPS_PORT").unwrap_or_else(|_| "3443".to_owned());
+    let https = Listener::bind(format!("127.0.0.1:{https_port}")).await?.tls(tls);
+    let http = Server::bind(format!("127.0.0.1:{port}")).await?;
+    tokio::try_join!(Server::new(https).serve(api()), http.serve(redirect(&https_port)))?;
     Ok(())
 }
 
@@ -49,7 +55,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 #[tokio::test]
 async fn http_is_sent_to_https() -> Result<(), Box<dyn Error>> {
     let request = http::Request::get("/hello?a=b").body(Body::empty())?;
-    let response = redirect().handle(request).await;
+    let response = redirect("3443").handle(request).await;
     assert_eq!(response.headers()["location"], "https://localhost:3443/hello?a=b");
     Ok(())
 }

@@ -7,9 +7,12 @@
 //! ```
 //!
 //! ```sh
-//! curl localhost:3000/health    # well
-//! curl -si --http2-prior-knowledge -H 'content-type: application/grpc' -d '' \
-//!     localhost:3000/greeter.Greeter/Hello | grep grpc    # grpc-status: 16, grpc-message: Sign in first
+//! curl localhost:3000/health
+//! # well
+//! curl -i --http2-prior-knowledge -H 'content-type: application/grpc' -d '' localhost:3000/greeter.Greeter/Hello
+//! # HTTP/2 200
+//! # grpc-status: 16
+//! # grpc-message: Sign in first
 //! ```
 
 use axum::http::HeaderMap;
@@ -38,7 +41,8 @@ fn api(grpc: Routes) -> ChainService {
 #[tokio::main]
 async fn main() -> Result<(), ServeError> {
     // Your services: Routes::new(GreeterServer::new(..)).add_service(..)
-    tower_chain::serve("127.0.0.1:3000", api(Routes::default())).await
+    let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
+    tower_chain::serve(format!("127.0.0.1:{port}"), api(Routes::default())).await
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Input with rules: every error at once, at the names of the client, and a check that asks elsewhere.
 //!
+//! Next.js API routes: the validation. It tells all errors, and the handler gets the data that was checked.
+//!
 //! Run with
 //!
 //! ```sh
@@ -7,9 +9,14 @@
 //! ```
 //!
 //! ```sh
-//! curl -d '{"name":"Ann","e-mail":"ann@example.org"}' -H 'content-type: application/json' localhost:3000/users  # 201, Ann
-//! curl -d '{"name":"","e-mail":"x"}' -H 'content-type: application/json' localhost:3000/users  # 422, /name and /e-mail
-//! curl -d '{"name":"root","e-mail":"r@example.org"}' -H 'content-type: application/json' localhost:3000/users  # 422, taken
+//! curl -i localhost:3000/users --json '{"name":"Ann","e-mail":"ann@example.org"}'
+//! # HTTP/1.1 201 Created
+//! #
+//! # Ann <ann@example.org>
+//! curl localhost:3000/users --json '{"name":"","e-mail":"x"}'
+//! # {..,"status":422,..,"errors":[{..,"pointer":"/name",..},{..,"pointer":"/e-mail",..}]}
+//! curl localhost:3000/users --json '{"name":"root","e-mail":"r@example.org"}'
+//! # {..,"status":422,..,"errors":[{..,"pointer":"/name","code":"taken",..}]}
 //! ```
 
 use std::error::Error;
@@ -45,7 +52,8 @@ fn api() -> ChainService {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    Ok(tower_chain::serve("127.0.0.1:3000", api()).await?)
+    let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
+    Ok(tower_chain::serve(format!("127.0.0.1:{port}"), api()).await?)
 }
 
 #[tokio::test]

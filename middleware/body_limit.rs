@@ -70,7 +70,7 @@ use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::{Full, Limited};
 
 use crate::extract::MaxBody;
-use crate::{Body, Endpoint, Middleware, Request, Response, Rest};
+use crate::{Body, Endpoint, Error, Middleware, Request, Response, Rest};
 
 /// A step that limits the bodies of requests. See the [module](self).
 #[derive(Clone, Copy, Debug)]
@@ -124,7 +124,7 @@ impl Middleware for BodyLimit {
         let status = response.status();
         if shared.exceeded.load(Ordering::Relaxed)
             && (status.is_client_error() || status.is_server_error())
-            && status != http::StatusCode::PAYLOAD_TOO_LARGE
+            && !names_a_limit(&response)
         {
             let max = MaxBody::bytes(shared.max.load(Ordering::Relaxed));
             response = max.exceeded().into_response();
@@ -135,6 +135,11 @@ impl Middleware for BodyLimit {
         }
         response
     }
+}
+
+/// What reads the body may not know of the limit.
+fn names_a_limit(response: &Response) -> bool {
+    Error::of(response).is_some_and(|error| error.members().any(|(name, _)| name == "limit"))
 }
 
 #[derive(Default)]
@@ -240,7 +245,7 @@ mod tests {
 
     use super::*;
     use crate::extract::Text;
-    use crate::{Chain, ChainService, Error};
+    use crate::{Chain, ChainService};
 
     fn chunked(chunks: &[&'static str]) -> Body {
         let frames: Vec<_> = chunks

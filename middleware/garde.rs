@@ -63,7 +63,9 @@
 //! | a rule is broken | 422 | problem+json with `errors` |
 //!
 //! The code is the name of the rule (`length`, `range`, `email`, ..); `invalid` for rules of one's own, whose text is passed on. Names
-//! that differ from those of the program in more than case and separators, and flattened structs, are told as the program names them.
+//! that differ from those of the program in more than case and separators, and flattened structs, are told as the program names them. The
+//! keys of maps, and what stands beneath flattened structs and enums, are told as `*`; see
+//! [`InvalidInput::tell_keys`](crate::extract::InvalidInput::tell_keys).
 //!
 //! # What it provides
 //!
@@ -250,7 +252,7 @@ where
     match with_i18n(Codes, || input.data().validate_with(context)) {
         Ok(()) => Ok(Garde(input)),
         Err(report) => {
-            let errors = field_errors::<E>(&report);
+            let errors = field_errors::<E>(source, &report);
             let status = StatusCode::UNPROCESSABLE_ENTITY;
             Err(source.refuse(status, "The input is not valid", errors))
         }
@@ -258,38 +260,46 @@ where
 }
 
 /// All errors, in the order of the fields.
-fn field_errors<E: Input>(report: &Report) -> Vec<FieldError> {
+fn field_errors<E: Input>(source: &Source, report: &Report) -> Vec<FieldError> {
     let entry = |(path, error): &(::garde::Path, ::garde::Error)| {
+        let mut entry = message(E::LOCATION, error.message());
         let mut wire: Vec<String> = Vec::new();
         let mut place = Vec::new();
         for (kind, step) in path.__iter().rev() {
-            let name = step.strip_prefix("r#").unwrap_or(step);
             match kind {
                 Kind::None => {}
                 Kind::Key => {
                     let at: Vec<&str> = wire.iter().map(String::as_str).collect();
+                    if E::has_free_names(&at) {
+                        entry = entry.at(source.key(step));
+                        place.push((usize::MAX, step.to_string()));
+                        wire.push(step.to_string());
+                        continue;
+                    }
+                    let name = step.strip_prefix("r#").unwrap_or(step);
                     let name = wire_name::<E>(&at, name).unwrap_or(name).to_owned();
                     let declared = E::fields(&at).unwrap_or_default();
                     let order = declared.iter().position(|field| *field == name);
                     place.push((order.unwrap_or(usize::MAX), name.clone()));
+                    entry = entry.at(&name);
                     wire.push(name);
                 }
                 Kind::Index => {
                     place.push((step.parse().unwrap_or(usize::MAX), String::new()));
+                    entry = entry.at(step);
                     wire.push(step.to_string());
                 }
             }
         }
-        let mut entry = message(E::LOCATION, error.message());
-        for step in wire {
-            entry = entry.at(step);
-        }
         (place, entry)
     };
-    let mut entries: Vec<_> = report.iter().map(entry).collect();
+    let mut entries: Vec<_> = report.iter().take(MAX_LISTED).map(entry).collect();
     entries.sort_by(|a, b| a.0.cmp(&b.0));
     entries.into_iter().map(|(_, entry)| entry).collect()
 }
+
+/// More than any refusal lists.
+const MAX_LISTED: usize = 1000;
 
 /// The texts of garde with the code and the limit in front, so that neither has to be guessed from the words.
 struct Codes;
@@ -417,6 +427,7 @@ mod tests {
     use tower::ServiceExt;
 
     use super::*;
+    use crate::extract::InvalidInput;
     use crate::{Body, Chain, ChainService, Json, Query};
 
     #[derive(Debug, Deserialize, Validate)]
@@ -481,18 +492,23 @@ mod tests {
             .post(async |_: Garde<Json<NewUser>>| "never")
             .build();
         let body = json!({"fullName": "", "e-mail": "CANARY", "lines": {"a/b": [{"qty": 1}, {"qty": 10}]}, "note": "CANARY"});
-        let req = http::Request::post("/")
-            .header("content-type", "application/json")
-            .body(Body::from(body.to_string()))
-            .unwrap();
-        let (status, body) = send(&chain, req).await;
+        let post = || {
+            http::Request::post("/")
+                .header("content-type", "application/json")
+                .body(Body::from(body.to_string()))
+                .unwrap()
+        };
+        let told = InvalidInput::new().tell_keys();
+        let told = Chain::new().provide(told).post(async |_: Garde<Json<NewUser>>| "never").build();
+        assert_eq!(send(&told, post()).await.1["errors"][2]["pointer"], "/lines/a~1b/1/qty");
+        let (status, body) = send(&chain, post()).await;
         assert_eq!(status, 422);
         assert_eq!(
             body["errors"],
             json!([
                 {"location": "body", "pointer": "/fullName", "code": "length", "detail": "Must not be empty", "params": {"min": 1}},
                 {"location": "body", "pointer": "/e-mail", "code": "email", "detail": "Must be an email address"},
-                {"location": "body", "pointer": "/lines/a~1b/1/qty", "code": "range", "detail": "Must be at most 9", "params": {"max": 9}},
+                {"location": "body", "pointer": "/lines/*/1/qty", "code": "range", "detail": "Must be at most 9", "params": {"max": 9}},
                 {"location": "body", "pointer": "/note", "code": "invalid", "detail": "Never right"},
             ])
         );

@@ -4,17 +4,24 @@
 #[cfg_attr(docsrs, doc(cfg(feature = "authenticate")))]
 pub mod authenticate;
 #[cfg(feature = "body-limit")]
+#[cfg_attr(docsrs, doc(cfg(feature = "body-limit")))]
 pub mod body_limit;
+#[cfg(any(feature = "authenticate", feature = "jwt", feature = "jwt-rust-crypto"))]
+mod credentials;
 #[cfg(feature = "etag")]
+#[cfg_attr(docsrs, doc(cfg(feature = "etag")))]
 pub mod etag;
 #[cfg(feature = "garde")]
+#[cfg_attr(docsrs, doc(cfg(feature = "garde")))]
 pub mod garde;
 #[cfg(feature = "grpc-status")]
+#[cfg_attr(docsrs, doc(cfg(feature = "grpc-status")))]
 pub mod grpc_status;
 #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
 #[cfg_attr(docsrs, doc(cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))))]
 pub mod jwt;
 #[cfg(feature = "problem-details")]
+#[cfg_attr(docsrs, doc(cfg(feature = "problem-details")))]
 pub mod problem_details;
 #[cfg(feature = "protected-resource")]
 #[cfg_attr(docsrs, doc(cfg(feature = "protected-resource")))]
@@ -26,8 +33,21 @@ pub mod rate_limit;
 #[cfg_attr(docsrs, doc(cfg(feature = "require")))]
 pub mod require;
 #[cfg(feature = "security-headers")]
+#[cfg_attr(docsrs, doc(cfg(feature = "security-headers")))]
 pub mod security_headers;
 #[cfg(feature = "server-timing")]
+#[cfg_attr(docsrs, doc(cfg(feature = "server-timing")))]
 pub mod server_timing;
+#[cfg(all(
+    test,
+    any(
+        feature = "authenticate",
+        feature = "jwt",
+        feature = "jwt-rust-crypto",
+        feature = "require"
+    )
+))]
+mod tables;
 #[cfg(feature = "validate")]
+#[cfg_attr(docsrs, doc(cfg(feature = "validate")))]
 pub mod validate;

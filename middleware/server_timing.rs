@@ -9,6 +9,8 @@
 //! Each step has a name. Several in one chain measure one part each: a step that stands outside of others takes the time behind it,
 //! and next to it, as `self`, what of it was spent in none of the others.
 //!
+//! With [`each_step`](ServerTiming::each_step) one of them is enough: it adds a metric for each step behind it, with the step's own time.
+//!
 //! The time ends with the head of the response. A body that streams takes longer, and is not part of it.
 //!
 //! # Example
@@ -23,19 +25,34 @@
 //! # }
 //! ```
 //!
-//! # Example: two parts, for developers alone
+//! # Example: each step, for developers alone
 //!
 //! ```
-//! use tower_chain::{Chain, Middleware, ServerTiming};
+//! use tower_chain::{Chain, Middleware, Next, Request, Response, ServerTiming};
+//!
+//! async fn log(req: Request, next: Next<'_>) -> Response {
+//!     next.run(req).await
+//! }
 //!
 //! # fn main() -> Result<(), tower_chain::middleware::server_timing::ServerTimingConfigError> {
-//! let total = ServerTiming::new("total")?.description("the whole chain")?.precision(1);
-//! let handler = ServerTiming::new("handler")?;
-//! let for_developers = |req: &tower_chain::Request| req.headers().contains_key("x-debug");
+//! let timing = ServerTiming::new("total")?.each_step();
+//! let for_developers = |req: &Request| req.headers().contains_key("x-debug");
+//! let chain = Chain::new().always(timing.when(for_developers)).use_(log).get(async || "hello");
+//! # let _ = chain.build();
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Example: two parts
+//!
+//! ```
+//! use tower_chain::{Chain, ServerTiming};
+//!
+//! # fn main() -> Result<(), tower_chain::middleware::server_timing::ServerTimingConfigError> {
 //! let chain = Chain::new()
-//!     .always(total.when(for_developers))
+//!     .always(ServerTiming::new("total")?.description("the whole chain")?.precision(1))
 //!     // .. what stands here is the part of `total` that is not in `handler` ..
-//!     .use_(handler.when(for_developers))
+//!     .use_(ServerTiming::new("handler")?)
 //!     .get(async || "hello");
 //! # let _ = chain.build();
 //! # Ok(())
@@ -48,9 +65,11 @@
 //! | --- | --- | --- | --- |
 //! | one step | as it was | `Server-Timing: total;dur=12.345` | as it was |
 //! | a description | as it was | `Server-Timing: total;dur=12.345;desc="the whole chain"` | as it was |
+//! | `each_step` | as it was | `Server-Timing: total;dur=12.345, chain;dur=0.005, use-log;dur=0.340, GET-list;dur=12.000` | as it was |
 //! | `total` around `handler` | as it was | `Server-Timing: handler;dur=10.000` and `Server-Timing: total;dur=12.345, total-self;dur=2.345` | as it was |
 //!
-//! A handler's own `Server-Timing` is kept.
+//! The metric of a step has the step's name in the tree of the chain, with `-` for what a token can't have. `chain` is what the chain itself
+//! takes between the steps. Waiting belongs to the innermost step that waits. A handler's own `Server-Timing` is kept.
 //!
 //! **Times are told to whoever asks.** They may show whether a name is known, whether an answer was cached, and how long a secret takes
 //! to compare: enough of them average out what looks like noise. On a public API send them to those alone who may know them, as in the second
@@ -64,7 +83,8 @@
 //! # Where to put it
 //!
 //! In front of what is to be measured: first, with `always`, for the whole chain; before a handler for the handler. Where it doesn't stand it
-//! costs nothing. Steps that stand next to each other, rather than inside each other, are counted each for itself.
+//! costs nothing, and with [`each_step`](ServerTiming::each_step) only the requests pay that are measured. Steps that stand next to each other, rather
+//! than inside each other, are counted each for itself.
 //!
 //! # Sources
 //!
@@ -75,7 +95,7 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderName, HeaderValue};
 
-use crate::{Endpoint, Middleware, Request, Response, Rest};
+use crate::{Endpoint, Middleware, Request, Response, Rest, StepTime};
 
 /// A step that tells how long the steps behind it took. See the [module](self).
 #[derive(Clone, Debug)]
@@ -84,6 +104,7 @@ pub struct ServerTiming {
     /// What stands behind `dur`, ready to be written.
     description: String,
     precision: usize,
+    each_step: bool,
 }
 
 impl ServerTiming {
@@ -93,11 +114,11 @@ impl ServerTiming {
     ///
     /// [`ServerTimingConfigError::Name`] if it is no token of RFC 9110: letters, digits and ``!#$%&'*+-.^_`|~``.
     pub fn new(name: &str) -> Result<Self, ServerTimingConfigError> {
-        let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-        if name.is_empty() || !name.bytes().all(token) {
+        if name.is_empty() || !name.chars().all(is_of_token) {
             return Err(ServerTimingConfigError::Name(name.to_owned()));
         }
-        Ok(Self { name: name.to_owned(), description: String::new(), precision: 3 })
+        let (name, description) = (name.to_owned(), String::new());
+        Ok(Self { name, description, precision: 3, each_step: false })
     }
 
     /// Says in words what is measured. Quotes and backslashes in it are escaped. Defaults to nothing.
@@ -121,8 +142,21 @@ impl ServerTiming {
         self
     }
 
-    fn metrics(&self, total: Duration, inside: Option<Duration>) -> Option<HeaderValue> {
-        let Self { name, description, precision } = self;
+    /// Adds a metric for each step behind this one, with the step's own time. It tells the names of the program's functions and types.
+    /// Defaults to the whole alone.
+    #[must_use]
+    pub fn each_step(mut self) -> Self {
+        self.each_step = true;
+        self
+    }
+
+    fn metrics(
+        &self,
+        total: Duration,
+        inside: Option<Duration>,
+        steps: &[StepTime<'_>],
+    ) -> Option<HeaderValue> {
+        let Self { name, description, precision, .. } = self;
         let ms = |time: Duration| time.as_secs_f64() * 1e3;
         let mut text = String::with_capacity(name.len() * 2 + description.len() + 48);
         let _ = write!(text, "{name};dur={:.precision$}{description}", ms(total));
@@ -130,8 +164,25 @@ impl ServerTiming {
             let own = ms(total.saturating_sub(inside));
             let _ = write!(text, ", {name}-self;dur={own:.precision$}");
         }
+        for step in steps {
+            let _ = write!(text, ", {};dur={:.precision$}", token(step.name()), ms(step.time()));
+        }
         HeaderValue::try_from(text).ok()
     }
+}
+
+/// The name of a step as a token.
+fn token(name: &str) -> String {
+    if name == "/" {
+        return "chain".to_owned();
+    }
+    let words = name.split(|c| !is_of_token(c)).filter(|word| !word.is_empty());
+    let token = words.collect::<Vec<_>>().join("-");
+    if token.is_empty() { "step".to_owned() } else { token }
+}
+
+fn is_of_token(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c)
 }
 
 impl Middleware for ServerTiming {
@@ -139,12 +190,15 @@ impl Middleware for ServerTiming {
 
     async fn call<N: Endpoint>(&self, req: &mut Request, next: Rest<'_, N>) -> Response {
         let start = Instant::now();
-        let mut response = next.run(req).await;
+        let (mut response, steps) = match self.each_step {
+            true => next.run_timed(req).await,
+            false => (next.run(req).await, Vec::new()),
+        };
         let total = start.elapsed();
         // Steps inside of this one have left their times; those around it are to see this one's alone, which has theirs in it.
         let inside = response.extensions_mut().remove::<Inside>().map(|Inside(time)| time);
         response.extensions_mut().insert(Inside(total));
-        if let Some(value) = self.metrics(total, inside) {
+        if let Some(value) = self.metrics(total, inside, &steps) {
             response.headers_mut().append(SERVER_TIMING, value);
         }
         response
@@ -221,7 +275,7 @@ mod tests {
             (described("\"\\"), None, "a;dur=12.346;desc=\"\\\"\\\\\""),
             (described(""), None, "a;dur=12.346;desc=\"\""),
         ] {
-            let value = step.metrics(time, inside).unwrap();
+            let value = step.metrics(time, inside, &[]).unwrap();
             assert_eq!(value.to_str().unwrap(), expected);
         }
     }
@@ -258,16 +312,17 @@ mod tests {
         assert!((number(total) - handler - number(own)).abs() < 0.002, "{found:?}");
     }
 
+    // The rest is held up for as long as the clock itself says.
+    async fn held_up(req: Request, next: Next<'_>) -> Response {
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_millis(2) {
+            std::hint::spin_loop();
+        }
+        next.run(req).await
+    }
+
     #[tokio::test]
     async fn the_time_behind_it_is_what_it_tells() {
-        // The rest is held up for as long as the clock itself says.
-        async fn held_up(req: Request, next: Next<'_>) -> Response {
-            let start = Instant::now();
-            while start.elapsed() < Duration::from_millis(2) {
-                std::hint::spin_loop();
-            }
-            next.run(req).await
-        }
         let chain = Chain::new().use_(step("a")).use_(held_up).use_(step("b")).get(async || "x");
         let found = fields(&chain.build(), "/").await;
         let own = found[1].split_once("a-self;dur=").unwrap().1.parse::<f64>().unwrap();
@@ -285,5 +340,70 @@ mod tests {
         let unknown = fields(&chain, "/unknown").await;
         assert!(unknown.len() == 1 && unknown[0].starts_with("total;dur="), "{unknown:?}");
         assert!(!unknown[0].contains("self"));
+    }
+
+    #[tokio::test]
+    async fn each_step_has_its_own_time() {
+        async fn waits(req: Request, next: Next<'_>) -> Response {
+            tokio::task::yield_now().await;
+            next.run(req).await
+        }
+        let chain = Chain::new()
+            .always(step("total").each_step())
+            .use_(waits)
+            .at("/slow/{id}", |c| c.use_(held_up).get(async || "hello"))
+            .at("/fast", |c| c.get(async || "hello"))
+            .build();
+        let metrics = |field: &str| -> Vec<(String, f64)> {
+            let metric = |metric: &str| {
+                let (name, dur) = metric.split_once(";dur=").unwrap();
+                (name.to_owned(), dur.parse().unwrap())
+            };
+            field.split(", ").map(metric).collect()
+        };
+        let found = fields(&chain, "/slow/7").await;
+        let found = metrics(&found[0]);
+        let names: Vec<&str> = found.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["total", "chain", "use-waits", "use-held_up", "GET-closure"]);
+        let [total, steps @ ..] = &found[..] else { panic!("{found:?}") };
+        let sum: f64 = steps.iter().map(|(_, dur)| dur).sum();
+        assert!(sum <= total.1 + 0.003 && total.1 - sum < total.1 / 2.0, "{found:?}");
+        assert!(found[3].1 >= 2.0 && found[2].1 + found[4].1 < 2.0, "{found:?}");
+
+        let found = fields(&chain, "/fast").await;
+        let names: Vec<String> = metrics(&found[0]).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["total", "chain", "use-waits", "GET-closure"]);
+        let found = fields(&chain, "/nowhere").await;
+        assert!(found[0].contains(", chain;dur=") && !found[0].contains("use-"), "{found:?}");
+    }
+
+    #[tokio::test]
+    async fn a_measured_request_stays_measured_inside_of_another_one() {
+        let chain = Chain::new()
+            .always(step("outer").each_step())
+            .use_(step("inner").each_step())
+            .get(async || "hello")
+            .build();
+        let found = fields(&chain, "/").await;
+        assert!(found[0].starts_with("inner;dur=") && found[0].contains(", GET-closure;dur="));
+        let outer = &found[1];
+        assert!(outer.contains(", use-ServerTiming-inner;dur="), "{outer}");
+        assert!(outer.contains(", GET-closure;dur="), "{outer}");
+    }
+
+    #[test]
+    fn the_name_of_a_step_becomes_a_token() {
+        for (name, expected) in [
+            ("/", "chain"),
+            ("use log", "use-log"),
+            ("use Jwt<Member>", "use-Jwt-Member"),
+            ("always [a, b<c, d>]", "always-a-b-c-d"),
+            ("GET größe\r\n;dur=1", "GET-gr-e-dur-1"),
+            ("«»", "step"),
+            ("", "step"),
+        ] {
+            assert_eq!(token(name), expected);
+            assert!(ServerTiming::new(&token(name)).is_ok());
+        }
     }
 }

@@ -15,14 +15,15 @@ use axum_core::BoxError;
 use axum_core::response::IntoResponse;
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, Either};
-use http::header::CONTENT_LENGTH;
-use http::{HeaderValue, Method};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
+use http::{HeaderValue, Method, StatusCode};
 use http_body::Body as HttpBody;
 use tower::{Layer, Service, ServiceExt};
 
 use crate::handler::{IntoMiddleware, Passing};
 use crate::next::{BoxEndpoint, Cover, Cx, Endpoint, OwnedCx};
 use crate::pattern::{Pattern, rest_after};
+use crate::probe::Site;
 use crate::route::{Matched, Place, Registrar, Route, Routes, Settings, short_name};
 use crate::step::{Assembly, Parent, Path};
 use crate::{Body, Error, Request, Response};
@@ -79,6 +80,13 @@ impl ChainService {
     /// ```
     pub fn routes(&self) -> &[Route] {
         self.0.routes().listing()
+    }
+}
+
+#[cfg(feature = "overhead")]
+impl ChainService {
+    pub(crate) fn table(&self) -> &Routes {
+        self.0.routes()
     }
 }
 
@@ -175,8 +183,29 @@ impl<E: Endpoint> Root<E> {
             path: path.as_ref(),
         };
         let response = self.endpoint.call(req, &cx).await;
-        if head { without_body(response) } else { response }
+        finish(head, response)
     }
+}
+
+/// What HTTP says of the answer to any request.
+fn finish(head: bool, response: Response) -> Response {
+    if matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+        bodiless(response)
+    } else if head {
+        without_body(response)
+    } else {
+        response
+    }
+}
+
+/// RFC 9110, 15.3.5 and 15.4.5: neither a body nor the fields that describe one.
+#[cold]
+fn bodiless(response: Response) -> Response {
+    let (mut parts, _) = response.into_parts();
+    for field in [CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING] {
+        parts.headers.remove(field);
+    }
+    Response::from_parts(parts, Body::empty())
 }
 
 /// RFC 9110, 9.3.2: the header that GET would send, and no body.
@@ -185,7 +214,7 @@ fn without_body(response: Response) -> Response {
     if let Some(length) = body.size_hint().exact()
         // Of an empty body it isn't known whether GET would have sent one (RFC 9110, 8.6).
         && length > 0
-        && !parts.headers.contains_key(http::header::TRANSFER_ENCODING)
+        && !parts.headers.contains_key(TRANSFER_ENCODING)
     {
         parts.headers.entry(CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
     }
@@ -495,13 +524,14 @@ pub struct LayerEndpoint<L: Layer<TowerNext>, B> {
     service: L::Service,
     next: BoxEndpoint,
     cover: Cover,
+    site: Site,
     body: PhantomData<fn() -> B>,
 }
 
 impl<L: TowerLayer<B>, B> LayerEndpoint<L, B> {
-    pub(crate) fn new(step: LayerStep<L, B>, next: BoxEndpoint, cover: Cover) -> Self {
+    pub(crate) fn new(step: LayerStep<L, B>, next: BoxEndpoint, cover: Cover, site: Site) -> Self {
         let service = step.0.layer(TowerNext(next.clone()));
-        Self { service, next, cover, body: PhantomData }
+        Self { service, next, cover, site, body: PhantomData }
     }
 }
 
@@ -516,15 +546,17 @@ where
         cx: &'a Cx<'a>,
     ) -> impl Future<Output = Response> + Send + 'a {
         if !cx.runs(self.cover) {
-            return Either::Left(self.next.0.call_boxed(req, cx));
+            return Either::Left(self.next.call(req, cx));
         }
-        if !req.extensions().get::<OwnedCx>().is_some_and(|on| on.is_of(cx)) {
-            req.extensions_mut().insert(OwnedCx::new(cx));
-        }
-        cx.routes.show_match(cx, req);
-        // `oneshot` polls the clone ready before it calls it.
-        let future = self.service.clone().oneshot(mem::take(req));
-        Either::Right(async move { into_response(future.await) })
+        Either::Right(self.site.probe(cx, || {
+            if !req.extensions().get::<OwnedCx>().is_some_and(|on| on.is_of(cx)) {
+                req.extensions_mut().insert(OwnedCx::new(cx));
+            }
+            cx.routes.show_match(cx, req);
+            // `oneshot` polls the clone ready before it calls it.
+            let future = self.service.clone().oneshot(mem::take(req));
+            async move { into_response(future.await) }
+        }))
     }
 }
 
@@ -534,12 +566,14 @@ pub(crate) struct ServicePath<S, B> {
     place: Place,
     service: S,
     prefix: usize,
+    site: Site,
     body: PhantomData<fn() -> B>,
 }
 
 impl<S, B> ServicePath<S, B> {
     pub(crate) fn new(path: &str, place: Place, service: S) -> Self {
-        Self { path: path.to_owned(), place, service, prefix: 0, body: PhantomData }
+        let site = Site::CHAIN;
+        Self { path: path.to_owned(), place, service, prefix: 0, site, body: PhantomData }
     }
 }
 
@@ -556,7 +590,7 @@ where
         // A path that is none is refused by `enter`.
         self.prefix = Pattern::parse(&absolute).map_or(0, |pattern| pattern.depth());
         registrar.enter(&self.path, Settings::default(), self.place);
-        registrar.service(short_name::<S>(), self.place);
+        self.site = Site::step(registrar.service(short_name::<S>(), self.place));
         registrar.leave();
     }
 
@@ -564,6 +598,7 @@ where
         BoxEndpoint(Arc::new(ServiceEndpoint {
             service: self.service,
             prefix: self.prefix,
+            site: self.site,
             body: PhantomData,
         }))
     }
@@ -573,6 +608,7 @@ struct ServiceEndpoint<S, B> {
     service: S,
     /// How many segments of the path are not for the service.
     prefix: usize,
+    site: Site,
     body: PhantomData<fn() -> B>,
 }
 
@@ -585,12 +621,15 @@ where
     B::Error: Into<BoxError>,
 {
     async fn call(&self, req: &mut Request, cx: &Cx<'_>) -> Response {
-        cx.routes.show_match(cx, req);
-        let mut req = mem::take(req);
-        if self.prefix > 0 {
-            strip(&mut req, self.prefix);
-        }
-        into_response(self.service.clone().oneshot(req).await)
+        let service = || async move {
+            cx.routes.show_match(cx, req);
+            let mut req = mem::take(req);
+            if self.prefix > 0 {
+                strip(&mut req, self.prefix);
+            }
+            into_response(self.service.clone().oneshot(req).await)
+        };
+        self.site.probe(cx, service).await
     }
 }
 

@@ -15,6 +15,7 @@ use http::header::ALLOW;
 use http::{HeaderValue, StatusCode};
 
 use crate::next::{BoxEndpoint, Cx, Endpoint};
+use crate::probe::Site;
 use crate::route::{Left, Outcome};
 use crate::step::{Assembly, Parent};
 use crate::{Error, Request, Response};
@@ -76,11 +77,14 @@ impl Endpoint for End {
         req: &'a mut Request,
         cx: &'a Cx<'a>,
     ) -> impl Future<Output = Response> + Send + 'a {
-        let future: BoxFuture<'_, Response> = match cx.inner {
-            Some(inner) if cx.plan.steps.contains(&self.step) => inner.call(mem::take(req)),
-            _ => Box::pin(self.answer(req, cx)),
-        };
-        future
+        let inner = cx.inner.filter(|_| cx.plan.steps.contains(&self.step));
+        let site = inner.map_or(Site::CHAIN, |_| Site::step(self.step));
+        site.probe(cx, || -> BoxFuture<'_, Response> {
+            match inner {
+                Some(inner) => inner.call(mem::take(req)),
+                None => Box::pin(self.answer(req, cx)),
+            }
+        })
     }
 }
 

@@ -214,6 +214,25 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     ///
     /// It takes what [`use_`](Chain::use_) takes. As arguments it may take only what always is provided: by
     /// [`provide`](Chain::provide), or by another `always` step.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_chain::{Chain, Next, Request, Response};
+    ///
+    /// async fn log(req: Request, next: Next<'_>) -> Response {
+    ///     let path = req.uri().path().to_owned();
+    ///     let response = next.run(req).await;
+    ///     println!("{path} {}", response.status()); // 404 as well
+    ///     response
+    /// }
+    ///
+    /// let chain = Chain::new()
+    ///     .always(log)
+    ///     .always(tower_http::cors::CorsLayer::permissive())
+    ///     .at("/hello", |c| c.get(async || "hello"));
+    /// # let _ = chain.build();
+    /// ```
     pub fn always<M, K, W>(
         self,
         middleware: M,
@@ -231,6 +250,25 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     ///
     /// It takes what [`use_`](Chain::use_) takes, as long as it provides nothing. The prefix is relative to the path of the chain;
     /// `{name}` in it stands for any segment.
+    ///
+    /// What a file server could take for a path under the prefix, such as `//prefix/x` or `/prefix%2Fx`, is one here as well.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_chain::{Chain, Error, Next, Request, Response, StatusCode};
+    ///
+    /// async fn members(req: Request, next: Next<'_>) -> Result<Response, Error> {
+    ///     if !req.headers().contains_key("authorization") {
+    ///         return Err(Error::new(StatusCode::UNAUTHORIZED, "For members"));
+    ///     }
+    ///     Ok(next.run(req).await)
+    /// }
+    ///
+    /// let files = tower_http::services::ServeDir::new("public");
+    /// let chain = Chain::new().use_at("/inner", members).service("/", files);
+    /// # let _ = chain.build();
+    /// ```
     #[track_caller]
     pub fn use_at<M, K, W>(
         self,
@@ -283,6 +321,18 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     }
 
     /// Adds state: every step after it may take [`Provided<T>`](crate::Provided). Each request gets a clone.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use tower_chain::{Chain, Provided};
+    ///
+    /// struct Pool; // not `Clone`
+    ///
+    /// let chain = Chain::new().provide(Arc::new(Pool)).get(async |_: Provided<Arc<Pool>>| "hello");
+    /// # let _ = chain.build();
+    /// ```
     #[allow(clippy::type_complexity, reason = "it is written out by the compiler alone")]
     pub fn provide<T>(
         self,
@@ -300,6 +350,27 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     /// A handler is an `async fn` of up to twelve extractors and provided values whose result is `IntoResponse`; the last one may read the body.
     /// Or it is an `async fn(.., Request, Next<'_>)` as for [`use_`](Chain::use_), which may pass the request on to the next step that
     /// matches. Past the last one the answer is that of [`on_no_match`](Chain::on_no_match).
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_chain::{Chain, Next, Request, Response};
+    ///
+    /// async fn hello(headers: http::HeaderMap) -> String {
+    ///     format!("hello, {:?}", headers.get("user-agent"))
+    /// }
+    ///
+    /// // Answers some requests, and passes the others on.
+    /// async fn english(req: Request, next: Next<'_>) -> Response {
+    ///     if req.headers().get("accept-language").is_some_and(|language| language == "en") {
+    ///         return Response::new("good morning".into());
+    ///     }
+    ///     next.run(req).await
+    /// }
+    ///
+    /// let chain = Chain::new().get(english).get(hello);
+    /// # let _ = chain.build();
+    /// ```
     #[track_caller]
     pub fn get<H, K, W>(self, handler: H) -> Chain<Pushed<S, Handling<H, K, P, W>>, P, A, E>
     where
@@ -408,6 +479,20 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     }
 
     /// Adds a handler for any method, such as one of WebDAV. Methods are case-sensitive. See [`get`](Chain::get).
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use http::Method;
+    /// use tower_chain::Chain;
+    ///
+    /// # fn main() -> Result<(), http::method::InvalidMethod> {
+    /// let propfind = Method::from_bytes(b"PROPFIND")?;
+    /// let chain = Chain::new().on(propfind, async || "<multistatus/>");
+    /// # let _ = chain.build();
+    /// # Ok(())
+    /// # }
+    /// ```
     #[track_caller]
     pub fn on<H, K, W>(
         self,
@@ -466,6 +551,18 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     ///
     /// It takes a [`Chain`] or a [`Sealed`] one. What it [expects](Chain::expecting) must be provided here. The URI is left as it is; the
     /// paths of the mounted chain match what follows `path`.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_chain::{Chain, Path};
+    ///
+    /// let users = Chain::new()
+    ///     .get(async || "all users")
+    ///     .at("/{id}", |c| c.get(async |Path(id): Path<u32>| format!("user {id}")));
+    /// let api = Chain::new().mount("/api/users", users).build();
+    /// assert_eq!(api.routes()[1].pattern(), Some("/api/users/{id}"));
+    /// ```
     #[track_caller]
     pub fn mount<M, I>(self, path: &str, chain: M) -> Chain<S::Out, P, A, E>
     where
@@ -550,6 +647,15 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     }
 
     /// Makes a 500 of a panic in the steps after it. The message of the panic is logged, not sent.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_chain::Chain;
+    ///
+    /// let chain = Chain::new().catch_panics().get(async || -> &'static str { panic!("a bug") });
+    /// # let _ = chain.build();
+    /// ```
     pub fn catch_panics(self) -> Chain<Pushed<S, Use<CatchPanics>>, P, A, E>
     where
         S: Push<Use<CatchPanics>>,
@@ -560,6 +666,20 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     /// Sets what answers a request that no path matches, or that all handlers passed on: for the steps after it and inside them.
     ///
     /// It takes a handler. Defaults to 404 as problem+json.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_chain::{Chain, StatusCode};
+    ///
+    /// async fn nothing(uri: http::Uri) -> (StatusCode, &'static str) {
+    ///     let is_api = uri.path().starts_with("/api/");
+    ///     (StatusCode::NOT_FOUND, if is_api { "no such call" } else { "no such page" })
+    /// }
+    ///
+    /// let chain = Chain::new().on_no_match(nothing).at("/hello", |c| c.get(async || "hello"));
+    /// # let _ = chain.build();
+    /// ```
     pub fn on_no_match<H, K, W>(self, handler: H) -> Chain<Pushed<S, Hooked<H, K, A, W>>, P, A, E>
     where
         H: IntoHandler<K>,
@@ -574,6 +694,19 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     /// Sets what answers a request whose path matches but not its method: for the steps after it and inside them.
     ///
     /// It takes a handler. `Allow` is added to its response. Defaults to 405 as problem+json.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_chain::{Chain, StatusCode};
+    ///
+    /// async fn read_only() -> (StatusCode, &'static str) {
+    ///     (StatusCode::METHOD_NOT_ALLOWED, "this can only be read")
+    /// }
+    ///
+    /// let chain = Chain::new().on_method_not_allowed(read_only).get(async || "hello");
+    /// # let _ = chain.build();
+    /// ```
     pub fn on_method_not_allowed<H, K, W>(
         self,
         handler: H,
@@ -590,14 +723,26 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     }
 
     /// Makes `/a` and `/a/` two paths. Holds for the whole chain and those inside it. Defaults to one path.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_chain::Chain;
+    ///
+    /// let chain = Chain::new()
+    ///     .strict_slash()
+    ///     .at("/users", |c| c.get(async || "a list"))
+    ///     .at("/users/", |c| c.get(async || "a folder"));
+    /// # let _ = chain.build();
+    /// ```
     pub fn strict_slash(mut self) -> Self {
-        self.settings.strict_slash = Some(true);
+        self.settings.strict_slash = true;
         self
     }
 
     /// Turns the automatic answer to OPTIONS off. Holds for the whole chain and those inside it.
     pub fn no_auto_options(mut self) -> Self {
-        self.settings.no_auto_options = Some(true);
+        self.settings.no_auto_options = true;
         self
     }
 
@@ -650,6 +795,15 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     /// # Errors
     ///
     /// See [`BuildError`].
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_chain::Chain;
+    ///
+    /// let twice = Chain::new().at("/{a}", |c| c.get(async || "a")).at("/{b}", |c| c.get(async || "b"));
+    /// assert!(twice.try_build().is_err());
+    /// ```
     #[track_caller]
     pub fn try_build(self) -> Result<ChainService, BuildError>
     where
@@ -664,6 +818,19 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     /// # Panics
     ///
     /// As [`build`](Chain::build).
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower::ServiceExt;
+    /// use tower_chain::{Body, Chain};
+    ///
+    /// # futures_util::FutureExt::now_or_never(async {
+    /// let service = Chain::new().get(async || "hello").into_service();
+    /// let response = service.oneshot(http::Request::get("/").body(Body::empty())?).await?;
+    /// assert_eq!(response.status(), 200);
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap().unwrap();
+    /// ```
     #[track_caller]
     pub fn into_service<B>(
         self,
@@ -698,6 +865,24 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     /// # Panics
     ///
     /// As [`build`](Chain::build).
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use axum::Router;
+    /// use axum::routing::get;
+    /// use tower_chain::{Chain, Error};
+    ///
+    /// async fn checked(headers: http::HeaderMap) -> Result<(), Error> {
+    ///     # let _ = headers;
+    ///     Ok(())
+    /// }
+    ///
+    /// let app: Router = Router::new()
+    ///     .route("/", get(async || "axum"))
+    ///     .layer(Chain::new().guard(checked).into_layer());
+    /// # let _ = app;
+    /// ```
     #[track_caller]
     pub fn into_layer(self) -> ChainLayer
     where
@@ -762,7 +947,8 @@ where
     }
 }
 
-/// A chain whose type can be written down, to be [mounted](Chain::mount). `E` is what it [expects](Chain::expecting). Made by [`Chain::seal`].
+/// A chain whose type can be written down, to be [mounted](Chain::mount). `E` is what it [expects](Chain::expecting). Made by [`Chain::seal`],
+/// where there is an example.
 #[must_use = "a chain does nothing until it is mounted"]
 pub struct Sealed<E = ()> {
     steps: BoxSteps,

@@ -91,6 +91,17 @@ impl Error {
     }
 
     /// Sets a header of the response, such as `WWW-Authenticate`; a second value for a name is appended.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use http::header::{HeaderValue, RETRY_AFTER};
+    /// use tower_chain::{Error, StatusCode};
+    ///
+    /// let error = Error::new(StatusCode::SERVICE_UNAVAILABLE, "Back soon")
+    ///     .with_header(RETRY_AFTER, HeaderValue::from_static("60"));
+    /// assert_eq!(error.headers()["retry-after"], "60");
+    /// ```
     #[must_use]
     pub fn with_header(self, name: HeaderName, value: HeaderValue) -> Self {
         self.with(|inner| {
@@ -184,6 +195,21 @@ impl Error {
     }
 
     /// The error that a response carries, whoever rendered it.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_chain::{Error, Next, Request, Response};
+    ///
+    /// async fn report(req: Request, next: Next<'_>) -> Response {
+    ///     let response = next.run(req).await;
+    ///     if let Some(cause) = Error::of(&response).and_then(Error::source) {
+    ///         println!("{cause}");
+    ///     }
+    ///     response
+    /// }
+    /// # let _ = tower_chain::from_fn(report);
+    /// ```
     pub fn of(response: &Response) -> Option<&Self> {
         response.extensions().get::<Carried>().map(|carried| &carried.error)
     }

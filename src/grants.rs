@@ -1,6 +1,7 @@
 //! What a caller may do, as an authorization step asks for it.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 /// What an authenticated caller may do.
 ///
@@ -51,6 +52,17 @@ pub trait Grants {
         let _ = permission;
         false
     }
+
+    /// How the caller signed in: the authentication context class, such as the claim `acr` of an access token
+    /// ([RFC 9470, 6.1](https://www.rfc-editor.org/rfc/rfc9470#section-6.1)). Defaults to `None`, which meets no requirement.
+    fn acr(&self) -> Option<&str> {
+        None
+    }
+
+    /// When the caller signed in, such as the claim `auth_time` of an access token. Defaults to `None`, which meets no requirement.
+    fn authenticated_at(&self) -> Option<SystemTime> {
+        None
+    }
 }
 
 /// `None` is a caller who didn't authenticate: no grants, and a refusal is a 401.
@@ -70,6 +82,14 @@ impl<G: Grants> Grants for Option<G> {
     fn has_permission(&self, permission: &str) -> bool {
         self.as_ref().is_some_and(|grants| grants.has_permission(permission))
     }
+
+    fn acr(&self) -> Option<&str> {
+        self.as_ref()?.acr()
+    }
+
+    fn authenticated_at(&self) -> Option<SystemTime> {
+        self.as_ref()?.authenticated_at()
+    }
 }
 
 impl<G: Grants + ?Sized> Grants for Arc<G> {
@@ -88,6 +108,14 @@ impl<G: Grants + ?Sized> Grants for Arc<G> {
     fn has_permission(&self, permission: &str) -> bool {
         (**self).has_permission(permission)
     }
+
+    fn acr(&self) -> Option<&str> {
+        (**self).acr()
+    }
+
+    fn authenticated_at(&self) -> Option<SystemTime> {
+        (**self).authenticated_at()
+    }
 }
 
 #[cfg(test)]
@@ -101,6 +129,41 @@ mod tests {
     fn nothing_is_granted_by_default() {
         assert!(Nobody.is_authenticated());
         assert!(!Nobody.has_scope("") && !Nobody.has_role("") && !Nobody.has_permission(""));
+        assert_eq!((Nobody.acr(), Nobody.authenticated_at()), (None, None));
+    }
+
+    #[test]
+    fn a_handle_says_what_is_in_it() {
+        struct All;
+        impl Grants for All {
+            fn has_scope(&self, scope: &str) -> bool {
+                scope == "s"
+            }
+            fn has_role(&self, role: &str) -> bool {
+                role == "r"
+            }
+            fn has_permission(&self, permission: &str) -> bool {
+                permission == "p"
+            }
+            fn acr(&self) -> Option<&str> {
+                Some("a")
+            }
+            fn authenticated_at(&self) -> Option<SystemTime> {
+                Some(SystemTime::UNIX_EPOCH)
+            }
+        }
+        fn all(grants: &impl Grants) -> [bool; 6] {
+            [
+                grants.is_authenticated(),
+                grants.has_scope("s"),
+                grants.has_role("r"),
+                grants.has_permission("p"),
+                grants.acr() == Some("a"),
+                grants.authenticated_at() == Some(SystemTime::UNIX_EPOCH),
+            ]
+        }
+        assert_eq!([all(&All), all(&Some(All)), all(&Arc::new(All))], [[true; 6]; 3]);
+        assert_eq!(all(&None::<All>), [false; 6]);
     }
 
     #[test]

@@ -23,8 +23,8 @@ use crate::{Request, Response};
 #[doc(hidden)]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a guard",
-    label = "not a guard",
-    note = "a guard is an `async fn` of up to 8 extractors and provided values that returns `Result<T, E>`, where `T: Clone + Send + Sync` and `E: IntoResponse`; none of them may read the body, and its future must be `Send`"
+    label = "not an `async fn` that returns `Result<T, E>`, where `T: Clone + Send + Sync` and `E: IntoResponse`",
+    note = "it takes up to 8 extractors and provided values, of which none may read the body, and its future must be `Send`"
 )]
 pub trait GuardFn<A>: Send + Sync + 'static {
     type Value: Clone + Send + Sync + 'static;

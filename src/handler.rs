@@ -15,12 +15,18 @@ use std::mem;
 
 use axum_core::extract::{FromRequest, FromRequestParts};
 use axum_core::response::IntoResponse;
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http::StatusCode;
+use http::header::CONTENT_TYPE;
 use http::request::Parts;
+use http_body::Body as _;
+use http_body_util::BodyExt;
 
 use crate::next::{Cx, Endpoint, Middleware, Next, Rest};
 use crate::provide::{FromChain, Has, find};
 use crate::route::short_name;
-use crate::{Error, Request, Response};
+use crate::{Body, Error, Request, Response};
 
 /// An `async fn` of up to twelve extractors and provided values, whose result is [`IntoResponse`].
 #[doc(hidden)]
@@ -45,10 +51,10 @@ pub trait MiddlewareFn<'a, A>: Send + Sync + 'static {
 /// What a verb such as [`Chain::get`](crate::Chain::get) takes.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a handler",
-    label = "not a handler",
-    note = "a handler is an `async fn` of up to 12 extractors and provided values whose result is `IntoResponse`; only the last argument may read the body",
-    note = "or an `async fn(.., Request, Next<'_>)`, which may pass the request on; its future must be `Send`",
-    note = "wrap the function in `tower_chain::handler_fn::<(A, B), _, _>(..)`, with its argument types as a tuple, and the compiler names the true cause"
+    label = "not an `async fn` of extractors and provided values whose result is `IntoResponse` and whose future is `Send`",
+    note = "write `tower_chain::handler_fn::<(A, B), _, _>(f)`, with the types of its arguments, and the compiler says which part does not fit",
+    note = "seen most: `async` is missing; the function is called, as in `f()`; `T` in `Json<T>` is not `Deserialize`, or not `Serialize` in the result; state is taken as `T`, not as `Provided<T>`; a lock or an `Rc` is held over an `.await`",
+    note = "it has up to 12 arguments, of which the last may read the body; a handler that may pass the request on is an `async fn(.., Request, Next<'_>)`"
 )]
 pub trait IntoHandler<Kind> {
     #[doc(hidden)]
@@ -64,9 +70,10 @@ pub trait IntoHandler<Kind> {
 /// What [`Chain::use_`](crate::Chain::use_) and [`Chain::always`](crate::Chain::always) take.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't be used as middleware",
-    label = "not middleware",
-    note = "middleware is an `async fn(.., Request, Next<'_>)` whose result is `IntoResponse` and whose future is `Send`, a type that implements `tower_chain::Middleware` or `tower_chain::Dependent`, or a `tower::Layer`",
-    note = "wrap a function in `tower_chain::from_fn(..)`, and the compiler names the true cause"
+    label = "neither an `async fn(.., Request, Next<'_>)`, nor a `Middleware` or `Dependent`, nor a `tower::Layer` that fits",
+    note = "write `tower_chain::from_fn(f)`, or `from_fn_with::<(A, B), _, _>(f)` with the types before `Request`, and the compiler says which part of a function does not fit",
+    note = "seen most: `async` is missing; `Request, Next<'_>` are not the last two arguments; `Next` is another crate's; the result is not `IntoResponse`; a lock or an `Rc` is held over an `.await`; what stands in an `Option` provides something",
+    note = "a layer fits if its service is `Clone + Send + Sync`, takes a `tower_chain::Request`, and answers with a body of `Bytes`"
 )]
 pub trait IntoMiddleware<Kind> {
     #[doc(hidden)]
@@ -238,7 +245,7 @@ where
 #[diagnostic::on_unimplemented(
     message = "no step before this one provides `{Self}`, and it is no extractor for this place",
     label = "takes `{Self}`",
-    note = "put a step that provides it before this one, with `.use_(..)`, `.guard(..)` or `.provide(..)`; what reads the body must be the last argument"
+    note = "put a step that provides it before this one, with `.use_(..)`, `.guard(..)` or `.provide(..)`, and take state as `Provided<T>`; what reads the body must be the last argument"
 )]
 pub trait Part<P, W>: Sized + Send {
     /// Whether it may look for the matched path among the extensions.
@@ -262,6 +269,11 @@ pub trait Last<P, W>: Sized + Send {
 
 /// Something that may be the last argument of a handler, provided or not. [`Next`] isn't: this tells the two kinds of handlers apart.
 #[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can't be the last argument of a handler",
+    label = "neither an extractor nor what a step can provide",
+    note = "an extractor asks something of the type in it: `Json<T>` that `T` is `Deserialize`, `Valid<E>` that it has rules as well; state is taken as `Provided<T>`"
+)]
 pub trait Argument<M> {}
 
 #[doc(hidden)]
@@ -307,7 +319,7 @@ where
     const EXTRACTS: bool = true;
 
     async fn take(req: Request) -> Result<Self, Response> {
-        T::from_request(req, &()).await.map_err(IntoResponse::into_response)
+        T::from_request(req, &()).await.map_err(|refusal| in_one_shape(refusal.into_response()))
     }
 }
 
@@ -334,6 +346,41 @@ fn provided<T: FromChain>(extensions: &http::Extensions) -> Result<T, Response> 
         .into_response()),
     }
 }
+
+/// `String` and `Bytes` are extractors of axum's core, which refuse with a line of text. What others refuse with is theirs.
+#[cold]
+fn in_one_shape(refusal: Response) -> Response {
+    let is_short_text = refusal
+        .headers()
+        .get(CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"text/plain"))
+        && refusal.body().size_hint().exact().is_some_and(|length| length <= LONGEST_LINE);
+    if !is_short_text {
+        return refusal;
+    }
+    let (parts, body) = refusal.into_parts();
+    // A body whose length is known is there.
+    let line = match body.collect().now_or_never() {
+        Some(Ok(body)) => body.to_bytes(),
+        _ => Bytes::new(),
+    };
+    let is_line = |start: &[u8]| {
+        line.strip_prefix(start).is_some_and(|rest| rest.is_empty() || rest.starts_with(b": "))
+    };
+    match LINES.iter().find(|(status, start, _)| parts.status == *status && is_line(start)) {
+        Some((status, _, detail)) => Error::new(*status, *detail).into_response(),
+        None => Response::from_parts(parts, Body::from(line)),
+    }
+}
+
+/// What axum-core 0.5 writes, and what is written here.
+const LINES: [(StatusCode, &[u8], &str); 3] = [
+    (StatusCode::PAYLOAD_TOO_LARGE, b"Failed to buffer the request body", "The body is too large"),
+    (StatusCode::BAD_REQUEST, b"Failed to buffer the request body", "The body could not be read"),
+    (StatusCode::BAD_REQUEST, b"Request body didn't contain valid UTF-8", "The body is not UTF-8"),
+];
+
+const LONGEST_LINE: u64 = 256;
 
 /// The arguments of a handler: the last one may read the body.
 #[doc(hidden)]

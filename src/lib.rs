@@ -50,32 +50,41 @@
 //!
 //! # Where to go on
 //!
+#![cfg_attr(
+    all(feature = "full", feature = "test-util"),
+    doc = "- [`guide`]: the first chain; coming from next-connect, Express, Koa, Hono and axum; errors, state, tests, deploying, a checklist for
+  security; writing middleware for others; what a step costs; and [what the compiler says](guide::mistakes) to frequent mistakes"
+)]
 //! - [`Chain`]: all steps that there are, and how paths match
 //! - [`Middleware`] and [`Next`]: writing middleware, as a type or as a function
 //! - [`Error`]: what goes wrong, and what the client is told
-//! - [`extract`]: what handlers take out of a request
+//! - [`extract`] and [`respond`]: what handlers take out of a request, and answer with
 //! - [`middleware`]: what is built in, each with a manual page
 //! - [`ChainService`]: handling a request without a server, as tests do, and listing the routes
 //!
-//! # Features
+//! # Built in
 //!
-//! None is on by default.
+//! Each has a feature, and none is on by default. `full` is all of them but `jwt-rust-crypto`, `overhead` and `test-util`.
 //!
-//! | feature | adds |
-//! | --- | --- |
-//! | `full` | all of them, but for `jwt-rust-crypto` and `test-util` |
-//! | `json`, `form`, `query`, `multipart`, `cookies` | the extractors of these names |
-//! | `sse`, `ndjson` | the answers of these names, in [`respond`] |
-//! | `authenticate`, `introspection` | `Authenticate`: secret tokens, API keys, Basic, and asking an issuer |
-//! | `jwt`, `jwt-rust-crypto` | `Jwt` and `Claims`, with signatures by aws-lc-rs or in pure Rust |
-//! | `jwks` | keys of tokens from a URL or an issuer |
-//! | `require` | `Require`: scopes, roles, permissions |
-//! | `rate-limit`, `redis` | `RateLimit`: quotas per client; one quota for several servers |
-//! | `validate`, `garde` | `Valid` and `Validate`, with the crate `validator`; `Garde`, with the crate `garde` |
-//! | `body-limit`, `etag`, `problem-details`, `security-headers`, `server-timing`, `protected-resource`, `grpc-status` | the steps of these names |
-//! | `serve`, `tls`, `systemd` | `serve` and `Server`, for HTTP/1.1 and HTTP/2 |
-//! | `sync-body` | a service whose bodies are `Sync`, for poem and salvo |
-//! | `test-util` | `TestClient`: a client for tests, without a socket or over one |
+//! | step, extractor or answer | feature | what it may answer |
+//! | --- | --- | --- |
+//! | `Authenticate`: secret tokens, API keys, Basic, own functions | `authenticate` | 400, 401, 403, 413 |
+//! | `Authenticate::introspection`: asks the issuer of a token | `introspection` | 400, 401, 503 |
+//! | `Jwt`, `Claims`: signatures by aws-lc-rs, or in pure Rust | `jwt`, `jwt-rust-crypto` | 400, 401, 503 |
+//! | `Jwt::oidc`, `Jwks`: keys from an issuer or a URL | `jwks` | 503 |
+//! | `Require`: scopes, roles, permissions, policies | `require` | 401, 403 |
+//! | `ProtectedResource`: metadata for OAuth clients | `protected-resource` | |
+//! | `RateLimit`: quotas per client; one quota for several servers | `rate-limit`, `redis` | 429, 503 |
+//! | `Valid`, `Validate`, with the crate `validator`; `Garde`, with the crate `garde` | `validate`, `garde` | 400, 413, 415, 422 |
+//! | `Json`, `Form`, `Query`, `Multipart`, `Cookies` | of these names | 400, 413, 415, 422 |
+//! | `Sse`, `NdJson` | of these names | |
+//! | `BodyLimit`, `ETag` | of these names | 413; 304 |
+//! | `ProblemDetails`, `SecurityHeaders`, `ServerTiming`, `GrpcStatus` | of these names | |
+//! | `serve`, `Server`, `Tls`, sockets of systemd | `serve`, `tls`, `systemd` | 400, 431, 500 |
+//! | bodies that are `Sync`, for poem and salvo | `sync-body` | |
+//! | `TestClient`: tests of any tower service, without a socket or over one | `test-util` | |
+//! | `Overhead`: what each step of a chain costs | `overhead` | |
+//! | `Rest::run_timed`: each step's own time, for middleware that tells it | `step-times` | |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // What one feature needs of the core, another may not.
@@ -92,15 +101,19 @@ mod error;
 pub mod extract;
 mod grants;
 mod guard;
-#[cfg(all(feature = "json", feature = "test-util"))]
-#[cfg_attr(docsrs, doc(cfg(all(feature = "json", feature = "test-util"))))]
+// Pages for readers alone. Their examples use all that there is.
+#[cfg(all(any(doc, doctest), feature = "full", feature = "test-util"))]
 pub mod guide;
 mod handler;
 mod hooks;
 #[path = "../middleware/mod.rs"]
 pub mod middleware;
 mod next;
+#[cfg(feature = "overhead")]
+#[cfg_attr(docsrs, doc(cfg(feature = "overhead")))]
+pub mod overhead;
 mod pattern;
+mod probe;
 mod provide;
 pub mod respond;
 mod route;
@@ -185,6 +198,12 @@ pub use middleware::server_timing::ServerTiming;
 #[cfg_attr(docsrs, doc(cfg(feature = "validate")))]
 pub use middleware::validate::{Valid, Validate};
 pub use next::{Endpoint, FromFn, Middleware, Next, Rest, from_fn, from_fn_with};
+#[cfg(feature = "overhead")]
+#[cfg_attr(docsrs, doc(cfg(feature = "overhead")))]
+pub use overhead::Overhead;
+#[cfg(feature = "step-times")]
+#[cfg_attr(docsrs, doc(cfg(feature = "step-times")))]
+pub use probe::StepTime;
 pub use provide::{Expected, FromChain, Provided, Provides};
 pub use respond::Redirect;
 pub use route::{Route, RouteHandler};
@@ -208,6 +227,6 @@ pub type Request = http::Request<Body>;
 /// A response.
 pub type Response = http::Response<Body>;
 
-#[cfg(all(doctest, feature = "full"))]
+#[cfg(all(doctest, feature = "full", feature = "test-util"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

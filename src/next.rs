@@ -15,6 +15,7 @@ use crate::adapter::{ChainLayer, Inner};
 use crate::combine::{BoxMiddleware, Unless, When};
 use crate::handler::{Arguments, MiddlewareFn, Passing, PlainFn};
 use crate::pattern::rest_after;
+use crate::probe::Site;
 use crate::provide::{Nil, Provides};
 use crate::route::{Plan, Routes, short_name};
 use crate::{Chain, Request, Response};
@@ -69,6 +70,20 @@ pub trait Middleware: Send + Sync + 'static {
     ///
     /// What it provides stands in the extensions of the request: an axum handler behind it takes
     /// `Extension<T>`.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use axum::Router;
+    /// use tower_chain::{Middleware, Next, Request, Response, from_fn};
+    ///
+    /// async fn log(req: Request, next: Next<'_>) -> Response {
+    ///     next.run(req).await
+    /// }
+    ///
+    /// let app: Router = Router::new().layer(from_fn(log).into_layer());
+    /// # let _ = app;
+    /// ```
     fn into_layer(self) -> ChainLayer
     where
         Self: Sized,
@@ -79,6 +94,20 @@ pub trait Middleware: Send + Sync + 'static {
     /// Runs this middleware only for the requests for which `predicate` holds; the others go past it.
     ///
     /// Only for middleware that provides nothing: what may be absent can't be promised.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_chain::{Chain, Middleware, Next, Request, Response, from_fn};
+    ///
+    /// async fn log(req: Request, next: Next<'_>) -> Response {
+    ///     next.run(req).await
+    /// }
+    ///
+    /// let debugged = from_fn(log).when(|req| req.headers().contains_key("x-debug"));
+    /// let chain = Chain::new().use_(debugged).get(async || "hello");
+    /// # let _ = chain.build();
+    /// ```
     fn when<F>(self, predicate: F) -> When<Self, F>
     where
         Self: Sized + Middleware<Provides = ()>,
@@ -115,7 +144,8 @@ pub trait Endpoint: Send + Sync {
     ) -> impl Future<Output = Response> + Send + 'a;
 }
 
-/// The rest of the chain, as a [`Middleware`] sees it. `T` is what must be provided to it.
+/// The rest of the chain, as a [`Middleware`] sees it. `T` is what must be provided to it: with `()` it has [`run`](Rest::run), with all
+/// else [`run_with`](Rest::run_with).
 pub struct Rest<'a, N, T = ()> {
     next: &'a N,
     cx: &'a Cx<'a>,
@@ -160,7 +190,7 @@ impl<'a, N: Endpoint> Rest<'a, N> {
 }
 
 impl<'a, N: Endpoint, T: Provides> Rest<'a, N, T> {
-    /// Passes the request on, together with what this middleware provides.
+    /// Passes the request on, together with what this middleware provides. [`Provides`] has an example.
     #[inline(always)]
     pub fn run_with(
         self,
@@ -549,6 +579,6 @@ impl Endpoint for BoxEndpoint {
         req: &'a mut Request,
         cx: &'a Cx<'a>,
     ) -> impl Future<Output = Response> + Send + 'a {
-        self.0.call_boxed(req, cx)
+        Site::CHAIN.probe(cx, || self.0.call_boxed(req, cx))
     }
 }

@@ -47,6 +47,26 @@ impl<T> Deref for Provided<T> {
 ///
 /// Implement it for a type of your own that a middleware of yours provides, and handlers take it by its own name instead
 /// of as [`Provided<T>`]. It must not be an extractor as well.
+///
+/// # Example
+///
+/// ```
+/// use tower_chain::{Chain, FromChain};
+///
+/// #[derive(Clone)]
+/// struct Tenant(String);
+///
+/// impl FromChain for Tenant {
+///     type Value = Self;
+///
+///     fn from_value(value: Self) -> Self {
+///         value
+///     }
+/// }
+///
+/// let chain = Chain::new().provide(Tenant("acme".to_owned())).get(async |tenant: Tenant| tenant.0);
+/// # let _ = chain.build();
+/// ```
 pub trait FromChain: Sized + Send {
     /// What the middleware provides.
     type Value: Clone + Send + Sync + 'static;
@@ -67,6 +87,34 @@ impl<T: Clone + Send + Sync + 'static> FromChain for Provided<T> {
 ///
 /// Along one way through a chain, each type should be provided once. If two steps before a handler provide the same type, the compiler can't tell
 /// which one is meant, and says `type annotations needed` at the handler: give the second value a type of its own.
+///
+/// # Example
+///
+/// ```
+/// use tower_chain::{Chain, Endpoint, Middleware, Provided, Request, Response, Rest};
+///
+/// struct Numbers;
+///
+/// impl Middleware for Numbers {
+///     type Provides = (u32, f32);
+///
+///     async fn call<N: Endpoint>(&self, req: &mut Request, next: Rest<'_, N, (u32, f32)>) -> Response {
+///         next.run_with(req, (1, 0.5)).await
+///     }
+/// }
+///
+/// async fn show(n: Provided<u32>, x: Provided<f32>) -> String {
+///     format!("{} {}", n.0, x.0)
+/// }
+///
+/// let chain = Chain::new().use_(Numbers).get(show);
+/// # let _ = chain.build();
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not say what a middleware provides",
+    label = "neither `()` nor a tuple",
+    note = "write `()` for nothing, `(T,)` for one value, `(T, U)` for two, each `Clone + Send + Sync + 'static`"
+)]
 pub trait Provides: Send + 'static {
     #[doc(hidden)]
     type Onto<P>;
@@ -187,6 +235,11 @@ pub trait NothingExpected {}
 impl NothingExpected for () {}
 
 /// What [`Chain::expecting`](crate::Chain::expecting) may name: a tuple of up to eight types.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not say what a chain expects",
+    label = "not a tuple",
+    note = "write `(T,)` for one type, `(T, U)` for two, up to eight"
+)]
 pub trait Expected {
     #[doc(hidden)]
     type List: 'static;

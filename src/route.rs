@@ -129,6 +129,12 @@ pub struct Routes {
     pub(crate) tables: Vec<Arc<dyn Resume>>,
     listing: Vec<Route>,
     tree: Vec<Node>,
+    /// Of each step, its line in the tree.
+    #[cfg(feature = "step-times")]
+    nodes: Vec<usize>,
+    /// No other chain has the same.
+    #[cfg(feature = "step-times")]
+    pub(crate) id: u32,
     /// Whether a step decides on the path that was matched.
     pub(crate) gated: bool,
     /// Whether a service stands behind the chain.
@@ -146,6 +152,17 @@ impl Routes {
 
     pub(crate) fn listing(&self) -> &[Route] {
         &self.listing
+    }
+
+    /// The line of a step.
+    #[cfg(feature = "step-times")]
+    pub(crate) fn node(&self, step: u32) -> Option<&Node> {
+        self.nodes.get(step as usize).and_then(|&node| self.tree.get(node))
+    }
+
+    #[cfg(feature = "overhead")]
+    pub(crate) fn tree(&self) -> &[Node] {
+        &self.tree
     }
 
     /// Matches path and method, and puts the parameters into the extensions.
@@ -271,10 +288,14 @@ impl RouteHandler {
     }
 }
 
+/// A line of the tree of steps.
 #[derive(Debug)]
-struct Node {
-    depth: usize,
-    text: String,
+pub(crate) struct Node {
+    pub(crate) depth: usize,
+    pub(crate) text: String,
+    /// The number of the step, if it is one that runs.
+    #[cfg_attr(not(feature = "step-times"), allow(dead_code, reason = "nobody else asks"))]
+    pub(crate) step: Option<u32>,
 }
 
 /// The tree of the steps of a built chain, in the order in which they are written.
@@ -282,36 +303,43 @@ impl fmt::Display for Routes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "/")?;
         for (i, node) in self.tree.iter().enumerate() {
-            for depth in 1..=node.depth {
-                let continues = self.tree[i + 1..]
-                    .iter()
-                    .take_while(|next| next.depth >= depth)
-                    .any(|next| next.depth == depth);
-                f.write_str(match (depth == node.depth, continues) {
-                    (true, true) => "├─ ",
-                    (true, false) => "└─ ",
-                    (false, true) => "│  ",
-                    (false, false) => "   ",
-                })?;
-            }
+            write_branch(f, self.tree[i..].iter().map(|node| node.depth))?;
             writeln!(f, "{}", node.text)?;
         }
         Ok(())
     }
 }
 
-/// Settings of a chain that hold for the chains inside it, unless they say otherwise.
+/// Draws what stands before a node of a tree. It is told the depths of this node and of those after it.
+pub(crate) fn write_branch(
+    f: &mut impl fmt::Write,
+    mut depths: impl Iterator<Item = usize> + Clone,
+) -> fmt::Result {
+    let own = depths.next().unwrap_or(0);
+    for depth in 1..=own {
+        let continues = depths.clone().take_while(|next| *next >= depth).any(|next| next == depth);
+        f.write_str(match (depth == own, continues) {
+            (true, true) => "├─ ",
+            (true, false) => "└─ ",
+            (false, true) => "│  ",
+            (false, false) => "   ",
+        })?;
+    }
+    Ok(())
+}
+
+/// Settings of a chain, which hold for the chains inside it as well.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Settings {
-    pub(crate) strict_slash: Option<bool>,
-    pub(crate) no_auto_options: Option<bool>,
+    pub(crate) strict_slash: bool,
+    pub(crate) no_auto_options: bool,
 }
 
 impl Settings {
     fn or(self, outer: Self) -> Self {
         Self {
-            strict_slash: self.strict_slash.or(outer.strict_slash),
-            no_auto_options: self.no_auto_options.or(outer.no_auto_options),
+            strict_slash: self.strict_slash || outer.strict_slash,
+            no_auto_options: self.no_auto_options || outer.no_auto_options,
         }
     }
 }
@@ -426,18 +454,25 @@ impl Registrar {
         &mut self.stack[last]
     }
 
-    fn node(&mut self, text: String) {
+    fn node(&mut self, text: String, step: Option<u32>) {
         let depth = self.stack.len();
-        self.tree.push(Node { depth, text });
+        self.tree.push(Node { depth, text, step });
     }
 
     /// Counts a middleware.
     pub(crate) fn middleware(&mut self, verb: &str, name: String, always: bool) -> u32 {
-        self.node(format!("{verb} {name}"));
+        self.node(format!("{verb} {name}"), Some(self.next_step));
         let scope = self.scope();
         scope.always |= always;
         scope.middleware.push(name);
         self.count()
+    }
+
+    /// Shows the prefix of the middleware that was counted last.
+    pub(crate) fn show_prefix(&mut self, prefix: &str) {
+        if let Some(node) = self.tree.last_mut() {
+            node.text = node.text.replacen(' ', &format!(" {prefix} "), 1);
+        }
     }
 
     /// Counts a handler of the present scope.
@@ -448,19 +483,20 @@ impl Registrar {
         passes: bool,
         place: Place,
     ) -> u32 {
-        self.node(format!("{} {name}", method.as_ref().map_or("ALL", Method::as_str)));
+        let text = format!("{} {name}", method.as_ref().map_or("ALL", Method::as_str));
+        self.node(text, Some(self.next_step));
         let pattern = (self.stack.len() > 1).then(|| self.scope().prefix.clone());
         self.add(pattern, method, name, passes, place)
     }
 
     /// Counts a service that answers a path and everything under it.
     pub(crate) fn service(&mut self, name: String, place: Place) -> u32 {
-        self.node(format!("ALL {name}"));
+        self.node(format!("ALL {name}"), Some(self.next_step));
         let prefix = self.scope().prefix.clone();
         // The name of the rest must not be one of the prefix.
         let rest = if prefix.contains("{path}") { "/{*rest_of_path}" } else { "/{*path}" };
         let mut patterns = vec![join(&prefix, rest), prefix.clone()];
-        if self.scope().settings.strict_slash.unwrap_or_default() {
+        if self.scope().settings.strict_slash {
             patterns.push(join(&prefix, "/"));
         }
         let step = self.next_step;
@@ -505,7 +541,7 @@ impl Registrar {
         endpoint: BoxEndpoint,
         set: impl FnOnce(&mut Hooks, usize),
     ) {
-        self.node(format!("{verb} {name}"));
+        self.node(format!("{verb} {name}"), None);
         let index = self.hooks.len();
         self.hooks.push(endpoint);
         let scope = self.scope();
@@ -515,7 +551,7 @@ impl Registrar {
 
     /// Opens the scope of a path. The steps that follow belong to it, until [`leave`](Self::leave).
     pub(crate) fn enter(&mut self, path: &str, settings: Settings, place: Place) {
-        self.node(path.to_owned());
+        self.node(path.to_owned(), None);
         if let Err(reason) = Pattern::parse(path) {
             self.errors.push(BuildError::pattern(path, place, reason));
         }
@@ -566,7 +602,9 @@ impl Registrar {
     /// Closes the outermost scope of a chain that stands in front of a service: what no handler answered goes there.
     pub(crate) fn end_in_service(&mut self, place: Place) -> Left {
         self.in_front = true;
-        let step = self.add(None, None, "the inner service".to_owned(), false, place);
+        let name = "the inner service";
+        self.node(name.to_owned(), Some(self.next_step));
+        let step = self.add(None, None, name.to_owned(), false, place);
         self.next_step = step;
         self.leave()
     }
@@ -604,6 +642,10 @@ impl Registrar {
                 plans: Vec::new(),
                 tables: Vec::new(),
                 listing: Vec::new(),
+                #[cfg(feature = "step-times")]
+                nodes: nodes(&self.tree),
+                #[cfg(feature = "step-times")]
+                id: crate::probe::record::next_chain(),
                 tree: self.tree,
                 gated: self.gated,
                 in_front: self.in_front,
@@ -619,6 +661,18 @@ impl Registrar {
         table.check_reached()?;
         Ok(table.routes)
     }
+}
+
+#[cfg(feature = "step-times")]
+fn nodes(tree: &[Node]) -> Vec<usize> {
+    let mut nodes = Vec::new();
+    for (index, node) in tree.iter().enumerate() {
+        if let Some(step) = node.step {
+            nodes.resize((step as usize + 1).max(nodes.len()), usize::MAX);
+            nodes[step as usize] = index;
+        }
+    }
+    nodes
 }
 
 /// The handlers of one pattern, as places in [`Table::handlers`].
@@ -712,7 +766,7 @@ impl Table {
         let mut by_shape: HashMap<String, usize> = HashMap::new();
         for (index, handler) in self.handlers.iter().enumerate() {
             let Some(text) = &handler.pattern else { continue };
-            let strict = handler.settings.strict_slash.unwrap_or_default();
+            let strict = handler.settings.strict_slash;
             let trimmed = match text.strip_suffix('/') {
                 Some(trimmed) if !strict && !trimmed.is_empty() => trimmed,
                 _ if text.is_empty() => "/",
@@ -767,7 +821,7 @@ impl Table {
                 // The other slash of an earlier path may stand there; this one says so itself.
                 return Err(self.insert_error(error, &path.pattern.text, first, paths));
             }
-            let strict = self.handlers[first].settings.strict_slash.unwrap_or_default();
+            let strict = self.handlers[first].settings.strict_slash;
             if let Some(twin) = twin
                 && !strict
                 && !path.pattern.catch_all
@@ -805,7 +859,7 @@ impl Table {
             self.routes.anywhere = Some(entry);
             self.list(None, &anywhere);
         }
-        let automatic = !self.settings.no_auto_options.unwrap_or_default();
+        let automatic = !self.settings.no_auto_options;
         let allow = allow(methods.iter(), automatic);
         let outcome = if automatic { Outcome::Options(allow) } else { Outcome::NotFound };
         self.routes.options_star = self.plan(&[], &[self.end], outcome, None);
@@ -846,7 +900,7 @@ impl Table {
                 named.push(method.clone());
             }
         }
-        let automatic = !settings.no_auto_options.unwrap_or_default();
+        let automatic = !settings.no_auto_options;
         let mut seen = named.clone();
         if named.contains(&Method::GET) && !named.contains(&Method::HEAD) {
             seen.push(Method::HEAD);

@@ -23,6 +23,7 @@ use crate::build::BuildError;
 use crate::handler::{Func, HandlerStep, Native, Plain};
 use crate::next::{BoxEndpoint, Cover, Cx, Endpoint, FromFn, Late, Middleware, Rest};
 use crate::pattern::{Pattern, PrefixSegment, canonical, is_under, loose, prefix_segments};
+use crate::probe::Site;
 use crate::route::{Hooks, Left, Place, Registrar, Settings};
 use crate::{Request, Response};
 
@@ -101,6 +102,7 @@ pub struct Around<M, N> {
     middleware: M,
     next: N,
     cover: Cover,
+    site: Site,
 }
 
 impl<M: Middleware<Provides: 'static>, N: Endpoint> Endpoint for Around<M, N> {
@@ -111,7 +113,8 @@ impl<M: Middleware<Provides: 'static>, N: Endpoint> Endpoint for Around<M, N> {
         cx: &'a Cx<'a>,
     ) -> impl Future<Output = Response> + Send + 'a {
         if cx.runs(self.cover) {
-            Either::Left(self.middleware.call(req, Rest::new(&self.next, cx)))
+            let rest = Rest::new(&self.next, cx);
+            Either::Left(self.site.probe(cx, || self.middleware.call(req, rest)))
         } else {
             Either::Right(Late::new(move || self.next.call(req, cx)))
         }
@@ -214,7 +217,7 @@ impl<M: Middleware, N: Endpoint + 'static> Fold<N> for Use<M> {
 
     fn fold(self, next: N, assembly: &Assembly<'_>) -> Self::Out {
         let cover = self.cover(assembly);
-        Around { middleware: self.step, next, cover }
+        Around { middleware: self.step, next, cover, site: Site::step(self.number) }
     }
 }
 
@@ -230,7 +233,8 @@ impl<L: TowerLayer<B>, B: ResponseBody, N: Endpoint + 'static> Fold<N> for Use<L
 
     fn fold(self, next: N, assembly: &Assembly<'_>) -> Self::Out {
         let cover = self.cover(assembly);
-        LayerEndpoint::new(self.step, BoxEndpoint(Arc::new(next)), cover)
+        let site = Site::step(self.number);
+        LayerEndpoint::new(self.step, BoxEndpoint(Arc::new(next)), cover, site)
     }
 }
 
@@ -258,6 +262,7 @@ impl<S: Step> Step for UseAt<S> {
             Err(reason) => registrar.fail(BuildError::pattern(&self.path, self.place, reason)),
         }
         self.step.register(registrar);
+        registrar.show_prefix(&self.path);
     }
 }
 
@@ -295,11 +300,13 @@ impl<I: Endpoint, N: Endpoint> Endpoint for Gate<I, N> {
         req: &'a mut Request,
         cx: &'a Cx<'a>,
     ) -> impl Future<Output = Response> + Send + 'a {
-        if self.covers(cx) {
-            Either::Left(self.inside.call(req, cx))
-        } else {
-            Either::Right(self.next.call(req, cx))
-        }
+        Site::CHAIN.probe(cx, || {
+            if self.covers(cx) {
+                Either::Left(self.inside.call(req, cx))
+            } else {
+                Either::Right(self.next.call(req, cx))
+            }
+        })
     }
 }
 
@@ -350,7 +357,8 @@ impl<M: Middleware, N: Endpoint + 'static> Fold<N> for On<M> {
     type Out = Around<M, N>;
 
     fn fold(self, next: N, _: &Assembly<'_>) -> Self::Out {
-        Around { middleware: self.handler, next, cover: Cover::range(self.number, self.number) }
+        let cover = Cover::range(self.number, self.number);
+        Around { middleware: self.handler, next, cover, site: Site::step(self.number) }
     }
 }
 
@@ -372,7 +380,8 @@ impl<M: Middleware> Step for Hook<M> {
     fn register(&mut self, registrar: &mut Registrar) {
         if let Some(handler) = self.handler.take() {
             let name = handler.name();
-            let endpoint = Around { middleware: handler, next: Unanswered, cover: Cover::ALWAYS };
+            let (cover, site) = (Cover::ALWAYS, Site::CHAIN);
+            let endpoint = Around { middleware: handler, next: Unanswered, cover, site };
             registrar.hook(self.verb, name, BoxEndpoint(Arc::new(endpoint)), self.set);
         }
     }
@@ -510,7 +519,7 @@ impl<N: Endpoint> Endpoint for TableEndpoint<N> {
         req: &'a mut Request,
         cx: &'a Cx<'a>,
     ) -> impl Future<Output = Response> + Send + 'a {
-        self.0.call_from(0, req, cx)
+        Site::CHAIN.probe(cx, || self.0.call_from(0, req, cx))
     }
 }
 

@@ -1,70 +1,24 @@
 //! A denylist in a real Redis. Each test starts its own `redis-server` on a free port.
-//!
-//! Where none is installed the tests say so and pass; with `TOWER_CHAIN_NEEDS_REDIS` set they fail instead.
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the answer")]
 
-use std::io;
+#[path = "support/ports.rs"]
+mod ports;
+#[path = "support/redis_server.rs"]
+mod redis_server;
+
 use std::net::TcpListener;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::Mac;
+use redis_server::Redis;
 use serde_json::{Value, json};
-use tower_chain::middleware::jwt::{RedisDenylist, Refusal, TokenCache};
+use tower_chain::middleware::jwt::{RedisDenylist, RedisReplay, Refusal, ReplayStore, TokenCache};
 use tower_chain::{Jwt, JwtConfigError};
 
 const SECRET: &str = "the secret that only the tests have";
-
-/// A server of one's own, which ends with the test.
-struct Redis {
-    child: Child,
-    url: String,
-}
-
-impl Redis {
-    async fn start() -> Option<Self> {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let child = Command::new("redis-server")
-            .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
-            .args(["--save", "", "--appendonly", "no"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn();
-        let child = match child {
-            Ok(child) => child,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let needed = std::env::var_os("TOWER_CHAIN_NEEDS_REDIS").is_some();
-                assert!(!needed, "redis-server is not installed");
-                eprintln!("SKIPPED: redis-server is not installed, nothing was tested");
-                return None;
-            }
-            Err(error) => panic!("redis-server: {error}"),
-        };
-        let redis = Self { child, url: format!("redis://127.0.0.1:{port}/") };
-        let start = Instant::now();
-        while redis.keys().await.is_err() {
-            assert!(start.elapsed() < Duration::from_secs(20), "redis-server does not start");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        Some(redis)
-    }
-
-    async fn keys(&self) -> redis::RedisResult<Vec<String>> {
-        let client = redis::Client::open(self.url.as_str())?;
-        let mut connection = client.get_multiplexed_async_connection().await?;
-        redis::cmd("KEYS").arg("*").query_async(&mut connection).await
-    }
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 fn token(claims: Value) -> String {
     let part = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
@@ -82,8 +36,8 @@ const EXP: u64 = 4_000_000_000;
 
 #[tokio::test]
 async fn what_one_server_revokes_the_other_refuses() {
-    let Some(redis) = Redis::start().await else { return };
-    let list = || RedisDenylist::new(&redis.url).unwrap().prefix("test");
+    let Some(redis) = Redis::start() else { return };
+    let list = || RedisDenylist::new(&redis.url()).unwrap().prefix("test");
     let server = || {
         let cache = TokenCache::new(100).unwrap();
         Jwt::<()>::hs256(SECRET).unwrap().cache(cache).redis_denylist(list())
@@ -139,4 +93,47 @@ fn a_wrong_address_is_refused_and_not_repeated() {
     let error = RedisDenylist::new("nonsense://:canary@host").unwrap_err();
     assert_eq!(error, JwtConfigError::RedisUrl);
     assert!(!error.to_string().contains("canary"));
+}
+
+#[tokio::test]
+async fn a_proof_is_good_once_on_all_servers() {
+    let Some(redis) = Redis::start() else { return };
+    let store = |prefix| RedisReplay::new(&redis.url).unwrap().prefix(prefix);
+    let (one, other, elsewhere) = (store("test"), store("test"), store("another"));
+    let span = Duration::from_secs(90);
+    assert!(one.spend(&[1; 32], span).await.unwrap());
+    assert!(!one.spend(&[1; 32], span).await.unwrap());
+    assert!(!other.spend(&[1; 32], span).await.unwrap());
+    assert!(other.spend(&[2; 32], span).await.unwrap());
+    assert!(elsewhere.spend(&[1; 32], span).await.unwrap());
+    // Of many at once one is the first.
+    let racing = (0..50).map(|n| {
+        let store = if n % 2 == 0 { one.clone() } else { other.clone() };
+        tokio::spawn(async move { store.spend(&[3; 32], span).await.unwrap() })
+    });
+    let mut first = 0;
+    for racer in racing.collect::<Vec<_>>() {
+        first += usize::from(racer.await.unwrap());
+    }
+    assert_eq!(first, 1);
+    // Nothing of it stays, and nothing of it can be read.
+    let keys = redis.keys().await.unwrap();
+    assert_eq!(keys.len(), 4);
+    assert!(keys.iter().all(|key| key.starts_with("test:") || key.starts_with("another:")));
+    let client = redis::Client::open(redis.url.as_str()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    for key in keys {
+        let left: i64 = redis::cmd("TTL").arg(key).query_async(&mut connection).await.unwrap();
+        assert!((1..=91).contains(&left), "{left}");
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_is_away_lets_no_proof_through() {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let url = format!("redis://:hunter2@127.0.0.1:{port}/");
+    let store = RedisReplay::new(&url).unwrap().timeout(Duration::from_millis(200));
+    assert!(store.spend(&[1; 32], Duration::from_secs(90)).await.is_err());
+    assert!(!format!("{store:?}").contains("hunter2"));
+    assert_eq!(RedisReplay::new("nonsense").map(drop), Err(JwtConfigError::RedisUrl));
 }

@@ -1,16 +1,18 @@
 //! Limiters that share a real Redis. Each test starts its own `redis-server` on a free port.
-//!
-//! Where none is installed the tests say so and pass; with `TOWER_CHAIN_NEEDS_REDIS` set they fail instead.
 
 #![cfg(feature = "redis")]
 #![allow(clippy::unwrap_used, reason = "what fails in a test should stop it")]
 
-use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener};
-use std::process::{Child, Command, Stdio};
+#[path = "support/ports.rs"]
+mod ports;
+#[path = "support/redis_server.rs"]
+mod redis_server;
+
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use http::StatusCode;
+use redis_server::{Cluster, Redis, until};
 use tower_chain::extract::PeerAddr;
 use tower_chain::middleware::rate_limit::RedisStore;
 use tower_chain::{
@@ -20,81 +22,6 @@ use tower_chain::{
 
 const HOUR: Duration = Duration::from_secs(3600);
 const ALICE: &str = "192.0.2.1";
-
-/// A server of one's own, which ends with the test.
-struct Redis {
-    child: Child,
-    port: u16,
-}
-
-impl Redis {
-    async fn start() -> Option<Self> {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        Self::start_on(port).await
-    }
-
-    async fn start_on(port: u16) -> Option<Self> {
-        let child = Command::new("redis-server")
-            .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
-            .args(["--save", "", "--appendonly", "no"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn();
-        let child = match child {
-            Ok(child) => child,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                assert!(
-                    std::env::var_os("TOWER_CHAIN_NEEDS_REDIS").is_none(),
-                    "redis-server is not installed"
-                );
-                eprintln!("SKIPPED: redis-server is not installed, nothing was tested");
-                return None;
-            }
-            Err(error) => panic!("redis-server: {error}"),
-        };
-        let redis = Self { child, port };
-        let start = Instant::now();
-        while redis.ask::<String>(&redis::cmd("PING")).await.is_err() {
-            assert!(start.elapsed() < Duration::from_secs(20), "redis-server does not start");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        Some(redis)
-    }
-
-    fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}/", self.port)
-    }
-
-    async fn ask<T: redis::FromRedisValue>(&self, command: &redis::Cmd) -> redis::RedisResult<T> {
-        let client = redis::Client::open(self.url())?;
-        let mut connection = client.get_multiplexed_async_connection().await?;
-        command.query_async(&mut connection).await
-    }
-
-    /// How often the script was run.
-    async fn calls(&self) -> u64 {
-        let info: String = self.ask(redis::cmd("INFO").arg("commandstats")).await.unwrap();
-        let line = info.lines().find_map(|line| line.strip_prefix("cmdstat_evalsha:calls="));
-        line.map_or(0, |line| line.split(',').next().unwrap().parse().unwrap())
-    }
-
-    fn signal(&self, signal: &str) {
-        let status = Command::new("kill").args([signal, &self.child.id().to_string()]).status();
-        assert!(status.unwrap().success());
-    }
-
-    fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 /// A server of ours: its limiter, behind a chain.
 struct Server {
@@ -109,7 +36,8 @@ impl Server {
         set: impl FnOnce(SharedLimits) -> SharedLimits,
     ) -> Self {
         let limits = set(SharedLimits::new(RedisStore::new(&redis.url()).unwrap()));
-        let limit = limit.shared(limits);
+        // Each server has a memory of its own.
+        let limit = limit.max_keys(10_000).shared(limits);
         let handle = limit.handle();
         Self { service: Chain::new().use_(limit).get(async || "hello").build(), handle }
     }
@@ -136,7 +64,7 @@ fn slow(limits: SharedLimits) -> SharedLimits {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn several_servers_admit_the_quota_together() {
-    let Some(redis) = Redis::start().await else { return };
+    let Some(redis) = Redis::start() else { return };
     let servers: Vec<_> =
         (0..5).map(|_| Server::new(&redis, RateLimit::per_client(100).every(HOUR), slow)).collect();
     let admitted = futures_util::future::join_all(servers.iter().map(|s| s.admitted(60))).await;
@@ -149,7 +77,7 @@ async fn several_servers_admit_the_quota_together() {
 #[cfg(feature = "serve")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn real_servers_admit_the_quota_together_over_real_sockets() {
-    let Some(redis) = Redis::start().await else { return };
+    let Some(redis) = Redis::start() else { return };
     let mut addrs = Vec::new();
     for _ in 0..4 {
         let limit = RateLimit::per_client(40).every(HOUR);
@@ -176,7 +104,7 @@ async fn real_servers_admit_the_quota_together_over_real_sockets() {
 
 #[tokio::test]
 async fn a_check_is_one_call_and_a_known_refusal_is_none() {
-    let Some(redis) = Redis::start().await else { return };
+    let Some(redis) = Redis::start() else { return };
     let names = ["a", "b", "c", "d", "e", "f", "g"];
     let limit = names.iter().fold(RateLimit::new(Quota::new(10, HOUR)), |limit, name| {
         limit.and(Policy::new(*name, Quota::new(1000, HOUR)))
@@ -200,7 +128,7 @@ async fn a_check_is_one_call_and_a_known_refusal_is_none() {
 
 #[tokio::test]
 async fn what_is_paid_for_in_advance_needs_no_call_and_never_exceeds_the_quota() {
-    let Some(redis) = Redis::start().await else { return };
+    let Some(redis) = Redis::start() else { return };
     let limit = RateLimit::per_client(200).every(240 * HOUR);
     let lease = |limits: SharedLimits| slow(limits).lease(1000);
     let servers: Vec<_> = (0..3).map(|_| Server::new(&redis, limit.clone(), lease)).collect();
@@ -221,7 +149,7 @@ async fn what_is_paid_for_in_advance_needs_no_call_and_never_exceeds_the_quota()
 
 #[tokio::test]
 async fn a_refusal_by_one_policy_charges_none() {
-    let Some(redis) = Redis::start().await else { return };
+    let Some(redis) = Redis::start() else { return };
     let limit = RateLimit::new(Policy::new("small", Quota::new(2, HOUR)))
         .and(Policy::new("large", Quota::new(50, HOUR)));
     let (one, other) = (Server::new(&redis, limit.clone(), slow), Server::new(&redis, limit, slow));
@@ -234,7 +162,7 @@ async fn a_refusal_by_one_policy_charges_none() {
 
 #[tokio::test]
 async fn keys_are_tagged_hidden_and_mortal() {
-    let Some(redis) = Redis::start().await else { return };
+    let Some(redis) = Redis::start() else { return };
     let by_token = LimitKey::authorization();
     let limit = RateLimit::new(Policy::new("p", Quota::new(5, HOUR)))
         .and(Policy::new("t", Quota::new(5, HOUR)).key(by_token));
@@ -260,7 +188,7 @@ async fn keys_are_tagged_hidden_and_mortal() {
 
 #[tokio::test]
 async fn charges_are_given_back_everywhere() {
-    let Some(redis) = Redis::start().await else { return };
+    let Some(redis) = Redis::start() else { return };
     let limit = RateLimit::per_client(5).every(HOUR).count_failures();
     let (one, other) = (Server::new(&redis, limit.clone(), slow), Server::new(&redis, limit, slow));
     for _ in 0..20 {
@@ -280,7 +208,7 @@ async fn charges_are_given_back_everywhere() {
 
 #[tokio::test]
 async fn a_clock_that_was_set_back_refuses_for_one_period_at_most() {
-    let Some(redis) = Redis::start().await else { return };
+    let Some(redis) = Redis::start() else { return };
     let server = Server::new(&redis, RateLimit::per_client(2).every(Duration::from_secs(60)), slow);
     // As if it had been charged while the clock of the store was a year ahead.
     let now: Vec<u64> = redis.ask(&redis::cmd("TIME")).await.unwrap();
@@ -304,7 +232,7 @@ async fn a_killed_store_is_answered_as_the_mode_says() {
         (WhileAway::Allow, 429, StatusCode::OK),
         (WhileAway::Deny, 429, StatusCode::SERVICE_UNAVAILABLE),
     ] {
-        let Some(mut redis) = Redis::start().await else { return };
+        let Some(mut redis) = Redis::start() else { return };
         let limit = RateLimit::per_client(10).every(HOUR);
         let set =
             |limits: SharedLimits| limits.deadline(Duration::from_millis(300)).while_away(mode);
@@ -332,7 +260,7 @@ async fn a_killed_store_is_answered_as_the_mode_says() {
         // Back within a second of its return.
         let port = redis.port;
         drop(redis);
-        let redis = Redis::start_on(port).await.unwrap();
+        let redis = Redis::start_on(port).unwrap();
         let back = Instant::now();
         for client in 0_u16.. {
             if redis.calls().await > 0 {
@@ -347,7 +275,7 @@ async fn a_killed_store_is_answered_as_the_mode_says() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hung_store_costs_no_more_than_the_deadline() {
-    let Some(redis) = Redis::start().await else { return };
+    let Some(redis) = Redis::start() else { return };
     let limit = RateLimit::per_client(1000).every(HOUR);
     let server = Server::new(&redis, limit, |limits| limits.deadline(Duration::from_millis(50)));
     assert_eq!(server.status().await, 200);
@@ -375,7 +303,7 @@ async fn a_hung_store_costs_no_more_than_the_deadline() {
 
 #[tokio::test]
 async fn the_store_decides_as_the_memory_does() {
-    let Some(redis) = Redis::start().await else { return };
+    let Some(redis) = Redis::start() else { return };
     // A period so long that no request comes back during the test.
     let quota = Quota::new(1000, 240 * HOUR).burst(20);
     let policy = || {
@@ -400,5 +328,233 @@ async fn the_store_decides_as_the_memory_does() {
             headers["ratelimit"].to_str().unwrap().split(';').nth(1).map(str::to_owned)
         };
         assert_eq!(remaining(ours.headers()), remaining(theirs.headers()), "{cost}");
+    }
+}
+
+#[tokio::test]
+async fn several_policies_and_costs_are_paid_for_in_advance_together() {
+    let Some(redis) = Redis::start() else { return };
+    let limit = RateLimit::new(Policy::new("small", Quota::new(100, 240 * HOUR)).cost(2))
+        .and(Policy::new("large", Quota::new(1000, 240 * HOUR)).cost(3));
+    let lease = |limits: SharedLimits| slow(limits).lease(1000);
+    let servers: Vec<_> = (0..2).map(|_| Server::new(&redis, limit.clone(), lease)).collect();
+    let mut admitted = 0;
+    for _ in 0..60 {
+        for server in &servers {
+            admitted += usize::from(server.status().await == 200);
+        }
+    }
+    // What both policies have room for, a twentieth of the smaller one at a time: two requests and the one that asks.
+    assert_eq!(admitted, 50);
+    let calls = redis.calls().await;
+    assert!((16..=22).contains(&calls), "{calls} calls");
+    let alice: IpAddr = ALICE.parse().unwrap();
+    let left: Vec<_> = servers[0].handle.peek(alice).await.iter().map(|s| s.remaining()).collect();
+    assert_eq!(left, [0, 850]);
+}
+
+#[tokio::test]
+async fn a_block_holds_on_all_servers_until_it_is_lifted() {
+    let Some(redis) = Redis::start() else { return };
+    let clock = LimitClock::fake();
+    let limit = RateLimit::per_client(1).every(HOUR).penalty(Quota::new(2, HOUR), 10 * HOUR);
+    let limit = limit.clock(clock.clone());
+    let (one, other) = (Server::new(&redis, limit.clone(), slow), Server::new(&redis, limit, slow));
+    let alice: IpAddr = ALICE.parse().unwrap();
+    assert_eq!([one.status().await, one.status().await], [200, 429]);
+    assert_eq!(other.handle.blocked_for(alice).await, None);
+    assert_eq!([one.status().await, one.status().await], [429, 429]);
+    // The block is told to the store without anybody waiting for it.
+    until("the block does not arrive", async || other.handle.blocked_for(alice).await.is_some())
+        .await;
+    for server in [&one, &other] {
+        let refused = server.service.handle(request(ALICE)).await;
+        assert_eq!(refused.status(), 429);
+        let wait: u64 = refused.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+        assert!((35_900..=36_000).contains(&wait), "{wait}");
+    }
+    // Known to be blocked: no call.
+    let calls = redis.calls().await;
+    assert_eq!([one.status().await, other.status().await], [429, 429]);
+    assert_eq!(redis.calls().await, calls);
+    // Lifted by one server, and heard by the other a second later.
+    assert!(one.handle.reset(alice).await);
+    assert_eq!(one.status().await, 200);
+    clock.advance(Duration::from_secs(1));
+    assert_eq!(other.status().await, 429); // its only request was made
+    assert_eq!(other.handle.blocked_for(alice).await, None);
+    assert!(other.handle.block(alice, HOUR).await);
+    assert!(one.handle.blocked_for(alice).await.is_some_and(|time| time <= HOUR));
+    assert!(one.handle.block(alice, Duration::ZERO).await);
+    assert_eq!(other.handle.blocked_for(alice).await, None);
+}
+
+#[tokio::test]
+async fn a_refusal_is_repeated_without_asking_for_a_second() {
+    let Some(redis) = Redis::start() else { return };
+    let clock = LimitClock::fake();
+    let limit = RateLimit::per_client(1).every(HOUR).clock(clock.clone());
+    let (one, other) = (Server::new(&redis, limit.clone(), slow), Server::new(&redis, limit, slow));
+    assert_eq!([one.status().await, other.status().await], [200, 429]);
+    let calls = redis.calls().await;
+    assert!(one.handle.reset(ALICE.parse::<IpAddr>().unwrap()).await);
+    clock.advance(Duration::from_millis(999));
+    assert_eq!(other.status().await, 429);
+    assert_eq!(redis.calls().await, calls);
+    clock.advance(Duration::from_millis(1));
+    assert_eq!(other.status().await, 200);
+}
+
+#[tokio::test]
+async fn requests_under_way_are_counted_on_all_servers() {
+    let Some(redis) = Redis::start() else { return };
+    let limit = || RateLimit::per_client(1000).every(HOUR).concurrency(2);
+    let short = |limits: SharedLimits| slow(limits).longest_request(Duration::from_millis(300));
+    let (one, other) = (Server::new(&redis, limit(), slow), Server::new(&redis, limit(), slow));
+    let first = one.service.handle(request(ALICE)).await;
+    let second = other.service.handle(request(ALICE)).await;
+    assert_eq!([first.status(), second.status()], [StatusCode::OK; 2]);
+    for server in [&one, &other] {
+        let busy = server.service.handle(request(ALICE)).await;
+        assert_eq!(
+            (busy.status().as_u16(), &busy.headers()["retry-after"]),
+            (429, &"1".parse().unwrap())
+        );
+        assert_eq!(server.service.handle(request("192.0.2.2")).await.status(), 200);
+    }
+    drop(first);
+    until("the place does not come back", async || other.status().await == 200).await;
+    drop(second);
+    until("all places come back", async || {
+        redis.keys().await.unwrap().iter().all(|key| !key.ends_with("#places"))
+    })
+    .await;
+    // Those of a server that died come back by themselves.
+    let dead = Server::new(&redis, limit(), short);
+    let client = "192.0.2.3";
+    for _ in 0..2 {
+        std::mem::forget(dead.service.handle(request(client)).await);
+    }
+    assert_eq!(one.service.handle(request(client)).await.status(), 429);
+    until("the places of the dead stay taken", async || {
+        one.service.handle(request(client)).await.status() == 200
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn requests_of_several_servers_wait_in_one_line() {
+    let Some(redis) = Redis::start() else { return };
+    let limit = RateLimit::new(Quota::new(20, Duration::from_secs(1)).burst(1))
+        .delay(Duration::from_millis(200));
+    let (one, other) = (Server::new(&redis, limit.clone(), slow), Server::new(&redis, limit, slow));
+    let start = Instant::now();
+    let all = (0..8).map(|at| if at % 2 == 0 { one.status() } else { other.status() });
+    let statuses = futures_util::future::join_all(all).await;
+    let admitted = statuses.iter().filter(|status| **status == 200).count();
+    // One at once and four that wait, and what came back while the store was asked.
+    assert!((5..=7).contains(&admitted), "{statuses:?}");
+    assert!(start.elapsed() >= Duration::from_millis(190), "{:?}", start.elapsed());
+}
+
+/// A server of ours whose store is a cluster.
+async fn clustered(
+    cluster: &Cluster,
+    limit: RateLimit,
+    set: impl FnOnce(SharedLimits) -> SharedLimits,
+) -> Server {
+    let client = redis::cluster::ClusterClient::new(cluster.urls()).unwrap();
+    let connection = client.get_async_connection().await.unwrap();
+    let limits = set(SharedLimits::new(RedisStore::with_connection(connection)));
+    let limit = limit.max_keys(10_000).shared(limits);
+    let handle = limit.handle();
+    Server { service: Chain::new().use_(limit).get(async || "hello").build(), handle }
+}
+
+async fn admitted(server: &Server, client: &str, requests: usize) -> usize {
+    let mut admitted = 0;
+    for _ in 0..requests {
+        let status = server.service.handle(request(client)).await.status();
+        assert!(status == 200 || status == 429, "{client}: {status}");
+        admitted += usize::from(status == 200);
+    }
+    admitted
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_decides_each_request_on_one_node_in_one_call() {
+    let Some(cluster) = Cluster::start().await else { return };
+    let names = ["a", "b", "c", "d", "e", "f", "g"];
+    let limit = names.iter().fold(RateLimit::new(Quota::new(3, HOUR)), |limit, name| {
+        limit.and(Policy::new(*name, Quota::new(1000, HOUR)))
+    });
+    let limit = limit.key(LimitKey::client().ipv6_hierarchy()).concurrency(9);
+    let set = |limits: SharedLimits| slow(limits).while_away(WhileAway::Deny);
+    let one = clustered(&cluster, limit.clone(), set).await;
+    let other = clustered(&cluster, limit, set).await;
+    let clients: Vec<_> = (0..30)
+        .map(|at| if at % 2 == 0 { format!("192.0.2.{at}") } else { format!("2001:db8:{at}::1") })
+        .collect();
+    for client in &clients {
+        assert_eq!(
+            admitted(&one, client, 2).await + admitted(&other, client, 9).await,
+            3,
+            "{client}"
+        );
+    }
+    let mut slots = std::collections::HashMap::new();
+    let mut calls = 0;
+    for node in &cluster.nodes {
+        let keys = node.keys().await.unwrap();
+        assert!(!keys.is_empty(), "a node has nothing to do");
+        for key in keys {
+            let slot: u64 = node.ask(redis::cmd("CLUSTER").arg("KEYSLOT").arg(&key)).await.unwrap();
+            let (_, tag) = key.split_once('{').unwrap();
+            let tag = tag.split_once('}').unwrap().0.to_owned();
+            assert_eq!(*slots.entry(tag).or_insert(slot), slot, "{key}");
+        }
+        calls += node.calls().await;
+    }
+    assert_eq!(slots.len(), clients.len());
+    // With the last charge both know that the next one would be refused.
+    assert_eq!(calls, clients.len() as u64 * 3);
+    // The charges of one request are given back where they were made.
+    let client: IpAddr = clients[1].parse().unwrap();
+    assert!(one.handle.reset(client).await);
+    assert!(other.handle.peek(client).await.iter().all(|s| s.remaining() == s.limit()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_dies_takes_its_own_clients_alone() {
+    let Some(mut cluster) = Cluster::start().await else { return };
+    let limit = RateLimit::per_client(10).every(HOUR);
+    let mode = WhileAway::Local { servers: 2 };
+    let deadline = Duration::from_millis(300);
+    let set = |limits: SharedLimits| limits.while_away(mode).deadline(deadline);
+    let one = clustered(&cluster, limit.clone(), set).await;
+    let other = clustered(&cluster, limit, set).await;
+    let clients: Vec<_> = (0..24).map(|at| format!("192.0.2.{at}")).collect();
+    for client in &clients {
+        assert_eq!(admitted(&one, client, 2).await, 2);
+    }
+    let held = cluster.nodes[0].keys().await.unwrap();
+    let (lost, kept): (Vec<_>, Vec<_>) = clients
+        .iter()
+        .partition(|client| held.iter().any(|key| key.contains(&format!("{{{client}}}"))));
+    assert!(!lost.is_empty() && !kept.is_empty());
+    cluster.nodes[0].kill();
+    // The others are counted on as if nothing had happened.
+    for client in kept {
+        let sum = admitted(&one, client, 9).await + admitted(&other, client, 9).await;
+        assert_eq!(sum, 8, "{client}");
+    }
+    // Each server gives its half, less what it knows to be used: a fifth, and nothing. Nobody waits for longer than the deadline.
+    for client in lost {
+        for (server, left) in [(&one, 4), (&other, 5)] {
+            let start = Instant::now();
+            let sum = admitted(server, client, 9).await;
+            assert!(sum == left, "{client}: {sum} of {left}");
+            assert!(start.elapsed() < 9 * (deadline + Duration::from_millis(50)));
+        }
     }
 }

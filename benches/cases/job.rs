@@ -18,31 +18,32 @@ use tower_chain::{
 };
 use validator::Validate;
 
+use super::axum::on_axum;
 use super::{Case, Subject};
 
 #[derive(Deserialize, Validate)]
-struct NewUser {
+pub(super) struct NewUser {
     #[validate(length(min = 1))]
-    name: String,
+    pub(super) name: String,
     #[validate(email)]
-    email: String,
+    pub(super) email: String,
 }
 
 #[derive(Clone, Deserialize, Serialize)]
-struct Member {
-    sub: String,
+pub(super) struct Member {
+    pub(super) sub: String,
     roles: Vec<String>,
     exp: u64,
 }
 
 #[derive(Serialize)]
-struct Created {
-    id: u32,
-    name: String,
-    by: String,
+pub(super) struct Created {
+    pub(super) id: u32,
+    pub(super) name: String,
+    pub(super) by: String,
 }
 
-const SECRET: &[u8] = b"an example secret of 256 bits !!";
+pub(super) const SECRET: &[u8] = b"an example secret of 256 bits !!";
 
 async fn create(
     claims: Claims<Member>,
@@ -133,7 +134,7 @@ fn by_hand(_: usize) -> Subject {
     Subject::new(service, request())
 }
 
-fn request() -> impl Fn() -> Request + 'static {
+pub(super) fn request() -> impl Fn() -> Request + 'static {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let roles = vec!["admin".to_owned(), "author".to_owned()];
     let member = Member { sub: "user-4711".to_owned(), roles, exp: now + 86_400 };
@@ -159,6 +160,7 @@ pub(super) fn cases() -> Vec<Case> {
         |name: &str, build| Case { group: "whole job", name: name.to_owned(), build, size: 0 };
     vec![
         case("by hand", by_hand),
+        case("axum", on_axum),
         case("chain", in_a_chain),
         case("chain, without RateLimit fields", in_a_chain_without_fields),
     ]

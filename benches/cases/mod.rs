@@ -1,5 +1,7 @@
 //! What is measured: one list for the clock (`chain.rs`) and for the counters (`counts.rs`).
 
+mod axum;
+mod built_ins;
 mod job;
 mod paths;
 mod steps;
@@ -13,12 +15,19 @@ use tower_chain::{Body, Request, Response};
 
 /// A question with a number for an answer.
 pub struct Case {
-    /// What it is compared with: the cases of one group.
+    /// The cases of one group compare with each other.
     pub group: &'static str,
     pub name: String,
     /// Builds the service, so that only the cases that are asked for are built.
     pub build: fn(usize) -> Subject,
     pub size: usize,
+}
+
+impl Case {
+    #[allow(dead_code, reason = "not every program names them")]
+    pub fn full_name(&self) -> String {
+        format!("{}/{}", self.group, self.name)
+    }
 }
 
 /// A service and the request that it is sent.
@@ -44,6 +53,7 @@ pub fn all() -> Vec<Case> {
     let mut cases = steps::cases();
     cases.extend(paths::cases());
     cases.extend(job::cases());
+    cases.extend(built_ins::cases());
     cases
 }
 

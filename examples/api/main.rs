@@ -1,6 +1,24 @@
 //! A whole JSON API: a page with a form, posts in a database, dynamic routes, tokens, roles, limits, validation.
 //!
-//! Run with `cargo run --example api --all-features`. It prints a curl line for each route, ready to paste.
+//! Run with
+//!
+//! ```sh
+//! cargo run --example api --all-features
+//! ```
+//!
+//! It prints a curl line for each route, ready to paste, with tokens where they are needed.
+//!
+//! ```sh
+//! curl localhost:3000/api/hello
+//! # {"name":"John Doe"}
+//! curl localhost:3000/api/post -d title=Hello -d post='By form'
+//! # {"message":"Post created successfully"}
+//! curl localhost:3000/api/post
+//! # [{"id":..,"title":"Hello","post":"By form"}..]
+//! curl -i localhost:3000/api/protected
+//! # HTTP/1.1 401 Unauthorized
+//! # www-authenticate: Bearer ..
+//! ```
 //!
 //! | variable | meaning | default |
 //! | --- | --- | --- |

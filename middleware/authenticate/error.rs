@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::SourceError;
 use crate::ChallengeError;
 
 /// What is wrong with the configuration of an [`Authenticate`](super::Authenticate). The text says what to change.
@@ -30,28 +31,8 @@ pub enum AuthenticateError {
         /// The name of the earlier key.
         other: String,
     },
-    /// A source names a header that isn't one.
-    Header {
-        /// What was given.
-        name: String,
-    },
-    /// A source names a scheme that has a way of its own.
-    Scheme {
-        /// What was given.
-        scheme: String,
-    },
-    /// A source names a cookie that isn't one, or that lacks its prefix.
-    Cookie {
-        /// What was given.
-        name: String,
-    },
-    /// There are no sources, one has no name, one is there twice, or they are those of Basic.
-    Sources,
-    /// An origin can't be one.
-    TrustedOrigin {
-        /// What was given.
-        origin: String,
-    },
+    /// A source, or the list of them, is wrong.
+    Source(SourceError),
     /// A challenge can't be written.
     Challenge(ChallengeError),
 }
@@ -59,6 +40,12 @@ pub enum AuthenticateError {
 impl From<ChallengeError> for AuthenticateError {
     fn from(error: ChallengeError) -> Self {
         Self::Challenge(error)
+    }
+}
+
+impl From<SourceError> for AuthenticateError {
+    fn from(error: SourceError) -> Self {
+        Self::Source(error)
     }
 }
 
@@ -82,24 +69,7 @@ impl fmt::Display for AuthenticateError {
             Self::DuplicateSecret { name, other } => {
                 write!(f, "the keys {name:?} and {other:?} have the same secret: give each its own")
             }
-            Self::Header { name } => write!(
-                f,
-                "{name:?} can't be the header of a key: use a name such as `X-API-Key`, or the source for `Authorization` or for cookies"
-            ),
-            Self::Scheme { scheme } => {
-                write!(f, "{scheme:?} is no scheme for a token: use `Authenticate::basic`")
-            }
-            Self::Cookie { name } => write!(
-                f,
-                "{name:?} can't be the cookie: use a name such as `__Host-session`, or `Source::unprefixed_cookie` if you must"
-            ),
-            Self::Sources => f.write_str(
-                "name at least one source, each one once, and none for Basic, which has its own",
-            ),
-            Self::TrustedOrigin { origin } => write!(
-                f,
-                "{origin:?} is no origin: write scheme, host and port in lower case, such as `https://app.example.com`, and nothing behind them"
-            ),
+            Self::Source(error) => error.fmt(f),
             Self::Challenge(error) => error.fmt(f),
         }
     }
@@ -108,6 +78,7 @@ impl fmt::Display for AuthenticateError {
 impl std::error::Error for AuthenticateError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
+            Self::Source(error) => Some(error),
             Self::Challenge(error) => Some(error),
             _ => None,
         }

@@ -77,6 +77,8 @@
 //! | the issuer can't be asked (`introspection`) | 503, with `Retry-After` | none |
 //! | your function fails | as your function says | as your function says |
 //!
+//! The reason is a [`Refusal`], the source of the error. Behind CORS, expose `WWW-Authenticate`.
+//!
 //! The other challenges are `Basic realm="api", charset="UTF-8"`, `ApiKey realm="api", header="x-api-key"` and `Cookie realm="api", cookie-name="__Host-session"`.
 //!
 //! # What it provides
@@ -105,25 +107,21 @@ mod error;
 mod introspection;
 mod keys;
 mod optional;
-mod origin;
 mod presented;
 mod principal;
-mod source;
+mod refusal;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
 use std::future::Future;
-use std::mem;
 use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::{Duration, Instant, SystemTime};
 
 use axum_core::response::IntoResponse;
 use futures_util::future::BoxFuture;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, REFERRER_POLICY, WWW_AUTHENTICATE};
-use http::{HeaderValue, StatusCode};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http::StatusCode;
 use tokio::sync::Semaphore;
 
 use self::cache::{Cache, Key};
@@ -133,12 +131,14 @@ pub use self::error::AuthenticateError;
 pub use self::introspection::{Introspected, Introspection, IntrospectionError};
 pub use self::keys::{ApiKey, ApiKeys};
 pub use self::optional::Optional;
-use self::origin::{TrustedOrigin, is_cross_site};
 pub use self::presented::{Login, Token};
 pub use self::principal::Principal;
-pub use self::source::Source;
-use self::source::{Credentials, Malformed, without_parameter};
-use crate::{Body, Challenge, Endpoint, Error, Middleware, Request, Response, Rest};
+pub use self::refusal::Refusal;
+use super::credentials::{
+    Credentials, Places, Unread, came_by_query, cross_site, has_twins, no_store,
+};
+pub use super::credentials::{Source, SourceError};
+use crate::{Endpoint, Error, Middleware, Request, Response, Rest};
 
 /// Lets a request pass that brings a secret token, an API key or a password, and tells the steps after it who is calling.
 ///
@@ -160,19 +160,14 @@ use crate::{Body, Challenge, Endpoint, Error, Middleware, Request, Response, Res
 /// ```
 pub struct Authenticate<T = Principal> {
     ways: Vec<Way<T>>,
-    realm: String,
-    resource_metadata: Option<String>,
-    trusted_origins: Vec<TrustedOrigin>,
-    form_limit: usize,
-    /// Each source once, in the order of writing.
-    places: Vec<Place>,
-    /// One for each kind of credentials, in the order of writing.
-    challenges: Vec<String>,
+    places: Places,
 }
 
 /// Sources, and who judges what stands there.
 struct Way<T> {
     sources: Vec<Source>,
+    /// Where those sources are among all.
+    places: Vec<usize>,
     verifier: Verifier<T>,
     cache: Option<Cache<T>>,
 }
@@ -187,14 +182,6 @@ enum Verifier<T> {
 type Verify<T> =
     dyn Fn(&Credentials<'static>) -> BoxFuture<'static, Result<Option<T>, Error>> + Send + Sync;
 type VerifyBlocking<T> = dyn Fn(&Login) -> Result<Option<T>, Error> + Send + Sync;
-
-struct Place {
-    source: Source,
-    /// Which of the challenges is for it.
-    challenge: usize,
-    /// Which of the ways are for it.
-    ways: Vec<usize>,
-}
 
 impl Authenticate {
     /// Accepts one secret token, as `Authorization: Bearer <token>`. The name of the principal is `token`.
@@ -351,16 +338,8 @@ impl<T: Clone + Send + Sync + 'static> Authenticate<T> {
     }
 
     fn of(source: Source, verifier: Verifier<T>) -> Self {
-        let this = Self {
-            ways: vec![Way { sources: vec![source], verifier, cache: None }],
-            realm: "api".to_owned(),
-            resource_metadata: None,
-            trusted_origins: Vec::new(),
-            form_limit: 64 * 1024,
-            places: Vec::new(),
-            challenges: Vec::new(),
-        };
-        this.placed()
+        let way = Way { sources: vec![source], places: Vec::new(), verifier, cache: None };
+        Self { ways: vec![way], places: Places::new() }.placed()
     }
 
     /// Sets where tokens are looked for, instead of the default. Where [`or`](Self::or) joined several, it is about the last one.
@@ -373,16 +352,16 @@ impl<T: Clone + Send + Sync + 'static> Authenticate<T> {
         sources: impl IntoIterator<Item = Source>,
     ) -> Result<Self, AuthenticateError> {
         let sources: Vec<_> = sources.into_iter().collect();
-        let repeated = sources
-            .iter()
-            .enumerate()
-            .any(|(n, source)| sources.iter().take(n).any(|s| s == source));
         match self.ways.last_mut() {
-            Some(way) if !sources.is_empty() && !repeated && way.sources != [Source::basic()] => {
+            Some(way)
+                if !sources.is_empty()
+                    && !has_twins(&sources)
+                    && way.sources != [Source::basic()] =>
+            {
                 way.sources = sources;
                 Ok(self.placed())
             }
-            _ => Err(AuthenticateError::Sources),
+            _ => Err(SourceError::List.into()),
         }
     }
 
@@ -412,9 +391,7 @@ impl<T: Clone + Send + Sync + 'static> Authenticate<T> {
     ///
     /// If it holds a line break or anything else than printable ASCII.
     pub fn realm(mut self, realm: impl Into<String>) -> Result<Self, AuthenticateError> {
-        let realm = realm.into();
-        Challenge::bearer().param("realm", &realm)?;
-        self.realm = realm;
+        self.places.terms.set_realm(realm.into())?;
         Ok(self.placed())
     }
 
@@ -425,9 +402,7 @@ impl<T: Clone + Send + Sync + 'static> Authenticate<T> {
     ///
     /// If it isn't printable ASCII.
     pub fn resource_metadata(mut self, url: impl Into<String>) -> Result<Self, AuthenticateError> {
-        let url = url.into();
-        Challenge::bearer().param("resource_metadata", &url)?;
-        self.resource_metadata = Some(url);
+        self.places.terms.set_resource_metadata(url.into())?;
         Ok(self.placed())
     }
 
@@ -438,14 +413,14 @@ impl<T: Clone + Send + Sync + 'static> Authenticate<T> {
     ///
     /// If it is no origin: scheme, host and port in lower case, and nothing behind them.
     pub fn trusted_origin(mut self, origin: impl Into<String>) -> Result<Self, AuthenticateError> {
-        self.trusted_origins.push(TrustedOrigin::new(origin.into())?);
+        self.places.trust(origin.into())?;
         Ok(self)
     }
 
     /// Sets how long a form may be in which a token is looked for, in bytes. Defaults to 64 KiB. See [`Source::form`].
     #[must_use]
     pub fn form_limit(mut self, form_limit: usize) -> Self {
-        self.form_limit = form_limit;
+        self.places.form_limit = form_limit;
         self
     }
 
@@ -498,59 +473,39 @@ impl<T: Clone + Send + Sync + 'static> Authenticate<T> {
 
     /// Works out what doesn't change from request to request.
     fn placed(mut self) -> Self {
-        self.places.clear();
-        self.challenges.clear();
-        for (number, way) in self.ways.iter().enumerate() {
-            for source in &way.sources {
-                if let Some(place) = self.places.iter_mut().find(|place| place.source == *source) {
-                    place.ways.push(number);
-                    continue;
-                }
-                let metadata = self.resource_metadata.as_deref();
-                let text = source.challenge(&self.realm, metadata).to_string();
-                let known = self.challenges.iter().position(|challenge| *challenge == text);
-                let challenge = known.unwrap_or(self.challenges.len());
-                if known.is_none() {
-                    self.challenges.push(text);
-                }
-                self.places.push(Place { source: source.clone(), challenge, ways: vec![number] });
-            }
+        self.places.set(self.ways.iter().flat_map(|way| &way.sources));
+        for way in &mut self.ways {
+            way.places = way.sources.iter().filter_map(|s| self.places.position(s)).collect();
         }
         self
     }
 
-    /// Who is calling, or why the request is refused.
-    async fn authenticate(&self, req: &mut Request) -> Result<Accepted<'_, T>, Refusal> {
+    /// Who is calling and at which place it stood, or why the request is refused.
+    async fn authenticate(&self, req: &mut Request) -> Result<(T, usize), Refused> {
         let mut form = None;
-        if self.places.iter().any(|place| place.source.is_form()) {
-            form = self.read_form(req).await?;
+        if self.places.reads_form() {
+            form = self.places.read_form(req).await?;
         }
-        self.places.iter().for_each(|place| place.source.mark_sensitive(req.headers_mut()));
+        self.places.mark_sensitive(req.headers_mut());
         match self.judge(req, form.as_deref())? {
             Judgement::Accepted(accepted) => Ok(accepted),
             Judgement::Waiting(place, credentials) => {
                 // Only those who wait for a function pay for it.
                 let asked: BoxFuture<'_, _> = Box::pin(self.ask(place, credentials));
-                Ok(Accepted { principal: asked.await?, place })
+                Ok((asked.await?, place))
             }
         }
     }
 
     /// What needs no waiting.
-    fn judge(&self, req: &Request, form: Option<&str>) -> Result<Judgement<'_, T>, Refusal> {
-        let (place, credentials) = self.find(req, form)?;
-        if place.source.is_cookie() && is_cross_site(req, &self.trusted_origins) {
-            return Err(Refusal::CrossSite);
-        }
+    fn judge(&self, req: &Request, form: Option<&str>) -> Result<Judgement<T>, Refused> {
+        let (place, credentials) = self.places.find(req, form)?.ok_or(Refused::Missing)?;
         let mut waiting = false;
         for way in self.ways_of(place) {
             match &way.verifier {
                 Verifier::Keys(keys, principal) => {
                     if let Some(known) = keys.find(credentials.as_bytes(), SystemTime::now) {
-                        return Ok(Judgement::Accepted(Accepted {
-                            principal: principal(known),
-                            place,
-                        }));
+                        return Ok(Judgement::Accepted((principal(known), place)));
                     }
                 }
                 Verifier::Function(_) | Verifier::Blocking(..) => waiting = true,
@@ -559,111 +514,47 @@ impl<T: Clone + Send + Sync + 'static> Authenticate<T> {
         if waiting {
             return Ok(Judgement::Waiting(place, credentials.into_owned()));
         }
-        Err(Refusal::Invalid(place.challenge))
+        Err(Refused::Invalid(place))
     }
 
-    /// The one place at which the request brings something, and what.
-    fn find<'r>(
-        &self,
-        req: &'r Request,
-        form: Option<&'r str>,
-    ) -> Result<(&Place, Credentials<'r>), Refusal> {
-        let mut found: Option<(&Place, Credentials<'r>)> = None;
-        for place in &self.places {
-            let here = place.source.find(req, form);
-            let here =
-                here.map_err(|Malformed(detail)| Refusal::Malformed(place.challenge, detail))?;
-            if let Some(credentials) = here {
-                if found.is_some() {
-                    let detail = "Credentials are sent in more than one place";
-                    return Err(Refusal::Malformed(place.challenge, detail));
-                }
-                found = Some((place, credentials));
-            }
-        }
-        found.ok_or(Refusal::Missing)
-    }
-
-    fn ways_of<'a>(&'a self, place: &'a Place) -> impl Iterator<Item = &'a Way<T>> {
-        place.ways.iter().filter_map(|number| self.ways.get(*number))
+    fn ways_of(&self, place: usize) -> impl Iterator<Item = &Way<T>> {
+        self.ways.iter().filter(move |way| way.places.contains(&place))
     }
 
     /// Asks the functions, one after the other, until one of them knows who it is.
-    async fn ask(&self, place: &Place, credentials: Credentials<'static>) -> Result<T, Refusal> {
+    async fn ask(&self, place: usize, credentials: Credentials<'static>) -> Result<T, Refused> {
         for way in self.ways_of(place) {
-            if let Some(principal) = way.ask(&credentials).await.map_err(Refusal::Failed)? {
+            if let Some(principal) = way.ask(&credentials).await.map_err(Refused::Failed)? {
                 return Ok(principal);
             }
         }
-        Err(Refusal::Invalid(place.challenge))
+        Err(Refused::Invalid(place))
     }
 
-    /// The body of a form. It is read and put back.
-    async fn read_form(&self, req: &mut Request) -> Result<Option<String>, Refusal> {
-        let content_type = req.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let essence = content_type.and_then(|value| value.split(';').next()).map(str::trim);
-        if !essence.is_some_and(|e| e.eq_ignore_ascii_case("application/x-www-form-urlencoded")) {
-            return Ok(None);
-        }
-        let body = mem::take(req.body_mut());
-        let body = match Limited::new(body, self.form_limit).collect().await {
-            Ok(body) => body.to_bytes(),
-            Err(error) if error.is::<LengthLimitError>() => {
-                let status = StatusCode::PAYLOAD_TOO_LARGE;
-                return Err(Refusal::Failed(Error::new(status, "The form is too long")));
+    /// The answer to a request that is refused.
+    fn refuse(&self, refused: Refused) -> Error {
+        let (refusal, status, detail, place) = match refused {
+            Refused::Failed(error) | Refused::Unread(Unread::Body(error)) => {
+                return no_store(error);
             }
-            Err(_) => {
-                let status = StatusCode::BAD_REQUEST;
-                return Err(Refusal::Failed(Error::new(status, "The form could not be read")));
+            Refused::Unread(Unread::CrossSite) => {
+                tracing::debug!(reason = Refusal::CrossSite.code(), "refused");
+                return cross_site().with_source(Refusal::CrossSite);
             }
-        };
-        *req.body_mut() = Body::from(body.clone());
-        // RFC 6750, 2.2: a form with a token is ASCII. One that isn't text at all brings none.
-        Ok(String::from_utf8(body.into()).ok())
-    }
-
-    fn refuse(&self, refusal: Refusal) -> Error {
-        let (status, detail, at, code) = match refusal {
-            Refusal::Failed(error) => return no_store(error),
-            Refusal::CrossSite => {
-                tracing::debug!(reason = "cross_site", "refused");
-                let detail = "The request was made by another site";
-                return no_store(Error::new(StatusCode::FORBIDDEN, detail));
+            Refused::Unread(Unread::Malformed(place, detail)) => {
+                (Refusal::Request, StatusCode::BAD_REQUEST, detail, Some(place))
             }
-            Refusal::Missing => (StatusCode::UNAUTHORIZED, "Credentials are missing", None, ""),
-            Refusal::Malformed(at, detail) => {
-                (StatusCode::BAD_REQUEST, detail, Some(at), "invalid_request")
+            Refused::Missing => {
+                (Refusal::Missing, StatusCode::UNAUTHORIZED, "Credentials are missing", None)
             }
-            Refusal::Invalid(at) => {
+            Refused::Invalid(place) => {
                 let detail = "The credentials are not valid";
-                (StatusCode::UNAUTHORIZED, detail, Some(at), "invalid_token")
+                (Refusal::Credentials, StatusCode::UNAUTHORIZED, detail, Some(place))
             }
         };
-        tracing::debug!(reason = if code.is_empty() { "missing" } else { code }, "refused");
-        let mut error = no_store(Error::new(status, detail));
-        for (number, challenge) in self.challenges.iter().enumerate() {
-            // The members are those of RFC 6750, 3: other schemes don't have them.
-            let value = if at == Some(number) && challenge.starts_with("Bearer ") {
-                HeaderValue::try_from(format!(
-                    "{challenge}, error=\"{code}\", error_description=\"{detail}\""
-                ))
-            } else {
-                HeaderValue::try_from(challenge)
-            };
-            if let Ok(value) = value {
-                error = error.with_header(WWW_AUTHENTICATE, value);
-            }
-        }
-        error
-    }
-
-    /// What is done to the request on its way in when a token may stand in its query.
-    fn strip_query(&self, req: &mut Request) {
-        for name in self.places.iter().filter_map(|place| place.source.query_name()) {
-            if let Some(uri) = without_parameter(req.uri(), name) {
-                *req.uri_mut() = uri;
-            }
-        }
+        tracing::debug!(reason = refusal.code(), "refused");
+        let error = no_store(Error::new(status, detail)).with_source(refusal);
+        self.places.challenge(error, place.map(|place| (place, refusal.code(), detail)))
     }
 }
 
@@ -705,47 +596,38 @@ fn known<T: Clone>(cached: Option<(&Cache<T>, Key)>) -> Option<T> {
     cache.get(&key, Instant::now())
 }
 
-/// A refusal must not be kept by a cache: the next request may bring credentials.
-fn no_store(error: Error) -> Error {
-    if error.headers().contains_key(CACHE_CONTROL) {
-        return error;
-    }
-    error.with_header(CACHE_CONTROL, NO_STORE)
+enum Judgement<T> {
+    Accepted((T, usize)),
+    Waiting(usize, Credentials<'static>),
 }
 
-struct Accepted<'a, T> {
-    principal: T,
-    place: &'a Place,
-}
-
-enum Judgement<'a, T> {
-    Accepted(Accepted<'a, T>),
-    Waiting(&'a Place, Credentials<'static>),
-}
-
-/// Why a request is refused, and which challenge it is about.
-enum Refusal {
+/// Why a request is refused, and at which place the reason stands.
+enum Refused {
     Missing,
-    Malformed(usize, &'static str),
     Invalid(usize),
-    CrossSite,
+    Unread(Unread),
     Failed(Error),
+}
+
+impl From<Unread> for Refused {
+    fn from(unread: Unread) -> Self {
+        Self::Unread(unread)
+    }
 }
 
 impl<T: Clone + Send + Sync + 'static> Middleware for Authenticate<T> {
     type Provides = (T,);
 
     async fn call<N: Endpoint>(&self, req: &mut Request, next: Rest<'_, N, (T,)>) -> Response {
-        let Accepted { principal, place } = match self.authenticate(req).await {
+        let (principal, place) = match self.authenticate(req).await {
             Ok(accepted) => accepted,
-            Err(refusal) => return self.refuse(refusal).into_response(),
+            Err(refused) => return self.refuse(refused).into_response(),
         };
-        if place.source.query_name().is_none() {
-            return next.run_with(req, (principal,)).await;
-        }
-        self.strip_query(req);
+        let by_query = self.places.strip(req, place);
         let mut response = next.run_with(req, (principal,)).await;
-        came_by_query(&mut response);
+        if by_query {
+            came_by_query(&mut response);
+        }
         response
     }
 
@@ -754,19 +636,14 @@ impl<T: Clone + Send + Sync + 'static> Middleware for Authenticate<T> {
     }
 }
 
-/// The address of the response has a token in it (RFC 9700, 4.3.2).
-fn came_by_query(response: &mut Response) {
-    response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
-    response.headers_mut().insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-}
-
 /// No secret is shown.
 impl<T> fmt::Debug for Authenticate<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Authenticate").field("challenges", &self.challenges).finish_non_exhaustive()
+        f.debug_struct("Authenticate")
+            .field("challenges", &self.places.challenges())
+            .finish_non_exhaustive()
     }
 }
 
-const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const CACHE_TTL: Duration = Duration::from_secs(60);
 const CACHE_CAPACITY: usize = 1024;

@@ -2,7 +2,7 @@
 
 use axum_core::response::IntoResponse;
 
-use super::{Accepted, Authenticate, Refusal, came_by_query};
+use super::{Authenticate, Refused, came_by_query};
 use crate::{Endpoint, Middleware, Request, Response, Rest};
 
 /// Lets requests without credentials pass as well, and provides `Option<T>`. Made by [`Authenticate::optional`].
@@ -23,17 +23,16 @@ impl<T: Clone + Send + Sync + 'static> Middleware for Optional<T> {
         req: &mut Request,
         next: Rest<'_, N, (Option<T>,)>,
     ) -> Response {
-        let Accepted { principal, place } = match self.0.authenticate(req).await {
+        let (principal, place) = match self.0.authenticate(req).await {
             Ok(accepted) => accepted,
-            Err(Refusal::Missing) => return next.run_with(req, (None,)).await,
-            Err(refusal) => return self.0.refuse(refusal).into_response(),
+            Err(Refused::Missing) => return next.run_with(req, (None,)).await,
+            Err(refused) => return self.0.refuse(refused).into_response(),
         };
-        if place.source.query_name().is_none() {
-            return next.run_with(req, (Some(principal),)).await;
-        }
-        self.0.strip_query(req);
+        let by_query = self.0.places.strip(req, place);
         let mut response = next.run_with(req, (Some(principal),)).await;
-        came_by_query(&mut response);
+        if by_query {
+            came_by_query(&mut response);
+        }
         response
     }
 

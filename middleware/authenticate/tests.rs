@@ -1,8 +1,12 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::UNIX_EPOCH;
 
+use http::HeaderValue;
+use http_body_util::BodyExt;
+
 use super::*;
-use crate::{Chain, ChainService, Provided};
+use crate::middleware::tables::rows;
+use crate::{Body, Chain, ChainService, Provided};
 
 const SECRET: &str = "Vy3pRT1rW9ZsU0bq6xQ2Lw";
 const OTHER: &str = "8wTnQ5cKx0fJm2EoYb7RzA";
@@ -94,11 +98,10 @@ async fn the_authorization_header_is_parsed_exactly() {
     let bare = Spied::new(Authenticate::token(SECRET).unwrap().bare());
     let bad = malformed("The header `Authorization` is malformed");
     let no_token = malformed("The credentials are not a token");
-    let not_text = malformed("A header with credentials is malformed");
     let missing = BEARER.to_owned();
     let invalid = INVALID.to_owned();
     // The value, and the challenge that answers it: strict, and with `bare`. None is a 200.
-    let table: [(String, Option<&String>, Option<&String>); 31] = [
+    let table: [(String, Option<&String>, Option<&String>); 33] = [
         (format!("Bearer {SECRET}"), None, None),
         (format!("bearer {SECRET}"), None, None),
         (format!("BEARER {SECRET}"), None, None),
@@ -123,9 +126,11 @@ async fn the_authorization_header_is_parsed_exactly() {
         (format!(" Bearer {SECRET}"), Some(&bad), Some(&bad)),
         (String::new(), Some(&bad), Some(&bad)),
         (" ".to_owned(), Some(&bad), Some(&bad)),
-        ("Bearer é".to_owned(), Some(&not_text), Some(&not_text)),
+        ("Bearer é".to_owned(), Some(&no_token), Some(&no_token)),
         (format!("Bearer{SECRET}"), Some(&missing), Some(&invalid)),
         (format!("Bearer:{SECRET}"), Some(&missing), Some(&invalid)),
+        (format!("Bearer: {SECRET}"), Some(&bad), Some(&bad)),
+        ("é".to_owned(), Some(&bad), Some(&bad)),
         (format!("Basic {SECRET}"), Some(&missing), Some(&missing)),
         (format!("Token {SECRET}"), Some(&missing), Some(&missing)),
         ("Digest username=\"a\", realm=\"b\"".to_owned(), Some(&missing), Some(&missing)),
@@ -374,6 +379,29 @@ async fn every_source_is_read_exactly() {
             ],
         ),
     ];
+    let protocol = |values: &[&str]| {
+        let headers: Vec<_> =
+            values.iter().map(|value| ("sec-websocket-protocol", *value)).collect();
+        request("GET /", &headers, "")
+    };
+    let table = table.into_iter().chain([(
+        Source::subprotocol("bearer.").unwrap(),
+        vec![
+            (protocol(&[&format!("bearer.{SECRET}")]), 200, "a subprotocol"),
+            (protocol(&[&format!("chat, bearer.{SECRET},v2")]), 200, "one of several"),
+            (protocol(&["chat", &format!("bearer.{SECRET}")]), 200, "in a second field"),
+            (protocol(&["bearer."]), 400, "an empty one"),
+            (protocol(&["bearer.é"]), 400, "no ASCII"),
+            (protocol(&["bearer.a b"]), 400, "a blank"),
+            (protocol(&[&format!("bearer.{SECRET}, bearer.{SECRET}")]), 400, "two"),
+            (protocol(&["bearer.a", "bearer.b"]), 400, "two in two fields"),
+            (protocol(&["bearer.wrong"]), 401, "a wrong one"),
+            (protocol(&[&format!("Bearer.{SECRET}")]), 401, "another case"),
+            (protocol(&[&format!("xbearer.{SECRET}")]), 401, "a longer prefix"),
+            (protocol(&["chat"]), 401, "others alone"),
+            (protocol(&[]), 401, "none"),
+        ],
+    )]);
     for (source, cases) in table {
         let service = everywhere(source);
         for (req, status, what) in cases {
@@ -453,6 +481,51 @@ async fn a_token_in_the_query_is_taken_out_of_it() {
         assert_eq!(answer.body, seen);
         assert_eq!(answer.header("cache-control"), ["no-store"]);
         assert_eq!(answer.header("referrer-policy"), ["no-referrer"]);
+    }
+}
+
+#[tokio::test]
+async fn a_subprotocol_with_a_token_is_chosen_by_no_one() {
+    let source = Source::subprotocol("bearer.").unwrap();
+    let authenticate = Authenticate::token(SECRET).unwrap().sources([source]).unwrap();
+    let service = Chain::new()
+        .use_(authenticate)
+        .get(async |headers: http::HeaderMap| {
+            let values = headers.get_all("sec-websocket-protocol").iter();
+            values.map(|value| value.to_str().unwrap()).collect::<Vec<_>>().join("|")
+        })
+        .build();
+    let mine = format!("bearer.{SECRET}");
+    for (fields, left) in [
+        (vec![mine.clone()], ""),
+        (vec![format!("chat,{mine},  v2")], "chat, v2"),
+        (vec!["chat".to_owned(), mine.clone(), "v2".to_owned()], "chat, v2"),
+    ] {
+        let headers: Vec<_> =
+            fields.iter().map(|value| ("sec-websocket-protocol", value.as_str())).collect();
+        let answer = Answer::of(service.handle(request("GET /", &headers, "")).await).await;
+        assert_eq!((answer.status, &*answer.body), (200, left));
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_carries_its_reason() {
+    let sources = [Source::bearer(), Source::cookie("__Host-token").unwrap()];
+    let authenticate = Authenticate::token(SECRET).unwrap().sources(sources).unwrap();
+    let service = Chain::new().use_(authenticate).all(async || {}).build();
+    let cookie = format!("__Host-token={SECRET}");
+    let table: [(&[(&str, &str)], Refusal, &str); 4] = [
+        (&[], Refusal::Missing, "missing"),
+        (&[("authorization", "Bearer")], Refusal::Request, "invalid_request"),
+        (&[("authorization", "Bearer wrong")], Refusal::Credentials, "invalid_token"),
+        (&[("cookie", &cookie)], Refusal::CrossSite, "cross_site"),
+    ];
+    for (headers, expected, code) in table {
+        let response = service.handle(request("POST /", headers, "")).await;
+        let refusal = Error::of(&response).and_then(Error::source);
+        let refusal = refusal.and_then(|source| source.downcast_ref::<Refusal>()).unwrap();
+        assert_eq!((*refusal, refusal.code()), (expected, code));
+        assert!(!refusal.to_string().contains(SECRET));
     }
 }
 
@@ -890,7 +963,11 @@ fn wrong_configuration_is_refused_and_says_what_to_change() {
     let unsendable = |name: &str| AuthenticateError::UnsendableSecret { name: name.to_owned() };
     let token = || Authenticate::token(SECRET).unwrap();
     let error = |result: Result<Authenticate, AuthenticateError>| result.map(drop).unwrap_err();
-    let source = |result: Result<Source, AuthenticateError>| result.map(drop).unwrap_err();
+    let source = |result: Result<Source, SourceError>| {
+        AuthenticateError::Source(result.map(drop).unwrap_err())
+    };
+    let unnamed = || Some(AuthenticateError::Source(SourceError::Name { name: String::new() }));
+    let list = || Some(AuthenticateError::Source(SourceError::List));
     let table: Vec<(AuthenticateError, Option<AuthenticateError>, &str)> = vec![
         (error(Authenticate::token("")), Some(short("token")), "at least 16 random bytes"),
         (error(Authenticate::token("fifteen-bytes-x")), Some(short("token")), "openssl rand"),
@@ -922,20 +999,20 @@ fn wrong_configuration_is_refused_and_says_what_to_change() {
         (error(token().realm("a\r\nb")), None, "take out line breaks"),
         (error(token().realm("a\nb")), None, "take out line breaks"),
         (error(token().realm("é")), None, "printable ASCII"),
-        (error(token().sources([])), Some(AuthenticateError::Sources), "at least one source"),
+        (error(token().sources([])), list(), "at least one source"),
         (
             error(token().sources([Source::bare(), Source::bearer(), Source::bare()])),
-            Some(AuthenticateError::Sources),
+            list(),
             "each one once",
         ),
         (
             error(token().sources([Source::bearer(), Source::scheme("bearer").unwrap()])),
-            Some(AuthenticateError::Sources),
+            list(),
             "each one once",
         ),
         (
             error(Authenticate::users([("a", SECRET)]).unwrap().sources([Source::bearer()])),
-            Some(AuthenticateError::Sources),
+            list(),
             "none for Basic",
         ),
         (source(Source::scheme("basic")), None, "Authenticate::basic"),
@@ -948,8 +1025,12 @@ fn wrong_configuration_is_refused_and_says_what_to_change() {
         (source(Source::cookie("__host-session")), None, "__Host-session"),
         (source(Source::cookie("__Host-a=b")), None, "__Host-session"),
         (source(Source::unprefixed_cookie("")), None, "__Host-session"),
-        (source(Source::query("")), Some(AuthenticateError::Sources), "source"),
-        (source(Source::form("")), Some(AuthenticateError::Sources), "source"),
+        (source(Source::query("")), unnamed(), "access_token"),
+        (source(Source::subprotocol("")), unnamed(), "bearer."),
+        (source(Source::subprotocol("a b")), None, "bearer."),
+        (source(Source::scheme("DPoP")), None, "Jwt::dpop"),
+        (source(Source::header("sec-websocket-protocol")), None, "subprotocols"),
+        (source(Source::form("")), unnamed(), "access_token"),
     ];
     for (error, expected, says) in table {
         assert!(error.to_string().contains(says), "{error}");
@@ -972,7 +1053,8 @@ fn wrong_configuration_is_refused_and_says_what_to_change() {
         "https://a b",
     ] {
         let error = error(token().trusted_origin(origin));
-        assert_eq!(error, AuthenticateError::TrustedOrigin { origin: origin.to_owned() });
+        let expected = SourceError::TrustedOrigin { origin: origin.to_owned() };
+        assert_eq!(error, AuthenticateError::Source(expected));
         assert!(error.to_string().contains("https://app.example.com"));
     }
 }
@@ -1151,4 +1233,81 @@ fn public_types_cross_threads() {
     crosses::<Token>();
     crosses::<Login>();
     crosses::<AuthenticateError>();
+}
+
+/// What becomes of credentials, as the tables have it: the status and what the client is told.
+async fn becomes(service: &Spied, req: Request, expected: &str, what: &str) {
+    let answer = service.send(req).await;
+    let (status, detail) = match expected {
+        "in" => {
+            assert_eq!(answer.status, 200, "{what}: {answer:?}");
+            return;
+        }
+        "missing" => (401, "Credentials are missing"),
+        "invalid" => (401, "The credentials are not valid"),
+        "malformed" => (400, "The credentials are malformed"),
+        "no token" => (400, "The credentials are not a token"),
+        "repeated" => (400, "repeated"),
+        "malformed field" => (400, "The header `Authorization` is malformed"),
+        "malformed cookie" => (400, "A cookie with credentials is malformed"),
+        "malformed parameter" => (400, "A parameter with credentials is malformed"),
+        other => panic!("{other}"),
+    };
+    assert_eq!(answer.status, status, "{what}: {answer:?}");
+    assert!(answer.body.contains(detail), "{what}: {answer:?}");
+    let code = if status == 400 { "invalid_request" } else { "invalid_token" };
+    let challenge = answer.header("www-authenticate").join("|");
+    let is_told = challenge.starts_with("Bearer") && expected != "missing";
+    assert_eq!(challenge.contains(code), is_told, "{what}: {answer:?}");
+}
+
+#[tokio::test]
+async fn every_authorization_becomes_what_the_table_says() {
+    let service = Spied::new(Authenticate::token(SECRET).unwrap());
+    for [value, expected] in rows(include_str!("tables/authorization.tsv")) {
+        let req = request("GET /", &[("authorization", &value)], "");
+        let expected = if expected == "malformed" { "malformed field" } else { &expected };
+        becomes(&service, req, expected, &value).await;
+    }
+}
+
+#[tokio::test]
+async fn every_cookie_becomes_what_the_table_says() {
+    let source = Source::cookie("__Host-t").unwrap();
+    let service = Spied::new(Authenticate::token(SECRET).unwrap().sources([source]).unwrap());
+    for [value, expected] in rows(include_str!("tables/cookies.tsv")) {
+        let req = request("GET /", &[("cookie", &value)], "");
+        becomes(&service, req, &expected, &value).await;
+    }
+}
+
+#[tokio::test]
+async fn every_parameter_becomes_what_the_table_says_in_a_query_and_in_a_form() {
+    let form = ("content-type", "application/x-www-form-urlencoded");
+    let of = |source: Source| {
+        Spied::new(Authenticate::token(SECRET).unwrap().sources([source]).unwrap())
+    };
+    let by_query = of(Source::query("access_token").unwrap());
+    let by_form = of(Source::form("access_token").unwrap());
+    for [text, expected] in rows(include_str!("tables/parameters.tsv")) {
+        becomes(&by_query, request(&format!("GET /?{text}"), &[], ""), &expected, &text).await;
+        becomes(&by_form, request("POST /", &[form], &text), &expected, &text).await;
+    }
+}
+
+#[tokio::test]
+async fn every_request_with_a_cookie_is_answered_as_the_table_says() {
+    let source = Source::cookie("__Host-token").unwrap();
+    let authenticate = Authenticate::token(SECRET).unwrap().sources([source]).unwrap();
+    let service = Spied::new(authenticate.trusted_origin("https://app.example.com").unwrap());
+    let cookie = format!("__Host-token={SECRET}");
+    for [method, upgrade, site, origin, status] in rows(include_str!("tables/cross_site.tsv")) {
+        let mut headers = vec![("host", "api.example.com"), ("cookie", cookie.as_str())];
+        let named = [("upgrade", &upgrade), ("sec-fetch-site", &site), ("origin", &origin)];
+        let there = named.iter().filter(|(_, value)| *value != "-");
+        headers.extend(there.map(|(name, value)| (*name, value.as_str())));
+        let answer = service.send(request(&format!("{method} /"), &headers, "")).await;
+        let what = format!("{method} {upgrade} {site} {origin}");
+        assert_eq!(answer.status.to_string(), status, "{what}");
+    }
 }

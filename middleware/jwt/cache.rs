@@ -19,6 +19,24 @@ use super::key::KeyId;
 /// are not, since neither they nor the policy change. Where a check looks at something that does change, call [`flush`](TokenCache::flush) then.
 ///
 /// It is a handle: a clone is the same cache.
+///
+/// # Example
+///
+/// ```
+/// use tower_chain::middleware::jwt::TokenCache;
+/// use tower_chain::{Chain, Jwt};
+///
+/// # fn main() -> Result<(), tower_chain::JwtConfigError> {
+/// # let secret = "a secret that has thirty-two bytes";
+/// let cache = TokenCache::new(10_000)?;
+/// let jwt = Jwt::<serde_json::Value>::hs256(secret)?.cache(cache.clone());
+/// let api = Chain::new().use_(jwt).get(async || "hello").build();
+/// // When something changes that a check looks at:
+/// cache.flush();
+/// # let _ = api;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct TokenCache {
     capacity: usize,
@@ -76,7 +94,7 @@ struct Shard<C> {
 
 type Half<C> = HashMap<Digest, Entry<C>, BuildHasherDefault<Prefix>>;
 
-/// Of the epoch and of the exact token.
+/// Of the exact token.
 pub(crate) type Digest = [u8; 32];
 
 pub(crate) struct Entry<C> {
@@ -84,11 +102,12 @@ pub(crate) struct Entry<C> {
     pub(crate) key: KeyId,
     /// The first second at which it must not be used.
     pub(crate) until: u64,
+    epoch: u64,
 }
 
 impl<C> Clone for Entry<C> {
     fn clone(&self) -> Self {
-        Self { claims: self.claims.clone(), key: self.key, until: self.until }
+        Self { claims: self.claims.clone(), ..*self }
     }
 }
 
@@ -102,7 +121,12 @@ impl<C> Store<C> {
     }
 
     pub(crate) fn digest(&self, token: &[u8]) -> Digest {
-        sha256(&[&self.settings.epoch.load(Ordering::Acquire).to_le_bytes(), token])
+        sha256(&[token])
+    }
+
+    /// What it is before a token is verified: one that is flushed meanwhile is not remembered.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.settings.epoch.load(Ordering::Acquire)
     }
 
     pub(crate) fn find(&self, digest: &Digest, now: u64) -> Option<Entry<C>> {
@@ -115,16 +139,23 @@ impl<C> Store<C> {
                 entry
             }
         };
-        (now < entry.until).then_some(entry)
+        (now < entry.until && entry.epoch == self.epoch()).then_some(entry)
     }
 
-    pub(crate) fn insert(&self, digest: Digest, claims: &Claims<C>, key: &KeyId, now: u64) {
+    pub(crate) fn insert(
+        &self,
+        digest: Digest,
+        claims: &Claims<C>,
+        key: &KeyId,
+        epoch: u64,
+        now: u64,
+    ) {
         let ttl = now.saturating_add(self.settings.ttl);
-        let until = Claims::token(claims).expires.unwrap_or(u64::MAX).min(ttl);
+        let until = Claims::token(claims).times.expires.unwrap_or(u64::MAX).min(ttl);
         if now < until
             && let Some(mut shard) = self.shard(&digest)
         {
-            shard.insert(digest, Entry { claims: claims.clone(), key: *key, until });
+            shard.insert(digest, Entry { claims: claims.clone(), key: *key, until, epoch });
         }
     }
 

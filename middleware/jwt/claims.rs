@@ -1,5 +1,6 @@
 //! What the middleware provides.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -80,6 +81,16 @@ impl<C: Grants> Grants for Claims<C> {
     fn has_permission(&self, permission: &str) -> bool {
         self.0.claims.has_permission(permission)
     }
+
+    /// That of the claims, or else the claim `acr` of the token.
+    fn acr(&self) -> Option<&str> {
+        self.0.claims.acr().or_else(|| self.0.token.acr())
+    }
+
+    /// That of the claims, or else the claim `auth_time` of the token.
+    fn authenticated_at(&self) -> Option<SystemTime> {
+        self.0.claims.authenticated_at().or_else(|| self.0.token.authenticated_at())
+    }
 }
 
 impl<C> Clone for Claims<C> {
@@ -111,6 +122,32 @@ impl<C: Send + Sync + 'static> FromChain for Claims<C> {
 }
 
 /// The claims of a verified token, or nothing if the request had none; provided by [`Jwt::optional`](super::Jwt::optional).
+///
+/// # Example
+///
+/// ```
+/// use serde::Deserialize;
+/// use tower_chain::{Chain, Jwt, MaybeClaims};
+///
+/// #[derive(Deserialize)]
+/// struct Member {
+///     sub: String,
+/// }
+///
+/// async fn hello(member: MaybeClaims<Member>) -> String {
+///     match &*member {
+///         Some(member) => format!("hello, {}", member.sub),
+///         None => "hello, stranger".to_owned(),
+///     }
+/// }
+///
+/// # fn main() -> Result<(), tower_chain::JwtConfigError> {
+/// # let secret = "a secret that has thirty-two bytes";
+/// let chain = Chain::new().use_(Jwt::<Member>::hs256(secret)?.optional()).get(hello);
+/// # let _ = chain.build();
+/// # Ok(())
+/// # }
+/// ```
 pub struct MaybeClaims<C>(pub Option<Claims<C>>);
 
 impl<C> Clone for MaybeClaims<C> {
@@ -150,6 +187,14 @@ impl<C: Grants> Grants for MaybeClaims<C> {
     fn has_permission(&self, permission: &str) -> bool {
         self.0.has_permission(permission)
     }
+
+    fn acr(&self) -> Option<&str> {
+        self.0.acr()
+    }
+
+    fn authenticated_at(&self) -> Option<SystemTime> {
+        self.0.authenticated_at()
+    }
 }
 
 impl<C: Send + Sync + 'static> FromChain for MaybeClaims<C> {
@@ -164,51 +209,134 @@ impl<C: Send + Sync + 'static> FromChain for MaybeClaims<C> {
 /// middleware reads them.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Token {
-    pub(crate) issuer: Option<Box<str>>,
-    pub(crate) subject: Option<Box<str>>,
-    pub(crate) id: Option<Box<str>>,
-    pub(crate) scope: Option<Box<str>>,
+    /// All texts, one after the other.
+    text: Box<str>,
+    /// Where each of them stands.
+    places: [Option<(u32, u32)>; TEXTS],
+    pub(crate) times: Times,
+    confirmation: Option<Box<Confirmation>>,
+}
+
+/// The claims that are texts, as they stand in the token.
+#[derive(Default)]
+pub(crate) struct Texts<'de>([Option<Cow<'de, str>>; TEXTS]);
+
+/// Which of them.
+#[derive(Clone, Copy)]
+pub(crate) enum Name {
+    Issuer,
+    Subject,
+    Id,
+    Scope,
+    Acr,
+}
+
+/// The claims that are dates, in seconds since the epoch.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(crate) struct Times {
     pub(crate) expires: Option<u64>,
     pub(crate) not_before: Option<u64>,
     pub(crate) issued: Option<u64>,
-    /// Of the key to which the token is bound.
-    pub(crate) thumbprint: Option<Box<str>>,
+    pub(crate) authenticated: Option<u64>,
+}
+
+/// To what the token is bound (RFC 7800): its sender must prove to have all of that.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(crate) struct Confirmation {
+    /// The thumbprint of a key (RFC 9449, 6.1).
+    pub(crate) key: Option<Box<str>>,
+    /// The thumbprint of a certificate (RFC 8705, 3.1).
+    pub(crate) certificate: Option<Box<str>>,
+    /// Something else, which can't be proven here.
+    pub(crate) other: bool,
+}
+
+impl<'de> Texts<'de> {
+    pub(crate) fn set(&mut self, name: Name, text: Cow<'de, str>) {
+        if let Some(place) = self.0.get_mut(name as usize) {
+            *place = Some(text);
+        }
+    }
+
+    pub(crate) fn get(&self, name: Name) -> Option<&str> {
+        self.0.get(name as usize)?.as_deref()
+    }
 }
 
 impl Token {
+    /// What outlives the text of the token. All texts are one allocation.
+    pub(crate) fn new(texts: &Texts<'_>, times: Times, confirmation: Option<Confirmation>) -> Self {
+        let mut places = [None; TEXTS];
+        let mut text = String::with_capacity(texts.0.iter().flatten().map(|text| text.len()).sum());
+        for (place, part) in places.iter_mut().zip(&texts.0) {
+            if let Some(part) = part {
+                let start = text.len();
+                text.push_str(part);
+                // A token of more than four gigabytes does not come this far.
+                *place = u32::try_from(start).ok().zip(u32::try_from(text.len()).ok());
+            }
+        }
+        Self {
+            text: text.into_boxed_str(),
+            places,
+            times,
+            confirmation: confirmation.map(Box::new),
+        }
+    }
+
+    fn text(&self, name: Name) -> Option<&str> {
+        let (start, end) = (*self.places.get(name as usize)?)?;
+        self.text.get(start as usize..end as usize)
+    }
+
+    pub(crate) fn confirmation(&self) -> Option<&Confirmation> {
+        self.confirmation.as_deref()
+    }
+
     /// The claim `iss`.
     pub fn issuer(&self) -> Option<&str> {
-        self.issuer.as_deref()
+        self.text(Name::Issuer)
     }
 
     /// The claim `sub`.
     pub fn subject(&self) -> Option<&str> {
-        self.subject.as_deref()
+        self.text(Name::Subject)
     }
 
     /// The claim `jti`.
     pub fn id(&self) -> Option<&str> {
-        self.id.as_deref()
+        self.text(Name::Id)
     }
 
     /// The parts of the claim `scope`, where that is a string (RFC 9068, 2.2.3).
     pub fn scopes(&self) -> impl Iterator<Item = &str> {
-        self.scope.iter().flat_map(|scope| scope.split(' ')).filter(|scope| !scope.is_empty())
+        let scope = self.text(Name::Scope).into_iter();
+        scope.flat_map(|scope| scope.split(' ')).filter(|scope| !scope.is_empty())
+    }
+
+    /// The claim `acr`, where that is a string (RFC 9470, 6.1).
+    pub fn acr(&self) -> Option<&str> {
+        self.text(Name::Acr)
     }
 
     /// The claim `exp`.
     pub fn expires_at(&self) -> Option<SystemTime> {
-        self.expires.map(time)
+        self.times.expires.map(time)
     }
 
     /// The claim `nbf`.
     pub fn not_before(&self) -> Option<SystemTime> {
-        self.not_before.map(time)
+        self.times.not_before.map(time)
     }
 
     /// The claim `iat`.
     pub fn issued_at(&self) -> Option<SystemTime> {
-        self.issued.map(time)
+        self.times.issued.map(time)
+    }
+
+    /// The claim `auth_time`, where that is a date (RFC 9470, 6.1).
+    pub fn authenticated_at(&self) -> Option<SystemTime> {
+        self.times.authenticated.map(time)
     }
 }
 
@@ -216,9 +344,9 @@ impl Token {
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Token")
-            .field("expires", &self.expires)
-            .field("not_before", &self.not_before)
-            .field("issued", &self.issued)
+            .field("expires", &self.times.expires)
+            .field("not_before", &self.times.not_before)
+            .field("issued", &self.times.issued)
             .finish_non_exhaustive()
     }
 }
@@ -227,3 +355,6 @@ impl fmt::Debug for Token {
 fn time(seconds: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
 }
+
+/// How many claims are texts.
+const TEXTS: usize = 5;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::SourceError;
 use super::algorithm::Algorithm;
 
 /// A configuration that would not be safe, or could not work. Its text says what to change.
@@ -16,6 +17,12 @@ pub enum JwtConfigError {
     DpopBase,
     /// The list of algorithms for proofs of possession is empty, or holds an HMAC.
     DpopAlgorithms,
+    /// The secret for nonces is shorter than 32 bytes, or all zeros.
+    NonceSecret,
+    /// The header for certificates isn't one.
+    CertificateHeader,
+    /// A source, or the list of them, is wrong.
+    Source(SourceError),
     /// Two keys can't be told apart: same algorithm, and same `kid` or none.
     AmbiguousKey,
     /// The secret has fewer bytes than the hash of the algorithm.
@@ -68,8 +75,16 @@ pub enum JwtConfigError {
     Url,
     /// TLS could not be set up.
     Tls,
+    /// There are no random numbers for a key.
+    Random,
     /// The address of Redis can't be parsed.
     RedisUrl,
+}
+
+impl From<SourceError> for JwtConfigError {
+    fn from(error: SourceError) -> Self {
+        Self::Source(error)
+    }
 }
 
 impl fmt::Display for JwtConfigError {
@@ -133,6 +148,13 @@ impl fmt::Display for JwtConfigError {
             Self::DpopAlgorithms => f.write_str(
                 "name at least one algorithm for DPoP, and no HMAC: use ES256, for one",
             ),
+            Self::NonceSecret => f.write_str(
+                "the secret for nonces has fewer than 32 bytes, or is all zeros: make a random one, for example with `openssl rand -base64 32`",
+            ),
+            Self::CertificateHeader => f.write_str(
+                "this can't be the header of a certificate: use the one that the proxy sets, such as `Client-Cert`",
+            ),
+            Self::Source(error) => error.fmt(f),
             Self::ChallengeText => f.write_str(
                 "a realm or URL for the challenge may hold printable ASCII characters only, without line breaks",
             ),
@@ -141,6 +163,7 @@ impl fmt::Display for JwtConfigError {
             Self::RedisUrl => f.write_str(
                 "the address of Redis can't be parsed: write it as `redis://:password@host:6379/0`",
             ),
+            Self::Random => f.write_str("there are no random numbers: run where the system has a source of them"),
             Self::Tls => f.write_str("TLS could not be set up: give a `Fetch` of your own"),
             Self::Url => f.write_str(
                 "keys are fetched by https, or by http from a loopback address: give an absolute URL without user, password, query or fragment",

@@ -1,7 +1,6 @@
 //! One pass over the claims: the type of the user is made while the registered claims are read and duplicates are found.
 
 use std::borrow::Cow;
-use std::cell::RefCell;
 use std::fmt;
 
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
@@ -12,17 +11,21 @@ use serde::de::{
 use serde::{Deserialize, forward_to_deserialize_any};
 use serde_json::Value;
 
-use super::claims::Token;
+use super::claims::{Confirmation, Name, Texts, Times};
+use super::policy::Exact;
 use super::refusal::Refusal;
 
-/// What was read beside the claims of the user.
+/// What is read beside the claims of the user.
 #[derive(Default)]
 pub(crate) struct Read<'de> {
-    pub(crate) token: Token,
+    pub(crate) texts: Texts<'de>,
+    pub(crate) times: Times,
     pub(crate) audience: Audience<'de>,
+    /// To what the token is bound, where it is bound at all.
+    pub(crate) confirmation: Option<Confirmation>,
+    /// How many of the claims that must be exact are.
+    pub(crate) exact: usize,
     names: Names<'de>,
-    /// Whether the token is bound to a key that its sender must prove to hold (RFC 7800).
-    pub(crate) confirmation: bool,
     complete: bool,
     refusal: Option<Refusal>,
 }
@@ -34,34 +37,45 @@ impl Read<'_> {
 }
 
 /// The names of the members of one object. The first ones need no allocation.
+#[derive(Default)]
 struct Names<'de> {
-    first: [Cow<'de, str>; 16],
+    first: [&'de str; 16],
+    first_length: usize,
     more: Vec<Cow<'de, str>>,
-    length: usize,
-}
-
-impl Default for Names<'_> {
-    fn default() -> Self {
-        Self { first: [const { Cow::Borrowed("") }; 16], more: Vec::new(), length: 0 }
-    }
+    /// A bit for each name that was added. Names that share one are compared.
+    bits: u64,
 }
 
 impl<'de> Names<'de> {
     /// `false` if the name is there already, or there are too many.
     fn add(&mut self, name: Cow<'de, str>) -> bool {
-        if self.length == MEMBERS || self.contains(&name) {
+        let bit = Self::bit(&name);
+        let full = self.first_length + self.more.len() == MEMBERS;
+        if full || self.bits & bit != 0 && self.contains(&name) {
             return false;
         }
-        match self.first.get_mut(self.length) {
-            Some(place) => *place = name,
-            None => self.more.push(name),
+        self.bits |= bit;
+        match (name, self.first.get_mut(self.first_length)) {
+            (Cow::Borrowed(name), Some(place)) => {
+                *place = name;
+                self.first_length += 1;
+            }
+            (name, _) => self.more.push(name),
         }
-        self.length += 1;
         true
     }
 
     fn contains(&self, name: &str) -> bool {
-        self.first.iter().take(self.length).chain(&self.more).any(|have| have == name)
+        self.first.iter().take(self.first_length).any(|have| *have == name)
+            || self.more.iter().any(|have| *have == name)
+    }
+
+    /// Of the first two characters, the last one and the length.
+    fn bit(name: &str) -> u64 {
+        let bytes = name.as_bytes();
+        let at = |place: usize| bytes.get(place).copied().map_or(0, usize::from);
+        let mix = at(0) * 31 + at(1) * 7 + at(bytes.len().wrapping_sub(1)) * 3 + bytes.len();
+        1 << (mix % 64)
     }
 }
 
@@ -84,22 +98,24 @@ impl Audience<'_> {
     }
 }
 
-/// Reads a claim set.
-pub(crate) fn claims<C: DeserializeOwned>(payload: &[u8]) -> Result<(C, Read<'_>), Refusal> {
+/// Reads a claim set. `exact` are the claims that must have one of some values.
+pub(crate) fn claims<'de, C: DeserializeOwned>(
+    payload: &'de [u8],
+    exact: &[Exact],
+    read: &mut Read<'de>,
+) -> Result<C, Refusal> {
     let text = bounded_text(payload).ok_or(Refusal::Malformed)?;
     if text.trim_start_matches(WHITESPACE).as_bytes().first() != Some(&b'{') {
         return Err(Refusal::Malformed);
     }
-    let read = RefCell::new(Read::default());
     let mut json = serde_json::Deserializer::from_str(text);
-    let claims = C::deserialize(Tapped { json: &mut json, read: &read });
+    let claims = C::deserialize(Tapped { json: &mut json, read: &mut *read, exact });
     let end = json.end();
-    let mut read = read.into_inner();
     if let Some(refusal) = read.refusal.take() {
         return Err(refusal);
     }
     match claims {
-        Ok(claims) if end.is_ok() && read.complete => Ok((claims, read)),
+        Ok(claims) if end.is_ok() && read.complete => Ok(claims),
         Ok(_) => Err(Refusal::Malformed),
         Err(error) if error.is_data() => Err(Refusal::Claims),
         Err(_) => Err(Refusal::Malformed),
@@ -173,7 +189,8 @@ pub(crate) fn peek_issuer(payload: &[u8]) -> Option<String> {
 pub(crate) fn bounded_text(bytes: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(bytes).ok()?;
     // Counting brackets is many times cheaper than following them, and nearly always enough.
-    let brackets = bytes.iter().filter(|byte| matches!(byte, b'{' | b'[')).count();
+    let count = |part: &[u8]| -> u8 { part.iter().map(|byte| u8::from(byte | 0x20 == b'{')).sum() };
+    let brackets: usize = bytes.chunks(usize::from(u8::MAX)).map(count).map(usize::from).sum();
     (brackets <= DEPTH || depth(bytes) <= DEPTH).then_some(text)
 }
 
@@ -199,17 +216,19 @@ fn depth(bytes: &[u8]) -> usize {
 /// The deserializer that the type of the user sees: that of the JSON, with a tap on its members.
 struct Tapped<'a, 'de, D> {
     json: D,
-    read: &'a RefCell<Read<'de>>,
+    read: &'a mut Read<'de>,
+    exact: &'a [Exact],
 }
 
-impl<'a, 'de, D> Deserializer<'de> for Tapped<'a, 'de, D>
+impl<'de, D> Deserializer<'de> for Tapped<'_, 'de, D>
 where
     D: Deserializer<'de, Error = serde_json::Error>,
 {
     type Error = serde_json::Error;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
-        self.json.deserialize_map(TappedVisitor { visitor, read: self.read })
+        let Self { json, read, exact } = self;
+        json.deserialize_map(TappedVisitor { visitor, read, exact })
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
@@ -246,7 +265,8 @@ where
 
 struct TappedVisitor<'a, 'de, V> {
     visitor: V,
-    read: &'a RefCell<Read<'de>>,
+    read: &'a mut Read<'de>,
+    exact: &'a [Exact],
 }
 
 impl<'de, V: Visitor<'de>> Visitor<'de> for TappedVisitor<'_, 'de, V> {
@@ -257,15 +277,19 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for TappedVisitor<'_, 'de, V> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<V::Value, A::Error> {
-        self.visitor.visit_map(TappedMap { map, read: self.read, registered: None })
+        let Self { visitor, read, exact } = self;
+        visitor.visit_map(TappedMap { map, read, exact, registered: None, wanted: None })
     }
 }
 
 struct TappedMap<'a, 'de, A> {
     map: A,
-    read: &'a RefCell<Read<'de>>,
+    read: &'a mut Read<'de>,
+    exact: &'a [Exact],
     /// The member whose value comes next, if it is one that we read as well.
     registered: Option<Registered>,
+    /// What its value must be, if that is given.
+    wanted: Option<&'a Exact>,
 }
 
 impl<'de, A: MapAccess<'de>> MapAccess<'de> for TappedMap<'_, 'de, A> {
@@ -276,30 +300,34 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for TappedMap<'_, 'de, A> {
         seed: K,
     ) -> Result<Option<K::Value>, A::Error> {
         let Some(Text(name)) = self.map.next_key()? else {
-            self.read.borrow_mut().complete = true;
+            self.read.complete = true;
             return Ok(None);
         };
         self.registered = Registered::named(&name);
-        let mut read = self.read.borrow_mut();
-        if !read.names.add(name.clone()) {
-            read.refusal = Some(Refusal::Malformed);
+        self.wanted = self.exact.iter().find(|exact| *exact.name == *name);
+        if !self.read.names.add(name.clone()) {
+            self.read.refusal = Some(Refusal::Malformed);
             return Err(A::Error::custom("duplicate"));
         }
-        drop(read);
         seed.deserialize(Raw::Text(name).of()).map(Some)
     }
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, A::Error> {
-        let Some(registered) = self.registered.take() else {
+        if self.registered.is_none() && self.wanted.is_none() {
             return self.map.next_value_seed(seed);
-        };
+        }
         let value: Raw<'de> = self.map.next_value()?;
-        let mut read = self.read.borrow_mut();
-        if let Err(refusal) = registered.read(&value, &mut read) {
-            read.refusal = Some(refusal);
+        if let Some(registered) = self.registered
+            && let Err(refusal) = registered.read(&value, self.read)
+        {
+            self.read.refusal = Some(refusal);
             return Err(A::Error::custom("refused"));
         }
-        drop(read);
+        if let (Some(wanted), Raw::Text(text)) = (self.wanted, &value)
+            && wanted.values.iter().any(|one| **one == **text)
+        {
+            self.read.exact += 1;
+        }
         seed.deserialize(value.of())
     }
 
@@ -311,49 +339,54 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for TappedMap<'_, 'de, A> {
 /// A claim that we read, whatever the type of the user does with it.
 #[derive(Clone, Copy)]
 enum Registered {
-    Issuer,
-    Subject,
+    Text(Name, &'static str),
+    /// Of another type it is for the type of the user alone.
+    TextIfAny(Name),
     Audience,
     Expires,
     NotBefore,
     Issued,
-    Id,
-    Scope,
+    Authenticated,
     Confirmation,
 }
 
 impl Registered {
     fn named(name: &str) -> Option<Self> {
         Some(match name {
-            "iss" => Self::Issuer,
-            "sub" => Self::Subject,
+            "iss" => Self::Text(Name::Issuer, "iss"),
+            "sub" => Self::Text(Name::Subject, "sub"),
+            "jti" => Self::Text(Name::Id, "jti"),
+            // Some issuers send a list.
+            "scope" => Self::TextIfAny(Name::Scope),
+            // Some issuers send a number.
+            "acr" => Self::TextIfAny(Name::Acr),
             "aud" => Self::Audience,
             "exp" => Self::Expires,
             "nbf" => Self::NotBefore,
             "iat" => Self::Issued,
-            "jti" => Self::Id,
-            "scope" => Self::Scope,
+            "auth_time" => Self::Authenticated,
             "cnf" => Self::Confirmation,
             _ => return None,
         })
     }
 
     fn read<'de>(self, value: &Raw<'de>, read: &mut Read<'de>) -> Result<(), Refusal> {
-        let token = &mut read.token;
         match self {
-            Self::Issuer => token.issuer = Some(value.text("iss")?),
-            Self::Subject => token.subject = Some(value.text("sub")?),
-            Self::Id => token.id = Some(value.text("jti")?),
-            Self::Expires => token.expires = Some(value.date("exp")?),
-            Self::NotBefore => token.not_before = Some(value.date("nbf")?),
-            Self::Issued => token.issued = Some(value.date("iat")?),
-            Self::Audience => read.audience = value.audience()?,
-            // Some issuers send a list; that is for the type of the user.
-            Self::Scope => token.scope = value.text("scope").ok(),
-            Self::Confirmation => {
-                read.confirmation = true;
-                token.thumbprint = value.thumbprint();
+            Self::Text(name, written) => {
+                let text = value.text().ok_or(Refusal::Claim(written))?;
+                read.texts.set(name, text);
             }
+            Self::TextIfAny(name) => {
+                if let Some(text) = value.text() {
+                    read.texts.set(name, text);
+                }
+            }
+            Self::Expires => read.times.expires = Some(value.date("exp")?),
+            Self::NotBefore => read.times.not_before = Some(value.date("nbf")?),
+            Self::Issued => read.times.issued = Some(value.date("iat")?),
+            Self::Authenticated => read.times.authenticated = value.date("auth_time").ok(),
+            Self::Audience => read.audience = value.audience()?,
+            Self::Confirmation => read.confirmation = Some(value.confirmation()),
         }
         Ok(())
     }
@@ -369,10 +402,10 @@ enum Raw<'de> {
 }
 
 impl<'de> Raw<'de> {
-    fn text(&self, name: &'static str) -> Result<Box<str>, Refusal> {
+    fn text(&self) -> Option<Cow<'de, str>> {
         match self {
-            Self::Text(text) => Ok(Box::from(&**text)),
-            _ => Err(Refusal::Claim(name)),
+            Self::Text(text) => Some(text.clone()),
+            _ => None,
         }
     }
 
@@ -389,14 +422,24 @@ impl<'de> Raw<'de> {
         seconds.filter(|seconds| *seconds <= LAST_SECOND).ok_or(Refusal::Claim(name))
     }
 
-    /// Of a confirmation by the thumbprint of a key alone (RFC 9449, 6.1).
-    fn thumbprint(&self) -> Option<Box<str>> {
+    /// RFC 7800, 3.1, as far as thumbprints go.
+    fn confirmation(&self) -> Confirmation {
+        let mut confirmation = Confirmation::default();
         match self {
-            Self::Other(Value::Object(members)) if members.len() == 1 => {
-                members.get("jkt")?.as_str().map(Box::from)
+            Self::Other(Value::Object(members)) if !members.is_empty() => {
+                for (name, value) in members {
+                    match (&**name, value) {
+                        ("jkt", Value::String(text)) => confirmation.key = Some(Box::from(&**text)),
+                        ("x5t#S256", Value::String(text)) => {
+                            confirmation.certificate = Some(Box::from(&**text));
+                        }
+                        _ => confirmation.other = true,
+                    }
+                }
             }
-            _ => None,
+            _ => confirmation.other = true,
         }
+        confirmation
     }
 
     fn audience(&self) -> Result<Audience<'de>, Refusal> {

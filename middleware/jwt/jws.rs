@@ -1,15 +1,15 @@
-//! The compact form of a JWS (RFC 7515, 3.1 and 5.2), and where a token stands in a request.
+//! The compact form of a JWS (RFC 7515, 3.1 and 5.2).
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::HeaderMap;
-use http::header::AUTHORIZATION;
+use memchr::memchr_iter;
 
 use super::algorithm::Algorithm;
 use super::json;
 use super::refusal::Refusal;
 
 /// The three parts of a token, none of them verified.
+#[derive(Clone, Copy)]
 pub(crate) struct Compact<'t> {
     pub(crate) header: &'t [u8],
     pub(crate) payload: &'t [u8],
@@ -24,20 +24,21 @@ impl<'t> Compact<'t> {
         if token.len() > max_bytes {
             return Err(Refusal::TooLong);
         }
-        let mut parts = token.splitn(4, |byte| *byte == b'.');
-        let (Some(header), Some(payload), Some(signature), None) =
-            (parts.next(), parts.next(), parts.next(), parts.next())
-        else {
+        let mut dots = memchr_iter(b'.', token);
+        let (Some(first), Some(second), None) = (dots.next(), dots.next(), dots.next()) else {
             return Err(Refusal::Malformed);
         };
-        if header.len() > HEADER_BYTES {
+        if first > HEADER_BYTES {
             return Err(Refusal::TooLong);
         }
+        let parts = (token.get(..first), token.get(first + 1..second), token.get(second + 1..));
+        let (Some(header), Some(payload), Some(signature)) = parts else {
+            return Err(Refusal::Malformed);
+        };
         if header.is_empty() || signature.is_empty() {
             return Err(Refusal::Malformed);
         }
-        // Both lengths are below that of the token.
-        let message = token.get(..header.len() + 1 + payload.len()).ok_or(Refusal::Malformed)?;
+        let message = token.get(..second).ok_or(Refusal::Malformed)?;
         Ok(Self { header, payload, signature, message })
     }
 }
@@ -93,46 +94,6 @@ pub(crate) fn decode(encoded: &[u8]) -> Result<Vec<u8>, Refusal> {
 pub(crate) fn decode_into<'b>(encoded: &[u8], buffer: &'b mut [u8]) -> Result<&'b [u8], Refusal> {
     let length = URL_SAFE_NO_PAD.decode_slice(encoded, buffer).map_err(|_| Refusal::Malformed)?;
     buffer.get(..length).ok_or(Refusal::Malformed)
-}
-
-/// The token of the header `Authorization`; `None` if there is none, or another scheme (RFC 9110, 11.6.2; RFC 6750, 2.1).
-pub(crate) fn bearer(headers: &HeaderMap) -> Result<Option<&[u8]>, Refusal> {
-    credentials(headers, b"Bearer")
-}
-
-/// The token of the header `Authorization` with this scheme.
-pub(crate) fn credentials<'h>(
-    headers: &'h HeaderMap,
-    wanted: &[u8],
-) -> Result<Option<&'h [u8]>, Refusal> {
-    let mut values = headers.get_all(AUTHORIZATION).iter();
-    let Some(value) = values.next() else { return Ok(None) };
-    if values.next().is_some() {
-        return Err(Refusal::Request);
-    }
-    let value = value.as_bytes();
-    let end = value.iter().position(|byte| *byte == b' ').unwrap_or(value.len());
-    let (scheme, rest) = value.split_at(end);
-    if scheme.is_empty() || !scheme.iter().all(|byte| is_tchar(*byte)) {
-        return Err(Refusal::Request);
-    }
-    if !scheme.eq_ignore_ascii_case(wanted) {
-        return Ok(None);
-    }
-    let blanks = rest.iter().take_while(|byte| **byte == b' ').count();
-    let token = rest.get(blanks..).unwrap_or_default();
-    if is_token68(token) { Ok(Some(token)) } else { Err(Refusal::Request) }
-}
-
-fn is_tchar(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
-}
-
-fn is_token68(token: &[u8]) -> bool {
-    let padding = token.iter().rev().take_while(|byte| **byte == b'=').count();
-    let body = token.get(..token.len() - padding).unwrap_or_default();
-    !body.is_empty()
-        && body.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/".contains(byte))
 }
 
 const APPLICATION: &str = "application/";

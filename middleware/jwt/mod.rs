@@ -2,13 +2,14 @@
 //!
 //! # What it does
 //!
-//! [`Jwt<C>`](Jwt) takes the bearer token of the header `Authorization`, verifies its signature, holds its claims to a policy, and provides them as
-//! [`Claims<C>`](Claims) to the steps after it. A request without a valid token is answered here; nothing behind it runs.
+//! [`Jwt<C>`](Jwt) takes the bearer token of the header `Authorization` (or of another [place](Jwt::sources), such as a cookie), verifies its
+//! signature, holds its claims to a policy, and provides them as [`Claims<C>`](Claims) to the steps after it. A request without a valid token is
+//! answered here; nothing behind it runs.
 //!
 //! It is strict where libraries are lenient. A key has exactly one algorithm, so that a header can't choose. `exp` is required; `nbf` and
 //! `iat` count when they are there. A token that names an audience is refused unless the policy names it too. Extensions (`crit`, `b64`, `zip`), members that
-//! stand there twice, claims of the wrong JSON type, and encodings other than the one of the RFC are refused. So are tokens that are bound to a key
-//! (`cnf`): they are no bearer tokens. Keys are checked when they are loaded: an HMAC secret shorter than the hash or an RSA key under 2048 bits is an
+//! stand there twice, claims of the wrong JSON type, and encodings other than the one of the RFC are refused. So are tokens that are bound to a key or
+//! to a certificate (`cnf`), unless the sender proves to have it ([`Dpop`], [`Mtls`]): they are no bearer tokens. Keys are checked when they are loaded: an HMAC secret shorter than the hash or an RSA key under 2048 bits is an
 //! error at the start.
 //!
 //! # Example
@@ -93,14 +94,18 @@
 //!
 //! | cause | status | headers |
 //! | --- | --- | --- |
-//! | no token, or another scheme | 401 | `WWW-Authenticate: Bearer` |
-//! | `Authorization` malformed or twice | 400 | `WWW-Authenticate: Bearer error="invalid_request", error_description=".."` |
-//! | a token that is refused, for whatever reason | 401 | `WWW-Authenticate: Bearer error="invalid_token", error_description=".."` |
-//! | a [proof of possession](Dpop) that is missing or refused | 401 | `WWW-Authenticate: DPoP error="invalid_dpop_proof", error_description="..", algs=".."` |
-//! | keys or revocations can't be had | 503 | `Retry-After: 5` |
+//! | no token, or another scheme | 401 | `WWW-Authenticate: Bearer realm="api"` |
+//! | malformed; a header, cookie or parameter twice; two places at once; too long | 400 | `WWW-Authenticate: Bearer realm="api", error="invalid_request", error_description=".."` |
+//! | a token that is refused, for whatever reason | 401 | `WWW-Authenticate: Bearer realm="api", error="invalid_token", error_description=".."` |
+//! | a [proof of possession](Dpop) that is missing or refused | 401 | `WWW-Authenticate: DPoP realm="api", algs="..", error="invalid_dpop_proof", error_description=".."` |
+//! | a proof without the [nonce](Dpop::nonces) that is asked for | 401 | the same with `use_dpop_nonce`, and `DPoP-Nonce` |
+//! | a cookie, with a request of another site (see [`Source::cookie`]) | 403 | none |
+//! | a form longer than [`form_limit`](Jwt::form_limit) | 413 | none |
+//! | keys, revocations or used proofs can't be had | 503 | `Retry-After: 5` |
 //!
+//! There is one challenge for each kind of place, in the order of writing; those of cookies and other headers are as those of `Authenticate`, without an error.
 //! Each of them has `Cache-Control: no-store` and a body of `application/problem+json` whose `detail` is the description. The descriptions are fixed texts, and hold
-//! nothing of the token. The exact reason is a [`Refusal`]: the source of the error, and with its [code](Refusal::code) an event of level `DEBUG`. With a [realm](Jwt::realm) the challenge begins `Bearer realm=".."`.
+//! nothing of the token. The exact reason is a [`Refusal`]: the source of the error, and with its [code](Refusal::code) an event of level `DEBUG`. Behind CORS, expose `WWW-Authenticate`.
 //!
 //! # What it provides
 //!
@@ -117,10 +122,13 @@
 //!
 //! [RFC 7515](https://www.rfc-editor.org/rfc/rfc7515) (JWS), [RFC 7519](https://www.rfc-editor.org/rfc/rfc7519) (JWT),
 //! [RFC 8725](https://www.rfc-editor.org/rfc/rfc8725) (best practices), [RFC 6750](https://www.rfc-editor.org/rfc/rfc6750) (bearer tokens),
-//! [RFC 9068](https://www.rfc-editor.org/rfc/rfc9068) (access tokens). Signatures are checked by aws-lc-rs, or with the feature
+//! [RFC 9068](https://www.rfc-editor.org/rfc/rfc9068) (access tokens), [RFC 9449](https://www.rfc-editor.org/rfc/rfc9449) (DPoP),
+//! [RFC 8705](https://www.rfc-editor.org/rfc/rfc8705) (certificates). Signatures are checked by aws-lc-rs, or with the feature
 //! `jwt-rust-crypto` alone by the pure Rust backend of `jsonwebtoken`.
 
+mod access_token;
 mod algorithm;
+mod answer;
 mod cache;
 mod claims;
 mod crypto;
@@ -132,67 +140,78 @@ mod jwk;
 mod jwks;
 mod jws;
 mod key;
+mod mtls;
 mod policy;
 #[cfg(feature = "redis")]
 mod redis;
 mod refusal;
 mod revocation;
 mod source;
+#[cfg(all(feature = "jwks", feature = "test-util"))]
+mod test_authority;
 #[cfg(feature = "test-util")]
 mod test_issuer;
 #[cfg(test)]
 mod tests;
+mod verify;
 
 use std::fmt;
 use std::future::Future;
 use std::time::{Duration, SystemTime};
 
-use axum_core::response::IntoResponse;
-use http::header::{AUTHORIZATION, CACHE_CONTROL, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderValue, StatusCode};
 use serde::de::DeserializeOwned;
 
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
-pub use self::redis::RedisDenylist;
+pub use self::redis::{RedisDenylist, RedisReplay};
+pub use access_token::AccessToken;
 pub use algorithm::Algorithm;
+pub use answer::OptionalJwt;
 pub use cache::TokenCache;
 pub use claims::{Claims, MaybeClaims, Token};
-pub use dpop::Dpop;
+pub use dpop::{Dpop, ReplayStore};
 pub use error::JwtConfigError;
 #[cfg(feature = "jwks")]
 #[cfg_attr(docsrs, doc(cfg(feature = "jwks")))]
 pub use jwks::{Fetch, HttpFetch, Jwks};
 pub use key::{Key, Keys};
+pub use mtls::{CertificateThumbprint, Mtls};
 pub use refusal::Refusal;
 pub use revocation::{Denylist, RevokeError};
 pub use source::{KeyQuery, KeySource};
+#[cfg(all(feature = "jwks", feature = "test-util"))]
+#[cfg_attr(docsrs, doc(cfg(all(feature = "jwks", feature = "test-util"))))]
+pub use test_authority::TestAuthority;
 #[cfg(feature = "test-util")]
 #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
 pub use test_issuer::{ServedIssuer, TestIssuer};
 
-use crate::{Endpoint, Error, Middleware, Request, Response, Rest};
+use super::credentials::{Places, has_twins};
+pub use super::credentials::{Source, SourceError};
 use cache::Store;
-use jws::{Compact, Head};
-use policy::Policy;
+use policy::{Exact, Policy};
 use revocation::Revocation;
-use source::{RequestHead, Source};
+use source::Origin;
 
 /// Verifies the bearer token of each request, and provides its [`Claims<C>`].
 ///
 /// `C` is what the application wants to read of the claims; any type that implements `Deserialize` does, `()` and `serde_json::Value` too. See the
 /// [module](self) for what is refused, and how.
 pub struct Jwt<C> {
-    source: Source,
+    keys: Origin,
     policy: Policy,
     checks: Vec<Box<Check<C>>>,
     revocations: Vec<Revocation<C>>,
     cache: Option<Store<C>>,
     max_bytes: usize,
-    /// What stands in each challenge before and after the error.
-    realm: Option<String>,
-    resource_metadata: Option<String>,
+    /// Where bearer tokens are looked for.
+    sources: Vec<Source>,
+    /// The same, and the scheme of tokens with a proof.
+    places: Places,
+    /// Which of the places is that scheme.
+    proven_place: Option<usize>,
     dpop: Option<Dpop>,
+    mtls: Option<Mtls>,
 }
 
 type Check<C> = dyn Fn(&C, &Token) -> bool + Send + Sync;
@@ -200,17 +219,20 @@ type Check<C> = dyn Fn(&C, &Token) -> bool + Send + Sync;
 impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
     /// Tokens that are signed with one of these keys: a [`Key`], [`Keys`], or another [`KeySource`].
     pub fn new(keys: impl Into<KeySource>) -> Self {
-        Self {
-            source: keys.into().0,
+        let this = Self {
+            keys: keys.into().0,
             policy: Policy::default(),
             checks: Vec::new(),
             revocations: Vec::new(),
             cache: None,
             max_bytes: TOKEN_BYTES,
-            realm: None,
-            resource_metadata: None,
+            sources: vec![Source::bearer()],
+            places: Places::new(),
+            proven_place: None,
             dpop: None,
-        }
+            mtls: None,
+        };
+        this.placed()
     }
 
     /// Tokens that are signed with HMAC-SHA-256 and this secret of at least 32 bytes.
@@ -360,6 +382,18 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
         self
     }
 
+    /// Refuses tokens whose claim of this name is not this text, such as `azp` or `nonce`. Each further call for the same name adds a text that
+    /// is accepted as well. Defaults to none.
+    #[must_use]
+    pub fn claim(mut self, name: impl AsRef<str>, text: impl Into<String>) -> Self {
+        let (name, text) = (name.as_ref(), text.into().into_boxed_str());
+        match self.policy.exact.iter_mut().find(|exact| *exact.name == *name) {
+            Some(exact) => exact.values.push(text),
+            None => self.policy.exact.push(Exact { name: Box::from(name), values: vec![text] }),
+        }
+        self
+    }
+
     /// Accepts tokens without `exp`. They are valid for ever; think of [`max_age`](Jwt::max_age) or a revocation.
     ///
     /// Defaults to refusing them. An `exp` that is there always counts.
@@ -483,17 +517,71 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
             return Err(JwtConfigError::ZeroLimit);
         }
         self.max_bytes = bytes;
+        Ok(self.placed())
+    }
+
+    /// Sets where tokens are looked for. Defaults to `Authorization: Bearer`. A request may use one of them: two are a 400.
+    ///
+    /// With [proofs](Jwt::dpop) `Authorization: DPoP` comes on top of these; where proofs are required it is the only one.
+    ///
+    /// # Errors
+    ///
+    /// If there is none, or one twice.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_chain::Jwt;
+    /// use tower_chain::middleware::jwt::Source;
+    ///
+    /// # fn main() -> Result<(), tower_chain::JwtConfigError> {
+    /// # let secret = "a secret that has thirty-two bytes";
+    /// let jwt = Jwt::<()>::hs256(secret)?
+    ///     .sources([Source::bearer(), Source::cookie("__Host-session")?])?
+    ///     .trusted_origin("https://app.example.com")?;
+    /// # let _ = jwt;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn sources(
+        mut self,
+        sources: impl IntoIterator<Item = Source>,
+    ) -> Result<Self, JwtConfigError> {
+        let sources: Vec<Source> = sources.into_iter().collect();
+        if sources.is_empty() || has_twins(&sources) {
+            return Err(SourceError::List.into());
+        }
+        self.sources = sources;
+        Ok(self.placed())
+    }
+
+    /// Adds an origin whose pages may send requests with a token in a cookie, such as `https://app.example.com`. Defaults to none but the
+    /// own one. See [`Source::cookie`].
+    ///
+    /// # Errors
+    ///
+    /// If it is no origin: scheme, host and port in lower case, and nothing behind them.
+    pub fn trusted_origin(mut self, origin: impl Into<String>) -> Result<Self, JwtConfigError> {
+        self.places.trust(origin.into())?;
         Ok(self)
     }
 
-    /// The realm of the challenge. Defaults to none.
+    /// Sets how long a form may be in which a token is looked for, in bytes. Defaults to 64 KiB. See [`Source::form`].
+    #[must_use]
+    pub fn form_limit(mut self, form_limit: usize) -> Self {
+        self.places.form_limit = form_limit;
+        self
+    }
+
+    /// The realm of the challenge. Defaults to `api`.
     ///
     /// # Errors
     ///
     /// If it has a character other than printable ASCII.
     pub fn realm(mut self, realm: &str) -> Result<Self, JwtConfigError> {
-        self.realm = Some(quoted(realm)?);
-        Ok(self)
+        let set = self.places.terms.set_realm(realm.to_owned());
+        set.map_err(|_| JwtConfigError::ChallengeText)?;
+        Ok(self.placed())
     }
 
     /// The absolute URL of the metadata of this resource, for the challenge ([RFC 9728, 5.1](https://www.rfc-editor.org/rfc/rfc9728#section-5.1)).
@@ -503,15 +591,37 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
     ///
     /// If it has a character other than printable ASCII.
     pub fn resource_metadata(mut self, url: &str) -> Result<Self, JwtConfigError> {
-        self.resource_metadata = Some(quoted(url)?);
-        Ok(self)
+        let set = self.places.terms.set_resource_metadata(url.to_owned());
+        set.map_err(|_| JwtConfigError::ChallengeText)?;
+        Ok(self.placed())
     }
 
     /// Accepts tokens that are bound to a key of the client, with a proof that the sender holds it
     /// ([RFC 9449](https://www.rfc-editor.org/rfc/rfc9449)). Defaults to refusing such tokens.
+    #[must_use]
     pub fn dpop(mut self, dpop: Dpop) -> Self {
         self.policy.proofs = true;
+        self.places.terms.set_algorithms(dpop.names());
         self.dpop = Some(dpop);
+        self.placed()
+    }
+
+    /// Accepts tokens that are bound to a certificate of the client, on connections with that certificate
+    /// ([RFC 8705](https://www.rfc-editor.org/rfc/rfc8705)). Defaults to refusing such tokens.
+    #[must_use]
+    pub fn mtls(mut self, mtls: Mtls) -> Self {
+        self.policy.certificates = true;
+        self.mtls = Some(mtls);
+        self
+    }
+
+    /// Works out what doesn't change from request to request.
+    fn placed(mut self) -> Self {
+        let proven = self.dpop.is_some().then(Source::dpop);
+        let bearer = self.dpop.as_ref().is_none_or(|dpop| !dpop.is_required());
+        self.places.longest = self.max_bytes;
+        self.places.set(self.sources.iter().filter(|_| bearer).chain(&proven));
+        self.proven_place = proven.and_then(|source| self.places.position(&source));
         self
     }
 
@@ -536,347 +646,18 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
     pub fn optional(self) -> OptionalJwt<C> {
         OptionalJwt(self)
     }
-
-    /// Verifies a token that came in another way than in a header, such as in the first message of a WebSocket.
-    ///
-    /// # Errors
-    ///
-    /// If the token is refused, or could not be verified.
-    pub async fn verify(&self, token: impl AsRef<[u8]>) -> Result<Claims<C>, Refusal> {
-        let claims = self.verify_token(None, token.as_ref()).await?;
-        bearer_only(claims)
-    }
-
-    /// `Ok(None)` if the request has no token.
-    async fn authenticate(&self, request: RequestHead<'_>) -> Result<Option<Claims<C>>, Refusal> {
-        let Some(dpop) = &self.dpop else {
-            return match jws::bearer(request.headers())? {
-                Some(token) => self.verify_token(Some(request), token).await.map(Some),
-                None => Ok(None),
-            };
-        };
-        match Dpop::token(request.headers())? {
-            None => Ok(None),
-            Some((false, _)) if dpop.is_required() => Ok(None),
-            Some((false, token)) => {
-                bearer_only(self.verify_token(Some(request), token).await?).map(Some)
-            }
-            Some((true, token)) => {
-                // The token first: only who has a good one makes us check a proof.
-                let claims = self.verify_token(Some(request), token).await?;
-                let bound_to = Claims::token(&claims).thumbprint.as_deref();
-                dpop.prove(&request, token, bound_to, self.policy.now())?;
-                Ok(Some(claims))
-            }
-        }
-    }
-
-    async fn verify_token(
-        &self,
-        request: Option<RequestHead<'_>>,
-        token: &[u8],
-    ) -> Result<Claims<C>, Refusal> {
-        // First of all, so that nothing that is no token costs anything.
-        let _ = Compact::split(token, self.max_bytes)?;
-        let (source, issuer) = match &self.source {
-            Source::Issuers(issuers) => {
-                let named = source::peek(token).ok_or(Refusal::Malformed)?.issuer;
-                let (name, source) = named
-                    .and_then(|named| issuers.iter().find(|(name, _)| **name == *named))
-                    .ok_or(Refusal::Issuer)?;
-                (source, Some(&**name))
-            }
-            source => (source, None),
-        };
-        let claims = match source {
-            Source::Fixed(keys) => self.verify_with(keys, issuer, token),
-            Source::Chosen(choose) => {
-                let keys = choose(&source::KeyQuery { request, token }).await;
-                let keys = keys.map_err(|error| {
-                    tracing::warn!(error, "no keys to verify tokens with");
-                    Refusal::KeysUnavailable
-                })?;
-                self.verify_with(&keys.ok_or(Refusal::Key)?, issuer, token)
-            }
-            #[cfg(feature = "jwks")]
-            Source::Remote(remote) => {
-                let issuer = issuer.or(remote.issuer());
-                let keys = remote.keys().await?;
-                match self.verify_with(&keys, issuer, token) {
-                    Err(refusal @ (Refusal::Key | Refusal::Algorithm)) => {
-                        if !self.may_be_new(remote, issuer, token) {
-                            return Err(refusal);
-                        }
-                        match remote.newer_than(&keys).await {
-                            Some(newer) => self.verify_with(&newer, issuer, token),
-                            None => Err(refusal),
-                        }
-                    }
-                    verified => verified,
-                }
-            }
-            Source::Issuers(_) => Err(Refusal::Issuer),
-        }?;
-        for revocation in &self.revocations {
-            let revoked = match revocation {
-                Revocation::Denylist(list) => list.is_revoked(Claims::token(&claims)),
-                Revocation::Hook(ask) => ask(claims.clone()).await.map_err(|error| {
-                    tracing::warn!(error, "can't tell whether a token is revoked");
-                    Refusal::RevocationUnavailable
-                })?,
-            };
-            if revoked {
-                return Err(Refusal::Revoked);
-            }
-        }
-        Ok(claims)
-    }
-
-    /// Whether the key of a token may be one that the issuer has published lately. What would be refused anyway fetches nothing.
-    #[cfg(feature = "jwks")]
-    fn may_be_new(&self, remote: &jwks::Remote, issuer: Option<&str>, token: &[u8]) -> bool {
-        let Some(peeked) = source::peek(token) else { return false };
-        let named = peeked.issuer.as_deref();
-        let trusted = |name: &str| named == Some(name);
-        peeked.kid.is_some()
-            && remote.accepts(peeked.algorithm)
-            && issuer.is_none_or(trusted)
-            && (self.policy.issuers.is_empty()
-                || self.policy.issuers.iter().any(|name| trusted(name)))
-    }
-
-    /// Fetches the keys of each issuer now, instead of with the first request. Does nothing where keys are not fetched.
-    ///
-    /// # Errors
-    ///
-    /// If an issuer's keys could not be had. It is tried again with the next request.
-    #[cfg(feature = "jwks")]
-    #[cfg_attr(docsrs, doc(cfg(feature = "jwks")))]
-    pub async fn warm_up(&self) -> Result<(), Refusal> {
-        let sources = match &self.source {
-            Source::Issuers(issuers) => issuers.iter().map(|(_, source)| source).collect(),
-            source => vec![source],
-        };
-        for source in sources {
-            if let Source::Remote(remote) = source {
-                remote.keys().await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// A token that is remembered is verified already; what may have changed since is looked at again.
-    fn verify_with(
-        &self,
-        keys: &Keys,
-        issuer: Option<&str>,
-        token: &[u8],
-    ) -> Result<Claims<C>, Refusal> {
-        let now = self.policy.now();
-        let Some(cache) = &self.cache else {
-            return self.verify_anew(keys, issuer, token, now).map(|(claims, _)| claims);
-        };
-        let digest = cache.digest(token);
-        if let Some(known) = cache.find(&digest, now)
-            && keys.contains(&known.key)
-        {
-            self.policy.times(Claims::token(&known.claims), now)?;
-            return Ok(known.claims);
-        }
-        let (claims, key) = self.verify_anew(keys, issuer, token, now)?;
-        cache.insert(digest, &claims, key.id(), now);
-        Ok(claims)
-    }
-
-    fn verify_anew<'k>(
-        &self,
-        keys: &'k Keys,
-        issuer: Option<&str>,
-        token: &[u8],
-        now: u64,
-    ) -> Result<(Claims<C>, &'k Key), Refusal> {
-        let compact = Compact::split(token, self.max_bytes)?;
-        let mut buffer = [0; HEADER_BYTES];
-        let header = jws::decode_into(compact.header, &mut buffer)?;
-        let head = Head::read(header)?;
-        self.policy.typ(head.typ.as_deref())?;
-        let key = keys.check(&compact, &head)?;
-
-        let (mut small, large);
-        let payload = if compact.payload.len() <= PAYLOAD_ON_STACK {
-            small = [0; PAYLOAD_ON_STACK];
-            jws::decode_into(compact.payload, &mut small)?
-        } else {
-            large = jws::decode(compact.payload)?;
-            &large
-        };
-        let (claims, read) = json::claims::<C>(payload)?;
-        self.policy.times(&read.token, now)?;
-        self.policy.claims(&read)?;
-        if issuer.is_some_and(|name| read.token.issuer() != Some(name)) {
-            return Err(Refusal::Issuer);
-        }
-        if !self.checks.iter().all(|check| check(&claims, &read.token)) {
-            return Err(Refusal::Custom);
-        }
-        Ok((Claims::verified(claims, read.token), key))
-    }
-
-    /// The answer to a request that is refused (RFC 6750, 3).
-    fn refuse(&self, refusal: Refusal, req: &Request) -> Error {
-        tracing::debug!(reason = refusal.code(), "access token refused");
-        let (status, error) = match refusal {
-            Refusal::Missing => (StatusCode::UNAUTHORIZED, None),
-            Refusal::Request => (StatusCode::BAD_REQUEST, Some("invalid_request")),
-            Refusal::KeysUnavailable
-            | Refusal::RevocationUnavailable
-            | Refusal::ReplayUnavailable => {
-                return Error::new(StatusCode::SERVICE_UNAVAILABLE, refusal.description())
-                    .with_header(RETRY_AFTER, HeaderValue::from_static("5"))
-                    .with_header(CACHE_CONTROL, HeaderValue::from_static("no-store"))
-                    .with_source(refusal);
-            }
-            // RFC 9449, 7.1.
-            Refusal::Proof | Refusal::Replay => {
-                (StatusCode::UNAUTHORIZED, Some("invalid_dpop_proof"))
-            }
-            _ => (StatusCode::UNAUTHORIZED, Some("invalid_token")),
-        };
-        let description = error.map(|_| refusal.description());
-        let algorithms = self.dpop.as_ref().map(Dpop::names);
-        // The error belongs to the scheme that the client used.
-        let proven =
-            self.dpop.is_some() && matches!(Dpop::token(req.headers()), Ok(Some((true, _))));
-        let mut answer = Error::new(status, refusal.description());
-        let bearer = self.dpop.as_ref().is_none_or(|dpop| !dpop.is_required());
-        for (scheme, is_meant) in [("Bearer", bearer), ("DPoP", self.dpop.is_some())] {
-            if !is_meant {
-                continue;
-            }
-            let used = (scheme == "DPoP") == (proven || !bearer);
-            let challenge = self.challenge([
-                ("realm", self.realm.as_deref()),
-                ("error", error.filter(|_| used)),
-                ("error_description", description.filter(|_| used)),
-                ("resource_metadata", self.resource_metadata.as_deref()),
-                ("algs", algorithms.as_deref().filter(|_| scheme == "DPoP")),
-            ]);
-            if let Ok(challenge) = HeaderValue::try_from(format!("{scheme}{challenge}")) {
-                answer = answer.with_header(WWW_AUTHENTICATE, challenge);
-            }
-        }
-        answer.with_header(CACHE_CONTROL, HeaderValue::from_static("no-store")).with_source(refusal)
-    }
-
-    /// The parameters of a challenge that have a value.
-    fn challenge(&self, parameters: [(&str, Option<&str>); 5]) -> String {
-        let mut challenge = String::new();
-        let mut separator = " ";
-        for (name, value) in parameters {
-            let Some(value) = value else { continue };
-            for part in [separator, name, "=\"", value, "\""] {
-                challenge.push_str(part);
-            }
-            separator = ", ";
-        }
-        challenge
-    }
-}
-
-impl<C: DeserializeOwned + Send + Sync + 'static> Middleware for Jwt<C> {
-    type Provides = (Claims<C>,);
-
-    async fn call<N: Endpoint>(
-        &self,
-        req: &mut Request,
-        next: Rest<'_, N, Self::Provides>,
-    ) -> Response {
-        hide_credentials(req);
-        match self.authenticate(RequestHead::of(req)).await {
-            Ok(Some(claims)) => next.run_with(req, (claims,)).await,
-            Ok(None) => self.refuse(Refusal::Missing, req).into_response(),
-            Err(refusal) => self.refuse(refusal, req).into_response(),
-        }
-    }
-
-    fn name(&self) -> String {
-        String::from("Jwt")
-    }
 }
 
 /// Shows the policy, no key.
 impl<C> fmt::Debug for Jwt<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Jwt")
-            .field("keys", &self.source)
+            .field("keys", &self.keys)
             .field("issuers", &self.policy.issuers)
             .field("audiences", &self.policy.audiences)
             .finish_non_exhaustive()
     }
 }
 
-/// A [`Jwt`] that lets requests without a token pass. Made by [`Jwt::optional`].
-pub struct OptionalJwt<C>(Jwt<C>);
-
-impl<C: DeserializeOwned + Send + Sync + 'static> Middleware for OptionalJwt<C> {
-    type Provides = (MaybeClaims<C>,);
-
-    async fn call<N: Endpoint>(
-        &self,
-        req: &mut Request,
-        next: Rest<'_, N, Self::Provides>,
-    ) -> Response {
-        hide_credentials(req);
-        match self.0.authenticate(RequestHead::of(req)).await {
-            Ok(claims) => next.run_with(req, (MaybeClaims(claims),)).await,
-            Err(refusal) => self.0.refuse(refusal, req).into_response(),
-        }
-    }
-
-    fn name(&self) -> String {
-        String::from("OptionalJwt")
-    }
-}
-
-impl<C> fmt::Debug for OptionalJwt<C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("OptionalJwt").field(&self.0).finish()
-    }
-}
-
-/// Marks the credentials as sensitive: their `Debug` shows nothing then.
-fn hide_credentials(req: &mut Request) {
-    // A second value is refused, so the first is all that a later step can see.
-    if let Some(value) = req.headers_mut().get_mut(AUTHORIZATION) {
-        value.set_sensitive(true);
-    }
-    // An entry may make the map grow: it is asked for only where there is one.
-    if req.headers().contains_key(dpop::DPOP)
-        && let http::header::Entry::Occupied(mut values) = req.headers_mut().entry(dpop::DPOP)
-    {
-        values.iter_mut().for_each(|value| value.set_sensitive(true));
-    }
-}
-
-/// RFC 9449, 7.2: a bound token is no bearer token.
-fn bearer_only<C>(claims: Claims<C>) -> Result<Claims<C>, Refusal> {
-    match Claims::token(&claims).thumbprint {
-        Some(_) => Err(Refusal::SenderConstrained),
-        None => Ok(claims),
-    }
-}
-
-/// The inside of a quoted string (RFC 9110, 5.6.4).
-fn quoted(text: &str) -> Result<String, JwtConfigError> {
-    if !text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
-        return Err(JwtConfigError::ChallengeText);
-    }
-    Ok(text.replace('\\', "\\\\").replace('"', "\\\""))
-}
-
 const TOKEN_BYTES: usize = 8 * 1024;
-/// How many bytes a decoded header may have.
-const HEADER_BYTES: usize = 768;
-/// How many bytes an encoded payload may have to be decoded without an allocation.
-const PAYLOAD_ON_STACK: usize = 1024;
 const MAX_LEEWAY: Duration = Duration::from_secs(600);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::claims::Token;
+use super::claims::{Name, Times};
 use super::json::{Audience, Read};
 use super::jws::same_type;
 use super::refusal::Refusal;
@@ -15,13 +15,21 @@ pub(crate) struct Policy {
     pub(crate) subjects: Vec<Box<str>>,
     pub(crate) types: Vec<Box<str>>,
     pub(crate) required: Vec<Box<str>>,
+    pub(crate) exact: Vec<Exact>,
     pub(crate) leeway: u64,
     pub(crate) max_age: Option<u64>,
     pub(crate) needs_expiry: bool,
     pub(crate) access_token: bool,
-    /// Whether proofs of possession are checked.
+    /// Whether proofs of possession are checked, of a key and of a certificate.
     pub(crate) proofs: bool,
+    pub(crate) certificates: bool,
     pub(crate) clock: Option<Clock>,
+}
+
+/// A claim that must have one of some values.
+pub(crate) struct Exact {
+    pub(crate) name: Box<str>,
+    pub(crate) values: Vec<Box<str>>,
 }
 
 pub(crate) type Clock = Box<dyn Fn() -> SystemTime + Send + Sync>;
@@ -35,11 +43,13 @@ impl Default for Policy {
             subjects: Vec::new(),
             types: Vec::new(),
             required: Vec::new(),
+            exact: Vec::new(),
             leeway: 60,
             max_age: None,
             needs_expiry: true,
             access_token: false,
             proofs: false,
+            certificates: false,
             clock: None,
         }
     }
@@ -65,8 +75,8 @@ impl Policy {
 
     /// All that does not change with time.
     pub(crate) fn claims(&self, read: &Read<'_>) -> Result<(), Refusal> {
-        let token = &read.token;
-        if !self.issuers.is_empty() && !one_of(token.issuer(), &self.issuers) {
+        let text = |name| read.texts.get(name);
+        if !self.issuers.is_empty() && !one_of(text(Name::Issuer), &self.issuers) {
             return Err(Refusal::Issuer);
         }
         // RFC 7519, 4.1.3: who does not find itself in an audience that is there must refuse.
@@ -78,15 +88,22 @@ impl Policy {
         if !accepted {
             return Err(Refusal::Audience);
         }
-        if !self.subjects.is_empty() && !one_of(token.subject(), &self.subjects) {
+        if !self.subjects.is_empty() && !one_of(text(Name::Subject), &self.subjects) {
             return Err(Refusal::Subject);
         }
         if self.required.iter().any(|name| !read.has(name)) {
             return Err(Refusal::MissingClaim);
         }
+        if read.exact < self.exact.len() {
+            return Err(Refusal::Custom);
+        }
         // RFC 9449, 7.1 and RFC 8705, 3: a bound token is no bearer token.
-        if read.confirmation && !(self.proofs && token.thumbprint.is_some()) {
-            return Err(Refusal::SenderConstrained);
+        if let Some(bound) = &read.confirmation {
+            let key = self.proofs || bound.key.is_none();
+            let certificate = self.certificates || bound.certificate.is_none();
+            if bound.other || !key || !certificate {
+                return Err(Refusal::SenderConstrained);
+            }
         }
         // RFC 8725, 3.12: an ID token is no access token.
         if self.access_token && ID_TOKEN_CLAIMS.iter().any(|name| read.has(name)) {
@@ -96,7 +113,7 @@ impl Policy {
     }
 
     /// All that changes with time. It is asked again for a token that is known.
-    pub(crate) fn times(&self, token: &Token, now: u64) -> Result<(), Refusal> {
+    pub(crate) fn times(&self, token: &Times, now: u64) -> Result<(), Refusal> {
         let latest = now.saturating_add(self.leeway);
         match token.expires {
             Some(expires) if now >= expires.saturating_add(self.leeway) => {

@@ -1,4 +1,4 @@
-//! A denylist that several servers share.
+//! What several servers share: a denylist, and the proofs that were used.
 
 use std::fmt;
 use std::future::Future;
@@ -8,10 +8,11 @@ use std::time::{Duration, SystemTime};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{Client, RedisError, Script};
+use redis::{Client, Cmd, FromRedisValue, RedisError, Script};
 
 use super::claims::Token;
 use super::crypto::sha256;
+use super::dpop::ReplayStore;
 use super::error::JwtConfigError;
 
 /// What [`Denylist`](super::Denylist) is, in Redis or Valkey, for several servers. Given to [`Jwt::redis_denylist`](super::Jwt::redis_denylist).
@@ -35,13 +36,7 @@ use super::error::JwtConfigError;
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct RedisDenylist {
-    client: Client,
-    /// `None` until it is first used: a connection needs the runtime that it is made in.
-    connection: Arc<Mutex<Option<ConnectionManager>>>,
-    prefix: Arc<str>,
-    timeout: Duration,
-}
+pub struct RedisDenylist(Place);
 
 impl RedisDenylist {
     /// A list at this address, such as `redis://:password@host:6379/0`. It connects when it is first used, and again whenever the
@@ -51,22 +46,20 @@ impl RedisDenylist {
     ///
     /// If the address can't be parsed.
     pub fn new(url: &str) -> Result<Self, JwtConfigError> {
-        let client = Client::open(url).map_err(|_| JwtConfigError::RedisUrl)?;
-        let timeout = Duration::from_secs(1);
-        Ok(Self { client, connection: Arc::default(), prefix: Arc::from("jwt"), timeout })
+        Place::new(url, "jwt").map(Self)
     }
 
     /// What the names of keys begin with. Defaults to `jwt`.
     #[must_use]
     pub fn prefix(mut self, prefix: &str) -> Self {
-        self.prefix = Arc::from(prefix);
+        self.0.prefix = Arc::from(prefix);
         self
     }
 
     /// How long Redis may take to answer. Defaults to one second.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
+        self.0.timeout = timeout;
         self
     }
 
@@ -77,9 +70,8 @@ impl RedisDenylist {
     /// If Redis doesn't take it.
     pub async fn revoke_id(&self, id: &str, until: SystemTime) -> Result<(), RedisError> {
         let mut command = redis::cmd("SET");
-        command.arg(self.key(&[b"id", id.as_bytes()])).arg(1).arg("EX").arg(seconds_to(until));
-        let mut connection = self.connection()?;
-        self.within(command.query_async(&mut connection)).await
+        command.arg(self.0.key(&[b"id", id.as_bytes()])).arg(1).arg("EX").arg(seconds_to(until));
+        self.0.ask(&command).await
     }
 
     /// Revokes all tokens of a subject that were issued before a moment, and those that don't say when they were issued.
@@ -102,8 +94,8 @@ impl RedisDenylist {
         let script = Script::new(RAISE);
         let mut call = script.prepare_invoke();
         call.key(self.subject(issuer, subject)).arg(before).arg(seconds_to(until));
-        let mut connection = self.connection()?;
-        self.within(call.invoke_async(&mut connection)).await
+        let mut connection = self.0.connection()?;
+        self.0.within(call.invoke_async(&mut connection)).await
     }
 
     /// Whether a token is revoked.
@@ -118,19 +110,124 @@ impl RedisDenylist {
             keys.extend(token.issuer().map(|issuer| self.subject(Some(issuer), subject)));
         }
         let subjects = keys.len();
-        keys.extend(token.id().map(|id| self.key(&[b"id", id.as_bytes()])));
+        keys.extend(token.id().map(|id| self.0.key(&[b"id", id.as_bytes()])));
         if keys.is_empty() {
             return Ok(false);
         }
         let mut command = redis::cmd("MGET");
         command.arg(&keys);
-        let mut connection = self.connection()?;
-        let values: Vec<Option<u64>> = self.within(command.query_async(&mut connection)).await?;
+        let values: Vec<Option<u64>> = self.0.ask(&command).await?;
         Ok(values.iter().enumerate().any(|(index, value)| match value {
-            Some(before) if index < subjects => token.issued.is_none_or(|issued| issued < *before),
+            Some(before) if index < subjects => {
+                token.times.issued.is_none_or(|issued| issued < *before)
+            }
             Some(_) => true,
             None => false,
         }))
+    }
+
+    fn subject(&self, issuer: Option<&str>, subject: &str) -> String {
+        match issuer {
+            Some(issuer) => self.0.key(&[b"issuer", issuer.as_bytes(), subject.as_bytes()]),
+            None => self.0.key(&[b"subject", subject.as_bytes()]),
+        }
+    }
+}
+
+impl fmt::Debug for RedisDenylist {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.show("RedisDenylist", f)
+    }
+}
+
+/// A [`ReplayStore`] in Redis or Valkey, for several servers. Given to [`Dpop::replay_store`](super::Dpop::replay_store).
+///
+/// A proof costs one round trip of one command. Where Redis doesn't answer within its [timeout](RedisReplay::timeout), the request is answered
+/// with 503: a proof that may have been used passes nowhere. Only digests are stored, each until the proof is too old. Redis must not evict keys
+/// (`noeviction`, or a database of its own).
+///
+/// # Example
+///
+/// ```
+/// use tower_chain::Jwt;
+/// use tower_chain::middleware::jwt::{Dpop, RedisReplay};
+///
+/// # fn main() -> Result<(), tower_chain::JwtConfigError> {
+/// # let secret = "a secret that has thirty-two bytes";
+/// let dpop = Dpop::new("https://api.example.com")?.replay_store(RedisReplay::new("redis://127.0.0.1/")?);
+/// let jwt = Jwt::<()>::hs256(secret)?.dpop(dpop);
+/// # let _ = jwt;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct RedisReplay(Place);
+
+impl RedisReplay {
+    /// A store at this address, such as `redis://:password@host:6379/0`. It connects when it is first used, and again whenever the
+    /// connection is lost.
+    ///
+    /// # Errors
+    ///
+    /// If the address can't be parsed.
+    pub fn new(url: &str) -> Result<Self, JwtConfigError> {
+        Place::new(url, "dpop").map(Self)
+    }
+
+    /// What the names of keys begin with. Defaults to `dpop`.
+    #[must_use]
+    pub fn prefix(mut self, prefix: &str) -> Self {
+        self.0.prefix = Arc::from(prefix);
+        self
+    }
+
+    /// How long Redis may take to answer. Defaults to one second.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.0.timeout = timeout;
+        self
+    }
+}
+
+impl ReplayStore for RedisReplay {
+    type Error = RedisError;
+
+    async fn spend(&self, proof: &[u8; 32], good_for: Duration) -> Result<bool, RedisError> {
+        // Only if it isn't there: to look and to note are one command.
+        let mut command = redis::cmd("SET");
+        command.arg(self.0.key(&[b"proof", proof])).arg(1).arg("NX");
+        command.arg("EX").arg(good_for.as_secs().saturating_add(1).min(LONGEST));
+        let noted: Option<String> = self.0.ask(&command).await?;
+        Ok(noted.is_some())
+    }
+}
+
+impl fmt::Debug for RedisReplay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.show("RedisReplay", f)
+    }
+}
+
+/// Redis, and where in it.
+#[derive(Clone)]
+struct Place {
+    client: Client,
+    /// `None` until it is first used: a connection needs the runtime that it is made in.
+    connection: Arc<Mutex<Option<ConnectionManager>>>,
+    prefix: Arc<str>,
+    timeout: Duration,
+}
+
+impl Place {
+    fn new(url: &str, prefix: &str) -> Result<Self, JwtConfigError> {
+        let client = Client::open(url).map_err(|_| JwtConfigError::RedisUrl)?;
+        let timeout = Duration::from_secs(1);
+        Ok(Self { client, connection: Arc::default(), prefix: Arc::from(prefix), timeout })
+    }
+
+    async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, RedisError> {
+        let mut connection = self.connection()?;
+        self.within(command.query_async(&mut connection)).await
     }
 
     fn connection(&self) -> Result<ConnectionManager, RedisError> {
@@ -156,13 +253,6 @@ impl RedisDenylist {
         answer.unwrap_or_else(|_| Err((redis::ErrorKind::Io, "no answer in time").into()))
     }
 
-    fn subject(&self, issuer: Option<&str>, subject: &str) -> String {
-        match issuer {
-            Some(issuer) => self.key(&[b"issuer", issuer.as_bytes(), subject.as_bytes()]),
-            None => self.key(&[b"subject", subject.as_bytes()]),
-        }
-    }
-
     /// A digest, so that no name runs into another one, or into the memory of Redis with its length.
     fn key(&self, parts: &[&[u8]]) -> String {
         let lengths: Vec<[u8; 8]> =
@@ -171,11 +261,9 @@ impl RedisDenylist {
             lengths.iter().zip(parts).flat_map(|(length, part)| [&length[..], part]).collect();
         format!("{}:{}", self.prefix, URL_SAFE_NO_PAD.encode(sha256(&parts)))
     }
-}
 
-impl fmt::Debug for RedisDenylist {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RedisDenylist")
+    fn show(&self, name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct(name)
             .field("prefix", &self.prefix)
             .field("timeout", &self.timeout)
             .finish_non_exhaustive()

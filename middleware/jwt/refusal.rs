@@ -21,8 +21,10 @@ use std::fmt;
 pub enum Refusal {
     /// There is no token.
     Missing,
-    /// The header `Authorization` is there twice, or is not written as RFC 9110, 11.6.2 wants it.
+    /// The place of the token is malformed or there twice, or tokens stand in more than one place.
     Request,
+    /// Another site made the browser send its cookie.
+    CrossSite,
     /// The token has too many bytes, or its header has.
     TooLong,
     /// The token is not a JWS in compact form with a JSON object in it, or a member is there twice.
@@ -65,7 +67,11 @@ pub enum Refusal {
     Replay,
     /// The proof of possession is of another key than the token is bound to, or the token is bound to none.
     Binding,
-    /// A check of the application refused the token.
+    /// The proof of possession lacks the nonce that is asked for.
+    Nonce,
+    /// The request came without the certificate to which the token is bound, or the token is bound to none and must be.
+    Certificate,
+    /// A check of the application refused the token, or a claim is another than it must be.
     Custom,
     /// The token was revoked.
     Revoked,
@@ -83,6 +89,7 @@ impl Refusal {
         match self {
             Self::Missing => "missing",
             Self::Request => "invalid_request",
+            Self::CrossSite => "cross_site",
             Self::TooLong => "too_long",
             Self::Malformed => "malformed",
             Self::Header => "header",
@@ -104,6 +111,8 @@ impl Refusal {
             Self::Proof => "dpop_proof",
             Self::Replay => "dpop_replay",
             Self::Binding => "dpop_binding",
+            Self::Nonce => "dpop_nonce",
+            Self::Certificate => "certificate",
             Self::Custom => "custom",
             Self::Revoked => "revoked",
             Self::KeysUnavailable => "keys_unavailable",
@@ -116,7 +125,8 @@ impl Refusal {
     pub(crate) fn description(self) -> &'static str {
         match self {
             Self::Missing => "An access token is required",
-            Self::Request => "The Authorization header is malformed",
+            Self::Request => "The access token is sent in a malformed way",
+            Self::CrossSite => "The request was made by another site",
             Self::TooLong => "The access token is too long",
             Self::Malformed => "The access token is malformed",
             Self::Header | Self::Type => "The access token is of an unsupported kind",
@@ -136,6 +146,8 @@ impl Refusal {
             Self::Proof => "The DPoP proof is not valid",
             Self::Replay => "The DPoP proof was used before",
             Self::Binding => "The access token is not bound to the key of the DPoP proof",
+            Self::Nonce => "The DPoP proof must hold the nonce of this response",
+            Self::Certificate => "The access token is not bound to the certificate of the client",
             Self::Revoked => "The access token was revoked",
             Self::KeysUnavailable | Self::RevocationUnavailable | Self::ReplayUnavailable => {
                 "The access token can't be verified now"

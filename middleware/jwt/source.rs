@@ -13,14 +13,14 @@ use super::jws::{self, Compact, Head};
 use super::key::{Key, Keys};
 
 /// Where a [`Jwt`](super::Jwt) has its keys from: fixed [`Keys`], a function of the request, or several issuers with their own.
-pub struct KeySource(pub(crate) Source);
+pub struct KeySource(pub(crate) Origin);
 
-pub(crate) enum Source {
+pub(crate) enum Origin {
     Fixed(Keys),
     Chosen(Box<Chosen>),
     #[cfg(feature = "jwks")]
     Remote(std::sync::Arc<super::jwks::Remote>),
-    Issuers(Vec<(Box<str>, Source)>),
+    Issuers(Vec<(Box<str>, Origin)>),
 }
 
 /// `Ok(None)`: there are no keys for this request.
@@ -64,7 +64,7 @@ impl KeySource {
         Fut: Future<Output = Result<Option<Keys>, E>> + Send + 'static,
         E: Into<axum_core::BoxError>,
     {
-        Self(Source::Chosen(Box::new(move |query| {
+        Self(Origin::Chosen(Box::new(move |query| {
             let keys = resolve(select(query));
             Box::pin(async move { keys.await.map_err(Into::into) })
         })))
@@ -80,7 +80,7 @@ impl KeySource {
         N: Into<String>,
         S: Into<Self>,
     {
-        let mut all: Vec<(Box<str>, Source)> = Vec::new();
+        let mut all: Vec<(Box<str>, Origin)> = Vec::new();
         for (name, source) in issuers {
             let name = name.into().into_boxed_str();
             if all.iter().any(|(have, _)| *have == name) {
@@ -88,17 +88,17 @@ impl KeySource {
             }
             let source = source.into().0;
             let fits = match &source {
-                Source::Issuers(_) => false,
+                Origin::Issuers(_) => false,
                 #[cfg(feature = "jwks")]
-                Source::Remote(remote) => remote.issuer().is_none_or(|own| *own == *name),
-                Source::Fixed(_) | Source::Chosen(_) => true,
+                Origin::Remote(remote) => remote.issuer().is_none_or(|own| *own == *name),
+                Origin::Fixed(_) | Origin::Chosen(_) => true,
             };
             if !fits {
                 return Err(JwtConfigError::Issuers);
             }
             all.push((name, source));
         }
-        if all.is_empty() { Err(JwtConfigError::Issuers) } else { Ok(Self(Source::Issuers(all))) }
+        if all.is_empty() { Err(JwtConfigError::Issuers) } else { Ok(Self(Origin::Issuers(all))) }
     }
 }
 
@@ -108,7 +108,7 @@ impl fmt::Debug for KeySource {
     }
 }
 
-impl fmt::Debug for Source {
+impl fmt::Debug for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Fixed(keys) => keys.fmt(f),
@@ -124,7 +124,7 @@ impl fmt::Debug for Source {
 
 impl From<Keys> for KeySource {
     fn from(keys: Keys) -> Self {
-        Self(Source::Fixed(keys))
+        Self(Origin::Fixed(keys))
     }
 }
 
@@ -170,6 +170,10 @@ impl<'a> RequestHead<'a> {
 
     pub(crate) fn headers(&self) -> &'a HeaderMap {
         self.headers
+    }
+
+    pub(crate) fn extensions(&self) -> &'a Extensions {
+        self.extensions
     }
 }
 

@@ -84,7 +84,7 @@ impl fmt::Debug for LimitClock {
 }
 
 pub(crate) fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+    duration.as_secs().saturating_mul(1_000_000_000).saturating_add(duration.subsec_nanos().into())
 }
 
 /// 146 years. With quotas below 2^62 no sum of times wraps.

@@ -1,14 +1,31 @@
 //! What a limiter decided, for handlers, observers and rejections.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::quota::Quota;
 
 /// What a limiter decided about a request. It says nothing about who the client is.
+///
+/// # Example
+///
+/// ```
+/// use tower_chain::{Chain, Decision, Provided, Quota, RateLimit};
+///
+/// async fn search(limit: Provided<Decision>) -> String {
+///     // Cheaper work for who asks often.
+///     let left = limit.standings().iter().map(|standing| standing.remaining()).min();
+///     format!("{left:?} left")
+/// }
+///
+/// let chain = Chain::new().use_(RateLimit::new(Quota::per_minute(60)).with_decision()).get(search);
+/// # let _ = chain.build();
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
     pub(crate) verdict: Verdict,
+    pub(crate) client: Option<Pseudonym>,
     pub(crate) retry_after: Option<Duration>,
     pub(crate) standings: Arc<[Standing]>,
 }
@@ -35,7 +52,12 @@ pub enum Verdict {
 
 impl Decision {
     pub(crate) fn skipped() -> Self {
-        Self { verdict: Verdict::Skipped, retry_after: None, standings: Arc::default() }
+        Self {
+            verdict: Verdict::Skipped,
+            client: None,
+            retry_after: None,
+            standings: Arc::default(),
+        }
     }
 
     /// Whether it was let through, and why or why not. In shadow mode it is what would have been decided.
@@ -46,6 +68,11 @@ impl Decision {
     /// Whether the request is within its limits, or was skipped.
     pub fn is_admitted(&self) -> bool {
         matches!(self.verdict, Verdict::Admitted | Verdict::Skipped)
+    }
+
+    /// A name for the client under which logs and metrics may hold it; `None` if the request was skipped, or no policy applied.
+    pub fn client(&self) -> Option<Pseudonym> {
+        self.client
     }
 
     /// After which time a refused client should try again: whole seconds, rounded up. `None` if it was admitted, or if waiting doesn't help.
@@ -66,6 +93,18 @@ impl Decision {
     /// Whether a fifth or less of some quota is left.
     pub fn is_near_limit(&self) -> bool {
         self.standings.iter().any(|s| u64::from(s.remaining) * 5 <= u64::from(s.limit()))
+    }
+}
+
+/// A name for a client that does not say who it is: a hash under a key that only this process has.
+///
+/// All requests of a client have the same one, until the server starts anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Pseudonym(pub(crate) u64);
+
+impl fmt::Display for Pseudonym {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
     }
 }
 

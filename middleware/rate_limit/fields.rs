@@ -1,6 +1,5 @@
 //! The header fields in which a client reads how it stands.
 
-use std::fmt::{self, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::header::{ACCESS_CONTROL_EXPOSE_HEADERS, HeaderName, RETRY_AFTER};
@@ -71,16 +70,16 @@ impl LimitHeaders {
         match self {
             Self::Ietf => {}
             Self::Draft7 => {
-                append(headers, RATELIMIT, |text| {
-                    write!(text, "limit={limit}, remaining={remaining}, reset={reset}")
-                });
-                append(headers, RATELIMIT_POLICY, |text| old_policies(text, states));
+                let mut text = Text::default();
+                text.str("limit=").int(limit).str(", remaining=").int(remaining);
+                headers.append(RATELIMIT, text.str(", reset=").int(reset).value());
+                headers.append(RATELIMIT_POLICY, old_policies(states));
             }
             Self::Draft6 => {
-                append(headers, RATELIMIT_LIMIT, |text| write!(text, "{limit}"));
-                append(headers, RATELIMIT_REMAINING, |text| write!(text, "{remaining}"));
-                append(headers, RATELIMIT_RESET, |text| write!(text, "{reset}"));
-                append(headers, RATELIMIT_POLICY, |text| old_policies(text, states));
+                headers.append(RATELIMIT_LIMIT, number(limit));
+                headers.append(RATELIMIT_REMAINING, number(remaining));
+                headers.append(RATELIMIT_RESET, number(reset));
+                headers.append(RATELIMIT_POLICY, old_policies(states));
             }
             Self::XRateLimit | Self::XRateLimitDelta => {
                 let reset = match (self, SystemTime::now().duration_since(UNIX_EPOCH)) {
@@ -90,9 +89,9 @@ impl LimitHeaders {
                     }
                     _ => full,
                 };
-                append(headers, X_RATELIMIT_LIMIT, |text| write!(text, "{limit}"));
-                append(headers, X_RATELIMIT_REMAINING, |text| write!(text, "{remaining}"));
-                append(headers, X_RATELIMIT_RESET, |text| write!(text, "{reset}"));
+                headers.append(X_RATELIMIT_LIMIT, number(limit));
+                headers.append(X_RATELIMIT_REMAINING, number(remaining));
+                headers.append(X_RATELIMIT_RESET, number(reset));
             }
         }
     }
@@ -112,42 +111,38 @@ fn write_ietf(headers: &mut HeaderMap, policies: &[Policy], states: &[State]) {
     if states.is_empty() {
         return;
     }
-    append(headers, RATELIMIT, |text| {
-        let mut between = "";
-        for (state, policy) in states.iter().filter_map(|state| Some((state, known(state)?))) {
-            write!(text, "{between}\"{}\";r={}", policy.name, state.remaining)?;
-            if state.reset > 0 {
-                write!(text, ";t={}", seconds(state.reset))?;
-            }
-            between = ", ";
+    let mut text = Text::default();
+    for (state, policy) in states.iter().filter_map(|state| Some((state, known(state)?))) {
+        text.str(if text.0.is_empty() { "\"" } else { ", \"" }).str(&policy.name);
+        text.str("\";r=").int(state.remaining);
+        if state.reset > 0 {
+            text.str(";t=").int(seconds(state.reset));
         }
-        Ok(())
-    });
+    }
+    headers.append(RATELIMIT, text.value());
 }
 
 /// The item of `RateLimit-Policy` for a policy whose name was checked to need no escapes.
 pub(crate) fn policy(name: &str, quota: Quota) -> HeaderValue {
     let whole = seconds(quota.rate().whole()).max(1);
-    value(|text| write!(text, "\"{name}\";q={};w={whole}", quota.burst_size()))
+    let mut text = Text::default();
+    text.str("\"").str(name).str("\";q=").int(quota.burst_size()).str(";w=").int(whole).value()
 }
 
 /// The item of `RateLimit-Policy` for requests under way.
 pub(crate) fn concurrency(headers: &mut HeaderMap, most: u32) {
-    append(headers, RATELIMIT_POLICY, |text| {
-        write!(text, "\"{CONCURRENT}\";q={most};qu=\"concurrent-requests\"")
-    });
+    let mut text = Text::default();
+    text.str("\"").str(CONCURRENT).str("\";q=").int(most).str(";qu=\"concurrent-requests\"");
+    headers.append(RATELIMIT_POLICY, text.value());
 }
 
 /// Names the fields to browsers, which hide them from scripts otherwise.
 pub(crate) fn expose(headers: &mut HeaderMap, names: &[HeaderName]) {
-    append(headers, ACCESS_CONTROL_EXPOSE_HEADERS, |text| {
-        let mut between = "";
-        for name in names {
-            write!(text, "{between}{name}")?;
-            between = ", ";
-        }
-        Ok(())
-    });
+    let mut text = Text::default();
+    for name in names {
+        text.str(if text.0.is_empty() { "" } else { ", " }).str(name.as_str());
+    }
+    headers.append(ACCESS_CONTROL_EXPOSE_HEADERS, text.value());
 }
 
 /// All names that the given sets may use.
@@ -166,36 +161,38 @@ pub(crate) fn seconds(nanos: u64) -> u64 {
     nanos.div_ceil(1_000_000_000)
 }
 
-fn old_policies(text: &mut Text, states: &[State]) -> fmt::Result {
-    let mut between = "";
+fn old_policies(states: &[State]) -> HeaderValue {
+    let mut text = Text::default();
     for state in states {
         let whole = seconds(state.quota.rate().whole()).max(1);
-        write!(text, "{between}{};w={whole}", state.quota.burst_size())?;
-        between = ", ";
+        text.str(if text.0.is_empty() { "" } else { ", " });
+        text.int(state.quota.burst_size()).str(";w=").int(whole);
     }
-    Ok(())
+    text.value()
+}
+
+fn number(number: impl itoa::Integer) -> HeaderValue {
+    Text::default().int(number).value()
 }
 
 /// Where the text of a field is put together, so that only its final form is allocated.
 #[derive(Default)]
 struct Text(SmallVec<[u8; 192]>);
 
-impl Write for Text {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
+impl Text {
+    fn str(&mut self, text: &str) -> &mut Self {
         self.0.extend_from_slice(text.as_bytes());
-        Ok(())
+        self
     }
-}
 
-fn append(headers: &mut HeaderMap, name: HeaderName, write: impl FnOnce(&mut Text) -> fmt::Result) {
-    headers.append(name, value(write));
-}
+    fn int(&mut self, number: impl itoa::Integer) -> &mut Self {
+        self.str(itoa::Buffer::new().format(number))
+    }
 
-fn value(write: impl FnOnce(&mut Text) -> fmt::Result) -> HeaderValue {
-    let mut text = Text::default();
-    // All of it is printable ASCII; were it not, an empty field says nothing wrong.
-    let written = write(&mut text).ok().and_then(|()| HeaderValue::from_bytes(&text.0).ok());
-    written.unwrap_or(HeaderValue::from_static(""))
+    fn value(&self) -> HeaderValue {
+        // All of it is printable ASCII; were it not, an empty field says nothing wrong.
+        HeaderValue::from_bytes(&self.0).unwrap_or(HeaderValue::from_static(""))
+    }
 }
 
 /// The name of the policy for requests under way.

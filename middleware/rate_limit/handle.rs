@@ -4,19 +4,23 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::decision::Standing;
+use super::asked::Asked;
+use super::check::{Ask, Check};
+use super::decision::{Decision, Standing, Verdict};
 use super::key::Subject;
 use super::limiter::{Limiter, until};
-use super::memory::{Ask, Outcome};
 use super::quota::Quota;
+use super::refusal;
+use super::remote::learn;
+use super::totals::Totals;
 
 /// Looks into a running limiter and changes it. Made by [`RateLimit::handle`](crate::RateLimit::handle).
 ///
 /// A client is named as its key names it: by its address for the default key, by the text of a header, by what a function found. What is
 /// asked concerns all policies at once; those that know the client by another key are untouched.
 ///
-/// With a [shared](crate::RateLimit::shared) store the calls reach it, within its deadline; other servers may still refuse for a moment what they know to
-/// have been used up. Blocks are those of this server.
+/// With a [shared](crate::RateLimit::shared) store the calls reach it, within its deadline, and hold on all servers; another one may refuse for a
+/// second more what it knows to be used up or blocked.
 ///
 /// # Example
 ///
@@ -41,19 +45,81 @@ pub struct RateLimitHandle {
 }
 
 impl RateLimitHandle {
+    /// Decides on something that doesn't come by as a request, such as messages on a WebSocket: whether a client may make so many of them.
+    ///
+    /// Every policy is charged for so many. With [`delay`](crate::RateLimit::delay) it waits for its turn.
+    ///
+    /// # Errors
+    ///
+    /// The [`Decision`], if it is a refusal. Nothing is charged then.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # futures_util::FutureExt::now_or_never(async {
+    /// use tower_chain::RateLimit;
+    ///
+    /// let messages = RateLimit::per_minute(2).handle();
+    /// assert!(messages.admit("room 7", 1).await.is_ok());
+    /// assert!(messages.admit("room 7", 1).await.is_ok());
+    /// let refusal = messages.admit("room 7", 1).await.unwrap_err();
+    /// assert_eq!(refusal.retry_after().map(|wait| wait.as_secs()), Some(30));
+    /// # }).unwrap();
+    /// ```
+    pub async fn admit(&self, client: impl Into<Subject>, requests: u32) -> Result<(), Decision> {
+        let (limiter, client) = (&self.limiter, client.into());
+        if limiter.is_simple
+            && limiter
+                .charge_once(&limiter.hashes(&limiter.key, client.named()), requests)
+                .is_some()
+        {
+            return Ok(());
+        }
+        let mut asked = limiter.ask_for(client.named(), requests);
+        asked.quiet = true;
+        let mut answer = match &limiter.remote {
+            Some(remote) => Box::pin(remote.decide(limiter, asked)).await,
+            None => {
+                let decided = limiter.decide(&mut asked);
+                limiter.answer(&mut asked, decided)
+            }
+        };
+        if answer.delay > 0 {
+            Box::pin(answer.wait(limiter)).await;
+        }
+        limiter.note(&answer);
+        if answer.verdict != Verdict::Admitted {
+            let decision = limiter.decision(&answer);
+            refusal::log(&decision, limiter.shadow);
+            return if limiter.shadow { Ok(()) } else { Err(decision) };
+        }
+        if let Some(held) = &mut answer.held {
+            held.keep_charges();
+        }
+        Ok(())
+    }
+
+    /// How often it was decided so, since the limiter was made.
+    pub fn totals(&self) -> Totals {
+        let Limiter { counters, memory, .. } = &*self.limiter;
+        counters.totals(memory.admitted())
+    }
+
     /// How a client stands with each policy. Nothing is charged.
     pub async fn peek(&self, client: impl Into<Subject>) -> Vec<Standing> {
+        let mut asked = self.limiter.ask_for(client.into().named(), 0);
+        self.refresh(&mut asked).await;
+        self.limiter.look(&mut asked)
+    }
+
+    /// Asks the shared store how things stand.
+    async fn refresh(&self, asked: &mut Asked) {
         let limiter = &self.limiter;
-        let mut asked = limiter.ask_for(client.into().named(), 0);
-        if let Some(remote) = &limiter.remote
-            && let Some(answer) = remote.take(&asked, 0, false, 0).await
-        {
-            let now = limiter.clock.now();
-            for (check, charged) in asked.checks.iter().zip(&answer.charged_for) {
-                limiter.memory.change(check.shard, check.key, now, |_| until(now, *charged));
-            }
+        let Some(remote) = &limiter.remote else { return };
+        let sent = limiter.clock.now();
+        if let Some(answer) = remote.take(asked, 0, false).await {
+            learn(limiter, asked, &answer, sent, limiter.clock.now());
         }
-        limiter.look(&mut asked)
     }
 
     /// Forgets a client: its quotas are full again, and it is no longer blocked.
@@ -61,16 +127,17 @@ impl RateLimitHandle {
     /// Returns `false` if the shared store could not be reached.
     pub async fn reset(&self, client: impl Into<Subject>) -> bool {
         let limiter = &self.limiter;
-        let asked = limiter.ask_for(client.into().named(), 0);
+        let asked = limiter.ask_for(client.into().named(), 1);
         let now = limiter.clock.now();
         for check in &asked.checks {
             limiter.memory.change(check.shard, check.key, now, |_| 0);
-            limiter.memory.end_lease(check.shard, check.key);
+            limiter.memory.distrust(check.shard, check.key);
         }
+        limiter.memory.end_lease(asked.primary.0, asked.shape());
         let (shard, key) = limiter.block_of(&asked);
         limiter.memory.change(shard, key, now, |_| 0);
         match &limiter.remote {
-            Some(remote) => remote.clear(asked.names).await,
+            Some(remote) => remote.clear(asked.shared.unwrap_or_default()).await,
             None => true,
         }
     }
@@ -81,13 +148,13 @@ impl RateLimitHandle {
         let asked = limiter.ask_for(client.into().named(), requests);
         let now = limiter.clock.now();
         let mut keys = Vec::new();
-        for (at, check) in asked.checks.iter().enumerate() {
+        let mut names = asked.shared.unwrap_or_default().names.into_iter();
+        for check in &asked.checks {
             let Ask::Charge { rate, cost, .. } = check.ask else { continue };
             let back = rate.charge(cost);
             limiter.memory.change(check.shard, check.key, now, |until| until.saturating_sub(back));
-            if let Some(name) = asked.names.get(at) {
-                keys.push((name.clone(), Duration::from_nanos(back)));
-            }
+            limiter.memory.distrust(check.shard, check.key);
+            keys.extend(names.next().map(|name| (name, Duration::from_nanos(back))));
         }
         if let Some(remote) = &limiter.remote {
             remote.give_back(keys);
@@ -107,28 +174,38 @@ impl RateLimitHandle {
             });
         }
         if let Some(remote) = &limiter.remote {
-            remote.take(&asked, 0, true, 0).await;
+            remote.take(&asked, 0, true).await;
         }
     }
 
     /// Refuses all requests of a client for a time. Blocking it again sets the time anew; a time of zero lifts the block.
     ///
-    /// Returns `false` if there was no room to remember it.
-    pub fn block(&self, client: impl Into<Subject>, time: Duration) -> bool {
+    /// Returns `false` if there was no room to remember it, or if the shared store could not be reached: then it holds on this server.
+    pub async fn block(&self, client: impl Into<Subject>, time: Duration) -> bool {
         let limiter = &self.limiter;
         limiter.blocks.store(true, Ordering::Release);
         let asked = limiter.ask_for(client.into().named(), 0);
         let (shard, key) = limiter.block_of(&asked);
         let now = limiter.clock.now();
-        limiter.memory.change(shard, key, now, |_| until(now, time))
+        limiter.memory.distrust(shard, key);
+        let known = limiter.memory.change(shard, key, now, |_| until(now, time));
+        match (&limiter.remote, &asked.shared) {
+            (Some(remote), Some(shared)) => remote.block(&shared.client, time).await && known,
+            _ => known,
+        }
     }
 
     /// For which time a client is still blocked; `None` if it isn't.
-    pub fn blocked_for(&self, client: impl Into<Subject>) -> Option<Duration> {
+    pub async fn blocked_for(&self, client: impl Into<Subject>) -> Option<Duration> {
         let limiter = &self.limiter;
-        let asked = limiter.ask_for(client.into().named(), 0);
-        let (shard, key) = limiter.block_of(&asked);
-        let left = limiter.memory.look(shard, key).0.saturating_sub(limiter.clock.now());
+        let mut asked = limiter.ask_for(client.into().named(), 0);
+        self.refresh(&mut asked).await;
+        self.blocked(&asked)
+    }
+
+    fn blocked(&self, asked: &Asked) -> Option<Duration> {
+        let (shard, key) = self.limiter.block_of(asked);
+        let left = self.limiter.memory.look(shard, key).0.saturating_sub(self.limiter.clock.now());
         (left > 0).then(|| Duration::from_nanos(left))
     }
 
@@ -152,10 +229,8 @@ impl RateLimitHandle {
 
     /// Whether a request of a client would be admitted now, by what this server knows. Nothing is charged.
     pub fn would_admit(&self, client: impl Into<Subject>) -> bool {
-        let client = client.into();
-        let mut asked = self.limiter.ask_for(client.named(), 1);
+        let mut asked = self.limiter.ask_for(client.into().named(), 1);
         self.limiter.look(&mut asked);
-        asked.checks.iter().all(|check| check.outcome == Outcome::Admitted)
-            && self.blocked_for(client).is_none()
+        asked.checks.iter().all(Check::is_admitted) && self.blocked(&asked).is_none()
     }
 }

@@ -8,8 +8,9 @@ use axum_core::Error as BodyError;
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
+use super::check::Receipt;
 use super::limiter::Limiter;
-use super::memory::Receipt;
+use super::store::StorePlace;
 use crate::{Body, Response};
 
 /// The charges and the place of a request. Dropped with charges in it, it gives them back.
@@ -18,13 +19,20 @@ pub(crate) struct Held {
     charges: Vec<Receipt>,
     places: Vec<Receipt>,
     names: Vec<String>,
+    /// The place in the shared store.
+    place: Option<StorePlace>,
     dropped_counts: bool,
 }
 
 impl Held {
-    pub(crate) fn new(limiter: Arc<Limiter>, receipts: Vec<Receipt>, names: Vec<String>) -> Self {
+    pub(crate) fn new(
+        limiter: Arc<Limiter>,
+        receipts: Vec<Receipt>,
+        names: Vec<String>,
+        place: Option<StorePlace>,
+    ) -> Self {
         let (charges, places) = receipts.into_iter().partition(|receipt| receipt.is_charge());
-        Self { limiter, charges, places, names, dropped_counts: false }
+        Self { limiter, charges, places, names, place, dropped_counts: false }
     }
 
     /// The request counts, whatever becomes of it.
@@ -62,6 +70,7 @@ impl Held {
     pub(crate) fn forget(mut self) {
         self.charges.clear();
         self.places.clear();
+        self.place = None;
     }
 
     /// Holds the place until the body has been sent or dropped.
@@ -81,6 +90,9 @@ impl Drop for Held {
         let now = self.limiter.clock.now();
         for place in &self.places {
             self.limiter.memory.give_back(place, now);
+        }
+        if let (Some(remote), Some(place)) = (&self.limiter.remote, self.place.take()) {
+            remote.leave(place);
         }
     }
 }

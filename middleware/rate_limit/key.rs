@@ -318,7 +318,7 @@ impl From<u64> for Subject {
 }
 
 /// Whom a request is counted under, borrowed from it.
-#[derive(Clone, Copy, Debug, Hash)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Named<'a> {
     Addr(IpAddr),
     Text(&'a [u8]),
@@ -342,24 +342,30 @@ impl Default for Prefixes {
 }
 
 impl Prefixes {
+    /// The only network of an address that is one of IPv4.
+    pub(crate) fn only(&self, addr: IpAddr) -> Option<IpAddr> {
+        let IpAddr::V4(addr) = embedded(addr) else { return None };
+        let mask = u32::MAX << (32 - u32::from(self.v4.clamp(1, 32)));
+        Some(IpAddr::V4(Ipv4Addr::from_bits(addr.to_bits() & mask)))
+    }
+
     /// The networks that an address is counted under, the smallest first.
     pub(crate) fn levels(&self, addr: IpAddr) -> impl Iterator<Item = IpAddr> + use<> {
-        let (v4, v6) = (self.v4, self.v6);
-        let addr = embedded(addr);
-        v6.into_iter().enumerate().map_while(move |(level, length)| match addr {
-            IpAddr::V4(addr) => {
-                let mask = u32::MAX.checked_shl(32 - u32::from(v4.min(32))).unwrap_or(0);
-                (level == 0).then(|| IpAddr::V4(Ipv4Addr::from_bits(addr.to_bits() & mask)))
-            }
-            IpAddr::V6(addr) => {
-                // 6to4 gives each IPv4 host a /48 of its own.
-                let is_6to4 = addr.segments()[0] == 0x2002;
-                let length = if is_6to4 { length.min(48) } else { length };
-                let mask = u128::MAX.checked_shl(128 - u32::from(length.min(128))).unwrap_or(0);
-                (length > 0 && (level == 0 || !is_6to4))
-                    .then(|| IpAddr::V6(Ipv6Addr::from_bits(addr.to_bits() & mask)))
-            }
-        })
+        let (only, v6) = (self.only(addr), self.v6);
+        let wide = match addr {
+            IpAddr::V6(addr) if only.is_none() => Some(addr),
+            _ => None,
+        };
+        let networks = v6.into_iter().enumerate().map_while(move |(level, length)| {
+            let addr = wide?;
+            // 6to4 gives each IPv4 host a /48 of its own.
+            let is_6to4 = addr.segments()[0] == 0x2002;
+            let length = if is_6to4 { length.min(48) } else { length };
+            let mask = u128::MAX.checked_shl(128 - u32::from(length.min(128))).unwrap_or(0);
+            (length > 0 && (level == 0 || !is_6to4))
+                .then(|| IpAddr::V6(Ipv6Addr::from_bits(addr.to_bits() & mask)))
+        });
+        only.into_iter().chain(networks)
     }
 }
 

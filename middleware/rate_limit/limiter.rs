@@ -10,16 +10,19 @@ use http::header::HeaderName;
 use http::{HeaderMap, Method};
 use smallvec::SmallVec;
 
+use super::asked::{Asked, Hashes, STRIKE, mix};
+use super::check::{Ask, Check, Outcome, Receipt, governed};
 use super::clock::{LimitClock, nanos};
-use super::decision::{Decision, Standing, Verdict};
+use super::decision::{Decision, Pseudonym, Standing, Verdict};
 use super::fields::{self, LimitHeaders, State};
 use super::held::Held;
-use super::key::{Kind, LEVELS, LimitKey, Named, Subject, factor};
+use super::key::{Kind, LEVELS, LimitKey, Subject};
 use super::lints::Lints;
-use super::memory::{Ask, Check, Memory, Outcome, Receipt, governed};
+use super::memory::Memory;
 use super::policy::Policy;
-use super::quota::{Quota, Rate};
-use super::store::Remote;
+use super::quota::Quota;
+use super::remote::{Remote, TRUSTED};
+use super::totals::Counters;
 use crate::extract::{ClientAddr, Network, PeerAddr, TrustedProxies};
 use crate::{Request, Response};
 
@@ -47,9 +50,13 @@ pub(crate) struct Limiter {
     pub(crate) clock: LimitClock,
     pub(crate) memory: Arc<Memory>,
     pub(crate) remote: Option<Arc<Remote>>,
+    /// Whether [`Limiter::charge_once`] may do.
+    pub(crate) is_simple: bool,
     /// Whether anybody was ever blocked; until then nobody looks for it.
     pub(crate) blocks: Arc<AtomicBool>,
+    pub(crate) jitter: Duration,
     pub(crate) lints: Arc<Lints>,
+    pub(crate) counters: Arc<Counters>,
 }
 
 /// Which responses count.
@@ -67,38 +74,54 @@ pub(crate) struct Penalty {
     pub(crate) block: Duration,
 }
 
-/// What is asked for one request.
-#[derive(Default)]
-pub(crate) struct Asked {
-    pub(crate) checks: SmallVec<[Check; 2]>,
-    /// Which policies apply, and with which quota.
-    quotas: SmallVec<[(u8, Quota); 2]>,
-    /// The client whose requests are counted together for what isn't a policy.
-    primary: (usize, u64),
-    /// The names of the charged keys in the shared store, one for each charge.
-    pub(crate) names: Vec<String>,
-}
-
-impl Asked {
-    /// The names of the keys that cost something, in the order of their receipts.
-    fn charged_names(self) -> Vec<String> {
-        let charges = self.checks.iter().filter_map(|check| match check.ask {
-            Ask::Charge { cost, .. } => Some(cost > 0),
-            _ => None,
-        });
-        self.names.into_iter().zip(charges).filter_map(|(name, is)| is.then_some(name)).collect()
-    }
-}
-
 /// What came of it.
 pub(crate) struct Answer {
     pub(crate) verdict: Verdict,
     /// Nanoseconds until the request would be admitted.
     pub(crate) wait: Option<u64>,
     pub(crate) states: SmallVec<[State; 2]>,
-    pub(crate) held: Option<Held>,
+    pub(crate) held: Option<Box<Held>>,
+    pub(crate) client: (usize, u64),
+    /// Whether a fifth or less of a quota is left.
+    near_limit: bool,
+    /// Whether the memory has counted it.
+    counted: bool,
     /// Nanoseconds for which an admitted request is held back.
     pub(crate) delay: u64,
+}
+
+/// A key that was charged under the only policy.
+pub(crate) struct Charged {
+    quota: Quota,
+    until: u64,
+    now: u64,
+}
+
+impl Charged {
+    /// How the client stands then.
+    pub(crate) fn state(&self) -> State {
+        let &Self { quota, until, now } = self;
+        let (remaining, reset) = quota.rate().standing(until, now);
+        let full = until.saturating_sub(now);
+        State { policy: 0, violated: false, quota, remaining, reset, full }
+    }
+}
+
+impl Answer {
+    /// Waits for the turn of an admitted request.
+    pub(crate) async fn wait(&mut self, limiter: &Limiter) {
+        let wait = std::mem::take(&mut self.delay);
+        if wait == 0 || limiter.shadow {
+            return;
+        }
+        if tokio::runtime::Handle::try_current().is_ok() {
+            tokio::time::sleep(Duration::from_nanos(wait)).await;
+        } else {
+            // Nobody would wake it: what it holds is given back.
+            self.held = None;
+            (self.verdict, self.wait) = (Verdict::Exceeded, Some(wait));
+        }
+    }
 }
 
 impl Limiter {
@@ -144,141 +167,75 @@ impl Limiter {
         found
     }
 
-    /// What is asked of the memory for this request.
-    pub(crate) fn ask(&self, req: &Request, found: &[Option<Subject>]) -> Asked {
-        let client = self.client(req);
-        let mut asked = Asked::default();
-        let blocks = self.blocks.load(Ordering::Acquire);
-        let first = found.first().and_then(Option::as_ref);
-        if blocks || self.penalty.is_some() || self.concurrency.is_some() {
-            // An optional key that is missing leaves policies out, but nobody goes unnamed.
-            let named = self.key.with(req, client, first, |named| self.place(&self.key, named));
-            asked.primary = named.unwrap_or_else(|| {
-                self.place(&self.key, client.map_or(Named::Nobody, Named::Addr))
-            });
-            let (shard, hash) = asked.primary;
-            if blocks {
-                asked.checks.push(Check::new(shard, mix(hash, BLOCK), BLOCK, Ask::Free));
-            }
-            if let Some(most) = self.concurrency {
-                asked.checks.push(Check::new(shard, mix(hash, ENTER), ENTER, Ask::Enter { most }));
-            }
-        }
-        for (at, policy) in self.policies.iter().enumerate() {
-            if !policy.applies(req) {
-                continue;
-            }
-            let (key, found) = match &policy.key {
-                Some(key) => (key, found.get(at + 1).and_then(Option::as_ref)),
-                None => (&self.key, first),
-            };
-            let (quota, cost) = (policy.quota_for(req), policy.cost_of(req));
-            let asks = key.with(req, client, found, |named| {
-                self.lints.named(&self.memory, named);
-                self.charge(&mut asked, at, key, named, quota, cost);
-            });
-            if asks.is_some() {
-                asked.quotas.push((at as u8, quota));
-            }
-        }
-        asked
-    }
-
-    /// What is asked for whom somebody names by hand.
-    pub(crate) fn ask_for(&self, named: Named<'_>, cost: u32) -> Asked {
-        let mut asked = Asked { primary: self.place(&self.key, named), ..Asked::default() };
-        for (at, policy) in self.policies.iter().enumerate() {
-            let (key, quota) = (policy.key.as_ref().unwrap_or(&self.key), policy.quota());
-            self.charge(&mut asked, at, key, named, quota, cost);
-            asked.quotas.push((at as u8, quota));
-        }
-        asked
-    }
-
-    /// Where the block of a client is remembered.
-    pub(crate) fn block_of(&self, asked: &Asked) -> (usize, u64) {
-        let (shard, hash) = asked.primary;
-        (shard, mix(hash, BLOCK))
-    }
-
-    fn charge(
-        &self,
-        asked: &mut Asked,
-        at: usize,
-        key: &LimitKey,
-        named: Named<'_>,
-        quota: Quota,
-        cost: u32,
-    ) {
-        let hashes: SmallVec<[u64; LEVELS]> = match named {
-            Named::Addr(addr) => {
-                let levels = key.prefixes().levels(addr);
-                levels.map(|network| self.memory.hash(Named::Addr(network))).collect()
-            }
-            other => std::iter::once(self.memory.hash(other)).collect(),
-        };
-        // As in `place`.
-        let shard = hashes.last().map_or(0, |widest| self.memory.shard_of(*widest));
-        for (level, hash) in hashes.into_iter().enumerate() {
-            let rate = if level == 0 { quota.rate() } else { quota.times(factor(level)).rate() };
-            let segment = (at * LEVELS + level) as u8;
-            let ask = Ask::Charge { rate, cost, further: self.further(rate) };
-            asked.checks.push(Check::new(shard, mix(hash, segment), segment, ask));
-        }
-        if let Some(remote) = &self.remote {
-            remote.name(&mut asked.names, &self.policies, at, key, named);
-        }
-    }
-
-    /// The shard and the hash of a client. All networks that one address is counted under lie in one shard.
-    fn place(&self, key: &LimitKey, named: Named<'_>) -> (usize, u64) {
-        let hash = match named {
-            Named::Addr(addr) => match key.prefixes().levels(addr).last() {
-                Some(network) => self.memory.hash(Named::Addr(network)),
-                None => self.memory.hash(named),
-            },
-            other => self.memory.hash(other),
-        };
-        (self.memory.shard_of(hash), hash)
-    }
-
-    /// How many requests may wait their turn.
-    fn further(&self, rate: Rate) -> u32 {
-        if self.delay.is_zero() {
-            return 0;
-        }
-        u32::try_from(nanos(self.delay) / rate.interval).unwrap_or(u32::MAX / 2)
-    }
-
-    /// Decides on the limiter's own memory.
-    pub(crate) fn decide(self: &Arc<Self>, mut asked: Asked) -> Answer {
+    /// Decides on the limiter's own memory. Returns whether the request is admitted, and when that was decided.
+    pub(crate) fn decide(&self, asked: &mut Asked) -> (bool, u64) {
         let now = self.clock.now();
         let admitted = self.memory.decide(&mut asked.checks, now);
+        asked.counted = admitted && asked.checks.last().is_some_and(Check::is_of_policy);
         if !admitted {
-            self.strike(&asked, now);
+            self.strike(asked, now);
         }
-        self.answer(asked, admitted, now)
+        (admitted, now)
+    }
+
+    /// Whether all that is asked for a request is one charge, which nobody will take back.
+    pub(crate) fn asks_one_charge(&self) -> bool {
+        self.policies.len() == 1
+            && self.policies.iter().all(Policy::is_plain)
+            && self.penalty.is_none()
+            && self.concurrency.is_none()
+            && self.count.is_none()
+            && self.delay.is_zero()
+            && self.observe.is_none()
+            && self.remote.is_none()
+            && !self.is_async()
+    }
+
+    /// Decides on one charge. `None` if it isn't admitted, or if more is asked: then all of it is decided in the longer way.
+    #[inline]
+    pub(crate) fn charge_once(&self, client: &Hashes, cost: u32) -> Option<Charged> {
+        if !self.is_simple || client.levels != 1 || self.blocks.load(Ordering::Acquire) {
+            return None;
+        }
+        let (hash, quota) = (client.hashes[0], self.policies.first()?.quota());
+        let (rate, now) = (quota.rate(), self.clock.now());
+        let until =
+            self.memory.charge(self.memory.shard_of(hash), mix(hash, 0), rate, cost, now)?;
+        Some(Charged { quota, until, now })
     }
 
     /// Turns decided checks into an answer.
-    pub(crate) fn answer(self: &Arc<Self>, asked: Asked, admitted: bool, now: u64) -> Answer {
+    pub(crate) fn answer(
+        self: &Arc<Self>,
+        asked: &mut Asked,
+        (admitted, now): (bool, u64),
+    ) -> Answer {
         let mut answer = Answer {
             verdict: Verdict::Admitted,
             wait: None,
-            states: self.states(&asked, now),
+            states: SmallVec::new(),
             held: None,
+            client: asked.primary,
+            near_limit: false,
+            counted: asked.counted,
             delay: 0,
         };
+        if !(admitted && asked.quiet) {
+            answer.states = self.states(asked, now);
+        }
         if admitted {
             for check in &asked.checks {
                 if let Ask::Charge { rate, .. } = check.ask {
-                    let over = check.until.saturating_sub(now.saturating_add(rate.whole()));
-                    answer.delay = answer.delay.max(over);
+                    let (taken, whole) = (check.until.saturating_sub(now), rate.whole());
+                    answer.delay = answer.delay.max(taken.saturating_sub(whole));
+                    answer.near_limit |= rate.is_near(taken);
                 }
             }
             if self.count.is_some() || self.concurrency.is_some() || answer.delay > 0 {
                 let receipts = asked.checks.iter().filter_map(Receipt::of).collect();
-                answer.held = Some(Held::new(self.clone(), receipts, asked.charged_names()));
+                let place = asked.shared.as_mut().and_then(|shared| shared.place.take());
+                let names = asked.charged_names();
+                answer.held = Some(Box::new(Held::new(self.clone(), receipts, names, place)));
             }
             return answer;
         }
@@ -330,6 +287,12 @@ impl Limiter {
         if !self.memory.decide(&mut strike, now) {
             let (shard, key) = self.block_of(asked);
             self.memory.change(shard, key, now, |_| until(now, penalty.block));
+            if let Some(remote) = &self.remote {
+                self.memory.trust(shard, key, now, until(now, TRUSTED));
+                if let Some(shared) = &asked.shared {
+                    remote.block_later(shared.client.clone(), penalty.block);
+                }
+            }
         }
     }
 
@@ -397,8 +360,21 @@ impl Limiter {
     pub(crate) fn decision(&self, answer: &Answer) -> Decision {
         Decision {
             verdict: answer.verdict,
-            retry_after: answer.wait.map(|wait| Duration::from_secs(fields::seconds(wait))),
+            client: (answer.client != (0, 0))
+                .then(|| Pseudonym(self.memory.hash((NAME, answer.client.1)))),
+            retry_after: answer.wait.map(|wait| {
+                let jitter = self.memory.hash((self.clock.now(), answer.client.1))
+                    % self.jitter.as_secs().saturating_add(1);
+                Duration::from_secs(fields::seconds(wait).saturating_add(jitter))
+            }),
             standings: self.standings(&answer.states).into(),
+        }
+    }
+
+    /// Counts an answer, unless the memory did.
+    pub(crate) fn note(&self, answer: &Answer) {
+        if !answer.counted {
+            self.counters.note(answer.client.0, answer.verdict, answer.near_limit);
         }
     }
 
@@ -437,12 +413,5 @@ pub(crate) fn until(now: u64, time: Duration) -> u64 {
     now.saturating_add(nanos(time)).min(super::clock::END_OF_TIME)
 }
 
-/// One key for each thing that is remembered of a client. Both are spread evenly, so that no two of them meet.
-fn mix(hash: u64, segment: u8) -> u64 {
-    hash ^ (u64::from(segment) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)
-}
-
-/// The segments after those of the policies.
-const ENTER: u8 = 24;
-const BLOCK: u8 = 25;
-const STRIKE: u8 = 26;
+/// What tells the hash that is shown of a client from the one that is its key.
+const NAME: &str = "pseudonym";

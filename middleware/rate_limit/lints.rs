@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use http::header::FORWARDED;
 
-use super::key::{Kind, Named};
+use super::asked::Hashes;
+use super::key::{Kind, LimitKey};
 use super::limiter::Limiter;
-use super::memory::Memory;
 use super::policy::Policy;
 use crate::Request;
 use crate::extract::TrustedProxies;
@@ -17,6 +17,8 @@ use crate::extract::TrustedProxies;
 #[derive(Debug, Default)]
 pub(crate) struct Lints {
     forwarded: AtomicBool,
+    /// How many requests were looked at for a forwarded header.
+    looked: AtomicU32,
     peerless: AtomicBool,
     twice: AtomicBool,
     /// How many requests were looked at for having come by before.
@@ -38,9 +40,11 @@ impl Lints {
                 "no request has a `PeerAddr`: all clients share one limit; the host must insert it in the extensions"
             );
         }
-        if self.forwarded.load(Ordering::Relaxed) || limiter.proxies.is_some() {
+        if self.looked.load(Ordering::Relaxed) >= SUSPICIOUS || limiter.proxies.is_some() {
             return;
         }
+        // A proxy writes its header into each request, so the first ones tell.
+        self.looked.fetch_add(1, Ordering::Relaxed);
         let headers = req.headers();
         if (headers.contains_key("x-forwarded-for") || headers.contains_key(FORWARDED))
             && req.extensions().get::<TrustedProxies>().is_none()
@@ -53,11 +57,11 @@ impl Lints {
     }
 
     /// Looks at whether all requests have the same key.
-    pub(crate) fn named(&self, memory: &Memory, named: Named<'_>) {
-        if self.same.load(Ordering::Relaxed) >= SEEN || matches!(named, Named::Everyone) {
+    pub(crate) fn named(&self, key: &LimitKey, client: &Hashes) {
+        if self.same.load(Ordering::Relaxed) >= SEEN || matches!(key.kind, Kind::Everyone) {
             return;
         }
-        let hash = memory.hash(named);
+        let hash = client.narrowest();
         match self.first.compare_exchange(0, hash, Ordering::Relaxed, Ordering::Relaxed) {
             Err(first) if first != hash => self.same.store(SEEN, Ordering::Relaxed),
             _ => {
@@ -78,7 +82,7 @@ impl Lints {
             return;
         }
         if self.entered.fetch_add(1, Ordering::Relaxed) == 0 {
-            start(limiter);
+            start(limiter, req);
         }
         let this = Arc::as_ptr(limiter) as usize;
         let extensions = req.extensions_mut();
@@ -99,7 +103,13 @@ impl Lints {
 }
 
 /// Looks at what can be told from the configuration alone.
-fn start(limiter: &Limiter) {
+fn start(limiter: &Limiter, req: &Request) {
+    let proxies = limiter.proxies.as_ref().or_else(|| req.extensions().get());
+    if proxies.is_some_and(TrustedProxies::trusts_everyone) {
+        tracing::warn!(
+            "every address is trusted as a proxy: any client can name itself; list the networks of the proxies, or count hops"
+        );
+    }
     let counts_all_as_one = |policy: &Policy| {
         let key = policy.key.as_ref().unwrap_or(&limiter.key);
         matches!(key.kind, Kind::Everyone)

@@ -1,18 +1,14 @@
-//! The limiter's own memory, in shards, and how `governor` decides on it.
+//! The limiter's own memory, in shards.
 
-use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
-use std::num::NonZeroU32;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use governor::clock::{Clock, Reference};
-use governor::middleware::NoOpMiddleware;
-use governor::nanos::Nanos;
-use governor::state::{NotKeyed, StateStore};
 use smallvec::SmallVec;
 
+use super::check::{Ask, Check, Outcome, Receipt, Taken, governed};
+use super::key::Named;
 use super::quota::Rate;
 use super::table::{Table, Value};
 
@@ -25,8 +21,17 @@ pub(crate) struct Memory {
     shards: Box<[Padded]>,
     /// The bits of a hash below those that choose the shard.
     shift: u32,
-    seed: RandomState,
+    seed: Seed,
     next: AtomicUsize,
+}
+
+/// What only this process knows, so that nobody can choose clients that meet in the table.
+#[derive(Debug)]
+struct Seed {
+    texts: RandomState,
+    factors: [u128; 2],
+    /// One for each kind of name.
+    kinds: [u128; 5],
 }
 
 /// A shard on cache lines of its own.
@@ -40,106 +45,9 @@ pub(crate) struct Shard {
     /// Shared by the keys that find no room. Empty until it is needed.
     overflow: Vec<Value>,
     since_sweep: u32,
-}
-
-/// One policy, on one key, for one request: what is asked, and once decided, what came of it.
-#[derive(Clone, Debug)]
-pub(crate) struct Check {
-    pub(crate) shard: usize,
-    pub(crate) key: u64,
-    /// Which of the shared limiters takes over where there is no room.
-    pub(crate) segment: u8,
-    pub(crate) ask: Ask,
-    /// Until when the key is charged: before the decision, or after it if it was charged.
-    pub(crate) until: u64,
-    /// How many requests of the key are under way, with this one.
-    pub(crate) count: u32,
-    pub(crate) outcome: Outcome,
-    overflowed: bool,
-    /// Where the key was found.
-    at: Option<usize>,
-}
-
-/// What is asked of a key.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Ask {
-    /// Is there quota for `cost` requests? They may wait for as long as `further` requests take to come back.
-    Charge { rate: Rate, cost: u32, further: u32 },
-    /// Are fewer than so many requests under way?
-    Enter { most: u32 },
-    /// Is it free of a block?
-    Free,
-}
-
-/// What was found for one [`Check`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    Admitted,
-    /// So many nanoseconds more.
-    Wait(u64),
-    /// The cost is above the burst.
-    Never,
-    /// Somebody else's request must end first.
-    Busy,
-}
-
-impl Check {
-    pub(crate) fn new(shard: usize, key: u64, segment: u8, ask: Ask) -> Self {
-        let outcome = Outcome::Admitted;
-        Self { shard, key, segment, ask, until: 0, count: 0, outcome, overflowed: false, at: None }
-    }
-
-    pub(crate) fn is_admitted(&self) -> bool {
-        self.outcome == Outcome::Admitted
-    }
-}
-
-/// What may be taken back of a decision.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Receipt {
-    shard: usize,
-    key: u64,
-    segment: u8,
-    overflowed: bool,
-    taken: Taken,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Taken {
-    /// So many nanoseconds, of which the last are over at `end`.
-    Time {
-        nanos: u64,
-        end: u64,
-    },
-    Place,
-}
-
-impl Receipt {
-    /// The receipt of an admitted check; `None` if it took nothing.
-    pub(crate) fn of(check: &Check) -> Option<Self> {
-        let taken = match check.ask {
-            Ask::Charge { rate, cost, .. } if cost > 0 => {
-                Taken::Time { nanos: rate.charge(cost), end: check.until }
-            }
-            Ask::Enter { .. } => Taken::Place,
-            Ask::Charge { .. } | Ask::Free => return None,
-        };
-        let &Check { shard, key, segment, overflowed, .. } = check;
-        Some(Self { shard, key, segment, overflowed, taken })
-    }
-
-    /// Whether it is for time, and not for a place.
-    pub(crate) fn is_charge(&self) -> bool {
-        matches!(self.taken, Taken::Time { .. })
-    }
-
-    /// How much of a charge hasn't come back by itself.
-    pub(crate) fn left(&self, now: u64) -> Duration {
-        match self.taken {
-            Taken::Time { nanos, end } => Duration::from_nanos(nanos.min(end.saturating_sub(now))),
-            Taken::Place => Duration::ZERO,
-        }
-    }
+    /// How many requests were admitted, and for how many of them a fifth or less of a quota was left.
+    admitted: u64,
+    near_limit: u64,
 }
 
 impl Memory {
@@ -152,18 +60,43 @@ impl Memory {
             table: Table::new(max_keys / shards + usize::from(at < max_keys % shards)),
             overflow: Vec::new(),
             since_sweep: 0,
+            admitted: 0,
+            near_limit: 0,
         };
         Self {
             shards: (0..shards).map(|at| Padded(Mutex::new(shard(at)))).collect(),
             shift: 64 - shards.ilog2(),
-            seed: RandomState::new(),
+            seed: Seed::new(),
             next: AtomicUsize::new(0),
         }
     }
 
-    /// The hash of what names a client.
+    /// A keyed hash of anything.
     pub(crate) fn hash(&self, subject: impl std::hash::Hash) -> u64 {
-        self.seed.hash_one(subject)
+        self.seed.texts.hash_one(subject)
+    }
+
+    /// The key of a client.
+    pub(crate) fn key_of(&self, named: Named<'_>) -> u64 {
+        match named {
+            Named::Addr(IpAddr::V4(addr)) => self.seed.key([addr.to_bits().into(), 0], 0),
+            Named::Addr(IpAddr::V6(addr)) => {
+                let bits = addr.to_bits();
+                self.seed.key([(bits >> 64) as u64, bits as u64], 1)
+            }
+            Named::Number(number) => self.seed.key([number, 0], 2),
+            Named::Text(text) => self.seed.key([self.hash(text), 0], 3),
+            Named::Everyone => self.seed.key([0, 0], 4),
+            Named::Nobody => self.seed.key([1, 0], 4),
+        }
+    }
+
+    /// How many requests were admitted, and how many of them near a limit.
+    pub(crate) fn admitted(&self) -> (u64, u64) {
+        let shards = (0..self.shards.len()).map(|at| self.lock(at));
+        shards.fold((0, 0), |(admitted, near), shard| {
+            (admitted + shard.admitted, near + shard.near_limit)
+        })
     }
 
     pub(crate) fn shard_of(&self, hash: u64) -> usize {
@@ -216,6 +149,37 @@ impl Memory {
         }
     }
 
+    /// Decides on a charge of one key, which is all that most requests ask. Returns until when the key is charged; `None` without a change if it
+    /// isn't admitted, or if there is no room for it.
+    pub(crate) fn charge(
+        &self,
+        at: usize,
+        key: u64,
+        rate: Rate,
+        cost: u32,
+        now: u64,
+    ) -> Option<u64> {
+        let mut shard = self.lock(at);
+        let (place, until) = match shard.table.locate(key) {
+            Some((place, value)) => (Some(place), value.as_until()),
+            None if shard.table.has_room(1, now) => (None, 0),
+            None => return None,
+        };
+        let until = until.min(now.saturating_add(rate.whole()));
+        let (Outcome::Admitted, Some(until)) = governed(rate, 0, cost, until, now) else {
+            return None;
+        };
+        shard.table.set_at(place, key, Value::until(until));
+        shard.admitted += 1;
+        shard.near_limit += u64::from(rate.is_near(until.saturating_sub(now)));
+        let sweep = shard.is_due(now);
+        drop(shard);
+        if sweep {
+            self.sweep_next(at, now);
+        }
+        Some(until)
+    }
+
     /// Takes a decision back, as far as it still counts: what has come back by itself in the meantime is not given twice.
     pub(crate) fn give_back(&self, receipt: &Receipt, now: u64) {
         let mut shard = self.lock(receipt.shard);
@@ -230,6 +194,7 @@ impl Memory {
             Taken::Place => Value::count(value.as_count().saturating_sub(1)),
         };
         shard.put_back(receipt.key, receipt.segment, receipt.overflowed, value, now);
+        shard.table.remove(receipt.key ^ TRUSTED);
     }
 
     /// What is remembered of a key: until when it is charged, and how many of its requests are under way.
@@ -256,6 +221,18 @@ impl Memory {
             return true;
         }
         (old > 0 || shard.table.has_room(1, now)) && shard.table.set(key, Value::until(new))
+    }
+
+    /// Until when a key is charged, and whether that was said by the shared store a moment ago.
+    pub(crate) fn known(&self, shard: usize, key: u64, now: u64) -> (u64, bool) {
+        let shard = self.lock(shard);
+        let until = |key| shard.table.find(key).map_or(0, Value::as_until);
+        (until(key), until(key ^ TRUSTED) > now)
+    }
+
+    /// Trusts what is remembered of a key until then.
+    pub(crate) fn trust(&self, shard: usize, key: u64, now: u64, until: u64) {
+        self.change(shard, key ^ TRUSTED, now, |_| until);
     }
 
     /// Takes one of the requests that a key has paid for in advance.
@@ -287,6 +264,11 @@ impl Memory {
         self.lock(shard).table.remove(key ^ LEASED);
     }
 
+    /// Trusts no longer what is remembered of a key.
+    pub(crate) fn distrust(&self, shard: usize, key: u64) {
+        self.lock(shard).table.remove(key ^ TRUSTED);
+    }
+
     /// Clears a little of another shard, so that memory comes back wherever requests arrive.
     fn sweep_next(&self, not: usize, now: u64) {
         let at = self.next.fetch_add(1, Ordering::Relaxed) % self.shards.len();
@@ -304,12 +286,35 @@ impl Memory {
     }
 }
 
+impl Seed {
+    fn new() -> Self {
+        let texts = RandomState::new();
+        let wide = |at: u8| {
+            u128::from(texts.hash_one((at, 0))) << 64 | u128::from(texts.hash_one((at, 1)))
+        };
+        let (factors, kinds) = ([0, 1].map(wide), [2, 3, 4, 5, 6].map(wide));
+        Self { texts, factors, kinds }
+    }
+
+    /// A key by multiply-add-shift (Dietzfelbinger 1996), of which any two meet with a chance of 2^-64, whoever chose them without knowing the
+    /// seed; and then mixed, so that neighbours lie apart.
+    fn key(&self, [high, low]: [u64; 2], kind: usize) -> u64 {
+        let [a, b] = self.factors;
+        let sum = a.wrapping_mul(high.into()).wrapping_add(b.wrapping_mul(low.into()));
+        let key = (sum.wrapping_add(self.kinds[kind]) >> 64) as u64;
+        let key = (key ^ key >> 32).wrapping_mul(0xd6e8_feb8_6659_fd93);
+        key ^ key >> 32
+    }
+}
+
 impl Shard {
-    /// Sweeps a little. Every so often it is another shard's turn as well.
+    /// Sweeps a little every so often; half of these times it is another shard's turn as well.
     fn is_due(&mut self, now: u64) -> bool {
-        self.table.sweep(now, SWEEP_OWN);
         self.since_sweep = self.since_sweep.wrapping_add(1);
-        self.since_sweep.is_multiple_of(SWEEP_EVERY)
+        if self.since_sweep.is_multiple_of(SWEEP_EVERY) {
+            self.table.sweep(now, SWEEP_OWN);
+        }
+        self.since_sweep.is_multiple_of(2 * SWEEP_EVERY)
     }
 
     fn value(&self, key: u64, segment: u8, overflowed: bool) -> Option<Value> {
@@ -390,6 +395,14 @@ fn decide<'a>(
         }
         admitted &= check.is_admitted();
     }
+    if admitted
+        && let (Some(last), [shard, ..]) = (checks.last(), &mut *shards)
+        && last.is_of_policy()
+    {
+        let near = |check: &Check| matches!(check.ask, Ask::Charge { rate, .. } if rate.is_near(check.until.saturating_sub(now)));
+        shard.admitted += 1;
+        shard.near_limit += u64::from(checks.iter().any(near));
+    }
     for check in &mut *checks {
         let Some(shard) = shards.get_mut(place(check.shard)) else { return false };
         let value = match check.ask {
@@ -420,67 +433,6 @@ fn decide<'a>(
     admitted
 }
 
-/// Lets `governor` decide: whether `cost` requests fit, and until when the key is charged if they do.
-pub(crate) fn governed(
-    rate: Rate,
-    further: u32,
-    cost: u32,
-    until: u64,
-    now: u64,
-) -> (Outcome, Option<u64>) {
-    let (Some(cost), Some(quota)) = (NonZeroU32::new(cost), rate.governed(further)) else {
-        return (Outcome::Admitted, None);
-    };
-    if cost > quota.burst_size() {
-        // Asked here, since the multiplication inside could wrap.
-        return (Outcome::Never, None);
-    }
-    let slot = Slot { until, next: Cell::new(until) };
-    let limiter: governor::RateLimiter<_, _, _, NoOpMiddleware<Nanos>> =
-        governor::RateLimiter::new(quota, slot, Now(Cell::new(0)));
-    limiter.clock().0.set(now);
-    match limiter.check_n(cost) {
-        Ok(Ok(())) => (Outcome::Admitted, Some(limiter.into_state_store().next.get())),
-        Ok(Err(refused)) => {
-            let wait = refused.earliest_possible().duration_since(Nanos::new(now));
-            (Outcome::Wait(wait.as_u64()), None)
-        }
-        Err(_) => (Outcome::Never, None),
-    }
-}
-
-/// The one value that a decision is about, as `governor` sees it. The shard is locked meanwhile.
-#[derive(Debug)]
-struct Slot {
-    until: u64,
-    next: Cell<u64>,
-}
-
-impl StateStore for Slot {
-    type Key = NotKeyed;
-
-    fn measure_and_replace<T, F, E>(&self, _: &NotKeyed, f: F) -> Result<T, E>
-    where
-        F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
-    {
-        let (result, next) = f((self.until > 0).then(|| Nanos::new(self.until)))?;
-        self.next.set(next.as_u64());
-        Ok(result)
-    }
-}
-
-/// The time of a decision. It is 0 while the limiter is made, so that its times are those of our clock.
-#[derive(Debug)]
-struct Now(Cell<u64>);
-
-impl Clock for Now {
-    type Instant = Nanos;
-
-    fn now(&self) -> Nanos {
-        Nanos::new(self.0.get())
-    }
-}
-
 fn shared(key: u64, segment: u8) -> usize {
     usize::from(segment) * SHARED + (key as usize & (SHARED - 1))
 }
@@ -491,9 +443,11 @@ pub(crate) const KEYS_PER_SHARD: usize = 3584;
 const SHARED: usize = 16;
 /// Makes the key of a lease of the key of a charge.
 const LEASED: u64 = 0x6a09_e667_f3bc_c909;
+/// Makes the key for which time a key is trusted of the key itself.
+const TRUSTED: u64 = 0xbb67_ae85_84ca_a73b;
 /// How long what was paid for in advance may be used.
 const LEASE_TIME: u64 = 10_000_000_000;
-const SWEEP_OWN: usize = 2;
+const SWEEP_OWN: usize = 8;
 const SWEEP_OTHER: usize = 64;
 const SWEEP_EVERY: u32 = 8;
 

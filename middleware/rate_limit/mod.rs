@@ -91,6 +91,12 @@
 //! a small number of limiters with the quota of one client each, until there is room; no client that has used something is ever
 //! forgotten for another.
 //!
+//! # What operators see
+//!
+//! [`RateLimitHandle::totals`] counts what was decided, [`RateLimitHandle::keys`] and [`bytes`](RateLimitHandle::bytes) what is remembered.
+//! [`observe`](RateLimit::observe) sees each [`Decision`]. Refusals are logged by [`tracing`] at debug level; there, and in a decision, a client has a
+//! [`Pseudonym`] that doesn't tell who it is.
+//!
 //! # For those who come from express-rate-limit
 //!
 //! | there | here |
@@ -103,8 +109,9 @@
 //! | `skip` | [`skip`](RateLimit::skip), [`skip_clients`](RateLimit::skip_clients), [`skip_preflight`](RateLimit::skip_preflight) |
 //! | `skipSuccessfulRequests`, `skipFailedRequests`, `requestWasSuccessful` | [`count_failures`](RateLimit::count_failures), [`count_successes`](RateLimit::count_successes), [`count_if`](RateLimit::count_if) |
 //! | `store`, `passOnStoreError` | [`shared`](RateLimit::shared), [`WhileAway`] |
-//! | `requestPropertyName` | [`with_decision`](RateLimit::with_decision) |
-//! | `resetKey`, `getKey` | [`RateLimitHandle::reset`], [`RateLimitHandle::peek`] |
+//! | `requestPropertyName` | [`with_decision`](RateLimit::with_decision), [`with_decision_as`](RateLimit::with_decision_as) |
+//! | an asynchronous `limit`, `skip` or `message` | a [guard](crate::Chain::guard) before the limiter provides what they look at; [`on_error`](crate::Chain::on_error) renders the refusal |
+//! | `resetKey`, `getKey`, `store.increment` | [`RateLimitHandle::reset`], [`RateLimitHandle::peek`], [`RateLimitHandle::admit`] |
 //! | `validate`, `logger` | errors where it is built, and warnings, each once, by [`tracing`] |
 //!
 //! # Sources
@@ -115,6 +122,8 @@
 //! - `Forwarded`: [RFC 7239](https://www.rfc-editor.org/rfc/rfc7239)
 //! - IPv6 prefixes of customers: [RIPE-690](https://www.ripe.net/publications/docs/ripe-690/); NAT64: [RFC 6052](https://www.rfc-editor.org/rfc/rfc6052)
 
+mod asked;
+mod check;
 mod clock;
 mod decision;
 mod fields;
@@ -129,10 +138,12 @@ mod quota;
 #[cfg(feature = "redis")]
 mod redis;
 mod refusal;
+mod remote;
 mod store;
 mod table;
 #[cfg(test)]
 mod tests;
+mod totals;
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -150,12 +161,13 @@ use self::limiter::{Answer, Count, Limiter, Penalty, is_preflight};
 use self::lints::Lints;
 use self::memory::Memory;
 use self::quota::{MAX_POLICIES, checked};
-use self::store::Remote;
+use self::remote::Remote;
+use self::totals::Counters;
 use crate::extract::{Network, TrustedProxies};
 use crate::{Dependent, Endpoint, FromChain, Middleware, Request, Response, Rest};
 
 pub use self::clock::LimitClock;
-pub use self::decision::{Decision, Standing, Verdict};
+pub use self::decision::{Decision, Pseudonym, Standing, Verdict};
 pub use self::fields::LimitHeaders;
 pub use self::handle::RateLimitHandle;
 pub use self::key::{LimitKey, Subject};
@@ -165,8 +177,10 @@ pub use self::quota::{PerClient, Quota, RateLimitConfigError};
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
 pub use self::redis::RedisStore;
 pub use self::store::{
-    LimitStore, SharedLimits, StoreAnswer, StoreCharge, StoreError, StoreFuture, WhileAway,
+    LimitStore, SharedLimits, StoreAnswer, StoreCall, StoreCharge, StoreError, StoreFuture,
+    StorePlace, WhileAway,
 };
+pub use self::totals::Totals;
 
 /// Limits how many requests each client may make. See the [module](self) for what it does and what the client sees.
 ///
@@ -231,10 +245,13 @@ impl RateLimit {
             clock: LimitClock::system(),
             memory: Arc::new(Memory::new(MAX_KEYS)),
             remote: None,
+            is_simple: true,
             blocks: Arc::new(AtomicBool::new(false)),
+            jitter: Duration::ZERO,
             lints: Arc::new(Lints::default()),
+            counters: Arc::new(Counters::default()),
         };
-        Self { limiter: Arc::new(limiter), is_async: false }
+        Self { limiter: Arc::new(limiter), is_async: false }.with(|_| {})
     }
 
     /// Adds a policy. All policies are decided at once: if one refuses, none is charged.
@@ -381,7 +398,8 @@ impl RateLimit {
 
     /// Blocks a client for a time once it was refused more often than this quota. Defaults to never.
     ///
-    /// It is the client that the [`key`](RateLimit::key) of the limiter names. Blocks are those of one server, also with a shared store.
+    /// It is the client that the [`key`](RateLimit::key) of the limiter names. With a [shared](RateLimit::shared) store each server counts the
+    /// refusals that it made itself; the block holds on all.
     #[must_use]
     pub fn penalty(self, strikes: Quota, block: Duration) -> Self {
         self.with(|limiter| {
@@ -391,6 +409,8 @@ impl RateLimit {
     }
 
     /// Sets how many requests of a client may be under way at once, until their responses were sent. Defaults to any number.
+    ///
+    /// With a [shared](RateLimit::shared) store they are those on all servers.
     ///
     /// # Panics
     ///
@@ -411,6 +431,15 @@ impl RateLimit {
     #[must_use]
     pub fn delay(self, longest: Duration) -> Self {
         self.with(|limiter| limiter.delay = longest.min(LONGEST_DELAY))
+    }
+
+    /// Adds up to this time, in whole seconds and at random, to each `Retry-After`. Defaults to none.
+    ///
+    /// Those whose quota comes back one by one don't return together anyhow; those who are blocked together, or refused because a shared store is
+    /// away, do.
+    #[must_use]
+    pub fn retry_jitter(self, longest: Duration) -> Self {
+        self.with(|limiter| limiter.jitter = longest)
     }
 
     /// Refuses nothing: what would be refused is counted, observed and logged, and goes on. Defaults to refusing.
@@ -460,7 +489,9 @@ impl RateLimit {
         self.with(|limiter| limiter.reject = Some(Arc::new(reject)))
     }
 
-    /// Shows every decision to a function, such as one that counts them for metrics. Defaults to none.
+    /// Shows every decision to a function, such as one that logs who comes [near its limit](Decision::is_near_limit). Defaults to none.
+    ///
+    /// The client is known to it by a [`Pseudonym`]. For bare numbers, [`RateLimitHandle::totals`] costs less.
     #[must_use]
     pub fn observe(self, f: impl Fn(&Request, &Decision) + Send + Sync + 'static) -> Self {
         self.with(|limiter| limiter.observe = Some(Arc::new(f)))
@@ -488,8 +519,8 @@ impl RateLimit {
 
     /// Counts in a store that several servers share. Defaults to the memory of this server.
     ///
-    /// What the store answered is also remembered here. So a client that is known to be refused costs no call, and the limiter goes on
-    /// from there while the store is away. Needs the runtime of tokio.
+    /// What the store answered is also remembered here. So a client that would be refused costs no call within the next second, and the limiter goes
+    /// on from there while the store is away. Needs the runtime of tokio.
     #[must_use]
     pub fn shared(self, limits: SharedLimits) -> Self {
         self.with(|limiter| limiter.remote = Some(Arc::new(Remote::new(limits))))
@@ -511,7 +542,39 @@ impl RateLimit {
     /// # let _ = chain.build();
     /// ```
     pub fn with_decision(self) -> WithDecision {
-        WithDecision(self)
+        self.with_decision_as(|decision| decision)
+    }
+
+    /// Provides what a function makes of the [`Decision`] to the steps after it: a type of one's own, where a chain has several limiters.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_chain::{Chain, Decision, Provided, RateLimit};
+    ///
+    /// #[derive(Clone)]
+    /// struct PerClient(Decision);
+    ///
+    /// #[derive(Clone)]
+    /// struct ForAll(Decision);
+    ///
+    /// async fn hello(client: Provided<PerClient>, all: Provided<ForAll>) -> String {
+    ///     let left = [&client.0.0, &all.0.0].map(|decision| decision.standings()[0].remaining());
+    ///     format!("{left:?} requests left")
+    /// }
+    ///
+    /// let chain = Chain::new()
+    ///     .use_(RateLimit::per_minute(60).with_decision_as(PerClient))
+    ///     .use_(RateLimit::per_second(900).with_decision_as(ForAll))
+    ///     .get(hello);
+    /// # let _ = chain.build();
+    /// ```
+    pub fn with_decision_as<T, F>(self, f: F) -> WithDecision<T>
+    where
+        T: Clone + Send + Sync + 'static,
+        F: Fn(Decision) -> T + Send + Sync + 'static,
+    {
+        WithDecision { limit: self, provided: Arc::new(f) }
     }
 
     /// A handle that looks into the running limiter and changes it. Take it once all is set: what is set later is out of its reach.
@@ -520,7 +583,9 @@ impl RateLimit {
     }
 
     fn with(mut self, set: impl FnOnce(&mut Limiter)) -> Self {
-        set(Arc::make_mut(&mut self.limiter));
+        let limiter = Arc::make_mut(&mut self.limiter);
+        set(limiter);
+        limiter.is_simple = limiter.asks_one_charge();
         self.is_async = self.limiter.is_async();
         self
     }
@@ -530,16 +595,26 @@ impl RateLimit {
         let limiter = &self.limiter;
         if limiter.skips(req) {
             let skipped = Decision::skipped();
+            limiter.counters.note(0, Verdict::Skipped, false);
             if let Some(observe) = &limiter.observe {
                 observe(req, &skipped);
             }
             return Ok(Passed { decision: provide.then_some(skipped), ..Passed::default() });
         }
         limiter.lints.enter(limiter, req);
+        if limiter.is_simple
+            && !provide
+            && let Some(passed) = self.admit_simply(req)
+        {
+            return Ok(passed);
+        }
+        let quiet = limiter.headers.is_empty() && limiter.observe.is_none() && !provide;
         let answer = if self.is_async || limiter.remote.is_some() {
-            Box::pin(self.decide_async(req)).await
+            Box::pin(self.decide_async(req, quiet)).await
         } else {
-            limiter.decide(limiter.ask(req, &[]))
+            let mut asked = limiter.ask(req, &[], quiet);
+            let decided = limiter.decide(&mut asked);
+            limiter.answer(&mut asked, decided)
         };
         if answer.delay > 0 {
             Box::pin(self.finish_delayed(req, answer, provide)).await
@@ -548,13 +623,31 @@ impl RateLimit {
         }
     }
 
-    async fn decide_async(&self, req: &mut Request) -> Answer {
+    /// Admits a request for which no more than one charge is asked.
+    fn admit_simply(&self, req: &Request) -> Option<Passed> {
+        let limiter = &self.limiter;
+        let (client, key) = (limiter.client(req), &limiter.key);
+        let hashes = key.with(req, client, None, |named| limiter.hashes(key, named))?;
+        limiter.lints.named(key, &hashes);
+        let cost = limiter.policies.first()?.cost_of_all();
+        let charged = limiter.charge_once(&hashes, cost)?;
+        let mut passed = Passed::default();
+        if !limiter.headers.is_empty() && !limiter.shadow {
+            passed.states.push(charged.state());
+        }
+        Some(passed)
+    }
+
+    async fn decide_async(&self, req: &mut Request, quiet: bool) -> Answer {
         let limiter = &self.limiter;
         let found = if self.is_async { limiter.find(req).await } else { Vec::new() };
-        let asked = limiter.ask(req, &found);
+        let mut asked = limiter.ask(req, &found, quiet);
         match &limiter.remote {
             Some(remote) => remote.decide(limiter, asked).await,
-            None => limiter.decide(asked),
+            None => {
+                let decided = limiter.decide(&mut asked);
+                limiter.answer(&mut asked, decided)
+            }
         }
     }
 
@@ -564,14 +657,7 @@ impl RateLimit {
         mut answer: Answer,
         provide: bool,
     ) -> Result<Passed, Response> {
-        let wait = std::mem::take(&mut answer.delay);
-        if tokio::runtime::Handle::try_current().is_err() {
-            // Nobody would wake it: what it holds is given back.
-            answer.held = None;
-            (answer.verdict, answer.wait) = (Verdict::Exceeded, Some(wait));
-        } else if !self.limiter.shadow {
-            tokio::time::sleep(Duration::from_nanos(wait)).await;
-        }
+        answer.wait(&self.limiter).await;
         self.finish(req, answer, provide)
     }
 
@@ -579,6 +665,7 @@ impl RateLimit {
     fn finish(&self, req: &Request, mut answer: Answer, provide: bool) -> Result<Passed, Response> {
         let limiter = &self.limiter;
         let admitted = answer.verdict == Verdict::Admitted;
+        limiter.note(&answer);
         let seen = provide || limiter.observe.is_some();
         let decision = (seen || !admitted).then(|| limiter.decision(&answer));
         if let (Some(observe), Some(decision)) = (&limiter.observe, &decision) {
@@ -617,7 +704,7 @@ impl RateLimit {
 #[derive(Default)]
 struct Passed {
     states: SmallVec<[State; 2]>,
-    held: Option<Held>,
+    held: Option<Box<Held>>,
     decision: Option<Decision>,
 }
 
@@ -677,30 +764,35 @@ impl<A> fmt::Debug for PerProvided<A> {
     }
 }
 
-/// A [`RateLimit`] that provides its [`Decision`]. Made by [`RateLimit::with_decision`].
-#[derive(Clone, Debug)]
-pub struct WithDecision(RateLimit);
+/// A [`RateLimit`] that provides its [`Decision`], or what is made of it. Made by [`RateLimit::with_decision`].
+#[derive(Clone)]
+pub struct WithDecision<T = Decision> {
+    limit: RateLimit,
+    provided: Arc<dyn Fn(Decision) -> T + Send + Sync>,
+}
 
-impl Middleware for WithDecision {
-    type Provides = (Decision,);
+impl<T: Clone + Send + Sync + 'static> Middleware for WithDecision<T> {
+    type Provides = (T,);
 
-    async fn call<N: Endpoint>(
-        &self,
-        req: &mut Request,
-        next: Rest<'_, N, (Decision,)>,
-    ) -> Response {
-        match self.0.admit(req, true).await {
+    async fn call<N: Endpoint>(&self, req: &mut Request, next: Rest<'_, N, (T,)>) -> Response {
+        match self.limit.admit(req, true).await {
             Ok(mut passed) => {
                 let decision = passed.decision.take().unwrap_or_else(Decision::skipped);
-                let response = next.run_with(req, (decision,)).await;
-                self.0.respond(passed, response)
+                let response = next.run_with(req, ((self.provided)(decision),)).await;
+                self.limit.respond(passed, response)
             }
             Err(refusal) => refusal,
         }
     }
 
     fn name(&self) -> String {
-        self.0.name()
+        self.limit.name()
+    }
+}
+
+impl<T> fmt::Debug for WithDecision<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("WithDecision").field(&self.limit).finish()
     }
 }
 

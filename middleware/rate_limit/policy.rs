@@ -126,8 +126,19 @@ impl Policy {
         self
     }
 
+    /// Whether it applies to all requests alike, under the key of the limiter.
+    pub(crate) fn is_plain(&self) -> bool {
+        let Self { key, quota_by, cost_by, when, cost, .. } = self;
+        key.is_none() && quota_by.is_none() && cost_by.is_none() && when.is_none() && *cost > 0
+    }
+
     pub(crate) fn applies(&self, req: &Request) -> bool {
         self.when.as_ref().is_none_or(|applies| applies(req))
+    }
+
+    /// What a request costs that nobody looks at.
+    pub(crate) fn cost_of_all(&self) -> u32 {
+        self.cost
     }
 
     pub(crate) fn cost_of(&self, req: &Request) -> u32 {

@@ -162,6 +162,11 @@ impl Rate {
         (remaining, over + self.interval - free % self.interval)
     }
 
+    /// Whether a fifth or less of the burst is left to a key that is charged for so long.
+    pub(crate) fn is_near(self, taken: u64) -> bool {
+        taken >= self.whole() - self.whole() / 5
+    }
+
     /// An equal share of it, for one of so many servers.
     pub(crate) fn share(self, servers: u32) -> Self {
         let servers = servers.clamp(1, self.burst.get());

@@ -5,9 +5,9 @@ use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
-use redis::{Client, RedisError, Script};
+use redis::{Client, Cmd, ErrorKind, FromRedisValue, RedisError, Script, ServerErrorKind};
 
-use super::store::{LimitStore, StoreAnswer, StoreCharge, StoreError, StoreFuture};
+use super::store::{LimitStore, StoreAnswer, StoreCall, StoreError, StoreFuture, StorePlace};
 
 /// A [`LimitStore`] in Redis or Valkey.
 ///
@@ -36,8 +36,8 @@ pub struct RedisStore<C = ConnectionManager> {
     connection: RwLock<Option<C>>,
     /// Makes a connection anew; `None` if the connection mends itself.
     renew: Option<Renew<C>>,
-    take: Script,
-    give_back: Script,
+    take: Lua,
+    give_back: Lua,
 }
 
 type Renew<C> = Box<dyn Fn() -> Result<C, RedisError> + Send + Sync>;
@@ -75,7 +75,7 @@ where
 
     fn of(connection: Option<C>, renew: Option<Renew<C>>) -> Self {
         let connection = RwLock::new(connection);
-        Self { connection, renew, take: Script::new(TAKE), give_back: Script::new(GIVE_BACK) }
+        Self { connection, renew, take: Lua::new(TAKE), give_back: Lua::new(GIVE_BACK) }
     }
 
     fn connection(&self) -> Result<C, StoreError> {
@@ -96,27 +96,38 @@ impl<C> LimitStore for RedisStore<C>
 where
     C: ConnectionLike + Clone + Send + Sync + 'static,
 {
-    fn take<'a>(&'a self, charges: &'a [StoreCharge]) -> StoreFuture<'a, StoreAnswer> {
+    fn take<'a>(&'a self, call: &'a StoreCall) -> StoreFuture<'a, StoreAnswer> {
         Box::pin(async move {
             let mut connection = self.connection()?;
-            let mut call = self.take.prepare_invoke();
-            let leased = charges.first().filter(|_| charges.len() == 1);
-            call.arg(u8::from(charges.iter().any(|charge| charge.forced)))
-                .arg(leased.map_or(0, |charge| charge.lease))
-                .arg(leased.map_or(1, |charge| micros(charge.interval).max(1)));
-            for charge in charges {
-                let interval = micros(charge.interval);
-                call.key(&charge.key)
-                    .arg(interval.saturating_mul(charge.burst.into()).min(LONGEST))
-                    .arg(interval.saturating_mul(charge.cost.into()).min(LONGEST));
-            }
-            let answer: Vec<u64> =
-                call.invoke_async(&mut connection).await.map_err(StoreError::new)?;
+            let place = call.place.as_ref();
+            let keys = call.charges.iter().map(|charge| &charge.key);
+            let keys: Vec<&String> =
+                keys.chain(&call.block).chain(place.map(|place| &place.key)).collect();
+            let arguments = |cmd: &mut Cmd| {
+                cmd.arg(keys.len()).arg(&keys);
+                cmd.arg(u8::from(call.forced)).arg(call.lease).arg(call.charges.len());
+                cmd.arg(u8::from(call.block.is_some()));
+                match place {
+                    Some(StorePlace { most, id, longest, .. }) => {
+                        cmd.arg(most).arg(id).arg(micros(*longest).min(LONGEST))
+                    }
+                    None => cmd.arg(0).arg(0).arg(0),
+                };
+                for charge in &call.charges {
+                    let time = |requests: u32| {
+                        micros(charge.interval).saturating_mul(requests.into()).min(LONGEST)
+                    };
+                    cmd.arg(time(charge.burst)).arg(time(charge.cost));
+                }
+            };
+            let answer: Vec<u64> = self.take.run(&mut connection, arguments).await?;
             match &answer[..] {
-                [admitted, leased, charged @ ..] => Ok(StoreAnswer {
+                [admitted, leased, blocked, busy, charged @ ..] => Ok(StoreAnswer {
                     admitted: *admitted == 1,
                     charged_for: charged.iter().map(|time| Duration::from_micros(*time)).collect(),
                     leased: u32::try_from(*leased).unwrap_or(0),
+                    blocked_for: Duration::from_micros(*blocked),
+                    is_busy: *busy == 1,
                 }),
                 _ => Err(StoreError::new("the script answered too little")),
             }
@@ -126,13 +137,26 @@ where
     fn give_back<'a>(&'a self, keys: &'a [(String, Duration)]) -> StoreFuture<'a, ()> {
         Box::pin(async move {
             let mut connection = self.connection()?;
-            let mut call = self.give_back.prepare_invoke();
-            for (key, time) in keys {
-                // Rounded down: never more than was charged.
-                let time = u64::try_from(time.as_micros()).unwrap_or(u64::MAX).min(LONGEST);
-                call.key(key).arg(time);
-            }
-            call.invoke_async(&mut connection).await.map_err(StoreError::new)
+            let arguments = |cmd: &mut Cmd| {
+                cmd.arg(keys.len());
+                for (key, _) in keys {
+                    cmd.arg(key);
+                }
+                for (_, time) in keys {
+                    // Rounded down: never more than was charged.
+                    cmd.arg(u64::try_from(time.as_micros()).unwrap_or(u64::MAX).min(LONGEST));
+                }
+            };
+            self.give_back.run(&mut connection, arguments).await
+        })
+    }
+
+    fn leave<'a>(&'a self, place: &'a StorePlace) -> StoreFuture<'a, ()> {
+        Box::pin(async move {
+            let mut connection = self.connection()?;
+            let mut call = redis::cmd("ZREM");
+            call.arg(&place.key).arg(&place.id);
+            call.query_async(&mut connection).await.map_err(StoreError::new)
         })
     }
 
@@ -154,8 +178,9 @@ where
                 Some(renew) => renew().map_err(StoreError::new)?,
                 None => self.connection()?,
             };
-            let pong: Result<(), _> = redis::cmd("PING").query_async(&mut connection).await;
-            pong.map_err(StoreError::new)?;
+            // In a cluster this asks one node, where `PING` wants an answer of all.
+            let time: Result<(u64, u64), _> = redis::cmd("TIME").query_async(&mut connection).await;
+            time.map_err(StoreError::new)?;
             *self.connection.write().unwrap_or_else(PoisonError::into_inner) = Some(connection);
             Ok(())
         })
@@ -166,6 +191,37 @@ where
 impl<C> fmt::Debug for RedisStore<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisStore").finish_non_exhaustive()
+    }
+}
+
+/// A script that Redis keeps under its hash.
+struct Lua {
+    code: &'static str,
+    hash: String,
+}
+
+impl Lua {
+    fn new(code: &'static str) -> Self {
+        Self { code, hash: Script::new(code).get_hash().to_owned() }
+    }
+
+    /// Runs it; a node that doesn't know it is told it by the same call, so that no other node is needed.
+    async fn run<T: FromRedisValue>(
+        &self,
+        connection: &mut impl ConnectionLike,
+        arguments: impl Fn(&mut Cmd),
+    ) -> Result<T, StoreError> {
+        let mut known = redis::cmd("EVALSHA");
+        arguments(known.arg(&self.hash));
+        let answer = match known.query_async(connection).await {
+            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                let mut told = redis::cmd("EVAL");
+                arguments(told.arg(self.code));
+                told.query_async(connection).await
+            }
+            answer => answer,
+        };
+        answer.map_err(StoreError::new)
     }
 }
 
@@ -181,29 +237,44 @@ const LONGEST: u64 = 100 * 366 * 24 * 3600 * 1_000_000;
 const TAKE: &str = r"
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
-local forced = ARGV[1] == '1'
+local forced, lease, charges = ARGV[1] == '1', tonumber(ARGV[2]), tonumber(ARGV[3])
 local held = redis.call('MGET', unpack(KEYS))
-local fits = true
-local till = {}
-for i = 1, #KEYS do
-  local latest, cost = now + tonumber(ARGV[2 * i + 2]), tonumber(ARGV[2 * i + 3])
-  till[i] = math.min(math.max(tonumber(held[i] or 0) or 0, now), latest)
-  if cost > 0 then
-    if till[i] + cost > latest and not forced then fits = false end
+local fits, blocked, busy, places = true, 0, 0, tonumber(ARGV[5])
+if ARGV[4] == '1' then
+  blocked = math.max((tonumber(held[charges + 1] or 0) or 0) - now, 0)
+  fits = blocked == 0
+end
+if places > 0 then
+  redis.call('ZREMRANGEBYSCORE', KEYS[#KEYS], '-inf', now)
+  if redis.call('ZCARD', KEYS[#KEYS]) >= places then
+    busy, fits = 1, false
   end
 end
-local answer = { fits and 1 or 0, 0 }
-for i = 1, #KEYS do
-  local latest, cost = now + tonumber(ARGV[2 * i + 2]), tonumber(ARGV[2 * i + 3])
-  if fits and cost > 0 then
-    till[i] = math.min(till[i] + cost, latest)
-    if i == 1 then
-      answer[2] = math.min(tonumber(ARGV[2]), math.floor((latest - till[1]) / tonumber(ARGV[3])))
-      till[1] = till[1] + answer[2] * tonumber(ARGV[3])
+local till, latest, cost = {}, {}, {}
+for i = 1, charges do
+  latest[i], cost[i] = now + tonumber(ARGV[2 * i + 6]), tonumber(ARGV[2 * i + 7])
+  till[i] = math.min(math.max(tonumber(held[i] or 0) or 0, now), latest[i])
+  if cost[i] > 0 and till[i] + cost[i] > latest[i] and not forced then fits = false end
+end
+local answer = { fits and 1 or 0, 0, blocked, busy }
+if fits and lease > 0 then
+  for i = 1, charges do
+    if cost[i] > 0 then
+      lease = math.min(lease, math.floor((latest[i] - till[i]) / cost[i]) - 1)
     end
+  end
+  answer[2] = math.max(lease, 0)
+end
+for i = 1, charges do
+  if fits and cost[i] > 0 then
+    till[i] = math.min(till[i] + cost[i] * (1 + answer[2]), latest[i])
     redis.call('SET', KEYS[i], string.format('%.0f', till[i]), 'PX', string.format('%.0f', math.ceil((till[i] - now) / 1000)))
   end
-  answer[i + 2] = till[i] - now
+  answer[i + 4] = till[i] - now
+end
+if fits and places > 0 then
+  redis.call('ZADD', KEYS[#KEYS], string.format('%.0f', now + ARGV[7]), ARGV[6])
+  redis.call('PEXPIRE', KEYS[#KEYS], math.ceil(ARGV[7] / 1000))
 end
 return answer
 ";

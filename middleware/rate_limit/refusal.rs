@@ -30,10 +30,11 @@ pub(crate) fn respond(
     response
 }
 
-/// Notes a refusal. It names policies, and nothing of the client.
+/// Notes a refusal. It names policies, and the client by its pseudonym.
 pub(crate) fn log(decision: &Decision, shadow: bool) {
     let policy = decision.violated().next().unwrap_or("");
-    tracing::debug!(policy, verdict = ?decision.verdict, shadow, "request refused");
+    let client = decision.client.map(tracing::field::display);
+    tracing::debug!(policy, verdict = ?decision.verdict, client, shadow, "request refused");
 }
 
 fn problem(decision: &Decision) -> Error {

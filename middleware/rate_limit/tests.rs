@@ -9,6 +9,9 @@ use futures_util::FutureExt;
 use http::header::{HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 
+mod attacks;
+mod express;
+
 use super::*;
 use crate::extract::{ForwardedHeader, PeerAddr, TrustedProxies};
 use crate::{Body, Chain, ChainService, Error, Provided};
@@ -314,8 +317,8 @@ fn whoever_goes_on_in_spite_of_refusals_is_blocked() {
     clock.advance(secs(1));
     assert_eq!(status(&service, ALICE), 200);
     let alice: IpAddr = "192.0.2.1".parse().unwrap();
-    assert!(handle.block(alice, secs(5)));
-    assert_eq!(handle.blocked_for(alice), Some(secs(5)));
+    assert!(handle.block(alice, secs(5)).now_or_never().unwrap());
+    assert_eq!(handle.blocked_for(alice).now_or_never().unwrap(), Some(secs(5)));
     assert_eq!(status(&service, ALICE), 429);
     assert!(handle.reset(alice).now_or_never().unwrap());
     assert_eq!(status(&service, ALICE), 200);

@@ -59,6 +59,24 @@
 //! # }
 //! ```
 //!
+//! What moves money may ask for more than a token: a sign-in with a second factor, and not long ago. The client then sends its user back to
+//! the issuer (step-up, RFC 9470):
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use tower_chain::{Chain, Grants, Require};
+//! # #[derive(Clone)] struct User;
+//! # impl Grants for User {}
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let recent = Require::<User>::acr_values(["urn:example:mfa"])?.and(Require::max_age(Duration::from_secs(300)));
+//! let chain = Chain::new().provide(User).use_(recent).post(async || "paid");
+//! # let _ = chain.build();
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! A policy that must wait, for a store, say, is a [`guard`](crate::Chain::guard) that takes the principal as an argument.
 //!
 //! # What the client sees
@@ -69,10 +87,12 @@
 //! | --- | --- | --- |
 //! | a scope is missing | 403 | `Bearer realm="api", error="insufficient_scope", scope="pages:read pages:write"`, with all scopes that are named, in the order of writing |
 //! | a role or a permission is missing, or a policy says no | 403 | `Bearer realm="api", error="insufficient_scope"` |
+//! | the caller signed in in another way, or too long ago | 401 | `Bearer realm="api", error="insufficient_user_authentication", error_description="..", acr_values="urn:example:mfa", max_age="300"`, with the scopes that are named |
 //! | there is no caller ([`Grants::is_authenticated`]), as behind an optional authentication | 401 | `Bearer realm="api"` |
 //! | a policy returns an error | as the policy says | as the policy says |
 //!
-//! With a [`scheme`](Require::scheme) that isn't one of OAuth the 403 carries no challenge: those schemes have none for it.
+//! With a [`scheme`](Require::scheme) that isn't one of OAuth the 403 carries no challenge, and a 401 the realm alone: those schemes have no more.
+//! The reason is a [`Refusal`], the source of the error.
 //!
 //! # What it provides
 //!
@@ -86,6 +106,7 @@
 //! # Sources
 //!
 //! [RFC 6750, 3.1](https://www.rfc-editor.org/rfc/rfc6750#section-3.1) (`insufficient_scope`),
+//! [RFC 9470](https://www.rfc-editor.org/rfc/rfc9470) (`insufficient_user_authentication`),
 //! [RFC 6749, 3.3](https://www.rfc-editor.org/rfc/rfc6749#section-3.3) (scopes),
 //! [RFC 9110, 15.5.2 and 15.5.4](https://www.rfc-editor.org/rfc/rfc9110#section-15.5.4) (401 and 403).
 
@@ -95,13 +116,14 @@ mod tests;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use axum_core::response::IntoResponse;
 use http::header::{CACHE_CONTROL, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 
 pub use self::rule::Decision;
-use self::rule::Rule;
+use self::rule::{Clock, Denial, Rule};
 use crate::{
     Challenge, ChallengeError, Dependent, Endpoint, Error, Grants, Middleware, Provided, Request,
     Response, Rest,
@@ -142,6 +164,7 @@ pub struct Require<T> {
     scheme: String,
     realm: String,
     resource_metadata: Option<String>,
+    clock: Arc<Clock>,
 }
 
 impl<T: Grants> Require<T> {
@@ -153,8 +176,7 @@ impl<T: Grants> Require<T> {
     /// ([RFC 6749, 3.3](https://www.rfc-editor.org/rfc/rfc6749#section-3.3)).
     pub fn scope(scope: impl Into<String>) -> Result<Self, RequireError> {
         let scope = scope.into();
-        let allowed = |byte: u8| matches!(byte, b'!' | b'#'..=b'[' | b']'..=b'~');
-        if scope.is_empty() || !scope.bytes().all(allowed) {
+        if !is_plain(&scope) {
             return Err(RequireError::Scope { scope });
         }
         let rule = Rule::Scope(scope.into_boxed_str(), T::has_scope);
@@ -194,6 +216,30 @@ impl<T: Grants> Require<T> {
     /// Requires a permission.
     pub fn permission(permission: impl Into<String>) -> Self {
         let rule = Rule::Grant(permission.into().into_boxed_str(), T::has_permission);
+        Self::of(rule, Some(T::is_authenticated))
+    }
+
+    /// Requires that the caller signed in in one of several ways, such as with a second factor: that [`Grants::acr`] is one of these values.
+    ///
+    /// # Errors
+    ///
+    /// If there is none, or one is empty or has a blank, a quote, a backslash or anything outside of visible ASCII.
+    pub fn acr_values<S: Into<String>>(
+        values: impl IntoIterator<Item = S>,
+    ) -> Result<Self, RequireError> {
+        let values: Vec<Box<str>> = values.into_iter().map(|v| v.into().into_boxed_str()).collect();
+        if let Some(acr) = values.iter().find(|value| !is_plain(value)) {
+            return Err(RequireError::Acr { acr: acr.to_string() });
+        }
+        if values.is_empty() {
+            return Err(RequireError::Empty);
+        }
+        Ok(Self::of(Rule::Acr(values, T::acr), Some(T::is_authenticated)))
+    }
+
+    /// Requires that the caller signed in no longer ago than this, in whole seconds: [`Grants::authenticated_at`].
+    pub fn max_age(max_age: Duration) -> Self {
+        let rule = Rule::Age(Duration::from_secs(max_age.as_secs()), T::authenticated_at);
         Self::of(rule, Some(T::is_authenticated))
     }
 }
@@ -248,10 +294,18 @@ impl<T> Require<T> {
             scheme: "Bearer".to_owned(),
             realm: "api".to_owned(),
             resource_metadata: None,
+            clock: Arc::new(SystemTime::now),
         }
     }
 
-    /// Requires another thing as well. Realm and scheme of this one hold.
+    /// Sets what the time is, for [`max_age`](Self::max_age). Defaults to [`SystemTime::now`].
+    #[must_use]
+    pub fn clock(mut self, now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
+        self.clock = Arc::new(now);
+        self
+    }
+
+    /// Requires another thing as well. Realm, scheme and clock of this one hold.
     #[must_use]
     pub fn and(mut self, other: Self) -> Self {
         self.rule = Rule::All(vec![self.rule, other.rule]);
@@ -259,7 +313,7 @@ impl<T> Require<T> {
         self
     }
 
-    /// Is content with another thing instead. Realm and scheme of this one hold.
+    /// Is content with another thing instead. Realm, scheme and clock of this one hold.
     #[must_use]
     pub fn or(mut self, other: Self) -> Self {
         self.rule = Rule::Any(vec![self.rule, other.rule]);
@@ -320,13 +374,47 @@ impl<T> Require<T> {
             return Ok(None);
         }
         let challenge = self.challenge()?.param("error", "insufficient_scope")?;
+        self.with_scopes(challenge).map(Some)
+    }
+
+    /// RFC 9470, 3. The scopes stand there too, so that the client asks for everything at once.
+    fn sign_in(&self) -> Result<Challenge, ChallengeError> {
+        let challenge = self.challenge()?;
+        let (mut values, mut age) = (Vec::new(), None);
+        self.rule.sign_in(&mut values, &mut age);
+        let description = match (values.is_empty(), age) {
+            (true, None) => return Ok(challenge),
+            _ if !self.is_oauth() => return Ok(challenge),
+            (false, None) => "A different authentication level is required",
+            (true, Some(_)) => "More recent authentication is required",
+            (false, Some(_)) => "A different or more recent authentication is required",
+        };
+        let mut challenge = challenge
+            .param("error", "insufficient_user_authentication")?
+            .param("error_description", description)?;
+        if !values.is_empty() {
+            challenge = challenge.param("acr_values", values.join(" "))?;
+        }
+        if let Some(age) = age {
+            challenge = challenge.param("max_age", age.as_secs().to_string())?;
+        }
+        self.with_scopes(challenge)
+    }
+
+    fn with_scopes(&self, challenge: Challenge) -> Result<Challenge, ChallengeError> {
         let mut scopes = Vec::new();
         self.rule.scopes(&mut scopes);
         if scopes.is_empty() {
-            return Ok(Some(challenge));
+            return Ok(challenge);
         }
-        challenge.param("scope", scopes.join(" ")).map(Some)
+        challenge.param("scope", scopes.join(" "))
     }
+}
+
+/// RFC 6749, 3.3: visible ASCII but for quotes and backslashes.
+fn is_plain(text: &str) -> bool {
+    let allowed = |byte: u8| matches!(byte, b'!' | b'#'..=b'[' | b']'..=b'~');
+    !text.is_empty() && text.bytes().all(allowed)
 }
 
 impl<T: Clone + Send + Sync + 'static> Dependent for Require<T> {
@@ -339,6 +427,8 @@ impl<T: Clone + Send + Sync + 'static> Dependent for Require<T> {
         Required {
             unauthenticated: self.challenge().unwrap_or_else(|_| Challenge::bearer()).to_value(),
             insufficient: insufficient.map(|challenge| challenge.to_value()),
+            sign_in: self.sign_in().unwrap_or_else(|_| Challenge::bearer()).to_value(),
+            clock: self.clock,
             rule: self.rule,
             authenticated: self.authenticated,
         }
@@ -351,6 +441,8 @@ pub struct Required<T> {
     authenticated: Option<fn(&T) -> bool>,
     unauthenticated: HeaderValue,
     insufficient: Option<HeaderValue>,
+    sign_in: HeaderValue,
+    clock: Arc<Clock>,
 }
 
 impl<T: Send + Sync + 'static> Required<T> {
@@ -364,20 +456,20 @@ impl<T: Send + Sync + 'static> Required<T> {
                 ),
             ));
         };
-        let Err(refusal) = self.rule.decide(caller, req) else { return Ok(()) };
-        let error = if self.authenticated.is_some_and(|authenticated| !authenticated(caller)) {
-            tracing::debug!(reason = "missing", "refused");
-            Error::new(StatusCode::UNAUTHORIZED, "Credentials are missing")
-                .with_header(WWW_AUTHENTICATE, self.unauthenticated.clone())
-        } else if let Some(error) = refusal {
-            error
-        } else {
-            tracing::debug!(reason = "insufficient_scope", "refused");
-            let detail = "The caller was not granted what this requires";
-            let error = Error::new(StatusCode::FORBIDDEN, detail);
-            match &self.insufficient {
-                Some(challenge) => error.with_header(WWW_AUTHENTICATE, challenge.clone()),
-                None => error,
+        let Err(denial) = self.rule.decide(caller, req, &*self.clock) else { return Ok(()) };
+        let missing = self.authenticated.is_some_and(|authenticated| !authenticated(caller));
+        let error = match denial {
+            _ if missing => {
+                Refusal::Missing.answer("Credentials are missing", Some(&self.unauthenticated))
+            }
+            Denial::Answer(error) => error,
+            Denial::SignIn => {
+                let detail = "The caller must authenticate again, or in another way";
+                Refusal::SignIn.answer(detail, Some(&self.sign_in))
+            }
+            Denial::Grant => {
+                let detail = "The caller was not granted what this requires";
+                Refusal::Insufficient.answer(detail, self.insufficient.as_ref())
             }
         };
         if error.headers().contains_key(CACHE_CONTROL) {
@@ -414,6 +506,55 @@ impl<T> fmt::Debug for Required<T> {
     }
 }
 
+/// Why a request was refused. It is the [source](crate::Error::source) of the error, for logs, metrics and `on_error`; the client sees the
+/// status, the challenge and a fixed text. What a policy answers is passed on as it is, without one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// There is no caller.
+    Missing,
+    /// The caller was not granted what is required.
+    Insufficient,
+    /// The caller must sign in anew, or in another way.
+    SignIn,
+}
+
+impl Refusal {
+    /// A short name that never changes, for metrics.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Insufficient => "insufficient_scope",
+            Self::SignIn => "insufficient_user_authentication",
+        }
+    }
+
+    fn answer(self, detail: &'static str, challenge: Option<&HeaderValue>) -> Error {
+        tracing::debug!(reason = self.code(), "refused");
+        let status = match self {
+            Self::Missing | Self::SignIn => StatusCode::UNAUTHORIZED,
+            Self::Insufficient => StatusCode::FORBIDDEN,
+        };
+        let error = Error::new(status, detail).with_source(self);
+        match challenge {
+            Some(challenge) => error.with_header(WWW_AUTHENTICATE, challenge.clone()),
+            None => error,
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Missing => "there is no caller",
+            Self::Insufficient => "the caller was not granted what is required",
+            Self::SignIn => "the caller must authenticate again, or in another way",
+        })
+    }
+}
+
+impl std::error::Error for Refusal {}
+
 /// What is wrong with a [`Require`]. The text says what to change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -422,6 +563,11 @@ pub enum RequireError {
     Scope {
         /// What was given.
         scope: String,
+    },
+    /// A way to sign in can't be named so.
+    Acr {
+        /// What was given.
+        acr: String,
     },
     /// A list is empty.
     Empty,
@@ -441,6 +587,10 @@ impl fmt::Display for RequireError {
             Self::Scope { scope } => write!(
                 f,
                 "{scope:?} can't be a scope: use visible ASCII without blanks, quotes and backslashes, one scope a call"
+            ),
+            Self::Acr { acr } => write!(
+                f,
+                "{acr:?} can't be a value of `acr`: use visible ASCII without blanks, quotes and backslashes, as the issuer writes it"
             ),
             Self::Empty => {
                 f.write_str("the list of what is required is empty: name at least one thing")

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use crate::{Error, Request};
 
@@ -10,30 +11,61 @@ pub(super) enum Rule<T> {
     /// A role or a permission.
     Grant(Box<str>, fn(&T, &str) -> bool),
     Policy(Arc<Policy<T>>),
+    /// One of these ways to sign in.
+    Acr(Vec<Box<str>>, for<'a> fn(&'a T) -> Option<&'a str>),
+    /// A sign-in that is no longer ago than this.
+    Age(Duration, fn(&T) -> Option<SystemTime>),
     All(Vec<Rule<T>>),
     Any(Vec<Rule<T>>),
 }
 
+/// Why not.
+pub(super) enum Denial {
+    /// The caller was not granted it.
+    Grant,
+    /// The caller must sign in anew, or in another way.
+    SignIn,
+    /// The answer that a policy gave.
+    Answer(Error),
+}
+
+pub(super) type Clock = dyn Fn() -> SystemTime + Send + Sync;
 type Policy<T> = dyn Fn(&T, &Request) -> Result<(), Option<Error>> + Send + Sync;
 
 impl<T> Rule<T> {
-    /// `Err` is a refusal, with the answer that a policy gave to it.
-    pub(super) fn decide(&self, caller: &T, req: &Request) -> Result<(), Option<Error>> {
+    pub(super) fn decide(&self, caller: &T, req: &Request, now: &Clock) -> Result<(), Denial> {
+        let granted = |granted: bool, denial| if granted { Ok(()) } else { Err(denial) };
         match self {
-            Self::Scope(name, granted) | Self::Grant(name, granted) => {
-                granted(caller, name).decide()
+            Self::Scope(name, has) | Self::Grant(name, has) => {
+                granted(has(caller, name), Denial::Grant)
             }
-            Self::Policy(policy) => policy(caller, req),
-            Self::All(rules) => rules.iter().try_for_each(|rule| rule.decide(caller, req)),
+            Self::Policy(policy) => {
+                policy(caller, req).map_err(|answer| answer.map_or(Denial::Grant, Denial::Answer))
+            }
+            Self::Acr(values, acr) => {
+                let acr = acr(caller);
+                granted(values.iter().any(|value| acr == Some(&**value)), Denial::SignIn)
+            }
+            Self::Age(longest, signed_in) => {
+                // A sign-in that a fast clock puts in the future was just now.
+                let age = |at| now().duration_since(at).unwrap_or_default();
+                let young = signed_in(caller).is_some_and(|at| age(at) <= *longest);
+                granted(young, Denial::SignIn)
+            }
+            Self::All(rules) => rules.iter().try_for_each(|rule| rule.decide(caller, req, now)),
             Self::Any(rules) => {
-                let mut answer = None;
+                let mut denied = Denial::Grant;
                 for rule in rules {
-                    match rule.decide(caller, req) {
-                        Ok(()) => return Ok(()),
-                        Err(refusal) => answer = answer.or(refusal),
-                    }
+                    let Err(denial) = rule.decide(caller, req, now) else { return Ok(()) };
+                    // An answer says most; and to sign in anew helps where a grant is missing as well.
+                    denied = match (denied, denial) {
+                        (Denial::Answer(first), _) => Denial::Answer(first),
+                        (_, Denial::Answer(answer)) => Denial::Answer(answer),
+                        (Denial::SignIn, _) | (_, Denial::SignIn) => Denial::SignIn,
+                        (Denial::Grant, Denial::Grant) => Denial::Grant,
+                    };
                 }
-                Err(answer)
+                Err(denied)
             }
         }
     }
@@ -45,6 +77,25 @@ impl<T> Rule<T> {
             Self::All(rules) | Self::Any(rules) => {
                 rules.iter().for_each(|rule| rule.scopes(found));
             }
+            Self::Scope(..) | Self::Grant(..) | Self::Policy(_) | Self::Acr(..) | Self::Age(..) => {
+            }
+        }
+    }
+
+    /// The ways to sign in that are named, in the order of writing, each once, and the shortest time since.
+    pub(super) fn sign_in<'a>(&'a self, values: &mut Vec<&'a str>, age: &mut Option<Duration>) {
+        match self {
+            Self::Acr(named, _) => {
+                for value in named {
+                    if !values.contains(&&**value) {
+                        values.push(value);
+                    }
+                }
+            }
+            Self::Age(longest, _) => *age = Some(age.map_or(*longest, |age| age.min(*longest))),
+            Self::All(rules) | Self::Any(rules) => {
+                rules.iter().for_each(|rule| rule.sign_in(values, age));
+            }
             Self::Scope(..) | Self::Grant(..) | Self::Policy(_) => {}
         }
     }
@@ -55,6 +106,8 @@ impl<T> fmt::Debug for Rule<T> {
         match self {
             Self::Scope(name, _) | Self::Grant(name, _) => write!(f, "{name:?}"),
             Self::Policy(_) => f.write_str("policy"),
+            Self::Acr(values, _) => f.debug_tuple("Acr").field(values).finish(),
+            Self::Age(longest, _) => f.debug_tuple("Age").field(longest).finish(),
             Self::All(rules) => f.debug_tuple("All").field(rules).finish(),
             Self::Any(rules) => f.debug_tuple("Any").field(rules).finish(),
         }

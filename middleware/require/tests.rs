@@ -3,6 +3,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use http_body_util::BodyExt;
 
 use super::*;
+use crate::middleware::tables::rows;
 use crate::{Body, Chain};
 
 /// A caller with the grants that its fields list.
@@ -11,6 +12,9 @@ struct Caller {
     scope: &'static str,
     roles: &'static [&'static str],
     permissions: &'static [&'static str],
+    acr: Option<&'static str>,
+    /// In seconds.
+    signed_in: Option<u64>,
 }
 
 impl Grants for Caller {
@@ -24,6 +28,14 @@ impl Grants for Caller {
 
     fn has_permission(&self, permission: &str) -> bool {
         self.permissions.contains(&permission)
+    }
+
+    fn acr(&self) -> Option<&str> {
+        self.acr
+    }
+
+    fn authenticated_at(&self) -> Option<SystemTime> {
+        Some(SystemTime::UNIX_EPOCH + Duration::from_secs(self.signed_in?))
     }
 }
 
@@ -63,7 +75,12 @@ where
 #[tokio::test]
 async fn what_is_granted_passes_and_what_is_not_is_403() -> Result<(), RequireError> {
     const PLAIN: &str = r#"403 Bearer realm="api", error="insufficient_scope""#;
-    let reader = Caller { scope: "read other", roles: &["staff"], permissions: &["edit"] };
+    let reader = Caller {
+        scope: "read other",
+        roles: &["staff"],
+        permissions: &["edit"],
+        ..Caller::default()
+    };
     let scoped = |scopes: &str| format!(r#"{PLAIN}, scope="{scopes}""#);
     let no = |_: &Caller, _: &Request| false;
     let yes = |_: &Caller, _: &Request| true;
@@ -133,6 +150,108 @@ async fn who_is_not_authenticated_gets_a_401() -> Result<(), RequireError> {
     Ok(())
 }
 
+/// RFC 9470, 3.
+#[tokio::test]
+async fn who_must_sign_in_again_gets_a_401_that_says_how() -> Result<(), RequireError> {
+    let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+    let caller = |acr, signed_in| Caller { scope: "read", acr, signed_in, ..Caller::default() };
+    let mfa = || Rule::acr_values(["mfa", "hardware"]);
+    let recent = || Rule::max_age(Duration::from_millis(300_999));
+    let error = |rest: &str| {
+        format!(
+            r#"401 Bearer realm="api", error="insufficient_user_authentication", error_description="{rest}"#
+        )
+    };
+    let level =
+        error(r#"A different authentication level is required", acr_values="mfa hardware""#);
+    let again = error(r#"More recent authentication is required", max_age="300""#);
+    let both = error(
+        r#"A different or more recent authentication is required", acr_values="mfa hardware", max_age="300""#,
+    );
+    let scoped = format!(r#"{level}, scope="read""#);
+    let lacking = r#"403 Bearer realm="api", error="insufficient_scope", scope="write""#.to_owned();
+    let yes = "200".to_owned();
+    let table: Vec<(Rule, Option<&'static str>, Option<u64>, String)> = vec![
+        (mfa()?, Some("mfa"), None, yes.clone()),
+        (mfa()?, Some("hardware"), None, yes.clone()),
+        (mfa()?, Some("MFA"), None, level.clone()),
+        (mfa()?, Some("mfa hardware"), None, level.clone()),
+        (mfa()?, Some(""), None, level.clone()),
+        (mfa()?, None, None, level.clone()),
+        (recent(), None, Some(1000), yes.clone()),
+        (recent(), None, Some(700), yes.clone()),
+        (recent(), None, Some(699), again.clone()),
+        (recent(), None, Some(0), again.clone()),
+        (recent(), None, Some(1_000_000), yes.clone()),
+        (recent(), None, None, again.clone()),
+        (Rule::max_age(Duration::ZERO), None, Some(1000), yes.clone()),
+        (
+            Rule::max_age(Duration::ZERO),
+            None,
+            Some(999),
+            error(r#"More recent authentication is required", max_age="0""#),
+        ),
+        (recent().and(Rule::max_age(Duration::from_secs(900))), None, Some(600), again.clone()),
+        (recent().or(Rule::max_age(Duration::from_secs(900))), None, Some(600), yes.clone()),
+        (mfa()?.and(recent()), Some("mfa"), Some(900), yes.clone()),
+        (mfa()?.and(recent()), Some("mfa"), Some(9), both.clone()),
+        (mfa()?.and(recent()), Some("pwd"), Some(900), both),
+        (Rule::scope("read")?.and(mfa()?), None, None, scoped),
+        (Rule::scope("write")?.and(mfa()?), None, None, lacking),
+        // One who lacks the role may still come in by signing in.
+        (Rule::role("admin").or(mfa()?), None, None, level.clone()),
+        (mfa()?.or(Rule::role("admin")), None, None, level),
+        (mfa()?.scheme("ApiKey")?.realm("x")?, None, None, r#"401 ApiKey realm="x""#.to_owned()),
+        (
+            mfa()?.scheme("DPoP")?.resource_metadata("https://a.example/m")?,
+            None,
+            None,
+            r#"401 DPoP realm="api", resource_metadata="https://a.example/m", error="insufficient_user_authentication", error_description="A different authentication level is required", acr_values="mfa hardware""#.to_owned(),
+        ),
+    ];
+    for (require, acr, signed_in, expected) in table {
+        let what = format!("{require:?} {acr:?} {signed_in:?}");
+        let require = require.clock(move || at(1000));
+        assert_eq!(answer(caller(acr, signed_in), require, "/").await, expected, "{what}");
+    }
+    // No caller is no caller, whatever is required.
+    let nobody = Require::<Option<Caller>>::max_age(Duration::ZERO);
+    assert_eq!(answer(None, nobody, "/").await, r#"401 Bearer realm="api""#);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_refusal_carries_its_reason() -> Result<(), RequireError> {
+    let table: Vec<(Require<Option<Caller>>, Option<Caller>, Option<(Refusal, &str)>)> = vec![
+        (Require::role("a"), None, Some((Refusal::Missing, "missing"))),
+        (
+            Require::role("a"),
+            Some(Caller::default()),
+            Some((Refusal::Insufficient, "insufficient_scope")),
+        ),
+        (
+            Require::acr_values(["2"])?,
+            Some(Caller::default()),
+            Some((Refusal::SignIn, "insufficient_user_authentication")),
+        ),
+        (
+            Require::policy(|_: &Option<Caller>, _: &Request| {
+                Err(Error::new(StatusCode::NOT_FOUND, ""))
+            }),
+            None,
+            None,
+        ),
+    ];
+    for (require, caller, expected) in table {
+        let service = Chain::new().provide(caller).use_(require).get(async || {}).build();
+        let response = service.handle(request("/")).await;
+        let refusal = Error::of(&response).and_then(Error::source);
+        let refusal = refusal.and_then(|source| source.downcast_ref::<Refusal>());
+        assert_eq!(refusal.map(|refusal| (*refusal, refusal.code())), expected);
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_policy_sees_caller_and_request_of_any_type() {
     #[derive(Clone)]
@@ -161,7 +280,7 @@ async fn a_policy_may_answer_in_its_own_way() -> Result<(), RequireError> {
 
 #[tokio::test]
 async fn a_refusal_tells_nothing_of_what_was_granted() {
-    let caller = Caller { scope: "secret-scope", roles: &["secret-role"], permissions: &[] };
+    let caller = Caller { scope: "secret-scope", roles: &["secret-role"], ..Caller::default() };
     let service = Chain::new().provide(caller).use_(Rule::role("admin")).get(async || {}).build();
     let response = service.handle(request("/")).await;
     let (parts, body) = response.into_parts();
@@ -213,9 +332,18 @@ fn wrong_configuration_is_refused_and_says_what_to_change() {
         assert!(error.to_string().contains("one scope a call"));
         assert_eq!(Rule::scopes(["good", scope]).map(drop), Err(error));
     }
-    for empty in
-        [Rule::all([]), Rule::any([]), Rule::scopes::<&str>([]), Rule::any_scope::<&str>([])]
-    {
+    for acr in ["", "a b", "a\"b", "a\\b", "é", "a\nb"] {
+        let error = Rule::acr_values(["good", acr]).map(drop).unwrap_err();
+        assert_eq!(error, RequireError::Acr { acr: acr.to_owned() });
+        assert!(error.to_string().contains("as the issuer writes it"));
+    }
+    for empty in [
+        Rule::all([]),
+        Rule::any([]),
+        Rule::scopes::<&str>([]),
+        Rule::any_scope::<&str>([]),
+        Rule::acr_values::<&str>([]),
+    ] {
         let error = empty.map(drop).unwrap_err();
         assert_eq!(error, RequireError::Empty);
         assert!(error.to_string().contains("name at least one thing"));
@@ -234,4 +362,52 @@ fn public_types_cross_threads() {
     crosses::<Require<Caller>>();
     crosses::<Required<Caller>>();
     crosses::<RequireError>();
+    crosses::<Refusal>();
+}
+
+/// A rule as the table writes it.
+fn rule(text: &str) -> Require<Option<Caller>> {
+    if let Some((kind, inner)) = text.split_once('(') {
+        let inner = inner.strip_suffix(')').unwrap();
+        let (mut depth, mut parts) = (0, vec![String::new()]);
+        for c in inner.chars() {
+            depth += i32::from(c == '(') - i32::from(c == ')');
+            match c {
+                ',' if depth == 0 => parts.push(String::new()),
+                c => parts.last_mut().unwrap().push(c),
+            }
+        }
+        let parts = parts.iter().map(|part| rule(part));
+        return if kind == "all" { Require::all(parts) } else { Require::any(parts) }.unwrap();
+    }
+    match text.split_once(':').unwrap() {
+        ("s", name) => Require::scope(name).unwrap(),
+        ("r", name) => Require::role(name),
+        ("p", name) => Require::permission(name),
+        ("acr", names) => Require::acr_values(names.split('|')).unwrap(),
+        ("age", seconds) => Require::max_age(Duration::from_secs(seconds.parse().unwrap())),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn every_rule_is_decided_as_the_table_says() {
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1000);
+    for row in rows::<7>(include_str!("tables/rules.tsv")) {
+        let [text, scopes, role, permission, acr, age, expected] = &row;
+        let list = |name: &str| if name == "a" { &["a"][..] } else { &[] };
+        let scope = match scopes.as_str() {
+            "ab" => "a b",
+            "a" => "a",
+            "b" => "b",
+            _ => "",
+        };
+        let acr = ["1", "2"].into_iter().find(|known| *known == acr.as_str());
+        let signed_in = age.parse::<u64>().ok().map(|age| 1000 - age);
+        let (roles, permissions) = (list(role), list(permission));
+        let caller = Caller { scope, roles, permissions, acr, signed_in };
+        let caller = (scopes != "nobody").then_some(caller);
+        let require = rule(text).clock(move || now);
+        assert_eq!(answer(caller, require, "/").await, *expected, "{row:?}");
+    }
 }

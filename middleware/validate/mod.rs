@@ -3,11 +3,12 @@
 //! # What it does
 //!
 //! [`Valid<E>`] is an extractor around another one, such as `Valid<Json<T>>`; [`Validate`] does the same as a step, and provides
-//! [`Valid<T>`] to the steps after it. Every rule is applied, and all errors are told at once, in the order of the fields. Each has a JSON
+//! [`Valid<T>`] to the steps after it. Every rule is applied, and all errors, up to a hundred, are told at once, in the order of the fields. Each has a JSON
 //! Pointer in the names that the client uses, a code, a text and the limits of the rule; what was submitted is in none of them,
 //! nor in the log.
 //!
-//! Names of the client are those of serde: renamed, flattened, aliases, keys of maps. The engine doesn't know them. Most are found by what serde
+//! Names of the client are those of serde: renamed, flattened, aliases. The key of a map, which a client has made up, is told as `*`
+//! unless [`InvalidInput::tell_keys`](crate::extract::InvalidInput::tell_keys) is set. The engine doesn't know them. Most are found by what serde
 //! declares; for a field whose name says nothing of its other name, the refused input is changed one value at a time and
 //! validated again, once for a field of a type, at most 256 times and over at most 512 KiB a request. So rules must have no side effects; checks that
 //! have some belong into [`Validate::check`]. Input of more than 64 KiB is not tried.
@@ -242,6 +243,38 @@ pub struct Unchecked<E> {
 }
 
 impl<E: Input + 'static> Unchecked<E> {
+    /// Data that was made in another way, from the parts of a multipart form for instance. `E` says where it comes from.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_chain::extract::Multipart;
+    /// use tower_chain::middleware::validate::Unchecked;
+    /// use tower_chain::{Error, Form};
+    /// use validator::Validate;
+    ///
+    /// #[derive(Default, serde::Deserialize, Validate)]
+    /// struct Upload {
+    ///     #[validate(length(min = 1))]
+    ///     title: String,
+    /// }
+    ///
+    /// async fn upload(mut form: Multipart) -> Result<String, Error> {
+    ///     let mut upload = Upload::default();
+    ///     while let Some(part) = form.next_part().await? {
+    ///         if part.name() == Some("title") {
+    ///             upload.title = part.text().await?;
+    ///         }
+    ///     }
+    ///     let upload = Unchecked::new(Form(upload)).validate()?;
+    ///     Ok(upload.title.clone())
+    /// }
+    /// # let _ = tower_chain::Chain::new().post(upload).build();
+    /// ```
+    pub fn new(input: E) -> Self {
+        Self { input, source: Source::body("") }
+    }
+
     /// Applies the rules.
     ///
     /// # Errors

@@ -84,7 +84,9 @@ impl<'a, E: Input + 'static> Names<'a, E> {
         let key = cache_key::<E>(path, name);
         let cached = cache().lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
         match cached {
-            Some(Name::Step(found)) if submitted && !present.contains(&&*found) => {}
+            // Without declared names, what one client submits says nothing of the next.
+            Some(Name::Step(found))
+                if (submitted || declared.is_none()) && !present.contains(&&*found) => {}
             Some(found) => return found,
             None => {}
         }
@@ -92,7 +94,7 @@ impl<'a, E: Input + 'static> Names<'a, E> {
             return Name::Step(by_name.unwrap_or(name).to_owned());
         };
         let found = if submitted {
-            self.find_by_change(document, path, wire, &present, name, kind)
+            self.find_by_change(document, path, wire, (declared, &present), name, kind)
         } else {
             self.find_by_absence(document, path, wire, declared, &present, name)
         };
@@ -118,12 +120,13 @@ impl<'a, E: Input + 'static> Names<'a, E> {
         document: &Document,
         path: &[Step],
         wire: &[String],
-        present: &[&str],
+        (declared, present): (Option<&[&str]>, &[&str]),
         name: &str,
         kind: &ValidationErrorsKind,
     ) -> Option<Name> {
         let mut leaf = path.to_vec();
         leaf.push(Step::Field(Cow::Owned(name.to_owned())));
+        let field_at = leaf.len();
         let before = value(first_leaf(kind, &mut leaf)?);
         let nested = !matches!(kind, ValidationErrorsKind::Field(_));
         for key in present {
@@ -147,7 +150,15 @@ impl<'a, E: Input + 'static> Names<'a, E> {
                 };
                 if changes.into_iter().any(|change| went_there(change) == Some(true)) {
                     let container = submitted.is_object() || submitted.is_array();
-                    return Some(match nested && !container {
+                    // The keys of a flattened map are the client's: they are no names of the field.
+                    let flattened_map = declared.is_none()
+                        && match kind {
+                            ValidationErrorsKind::List(_) => {
+                                place.len() - at.len() < leaf.len() - field_at
+                            }
+                            _ => before.get(key).is_some(),
+                        };
+                    return Some(match flattened_map || nested && !container {
                         true => Name::Same,
                         false => Name::Step((*key).to_owned()),
                     });

@@ -17,19 +17,26 @@ pub(super) fn field_errors<E: Input + 'static>(
     rules: &Rules<'_, E::Data>,
     errors: &ValidationErrors,
 ) -> Vec<FieldError> {
-    let mut report = Report::<E> { names: Names::new(source, rules), list: Vec::new() };
+    let names = Names::new(source, rules);
+    let mut report = Report::<E> { source, names, keys: Vec::new(), list: Vec::new() };
     report.walk(errors, &mut Vec::new(), &mut Vec::new());
     report.list
 }
 
 struct Report<'a, E: Input> {
+    source: &'a Source,
     names: Names<'a, E>,
+    /// Which steps on the way to the present place are keys that the client has chosen.
+    keys: Vec<usize>,
     list: Vec<FieldError>,
 }
 
 impl<E: Input + 'static> Report<'_, E> {
     /// `path` is in the names of the program, `wire` in those of the client.
     fn walk(&mut self, errors: &ValidationErrors, path: &mut Vec<Step>, wire: &mut Vec<String>) {
+        if self.list.len() > MAX_LISTED {
+            return;
+        }
         let wire_refs: Vec<&str> = wire.iter().map(String::as_str).collect();
         let order = E::fields(&wire_refs);
         let mut fields = Vec::new();
@@ -65,7 +72,7 @@ impl<E: Input + 'static> Report<'_, E> {
     fn visit(&mut self, kind: &ValidationErrorsKind, path: &mut Vec<Step>, wire: &mut Vec<String>) {
         match kind {
             ValidationErrorsKind::Field(errors) => {
-                self.list.extend(errors.iter().map(|error| entry(E::LOCATION, wire, error)));
+                errors.iter().for_each(|error| self.push(wire, error));
             }
             ValidationErrorsKind::Struct(errors) => self.walk(errors, path, wire),
             ValidationErrorsKind::List(_) if self.names.is_map(wire) => {
@@ -91,6 +98,7 @@ impl<E: Input + 'static> Report<'_, E> {
         wire: &mut Vec<String>,
     ) {
         let before = self.list.len();
+        self.keys.push(wire.len());
         for (key, names, errors) in self.names.alone(path, wire) {
             let whole = std::mem::replace(&mut self.names, names);
             path.push(Step::Index(0));
@@ -100,10 +108,28 @@ impl<E: Input + 'static> Report<'_, E> {
             path.pop();
             self.names = whole;
         }
+        self.keys.pop();
         if self.list.len() == before {
             // Too many to look at each: they stand at the map.
-            leaves(kind, &mut |error| self.list.push(entry(E::LOCATION, wire, error)));
+            leaves(kind, &mut |error| self.push(wire, error));
         }
+    }
+
+    fn push(&mut self, wire: &[String], error: &ValidationError) {
+        let detail = error.message.clone().unwrap_or_else(|| Cow::Owned(message::of(error)));
+        let mut entry = FieldError::new(E::LOCATION, error.code.clone(), detail);
+        for (depth, step) in wire.iter().enumerate() {
+            let own = !self.keys.contains(&depth) && step.len() <= MAX_NAME;
+            entry = entry.at(if own { step } else { self.source.key(step) });
+        }
+        // `value` is what was submitted, and `other` what it was compared with.
+        let mut params: Vec<_> =
+            error.params.iter().filter(|(name, _)| *name != "value" && *name != "other").collect();
+        params.sort_unstable_by_key(|(name, _)| *name);
+        for (name, value) in params {
+            entry = entry.with_param(name.clone(), value.to_string());
+        }
+        self.list.push(entry);
     }
 }
 
@@ -120,22 +146,8 @@ fn leaves(kind: &ValidationErrorsKind, found: &mut impl FnMut(&ValidationError))
     }
 }
 
-fn entry(
-    location: crate::extract::Location,
-    wire: &[String],
-    error: &ValidationError,
-) -> FieldError {
-    let detail = error.message.clone().unwrap_or_else(|| Cow::Owned(message::of(error)));
-    let mut entry = FieldError::new(location, error.code.clone(), detail);
-    for step in wire {
-        entry = entry.at(step);
-    }
-    // `value` is what was submitted, and `other` what it was compared with.
-    let mut params: Vec<_> =
-        error.params.iter().filter(|(name, _)| *name != "value" && *name != "other").collect();
-    params.sort_unstable_by_key(|(name, _)| *name);
-    for (name, value) in params {
-        entry = entry.with_param(name.clone(), value.to_string());
-    }
-    entry
-}
+/// A longer name is none that a program has.
+const MAX_NAME: usize = 128;
+
+/// More than any refusal lists.
+const MAX_LISTED: usize = 1000;

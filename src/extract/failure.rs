@@ -4,14 +4,21 @@
 
 use std::borrow::Cow;
 
+use serde_core::de::DeserializeOwned;
 use serde_path_to_error::{Path, Segment};
 
 use crate::extract::field_error::push_step;
-use crate::extract::{FieldError, Location};
+use crate::extract::probe::{self, Names};
+use crate::extract::{FieldError, Location, Source};
 
-/// The error at `path` that serde describes with `message`.
-pub(crate) fn field_error(location: Location, path: &Path, message: &str) -> FieldError {
-    let mut pointer = pointer(path);
+/// The error at `path` that serde describes with `message`, for a `T` from `source`.
+pub(crate) fn field_error<T: DeserializeOwned>(
+    source: &Source,
+    location: Location,
+    path: &Path,
+    message: &str,
+) -> FieldError {
+    let mut pointer = pointer::<T>(source, path);
     let (code, detail, field) = describe(message);
     if let Some(field) = field {
         push_step(&mut pointer, field);
@@ -19,17 +26,26 @@ pub(crate) fn field_error(location: Location, path: &Path, message: &str) -> Fie
     FieldError::new(location, code, detail).with_pointer(pointer)
 }
 
-fn pointer(path: &Path) -> String {
+fn pointer<T: DeserializeOwned>(source: &Source, path: &Path) -> String {
     let mut pointer = String::new();
-    for segment in path {
-        match segment {
-            Segment::Seq { index } => push_step(&mut pointer, &index.to_string()),
-            // The name may be one that the client made up.
-            Segment::Map { key } if key.len() > MAX_NAME => break,
-            Segment::Map { key } => push_step(&mut pointer, key),
-            Segment::Enum { variant } => push_step(&mut pointer, variant),
-            Segment::Unknown => break,
-        }
+    let segments: Vec<Cow<'_, str>> = path
+        .iter()
+        .map_while(|segment| match segment {
+            Segment::Seq { index } => Some(index.to_string().into()),
+            Segment::Map { key: name } | Segment::Enum { variant: name } => Some(name.into()),
+            Segment::Unknown => None,
+        })
+        .collect();
+    let steps: Vec<&str> = segments.iter().map(|segment| &**segment).collect();
+    for (depth, (step, segment)) in steps.iter().zip(path).enumerate() {
+        let declared = !matches!(segment, Segment::Map { .. })
+            || match probe::names::<T>(&steps[..depth]) {
+                Names::Of(fields) => fields.contains(step),
+                // Only what such a struct declares is read where it stands.
+                Names::Flattened => true,
+                Names::Free | Names::Unknown => false,
+            };
+        push_step(&mut pointer, if declared { step } else { source.key(step) });
     }
     pointer
 }
@@ -99,9 +115,6 @@ fn expected(text: &str) -> Option<&'static str> {
         _ => return None,
     })
 }
-
-/// Names up to this many bytes are repeated in a pointer.
-const MAX_NAME: usize = 128;
 
 #[cfg(test)]
 mod tests {

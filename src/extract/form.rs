@@ -5,9 +5,9 @@ use http::header::ACCEPT;
 use http::{HeaderValue, Method, StatusCode};
 use serde_core::de::DeserializeOwned;
 
-use crate::extract::input::{BodyInput, Input, Kind, Source};
+use crate::extract::input::{Input, Kind, Source};
 use crate::extract::media_type::{Charset, MediaType};
-use crate::extract::{Location, form_data, probe, read_body};
+use crate::extract::{Location, form_data, read_body};
 use crate::{Error, Request};
 
 /// Data from an HTML form.
@@ -46,26 +46,23 @@ pub struct Form<T>(pub T);
 super::transparent!(Form);
 
 impl<T: DeserializeOwned + Send> Input for Form<T> {
-    type Data = T;
+    super::data_of!(T);
     const LOCATION: Location = Location::Body;
 
     async fn read(req: &mut Request) -> Result<Source, Error> {
         if [Method::GET, Method::HEAD].contains(req.method()) {
             return Ok(Source::query(req.uri().clone()).under((&*req).into()));
         }
-        match MediaType::of(req.headers()) {
-            Some(media_type)
-                if media_type.is("application", "x-www-form-urlencoded")
-                    && media_type.charset != Charset::Other =>
-            {
-                Ok(Source::body(read_body(req).await?).under((&*req).into()))
-            }
-            _ => Err(Error::new(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "The content type must be application/x-www-form-urlencoded, in UTF-8",
-            )
-            .with_header(ACCEPT, FORM_URLENCODED)),
+        let is_form = MediaType::is_exactly(req.headers(), "application/x-www-form-urlencoded")
+            || MediaType::of(req.headers()).is_some_and(|found| {
+                found.is("application", "x-www-form-urlencoded") && found.charset != Charset::Other
+            });
+        if !is_form {
+            let detail = "The content type must be application/x-www-form-urlencoded, in UTF-8";
+            return Err(Error::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)
+                .with_header(ACCEPT, FORM_URLENCODED));
         }
+        Ok(Source::body(read_body(req).await?).under((&*req).into()))
     }
 
     fn parse(source: &Source) -> Result<Self, Error> {
@@ -75,28 +72,8 @@ impl<T: DeserializeOwned + Send> Input for Form<T> {
         };
         form_data::parse(location, status, source).map(Self)
     }
-
-    fn data(&self) -> &T {
-        &self.0
-    }
-
-    fn into_data(self) -> T {
-        self.0
-    }
-
-    fn fields(path: &[&str]) -> Option<&'static [&'static str]> {
-        probe::fields::<T>(path)
-    }
 }
 
-impl<T: DeserializeOwned + Send> BodyInput for Form<T> {}
-
-impl<S: Sync, T: DeserializeOwned + Send> FromRequest<S> for Form<T> {
-    type Rejection = Error;
-
-    async fn from_request(mut req: Request, _: &S) -> Result<Self, Error> {
-        Self::parse(&Self::read(&mut req).await?)
-    }
-}
+super::from_body!(Form);
 
 const FORM_URLENCODED: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");

@@ -17,7 +17,7 @@ pub(crate) fn parse<T: DeserializeOwned>(
     source: &Source,
 ) -> Result<T, Error> {
     let pairs = source.bytes();
-    if pairs.contains(&b'%') && percent_decode(pairs).decode_utf8().is_err() {
+    if !is_utf8(pairs) {
         let text = match location {
             Location::Query => "The query is not UTF-8",
             _ => "The form is not UTF-8",
@@ -26,23 +26,28 @@ pub(crate) fn parse<T: DeserializeOwned>(
     }
     match serde_html_form::from_bytes::<T>(pairs) {
         Ok(data) => match without_numbers_that_are_none(pairs) {
-            Some(altered) if serde_html_form::from_bytes::<T>(&altered).is_err() => Err(
-                source.refuse(status, wrong_form(location), vec![explain::<T>(location, &altered)])
-            ),
+            Some(altered) if serde_html_form::from_bytes::<T>(&altered).is_err() => Err(source
+                .refuse(
+                    status,
+                    wrong_form(location),
+                    vec![explain::<T>(source, location, &altered)],
+                )),
             _ => Ok(data),
         },
-        Err(_) => {
-            Err(source.refuse(status, wrong_form(location), vec![explain::<T>(location, pairs)]))
-        }
+        Err(_) => Err(source.refuse(
+            status,
+            wrong_form(location),
+            vec![explain::<T>(source, location, pairs)],
+        )),
     }
 }
 
 /// Reads the pairs again, to see where it fails.
 #[cold]
-fn explain<T: DeserializeOwned>(location: Location, pairs: &[u8]) -> FieldError {
+fn explain<T: DeserializeOwned>(source: &Source, location: Location, pairs: &[u8]) -> FieldError {
     let reader = serde_html_form::Deserializer::from_bytes(pairs);
     match serde_path_to_error::deserialize::<_, T>(reader) {
-        Err(found) => field_error(location, found.path(), &found.inner().to_string()),
+        Err(found) => field_error::<T>(source, location, found.path(), &found.inner().to_string()),
         Ok(_) => FieldError::new(location, "invalid", "Is not valid"),
     }
 }
@@ -54,18 +59,49 @@ fn wrong_form(location: Location) -> &'static str {
     }
 }
 
+/// Whether the pairs are UTF-8 when they are decoded.
+fn is_utf8(pairs: &[u8]) -> bool {
+    // `%80` and above are no ASCII.
+    let encoded = |at: &[u8]| at[0] == b'%' && at[1].is_ascii_hexdigit() && at[1] > b'7';
+    if pairs.is_ascii() && !pairs.windows(2).any(encoded) {
+        return true;
+    }
+    let mut piece = [0; 64];
+    let mut length = 0;
+    for byte in percent_decode(pairs) {
+        piece[length] = byte;
+        length += 1;
+        if length == piece.len() {
+            length = match str::from_utf8(&piece) {
+                Ok(_) => 0,
+                // A character that goes on in the next piece.
+                Err(error) if error.error_len().is_none() => {
+                    piece.copy_within(error.valid_up_to().., 0);
+                    length - error.valid_up_to()
+                }
+                Err(_) => return false,
+            };
+        }
+    }
+    str::from_utf8(&piece[..length]).is_ok()
+}
+
 /// `NaN` and `inf` are numbers to Rust and pass every range. Where there are such values, gives back the pairs with text in
 /// their place, which only a field of text accepts.
 fn without_numbers_that_are_none(pairs: &[u8]) -> Option<Vec<u8>> {
+    // Few values begin like one.
+    let may_be = |at: &[u8]| at[0] == b'=' && b"nNiI+-%".contains(&at[1]);
+    if !pairs.windows(2).any(may_be) {
+        return None;
+    }
     let odd = |value: &[u8]| {
-        let value = value.strip_prefix(b"-").or(value.strip_prefix(b"+")).unwrap_or(value);
-        // The plus sign of a form is a blank, unless it is encoded.
-        let value = value.strip_prefix(b"%2B").or(value.strip_prefix(b"%2b")).unwrap_or(value);
-        let value = value.strip_prefix(b"%2D").or(value.strip_prefix(b"%2d")).unwrap_or(value);
-        value.len() <= "infinity".len() * 3 && {
-            let text: Vec<u8> = percent_decode(value).collect();
-            [&b"nan"[..], b"inf", b"infinity"].iter().any(|odd| text.eq_ignore_ascii_case(odd))
+        if value.len() > "%2Binfinity".len() * 3 {
+            return false;
         }
+        // The plus sign of a form is a blank, unless it is encoded.
+        let mut letters = percent_decode(value).map(|byte| byte.to_ascii_lowercase()).peekable();
+        letters.next_if(|byte| b"+-".contains(byte));
+        [&b"nan"[..], b"inf", b"infinity"].iter().any(|odd| letters.clone().eq(odd.iter().copied()))
     };
     let split = |pair: &[u8]| pair.iter().position(|byte| *byte == b'=').map(|at| at + 1);
     let is_odd = |pair: &[u8]| split(pair).is_some_and(|at| odd(&pair[at..]));
@@ -86,4 +122,44 @@ fn without_numbers_that_are_none(pairs: &[u8]) -> Option<Vec<u8>> {
         }
     }
     Some(altered)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_are_utf8_in_pieces_as_in_one() {
+        for character in ["a", "%61", "é", "%C3%A9", "%e2%82%ac", "€", "😀", "%F0%9F%98%80", "%"]
+        {
+            for count in 1..70 {
+                let text = format!("x{}", character.repeat(count));
+                assert!(is_utf8(text.as_bytes()), "{text}");
+                for wrong in ["%ff", "%C3", "%F0%9F%98"] {
+                    assert!(!is_utf8(format!("{text}{wrong}").as_bytes()), "{text}{wrong}");
+                    assert!(!is_utf8(format!("{wrong}{text}").as_bytes()), "{wrong}{text}");
+                }
+            }
+        }
+        assert!(!is_utf8(b"a=\xff"));
+    }
+
+    #[test]
+    fn numbers_that_are_none_are_found_however_they_are_written() {
+        for (pairs, altered) in [
+            ("f=NaN", Some("f=text")),
+            ("f=-inf&g=1", Some("f=text&g=1")),
+            ("f=1&g=%2bInfinity", Some("f=1&g=text")),
+            ("f=%6Ean", Some("f=text")),
+            ("f=%2D%69nf", Some("f=text")),
+            ("f=nano", None),
+            ("f=--inf", None),
+            ("nan", None),
+            ("f=", None),
+            ("", None),
+        ] {
+            let found = without_numbers_that_are_none(pairs.as_bytes());
+            assert_eq!(found.as_deref(), altered.map(str::as_bytes), "{pairs}");
+        }
+    }
 }

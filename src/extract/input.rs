@@ -16,6 +16,56 @@ use crate::{Error, Request};
 /// An extractor around data of a type: `Json<T>` around `T`.
 ///
 /// `Valid<E>` takes any of them. To have one of your own validated, implement it together with [`BodyInput`] or [`HeadInput`].
+///
+/// # Example
+///
+/// ```
+/// use tower_chain::extract::{BodyInput, FieldError, Head, Input, Location, Source, read_body};
+/// use tower_chain::{Chain, Error, Request, StatusCode, Valid};
+///
+/// /// A body of `key=value` lines.
+/// struct Lines<T>(T);
+///
+/// #[derive(validator::Validate)]
+/// struct User {
+///     #[validate(email)]
+///     email: String,
+/// }
+///
+/// impl Input for Lines<User> {
+///     type Data = User;
+///     const LOCATION: Location = Location::Body;
+///
+///     async fn read(req: &mut Request) -> Result<Source, Error> {
+///         let bytes = read_body(req).await?;
+///         Ok(Source::body(bytes).under(Head::from(&*req)))
+///     }
+///
+///     fn parse(source: &Source) -> Result<Self, Error> {
+///         let text = String::from_utf8_lossy(source.bytes());
+///         match text.lines().find_map(|line| line.strip_prefix("email=")) {
+///             Some(email) => Ok(Self(User { email: email.to_owned() })),
+///             None => {
+///                 let missing = FieldError::new(Self::LOCATION, "missing", "Must be there").at("email");
+///                 Err(source.refuse(StatusCode::UNPROCESSABLE_ENTITY, "The input is not valid", vec![missing]))
+///             }
+///         }
+///     }
+///
+///     fn data(&self) -> &User {
+///         &self.0
+///     }
+///
+///     fn into_data(self) -> User {
+///         self.0
+///     }
+/// }
+///
+/// impl BodyInput for Lines<User> {}
+///
+/// let chain = Chain::new().post(async |Valid(Lines(user)): Valid<Lines<User>>| user.email);
+/// # let _ = chain.build();
+/// ```
 pub trait Input: Sized + Send {
     /// What is extracted.
     type Data;
@@ -48,6 +98,14 @@ pub trait Input: Sized + Send {
     fn fields(path: &[&str]) -> Option<&'static [&'static str]> {
         let _ = path;
         None
+    }
+
+    /// Whether the names at the end of such a path are, or may be, the client's own, as the keys of a map are. They are not told back.
+    ///
+    /// Defaults to no.
+    fn has_free_names(path: &[&str]) -> bool {
+        let _ = path;
+        false
     }
 }
 
@@ -149,27 +207,47 @@ impl Source {
         }
     }
 
-    /// The refusal that lists `errors`, as [`InvalidInput`] has it.
+    /// The step of a pointer that stands for a key which the client has chosen: `*`, unless [`InvalidInput::tell_keys`] is set.
+    pub fn key<'k>(&self, key: &'k str) -> &'k str {
+        let told = self.style.as_ref().is_some_and(|style| style.settings.tell_keys);
+        if told && key.len() <= MAX_KEY { key } else { "*" }
+    }
+
+    /// The refusal that lists `errors`, as [`InvalidInput`] has it: up to 100 of them, each once. Where there are more, the member `more` is
+    /// `true`.
     pub fn refuse(
         &self,
         status: StatusCode,
         detail: impl Into<Cow<'static, str>>,
-        mut errors: Vec<FieldError>,
+        errors: Vec<FieldError>,
     ) -> Error {
         let mut status = status;
+        let mut more = false;
+        let mut listed: Vec<FieldError> = Vec::with_capacity(errors.len().min(MAX_ERRORS));
+        for error in errors {
+            more = listed.len() == MAX_ERRORS;
+            if more {
+                break;
+            }
+            // Values under different keys may have the same error.
+            if !listed.contains(&error) {
+                listed.push(error);
+            }
+        }
         if let Some(style) = &self.style {
             if style.settings.bad_request && status == StatusCode::UNPROCESSABLE_ENTITY {
                 status = StatusCode::BAD_REQUEST;
             }
             if let Some(translate) = &style.settings.translate {
-                for error in &mut errors {
+                for error in &mut listed {
                     if let Some(detail) = translate(error, &style.headers) {
                         *error = error.clone().with_detail(detail);
                     }
                 }
             }
         }
-        FieldError::refuse(status, detail, &errors)
+        let refusal = FieldError::refuse(status, detail, &listed);
+        if more { refusal.with_member("more", "true") } else { refusal }
     }
 }
 
@@ -208,6 +286,7 @@ impl fmt::Debug for Source {
 #[derive(Clone, Default)]
 pub struct InvalidInput {
     bad_request: bool,
+    tell_keys: bool,
     translate: Option<Translate>,
 }
 
@@ -223,6 +302,14 @@ impl InvalidInput {
     #[must_use]
     pub fn bad_request(mut self) -> Self {
         self.bad_request = true;
+        self
+    }
+
+    /// Names the keys of maps in pointers: `/prices/EUR/amount`. Defaults to `*` in their place, since a client has chosen them, and what a
+    /// client submits is not told back. A key of more than 128 bytes is `*` all the same.
+    #[must_use]
+    pub fn tell_keys(mut self) -> Self {
+        self.tell_keys = true;
         self
     }
 
@@ -242,6 +329,7 @@ impl fmt::Debug for InvalidInput {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("InvalidInput")
             .field("bad_request", &self.bad_request)
+            .field("tell_keys", &self.tell_keys)
             .field("translate", &self.translate.is_some())
             .finish()
     }
@@ -267,3 +355,9 @@ pub fn same_name<'n>(name: &str, names: &[&'n str]) -> Option<&'n str> {
         _ => None,
     }
 }
+
+/// Errors that a refusal lists.
+const MAX_ERRORS: usize = 100;
+
+/// Bytes of a key that is told.
+const MAX_KEY: usize = 128;

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 
 use crate::extract::failure::field_error;
-use crate::extract::input::{BodyInput, Input, Source};
+use crate::extract::input::{Input, Source};
 use crate::extract::media_type::{Charset, MediaType};
 use crate::extract::{FieldError, Location, probe, read_body};
 use crate::{Body, Error, Request, Response};
@@ -65,109 +65,82 @@ impl<T: DeserializeOwned> Json<T> {
     ///
     /// 400 for what isn't JSON, 422 for what isn't a `T`.
     pub fn from_slice(text: &[u8]) -> Result<Self, Error> {
-        read(text).map(Self).map_err(|failed| failed.refuse(&Source::body(Bytes::new())))
+        read(text, &Source::body(Bytes::new())).map(Self)
     }
 }
 
-enum Failed {
-    Malformed(Cow<'static, str>),
-    Field(FieldError),
-}
-
-impl Failed {
-    fn refuse(self, source: &Source) -> Error {
-        match self {
-            Self::Malformed(detail) => Error::new(StatusCode::BAD_REQUEST, detail),
-            Self::Field(error) => source.refuse(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "The body does not have the expected form",
-                vec![error],
-            ),
-        }
-    }
-}
-
-fn read<T: DeserializeOwned>(text: &[u8]) -> Result<T, Failed> {
+fn read<T: DeserializeOwned>(text: &[u8], source: &Source) -> Result<T, Error> {
     let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
     let Some(first) = text.iter().find(|byte| !byte.is_ascii_whitespace()) else {
-        return Err(Failed::Malformed("The body is empty, where JSON is expected".into()));
+        return Err(malformed("The body is empty, where JSON is expected"));
     };
     match serde_json::from_slice(text) {
-        Err(error) if !error.is_data() => Err(explain::<T>(text, &error)),
+        Err(error) if !error.is_data() => Err(explain::<T>(text, source, &error)),
         // serde takes a list for a struct, in the order of its fields: nobody means that.
         _ if *first == b'[' && probe::fields::<T>(&[]).is_some() => {
-            Err(Failed::Field(FieldError::new(Location::Body, "type", "Must be an object")))
+            Err(wrong_form(source, FieldError::new(Location::Body, "type", "Must be an object")))
         }
         Ok(data) => Ok(data),
-        Err(error) => Err(explain::<T>(text, &error)),
+        Err(error) => Err(explain::<T>(text, source, &error)),
     }
 }
 
 /// Reads the text again, to see where it fails. The path costs more than it is worth while nothing is wrong.
 #[cold]
-fn explain<T: DeserializeOwned>(text: &[u8], error: &serde_json::Error) -> Failed {
+fn explain<T: DeserializeOwned>(text: &[u8], source: &Source, error: &serde_json::Error) -> Error {
     match error.classify() {
-        Category::Eof => {
-            Failed::Malformed("The body ends too early: it is no complete JSON".into())
-        }
+        Category::Eof => malformed("The body ends too early: it is no complete JSON"),
         Category::Syntax | Category::Io => {
             let (line, column) = (error.line(), error.column());
-            let place = format!("The body is not valid JSON, see line {line} column {column}");
-            Failed::Malformed(place.into())
+            malformed(format!("The body is not valid JSON, see line {line} column {column}"))
         }
         Category::Data => {
             let mut reader = serde_json::Deserializer::from_slice(text);
-            Failed::Field(match serde_path_to_error::deserialize::<_, T>(&mut reader) {
-                Err(found) => field_error(Location::Body, found.path(), &found.inner().to_string()),
+            let error = match serde_path_to_error::deserialize::<_, T>(&mut reader) {
+                Err(found) => {
+                    let message = found.inner().to_string();
+                    field_error::<T>(source, Location::Body, found.path(), &message)
+                }
                 Ok(_) => FieldError::new(Location::Body, "invalid", "Is not valid"),
-            })
+            };
+            wrong_form(source, error)
         }
     }
+}
+
+#[cold]
+fn malformed(detail: impl Into<Cow<'static, str>>) -> Error {
+    Error::new(StatusCode::BAD_REQUEST, detail)
+}
+
+#[cold]
+fn wrong_form(source: &Source, error: FieldError) -> Error {
+    let status = StatusCode::UNPROCESSABLE_ENTITY;
+    source.refuse(status, "The body does not have the expected form", vec![error])
 }
 
 impl<T: DeserializeOwned + Send> Input for Json<T> {
-    type Data = T;
+    super::data_of!(T);
     const LOCATION: Location = Location::Body;
 
     async fn read(req: &mut Request) -> Result<Source, Error> {
-        match MediaType::of(req.headers()) {
-            Some(media_type) if media_type.is_json() && media_type.charset != Charset::Other => {
-                Ok(Source::body(read_body(req).await?).under((&*req).into()))
-            }
-            _ => Err(Error::new(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "The content type must be application/json, in UTF-8",
-            )
-            .with_header(ACCEPT, APPLICATION_JSON)),
+        let is_json = MediaType::is_exactly(req.headers(), "application/json")
+            || MediaType::of(req.headers())
+                .is_some_and(|found| found.is_json() && found.charset != Charset::Other);
+        if !is_json {
+            let detail = "The content type must be application/json, in UTF-8";
+            return Err(Error::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)
+                .with_header(ACCEPT, APPLICATION_JSON));
         }
+        Ok(Source::body(read_body(req).await?).under((&*req).into()))
     }
 
     fn parse(source: &Source) -> Result<Self, Error> {
-        read(source.bytes()).map(Self).map_err(|failed| failed.refuse(source))
-    }
-
-    fn data(&self) -> &T {
-        &self.0
-    }
-
-    fn into_data(self) -> T {
-        self.0
-    }
-
-    fn fields(path: &[&str]) -> Option<&'static [&'static str]> {
-        probe::fields::<T>(path)
+        read(source.bytes(), source).map(Self)
     }
 }
 
-impl<T: DeserializeOwned + Send> BodyInput for Json<T> {}
-
-impl<S: Sync, T: DeserializeOwned + Send> FromRequest<S> for Json<T> {
-    type Rejection = Error;
-
-    async fn from_request(mut req: Request, _: &S) -> Result<Self, Error> {
-        Self::parse(&Self::read(&mut req).await?)
-    }
-}
+super::from_body!(Json);
 
 impl<S: Sync, T: DeserializeOwned + Send> OptionalFromRequest<S> for Json<T> {
     type Rejection = Error;

@@ -30,6 +30,14 @@ impl<'a> MediaType<'a> {
         Self::parse(value.to_str().ok()?)
     }
 
+    /// Whether there is one field, which is `essence` to the letter: what most requests have, so that nothing need be read.
+    #[cfg(any(feature = "form", feature = "json"))]
+    pub(crate) fn is_exactly(headers: &HeaderMap, essence: &str) -> bool {
+        let mut values = headers.get_all(CONTENT_TYPE).iter();
+        values.next().is_some_and(|value| value.as_bytes() == essence.as_bytes())
+            && values.next().is_none()
+    }
+
     fn parse(value: &'a str) -> Option<Self> {
         let (essence, params) = value.split_once(';').unwrap_or((value, ""));
         let (kind, subtype) = essence.trim_matches([' ', '\t']).split_once('/')?;

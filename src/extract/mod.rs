@@ -19,7 +19,11 @@
 //! | [`Text`], [`Binary`] | a body as it is | - |
 //!
 //! What they refuse is a [`crate::Error`], a response of the type `application/problem+json`. Where single fields are at fault, its
-//! member `errors` lists them, each as a [`FieldError`]. What the client submitted is never in it.
+//! member `errors` lists them, each as a [`FieldError`]. What the client submitted is never in it: a key that it made up, such as that of a
+//! map, stands as `*` in a pointer.
+//!
+//! `String` and `Bytes` are extractors, too, those of axum's core: like [`Text`] and [`Binary`], with a limit of 2 MB where no `BodyLimit` sets
+//! one. In a chain they refuse in the same shape. Other extractors of axum's ecosystem refuse as their authors have it.
 //!
 //! A body is read up to a limit of 1 MiB; see [`MaxBody`].
 
@@ -48,6 +52,62 @@ macro_rules! transparent {
     };
 }
 use transparent;
+
+/// What is the same in each [`Input`] that is a tuple struct around data.
+macro_rules! data_of {
+    ($data:ident) => {
+        type Data = $data;
+
+        fn data(&self) -> &$data {
+            &self.0
+        }
+
+        fn into_data(self) -> $data {
+            self.0
+        }
+
+        fn fields(path: &[&str]) -> Option<&'static [&'static str]> {
+            $crate::extract::probe::fields::<$data>(path)
+        }
+
+        fn has_free_names(path: &[&str]) -> bool {
+            $crate::extract::probe::has_free_names::<$data>(path)
+        }
+    };
+}
+use data_of;
+
+/// An [`Input`] as an extractor that reads the body.
+#[cfg(any(feature = "form", feature = "json"))]
+macro_rules! from_body {
+    ($name:ident) => {
+        impl<T: DeserializeOwned + Send> $crate::extract::BodyInput for $name<T> {}
+
+        impl<S: Sync, T: DeserializeOwned + Send> FromRequest<S> for $name<T> {
+            type Rejection = Error;
+
+            async fn from_request(mut req: Request, _: &S) -> Result<Self, Error> {
+                Self::parse(&Self::read(&mut req).await?)
+            }
+        }
+    };
+}
+#[cfg(any(feature = "form", feature = "json"))]
+use from_body;
+
+/// An [`Input`] as an extractor that reads the head.
+macro_rules! from_head {
+    ($name:ident) => {
+        impl<S: Sync, T: DeserializeOwned + Send> FromRequestParts<S> for $name<T> {
+            type Rejection = Error;
+
+            async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
+                Self::parse(&Self::find((&*parts).into())?)
+            }
+        }
+    };
+}
+use from_head;
 
 mod body;
 mod client_addr;

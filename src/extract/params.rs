@@ -1,13 +1,12 @@
 //! Path parameters and query in one.
 
 use axum_core::extract::FromRequestParts;
-use http::StatusCode;
 use http::request::Parts;
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode, utf8_percent_encode};
 use serde_core::de::DeserializeOwned;
 
 use crate::extract::input::{Head, HeadInput, Input, Source};
-use crate::extract::{Location, form_data, probe};
+use crate::extract::{Location, Query};
 use crate::route::Matched;
 use crate::{Error, Request};
 
@@ -39,7 +38,7 @@ pub struct Params<T>(pub T);
 super::transparent!(Params);
 
 impl<T: DeserializeOwned + Send> Input for Params<T> {
-    type Data = T;
+    super::data_of!(T);
     const LOCATION: Location = Location::Query;
 
     async fn read(req: &mut Request) -> Result<Source, Error> {
@@ -47,19 +46,7 @@ impl<T: DeserializeOwned + Send> Input for Params<T> {
     }
 
     fn parse(source: &Source) -> Result<Self, Error> {
-        form_data::parse(Location::Query, StatusCode::BAD_REQUEST, source).map(Self)
-    }
-
-    fn data(&self) -> &T {
-        &self.0
-    }
-
-    fn into_data(self) -> T {
-        self.0
-    }
-
-    fn fields(path: &[&str]) -> Option<&'static [&'static str]> {
-        probe::fields::<T>(path)
+        Query::parse(source).map(|Query(data)| Self(data))
     }
 }
 
@@ -85,10 +72,4 @@ impl<T: DeserializeOwned + Send> HeadInput for Params<T> {
     }
 }
 
-impl<S: Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Params<T> {
-    type Rejection = Error;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
-        Self::parse(&Self::find((&*parts).into())?)
-    }
-}
+super::from_head!(Params);

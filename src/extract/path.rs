@@ -14,7 +14,7 @@ use serde_core::de::{
 use serde_core::forward_to_deserialize_any;
 
 use crate::extract::input::{Head, HeadInput, Input, Kind, Source};
-use crate::extract::{FieldError, Location, probe};
+use crate::extract::{FieldError, Location};
 use crate::pattern::decode_value;
 use crate::route::Matched;
 use crate::{Error, Request};
@@ -28,6 +28,7 @@ use crate::{Error, Request};
 /// | a struct, a map | the parameters by name |
 ///
 /// A catch-all such as `{*rest}` is a text, or as a `Vec` the list of its segments, in which an encoded slash (`%2F`) stays inside its segment.
+/// A slash at the end of the path stands in the text and adds nothing to the list.
 ///
 /// `Option<Path<T>>` is `None` where the matched path has no parameters: for a handler that stands on `/docs` and on `/docs/{*path}`,
 /// an optional catch-all.
@@ -60,7 +61,7 @@ pub struct Path<T>(pub T);
 super::transparent!(Path);
 
 impl<T: DeserializeOwned + Send> Input for Path<T> {
-    type Data = T;
+    super::data_of!(T);
     const LOCATION: Location = Location::Path;
 
     async fn read(req: &mut Request) -> Result<Source, Error> {
@@ -73,18 +74,6 @@ impl<T: DeserializeOwned + Send> Input for Path<T> {
             _ => Err(no_path()),
         }
     }
-
-    fn data(&self) -> &T {
-        &self.0
-    }
-
-    fn into_data(self) -> T {
-        self.0
-    }
-
-    fn fields(path: &[&str]) -> Option<&'static [&'static str]> {
-        probe::fields::<T>(path)
-    }
 }
 
 impl<T: DeserializeOwned + Send> HeadInput for Path<T> {
@@ -94,13 +83,7 @@ impl<T: DeserializeOwned + Send> HeadInput for Path<T> {
     }
 }
 
-impl<S: Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T> {
-    type Rejection = Error;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
-        Self::parse(&Self::find((&*parts).into())?)
-    }
-}
+super::from_head!(Path);
 
 impl<S: Sync, T: DeserializeOwned + Send> OptionalFromRequestParts<S> for Path<T> {
     type Rejection = Error;
@@ -425,7 +408,9 @@ impl<'de> Deserializer<'de> for Param<'de> {
     /// The segments, which are more than one only of a catch-all.
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failed> {
         let name = self.name;
-        let segments = self.raw.split('/').filter(|_| !self.raw.is_empty());
+        // A path with a slash at its end is the path without it.
+        let raw = self.raw.strip_suffix('/').unwrap_or(self.raw);
+        let segments = raw.split('/').filter(|_| !self.raw.is_empty());
         visitor.visit_seq(Items(segments.map(move |raw| Param { name, raw })))
     }
 

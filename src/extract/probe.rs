@@ -4,17 +4,44 @@ use std::fmt;
 
 use serde_core::de::value::StrDeserializer;
 use serde_core::de::{
-    self, Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor,
+    self, Deserialize, DeserializeSeed, Deserializer, EnumAccess, Expected, MapAccess, SeqAccess,
+    VariantAccess, Visitor,
 };
 use serde_core::forward_to_deserialize_any;
 
 /// The names of the fields at `path` inside `T`, in the order of the type, if a struct without flattened fields stands there.
 /// Aliases are among them.
 pub(crate) fn fields<'de, T: Deserialize<'de>>(path: &[&str]) -> Option<&'static [&'static str]> {
-    match T::deserialize(Probe { path }) {
-        Err(Seen::Struct(fields)) => Some(fields),
+    match names::<T>(path) {
+        Names::Of(fields) => Some(fields),
         _ => None,
     }
+}
+
+/// Whether the names at `path` inside `T` are, or may be, the client's own.
+pub(crate) fn has_free_names<'de, T: Deserialize<'de>>(path: &[&str]) -> bool {
+    match names::<T>(path) {
+        Names::Of(_) | Names::Flattened => false,
+        Names::Free => true,
+        // An enum without a name around it, for instance.
+        Names::Unknown => !path.is_empty(),
+    }
+}
+
+/// The names at `path` inside `T`.
+pub(crate) fn names<'de, T: Deserialize<'de>>(path: &[&str]) -> Names {
+    T::deserialize(Probe { path }).err().unwrap_or(Names::Unknown)
+}
+
+/// What is known of the names at a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Names {
+    Of(&'static [&'static str]),
+    /// Those of a struct with flattened fields, which doesn't tell them.
+    Flattened,
+    /// Any: it is a map.
+    Free,
+    Unknown,
 }
 
 /// Leads to the end of its path, and fails there with what is asked for.
@@ -22,17 +49,11 @@ struct Probe<'p> {
     path: &'p [&'p str],
 }
 
-#[derive(Debug)]
-enum Seen {
-    Struct(&'static [&'static str]),
-    Other,
-}
-
 impl<'de> Deserializer<'de> for Probe<'_> {
-    type Error = Seen;
+    type Error = Names;
 
-    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Seen> {
-        Err(Seen::Other)
+    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Names> {
+        Err(Names::Unknown)
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -40,25 +61,43 @@ impl<'de> Deserializer<'de> for Probe<'_> {
         _: &'static str,
         fields: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Seen> {
+    ) -> Result<V::Value, Names> {
         match self.path {
-            [] => Err(Seen::Struct(fields)),
+            [] => Err(Names::Of(fields)),
             [step, ..] if fields.contains(step) => visitor.visit_map(One(Some(self.path))),
-            _ => Err(Seen::Other),
+            _ => Err(Names::Unknown),
         }
     }
 
-    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Seen> {
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Names> {
         match self.path {
-            [] => Err(Seen::Other),
+            // A struct with flattened fields is read as a map, and says what it is.
+            [] if (&visitor as &dyn Expected).to_string().starts_with("struct ") => {
+                Err(Names::Flattened)
+            }
+            [] => Err(Names::Free),
             path => visitor.visit_map(One(Some(path))),
         }
     }
 
-    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Seen> {
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Names> {
         match self.path {
-            [] => Err(Seen::Other),
+            [] => Err(Names::Unknown),
             path => visitor.visit_seq(One(Some(path))),
+        }
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Names> {
+        match self.path {
+            [variant, path @ ..] if variants.contains(variant) => {
+                visitor.visit_enum(Variant { variant, path })
+            }
+            _ => Err(Names::Unknown),
         }
     }
 
@@ -66,17 +105,17 @@ impl<'de> Deserializer<'de> for Probe<'_> {
         self,
         _: &'static str,
         visitor: V,
-    ) -> Result<V::Value, Seen> {
+    ) -> Result<V::Value, Names> {
         visitor.visit_newtype_struct(self)
     }
 
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Seen> {
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Names> {
         visitor.visit_some(self)
     }
 
     forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf
-        unit unit_struct tuple tuple_struct enum identifier ignored_any
+        unit unit_struct tuple tuple_struct identifier ignored_any
     }
 }
 
@@ -84,33 +123,33 @@ impl<'de> Deserializer<'de> for Probe<'_> {
 struct One<'p>(Option<&'p [&'p str]>);
 
 impl<'de> MapAccess<'de> for One<'_> {
-    type Error = Seen;
+    type Error = Names;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(
         &mut self,
         seed: K,
-    ) -> Result<Option<K::Value>, Seen> {
+    ) -> Result<Option<K::Value>, Names> {
         match self.0 {
             Some([step, ..]) => seed.deserialize(StrDeserializer::new(step)).map(Some),
             _ => Ok(None),
         }
     }
 
-    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Seen> {
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Names> {
         match self.0.take() {
             Some([_, path @ ..]) => seed.deserialize(Probe { path }),
-            _ => Err(Seen::Other),
+            _ => Err(Names::Unknown),
         }
     }
 }
 
 impl<'de> SeqAccess<'de> for One<'_> {
-    type Error = Seen;
+    type Error = Names;
 
     fn next_element_seed<T: DeserializeSeed<'de>>(
         &mut self,
         seed: T,
-    ) -> Result<Option<T::Value>, Seen> {
+    ) -> Result<Option<T::Value>, Names> {
         match self.0.take() {
             Some([_, path @ ..]) => seed.deserialize(Probe { path }).map(Some),
             _ => Ok(None),
@@ -118,16 +157,59 @@ impl<'de> SeqAccess<'de> for One<'_> {
     }
 }
 
-impl de::Error for Seen {
-    fn custom<T: fmt::Display>(_: T) -> Self {
-        Self::Other
+/// The variant on the path.
+struct Variant<'p> {
+    variant: &'p str,
+    path: &'p [&'p str],
+}
+
+impl<'de, 'p> EnumAccess<'de> for Variant<'p> {
+    type Error = Names;
+    type Variant = Probe<'p>;
+
+    fn variant_seed<V: DeserializeSeed<'de>>(
+        self,
+        seed: V,
+    ) -> Result<(V::Value, Probe<'p>), Names> {
+        let variant = seed.deserialize(StrDeserializer::new(self.variant))?;
+        Ok((variant, Probe { path: self.path }))
     }
 }
 
-impl fmt::Display for Seen {
+impl<'de> VariantAccess<'de> for Probe<'_> {
+    type Error = Names;
+
+    fn unit_variant(self) -> Result<(), Names> {
+        Err(Names::Unknown)
+    }
+
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, Names> {
+        seed.deserialize(self)
+    }
+
+    fn tuple_variant<V: Visitor<'de>>(self, _: usize, _: V) -> Result<V::Value, Names> {
+        Err(Names::Unknown)
+    }
+
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Names> {
+        self.deserialize_struct("", fields, visitor)
+    }
+}
+
+impl de::Error for Names {
+    fn custom<T: fmt::Display>(_: T) -> Self {
+        Self::Unknown
+    }
+}
+
+impl fmt::Display for Names {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("probe")
     }
 }
 
-impl std::error::Error for Seen {}
+impl std::error::Error for Names {}

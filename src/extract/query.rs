@@ -6,7 +6,7 @@ use http::request::Parts;
 use serde_core::de::DeserializeOwned;
 
 use crate::extract::input::{Head, HeadInput, Input, Source};
-use crate::extract::{Location, form_data, probe};
+use crate::extract::{Location, form_data};
 use crate::{Error, Request};
 
 /// Data from the query string.
@@ -41,7 +41,7 @@ pub struct Query<T>(pub T);
 super::transparent!(Query);
 
 impl<T: DeserializeOwned + Send> Input for Query<T> {
-    type Data = T;
+    super::data_of!(T);
     const LOCATION: Location = Location::Query;
 
     async fn read(req: &mut Request) -> Result<Source, Error> {
@@ -51,18 +51,6 @@ impl<T: DeserializeOwned + Send> Input for Query<T> {
     fn parse(source: &Source) -> Result<Self, Error> {
         form_data::parse(Location::Query, StatusCode::BAD_REQUEST, source).map(Self)
     }
-
-    fn data(&self) -> &T {
-        &self.0
-    }
-
-    fn into_data(self) -> T {
-        self.0
-    }
-
-    fn fields(path: &[&str]) -> Option<&'static [&'static str]> {
-        probe::fields::<T>(path)
-    }
 }
 
 impl<T: DeserializeOwned + Send> HeadInput for Query<T> {
@@ -71,10 +59,4 @@ impl<T: DeserializeOwned + Send> HeadInput for Query<T> {
     }
 }
 
-impl<S: Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Query<T> {
-    type Rejection = Error;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
-        Self::parse(&Self::find((&*parts).into())?)
-    }
-}
+super::from_head!(Query);

@@ -118,7 +118,11 @@ impl Redirect {
 fn origin(url: &str) -> Option<(String, String)> {
     // A fragment is no part of what `Uri` reads.
     let uri: Uri = url.split('#').next()?.parse().ok()?;
-    Some((uri.scheme_str()?.to_owned(), uri.authority()?.as_str().to_owned()))
+    let authority = uri.authority()?;
+    // What stands for a port must be one.
+    let portless = authority.as_str().rsplit('@').next() == Some(authority.host());
+    let readable = portless || authority.port().is_some();
+    readable.then(|| Some((uri.scheme_str()?.to_owned(), authority.as_str().to_owned())))?
 }
 
 impl IntoResponse for Redirect {
@@ -196,7 +200,14 @@ mod tests {
             assert_eq!(redirect.into_response().status() == 307, allowed, "{target}");
         }
         assert_eq!(Redirect::anywhere("https://b.example/").into_response().status(), 307);
-        assert_eq!(Redirect::anywhere("ftp://b.example/").into_response().status(), 400);
+        for target in
+            ["ftp://b.example/", "https://b.example:x/", "https://b.example:/", "//b.example"]
+        {
+            assert_eq!(Redirect::anywhere(target).into_response().status(), 400, "{target}");
+        }
+        for target in ["https://[::1]/", "http://b.example:8080"] {
+            assert_eq!(Redirect::anywhere(target).into_response().status(), 307, "{target}");
+        }
     }
 
     #[test]

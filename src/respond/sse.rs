@@ -88,6 +88,15 @@ where
 ///
 /// Line breaks can't get out of their field: those in `data` begin a new `data` line, which the browser puts together again, and in the other
 /// fields they are dropped.
+///
+/// # Example
+///
+/// ```
+/// use tower_chain::respond::Event;
+///
+/// let event = Event::new().event("price").id("7").data("12.50");
+/// # let _ = event;
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub struct Event {
@@ -172,6 +181,22 @@ fn one_line(text: &str) -> String {
 }
 
 /// The id of the last event that a browser got before it came back: `None` at its first visit.
+///
+/// # Example
+///
+/// ```
+/// use tower_chain::Chain;
+/// use tower_chain::respond::{Event, LastEventId, Sse};
+///
+/// async fn events(LastEventId(last): LastEventId) -> impl axum_core::response::IntoResponse {
+///     let next = last.and_then(|id| id.parse().ok()).map_or(0, |id: u64| id + 1);
+///     let events = (next..next + 3).map(|id| Ok::<_, std::io::Error>(Event::new().id(id).data("tick")));
+///     Sse::new(futures_util::stream::iter(events))
+/// }
+///
+/// let chain = Chain::new().get(events);
+/// # let _ = chain.build();
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LastEventId(pub Option<String>);
 

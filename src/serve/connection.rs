@@ -1,6 +1,5 @@
 //! One connection, from the accepted socket to its end.
 
-use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -16,38 +15,16 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::Limits;
 use super::activity::{Activity, State};
 use super::clients::Clients;
 use super::io::{Io, Socket};
 use super::listener::Security;
 use super::request::Requests;
 use super::streams::Streams;
+use super::{Limits, Servable};
 #[cfg(feature = "tls")]
 use crate::extract::ClientCertificate;
 use crate::extract::PeerAddr;
-use crate::{Request, Response};
-
-/// What a server serves.
-pub(super) trait Service:
-    tower::Service<Request, Response = Response, Error = Infallible, Future: Send + 'static>
-    + Clone
-    + Send
-    + Sync
-    + 'static
-{
-}
-
-impl<S> Service for S
-where
-    S: tower::Service<Request, Response = Response, Error = Infallible>
-        + Clone
-        + Send
-        + Sync
-        + 'static,
-    S::Future: Send + 'static,
-{
-}
 
 /// What the server as a whole is at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +66,7 @@ pub(super) struct Shared<S> {
     pub(super) phase: watch::Receiver<Phase>,
 }
 
-impl<S: Service> Shared<S> {
+impl<S: Servable> Shared<S> {
     pub(super) fn new(service: S, limits: Limits, phase: watch::Receiver<Phase>) -> Self {
         let mut http1 = http1::Builder::new();
         // The timer of the connection does it: it knows an idle connection from a slow head, and costs a request nothing.

@@ -17,10 +17,10 @@ use pin_project_lite::pin_project;
 use tower::ServiceExt;
 use tower::util::Oneshot;
 
-use super::Limits;
 use super::activity::{Activity, InFlight};
 use super::body::{RequestBody, ResponseBody, Unread};
-use super::connection::{Peer, Service};
+use super::connection::Peer;
+use super::{Limits, Servable};
 use crate::{Body, Error, Request, Response};
 
 /// The service of one connection, as hyper calls it.
@@ -33,7 +33,7 @@ pub(super) struct Requests<S> {
     pub(super) limits: Limits,
 }
 
-impl<S: Service> hyper::service::Service<http::Request<Incoming>> for Requests<S> {
+impl<S: Servable> hyper::service::Service<http::Request<Incoming>> for Requests<S> {
     type Response = http::Response<ResponseBody>;
     type Error = Infallible;
     type Future = Answer<S>;
@@ -71,7 +71,7 @@ fn has_one_host(headers: &HeaderMap) -> bool {
 
 pin_project! {
     #[project = AskedProj]
-    enum Asked<S: Service> {
+    enum Asked<S: Servable> {
         Service {
             #[pin]
             answer: Oneshot<S, Request>,
@@ -80,7 +80,7 @@ pin_project! {
     }
 }
 
-impl<S: Service> Asked<S> {
+impl<S: Servable> Asked<S> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response> {
         match self.project() {
             AskedProj::Service { answer } => answer.poll(cx).map(|Ok(response)| response),
@@ -94,7 +94,7 @@ impl<S: Service> Asked<S> {
 
 pin_project! {
     /// The future of a response.
-    pub(super) struct Answer<S: Service> {
+    pub(super) struct Answer<S: Servable> {
         #[pin]
         answer: Asked<S>,
         in_flight: Option<InFlight>,
@@ -103,7 +103,7 @@ pin_project! {
     }
 }
 
-impl<S: Service> Future for Answer<S> {
+impl<S: Servable> Future for Answer<S> {
     type Output = Result<http::Response<ResponseBody>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {

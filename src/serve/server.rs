@@ -1,6 +1,5 @@
 //! A server with its knobs, and how it stops.
 
-use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -13,10 +12,9 @@ use tokio::net::ToSocketAddrs;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
-use super::connection::{Phase, Service, Shared};
+use super::connection::{Phase, Shared};
 use super::signal::StopSignals;
-use super::{Limits, Listener, ServeError};
-use crate::{Request, Response};
+use super::{Limits, Listener, Servable, ServeError};
 
 /// A server before it serves: its listeners and its limits.
 ///
@@ -166,12 +164,7 @@ impl Server {
     /// [`ServeError::Signal`] if the process can't listen for signals; [`ServeError::Limit`] if a limit is zero.
     pub async fn serve<S>(self, service: S) -> Result<(), ServeError>
     where
-        S: tower::Service<Request, Response = Response, Error = Infallible>
-            + Clone
-            + Send
-            + Sync
-            + 'static,
-        S::Future: Send + 'static,
+        S: Servable,
     {
         let mut signals = StopSignals::new().map_err(ServeError::Signal)?;
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
@@ -199,12 +192,7 @@ impl Server {
         service: S,
     ) -> Result<(), ServeError>
     where
-        S: tower::Service<Request, Response = Response, Error = Infallible>
-            + Clone
-            + Send
-            + Sync
-            + 'static,
-        S::Future: Send + 'static,
+        S: Servable,
     {
         let Self { listeners, limits } = self;
         let limits = limits.checked()?;
@@ -268,12 +256,12 @@ async fn watch_certificates(listeners: &[Listener]) {
     std::future::pending().await
 }
 
-async fn accept<S: Service>(on: &Listener, shared: &Shared<S>, permits: &Arc<Semaphore>) {
+async fn accept<S: Servable>(on: &Listener, shared: &Shared<S>, permits: &Arc<Semaphore>) {
     while accept_one(on, shared, permits).await.is_some() {}
 }
 
 /// Accepts one connection and lets it run. `None` means that there will be no further one.
-async fn accept_one<S: Service>(
+async fn accept_one<S: Servable>(
     on: &Listener,
     shared: &Shared<S>,
     permits: &Arc<Semaphore>,

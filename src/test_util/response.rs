@@ -16,6 +16,21 @@ use crate::Error;
 ///
 /// The asserts return it again, so that they stand in one line. One that doesn't hold panics at the line of the test, with the request and the
 /// response.
+///
+/// # Example
+///
+/// ```
+/// use tower_chain::{Chain, Json, TestClient};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let client = TestClient::new(Chain::new().get(async || Json(["Ann", "Bob"])).build());
+/// let response = client.get("/").send().await;
+/// response.assert_status(200).assert_content_type("application/json").assert_json_at("/1", "Bob");
+/// let names: Vec<String> = response.json();
+/// assert_eq!(names.len(), 2);
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct TestResponse {
     pub(super) sent: Sent,

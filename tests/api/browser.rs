@@ -1,76 +1,16 @@
 //! The page of the example, used in headless Chromium.
 
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use fantoccini::{Client, ClientBuilder, Locator};
-use serde_json::json;
+use fantoccini::Locator;
 
-use crate::program::{Program, installed};
-
-struct Driver {
-    child: Child,
-    port: u16,
-}
-
-impl Driver {
-    fn start() -> Self {
-        // The port is free now, and taken again at once.
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        drop(listener);
-        let child = Command::new("chromedriver")
-            .arg(format!("--port={port}"))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        Self { child, port }
-    }
-
-    async fn browser(&self) -> Client {
-        let arguments = [
-            "--headless=new",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-quic",
-            "--disable-dev-shm-usage",
-            "--no-first-run",
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
-        ];
-        let mut capabilities = serde_json::Map::new();
-        capabilities.insert("goog:chromeOptions".to_owned(), json!({ "args": arguments }));
-        let url = format!("http://127.0.0.1:{}", self.port);
-        let mut tries = 0;
-        loop {
-            let mut builder =
-                ClientBuilder::new(hyper_util::client::legacy::connect::HttpConnector::new());
-            match builder.capabilities(capabilities.clone()).connect(&url).await {
-                Ok(client) => return client,
-                Err(error) if tries == 100 => panic!("{error}"),
-                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
-            }
-            tries += 1;
-        }
-    }
-}
-
-impl Drop for Driver {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use crate::driver::Driver;
+use crate::program::Program;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_browser_posts_the_form_and_sees_message_list_and_errors() {
-    if !installed("chromedriver") || !installed("chromium") {
-        return;
-    }
+    let Some(driver) = Driver::start() else { return };
     let program = Program::start();
-    let driver = Driver::start();
     let browser = driver.browser().await;
     browser.goto(&program.base).await.unwrap();
 

@@ -3,5 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 mod browser;
+#[path = "../support/browser.rs"]
+mod driver;
+#[path = "../support/ports.rs"]
+mod ports;
 mod program;
+#[path = "../support/programs.rs"]
+mod programs;
 mod table;

@@ -1,9 +1,9 @@
 //! Starting and stopping the example.
 
 use std::io::{BufRead, BufReader, Read};
-use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::programs::{Folder, example};
 
 pub(crate) const API_TOKEN: &str = "an-api-token-that-is-long-enough-for-anyone";
 
@@ -12,7 +12,8 @@ pub(crate) struct Program {
     child: Child,
     /// Kept open: the program may print more.
     _stdout: BufReader<ChildStdout>,
-    database: PathBuf,
+    /// With the database in it.
+    _folder: Folder,
     /// All that it has printed before it served.
     pub(crate) printed: Vec<String>,
     pub(crate) base: String,
@@ -24,13 +25,10 @@ impl Program {
     }
 
     pub(crate) fn start_with(variables: &[(&str, &str)]) -> Self {
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let number = COUNT.fetch_add(1, Ordering::SeqCst);
-        let name = format!("tower-chain-test-{}-{number}.db", std::process::id());
-        let database = std::env::temp_dir().join(name);
-        let mut child = Command::new(example())
+        let folder = Folder::new();
+        let mut child = Command::new(example("api"))
             .env("PORT", "0")
-            .env("DATABASE", &database)
+            .env("DATABASE", folder.join("posts.db"))
             .env("API_TOKEN", API_TOKEN)
             .envs(variables.iter().copied())
             .stdout(Stdio::piped())
@@ -48,7 +46,7 @@ impl Program {
             }
         }
         let base = printed[0].strip_prefix("Listening on ").unwrap().to_owned();
-        Self { child, _stdout: stdout, database, printed, base }
+        Self { child, _stdout: stdout, _folder: folder, printed, base }
     }
 
     pub(crate) fn curl_lines(&self) -> impl Iterator<Item = &str> {
@@ -75,54 +73,17 @@ impl Drop for Program {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        for end in ["", "-wal", "-shm"] {
-            let mut file = self.database.clone().into_os_string();
-            file.push(end);
-            let _ = std::fs::remove_file(file);
-        }
     }
 }
 
 /// Starts the example with a variable that it refuses. Gives back how it ended, and what it told.
 pub(crate) fn refused_start(name: &str, value: &str) -> (std::process::ExitStatus, String) {
-    let database =
-        std::env::temp_dir().join(format!("tower-chain-test-{}-refused.db", std::process::id()));
-    let output = Command::new(example())
+    let folder = Folder::new();
+    let output = Command::new(example("api"))
         .env("PORT", "0")
-        .env("DATABASE", &database)
+        .env("DATABASE", folder.join("posts.db"))
         .env(name, value)
         .output()
         .unwrap();
-    for end in ["", "-wal", "-shm"] {
-        let mut file = database.clone().into_os_string();
-        file.push(end);
-        let _ = std::fs::remove_file(file);
-    }
     (output.status, String::from_utf8_lossy(&output.stderr).into_owned())
-}
-
-/// Where cargo has put the example: two folders up from this test.
-fn example() -> PathBuf {
-    let mut path = std::env::current_exe().unwrap();
-    path.pop();
-    path.pop();
-    path.join("examples").join(format!("api{}", std::env::consts::EXE_SUFFIX))
-}
-
-/// Whether a program is installed. Where all are needed, a missing one fails the test.
-pub(crate) fn installed(name: &str) -> bool {
-    let found = Command::new(name)
-        .arg("--version")
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success());
-    if !found {
-        assert!(
-            std::env::var_os("TOWER_CHAIN_TESTS_NEED_ALL").is_none(),
-            "`{name}` is not installed"
-        );
-        eprintln!("`{name}` is not installed: this test checks nothing");
-    }
-    found
 }

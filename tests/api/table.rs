@@ -6,7 +6,8 @@ use std::time::Duration;
 use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::{Value, json};
 
-use crate::program::{API_TOKEN, Program, installed};
+use crate::driver::installed;
+use crate::program::{API_TOKEN, Program};
 
 fn client() -> Client {
     Client::builder().no_proxy().timeout(Duration::from_secs(20)).build().unwrap()

@@ -993,6 +993,7 @@ fn routes_list_patterns_methods_handlers_and_middleware() {
         .always(log)
         .at("/hello", |c| c.get(ok))
         .mount("/users", users)
+        .use_at("/admin", pass)
         .use_(tower_http::compression::CompressionLayer::new())
         .all(ok)
         .build();
@@ -1017,7 +1018,7 @@ fn routes_list_patterns_methods_handlers_and_middleware() {
             r#"/hello GET ok ["log"]"#,
             r#"/users GET list ["log", "pass"]"#,
             r#"/users POST create ["log", "pass"]"#,
-            r#"any ALL ok ["log", "CompressionLayer"]"#,
+            r#"any ALL ok ["log", "pass", "CompressionLayer"]"#,
         ]
     );
     assert_eq!(
@@ -1030,6 +1031,7 @@ fn routes_list_patterns_methods_handlers_and_middleware() {
          │  ├─ use pass\n\
          │  ├─ GET list\n\
          │  └─ POST create\n\
+         ├─ use_at /admin pass\n\
          ├─ use CompressionLayer\n\
          └─ ALL ok\n"
     );

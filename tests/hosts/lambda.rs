@@ -2,50 +2,17 @@
 
 use std::net::SocketAddr;
 use std::process::Stdio;
-use std::sync::Arc;
 
-use axum::Json;
 use axum::response::AppendHeaders;
-use http_body_util::BodyExt;
 use lambda_http::RequestExt;
 use lambda_http::request::RequestContext;
 use serde_json::{Value, json};
 use tokio::process::Command;
-use tokio::sync::{Mutex, mpsc};
 use tower::ServiceExt;
-use tower_chain::{Chain, ClientAddr, PeerAddr, Provided, Request, Server};
+use tower_chain::{Chain, ClientAddr, PeerAddr};
 
 use super::api;
-
-/// The side of AWS: it hands out events, and takes answers.
-#[derive(Clone)]
-struct Gateway {
-    events: Arc<Mutex<mpsc::Receiver<Value>>>,
-    answers: mpsc::Sender<(String, Value)>,
-}
-
-async fn next(
-    Provided(gateway): Provided<Gateway>,
-) -> ([(&'static str, &'static str); 3], Json<Value>) {
-    let Some(event) = gateway.events.lock().await.recv().await else {
-        // No more events: the runtime waits, until its process is ended.
-        std::future::pending().await
-    };
-    let head = [
-        ("lambda-runtime-aws-request-id", "8476a536-e9f4-11e8-9739-2dfe598c3fcd"),
-        ("lambda-runtime-deadline-ms", "4102444800000"),
-        ("lambda-runtime-invoked-function-arn", "arn:aws:lambda:eu-central-1:1:function:api"),
-    ];
-    (head, Json(event))
-}
-
-async fn answer(Provided(gateway): Provided<Gateway>, req: Request) -> http::StatusCode {
-    let path = req.uri().path().to_owned();
-    let body = req.into_body().collect().await.unwrap().to_bytes();
-    let answer = serde_json::from_slice(&body).unwrap_or(Value::Null);
-    gateway.answers.send((path, answer)).await.unwrap();
-    http::StatusCode::ACCEPTED
-}
+use crate::aws::Lambda;
 
 /// Who hands events to a function, each in a form of its own.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -177,26 +144,10 @@ impl Source {
 
 #[tokio::test]
 async fn lambda_http_runs_a_chain() {
-    let (events, receiver) = mpsc::channel(8);
-    let (answers, mut answered) = mpsc::channel(8);
-    let gateway = Gateway { events: Arc::new(Mutex::new(receiver)), answers };
-    let aws = Chain::new()
-        .provide(gateway)
-        .at("/2018-06-01/runtime/invocation/next", |c| c.get(next))
-        .at("/2018-06-01/runtime/invocation/{id}/{outcome}", |c| c.post(answer))
-        .build();
-    let server = Server::bind("127.0.0.1:0").await.unwrap();
-    let addr = server.local_addr().unwrap().to_string();
-    tokio::spawn(server.serve_until(std::future::pending(), aws));
-
+    let lambda = Lambda::start().await;
     let function = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "lambda::the_function", "--ignored", "--nocapture"])
-        .env("AWS_LAMBDA_RUNTIME_API", addr)
-        .env("AWS_LAMBDA_FUNCTION_NAME", "api")
-        .env("AWS_LAMBDA_FUNCTION_VERSION", "1")
-        .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128")
-        .env("AWS_LAMBDA_LOG_STREAM_NAME", "log")
-        .env("AWS_LAMBDA_LOG_GROUP_NAME", "log")
+        .envs(lambda.variables())
         // Otherwise the paths of a REST API begin with the name of its stage.
         .env("AWS_LAMBDA_HTTP_IGNORE_STAGE_IN_PATH", "true")
         .stdout(Stdio::null())
@@ -204,13 +155,7 @@ async fn lambda_http_runs_a_chain() {
         .spawn()
         .unwrap();
 
-    let mut ask = async |source: Source, ask: Ask<'_>| {
-        events.send(source.event(ask)).await.unwrap();
-        let answer = tokio::time::timeout(std::time::Duration::from_secs(30), answered.recv());
-        let (path, answer) = answer.await.expect("takes too long").unwrap();
-        assert!(path.ends_with("/response"), "{source:?} {path}: {answer}");
-        answer
-    };
+    let ask = |source: Source, ask: Ask<'_>| lambda.ask(source.event(ask));
 
     for source in [
         Source::HttpApi,

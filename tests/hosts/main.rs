@@ -2,6 +2,8 @@
 #![cfg(all(feature = "serve", feature = "grpc-status", feature = "sync-body"))]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
 
+#[path = "../support/aws.rs"]
+mod aws;
 mod axum;
 mod hyper;
 mod lambda;

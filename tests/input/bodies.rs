@@ -1,8 +1,14 @@
 //! The matrix of bodies: what Next.js makes of each, and what is made of it here.
 
+use http_body_util::BodyExt;
 use serde_json::Value;
 use tower_chain::extract::{Binary, MaxBody, Multipart, Text};
-use tower_chain::{Chain, ChainService, Error, Form, Json};
+use tower_chain::{
+    Body, BodyLimit, Chain, ChainService, Error, Form, Json, ProblemDetails, Request,
+};
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::SizeAbove;
+use tower_http::decompression::RequestDecompressionLayer;
 
 use crate::{Row, row, run};
 
@@ -25,6 +31,7 @@ fn chain() -> ChainService {
         .at("/form", |c| {
             c.post(async |Form(pairs): Form<Vec<(String, String)>>| format!("{pairs:?}"))
         })
+        .at("/string", |c| c.post(async |text: String| text))
         .at("/text", |c| c.post(async |Text(text): Text| text))
         .at("/bytes", |c| c.post(async |bytes: Binary| bytes))
         .at("/upload", |c| c.post(upload))
@@ -99,6 +106,10 @@ async fn each_body_is_read_or_refused() {
         row("POST", "/text", 200).kind("no media type").body("x").answer("x"),
         row("POST", "/text", 400).kind("text/plain").body(b"\xff"),
         row("POST", "/text", 415).kind("text/plain; charset=iso-8859-1").body("x"),
+        // The extractors of axum's core.
+        row("POST", "/string", 200).body("x").answer("x"),
+        row("POST", "/string", 400).body(b"\xff").answer("..not UTF-8"),
+        row("POST", "/string", 413).body(vec![b'a'; (2 << 20) + 1]).chunked().answer("..too large"),
         row("POST", "/bytes", 200).body("x").answer("x").field("content-type", "application/octet-stream"),
         // Next damages what is binary here.
         row("POST", "/upload", 200)
@@ -113,4 +124,50 @@ async fn each_body_is_read_or_refused() {
         row("POST", "/raw", 200).body(vec![0; 3 << 20]).answer("3145728"),
     ];
     run(chain(), rows).await;
+}
+
+/// A body that grows when it is unpacked is measured unpacked.
+#[tokio::test]
+async fn the_limit_holds_for_what_is_unpacked() {
+    let packed = |text: String| async {
+        let layer = CompressionLayer::new().compress_when(SizeAbove::new(0));
+        let chain = Chain::new().use_(layer).get(move || std::future::ready(text.clone())).build();
+        let req = http::Request::get("/").header("accept-encoding", "gzip");
+        let answer = chain.handle(req.body(Body::empty()).unwrap()).await;
+        assert_eq!(answer.headers()["content-encoding"], "gzip");
+        answer.into_body().collect().await.unwrap().to_bytes().to_vec()
+    };
+    let text = |length: usize| format!("\"{}\"", "a".repeat(length - 2));
+    let mib = 1 << 20;
+    let chain = Chain::new()
+        .use_(ProblemDetails::new())
+        .use_(RequestDecompressionLayer::new())
+        .at("/json", |c| c.post(async |Json(text): Json<String>| text.len().to_string()))
+        .at("/limited", |c| {
+            c.use_(BodyLimit::bytes(100)).post(async |body: Request| {
+                let body = body.into_body().collect().await.map_err(Error::from);
+                body.map(|body| body.to_bytes().len().to_string())
+            })
+        })
+        .build();
+    let post = |path: &str, encoding: &str, body: Vec<u8>, status: u16| {
+        row("POST", path, status)
+            .kind("application/json")
+            .header("content-encoding", encoding)
+            .body(body)
+    };
+    let (fits, bomb) = (packed(text(mib)).await, packed(text(mib + 1)).await);
+    assert!(bomb.len() < 4096);
+    let rows = vec![
+        post("/json", "gzip", packed("\"hello\"".to_owned()).await, 200).answer("5"),
+        post("/json", "gzip", fits.clone(), 200),
+        post("/json", "gzip", bomb.clone(), 413).answer(r#".."limit":1048576"#),
+        post("/json", "gzip", bomb.clone(), 413).chunked(),
+        post("/json", "gzip", fits[..fits.len() / 2].to_vec(), 400),
+        post("/json", "gzip", b"CANARY".to_vec(), 400),
+        post("/json", "x-unknown", b"{}".to_vec(), 415),
+        post("/limited", "gzip", packed("a".repeat(100)).await, 200).answer("100"),
+        post("/limited", "gzip", bomb, 413).answer(r#".."limit":100"#),
+    ];
+    run(chain, rows).await;
 }

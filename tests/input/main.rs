@@ -4,21 +4,31 @@
     feature = "cookies",
     feature = "etag",
     feature = "form",
+    feature = "garde",
     feature = "json",
     feature = "multipart",
+    feature = "ndjson",
+    feature = "problem-details",
     feature = "query",
     feature = "serve",
+    feature = "sse",
     feature = "validate"
 ))]
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
 mod answers;
 mod bodies;
+mod browser;
 mod cost;
+#[path = "../support/browser.rs"]
+mod driver;
 mod next_js;
 mod others;
+#[path = "../support/ports.rs"]
+mod ports;
 mod refusals;
 mod routes;
+mod secrets;
 
 use bytes::Bytes;
 use http::{HeaderMap, Request};

@@ -2,28 +2,41 @@
 //!
 //! | Next.js | here |
 //! | --- | --- |
-//! | `.json` stays in a segment; catch-all; nested parameters; static before dynamic; partial match 404 | `routes` |
-//! | a route proxies to its own server; child process in a handler | nothing that the chain could break |
-//! | 204 has no type, length or body; JSON of null, true, text; HEAD | `answers` |
-//! | `/api` is not `/api-conflict` | below |
+//! | `.json` stays in a dynamic segment | `routes` |
+//! | a route proxies to its own server | below |
+//! | a catch-all answers a nested path | `routes` |
+//! | 204 has no type, length or body, even where one is given | `answers` |
+//! | unknown path 404; `/api` is not `/api-conflict`; `/api` is the index | below |
 //! | OPTIONS through CORS is 204 | the example `layers` |
 //! | a handler's own 500 with JSON stays | below |
-//! | throw is a 500 without its message | `answers` |
-//! | JSON with charset, list at the top, invalid, over 1 MiB, with a larger limit; odd casing of a type | `bodies` |
+//! | a throw, now or later, is a 500 without its message | `answers`: `?`, and a panic |
+//! | JSON with charset, and a list at the top | `bodies` |
 //! | an empty JSON body is `{}` | it is a 400: an empty text is no JSON, and `Option<Json<T>>` takes none |
-//! | `undefined` is an empty text | `()` is an empty body, `Json(())` is `null` |
-//! | ETag and 304 | `answers`; for GET and HEAD with 200 alone |
-//! | parser off: the handler reads the stream | `bodies`, `/raw` |
-//! | wrong arguments of a redirect | does not compile |
-//! | redirect 307, 301 | `answers`; without the target as the body |
-//! | query: none, one, several; merged with parameters | `bodies`, `routes` |
+//! | JSON of true, null and text; `undefined` is an empty text | `answers`; `()` is an empty body |
+//! | invalid JSON is a 400 that says so | `bodies`; in the body, since HTTP/2 has no reason phrases |
+//! | over 1 MiB is a 413 that names the limit; a larger limit lets it through | `bodies` |
+//! | ETag, and 304 when it comes back | `answers`; for GET and HEAD with 200 alone |
+//! | a form with odd casing of its type | `bodies` |
+//! | parser off: the handler reads the stream; a setting that leaves it on | `bodies`, `/raw` and `/large` |
+//! | wrong arguments of a redirect | do not compile |
+//! | redirect 307, 301, and a client that follows | `answers`, below; without the target as the body |
+//! | query: none, one, several | `bodies`, below |
 //! | cookies: none, trailing `;` | `answers` |
-//! | more than 4 MiB warns | `BodyLimit::warn_response_above`, tested there |
-//! | warning where a handler sends nothing; external resolver | does not compile: a handler returns its response |
-//! | client bundle, manifest, static export, edge runtime | no such things |
+//! | POST to a page; POST to a route with a query gets JSON | there are no pages; below |
+//! | parameter in the query, and merged with it | `routes` |
+//! | static before dynamic | `routes` |
+//! | nested parameters; a partial match is a 404 | `routes` |
+//! | a child process in a handler | below |
+//! | a nullable payload is an empty text | `answers`, `/unit` |
+//! | more than 4 MiB warns, once or in pieces, and is sent; another threshold; none | `BodyLimit::warn_response_above`, tested there |
+//! | client bundle, manifest, static export | no such things |
+//! | a warning where a handler sends nothing, and `externalResolver` | does not compile: a handler returns its response |
 //! | a body that was parsed already | `others`: a middleware reads it and puts it back |
+//! | catch-all: list; optional: nothing at its root; slash at the end | `routes`; without a redirect |
+//! | an edge route reads text | `bodies`, `/text` |
 //! | a client that leaves cancels the stream: progressing, stalled, not begun | below |
-//! | order of routes, mistakes found when built | the tests of the chain |
+//! | middleware reads JSON, text, form and multipart, and the route still answers | below |
+//! | order of routes, mistakes found when built | `routes` |
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -33,7 +46,11 @@ use futures_util::stream;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
-use tower_chain::{Body, Chain, Json, Server, StatusCode};
+use tower_chain::extract::{Multipart, Text, read_body};
+use tower_chain::{
+    Body, Chain, Error, Form, Json, Next, Provided, Query, Redirect, Request, Response, Server,
+    StatusCode,
+};
 
 use crate::{row, run};
 
@@ -56,6 +73,92 @@ async fn a_prefix_is_no_match_and_a_handlers_500_stays() {
         row("GET", "/own", 500).answer("{\"mine\":true}"),
     ];
     run(chain, rows).await;
+}
+
+#[tokio::test]
+async fn middleware_may_read_a_body_of_any_type() {
+    async fn reads(mut req: Request, next: Next<'_>) -> Result<Response, Error> {
+        let body = read_body(&mut req).await?;
+        *req.body_mut() = body.into();
+        Ok(next.run(req).await)
+    }
+    async fn first(mut form: Multipart) -> Result<String, Error> {
+        match form.next_part().await? {
+            Some(part) => part.text().await,
+            None => Ok(String::new()),
+        }
+    }
+    let chain = Chain::new()
+        .use_(reads)
+        .at("/json", |c| c.post(async |Json(text): Json<String>| text))
+        .at("/text", |c| c.post(async |Text(text): Text| text))
+        .at("/form", |c| {
+            c.post(async |Form(pairs): Form<Vec<(String, String)>>| pairs[0].1.clone())
+        })
+        .at("/upload", |c| c.post(first))
+        .build();
+    // More than one frame of HTTP.
+    let long = "a".repeat(100_000);
+    let part = "--X\r\ncontent-disposition: form-data; name=\"a\"\r\n\r\n";
+    let rows = [
+        ("/json", "application/json", format!("\"{long}\"")),
+        ("/text", "text/plain", long.clone()),
+        ("/form", "application/x-www-form-urlencoded", format!("a={long}")),
+        ("/upload", "multipart/form-data; boundary=X", format!("{part}{long}\r\n--X--\r\n")),
+    ]
+    .map(|(path, kind, body)| row("POST", path, 200).kind(kind).body(body).answer(long.clone()));
+    run(chain, rows.into()).await;
+}
+
+#[tokio::test]
+async fn a_query_and_a_child_process_are_nothing_special() {
+    async fn process() -> Result<String, Error> {
+        let output = tokio::process::Command::new("true").output().await?;
+        Ok(output.status.success().to_string())
+    }
+    let chain = Chain::new()
+        .at("/query", |c| {
+            let pairs = async |Query(pairs): Query<Vec<(String, String)>>| Json(pairs);
+            c.get(pairs).post(pairs)
+        })
+        .at("/process", |c| c.get(process))
+        .build();
+    let rows = vec![
+        row("GET", "/query", 200).answer("[]"),
+        row("GET", "/query?a=1", 200).answer(r#"[["a","1"]]"#),
+        row("GET", "/query?a=1&b=2&a=3", 200).answer(r#"[["a","1"],["b","2"],["a","3"]]"#),
+        row("POST", "/query?a=1", 200).body("text").answer(r#"[["a","1"]]"#),
+        row("GET", "/process", 200).answer("true"),
+    ];
+    run(chain, rows).await;
+}
+
+#[tokio::test]
+async fn a_route_may_ask_its_own_server_and_a_client_follows_a_redirect() {
+    async fn proxy(Provided(Base(base)): Provided<Base>) -> Result<String, Error> {
+        Ok(reqwest::get(format!("{base}/target")).await?.text().await?)
+    }
+    #[derive(Clone)]
+    struct Base(String);
+    let server = Server::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", server.local_addr().unwrap());
+    let chain = Chain::new()
+        .provide(Base(base.clone()))
+        .at("/proxy", |c| c.get(proxy))
+        .at("/target", |c| c.get(async || "target").post(async |text: String| text))
+        .at("/to", |c| c.all(async || Redirect::to("/target")))
+        .build();
+    let running = tokio::spawn(server.serve(chain));
+    let client = reqwest::Client::new();
+    for (req, text) in [
+        (client.get(format!("{base}/proxy")), "target"),
+        (client.get(format!("{base}/to")), "target"),
+        // 307 keeps the method and the body.
+        (client.post(format!("{base}/to")).body("kept"), "kept"),
+    ] {
+        assert_eq!(req.send().await.unwrap().text().await.unwrap(), text);
+    }
+    running.abort();
 }
 
 /// Says when it is dropped.

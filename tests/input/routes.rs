@@ -26,6 +26,10 @@ fn chain() -> ChainService {
         .at("/posts/{*rest}", |c| {
             c.get(async |Path(rest): Path<Vec<String>>| format!("rest {rest:?}"))
         })
+        .at("/fallback/req/{*rest}", |c| {
+            c.get(async |Path(rest): Path<Vec<String>>| format!("rest {rest:?}"))
+        })
+        .at("/fallback/{post}", |c| c.get(async |Path(post): Path<String>| format!("post {post}")))
         .at("/docs", |c| c.get(docs))
         .at("/docs/{*path}", |c| c.get(docs))
         .at("/users/{user}/posts/{post}", |c| {
@@ -49,10 +53,57 @@ async fn each_path_gives_its_parameters() {
         row("GET", "/POSTS/new", 404),
         row("GET", "/docs", 200).answer("/docs None"),
         row("GET", "/docs/a/b", 200).answer(r#"/docs/{*path} Some(["a", "b"])"#),
+        // A slash at the end is the same route, without a redirect.
+        row("GET", "/docs/", 200).answer("/docs None"),
+        row("GET", "/docs/a/b/", 200).answer(r#"/docs/{*path} Some(["a", "b"])"#),
+        // Two slashes have an empty segment between them; no redirect hides it.
+        row("GET", "/docs/a//b", 200).answer(r#"/docs/{*path} Some(["a", "", "b"])"#),
+        // A required catch-all takes no empty rest: the parameter beside it does.
+        row("GET", "/fallback/req", 200).answer("post req"),
+        row("GET", "/fallback/req/a", 200).answer(r#"rest ["a"]"#),
         row("GET", "/users/1/posts/x", 200).answer("1 x"),
         row("GET", "/users/CANARY/posts/x", 400).answer(r#".."pointer":"/user""#),
         row("GET", "/users/1/posts", 404),
+        row("HEAD", "/posts/new", 200).answer("").field("content-length", "6"),
+        row("OPTIONS", "/posts/new", 204).answer("").field("allow", "GET, HEAD, OPTIONS"),
         row("POST", "/posts/new", 405).field("allow", "GET, HEAD, OPTIONS"),
     ];
     run(chain(), rows).await;
+}
+
+/// What Next.js finds when it builds is found here, too.
+#[test]
+fn mistakes_in_patterns_are_found_when_built() {
+    async fn first() {}
+    async fn second() {}
+    for (one, two, mistake) in [
+        // Two names at one level.
+        ("/a/{x}", "/a/{y}", true),
+        ("/a/{*x}", "/a/{*y}", true),
+        // A name twice in one path.
+        ("/a/{x}/{x}", "/b", true),
+        ("/a/{x}/{*x}", "/b", true),
+        // A catch-all that is not the last.
+        ("/a/{*x}/b", "/b", true),
+        // A folder's index, and a file of its name; the root of an optional catch-all, and an index.
+        ("/a", "/a/", true),
+        // Stray and doubled brackets, dots in the wrong place.
+        ("/a/{x", "/b", true),
+        ("/a/x}", "/b", true),
+        ("/a/{}", "/b", true),
+        ("/a/{*}", "/b", true),
+        ("/a/{x*}", "/b", true),
+        ("a", "/b", true),
+        // Together these are fine.
+        ("/a/{x}/b", "/a/{y}/c", false),
+        ("/a/{x}", "/a/{*y}", false),
+        ("/a", "/a/{*y}", false),
+        ("/a/b", "/a/{x}", false),
+        ("/a/{x}", "/a/{x}/b", false),
+        // A sign like any other.
+        ("/a/…x", "/a/[x]", false),
+    ] {
+        let built = Chain::new().at(one, |c| c.get(first)).at(two, |c| c.get(second)).try_build();
+        assert_eq!(built.is_err(), mistake, "{one} {two}: {built:?}");
+    }
 }

@@ -61,12 +61,26 @@ pub(crate) fn rsa_components(der: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
 }
 
 pub(crate) fn sha256(parts: &[&[u8]]) -> [u8; 32] {
-    let mut context = digest::Context::new(&digest::SHA256);
-    for part in parts {
-        context.update(part);
-    }
+    let digest = match parts {
+        // A context lies on the heap; for one part none is needed.
+        [part] => digest::digest(&digest::SHA256, part),
+        parts => {
+            let mut context = digest::Context::new(&digest::SHA256);
+            for part in parts {
+                context.update(part);
+            }
+            context.finish()
+        }
+    };
     let mut out = [0; 32];
-    out.copy_from_slice(context.finish().as_ref());
+    out.copy_from_slice(digest.as_ref());
+    out
+}
+
+/// HMAC-SHA-256 (RFC 2104).
+pub(crate) fn hmac_sha256(secret: &[u8], message: &[u8]) -> [u8; 32] {
+    let mut out = [0; 32];
+    out.copy_from_slice(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), message).as_ref());
     out
 }
 

@@ -48,3 +48,15 @@ pub(crate) fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     }
     hasher.finalize().into()
 }
+
+/// HMAC-SHA-256 (RFC 2104).
+#[cfg(not(feature = "jwt"))]
+pub(crate) fn hmac_sha256(secret: &[u8], message: &[u8]) -> [u8; 32] {
+    let mut key = [0; 64];
+    match key.get_mut(..secret.len()) {
+        Some(place) => place.copy_from_slice(secret),
+        None => key[..32].copy_from_slice(&sha256(&[secret])),
+    }
+    let inner = sha256(&[&key.map(|byte| byte ^ 0x36), message]);
+    sha256(&[&key.map(|byte| byte ^ 0x5c), &inner])
+}

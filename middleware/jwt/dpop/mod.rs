@@ -1,5 +1,6 @@
 //! Proof that the sender of a token holds the key to which it is bound (RFC 9449).
 
+mod nonce;
 mod replay;
 #[cfg(test)]
 mod tests;
@@ -9,11 +10,13 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::{HeaderMap, HeaderName, Uri};
+use http::{HeaderName, HeaderValue, Uri};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use self::replay::Replay;
+use self::nonce::{Freshness, Nonces};
+pub use self::replay::ReplayStore;
+use self::replay::{Memory, Replay};
 use super::algorithm::{Algorithm, Family};
 use super::crypto::sha256;
 use super::error::JwtConfigError;
@@ -28,7 +31,8 @@ use super::source::RequestHead;
 /// holds a fresh proof, signed by that key, for this method, this URL and this token. A proof is good once. As a bearer token such a token is
 /// refused as ever.
 ///
-/// Proofs that were used are remembered in the memory of this process, until they are too old anyway.
+/// Proofs that were used are remembered until they are too old anyway: in the memory of this process, or in a [store](Dpop::replay_store) that several
+/// servers share. With [`nonces`](Dpop::nonces) a client can't make proofs ahead of time.
 ///
 /// # Example
 ///
@@ -51,6 +55,9 @@ pub struct Dpop {
     max_age: Duration,
     required: bool,
     replay: Replay,
+    nonces: Option<Nonces>,
+    /// In seconds.
+    nonce_span: u64,
 }
 
 impl Dpop {
@@ -70,7 +77,9 @@ impl Dpop {
             algorithms: vec![Algorithm::Es256, Algorithm::Ed25519],
             max_age: Duration::from_secs(60),
             required: false,
-            replay: Replay::new(100_000),
+            replay: Replay::Memory(Memory::new(100_000)),
+            nonces: None,
+            nonce_span: 300,
         })
     }
 
@@ -109,8 +118,49 @@ impl Dpop {
     /// Defaults to 100 000.
     #[must_use]
     pub fn replay_capacity(mut self, replay_capacity: usize) -> Self {
-        self.replay = Replay::new(replay_capacity);
+        self.replay = Replay::Memory(Memory::new(replay_capacity));
         self
+    }
+
+    /// Sets where used proofs are remembered, for several servers. Defaults to the memory of this process.
+    #[must_use]
+    pub fn replay_store(mut self, store: impl ReplayStore) -> Self {
+        self.replay = Replay::Store(Box::new(store));
+        self
+    }
+
+    /// Asks for nonces ([RFC 9449, 9](https://www.rfc-editor.org/rfc/rfc9449#section-9)): a proof must hold the one that a response has named in its header
+    /// `DPoP-Nonce`. Defaults to none.
+    ///
+    /// A client without one is answered with 401, `use_dpop_nonce` and the nonce, and tries again. Each is accepted for five to ten minutes; a
+    /// response to a proof with an old one names the new one. They are made of this secret and of the time, so that servers that share the secret accept
+    /// each other's, and none is stored. Behind CORS, expose `DPoP-Nonce` and `WWW-Authenticate`.
+    ///
+    /// # Errors
+    ///
+    /// If the secret is shorter than 32 bytes, or all zeros.
+    pub fn nonces(mut self, secret: impl AsRef<[u8]>) -> Result<Self, JwtConfigError> {
+        let secret = secret.as_ref();
+        if secret.len() < 32 || secret.iter().all(|byte| *byte == 0) {
+            return Err(JwtConfigError::NonceSecret);
+        }
+        self.nonces = Some(Nonces::new(secret, self.nonce_span));
+        Ok(self)
+    }
+
+    /// Sets after how long there is a new nonce, in whole seconds. Defaults to five minutes. A nonce is accepted for one more such time.
+    #[must_use]
+    pub fn nonce_span(mut self, span: Duration) -> Self {
+        self.nonce_span = span.as_secs().max(1);
+        if let Some(nonces) = &mut self.nonces {
+            nonces.set_span(self.nonce_span);
+        }
+        self
+    }
+
+    /// The nonce that a refusal names.
+    pub(crate) fn nonce(&self, now: u64) -> Option<HeaderValue> {
+        self.nonces.as_ref().map(|nonces| nonces.current(now))
     }
 
     pub(crate) fn is_required(&self) -> bool {
@@ -123,22 +173,15 @@ impl Dpop {
         names.join(" ")
     }
 
-    /// The token of a request, and whether it comes with a proof.
-    pub(crate) fn token(headers: &HeaderMap) -> Result<Option<(bool, &[u8])>, Refusal> {
-        if let Some(token) = jws::credentials(headers, b"Bearer")? {
-            return Ok(Some((false, token)));
-        }
-        Ok(jws::credentials(headers, b"DPoP")?.map(|token| (true, token)))
-    }
-
-    /// Checks the proof of a request whose token is good and is bound to the key with this thumbprint (RFC 9449, 4.3).
-    pub(crate) fn prove(
+    /// Checks the proof of a request whose token is good and is bound to the key with this thumbprint (RFC 9449, 4.3). Gives the nonce
+    /// that the response names, if there is a new one.
+    pub(crate) async fn prove(
         &self,
         request: &RequestHead<'_>,
         token: &[u8],
         bound_to: Option<&str>,
         now: u64,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Option<HeaderValue>, Refusal> {
         let mut proofs = request.headers().get_all(DPOP).iter();
         let (Some(proof), None) = (proofs.next(), proofs.next()) else {
             return Err(Refusal::Proof);
@@ -160,9 +203,18 @@ impl Dpop {
         if bound_to != Some(&*proof.thumbprint) {
             return Err(Refusal::Binding);
         }
+        let mut newer = None;
+        if let Some(nonces) = &self.nonces {
+            match nonces.freshness(claims.nonce.as_deref().unwrap_or_default(), now) {
+                Freshness::Current => {}
+                Freshness::Previous => newer = Some(nonces.current(now)),
+                Freshness::Unknown => return Err(Refusal::Nonce),
+            }
+        }
         // Only what was found good is remembered.
         let id = sha256(&[proof.thumbprint.as_bytes(), claims.jti.as_bytes()]);
-        self.replay.spend(id, span.saturating_add(LEEWAY), now)
+        self.replay.spend(id, span.saturating_add(LEEWAY), now).await?;
+        Ok(newer)
     }
 
     /// A proof whose signature is right.
@@ -213,6 +265,7 @@ struct ProofClaims {
     htu: String,
     iat: u64,
     ath: String,
+    nonce: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -300,6 +353,7 @@ fn hex(digit: u8) -> Option<u8> {
 }
 
 pub(crate) const DPOP: HeaderName = HeaderName::from_static("dpop");
+pub(crate) const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 /// The members of a JWK that must stay with the client (RFC 7518, 6).
 const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
 /// How far `iat` may lie in the future, in seconds.

@@ -27,10 +27,23 @@ fn example() -> Dpop {
     Dpop::new("https://resource.example.org").unwrap()
 }
 
+/// Without a store there is nothing to wait for.
+fn proven(
+    dpop: &Dpop,
+    req: &http::Request<()>,
+    token: &str,
+    key: Option<&str>,
+    now: u64,
+) -> Result<Option<HeaderValue>, Refusal> {
+    let head = RequestHead::of(req);
+    let proving = dpop.prove(&head, token.as_bytes(), key, now);
+    futures_util::FutureExt::now_or_never(proving).expect("nothing waits")
+}
+
 #[test]
 fn the_example_of_rfc_9449_is_proven() {
     let prove = |req: http::Request<()>, token: &str, key: Option<&str>, now: u64| {
-        example().prove(&RequestHead::of(&req), token.as_bytes(), key, now)
+        proven(&example(), &req, token, key, now).map(drop)
     };
     let req = |method: &str, path: &str| request(method, path, &[PROOF]);
     let good = || req("GET", "/protectedresource");
@@ -79,8 +92,8 @@ fn the_proof_is_for_one_api_alone() {
         let mut req = request("GET", "/protectedresource", &[PROOF]);
         req.headers_mut().insert("host", "resource.example.org".parse().unwrap());
         let dpop = Dpop::new(base).unwrap();
-        let proven = dpop.prove(&RequestHead::of(&req), TOKEN.as_bytes(), Some(THUMBPRINT), IAT);
-        assert_eq!(proven, expected, "{base}");
+        let proven = proven(&dpop, &req, TOKEN, Some(THUMBPRINT), IAT);
+        assert_eq!(proven.map(drop), expected, "{base}");
     }
 }
 
@@ -88,7 +101,7 @@ fn the_proof_is_for_one_api_alone() {
 fn a_proof_is_good_once() {
     let dpop = example();
     let req = request("GET", "/protectedresource", &[PROOF]);
-    let prove = |key, now| dpop.prove(&RequestHead::of(&req), TOKEN.as_bytes(), key, now);
+    let prove = |key, now| proven(&dpop, &req, TOKEN, key, now).map(drop);
     // What was refused is not used up.
     assert_eq!(prove(None, IAT), Err(Refusal::Binding));
     assert_eq!(prove(Some(THUMBPRINT), IAT - 30), Ok(()));
@@ -96,7 +109,7 @@ fn a_proof_is_good_once() {
         assert_eq!(prove(Some(THUMBPRINT), now), Err(Refusal::Replay));
     }
     let full = example().replay_capacity(0);
-    let refused = full.prove(&RequestHead::of(&req), TOKEN.as_bytes(), Some(THUMBPRINT), IAT);
+    let refused = proven(&full, &req, TOKEN, Some(THUMBPRINT), IAT);
     assert_eq!(refused, Err(Refusal::ReplayUnavailable));
 }
 
@@ -263,6 +276,13 @@ mod requests {
 
         /// Status and challenges; the handler must run for a 200 alone.
         async fn get(&self, authorization: &str, proof: &str) -> (u16, String) {
+            let (status, headers) = self.send(authorization, proof).await;
+            let challenges = headers.get_all("www-authenticate").iter();
+            let challenges: Vec<_> = challenges.map(|value| value.to_str().unwrap()).collect();
+            (status, challenges.join(" | "))
+        }
+
+        async fn send(&self, authorization: &str, proof: &str) -> (u16, http::HeaderMap) {
             let before = self.1.load(Ordering::Relaxed);
             let mut req = http::Request::get("/me");
             if !authorization.is_empty() {
@@ -275,9 +295,7 @@ mod requests {
             let status = response.status().as_u16();
             let served = self.1.load(Ordering::Relaxed) - before;
             assert_eq!(served, usize::from(status == 200));
-            let challenges = response.headers().get_all("www-authenticate").iter();
-            let challenges: Vec<_> = challenges.map(|value| value.to_str().unwrap()).collect();
-            (status, challenges.join(" | "))
+            (status, response.headers().clone())
         }
     }
 
@@ -296,7 +314,8 @@ mod requests {
         let bound = client.token();
         let plain = token(&json!({"exp": NOW + 600}));
         let proof = |jti| client.proof(jti, &bound);
-        let algs = r#"algs="ES256 Ed25519""#;
+        let bearer = r#"Bearer realm="api""#;
+        let asked = r#"DPoP realm="api", algs="ES256 Ed25519""#;
         let error =
             |code: &str, text: &str| format!(r#"error="{code}", error_description="{text}""#);
         let bad_proof = error("invalid_dpop_proof", "The DPoP proof is not valid");
@@ -306,9 +325,9 @@ mod requests {
         let used = error("invalid_dpop_proof", "The DPoP proof was used before");
         let first = proof("1");
         let table = [
-            (String::new(), String::new(), 401, format!("Bearer | DPoP {algs}")),
+            (String::new(), String::new(), 401, format!("{bearer} | {asked}")),
             (format!("DPoP {bound}"), first.clone(), 200, String::new()),
-            (format!("DPoP {bound}"), first, 401, format!("Bearer | DPoP {used}, {algs}")),
+            (format!("DPoP {bound}"), first, 401, format!("{bearer} | {asked}, {used}")),
             (format!("dpop {bound}"), proof("2"), 200, String::new()),
             (format!("Bearer {plain}"), String::new(), 200, String::new()),
             (format!("Bearer {plain}"), proof("3"), 200, String::new()),
@@ -316,25 +335,25 @@ mod requests {
                 format!("Bearer {bound}"),
                 proof("4"),
                 401,
-                format!("Bearer {bad_scheme} | DPoP {algs}"),
+                format!("{bearer}, {bad_scheme} | {asked}"),
             ),
             (
                 format!("DPoP {bound}"),
                 String::new(),
                 401,
-                format!("Bearer | DPoP {bad_proof}, {algs}"),
+                format!("{bearer} | {asked}, {bad_proof}"),
             ),
             (
                 format!("DPoP {plain}"),
                 client.proof("5", &plain),
                 401,
-                format!("Bearer | DPoP {unbound}, {algs}"),
+                format!("{bearer} | {asked}, {unbound}"),
             ),
             (
                 format!("DPoP {bound}"),
                 Client::new().proof("6", &bound),
                 401,
-                format!("Bearer | DPoP {unbound}, {algs}"),
+                format!("{bearer} | {asked}, {unbound}"),
             ),
         ];
         let service = Spied::new(jwt(dpop()));
@@ -356,6 +375,113 @@ mod requests {
         assert_eq!(service.get(&format!("Bearer {bound}"), "").await, (401, asked));
         let proof = client.proof("1", &bound);
         assert_eq!(service.get(&format!("DPoP {bound}"), &proof).await.0, 200);
+    }
+
+    /// RFC 9449, 8 and 9.
+    #[tokio::test]
+    async fn a_proof_must_hold_the_nonce_that_is_asked_for() {
+        let client = Client::new();
+        let bound = client.token();
+        let authorization = format!("DPoP {bound}");
+        let with = |jti: &str, nonce: Value| {
+            let mut claims = Client::claims(jti, &bound);
+            claims["nonce"] = nonce;
+            client.sign(&client.header(), &claims)
+        };
+        let span = Duration::from_secs(1000);
+        let service = |now: u64| {
+            let dpop = dpop().nonce_span(span).nonces([7; 32]).unwrap();
+            let clock = move || SystemTime::UNIX_EPOCH + Duration::from_secs(now);
+            Spied::new(jwt(dpop).clock(clock))
+        };
+        let now = service(NOW);
+        let named = |headers: &http::HeaderMap| {
+            headers.get("dpop-nonce").map(|value| value.to_str().unwrap().to_owned())
+        };
+        let wanted = concat!(
+            r#"Bearer realm="api" | DPoP realm="api", algs="ES256 Ed25519", error="use_dpop_nonce", "#,
+            r#"error_description="The DPoP proof must hold the nonce of this response""#
+        );
+        assert_eq!(now.get(&authorization, &client.proof("1", &bound)).await, (401, wanted.into()));
+        let (_, headers) = now.send(&authorization, &client.proof("1", &bound)).await;
+        let nonce = named(&headers).unwrap();
+        assert_eq!(headers["cache-control"], "no-store");
+        // Who has no token yet is told as well, and saves a request.
+        let (status, headers) = now.send("", "").await;
+        assert_eq!((status, named(&headers)), (401, Some(nonce.clone())));
+        for wrong in [json!(""), json!("x"), json!(nonce.to_lowercase()), json!(null)] {
+            assert_eq!(now.get(&authorization, &with("1", wrong)).await, (401, wanted.into()));
+        }
+        assert!(
+            now.get(&authorization, &with("1", json!(7))).await.1.contains("invalid_dpop_proof")
+        );
+        // What lacked a nonce used no `jti` up.
+        let (status, headers) = now.send(&authorization, &with("1", json!(nonce))).await;
+        assert_eq!((status, named(&headers)), (200, None));
+        assert!(now.get(&authorization, &with("1", json!(nonce))).await.1.contains("used before"));
+        // Another server with the same secret takes it too, one span later; then it names the new one.
+        let old = service(NOW - 1000).send("", "").await.1;
+        let (status, headers) = now.send(&authorization, &with("2", json!(named(&old)))).await;
+        assert_eq!((status, named(&headers)), (200, Some(nonce)));
+        assert_eq!(headers["cache-control"], "no-store");
+        let older = service(NOW - 2000).send("", "").await.1;
+        assert_eq!(now.get(&authorization, &with("3", json!(named(&older)))).await.0, 401);
+        for secret in [&[7; 31][..], &[0; 32], &[]] {
+            assert_eq!(dpop().nonces(secret).map(drop), Err(JwtConfigError::NonceSecret));
+        }
+    }
+
+    /// A token may be bound to a key and to a certificate at once.
+    #[tokio::test]
+    async fn what_a_token_is_bound_to_is_all_proven() {
+        use crate::middleware::jwt::{CertificateThumbprint, Mtls};
+        let client = Client::new();
+        let (der, other) = (b"the certificate of the client", b"another certificate");
+        let x5t = URL_SAFE_NO_PAD.encode(sha256(&[der]));
+        let jkt = client.thumbprint();
+        let shown = |der: &'static [u8]| {
+            Mtls::new(move |_, _| (!der.is_empty()).then(|| CertificateThumbprint::of_der(der)))
+        };
+        let service = |der| Spied::new(jwt(dpop()).mtls(shown(der)));
+        let required = Spied::new(jwt(dpop()).mtls(shown(der).required(true)));
+        let (good, bad, none) = (service(der), service(other), service(b""));
+        let both = token(&json!({"exp": NOW + 600, "cnf": {"jkt": jkt, "x5t#S256": x5t}}));
+        let certificate = token(&json!({"exp": NOW + 600, "cnf": {"x5t#S256": x5t}}));
+        let key = token(&json!({"exp": NOW + 600, "cnf": {"jkt": jkt}}));
+        let plain = token(&json!({"exp": NOW + 600}));
+        let unknown = token(&json!({"exp": NOW + 600, "cnf": {"x5t#S256": x5t, "kid": "1"}}));
+        let table = [
+            (&good, "DPoP", &both, true, 200),
+            (&good, "DPoP", &both, false, 401),
+            (&good, "Bearer", &both, true, 401),
+            (&bad, "DPoP", &both, true, 401),
+            (&none, "DPoP", &both, true, 401),
+            (&good, "Bearer", &certificate, false, 200),
+            (&bad, "Bearer", &certificate, false, 401),
+            (&none, "Bearer", &certificate, false, 401),
+            (&good, "DPoP", &certificate, true, 401),
+            (&none, "DPoP", &key, true, 200),
+            (&good, "Bearer", &key, true, 401),
+            (&none, "Bearer", &plain, false, 200),
+            (&good, "Bearer", &unknown, false, 401),
+            (&required, "Bearer", &plain, false, 401),
+            (&required, "DPoP", &key, true, 401),
+            (&required, "Bearer", &certificate, false, 200),
+            (&required, "DPoP", &both, true, 200),
+        ];
+        for (number, (service, scheme, token, proves, status)) in table.into_iter().enumerate() {
+            let proof =
+                if proves { client.proof(&number.to_string(), token) } else { String::new() };
+            let (have, challenges) = service.get(&format!("{scheme} {token}"), &proof).await;
+            assert_eq!(have, status, "{number}: {challenges}");
+        }
+        let (_, challenges) = bad.get(&format!("Bearer {certificate}"), "").await;
+        assert!(challenges.starts_with(
+            r#"Bearer realm="api", error="invalid_token", error_description="The access token is not bound to the certificate of the client" |"#
+        ));
+        // One that came without a request shows no certificate.
+        let alone = jwt(dpop()).mtls(shown(der)).verify(certificate).await;
+        assert_eq!(alone.map(drop), Err(Refusal::SenderConstrained));
     }
 
     #[tokio::test]
@@ -467,7 +593,7 @@ mod requests {
             let (status, challenge) = service.get(&authorization, &proof).await;
             assert_eq!(status, 401, "{what}");
             assert!(
-                challenge.contains(r#"DPoP error="invalid_dpop_proof""#),
+                challenge.contains(r#"algs="ES256 Ed25519", error="invalid_dpop_proof""#),
                 "{what}: {challenge}"
             );
         }

@@ -23,7 +23,7 @@ use super::error::JwtConfigError;
 use super::jwk;
 use super::key::Keys;
 use super::refusal::Refusal;
-use super::source::{KeySource, Source};
+use super::source::{KeySource, Origin};
 use fetch::AnyFetch;
 pub use fetch::{Fetch, HttpFetch};
 
@@ -159,7 +159,7 @@ impl From<Jwks> for KeySource {
         let tokens = Bucket { tokens: BURST, refilled: None };
         let state =
             State { set: None, keys_url: None, flight: None, failures: 0, retry: None, tokens };
-        Self(Source::Remote(Arc::new(Remote { jwks, state: Mutex::new(state) })))
+        Self(Origin::Remote(Arc::new(Remote { jwks, state: Mutex::new(state) })))
     }
 }
 

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "jwt")]
 mod keys;
+mod spy;
 mod state;
 mod strict;
 mod vectors;
@@ -11,12 +12,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::HeaderValue;
+use http::header::{AUTHORIZATION, CACHE_CONTROL, WWW_AUTHENTICATE};
 use http_body_util::BodyExt;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{Body, Chain, ChainService};
+use crate::{Body, Chain, ChainService, Error, Middleware, Request};
 
 const SECRET: &str = "the secret that only the tests have";
 const NOW: u64 = 1_800_000_000;
@@ -116,41 +119,47 @@ async fn a_good_token_provides_its_claims() {
 
 #[tokio::test]
 async fn challenges_are_those_of_rfc_6750() {
+    const MISSING: &str = r#"Bearer realm="api""#;
     let good = good();
     let table: &[(&[&str], u16, &str)] = &[
-        (&[], 401, "Bearer"),
-        (&["Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="], 401, "Bearer"),
-        (&["Digest"], 401, "Bearer"),
+        (&[], 401, MISSING),
+        (&["Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="], 401, MISSING),
+        (&["Digest"], 401, MISSING),
         (&[&format!("bearer {good}")], 200, ""),
         (&[&format!("BEARER   {good}")], 200, ""),
         (&[""], 400, MALFORMED),
-        (&["Bearer"], 400, MALFORMED),
+        (&["Bearer"], 400, NO_TOKEN),
         (&["Bearer "], 400, MALFORMED),
-        (&["Bearer ="], 400, MALFORMED),
-        (&["Bearer a b"], 400, MALFORMED),
-        (&["Bearer a,b"], 400, MALFORMED),
-        (&["Bearer \"a\""], 400, MALFORMED),
+        (&["Bearer ="], 400, NO_TOKEN),
+        (&["Bearer a b"], 400, NO_TOKEN),
+        (&["Bearer a,b"], 400, NO_TOKEN),
+        (&["Bearer \"a\""], 400, NO_TOKEN),
+        (&["Bearer \u{e9}"], 400, NO_TOKEN),
         (&["Bearer\ta"], 400, MALFORMED),
         (&["Bearer: a"], 400, MALFORMED),
-        (&[&format!("Bearer {good}"), &format!("Bearer {good}")], 400, MALFORMED),
-        (&[&format!("Bearer {good}"), "Basic YTpi"], 400, MALFORMED),
+        (&[&format!("Bearer {good}"), &format!("Bearer {good}")], 400, REPEATED),
+        (&[&format!("Bearer {good}"), "Basic YTpi"], 400, REPEATED),
+        (&[&format!("Bearer {}", "a".repeat(8193))], 400, TOO_LONG),
         (
             &["Bearer a"],
             401,
-            r#"Bearer error="invalid_token", error_description="The access token is malformed""#,
+            r#"Bearer realm="api", error="invalid_token", error_description="The access token is malformed""#,
         ),
         (
             &[&format!("Bearer {good}=")],
             401,
-            r#"Bearer error="invalid_token", error_description="The access token is malformed""#,
+            r#"Bearer realm="api", error="invalid_token", error_description="The access token is malformed""#,
         ),
         (
             &[&format!("Bearer {}", &good[..good.len() - 3])],
             401,
-            r#"Bearer error="invalid_token", error_description="The signature of the access token is invalid""#,
+            r#"Bearer realm="api", error="invalid_token", error_description="The signature of the access token is invalid""#,
         ),
     ];
-    const MALFORMED: &str = r#"Bearer error="invalid_request", error_description="The Authorization header is malformed""#;
+    const MALFORMED: &str = r#"Bearer realm="api", error="invalid_request", error_description="The header `Authorization` is malformed""#;
+    const NO_TOKEN: &str = r#"Bearer realm="api", error="invalid_request", error_description="The credentials are not a token""#;
+    const REPEATED: &str = r#"Bearer realm="api", error="invalid_request", error_description="A header with credentials is repeated""#;
+    const TOO_LONG: &str = r#"Bearer realm="api", error="invalid_request", error_description="The credentials are too long""#;
     for (authorization, status, challenge) in table {
         let (service, calls) = spied(jwt());
         let (have, header, _) = answer(&service, authorization).await;

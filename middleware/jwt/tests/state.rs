@@ -4,6 +4,7 @@ use std::sync::atomic::AtomicU64;
 
 use super::*;
 use crate::middleware::jwt::cache::Store;
+use crate::middleware::jwt::claims::{Name, Texts, Times};
 
 /// A clock that the test moves.
 #[derive(Clone)]
@@ -133,12 +134,12 @@ async fn a_revocation_counts_for_a_cached_token() {
 #[test]
 fn a_denylist_knows_ids_and_subjects() {
     let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
-    let token = |id: Option<&str>, issuer: &str, subject: &str, issued| Token {
-        id: id.map(Box::from),
-        issuer: Some(Box::from(issuer)),
-        subject: Some(Box::from(subject)),
-        issued,
-        ..Token::default()
+    let token = |id: Option<&str>, issuer: &str, subject: &str, issued| {
+        let mut texts = Texts::default();
+        id.into_iter().for_each(|id| texts.set(Name::Id, id.to_owned().into()));
+        texts.set(Name::Issuer, issuer.to_owned().into());
+        texts.set(Name::Subject, subject.to_owned().into());
+        Token::new(&texts, Times { issued, ..Times::default() }, None)
     };
     let far = SystemTime::now() + Duration::from_secs(3600);
     let denied = Denylist::new(3).unwrap();
@@ -350,7 +351,7 @@ async fn a_realm_is_quoted() {
     let (_, challenge, body) = answer(&service, &["Bearer x"]).await;
     assert_eq!(
         challenge,
-        r#"Bearer realm="the \"a\\pi\"", error="invalid_token", error_description="The access token is malformed", resource_metadata="https://api/x""#
+        r#"Bearer realm="the \"a\\pi\"", resource_metadata="https://api/x", error="invalid_token", error_description="The access token is malformed""#
     );
     assert_eq!(
         body,
@@ -459,6 +460,12 @@ fn public_types_are_send_and_sync() {
     check::<TokenCache>();
     check::<Denylist>();
     check::<Refusal>();
+    check::<Dpop>();
+    check::<Mtls>();
+    check::<CertificateThumbprint>();
+    check::<AccessToken>();
+    check::<Source>();
+    check::<SourceError>();
     check::<JwtConfigError>();
     check::<RevokeError>();
     check::<Algorithm>();

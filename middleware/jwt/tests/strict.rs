@@ -1,6 +1,7 @@
 //! What must be refused, and what must not.
 
 use super::*;
+use crate::middleware::tables::rows;
 
 /// What `verify` says of a token with this header and these claims.
 async fn with(jwt: &Jwt<Value>, header: &str, claims: &str) -> Result<Value, Refusal> {
@@ -135,7 +136,8 @@ async fn invalid_utf8_is_refused_also_where_no_one_looks() {
     // The signature is that of other claims, so that a look at the text alone can't be what refuses it.
     let forged = good.replace(&URL_SAFE_NO_PAD.encode("{}"), &part);
     assert_eq!(any().verify(forged).await.unwrap_err(), Refusal::Signature);
-    assert!(super::super::json::claims::<()>(&claims).is_err());
+    let mut read = json::Read::default();
+    assert_eq!(json::claims::<()>(&claims, &[], &mut read), Err(Refusal::Malformed));
 }
 
 #[tokio::test]
@@ -247,6 +249,22 @@ async fn policies() {
         (|jwt| jwt.check(|_, token| token.subject().is_some()), r#""x":1"#, Err(R::Custom)),
         (|jwt| jwt.check(|_, token| token.scopes().eq(["a", "b"])), r#""scope":"a  b""#, Ok(())),
         (|jwt| jwt.typ("at+jwt"), r#""x":1"#, Err(R::Type)),
+        (|jwt| jwt.claim("azp", "app"), r#""azp":"app""#, Ok(())),
+        (|jwt| jwt.claim("azp", "app"), r#""azp":"App""#, Err(R::Custom)),
+        (|jwt| jwt.claim("azp", "app"), r#""azp":["app"]"#, Err(R::Custom)),
+        (|jwt| jwt.claim("azp", "app"), r#""azp":null"#, Err(R::Custom)),
+        (|jwt| jwt.claim("azp", "app"), r#""in":{"azp":"app"}"#, Err(R::Custom)),
+        (|jwt| jwt.claim("azp", "app"), r#""x":1"#, Err(R::Custom)),
+        (|jwt| jwt.claim("azp", "app").claim("azp", "web"), r#""azp":"web""#, Ok(())),
+        (|jwt| jwt.claim("azp", "app").claim("azp", "web"), r#""azp":"tv""#, Err(R::Custom)),
+        (|jwt| jwt.claim("azp", "app").claim("jti", "1"), r#""jti":"1","azp":"app""#, Ok(())),
+        (
+            |jwt| jwt.claim("azp", "app").claim("jti", "1"),
+            r#""jti":"2","azp":"app""#,
+            Err(R::Custom),
+        ),
+        (|jwt| jwt.claim("azp", "app").claim("jti", "1"), r#""azp":"app""#, Err(R::Custom)),
+        (|jwt| jwt.claim("exp", "1800000060"), r#""x":1"#, Err(R::Custom)),
     ];
     for (index, (tune, claims, expected)) in table.iter().enumerate() {
         let claims = format!(r#"{{"exp":1800000060,{claims}}}"#);
@@ -367,4 +385,117 @@ async fn claims_of_any_shape_are_read() {
 
 async fn jwt_of_member_without_subject() -> Refusal {
     jwt().verify(sign(HEADER, r#"{"exp":1800000060}"#)).await.unwrap_err()
+}
+
+#[tokio::test]
+async fn a_header_that_is_known_is_held_to_the_policy_and_the_key_all_the_same() {
+    let keys = Keys::from(Key::secret(Algorithm::Hs256, SECRET).unwrap());
+    let plain = at(Jwt::<Value>::new(keys.clone()), NOW);
+    let access = at(Jwt::<Value>::new(keys.clone()), NOW).typ("at+jwt");
+    let claims = r#"{"exp":1800000060}"#;
+    for round in 0..3 {
+        assert!(with(&plain, HEADER, claims).await.is_ok(), "{round}");
+        assert_eq!(with(&access, HEADER, claims).await, Err(Refusal::Type), "{round}");
+        let forged = sign_with("another secret that only tests have", HEADER, claims);
+        assert_eq!(plain.verify(forged).await.map(drop), Err(Refusal::Signature), "{round}");
+        assert_eq!(plain.verify(sign(HEADER, "{}")).await.map(drop), Err(Refusal::MissingClaim));
+    }
+    // A refused one is not remembered, and when there is no more room all goes on as before.
+    for n in 0..50 {
+        let header = format!(r#"{{"alg":"HS256","n":{n}}}"#);
+        let forged = sign_with("another secret that only tests have", &header, claims);
+        assert_eq!(plain.verify(forged).await.map(drop), Err(Refusal::Signature), "{n}");
+        assert!(with(&plain, &header, claims).await.is_ok(), "{n}");
+        let other = format!(r#"{{"alg":"HS512","n":{n}}}"#);
+        assert_eq!(with(&plain, &other, claims).await, Err(Refusal::Algorithm), "{n}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_read_of_a_token_is_at_hand() {
+    let claims = r#"{"iss":"a\u00e9","sub":"","jti":"j","scope":" read  write","acr":"2","auth_time":1700000000.5,"exp":1800000060,"iat":1,"nbf":2}"#;
+    let claims = any().verify(sign(HEADER, claims)).await.unwrap();
+    let token = Claims::token(&claims);
+    assert_eq!((token.issuer(), token.subject(), token.id()), (Some("aé"), Some(""), Some("j")));
+    assert_eq!(token.scopes().collect::<Vec<_>>(), ["read", "write"]);
+    let at = |seconds| Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+    assert_eq!((token.acr(), token.authenticated_at()), (Some("2"), at(1_700_000_000)));
+    assert_eq!((token.expires_at(), token.issued_at()), (at(1_800_000_060), at(1)));
+    assert_eq!(token.not_before(), at(2));
+    // What is for the type of the application alone is not ours to refuse.
+    for rest in [r#""acr":1"#, r#""auth_time":"now""#, r#""scope":["read"]"#, r#""x":1"#] {
+        let claims = format!(r#"{{"exp":1800000060,{rest}}}"#);
+        let claims = any().verify(sign(HEADER, &claims)).await.unwrap();
+        let token = Claims::token(&claims);
+        assert_eq!((token.acr(), token.authenticated_at(), token.issuer()), (None, None, None));
+        assert_eq!((token.scopes().count(), token.subject(), token.id()), (0, None, None));
+    }
+}
+
+/// A chain asks the token where the claims of the application don't say.
+#[tokio::test]
+async fn grants_are_those_of_the_claims_or_else_of_the_token() {
+    use crate::Grants;
+    #[derive(Deserialize)]
+    struct Bare {}
+    impl Grants for Bare {}
+    let claims = r#"{"exp":1800000060,"acr":"2","auth_time":100,"scope":"read","roles":["a"]}"#;
+    let bare = at(Jwt::<Bare>::hs256(SECRET).unwrap(), NOW);
+    let bare = bare.verify(sign(HEADER, claims)).await.unwrap();
+    let when = Some(SystemTime::UNIX_EPOCH + Duration::from_secs(100));
+    assert_eq!((Grants::acr(&bare), Grants::authenticated_at(&bare)), (Some("2"), when));
+    assert_eq!(Grants::acr(&MaybeClaims(Some(bare.clone()))), Some("2"));
+    assert_eq!(Grants::authenticated_at(&MaybeClaims(Some(bare.clone()))), when);
+    assert!(!bare.has_scope("read"), "scopes are the application's to grant");
+    let full = at(Jwt::<AccessToken>::hs256(SECRET).unwrap(), NOW);
+    let full = full.verify(sign(HEADER, claims)).await.unwrap();
+    assert!(full.has_scope("read") && full.has_role("a") && !full.has_role("b"));
+    assert_eq!((Grants::acr(&full), Grants::authenticated_at(&full)), (Some("2"), when));
+    assert_eq!(Grants::acr(&MaybeClaims::<Bare>(None)), None);
+}
+
+/// The refusal, as the tables have it.
+fn code(verified: Result<Value, Refusal>) -> &'static str {
+    verified.map_or_else(Refusal::code, |_| "ok")
+}
+
+#[tokio::test]
+async fn every_header_is_refused_as_the_table_says() {
+    for [header, expected] in rows(include_str!("tables/headers.tsv")) {
+        // A policy of its own for each, so that none is known from before; then once more, known.
+        let jwt = any();
+        for _ in 0..2 {
+            let verified = with(&jwt, &header, r#"{"exp":1800000060}"#).await;
+            assert_eq!(code(verified), expected, "{header}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_claim_set_is_refused_as_the_table_says() {
+    let jwt = any().issuer("me").issuer("a").audience("me").subject("me").subject("a");
+    let jwt = jwt.claim("azp", "me");
+    for [claims, expected] in rows(include_str!("tables/claims.tsv")) {
+        assert_eq!(code(with(&jwt, HEADER, &claims).await), expected, "{claims}");
+    }
+}
+
+#[tokio::test]
+async fn every_time_is_refused_as_the_table_says() {
+    for row in rows::<6>(include_str!("tables/times.tsv")) {
+        let [leeway, age, exp, nbf, iat, expected] = &row;
+        let seconds = |text: &String| text.parse().ok().map(Duration::from_secs);
+        let mut jwt = any().leeway(seconds(leeway).unwrap()).unwrap();
+        if let Some(age) = seconds(age) {
+            jwt = jwt.max_age(age);
+        }
+        let mut claims = serde_json::Map::new();
+        for (name, offset) in [("exp", exp), ("nbf", nbf), ("iat", iat)] {
+            if let Ok(offset) = offset.parse() {
+                claims.insert(name.to_owned(), json!(NOW.checked_add_signed(offset)));
+            }
+        }
+        let verified = with(&jwt, HEADER, &Value::Object(claims).to_string()).await;
+        assert_eq!(code(verified), expected, "{row:?}");
+    }
 }

@@ -193,6 +193,14 @@ impl TrustedProxies {
         }
     }
 
+    /// Whether every address of a family is trusted, so that a client which reaches the server itself can say that it is anybody.
+    pub fn trusts_everyone(&self) -> bool {
+        match &self.trust {
+            Trust::Networks(networks) => networks.iter().any(|network| network.length == 0),
+            Trust::Hops(_) => false,
+        }
+    }
+
     /// Shows the entries of the header from the right until `stop` says so. `None` stands for what is no address.
     fn entries(&self, headers: &HeaderMap, mut stop: impl FnMut(Option<IpAddr>) -> bool) {
         let mut lines = headers.get_all(self.header.name()).iter();

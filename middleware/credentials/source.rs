@@ -4,17 +4,17 @@ use std::borrow::Cow;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use http::header::{AUTHORIZATION, COOKIE};
+use http::header::{AUTHORIZATION, COOKIE, SEC_WEBSOCKET_PROTOCOL};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use percent_encoding::percent_decode_str;
 
-use super::AuthenticateError;
+use super::{SourceError, Terms};
 use crate::{Challenge, Request};
 
-/// Where in a request a secret token is looked for.
+/// Where in a request a token is looked for.
 ///
-/// Of all the sources of an [`Authenticate`](super::Authenticate) a request may use one: a second one is refused with 400, because
-/// what stands behind this step could look at the other.
+/// Of all the sources of a step a request may use one: a second one is refused with 400, because what stands behind the step could look at
+/// the other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source(Kind);
 
@@ -30,6 +30,8 @@ enum Kind {
     Cookie(String),
     Query(String),
     Form(String),
+    /// `Sec-WebSocket-Protocol: <prefix><token>`.
+    Subprotocol(String),
 }
 
 impl Source {
@@ -43,12 +45,12 @@ impl Source {
     ///
     /// # Errors
     ///
-    /// If the scheme is no token, or is `Basic`, for which [`Authenticate::basic`](super::Authenticate::basic) is there.
-    pub fn scheme(scheme: impl Into<String>) -> Result<Self, AuthenticateError> {
+    /// If the scheme is no token, or is `Basic` or `DPoP`, which are more than a token.
+    pub fn scheme(scheme: impl Into<String>) -> Result<Self, SourceError> {
         let scheme = scheme.into();
         Challenge::new(scheme.clone())?;
-        if scheme.eq_ignore_ascii_case("Basic") {
-            return Err(AuthenticateError::Scheme { scheme });
+        if ["Basic", "DPoP"].iter().any(|own| scheme.eq_ignore_ascii_case(own)) {
+            return Err(SourceError::Scheme { scheme });
         }
         // Two spellings of a scheme are one source.
         let bearer = scheme.eq_ignore_ascii_case("Bearer");
@@ -64,13 +66,13 @@ impl Source {
     ///
     /// # Errors
     ///
-    /// If it isn't the name of a header, or is `Authorization` or `Cookie`, for which there are sources.
-    pub fn header(name: &str) -> Result<Self, AuthenticateError> {
+    /// If it isn't the name of a header, or is `Authorization`, `Cookie` or `Sec-WebSocket-Protocol`, for which there are sources.
+    pub fn header(name: &str) -> Result<Self, SourceError> {
         match HeaderName::from_bytes(name.as_bytes()) {
-            Ok(header) if header != AUTHORIZATION && header != COOKIE => {
+            Ok(header) if ![AUTHORIZATION, COOKIE, SEC_WEBSOCKET_PROTOCOL].contains(&header) => {
                 Ok(Self(Kind::Header(header)))
             }
-            _ => Err(AuthenticateError::Header { name: name.to_owned() }),
+            _ => Err(SourceError::Header { name: name.to_owned() }),
         }
     }
 
@@ -79,17 +81,17 @@ impl Source {
     ///
     /// Where a browser adds the credentials by itself, other sites can make it send requests. So a request with an unsafe method,
     /// or for an upgrade such as to a WebSocket, is refused with 403 unless it comes from the same origin or from a
-    /// [trusted one](super::Authenticate::trusted_origin).
+    /// trusted one (`trusted_origin` of the step).
     /// Set the cookie with `HttpOnly` and `SameSite=Lax` or `Strict` as well.
     ///
     /// # Errors
     ///
     /// If the name doesn't begin with `__Host-`, or isn't the name of a cookie.
-    pub fn cookie(name: impl Into<String>) -> Result<Self, AuthenticateError> {
+    pub fn cookie(name: impl Into<String>) -> Result<Self, SourceError> {
         let name = name.into();
         match name.strip_prefix("__Host-") {
             Some(rest) if !rest.is_empty() => Self::unprefixed_cookie(name),
-            _ => Err(AuthenticateError::Cookie { name }),
+            _ => Err(SourceError::Cookie { name }),
         }
     }
 
@@ -98,11 +100,11 @@ impl Source {
     /// # Errors
     ///
     /// If it isn't the name of a cookie.
-    pub fn unprefixed_cookie(name: impl Into<String>) -> Result<Self, AuthenticateError> {
+    pub fn unprefixed_cookie(name: impl Into<String>) -> Result<Self, SourceError> {
         let name = name.into();
         match Challenge::new(name.clone()) {
             Ok(_) => Ok(Self(Kind::Cookie(name))),
-            Err(_) => Err(AuthenticateError::Cookie { name }),
+            Err(_) => Err(SourceError::Cookie { name }),
         }
     }
 
@@ -114,9 +116,9 @@ impl Source {
     /// # Errors
     ///
     /// If the name is empty.
-    pub fn query(name: impl Into<String>) -> Result<Self, AuthenticateError> {
+    pub fn query(name: impl Into<String>) -> Result<Self, SourceError> {
         let name = name.into();
-        if name.is_empty() { Err(AuthenticateError::Sources) } else { Ok(Self(Kind::Query(name))) }
+        if name.is_empty() { Err(SourceError::Name { name }) } else { Ok(Self(Kind::Query(name))) }
     }
 
     /// A field of a form in the body, such as `access_token` ([RFC 6750, 2.2](https://www.rfc-editor.org/rfc/rfc6750#section-2.2)).
@@ -127,19 +129,47 @@ impl Source {
     /// # Errors
     ///
     /// If the name is empty.
-    pub fn form(name: impl Into<String>) -> Result<Self, AuthenticateError> {
+    pub fn form(name: impl Into<String>) -> Result<Self, SourceError> {
         let name = name.into();
-        if name.is_empty() { Err(AuthenticateError::Sources) } else { Ok(Self(Kind::Form(name))) }
+        if name.is_empty() { Err(SourceError::Name { name }) } else { Ok(Self(Kind::Form(name))) }
+    }
+
+    /// An entry of `Sec-WebSocket-Protocol` that begins with a prefix, such as `bearer.`, for browsers, whose WebSockets send no other header:
+    ///
+    /// ```js
+    /// new WebSocket(url, ["chat", "bearer." + token])
+    /// ```
+    ///
+    /// The entry is taken out of the header that is passed on, so that no one chooses it as the protocol. Another site knows no token, so that
+    /// this needs no guard as a cookie does.
+    ///
+    /// # Errors
+    ///
+    /// If the prefix isn't the beginning of a subprotocol: a token ([RFC 6455, 4.1](https://www.rfc-editor.org/rfc/rfc6455#section-4.1)).
+    pub fn subprotocol(prefix: impl Into<String>) -> Result<Self, SourceError> {
+        let name = prefix.into();
+        match Challenge::new(name.clone()) {
+            Ok(_) => Ok(Self(Kind::Subprotocol(name))),
+            Err(_) => Err(SourceError::Name { name }),
+        }
     }
 
     /// The header `X-API-Key`.
-    pub(super) fn api_key() -> Self {
+    #[cfg(feature = "authenticate")]
+    pub(crate) fn api_key() -> Self {
         Self(Kind::Header(HeaderName::from_static("x-api-key")))
     }
 
     /// `Authorization: Basic`.
-    pub(super) fn basic() -> Self {
+    #[cfg(feature = "authenticate")]
+    pub(crate) fn basic() -> Self {
         Self(Kind::Basic)
+    }
+
+    /// `Authorization: DPoP <token>`, which comes with a proof.
+    #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
+    pub(crate) fn dpop() -> Self {
+        Self(Kind::Scheme("DPoP".to_owned()))
     }
 
     pub(super) fn is_cookie(&self) -> bool {
@@ -150,19 +180,11 @@ impl Source {
         matches!(self.0, Kind::Form(_))
     }
 
-    /// The name of the parameter, if it is one of the query.
-    pub(super) fn query_name(&self) -> Option<&str> {
-        match &self.0 {
-            Kind::Query(name) => Some(name),
-            _ => None,
-        }
-    }
-
     /// The scheme of the challenge. Those of OAuth tell what was wrong with the credentials.
-    pub(super) fn challenge_scheme(&self) -> &str {
+    fn challenge_scheme(&self) -> &str {
         match &self.0 {
             Kind::Scheme(scheme) => scheme,
-            Kind::Bare | Kind::Query(_) | Kind::Form(_) => "Bearer",
+            Kind::Bare | Kind::Query(_) | Kind::Form(_) | Kind::Subprotocol(_) => "Bearer",
             Kind::Basic => "Basic",
             Kind::Header(_) => "ApiKey",
             Kind::Cookie(_) => "Cookie",
@@ -170,22 +192,29 @@ impl Source {
     }
 
     /// What a client that sent nothing is asked for.
-    pub(super) fn challenge(&self, realm: &str, resource_metadata: Option<&str>) -> Challenge {
-        let challenge = Challenge::new(self.challenge_scheme()).and_then(|challenge| {
-            let challenge = challenge.param("realm", realm)?;
-            match &self.0 {
+    pub(super) fn challenge(&self, terms: &Terms) -> Challenge {
+        let scheme = self.challenge_scheme();
+        let challenge = Challenge::new(scheme).and_then(|challenge| {
+            let challenge = challenge.param("realm", &terms.realm)?;
+            let challenge = match &self.0 {
                 // RFC 7617, 2.1.
-                Kind::Basic => challenge.param("charset", "UTF-8"),
-                Kind::Header(name) => challenge.param("header", name.as_str()),
-                Kind::Cookie(name) => challenge.param("cookie-name", name),
-                _ if self.challenge_scheme() == "Bearer" => match resource_metadata {
-                    Some(url) => challenge.param("resource_metadata", url),
-                    None => Ok(challenge),
-                },
+                Kind::Basic => challenge.param("charset", "UTF-8")?,
+                Kind::Header(name) => challenge.param("header", name.as_str())?,
+                Kind::Cookie(name) => challenge.param("cookie-name", name)?,
+                _ => challenge,
+            };
+            let challenge = match &terms.resource_metadata {
+                Some(url) if matches!(scheme, "Bearer" | "DPoP") => {
+                    challenge.param("resource_metadata", url)?
+                }
+                _ => challenge,
+            };
+            match &terms.algorithms {
+                Some(names) if scheme == "DPoP" => challenge.param("algs", names),
                 _ => Ok(challenge),
             }
         });
-        // The parts were checked when the source was made and when the realm was set.
+        // The parts were checked when the source was made and when the terms were set.
         challenge.unwrap_or_else(|_| Challenge::bearer())
     }
 
@@ -194,33 +223,40 @@ impl Source {
         &self,
         req: &'a Request,
         form: Option<&'a str>,
+        longest: usize,
     ) -> Result<Option<Credentials<'a>>, Malformed> {
         let token = match &self.0 {
             Kind::Scheme(wanted) => match authorization(req.headers())? {
-                Some(Authorization { scheme, credentials })
-                    if scheme.eq_ignore_ascii_case(wanted) =>
-                {
-                    match credentials {
-                        Some(token) if is_token68(token) => Some(Cow::Borrowed(token)),
-                        _ => return Err(Malformed("The credentials are not a token")),
+                Some((scheme, token)) if scheme.eq_ignore_ascii_case(wanted.as_bytes()) => {
+                    if token.is_some_and(|token| token.len() > longest) {
+                        return Err(TOO_LONG);
                     }
+                    let token = token.filter(|token| is_token68(token));
+                    let token = token.and_then(|token| std::str::from_utf8(token).ok());
+                    let token = token.ok_or(Malformed("The credentials are not a token"))?;
+                    return Ok(Some(Credentials::Token(Cow::Borrowed(token))));
                 }
                 _ => None,
             },
             Kind::Bare => match authorization(req.headers())? {
                 // Without credentials behind it, what reads as a scheme is the token.
-                Some(Authorization { scheme, credentials: None }) => Some(Cow::Borrowed(scheme)),
+                Some((scheme, None)) => text(scheme)?.map(Cow::Borrowed),
                 _ => None,
             },
             Kind::Basic => match authorization(req.headers())? {
-                Some(Authorization { scheme, credentials })
-                    if scheme.eq_ignore_ascii_case("Basic") =>
-                {
-                    return login(credentials.unwrap_or_default()).map(Some);
+                Some((scheme, encoded)) if scheme.eq_ignore_ascii_case(b"Basic") => {
+                    let encoded = encoded.unwrap_or_default();
+                    if encoded.len() > longest {
+                        return Err(TOO_LONG);
+                    }
+                    return login(encoded).map(Some);
                 }
                 _ => None,
             },
-            Kind::Header(name) => single(req.headers(), name)?.map(Cow::Borrowed),
+            Kind::Header(name) => match single(req.headers(), name)? {
+                Some(value) => text(value)?.map(Cow::Borrowed),
+                None => None,
+            },
             Kind::Cookie(name) => cookie(req.headers(), name)?.map(Cow::Borrowed),
             Kind::Query(name) => match req.uri().query() {
                 Some(query) => parameter(query, name)?,
@@ -230,10 +266,13 @@ impl Source {
                 Some(form) => parameter(form, name)?,
                 None => None,
             },
+            Kind::Subprotocol(prefix) => subprotocol(req.headers(), prefix)?.map(Cow::Borrowed),
         };
         let Some(token) = token else { return Ok(None) };
-        let readable = token.bytes().all(|byte| byte.is_ascii_graphic());
-        if token.is_empty() || token.len() > LONGEST || !readable {
+        if token.len() > longest {
+            return Err(TOO_LONG);
+        }
+        if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(Malformed("The credentials are malformed"));
         }
         Ok(Some(Credentials::Token(token)))
@@ -245,30 +284,54 @@ impl Source {
             Kind::Scheme(_) | Kind::Bare | Kind::Basic => &AUTHORIZATION,
             Kind::Header(name) => name,
             Kind::Cookie(_) => &COOKIE,
+            Kind::Subprotocol(_) => &SEC_WEBSOCKET_PROTOCOL,
             Kind::Query(_) | Kind::Form(_) => return,
         };
-        if let http::header::Entry::Occupied(mut entry) = headers.entry(name) {
+        let Some(value) = headers.get_mut(name) else { return };
+        value.set_sensitive(true);
+        // Others with a second value go no further. An entry may make the map grow: it is asked for only where it must.
+        if matches!(self.0, Kind::Cookie(_) | Kind::Subprotocol(_))
+            && let http::header::Entry::Occupied(mut entry) = headers.entry(name)
+        {
             entry.iter_mut().for_each(|value: &mut HeaderValue| value.set_sensitive(true));
+        }
+    }
+
+    /// Takes the token out of what is passed on. Tells whether it stood in the URI.
+    pub(super) fn strip(&self, req: &mut Request) -> bool {
+        match &self.0 {
+            Kind::Query(name) => {
+                if let Some(uri) = without_parameter(req.uri(), name) {
+                    *req.uri_mut() = uri;
+                }
+                true
+            }
+            Kind::Subprotocol(prefix) => {
+                without_subprotocol(req.headers_mut(), prefix);
+                false
+            }
+            _ => false,
         }
     }
 }
 
 /// What a request brings. It has no `Debug`, so that it can't be logged.
-pub(super) enum Credentials<'a> {
+pub(crate) enum Credentials<'a> {
     Token(Cow<'a, str>),
     /// User and password with a colon between them, and where that stands.
     Login(String, usize),
 }
 
 impl Credentials<'_> {
-    pub(super) fn as_bytes(&self) -> &[u8] {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
         match self {
             Self::Token(token) => token.as_bytes(),
             Self::Login(login, _) => login.as_bytes(),
         }
     }
 
-    pub(super) fn into_owned(self) -> Credentials<'static> {
+    #[cfg(feature = "authenticate")]
+    pub(crate) fn into_owned(self) -> Credentials<'static> {
         match self {
             Self::Token(token) => Credentials::Token(Cow::Owned(token.into_owned())),
             Self::Login(login, colon) => Credentials::Login(login, colon),
@@ -278,56 +341,62 @@ impl Credentials<'_> {
 
 /// Credentials that can't be read. The text is for the client and holds nothing of what it sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Malformed(pub(super) &'static str);
+pub(crate) struct Malformed(pub(crate) &'static str);
 
-/// The `Authorization` field, taken apart (RFC 9110, 11.4).
-struct Authorization<'a> {
-    scheme: &'a str,
-    credentials: Option<&'a str>,
-}
+/// The scheme of the `Authorization` field, and the credentials behind it (RFC 9110, 11.4).
+type Authorization<'a> = (&'a [u8], Option<&'a [u8]>);
 
 fn authorization(headers: &HeaderMap) -> Result<Option<Authorization<'_>>, Malformed> {
     let Some(value) = single(headers, &AUTHORIZATION)? else { return Ok(None) };
     let malformed = Malformed("The header `Authorization` is malformed");
-    if value.contains('\t') {
-        return Err(malformed);
-    }
-    match value.split_once(' ') {
-        Some((scheme, rest)) => {
-            let credentials = rest.trim_start_matches(' ');
-            if scheme.is_empty() || credentials.is_empty() {
-                return Err(malformed);
-            }
-            Ok(Some(Authorization { scheme, credentials: Some(credentials) }))
-        }
-        None if value.is_empty() => Err(malformed),
-        None => Ok(Some(Authorization { scheme: value, credentials: None })),
-    }
+    let end = value.iter().position(|byte| *byte == b' ').unwrap_or(value.len());
+    let (scheme, rest) = value.split_at(end);
+    let blanks = rest.iter().take_while(|byte| **byte == b' ').count();
+    let credentials = rest.get(blanks..).filter(|credentials| !credentials.is_empty());
+    // Without a blank it may be a token, which has more characters than a scheme.
+    let written = match credentials {
+        Some(_) => scheme.iter().all(|byte| is_tchar(*byte)),
+        None => rest.is_empty() && scheme.iter().all(u8::is_ascii_graphic),
+    };
+    if scheme.is_empty() || !written { Err(malformed) } else { Ok(Some((scheme, credentials))) }
 }
 
 /// The one value of a header, if there is one.
-fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Malformed> {
+fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a [u8]>, Malformed> {
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else { return Ok(None) };
-    if values.next().is_some() {
-        return Err(Malformed("A header with credentials is repeated"));
+    match values.next() {
+        Some(_) => Err(Malformed("A header with credentials is repeated")),
+        None => Ok(Some(value.as_bytes())),
     }
-    value.to_str().map(Some).map_err(|_| Malformed("A header with credentials is malformed"))
+}
+
+fn text(value: &[u8]) -> Result<Option<&str>, Malformed> {
+    let text = std::str::from_utf8(value).ok().filter(|text| text.is_ascii());
+    text.map(Some).ok_or(Malformed("A header with credentials is malformed"))
+}
+
+/// RFC 9110, 5.6.2.
+fn is_tchar(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 /// RFC 9110, 11.2: `1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="`.
-fn is_token68(text: &str) -> bool {
-    let token = text.trim_end_matches('=');
-    !token.is_empty()
-        && token.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte))
+fn is_token68(text: &[u8]) -> bool {
+    let padding = text.iter().rev().take_while(|byte| **byte == b'=').count();
+    let token = text.get(..text.len() - padding).unwrap_or_default();
+    // Without a way out of the loop, so that many bytes are looked at together. From `-` to `9` there are `-./` and the digits.
+    let written = token.iter().fold(true, |written, byte| {
+        let letter = (byte | 0x20).wrapping_sub(b'a') < 26;
+        let digit = byte.wrapping_sub(b'-') <= b'9' - b'-';
+        written & (letter | digit | (*byte == b'+') | (*byte == b'_') | (*byte == b'~'))
+    });
+    written && !token.is_empty()
 }
 
 /// RFC 7617, 2: base64 of user, colon and password, in UTF-8 and without control characters. The first colon splits them.
-fn login(encoded: &str) -> Result<Credentials<'static>, Malformed> {
+fn login(encoded: &[u8]) -> Result<Credentials<'static>, Malformed> {
     let malformed = Malformed("The credentials are not a user and a password");
-    if encoded.len() > LONGEST {
-        return Err(malformed);
-    }
     let decoded = STANDARD.decode(encoded).map_err(|_| malformed)?;
     let login = String::from_utf8(decoded).map_err(|_| malformed)?;
     match login.find(':') {
@@ -382,12 +451,46 @@ fn parameter<'a>(encoded: &'a str, name: &str) -> Result<Option<Cow<'a, str>>, M
     Ok(found)
 }
 
+/// The token among the subprotocols, without its prefix (RFC 6455, 11.3.4: a list, in one field or several).
+fn subprotocol<'a>(headers: &'a HeaderMap, prefix: &str) -> Result<Option<&'a str>, Malformed> {
+    let mut found = None;
+    for field in headers.get_all(SEC_WEBSOCKET_PROTOCOL) {
+        for entry in field.as_bytes().split(|byte| *byte == b',') {
+            let Some(token) = entry.trim_ascii().strip_prefix(prefix.as_bytes()) else { continue };
+            if found.is_some() {
+                return Err(Malformed("A subprotocol with credentials is repeated"));
+            }
+            let token = std::str::from_utf8(token).ok();
+            found = Some(token.ok_or(Malformed("A subprotocol with credentials is malformed"))?);
+        }
+    }
+    Ok(found)
+}
+
+/// Takes the token out of the subprotocols.
+fn without_subprotocol(headers: &mut HeaderMap, prefix: &str) {
+    let kept: Vec<Vec<u8>> = headers
+        .get_all(SEC_WEBSOCKET_PROTOCOL)
+        .iter()
+        .flat_map(|field| field.as_bytes().split(|byte| *byte == b','))
+        .map(<[u8]>::trim_ascii)
+        .filter(|entry| !entry.starts_with(prefix.as_bytes()))
+        .map(<[u8]>::to_vec)
+        .collect();
+    headers.remove(SEC_WEBSOCKET_PROTOCOL);
+    if !kept.is_empty()
+        && let Ok(value) = HeaderValue::from_bytes(&kept.join(&b", "[..]))
+    {
+        headers.insert(SEC_WEBSOCKET_PROTOCOL, value);
+    }
+}
+
 fn is_named(key: &str, name: &str) -> bool {
     key == name || percent_decode_str(key).eq(name.bytes())
 }
 
 /// The URI without a parameter of its query.
-pub(super) fn without_parameter(uri: &Uri, name: &str) -> Option<Uri> {
+fn without_parameter(uri: &Uri, name: &str) -> Option<Uri> {
     let query = uri.query()?;
     let kept: Vec<_> = query
         .split('&')
@@ -403,5 +506,5 @@ pub(super) fn without_parameter(uri: &Uri, name: &str) -> Option<Uri> {
     Uri::from_parts(parts).ok()
 }
 
-/// In bytes. Longer credentials are refused unread.
-const LONGEST: usize = 8 * 1024;
+/// Refused unread.
+const TOO_LONG: Malformed = Malformed("The credentials are too long");

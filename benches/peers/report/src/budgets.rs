@@ -1,0 +1,192 @@
+//! What the project has set itself.
+
+use std::fmt::Write;
+
+use crate::counts::Counts;
+use crate::document::find;
+use crate::load::Load;
+use crate::peers::Job;
+
+/// A row for each budget: what, the budget, the figure, and whether it is met.
+pub fn table(loads: &[Load], counts: &Counts) -> String {
+    let mut table = Table("| what | budget | measured | |\n| --- | --- | --- | --- |\n".to_owned());
+    allocations(&mut table, counts);
+    steps(&mut table, counts);
+    job_in_process(&mut table, counts);
+    loopback(&mut table, loads);
+    routing(&mut table, counts);
+    jwt(&mut table, counts);
+    built_ins(&mut table, counts);
+    for (features, most) in [("no feature", 25), ("`full`", 195)] {
+        let found = counts.crates.iter().find(|(name, _)| name == features);
+        let found = found.map(|(_, crates)| *crates as f64);
+        let what = format!("crates, with {features}");
+        table.most(&what, most as f64, found, |figure| format!("{figure:.0}"));
+    }
+    table.0 + ELSEWHERE
+}
+
+struct Table(String);
+
+impl Table {
+    /// A row whose figure may be at most so much.
+    fn most(&mut self, what: &str, most: f64, figure: Option<f64>, show: impl Fn(f64) -> String) {
+        let budget = format!("at most {}", show(most));
+        let figure = figure.filter(|figure| figure.is_finite());
+        let (shown, verdict) = match figure {
+            None => ("not measured".to_owned(), ""),
+            Some(figure) if figure <= most => (show(figure), "met"),
+            Some(figure) => (show(figure), "**missed**"),
+        };
+        let _ = writeln!(self.0, "| {what} | {budget} | {shown} | {verdict} |");
+    }
+}
+
+fn ratio(figure: f64) -> String {
+    format!("{figure:.2}x")
+}
+
+fn exact(figure: f64) -> String {
+    format!("{figure:.0}")
+}
+
+fn nanos(figure: f64) -> String {
+    format!("{figure:.1} ns")
+}
+
+fn allocations(table: &mut Table, counts: &Counts) {
+    let of = |case: &str| counts.count("steps", case).map(|count| count.1 as f64);
+    let more = |a: &str, b: &str| Some(of(a)? - of(b)?);
+    let mut row =
+        |what: &str, most: f64, figure: Option<f64>| table.most(what, most, figure, exact);
+    row("allocations, `into_service()`", 0.0, more("chain of 0", "bare handler"));
+    row("allocations, `tower::Service`", 1.0, more("chain of 0, built", "bare handler"));
+    for kind in ["guard", "native", "async fn"] {
+        let eight = more(&format!("{kind} x 8"), "chain of 0");
+        row(&format!("allocations, 8 steps: {kind}"), 0.0, eight);
+        let hundred = more(&format!("{kind} x 100"), "chain of 0");
+        row(&format!("allocations, 100 steps: {kind}"), 100.0 / 8.0, hundred);
+    }
+    let path = counts.count("paths", "static, one of 10").map(|count| count.1 as f64);
+    let level = path.and_then(|path| Some(path - of("chain of 0")?));
+    row("allocations, a level of `at`", 1.0, level);
+}
+
+fn steps(table: &mut Table, counts: &Counts) {
+    let time = |case: &str| counts.time("steps", case);
+    let instructions = |case: &str| counts.count("steps", case).map(|count| count.0 as f64);
+    for (kind, most) in [("native", 8.0), ("async fn", 25.0), ("guard", 3.0)] {
+        let sixteen = time(&format!("{kind} x 16"));
+        let each = sixteen.and_then(|many| Some((many - time("chain of 0")?) / 16.0));
+        table.most(&format!("a step of 16: {kind}"), most, each, nanos);
+    }
+    for kind in ["native", "async fn", "guard"] {
+        // The second half of sixteen, and what comes after.
+        let each = |few: u32, many: u32| {
+            let [a, b] = [few, many].map(|steps| instructions(&format!("{kind} x {steps}")));
+            Some((b? - a?) / f64::from(many - few))
+        };
+        let growth = each(8, 16).and_then(|first| Some(each(16, 100)? / first));
+        let what = format!("instructions of a step, at 16 to 100 beside 8 to 16: {kind}");
+        table.most(&what, 1.1, growth, ratio);
+    }
+}
+
+fn job_in_process(table: &mut Table, counts: &Counts) {
+    let group = "whole job";
+    for ours in ["chain", "chain, without RateLimit fields"] {
+        let fields = if ours == "chain" { "with" } else { "without" };
+        for (other, most) in [("by hand", 0.70), ("axum", 0.50)] {
+            let time = counts.time(group, ours).and_then(|a| Some(a / counts.time(group, other)?));
+            let what = |measure| {
+                format!(
+                    "whole job in process, {fields} `RateLimit` fields, {measure} beside {other}"
+                )
+            };
+            table.most(&what("time"), most, time, ratio);
+            let instructions = |case| counts.count(group, case).map(|count| count.0 as f64);
+            let instructions = instructions(ours).and_then(|a| Some(a / instructions(other)?));
+            table.most(&what("instructions"), most, instructions, ratio);
+        }
+        let allocations = counts.count(group, ours).map(|count| count.1 as f64);
+        let what = format!("whole job in process, {fields} `RateLimit` fields, allocations");
+        table.most(&what, 15.0, allocations, exact);
+    }
+}
+
+fn loopback(table: &mut Table, loads: &[Load]) {
+    let user = |id: &str| find(loads, id, Job::Post).map(Load::user);
+    let post = |id: &str| Some(user(id)? / user("hyper")?);
+    table.most(
+        "whole job over loopback, user CPU beside hyper by hand: `serve`",
+        0.85,
+        post("tower-chain"),
+        ratio,
+    );
+    table.most("the same, chain on hyper", 0.85, post("tower-chain-hyper"), ratio);
+    let others = loads.iter().filter(|load| load.job == Job::Post && !load.peer.is_ours());
+    let best = others.map(Load::user).reduce(f64::min);
+    let ahead = user("tower-chain").and_then(|ours| Some(ours / best?));
+    table.most(
+        "whole job over loopback, user CPU beside the best peer: `serve`",
+        1.0,
+        ahead,
+        ratio,
+    );
+    let total = |id: &str| find(loads, id, Job::Pass16).map(Load::total);
+    let pass = |id: &str| Some(total(id)? / total("hyper")?);
+    let what = "16 middleware over loopback, CPU beside hyper by hand";
+    table.most(&format!("{what}: native, `serve`"), 1.05, pass("tower-chain"), ratio);
+    table.most("the same, chain on hyper", 1.05, pass("tower-chain-hyper"), ratio);
+    table.most(&format!("{what}: `async fn`, `serve`"), 1.10, pass("tower-chain-fn"), ratio);
+    table.most("the same, chain on hyper", 1.10, pass("tower-chain-hyper-fn"), ratio);
+}
+
+fn routing(table: &mut Table, counts: &Counts) {
+    for kind in ["static", "parameter", "catch-all"] {
+        let time = |size| counts.time("paths", &format!("{kind}, one of {size}"));
+        let growth = time(10_000).and_then(|many| Some(many / time(10)?));
+        table.most(&format!("10,000 paths beside 10: {kind}"), 1.5, growth, ratio);
+    }
+}
+
+fn built_ins(table: &mut Table, counts: &Counts) {
+    let group = "built-ins";
+    let pairs = [
+        ("RateLimit, without fields", "governor", 1.0),
+        ("Valid<Json>", "serde_json and validator", 1.05),
+    ];
+    for (name, work, most) in pairs {
+        let by_hand = format!("{name}, by hand: {work}");
+        let beside =
+            counts.time(group, name).and_then(|ours| Some(ours / counts.time(group, &by_hand)?));
+        table.most(&format!("`{name}`, the whole request, beside {work}"), most, beside, ratio);
+    }
+    let allocations = |case: &str| counts.count(group, case).map(|count| count.1 as f64);
+    let name = "RateLimit, without fields";
+    let more = allocations(name)
+        .and_then(|ours| Some(ours - allocations(&format!("{name}, by hand: governor"))?));
+    table.most(&format!("`{name}`, allocations"), 0.0, more, exact);
+}
+
+fn jwt(table: &mut Table, counts: &Counts) {
+    let library = counts.jwt("HS256", "ns (", "x)");
+    table.most("HS256 beside `jsonwebtoken::decode`", 0.5, library, ratio);
+    for algorithm in ["RS256", "ES256", "EdDSA"] {
+        // There stands the time of the check, and then the ratio.
+        let line = counts.jwt.iter().find(|line| line.starts_with(&format!("jwt/{algorithm}:")));
+        let beside = line.and_then(|line| {
+            let rest = line.split_once("bare check")?.1.split_once('(')?.1;
+            rest.split_once('x')?.0.parse().ok()
+        });
+        table.most(&format!("{algorithm} beside the bare check"), 1.1, beside, ratio);
+    }
+    let hit = counts.jwt("HS256", "cache hit", "ns");
+    table.most("HS256, cache hit", 400.0, hit, nanos);
+}
+
+const ELSEWHERE: &str = "
+The time of a build stands under [Growth](#growth). What is exact and small is a test: the future of a native step in
+[`tests/chain/cost.rs`](../tests/chain/cost.rs), a cache hit without an allocation in [`tests/jwt_cost.rs`](../tests/jwt_cost.rs), the memory of a key
+in `middleware/rate_limit`.
+";

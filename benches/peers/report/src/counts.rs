@@ -1,0 +1,112 @@
+//! What a request takes in process: the benchmarks of the main package, run and read.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::Result;
+use crate::options::programs;
+
+/// Instructions, allocations and bytes.
+pub type Count = (u64, u64, u64);
+
+pub struct Counts {
+    /// By group and case, in the order of the benchmark.
+    counts: Vec<(Case, Count)>,
+    /// In nanoseconds.
+    times: Vec<(Case, f64)>,
+    /// The lines of the benchmark `jwt`.
+    pub jwt: Vec<String>,
+    /// How many crates the chain and each feature need.
+    pub crates: Vec<(String, usize)>,
+}
+
+type Case = (String, String);
+
+impl Counts {
+    pub fn count(&self, group: &str, case: &str) -> Option<Count> {
+        find(&self.counts, group, case)
+    }
+
+    pub fn time(&self, group: &str, case: &str) -> Option<f64> {
+        find(&self.times, group, case)
+    }
+
+    pub fn cases<'a>(&'a self, group: &str) -> impl Iterator<Item = &'a str> {
+        let counts = self.counts.iter().filter(move |((of, _), _)| of == group);
+        counts.map(|((_, case), _)| case.as_str())
+    }
+
+    /// A figure of the benchmark `jwt`: what stands between these words in the line of an algorithm.
+    pub fn jwt(&self, algorithm: &str, before: &str, after: &str) -> Option<f64> {
+        let line = self.jwt.iter().find(|line| line.starts_with(&format!("jwt/{algorithm}:")))?;
+        line.split_once(before)?.1.split_once(after)?.0.trim().parse().ok()
+    }
+}
+
+fn find<T: Copy>(all: &[(Case, T)], group: &str, case: &str) -> Option<T> {
+    let found = all.iter().find(|((of, name), _)| of == group && name == case);
+    found.map(|(_, figure)| *figure)
+}
+
+pub fn run() -> Result<Counts> {
+    eprintln!("counting in process");
+    let mut counts = Vec::new();
+    for line in lines(&mut Command::new(programs()?.join("counts")))? {
+        let fields: Vec<_> = line.split('|').map(str::trim).collect();
+        if let ["", group, case, instructions, allocations, bytes, ""] = fields[..]
+            && let Ok(instructions) = instructions.parse()
+        {
+            let count = (instructions, allocations.parse()?, bytes.parse()?);
+            counts.push(((group.to_owned(), case.to_owned()), count));
+        }
+    }
+    eprintln!("timing in process");
+    let mut times = Vec::new();
+    for line in lines(on_core_0(programs()?.join("times")).args(TIMED))? {
+        let fields: Vec<_> = line.split('|').map(str::trim).collect();
+        if let ["", group, case, time, ""] = fields[..] {
+            times.push(((group.to_owned(), case.to_owned()), time.parse()?));
+        }
+    }
+    let jwt = lines(&mut on_core_0(programs()?.join("jwt")))?;
+    Ok(Counts { counts, times, jwt, crates: crates()? })
+}
+
+/// Whatever holds one of these is timed.
+const TIMED: [&str; 8] =
+    ["whole job", "bare handler", "chain of 0", "x 8", "x 16", "x 100", "one of 10", "built-ins"];
+
+fn on_core_0(program: PathBuf) -> Command {
+    let mut command = Command::new("taskset");
+    command.args(["-c", "0"]).arg(program);
+    command
+}
+
+fn lines(command: &mut Command) -> Result<Vec<String>> {
+    let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    if !output.status.success() {
+        let error = String::from_utf8_lossy(&output.stderr);
+        return Err(format!("{command:?}: {}\n{text}{error}", output.status).into());
+    }
+    Ok(text.lines().map(str::to_owned).collect())
+}
+
+fn crates() -> Result<Vec<(String, usize)>> {
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../Cargo.toml");
+    let mut crates = Vec::new();
+    for features in ["", "full"] {
+        let mut args = vec!["tree", "--manifest-path", manifest, "--edges", "normal,build"];
+        args.extend(["--prefix", "none", "--no-dedupe", "--features", features]);
+        let tree = crate::machine::output("cargo", &args)?;
+        let mut names: Vec<_> =
+            tree.lines().map(|line| line.split(" (").next().unwrap_or(line)).collect();
+        names.sort_unstable();
+        names.dedup();
+        // The project itself is one of them.
+        let name =
+            if features.is_empty() { "no feature".to_owned() } else { format!("`{features}`") };
+        crates.push((name, names.len().saturating_sub(1)));
+    }
+    Ok(crates)
+}

@@ -1,0 +1,259 @@
+//! `benches/RESULTS.md`: a template, whose sections are filled by what was measured. What wasn't measured this time stays as it is.
+
+use std::fmt::Write;
+use std::fs;
+use std::path::PathBuf;
+
+use crate::Result;
+use crate::counts::Counts;
+use crate::load::Load;
+use crate::options::{Options, workspace};
+use crate::peers::{JOBS, Job, PEERS, Peer};
+use crate::plot::{Bar, Line, bars, lines};
+use crate::{budgets, machine};
+
+const TEMPLATE: &str = include_str!("template.md");
+
+/// Writes what the servers and the counters said.
+pub fn write(options: &Options, loads: &[Load], counts: Option<&Counts>) -> Result<()> {
+    let mut sections = vec![
+        ("machine", machine::describe(options)?),
+        ("middleware", middleware(loads)),
+        ("jobs", jobs(loads)),
+    ];
+    if let Some(counts) = counts {
+        sections.push(("counts", in_process(counts)));
+        sections.push(("budgets", budgets::table(loads, counts)));
+    }
+    if options.peers.len() < PEERS.len() || options.jobs.len() < JOBS.len() {
+        for (_, text) in sections {
+            println!("{text}");
+        }
+        eprintln!("Some peers or jobs were left out, so nothing is written.");
+        return Ok(());
+    }
+    fs::write(folder().join("cost.svg"), cost_plot(loads))?;
+    fs::write(folder().join("post.svg"), post_plot(loads))?;
+    fs::write(folder().join("memory.svg"), memory_plot(loads))?;
+    replace(&sections)
+}
+
+/// Replaces sections of the report, and leaves the others.
+pub fn replace(sections: &[(&str, String)]) -> Result<()> {
+    let path = folder().join("RESULTS.md");
+    let old = fs::read_to_string(&path).unwrap_or_default();
+    let mut new = String::new();
+    for line in TEMPLATE.lines() {
+        match line.strip_prefix('@').and_then(|line| line.strip_suffix('@')) {
+            None => new += line,
+            Some(name) => {
+                let (begin, end) =
+                    (format!("<!-- {name} -->\n"), format!("<!-- end of {name} -->"));
+                let given = sections.iter().find(|(other, _)| *other == name);
+                let kept = || old.split_once(&begin)?.1.split_once(&end).map(|(text, _)| text);
+                let text = given.map(|(_, text)| &**text).or_else(kept);
+                let text = text.unwrap_or("Not measured yet.\n").trim_start();
+                write!(new, "{begin}\n{text}\n{end}")?;
+            }
+        }
+        new.push('\n');
+    }
+    // An empty line stands before the end of a section, not two.
+    while new.contains("\n\n\n") {
+        new = new.replace("\n\n\n", "\n\n");
+    }
+    fs::write(&path, new)?;
+    eprintln!("wrote {}", path.display());
+    Ok(())
+}
+
+fn folder() -> PathBuf {
+    let peers = workspace();
+    peers.parent().map(PathBuf::from).unwrap_or(peers)
+}
+
+pub fn find<'a>(loads: &'a [Load], id: &str, job: Job) -> Option<&'a Load> {
+    loads.iter().find(|load| load.peer.id == id && load.job == job)
+}
+
+/// A job of a peer; a variant has those that don't differ from another.
+fn of<'a>(loads: &'a [Load], peer: &Peer, job: Job) -> Option<&'a Load> {
+    find(loads, peer.id, job).or_else(|| find(loads, peer.like?, job))
+}
+
+fn measured(loads: &[Load]) -> impl Iterator<Item = &'static Peer> {
+    PEERS.iter().filter(|peer| loads.iter().any(|load| load.peer.id == peer.id))
+}
+
+fn middleware(loads: &[Load]) -> String {
+    let mut rows: Vec<_> = measured(loads)
+        .filter_map(|peer| {
+            let passes = [Job::Bare, Job::Pass4, Job::Pass16].map(|job| of(loads, peer, job));
+            let [Some(bare), Some(four), Some(sixteen)] = passes else { return None };
+            Some((peer, bare, four, sixteen))
+        })
+        .collect();
+    rows.sort_by(|a, b| a.3.total().total_cmp(&b.3.total()));
+    let by_hand = find(loads, "hyper", Job::Pass16).map_or(f64::NAN, Load::total);
+    let mut table = "| | none | 4 | 16 | spread of 16 | 16, beside hyper by hand | one adds | requests/s with 16 |\n\
+                     | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n"
+        .to_owned();
+    for (peer, bare, four, sixteen) in rows {
+        let _ = writeln!(
+            table,
+            "| {} | {:.2} | {:.2} | {:.2} | {:.2} to {:.2} | {:.2}x | {:.0} ns | {:.0} |",
+            name(peer),
+            bare.total(),
+            four.total(),
+            sixteen.total(),
+            sixteen.least(),
+            sixteen.most(),
+            sixteen.total() / by_hand,
+            (sixteen.total() - four.total()) / 12.0 * 1e3,
+            sixteen.rate(),
+        );
+    }
+    table
+}
+
+fn jobs(loads: &[Load]) -> String {
+    let mut rows: Vec<_> = measured(loads)
+        .filter_map(|peer| {
+            Some((peer, find(loads, peer.id, Job::Jwt), find(loads, peer.id, Job::Post)?))
+        })
+        .collect();
+    rows.sort_by(|a, b| a.2.user().total_cmp(&b.2.user()));
+    let by_hand = find(loads, "hyper", Job::Post).map_or(f64::NAN, Load::user);
+    let mut table = "| | whole job, user | user and system | spread | user, beside hyper by hand | requests/s | memory, MiB | head | token alone, user | user and system |\n\
+                     | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n"
+        .to_owned();
+    for (peer, jwt, post) in rows {
+        let jwt = jwt.map(|jwt| format!("{:.2} | {:.2}", jwt.user(), jwt.total()));
+        let _ = writeln!(
+            table,
+            "| {} | {:.2} | {:.2} | {:.2} to {:.2} | {:.2}x | {:.0} | {:.1} | {} | {} |",
+            name(peer),
+            post.user(),
+            post.total(),
+            post.least(),
+            post.most(),
+            post.user() / by_hand,
+            post.rate(),
+            mebibytes(post),
+            post.head,
+            jwt.unwrap_or("- | -".to_owned()),
+        );
+    }
+    table
+}
+
+fn in_process(counts: &Counts) -> String {
+    let rows = [
+        ("whole job", "by hand"),
+        ("whole job", "axum"),
+        ("whole job", "chain"),
+        ("whole job", "chain, without RateLimit fields"),
+        ("steps", "bare handler"),
+        ("steps", "chain of 0"),
+        ("steps", "chain of 0, built"),
+        ("steps", "tower layer by hand x 16"),
+        ("steps", "guard x 16"),
+        ("steps", "native, direct x 16"),
+        ("steps", "native x 16"),
+        ("steps", "async fn x 16"),
+        ("steps", "tower layer x 16"),
+        ("steps", "guard x 100"),
+        ("steps", "native x 100"),
+        ("steps", "async fn x 100"),
+    ];
+    let mut table = "| group | case | instructions | allocations | bytes | time, ns |\n\
+                     | --- | --- | ---: | ---: | ---: | ---: |\n"
+        .to_owned();
+    for (group, case) in rows {
+        row(&mut table, counts, group, case);
+    }
+    for kind in ["matchit alone, static", "static", "parameter", "catch-all"] {
+        for size in [10, 10_000] {
+            row(&mut table, counts, "paths", &format!("{kind}, one of {size}"));
+        }
+    }
+    for case in counts.cases("built-ins") {
+        row(&mut table, counts, "built-ins", case);
+    }
+    table.push_str(
+        "\nVerifying a token, beside the library and the bare check of a signature:\n\n```text\n",
+    );
+    for line in &counts.jwt {
+        table.push_str(line);
+        table.push('\n');
+    }
+    table + "```\n"
+}
+
+fn row(table: &mut String, counts: &Counts, group: &str, case: &str) {
+    let Some((instructions, allocations, bytes)) = counts.count(group, case) else { return };
+    let time = counts.time(group, case).unwrap_or(f64::NAN);
+    let counted = format!("{instructions} | {allocations} | {bytes} | {time:.0}");
+    let _ = writeln!(table, "| {group} | {case} | {counted} |");
+}
+
+fn cost_plot(loads: &[Load]) -> String {
+    let panel = |node: bool| -> Vec<Line> {
+        let peers = measured(loads).filter(|peer| peer.is_node() == node);
+        peers
+            .map(|peer| {
+                let point = |(number, job)| Some((number, of(loads, peer, job)?.total()));
+                let jobs = [(0.0, Job::Bare), (4.0, Job::Pass4), (16.0, Job::Pass16)];
+                let points = jobs.into_iter().filter_map(point).collect();
+                Line { label: plain(peer), points, ours: peer.is_ours() }
+            })
+            .collect()
+    };
+    let title = "What middleware costs: CPU time per request over loopback";
+    let panels = [("Rust", panel(false)), ("Node.js", panel(true))];
+    lines(title, "middleware that let everything pass", "microseconds", &panels)
+}
+
+fn bar_panel(loads: &[Load], node: bool, parts: impl Fn(&Load) -> Vec<f64>) -> Vec<Bar> {
+    let loads = loads.iter().filter(|load| load.job == Job::Post && load.peer.is_node() == node);
+    let bar = |load: &Load| Bar {
+        label: plain(load.peer),
+        parts: parts(load),
+        ours: load.peer.is_ours(),
+    };
+    let mut bars: Vec<_> = loads.map(bar).collect();
+    let sum = |bar: &Bar| bar.parts.iter().sum::<f64>();
+    bars.sort_by(|a, b| sum(a).total_cmp(&sum(b)));
+    bars
+}
+
+fn post_plot(loads: &[Load]) -> String {
+    let parts = |load: &Load| vec![load.user(), load.total() - load.user()];
+    let panels =
+        [("Rust", bar_panel(loads, false, parts)), ("Node.js", bar_panel(loads, true, parts))];
+    bars(
+        "Limit, token, JSON, validation: CPU time per request, microseconds",
+        "dark: user, light: system",
+        &panels,
+    )
+}
+
+fn memory_plot(loads: &[Load]) -> String {
+    let parts = |load: &Load| vec![mebibytes(load)];
+    let panels =
+        [("Rust", bar_panel(loads, false, parts)), ("Node.js", bar_panel(loads, true, parts))];
+    bars("The most memory that was resident during the whole job, MiB", "64 connections", &panels)
+}
+
+fn mebibytes(load: &Load) -> f64 {
+    load.memory as f64 / 1024.0
+}
+
+fn name(peer: &Peer) -> String {
+    if peer.is_ours() { format!("**{}**", peer.title) } else { peer.title.to_owned() }
+}
+
+/// Without the marks of Markdown.
+fn plain(peer: &Peer) -> String {
+    peer.title.replace('`', "")
+}

@@ -1,0 +1,323 @@
+//! How it grows: memory with connections, throughput with cores, and the build with steps and paths.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::document::replace;
+use crate::load::{script, wrk};
+use crate::options::{Options, workspace};
+use crate::peers::{Job, PEERS, Peer, build, run as run_command};
+use crate::server::{NO_LIMIT, Server};
+use crate::{Result, machine};
+
+pub fn run(options: &Options) -> Result<()> {
+    let peers: Vec<_> = PEERS.iter().filter(|peer| MEASURED.contains(&peer.id)).collect();
+    if options.build {
+        build(&peers)?;
+    }
+    for part in &options.parts {
+        let text = match part {
+            Part::Connections => connections_table(options, &peers)?,
+            Part::Cores => cores_table(options, &peers)?,
+            Part::Builds => builds_table(options)?,
+        };
+        let day = machine::output("date", &["-u", "+%Y-%m-%d"])?;
+        let load = machine::load()?;
+        let text = format!("{text}\n{day}; load of the machine at the end: {load}.\n");
+        replace(&[(part.name(), text)])?;
+    }
+    Ok(())
+}
+
+#[derive(Clone, Copy)]
+pub enum Part {
+    Connections,
+    Cores,
+    Builds,
+}
+
+pub const PARTS: [Part; 3] = [Part::Connections, Part::Cores, Part::Builds];
+
+impl Part {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Connections => "connections",
+            Self::Cores => "cores",
+            Self::Builds => "builds",
+        }
+    }
+}
+
+const MEASURED: [&str; 3] = ["hyper", "tower-chain", "axum"];
+
+/// What a connection takes of the server's memory: when nothing was ever sent on it, and when it is kept after an answer.
+fn connections_table(options: &Options, peers: &[&Peer]) -> Result<String> {
+    let number = if options.quick { 1_000 } else { 10_000 };
+    let mut table = format!(
+        "{number} connections over loopback to one process. Idle: open, and nothing was sent. Active: kept, after an answer to `GET /hello` on \
+         each. In KiB of resident memory of the server, a connection; what the kernel holds for its sockets isn't in it.\n\n\
+         | | before, MiB | idle, KiB | active, KiB |\n| --- | ---: | ---: | ---: |\n"
+    );
+    for peer in peers {
+        let (before, idle) = connection(peer, number, false)?;
+        let (_, active) = connection(peer, number, true)?;
+        let title = peer.title;
+        writeln!(table, "| {title} | {before:.1} | {idle:.2} | {active:.2} |")?;
+        eprintln!("{title}: {number} connections");
+    }
+    Ok(table)
+}
+
+/// The memory before, in MiB, and what a connection adds, in KiB.
+fn connection(peer: &Peer, number: usize, active: bool) -> Result<(f64, f64)> {
+    let server = Server::start(peer, Job::Bare, NO_LIMIT)?;
+    // The first ones make what is made once.
+    open(server.addr, 50)?.into_iter().try_for_each(ask)?;
+    settle(&server)?;
+    let before = server.memory("VmRSS")?;
+    let connections = open(server.addr, number)?;
+    if active {
+        connections.iter().try_for_each(ask)?;
+    }
+    settle(&server)?;
+    let after = server.memory("VmRSS")?;
+    if server.open_files()? < number {
+        return Err(format!("{}: the server ended connections too early", peer.title).into());
+    }
+    Ok((before as f64 / 1024.0, (after as f64 - before as f64) / number as f64))
+}
+
+fn open(addr: SocketAddr, number: usize) -> Result<Vec<TcpStream>> {
+    let open = |_| {
+        let stream = TcpStream::connect_timeout(&addr, Duration::from_secs(5))?;
+        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        Ok(stream)
+    };
+    let hint = |error: std::io::Error| {
+        format!("{error}: are {number} open files too many? See `ulimit -n`.").into()
+    };
+    (0..number).map(open).collect::<std::io::Result<_>>().map_err(hint)
+}
+
+fn ask(stream: impl std::borrow::Borrow<TcpStream>) -> Result<()> {
+    let mut stream = stream.borrow();
+    stream.write_all(b"GET /hello HTTP/1.1\r\nHost: localhost\r\n\r\n")?;
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"Hello, world!") {
+        let mut buffer = [0; 512];
+        match stream.read(&mut buffer)? {
+            0 => return Err("the server ended a connection".into()),
+            read => answer.extend_from_slice(&buffer[..read]),
+        }
+    }
+    Ok(())
+}
+
+/// Waits until the server has nothing left to do.
+fn settle(server: &Server) -> Result<()> {
+    let begin = Instant::now();
+    let mut before = server.usage()?.cpu;
+    while begin.elapsed() < Duration::from_secs(10) {
+        std::thread::sleep(Duration::from_millis(300));
+        let now = server.usage()?.cpu;
+        if now - before < 1_000_000 {
+            break;
+        }
+        before = now;
+    }
+    Ok(())
+}
+
+/// A server with two workers on two cores, beside one with one. The load shares the cores with it: with two cores in all there is no other place.
+fn cores_table(options: &Options, peers: &[&Peer]) -> Result<String> {
+    let cores = std::thread::available_parallelism()?.get();
+    let (load, note) = match cores {
+        0..=2 => (
+            "0,1",
+            "The load runs on the same two cores, so that twice as much isn't to be had: the CPU time per request is what tells.",
+        ),
+        _ => ("2", "The load runs on a third core."),
+    };
+    let mut table = format!(
+        "`GET /hello` behind 16 middleware, with one worker on one core and with two on two. {note}\n\n\
+         | | requests/s, 1 core | 2 cores | ratio | CPU per request, us, 1 core | 2 cores |\n| --- | ---: | ---: | ---: | ---: | ---: |\n"
+    );
+    let path = script(Job::Pass16)?;
+    for peer in peers {
+        let mut rates = Vec::new();
+        let mut costs = Vec::new();
+        for (workers, on) in [("1", "0"), ("2", "0,1")] {
+            let env = [("WORKERS", workers)];
+            let server = Server::start_on(peer, Job::Pass16, NO_LIMIT, on, &env)?;
+            wrk(options, server.addr, Job::Pass16, &path, load)?;
+            let (mut rounds, before) = (Vec::new(), server.usage()?.cpu);
+            let mut requests = 0;
+            for _ in 0..options.rounds {
+                let (number, rate) = wrk(options, server.addr, Job::Pass16, &path, load)?;
+                requests += number;
+                rounds.push(rate);
+            }
+            rounds.sort_by(f64::total_cmp);
+            rates.push(rounds[rounds.len() / 2]);
+            costs.push((server.usage()?.cpu - before) as f64 / 1e3 / requests as f64);
+        }
+        let ratio = rates[1] / rates[0];
+        let rates = format!("{:.0} | {:.0} | {ratio:.2}x", rates[0], rates[1]);
+        writeln!(table, "| {} | {rates} | {:.2} | {:.2} |", peer.title, costs[0], costs[1])?;
+    }
+    Ok(table)
+}
+
+/// Programs of so many steps and so many paths, built from clean, without what they depend on.
+fn builds_table(options: &Options) -> Result<String> {
+    let mut table = "A program that serves one chain, built anew while its dependencies are there already: `cargo build`, in seconds, and the size of the program, \
+                     stripped, in MiB. The steps are a third each native, `async fn` and guard.\n\n\
+                     | | debug, s | size | release, s | size |\n| --- | ---: | ---: | ---: | ---: |\n"
+        .to_owned();
+    let points: &[(&str, usize)] = match options.quick {
+        true => &[("steps", 0), ("steps", 30)],
+        false => &[
+            ("steps", 0),
+            ("steps", 10),
+            ("steps", 30),
+            ("steps", 100),
+            ("paths", 10),
+            ("paths", 100),
+            ("paths", 1_000),
+        ],
+    };
+    let folder = std::env::temp_dir().join(format!("growth-{}", std::process::id()));
+    let mut debug = Vec::new();
+    for (kind, number) in points {
+        write_program(&folder, kind, *number)?;
+        let mut cells = Vec::new();
+        for release in [false, true] {
+            if release && options.quick {
+                cells.push("- | -".to_owned());
+                continue;
+            }
+            let (seconds, size) = timed_build(&folder, release)?;
+            if !release {
+                debug.push((*kind, *number, seconds));
+            }
+            cells.push(format!("{seconds:.1} | {size:.1}"));
+        }
+        writeln!(table, "| {number} {kind} | {} | {} |", cells[0], cells[1])?;
+        eprintln!("built {number} {kind}");
+    }
+    fs::remove_dir_all(&folder)?;
+    let of = |number| debug.iter().find(|(kind, n, _)| *kind == "steps" && *n == number);
+    if let (Some((.., none)), Some((.., thirty))) = (of(0), of(30)) {
+        let more = thirty - none;
+        let verdict = if more <= 2.0 { "met" } else { "**missed**" };
+        writeln!(table, "\n| what | budget | measured | |\n| --- | --- | --- | --- |")?;
+        writeln!(
+            table,
+            "| 30 steps more in a debug build | at most 2 s | {more:.1} s | {verdict} |"
+        )?;
+    }
+    Ok(table)
+}
+
+/// The least of three builds, in seconds, and the size of the program, in MiB.
+fn timed_build(folder: &Path, release: bool) -> Result<(f64, f64)> {
+    let target = target()?;
+    let profile = if release { "release" } else { "debug" };
+    let mut least = f64::MAX;
+    // The first one builds the dependencies.
+    for _ in 0..3 {
+        let main = folder.join("src/main.rs");
+        let text = fs::read_to_string(&main)?;
+        fs::write(&main, text + "\n")?;
+        let mut cargo = Command::new("cargo");
+        cargo.args(["build", "--quiet"]).current_dir(folder).env("CARGO_TARGET_DIR", &target);
+        // What cargo keeps of the build before would be told as fast.
+        cargo.env("CARGO_INCREMENTAL", "0");
+        if release {
+            cargo.arg("--release");
+        }
+        let begin = Instant::now();
+        run_command(&mut cargo)?;
+        least = least.min(begin.elapsed().as_secs_f64());
+    }
+    let stripped = folder.join("stripped");
+    let program = target.join(profile).join("grown");
+    run_command(Command::new("strip").arg("-o").arg(&stripped).arg(program))?;
+    Ok((least, fs::metadata(stripped)?.len() as f64 / f64::from(1 << 20)))
+}
+
+/// One folder for all, so that the dependencies are built once.
+fn target() -> Result<PathBuf> {
+    Ok(crate::options::programs()?.join("growth"))
+}
+
+fn write_program(folder: &Path, kind: &str, number: usize) -> Result<()> {
+    let root = workspace().join("../..").canonicalize()?;
+    fs::create_dir_all(folder.join("src"))?;
+    let manifest = format!(
+        "[package]\nname = \"grown\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n[workspace]\n\n[dependencies]\n\
+         tokio = {{ version = \"1\", features = [\"macros\", \"rt\"] }}\n\
+         tower-chain = {{ path = {root:?}, features = [\"serve\"] }}\n"
+    );
+    fs::write(folder.join("Cargo.toml"), manifest)?;
+    // The versions of this workspace, which are there already.
+    fs::copy(workspace().join("Cargo.lock"), folder.join("Cargo.lock"))?;
+    let mut main = HEAD.to_owned();
+    match kind {
+        "steps" => {
+            for i in 0..number {
+                let step = ["use_(Native)", "use_(function)", "guard(check)"][i % 3];
+                writeln!(main, "    let api = api.{step};")?;
+            }
+            main.push_str("    let api = api.at(\"/hello\", |c| c.get(hello));\n");
+        }
+        _ => {
+            for i in 0..number {
+                let path = format!("/resource{i}/{{id}}");
+                writeln!(main, "    let api = api.at({path:?}, |c| c.get(hello));")?;
+            }
+        }
+    }
+    main.push_str(TAIL);
+    fs::write(folder.join("src/main.rs"), main)?;
+    Ok(())
+}
+
+const HEAD: &str = r#"#![allow(dead_code)]
+use tower_chain::{Chain, Endpoint, Error, Middleware, Next, Request, Response, Rest};
+
+struct Native;
+
+impl Middleware for Native {
+    type Provides = ();
+
+    async fn call<N: Endpoint>(&self, req: &mut Request, next: Rest<'_, N>) -> Response {
+        next.run(req).await
+    }
+}
+
+async fn function(req: Request, next: Next<'_>) -> Response {
+    next.run(req).await
+}
+
+async fn check() -> Result<(), Error> {
+    Ok(())
+}
+
+async fn hello() -> &'static str {
+    "hello"
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), tower_chain::ServeError> {
+    let api = Chain::new();
+"#;
+
+const TAIL: &str = r#"    tower_chain::serve("127.0.0.1:0", api.build()).await
+}
+"#;

@@ -1,0 +1,179 @@
+//! Plots, as SVG that can be read on light and on dark paper.
+
+use std::fmt::Write;
+
+/// A line of a [`lines`] plot.
+pub struct Line {
+    pub label: String,
+    pub points: Vec<(f64, f64)>,
+    pub ours: bool,
+}
+
+/// A bar of a [`bars`] plot: its parts from left to right.
+pub struct Bar {
+    pub label: String,
+    pub parts: Vec<f64>,
+    pub ours: bool,
+}
+
+const STYLE: &str = "<style>\
+svg{font:13px system-ui,sans-serif;--text:#333;--faint:#8885;--own:#c4380c}\
+text{fill:var(--text)}.title{font-weight:600;font-size:15px}.own{fill:var(--own);font-weight:600}.small{font-size:11px}\
+.grid{stroke:var(--faint)}.line{fill:none;stroke-width:2}\
+@media(prefers-color-scheme:dark){svg{--text:#ccc;--own:#ff8350}}\
+</style>";
+
+/// One hue for each peer that isn't ours, all of the same lightness, to be seen on white and on black.
+const HUES: [&str; 10] = [
+    "#7a828e", "#3b82d6", "#2a9d6f", "#a06fd6", "#c2930a", "#1597a8", "#d0568f", "#6f8f2d",
+    "#8a6d4f", "#5c6bd0",
+];
+
+/// Panels side by side, each with its own scale: cost against number.
+pub fn lines(title: &str, x_title: &str, unit: &str, panels: &[(&str, Vec<Line>)]) -> String {
+    let (width, height, gap) = (540.0, 400.0, 20.0);
+    let mut svg = open(title, panels.len() as f64 * (width + gap), height + 40.0);
+    for (i, (name, lines)) in panels.iter().enumerate() {
+        let left = i as f64 * (width + gap) + 45.0;
+        panel(&mut svg, left, 60.0, width - 245.0, height - 70.0, (name, x_title, unit), lines);
+    }
+    svg + "</svg>\n"
+}
+
+fn panel(
+    svg: &mut String,
+    left: f64,
+    top: f64,
+    width: f64,
+    height: f64,
+    (name, x_title, unit): (&str, &str, &str),
+    lines: &[Line],
+) {
+    let points = || lines.iter().flat_map(|line| &line.points);
+    let x_most = points().map(|point| point.0).fold(1.0, f64::max);
+    let y_most = points().map(|point| point.1).fold(0.1, f64::max);
+    let step = step(y_most);
+    let y_end = (y_most / step).ceil() * step;
+    let x = |value: f64| left + width * value / x_most;
+    let y = |value: f64| top + height * (1.0 - value / y_end);
+    put(svg, format!("<text x=\"{left}\" y=\"{}\">{name}: {unit}</text>", top - 12.0));
+    let mut tick = 0.0;
+    while tick <= y_end + step / 2.0 {
+        let (at, end) = (y(tick), left + width);
+        put(svg, format!("<path class=\"grid\" d=\"M{left} {at:.1}H{end}\"/>"));
+        let place = format!("x=\"{}\" y=\"{:.1}\" text-anchor=\"end\"", left - 6.0, at + 4.0);
+        put(svg, format!("<text class=\"small\" {place}>{}</text>", number(tick)));
+        tick += step;
+    }
+    let mut marks: Vec<f64> = points().map(|point| point.0).collect();
+    marks.sort_by(f64::total_cmp);
+    marks.dedup();
+    let bottom = top + height + 16.0;
+    for mark in marks {
+        let place = format!("x=\"{:.1}\" y=\"{bottom}\" text-anchor=\"middle\"", x(mark));
+        put(svg, format!("<text class=\"small\" {place}>{mark}</text>"));
+    }
+    let place =
+        format!("x=\"{}\" y=\"{}\" text-anchor=\"middle\"", left + width / 2.0, bottom + 18.0);
+    put(svg, format!("<text class=\"small\" {place}>{x_title}</text>"));
+    // The labels stand at the ends of their lines, and move apart where those are close.
+    let end_of = |line: &Line| line.points.last().map_or(0.0, |point| point.1);
+    let mut order: Vec<usize> = (0..lines.len()).collect();
+    order.sort_by(|a, b| end_of(&lines[*b]).total_cmp(&end_of(&lines[*a])));
+    let mut places: Vec<f64> = order.iter().map(|i| y(end_of(&lines[*i]))).collect();
+    for i in 1..places.len() {
+        places[i] = places[i].max(places[i - 1] + 16.0);
+    }
+    let lowest = top + height + 8.0;
+    for i in (0..places.len()).rev() {
+        let most = places.get(i + 1).map_or(lowest, |below| below - 16.0);
+        places[i] = places[i].min(most);
+    }
+    let mut hues = HUES.iter().cycle();
+    for (i, line) in lines.iter().enumerate() {
+        let rank = order.iter().position(|other| *other == i).unwrap_or_default();
+        let colour = if line.ours { "var(--own)" } else { hues.next().unwrap_or(&"#888") };
+        let mut path = String::new();
+        for (n, point) in line.points.iter().enumerate() {
+            let verb = if n == 0 { 'M' } else { 'L' };
+            let _ = write!(path, "{verb}{:.1} {:.1}", x(point.0), y(point.1));
+        }
+        put(svg, format!("<path class=\"line\" stroke=\"{colour}\" d=\"{path}\"/>"));
+        for point in &line.points {
+            let (at_x, at_y) = (x(point.0), y(point.1));
+            put(
+                svg,
+                format!("<circle cx=\"{at_x:.1}\" cy=\"{at_y:.1}\" r=\"3\" fill=\"{colour}\"/>"),
+            );
+        }
+        let (from, to) = (y(end_of(line)), places[rank]);
+        let (start, end) = (left + width + 4.0, left + width + 16.0);
+        put(svg, format!("<path d=\"M{start} {from:.1}L{end} {to:.1}\" stroke=\"{colour}\"/>"));
+        let class = if line.ours { " class=\"own\"" } else { "" };
+        let place = format!("x=\"{}\" y=\"{:.1}\"", end + 4.0, to + 4.0);
+        let (label, value) = (&line.label, number(end_of(line)));
+        put(svg, format!("<text{class} {place}>{label} {value}</text>"));
+    }
+}
+
+/// Panels one below the other, each with its own scale.
+pub fn bars(title: &str, parts: &str, panels: &[(&str, Vec<Bar>)]) -> String {
+    let rows: usize = panels.iter().map(|(_, bars)| bars.len()).sum();
+    let height = 34.0 + panels.len() as f64 * 34.0 + rows as f64 * 24.0 + 12.0;
+    let mut svg = open(title, 760.0, height);
+    put(&mut svg, format!("<text class=\"small\" x=\"4\" y=\"40\">{parts}</text>"));
+    let mut top = 44.0;
+    for (name, bars) in panels {
+        put(&mut svg, format!("<text x=\"4\" y=\"{}\">{name}</text>", top + 22.0));
+        top += 30.0;
+        let sum = |bar: &Bar| bar.parts.iter().sum::<f64>();
+        let most = bars.iter().map(sum).fold(0.001, f64::max);
+        for bar in bars {
+            let class = if bar.ours { " class=\"own\"" } else { "" };
+            let place = format!("x=\"214\" y=\"{}\" text-anchor=\"end\"", top + 15.0);
+            put(&mut svg, format!("<text{class} {place}>{}</text>", bar.label));
+            let mut left = 222.0;
+            let colour = if bar.ours { "var(--own)" } else { "#7a828e" };
+            for (i, part) in bar.parts.iter().enumerate() {
+                let (width, opacity) = (460.0 * part / most, [1.0, 0.5, 0.3][i.min(2)]);
+                let size =
+                    format!("x=\"{left:.1}\" y=\"{top}\" width=\"{width:.1}\" height=\"18\"");
+                put(&mut svg, format!("<rect {size} fill=\"{colour}\" opacity=\"{opacity}\"/>"));
+                left += width;
+            }
+            let place = format!("x=\"{:.1}\" y=\"{}\"", left + 6.0, top + 14.0);
+            put(&mut svg, format!("<text {place}>{}</text>", number(sum(bar))));
+            top += 24.0;
+        }
+    }
+    svg + "</svg>\n"
+}
+
+fn open(title: &str, width: f64, height: f64) -> String {
+    let size = format!("viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\"");
+    format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" {size} role=\"img\" aria-label=\"{title}\">\n{STYLE}\n\
+         <text class=\"title\" x=\"4\" y=\"20\">{title}</text>\n"
+    )
+}
+
+fn put(svg: &mut String, line: String) {
+    svg.push_str(&line);
+    svg.push('\n');
+}
+
+/// A round distance for four to eight lines.
+fn step(most: f64) -> f64 {
+    let power = 10f64.powf((most / 4.0).log10().floor());
+    let steps = [1.0, 2.0, 5.0].map(|digit| digit * power);
+    steps.into_iter().rfind(|step| most / step >= 4.0).unwrap_or(power)
+}
+
+/// Three digits at most.
+fn number(value: f64) -> String {
+    match value {
+        _ if value == 0.0 => "0".to_owned(),
+        _ if value < 9.95 => format!("{value:.1}"),
+        _ => format!("{value:.0}"),
+    }
+}

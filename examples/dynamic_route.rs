@@ -1,0 +1,64 @@
+//! A route with a parameter, `/api/trivia/{number}`, that asks another server: what is no number goes no further.
+//!
+//! Next.js API routes: the dynamic route. What is no number is answered once, and nobody else is asked.
+//!
+//! Run with
+//!
+//! ```sh
+//! cargo run --example dynamic_route --features serve
+//! ```
+//!
+//! `TRIVIA_URL` is asked as `TRIVIA_URL/{number}`. Defaults to a route of this server.
+//!
+//! ```sh
+//! curl localhost:3000/api/trivia/42
+//! # 42 is the answer.
+//! curl localhost:3000/api/trivia/abc
+//! # {"type":"about:blank","title":"Bad Request","status":400,..}
+//! curl localhost:3000/api/trivia/7
+//! # {"type":"about:blank","title":"Bad Gateway","status":502..}
+//! ```
+
+use std::error::Error as StdError;
+use std::time::Duration;
+
+use reqwest::Client;
+use tower_chain::{Chain, ChainService, Error, Path, Provided, StatusCode};
+
+#[derive(Clone)]
+struct Trivia {
+    client: Client,
+    url: String,
+}
+
+async fn ask(trivia: Provided<Trivia>, Path(number): Path<i64>) -> Result<String, Error> {
+    // The client sees a 502, the log the cause.
+    let failed = |cause| Error::new(StatusCode::BAD_GATEWAY, "No trivia today").with_source(cause);
+    let response = trivia.client.get(format!("{}/{number}", trivia.url)).send().await;
+    let response = response.and_then(reqwest::Response::error_for_status).map_err(failed)?;
+    response.text().await.map_err(failed)
+}
+
+/// Stands for the other server.
+async fn answer(Path(number): Path<i64>) -> Result<&'static str, Error> {
+    match number {
+        42 => Ok("42 is the answer.\n"),
+        _ => Err(Error::new(StatusCode::NOT_FOUND, "No trivia of this number")),
+    }
+}
+
+fn api(url: String) -> Result<ChainService, reqwest::Error> {
+    let client = Client::builder().timeout(Duration::from_secs(3)).no_proxy().build()?;
+    Ok(Chain::new()
+        .at("/trivia/{number}", |c| c.get(answer))
+        .at("/api/trivia/{number}", |c| c.provide(Trivia { client, url }).get(ask))
+        .build())
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn StdError>> {
+    let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
+    let own = format!("http://127.0.0.1:{port}/trivia");
+    let api = api(std::env::var("TRIVIA_URL").unwrap_or(own))?;
+    Ok(tower_chain::serve(format!("127.0.0.1:{port}"), api).await?)
+}

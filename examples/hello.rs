@@ -1,0 +1,38 @@
+//! JSON for `GET /api/hello`, and nothing else.
+//!
+//! Next.js API routes: the first handler.
+//!
+//! Run with
+//!
+//! ```sh
+//! cargo run --example hello --features json,serve
+//! ```
+//!
+//! ```sh
+//! curl -i localhost:3000/api/hello
+//! # HTTP/1.1 200 OK
+//! # content-type: application/json
+//! #
+//! # {"name":"John Doe"}
+//! curl localhost:3000/api/nowhere
+//! # {"type":"about:blank","title":"Not Found","status":404,"detail":"Nothing answers at this path"}
+//! ```
+
+use serde::Serialize;
+use tower_chain::{Chain, Json, ServeError};
+
+#[derive(Serialize)]
+struct Hello {
+    name: &'static str,
+}
+
+async fn hello() -> Json<Hello> {
+    Json(Hello { name: "John Doe" })
+}
+
+#[tokio::main]
+async fn main() -> Result<(), ServeError> {
+    let api = Chain::new().at("/api/hello", |c| c.get(hello)).build();
+    let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
+    tower_chain::serve(format!("127.0.0.1:{port}"), api).await
+}

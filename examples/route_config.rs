@@ -1,0 +1,58 @@
+//! Settings of one route: how large a body may be, a body that is left as it comes, and when a large answer is worth a warning.
+//!
+//! Next.js API routes: `config.api` with `sizeLimit`, `bodyParser: false` and `responseLimit`. `externalResolver` has nothing to silence here:
+//! a handler that returns no response does not compile.
+//!
+//! Run with
+//!
+//! ```sh
+//! cargo run --example route_config --features body-limit,json,serve
+//! ```
+//!
+//! ```sh
+//! curl localhost:3000/api/note --json '"short"'
+//! # "short"
+//! curl localhost:3000/api/note --json "\"$(head -c 2000 /dev/zero | tr '\0' x)\""
+//! # {..,"status":413,..,"limit":1024}
+//! head -c 2000000 /dev/zero | curl localhost:3000/api/upload -T -
+//! # 2000000 bytes
+//! curl localhost:3000/api/report | wc -c
+//! # 5000000
+//! ```
+//!
+//! After the last one the log warns of a `large response`.
+
+use futures_util::TryStreamExt;
+use tower_chain::{BodyLimit, Chain, ChainService, Error, Json, Request};
+
+/// Takes JSON: the limit holds for what it reads.
+async fn note(Json(note): Json<String>) -> Json<String> {
+    Json(note)
+}
+
+/// Takes the body as it comes, piece by piece.
+async fn upload(req: Request) -> Result<String, Error> {
+    let pieces = req.into_body().into_data_stream();
+    let bytes = pieces.try_fold(0, async |sum, piece| Ok(sum + piece.len())).await?;
+    Ok(format!("{bytes} bytes\n"))
+}
+
+async fn report() -> String {
+    "x".repeat(5_000_000)
+}
+
+fn api() -> ChainService {
+    Chain::new()
+        .use_(BodyLimit::bytes(1024).warn_response_above(4 * 1024 * 1024))
+        .at("/api/note", |c| c.post(note))
+        .at("/api/upload", |c| c.use_(BodyLimit::bytes(1 << 30)).put(upload))
+        .at("/api/report", |c| c.get(report))
+        .build()
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
+    Ok(tower_chain::serve(format!("127.0.0.1:{port}"), api()).await?)
+}

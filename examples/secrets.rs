@@ -1,0 +1,62 @@
+//! Secrets from the environment or from files, as containers have them: missing or too short ones are named, and the program does not start.
+//!
+//! Next.js API routes: the secrets in `.env`.
+//!
+//! Run with
+//!
+//! ```sh
+//! openssl rand -hex 32 > api_token
+//! API_TOKEN_FILE=api_token cargo run --example secrets --features authenticate,serve
+//! ```
+//!
+//! or with `API_TOKEN=..` itself.
+//!
+//! ```sh
+//! curl -i localhost:3000/api/secret
+//! # HTTP/1.1 401 Unauthorized
+//! # www-authenticate: Bearer realm="api"
+//! curl -H "Authorization: Bearer $(cat api_token)" localhost:3000/api/secret
+//! # You are authenticated!
+//! ```
+
+use std::error::Error;
+use std::process::ExitCode;
+use std::{env, fs};
+
+use tower_chain::{Authenticate, Chain, ChainService, Principal};
+
+/// The variable of this name, or else the content of the file that `NAME_FILE` names.
+fn secret(name: &str) -> Result<String, String> {
+    match (env::var(name), env::var(format!("{name}_FILE"))) {
+        (Ok(secret), _) => Ok(secret),
+        (_, Ok(file)) => match fs::read_to_string(&file) {
+            Ok(secret) => Ok(secret.trim_end().to_owned()),
+            Err(error) => Err(format!("{name}_FILE: {file}: {error}")),
+        },
+        _ => Err(format!("set {name}, or {name}_FILE to a file with it")),
+    }
+}
+
+fn api() -> Result<ChainService, Box<dyn Error>> {
+    let token = secret("API_TOKEN")?;
+    // Shorter than 16 bytes is refused. The error doesn't repeat the secret.
+    let authenticate = Authenticate::token(token).map_err(|error| format!("API_TOKEN: {error}"))?;
+    let open = async |_: Principal| "You are authenticated!\n";
+    Ok(Chain::new().use_(authenticate).at("/api/secret", |c| c.get(open)).build())
+}
+
+async fn run() -> Result<(), Box<dyn Error>> {
+    let port = env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
+    Ok(tower_chain::serve(format!("127.0.0.1:{port}"), api()?).await?)
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}

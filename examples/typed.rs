@@ -1,0 +1,65 @@
+//! A request and a response with types: parameter, query and body are checked before the handler runs, and its answer by the compiler.
+//!
+//! Next.js API routes: `NextApiRequest` and `NextApiResponse<Data>`, with a type for the body as well.
+//!
+//! Run with
+//!
+//! ```sh
+//! cargo run --example typed --features json,query,serve
+//! ```
+//!
+//! ```sh
+//! curl -i 'localhost:3000/api/shops/7/orders?gift=true' --json '{"item":"tea","count":2}'
+//! # HTTP/1.1 201 Created
+//! # content-type: application/json
+//! #
+//! # {"shop":7,"item":"tea","count":2,"gift":true}
+//! curl localhost:3000/api/shops/7/orders --json '{"item":"tea","count":"2"}'
+//! # {..,"status":422,..,"errors":[{..,"pointer":"/count",..}]}
+//! curl localhost:3000/api/shops/7/orders --json '{"item":"tea","count":1000}'
+//! # {"type":"about:blank","title":"Conflict","status":409,"detail":"There are 100 left"}
+//! curl localhost:3000/api/shops/here/orders --json '{"item":"tea","count":2}'
+//! # {..,"status":400,..}
+//! ```
+
+use serde::{Deserialize, Serialize};
+use tower_chain::{Chain, Error, Json, Path, Query, ServeError, StatusCode};
+
+#[derive(Deserialize)]
+struct NewOrder {
+    item: String,
+    count: u32,
+}
+
+#[derive(Deserialize)]
+struct Options {
+    #[serde(default)]
+    gift: bool,
+}
+
+#[derive(Serialize)]
+struct Order {
+    shop: u32,
+    item: String,
+    count: u32,
+    gift: bool,
+}
+
+async fn order(
+    Path(shop): Path<u32>,
+    Query(options): Query<Options>,
+    Json(new): Json<NewOrder>,
+) -> Result<(StatusCode, Json<Order>), Error> {
+    if new.count > 100 {
+        return Err(Error::new(StatusCode::CONFLICT, "There are 100 left"));
+    }
+    let order = Order { shop, item: new.item, count: new.count, gift: options.gift };
+    Ok((StatusCode::CREATED, Json(order)))
+}
+
+#[tokio::main]
+async fn main() -> Result<(), ServeError> {
+    let api = Chain::new().at("/api/shops/{shop}/orders", |c| c.post(order)).build();
+    let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
+    tower_chain::serve(format!("127.0.0.1:{port}"), api).await
+}

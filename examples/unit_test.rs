@@ -1,0 +1,65 @@
+//! A test of one handler, with the function that finds the data replaced by one of the test.
+//!
+//! Next.js API routes: the test with `createMocks`. This one goes through the same code as a request of a client.
+//!
+//! Run its test with `cargo test --example unit_test --features json,query,serve,test-util`, and the program with
+//!
+//! ```sh
+//! cargo run --example unit_test --features json,query,serve,test-util
+//! ```
+//!
+//! ```sh
+//! curl 'localhost:3000/api/user?id=1'
+//! # {"id":"1","name":"John Doe"}
+//! curl 'localhost:3000/api/user?id=7'
+//! # {"type":"about:blank","title":"Not Found","status":404,"detail":"User not found"}
+//! ```
+
+use serde::{Deserialize, Serialize};
+use tower_chain::{Chain, Error, Json, Provided, Query, ServeError, StatusCode};
+
+#[derive(Clone, Copy)]
+struct Users {
+    name: fn(id: &str) -> Option<&'static str>,
+}
+
+#[derive(Deserialize)]
+struct UserId {
+    id: String,
+}
+
+#[derive(Serialize)]
+struct User {
+    id: String,
+    name: &'static str,
+}
+
+async fn user(
+    users: Provided<Users>,
+    Query(UserId { id }): Query<UserId>,
+) -> Result<Json<User>, Error> {
+    let name = (users.name)(&id);
+    let name = name.ok_or_else(|| Error::new(StatusCode::NOT_FOUND, "User not found"))?;
+    Ok(Json(User { id, name }))
+}
+
+#[tokio::main]
+async fn main() -> Result<(), ServeError> {
+    // Stands for a database.
+    let users = Users { name: |id| (id == "1").then_some("John Doe") };
+    let api = Chain::new().provide(users).at("/api/user", |c| c.get(user)).build();
+    let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
+    tower_chain::serve(format!("127.0.0.1:{port}"), api).await
+}
+
+#[cfg(test)]
+#[tokio::test]
+async fn a_user_is_found_by_its_id() {
+    let users = Users { name: |id| (id == "5").then_some("Jane Doe") };
+    let client = tower_chain::TestClient::handler(user);
+    let ask = async |query| client.get(query).provided(users).send().await;
+    let jane = serde_json::json!({ "id": "5", "name": "Jane Doe" });
+    ask("/?id=5").await.assert_status(200).assert_json(&jane);
+    ask("/?id=1").await.assert_problem(404).assert_detail("User not found");
+    ask("/").await.assert_problem(400);
+}

@@ -1,0 +1,57 @@
+//! Why a request is refused.
+
+use std::fmt;
+
+/// Why a request was refused. It is the [source](crate::Error::source) of the error, for logs, metrics and `on_error`; the client sees the
+/// status, the challenge and a fixed text.
+///
+/// What a function of yours answers is passed on as it is, without one.
+///
+/// # Example
+///
+/// ```
+/// use tower_chain::Error;
+/// use tower_chain::middleware::authenticate::Refusal;
+///
+/// fn reason(error: &Error) -> Option<&'static str> {
+///     Some(error.source()?.downcast_ref::<Refusal>()?.code())
+/// }
+/// # let _ = reason;
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// There are no credentials.
+    Missing,
+    /// The credentials are malformed, or stand in more than one place.
+    Request,
+    /// The credentials are unknown, withdrawn or expired.
+    Credentials,
+    /// Another site made the browser send its cookie.
+    CrossSite,
+}
+
+impl Refusal {
+    /// A short name that never changes, for metrics.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Request => "invalid_request",
+            Self::Credentials => "invalid_token",
+            Self::CrossSite => "cross_site",
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Missing => "there are no credentials",
+            Self::Request => "the credentials are malformed, or stand in more than one place",
+            Self::Credentials => "the credentials are not valid",
+            Self::CrossSite => "the request was made by another site",
+        })
+    }
+}
+
+impl std::error::Error for Refusal {}

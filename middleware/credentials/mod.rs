@@ -1,0 +1,249 @@
+//! Where in a request credentials stand, and how a client is asked for them: what the steps that authenticate share.
+
+mod error;
+mod origin;
+mod source;
+
+use std::mem;
+
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, REFERRER_POLICY, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+
+pub use self::error::SourceError;
+use self::origin::{TrustedOrigin, is_cross_site};
+pub use self::source::Source;
+pub(crate) use self::source::{Credentials, Malformed};
+use crate::{Body, Challenge, ChallengeError, Error, Request, Response};
+
+/// All the places at which a step looks, and the challenges for who brings nothing.
+pub(crate) struct Places {
+    /// Each source once, in the order of writing.
+    sources: Vec<Source>,
+    /// For each source, which of the challenges is its own.
+    challenge_of: Vec<usize>,
+    /// One for each kind of credentials, in the order of writing.
+    challenges: Vec<String>,
+    pub(crate) terms: Terms,
+    trusted_origins: Vec<TrustedOrigin>,
+    pub(crate) form_limit: usize,
+    /// In bytes. Longer credentials are refused unread.
+    pub(crate) longest: usize,
+    reads_form: bool,
+}
+
+/// What challenges say beside what belongs to their source.
+pub(crate) struct Terms {
+    realm: String,
+    resource_metadata: Option<String>,
+    /// The algorithms for proofs (RFC 9449, 5.1).
+    algorithms: Option<String>,
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        Self { realm: "api".to_owned(), resource_metadata: None, algorithms: None }
+    }
+}
+
+impl Terms {
+    pub(crate) fn set_realm(&mut self, realm: String) -> Result<(), ChallengeError> {
+        Challenge::bearer().param("realm", &realm)?;
+        self.realm = realm;
+        Ok(())
+    }
+
+    pub(crate) fn set_resource_metadata(&mut self, url: String) -> Result<(), ChallengeError> {
+        Challenge::bearer().param("resource_metadata", &url)?;
+        self.resource_metadata = Some(url);
+        Ok(())
+    }
+
+    #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
+    pub(crate) fn set_algorithms(&mut self, names: String) {
+        self.algorithms = Some(names);
+    }
+}
+
+/// Why nothing was read.
+pub(crate) enum Unread {
+    /// What stands at this place can't be read. The text is for the client.
+    Malformed(usize, &'static str),
+    /// Another site made the browser send its cookie.
+    CrossSite,
+    /// The body that may hold a form.
+    Body(Error),
+}
+
+impl Places {
+    pub(crate) fn new() -> Self {
+        Self {
+            sources: Vec::new(),
+            challenge_of: Vec::new(),
+            challenges: Vec::new(),
+            terms: Terms::default(),
+            trusted_origins: Vec::new(),
+            form_limit: 64 * 1024,
+            longest: 8 * 1024,
+            reads_form: false,
+        }
+    }
+
+    /// Looks at these, and works out what doesn't change from request to request.
+    pub(crate) fn set<'s>(&mut self, sources: impl IntoIterator<Item = &'s Source>) {
+        self.sources.clear();
+        self.challenge_of.clear();
+        self.challenges.clear();
+        for source in sources {
+            if self.sources.contains(source) {
+                continue;
+            }
+            let text = source.challenge(&self.terms).to_string();
+            let known = self.challenges.iter().position(|challenge| *challenge == text);
+            self.challenge_of.push(known.unwrap_or(self.challenges.len()));
+            if known.is_none() {
+                self.challenges.push(text);
+            }
+            self.sources.push(source.clone());
+        }
+        self.reads_form = self.sources.iter().any(Source::is_form);
+    }
+
+    pub(crate) fn trust(&mut self, origin: String) -> Result<(), SourceError> {
+        self.trusted_origins.push(TrustedOrigin::new(origin)?);
+        Ok(())
+    }
+
+    pub(crate) fn challenges(&self) -> &[String] {
+        &self.challenges
+    }
+
+    /// At which place this source is.
+    pub(crate) fn position(&self, source: &Source) -> Option<usize> {
+        self.sources.iter().position(|own| own == source)
+    }
+
+    /// Whether [`read_form`](Self::read_form) must be called.
+    pub(crate) fn reads_form(&self) -> bool {
+        self.reads_form
+    }
+
+    /// The body of a form. It is read and put back.
+    pub(crate) async fn read_form(&self, req: &mut Request) -> Result<Option<String>, Unread> {
+        let content_type = req.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let essence = content_type.and_then(|value| value.split(';').next()).map(str::trim);
+        if !essence.is_some_and(|e| e.eq_ignore_ascii_case("application/x-www-form-urlencoded")) {
+            return Ok(None);
+        }
+        let body = mem::take(req.body_mut());
+        let body = match Limited::new(body, self.form_limit).collect().await {
+            Ok(body) => body.to_bytes(),
+            Err(error) if error.is::<LengthLimitError>() => {
+                let status = StatusCode::PAYLOAD_TOO_LARGE;
+                return Err(Unread::Body(Error::new(status, "The form is too long")));
+            }
+            Err(_) => {
+                let status = StatusCode::BAD_REQUEST;
+                return Err(Unread::Body(Error::new(status, "The form could not be read")));
+            }
+        };
+        *req.body_mut() = Body::from(body.clone());
+        // RFC 6750, 2.2: a form with a token is ASCII. One that isn't text at all brings none.
+        Ok(String::from_utf8(body.into()).ok())
+    }
+
+    /// Marks what stands there, so that it is neither logged nor kept in a compression table.
+    pub(crate) fn mark_sensitive(&self, headers: &mut HeaderMap) {
+        self.sources.iter().for_each(|source| source.mark_sensitive(headers));
+    }
+
+    /// The one place at which the request brings something, and what.
+    pub(crate) fn find<'r>(
+        &self,
+        req: &'r Request,
+        form: Option<&'r str>,
+    ) -> Result<Option<(usize, Credentials<'r>)>, Unread> {
+        let mut found = None;
+        for (place, source) in self.sources.iter().enumerate() {
+            let here = source.find(req, form, self.longest);
+            let here = here.map_err(|Malformed(detail)| Unread::Malformed(place, detail))?;
+            let Some(credentials) = here else { continue };
+            if found.is_some() {
+                let detail = "Credentials are sent in more than one place";
+                return Err(Unread::Malformed(place, detail));
+            }
+            if source.is_cookie() && is_cross_site(req, &self.trusted_origins) {
+                // Credentials in a second place are the client's mistake in the first place.
+                found = Some(Err(Unread::CrossSite));
+            } else {
+                found = Some(Ok((place, credentials)));
+            }
+        }
+        found.transpose()
+    }
+
+    /// Takes what stands at a place out of the request that is passed on, where it would end up in logs or be chosen as a protocol. Tells whether the
+    /// response needs [`came_by_query`].
+    pub(crate) fn strip(&self, req: &mut Request, place: usize) -> bool {
+        self.sources.get(place).is_some_and(|source| source.strip(req))
+    }
+
+    /// Adds the challenges. The error belongs to the place at which the credentials stood.
+    pub(crate) fn challenge(&self, error: Error, about: Option<(usize, &str, &str)>) -> Error {
+        let mut answer = error;
+        let at = about.and_then(|(place, ..)| self.challenge_of.get(place));
+        for (number, challenge) in self.challenges.iter().enumerate() {
+            let value = match about {
+                // The members are those of RFC 6750, 3 and RFC 9449, 7.1: other schemes don't have them.
+                Some((_, code, detail)) if at == Some(&number) && is_oauth(challenge) => {
+                    HeaderValue::try_from(format!(
+                        "{challenge}, error=\"{code}\", error_description=\"{detail}\""
+                    ))
+                }
+                _ => HeaderValue::try_from(challenge),
+            };
+            if let Ok(value) = value {
+                answer = answer.with_header(WWW_AUTHENTICATE, value);
+            }
+        }
+        answer
+    }
+}
+
+/// Whether one stands there twice.
+pub(crate) fn has_twins(sources: &[Source]) -> bool {
+    let mut rest = sources;
+    while let Some((first, others)) = rest.split_first() {
+        if others.contains(first) {
+            return true;
+        }
+        rest = others;
+    }
+    false
+}
+
+fn is_oauth(challenge: &str) -> bool {
+    challenge.starts_with("Bearer ") || challenge.starts_with("DPoP ")
+}
+
+/// A refusal must not be kept by a cache: the next request may bring credentials.
+pub(crate) fn no_store(error: Error) -> Error {
+    if error.headers().contains_key(CACHE_CONTROL) {
+        return error;
+    }
+    error.with_header(CACHE_CONTROL, NO_STORE)
+}
+
+/// The address of the response has a token in it (RFC 9700, 4.3.2).
+pub(crate) fn came_by_query(response: &mut Response) {
+    response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
+    response.headers_mut().insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+}
+
+/// The answer to a request that another site had a browser send.
+pub(crate) fn cross_site() -> Error {
+    let detail = "The request was made by another site";
+    no_store(Error::new(StatusCode::FORBIDDEN, detail))
+}
+
+pub(crate) const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");

@@ -1,0 +1,181 @@
+//! From the text of a token to its claims.
+
+use serde::de::DeserializeOwned;
+
+use super::Jwt;
+use super::claims::{Claims, Name, Token};
+use super::json::{self, Read};
+use super::jws::{self, Compact};
+use super::key::{Key, Keys};
+use super::refusal::Refusal;
+use super::revocation::Revocation;
+use super::source::{self, KeyQuery, Origin, RequestHead};
+
+impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
+    /// Verifies a token that came in another way than in a header, such as in the first message of a WebSocket.
+    ///
+    /// # Errors
+    ///
+    /// If the token is refused, or could not be verified.
+    pub async fn verify(&self, token: impl AsRef<[u8]>) -> Result<Claims<C>, Refusal> {
+        let claims = self.verify_token(None, token.as_ref()).await?;
+        // RFC 9449, 7.2 and RFC 8705, 3: a bound token is no bearer token.
+        match Claims::token(&claims).confirmation() {
+            Some(_) => Err(Refusal::SenderConstrained),
+            None => Ok(claims),
+        }
+    }
+
+    /// Everything but where it stands and who brings it.
+    pub(super) async fn verify_token(
+        &self,
+        request: Option<RequestHead<'_>>,
+        token: &[u8],
+    ) -> Result<Claims<C>, Refusal> {
+        // First of all, so that nothing that is no token costs anything.
+        let compact = Compact::split(token, self.max_bytes)?;
+        let (source, issuer) = match &self.keys {
+            Origin::Issuers(issuers) => {
+                let named = source::peek(token).ok_or(Refusal::Malformed)?.issuer;
+                let (name, source) = named
+                    .and_then(|named| issuers.iter().find(|(name, _)| **name == *named))
+                    .ok_or(Refusal::Issuer)?;
+                (source, Some(&**name))
+            }
+            source => (source, None),
+        };
+        let claims = match source {
+            Origin::Fixed(keys) => self.verify_with(keys, issuer, token, &compact),
+            Origin::Chosen(choose) => {
+                let keys = choose(&KeyQuery { request, token }).await;
+                let keys = keys.map_err(|error| {
+                    tracing::warn!(error, "no keys to verify tokens with");
+                    Refusal::KeysUnavailable
+                })?;
+                self.verify_with(&keys.ok_or(Refusal::Key)?, issuer, token, &compact)
+            }
+            #[cfg(feature = "jwks")]
+            Origin::Remote(remote) => {
+                let issuer = issuer.or(remote.issuer());
+                let keys = remote.keys().await?;
+                match self.verify_with(&keys, issuer, token, &compact) {
+                    Err(refusal @ (Refusal::Key | Refusal::Algorithm)) => {
+                        if !self.may_be_new(remote, issuer, token) {
+                            return Err(refusal);
+                        }
+                        match remote.newer_than(&keys).await {
+                            Some(newer) => self.verify_with(&newer, issuer, token, &compact),
+                            None => Err(refusal),
+                        }
+                    }
+                    verified => verified,
+                }
+            }
+            Origin::Issuers(_) => Err(Refusal::Issuer),
+        }?;
+        for revocation in &self.revocations {
+            let revoked = match revocation {
+                Revocation::Denylist(list) => list.is_revoked(Claims::token(&claims)),
+                Revocation::Hook(ask) => ask(claims.clone()).await.map_err(|error| {
+                    tracing::warn!(error, "can't tell whether a token is revoked");
+                    Refusal::RevocationUnavailable
+                })?,
+            };
+            if revoked {
+                return Err(Refusal::Revoked);
+            }
+        }
+        Ok(claims)
+    }
+
+    /// Whether the key of a token may be one that the issuer has published lately. What would be refused anyway fetches nothing.
+    #[cfg(feature = "jwks")]
+    fn may_be_new(&self, remote: &super::jwks::Remote, issuer: Option<&str>, token: &[u8]) -> bool {
+        let Some(peeked) = source::peek(token) else { return false };
+        let named = peeked.issuer.as_deref();
+        let trusted = |name: &str| named == Some(name);
+        peeked.kid.is_some()
+            && remote.accepts(peeked.algorithm)
+            && issuer.is_none_or(trusted)
+            && (self.policy.issuers.is_empty()
+                || self.policy.issuers.iter().any(|name| trusted(name)))
+    }
+
+    /// Fetches the keys of each issuer now, instead of with the first request. Does nothing where keys are not fetched.
+    ///
+    /// # Errors
+    ///
+    /// If an issuer's keys could not be had. It is tried again with the next request.
+    #[cfg(feature = "jwks")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "jwks")))]
+    pub async fn warm_up(&self) -> Result<(), Refusal> {
+        let sources = match &self.keys {
+            Origin::Issuers(issuers) => issuers.iter().map(|(_, source)| source).collect(),
+            source => vec![source],
+        };
+        for source in sources {
+            if let Origin::Remote(remote) = source {
+                remote.keys().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A token that is remembered is verified already; what may have changed since is looked at again.
+    fn verify_with(
+        &self,
+        keys: &Keys,
+        issuer: Option<&str>,
+        token: &[u8],
+        compact: &Compact<'_>,
+    ) -> Result<Claims<C>, Refusal> {
+        let now = self.policy.now();
+        let Some(cache) = &self.cache else {
+            return self.verify_anew(keys, issuer, compact, now).map(|(claims, _)| claims);
+        };
+        let (digest, epoch) = (cache.digest(token), cache.epoch());
+        if let Some(known) = cache.find(&digest, now)
+            && keys.contains(&known.key)
+        {
+            self.policy.times(&Claims::token(&known.claims).times, now)?;
+            return Ok(known.claims);
+        }
+        let (claims, key) = self.verify_anew(keys, issuer, compact, now)?;
+        cache.insert(digest, &claims, key.id(), epoch, now);
+        Ok(claims)
+    }
+
+    fn verify_anew<'k>(
+        &self,
+        keys: &'k Keys,
+        issuer: Option<&str>,
+        compact: &Compact<'_>,
+        now: u64,
+    ) -> Result<(Claims<C>, &'k Key), Refusal> {
+        let key = keys.check(compact, |typ| self.policy.typ(typ))?;
+
+        let (mut small, large);
+        let payload = if compact.payload.len() <= PAYLOAD_ON_STACK {
+            small = [0; PAYLOAD_ON_STACK];
+            jws::decode_into(compact.payload, &mut small)?
+        } else {
+            large = jws::decode(compact.payload)?;
+            &large
+        };
+        let mut read = Read::default();
+        let claims = json::claims::<C>(payload, &self.policy.exact, &mut read)?;
+        self.policy.times(&read.times, now)?;
+        self.policy.claims(&read)?;
+        if issuer.is_some_and(|name| read.texts.get(Name::Issuer) != Some(name)) {
+            return Err(Refusal::Issuer);
+        }
+        let token = Token::new(&read.texts, read.times, read.confirmation);
+        if !self.checks.iter().all(|check| check(&claims, &token)) {
+            return Err(Refusal::Custom);
+        }
+        Ok((Claims::verified(claims, token), key))
+    }
+}
+
+/// How many bytes an encoded payload may have to be decoded without an allocation.
+const PAYLOAD_ON_STACK: usize = 1024;

@@ -1,0 +1,190 @@
+//! One question about one key, and how `governor` answers it.
+
+use std::cell::Cell;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use governor::clock::{Clock, Reference};
+use governor::middleware::NoOpMiddleware;
+use governor::nanos::Nanos;
+use governor::state::{NotKeyed, StateStore};
+
+use super::asked::ENTER;
+use super::quota::Rate;
+
+/// One policy, on one key, for one request: what is asked, and once decided, what came of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Check {
+    pub(crate) shard: usize,
+    pub(crate) key: u64,
+    /// Which of the shared limiters takes over where there is no room.
+    pub(crate) segment: u8,
+    pub(crate) ask: Ask,
+    /// Until when the key is charged: before the decision, or after it if it was charged.
+    pub(crate) until: u64,
+    /// How many requests of the key are under way, with this one.
+    pub(crate) count: u32,
+    pub(crate) outcome: Outcome,
+    /// Whether there was no room for the key.
+    pub(crate) overflowed: bool,
+    /// Where the key was found.
+    pub(crate) at: Option<usize>,
+}
+
+/// What is asked of a key.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Ask {
+    /// Is there quota for `cost` requests? They may wait for as long as `further` requests take to come back.
+    Charge { rate: Rate, cost: u32, further: u32 },
+    /// Are fewer than so many requests under way?
+    Enter { most: u32 },
+    /// Is it free of a block?
+    Free,
+}
+
+impl Ask {
+    pub(crate) fn is_free(&self) -> bool {
+        matches!(self, Self::Free)
+    }
+
+    pub(crate) fn is_charge(&self) -> bool {
+        matches!(self, Self::Charge { .. })
+    }
+}
+
+/// What was found for one [`Check`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Admitted,
+    /// So many nanoseconds more.
+    Wait(u64),
+    /// The cost is above the burst.
+    Never,
+    /// Somebody else's request must end first.
+    Busy,
+}
+
+impl Check {
+    pub(crate) fn new(shard: usize, key: u64, segment: u8, ask: Ask) -> Self {
+        let outcome = Outcome::Admitted;
+        Self { shard, key, segment, ask, until: 0, count: 0, outcome, overflowed: false, at: None }
+    }
+
+    pub(crate) fn is_admitted(&self) -> bool {
+        self.outcome == Outcome::Admitted
+    }
+
+    /// Whether it is one of a policy, and not of a block, a place or a strike.
+    pub(crate) fn is_of_policy(&self) -> bool {
+        self.segment < ENTER
+    }
+}
+
+/// What may be taken back of a decision.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Receipt {
+    pub(crate) shard: usize,
+    pub(crate) key: u64,
+    pub(crate) segment: u8,
+    pub(crate) overflowed: bool,
+    pub(crate) taken: Taken,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Taken {
+    /// So many nanoseconds, of which the last are over at `end`.
+    Time {
+        nanos: u64,
+        end: u64,
+    },
+    Place,
+}
+
+impl Receipt {
+    /// The receipt of an admitted check; `None` if it took nothing.
+    pub(crate) fn of(check: &Check) -> Option<Self> {
+        let taken = match check.ask {
+            Ask::Charge { rate, cost, .. } if cost > 0 => {
+                Taken::Time { nanos: rate.charge(cost), end: check.until }
+            }
+            Ask::Enter { .. } => Taken::Place,
+            Ask::Charge { .. } | Ask::Free => return None,
+        };
+        let &Check { shard, key, segment, overflowed, .. } = check;
+        Some(Self { shard, key, segment, overflowed, taken })
+    }
+
+    /// Whether it is for time, and not for a place.
+    pub(crate) fn is_charge(&self) -> bool {
+        matches!(self.taken, Taken::Time { .. })
+    }
+
+    /// How much of a charge hasn't come back by itself.
+    pub(crate) fn left(&self, now: u64) -> Duration {
+        match self.taken {
+            Taken::Time { nanos, end } => Duration::from_nanos(nanos.min(end.saturating_sub(now))),
+            Taken::Place => Duration::ZERO,
+        }
+    }
+}
+
+/// Lets `governor` decide: whether `cost` requests fit, and until when the key is charged if they do.
+pub(crate) fn governed(
+    rate: Rate,
+    further: u32,
+    cost: u32,
+    until: u64,
+    now: u64,
+) -> (Outcome, Option<u64>) {
+    let (Some(cost), Some(quota)) = (NonZeroU32::new(cost), rate.governed(further)) else {
+        return (Outcome::Admitted, None);
+    };
+    if cost > quota.burst_size() {
+        // Asked here, since the multiplication inside could wrap.
+        return (Outcome::Never, None);
+    }
+    let slot = Slot { until, next: Cell::new(until) };
+    let limiter: governor::RateLimiter<_, _, _, NoOpMiddleware<Nanos>> =
+        governor::RateLimiter::new(quota, slot, Now(Cell::new(0)));
+    limiter.clock().0.set(now);
+    match limiter.check_n(cost) {
+        Ok(Ok(())) => (Outcome::Admitted, Some(limiter.into_state_store().next.get())),
+        Ok(Err(refused)) => {
+            let wait = refused.earliest_possible().duration_since(Nanos::new(now));
+            (Outcome::Wait(wait.as_u64()), None)
+        }
+        Err(_) => (Outcome::Never, None),
+    }
+}
+
+/// The one value that a decision is about, as `governor` sees it. The shard is locked meanwhile.
+#[derive(Debug)]
+struct Slot {
+    until: u64,
+    next: Cell<u64>,
+}
+
+impl StateStore for Slot {
+    type Key = NotKeyed;
+
+    fn measure_and_replace<T, F, E>(&self, _: &NotKeyed, f: F) -> Result<T, E>
+    where
+        F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
+    {
+        let (result, next) = f((self.until > 0).then(|| Nanos::new(self.until)))?;
+        self.next.set(next.as_u64());
+        Ok(result)
+    }
+}
+
+/// The time of a decision. It is 0 while the limiter is made, so that its times are those of our clock.
+#[derive(Debug)]
+struct Now(Cell<u64>);
+
+impl Clock for Now {
+    type Instant = Nanos;
+
+    fn now(&self) -> Nanos {
+        Nanos::new(self.0.get())
+    }
+}

@@ -1,0 +1,37 @@
+//! Where the steps of a chain are told apart, so that the time of each can be taken. Without the feature `step-times` there is nothing
+//! here.
+
+#[cfg(feature = "step-times")]
+pub(crate) mod record;
+#[cfg(feature = "step-times")]
+mod times;
+
+#[cfg(feature = "step-times")]
+pub(crate) use self::record::Site;
+#[cfg(feature = "step-times")]
+pub use self::times::StepTime;
+
+#[cfg(not(feature = "step-times"))]
+pub(crate) use self::off::Site;
+
+#[cfg(not(feature = "step-times"))]
+mod off {
+    use crate::next::Cx;
+
+    /// A part of a chain whose time could be taken.
+    #[derive(Clone, Copy)]
+    pub(crate) struct Site;
+
+    impl Site {
+        pub(crate) const CHAIN: Self = Self;
+
+        pub(crate) fn step(_: u32) -> Self {
+            Self
+        }
+
+        #[inline(always)]
+        pub(crate) fn probe<F>(self, _: &Cx<'_>, start: impl FnOnce() -> F) -> F {
+            start()
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! The time of each step, for middleware that tells it.
+
+use std::time::Duration;
+
+use super::record::{Recorded, Recording};
+use crate::next::{Endpoint, Rest};
+use crate::{Request, Response};
+
+/// How long a step itself took for a request. See [`Rest::run_timed`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StepTime<'a> {
+    name: &'a str,
+    time: Duration,
+}
+
+impl<'a> StepTime<'a> {
+    /// The name of the step, as in the tree of the chain: `use Jwt<Member>`. `/` is the chain itself.
+    pub fn name(&self) -> &'a str {
+        self.name
+    }
+
+    /// How long the step itself took, without the steps inside of it.
+    pub fn time(&self) -> Duration {
+        self.time
+    }
+}
+
+impl<'a, N: Endpoint> Rest<'a, N> {
+    /// Passes the request on as [`run`](Rest::run) does, and tells how long each of the steps after this one took, in the order in which
+    /// they began. The first one is the chain itself: what went by between the steps.
+    ///
+    /// Waiting belongs to the innermost step that waits. Only this request pays for it.
+    pub async fn run_timed(self, req: &'a mut Request) -> (Response, Vec<StepTime<'a>>) {
+        let routes = self.cx().routes;
+        let rest = async { self.run(req).await };
+        let (response, recording) = Recorded::new(Recording::new(routes, None), rest).await;
+        let taken = recording.iter().flat_map(|recording| recording.taken());
+        let times = taken.map(|(site, taken)| StepTime {
+            name: site.number().and_then(|step| routes.node(step)).map_or("/", |node| &node.text),
+            time: taken.time,
+        });
+        (response, times.collect())
+    }
+}

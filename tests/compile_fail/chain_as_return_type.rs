@@ -1,0 +1,11 @@
+//! A function returns a chain by its bare name.
+
+use tower_chain::Chain;
+
+fn users() -> Chain {
+    Chain::new().get(async || "users")
+}
+
+fn main() {
+    let _ = Chain::new().mount("/users", users()).build();
+}

@@ -1,0 +1,8 @@
+//! A closure that borrows what it captures.
+
+use tower_chain::Chain;
+
+fn main() {
+    let name = String::from("Ann");
+    let _ = Chain::new().get(async || name.clone()).build();
+}

@@ -1,0 +1,8 @@
+//! An async closure that owns what it captures.
+
+use tower_chain::Chain;
+
+fn main() {
+    let name = String::from("Ann");
+    let _ = Chain::new().get(async move || name.clone()).build();
+}

@@ -1,0 +1,13 @@
+//! A guard whose value can't be cloned.
+
+use tower_chain::{Chain, Error};
+
+struct User;
+
+async fn user() -> Result<User, Error> {
+    Ok(User)
+}
+
+fn main() {
+    let _ = Chain::new().guard(user).get(async || "hello").build();
+}

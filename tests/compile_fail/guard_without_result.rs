@@ -1,0 +1,11 @@
+//! A guard that can't refuse.
+
+use tower_chain::Chain;
+
+async fn user() -> u32 {
+    1
+}
+
+fn main() {
+    let _ = Chain::new().guard(user).get(async || "hello").build();
+}

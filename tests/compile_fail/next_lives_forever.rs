@@ -1,0 +1,11 @@
+//! `Next` is given a lifetime of its own.
+
+use tower_chain::{Chain, Next, Request, Response};
+
+async fn log(req: Request, next: Next<'static>) -> Response {
+    next.run(req).await
+}
+
+fn main() {
+    let _ = Chain::new().use_(log).get(async || "hello").build();
+}

@@ -1,0 +1,18 @@
+//! Claims behind a `Jwt` that lets requests without a token pass.
+
+use tower_chain::{Chain, Claims, Jwt, JwtConfigError};
+
+#[derive(serde::Deserialize)]
+struct Member {
+    sub: String,
+}
+
+async fn me(claims: Claims<Member>) -> String {
+    claims.sub.clone()
+}
+
+fn main() -> Result<(), JwtConfigError> {
+    let jwt = Jwt::<Member>::hs256("a secret that has thirty-two bytes")?.optional();
+    let _ = Chain::new().use_(jwt).get(me).build();
+    Ok(())
+}

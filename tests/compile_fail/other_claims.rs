@@ -1,0 +1,23 @@
+//! Claims of another type than the `Jwt` before the handler provides.
+
+use tower_chain::{Chain, Claims, Jwt, JwtConfigError};
+
+#[derive(serde::Deserialize)]
+struct Member {
+    sub: String,
+}
+
+#[derive(serde::Deserialize)]
+struct Admin {
+    sub: String,
+}
+
+async fn me(claims: Claims<Admin>) -> String {
+    claims.sub.clone()
+}
+
+fn main() -> Result<(), JwtConfigError> {
+    let jwt = Jwt::<Member>::hs256("a secret that has thirty-two bytes")?;
+    let _ = Chain::new().use_(jwt).get(me).build();
+    Ok(())
+}

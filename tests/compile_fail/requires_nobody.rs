@@ -1,0 +1,13 @@
+//! A role is required of nobody: no authentication stands before.
+
+use tower_chain::{Chain, Grants, Require};
+
+#[derive(Clone)]
+struct Member;
+
+impl Grants for Member {}
+
+fn main() {
+    let admins = Require::<Member>::role("admin");
+    let _ = Chain::new().use_(admins).get(async || "hello").build();
+}

@@ -1,0 +1,9 @@
+//! State that can't be cloned.
+
+use tower_chain::Chain;
+
+struct Database;
+
+fn main() {
+    let _ = Chain::new().provide(Database).get(async || "hello").build();
+}

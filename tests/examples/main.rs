@@ -1,0 +1,145 @@
+//! The examples as their readers meet them: each is run as the page on top of its source says, asked by its commands, and answers as the
+//! page says. The tests that stand in examples run here as well.
+//!
+//! The first block of shell of a page runs the example, the others ask it, and the comments under a command are its answer; see
+//! [`answer::fits`]. An example listens on `PORT`, or on 3000, and asks for nothing else than what its first block sets.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+mod answer;
+#[path = "../support/aws.rs"]
+mod aws;
+mod browser;
+#[path = "../support/browser.rs"]
+mod driver;
+mod gateway;
+mod page;
+#[path = "../support/ports.rs"]
+mod ports;
+#[path = "../support/programs.rs"]
+mod programs;
+#[path = "../support/redis_server.rs"]
+mod redis_server;
+mod running;
+#[allow(dead_code, reason = "they are programs as well")]
+mod sources;
+
+use std::process::Command;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use page::Page;
+use running::Running;
+
+#[test]
+fn every_example_answers_as_its_page_says() {
+    if !has_tools() {
+        return;
+    }
+    let pages = Page::all();
+    let (next, wrong) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while let Some(page) = pages.get(next.fetch_add(1, Ordering::SeqCst)) {
+                    let found = std::panic::catch_unwind(|| differences(page));
+                    let found = found.unwrap_or_else(|_| vec!["it does not run".to_owned()]);
+                    let found = found.iter().map(|text| format!("== {}\n{text}", page.name));
+                    wrong.lock().unwrap().extend(found);
+                }
+            });
+        }
+    });
+    let wrong = wrong.into_inner().unwrap();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Whether the programs that pages use are installed. Where all are needed, a missing one fails the test.
+fn has_tools() -> bool {
+    let output = Command::new("sh").args(["-c", "curl --version && openssl version"]).output();
+    let found = output.is_ok_and(|output| output.status.success());
+    let needed = std::env::var_os("TOWER_CHAIN_TESTS_NEED_ALL").is_some();
+    assert!(found || !needed, "`curl` or `openssl` is not installed");
+    if !found {
+        eprintln!("SKIPPED: `curl` or `openssl` is not installed, nothing was tested");
+    }
+    found
+}
+
+/// What an example answers otherwise than its page says.
+fn differences(page: &Page) -> Vec<String> {
+    const END: &str = "--- the end of an answer ---";
+    let Some(running) = Running::start(page) else { return Vec::new() };
+    // One shell for all: a command may use a variable that an earlier one set.
+    let mut script = "curl() { command curl -q -sS --max-time 20 \"$@\"; }\n".to_owned();
+    let asks = if page.asks.is_empty() { &page.run } else { &page.asks };
+    for ask in asks {
+        let own = running::with_program(&ask.command, page, "env");
+        script += &format!("{}\nprintf '\\n{END}\\n'\n", own.as_ref().unwrap_or(&ask.command));
+    }
+    let (told, complaints) = running.ask(&script);
+    let mut answers = told.split(END).map(|answer| answer.trim_start_matches('\n'));
+    let mut differences = Vec::new();
+    for ask in asks {
+        let answer = answers.next().unwrap_or_default();
+        if !answer::fits(&ask.answer, answer) {
+            let expected = ask.answer.join("\n");
+            let command = &ask.command;
+            differences.push(format!(
+                "{command}\n-- the page\n{expected}\n-- the answer\n{answer}{complaints}"
+            ));
+        }
+    }
+    differences
+}
+
+#[test]
+fn a_page_turns_on_the_features_that_its_example_needs() {
+    let manifest = std::fs::read_to_string("Cargo.toml").unwrap();
+    for page in Page::all() {
+        let mut lines = page.run.iter().map(|ask| &ask.command);
+        let line = lines.find(|line| line.contains("--example")).unwrap();
+        let needed = manifest
+            .split_once(&format!("[[example]]\nname = \"{}\"\nrequired-features = [", page.name));
+        let needed = needed.and_then(|(_, rest)| rest.split_once(']')).map_or("", |(list, _)| list);
+        let needed = needed.replace(['"', ' '], "");
+        let said = line.split_once("--features ").map_or("", |(_, rest)| rest);
+        let said = said.split(' ').next().unwrap();
+        assert!(line.contains("--all-features") || said == needed, "{}: {needed}", page.name);
+    }
+}
+
+#[test]
+fn the_tests_in_examples_are_run_and_the_readme_lists_all() {
+    let run = include_str!("sources.rs");
+    let readme = std::fs::read_to_string("README.md").unwrap();
+    for page in Page::all() {
+        let name = &page.name;
+        assert!(readme.contains(&format!("\n| `{name}` |")), "add {name} to the README's table");
+        assert!(
+            !page.has_tests || run.contains(&format!("\nmod {name};")),
+            "name {name} in sources.rs"
+        );
+    }
+}
+
+#[test]
+fn a_secret_that_is_missing_or_too_short_is_named() {
+    if !has_tools() {
+        return;
+    }
+    let mut found = 0;
+    for page in Page::all() {
+        let mut lines = page.run.iter();
+        let variables = lines.find_map(|ask| running::variables_of(&ask.command)).unwrap();
+        let names = variables.split_whitespace().filter_map(|word| word.split_once('='));
+        for (name, _) in names.filter(|(name, _)| *name != "PORT" && !name.contains('$')) {
+            for change in [format!("-u {name}"), format!("{name}=short")] {
+                let told = running::refused_start(&page, &change);
+                assert!(told.contains(name) && !told.contains("short\""), "{}: {told}", page.name);
+            }
+            found += 1;
+        }
+    }
+    assert!(found > 5);
+}

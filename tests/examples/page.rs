@@ -1,0 +1,84 @@
+//! The page of an example: the doc comment on top of its source.
+
+use std::fs;
+use std::path::Path;
+
+/// How an example is run, and what it answers.
+pub(crate) struct Page {
+    pub(crate) name: String,
+    /// The first block of shell.
+    pub(crate) run: Vec<Ask>,
+    /// The others. None, if it is no server: then it answers where it is run.
+    pub(crate) asks: Vec<Ask>,
+    pub(crate) has_tests: bool,
+}
+
+/// A command, and the lines that stand as comments under it.
+pub(crate) struct Ask {
+    pub(crate) command: String,
+    pub(crate) answer: Vec<String>,
+}
+
+impl Page {
+    /// The pages of all examples that there are.
+    pub(crate) fn all() -> Vec<Self> {
+        let mut pages: Vec<Self> = fs::read_dir("examples")
+            .unwrap()
+            .map(|entry| {
+                let path = entry.unwrap().path();
+                let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+                let main = if path.is_dir() { path.join("main.rs") } else { path };
+                Self::read(name, &main)
+            })
+            .collect();
+        pages.sort_by(|one, other| one.name.cmp(&other.name));
+        pages
+    }
+
+    fn read(name: String, file: &Path) -> Self {
+        let source = fs::read_to_string(file).unwrap();
+        let doc = source.lines().map_while(|line| line.strip_prefix("//!"));
+        let (mut blocks, mut inside) = (Vec::<Vec<String>>::new(), false);
+        for line in doc.map(|line| line.strip_prefix(' ').unwrap_or(line)) {
+            match (line, blocks.last_mut().and_then(|block| block.last_mut())) {
+                ("```sh", _) => {
+                    blocks.push(Vec::new());
+                    inside = true;
+                }
+                ("```", _) => inside = false,
+                (_, Some(last)) if inside && last.ends_with('\\') => {
+                    last.push('\n');
+                    last.push_str(line);
+                }
+                _ if inside => blocks.last_mut().unwrap().push(line.to_owned()),
+                _ => {}
+            }
+        }
+        let mut blocks = blocks.into_iter();
+        let run = asks(blocks.next().unwrap_or_default());
+        let asks = asks(blocks.flatten());
+        let answers = run.iter().chain(&asks).any(|ask| !ask.answer.is_empty());
+        assert!(answers, "{name}: how is it run, and what does it answer?");
+        let has_tests = source.contains("\n#[test]") || source.contains("#[tokio::test");
+        Self { name, run, asks, has_tests }
+    }
+
+    /// Whether a word stands in one of the commands.
+    pub(crate) fn mentions(&self, word: &str) -> bool {
+        self.run.iter().chain(&self.asks).any(|ask| ask.command.contains(word))
+    }
+}
+
+fn asks(lines: impl IntoIterator<Item = String>) -> Vec<Ask> {
+    let mut asks: Vec<Ask> = Vec::new();
+    for line in lines {
+        match line.strip_prefix('#') {
+            Some(answer) => {
+                let ask = asks.last_mut().expect("an answer stands under a command");
+                ask.answer.push(answer.trim().to_owned());
+            }
+            None => asks.push(Ask { command: line, answer: Vec::new() }),
+        }
+    }
+    asks
+}

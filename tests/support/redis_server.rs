@@ -1,0 +1,171 @@
+//! A Redis for one test, or a cluster of them.
+//!
+//! Where none is installed the tests say so and pass; with `TOWER_CHAIN_NEEDS_REDIS` set they fail instead.
+
+#![allow(dead_code, reason = "each test uses a part of it")]
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::ports::free_port;
+
+/// A server on a port of its own, without a file. It ends when this is dropped.
+pub(crate) struct Redis {
+    child: Child,
+    pub(crate) port: u16,
+}
+
+impl Redis {
+    /// Starts a server on a free port, or says that none is installed.
+    pub(crate) fn start() -> Option<Self> {
+        Self::start_on(free_port())
+    }
+
+    pub(crate) fn start_on(port: u16) -> Option<Self> {
+        Self::start_with(port, &[])
+    }
+
+    fn start_with(port: u16, args: &[&str]) -> Option<Self> {
+        let child = Command::new("redis-server")
+            .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
+            .args(["--save", "", "--appendonly", "no"])
+            .args(args)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        let child = match child {
+            Ok(child) => child,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let needed = std::env::var_os("TOWER_CHAIN_NEEDS_REDIS").is_some();
+                assert!(!needed, "redis-server is not installed");
+                eprintln!("SKIPPED: redis-server is not installed, nothing was tested");
+                return None;
+            }
+            Err(error) => panic!("redis-server: {error}"),
+        };
+        let redis = Self { child, port };
+        let start = Instant::now();
+        while !redis.answers() {
+            assert!(start.elapsed() < Duration::from_secs(20), "redis-server does not start");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Some(redis)
+    }
+
+    fn answers(&self) -> bool {
+        let mut answer = [0; 7];
+        let asked = TcpStream::connect(("127.0.0.1", self.port)).and_then(|mut stream| {
+            stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+            stream.write_all(b"PING\r\n")?;
+            stream.read_exact(&mut answer)
+        });
+        asked.is_ok() && answer == *b"+PONG\r\n"
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}/", self.port)
+    }
+
+    pub(crate) async fn ask<T: redis::FromRedisValue>(
+        &self,
+        command: &redis::Cmd,
+    ) -> redis::RedisResult<T> {
+        let client = redis::Client::open(self.url())?;
+        let mut connection = client.get_multiplexed_async_connection().await?;
+        command.query_async(&mut connection).await
+    }
+
+    pub(crate) async fn keys(&self) -> redis::RedisResult<Vec<String>> {
+        self.ask(redis::cmd("KEYS").arg("*")).await
+    }
+
+    /// How often a script was run.
+    pub(crate) async fn calls(&self) -> u64 {
+        let info: String = self.ask(redis::cmd("INFO").arg("commandstats")).await.unwrap();
+        let line = info.lines().find_map(|line| line.strip_prefix("cmdstat_evalsha:calls="));
+        line.map_or(0, |line| line.split(',').next().unwrap().parse().unwrap())
+    }
+
+    pub(crate) fn signal(&self, signal: &str) {
+        let status = Command::new("kill").args([signal, &self.child.id().to_string()]).status();
+        assert!(status.unwrap().success());
+    }
+
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Three masters without replicas. What one of them holds is away with it; the others go on.
+pub(crate) struct Cluster {
+    pub(crate) nodes: Vec<Redis>,
+    folder: PathBuf,
+}
+
+impl Cluster {
+    pub(crate) async fn start() -> Option<Self> {
+        let folder = std::env::temp_dir().join(format!("cluster-{}", free_port()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let mut cluster = Self { nodes: Vec::new(), folder };
+        for at in 0..3 {
+            let (config, bus) = (format!("nodes-{at}.conf"), free_port().to_string());
+            let folder = cluster.folder.to_str().unwrap().to_owned();
+            let args = [
+                ["--cluster-enabled", "yes"],
+                ["--cluster-config-file", &config],
+                ["--cluster-port", &bus],
+                ["--cluster-node-timeout", "1000"],
+                ["--cluster-require-full-coverage", "no"],
+                ["--dir", &folder],
+            ];
+            cluster.nodes.push(Redis::start_with(free_port(), args.as_flattened())?);
+        }
+        let nodes = cluster.nodes.iter().map(|node| format!("127.0.0.1:{}", node.port));
+        let create = Command::new("redis-cli")
+            .args(["--cluster", "create"])
+            .args(nodes)
+            .args(["--cluster-replicas", "0", "--cluster-yes"])
+            .output()
+            .unwrap();
+        assert!(create.status.success(), "{}", String::from_utf8_lossy(&create.stdout));
+        for node in &cluster.nodes {
+            until("the cluster does not form", async || {
+                let info: String = node.ask(redis::cmd("CLUSTER").arg("INFO")).await.unwrap();
+                info.contains("cluster_state:ok") && info.contains("cluster_slots_ok:16384")
+            })
+            .await;
+        }
+        Some(cluster)
+    }
+
+    pub(crate) fn urls(&self) -> Vec<String> {
+        self.nodes.iter().map(Redis::url).collect()
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.nodes.clear();
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// Waits for another program.
+pub(crate) async fn until(failure: &str, mut is: impl AsyncFnMut() -> bool) {
+    let start = Instant::now();
+    while !is().await {
+        assert!(start.elapsed() < Duration::from_secs(20), "{failure}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
