@@ -410,10 +410,13 @@ mod tests {
     use crate::{Claims, Jwt};
 
     fn kinds() -> Vec<TestIssuer> {
-        let mut all = vec![TestIssuer::new(), TestIssuer::es256(), TestIssuer::ed25519()];
-        #[cfg(feature = "jwt")]
-        all.push(TestIssuer::rs256());
-        all
+        Vec::from([
+            TestIssuer::new(),
+            TestIssuer::es256(),
+            TestIssuer::ed25519(),
+            #[cfg(feature = "jwt")]
+            TestIssuer::rs256(),
+        ])
     }
 
     fn api(jwt: Jwt<Value>) -> TestClient {
