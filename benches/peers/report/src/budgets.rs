@@ -173,7 +173,7 @@ fn jwt(table: &mut Table, counts: &Counts) {
     let of = |algorithm: &str, figure: fn(&Jwt) -> f64| counts.jwt(algorithm).as_ref().map(figure);
     let library = of("HS256", |jwt| jwt.verify / jwt.library);
     table.most("HS256 beside `jsonwebtoken::decode`", 0.5, library, ratio);
-    for algorithm in ["RS256", "ES256", "EdDSA"] {
+    for algorithm in ["RS256", "ES256", "Ed25519"] {
         let beside = of(algorithm, |jwt| jwt.verify / jwt.bare);
         table.most(&format!("{algorithm} beside the bare check"), 1.1, beside, ratio);
     }
