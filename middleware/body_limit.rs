@@ -245,6 +245,7 @@ mod tests {
 
     use super::*;
     use crate::extract::Text;
+    use crate::test_log::Log;
     use crate::{Chain, ChainService};
 
     fn chunked(chunks: &[&'static str]) -> Body {
@@ -291,22 +292,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_large_response_is_told_once() {
-        #[derive(Clone, Default)]
-        struct Log(Arc<std::sync::Mutex<Vec<u8>>>);
-        impl std::io::Write for Log {
-            fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
-                self.0.lock().unwrap().extend_from_slice(text);
-                Ok(text.len())
-            }
-            fn flush(&mut self) -> std::io::Result<()> {
-                Ok(())
-            }
-        }
         for (chunks, lines) in [(&["xx", "xx"][..], 0), (&["xx", "xx", "x", "x"], 1)] {
-            let log = Log::default();
-            let writer = log.clone();
-            let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
-            let _guard = tracing::subscriber::set_default(subscriber);
+            let log = Log::start();
             let body = move || std::future::ready(chunked(chunks));
             let chain = Chain::new()
                 .use_(BodyLimit::unlimited().warn_response_above(4))
@@ -316,7 +303,7 @@ mod tests {
             let response = chain.oneshot(req).await.unwrap();
             let sent = response.into_body().collect().await.unwrap().to_bytes();
             assert_eq!(sent.len(), chunks.concat().len());
-            let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+            let log = log.text();
             assert_eq!(log.matches("large response").count(), lines, "{log}");
             assert_eq!(log.matches("/large").count(), lines, "{log}");
         }

@@ -6,6 +6,7 @@ use http_body_util::BodyExt;
 
 use super::*;
 use crate::middleware::tables::rows;
+use crate::test_log::Log;
 use crate::{Body, Chain, ChainService, Provided};
 
 const SECRET: &str = "Vy3pRT1rW9ZsU0bq6xQ2Lw";
@@ -1070,13 +1071,7 @@ fn a_token_may_be_short_on_purpose() {
 async fn no_secret_is_ever_shown() {
     const CANARY: &str = "canary-5b1f0e7d9a2c";
     const PASSWORD: &str = "canary-password-77";
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_writer(move || writer.clone())
-        .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let log = Log::start();
 
     let key = ApiKey::new("key", CANARY).unwrap();
     let keys = ApiKeys::new();
@@ -1166,26 +1161,6 @@ async fn no_secret_is_ever_shown() {
         for secret in ["canary", &login] {
             assert!(!text.contains(secret), "{text}");
         }
-    }
-}
-
-#[derive(Clone, Default)]
-struct Log(Arc<std::sync::Mutex<Vec<u8>>>);
-
-impl Log {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-}
-
-impl std::io::Write for Log {
-    fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(text);
-        Ok(text.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
     }
 }
 

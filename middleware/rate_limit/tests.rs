@@ -14,6 +14,7 @@ mod express;
 
 use super::*;
 use crate::extract::{ForwardedHeader, PeerAddr, TrustedProxies};
+use crate::test_log::Log;
 use crate::{Body, Chain, ChainService, Error, Provided};
 
 const ALICE: &str = "192.0.2.1:4000";
@@ -750,30 +751,9 @@ fn the_public_types_can_be_shared() {
 
 /// What is written to the log while `f` runs.
 fn logged(f: impl FnOnce()) -> String {
-    #[derive(Clone, Default)]
-    struct Log(Arc<std::sync::Mutex<Vec<u8>>>);
-
-    impl std::io::Write for Log {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::DEBUG)
-        .with_ansi(false)
-        .with_writer(move || writer.clone())
-        .finish();
-    tracing::subscriber::with_default(subscriber, f);
-    let bytes = log.0.lock().unwrap().clone();
-    String::from_utf8(bytes).unwrap()
+    let log = Log::start();
+    f();
+    log.text()
 }
 
 #[test]

@@ -22,6 +22,8 @@ mod browser;
 mod cost;
 #[path = "../support/browser.rs"]
 mod driver;
+#[path = "../support/log.rs"]
+mod log;
 mod next_js;
 mod others;
 #[path = "../support/ports.rs"]

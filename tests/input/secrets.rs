@@ -1,16 +1,13 @@
 //! What is planted in a request is found neither in the answer nor in the log.
 
-use std::io::Write;
-use std::sync::{Arc, Mutex, MutexGuard};
-
 use ::garde::Validate as _;
 use serde::Deserialize;
 use tower_chain::extract::{Multipart, Params};
 use tower_chain::middleware::garde::{self, Garde};
 use tower_chain::middleware::validate::Unchecked;
 use tower_chain::{Chain, ChainService, Error, Form, Json, Path, Query, Valid};
-use tracing_subscriber::fmt::MakeWriter;
 
+use crate::log::Log;
 use crate::{Row, row, run};
 
 #[derive(Clone, Debug, Default, Deserialize, validator::Validate, ::garde::Validate)]
@@ -133,46 +130,12 @@ fn rows() -> Vec<Row> {
     ]
 }
 
-/// All that is logged, at every level.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    fn bytes(&self) -> MutexGuard<'_, Vec<u8>> {
-        self.0.lock().unwrap()
-    }
-}
-
-impl Write for Log {
-    fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
-        self.bytes().extend_from_slice(text);
-        Ok(text.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl MakeWriter<'_> for Log {
-    type Writer = Self;
-
-    fn make_writer(&self) -> Self {
-        self.clone()
-    }
-}
-
 async fn nothing_is_told(chain: ChainService) {
-    let log = Log::default();
-    // The log of this crate: clients and servers that others made log what goes over the wire.
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_writer(log.clone())
-        .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let log = Log::start();
     run(chain, rows()).await;
     tracing::error!("the log is on");
-    let log = String::from_utf8_lossy(&log.bytes()).into_owned();
+    let log = log.text();
+    // The log of this crate: clients and servers that others made log what goes over the wire.
     let ours: Vec<&str> = log
         .lines()
         .filter(|line| line.contains(" tower_chain") || line.contains(" input:"))

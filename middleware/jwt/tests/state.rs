@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicU64;
 use super::*;
 use crate::middleware::jwt::cache::Store;
 use crate::middleware::jwt::claims::{Name, Texts, Times};
+use crate::test_log::Log;
 
 /// A clock that the test moves.
 #[derive(Clone)]
@@ -359,31 +360,10 @@ async fn a_realm_is_quoted() {
     );
 }
 
-/// Everything that a test can make the middleware write.
-#[derive(Clone, Default)]
-struct Log(Arc<std::sync::Mutex<Vec<u8>>>);
-
-impl std::io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test]
 async fn no_secret_and_no_token_is_shown_anywhere() {
     const CANARY: &str = "canary-canary-canary-canary-canary";
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_writer(move || writer.clone())
-        .finish();
-    let guard = tracing::subscriber::set_default(subscriber);
+    let log = Log::start();
 
     let key = Key::secret(Algorithm::Hs256, CANARY).unwrap();
     let denied = Denylist::new(1).unwrap();
@@ -421,8 +401,7 @@ async fn no_secret_and_no_token_is_shown_anywhere() {
         let error = Key::secret(Algorithm::Hs512, secret).unwrap_err();
         seen += &format!("{error} {error:?}");
     }
-    drop(guard);
-    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let log = log.text();
     assert!(log.contains("access token refused"), "the log is empty");
     seen += &log;
     let parts = [
