@@ -166,6 +166,7 @@ impl Recording {
     }
 
     /// Begins anew, without giving memory back: what is recorded next finds it there.
+    #[cfg(feature = "overhead")]
     pub(crate) fn clear(&mut self) {
         for (_, taken) in &mut self.taken {
             *taken = Taken::default();
