@@ -70,7 +70,7 @@
 //! | --- | --- | --- |
 //! | `Authenticate`: secret tokens, API keys, Basic, own functions | `authenticate` | 400, 401, 403, 413 |
 //! | `Authenticate::introspection`: asks the issuer of a token | `introspection` | 400, 401, 503 |
-//! | `Jwt`, `Claims`: signatures by aws-lc-rs, or in pure Rust | `jwt`, `jwt-rust-crypto` | 400, 401, 503 |
+//! | `Jwt`, `Claims`: signatures by aws-lc-rs, or in pure Rust | `jwt`, `jwt-rust-crypto` | 400, 401, 403, 413, 503 |
 //! | `Jwt::oidc`, `Jwks`: keys from an issuer or a URL | `jwks` | 503 |
 //! | `Require`: scopes, roles, permissions, policies | `require` | 401, 403 |
 //! | `ProtectedResource`: metadata for OAuth clients | `protected-resource` | |
@@ -81,7 +81,7 @@
 //! | `BodyLimit`, `ETag` | of these names | 413; 304 |
 //! | `ProblemDetails`, `SecurityHeaders`, `ServerTiming`, `GrpcStatus` | of these names | |
 //! | `serve`, `Server`, `Tls`, sockets of systemd | `serve`, `tls`, `systemd` | 400, 431, 500 |
-//! | bodies that are `Sync`, for poem and salvo | `sync-body` | |
+//! | bodies that are `Sync`, for poem, salvo and warp | `sync-body` | |
 //! | `Overhead`: what each step of a chain costs | `overhead` | |
 //! | `Rest::run_timed`: each step's own time, for middleware that tells it | `step-times` | |
 //! | `TestClient`: tests of any tower service, without a socket or over one | `test-util` | |
