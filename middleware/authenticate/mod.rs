@@ -569,19 +569,24 @@ impl<T: Clone + Send + Sync + 'static> Way<T> {
         if let Some(known) = known(cached) {
             return Ok(Some(known));
         }
+        // Kept until what was found is remembered: who has the turn next may have asked the same.
+        let _turn;
         let found = match &self.verifier {
             Verifier::Keys(..) => return Ok(None),
             Verifier::Function(verify) => verify(credentials).await?,
             Verifier::Blocking(verify, turns) => {
                 let Credentials::Login(login, colon) = credentials else { return Ok(None) };
-                let _turn = turns.acquire().await?;
-                // Who had the turn before may have asked the same.
+                let turn = turns.clone().acquire_owned().await?;
                 if let Some(known) = known(cached) {
                     return Ok(Some(known));
                 }
                 let runtime = tokio::runtime::Handle::try_current()?;
                 let (verify, login) = (verify.clone(), Login::new(login.clone(), *colon));
-                runtime.spawn_blocking(move || verify(&login)).await??
+                // A client that leaves doesn't end the check: its turn lasts as long.
+                let check = runtime.spawn_blocking(move || (verify(&login), turn));
+                let (found, turn) = check.await?;
+                _turn = turn;
+                found?
             }
         };
         if let (Some((cache, key)), Some(principal)) = (cached, &found) {

@@ -142,7 +142,7 @@ impl<'a, E: Input + 'static> Names<'a, E> {
             for place in places {
                 let changes = document.at(&place).map(changes).unwrap_or_default();
                 let went_there = |change| {
-                    let after = self.validate(&document.with(&place, change)?)?;
+                    let after = self.validate_with(document, &place, change)?;
                     Some(
                         after.as_ref().and_then(|errors| field(errors, &leaf)).map(value)
                             != Some(before),
@@ -189,11 +189,7 @@ impl<'a, E: Input + 'static> Names<'a, E> {
         for key in present.iter().filter(is_null).chain(absent).take(MAX_FIELDS) {
             let at: Vec<String> = wire.iter().cloned().chain([(*key).to_string()]).collect();
             for sample in changes(&Value::Null) {
-                let Some(after) =
-                    document.with(&at, sample).and_then(|changed| self.validate(&changed))
-                else {
-                    continue;
-                };
+                let Some(after) = self.validate_with(document, &at, sample) else { continue };
                 let after = after.as_ref().and_then(|errors| field(errors, &leaf)).map(value);
                 if after.is_none_or(|after| !after.is_null()) {
                     return Some(Name::Step((*key).to_string()));
@@ -223,6 +219,9 @@ impl<'a, E: Input + 'static> Names<'a, E> {
             return found;
         }
         for (key, item) in map {
+            if self.attempts.get() == 0 {
+                break;
+            }
             let only = Value::Object(Map::from_iter([(key.clone(), item.clone())]));
             let Some(document) = document.with(wire, only) else { continue };
             let Some(Some(mut errors)) = self.validate(&document) else { continue };
@@ -238,6 +237,17 @@ impl<'a, E: Input + 'static> Names<'a, E> {
             }
         }
         found
+    }
+
+    /// What the rules say to the input with this value in its place. Where enough was tried, the input isn't copied either.
+    fn validate_with(
+        &self,
+        document: &Document,
+        place: &[String],
+        value: Value,
+    ) -> Option<Option<ValidationErrors>> {
+        (self.attempts.get() > 0).then_some(())?;
+        self.validate(&document.with(place, value)?)
     }
 
     /// What the rules say to this input. `None`: it can't be read, or enough was tried.

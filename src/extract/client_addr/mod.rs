@@ -186,7 +186,7 @@ impl TrustedProxies {
                     if left == 0 {
                         client = entry.unwrap_or(peer);
                     }
-                    left == 0
+                    left == 0 || entry.is_none()
                 });
                 client
             }
@@ -267,6 +267,10 @@ impl ForwardedHeader {
                 let mut found = None;
                 for pair in text.split(';') {
                     let (name, value) = pair.split_once('=')?;
+                    // Half of a quoted text: what the client put into it, with commas, looks like entries of the proxy.
+                    if !is_whole(value.trim()) {
+                        return None;
+                    }
                     if name.trim().eq_ignore_ascii_case("for") && found.replace(value).is_some() {
                         return None;
                     }
@@ -279,6 +283,12 @@ impl ForwardedHeader {
             }
         }
     }
+}
+
+/// Whether a value is without quotation marks, or one quoted text without escapes (RFC 9110, 5.6.4).
+fn is_whole(value: &str) -> bool {
+    let quoted = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    !quoted.unwrap_or(value).contains(['"', '\\'])
 }
 
 /// Why [`TrustedProxies`] can't be built.
@@ -336,7 +346,6 @@ impl Network {
     /// Whether an address lies in this network. An IPv4 address is also found in its mapped form.
     pub fn contains(&self, addr: IpAddr) -> bool {
         masked(addr.to_canonical(), self.length) == Some(self.addr)
-            && self.addr.is_ipv4() == addr.is_ipv4()
     }
 }
 

@@ -104,6 +104,10 @@ fn forwarded_is_read_as_rfc_7239_has_it() {
         // A quotation mark that the client left open swallows nothing.
         ("for=\"1.1.1.1, for=192.0.2.1", "192.0.2.1"),
         ("for=1.1.1.1, for=\"192.0.2.1", PROXY),
+        // A host that the client made up, with a comma in it, is no entry.
+        ("for=192.0.2.1;host=\"x\";proto=https", "192.0.2.1"),
+        ("for=192.0.2.1;host=\"x,for=9.9.9.9;a=b\";proto=https", PROXY),
+        ("for=192.0.2.1;host=\"x,for=9.9.9.9\"", PROXY),
     ] {
         assert_eq!(client(&proxies, PROXY, &[("forwarded", value)]), expected, "{value}");
         assert_eq!(client(&proxies, PROXY, &[("x-forwarded-for", "1.1.1.1")]), PROXY);
