@@ -48,6 +48,9 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
             self.places.find(req, form.as_deref())?.ok_or(Refused::Missing)?;
         let (head, token) = (RequestHead::of(req), credentials.as_bytes());
         let refused = |refusal| Refused::Token(place, refusal);
+        if self.needs_proof() && self.proven_place != Some(place) {
+            return Err(refused(Refusal::SenderConstrained));
+        }
         let claims = self.verify_token(Some(head), token).await.map_err(refused)?;
         // The token first: only who has a good one makes us check a proof.
         let bound = Claims::token(&claims).confirmation();

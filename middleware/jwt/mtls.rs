@@ -84,6 +84,10 @@ impl Mtls {
         self
     }
 
+    pub(crate) fn is_required(&self) -> bool {
+        self.required
+    }
+
     /// Checks that the request came with the certificate to which the token is bound.
     pub(crate) fn confirm(
         &self,
