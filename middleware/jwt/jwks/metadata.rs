@@ -96,7 +96,7 @@ pub(super) struct Absent;
 
 impl fmt::Display for Absent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the status is 404 Not Found")
+        f.write_str("there is nothing at this place")
     }
 }
 
