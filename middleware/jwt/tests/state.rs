@@ -163,10 +163,39 @@ fn a_denylist_knows_ids_and_subjects() {
     assert_eq!(denied.revoke_id("9", far), Err(RevokeError::Full));
     assert_eq!(denied.revoke(&Token::default()), Err(RevokeError::NoId));
     assert!(denied.is_revoked(&token(Some("7"), "x", "y", None)));
+    // What is on it already needs no room.
+    denied.revoke_id("7", far).unwrap();
+    denied.revoke_subject(None, "bob", at(101), far).unwrap();
+    assert!(denied.is_revoked(&token(None, "jane", "bob", Some(100))));
+    assert_eq!(denied.revoke_subject(None, "joe", at(100), far), Err(RevokeError::Full));
     let past = Denylist::new(1).unwrap();
     past.revoke_id("1", at(1)).unwrap();
     past.revoke_id("2", far).unwrap();
     assert!(!past.is_revoked(&token(Some("1"), "x", "y", None)));
+}
+
+/// Where the leeway is ten minutes, a token lives so much longer than until `exp`.
+#[test]
+fn what_is_revoked_is_known_as_long_as_a_token_may_live_and_no_call_takes_it_back() {
+    let before = |seconds| SystemTime::now() - Duration::from_secs(seconds);
+    type Revoke = fn(&Denylist, SystemTime) -> Result<(), RevokeError>;
+    let ways: [Revoke; 2] = [
+        |list, until| list.revoke_id("7", until),
+        |list, until| list.revoke_subject(None, "ann", SystemTime::now(), until),
+    ];
+    for revoke in ways {
+        for (moments, kept) in [
+            (&[before(590)][..], true),
+            (&[before(700)], false),
+            (&[before(590), before(700)], true),
+            (&[before(700), before(590)], true),
+        ] {
+            let list = Denylist::new(1).unwrap();
+            moments.iter().for_each(|until| revoke(&list, *until).unwrap());
+            let another = list.revoke_id("8", before(0));
+            assert_eq!(another, if kept { Err(RevokeError::Full) } else { Ok(()) });
+        }
+    }
 }
 
 #[tokio::test]
