@@ -349,6 +349,20 @@ fn wrong_configuration_says_what_to_change() {
         (Keys::new([]).map(Jwt::new), E::NoKey, "at least one"),
         (Keys::jwks(r#"{"keys":[]}"#, []).map(Jwt::new), E::NoAlgorithm, "Algorithm::Rs256"),
         (Keys::jwks(r#"{"keys":[]}"#, [Algorithm::Es256]).map(Jwt::new), E::NoUsableJwk, "kty"),
+        (
+            Key::jwk(
+                Algorithm::Ed25519,
+                format!(
+                    r#"["OKP",null,null,null,null,"Ed25519",null,null,"{}"{}]"#,
+                    "A".repeat(43),
+                    ",null".repeat(3)
+                ),
+            )
+            .map(Jwt::new),
+            E::InvalidJwk,
+            "JSON object",
+        ),
+        (Keys::jwks("[[]]", [Algorithm::Es256]).map(Jwt::new), E::InvalidJwk, "RFC 7517"),
         (Keys::jwks("[]", [Algorithm::Es256]).map(Jwt::new), E::InvalidJwk, "RFC 7517"),
         (
             Key::jwk(Algorithm::Hs256, r#"{"kty":"oct","use":"enc","k":"AA"}"#).map(Jwt::new),
@@ -408,6 +422,20 @@ async fn no_secret_and_no_token_is_shown_anywhere() {
     seen += &format!("{:?}", KeySource::from(key));
     let claims = jwt.verify(&token).await.unwrap();
     seen += &format!("{:?}", Claims::token(&claims));
+    let shown = Arc::new(std::sync::Mutex::new(String::new()));
+    let debugged = shown.clone();
+    let source = KeySource::per_request(
+        move |query| *debugged.lock().unwrap() = format!("{query:?}"),
+        |()| async { Ok::<_, std::io::Error>(None) },
+    );
+    let places = [Source::query("access_token").unwrap()];
+    let asked = Chain::new().use_(Jwt::<()>::new(source).sources(places).unwrap()).get(async || "");
+    let mut req = request(&[]);
+    *req.uri_mut() = format!("/path?access_token={token}").parse().unwrap();
+    assert_eq!(asked.build().handle(req).await.status(), 401);
+    let shown = shown.lock().unwrap().clone();
+    assert!(shown.contains("/path"), "{shown}");
+    seen += &shown;
     denied.revoke(Claims::token(&claims)).unwrap();
     seen += &format!("{denied:?}");
 
