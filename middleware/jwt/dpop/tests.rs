@@ -613,6 +613,7 @@ mod requests {
             without(&header, "alg"),
             without(&header, "jwk"),
             with(&header, "jwk", json!("key")),
+            with(&header, "jwk", json!(["crv", "kty", "x", "y"].map(|name| jwk[name].clone()))),
             with(&header, "jwk", private),
             with(&header, "jwk", json!({"kty": "oct", "k": "AAAA"})),
             with(&header, "jwk", with(&jwk, "crv", json!("P-384"))),
@@ -643,6 +644,9 @@ mod requests {
             without(&claims, "ath"),
             with(&claims, "ath", json!("")),
             json!([]),
+            json!(["jti", "htm", "htu", "iat", "ath"].map(|name| claims[name].clone())),
+            json!([claims]),
+            with(&claims, "deep", (0..40).fold(json!(1), |deep, _| json!([deep]))),
         ] {
             proofs.push((client.sign(&header, &claims), claims));
         }

@@ -8,7 +8,7 @@ use http::uri::Scheme;
 use http::{HeaderValue, Uri};
 use serde::Deserialize;
 
-use crate::middleware::jwt::json::bounded_text;
+use crate::middleware::jwt::json::object;
 
 /// A URL that keys may be fetched from: https, or http from a loopback address; no user, no fragment.
 pub(super) fn url(text: &str) -> Option<Uri> {
@@ -51,9 +51,8 @@ pub(super) fn keys_url(document: &[u8], issuer: &str) -> Result<Uri, BoxError> {
         jwks_uri: String,
     }
 
-    let text = bounded_text(document).ok_or("the metadata are no JSON")?;
     let metadata: Metadata =
-        serde_json::from_str(text).map_err(|_| "the metadata lack `issuer` or `jwks_uri`")?;
+        object(document).ok_or("the metadata are no JSON object with `issuer` and `jwks_uri`")?;
     // What they say instead is not repeated: it is foreign text.
     if metadata.issuer != issuer {
         return Err("the metadata are those of another issuer".into());
@@ -170,6 +169,12 @@ mod tests {
             (r#"{"issuer":"https://a.example","jwks_uri":"file:///keys"}"#, false),
             (r#"{"issuer":"https://a.example"}"#, false),
             (r#"{"issuer":["https://a.example"],"jwks_uri":"https://k.example/"}"#, false),
+            (r#"["https://a.example","https://k.example/"]"#, false),
+            (r#"[{"issuer":"https://a.example","jwks_uri":"https://k.example/"}]"#, false),
+            (
+                r#"{"issuer":"https://a.example","issuer":"https://a.example","jwks_uri":"https://k.example/"}"#,
+                false,
+            ),
             ("[]", false),
             ("<html>", false),
             ("", false),

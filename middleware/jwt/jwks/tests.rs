@@ -41,6 +41,12 @@ impl Signer {
         })
     }
 
+    /// The values of its members as an array, in the order in which they are read.
+    fn positional(&self) -> Value {
+        let names = ["kty", "use", "", "alg", "kid", "crv", "n", "e", "x", "y", "k", "d"];
+        names.iter().map(|name| self.jwk()[name].clone()).collect()
+    }
+
     fn token(&self) -> String {
         self.sign(&json!({"alg": "ES256", "kid": self.kid}), ISSUER)
     }
@@ -514,6 +520,8 @@ async fn a_failing_or_lying_issuer_changes_no_key() {
         answer("<html>"),
         answer("[]"),
         answer("{}"),
+        answer(&format!("[[{}]]", signer.jwk())),
+        answer(&format!(r#"{{"keys":[{}]}}"#, signer.positional())),
         answer(r#"{"keys":{}}"#),
         answer(r#"{"keys":[]}"#),
         answer(r#"{"keys":[7,null,"x",{"kty":7}]}"#),
