@@ -13,7 +13,7 @@ use super::dpop::{DPOP, DPOP_NONCE, Dpop};
 use super::refusal::Refusal;
 use super::source::RequestHead;
 use crate::middleware::credentials::{NO_STORE, Unread, came_by_query, cross_site, no_store};
-use crate::{Endpoint, Error, Middleware, Request, Response, Rest};
+use crate::{Anonymous, Endpoint, Error, Middleware, Request, Response, Rest};
 
 /// A token that is accepted.
 struct Accepted<C> {
@@ -178,7 +178,10 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Middleware for OptionalJwt<C> 
     ) -> Response {
         let Accepted { claims, place, nonce } = match self.0.authenticate(req).await {
             Ok(accepted) => accepted,
-            Err(Refused::Missing) => return next.run_with(req, (MaybeClaims(None),)).await,
+            Err(Refused::Missing) => {
+                req.extensions_mut().insert(Anonymous::<MaybeClaims<C>>::new());
+                return next.run_with(req, (MaybeClaims(None),)).await;
+            }
             Err(refused) => return self.0.refuse(refused).into_response(),
         };
         let by_query = self.0.pass(req, place);

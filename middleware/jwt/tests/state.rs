@@ -220,7 +220,9 @@ async fn a_hook_refuses_and_its_failure_is_503() {
 
 #[tokio::test]
 async fn optional_lets_nothing_through_but_nothing() {
-    async fn who(claims: MaybeClaims<Member>) -> String {
+    async fn who(claims: MaybeClaims<Member>, req: Request) -> String {
+        let nobody = req.extensions().get::<crate::Anonymous<MaybeClaims<Member>>>();
+        assert_eq!(nobody.is_some(), claims.is_none());
         claims.as_ref().map_or_else(|| String::from("stranger"), |member| member.sub.clone())
     }
     let service = Chain::new().use_(jwt().optional()).get(who).build();
