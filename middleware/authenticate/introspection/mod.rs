@@ -305,7 +305,11 @@ impl Authenticate<Introspected> {
     /// Accepts the tokens that an authorization server calls active, as `Authorization: Bearer <token>`. Provides an [`Introspected`].
     pub fn introspection(introspection: Introspection) -> Self {
         let introspection = Arc::new(introspection);
-        Self::with(move |token| introspection.clone().ask(token))
+        let mut this = Self::with(move |token| introspection.clone().ask(token));
+        for way in &mut this.ways {
+            way.lifetime = |token| token.left(SystemTime::now());
+        }
+        this
     }
 }
 
