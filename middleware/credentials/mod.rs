@@ -1,5 +1,6 @@
 //! Where in a request credentials stand, and how a client is asked for them: what the steps that authenticate share.
 
+pub(crate) mod digest;
 mod error;
 mod origin;
 mod source;

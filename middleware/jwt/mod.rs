@@ -147,8 +147,6 @@ mod redis;
 mod refusal;
 mod revocation;
 mod source;
-#[cfg(all(feature = "jwks", feature = "test-util"))]
-mod test_authority;
 #[cfg(feature = "test-util")]
 mod test_issuer;
 #[cfg(test)]
@@ -179,9 +177,6 @@ pub use mtls::{CertificateThumbprint, Mtls};
 pub use refusal::Refusal;
 pub use revocation::{Denylist, RevokeError};
 pub use source::{KeyQuery, KeySource};
-#[cfg(all(feature = "jwks", feature = "test-util"))]
-#[cfg_attr(docsrs, doc(cfg(all(feature = "jwks", feature = "test-util"))))]
-pub use test_authority::TestAuthority;
 #[cfg(feature = "test-util")]
 #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
 pub use test_issuer::{ServedIssuer, TestIssuer};

@@ -733,13 +733,12 @@ impl Middleware for RateLimit {
     type Provides = ();
 
     async fn call<N: Endpoint>(&self, req: &mut Request, next: Rest<'_, N>) -> Response {
-        match self.admit(req, false).await {
-            Ok(passed) => {
-                let response = next.run(req).await;
-                self.respond(passed, response)
-            }
-            Err(refusal) => refusal,
-        }
+        let passed = match self.admit(req, false).await {
+            Ok(passed) => passed,
+            Err(refusal) => return refusal,
+        };
+        let response = next.run(req).await;
+        self.respond(passed, response)
     }
 }
 
@@ -775,14 +774,13 @@ impl<T: Clone + Send + Sync + 'static> Middleware for WithDecision<T> {
     type Provides = (T,);
 
     async fn call<N: Endpoint>(&self, req: &mut Request, next: Rest<'_, N, (T,)>) -> Response {
-        match self.limit.admit(req, true).await {
-            Ok(mut passed) => {
-                let decision = passed.decision.take().unwrap_or_else(Decision::skipped);
-                let response = next.run_with(req, ((self.provided)(decision),)).await;
-                self.limit.respond(passed, response)
-            }
-            Err(refusal) => refusal,
-        }
+        let mut passed = match self.limit.admit(req, true).await {
+            Ok(passed) => passed,
+            Err(refusal) => return refusal,
+        };
+        let decision = passed.decision.take().unwrap_or_else(Decision::skipped);
+        let response = next.run_with(req, ((self.provided)(decision),)).await;
+        self.limit.respond(passed, response)
     }
 
     fn name(&self) -> String {

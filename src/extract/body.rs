@@ -141,13 +141,7 @@ async fn collect(mut body: Body, limit: u64) -> Result<Bytes, Failed> {
 }
 
 /// Whether a layer in front of the chain has cut the body off.
-fn is_length_limit(cause: &(dyn StdError + 'static)) -> bool {
-    let mut cause = Some(cause);
-    while let Some(error) = cause {
-        if error.is::<LengthLimitError>() {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
+pub(super) fn is_length_limit(cause: &(dyn StdError + 'static)) -> bool {
+    std::iter::successors(Some(cause), |cause| (*cause).source())
+        .any(|cause| cause.is::<LengthLimitError>())
 }
