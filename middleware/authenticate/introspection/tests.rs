@@ -412,10 +412,19 @@ async fn roles_and_permissions_are_those_of_the_token() {
 fn wrong_configuration_is_refused() {
     let fetch =
         async |_: http::Request<Bytes>| Ok::<_, std::io::Error>(http::Response::new(Bytes::new()));
-    for url in ["", "/introspect", "http://a.example", "https://u:p@a.example/", "ftp://a.example"]
-    {
+    for (url, shown) in [
+        ("", ""),
+        ("/introspect", "/introspect"),
+        ("http://a.example", "http://a.example"),
+        ("ftp://a.example", "ftp://a.example"),
+        ("https://user:canary@a.example/i", "https://a.example/i"),
+        ("https://user:can@ry@a.example/i?canary#canary", "https://a.example/i"),
+        ("user:canary@a.example", "a.example"),
+        ("http://a.example/?key=canary", "http://a.example/"),
+    ] {
         let error = Introspection::new(url, fetch).map(drop).unwrap_err();
-        assert_eq!(error, IntrospectionError::Endpoint { url: url.to_owned() });
+        assert_eq!(error, IntrospectionError::Endpoint { url: shown.to_owned() });
+        assert!(!error.to_string().contains("canary"));
         assert!(error.to_string().contains("absolute `https` URL"));
     }
     for url in ["http://localhost:8080/i", "http://127.0.0.1/", "http://[::1]:1/", ENDPOINT] {
@@ -431,7 +440,10 @@ fn wrong_configuration_is_refused() {
 async fn no_secret_is_ever_shown() {
     let says = r#"{"active":true,"sub":"canary-subject"}"#;
     let introspection = Server::new(says).introspection().client("id", "canary-secret");
-    let shown = format!("{introspection:?} {introspection:#?}");
+    let fetch =
+        async |_: http::Request<Bytes>| Ok::<_, std::io::Error>(http::Response::new(Bytes::new()));
+    let other = Introspection::new(format!("{ENDPOINT}?key=canary"), fetch).unwrap();
+    let shown = format!("{introspection:?} {introspection:#?} {other:?}");
     let token = Arc::new(introspection).ask(Token::new("canary-token".into())).await.unwrap();
     let shown = format!("{shown} {token:?} {token:#?}");
     assert!(!shown.contains("canary"), "{shown}");

@@ -57,7 +57,14 @@ pub(super) fn keys_url(document: &[u8], issuer: &str) -> Result<Uri, BoxError> {
     if metadata.issuer != issuer {
         return Err("the metadata are those of another issuer".into());
     }
-    Ok(url(&metadata.jwks_uri).ok_or("`jwks_uri` is no URL that keys may be fetched from")?)
+    let keys =
+        url(&metadata.jwks_uri).ok_or("`jwks_uri` is no URL that keys may be fetched from")?;
+    // An issuer elsewhere has no business with what listens on this machine.
+    let plain = |url: &Uri| url.scheme() == Some(&Scheme::HTTP);
+    if plain(&keys) && !url(issuer).is_some_and(|issuer| plain(&issuer)) {
+        return Err("`jwks_uri` is not encrypted, and the issuer is".into());
+    }
+    Ok(keys)
 }
 
 /// The target of a redirect, if it is on the same host.
@@ -167,6 +174,9 @@ mod tests {
             (r#"{"issuer":"https://evil.example","jwks_uri":"https://k.example/"}"#, false),
             (r#"{"issuer":"https://a.example","jwks_uri":"http://k.example/"}"#, false),
             (r#"{"issuer":"https://a.example","jwks_uri":"file:///keys"}"#, false),
+            (r#"{"issuer":"https://a.example","jwks_uri":"http://localhost:6379/"}"#, false),
+            (r#"{"issuer":"https://a.example","jwks_uri":"http://127.0.0.1/keys"}"#, false),
+            (r#"{"issuer":"https://a.example","jwks_uri":"https://127.0.0.1/keys"}"#, true),
             (r#"{"issuer":"https://a.example"}"#, false),
             (r#"{"issuer":["https://a.example"],"jwks_uri":"https://k.example/"}"#, false),
             (r#"["https://a.example","https://k.example/"]"#, false),
@@ -181,6 +191,8 @@ mod tests {
         ] {
             assert_eq!(keys_url(document.as_bytes(), issuer).is_ok(), expected, "{document}");
         }
+        let local = r#"{"issuer":"http://localhost:1","jwks_uri":"http://127.0.0.1:2/keys"}"#;
+        assert!(keys_url(local.as_bytes(), "http://localhost:1").is_ok());
     }
 
     #[test]

@@ -264,6 +264,11 @@ async fn what_would_be_refused_anyway_fetches_nothing() {
         let token = signer.sign(&header, name);
         assert_eq!(jwt.verify(token).await.unwrap_err(), expected, "{header}");
     }
+    // Nor does a signature that is wrong.
+    for _ in 0..10 {
+        let forged = Signer::new("a").token();
+        assert_eq!(jwt.verify(forged).await.unwrap_err(), Refusal::Signature);
+    }
     assert_eq!(issuer.counts(), (1, 1));
 }
 
