@@ -94,7 +94,8 @@ impl Server {
 
     /// Sets how long a client may read nothing while there is something to send. Defaults to 30 seconds.
     ///
-    /// On HTTP/2 a stream ends that isn't read for so long, and a second more for each 4 KiB of the piece that is being sent.
+    /// On HTTP/2 a stream ends that isn't read for so long. A body is sent in pieces of up to 16 KiB there, and has a second more for each 4 KiB
+    /// of its piece.
     pub fn write_timeout(mut self, write_timeout: Duration) -> Self {
         self.limits.write_timeout = write_timeout;
         self

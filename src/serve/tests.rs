@@ -171,6 +171,34 @@ async fn who_reads_nothing_is_dropped() {
     assert_about(connection.lived_since(since).await, Duration::from_secs(30));
 }
 
+/// The body of a large response on HTTP/2, and what must live as long.
+async fn large_on_http2() -> (hyper::body::Incoming, impl Sized) {
+    let Connection { client, phase, served, .. } = Connection::open(service());
+    let (mut send, connection) = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
+        .handshake(TokioIo::new(client))
+        .await
+        .unwrap();
+    let connection = tokio::spawn(connection);
+    let request = http::Request::get("http://test/large").body(Empty::<Bytes>::new()).unwrap();
+    let response = send.send_request(request).await.unwrap();
+    (response.into_body(), (phase, served, send, connection))
+}
+
+#[tokio::test(start_paused = true)]
+async fn on_http2_a_body_of_one_piece_must_be_read_as_well() {
+    let (mut slow, _alive) = large_on_http2().await;
+    let mut read = 0;
+    while let Some(frame) = slow.frame().await {
+        read += frame.unwrap().data_ref().map_or(0, Bytes::len);
+        sleep(Duration::from_secs(2)).await;
+    }
+    assert_eq!(read, 4_000_000);
+
+    let (unread, _alive) = large_on_http2().await;
+    sleep(Duration::from_secs(40)).await;
+    assert!(unread.collect().await.is_err());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_body_may_come_slowly_and_must_not_stop() {
     let mut connection = Connection::open(service());
