@@ -240,6 +240,39 @@ async fn a_drain_waits_for_answers_and_a_moment_for_requests() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_drain_waits_for_the_first_request_of_a_connection() {
+    let mut late = Connection::open(service());
+    let silent = Connection::open(service());
+    sleep(Duration::from_secs(1)).await;
+    for connection in [&late, &silent] {
+        connection.phase.send_replace(Phase::Draining);
+    }
+    sleep(Duration::from_secs(8)).await;
+    late.send(GET).await;
+    late.answer("hello").await;
+    let since = silent.opened;
+    assert_about(silent.lived_since(since).await, HEADER);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_outlives_a_server_that_is_dropped() {
+    let silent = Connection::open(service());
+    let mut busy = Connection::open(service());
+    busy.send("GET /slow HTTP/1.1\r\nHost: test\r\n\r\n").await;
+    let (unread, alive) = large_on_http2().await;
+    sleep(Duration::from_secs(1)).await;
+    let since = Instant::now();
+    for Connection { client, phase, served, .. } in [silent, busy] {
+        drop(phase);
+        served.await.unwrap();
+        drop(client);
+    }
+    drop(alive);
+    assert!(unread.collect().await.is_err());
+    assert_about(since.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_deadline_ends_what_is_in_flight() {
     let mut busy = Connection::open(service());
     busy.send("GET /slow HTTP/1.1\r\nHost: test\r\n\r\n").await;

@@ -27,6 +27,44 @@ async fn a_second_signal_ends_the_server_at_once() {
 }
 
 #[tokio::test]
+async fn a_full_server_that_stops_serves_those_who_wait() {
+    let (service, gate) = gated();
+    let server = Running::tuned(service, |server| server.max_connections(1)).await;
+    let addr = server.addr;
+    let mut clients = Vec::new();
+    for _ in 0..5 {
+        let mut client = server.connect().await;
+        client.send(GET).await;
+        clients.push(client);
+    }
+    gate.entered().await;
+    let stopping = tokio::spawn(server.stop());
+    within(async { while TcpStream::connect(addr).await.is_ok() {} }).await;
+    gate.open(5);
+    for mut client in clients {
+        assert_eq!(body_of(&client.response().await), "done");
+        assert_eq!(client.rest().await.unwrap(), "");
+    }
+    within(stopping).await.unwrap();
+}
+
+#[tokio::test]
+async fn those_who_wait_hold_up_no_deadline() {
+    let (service, gate) = gated();
+    let tune = |server: Server| server.max_connections(1).drain_deadline(Duration::from_millis(50));
+    let server = Running::tuned(service, tune).await;
+    let mut clients = [server.connect().await, server.connect().await];
+    for client in &mut clients {
+        client.send(GET).await;
+    }
+    gate.entered().await;
+    within(server.stop()).await;
+    for mut client in clients {
+        assert_eq!(client.rest().await.unwrap_or_default(), "");
+    }
+}
+
+#[tokio::test]
 async fn a_request_in_flight_is_answered_while_the_server_stops() {
     let (service, gate) = gated();
     let server = Running::start(service).await;

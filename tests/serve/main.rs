@@ -259,7 +259,10 @@ async fn program(before: &str) -> (tokio::process::Child, SocketAddr) {
 async fn the_program() {
     let server = Server::bind("127.0.0.1:0").await.unwrap();
     println!("listens on {}", server.local_addr().unwrap());
-    server.serve(service()).await.unwrap();
+    let alive = Arc::new(());
+    let service = Chain::new().provide(alive.clone()).service("/", service()).build();
+    server.serve(service).await.unwrap();
+    assert_eq!(Arc::strong_count(&alive), 1, "a connection outlives the server");
 }
 
 /// A client of hyper on one connection.
