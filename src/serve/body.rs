@@ -64,6 +64,9 @@ impl HttpBody for RequestBody {
             }
             Poll::Ready(last) => {
                 this.incoming = None;
+                if let (None, Some(unread)) = (&last, &this.unread) {
+                    unread.in_flight.activity().body_ended();
+                }
                 Poll::Ready(last.map(|frame| frame.map_err(Into::into)))
             }
             Poll::Pending => {
@@ -94,7 +97,7 @@ impl Drop for RequestBody {
         let Some(incoming) = self.incoming.take() else { return };
         let Some(unread) = self.unread.take() else { return };
         if incoming.is_end_stream() {
-            return;
+            return unread.in_flight.activity().body_ended();
         }
         match Handle::try_current() {
             Ok(runtime) if !unread.on_hold && incoming.size_hint().lower() <= unread.limit => {
@@ -119,8 +122,9 @@ async fn drain(mut incoming: Incoming, unread: Unread) {
         }
         true
     });
-    if !matches!(rest.await, Ok(true)) {
-        unread.in_flight.activity().leave_unread();
+    match rest.await {
+        Ok(true) => unread.in_flight.activity().body_ended(),
+        _ => unread.in_flight.activity().leave_unread(),
     }
 }
 

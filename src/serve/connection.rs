@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::activity::{Activity, State};
 use super::clients::Clients;
-use super::io::{Io, Socket};
+use super::io::{Clear, Io, Socket};
 use super::listener::Security;
 use super::request::Requests;
 use super::streams::Streams;
@@ -144,7 +144,7 @@ impl<S: Servable> Shared<S> {
             draining,
             limits: limits.clone(),
         };
-        let io = TokioIo::new(io);
+        let io = TokioIo::new(Clear { io, activity: activity.clone(), version });
         let streams = Streams { write_timeout: limits.write_timeout };
         let watched = Watched { activity, limits, phase, version };
         match version {
@@ -174,7 +174,7 @@ impl Limits {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Version {
+pub(super) enum Version {
     Http1,
     Http2,
 }

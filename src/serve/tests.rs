@@ -67,6 +67,7 @@ fn service() -> ChainService {
         })
         .at("/large", |c| c.get(async || vec![b'x'; 4_000_000]))
         .at("/length", |c| c.post(length))
+        .at("/ignored", |c| c.post(async || "3"))
         .build()
 }
 
@@ -252,6 +253,47 @@ async fn a_drain_waits_for_the_first_request_of_a_connection() {
     late.answer("hello").await;
     let since = silent.opened;
     assert_about(silent.lived_since(since).await, HEADER);
+}
+
+#[tokio::test(start_paused = true)]
+async fn half_a_head_behind_a_request_is_no_idle_connection() {
+    const HALF: &str = "GET / HTTP/1.1\r\nHo";
+    let slow = "GET /slow HTTP/1.1\r\nHost: test\r\n\r\n";
+    let form = "POST /length HTTP/1.1\r\nHost: test\r\nContent-Length: 3\r\n\r\nabc";
+    for (first, then, answer) in [
+        (format!("{GET}{HALF}"), "", "hello"),
+        (format!("{GET}{GET}{HALF}"), "", "hello"),
+        (slow.to_owned(), HALF, "slow"),
+        (format!("{form}{GET}{HALF}"), "", "hello"),
+    ] {
+        let open = async || {
+            let mut connection = Connection::open(service());
+            connection.send(&first).await;
+            if !then.is_empty() {
+                sleep(Duration::from_secs(1)).await;
+                connection.send(then).await;
+            }
+            connection.answer(answer).await;
+            connection
+        };
+        let late = open().await;
+        let since = Instant::now();
+        assert_about(late.lived_since(since).await, HEADER);
+
+        let mut connection = open().await;
+        connection.phase.send_replace(Phase::Draining);
+        sleep(Duration::from_secs(8)).await;
+        connection.send("st: test\r\n\r\n").await;
+        connection.answer("hello").await;
+    }
+    // The body of a request is none of the next one, whoever reads it.
+    for form in [form, "POST /ignored HTTP/1.1\r\nHost: test\r\nContent-Length: 3\r\n\r\nabc"] {
+        let mut idle = Connection::open(service());
+        idle.send(form).await;
+        idle.answer("3").await;
+        let since = Instant::now();
+        assert!(idle.lived_since(since).await >= IDLE);
+    }
 }
 
 #[tokio::test(start_paused = true)]
