@@ -153,6 +153,8 @@ impl<S: Servable> Shared<S> {
                 watched.drive(pin!(connection), |c| c.graceful_shutdown()).await;
             }
             Version::Http2 => {
+                // There are always frames on their way: windows, pings, requests that GOAWAY has crossed.
+                watched.activity.leave_unread();
                 let connection = watched.limits.http2(streams).serve_connection(io, requests);
                 watched.drive(pin!(connection), |c| c.graceful_shutdown()).await;
             }
