@@ -129,6 +129,8 @@ mod matched_path;
 mod media_type;
 #[cfg(feature = "multipart")]
 mod multipart;
+#[cfg(feature = "json")]
+mod objects;
 #[cfg(feature = "query")]
 mod params;
 mod path;
