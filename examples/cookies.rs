@@ -20,10 +20,9 @@
 
 use std::error::Error;
 
-use axum_core::response::{IntoResponse, Response};
 use serde::Deserialize;
 use tower_chain::extract::cookies::{Cookie, Key, KeyError};
-use tower_chain::{Chain, ChainService, Cookies, Form, Provided, Redirect};
+use tower_chain::{Chain, ChainService, Cookies, Form, IntoResponse, Provided, Redirect, Response};
 
 #[derive(Deserialize)]
 struct Login {

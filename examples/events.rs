@@ -28,11 +28,10 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::time::Duration;
 
-use axum_core::response::IntoResponse;
 use futures_util::stream;
 use serde_json::json;
 use tower_chain::respond::{Event, LastEventId, NdJson, Sse};
-use tower_chain::{Chain, ChainService};
+use tower_chain::{Chain, ChainService, IntoResponse};
 
 async fn events(LastEventId(last): LastEventId) -> impl IntoResponse {
     let first: u64 = last.and_then(|id| id.parse().ok()).unwrap_or(0);

@@ -19,10 +19,9 @@
 
 use std::error::Error;
 
-use axum_core::response::IntoResponse;
 use serde::Deserialize;
 use tower_chain::extract::{MaxBody, Multipart};
-use tower_chain::{Chain, ChainService, Form, Redirect, Valid};
+use tower_chain::{Chain, ChainService, Form, IntoResponse, Redirect, Valid};
 use validator::Validate;
 
 #[derive(Deserialize, Validate)]

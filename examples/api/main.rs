@@ -44,8 +44,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tower_chain::extract::{Json, Path, Query};
 use tower_chain::{
-    Authenticate, Chain, ChainService, Claims, Error, Grants, Jwt, Next, Principal, Provided,
-    RateLimit, Request, Require, Response, Server, StatusCode, Valid,
+    Authenticate, Chain, ChainService, Claims, Error, Grants, IntoResponse, Jwt, Next, Principal,
+    Provided, RateLimit, Request, Require, Response, Server, StatusCode, Valid,
 };
 use validator::Validate;
 
@@ -175,7 +175,7 @@ async fn log(req: Request, next: Next<'_>) -> Response {
     response
 }
 
-async fn page() -> impl axum_core::response::IntoResponse {
+async fn page() -> impl IntoResponse {
     let policy = "default-src 'none'; connect-src 'self'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; \
                   base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
     let headers = [

@@ -5,8 +5,12 @@
 mod authenticate;
 #[path = "../../examples/axum.rs"]
 mod axum;
+#[path = "../../examples/behind_proxy.rs"]
+mod behind_proxy;
 #[path = "../../examples/cookies.rs"]
 mod cookies;
+#[path = "../../examples/custom.rs"]
+mod custom;
 #[path = "../../examples/database_test.rs"]
 mod database_test;
 #[path = "../../examples/events.rs"]
@@ -41,3 +45,5 @@ mod tonic;
 mod unit_test;
 #[path = "../../examples/validate.rs"]
 mod validate;
+#[path = "../../examples/websocket.rs"]
+mod websocket;
