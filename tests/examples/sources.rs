@@ -21,10 +21,6 @@ mod form;
 mod hyper;
 #[path = "../../examples/lambda.rs"]
 mod lambda;
-#[path = "../../examples/layers.rs"]
-mod layers;
-#[path = "../../examples/overhead.rs"]
-mod overhead;
 #[path = "../../examples/rate_limit.rs"]
 mod rate_limit;
 #[path = "../../examples/rate_limit_redis.rs"]
