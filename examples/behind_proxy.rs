@@ -8,6 +8,12 @@
 //! TRUSTED_PROXIES=127.0.0.1,::1,10.0.0.0/8 cargo run --example behind_proxy --features rate-limit,serve
 //! ```
 //!
+//! The manifest, beside `tower-chain` and `tokio`:
+//!
+//! ```toml
+//! http = "1"
+//! ```
+//!
 //! ```sh
 //! curl localhost:3000
 //! # you are 127.0.0.1

@@ -15,8 +15,18 @@
 //! #   on a connection with another: 401
 //! ```
 //!
-//! A client makes its proofs with `jsonwebtoken = { version = "11.1", default-features = false, features = ["aws_lc_rs"] }`, here with a key of
-//! `aws-lc-rs = "1"`; the digests are of `sha2 = "0.10"` and `base64 = "0.22"`.
+//! The manifest, beside `tower-chain` and `tokio`:
+//!
+//! ```toml
+//! aws-lc-rs = "1"
+//! axum = "0.8"
+//! base64 = "0.22"
+//! getrandom = { version = "0.3", features = ["std"] }
+//! http = "1"
+//! jsonwebtoken = { version = "11.1", default-features = false, features = ["aws_lc_rs"] }
+//! serde_json = "1"
+//! sha2 = "0.10"
+//! ```
 
 use std::error::Error;
 

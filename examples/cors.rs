@@ -6,6 +6,13 @@
 //! cargo run --example cors --features problem-details,serve
 //! ```
 //!
+//! The manifest, beside `tower-chain` and `tokio`:
+//!
+//! ```toml
+//! http = "1"
+//! tower-http = { version = "0.7", features = ["cors", "csrf"] }
+//! ```
+//!
 //! ```sh
 //! curl -i -X OPTIONS -H 'origin: https://app.example' -H 'access-control-request-method: GET' localhost:3000/hello
 //! # HTTP/1.1 204 No Content

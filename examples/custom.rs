@@ -6,6 +6,12 @@
 //! cargo run --example custom --features serve,test-util
 //! ```
 //!
+//! The manifest, beside `tower-chain` and `tokio`:
+//!
+//! ```toml
+//! http = "1"
+//! ```
+//!
 //! ```sh
 //! curl -i -H 'x-customer: acme' localhost:3000/report
 //! # HTTP/1.1 200 OK

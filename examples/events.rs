@@ -6,6 +6,14 @@
 //! cargo run --example events --features ndjson,serve,sse
 //! ```
 //!
+//! The manifest, beside `tower-chain` and `tokio`:
+//!
+//! ```toml
+//! futures-util = "0.3"
+//! http = "1"
+//! serde_json = "1"
+//! ```
+//!
 //! One event a second comes without end; here after two of them, the client leaves.
 //!
 //! ```sh

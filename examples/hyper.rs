@@ -6,6 +6,14 @@
 //! cargo run --example hyper
 //! ```
 //!
+//! The manifest, beside `tower-chain` and `tokio`:
+//!
+//! ```toml
+//! http = "1"
+//! hyper = { version = "1", features = ["client", "http1", "server"] }
+//! hyper-util = { version = "0.1", features = ["tokio"] }
+//! ```
+//!
 //! ```sh
 //! curl localhost:3000/hello
 //! # hello

@@ -7,7 +7,16 @@
 //!     cargo run --example introspection --features form,introspection,json,protected-resource,require,serve
 //! ```
 //!
-//! beside `reqwest = { version = "0.13", default-features = false }`, with the TLS of your choice, in your manifest.
+//! The manifest, beside `tower-chain` and `tokio`:
+//!
+//! ```toml
+//! bytes = "1"
+//! getrandom = { version = "0.3", features = ["std"] }
+//! http = "1"
+//! reqwest = "0.13"
+//! serde = { version = "1", features = ["derive"] }
+//! serde_json = "1"
+//! ```
 //!
 //! ```sh
 //! curl localhost:3000/.well-known/oauth-protected-resource

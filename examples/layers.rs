@@ -6,6 +6,13 @@
 //! cargo run --example layers --features problem-details,serve
 //! ```
 //!
+//! The manifest, beside `tower-chain` and `tokio`:
+//!
+//! ```toml
+//! http = "1"
+//! tower-http = { version = "0.7", features = ["compression-gzip", "fs", "request-id", "sensitive-headers", "timeout", "trace"] }
+//! ```
+//!
 //! ```sh
 //! curl -i -H 'x-request-id: 7' localhost:3000/hello
 //! # HTTP/1.1 200 OK

@@ -17,6 +17,15 @@
 //! # the whole .. 100.0 % ..
 //! # ..
 //! ```
+//!
+//! The manifest, beside `tower-chain` and `tokio`:
+//!
+//! ```toml
+//! http = "1"
+//! serde = { version = "1", features = ["derive"] }
+//! stats_alloc = "0.1"
+//! validator = { version = "0.21", features = ["derive"] }
+//! ```
 
 use std::alloc::System;
 use std::error::Error;

@@ -6,6 +6,12 @@
 //! cargo run --example server_timing --features serve,server-timing
 //! ```
 //!
+//! The manifest, beside `tower-chain` and `tokio`:
+//!
+//! ```toml
+//! http = "1"
+//! ```
+//!
 //! ```sh
 //! curl -i -H 'x-debug: 1' localhost:3000/users/7
 //! # HTTP/1.1 200 OK

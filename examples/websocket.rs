@@ -6,8 +6,17 @@
 //! cargo run --example websocket --features query,serve
 //! ```
 //!
-//! beside `axum = { version = "0.8", default-features = false, features = ["ws", "tokio", "http1"] }` in your manifest. Talk with `websocat
-//! 'ws://localhost:3000/room?name=Ann'`.
+//! The manifest, beside `tower-chain` and `tokio`:
+//!
+//! ```toml
+//! axum = { version = "0.8", features = ["ws"] }
+//! futures-util = "0.3"
+//! http = "1"
+//! serde = { version = "1", features = ["derive"] }
+//! tokio-tungstenite = { version = "0.29", default-features = false, features = ["handshake"] }
+//! ```
+//!
+//! Talk with `websocat 'ws://localhost:3000/room?name=Ann'`.
 //!
 //! ```sh
 //! curl -i --max-time 1 -H 'connection: upgrade' -H 'upgrade: websocket' -H 'sec-websocket-version: 13' \

@@ -6,6 +6,21 @@
 //! cargo run --example api --all-features
 //! ```
 //!
+//! The manifest, beside `tower-chain` and `tokio`:
+//!
+//! ```toml
+//! getrandom = { version = "0.3", features = ["std"] }
+//! http = "1"
+//! jsonwebtoken = { version = "11.1", default-features = false, features = ["aws_lc_rs"] }
+//! reqwest = "0.13"
+//! rusqlite = { version = "0.41", features = ["bundled"] }
+//! serde = { version = "1", features = ["derive"] }
+//! serde_json = "1"
+//! tracing = "0.1"
+//! tracing-subscriber = "0.3"
+//! validator = { version = "0.21", features = ["derive"] }
+//! ```
+//!
 //! It prints a curl line for each route, ready to paste, with tokens where they are needed.
 //!
 //! ```sh
