@@ -12,6 +12,7 @@
 //! futures-util = "0.3"
 //! http = "1"
 //! serde_json = "1"
+//! tokio = { version = "1", features = ["full", "test-util"] }
 //! ```
 //!
 //! One event a second comes without end; here after two of them, the client leaves.

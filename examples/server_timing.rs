@@ -10,6 +10,7 @@
 //!
 //! ```toml
 //! http = "1"
+//! tokio = { version = "1", features = ["full", "test-util"] }
 //! ```
 //!
 //! ```sh
@@ -18,7 +19,8 @@
 //! # server-timing: total;dur=.., chain;dur=.., use-user;dur=.., GET-page;dur=..
 //! #
 //! # user 7
-//! curl -i localhost:3000/users/7 | grep -i server-timing
+//! curl -i localhost:3000/users/7 | grep -ci server-timing
+//! # 0
 //! ```
 
 use std::error::Error;
