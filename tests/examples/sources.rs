@@ -17,8 +17,6 @@ mod database_test;
 mod events;
 #[path = "../../examples/form.rs"]
 mod form;
-#[path = "../../examples/hyper.rs"]
-mod hyper;
 #[path = "../../examples/lambda.rs"]
 mod lambda;
 #[path = "../../examples/rate_limit.rs"]
