@@ -123,6 +123,8 @@
 //! - IPv6 prefixes of customers: [RIPE-690](https://www.ripe.net/publications/docs/ripe-690/); NAT64: [RFC 6052](https://www.rfc-editor.org/rfc/rfc6052)
 
 mod asked;
+mod asking;
+mod breaker;
 mod check;
 mod clock;
 mod decision;
@@ -130,9 +132,12 @@ mod fields;
 mod handle;
 mod held;
 mod key;
+mod learned;
 mod limiter;
 mod lints;
 mod memory;
+mod names;
+mod owed;
 mod policy;
 mod quota;
 #[cfg(feature = "redis")]
@@ -144,6 +149,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod totals;
+mod under_way;
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -642,7 +648,7 @@ impl RateLimit {
         let limiter = &self.limiter;
         let found = if self.is_async { limiter.find(req).await } else { Vec::new() };
         let mut asked = limiter.ask(req, &found, quiet);
-        match &limiter.remote {
+        match limiter.remote() {
             Some(remote) => remote.decide(limiter, asked).await,
             None => {
                 let decided = limiter.decide(&mut asked);
