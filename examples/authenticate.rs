@@ -8,6 +8,12 @@
 //! API_TOKEN=Vy3pRT1rW9ZsU0bq6xQ2Lw cargo run --example authenticate --features authenticate,serve
 //! ```
 //!
+//! The manifest, beside `tower-chain` and `tokio`:
+//!
+//! ```toml
+//! http = "1"
+//! ```
+//!
 //! ```sh
 //! curl -i localhost:3000/hello
 //! # HTTP/1.1 401 Unauthorized

@@ -6,6 +6,14 @@
 //! cargo run --example axum
 //! ```
 //!
+//! The manifest, beside `tower-chain` and `tokio`:
+//!
+//! ```toml
+//! axum = "0.8"
+//! http = "1"
+//! tower = { version = "0.5", features = ["util"] }
+//! ```
+//!
 //! ```sh
 //! curl localhost:3000/me
 //! # {"type":"about:blank","title":"Unauthorized","status":401,"detail":"Say who you are"}

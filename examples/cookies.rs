@@ -6,6 +6,13 @@
 //! COOKIE_SECRET=$(head -c 64 /dev/urandom | base64 -w0) cargo run --example cookies --features cookies,form,serve
 //! ```
 //!
+//! The manifest, beside `tower-chain` and `tokio`:
+//!
+//! ```toml
+//! http = "1"
+//! serde = { version = "1", features = ["derive"] }
+//! ```
+//!
 //! ```sh
 //! curl -i -c jar -d name=Ann localhost:3000/login
 //! # HTTP/1.1 303 See Other
@@ -20,10 +27,9 @@
 
 use std::error::Error;
 
-use axum_core::response::{IntoResponse, Response};
 use serde::Deserialize;
 use tower_chain::extract::cookies::{Cookie, Key, KeyError};
-use tower_chain::{Chain, ChainService, Cookies, Form, Provided, Redirect};
+use tower_chain::{Chain, ChainService, Cookies, Form, IntoResponse, Provided, Redirect, Response};
 
 #[derive(Deserialize)]
 struct Login {

@@ -8,6 +8,12 @@
 //! cargo run --example database_test --features json,serve,test-util
 //! ```
 //!
+//! The manifest, beside `tower-chain` and `tokio`:
+//!
+//! ```toml
+//! rusqlite = { version = "0.41", features = ["bundled"] }
+//! ```
+//!
 //! ```sh
 //! curl localhost:3000/api/users --json '"John Doe"'
 //! # 1

@@ -8,6 +8,12 @@
 //! cargo run --example dynamic_route --features serve
 //! ```
 //!
+//! The manifest, beside `tower-chain` and `tokio`:
+//!
+//! ```toml
+//! reqwest = "0.13"
+//! ```
+//!
 //! `TRIVIA_URL` is asked as `TRIVIA_URL/{number}`. Defaults to a route of this server.
 //!
 //! ```sh

@@ -6,6 +6,15 @@
 //! cargo run --example events --features ndjson,serve,sse
 //! ```
 //!
+//! The manifest, beside `tower-chain` and `tokio`:
+//!
+//! ```toml
+//! futures-util = "0.3"
+//! http = "1"
+//! serde_json = "1"
+//! tokio = { version = "1", features = ["full", "test-util"] }
+//! ```
+//!
 //! One event a second comes without end; here after two of them, the client leaves.
 //!
 //! ```sh
@@ -28,11 +37,10 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::time::Duration;
 
-use axum_core::response::IntoResponse;
 use futures_util::stream;
 use serde_json::json;
 use tower_chain::respond::{Event, LastEventId, NdJson, Sse};
-use tower_chain::{Chain, ChainService};
+use tower_chain::{Chain, ChainService, IntoResponse};
 
 async fn events(LastEventId(last): LastEventId) -> impl IntoResponse {
     let first: u64 = last.and_then(|id| id.parse().ok()).unwrap_or(0);

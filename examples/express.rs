@@ -8,6 +8,15 @@
 //! cargo run --example express --features json,serve
 //! ```
 //!
+//! The manifest, beside `tower-chain` and `tokio`:
+//!
+//! ```toml
+//! http = "1"
+//! serde = { version = "1", features = ["derive"] }
+//! serde_json = "1"
+//! tower-http = { version = "0.7", features = ["cors"] }
+//! ```
+//!
 //! ```sh
 //! curl -i -H 'origin: https://app.example' localhost:3000/api/users/1
 //! # HTTP/1.1 200 OK

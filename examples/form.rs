@@ -6,6 +6,14 @@
 //! cargo run --example form --features form,multipart,serve,validate
 //! ```
 //!
+//! The manifest, beside `tower-chain` and `tokio`:
+//!
+//! ```toml
+//! http = "1"
+//! serde = { version = "1", features = ["derive"] }
+//! validator = { version = "0.21", features = ["derive"] }
+//! ```
+//!
 //! ```sh
 //! curl -i localhost:3000/signup -d 'name=Ann&topic=rust&topic=http'
 //! # HTTP/1.1 303 See Other
@@ -19,10 +27,9 @@
 
 use std::error::Error;
 
-use axum_core::response::IntoResponse;
 use serde::Deserialize;
 use tower_chain::extract::{MaxBody, Multipart};
-use tower_chain::{Chain, ChainService, Form, Redirect, Valid};
+use tower_chain::{Chain, ChainService, Form, IntoResponse, Redirect, Valid};
 use validator::Validate;
 
 #[derive(Deserialize, Validate)]

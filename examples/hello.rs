@@ -8,6 +8,12 @@
 //! cargo run --example hello --features json,serve
 //! ```
 //!
+//! The manifest, beside `tower-chain` and `tokio`:
+//!
+//! ```toml
+//! serde = { version = "1", features = ["derive"] }
+//! ```
+//!
 //! ```sh
 //! curl -i localhost:3000/api/hello
 //! # HTTP/1.1 200 OK

@@ -1,4 +1,4 @@
-//! A chain as the service of bare hyper, on an accept loop of one's own.
+//! A chain as the service of bare hyper, HTTP/1.1 and HTTP/2, on an accept loop of one's own that ends gracefully.
 //!
 //! Run with
 //!
@@ -6,9 +6,17 @@
 //! cargo run --example hyper
 //! ```
 //!
+//! The manifest, beside `tower-chain` and `tokio`:
+//!
+//! ```toml
+//! hyper-util = { version = "0.1", features = ["server-auto", "server-graceful", "service", "tokio"] }
+//! ```
+//!
 //! ```sh
 //! curl localhost:3000/hello
-//! # hello
+//! # hello, by HTTP/1.1
+//! curl --http2-prior-knowledge localhost:3000/hello
+//! # hello, by HTTP/2.0
 //! curl -i -X DELETE localhost:3000/hello
 //! # HTTP/1.1 405 Method Not Allowed
 //! # allow: GET, HEAD, OPTIONS
@@ -16,49 +24,35 @@
 
 use std::error::Error;
 
-use hyper::server::conn::http1;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
-use tower_chain::{Chain, ChainService};
-
-fn api() -> ChainService {
-    Chain::new().at("/hello", |c| c.get(async || "hello\n")).build()
-}
+use tower_chain::{Chain, Request};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let api = api();
+    let hello = async |req: Request| format!("hello, by {:?}\n", req.version());
+    let api = Chain::new().at("/hello", |c| c.get(hello)).build();
     let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
     let listener = TcpListener::bind(format!("127.0.0.1:{port}")).await?;
     println!("http://{}\n{api}", listener.local_addr()?);
+
+    let (server, open) = (auto::Builder::new(TokioExecutor::new()), GracefulShutdown::new());
     loop {
-        let (socket, _) = listener.accept().await?;
-        let connection = http1::Builder::new().serve_connection(TokioIo::new(socket), api.clone());
+        let socket = tokio::select! {
+            accepted = listener.accept() => accepted?.0,
+            ended = tokio::signal::ctrl_c() => break ended?,
+        };
+        let connection = server.serve_connection(TokioIo::new(socket), api.clone());
+        let connection = open.watch(connection.into_owned());
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 eprintln!("{error}");
             }
         });
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn hyper_runs_the_chain() -> Result<(), Box<dyn Error>> {
-        let (client, server) = tokio::io::duplex(1024);
-        tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(server), api()));
-        let (mut send, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(client)).await?;
-        tokio::spawn(connection);
-        let request = http::Request::delete("/hello").header("host", "test");
-        let response = send.send_request(request.body(String::new())?).await?;
-        assert_eq!(
-            (response.status().as_u16(), &response.headers()["allow"]),
-            (405, &"GET, HEAD, OPTIONS".parse()?)
-        );
-        Ok(())
-    }
+    // Requests in flight end first.
+    open.shutdown().await;
+    Ok(())
 }

@@ -6,6 +6,13 @@
 //! JWT_SECRET=$(openssl rand -base64 32) cargo run --example jwt --features jwt,serve
 //! ```
 //!
+//! The manifest, beside `tower-chain` and `tokio`:
+//!
+//! ```toml
+//! jsonwebtoken = { version = "11.1", default-features = false, features = ["aws_lc_rs"] }
+//! serde = { version = "1", features = ["derive"] }
+//! ```
+//!
 //! ```sh
 //! curl -i localhost:3000/me
 //! # HTTP/1.1 401 Unauthorized

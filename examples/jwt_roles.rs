@@ -9,6 +9,14 @@
 //!     cargo run --example jwt_roles --features authenticate,json,jwt,require,serve
 //! ```
 //!
+//! The manifest, beside `tower-chain` and `tokio`:
+//!
+//! ```toml
+//! jsonwebtoken = { version = "11.1", default-features = false, features = ["aws_lc_rs"] }
+//! serde = { version = "1", features = ["derive"] }
+//! serde_json = "1"
+//! ```
+//!
 //! ```sh
 //! curl -i localhost:3000/api/admin
 //! # HTTP/1.1 401 Unauthorized

@@ -6,6 +6,13 @@
 //! cargo lambda watch --example lambda
 //! ```
 //!
+//! The manifest, beside `tower-chain` and `tokio`:
+//!
+//! ```toml
+//! http = "1"
+//! lambda_http = "1.3"
+//! ```
+//!
 //! ```sh
 //! curl localhost:9000/hello
 //! # hello

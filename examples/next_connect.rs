@@ -8,6 +8,12 @@
 //! API_TOKEN=Vy3pRT1rW9ZsU0bq6xQ2Lw cargo run --example next_connect --features authenticate,json,serve
 //! ```
 //!
+//! The manifest, beside `tower-chain` and `tokio`:
+//!
+//! ```toml
+//! serde_json = "1"
+//! ```
+//!
 //! `use_` covers the steps after it alone: reading is open, writing is not.
 //!
 //! ```sh

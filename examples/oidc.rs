@@ -6,6 +6,14 @@
 //! cargo run --example oidc --features json,jwks,serve
 //! ```
 //!
+//! The manifest, beside `tower-chain` and `tokio`:
+//!
+//! ```toml
+//! aws-lc-rs = "1"
+//! jsonwebtoken = { version = "11.1", default-features = false, features = ["aws_lc_rs"] }
+//! serde_json = "1"
+//! ```
+//!
 //! ```sh
 //! curl -i localhost:3000/me
 //! # HTTP/1.1 401 Unauthorized

@@ -8,6 +8,12 @@
 //! cargo run --example rate_limit --features rate-limit,serve
 //! ```
 //!
+//! The manifest, beside `tower-chain` and `tokio`:
+//!
+//! ```toml
+//! http = "1"
+//! ```
+//!
 //! ```sh
 //! curl -i localhost:3000/hello
 //! # HTTP/1.1 200 OK

@@ -8,6 +8,12 @@
 //! PORT=3001 cargo run --example rate_limit_redis --features redis,serve &
 //! ```
 //!
+//! The manifest, beside `tower-chain` and `tokio`:
+//!
+//! ```toml
+//! http = "1"
+//! ```
+//!
 //! ```sh
 //! for port in 3000 3001 3000 3001 3000 3001; do curl -so /dev/null -w '%{http_code} ' localhost:$port; done
 //! # 200 200 200 200 200 429

@@ -6,6 +6,12 @@
 //! cargo run --example rate_limit_tiers --features rate-limit,serve
 //! ```
 //!
+//! The manifest, beside `tower-chain` and `tokio`:
+//!
+//! ```toml
+//! http = "1"
+//! ```
+//!
 //! Writing costs 10.
 //!
 //! ```sh

@@ -9,6 +9,13 @@
 //! cargo run --example route_config --features body-limit,json,serve
 //! ```
 //!
+//! The manifest, beside `tower-chain` and `tokio`:
+//!
+//! ```toml
+//! futures-util = "0.3"
+//! tracing-subscriber = "0.3"
+//! ```
+//!
 //! ```sh
 //! curl localhost:3000/api/note --json '"short"'
 //! # "short"

@@ -6,6 +6,12 @@
 //! cargo run --example serve --features systemd
 //! ```
 //!
+//! The manifest, beside `tower-chain` and `tokio`:
+//!
+//! ```toml
+//! http = "1"
+//! ```
+//!
 //! or, with a socket of systemd, `systemd-socket-activate -l 3000 target/debug/examples/serve`.
 //!
 //! ```sh

@@ -6,13 +6,21 @@
 //! cargo run --example server_timing --features serve,server-timing
 //! ```
 //!
+//! The manifest, beside `tower-chain` and `tokio`:
+//!
+//! ```toml
+//! http = "1"
+//! tokio = { version = "1", features = ["full", "test-util"] }
+//! ```
+//!
 //! ```sh
 //! curl -i -H 'x-debug: 1' localhost:3000/users/7
 //! # HTTP/1.1 200 OK
 //! # server-timing: total;dur=.., chain;dur=.., use-user;dur=.., GET-page;dur=..
 //! #
 //! # user 7
-//! curl -i localhost:3000/users/7 | grep -i server-timing
+//! curl -i localhost:3000/users/7 | grep -ci server-timing
+//! # 0
 //! ```
 
 use std::error::Error;

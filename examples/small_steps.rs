@@ -6,6 +6,13 @@
 //! cargo run --example small_steps --features body-limit,etag,problem-details,security-headers,serve
 //! ```
 //!
+//! The manifest, beside `tower-chain` and `tokio`:
+//!
+//! ```toml
+//! http = "1"
+//! tower-http = { version = "0.7", features = ["compression-gzip", "validate-request"] }
+//! ```
+//!
 //! ```sh
 //! curl -i localhost:3000/page
 //! # HTTP/1.1 200 OK

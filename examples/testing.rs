@@ -6,6 +6,12 @@
 //! cargo run --example testing --features json,serve,test-util
 //! ```
 //!
+//! The manifest, beside `tower-chain` and `tokio`:
+//!
+//! ```toml
+//! http = "1"
+//! ```
+//!
 //! ```sh
 //! curl localhost:3000/greeting -H 'x-user: Ann' --json '"hello"'
 //! # "hello, Ann"

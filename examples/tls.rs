@@ -10,6 +10,12 @@
 //! cargo run --example tls --features tls
 //! ```
 //!
+//! The manifest, beside `tower-chain` and `tokio`:
+//!
+//! ```toml
+//! http = "1"
+//! ```
+//!
 //! ```sh
 //! curl --cacert cert.pem https://localhost:3443/hello
 //! # hello, by HTTP/2.0

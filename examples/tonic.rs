@@ -6,6 +6,14 @@
 //! cargo run --example tonic --features grpc-status,serve
 //! ```
 //!
+//! The manifest, beside `tower-chain` and `tokio`:
+//!
+//! ```toml
+//! axum = "0.8"
+//! http = "1"
+//! tonic = "0.14"
+//! ```
+//!
 //! ```sh
 //! curl localhost:3000/health
 //! # well

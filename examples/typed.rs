@@ -8,6 +8,12 @@
 //! cargo run --example typed --features json,query,serve
 //! ```
 //!
+//! The manifest, beside `tower-chain` and `tokio`:
+//!
+//! ```toml
+//! serde = { version = "1", features = ["derive"] }
+//! ```
+//!
 //! ```sh
 //! curl -i 'localhost:3000/api/shops/7/orders?gift=true' --json '{"item":"tea","count":2}'
 //! # HTTP/1.1 201 Created

@@ -8,6 +8,13 @@
 //! cargo run --example unit_test --features json,query,serve,test-util
 //! ```
 //!
+//! The manifest, beside `tower-chain` and `tokio`:
+//!
+//! ```toml
+//! serde = { version = "1", features = ["derive"] }
+//! serde_json = "1"
+//! ```
+//!
 //! ```sh
 //! curl 'localhost:3000/api/user?id=1'
 //! # {"id":"1","name":"John Doe"}

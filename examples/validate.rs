@@ -8,6 +8,14 @@
 //! cargo run --example validate --features json,serve,validate
 //! ```
 //!
+//! The manifest, beside `tower-chain` and `tokio`:
+//!
+//! ```toml
+//! http = "1"
+//! serde = { version = "1", features = ["derive"] }
+//! validator = { version = "0.21", features = ["derive"] }
+//! ```
+//!
 //! ```sh
 //! curl -i localhost:3000/users --json '{"name":"Ann","e-mail":"ann@example.org"}'
 //! # HTTP/1.1 201 Created

@@ -8,11 +8,13 @@
 //!
 //! # Example
 //!
+//! The manifest names `garde` as well: `garde = { version = "0.23", default-features = false, features = ["derive"] }`, and among its
+//! features those of its rules, such as `email`.
+//!
 //! ```
 //! use garde::Validate;
 //! use serde::Deserialize;
-//! use tower_chain::middleware::garde::Garde;
-//! use tower_chain::{Chain, Json};
+//! use tower_chain::{Chain, Garde, Json};
 //!
 //! #[derive(Deserialize, Validate)]
 //! struct NewUser {
@@ -20,8 +22,18 @@
 //!     name: String,
 //! }
 //!
-//! let chain = Chain::new().post(async |Garde(Json(user)): Garde<Json<NewUser>>| user.name);
-//! # let _ = chain.build();
+//! async fn create(Garde(Json(user)): Garde<Json<NewUser>>) -> String {
+//!     user.name
+//! }
+//!
+//! let api = Chain::new().post(create).build();
+//! # #[cfg(all(feature = "json", feature = "test-util"))]
+//! # futures_util::FutureExt::now_or_never(async {
+//! # let client = tower_chain::TestClient::new(api);
+//! # client.post("/").json(&serde_json::json!({ "name": "Ann" })).send().await.assert_text("Ann");
+//! # let refused = client.post("/").json(&serde_json::json!({ "name": "" })).send().await;
+//! # refused.assert_problem(422).assert_json_at("/errors/0/pointer", "/name").assert_json_at("/errors/0/code", "length");
+//! # }).unwrap();
 //! ```
 //!
 //! # Example: a context

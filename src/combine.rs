@@ -82,9 +82,9 @@ macro_rules! conditional {
 conditional!(When, true);
 conditional!(Unless, false);
 
-/// Middleware whose type is erased, so that what configuration chooses fits one variable. Costs two boxes a request.
+/// Middleware whose type is erased, so that what configuration chooses fits one variable.
 ///
-/// A `Vec` of them is middleware as well, run in its order.
+/// A `Vec` of them is middleware as well, run in its order. Costs a box a request for each, and one for the rest of the chain.
 ///
 /// # Example
 ///

@@ -208,7 +208,7 @@ pub use overhead::Overhead;
 #[cfg_attr(docsrs, doc(cfg(feature = "step-times")))]
 pub use probe::StepTime;
 pub use provide::{Expected, FromChain, Provided, Provides};
-pub use respond::Redirect;
+pub use respond::{IntoResponse, Redirect};
 pub use route::{Route, RouteHandler};
 #[cfg(feature = "serve")]
 #[cfg_attr(docsrs, doc(cfg(feature = "serve")))]

@@ -6,6 +6,21 @@
 //! cargo run --example api --all-features
 //! ```
 //!
+//! The manifest, beside `tower-chain` and `tokio`:
+//!
+//! ```toml
+//! getrandom = { version = "0.3", features = ["std"] }
+//! http = "1"
+//! jsonwebtoken = { version = "11.1", default-features = false, features = ["aws_lc_rs"] }
+//! reqwest = "0.13"
+//! rusqlite = { version = "0.41", features = ["bundled"] }
+//! serde = { version = "1", features = ["derive"] }
+//! serde_json = "1"
+//! tracing = "0.1"
+//! tracing-subscriber = "0.3"
+//! validator = { version = "0.21", features = ["derive"] }
+//! ```
+//!
 //! It prints a curl line for each route, ready to paste, with tokens where they are needed.
 //!
 //! ```sh
@@ -44,8 +59,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tower_chain::extract::{Json, Path, Query};
 use tower_chain::{
-    Authenticate, Chain, ChainService, Claims, Error, Grants, Jwt, Next, Principal, Provided,
-    RateLimit, Request, Require, Response, Server, StatusCode, Valid,
+    Authenticate, Chain, ChainService, Claims, Error, Grants, IntoResponse, Jwt, Next, Principal,
+    Provided, RateLimit, Request, Require, Response, Server, StatusCode, Valid,
 };
 use validator::Validate;
 
@@ -175,7 +190,7 @@ async fn log(req: Request, next: Next<'_>) -> Response {
     response
 }
 
-async fn page() -> impl axum_core::response::IntoResponse {
+async fn page() -> impl IntoResponse {
     let policy = "default-src 'none'; connect-src 'self'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; \
                   base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
     let headers = [

@@ -8,6 +8,15 @@
 //! cargo run --example form_post --features form,json,serve,validate
 //! ```
 //!
+//! The manifest, beside `tower-chain` and `tokio`:
+//!
+//! ```toml
+//! rusqlite = { version = "0.41", features = ["bundled"] }
+//! serde = { version = "1", features = ["derive"] }
+//! serde_json = "1"
+//! validator = { version = "0.21", features = ["derive"] }
+//! ```
+//!
 //! The database is the file `posts.db`.
 //!
 //! ```sh

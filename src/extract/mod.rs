@@ -132,6 +132,8 @@ mod matched_path;
 mod media_type;
 #[cfg(feature = "multipart")]
 mod multipart;
+#[cfg(feature = "json")]
+mod objects;
 #[cfg(feature = "query")]
 mod params;
 mod path;
@@ -146,6 +148,7 @@ mod text;
 
 pub use axum_core::extract::{FromRequest, FromRequestParts};
 
+pub(crate) use self::body::is_length_limit;
 pub use self::body::{MaxBody, read_body};
 pub use self::client_addr::{
     ClientAddr, ForwardedHeader, Network, PeerAddr, TrustedProxies, TrustedProxiesError,

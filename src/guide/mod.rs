@@ -1,5 +1,28 @@
 //! Pages that teach the crate by a task. Their code is compiled, and most of it run, by the tests.
 //!
+//! To try what they show, with this manifest:
+//!
+//! ```toml
+//! [dependencies]
+//! tower-chain = { version = "0.1", features = ["full", "overhead", "test-util"] }
+//! axum = "0.8"
+//! http = "1"
+//! serde = { version = "1", features = ["derive"] }
+//! tokio = { version = "1", features = ["full"] }
+//! tower-http = { version = "0.7", features = ["cors", "fs", "trace"] }
+//! validator = { version = "0.21", features = ["derive"] }
+//! ```
+//!
+//! What is no item of its own, such as `let api = ..`, belongs into a
+//!
+//! ```
+//! #[tokio::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     // here
+//!     Ok(())
+//! }
+//! ```
+//!
 //! | page | for whom |
 //! | --- | --- |
 //! | [`first_chain`] | who begins |

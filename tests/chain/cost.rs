@@ -2,12 +2,13 @@
 
 use std::convert::Infallible;
 use std::future::{Future, ready};
-use std::task::{Context, Poll, Waker};
 
 use allocation_counter::measure;
+use futures_util::FutureExt;
 use tower::{Layer, Service};
 use tower_chain::{
-    Body, Chain, Endpoint, Error, Middleware, Next, Provided, Request, Response, Rest, StatusCode,
+    Body, BoxMiddleware, Chain, Endpoint, Error, Middleware, Next, Provided, Request, Response,
+    Rest, StatusCode,
 };
 
 struct Native;
@@ -34,12 +35,8 @@ fn request(path: &'static str) -> Request {
     req
 }
 
-fn poll_once<F: Future>(future: F) -> F::Output {
-    let future = std::pin::pin!(future);
-    match future.poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(output) => output,
-        Poll::Pending => panic!("nothing in these chains waits"),
-    }
+fn poll_once<T>(future: impl Future<Output = T>) -> T {
+    future.now_or_never().expect("nothing in these chains waits")
 }
 
 /// The allocations of one call, after warm ones.
@@ -95,6 +92,46 @@ fn more_middleware_costs_at_most_one_allocation_in_eight() {
     assert_eq!(allocations(times!(Chain::new(), function, 16).get(bare).into_service(), "/"), 2);
     assert_eq!(allocations(times!(Chain::new(), Native, 100).get(bare).into_service(), "/"), 12);
     assert_eq!(allocations(times!(Chain::new(), function, 100).get(bare).into_service(), "/"), 12);
+}
+
+/// What a tower layer takes: its box, and room for the match that is carried through it.
+fn allocations_of_a_layer() -> u64 {
+    let by_hand = measure(|| {
+        let mut req = request("/");
+        req.extensions_mut().insert(1_u32);
+    });
+    by_hand.count_total + 1
+}
+
+#[test]
+fn mixed_steps_cost_what_their_layers_do_and_a_box_from_the_ninth_on() {
+    async fn guard() -> Result<(), Error> {
+        Ok(())
+    }
+    let layer = || tower::layer::util::Identity::new();
+    // The handler is a step as well.
+    let seven = || Chain::new().guard(guard).use_(Native).use_(function).guard(guard);
+    let seven = || seven().use_(Native).use_(function).use_(Native);
+    assert_eq!(allocations(seven().get(bare).into_service(), "/"), 0);
+    assert_eq!(allocations(seven().use_(function).get(bare).into_service(), "/"), 1);
+
+    let with_layer = || Chain::new().guard(guard).use_(Native).use_(function).use_(layer());
+    let with_layer = || with_layer().guard(guard).use_(Native).use_(function);
+    let of_layer = allocations_of_a_layer();
+    assert_eq!(allocations(with_layer().get(bare).into_service(), "/"), of_layer);
+    let nine = with_layer().use_(Native).get(bare).into_service();
+    assert_eq!(allocations(nine, "/"), of_layer + 1);
+}
+
+#[test]
+fn what_is_chosen_at_run_time_costs_a_box_each_and_one_for_the_rest() {
+    for number in [0, 1, 3] {
+        let list: Vec<BoxMiddleware> = (0..number).map(|_| Native.boxed()).collect();
+        let chain = Chain::new().use_(list).get(bare);
+        assert_eq!(allocations(chain.into_service(), "/"), number + 1);
+    }
+    let alone = Chain::new().use_(Native.boxed()).get(bare);
+    assert_eq!(allocations(alone.into_service(), "/"), 2);
 }
 
 #[test]
@@ -161,15 +198,12 @@ fn a_guard_that_only_checks_allocates_nothing() {
 
 #[test]
 fn a_tower_layer_costs_one_box_and_the_first_one_its_extension() {
-    let by_hand = measure(|| {
-        let mut req = request("/");
-        req.extensions_mut().insert(1_u32);
-    });
     let layer = || tower::layer::util::Identity::new();
+    let of_one = allocations_of_a_layer();
     let one = Chain::new().use_(layer()).get(bare);
-    assert_eq!(allocations(one.into_service(), "/"), by_hand.count_total + 1);
+    assert_eq!(allocations(one.into_service(), "/"), of_one);
     let four = Chain::new().use_(layer()).use_(layer()).use_(layer()).use_(layer()).get(bare);
-    assert_eq!(allocations(four.into_service(), "/"), by_hand.count_total + 4);
+    assert_eq!(allocations(four.into_service(), "/"), of_one + 3);
 }
 
 #[test]

@@ -24,6 +24,7 @@ mod running;
 #[allow(dead_code, reason = "they are programs as well")]
 mod sources;
 
+use std::collections::BTreeSet;
 use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -106,6 +107,24 @@ fn a_page_turns_on_the_features_that_its_example_needs() {
         let said = line.split_once("--features ").map_or("", |(_, rest)| rest);
         let said = said.split(' ').next().unwrap();
         assert!(line.contains("--all-features") || said == needed, "{}: {needed}", page.name);
+    }
+}
+
+#[test]
+fn a_page_names_the_crates_that_its_example_needs() {
+    let manifest = std::fs::read_to_string("Cargo.toml").unwrap();
+    let (_, crates) = manifest.split_once("[dependencies]").unwrap();
+    let (crates, _) = crates.split_once("\n[lints").unwrap();
+    let crates = crates.lines().filter_map(|line| line.split_once(" = "));
+    let crates: BTreeSet<String> = crates.map(|(name, _)| name.replace('-', "_")).collect();
+    assert!(crates.contains("axum") && crates.contains("http"));
+    for Page { name, names, uses, .. } in Page::all() {
+        let mut used: BTreeSet<String> = uses.intersection(&crates).cloned().collect();
+        // All want tokio, and `full` is enough for most.
+        if !names.contains("tokio") {
+            used.remove("tokio");
+        }
+        assert_eq!(names, used, "{name}: what it says, and what it uses");
     }
 }
 

@@ -1,5 +1,6 @@
 //! The page of an example: the doc comment on top of its source.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -11,6 +12,10 @@ pub(crate) struct Page {
     /// The others. None, if it is no server: then it answers where it is run.
     pub(crate) asks: Vec<Ask>,
     pub(crate) has_tests: bool,
+    /// The crates in its lines for a manifest.
+    pub(crate) names: BTreeSet<String>,
+    /// All paths that begin in the source or in files beside it: crates, modules and types.
+    pub(crate) uses: BTreeSet<String>,
 }
 
 /// A command, and the lines that stand as comments under it.
@@ -27,8 +32,14 @@ impl Page {
             .map(|entry| {
                 let path = entry.unwrap().path();
                 let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
-                let main = if path.is_dir() { path.join("main.rs") } else { path };
-                Self::read(name, &main)
+                if !path.is_dir() {
+                    return Self::read(name, &path);
+                }
+                let mut page = Self::read(name, &path.join("main.rs"));
+                for entry in fs::read_dir(path).unwrap() {
+                    page.uses.extend(uses(&fs::read_to_string(entry.unwrap().path()).unwrap()));
+                }
+                page
             })
             .collect();
         pages.sort_by(|one, other| one.name.cmp(&other.name));
@@ -38,6 +49,10 @@ impl Page {
     fn read(name: String, file: &Path) -> Self {
         let source = fs::read_to_string(file).unwrap();
         let doc = source.lines().map_while(|line| line.strip_prefix("//!"));
+        let manifest = doc.clone().skip_while(|line| *line != " ```toml");
+        let manifest = manifest.skip(1).take_while(|line| *line != " ```");
+        let names = manifest.filter_map(|line| line.split_once(" = "));
+        let names = names.map(|(name, _)| name.trim().replace('-', "_")).collect();
         let (mut blocks, mut inside) = (Vec::<Vec<String>>::new(), false);
         for line in doc.map(|line| line.strip_prefix(' ').unwrap_or(line)) {
             match (line, blocks.last_mut().and_then(|block| block.last_mut())) {
@@ -60,13 +75,28 @@ impl Page {
         let answers = run.iter().chain(&asks).any(|ask| !ask.answer.is_empty());
         assert!(answers, "{name}: how is it run, and what does it answer?");
         let has_tests = source.contains("\n#[test]") || source.contains("#[tokio::test");
-        Self { name, run, asks, has_tests }
+        Self { name, run, asks, has_tests, names, uses: uses(&source) }
     }
 
     /// Whether a word stands in one of the commands.
     pub(crate) fn mentions(&self, word: &str) -> bool {
         self.run.iter().chain(&self.asks).any(|ask| ask.command.contains(word))
     }
+}
+
+/// The first segments of the paths in a source.
+fn uses(source: &str) -> BTreeSet<String> {
+    let code = source.lines().filter(|line| !line.trim_start().starts_with("//"));
+    let mut uses = BTreeSet::new();
+    for line in code {
+        for (end, _) in line.match_indices("::") {
+            let before = &line[..end];
+            let part_of_path = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
+            let path = before.trim_end_matches(part_of_path).len();
+            uses.extend((!before[path..].contains("::")).then(|| before[path..].to_owned()));
+        }
+    }
+    uses
 }
 
 fn asks(lines: impl IntoIterator<Item = String>) -> Vec<Ask> {

@@ -5,22 +5,20 @@
 mod authenticate;
 #[path = "../../examples/axum.rs"]
 mod axum;
+#[path = "../../examples/behind_proxy.rs"]
+mod behind_proxy;
 #[path = "../../examples/cookies.rs"]
 mod cookies;
+#[path = "../../examples/custom.rs"]
+mod custom;
 #[path = "../../examples/database_test.rs"]
 mod database_test;
 #[path = "../../examples/events.rs"]
 mod events;
 #[path = "../../examples/form.rs"]
 mod form;
-#[path = "../../examples/hyper.rs"]
-mod hyper;
 #[path = "../../examples/lambda.rs"]
 mod lambda;
-#[path = "../../examples/layers.rs"]
-mod layers;
-#[path = "../../examples/overhead.rs"]
-mod overhead;
 #[path = "../../examples/rate_limit.rs"]
 mod rate_limit;
 #[path = "../../examples/rate_limit_redis.rs"]
@@ -41,3 +39,5 @@ mod tonic;
 mod unit_test;
 #[path = "../../examples/validate.rs"]
 mod validate;
+#[path = "../../examples/websocket.rs"]
+mod websocket;

@@ -32,10 +32,8 @@ pub fn write(options: &Options, loads: &[Load], counts: Option<&Counts>) -> Resu
         eprintln!("Some peers or jobs were left out, so nothing is written.");
         return Ok(());
     }
-    fs::write(folder().join("cost.svg"), cost_plot(loads))?;
-    fs::write(folder().join("post.svg"), post_plot(loads))?;
-    fs::write(folder().join("memory.svg"), memory_plot(loads))?;
-    replace(&sections)
+    replace(&sections)?;
+    draw()
 }
 
 /// Replaces sections of the report, and leaves the others.
@@ -197,53 +195,85 @@ fn row(table: &mut String, counts: &Counts, group: &str, case: &str) {
     let _ = writeln!(table, "| {group} | {case} | {counted} |");
 }
 
-fn cost_plot(loads: &[Load]) -> String {
-    let panel = |node: bool| -> Vec<Line> {
-        let peers = measured(loads).filter(|peer| peer.is_node() == node);
-        peers
-            .map(|peer| {
-                let point = |(number, job)| Some((number, of(loads, peer, job)?.total()));
-                let jobs = [(0.0, Job::Bare), (4.0, Job::Pass4), (16.0, Job::Pass16)];
-                let points = jobs.into_iter().filter_map(point).collect();
-                Line { label: plain(peer), points, ours: peer.is_ours() }
-            })
-            .collect()
+/// Draws the plots anew from the tables of the report, so that both say the same.
+pub fn draw() -> Result<()> {
+    let report = fs::read_to_string(folder().join("RESULTS.md"))?;
+    let (middleware, jobs) = (rows(&report, "middleware"), rows(&report, "jobs"));
+    let plots = [
+        ("cost.svg", cost_plot(&middleware)),
+        ("post.svg", post_plot(&jobs)),
+        ("memory.svg", memory_plot(&jobs)),
+    ];
+    for (file, svg) in plots {
+        fs::write(folder().join(file), svg)?;
+    }
+    Ok(())
+}
+
+/// A row of a table: whose it is, and its figures.
+struct Row {
+    peer: &'static Peer,
+    cells: Vec<f64>,
+}
+
+/// The rows of a table, in the order of the peers, so that colours stay when places change.
+fn rows(report: &str, section: &str) -> Vec<Row> {
+    let (begin, end) = (format!("<!-- {section} -->"), format!("<!-- end of {section} -->"));
+    let table = report.split_once(&begin).and_then(|(_, rest)| rest.split_once(&end));
+    let lines = || table.into_iter().flat_map(|(table, _)| table.lines());
+    let row = |peer: &'static Peer| {
+        let begin = format!("| {} | ", name(peer));
+        let cells = lines().find_map(|line| line.strip_prefix(&begin))?.split('|');
+        Some(Row {
+            peer,
+            cells: cells.map(|cell| cell.trim().parse().unwrap_or(f64::NAN)).collect(),
+        })
+    };
+    PEERS.iter().filter_map(row).collect()
+}
+
+/// Rust and Node.js side by side. They differ so much that each has its own scale.
+fn panels<T>(rows: &[Row], part: impl Fn(&Row) -> T) -> [(&'static str, Vec<T>); 2] {
+    let of = |node| rows.iter().filter(move |row| row.peer.is_node() == node).map(&part).collect();
+    [("Rust", of(false)), ("Node.js", of(true))]
+}
+
+fn cost_plot(rows: &[Row]) -> String {
+    let line = |row: &Row| Line {
+        label: plain(row.peer),
+        points: [0.0, 4.0, 16.0].into_iter().zip(row.cells.iter().copied()).collect(),
+        ours: row.peer.is_ours(),
     };
     let title = "What middleware costs: CPU time per request over loopback";
-    let panels = [("Rust", panel(false)), ("Node.js", panel(true))];
-    lines(title, "middleware that let everything pass", "microseconds", &panels)
+    lines(title, "middleware that let everything pass", "microseconds", &panels(rows, line))
 }
 
-fn bar_panel(loads: &[Load], node: bool, parts: impl Fn(&Load) -> Vec<f64>) -> Vec<Bar> {
-    let loads = loads.iter().filter(|load| load.job == Job::Post && load.peer.is_node() == node);
-    let bar = |load: &Load| Bar {
-        label: plain(load.peer),
-        parts: parts(load),
-        ours: load.peer.is_ours(),
+fn bar_panels(rows: &[Row], parts: fn(&[f64]) -> Vec<f64>) -> [(&'static str, Vec<Bar>); 2] {
+    let bar = |row: &Row| Bar {
+        label: plain(row.peer),
+        parts: parts(&row.cells),
+        ours: row.peer.is_ours(),
     };
-    let mut bars: Vec<_> = loads.map(bar).collect();
-    let sum = |bar: &Bar| bar.parts.iter().sum::<f64>();
-    bars.sort_by(|a, b| sum(a).total_cmp(&sum(b)));
-    bars
+    let mut panels = panels(rows, bar);
+    for (_, bars) in &mut panels {
+        bars.sort_by(|a, b| a.sum().total_cmp(&b.sum()));
+    }
+    panels
 }
 
-fn post_plot(loads: &[Load]) -> String {
-    let parts = |load: &Load| vec![load.user(), load.total() - load.user()];
-    let panels =
-        [("Rust", bar_panel(loads, false, parts)), ("Node.js", bar_panel(loads, true, parts))];
-    bars(
-        "Limit, token, JSON, validation: CPU time per request, microseconds",
-        "dark: user, light: system",
-        &panels,
-    )
+fn post_plot(rows: &[Row]) -> String {
+    let title = "Limit, token, JSON, validation: CPU time per request, microseconds";
+    let panels = bar_panels(rows, |cells| vec![cells[0], cells[1] - cells[0]]);
+    bars(title, "dark: user, light: system", &panels)
 }
 
-fn memory_plot(loads: &[Load]) -> String {
-    let parts = |load: &Load| vec![mebibytes(load)];
-    let panels =
-        [("Rust", bar_panel(loads, false, parts)), ("Node.js", bar_panel(loads, true, parts))];
-    bars("The most memory that was resident during the whole job, MiB", "64 connections", &panels)
+fn memory_plot(rows: &[Row]) -> String {
+    let title = "The most memory that was resident during the whole job, MiB";
+    bars(title, "64 connections", &bar_panels(rows, |cells| vec![cells[MEMORY]]))
 }
+
+/// The place of the memory among the figures of a job.
+const MEMORY: usize = 5;
 
 fn mebibytes(load: &Load) -> f64 {
     load.memory as f64 / 1024.0

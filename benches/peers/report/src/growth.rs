@@ -28,7 +28,10 @@ pub fn run(options: &Options) -> Result<()> {
         };
         let day = machine::output("date", &["-u", "+%Y-%m-%d"])?;
         let load = machine::load()?;
-        let text = format!("{text}\n{day}; load of the machine at the end: {load}.\n");
+        let command = &options.command;
+        let text = format!(
+            "{text}\n`{command}`, in `benches/peers`, {day}; load of the machine at the end: {load}.\n"
+        );
         replace(&[(part.name(), text)])?;
     }
     Ok(())

@@ -35,6 +35,9 @@ fn run() -> Result<()> {
         println!("{}", options::HELP);
         return Ok(());
     };
+    if options.plots {
+        return document::draw();
+    }
     if options.growth {
         return growth::run(&options);
     }

@@ -9,6 +9,7 @@ use crate::peers::{JOBS, Job, PEERS, Peer};
 pub const HELP: &str = "\
 report [OPTIONS]           measures the peers, and what can be counted; writes benches/RESULTS.md
 report growth [OPTIONS]    measures memory per connection, two cores, build time and size
+report plots               draws the plots anew from the tables of benches/RESULTS.md
 
   --peers A,B       only these peers (default: all)
   --jobs A,B        only these jobs of bare, pass4, pass16, jwt, post (default: all)
@@ -23,6 +24,7 @@ report growth [OPTIONS]    measures memory per connection, two cores, build time
 
 pub struct Options {
     pub growth: bool,
+    pub plots: bool,
     pub peers: Vec<&'static Peer>,
     pub jobs: Vec<Job>,
     pub rounds: usize,
@@ -43,6 +45,7 @@ impl Options {
         let args: Vec<String> = std::env::args().skip(1).collect();
         let mut options = Self {
             growth: false,
+            plots: false,
             peers: PEERS.iter().collect(),
             jobs: JOBS.to_vec(),
             rounds: 5,
@@ -60,6 +63,7 @@ impl Options {
             let mut value = || args.next().ok_or(format!("{arg} takes a value"));
             match arg.as_str() {
                 "growth" => options.growth = true,
+                "plots" => options.plots = true,
                 "--peers" => {
                     let find = |id: &str| {
                         let peer = PEERS.iter().find(|peer| peer.id == id);

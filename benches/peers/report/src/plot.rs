@@ -16,6 +16,12 @@ pub struct Bar {
     pub ours: bool,
 }
 
+impl Bar {
+    pub fn sum(&self) -> f64 {
+        self.parts.iter().sum()
+    }
+}
+
 const STYLE: &str = "<style>\
 svg{font:13px system-ui,sans-serif;--text:#333;--faint:#8885;--own:#c4380c}\
 text{fill:var(--text)}.title{font-weight:600;font-size:15px}.own{fill:var(--own);font-weight:600}.small{font-size:11px}\
@@ -29,15 +35,33 @@ const HUES: [&str; 10] = [
     "#8a6d4f", "#5c6bd0",
 ];
 
+/// Ours have one colour, and differ in this.
+const DASHES: [&str; 4] = ["none", "7 3", "2 3", "10 3 2 3"];
+
 /// Panels side by side, each with its own scale: cost against number.
 pub fn lines(title: &str, x_title: &str, unit: &str, panels: &[(&str, Vec<Line>)]) -> String {
-    let (width, height, gap) = (600.0, 400.0, 20.0);
-    let mut svg = open(title, panels.len() as f64 * (width + gap), height + 40.0);
+    let (axis, plot, height) = (45.0, 360.0, 440.0);
+    let labels = |lines: &[Line]| {
+        let label = |line: &Line| width_of(&line.label) + width_of(" 999.9");
+        LEADER + lines.iter().map(label).fold(0.0, f64::max)
+    };
+    let width: f64 = panels.iter().map(|(_, lines)| axis + plot + labels(lines)).sum();
+    let mut svg = open(title, width, height);
+    let mut left = axis;
     for (i, (name, lines)) in panels.iter().enumerate() {
-        let left = i as f64 * (width + gap) + 45.0;
-        panel(&mut svg, left, 60.0, width - 305.0, height - 70.0, (name, x_title, unit), lines);
+        let name = if i == 0 { (*name).to_owned() } else { format!("{name}, on another scale") };
+        panel(&mut svg, left, 60.0, plot, height - 110.0, (&name, x_title, unit), lines);
+        left += plot + labels(lines) + axis;
     }
     svg + "</svg>\n"
+}
+
+/// How far the labels stand from the ends of their lines.
+const LEADER: f64 = 36.0;
+
+/// How wide a bold text is at most.
+fn width_of(text: &str) -> f64 {
+    text.chars().count() as f64 * 8.0
 }
 
 fn panel(
@@ -89,16 +113,20 @@ fn panel(
         let most = places.get(i + 1).map_or(lowest, |below| below - 16.0);
         places[i] = places[i].min(most);
     }
-    let mut hues = HUES.iter().cycle();
+    let (mut hues, mut dashes) = (HUES.iter().cycle(), DASHES.iter().cycle());
     for (i, line) in lines.iter().enumerate() {
         let rank = order.iter().position(|other| *other == i).unwrap_or_default();
-        let colour = if line.ours { "var(--own)" } else { hues.next().unwrap_or(&"#888") };
+        let (colour, dash) = match line.ours {
+            true => ("var(--own)", *dashes.next().unwrap_or(&"")),
+            false => (*hues.next().unwrap_or(&"#888"), ""),
+        };
+        let stroke = format!("stroke=\"{colour}\" stroke-dasharray=\"{dash}\"");
         let mut path = String::new();
         for (n, point) in line.points.iter().enumerate() {
             let verb = if n == 0 { 'M' } else { 'L' };
             let _ = write!(path, "{verb}{:.1} {:.1}", x(point.0), y(point.1));
         }
-        put(svg, format!("<path class=\"line\" stroke=\"{colour}\" d=\"{path}\"/>"));
+        put(svg, format!("<path class=\"line\" {stroke} d=\"{path}\"/>"));
         for point in &line.points {
             let (at_x, at_y) = (x(point.0), y(point.1));
             put(
@@ -107,8 +135,8 @@ fn panel(
             );
         }
         let (from, to) = (y(end_of(line)), places[rank]);
-        let (start, end) = (left + width + 4.0, left + width + 16.0);
-        put(svg, format!("<path d=\"M{start} {from:.1}L{end} {to:.1}\" stroke=\"{colour}\"/>"));
+        let (start, end) = (left + width + 4.0, left + width + LEADER - 8.0);
+        put(svg, format!("<path d=\"M{start} {from:.1}L{end} {to:.1}\" {stroke}/>"));
         let class = if line.ours { " class=\"own\"" } else { "" };
         let place = format!("x=\"{}\" y=\"{:.1}\"", end + 4.0, to + 4.0);
         let (label, value) = (&line.label, number(end_of(line)));
@@ -123,11 +151,17 @@ pub fn bars(title: &str, parts: &str, panels: &[(&str, Vec<Bar>)]) -> String {
     let mut svg = open(title, 760.0, height);
     put(&mut svg, format!("<text class=\"small\" x=\"4\" y=\"40\">{parts}</text>"));
     let mut top = 44.0;
-    for (name, bars) in panels {
-        put(&mut svg, format!("<text x=\"4\" y=\"{}\">{name}</text>", top + 22.0));
+    let most_of = |bars: &[Bar]| bars.iter().map(Bar::sum).fold(0.001, f64::max);
+    let first = panels.first().map_or(1.0, |(_, bars)| most_of(bars));
+    for (i, (name, bars)) in panels.iter().enumerate() {
+        let most = most_of(bars);
+        let times = number((most / first * 10.0).round() / 10.0);
+        let scale = match i {
+            0 => String::new(),
+            _ => format!(", on another scale: a bar of the same length is {times} times as much"),
+        };
+        put(&mut svg, format!("<text x=\"4\" y=\"{}\">{name}{scale}</text>", top + 22.0));
         top += 30.0;
-        let sum = |bar: &Bar| bar.parts.iter().sum::<f64>();
-        let most = bars.iter().map(sum).fold(0.001, f64::max);
         for bar in bars {
             let class = if bar.ours { " class=\"own\"" } else { "" };
             let place = format!("x=\"214\" y=\"{}\" text-anchor=\"end\"", top + 15.0);
@@ -142,7 +176,7 @@ pub fn bars(title: &str, parts: &str, panels: &[(&str, Vec<Bar>)]) -> String {
                 left += width;
             }
             let place = format!("x=\"{:.1}\" y=\"{}\"", left + 6.0, top + 14.0);
-            put(&mut svg, format!("<text {place}>{}</text>", number(sum(bar))));
+            put(&mut svg, format!("<text {place}>{}</text>", number(bar.sum())));
             top += 24.0;
         }
     }

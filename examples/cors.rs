@@ -1,0 +1,58 @@
+//! Pages of other origins: CORS for those that may call, and CSRF protection against the rest, by layers of tower-http.
+//!
+//! Run with
+//!
+//! ```sh
+//! cargo run --example cors --features problem-details,serve
+//! ```
+//!
+//! The manifest, beside `tower-chain` and `tokio`:
+//!
+//! ```toml
+//! http = "1"
+//! tower-http = { version = "0.7", features = ["cors", "csrf"] }
+//! ```
+//!
+//! ```sh
+//! curl -i -X OPTIONS -H 'origin: https://app.example' -H 'access-control-request-method: GET' localhost:3000/hello
+//! # HTTP/1.1 204 No Content
+//! # access-control-allow-origin: https://app.example
+//! # access-control-allow-methods: GET,POST
+//! curl -i -H 'origin: https://app.example' localhost:3000/nowhere
+//! # HTTP/1.1 404 Not Found
+//! # access-control-allow-origin: https://app.example
+//! curl -i -X POST -H 'sec-fetch-site: cross-site' -H 'origin: https://evil.example' localhost:3000/hello
+//! # HTTP/1.1 403 Forbidden
+//! # content-type: application/problem+json
+//! ```
+
+use http::{HeaderValue, Method};
+use tower_chain::{Chain, Next, ProblemDetails, Request, Response, StatusCode};
+use tower_http::cors::CorsLayer;
+use tower_http::csrf::CsrfLayer;
+
+/// The layer answers a preflight with 200 and no body, which is a 204.
+async fn preflight_204(req: Request, next: Next<'_>) -> Response {
+    let preflight = *req.method() == Method::OPTIONS
+        && req.headers().contains_key("access-control-request-method");
+    let mut res = next.run(req).await;
+    if preflight && res.status() == StatusCode::OK {
+        *res.status_mut() = StatusCode::NO_CONTENT;
+        res.headers_mut().remove("content-length");
+    }
+    res
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let origin: HeaderValue = "https://app.example".parse()?;
+    let api = Chain::new()
+        .always(ProblemDetails::new())
+        .always(preflight_204)
+        .always(CorsLayer::new().allow_origin(origin).allow_methods([Method::GET, Method::POST]))
+        .use_(CsrfLayer::new())
+        .at("/hello", |c| c.get(async || "hello\n").post(async || "posted\n"))
+        .build();
+    let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
+    Ok(tower_chain::serve(format!("127.0.0.1:{port}"), api).await?)
+}

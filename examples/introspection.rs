@@ -1,0 +1,104 @@
+//! An API for OAuth clients: it tells them where to get a token, and asks the authorization server whether one is good.
+//!
+//! The authorization server here is a small one of its own; yours is a URL. Run with
+//!
+//! ```sh
+//! API_SECRET=$(openssl rand -hex 32) \
+//!     cargo run --example introspection --features form,introspection,json,protected-resource,require,serve
+//! ```
+//!
+//! The manifest, beside `tower-chain` and `tokio`:
+//!
+//! ```toml
+//! bytes = "1"
+//! getrandom = { version = "0.3", features = ["std"] }
+//! http = "1"
+//! reqwest = "0.13"
+//! serde = { version = "1", features = ["derive"] }
+//! serde_json = "1"
+//! ```
+//!
+//! ```sh
+//! curl localhost:3000/.well-known/oauth-protected-resource
+//! # {"authorization_servers":["http://localhost:3000"],"resource":"http://localhost:3000","scopes_supported":["notes:read"]}
+//! curl -i localhost:3000/notes
+//! # HTTP/1.1 401 Unauthorized
+//! # www-authenticate: Bearer realm="api", resource_metadata="http://localhost:3000/.well-known/oauth-protected-resource"
+//! TOKEN=$(curl -X POST localhost:3000/token)
+//! curl -H "Authorization: Bearer $TOKEN" localhost:3000/notes
+//! # the notes of ada
+//! curl -i -H "Authorization: Bearer guessed-by-somebody" localhost:3000/notes
+//! # HTTP/1.1 401 Unauthorized
+//! # www-authenticate: Bearer ..error="invalid_token"..
+//! ```
+
+use std::error::Error;
+use std::future::ready;
+
+use bytes::Bytes;
+use serde_json::json;
+use tower_chain::middleware::authenticate::{Introspected, Introspection};
+use tower_chain::{Authenticate, Chain, Form, Json, ProtectedResource, Require, Sealed};
+
+async fn notes(token: Introspected) -> String {
+    format!("the notes of {}\n", token.subject().unwrap_or("?"))
+}
+
+/// What is protected, for tokens that the authorization server at `issuer` knows.
+fn resource(issuer: &str, secret: &str, metadata: String) -> Result<Sealed, Box<dyn Error>> {
+    let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build()?;
+    let fetch = move |question: http::Request<Bytes>| {
+        let client = client.clone();
+        async move {
+            let answer = client.execute(question.try_into()?).await?;
+            let status = answer.status();
+            let mut response = http::Response::new(answer.bytes().await?);
+            *response.status_mut() = status;
+            Ok::<_, reqwest::Error>(response)
+        }
+    };
+    let introspection = Introspection::new(format!("{issuer}/introspect"), fetch)?
+        .client("api", secret)
+        .issuer(issuer);
+    let authenticate = Authenticate::introspection(introspection).resource_metadata(metadata)?;
+    let read = Require::<Introspected>::scope("notes:read")?;
+    Ok(Chain::new().use_(authenticate).use_(read).get(notes).seal())
+}
+
+#[derive(serde::Deserialize)]
+struct Question {
+    token: String,
+}
+
+/// Hands out one token, and tells the API what it is worth.
+fn authorization_server(issuer: &str, secret: &str) -> Result<Sealed, Box<dyn Error>> {
+    let token = format!("{:032x}", getrandom::u64()?);
+    let answer = json!({ "active": true, "iss": issuer, "sub": "ada", "scope": "notes:read" });
+    let good = token.clone();
+    let introspect = move |Form(asked): Form<Question>| {
+        let known = asked.token == good;
+        ready(Json(if known { answer.clone() } else { json!({ "active": false }) }))
+    };
+    let api =
+        Authenticate::users([("api", secret)]).map_err(|error| format!("API_SECRET: {error}"))?;
+    Ok(Chain::new()
+        .at("/token", |c| c.post(move || ready(token.clone())))
+        .at("/introspect", |c| c.use_(api).post(introspect))
+        .seal())
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let secret = std::env::var("API_SECRET").map_err(|_| "API_SECRET is not set")?;
+    let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
+    let origin = format!("http://localhost:{port}");
+    let metadata = ProtectedResource::new(origin.as_str())?
+        .authorization_server(origin.as_str())?
+        .scopes(["notes:read"]);
+    let app = Chain::new()
+        .at(metadata.path(), |c| c.get(metadata.handler()))
+        .mount("/notes", resource(&origin, &secret, metadata.url().to_owned())?)
+        .mount("/", authorization_server(&origin, &secret)?)
+        .build();
+    Ok(tower_chain::serve(format!("127.0.0.1:{port}"), app).await?)
+}

@@ -1,0 +1,38 @@
+//! A chain in a salvo application, by its bridge to tower.
+//!
+//! Run with
+//!
+//! ```sh
+//! cargo run --example salvo --features sync-body
+//! ```
+//!
+//! The manifest, beside `tower-chain` and `tokio`:
+//!
+//! ```toml
+//! salvo = { version = "0.85", features = ["tower-compat"] }
+//! ```
+//!
+//! ```sh
+//! curl localhost:3000/hello
+//! # hello
+//! curl -i -X DELETE localhost:3000/hello
+//! # HTTP/1.1 405 Method Not Allowed
+//! # allow: GET, HEAD, OPTIONS
+//! ```
+
+use salvo::conn::TcpListener;
+use salvo::http::ReqBody;
+use salvo::prelude::TowerServiceCompat;
+use salvo::{Listener, Router, Server};
+use tower_chain::Chain;
+
+#[tokio::main]
+async fn main() {
+    let chain = Chain::new().at("/hello", |c| c.get(async || "hello\n")).build();
+    // salvo asks for bodies that are `Sync`; and since a chain takes any body, it is told which.
+    let chain = TowerServiceCompat::<ReqBody, _, _, _>::compat(chain.with_sync_bodies());
+    let router = Router::with_path("{**path}").goal(chain);
+    let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
+    let listener = TcpListener::new(format!("127.0.0.1:{port}")).bind().await;
+    Server::new(listener).serve(router).await;
+}

@@ -1,0 +1,41 @@
+//! Filters of warp inside a chain, which stands in front of them.
+//!
+//! Run with
+//!
+//! ```sh
+//! cargo run --example warp --features serve,sync-body
+//! ```
+//!
+//! The manifest, beside `tower-chain` and `tokio`:
+//!
+//! ```toml
+//! http = "1"
+//! tower = { version = "0.5", features = ["util"] }
+//! warp = { version = "0.4", features = ["server"] }
+//! ```
+//!
+//! ```sh
+//! curl -H 'x-user: Ann' localhost:3000/old/hello/Bob
+//! # hello, Bob
+//! curl localhost:3000/old/hello/Bob
+//! # {"type":"about:blank","title":"Unauthorized","status":401,"detail":"Who are you?"}
+//! ```
+
+use tower::ServiceExt;
+use tower_chain::{Chain, Error, Request, StatusCode, SyncBody};
+use warp::Filter;
+
+async fn user(headers: http::HeaderMap) -> Result<(), Error> {
+    let known = headers.contains_key("x-user");
+    known.then_some(()).ok_or_else(|| Error::new(StatusCode::UNAUTHORIZED, "Who are you?"))
+}
+
+#[tokio::main]
+async fn main() -> Result<(), tower_chain::ServeError> {
+    let hello = warp::path!("hello" / String).map(|name: String| format!("hello, {name}\n"));
+    // warp asks for bodies that are `Sync`.
+    let warp = warp::service(hello).map_request(|req: Request| req.map(SyncBody::new));
+    let api = Chain::new().guard(user).service("/old", warp).build();
+    let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
+    tower_chain::serve(format!("127.0.0.1:{port}"), api).await
+}

@@ -1,0 +1,115 @@
+//! A room in which everybody hears what somebody says, over WebSockets by axum's extractor.
+//!
+//! A browser lets every page open a socket to every host, and sends the cookies along: the guard looks where the page is from. Run with
+//!
+//! ```sh
+//! cargo run --example websocket --features query,serve
+//! ```
+//!
+//! The manifest, beside `tower-chain` and `tokio`:
+//!
+//! ```toml
+//! axum = { version = "0.8", features = ["ws"] }
+//! futures-util = "0.3"
+//! http = "1"
+//! serde = { version = "1", features = ["derive"] }
+//! tokio-tungstenite = { version = "0.29", default-features = false, features = ["handshake"] }
+//! ```
+//!
+//! Talk with `websocat 'ws://localhost:3000/room?name=Ann'`.
+//!
+//! ```sh
+//! curl -i --max-time 1 -H 'connection: upgrade' -H 'upgrade: websocket' -H 'sec-websocket-version: 13' \
+//!     -H 'sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==' 'localhost:3000/room?name=Ann'
+//! # HTTP/1.1 101 Switching Protocols
+//! # sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=
+//! curl -i -H 'origin: https://evil.example' 'localhost:3000/room?name=Ann'
+//! # HTTP/1.1 403 Forbidden
+//! # content-type: application/problem+json
+//! ```
+
+use axum::extract::ws::{Message, WebSocketUpgrade};
+use http::HeaderMap;
+use tokio::sync::broadcast::{Sender, channel};
+use tower_chain::{Chain, ChainService, Error, Provided, Query, Response, StatusCode};
+
+const PAGE: &str = "http://localhost:3000";
+
+/// Programs send no `Origin`, and pages can't leave it out.
+async fn from_own_page(headers: HeaderMap) -> Result<(), Error> {
+    match headers.get("origin") {
+        Some(origin) if origin != PAGE => {
+            Err(Error::new(StatusCode::FORBIDDEN, "This page may not talk here"))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct Guest {
+    name: String,
+}
+
+type Room = Sender<String>;
+
+async fn room(
+    Provided(room): Provided<Room>,
+    Query(guest): Query<Guest>,
+    upgrade: WebSocketUpgrade,
+) -> Response {
+    upgrade.max_message_size(4096).on_upgrade(async move |mut socket| {
+        let mut heard = room.subscribe();
+        loop {
+            tokio::select! {
+                said = socket.recv() => match said {
+                    Some(Ok(Message::Text(text))) => drop(room.send(format!("{}: {text}", guest.name))),
+                    Some(Ok(_)) => {}
+                    _ => break,
+                },
+                line = heard.recv() => {
+                    // Who reads too slowly to hear all of it leaves.
+                    let Ok(line) = line else { break };
+                    if socket.send(Message::text(line)).await.is_err() {
+                        break;
+                    }
+                }
+            }
+        }
+    })
+}
+
+fn api() -> ChainService {
+    let (sender, _): (Room, _) = channel(64);
+    Chain::new().provide(sender).guard(from_own_page).at("/room", |c| c.get(room)).build()
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
+    Ok(tower_chain::serve(format!("127.0.0.1:{port}"), api()).await?)
+}
+
+#[cfg(test)]
+#[tokio::test]
+async fn everybody_hears_everybody() -> Result<(), Box<dyn std::error::Error>> {
+    use futures_util::{SinkExt, StreamExt};
+    use tokio_tungstenite::tungstenite::Message;
+    let server = tower_chain::Server::bind("127.0.0.1:0").await?;
+    let addr = server.local_addr()?;
+    tokio::spawn(server.serve_until(std::future::pending(), api()));
+    let enter = async |name: &str| {
+        let socket = tokio::net::TcpStream::connect(addr).await?;
+        let url = format!("ws://{addr}/room?name={name}");
+        tokio_tungstenite::client_async(url, socket).await.map(|(socket, _)| socket)
+    };
+    let (mut ann, mut bob) = (enter("Ann").await?, enter("Bob").await?);
+    for (name, text) in [("Ann", "hello"), ("Bob", "good night")] {
+        let speaker = if name == "Ann" { &mut ann } else { &mut bob };
+        speaker.send(Message::text(text)).await?;
+        for listener in [&mut ann, &mut bob] {
+            let heard = listener.next().await.ok_or("the room is closed")??;
+            assert_eq!(heard.into_text()?, format!("{name}: {text}"));
+        }
+    }
+    Ok(())
+}

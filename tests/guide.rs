@@ -1,0 +1,73 @@
+//! Whoever pastes a piece of code of the guide, with the manifest that it shows, has all that it needs.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+use std::fs;
+
+/// The blocks of Rust of a page, each with its lines.
+fn blocks(page: &str) -> Vec<Vec<&str>> {
+    let (mut blocks, mut kind) = (Vec::new(), None);
+    for line in page.lines() {
+        match (line.strip_prefix("```"), kind) {
+            (Some(new), None) => {
+                blocks.push((new, Vec::new()));
+                kind = Some(new);
+            }
+            (Some(_), Some(_)) => kind = None,
+            (None, Some(_)) => blocks.last_mut().unwrap().1.push(line),
+            (None, None) => {}
+        }
+    }
+    let is_rust = |kind: &str| ["", "no_run"].contains(&kind);
+    blocks.into_iter().filter(|(kind, _)| is_rust(kind)).map(|(_, lines)| lines).collect()
+}
+
+/// What stands in a line that the documentation leaves out.
+fn hidden(line: &str) -> Option<&str> {
+    let line = line.trim_start();
+    if line == "#" { Some("") } else { line.strip_prefix("# ") }
+}
+
+fn pages() -> Vec<(String, String)> {
+    let folder = fs::read_dir("src/guide").unwrap().map(|entry| entry.unwrap().path());
+    let pages = folder.filter(|path| path.extension().is_some_and(|extension| extension == "md"));
+    pages.map(|path| (path.display().to_string(), fs::read_to_string(path).unwrap())).collect()
+}
+
+#[test]
+fn what_is_hidden_only_wraps_what_is_shown_or_checks_it_afterwards() {
+    let wraps = ["", "#[tokio::main", "async fn main", "fn main", "let _ = "];
+    let mut seen = 0;
+    for (name, page) in pages() {
+        for block in blocks(&page) {
+            let shown = block.iter().rposition(|line| hidden(line).is_none()).unwrap();
+            for line in block[..shown].iter().filter_map(|line| hidden(line)) {
+                let is_wrap = |wrap: &&str| line.starts_with(wrap) && (*wrap != "" || line == "");
+                assert!(wraps.iter().any(|wrap| is_wrap(&wrap)), "{name}: show it: {line}");
+            }
+            seen += 1;
+        }
+    }
+    assert!(seen > 30);
+}
+
+#[test]
+fn the_manifest_of_the_guide_names_the_crates_that_it_uses() {
+    let manifest = fs::read_to_string("Cargo.toml").unwrap();
+    let (_, all) = manifest.split_once("[dependencies]").unwrap();
+    let (all, _) = all.split_once("\n[lints").unwrap();
+    let all: Vec<&str> = all.lines().filter_map(|line| Some(line.split_once(" = ")?.0)).collect();
+    let shown = fs::read_to_string("src/guide/mod.rs").unwrap();
+    for (name, page) in pages() {
+        for line in blocks(&page).into_iter().flatten().filter(|line| hidden(line).is_none()) {
+            let line = line.split("// ").next().unwrap();
+            for (end, _) in line.match_indices("::") {
+                let word = line[..end].rsplit(|c: char| !c.is_alphanumeric() && c != '_').next();
+                let word = word.unwrap().replace('_', "-");
+                let begins_path = !line[..end].trim_end_matches(&word).ends_with("::");
+                let is_crate = begins_path && all.contains(&&*word);
+                assert!(!is_crate || shown.contains(&format!("\n//! {word} = ")), "{name}: {word}");
+            }
+        }
+    }
+}
