@@ -237,7 +237,7 @@ impl Remote {
         let now = Instant::now();
         let mut state = self.lock();
         // One that was given up has nothing to say any more.
-        if !state.flight.as_ref().is_some_and(|own| own.task.as_ptr() == Arc::as_ptr(&alive)) {
+        if state.flight.as_ref().is_none_or(|own| own.task.as_ptr() != Arc::as_ptr(&alive)) {
             return;
         }
         state.flight = None;
