@@ -514,13 +514,19 @@ impl RateLimit {
         if keys == 0 {
             return checked(Err(RateLimitConfigError::ZeroKeys));
         }
-        self.with(|limiter| limiter.memory = Arc::new(Memory::new(keys)))
+        self.with(|limiter| {
+            limiter.memory = Arc::new(Memory::new(keys));
+            limiter.renew_remote();
+        })
     }
 
     /// Sets the clock. Defaults to the monotonic clock of the system.
     #[must_use]
     pub fn clock(self, clock: LimitClock) -> Self {
-        self.with(|limiter| limiter.clock = clock)
+        self.with(|limiter| {
+            limiter.clock = clock;
+            limiter.renew_remote();
+        })
     }
 
     /// Counts in a store that several servers share. Defaults to the memory of this server.

@@ -355,6 +355,7 @@ impl Remote {
         let call = StoreCall { charges, forced: true, ..StoreCall::default() };
         let told = self.call(|store| async move { store.take(&call).await }).await.is_some();
         if told {
+            self.owed.forget(std::slice::from_ref(&name));
             // Who lifts it elsewhere is heard again.
             memory.trust(shard, key, now, until(clock.now(), TRUSTED).min(end));
         } else {
