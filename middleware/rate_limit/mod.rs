@@ -376,8 +376,8 @@ impl RateLimit {
 
     /// Counts only requests that fail: those answered with 400 and above. Defaults to counting all.
     ///
-    /// A request is charged when it arrives, so that many at once don't slip through, and gets its charge back when it is answered well. One that
-    /// is dropped before it is answered counts: a client can't hide failures by hanging up.
+    /// A request is charged when it arrives, so that many at once don't slip through, and gets its charge back when it is answered well: what of it hasn't
+    /// come back by itself meanwhile. One that is dropped before it is answered counts: a client can't hide failures by hanging up.
     #[must_use]
     pub fn count_failures(self) -> Self {
         self.count_if(true, |response| response.status().as_u16() >= 400)
