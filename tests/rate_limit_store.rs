@@ -111,6 +111,12 @@ impl Shelf {
             answer.admitted &= !answer.is_busy;
         }
         let mut lease = call.lease;
+        for charge in &call.charges {
+            if let Some(until) = charged.get_mut(&charge.key) {
+                *until = (*until).min(now + charge.longest);
+            }
+        }
+        let until = |key: &str| charged.get(key).copied().unwrap_or(now).max(now);
         for charge in call.charges.iter().filter(|charge| charge.cost > 0) {
             let latest = now + charge.interval * charge.burst;
             let room = latest.saturating_sub(until(&charge.key)).as_nanos();
@@ -124,8 +130,9 @@ impl Shelf {
         for charge in &call.charges {
             let mut till = until(&charge.key);
             if answer.admitted {
-                till += charge.interval * charge.cost * (1 + answer.leased);
-                till = till.min(now + charge.interval * charge.burst);
+                let most = now + charge.interval * charge.burst;
+                till =
+                    till.max(most.min(till + charge.interval * charge.cost * (1 + answer.leased)));
                 new.push((charge.key.clone(), till));
             }
             answer.charged_for.push(till - now);

@@ -87,7 +87,7 @@ impl Remote {
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
         let key = format!("{}:{{#{number}}}:#probe", self.with.prefix);
         let interval = Duration::from_millis(1);
-        let charges = vec![StoreCharge { key, interval, burst: 1, cost: 1 }];
+        let charges = vec![StoreCharge { key, interval, burst: 1, cost: 1, longest: interval }];
         let trial = StoreCall { charges, forced: true, ..StoreCall::default() };
         let store = &self.with.store;
         let asked = async {

@@ -354,7 +354,7 @@ impl Limiter {
             let (until, count) = self.memory.look(check.shard, check.key);
             (check.until, check.count) = (until, count);
             if let Ask::Charge { rate, cost, .. } = check.ask {
-                check.until = until.min(now.saturating_add(rate.whole()));
+                check.until = until.min(now.saturating_add(check.reach));
                 check.outcome = governed(rate, 0, cost, check.until, now).0;
             }
         }

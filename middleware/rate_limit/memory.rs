@@ -415,10 +415,10 @@ fn decide<'a>(
         let value = value.unwrap_or(Value::until(0));
         match check.ask {
             Ask::Charge { rate, cost, further } => {
-                let longest = rate.whole().saturating_add(rate.charge(further));
                 // After a change to a shorter quota nobody waits for longer than that takes.
-                check.until = value.as_until().min(now.saturating_add(longest));
-                if check.until < value.as_until() {
+                check.until = value.as_until().min(now.saturating_add(check.reach));
+                check.cut = check.until < value.as_until();
+                if check.cut {
                     let line = line(check.key, check.segment, check.overflowed);
                     shard.under_way.cut(line, check.until);
                 }
@@ -458,13 +458,13 @@ fn decide<'a>(
         let value = match check.ask {
             Ask::Charge { cost: 0, .. } | Ask::Free => continue,
             Ask::Charge { rate, cost, .. } => {
-                if !admitted {
-                    if check.is_admitted() {
-                        check.until = check.until.saturating_sub(rate.charge(cost));
-                    }
+                if !admitted && check.is_admitted() {
+                    check.until = check.until.saturating_sub(rate.charge(cost));
+                }
+                if !admitted && !check.cut {
                     continue;
                 }
-                if check.returnable {
+                if admitted && check.returnable {
                     let line = line(check.key, check.segment, check.overflowed);
                     check.number = shard.under_way.enter(line, rate.charge(cost), check.until);
                 }

@@ -40,6 +40,7 @@ enum Kind {
     Charges {
         interval: u64,
         burst: u32,
+        reach: u64,
     },
     /// The block of a client, and where it is remembered here.
     Block(usize, u64),
@@ -50,6 +51,7 @@ pub(crate) struct Charges<'a> {
     pub(crate) name: &'a str,
     pub(crate) rate: Rate,
     pub(crate) further: u32,
+    pub(crate) reach: u64,
     pub(crate) cost: u32,
     /// Until when the key was known to be charged before them.
     pub(crate) known: u64,
@@ -95,9 +97,9 @@ impl Owed {
 
     /// Notes charges that were made without the store.
     pub(crate) fn charge(&self, charges: &Charges<'_>, now: u64) {
-        let &Charges { name, rate, further, cost, known, doubted } = charges;
+        let &Charges { name, rate, further, reach, cost, known, doubted } = charges;
         let burst = rate.burst.get().saturating_add(further);
-        let kind = Kind::Charges { interval: rate.interval, burst };
+        let kind = Kind::Charges { interval: rate.interval, burst, reach };
         let mut ledger = self.lock();
         let Some(debt) = ledger.debt(name, kind, known, now) else { return };
         let most = now.saturating_add(rate.interval.saturating_mul(burst.into()));
@@ -172,15 +174,15 @@ impl Owed {
             ledger.debts.remove(name);
             return None;
         }
-        let (interval, burst, cost, block) = match debt.kind {
-            Kind::Charges { interval, burst } => {
+        let (interval, burst, cost, longest, block) = match debt.kind {
+            Kind::Charges { interval, burst, reach } => {
                 let cost = u32::try_from(left.div_ceil(interval)).unwrap_or(u32::MAX);
-                (interval, burst, cost, None)
+                (interval, burst, cost, reach, None)
             }
-            Kind::Block(shard, key) => (left, 1, 1, Some((shard, key))),
+            Kind::Block(shard, key) => (left, 1, 1, left, Some((shard, key))),
         };
-        let interval = Duration::from_nanos(interval);
-        let charge = StoreCharge { key: name.to_owned(), interval, burst, cost };
+        let (interval, longest) = (Duration::from_nanos(interval), Duration::from_nanos(longest));
+        let charge = StoreCharge { key: name.to_owned(), interval, burst, cost, longest };
         Some(Due { charge, block, upto })
     }
 

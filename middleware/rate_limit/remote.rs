@@ -185,6 +185,7 @@ impl Remote {
                     Ask::Charge { rate, .. } => {
                         whole.push(*rate);
                         *rate = rate.share(servers);
+                        check.reach = check.reach.max(rate.whole());
                     }
                     Ask::Enter { most } => *most = (*most / servers.max(1)).max(1),
                     Ask::Free => {}
@@ -238,7 +239,8 @@ impl Remote {
                 continue;
             }
             let rate = shared.whole.get(at).copied().unwrap_or(rate);
-            self.owed.charge(&Charges { name, rate, further, cost, known: *known, doubted }, now);
+            let (known, reach) = (*known, check.reach);
+            self.owed.charge(&Charges { name, rate, further, reach, cost, known, doubted }, now);
             if doubted {
                 doubts.push(name.clone());
             }
@@ -262,6 +264,7 @@ impl Remote {
                 interval: Duration::from_nanos(rate.interval),
                 burst: rate.burst.get().saturating_add(further),
                 cost,
+                longest: Duration::from_nanos(check.reach),
             })
         };
         let (checks, Some(shared)) = (&asked.checks[asked.own()..], asked.shared.as_ref()) else {
@@ -359,8 +362,9 @@ impl Remote {
         }
         let (now, end) = (clock.now(), until(clock.now(), time));
         memory.trust(shard, key, now, end);
-        let charges = vec![StoreCharge { key: name.clone(), interval: time, burst: 1, cost: 1 }];
-        let call = StoreCall { charges, forced: true, ..StoreCall::default() };
+        let charge =
+            StoreCharge { key: name.clone(), interval: time, burst: 1, cost: 1, longest: time };
+        let call = StoreCall { charges: vec![charge], forced: true, ..StoreCall::default() };
         let told = self.call(|store| async move { store.take(&call).await }).await.is_some();
         if told {
             self.owed.forget(std::slice::from_ref(&name));
