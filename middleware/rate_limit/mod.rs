@@ -123,6 +123,8 @@
 //! - IPv6 prefixes of customers: [RIPE-690](https://www.ripe.net/publications/docs/ripe-690/); NAT64: [RFC 6052](https://www.rfc-editor.org/rfc/rfc6052)
 
 mod asked;
+mod asking;
+mod breaker;
 mod check;
 mod clock;
 mod decision;
@@ -130,9 +132,12 @@ mod fields;
 mod handle;
 mod held;
 mod key;
+mod learned;
 mod limiter;
 mod lints;
 mod memory;
+mod names;
+mod owed;
 mod policy;
 mod quota;
 #[cfg(feature = "redis")]
@@ -144,6 +149,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod totals;
+mod under_way;
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -157,7 +163,7 @@ use smallvec::SmallVec;
 
 use self::fields::State;
 use self::held::Held;
-use self::limiter::{Answer, Count, Limiter, Penalty, is_preflight};
+use self::limiter::{Answer, Charged, Count, Limiter, Penalty, is_preflight};
 use self::lints::Lints;
 use self::memory::Memory;
 use self::quota::{MAX_POLICIES, checked};
@@ -599,7 +605,7 @@ impl RateLimit {
             if let Some(observe) = &limiter.observe {
                 observe(req, &skipped);
             }
-            return Ok(Passed { decision: provide.then_some(skipped), ..Passed::default() });
+            return Ok(Passed::keep(SmallVec::new(), None, provide.then_some(skipped)));
         }
         limiter.lints.enter(limiter, req);
         if limiter.is_simple
@@ -631,18 +637,15 @@ impl RateLimit {
         limiter.lints.named(key, &hashes);
         let cost = limiter.policies.first()?.cost_of_all();
         let charged = limiter.charge_once(&hashes, cost)?;
-        let mut passed = Passed::default();
-        if !limiter.headers.is_empty() && !limiter.shadow {
-            passed.states.push(charged.state());
-        }
-        Some(passed)
+        let tells = !limiter.headers.is_empty() && !limiter.shadow;
+        Some(if tells { Passed::Once(charged) } else { Passed::Silently })
     }
 
     async fn decide_async(&self, req: &mut Request, quiet: bool) -> Answer {
         let limiter = &self.limiter;
         let found = if self.is_async { limiter.find(req).await } else { Vec::new() };
         let mut asked = limiter.ask(req, &found, quiet);
-        match &limiter.remote {
+        match limiter.remote() {
             Some(remote) => remote.decide(limiter, asked).await,
             None => {
                 let decided = limiter.decide(&mut asked);
@@ -685,14 +688,22 @@ impl RateLimit {
             }
         }
         let states = if limiter.shadow { SmallVec::new() } else { answer.states };
-        Ok(Passed { states, held: answer.held, decision: decision.filter(|_| provide) })
+        Ok(Passed::keep(states, answer.held, decision.filter(|_| provide)))
     }
 
     fn respond(&self, passed: Passed, mut response: Response) -> Response {
-        if !passed.states.is_empty() {
-            self.limiter.write(response.headers_mut(), &passed.states);
+        let Kept { states, held, .. } = match passed {
+            Passed::Silently => return response,
+            Passed::Once(charged) => {
+                self.limiter.write(response.headers_mut(), &[charged.state()]);
+                return response;
+            }
+            Passed::With(kept) => *kept,
+        };
+        if !states.is_empty() {
+            self.limiter.write(response.headers_mut(), &states);
         }
-        let Some(mut held) = passed.held else { return response };
+        let Some(mut held) = held else { return response };
         if let Some(count) = &self.limiter.count {
             held.settle((count.counts)(&response));
         }
@@ -700,12 +711,37 @@ impl RateLimit {
     }
 }
 
-/// What is kept of a request that goes on.
-#[derive(Default)]
-struct Passed {
+/// How a request went on. It stands in the future of the chain, so that what is seldom is boxed.
+enum Passed {
+    /// Nothing is done to its response.
+    Silently,
+    /// It was charged once, and its response tells how the client stands then.
+    Once(Charged),
+    With(Box<Kept>),
+}
+
+/// What is kept of a request until it is answered.
+struct Kept {
     states: SmallVec<[State; 2]>,
     held: Option<Box<Held>>,
     decision: Option<Decision>,
+}
+
+impl Passed {
+    fn keep(
+        states: SmallVec<[State; 2]>,
+        held: Option<Box<Held>>,
+        decision: Option<Decision>,
+    ) -> Self {
+        if states.is_empty() && held.is_none() && decision.is_none() {
+            return Self::Silently;
+        }
+        Self::With(Box::new(Kept { states, held, decision }))
+    }
+
+    fn take_decision(&mut self) -> Option<Decision> {
+        if let Self::With(kept) = self { kept.decision.take() } else { None }
+    }
 }
 
 impl PerClient {
@@ -778,7 +814,7 @@ impl<T: Clone + Send + Sync + 'static> Middleware for WithDecision<T> {
             Ok(passed) => passed,
             Err(refusal) => return refusal,
         };
-        let decision = passed.decision.take().unwrap_or_else(Decision::skipped);
+        let decision = passed.take_decision().unwrap_or_else(Decision::skipped);
         let response = next.run_with(req, ((self.provided)(decision),)).await;
         self.limit.respond(passed, response)
     }
