@@ -10,6 +10,7 @@ mod drain;
 mod limits;
 mod listeners;
 mod proxy;
+mod smuggling;
 #[cfg(all(unix, feature = "systemd"))]
 mod systemd;
 #[cfg(feature = "tls")]
