@@ -147,7 +147,7 @@ fn target(name: &str, value: f64, most: f64) -> String {
     format!("{name} {value:.2}, at most {most}: {verdict}")
 }
 
-/// T1 to T5: a token verified, beside `jsonwebtoken::decode`, the bare check and a hit in the cache.
+/// T1 to T5 and T7: a token verified, beside `jsonwebtoken::decode`, the bare check, a hit in the cache, and a token with a wrong signature.
 fn verify(criterion: &mut Criterion, case: &Case) {
     let Case { algorithm, token, key, library, bare } = case;
     let jwt = || {
@@ -163,6 +163,13 @@ fn verify(criterion: &mut Criterion, case: &Case) {
     let (message, signature) = token.rsplit_once('.').unwrap();
     let signature = URL_SAFE_NO_PAD.decode(signature).unwrap();
 
+    let forged = {
+        let mut signature = signature.clone();
+        let middle = signature.len() / 2;
+        signature[middle] ^= 1;
+        format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
+    };
+
     let mut ours = || assert!(ready(plain.verify(black_box(token))).is_ok());
     let mut hit = || assert!(ready(cached.verify(black_box(token))).is_ok());
     let mut decode = || {
@@ -170,17 +177,21 @@ fn verify(criterion: &mut Criterion, case: &Case) {
         assert!(decoded.is_ok());
     };
     let mut floor = || assert!(bare(black_box(message.as_bytes()), &signature));
+    let mut refuse = || assert!(ready(plain.verify(black_box(&forged))).is_err());
     let mut group = criterion.benchmark_group(format!("verify/{algorithm}"));
     group.bench_function("jwt", |bencher| bencher.iter(&mut ours));
+    group.bench_function("jwt, forged", |bencher| bencher.iter(&mut refuse));
     group.bench_function("jwt, cached", |bencher| bencher.iter(&mut hit));
     group.bench_function("jsonwebtoken", |bencher| bencher.iter(&mut decode));
     group.bench_function("bare", |bencher| bencher.iter(&mut floor));
     group.finish();
 
-    let [ours, hit, decode, floor] = least([&mut ours, &mut hit, &mut decode, &mut floor]);
+    let [ours, hit, decode, floor, refuse] =
+        least([&mut ours, &mut hit, &mut decode, &mut floor, &mut refuse]);
     println!(
-        "{algorithm}: {ours:.0} ns, hit {hit:.0} ns, library {decode:.0} ns, bare {floor:.0} ns"
+        "{algorithm}: {ours:.0} ns, hit {hit:.0} ns, library {decode:.0} ns, bare {floor:.0} ns, forged {refuse:.0} ns"
     );
+    println!("  T7 {}", target("of a good token, a forged one", refuse / ours, 1.1));
     match algorithm {
         Algorithm::Hs256 => {
             println!("  T1 {}", target("of the library", ours / decode, 0.5));

@@ -51,8 +51,8 @@
 //!
 //! # Where to put it
 //!
-//! Behind a layer that decompresses: then it counts the decompressed bytes. In front of one it counts what goes over the wire, and the
-//! extractors count again.
+//! Behind a layer that decompresses: then it counts the decompressed bytes. In front of one it counts what goes over the wire; the
+//! extractors count again, who reads a stream doesn't.
 //!
 //! # Sources
 //!
@@ -63,6 +63,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
+use axum_core::BoxError;
 use axum_core::extract::DefaultBodyLimit;
 use axum_core::response::IntoResponse;
 use bytes::Bytes;
@@ -103,15 +104,16 @@ impl Middleware for BodyLimit {
 
     async fn call<N: Endpoint>(&self, req: &mut Request, next: Rest<'_, N>) -> Response {
         let max = self.max.limit().unwrap_or(u64::MAX);
-        let outer = req.extensions().get::<Arc<Shared>>().cloned();
-        // The body is counted once, by the outermost step, up to what the innermost one says.
-        let shared = outer.clone().unwrap_or_default();
-        shared.max.store(max, Ordering::Relaxed);
-        if outer.is_none() {
-            let inner = std::mem::take(req.body_mut());
-            *req.body_mut() = Body::new(Counted { inner, shared: shared.clone(), read: 0 });
-            req.extensions_mut().insert(shared.clone());
+        let outer = req.extensions().get::<Arc<Count>>().cloned();
+        if let Some(outer) = &outer {
+            outer.raise(max);
         }
+        let count =
+            Arc::new(Count { max: AtomicU64::new(max), exceeded: AtomicBool::new(false), outer });
+        // A step in between may have put another body there, so that each counts what its own readers get.
+        let inner = std::mem::take(req.body_mut());
+        *req.body_mut() = Body::new(Counted { inner, count: count.clone(), read: 0 });
+        req.extensions_mut().insert(count.clone());
         req.extensions_mut().insert(self.max);
         match self.max.limit() {
             Some(max) => {
@@ -122,12 +124,11 @@ impl Middleware for BodyLimit {
         let path = next.matched_path();
         let mut response = next.run(req).await;
         let status = response.status();
-        if shared.exceeded.load(Ordering::Relaxed)
+        if let Some(max) = count.exceeded()
             && (status.is_client_error() || status.is_server_error())
             && !names_a_limit(&response)
         {
-            let max = MaxBody::bytes(shared.max.load(Ordering::Relaxed));
-            response = max.exceeded().into_response();
+            response = MaxBody::bytes(max).exceeded().into_response();
         }
         if let Some(threshold) = self.warn_response_above {
             let path = path.unwrap_or_default().to_owned();
@@ -142,28 +143,49 @@ fn names_a_limit(response: &Response) -> bool {
     Error::of(response).is_some_and(|error| error.members().any(|(name, _)| name == "limit"))
 }
 
-#[derive(Default)]
-struct Shared {
+/// What a step knows of its body while others read it.
+struct Count {
     max: AtomicU64,
     exceeded: AtomicBool,
+    outer: Option<Arc<Self>>,
+}
+
+impl Count {
+    /// This one, and those of the steps outside.
+    fn all(&self) -> impl Iterator<Item = &Self> {
+        std::iter::successors(Some(self), |count| count.outer.as_deref())
+    }
+
+    /// An inner step may allow more.
+    fn raise(&self, max: u64) {
+        for count in self.all() {
+            count.max.fetch_max(max, Ordering::Relaxed);
+        }
+    }
+
+    /// The limit above which a body was, here or outside.
+    fn exceeded(&self) -> Option<u64> {
+        let count = self.all().find(|count| count.exceeded.load(Ordering::Relaxed))?;
+        Some(count.max.load(Ordering::Relaxed))
+    }
 }
 
 /// A body that ends in an error past its limit.
 struct Counted {
     inner: Body,
-    shared: Arc<Shared>,
+    count: Arc<Count>,
     read: u64,
 }
 
 impl http_body::Body for Counted {
     type Data = Bytes;
-    type Error = axum_core::Error;
+    type Error = BoxError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum_core::Error>>> {
-        let max = self.shared.max.load(Ordering::Relaxed);
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let max = self.count.max.load(Ordering::Relaxed);
         if self.inner.size_hint().lower().saturating_add(self.read) > max {
             return self.exceed(cx);
         }
@@ -174,7 +196,8 @@ impl http_body::Body for Counted {
                 return self.exceed(cx);
             }
         }
-        Poll::Ready(frame)
+        // As it was: the new body wraps it again, and readers look under one wrapper or two.
+        Poll::Ready(frame.map(|frame| frame.map_err(axum_core::Error::into_inner)))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -187,16 +210,13 @@ impl http_body::Body for Counted {
 }
 
 impl Counted {
-    fn exceed(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum_core::Error>>> {
-        self.shared.exceeded.store(true, Ordering::Relaxed);
+    fn exceed(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        self.count.exceeded.store(true, Ordering::Relaxed);
         self.inner = Body::empty();
         self.read = 0;
         // The error that every reader of bodies knows can be had from its own type alone.
         let mut one = Limited::new(Full::new(Bytes::from_static(b"x")), 0);
-        Pin::new(&mut one).poll_frame(cx).map_err(axum_core::Error::new)
+        Pin::new(&mut one).poll_frame(cx)
     }
 }
 
@@ -238,7 +258,7 @@ impl http_body::Body for Watched {
 
 #[cfg(test)]
 mod tests {
-    use futures_util::stream;
+    use futures_util::{StreamExt, TryStreamExt, stream};
     use http::{Request, StatusCode};
     use http_body_util::{BodyExt, StreamBody};
     use tower::ServiceExt;
@@ -263,9 +283,6 @@ mod tests {
 
     #[tokio::test]
     async fn the_innermost_limit_counts_for_every_reader() {
-        async fn streamed(req: crate::Request) -> Result<String, Error> {
-            Ok(req.into_body().collect().await?.to_bytes().len().to_string())
-        }
         let chain = Chain::new()
             .use_(BodyLimit::bytes(4))
             .at("/text", |c| c.post(async |Text(text): Text| text))
@@ -288,6 +305,55 @@ mod tests {
         }
         assert_eq!(status(&chain, "/any", chunked(&["x"; 100])).await, 200);
         assert_eq!(status(&chain, "/ignored", chunked(&["x"; 100])).await, 200);
+    }
+
+    async fn streamed(req: crate::Request) -> Result<String, Error> {
+        Ok(req.into_body().collect().await?.to_bytes().len().to_string())
+    }
+
+    #[tokio::test]
+    async fn an_inner_limit_counts_the_body_that_a_step_put_there() {
+        // As a layer that decompresses does.
+        async fn doubled(req: crate::Request, next: crate::Next<'_>) -> Response {
+            next.run(req.map(|body| {
+                let twice = |data: Bytes| Bytes::from([&data[..], &data[..]].concat());
+                Body::new(body.map_frame(move |frame| frame.map_data(twice)))
+            }))
+            .await
+        }
+        let chain = Chain::new()
+            .use_(BodyLimit::bytes(4))
+            .use_(doubled)
+            .at("/same", |c| c.use_(BodyLimit::bytes(4)).post(streamed))
+            .at("/string", |c| c.use_(BodyLimit::bytes(4)).post(async |text: String| text))
+            .at("/large", |c| c.use_(BodyLimit::bytes(8)).post(streamed))
+            .at("/small", |c| c.use_(BodyLimit::bytes(2)).use_(BodyLimit::bytes(6)).post(streamed))
+            .build();
+        for (path, max) in [("/same", 2), ("/string", 2), ("/large", 4), ("/small", 3)] {
+            let cut = |n: usize| chunked(&vec!["x"; n]);
+            assert_eq!(status(&chain, path, cut(max)).await, 200, "{path}");
+            assert_eq!(status(&chain, path, cut(max + 1)).await, 413, "{path}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_is_cut_off_is_no_failure_of_the_server() {
+        async fn copied(req: crate::Request) -> Result<String, Error> {
+            let pieces = req.into_body().into_data_stream();
+            let pieces = pieces.map(|piece| piece.map_err(std::io::Error::other));
+            let pieces: Vec<Bytes> = pieces.try_collect().await?;
+            Ok(pieces.len().to_string())
+        }
+        let chain = Chain::new()
+            .use_(BodyLimit::bytes(4))
+            .at("/streamed", |c| c.post(streamed))
+            .at("/copied", |c| c.post(copied))
+            .build();
+        let log = Log::start();
+        for path in ["/streamed", "/copied"] {
+            assert_eq!(status(&chain, path, chunked(&["xxx", "xxx"])).await, 413);
+        }
+        assert_eq!(log.text(), "");
     }
 
     #[tokio::test]

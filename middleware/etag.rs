@@ -3,8 +3,11 @@
 //! # What it does
 //!
 //! [`ETag`] gives each response to GET and HEAD that is a 200 with a body of known length an `ETag`, made of the body, and answers 304
-//! without a body where the client has that version already. A handler's own `ETag` is kept, and compared. Streams, other methods and
-//! other statuses pass unchanged.
+//! without a body where the client has that version already. A handler's own `ETag` is kept, and compared. Bodies of unknown length, as those
+//! of streams are, other methods and other statuses pass unchanged.
+//!
+//! To be tagged, a body is collected first. One that comes piece by piece and yet tells its length, such as that of a file or of an answer from
+//! another server, is held back until it is there: [`up_to`](ETag::up_to) bounds it, and a tag that the handler sets spares it.
 //!
 //! # Example
 //!
@@ -118,7 +121,7 @@ impl Middleware for ETag {
                 _ => return response,
             }
             let (mut parts, body) = response.into_parts();
-            // The length is known, so that this waits for nothing.
+            // Mostly it is there already. A stream that told its length is waited for, whole.
             let bytes = match body.collect().await {
                 Ok(body) => body.to_bytes(),
                 Err(error) => {

@@ -106,7 +106,7 @@ use axum_core::response::IntoResponse;
 use http::StatusCode;
 use http::request::Parts;
 
-use crate::extract::{BodyInput, FieldError, HeadInput, Input, Source, wire_name};
+use crate::extract::{BodyInput, FieldError, HeadInput, Input, Source, input, wire_name};
 use crate::{Body, Endpoint, Error, FromChain, Middleware, Request, Response, Rest};
 
 /// Data that keeps the rules of its type, by [`garde`]. See the [module](self).
@@ -135,9 +135,8 @@ where
 {
     type Rejection = Error;
 
-    async fn from_request(mut req: Request, _: &S) -> Result<Self, Error> {
-        let source = E::read(&mut req).await?;
-        check_source(E::parse(&source)?, &Default::default(), &source)
+    fn from_request(req: Request, _: &S) -> impl Future<Output = Result<Self, Error>> + Send {
+        input::take(req, |input, source| check_source(input, &Default::default(), &source))
     }
 }
 

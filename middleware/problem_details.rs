@@ -71,7 +71,8 @@ impl ProblemDetails {
         Self::default()
     }
 
-    /// Renders every error whose body is plain text, those of handlers as well: their text is dropped. Defaults to the known lines alone.
+    /// Renders every error whose body is plain text of up to 64 KiB, those of handlers as well: their text is dropped. Defaults to the known
+    /// lines alone.
     #[must_use]
     pub fn every_text(mut self) -> Self {
         self.every_text = true;
@@ -88,7 +89,8 @@ impl ProblemDetails {
             None => true,
             Some(value) => value.as_bytes().starts_with(b"text/plain"),
         };
-        text && body.exact().is_some_and(|length| self.every_text || length <= LONGEST_LINE)
+        let longest = if self.every_text { LONGEST_TEXT } else { LONGEST_LINE };
+        text && body.exact().is_some_and(|length| length <= longest)
     }
 }
 
@@ -104,14 +106,15 @@ impl Middleware for ProblemDetails {
             return response;
         }
         let (mut parts, body) = response.into_parts();
-        let Ok(text) = body.collect().await.map(http_body_util::Collected::to_bytes) else {
-            return Error::new(status, "").into_response();
-        };
-        let known = || LINES.iter().any(|line| is_line(&text, line));
-        let without_a_body =
-            text.is_empty() && (!head || !parts.headers.contains_key(CONTENT_LENGTH));
-        if !(without_a_body || self.every_text || known()) {
-            return Response::from_parts(parts, Body::from(text));
+        // A body that fails has no text to keep.
+        let text = body.collect().await.map(http_body_util::Collected::to_bytes).ok();
+        if let Some(text) = text {
+            let known = || LINES.iter().any(|line| is_line(&text, line));
+            let without_a_body =
+                text.is_empty() && (!head || !parts.headers.contains_key(CONTENT_LENGTH));
+            if !(without_a_body || self.every_text || known()) {
+                return Response::from_parts(parts, Body::from(text));
+            }
         }
         for field in [CONTENT_TYPE, CONTENT_LENGTH, TRANSFER_ENCODING] {
             parts.headers.remove(field);
@@ -120,7 +123,11 @@ impl Middleware for ProblemDetails {
         for (name, value) in &parts.headers {
             error = error.with_header(name.clone(), HeaderValue::clone(value));
         }
-        error.into_response()
+        let mut rendered = error.into_response();
+        // What layers have left there for those outside, such as why they refuse.
+        parts.extensions.extend(std::mem::take(rendered.extensions_mut()));
+        *rendered.extensions_mut() = parts.extensions;
+        rendered
     }
 }
 
@@ -131,6 +138,9 @@ fn is_line(text: &[u8], line: &str) -> bool {
 }
 
 const LONGEST_LINE: u64 = 256;
+
+/// A longer one is no refusal, and is not collected.
+const LONGEST_TEXT: u64 = 64 * 1024;
 
 /// What tower-http 0.7 and axum-core 0.5 write.
 const LINES: &[&str] = &[
@@ -225,6 +235,7 @@ mod tests {
                     })
                 })
                 .at("/fine", |c| c.get(async || ""))
+                .at("/long", |c| c.get(async || (StatusCode::BAD_REQUEST, "x".repeat(65_537))))
                 .build()
         };
         let get = |path: &str| Request::get(path).body(Body::empty()).unwrap();
@@ -241,15 +252,25 @@ mod tests {
         let chain = handlers(ProblemDetails::new().every_text());
         assert_eq!(send(&chain, get("/text")).await.1, "application/problem+json");
         assert_eq!(send(&chain, get("/json")).await.1, "application/json");
+        assert_eq!(send(&chain, get("/long")).await.2.len(), 65_537);
     }
 
     #[tokio::test]
-    async fn header_fields_of_the_refusal_are_kept() {
+    async fn header_fields_and_extensions_of_the_refusal_are_kept() {
+        #[derive(Clone, Debug, PartialEq)]
+        struct Reason(u8);
         let chain = Chain::new()
             .use_(ProblemDetails::new())
-            .get(async || (StatusCode::UNAUTHORIZED, [("www-authenticate", "Basic")]))
+            .get(async || {
+                let mut refusal = StatusCode::UNAUTHORIZED.into_response();
+                refusal.headers_mut().insert("www-authenticate", HeaderValue::from_static("Basic"));
+                refusal.extensions_mut().insert(Reason(7));
+                refusal
+            })
             .build();
         let response = chain.oneshot(Request::get("/").body(Body::empty()).unwrap()).await.unwrap();
         assert_eq!(response.headers()["www-authenticate"], "Basic");
+        assert_eq!(response.extensions().get(), Some(&Reason(7)));
+        assert!(Error::of(&response).is_some());
     }
 }

@@ -83,8 +83,9 @@
 //! # Where to put it
 //!
 //! In front of what is to be measured: first, with `always`, for the whole chain; before a handler for the handler. Where it doesn't stand it
-//! costs nothing, and with [`each_step`](ServerTiming::each_step) only the requests pay that are measured. Steps that stand next to each other, rather
-//! than inside each other, are counted each for itself.
+//! costs nothing. With [`each_step`](ServerTiming::each_step) the request that is measured pays for its clock readings; while there is one in the program,
+//! each step of the others looks whether it is theirs, which takes some nanoseconds. Steps that stand next to each other, rather than inside each
+//! other, are counted each for itself.
 //!
 //! # Sources
 //!

@@ -9,11 +9,13 @@ use axum_core::response::IntoResponse;
 use http::header::{CONTENT_TYPE, HeaderName};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
+use crate::extract::{MaxBody, is_length_limit};
 use crate::{Body, Response};
 
 /// Why a request was not served: a status, a text for the client, and a cause that the client never sees.
 ///
-/// Any [`std::error::Error`] converts into it by `?` and is a 500. [`Error::new`] is for the rest. As a response it is
+/// Any [`std::error::Error`] converts into it by `?` and is a 500, or a 413 if it comes of a body that is longer than its limit.
+/// [`Error::new`] is for the rest. As a response it is
 /// `application/problem+json` ([RFC 9457](https://www.rfc-editor.org/rfc/rfc9457)):
 ///
 /// ```json
@@ -79,9 +81,13 @@ impl Error {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, detail)
     }
 
-    /// A 500 with its cause.
+    /// A 500 with its cause; or a 413, if that is a body which was too long.
     pub(crate) fn from_source(source: Source) -> Self {
-        Self::internal("").with_source(source)
+        let error = match is_length_limit(&*source) {
+            true => MaxBody::unlimited().exceeded(),
+            false => Self::internal(""),
+        };
+        error.with_source(source)
     }
 
     /// Adds the cause. It is logged if the status is 500 or above, and never sent.

@@ -1,5 +1,7 @@
 //! What a caller may do, as an authorization step asks for it.
 
+use std::fmt;
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -62,6 +64,62 @@ pub trait Grants {
     /// When the caller signed in, such as the claim `auth_time` of an access token. Defaults to `None`, which meets no requirement.
     fn authenticated_at(&self) -> Option<SystemTime> {
         None
+    }
+}
+
+/// That the `T` which an optional authentication provides stands for nobody. It leaves this in the extensions of the request, so that a step after it
+/// which knows nothing of `T` asks for credentials (401) where it would otherwise forbid (403).
+///
+/// # Example
+///
+/// ```
+/// use tower_chain::{Anonymous, Endpoint, Middleware, Request, Response, Rest};
+///
+/// #[derive(Clone)]
+/// struct User(&'static str);
+///
+/// /// Knows everyone who has a session.
+/// struct Session;
+///
+/// impl Middleware for Session {
+///     type Provides = (Option<User>,);
+///
+///     async fn call<N: Endpoint>(&self, req: &mut Request, next: Rest<'_, N, (Option<User>,)>) -> Response {
+///         let user = req.headers().contains_key("cookie").then_some(User("ann"));
+///         if user.is_none() {
+///             req.extensions_mut().insert(Anonymous::<Option<User>>::new());
+///         }
+///         next.run_with(req, (user,)).await
+///     }
+/// }
+/// # let _ = Session;
+/// ```
+pub struct Anonymous<T>(PhantomData<fn() -> T>);
+
+impl<T> Anonymous<T> {
+    /// There is nobody.
+    pub fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<T> Default for Anonymous<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T> Clone for Anonymous<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Anonymous<T> {}
+
+impl<T> fmt::Debug for Anonymous<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Anonymous")
     }
 }
 

@@ -251,7 +251,38 @@ pub trait Part<P, W>: Sized + Send {
     /// Whether it may look for the matched path among the extensions.
     const EXTRACTS: bool;
 
-    fn take(parts: &mut Parts) -> impl Future<Output = Result<Self, Response>> + Send;
+    fn take(head: &mut Head<'_>) -> impl Future<Output = Result<Self, Response>> + Send;
+}
+
+/// The head of a request while the arguments in front of the last one are made. It is taken apart when an extractor asks for its parts, and
+/// whole again once this is dropped.
+#[doc(hidden)]
+pub struct Head<'r> {
+    req: &'r mut Request,
+    parts: Option<(Parts, Body)>,
+}
+
+impl<'r> Head<'r> {
+    fn of(req: &'r mut Request) -> Self {
+        Self { req, parts: None }
+    }
+
+    fn parts(&mut self) -> &mut Parts {
+        let Self { req, parts } = self;
+        &mut parts.get_or_insert_with(|| mem::take(*req).into_parts()).0
+    }
+
+    fn extensions(&self) -> &http::Extensions {
+        self.parts.as_ref().map_or(self.req.extensions(), |(parts, _)| &parts.extensions)
+    }
+}
+
+impl Drop for Head<'_> {
+    fn drop(&mut self) {
+        if let Some((parts, body)) = self.parts.take() {
+            *self.req = Request::from_parts(parts, body);
+        }
+    }
 }
 
 /// An argument that may stand in the last place, where the body is at hand.
@@ -264,7 +295,7 @@ pub trait Part<P, W>: Sized + Send {
 pub trait Last<P, W>: Sized + Send {
     const EXTRACTS: bool;
 
-    fn take(req: Request) -> impl Future<Output = Result<Self, Response>> + Send;
+    fn take(req: &mut Request) -> impl Future<Output = Result<Self, Response>> + Send;
 }
 
 /// Something that may be the last argument of a handler, provided or not. [`Next`] isn't: this tells the two kinds of handlers apart.
@@ -295,8 +326,8 @@ where
 {
     const EXTRACTS: bool = true;
 
-    async fn take(parts: &mut Parts) -> Result<Self, Response> {
-        T::from_request_parts(parts, &()).await.map_err(IntoResponse::into_response)
+    async fn take(head: &mut Head<'_>) -> Result<Self, Response> {
+        T::from_request_parts(head.parts(), &()).await.map_err(IntoResponse::into_response)
     }
 }
 
@@ -307,8 +338,8 @@ where
 {
     const EXTRACTS: bool = false;
 
-    async fn take(parts: &mut Parts) -> Result<Self, Response> {
-        provided(&parts.extensions)
+    async fn take(head: &mut Head<'_>) -> Result<Self, Response> {
+        provided(head.extensions())
     }
 }
 
@@ -318,8 +349,10 @@ where
 {
     const EXTRACTS: bool = true;
 
-    async fn take(req: Request) -> Result<Self, Response> {
-        T::from_request(req, &()).await.map_err(|refusal| in_one_shape(refusal.into_response()))
+    /// No `async fn`: that would keep a second room for the request.
+    fn take(req: &mut Request) -> impl Future<Output = Result<Self, Response>> + Send {
+        let refused = |refusal: T::Rejection| in_one_shape(refusal.into_response());
+        T::from_request(mem::take(req), &()).map(move |taken| taken.map_err(refused))
     }
 }
 
@@ -330,7 +363,7 @@ where
 {
     const EXTRACTS: bool = false;
 
-    async fn take(req: Request) -> Result<Self, Response> {
+    async fn take(req: &mut Request) -> Result<Self, Response> {
         provided(req.extensions())
     }
 }
@@ -457,14 +490,18 @@ macro_rules! ending {
             $($head: Part<P, $how>,)*
             $last: Last<P, $last_how>,
         {
-            #[allow(non_snake_case, unused_mut, reason = "a value is named as its type")]
+            #[allow(non_snake_case, reason = "a value is named as its type")]
+            #[allow(clippy::unused_unit, unused_mut, unused_variables, reason = "there may be one argument only")]
             async fn take(req: &mut Request, cx: &Cx<'_>) -> Result<Self, Response> {
                 if $($head::EXTRACTS ||)* $last::EXTRACTS {
                     cx.routes.show_match(cx, req);
                 }
-                let (mut parts, body) = mem::take(req).into_parts();
-                $(let $head = $head::take(&mut parts).await?;)*
-                let $last = $last::take(Request::from_parts(parts, body)).await?;
+                // In a scope of its own, so that the last argument has the room again.
+                let ($($head,)*) = {
+                    let mut head = Head::of(req);
+                    ($($head::take(&mut head).await?,)*)
+                };
+                let $last = $last::take(req).await?;
                 Ok(Self(($($head,)* $last,)))
             }
         }
@@ -496,10 +533,8 @@ macro_rules! passing {
                 if $($head::EXTRACTS ||)* false {
                     cx.routes.show_match(cx, req);
                 }
-                let (mut parts, body) = mem::take(req).into_parts();
-                $(let $head = $head::take(&mut parts).await?;)*
-                *req = Request::from_parts(parts, body);
-                Ok(Self(($($head,)*)))
+                let mut head = Head::of(req);
+                Ok(Self(($($head::take(&mut head).await?,)*)))
             }
         }
     };

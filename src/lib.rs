@@ -152,7 +152,7 @@ pub use extract::Json;
 #[cfg_attr(docsrs, doc(cfg(feature = "query")))]
 pub use extract::Query;
 pub use extract::{ClientAddr, MatchedPath, Path, PeerAddr};
-pub use grants::Grants;
+pub use grants::{Anonymous, Grants};
 pub use handler::{IntoHandler, IntoMiddleware, handler_fn};
 pub use http::StatusCode;
 #[cfg(feature = "authenticate")]

@@ -77,6 +77,33 @@ async fn what_one_server_revokes_the_other_refuses() {
     assert!(keys.iter().all(|key| key.starts_with("test:") && !key.contains("ann")), "{keys:?}");
 }
 
+/// For ten minutes longer than asked for, as the leeway may be as long; and no call takes back what another one has revoked.
+#[tokio::test]
+async fn what_is_revoked_is_known_as_long_as_a_token_may_live() {
+    let Some(redis) = Redis::start() else { return };
+    let list = RedisDenylist::new(&redis.url()).unwrap();
+    let until = |seconds| SystemTime::now() + Duration::from_secs(seconds);
+    let client = redis::Client::open(redis.url()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    for (seconds, longest) in [(60, 60), (3600, 3600), (0, 3600), (60, 3600)] {
+        list.revoke_id("7", until(seconds)).await.unwrap();
+        list.revoke_subject(None, "ann", at(100), until(seconds)).await.unwrap();
+        let keys = redis.keys().await.unwrap();
+        assert_eq!(keys.len(), 2);
+        for key in keys {
+            let left: u64 = redis::cmd("TTL").arg(key).query_async(&mut connection).await.unwrap();
+            assert!((longest + 590..=longest + 602).contains(&left), "{seconds}: {left}");
+        }
+    }
+    list.revoke_id("8", SystemTime::UNIX_EPOCH).await.unwrap();
+    list.revoke_id("9", SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 60)).await.unwrap();
+    let jwt = Jwt::<()>::hs256(SECRET).unwrap().redis_denylist(list);
+    for id in ["7", "8", "9"] {
+        let verified = jwt.verify(token(json!({"exp": EXP, "jti": id}))).await;
+        assert_eq!(verified.map(drop), Err(Refusal::Revoked), "{id}");
+    }
+}
+
 #[tokio::test]
 async fn a_redis_that_is_gone_lets_nothing_pass() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use tower_chain::middleware::rate_limit::{
 };
 use tower_chain::{
     Body, Chain, ChainService, LimitClock, PeerAddr, Policy, Quota, RateLimit, RateLimitHandle,
-    SharedLimits, WhileAway,
+    Response, SharedLimits, WhileAway,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -27,9 +27,25 @@ struct Shelf(Arc<State>);
 struct State {
     start: Instant,
     charged: Mutex<HashMap<String, Duration>>,
-    places: Mutex<HashMap<String, Vec<String>>>,
+    places: Mutex<HashMap<String, Vec<(String, Duration)>>>,
     calls: AtomicUsize,
-    hangs: AtomicBool,
+    fault: Mutex<Fault>,
+}
+
+/// What a store that isn't well does.
+#[derive(Clone, Copy, PartialEq)]
+enum Fault {
+    None,
+    /// It decides, and answers once it is well.
+    Hangs,
+    /// It hears nothing, and says so once it is well.
+    IsDeaf,
+    /// It says at once that it can't.
+    Fails,
+    /// As that, but it says that it is there.
+    Pretends,
+    /// As that, and even decides on what nobody made a request for.
+    PretendsWell,
 }
 
 impl Shelf {
@@ -39,7 +55,7 @@ impl Shelf {
             charged: Mutex::default(),
             places: Mutex::default(),
             calls: AtomicUsize::new(0),
-            hangs: AtomicBool::new(false),
+            fault: Mutex::new(Fault::None),
         }))
     }
 
@@ -52,11 +68,30 @@ impl Shelf {
         self.0.calls.load(Ordering::Relaxed)
     }
 
-    async fn answer(&self) {
+    fn fault(&self) -> Fault {
+        *self.0.fault.lock().unwrap()
+    }
+
+    fn set(&self, fault: Fault) {
+        *self.0.fault.lock().unwrap() = fault;
+    }
+
+    /// Answers as well as it can now.
+    async fn answer<T>(&self, decide: impl FnOnce() -> T) -> Result<T, StoreError> {
         self.0.calls.fetch_add(1, Ordering::Relaxed);
-        if self.0.hangs.load(Ordering::Relaxed) {
-            std::future::pending().await
+        let fault = self.fault();
+        match fault {
+            Fault::None => return Ok(decide()),
+            Fault::Fails | Fault::Pretends | Fault::PretendsWell => {
+                return Err(StoreError::new("it fails"));
+            }
+            Fault::Hangs | Fault::IsDeaf => {}
         }
+        let decided = (fault == Fault::Hangs).then(decide);
+        while self.fault() == fault {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        decided.ok_or_else(|| StoreError::new("it has heard nothing"))
     }
 
     fn decide(&self, call: &StoreCall) -> StoreAnswer {
@@ -71,6 +106,7 @@ impl Shelf {
         }
         if let Some(place) = &call.place {
             let taken = places.entry(place.key.clone()).or_default();
+            taken.retain(|(_, until)| *until > now);
             answer.is_busy = taken.len() >= place.most as usize;
             answer.admitted &= !answer.is_busy;
         }
@@ -96,7 +132,8 @@ impl Shelf {
         }
         charged.extend(new);
         if let (true, Some(place)) = (answer.admitted, &call.place) {
-            places.entry(place.key.clone()).or_default().push(place.id.clone());
+            let taken = places.entry(place.key.clone()).or_default();
+            taken.push((place.id.clone(), now + place.longest));
         }
         answer
     }
@@ -105,46 +142,40 @@ impl Shelf {
 impl LimitStore for Shelf {
     fn take<'a>(&'a self, call: &'a StoreCall) -> StoreFuture<'a, StoreAnswer> {
         Box::pin(async move {
-            // It hangs once it has decided: nobody hears of it.
-            let answer = self.decide(call);
-            self.answer().await;
-            Ok(answer)
+            if self.fault() == Fault::PretendsWell && call.charges[0].key.ends_with("#probe") {
+                return Ok(self.decide(call));
+            }
+            self.answer(|| self.decide(call)).await
         })
     }
 
     fn give_back<'a>(&'a self, keys: &'a [(String, Duration)]) -> StoreFuture<'a, ()> {
-        Box::pin(async move {
-            self.answer().await;
+        Box::pin(self.answer(move || {
             let mut charged = self.0.charged.lock().unwrap();
             for (key, time) in keys {
                 charged.entry(key.clone()).and_modify(|until| *until = until.saturating_sub(*time));
             }
-            Ok(())
-        })
+        }))
     }
 
     fn leave<'a>(&'a self, place: &'a StorePlace) -> StoreFuture<'a, ()> {
-        Box::pin(async move {
-            self.answer().await;
+        Box::pin(self.answer(move || {
             let mut places = self.0.places.lock().unwrap();
-            places.entry(place.key.clone()).or_default().retain(|id| *id != place.id);
-            Ok(())
-        })
+            places.entry(place.key.clone()).or_default().retain(|(id, _)| *id != place.id);
+        }))
     }
 
     fn clear<'a>(&'a self, keys: &'a [String]) -> StoreFuture<'a, ()> {
-        Box::pin(async move {
-            self.answer().await;
+        Box::pin(self.answer(move || {
             self.0.charged.lock().unwrap().retain(|key, _| !keys.contains(key));
-            Ok(())
-        })
+        }))
     }
 
     fn ping(&self) -> StoreFuture<'_, ()> {
         Box::pin(async move {
-            match self.0.hangs.load(Ordering::Relaxed) {
-                true => Err(StoreError::new("it hangs")),
-                false => Ok(()),
+            match self.fault() {
+                Fault::None | Fault::Pretends | Fault::PretendsWell => Ok(()),
+                _ => Err(StoreError::new("it is away")),
             }
         })
     }
@@ -164,9 +195,17 @@ impl Server {
     }
 
     async fn status(&self) -> u16 {
-        let peer: SocketAddr = "192.0.2.1:4000".parse().unwrap();
+        self.answer().await.status().as_u16()
+    }
+
+    async fn answer(&self) -> Response {
+        self.answer_to(1).await
+    }
+
+    async fn answer_to(&self, client: u8) -> Response {
+        let peer: SocketAddr = format!("192.0.2.{client}:4000").parse().unwrap();
         let req = http::Request::get("/").extension(PeerAddr(peer)).body(Body::empty()).unwrap();
-        self.service.handle(req).await.status().as_u16()
+        self.service.handle(req).await
     }
 }
 
@@ -202,20 +241,22 @@ async fn a_store_that_hangs_costs_the_deadline_five_times_and_then_nothing() {
     let limit = RateLimit::new(Quota::new(80, SECOND * 8000));
     let server = Server::new(&shelf, limit, |limits| limits.deadline(deadline).while_away(mode));
     assert_eq!(server.status().await, 200);
-    shelf.0.hangs.store(true, Ordering::Relaxed);
+    shelf.set(Fault::Hangs);
     let mut admitted = 0;
-    for at in 0..30 {
+    // A client waits once at most, and after five of them nobody does.
+    for (at, client) in [2, 2, 2, 3, 4, 5, 6, 7, 8].into_iter().chain([1; 30]).enumerate() {
         let start = Instant::now();
-        admitted += usize::from(server.status().await == 200);
+        let status = server.answer_to(client).await.status();
+        admitted += usize::from(client == 1 && status == 200);
         let waited = start.elapsed().as_millis();
-        let expected = if at < 5 { 70..=71 } else { 0..=0 };
+        let expected = if [0, 3, 4, 5, 6].contains(&at) { 70..=71 } else { 0..=0 };
         assert!(expected.contains(&waited), "{at}: {waited} ms");
     }
     // A quarter of the quota, of which the one before is a part.
     assert_eq!(admitted, 19);
-    shelf.0.hangs.store(false, Ordering::Relaxed);
+    shelf.set(Fault::None);
+    tokio::time::sleep(Duration::from_millis(600)).await;
     let calls = shelf.calls();
-    tokio::time::sleep(Duration::from_millis(251)).await;
     server.status().await;
     assert_eq!(shelf.calls(), calls + 1);
 }
@@ -253,14 +294,366 @@ async fn a_request_that_is_dropped_while_the_store_is_asked_leaves_its_place() {
     let limit = || RateLimit::new(Quota::new(100, SECOND * 1000)).concurrency(1);
     let long = |limits: SharedLimits| limits.deadline(SECOND * 9);
     let (one, other) = (Server::new(&shelf, limit(), long), Server::new(&shelf, limit(), long));
-    shelf.0.hangs.store(true, Ordering::Relaxed);
+    shelf.set(Fault::Hangs);
     assert!(tokio::time::timeout(SECOND, one.status()).await.is_err());
     assert!(shelf.0.places.lock().unwrap().values().any(|places| places.len() == 1));
-    shelf.0.hangs.store(false, Ordering::Relaxed);
+    shelf.set(Fault::None);
     for server in [&one, &other] {
         // A place is freed without anybody waiting for it.
         tokio::time::sleep(SECOND).await;
         assert!(shelf.0.places.lock().unwrap().values().all(Vec::is_empty));
         assert_eq!(server.status().await, 200);
+    }
+}
+
+/// A server that gives up on the store early, and then goes on by itself.
+fn local(shelf: &Shelf, limit: RateLimit) -> Server {
+    Server::new(shelf, limit, |limits| limits.deadline(Duration::from_millis(20)))
+}
+
+fn alice() -> std::net::IpAddr {
+    "192.0.2.1".parse().unwrap()
+}
+
+async fn left(server: &Server) -> u32 {
+    server.handle.peek(alice()).await[0].remaining()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_admitted_without_the_store_counts_for_all_once_it_is_back() {
+    for fault in [Fault::Hangs, Fault::IsDeaf, Fault::Fails] {
+        for used in [3, 7, 10] {
+            let shelf = Shelf::new();
+            let limit = || RateLimit::new(Quota::new(10, SECOND * 10_000));
+            let (one, other) = (local(&shelf, limit()), local(&shelf, limit()));
+            assert_eq!(one.status().await, 200);
+            shelf.set(fault);
+            for _ in 1..used {
+                assert_eq!(one.status().await, 200);
+            }
+            assert_eq!(one.status().await, if used == 10 { 429 } else { 200 });
+            shelf.set(Fault::None);
+            let used = (used + 1).min(10);
+            // Before the store knows of it as well as after.
+            for _ in 0..5 {
+                if used == 10 {
+                    assert_eq!(one.status().await, 429);
+                }
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+            assert_eq!([left(&one).await, left(&other).await], [10 - used; 2]);
+            assert_eq!(one.handle.would_admit(alice()), used < 10);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_came_back_while_the_store_was_away_is_not_told() {
+    let shelf = Shelf::new();
+    let server = local(&shelf, RateLimit::new(Quota::new(5, SECOND * 50)));
+    shelf.set(Fault::Fails);
+    for _ in 0..30 {
+        assert_eq!(server.status().await, 200);
+        tokio::time::sleep(SECOND * 11).await;
+    }
+    assert_eq!(server.status().await, 200);
+    shelf.set(Fault::None);
+    tokio::time::sleep(SECOND).await;
+    assert_eq!(left(&server).await, 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refund_while_the_store_is_away_is_told_as_well() {
+    let shelf = Shelf::new();
+    let limit = || RateLimit::new(Quota::new(10, SECOND * 10_000)).count_failures();
+    let (one, other) = (local(&shelf, limit()), local(&shelf, limit()));
+    // Admitted by the store, and answered when it is away.
+    let asked = one.handle.admit(alice(), 2).await;
+    assert!(asked.is_ok());
+    shelf.set(Fault::Fails);
+    for _ in 0..50 {
+        assert_eq!(one.status().await, 200);
+    }
+    one.handle.refund(alice(), 1).await;
+    shelf.set(Fault::None);
+    tokio::time::sleep(SECOND).await;
+    assert_eq!([left(&one).await, left(&other).await], [9, 9]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_charge_by_hand_that_the_store_did_not_hear_is_told_later() {
+    for fault in [Fault::Hangs, Fault::IsDeaf, Fault::Fails] {
+        let shelf = Shelf::new();
+        let limit = || RateLimit::new(Quota::new(10, SECOND * 10_000));
+        let (one, other) = (local(&shelf, limit()), local(&shelf, limit()));
+        shelf.set(fault);
+        one.handle.charge(alice(), 4).await;
+        shelf.set(Fault::None);
+        tokio::time::sleep(SECOND).await;
+        assert_eq!([left(&one).await, left(&other).await], [6, 6]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_block_that_the_store_did_not_hear_holds_and_is_told_later() {
+    for (fault, tries) in
+        [(Fault::Hangs, 1), (Fault::IsDeaf, 1), (Fault::Fails, 1), (Fault::Fails, 9)]
+    {
+        let shelf = Shelf::new();
+        let limit = || RateLimit::new(Quota::new(1000, SECOND * 10_000));
+        let (one, other) = (local(&shelf, limit()), local(&shelf, limit()));
+        assert_eq!([one.status().await, other.status().await], [200, 200]);
+        shelf.set(fault);
+        for _ in 0..tries {
+            assert!(!one.handle.block(alice(), SECOND * 100).await);
+        }
+        shelf.set(Fault::None);
+        for _ in 0..20 {
+            assert_eq!(one.status().await, 429);
+            tokio::time::sleep(SECOND / 10).await;
+        }
+        assert_eq!(other.status().await, 429);
+        // Lifted elsewhere, and heard here.
+        assert!(other.handle.block(alice(), Duration::ZERO).await);
+        tokio::time::sleep(SECOND).await;
+        assert_eq!([one.status().await, other.status().await], [200, 200]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_blocked_while_the_store_is_away_stays_blocked_when_it_is_back() {
+    let shelf = Shelf::new();
+    let limit = || {
+        let limit = RateLimit::new(Quota::new(2, SECOND * 2));
+        limit.penalty(Quota::new(3, SECOND * 1000), SECOND * 100)
+    };
+    let (one, other) = (local(&shelf, limit()), local(&shelf, limit()));
+    shelf.set(Fault::Fails);
+    for _ in 0..6 {
+        one.status().await;
+    }
+    shelf.set(Fault::None);
+    tokio::time::sleep(SECOND * 10).await;
+    assert_eq!([one.status().await, other.status().await], [429, 429]);
+    tokio::time::sleep(SECOND * 90).await;
+    assert_eq!([one.status().await, other.status().await], [200, 200]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reset_forgets_what_the_store_was_not_told() {
+    let shelf = Shelf::new();
+    let server = local(&shelf, RateLimit::new(Quota::new(10, SECOND * 10_000)));
+    shelf.set(Fault::Fails);
+    for _ in 0..10 {
+        server.status().await;
+    }
+    assert!(!server.handle.block(alice(), SECOND * 1000).await);
+    assert!(!server.handle.reset(alice()).await);
+    shelf.set(Fault::None);
+    tokio::time::sleep(SECOND).await;
+    assert_eq!((left(&server).await, server.handle.blocked_for(alice()).await), (10, None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_paid_for_in_advance_does_not_outlive_what_is_decided_by_hand() {
+    let shelf = Shelf::new();
+    let limit = RateLimit::new(Policy::new("p", Quota::new(1000, SECOND * 100_000)).cost(2));
+    let server = Server::new(&shelf, limit, |limits| limits.lease(20));
+    let pays = async || {
+        let calls = shelf.calls();
+        assert_eq!(server.status().await, 200);
+        shelf.calls() > calls
+    };
+    assert!(pays().await && !pays().await);
+    assert!(server.handle.reset(alice()).await);
+    assert!(pays().await && !pays().await);
+    server.handle.charge(alice(), 1).await;
+    assert!(pays().await && !pays().await);
+    assert!(server.handle.block(alice(), SECOND * 5).await);
+    for _ in 0..4 {
+        assert_eq!(server.status().await, 429);
+        tokio::time::sleep(SECOND).await;
+    }
+    tokio::time::sleep(SECOND).await;
+    assert!(pays().await && !pays().await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn limiters_with_one_prefix_and_other_policies_keep_apart() {
+    let shelf = Shelf::new();
+    let limit =
+        |name| RateLimit::new(Policy::new(name, Quota::new(1000, SECOND * 1000))).concurrency(1);
+    let (a, b, a_too) =
+        (local(&shelf, limit("a")), local(&shelf, limit("b")), local(&shelf, limit("a")));
+    let held = a.answer().await;
+    assert_eq!([held.status().as_u16(), a_too.status().await, b.status().await], [200, 429, 200]);
+    drop(held);
+    tokio::time::sleep(SECOND).await;
+    assert!(a.handle.block(alice(), SECOND * 100).await);
+    assert_eq!([a_too.status().await, b.status().await], [429, 200]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_there_and_decides_nothing_is_asked_by_nobody() {
+    for fault in [Fault::Pretends, Fault::PretendsWell] {
+        let shelf = Shelf::new();
+        let server = local(&shelf, RateLimit::new(Quota::new(1000, SECOND * 1000)));
+        shelf.set(fault);
+        let mut asked = 0;
+        for at in 0..1000_u32 {
+            let before = shelf.calls();
+            let answer = server.answer_to(at.to_le_bytes()[0]).await;
+            asked += shelf.calls() - before;
+            assert_eq!(answer.status(), 200);
+            tokio::time::sleep(SECOND / 100).await;
+        }
+        // Five before that is known.
+        assert_eq!(asked, 5);
+        shelf.set(Fault::None);
+        tokio::time::sleep(SECOND).await;
+        let calls = shelf.calls();
+        assert_eq!(server.status().await, 200);
+        assert_eq!(shelf.calls(), calls + 1);
+    }
+}
+
+#[test]
+fn the_store_is_asked_again_when_the_runtime_that_waited_for_it_ends() {
+    let runtime = || {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        runtime.enable_all().start_paused(true).build().unwrap()
+    };
+    let first = runtime();
+    let (shelf, server) = first.block_on(async {
+        let shelf = Shelf::new();
+        let server = local(&shelf, RateLimit::new(Quota::new(1000, SECOND * 1000)));
+        shelf.set(Fault::Fails);
+        for client in 0..10 {
+            assert_eq!(server.answer_to(client).await.status(), 200);
+        }
+        assert_eq!(shelf.calls(), 5);
+        (shelf, server)
+    });
+    drop(first);
+    runtime().block_on(async {
+        for client in 100..110 {
+            assert_eq!(server.answer_to(client).await.status(), 200);
+        }
+        assert_eq!(shelf.calls(), 6);
+        shelf.set(Fault::None);
+        tokio::time::sleep(SECOND).await;
+        let calls = shelf.calls();
+        assert_eq!(server.status().await, 200);
+        assert_eq!(shelf.calls(), calls + 1);
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_takes_too_long_no_longer_counts_on_its_own_server_either() {
+    for fault in [Fault::None, Fault::Fails] {
+        let shelf = Shelf::new();
+        let limit = RateLimit::new(Quota::new(1000, SECOND * 1000)).concurrency(1);
+        let server = Server::new(&shelf, limit, |limits| limits.longest_request(SECOND * 3));
+        shelf.set(fault);
+        let held = server.answer().await;
+        assert_eq!([held.status().as_u16(), server.status().await], [200, 429]);
+        tokio::time::sleep(SECOND * 3).await;
+        let other = server.answer().await;
+        assert_eq!([other.status().as_u16(), server.status().await], [200, 429]);
+        // What is over frees nothing once more.
+        drop(held);
+        tokio::time::sleep(SECOND).await;
+        assert_eq!(server.status().await, 429);
+        drop(other);
+        tokio::time::sleep(SECOND).await;
+        assert_eq!(server.status().await, 200);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_place_is_left_once_the_store_hears_of_it() {
+    for failures in [1, 9] {
+        let shelf = Shelf::new();
+        let limit = || RateLimit::new(Quota::new(1000, SECOND * 1000)).concurrency(1);
+        let (one, other) = (local(&shelf, limit()), local(&shelf, limit()));
+        let held = one.answer().await;
+        shelf.set(Fault::Fails);
+        for _ in 1..failures {
+            one.handle.peek(alice()).await;
+        }
+        drop(held);
+        tokio::time::sleep(SECOND / 10).await;
+        shelf.set(Fault::None);
+        assert_eq!(other.status().await, 429);
+        tokio::time::sleep(SECOND).await;
+        assert_eq!(other.status().await, 200);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_told_where_there_is_nothing_to_tell() {
+    let shelf = Shelf::new();
+    let free = Policy::new("p", Quota::new(10, SECOND * 1000)).cost(0);
+    let server = local(&shelf, RateLimit::new(free).count_failures());
+    assert_eq!(server.status().await, 200);
+    tokio::time::sleep(SECOND).await;
+    assert_eq!(shelf.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_is_dropped_while_the_store_is_asked_costs_nothing() {
+    for lease in [0, 5] {
+        let shelf = Shelf::new();
+        let limit = || {
+            RateLimit::new(Quota::new(100, SECOND * 100_000))
+                .and(Policy::new("b", Quota::new(200, SECOND * 100_000)).cost(2))
+        };
+        let long = |limits: SharedLimits| limits.deadline(SECOND * 9).lease(lease);
+        let (one, other) = (Server::new(&shelf, limit(), long), Server::new(&shelf, limit(), long));
+        shelf.set(Fault::Hangs);
+        for _ in 0..3 {
+            assert!(tokio::time::timeout(SECOND, one.status()).await.is_err());
+        }
+        shelf.set(Fault::None);
+        tokio::time::sleep(SECOND).await;
+        let left: Vec<_> =
+            other.handle.peek(alice()).await.iter().map(|standing| standing.remaining()).collect();
+        assert_eq!(left, [100, 200]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_is_refused_before_the_store_answers_costs_nothing() {
+    let shelf = Shelf::new();
+    let limit = || RateLimit::new(Quota::new(10, SECOND * 10_000));
+    let mode = |mode| {
+        move |limits: SharedLimits| limits.deadline(Duration::from_millis(20)).while_away(mode)
+    };
+    let deny = Server::new(&shelf, limit(), mode(WhileAway::Deny));
+    let allow = Server::new(&shelf, limit(), mode(WhileAway::Allow));
+    shelf.set(Fault::Hangs);
+    for _ in 0..3 {
+        assert_eq!(deny.status().await, 503);
+    }
+    // What was let through and reached the store counts.
+    for _ in 0..2 {
+        assert_eq!(allow.status().await, 200);
+    }
+    shelf.set(Fault::None);
+    tokio::time::sleep(SECOND).await;
+    assert_eq!(left(&allow).await, 8);
+}
+
+#[test]
+fn an_empty_prefix_is_refused_where_it_is_written() {
+    let limits = |prefix: &str| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let _entered = runtime.enter();
+        SharedLimits::new(Shelf::new()).try_prefix(prefix).map(drop)
+    };
+    assert_eq!(limits("api"), Ok(()));
+    for empty in ["", "{}", "{{}"] {
+        let error = limits(empty).unwrap_err();
+        assert!(error.to_string().contains("prefix"), "{error}");
     }
 }

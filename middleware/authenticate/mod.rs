@@ -170,6 +170,8 @@ struct Way<T> {
     places: Vec<usize>,
     verifier: Verifier<T>,
     cache: Option<Cache<T>>,
+    /// For how much longer what the verifier found is good at most, whatever the cache says.
+    lifetime: fn(&T) -> Duration,
 }
 
 enum Verifier<T> {
@@ -338,7 +340,8 @@ impl<T: Clone + Send + Sync + 'static> Authenticate<T> {
     }
 
     fn of(source: Source, verifier: Verifier<T>) -> Self {
-        let way = Way { sources: vec![source], places: Vec::new(), verifier, cache: None };
+        let (sources, places) = (vec![source], Vec::new());
+        let way = Way { sources, places, verifier, cache: None, lifetime: |_| Duration::MAX };
         Self { ways: vec![way], places: Places::new() }.placed()
     }
 
@@ -366,9 +369,12 @@ impl<T: Clone + Send + Sync + 'static> Authenticate<T> {
     }
 
     /// Accepts `Authorization: <token>`, without a scheme, as well. Defaults to off. See [`Source::bare`].
+    ///
+    /// Where [`or`](Self::or) joined several, it is about the last one. Users and passwords are no token: Basic stays as it is.
     #[must_use]
     pub fn bare(mut self) -> Self {
         if let Some(way) = self.ways.last_mut()
+            && way.sources != [Source::basic()]
             && !way.sources.contains(&Source::bare())
         {
             way.sources.push(Source::bare());
@@ -428,7 +434,7 @@ impl<T: Clone + Send + Sync + 'static> Authenticate<T> {
     /// [`or`](Self::or) joined several, it is about the last one.
     ///
     /// Defaults to one minute for Basic, and to zero for [`with`](Self::with). Until it is over, a withdrawn password goes on to work. Refusals are never
-    /// remembered. It doesn't touch keys that are known without a function.
+    /// remembered. It doesn't touch keys that are known without a function, and what `introspection` found is never good beyond the `exp` of the token.
     #[must_use]
     pub fn cache_ttl(mut self, cache_ttl: Duration) -> Self {
         if let Some(way) = self.ways.last_mut() {
@@ -566,7 +572,7 @@ impl<T: Clone + Send + Sync + 'static> Way<T> {
             }
             _ => None,
         };
-        if let Some(known) = known(cached) {
+        if let Some(known) = self.known(cached) {
             return Ok(Some(known));
         }
         // Kept until what was found is remembered: who has the turn next may have asked the same.
@@ -577,7 +583,7 @@ impl<T: Clone + Send + Sync + 'static> Way<T> {
             Verifier::Blocking(verify, turns) => {
                 let Credentials::Login(login, colon) = credentials else { return Ok(None) };
                 let turn = turns.clone().acquire_owned().await?;
-                if let Some(known) = known(cached) {
+                if let Some(known) = self.known(cached) {
                     return Ok(Some(known));
                 }
                 let runtime = tokio::runtime::Handle::try_current()?;
@@ -590,15 +596,18 @@ impl<T: Clone + Send + Sync + 'static> Way<T> {
             }
         };
         if let (Some((cache, key)), Some(principal)) = (cached, &found) {
-            cache.insert(key, principal.clone(), Instant::now());
+            let ttl = cache.ttl().min((self.lifetime)(principal));
+            cache.insert_for(key, principal.clone(), ttl, Instant::now());
         }
         Ok(found)
     }
-}
 
-fn known<T: Clone>(cached: Option<(&Cache<T>, Key)>) -> Option<T> {
-    let (cache, key) = cached?;
-    cache.get(&key, Instant::now())
+    fn known(&self, cached: Option<(&Cache<T>, Key)>) -> Option<T> {
+        let (cache, key) = cached?;
+        let known = cache.get(&key, Instant::now())?;
+        // The clock of the wall may have gone on without the other one, as when a machine slept.
+        (!(self.lifetime)(&known).is_zero()).then_some(known)
+    }
 }
 
 enum Judgement<T> {

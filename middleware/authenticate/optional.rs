@@ -3,7 +3,7 @@
 use axum_core::response::IntoResponse;
 
 use super::{Authenticate, Refused, came_by_query};
-use crate::{Endpoint, Middleware, Request, Response, Rest};
+use crate::{Anonymous, Endpoint, Middleware, Request, Response, Rest};
 
 /// Lets requests without credentials pass as well, and provides `Option<T>`. Made by [`Authenticate::optional`].
 #[derive(Debug)]
@@ -25,7 +25,10 @@ impl<T: Clone + Send + Sync + 'static> Middleware for Optional<T> {
     ) -> Response {
         let (principal, place) = match self.0.authenticate(req).await {
             Ok(accepted) => accepted,
-            Err(Refused::Missing) => return next.run_with(req, (None,)).await,
+            Err(Refused::Missing) => {
+                req.extensions_mut().insert(Anonymous::<Option<T>>::new());
+                return next.run_with(req, (None,)).await;
+            }
             Err(refused) => return self.0.refuse(refused).into_response(),
         };
         let by_query = self.0.places.strip(req, place);

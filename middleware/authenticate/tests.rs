@@ -1,13 +1,15 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::UNIX_EPOCH;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
 use http_body_util::BodyExt;
 
 use super::*;
 use crate::middleware::tables::rows;
 use crate::test_log::Log;
-use crate::{Body, Chain, ChainService, Provided};
+use crate::{Anonymous, Body, Chain, ChainService, Provided};
 
 const SECRET: &str = "Vy3pRT1rW9ZsU0bq6xQ2Lw";
 const OTHER: &str = "8wTnQ5cKx0fJm2EoYb7RzA";
@@ -714,6 +716,30 @@ async fn basic_is_parsed_exactly() {
 }
 
 /// RFC 7617, 2 and 2.1.
+/// Without its scheme it would be a token, and the digest of a user with a password is one of the keys.
+#[tokio::test]
+async fn users_and_passwords_have_no_form_without_a_scheme() {
+    let check = |_: Login| async { Ok(Some(Principal::new("ann"))) };
+    for (what, authenticate) in [
+        ("users", Authenticate::users([("ann", SECRET)]).unwrap()),
+        ("function", Authenticate::basic(check)),
+        ("blocking", Authenticate::basic_blocking(|_: &Login| Ok(Some(Principal::new("ann"))))),
+        (
+            "both",
+            Authenticate::token(OTHER).unwrap().or(Authenticate::users([("ann", SECRET)]).unwrap()),
+        ),
+    ] {
+        let service = Spied::new(authenticate.bare());
+        for value in [format!("ann:{SECRET}"), STANDARD.encode(format!("ann:{SECRET}"))] {
+            let (status, challenges) = service.get(&[("authorization", &value)]).await;
+            assert_eq!(status, 401, "{what}: {value}");
+            assert!(challenges.contains(&r#"Basic realm="api", charset="UTF-8""#.to_owned()));
+            let basic = format!("Basic {}", STANDARD.encode(format!("ann:{SECRET}")));
+            assert_eq!(service.get(&[("authorization", &basic)]).await.0, 200, "{what}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn the_examples_of_rfc_7617_are_read() {
     let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
@@ -793,6 +819,42 @@ async fn requests_at_once_with_one_password_are_few_checks() {
     }
     let cores = available_parallelism().unwrap().get();
     assert!(asked.load(Ordering::Relaxed) <= cores, "{asked:?} checks on {cores} cores");
+}
+
+/// Or whoever sends passwords and leaves has more checks run at once than there are cores.
+#[tokio::test]
+async fn a_check_keeps_its_turn_when_its_client_leaves() {
+    use futures_util::FutureExt;
+    let (begun, mut begins) = tokio::sync::mpsc::unbounded_channel();
+    let (end, ends) = std::sync::mpsc::channel();
+    let ends = std::sync::Mutex::new(ends);
+    let authenticate = Authenticate::basic_blocking(move |login| {
+        begun.send(()).unwrap();
+        ends.lock().unwrap().recv().unwrap();
+        Ok(Some(Principal::new(login.user())))
+    });
+    let Verifier::Blocking(_, turns) = &authenticate.ways[0].verifier else { panic!("no turns") };
+    let (turns, cores) = (turns.clone(), turns.available_permits());
+    let service = Spied::new(authenticate).service;
+    let ask = || Box::pin(service.handle(request("GET /", &[ALADDIN], "")));
+    for _ in 0..cores {
+        let mut leaves = ask();
+        assert!((&mut leaves).now_or_never().is_none());
+        begins.recv().await.unwrap();
+    }
+    assert_eq!(turns.available_permits(), 0, "those who left have their turns");
+    let mut waits = ask();
+    assert!((&mut waits).now_or_never().is_none());
+    assert!(begins.try_recv().is_err());
+    // When one of those checks ends, the next one begins.
+    end.send(()).unwrap();
+    let (response, ()) = tokio::join!(waits, async {
+        begins.recv().await.unwrap();
+        (0..cores).for_each(|_| end.send(()).unwrap());
+    });
+    assert_eq!(response.status(), 200);
+    let all = u32::try_from(cores).unwrap();
+    drop(turns.acquire_many(all).await.unwrap());
 }
 
 #[tokio::test]
@@ -884,16 +946,18 @@ async fn a_caller_may_do_without_only_without_credentials() {
     let spy = served.clone();
     let sources = [Source::bearer(), Source::query("access_token").unwrap()];
     let authenticate = Authenticate::token(SECRET).unwrap().sources(sources).unwrap().optional();
-    let service =
-        Chain::new()
-            .use_(authenticate)
-            .get(move |Provided(principal): Provided<Option<Principal>>, uri: http::Uri| {
-                spy.fetch_add(1, Ordering::Relaxed);
-                async move {
-                    format!("{} {uri}", principal.map_or("-".to_owned(), |p| p.name().to_owned()))
-                }
-            })
-            .build();
+    let service = Chain::new()
+        .use_(authenticate)
+        .get(move |Provided(principal): Provided<Option<Principal>>, req: Request| {
+            spy.fetch_add(1, Ordering::Relaxed);
+            let nobody = req.extensions().get::<Anonymous<Option<Principal>>>();
+            assert_eq!(nobody.is_some(), principal.is_none());
+            async move {
+                let uri = req.uri();
+                format!("{} {uri}", principal.map_or("-".to_owned(), |p| p.name().to_owned()))
+            }
+        })
+        .build();
     let good = format!("Bearer {SECRET}");
     let query = format!("GET /?access_token={SECRET}");
     type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], u16, &'a str);

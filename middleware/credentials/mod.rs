@@ -1,5 +1,6 @@
 //! Where in a request credentials stand, and how a client is asked for them: what the steps that authenticate share.
 
+pub(crate) mod digest;
 mod error;
 mod origin;
 mod source;
@@ -107,6 +108,16 @@ impl Places {
             self.sources.push(source.clone());
         }
         self.reads_form = self.sources.iter().any(Source::is_form);
+    }
+
+    /// Asks for what belongs to this place alone. The others are looked at all the same, and what stands there is refused in its words.
+    #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
+    pub(crate) fn ask_only_for(&mut self, place: usize) {
+        if let Some(only) = self.challenge_of.get(place).copied() {
+            self.challenges.swap(0, only);
+            self.challenges.truncate(1);
+            self.challenge_of.fill(0);
+        }
     }
 
     pub(crate) fn trust(&mut self, origin: String) -> Result<(), SourceError> {

@@ -2,8 +2,10 @@
 
 use std::time::{Duration, SystemTime};
 
+use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
+use super::json::{LAST_SECOND, Object};
 use crate::Grants;
 
 /// The claims that [RFC 9068](https://www.rfc-editor.org/rfc/rfc9068) has for access tokens, ready for `Require`.
@@ -55,6 +57,7 @@ pub struct AccessToken {
     /// The claim `acr`: how the user signed in.
     pub acr: Option<String>,
     /// The claim `auth_time`: when the user signed in, in seconds.
+    #[serde(deserialize_with = "date")]
     pub auth_time: Option<u64>,
 }
 
@@ -80,18 +83,31 @@ impl Grants for AccessToken {
     }
 }
 
+/// Seconds from the epoch to the end of the year 9999, so that no clock overflows.
+fn date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    match Option::deserialize(deserializer)? {
+        Some(seconds) if seconds > LAST_SECOND => Err(D::Error::custom("beyond the year 9999")),
+        date => Ok(date),
+    }
+}
+
 /// A list of texts, or of what SCIM makes of them.
 fn values<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum Entry {
         Text(String),
-        Object { value: String },
+        Object(Object<Scim>),
+    }
+
+    #[derive(Deserialize)]
+    struct Scim {
+        value: String,
     }
 
     let entries: Vec<Entry> = Vec::deserialize(deserializer)?;
     let text = |entry| match entry {
-        Entry::Text(text) | Entry::Object { value: text } => text,
+        Entry::Text(text) | Entry::Object(Object(Scim { value: text })) => text,
     };
     Ok(entries.into_iter().map(text).collect())
 }
@@ -147,10 +163,15 @@ mod tests {
             r#"{"roles":"admin"}"#,
             r#"{"roles":{"value":"admin"}}"#,
             r#"{"roles":[1]}"#,
+            r#"{"roles":[["admin"]]}"#,
+            r#"{"roles":[{"value":["admin"]}]}"#,
+            r#"{"roles":[{"value":"admin","value":"user"}]}"#,
             r#"{"groups":[{"display":"admin"}]}"#,
             r#"{"entitlements":[null]}"#,
             r#"{"scope":["read"]}"#,
             r#"{"auth_time":-1}"#,
+            r#"{"auth_time":253402300800}"#,
+            r#"{"auth_time":18446744073709551615}"#,
         ] {
             assert_eq!(read(json), None, "{json}");
         }

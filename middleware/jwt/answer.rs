@@ -3,6 +3,7 @@
 use std::fmt;
 
 use axum_core::response::IntoResponse;
+use futures_util::FutureExt;
 use http::header::{CACHE_CONTROL, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 use serde::de::DeserializeOwned;
@@ -11,9 +12,10 @@ use super::Jwt;
 use super::claims::{Claims, MaybeClaims};
 use super::dpop::{DPOP, DPOP_NONCE, Dpop};
 use super::refusal::Refusal;
-use super::source::RequestHead;
+use super::revocation::Revocation;
+use super::source::{Origin, RequestHead};
 use crate::middleware::credentials::{NO_STORE, Unread, came_by_query, cross_site, no_store};
-use crate::{Endpoint, Error, Middleware, Request, Response, Rest};
+use crate::{Anonymous, Endpoint, Error, Middleware, Request, Response, Rest};
 
 /// A token that is accepted.
 struct Accepted<C> {
@@ -37,7 +39,24 @@ impl From<Unread> for Refused {
 }
 
 impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
+    /// Where all is at hand it is decided on the stack: the future of a chain then has no room for what would wait.
     async fn authenticate(&self, req: &mut Request) -> Result<Accepted<C>, Refused> {
+        if self.decides_at_once()
+            && let Some(decided) = self.decide(req).now_or_never()
+        {
+            return decided;
+        }
+        Box::pin(self.decide(req)).await
+    }
+
+    fn decides_at_once(&self) -> bool {
+        matches!(self.keys, Origin::Fixed(_))
+            && self.dpop.is_none()
+            && !self.places.reads_form()
+            && self.revocations.iter().all(|one| matches!(one, Revocation::Denylist(_)))
+    }
+
+    async fn decide(&self, req: &mut Request) -> Result<Accepted<C>, Refused> {
         let mut form = None;
         if self.places.reads_form() {
             // Boxed, so that only those who look there pay for it.
@@ -48,6 +67,9 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
             self.places.find(req, form.as_deref())?.ok_or(Refused::Missing)?;
         let (head, token) = (RequestHead::of(req), credentials.as_bytes());
         let refused = |refusal| Refused::Token(place, refusal);
+        if self.needs_proof() && self.proven_place != Some(place) {
+            return Err(refused(Refusal::SenderConstrained));
+        }
         let claims = self.verify_token(Some(head), token).await.map_err(refused)?;
         // The token first: only who has a good one makes us check a proof.
         let bound = Claims::token(&claims).confirmation();
@@ -175,7 +197,10 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Middleware for OptionalJwt<C> 
     ) -> Response {
         let Accepted { claims, place, nonce } = match self.0.authenticate(req).await {
             Ok(accepted) => accepted,
-            Err(Refused::Missing) => return next.run_with(req, (MaybeClaims(None),)).await,
+            Err(Refused::Missing) => {
+                req.extensions_mut().insert(Anonymous::<MaybeClaims<C>>::new());
+                return next.run_with(req, (MaybeClaims(None),)).await;
+            }
             Err(refused) => return self.0.refuse(refused).into_response(),
         };
         let by_query = self.0.pass(req, place);

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::BuildHasherDefault;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -11,6 +11,7 @@ use super::claims::Claims;
 use super::crypto::sha256;
 use super::error::JwtConfigError;
 use super::key::KeyId;
+use crate::middleware::credentials::digest::Prefix;
 
 /// Remembers verified tokens, so that a token that comes again costs no signature check. Given to [`Jwt::cache`](super::Jwt::cache).
 ///
@@ -182,23 +183,5 @@ impl<C> Shard<C> {
             self.young.clear();
         }
         self.young.insert(digest, entry);
-    }
-}
-
-/// The digest is random already: its first bytes are the hash.
-#[derive(Default)]
-struct Prefix(u64);
-
-impl Hasher for Prefix {
-    fn write(&mut self, bytes: &[u8]) {
-        if let Some(prefix) = bytes.first_chunk() {
-            self.0 = u64::from_le_bytes(*prefix);
-        }
-    }
-
-    fn write_usize(&mut self, _: usize) {}
-
-    fn finish(&self) -> u64 {
-        self.0
     }
 }

@@ -75,8 +75,6 @@ pub enum JwtConfigError {
     Url,
     /// TLS could not be set up.
     Tls,
-    /// There are no random numbers for a key.
-    Random,
     /// The address of Redis can't be parsed.
     RedisUrl,
 }
@@ -163,7 +161,6 @@ impl fmt::Display for JwtConfigError {
             Self::RedisUrl => f.write_str(
                 "the address of Redis can't be parsed: write it as `redis://:password@host:6379/0`",
             ),
-            Self::Random => f.write_str("there are no random numbers: run where the system has a source of them"),
             Self::Tls => f.write_str("TLS could not be set up: give a `Fetch` of your own"),
             Self::Url => f.write_str(
                 "keys are fetched by https, or by http from a loopback address: give an absolute URL without user, password, query or fragment",

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{
@@ -182,7 +183,35 @@ pub(crate) fn peek_issuer(payload: &[u8]) -> Option<String> {
     struct Issuer {
         iss: String,
     }
-    serde_json::from_str::<Issuer>(bounded_text(payload)?).ok().map(|peeked| peeked.iss)
+    object::<Issuer>(payload).map(|peeked| peeked.iss)
+}
+
+/// Reads a JSON object that is foreign, and not nested too deeply.
+pub(crate) fn object<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Option<T> {
+    serde_json::from_str(bounded_text(bytes)?).ok().map(|Object(read)| read)
+}
+
+/// A `T` that was an object. What is derived would take an array as well, whose values stand for members that it never named.
+pub(crate) struct Object<T>(pub(crate) T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Members<T> {
+            type Value = Object<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Object<T>, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(Object)
+            }
+        }
+
+        deserializer.deserialize_map(Members(PhantomData))
+    }
 }
 
 /// UTF-8 that is not nested too deeply. What a parser skips it doesn't check, so this comes first.
@@ -456,7 +485,7 @@ impl<'de> Raw<'de> {
     }
 
     fn of<E>(self) -> RawDeserializer<'de, E> {
-        RawDeserializer(self, std::marker::PhantomData)
+        RawDeserializer(self, PhantomData)
     }
 }
 
@@ -512,7 +541,7 @@ impl<'de> Deserialize<'de> for Raw<'de> {
     }
 }
 
-struct RawDeserializer<'de, E>(Raw<'de>, std::marker::PhantomData<E>);
+struct RawDeserializer<'de, E>(Raw<'de>, PhantomData<E>);
 
 impl<'de, E: serde::de::Error> Deserializer<'de> for RawDeserializer<'de, E> {
     type Error = E;
@@ -595,4 +624,4 @@ const DEPTH: usize = 32;
 /// How many members an object may have.
 const MEMBERS: usize = 256;
 /// 9999-12-31T23:59:59Z.
-const LAST_SECOND: u64 = 253_402_300_799;
+pub(crate) const LAST_SECOND: u64 = 253_402_300_799;

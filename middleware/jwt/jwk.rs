@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::algorithm::{Algorithm, Family};
 use super::error::JwtConfigError;
-use super::json::bounded_text;
+use super::json::{Object, object};
 use super::jws::decode;
 use super::key::{Key, Keys};
 
@@ -50,8 +50,7 @@ impl Key {
     /// # }
     /// ```
     pub fn jwk(algorithm: Algorithm, json: impl AsRef<[u8]>) -> Result<Self, JwtConfigError> {
-        let text = bounded_text(json.as_ref()).ok_or(JwtConfigError::InvalidJwk)?;
-        let jwk: Jwk = serde_json::from_str(text).map_err(|_| JwtConfigError::InvalidJwk)?;
+        let jwk: Jwk = object(json.as_ref()).ok_or(JwtConfigError::InvalidJwk)?;
         jwk.check()?;
         jwk.key(algorithm)
     }
@@ -87,8 +86,7 @@ pub(crate) fn usable(json: &[u8], algorithms: &[Algorithm]) -> Result<Vec<Key>, 
         keys: Vec<Value>,
     }
 
-    let text = bounded_text(json).ok_or(JwtConfigError::InvalidJwk)?;
-    let set: Set = serde_json::from_str(text).map_err(|_| JwtConfigError::InvalidJwk)?;
+    let set: Set = object(json).ok_or(JwtConfigError::InvalidJwk)?;
     if set.keys.len() > MAX_KEYS {
         return Err(JwtConfigError::InvalidJwk);
     }
@@ -107,7 +105,7 @@ pub(crate) fn usable(json: &[u8], algorithms: &[Algorithm]) -> Result<Vec<Key>, 
         if ambiguous || (mixed && is_secret(&entry)) {
             continue;
         }
-        let Ok(jwk) = Jwk::deserialize(entry) else { continue };
+        let Ok(Object(jwk)) = Object::<Jwk>::deserialize(entry) else { continue };
         if jwk.check().is_ok() {
             keys.extend(algorithms.iter().filter_map(|algorithm| jwk.key(*algorithm).ok()));
         }

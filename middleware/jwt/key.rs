@@ -451,21 +451,28 @@ fn without_zeros(number: &[u8]) -> &[u8] {
 /// Whether the bytes are the content of a key file. A public key as HMAC secret lets everyone sign.
 fn is_key_file(secret: &[u8]) -> bool {
     let text = secret.trim_ascii();
-    // A DER sequence whose length is that of the bytes: no random secret is one.
-    let der = match *secret {
-        [0x30, length, ref rest @ ..] if length < 0x80 => rest.len() == usize::from(length),
-        [0x30, 0x81, length, ref rest @ ..] => rest.len() == usize::from(length),
-        [0x30, 0x82, high, low, ref rest @ ..] => {
-            rest.len() == usize::from(u16::from_be_bytes([high, low]))
+    let holds = |part: &[u8]| text.windows(part.len()).any(|window| window == part);
+    // The body of a PEM file without its first and last line.
+    let body: Vec<u8> = text.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
+    let body = STANDARD.decode(body).is_ok_and(|body| is_der(&body));
+    let jwk = text.starts_with(b"{") && holds(b"\"kty\"");
+    // Before a PEM file there may be a mark of its encoding, or the same in plain words.
+    let pem = holds(b"-----BEGIN ") || holds(b"---- BEGIN ");
+    let ssh = text.starts_with(b"ssh-") || text.starts_with(b"ecdsa-sha2-");
+    is_der(secret) || body || jwk || pem || ssh
+}
+
+/// Whether it is a DER sequence of the length that it says. No random secret is one; the shortest of public keys has 44 bytes.
+fn is_der(bytes: &[u8]) -> bool {
+    bytes.len() >= 44
+        && match *bytes {
+            [0x30, length, ref rest @ ..] if length < 0x80 => rest.len() == usize::from(length),
+            [0x30, 0x81, length, ref rest @ ..] => rest.len() == usize::from(length),
+            [0x30, 0x82, high, low, ref rest @ ..] => {
+                rest.len() == usize::from(u16::from_be_bytes([high, low]))
+            }
+            _ => false,
         }
-        _ => false,
-    };
-    let jwk = text.starts_with(b"{") && text.windows(5).any(|window| window == b"\"kty\"");
-    der || jwk
-        || text.starts_with(b"-----BEGIN ")
-        || text.starts_with(b"---- BEGIN ")
-        || text.starts_with(b"ssh-")
-        || text.starts_with(b"ecdsa-sha2-")
 }
 
 /// NIST SP 800-131A and RFC 7518, 3.3.

@@ -147,8 +147,6 @@ mod redis;
 mod refusal;
 mod revocation;
 mod source;
-#[cfg(all(feature = "jwks", feature = "test-util"))]
-mod test_authority;
 #[cfg(feature = "test-util")]
 mod test_issuer;
 #[cfg(test)]
@@ -179,9 +177,6 @@ pub use mtls::{CertificateThumbprint, Mtls};
 pub use refusal::Refusal;
 pub use revocation::{Denylist, RevokeError};
 pub use source::{KeyQuery, KeySource};
-#[cfg(all(feature = "jwks", feature = "test-util"))]
-#[cfg_attr(docsrs, doc(cfg(all(feature = "jwks", feature = "test-util"))))]
-pub use test_authority::TestAuthority;
 #[cfg(feature = "test-util")]
 #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
 pub use test_issuer::{ServedIssuer, TestIssuer};
@@ -522,7 +517,8 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
 
     /// Sets where tokens are looked for. Defaults to `Authorization: Bearer`. A request may use one of them: two are a 400.
     ///
-    /// With [proofs](Jwt::dpop) `Authorization: DPoP` comes on top of these; where proofs are required it is the only one.
+    /// With [proofs](Jwt::dpop) `Authorization: DPoP` comes on top of these; where proofs are required it is the only one that is accepted, and
+    /// a token in one of these is refused.
     ///
     /// # Errors
     ///
@@ -618,11 +614,18 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
     /// Works out what doesn't change from request to request.
     fn placed(mut self) -> Self {
         let proven = self.dpop.is_some().then(Source::dpop);
-        let bearer = self.dpop.as_ref().is_none_or(|dpop| !dpop.is_required());
         self.places.longest = self.max_bytes;
-        self.places.set(self.sources.iter().filter(|_| bearer).chain(&proven));
+        self.places.set(self.sources.iter().chain(&proven));
         self.proven_place = proven.and_then(|source| self.places.position(&source));
+        if let Some(place) = self.proven_place.filter(|_| self.needs_proof()) {
+            self.places.ask_only_for(place);
+        }
         self
+    }
+
+    /// Whether tokens without a proof are refused.
+    fn needs_proof(&self) -> bool {
+        self.dpop.as_ref().is_some_and(Dpop::is_required)
     }
 
     /// Lets requests without a token pass. What is provided then is [`MaybeClaims<C>`](MaybeClaims). A token that is there must be valid all the same.

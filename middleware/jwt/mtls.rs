@@ -11,6 +11,7 @@ use super::crypto::sha256;
 use super::error::JwtConfigError;
 use super::refusal::Refusal;
 use super::source::RequestHead;
+use crate::extract::ClientCertificate;
 
 /// Tokens that are bound to the certificate of the client ([RFC 8705, 3](https://www.rfc-editor.org/rfc/rfc8705#section-3)), for
 /// [`Jwt::mtls`](super::Jwt::mtls).
@@ -24,15 +25,17 @@ use super::source::RequestHead;
 /// use tower_chain::Jwt;
 /// use tower_chain::middleware::jwt::{CertificateThumbprint, Mtls};
 ///
-/// /// What the server puts into the extensions of each request of a connection.
+/// # fn main() -> Result<(), tower_chain::JwtConfigError> {
+/// # let pem = include_str!("tests/p256.pem");
+/// // The server of this crate ends TLS:
+/// let jwt = Jwt::<()>::es256(pem)?.mtls(Mtls::connection());
+///
+/// // Another one does, and puts into the extensions of each request what it knows of the connection:
 /// #[derive(Clone)]
 /// struct Peer(Vec<u8>);
 ///
-/// # fn main() -> Result<(), tower_chain::JwtConfigError> {
-/// # let pem = include_str!("tests/p256.pem");
 /// let mtls = Mtls::new(|_, extensions| extensions.get::<Peer>().map(|peer| CertificateThumbprint::of_der(&peer.0)));
-/// let jwt = Jwt::<()>::es256(pem)?.mtls(mtls);
-/// # let _ = jwt;
+/// # let _ = (jwt, mtls);
 /// # Ok(())
 /// # }
 /// ```
@@ -54,6 +57,15 @@ impl Mtls {
         + 'static,
     ) -> Self {
         Self { certificate: Box::new(certificate), required: false }
+    }
+
+    /// Takes the certificate of the connection, which the server of this crate puts into the extensions of each request
+    /// ([`ClientCertificate`]), and other hosts may.
+    pub fn connection() -> Self {
+        Self::new(|_, extensions| {
+            let certificate = extensions.get::<ClientCertificate>()?;
+            Some(CertificateThumbprint::of_der(certificate.der()))
+        })
     }
 
     /// Takes the certificate from a header of the proxy that ends TLS. The proxy must set or remove it on each request, and nothing else may
@@ -82,6 +94,10 @@ impl Mtls {
     pub fn required(mut self, required: bool) -> Self {
         self.required = required;
         self
+    }
+
+    pub(crate) fn is_required(&self) -> bool {
+        self.required
     }
 
     /// Checks that the request came with the certificate to which the token is bound.
@@ -220,6 +236,11 @@ mod tests {
         let mut with = request(&[]);
         with.extensions_mut().insert(DER.to_vec());
         let without = request(&[]);
+        let mut connected = request(&[]);
+        connected.extensions_mut().insert(ClientCertificate::from_der(DER));
+        let of_connection = |req: &http::Request<()>, bound_to| {
+            Mtls::connection().confirm(&RequestHead::of(req), Some(bound_to))
+        };
         let no = Err(Refusal::Certificate);
         let table = [
             (shown(&with, false, Some(&*bound)), Ok(())),
@@ -232,6 +253,9 @@ mod tests {
             (shown(&with, false, None), Ok(())),
             (shown(&with, true, None), no),
             (shown(&without, true, None), no),
+            (of_connection(&connected, &*bound), Ok(())),
+            (of_connection(&connected, &bound[1..]), no),
+            (of_connection(&with, &*bound), no),
         ];
         for (number, (confirmed, expected)) in table.into_iter().enumerate() {
             assert_eq!(confirmed, expected, "{number}");

@@ -14,6 +14,7 @@ use super::claims::Token;
 use super::crypto::sha256;
 use super::dpop::ReplayStore;
 use super::error::JwtConfigError;
+use super::revocation::SLACK;
 
 /// What [`Denylist`](super::Denylist) is, in Redis or Valkey, for several servers. Given to [`Jwt::redis_denylist`](super::Jwt::redis_denylist).
 ///
@@ -39,45 +40,20 @@ use super::error::JwtConfigError;
 pub struct RedisDenylist(Place);
 
 impl RedisDenylist {
-    /// A list at this address, such as `redis://:password@host:6379/0`. It connects when it is first used, and again whenever the
-    /// connection is lost.
-    ///
-    /// # Errors
-    ///
-    /// If the address can't be parsed.
-    pub fn new(url: &str) -> Result<Self, JwtConfigError> {
-        Place::new(url, "jwt").map(Self)
-    }
-
-    /// What the names of keys begin with. Defaults to `jwt`.
-    #[must_use]
-    pub fn prefix(mut self, prefix: &str) -> Self {
-        self.0.prefix = Arc::from(prefix);
-        self
-    }
-
-    /// How long Redis may take to answer. Defaults to one second.
-    #[must_use]
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.0.timeout = timeout;
-        self
-    }
-
-    /// Revokes the token with this `jti`. It is forgotten at `until`, when the token has expired.
+    /// Revokes the token with this `jti`. It is forgotten after `until`, when the token has expired: ten minutes later, as long as the leeway may be.
+    /// Of several calls for one `jti` the latest moment counts.
     ///
     /// # Errors
     ///
     /// If Redis doesn't take it.
     pub async fn revoke_id(&self, id: &str, until: SystemTime) -> Result<(), RedisError> {
-        let mut command = redis::cmd("SET");
-        command.arg(self.0.key(&[b"id", id.as_bytes()])).arg(1).arg("EX").arg(seconds_to(until));
-        self.0.ask(&command).await
+        self.raise(self.0.key(&[b"id", id.as_bytes()]), 1, until).await
     }
 
     /// Revokes all tokens of a subject that were issued before a moment, and those that don't say when they were issued.
     ///
-    /// Without an issuer it counts for the tokens of all of them. It is forgotten at `until`, when the last of them has expired. A call never takes
-    /// back what an earlier one has revoked.
+    /// Without an issuer it counts for the tokens of all of them. It is forgotten ten minutes after `until`, when the last of them has expired.
+    /// Of several calls for one subject the latest moments count.
     ///
     /// # Errors
     ///
@@ -91,9 +67,14 @@ impl RedisDenylist {
     ) -> Result<(), RedisError> {
         let before = issued_before.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let before = before.as_secs() + u64::from(before.subsec_nanos() > 0);
+        self.raise(self.subject(issuer, subject), before, until).await
+    }
+
+    /// In one step, so that of two calls at once neither takes back what the other has revoked.
+    async fn raise(&self, key: String, value: u64, until: SystemTime) -> Result<(), RedisError> {
         let script = Script::new(RAISE);
         let mut call = script.prepare_invoke();
-        call.key(self.subject(issuer, subject)).arg(before).arg(seconds_to(until));
+        call.key(key).arg(value).arg(seconds_to(until));
         let mut connection = self.0.connection()?;
         self.0.within(call.invoke_async(&mut connection)).await
     }
@@ -134,12 +115,6 @@ impl RedisDenylist {
     }
 }
 
-impl fmt::Debug for RedisDenylist {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.show("RedisDenylist", f)
-    }
-}
-
 /// A [`ReplayStore`] in Redis or Valkey, for several servers. Given to [`Dpop::replay_store`](super::Dpop::replay_store).
 ///
 /// A proof costs one round trip of one command. Where Redis doesn't answer within its [timeout](RedisReplay::timeout), the request is answered
@@ -163,32 +138,6 @@ impl fmt::Debug for RedisDenylist {
 #[derive(Clone)]
 pub struct RedisReplay(Place);
 
-impl RedisReplay {
-    /// A store at this address, such as `redis://:password@host:6379/0`. It connects when it is first used, and again whenever the
-    /// connection is lost.
-    ///
-    /// # Errors
-    ///
-    /// If the address can't be parsed.
-    pub fn new(url: &str) -> Result<Self, JwtConfigError> {
-        Place::new(url, "dpop").map(Self)
-    }
-
-    /// What the names of keys begin with. Defaults to `dpop`.
-    #[must_use]
-    pub fn prefix(mut self, prefix: &str) -> Self {
-        self.0.prefix = Arc::from(prefix);
-        self
-    }
-
-    /// How long Redis may take to answer. Defaults to one second.
-    #[must_use]
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.0.timeout = timeout;
-        self
-    }
-}
-
 impl ReplayStore for RedisReplay {
     type Error = RedisError;
 
@@ -199,12 +148,6 @@ impl ReplayStore for RedisReplay {
         command.arg("EX").arg(good_for.as_secs().saturating_add(1).min(LONGEST));
         let noted: Option<String> = self.0.ask(&command).await?;
         Ok(noted.is_some())
-    }
-}
-
-impl fmt::Debug for RedisReplay {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.show("RedisReplay", f)
     }
 }
 
@@ -270,13 +213,53 @@ impl Place {
     }
 }
 
-/// At least one second; Redis takes no less.
+/// Until no clock accepts the token any more.
 fn seconds_to(until: SystemTime) -> u64 {
     let left = until.duration_since(SystemTime::now()).unwrap_or_default();
-    left.as_secs().saturating_add(1).min(LONGEST)
+    left.saturating_add(SLACK).as_secs().min(LONGEST)
 }
 
-/// Raises a moment and a time to live, and lowers neither.
+/// What both have in common. The name and the prefix are all that differs.
+macro_rules! settings {
+    ($store:ident, $prefix:literal) => {
+        impl $store {
+            /// One at this address, such as `redis://:password@host:6379/0`. It connects when it is first used, and again whenever the
+            /// connection is lost.
+            ///
+            /// # Errors
+            ///
+            /// If the address can't be parsed.
+            pub fn new(url: &str) -> Result<Self, JwtConfigError> {
+                Place::new(url, $prefix).map(Self)
+            }
+
+            #[doc = concat!("What the names of keys begin with. Defaults to `", $prefix, "`.")]
+            #[must_use]
+            pub fn prefix(mut self, prefix: &str) -> Self {
+                self.0.prefix = Arc::from(prefix);
+                self
+            }
+
+            /// How long Redis may take to answer. Defaults to one second.
+            #[must_use]
+            pub fn timeout(mut self, timeout: Duration) -> Self {
+                self.0.timeout = timeout;
+                self
+            }
+        }
+
+        impl fmt::Debug for $store {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.show(stringify!($store), f)
+            }
+        }
+    };
+}
+
+settings!(RedisDenylist, "jwt");
+settings!(RedisReplay, "dpop");
+
+/// Raises a value and a time to live, and lowers neither.
 const RAISE: &str = r"
 local before = math.max(tonumber(redis.call('GET', KEYS[1]) or '0'), tonumber(ARGV[1]))
 local ttl = math.max(redis.call('TTL', KEYS[1]), tonumber(ARGV[2]))

@@ -59,7 +59,7 @@ pub enum Refusal {
     Audience,
     /// `sub` is none that is accepted.
     Subject,
-    /// The token is bound to a key (`cnf`), and nothing has shown that the sender holds it.
+    /// The token is bound to a key (`cnf`), or must be, and nothing has shown that the sender holds it.
     SenderConstrained,
     /// The proof of possession is missing, malformed, too old, or for another request.
     Proof,

@@ -82,26 +82,32 @@ impl Denylist {
     ///
     /// If the token has no `jti`, or the list is full.
     pub fn revoke(&self, token: &Token) -> Result<(), RevokeError> {
-        let until = token.expires_at().map_or_else(forever, |expires| expires + SLACK);
+        let until = token.expires_at().unwrap_or_else(forever);
         self.revoke_id(token.id().ok_or(RevokeError::NoId)?, until)
     }
 
-    /// Revokes the token with this `jti`. It may be forgotten at `until`, when the token has expired.
+    /// Revokes the token with this `jti`. It may be forgotten after `until`, when the token has expired: ten minutes later, as long as the leeway may be.
+    /// Of several calls for one `jti` the latest moment counts.
     ///
     /// # Errors
     ///
     /// If the list is full.
     pub fn revoke_id(&self, id: &str, until: SystemTime) -> Result<(), RevokeError> {
         let mut list = self.list.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = list.ids.get_mut(id) {
+            *known = until.max(*known);
+            return Ok(());
+        }
         list.make_room(self.capacity)?;
-        let before = list.ids.insert(Box::from(id), until);
-        list.length += usize::from(before.is_none());
+        list.ids.insert(Box::from(id), until);
+        list.length += 1;
         Ok(())
     }
 
     /// Revokes all tokens of a subject that were issued before a moment, and those that don't say when they were issued.
     ///
-    /// Without an issuer it counts for the tokens of all of them. It may be forgotten at `until`, when the last of them has expired.
+    /// Without an issuer it counts for the tokens of all of them. It may be forgotten ten minutes after `until`, when the last of them has expired. Of
+    /// several calls for one subject the latest moments count.
     ///
     /// # Errors
     ///
@@ -114,18 +120,17 @@ impl Denylist {
         until: SystemTime,
     ) -> Result<(), RevokeError> {
         let mut list = self.list.write().unwrap_or_else(PoisonError::into_inner);
-        list.make_room(self.capacity)?;
-        let of_subject = list.subjects.entry(Box::from(subject)).or_default();
-        match of_subject.iter_mut().find(|entry| entry.issuer.as_deref() == issuer) {
-            Some(entry) => {
-                entry.issued_before = entry.issued_before.max(issued_before);
-                entry.until = entry.until.max(until);
-            }
-            None => {
-                of_subject.push(Subject { issuer: issuer.map(Box::from), issued_before, until });
-                list.length += 1;
-            }
+        let of_subject = list.subjects.get_mut(subject).map(|entries| entries.iter_mut());
+        let mut of_subject = of_subject.into_iter().flatten();
+        if let Some(known) = of_subject.find(|entry| entry.issuer.as_deref() == issuer) {
+            known.issued_before = known.issued_before.max(issued_before);
+            known.until = known.until.max(until);
+            return Ok(());
         }
+        list.make_room(self.capacity)?;
+        let new = Subject { issuer: issuer.map(Box::from), issued_before, until };
+        list.subjects.entry(Box::from(subject)).or_default().push(new);
+        list.length += 1;
         Ok(())
     }
 
@@ -151,10 +156,10 @@ impl List {
         if self.length < capacity {
             return Ok(());
         }
-        let now = SystemTime::now();
-        self.ids.retain(|_, until| *until > now);
+        let over = SystemTime::now().checked_sub(SLACK).unwrap_or(SystemTime::UNIX_EPOCH);
+        self.ids.retain(|_, until| *until > over);
         self.subjects.retain(|_, entries| {
-            entries.retain(|entry| entry.until > now);
+            entries.retain(|entry| entry.until > over);
             !entries.is_empty()
         });
         self.length = self.ids.len() + self.subjects.values().map(Vec::len).sum::<usize>();
@@ -198,5 +203,5 @@ fn forever() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 38)
 }
 
-/// Longer than any leeway.
-const SLACK: Duration = Duration::from_secs(601);
+/// For how much longer than until its `exp` a token may be accepted: longer than any leeway.
+pub(crate) const SLACK: Duration = Duration::from_secs(601);

@@ -210,11 +210,12 @@ impl<'a> KeyQuery<'a> {
     }
 }
 
+/// Shows no query: the token may stand there.
 impl fmt::Debug for KeyQuery<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeyQuery")
             .field("method", self.method())
-            .field("uri", &self.uri())
+            .field("path", &self.uri().map(Uri::path))
             .finish_non_exhaustive()
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 #[cfg(feature = "jwt")]
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -206,16 +207,17 @@ impl TestIssuer {
     ///
     /// If no port can be opened, or outside of a tokio runtime.
     pub async fn over_tcp(&self) -> ServedIssuer {
-        let url = Arc::<Mutex<String>>::default();
+        let (url, fetches) = (Arc::<Mutex<String>>::default(), Arc::<AtomicUsize>::default());
+        let (published, count) = (url.clone(), fetches.clone());
         let site = Chain::new()
-            .provide(Published { issuer: self.clone(), url: url.clone() })
+            .provide(Published { issuer: self.clone(), url: published, fetches: count })
             .at("/.well-known/openid-configuration", |c| c.get(metadata))
             .at("/keys", |c| c.get(keys))
             .build();
         let server = TestClient::new(site).over_tcp().await;
         let addr = server.addr().map(|addr| format!("http://{addr}")).unwrap_or_default();
         url.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&addr);
-        ServedIssuer { issuer: self.clone(), url: addr, _server: server }
+        ServedIssuer { issuer: self.clone(), url: addr, fetches, _server: server }
     }
 }
 
@@ -224,6 +226,7 @@ impl TestIssuer {
 pub struct ServedIssuer {
     issuer: TestIssuer,
     url: String,
+    fetches: Arc<AtomicUsize>,
     _server: TestClient,
 }
 
@@ -236,6 +239,11 @@ impl ServedIssuer {
     /// The URL of its JWK set.
     pub fn keys_url(&self) -> String {
         format!("{}/keys", self.url)
+    }
+
+    /// How often its JWK set was fetched.
+    pub fn fetches(&self) -> usize {
+        self.fetches.load(Ordering::Relaxed)
     }
 
     /// The issuer itself, to rotate its keys.
@@ -267,6 +275,7 @@ impl fmt::Debug for ServedIssuer {
 struct Published {
     issuer: TestIssuer,
     url: Arc<Mutex<String>>,
+    fetches: Arc<AtomicUsize>,
 }
 
 async fn metadata(Provided(site): Provided<Published>) -> Result<Response, Error> {
@@ -275,6 +284,7 @@ async fn metadata(Provided(site): Provided<Published>) -> Result<Response, Error
 }
 
 async fn keys(Provided(site): Provided<Published>) -> Result<Response, Error> {
+    site.fetches.fetch_add(1, Ordering::Relaxed);
     json_response(&site.issuer.jwks())
 }
 
@@ -467,12 +477,15 @@ mod tests {
             let by_url = Jwks::url(&served.keys_url(), [algorithm]).unwrap();
             let by_url = api(Jwt::new(by_url).issuer(served.url()).any_audience());
             let by_issuer = api(Jwt::oidc(served.url(), "api", [algorithm]).unwrap());
-            for client in [by_url, by_issuer] {
+            assert_eq!(served.fetches(), 0);
+            for (client, fetches) in [(by_url, 1), (by_issuer, 3)] {
                 let claims = json!({ "aud": "api" });
                 let token = served.token(&claims);
                 client.get("/").bearer(token).send().await.assert_status(200);
+                assert_eq!(served.fetches(), fetches);
                 issuer.rotate();
                 client.get("/").bearer(served.token(&claims)).send().await.assert_status(200);
+                assert_eq!(served.fetches(), fetches + 1);
                 let stranger = served.token(json!({ "aud": "api", "iss": "https://example.org" }));
                 client.get("/").bearer(stranger).send().await.assert_challenge("Bearer");
             }

@@ -2,7 +2,6 @@
 
 use serde::de::DeserializeOwned;
 
-use super::Jwt;
 use super::claims::{Claims, Name, Token};
 use super::json::{self, Read};
 use super::jws::{self, Compact};
@@ -10,9 +9,13 @@ use super::key::{Key, Keys};
 use super::refusal::Refusal;
 use super::revocation::Revocation;
 use super::source::{self, KeyQuery, Origin, RequestHead};
+use super::{Jwt, Mtls};
 
 impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
     /// Verifies a token that came in another way than in a header, such as in the first message of a WebSocket.
+    ///
+    /// There is no request that could prove anything: a token that is bound is refused, and where proofs or certificates are required
+    /// ([`Dpop::required`](super::Dpop::required), [`Mtls::required`](super::Mtls::required)) so is every other one.
     ///
     /// # Errors
     ///
@@ -20,10 +23,11 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
     pub async fn verify(&self, token: impl AsRef<[u8]>) -> Result<Claims<C>, Refusal> {
         let claims = self.verify_token(None, token.as_ref()).await?;
         // RFC 9449, 7.2 and RFC 8705, 3: a bound token is no bearer token.
-        match Claims::token(&claims).confirmation() {
-            Some(_) => Err(Refusal::SenderConstrained),
-            None => Ok(claims),
+        let bound = Claims::token(&claims).confirmation().is_some();
+        if bound || self.needs_proof() || self.mtls.as_ref().is_some_and(Mtls::is_required) {
+            return Err(Refusal::SenderConstrained);
         }
+        Ok(claims)
     }
 
     /// Everything but where it stands and who brings it.

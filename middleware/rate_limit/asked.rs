@@ -37,6 +37,8 @@ pub(crate) struct Shared {
     pub(crate) client: String,
     /// The place that the request takes.
     pub(crate) place: Option<StorePlace>,
+    /// The rate of each charge, where this server gives out a share of it.
+    pub(crate) whole: SmallVec<[Rate; 2]>,
 }
 
 /// The keyed hashes of the networks that a client is counted under, the smallest first. All of them lie in the shard of the widest.
@@ -73,15 +75,19 @@ impl Asked {
         })
     }
 
-    /// The names of the keys that cost something, in the order of their receipts.
-    pub(crate) fn charged_names(&mut self) -> Vec<String> {
+    /// The names of the keys that cost something, in the order of their receipts, and for how many nanoseconds the store has them charged.
+    pub(crate) fn charged_names(&mut self) -> Vec<(String, u64)> {
         let Some(shared) = &mut self.shared else { return Vec::new() };
         let charges = self.checks.iter().filter_map(|check| match check.ask {
-            Ask::Charge { cost, .. } => Some(cost > 0),
+            Ask::Charge { rate, cost, .. } => Some((rate, cost)),
             _ => None,
         });
         let names = std::mem::take(&mut shared.names);
-        names.into_iter().zip(charges).filter_map(|(name, is)| is.then_some(name)).collect()
+        let charge = |(at, (name, (rate, cost))): (usize, (String, (Rate, u32)))| {
+            let rate = shared.whole.get(at).copied().unwrap_or(rate);
+            (cost > 0).then(|| (name, rate.charge(cost)))
+        };
+        names.into_iter().zip(charges).enumerate().filter_map(charge).collect()
     }
 }
 
@@ -174,7 +180,9 @@ impl Limiter {
             let rate = if level == 0 { quota.rate() } else { quota.times(factor(level)).rate() };
             let segment = (at * LEVELS + level) as u8;
             let ask = Ask::Charge { rate, cost, further: self.further(rate) };
-            asked.checks.push(Check::new(shard, mix(*hash, segment), segment, ask));
+            let mut check = Check::new(shard, mix(*hash, segment), segment, ask);
+            check.returnable = self.gives_back();
+            asked.checks.push(check);
         }
         asked.quotas.push((at as u8, quota));
     }
@@ -208,6 +216,11 @@ impl Limiter {
             other => found.hashes[0] = self.memory.key_of(other),
         }
         found
+    }
+
+    /// Whether a charge may be taken back.
+    fn gives_back(&self) -> bool {
+        self.count.is_some() || !self.delay.is_zero()
     }
 
     /// How many requests may wait their turn.

@@ -2,7 +2,6 @@
 
 use std::cell::Cell;
 use std::num::NonZeroU32;
-use std::time::Duration;
 
 use governor::clock::{Clock, Reference};
 use governor::middleware::NoOpMiddleware;
@@ -29,6 +28,9 @@ pub(crate) struct Check {
     pub(crate) overflowed: bool,
     /// Where the key was found.
     pub(crate) at: Option<usize>,
+    /// Whether the charge may be taken back, and its number among those that may.
+    pub(crate) returnable: bool,
+    pub(crate) number: u64,
 }
 
 /// What is asked of a key.
@@ -67,7 +69,19 @@ pub(crate) enum Outcome {
 impl Check {
     pub(crate) fn new(shard: usize, key: u64, segment: u8, ask: Ask) -> Self {
         let outcome = Outcome::Admitted;
-        Self { shard, key, segment, ask, until: 0, count: 0, outcome, overflowed: false, at: None }
+        Self {
+            shard,
+            key,
+            segment,
+            ask,
+            until: 0,
+            count: 0,
+            outcome,
+            overflowed: false,
+            at: None,
+            returnable: false,
+            number: 0,
+        }
     }
 
     pub(crate) fn is_admitted(&self) -> bool {
@@ -92,9 +106,10 @@ pub(crate) struct Receipt {
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Taken {
-    /// So many nanoseconds, of which the last are over at `end`.
+    /// So many nanoseconds, under this number among those that may be taken back, of which the last are over at `end` at the latest.
     Time {
         nanos: u64,
+        number: u64,
         end: u64,
     },
     Place,
@@ -105,7 +120,8 @@ impl Receipt {
     pub(crate) fn of(check: &Check) -> Option<Self> {
         let taken = match check.ask {
             Ask::Charge { rate, cost, .. } if cost > 0 => {
-                Taken::Time { nanos: rate.charge(cost), end: check.until }
+                let &Check { number, until: end, .. } = check;
+                Taken::Time { nanos: rate.charge(cost), number, end }
             }
             Ask::Enter { .. } => Taken::Place,
             Ask::Charge { .. } | Ask::Free => return None,
@@ -117,14 +133,6 @@ impl Receipt {
     /// Whether it is for time, and not for a place.
     pub(crate) fn is_charge(&self) -> bool {
         matches!(self.taken, Taken::Time { .. })
-    }
-
-    /// How much of a charge hasn't come back by itself.
-    pub(crate) fn left(&self, now: u64) -> Duration {
-        match self.taken {
-            Taken::Time { nanos, end } => Duration::from_nanos(nanos.min(end.saturating_sub(now))),
-            Taken::Place => Duration::ZERO,
-        }
     }
 }
 

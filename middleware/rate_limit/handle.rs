@@ -8,10 +8,11 @@ use super::asked::Asked;
 use super::check::{Ask, Check};
 use super::decision::{Decision, Standing, Verdict};
 use super::key::Subject;
+use super::learned::{know, learn};
 use super::limiter::{Limiter, until};
+use super::owed::Back;
 use super::quota::Quota;
 use super::refusal;
-use super::remote::learn;
 use super::totals::Totals;
 
 /// Looks into a running limiter and changes it. Made by [`RateLimit::handle`](crate::RateLimit::handle).
@@ -77,7 +78,7 @@ impl RateLimitHandle {
         }
         let mut asked = limiter.ask_for(client.named(), requests);
         asked.quiet = true;
-        let mut answer = match &limiter.remote {
+        let mut answer = match limiter.remote() {
             Some(remote) => Box::pin(remote.decide(limiter, asked)).await,
             None => {
                 let decided = limiter.decide(&mut asked);
@@ -115,9 +116,10 @@ impl RateLimitHandle {
     /// Asks the shared store how things stand.
     async fn refresh(&self, asked: &mut Asked) {
         let limiter = &self.limiter;
-        let Some(remote) = &limiter.remote else { return };
+        let Some(remote) = limiter.remote() else { return };
         let sent = limiter.clock.now();
-        if let Some(answer) = remote.take(asked, 0, false).await {
+        know(limiter, asked, sent, false);
+        if let Ok(answer) = remote.take(asked, 0, false).await {
             learn(limiter, asked, &answer, sent, limiter.clock.now());
         }
     }
@@ -131,12 +133,14 @@ impl RateLimitHandle {
         let now = limiter.clock.now();
         for check in &asked.checks {
             limiter.memory.change(check.shard, check.key, now, |_| 0);
+            limiter.memory.cut(check.shard, check.key, 0);
             limiter.memory.distrust(check.shard, check.key);
         }
-        limiter.memory.end_lease(asked.primary.0, asked.shape());
+        limiter.end_leases(&asked, now);
         let (shard, key) = limiter.block_of(&asked);
         limiter.memory.change(shard, key, now, |_| 0);
-        match &limiter.remote {
+        limiter.memory.distrust(shard, key);
+        match limiter.remote() {
             Some(remote) => remote.clear(asked.shared.unwrap_or_default()).await,
             None => true,
         }
@@ -152,35 +156,50 @@ impl RateLimitHandle {
         for check in &asked.checks {
             let Ask::Charge { rate, cost, .. } = check.ask else { continue };
             let back = rate.charge(cost);
-            limiter.memory.change(check.shard, check.key, now, |until| until.saturating_sub(back));
+            let mut left = 0;
+            limiter.memory.change(check.shard, check.key, now, |until| {
+                left = until.saturating_sub(back);
+                left
+            });
+            limiter.memory.cut(check.shard, check.key, left);
             limiter.memory.distrust(check.shard, check.key);
-            keys.extend(names.next().map(|name| (name, Duration::from_nanos(back))));
+            let end = now.saturating_add(rate.whole());
+            keys.extend(names.next().map(|name| Back { name, nanos: back, end }));
         }
-        if let Some(remote) = &limiter.remote {
-            remote.give_back(keys);
+        if let Some(remote) = limiter.remote() {
+            remote.give_back(keys, false);
         }
     }
 
     /// Charges a client for so many requests, or for as many as it has left.
+    ///
+    /// A shared store that can't be reached is told once it is back.
     pub async fn charge(&self, client: impl Into<Subject>, requests: u32) {
         let limiter = &self.limiter;
         let asked = limiter.ask_for(client.into().named(), requests);
         let now = limiter.clock.now();
+        let mut known = Vec::new();
         for check in &asked.checks {
             let Ask::Charge { rate, cost, .. } = check.ask else { continue };
             limiter.memory.change(check.shard, check.key, now, |until| {
+                known.push(until);
                 let most = now.saturating_add(rate.whole());
                 until.max(now).saturating_add(rate.charge(cost)).min(most.max(until))
             });
         }
-        if let Some(remote) = &limiter.remote {
-            remote.take(&asked, 0, true).await;
+        limiter.end_leases(&asked, now);
+        if let Some(remote) = limiter.remote()
+            && let Err(mut asking) = remote.take(&asked, 0, true).await
+        {
+            remote.owe(&asked, asked.own(), &known, now, asking.as_mut());
+            remote.attend();
         }
     }
 
     /// Refuses all requests of a client for a time. Blocking it again sets the time anew; a time of zero lifts the block.
     ///
-    /// Returns `false` if there was no room to remember it, or if the shared store could not be reached: then it holds on this server.
+    /// Returns `false` if there was no room to remember it, or if the shared store could not be reached: then it holds on this server, and the
+    /// store is told once it is back, unless a block is lifted.
     pub async fn block(&self, client: impl Into<Subject>, time: Duration) -> bool {
         let limiter = &self.limiter;
         limiter.blocks.store(true, Ordering::Release);
@@ -189,8 +208,11 @@ impl RateLimitHandle {
         let now = limiter.clock.now();
         limiter.memory.distrust(shard, key);
         let known = limiter.memory.change(shard, key, now, |_| until(now, time));
-        match (&limiter.remote, &asked.shared) {
-            (Some(remote), Some(shared)) => remote.block(&shared.client, time).await && known,
+        limiter.end_leases(&asked, now);
+        match (limiter.remote(), &asked.shared) {
+            (Some(remote), Some(shared)) => {
+                remote.block(&shared.client, (shard, key), time).await && known
+            }
             _ => known,
         }
     }

@@ -7,9 +7,12 @@ use std::task::{Context, Poll};
 use axum_core::Error as BodyError;
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use smallvec::SmallVec;
 
-use super::check::Receipt;
+use super::check::{Receipt, Taken};
 use super::limiter::Limiter;
+use super::owed::Back;
+use super::remote::Ticket;
 use super::store::StorePlace;
 use crate::{Body, Response};
 
@@ -18,9 +21,11 @@ pub(crate) struct Held {
     limiter: Arc<Limiter>,
     charges: Vec<Receipt>,
     places: Vec<Receipt>,
-    names: Vec<String>,
-    /// The place in the shared store.
+    /// The names of the charges in the shared store, and for how many nanoseconds it has them charged.
+    names: Vec<(String, u64)>,
+    /// The place in the shared store, and the places here, which are free after a time as well.
     place: Option<StorePlace>,
+    tickets: SmallVec<[Ticket; 1]>,
     dropped_counts: bool,
 }
 
@@ -28,16 +33,23 @@ impl Held {
     pub(crate) fn new(
         limiter: Arc<Limiter>,
         receipts: Vec<Receipt>,
-        names: Vec<String>,
+        names: Vec<(String, u64)>,
         place: Option<StorePlace>,
     ) -> Self {
-        let (charges, places) = receipts.into_iter().partition(|receipt| receipt.is_charge());
-        Self { limiter, charges, places, names, place, dropped_counts: false }
+        let (charges, mut places): (Vec<_>, Vec<_>) =
+            receipts.into_iter().partition(|receipt| receipt.is_charge());
+        let tickets = match &limiter.remote {
+            Some(remote) => places.drain(..).map(|place| remote.enter(place)).collect(),
+            None => SmallVec::new(),
+        };
+        Self { limiter, charges, places, names, place, tickets, dropped_counts: false }
     }
 
     /// The request counts, whatever becomes of it.
     pub(crate) fn keep_charges(&mut self) {
-        self.charges.clear();
+        for charge in self.charges.drain(..) {
+            self.limiter.memory.keep(&charge);
+        }
     }
 
     /// From here on the request counts if it is dropped; its response may still give its charges back.
@@ -48,26 +60,39 @@ impl Held {
     /// Keeps the charges of a request that counts, and gives back those of one that doesn't.
     pub(crate) fn settle(&mut self, counts: bool) {
         if counts {
-            self.charges.clear();
+            self.keep_charges();
         } else {
             self.give_charges_back();
         }
     }
 
     fn give_charges_back(&mut self) {
-        let charges = std::mem::take(&mut self.charges);
         let now = self.limiter.clock.now();
-        for charge in &charges {
-            self.limiter.memory.give_back(charge, now);
+        let mut names = std::mem::take(&mut self.names).into_iter();
+        let mut told = Vec::new();
+        for charge in self.charges.drain(..) {
+            let back = self.limiter.memory.give_back(&charge, now);
+            if let (Some((name, whole)), Taken::Time { nanos, end, .. }) =
+                (names.next(), charge.taken)
+            {
+                // Of a share of the quota it is as large a part of the whole.
+                let part = u128::from(back) * u128::from(whole) / u128::from(nanos.max(1));
+                let nanos = u64::try_from(part).unwrap_or(whole).min(whole);
+                told.push(Back { name, nanos, end });
+            }
         }
-        if let (Some(remote), false) = (&self.limiter.remote, charges.is_empty()) {
-            let left = charges.iter().map(|charge| charge.left(now));
-            remote.give_back(std::mem::take(&mut self.names).into_iter().zip(left).collect());
+        if let Some(remote) = &self.limiter.remote {
+            remote.give_back(told, false);
         }
     }
 
     /// Another one holds the same.
     pub(crate) fn forget(mut self) {
+        if let Some(remote) = &self.limiter.remote {
+            for ticket in self.tickets.drain(..) {
+                remote.exit(ticket);
+            }
+        }
         self.charges.clear();
         self.places.clear();
         self.place = None;
@@ -75,7 +100,7 @@ impl Held {
 
     /// Holds the place until the body has been sent or dropped.
     pub(crate) fn until_sent(self, response: Response) -> Response {
-        if self.places.is_empty() {
+        if self.places.is_empty() && self.tickets.is_empty() {
             return response;
         }
         response.map(|body| Body::new(Sending { body, _held: self }))
@@ -84,10 +109,11 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        if !self.dropped_counts {
-            self.give_charges_back();
-        }
+        self.settle(self.dropped_counts);
         let now = self.limiter.clock.now();
+        if let Some(remote) = &self.limiter.remote {
+            self.places.extend(self.tickets.drain(..).filter_map(|ticket| remote.exit(ticket)));
+        }
         for place in &self.places {
             self.limiter.memory.give_back(place, now);
         }

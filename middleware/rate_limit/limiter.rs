@@ -21,7 +21,7 @@ use super::lints::Lints;
 use super::memory::Memory;
 use super::policy::Policy;
 use super::quota::Quota;
-use super::remote::{Remote, TRUSTED};
+use super::remote::{Here, Remote};
 use super::totals::Counters;
 use crate::extract::{ClientAddr, Network, PeerAddr, TrustedProxies};
 use crate::{Request, Response};
@@ -131,6 +131,21 @@ impl Limiter {
                 && self.client(req).is_some_and(|client| {
                     self.skip_clients.iter().any(|network| network.contains(client))
                 }))
+    }
+
+    /// The shared store, which knows the time and the memory from here on.
+    pub(crate) fn remote(&self) -> Option<&Arc<Remote>> {
+        let remote = self.remote.as_ref()?;
+        remote.here.get_or_init(|| Here { clock: self.clock.clone(), memory: self.memory.clone() });
+        Some(remote)
+    }
+
+    /// What a client has paid for in advance doesn't outlive what is decided about it otherwise.
+    pub(crate) fn end_leases(&self, asked: &Asked, now: u64) {
+        if self.remote.as_ref().is_some_and(|remote| remote.with.lease > 0) {
+            let (shard, client) = asked.primary;
+            self.memory.end_leases(shard, client, now);
+        }
     }
 
     /// The address of the client, by the proxies of the limiter or those that the chain provides.
@@ -287,11 +302,9 @@ impl Limiter {
         if !self.memory.decide(&mut strike, now) {
             let (shard, key) = self.block_of(asked);
             self.memory.change(shard, key, now, |_| until(now, penalty.block));
-            if let Some(remote) = &self.remote {
-                self.memory.trust(shard, key, now, until(now, TRUSTED));
-                if let Some(shared) = &asked.shared {
-                    remote.block_later(shared.client.clone(), penalty.block);
-                }
+            if let (Some(remote), Some(shared)) = (self.remote(), &asked.shared) {
+                self.end_leases(asked, now);
+                remote.block_later(shared.client.clone(), (shard, key), penalty.block);
             }
         }
     }

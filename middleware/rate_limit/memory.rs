@@ -11,6 +11,7 @@ use super::check::{Ask, Check, Outcome, Receipt, Taken, governed};
 use super::key::Named;
 use super::quota::Rate;
 use super::table::{Table, Value};
+use super::under_way::{Line, UnderWay};
 
 /// All that is remembered, up to a cap.
 ///
@@ -44,6 +45,8 @@ pub(crate) struct Shard {
     table: Table,
     /// Shared by the keys that find no room. Empty until it is needed.
     overflow: Vec<Value>,
+    /// What may be taken back.
+    under_way: UnderWay,
     since_sweep: u32,
     /// How many requests were admitted, and for how many of them a fifth or less of a quota was left.
     admitted: u64,
@@ -59,6 +62,7 @@ impl Memory {
         let shard = |at: usize| Shard {
             table: Table::new(max_keys / shards + usize::from(at < max_keys % shards)),
             overflow: Vec::new(),
+            under_way: UnderWay::default(),
             since_sweep: 0,
             admitted: 0,
             near_limit: 0,
@@ -181,21 +185,47 @@ impl Memory {
         Some(until)
     }
 
-    /// Takes a decision back, as far as it still counts: what has come back by itself in the meantime is not given twice.
-    pub(crate) fn give_back(&self, receipt: &Receipt, now: u64) {
-        let mut shard = self.lock(receipt.shard);
-        let Some(value) = shard.value(receipt.key, receipt.segment, receipt.overflowed) else {
-            return;
-        };
-        let value = match receipt.taken {
-            Taken::Time { nanos, end } => {
-                let nanos = nanos.min(end.saturating_sub(now));
-                Value::until(value.as_until().saturating_sub(nanos))
+    /// Takes a decision back, as far as it still counts: what has come back by itself in the meantime is not given twice. Returns how many
+    /// nanoseconds were given back.
+    pub(crate) fn give_back(&self, receipt: &Receipt, now: u64) -> u64 {
+        let &Receipt { shard, key, segment, overflowed, taken } = receipt;
+        let mut shard = self.lock(shard);
+        let back = match taken {
+            Taken::Time { number, .. } => {
+                shard.under_way.give_back(line(key, segment, overflowed), number, now)
             }
-            Taken::Place => Value::count(value.as_count().saturating_sub(1)),
+            Taken::Place => 0,
         };
-        shard.put_back(receipt.key, receipt.segment, receipt.overflowed, value, now);
-        shard.table.remove(receipt.key ^ TRUSTED);
+        if let Some(value) = shard.value(key, segment, overflowed) {
+            let value = match taken {
+                Taken::Time { .. } => Value::until(value.as_until().saturating_sub(back)),
+                Taken::Place => Value::count(value.as_count().saturating_sub(1)),
+            };
+            shard.put_back(key, segment, overflowed, value, now);
+            shard.table.remove(key ^ TRUSTED);
+        }
+        back
+    }
+
+    /// A decision won't be taken back.
+    pub(crate) fn keep(&self, receipt: &Receipt) {
+        if let Taken::Time { number: number @ 1.., .. } = receipt.taken {
+            let line = line(receipt.key, receipt.segment, receipt.overflowed);
+            self.lock(receipt.shard).under_way.keep(line, number);
+        }
+    }
+
+    /// Notes what the shared store said: that a key is charged until `end`, of which so many nanoseconds may be taken back. Returns their number.
+    pub(crate) fn enter(&self, shard: usize, key: u64, nanos: u64, end: u64) -> u64 {
+        let (mut shard, line) = (self.lock(shard), (false, key));
+        // Other servers may have taken back what stood before.
+        shard.under_way.move_up(line, end.saturating_sub(nanos));
+        if nanos > 0 { shard.under_way.enter(line, nanos, end) } else { 0 }
+    }
+
+    /// So much of a key as lies after that time can't be taken back any more.
+    pub(crate) fn cut(&self, shard: usize, key: u64, until: u64) {
+        self.lock(shard).under_way.cut((false, key), until);
     }
 
     /// What is remembered of a key: until when it is charged, and how many of its requests are under way.
@@ -224,11 +254,11 @@ impl Memory {
         (old > 0 || shard.table.has_room(1, now)) && shard.table.set(key, Value::until(new))
     }
 
-    /// Until when a key is charged, and whether that was said by the shared store a moment ago.
-    pub(crate) fn known(&self, shard: usize, key: u64, now: u64) -> (u64, bool) {
+    /// Until when a key is charged, and until when that is trusted without asking the shared store.
+    pub(crate) fn known(&self, shard: usize, key: u64) -> (u64, u64) {
         let shard = self.lock(shard);
         let until = |key| shard.table.find(key).map_or(0, Value::as_until);
-        (until(key), until(key ^ TRUSTED) > now)
+        (until(key), until(key ^ TRUSTED))
     }
 
     /// Trusts what is remembered of a key until then.
@@ -236,20 +266,22 @@ impl Memory {
         self.change(shard, key ^ TRUSTED, now, |_| until);
     }
 
-    /// Takes one of the requests that a key has paid for in advance.
-    pub(crate) fn spend_lease(&self, shard: usize, key: u64, now: u64) -> bool {
-        let key = key ^ LEASED;
+    /// Takes one of the requests of this shape that a client has paid for in advance.
+    pub(crate) fn spend_lease(&self, shard: usize, client: u64, shape: u64, now: u64) -> bool {
         let mut shard = self.lock(shard);
+        let key = shard.lease_key(client, shape, now);
         match shard.table.find(key) {
-            Some(value) if !value.is_over(now) => shard.table.set(key, value.less()),
+            Some(value) if !value.is_over(now) && value.as_count() > 0 => {
+                shard.table.set(key, value.less())
+            }
             _ => false,
         }
     }
 
-    /// Remembers so many requests of a key as paid for. Without room for it they are lost.
-    pub(crate) fn lease(&self, shard: usize, key: u64, count: u32, now: u64) {
-        let key = key ^ LEASED;
+    /// Remembers so many requests of this shape as paid for. Without room for it they are lost.
+    pub(crate) fn lease(&self, shard: usize, client: u64, shape: u64, count: u32, now: u64) {
         let mut shard = self.lock(shard);
+        let key = shard.lease_key(client, shape, now);
         let left = match shard.table.find(key) {
             Some(value) if !value.is_over(now) => value.as_count(),
             Some(_) => 0,
@@ -260,9 +292,11 @@ impl Memory {
         shard.table.set(key, Value::lease(left.saturating_add(count), until));
     }
 
-    /// Forgets what a key has paid for in advance.
-    pub(crate) fn end_lease(&self, shard: usize, key: u64) {
-        self.lock(shard).table.remove(key ^ LEASED);
+    /// Forgets all that a client has paid for in advance, whatever its shape: for as long as some of it might be left, what it pays for anew lies
+    /// elsewhere.
+    pub(crate) fn end_leases(&self, shard: usize, client: u64, now: u64) {
+        let latest = now.saturating_add(LEASE_TIME);
+        self.change(shard, client ^ LEASED, now, |last| latest.max(last.saturating_add(1)));
     }
 
     /// Trusts no longer what is remembered of a key.
@@ -317,6 +351,11 @@ impl Shard {
             self.table.sweep(now, SWEEP_OWN);
         }
         self.since_sweep.is_multiple_of(2 * SWEEP_EVERY)
+    }
+
+    fn lease_key(&self, client: u64, shape: u64, now: u64) -> u64 {
+        let ended = self.table.find(client ^ LEASED).filter(|ended| !ended.is_over(now));
+        shape ^ LEASED ^ ended.map_or(0, Value::as_until).wrapping_mul(LEASED)
     }
 
     fn value(&self, key: u64, segment: u8, overflowed: bool) -> Option<Value> {
@@ -374,6 +413,10 @@ fn decide<'a>(
                 let longest = rate.whole().saturating_add(rate.charge(further));
                 // After a change to a shorter quota nobody waits for longer than that takes.
                 check.until = value.as_until().min(now.saturating_add(longest));
+                if check.until < value.as_until() {
+                    let line = line(check.key, check.segment, check.overflowed);
+                    shard.under_way.cut(line, check.until);
+                }
                 let (outcome, until) = governed(rate, further, cost, check.until, now);
                 check.outcome = outcome;
                 if let Some(until) = until {
@@ -416,6 +459,10 @@ fn decide<'a>(
                     }
                     continue;
                 }
+                if check.returnable {
+                    let line = line(check.key, check.segment, check.overflowed);
+                    check.number = shard.under_way.enter(line, rate.charge(cost), check.until);
+                }
                 Value::until(check.until)
             }
             Ask::Enter { .. } if admitted => Value::count(check.count),
@@ -435,6 +482,11 @@ fn decide<'a>(
     admitted
 }
 
+/// The line that a charge stands in.
+fn line(key: u64, segment: u8, overflowed: bool) -> Line {
+    if overflowed { (true, shared(key, segment) as u64) } else { (false, key) }
+}
+
 fn shared(key: u64, segment: u8) -> usize {
     usize::from(segment) * SHARED + (key as usize & (SHARED - 1))
 }
@@ -443,7 +495,7 @@ fn shared(key: u64, segment: u8) -> usize {
 pub(crate) const KEYS_PER_SHARD: usize = 3584;
 /// How many limiters the keys of a shard share that find no room, for each policy.
 const SHARED: usize = 16;
-/// Makes the key of a lease of the key of a charge.
+/// Makes the key of a lease of what its requests have in common, and of a client the key under which its leases were ended.
 const LEASED: u64 = 0x6a09_e667_f3bc_c909;
 /// Makes the key for which time a key is trusted of the key itself.
 const TRUSTED: u64 = 0xbb67_ae85_84ca_a73b;

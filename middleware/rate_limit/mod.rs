@@ -123,6 +123,8 @@
 //! - IPv6 prefixes of customers: [RIPE-690](https://www.ripe.net/publications/docs/ripe-690/); NAT64: [RFC 6052](https://www.rfc-editor.org/rfc/rfc6052)
 
 mod asked;
+mod asking;
+mod breaker;
 mod check;
 mod clock;
 mod decision;
@@ -130,9 +132,12 @@ mod fields;
 mod handle;
 mod held;
 mod key;
+mod learned;
 mod limiter;
 mod lints;
 mod memory;
+mod names;
+mod owed;
 mod policy;
 mod quota;
 #[cfg(feature = "redis")]
@@ -144,6 +149,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod totals;
+mod under_way;
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -642,7 +648,7 @@ impl RateLimit {
         let limiter = &self.limiter;
         let found = if self.is_async { limiter.find(req).await } else { Vec::new() };
         let mut asked = limiter.ask(req, &found, quiet);
-        match &limiter.remote {
+        match limiter.remote() {
             Some(remote) => remote.decide(limiter, asked).await,
             None => {
                 let decided = limiter.decide(&mut asked);
@@ -733,13 +739,12 @@ impl Middleware for RateLimit {
     type Provides = ();
 
     async fn call<N: Endpoint>(&self, req: &mut Request, next: Rest<'_, N>) -> Response {
-        match self.admit(req, false).await {
-            Ok(passed) => {
-                let response = next.run(req).await;
-                self.respond(passed, response)
-            }
-            Err(refusal) => refusal,
-        }
+        let passed = match self.admit(req, false).await {
+            Ok(passed) => passed,
+            Err(refusal) => return refusal,
+        };
+        let response = next.run(req).await;
+        self.respond(passed, response)
     }
 }
 
@@ -775,14 +780,13 @@ impl<T: Clone + Send + Sync + 'static> Middleware for WithDecision<T> {
     type Provides = (T,);
 
     async fn call<N: Endpoint>(&self, req: &mut Request, next: Rest<'_, N, (T,)>) -> Response {
-        match self.limit.admit(req, true).await {
-            Ok(mut passed) => {
-                let decision = passed.decision.take().unwrap_or_else(Decision::skipped);
-                let response = next.run_with(req, ((self.provided)(decision),)).await;
-                self.limit.respond(passed, response)
-            }
-            Err(refusal) => refusal,
-        }
+        let mut passed = match self.limit.admit(req, true).await {
+            Ok(passed) => passed,
+            Err(refusal) => return refusal,
+        };
+        let decision = passed.decision.take().unwrap_or_else(Decision::skipped);
+        let response = next.run_with(req, ((self.provided)(decision),)).await;
+        self.limit.respond(passed, response)
     }
 
     fn name(&self) -> String {

@@ -209,6 +209,8 @@ pub enum RateLimitConfigError {
     Prefix,
     /// There is no room for keys.
     ZeroKeys,
+    /// The prefix of the keys in a shared store is empty.
+    StorePrefix,
 }
 
 impl fmt::Display for RateLimitConfigError {
@@ -238,6 +240,9 @@ impl fmt::Display for RateLimitConfigError {
                 "IPv6 prefixes must be 1 to 128 bits long, from the longest to the shortest, at most 3; an IPv4 prefix must be 1 to 32",
             ),
             Self::ZeroKeys => f.write_str("`max_keys` must be at least 1"),
+            Self::StorePrefix => f.write_str(
+                "the prefix of the keys in a shared store is empty: name it after the application, without braces",
+            ),
         }
     }
 }

@@ -1,37 +1,52 @@
-//! A shared store in use: what is asked of it, what is known without asking, and what is done while it is away.
+//! A shared store in use: what is asked of it, and what is done while it is away.
 
-use std::fmt::Write;
-use std::future::Future;
+use std::collections::BTreeMap;
 use std::hash::BuildHasher;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use sha2::{Digest, Sha256};
+use smallvec::SmallVec;
 use tokio::runtime::Handle;
-use tokio::time::{sleep, timeout};
 
 use super::asked::{Asked, Shared};
-use super::check::{Ask, Check, Outcome, Receipt, governed};
+use super::asking::{Asking, Unheard};
+use super::check::{Ask, Check, Outcome, Receipt};
+use super::clock::LimitClock;
 use super::decision::Verdict;
 use super::held::Held;
-use super::key::{LimitKey, Named};
+use super::learned::{know, learn};
 use super::limiter::{Answer, Limiter, until};
-use super::policy::Policy;
-use super::store::{
-    LimitStore, SharedLimits, StoreAnswer, StoreCall, StoreCharge, StoreError, StorePlace,
-    WhileAway,
-};
+use super::memory::Memory;
+use super::names::block_key;
+use super::owed::{Back, Charges, Owed, Word};
+use super::store::{SharedLimits, StoreAnswer, StoreCall, StoreCharge, StorePlace, WhileAway};
 
 /// A shared store in use.
 pub(crate) struct Remote {
-    with: SharedLimits,
-    failures: AtomicU32,
-    away: AtomicBool,
+    pub(crate) with: SharedLimits,
+    pub(crate) failures: AtomicU32,
+    pub(crate) away: AtomicBool,
+    /// Whether somebody sees to what the store missed.
+    pub(crate) attended: AtomicBool,
+    pub(crate) owed: Owed,
+    pub(crate) here: OnceLock<Here>,
+    /// The places taken here, by the time at which they are free again whoever still holds them.
+    places: Mutex<BTreeMap<Ticket, Receipt>>,
     /// Tells the requests of this server from those of the others, and from each other.
     server: u64,
-    requests: AtomicU64,
+    pub(crate) requests: AtomicU64,
 }
+
+/// The time and the memory of this server.
+#[derive(Clone)]
+pub(crate) struct Here {
+    pub(crate) clock: LimitClock,
+    pub(crate) memory: Arc<Memory>,
+}
+
+/// A place taken on this server: until when, and which one.
+pub(crate) type Ticket = (u64, u64);
 
 impl Remote {
     pub(crate) fn new(with: SharedLimits) -> Self {
@@ -39,50 +54,17 @@ impl Remote {
             with,
             failures: AtomicU32::new(0),
             away: AtomicBool::new(false),
+            attended: AtomicBool::new(false),
+            owed: Owed::default(),
+            here: OnceLock::new(),
+            places: Mutex::default(),
             server: std::hash::RandomState::new().hash_one(0),
             requests: AtomicU64::new(0),
         }
     }
 
-    /// The names of the keys that a policy charges for a client, the same on every server.
-    pub(crate) fn charges(
-        &self,
-        names: &mut Vec<String>,
-        policies: &[Policy],
-        at: usize,
-        key: &LimitKey,
-        named: Named<'_>,
-    ) {
-        let Some(policy) = policies.get(at) else { return };
-        let (prefix, name, subjects) = (&self.with.prefix, &policy.name, subjects(key, named));
-        let tag = self.tag(policies, &subjects);
-        for (level, subject) in subjects.iter().enumerate() {
-            names.push(match (tag == *prefix, subjects.len()) {
-                (false, 1) => format!("{prefix}:{{{tag}}}:{name}"),
-                (false, _) => format!("{prefix}:{{{tag}}}:{name}:{level}:{subject}"),
-                (true, _) => format!("{{{prefix}}}:{name}:{level}:{subject}"),
-            });
-        }
-    }
-
-    /// The first part of the names of what else is remembered of a client.
-    pub(crate) fn client(&self, policies: &[Policy], key: &LimitKey, named: Named<'_>) -> String {
-        let (prefix, subjects) = (&self.with.prefix, subjects(key, named));
-        let widest = subjects.last().map_or("", String::as_str);
-        let tag = self.tag(policies, &subjects);
-        match tag == *prefix {
-            false => format!("{prefix}:{{{tag}}}"),
-            true => format!("{{{prefix}}}:{widest}"),
-        }
-    }
-
-    /// What chooses the node of a cluster: where all policies have one key, the client, which spreads clients over the nodes; where they have
-    /// several, the prefix, since one script runs on one node.
-    fn tag<'a>(&'a self, policies: &[Policy], subjects: &'a [String]) -> &'a str {
-        match subjects.last() {
-            Some(widest) if policies.iter().all(|policy| policy.key.is_none()) => widest,
-            _ => &self.with.prefix,
-        }
+    pub(crate) fn now(&self) -> u64 {
+        self.here.get().map_or(0, |here| here.clock.now())
     }
 
     /// Decides together with the store.
@@ -92,15 +74,22 @@ impl Remote {
         mut asked: Asked,
     ) -> Answer {
         let now = limiter.clock.now();
+        self.end_long_requests(limiter, now);
+        if self.owed.any() {
+            self.attend();
+        }
         let admitted = know(limiter, &mut asked, now, false);
         let own = asked.own();
         let lease = self.lease(limiter, &asked);
-        if lease > 0
-            && asked.checks[..own].iter().all(Check::is_admitted)
-            && limiter.memory.spend_lease(asked.primary.0, asked.shape(), now)
-        {
-            asked.checks.iter_mut().for_each(|check| check.outcome = Outcome::Admitted);
-            return limiter.answer(&mut asked, (true, now));
+        if lease > 0 && asked.checks[..own].iter().all(|check| check.until <= now) {
+            let ((shard, client), shape) = (asked.primary, asked.shape());
+            if limiter.memory.spend_lease(shard, client, shape, now) {
+                asked.checks.iter_mut().for_each(|check| check.outcome = Outcome::Admitted);
+                return limiter.answer(&mut asked, (true, now));
+            }
+        }
+        if self.is_local(&asked, now) {
+            return self.without(limiter, asked, own, now, None);
         }
         let places = asked.checks[..own].iter().filter(|check| check.ask.is_free()).count()..own;
         if !admitted || !limiter.memory.decide(&mut asked.checks[places.clone()], now) {
@@ -116,13 +105,17 @@ impl Remote {
         let held = Held::new(limiter.clone(), taken, Vec::new(), place);
         let answer = self.take(&asked, lease, false).await;
         let (sent, now) = (now, limiter.clock.now());
-        let Some(answer) = answer else {
-            drop(held);
-            return self.without(limiter, asked, own, now);
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(asking) => {
+                drop(held);
+                return self.without(limiter, asked, own, now, asking);
+            }
         };
         learn(limiter, &mut asked, &answer, sent, now);
         if answer.leased > 0 {
-            limiter.memory.lease(asked.primary.0, asked.shape(), answer.leased, now);
+            let ((shard, client), shape) = (asked.primary, asked.shape());
+            limiter.memory.lease(shard, client, shape, answer.leased, now);
         }
         if !answer.admitted {
             limiter.strike(&asked, now);
@@ -134,6 +127,12 @@ impl Remote {
             false => drop(held),
         }
         answer
+    }
+
+    /// Whether what this server admitted by itself is still unknown to the store: until it is told, the client has what is left of its share.
+    fn is_local(&self, asked: &Asked, now: u64) -> bool {
+        matches!(self.with.while_away, WhileAway::Local { .. })
+            && asked.shared.as_ref().is_some_and(|shared| self.owed.owes(&shared.names, now))
     }
 
     /// How many requests may be paid for in advance.
@@ -158,26 +157,52 @@ impl Remote {
         }
     }
 
-    /// Decides without the store.
-    fn without(&self, limiter: &Arc<Limiter>, mut asked: Asked, own: usize, now: u64) -> Answer {
-        asked.shared = None;
+    /// Decides without the store, which may still answer.
+    fn without(
+        &self,
+        limiter: &Arc<Limiter>,
+        mut asked: Asked,
+        own: usize,
+        now: u64,
+        mut asking: Option<Asking>,
+    ) -> Answer {
+        if let Some(shared) = &mut asked.shared {
+            shared.place = None;
+        }
         if let WhileAway::Local { servers } = self.with.while_away {
+            let known: SmallVec<[u64; 2]> = asked.checks[own..].iter().map(|c| c.until).collect();
+            let mut whole = SmallVec::new();
             for check in &mut asked.checks {
-                if let Ask::Charge { rate, .. } = &mut check.ask {
-                    *rate = rate.share(servers);
+                match &mut check.ask {
+                    Ask::Charge { rate, .. } => {
+                        whole.push(*rate);
+                        *rate = rate.share(servers);
+                    }
+                    Ask::Enter { most } => *most = (*most / servers.max(1)).max(1),
+                    Ask::Free => {}
                 }
                 check.outcome = Outcome::Admitted;
             }
             let decided = limiter.decide(&mut asked);
+            if let Some(shared) = &mut asked.shared {
+                shared.whole = whole;
+            }
+            if decided.0 {
+                self.owe(&asked, own, &known, now, asking.as_mut());
+            }
             return limiter.answer(&mut asked, decided);
         }
         if !know(limiter, &mut asked, now, true) {
             // It was used up before the store went away.
             return limiter.answer(&mut asked, (false, now));
         }
+        asked.shared = None;
         asked.checks.truncate(own);
         let allows = self.with.while_away == WhileAway::Allow;
         let admitted = allows && limiter.memory.decide(&mut asked.checks, now);
+        if let (true, Some(asking)) = (admitted, &mut asking) {
+            asking.keep();
+        }
         let mut answer = limiter.answer(&mut asked, (admitted, now));
         if !allows {
             (answer.verdict, answer.wait) = (Verdict::Unavailable, Some(1));
@@ -186,13 +211,42 @@ impl Remote {
         answer
     }
 
-    /// One call of the store within the deadline; `None` if it failed, or isn't tried because it failed before.
+    /// Notes what was charged without the store, which is told of it once it is there, unless it still says that it charged the same itself.
+    pub(crate) fn owe(
+        &self,
+        asked: &Asked,
+        own: usize,
+        known: &[u64],
+        now: u64,
+        asking: Option<&mut Asking>,
+    ) {
+        let Some(shared) = &asked.shared else { return };
+        let doubted = asking.as_ref().is_some_and(|asking| asking.is_open());
+        let mut doubts = Vec::new();
+        let charges = asked.checks[own..].iter().zip(&shared.names).zip(known).enumerate();
+        for (at, ((check, name), known)) in charges {
+            let Ask::Charge { rate, cost, further } = check.ask else { continue };
+            if cost == 0 {
+                continue;
+            }
+            let rate = shared.whole.get(at).copied().unwrap_or(rate);
+            self.owed.charge(&Charges { name, rate, further, cost, known: *known, doubted }, now);
+            if doubted {
+                doubts.push(name.clone());
+            }
+        }
+        if let Some(asking) = asking {
+            asking.doubt(doubts);
+        }
+    }
+
+    /// One call of the store within the deadline. Fails with the question itself if the store may still answer it.
     pub(crate) async fn take(
         self: &Arc<Self>,
         asked: &Asked,
         lease: u32,
         forced: bool,
-    ) -> Option<StoreAnswer> {
+    ) -> Result<StoreAnswer, Option<Asking>> {
         let charge = |(check, key): (&Check, &String)| {
             let Ask::Charge { rate, cost, further } = check.ask else { return None };
             Some(StoreCharge {
@@ -202,7 +256,12 @@ impl Remote {
                 cost,
             })
         };
-        let (checks, shared) = (&asked.checks[asked.own()..], asked.shared.as_ref()?);
+        let (checks, Some(shared)) = (&asked.checks[asked.own()..], asked.shared.as_ref()) else {
+            return Err(None);
+        };
+        if !self.is_reachable() {
+            return Err(None);
+        }
         let call = StoreCall {
             charges: checks.iter().zip(&shared.names).filter_map(charge).collect(),
             block: (!forced).then(|| block_key(&shared.client)),
@@ -210,209 +269,154 @@ impl Remote {
             forced,
             lease,
         };
-        let answer = self.call(|store| async move { store.take(&call).await }).await?;
-        (answer.charged_for.len() == shared.names.len()).then_some(answer)
+        let mut asking = Asking::new(self, call);
+        match asking.hear().await {
+            Ok(answer) if answer.charged_for.len() == shared.names.len() => Ok(answer),
+            Err(Unheard::Late) => Err(Some(asking)),
+            Ok(_) | Err(Unheard::Failed) => Err(None),
+        }
     }
 
-    /// Takes charges back, without anybody waiting for it.
-    pub(crate) fn give_back(self: &Arc<Self>, keys: Vec<(String, Duration)>) {
-        self.later(|store| async move { store.give_back(&keys).await });
+    /// Takes charges back, without anybody waiting for it: those of which the store doesn't know yet here, the others there. Whoever has just heard
+    /// of the store knows that it is there.
+    pub(crate) fn give_back(self: &Arc<Self>, mut keys: Vec<Back>, is_there: bool) {
+        let now = self.now();
+        keys.retain_mut(|back| {
+            back.nanos = self.owed.give_back(&back.name, back.nanos, now);
+            back.nanos > 0
+        });
+        if keys.is_empty() {
+            return;
+        }
+        match Handle::try_current() {
+            Ok(runtime) if is_there || self.is_reachable() => {
+                let this = self.clone();
+                runtime.spawn(async move { this.give_back_now(keys).await });
+            }
+            _ => {
+                self.owed.push(Word::GiveBack(keys));
+                self.attend();
+            }
+        }
+    }
+
+    /// Takes charges back. A call that failed isn't repeated, since it may have been heard: a client is rather charged for one request
+    /// too many than given one twice.
+    pub(crate) async fn give_back_now(self: &Arc<Self>, keys: Vec<Back>) -> bool {
+        let keys: Vec<_> = keys
+            .into_iter()
+            .map(|Back { name, nanos, .. }| (name, Duration::from_nanos(nanos)))
+            .collect();
+        self.tell(|store| async move { store.give_back(&keys).await }).await.is_some()
     }
 
     /// Frees a place, without anybody waiting for it.
     pub(crate) fn leave(self: &Arc<Self>, place: StorePlace) {
-        self.later(|store| async move { store.leave(&place).await });
+        let until = until(self.now(), place.longest);
+        match Handle::try_current() {
+            Ok(runtime) if self.is_reachable() => {
+                let this = self.clone();
+                runtime.spawn(async move { this.leave_now(place, until).await });
+            }
+            _ => {
+                self.owed.push(Word::Leave(place, until));
+                self.attend();
+            }
+        }
     }
 
-    /// Blocks a client on all servers. Returns whether the store knows it.
-    pub(crate) async fn block(self: &Arc<Self>, client: &str, time: Duration) -> bool {
-        let key = block_key(client);
-        let set = |store: Arc<dyn LimitStore>| async move {
-            if time.is_zero() {
-                return store.clear(&[key]).await;
-            }
-            let charges = vec![StoreCharge { key, interval: time, burst: 1, cost: 1 }];
-            let call = StoreCall { charges, forced: true, ..StoreCall::default() };
-            store.take(&call).await.map(drop)
-        };
-        self.call(set).await.is_some()
+    /// Frees a place, or sees to it that it is tried again until it is free by itself.
+    pub(crate) async fn leave_now(self: &Arc<Self>, place: StorePlace, until: u64) -> bool {
+        let told = place.clone();
+        let told = self.tell(|store| async move { store.leave(&told).await }).await.is_some();
+        if !told {
+            self.owed.push(Word::Leave(place, until));
+            self.attend();
+        }
+        told
+    }
+
+    /// Blocks a client on all servers. Returns whether the store knows it; if not, it is told later, and this server is certain of it until then.
+    pub(crate) async fn block(
+        self: &Arc<Self>,
+        client: &str,
+        (shard, key): (usize, u64),
+        time: Duration,
+    ) -> bool {
+        let name = block_key(client);
+        let Some(Here { clock, memory }) = self.here.get() else { return false };
+        if time.is_zero() {
+            self.owed.forget(std::slice::from_ref(&name));
+            return self.call(|store| async move { store.clear(&[name]).await }).await.is_some();
+        }
+        let (now, end) = (clock.now(), until(clock.now(), time));
+        memory.trust(shard, key, now, end);
+        let charges = vec![StoreCharge { key: name.clone(), interval: time, burst: 1, cost: 1 }];
+        let call = StoreCall { charges, forced: true, ..StoreCall::default() };
+        let told = self.call(|store| async move { store.take(&call).await }).await.is_some();
+        if told {
+            // Who lifts it elsewhere is heard again.
+            memory.trust(shard, key, now, until(clock.now(), TRUSTED).min(end));
+        } else {
+            self.owed.block(&name, (shard, key), end, clock.now());
+            self.attend();
+        }
+        told
     }
 
     /// Blocks a client on all servers, without anybody waiting for it.
-    pub(crate) fn block_later(self: &Arc<Self>, client: String, time: Duration) {
-        let Ok(runtime) = Handle::try_current() else { return };
-        let this = self.clone();
-        runtime.spawn(async move { this.block(&client, time).await });
+    pub(crate) fn block_later(self: &Arc<Self>, client: String, at: (usize, u64), time: Duration) {
+        let Some(here) = self.here.get() else { return };
+        let (now, end) = (here.clock.now(), until(here.clock.now(), time));
+        here.memory.trust(at.0, at.1, now, end);
+        match Handle::try_current() {
+            Ok(runtime) if self.is_reachable() => {
+                let this = self.clone();
+                runtime.spawn(async move { this.block(&client, at, time).await });
+            }
+            _ => {
+                self.owed.block(&block_key(&client), at, end, now);
+                self.attend();
+            }
+        }
     }
 
     /// Forgets a client.
     pub(crate) async fn clear(self: &Arc<Self>, client: Box<Shared>) -> bool {
         let mut keys = client.names;
         keys.push(block_key(&client.client));
+        self.owed.forget(&keys);
         self.call(|store| async move { store.clear(&keys).await }).await.is_some()
     }
 
-    fn later<F, Fut>(self: &Arc<Self>, f: F)
-    where
-        F: FnOnce(Arc<dyn LimitStore>) -> Fut + Send + 'static,
-        Fut: Future<Output = Result<(), StoreError>> + Send,
-    {
-        let Ok(runtime) = Handle::try_current() else { return };
-        let this = self.clone();
-        runtime.spawn(async move { this.call(f).await });
+    /// Notes a place that was taken here.
+    pub(crate) fn enter(&self, place: Receipt) -> Ticket {
+        let end = until(self.now(), self.with.longest_request);
+        let ticket = (end, self.requests.fetch_add(1, Ordering::Relaxed));
+        self.places().insert(ticket, place);
+        ticket
     }
 
-    async fn call<T, F>(self: &Arc<Self>, f: impl FnOnce(Arc<dyn LimitStore>) -> F) -> Option<T>
-    where
-        F: Future<Output = Result<T, StoreError>>,
-    {
-        // Without a runtime there is nobody to keep the deadline.
-        if self.away.load(Ordering::Acquire) || Handle::try_current().is_err() {
-            return None;
-        }
-        let error = match timeout(self.with.deadline, f(self.with.store.clone())).await {
-            Ok(Ok(answer)) => {
-                self.failures.store(0, Ordering::Relaxed);
-                return Some(answer);
-            }
-            Ok(Err(error)) => Some(error),
-            Err(_) => None,
-        };
-        let failures = self.failures.fetch_add(1, Ordering::AcqRel) + 1;
-        if failures >= FAILURES && !self.away.swap(true, Ordering::AcqRel) {
-            match error {
-                Some(error) => tracing::error!(%error, "the shared store is away"),
-                None => {
-                    tracing::error!(deadline = ?self.with.deadline, "the shared store is away: it does not answer in time")
-                }
-            }
-            self.probe();
-        }
-        None
+    /// What there is to give back for a place; `None` if it was free before, since the request took too long.
+    pub(crate) fn exit(&self, ticket: Ticket) -> Option<Receipt> {
+        self.places().remove(&ticket)
     }
 
-    /// Asks the store until it answers.
-    fn probe(self: &Arc<Self>) {
-        let (this, store) = (Arc::downgrade(self), self.with.store.clone());
-        let deadline = self.with.deadline;
-        tokio::spawn(async move {
-            while this.strong_count() > 0 {
-                sleep(PROBE_EVERY).await;
-                if let Ok(Ok(())) = timeout(deadline.max(PROBE_EVERY), store.ping()).await {
-                    if let Some(this) = this.upgrade() {
-                        this.failures.store(0, Ordering::Relaxed);
-                        this.away.store(false, Ordering::Release);
-                        tracing::info!("the shared store is back");
-                    }
-                    return;
-                }
-            }
-        });
+    /// Frees the places of requests that take too long, as the store does.
+    fn end_long_requests(&self, limiter: &Limiter, now: u64) {
+        if limiter.concurrency.is_none() {
+            return;
+        }
+        let mut places = self.places();
+        while let Some(first) = places.first_entry().filter(|first| first.key().0 <= now) {
+            limiter.memory.give_back(&first.remove(), now);
+        }
+    }
+
+    fn places(&self) -> MutexGuard<'_, BTreeMap<Ticket, Receipt>> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Applies what was learned from the store before; returns whether it leaves the request a chance. What has no room the store would refuse, unless
-/// somebody gave charges back: that is trusted for a moment, or, without the store, altogether.
-fn know(limiter: &Limiter, asked: &mut Asked, now: u64, altogether: bool) -> bool {
-    let mut chance = true;
-    for check in &mut asked.checks {
-        let (known, fresh) = limiter.memory.known(check.shard, check.key, now);
-        match check.ask {
-            Ask::Charge { rate, cost, further } => {
-                check.until = known;
-                if fresh || altogether {
-                    check.outcome = governed(rate, further, cost, known, now).0;
-                }
-            }
-            Ask::Free => {
-                check.until = known;
-                if known > now && (fresh || altogether) {
-                    check.outcome = Outcome::Wait(known - now);
-                }
-            }
-            Ask::Enter { .. } => {}
-        }
-        chance &= check.is_admitted();
-    }
-    chance
-}
-
-/// Remembers what the store says, and why it refused.
-pub(crate) fn learn(
-    limiter: &Limiter,
-    asked: &mut Asked,
-    answer: &StoreAnswer,
-    sent: u64,
-    now: u64,
-) {
-    let mut refused = !answer.blocked_for.is_zero() || answer.is_busy;
-    let mut charged = answer.charged_for.iter();
-    for check in &mut asked.checks {
-        let (known, refuses) = match check.ask {
-            Ask::Charge { rate, cost, further } => {
-                let Some(charged) = charged.next() else { continue };
-                check.until = until(now, *charged);
-                let next = governed(rate, further, cost, check.until, now).0;
-                if !answer.admitted {
-                    check.outcome = next;
-                    refused |= !check.is_admitted();
-                }
-                (*charged, next != Outcome::Admitted)
-            }
-            Ask::Free => {
-                check.until = until(now, answer.blocked_for);
-                if check.until > now {
-                    check.outcome = Outcome::Wait(check.until - now);
-                }
-                (answer.blocked_for, check.until > now)
-            }
-            Ask::Enter { .. } => {
-                if answer.is_busy {
-                    check.outcome = Outcome::Busy;
-                }
-                continue;
-            }
-        };
-        // The script ran after the call was sent: this is never later than the truth.
-        limiter.memory.change(check.shard, check.key, sent, |_| until(sent, known));
-        if refuses {
-            limiter.memory.trust(check.shard, check.key, now, until(now, TRUSTED).min(check.until));
-        }
-    }
-    if !answer.admitted && !refused {
-        // The time that the answer took was all that was missing.
-        let charges = asked.checks.iter_mut().filter(|check| check.ask.is_charge());
-        if let Some(check) = charges.max_by_key(|check| check.until) {
-            check.outcome = Outcome::Wait(1);
-        }
-    }
-}
-
-/// Whom a policy counts, in words that are the same on every server: the networks of an address, or one name.
-fn subjects(key: &LimitKey, named: Named<'_>) -> Vec<String> {
-    match named {
-        Named::Addr(addr) => key.prefixes().levels(addr).map(|net| net.to_string()).collect(),
-        // Names may be secrets, and may hold anything.
-        Named::Text(text) => {
-            let digest = Sha256::digest(text);
-            let hex = digest.iter().take(16).fold(String::new(), |mut hex, byte| {
-                let _ = write!(hex, "{byte:02x}");
-                hex
-            });
-            vec![hex]
-        }
-        Named::Number(number) => vec![format!("#{number}")],
-        Named::Everyone => vec!["*".to_owned()],
-        Named::Nobody => vec!["?".to_owned()],
-    }
-}
-
-fn block_key(client: &str) -> String {
-    format!("{client}:#block")
-}
-
-/// After so many failures in a row the store counts as away.
-const FAILURES: u32 = 5;
-const PROBE_EVERY: Duration = Duration::from_millis(250);
 /// For how long it is believed that the store would refuse: other servers may give charges back, or forget the client, meanwhile.
 pub(crate) const TRUSTED: Duration = Duration::from_secs(1);

@@ -6,6 +6,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::quota::{RateLimitConfigError, checked};
+
 /// A memory that several servers share.
 ///
 /// Of each key it holds one time: until when the key is charged, by the clock of the store. The decisions are those of GCRA:
@@ -170,19 +172,39 @@ impl SharedLimits {
         }
     }
 
-    /// Sets the first part of the names of all keys. Limiters with the same prefix and the same policy names share their counts. Defaults to `limit`.
+    /// Sets the first part of the names of all keys. Limiters with the same prefix and the same policy names share their counts; with the same names of all
+    /// policies also their blocks and their requests under way. Defaults to `limit`.
     ///
     /// Braces in it are dropped: they mark which part of a name chooses the node of a cluster.
+    ///
+    /// # Panics
+    ///
+    /// If [`try_prefix`](SharedLimits::try_prefix) fails.
+    #[track_caller]
     #[must_use]
-    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
+    pub fn prefix(self, prefix: impl Into<String>) -> Self {
+        checked(self.try_prefix(prefix))
+    }
+
+    /// Sets a [prefix](SharedLimits::prefix) that comes from configuration.
+    ///
+    /// # Errors
+    ///
+    /// [`RateLimitConfigError::StorePrefix`] if nothing is in it but braces: an empty tag would spread the keys of one request over the nodes of a
+    /// cluster.
+    pub fn try_prefix(mut self, prefix: impl Into<String>) -> Result<Self, RateLimitConfigError> {
         self.prefix = prefix.into();
         self.prefix.retain(|c| c != '{' && c != '}');
-        self
+        if self.prefix.is_empty() {
+            return Err(RateLimitConfigError::StorePrefix);
+        }
+        Ok(self)
     }
 
     /// Sets how long a request waits for the store at most. Defaults to 50 ms.
     ///
-    /// After five failures in a row requests don't wait at all; a probe asks four times a second whether the store is back.
+    /// After five failures in a row requests don't wait at all; a probe asks six times a second whether the store is back. It is asked again once it has
+    /// answered for half a second, in which each server tells it what it missed.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;

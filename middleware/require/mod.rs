@@ -88,7 +88,7 @@
 //! | a scope is missing | 403 | `Bearer realm="api", error="insufficient_scope", scope="pages:read pages:write"`, with all scopes that are named, in the order of writing |
 //! | a role or a permission is missing, or a policy says no | 403 | `Bearer realm="api", error="insufficient_scope"` |
 //! | the caller signed in in another way, or too long ago | 401 | `Bearer realm="api", error="insufficient_user_authentication", error_description="..", acr_values="urn:example:mfa", max_age="300"`, with the scopes that are named |
-//! | there is no caller ([`Grants::is_authenticated`]), as behind an optional authentication | 401 | `Bearer realm="api"` |
+//! | there is no caller ([`Grants::is_authenticated`]; for a policy alone, [`Anonymous`]), as behind an optional authentication | 401 | `Bearer realm="api"` |
 //! | a policy returns an error | as the policy says | as the policy says |
 //!
 //! With a [`scheme`](Require::scheme) that isn't one of OAuth the 403 carries no challenge, and a 401 the realm alone: those schemes have no more.
@@ -125,8 +125,8 @@ use http::{HeaderValue, StatusCode};
 pub use self::rule::Decision;
 use self::rule::{Clock, Denial, Rule};
 use crate::{
-    Challenge, ChallengeError, Dependent, Endpoint, Error, Grants, Middleware, Provided, Request,
-    Response, Rest,
+    Anonymous, Challenge, ChallengeError, Dependent, Endpoint, Error, Grants, Middleware, Provided,
+    Request, Response, Rest,
 };
 
 /// Lets a request pass whose caller was granted what is required.
@@ -238,6 +238,8 @@ impl<T: Grants> Require<T> {
     }
 
     /// Requires that the caller signed in no longer ago than this, in whole seconds: [`Grants::authenticated_at`].
+    ///
+    /// A sign-in may lie a minute in the future, as clocks differ, and no more.
     pub fn max_age(max_age: Duration) -> Self {
         let rule = Rule::Age(Duration::from_secs(max_age.as_secs()), T::authenticated_at);
         Self::of(rule, Some(T::is_authenticated))
@@ -247,7 +249,8 @@ impl<T: Grants> Require<T> {
 impl<T> Require<T> {
     /// Requires that a function says yes to the caller and the request.
     ///
-    /// It returns `bool`, or `Result<(), Error>` where a refusal is an answer of its own, such as a 404 that hides what is there.
+    /// It returns `bool`, or `Result<(), Error>` where a refusal is an answer of its own, such as a 404 that hides what is there. Where it says no to a
+    /// caller whom an optional authentication let pass without credentials, that is a 401.
     pub fn policy<D: Decision>(policy: impl Fn(&T, &Request) -> D + Send + Sync + 'static) -> Self {
         let policy = move |caller: &T, req: &Request| policy(caller, req).decide();
         Self::of(Rule::Policy(Arc::new(policy)), None)
@@ -457,8 +460,13 @@ impl<T: Send + Sync + 'static> Required<T> {
             ));
         };
         let Err(denial) = self.rule.decide(caller, req, &*self.clock) else { return Ok(()) };
-        let missing = self.authenticated.is_some_and(|authenticated| !authenticated(caller));
+        let missing = match self.authenticated {
+            Some(authenticated) => !authenticated(caller),
+            // A policy is for callers of any type, who need not be able to tell.
+            None => req.extensions().get::<Anonymous<T>>().is_some(),
+        };
         let error = match denial {
+            Denial::Answer(error) if self.authenticated.is_none() => error,
             _ if missing => {
                 Refusal::Missing.answer("Credentials are missing", Some(&self.unauthenticated))
             }

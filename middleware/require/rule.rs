@@ -47,10 +47,11 @@ impl<T> Rule<T> {
                 granted(values.iter().any(|value| acr == Some(&**value)), Denial::SignIn)
             }
             Self::Age(longest, signed_in) => {
-                // A sign-in that a fast clock puts in the future was just now.
-                let age = |at| now().duration_since(at).unwrap_or_default();
-                let young = signed_in(caller).is_some_and(|at| age(at) <= *longest);
-                granted(young, Denial::SignIn)
+                let young = |at| match now().duration_since(at) {
+                    Ok(age) => age <= *longest,
+                    Err(ahead) => ahead.duration() <= LEEWAY,
+                };
+                granted(signed_in(caller).is_some_and(young), Denial::SignIn)
             }
             Self::All(rules) => rules.iter().try_for_each(|rule| rule.decide(caller, req, now)),
             Self::Any(rules) => {
@@ -113,6 +114,9 @@ impl<T> fmt::Debug for Rule<T> {
         }
     }
 }
+
+/// How far the clock that noted a sign-in may be ahead, as with other dates of tokens.
+const LEEWAY: Duration = Duration::from_secs(60);
 
 /// What a [policy](super::Require::policy) returns: `bool`, or `Result<(), Error>`.
 pub trait Decision {

@@ -4,7 +4,7 @@ use http_body_util::BodyExt;
 
 use super::*;
 use crate::middleware::tables::rows;
-use crate::{Body, Chain};
+use crate::{Body, Chain, Endpoint, Rest};
 
 /// A caller with the grants that its fields list.
 #[derive(Clone, Default)]
@@ -182,7 +182,11 @@ async fn who_must_sign_in_again_gets_a_401_that_says_how() -> Result<(), Require
         (recent(), None, Some(700), yes.clone()),
         (recent(), None, Some(699), again.clone()),
         (recent(), None, Some(0), again.clone()),
-        (recent(), None, Some(1_000_000), yes.clone()),
+        (recent(), None, Some(1001), yes.clone()),
+        (recent(), None, Some(1060), yes.clone()),
+        (recent(), None, Some(1061), again.clone()),
+        (recent(), None, Some(1_000_000), again.clone()),
+        (Rule::max_age(Duration::MAX), None, Some(0), yes.clone()),
         (recent(), None, None, again.clone()),
         (Rule::max_age(Duration::ZERO), None, Some(1000), yes.clone()),
         (
@@ -259,6 +263,53 @@ async fn a_policy_sees_caller_and_request_of_any_type() {
     let own = || Require::policy(|user: &User, req: &Request| req.uri().path() == user.0);
     assert_eq!(answer(User("/ada"), own(), "/ada").await, "200");
     assert!(answer(User("/ada"), own(), "/bob").await.starts_with("403"));
+}
+
+/// Lets everyone pass, as an optional authentication does.
+struct Visitor(Option<&'static str>);
+
+#[derive(Clone)]
+struct Maybe(Option<&'static str>);
+
+impl Middleware for Visitor {
+    type Provides = (Maybe,);
+
+    async fn call<N: Endpoint>(&self, req: &mut Request, next: Rest<'_, N, (Maybe,)>) -> Response {
+        if self.0.is_none() {
+            req.extensions_mut().insert(Anonymous::<Maybe>::new());
+        }
+        next.run_with(req, (Maybe(self.0),)).await
+    }
+}
+
+/// The type of the caller needs no `Grants` for that.
+#[tokio::test]
+async fn a_policy_that_refuses_nobody_asks_for_credentials() {
+    let ann = || Require::policy(|Maybe(name): &Maybe, _: &Request| *name == Some("ann"));
+    let all = || Require::policy(|_: &Maybe, _: &Request| true);
+    let hidden =
+        || Require::policy(|_: &Maybe, _: &Request| Err(Error::new(StatusCode::NOT_FOUND, "none")));
+    let missing = r#"401 Bearer realm="api""#;
+    let forbidden = r#"403 Bearer realm="api", error="insufficient_scope""#;
+    for (caller, require, expected) in [
+        (Some("ann"), ann(), "200"),
+        (Some("bob"), ann(), forbidden),
+        (None, ann(), missing),
+        (None, ann().and(all()), missing),
+        (None, ann().or(all()), "200"),
+        (None, all(), "200"),
+        (None, hidden(), "404"),
+        (Some("bob"), hidden(), "404"),
+        (None, ann().realm("x").unwrap(), r#"401 Bearer realm="x""#),
+    ] {
+        let what = format!("{caller:?} {require:?}");
+        let service = Chain::new().use_(Visitor(caller)).use_(require).get(async || {}).build();
+        let response = service.handle(request("/")).await;
+        let challenges = response.headers().get_all("www-authenticate").iter();
+        let challenge = challenges.map(|value| format!(" {}", value.to_str().unwrap()));
+        let answer = format!("{}{}", response.status().as_u16(), challenge.collect::<String>());
+        assert_eq!(answer, expected, "{what}");
+    }
 }
 
 #[tokio::test]

@@ -108,7 +108,7 @@ use http::{Extensions, StatusCode, Uri};
 use validator::{Validate as _, ValidateArgs, ValidationError, ValidationErrors};
 
 use self::report::Rules;
-use crate::extract::{BodyInput, FieldError, HeadInput, Input, Source};
+use crate::extract::{BodyInput, FieldError, HeadInput, Input, Source, input};
 use crate::{Body, Endpoint, Error, FromChain, Middleware, Request, Response, Rest};
 
 /// Data that keeps the rules of its type.
@@ -165,9 +165,8 @@ where
 {
     type Rejection = Error;
 
-    async fn from_request(mut req: Request, _: &S) -> Result<Self, Error> {
-        let source = E::read(&mut req).await?;
-        check(E::parse(&source)?, &source, &validator::Validate::validate)
+    fn from_request(req: Request, _: &S) -> impl Future<Output = Result<Self, Error>> + Send {
+        input::take(req, |input, source| check(input, &source, &validator::Validate::validate))
     }
 }
 
@@ -313,9 +312,8 @@ where
 {
     type Rejection = Error;
 
-    async fn from_request(mut req: Request, _: &S) -> Result<Self, Error> {
-        let source = E::read(&mut req).await?;
-        Ok(Self { input: E::parse(&source)?, source })
+    fn from_request(req: Request, _: &S) -> impl Future<Output = Result<Self, Error>> + Send {
+        input::take(req, |input, source| Ok(Self { input, source }))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Reading a body up to its limit.
 
 use std::error::Error as StdError;
+use std::io;
 use std::pin::Pin;
 
 use bytes::{Bytes, BytesMut};
@@ -140,14 +141,17 @@ async fn collect(mut body: Body, limit: u64) -> Result<Bytes, Failed> {
     Ok(if rest.is_empty() { first } else { rest.freeze() })
 }
 
-/// Whether a layer in front of the chain has cut the body off.
-fn is_length_limit(cause: &(dyn StdError + 'static)) -> bool {
-    let mut cause = Some(cause);
-    while let Some(error) = cause {
-        if error.is::<LengthLimitError>() {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
+/// Whether the body of a request was cut off at a limit. Bodies of other origin, such as those of answers from elsewhere, are no [`Body`].
+pub(crate) fn is_length_limit(cause: &(dyn StdError + 'static)) -> bool {
+    let causes = || {
+        std::iter::successors(Some(cause), |&cause| {
+            // The source of an `io::Error` is not what it was made of, but the source of that.
+            match cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+                Some(inner) => Some(inner),
+                None => cause.source(),
+            }
+        })
+    };
+    causes().any(|cause| cause.is::<axum_core::Error>())
+        && causes().any(|cause| cause.is::<LengthLimitError>())
 }

@@ -122,6 +122,18 @@ pub trait HeadInput: Input {
     fn find(head: Head<'_>) -> Result<Source, Error>;
 }
 
+/// Reads an input and goes on with it.
+#[allow(clippy::manual_async_fn, reason = "in an `async fn` the request would have two rooms")]
+pub(crate) fn take<E: Input, T>(
+    mut req: Request,
+    then: impl FnOnce(E, Source) -> Result<T, Error> + Send,
+) -> impl Future<Output = Result<T, Error>> + Send {
+    async move {
+        let source = E::read(&mut req).await?;
+        then(E::parse(&source)?, source)
+    }
+}
+
 /// The head of a request.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]

@@ -15,7 +15,8 @@ use serde_json::error::Category;
 use crate::extract::failure::field_error;
 use crate::extract::input::{Input, Source};
 use crate::extract::media_type::{Charset, MediaType};
-use crate::extract::{FieldError, Location, probe, read_body};
+use crate::extract::objects::Objects;
+use crate::extract::{FieldError, Location, read_body};
 use crate::{Body, Error, Request, Response};
 
 /// Data from a JSON body, and a JSON body as an answer.
@@ -31,11 +32,14 @@ use crate::{Body, Error, Request, Response};
 /// | no content type, or another one | 415, with `Accept` | |
 /// | body above the limit | 413, with the limit | |
 /// | empty, cut off, not JSON, text after it, not UTF-8, nested too deep | 400 | |
-/// | value of another type; a list for a struct | 422 | `type` |
+/// | value of another type; a list for a struct, at any depth | 422 | `type` |
 /// | value out of range | 422 | `value` |
 /// | field missing, given twice, not known | 422 | `missing`, `duplicate`, `unknown` |
 /// | enum value that doesn't exist | 422 | `choice` |
 /// | everything else that the type refuses | 422 | `invalid` |
+///
+/// A struct inside of an untagged or internally tagged enum, or of a flattened field, may be a list of its fields all the same: serde has read it
+/// by then, and asks nobody.
 ///
 /// As an answer it is `application/json`; a value that can't be serialized is a 500.
 ///
@@ -71,15 +75,9 @@ impl<T: DeserializeOwned> Json<T> {
 
 fn read<T: DeserializeOwned>(text: &[u8], source: &Source) -> Result<T, Error> {
     let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
-    let Some(first) = text.iter().find(|byte| !byte.is_ascii_whitespace()) else {
-        return Err(malformed("The body is empty, where JSON is expected"));
-    };
-    match serde_json::from_slice(text) {
-        Err(error) if !error.is_data() => Err(explain::<T>(text, source, &error)),
-        // serde takes a list for a struct, in the order of its fields: nobody means that.
-        _ if *first == b'[' && probe::fields::<T>(&[]).is_some() => {
-            Err(wrong_form(source, FieldError::new(Location::Body, "type", "Must be an object")))
-        }
+    let mut reader = serde_json::Deserializer::from_slice(text);
+    let data = T::deserialize(Objects(&mut reader));
+    match data.and_then(|data| reader.end().map(|()| data)) {
         Ok(data) => Ok(data),
         Err(error) => Err(explain::<T>(text, source, &error)),
     }
@@ -89,6 +87,9 @@ fn read<T: DeserializeOwned>(text: &[u8], source: &Source) -> Result<T, Error> {
 #[cold]
 fn explain<T: DeserializeOwned>(text: &[u8], source: &Source, error: &serde_json::Error) -> Error {
     match error.classify() {
+        Category::Eof if text.trim_ascii().is_empty() => {
+            malformed("The body is empty, where JSON is expected")
+        }
         Category::Eof => malformed("The body ends too early: it is no complete JSON"),
         Category::Syntax | Category::Io => {
             let (line, column) = (error.line(), error.column());
@@ -96,7 +97,7 @@ fn explain<T: DeserializeOwned>(text: &[u8], source: &Source, error: &serde_json
         }
         Category::Data => {
             let mut reader = serde_json::Deserializer::from_slice(text);
-            let error = match serde_path_to_error::deserialize::<_, T>(&mut reader) {
+            let error = match serde_path_to_error::deserialize::<_, T>(Objects(&mut reader)) {
                 Err(found) => {
                     let message = found.inner().to_string();
                     field_error::<T>(source, Location::Body, found.path(), &message)

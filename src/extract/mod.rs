@@ -86,8 +86,11 @@ macro_rules! from_body {
         impl<S: Sync, T: DeserializeOwned + Send> FromRequest<S> for $name<T> {
             type Rejection = Error;
 
-            async fn from_request(mut req: Request, _: &S) -> Result<Self, Error> {
-                Self::parse(&Self::read(&mut req).await?)
+            fn from_request(
+                req: Request,
+                _: &S,
+            ) -> impl Future<Output = Result<Self, Error>> + Send {
+                $crate::extract::input::take(req, |input: Self, _| Ok(input))
             }
         }
     };
@@ -122,13 +125,15 @@ mod field_error;
 mod form;
 #[cfg(any(feature = "form", feature = "query"))]
 mod form_data;
-mod input;
+pub(crate) mod input;
 #[cfg(feature = "json")]
 mod json;
 mod matched_path;
 mod media_type;
 #[cfg(feature = "multipart")]
 mod multipart;
+#[cfg(feature = "json")]
+mod objects;
 #[cfg(feature = "query")]
 mod params;
 mod path;
@@ -143,6 +148,7 @@ mod text;
 
 pub use axum_core::extract::{FromRequest, FromRequestParts};
 
+pub(crate) use self::body::is_length_limit;
 pub use self::body::{MaxBody, read_body};
 pub use self::client_addr::{
     ClientAddr, ForwardedHeader, Network, PeerAddr, TrustedProxies, TrustedProxiesError,

@@ -6,10 +6,10 @@ use axum_core::extract::FromRequest;
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_LENGTH};
 use http::{HeaderMap, HeaderValue, StatusCode};
-use http_body_util::LengthLimitError;
 use multer::{Constraints, SizeLimit};
 
 use crate::extract::MaxBody;
+use crate::extract::body::is_length_limit;
 use crate::extract::media_type::MediaType;
 use crate::{Error, Request};
 
@@ -226,11 +226,6 @@ fn refuse(error: &multer::Error, max: MaxBody) -> Error {
         multer::Error::StreamReadFailed(cause) if is_length_limit(&**cause) => max.exceeded(),
         _ => Error::new(StatusCode::BAD_REQUEST, "The body is no complete multipart form"),
     }
-}
-
-fn is_length_limit(cause: &(dyn std::error::Error + 'static)) -> bool {
-    std::iter::successors(Some(cause), |cause| cause.source())
-        .any(|cause| cause.is::<LengthLimitError>())
 }
 
 #[cfg(test)]

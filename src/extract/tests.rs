@@ -1,5 +1,7 @@
 //! Tables of what the extractors take and refuse.
 
+use std::collections::HashMap;
+
 use bytes::Bytes;
 use futures_util::stream;
 use http::{Method, Request, StatusCode};
@@ -103,6 +105,8 @@ async fn json_of_another_form_names_the_field() {
         lines: Vec<Line>,
         #[serde(default)]
         state: Option<State>,
+        #[serde(default)]
+        by: HashMap<String, (Line, u8)>,
     }
     #[derive(Deserialize)]
     #[allow(dead_code, reason = "only read")]
@@ -112,11 +116,24 @@ async fn json_of_another_form_names_the_field() {
         label: String,
     }
     #[derive(Deserialize)]
+    #[allow(dead_code, reason = "only read")]
     #[serde(rename_all = "lowercase")]
     enum State {
         Open,
+        Sent { count: u8, label: String },
+        Held(Line),
     }
     let chain = Chain::new().post(async |_: Json<Order>| "fine").build();
+    // Each kind of thing that may hold a struct, rightly filled.
+    for body in [
+        r#"{"customerId":1,"lines":[{"count":1}],"by":{"a":[{"count":1},2]}}"#,
+        r#"{"customerId":1,"state":{"held":{"count":1}}}"#,
+        r#"{"customerId":1,"state":{"sent":{"count":1,"label":"x"}}}"#,
+        r#"{"customerId":1,"state":"open"}"#,
+    ] {
+        let (status, _, answer) = send(&chain, post(Some("application/json"), body)).await;
+        assert_eq!(status, StatusCode::OK, "{body} {answer}");
+    }
     for (body, pointer, code, detail) in [
         (
             r#"{"customerId":"SECRET"}"#,
@@ -162,6 +179,30 @@ async fn json_of_another_form_names_the_field() {
         (r#""SECRET""#, "", "type", "Must be an object"),
         (r#"["SECRET"]"#, "", "type", "Must be an object"),
         (r#"[1,[],null]"#, "", "type", "Must be an object"),
+        (
+            r#"{"customerId":1,"lines":[{"count":1},[1,"SECRET"]]}"#,
+            "/lines/1",
+            "type",
+            "Must be an object",
+        ),
+        (
+            r#"{"customerId":1,"state":{"held":[1,"SECRET"]}}"#,
+            "/state/held",
+            "type",
+            "Must be an object",
+        ),
+        (
+            r#"{"customerId":1,"state":{"sent":[1,"SECRET"]}}"#,
+            "/state/sent",
+            "type",
+            "Must be an object",
+        ),
+        (
+            r#"{"customerId":1,"by":{"SECRET":[[1,"SECRET"],2]}}"#,
+            "/by/*/0",
+            "type",
+            "Must be an object",
+        ),
     ] {
         let (status, _, answer) = send(&chain, post(Some("application/json"), body)).await;
         assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{body}");

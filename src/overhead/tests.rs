@@ -174,6 +174,27 @@ async fn waiting_belongs_to_the_step_that_waits() {
 }
 
 #[tokio::test]
+async fn who_gives_up_on_the_rest_waits_itself() {
+    async fn gives_up(req: Request, next: Next<'_>) -> &'static str {
+        // As a timeout does whose time is up.
+        assert!(futures_util::FutureExt::now_or_never(next.run(req)).is_none());
+        tokio::task::yield_now().await;
+        "too late"
+    }
+    let service = Chain::new()
+        .use_(gives_up)
+        .use_(function)
+        .get(async || std::future::pending::<()>().await)
+        .build();
+    let report = measure(&service, "/").await;
+    let [chain, gives_up, function, handler] = report.steps() else { panic!("{report}") };
+    assert!(gives_up.waited() > Duration::ZERO, "{report}");
+    for step in [chain, function, handler] {
+        assert_eq!(step.waited(), Duration::ZERO, "{report}");
+    }
+}
+
+#[tokio::test]
 async fn other_requests_of_the_chain_are_not_counted_in() {
     async fn waits() {
         for _ in 0..4 {

@@ -53,6 +53,14 @@ pin_project! {
         site: Site,
         chain: u32,
     }
+
+    impl<F> PinnedDrop for Probed<F> {
+        fn drop(this: Pin<&mut Self>) {
+            if this.site != Site::NONE {
+                on_recordings(this.chain, |recording| recording.give_up(this.site));
+            }
+        }
+    }
 }
 
 impl<F: Future> Future for Probed<F> {
@@ -91,7 +99,9 @@ fn is_recorded(chain: u32) -> bool {
 
 /// A chain inside of the one that is recorded is a part of the step that runs it: it has no say in the other's recording.
 fn on_recordings(chain: u32, mut f: impl FnMut(&mut Recording)) {
-    RECORDING.with_borrow_mut(|innermost| {
+    // A future may be dropped as the last thing that its thread does.
+    let _ = RECORDING.try_with(|innermost| {
+        let mut innermost = innermost.borrow_mut();
         let mut next = innermost.as_deref_mut();
         while let Some(recording) = next {
             if recording.chain == chain {
@@ -212,6 +222,11 @@ impl Recording {
     /// The part that is at work can't go on.
     fn pause(&mut self) {
         self.waits = self.waits.or(self.inside.last().copied());
+    }
+
+    /// What is dropped waits no longer.
+    fn give_up(&mut self, site: Site) {
+        self.waits = self.waits.filter(|&place| self.taken[place].0 != site);
     }
 
     fn place(&mut self, site: Site) -> usize {

@@ -29,7 +29,8 @@ impl<'a, N: Endpoint> Rest<'a, N> {
     /// Passes the request on as [`run`](Rest::run) does, and tells how long each of the steps after this one took, in the order in which
     /// they began. The first one is the chain itself: what went by between the steps.
     ///
-    /// Waiting belongs to the innermost step that waits. Only this request pays for it.
+    /// Waiting belongs to the innermost step that waits. This request pays for it; while there is one in the program, each step of the
+    /// others looks whether it is theirs, which takes some nanoseconds.
     pub async fn run_timed(self, req: &'a mut Request) -> (Response, Vec<StepTime<'a>>) {
         let routes = self.cx().routes;
         let rest = async { self.run(req).await };

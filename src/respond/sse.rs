@@ -61,9 +61,9 @@ where
         Self { events, keep_alive: Some(Duration::from_secs(15)) }
     }
 
-    /// Sets after how long a silence a comment is sent; `None` for never. Defaults to 15 seconds.
+    /// Sets after how long a silence a comment is sent; `None` for never. Defaults to 15 seconds. More than a year is a year.
     pub fn keep_alive(mut self, silence: impl Into<Option<Duration>>) -> Self {
-        self.keep_alive = silence.into();
+        self.keep_alive = silence.into().map(|silence| silence.min(YEAR));
         self
     }
 }
@@ -249,6 +249,8 @@ where
 }
 
 /// nginx buffers a response unless this says no.
+/// The clock of a runtime ends somewhere.
+const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 #[cfg(test)]
@@ -338,6 +340,13 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_silence_may_be_as_long_as_it_likes() {
+        let events = stream::iter([Ok::<_, std::io::Error>(Event::new().data("x"))]);
+        let body = Sse::new(events).keep_alive(Duration::MAX).into_response().into_body();
+        assert_eq!(body.collect().await.unwrap().to_bytes(), "data: x\n\n");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn no_events_are_an_empty_body() {
         let events = stream::empty::<Result<Event, std::io::Error>>();
         let body = Sse::new(events).keep_alive(None).into_response().into_body();

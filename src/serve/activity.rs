@@ -14,8 +14,12 @@ pub(super) struct Activity {
     since: AtomicU64,
     /// Requests that are not answered yet.
     in_flight: AtomicU32,
-    /// Whether bytes came since the last answer.
+    /// Whether bytes of a request came that has not begun yet.
     reading: AtomicBool,
+    /// The last bytes that came on HTTP/1.
+    last: AtomicU32,
+    /// Whether they are the end of a body.
+    last_is_body: AtomicBool,
     /// Whether the rest of a request's body was left unread.
     left_unread: AtomicBool,
 }
@@ -38,6 +42,8 @@ impl Activity {
             since: AtomicU64::new(0),
             in_flight: AtomicU32::new(0),
             reading: AtomicBool::new(true),
+            last: AtomicU32::new(END_OF_HEAD),
+            last_is_body: AtomicBool::new(false),
             left_unread: AtomicBool::new(false),
         }
     }
@@ -59,12 +65,34 @@ impl Activity {
         if self.reading.load(Ordering::Acquire) { State::Head(since) } else { State::Idle(since) }
     }
 
+    /// Notes that these bytes came on HTTP/1.
+    pub(super) fn received(&self, bytes: &[u8]) {
+        let last = bytes[bytes.len().saturating_sub(4)..].iter();
+        let last =
+            last.fold(self.last.load(Ordering::Relaxed), |last, &b| last << 8 | u32::from(b));
+        self.last.store(last, Ordering::Relaxed);
+        self.last_is_body.store(false, Ordering::Relaxed);
+        self.received_any();
+    }
+
     /// Notes that bytes came.
-    pub(super) fn received(&self) {
+    pub(super) fn received_any(&self) {
         if !self.reading.load(Ordering::Relaxed) && self.in_flight.load(Ordering::Acquire) == 0 {
             self.begin_state();
             self.reading.store(true, Ordering::Release);
         }
+    }
+
+    /// Notes that the body of a request has been read to its end.
+    pub(super) fn body_ended(&self) {
+        self.last_is_body.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the last bytes that came are a part of a head, as far as can be seen: what came together with the end of a body can't.
+    fn is_in_head(&self) -> bool {
+        let last = self.last.load(Ordering::Relaxed);
+        let ended = last & 0xff_ffff == END_OF_HEAD || last & 0xffff == BARE_END_OF_HEAD;
+        !ended && !self.last_is_body.load(Ordering::Relaxed)
     }
 
     /// Notes that the peer takes what it is sent. An answer may be done long before the peer has it.
@@ -77,6 +105,7 @@ impl Activity {
 
     /// Notes that a request begins. It ends when the guard is dropped.
     pub(super) fn request(self: &Arc<Self>) -> InFlight {
+        self.last_is_body.store(false, Ordering::Relaxed);
         self.in_flight.fetch_add(1, Ordering::AcqRel);
         InFlight(self.clone())
     }
@@ -114,12 +143,16 @@ impl Drop for InFlight {
     fn drop(&mut self) {
         // The answer is about to be sent, and that looks at the clock.
         self.0.since.store(UNSEEN, Ordering::Release);
-        self.0.reading.store(false, Ordering::Release);
+        // A client that doesn't wait for its answers may have sent a part of its next request.
+        self.0.reading.store(self.0.is_in_head(), Ordering::Release);
         self.0.in_flight.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
 /// Stands for a state that has begun since the timer looked last.
 const UNSEEN: u64 = u64::MAX;
+const END_OF_HEAD: u32 = u32::from_be_bytes(*b"\0\n\r\n");
+/// RFC 9112, 2.2: a recipient may take a line feed alone as the end of a line.
+const BARE_END_OF_HEAD: u32 = u32::from_be_bytes(*b"\0\0\n\n");
 /// A ping of HTTP/2 has 17 bytes, and some 22 more within TLS.
 const MORE_THAN_A_PING: usize = 64;

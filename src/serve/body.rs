@@ -64,6 +64,9 @@ impl HttpBody for RequestBody {
             }
             Poll::Ready(last) => {
                 this.incoming = None;
+                if let (None, Some(unread)) = (&last, &this.unread) {
+                    unread.in_flight.activity().body_ended();
+                }
                 Poll::Ready(last.map(|frame| frame.map_err(Into::into)))
             }
             Poll::Pending => {
@@ -94,7 +97,7 @@ impl Drop for RequestBody {
         let Some(incoming) = self.incoming.take() else { return };
         let Some(unread) = self.unread.take() else { return };
         if incoming.is_end_stream() {
-            return;
+            return unread.in_flight.activity().body_ended();
         }
         match Handle::try_current() {
             Ok(runtime) if !unread.on_hold && incoming.size_hint().lower() <= unread.limit => {
@@ -119,20 +122,50 @@ async fn drain(mut incoming: Incoming, unread: Unread) {
         }
         true
     });
-    if !matches!(rest.await, Ok(true)) {
-        unread.in_flight.activity().leave_unread();
+    match rest.await {
+        Ok(true) => unread.in_flight.activity().body_ended(),
+        _ => unread.in_flight.activity().leave_unread(),
     }
 }
 
 /// The body of a response. The request is in flight until it is dropped.
 pub(super) struct ResponseBody {
     body: Body,
+    /// How much of it is given at once.
+    piece: usize,
+    /// The rest of what the body gave.
+    rest: Bytes,
     in_flight: Option<InFlight>,
 }
 
 impl ResponseBody {
-    pub(super) fn new(body: Body, in_flight: Option<InFlight>) -> Self {
-        Self { body, in_flight }
+    /// On HTTP/1 the socket tells how a response gets on.
+    pub(super) fn whole(body: Body, in_flight: Option<InFlight>) -> Self {
+        Self { body, piece: usize::MAX, rest: Bytes::new(), in_flight }
+    }
+
+    /// On HTTP/2 it is seen by how the pieces are asked for.
+    pub(super) fn in_pieces(body: Body, in_flight: Option<InFlight>) -> Self {
+        Self { body, piece: PIECE, rest: Bytes::new(), in_flight }
+    }
+
+    fn poll_body(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum_core::Error>>> {
+        if !self.rest.is_empty() {
+            let piece = self.rest.split_to(self.piece.min(self.rest.len()));
+            return Poll::Ready(Some(Ok(Frame::data(piece))));
+        }
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        Poll::Ready(frame.map(|frame| {
+            frame.map(|frame| {
+                frame.map_data(|mut data| {
+                    self.rest = data.split_off(self.piece.min(data.len()));
+                    data
+                })
+            })
+        }))
     }
 }
 
@@ -144,9 +177,8 @@ impl HttpBody for ResponseBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let body = Pin::new(&mut self.body);
         // A panic here would take all streams of an HTTP/2 connection along.
-        let polled = catch_unwind(AssertUnwindSafe(|| body.poll_frame(cx)));
+        let polled = catch_unwind(AssertUnwindSafe(|| self.poll_body(cx)));
         let frame = match polled {
             Ok(Poll::Ready(frame)) => frame.map(|frame| frame.map_err(Into::into)),
             Ok(Poll::Pending) => {
@@ -170,11 +202,17 @@ impl HttpBody for ResponseBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let (hint, rest) = (self.body.size_hint(), self.rest.len() as u64);
+        let mut size = SizeHint::new();
+        if let Some(upper) = hint.upper() {
+            size.set_upper(upper + rest);
+        }
+        size.set_lower(hint.lower() + rest);
+        size
     }
 }
 
@@ -197,6 +235,9 @@ impl fmt::Display for Panicked {
 }
 
 impl std::error::Error for Panicked {}
+
+/// What HTTP/2 sends in one frame, unless its peers agree on more (RFC 9113, 4.2).
+const PIECE: usize = 16 * 1024;
 
 /// How long the rest of a body is read.
 const DRAIN: Duration = Duration::from_secs(5);

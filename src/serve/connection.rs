@@ -12,12 +12,12 @@ use http::Extensions;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::{OwnedSemaphorePermit, watch};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::activity::{Activity, State};
 use super::clients::Clients;
-use super::io::{Io, Socket};
+use super::io::{Clear, Io, Socket};
 use super::listener::Security;
 use super::request::Requests;
 use super::streams::Streams;
@@ -93,10 +93,7 @@ impl<S: Servable> Shared<S> {
             permit,
         );
         let mut phase = self.phase.clone();
-        let drained = async {
-            let _ = phase.wait_for(|&phase| phase != Phase::Serving).await;
-            sleep(self.limits.drain_grace).await;
-        };
+        // A server that stops waits as long as any other: what was accepted before may bring a request that is on its way.
         tokio::select! {
             biased;
             opened = timeout(
@@ -113,7 +110,25 @@ impl<S: Servable> Shared<S> {
                 Ok(Err(error)) => tracing::debug!(%error, "connection not opened"),
                 Err(_) => tracing::debug!("connection not opened in time"),
             },
-            () = drained => {}
+            () = aborted(&mut phase) => {}
+        }
+    }
+
+    /// Serves a connection as soon as there is room for it.
+    pub(super) async fn queued(
+        self,
+        socket: Socket,
+        addr: Option<SocketAddr>,
+        security: Security,
+        permits: Arc<Semaphore>,
+    ) {
+        let mut phase = self.phase.clone();
+        let permit = tokio::select! {
+            permit = permits.acquire_owned() => permit,
+            () = aborted(&mut phase) => return,
+        };
+        if let Ok(permit) = permit {
+            self.connection(socket, addr, security, permit).await;
         }
     }
 
@@ -129,7 +144,7 @@ impl<S: Servable> Shared<S> {
             draining,
             limits: limits.clone(),
         };
-        let io = TokioIo::new(io);
+        let io = TokioIo::new(Clear { io, activity: activity.clone(), version });
         let streams = Streams { write_timeout: limits.write_timeout };
         let watched = Watched { activity, limits, phase, version };
         match version {
@@ -138,6 +153,8 @@ impl<S: Servable> Shared<S> {
                 watched.drive(pin!(connection), |c| c.graceful_shutdown()).await;
             }
             Version::Http2 => {
+                // There are always frames on their way: windows, pings, requests that GOAWAY has crossed.
+                watched.activity.leave_unread();
                 let connection = watched.limits.http2(streams).serve_connection(io, requests);
                 watched.drive(pin!(connection), |c| c.graceful_shutdown()).await;
             }
@@ -159,9 +176,14 @@ impl Limits {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Version {
+pub(super) enum Version {
     Http1,
     Http2,
+}
+
+/// Waits until the server drops its connections, or is dropped itself.
+async fn aborted(phase: &mut watch::Receiver<Phase>) {
+    let _ = phase.wait_for(|&phase| phase == Phase::Aborting).await;
 }
 
 enum Stream {
@@ -242,7 +264,6 @@ impl Watched {
         E: std::fmt::Display,
     {
         let mut end = End::Open;
-        let mut orphaned = false;
         let mut timer = pin!(sleep_until(Instant::now()));
         loop {
             tokio::select! {
@@ -253,10 +274,9 @@ impl Watched {
                     }
                     return;
                 }
-                changed = self.phase.changed(), if !orphaned => {
-                    // A server that was dropped lets its connections drain alone.
-                    orphaned = changed.is_err();
-                    if *self.phase.borrow_and_update() == Phase::Aborting {
+                changed = self.phase.changed() => {
+                    // Nobody would end the connections of a server that was dropped.
+                    if changed.is_err() || *self.phase.borrow_and_update() == Phase::Aborting {
                         return;
                     }
                     if end == End::Open {

@@ -17,7 +17,7 @@ use tokio::time::{Sleep, sleep};
 
 use super::activity::Activity;
 use super::clients::Place;
-use super::connection::Phase;
+use super::connection::{Phase, Version};
 
 /// An accepted socket.
 #[derive(Debug)]
@@ -137,12 +137,7 @@ impl AsyncRead for Io {
             self.ahead.advance(length);
             return Poll::Ready(Ok(()));
         }
-        let before = buf.filled().len();
-        ready!(Pin::new(&mut self.socket).poll_read(cx, buf))?;
-        if buf.filled().len() > before {
-            self.activity.received();
-        }
-        Poll::Ready(Ok(()))
+        Pin::new(&mut self.socket).poll_read(cx, buf)
     }
 }
 
@@ -184,6 +179,60 @@ impl AsyncWrite for Io {
         ready!(self.poll_linger(cx));
         self.closing = Closing::Done;
         Poll::Ready(Ok(()))
+    }
+}
+
+/// A connection as HTTP reads it, where TLS has been taken off.
+pub(super) struct Clear<I> {
+    pub(super) io: I,
+    pub(super) activity: Arc<Activity>,
+    pub(super) version: Version,
+}
+
+impl<I: AsyncRead + Unpin> AsyncRead for Clear<I> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
+        match &buf.filled()[before..] {
+            [] => {}
+            bytes if self.version == Version::Http1 => self.activity.received(bytes),
+            _ => self.activity.received_any(),
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<I: AsyncWrite + Unpin> AsyncWrite for Clear<I> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }
 

@@ -155,32 +155,30 @@ impl Listener {
     ///
     /// It asks the system itself, as tokio only knows what it has been told before.
     pub(super) fn close(self) -> Vec<(Socket, Option<SocketAddr>)> {
-        let mut waiting = Vec::new();
         match self.socket {
             ListenerSocket::Tcp(listener) => {
-                let Ok(listener) = listener.into_std() else { return waiting };
-                while let Ok((socket, addr)) = listener.accept() {
-                    let _ = socket.set_nodelay(true);
-                    if let Ok(()) = socket.set_nonblocking(true)
-                        && let Ok(socket) = TcpStream::from_std(socket)
-                    {
-                        waiting.push((Socket::Tcp(socket), Some(addr)));
-                    }
-                }
+                let Ok(listener) = listener.into_std() else { return Vec::new() };
+                all_of(
+                    || listener.accept(),
+                    |(socket, addr)| {
+                        let _ = socket.set_nodelay(true);
+                        socket.set_nonblocking(true)?;
+                        Ok((Socket::Tcp(TcpStream::from_std(socket)?), Some(addr)))
+                    },
+                )
             }
             #[cfg(unix)]
             ListenerSocket::Unix(listener) => {
-                let Ok(listener) = listener.into_std() else { return waiting };
-                while let Ok((socket, _)) = listener.accept() {
-                    if let Ok(()) = socket.set_nonblocking(true)
-                        && let Ok(socket) = UnixStream::from_std(socket)
-                    {
-                        waiting.push((Socket::Unix(socket), None));
-                    }
-                }
+                let Ok(listener) = listener.into_std() else { return Vec::new() };
+                all_of(
+                    || listener.accept(),
+                    |(socket, _)| {
+                        socket.set_nonblocking(true)?;
+                        Ok((Socket::Unix(UnixStream::from_std(socket)?), None))
+                    },
+                )
             }
         }
-        waiting
     }
 
     async fn try_accept(&self) -> io::Result<(Socket, Option<SocketAddr>)> {
@@ -255,6 +253,25 @@ fn is_left_behind(path: &Path) -> bool {
     UnixStream::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
+/// Accepts until there is nothing more to accept.
+fn all_of<T, U>(
+    mut accept: impl FnMut() -> io::Result<T>,
+    prepare: impl Fn(T) -> io::Result<U>,
+) -> Vec<U> {
+    let mut accepted = Vec::new();
+    loop {
+        match accept() {
+            Ok(socket) => accepted.extend(prepare(socket)),
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return accepted,
+            Err(error) => {
+                tracing::warn!(%error, "connections that wait are reset");
+                return accepted;
+            }
+        }
+    }
+}
+
 /// Whether the next connection may be accepted at once.
 fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(
@@ -264,4 +281,23 @@ fn is_of_one_connection(error: &io::Error) -> bool {
             | io::ErrorKind::ConnectionRefused
             | io::ErrorKind::Interrupted
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_that_broke_off_ends_no_queue() {
+        use io::ErrorKind::{ConnectionAborted, Interrupted, OutOfMemory, WouldBlock};
+        for last in [WouldBlock, OutOfMemory] {
+            let answers =
+                [Ok(1), Err(ConnectionAborted), Ok(2), Err(Interrupted), Ok(3), Err(last), Ok(4)];
+            let mut answers = answers.into_iter();
+            let accept = || answers.next().unwrap().map_err(io::Error::from);
+            let odd =
+                |number: u32| if number % 2 == 1 { Ok(number) } else { Err(WouldBlock.into()) };
+            assert_eq!(all_of(accept, odd), [1, 3]);
+        }
+    }
 }

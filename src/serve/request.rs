@@ -118,6 +118,10 @@ impl<S: Servable> Future for Answer<S> {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         let in_flight = this.in_flight.take();
-        Poll::Ready(Ok(response.map(|body| ResponseBody::new(body, in_flight))))
+        let body = match this.closing {
+            Some(_) => ResponseBody::whole,
+            None => ResponseBody::in_pieces,
+        };
+        Poll::Ready(Ok(response.map(|inner| body(inner, in_flight))))
     }
 }

@@ -1,13 +1,13 @@
 //! A server with its knobs, and how it stops.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use futures_util::stream::{FuturesUnordered, StreamExt};
+use futures_util::future::{FutureExt, join_all};
 use tokio::net::ToSocketAddrs;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
@@ -94,7 +94,8 @@ impl Server {
 
     /// Sets how long a client may read nothing while there is something to send. Defaults to 30 seconds.
     ///
-    /// On HTTP/2 a stream ends that isn't read for so long, and a second more for each 4 KiB of the piece that is being sent.
+    /// On HTTP/2 a stream ends that isn't read for so long. A body is sent in pieces of up to 16 KiB there, and has a second more for each 4 KiB
+    /// of its piece.
     pub fn write_timeout(mut self, write_timeout: Duration) -> Self {
         self.limits.write_timeout = write_timeout;
         self
@@ -144,12 +145,16 @@ impl Server {
 
     /// Sets how long an idle HTTP/1.1 connection is kept open while the server stops, for a request that is on its way. Defaults to 250
     /// milliseconds.
+    ///
+    /// A connection that has not had a request yet is not idle: it has its [`header_read_timeout`](Server::header_read_timeout) for the first
+    /// one.
     pub fn drain_grace(mut self, drain_grace: Duration) -> Self {
         self.limits.drain_grace = drain_grace;
         self
     }
 
-    /// Sets how long the requests in flight may take to end while the server stops; then they are dropped. Defaults to 30 seconds.
+    /// Sets how long the requests in flight, and those that are on their way, may take to end while the server stops; then they are dropped.
+    /// Defaults to 30 seconds.
     pub fn drain_deadline(mut self, drain_deadline: Duration) -> Self {
         self.limits.drain_deadline = drain_deadline;
         self
@@ -167,21 +172,16 @@ impl Server {
         S: Servable,
     {
         let mut signals = StopSignals::new().map_err(ServeError::Signal)?;
-        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-        let mut stop = Some(stop);
-        let mut run = pin!(self.serve_until(async { drop(stopped.await) }, service));
-        loop {
-            tokio::select! {
-                result = run.as_mut() => return result,
-                () = signals.next() => match stop.take() {
-                    Some(stop) => drop(stop),
-                    None => return Ok(()),
-                },
-            }
-        }
+        let stop = async move {
+            signals.next().await;
+            async move { signals.next().await }
+        };
+        self.run(stop, service).await
     }
 
     /// Serves until the future `stop` ends, then lets the requests in flight end.
+    ///
+    /// If what this returns is dropped, they end at once.
     ///
     /// # Errors
     ///
@@ -194,6 +194,19 @@ impl Server {
     where
         S: Servable,
     {
+        let stop = async {
+            stop.await;
+            std::future::pending()
+        };
+        self.run(stop, service).await
+    }
+
+    /// Serves until `stop` ends; what it gives ends when nothing more is to be waited for.
+    async fn run<S, A>(self, stop: impl Future<Output = A>, service: S) -> Result<(), ServeError>
+    where
+        S: Servable,
+        A: Future<Output = ()>,
+    {
         let Self { listeners, limits } = self;
         let limits = limits.checked()?;
         let (phase, watched) = watch::channel(Phase::Serving);
@@ -202,36 +215,47 @@ impl Server {
         let permits = Arc::new(Semaphore::new(limits.max_connections.min(Semaphore::MAX_PERMITS)));
         let shared = Shared::new(service, limits, watched);
         tell("READY=1");
-        {
-            let mut accepting: FuturesUnordered<_> =
-                listeners.iter().map(|on| accept(on, &shared, &permits)).collect();
+        let abort = {
             let stop = async {
-                stop.await;
-                sleep(delay).await;
+                let abort = stop.await.shared();
+                tokio::select! {
+                    () = sleep(delay) => {}
+                    () = abort.clone() => {}
+                }
+                abort
+            };
+            let serving = async {
+                let accepting = listeners.iter().map(|on| accept(on, &shared, &permits));
+                tokio::join!(join_all(accepting), watch_certificates(&listeners));
+                std::future::pending::<Infallible>().await
             };
             tokio::select! {
                 biased;
-                () = stop => {}
-                _ = accepting.next() => {}
-                () = watch_certificates(&listeners) => {}
+                abort = stop => abort,
+                never = serving => match never {},
             }
-        }
+        };
         tell("STOPPING=1");
         // Who connected before is served, who connects later goes elsewhere.
         for on in listeners {
             let security = on.security.clone();
             for (socket, addr) in on.close() {
-                let Ok(permit) = permits.clone().try_acquire_owned() else { break };
-                tokio::spawn(shared.clone().connection(socket, addr, security.clone(), permit));
+                let (shared, permits) = (shared.clone(), permits.clone());
+                tokio::spawn(shared.queued(socket, addr, security.clone(), permits));
             }
         }
         shared.draining.store(true, Ordering::Release);
         phase.send_replace(Phase::Draining);
         drop(shared);
-        if timeout(deadline, phase.closed()).await.is_err() {
-            tracing::warn!("requests were still in flight at the deadline");
-            phase.send_replace(Phase::Aborting);
+        tokio::select! {
+            biased;
+            () = phase.closed() => return Ok(()),
+            () = sleep(deadline) => tracing::warn!("requests were still in flight at the deadline"),
+            () = abort => tracing::warn!("requests in flight are dropped"),
         }
+        phase.send_replace(Phase::Aborting);
+        // A handler that holds its thread can't be dropped.
+        let _ = timeout(ABORT, phase.closed()).await;
         Ok(())
     }
 }
@@ -247,28 +271,20 @@ fn tell(state: &str) {
 /// Looks after the files of the listeners' certificates, without end.
 async fn watch_certificates(listeners: &[Listener]) {
     #[cfg(feature = "tls")]
-    futures_util::future::join_all(
-        listeners.iter().filter_map(|on| on.security.tls.as_ref()).map(super::Tls::watch),
-    )
-    .await;
+    join_all(listeners.iter().filter_map(|on| on.security.tls.as_ref()).map(super::Tls::watch))
+        .await;
     #[cfg(not(feature = "tls"))]
     let _ = listeners;
-    std::future::pending().await
 }
 
+/// Accepts connections, without end, and lets each run.
 async fn accept<S: Servable>(on: &Listener, shared: &Shared<S>, permits: &Arc<Semaphore>) {
-    while accept_one(on, shared, permits).await.is_some() {}
+    while let Ok(permit) = permits.clone().acquire_owned().await {
+        let (socket, addr) = on.accept().await;
+        let shared = shared.clone();
+        tokio::spawn(shared.connection(socket, addr, on.security.clone(), permit));
+    }
 }
 
-/// Accepts one connection and lets it run. `None` means that there will be no further one.
-async fn accept_one<S: Servable>(
-    on: &Listener,
-    shared: &Shared<S>,
-    permits: &Arc<Semaphore>,
-) -> Option<()> {
-    let permit = permits.clone().acquire_owned().await.ok()?;
-    let (socket, addr) = on.accept().await;
-    let shared = shared.clone();
-    tokio::spawn(shared.connection(socket, addr, on.security.clone(), permit));
-    Some(())
-}
+/// How long a server waits for the connections that it has dropped.
+const ABORT: Duration = Duration::from_secs(1);

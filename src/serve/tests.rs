@@ -67,6 +67,7 @@ fn service() -> ChainService {
         })
         .at("/large", |c| c.get(async || vec![b'x'; 4_000_000]))
         .at("/length", |c| c.post(length))
+        .at("/ignored", |c| c.post(async || "3"))
         .build()
 }
 
@@ -171,6 +172,34 @@ async fn who_reads_nothing_is_dropped() {
     assert_about(connection.lived_since(since).await, Duration::from_secs(30));
 }
 
+/// The body of a large response on HTTP/2, and what must live as long.
+async fn large_on_http2() -> (hyper::body::Incoming, impl Sized) {
+    let Connection { client, phase, served, .. } = Connection::open(service());
+    let (mut send, connection) = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
+        .handshake(TokioIo::new(client))
+        .await
+        .unwrap();
+    let connection = tokio::spawn(connection);
+    let request = http::Request::get("http://test/large").body(Empty::<Bytes>::new()).unwrap();
+    let response = send.send_request(request).await.unwrap();
+    (response.into_body(), (phase, served, send, connection))
+}
+
+#[tokio::test(start_paused = true)]
+async fn on_http2_a_body_of_one_piece_must_be_read_as_well() {
+    let (mut slow, _alive) = large_on_http2().await;
+    let mut read = 0;
+    while let Some(frame) = slow.frame().await {
+        read += frame.unwrap().data_ref().map_or(0, Bytes::len);
+        sleep(Duration::from_secs(2)).await;
+    }
+    assert_eq!(read, 4_000_000);
+
+    let (unread, _alive) = large_on_http2().await;
+    sleep(Duration::from_secs(40)).await;
+    assert!(unread.collect().await.is_err());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_body_may_come_slowly_and_must_not_stop() {
     let mut connection = Connection::open(service());
@@ -209,6 +238,80 @@ async fn a_drain_waits_for_answers_and_a_moment_for_requests() {
     let ended = Instant::now();
     assert_about(busy.lived_since(ended).await, Duration::from_millis(250));
     late.served.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_waits_for_the_first_request_of_a_connection() {
+    let mut late = Connection::open(service());
+    let silent = Connection::open(service());
+    sleep(Duration::from_secs(1)).await;
+    for connection in [&late, &silent] {
+        connection.phase.send_replace(Phase::Draining);
+    }
+    sleep(Duration::from_secs(8)).await;
+    late.send(GET).await;
+    late.answer("hello").await;
+    let since = silent.opened;
+    assert_about(silent.lived_since(since).await, HEADER);
+}
+
+#[tokio::test(start_paused = true)]
+async fn half_a_head_behind_a_request_is_no_idle_connection() {
+    const HALF: &str = "GET / HTTP/1.1\r\nHo";
+    let slow = "GET /slow HTTP/1.1\r\nHost: test\r\n\r\n";
+    let form = "POST /length HTTP/1.1\r\nHost: test\r\nContent-Length: 3\r\n\r\nabc";
+    for (first, then, answer) in [
+        (format!("{GET}{HALF}"), "", "hello"),
+        (format!("{GET}{GET}{HALF}"), "", "hello"),
+        (slow.to_owned(), HALF, "slow"),
+        (format!("{form}{GET}{HALF}"), "", "hello"),
+    ] {
+        let open = async || {
+            let mut connection = Connection::open(service());
+            connection.send(&first).await;
+            if !then.is_empty() {
+                sleep(Duration::from_secs(1)).await;
+                connection.send(then).await;
+            }
+            connection.answer(answer).await;
+            connection
+        };
+        let late = open().await;
+        let since = Instant::now();
+        assert_about(late.lived_since(since).await, HEADER);
+
+        let mut connection = open().await;
+        connection.phase.send_replace(Phase::Draining);
+        sleep(Duration::from_secs(8)).await;
+        connection.send("st: test\r\n\r\n").await;
+        connection.answer("hello").await;
+    }
+    // The body of a request is none of the next one, whoever reads it.
+    for form in [form, "POST /ignored HTTP/1.1\r\nHost: test\r\nContent-Length: 3\r\n\r\nabc"] {
+        let mut idle = Connection::open(service());
+        idle.send(form).await;
+        idle.answer("3").await;
+        let since = Instant::now();
+        assert!(idle.lived_since(since).await >= IDLE);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_outlives_a_server_that_is_dropped() {
+    let silent = Connection::open(service());
+    let mut busy = Connection::open(service());
+    busy.send("GET /slow HTTP/1.1\r\nHost: test\r\n\r\n").await;
+    let (unread, alive) = large_on_http2().await;
+    sleep(Duration::from_secs(1)).await;
+    let since = Instant::now();
+    for Connection { client, phase, served, .. } in [silent, busy] {
+        drop(phase);
+        served.await.unwrap();
+        drop(client);
+    }
+    drop(alive);
+    assert!(unread.collect().await.is_err());
+    assert_about(since.elapsed(), Duration::ZERO);
 }
 
 #[tokio::test(start_paused = true)]

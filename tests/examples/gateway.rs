@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use axum::Json;
 use axum::response::IntoResponse;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::runtime::Runtime;
 use tower_chain::{Chain, Provided, Response, Server};
 
-use crate::aws::Lambda;
+use crate::aws::{Lambda, event};
 
 /// A gateway to one function. It ends when this is dropped.
 pub(crate) struct Gateway {
@@ -57,35 +57,4 @@ async fn pass_on(
         response.headers_mut().insert(name, value.as_str().unwrap().parse().unwrap());
     }
     response
-}
-
-/// An event of API Gateway, payload format 2.0.
-fn event(method: &str, path: &str, query: &str, headers: Value, body: Option<&str>) -> Value {
-    json!({
-        "version": "2.0",
-        "routeKey": "$default",
-        "rawPath": path,
-        "rawQueryString": query,
-        "headers": headers,
-        "requestContext": {
-            "accountId": "123456789012",
-            "apiId": "api-id",
-            "domainName": "id.execute-api.eu-central-1.amazonaws.com",
-            "domainPrefix": "id",
-            "http": {
-                "method": method,
-                "path": path,
-                "protocol": "HTTP/1.1",
-                "sourceIp": "192.0.2.1",
-                "userAgent": "agent"
-            },
-            "requestId": "id",
-            "routeKey": "$default",
-            "stage": "$default",
-            "time": "12/Mar/2020:19:03:58 +0000",
-            "timeEpoch": 1_583_348_638_390_u64
-        },
-        "body": body,
-        "isBase64Encoded": false
-    })
 }

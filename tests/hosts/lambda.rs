@@ -12,7 +12,7 @@ use tower::ServiceExt;
 use tower_chain::{Chain, ClientAddr, PeerAddr};
 
 use super::api;
-use crate::aws::Lambda;
+use crate::aws::{Lambda, event};
 
 /// Who hands events to a function, each in a form of its own.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -55,31 +55,10 @@ impl Source {
         };
         let all_headers = every(Some(&Value::Object(headers.clone())));
         let mut event = match self {
-            Self::HttpApi | Self::FunctionUrl => json!({
-                "version": "2.0",
-                "routeKey": "$default",
-                "rawPath": ask.path,
-                "rawQueryString": ask.query.map(|(name, value)| format!("{name}={value}")).unwrap_or_default(),
-                "headers": headers,
-                "requestContext": {
-                    "accountId": "123456789012",
-                    "apiId": "api-id",
-                    "domainName": "api-id.lambda-url.eu-central-1.on.aws",
-                    "domainPrefix": "api-id",
-                    "http": {
-                        "method": ask.method,
-                        "path": ask.path,
-                        "protocol": "HTTP/1.1",
-                        "sourceIp": "192.0.2.1",
-                        "userAgent": "agent"
-                    },
-                    "requestId": "id",
-                    "routeKey": "$default",
-                    "stage": "$default",
-                    "time": "12/Mar/2020:19:03:58 +0000",
-                    "timeEpoch": 1_583_348_638_390_u64
-                },
-            }),
+            Self::HttpApi | Self::FunctionUrl => {
+                let query = ask.query.map(|(name, value)| format!("{name}={value}"));
+                event(ask.method, ask.path, &query.unwrap_or_default(), headers.into(), ask.body)
+            }
             Self::RestApi => json!({
                 "resource": "/{proxy+}",
                 "path": ask.path,

@@ -189,6 +189,48 @@ async fn a_configuration_of_rustls_provides_certificates_as_well() {
     assert_eq!(host.ask(Some(&ann)).await.as_deref(), Some(&**ann.0.der()));
 }
 
+/// RFC 8705, 3.
+#[tokio::test]
+async fn a_token_is_good_on_connections_with_its_certificate_alone() {
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use hmac::Mac;
+    use sha2::{Digest, Sha256};
+    use tower_chain::Jwt;
+    use tower_chain::middleware::jwt::Mtls;
+
+    let secret = "the secret that only the tests have";
+    let token = |certificate: &Certificate| {
+        let x5t = URL_SAFE_NO_PAD.encode(Sha256::digest(certificate.der()));
+        let claims = format!(r#"{{"exp":4000000000,"cnf":{{"x5t#S256":"{x5t}"}}}}"#);
+        let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"HS256"}"#);
+        let message = format!("{header}.{}", URL_SAFE_NO_PAD.encode(claims));
+        let mut mac = hmac::Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
+        mac.update(message.as_bytes());
+        format!("{message}.{}", URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()))
+    };
+    let ours = authority();
+    let own = certificate();
+    let roots = ClientRoots::from_pem(ours.pem()).unwrap().optional();
+    let tls = tls(&own).client_certificates(roots).unwrap();
+    let jwt = Jwt::<()>::hs256(secret).unwrap().mtls(Mtls::connection());
+    let api = Chain::new().use_(jwt).get(async || "in").build();
+    let listener = Listener::bind("127.0.0.1:0").await.unwrap().tls(tls);
+    let server = Running::of(Server::new(listener), api);
+    let (ann, bob) = (issue(&ours, 1), issue(&ours, 2));
+    for (client, status) in [(Some(&ann), "200"), (Some(&bob), "401"), (None, "401")] {
+        let mut io = connect_as(client, &server, own.cert.der(), &["http/1.1"]).await.unwrap();
+        let head = format!(
+            "GET / HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer {}\r\nConnection: close\r\n\r\n",
+            token(&ann.0)
+        );
+        io.write_all(head.as_bytes()).await.unwrap();
+        let mut response = String::new();
+        within(io.read_to_string(&mut response)).await.unwrap();
+        assert_eq!(response.split(' ').nth(1), Some(status), "{response}");
+    }
+}
+
 #[test]
 fn what_is_wrong_with_the_roots_is_said() {
     let list = revoking(&authority(), 1, 2100);

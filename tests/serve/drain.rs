@@ -1,5 +1,7 @@
 //! What a server that stops must not lose, and what must not hold it up.
 
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+
 use super::*;
 
 #[cfg(unix)]
@@ -24,6 +26,44 @@ async fn a_second_signal_ends_the_server_at_once() {
     signal("-TERM");
     // The drain itself would take 30 seconds.
     assert!(within(program.wait()).await.unwrap().success());
+}
+
+#[tokio::test]
+async fn a_full_server_that_stops_serves_those_who_wait() {
+    let (service, gate) = gated();
+    let server = Running::tuned(service, |server| server.max_connections(1)).await;
+    let addr = server.addr;
+    let mut clients = Vec::new();
+    for _ in 0..5 {
+        let mut client = server.connect().await;
+        client.send(GET).await;
+        clients.push(client);
+    }
+    gate.entered().await;
+    let stopping = tokio::spawn(server.stop());
+    within(async { while TcpStream::connect(addr).await.is_ok() {} }).await;
+    gate.open(5);
+    for mut client in clients {
+        assert_eq!(body_of(&client.response().await), "done");
+        assert_eq!(client.rest().await.unwrap(), "");
+    }
+    within(stopping).await.unwrap();
+}
+
+#[tokio::test]
+async fn those_who_wait_hold_up_no_deadline() {
+    let (service, gate) = gated();
+    let tune = |server: Server| server.max_connections(1).drain_deadline(Duration::from_millis(50));
+    let server = Running::tuned(service, tune).await;
+    let mut clients = [server.connect().await, server.connect().await];
+    for client in &mut clients {
+        client.send(GET).await;
+    }
+    gate.entered().await;
+    within(server.stop()).await;
+    for mut client in clients {
+        assert_eq!(client.rest().await.unwrap_or_default(), "");
+    }
 }
 
 #[tokio::test]
@@ -71,53 +111,88 @@ async fn half_a_body_does_not_hang_a_server_that_stops() {
     assert_eq!(silent.rest().await.unwrap_or_default(), "");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn under_load_no_request_is_lost_when_the_server_stops() {
+/// Clients that ask until the server has stopped. Each says when it was served, and in the end which requests were not.
+async fn under_load<F>(clients: usize, client: fn(SocketAddr, usize, UnboundedSender<()>) -> F)
+where
+    F: Future<Output = Vec<String>> + Send + 'static,
+{
     for _ in 0..5 {
         let seen = Seen::default();
         let server = Running::start(Chain::new().provide(seen.clone()).get(see).build()).await;
-        let addr = server.addr;
-        let (served, mut sees_served) = tokio::sync::mpsc::unbounded_channel();
-        let clients: Vec<_> = (0..50)
-            .map(|client| {
-                let (served, seen) = (served.clone(), seen.clone());
-                tokio::spawn(async move {
-                    let mut number = 0;
-                    while let Ok(socket) = TcpStream::connect(addr).await {
-                        let mut client_socket = Raw(socket);
-                        for request in 0..20 {
-                            number += 1;
-                            let path = format!("/{client}/{number}");
-                            let head = format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n");
-                            let sent = client_socket.0.write_all(head.as_bytes()).await;
-                            let Some(response) = (match sent {
-                                Ok(()) => client_socket.try_response().await,
-                                Err(_) => None,
-                            }) else {
-                                // A connection that the system took after the server had looked for the last time.
-                                assert_eq!(request, 0, "a request was lost");
-                                assert!(!seen.lock().unwrap().contains(&path), "begun and lost");
-                                return;
-                            };
-                            assert_eq!(body_of(&response), "hello");
-                            let _ = served.send(());
-                            if response.contains("connection: close") {
-                                break;
-                            }
-                        }
-                    }
-                })
-            })
-            .collect();
+        let (served, mut sees_served) = unbounded_channel();
+        let ask = |number| tokio::spawn(client(server.addr, number, served.clone()));
+        let clients: Vec<_> = (0..clients).map(ask).collect();
         drop(served);
         for _ in 0..2000 {
             within(sees_served.recv()).await.unwrap();
         }
         within(server.stop()).await;
         for client in clients {
-            within(client).await.unwrap();
+            for refused in within(client).await.unwrap() {
+                assert!(!seen.lock().unwrap().contains(&refused), "{refused} was begun and lost");
+            }
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn under_load_no_request_is_lost_when_the_server_stops() {
+    under_load(50, ask_http1).await;
+}
+
+async fn ask_http1(addr: SocketAddr, client: usize, served: UnboundedSender<()>) -> Vec<String> {
+    let mut number = 0;
+    while let Ok(socket) = TcpStream::connect(addr).await {
+        let mut socket = Raw(socket);
+        for request in 0..20 {
+            number += 1;
+            let path = format!("/{client}/{number}");
+            let head = format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n");
+            let sent = socket.0.write_all(head.as_bytes()).await;
+            let Some(response) = (match sent {
+                Ok(()) => socket.try_response().await,
+                Err(_) => None,
+            }) else {
+                // A connection that the system took after the server had looked for the last time.
+                assert_eq!(request, 0, "a request was lost");
+                return vec![path];
+            };
+            assert_eq!(body_of(&response), "hello");
+            let _ = served.send(());
+            if response.contains("connection: close") {
+                break;
+            }
+        }
+    }
+    Vec::new()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn under_load_no_http2_request_is_lost_when_the_server_stops() {
+    // RFC 9113, 6.8: what came too late was not begun, so that the client may ask again elsewhere.
+    under_load(20, ask_http2).await;
+}
+
+async fn ask_http2(addr: SocketAddr, client: usize, served: UnboundedSender<()>) -> Vec<String> {
+    let Client::Http2(mut send) = Client::connect(addr, true).await else { unreachable!() };
+    let mut refused = Vec::new();
+    for number in 0.. {
+        // It isn't ready any more when GOAWAY has come.
+        if send.ready().await.is_err() {
+            break;
+        }
+        let uri = format!("http://test/{client}/{number}");
+        let request = http::Request::get(&uri).body(String::new()).unwrap();
+        match send.send_request(request).await {
+            Ok(response) => {
+                let body = response.into_body().collect().await.unwrap();
+                assert_eq!(body.to_bytes(), "hello");
+                let _ = served.send(());
+            }
+            Err(_) => refused.push(uri),
+        }
+    }
+    refused
 }
 
 #[tokio::test]
@@ -209,62 +284,6 @@ async fn http2_requests_in_flight_are_answered_while_the_server_stops() {
         assert_eq!(answer.await.unwrap().unwrap().text().await.unwrap(), "done");
     }
     within(stopping).await.unwrap();
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn under_load_no_http2_request_is_lost_when_the_server_stops() {
-    for _ in 0..5 {
-        let seen = Seen::default();
-        let server = Running::start(Chain::new().provide(seen.clone()).get(see).build()).await;
-        let addr = server.addr;
-        let (served, mut sees_served) = tokio::sync::mpsc::unbounded_channel();
-        let clients: Vec<_> = (0..20)
-            .map(|client| {
-                let served = served.clone();
-                tokio::spawn(async move {
-                    let socket = TcpStream::connect(addr).await.unwrap();
-                    let (mut send, connection) = hyper::client::conn::http2::handshake(
-                        hyper_util::rt::TokioExecutor::new(),
-                        TokioIo::new(socket),
-                    )
-                    .await
-                    .unwrap();
-                    tokio::spawn(connection);
-                    // It isn't ready any more when GOAWAY has come.
-                    let mut refused = Vec::new();
-                    for number in 0.. {
-                        if send.ready().await.is_err() {
-                            break;
-                        }
-                        let uri = format!("http://test/{client}/{number}");
-                        let request = http::Request::get(&uri)
-                            .body(http_body_util::Empty::<Bytes>::new())
-                            .unwrap();
-                        match send.send_request(request).await {
-                            Ok(response) => {
-                                let body = response.into_body().collect().await.unwrap();
-                                assert_eq!(body.to_bytes(), "hello");
-                                let _ = served.send(());
-                            }
-                            Err(_) => refused.push(uri),
-                        }
-                    }
-                    refused
-                })
-            })
-            .collect();
-        drop(served);
-        for _ in 0..2000 {
-            within(sees_served.recv()).await.unwrap();
-        }
-        within(server.stop()).await;
-        for client in clients {
-            // RFC 9113, 6.8: what came too late was not begun, so that the client may ask again elsewhere.
-            for refused in within(client).await.unwrap() {
-                assert!(!seen.lock().unwrap().contains(&refused), "{refused} was begun and lost");
-            }
-        }
-    }
 }
 
 #[cfg(unix)]

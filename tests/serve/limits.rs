@@ -217,16 +217,16 @@ async fn a_stream_that_its_client_does_not_read_ends_and_the_others_live_on() {
     let timeout = Duration::from_millis(100);
     let alive = Arc::new(());
     let sent = std::sync::Mutex::new(Some(alive.clone()));
-    let endless = move || {
+    let watched = move || {
         let sent = sent.lock().unwrap().take();
-        std::future::ready(Body::new(Endless.map_frame(move |frame| {
+        std::future::ready(Body::new(endless().map_frame(move |frame| {
             assert!(sent.is_some());
             frame.map_data(|data| data.slice(..1000))
         })))
     };
     let service = Chain::new()
         .at("/", |c| c.get(async || "hello"))
-        .at("/endless", |c| c.get(endless))
+        .at("/endless", |c| c.get(watched))
         .build();
     let server = Running::tuned(service, |server| server.write_timeout(timeout)).await;
     let Client::Http2(mut send) = Client::connect(server.addr, true).await else { unreachable!() };

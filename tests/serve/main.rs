@@ -19,13 +19,13 @@ use std::collections::HashSet;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
 use axum_core::response::IntoResponse;
 use bytes::Bytes;
+use futures_util::stream;
 use http_body_util::BodyExt;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -128,11 +128,11 @@ fn service() -> ChainService {
     Chain::new()
         .at("/", |c| c.get(async || "hello"))
         .at("/panic", |c| c.get(panics))
-        .at("/broken", |c| c.get(async || Body::new(Broken)))
+        .at("/broken", |c| c.get(async || broken()))
         .at("/peer", |c| c.get(peer))
         .at("/ignored", |c| c.post(async || "not read"))
         .at("/length", |c| c.post(length))
-        .at("/endless", |c| c.get(async || Body::new(Endless)))
+        .at("/endless", |c| c.get(async || endless()))
         .build()
 }
 
@@ -156,34 +156,16 @@ fn deepest(error: &dyn std::error::Error) -> String {
     error.source().map_or_else(|| error.to_string(), deepest)
 }
 
-/// A body that panics after its first bytes.
-struct Broken;
-
-impl http_body::Body for Broken {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<http_body::Frame<Bytes>, Infallible>>> {
+/// A body that panics.
+fn broken() -> Body {
+    Body::from_stream(stream::poll_fn(|_| -> Poll<Option<io::Result<Bytes>>> {
         panic!("a bug in a body")
-    }
+    }))
 }
 
 /// A body without end.
-struct Endless;
-
-impl http_body::Body for Endless {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<http_body::Frame<Bytes>, Infallible>>> {
-        Poll::Ready(Some(Ok(http_body::Frame::data(Bytes::from_static(&[0; 65536])))))
-    }
+fn endless() -> Body {
+    Body::from_stream(stream::repeat_with(|| io::Result::Ok(Bytes::from_static(&[0; 65536]))))
 }
 
 /// A gate in a handler: the test sees who comes, and says who passes.
@@ -259,7 +241,10 @@ async fn program(before: &str) -> (tokio::process::Child, SocketAddr) {
 async fn the_program() {
     let server = Server::bind("127.0.0.1:0").await.unwrap();
     println!("listens on {}", server.local_addr().unwrap());
-    server.serve(service()).await.unwrap();
+    let alive = Arc::new(());
+    let service = Chain::new().provide(alive.clone()).service("/", service()).build();
+    server.serve(service).await.unwrap();
+    assert_eq!(Arc::strong_count(&alive), 1, "a connection outlives the server");
 }
 
 /// A client of hyper on one connection.

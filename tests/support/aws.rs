@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::Json;
 use http_body_util::BodyExt;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::{Mutex, mpsc};
 use tower_chain::{Chain, Provided, Request, Server};
 
@@ -82,4 +82,41 @@ async fn answer(Provided(function): Provided<Function>, req: Request) -> http::S
     let answer = serde_json::from_slice(&body).unwrap_or(Value::Null);
     function.answers.send((path, answer)).await.unwrap();
     http::StatusCode::ACCEPTED
+}
+
+/// An event of API Gateway, payload format 2.0.
+pub(crate) fn event(
+    method: &str,
+    path: &str,
+    query: &str,
+    headers: Value,
+    body: Option<&str>,
+) -> Value {
+    json!({
+        "version": "2.0",
+        "routeKey": "$default",
+        "rawPath": path,
+        "rawQueryString": query,
+        "headers": headers,
+        "requestContext": {
+            "accountId": "123456789012",
+            "apiId": "api-id",
+            "domainName": "id.execute-api.eu-central-1.amazonaws.com",
+            "domainPrefix": "id",
+            "http": {
+                "method": method,
+                "path": path,
+                "protocol": "HTTP/1.1",
+                "sourceIp": "192.0.2.1",
+                "userAgent": "agent"
+            },
+            "requestId": "id",
+            "routeKey": "$default",
+            "stage": "$default",
+            "time": "12/Mar/2020:19:03:58 +0000",
+            "timeEpoch": 1_583_348_638_390_u64
+        },
+        "body": body,
+        "isBase64Encoded": false
+    })
 }

@@ -97,7 +97,7 @@ impl Introspection {
         let url = endpoint.into();
         let endpoint = match url.parse::<Uri>() {
             Ok(uri) if is_fit(&uri) => uri,
-            _ => return Err(IntrospectionError::Endpoint { url }),
+            _ => return Err(IntrospectionError::Endpoint { url: shown(&url) }),
         };
         Ok(Self {
             endpoint,
@@ -305,7 +305,11 @@ impl Authenticate<Introspected> {
     /// Accepts the tokens that an authorization server calls active, as `Authorization: Bearer <token>`. Provides an [`Introspected`].
     pub fn introspection(introspection: Introspection) -> Self {
         let introspection = Arc::new(introspection);
-        Self::with(move |token| introspection.clone().ask(token))
+        let mut this = Self::with(move |token| introspection.clone().ask(token));
+        for way in &mut this.ways {
+            way.lifetime = |token| token.left(SystemTime::now());
+        }
+        this
     }
 }
 
@@ -313,7 +317,7 @@ impl Authenticate<Introspected> {
 impl fmt::Debug for Introspection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Introspection")
-            .field("endpoint", &self.endpoint)
+            .field("endpoint", &shown(&self.endpoint.to_string()))
             .field("issuer", &self.issuer)
             .field("audience", &self.audience)
             .finish_non_exhaustive()
@@ -459,7 +463,7 @@ struct Unavailable(&'static str);
 pub enum IntrospectionError {
     /// The endpoint can't be asked safely.
     Endpoint {
-        /// What was given.
+        /// What was given, without what may be a secret: user, password and query.
         url: String,
     },
     /// The token can't be sent.
@@ -486,6 +490,16 @@ fn is_fit(uri: &Uri) -> bool {
     let own = matches!(uri.host(), Some("localhost" | "127.0.0.1" | "[::1]"));
     let secure = uri.scheme_str() == Some("https") || uri.scheme_str() == Some("http") && own;
     secure && uri.authority().is_some_and(|authority| !authority.as_str().contains('@'))
+}
+
+/// A URL without user, password and query.
+fn shown(url: &str) -> String {
+    let url = url.split(['?', '#']).next().unwrap_or_default();
+    match (url.split_once("//"), url.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, host))) => format!("{scheme}//{host}"),
+        (None, Some((_, host))) => host.to_owned(),
+        _ => url.to_owned(),
+    }
 }
 
 fn sensitive(text: &str) -> Option<HeaderValue> {

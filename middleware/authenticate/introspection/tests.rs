@@ -277,6 +277,42 @@ async fn a_good_answer_is_remembered_no_longer_than_the_token_lives() {
     assert!(introspection.bad.get(&bad, later(6)).is_none());
 }
 
+/// The step has a memory of its own, which may be told to keep what it found for longer than the token lives.
+#[tokio::test]
+async fn the_memory_of_the_step_is_no_longer_than_the_life_of_the_token() {
+    let day = Duration::from_secs(24 * 3600);
+    for (exp, asked) in [(Some(30), 1), (Some(-30), 3), (None, 1)] {
+        let exp = exp.map_or(String::new(), |left| format!(r#","exp":{}"#, now() as i64 + left));
+        let server = Server::new(format!(r#"{{"active":true{exp}}}"#));
+        let found = server.introspection().cache_ttl(Duration::ZERO);
+        let authenticate = Authenticate::introspection(found).cache_ttl(day);
+        let chain = Chain::new().use_(authenticate).get(async || "").build();
+        for _ in 0..3 {
+            let response = chain.handle(request("token")).await;
+            assert_eq!(response.status(), if asked == 1 { 200 } else { 401 });
+        }
+        assert_eq!(server.asked(), asked, "{exp}");
+    }
+    let server = Server::new(format!(r#"{{"active":true,"exp":{}}}"#, now() + 30));
+    let authenticate = Authenticate::introspection(server.introspection()).cache_ttl(day);
+    let way = &authenticate.ways[0];
+    let cache = way.cache.as_ref().unwrap();
+    let token = crate::middleware::credentials::Credentials::Token("token".into());
+    let found = way.ask(&token).await.unwrap().unwrap();
+    let key = cache.key(b"token");
+    let later = |seconds| Instant::now() + Duration::from_secs(seconds);
+    assert!(cache.get(&key, later(28)).is_some());
+    assert!(cache.get(&key, later(31)).is_none());
+    // Nor does a clock help that stood still meanwhile.
+    let expired = Introspected(Arc::new(Inner {
+        claims: found.0.claims.clone(),
+        expires: Some(now() - 1),
+        not_before: None,
+    }));
+    cache.insert(key, expired, Instant::now());
+    assert_eq!(way.ask(&token).await.unwrap().unwrap().0.expires, found.0.expires);
+}
+
 #[tokio::test]
 async fn a_flood_of_bad_tokens_does_not_push_out_the_good_ones() {
     let server = Server::new(r#"{"active":true}"#);
@@ -376,10 +412,19 @@ async fn roles_and_permissions_are_those_of_the_token() {
 fn wrong_configuration_is_refused() {
     let fetch =
         async |_: http::Request<Bytes>| Ok::<_, std::io::Error>(http::Response::new(Bytes::new()));
-    for url in ["", "/introspect", "http://a.example", "https://u:p@a.example/", "ftp://a.example"]
-    {
+    for (url, shown) in [
+        ("", ""),
+        ("/introspect", "/introspect"),
+        ("http://a.example", "http://a.example"),
+        ("ftp://a.example", "ftp://a.example"),
+        ("https://user:canary@a.example/i", "https://a.example/i"),
+        ("https://user:can@ry@a.example/i?canary#canary", "https://a.example/i"),
+        ("user:canary@a.example", "a.example"),
+        ("http://a.example/?key=canary", "http://a.example/"),
+    ] {
         let error = Introspection::new(url, fetch).map(drop).unwrap_err();
-        assert_eq!(error, IntrospectionError::Endpoint { url: url.to_owned() });
+        assert_eq!(error, IntrospectionError::Endpoint { url: shown.to_owned() });
+        assert!(!error.to_string().contains("canary"));
         assert!(error.to_string().contains("absolute `https` URL"));
     }
     for url in ["http://localhost:8080/i", "http://127.0.0.1/", "http://[::1]:1/", ENDPOINT] {
@@ -395,7 +440,10 @@ fn wrong_configuration_is_refused() {
 async fn no_secret_is_ever_shown() {
     let says = r#"{"active":true,"sub":"canary-subject"}"#;
     let introspection = Server::new(says).introspection().client("id", "canary-secret");
-    let shown = format!("{introspection:?} {introspection:#?}");
+    let fetch =
+        async |_: http::Request<Bytes>| Ok::<_, std::io::Error>(http::Response::new(Bytes::new()));
+    let other = Introspection::new(format!("{ENDPOINT}?key=canary"), fetch).unwrap();
+    let shown = format!("{introspection:?} {introspection:#?} {other:?}");
     let token = Arc::new(introspection).ask(Token::new("canary-token".into())).await.unwrap();
     let shown = format!("{shown} {token:?} {token:#?}");
     assert!(!shown.contains("canary"), "{shown}");

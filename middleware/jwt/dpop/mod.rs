@@ -20,6 +20,7 @@ use self::replay::{Memory, Replay};
 use super::algorithm::{Algorithm, Family};
 use super::crypto::sha256;
 use super::error::JwtConfigError;
+use super::json;
 use super::jws::{self, Compact, Head, same_type};
 use super::key::{Key, Keys};
 use super::refusal::Refusal;
@@ -226,7 +227,7 @@ impl Dpop {
         if !typed || !self.algorithms.contains(&head.algorithm) {
             return Err(Refusal::Proof);
         }
-        let KeyHeader { jwk } = serde_json::from_slice(&header).map_err(|_| Refusal::Proof)?;
+        let KeyHeader { jwk } = json::object(&header).ok_or(Refusal::Proof)?;
         if PRIVATE.iter().any(|name| jwk.contains_key(*name)) {
             return Err(Refusal::Proof);
         }
@@ -236,7 +237,7 @@ impl Dpop {
         let key = Key::jwk(head.algorithm, Value::Object(public).to_string());
         let keys = Keys::from(key.map_err(|_| Refusal::Proof)?);
         let payload = keys.verify(compact).map_err(|_| Refusal::Proof)?;
-        let claims = serde_json::from_slice(&payload).map_err(|_| Refusal::Proof)?;
+        let claims = json::object(&payload).ok_or(Refusal::Proof)?;
         Ok(Proof { thumbprint, claims })
     }
 }

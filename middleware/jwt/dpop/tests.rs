@@ -200,10 +200,11 @@ mod requests {
 
     use aws_lc_rs::rand::SystemRandom;
     use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
+    use http_body_util::BodyExt;
     use serde_json::json;
 
     use super::*;
-    use crate::middleware::jwt::{Claims, Jwt, TokenCache};
+    use crate::middleware::jwt::{Claims, Jwt, MaybeClaims, Source, TokenCache};
     use crate::{Body, Chain, ChainService};
 
     const SECRET: &str = "the secret that only the tests have";
@@ -370,11 +371,73 @@ mod requests {
         let plain = token(&json!({"exp": NOW + 600}));
         let service = Spied::new(jwt(dpop().required(true)).realm("a").unwrap());
         let asked = r#"DPoP realm="a", algs="ES256 Ed25519""#.to_owned();
+        let needed = r#"error="invalid_token", error_description="The access token requires a proof of possession""#;
+        let refused = format!("{asked}, {needed}");
         assert_eq!(service.get("", "").await, (401, asked.clone()));
-        assert_eq!(service.get(&format!("Bearer {plain}"), "").await, (401, asked.clone()));
-        assert_eq!(service.get(&format!("Bearer {bound}"), "").await, (401, asked));
+        assert_eq!(service.get("Basic YTpi", "").await, (401, asked));
+        for token in [&*plain, &bound, "wrong"] {
+            let proof = client.proof("0", token);
+            for proof in ["", &proof] {
+                let answer = service.get(&format!("Bearer {token}"), proof).await;
+                assert_eq!(answer, (401, refused.clone()));
+            }
+        }
         let proof = client.proof("1", &bound);
         assert_eq!(service.get(&format!("DPoP {bound}"), &proof).await.0, 200);
+    }
+
+    /// Who brings a token is not anonymous, however wrong it is.
+    #[tokio::test]
+    async fn where_it_is_required_and_optional_only_who_brings_nothing_is_anonymous() {
+        let client = Client::new();
+        let bound = client.token();
+        let cookie = Source::cookie("__Host-token").unwrap();
+        let jwt = jwt(dpop().required(true)).sources([Source::bearer(), cookie]).unwrap();
+        let service = Chain::new()
+            .use_(jwt.optional())
+            .get(async |claims: MaybeClaims<Value>| claims.is_some().to_string())
+            .build();
+        let plain = token(&json!({"exp": NOW + 600}));
+        for (header, value, status, seen) in [
+            ("accept", "*/*".to_owned(), 200, "false"),
+            ("authorization", "Basic YTpi".to_owned(), 200, "false"),
+            ("authorization", format!("DPoP {bound}"), 200, "true"),
+            ("authorization", "Bearer wrong".to_owned(), 401, ""),
+            ("authorization", format!("Bearer {plain}"), 401, ""),
+            ("authorization", format!("Bearer {bound}"), 401, ""),
+            ("authorization", "Bearer".to_owned(), 400, ""),
+            ("cookie", format!("__Host-token={plain}"), 401, ""),
+        ] {
+            let req = http::Request::get("/me").header("dpop", client.proof(&value, &bound));
+            let req = req.header(header, &value).body(Body::empty()).unwrap();
+            let response = service.handle(req).await;
+            assert_eq!(response.status(), status, "{header}: {value}");
+            let body = response.into_body().collect().await.unwrap().to_bytes();
+            assert!(status != 200 || body == seen, "{header}: {value}");
+        }
+    }
+
+    /// Where there is no request, nothing can be proven.
+    #[tokio::test]
+    async fn a_token_without_a_request_is_refused_where_proofs_are_required() {
+        use crate::middleware::jwt::Mtls;
+        let client = Client::new();
+        let (bound, plain) = (client.token(), token(&json!({"exp": NOW + 600})));
+        let clock = || SystemTime::UNIX_EPOCH + Duration::from_secs(NOW);
+        let mtls = |required| Mtls::new(|_, _| None).required(required);
+        let bare = || Jwt::<Value>::hs256(SECRET).unwrap().clock(clock);
+        for (jwt, passes) in [
+            (jwt(dpop()), true),
+            (jwt(dpop().required(true)), false),
+            (bare().mtls(mtls(false)), true),
+            (bare().mtls(mtls(true)), false),
+        ] {
+            let expected = if passes { Ok(()) } else { Err(Refusal::SenderConstrained) };
+            assert_eq!(jwt.verify(&plain).await.map(drop), expected);
+            let refused = jwt.verify(&bound).await.map(drop);
+            assert_eq!(refused, Err(Refusal::SenderConstrained));
+            assert_eq!(jwt.verify("wrong").await.map(drop), Err(Refusal::Malformed));
+        }
     }
 
     /// RFC 9449, 8 and 9.
@@ -550,6 +613,7 @@ mod requests {
             without(&header, "alg"),
             without(&header, "jwk"),
             with(&header, "jwk", json!("key")),
+            with(&header, "jwk", json!(["crv", "kty", "x", "y"].map(|name| jwk[name].clone()))),
             with(&header, "jwk", private),
             with(&header, "jwk", json!({"kty": "oct", "k": "AAAA"})),
             with(&header, "jwk", with(&jwk, "crv", json!("P-384"))),
@@ -580,6 +644,9 @@ mod requests {
             without(&claims, "ath"),
             with(&claims, "ath", json!("")),
             json!([]),
+            json!(["jti", "htm", "htu", "iat", "ath"].map(|name| claims[name].clone())),
+            json!([claims]),
+            with(&claims, "deep", (0..40).fold(json!(1), |deep, _| json!([deep]))),
         ] {
             proofs.push((client.sign(&header, &claims), claims));
         }

@@ -8,7 +8,7 @@ use http::uri::Scheme;
 use http::{HeaderValue, Uri};
 use serde::Deserialize;
 
-use crate::middleware::jwt::json::bounded_text;
+use crate::middleware::jwt::json::object;
 
 /// A URL that keys may be fetched from: https, or http from a loopback address; no user, no fragment.
 pub(super) fn url(text: &str) -> Option<Uri> {
@@ -51,14 +51,20 @@ pub(super) fn keys_url(document: &[u8], issuer: &str) -> Result<Uri, BoxError> {
         jwks_uri: String,
     }
 
-    let text = bounded_text(document).ok_or("the metadata are no JSON")?;
     let metadata: Metadata =
-        serde_json::from_str(text).map_err(|_| "the metadata lack `issuer` or `jwks_uri`")?;
+        object(document).ok_or("the metadata are no JSON object with `issuer` and `jwks_uri`")?;
     // What they say instead is not repeated: it is foreign text.
     if metadata.issuer != issuer {
         return Err("the metadata are those of another issuer".into());
     }
-    Ok(url(&metadata.jwks_uri).ok_or("`jwks_uri` is no URL that keys may be fetched from")?)
+    let keys =
+        url(&metadata.jwks_uri).ok_or("`jwks_uri` is no URL that keys may be fetched from")?;
+    // An issuer elsewhere has no business with what listens on this machine.
+    let plain = |url: &Uri| url.scheme() == Some(&Scheme::HTTP);
+    if plain(&keys) && !url(issuer).is_some_and(|issuer| plain(&issuer)) {
+        return Err("`jwks_uri` is not encrypted, and the issuer is".into());
+    }
+    Ok(keys)
 }
 
 /// The target of a redirect, if it is on the same host.
@@ -96,7 +102,7 @@ pub(super) struct Absent;
 
 impl fmt::Display for Absent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the status is 404 Not Found")
+        f.write_str("there is nothing at this place")
     }
 }
 
@@ -168,14 +174,25 @@ mod tests {
             (r#"{"issuer":"https://evil.example","jwks_uri":"https://k.example/"}"#, false),
             (r#"{"issuer":"https://a.example","jwks_uri":"http://k.example/"}"#, false),
             (r#"{"issuer":"https://a.example","jwks_uri":"file:///keys"}"#, false),
+            (r#"{"issuer":"https://a.example","jwks_uri":"http://localhost:6379/"}"#, false),
+            (r#"{"issuer":"https://a.example","jwks_uri":"http://127.0.0.1/keys"}"#, false),
+            (r#"{"issuer":"https://a.example","jwks_uri":"https://127.0.0.1/keys"}"#, true),
             (r#"{"issuer":"https://a.example"}"#, false),
             (r#"{"issuer":["https://a.example"],"jwks_uri":"https://k.example/"}"#, false),
+            (r#"["https://a.example","https://k.example/"]"#, false),
+            (r#"[{"issuer":"https://a.example","jwks_uri":"https://k.example/"}]"#, false),
+            (
+                r#"{"issuer":"https://a.example","issuer":"https://a.example","jwks_uri":"https://k.example/"}"#,
+                false,
+            ),
             ("[]", false),
             ("<html>", false),
             ("", false),
         ] {
             assert_eq!(keys_url(document.as_bytes(), issuer).is_ok(), expected, "{document}");
         }
+        let local = r#"{"issuer":"http://localhost:1","jwks_uri":"http://127.0.0.1:2/keys"}"#;
+        assert!(keys_url(local.as_bytes(), "http://localhost:1").is_ok());
     }
 
     #[test]

@@ -1,16 +1,22 @@
 //! Issuers that behave, and others.
 
 use std::future;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use futures_util::FutureExt;
+use http::header::{ETAG, IF_NONE_MATCH, LOCATION};
+use http::{HeaderValue, Request, StatusCode};
+use http_body_util::BodyExt;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::*;
-use crate::middleware::jwt::{Jwt, TokenCache};
+use crate::middleware::jwt::{Jwt, Refusal, TokenCache};
 use crate::{Body, Chain, Claims, Response};
 
 const ISSUER: &str = "https://issuer.example";
@@ -33,6 +39,12 @@ impl Signer {
             "kty": "EC", "crv": "P-256", "use": "sig", "alg": "ES256", "kid": self.kid,
             "x": URL_SAFE_NO_PAD.encode(&point[1..33]), "y": URL_SAFE_NO_PAD.encode(&point[33..]),
         })
+    }
+
+    /// The values of its members as an array, in the order in which they are read.
+    fn positional(&self) -> Value {
+        let names = ["kty", "use", "", "alg", "kid", "crv", "n", "e", "x", "y", "k", "d"];
+        names.iter().map(|name| self.jwk()[name].clone()).collect()
     }
 
     fn token(&self) -> String {
@@ -62,6 +74,7 @@ enum Mode {
     Redirect(&'static str),
     Hang,
     Break,
+    Panic,
 }
 
 /// An issuer that counts what it is asked.
@@ -71,6 +84,10 @@ struct Issuer(Arc<Counts>);
 struct Counts {
     mode: Mutex<Mode>,
     metadata: Mutex<String>,
+    /// Where the keys are.
+    path: Mutex<&'static str>,
+    /// The tags that came with requests, each with the path that was asked for.
+    tags: Mutex<Vec<String>>,
     discoveries: AtomicUsize,
     fetches: AtomicUsize,
     unchanged: AtomicUsize,
@@ -82,6 +99,8 @@ impl Issuer {
         Self(Arc::new(Counts {
             mode: Mutex::new(Mode::Answer(keys)),
             metadata: Mutex::new(metadata.to_string()),
+            path: Mutex::new("/keys"),
+            tags: Mutex::default(),
             discoveries: AtomicUsize::new(0),
             fetches: AtomicUsize::new(0),
             unchanged: AtomicUsize::new(0),
@@ -90,6 +109,13 @@ impl Issuer {
 
     fn becomes(&self, mode: Mode) {
         *self.0.mode.lock().unwrap() = mode;
+    }
+
+    /// The keys go to another place, and the metadata say so.
+    fn moves(&self, path: &'static str) {
+        *self.0.path.lock().unwrap() = path;
+        let metadata = json!({"issuer": ISSUER, "jwks_uri": format!("{ISSUER}{path}")});
+        *self.0.metadata.lock().unwrap() = metadata.to_string();
     }
 
     fn counts(&self) -> (usize, usize) {
@@ -118,10 +144,17 @@ impl Fetch for Issuer {
         }
         self.0.fetches.fetch_add(1, Ordering::Relaxed);
         tokio::task::yield_now().await;
+        let path = request.uri().path();
+        if let Some(tag) = request.headers().get(IF_NONE_MATCH) {
+            self.0.tags.lock().unwrap().push(format!("{path} {}", tag.to_str().unwrap()));
+        }
+        let moved = [*self.0.path.lock().unwrap(), "/"].iter().all(|known| *known != path);
         let mode = self.0.mode.lock().unwrap().clone();
+        let mode = if moved { Mode::Status(410) } else { mode };
         let mut response = Response::new(Body::empty());
         match mode {
             Mode::Hang => future::pending::<()>().await,
+            Mode::Panic => panic!("a bug in the fetch"),
             Mode::Break => return Err(std::io::Error::other("connection reset")),
             Mode::Status(status) => *response.status_mut() = StatusCode::from_u16(status).unwrap(),
             Mode::Redirect(to) => {
@@ -231,6 +264,11 @@ async fn what_would_be_refused_anyway_fetches_nothing() {
         let token = signer.sign(&header, name);
         assert_eq!(jwt.verify(token).await.unwrap_err(), expected, "{header}");
     }
+    // Nor does a signature that is wrong.
+    for _ in 0..10 {
+        let forged = Signer::new("a").token();
+        assert_eq!(jwt.verify(forged).await.unwrap_err(), Refusal::Signature);
+    }
     assert_eq!(issuer.counts(), (1, 1));
 }
 
@@ -256,6 +294,196 @@ async fn a_new_key_takes_one_fetch_and_a_withdrawn_one_is_refused() {
     settle().await;
     assert_eq!(jwt.verify(&old_token).await.unwrap_err(), Refusal::Key);
     jwt.verify(&token).await.unwrap();
+}
+
+/// No request asked for the keys, so that none noticed what became of them.
+#[tokio::test(start_paused = true)]
+async fn after_a_quiet_time_a_withdrawn_key_is_refused_at_once() {
+    let (old, new) = (Signer::new("old"), Signer::new("newer"));
+    for (quiet, cached, refused) in
+        [(1199, false, false), (1200, false, true), (1200, true, true), (23 * 3600, true, true)]
+    {
+        let issuer = Issuer::new(set([&old]));
+        let mut jwt = issuer.jwt();
+        if cached {
+            jwt = jwt.cache(TokenCache::new(10).unwrap().ttl(Duration::from_secs(100_000)));
+        }
+        let token = old.token();
+        jwt.verify(&token).await.unwrap();
+        issuer.becomes(Mode::Answer(set([&new])));
+        pass(quiet).await;
+        let first = jwt.verify(&token).await.map(drop);
+        assert_eq!(first, if refused { Err(Refusal::Key) } else { Ok(()) }, "{quiet}");
+        settle().await;
+        assert_eq!(jwt.verify(&token).await.map(drop), Err(Refusal::Key), "{quiet}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_quiet_time_a_hung_issuer_costs_one_timeout_and_the_known_keys_serve() {
+    let signer = Signer::new("a");
+    let issuer = Issuer::new(set([&signer]));
+    // With a cache, so that the many cost little.
+    let jwt = issuer.jwt().cache(TokenCache::new(10).unwrap());
+    jwt.warm_up().await.unwrap();
+    issuer.becomes(Mode::Hang);
+    pass(12 * 3600).await;
+    let start = Instant::now();
+    let token = signer.token();
+    let all = futures_util::future::join_all((0..100).map(|_| jwt.verify(&token))).await;
+    assert!(all.iter().all(Result::is_ok));
+    assert_eq!(start.elapsed(), Duration::from_secs(5));
+    // As long as there is traffic, no one waits again.
+    for _ in 0..3600 {
+        let start = Instant::now();
+        jwt.verify(&token).await.unwrap();
+        assert_eq!(start.elapsed(), Duration::ZERO);
+        pass(1).await;
+        settle().await;
+    }
+    // After another quiet time it may be back.
+    let new = Signer::new("new");
+    issuer.becomes(Mode::Answer(set([&new])));
+    pass(600).await;
+    assert_eq!(jwt.verify(&token).await.unwrap_err(), Refusal::Key);
+    jwt.verify(new.token()).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn busy_traffic_never_waits_for_a_hung_issuer() {
+    let signer = Signer::new("a");
+    let issuer = Issuer::new(set([&signer]));
+    let jwt = issuer.jwt().cache(TokenCache::new(10).unwrap());
+    let token = signer.token();
+    jwt.verify(&token).await.unwrap();
+    issuer.becomes(Mode::Hang);
+    for second in 0..2 * 3600 {
+        let start = Instant::now();
+        jwt.verify(&token).await.unwrap();
+        assert_eq!(start.elapsed(), Duration::ZERO, "{second}");
+        pass(1).await;
+        settle().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fetch_that_panics_is_a_failed_one() {
+    let signer = Signer::new("a");
+    let issuer = Issuer::new(set([&signer]));
+    issuer.becomes(Mode::Panic);
+    let jwt = issuer.jwt();
+    let token = signer.token();
+    let all = futures_util::future::join_all((0..10).map(|_| jwt.verify(&token))).await;
+    assert!(all.into_iter().all(|one| one.unwrap_err() == Refusal::KeysUnavailable));
+    issuer.becomes(Mode::Answer(set([&signer])));
+    assert_eq!(jwt.verify(&token).await.unwrap_err(), Refusal::KeysUnavailable);
+    assert_eq!(issuer.counts().1, 1);
+    pass(10).await;
+    jwt.verify(&token).await.unwrap();
+    // Keys that are known serve on.
+    issuer.becomes(Mode::Panic);
+    for _ in 0..20 {
+        pass(601).await;
+        jwt.verify(&token).await.unwrap();
+        settle().await;
+    }
+    issuer.becomes(Mode::Answer(set([&Signer::new("bb")])));
+    pass(601).await;
+    assert_eq!(jwt.verify(&token).await.unwrap_err(), Refusal::Key);
+}
+
+#[test]
+fn a_fetch_whose_runtime_ends_or_stands_still_is_a_failed_one() {
+    for ends in [true, false] {
+        let signer = Signer::new("a");
+        let issuer = Issuer::new(set([&signer]));
+        issuer.becomes(Mode::Hang);
+        let jwt = issuer.jwt();
+        let token = signer.token();
+        let runtime = |paused| {
+            let mut builder = tokio::runtime::Builder::new_current_thread();
+            builder.enable_time().start_paused(paused).build().unwrap()
+        };
+        let first = runtime(false);
+        first.block_on(async {
+            assert!(Box::pin(jwt.verify(&token)).now_or_never().is_none());
+            settle().await;
+        });
+        // Whoever waits elsewhere gets an answer, and later on the keys.
+        let first = (!ends).then_some(first);
+        issuer.becomes(Mode::Answer(set([&signer])));
+        let second = runtime(true);
+        second.block_on(async {
+            let start = Instant::now();
+            let refusal = jwt.verify(&token).await.unwrap_err();
+            assert_eq!(refusal, Refusal::KeysUnavailable);
+            assert!(start.elapsed() <= Duration::from_secs(7), "{:?}", start.elapsed());
+            pass(10).await;
+            jwt.verify(&token).await.unwrap();
+        });
+        // The one that was given up has no say when it goes on after all.
+        if let Some(first) = first {
+            first.block_on(settle());
+        }
+        second.block_on(async { jwt.verify(&token).await.map(drop) }).unwrap();
+    }
+    // Without any there is an answer, too.
+    let issuer = Issuer::new(String::new());
+    let answer = Box::pin(issuer.jwt().verify(Signer::new("a").token())).now_or_never();
+    assert_eq!(answer.map(Result::unwrap_err), Some(Refusal::KeysUnavailable));
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_that_moved_are_found_in_the_same_fetch_and_no_tag_goes_along() {
+    let signer = Signer::new("a");
+    let issuer = Issuer::new(set([&signer]));
+    let jwt = issuer.jwt();
+    let token = signer.token();
+    let tags = || std::mem::take(&mut *issuer.0.tags.lock().unwrap());
+    jwt.verify(&token).await.unwrap();
+    pass(601).await;
+    jwt.verify(&token).await.unwrap();
+    settle().await;
+    let tag = format!("\"{}\"", set([&signer]).len());
+    assert_eq!((issuer.counts(), tags()), ((1, 2), vec![format!("/keys {tag}")]));
+    // A new place, a new key, and nothing at the old place.
+    let new = Signer::new("b");
+    issuer.moves("/moved");
+    issuer.becomes(Mode::Answer(set([&new])));
+    assert_eq!(set([&new]).len(), set([&signer]).len(), "both have the same tag");
+    jwt.verify(new.token()).await.unwrap();
+    assert_eq!((issuer.counts(), tags()), ((2, 4), vec![format!("/keys {tag}")]));
+    assert_eq!(jwt.verify(&token).await.unwrap_err(), Refusal::Key);
+    tags();
+    // From now on it is the tag of the new place.
+    pass(601).await;
+    jwt.verify(new.token()).await.unwrap();
+    settle().await;
+    assert_eq!(tags(), [format!("/moved {tag}")]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn metadata_are_read_again_after_an_hour_and_bad_ones_change_nothing() {
+    let signer = Signer::new("a");
+    let issuer = Issuer::new(set([&signer]));
+    let jwt = issuer.jwt();
+    let token = signer.token();
+    let mut read = Vec::new();
+    for step in 0..13 {
+        jwt.verify(&token).await.unwrap();
+        settle().await;
+        read.push(issuer.counts().0);
+        if step == 8 {
+            *issuer.0.metadata.lock().unwrap() = "<html>".to_owned();
+        }
+        pass(601).await;
+    }
+    // Every hour one, from both places where the first has none that are good.
+    assert_eq!(read, [1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 3]);
+    // Keys are still fetched from where they were.
+    let new = Signer::new("b");
+    issuer.becomes(Mode::Answer(set([&signer, &new])));
+    jwt.verify(new.token()).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -297,6 +525,8 @@ async fn a_failing_or_lying_issuer_changes_no_key() {
         answer("<html>"),
         answer("[]"),
         answer("{}"),
+        answer(&format!("[[{}]]", signer.jwk())),
+        answer(&format!(r#"{{"keys":[{}]}}"#, signer.positional())),
         answer(r#"{"keys":{}}"#),
         answer(r#"{"keys":[]}"#),
         answer(r#"{"keys":[7,null,"x",{"kty":7}]}"#),
@@ -455,6 +685,9 @@ fn wrong_configuration_is_refused() {
     }
     let other = Jwks::issuer("https://a.example", [Algorithm::Es256]).unwrap();
     assert_eq!(KeySource::issuers([("https://b.example", other)]).unwrap_err(), E::Issuers);
+    let secret = Jwks::url("https://a.example/keys?code=canary", [Algorithm::Es256]).unwrap();
+    let shown = format!("{secret:?}");
+    assert!(shown.contains("https://a.example/keys") && !shown.contains("canary"), "{shown}");
 }
 
 #[tokio::test]

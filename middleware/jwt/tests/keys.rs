@@ -101,10 +101,31 @@ fn every_public_key_verifies_its_own_algorithm_and_no_other() {
             }
         }
         // The oldest trick: the public key as the secret of an HMAC.
-        for public in [spki.clone(), pem("PUBLIC KEY", &spki).into_bytes()] {
+        let file = pem("PUBLIC KEY", &spki);
+        let body = file.lines().filter(|line| !line.starts_with('-')).collect::<Vec<_>>();
+        for public in [
+            spki.clone(),
+            file.clone().into_bytes(),
+            format!("\u{feff}{file}").into_bytes(),
+            format!("Public-Key: (256 bit)\n{file}").into_bytes(),
+            body.join("\n").into_bytes(),
+            body.concat().into_bytes(),
+        ] {
             let secret = Key::secret(Algorithm::Hs256, public).unwrap_err();
             assert_eq!(secret, JwtConfigError::SecretIsKeyFile);
         }
+    }
+}
+
+#[test]
+fn random_secrets_are_no_key_files_whatever_they_begin_with() {
+    for secret in [
+        [&[0x30, 30][..], &[7; 30]].concat(),
+        STANDARD.encode([&[0x30, 30][..], &[7; 30]].concat()).into_bytes(),
+        STANDARD.encode([7; 64]).into_bytes(),
+        vec![0x30; 64],
+    ] {
+        assert!(Key::secret(Algorithm::Hs256, &secret).is_ok(), "{secret:?}");
     }
 }
 

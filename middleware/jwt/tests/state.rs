@@ -163,10 +163,39 @@ fn a_denylist_knows_ids_and_subjects() {
     assert_eq!(denied.revoke_id("9", far), Err(RevokeError::Full));
     assert_eq!(denied.revoke(&Token::default()), Err(RevokeError::NoId));
     assert!(denied.is_revoked(&token(Some("7"), "x", "y", None)));
+    // What is on it already needs no room.
+    denied.revoke_id("7", far).unwrap();
+    denied.revoke_subject(None, "bob", at(101), far).unwrap();
+    assert!(denied.is_revoked(&token(None, "jane", "bob", Some(100))));
+    assert_eq!(denied.revoke_subject(None, "joe", at(100), far), Err(RevokeError::Full));
     let past = Denylist::new(1).unwrap();
     past.revoke_id("1", at(1)).unwrap();
     past.revoke_id("2", far).unwrap();
     assert!(!past.is_revoked(&token(Some("1"), "x", "y", None)));
+}
+
+/// Where the leeway is ten minutes, a token lives so much longer than until `exp`.
+#[test]
+fn what_is_revoked_is_known_as_long_as_a_token_may_live_and_no_call_takes_it_back() {
+    let before = |seconds| SystemTime::now() - Duration::from_secs(seconds);
+    type Revoke = fn(&Denylist, SystemTime) -> Result<(), RevokeError>;
+    let ways: [Revoke; 2] = [
+        |list, until| list.revoke_id("7", until),
+        |list, until| list.revoke_subject(None, "ann", SystemTime::now(), until),
+    ];
+    for revoke in ways {
+        for (moments, kept) in [
+            (&[before(590)][..], true),
+            (&[before(700)], false),
+            (&[before(590), before(700)], true),
+            (&[before(700), before(590)], true),
+        ] {
+            let list = Denylist::new(1).unwrap();
+            moments.iter().for_each(|until| revoke(&list, *until).unwrap());
+            let another = list.revoke_id("8", before(0));
+            assert_eq!(another, if kept { Err(RevokeError::Full) } else { Ok(()) });
+        }
+    }
 }
 
 #[tokio::test]
@@ -191,7 +220,9 @@ async fn a_hook_refuses_and_its_failure_is_503() {
 
 #[tokio::test]
 async fn optional_lets_nothing_through_but_nothing() {
-    async fn who(claims: MaybeClaims<Member>) -> String {
+    async fn who(claims: MaybeClaims<Member>, req: Request) -> String {
+        let nobody = req.extensions().get::<crate::Anonymous<MaybeClaims<Member>>>();
+        assert_eq!(nobody.is_some(), claims.is_none());
         claims.as_ref().map_or_else(|| String::from("stranger"), |member| member.sub.clone())
     }
     let service = Chain::new().use_(jwt().optional()).get(who).build();
@@ -320,6 +351,20 @@ fn wrong_configuration_says_what_to_change() {
         (Keys::new([]).map(Jwt::new), E::NoKey, "at least one"),
         (Keys::jwks(r#"{"keys":[]}"#, []).map(Jwt::new), E::NoAlgorithm, "Algorithm::Rs256"),
         (Keys::jwks(r#"{"keys":[]}"#, [Algorithm::Es256]).map(Jwt::new), E::NoUsableJwk, "kty"),
+        (
+            Key::jwk(
+                Algorithm::Ed25519,
+                format!(
+                    r#"["OKP",null,null,null,null,"Ed25519",null,null,"{}"{}]"#,
+                    "A".repeat(43),
+                    ",null".repeat(3)
+                ),
+            )
+            .map(Jwt::new),
+            E::InvalidJwk,
+            "JSON object",
+        ),
+        (Keys::jwks("[[]]", [Algorithm::Es256]).map(Jwt::new), E::InvalidJwk, "RFC 7517"),
         (Keys::jwks("[]", [Algorithm::Es256]).map(Jwt::new), E::InvalidJwk, "RFC 7517"),
         (
             Key::jwk(Algorithm::Hs256, r#"{"kty":"oct","use":"enc","k":"AA"}"#).map(Jwt::new),
@@ -379,6 +424,20 @@ async fn no_secret_and_no_token_is_shown_anywhere() {
     seen += &format!("{:?}", KeySource::from(key));
     let claims = jwt.verify(&token).await.unwrap();
     seen += &format!("{:?}", Claims::token(&claims));
+    let shown = Arc::new(std::sync::Mutex::new(String::new()));
+    let debugged = shown.clone();
+    let source = KeySource::per_request(
+        move |query| *debugged.lock().unwrap() = format!("{query:?}"),
+        |()| async { Ok::<_, std::io::Error>(None) },
+    );
+    let places = [Source::query("access_token").unwrap()];
+    let asked = Chain::new().use_(Jwt::<()>::new(source).sources(places).unwrap()).get(async || "");
+    let mut req = request(&[]);
+    *req.uri_mut() = format!("/path?access_token={token}").parse().unwrap();
+    assert_eq!(asked.build().handle(req).await.status(), 401);
+    let shown = shown.lock().unwrap().clone();
+    assert!(shown.contains("/path"), "{shown}");
+    seen += &shown;
     denied.revoke(Claims::token(&claims)).unwrap();
     seen += &format!("{denied:?}");
 

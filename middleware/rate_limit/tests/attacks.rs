@@ -1,29 +1,13 @@
 //! What attackers try, and what operators watch.
 
 use std::convert::Infallible;
-use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http_body::Frame;
+use futures_util::stream;
 use tower::{Layer, Service, service_fn};
 
 use super::*;
-
-/// A body that must not be read.
-struct Unread;
-
-impl http_body::Body for Unread {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        panic!("the limiter reads the body")
-    }
-}
 
 /// A service that is never ready.
 #[derive(Clone)]
@@ -43,9 +27,13 @@ impl Service<Request> for Busy {
     }
 }
 
-fn unread() -> http::Request<Unread> {
+/// A request whose body must not be read.
+fn unread() -> Request {
     let peer: SocketAddr = ALICE.parse().unwrap();
-    http::Request::post("/").extension(PeerAddr(peer)).body(Unread).unwrap()
+    let body = stream::poll_fn(|_| -> Poll<Option<Result<Bytes, Infallible>>> {
+        panic!("the limiter reads the body")
+    });
+    http::Request::post("/").extension(PeerAddr(peer)).body(Body::from_stream(body)).unwrap()
 }
 
 #[test]

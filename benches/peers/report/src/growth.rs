@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::document::replace;
-use crate::load::{script, wrk};
+use crate::load::{median, script, wrk};
 use crate::options::{Options, workspace};
 use crate::peers::{Job, PEERS, Peer, build, run as run_command};
 use crate::server::{NO_LIMIT, Server};
@@ -167,7 +167,7 @@ fn cores_table(options: &Options, peers: &[&Peer]) -> Result<String> {
                 rounds.push(rate);
             }
             rounds.sort_by(f64::total_cmp);
-            rates.push(rounds[rounds.len() / 2]);
+            rates.push(median(&rounds));
             costs.push((server.usage()?.cpu - before) as f64 / 1e3 / requests as f64);
         }
         let ratio = rates[1] / rates[0];

@@ -29,7 +29,7 @@ pub struct Load {
 impl Load {
     /// CPU time per request, user and system, in microseconds: the median of the rounds.
     pub fn total(&self) -> f64 {
-        self.rounds[self.rounds.len() / 2]
+        median(&self.rounds)
     }
 
     pub fn user(&self) -> f64 {
@@ -45,8 +45,15 @@ impl Load {
     }
 
     pub fn rate(&self) -> f64 {
-        self.rates[self.rates.len() / 2]
+        median(&self.rates)
     }
+}
+
+/// Of sorted figures; of an even number of them, what lies between the two in the middle.
+pub fn median(sorted: &[f64]) -> f64 {
+    let middle = sorted.len() / 2;
+    let below = (sorted.len() - 1) / 2;
+    (sorted[below] + sorted[middle]) / 2.0
 }
 
 pub fn all(options: &Options) -> Result<Vec<Load>> {

@@ -1,0 +1,407 @@
+//! The client of an issuer: what is fetched when, and by whom it is awaited.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use axum_core::BoxError;
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
+use http::header::{ACCEPT, CACHE_CONTROL, ETAG, IF_NONE_MATCH, LOCATION};
+use http::{HeaderValue, Request, StatusCode, Uri};
+use http_body_util::{BodyExt, Limited};
+use tokio::time::Instant;
+
+use super::{Jwks, Target, metadata};
+use crate::middleware::jwt::algorithm::Algorithm;
+use crate::middleware::jwt::error::JwtConfigError;
+use crate::middleware::jwt::jwk;
+use crate::middleware::jwt::key::Keys;
+use crate::middleware::jwt::refusal::Refusal;
+
+/// A [`Jwks`] at work.
+pub(crate) struct Remote {
+    jwks: Jwks,
+    /// Held for a look or a change, never over I/O.
+    state: Mutex<State>,
+}
+
+struct State {
+    set: Option<Set>,
+    /// Where the metadata said that the keys are.
+    place: Option<Place>,
+    /// The fetch that is under way, for all who wait for it.
+    flight: Option<Flight>,
+    failures: u32,
+    /// After a failure: when to try again.
+    retry: Option<Instant>,
+    tokens: Bucket,
+}
+
+impl State {
+    fn failed(&mut self, at: Instant) {
+        self.flight = None;
+        self.failures = self.failures.saturating_add(1);
+        self.retry = Some(at + BACKOFF * self.failures.min(3));
+        // Where the keys are may have changed as well.
+        self.place = None;
+    }
+}
+
+/// A fetch in a task of its own: a client that goes away takes no fetch along that others wait for.
+#[derive(Clone)]
+struct Flight {
+    landed: Shared<BoxFuture<'static, ()>>,
+    /// Gone with the task, however that ends: a panic and the end of its runtime change no state.
+    task: Weak<()>,
+    since: Instant,
+    /// When no one waits any longer: it may be that no one drives its runtime.
+    until: Instant,
+}
+
+impl Flight {
+    fn is_over(&self, now: Instant) -> bool {
+        self.task.strong_count() == 0 || now >= self.until
+    }
+
+    async fn wait(self) {
+        // What came of it stands in the state.
+        let _ = tokio::time::timeout_at(self.until, self.landed).await;
+    }
+}
+
+#[derive(Clone)]
+struct Set {
+    keys: Keys,
+    tag: Option<Tag>,
+    fetched: Instant,
+    fresh_for: Duration,
+}
+
+/// An entity tag, which says something of this URL alone.
+#[derive(Clone)]
+struct Tag {
+    url: Uri,
+    value: HeaderValue,
+}
+
+/// Where keys are, and since when that is known.
+#[derive(Clone)]
+struct Place {
+    url: Uri,
+    found: Instant,
+}
+
+/// How often unknown names may have the keys fetched.
+struct Bucket {
+    tokens: u32,
+    refilled: Option<Instant>,
+}
+
+impl Bucket {
+    fn take(&mut self, now: Instant) -> bool {
+        let refilled = *self.refilled.get_or_insert(now);
+        let gained = now.saturating_duration_since(refilled).as_secs() / REFILL.as_secs();
+        if gained > 0 {
+            self.tokens =
+                BURST.min(self.tokens.saturating_add(u32::try_from(gained).unwrap_or(BURST)));
+            self.refilled = Some(now);
+        }
+        if self.tokens == 0 {
+            return false;
+        }
+        if self.tokens == BURST {
+            self.refilled = Some(now);
+        }
+        self.tokens -= 1;
+        true
+    }
+}
+
+impl Remote {
+    pub(crate) fn new(jwks: Jwks) -> Self {
+        let tokens = Bucket { tokens: BURST, refilled: None };
+        let state =
+            State { set: None, place: None, flight: None, failures: 0, retry: None, tokens };
+        Self { jwks, state: Mutex::new(state) }
+    }
+
+    /// The issuer that tokens must name, where there is one.
+    pub(crate) fn issuer(&self) -> Option<&str> {
+        match &self.jwks.target {
+            Target::Issuer(issuer) => Some(issuer),
+            Target::Keys(_) => None,
+        }
+    }
+
+    pub(crate) fn accepts(&self, algorithm: Algorithm) -> bool {
+        self.jwks.algorithms.contains(&algorithm)
+    }
+
+    /// The keys as they are known. Waits if there are none that may be used, or if no one has asked for so long that others may be published by now.
+    pub(crate) async fn keys(self: &Arc<Self>) -> Result<Keys, Refusal> {
+        let flight = {
+            let now = Instant::now();
+            let mut state = self.lock();
+            let known = self.usable(&state, now).map(|set| {
+                let age = now.saturating_duration_since(set.fetched);
+                (set.keys.clone(), age < set.fresh_for, age < set.fresh_for.saturating_mul(2))
+            });
+            // Where it failed a moment ago, to wait once more would help no one.
+            let failing = state.retry.is_some_and(|retry| {
+                now.saturating_duration_since(retry) < self.jwks.timeout.saturating_add(LATELY)
+            });
+            match known {
+                Some((keys, true, _)) => return Ok(keys),
+                Some((keys, false, beside)) => match self.start(&mut state, now) {
+                    Some(flight) if !beside && !failing => Some(flight),
+                    // It goes on by itself: no one waits for it.
+                    _ => return Ok(keys),
+                },
+                None => self.start(&mut state, now),
+            }
+        };
+        flight.ok_or(Refusal::KeysUnavailable)?.wait().await;
+        let state = self.lock();
+        let set = self.usable(&state, Instant::now());
+        set.map(|set| set.keys.clone()).ok_or(Refusal::KeysUnavailable)
+    }
+
+    /// Keys that were fetched after those; `None` if it is too soon to ask, or nothing new came.
+    pub(crate) async fn newer_than(self: &Arc<Self>, known: &Keys) -> Option<Keys> {
+        let flight = {
+            let now = Instant::now();
+            let mut state = self.lock();
+            match self.newer(&state, known) {
+                Some(keys) => return Some(keys),
+                None if state.flight.is_some() || state.tokens.take(now) => {
+                    self.start(&mut state, now)
+                }
+                None => None,
+            }
+        };
+        flight?.wait().await;
+        self.newer(&self.lock(), known)
+    }
+
+    fn newer(&self, state: &State, known: &Keys) -> Option<Keys> {
+        let keys = &self.usable(state, Instant::now())?.keys;
+        (!keys.is(known)).then(|| keys.clone())
+    }
+
+    fn usable<'s>(&self, state: &'s State, now: Instant) -> Option<&'s Set> {
+        let set = state.set.as_ref()?;
+        let age = now.saturating_duration_since(set.fetched);
+        (age < self.jwks.stale_for.max(set.fresh_for)).then_some(set)
+    }
+
+    /// Joins the fetch that is under way, or starts one; `None` after a failure, until it is time again.
+    fn start(self: &Arc<Self>, state: &mut State, now: Instant) -> Option<Flight> {
+        if let Some(flight) = &state.flight {
+            if !flight.is_over(now) {
+                return Some(flight.clone());
+            }
+            let since = flight.since;
+            state.failed(since);
+            tracing::warn!(place = ?self.jwks, "a fetch of keys came to no end");
+        }
+        if state.retry.is_some_and(|retry| now < retry) {
+            return None;
+        }
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            tracing::warn!("keys can't be fetched outside of a tokio runtime");
+            return None;
+        };
+        let (remote, alive) = (self.clone(), Arc::new(()));
+        let task = Arc::downgrade(&alive);
+        let landed = runtime.spawn(async move { remote.refresh(alive).await });
+        let flight = Flight {
+            landed: landed.map(drop).boxed().shared(),
+            task,
+            since: now,
+            until: now + self.jwks.timeout.min(DAY) + GRACE,
+        };
+        state.flight = Some(flight.clone());
+        Some(flight)
+    }
+
+    async fn refresh(&self, alive: Arc<()>) {
+        let (tag, place) = {
+            let state = self.lock();
+            (state.set.as_ref().and_then(|set| set.tag.clone()), state.place.clone())
+        };
+        let fetching = self.fetch_keys(place, tag.as_ref());
+        let fetched = tokio::time::timeout(self.jwks.timeout, fetching).await;
+        let fetched = fetched.unwrap_or_else(|_| Err("it took too long".into()));
+        let now = Instant::now();
+        let mut state = self.lock();
+        // One that was given up has nothing to say any more.
+        if state.flight.as_ref().is_none_or(|own| own.task.as_ptr() != Arc::as_ptr(&alive)) {
+            return;
+        }
+        state.flight = None;
+        match fetched {
+            Ok(Fetched { place, fresh_for, keys }) => {
+                state.failures = 0;
+                state.retry = None;
+                state.place = Some(place);
+                match keys {
+                    Some((keys, tag)) => {
+                        // The same keys stay the same handle, so that no one takes them for new ones.
+                        let keys = match &state.set {
+                            Some(set) if set.keys.same_as(&keys) => set.keys.clone(),
+                            _ => keys,
+                        };
+                        state.set = Some(Set { keys, tag, fetched: now, fresh_for });
+                    }
+                    None => {
+                        if let Some(set) = &mut state.set {
+                            set.fetched = now;
+                            set.fresh_for = fresh_for;
+                        }
+                    }
+                }
+            }
+            Err(error) => {
+                state.failed(now);
+                tracing::warn!(error, place = ?self.jwks, "can't fetch keys");
+            }
+        }
+    }
+
+    /// The keys of the URL, or of where the metadata say that they are.
+    async fn fetch_keys(
+        &self,
+        known: Option<Place>,
+        tag: Option<&Tag>,
+    ) -> Result<Fetched, BoxError> {
+        let now = Instant::now();
+        let issuer = match &self.jwks.target {
+            Target::Keys(url) => {
+                return self.fetch_set(Place { url: url.clone(), found: now }, tag).await;
+            }
+            Target::Issuer(issuer) => issuer,
+        };
+        let found = async || self.discover(issuer).await.map(|url| Place { url, found: now });
+        let Some(known) = known else { return self.fetch_set(found().await?, tag).await };
+        if now.saturating_duration_since(known.found) >= METADATA_FRESH {
+            // Metadata that can't be had say nothing new.
+            return self.fetch_set(found().await.unwrap_or(known), tag).await;
+        }
+        match self.fetch_set(known.clone(), tag).await {
+            Ok(fetched) => Ok(fetched),
+            // They may have moved.
+            Err(error) => match found().await? {
+                place if place.url == known.url => Err(error),
+                place => self.fetch_set(place, tag).await,
+            },
+        }
+    }
+
+    async fn fetch_set(&self, place: Place, tag: Option<&Tag>) -> Result<Fetched, BoxError> {
+        let document = self.get(place.url.clone(), SET_BYTES, tag).await?;
+        let fresh_for = document.max_age.map_or(self.jwks.fresh_for, |max_age| {
+            Duration::from_secs(max_age).clamp(MIN_FRESH, MAX_FRESH)
+        });
+        let Some(body) = document.body else {
+            return Ok(Fetched { place, fresh_for, keys: None });
+        };
+        let keys = jwk::usable(&body, &self.jwks.algorithms)?;
+        if keys.is_empty() {
+            return Err(JwtConfigError::NoUsableJwk.into());
+        }
+        Ok(Fetched { place, fresh_for, keys: Some((Keys::published(keys), document.tag)) })
+    }
+
+    /// Where the issuer has its keys. The second place is asked if there is nothing at the first.
+    async fn discover(&self, issuer: &str) -> Result<Uri, BoxError> {
+        let [first, second] = metadata::places(issuer).ok_or("the issuer is no URL")?;
+        let document = match self.get(first, METADATA_BYTES, None).await {
+            Ok(document) => document,
+            Err(error) if error.is::<metadata::Absent>() => {
+                self.get(second, METADATA_BYTES, None).await?
+            }
+            Err(error) => return Err(error),
+        };
+        metadata::keys_url(&document.body.unwrap_or_default(), issuer)
+    }
+
+    async fn get(
+        &self,
+        mut url: Uri,
+        max_bytes: usize,
+        tag: Option<&Tag>,
+    ) -> Result<Document, BoxError> {
+        for _ in 0..=REDIRECTS {
+            let mut request = Request::new(());
+            *request.uri_mut() = url.clone();
+            request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json"));
+            let tag = tag.filter(|tag| tag.url == url);
+            if let Some(tag) = tag {
+                request.headers_mut().insert(IF_NONE_MATCH, tag.value.clone());
+            }
+            let response = self.jwks.fetch.fetch_any(request).await?;
+            let headers = response.headers();
+            let max_age = headers.get(CACHE_CONTROL).and_then(metadata::max_age);
+            match response.status() {
+                StatusCode::OK => {
+                    let value = headers.get(ETAG).cloned();
+                    let body = Limited::new(response.into_body(), max_bytes).collect().await?;
+                    let tag = value.map(|value| Tag { url, value });
+                    return Ok(Document { body: Some(body.to_bytes()), tag, max_age });
+                }
+                StatusCode::NOT_MODIFIED if tag.is_some() => {
+                    return Ok(Document { body: None, tag: None, max_age });
+                }
+                StatusCode::NOT_FOUND | StatusCode::GONE => return Err(Box::new(metadata::Absent)),
+                status if status.is_redirection() => {
+                    let location = headers.get(LOCATION).ok_or("a redirect to nowhere")?;
+                    url = metadata::redirected(&url, location).ok_or("a redirect to elsewhere")?;
+                }
+                status => return Err(format!("the status is {status}").into()),
+            }
+        }
+        Err("too many redirects".into())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Remote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.jwks.fmt(f)
+    }
+}
+
+struct Fetched {
+    place: Place,
+    fresh_for: Duration,
+    /// `None`: the issuer says that they have not changed.
+    keys: Option<(Keys, Option<Tag>)>,
+}
+
+struct Document {
+    body: Option<Bytes>,
+    tag: Option<Tag>,
+    max_age: Option<u64>,
+}
+
+const SET_BYTES: usize = 256 * 1024;
+const METADATA_BYTES: usize = 64 * 1024;
+const REDIRECTS: usize = 2;
+const MIN_FRESH: Duration = Duration::from_secs(60);
+const MAX_FRESH: Duration = Duration::from_secs(60 * 60);
+/// For how long the metadata are taken to say where the keys are.
+const METADATA_FRESH: Duration = Duration::from_secs(60 * 60);
+const BACKOFF: Duration = Duration::from_secs(10);
+/// How long after it was time to try again a failure is still news.
+const LATELY: Duration = Duration::from_secs(30);
+/// How much later than a fetch those stop to wait who wait for it.
+const GRACE: Duration = Duration::from_secs(1);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// How many fetches in a row unknown names may cause, and how fast that comes back.
+const BURST: u32 = 2;
+const REFILL: Duration = Duration::from_secs(30);

@@ -1,0 +1,113 @@
+//! A call of the store that is heard to its end, whoever waits for it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use tokio::runtime::Handle;
+use tokio::time::timeout;
+
+use super::clock::nanos;
+use super::limiter::until;
+use super::owed::Back;
+use super::remote::Remote;
+use super::store::{StoreAnswer, StoreCall, StoreError};
+
+/// A question that the store may still answer. Once it is dropped nobody waits for the answer, which is heard nevertheless: what the store has charged
+/// for a request that went on without it, or that is no more, is given back.
+pub(crate) struct Asking {
+    remote: Arc<Remote>,
+    call: Arc<StoreCall>,
+    answer: Option<BoxFuture<'static, Result<StoreAnswer, StoreError>>>,
+    keeps: bool,
+    /// The keys that were charged here for the same request: one of both charges is too many.
+    doubted: Vec<String>,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unheard {
+    Failed,
+    /// It may still come.
+    Late,
+}
+
+impl Asking {
+    pub(crate) fn new(remote: &Arc<Remote>, call: StoreCall) -> Self {
+        let (store, call) = (remote.with.store.clone(), Arc::new(call));
+        let asked = call.clone();
+        let answer = Box::pin(async move { store.take(&asked).await });
+        Self {
+            remote: remote.clone(),
+            call,
+            answer: Some(answer),
+            keeps: false,
+            doubted: Vec::new(),
+        }
+    }
+
+    /// Waits for the answer within the deadline.
+    pub(crate) async fn hear(&mut self) -> Result<StoreAnswer, Unheard> {
+        let Some(answer) = &mut self.answer else { return Err(Unheard::Failed) };
+        let heard = self.remote.hear(answer).await;
+        if heard != Err(Unheard::Late) {
+            self.answer = None;
+        }
+        heard
+    }
+
+    /// Whether the store may still answer.
+    pub(crate) fn is_open(&self) -> bool {
+        self.answer.is_some()
+    }
+
+    /// What the store charges late stays charged.
+    pub(crate) fn keep(&mut self) {
+        self.keeps = true;
+    }
+
+    /// These keys were charged here meanwhile.
+    pub(crate) fn doubt(&mut self, names: Vec<String>) {
+        self.doubted = names;
+    }
+
+    /// What an answer that nobody waited for says was charged.
+    fn undo(&self, answer: &StoreAnswer) {
+        let now = self.remote.now();
+        if !self.keeps {
+            let back = self.call.charges.iter().zip(&answer.charged_for).map(|(charge, till)| {
+                let requests = u64::from(charge.cost) * (u64::from(answer.leased) + 1);
+                let nanos = nanos(charge.interval).saturating_mul(requests).min(nanos(*till));
+                Back { name: charge.key.clone(), nanos, end: until(now, *till) }
+            });
+            self.remote.give_back(back.filter(|back| back.nanos > 0).collect(), true);
+        }
+        if let Some(place) = &self.call.place {
+            self.remote.leave(place.clone());
+        }
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        let changes = self.call.place.is_some() || self.call.charges.iter().any(|c| c.cost > 0);
+        match (self.answer.take(), Handle::try_current()) {
+            (Some(answer), Ok(runtime)) if changes => {
+                let doubted = std::mem::take(&mut self.doubted);
+                let (remote, call, keeps) = (self.remote.clone(), self.call.clone(), self.keeps);
+                let late = Self { remote, call, answer: None, keeps, doubted };
+                runtime.spawn(async move {
+                    if let Ok(Ok(answer)) = timeout(LATEST, answer).await
+                        && answer.admitted
+                    {
+                        late.undo(&answer);
+                    }
+                });
+            }
+            _ => self.doubted.iter().for_each(|name| self.remote.owed.undoubt(name)),
+        }
+    }
+}
+
+/// What comes later isn't waited for.
+const LATEST: Duration = Duration::from_secs(30);
