@@ -139,9 +139,13 @@ impl Owed {
     }
 
     /// The store has said what it made of a charge, or never will.
-    pub(crate) fn undoubt(&self, name: &str) {
-        if let Some(debt) = self.lock().debts.get_mut(name) {
+    pub(crate) fn undoubt(&self, name: &str, now: u64) {
+        let mut ledger = self.lock();
+        if let Some(debt) = ledger.debts.get_mut(name) {
             debt.doubts = debt.doubts.saturating_sub(1);
+            if debt.is_over(now) {
+                ledger.debts.remove(name);
+            }
         }
     }
 
@@ -162,10 +166,10 @@ impl Owed {
         self.lock().debts.keys().cloned().collect()
     }
 
-    /// What is to be told of a key now.
+    /// What is to be told of a key now. It is in doubt until the store has said whether it was heard.
     pub(crate) fn due(&self, name: &str, now: u64) -> Option<Due> {
         let mut ledger = self.lock();
-        let debt = ledger.debts.get(name)?;
+        let debt = ledger.debts.get_mut(name)?;
         if debt.doubts > 0 {
             return None;
         }
@@ -174,6 +178,7 @@ impl Owed {
             ledger.debts.remove(name);
             return None;
         }
+        debt.doubts += 1;
         let (interval, burst, cost, longest, block) = match debt.kind {
             Kind::Charges { interval, burst, reach } => {
                 let cost = u32::try_from(left.div_ceil(interval)).unwrap_or(u32::MAX);
@@ -187,13 +192,10 @@ impl Owed {
     }
 
     /// The store knows of it now, but for what was added meanwhile.
-    pub(crate) fn told(&self, due: &Due, now: u64) {
+    pub(crate) fn told(&self, due: &Due) {
         let mut ledger = self.lock();
         if let Some(debt) = ledger.debts.get_mut(&due.charge.key) {
             debt.base = debt.base.max(due.upto);
-            if debt.is_over(now) {
-                ledger.debts.remove(&due.charge.key);
-            }
         }
     }
 
