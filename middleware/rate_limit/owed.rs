@@ -152,7 +152,9 @@ impl Owed {
     pub(crate) fn forget(&self, names: &[String]) {
         if self.any() {
             let mut ledger = self.lock();
-            names.iter().for_each(|name| drop(ledger.debts.remove(name)));
+            for name in names {
+                ledger.debts.remove(name);
+            }
         }
     }
 
