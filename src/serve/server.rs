@@ -155,6 +155,8 @@ impl Server {
 
     /// Sets how long the requests in flight, and those that are on their way, may take to end while the server stops; then they are dropped.
     /// Defaults to 30 seconds.
+    ///
+    /// A connection that was upgraded, to a WebSocket for instance, is waited for as well; but then it is its handler's to end.
     pub fn drain_deadline(mut self, drain_deadline: Duration) -> Self {
         self.limits.drain_deadline = drain_deadline;
         self
