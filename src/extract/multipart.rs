@@ -382,7 +382,7 @@ mod tests {
         let chain = Chain::new().provide(MaxBody::unlimited()).post(list).build();
         let endless = |start: &'static str| {
             let start = stream::iter([Bytes::from_static(start.as_bytes())]);
-            let pieces = start.chain(stream::repeat(Bytes::from_static(b"x")));
+            let pieces = start.chain(stream::repeat(Bytes::from_static(&[b'x'; 16])));
             Body::from_stream(pieces.map(Ok::<_, std::io::Error>))
         };
         for start in ["x", "--X\r\nname: ", "--X\r\n\r\none\r\n--X\r\nname: ", "--X "] {

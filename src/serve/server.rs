@@ -39,6 +39,10 @@ pub struct Server {
     limits: Limits,
 }
 
+#[allow(
+    clippy::async_yields_async,
+    reason = "when a server is to stop, it can still be told to stop at once"
+)]
 impl Server {
     /// A server on a TCP address. With port 0 the system chooses one: see [`local_addr`](Server::local_addr).
     ///
