@@ -376,8 +376,8 @@ impl RateLimit {
 
     /// Counts only requests that fail: those answered with 400 and above. Defaults to counting all.
     ///
-    /// A request is charged when it arrives, so that many at once don't slip through, and gets its charge back when it is answered well. One that
-    /// is dropped before it is answered counts: a client can't hide failures by hanging up.
+    /// A request is charged when it arrives, so that many at once don't slip through, and gets its charge back when it is answered well: what of it hasn't
+    /// come back by itself meanwhile. One that is dropped before it is answered counts: a client can't hide failures by hanging up.
     #[must_use]
     pub fn count_failures(self) -> Self {
         self.count_if(true, |response| response.status().as_u16() >= 400)
@@ -514,13 +514,19 @@ impl RateLimit {
         if keys == 0 {
             return checked(Err(RateLimitConfigError::ZeroKeys));
         }
-        self.with(|limiter| limiter.memory = Arc::new(Memory::new(keys)))
+        self.with(|limiter| {
+            limiter.memory = Arc::new(Memory::new(keys));
+            limiter.renew_remote();
+        })
     }
 
     /// Sets the clock. Defaults to the monotonic clock of the system.
     #[must_use]
     pub fn clock(self, clock: LimitClock) -> Self {
-        self.with(|limiter| limiter.clock = clock)
+        self.with(|limiter| {
+            limiter.clock = clock;
+            limiter.renew_remote();
+        })
     }
 
     /// Counts in a store that several servers share. Defaults to the memory of this server.
