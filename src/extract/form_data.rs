@@ -98,6 +98,9 @@ fn without_numbers_that_are_none(pairs: &[u8]) -> Option<Vec<u8>> {
         return None;
     }
     let odd = |value: &[u8]| {
+        if !value.first().is_some_and(|first| b"nNiI+-%.0123456789".contains(first)) {
+            return false;
+        }
         let text = percent_decode(value).decode_utf8_lossy();
         // The plus sign of a form is a blank, unless it is encoded; serde_html_form refuses it in a number either way.
         text.parse::<f64>().is_ok_and(|number| !number.is_finite())
