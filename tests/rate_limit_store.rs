@@ -479,6 +479,32 @@ async fn what_is_paid_for_in_advance_does_not_outlive_what_is_decided_by_hand() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_paid_for_in_advance_is_given_back_as_well() {
+    let shelf = Shelf::new();
+    let limit = RateLimit::new(Quota::new(100, SECOND * 100_000)).count_failures();
+    let server = Server::new(&shelf, limit, |limits| limits.lease(4));
+    // One that asks, and four that needn't.
+    for requests in 1..=5 {
+        assert_eq!(server.status().await, 200);
+        tokio::time::sleep(SECOND / 100).await;
+        assert_eq!(shelf.calls(), 1 + requests);
+    }
+    assert_eq!(left(&server).await, 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_hangs_is_known_to_be_away_though_all_clients_hang_up() {
+    let shelf = Shelf::new();
+    let server = local(&shelf, RateLimit::new(Quota::new(100, SECOND * 100_000)));
+    shelf.set(Fault::IsDeaf);
+    for client in 0..10 {
+        let asked = tokio::time::timeout(Duration::from_millis(2), server.answer_to(client)).await;
+        assert_eq!(asked.is_err(), client < 5);
+        tokio::time::sleep(SECOND / 20).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn limiters_with_one_prefix_and_other_policies_keep_apart() {
     let shelf = Shelf::new();
     let limit =

@@ -101,6 +101,7 @@
 //! [RFC 9700, 4.3.2](https://www.rfc-editor.org/rfc/rfc9700#section-4.3.2) (tokens in queries),
 //! [Fetch Metadata](https://www.w3.org/TR/fetch-metadata/) (`Sec-Fetch-Site`).
 
+mod answer;
 mod cache;
 mod error;
 #[cfg(feature = "introspection")]
@@ -112,19 +113,17 @@ mod principal;
 mod refusal;
 #[cfg(test)]
 mod tests;
+mod way;
 
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 use std::thread::available_parallelism;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
-use axum_core::response::IntoResponse;
-use futures_util::future::BoxFuture;
-use http::StatusCode;
 use tokio::sync::Semaphore;
 
-use self::cache::{Cache, Key};
+use self::cache::Cache;
 pub use self::error::AuthenticateError;
 #[cfg(feature = "introspection")]
 #[cfg_attr(docsrs, doc(cfg(feature = "introspection")))]
@@ -134,11 +133,10 @@ pub use self::optional::Optional;
 pub use self::presented::{Login, Token};
 pub use self::principal::Principal;
 pub use self::refusal::Refusal;
-use super::credentials::{
-    Credentials, Places, Unread, came_by_query, cross_site, has_twins, no_store,
-};
+use self::way::{Verifier, Verify, Way};
+use super::credentials::{Credentials, Places, has_twins};
 pub use super::credentials::{Source, SourceError};
-use crate::{Endpoint, Error, Middleware, Request, Response, Rest};
+use crate::Error;
 
 /// Lets a request pass that brings a secret token, an API key or a password, and tells the steps after it who is calling.
 ///
@@ -162,28 +160,6 @@ pub struct Authenticate<T = Principal> {
     ways: Vec<Way<T>>,
     places: Places,
 }
-
-/// Sources, and who judges what stands there.
-struct Way<T> {
-    sources: Vec<Source>,
-    /// Where those sources are among all.
-    places: Vec<usize>,
-    verifier: Verifier<T>,
-    cache: Option<Cache<T>>,
-    /// For how much longer what the verifier found is good at most, whatever the cache says.
-    lifetime: fn(&T) -> Duration,
-}
-
-enum Verifier<T> {
-    Keys(ApiKeys, fn(Principal) -> T),
-    Function(Arc<Verify<T>>),
-    Blocking(Arc<VerifyBlocking<T>>, Arc<Semaphore>),
-}
-
-/// A function that gets no credentials of its kind says `None`.
-type Verify<T> =
-    dyn Fn(&Credentials<'static>) -> BoxFuture<'static, Result<Option<T>, Error>> + Send + Sync;
-type VerifyBlocking<T> = dyn Fn(&Login) -> Result<Option<T>, Error> + Send + Sync;
 
 impl Authenticate {
     /// Accepts one secret token, as `Authorization: Bearer <token>`. The name of the principal is `token`.
@@ -484,169 +460,6 @@ impl<T: Clone + Send + Sync + 'static> Authenticate<T> {
             way.places = way.sources.iter().filter_map(|s| self.places.position(s)).collect();
         }
         self
-    }
-
-    /// Who is calling and at which place it stood, or why the request is refused.
-    async fn authenticate(&self, req: &mut Request) -> Result<(T, usize), Refused> {
-        let mut form = None;
-        if self.places.reads_form() {
-            form = self.places.read_form(req).await?;
-        }
-        self.places.mark_sensitive(req.headers_mut());
-        match self.judge(req, form.as_deref())? {
-            Judgement::Accepted(accepted) => Ok(accepted),
-            Judgement::Waiting(place, credentials) => {
-                // Only those who wait for a function pay for it.
-                let asked: BoxFuture<'_, _> = Box::pin(self.ask(place, credentials));
-                Ok((asked.await?, place))
-            }
-        }
-    }
-
-    /// What needs no waiting.
-    fn judge(&self, req: &Request, form: Option<&str>) -> Result<Judgement<T>, Refused> {
-        let (place, credentials) = self.places.find(req, form)?.ok_or(Refused::Missing)?;
-        let mut waiting = false;
-        for way in self.ways_of(place) {
-            match &way.verifier {
-                Verifier::Keys(keys, principal) => {
-                    if let Some(known) = keys.find(credentials.as_bytes(), SystemTime::now) {
-                        return Ok(Judgement::Accepted((principal(known), place)));
-                    }
-                }
-                Verifier::Function(_) | Verifier::Blocking(..) => waiting = true,
-            }
-        }
-        if waiting {
-            return Ok(Judgement::Waiting(place, credentials.into_owned()));
-        }
-        Err(Refused::Invalid(place))
-    }
-
-    fn ways_of(&self, place: usize) -> impl Iterator<Item = &Way<T>> {
-        self.ways.iter().filter(move |way| way.places.contains(&place))
-    }
-
-    /// Asks the functions, one after the other, until one of them knows who it is.
-    async fn ask(&self, place: usize, credentials: Credentials<'static>) -> Result<T, Refused> {
-        for way in self.ways_of(place) {
-            if let Some(principal) = way.ask(&credentials).await.map_err(Refused::Failed)? {
-                return Ok(principal);
-            }
-        }
-        Err(Refused::Invalid(place))
-    }
-
-    /// The answer to a request that is refused.
-    fn refuse(&self, refused: Refused) -> Error {
-        let (refusal, status, detail, place) = match refused {
-            Refused::Failed(error) | Refused::Unread(Unread::Body(error)) => {
-                return no_store(error);
-            }
-            Refused::Unread(Unread::CrossSite) => {
-                tracing::debug!(reason = Refusal::CrossSite.code(), "refused");
-                return cross_site().with_source(Refusal::CrossSite);
-            }
-            Refused::Unread(Unread::Malformed(place, detail)) => {
-                (Refusal::Request, StatusCode::BAD_REQUEST, detail, Some(place))
-            }
-            Refused::Missing => {
-                (Refusal::Missing, StatusCode::UNAUTHORIZED, "Credentials are missing", None)
-            }
-            Refused::Invalid(place) => {
-                let detail = "The credentials are not valid";
-                (Refusal::Credentials, StatusCode::UNAUTHORIZED, detail, Some(place))
-            }
-        };
-        tracing::debug!(reason = refusal.code(), "refused");
-        let error = no_store(Error::new(status, detail)).with_source(refusal);
-        self.places.challenge(error, place.map(|place| (place, refusal.code(), detail)))
-    }
-}
-
-impl<T: Clone + Send + Sync + 'static> Way<T> {
-    async fn ask(&self, credentials: &Credentials<'static>) -> Result<Option<T>, Error> {
-        let cached = match &self.cache {
-            Some(cache) if !cache.ttl().is_zero() => {
-                Some((cache, cache.key(credentials.as_bytes())))
-            }
-            _ => None,
-        };
-        if let Some(known) = self.known(cached) {
-            return Ok(Some(known));
-        }
-        // Kept until what was found is remembered: who has the turn next may have asked the same.
-        let _turn;
-        let found = match &self.verifier {
-            Verifier::Keys(..) => return Ok(None),
-            Verifier::Function(verify) => verify(credentials).await?,
-            Verifier::Blocking(verify, turns) => {
-                let Credentials::Login(login, colon) = credentials else { return Ok(None) };
-                let turn = turns.clone().acquire_owned().await?;
-                if let Some(known) = self.known(cached) {
-                    return Ok(Some(known));
-                }
-                let runtime = tokio::runtime::Handle::try_current()?;
-                let (verify, login) = (verify.clone(), Login::new(login.clone(), *colon));
-                // A client that leaves doesn't end the check: its turn lasts as long.
-                let check = runtime.spawn_blocking(move || (verify(&login), turn));
-                let (found, turn) = check.await?;
-                _turn = turn;
-                found?
-            }
-        };
-        if let (Some((cache, key)), Some(principal)) = (cached, &found) {
-            let ttl = cache.ttl().min((self.lifetime)(principal));
-            cache.insert_for(key, principal.clone(), ttl, Instant::now());
-        }
-        Ok(found)
-    }
-
-    fn known(&self, cached: Option<(&Cache<T>, Key)>) -> Option<T> {
-        let (cache, key) = cached?;
-        let known = cache.get(&key, Instant::now())?;
-        // The clock of the wall may have gone on without the other one, as when a machine slept.
-        (!(self.lifetime)(&known).is_zero()).then_some(known)
-    }
-}
-
-enum Judgement<T> {
-    Accepted((T, usize)),
-    Waiting(usize, Credentials<'static>),
-}
-
-/// Why a request is refused, and at which place the reason stands.
-enum Refused {
-    Missing,
-    Invalid(usize),
-    Unread(Unread),
-    Failed(Error),
-}
-
-impl From<Unread> for Refused {
-    fn from(unread: Unread) -> Self {
-        Self::Unread(unread)
-    }
-}
-
-impl<T: Clone + Send + Sync + 'static> Middleware for Authenticate<T> {
-    type Provides = (T,);
-
-    async fn call<N: Endpoint>(&self, req: &mut Request, next: Rest<'_, N, (T,)>) -> Response {
-        let (principal, place) = match self.authenticate(req).await {
-            Ok(accepted) => accepted,
-            Err(refused) => return self.refuse(refused).into_response(),
-        };
-        let by_query = self.places.strip(req, place);
-        let mut response = next.run_with(req, (principal,)).await;
-        if by_query {
-            came_by_query(&mut response);
-        }
-        response
-    }
-
-    fn name(&self) -> String {
-        "Authenticate".to_owned()
     }
 }
 

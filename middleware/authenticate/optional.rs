@@ -2,7 +2,9 @@
 
 use axum_core::response::IntoResponse;
 
-use super::{Authenticate, Refused, came_by_query};
+use super::Authenticate;
+use super::answer::Refused;
+use crate::middleware::credentials::came_by_query;
 use crate::{Anonymous, Endpoint, Middleware, Request, Response, Rest};
 
 /// Lets requests without credentials pass as well, and provides `Option<T>`. Made by [`Authenticate::optional`].

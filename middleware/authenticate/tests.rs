@@ -3,13 +3,13 @@ use std::time::UNIX_EPOCH;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use http::HeaderValue;
+use http::{HeaderValue, StatusCode};
 use http_body_util::BodyExt;
 
 use super::*;
 use crate::middleware::tables::rows;
 use crate::test_log::Log;
-use crate::{Anonymous, Body, Chain, ChainService, Provided};
+use crate::{Anonymous, Body, Chain, ChainService, Middleware, Provided, Request, Response};
 
 const SECRET: &str = "Vy3pRT1rW9ZsU0bq6xQ2Lw";
 const OTHER: &str = "8wTnQ5cKx0fJm2EoYb7RzA";

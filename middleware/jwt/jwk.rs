@@ -7,7 +7,8 @@ use super::algorithm::{Algorithm, Family};
 use super::error::JwtConfigError;
 use super::json::{Object, object};
 use super::jws::decode;
-use super::key::{Key, Keys};
+use super::key::Key;
+use super::keys::Keys;
 
 /// The members of a JWK that matter here.
 #[derive(Deserialize)]

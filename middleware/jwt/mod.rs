@@ -140,6 +140,7 @@ mod jwk;
 mod jwks;
 mod jws;
 mod key;
+mod keys;
 mod mtls;
 mod policy;
 #[cfg(feature = "redis")]
@@ -172,7 +173,8 @@ pub use error::JwtConfigError;
 #[cfg(feature = "jwks")]
 #[cfg_attr(docsrs, doc(cfg(feature = "jwks")))]
 pub use jwks::{Fetch, HttpFetch, Jwks};
-pub use key::{Key, Keys};
+pub use key::Key;
+pub use keys::Keys;
 pub use mtls::{CertificateThumbprint, Mtls};
 pub use refusal::Refusal;
 pub use revocation::{Denylist, RevokeError};

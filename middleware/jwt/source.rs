@@ -10,7 +10,8 @@ use super::algorithm::Algorithm;
 use super::error::JwtConfigError;
 use super::json;
 use super::jws::{self, Compact, Head};
-use super::key::{Key, Keys};
+use super::key::Key;
+use super::keys::Keys;
 
 /// Where a [`Jwt`](super::Jwt) has its keys from: fixed [`Keys`], a function of the request, or several issuers with their own.
 pub struct KeySource(pub(crate) Origin);

@@ -18,11 +18,15 @@ use super::store::{StoreAnswer, StoreCall, StoreError};
 pub(crate) struct Asking {
     remote: Arc<Remote>,
     call: Arc<StoreCall>,
-    answer: Option<BoxFuture<'static, Result<StoreAnswer, StoreError>>>,
+    answer: Option<Answering>,
+    /// Whether the deadline is over.
+    is_late: bool,
     keeps: bool,
     /// The keys that were charged here for the same request: one of both charges is too many.
     doubted: Vec<String>,
 }
+
+type Answering = BoxFuture<'static, Result<StoreAnswer, StoreError>>;
 
 /// Why there is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +45,7 @@ impl Asking {
             remote: remote.clone(),
             call,
             answer: Some(answer),
+            is_late: false,
             keeps: false,
             doubted: Vec::new(),
         }
@@ -50,7 +55,8 @@ impl Asking {
     pub(crate) async fn hear(&mut self) -> Result<StoreAnswer, Unheard> {
         let Some(answer) = &mut self.answer else { return Err(Unheard::Failed) };
         let heard = self.remote.hear(answer).await;
-        if heard != Err(Unheard::Late) {
+        self.is_late = heard == Err(Unheard::Late);
+        if !self.is_late {
             self.answer = None;
         }
         heard
@@ -69,6 +75,22 @@ impl Asking {
     /// These keys were charged here meanwhile.
     pub(crate) fn doubt(&mut self, names: Vec<String>) {
         self.doubted = names;
+    }
+
+    /// Waits for an answer that nobody else waits for.
+    async fn hear_out(self, mut answer: Answering) {
+        // A store that doesn't answer is away, also if all clients hang up before that is known.
+        let heard = match self.is_late {
+            true => Err(Unheard::Late),
+            false => self.remote.hear(&mut answer).await,
+        };
+        let heard = match heard {
+            Err(Unheard::Late) => timeout(LATEST, answer).await.ok().and_then(Result::ok),
+            heard => heard.ok(),
+        };
+        if let Some(answer) = heard.filter(|answer| answer.admitted) {
+            self.undo(&answer);
+        }
     }
 
     /// What an answer that nobody waited for says was charged.
@@ -93,16 +115,15 @@ impl Drop for Asking {
         let changes = self.call.place.is_some() || self.call.charges.iter().any(|c| c.cost > 0);
         match (self.answer.take(), Handle::try_current()) {
             (Some(answer), Ok(runtime)) if changes => {
-                let doubted = std::mem::take(&mut self.doubted);
-                let (remote, call, keeps) = (self.remote.clone(), self.call.clone(), self.keeps);
-                let late = Self { remote, call, answer: None, keeps, doubted };
-                runtime.spawn(async move {
-                    if let Ok(Ok(answer)) = timeout(LATEST, answer).await
-                        && answer.admitted
-                    {
-                        late.undo(&answer);
-                    }
-                });
+                let late = Self {
+                    remote: self.remote.clone(),
+                    call: self.call.clone(),
+                    answer: None,
+                    is_late: self.is_late,
+                    keeps: self.keeps,
+                    doubted: std::mem::take(&mut self.doubted),
+                };
+                runtime.spawn(late.hear_out(answer));
             }
             _ => self.doubted.iter().for_each(|name| self.remote.owed.undoubt(name)),
         }

@@ -113,8 +113,8 @@ fn write_ietf(headers: &mut HeaderMap, policies: &[Policy], states: &[State]) {
     }
     let mut text = Text::default();
     for (state, policy) in states.iter().filter_map(|state| Some((state, known(state)?))) {
-        text.str(if text.0.is_empty() { "\"" } else { ", \"" }).str(&policy.name);
-        text.str("\";r=").int(state.remaining);
+        text.str(if text.0.is_empty() { "" } else { ", " }).str(&policy.left);
+        text.int(state.remaining);
         if state.reset > 0 {
             text.str(";t=").int(seconds(state.reset));
         }

@@ -49,8 +49,12 @@ pub(crate) fn learn(
             Ask::Charge { rate, cost, further } => {
                 let Some(charged) = charged.next() else { continue };
                 check.until = until(now, *charged);
+                let taken = if answer.admitted { rate.charge(cost) } else { 0 };
                 if check.returnable {
-                    let taken = if answer.admitted { rate.charge(cost) } else { 0 };
+                    let before = check.until.saturating_sub(taken);
+                    limiter.memory.move_up(check.shard, check.key, before);
+                }
+                if check.returnable && taken > 0 {
                     check.number = limiter.memory.enter(check.shard, check.key, taken, check.until);
                 }
                 let next = governed(rate, further, cost, check.until, now).0;

@@ -140,6 +140,13 @@ impl Limiter {
         Some(remote)
     }
 
+    /// The shared store has to learn of another memory or time.
+    pub(crate) fn renew_remote(&mut self) {
+        if let Some(remote) = &self.remote {
+            self.remote = Some(Arc::new(Remote::new(remote.with.clone())));
+        }
+    }
+
     /// What a client has paid for in advance doesn't outlive what is decided about it otherwise.
     pub(crate) fn end_leases(&self, asked: &Asked, now: u64) {
         if self.remote.as_ref().is_some_and(|remote| remote.with.lease > 0) {

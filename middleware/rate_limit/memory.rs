@@ -215,12 +215,14 @@ impl Memory {
         }
     }
 
-    /// Notes what the shared store said: that a key is charged until `end`, of which so many nanoseconds may be taken back. Returns their number.
+    /// Notes that so many nanoseconds of a key, the last of which are over at `end`, may be taken back. Returns their number.
     pub(crate) fn enter(&self, shard: usize, key: u64, nanos: u64, end: u64) -> u64 {
-        let (mut shard, line) = (self.lock(shard), (false, key));
-        // Other servers may have taken back what stood before.
-        shard.under_way.move_up(line, end.saturating_sub(nanos));
-        if nanos > 0 { shard.under_way.enter(line, nanos, end) } else { 0 }
+        self.lock(shard).under_way.enter((false, key), nanos, end)
+    }
+
+    /// Nothing of a key lies after that time: other servers may have taken back what stood before.
+    pub(crate) fn move_up(&self, shard: usize, key: u64, until: u64) {
+        self.lock(shard).under_way.move_up((false, key), until);
     }
 
     /// So much of a key as lies after that time can't be taken back any more.
@@ -266,16 +268,19 @@ impl Memory {
         self.change(shard, key ^ TRUSTED, now, |_| until);
     }
 
-    /// Takes one of the requests of this shape that a client has paid for in advance.
-    pub(crate) fn spend_lease(&self, shard: usize, client: u64, shape: u64, now: u64) -> bool {
+    /// Takes one of the requests of this shape that a client has paid for in advance. Returns how many are left.
+    pub(crate) fn spend_lease(
+        &self,
+        shard: usize,
+        client: u64,
+        shape: u64,
+        now: u64,
+    ) -> Option<u32> {
         let mut shard = self.lock(shard);
         let key = shard.lease_key(client, shape, now);
-        match shard.table.find(key) {
-            Some(value) if !value.is_over(now) && value.as_count() > 0 => {
-                shard.table.set(key, value.less())
-            }
-            _ => false,
-        }
+        let value = shard.table.find(key).filter(|value| !value.is_over(now))?;
+        shard.table.set(key, value.less());
+        value.as_count().checked_sub(1)
     }
 
     /// Remembers so many requests of this shape as paid for. Without room for it they are lost.

@@ -422,7 +422,7 @@ fn a_charge_is_given_back_once_it_is_over_by_nothing() {
 fn what_is_paid_for_in_advance_ends_by_itself() {
     let memory = Memory::new(100);
     let (client, shape) = (7, 70);
-    let spend = |shape, now| memory.spend_lease(0, client, shape, now);
+    let spend = |shape, now| memory.spend_lease(0, client, shape, now).is_some();
     memory.lease(0, client, shape, 2, SECOND);
     memory.lease(0, client, shape, 1, SECOND);
     assert_eq!([(); 4].map(|()| spend(shape, SECOND)), [true, true, true, false]);
@@ -439,7 +439,7 @@ fn what_is_paid_for_in_advance_ends_by_itself() {
 #[test]
 fn what_is_paid_for_in_advance_is_ended_for_a_client_whatever_it_was_for() {
     let memory = Memory::new(100);
-    let spend = |client, shape, now| memory.spend_lease(0, client, shape, now);
+    let spend = |client, shape, now| memory.spend_lease(0, client, shape, now).is_some();
     for (client, shape) in [(7, 70), (7, 71), (8, 80)] {
         memory.lease(0, client, shape, 9, SECOND);
     }

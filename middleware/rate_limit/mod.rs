@@ -163,7 +163,7 @@ use smallvec::SmallVec;
 
 use self::fields::State;
 use self::held::Held;
-use self::limiter::{Answer, Count, Limiter, Penalty, is_preflight};
+use self::limiter::{Answer, Charged, Count, Limiter, Penalty, is_preflight};
 use self::lints::Lints;
 use self::memory::Memory;
 use self::quota::{MAX_POLICIES, checked};
@@ -376,8 +376,8 @@ impl RateLimit {
 
     /// Counts only requests that fail: those answered with 400 and above. Defaults to counting all.
     ///
-    /// A request is charged when it arrives, so that many at once don't slip through, and gets its charge back when it is answered well. One that
-    /// is dropped before it is answered counts: a client can't hide failures by hanging up.
+    /// A request is charged when it arrives, so that many at once don't slip through, and gets its charge back when it is answered well: what of it hasn't
+    /// come back by itself meanwhile. One that is dropped before it is answered counts: a client can't hide failures by hanging up.
     #[must_use]
     pub fn count_failures(self) -> Self {
         self.count_if(true, |response| response.status().as_u16() >= 400)
@@ -514,13 +514,19 @@ impl RateLimit {
         if keys == 0 {
             return checked(Err(RateLimitConfigError::ZeroKeys));
         }
-        self.with(|limiter| limiter.memory = Arc::new(Memory::new(keys)))
+        self.with(|limiter| {
+            limiter.memory = Arc::new(Memory::new(keys));
+            limiter.renew_remote();
+        })
     }
 
     /// Sets the clock. Defaults to the monotonic clock of the system.
     #[must_use]
     pub fn clock(self, clock: LimitClock) -> Self {
-        self.with(|limiter| limiter.clock = clock)
+        self.with(|limiter| {
+            limiter.clock = clock;
+            limiter.renew_remote();
+        })
     }
 
     /// Counts in a store that several servers share. Defaults to the memory of this server.
@@ -605,7 +611,7 @@ impl RateLimit {
             if let Some(observe) = &limiter.observe {
                 observe(req, &skipped);
             }
-            return Ok(Passed { decision: provide.then_some(skipped), ..Passed::default() });
+            return Ok(Passed::keep(SmallVec::new(), None, provide.then_some(skipped)));
         }
         limiter.lints.enter(limiter, req);
         if limiter.is_simple
@@ -637,11 +643,8 @@ impl RateLimit {
         limiter.lints.named(key, &hashes);
         let cost = limiter.policies.first()?.cost_of_all();
         let charged = limiter.charge_once(&hashes, cost)?;
-        let mut passed = Passed::default();
-        if !limiter.headers.is_empty() && !limiter.shadow {
-            passed.states.push(charged.state());
-        }
-        Some(passed)
+        let tells = !limiter.headers.is_empty() && !limiter.shadow;
+        Some(if tells { Passed::Once(charged) } else { Passed::Silently })
     }
 
     async fn decide_async(&self, req: &mut Request, quiet: bool) -> Answer {
@@ -691,14 +694,22 @@ impl RateLimit {
             }
         }
         let states = if limiter.shadow { SmallVec::new() } else { answer.states };
-        Ok(Passed { states, held: answer.held, decision: decision.filter(|_| provide) })
+        Ok(Passed::keep(states, answer.held, decision.filter(|_| provide)))
     }
 
     fn respond(&self, passed: Passed, mut response: Response) -> Response {
-        if !passed.states.is_empty() {
-            self.limiter.write(response.headers_mut(), &passed.states);
+        let Kept { states, held, .. } = match passed {
+            Passed::Silently => return response,
+            Passed::Once(charged) => {
+                self.limiter.write(response.headers_mut(), &[charged.state()]);
+                return response;
+            }
+            Passed::With(kept) => *kept,
+        };
+        if !states.is_empty() {
+            self.limiter.write(response.headers_mut(), &states);
         }
-        let Some(mut held) = passed.held else { return response };
+        let Some(mut held) = held else { return response };
         if let Some(count) = &self.limiter.count {
             held.settle((count.counts)(&response));
         }
@@ -706,12 +717,37 @@ impl RateLimit {
     }
 }
 
-/// What is kept of a request that goes on.
-#[derive(Default)]
-struct Passed {
+/// How a request went on. It stands in the future of the chain, so that what is seldom is boxed.
+enum Passed {
+    /// Nothing is done to its response.
+    Silently,
+    /// It was charged once, and its response tells how the client stands then.
+    Once(Charged),
+    With(Box<Kept>),
+}
+
+/// What is kept of a request until it is answered.
+struct Kept {
     states: SmallVec<[State; 2]>,
     held: Option<Box<Held>>,
     decision: Option<Decision>,
+}
+
+impl Passed {
+    fn keep(
+        states: SmallVec<[State; 2]>,
+        held: Option<Box<Held>>,
+        decision: Option<Decision>,
+    ) -> Self {
+        if states.is_empty() && held.is_none() && decision.is_none() {
+            return Self::Silently;
+        }
+        Self::With(Box::new(Kept { states, held, decision }))
+    }
+
+    fn take_decision(&mut self) -> Option<Decision> {
+        if let Self::With(kept) = self { kept.decision.take() } else { None }
+    }
 }
 
 impl PerClient {
@@ -784,7 +820,7 @@ impl<T: Clone + Send + Sync + 'static> Middleware for WithDecision<T> {
             Ok(passed) => passed,
             Err(refusal) => return refusal,
         };
-        let decision = passed.decision.take().unwrap_or_else(Decision::skipped);
+        let decision = passed.take_decision().unwrap_or_else(Decision::skipped);
         let response = next.run_with(req, ((self.provided)(decision),)).await;
         self.limit.respond(passed, response)
     }

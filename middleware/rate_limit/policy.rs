@@ -41,6 +41,8 @@ pub struct Policy {
     changed: Arc<Changed>,
     /// `"name";q=100;w=60`, which says nothing new from one response to the next.
     pub(crate) field: HeaderValue,
+    /// `"name";r=`, before what is left.
+    pub(crate) left: Box<str>,
 }
 
 /// A quota that was changed while the server runs. It costs nothing until then.
@@ -73,6 +75,7 @@ impl Policy {
         }
         Ok(Self {
             field: super::fields::policy(&name, quota),
+            left: format!("\"{name}\";r=").into(),
             name: name.into(),
             key: None,
             quota,

@@ -240,8 +240,12 @@ local now = time[1] * 1000000 + time[2]
 local forced, lease, charges = ARGV[1] == '1', tonumber(ARGV[2]), tonumber(ARGV[3])
 local held = redis.call('MGET', unpack(KEYS))
 local fits, blocked, busy, places = true, 0, 0, tonumber(ARGV[5])
+local function time_of(text)
+  local number = tonumber(text or 0) or 0
+  return number == number and number or 0
+end
 if ARGV[4] == '1' then
-  blocked = math.max((tonumber(held[charges + 1] or 0) or 0) - now, 0)
+  blocked = math.min(math.max(time_of(held[charges + 1]) - now, 0), 3162240000000000)
   fits = blocked == 0
 end
 if places > 0 then
@@ -253,7 +257,7 @@ end
 local till, latest, cost = {}, {}, {}
 for i = 1, charges do
   latest[i], cost[i] = now + tonumber(ARGV[2 * i + 6]), tonumber(ARGV[2 * i + 7])
-  till[i] = math.min(math.max(tonumber(held[i] or 0) or 0, now), latest[i])
+  till[i] = math.min(math.max(time_of(held[i]), now), latest[i])
   if cost[i] > 0 and till[i] + cost[i] > latest[i] and not forced then fits = false end
 end
 local answer = { fits and 1 or 0, 0, blocked, busy }
@@ -284,7 +288,7 @@ local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 for i = 1, #KEYS do
   local till = (tonumber(redis.call('GET', KEYS[i]) or 0) or 0) - tonumber(ARGV[i])
-  if till > now then
+  if till > now and till < 9007199254740992 then
     redis.call('SET', KEYS[i], string.format('%.0f', till), 'PX', string.format('%.0f', math.ceil((till - now) / 1000)))
   else
     redis.call('DEL', KEYS[i])

@@ -83,8 +83,16 @@ impl Remote {
         let lease = self.lease(limiter, &asked);
         if lease > 0 && asked.checks[..own].iter().all(|check| check.until <= now) {
             let ((shard, client), shape) = (asked.primary, asked.shape());
-            if limiter.memory.spend_lease(shard, client, shape, now) {
-                asked.checks.iter_mut().for_each(|check| check.outcome = Outcome::Admitted);
+            if let Some(left) = limiter.memory.spend_lease(shard, client, shape, now) {
+                for check in &mut asked.checks {
+                    check.outcome = Outcome::Admitted;
+                    if let (Ask::Charge { rate, cost, .. }, true) = (check.ask, check.returnable) {
+                        // Those that are left stand behind it.
+                        let nanos = rate.charge(cost);
+                        let end = check.until.saturating_sub(nanos.saturating_mul(left.into()));
+                        check.number = limiter.memory.enter(check.shard, check.key, nanos, end);
+                    }
+                }
                 return limiter.answer(&mut asked, (true, now));
             }
         }
@@ -355,6 +363,7 @@ impl Remote {
         let call = StoreCall { charges, forced: true, ..StoreCall::default() };
         let told = self.call(|store| async move { store.take(&call).await }).await.is_some();
         if told {
+            self.owed.forget(std::slice::from_ref(&name));
             // Who lifts it elsewhere is heard again.
             memory.trust(shard, key, now, until(clock.now(), TRUSTED).min(end));
         } else {

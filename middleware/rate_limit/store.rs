@@ -13,6 +13,120 @@ use super::quota::{RateLimitConfigError, checked};
 /// Of each key it holds one time: until when the key is charged, by the clock of the store. The decisions are those of GCRA:
 /// a charge of `cost` fits if, afterwards, the key is charged for no longer than `burst` requests take. All that one call asks is decided together: if one
 /// charge does not fit, none is made. An implementation makes each call one round trip, and puts a time to live on every key.
+///
+/// A call whose answer comes too late is heard nevertheless: don't cancel it. Whether a call that failed was made is not known; a limiter makes
+/// none twice that would change something twice.
+///
+/// # Example
+///
+/// The whole of a store, for the servers of one process. One over a network says the same in the words of its database.
+///
+/// ```
+/// use std::collections::HashMap;
+/// use std::sync::{Mutex, PoisonError};
+/// use std::time::{Duration, Instant};
+///
+/// use tower_chain::middleware::rate_limit::{
+///     LimitStore, StoreAnswer, StoreCall, StoreFuture, StorePlace,
+/// };
+/// use tower_chain::{RateLimit, SharedLimits};
+///
+/// #[derive(Default)]
+/// struct Shelf(Mutex<Times>);
+///
+/// #[derive(Default)]
+/// struct Times {
+///     charged: HashMap<String, Instant>,
+///     places: HashMap<String, HashMap<String, Instant>>,
+/// }
+///
+/// impl Shelf {
+///     fn ask<'a, T: Send + 'a>(&'a self, f: impl FnOnce(&mut Times, Instant) -> T) -> StoreFuture<'a, T> {
+///         let mut times = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+///         let now = Instant::now();
+///         times.charged.retain(|_, until| *until > now);
+///         times.places.values_mut().for_each(|taken| taken.retain(|_, until| *until > now));
+///         times.places.retain(|_, taken| !taken.is_empty());
+///         let answer = f(&mut times, now);
+///         Box::pin(std::future::ready(Ok(answer)))
+///     }
+/// }
+///
+/// impl LimitStore for Shelf {
+///     fn take<'a>(&'a self, call: &'a StoreCall) -> StoreFuture<'a, StoreAnswer> {
+///         self.ask(|times, now| {
+///             let charged = |key: &String| times.charged.get(key).map_or(Duration::ZERO, |until| *until - now);
+///             let mut answer = StoreAnswer { admitted: true, ..StoreAnswer::default() };
+///             answer.blocked_for = call.block.as_ref().map_or(Duration::ZERO, charged);
+///             if let Some(place) = &call.place {
+///                 let taken = times.places.get(&place.key).map_or(0, HashMap::len);
+///                 answer.is_busy = taken >= place.most as usize;
+///             }
+///             answer.admitted &= answer.blocked_for.is_zero() && !answer.is_busy;
+///             // A store may always pay for fewer requests in advance than it is asked to: here for none.
+///             let after: Vec<_> = call
+///                 .charges
+///                 .iter()
+///                 .map(|charge| {
+///                     let most = charge.interval * charge.burst;
+///                     let after = charged(&charge.key).min(most) + charge.interval * charge.cost;
+///                     answer.admitted &= charge.cost == 0 || call.forced || after <= most;
+///                     after.min(most)
+///                 })
+///                 .collect();
+///             for (charge, after) in call.charges.iter().zip(after) {
+///                 let kept = charged(&charge.key).min(charge.interval * charge.burst);
+///                 answer.charged_for.push(if answer.admitted { after } else { kept });
+///             }
+///             if answer.admitted {
+///                 for (charge, time) in call.charges.iter().zip(&answer.charged_for) {
+///                     times.charged.insert(charge.key.clone(), now + *time);
+///                 }
+///                 if let Some(StorePlace { key, id, longest, .. }) = &call.place {
+///                     let taken = times.places.entry(key.clone()).or_default();
+///                     taken.insert(id.clone(), now + *longest);
+///                 }
+///             }
+///             answer
+///         })
+///     }
+///
+///     fn give_back<'a>(&'a self, keys: &'a [(String, Duration)]) -> StoreFuture<'a, ()> {
+///         self.ask(|times, now| {
+///             for (key, time) in keys {
+///                 if let Some(until) = times.charged.get_mut(key) {
+///                     *until = until.checked_sub(*time).unwrap_or(now);
+///                 }
+///             }
+///         })
+///     }
+///
+///     fn leave<'a>(&'a self, place: &'a StorePlace) -> StoreFuture<'a, ()> {
+///         self.ask(|times, _| {
+///             if let Some(taken) = times.places.get_mut(&place.key) {
+///                 taken.remove(&place.id);
+///             }
+///         })
+///     }
+///
+///     fn clear<'a>(&'a self, keys: &'a [String]) -> StoreFuture<'a, ()> {
+///         self.ask(|times, _| times.charged.retain(|key, _| !keys.contains(key)))
+///     }
+///
+///     fn ping(&self) -> StoreFuture<'_, ()> {
+///         self.ask(|_, _| ())
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let shared = SharedLimits::new(Shelf::default());
+/// let servers = [(); 2].map(|()| RateLimit::per_minute(3).shared(shared.clone()).handle());
+/// assert!(servers[0].admit("ann", 2).await.is_ok());
+/// assert!(servers[1].admit("ann", 1).await.is_ok());
+/// assert!(servers[0].admit("ann", 1).await.is_err());
+/// # }
+/// ```
 pub trait LimitStore: Send + Sync + 'static {
     /// Decides one request: makes its charges, all or none.
     fn take<'a>(&'a self, call: &'a StoreCall) -> StoreFuture<'a, StoreAnswer>;
@@ -26,7 +140,7 @@ pub trait LimitStore: Send + Sync + 'static {
     /// Forgets these keys.
     fn clear<'a>(&'a self, keys: &'a [String]) -> StoreFuture<'a, ()>;
 
-    /// Asks whether the store is there.
+    /// Asks whether the store is there, over a connection anew if need be.
     fn ping(&self) -> StoreFuture<'_, ()>;
 }
 
@@ -116,18 +230,24 @@ impl std::error::Error for StoreError {
 }
 
 /// What a limiter does while its shared store is away.
+///
+/// In each mode a client is refused that this server knows to be blocked, or to have used up its quota when the store was last heard of, until the time
+/// is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum WhileAway {
-    /// Every server goes on by itself with its share of each quota, from where the store left off. What it admits meanwhile still
-    /// counts on that server when the store is back: nothing is admitted twice.
+    /// Every server goes on by itself with its share of each quota and of the requests under way, from where the store left off. What it admits meanwhile
+    /// is told to the store when it is back, before anybody goes by what the store says: nothing is admitted twice.
+    ///
+    /// A share is at least one request at a time, which comes back in the time in which the whole quota does. So where there are more servers than the
+    /// quota has requests at once, all of them together admit one each.
     Local {
         /// How many servers share the quota.
         servers: u32,
     },
-    /// Every request is let through.
+    /// Every other request is let through, and isn't counted.
     Allow,
-    /// Every request is refused with 503.
+    /// Every other request is refused with 503.
     Deny,
 }
 
@@ -214,7 +334,8 @@ impl SharedLimits {
     /// Sets how many requests of a client a server pays for in advance, so that it needn't ask for each. Defaults to 0.
     ///
     /// For clients with very many requests. It is at most a twentieth of the burst of each policy. What is paid for and not used within ten
-    /// seconds is lost to the client; the quota is never exceeded. It pays for requests that are like the one which asked: of the same
+    /// seconds is lost to the client, as is what was left of it when the client is [blocked](crate::RateLimitHandle::block), charged or reset by this server;
+    /// another one may admit what it was paid for until then. The quota is never exceeded. It pays for requests that are like the one which asked: of the same
     /// client, under the same policies, at the same cost. It does nothing for limiters with [`concurrency`](crate::RateLimit::concurrency) or
     /// [`delay`](crate::RateLimit::delay), where each request must be asked for.
     #[must_use]

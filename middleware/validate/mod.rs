@@ -83,6 +83,10 @@
 //! address and `javascript:` for a URL: for links there is [`web_url`]. A field with rules and `nested` has its nested errors
 //! told when its own rules are kept. Items of a `HashSet` are numbered as the set orders them.
 //!
+//! It keeps each error of each item of a list until it has found all of them, some 900 bytes each: a body of `{}`s whose two fields default to
+//! what breaks a rule takes 600 times its size while it is refused (`cargo test --test input what_a_refusal`). Where structs stand in lists, let
+//! fields be required rather than default, and a `BodyLimit` of what such a body may need stand in front.
+//!
 //! # Sources
 //!
 //! RFC 9457 (problem details), RFC 6901 (JSON Pointer), RFC 9110, 15.5.21 (422).

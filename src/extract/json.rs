@@ -23,7 +23,7 @@ use crate::{Body, Error, Request, Response};
 ///
 /// As an extractor it takes `application/json` and every type with the suffix `+json`, with the charset UTF-8 or none. It reads the
 /// body up to [its limit](crate::extract::MaxBody) and must be the last argument of a handler. A byte order mark in front of the text is skipped.
-/// Objects in the text may be nested up to 128 deep.
+/// Lists and objects in the text may be nested up to 127 deep.
 ///
 /// `Option<Json<T>>` is `None` where there is neither a content type nor a body.
 ///

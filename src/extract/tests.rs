@@ -216,6 +216,48 @@ async fn json_of_another_form_names_the_field() {
     }
 }
 
+/// On a stack of 1 MiB, half of what tokio's threads have, and unoptimized.
+#[test]
+fn deep_json_is_read_or_refused_and_never_too_much() {
+    #[derive(Deserialize)]
+    #[allow(dead_code, reason = "only read")]
+    struct Tree {
+        n: u8,
+        #[serde(default)]
+        trees: Vec<Tree>,
+        #[serde(default)]
+        last: Option<Box<Tree>>,
+        #[serde(default)]
+        by: HashMap<String, Tree>,
+    }
+    let deep = |open: &str, n: usize, inside: &str, close: &str| {
+        format!("{}{inside}{}", open.repeat(n), close.repeat(n))
+    };
+    let read = move || {
+        for (open, inside, close, levels) in [
+            (r#"{"n":1,"last":"#, "null", "}", 1),
+            (r#"{"n":1,"trees":["#, "", "]}", 2),
+            (r#"{"n":1,"by":{"a":"#, r#"{"n":1}"#, "}}", 2),
+        ] {
+            let most = 126 / levels;
+            let status = |text: String| match Json::<Tree>::from_slice(text.as_bytes()) {
+                Ok(_) => 200,
+                Err(error) => error.status().as_u16(),
+            };
+            assert_eq!(status(deep(open, most, inside, close)), 200, "{open}");
+            let wrong = deep(open, most - 1, &format!(r#"{open}"SECRET"{close}"#), close);
+            assert_eq!(status(wrong), 422, "{open}");
+            assert_eq!(status(deep(open, 10_000, inside, close)), 400, "{open}");
+        }
+        for (open, close) in [("[", "]"), (r#"{"a":"#, "}")] {
+            assert!(Json::<Value>::from_slice(deep(open, 127, "1", close).as_bytes()).is_ok());
+            assert!(Json::<Value>::from_slice(deep(open, 128, "1", close).as_bytes()).is_err());
+            assert!(Json::<Value>::from_slice(open.repeat(100_000).as_bytes()).is_err());
+        }
+    };
+    std::thread::Builder::new().stack_size(1 << 20).spawn(read).unwrap().join().unwrap();
+}
+
 #[tokio::test]
 async fn a_body_is_read_up_to_its_limit() {
     let plain = Chain::new().post(async |Json(text): Json<String>| text.len().to_string()).build();

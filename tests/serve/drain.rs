@@ -1,5 +1,6 @@
 //! What a server that stops must not lose, and what must not hold it up.
 
+use futures_util::future::join_all;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::*;
@@ -120,17 +121,19 @@ where
         let seen = Seen::default();
         let server = Running::start(Chain::new().provide(seen.clone()).get(see).build()).await;
         let (served, mut sees_served) = unbounded_channel();
-        let ask = |number| tokio::spawn(client(server.addr, number, served.clone()));
-        let clients: Vec<_> = (0..clients).map(ask).collect();
-        drop(served);
+        let addr = server.addr;
+        // On one thread: hyper's client gives a request up that it has sent when another thread reads a GOAWAY just then.
+        let clients = tokio::task::spawn_blocking(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let clients = (0..clients).map(|number| client(addr, number, served.clone()));
+            runtime.unwrap().block_on(join_all(clients))
+        });
         for _ in 0..2000 {
             within(sees_served.recv()).await.unwrap();
         }
         within(server.stop()).await;
-        for client in clients {
-            for refused in within(client).await.unwrap() {
-                assert!(!seen.lock().unwrap().contains(&refused), "{refused} was begun and lost");
-            }
+        for refused in within(clients).await.unwrap().into_iter().flatten() {
+            assert!(!seen.lock().unwrap().contains(&refused), "{refused} was begun and lost");
         }
     }
 }
@@ -193,6 +196,35 @@ async fn ask_http2(addr: SocketAddr, client: usize, served: UnboundedSender<()>)
         }
     }
     refused
+}
+
+/// A closed socket answers what still comes by a reset, and what the client has not got by then is gone.
+#[tokio::test]
+async fn windows_that_come_late_break_no_answer_off() {
+    const LENGTH: usize = 2_000_000;
+    let (service, gate) = gated_with(vec![b'x'; LENGTH]);
+    let server = Running::start(service).await;
+    let mut client = server.connect().await;
+    // RFC 9113: the preface; SETTINGS and WINDOW_UPDATE for more than enough; a request, GET http / test (RFC 7541, A).
+    client.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+    client.send(b"\0\0\x06\x04\0\0\0\0\0\0\x04\x40\0\0\0\0\0\x04\x08\0\0\0\0\0\x40\0\0\0").await;
+    client.send(b"\0\0\x09\x01\x05\0\0\0\x01\x82\x86\x84\x41\x04test").await;
+    gate.entered().await;
+    let stopping = tokio::spawn(server.stop());
+    let mut read = Vec::new();
+    let ping = b"\0\0\x08\x06\0\0\0\0\0";
+    client.read_until(&mut read, ping, 8).await;
+    let at = read.windows(9).position(|head| head == ping).unwrap() + 9;
+    client.send([b"\0\0\x08\x06\x01\0\0\0\0", &read[at..at + 8]].concat()).await;
+    // The last GOAWAY: nothing more is read of this connection, as far as HTTP goes.
+    client.read_until(&mut read, b"\0\0\x08\x07\0\0\0\0\0\0\0\0\x01", 0).await;
+    gate.open(1);
+    while within(client.0.read_buf(&mut read)).await.unwrap() > 0 {
+        let _ = client.0.write_all(b"\0\0\x04\x08\0\0\0\0\0\0\0\x01\0").await;
+    }
+    assert!(read.iter().filter(|byte| **byte == b'x').count() >= LENGTH);
+    drop(client);
+    within(stopping).await.unwrap();
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ mod drain;
 mod limits;
 mod listeners;
 mod proxy;
+mod smuggling;
 #[cfg(all(unix, feature = "systemd"))]
 mod systemd;
 #[cfg(feature = "tls")]
@@ -110,6 +111,13 @@ impl Raw {
         }
     }
 
+    /// Reads until these bytes have come, and so many behind them.
+    async fn read_until(&mut self, read: &mut Vec<u8>, bytes: &[u8], behind: usize) {
+        while !read.windows(bytes.len() + behind).any(|window| window.starts_with(bytes)) {
+            assert!(within(self.0.read_buf(read)).await.unwrap() > 0, "the connection ended");
+        }
+    }
+
     /// Reads to the end of the connection.
     async fn rest(&mut self) -> io::Result<String> {
         let mut read = Vec::new();
@@ -189,12 +197,16 @@ impl Gate {
 
 /// Answers when the test says so.
 fn gated() -> (ChainService, Gate) {
+    gated_with("done")
+}
+
+fn gated_with(answer: impl Into<Bytes>) -> (ChainService, Gate) {
     let gate = Gate(Arc::new([Semaphore::new(0), Semaphore::new(0)]));
     let service = Chain::new()
-        .provide(gate.clone())
-        .get(async |Provided(gate): Provided<Gate>| {
+        .provide((gate.clone(), answer.into()))
+        .get(async |Provided((gate, answer)): Provided<(Gate, Bytes)>| {
             gate.pass().await;
-            "done"
+            answer
         })
         .build();
     (service, gate)

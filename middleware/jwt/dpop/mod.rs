@@ -22,7 +22,8 @@ use super::crypto::sha256;
 use super::error::JwtConfigError;
 use super::json;
 use super::jws::{self, Compact, Head, same_type};
-use super::key::{Key, Keys};
+use super::key::Key;
+use super::keys::Keys;
 use super::refusal::Refusal;
 use super::source::RequestHead;
 

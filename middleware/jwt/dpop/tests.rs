@@ -644,7 +644,7 @@ mod requests {
             without(&claims, "ath"),
             with(&claims, "ath", json!("")),
             json!([]),
-            json!(["jti", "htm", "htu", "iat", "ath"].map(|name| claims[name].clone())),
+            json!(["jti", "htm", "htu", "iat", "ath", "nonce"].map(|name| claims[name].clone())),
             json!([claims]),
             with(&claims, "deep", (0..40).fold(json!(1), |deep, _| json!([deep]))),
         ] {

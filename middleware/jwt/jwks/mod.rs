@@ -27,7 +27,9 @@ pub(crate) use remote::Remote;
 /// A token with an unknown `kid` has the keys fetched at once, at most twice in a row and then every 30 seconds, so that a flood of
 /// made-up names never reaches the issuer. A failed fetch changes no key, and is not repeated for 10 seconds, then 20, then 30.
 ///
-/// The metadata of an issuer are read again after an hour, and when there are no keys where they said. A set is at most 256 KiB with 100 keys; it may be two redirects away on the same host. It needs a tokio runtime.
+/// The metadata of an issuer are read again after an hour, and when there are no keys where they said.
+///
+/// A set is at most 256 KiB with 100 keys; it may be two redirects away on the same host. It needs a tokio runtime with timers.
 ///
 /// # Example
 ///

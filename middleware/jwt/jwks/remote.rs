@@ -11,13 +11,14 @@ use futures_util::future::{BoxFuture, Shared};
 use http::header::{ACCEPT, CACHE_CONTROL, ETAG, IF_NONE_MATCH, LOCATION};
 use http::{HeaderValue, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Limited};
+use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use super::{Jwks, Target, metadata};
 use crate::middleware::jwt::algorithm::Algorithm;
 use crate::middleware::jwt::error::JwtConfigError;
 use crate::middleware::jwt::jwk;
-use crate::middleware::jwt::key::Keys;
+use crate::middleware::jwt::keys::Keys;
 use crate::middleware::jwt::refusal::Refusal;
 
 /// A [`Jwks`] at work.
@@ -66,8 +67,11 @@ impl Flight {
     }
 
     async fn wait(self) {
-        // What came of it stands in the state.
-        let _ = tokio::time::timeout_at(self.until, self.landed).await;
+        // What came of it stands in the state. Those who wait elsewhere than on tokio have no timer.
+        match Handle::try_current() {
+            Ok(_) => drop(tokio::time::timeout_at(self.until, self.landed).await),
+            Err(_) => self.landed.await,
+        }
     }
 }
 
@@ -209,7 +213,7 @@ impl Remote {
         if state.retry.is_some_and(|retry| now < retry) {
             return None;
         }
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+        let Ok(runtime) = Handle::try_current() else {
             tracing::warn!("keys can't be fetched outside of a tokio runtime");
             return None;
         };

@@ -409,8 +409,12 @@ fn a_fetch_whose_runtime_ends_or_stands_still_is_a_failed_one() {
             assert!(Box::pin(jwt.verify(&token)).now_or_never().is_none());
             settle().await;
         });
-        // Whoever waits elsewhere gets an answer, and later on the keys.
+        // Outside of any runtime there is no panic.
         let first = (!ends).then_some(first);
+        let outside = Box::pin(jwt.verify(&token)).now_or_never();
+        let refused = outside.map(|verified| verified.map(drop));
+        assert_eq!(refused, ends.then_some(Err(Refusal::KeysUnavailable)));
+        // Whoever waits elsewhere gets an answer, and later on the keys.
         issuer.becomes(Mode::Answer(set([&signer])));
         let second = runtime(true);
         second.block_on(async {

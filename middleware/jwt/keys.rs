@@ -1,0 +1,209 @@
+//! The keys of one policy, and which of them is for a token.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use super::error::JwtConfigError;
+use super::jws::{self, Compact, Head};
+use super::key::{Key, KeyId};
+use super::refusal::Refusal;
+
+/// The keys that tokens may be signed with. A clone is a handle to the same keys.
+///
+/// # Example
+///
+/// ```
+/// use tower_chain::Jwt;
+/// use tower_chain::middleware::jwt::{Algorithm, Key, Keys};
+///
+/// # fn main() -> Result<(), tower_chain::JwtConfigError> {
+/// # let (old, new) = ("the old secret of thirty-two bytes", "the new secret of thirty-two bytes");
+/// let keys = Keys::new([
+///     Key::secret(Algorithm::Hs256, old)?.kid("2025"),
+///     Key::secret(Algorithm::Hs256, new)?.kid("2026"),
+/// ])?;
+/// let jwt = Jwt::<serde_json::Value>::new(keys);
+/// # let _ = jwt;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Keys(Arc<Set>);
+
+struct Set {
+    keys: Box<[Key]>,
+    /// Headers of tokens whose signature was good. An issuer writes few, so that most need no parsing. What is read of a header depends on its
+    /// bytes alone, and the keys never change.
+    known: [OnceLock<Known>; KNOWN_HEADERS],
+}
+
+struct Known {
+    encoded: Box<[u8]>,
+    key: Key,
+    typ: Option<Box<str>>,
+}
+
+impl Keys {
+    /// Several keys, told apart by algorithm and `kid`.
+    ///
+    /// # Errors
+    ///
+    /// If there is none, or two can't be told apart.
+    pub fn new(keys: impl IntoIterator<Item = Key>) -> Result<Self, JwtConfigError> {
+        let keys: Vec<Key> = keys.into_iter().collect();
+        if keys.is_empty() {
+            return Err(JwtConfigError::NoKey);
+        }
+        for (index, key) in keys.iter().enumerate() {
+            let same =
+                |other: &Key| other.0.algorithm == key.0.algorithm && other.0.kid == key.0.kid;
+            if keys.iter().skip(index + 1).any(same) {
+                return Err(JwtConfigError::AmbiguousKey);
+            }
+        }
+        Ok(Self::published(keys))
+    }
+
+    /// Keys that others published. Those that can't be told apart stay in, and match no token.
+    pub(crate) fn published(keys: impl Into<Box<[Key]>>) -> Self {
+        Self(Arc::new(Set { keys: keys.into(), known: Default::default() }))
+    }
+
+    /// Verifies a JWS in compact form ([RFC 7515, 5.2](https://www.rfc-editor.org/rfc/rfc7515#section-5.2)) and gives its payload.
+    ///
+    /// Only the signature and the header are checked. The payload may be anything; no claim in it is looked at.
+    ///
+    /// # Errors
+    ///
+    /// If the text is no compact JWS of at most 64 KiB, its header asks for an extension, no key fits, or the signature is wrong.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_chain::middleware::jwt::{Algorithm, Key, Keys, Refusal};
+    ///
+    /// # fn main() -> Result<(), tower_chain::JwtConfigError> {
+    /// let keys = Keys::from(Key::secret(Algorithm::Hs256, "a secret that has thirty-two bytes")?);
+    /// assert_eq!(keys.verify("eyJhbGciOiJub25lIn0.e30."), Err(Refusal::Malformed));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn verify(&self, compact: impl AsRef<[u8]>) -> Result<Vec<u8>, Refusal> {
+        let compact = Compact::split(compact.as_ref(), JWS_BYTES)?;
+        let header = jws::decode(compact.header)?;
+        let head = Head::read(&header)?;
+        let payload = jws::decode(compact.payload)?;
+        check(self.find(&head)?, &compact)?;
+        Ok(payload)
+    }
+
+    /// Checks header and signature, and says by which key. `is_accepted` judges the `typ`.
+    pub(crate) fn check(
+        &self,
+        compact: &Compact<'_>,
+        is_accepted: impl FnOnce(Option<&str>) -> Result<(), Refusal>,
+    ) -> Result<&Key, Refusal> {
+        let known = self.0.known.iter().map_while(OnceLock::get);
+        if let Some(known) = known.into_iter().find(|known| *known.encoded == *compact.header) {
+            is_accepted(known.typ.as_deref())?;
+            check(&known.key, compact)?;
+            return Ok(&known.key);
+        }
+        let mut buffer = [0; HEADER_BYTES];
+        let head = Head::read(jws::decode_into(compact.header, &mut buffer)?)?;
+        is_accepted(head.typ.as_deref())?;
+        let key = self.find(&head)?;
+        check(key, compact)?;
+        // Only what bears a good signature is remembered, so that no one else takes the room.
+        if let Some(free) = self.0.known.iter().find(|known| known.get().is_none()) {
+            let typ = head.typ.as_deref().map(Box::from);
+            let _ = free.set(Known { encoded: Box::from(compact.header), key: key.clone(), typ });
+        }
+        Ok(key)
+    }
+
+    /// The one key for this header.
+    pub(crate) fn find(&self, head: &Head<'_>) -> Result<&Key, Refusal> {
+        let fits = |key: &&Key| key.0.algorithm == head.algorithm;
+        let Some(kid) = head.kid.as_deref() else {
+            return only(self.0.keys.iter().filter(fits)).map_err(|none| match none {
+                NotOne::None => Refusal::Algorithm,
+                NotOne::Several => Refusal::Key,
+            });
+        };
+        let mut named =
+            self.0.keys.iter().filter(|key| key.0.kid.as_deref() == Some(kid)).peekable();
+        if named.peek().is_some() {
+            return only(named.filter(fits)).map_err(|none| match none {
+                NotOne::None => Refusal::Algorithm,
+                NotOne::Several => Refusal::Key,
+            });
+        }
+        // A key that no one gave a name is tried whatever the token calls it.
+        only(self.0.keys.iter().filter(|key| key.0.kid.is_none()).filter(fits)).map_err(|none| {
+            let accepted = self.0.keys.iter().any(|key| fits(&key));
+            match none {
+                NotOne::None if !accepted => Refusal::Algorithm,
+                _ => Refusal::Key,
+            }
+        })
+    }
+
+    pub(crate) fn contains(&self, id: &KeyId) -> bool {
+        self.0.keys.iter().any(|key| key.id() == id)
+    }
+
+    /// Whether both are handles to the same keys.
+    #[cfg(feature = "jwks")]
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Whether both hold equal keys under equal names, in the same order.
+    #[cfg(feature = "jwks")]
+    pub(crate) fn same_as(&self, other: &Self) -> bool {
+        let name = |key: &Key| (*key.id(), key.0.kid.clone());
+        self.0.keys.iter().map(name).eq(other.0.keys.iter().map(name))
+    }
+}
+
+impl From<Key> for Keys {
+    fn from(key: Key) -> Self {
+        Self::published([key])
+    }
+}
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Keys").field(&self.0.keys).finish()
+    }
+}
+
+/// Checks the signature.
+fn check(key: &Key, compact: &Compact<'_>) -> Result<(), Refusal> {
+    let mut buffer = [0; SIGNATURE_BYTES];
+    if compact.signature.len() > SIGNATURE_BYTES {
+        return Err(Refusal::Signature);
+    }
+    let signature = jws::decode_into(compact.signature, &mut buffer)?;
+    if key.verify(compact.message, signature) { Ok(()) } else { Err(Refusal::Signature) }
+}
+
+enum NotOne {
+    None,
+    Several,
+}
+
+fn only<'k>(mut keys: impl Iterator<Item = &'k Key>) -> Result<&'k Key, NotOne> {
+    let first = keys.next().ok_or(NotOne::None)?;
+    if keys.next().is_some() { Err(NotOne::Several) } else { Ok(first) }
+}
+
+/// How many bytes a JWS of [`Keys::verify`] may have.
+const JWS_BYTES: usize = 64 * 1024;
+/// How many bytes an encoded signature may have: that of RSA with 8192 bits has 1366.
+const SIGNATURE_BYTES: usize = 1368;
+/// How many bytes a decoded header may have: that of 1024 characters.
+const HEADER_BYTES: usize = 768;
+/// How many headers are remembered.
+const KNOWN_HEADERS: usize = 4;
