@@ -86,22 +86,24 @@ fn is_utf8(pairs: &[u8]) -> bool {
     str::from_utf8(&piece[..length]).is_ok()
 }
 
-/// `NaN` and `inf` are numbers to Rust and pass every range. Where there are such values, gives back the pairs with text in
-/// their place, which only a field of text accepts.
+/// `NaN` and `inf` are numbers to Rust and pass ranges, and so is `1e999`, which is `inf` as well. Where there are such values, gives back
+/// the pairs with text in their place, which only a field of text accepts.
 fn without_numbers_that_are_none(pairs: &[u8]) -> Option<Vec<u8>> {
-    // Few values begin like one.
-    let may_be = |at: &[u8]| at[0] == b'=' && b"nNiI+-%".contains(&at[1]);
-    if !pairs.windows(2).any(may_be) {
+    // Few values look like one.
+    let may_be = |at: &[u8]| {
+        (at[0] == b'=' && b"nNiI+-%".contains(&at[1]))
+            || (matches!(at[0], b'0'..=b'9' | b'.') && b"eE%".contains(&at[1]))
+    };
+    if pairs.len() < LONGEST_FINITE && !pairs.windows(2).any(may_be) {
         return None;
     }
     let odd = |value: &[u8]| {
-        if value.len() > "%2Binfinity".len() * 3 {
+        if !value.first().is_some_and(|first| b"nNiI+-%.0123456789".contains(first)) {
             return false;
         }
-        // The plus sign of a form is a blank, unless it is encoded.
-        let mut letters = percent_decode(value).map(|byte| byte.to_ascii_lowercase()).peekable();
-        letters.next_if(|byte| b"+-".contains(byte));
-        [&b"nan"[..], b"inf", b"infinity"].iter().any(|odd| letters.clone().eq(odd.iter().copied()))
+        let text = percent_decode(value).decode_utf8_lossy();
+        // The plus sign of a form is a blank, unless it is encoded; serde_html_form refuses it in a number either way.
+        text.parse::<f64>().is_ok_and(|number| !number.is_finite())
     };
     let split = |pair: &[u8]| pair.iter().position(|byte| *byte == b'=').map(|at| at + 1);
     let is_odd = |pair: &[u8]| split(pair).is_some_and(|at| odd(&pair[at..]));
@@ -123,6 +125,9 @@ fn without_numbers_that_are_none(pairs: &[u8]) -> Option<Vec<u8>> {
     }
     Some(altered)
 }
+
+/// The largest number has 309 digits.
+const LONGEST_FINITE: usize = 309;
 
 #[cfg(test)]
 mod tests {
@@ -152,13 +157,18 @@ mod tests {
             ("f=1&g=%2bInfinity", Some("f=1&g=text")),
             ("f=%6Ean", Some("f=text")),
             ("f=%2D%69nf", Some("f=text")),
+            ("f=1e999&g=1e308", Some("f=text&g=1e308")),
+            ("f=-1.E%3999", Some("f=text")),
+            (&*format!("f={}", "9".repeat(400)), Some("f=text")),
+            (&*format!("f={}", "0".repeat(400)), None),
+            ("f=1e5", None),
             ("f=nano", None),
             ("f=--inf", None),
             ("nan", None),
             ("f=", None),
             ("", None),
         ] {
-            let found = without_numbers_that_are_none(pairs.as_bytes());
+            let found = without_numbers_that_are_none(str::as_bytes(pairs));
             assert_eq!(found.as_deref(), altered.map(str::as_bytes), "{pairs}");
         }
     }

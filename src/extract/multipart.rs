@@ -1,9 +1,16 @@
 //! Multipart forms.
 
-use std::marker::PhantomData;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
 
+use axum_core::BoxError;
+use axum_core::body::BodyDataStream;
 use axum_core::extract::FromRequest;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use futures_util::Stream;
 use http::header::{ACCEPT, CONTENT_LENGTH};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use multer::{Constraints, SizeLimit};
@@ -20,7 +27,7 @@ use crate::{Error, Request};
 /// | cause | status |
 /// | --- | --- |
 /// | no content type, another one, or none with a boundary | 415, with `Accept` |
-/// | body or part above its limit; too many parts | 413, with the limit |
+/// | body or part above its limit; too many parts; a part's head above 16 KiB | 413, with the limit |
 /// | cut off, or no such form | 400 |
 ///
 /// # Example
@@ -48,6 +55,10 @@ use crate::{Error, Request};
 #[derive(Debug)]
 pub struct Multipart {
     form: multer::Multipart<'static>,
+    /// The part that is being read. It goes before the next one comes.
+    field: Option<multer::Field<'static>>,
+    /// How many bytes may come before something is made of them.
+    room: Arc<AtomicU64>,
     max: MaxBody,
     limits: MultipartLimits,
     parts: usize,
@@ -61,15 +72,21 @@ impl Multipart {
     /// See the table above.
     pub async fn next_part(&mut self) -> Result<Option<Part<'_>>, Error> {
         let (max, limits) = (self.max, self.limits);
-        let Some(field) = self.form.next_field().await.map_err(|e| refuse(&e, max))? else {
+        let refuse = |error| refuse(&error, max);
+        if let Some(mut field) = self.field.take() {
+            while field.chunk().await.map_err(refuse)?.is_some() {}
+        }
+        self.room.store(MAX_HEAD, Ordering::Relaxed);
+        let Some(field) = self.form.next_field().await.map_err(refuse)? else {
             return Ok(None);
         };
+        self.room.store(u64::MAX, Ordering::Relaxed);
         self.parts += 1;
         if self.parts > limits.parts {
             let error = Error::new(StatusCode::PAYLOAD_TOO_LARGE, "The form has too many parts");
             return Err(error.with_member("limit", limits.parts.to_string()));
         }
-        Ok(Some(Part { field, max, form: PhantomData }))
+        Ok(Some(Part { field: self.field.insert(field), max }))
     }
 }
 
@@ -96,10 +113,12 @@ impl<S: Sync> FromRequest<S> for Multipart {
         let sizes = SizeLimit::new()
             .whole_stream(max.limit().unwrap_or(u64::MAX))
             .per_field(limits.part_bytes.unwrap_or(u64::MAX));
-        let stream = req.into_body().into_data_stream();
+        let room = Arc::new(AtomicU64::new(MAX_HEAD));
+        let stream =
+            Paced { body: req.into_body().into_data_stream(), room: room.clone(), pause: false };
         let constraints = Constraints::new().size_limit(sizes);
         let form = multer::Multipart::with_constraints(stream, boundary, constraints);
-        Ok(Self { form, max, limits, parts: 0 })
+        Ok(Self { form, field: None, room, max, limits, parts: 0 })
     }
 }
 
@@ -110,10 +129,8 @@ fn declared(headers: &HeaderMap) -> u64 {
 /// A part of a [`Multipart`] form: a field, or a file.
 #[derive(Debug)]
 pub struct Part<'a> {
-    field: multer::Field<'static>,
+    field: &'a mut multer::Field<'static>,
     max: MaxBody,
-    /// One part is read at a time.
-    form: PhantomData<&'a mut Multipart>,
 }
 
 impl Part<'_> {
@@ -152,9 +169,12 @@ impl Part<'_> {
     /// # Errors
     ///
     /// See [`Multipart`].
-    pub async fn bytes(self) -> Result<Bytes, Error> {
-        let max = self.max;
-        self.field.bytes().await.map_err(|e| refuse(&e, max))
+    pub async fn bytes(mut self) -> Result<Bytes, Error> {
+        let mut content = BytesMut::new();
+        while let Some(chunk) = self.chunk().await? {
+            content.extend_from_slice(&chunk);
+        }
+        Ok(content.freeze())
     }
 
     /// The whole content as text in UTF-8.
@@ -215,6 +235,49 @@ impl Default for MultipartLimits {
     }
 }
 
+/// A body, of which multer gets one piece at a time.
+///
+/// multer takes what there is before it looks at it, and looks from the start each time: pieces of a byte in which no part begins would take
+/// it hours, and a head without end the memory that the body may have.
+struct Paced {
+    body: BodyDataStream,
+    room: Arc<AtomicU64>,
+    pause: bool,
+}
+
+impl Stream for Paced {
+    type Item = Result<Bytes, BoxError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if std::mem::take(&mut self.pause) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let piece = ready!(Pin::new(&mut self.body).poll_next(cx));
+        if let Some(Ok(piece)) = &piece {
+            let room = self.room.load(Ordering::Relaxed);
+            if room == 0 {
+                return Poll::Ready(Some(Err(HeadTooLarge.into())));
+            }
+            self.room.store(room.saturating_sub(piece.len() as u64), Ordering::Relaxed);
+            self.pause = true;
+        }
+        Poll::Ready(piece.map(|piece| piece.map_err(Into::into)))
+    }
+}
+
+/// More has come than the head of a part may have, and what stands in front of it.
+#[derive(Debug)]
+struct HeadTooLarge;
+
+impl fmt::Display for HeadTooLarge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the head of a part is too large")
+    }
+}
+
+impl std::error::Error for HeadTooLarge {}
+
 /// The messages of multer quote names that the client gave, so that none is passed on.
 fn refuse(error: &multer::Error, max: MaxBody) -> Error {
     match error {
@@ -223,13 +286,21 @@ fn refuse(error: &multer::Error, max: MaxBody) -> Error {
                 .with_member("limit", limit.to_string())
         }
         multer::Error::StreamSizeExceeded { .. } => max.exceeded(),
+        multer::Error::StreamReadFailed(cause) if cause.is::<HeadTooLarge>() => {
+            Error::new(StatusCode::PAYLOAD_TOO_LARGE, "The head of a part is too large")
+                .with_member("limit", MAX_HEAD.to_string())
+        }
         multer::Error::StreamReadFailed(cause) if is_length_limit(&**cause) => max.exceeded(),
         _ => Error::new(StatusCode::BAD_REQUEST, "The body is no complete multipart form"),
     }
 }
 
+/// Bytes of the head of a part, and of what stands in front of it.
+const MAX_HEAD: u64 = 16 * 1024;
+
 #[cfg(test)]
 mod tests {
+    use futures_util::{StreamExt, stream};
     use http::Request;
     use http_body_util::BodyExt;
     use tower::ServiceExt;
@@ -303,6 +374,45 @@ mod tests {
         ] {
             let (found, text) = send(&chain, kind, body).await;
             assert_eq!(found, status, "{case}: {text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_head_without_end_is_refused() {
+        let chain = Chain::new().provide(MaxBody::unlimited()).post(list).build();
+        let endless = |start: &'static str| {
+            let start = stream::iter([Bytes::from_static(start.as_bytes())]);
+            let pieces = start.chain(stream::repeat(Bytes::from_static(&[b'x'; 16])));
+            Body::from_stream(pieces.map(Ok::<_, std::io::Error>))
+        };
+        for start in ["x", "--X\r\nname: ", "--X\r\n\r\none\r\n--X\r\nname: ", "--X "] {
+            let (status, text) = send(&chain, KIND, endless(start)).await;
+            assert_eq!(status, if start == "--X " { 400 } else { 413 }, "{start:?} {text}");
+            assert_eq!(status == 413, text.contains("\"limit\":16384"), "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn content_is_no_head_whether_it_is_read_or_not() {
+        async fn last(mut form: Multipart) -> Result<String, Error> {
+            let mut last = String::new();
+            while let Some(mut part) = form.next_part().await? {
+                part.chunk().await?;
+                last = part.name().unwrap_or_default().to_owned();
+            }
+            Ok(last)
+        }
+        let chain = Chain::new().post(last).build();
+        let part = |name: &str| {
+            let content = "x".repeat(100_000);
+            format!("--X\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n{content}\r\n")
+        };
+        let form = format!("{}{}{}--X--\r\n", part("a"), part("b"), part("c"));
+        let whole = Bytes::from(form);
+        for size in [whole.len(), 1000, 101] {
+            let pieces: Vec<_> = whole.chunks(size).map(|piece| whole.slice_ref(piece)).collect();
+            let pieces = stream::iter(pieces).map(Ok::<_, std::io::Error>);
+            assert_eq!(send(&chain, KIND, Body::from_stream(pieces)).await, (200, "c".to_owned()));
         }
     }
 }

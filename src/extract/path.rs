@@ -51,7 +51,7 @@ use crate::{Error, Request};
 /// let chain = Chain::new()
 ///     .at("/users/{id}", |c| c.get(async |Path(id): Path<u64>| id.to_string()))
 ///     .at("/users/{user}/posts/{slug}", |c| c.get(async |Path(post): Path<Post>| post.slug))
-///     .at("/diff/{a}/{b}", |c| c.get(async |Path((a, b)): Path<(u32, u32)>| (a - b).to_string()))
+///     .at("/diff/{a}/{b}", |c| c.get(async |Path((a, b)): Path<(u32, u32)>| a.abs_diff(b).to_string()))
 ///     .at("/files/{*path}", |c| c.get(async |Path(path): Path<Vec<String>>| path.join(" > ")));
 /// # let _ = chain.build();
 /// ```

@@ -287,6 +287,21 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 mod tests {
     use super::*;
 
+    #[tokio::test]
+    async fn answers_wait_for_nothing_to_be_sent_with_them() {
+        let listener = Listener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let _first = TcpStream::connect(addr).await.unwrap();
+        let (first, _) = listener.accept().await;
+        let _second = TcpStream::connect(addr).await.unwrap();
+        let mut sockets = vec![first];
+        sockets.extend(listener.close().into_iter().map(|(socket, _)| socket));
+        assert_eq!(sockets.len(), 2);
+        for socket in sockets {
+            assert!(matches!(socket, Socket::Tcp(socket) if socket.nodelay().unwrap()));
+        }
+    }
+
     #[test]
     fn a_connection_that_broke_off_ends_no_queue() {
         use io::ErrorKind::{ConnectionAborted, Interrupted, OutOfMemory, WouldBlock};

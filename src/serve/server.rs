@@ -39,6 +39,10 @@ pub struct Server {
     limits: Limits,
 }
 
+#[allow(
+    clippy::async_yields_async,
+    reason = "when a server is to stop, it can still be told to stop at once"
+)]
 impl Server {
     /// A server on a TCP address. With port 0 the system chooses one: see [`local_addr`](Server::local_addr).
     ///
@@ -155,6 +159,8 @@ impl Server {
 
     /// Sets how long the requests in flight, and those that are on their way, may take to end while the server stops; then they are dropped.
     /// Defaults to 30 seconds.
+    ///
+    /// A connection that was upgraded, to a WebSocket for instance, is waited for as well; but then it is its handler's to end.
     pub fn drain_deadline(mut self, drain_deadline: Duration) -> Self {
         self.limits.drain_deadline = drain_deadline;
         self

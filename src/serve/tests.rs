@@ -15,7 +15,7 @@ use super::connection::{Phase, Shared};
 use super::io::Socket;
 use super::limits::Limits;
 use super::listener::Security;
-use crate::{Chain, ChainService, Request};
+use crate::{Chain, ChainService, Provided, Request};
 
 /// A connection, as its client has it.
 struct Connection {
@@ -298,20 +298,33 @@ async fn half_a_head_behind_a_request_is_no_idle_connection() {
 
 #[tokio::test(start_paused = true)]
 async fn nothing_outlives_a_server_that_is_dropped() {
-    let silent = Connection::open(service());
-    let mut busy = Connection::open(service());
-    busy.send("GET /slow HTTP/1.1\r\nHost: test\r\n\r\n").await;
-    let (unread, alive) = large_on_http2().await;
+    let alive = Arc::new(());
+    let held = Chain::new()
+        .provide(alive.clone())
+        .at("/slow", |c| c.get(async |_alive: Provided<Arc<()>>| sleep(HOUR).await));
+    let held = held.build();
+    let silent = Connection::open(held.clone());
+    let mut http1 = Connection::open(held.clone());
+    http1.send("GET /slow HTTP/1.1\r\nHost: test\r\n\r\n").await;
+    let Connection { client, phase, served, .. } = Connection::open(held);
+    let (mut http2, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(client))
+            .await
+            .unwrap();
+    tokio::spawn(connection);
+    let slow = http::Request::get("http://test/slow").body(Empty::<Bytes>::new()).unwrap();
+    let slow = tokio::spawn(http2.send_request(slow));
     sleep(Duration::from_secs(1)).await;
     let since = Instant::now();
-    for Connection { client, phase, served, .. } in [silent, busy] {
+    for (phase, served) in
+        [(phase, served), (silent.phase, silent.served), (http1.phase, http1.served)]
+    {
         drop(phase);
         served.await.unwrap();
-        drop(client);
     }
-    drop(alive);
-    assert!(unread.collect().await.is_err());
+    assert!(slow.await.unwrap().is_err());
     assert_about(since.elapsed(), Duration::ZERO);
+    assert_eq!(Arc::strong_count(&alive), 1, "a handler runs on");
 }
 
 #[tokio::test(start_paused = true)]
