@@ -5,6 +5,7 @@
 //! cargo bench --bench counts --features authenticate,body-limit,cookies,etag,json,jwt,rate-limit,security-headers,validate [-- FILTER]
 //! ```
 //!
+//! `--profile CASE` says of which crates the instructions of a case are.
 //! `--check FILE` compares with a baseline, and fails where a case got worse by more than 2 %; `--renew FILE` writes one. The script `guard` does
 //! both without the dependencies of the tests.
 //!
@@ -15,6 +16,7 @@
 
 mod baseline;
 mod cases;
+mod profile;
 
 use std::hint::black_box;
 use std::process::{Command, ExitCode};
@@ -34,6 +36,13 @@ fn main() -> ExitCode {
         ["--check", file] => {
             if !Baseline::read(file).holds(&Baseline::of(count(""))) {
                 return ExitCode::FAILURE;
+            }
+        }
+        ["--profile", name] => {
+            let case = cases::all().into_iter().find(|case| case.full_name() == name).unwrap();
+            println!("| crate | instructions |\n| --- | ---: |");
+            for (name, instructions) in profile::by_crate(&callgrind(&case).1) {
+                println!("| {name} | {} |", instructions / COUNTED);
             }
         }
         ["--renew", file] => Baseline::of(count("")).write(file),
@@ -60,7 +69,7 @@ fn count(filter: &str) -> Vec<(Case, Count)> {
             scope.spawn(|| {
                 while let Some((index, case)) = { cases.lock().unwrap().next() } {
                     let (allocations, bytes) = allocations(&case);
-                    let instructions = instructions(&case);
+                    let instructions = callgrind(&case).0 / COUNTED;
                     let count = Count { instructions, allocations, bytes };
                     counts.lock().unwrap().push((index, case, count));
                 }
@@ -92,10 +101,10 @@ fn warm(case: &Case) -> Subject {
     subject
 }
 
-/// Runs this program once more under callgrind, which counts inside of [`counted`] alone.
-fn instructions(case: &Case) -> u64 {
+/// Runs this program once more under callgrind, which counts inside of [`counted`] alone. Gives the total, and all that it writes.
+fn callgrind(case: &Case) -> (u64, String) {
     let output = Command::new("valgrind")
-        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/stdout"])
         .arg("--toggle-collect=*counted_answer*")
         .arg(std::env::current_exe().unwrap())
         .args(["--case", &case.full_name()])
@@ -103,8 +112,8 @@ fn instructions(case: &Case) -> u64 {
         .expect("valgrind is not installed");
     let text = String::from_utf8_lossy(&output.stderr);
     let collected = text.lines().find_map(|line| line.split_once("Collected : "));
-    let total: u64 = collected.unwrap_or_else(|| panic!("{text}")).1.trim().parse().unwrap();
-    total / COUNTED
+    let total = collected.unwrap_or_else(|| panic!("{text}")).1.trim().parse().unwrap();
+    (total, String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 fn repeat(name: &str) {

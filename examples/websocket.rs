@@ -57,8 +57,9 @@ async fn room(
     Query(guest): Query<Guest>,
     upgrade: WebSocketUpgrade,
 ) -> Response {
+    // From here on, so that nothing is missed while the connection changes over.
+    let mut heard = room.subscribe();
     upgrade.max_message_size(4096).on_upgrade(async move |mut socket| {
-        let mut heard = room.subscribe();
         loop {
             tokio::select! {
                 said = socket.recv() => match said {

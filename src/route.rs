@@ -245,6 +245,31 @@ impl Routes {
 /// A path of a built chain, and what stands behind it.
 ///
 /// [`ChainService::routes`](crate::ChainService::routes) lists them.
+///
+/// # Example
+///
+/// Every route that changes something stands behind a check:
+///
+/// ```
+/// use tower_chain::{Chain, Error, StatusCode};
+///
+/// async fn signed_in(headers: http::HeaderMap) -> Result<(), Error> {
+///     let known = headers.contains_key("x-user");
+///     known.then_some(()).ok_or_else(|| Error::new(StatusCode::UNAUTHORIZED, "Who are you?"))
+/// }
+///
+/// async fn list() {}
+/// async fn create() {}
+///
+/// let api = Chain::new().at("/users", |c| c.get(list).guard(signed_in).post(create)).build();
+/// for route in api.routes() {
+///     for handler in route.handlers() {
+///         let reads = handler.method() == Some(&http::Method::GET);
+///         let is_open = !handler.middleware().iter().any(|name| name == "signed_in");
+///         assert!(reads || !is_open, "{} of {:?} is open", handler.name(), route.pattern());
+///     }
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
     pattern: Option<String>,

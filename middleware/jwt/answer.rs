@@ -198,6 +198,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Middleware for OptionalJwt<C> 
         let Accepted { claims, place, nonce } = match self.0.authenticate(req).await {
             Ok(accepted) => accepted,
             Err(Refused::Missing) => {
+                self.0.hide_proof(req);
                 req.extensions_mut().insert(Anonymous::<MaybeClaims<C>>::new());
                 return next.run_with(req, (MaybeClaims(None),)).await;
             }

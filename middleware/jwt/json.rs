@@ -26,6 +26,8 @@ pub(crate) struct Read<'de> {
     pub(crate) confirmation: Option<Confirmation>,
     /// How many of the claims that must be exact are.
     pub(crate) exact: usize,
+    /// Whether `scope` is there and no text.
+    pub(crate) odd_scope: bool,
     names: Names<'de>,
     complete: bool,
     refusal: Option<Refusal>,
@@ -405,11 +407,10 @@ impl Registered {
                 let text = value.text().ok_or(Refusal::Claim(written))?;
                 read.texts.set(name, text);
             }
-            Self::TextIfAny(name) => {
-                if let Some(text) = value.text() {
-                    read.texts.set(name, text);
-                }
-            }
+            Self::TextIfAny(name) => match value.text() {
+                Some(text) => read.texts.set(name, text),
+                None => read.odd_scope |= matches!(name, Name::Scope),
+            },
             Self::Expires => read.times.expires = Some(value.date("exp")?),
             Self::NotBefore => read.times.not_before = Some(value.date("nbf")?),
             Self::Issued => read.times.issued = Some(value.date("iat")?),

@@ -493,7 +493,8 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
 
     /// Holds tokens to the profile for access tokens, [RFC 9068](https://www.rfc-editor.org/rfc/rfc9068).
     ///
-    /// That is: `typ` is `at+jwt`, `iss` is this issuer, `aud` has this audience, and `exp`, `iat`, `sub`, `client_id` and `jti` are there. ID tokens are refused.
+    /// That is: `typ` is `at+jwt`, `iss` is this issuer, `aud` has this audience, and `exp`, `iat`, `sub`, `client_id` and `jti` are there. `scope`
+    /// is a string, if it is there. ID tokens are refused. What types the other claims have is for `C` to say: [`AccessToken`] has those of the RFC.
     #[must_use]
     pub fn rfc9068(mut self, issuer: impl Into<String>, audience: impl Into<String>) -> Self {
         self.policy.access_token = true;

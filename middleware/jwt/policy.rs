@@ -105,6 +105,10 @@ impl Policy {
                 return Err(Refusal::SenderConstrained);
             }
         }
+        // RFC 9068, 2.2.3.
+        if self.access_token && read.odd_scope {
+            return Err(Refusal::Claim("scope"));
+        }
         // RFC 8725, 3.12: an ID token is no access token.
         if self.access_token && ID_TOKEN_CLAIMS.iter().any(|name| read.has(name)) {
             return Err(Refusal::Type);

@@ -173,6 +173,7 @@ impl Limiter {
 
     fn charge(&self, asked: &mut Asked, at: usize, client: &Hashes, quota: Quota, cost: u32) {
         let shard = self.memory.shard_of(client.widest());
+        let reach = self.policies.get(at).map_or(0, |policy| policy.reach(quota));
         if asked.primary == (0, 0) {
             asked.primary = (shard, client.widest());
         }
@@ -181,6 +182,7 @@ impl Limiter {
             let segment = (at * LEVELS + level) as u8;
             let ask = Ask::Charge { rate, cost, further: self.further(rate) };
             let mut check = Check::new(shard, mix(*hash, segment), segment, ask);
+            check.reach = check.reach.max(reach);
             check.returnable = self.gives_back();
             asked.checks.push(check);
         }
@@ -201,7 +203,7 @@ impl Limiter {
     #[inline]
     pub(crate) fn hashes(&self, key: &LimitKey, named: Named<'_>) -> Hashes {
         let mut found = Hashes { hashes: [0; LEVELS], levels: 1 };
-        match named {
+        match key.canonical(named) {
             Named::Addr(addr) => {
                 let prefixes = key.prefixes();
                 if let Some(only) = prefixes.only(addr) {

@@ -26,7 +26,7 @@ pub(crate) struct Asking {
     doubted: Vec<String>,
 }
 
-type Answering = BoxFuture<'static, Result<StoreAnswer, StoreError>>;
+pub(crate) type Answering = BoxFuture<'static, Result<StoreAnswer, StoreError>>;
 
 /// Why there is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,10 +125,13 @@ impl Drop for Asking {
                 };
                 runtime.spawn(late.hear_out(answer));
             }
-            _ => self.doubted.iter().for_each(|name| self.remote.owed.undoubt(name)),
+            _ => {
+                let now = self.remote.now();
+                self.doubted.iter().for_each(|name| self.remote.owed.undoubt(name, now));
+            }
         }
     }
 }
 
 /// What comes later isn't waited for.
-const LATEST: Duration = Duration::from_secs(30);
+pub(crate) const LATEST: Duration = Duration::from_secs(30);

@@ -9,9 +9,9 @@ use futures_util::future::join_all;
 use tokio::runtime::Handle;
 use tokio::time::{sleep, timeout};
 
-use super::asking::Unheard;
+use super::asking::{Answering, LATEST, Unheard};
 use super::limiter::until;
-use super::owed::Word;
+use super::owed::{Due, Word};
 use super::remote::{Here, Remote, TRUSTED};
 use super::store::{LimitStore, StoreCall, StoreCharge, StoreError};
 
@@ -87,7 +87,7 @@ impl Remote {
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
         let key = format!("{}:{{#{number}}}:#probe", self.with.prefix);
         let interval = Duration::from_millis(1);
-        let charges = vec![StoreCharge { key, interval, burst: 1, cost: 1 }];
+        let charges = vec![StoreCharge { key, interval, burst: 1, cost: 1, longest: interval }];
         let trial = StoreCall { charges, forced: true, ..StoreCall::default() };
         let store = &self.with.store;
         let asked = async {
@@ -132,26 +132,57 @@ impl Remote {
         let (few, many) = names.split_at(names.len().min(A_FEW));
         for names in std::iter::once(few).chain(many.chunks(AT_ONCE)) {
             let due = names.iter().filter_map(|name| self.owed.due(name, now()));
-            let told = join_all(due.map(async |due| {
-                let charges = vec![due.charge.clone()];
-                let call = StoreCall { charges, forced: true, ..StoreCall::default() };
-                let told = self.tell(|store| async move { store.take(&call).await }).await;
-                if told.is_some() {
-                    self.owed.told(&due, now());
-                    if let Some((shard, key)) = due.block {
-                        // Who lifts it elsewhere is heard again.
-                        here.memory.trust(shard, key, now(), until(now(), TRUSTED));
-                    }
-                }
-                told.is_some()
-            }))
-            .await;
+            let told = join_all(due.map(|due| self.tell_debt(here, due))).await;
             // Of a cluster some nodes may be away.
             if !told.is_empty() && !told.contains(&true) {
                 return false;
             }
         }
         true
+    }
+
+    /// Tells the store of one key. Returns whether it answered in time; if not, it may have heard, and isn't told again before that is known.
+    async fn tell_debt(self: &Arc<Self>, here: &Here, due: Due) -> bool {
+        let call =
+            StoreCall { charges: vec![due.charge.clone()], forced: true, ..StoreCall::default() };
+        let store = self.with.store.clone();
+        let mut answer: Answering = Box::pin(async move { store.take(&call).await });
+        let telling = Telling { remote: self.clone(), here: here.clone(), due };
+        let heard = self.hear(&mut answer).await;
+        match heard {
+            Ok(_) => telling.is_heard(),
+            Err(Unheard::Failed) => {}
+            Err(Unheard::Late) => drop(tokio::spawn(async move {
+                if let Ok(Ok(_)) = timeout(LATEST, answer).await {
+                    telling.is_heard();
+                }
+            })),
+        }
+        heard.is_ok()
+    }
+}
+
+/// What the store is being told. Dropped, it can be told again.
+struct Telling {
+    remote: Arc<Remote>,
+    here: Here,
+    due: Due,
+}
+
+impl Telling {
+    fn is_heard(&self) {
+        self.remote.owed.told(&self.due);
+        if let Some((shard, key)) = self.due.block {
+            // Who lifts it elsewhere is heard again.
+            let now = self.here.clock.now();
+            self.here.memory.trust(shard, key, now, until(now, TRUSTED));
+        }
+    }
+}
+
+impl Drop for Telling {
+    fn drop(&mut self) {
+        self.remote.owed.undoubt(&self.due.charge.key, self.here.clock.now());
     }
 }
 

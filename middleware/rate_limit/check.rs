@@ -28,6 +28,10 @@ pub(crate) struct Check {
     pub(crate) overflowed: bool,
     /// Where the key was found.
     pub(crate) at: Option<usize>,
+    /// For how many nanoseconds the key may be charged, under whichever quota: what lies after that was charged under one that is no more.
+    pub(crate) reach: u64,
+    /// Whether something lay after that.
+    pub(crate) cut: bool,
     /// Whether the charge may be taken back, and its number among those that may.
     pub(crate) returnable: bool,
     pub(crate) number: u64,
@@ -69,6 +73,10 @@ pub(crate) enum Outcome {
 impl Check {
     pub(crate) fn new(shard: usize, key: u64, segment: u8, ask: Ask) -> Self {
         let outcome = Outcome::Admitted;
+        let reach = match ask {
+            Ask::Charge { rate, further, .. } => rate.whole().saturating_add(rate.charge(further)),
+            Ask::Enter { .. } | Ask::Free => 0,
+        };
         Self {
             shard,
             key,
@@ -79,6 +87,8 @@ impl Check {
             outcome,
             overflowed: false,
             at: None,
+            reach,
+            cut: false,
             returnable: false,
             number: 0,
         }

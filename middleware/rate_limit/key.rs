@@ -60,7 +60,8 @@ impl LimitKey {
         Self::of(Kind::Everyone)
     }
 
-    /// The value of a header, such as `x-api-key`. A header that is longer than 1 KiB counts as missing.
+    /// The value of a header, such as `x-api-key`. A request whose header is longer than 1 KiB, or sent twice, is counted under the address of its
+    /// client.
     ///
     /// Nothing is checked here: before an authentication anyone can invent values, each with a quota of its own. Add a policy per
     /// client before it, or put the limiter behind the authentication.
@@ -68,7 +69,7 @@ impl LimitKey {
         Self::of(Kind::Header(name))
     }
 
-    /// The `Authorization` header. See [`header`](LimitKey::header).
+    /// The credentials in the `Authorization` header, whatever the case of the scheme before them. See [`header`](LimitKey::header).
     pub fn authorization() -> Self {
         Self::header(AUTHORIZATION)
     }
@@ -190,6 +191,18 @@ impl LimitKey {
         Ok(self)
     }
 
+    /// One name for what names the same: credentials without their scheme, which may be written in many ways.
+    pub(crate) fn canonical<'a>(&self, named: Named<'a>) -> Named<'a> {
+        match (&self.kind, named) {
+            (Kind::Header(name), Named::Text(text)) if *name == AUTHORIZATION => {
+                let text = text.trim_ascii();
+                let scheme = text.iter().position(|byte| *byte == b' ' || *byte == b'\t');
+                Named::Text(scheme.map_or(text, |end| text[end..].trim_ascii_start()))
+            }
+            _ => named,
+        }
+    }
+
     fn of(kind: Kind) -> Self {
         Self { kind, optional: false }
     }
@@ -215,11 +228,17 @@ impl LimitKey {
         let named = match &self.kind {
             Kind::Client(_) => None,
             Kind::Everyone => Some(Named::Everyone),
-            Kind::Header(name) => req
-                .headers()
-                .get(name)
-                .filter(|value| value.len() <= LONGEST)
-                .map(|value| Named::Text(value.as_bytes())),
+            Kind::Header(name) => {
+                let mut values = req.headers().get_all(name).iter();
+                match (values.next(), values.next()) {
+                    (None, _) => None,
+                    (Some(value), None) if value.len() <= LONGEST => {
+                        Some(Named::Text(value.as_bytes()))
+                    }
+                    // Who makes it unreadable is no better off than who leaves it out, also where that leaves the policy out.
+                    _ => Some(client.map_or(Named::Nobody, Named::Addr)),
+                }
+            }
             Kind::Own(f) => {
                 own = f(req);
                 own.as_ref().map(Subject::named)

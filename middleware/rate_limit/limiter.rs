@@ -8,15 +8,14 @@ use std::time::Duration;
 
 use http::header::HeaderName;
 use http::{HeaderMap, Method};
-use smallvec::SmallVec;
 
+use super::answer::{Answer, Charged};
 use super::asked::{Asked, Hashes, STRIKE, mix};
-use super::check::{Ask, Check, Outcome, Receipt, governed};
+use super::check::{Ask, Check};
 use super::clock::{LimitClock, nanos};
-use super::decision::{Decision, Pseudonym, Standing, Verdict};
+use super::decision::Decision;
 use super::fields::{self, LimitHeaders, State};
-use super::held::Held;
-use super::key::{Kind, LEVELS, LimitKey, Subject};
+use super::key::{Kind, LimitKey, Subject};
 use super::lints::Lints;
 use super::memory::Memory;
 use super::policy::Policy;
@@ -72,56 +71,6 @@ pub(crate) struct Count {
 pub(crate) struct Penalty {
     pub(crate) strikes: Quota,
     pub(crate) block: Duration,
-}
-
-/// What came of it.
-pub(crate) struct Answer {
-    pub(crate) verdict: Verdict,
-    /// Nanoseconds until the request would be admitted.
-    pub(crate) wait: Option<u64>,
-    pub(crate) states: SmallVec<[State; 2]>,
-    pub(crate) held: Option<Box<Held>>,
-    pub(crate) client: (usize, u64),
-    /// Whether a fifth or less of a quota is left.
-    near_limit: bool,
-    /// Whether the memory has counted it.
-    counted: bool,
-    /// Nanoseconds for which an admitted request is held back.
-    pub(crate) delay: u64,
-}
-
-/// A key that was charged under the only policy.
-pub(crate) struct Charged {
-    quota: Quota,
-    until: u64,
-    now: u64,
-}
-
-impl Charged {
-    /// How the client stands then.
-    pub(crate) fn state(&self) -> State {
-        let &Self { quota, until, now } = self;
-        let (remaining, reset) = quota.rate().standing(until, now);
-        let full = until.saturating_sub(now);
-        State { policy: 0, violated: false, quota, remaining, reset, full }
-    }
-}
-
-impl Answer {
-    /// Waits for the turn of an admitted request.
-    pub(crate) async fn wait(&mut self, limiter: &Limiter) {
-        let wait = std::mem::take(&mut self.delay);
-        if wait == 0 || limiter.shadow {
-            return;
-        }
-        if tokio::runtime::Handle::try_current().is_ok() {
-            tokio::time::sleep(Duration::from_nanos(wait)).await;
-        } else {
-            // Nobody would wake it: what it holds is given back.
-            self.held = None;
-            (self.verdict, self.wait) = (Verdict::Exceeded, Some(wait));
-        }
-    }
 }
 
 impl Limiter {
@@ -226,71 +175,6 @@ impl Limiter {
         Some(Charged { quota, until, now })
     }
 
-    /// Turns decided checks into an answer.
-    pub(crate) fn answer(
-        self: &Arc<Self>,
-        asked: &mut Asked,
-        (admitted, now): (bool, u64),
-    ) -> Answer {
-        let mut answer = Answer {
-            verdict: Verdict::Admitted,
-            wait: None,
-            states: SmallVec::new(),
-            held: None,
-            client: asked.primary,
-            near_limit: false,
-            counted: asked.counted,
-            delay: 0,
-        };
-        if !(admitted && asked.quiet) {
-            answer.states = self.states(asked, now);
-        }
-        if admitted {
-            for check in &asked.checks {
-                if let Ask::Charge { rate, .. } = check.ask {
-                    let (taken, whole) = (check.until.saturating_sub(now), rate.whole());
-                    answer.delay = answer.delay.max(taken.saturating_sub(whole));
-                    answer.near_limit |= rate.is_near(taken);
-                }
-            }
-            if self.count.is_some() || self.concurrency.is_some() || answer.delay > 0 {
-                let receipts = asked.checks.iter().filter_map(Receipt::of).collect();
-                let place = asked.shared.as_mut().and_then(|shared| shared.place.take());
-                let names = asked.charged_names();
-                answer.held = Some(Box::new(Held::new(self.clone(), receipts, names, place)));
-            }
-            return answer;
-        }
-        let mut never = false;
-        for check in &asked.checks {
-            let (verdict, wait) = match (check.outcome, check.ask) {
-                (Outcome::Admitted, _) => continue,
-                (Outcome::Never, _) => {
-                    never = true;
-                    (Verdict::TooCostly, 0)
-                }
-                // When the other request ends can't be known.
-                (Outcome::Busy, _) => (Verdict::Busy, 1),
-                (Outcome::Wait(wait), Ask::Free) => (Verdict::Blocked, wait),
-                (Outcome::Wait(wait), _) => (Verdict::Exceeded, wait),
-            };
-            let rank = |verdict| match verdict {
-                Verdict::TooCostly => 4,
-                Verdict::Blocked => 3,
-                Verdict::Exceeded => 2,
-                _ => u8::from(verdict != Verdict::Admitted),
-            };
-            if rank(verdict) > rank(answer.verdict) {
-                answer.verdict = verdict;
-            }
-            answer.wait = answer.wait.max(Some(wait));
-        }
-        if never {
-            answer.wait = None;
-        }
-        answer
-    }
-
     /// Counts a refusal, and blocks whoever collects too many.
     pub(crate) fn strike(&self, asked: &Asked, now: u64) {
         let Some(penalty) = self.penalty else { return };
@@ -313,85 +197,6 @@ impl Limiter {
                 self.end_leases(asked, now);
                 remote.block_later(shared.client.clone(), (shard, key), penalty.block);
             }
-        }
-    }
-
-    /// How the client stands with each policy.
-    fn states(&self, asked: &Asked, now: u64) -> SmallVec<[State; 2]> {
-        let state = |&(policy, quota): &(u8, Quota)| {
-            let (remaining, reset) = (quota.burst_size(), 0);
-            let mut state = State { policy, violated: false, quota, remaining, reset, full: 0 };
-            for check in &asked.checks {
-                let Ask::Charge { rate, .. } = check.ask else { continue };
-                if usize::from(check.segment) / LEVELS != usize::from(policy) {
-                    continue;
-                }
-                let (remaining, reset) = rate.standing(check.until, now);
-                if remaining < state.remaining
-                    || (remaining == state.remaining && reset > state.reset)
-                {
-                    (state.remaining, state.reset) = (remaining, reset);
-                }
-                state.full = state.full.max(check.until.saturating_sub(now));
-                state.violated |= !check.is_admitted();
-            }
-            for check in &asked.checks {
-                if let (Outcome::Wait(wait), Ask::Charge { .. }) = (check.outcome, check.ask)
-                    && usize::from(check.segment) / LEVELS == usize::from(policy)
-                {
-                    state.reset = state.reset.max(wait);
-                }
-            }
-            state
-        };
-        asked.quotas.iter().map(state).collect()
-    }
-
-    /// How whoever is asked for stands now, by the limiter's own memory.
-    pub(crate) fn look(&self, asked: &mut Asked) -> Vec<Standing> {
-        let now = self.clock.now();
-        for check in &mut asked.checks {
-            let (until, count) = self.memory.look(check.shard, check.key);
-            (check.until, check.count) = (until, count);
-            if let Ask::Charge { rate, cost, .. } = check.ask {
-                check.until = until.min(now.saturating_add(rate.whole()));
-                check.outcome = governed(rate, 0, cost, check.until, now).0;
-            }
-        }
-        self.standings(&self.states(asked, now))
-    }
-
-    pub(crate) fn standings(&self, states: &[State]) -> Vec<Standing> {
-        let standing = |state: &State| {
-            let policy = self.policies.get(usize::from(state.policy))?;
-            Some(Standing {
-                policy: policy.name.clone(),
-                quota: state.quota,
-                remaining: state.remaining,
-                reset: Duration::from_nanos(state.reset),
-                full: Duration::from_nanos(state.full),
-                violated: state.violated,
-            })
-        };
-        states.iter().filter_map(standing).collect()
-    }
-
-    /// The answer in the words of the public.
-    pub(crate) fn decision(&self, answer: &Answer) -> Decision {
-        Decision {
-            verdict: answer.verdict,
-            client: (answer.client != (0, 0)).then(|| Pseudonym(self.memory.hash(answer.client.1))),
-            retry_after: answer.wait.map(|wait| {
-                let jitter = match self.jitter.as_secs() {
-                    0 => 0,
-                    most => {
-                        self.memory.hash((self.clock.now(), answer.client.1))
-                            % most.saturating_add(1)
-                    }
-                };
-                Duration::from_secs(fields::seconds(wait).saturating_add(jitter))
-            }),
-            standings: self.standings(&answer.states).into(),
         }
     }
 

@@ -1,6 +1,5 @@
 //! The limiter's own memory, in shards.
 
-use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,6 +9,7 @@ use smallvec::SmallVec;
 use super::check::{Ask, Check, Outcome, Receipt, Taken, governed};
 use super::key::Named;
 use super::quota::Rate;
+use super::seed::Seed;
 use super::table::{Table, Value};
 use super::under_way::{Line, UnderWay};
 
@@ -26,15 +26,6 @@ pub(crate) struct Memory {
     next: AtomicUsize,
 }
 
-/// What only this process knows, so that nobody can choose clients that meet in the table.
-#[derive(Debug)]
-struct Seed {
-    texts: RandomState,
-    factors: [u128; 2],
-    /// One for each kind of name.
-    kinds: [u128; 5],
-}
-
 /// A shard on cache lines of its own.
 #[derive(Debug)]
 #[repr(align(128))]
@@ -42,7 +33,7 @@ struct Padded(Mutex<Shard>);
 
 #[derive(Debug)]
 pub(crate) struct Shard {
-    table: Table,
+    pub(crate) table: Table,
     /// Shared by the keys that find no room. Empty until it is needed.
     overflow: Vec<Value>,
     /// What may be taken back.
@@ -77,7 +68,7 @@ impl Memory {
 
     /// A keyed hash of anything.
     pub(crate) fn hash(&self, subject: impl std::hash::Hash) -> u64 {
-        self.seed.texts.hash_one(subject)
+        self.seed.hash(subject)
     }
 
     /// The key of a client.
@@ -256,59 +247,6 @@ impl Memory {
         (old > 0 || shard.table.has_room(1, now)) && shard.table.set(key, Value::until(new))
     }
 
-    /// Until when a key is charged, and until when that is trusted without asking the shared store.
-    pub(crate) fn known(&self, shard: usize, key: u64) -> (u64, u64) {
-        let shard = self.lock(shard);
-        let until = |key| shard.table.find(key).map_or(0, Value::as_until);
-        (until(key), until(key ^ TRUSTED))
-    }
-
-    /// Trusts what is remembered of a key until then.
-    pub(crate) fn trust(&self, shard: usize, key: u64, now: u64, until: u64) {
-        self.change(shard, key ^ TRUSTED, now, |_| until);
-    }
-
-    /// Takes one of the requests of this shape that a client has paid for in advance. Returns how many are left.
-    pub(crate) fn spend_lease(
-        &self,
-        shard: usize,
-        client: u64,
-        shape: u64,
-        now: u64,
-    ) -> Option<u32> {
-        let mut shard = self.lock(shard);
-        let key = shard.lease_key(client, shape, now);
-        let value = shard.table.find(key).filter(|value| !value.is_over(now))?;
-        shard.table.set(key, value.less());
-        value.as_count().checked_sub(1)
-    }
-
-    /// Remembers so many requests of this shape as paid for. Without room for it they are lost.
-    pub(crate) fn lease(&self, shard: usize, client: u64, shape: u64, count: u32, now: u64) {
-        let mut shard = self.lock(shard);
-        let key = shard.lease_key(client, shape, now);
-        let left = match shard.table.find(key) {
-            Some(value) if !value.is_over(now) => value.as_count(),
-            Some(_) => 0,
-            None if shard.table.has_room(1, now) => 0,
-            None => return,
-        };
-        let until = now.saturating_add(LEASE_TIME);
-        shard.table.set(key, Value::lease(left.saturating_add(count), until));
-    }
-
-    /// Forgets all that a client has paid for in advance, whatever its shape: for as long as some of it might be left, what it pays for anew lies
-    /// elsewhere.
-    pub(crate) fn end_leases(&self, shard: usize, client: u64, now: u64) {
-        let latest = now.saturating_add(LEASE_TIME);
-        self.change(shard, client ^ LEASED, now, |last| latest.max(last.saturating_add(1)));
-    }
-
-    /// Trusts no longer what is remembered of a key.
-    pub(crate) fn distrust(&self, shard: usize, key: u64) {
-        self.lock(shard).table.remove(key ^ TRUSTED);
-    }
-
     /// Clears a little of another shard, so that memory comes back wherever requests arrive.
     fn sweep_next(&self, not: usize, now: u64) {
         let at = self.next.fetch_add(1, Ordering::Relaxed) % self.shards.len();
@@ -320,31 +258,9 @@ impl Memory {
         }
     }
 
-    fn lock(&self, at: usize) -> MutexGuard<'_, Shard> {
+    pub(crate) fn lock(&self, at: usize) -> MutexGuard<'_, Shard> {
         // Nothing in a critical section panics between two writes that belong together.
         self.shards[at].0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Seed {
-    fn new() -> Self {
-        let texts = RandomState::new();
-        let wide = |at: u8| {
-            u128::from(texts.hash_one((at, 0))) << 64 | u128::from(texts.hash_one((at, 1)))
-        };
-        let (factors, kinds) = ([0, 1].map(wide), [2, 3, 4, 5, 6].map(wide));
-        Self { texts, factors, kinds }
-    }
-
-    /// A key by multiply-add-shift (Dietzfelbinger 1996), of which any two meet with a chance of 2^-64, whoever chose them without knowing the
-    /// seed; and then mixed, so that neighbours lie apart.
-    #[inline]
-    fn key(&self, [high, low]: [u64; 2], kind: usize) -> u64 {
-        let [a, b] = self.factors;
-        let sum = a.wrapping_mul(high.into()).wrapping_add(b.wrapping_mul(low.into()));
-        let key = (sum.wrapping_add(self.kinds[kind]) >> 64) as u64;
-        let key = (key ^ key >> 32).wrapping_mul(0xd6e8_feb8_6659_fd93);
-        key ^ key >> 32
     }
 }
 
@@ -356,11 +272,6 @@ impl Shard {
             self.table.sweep(now, SWEEP_OWN);
         }
         self.since_sweep.is_multiple_of(2 * SWEEP_EVERY)
-    }
-
-    fn lease_key(&self, client: u64, shape: u64, now: u64) -> u64 {
-        let ended = self.table.find(client ^ LEASED).filter(|ended| !ended.is_over(now));
-        shape ^ LEASED ^ ended.map_or(0, Value::as_until).wrapping_mul(LEASED)
     }
 
     fn value(&self, key: u64, segment: u8, overflowed: bool) -> Option<Value> {
@@ -415,10 +326,10 @@ fn decide<'a>(
         let value = value.unwrap_or(Value::until(0));
         match check.ask {
             Ask::Charge { rate, cost, further } => {
-                let longest = rate.whole().saturating_add(rate.charge(further));
                 // After a change to a shorter quota nobody waits for longer than that takes.
-                check.until = value.as_until().min(now.saturating_add(longest));
-                if check.until < value.as_until() {
+                check.until = value.as_until().min(now.saturating_add(check.reach));
+                check.cut = check.until < value.as_until();
+                if check.cut {
                     let line = line(check.key, check.segment, check.overflowed);
                     shard.under_way.cut(line, check.until);
                 }
@@ -458,13 +369,13 @@ fn decide<'a>(
         let value = match check.ask {
             Ask::Charge { cost: 0, .. } | Ask::Free => continue,
             Ask::Charge { rate, cost, .. } => {
-                if !admitted {
-                    if check.is_admitted() {
-                        check.until = check.until.saturating_sub(rate.charge(cost));
-                    }
+                if !admitted && check.is_admitted() {
+                    check.until = check.until.saturating_sub(rate.charge(cost));
+                }
+                if !admitted && !check.cut {
                     continue;
                 }
-                if check.returnable {
+                if admitted && check.returnable {
                     let line = line(check.key, check.segment, check.overflowed);
                     check.number = shard.under_way.enter(line, rate.charge(cost), check.until);
                 }
@@ -500,12 +411,8 @@ fn shared(key: u64, segment: u8) -> usize {
 pub(crate) const KEYS_PER_SHARD: usize = 3584;
 /// How many limiters the keys of a shard share that find no room, for each policy.
 const SHARED: usize = 16;
-/// Makes the key of a lease of what its requests have in common, and of a client the key under which its leases were ended.
-const LEASED: u64 = 0x6a09_e667_f3bc_c909;
 /// Makes the key for which time a key is trusted of the key itself.
-const TRUSTED: u64 = 0xbb67_ae85_84ca_a73b;
-/// How long what was paid for in advance may be used.
-const LEASE_TIME: u64 = 10_000_000_000;
+pub(crate) const TRUSTED: u64 = 0xbb67_ae85_84ca_a73b;
 const SWEEP_OWN: usize = 16;
 const SWEEP_OTHER: usize = 128;
 const SWEEP_EVERY: u32 = 8;

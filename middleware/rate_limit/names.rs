@@ -63,7 +63,7 @@ impl Remote {
 
 /// Whom a policy counts, in words that are the same on every server: the networks of an address, or one name.
 fn subjects(key: &LimitKey, named: Named<'_>) -> Vec<String> {
-    match named {
+    match key.canonical(named) {
         Named::Addr(addr) => key.prefixes().levels(addr).map(|net| net.to_string()).collect(),
         // Names may be secrets, and may hold anything.
         Named::Text(text) => {

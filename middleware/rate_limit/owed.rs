@@ -40,6 +40,7 @@ enum Kind {
     Charges {
         interval: u64,
         burst: u32,
+        reach: u64,
     },
     /// The block of a client, and where it is remembered here.
     Block(usize, u64),
@@ -50,6 +51,7 @@ pub(crate) struct Charges<'a> {
     pub(crate) name: &'a str,
     pub(crate) rate: Rate,
     pub(crate) further: u32,
+    pub(crate) reach: u64,
     pub(crate) cost: u32,
     /// Until when the key was known to be charged before them.
     pub(crate) known: u64,
@@ -95,9 +97,9 @@ impl Owed {
 
     /// Notes charges that were made without the store.
     pub(crate) fn charge(&self, charges: &Charges<'_>, now: u64) {
-        let &Charges { name, rate, further, cost, known, doubted } = charges;
+        let &Charges { name, rate, further, reach, cost, known, doubted } = charges;
         let burst = rate.burst.get().saturating_add(further);
-        let kind = Kind::Charges { interval: rate.interval, burst };
+        let kind = Kind::Charges { interval: rate.interval, burst, reach };
         let mut ledger = self.lock();
         let Some(debt) = ledger.debt(name, kind, known, now) else { return };
         let most = now.saturating_add(rate.interval.saturating_mul(burst.into()));
@@ -137,16 +139,22 @@ impl Owed {
     }
 
     /// The store has said what it made of a charge, or never will.
-    pub(crate) fn undoubt(&self, name: &str) {
-        if let Some(debt) = self.lock().debts.get_mut(name) {
+    pub(crate) fn undoubt(&self, name: &str, now: u64) {
+        let mut ledger = self.lock();
+        if let Some(debt) = ledger.debts.get_mut(name) {
             debt.doubts = debt.doubts.saturating_sub(1);
+            if debt.is_over(now) {
+                ledger.debts.remove(name);
+            }
         }
     }
 
     pub(crate) fn forget(&self, names: &[String]) {
         if self.any() {
             let mut ledger = self.lock();
-            names.iter().for_each(|name| drop(ledger.debts.remove(name)));
+            for name in names {
+                ledger.debts.remove(name);
+            }
         }
     }
 
@@ -160,10 +168,10 @@ impl Owed {
         self.lock().debts.keys().cloned().collect()
     }
 
-    /// What is to be told of a key now.
+    /// What is to be told of a key now. It is in doubt until the store has said whether it was heard.
     pub(crate) fn due(&self, name: &str, now: u64) -> Option<Due> {
         let mut ledger = self.lock();
-        let debt = ledger.debts.get(name)?;
+        let debt = ledger.debts.get_mut(name)?;
         if debt.doubts > 0 {
             return None;
         }
@@ -172,26 +180,24 @@ impl Owed {
             ledger.debts.remove(name);
             return None;
         }
-        let (interval, burst, cost, block) = match debt.kind {
-            Kind::Charges { interval, burst } => {
+        debt.doubts += 1;
+        let (interval, burst, cost, longest, block) = match debt.kind {
+            Kind::Charges { interval, burst, reach } => {
                 let cost = u32::try_from(left.div_ceil(interval)).unwrap_or(u32::MAX);
-                (interval, burst, cost, None)
+                (interval, burst, cost, reach, None)
             }
-            Kind::Block(shard, key) => (left, 1, 1, Some((shard, key))),
+            Kind::Block(shard, key) => (left, 1, 1, left, Some((shard, key))),
         };
-        let interval = Duration::from_nanos(interval);
-        let charge = StoreCharge { key: name.to_owned(), interval, burst, cost };
+        let (interval, longest) = (Duration::from_nanos(interval), Duration::from_nanos(longest));
+        let charge = StoreCharge { key: name.to_owned(), interval, burst, cost, longest };
         Some(Due { charge, block, upto })
     }
 
     /// The store knows of it now, but for what was added meanwhile.
-    pub(crate) fn told(&self, due: &Due, now: u64) {
+    pub(crate) fn told(&self, due: &Due) {
         let mut ledger = self.lock();
         if let Some(debt) = ledger.debts.get_mut(&due.charge.key) {
             debt.base = debt.base.max(due.upto);
-            if debt.is_over(now) {
-                ledger.debts.remove(&due.charge.key);
-            }
         }
     }
 

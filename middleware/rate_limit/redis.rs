@@ -117,7 +117,8 @@ where
                     let time = |requests: u32| {
                         micros(charge.interval).saturating_mul(requests.into()).min(LONGEST)
                     };
-                    cmd.arg(time(charge.burst)).arg(time(charge.cost));
+                    let longest = micros(charge.longest).min(LONGEST).max(time(charge.burst));
+                    cmd.arg(time(charge.burst)).arg(time(charge.cost)).arg(longest);
                 }
             };
             let answer: Vec<u64> = self.take.run(&mut connection, arguments).await?;
@@ -233,7 +234,7 @@ fn micros(time: Duration) -> u64 {
 /// 100 years in microseconds. With the time since 1970 it stays below 2^53.
 const LONGEST: u64 = 100 * 366 * 24 * 3600 * 1_000_000;
 
-/// Tests all keys, then writes all or none. A time too far in the future comes from a clock that was set back; it is cut to the most that can be charged.
+/// Tests all keys, then charges all or none. A time too far in the future comes from a clock that was set back; it is cut to the most that can be charged.
 const TAKE: &str = r"
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -254,10 +255,11 @@ if places > 0 then
     busy, fits = 1, false
   end
 end
-local till, latest, cost = {}, {}, {}
+local till, latest, cost, cut = {}, {}, {}, {}
 for i = 1, charges do
-  latest[i], cost[i] = now + tonumber(ARGV[2 * i + 6]), tonumber(ARGV[2 * i + 7])
-  till[i] = math.min(math.max(time_of(held[i]), now), latest[i])
+  latest[i], cost[i] = now + tonumber(ARGV[3 * i + 5]), tonumber(ARGV[3 * i + 6])
+  local charged, longest = time_of(held[i]), now + tonumber(ARGV[3 * i + 7])
+  till[i], cut[i] = math.min(math.max(charged, now), longest), charged > longest
   if cost[i] > 0 and till[i] + cost[i] > latest[i] and not forced then fits = false end
 end
 local answer = { fits and 1 or 0, 0, blocked, busy }
@@ -271,7 +273,9 @@ if fits and lease > 0 then
 end
 for i = 1, charges do
   if fits and cost[i] > 0 then
-    till[i] = math.min(till[i] + cost[i] * (1 + answer[2]), latest[i])
+    till[i] = math.max(till[i], math.min(till[i] + cost[i] * (1 + answer[2]), latest[i]))
+  end
+  if fits and cost[i] > 0 or cut[i] then
     redis.call('SET', KEYS[i], string.format('%.0f', till[i]), 'PX', string.format('%.0f', math.ceil((till[i] - now) / 1000)))
   end
   answer[i + 4] = till[i] - now

@@ -3,23 +3,23 @@
 use std::collections::BTreeMap;
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use smallvec::SmallVec;
-use tokio::runtime::Handle;
 
-use super::asked::{Asked, Shared};
+use super::answer::Answer;
+use super::asked::Asked;
 use super::asking::{Asking, Unheard};
 use super::check::{Ask, Check, Outcome, Receipt};
 use super::clock::LimitClock;
 use super::decision::Verdict;
 use super::held::Held;
 use super::learned::{know, learn};
-use super::limiter::{Answer, Limiter, until};
+use super::limiter::Limiter;
 use super::memory::Memory;
 use super::names::block_key;
-use super::owed::{Back, Charges, Owed, Word};
+use super::owed::{Charges, Owed};
 use super::store::{SharedLimits, StoreAnswer, StoreCall, StoreCharge, StorePlace, WhileAway};
 
 /// A shared store in use.
@@ -32,7 +32,7 @@ pub(crate) struct Remote {
     pub(crate) owed: Owed,
     pub(crate) here: OnceLock<Here>,
     /// The places taken here, by the time at which they are free again whoever still holds them.
-    places: Mutex<BTreeMap<Ticket, Receipt>>,
+    pub(crate) places: Mutex<BTreeMap<Ticket, Receipt>>,
     /// Tells the requests of this server from those of the others, and from each other.
     server: u64,
     pub(crate) requests: AtomicU64,
@@ -185,6 +185,7 @@ impl Remote {
                     Ask::Charge { rate, .. } => {
                         whole.push(*rate);
                         *rate = rate.share(servers);
+                        check.reach = check.reach.max(rate.whole());
                     }
                     Ask::Enter { most } => *most = (*most / servers.max(1)).max(1),
                     Ask::Free => {}
@@ -238,7 +239,8 @@ impl Remote {
                 continue;
             }
             let rate = shared.whole.get(at).copied().unwrap_or(rate);
-            self.owed.charge(&Charges { name, rate, further, cost, known: *known, doubted }, now);
+            let (known, reach) = (*known, check.reach);
+            self.owed.charge(&Charges { name, rate, further, reach, cost, known, doubted }, now);
             if doubted {
                 doubts.push(name.clone());
             }
@@ -262,6 +264,7 @@ impl Remote {
                 interval: Duration::from_nanos(rate.interval),
                 burst: rate.burst.get().saturating_add(further),
                 cost,
+                longest: Duration::from_nanos(check.reach),
             })
         };
         let (checks, Some(shared)) = (&asked.checks[asked.own()..], asked.shared.as_ref()) else {
@@ -283,147 +286,6 @@ impl Remote {
             Err(Unheard::Late) => Err(Some(asking)),
             Ok(_) | Err(Unheard::Failed) => Err(None),
         }
-    }
-
-    /// Takes charges back, without anybody waiting for it: those of which the store doesn't know yet here, the others there. Whoever has just heard
-    /// of the store knows that it is there.
-    pub(crate) fn give_back(self: &Arc<Self>, mut keys: Vec<Back>, is_there: bool) {
-        let now = self.now();
-        keys.retain_mut(|back| {
-            back.nanos = self.owed.give_back(&back.name, back.nanos, now);
-            back.nanos > 0
-        });
-        if keys.is_empty() {
-            return;
-        }
-        match Handle::try_current() {
-            Ok(runtime) if is_there || self.is_reachable() => {
-                let this = self.clone();
-                runtime.spawn(async move { this.give_back_now(keys).await });
-            }
-            _ => {
-                self.owed.push(Word::GiveBack(keys));
-                self.attend();
-            }
-        }
-    }
-
-    /// Takes charges back. A call that failed isn't repeated, since it may have been heard: a client is rather charged for one request
-    /// too many than given one twice.
-    pub(crate) async fn give_back_now(self: &Arc<Self>, keys: Vec<Back>) -> bool {
-        let keys: Vec<_> = keys
-            .into_iter()
-            .map(|Back { name, nanos, .. }| (name, Duration::from_nanos(nanos)))
-            .collect();
-        self.tell(|store| async move { store.give_back(&keys).await }).await.is_some()
-    }
-
-    /// Frees a place, without anybody waiting for it.
-    pub(crate) fn leave(self: &Arc<Self>, place: StorePlace) {
-        let until = until(self.now(), place.longest);
-        match Handle::try_current() {
-            Ok(runtime) if self.is_reachable() => {
-                let this = self.clone();
-                runtime.spawn(async move { this.leave_now(place, until).await });
-            }
-            _ => {
-                self.owed.push(Word::Leave(place, until));
-                self.attend();
-            }
-        }
-    }
-
-    /// Frees a place, or sees to it that it is tried again until it is free by itself.
-    pub(crate) async fn leave_now(self: &Arc<Self>, place: StorePlace, until: u64) -> bool {
-        let told = place.clone();
-        let told = self.tell(|store| async move { store.leave(&told).await }).await.is_some();
-        if !told {
-            self.owed.push(Word::Leave(place, until));
-            self.attend();
-        }
-        told
-    }
-
-    /// Blocks a client on all servers. Returns whether the store knows it; if not, it is told later, and this server is certain of it until then.
-    pub(crate) async fn block(
-        self: &Arc<Self>,
-        client: &str,
-        (shard, key): (usize, u64),
-        time: Duration,
-    ) -> bool {
-        let name = block_key(client);
-        let Some(Here { clock, memory }) = self.here.get() else { return false };
-        if time.is_zero() {
-            self.owed.forget(std::slice::from_ref(&name));
-            return self.call(|store| async move { store.clear(&[name]).await }).await.is_some();
-        }
-        let (now, end) = (clock.now(), until(clock.now(), time));
-        memory.trust(shard, key, now, end);
-        let charges = vec![StoreCharge { key: name.clone(), interval: time, burst: 1, cost: 1 }];
-        let call = StoreCall { charges, forced: true, ..StoreCall::default() };
-        let told = self.call(|store| async move { store.take(&call).await }).await.is_some();
-        if told {
-            self.owed.forget(std::slice::from_ref(&name));
-            // Who lifts it elsewhere is heard again.
-            memory.trust(shard, key, now, until(clock.now(), TRUSTED).min(end));
-        } else {
-            self.owed.block(&name, (shard, key), end, clock.now());
-            self.attend();
-        }
-        told
-    }
-
-    /// Blocks a client on all servers, without anybody waiting for it.
-    pub(crate) fn block_later(self: &Arc<Self>, client: String, at: (usize, u64), time: Duration) {
-        let Some(here) = self.here.get() else { return };
-        let (now, end) = (here.clock.now(), until(here.clock.now(), time));
-        here.memory.trust(at.0, at.1, now, end);
-        match Handle::try_current() {
-            Ok(runtime) if self.is_reachable() => {
-                let this = self.clone();
-                runtime.spawn(async move { this.block(&client, at, time).await });
-            }
-            _ => {
-                self.owed.block(&block_key(&client), at, end, now);
-                self.attend();
-            }
-        }
-    }
-
-    /// Forgets a client.
-    pub(crate) async fn clear(self: &Arc<Self>, client: Box<Shared>) -> bool {
-        let mut keys = client.names;
-        keys.push(block_key(&client.client));
-        self.owed.forget(&keys);
-        self.call(|store| async move { store.clear(&keys).await }).await.is_some()
-    }
-
-    /// Notes a place that was taken here.
-    pub(crate) fn enter(&self, place: Receipt) -> Ticket {
-        let end = until(self.now(), self.with.longest_request);
-        let ticket = (end, self.requests.fetch_add(1, Ordering::Relaxed));
-        self.places().insert(ticket, place);
-        ticket
-    }
-
-    /// What there is to give back for a place; `None` if it was free before, since the request took too long.
-    pub(crate) fn exit(&self, ticket: Ticket) -> Option<Receipt> {
-        self.places().remove(&ticket)
-    }
-
-    /// Frees the places of requests that take too long, as the store does.
-    fn end_long_requests(&self, limiter: &Limiter, now: u64) {
-        if limiter.concurrency.is_none() {
-            return;
-        }
-        let mut places = self.places();
-        while let Some(first) = places.first_entry().filter(|first| first.key().0 <= now) {
-            limiter.memory.give_back(&first.remove(), now);
-        }
-    }
-
-    fn places(&self) -> MutexGuard<'_, BTreeMap<Ticket, Receipt>> {
-        self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

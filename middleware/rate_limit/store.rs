@@ -64,28 +64,24 @@ use super::quota::{RateLimitConfigError, checked};
 ///             }
 ///             answer.admitted &= answer.blocked_for.is_zero() && !answer.is_busy;
 ///             // A store may always pay for fewer requests in advance than it is asked to: here for none.
-///             let after: Vec<_> = call
-///                 .charges
-///                 .iter()
-///                 .map(|charge| {
-///                     let most = charge.interval * charge.burst;
-///                     let after = charged(&charge.key).min(most) + charge.interval * charge.cost;
-///                     answer.admitted &= charge.cost == 0 || call.forced || after <= most;
-///                     after.min(most)
-///                 })
-///                 .collect();
-///             for (charge, after) in call.charges.iter().zip(after) {
-///                 let kept = charged(&charge.key).min(charge.interval * charge.burst);
-///                 answer.charged_for.push(if answer.admitted { after } else { kept });
+///             let mut after = Vec::new();
+///             for charge in &call.charges {
+///                 let most = charge.interval * charge.burst;
+///                 let before = charged(&charge.key).min(charge.longest);
+///                 let time = before + charge.interval * charge.cost;
+///                 answer.admitted &= charge.cost == 0 || call.forced || time <= most;
+///                 after.push(time.min(most).max(before));
+///                 answer.charged_for.push(before);
 ///             }
 ///             if answer.admitted {
-///                 for (charge, time) in call.charges.iter().zip(&answer.charged_for) {
-///                     times.charged.insert(charge.key.clone(), now + *time);
-///                 }
-///                 if let Some(StorePlace { key, id, longest, .. }) = &call.place {
-///                     let taken = times.places.entry(key.clone()).or_default();
-///                     taken.insert(id.clone(), now + *longest);
-///                 }
+///                 answer.charged_for = after;
+///             }
+///             for (charge, time) in call.charges.iter().zip(&answer.charged_for) {
+///                 times.charged.insert(charge.key.clone(), now + *time);
+///             }
+///             if let (true, Some(place)) = (answer.admitted, &call.place) {
+///                 let taken = times.places.entry(place.key.clone()).or_default();
+///                 taken.insert(place.id.clone(), now + place.longest);
 ///             }
 ///             answer
 ///         })
@@ -175,6 +171,9 @@ pub struct StoreCharge {
     pub burst: u32,
     /// How many requests to charge for; 0 to look only.
     pub cost: u32,
+    /// For which time from now the key may be charged at all, under whichever quota its client has. A later time comes from a clock that was set back, or
+    /// from a quota that is no more: it is cut to this, also where the request is refused.
+    pub longest: Duration,
 }
 
 /// The place of a request among those of its client that are under way.

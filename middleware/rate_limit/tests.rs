@@ -15,7 +15,7 @@ mod express;
 use super::*;
 use crate::extract::{ForwardedHeader, PeerAddr, TrustedProxies};
 use crate::test_log::Log;
-use crate::{Body, Chain, ChainService, Error, Provided};
+use crate::{Body, Chain, ChainService, Error, Middleware, Provided};
 
 const ALICE: &str = "192.0.2.1:4000";
 const BOB: &str = "192.0.2.2:4000";
@@ -421,7 +421,7 @@ fn shadow_mode_refuses_nothing_and_shows_everything() {
 #[test]
 fn a_quota_is_changed_while_it_runs() {
     let clock = LimitClock::fake();
-    let limit = RateLimit::new(Policy::new("api", Quota::per_hour(1))).clock(clock);
+    let limit = RateLimit::new(Policy::new("api", Quota::per_hour(1))).clock(clock.clone());
     let handle = limit.handle();
     let service = chain(limit);
     assert_eq!([(); 2].map(|()| status(&service, ALICE)), [200, 429]);
@@ -432,6 +432,26 @@ fn a_quota_is_changed_while_it_runs() {
     assert_eq!(header(&refused, "retry-after"), "1");
     assert_eq!(header(&refused, "ratelimit-policy"), r#""api";q=10;w=1"#);
     assert_eq!(status(&service, BOB), 200);
+    clock.advance(secs(1));
+    assert_eq!(status(&service, ALICE), 200);
+}
+
+#[test]
+fn whoever_changes_tiers_to_and_fro_gains_nothing_and_is_told_the_truth() {
+    let clock = LimitClock::fake();
+    let policy = Policy::new("tier", Quota::per_hour(10))
+        .quota_by(|req| req.headers().contains_key("pro").then(|| Quota::per_minute(60)));
+    let service = chain(RateLimit::new(policy).clock(clock.clone()));
+    let pro = || send(&service, with(ALICE, "pro", "1"));
+    assert_eq!((0..20).filter(|_| status(&service, ALICE) == 200).count(), 10);
+    let refused = pro();
+    assert_eq!(refused.status(), 429);
+    let wait: u64 = header(&refused, "retry-after").parse().unwrap();
+    clock.advance(secs(wait));
+    assert_eq!(pro().status(), 200);
+    // The other tier has come back by the time that passed, and no more.
+    let admitted = (0..20).filter(|_| status(&service, ALICE) == 200).count() as u64;
+    assert_eq!(admitted, wait / 360);
 }
 
 #[test]
@@ -555,6 +575,42 @@ fn keys_of_many_kinds_count_apart_and_missing_ones_under_the_address() {
     let service = chain(RateLimit::per_hour(1).key(key).clock(LimitClock::fake()));
     let call = |tenant: &str| send(&service, with(ALICE, "tenant", tenant)).status().as_u16();
     assert_eq!([call("a"), call("b"), call("a")], [200, 200, 429]);
+}
+
+#[test]
+fn one_credential_has_one_quota_however_it_is_written() {
+    let limit = RateLimit::per_hour(1).key(LimitKey::authorization()).clock(LimitClock::fake());
+    let handle = limit.handle();
+    let service = chain(limit);
+    let call = |value: &str| send(&service, with(ALICE, "authorization", value)).status().as_u16();
+    assert_eq!([call("Bearer abc"), call("Bearer abd")], [200, 200]);
+    for again in ["Bearer abc", "bearer abc", "bEARER   abc", "BEARER\tabc"] {
+        assert_eq!(call(again), 429, "{again}");
+    }
+    let reset = |client: &'static str| handle.reset(client).now_or_never();
+    assert_eq!(
+        (reset("Bearer abc"), call("bearer abc"), call("Bearer abc")),
+        (Some(true), 200, 429)
+    );
+}
+
+#[test]
+fn a_header_that_is_sent_twice_hides_nobody() {
+    let key = || LimitKey::header(HeaderName::from_static("x-api-key"));
+    for key in [key(), key().optional()] {
+        let service = chain(RateLimit::per_hour(1).key(key).clock(LimitClock::fake()));
+        let twice = |at: usize| {
+            let mut req = with(ALICE, "x-api-key", &format!("invented-{at}"));
+            req.headers_mut().append("x-api-key", HeaderValue::from_static("mine"));
+            send(&service, req).status().as_u16()
+        };
+        assert_eq!([twice(0), twice(1), twice(2)], [200, 429, 429]);
+        let long = |at: usize| {
+            let value = format!("{at}{}", "x".repeat(1025));
+            send(&service, with(BOB, "x-api-key", &value)).status().as_u16()
+        };
+        assert_eq!([long(0), long(1)], [200, 429]);
+    }
 }
 
 #[test]

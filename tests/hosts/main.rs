@@ -23,6 +23,25 @@ use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tower_chain::{Chain, ChainService, Error, Next, Request, Response, StatusCode};
 
+#[test]
+fn each_host_of_the_readme_names_tests_that_are_there() {
+    let readme = include_str!("../../README.md");
+    let (_, hosts) = readme.split_once("\n## Hosts\n").unwrap();
+    let (hosts, _) = hosts.split_once("\n## ").unwrap();
+    let rows: Vec<&str> = hosts.lines().filter(|line| line.starts_with("| ")).skip(2).collect();
+    assert!(rows.len() > 10);
+    for row in rows {
+        let cell = row.trim_end_matches(" |").rsplit(" | ").next().unwrap();
+        for name in cell.split(", ").map(|name| name.trim_matches('`')) {
+            let (module, test) = name.split_once("::").unwrap();
+            let source = std::fs::read_to_string(format!("tests/hosts/{module}.rs")).unwrap();
+            let begin = format!("\n#[tokio::test]\nasync fn {}", test.trim_end_matches(".."));
+            let end = if test.ends_with("..") { "" } else { "()" };
+            assert!(source.contains(&(begin + end)), "{name}");
+        }
+    }
+}
+
 #[derive(Clone)]
 struct Caller(String);
 

@@ -386,6 +386,24 @@ mod requests {
         assert_eq!(service.get(&format!("DPoP {bound}"), &proof).await.0, 200);
     }
 
+    #[tokio::test]
+    async fn a_proof_is_passed_on_as_sensitive_with_a_token_and_without() {
+        let client = Client::new();
+        let bound = client.token();
+        let shown = async |headers: http::HeaderMap| format!("{:?}", headers["dpop"]);
+        let strict = Chain::new().use_(jwt(dpop())).get(shown).build();
+        let optional = Chain::new().use_(jwt(dpop()).optional()).get(shown).build();
+        for (service, with_token) in [(&strict, true), (&optional, true), (&optional, false)] {
+            let mut req = http::Request::get("/me").header("dpop", client.proof("1", &bound));
+            if with_token {
+                req = req.header("authorization", format!("DPoP {bound}"));
+            }
+            let response = service.handle(req.body(Body::empty()).unwrap()).await;
+            let body = response.into_body().collect().await.unwrap().to_bytes();
+            assert_eq!(body, "Sensitive", "{with_token}");
+        }
+    }
+
     /// Who brings a token is not anonymous, however wrong it is.
     #[tokio::test]
     async fn where_it_is_required_and_optional_only_who_brings_nothing_is_anonymous() {

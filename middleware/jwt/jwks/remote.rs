@@ -148,21 +148,25 @@ impl Remote {
         let flight = {
             let now = Instant::now();
             let mut state = self.lock();
-            let known = self.usable(&state, now).map(|set| {
-                let age = now.saturating_duration_since(set.fetched);
-                (set.keys.clone(), age < set.fresh_for, age < set.fresh_for.saturating_mul(2))
-            });
-            // Where it failed a moment ago, to wait once more would help no one.
-            let failing = state.retry.is_some_and(|retry| {
-                now.saturating_duration_since(retry) < self.jwks.timeout.saturating_add(LATELY)
-            });
-            match known {
-                Some((keys, true, _)) => return Ok(keys),
-                Some((keys, false, beside)) => match self.start(&mut state, now) {
-                    Some(flight) if !beside && !failing => Some(flight),
-                    // It goes on by itself: no one waits for it.
-                    _ => return Ok(keys),
-                },
+            match self.usable(&state, now) {
+                Some(set) => {
+                    let age = now.saturating_duration_since(set.fetched);
+                    let keys = set.keys.clone();
+                    if age < set.fresh_for {
+                        return Ok(keys);
+                    }
+                    // Where it failed a moment ago, to wait once more would help no one.
+                    let failing = state.retry.is_some_and(|retry| {
+                        let since = now.saturating_duration_since(retry);
+                        since < self.jwks.timeout.saturating_add(LATELY)
+                    });
+                    let waits = age >= set.fresh_for.saturating_mul(2) && !failing;
+                    match self.start(&mut state, now) {
+                        Some(flight) if waits => Some(flight),
+                        // It goes on by itself: no one waits for it.
+                        _ => return Ok(keys),
+                    }
+                }
                 None => self.start(&mut state, now),
             }
         };
@@ -290,8 +294,9 @@ impl Remote {
         let found = async || self.discover(issuer).await.map(|url| Place { url, found: now });
         let Some(known) = known else { return self.fetch_set(found().await?, tag).await };
         if now.saturating_duration_since(known.found) >= METADATA_FRESH {
-            // Metadata that can't be had say nothing new.
-            return self.fetch_set(found().await.unwrap_or(known), tag).await;
+            // Metadata that can't be had say nothing new, and leave time for the keys.
+            let renewed = tokio::time::timeout(self.jwks.timeout / 2, found()).await;
+            return self.fetch_set(renewed.ok().and_then(Result::ok).unwrap_or(known), tag).await;
         }
         match self.fetch_set(known.clone(), tag).await {
             Ok(fetched) => Ok(fetched),

@@ -321,6 +321,34 @@ async fn the_profile_for_access_tokens() {
         claims.as_object_mut().unwrap().remove(name);
         assert_eq!(with(&jwt(), header, &claims.to_string()).await, Err(refusal), "{name}");
     }
+    for (scope, expected) in [
+        (json!("read write"), Ok(())),
+        (json!(""), Ok(())),
+        (json!(["read"]), Err(Refusal::Claim("scope"))),
+        (json!(null), Err(Refusal::Claim("scope"))),
+        (json!(7), Err(Refusal::Claim("scope"))),
+    ] {
+        let mut claims = good.clone();
+        claims["scope"] = scope;
+        let verified = with(&jwt(), header, &claims.to_string()).await;
+        assert_eq!(verified.map(drop), expected, "{}", claims["scope"]);
+    }
+    let typed = at(Jwt::<AccessToken>::hs256(SECRET).unwrap(), NOW);
+    let typed = typed.rfc9068("https://issuer", "https://api");
+    for (name, value, accepted) in [
+        ("client_id", json!("app"), true),
+        ("client_id", json!(7), false),
+        ("roles", json!(["admin"]), true),
+        ("roles", json!("admin"), false),
+        ("groups", json!({"value": "admin"}), false),
+        ("entitlements", json!([[["admin"]]]), false),
+    ] {
+        let mut claims = good.clone();
+        claims[name] = value;
+        let verified = typed.verify(sign(header, &claims.to_string())).await.map(drop);
+        let expected = if accepted { Ok(()) } else { Err(Refusal::Claims) };
+        assert_eq!(verified, expected, "{name} {}", claims[name]);
+    }
     for name in ["nonce", "at_hash", "c_hash"] {
         let mut claims = good.clone();
         claims[name] = json!("x");

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use crate::Result;
-use crate::options::programs;
+use crate::options::{programs, workspace};
 
 /// Instructions, allocations and bytes.
 pub type Count = (u64, u64, u64);
@@ -16,6 +16,8 @@ pub struct Counts {
     times: Vec<(Case, f64)>,
     /// The lines of the benchmark `jwt`.
     pub jwt: Vec<String>,
+    /// By crate: the instructions of the whole job by hand, on axum, and in a chain.
+    pub profile: Vec<(String, [u64; 3])>,
     /// How many crates the chain and each feature need.
     pub crates: Vec<(String, usize)>,
 }
@@ -89,8 +91,30 @@ pub fn run() -> Result<Counts> {
     }
     // No benchmark of criterion's has this name: what is left are the lines of its own.
     let jwt = lines(on_core_0(programs()?.join("jwt")).arg("no benchmark"))?;
-    Ok(Counts { counts, times, jwt, crates: crates()? })
+    Ok(Counts { counts, times, jwt, profile: profile()?, crates: crates()? })
 }
+
+fn profile() -> Result<Vec<(String, [u64; 3])>> {
+    let mut crates: Vec<(String, [u64; 3])> = Vec::new();
+    for (column, case) in PROFILED.into_iter().enumerate() {
+        let mut cargo = Command::new("cargo");
+        cargo.args(["run", "--quiet", "--profile", "counts", "--package", "in-process"]);
+        cargo.args(["--bin", "counts", "--", "--profile", case]).current_dir(workspace());
+        for line in lines(&mut cargo)? {
+            let fields: Vec<_> = line.split('|').map(str::trim).collect();
+            let ["", name, instructions, ""] = fields[..] else { continue };
+            let Ok(instructions) = instructions.parse() else { continue };
+            let at = crates.iter().position(|(known, _)| known == name).unwrap_or_else(|| {
+                crates.push((name.to_owned(), [0; 3]));
+                crates.len() - 1
+            });
+            crates[at].1[column] = instructions;
+        }
+    }
+    Ok(crates)
+}
+
+const PROFILED: [&str; 3] = ["whole job/by hand", "whole job/axum", "whole job/chain"];
 
 /// Whatever holds one of these is counted: of the large tables of paths one, since they take their time under valgrind.
 const COUNTED: [&str; 4] = ["steps", "whole job", "built-ins", "static, one of 10"];

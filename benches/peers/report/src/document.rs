@@ -24,6 +24,7 @@ pub fn write(options: &Options, loads: &[Load], counts: Option<&Counts>) -> Resu
     if let Some(counts) = counts {
         sections.push(("counts", in_process(counts)));
         sections.push(("budgets", budgets::table(loads, counts)));
+        sections.push(("profile", profile(counts)));
     }
     if options.peers.len() < PEERS.len() || options.jobs.len() < JOBS.len() {
         for (_, text) in sections {
@@ -35,6 +36,32 @@ pub fn write(options: &Options, loads: &[Load], counts: Option<&Counts>) -> Resu
     replace(&sections)?;
     draw()
 }
+
+/// Of whose code the instructions of the whole job are. What takes few of them is one row.
+fn profile(counts: &Counts) -> String {
+    let mut table = "| crate | by hand | axum | chain |\n| --- | ---: | ---: | ---: |\n".to_owned();
+    let mut rows = counts.profile.clone();
+    rows.sort_by_key(|(_, columns)| std::cmp::Reverse(columns[2]));
+    let (mut few, mut all) = ([0; 3], [0; 3]);
+    for (name, columns) in &rows {
+        let is_few = columns.iter().all(|column| *column < FEW);
+        for (at, column) in columns.iter().enumerate() {
+            all[at] += column;
+            few[at] += if is_few { *column } else { 0 };
+        }
+        if !is_few {
+            let [by_hand, axum, chain] = columns;
+            let _ = writeln!(table, "| {name} | {by_hand} | {axum} | {chain} |");
+        }
+    }
+    for (name, [by_hand, axum, chain]) in [("all others", few), ("**all**", all)] {
+        let _ = writeln!(table, "| {name} | {by_hand} | {axum} | {chain} |");
+    }
+    table
+}
+
+/// Instructions.
+const FEW: u64 = 200;
 
 /// Replaces sections of the report, and leaves the others.
 pub fn replace(sections: &[(&str, String)]) -> Result<()> {

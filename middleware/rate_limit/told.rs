@@ -1,0 +1,129 @@
+//! What a shared store is told, and needs to say nothing to.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+
+use super::asked::Shared;
+use super::limiter::until;
+use super::names::block_key;
+use super::owed::{Back, Word};
+use super::remote::{Here, Remote, TRUSTED};
+use super::store::{StoreCall, StoreCharge, StorePlace};
+
+impl Remote {
+    /// Takes charges back, without anybody waiting for it: those of which the store doesn't know yet here, the others there. Whoever has just heard
+    /// of the store knows that it is there.
+    pub(crate) fn give_back(self: &Arc<Self>, mut keys: Vec<Back>, is_there: bool) {
+        let now = self.now();
+        keys.retain_mut(|back| {
+            back.nanos = self.owed.give_back(&back.name, back.nanos, now);
+            back.nanos > 0
+        });
+        if keys.is_empty() {
+            return;
+        }
+        match Handle::try_current() {
+            Ok(runtime) if is_there || self.is_reachable() => {
+                let this = self.clone();
+                runtime.spawn(async move { this.give_back_now(keys).await });
+            }
+            _ => {
+                self.owed.push(Word::GiveBack(keys));
+                self.attend();
+            }
+        }
+    }
+
+    /// Takes charges back. A call that failed isn't repeated, since it may have been heard: a client is rather charged for one request
+    /// too many than given one twice.
+    pub(crate) async fn give_back_now(self: &Arc<Self>, keys: Vec<Back>) -> bool {
+        let keys: Vec<_> = keys
+            .into_iter()
+            .map(|Back { name, nanos, .. }| (name, Duration::from_nanos(nanos)))
+            .collect();
+        self.tell(|store| async move { store.give_back(&keys).await }).await.is_some()
+    }
+
+    /// Frees a place, without anybody waiting for it.
+    pub(crate) fn leave(self: &Arc<Self>, place: StorePlace) {
+        let until = until(self.now(), place.longest);
+        match Handle::try_current() {
+            Ok(runtime) if self.is_reachable() => {
+                let this = self.clone();
+                runtime.spawn(async move { this.leave_now(place, until).await });
+            }
+            _ => {
+                self.owed.push(Word::Leave(place, until));
+                self.attend();
+            }
+        }
+    }
+
+    /// Frees a place, or sees to it that it is tried again until it is free by itself.
+    pub(crate) async fn leave_now(self: &Arc<Self>, place: StorePlace, until: u64) -> bool {
+        let told = place.clone();
+        let told = self.tell(|store| async move { store.leave(&told).await }).await.is_some();
+        if !told {
+            self.owed.push(Word::Leave(place, until));
+            self.attend();
+        }
+        told
+    }
+
+    /// Blocks a client on all servers. Returns whether the store knows it; if not, it is told later, and this server is certain of it until then.
+    pub(crate) async fn block(
+        self: &Arc<Self>,
+        client: &str,
+        (shard, key): (usize, u64),
+        time: Duration,
+    ) -> bool {
+        let name = block_key(client);
+        let Some(Here { clock, memory }) = self.here.get() else { return false };
+        if time.is_zero() {
+            self.owed.forget(std::slice::from_ref(&name));
+            return self.call(|store| async move { store.clear(&[name]).await }).await.is_some();
+        }
+        let (now, end) = (clock.now(), until(clock.now(), time));
+        memory.trust(shard, key, now, end);
+        let charge =
+            StoreCharge { key: name.clone(), interval: time, burst: 1, cost: 1, longest: time };
+        let call = StoreCall { charges: vec![charge], forced: true, ..StoreCall::default() };
+        let told = self.call(|store| async move { store.take(&call).await }).await.is_some();
+        if told {
+            self.owed.forget(std::slice::from_ref(&name));
+            // Who lifts it elsewhere is heard again.
+            memory.trust(shard, key, now, until(clock.now(), TRUSTED).min(end));
+        } else {
+            self.owed.block(&name, (shard, key), end, clock.now());
+            self.attend();
+        }
+        told
+    }
+
+    /// Blocks a client on all servers, without anybody waiting for it.
+    pub(crate) fn block_later(self: &Arc<Self>, client: String, at: (usize, u64), time: Duration) {
+        let Some(here) = self.here.get() else { return };
+        let (now, end) = (here.clock.now(), until(here.clock.now(), time));
+        here.memory.trust(at.0, at.1, now, end);
+        match Handle::try_current() {
+            Ok(runtime) if self.is_reachable() => {
+                let this = self.clone();
+                runtime.spawn(async move { this.block(&client, at, time).await });
+            }
+            _ => {
+                self.owed.block(&block_key(&client), at, end, now);
+                self.attend();
+            }
+        }
+    }
+
+    /// Forgets a client.
+    pub(crate) async fn clear(self: &Arc<Self>, client: Box<Shared>) -> bool {
+        let mut keys = client.names;
+        keys.push(block_key(&client.client));
+        self.owed.forget(&keys);
+        self.call(|store| async move { store.clear(&keys).await }).await.is_some()
+    }
+}
