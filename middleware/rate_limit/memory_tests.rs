@@ -182,6 +182,25 @@ fn a_charge_that_moved_up_is_worth_no_more_than_what_is_left_of_it() {
 }
 
 #[test]
+fn what_was_given_back_by_hand_is_not_given_back_again() {
+    for left in [0, 10 * SECOND] {
+        let memory = Memory::new(100);
+        let quota = Quota::new(4, Duration::from_secs(40));
+        let mut charges = [(); 2].map(|()| [returnable(&memory, 1, 0, quota, 1)]);
+        assert!(charges.iter_mut().all(|check| memory.decide(check, 0)));
+        let receipts = charges.map(|[check]| Receipt::of(&check).unwrap());
+        let (shard, key) = (receipts[0].shard, receipts[0].key);
+        memory.change(shard, key, 0, |_| left);
+        memory.cut(shard, key, left);
+        // Somebody else's charge comes after that, and stays.
+        assert!(admit(&memory, 1, quota, 0));
+        let given = receipts.map(|receipt| memory.give_back(&receipt, 0));
+        assert_eq!(given, [left, 0]);
+        assert_eq!(memory.look(shard, key).0, 10 * SECOND);
+    }
+}
+
+#[test]
 fn it_decides_as_governor_does() {
     let quota = Quota::per_second(10).burst(4);
     let (clock, memory) = (FakeRelativeClock::default(), Memory::new(1000));

@@ -241,12 +241,10 @@ local now = time[1] * 1000000 + time[2]
 local forced, lease, charges = ARGV[1] == '1', tonumber(ARGV[2]), tonumber(ARGV[3])
 local held = redis.call('MGET', unpack(KEYS))
 local fits, blocked, busy, places = true, 0, 0, tonumber(ARGV[5])
-local function time_of(text)
-  local number = tonumber(text or 0) or 0
-  return number == number and number or 0
-end
-if ARGV[4] == '1' then
-  blocked = math.min(math.max(time_of(held[charges + 1]) - now, 0), 3162240000000000)
+if ARGV[4] == '1' and held[charges + 1] then
+  blocked = tonumber(held[charges + 1]) or 0
+  if blocked ~= blocked then blocked = 0 end
+  blocked = math.min(math.max(blocked - now, 0), 3162240000000000)
   fits = blocked == 0
 end
 if places > 0 then
@@ -255,11 +253,16 @@ if places > 0 then
     busy, fits = 1, false
   end
 end
-local till, latest, cost, cut = {}, {}, {}, {}
+local till, latest, cost, cut = {}, {}, {}, nil
 for i = 1, charges do
   latest[i], cost[i] = now + tonumber(ARGV[3 * i + 5]), tonumber(ARGV[3 * i + 6])
-  local charged, longest = time_of(held[i]), now + tonumber(ARGV[3 * i + 7])
-  till[i], cut[i] = math.min(math.max(charged, now), longest), charged > longest
+  local charged, longest = tonumber(held[i] or 0) or 0, now + tonumber(ARGV[3 * i + 7])
+  if charged ~= charged then charged = 0 end
+  if charged > longest then
+    charged, cut = longest, cut or {}
+    cut[i] = true
+  end
+  till[i] = math.max(charged, now)
   if cost[i] > 0 and till[i] + cost[i] > latest[i] and not forced then fits = false end
 end
 local answer = { fits and 1 or 0, 0, blocked, busy }
@@ -275,7 +278,7 @@ for i = 1, charges do
   if fits and cost[i] > 0 then
     till[i] = math.max(till[i], math.min(till[i] + cost[i] * (1 + answer[2]), latest[i]))
   end
-  if fits and cost[i] > 0 or cut[i] then
+  if fits and cost[i] > 0 or cut and cut[i] then
     redis.call('SET', KEYS[i], string.format('%.0f', till[i]), 'PX', string.format('%.0f', math.ceil((till[i] - now) / 1000)))
   end
   answer[i + 4] = till[i] - now
