@@ -626,11 +626,21 @@ async fn a_place_is_left_once_the_store_hears_of_it() {
 #[tokio::test(start_paused = true)]
 async fn nothing_is_told_where_there_is_nothing_to_tell() {
     let shelf = Shelf::new();
-    let free = Policy::new("p", Quota::new(10, SECOND * 1000)).cost(0);
-    let server = local(&shelf, RateLimit::new(free).count_failures());
+    // No place was taken while the store was away.
+    let free = || Policy::new("p", Quota::new(10, SECOND * 1000)).cost(0);
+    let places = local(&shelf, RateLimit::new(free()).concurrency(9));
+    shelf.set(Fault::Fails);
+    for client in 0..100 {
+        assert_eq!(places.answer_to(client).await.status(), 200);
+    }
+    shelf.set(Fault::None);
+    tokio::time::sleep(SECOND * 9).await;
+    let calls = shelf.calls();
+    assert!(calls < 30, "{calls} calls");
+    let server = local(&shelf, RateLimit::new(free()).count_failures());
     assert_eq!(server.status().await, 200);
     tokio::time::sleep(SECOND).await;
-    assert_eq!(shelf.calls(), 1);
+    assert_eq!(shelf.calls() - calls, 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -105,22 +105,27 @@ impl Remote {
 
     /// Tells the store what is free again, until it fails.
     async fn tell_words(self: &Arc<Self>, here: &Here) {
-        let mut words = self.owed.words().into_iter();
-        while let Some(word) = words.next() {
-            let now = here.clock.now();
-            let told = match word {
-                Word::Leave(_, until) if until <= now => true,
-                Word::Leave(place, until) => self.leave_now(place, until).await,
-                Word::GiveBack(mut keys) => {
-                    keys.retain_mut(|back| {
-                        back.nanos = back.nanos.min(back.end.saturating_sub(now));
-                        back.nanos > 0
-                    });
-                    keys.is_empty() || self.give_back_now(keys).await
-                }
-            };
-            if !told {
-                return words.for_each(|word| self.owed.push(word));
+        let mut words = self.owed.words();
+        while !words.is_empty() {
+            let some = words.split_off(words.len().saturating_sub(AT_ONCE));
+            let told = join_all(some.into_iter().map(|word| self.tell_word(here, word))).await;
+            if !told.contains(&true) {
+                return words.into_iter().for_each(|word| self.owed.push(word));
+            }
+        }
+    }
+
+    async fn tell_word(self: &Arc<Self>, here: &Here, word: Word) -> bool {
+        let now = here.clock.now();
+        match word {
+            Word::Leave(_, until) if until <= now => true,
+            Word::Leave(place, until) => self.leave_now(place, until).await,
+            Word::GiveBack(mut keys) => {
+                keys.retain_mut(|back| {
+                    back.nanos = back.nanos.min(back.end.saturating_sub(now));
+                    back.nanos > 0
+                });
+                keys.is_empty() || self.give_back_now(keys).await
             }
         }
     }

@@ -104,7 +104,8 @@ impl Remote {
             limiter.strike(&asked, now);
             return limiter.answer(&mut asked, (false, now));
         }
-        if let (Some(most), Some(shared)) = (limiter.concurrency, &mut asked.shared) {
+        let most = limiter.concurrency.filter(|_| self.is_reachable());
+        if let (Some(most), Some(shared)) = (most, &mut asked.shared) {
             shared.place = Some(self.place(&shared.client, most));
         }
         // From here on the place is given back, also if the request is dropped while the store is asked.

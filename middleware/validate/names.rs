@@ -45,7 +45,7 @@ pub(super) struct Names<'a, E: Input> {
 
 impl<'a, E: Input + 'static> Names<'a, E> {
     pub(super) fn new(source: &Source, rules: &'a Rules<'a, E::Data>) -> Self {
-        let document = Document::read(E::LOCATION, source.bytes());
+        let document = E::is_named().then(|| Document::read(E::LOCATION, source.bytes())).flatten();
         // A large input is tried less often, so that a refusal costs no client much more than it costs us.
         let affordable = MAX_TRIED_BYTES / source.bytes().len().max(1);
         let attempts = u32::try_from(affordable).unwrap_or(u32::MAX).min(MAX_ATTEMPTS);

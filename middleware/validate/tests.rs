@@ -99,7 +99,7 @@ mod wire {
     use validator::Validate as _;
 
     use super::*;
-    use crate::extract::InvalidInput;
+    use crate::extract::{Head, HeadInput, Input, InvalidInput, Location, Source};
 
     #[derive(Clone, Debug, Deserialize, validator::Validate)]
     #[serde(rename_all = "camelCase")]
@@ -349,6 +349,59 @@ mod wire {
             .body(Body::from("x=%26&qty=0"))
             .unwrap();
         assert_eq!(pointers(&send(chain, req).await.1), ["/qty"]);
+    }
+
+    #[tokio::test]
+    async fn header_fields_are_validated_by_an_input_of_ones_own() {
+        #[derive(Debug, validator::Validate)]
+        struct Tenant {
+            #[validate(length(max = 8))]
+            tenant: String,
+        }
+        struct Headers(Tenant);
+        impl Input for Headers {
+            type Data = Tenant;
+            const LOCATION: Location = Location::Header;
+
+            async fn read(req: &mut crate::Request) -> Result<Source, crate::Error> {
+                Self::find((&*req).into())
+            }
+
+            fn parse(source: &Source) -> Result<Self, crate::Error> {
+                let tenant = String::from_utf8_lossy(source.bytes()).into_owned();
+                Ok(Self(Tenant { tenant }))
+            }
+
+            fn data(&self) -> &Tenant {
+                &self.0
+            }
+
+            fn into_data(self) -> Tenant {
+                self.0
+            }
+        }
+        impl HeadInput for Headers {
+            fn find(head: Head<'_>) -> Result<Source, crate::Error> {
+                let tenant = head.headers.get("x-tenant").map_or(&b""[..], |v| v.as_bytes());
+                Ok(Source::body(tenant.to_vec()).under(head))
+            }
+        }
+        let chain = Chain::new().get(async |Valid(found): Valid<Headers>| found.0.tenant).build();
+        for (tenant, status) in [("acme", 200), ("CANARY-CANARY", 422)] {
+            let req = Request::get("/").header("x-tenant", tenant).body(Body::empty()).unwrap();
+            let (found, body) = send(chain.clone(), req).await;
+            assert_eq!(found, status);
+            if status == 422 {
+                let error = json!({
+                    "location": "header",
+                    "pointer": "/tenant",
+                    "code": "length",
+                    "detail": "Must have at most 8 characters",
+                    "params": {"max": 8},
+                });
+                assert_eq!(body["errors"], json!([error]));
+            }
+        }
     }
 
     #[tokio::test]

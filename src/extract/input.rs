@@ -100,9 +100,17 @@ pub trait Input: Sized + Send {
         None
     }
 
+    /// Whether the source is a text that `Json` or `Form` could read. Then a name that is not among
+    /// [`fields`](Self::fields), as those of a flattened field, is looked for in what was submitted, and told.
+    ///
+    /// Defaults to no: what looks like a name in another text may be anything.
+    fn is_named() -> bool {
+        false
+    }
+
     /// Whether the names at the end of such a path are, or may be, the client's own, as the keys of a map are. They are not told back.
     ///
-    /// Defaults to no.
+    /// Defaults to no. An input of one's own says it where its data has maps.
     fn has_free_names(path: &[&str]) -> bool {
         let _ = path;
         false

@@ -70,6 +70,10 @@ macro_rules! data_of {
             $crate::extract::probe::fields::<$data>(path)
         }
 
+        fn is_named() -> bool {
+            true
+        }
+
         fn has_free_names(path: &[&str]) -> bool {
             $crate::extract::probe::has_free_names::<$data>(path)
         }
