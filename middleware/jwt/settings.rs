@@ -1,0 +1,340 @@
+//! What a [`Jwt`] holds tokens to, and where it looks for them.
+
+use std::future::Future;
+use std::time::{Duration, SystemTime};
+
+use serde::de::DeserializeOwned;
+
+#[cfg(feature = "redis")]
+use super::RedisDenylist;
+use super::cache::{Store, TokenCache};
+use super::claims::{Claims, Token};
+use super::policy::Exact;
+use super::revocation::{Denylist, Revocation};
+use super::{Dpop, Jwt, JwtConfigError, Mtls, OptionalJwt, Source, SourceError};
+use crate::middleware::credentials::has_twins;
+
+impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
+    /// Accepts tokens of this issuer: the claim `iss` must be this text, byte for byte. Each call adds one. Defaults to any issuer.
+    #[must_use]
+    pub fn issuer(mut self, issuer: impl Into<String>) -> Self {
+        self.policy.issuers.push(issuer.into().into_boxed_str());
+        self
+    }
+
+    /// Accepts tokens for this audience: the claim `aud` must be this text, or a list that holds it. Each call adds one.
+    ///
+    /// Defaults to none: a token with an audience is refused then, as RFC 7519, 4.1.3 demands, and one without is accepted.
+    #[must_use]
+    pub fn audience(mut self, audience: impl Into<String>) -> Self {
+        self.policy.any_audience = false;
+        self.policy.audiences.push(audience.into().into_boxed_str());
+        self
+    }
+
+    /// Accepts tokens for any audience, present or not, as long as its JSON type is right. Meant for gateways that check it elsewhere.
+    #[must_use]
+    pub fn any_audience(mut self) -> Self {
+        self.policy.any_audience = true;
+        self.policy.audiences.clear();
+        self
+    }
+
+    /// Accepts tokens about this subject: the claim `sub` must be this text. Each call adds one. Defaults to any subject.
+    #[must_use]
+    pub fn subject(mut self, subject: impl Into<String>) -> Self {
+        self.policy.subjects.push(subject.into().into_boxed_str());
+        self
+    }
+
+    /// Accepts tokens of this type, and no others: the `typ` of the header, where case and a leading `application/` don't matter. Each call
+    /// adds one. Defaults to `JWT`, `at+jwt`, or none.
+    #[must_use]
+    pub fn typ(mut self, typ: impl Into<String>) -> Self {
+        self.policy.types.push(typ.into().into_boxed_str());
+        self
+    }
+
+    /// Refuses tokens without this claim. Each call adds one. Defaults to `exp` alone.
+    #[must_use]
+    pub fn require(mut self, claim: impl Into<String>) -> Self {
+        self.policy.required.push(claim.into().into_boxed_str());
+        self
+    }
+
+    /// Refuses tokens whose claim of this name is not this text, such as `azp` or `nonce`. Each further call for the same name adds a text that
+    /// is accepted as well. Defaults to none.
+    #[must_use]
+    pub fn claim(mut self, name: impl AsRef<str>, text: impl Into<String>) -> Self {
+        let (name, text) = (name.as_ref(), text.into().into_boxed_str());
+        match self.policy.exact.iter_mut().find(|exact| *exact.name == *name) {
+            Some(exact) => exact.values.push(text),
+            None => self.policy.exact.push(Exact { name: Box::from(name), values: vec![text] }),
+        }
+        self
+    }
+
+    /// Accepts tokens without `exp`. They are valid for ever; think of [`max_age`](Jwt::max_age) or a revocation.
+    ///
+    /// Defaults to refusing them. An `exp` that is there always counts.
+    #[must_use]
+    pub fn expiry_optional(mut self) -> Self {
+        self.policy.needs_expiry = false;
+        self
+    }
+
+    /// Refuses tokens that were issued longer ago than this, and those without `iat`. Defaults to no limit.
+    #[must_use]
+    pub fn max_age(mut self, max_age: Duration) -> Self {
+        self.policy.max_age = Some(max_age.as_secs());
+        self
+    }
+
+    /// By how much clocks may differ, in whole seconds. Defaults to 60 seconds; at most ten minutes.
+    ///
+    /// # Errors
+    ///
+    /// If it is longer than ten minutes.
+    pub fn leeway(mut self, leeway: Duration) -> Result<Self, JwtConfigError> {
+        if leeway > MAX_LEEWAY {
+            return Err(JwtConfigError::Leeway);
+        }
+        self.policy.leeway = leeway.as_secs();
+        Ok(self)
+    }
+
+    /// Adds a check of the application: `false` refuses the token.
+    ///
+    /// It is for what makes a token invalid (401). Whether its bearer may do something (403) is for a later step.
+    #[must_use]
+    pub fn check(mut self, check: impl Fn(&C, &Token) -> bool + Send + Sync + 'static) -> Self {
+        self.checks.push(Box::new(check));
+        self
+    }
+
+    /// Refuses tokens on this list. It is asked for each request, about cached tokens too.
+    #[must_use]
+    pub fn denylist(mut self, denylist: Denylist) -> Self {
+        self.revocations.push(Revocation::Denylist(denylist));
+        self
+    }
+
+    /// Refuses tokens on a list that several servers share. It is asked for each request, about cached tokens too. If it fails, the answer is 503.
+    #[cfg(feature = "redis")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+    #[must_use]
+    pub fn redis_denylist(self, denylist: RedisDenylist) -> Self {
+        self.revoked(move |claims| {
+            let denylist = denylist.clone();
+            async move { denylist.is_revoked(Claims::token(&claims)).await }
+        })
+    }
+
+    /// Asks an `async fn` whether a token is revoked, for each request, about cached tokens too. If it fails, the answer is 503.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_chain::{Claims, Jwt};
+    ///
+    /// # fn main() -> Result<(), tower_chain::JwtConfigError> {
+    /// # let secret = "a secret that has thirty-two bytes";
+    /// let jwt = Jwt::<()>::hs256(secret)?.revoked(async |claims: Claims<()>| {
+    ///     Ok::<bool, std::io::Error>(Claims::token(&claims).id() == Some("stolen"))
+    /// });
+    /// # let _ = jwt;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn revoked<F, Fut, E>(mut self, is_revoked: F) -> Self
+    where
+        F: Fn(Claims<C>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<bool, E>> + Send + 'static,
+        E: Into<axum_core::BoxError>,
+    {
+        self.revocations.push(Revocation::Hook(Box::new(move |claims| {
+            let answer = is_revoked(claims);
+            Box::pin(async move { answer.await.map_err(Into::into) })
+        })));
+        self
+    }
+
+    /// Remembers verified tokens. Defaults to verifying each token each time.
+    #[must_use]
+    pub fn cache(mut self, cache: TokenCache) -> Self {
+        self.cache = Some(Store::new(cache));
+        self
+    }
+
+    /// Sets what the time is. Defaults to [`SystemTime::now`].
+    #[must_use]
+    pub fn clock(mut self, now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
+        self.policy.clock = Some(Box::new(now));
+        self
+    }
+
+    /// Holds tokens to the profile for access tokens, [RFC 9068](https://www.rfc-editor.org/rfc/rfc9068).
+    ///
+    /// That is: `typ` is `at+jwt`, `iss` is this issuer, `aud` has this audience, and `exp`, `iat`, `sub`, `client_id` and `jti` are there. `scope`
+    /// is a string, if it is there. ID tokens are refused. What types the other claims have is for `C` to say: [`AccessToken`](super::AccessToken) has those of the RFC.
+    #[must_use]
+    pub fn rfc9068(mut self, issuer: impl Into<String>, audience: impl Into<String>) -> Self {
+        self.policy.access_token = true;
+        self = self.typ("at+jwt").issuer(issuer).audience(audience);
+        for claim in ["iss", "aud", "exp", "iat", "sub", "client_id", "jti"] {
+            self = self.require(claim);
+        }
+        self
+    }
+
+    /// How many bytes a token may have. Defaults to 8192.
+    ///
+    /// # Errors
+    ///
+    /// If it is zero.
+    pub fn max_bytes(mut self, bytes: usize) -> Result<Self, JwtConfigError> {
+        if bytes == 0 {
+            return Err(JwtConfigError::ZeroLimit);
+        }
+        self.max_bytes = bytes;
+        Ok(self.placed())
+    }
+
+    /// Sets where tokens are looked for. Defaults to `Authorization: Bearer`. A request may use one of them: two are a 400.
+    ///
+    /// With [proofs](Jwt::dpop) `Authorization: DPoP` comes on top of these; where proofs are required it is the only one that is accepted, and
+    /// a token in one of these is refused.
+    ///
+    /// # Errors
+    ///
+    /// If there is none, or one twice.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_chain::Jwt;
+    /// use tower_chain::middleware::jwt::Source;
+    ///
+    /// # fn main() -> Result<(), tower_chain::JwtConfigError> {
+    /// # let secret = "a secret that has thirty-two bytes";
+    /// let jwt = Jwt::<()>::hs256(secret)?
+    ///     .sources([Source::bearer(), Source::cookie("__Host-session")?])?
+    ///     .trusted_origin("https://app.example.com")?;
+    /// # let _ = jwt;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn sources(
+        mut self,
+        sources: impl IntoIterator<Item = Source>,
+    ) -> Result<Self, JwtConfigError> {
+        let sources: Vec<Source> = sources.into_iter().collect();
+        if sources.is_empty() || has_twins(&sources) {
+            return Err(SourceError::List.into());
+        }
+        self.sources = sources;
+        Ok(self.placed())
+    }
+
+    /// Adds an origin whose pages may send requests with a token in a cookie, such as `https://app.example.com`. Defaults to none but the
+    /// own one. See [`Source::cookie`].
+    ///
+    /// # Errors
+    ///
+    /// If it is no origin: scheme, host and port in lower case, and nothing behind them.
+    pub fn trusted_origin(mut self, origin: impl Into<String>) -> Result<Self, JwtConfigError> {
+        self.places.trust(origin.into())?;
+        Ok(self)
+    }
+
+    /// Sets how long a form may be in which a token is looked for, in bytes. Defaults to 64 KiB. See [`Source::form`].
+    #[must_use]
+    pub fn form_limit(mut self, form_limit: usize) -> Self {
+        self.places.form_limit = form_limit;
+        self
+    }
+
+    /// The realm of the challenge. Defaults to `api`.
+    ///
+    /// # Errors
+    ///
+    /// If it has a character other than printable ASCII.
+    pub fn realm(mut self, realm: &str) -> Result<Self, JwtConfigError> {
+        let set = self.places.terms.set_realm(realm.to_owned());
+        set.map_err(|_| JwtConfigError::ChallengeText)?;
+        Ok(self.placed())
+    }
+
+    /// The absolute URL of the metadata of this resource, for the challenge ([RFC 9728, 5.1](https://www.rfc-editor.org/rfc/rfc9728#section-5.1)).
+    /// Defaults to none.
+    ///
+    /// # Errors
+    ///
+    /// If it has a character other than printable ASCII.
+    pub fn resource_metadata(mut self, url: &str) -> Result<Self, JwtConfigError> {
+        let set = self.places.terms.set_resource_metadata(url.to_owned());
+        set.map_err(|_| JwtConfigError::ChallengeText)?;
+        Ok(self.placed())
+    }
+
+    /// Accepts tokens that are bound to a key of the client, with a proof that the sender holds it
+    /// ([RFC 9449](https://www.rfc-editor.org/rfc/rfc9449)). Defaults to refusing such tokens.
+    #[must_use]
+    pub fn dpop(mut self, dpop: Dpop) -> Self {
+        self.policy.proofs = true;
+        self.places.terms.set_algorithms(dpop.names());
+        self.dpop = Some(dpop);
+        self.placed()
+    }
+
+    /// Accepts tokens that are bound to a certificate of the client, on connections with that certificate
+    /// ([RFC 8705](https://www.rfc-editor.org/rfc/rfc8705)). Defaults to refusing such tokens.
+    #[must_use]
+    pub fn mtls(mut self, mtls: Mtls) -> Self {
+        self.policy.certificates = true;
+        self.mtls = Some(mtls);
+        self
+    }
+
+    /// Works out what doesn't change from request to request.
+    pub(super) fn placed(mut self) -> Self {
+        let proven = self.dpop.is_some().then(Source::dpop);
+        self.places.longest = self.max_bytes;
+        self.places.set(self.sources.iter().chain(&proven));
+        self.proven_place = proven.and_then(|source| self.places.position(&source));
+        if let Some(place) = self.proven_place.filter(|_| self.needs_proof()) {
+            self.places.ask_only_for(place);
+        }
+        self
+    }
+
+    /// Whether tokens without a proof are refused.
+    pub(super) fn needs_proof(&self) -> bool {
+        self.dpop.as_ref().is_some_and(Dpop::is_required)
+    }
+
+    /// Lets requests without a token pass. What is provided then is [`MaybeClaims<C>`](super::MaybeClaims). A token that is there must be valid all the same.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_chain::{Chain, Jwt, MaybeClaims};
+    ///
+    /// async fn hello(claims: MaybeClaims<()>) -> &'static str {
+    ///     if claims.is_some() { "hello, member" } else { "hello, stranger" }
+    /// }
+    ///
+    /// # fn main() -> Result<(), tower_chain::JwtConfigError> {
+    /// # let secret = "a secret that has thirty-two bytes";
+    /// let api = Chain::new().use_(Jwt::<()>::hs256(secret)?.optional()).get(hello).build();
+    /// # let _ = api;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn optional(self) -> OptionalJwt<C> {
+        OptionalJwt(self)
+    }
+}
+
+const MAX_LEEWAY: Duration = Duration::from_secs(600);
