@@ -81,7 +81,8 @@ fn count(filter: &str) -> Vec<(Case, Count)> {
     counts.into_iter().map(|(_, case, count)| (case, count)).collect()
 }
 
-const WARM: usize = 3;
+/// A limiter looks at its first thousand requests for what is likely wrong.
+const WARM: usize = 1_100;
 const COUNTED: u64 = 100;
 
 fn allocations(case: &Case) -> (u64, u64) {

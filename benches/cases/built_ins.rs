@@ -56,6 +56,14 @@ fn get(name: HeaderName, value: &'static str) -> impl Fn() -> Request + 'static 
     }
 }
 
+fn no_step(_: usize) -> Subject {
+    Subject::new(Chain::new().post(bare).into_service(), post())
+}
+
+fn no_step_by_hand(_: usize) -> Subject {
+    by_hand((), post(), async |_, _| StatusCode::OK.into_response())
+}
+
 const TOKEN: &str = "Vy3pRT1rW9ZsU0bq6xQ2Lw";
 const BEARER: &str = "Bearer Vy3pRT1rW9ZsU0bq6xQ2Lw";
 
@@ -270,7 +278,11 @@ pub(super) fn cases() -> Vec<Case> {
         ("Cookies", "cookie::CookieJar", [cookies, jar_by_hand]),
     ];
     let case = |name: String, build| Case { group: "built-ins", name, build, size: 0 };
-    let mut cases = Vec::new();
+    // What all of them have in common.
+    let mut cases = vec![
+        case("no step".to_owned(), no_step),
+        case("no step, by hand".to_owned(), no_step_by_hand),
+    ];
     for (name, work, [built_in, by_hand]) in pairs {
         cases.push(case(name.to_owned(), built_in));
         cases.push(case(format!("{name}, by hand: {work}"), by_hand));

@@ -27,17 +27,17 @@ pub struct Load {
 }
 
 impl Load {
-    /// CPU time per request, user and system, in microseconds: the median of the rounds.
+    /// CPU time per request, user and system, in microseconds: the least of the rounds, since what disturbs only adds.
     pub fn total(&self) -> f64 {
-        median(&self.rounds)
+        self.rounds[0]
     }
 
     pub fn user(&self) -> f64 {
         self.total() * self.user_share
     }
 
-    pub fn least(&self) -> f64 {
-        self.rounds[0]
+    pub fn median(&self) -> f64 {
+        median(&self.rounds)
     }
 
     pub fn most(&self) -> f64 {
@@ -45,7 +45,7 @@ impl Load {
     }
 
     pub fn rate(&self) -> f64 {
-        median(&self.rates)
+        self.rates[self.rates.len() - 1]
     }
 }
 
