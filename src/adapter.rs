@@ -58,7 +58,7 @@ impl ChainService {
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        ResponseFuture(self.0.clone().respond_boxed(req.map(Body::new)))
+        ResponseFuture(self.0.clone().respond_boxed(req.map(boxed)))
     }
 
     /// The paths of the chain with their handlers and the middleware in front of each, in the order in which they are written.
@@ -268,9 +268,18 @@ where
 {
     tower::service_fn(move |req: http::Request<B>| {
         let root = root.clone();
-        let mut req = req.map(Body::new);
+        let mut req = req.map(boxed);
         async move { Ok(root.respond(&mut req, None).await) }
     })
+}
+
+/// The body of a request. Most have none, and need no box.
+fn boxed<B>(body: B) -> Body
+where
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    if body.is_end_stream() { Body::empty() } else { Body::new(body) }
 }
 
 /// A chain in front of a service, for [`Chain::into_layer`](crate::Chain::into_layer).
@@ -333,7 +342,7 @@ where
     fn call(&mut self, req: http::Request<B>) -> ChainedFuture<S::Error> {
         let not_ready = self.inner.clone();
         let ready = mem::replace(&mut self.inner, not_ready);
-        let mut req = req.map(Body::new);
+        let mut req = req.map(boxed);
         // This chain may stand as a layer in another one: what that has left in the request is put back behind this one.
         let extensions = req.extensions_mut();
         let outer = (extensions.remove::<OwnedCx>(), extensions.remove::<Matched>());
@@ -441,7 +450,7 @@ where
     }
 
     fn call(&mut self, req: http::Request<B>) -> ServiceFuture {
-        let req = req.map(Body::new);
+        let req = req.map(boxed);
         let future = match req.extensions().get::<OwnedCx>().cloned() {
             Some(on) => self.0.0.clone().call_owned(req, on),
             None => {

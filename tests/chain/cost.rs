@@ -79,6 +79,17 @@ macro_rules! times {
 }
 
 #[test]
+fn who_sends_no_body_needs_no_box_for_it() {
+    let mut service = Chain::new().get(bare).into_service();
+    let req = http::Request::new(http_body_util::Empty::<bytes::Bytes>::new());
+    let info = measure(|| drop(poll_once(service.call(req))));
+    let mut service = Chain::new().get(bare).into_service();
+    let req = http::Request::new(http_body_util::Full::new(bytes::Bytes::from_static(b"a body")));
+    let with_body = measure(|| drop(poll_once(service.call(req))));
+    assert_eq!(info.count_total + 1, with_body.count_total);
+}
+
+#[test]
 fn a_static_service_allocates_nothing_for_up_to_eight_steps() {
     assert_eq!(allocations(Chain::new().get(bare).into_service(), "/"), 0);
     assert_eq!(allocations(times!(Chain::new(), Native, 1).get(bare).into_service(), "/"), 0);
