@@ -1,6 +1,7 @@
 //! JSON bodies.
 
 use std::borrow::Cow;
+use std::io::{self, Write};
 
 use axum_core::extract::{FromRequest, OptionalFromRequest};
 use axum_core::response::IntoResponse;
@@ -156,9 +157,10 @@ impl<S: Sync, T: DeserializeOwned + Send> OptionalFromRequest<S> for Json<T> {
 
 impl<T: Serialize> IntoResponse for Json<T> {
     fn into_response(self) -> Response {
-        match serde_json::to_vec(&self.0) {
-            Ok(json) => {
-                let mut response = Response::new(Body::from(json));
+        let mut text = Text::default();
+        match serde_json::to_writer(&mut text, &self.0) {
+            Ok(()) => {
+                let mut response = Response::new(Body::from(text.into_bytes()));
                 response.headers_mut().insert(CONTENT_TYPE, APPLICATION_JSON);
                 response
             }
@@ -167,5 +169,63 @@ impl<T: Serialize> IntoResponse for Json<T> {
     }
 }
 
+/// What is written. As long as it is short it stands on the stack, and is allocated once, in its final length.
+struct Text {
+    short: [u8; SHORT],
+    /// Past the end once it is `long`.
+    length: usize,
+    long: Vec<u8>,
+}
+
+impl Default for Text {
+    fn default() -> Self {
+        Self { short: [0; SHORT], length: 0, long: Vec::new() }
+    }
+}
+
+impl Text {
+    fn into_bytes(self) -> Bytes {
+        match self.short.get(..self.length) {
+            Some(short) => Bytes::copy_from_slice(short),
+            None => Bytes::from(self.long),
+        }
+    }
+
+    #[cold]
+    fn lengthen(&mut self, part: &[u8]) {
+        if let Some(short) = self.short.get(..self.length) {
+            self.long.reserve(4 * SHORT);
+            self.long.extend_from_slice(short);
+            self.length = SHORT + 1;
+        }
+        self.long.extend_from_slice(part);
+    }
+}
+
+impl Write for Text {
+    #[inline]
+    fn write(&mut self, part: &[u8]) -> io::Result<usize> {
+        self.write_all(part).map(|()| part.len())
+    }
+
+    /// Most parts are a character or two, of a length that is known when this is inlined.
+    #[inline(always)]
+    fn write_all(&mut self, part: &[u8]) -> io::Result<()> {
+        match self.short.get_mut(self.length..).and_then(|room| room.get_mut(..part.len())) {
+            Some(room) => {
+                room.copy_from_slice(part);
+                self.length += part.len();
+            }
+            None => self.lengthen(part),
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+const SHORT: usize = 256;
 const APPLICATION_JSON: HeaderValue = HeaderValue::from_static("application/json");
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";

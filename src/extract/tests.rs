@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{FutureExt, stream};
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, StreamBody};
 use serde::{Deserialize, Serialize};
@@ -505,4 +505,14 @@ async fn json_that_cannot_be_written_is_a_500() {
     let (status, headers, _) = send(&chain, Request::get("/").body(Body::empty()).unwrap()).await;
     assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
     assert_eq!(headers["content-type"], "application/problem+json");
+}
+
+#[test]
+fn an_answer_of_any_length_is_written_whole() {
+    for length in 0..700 {
+        let long = ["x".repeat(length), "\u{e9}\"\n".repeat(length % 7)];
+        let response = crate::IntoResponse::into_response(Json(&long));
+        let body = response.into_body().collect().now_or_never().unwrap().unwrap().to_bytes();
+        assert_eq!(body, serde_json::to_vec(&long).unwrap());
+    }
 }
