@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::request::Parts;
+use http::uri::PathAndQuery;
 use http::{Extensions, HeaderMap, StatusCode, Uri};
 
 use crate::extract::{FieldError, Location};
@@ -176,7 +177,7 @@ pub struct Source {
 #[derive(Clone)]
 pub(crate) enum Kind {
     Bytes(Bytes),
-    Query(Uri),
+    Query(Option<PathAndQuery>),
     Path(Matched),
 }
 
@@ -194,7 +195,7 @@ impl Source {
 
     /// The query of a URI.
     pub fn query(uri: Uri) -> Self {
-        Self { kind: Kind::Query(uri), style: None }
+        Self { kind: Kind::Query(uri.into_parts().path_and_query), style: None }
     }
 
     pub(crate) fn path(matched: Matched) -> Self {
@@ -222,7 +223,9 @@ impl Source {
     pub fn bytes(&self) -> &[u8] {
         match &self.kind {
             Kind::Bytes(bytes) => bytes,
-            Kind::Query(uri) => uri.query().unwrap_or_default().as_bytes(),
+            Kind::Query(asked) => {
+                asked.as_ref().and_then(PathAndQuery::query).unwrap_or_default().as_bytes()
+            }
             Kind::Path(_) => b"",
         }
     }
