@@ -6,6 +6,8 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use smallvec::SmallVec;
+
 use crate::{FromChain, Grants};
 
 /// The claims of a verified token, provided by [`Jwt`](super::Jwt).
@@ -209,8 +211,8 @@ impl<C: Send + Sync + 'static> FromChain for MaybeClaims<C> {
 /// middleware reads them.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Token {
-    /// All texts, one after the other.
-    text: Box<str>,
+    /// All texts, one after the other. Short ones need no allocation of their own.
+    text: SmallVec<[u8; 48]>,
     /// Where each of them stands.
     places: [Option<(u32, u32)>; TEXTS],
     pub(crate) times: Times,
@@ -264,29 +266,25 @@ impl<'de> Texts<'de> {
 }
 
 impl Token {
-    /// What outlives the text of the token. All texts are one allocation.
+    /// What outlives the text of the token.
     pub(crate) fn new(texts: &Texts<'_>, times: Times, confirmation: Option<Confirmation>) -> Self {
         let mut places = [None; TEXTS];
-        let mut text = String::with_capacity(texts.0.iter().flatten().map(|text| text.len()).sum());
+        let mut text = SmallVec::new();
+        text.reserve_exact(texts.0.iter().flatten().map(|text| text.len()).sum());
         for (place, part) in places.iter_mut().zip(&texts.0) {
             if let Some(part) = part {
                 let start = text.len();
-                text.push_str(part);
+                text.extend_from_slice(part.as_bytes());
                 // A token of more than four gigabytes does not come this far.
                 *place = u32::try_from(start).ok().zip(u32::try_from(text.len()).ok());
             }
         }
-        Self {
-            text: text.into_boxed_str(),
-            places,
-            times,
-            confirmation: confirmation.map(Box::new),
-        }
+        Self { text, places, times, confirmation: confirmation.map(Box::new) }
     }
 
     fn text(&self, name: Name) -> Option<&str> {
         let (start, end) = (*self.places.get(name as usize)?)?;
-        self.text.get(start as usize..end as usize)
+        std::str::from_utf8(self.text.get(start as usize..end as usize)?).ok()
     }
 
     pub(crate) fn confirmation(&self) -> Option<&Confirmation> {

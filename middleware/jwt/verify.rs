@@ -159,13 +159,20 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
     ) -> Result<(Claims<C>, &'k Key), Refusal> {
         let key = keys.check(compact, |typ| self.policy.typ(typ))?;
 
-        let (mut small, large);
-        let payload = if compact.payload.len() <= PAYLOAD_ON_STACK {
-            small = [0; PAYLOAD_ON_STACK];
-            jws::decode_into(compact.payload, &mut small)?
-        } else {
-            large = jws::decode(compact.payload)?;
-            &large
+        let (mut short, mut long, longer);
+        let payload = match compact.payload.len() {
+            0..=256 => {
+                short = [0; 192];
+                jws::decode_into(compact.payload, &mut short)?
+            }
+            257..=1024 => {
+                long = [0; 768];
+                jws::decode_into(compact.payload, &mut long)?
+            }
+            _ => {
+                longer = jws::decode(compact.payload)?;
+                &longer
+            }
         };
         let mut read = Read::default();
         let claims = json::claims::<C>(payload, &self.policy.exact, &mut read)?;
@@ -181,6 +188,3 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
         Ok((Claims::verified(claims, token), key))
     }
 }
-
-/// How many bytes an encoded payload may have to be decoded without an allocation.
-const PAYLOAD_ON_STACK: usize = 1024;
