@@ -226,7 +226,7 @@ impl Source {
         longest: usize,
     ) -> Result<Option<Credentials<'a>>, Malformed> {
         let token = match &self.0 {
-            Kind::Scheme(wanted) => match authorization(req.headers())? {
+            Kind::Scheme(wanted) => match authorization(req.headers(), wanted)? {
                 Some((scheme, token)) if scheme.eq_ignore_ascii_case(wanted.as_bytes()) => {
                     if token.is_some_and(|token| token.len() > longest) {
                         return Err(TOO_LONG);
@@ -238,12 +238,12 @@ impl Source {
                 }
                 _ => None,
             },
-            Kind::Bare => match authorization(req.headers())? {
+            Kind::Bare => match authorization(req.headers(), "")? {
                 // Without credentials behind it, what reads as a scheme is the token.
                 Some((scheme, None)) => text(scheme)?.map(Cow::Borrowed),
                 _ => None,
             },
-            Kind::Basic => match authorization(req.headers())? {
+            Kind::Basic => match authorization(req.headers(), "Basic")? {
                 Some((scheme, encoded)) if scheme.eq_ignore_ascii_case(b"Basic") => {
                     let encoded = encoded.unwrap_or_default();
                     if encoded.len() > longest {
@@ -346,8 +346,20 @@ pub(crate) struct Malformed(pub(crate) &'static str);
 /// The scheme of the `Authorization` field, and the credentials behind it (RFC 9110, 11.4).
 type Authorization<'a> = (&'a [u8], Option<&'a [u8]>);
 
-fn authorization(headers: &HeaderMap) -> Result<Option<Authorization<'_>>, Malformed> {
+///
+/// The `usual` scheme, as most write it, is not taken apart.
+fn authorization<'a>(
+    headers: &'a HeaderMap,
+    usual: &str,
+) -> Result<Option<Authorization<'a>>, Malformed> {
     let Some(value) = single(headers, &AUTHORIZATION)? else { return Ok(None) };
+    if let Some((scheme, rest)) = value.split_at_checked(usual.len())
+        && scheme == usual.as_bytes()
+        && let [b' ', credentials @ ..] = rest
+        && credentials.first().is_some_and(|byte| *byte != b' ')
+    {
+        return Ok(Some((scheme, Some(credentials))));
+    }
     let malformed = Malformed("The header `Authorization` is malformed");
     let end = value.iter().position(|byte| *byte == b' ').unwrap_or(value.len());
     let (scheme, rest) = value.split_at(end);
