@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -108,6 +109,31 @@ impl Service<Request> for Bare {
     fn call(&mut self, _: Request) -> Self::Future {
         ok(StatusCode::OK.into_response())
     }
+}
+
+/// What an `async fn` can't do without: the request is moved out of its place, into the future of the function, out of that, and back.
+fn moves(size: usize) -> Subject {
+    #[inline(never)]
+    fn out(place: &mut Request, room: &mut Option<Request>) {
+        *room = Some(mem::take(place));
+    }
+
+    #[inline(never)]
+    fn back(place: &mut Request, room: &mut Option<Request>) {
+        if let Some(req) = room.take() {
+            mem::forget(mem::replace(place, req));
+        }
+    }
+
+    let service = tower::service_fn(move |mut req: Request| {
+        let mut room = None;
+        for _ in 0..2 * size {
+            out(&mut req, &mut room);
+            back(&mut req, &mut room);
+        }
+        ok::<_, Infallible>(StatusCode::OK.into_response())
+    });
+    Subject::new(service, get("/"))
 }
 
 macro_rules! times {
@@ -221,13 +247,14 @@ pub(super) fn cases() -> Vec<Case> {
         case("chain of 0", no_steps, 0),
         case("chain of 0, built", no_steps_boxed, 0),
     ];
-    let kinds: [(&str, fn(usize) -> Subject); 6] = [
+    let kinds: [(&str, fn(usize) -> Subject); 7] = [
         ("tower layer by hand", nested_by_hand),
         ("guard", guards),
         ("native", natives),
         ("native, direct", directs),
         ("async fn", functions),
         ("tower layer", layers),
+        ("four moves of a request", moves),
     ];
     for (kind, build) in kinds {
         for size in [1, 2, 4, 8, 16, 32, 100] {
