@@ -264,8 +264,7 @@ async fn a_killed_store_is_answered_as_the_mode_says() {
     ] {
         let Some(mut redis) = Redis::start() else { return };
         let limit = RateLimit::per_client(10).every(HOUR);
-        let set =
-            |limits: SharedLimits| limits.deadline(Duration::from_millis(300)).while_away(mode);
+        let set = |limits: SharedLimits| slow(limits).while_away(mode);
         let server = Server::new(&redis, limit, set);
         assert_eq!(server.admitted(15).await, 10);
         redis.kill();
@@ -602,7 +601,7 @@ async fn a_node_that_dies_takes_its_own_clients_alone() {
     let Some(mut cluster) = Cluster::start().await else { return };
     let limit = RateLimit::per_client(10).every(HOUR);
     let mode = WhileAway::Local { servers: 2 };
-    let deadline = Duration::from_millis(300);
+    let deadline = Duration::from_secs(1);
     let set = |limits: SharedLimits| limits.while_away(mode).deadline(deadline);
     let one = clustered(&cluster, limit.clone(), set).await;
     let other = clustered(&cluster, limit, set).await;
