@@ -5,6 +5,7 @@ use std::process::Command;
 
 use crate::Result;
 use crate::options::{programs, workspace};
+use crate::peers::build_package;
 
 /// Instructions, allocations and bytes.
 pub type Count = (u64, u64, u64);
@@ -62,6 +63,11 @@ pub struct Jwt {
 fn find<T: Copy>(all: &[(Case, T)], group: &str, case: &str) -> Option<T> {
     let found = all.iter().find(|((of, name), _)| of == group && name == case);
     found.map(|(_, figure)| *figure)
+}
+
+/// Builds the programs that count and time.
+pub fn build() -> Result<()> {
+    build_package("in-process")
 }
 
 pub fn run() -> Result<Counts> {
