@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +24,8 @@ use tower_chain::{
 };
 use validator::Validate;
 
-use super::job::{Member, NewUser, SECRET, request as post};
+use super::job::request as post;
+use super::usual::{Member, NewUser, PEER, SECRET};
 use super::{Case, Subject};
 
 /// A service without a chain, that has something to keep.
@@ -50,7 +51,7 @@ fn get(name: HeaderName, value: &'static str) -> impl Fn() -> Request + 'static 
     move || {
         let mut req = Request::new(Body::empty());
         req.headers_mut().insert(name.clone(), HeaderValue::from_static(value));
-        let peer = PeerAddr(SocketAddr::from(([192, 0, 2, 7], 40_000)));
+        let peer = PeerAddr(PEER);
         req.extensions_mut().insert(peer);
         req
     }

@@ -1,53 +1,14 @@
 //! What is measured: one list for the clock (`chain.rs`) and for the counters (`counts.rs`).
 
-mod axum;
 mod built_ins;
 mod job;
 mod paths;
 mod steps;
+mod subject;
+mod usual;
 
-use std::convert::Infallible;
-use std::future::Future;
-use std::task::{Context, Poll, Waker};
-
-use tower::Service;
-use tower_chain::{Body, Request, Response};
-
-/// A question with a number for an answer.
-pub struct Case {
-    /// The cases of one group compare with each other.
-    pub group: &'static str,
-    pub name: String,
-    /// Builds the service, so that only the cases that are asked for are built.
-    pub build: fn(usize) -> Subject,
-    pub size: usize,
-}
-
-impl Case {
-    #[allow(dead_code, reason = "not every program names them")]
-    pub fn full_name(&self) -> String {
-        format!("{}/{}", self.group, self.name)
-    }
-}
-
-/// A service and the request that it is sent.
-pub struct Subject {
-    pub request: Box<dyn Fn() -> Request>,
-    pub answer: Box<dyn FnMut(Request) -> Response>,
-}
-
-impl Subject {
-    pub fn new<S>(mut service: S, request: impl Fn() -> Request + 'static) -> Self
-    where
-        S: Service<Request, Response = Response, Error = Infallible> + 'static,
-    {
-        let answer = move |req| match poll_once(service.call(req)) {
-            Ok(response) => response,
-            Err(never) => match never {},
-        };
-        Self { request: Box::new(request), answer: Box::new(answer) }
-    }
-}
+pub use subject::{Case, Request, Response, Subject};
+use tower_chain::Body;
 
 pub fn all() -> Vec<Case> {
     let mut cases = steps::cases();
@@ -63,13 +24,5 @@ fn get(path: &str) -> impl Fn() -> Request + 'static {
         let mut req = Request::new(Body::empty());
         *req.uri_mut() = uri.clone();
         req
-    }
-}
-
-fn poll_once<F: Future>(future: F) -> F::Output {
-    let future = std::pin::pin!(future);
-    match future.poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(output) => output,
-        Poll::Pending => panic!("nothing here waits"),
     }
 }

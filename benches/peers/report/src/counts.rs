@@ -1,10 +1,11 @@
-//! What a request takes in process: the benchmarks of the main package, run and read.
+//! What a request takes in process: the benchmarks of the main package, and the whole job without it, run and read.
 
 use std::path::PathBuf;
 use std::process::Command;
 
 use crate::Result;
 use crate::options::{programs, workspace};
+use crate::peers::build_package;
 
 /// Instructions, allocations and bytes.
 pub type Count = (u64, u64, u64);
@@ -16,7 +17,7 @@ pub struct Counts {
     times: Vec<(Case, f64)>,
     /// The lines of the benchmark `jwt`.
     pub jwt: Vec<String>,
-    /// By crate: the instructions of the whole job by hand, on axum, and in a chain.
+    /// By crate: the instructions of the whole job by hand and on axum, both alone, and in a chain.
     pub profile: Vec<(String, [u64; 3])>,
     /// How many crates the chain and each feature need.
     pub crates: Vec<(String, usize)>,
@@ -64,11 +65,16 @@ fn find<T: Copy>(all: &[(Case, T)], group: &str, case: &str) -> Option<T> {
     found.map(|(_, figure)| *figure)
 }
 
+/// Builds the programs that count and time.
+pub fn build() -> Result<()> {
+    ["in-process", "alone"].into_iter().try_for_each(build_package)
+}
+
 pub fn run() -> Result<Counts> {
     eprintln!("counting in process");
     let mut counts = Vec::new();
     let program = programs()?.join("counts");
-    let mut table = Vec::new();
+    let mut table = lines(&mut Command::new(programs()?.join("alone-counts")))?;
     for filter in COUNTED {
         table.extend(lines(Command::new(&program).arg(filter))?);
     }
@@ -82,24 +88,45 @@ pub fn run() -> Result<Counts> {
         }
     }
     eprintln!("timing in process");
-    let mut times = Vec::new();
-    for line in lines(on_core_0(programs()?.join("times")).args(TIMED))? {
-        let fields: Vec<_> = line.split('|').map(str::trim).collect();
-        if let ["", group, case, time, ""] = fields[..] {
-            times.push(((group.to_owned(), case.to_owned()), time.parse()?));
-        }
-    }
+    let mut times = times("times", &TIMED)?;
+    times.extend(in_turns(&counts)?);
     // No benchmark of criterion's has this name: what is left are the lines of its own.
     let jwt = lines(on_core_0(programs()?.join("jwt")).arg("no benchmark"))?;
     Ok(Counts { counts, times, jwt, profile: profile()?, crates: crates()? })
 }
 
+/// The least of some runs of each case of the whole job. They stand in two programs, so each run is of one case alone, and the cases take turns.
+fn in_turns(counts: &[(Case, Count)]) -> Result<Vec<(Case, f64)>> {
+    let cases = counts.iter().map(|(case, _)| case).filter(|(group, _)| group == "whole job");
+    let mut least: Vec<_> = cases.map(|case| (case.clone(), f64::MAX)).collect();
+    for _ in 0..TURNS {
+        for ((group, case), least) in &mut least {
+            let program = if ALONE.contains(&&**case) { "alone-times" } else { "times" };
+            for (_, time) in times(program, &[&format!("| {group} | {case} |")])? {
+                *least = least.min(time);
+            }
+        }
+    }
+    Ok(least)
+}
+
+fn times(program: &str, filters: &[&str]) -> Result<Vec<(Case, f64)>> {
+    let mut times = Vec::new();
+    for line in lines(on_core_0(programs()?.join(program)).args(filters))? {
+        let fields: Vec<_> = line.split('|').map(str::trim).collect();
+        if let ["", group, case, time, ""] = fields[..] {
+            times.push(((group.to_owned(), case.to_owned()), time.parse()?));
+        }
+    }
+    Ok(times)
+}
+
 fn profile() -> Result<Vec<(String, [u64; 3])>> {
     let mut crates: Vec<(String, [u64; 3])> = Vec::new();
-    for (column, case) in PROFILED.into_iter().enumerate() {
+    for (column, (package, program, case)) in PROFILED.into_iter().enumerate() {
         let mut cargo = Command::new("cargo");
-        cargo.args(["run", "--quiet", "--profile", "counts", "--package", "in-process"]);
-        cargo.args(["--bin", "counts", "--", "--profile", case]).current_dir(workspace());
+        cargo.args(["run", "--quiet", "--profile", "counts", "--package", package]);
+        cargo.args(["--bin", program, "--", "--profile", case]).current_dir(workspace());
         for line in lines(&mut cargo)? {
             let fields: Vec<_> = line.split('|').map(str::trim).collect();
             let ["", name, instructions, ""] = fields[..] else { continue };
@@ -114,14 +141,28 @@ fn profile() -> Result<Vec<(String, [u64; 3])>> {
     Ok(crates)
 }
 
-const PROFILED: [&str; 3] = ["whole job/by hand", "whole job/axum", "whole job/chain"];
+/// What the names of the cases of `alone` end in where they are built with this crate.
+pub const WITH_OUR_REGEX: &str = ", with this crate's regex";
+
+/// The cases of the package `alone`.
+const ALONE: [&str; 2] = ["by hand", "axum"];
+
+/// So many runs of each case of the whole job.
+const TURNS: usize = 20;
+
+/// Package, program and case.
+const PROFILED: [(&str, &str, &str); 3] = [
+    ("alone", "alone-counts", "whole job/by hand"),
+    ("alone", "alone-counts", "whole job/axum"),
+    ("in-process", "counts", "whole job/chain"),
+];
 
 /// Whatever holds one of these is counted: of the large tables of paths one, since they take their time under valgrind.
 const COUNTED: [&str; 4] = ["steps", "whole job", "built-ins", "static, one of 10"];
 
-/// Whatever holds one of these is timed.
-const TIMED: [&str; 8] =
-    ["whole job", "bare handler", "chain of 0", "x 8", "x 16", "x 100", "one of 10", "built-ins"];
+/// Whatever holds one of these is timed, beside the whole job.
+const TIMED: [&str; 7] =
+    ["bare handler", "chain of 0", "x 8", "x 16", "x 100", "one of 10", "built-ins"];
 
 fn on_core_0(program: PathBuf) -> Command {
     let mut command = Command::new("taskset");

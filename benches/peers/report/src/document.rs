@@ -175,7 +175,9 @@ fn jobs(loads: &[Load]) -> String {
 fn in_process(counts: &Counts) -> String {
     let rows = [
         ("whole job", "by hand"),
+        ("whole job", "by hand, with this crate's regex"),
         ("whole job", "axum"),
+        ("whole job", "axum, with this crate's regex"),
         ("whole job", "chain"),
         ("whole job", "chain, without RateLimit fields"),
         ("steps", "bare handler"),

@@ -20,7 +20,7 @@ pub fn describe(options: &Options) -> Result<String> {
         ("kernel", format!("Linux {}", kernel.split('-').next().unwrap_or_default().trim())),
         ("load of the machine at the end", load()?),
         ("Rust", output("rustc", &["--version"])?),
-        ("profile", "release, fat LTO, one codegen unit, the system's allocator".to_owned()),
+        ("profile", PROFILE.to_owned()),
         ("wrk", wrk_version()?),
     ];
     if options.peers.iter().any(|peer| peer.is_node()) {
@@ -38,6 +38,9 @@ pub fn describe(options: &Options) -> Result<String> {
     let rows: String = rows.iter().map(|(key, value)| format!("| {key} | {value} |\n")).collect();
     Ok(format!("| | |\n| --- | --- |\n{rows}| versions | {} |\n", peers.join(", ")))
 }
+
+const PROFILE: &str =
+    "release, fat LTO, one codegen unit, the system's allocator; each peer built by itself";
 
 /// How many programs wanted a core in the last minute, on average.
 pub fn load() -> Result<String> {

@@ -43,6 +43,9 @@ fn run() -> Result<()> {
     }
     if options.build {
         peers::build(&options.peers)?;
+        if options.counts && !options.check_only {
+            counts::build()?;
+        }
     }
     check::all(&options)?;
     if options.check_only {

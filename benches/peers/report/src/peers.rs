@@ -138,9 +138,14 @@ pub static PEERS: [Peer; 15] = [
 
 /// Builds the programs of these peers, and fetches the packages of those on Node.
 pub fn build(peers: &[&Peer]) -> Result<()> {
-    // All of them, as which are built together decides what features their dependencies have. What is measured in process stands by itself.
-    run(cargo_build().args(["--workspace", "--exclude", "in-process"]))?;
-    run(cargo_build().args(["--package", "in-process"]))?;
+    let mut packages = Vec::new();
+    for peer in peers {
+        match peer.program {
+            Program::Rust(package) if !packages.contains(&package) => packages.push(package),
+            _ => {}
+        }
+    }
+    packages.into_iter().try_for_each(build_package)?;
     let node = workspace().join("node");
     if peers.iter().any(|peer| peer.is_node()) && !node.join("node_modules").exists() {
         run(Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(node))?;
@@ -148,10 +153,11 @@ pub fn build(peers: &[&Peer]) -> Result<()> {
     Ok(())
 }
 
-fn cargo_build() -> Command {
+/// Builds a package by itself: in one build with others, its dependencies would have the features that those ask for as well.
+pub fn build_package(package: &str) -> Result<()> {
     let mut cargo = Command::new("cargo");
-    cargo.args(["build", "--release"]).current_dir(workspace());
-    cargo
+    cargo.args(["build", "--release", "--package", package]).current_dir(workspace());
+    run(&mut cargo)
 }
 
 pub fn run(command: &mut Command) -> Result<()> {

@@ -11,13 +11,13 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::IntoResponse;
 use axum::routing::{Router, post};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use http::StatusCode;
 use http::header::AUTHORIZATION;
 use jsonwebtoken::{DecodingKey, Validation};
-use tower_chain::{PeerAddr, Request, Response, StatusCode};
 use validator::Validate;
 
-use super::Subject;
-use super::job::{Created, Member, NewUser, SECRET, request};
+use super::{Created, Member, NewUser, PEER, Peer, SECRET, request};
+use crate::cases::{Request, Response, Subject};
 
 type Limiter = Arc<DefaultKeyedRateLimiter<IpAddr>>;
 
@@ -28,11 +28,11 @@ pub(super) fn on_axum(_: usize) -> Subject {
         .route("/api/users", post(create))
         .layer(from_fn_with_state(limiter, limit))
         .with_state(());
-    Subject::new(router, request())
+    Subject::new(router, request(Peer(PEER)))
 }
 
 async fn limit(State(limiter): State<Limiter>, req: Request, next: Next) -> Response {
-    let Some(peer) = req.extensions().get::<PeerAddr>() else {
+    let Some(peer) = req.extensions().get::<Peer>() else {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
     if limiter.check_key(&peer.0.ip()).is_err() {

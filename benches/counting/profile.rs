@@ -67,7 +67,8 @@ fn owner(file: &str, function: &str) -> String {
         let version = package.rfind('-').unwrap_or(package.len());
         return package.get(..version).unwrap_or(package).to_owned();
     }
-    if is(&["/rustc/", "library/"]) {
+    // With what it was built from.
+    if is(&["/rustc/", "library/", "/rust/deps/"]) {
         return "the standard library".to_owned();
     }
     if is(&["/benches/", "times.rs"]) {
