@@ -88,19 +88,27 @@ fn steps(table: &mut Table, counts: &Counts) {
     let time = |case: &str| counts.time("steps", case);
     let instructions = |case: &str| counts.count("steps", case).map(|count| count.0 as f64);
     for (kind, most) in [("native", 8.0), ("async fn", 25.0), ("guard", 3.0)] {
-        let sixteen = time(&format!("{kind} x 16"));
-        let each = sixteen.and_then(|many| Some((many - time("chain of 0")?) / 16.0));
-        table.most(&format!("a step of 16: {kind}"), most, each, nanos);
+        let each =
+            |kind: &str, none: &str| Some((time(&format!("{kind} x 16"))? - time(none)?) / 16.0);
+        // What a function that takes the request can't do without.
+        let moves = each("four moves of a request", "bare handler").filter(|_| kind == "async fn");
+        let moves =
+            moves.map(|moves| format!("; of that four moves of the request {}", nanos(moves)));
+        let what = format!("a step of 16: {kind}");
+        table.most_with(&what, most, each(kind, "chain of 0"), nanos, &moves.unwrap_or_default());
     }
     for kind in ["native", "async fn", "guard"] {
         // The second half of sixteen, and what comes after.
-        let each = |few: u32, many: u32| {
-            let [a, b] = [few, many].map(|steps| instructions(&format!("{kind} x {steps}")));
-            Some((b? - a?) / f64::from(many - few))
+        let growth = |instructions: &dyn Fn(&str) -> Option<f64>| {
+            let [a, b, c] = [8, 16, 100].map(|steps| instructions(&format!("{kind} x {steps}")));
+            Some((c? - b?) / 84.0 / ((b? - a?) / 8.0))
         };
-        let growth = each(8, 16).and_then(|first| Some(each(16, 100)? / first));
+        let default = growth(&instructions).map(|figure| {
+            format!("; {} where the allocator keeps seven boxes at hand", ratio(figure))
+        });
         let what = format!("instructions of a step, at 16 to 100 beside 8 to 16: {kind}");
-        table.most(&what, 1.1, growth, ratio);
+        let at_hand = growth(&|case| counts.at_hand(case));
+        table.most_with(&what, 1.1, at_hand, ratio, &default.unwrap_or_default());
     }
 }
 

@@ -13,6 +13,8 @@ pub type Count = (u64, u64, u64);
 pub struct Counts {
     /// By group and case, in the order of the benchmark.
     counts: Vec<(Case, Count)>,
+    /// The steps, with an allocator that keeps all that is freed at hand.
+    at_hand: Vec<(Case, Count)>,
     /// In nanoseconds.
     times: Vec<(Case, f64)>,
     /// The lines of the benchmark `jwt`.
@@ -28,6 +30,11 @@ type Case = (String, String);
 impl Counts {
     pub fn count(&self, group: &str, case: &str) -> Option<Count> {
         find(&self.counts, group, case)
+    }
+
+    /// The instructions of so many steps, with an allocator that keeps all that is freed at hand.
+    pub fn at_hand(&self, case: &str) -> Option<f64> {
+        find(&self.at_hand, "steps", case).map(|count| count.0 as f64)
     }
 
     pub fn time(&self, group: &str, case: &str) -> Option<f64> {
@@ -72,12 +79,23 @@ pub fn build() -> Result<()> {
 
 pub fn run() -> Result<Counts> {
     eprintln!("counting in process");
-    let mut counts = Vec::new();
     let program = programs()?.join("counts");
     let mut table = lines(&mut Command::new(programs()?.join("alone-counts")))?;
     for filter in COUNTED {
         table.extend(lines(Command::new(&program).arg(filter))?);
     }
+    let counts = counted(table)?;
+    let at_hand = counted(lines(Command::new(&program).arg("steps").env(TUNABLES, AT_HAND))?)?;
+    eprintln!("timing in process");
+    let mut times = times("times", &TIMED)?;
+    times.extend(in_turns(&counts)?);
+    // No benchmark of criterion's has this name: what is left are the lines of its own.
+    let jwt = lines(on_core_0(programs()?.join("jwt")).arg("no benchmark"))?;
+    Ok(Counts { counts, at_hand, times, jwt, profile: profile()?, crates: crates()? })
+}
+
+fn counted(table: Vec<String>) -> Result<Vec<(Case, Count)>> {
+    let mut counts = Vec::new();
     for line in table {
         let fields: Vec<_> = line.split('|').map(str::trim).collect();
         if let ["", group, case, instructions, allocations, bytes, ""] = fields[..]
@@ -87,12 +105,7 @@ pub fn run() -> Result<Counts> {
             counts.push(((group.to_owned(), case.to_owned()), count));
         }
     }
-    eprintln!("timing in process");
-    let mut times = times("times", &TIMED)?;
-    times.extend(in_turns(&counts)?);
-    // No benchmark of criterion's has this name: what is left are the lines of its own.
-    let jwt = lines(on_core_0(programs()?.join("jwt")).arg("no benchmark"))?;
-    Ok(Counts { counts, times, jwt, profile: profile()?, crates: crates()? })
+    Ok(counts)
 }
 
 /// The least of some runs of each case of the whole job. They stand in two programs, so each run is of one case alone, and the cases take turns.
@@ -149,6 +162,10 @@ const ALONE: [&str; 2] = ["by hand", "axum"];
 
 /// So many runs of each case of the whole job.
 const TURNS: usize = 20;
+
+/// The allocator of the GNU C library keeps seven pieces of each size at hand. A hundred steps have more boxes than that, and those take a longer way.
+const TUNABLES: &str = "GLIBC_TUNABLES";
+const AT_HAND: &str = "glibc.malloc.tcache_count=100";
 
 /// Package, program and case.
 const PROFILED: [(&str, &str, &str); 3] = [
