@@ -91,16 +91,15 @@ where
         req: &'a mut Request,
         next: Rest<'a, N, (F::Value,)>,
     ) -> impl Future<Output = Response> + Send {
-        let cx = next.cx();
         let check = async move {
-            let checked = match Passing::<A>::take(req, cx).await {
+            let checked = match Passing::<A>::take(req, next.cx()).await {
                 Ok(Passing(args)) => self.f.check(args).await,
                 Err(refusal) => Err(refusal),
             };
-            (req, checked)
+            (req, next, checked)
         };
-        let pass = move |req: &'a mut Request, value| next.run_with(req, (value,));
-        Guarded::Checking { check, pass: Some(pass) }
+        let pass = |req: &'a mut Request, next: Rest<'a, N, _>, value| next.run_with(req, (value,));
+        Guarded::Checking { check, pass }
     }
 
     fn name(&self) -> String {
@@ -114,15 +113,15 @@ pin_project! {
     /// Once the check is through, it is the rest and nothing else: an `await` would hand the response on by copies.
     #[project = GuardedProjection]
     enum Guarded<C, S, R> {
-        Checking { #[pin] check: C, pass: Option<S> },
+        Checking { #[pin] check: C, pass: S },
         Passed { #[pin] rest: R },
     }
 }
 
-impl<'a, C, S, R, T> Future for Guarded<C, S, R>
+impl<'a, C, N, S, R, T> Future for Guarded<C, S, R>
 where
-    C: Future<Output = (&'a mut Request, Result<T, Response>)>,
-    S: FnOnce(&'a mut Request, T) -> R,
+    C: Future<Output = (&'a mut Request, N, Result<T, Response>)>,
+    S: Fn(&'a mut Request, N, T) -> R,
     R: Future<Output = Response>,
 {
     type Output = Response;
@@ -131,11 +130,8 @@ where
         loop {
             let rest = match self.as_mut().project() {
                 GuardedProjection::Checking { check, pass } => match ready!(check.poll(cx)) {
-                    (req, Ok(value)) => match pass.take() {
-                        Some(pass) => pass(req, value),
-                        None => return Poll::Pending,
-                    },
-                    (_, Err(refusal)) => return Poll::Ready(refusal),
+                    (req, next, Ok(value)) => pass(req, next, value),
+                    (.., Err(refusal)) => return Poll::Ready(refusal),
                 },
                 GuardedProjection::Passed { rest } => return rest.poll(cx),
             };
