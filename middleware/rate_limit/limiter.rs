@@ -164,14 +164,13 @@ impl Limiter {
 
     /// Decides on one charge. `None` if it isn't admitted, or if more is asked: then all of it is decided in the longer way.
     #[inline]
-    pub(crate) fn charge_once(&self, client: &Hashes, cost: u32) -> Option<Charged> {
-        if !self.is_simple || client.levels != 1 || self.blocks.load(Ordering::Acquire) {
+    pub(crate) fn charge_once(&self, client: &Hashes, cost: u32, now: u64) -> Option<Charged> {
+        if client.levels != 1 || self.blocks.load(Ordering::Acquire) {
             return None;
         }
         let (hash, quota) = (client.hashes[0], self.policies.first()?.quota());
-        let (rate, now) = (quota.rate(), self.clock.now());
-        let until =
-            self.memory.charge(self.memory.shard_of(hash), mix(hash, 0), rate, cost, now)?;
+        let at = self.memory.shard_of(hash);
+        let until = self.memory.charge(at, mix(hash, 0), quota.rate(), cost, now)?;
         Some(Charged { quota, until, now })
     }
 

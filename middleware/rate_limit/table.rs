@@ -51,14 +51,15 @@ impl Value {
 
 /// One shard of the memory. It never holds more than its cap.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub(crate) struct Table {
     /// Empty, or a power of two of slots; a key of 0 marks a free one.
-    slots: Vec<(u64, Value)>,
-    len: usize,
-    cap: usize,
-    counts: usize,
+    slots: Box<[(u64, Value)]>,
     /// No time in the table lies after this one.
     latest: u64,
+    counts: usize,
+    len: usize,
+    cap: usize,
     hand: usize,
     /// How many slots were looked at, for tests: what a request costs, on whatever machine.
     #[cfg(test)]
@@ -75,7 +76,7 @@ impl Table {
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.slots.capacity() * size_of::<(u64, Value)>()
+        size_of_val(&*self.slots)
     }
 
     pub(crate) fn find(&self, key: u64) -> Option<Value> {
@@ -83,6 +84,7 @@ impl Table {
     }
 
     /// The value of a key, and where it is for now.
+    #[inline]
     pub(crate) fn locate(&self, key: u64) -> Option<(usize, Value)> {
         let key = occupied(key);
         if self.slots.is_empty() {
@@ -114,18 +116,21 @@ impl Table {
     }
 
     /// As [`set`](Table::set), for a key that was found at a place, where it may no longer be.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn set_at(&mut self, at: Option<usize>, key: u64, value: Value) -> bool {
-        let key = occupied(key);
-        if let Some(slot) = at.and_then(|at| self.slots.get_mut(at)) {
-            if slot.0 != key {
-                return self.set(key, value);
+        match at.and_then(|at| self.slots.get_mut(at)) {
+            Some((found, old)) if *found == occupied(key) => {
+                self.counts -= usize::from(old.0 & COUNT != 0);
+                *old = value;
+                self.note(value);
+                true
             }
-            let old = std::mem::replace(&mut slot.1, value);
-            self.counts -= usize::from(old.0 & COUNT != 0);
-            self.note(value);
-            return true;
+            Some(_) => self.set(key, value),
+            None => self.insert(occupied(key), value),
         }
+    }
+
+    fn insert(&mut self, key: u64, value: Value) -> bool {
         if self.len >= self.cap {
             return false;
         }
@@ -151,7 +156,7 @@ impl Table {
             return;
         }
         if self.counts == 0 && self.latest <= now {
-            self.slots = Vec::new();
+            self.slots = Box::default();
             (self.len, self.hand) = (0, 0);
             return;
         }
@@ -211,7 +216,8 @@ impl Table {
     }
 
     fn resize(&mut self, slots: usize) {
-        let old = std::mem::replace(&mut self.slots, vec![(FREE, Value(0)); slots]);
+        let new = vec![(FREE, Value(0)); slots].into_boxed_slice();
+        let old = std::mem::replace(&mut self.slots, new);
         self.hand = 0;
         for (key, value) in old {
             self.looks();
