@@ -14,7 +14,7 @@ use super::asked::{Asked, Hashes, STRIKE, mix};
 use super::check::{Ask, Check};
 use super::clock::{LimitClock, nanos};
 use super::decision::Decision;
-use super::fields::{self, LimitHeaders, State};
+use super::fields::{self, Fields, LimitHeaders, State};
 use super::key::{Kind, LimitKey, Subject};
 use super::lints::Lints;
 use super::memory::Memory;
@@ -207,15 +207,17 @@ impl Limiter {
     }
 
     pub(crate) fn write(&self, headers: &mut HeaderMap, states: &[State]) {
+        let mut fields = Fields::of(headers);
         for set in &self.headers {
-            set.write(headers, &self.policies, states);
+            set.write(&mut fields, &self.policies, states);
             if let (LimitHeaders::Ietf, Some(most)) = (set, self.concurrency) {
-                fields::concurrency(headers, most);
+                fields::concurrency(&mut fields, most);
             }
         }
         if let Some(names) = &self.exposed {
-            fields::expose(headers, names);
+            fields::expose(&mut fields, names);
         }
+        fields.append();
     }
 }
 
