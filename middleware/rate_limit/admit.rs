@@ -116,12 +116,11 @@ impl RateLimit {
     /// Admits a request for which no more than one charge is asked.
     fn admit_simply(&self, req: &Request) -> Option<Passed> {
         let limiter = &self.limiter;
-        let now = limiter.clock.now();
         let (client, key) = (limiter.client(req), &limiter.key);
         let hashes = key.with(req, client, None, |named| limiter.hashes(key, named))?;
         limiter.lints.named(key, &hashes);
         let cost = limiter.policies.first()?.cost_of_all();
-        let charged = limiter.charge_once(&hashes, cost, now)?;
+        let charged = limiter.charge_once(&hashes, cost)?;
         let tells = !limiter.headers.is_empty() && !limiter.shadow;
         Some(if tells { Passed::Once(charged) } else { Passed::Silently })
     }

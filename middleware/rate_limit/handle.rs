@@ -76,9 +76,8 @@ impl RateLimitHandle {
         async move {
             let limiter = &self.limiter;
             if limiter.is_simple {
-                let now = limiter.clock.now();
                 let hashes = limiter.hashes(&limiter.key, client.named());
-                if limiter.charge_once(&hashes, requests, now).is_some() {
+                if limiter.charge_once(&hashes, requests).is_some() {
                     return Ok(());
                 }
             }

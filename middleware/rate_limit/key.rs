@@ -219,6 +219,7 @@ impl LimitKey {
     /// Shows what the request is counted under; `None` if the policy does not apply to it.
     ///
     /// `found` is what an asynchronous function found.
+    #[inline]
     pub(crate) fn with<T>(
         &self,
         req: &Request,

@@ -105,6 +105,7 @@ impl Limiter {
     }
 
     /// The address of the client, by the proxies of the limiter or those that the chain provides.
+    #[inline]
     pub(crate) fn client(&self, req: &Request) -> Option<IpAddr> {
         let client = match &self.proxies {
             Some(proxies) => {
@@ -164,12 +165,14 @@ impl Limiter {
 
     /// Decides on one charge. `None` if it isn't admitted, or if more is asked: then all of it is decided in the longer way.
     #[inline]
-    pub(crate) fn charge_once(&self, client: &Hashes, cost: u32, now: u64) -> Option<Charged> {
+    pub(crate) fn charge_once(&self, client: &Hashes, cost: u32) -> Option<Charged> {
         if client.levels != 1 || self.blocks.load(Ordering::Acquire) {
             return None;
         }
         let (hash, quota) = (client.hashes[0], self.policies.first()?.quota());
         let at = self.memory.shard_of(hash);
+        self.memory.expect(at);
+        let now = self.clock.now();
         let until = self.memory.charge(at, mix(hash, 0), quota.rate(), cost, now)?;
         Some(Charged { quota, until, now })
     }

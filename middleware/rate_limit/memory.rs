@@ -1,6 +1,7 @@
 //! The limiter's own memory, in shards.
 
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use smallvec::SmallVec;
@@ -26,8 +27,12 @@ pub(crate) struct Memory {
 
 /// A shard on cache lines of its own.
 #[derive(Debug)]
-#[repr(align(128))]
-struct Padded(Mutex<Shard>);
+#[repr(C, align(128))]
+struct Padded {
+    /// Nobody reads it.
+    expected: AtomicBool,
+    shard: Mutex<Shard>,
+}
 
 /// What most requests need comes first, beside the lock: one cache line, wherever they arrive.
 #[derive(Debug)]
@@ -60,7 +65,9 @@ impl Memory {
             under_way: UnderWay::default(),
         };
         Self {
-            shards: (0..shards).map(|at| Padded(Mutex::new(shard(at)))).collect(),
+            shards: (0..shards)
+                .map(|at| Padded { expected: AtomicBool::new(false), shard: Mutex::new(shard(at)) })
+                .collect(),
             shift: 64 - shards.ilog2(),
             seed: Seed::new(),
         }
@@ -94,6 +101,12 @@ impl Memory {
         shards.fold((0, 0), |(admitted, near), shard| {
             (admitted + shard.admitted, near + shard.near_limit)
         })
+    }
+
+    /// Says that a shard will be locked soon: a core that has its cache line hands it over in the meantime.
+    #[inline]
+    pub(crate) fn expect(&self, at: usize) {
+        self.shards[at].expected.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn shard_of(&self, hash: u64) -> usize {
@@ -249,28 +262,33 @@ impl Memory {
     #[inline]
     fn sweep(&self, from: usize, places: Option<usize>, now: u64) {
         let Some(places) = places else { return };
-        let shard = &self.shards[from.wrapping_add(places) % self.shards.len()];
-        if let Ok(mut shard) = shard.0.try_lock() {
+        let at = from.wrapping_add(places) % self.shards.len();
+        if at == from {
+            return;
+        }
+        if let Ok(mut shard) = self.shards[at].shard.try_lock() {
             shard.table.sweep(now, SWEEP_OTHER);
         }
     }
 
     pub(crate) fn lock(&self, at: usize) -> MutexGuard<'_, Shard> {
         // Nothing in a critical section panics between two writes that belong together.
-        self.shards[at].0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shards[at].shard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Shard {
-    /// Sweeps a little every so often. Then it is another shard's turn as well: that which is so many places further.
+    /// Sweeps a little every so often. More often it is another shard's turn: that which is so many places further.
     #[inline]
     fn turn(&mut self, now: u64) -> Option<usize> {
         self.decided = self.decided.wrapping_add(1);
-        if !self.decided.is_multiple_of(SWEEP_EVERY) {
+        if !self.decided.is_multiple_of(SWEEP_OTHER_EVERY) {
             return None;
         }
-        self.table.sweep(now, SWEEP_OWN);
-        Some((self.decided / SWEEP_EVERY) as usize)
+        if self.decided.is_multiple_of(SWEEP_OWN_EVERY) {
+            self.table.sweep(now, SWEEP_OWN);
+        }
+        Some((self.decided / SWEEP_OTHER_EVERY) as usize)
     }
 
     fn value(&self, key: u64, segment: u8, overflowed: bool) -> Option<Value> {
@@ -412,9 +430,10 @@ pub(crate) const KEYS_PER_SHARD: usize = 3584;
 const SHARED: usize = 16;
 /// Makes the key for which time a key is trusted of the key itself.
 pub(crate) const TRUSTED: u64 = 0xbb67_ae85_84ca_a73b;
-const SWEEP_OWN: usize = 32;
+const SWEEP_OWN: usize = 128;
+const SWEEP_OWN_EVERY: u32 = 64;
 const SWEEP_OTHER: usize = 128;
-const SWEEP_EVERY: u32 = 16;
+const SWEEP_OTHER_EVERY: u32 = 16;
 
 #[cfg(test)]
 #[path = "memory_tests.rs"]
