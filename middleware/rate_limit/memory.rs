@@ -172,7 +172,7 @@ impl Memory {
         let mut shard = self.lock(at);
         let (place, until) = match shard.table.locate(key) {
             Some((place, value)) => (Some(place), value.as_until()),
-            None if shard.table.has_room(1, now) => (None, 0),
+            None if !shard.table.is_full() => (None, 0),
             None => return None,
         };
         let (Outcome::Admitted, Some(until)) = governed.decide(until.min(latest)) else {
