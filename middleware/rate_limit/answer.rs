@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use super::asked::Asked;
 use super::check::{Ask, Outcome, Receipt, governed};
-use super::decision::{Decision, Pseudonym, Standing, Verdict};
+use super::decision::{Decision, Found, Pseudonym, Standing, Verdict};
 use super::fields::{self, State};
 use super::held::Held;
 use super::key::LEVELS;
@@ -89,7 +89,7 @@ impl Limiter {
                 if let Ask::Charge { rate, .. } = check.ask {
                     let (taken, whole) = (check.until.saturating_sub(now), rate.whole());
                     answer.delay = answer.delay.max(taken.saturating_sub(whole));
-                    answer.near_limit |= rate.is_near(taken);
+                    answer.near_limit |= taken >= rate.near();
                 }
             }
             if self.count.is_some() || self.concurrency.is_some() || answer.delay > 0 {
@@ -172,11 +172,11 @@ impl Limiter {
                 check.outcome = governed(rate, 0, cost, check.until, now).0;
             }
         }
-        self.standings(&self.states(asked, now))
+        self.standings(&self.states(asked, now)).collect()
     }
 
-    pub(crate) fn standings(&self, states: &[State]) -> Vec<Standing> {
-        let standing = |state: &State| {
+    fn standings(&self, states: &[State]) -> impl Iterator<Item = Standing> {
+        states.iter().filter_map(|state| {
             let policy = self.policies.get(usize::from(state.policy))?;
             Some(Standing {
                 policy: policy.name.clone(),
@@ -186,13 +186,12 @@ impl Limiter {
                 full: Duration::from_nanos(state.full),
                 violated: state.violated,
             })
-        };
-        states.iter().filter_map(standing).collect()
+        })
     }
 
     /// The answer in the words of the public.
     pub(crate) fn decision(&self, answer: &Answer) -> Decision {
-        Decision {
+        Decision::new(Found {
             verdict: answer.verdict,
             client: (answer.client != (0, 0)).then(|| Pseudonym(self.memory.hash(answer.client.1))),
             retry_after: answer.wait.map(|wait| {
@@ -205,7 +204,7 @@ impl Limiter {
                 };
                 Duration::from_secs(fields::seconds(wait).saturating_add(jitter))
             }),
-            standings: self.standings(&answer.states).into(),
-        }
+            standings: self.standings(&answer.states).collect(),
+        })
     }
 }

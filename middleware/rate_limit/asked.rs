@@ -1,12 +1,13 @@
 //! What is asked of the memory for a request: which keys, and what of each.
 
+use std::net::IpAddr;
 use std::sync::atomic::Ordering;
 
 use smallvec::SmallVec;
 
 use super::check::{Ask, Check};
 use super::clock::nanos;
-use super::key::{LEVELS, LimitKey, Named, Subject, factor};
+use super::key::{LEVELS, LimitKey, Named, Prefixes, Subject, factor};
 use super::limiter::Limiter;
 use super::quota::{Quota, Rate};
 use super::store::StorePlace;
@@ -202,20 +203,21 @@ impl Limiter {
 
     #[inline]
     pub(crate) fn hashes(&self, key: &LimitKey, named: Named<'_>) -> Hashes {
+        let named = match named {
+            Named::Addr(addr) => match key.prefixes().only(&addr) {
+                Some(only) => Named::Addr(IpAddr::V4(only)),
+                None => return self.hashes_of_levels(key.prefixes(), addr),
+            },
+            other => key.canonical(other),
+        };
+        Hashes { hashes: [self.memory.key_of(named), 0, 0], levels: 1 }
+    }
+
+    fn hashes_of_levels(&self, prefixes: Prefixes, addr: IpAddr) -> Hashes {
         let mut found = Hashes { hashes: [0; LEVELS], levels: 1 };
-        match key.canonical(named) {
-            Named::Addr(addr) => {
-                let prefixes = key.prefixes();
-                if let Some(only) = prefixes.only(addr) {
-                    found.hashes[0] = self.memory.key_of(Named::Addr(only));
-                    return found;
-                }
-                for (level, network) in prefixes.levels(addr).enumerate().take(LEVELS) {
-                    found.hashes[level] = self.memory.key_of(Named::Addr(network));
-                    found.levels = level + 1;
-                }
-            }
-            other => found.hashes[0] = self.memory.key_of(other),
+        for (level, network) in prefixes.levels(addr).enumerate().take(LEVELS) {
+            found.hashes[level] = self.memory.key_of(Named::Addr(network));
+            found.levels = level + 1;
         }
         found
     }

@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 use governor::clock::{Clock, Reference};
 use governor::middleware::NoOpMiddleware;
 use governor::nanos::Nanos;
-use governor::state::{NotKeyed, StateStore};
+use governor::state::StateStore;
 
 use super::asked::ENTER;
 use super::quota::Rate;
@@ -146,6 +146,40 @@ impl Receipt {
     }
 }
 
+/// What is asked of a key, in the words of `governor`, which decides on it.
+pub(crate) struct Governed {
+    limiter: governor::RateLimiter<u64, Next, Now, NoOpMiddleware<Nanos>>,
+    cost: NonZeroU32,
+}
+
+impl Governed {
+    /// Asks whether `cost` requests fit now, where `further` ones may wait. The error is an outcome for which no key need be known.
+    pub(crate) fn new(rate: Rate, further: u32, cost: u32, now: u64) -> Result<Self, Outcome> {
+        let (Some(cost), Some(quota)) = (NonZeroU32::new(cost), rate.governed(further)) else {
+            return Err(Outcome::Admitted);
+        };
+        if cost > quota.burst_size() {
+            // Asked here, since the multiplication inside could wrap.
+            return Err(Outcome::Never);
+        }
+        let limiter = governor::RateLimiter::new(quota, Next::default(), Now(Cell::new(0)));
+        limiter.clock().0.set(now);
+        Ok(Self { limiter, cost })
+    }
+
+    /// Decides on a key that is charged until then, and until when it is charged if the request is admitted.
+    pub(crate) fn decide(self, until: u64) -> (Outcome, Option<u64>) {
+        match self.limiter.check_key_n(&until, self.cost) {
+            Ok(Ok(())) => (Outcome::Admitted, Some(self.limiter.into_state_store().0.get())),
+            Ok(Err(refused)) => {
+                let wait = refused.earliest_possible().duration_since(self.limiter.clock().now());
+                (Outcome::Wait(wait.as_u64()), None)
+            }
+            Err(_) => (Outcome::Never, None),
+        }
+    }
+}
+
 /// Lets `governor` decide: whether `cost` requests fit, and until when the key is charged if they do.
 pub(crate) fn governed(
     rate: Rate,
@@ -154,43 +188,25 @@ pub(crate) fn governed(
     until: u64,
     now: u64,
 ) -> (Outcome, Option<u64>) {
-    let (Some(cost), Some(quota)) = (NonZeroU32::new(cost), rate.governed(further)) else {
-        return (Outcome::Admitted, None);
-    };
-    if cost > quota.burst_size() {
-        // Asked here, since the multiplication inside could wrap.
-        return (Outcome::Never, None);
-    }
-    let slot = Slot { until, next: Cell::new(until) };
-    let limiter: governor::RateLimiter<_, _, _, NoOpMiddleware<Nanos>> =
-        governor::RateLimiter::new(quota, slot, Now(Cell::new(0)));
-    limiter.clock().0.set(now);
-    match limiter.check_n(cost) {
-        Ok(Ok(())) => (Outcome::Admitted, Some(limiter.into_state_store().next.get())),
-        Ok(Err(refused)) => {
-            let wait = refused.earliest_possible().duration_since(Nanos::new(now));
-            (Outcome::Wait(wait.as_u64()), None)
-        }
-        Err(_) => (Outcome::Never, None),
+    match Governed::new(rate, further, cost, now) {
+        Ok(governed) => governed.decide(until),
+        Err(outcome) => (outcome, None),
     }
 }
 
-/// The one value that a decision is about, as `governor` sees it. The shard is locked meanwhile.
-#[derive(Debug)]
-struct Slot {
-    until: u64,
-    next: Cell<u64>,
-}
+/// The one value that a decision is about, as `governor` sees it: its key is what it is, and here is what it becomes. The shard is locked meanwhile.
+#[derive(Debug, Default)]
+struct Next(Cell<u64>);
 
-impl StateStore for Slot {
-    type Key = NotKeyed;
+impl StateStore for Next {
+    type Key = u64;
 
-    fn measure_and_replace<T, F, E>(&self, _: &NotKeyed, f: F) -> Result<T, E>
+    fn measure_and_replace<T, F, E>(&self, until: &u64, f: F) -> Result<T, E>
     where
         F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
     {
-        let (result, next) = f((self.until > 0).then(|| Nanos::new(self.until)))?;
-        self.next.set(next.as_u64());
+        let (result, next) = f((*until > 0).then(|| Nanos::new(*until)))?;
+        self.0.set(next.as_u64());
         Ok(result)
     }
 }

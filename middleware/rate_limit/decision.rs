@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 use super::quota::Quota;
 
 /// What a limiter decided about a request. It says nothing about who the client is.
@@ -22,12 +24,19 @@ use super::quota::Quota;
 /// let chain = Chain::new().use_(RateLimit::new(Quota::per_minute(60)).with_decision()).get(search);
 /// # let _ = chain.build();
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Decision {
+#[derive(Clone, PartialEq, Eq)]
+pub struct Decision(
+    /// `None` if the request was skipped. Behind a pointer, since a decision that isn't made has a place in what is returned as well.
+    Option<Arc<Found>>,
+);
+
+/// What was found for a request that was decided upon.
+#[derive(PartialEq, Eq)]
+pub(crate) struct Found {
     pub(crate) verdict: Verdict,
     pub(crate) client: Option<Pseudonym>,
     pub(crate) retry_after: Option<Duration>,
-    pub(crate) standings: Arc<[Standing]>,
+    pub(crate) standings: SmallVec<[Standing; 1]>,
 }
 
 /// Whether a request was let through, and why or why not.
@@ -52,47 +61,57 @@ pub enum Verdict {
 
 impl Decision {
     pub(crate) fn skipped() -> Self {
-        Self {
-            verdict: Verdict::Skipped,
-            client: None,
-            retry_after: None,
-            standings: Arc::default(),
-        }
+        Self(None)
+    }
+
+    pub(crate) fn new(found: Found) -> Self {
+        Self(Some(Arc::new(found)))
     }
 
     /// Whether it was let through, and why or why not. In shadow mode it is what would have been decided.
     pub fn verdict(&self) -> Verdict {
-        self.verdict
+        self.0.as_ref().map_or(Verdict::Skipped, |found| found.verdict)
     }
 
     /// Whether the request is within its limits, or was skipped.
     pub fn is_admitted(&self) -> bool {
-        matches!(self.verdict, Verdict::Admitted | Verdict::Skipped)
+        matches!(self.verdict(), Verdict::Admitted | Verdict::Skipped)
     }
 
     /// A name for the client under which logs and metrics may hold it; `None` if the request was skipped, or no policy applied.
     pub fn client(&self) -> Option<Pseudonym> {
-        self.client
+        self.0.as_ref()?.client
     }
 
     /// After which time a refused client should try again: whole seconds, rounded up. `None` if it was admitted, or if waiting doesn't help.
     pub fn retry_after(&self) -> Option<Duration> {
-        self.retry_after
+        self.0.as_ref()?.retry_after
     }
 
     /// How the client stands with each policy that applied.
     pub fn standings(&self) -> &[Standing] {
-        &self.standings
+        self.0.as_ref().map_or(&[], |found| &found.standings)
     }
 
     /// The policies that refused the request.
     pub fn violated(&self) -> impl Iterator<Item = &str> {
-        self.standings.iter().filter(|standing| standing.violated).map(Standing::policy)
+        self.standings().iter().filter(|standing| standing.violated).map(Standing::policy)
     }
 
     /// Whether a fifth or less of some quota is left.
     pub fn is_near_limit(&self) -> bool {
-        self.standings.iter().any(|s| u64::from(s.remaining) * 5 <= u64::from(s.limit()))
+        self.standings().iter().any(|s| u64::from(s.remaining) * 5 <= u64::from(s.limit()))
+    }
+}
+
+impl fmt::Debug for Decision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Decision")
+            .field("verdict", &self.verdict())
+            .field("client", &self.client())
+            .field("retry_after", &self.retry_after())
+            .field("standings", &self.standings())
+            .finish()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use http::header::{ACCESS_CONTROL_EXPOSE_HEADERS, HeaderName, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue};
 use smallvec::SmallVec;
@@ -42,22 +43,22 @@ pub(crate) struct State {
 }
 
 impl LimitHeaders {
-    fn names(self) -> Vec<HeaderName> {
+    fn names(self) -> Vec<&'static HeaderName> {
         match self {
-            Self::Ietf | Self::Draft7 => vec![RATELIMIT, RATELIMIT_POLICY],
+            Self::Ietf | Self::Draft7 => vec![&RATELIMIT, &RATELIMIT_POLICY],
             Self::Draft6 => {
-                vec![RATELIMIT_LIMIT, RATELIMIT_REMAINING, RATELIMIT_RESET, RATELIMIT_POLICY]
+                vec![&RATELIMIT_LIMIT, &RATELIMIT_REMAINING, &RATELIMIT_RESET, &RATELIMIT_POLICY]
             }
             Self::XRateLimit | Self::XRateLimitDelta => {
-                vec![X_RATELIMIT_LIMIT, X_RATELIMIT_REMAINING, X_RATELIMIT_RESET]
+                vec![&X_RATELIMIT_LIMIT, &X_RATELIMIT_REMAINING, &X_RATELIMIT_RESET]
             }
         }
     }
 
-    /// Appends the fields to a response.
-    pub(crate) fn write(self, headers: &mut HeaderMap, policies: &[Policy], states: &[State]) {
+    /// Writes the fields of a response.
+    pub(crate) fn write(self, fields: &mut Fields<'_>, policies: &[Policy], states: &[State]) {
         if self == Self::Ietf {
-            return write_ietf(headers, policies, states);
+            return write_ietf(fields, policies, states);
         }
         // The older fields have room for one policy: the one that is nearest to refusing.
         let Some(state) =
@@ -70,16 +71,15 @@ impl LimitHeaders {
         match self {
             Self::Ietf => {}
             Self::Draft7 => {
-                let mut text = Text::default();
-                text.str("limit=").int(limit).str(", remaining=").int(remaining);
-                headers.append(RATELIMIT, text.str(", reset=").int(reset).value());
-                headers.append(RATELIMIT_POLICY, old_policies(states));
+                fields.str("limit=").int(limit).str(", remaining=").int(remaining);
+                fields.str(", reset=").int(reset).end(&RATELIMIT);
+                old_policies(fields, states);
             }
             Self::Draft6 => {
-                headers.append(RATELIMIT_LIMIT, number(limit));
-                headers.append(RATELIMIT_REMAINING, number(remaining));
-                headers.append(RATELIMIT_RESET, number(reset));
-                headers.append(RATELIMIT_POLICY, old_policies(states));
+                fields.int(limit).end(&RATELIMIT_LIMIT);
+                fields.int(remaining).end(&RATELIMIT_REMAINING);
+                fields.int(reset).end(&RATELIMIT_RESET);
+                old_policies(fields, states);
             }
             Self::XRateLimit | Self::XRateLimitDelta => {
                 let reset = match (self, SystemTime::now().duration_since(UNIX_EPOCH)) {
@@ -89,15 +89,15 @@ impl LimitHeaders {
                     }
                     _ => full,
                 };
-                headers.append(X_RATELIMIT_LIMIT, number(limit));
-                headers.append(X_RATELIMIT_REMAINING, number(remaining));
-                headers.append(X_RATELIMIT_RESET, number(reset));
+                fields.int(limit).end(&X_RATELIMIT_LIMIT);
+                fields.int(remaining).end(&X_RATELIMIT_REMAINING);
+                fields.int(reset).end(&X_RATELIMIT_RESET);
             }
         }
     }
 }
 
-fn write_ietf(headers: &mut HeaderMap, policies: &[Policy], states: &[State]) {
+fn write_ietf(fields: &mut Fields<'_>, policies: &[Policy], states: &[State]) {
     let known = |state: &State| policies.get(usize::from(state.policy));
     for state in states {
         let Some(policy) = known(state) else { continue };
@@ -106,51 +106,59 @@ fn write_ietf(headers: &mut HeaderMap, policies: &[Policy], states: &[State]) {
         } else {
             self::policy(&policy.name, state.quota)
         };
-        headers.append(RATELIMIT_POLICY, field);
+        fields.headers.append(&RATELIMIT_POLICY, field);
     }
-    if states.is_empty() {
-        return;
-    }
-    let mut text = Text::default();
+    let mut between = "";
     for (state, policy) in states.iter().filter_map(|state| Some((state, known(state)?))) {
-        text.str(if text.0.is_empty() { "" } else { ", " }).str(&policy.left);
-        text.int(state.remaining);
+        fields.str(between).str(&policy.left).int(state.remaining);
         if state.reset > 0 {
-            text.str(";t=").int(seconds(state.reset));
+            fields.str(";t=").int(seconds(state.reset));
         }
+        between = ", ";
     }
-    headers.append(RATELIMIT, text.value());
+    if !states.is_empty() {
+        fields.end(&RATELIMIT);
+    }
 }
 
 /// The item of `RateLimit-Policy` for a policy whose name was checked to need no escapes.
 pub(crate) fn policy(name: &str, quota: Quota) -> HeaderValue {
     let whole = seconds(quota.rate().whole()).max(1);
-    let mut text = Text::default();
-    text.str("\"").str(name).str("\";q=").int(quota.burst_size()).str(";w=").int(whole).value()
+    value(format!("\"{name}\";q={};w={whole}", quota.burst_size()))
 }
 
-/// The item of `RateLimit-Policy` for requests under way.
-pub(crate) fn concurrency(headers: &mut HeaderMap, most: u32) {
-    let mut text = Text::default();
-    text.str("\"").str(CONCURRENT).str("\";q=").int(most).str(";qu=\"concurrent-requests\"");
-    headers.append(RATELIMIT_POLICY, text.value());
+fn old_policies(fields: &mut Fields<'_>, states: &[State]) {
+    let mut between = "";
+    for state in states {
+        let whole = seconds(state.quota.rate().whole()).max(1);
+        fields.str(between).int(state.quota.burst_size()).str(";w=").int(whole);
+        between = ", ";
+    }
+    fields.end(&RATELIMIT_POLICY);
+}
+
+/// Writes the item of `RateLimit-Policy` for requests under way.
+pub(crate) fn concurrency(fields: &mut Fields<'_>, most: u32) {
+    fields.str("\"").str(CONCURRENT).str("\";q=").int(most).str(";qu=\"concurrent-requests\"");
+    fields.end(&RATELIMIT_POLICY);
 }
 
 /// Names the fields to browsers, which hide them from scripts otherwise.
-pub(crate) fn expose(headers: &mut HeaderMap, names: &[HeaderName]) {
-    let mut text = Text::default();
+pub(crate) fn expose(fields: &mut Fields<'_>, names: &[HeaderName]) {
+    let mut between = "";
     for name in names {
-        text.str(if text.0.is_empty() { "" } else { ", " }).str(name.as_str());
+        fields.str(between).str(name.as_str());
+        between = ", ";
     }
-    headers.append(ACCESS_CONTROL_EXPOSE_HEADERS, text.value());
+    fields.end(&ACCESS_CONTROL_EXPOSE_HEADERS);
 }
 
 /// All names that the given sets may use.
 pub(crate) fn names(sets: &[LimitHeaders]) -> Vec<HeaderName> {
     let mut names = vec![RETRY_AFTER];
     for name in sets.iter().flat_map(|set| set.names()) {
-        if !names.contains(&name) {
-            names.push(name);
+        if !names.contains(name) {
+            names.push(name.clone());
         }
     }
     names
@@ -161,27 +169,33 @@ pub(crate) fn seconds(nanos: u64) -> u64 {
     nanos.div_ceil(1_000_000_000)
 }
 
-fn old_policies(states: &[State]) -> HeaderValue {
-    let mut text = Text::default();
-    for state in states {
-        let whole = seconds(state.quota.rate().whole()).max(1);
-        text.str(if text.0.is_empty() { "" } else { ", " });
-        text.int(state.quota.burst_size()).str(";w=").int(whole);
+/// Where the fields of a response are put together: their values are cut from one text, so that all of them take one allocation.
+pub(crate) struct Fields<'a> {
+    headers: &'a mut HeaderMap,
+    short: [u8; SHORT],
+    /// The text, if it is longer than that.
+    long: Vec<u8>,
+    length: usize,
+    /// The name of each field, and where its value ends.
+    ends: SmallVec<[(&'static HeaderName, usize); 4]>,
+}
+
+impl<'a> Fields<'a> {
+    pub(crate) fn of(headers: &'a mut HeaderMap) -> Self {
+        Self { headers, short: [0; SHORT], long: Vec::new(), length: 0, ends: SmallVec::new() }
     }
-    text.value()
-}
 
-fn number(number: impl itoa::Integer) -> HeaderValue {
-    Text::default().int(number).value()
-}
-
-/// Where the text of a field is put together, so that only its final form is allocated.
-#[derive(Default)]
-struct Text(SmallVec<[u8; 192]>);
-
-impl Text {
     fn str(&mut self, text: &str) -> &mut Self {
-        self.0.extend_from_slice(text.as_bytes());
+        let start = self.length;
+        self.length += text.len();
+        if let Some(place) = self.short.get_mut(start..self.length) {
+            place.copy_from_slice(text.as_bytes());
+        } else {
+            if self.long.is_empty() {
+                self.long.extend_from_slice(&self.short[..start]);
+            }
+            self.long.extend_from_slice(text.as_bytes());
+        }
         self
     }
 
@@ -189,19 +203,45 @@ impl Text {
         self.str(itoa::Buffer::new().format(number))
     }
 
-    fn value(&self) -> HeaderValue {
-        // All of it is printable ASCII; were it not, an empty field says nothing wrong.
-        HeaderValue::from_bytes(&self.0).unwrap_or(HeaderValue::from_static(""))
+    /// What was written since the last end is the value of this field.
+    fn end(&mut self, name: &'static HeaderName) {
+        self.ends.push((name, self.length));
     }
+
+    /// Appends what was written to the response.
+    pub(crate) fn append(self) {
+        if let ([(name, end)], true) = (&*self.ends, self.long.is_empty()) {
+            let value = HeaderValue::from_bytes(&self.short[..*end]);
+            self.headers.append(*name, value.unwrap_or(EMPTY));
+            return;
+        }
+        let mut text = match self.long.is_empty() {
+            true => Bytes::from_owner(self.short),
+            false => Bytes::from_owner(self.long),
+        };
+        let mut start = 0;
+        for (name, end) in self.ends {
+            self.headers.append(name, value(text.split_to(end - start)));
+            start = end;
+        }
+    }
+}
+
+/// All that is written here is printable ASCII; were it not, an empty field says nothing wrong.
+fn value(text: impl AsRef<[u8]> + 'static) -> HeaderValue {
+    HeaderValue::from_maybe_shared(text).unwrap_or(EMPTY)
 }
 
 /// The name of the policy for requests under way.
 pub(crate) const CONCURRENT: &str = "concurrent";
-const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
-const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
-const RATELIMIT_LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
-const RATELIMIT_REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
-const RATELIMIT_RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
-const X_RATELIMIT_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
-const X_RATELIMIT_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
-const X_RATELIMIT_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
+static RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
+static RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+static RATELIMIT_LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
+static RATELIMIT_REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
+static RATELIMIT_RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
+static X_RATELIMIT_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
+static X_RATELIMIT_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
+static X_RATELIMIT_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
+const EMPTY: HeaderValue = HeaderValue::from_static("");
+/// Enough for the usual fields of one policy.
+const SHORT: usize = 128;

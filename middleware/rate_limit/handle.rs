@@ -67,37 +67,43 @@ impl RateLimitHandle {
     /// assert_eq!(refusal.retry_after().map(|wait| wait.as_secs()), Some(30));
     /// # }).unwrap();
     /// ```
-    pub async fn admit(&self, client: impl Into<Subject>, requests: u32) -> Result<(), Decision> {
-        let (limiter, client) = (&self.limiter, client.into());
-        if limiter.is_simple
-            && limiter
-                .charge_once(&limiter.hashes(&limiter.key, client.named()), requests)
-                .is_some()
-        {
-            return Ok(());
-        }
-        let mut asked = limiter.ask_for(client.named(), requests);
-        asked.quiet = true;
-        let mut answer = match limiter.remote() {
-            Some(remote) => Box::pin(remote.decide(limiter, asked)).await,
-            None => {
-                let decided = limiter.decide(&mut asked);
-                limiter.answer(&mut asked, decided)
+    pub fn admit(
+        &self,
+        client: impl Into<Subject>,
+        requests: u32,
+    ) -> impl Future<Output = Result<(), Decision>> {
+        let client = client.into();
+        async move {
+            let limiter = &self.limiter;
+            if limiter.is_simple {
+                let hashes = limiter.hashes(&limiter.key, client.named());
+                if limiter.charge_once(&hashes, requests).is_some() {
+                    return Ok(());
+                }
             }
-        };
-        if answer.delay > 0 {
-            Box::pin(answer.wait(limiter)).await;
+            let mut asked = limiter.ask_for(client.named(), requests);
+            asked.quiet = true;
+            let mut answer = match limiter.remote() {
+                Some(remote) => Box::pin(remote.decide(limiter, asked)).await,
+                None => {
+                    let decided = limiter.decide(&mut asked);
+                    limiter.answer(&mut asked, decided)
+                }
+            };
+            if answer.delay > 0 {
+                Box::pin(answer.wait(limiter)).await;
+            }
+            limiter.note(&answer);
+            if answer.verdict != Verdict::Admitted {
+                let decision = limiter.decision(&answer);
+                refusal::log(&decision, limiter.shadow);
+                return if limiter.shadow { Ok(()) } else { Err(decision) };
+            }
+            if let Some(held) = &mut answer.held {
+                held.keep_charges();
+            }
+            Ok(())
         }
-        limiter.note(&answer);
-        if answer.verdict != Verdict::Admitted {
-            let decision = limiter.decision(&answer);
-            refusal::log(&decision, limiter.shadow);
-            return if limiter.shadow { Ok(()) } else { Err(decision) };
-        }
-        if let Some(held) = &mut answer.held {
-            held.keep_charges();
-        }
-        Ok(())
     }
 
     /// How often it was decided so, since the limiter was made.

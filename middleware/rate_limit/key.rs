@@ -192,6 +192,7 @@ impl LimitKey {
     }
 
     /// One name for what names the same: credentials without their scheme, which may be written in many ways.
+    #[inline]
     pub(crate) fn canonical<'a>(&self, named: Named<'a>) -> Named<'a> {
         match (&self.kind, named) {
             (Kind::Header(name), Named::Text(text)) if *name == AUTHORIZATION => {
@@ -207,6 +208,7 @@ impl LimitKey {
         Self { kind, optional: false }
     }
 
+    #[inline]
     pub(crate) fn prefixes(&self) -> Prefixes {
         match self.kind {
             Kind::Client(prefixes) => prefixes,
@@ -217,6 +219,7 @@ impl LimitKey {
     /// Shows what the request is counted under; `None` if the policy does not apply to it.
     ///
     /// `found` is what an asynchronous function found.
+    #[inline]
     pub(crate) fn with<T>(
         &self,
         req: &Request,
@@ -272,17 +275,23 @@ pub struct Subject(Owned);
 
 #[derive(Clone, PartialEq, Eq)]
 enum Owned {
-    Addr(IpAddr),
+    V4(u32),
+    V6(u64, u64),
     Text(Box<[u8]>),
     Number(u64),
 }
 
 impl Subject {
+    #[inline]
     pub(crate) fn named(&self) -> Named<'_> {
-        match &self.0 {
-            Owned::Addr(addr) => Named::Addr(*addr),
-            Owned::Text(text) => Named::Text(text),
-            Owned::Number(number) => Named::Number(*number),
+        match self.0 {
+            Owned::V4(bits) => Named::Addr(IpAddr::V4(Ipv4Addr::from_bits(bits))),
+            Owned::V6(high, low) => {
+                let bits = u128::from(high) << 64 | u128::from(low);
+                Named::Addr(IpAddr::V6(Ipv6Addr::from_bits(bits)))
+            }
+            Owned::Text(ref text) => Named::Text(text),
+            Owned::Number(number) => Named::Number(number),
         }
     }
 }
@@ -295,20 +304,27 @@ impl fmt::Debug for Subject {
 }
 
 impl From<IpAddr> for Subject {
+    #[inline]
     fn from(addr: IpAddr) -> Self {
-        Self(Owned::Addr(addr))
+        match addr {
+            IpAddr::V4(addr) => addr.into(),
+            IpAddr::V6(addr) => addr.into(),
+        }
     }
 }
 
 impl From<Ipv4Addr> for Subject {
+    #[inline]
     fn from(addr: Ipv4Addr) -> Self {
-        Self(Owned::Addr(addr.into()))
+        Self(Owned::V4(addr.to_bits()))
     }
 }
 
 impl From<Ipv6Addr> for Subject {
+    #[inline]
     fn from(addr: Ipv6Addr) -> Self {
-        Self(Owned::Addr(addr.into()))
+        let bits = addr.to_bits();
+        Self(Owned::V6((bits >> 64) as u64, bits as u64))
     }
 }
 
@@ -362,15 +378,15 @@ impl Default for Prefixes {
 
 impl Prefixes {
     /// The only network of an address that is one of IPv4.
-    pub(crate) fn only(&self, addr: IpAddr) -> Option<IpAddr> {
-        let IpAddr::V4(addr) = embedded(addr) else { return None };
+    #[inline]
+    pub(crate) fn only(&self, addr: &IpAddr) -> Option<Ipv4Addr> {
         let mask = u32::MAX << (32 - u32::from(self.v4.clamp(1, 32)));
-        Some(IpAddr::V4(Ipv4Addr::from_bits(addr.to_bits() & mask)))
+        ipv4(addr).map(|addr| Ipv4Addr::from_bits(addr.to_bits() & mask))
     }
 
     /// The networks that an address is counted under, the smallest first.
     pub(crate) fn levels(&self, addr: IpAddr) -> impl Iterator<Item = IpAddr> + use<> {
-        let (only, v6) = (self.only(addr), self.v6);
+        let (only, v6) = (self.only(&addr), self.v6);
         let wide = match addr {
             IpAddr::V6(addr) if only.is_none() => Some(addr),
             _ => None,
@@ -384,7 +400,7 @@ impl Prefixes {
             (length > 0 && (level == 0 || !is_6to4))
                 .then(|| IpAddr::V6(Ipv6Addr::from_bits(addr.to_bits() & mask)))
         });
-        only.into_iter().chain(networks)
+        only.map(IpAddr::V4).into_iter().chain(networks)
     }
 }
 
@@ -393,13 +409,17 @@ pub(crate) fn factor(level: usize) -> u32 {
     1 << (2 * level.min(8))
 }
 
-/// The IPv4 address inside of a mapped one or one of NAT64 (RFC 6052, 2.1).
-fn embedded(addr: IpAddr) -> IpAddr {
-    match addr.to_canonical() {
-        IpAddr::V6(addr) if addr.segments()[..6] == [0x64, 0xff9b, 0, 0, 0, 0] => {
-            IpAddr::V4(Ipv4Addr::from_bits(addr.to_bits() as u32))
-        }
-        addr => addr,
+/// The IPv4 address that an address is, or that is inside of it: mapped or of NAT64 (RFC 6052, 2.1).
+#[inline]
+fn ipv4(addr: &IpAddr) -> Option<Ipv4Addr> {
+    match addr {
+        IpAddr::V4(addr) => Some(*addr),
+        IpAddr::V6(addr) => match addr.segments() {
+            [0, 0, 0, 0, 0, 0xffff, _, _] | [0x64, 0xff9b, 0, 0, 0, 0, _, _] => {
+                Some(Ipv4Addr::from_bits(addr.to_bits() as u32))
+            }
+            _ => None,
+        },
     }
 }
 

@@ -14,7 +14,7 @@ use super::asked::{Asked, Hashes, STRIKE, mix};
 use super::check::{Ask, Check};
 use super::clock::{LimitClock, nanos};
 use super::decision::Decision;
-use super::fields::{self, LimitHeaders, State};
+use super::fields::{self, Fields, LimitHeaders, State};
 use super::key::{Kind, LimitKey, Subject};
 use super::lints::Lints;
 use super::memory::Memory;
@@ -105,6 +105,7 @@ impl Limiter {
     }
 
     /// The address of the client, by the proxies of the limiter or those that the chain provides.
+    #[inline]
     pub(crate) fn client(&self, req: &Request) -> Option<IpAddr> {
         let client = match &self.proxies {
             Some(proxies) => {
@@ -165,13 +166,14 @@ impl Limiter {
     /// Decides on one charge. `None` if it isn't admitted, or if more is asked: then all of it is decided in the longer way.
     #[inline]
     pub(crate) fn charge_once(&self, client: &Hashes, cost: u32) -> Option<Charged> {
-        if !self.is_simple || client.levels != 1 || self.blocks.load(Ordering::Acquire) {
+        if client.levels != 1 || self.blocks.load(Ordering::Acquire) {
             return None;
         }
         let (hash, quota) = (client.hashes[0], self.policies.first()?.quota());
-        let (rate, now) = (quota.rate(), self.clock.now());
-        let until =
-            self.memory.charge(self.memory.shard_of(hash), mix(hash, 0), rate, cost, now)?;
+        let at = self.memory.shard_of(hash);
+        self.memory.expect(at);
+        let now = self.clock.now();
+        let until = self.memory.charge(at, mix(hash, 0), quota.rate(), cost, now)?;
         Some(Charged { quota, until, now })
     }
 
@@ -208,15 +210,17 @@ impl Limiter {
     }
 
     pub(crate) fn write(&self, headers: &mut HeaderMap, states: &[State]) {
+        let mut fields = Fields::of(headers);
         for set in &self.headers {
-            set.write(headers, &self.policies, states);
+            set.write(&mut fields, &self.policies, states);
             if let (LimitHeaders::Ietf, Some(most)) = (set, self.concurrency) {
-                fields::concurrency(headers, most);
+                fields::concurrency(&mut fields, most);
             }
         }
         if let Some(names) = &self.exposed {
-            fields::expose(headers, names);
+            fields::expose(&mut fields, names);
         }
+        fields.append();
     }
 }
 

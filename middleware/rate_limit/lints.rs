@@ -34,13 +34,21 @@ struct Entered(Vec<usize>);
 
 impl Lints {
     /// Looks at where the address of the client comes from.
+    #[inline]
     pub(crate) fn client(&self, limiter: &Limiter, req: &Request, client: Option<IpAddr>) {
-        if client.is_none() && once(&self.peerless) {
+        let looks = self.looked.load(Ordering::Relaxed) < SUSPICIOUS && limiter.proxies.is_none();
+        if looks || client.is_none() {
+            self.look_at_client(req, client.is_none(), looks);
+        }
+    }
+
+    fn look_at_client(&self, req: &Request, peerless: bool, looks: bool) {
+        if peerless && once(&self.peerless) {
             tracing::warn!(
                 "no request has a `PeerAddr`: all clients share one limit; the host must insert it in the extensions"
             );
         }
-        if self.looked.load(Ordering::Relaxed) >= SUSPICIOUS || limiter.proxies.is_some() {
+        if !looks {
             return;
         }
         // A proxy writes its header into each request, so the first ones tell.

@@ -1,12 +1,12 @@
 //! The limiter's own memory, in shards.
 
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use smallvec::SmallVec;
 
-use super::check::{Ask, Check, Outcome, Receipt, Taken, governed};
+use super::check::{Ask, Check, Governed, Outcome, Receipt, Taken, governed};
 use super::key::Named;
 use super::quota::Rate;
 use super::seed::Seed;
@@ -23,25 +23,31 @@ pub(crate) struct Memory {
     /// The bits of a hash below those that choose the shard.
     shift: u32,
     seed: Seed,
-    next: AtomicUsize,
 }
 
 /// A shard on cache lines of its own.
 #[derive(Debug)]
-#[repr(align(128))]
-struct Padded(Mutex<Shard>);
+#[repr(C, align(128))]
+struct Padded {
+    /// Nobody reads it.
+    expected: AtomicBool,
+    shard: Mutex<Shard>,
+}
 
+/// What most requests need comes first, beside the lock: one cache line, wherever they arrive.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Shard {
+    /// How many requests were decided upon here.
+    decided: u32,
+    /// How many of them were admitted, and for how many of those a fifth or less of a quota was left.
+    admitted: u64,
+    near_limit: u64,
     pub(crate) table: Table,
     /// Shared by the keys that find no room. Empty until it is needed.
     overflow: Vec<Value>,
     /// What may be taken back.
     under_way: UnderWay,
-    since_sweep: u32,
-    /// How many requests were admitted, and for how many of them a fifth or less of a quota was left.
-    admitted: u64,
-    near_limit: u64,
 }
 
 impl Memory {
@@ -51,18 +57,19 @@ impl Memory {
             many => 1_usize << many.ilog2().min(12),
         };
         let shard = |at: usize| Shard {
+            decided: 0,
+            admitted: 0,
+            near_limit: 0,
             table: Table::new(max_keys / shards + usize::from(at < max_keys % shards)),
             overflow: Vec::new(),
             under_way: UnderWay::default(),
-            since_sweep: 0,
-            admitted: 0,
-            near_limit: 0,
         };
         Self {
-            shards: (0..shards).map(|at| Padded(Mutex::new(shard(at)))).collect(),
+            shards: (0..shards)
+                .map(|at| Padded { expected: AtomicBool::new(false), shard: Mutex::new(shard(at)) })
+                .collect(),
             shift: 64 - shards.ilog2(),
             seed: Seed::new(),
-            next: AtomicUsize::new(0),
         }
     }
 
@@ -74,17 +81,18 @@ impl Memory {
     /// The key of a client.
     #[inline]
     pub(crate) fn key_of(&self, named: Named<'_>) -> u64 {
-        match named {
-            Named::Addr(IpAddr::V4(addr)) => self.seed.key([addr.to_bits().into(), 0], 0),
+        let (words, kind) = match named {
+            Named::Addr(IpAddr::V4(addr)) => ([addr.to_bits().into(), 0], 0),
             Named::Addr(IpAddr::V6(addr)) => {
                 let bits = addr.to_bits();
-                self.seed.key([(bits >> 64) as u64, bits as u64], 1)
+                ([(bits >> 64) as u64, bits as u64], 1)
             }
-            Named::Number(number) => self.seed.key([number, 0], 2),
-            Named::Text(text) => self.seed.key([self.hash(text), 0], 3),
-            Named::Everyone => self.seed.key([0, 0], 4),
-            Named::Nobody => self.seed.key([1, 0], 4),
-        }
+            Named::Number(number) => ([number, 0], 2),
+            Named::Text(text) => ([self.hash(text), 0], 3),
+            Named::Everyone => ([0, 0], 4),
+            Named::Nobody => ([1, 0], 4),
+        };
+        self.seed.key(words, kind)
     }
 
     /// How many requests were admitted, and how many of them near a limit.
@@ -93,6 +101,12 @@ impl Memory {
         shards.fold((0, 0), |(admitted, near), shard| {
             (admitted + shard.admitted, near + shard.near_limit)
         })
+    }
+
+    /// Says that a shard will be locked soon: a core that has its cache line hands it over in the meantime.
+    #[inline]
+    pub(crate) fn expect(&self, at: usize) {
+        self.shards[at].expected.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn shard_of(&self, hash: u64) -> usize {
@@ -122,11 +136,9 @@ impl Memory {
                 let at = first.shard;
                 let mut shard = self.lock(at);
                 let admitted = decide(checks, now, |_| 0, std::slice::from_mut(&mut shard));
-                let sweep = shard.is_due(now);
+                let turn = shard.turn(now);
                 drop(shard);
-                if sweep {
-                    self.sweep_next(at, now);
-                }
+                self.sweep(at, turn, now);
                 admitted
             }
             many => {
@@ -136,10 +148,9 @@ impl Memory {
                 let mut shards: SmallVec<[_; 8]> = order.iter().map(|at| self.lock(*at)).collect();
                 let place = |shard: usize| order.binary_search(&shard).unwrap_or(0);
                 let admitted = decide(many, now, place, &mut shards);
-                if shards.first_mut().is_some_and(|shard| shard.is_due(now)) {
-                    drop(shards);
-                    self.sweep_next(order[0], now);
-                }
+                let turn = shards.first_mut().and_then(|shard| shard.turn(now));
+                drop(shards);
+                self.sweep(order[0], turn, now);
                 admitted
             }
         }
@@ -155,24 +166,24 @@ impl Memory {
         cost: u32,
         now: u64,
     ) -> Option<u64> {
+        // All that needs no key comes before the lock.
+        let governed = Governed::new(rate, 0, cost, now).ok()?;
+        let (near, latest) = (now.saturating_add(rate.near()), now.saturating_add(rate.whole()));
         let mut shard = self.lock(at);
         let (place, until) = match shard.table.locate(key) {
             Some((place, value)) => (Some(place), value.as_until()),
-            None if shard.table.has_room(1, now) => (None, 0),
+            None if !shard.table.is_full() => (None, 0),
             None => return None,
         };
-        let until = until.min(now.saturating_add(rate.whole()));
-        let (Outcome::Admitted, Some(until)) = governed(rate, 0, cost, until, now) else {
+        let (Outcome::Admitted, Some(until)) = governed.decide(until.min(latest)) else {
             return None;
         };
         shard.table.set_at(place, key, Value::until(until));
         shard.admitted += 1;
-        shard.near_limit += u64::from(rate.is_near(until.saturating_sub(now)));
-        let sweep = shard.is_due(now);
+        shard.near_limit += u64::from(until >= near);
+        let turn = shard.turn(now);
         drop(shard);
-        if sweep {
-            self.sweep_next(at, now);
-        }
+        self.sweep(at, turn, now);
         Some(until)
     }
 
@@ -247,31 +258,37 @@ impl Memory {
         (old > 0 || shard.table.has_room(1, now)) && shard.table.set(key, Value::until(new))
     }
 
-    /// Clears a little of another shard, so that memory comes back wherever requests arrive.
-    fn sweep_next(&self, not: usize, now: u64) {
-        let at = self.next.fetch_add(1, Ordering::Relaxed) % self.shards.len();
-        if at == not {
+    /// Clears a little of another shard, so that memory comes back wherever requests arrive: of that which is so many places further.
+    #[inline]
+    fn sweep(&self, from: usize, places: Option<usize>, now: u64) {
+        let Some(places) = places else { return };
+        let at = from.wrapping_add(places) % self.shards.len();
+        if at == from {
             return;
         }
-        if let Ok(mut shard) = self.shards[at].0.try_lock() {
+        if let Ok(mut shard) = self.shards[at].shard.try_lock() {
             shard.table.sweep(now, SWEEP_OTHER);
         }
     }
 
     pub(crate) fn lock(&self, at: usize) -> MutexGuard<'_, Shard> {
         // Nothing in a critical section panics between two writes that belong together.
-        self.shards[at].0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shards[at].shard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Shard {
-    /// Sweeps a little every so often; half of these times it is another shard's turn as well.
-    fn is_due(&mut self, now: u64) -> bool {
-        self.since_sweep = self.since_sweep.wrapping_add(1);
-        if self.since_sweep.is_multiple_of(SWEEP_EVERY) {
+    /// Sweeps a little every so often. More often it is another shard's turn: that which is so many places further.
+    #[inline]
+    fn turn(&mut self, now: u64) -> Option<usize> {
+        self.decided = self.decided.wrapping_add(1);
+        if !self.decided.is_multiple_of(SWEEP_OTHER_EVERY) {
+            return None;
+        }
+        if self.decided.is_multiple_of(SWEEP_OWN_EVERY) {
             self.table.sweep(now, SWEEP_OWN);
         }
-        self.since_sweep.is_multiple_of(2 * SWEEP_EVERY)
+        Some((self.decided / SWEEP_OTHER_EVERY) as usize)
     }
 
     fn value(&self, key: u64, segment: u8, overflowed: bool) -> Option<Value> {
@@ -360,7 +377,7 @@ fn decide<'a>(
         && let (Some(last), [shard, ..]) = (checks.last(), &mut *shards)
         && last.is_of_policy()
     {
-        let near = |check: &Check| matches!(check.ask, Ask::Charge { rate, .. } if rate.is_near(check.until.saturating_sub(now)));
+        let near = |check: &Check| matches!(check.ask, Ask::Charge { rate, .. } if check.until.saturating_sub(now) >= rate.near());
         shard.admitted += 1;
         shard.near_limit += u64::from(checks.iter().any(near));
     }
@@ -413,9 +430,10 @@ pub(crate) const KEYS_PER_SHARD: usize = 3584;
 const SHARED: usize = 16;
 /// Makes the key for which time a key is trusted of the key itself.
 pub(crate) const TRUSTED: u64 = 0xbb67_ae85_84ca_a73b;
-const SWEEP_OWN: usize = 16;
+const SWEEP_OWN: usize = 128;
+const SWEEP_OWN_EVERY: u32 = 64;
 const SWEEP_OTHER: usize = 128;
-const SWEEP_EVERY: u32 = 8;
+const SWEEP_OTHER_EVERY: u32 = 16;
 
 #[cfg(test)]
 #[path = "memory_tests.rs"]

@@ -162,9 +162,9 @@ impl Rate {
         (remaining, over + self.interval - free % self.interval)
     }
 
-    /// Whether a fifth or less of the burst is left to a key that is charged for so long.
-    pub(crate) fn is_near(self, taken: u64) -> bool {
-        taken >= self.whole() - self.whole() / 5
+    /// Nanoseconds for which a key is charged that has a fifth of the burst left.
+    pub(crate) fn near(self) -> u64 {
+        self.whole() - self.whole() / 5
     }
 
     /// An equal share of it, for one of so many servers.

@@ -22,7 +22,7 @@ pub(crate) fn respond(
         None => problem(decision).into_response(),
     };
     let headers = response.headers_mut();
-    if let Some(wait) = decision.retry_after {
+    if let Some(wait) = decision.retry_after() {
         headers.entry(RETRY_AFTER).or_insert_with(|| wait.as_secs().into());
     }
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
@@ -33,12 +33,12 @@ pub(crate) fn respond(
 /// Notes a refusal. It names policies, and the client by its pseudonym.
 pub(crate) fn log(decision: &Decision, shadow: bool) {
     let policy = decision.violated().next().unwrap_or("");
-    let client = decision.client.map(tracing::field::display);
-    tracing::debug!(policy, verdict = ?decision.verdict, client, shadow, "request refused");
+    let client = decision.client().map(tracing::field::display);
+    tracing::debug!(policy, verdict = ?decision.verdict(), client, shadow, "request refused");
 }
 
 fn problem(decision: &Decision) -> Error {
-    let (status, kind, detail) = match decision.verdict {
+    let (status, kind, detail) = match decision.verdict() {
         Verdict::TooCostly => (
             StatusCode::TOO_MANY_REQUESTS,
             "quota-exceeded",
@@ -66,7 +66,7 @@ fn problem(decision: &Decision) -> Error {
     let error = Error::new(status, detail)
         .with_type(format!("https://iana.org/assignments/http-problem-types#{kind}"));
     let mut names = String::new();
-    let busy = (decision.verdict == Verdict::Busy).then_some(CONCURRENT);
+    let busy = (decision.verdict() == Verdict::Busy).then_some(CONCURRENT);
     for name in decision.violated().chain(busy) {
         // The names were checked to need no escapes.
         names.push_str(if names.is_empty() { "[\"" } else { ",\"" });
@@ -91,14 +91,14 @@ fn grpc(decision: &Decision) -> Response {
     let mut response = Response::new(Body::empty());
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-    let (status, message) = match decision.verdict {
+    let (status, message) = match decision.verdict() {
         Verdict::Unavailable => ("14", "the rate limiter is away"),
         _ => ("8", "too many requests"),
     };
     headers.insert(GRPC_STATUS, HeaderValue::from_static(status));
     headers.insert(GRPC_MESSAGE, HeaderValue::from_static(message));
     // A negative pushback tells clients not to try again (gRFC A6).
-    let pushback = match decision.retry_after {
+    let pushback = match decision.retry_after() {
         Some(wait) => HeaderValue::from(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
         None => HeaderValue::from_static("-1"),
     };

@@ -38,6 +38,10 @@ impl Value {
         if self.0 & COUNT == 0 { 0 } else { self.0 as u32 }
     }
 
+    fn is_count(self) -> bool {
+        self.0 & COUNT != 0
+    }
+
     pub(crate) fn is_over(self, now: u64) -> bool {
         match self.0 & (COUNT | LEASE) {
             COUNT => self.as_count() == 0,
@@ -51,18 +55,30 @@ impl Value {
 
 /// One shard of the memory. It never holds more than its cap.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub(crate) struct Table {
+    front: Front,
     /// Empty, or a power of two of slots; a key of 0 marks a free one.
-    slots: Vec<(u64, Value)>,
-    len: usize,
-    cap: usize,
-    counts: usize,
+    slots: Box<[(u64, Value)]>,
     /// No time in the table lies after this one.
     latest: u64,
+    counts: usize,
+    len: usize,
+    cap: usize,
     hand: usize,
     /// How many slots were looked at, for tests: what a request costs, on whatever machine.
     #[cfg(test)]
     pub(crate) looked: std::cell::Cell<u64>,
+}
+
+/// The key that was charged last, if there is one: where it is, and until when it is charged. Its slot is told once another key is charged, so
+/// that who comes often needs no other cache line than that of the lock.
+#[derive(Debug, Default)]
+#[repr(C)]
+struct Front {
+    key: u64,
+    until: u64,
+    at: usize,
 }
 
 impl Table {
@@ -75,7 +91,7 @@ impl Table {
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.slots.capacity() * size_of::<(u64, Value)>()
+        size_of_val(&*self.slots)
     }
 
     pub(crate) fn find(&self, key: u64) -> Option<Value> {
@@ -83,8 +99,12 @@ impl Table {
     }
 
     /// The value of a key, and where it is for now.
+    #[inline]
     pub(crate) fn locate(&self, key: u64) -> Option<(usize, Value)> {
         let key = occupied(key);
+        if self.front.key == key {
+            return Some((self.front.at, Value(self.front.until)));
+        }
         if self.slots.is_empty() {
             return None;
         }
@@ -97,6 +117,10 @@ impl Table {
                 _ => at = self.after(at),
             }
         }
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.len >= self.cap
     }
 
     /// Whether this many new keys find room, after what is over was cleared away as far as needed and as far as one request may take.
@@ -116,16 +140,41 @@ impl Table {
     /// As [`set`](Table::set), for a key that was found at a place, where it may no longer be.
     #[inline]
     pub(crate) fn set_at(&mut self, at: Option<usize>, key: u64, value: Value) -> bool {
-        let key = occupied(key);
-        if let Some(slot) = at.and_then(|at| self.slots.get_mut(at)) {
-            if slot.0 != key {
-                return self.set(key, value);
-            }
-            let old = std::mem::replace(&mut slot.1, value);
-            self.counts -= usize::from(old.0 & COUNT != 0);
-            self.note(value);
+        if self.front.key == occupied(key) && !value.is_count() {
+            self.front.until = value.0;
             return true;
         }
+        self.set_in_slot(at, key, value)
+    }
+
+    fn set_in_slot(&mut self, at: Option<usize>, key: u64, value: Value) -> bool {
+        self.tell_slot();
+        let key = occupied(key);
+        let Some(at) = at else { return self.insert(key, value) };
+        match self.slots.get_mut(at) {
+            Some((found, old)) if *found == key => {
+                self.counts -= usize::from(old.is_count());
+                *old = value;
+                self.note(value);
+                if !value.is_count() {
+                    self.front = Front { key, until: value.0, at };
+                }
+                true
+            }
+            _ => self.set(key, value),
+        }
+    }
+
+    /// Writes what is known of the key at the front into its slot, before that is looked at or moved.
+    fn tell_slot(&mut self) {
+        let Front { key, until, at } = std::mem::take(&mut self.front);
+        if key != FREE {
+            self.slots[at].1 = Value(until);
+            self.latest = self.latest.max(until);
+        }
+    }
+
+    fn insert(&mut self, key: u64, value: Value) -> bool {
         if self.len >= self.cap {
             return false;
         }
@@ -140,6 +189,7 @@ impl Table {
     }
 
     pub(crate) fn remove(&mut self, key: u64) {
+        self.tell_slot();
         if let Some((at, _)) = self.locate(key) {
             self.free(at);
         }
@@ -147,11 +197,12 @@ impl Table {
 
     /// Looks at so many slots, frees those that are over, and gives memory back once little is left.
     pub(crate) fn sweep(&mut self, now: u64, slots: usize) {
+        self.tell_slot();
         if self.slots.is_empty() {
             return;
         }
         if self.counts == 0 && self.latest <= now {
-            self.slots = Vec::new();
+            self.slots = Box::default();
             (self.len, self.hand) = (0, 0);
             return;
         }
@@ -172,10 +223,10 @@ impl Table {
     }
 
     fn note(&mut self, value: Value) {
-        if value.0 & COUNT == 0 {
-            self.latest = self.latest.max(value.0);
-        } else {
+        if value.is_count() {
             self.counts += 1;
+        } else {
+            self.latest = self.latest.max(value.0);
         }
     }
 
@@ -190,7 +241,7 @@ impl Table {
 
     /// Frees a slot and moves back what probed past it.
     fn free(&mut self, mut hole: usize) {
-        self.counts -= usize::from(self.slots[hole].1.0 & COUNT != 0);
+        self.counts -= usize::from(self.slots[hole].1.is_count());
         let mask = self.slots.len() - 1;
         let mut at = hole;
         loop {
@@ -211,7 +262,8 @@ impl Table {
     }
 
     fn resize(&mut self, slots: usize) {
-        let old = std::mem::replace(&mut self.slots, vec![(FREE, Value(0)); slots]);
+        let new = vec![(FREE, Value(0)); slots].into_boxed_slice();
+        let old = std::mem::replace(&mut self.slots, new);
         self.hand = 0;
         for (key, value) in old {
             self.looks();

@@ -69,8 +69,12 @@ pub struct ClientAddr(pub IpAddr);
 
 impl ClientAddr {
     /// Finds the address of the client of a request, as the extractor does; `None` without a [`PeerAddr`].
+    #[inline]
     pub fn of(headers: &HeaderMap, extensions: &Extensions) -> Option<Self> {
-        let peer = extensions.get::<PeerAddr>()?.0.ip().to_canonical();
+        let peer = match &extensions.get::<PeerAddr>()?.0 {
+            SocketAddr::V4(peer) => IpAddr::V4(*peer.ip()),
+            SocketAddr::V6(peer) => peer.ip().to_canonical(),
+        };
         Some(Self(match extensions.get::<TrustedProxies>() {
             Some(proxies) => proxies.client(peer, headers),
             None => peer,
