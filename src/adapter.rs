@@ -2,6 +2,7 @@
 //!
 //! All of tower's machinery is here, so that no other file has to know of readiness.
 
+use std::any::TypeId;
 use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
@@ -273,13 +274,14 @@ where
     })
 }
 
-/// The body of a request. Most have none, and need no box.
+/// The body of a request. Most have none, and need no box; a [`Body`] has its box already.
 fn boxed<B>(body: B) -> Body
 where
     B: HttpBody<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    if body.is_end_stream() { Body::empty() } else { Body::new(body) }
+    let is_boxed = TypeId::of::<B>() == TypeId::of::<Body>();
+    if !is_boxed && body.is_end_stream() { Body::empty() } else { Body::new(body) }
 }
 
 /// A chain in front of a service, for [`Chain::into_layer`](crate::Chain::into_layer).
