@@ -7,7 +7,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::RateLimit;
-use super::answer::{Answer, Charged};
+use super::answer::{Answer, Charged, Refused};
 use super::decision::{Decision, Verdict};
 use super::fields::State;
 use super::held::Held;
@@ -94,9 +94,9 @@ impl RateLimit {
         limiter.lints.enter(limiter, req);
         if limiter.is_simple
             && !provide
-            && let Some(passed) = self.admit_simply(req)
+            && let Some(decided) = self.admit_simply(req)
         {
-            return Ok(passed);
+            return decided.or_else(|refused| self.finish(req, refused.into(), false));
         }
         let quiet = limiter.headers.is_empty() && limiter.observe.is_none() && !provide;
         let answer = if self.is_async || limiter.remote.is_some() {
@@ -113,16 +113,16 @@ impl RateLimit {
         }
     }
 
-    /// Admits a request for which no more than one charge is asked.
-    fn admit_simply(&self, req: &Request) -> Option<Passed> {
+    /// Decides on a request for which no more than one charge is asked.
+    fn admit_simply(&self, req: &Request) -> Option<Result<Passed, Refused>> {
         let limiter = &self.limiter;
         let (client, key) = (limiter.client(req), &limiter.key);
         let hashes = key.with(req, client, None, |named| limiter.hashes(key, named))?;
         limiter.lints.named(key, &hashes);
         let cost = limiter.policies.first()?.cost_of_all();
-        let charged = limiter.charge_once(&hashes, cost)?;
         let tells = !limiter.headers.is_empty() && !limiter.shadow;
-        Some(if tells { Passed::Once(charged) } else { Passed::Silently })
+        let pass = |charged| if tells { Passed::Once(charged) } else { Passed::Silently };
+        Some(limiter.charge_once(&hashes, cost)?.map(pass))
     }
 
     async fn decide_async(&self, req: &mut Request, quiet: bool) -> Answer {

@@ -37,6 +37,31 @@ pub(crate) struct Charged {
     pub(crate) now: u64,
 }
 
+/// A key that the only policy refuses to charge further.
+pub(crate) struct Refused {
+    pub(crate) charged: Charged,
+    /// Nanoseconds until the request would be admitted.
+    pub(crate) wait: u64,
+    pub(crate) client: (usize, u64),
+}
+
+impl From<Refused> for Answer {
+    fn from(Refused { charged, wait, client }: Refused) -> Self {
+        let state = charged.state();
+        let state = State { violated: true, reset: state.reset.max(wait), ..state };
+        Self {
+            verdict: Verdict::Exceeded,
+            wait: Some(wait),
+            states: SmallVec::from_iter([state]),
+            held: None,
+            client,
+            near_limit: false,
+            counted: false,
+            delay: 0,
+        }
+    }
+}
+
 impl Charged {
     /// How the client stands then.
     pub(crate) fn state(&self) -> State {

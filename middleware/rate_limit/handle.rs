@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::answer::Answer;
 use super::asked::Asked;
 use super::check::{Ask, Check};
 use super::decision::{Decision, Standing, Verdict};
@@ -77,8 +78,8 @@ impl RateLimitHandle {
             let limiter = &self.limiter;
             if limiter.is_simple {
                 let hashes = limiter.hashes(&limiter.key, client.named());
-                if limiter.charge_once(&hashes, requests).is_some() {
-                    return Ok(());
+                if let Some(decided) = limiter.charge_once(&hashes, requests) {
+                    return decided.map(|_| ()).or_else(|refused| refuse(limiter, &refused.into()));
                 }
             }
             let mut asked = limiter.ask_for(client.named(), requests);
@@ -93,12 +94,10 @@ impl RateLimitHandle {
             if answer.delay > 0 {
                 Box::pin(answer.wait(limiter)).await;
             }
-            limiter.note(&answer);
             if answer.verdict != Verdict::Admitted {
-                let decision = limiter.decision(&answer);
-                refusal::log(&decision, limiter.shadow);
-                return if limiter.shadow { Ok(()) } else { Err(decision) };
+                return refuse(limiter, &answer);
             }
+            limiter.note(&answer);
             if let Some(held) = &mut answer.held {
                 held.keep_charges();
             }
@@ -261,4 +260,12 @@ impl RateLimitHandle {
         self.limiter.look(&mut asked);
         asked.checks.iter().all(Check::is_admitted) && self.blocked(&asked).is_none()
     }
+}
+
+/// Notes a refusal, and gives it back unless the limiter only looks on.
+fn refuse(limiter: &Limiter, answer: &Answer) -> Result<(), Decision> {
+    limiter.note(answer);
+    let decision = limiter.decision(answer);
+    refusal::log(&decision, limiter.shadow);
+    if limiter.shadow { Ok(()) } else { Err(decision) }
 }

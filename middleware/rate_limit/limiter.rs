@@ -9,7 +9,7 @@ use std::time::Duration;
 use http::header::HeaderName;
 use http::{HeaderMap, Method};
 
-use super::answer::{Answer, Charged};
+use super::answer::{Answer, Charged, Refused};
 use super::asked::{Asked, Hashes, STRIKE, mix};
 use super::check::{Ask, Check};
 use super::clock::{LimitClock, nanos};
@@ -17,7 +17,7 @@ use super::decision::Decision;
 use super::fields::{self, Fields, LimitHeaders, State};
 use super::key::{Kind, LimitKey, Subject};
 use super::lints::Lints;
-use super::memory::Memory;
+use super::memory::{Charge, Memory};
 use super::policy::Policy;
 use super::quota::Quota;
 use super::remote::{Here, Remote};
@@ -163,9 +163,13 @@ impl Limiter {
             && !self.is_async()
     }
 
-    /// Decides on one charge. `None` if it isn't admitted, or if more is asked: then all of it is decided in the longer way.
+    /// Decides on one charge. `None` if more is asked: then all of it is decided in the longer way.
     #[inline]
-    pub(crate) fn charge_once(&self, client: &Hashes, cost: u32) -> Option<Charged> {
+    pub(crate) fn charge_once(
+        &self,
+        client: &Hashes,
+        cost: u32,
+    ) -> Option<Result<Charged, Refused>> {
         if client.levels != 1 || self.blocks.load(Ordering::Acquire) {
             return None;
         }
@@ -173,8 +177,12 @@ impl Limiter {
         let at = self.memory.shard_of(hash);
         self.memory.expect(at);
         let now = self.clock.now();
-        let until = self.memory.charge(at, mix(hash, 0), quota.rate(), cost, now)?;
-        Some(Charged { quota, until, now })
+        Some(match self.memory.charge(at, mix(hash, 0), quota.rate(), cost, now)? {
+            Charge::Until(until) => Ok(Charged { quota, until, now }),
+            Charge::Wait { until, wait } => {
+                Err(Refused { charged: Charged { quota, until, now }, wait, client: (at, hash) })
+            }
+        })
     }
 
     /// Counts a refusal, and blocks whoever collects too many.

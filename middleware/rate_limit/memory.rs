@@ -50,6 +50,14 @@ pub(crate) struct Shard {
     under_way: UnderWay,
 }
 
+/// What came of a charge of one key.
+pub(crate) enum Charge {
+    /// It is charged until then.
+    Until(u64),
+    /// It is charged until then without this one, which would be admitted after so many nanoseconds.
+    Wait { until: u64, wait: u64 },
+}
+
 impl Memory {
     pub(crate) fn new(max_keys: usize) -> Self {
         let shards = match max_keys / KEYS_PER_SHARD {
@@ -156,8 +164,7 @@ impl Memory {
         }
     }
 
-    /// Decides on a charge of one key, which is all that most requests ask. Returns until when the key is charged; `None` without a change if it
-    /// isn't admitted, or if there is no room for it.
+    /// Decides on a charge of one key, which is all that most requests ask. `None` without a change if more than that is to be done.
     pub(crate) fn charge(
         &self,
         at: usize,
@@ -165,26 +172,40 @@ impl Memory {
         rate: Rate,
         cost: u32,
         now: u64,
-    ) -> Option<u64> {
+    ) -> Option<Charge> {
         // All that needs no key comes before the lock.
         let governed = Governed::new(rate, 0, cost, now).ok()?;
         let (near, latest) = (now.saturating_add(rate.near()), now.saturating_add(rate.whole()));
         let mut shard = self.lock(at);
-        let (place, until) = match shard.table.locate(key) {
-            Some((place, value)) => (Some(place), value.as_until()),
-            None if !shard.table.is_full() => (None, 0),
-            None => return None,
+        let found = shard.table.locate(key);
+        let overflowed = found.is_none() && !shard.table.has_room(1, now);
+        let value = match found {
+            Some((_, value)) => value,
+            None if overflowed => *shard.shared(key, 0),
+            None => Value::until(0),
         };
-        let (Outcome::Admitted, Some(until)) = governed.decide(until.min(latest)) else {
+        let until = value.as_until();
+        if until > latest {
             return None;
+        }
+        let charge = match governed.decide(until) {
+            (Outcome::Admitted, Some(until)) => {
+                if overflowed {
+                    *shard.shared(key, 0) = Value::until(until);
+                } else {
+                    shard.table.set_at(found.map(|(at, _)| at), key, Value::until(until));
+                }
+                shard.admitted += 1;
+                shard.near_limit += u64::from(until >= near);
+                Charge::Until(until)
+            }
+            (Outcome::Wait(wait), _) => Charge::Wait { until, wait },
+            _ => return None,
         };
-        shard.table.set_at(place, key, Value::until(until));
-        shard.admitted += 1;
-        shard.near_limit += u64::from(until >= near);
         let turn = shard.turn(now);
         drop(shard);
         self.sweep(at, turn, now);
-        Some(until)
+        Some(charge)
     }
 
     /// Takes a decision back, as far as it still counts: what has come back by itself in the meantime is not given twice. Returns how many
@@ -291,6 +312,15 @@ impl Shard {
         Some((self.decided / SWEEP_OTHER_EVERY) as usize)
     }
 
+    /// What is remembered for the keys that find no room, and share with this one.
+    fn shared(&mut self, key: u64, segment: u8) -> &mut Value {
+        let at = shared(key, segment);
+        if self.overflow.len() <= at {
+            self.overflow.resize(at + 1, Value::until(0));
+        }
+        &mut self.overflow[at]
+    }
+
     fn value(&self, key: u64, segment: u8, overflowed: bool) -> Option<Value> {
         if overflowed {
             self.overflow.get(shared(key, segment)).copied()
@@ -333,11 +363,7 @@ fn decide<'a>(
                 // The new key shares a limiter with others that find no room: no known client is forgotten for it.
                 further -= 1;
                 check.overflowed = true;
-                let at = shared(check.key, check.segment);
-                if shard.overflow.len() <= at {
-                    shard.overflow.resize(at + 1, Value::until(0));
-                }
-                value = shard.overflow.get(at).copied();
+                value = Some(*shard.shared(check.key, check.segment));
             }
         }
         let value = value.unwrap_or(Value::until(0));

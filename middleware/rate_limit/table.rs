@@ -119,10 +119,6 @@ impl Table {
         }
     }
 
-    pub(crate) fn is_full(&self) -> bool {
-        self.len >= self.cap
-    }
-
     /// Whether this many new keys find room, after what is over was cleared away as far as needed and as far as one request may take.
     pub(crate) fn has_room(&mut self, further: usize, now: u64) -> bool {
         if self.len + further > self.cap {

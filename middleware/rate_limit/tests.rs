@@ -929,3 +929,46 @@ impl ForwardedHeaders {
         ]
     }
 }
+
+#[test]
+fn the_short_way_decides_as_the_long_one() {
+    let clock = LimitClock::fake();
+    let limit = RateLimit::new(Quota::per_minute(30).burst(7)).clock(clock.clone());
+    let short = limit.clone().max_keys(100).handle();
+    // Whoever is told of each decision has it made in the long way.
+    let long = limit.max_keys(100).observe(|_, _| ()).handle();
+    let (mut random, mut refused) = (7_u64, 0);
+    for _ in 0..20_000 {
+        random =
+            random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let [client, cost, pause] = [random >> 60, random >> 56 & 7, random >> 40 & 0xffff];
+        clock.advance(Duration::from_micros(pause * 10));
+        let decide = |handle: &RateLimitHandle| {
+            let decided = handle.admit(client, cost as u32).now_or_never().unwrap();
+            decided.map_err(|d| (d.verdict(), d.retry_after(), d.standings().to_vec()))
+        };
+        let decided = decide(&short);
+        refused += usize::from(decided.is_err());
+        assert_eq!(decided, decide(&long), "client {client}, cost {cost}");
+    }
+    assert!(refused > 1_000 && refused < 19_000, "{refused}");
+    assert_eq!(short.totals(), long.totals());
+}
+
+#[test]
+fn who_finds_no_room_is_refused_in_the_short_way_as_well() {
+    let clock = LimitClock::fake();
+    let handle = RateLimit::per_minute(2).max_keys(1).clock(clock.clone()).handle();
+    let admit = |client: u64| handle.admit(client, 1).now_or_never().unwrap();
+    assert!(admit(0).is_ok() && admit(0).is_ok() && admit(0).is_err());
+    // All others share sixteen limiters.
+    let admitted = (1..1_000).filter(|client| admit(*client).is_ok()).count();
+    assert_eq!(admitted, 16 * 2);
+    let refusal = admit(7).unwrap_err();
+    assert_eq!(refusal.retry_after(), Some(Duration::from_secs(30)));
+    assert_eq!((refusal.standings()[0].remaining(), handle.keys()), (0, 1));
+    // The one that is known is refused on, and admitted as soon as it may.
+    assert!(admit(0).is_err());
+    clock.advance(Duration::from_secs(30));
+    assert!(admit(0).is_ok() && admit(0).is_err());
+}
