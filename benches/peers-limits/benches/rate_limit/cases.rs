@@ -85,7 +85,10 @@ pub fn all() -> Vec<Case> {
     ]
 }
 
-fn check(mut keys: impl FnMut() -> IpAddr + 'static, mut check: impl FnMut(IpAddr) + 'static) -> Subject {
+fn check(
+    mut keys: impl FnMut() -> IpAddr + 'static,
+    mut check: impl FnMut(IpAddr) + 'static,
+) -> Subject {
     // Past what is looked at in the first requests alone.
     (0..4096).for_each(|_| check(keys()));
     Subject {

@@ -81,7 +81,8 @@ fn counts() {
                 .expect("valgrind is not installed");
             let text = String::from_utf8_lossy(&output.stderr);
             let collected = text.lines().find_map(|line| line.split_once("Collected : "));
-            let total: usize = collected.unwrap_or_else(|| panic!("{text}")).1.trim().parse().unwrap();
+            let total: usize =
+                collected.unwrap_or_else(|| panic!("{text}")).1.trim().parse().unwrap();
             println!("| {} | {} |", case.name, total / BATCH);
         }
     }
