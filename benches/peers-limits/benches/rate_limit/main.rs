@@ -23,7 +23,7 @@ fn main() {
         std::env::args().skip(1).filter(|arg| !arg.starts_with("--b")).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match args[..] {
-        ["--case", name] => return repeat(name),
+        ["--case", name] => repeat(name),
         ["counts"] => counts(),
         ["times"] => times(),
         ["threads"] => load::threads(),
