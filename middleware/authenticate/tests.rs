@@ -96,6 +96,16 @@ fn malformed(detail: &str) -> String {
 }
 
 #[tokio::test]
+async fn a_blank_before_a_bare_token_is_malformed() {
+    let service =
+        Spied::new(Authenticate::token(SECRET).unwrap().sources([Source::bare()]).unwrap());
+    assert_eq!(service.get(&[("authorization", SECRET)]).await.0, 200);
+    for value in [format!(" {SECRET}"), format!(" Bearer {SECRET}"), format!(" {SECRET} x")] {
+        assert_eq!(service.get(&[("authorization", &value)]).await.0, 400, "{value:?}");
+    }
+}
+
+#[tokio::test]
 async fn the_authorization_header_is_parsed_exactly() {
     let strict = Spied::new(Authenticate::token(SECRET).unwrap());
     let bare = Spied::new(Authenticate::token(SECRET).unwrap().bare());

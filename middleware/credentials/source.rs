@@ -226,32 +226,31 @@ impl Source {
         longest: usize,
     ) -> Result<Option<Credentials<'a>>, Malformed> {
         let token = match &self.0 {
-            Kind::Scheme(wanted) => match authorization(req.headers(), wanted)? {
-                Some((scheme, token)) if scheme.eq_ignore_ascii_case(wanted.as_bytes()) => {
-                    if token.is_some_and(|token| token.len() > longest) {
+            Kind::Scheme(scheme) => match behind(scheme, req.headers())? {
+                Some(token) => {
+                    if token.len() > longest {
                         return Err(TOO_LONG);
                     }
-                    let token = token.filter(|token| is_token68(token));
+                    let token = Some(token).filter(|token| is_token68(token));
                     let token = token.and_then(|token| std::str::from_utf8(token).ok());
                     let token = token.ok_or(Malformed("The credentials are not a token"))?;
                     return Ok(Some(Credentials::Token(Cow::Borrowed(token))));
                 }
-                _ => None,
+                None => None,
             },
-            Kind::Bare => match authorization(req.headers(), "")? {
+            Kind::Bare => match authorization(req.headers())? {
                 // Without credentials behind it, what reads as a scheme is the token.
                 Some((scheme, None)) => text(scheme)?.map(Cow::Borrowed),
                 _ => None,
             },
-            Kind::Basic => match authorization(req.headers(), "Basic")? {
-                Some((scheme, encoded)) if scheme.eq_ignore_ascii_case(b"Basic") => {
-                    let encoded = encoded.unwrap_or_default();
+            Kind::Basic => match behind("Basic", req.headers())? {
+                Some(encoded) => {
                     if encoded.len() > longest {
                         return Err(TOO_LONG);
                     }
                     return login(encoded).map(Some);
                 }
-                _ => None,
+                None => None,
             },
             Kind::Header(name) => match single(req.headers(), name)? {
                 Some(value) => text(value)?.map(Cow::Borrowed),
@@ -346,20 +345,25 @@ pub(crate) struct Malformed(pub(crate) &'static str);
 /// The scheme of the `Authorization` field, and the credentials behind it (RFC 9110, 11.4).
 type Authorization<'a> = (&'a [u8], Option<&'a [u8]>);
 
-///
-/// The `usual` scheme, as most write it, is not taken apart.
-fn authorization<'a>(
-    headers: &'a HeaderMap,
-    usual: &str,
-) -> Result<Option<Authorization<'a>>, Malformed> {
+fn authorization(headers: &HeaderMap) -> Result<Option<Authorization<'_>>, Malformed> {
+    single(headers, &AUTHORIZATION)?.map(take_apart).transpose()
+}
+
+/// The credentials of this scheme, empty where it stands alone; `None` where there is another one.
+fn behind<'a>(scheme: &str, headers: &'a HeaderMap) -> Result<Option<&'a [u8]>, Malformed> {
     let Some(value) = single(headers, &AUTHORIZATION)? else { return Ok(None) };
-    if let Some((scheme, rest)) = value.split_at_checked(usual.len())
-        && scheme == usual.as_bytes()
-        && let [b' ', credentials @ ..] = rest
+    // As most write it, it needs not be taken apart.
+    if let Some([b' ', credentials @ ..]) = value.strip_prefix(scheme.as_bytes())
         && credentials.first().is_some_and(|byte| *byte != b' ')
     {
-        return Ok(Some((scheme, Some(credentials))));
+        return Ok(Some(credentials));
     }
+    let (found, credentials) = take_apart(value)?;
+    let is_it = found.eq_ignore_ascii_case(scheme.as_bytes());
+    Ok(is_it.then(|| credentials.unwrap_or_default()))
+}
+
+fn take_apart(value: &[u8]) -> Result<Authorization<'_>, Malformed> {
     let malformed = Malformed("The header `Authorization` is malformed");
     let end = value.iter().position(|byte| *byte == b' ').unwrap_or(value.len());
     let (scheme, rest) = value.split_at(end);
@@ -370,7 +374,7 @@ fn authorization<'a>(
         Some(_) => scheme.iter().all(|byte| is_tchar(*byte)),
         None => rest.is_empty() && scheme.iter().all(u8::is_ascii_graphic),
     };
-    if scheme.is_empty() || !written { Err(malformed) } else { Ok(Some((scheme, credentials))) }
+    if scheme.is_empty() || !written { Err(malformed) } else { Ok((scheme, credentials)) }
 }
 
 /// The one value of a header, if there is one.

@@ -159,6 +159,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
     ) -> Result<(Claims<C>, &'k Key), Refusal> {
         let key = keys.check(compact, |typ| self.policy.typ(typ))?;
 
+        // On the stack where it fits, and in no more room than that: zeros cost as well.
         let (mut short, mut long, longer);
         let payload = match compact.payload.len() {
             0..=256 => {
