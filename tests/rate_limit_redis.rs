@@ -626,7 +626,7 @@ async fn a_node_that_dies_takes_its_own_clients_alone() {
             let start = Instant::now();
             let sum = admitted(server, client, 9).await;
             assert!(sum == left, "{client}: {sum} of {left}");
-            assert!(start.elapsed() < 9 * (deadline + Duration::from_millis(50)));
+            assert!(start.elapsed() < 9 * Duration::from_millis(350));
         }
     }
 }
