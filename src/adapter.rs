@@ -520,10 +520,10 @@ where
     B: ResponseBody,
 {
     type Args = Passing<()>;
-    type Step = LayerStep<L, B>;
+    type Step<P, W> = LayerStep<L, B>;
     type Provides = ();
 
-    fn into_step(self) -> LayerStep<L, B> {
+    fn into_step<P, W>(self) -> LayerStep<L, B> {
         LayerStep(self, PhantomData)
     }
 }

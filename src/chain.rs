@@ -25,8 +25,7 @@ use crate::next::Middleware;
 use crate::provide::{Cons, Expected, Nil, NothingExpected, Provides, Superset};
 use crate::route::{Place, Registrar, Routes, Settings};
 use crate::step::{
-    AllSteps, Assembly, BoxSteps, Hook, IntoNative, IntoUsed, On, Open, Push, Scope, Steps, Use,
-    UseAt,
+    AllSteps, Assembly, BoxSteps, Hook, On, Open, Push, Scope, Steps, Use, UseAt,
 };
 use crate::{Error, Request, Response};
 
@@ -149,17 +148,17 @@ pub type Pushed<S, X> = <S as Push<X>>::Out;
 /// The step that a middleware becomes.
 #[doc(hidden)]
 #[allow(unreachable_pub, reason = "it stands in public signatures")]
-pub type Used<M, K, P, W> = <<M as IntoMiddleware<K>>::Step as IntoUsed<(P, W)>>::Used;
+pub type Used<M, K, P, W> = Use<<M as IntoMiddleware<K>>::Step<P, W>>;
 
 /// The step that a handler becomes.
 #[doc(hidden)]
 #[allow(unreachable_pub, reason = "it stands in public signatures")]
-pub type Handling<H, K, P, W> = On<<<H as IntoHandler<K>>::Step as IntoNative<(P, W)>>::Middleware>;
+pub type Handling<H, K, P, W> = On<<H as IntoHandler<K>>::Step<P, W>>;
 
 /// The step that the handler of a hook becomes.
 #[doc(hidden)]
 #[allow(unreachable_pub, reason = "it stands in public signatures")]
-pub type Hooked<H, K, P, W> = Hook<<<H as IntoHandler<K>>::Step as IntoNative<(P, W)>>::Middleware>;
+pub type Hooked<H, K, P, W> = Hook<<H as IntoHandler<K>>::Step<P, W>>;
 
 /// What is provided after a middleware.
 #[doc(hidden)]
@@ -204,10 +203,9 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     where
         M: IntoMiddleware<K>,
         M::Args: Arguments<P, W>,
-        M::Step: IntoUsed<(P, W)>,
         S: Push<Used<M, K, P, W>>,
     {
-        self.push(middleware.into_step().into_used("use", false))
+        self.push(Use::new(middleware.into_step(), "use", false))
     }
 
     /// Adds middleware that runs for every request that reaches the chain, matched or not: logging, request ids, CORS, a limiter against scanners.
@@ -240,10 +238,9 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     where
         M: IntoMiddleware<K>,
         M::Args: Arguments<A, W>,
-        M::Step: IntoUsed<(A, W)>,
         S: Push<Used<M, K, A, W>>,
     {
-        self.push(middleware.into_step().into_used("always", true))
+        self.push(Use::new(middleware.into_step(), "always", true))
     }
 
     /// Adds middleware for the steps after it, for paths under a prefix: `/prefix`, `/prefix/` and `/prefix/x`, not `/prefixed`.
@@ -278,10 +275,9 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     where
         M: IntoMiddleware<K, Provides = ()>,
         M::Args: Arguments<P, W>,
-        M::Step: IntoUsed<(P, W)>,
         S: Push<UseAt<Used<M, K, P, W>>>,
     {
-        let step = middleware.into_step().into_used("use_at", false);
+        let step = Use::new(middleware.into_step(), "use_at", false);
         self.push(UseAt::new(step, prefix, Location::caller()))
     }
 
@@ -376,7 +372,6 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     where
         H: IntoHandler<K>,
         H::Args: Arguments<P, W>,
-        H::Step: IntoNative<(P, W)>,
         S: Push<Handling<H, K, P, W>>,
     {
         self.handler(Some(Method::GET), handler)
@@ -388,7 +383,6 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     where
         H: IntoHandler<K>,
         H::Args: Arguments<P, W>,
-        H::Step: IntoNative<(P, W)>,
         S: Push<Handling<H, K, P, W>>,
     {
         self.handler(Some(Method::POST), handler)
@@ -400,7 +394,6 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     where
         H: IntoHandler<K>,
         H::Args: Arguments<P, W>,
-        H::Step: IntoNative<(P, W)>,
         S: Push<Handling<H, K, P, W>>,
     {
         self.handler(Some(Method::PUT), handler)
@@ -412,7 +405,6 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     where
         H: IntoHandler<K>,
         H::Args: Arguments<P, W>,
-        H::Step: IntoNative<(P, W)>,
         S: Push<Handling<H, K, P, W>>,
     {
         self.handler(Some(Method::PATCH), handler)
@@ -424,7 +416,6 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     where
         H: IntoHandler<K>,
         H::Args: Arguments<P, W>,
-        H::Step: IntoNative<(P, W)>,
         S: Push<Handling<H, K, P, W>>,
     {
         self.handler(Some(Method::DELETE), handler)
@@ -436,7 +427,6 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     where
         H: IntoHandler<K>,
         H::Args: Arguments<P, W>,
-        H::Step: IntoNative<(P, W)>,
         S: Push<Handling<H, K, P, W>>,
     {
         self.handler(Some(Method::HEAD), handler)
@@ -448,7 +438,6 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     where
         H: IntoHandler<K>,
         H::Args: Arguments<P, W>,
-        H::Step: IntoNative<(P, W)>,
         S: Push<Handling<H, K, P, W>>,
     {
         self.handler(Some(Method::OPTIONS), handler)
@@ -460,7 +449,6 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     where
         H: IntoHandler<K>,
         H::Args: Arguments<P, W>,
-        H::Step: IntoNative<(P, W)>,
         S: Push<Handling<H, K, P, W>>,
     {
         self.handler(Some(Method::QUERY), handler)
@@ -472,7 +460,6 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     where
         H: IntoHandler<K>,
         H::Args: Arguments<P, W>,
-        H::Step: IntoNative<(P, W)>,
         S: Push<Handling<H, K, P, W>>,
     {
         self.handler(None, handler)
@@ -502,7 +489,6 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     where
         H: IntoHandler<K>,
         H::Args: Arguments<P, W>,
-        H::Step: IntoNative<(P, W)>,
         S: Push<Handling<H, K, P, W>>,
     {
         self.handler(Some(method), handler)
@@ -516,11 +502,9 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     ) -> Chain<Pushed<S, Handling<H, K, P, W>>, P, A, E>
     where
         H: IntoHandler<K>,
-        H::Step: IntoNative<(P, W)>,
         S: Push<Handling<H, K, P, W>>,
     {
-        let native = handler.into_step().into_native();
-        self.push(On::new(native, method, H::PASSES, Location::caller()))
+        self.push(On::new(handler.into_step(), method, H::PASSES, Location::caller()))
     }
 
     /// Adds a path. The steps inside belong to it; they may take what is provided so far.
@@ -684,10 +668,9 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     where
         H: IntoHandler<K>,
         H::Args: Arguments<A, W>,
-        H::Step: IntoNative<(A, W)>,
         S: Push<Hooked<H, K, A, W>>,
     {
-        let handler = handler.into_step().into_native();
+        let handler = handler.into_step();
         self.push(Hook::new("on_no_match", handler, |hooks, index| hooks.no_match = Some(index)))
     }
 
@@ -714,10 +697,9 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     where
         H: IntoHandler<K>,
         H::Args: Arguments<A, W>,
-        H::Step: IntoNative<(A, W)>,
         S: Push<Hooked<H, K, A, W>>,
     {
-        let handler = handler.into_step().into_native();
+        let handler = handler.into_step();
         let name = "on_method_not_allowed";
         self.push(Hook::new(name, handler, |hooks, index| hooks.not_allowed = Some(index)))
     }

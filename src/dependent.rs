@@ -2,7 +2,7 @@
 
 use crate::Middleware;
 use crate::adapter::ChainLayer;
-use crate::handler::{IntoMiddleware, Native, Passing};
+use crate::handler::{IntoMiddleware, Passing};
 
 /// Middleware that needs what earlier steps provide, and compiles only behind them.
 ///
@@ -91,10 +91,10 @@ pub struct AsDependent;
 
 impl<D: Dependent> IntoMiddleware<AsDependent> for D {
     type Args = Passing<D::Needs>;
-    type Step = Native<D::Middleware>;
+    type Step<P, W> = D::Middleware;
     type Provides = <D::Middleware as Middleware>::Provides;
 
-    fn into_step(self) -> Self::Step {
-        Native(self.into_middleware())
+    fn into_step<P, W>(self) -> D::Middleware {
+        self.into_middleware()
     }
 }

@@ -23,7 +23,7 @@ use http::request::Parts;
 use http_body::Body as _;
 use http_body_util::BodyExt;
 
-use crate::next::{Cx, Endpoint, Middleware, Next, Rest};
+use crate::next::{Cx, Endpoint, FromFn, Middleware, Next, Rest};
 use crate::provide::{FromChain, Has, find};
 use crate::route::short_name;
 use crate::{Body, Error, Request, Response};
@@ -60,11 +60,11 @@ pub trait IntoHandler<Kind> {
     #[doc(hidden)]
     type Args;
     #[doc(hidden)]
-    type Step;
+    type Step<P, W>;
     #[doc(hidden)]
     const PASSES: bool;
     #[doc(hidden)]
-    fn into_step(self) -> Self::Step;
+    fn into_step<P, W>(self) -> Self::Step<P, W>;
 }
 
 /// What [`Chain::use_`](crate::Chain::use_) and [`Chain::always`](crate::Chain::always) take.
@@ -79,11 +79,11 @@ pub trait IntoMiddleware<Kind> {
     #[doc(hidden)]
     type Args;
     #[doc(hidden)]
-    type Step;
+    type Step<P, W>;
     #[doc(hidden)]
     type Provides: crate::provide::Provides;
     #[doc(hidden)]
-    fn into_step(self) -> Self::Step;
+    fn into_step<P, W>(self) -> Self::Step<P, W>;
 }
 
 #[doc(hidden)]
@@ -96,28 +96,13 @@ pub struct AsFn<A>(PhantomData<A>);
 #[derive(Debug)]
 pub struct AsHandler<A, M>(PhantomData<(A, M)>);
 
-/// A function on its way into a chain. `A` is what it takes.
-#[doc(hidden)]
-#[derive(Debug)]
-pub struct Func<F, A>(pub(crate) F, PhantomData<fn() -> A>);
-
-/// A handler on its way into a chain. `A` is what it takes.
-#[doc(hidden)]
-#[derive(Debug)]
-pub struct Plain<F, A, M>(pub(crate) F, PhantomData<fn() -> (A, M)>);
-
-/// Middleware on its way into a chain.
-#[doc(hidden)]
-#[derive(Debug)]
-pub struct Native<M>(pub(crate) M);
-
 impl<M: Middleware> IntoMiddleware<AsMiddleware> for M {
     type Args = Passing<()>;
-    type Step = Native<M>;
+    type Step<P, W> = M;
     type Provides = M::Provides;
 
-    fn into_step(self) -> Native<M> {
-        Native(self)
+    fn into_step<P, W>(self) -> M {
+        self
     }
 }
 
@@ -126,11 +111,11 @@ where
     F: for<'a> MiddlewareFn<'a, A>,
 {
     type Args = Passing<A>;
-    type Step = Func<F, A>;
+    type Step<P, W> = FromFn<F, A, P, W>;
     type Provides = ();
 
-    fn into_step(self) -> Func<F, A> {
-        Func(self, PhantomData)
+    fn into_step<P, W>(self) -> FromFn<F, A, P, W> {
+        FromFn::new(self)
     }
 }
 
@@ -139,11 +124,11 @@ where
     F: for<'a> MiddlewareFn<'a, A>,
 {
     type Args = Passing<A>;
-    type Step = Func<F, A>;
+    type Step<P, W> = FromFn<F, A, P, W>;
     const PASSES: bool = true;
 
-    fn into_step(self) -> Func<F, A> {
-        Func(self, PhantomData)
+    fn into_step<P, W>(self) -> FromFn<F, A, P, W> {
+        FromFn::new(self)
     }
 }
 
@@ -152,11 +137,11 @@ where
     F: HandlerFn<A, M>,
 {
     type Args = Ending<A>;
-    type Step = Plain<F, A, M>;
+    type Step<P, W> = HandlerStep<F, A, M, P, W>;
     const PASSES: bool = false;
 
-    fn into_step(self) -> Plain<F, A, M> {
-        Plain(self, PhantomData)
+    fn into_step<P, W>(self) -> HandlerStep<F, A, M, P, W> {
+        HandlerStep { f: self, kind: PhantomData }
     }
 }
 
@@ -203,12 +188,6 @@ where
 pub struct HandlerStep<F, A, M, P, W> {
     f: F,
     kind: PhantomData<fn() -> (A, M, P, W)>,
-}
-
-impl<F, A, M, P, W> HandlerStep<F, A, M, P, W> {
-    pub(crate) fn new(f: F) -> Self {
-        Self { f, kind: PhantomData }
-    }
 }
 
 impl<F, A, M, P, W> std::fmt::Debug for HandlerStep<F, A, M, P, W> {

@@ -20,8 +20,7 @@ use http::Method;
 use crate::adapter::{LayerEndpoint, LayerStep, ResponseBody, TowerLayer};
 use crate::answer::{End, Unanswered};
 use crate::build::BuildError;
-use crate::handler::{Func, HandlerStep, Native, Plain};
-use crate::next::{BoxEndpoint, Cover, Cx, Endpoint, FromFn, Late, Middleware, Rest};
+use crate::next::{BoxEndpoint, Cover, Cx, Endpoint, Late, Middleware, Rest};
 use crate::pattern::{Pattern, PrefixSegment, canonical, is_under, loose, prefix_segments};
 use crate::probe::Site;
 use crate::route::{Hooks, Left, Place, Registrar, Settings};
@@ -118,72 +117,6 @@ impl<M: Middleware<Provides: 'static>, N: Endpoint> Endpoint for Around<M, N> {
         } else {
             Either::Right(Late::new(move || self.next.call(req, cx)))
         }
-    }
-}
-
-/// Makes a [`Middleware`] of what a verb was given, once it is known what is provided.
-///
-/// Whether the arguments can be had is a bound of the verb alone: asked here as well, the compiler would tell it twice.
-#[doc(hidden)]
-pub trait IntoNative<PW> {
-    type Middleware;
-
-    fn into_native(self) -> Self::Middleware;
-}
-
-impl<M, PW> IntoNative<PW> for Native<M> {
-    type Middleware = M;
-
-    fn into_native(self) -> M {
-        self.0
-    }
-}
-
-impl<F, A, P, W> IntoNative<(P, W)> for Func<F, A> {
-    type Middleware = FromFn<F, A, P, W>;
-
-    fn into_native(self) -> Self::Middleware {
-        FromFn::new(self.0)
-    }
-}
-
-impl<F, A, M, P, W> IntoNative<(P, W)> for Plain<F, A, M> {
-    type Middleware = HandlerStep<F, A, M, P, W>;
-
-    fn into_native(self) -> Self::Middleware {
-        HandlerStep::new(self.0)
-    }
-}
-
-/// Makes the step of what `use_` or `always` was given, once it is known what is provided.
-#[doc(hidden)]
-pub trait IntoUsed<PW> {
-    type Used;
-
-    fn into_used(self, verb: &'static str, always: bool) -> Self::Used;
-}
-
-impl<M, PW> IntoUsed<PW> for Native<M> {
-    type Used = Use<M>;
-
-    fn into_used(self, verb: &'static str, always: bool) -> Use<M> {
-        Use::new(self.0, verb, always)
-    }
-}
-
-impl<F, A, P, W> IntoUsed<(P, W)> for Func<F, A> {
-    type Used = Use<FromFn<F, A, P, W>>;
-
-    fn into_used(self, verb: &'static str, always: bool) -> Self::Used {
-        Use::new(FromFn::new(self.0), verb, always)
-    }
-}
-
-impl<L, B, PW> IntoUsed<PW> for LayerStep<L, B> {
-    type Used = Use<Self>;
-
-    fn into_used(self, verb: &'static str, always: bool) -> Use<Self> {
-        Use::new(self, verb, always)
     }
 }
 

@@ -17,7 +17,7 @@ use super::tcp::{Protocol, Tcp};
 use super::transport::{InPlace, Transport};
 use crate::handler::{Arguments, IntoHandler};
 use crate::provide::Anything;
-use crate::step::{AllSteps, IntoNative, Push, Steps};
+use crate::step::{AllSteps, Push, Steps};
 use crate::{Chain, Request};
 
 /// A client of one service, for tests.
@@ -108,7 +108,6 @@ impl TestClient {
     where
         H: IntoHandler<K>,
         H::Args: Arguments<Anything, W>,
-        H::Step: IntoNative<(Anything, W)>,
         Steps: Push<crate::chain::Handling<H, K, Anything, W>>,
         crate::chain::Pushed<Steps, crate::chain::Handling<H, K, Anything, W>>: AllSteps,
     {

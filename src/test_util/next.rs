@@ -17,7 +17,7 @@ use super::client::TestClient;
 use crate::chain::{Pushed, Used};
 use crate::handler::{Arguments, IntoMiddleware};
 use crate::provide::Anything;
-use crate::step::{AllSteps, IntoUsed, Push, Steps};
+use crate::step::{AllSteps, Push, Steps};
 use crate::{Body, Chain, Request, Response};
 
 /// The rest of a chain, played by the test: it notes what reaches it, and answers what it is told to.
@@ -80,7 +80,6 @@ impl TestNext {
     where
         M: IntoMiddleware<K>,
         M::Args: Arguments<Anything, W>,
-        M::Step: IntoUsed<(Anything, W)>,
         Steps: Push<Used<M, K, Anything, W>>,
         Pushed<Steps, Used<M, K, Anything, W>>: AllSteps,
     {
