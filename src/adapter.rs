@@ -556,7 +556,7 @@ where
         req: &'a mut Request,
         cx: &'a Cx<'a>,
     ) -> impl Future<Output = Response> + Send + 'a {
-        if !cx.runs(self.cover) {
+        if !self.cover.holds(cx) {
             return Either::Left(self.next.call(req, cx));
         }
         Either::Right(self.site.probe(cx, || {

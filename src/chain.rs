@@ -24,9 +24,7 @@ use crate::hooks::{CatchPanics, OnError};
 use crate::next::Middleware;
 use crate::provide::{Cons, Expected, Nil, NothingExpected, Provides, Superset};
 use crate::route::{Place, Registrar, Routes, Settings};
-use crate::step::{
-    AllSteps, Assembly, BoxSteps, Hook, On, Open, Push, Scope, Steps, Use, UseAt,
-};
+use crate::step::{AllSteps, Assembly, BoxSteps, Hook, On, Open, Push, Scope, Steps, Use};
 use crate::{Error, Request, Response};
 
 /// An ordered list of steps: middleware, handlers and paths.
@@ -271,14 +269,13 @@ impl<S, P, A, E> Chain<S, P, A, E> {
         self,
         prefix: &str,
         middleware: M,
-    ) -> Chain<Pushed<S, UseAt<Used<M, K, P, W>>>, P, A, E>
+    ) -> Chain<Pushed<S, Used<M, K, P, W>>, P, A, E>
     where
         M: IntoMiddleware<K, Provides = ()>,
         M::Args: Arguments<P, W>,
-        S: Push<UseAt<Used<M, K, P, W>>>,
+        S: Push<Used<M, K, P, W>>,
     {
-        let step = Use::new(middleware.into_step(), "use_at", false);
-        self.push(UseAt::new(step, prefix, Location::caller()))
+        self.push(Use::new(middleware.into_step(), "use_at", false).at(prefix, Location::caller()))
     }
 
     /// Adds a check: an `async fn` of up to eight extractors and provided values that returns `Result<T, E>`.

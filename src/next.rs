@@ -14,7 +14,7 @@ use pin_project_lite::pin_project;
 use crate::adapter::{ChainLayer, Inner};
 use crate::combine::{BoxMiddleware, Unless, When};
 use crate::handler::{Arguments, MiddlewareFn, Passing, PlainFn};
-use crate::pattern::rest_after;
+use crate::pattern::{Prefix, rest_after};
 use crate::probe::Site;
 use crate::provide::{Nil, Provides};
 use crate::route::{Plan, Routes, short_name};
@@ -422,16 +422,6 @@ pub struct Cx<'a> {
 }
 
 impl<'a> Cx<'a> {
-    /// Whether a step with this cover takes part in this request.
-    #[inline(always)]
-    pub(crate) fn runs(&self, cover: Cover) -> bool {
-        cover.low > cover.high
-            || match *self.plan.steps {
-                [step] => cover.low <= step && step <= cover.high,
-                ref steps => steps.iter().any(|step| cover.low <= *step && *step <= cover.high),
-            }
-    }
-
     pub(crate) fn matched_path(&self) -> Option<&'a str> {
         self.plan.route.map(|route| self.routes.pattern(route))
     }
@@ -474,20 +464,33 @@ impl OwnedCx {
     }
 }
 
-/// Which requests a step is for: those that one of the handlers `low..=high` answers, or all.
-#[derive(Clone, Copy)]
+/// Which requests a step is for: those that one of the handlers `low..=high` answers, or all; where there is a prefix, those under it.
 pub(crate) struct Cover {
     low: u32,
     high: u32,
+    prefix: Option<Prefix>,
 }
 
 impl Cover {
     /// Every request that comes by.
-    pub(crate) const ALWAYS: Self = Self { low: 1, high: 0 };
+    pub(crate) const ALWAYS: Self = Self { low: 1, high: 0, prefix: None };
 
-    pub(crate) fn range(low: u32, high: u32) -> Self {
+    pub(crate) fn range(low: u32, high: u32, prefix: Option<Prefix>) -> Self {
         // An empty range would read as "always": a step after which no handler stands covers none.
-        if low > high { Self { low: u32::MAX, high: u32::MAX } } else { Self { low, high } }
+        let (low, high) = if low > high { (u32::MAX, u32::MAX) } else { (low, high) };
+        Self { low, high, prefix }
+    }
+
+    /// Whether the step takes part in this request.
+    #[inline(always)]
+    pub(crate) fn holds(&self, cx: &Cx<'_>) -> bool {
+        let &Self { low, high, ref prefix } = self;
+        let reached = low > high
+            || match *cx.plan.steps {
+                [step] => low <= step && step <= high,
+                ref steps => steps.iter().any(|step| low <= *step && *step <= high),
+            };
+        reached && prefix.as_ref().is_none_or(|prefix| prefix.covers(cx.path))
     }
 }
 

@@ -19,7 +19,7 @@ use http::{HeaderValue, Method};
 use crate::Request;
 use crate::build::BuildError;
 use crate::next::{BoxEndpoint, Cx};
-use crate::pattern::{Pattern, canonical, join};
+use crate::pattern::{Pattern, Prefix, canonical, join};
 use crate::step::Resume;
 
 pub(crate) type Place = &'static Location<'static>;
@@ -379,7 +379,7 @@ pub struct Registrar {
     hooks: Vec<BoxEndpoint>,
     tree: Vec<Node>,
     errors: Vec<BuildError>,
-    pub(crate) gated: bool,
+    gated: bool,
     in_front: bool,
 }
 
@@ -493,11 +493,14 @@ impl Registrar {
         self.count()
     }
 
-    /// Shows the prefix of the middleware that was counted last.
-    pub(crate) fn show_prefix(&mut self, prefix: &str) {
+    /// The middleware that was counted last is for the paths under a prefix alone.
+    pub(crate) fn prefix(&mut self, path: &str, place: Place) -> Option<Prefix> {
+        self.gated = true;
         if let Some(node) = self.tree.last_mut() {
-            node.text = node.text.replacen(' ', &format!(" {prefix} "), 1);
+            node.text = node.text.replacen(' ', &format!(" {path} "), 1);
         }
+        let prefix = Prefix::parse(&self.absolute(path));
+        prefix.map_err(|reason| self.fail(BuildError::pattern(path, place, reason))).ok()
     }
 
     /// Counts a handler of the present scope.

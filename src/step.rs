@@ -19,9 +19,8 @@ use http::Method;
 
 use crate::adapter::{LayerEndpoint, LayerStep, ResponseBody, TowerLayer};
 use crate::answer::{End, Unanswered};
-use crate::build::BuildError;
 use crate::next::{BoxEndpoint, Cover, Cx, Endpoint, Late, Middleware, Rest};
-use crate::pattern::{Pattern, PrefixSegment, canonical, is_under, loose, prefix_segments};
+use crate::pattern::Prefix;
 use crate::probe::Site;
 use crate::route::{Hooks, Left, Place, Registrar, Settings};
 use crate::{Request, Response};
@@ -111,7 +110,7 @@ impl<M: Middleware<Provides: 'static>, N: Endpoint> Endpoint for Around<M, N> {
         req: &'a mut Request,
         cx: &'a Cx<'a>,
     ) -> impl Future<Output = Response> + Send + 'a {
-        if cx.runs(self.cover) {
+        if self.cover.holds(cx) {
             let rest = Rest::new(&self.next, cx);
             Either::Left(self.site.probe(cx, || self.middleware.call(req, rest)))
         } else {
@@ -127,28 +126,49 @@ pub struct Use<S> {
     verb: &'static str,
     always: bool,
     number: u32,
+    /// The paths that it is for, if not for all.
+    at: Option<(String, Place)>,
+    prefix: Option<Prefix>,
 }
 
 impl<S> Use<S> {
     pub(crate) fn new(step: S, verb: &'static str, always: bool) -> Self {
-        Self { step, verb, always, number: 0 }
+        Self { step, verb, always, number: 0, at: None, prefix: None }
     }
 
-    fn cover(&self, assembly: &Assembly<'_>) -> Cover {
-        if self.always { Cover::ALWAYS } else { Cover::range(self.number + 1, assembly.end) }
+    /// For the paths under a prefix alone.
+    pub(crate) fn at(mut self, path: &str, place: Place) -> Self {
+        self.at = Some((path.to_owned(), place));
+        self
+    }
+
+    fn cover(&mut self, assembly: &Assembly<'_>) -> Cover {
+        let prefix = self.prefix.take();
+        if self.always {
+            Cover::ALWAYS
+        } else {
+            Cover::range(self.number + 1, assembly.end, prefix)
+        }
+    }
+
+    fn count(&mut self, name: String, registrar: &mut Registrar) {
+        self.number = registrar.middleware(self.verb, name, self.always);
+        if let Some((path, place)) = &self.at {
+            self.prefix = registrar.prefix(path, place);
+        }
     }
 }
 
 impl<M: Middleware> Step for Use<M> {
     fn register(&mut self, registrar: &mut Registrar) {
-        self.number = registrar.middleware(self.verb, self.step.name(), self.always);
+        self.count(self.step.name(), registrar);
     }
 }
 
 impl<M: Middleware, N: Endpoint + 'static> Fold<N> for Use<M> {
     type Out = Around<M, N>;
 
-    fn fold(self, next: N, assembly: &Assembly<'_>) -> Self::Out {
+    fn fold(mut self, next: N, assembly: &Assembly<'_>) -> Self::Out {
         let cover = self.cover(assembly);
         Around { middleware: self.step, next, cover, site: Site::step(self.number) }
     }
@@ -156,110 +176,17 @@ impl<M: Middleware, N: Endpoint + 'static> Fold<N> for Use<M> {
 
 impl<L: TowerLayer<B>, B: ResponseBody> Step for Use<LayerStep<L, B>> {
     fn register(&mut self, registrar: &mut Registrar) {
-        let name = crate::route::short_name::<L>();
-        self.number = registrar.middleware(self.verb, name, self.always);
+        self.count(crate::route::short_name::<L>(), registrar);
     }
 }
 
 impl<L: TowerLayer<B>, B: ResponseBody, N: Endpoint + 'static> Fold<N> for Use<LayerStep<L, B>> {
     type Out = LayerEndpoint<L, B>;
 
-    fn fold(self, next: N, assembly: &Assembly<'_>) -> Self::Out {
+    fn fold(mut self, next: N, assembly: &Assembly<'_>) -> Self::Out {
         let cover = self.cover(assembly);
         let site = Site::step(self.number);
         LayerEndpoint::new(self.step, BoxEndpoint(Arc::new(next)), cover, site)
-    }
-}
-
-/// What `use_at` puts into a chain.
-#[doc(hidden)]
-pub struct UseAt<S> {
-    step: S,
-    path: String,
-    place: Place,
-    prefix: Vec<PrefixSegment>,
-}
-
-impl<S> UseAt<S> {
-    pub(crate) fn new(step: S, path: &str, place: Place) -> Self {
-        Self { step, path: path.to_owned(), place, prefix: Vec::new() }
-    }
-}
-
-impl<S: Step> Step for UseAt<S> {
-    fn register(&mut self, registrar: &mut Registrar) {
-        let absolute = registrar.absolute(&self.path);
-        registrar.gated = true;
-        match Pattern::parse(&absolute).and_then(|pattern| prefix_segments(&pattern)) {
-            Ok(prefix) => self.prefix = prefix,
-            Err(reason) => registrar.fail(BuildError::pattern(&self.path, self.place, reason)),
-        }
-        self.step.register(registrar);
-        registrar.show_prefix(&self.path);
-    }
-}
-
-impl<S: Fold<Shared<N>>, N: Endpoint + 'static> Fold<N> for UseAt<S> {
-    type Out = Gate<S::Out, N>;
-
-    fn fold(self, next: N, assembly: &Assembly<'_>) -> Self::Out {
-        let next = Shared(Arc::new(next));
-        Gate { prefix: self.prefix, next: next.clone(), inside: self.step.fold(next, assembly) }
-    }
-}
-
-/// Sends the requests under a prefix one way and the others another.
-#[doc(hidden)]
-pub struct Gate<I, N> {
-    prefix: Vec<PrefixSegment>,
-    inside: I,
-    next: Shared<N>,
-}
-
-impl<I, N> Gate<I, N> {
-    /// Decides on the path that was matched, whatever a middleware has made of it since. A service behind the chain may read it more
-    /// freely than the chain does: what it could take for a path under the prefix is one.
-    fn covers(&self, cx: &Cx<'_>) -> bool {
-        let path = cx.path.map_or("", |path| &**path);
-        // A path that can't be decoded reaches no handler, so that it makes no difference which way it takes.
-        canonical(path).is_ok_and(|path| is_under(&self.prefix, &path))
-            || loose(path).is_some_and(|path| is_under(&self.prefix, &path))
-    }
-}
-
-impl<I: Endpoint, N: Endpoint> Endpoint for Gate<I, N> {
-    fn call<'a>(
-        &'a self,
-        req: &'a mut Request,
-        cx: &'a Cx<'a>,
-    ) -> impl Future<Output = Response> + Send + 'a {
-        Site::CHAIN.probe(cx, || {
-            if self.covers(cx) {
-                Either::Left(self.inside.call(req, cx))
-            } else {
-                Either::Right(self.next.call(req, cx))
-            }
-        })
-    }
-}
-
-/// The rest of a chain, for two ways that lead to it.
-#[doc(hidden)]
-pub struct Shared<N>(Arc<N>);
-
-impl<N> Clone for Shared<N> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
-    }
-}
-
-impl<N: Endpoint> Endpoint for Shared<N> {
-    fn call<'a>(
-        &'a self,
-        req: &'a mut Request,
-        cx: &'a Cx<'a>,
-    ) -> impl Future<Output = Response> + Send + 'a {
-        self.0.call(req, cx)
     }
 }
 
@@ -290,7 +217,7 @@ impl<M: Middleware, N: Endpoint + 'static> Fold<N> for On<M> {
     type Out = Around<M, N>;
 
     fn fold(self, next: N, _: &Assembly<'_>) -> Self::Out {
-        let cover = Cover::range(self.number, self.number);
+        let cover = Cover::range(self.number, self.number, None);
         Around { middleware: self.handler, next, cover, site: Site::step(self.number) }
     }
 }
