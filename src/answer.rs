@@ -14,10 +14,10 @@ use futures_util::future::BoxFuture;
 use http::header::ALLOW;
 use http::{HeaderValue, StatusCode};
 
-use crate::next::{BoxEndpoint, Cx, Endpoint};
+use crate::next::{Cx, Endpoint};
 use crate::probe::Site;
-use crate::route::{Left, Outcome};
-use crate::step::{Assembly, Parent};
+use crate::route::Outcome;
+use crate::step::Parent;
 use crate::{Error, Request, Response};
 
 /// The end of a scope: what comes here was answered by none of its handlers.
@@ -25,47 +25,21 @@ use crate::{Error, Request, Response};
 pub struct End {
     step: u32,
     parent: Option<Parent>,
-    no_match: Option<BoxEndpoint>,
-    not_allowed: Option<BoxEndpoint>,
-    /// Whether the hooks stand in this scope itself.
-    own: (bool, bool),
 }
 
 impl End {
-    pub(crate) fn new(left: Left, parent: Option<Parent>, assembly: &Assembly<'_>) -> Self {
-        let hook = |index: Option<usize>| assembly.hooks.get(index?).cloned();
-        Self {
-            step: left.end,
-            parent,
-            no_match: hook(left.hooks.no_match),
-            not_allowed: hook(left.hooks.not_allowed),
-            own: (left.own.no_match.is_some(), left.own.not_allowed.is_some()),
-        }
+    pub(crate) fn new(step: u32, parent: Option<Parent>) -> Self {
+        Self { step, parent }
     }
 
     async fn answer(&self, req: &mut Request, cx: &Cx<'_>) -> Response {
         let plan = cx.plan;
-        let later = |steps: &[u32]| steps.last().is_some_and(|&last| last > self.step);
-        let (hook, goes_on) = match &plan.outcome {
-            Outcome::Found => {
-                let hook = self.no_match.as_ref();
-                (hook, later(&plan.steps) || hook.is_none())
-            }
-            Outcome::NotFound => {
-                let hook = self.no_match.as_ref();
-                (hook, later(&plan.ends) && !self.own.0 || hook.is_none())
-            }
-            // A path that matched ends with its last scope: what comes later covers it no more than a handler in it.
-            Outcome::NotAllowed(_) => (self.not_allowed.as_ref(), later(&plan.ends) && !self.own.1),
-            Outcome::Options(_) => (None, later(&plan.steps) || later(&plan.ends)),
-            Outcome::BadEncoding => (None, true),
-        };
-        match (self.parent, hook) {
-            (Some(parent), _) if goes_on => {
+        match (self.parent, plan.hook) {
+            (Some(parent), _) if plan.stops.last().is_some_and(|&last| last > self.step) => {
                 let table = &cx.routes.tables[parent.table as usize];
                 table.resume(parent.from, req, cx).await
             }
-            (_, Some(hook)) => with_allow(hook.call(req, cx).await, cx),
+            (_, Some(hook)) => with_allow(cx.routes.hooks[hook].call(req, cx).await, cx),
             (_, None) => Unanswered.call(req, cx).await,
         }
     }

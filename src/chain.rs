@@ -883,11 +883,10 @@ impl<S, P, A, E> Chain<S, P, A, E> {
         self.steps.register(&mut registrar);
         let left =
             if in_front { registrar.end_in_service(Location::caller()) } else { registrar.leave() };
-        let hooks = registrar.hooks().to_vec();
         let mut routes: Routes = registrar.finish(left.end)?;
         let tables = RefCell::new(Vec::new());
-        let assembly = Assembly { end: left.end, tables: &tables, hooks: &hooks, depth: 0 };
-        let endpoint = self.steps.assemble(End::new(left, None, &assembly), &assembly);
+        let assembly = Assembly { end: left.end, tables: &tables, depth: 0 };
+        let endpoint = self.steps.assemble(End::new(left.end, None), &assembly);
         routes.tables = tables.into_inner().into_iter().flatten().collect();
         Ok(Root { endpoint, routes: Arc::new(routes) })
     }

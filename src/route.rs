@@ -30,9 +30,12 @@ pub(crate) struct Plan {
     pub(crate) index: usize,
     /// The handlers that match, in the order in which they are written.
     pub(crate) steps: Box<[u32]>,
-    /// Where the request ends if none does: the ends of the innermost scopes that it reaches, in the order of writing.
-    pub(crate) ends: Box<[u32]>,
+    /// The way of the request: these handlers, and the ends of scopes that it reaches. The last one is the end at which it is answered, if no
+    /// handler does.
+    pub(crate) stops: Box<[u32]>,
+    /// What is answered there, by which hook, if by any.
     pub(crate) outcome: Outcome,
+    pub(crate) hook: Option<usize>,
     /// Which pattern matched, if one did.
     pub(crate) route: Option<usize>,
 }
@@ -127,6 +130,7 @@ pub struct Routes {
     options_star: usize,
     plans: Vec<Plan>,
     pub(crate) tables: Vec<Arc<dyn Resume>>,
+    pub(crate) hooks: Vec<BoxEndpoint>,
     listing: Vec<Route>,
     tree: Vec<Node>,
     /// Of each step, its line in the tree.
@@ -383,21 +387,28 @@ pub struct Registrar {
     in_front: bool,
 }
 
-/// A scope that was left, and has something to say to requests that no handler matches.
+/// The end of a scope, as a request sees it.
 struct ScopeEnd {
     prefix: String,
+    /// Its number, once the scope was left.
     end: u32,
+    outer: Option<usize>,
+    /// The hooks in force there.
+    hooks: Hooks,
+    /// Those that stand in the scope itself.
+    own: Hooks,
+    /// Whether something in the scope sees requests that no handler matches.
+    listens: bool,
 }
 
 struct Scope {
+    /// Its place among the ends.
+    id: usize,
     prefix: String,
-    /// Its first step, and the hooks that it found in force.
-    first_step: u32,
-    inherited: Hooks,
     settings: Settings,
     hooks: Hooks,
+    own: Hooks,
     middleware: Vec<String>,
-    first_handler: usize,
     /// Whether something in it sees requests that no handler matches.
     always: bool,
 }
@@ -413,9 +424,6 @@ pub struct Hooks {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Left {
     pub(crate) end: u32,
-    pub(crate) hooks: Hooks,
-    /// The hooks that stand in the scope itself.
-    pub(crate) own: Hooks,
     /// How many segments the path of the scope has.
     pub(crate) depth: usize,
 }
@@ -429,26 +437,17 @@ struct Handler {
     name: String,
     middleware: Vec<String>,
     place: Place,
-    /// The first and the last step of its scope.
-    scope: (u32, u32),
+    /// Its scope, as a place among the ends.
+    scope: usize,
     settings: Settings,
 }
 
 impl Registrar {
     pub(crate) fn new(settings: Settings) -> Self {
-        Self {
+        let mut this = Self {
             next_step: 0,
             next_table: 0,
-            stack: vec![Scope {
-                prefix: String::new(),
-                first_step: 0,
-                inherited: Hooks::default(),
-                settings,
-                hooks: Hooks::default(),
-                middleware: Vec::new(),
-                first_handler: 0,
-                always: false,
-            }],
+            stack: Vec::new(),
             handlers: Vec::new(),
             ends: Vec::new(),
             hooks: Vec::new(),
@@ -456,7 +455,32 @@ impl Registrar {
             errors: Vec::new(),
             gated: false,
             in_front: false,
-        }
+        };
+        this.open(String::new(), settings, Hooks::default());
+        this
+    }
+
+    fn open(&mut self, prefix: String, settings: Settings, hooks: Hooks) {
+        let id = self.ends.len();
+        let outer = self.stack.last().map(|scope| scope.id);
+        let own = Hooks::default();
+        self.ends.push(ScopeEnd {
+            prefix: prefix.clone(),
+            end: 0,
+            outer,
+            hooks,
+            own,
+            listens: false,
+        });
+        self.stack.push(Scope {
+            id,
+            prefix,
+            settings,
+            hooks,
+            own,
+            middleware: Vec::new(),
+            always: false,
+        });
     }
 
     pub(crate) fn next_step(&self) -> u32 {
@@ -546,7 +570,7 @@ impl Registrar {
         let step = self.count();
         let middleware =
             self.stack.iter().flat_map(|scope| scope.middleware.iter().cloned()).collect();
-        let settings = self.scope().settings;
+        let &mut Scope { id: scope, settings, .. } = self.scope();
         self.handlers.push(Handler {
             step,
             pattern,
@@ -555,7 +579,7 @@ impl Registrar {
             name,
             middleware,
             place,
-            scope: (0, 0),
+            scope,
             settings,
         });
         step
@@ -567,7 +591,7 @@ impl Registrar {
         verb: &str,
         name: String,
         endpoint: BoxEndpoint,
-        set: impl FnOnce(&mut Hooks, usize),
+        set: fn(&mut Hooks, usize),
     ) {
         self.node(format!("{verb} {name}"), None);
         let index = self.hooks.len();
@@ -575,6 +599,7 @@ impl Registrar {
         let scope = self.scope();
         scope.always = true;
         set(&mut scope.hooks, index);
+        set(&mut scope.own, index);
     }
 
     /// Opens the scope of a path. The steps that follow belong to it, until [`leave`](Self::leave).
@@ -583,48 +608,24 @@ impl Registrar {
         if let Err(reason) = Pattern::parse(path) {
             self.errors.push(BuildError::pattern(path, place, reason));
         }
-        let (first_step, first_handler) = (self.next_step, self.handlers.len());
         let outer = self.scope();
-        let scope = Scope {
-            prefix: join(&outer.prefix, path),
-            first_step,
-            inherited: outer.hooks,
-            settings: settings.or(outer.settings),
-            hooks: outer.hooks,
-            middleware: Vec::new(),
-            first_handler,
-            always: false,
-        };
-        self.stack.push(scope);
+        let (prefix, hooks) = (join(&outer.prefix, path), outer.hooks);
+        let settings = settings.or(outer.settings);
+        self.open(prefix, settings, hooks);
     }
 
     /// Closes the present scope.
     pub(crate) fn leave(&mut self) -> Left {
         let end = self.count();
-        let level = self.stack.len();
-        let scope = self.scope();
-        let (hooks, inherited) = (scope.hooks, scope.inherited);
-        let own = Hooks {
-            no_match: hooks.no_match.filter(|_| hooks.no_match != inherited.no_match),
-            not_allowed: hooks.not_allowed.filter(|_| hooks.not_allowed != inherited.not_allowed),
-        };
-        let always = scope.always || hooks.no_match.is_some();
-        let (first_step, first_handler) = (scope.first_step, scope.first_handler);
-        let prefix = scope.prefix.clone();
-        for handler in &mut self.handlers[first_handler..] {
-            // Those of the scopes inside have theirs already.
-            if handler.scope.1 == 0 {
-                handler.scope = (first_step, end);
-            }
-        }
-        let depth = Pattern::parse(&prefix).map_or(0, |pattern| pattern.depth());
-        if level > 1 {
-            if always {
-                self.ends.push(ScopeEnd { prefix, end });
-            }
+        let &mut Scope { id, hooks, own, always, .. } = self.scope();
+        let left = &mut self.ends[id];
+        left.listens = id > 0 && (always || hooks.no_match.is_some());
+        (left.end, left.hooks, left.own) = (end, hooks, own);
+        let depth = Pattern::parse(&left.prefix).map_or(0, |pattern| pattern.depth());
+        if id > 0 {
             self.stack.pop();
         }
-        Left { end, hooks, own, depth }
+        Left { end, depth }
     }
 
     /// Closes the outermost scope of a chain that stands in front of a service: what no handler answered goes there.
@@ -647,10 +648,6 @@ impl Registrar {
         join(&prefix, path)
     }
 
-    pub(crate) fn hooks(&self) -> &[BoxEndpoint] {
-        &self.hooks
-    }
-
     /// Makes the table of all paths, once all steps are counted and the outermost scope was left with `end`.
     pub(crate) fn finish(mut self, end: u32) -> Result<Routes, BuildError> {
         if !self.errors.is_empty() {
@@ -669,6 +666,7 @@ impl Registrar {
                 options_star: 0,
                 plans: Vec::new(),
                 tables: Vec::new(),
+                hooks: self.hooks,
                 listing: Vec::new(),
                 #[cfg(feature = "step-times")]
                 nodes: nodes(&self.tree),
@@ -680,10 +678,11 @@ impl Registrar {
             },
             reached: vec![None; self.next_step as usize],
             handlers: self.handlers,
+            ends: self.ends,
             end,
             settings: self.stack.first().map(|scope| scope.settings).unwrap_or_default(),
         };
-        table.scopes(&self.ends);
+        table.scopes();
         let paths = table.paths()?;
         table.entries(&paths)?;
         table.check_reached()?;
@@ -714,6 +713,8 @@ struct Table {
     handlers: Vec<Handler>,
     /// Of each step: `None` if no plan names it, else whether a request can get there, and past whom it can't.
     reached: Vec<Option<Result<(), usize>>>,
+    /// The ends of all scopes, the outermost first.
+    ends: Vec<ScopeEnd>,
     end: u32,
     settings: Settings,
 }
@@ -722,7 +723,7 @@ impl Table {
     fn plan(
         &mut self,
         steps: &[usize],
-        ends: &[u32],
+        scopes: &[usize],
         outcome: Outcome,
         route: Option<usize>,
     ) -> usize {
@@ -741,32 +742,68 @@ impl Table {
         let mut steps: Vec<u32> =
             steps.iter().map(|&handler| self.handlers[handler].step).collect();
         steps.dedup();
+        let (mut stops, hook) = self.end(&outcome, scopes);
+        stops.extend(&steps);
+        stops.sort_unstable();
+        if stops.last() == steps.last() {
+            stops.push(self.end);
+        }
         let index = self.routes.plans.len();
-        let (steps, ends) = (steps.into(), ends.into());
-        self.routes.plans.push(Plan { index, steps, ends, outcome, route });
+        let (steps, stops) = (steps.into(), stops.into());
+        self.routes.plans.push(Plan { index, steps, stops, outcome, hook, route });
         index
     }
 
+    /// Where a request ends that reaches these scopes and is answered by no handler: the ends that it comes by, of which the last one answers, and the hook
+    /// that does so.
+    fn end(&self, outcome: &Outcome, scopes: &[usize]) -> (Vec<u32>, Option<usize>) {
+        let hook = |hooks: Hooks| match outcome {
+            Outcome::Found | Outcome::NotFound => hooks.no_match,
+            Outcome::NotAllowed(_) => hooks.not_allowed,
+            Outcome::Options(_) | Outcome::BadEncoding => None,
+        };
+        // A scope with a hook of its own is the last one.
+        let own = scopes.iter().position(|&scope| hook(self.ends[scope].own).is_some());
+        let scopes = &scopes[..own.map_or(scopes.len(), |at| at + 1)];
+        let mut stops: Vec<u32> = scopes.iter().map(|&scope| self.ends[scope].end).collect();
+        let mut last = scopes.last().copied().unwrap_or(0);
+        // A path that matched ends with its last scope; all else goes outward, to where a hook is in force.
+        while matches!(outcome, Outcome::Found | Outcome::NotFound)
+            && hook(self.ends[last].hooks).is_none()
+            && let Some(outer) = self.ends[last].outer
+        {
+            last = outer;
+        }
+        if stops.last() != Some(&self.ends[last].end) {
+            stops.push(self.ends[last].end);
+        }
+        (stops, hook(self.ends[last].hooks))
+    }
+
     /// Where a request ends that no pattern matches: as deep as a scope that has something to say to it.
-    fn scopes(&mut self, scopes: &[ScopeEnd]) {
+    fn scopes(&mut self) {
         // Those of one shape are reached one after the other.
-        let mut groups: Vec<(Pattern, Vec<u32>)> = Vec::new();
-        for ScopeEnd { prefix, end } in scopes {
+        let mut groups: Vec<(Pattern, Vec<usize>)> = Vec::new();
+        let mut listening: Vec<usize> =
+            (0..self.ends.len()).filter(|&scope| self.ends[scope].listens).collect();
+        listening.sort_by_key(|&scope| self.ends[scope].end);
+        for scope in listening {
+            let prefix = &self.ends[scope].prefix;
             // A prefix that is none is refused with the paths under it.
             let bare = prefix.strip_suffix('/').unwrap_or(prefix);
             let Ok(pattern) = Pattern::parse(if bare.is_empty() { "/" } else { bare }) else {
                 continue;
             };
             match groups.iter_mut().find(|(other, _)| other.shape() == pattern.shape()) {
-                Some((_, ends)) => ends.push(*end),
-                None => groups.push((pattern, vec![*end])),
+                Some((_, scopes)) => scopes.push(scope),
+                None => groups.push((pattern, vec![scope])),
             }
         }
         groups.sort_by_cached_key(|(pattern, _)| {
             (std::cmp::Reverse(pattern.text.split('/').count()), pattern.precedence())
         });
-        for (pattern, ends) in groups {
-            let plan = self.plan(&[], &ends, Outcome::NotFound, None);
+        for (pattern, scopes) in groups {
+            let plan = self.plan(&[], &scopes, Outcome::NotFound, None);
             let mut router = matchit::Router::new();
             let bare = pattern.text.strip_suffix('/').unwrap_or(&pattern.text);
             let mut insert = |text: &str| {
@@ -783,9 +820,8 @@ impl Table {
             }
             self.routes.scopes.push((router, plan));
         }
-        let end = [self.end];
-        self.routes.not_found = self.plan(&[], &end, Outcome::NotFound, None);
-        self.routes.bad_encoding = self.plan(&[], &end, Outcome::BadEncoding, None);
+        self.routes.not_found = self.plan(&[], &[0], Outcome::NotFound, None);
+        self.routes.bad_encoding = self.plan(&[], &[0], Outcome::BadEncoding, None);
     }
 
     /// Groups the handlers by pattern, in the order of writing.
@@ -865,8 +901,8 @@ impl Table {
             handlers.extend(&anywhere);
             handlers.sort_by_key(|&handler| self.handlers[handler].step);
             let settings = self.handlers[first].settings;
-            let ends = self.ends(&path.handlers);
-            let entry = self.entry(&handlers, &ends, settings, Some(route));
+            let scopes = self.innermost(&path.handlers);
+            let entry = self.entry(&handlers, &scopes, settings, Some(route));
             methods.extend(entry.methods.iter().map(|(method, _)| method.clone()));
             let pattern = MatchedPattern {
                 text: path.pattern.text.clone(),
@@ -882,7 +918,7 @@ impl Table {
         }
         if let Some(&first) = anywhere.first() {
             let settings = self.handlers[first].settings;
-            let entry = self.entry(&anywhere, &[self.end], settings, None);
+            let entry = self.entry(&anywhere, &[0], settings, None);
             methods.extend(entry.methods.iter().map(|(method, _)| method.clone()));
             self.routes.anywhere = Some(entry);
             self.list(None, &anywhere);
@@ -890,27 +926,28 @@ impl Table {
         let automatic = !self.settings.no_auto_options;
         let allow = allow(methods.iter(), automatic);
         let outcome = if automatic { Outcome::Options(allow) } else { Outcome::NotFound };
-        self.routes.options_star = self.plan(&[], &[self.end], outcome, None);
+        self.routes.options_star = self.plan(&[], &[0], outcome, None);
         Ok(())
     }
 
-    /// The ends of the scopes of some handlers, but of those that hold another one.
-    fn ends(&self, handlers: &[usize]) -> Vec<u32> {
-        let scopes = handlers.iter().map(|&handler| self.handlers[handler].scope);
-        let holds_another = |&(first, end): &(u32, u32)| {
-            scopes.clone().any(|(_, inner)| first <= inner && inner < end)
+    /// The scopes of some handlers, but for those that hold another one, in the order of their ends.
+    fn innermost(&self, handlers: &[usize]) -> Vec<usize> {
+        let mut scopes: Vec<usize> =
+            handlers.iter().map(|&handler| self.handlers[handler].scope).collect();
+        scopes.sort_by_key(|&scope| self.ends[scope].end);
+        scopes.dedup();
+        let outer = |&scope: &usize| {
+            std::iter::successors(self.ends[scope].outer, |&scope| self.ends[scope].outer)
         };
-        let mut ends: Vec<u32> =
-            scopes.clone().filter(|scope| !holds_another(scope)).map(|(_, end)| end).collect();
-        ends.sort_unstable();
-        ends.dedup();
-        ends
+        let holders: Vec<usize> = scopes.iter().flat_map(outer).collect();
+        scopes.retain(|scope| !holders.contains(scope));
+        scopes
     }
 
     fn entry(
         &mut self,
         handlers: &[usize],
-        ends: &[u32],
+        scopes: &[usize],
         settings: Settings,
         route: Option<usize>,
     ) -> Entry {
@@ -948,7 +985,13 @@ impl Table {
                 true => Outcome::Options(allow.clone()),
                 false => Outcome::Found,
             };
-            methods.push((method, self.plan(&steps, ends, outcome, route)));
+            let last = steps.last().map(|&handler| self.handlers[handler].scope);
+            let scopes = match (&outcome, &last) {
+                // They all passed it on: it ends where the last one stands.
+                (Outcome::Found, Some(scope)) => std::slice::from_ref(scope),
+                _ => scopes,
+            };
+            methods.push((method, self.plan(&steps, scopes, outcome, route)));
         }
         let any: Vec<usize> = handlers
             .iter()
@@ -957,12 +1000,13 @@ impl Table {
             .collect();
         let other = if any.is_empty() {
             if automatic && !named.contains(&Method::OPTIONS) {
-                let plan = self.plan(&[], ends, Outcome::Options(allow.clone()), route);
+                let plan = self.plan(&[], scopes, Outcome::Options(allow.clone()), route);
                 methods.push((Method::OPTIONS, plan));
             }
-            self.plan(&[], ends, Outcome::NotAllowed(allow), route)
+            self.plan(&[], scopes, Outcome::NotAllowed(allow), route)
         } else {
-            self.plan(&any, ends, Outcome::Found, route)
+            let last = any.last().map_or(0, |&handler| self.handlers[handler].scope);
+            self.plan(&any, &[last], Outcome::Found, route)
         };
         Entry { pattern: None, methods, other, rank: 0 }
     }

@@ -46,7 +46,6 @@ pub struct Assembly<'a> {
     /// The last step of the scope.
     pub(crate) end: u32,
     pub(crate) tables: &'a RefCell<Vec<Option<Arc<dyn Resume>>>>,
-    pub(crate) hooks: &'a [BoxEndpoint],
     /// How many segments of the path stand before the scope.
     pub(crate) depth: usize,
 }
@@ -335,11 +334,7 @@ impl<N: Endpoint> Entries<N> {
             let index = (step >= from).then(|| step.checked_sub(self.first)).flatten()?;
             self.entry_of.get(index as usize)
         };
-        let entry = match &*cx.plan.steps {
-            [] => cx.plan.ends.iter().find_map(|end| entry(*end)),
-            steps => steps.iter().find_map(|step| entry(*step)),
-        };
-        match entry {
+        match cx.plan.stops.iter().find_map(|stop| entry(*stop)) {
             Some(entry) => Either::Left(self.entries[*entry].0.call_boxed(req, cx)),
             None => Either::Right(self.next.call(req, cx)),
         }
@@ -700,7 +695,6 @@ impl<S: AllSteps> Path for Scope<S> {
 
     fn assemble(self: Box<Self>, parent: Parent, assembly: &Assembly<'_>) -> BoxEndpoint {
         let assembly = Assembly { end: self.left.end, depth: self.left.depth, ..*assembly };
-        let end = End::new(self.left, Some(parent), &assembly);
-        self.steps.assemble_boxed(end, &assembly)
+        self.steps.assemble_boxed(End::new(self.left.end, Some(parent)), &assembly)
     }
 }
