@@ -17,13 +17,13 @@ use tower::Service;
 
 use crate::adapter::{ChainLayer, ChainService, Root, ServicePath, static_service};
 use crate::answer::End;
-use crate::build::BuildError;
+use crate::build::{BuildError, Place};
 use crate::guard::{Guard, GuardFn, Provide};
-use crate::handler::{Arguments, IntoHandler, IntoMiddleware, Passing};
+use crate::handler::{Arguments, IntoHandler, Passing};
 use crate::hooks::{CatchPanics, OnError};
-use crate::next::Middleware;
+use crate::next::{Built, IntoMiddleware, Middleware};
 use crate::provide::{Cons, Expected, Nil, NothingExpected, Provides, Superset};
-use crate::route::{Place, Registrar, Routes, Settings};
+use crate::route::{Registrar, Settings};
 use crate::step::{AllSteps, Assembly, BoxSteps, Hook, On, Open, Push, Scope, Steps, Use};
 use crate::{Error, Request, Response};
 
@@ -883,12 +883,14 @@ impl<S, P, A, E> Chain<S, P, A, E> {
         self.steps.register(&mut registrar);
         let left =
             if in_front { registrar.end_in_service(Location::caller()) } else { registrar.leave() };
-        let mut routes: Routes = registrar.finish(left.end)?;
-        let tables = RefCell::new(Vec::new());
-        let assembly = Assembly { end: left.end, tables: &tables, depth: 0 };
+        let routes = registrar.finish(left.end)?;
+        let (tables, hooks) = (RefCell::default(), RefCell::default());
+        let assembly = Assembly { end: left.end, tables: &tables, hooks: &hooks, depth: 0 };
         let endpoint = self.steps.assemble(End::new(left.end, None), &assembly);
-        routes.tables = tables.into_inner().into_iter().flatten().collect();
-        Ok(Root { endpoint, routes: Arc::new(routes) })
+        // Each index was filled when its step was folded.
+        let tables = tables.into_inner().into_iter().flatten().collect();
+        let hooks = hooks.into_inner().into_iter().flatten().collect();
+        Ok(Root { endpoint, built: Arc::new(Built { routes, tables, hooks }) })
     }
 }
 

@@ -17,12 +17,12 @@ use std::sync::Arc;
 use futures_util::future::{BoxFuture, Either};
 use http::Method;
 
-use crate::adapter::{LayerEndpoint, LayerStep, ResponseBody, TowerLayer};
-use crate::answer::{End, Unanswered};
-use crate::next::{BoxTail, Cover, Cx, Late, Middleware, Next, Tail};
+use crate::answer::{End, Parent, Unanswered};
+use crate::build::Place;
+use crate::next::{BoxTail, Cover, Cx, Late, Middleware, Next, Resume, Tail};
 use crate::pattern::Prefix;
 use crate::probe::Site;
-use crate::route::{Hooks, Left, Place, Registrar, Settings};
+use crate::route::{Hooks, Left, Registrar, Settings};
 use crate::{Request, Response};
 
 /// Something that stands in a chain.
@@ -35,7 +35,7 @@ pub trait Step: Send + 'static {
 /// A step, or a list of them, that can stand before `N`.
 #[doc(hidden)]
 pub trait Fold<N: Tail>: Step {
-    type Out: Tail + 'static;
+    type Out: Tail;
 
     fn fold(self, next: N, assembly: &Assembly<'_>) -> Self::Out;
 }
@@ -46,6 +46,7 @@ pub struct Assembly<'a> {
     /// The last step of the scope.
     pub(crate) end: u32,
     pub(crate) tables: &'a RefCell<Vec<Option<Arc<dyn Resume>>>>,
+    pub(crate) hooks: &'a RefCell<Vec<Option<BoxTail>>>,
     /// How many segments of the path stand before the scope.
     pub(crate) depth: usize,
 }
@@ -64,7 +65,7 @@ impl Step for Start {
     fn register(&mut self, _: &mut Registrar) {}
 }
 
-impl<N: Tail + 'static> Fold<N> for Start {
+impl<N: Tail> Fold<N> for Start {
     type Out = N;
 
     fn fold(self, next: N, _: &Assembly<'_>) -> N {
@@ -111,7 +112,7 @@ impl<M: Middleware<Provides: 'static>, N: Tail> Tail for Around<M, N> {
     ) -> impl Future<Output = Response> + Send + 'a {
         if self.cover.holds(cx) {
             let next = Next::new(req, &self.next, cx);
-            Either::Left(self.site.probe(cx, || self.middleware.call(next)))
+            Either::Left(self.site.probe(&cx.built.routes, || self.middleware.call(next)))
         } else {
             Either::Right(Late::new(move || self.next.call(req, cx)))
         }
@@ -121,10 +122,10 @@ impl<M: Middleware<Provides: 'static>, N: Tail> Tail for Around<M, N> {
 /// What `use_` and `always` put into a chain.
 #[doc(hidden)]
 pub struct Use<S> {
-    step: S,
+    pub(crate) step: S,
     verb: &'static str,
     always: bool,
-    number: u32,
+    pub(crate) number: u32,
     /// The paths that it is for, if not for all.
     at: Option<(String, Place)>,
     prefix: Option<Prefix>,
@@ -141,7 +142,7 @@ impl<S> Use<S> {
         self
     }
 
-    fn cover(&mut self, assembly: &Assembly<'_>) -> Cover {
+    pub(crate) fn cover(&mut self, assembly: &Assembly<'_>) -> Cover {
         let prefix = self.prefix.take();
         if self.always {
             Cover::ALWAYS
@@ -150,7 +151,7 @@ impl<S> Use<S> {
         }
     }
 
-    fn count(&mut self, name: String, registrar: &mut Registrar) {
+    pub(crate) fn count(&mut self, name: String, registrar: &mut Registrar) {
         self.number = registrar.middleware(self.verb, name, self.always);
         if let Some((path, place)) = &self.at {
             self.prefix = registrar.prefix(path, place);
@@ -164,28 +165,12 @@ impl<M: Middleware> Step for Use<M> {
     }
 }
 
-impl<M: Middleware, N: Tail + 'static> Fold<N> for Use<M> {
+impl<M: Middleware, N: Tail> Fold<N> for Use<M> {
     type Out = Around<M, N>;
 
     fn fold(mut self, next: N, assembly: &Assembly<'_>) -> Self::Out {
         let cover = self.cover(assembly);
         Around { middleware: self.step, next, cover, site: Site::step(self.number) }
-    }
-}
-
-impl<L: TowerLayer<B>, B: ResponseBody> Step for Use<LayerStep<L, B>> {
-    fn register(&mut self, registrar: &mut Registrar) {
-        self.count(crate::route::short_name::<L>(), registrar);
-    }
-}
-
-impl<L: TowerLayer<B>, B: ResponseBody, N: Tail + 'static> Fold<N> for Use<LayerStep<L, B>> {
-    type Out = LayerEndpoint<L, B>;
-
-    fn fold(mut self, next: N, assembly: &Assembly<'_>) -> Self::Out {
-        let cover = self.cover(assembly);
-        let site = Site::step(self.number);
-        LayerEndpoint::new(self.step, BoxTail(Arc::new(next)), cover, site)
     }
 }
 
@@ -212,7 +197,7 @@ impl<M: Middleware> Step for On<M> {
     }
 }
 
-impl<M: Middleware, N: Tail + 'static> Fold<N> for On<M> {
+impl<M: Middleware, N: Tail> Fold<N> for On<M> {
     type Out = Around<M, N>;
 
     fn fold(self, next: N, _: &Assembly<'_>) -> Self::Out {
@@ -221,37 +206,44 @@ impl<M: Middleware, N: Tail + 'static> Fold<N> for On<M> {
     }
 }
 
-/// A hook on its way into a chain: it is told to the registrar, and is no endpoint itself.
+/// What a hook such as `on_no_match` puts into a chain. It is not in the way of a request: the end of a scope calls it.
 #[doc(hidden)]
 pub struct Hook<M> {
     verb: &'static str,
-    handler: Option<M>,
+    handler: M,
     set: fn(&mut Hooks, usize),
+    index: usize,
 }
 
 impl<M> Hook<M> {
     pub(crate) fn new(verb: &'static str, handler: M, set: fn(&mut Hooks, usize)) -> Self {
-        Self { verb, handler: Some(handler), set }
+        Self { verb, handler, set, index: 0 }
     }
 }
 
 impl<M: Middleware> Step for Hook<M> {
     fn register(&mut self, registrar: &mut Registrar) {
-        if let Some(handler) = self.handler.take() {
-            let name = handler.name();
-            let (cover, site) = (Cover::ALWAYS, Site::CHAIN);
-            let endpoint = Around { middleware: handler, next: Unanswered, cover, site };
-            registrar.hook(self.verb, name, BoxTail(Arc::new(endpoint)), self.set);
-        }
+        self.index = registrar.hook(self.verb, &self.handler.name(), self.set);
     }
 }
 
-impl<M: Middleware, N: Tail + 'static> Fold<N> for Hook<M> {
+impl<M: Middleware, N: Tail> Fold<N> for Hook<M> {
     type Out = N;
 
-    fn fold(self, next: N, _: &Assembly<'_>) -> N {
+    fn fold(self, next: N, assembly: &Assembly<'_>) -> N {
+        let (cover, site) = (Cover::ALWAYS, Site::CHAIN);
+        let hook = Around { middleware: self.handler, next: Unanswered, cover, site };
+        put(&mut assembly.hooks.borrow_mut(), self.index, BoxTail(Arc::new(hook)));
         next
     }
+}
+
+/// Puts a value into a list that is filled from its end.
+fn put<T>(list: &mut Vec<Option<T>>, index: usize, value: T) {
+    if list.len() <= index {
+        list.resize_with(index + 1, || None);
+    }
+    list[index] = Some(value);
 }
 
 /// The paths that stand next to each other in a chain.
@@ -271,14 +263,6 @@ pub trait Path: Send {
     fn assemble(self: Box<Self>, parent: Parent, assembly: &Assembly<'_>) -> BoxTail;
 }
 
-/// Where a request goes on that passed through a scope.
-#[doc(hidden)]
-#[derive(Clone, Copy, Debug)]
-pub struct Parent {
-    pub(crate) table: u32,
-    pub(crate) from: u32,
-}
-
 impl Step for Table {
     fn register(&mut self, registrar: &mut Registrar) {
         self.number = registrar.next_table();
@@ -290,7 +274,7 @@ impl Step for Table {
     }
 }
 
-impl<N: Tail + 'static> Fold<N> for Table {
+impl<N: Tail> Fold<N> for Table {
     type Out = TableEndpoint<N>;
 
     fn fold(self, next: N, assembly: &Assembly<'_>) -> TableEndpoint<N> {
@@ -304,12 +288,7 @@ impl<N: Tail + 'static> Fold<N> for Table {
         }
         let depth = assembly.depth;
         let table = Arc::new(Entries { first, entry_of, entries, next, depth });
-        let number = self.number as usize;
-        let mut tables = assembly.tables.borrow_mut();
-        if tables.len() <= number {
-            tables.resize_with(number + 1, || None);
-        }
-        tables[number] = Some(table.clone());
+        put(&mut assembly.tables.borrow_mut(), self.number as usize, table.clone());
         TableEndpoint(table)
     }
 }
@@ -341,16 +320,6 @@ impl<N: Tail> Entries<N> {
     }
 }
 
-/// A table as the ends of the scopes inside it see it: where a request goes on that passed through one of them.
-pub(crate) trait Resume: Send + Sync {
-    fn resume<'a>(
-        &'a self,
-        from: u32,
-        req: &'a mut Request,
-        cx: &'a Cx<'a>,
-    ) -> BoxFuture<'a, Response>;
-}
-
 impl<N: Tail> Resume for Entries<N> {
     fn resume<'a>(
         &'a self,
@@ -374,7 +343,7 @@ impl<N: Tail> Tail for TableEndpoint<N> {
         req: &'a mut Request,
         cx: &'a Cx<'a>,
     ) -> impl Future<Output = Response> + Send + 'a {
-        Site::CHAIN.probe(cx, || self.0.call_from(0, req, cx))
+        Site::CHAIN.probe(&cx.built.routes, || self.0.call_from(0, req, cx))
     }
 }
 
@@ -540,7 +509,7 @@ impl<S: Fold<BoxTail>> Segment for S {
     note = "another error says which step it is"
 )]
 pub trait AllSteps: Send + 'static {
-    type Out: Tail + 'static;
+    type Out: Tail;
 
     fn register(&mut self, registrar: &mut Registrar);
     fn assemble(self, end: End, assembly: &Assembly<'_>) -> Self::Out;

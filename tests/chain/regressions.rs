@@ -5,7 +5,7 @@ use http::HeaderValue;
 use tower::util::MapRequestLayer;
 use tower_chain::extract::{FromRequestParts, MatchedPath, Path};
 use tower_chain::{
-    Chain, ChainService, Error, Middleware, Next, Request, Response, StatusCode, from_fn,
+    Chain, ChainService, Error, MiddlewareExt, Next, Request, Response, StatusCode, from_fn,
 };
 
 async fn ok() -> &'static str {

@@ -8,8 +8,8 @@ use axum_core::extract::{FromRequestParts, Request as AxumRequest};
 use http::header::ALLOW;
 use http::{HeaderMap, HeaderValue, Method};
 use tower_chain::{
-    Body, BoxMiddleware, BuildError, Chain, Error, Middleware, Next, Provided, Request, Response,
-    Sealed, StatusCode, from_fn,
+    Body, BoxMiddleware, BuildError, Chain, Error, MiddlewareExt, Next, Provided, Request,
+    Response, Sealed, StatusCode, from_fn,
 };
 
 async fn ok() -> &'static str {
@@ -561,7 +561,7 @@ fn the_rest_of_the_path_is_available_separately() {
         path.to_string()
     }
     async fn seen(next: Next<'_>) -> Response {
-        let rest = next.rest_path(&req).to_owned();
+        let rest = next.rest_path().to_owned();
         let mut response = next.run().await;
         response.headers_mut().append("x-rest", HeaderValue::from_str(&rest).unwrap());
         response
