@@ -14,7 +14,8 @@ use pin_project_lite::pin_project;
 use crate::adapter::{ChainLayer, Inner};
 use crate::combine::{BoxMiddleware, Unless, When};
 use crate::handler::{Arguments, MiddlewareFn, Passing, PlainFn};
-use crate::pattern::{Prefix, rest_after};
+use crate::pattern::rest_after;
+use crate::prefix::Prefix;
 use crate::probe::Site;
 use crate::provide::{Nil, Provides};
 use crate::route::{Plan, Routes, short_name};
@@ -483,14 +484,15 @@ impl Cover {
 
     /// Whether the step takes part in this request.
     #[inline(always)]
-    pub(crate) fn holds(&self, cx: &Cx<'_>) -> bool {
+    pub(crate) fn holds(&self, cx: &Cx<'_>, req: &Request) -> bool {
         let &Self { low, high, ref prefix } = self;
         let reached = low > high
             || match *cx.plan.steps {
                 [step] => low <= step && step <= high,
                 ref steps => steps.iter().any(|step| low <= *step && *step <= high),
             };
-        reached && prefix.as_ref().is_none_or(|prefix| prefix.covers(cx.path))
+        reached
+            && prefix.as_ref().is_none_or(|prefix| prefix.covers(cx.path.map(|path| &**path), req))
     }
 }
 

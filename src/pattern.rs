@@ -233,76 +233,6 @@ pub(crate) fn rest_after(path: &str, segments: usize) -> &str {
     }
 }
 
-/// A path as a file server may read it: decoded whole, without empty and dot segments. `None` where that makes no difference.
-fn loose(path: &str) -> Option<String> {
-    if !path.contains('%') && !path.contains("//") && !path.contains("/.") {
-        return None;
-    }
-    let decoded = percent_encoding::percent_decode_str(path).decode_utf8_lossy();
-    let mut segments: Vec<&str> = Vec::new();
-    for segment in decoded.split('/') {
-        match segment {
-            "" | "." => {}
-            ".." => drop(segments.pop()),
-            segment => segments.push(segment),
-        }
-    }
-    Some(format!("/{}", segments.join("/")))
-}
-
-/// What a path begins with: `/prefix` covers `/prefix`, `/prefix/` and `/prefix/x`, not `/prefixed`.
-#[derive(Debug)]
-pub(crate) struct Prefix(Box<[Segment]>);
-
-#[derive(Debug)]
-enum Segment {
-    Literal(String),
-    Any,
-}
-
-impl Prefix {
-    pub(crate) fn parse(pattern: &str) -> Result<Self, String> {
-        let pattern = Pattern::parse(pattern)?;
-        let text = pattern.text.strip_suffix('/').unwrap_or(&pattern.text);
-        let segment = |segment: &str| {
-            if segment.starts_with('{') && segment.ends_with('}') && !segment.starts_with("{{") {
-                if segment.starts_with("{*") {
-                    return Err(
-                        "a prefix has no catch-all: it covers all that is under it".to_owned()
-                    );
-                }
-                return Ok(Segment::Any);
-            }
-            let literal = segment.replace("{{", "\u{0}").replace("}}", "\u{1}");
-            if literal.contains(['{', '}']) {
-                return Err(format!(
-                    "in a prefix, a parameter takes a whole segment, not a part of `{segment}`"
-                ));
-            }
-            Ok(Segment::Literal(literal.replace('\u{0}', "{").replace('\u{1}', "}")))
-        };
-        text.split('/').skip(1).map(segment).collect::<Result<_, _>>().map(Self)
-    }
-
-    /// Decides on the path that was matched, whatever a middleware has made of it since. A service behind the chain may read it more
-    /// freely than the chain does: what it could take for a path under the prefix is one.
-    pub(crate) fn covers(&self, path: Option<&std::sync::Arc<str>>) -> bool {
-        let path = path.map_or("", |path| &**path);
-        // A path that can't be decoded reaches no handler, so that it makes no difference which way it takes.
-        canonical(path).is_ok_and(|path| self.is_before(&path))
-            || loose(path).is_some_and(|path| self.is_before(&path))
-    }
-
-    fn is_before(&self, path: &str) -> bool {
-        let mut segments = path.split('/').skip(1);
-        self.0.iter().all(|wanted| match (wanted, segments.next()) {
-            (_, None) => false,
-            (Segment::Any, Some(found)) => !found.is_empty(),
-            (Segment::Literal(wanted), Some(found)) => wanted == found,
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -389,21 +319,5 @@ mod tests {
         ] {
             assert_eq!(rest_after(path, segments), rest, "{path}");
         }
-    }
-
-    #[test]
-    fn a_prefix_covers_whole_segments() {
-        let prefix = Prefix::parse("/a/{id}").unwrap();
-        for (path, expected) in [
-            ("/a/1", true),
-            ("/a/1/", true),
-            ("/a/1/x", true),
-            ("/a", false),
-            ("/a/", false),
-            ("/ab/1", false),
-        ] {
-            assert_eq!(prefix.is_before(path), expected, "{path}");
-        }
-        assert!(Prefix::parse("/").unwrap().is_before("/anything"));
     }
 }

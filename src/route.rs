@@ -19,7 +19,8 @@ use http::{HeaderValue, Method};
 use crate::Request;
 use crate::build::BuildError;
 use crate::next::{BoxEndpoint, Cx};
-use crate::pattern::{Pattern, Prefix, canonical, join};
+use crate::pattern::{Pattern, canonical, join};
+use crate::prefix::Prefix;
 use crate::step::Resume;
 
 pub(crate) type Place = &'static Location<'static>;
@@ -523,7 +524,8 @@ impl Registrar {
         if let Some(node) = self.tree.last_mut() {
             node.text = node.text.replacen(' ', &format!(" {path} "), 1);
         }
-        let prefix = Prefix::parse(&self.absolute(path));
+        let depth = depth(&self.scope().prefix);
+        let prefix = Pattern::parse(&self.absolute(path)).and(Prefix::parse(path, depth));
         prefix.map_err(|reason| self.fail(BuildError::pattern(path, place, reason))).ok()
     }
 
@@ -621,7 +623,7 @@ impl Registrar {
         let left = &mut self.ends[id];
         left.listens = id > 0 && (always || hooks.no_match.is_some());
         (left.end, left.hooks, left.own) = (end, hooks, own);
-        let depth = Pattern::parse(&left.prefix).map_or(0, |pattern| pattern.depth());
+        let depth = depth(&left.prefix);
         if id > 0 {
             self.stack.pop();
         }
@@ -688,6 +690,11 @@ impl Registrar {
         table.check_reached()?;
         Ok(table.routes)
     }
+}
+
+/// How many segments the path of a scope has. A path that is not a pattern is refused elsewhere.
+pub(crate) fn depth(path: &str) -> usize {
+    Pattern::parse(path).map_or(0, |pattern| pattern.depth())
 }
 
 #[cfg(feature = "step-times")]

@@ -20,7 +20,7 @@ use http::Method;
 use crate::adapter::{LayerEndpoint, LayerStep, ResponseBody, TowerLayer};
 use crate::answer::{End, Unanswered};
 use crate::next::{BoxEndpoint, Cover, Cx, Endpoint, Late, Middleware, Rest};
-use crate::pattern::Prefix;
+use crate::prefix::Prefix;
 use crate::probe::Site;
 use crate::route::{Hooks, Left, Place, Registrar, Settings};
 use crate::{Request, Response};
@@ -109,7 +109,7 @@ impl<M: Middleware<Provides: 'static>, N: Endpoint> Endpoint for Around<M, N> {
         req: &'a mut Request,
         cx: &'a Cx<'a>,
     ) -> impl Future<Output = Response> + Send + 'a {
-        if self.cover.holds(cx) {
+        if self.cover.holds(cx, req) {
             let rest = Rest::new(&self.next, cx);
             Either::Left(self.site.probe(cx, || self.middleware.call(req, rest)))
         } else {
