@@ -138,6 +138,19 @@ fn parse_segment(
     if segment.is_empty() {
         return Err("a path has no empty segment: write one `/` instead of `//`".to_owned());
     }
+    if segment.ends_with('?') || segment.ends_with("?}") {
+        return Err(
+            "a segment can't be optional: register one path with it and one without it (for a literal question mark write `%3F`)"
+                .to_owned(),
+        );
+    }
+    if let Some(mark) = segment.find(['?', '#']) {
+        return Err(format!(
+            "no path contains a `{}`: the query and the fragment come after the path (for a literal one write `{}`)",
+            &segment[mark..=mark],
+            if segment[mark..].starts_with('?') { "%3F" } else { "%23" }
+        ));
+    }
     if let Some(name) = segment.strip_prefix(':') {
         return Err(format!(
             "a parameter is written `{{{name}}}`, not `:{name}` (for a literal colon write `%3A`)"
@@ -282,6 +295,14 @@ mod tests {
             ("/*", Err("is written `{*rest}`")),
             ("/{id", Err("don't match")),
             ("/id}", Err("don't match")),
+            ("/users/{id}?", Err("can't be optional")),
+            ("/users/{id?}", Err("can't be optional")),
+            ("/users/:id?", Err("can't be optional")),
+            ("/users/all?", Err("can't be optional")),
+            ("/users?all", Err("a literal one write `%3F`")),
+            ("/users?page={page}", Err("a literal one write `%3F`")),
+            ("/users#all", Err("a literal one write `%23`")),
+            ("/what%3F/%23", Ok("/what?/#")),
             ("/{}", Err("is no name")),
             (r"/{id:\d+}", Err("is no name")),
             ("/{a}-{b}", Err("two parameters in one segment")),
