@@ -15,111 +15,129 @@ use crate::pattern::{Pattern, rest_after};
 pub(crate) struct Prefix {
     /// The number of segments of the scope, which are before the prefix.
     depth: usize,
-    segments: Box<[Segment]>,
+    relative: Box<[Segment]>,
+    /// The segments of the scope and of the prefix.
+    whole: Box<[Segment]>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Segment {
     Literal(Vec<u8>),
     Any,
 }
 
 impl Prefix {
-    /// Parses a pattern relative to a scope of `depth` segments. The error states what to change.
-    pub(crate) fn parse(pattern: &str, depth: usize) -> Result<Self, String> {
-        let pattern = Pattern::parse(pattern)?;
-        let mut segments = Vec::new();
-        for segment in pattern.text.split('/').filter(|segment| !segment.is_empty()) {
-            if segment.starts_with('{') && segment.ends_with('}') && !segment.starts_with("{{") {
-                if segment.starts_with("{*") {
-                    return Err(
-                        "a prefix has no catch-all: it covers all that is under it".to_owned()
-                    );
-                }
-                segments.push(Segment::Any);
-                continue;
+    /// A prefix from a pattern whose first `depth` segments are those of the scope. The error states what to change.
+    pub(crate) fn new(pattern: &Pattern, depth: usize) -> Result<Self, String> {
+        let (mut relative, mut whole) = (Vec::new(), Vec::new());
+        let segments = pattern.text.split('/').filter(|segment| !segment.is_empty());
+        for (index, segment) in segments.enumerate() {
+            let in_scope = index < depth;
+            if segment.starts_with("{*") && !in_scope {
+                return Err("a prefix has no catch-all: it covers all that is under it".to_owned());
             }
             let literal = segment.replace("{{", "\u{0}").replace("}}", "\u{1}");
-            if literal.contains(['{', '}']) {
-                return Err(format!(
-                    "in a prefix, a parameter takes a whole segment, not a part of `{segment}`"
-                ));
+            let partial = !(segment.starts_with('{') && segment.ends_with('}'));
+            let parsed = match literal.contains('{') {
+                true if partial && !in_scope => {
+                    return Err(format!(
+                        "in a prefix, a parameter takes a whole segment, not a part of `{segment}`"
+                    ));
+                }
+                true => vec![Segment::Any],
+                false => {
+                    let literal = literal.replace('\u{0}', "{").replace('\u{1}', "}");
+                    let literal = decoded(&literal);
+                    let pieces = literal.split(|&byte| byte == MAYBE);
+                    let pieces = pieces.filter(|piece| !piece.is_empty());
+                    pieces.map(|piece| Segment::Literal(piece.to_vec())).collect()
+                }
+            };
+            if !in_scope {
+                relative.extend(parsed.iter().cloned());
             }
-            let literal = literal.replace('\u{0}', "{").replace('\u{1}', "}");
-            let literal = decoded(&literal);
-            let pieces = literal.split(|&byte| byte == MAYBE).filter(|piece| !piece.is_empty());
-            segments.extend(pieces.map(|piece| Segment::Literal(piece.to_vec())));
+            whole.extend(parsed);
         }
-        if segments.len() > MAX_SEGMENTS {
-            return Err(format!("a prefix has at most {MAX_SEGMENTS} segments"));
+        if whole.len() > MAX_SEGMENTS {
+            return Err(format!("a prefix and its scope have at most {MAX_SEGMENTS} segments"));
         }
-        Ok(Self { depth, segments: segments.into() })
+        Ok(Self { depth, relative: relative.into(), whole: whole.into() })
     }
 
     /// Whether a request is under the prefix: by the path that was matched, which decides on the handler, or by the
     /// path that the request has now, which is the one that a service receives.
     pub(crate) fn covers(&self, matched: Option<&str>, req: &Request) -> bool {
         let now = req.uri().path();
-        matched.is_some_and(|path| self.could_begin(path))
-            || (matched != Some(now) && self.could_begin(now))
+        matched.is_some_and(|path| self.could_be_before(path))
+            || (matched != Some(now) && self.could_be_before(now))
     }
 
-    /// Whether any reader could find a path under the prefix.
-    ///
-    /// The state is a set of numbers, one bit each: how many segments of the prefix the reader may have matched so far.
-    /// It is a set because readers differ in which pieces of the path they drop, join or resolve.
-    fn could_begin(&self, path: &str) -> bool {
-        let all = 1_u64 << self.segments.len();
-        let mut matched = 1_u64;
-        // The same if the reader could drop any piece. A `..` drops pieces before it; which ones depends on the reader.
-        let mut dropping = 1_u64;
-        let path = decoded(rest_after(path, self.depth));
-        let climbs = path.windows(2).any(|pair| pair == b"..");
-        for segment in path.split(|&byte| byte == b'/').skip(1) {
-            for (index, piece) in segment.split(|&byte| byte == MAYBE).enumerate() {
-                if matched & all != 0 {
-                    return true;
-                }
-                if matched == 0 && !climbs {
-                    return false;
-                }
-                let (wanted, parameters) = self.matching(piece, segment);
-                dropping |= (dropping & wanted) << 1;
-                matched = match kind(piece) {
-                    Kind::Parent => dropping,
-                    Kind::Nothing => matched | (matched & wanted) << 1,
-                    // To a reader that doesn't separate here, the piece continues the value of a parameter.
-                    Kind::Name if index > 0 => {
-                        (matched & wanted) << 1 | (matched & parameters << 1)
-                    }
-                    Kind::Name => (matched & wanted) << 1,
-                };
+    /// Whether any reader could find a path under the prefix: a service, which receives the rest of the path after its
+    /// own, or a handler, which can also read the whole path.
+    fn could_be_before(&self, path: &str) -> bool {
+        could_begin(rest_after(path, self.depth), &self.relative)
+            || (self.depth > 0 && !is_plain(path) && could_begin(path, &self.whole))
+    }
+}
+
+/// Whether any reader could find that a path begins with these segments.
+///
+/// The state is a set of numbers, one bit each: how many of the segments the reader may have matched so far. It is a set
+/// because readers differ in which pieces of the path they drop, join or resolve.
+fn could_begin(path: &str, prefix: &[Segment]) -> bool {
+    let all = 1_u64 << prefix.len();
+    let mut matched = 1_u64;
+    // The same if the reader could drop any piece. A `..` drops pieces before it; which ones depends on the reader.
+    let mut dropping = 1_u64;
+    let path = decoded(path);
+    let climbs = path.windows(2).any(|pair| pair == b"..");
+    for segment in path.split(|&byte| byte == b'/').skip(1) {
+        for (index, piece) in segment.split(|&byte| byte == MAYBE).enumerate() {
+            if matched & all != 0 {
+                return true;
             }
-        }
-        matched & all != 0
-    }
-
-    /// The segments of the prefix that a piece of a path matches, and those that are parameters, as sets.
-    fn matching(&self, piece: &[u8], segment: &[u8]) -> (u64, u64) {
-        let (mut wanted, mut parameters) = (0, 0);
-        for (index, expected) in self.segments.iter().enumerate() {
-            let (matches, parameter) = match expected {
-                Segment::Any => (!segment.is_empty(), 1),
-                Segment::Literal(literal) => {
-                    let rest = piece.strip_prefix(literal.as_slice());
-                    (rest.is_some_and(|rest| rest.first().is_none_or(|next| END.contains(next))), 0)
-                }
+            if matched == 0 && !climbs {
+                return false;
+            }
+            let (wanted, parameters) = matching(prefix, piece, segment);
+            dropping |= (dropping & wanted) << 1;
+            matched = match kind(piece) {
+                Kind::Parent => dropping,
+                Kind::Nothing => matched | (matched & wanted) << 1,
+                // To a reader that doesn't separate here, the piece continues the value of a parameter.
+                Kind::Name if index > 0 => (matched & wanted) << 1 | (matched & parameters << 1),
+                Kind::Name => (matched & wanted) << 1,
             };
-            wanted |= u64::from(matches) << index;
-            parameters |= parameter << index;
         }
-        (wanted, parameters)
     }
+    matched & all != 0
+}
+
+/// The segments of a prefix that a piece of a path matches, and those that are parameters, as sets.
+fn matching(prefix: &[Segment], piece: &[u8], segment: &[u8]) -> (u64, u64) {
+    let (mut wanted, mut parameters) = (0, 0);
+    for (index, expected) in prefix.iter().enumerate() {
+        let (matches, parameter) = match expected {
+            Segment::Any => (!segment.is_empty(), 1),
+            Segment::Literal(literal) => {
+                let rest = piece.strip_prefix(literal.as_slice());
+                (rest.is_some_and(|rest| rest.first().is_none_or(|next| END.contains(next))), 0)
+            }
+        };
+        wanted |= u64::from(matches) << index;
+        parameters |= parameter << index;
+    }
+    (wanted, parameters)
+}
+
+/// Whether all readers read a path in the same way.
+fn is_plain(path: &str) -> bool {
+    !path.contains(['%', '\\', ';']) && !path.contains("/.") && !path.contains("//")
 }
 
 /// Whether a reader could resolve a path to one outside of its first `depth` segments, which are those of a service.
 pub(crate) fn could_leave(path: &str, depth: usize) -> bool {
-    if !path.contains(['%', '\\', ';']) && !path.contains("/.") {
+    if is_plain(path) {
         return false;
     }
     let path = decoded(path);
@@ -214,7 +232,8 @@ mod tests {
 
     #[test]
     fn a_prefix_covers_whole_segments() {
-        let prefix = Prefix::parse("/a/{id}", 1).unwrap();
+        let prefix =
+            |pattern, depth| Prefix::new(&Pattern::parse(pattern).unwrap(), depth).unwrap();
         for (path, expected) in [
             ("/m/a/1", true),
             ("/m/a/1/", true),
@@ -227,9 +246,9 @@ mod tests {
             ("", false),
             ("*", false),
         ] {
-            assert_eq!(prefix.could_begin(path), expected, "{path}");
+            assert_eq!(prefix("/m/a/{id}", 1).could_be_before(path), expected, "{path}");
         }
-        assert!(Prefix::parse("/", 0).unwrap().could_begin("/anything"));
+        assert!(prefix("/", 0).could_be_before("/anything"));
     }
 
     #[test]

@@ -525,7 +525,8 @@ impl Registrar {
             node.text = node.text.replacen(' ', &format!(" {path} "), 1);
         }
         let depth = depth(&self.scope().prefix);
-        let prefix = Pattern::parse(&self.absolute(path)).and(Prefix::parse(path, depth));
+        let whole = Pattern::parse(&self.absolute(path));
+        let prefix = whole.and_then(|whole| Prefix::new(&whole, depth));
         prefix.map_err(|reason| self.fail(BuildError::pattern(path, place, reason))).ok()
     }
 
