@@ -194,6 +194,7 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     /// let chain = Chain::new().use_(no_store).get(async || "hello");
     /// # let _ = chain.build();
     /// ```
+    #[track_caller]
     pub fn use_<M, K, W>(
         self,
         middleware: M,
@@ -287,7 +288,7 @@ impl<S, P, A, E> Chain<S, P, A, E> {
         M::Args: Arguments<P, W>,
         S: Push<Used<M, K, P, W>>,
     {
-        self.push(Use::new(middleware.into_step(), "use_at", false).at(prefix, Location::caller()))
+        self.push(Use::new(middleware.into_step(), "use_at", false).at(prefix))
     }
 
     /// Adds a check: an `async fn` of up to eight extractors and provided values that returns `Result<T, E>`.
@@ -312,6 +313,7 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     /// let chain = Chain::new().guard(tenant).get(async |tenant: Provided<Tenant>| tenant.0.0);
     /// # let _ = chain.build();
     /// ```
+    #[track_caller]
     #[allow(clippy::type_complexity, reason = "it is written out by the compiler alone")]
     pub fn guard<F, G, W>(
         self,
@@ -773,7 +775,8 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     ///
     /// # Panics
     ///
-    /// If a path is no pattern, if two paths are in conflict, or if no request reaches a handler. The message says where it is registered and what to change.
+    /// If a path is not a pattern, if two paths are in conflict, if no request reaches a handler, or if middleware covers no
+    /// handler. The message names the place in the code and what to change.
     /// [`try_build`](Chain::try_build) returns it instead.
     #[track_caller]
     pub fn build(self) -> ChainService

@@ -107,6 +107,21 @@ impl Pattern {
         self.text.split('/').filter(|segment| !segment.is_empty()).count()
     }
 
+    /// Whether a path that matches the pattern can be under a prefix.
+    pub(crate) fn reaches(&self, prefix: &Self) -> bool {
+        let has_param = |segment: &str| segment.replace("{{", "").contains('{');
+        let mut segments = self.text.split('/').filter(|segment| !segment.is_empty());
+        for wanted in prefix.text.split('/').filter(|segment| !segment.is_empty()) {
+            match segments.next() {
+                None => return false,
+                Some(found) if found.starts_with("{*") => return true,
+                Some(found) if found == wanted || has_param(found) || has_param(wanted) => {}
+                Some(_) => return false,
+            }
+        }
+        true
+    }
+
     /// The pattern without the names of its parameters: two patterns of one shape match the same paths.
     pub(crate) fn shape(&self) -> String {
         let mut shape = String::with_capacity(self.text.len());
@@ -138,11 +153,12 @@ fn parse_segment(
     if segment.is_empty() {
         return Err("a path has no empty segment: write one `/` instead of `//`".to_owned());
     }
-    if segment.ends_with('?') || segment.ends_with("?}") {
-        return Err(
-            "a segment can't be optional: register one path with it and one without it (for a literal question mark write `%3F`)"
-                .to_owned(),
-        );
+    let is_param = segment.starts_with([':', '{']);
+    if is_param && (segment.ends_with('?') || segment.ends_with("?}")) {
+        let name = segment.trim_matches([':', '{', '}', '?']);
+        return Err(format!(
+            "a parameter can't be optional, neither as `{{{name}?}}` nor as `{{{name}}}?`: register one path with `{{{name}}}` and one without it"
+        ));
     }
     if let Some(mark) = segment.find(['?', '#']) {
         return Err(format!(
@@ -298,7 +314,7 @@ mod tests {
             ("/users/{id}?", Err("can't be optional")),
             ("/users/{id?}", Err("can't be optional")),
             ("/users/:id?", Err("can't be optional")),
-            ("/users/all?", Err("can't be optional")),
+            ("/users/all?", Err("a literal one write `%3F`")),
             ("/users?all", Err("a literal one write `%3F`")),
             ("/users?page={page}", Err("a literal one write `%3F`")),
             ("/users#all", Err("a literal one write `%23`")),

@@ -383,9 +383,20 @@ pub struct Registrar {
     ends: Vec<ScopeEnd>,
     hooks: Vec<BoxEndpoint>,
     tree: Vec<Node>,
+    covers: Vec<Covers>,
     errors: Vec<BuildError>,
     gated: bool,
     in_front: bool,
+}
+
+/// A middleware that must cover a handler after it in its scope.
+struct Covers {
+    step: u32,
+    name: String,
+    place: Place,
+    prefix: Option<Pattern>,
+    /// The index of its scope in [`Registrar::ends`].
+    scope: usize,
 }
 
 /// The end of a scope, as a request sees it.
@@ -453,6 +464,7 @@ impl Registrar {
             ends: Vec::new(),
             hooks: Vec::new(),
             tree: Vec::new(),
+            covers: Vec::new(),
             errors: Vec::new(),
             gated: false,
             in_front: false,
@@ -510,12 +522,23 @@ impl Registrar {
     }
 
     /// Counts a middleware.
-    pub(crate) fn middleware(&mut self, verb: &str, name: String, always: bool) -> u32 {
+    pub(crate) fn middleware(
+        &mut self,
+        verb: &str,
+        name: String,
+        always: bool,
+        place: Place,
+    ) -> u32 {
         self.node(format!("{verb} {name}"), Some(self.next_step));
         let scope = self.scope();
         scope.always |= always;
-        scope.middleware.push(name);
-        self.count()
+        scope.middleware.push(name.clone());
+        let scope = scope.id;
+        let step = self.count();
+        if !always {
+            self.covers.push(Covers { step, name, place, prefix: None, scope });
+        }
+        step
     }
 
     /// The middleware that was counted last is for the paths under a prefix alone.
@@ -526,8 +549,13 @@ impl Registrar {
         }
         let depth = depth(&self.scope().prefix);
         let whole = Pattern::parse(&self.absolute(path));
-        let prefix = whole.and_then(|whole| Prefix::new(&whole, depth));
-        prefix.map_err(|reason| self.fail(BuildError::pattern(path, place, reason))).ok()
+        let parsed = whole.and_then(|whole| Ok((Prefix::new(&whole, depth)?, whole)));
+        let (prefix, whole) =
+            parsed.map_err(|reason| self.fail(BuildError::pattern(path, place, reason))).ok()?;
+        if let Some(covers) = self.covers.last_mut() {
+            covers.prefix = Some(whole);
+        }
+        Some(prefix)
     }
 
     /// Counts a handler of the present scope.
@@ -687,6 +715,7 @@ impl Registrar {
         };
         table.scopes();
         let paths = table.paths()?;
+        table.check_covers(&self.covers)?;
         table.entries(&paths)?;
         table.check_reached()?;
         Ok(table.routes)
@@ -1048,6 +1077,26 @@ impl Table {
             }
         }
         BuildError::pattern(text, place, error.to_string())
+    }
+
+    /// Middleware that covers no handler is a mistake: what it was to protect is open.
+    fn check_covers(&self, covers: &[Covers]) -> Result<(), BuildError> {
+        for covers in covers {
+            let covered = |handler: &Handler| {
+                let pattern = handler.pattern.as_deref().map(Pattern::parse);
+                covers.step < handler.step
+                    && handler.step <= self.ends[covers.scope].end
+                    && match (&covers.prefix, pattern) {
+                        (Some(prefix), Some(Ok(pattern))) => pattern.reaches(prefix),
+                        _ => true,
+                    }
+            };
+            if !self.handlers.iter().any(covered) {
+                let prefix = covers.prefix.as_ref().map(|prefix| &*prefix.text);
+                return Err(BuildError::covers_nothing(&covers.name, covers.place, prefix));
+            }
+        }
+        Ok(())
     }
 
     /// A handler that no request can reach is a mistake.
