@@ -17,16 +17,17 @@ use axum_core::response::IntoResponse;
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, Either};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
-use http::{HeaderValue, Method, StatusCode};
+use http::{HeaderValue, Method, StatusCode, Uri};
 use http_body::Body as HttpBody;
 use tower::{Layer, Service, ServiceExt};
 
 use crate::answer::Parent;
 use crate::build::Place;
 use crate::next::{BoxTail, Built, Cover, Cx, InnerService, IntoMiddleware, OwnedCx, Tail};
-use crate::pattern::{Pattern, rest_after};
+use crate::pattern::rest_after;
+use crate::prefix::could_leave;
 use crate::probe::Site;
-use crate::route::{Matched, Registrar, Route, Routes, Settings, short_name};
+use crate::route::{Matched, Registrar, Route, Routes, Settings, depth, short_name};
 use crate::step::{Assembly, Fold, Path, Step, Use};
 use crate::{Body, Error, Request, Response};
 
@@ -552,7 +553,7 @@ where
         req: &'a mut Request,
         cx: &'a Cx<'a>,
     ) -> impl Future<Output = Response> + Send + 'a {
-        if !self.cover.holds(cx) {
+        if !self.cover.holds(cx, req) {
             return Either::Left(self.next.call(req, cx));
         }
         Either::Right(self.site.probe(&cx.built.routes, || {
@@ -609,9 +610,7 @@ where
     B::Error: Into<BoxError>,
 {
     fn register(&mut self, registrar: &mut Registrar) {
-        let absolute = registrar.absolute(&self.path);
-        // A path that is none is refused by `enter`.
-        self.prefix = Pattern::parse(&absolute).map_or(0, |pattern| pattern.depth());
+        self.prefix = depth(&registrar.absolute(&self.path));
         registrar.enter(&self.path, Settings::default(), self.place);
         self.site = Site::step(registrar.service(short_name::<S>(), self.place));
         registrar.leave();
@@ -647,27 +646,32 @@ where
         let service = || async move {
             cx.show_match(req);
             let mut req = mem::take(req);
-            if self.prefix > 0 {
-                strip(&mut req, self.prefix);
-            }
+            let Some(uri) = inside(mem::take(req.uri_mut()), self.prefix) else {
+                let detail = "The path has dot segments that lead out of its scope";
+                return Error::new(StatusCode::BAD_REQUEST, detail).into_response();
+            };
+            *req.uri_mut() = uri;
             into_response(self.service.clone().oneshot(req).await)
         };
         self.site.probe(&cx.built.routes, service).await
     }
 }
 
-/// Takes the first segments off the path.
-fn strip(req: &mut Request, segments: usize) {
-    let rest = rest_after(req.uri().path(), segments);
-    let stripped = match req.uri().query() {
+/// The URI that a service receives: without the first segments of the path. `None` if a reader could resolve the path
+/// to one outside of these segments.
+fn inside(uri: Uri, segments: usize) -> Option<Uri> {
+    if could_leave(uri.path(), segments) {
+        return None;
+    }
+    if segments == 0 {
+        return Some(uri);
+    }
+    let rest = rest_after(uri.path(), segments);
+    let rest = match uri.query() {
         Some(query) => format!("{rest}?{query}"),
         None => rest.to_owned(),
     };
-    let mut parts = req.uri().clone().into_parts();
-    if let Ok(stripped) = stripped.parse() {
-        parts.path_and_query = Some(stripped);
-    }
-    if let Ok(uri) = http::Uri::from_parts(parts) {
-        *req.uri_mut() = uri;
-    }
+    let mut parts = uri.into_parts();
+    parts.path_and_query = Some(rest.try_into().ok()?);
+    Uri::from_parts(parts).ok()
 }

@@ -57,6 +57,16 @@ pub enum BuildError {
         /// Where that is registered.
         other_place: Place,
     },
+    /// Middleware that runs for no request, because no handler that it covers comes after it.
+    #[non_exhaustive]
+    CoversNothing {
+        /// The name of the middleware.
+        step: String,
+        /// Where it is added.
+        place: Place,
+        /// The whole prefix, if it is for the paths under one.
+        prefix: Option<String>,
+    },
 }
 
 impl BuildError {
@@ -71,6 +81,11 @@ impl BuildError {
             other: earlier.0.to_owned(),
             other_place: earlier.1,
         }
+    }
+
+    pub(crate) fn covers_nothing(step: &str, place: Place, prefix: Option<&str>) -> Self {
+        let prefix = prefix.map(str::to_owned);
+        Self::CoversNothing { step: step.to_owned(), place, prefix }
     }
 
     pub(crate) fn unreachable(
@@ -102,6 +117,16 @@ impl fmt::Display for BuildError {
                 "no request reaches the handler for `{route}`, registered at {place}: `{other}`, registered at \
                  {other_place}, answers before it; remove one of the two, put this one first, or let the other take \
                  `Next<'_>` and pass the request on"
+            ),
+            Self::CoversNothing { step, place, prefix: None } => write!(
+                f,
+                "`{step}`, added at {place}, covers nothing: no handler, path or service comes after it in its chain; put \
+                 it before those that it is for"
+            ),
+            Self::CoversNothing { step, place, prefix: Some(prefix) } => write!(
+                f,
+                "`{step}`, added at {place}, covers nothing: no path that comes after it in its chain is under \
+                 `{prefix}`; correct the prefix, or put it before the paths that it is for"
             ),
         }
     }

@@ -114,6 +114,7 @@ mod next;
 #[cfg_attr(docsrs, doc(cfg(feature = "overhead")))]
 pub mod overhead;
 mod pattern;
+mod prefix;
 mod probe;
 mod provide;
 pub mod respond;

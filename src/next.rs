@@ -12,7 +12,8 @@ use futures_util::future::BoxFuture;
 use http::{Extensions, HeaderMap, Method, Uri, Version};
 use pin_project_lite::pin_project;
 
-use crate::pattern::{Prefix, rest_after};
+use crate::pattern::rest_after;
+use crate::prefix::Prefix;
 use crate::probe::Site;
 use crate::provide::{Provides, Values};
 use crate::route::{Plan, Routes, short_name};
@@ -599,14 +600,15 @@ impl Cover {
 
     /// Whether the step takes part in this request.
     #[inline(always)]
-    pub(crate) fn holds(&self, cx: &Cx<'_>) -> bool {
+    pub(crate) fn holds(&self, cx: &Cx<'_>, req: &Request) -> bool {
         let &Self { low, high, ref prefix } = self;
         let reached = low > high
             || match *cx.plan.steps {
                 [step] => low <= step && step <= high,
                 ref steps => steps.iter().any(|step| low <= *step && *step <= high),
             };
-        reached && prefix.as_ref().is_none_or(|prefix| prefix.covers(cx.path))
+        reached
+            && prefix.as_ref().is_none_or(|prefix| prefix.covers(cx.path.map(|path| &**path), req))
     }
 }
 

@@ -17,7 +17,8 @@ use http::{HeaderValue, Method};
 
 use crate::Request;
 use crate::build::{BuildError, Place};
-use crate::pattern::{Pattern, Prefix, canonical, join};
+use crate::pattern::{Pattern, canonical, join};
+use crate::prefix::Prefix;
 
 /// What happens with the requests of one path and method.
 #[derive(Debug)]
@@ -372,9 +373,20 @@ pub struct Registrar {
     ends: Vec<ScopeEnd>,
     hook_count: usize,
     tree: Vec<Node>,
+    covers: Vec<Covers>,
     errors: Vec<BuildError>,
     gated: bool,
     in_front: bool,
+}
+
+/// A middleware that must cover a handler after it in its scope.
+struct Covers {
+    step: u32,
+    name: String,
+    place: Place,
+    prefix: Option<Pattern>,
+    /// The index of its scope in [`Registrar::ends`].
+    scope: usize,
 }
 
 /// The end of a scope, as a request sees it.
@@ -442,6 +454,7 @@ impl Registrar {
             ends: Vec::new(),
             hook_count: 0,
             tree: Vec::new(),
+            covers: Vec::new(),
             errors: Vec::new(),
             gated: false,
             in_front: false,
@@ -499,12 +512,23 @@ impl Registrar {
     }
 
     /// Counts a middleware.
-    pub(crate) fn middleware(&mut self, verb: &str, name: String, always: bool) -> u32 {
+    pub(crate) fn middleware(
+        &mut self,
+        verb: &str,
+        name: String,
+        always: bool,
+        place: Place,
+    ) -> u32 {
         self.node(format!("{verb} {name}"), Some(self.next_step));
         let scope = self.scope();
         scope.always |= always;
-        scope.middleware.push(name);
-        self.count()
+        scope.middleware.push(name.clone());
+        let scope = scope.id;
+        let step = self.count();
+        if !always {
+            self.covers.push(Covers { step, name, place, prefix: None, scope });
+        }
+        step
     }
 
     /// The middleware that was counted last is for the paths under a prefix alone.
@@ -513,8 +537,15 @@ impl Registrar {
         if let Some(node) = self.tree.last_mut() {
             node.text = node.text.replacen(' ', &format!(" {path} "), 1);
         }
-        let prefix = Prefix::parse(&self.absolute(path));
-        prefix.map_err(|reason| self.fail(BuildError::pattern(path, place, reason))).ok()
+        let depth = depth(&self.scope().prefix);
+        let whole = Pattern::parse(&self.absolute(path));
+        let parsed = whole.and_then(|whole| Ok((Prefix::new(&whole, depth)?, whole)));
+        let (prefix, whole) =
+            parsed.map_err(|reason| self.fail(BuildError::pattern(path, place, reason))).ok()?;
+        if let Some(covers) = self.covers.last_mut() {
+            covers.prefix = Some(whole);
+        }
+        Some(prefix)
     }
 
     /// Counts a handler of the present scope.
@@ -606,7 +637,7 @@ impl Registrar {
         let left = &mut self.ends[id];
         left.listens = id > 0 && (always || hooks.no_match.is_some());
         (left.end, left.hooks, left.own) = (end, hooks, own);
-        let depth = Pattern::parse(&left.prefix).map_or(0, |pattern| pattern.depth());
+        let depth = depth(&left.prefix);
         if id > 0 {
             self.stack.pop();
         }
@@ -667,6 +698,7 @@ impl Registrar {
         };
         table.scopes();
         let paths = table.paths()?;
+        table.check_covers(&self.covers)?;
         table.entries(&paths)?;
         table.check_reached()?;
         Ok(table.routes)
@@ -679,6 +711,11 @@ fn next_chain() -> u32 {
     use std::sync::atomic::{AtomicU32, Ordering};
     static CHAINS: AtomicU32 = AtomicU32::new(0);
     CHAINS.fetch_add(1, Ordering::Relaxed)
+}
+
+/// How many segments the path of a scope has. A path that is not a pattern is refused elsewhere.
+pub(crate) fn depth(path: &str) -> usize {
+    Pattern::parse(path).map_or(0, |pattern| pattern.depth())
 }
 
 #[cfg(feature = "step-times")]
@@ -1031,6 +1068,26 @@ impl Table {
             }
         }
         BuildError::pattern(text, place, error.to_string())
+    }
+
+    /// Middleware that covers no handler is a mistake: what it was to protect is open.
+    fn check_covers(&self, covers: &[Covers]) -> Result<(), BuildError> {
+        for covers in covers {
+            let covered = |handler: &Handler| {
+                let pattern = handler.pattern.as_deref().map(Pattern::parse);
+                covers.step < handler.step
+                    && handler.step <= self.ends[covers.scope].end
+                    && match (&covers.prefix, pattern) {
+                        (Some(prefix), Some(Ok(pattern))) => pattern.reaches(prefix),
+                        _ => true,
+                    }
+            };
+            if !self.handlers.iter().any(covered) {
+                let prefix = covers.prefix.as_ref().map(|prefix| &*prefix.text);
+                return Err(BuildError::covers_nothing(&covers.name, covers.place, prefix));
+            }
+        }
+        Ok(())
     }
 
     /// A handler that no request can reach is a mistake.

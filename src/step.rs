@@ -12,6 +12,7 @@
 use std::cell::RefCell;
 use std::future::Future;
 use std::marker::PhantomData;
+use std::panic::Location;
 use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, Either};
@@ -20,7 +21,7 @@ use http::Method;
 use crate::answer::{End, Parent, Unanswered};
 use crate::build::Place;
 use crate::next::{BoxTail, Cover, Cx, Late, Middleware, Next, Resume, Tail};
-use crate::pattern::Prefix;
+use crate::prefix::Prefix;
 use crate::probe::Site;
 use crate::route::{Hooks, Left, Registrar, Settings};
 use crate::{Request, Response};
@@ -110,7 +111,7 @@ impl<M: Middleware<Provides: 'static>, N: Tail> Tail for Around<M, N> {
         req: &'a mut Request,
         cx: &'a Cx<'a>,
     ) -> impl Future<Output = Response> + Send + 'a {
-        if self.cover.holds(cx) {
+        if self.cover.holds(cx, req) {
             let next = Next::new(req, &self.next, cx);
             Either::Left(self.site.probe(&cx.built.routes, || self.middleware.call(next)))
         } else {
@@ -126,19 +127,22 @@ pub struct Use<S> {
     verb: &'static str,
     always: bool,
     pub(crate) number: u32,
+    place: Place,
     /// The paths that it is for, if not for all.
-    at: Option<(String, Place)>,
+    at: Option<String>,
     prefix: Option<Prefix>,
 }
 
 impl<S> Use<S> {
+    #[track_caller]
     pub(crate) fn new(step: S, verb: &'static str, always: bool) -> Self {
-        Self { step, verb, always, number: 0, at: None, prefix: None }
+        let place = Location::caller();
+        Self { step, verb, always, number: 0, place, at: None, prefix: None }
     }
 
     /// For the paths under a prefix alone.
-    pub(crate) fn at(mut self, path: &str, place: Place) -> Self {
-        self.at = Some((path.to_owned(), place));
+    pub(crate) fn at(mut self, path: &str) -> Self {
+        self.at = Some(path.to_owned());
         self
     }
 
@@ -152,9 +156,9 @@ impl<S> Use<S> {
     }
 
     pub(crate) fn count(&mut self, name: String, registrar: &mut Registrar) {
-        self.number = registrar.middleware(self.verb, name, self.always);
-        if let Some((path, place)) = &self.at {
-            self.prefix = registrar.prefix(path, place);
+        self.number = registrar.middleware(self.verb, name, self.always, self.place);
+        if let Some(path) = &self.at {
+            self.prefix = registrar.prefix(path, self.place);
         }
     }
 }
