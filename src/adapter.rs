@@ -22,13 +22,13 @@ use http_body::Body as HttpBody;
 use tower::{Layer, Service, ServiceExt};
 
 use crate::answer::Parent;
-use crate::build::Place;
+use crate::build::CallSite;
 use crate::next::{BoxTail, Built, Cover, Cx, InnerService, IntoMiddleware, OwnedCx, Tail};
 use crate::pattern::rest_after;
 use crate::prefix::could_leave;
 use crate::probe::Site;
 use crate::route::{Matched, Registrar, Route, Routes, Settings, depth, short_name};
-use crate::step::{Assembly, Fold, Path, Step, Use};
+use crate::step::{Assembly, Branch, Fold, Step, Use};
 use crate::{Body, Error, Request, Response};
 
 /// A built chain: a service that any hyper-compatible server runs.
@@ -61,7 +61,7 @@ impl ChainService {
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        ResponseFuture(self.0.clone().respond_boxed(req.map(boxed)))
+        ResponseFuture(self.0.clone().respond_boxed(req.map(box_body)))
     }
 
     /// The paths of the chain with their handlers and the middleware in front of each, in the order in which they are written.
@@ -177,7 +177,7 @@ impl<E: Tail> Root<E> {
     async fn respond(&self, req: &mut Request, inner: Option<&Arc<dyn InnerService>>) -> Response {
         let head = req.method() == Method::HEAD;
         let path: Option<Arc<str>> = self.built.routes.gated.then(|| Arc::from(req.uri().path()));
-        let plan = self.built.routes.find(req);
+        let plan = self.built.routes.match_request(req);
         let cx = Cx {
             built: &self.built,
             plan: self.built.routes.plan(plan),
@@ -186,12 +186,12 @@ impl<E: Tail> Root<E> {
             path: path.as_ref(),
         };
         let response = self.endpoint.call(req, &cx).await;
-        finish(head, response)
+        fit_to_http(head, response)
     }
 }
 
 /// What HTTP says of the answer to any request.
-fn finish(head: bool, response: Response) -> Response {
+fn fit_to_http(head: bool, response: Response) -> Response {
     if matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
         bodiless(response)
     } else if head {
@@ -271,13 +271,13 @@ where
 {
     tower::service_fn(move |req: http::Request<B>| {
         let root = root.clone();
-        let mut req = req.map(boxed);
+        let mut req = req.map(box_body);
         async move { Ok(root.respond(&mut req, None).await) }
     })
 }
 
 /// The body of a request. Most have none, and need no box; a [`Body`] has its box already.
-fn boxed<B>(body: B) -> Body
+fn box_body<B>(body: B) -> Body
 where
     B: HttpBody<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
@@ -346,7 +346,7 @@ where
     fn call(&mut self, req: http::Request<B>) -> ChainedFuture<S::Error> {
         let not_ready = self.inner.clone();
         let ready = mem::replace(&mut self.inner, not_ready);
-        let mut req = req.map(boxed);
+        let mut req = req.map(box_body);
         // This chain may stand as a layer in another one: what that has left in the request is put back behind this one.
         let extensions = req.extensions_mut();
         let outer = (extensions.remove::<OwnedCx>(), extensions.remove::<Matched>());
@@ -449,7 +449,7 @@ where
     }
 
     fn call(&mut self, req: http::Request<B>) -> ServiceFuture {
-        let req = req.map(boxed);
+        let req = req.map(box_body);
         let future = match req.extensions().get::<OwnedCx>().cloned() {
             Some(on) => self.0.0.clone().call_owned(req, on),
             None => {
@@ -587,7 +587,7 @@ impl<L: TowerLayer<B>, B: ResponseBody, N: Tail + 'static> Fold<N> for Use<Layer
 /// A service behind a path of a chain.
 pub(crate) struct ServicePath<S, B> {
     path: String,
-    place: Place,
+    location: CallSite,
     service: S,
     prefix: usize,
     site: Site,
@@ -595,13 +595,13 @@ pub(crate) struct ServicePath<S, B> {
 }
 
 impl<S, B> ServicePath<S, B> {
-    pub(crate) fn new(path: &str, place: Place, service: S) -> Self {
+    pub(crate) fn new(path: &str, location: CallSite, service: S) -> Self {
         let site = Site::CHAIN;
-        Self { path: path.to_owned(), place, service, prefix: 0, site, body: PhantomData }
+        Self { path: path.to_owned(), location, service, prefix: 0, site, body: PhantomData }
     }
 }
 
-impl<S, B> Path for ServicePath<S, B>
+impl<S, B> Branch for ServicePath<S, B>
 where
     S: Service<Request, Response = http::Response<B>> + Clone + Send + Sync + 'static,
     S::Error: Into<BoxError>,
@@ -611,8 +611,8 @@ where
 {
     fn register(&mut self, registrar: &mut Registrar) {
         self.prefix = depth(&registrar.absolute(&self.path));
-        registrar.enter(&self.path, Settings::default(), self.place);
-        self.site = Site::step(registrar.service(short_name::<S>(), self.place));
+        registrar.enter(&self.path, Settings::default(), self.location);
+        self.site = Site::step(registrar.service(short_name::<S>(), self.location));
         registrar.leave();
     }
 
@@ -646,7 +646,7 @@ where
         let service = || async move {
             cx.show_match(req);
             let mut req = mem::take(req);
-            let Some(uri) = inside(mem::take(req.uri_mut()), self.prefix) else {
+            let Some(uri) = relative_uri(mem::take(req.uri_mut()), self.prefix) else {
                 let detail = "The path has dot segments that lead out of its scope";
                 return Error::new(StatusCode::BAD_REQUEST, detail).into_response();
             };
@@ -659,7 +659,7 @@ where
 
 /// The URI that a service receives: without the first segments of the path. `None` if a reader could resolve the path
 /// to one outside of these segments.
-fn inside(uri: Uri, segments: usize) -> Option<Uri> {
+fn relative_uri(uri: Uri, segments: usize) -> Option<Uri> {
     if could_leave(uri.path(), segments) {
         return None;
     }

@@ -58,7 +58,7 @@ impl Tail for End {
         req: &'a mut Request,
         cx: &'a Cx<'a>,
     ) -> impl Future<Output = Response> + Send + 'a {
-        let inner = cx.inner.filter(|_| cx.plan.steps.contains(&self.step));
+        let inner = cx.inner.filter(|_| cx.plan.handlers.contains(&self.step));
         let site = inner.map_or(Site::CHAIN, |_| Site::step(self.step));
         site.probe(&cx.built.routes, || -> BoxFuture<'_, Response> {
             match inner {

@@ -17,13 +17,13 @@ use tower::Service;
 
 use crate::adapter::{ChainLayer, ChainService, Root, ServicePath, static_service};
 use crate::answer::End;
-use crate::build::{BuildError, Place};
+use crate::build::{BuildError, CallSite};
 use crate::guard::{Guard, GuardFn, Provide};
 use crate::handler::{Arguments, IntoHandler, Passing};
 use crate::hooks::{CatchPanics, OnError};
 use crate::next::{Built, IntoMiddleware, Middleware};
 use crate::provide::{Cons, Expected, Nil, NothingExpected, Provides, Superset};
-use crate::route::{Registrar, Settings};
+use crate::route::{Registrar, Settings, plan_routes};
 use crate::step::{AllSteps, Assembly, BoxSteps, Hook, On, Open, Push, Scope, Steps, Use};
 use crate::{Error, Request, Response};
 
@@ -537,9 +537,9 @@ impl<S, P, A, E> Chain<S, P, A, E> {
         S: Open,
         S2: AllSteps,
     {
-        let place = Location::caller();
+        let location = Location::caller();
         let inside = steps(Chain::of(Steps::new(), Settings::default()));
-        self.scope(path, place, inside.steps, inside.settings)
+        self.scope(path, location, inside.steps, inside.settings)
     }
 
     /// Adds a chain that was made elsewhere, at a path. Its middleware never touches what stands beside it.
@@ -571,14 +571,14 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     fn scope<S2: AllSteps>(
         self,
         path: &str,
-        place: Place,
+        location: CallSite,
         steps: S2,
         settings: Settings,
     ) -> Chain<S::Out, P, A, E>
     where
         S: Open,
     {
-        let scope = Scope::new(path, place, steps, settings);
+        let scope = Scope::new(path, location, steps, settings);
         Chain::of(self.steps.open(Box::new(scope)), self.settings)
     }
 
@@ -776,7 +776,7 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     /// # Panics
     ///
     /// If a path is not a pattern, if two paths are in conflict, if no request reaches a handler, or if middleware covers no
-    /// handler. The message names the place in the code and what to change.
+    /// handler. The message names the location in the code and what to change.
     /// [`try_build`](Chain::try_build) returns it instead.
     #[track_caller]
     pub fn build(self) -> ChainService
@@ -902,12 +902,12 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     {
         let mut registrar = Registrar::new(self.settings);
         self.steps.register(&mut registrar);
-        let left =
+        let closed =
             if in_front { registrar.end_in_service(Location::caller()) } else { registrar.leave() };
-        let routes = registrar.finish(left.end)?;
+        let routes = plan_routes(registrar, closed.end)?;
         let (tables, hooks) = (RefCell::default(), RefCell::default());
-        let assembly = Assembly { end: left.end, tables: &tables, hooks: &hooks, depth: 0 };
-        let endpoint = self.steps.assemble(End::new(left.end, None), &assembly);
+        let assembly = Assembly { end: closed.end, tables: &tables, hooks: &hooks, depth: 0 };
+        let endpoint = self.steps.assemble(End::new(closed.end, None), &assembly);
         // Each index was filled when its step was folded.
         let tables = tables.into_inner().into_iter().flatten().collect();
         let hooks = hooks.into_inner().into_iter().flatten().collect();

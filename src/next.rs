@@ -603,7 +603,7 @@ impl Cover {
     pub(crate) fn holds(&self, cx: &Cx<'_>, req: &Request) -> bool {
         let &Self { low, high, ref prefix } = self;
         let reached = low > high
-            || match *cx.plan.steps {
+            || match *cx.plan.handlers {
                 [step] => low <= step && step <= high,
                 ref steps => steps.iter().any(|step| low <= *step && *step <= high),
             };
@@ -637,14 +637,14 @@ impl<M, F> Default for Late<M, F> {
 /// Boxes the future that `start` makes.
 ///
 /// It is made inside its box: made outside it would be copied, with all the room for the steps after it.
-fn boxed<'a, M, F>(start: M) -> BoxFuture<'a, F::Output>
+fn box_in_place<'a, M, F>(start: M) -> BoxFuture<'a, F::Output>
 where
     M: FnOnce() -> F + Send + 'a,
     F: Future + Send + 'a,
 {
     let mut late = Box::into_pin(Box::<Late<M, F>>::default());
-    if let LateProjection::Waiting { start: place } = late.as_mut().project() {
-        *place = Some(start);
+    if let LateProjection::Waiting { start: slot } = late.as_mut().project() {
+        *slot = Some(start);
     }
     late
 }
@@ -676,7 +676,7 @@ pub(crate) trait ErasedTail: Send + Sync {
 
 impl<E: Tail> ErasedTail for E {
     fn call_boxed<'a>(&'a self, req: &'a mut Request, cx: &'a Cx<'a>) -> BoxFuture<'a, Response> {
-        boxed(move || self.call(req, cx))
+        box_in_place(move || self.call(req, cx))
     }
 
     fn call_owned(self: Arc<Self>, mut req: Request, on: OwnedCx) -> BoxFuture<'static, Response>

@@ -19,11 +19,11 @@ use futures_util::future::{BoxFuture, Either};
 use http::Method;
 
 use crate::answer::{End, Parent, Unanswered};
-use crate::build::Place;
+use crate::build::CallSite;
 use crate::next::{BoxTail, Cover, Cx, Late, Middleware, Next, Resume, Tail};
 use crate::prefix::Prefix;
 use crate::probe::Site;
-use crate::route::{Hooks, Left, Registrar, Settings};
+use crate::route::{ClosedScope, Hooks, Registrar, Settings};
 use crate::{Request, Response};
 
 /// Something that stands in a chain.
@@ -55,18 +55,18 @@ pub struct Assembly<'a> {
 /// The empty list.
 #[doc(hidden)]
 #[derive(Debug)]
-pub struct Start;
+pub struct Empty;
 
 /// A list, and the step after it.
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct Link<Prev, S>(Prev, S);
 
-impl Step for Start {
+impl Step for Empty {
     fn register(&mut self, _: &mut Registrar) {}
 }
 
-impl<N: Tail> Fold<N> for Start {
+impl<N: Tail> Fold<N> for Empty {
     type Out = N;
 
     fn fold(self, next: N, _: &Assembly<'_>) -> N {
@@ -127,7 +127,7 @@ pub struct Use<S> {
     verb: &'static str,
     always: bool,
     pub(crate) number: u32,
-    place: Place,
+    location: CallSite,
     /// The paths that it is for, if not for all.
     at: Option<String>,
     prefix: Option<Prefix>,
@@ -136,8 +136,8 @@ pub struct Use<S> {
 impl<S> Use<S> {
     #[track_caller]
     pub(crate) fn new(step: S, verb: &'static str, always: bool) -> Self {
-        let place = Location::caller();
-        Self { step, verb, always, number: 0, place, at: None, prefix: None }
+        let location = Location::caller();
+        Self { step, verb, always, number: 0, location, at: None, prefix: None }
     }
 
     /// For the paths under a prefix alone.
@@ -156,9 +156,9 @@ impl<S> Use<S> {
     }
 
     pub(crate) fn count(&mut self, name: String, registrar: &mut Registrar) {
-        self.number = registrar.middleware(self.verb, name, self.always, self.place);
+        self.number = registrar.middleware(self.verb, name, self.always, self.location);
         if let Some(path) = &self.at {
-            self.prefix = registrar.prefix(path, self.place);
+            self.prefix = registrar.prefix(path, self.location);
         }
     }
 }
@@ -184,20 +184,25 @@ pub struct On<M> {
     handler: M,
     method: Option<Method>,
     passes: bool,
-    place: Place,
+    location: CallSite,
     number: u32,
 }
 
 impl<M> On<M> {
-    pub(crate) fn new(handler: M, method: Option<Method>, passes: bool, place: Place) -> Self {
-        Self { handler, method, passes, place, number: 0 }
+    pub(crate) fn new(
+        handler: M,
+        method: Option<Method>,
+        passes: bool,
+        location: CallSite,
+    ) -> Self {
+        Self { handler, method, passes, location, number: 0 }
     }
 }
 
 impl<M: Middleware> Step for On<M> {
     fn register(&mut self, registrar: &mut Registrar) {
         self.number =
-            registrar.handler(self.method.take(), self.handler.name(), self.passes, self.place);
+            registrar.handler(self.method.take(), self.handler.name(), self.passes, self.location);
     }
 }
 
@@ -253,21 +258,21 @@ fn put<T>(list: &mut Vec<Option<T>>, index: usize, value: T) {
 /// The paths that stand next to each other in a chain.
 #[doc(hidden)]
 #[derive(Default)]
-pub struct Table {
-    entries: Vec<Box<dyn Path>>,
+pub struct PathTable {
+    entries: Vec<Box<dyn Branch>>,
     /// The first and the last step inside each entry.
     spans: Vec<(u32, u32)>,
     number: u32,
 }
 
-/// An entry of a [`Table`].
+/// An entry of a [`PathTable`].
 #[doc(hidden)]
-pub trait Path: Send {
+pub trait Branch: Send {
     fn register(&mut self, registrar: &mut Registrar);
     fn assemble(self: Box<Self>, parent: Parent, assembly: &Assembly<'_>) -> BoxTail;
 }
 
-impl Step for Table {
+impl Step for PathTable {
     fn register(&mut self, registrar: &mut Registrar) {
         self.number = registrar.next_table();
         for entry in &mut self.entries {
@@ -278,10 +283,10 @@ impl Step for Table {
     }
 }
 
-impl<N: Tail> Fold<N> for Table {
-    type Out = TableEndpoint<N>;
+impl<N: Tail> Fold<N> for PathTable {
+    type Out = TableTail<N>;
 
-    fn fold(self, next: N, assembly: &Assembly<'_>) -> TableEndpoint<N> {
+    fn fold(self, next: N, assembly: &Assembly<'_>) -> TableTail<N> {
         let first = self.spans.first().map_or(0, |span| span.0);
         let mut entry_of = Vec::new();
         let mut entries = Vec::with_capacity(self.entries.len());
@@ -291,13 +296,13 @@ impl<N: Tail> Fold<N> for Table {
             entries.push(entry.assemble(parent, assembly));
         }
         let depth = assembly.depth;
-        let table = Arc::new(Entries { first, entry_of, entries, next, depth });
+        let table = Arc::new(Branches { first, entry_of, entries, next, depth });
         put(&mut assembly.tables.borrow_mut(), self.number as usize, table.clone());
-        TableEndpoint(table)
+        TableTail(table)
     }
 }
 
-struct Entries<N> {
+struct Branches<N> {
     first: u32,
     /// The entry in which a step stands, for the steps from `first` on.
     entry_of: Vec<usize>,
@@ -306,7 +311,7 @@ struct Entries<N> {
     depth: usize,
 }
 
-impl<N: Tail> Entries<N> {
+impl<N: Tail> Branches<N> {
     fn call_from<'a>(
         &'a self,
         from: u32,
@@ -324,7 +329,7 @@ impl<N: Tail> Entries<N> {
     }
 }
 
-impl<N: Tail> Resume for Entries<N> {
+impl<N: Tail> Resume for Branches<N> {
     fn resume<'a>(
         &'a self,
         from: u32,
@@ -339,9 +344,9 @@ impl<N: Tail> Resume for Entries<N> {
 }
 
 #[doc(hidden)]
-pub struct TableEndpoint<N>(Arc<Entries<N>>);
+pub struct TableTail<N>(Arc<Branches<N>>);
 
-impl<N: Tail> Tail for TableEndpoint<N> {
+impl<N: Tail> Tail for TableTail<N> {
     fn call<'a>(
         &'a self,
         req: &'a mut Request,
@@ -356,9 +361,9 @@ impl<N: Tail> Tail for TableEndpoint<N> {
 /// `F` is the first segment, once it is full; `L` the one that grows; `T` the table of paths that is open at its end;
 /// `R` the room that is left in it.
 #[doc(hidden)]
-pub struct Steps<F = Start, L = Start, T = NoTable, R = Room> {
+pub struct Steps<F = Empty, L = Empty, T = NoTable, R = Room> {
     first: F,
-    sealed: Vec<Box<dyn Segment>>,
+    sealed: Vec<Box<dyn ErasedSegment>>,
     list: L,
     table: T,
     room: PhantomData<fn() -> R>,
@@ -366,7 +371,7 @@ pub struct Steps<F = Start, L = Start, T = NoTable, R = Room> {
 
 impl Steps {
     pub(crate) fn new() -> Self {
-        Steps { first: Start, sealed: Vec::new(), list: Start, table: NoTable, room: PhantomData }
+        Steps { first: Empty, sealed: Vec::new(), list: Empty, table: NoTable, room: PhantomData }
     }
 }
 
@@ -404,8 +409,8 @@ impl<L> Close<L> for NoTable {
     }
 }
 
-impl<L> Close<L> for Table {
-    type Out = Link<L, Table>;
+impl<L> Close<L> for PathTable {
+    type Out = Link<L, PathTable>;
 
     fn close(self, list: L) -> Self::Out {
         Link(list, self)
@@ -417,22 +422,22 @@ impl<L> Close<L> for Table {
 pub trait Open {
     type Out;
 
-    fn open(self, path: Box<dyn Path>) -> Self::Out;
+    fn open(self, path: Box<dyn Branch>) -> Self::Out;
 }
 
 impl<F, L, R> Open for Steps<F, L, NoTable, R> {
-    type Out = Steps<F, L, Table, R>;
+    type Out = Steps<F, L, PathTable, R>;
 
-    fn open(self, path: Box<dyn Path>) -> Self::Out {
+    fn open(self, path: Box<dyn Branch>) -> Self::Out {
         let Self { first, sealed, list, room, .. } = self;
-        Steps { first, sealed, list, table: Table::default(), room }.open(path)
+        Steps { first, sealed, list, table: PathTable::default(), room }.open(path)
     }
 }
 
-impl<F, L, R> Open for Steps<F, L, Table, R> {
+impl<F, L, R> Open for Steps<F, L, PathTable, R> {
     type Out = Self;
 
-    fn open(mut self, path: Box<dyn Path>) -> Self {
+    fn open(mut self, path: Box<dyn Branch>) -> Self {
         self.table.entries.push(path);
         self
     }
@@ -458,15 +463,15 @@ where
     }
 }
 
-impl<L, T, S> Push<S> for Steps<Start, L, T, Full>
+impl<L, T, S> Push<S> for Steps<Empty, L, T, Full>
 where
     T: Close<L>,
 {
-    type Out = Steps<Link<T::Out, S>, Start, NoTable, Room>;
+    type Out = Steps<Link<T::Out, S>, Empty, NoTable, Room>;
 
     fn push(self, step: S) -> Self::Out {
         let first = Link(self.table.close(self.list), step);
-        Steps { first, sealed: self.sealed, list: Start, table: NoTable, room: PhantomData }
+        Steps { first, sealed: self.sealed, list: Empty, table: NoTable, room: PhantomData }
     }
 }
 
@@ -475,14 +480,14 @@ where
     T: Close<L>,
     Link<T::Out, S>: Fold<BoxTail>,
 {
-    type Out = Steps<Link<A, B>, Start, NoTable, Room>;
+    type Out = Steps<Link<A, B>, Empty, NoTable, Room>;
 
     fn push(mut self, step: S) -> Self::Out {
         self.sealed.push(Box::new(Link(self.table.close(self.list), step)));
         Steps {
             first: self.first,
             sealed: self.sealed,
-            list: Start,
+            list: Empty,
             table: NoTable,
             room: PhantomData,
         }
@@ -490,12 +495,12 @@ where
 }
 
 /// A segment whose type is erased.
-trait Segment: Send {
+trait ErasedSegment: Send {
     fn register(&mut self, registrar: &mut Registrar);
     fn fold_boxed(self: Box<Self>, next: BoxTail, assembly: &Assembly<'_>) -> BoxTail;
 }
 
-impl<S: Fold<BoxTail>> Segment for S {
+impl<S: Fold<BoxTail>> ErasedSegment for S {
     fn register(&mut self, registrar: &mut Registrar) {
         Step::register(self, registrar);
     }
@@ -523,17 +528,17 @@ pub trait AllSteps: Send + 'static {
         Self: Sized,
     {
         let depth = assembly.depth;
-        BoxTail(Arc::new(Inside { endpoint: self.assemble(end, assembly), depth }))
+        BoxTail(Arc::new(InScope { endpoint: self.assemble(end, assembly), depth }))
     }
 }
 
 /// The steps behind a path.
-struct Inside<E> {
+struct InScope<E> {
     endpoint: E,
     depth: usize,
 }
 
-impl<E: Tail> Tail for Inside<E> {
+impl<E: Tail> Tail for InScope<E> {
     async fn call(&self, req: &mut Request, cx: &Cx<'_>) -> Response {
         let cx = Cx { depth: self.depth, ..*cx };
         self.endpoint.call(req, &cx).await
@@ -579,7 +584,7 @@ impl AllSteps for BoxSteps {
 
 /// Steps that all fit into the first segment.
 #[diagnostic::do_not_recommend]
-impl<L, T, R> AllSteps for Steps<Start, L, T, R>
+impl<L, T, R> AllSteps for Steps<Empty, L, T, R>
 where
     L: Step,
     R: 'static,
@@ -638,7 +643,7 @@ impl TableStep for NoTable {
     fn register(&mut self, _: &mut Registrar) {}
 }
 
-impl TableStep for Table {
+impl TableStep for PathTable {
     fn register(&mut self, registrar: &mut Registrar) {
         Step::register(self, registrar);
     }
@@ -647,27 +652,27 @@ impl TableStep for Table {
 /// A chain behind a path.
 pub(crate) struct Scope<S> {
     path: String,
-    place: Place,
+    location: CallSite,
     steps: S,
     settings: Settings,
-    left: Left,
+    closed: ClosedScope,
 }
 
 impl<S> Scope<S> {
-    pub(crate) fn new(path: &str, place: Place, steps: S, settings: Settings) -> Self {
-        Self { path: path.to_owned(), place, steps, settings, left: Left::default() }
+    pub(crate) fn new(path: &str, location: CallSite, steps: S, settings: Settings) -> Self {
+        Self { path: path.to_owned(), location, steps, settings, closed: ClosedScope::default() }
     }
 }
 
-impl<S: AllSteps> Path for Scope<S> {
+impl<S: AllSteps> Branch for Scope<S> {
     fn register(&mut self, registrar: &mut Registrar) {
-        registrar.enter(&self.path, self.settings, self.place);
+        registrar.enter(&self.path, self.settings, self.location);
         self.steps.register(registrar);
-        self.left = registrar.leave();
+        self.closed = registrar.leave();
     }
 
     fn assemble(self: Box<Self>, parent: Parent, assembly: &Assembly<'_>) -> BoxTail {
-        let assembly = Assembly { end: self.left.end, depth: self.left.depth, ..*assembly };
-        self.steps.assemble_boxed(End::new(self.left.end, Some(parent)), &assembly)
+        let assembly = Assembly { end: self.closed.end, depth: self.closed.depth, ..*assembly };
+        self.steps.assemble_boxed(End::new(self.closed.end, Some(parent)), &assembly)
     }
 }
