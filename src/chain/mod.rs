@@ -1,12 +1,24 @@
-//! The builder.
+//! The builder: every verb.
 
-use std::cell::RefCell;
-use std::convert::Infallible;
-use std::fmt;
+#![allow(
+    missing_debug_implementations,
+    unreachable_pub,
+    reason = "the types of a chain are public to the compiler alone"
+)]
+
+pub(crate) mod build;
+pub(crate) mod builder;
+pub(crate) mod dependent;
+pub(crate) mod ext;
+pub(crate) mod list;
+pub(crate) mod mount;
+pub(crate) mod scope;
+pub(crate) mod table;
+
+pub use builder::Chain;
+
 use std::future::Future;
-use std::marker::PhantomData;
 use std::panic::Location;
-use std::sync::Arc;
 
 use axum_core::BoxError;
 use axum_core::response::IntoResponse;
@@ -15,128 +27,20 @@ use http::Method;
 use http_body::Body as HttpBody;
 use tower::Service;
 
-use crate::adapter::{ChainLayer, ChainService, Root, ServicePath, static_service};
-use crate::answer::End;
-use crate::build::{BuildError, CallSite};
-use crate::guard::{Guard, GuardFn, Provide};
-use crate::handler::{Arguments, IntoHandler, Passing};
-use crate::hooks::{CatchPanics, OnError};
-use crate::next::{Built, IntoMiddleware, Middleware};
-use crate::provide::{Cons, Expected, Nil, NothingExpected, Provides, Superset};
-use crate::route::{Registrar, Settings, plan_routes};
-use crate::step::{AllSteps, Assembly, BoxSteps, Hook, On, Open, Push, Scope, Steps, Use};
-use crate::{Error, Request, Response};
-
-/// An ordered list of steps: middleware, handlers and paths.
-///
-/// ```text
-/// Chain::new().use_(a).use_(b).get(h)     a request runs through a, b, h
-///                                         its response through   h, b, a
-/// ```
-///
-/// First written runs first. A step covers the steps after it and nothing before it. A chain is a value: each call takes it
-/// and gives back a longer one, so that nothing written elsewhere can change it, and [`build`](Chain::build) freezes it.
-///
-/// # Matching comes first
-///
-/// Path and method are matched before anything runs. Where no path matches, the answer is 404 (see
-/// [`on_no_match`](Chain::on_no_match)); where a path matches but not the method, it is 405 with a complete `Allow`
-/// (see [`on_method_not_allowed`](Chain::on_method_not_allowed)). Steps added with [`use_`](Chain::use_) and [`guard`](Chain::guard) do
-/// not run then, those added with [`always`](Chain::always) do. So an unknown path behind an authentication answers 404, not 401.
-///
-/// # Paths
-///
-/// | pattern | matches |
-/// | --- | --- |
-/// | `/users` | `/users` and `/users/` (see [`strict_slash`](Chain::strict_slash)) |
-/// | `/users/{id}` | one segment that is not empty |
-/// | `/files/{name}.png` | a part of a segment; such patterns are tried one by one, so have few of them |
-/// | `/files/{*rest}` | all that follows, at least one character |
-/// | `/a.b+c(d)`, `/a b`, `/日本` | these characters, percent-encoded by the client or not |
-/// | `/{{x}}` | literal braces |
-///
-/// Static segments come before parameters, and both before catch-alls, whatever the order of writing. Paths are case-sensitive. A handler without a path
-/// answers any path in the outermost chain, and exactly the path of the chain inside [`at`](Chain::at) or [`mount`](Chain::mount).
-///
-/// HEAD is answered by the GET handler if there is none for HEAD. OPTIONS is answered with 204 and `Allow` unless a handler, or a CORS layer added
-/// with [`always`](Chain::always), answers.
-///
-/// # Example
-///
-/// ```
-/// use tower_chain::{Chain, Next, Request, Response};
-///
-/// async fn log(next: Next<'_>) -> Response {
-///     let path = next.uri().path().to_owned();
-///     let response = next.run().await;
-///     println!("{path} {}", response.status());
-///     response
-/// }
-///
-/// let service = Chain::new()
-///     .always(log)
-///     .at("/hello", |c| c.get(async || "hello").post(async |name: String| format!("hello, {name}")))
-///     .build();
-/// # let _ = service;
-/// ```
-#[must_use = "a chain does nothing until it is built"]
-pub struct Chain<S = Steps, P = Nil, A = Nil, E = ()> {
-    steps: S,
-    settings: Settings,
-    kind: PhantomData<fn() -> (P, A, E)>,
-}
-
-impl<S, P, A, E> fmt::Debug for Chain<S, P, A, E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Chain").field("settings", &self.settings).finish_non_exhaustive()
-    }
-}
-
-impl Default for Chain {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl Chain {
-    /// The empty chain. It answers 404.
-    pub fn new() -> Self {
-        Self::of(Steps::new(), Settings::default())
-    }
-
-    /// A chain that needs something of the chain in which it is mounted: a tuple of what steps there provide.
-    ///
-    /// [Mounting](Chain::mount) it where that is missing does not compile.
-    ///
-    /// # Example
-    ///
-    /// ```
-    /// use tower_chain::{Chain, Provided};
-    ///
-    /// #[derive(Clone)]
-    /// struct Database;
-    ///
-    /// let users = Chain::expecting::<(Database,)>().get(async |_: Provided<Database>| "users");
-    /// let api = Chain::new().provide(Database).mount("/users", users).build();
-    /// # let _ = api;
-    /// ```
-    pub fn expecting<T: Expected>() -> Chain<Steps, T::List, Nil, T> {
-        Chain::of(Steps::new(), Settings::default())
-    }
-
-    /// A chain whose steps may take anything as provided.
-    #[cfg(feature = "test-util")]
-    pub(crate) fn of_anything()
-    -> Chain<Steps, crate::provide::Anything, crate::provide::Anything, ()> {
-        Chain::of(Steps::new(), Settings::default())
-    }
-
-    /// One middleware as a layer.
-    pub(crate) fn layer_of<M: Middleware>(middleware: M) -> ChainLayer {
-        let steps = Steps::new().push(Use::new(middleware, "use", false));
-        Chain::<_>::of(steps, Settings::default()).into_layer()
-    }
-}
+use crate::chain::list::{AllSteps, Open, Push, Steps};
+use crate::chain::mount::Mountable;
+use crate::chain::scope::Scope;
+use crate::function::arguments::{Arguments, Passing};
+use crate::function::guard::{Guard, GuardFn, Provide};
+use crate::function::handler::IntoHandler;
+use crate::provide::{Cons, Provides};
+use crate::route::error::CallSite;
+use crate::route::registrar::Settings;
+use crate::step::around::{Hook, On, Use};
+use crate::step::hooks::{CatchPanics, OnError};
+use crate::step::next::IntoMiddleware;
+use crate::tower::path::ServicePath;
+use crate::{Error, Request};
 
 /// The list of steps with one more.
 #[doc(hidden)]
@@ -163,18 +67,23 @@ pub type Hooked<H, K, P, W> = Hook<<H as IntoHandler<K>>::Step<P, W>>;
 #[allow(unreachable_pub, reason = "it stands in public signatures")]
 pub type After<M, K, P> = <<M as IntoMiddleware<K>>::Provides as Provides>::Onto<P>;
 
+/// The verbs that add a handler for one method, or for all.
+macro_rules! handlers {
+    ($($(#[$doc:meta])* $verb:ident: $method:expr,)*) => {$(
+        $(#[$doc])*
+        #[track_caller]
+        pub fn $verb<H, K, W>(self, handler: H) -> Chain<Pushed<S, Handling<H, K, P, W>>, P, A, E>
+        where
+            H: IntoHandler<K>,
+            H::Args: Arguments<P, W>,
+            S: Push<Handling<H, K, P, W>>,
+        {
+            self.push(On::new(handler.into_step(), $method, H::PASSES, Location::caller()))
+        }
+    )*};
+}
+
 impl<S, P, A, E> Chain<S, P, A, E> {
-    fn of(steps: S, settings: Settings) -> Self {
-        Self { steps, settings, kind: PhantomData }
-    }
-
-    fn push<X, P2, A2>(self, step: X) -> Chain<S::Out, P2, A2, E>
-    where
-        S: Push<X>,
-    {
-        Chain::of(self.steps.push(step), self.settings)
-    }
-
     /// Adds middleware for the steps after it. It runs only for requests that one of them answers.
     ///
     /// It takes an `async fn(Request, Next<'_>)` whose result is `IntoResponse`, with up to eight extractors and provided values before
@@ -352,128 +261,50 @@ impl<S, P, A, E> Chain<S, P, A, E> {
         self.push(Use::new(Provide(value), "provide", true))
     }
 
-    /// Adds a handler for GET, and for HEAD unless there is one.
-    ///
-    /// A handler is an `async fn` of up to twelve extractors and provided values whose result is `IntoResponse`; the last one may read the body.
-    /// Or it is an `async fn(.., Request, Next<'_>)` as for [`use_`](Chain::use_), which may pass the request on to the next step that
-    /// matches. Past the last one the answer is that of [`on_no_match`](Chain::on_no_match).
-    ///
-    /// # Example
-    ///
-    /// ```
-    /// use tower_chain::{Chain, Next, Request, Response};
-    ///
-    /// async fn hello(headers: http::HeaderMap) -> String {
-    ///     format!("hello, {:?}", headers.get("user-agent"))
-    /// }
-    ///
-    /// // Answers some requests, and passes the others on.
-    /// async fn english(next: Next<'_>) -> Response {
-    ///     if next.headers().get("accept-language").is_some_and(|language| language == "en") {
-    ///         return Response::new("good morning".into());
-    ///     }
-    ///     next.run().await
-    /// }
-    ///
-    /// let chain = Chain::new().get(english).get(hello);
-    /// # let _ = chain.build();
-    /// ```
-    #[track_caller]
-    pub fn get<H, K, W>(self, handler: H) -> Chain<Pushed<S, Handling<H, K, P, W>>, P, A, E>
-    where
-        H: IntoHandler<K>,
-        H::Args: Arguments<P, W>,
-        S: Push<Handling<H, K, P, W>>,
-    {
-        self.handler(Some(Method::GET), handler)
-    }
-
-    /// Adds a handler for POST. See [`get`](Chain::get).
-    #[track_caller]
-    pub fn post<H, K, W>(self, handler: H) -> Chain<Pushed<S, Handling<H, K, P, W>>, P, A, E>
-    where
-        H: IntoHandler<K>,
-        H::Args: Arguments<P, W>,
-        S: Push<Handling<H, K, P, W>>,
-    {
-        self.handler(Some(Method::POST), handler)
-    }
-
-    /// Adds a handler for PUT. See [`get`](Chain::get).
-    #[track_caller]
-    pub fn put<H, K, W>(self, handler: H) -> Chain<Pushed<S, Handling<H, K, P, W>>, P, A, E>
-    where
-        H: IntoHandler<K>,
-        H::Args: Arguments<P, W>,
-        S: Push<Handling<H, K, P, W>>,
-    {
-        self.handler(Some(Method::PUT), handler)
-    }
-
-    /// Adds a handler for PATCH. See [`get`](Chain::get).
-    #[track_caller]
-    pub fn patch<H, K, W>(self, handler: H) -> Chain<Pushed<S, Handling<H, K, P, W>>, P, A, E>
-    where
-        H: IntoHandler<K>,
-        H::Args: Arguments<P, W>,
-        S: Push<Handling<H, K, P, W>>,
-    {
-        self.handler(Some(Method::PATCH), handler)
-    }
-
-    /// Adds a handler for DELETE. See [`get`](Chain::get).
-    #[track_caller]
-    pub fn delete<H, K, W>(self, handler: H) -> Chain<Pushed<S, Handling<H, K, P, W>>, P, A, E>
-    where
-        H: IntoHandler<K>,
-        H::Args: Arguments<P, W>,
-        S: Push<Handling<H, K, P, W>>,
-    {
-        self.handler(Some(Method::DELETE), handler)
-    }
-
-    /// Adds a handler for HEAD. The body of its response is dropped. See [`get`](Chain::get).
-    #[track_caller]
-    pub fn head<H, K, W>(self, handler: H) -> Chain<Pushed<S, Handling<H, K, P, W>>, P, A, E>
-    where
-        H: IntoHandler<K>,
-        H::Args: Arguments<P, W>,
-        S: Push<Handling<H, K, P, W>>,
-    {
-        self.handler(Some(Method::HEAD), handler)
-    }
-
-    /// Adds a handler for OPTIONS, instead of the automatic answer. See [`get`](Chain::get).
-    #[track_caller]
-    pub fn options<H, K, W>(self, handler: H) -> Chain<Pushed<S, Handling<H, K, P, W>>, P, A, E>
-    where
-        H: IntoHandler<K>,
-        H::Args: Arguments<P, W>,
-        S: Push<Handling<H, K, P, W>>,
-    {
-        self.handler(Some(Method::OPTIONS), handler)
-    }
-
-    /// Adds a handler for QUERY, a safe method with a body. See [`get`](Chain::get).
-    #[track_caller]
-    pub fn query<H, K, W>(self, handler: H) -> Chain<Pushed<S, Handling<H, K, P, W>>, P, A, E>
-    where
-        H: IntoHandler<K>,
-        H::Args: Arguments<P, W>,
-        S: Push<Handling<H, K, P, W>>,
-    {
-        self.handler(Some(Method::QUERY), handler)
-    }
-
-    /// Adds a handler for every method, so that there is no 405. See [`get`](Chain::get).
-    #[track_caller]
-    pub fn all<H, K, W>(self, handler: H) -> Chain<Pushed<S, Handling<H, K, P, W>>, P, A, E>
-    where
-        H: IntoHandler<K>,
-        H::Args: Arguments<P, W>,
-        S: Push<Handling<H, K, P, W>>,
-    {
-        self.handler(None, handler)
+    handlers! {
+        /// Adds a handler for GET, and for HEAD unless there is one.
+        ///
+        /// A handler is an `async fn` of up to twelve extractors and provided values whose result is `IntoResponse`; the last one may read the body.
+        /// Or it is an `async fn(.., Request, Next<'_>)` as for [`use_`](Chain::use_), which may pass the request on to the next step that
+        /// matches. Past the last one the answer is that of [`on_no_match`](Chain::on_no_match).
+        ///
+        /// # Example
+        ///
+        /// ```
+        /// use tower_chain::{Chain, Next, Request, Response};
+        ///
+        /// async fn hello(headers: http::HeaderMap) -> String {
+        ///     format!("hello, {:?}", headers.get("user-agent"))
+        /// }
+        ///
+        /// // Answers some requests, and passes the others on.
+        /// async fn english(next: Next<'_>) -> Response {
+        ///     if next.headers().get("accept-language").is_some_and(|language| language == "en") {
+        ///         return Response::new("good morning".into());
+        ///     }
+        ///     next.run().await
+        /// }
+        ///
+        /// let chain = Chain::new().get(english).get(hello);
+        /// # let _ = chain.build();
+        /// ```
+        get: Some(Method::GET),
+        /// Adds a handler for POST. See [`get`](Chain::get).
+        post: Some(Method::POST),
+        /// Adds a handler for PUT. See [`get`](Chain::get).
+        put: Some(Method::PUT),
+        /// Adds a handler for PATCH. See [`get`](Chain::get).
+        patch: Some(Method::PATCH),
+        /// Adds a handler for DELETE. See [`get`](Chain::get).
+        delete: Some(Method::DELETE),
+        /// Adds a handler for HEAD. The body of its response is dropped. See [`get`](Chain::get).
+        head: Some(Method::HEAD),
+        /// Adds a handler for OPTIONS, instead of the automatic answer. See [`get`](Chain::get).
+        options: Some(Method::OPTIONS),
+        /// Adds a handler for QUERY, a safe method with a body. See [`get`](Chain::get).
+        query: Some(Method::QUERY),
+        /// Adds a handler for every method. There is no 405 then. See [`get`](Chain::get).
+        all: None,
     }
 
     /// Adds a handler for any method, such as one of WebDAV. Methods are case-sensitive. See [`get`](Chain::get).
@@ -502,20 +333,7 @@ impl<S, P, A, E> Chain<S, P, A, E> {
         H::Args: Arguments<P, W>,
         S: Push<Handling<H, K, P, W>>,
     {
-        self.handler(Some(method), handler)
-    }
-
-    #[track_caller]
-    fn handler<H, K, W>(
-        self,
-        method: Option<Method>,
-        handler: H,
-    ) -> Chain<Pushed<S, Handling<H, K, P, W>>, P, A, E>
-    where
-        H: IntoHandler<K>,
-        S: Push<Handling<H, K, P, W>>,
-    {
-        self.push(On::new(handler.into_step(), method, H::PASSES, Location::caller()))
+        self.push(On::new(handler.into_step(), Some(method), H::PASSES, Location::caller()))
     }
 
     /// Adds a path. The steps inside belong to it; they may take what is provided so far.
@@ -743,222 +561,5 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     pub fn no_auto_options(mut self) -> Self {
         self.settings.no_auto_options = true;
         self
-    }
-
-    /// Makes it a chain whose type can be written down, so that a module can return it from a function.
-    ///
-    /// # Example
-    ///
-    /// ```
-    /// use tower_chain::{Chain, Provided, Sealed};
-    ///
-    /// #[derive(Clone)]
-    /// struct Database;
-    ///
-    /// fn users() -> Sealed<(Database,)> {
-    ///     Chain::expecting::<(Database,)>().get(async |_: Provided<Database>| "users").seal()
-    /// }
-    ///
-    /// let api = Chain::new().provide(Database).mount("/users", users()).build();
-    /// # let _ = api;
-    /// ```
-    pub fn seal(self) -> Sealed<E>
-    where
-        S: AllSteps,
-    {
-        Sealed { steps: BoxSteps(Box::new(self.steps)), settings: self.settings, kind: PhantomData }
-    }
-}
-
-impl<S, P, A, E> Chain<S, P, A, E> {
-    /// Makes the service. From here on nothing changes any more.
-    ///
-    /// # Panics
-    ///
-    /// If a path is not a pattern, if two paths are in conflict, if no request reaches a handler, or if middleware covers no
-    /// handler. The message names the location in the code and what to change.
-    /// [`try_build`](Chain::try_build) returns it instead.
-    #[track_caller]
-    pub fn build(self) -> ChainService
-    where
-        S: AllSteps,
-        E: NothingExpected,
-    {
-        match self.try_build() {
-            Ok(service) => service,
-            Err(error) => panic!("{error}"),
-        }
-    }
-
-    /// Makes the service. From here on nothing changes any more.
-    ///
-    /// # Errors
-    ///
-    /// See [`BuildError`].
-    ///
-    /// # Example
-    ///
-    /// ```
-    /// use tower_chain::Chain;
-    ///
-    /// let twice = Chain::new().at("/{a}", |c| c.get(async || "a")).at("/{b}", |c| c.get(async || "b"));
-    /// assert!(twice.try_build().is_err());
-    /// ```
-    #[track_caller]
-    pub fn try_build(self) -> Result<ChainService, BuildError>
-    where
-        S: AllSteps,
-        E: NothingExpected,
-    {
-        Ok(ChainService::new(Arc::new(self.root(false)?)))
-    }
-
-    /// Makes a service without the box that [`build`](Chain::build) costs each request, but of a type that can't be written down.
-    ///
-    /// # Panics
-    ///
-    /// As [`build`](Chain::build).
-    ///
-    /// # Example
-    ///
-    /// ```
-    /// use tower::ServiceExt;
-    /// use tower_chain::{Body, Chain};
-    ///
-    /// # futures_util::FutureExt::now_or_never(async {
-    /// let service = Chain::new().get(async || "hello").into_service();
-    /// let response = service.oneshot(http::Request::get("/").body(Body::empty())?).await?;
-    /// assert_eq!(response.status(), 200);
-    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap().unwrap();
-    /// ```
-    #[track_caller]
-    pub fn into_service<B>(
-        self,
-    ) -> impl Service<
-        http::Request<B>,
-        Response = Response,
-        Error = Infallible,
-        Future: Future<Output = Result<Response, Infallible>> + Send + 'static,
-    >
-    + Clone
-    + Send
-    + Sync
-    + 'static
-    + use<S, P, A, E, B>
-    where
-        S: AllSteps,
-        E: NothingExpected,
-        B: HttpBody<Data = Bytes> + Send + 'static,
-        B::Error: Into<BoxError>,
-    {
-        match self.root(false) {
-            Ok(root) => static_service(Arc::new(root)),
-            Err(error) => panic!("{error}"),
-        }
-    }
-
-    /// Makes a [`tower::Layer`]: what no handler of the chain answers goes to the service behind it.
-    ///
-    /// For an existing axum `Router`, say. Its middleware then runs for every request, because the service behind it may answer each.
-    /// What it provides stands in the extensions of the request.
-    ///
-    /// # Panics
-    ///
-    /// As [`build`](Chain::build).
-    ///
-    /// # Example
-    ///
-    /// ```
-    /// use axum::Router;
-    /// use axum::routing::get;
-    /// use tower_chain::{Chain, Error};
-    ///
-    /// async fn checked(headers: http::HeaderMap) -> Result<(), Error> {
-    ///     # let _ = headers;
-    ///     Ok(())
-    /// }
-    ///
-    /// let app: Router = Router::new()
-    ///     .route("/", get(async || "axum"))
-    ///     .layer(Chain::new().guard(checked).into_layer());
-    /// # let _ = app;
-    /// ```
-    #[track_caller]
-    pub fn into_layer(self) -> ChainLayer
-    where
-        S: AllSteps,
-        E: NothingExpected,
-    {
-        match self.root(true) {
-            Ok(root) => ChainLayer::new(Arc::new(root)),
-            Err(error) => panic!("{error}"),
-        }
-    }
-
-    #[track_caller]
-    fn root(mut self, in_front: bool) -> Result<Root<S::Out>, BuildError>
-    where
-        S: AllSteps,
-    {
-        let mut registrar = Registrar::new(self.settings);
-        self.steps.register(&mut registrar);
-        let closed =
-            if in_front { registrar.end_in_service(Location::caller()) } else { registrar.leave() };
-        let routes = plan_routes(registrar, closed.end)?;
-        let (tables, hooks) = (RefCell::default(), RefCell::default());
-        let assembly = Assembly { end: closed.end, tables: &tables, hooks: &hooks, depth: 0 };
-        let endpoint = self.steps.assemble(End::new(closed.end, None), &assembly);
-        // Each index was filled when its step was folded.
-        let tables = tables.into_inner().into_iter().flatten().collect();
-        let hooks = hooks.into_inner().into_iter().flatten().collect();
-        Ok(Root { endpoint, built: Arc::new(Built { routes, tables, hooks }) })
-    }
-}
-
-/// What [`Chain::mount`] takes: a [`Chain`], or a [`Sealed`] one.
-pub trait Mountable<P, I> {
-    #[doc(hidden)]
-    type Steps: AllSteps;
-    #[doc(hidden)]
-    fn into_steps(self) -> (Self::Steps, Settings);
-}
-
-impl<P, I, S, P2, A, E> Mountable<P, I> for Chain<S, P2, A, E>
-where
-    S: AllSteps,
-    E: Expected,
-    P: Superset<E::List, I>,
-{
-    type Steps = S;
-
-    fn into_steps(self) -> (S, Settings) {
-        (self.steps, self.settings)
-    }
-}
-
-impl<P, I, E> Mountable<P, I> for Sealed<E>
-where
-    E: Expected,
-    P: Superset<E::List, I>,
-{
-    type Steps = BoxSteps;
-
-    fn into_steps(self) -> (BoxSteps, Settings) {
-        (self.steps, self.settings)
-    }
-}
-
-/// A chain whose type can be written down, to be [mounted](Chain::mount). `E` is what it [expects](Chain::expecting). Made by [`Chain::seal`],
-/// where there is an example.
-#[must_use = "a chain does nothing until it is mounted"]
-pub struct Sealed<E = ()> {
-    steps: BoxSteps,
-    settings: Settings,
-    kind: PhantomData<fn() -> E>,
-}
-
-impl<E> fmt::Debug for Sealed<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sealed").field("settings", &self.settings).finish_non_exhaustive()
     }
 }

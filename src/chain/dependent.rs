@@ -1,9 +1,9 @@
 //! Middleware that compiles only behind the steps that provide what it needs.
 
-use crate::adapter::ChainLayer;
-use crate::handler::Passing;
-use crate::next::IntoMiddleware;
-use crate::{Middleware, MiddlewareExt};
+use crate::chain::ext::MiddlewareExt;
+use crate::function::arguments::Passing;
+use crate::step::next::{IntoMiddleware, Middleware};
+use crate::tower::layer::ChainLayer;
 
 /// Middleware that needs what earlier steps provide, and compiles only behind them.
 ///
