@@ -184,8 +184,8 @@ impl<'a> Reach<'a> for Indirect<'a> {
 ///
 /// `next.headers_mut()`, `next.uri_mut()` and the other methods change the request in place. `*next = request` replaces it. A
 /// replaced request keeps the extensions of the old one, which include all values that earlier steps provided; where both have a
-/// value of one type, that of the new request counts. To make this possible, the first mutable borrow of the whole request
-/// (`*next = ..`, `&mut *next`) clones the extensions. The methods don't.
+/// value of one type, that of the new request counts. They are joined when the request is passed on, or borrowed mutably again. To make
+/// this possible, each mutable borrow of the whole request (`*next = ..`, `&mut *next`) clones the extensions. The methods don't.
 ///
 /// # Example
 ///
@@ -205,7 +205,7 @@ impl<'a> Reach<'a> for Indirect<'a> {
 #[must_use = "the steps after this one run only when `next.run()` is awaited"]
 pub struct Next<'a, N: Endpoint = Erased, T = ()> {
     reach: N::Reach<'a>,
-    /// The extensions as they were before the whole request was borrowed mutably. Empty if it wasn't.
+    /// The extensions as they were before the whole request was last borrowed mutably. Empty if it wasn't.
     kept: Extensions,
     provides: PhantomData<fn(T)>,
 }
@@ -236,33 +236,34 @@ impl<'a, N: Tail, T> Next<'a, N, T> {
     }
 }
 
-impl<'a, N: Endpoint> Next<'a, N> {
-    /// Passes the request on, and returns the response of the steps after this one.
+// What `run` and `run_with` require of `T` are bounds of the methods, not of the block: only then the compiler shows the message of the trait.
+impl<'a, N: Endpoint, T> Next<'a, N, T> {
+    /// Passes the request on, and returns the response of the steps after this one. For middleware that provides nothing.
     ///
     /// Dropping the future, as a timeout does, drops the rest of the chain at once.
     #[inline(always)]
     #[must_use = "the steps after this one run only when `next.run()` is awaited"]
-    pub fn run(self) -> impl Future<Output = Response> + Send + 'a {
+    pub fn run(self) -> impl Future<Output = Response> + Send + use<'a, N, T>
+    where
+        (): Values<T>,
+    {
         self.into_reach().run()
     }
-}
 
-impl<'a, N: Endpoint, T: Provides> Next<'a, N, T> {
     /// Passes the request on, together with what this middleware provides: the value if it is one, a tuple if there are several.
     /// [`Provides`] has an example.
     #[inline(always)]
     #[must_use = "the steps after this one run only when `next.run_with(..)` is awaited"]
-    pub fn run_with<V: Values<T>>(
-        self,
-        values: V,
-    ) -> impl Future<Output = Response> + Send + use<'a, N, T, V> {
+    pub fn run_with<V>(self, values: V) -> impl Future<Output = Response> + Send + use<'a, N, T, V>
+    where
+        T: Provides,
+        V: Values<T>,
+    {
         let mut reach = self.into_reach();
         values.into_provided().put(reach.request_mut().extensions_mut());
         reach.run()
     }
-}
 
-impl<'a, N: Endpoint, T> Next<'a, N, T> {
     /// The pattern that the path of this request matched, such as `/users/{id}`; `None` if no path did.
     pub fn matched_path(&self) -> Option<&'a str> {
         self.reach.cx().matched_path()
@@ -354,9 +355,13 @@ impl<N: Endpoint, T> Deref for Next<'_, N, T> {
 impl<N: Endpoint, T> DerefMut for Next<'_, N, T> {
     fn deref_mut(&mut self) -> &mut Request {
         let req = self.reach.request_mut();
-        if self.kept.is_empty() && !req.extensions().is_empty() {
-            self.kept = req.extensions().clone();
-            req.extensions_mut().insert(SameRequest);
+        let extensions = req.extensions_mut();
+        if !self.kept.is_empty() {
+            restore(extensions, mem::take(&mut self.kept));
+        }
+        if !extensions.is_empty() {
+            self.kept = extensions.clone();
+            extensions.insert(SameRequest);
         }
         req
     }
@@ -510,7 +515,7 @@ where
 
 /// Makes a [`Middleware`] of an `async fn(Next<'_>)`.
 ///
-/// [`Chain::use_`](crate::Chain::use_) takes such a function as it is. This form has methods such as [`when`](Middleware::when), and its
+/// [`Chain::use_`](crate::Chain::use_) takes such a function as it is. This form has methods such as [`when`](crate::MiddlewareExt::when), and its
 /// bound is a plain one: if the compiler reports that a function isn't middleware without the reason, wrap it in `from_fn`,
 /// and the compiler names the reason. For functions that take more, there is [`from_fn_with`], and for closures that capture
 /// [`from_closure`].
@@ -518,7 +523,7 @@ where
 /// # Example
 ///
 /// ```
-/// use tower_chain::{Chain, Middleware, Next, Response, from_fn};
+/// use tower_chain::{Chain, MiddlewareExt, Next, Response, from_fn};
 ///
 /// async fn log(next: Next<'_>) -> Response {
 ///     println!("{} {}", next.method(), next.uri().path());
@@ -540,7 +545,7 @@ where
 /// # Example
 ///
 /// ```
-/// use tower_chain::{Middleware, Next, Response, from_fn_with};
+/// use tower_chain::{MiddlewareExt, Next, Response, from_fn_with};
 ///
 /// async fn log(method: http::Method, next: Next<'_>) -> Response {
 ///     println!("{method}");
