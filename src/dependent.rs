@@ -12,7 +12,7 @@ use crate::{Middleware, MiddlewareExt};
 /// # Example
 ///
 /// ```
-/// use tower_chain::{Chain, Dependent, Endpoint, Middleware, Provided, Request, Response, Next};
+/// use tower_chain::{Chain, Dependent, Endpoint, Middleware, Next, Provided, Response};
 ///
 /// #[derive(Clone)]
 /// struct User(String);
@@ -51,7 +51,7 @@ use crate::{Middleware, MiddlewareExt};
 /// Without the step before it, the compiler names what is missing:
 ///
 /// ```compile_fail,E0277
-/// # use tower_chain::{Chain, Dependent, Endpoint, Middleware, Provided, Request, Response, Next};
+/// # use tower_chain::{Chain, Dependent, Endpoint, Middleware, Next, Provided, Response};
 /// # #[derive(Clone)] struct User(String);
 /// # struct ServedFor;
 /// # impl Dependent for ServedFor {
