@@ -1,12 +1,11 @@
-//! A middleware function without its `Request`.
+//! What a function provides is not written as a tuple.
 
-use tower_chain::{Chain, Next, Response};
+use tower_chain::{Chain, NextWith, Response};
 
-async fn log(next: Next<'_>) -> Response {
-    let _ = next;
-    Response::default()
+async fn user(next: NextWith<'_, u32>) -> Response {
+    next.run_with(1).await
 }
 
 fn main() {
-    let _ = Chain::new().use_(log).get(async || "hello").build();
+    let _ = Chain::new().use_(user).get(async || "hello").build();
 }

@@ -1,13 +1,13 @@
-//! An extractor stands behind `Request`.
+//! `Request` is taken beside `Next`, which holds it.
 
-use http::HeaderMap;
-use tower_chain::{Chain, Next, Request, Response, from_fn_with};
+use tower_chain::{Chain, Next, Request, Response, from_fn};
 
-async fn log(req: Request, _: HeaderMap, next: Next<'_>) -> Response {
+async fn log(req: Request, next: Next<'_>) -> Response {
+    println!("{}", req.uri());
     next.run(req).await
 }
 
 fn main() {
     let _ = Chain::new().use_(log).get(async || "hello").build();
-    let _ = from_fn_with::<(HeaderMap,), _, _>(log);
+    let _ = from_fn(log);
 }
