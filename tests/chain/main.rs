@@ -8,5 +8,6 @@ mod next;
 mod next_connect;
 mod regressions;
 mod routing;
+mod scopes;
 mod semantics;
 mod support;
