@@ -4,7 +4,7 @@
 //! written, and its response walks back. A step either answers or passes the request on.*
 //!
 //! ```
-//! use tower_chain::{Chain, Error, Next, Provided, Request, Response, StatusCode};
+//! use tower_chain::{Chain, Error, Next, Provided, Response, StatusCode};
 //!
 //! #[derive(Clone)]
 //! struct User(String);

@@ -44,7 +44,7 @@ use crate::route::registrar::Settings;
 /// # Example
 ///
 /// ```
-/// use tower_chain::{Chain, Next, Request, Response};
+/// use tower_chain::{Chain, Next, Response};
 ///
 /// async fn log(next: Next<'_>) -> Response {
 ///     let path = next.uri().path().to_owned();

@@ -86,13 +86,14 @@ macro_rules! handlers {
 impl<S, P, A, E> Chain<S, P, A, E> {
     /// Adds middleware for the steps after it. It runs only for requests that one of them answers.
     ///
-    /// It takes an `async fn(Request, Next<'_>)` whose result is `IntoResponse`, with up to eight extractors and provided values before
-    /// `Request`; a type that implements [`Middleware`]; or any [`tower::Layer`], which is applied once, when the chain is built.
+    /// It takes an `async fn(Next<'_>)` whose result is `IntoResponse`, with up to eight extractors and provided values before
+    /// [`Next`](crate::Next); a type that implements [`Middleware`]; or any [`tower::Layer`], which is applied once, when the chain is built.
+    /// A closure that captures values is passed through [`from_closure`](crate::from_closure).
     ///
     /// # Example
     ///
     /// ```
-    /// use tower_chain::{Chain, Next, Request, Response};
+    /// use tower_chain::{Chain, Next, Response};
     ///
     /// async fn no_store(next: Next<'_>) -> Response {
     ///     let mut response = next.run().await;
@@ -124,7 +125,7 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     /// # Example
     ///
     /// ```
-    /// use tower_chain::{Chain, Next, Request, Response};
+    /// use tower_chain::{Chain, Next, Response};
     ///
     /// async fn log(next: Next<'_>) -> Response {
     ///     let path = next.uri().path().to_owned();
@@ -173,7 +174,7 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     /// # Example
     ///
     /// ```
-    /// use tower_chain::{Chain, Error, Next, Request, Response, StatusCode};
+    /// use tower_chain::{Chain, Error, Next, Response, StatusCode};
     ///
     /// async fn members(next: Next<'_>) -> Result<Response, Error> {
     ///     if !next.headers().contains_key("authorization") {
@@ -265,13 +266,13 @@ impl<S, P, A, E> Chain<S, P, A, E> {
         /// Adds a handler for GET, and for HEAD unless there is one.
         ///
         /// A handler is an `async fn` of up to twelve extractors and provided values whose result is `IntoResponse`; the last one may read the body.
-        /// Or it is an `async fn(.., Request, Next<'_>)` as for [`use_`](Chain::use_), which may pass the request on to the next step that
+        /// Or it is an `async fn(.., Next<'_>)` as for [`use_`](Chain::use_), which may pass the request on to the next step that
         /// matches. Past the last one the answer is that of [`on_no_match`](Chain::on_no_match).
         ///
         /// # Example
         ///
         /// ```
-        /// use tower_chain::{Chain, Next, Request, Response};
+        /// use tower_chain::{Chain, Next, Response};
         ///
         /// async fn hello(headers: http::HeaderMap) -> String {
         ///     format!("hello, {:?}", headers.get("user-agent"))

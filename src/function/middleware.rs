@@ -100,7 +100,7 @@ where
 
 /// Makes a [`Middleware`] of an `async fn(Next<'_>)`.
 ///
-/// [`Chain::use_`](crate::Chain::use_) takes such a function as it is. This form has methods such as [`when`](Middleware::when), and its
+/// [`Chain::use_`](crate::Chain::use_) takes such a function as it is. This form has methods such as [`when`](crate::MiddlewareExt::when), and its
 /// bound is a plain one: if the compiler reports that a function isn't middleware without the reason, wrap it in `from_fn`,
 /// and the compiler names the reason. For functions that take more, there is [`from_fn_with`], and for closures that capture
 /// [`from_closure`].
@@ -108,7 +108,7 @@ where
 /// # Example
 ///
 /// ```
-/// use tower_chain::{Chain, Middleware, Next, Response, from_fn};
+/// use tower_chain::{Chain, MiddlewareExt, Next, Response, from_fn};
 ///
 /// async fn log(next: Next<'_>) -> Response {
 ///     println!("{} {}", next.method(), next.uri().path());
@@ -130,7 +130,7 @@ where
 /// # Example
 ///
 /// ```
-/// use tower_chain::{Middleware, Next, Response, from_fn_with};
+/// use tower_chain::{MiddlewareExt, Next, Response, from_fn_with};
 ///
 /// async fn log(method: http::Method, next: Next<'_>) -> Response {
 ///     println!("{method}");

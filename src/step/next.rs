@@ -208,8 +208,8 @@ impl<'a> Reach<'a> for Indirect<'a> {
 ///
 /// `next.headers_mut()`, `next.uri_mut()` and the other methods change the request in place. `*next = request` replaces it. A
 /// replaced request keeps the extensions of the old one, which include all values that earlier steps provided; where both have a
-/// value of one type, that of the new request counts. To make this possible, the first mutable borrow of the whole request
-/// (`*next = ..`, `&mut *next`) clones the extensions. The methods don't.
+/// value of one type, that of the new request counts. They are joined when the request is passed on, or borrowed mutably again. To make
+/// this possible, each mutable borrow of the whole request (`*next = ..`, `&mut *next`) clones the extensions. The methods don't.
 ///
 /// # Example
 ///
@@ -229,7 +229,7 @@ impl<'a> Reach<'a> for Indirect<'a> {
 #[must_use = "the steps after this one run only when `next.run()` is awaited"]
 pub struct Next<'a, N: Endpoint = Erased, T = ()> {
     reach: N::Reach<'a>,
-    /// The extensions as they were before the whole request was borrowed mutably. Empty if it wasn't.
+    /// The extensions as they were before the whole request was last borrowed mutably. Empty if it wasn't.
     kept: Extensions,
     provides: PhantomData<fn(T)>,
 }
@@ -260,33 +260,34 @@ impl<'a, N: Tail, T> Next<'a, N, T> {
     }
 }
 
-impl<'a, N: Endpoint> Next<'a, N> {
-    /// Passes the request on, and returns the response of the steps after this one.
+// What `run` and `run_with` require of `T` are bounds of the methods, not of the block: only then the compiler shows the message of the trait.
+impl<'a, N: Endpoint, T> Next<'a, N, T> {
+    /// Passes the request on, and returns the response of the steps after this one. For middleware that provides nothing.
     ///
     /// Dropping the future, as a timeout does, drops the rest of the chain at once.
     #[inline(always)]
     #[must_use = "the steps after this one run only when `next.run()` is awaited"]
-    pub fn run(self) -> impl Future<Output = Response> + Send + 'a {
+    pub fn run(self) -> impl Future<Output = Response> + Send + use<'a, N, T>
+    where
+        (): Values<T>,
+    {
         self.into_reach().run()
     }
-}
 
-impl<'a, N: Endpoint, T: Provides> Next<'a, N, T> {
     /// Passes the request on, together with what this middleware provides: the value if it is one, a tuple if there are several.
     /// [`Provides`] has an example.
     #[inline(always)]
     #[must_use = "the steps after this one run only when `next.run_with(..)` is awaited"]
-    pub fn run_with<V: Values<T>>(
-        self,
-        values: V,
-    ) -> impl Future<Output = Response> + Send + use<'a, N, T, V> {
+    pub fn run_with<V>(self, values: V) -> impl Future<Output = Response> + Send + use<'a, N, T, V>
+    where
+        T: Provides,
+        V: Values<T>,
+    {
         let mut reach = self.into_reach();
         values.into_provided().put(reach.request_mut().extensions_mut());
         reach.run()
     }
-}
 
-impl<'a, N: Endpoint, T> Next<'a, N, T> {
     /// The pattern that the path of this request matched, such as `/users/{id}`; `None` if no path did.
     pub fn matched_path(&self) -> Option<&'a str> {
         self.reach.cx().matched_path()
@@ -378,9 +379,13 @@ impl<N: Endpoint, T> Deref for Next<'_, N, T> {
 impl<N: Endpoint, T> DerefMut for Next<'_, N, T> {
     fn deref_mut(&mut self) -> &mut Request {
         let req = self.reach.request_mut();
-        if self.kept.is_empty() && !req.extensions().is_empty() {
-            self.kept = req.extensions().clone();
-            req.extensions_mut().insert(SameRequest);
+        let extensions = req.extensions_mut();
+        if !self.kept.is_empty() {
+            restore(extensions, mem::take(&mut self.kept));
+        }
+        if !extensions.is_empty() {
+            self.kept = extensions.clone();
+            extensions.insert(SameRequest);
         }
         req
     }

@@ -29,7 +29,7 @@ use crate::{Body, Chain, Request, Response};
 ///
 /// ```
 /// use tower_chain::test_util::TestNext;
-/// use tower_chain::{Next, Request, Response};
+/// use tower_chain::{Next, Response};
 ///
 /// async fn no_store(next: Next<'_>) -> Response {
 ///     let mut response = next.run().await;
