@@ -65,8 +65,8 @@ fn api() -> ChainService {
         .build()
 }
 
-async fn stamp(req: Request, next: Next<'_>) -> Response {
-    let mut response = next.run(req).await;
+async fn stamp(next: Next<'_>) -> Response {
+    let mut response = next.run().await;
     response.headers_mut().insert("x-chain", http::HeaderValue::from_static("passed"));
     response
 }
