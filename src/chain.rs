@@ -448,7 +448,9 @@ impl<S, P, A, E> Chain<S, P, A, E> {
         H::Args: Arguments<P, W>,
         S: Push<Handling<H, K, P, W>>,
     {
-        self.handler(Some(Method::QUERY), handler)
+        // `Method::QUERY` needs `http` 1.5.
+        let method = Method::from_bytes(b"QUERY").expect("a method is a token");
+        self.handler(Some(method), handler)
     }
 
     /// Adds a handler for every method, so that there is no 405. See [`get`](Chain::get).
