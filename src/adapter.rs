@@ -17,16 +17,18 @@ use axum_core::response::IntoResponse;
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, Either};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
-use http::{HeaderValue, Method, StatusCode};
+use http::{HeaderValue, Method, StatusCode, Uri};
 use http_body::Body as HttpBody;
 use tower::{Layer, Service, ServiceExt};
 
-use crate::handler::{IntoMiddleware, Passing};
-use crate::next::{BoxTail, Cover, Cx, OwnedCx, Tail};
-use crate::pattern::{Pattern, rest_after};
+use crate::answer::Parent;
+use crate::build::CallSite;
+use crate::next::{BoxTail, Built, Cover, Cx, InnerService, IntoMiddleware, OwnedCx, Tail};
+use crate::pattern::rest_after;
+use crate::prefix::could_leave;
 use crate::probe::Site;
-use crate::route::{Matched, Place, Registrar, Route, Routes, Settings, short_name};
-use crate::step::{Assembly, Parent, Path};
+use crate::route::{Matched, Registrar, Route, Routes, Settings, depth, short_name};
+use crate::step::{Assembly, Branch, Fold, Step, Use};
 use crate::{Body, Error, Request, Response};
 
 /// A built chain: a service that any hyper-compatible server runs.
@@ -59,7 +61,7 @@ impl ChainService {
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        ResponseFuture(self.0.clone().respond_boxed(req.map(boxed)))
+        ResponseFuture(self.0.clone().respond_boxed(req.map(box_body)))
     }
 
     /// The paths of the chain with their handlers and the middleware in front of each, in the order in which they are written.
@@ -167,29 +169,29 @@ where
 /// A chain with its table of paths.
 pub(crate) struct Root<E> {
     pub(crate) endpoint: E,
-    pub(crate) routes: Arc<Routes>,
+    pub(crate) built: Arc<Built>,
 }
 
 impl<E: Tail> Root<E> {
     /// Answers a request. It stays where it lies: each move of it would copy some 240 bytes.
-    async fn respond(&self, req: &mut Request, inner: Option<&Arc<dyn Inner>>) -> Response {
+    async fn respond(&self, req: &mut Request, inner: Option<&Arc<dyn InnerService>>) -> Response {
         let head = req.method() == Method::HEAD;
-        let path: Option<Arc<str>> = self.routes.gated.then(|| Arc::from(req.uri().path()));
-        let plan = self.routes.find(req);
+        let path: Option<Arc<str>> = self.built.routes.gated.then(|| Arc::from(req.uri().path()));
+        let plan = self.built.routes.match_request(req);
         let cx = Cx {
-            routes: &self.routes,
-            plan: self.routes.plan(plan),
+            built: &self.built,
+            plan: self.built.routes.plan(plan),
             inner,
             depth: 0,
             path: path.as_ref(),
         };
         let response = self.endpoint.call(req, &cx).await;
-        finish(head, response)
+        fit_to_http(head, response)
     }
 }
 
 /// What HTTP says of the answer to any request.
-fn finish(head: bool, response: Response) -> Response {
+fn fit_to_http(head: bool, response: Response) -> Response {
     if matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
         bodiless(response)
     } else if head {
@@ -227,7 +229,7 @@ trait DynRoot: Send + Sync {
     fn run_in_front(
         self: Arc<Self>,
         req: Request,
-        inner: Arc<dyn Inner>,
+        inner: Arc<dyn InnerService>,
     ) -> BoxFuture<'static, Response>;
     fn routes(&self) -> &Routes;
 }
@@ -240,13 +242,13 @@ impl<E: Tail + 'static> DynRoot for Root<E> {
     fn run_in_front(
         self: Arc<Self>,
         mut req: Request,
-        inner: Arc<dyn Inner>,
+        inner: Arc<dyn InnerService>,
     ) -> BoxFuture<'static, Response> {
         Box::pin(async move { self.respond(&mut req, Some(&inner)).await })
     }
 
     fn routes(&self) -> &Routes {
-        &self.routes
+        &self.built.routes
     }
 }
 
@@ -269,13 +271,13 @@ where
 {
     tower::service_fn(move |req: http::Request<B>| {
         let root = root.clone();
-        let mut req = req.map(boxed);
+        let mut req = req.map(box_body);
         async move { Ok(root.respond(&mut req, None).await) }
     })
 }
 
 /// The body of a request. Most have none, and need no box; a [`Body`] has its box already.
-fn boxed<B>(body: B) -> Body
+fn box_body<B>(body: B) -> Body
 where
     B: HttpBody<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
@@ -344,7 +346,7 @@ where
     fn call(&mut self, req: http::Request<B>) -> ChainedFuture<S::Error> {
         let not_ready = self.inner.clone();
         let ready = mem::replace(&mut self.inner, not_ready);
-        let mut req = req.map(boxed);
+        let mut req = req.map(box_body);
         // This chain may stand as a layer in another one: what that has left in the request is put back behind this one.
         let extensions = req.extensions_mut();
         let outer = (extensions.remove::<OwnedCx>(), extensions.remove::<Matched>());
@@ -375,11 +377,6 @@ impl<E> Future for ChainedFuture<E> {
     }
 }
 
-/// The service behind a chain, for one request.
-pub(crate) trait Inner: Send + Sync {
-    fn call(&self, req: Request) -> BoxFuture<'static, Response>;
-}
-
 /// A service that was polled ready, until it is called.
 struct Once<S> {
     service: Mutex<Option<S>>,
@@ -387,7 +384,7 @@ struct Once<S> {
     outer: (Option<OwnedCx>, Option<Matched>),
 }
 
-impl<S, R> Inner for Once<S>
+impl<S, R> InnerService for Once<S>
 where
     S: Service<Request, Response = http::Response<R>> + Send + 'static,
     S::Error: Into<BoxError>,
@@ -452,7 +449,7 @@ where
     }
 
     fn call(&mut self, req: http::Request<B>) -> ServiceFuture {
-        let req = req.map(boxed);
+        let req = req.map(box_body);
         let future = match req.extensions().get::<OwnedCx>().cloned() {
             Some(on) => self.0.0.clone().call_owned(req, on),
             None => {
@@ -519,7 +516,7 @@ where
     L: TowerLayer<B>,
     B: ResponseBody,
 {
-    type Args = Passing<()>;
+    type Args = ();
     type Step<P, W> = LayerStep<L, B>;
     type Provides = ();
 
@@ -556,14 +553,14 @@ where
         req: &'a mut Request,
         cx: &'a Cx<'a>,
     ) -> impl Future<Output = Response> + Send + 'a {
-        if !self.cover.holds(cx) {
+        if !self.cover.holds(cx, req) {
             return Either::Left(self.next.call(req, cx));
         }
-        Either::Right(self.site.probe(cx, || {
+        Either::Right(self.site.probe(&cx.built.routes, || {
             if !req.extensions().get::<OwnedCx>().is_some_and(|on| on.is_of(cx)) {
                 req.extensions_mut().insert(OwnedCx::new(cx));
             }
-            cx.routes.show_match(cx, req);
+            cx.show_match(req);
             // `oneshot` polls the clone ready before it calls it.
             let future = self.service.clone().oneshot(mem::take(req));
             async move { into_response(future.await) }
@@ -571,10 +568,26 @@ where
     }
 }
 
+impl<L: TowerLayer<B>, B: ResponseBody> Step for Use<LayerStep<L, B>> {
+    fn register(&mut self, registrar: &mut Registrar) {
+        self.count(short_name::<L>(), registrar);
+    }
+}
+
+impl<L: TowerLayer<B>, B: ResponseBody, N: Tail + 'static> Fold<N> for Use<LayerStep<L, B>> {
+    type Out = LayerEndpoint<L, B>;
+
+    fn fold(mut self, next: N, assembly: &Assembly<'_>) -> Self::Out {
+        let cover = self.cover(assembly);
+        let site = Site::step(self.number);
+        LayerEndpoint::new(self.step, BoxTail(Arc::new(next)), cover, site)
+    }
+}
+
 /// A service behind a path of a chain.
 pub(crate) struct ServicePath<S, B> {
     path: String,
-    place: Place,
+    location: CallSite,
     service: S,
     prefix: usize,
     site: Site,
@@ -582,13 +595,13 @@ pub(crate) struct ServicePath<S, B> {
 }
 
 impl<S, B> ServicePath<S, B> {
-    pub(crate) fn new(path: &str, place: Place, service: S) -> Self {
+    pub(crate) fn new(path: &str, location: CallSite, service: S) -> Self {
         let site = Site::CHAIN;
-        Self { path: path.to_owned(), place, service, prefix: 0, site, body: PhantomData }
+        Self { path: path.to_owned(), location, service, prefix: 0, site, body: PhantomData }
     }
 }
 
-impl<S, B> Path for ServicePath<S, B>
+impl<S, B> Branch for ServicePath<S, B>
 where
     S: Service<Request, Response = http::Response<B>> + Clone + Send + Sync + 'static,
     S::Error: Into<BoxError>,
@@ -597,11 +610,9 @@ where
     B::Error: Into<BoxError>,
 {
     fn register(&mut self, registrar: &mut Registrar) {
-        let absolute = registrar.absolute(&self.path);
-        // A path that is none is refused by `enter`.
-        self.prefix = Pattern::parse(&absolute).map_or(0, |pattern| pattern.depth());
-        registrar.enter(&self.path, Settings::default(), self.place);
-        self.site = Site::step(registrar.service(short_name::<S>(), self.place));
+        self.prefix = depth(&registrar.absolute(&self.path));
+        registrar.enter(&self.path, Settings::default(), self.location);
+        self.site = Site::step(registrar.service(short_name::<S>(), self.location));
         registrar.leave();
     }
 
@@ -633,29 +644,34 @@ where
 {
     async fn call(&self, req: &mut Request, cx: &Cx<'_>) -> Response {
         let service = || async move {
-            cx.routes.show_match(cx, req);
+            cx.show_match(req);
             let mut req = mem::take(req);
-            if self.prefix > 0 {
-                strip(&mut req, self.prefix);
-            }
+            let Some(uri) = relative_uri(mem::take(req.uri_mut()), self.prefix) else {
+                let detail = "The path has dot segments that lead out of its scope";
+                return Error::new(StatusCode::BAD_REQUEST, detail).into_response();
+            };
+            *req.uri_mut() = uri;
             into_response(self.service.clone().oneshot(req).await)
         };
-        self.site.probe(cx, service).await
+        self.site.probe(&cx.built.routes, service).await
     }
 }
 
-/// Takes the first segments off the path.
-fn strip(req: &mut Request, segments: usize) {
-    let rest = rest_after(req.uri().path(), segments);
-    let stripped = match req.uri().query() {
+/// The URI that a service receives: without the first segments of the path. `None` if a reader could resolve the path
+/// to one outside of these segments.
+fn relative_uri(uri: Uri, segments: usize) -> Option<Uri> {
+    if could_leave(uri.path(), segments) {
+        return None;
+    }
+    if segments == 0 {
+        return Some(uri);
+    }
+    let rest = rest_after(uri.path(), segments);
+    let rest = match uri.query() {
         Some(query) => format!("{rest}?{query}"),
         None => rest.to_owned(),
     };
-    let mut parts = req.uri().clone().into_parts();
-    if let Ok(stripped) = stripped.parse() {
-        parts.path_and_query = Some(stripped);
-    }
-    if let Ok(uri) = http::Uri::from_parts(parts) {
-        *req.uri_mut() = uri;
-    }
+    let mut parts = uri.into_parts();
+    parts.path_and_query = Some(rest.try_into().ok()?);
+    Uri::from_parts(parts).ok()
 }

@@ -17,13 +17,13 @@ use tower::Service;
 
 use crate::adapter::{ChainLayer, ChainService, Root, ServicePath, static_service};
 use crate::answer::End;
-use crate::build::BuildError;
+use crate::build::{BuildError, CallSite};
 use crate::guard::{Guard, GuardFn, Provide};
-use crate::handler::{Arguments, IntoHandler, IntoMiddleware, Passing};
+use crate::handler::{Arguments, IntoHandler, Passing};
 use crate::hooks::{CatchPanics, OnError};
-use crate::next::Middleware;
+use crate::next::{Built, IntoMiddleware, Middleware};
 use crate::provide::{Cons, Expected, Nil, NothingExpected, Provides, Superset};
-use crate::route::{Place, Registrar, Routes, Settings};
+use crate::route::{Registrar, Settings, plan_routes};
 use crate::step::{AllSteps, Assembly, BoxSteps, Hook, On, Open, Push, Scope, Steps, Use};
 use crate::{Error, Request, Response};
 
@@ -194,6 +194,7 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     /// let chain = Chain::new().use_(no_store).get(async || "hello");
     /// # let _ = chain.build();
     /// ```
+    #[track_caller]
     pub fn use_<M, K, W>(
         self,
         middleware: M,
@@ -244,9 +245,21 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     /// Adds middleware for the steps after it, for paths under a prefix: `/prefix`, `/prefix/` and `/prefix/x`, not `/prefixed`.
     ///
     /// It takes what [`use_`](Chain::use_) takes, as long as it provides nothing. The prefix is relative to the path of the chain;
-    /// `{name}` in it stands for any segment.
+    /// `{name}` in it matches any segment.
     ///
-    /// What a file server could take for a path under the prefix, such as `//prefix/x` or `/prefix%2Fx`, is one here as well.
+    /// A [`service`](Chain::service) may read a path in another way than the chain. The middleware therefore runs for each
+    /// path that any of these readers could find under the prefix:
+    ///
+    /// | reader | reads as `/prefix/x` |
+    /// | --- | --- |
+    /// | a file server | `//prefix/x`, `/./prefix/x`, `/prefix%2Fx` |
+    /// | a URL type | `/a/../prefix/x`, `/a/%2e%2e/prefix/x`, `/a\..\prefix/x`, `/pre%09fix/x` |
+    /// | a proxy that decodes again | `/%2570refix/x`, `/a/%252e%252e/prefix/x` |
+    /// | a server that removes parameters of segments | `/prefix;a=b/x`, `/a/..;/prefix/x` |
+    /// | a C library | `/prefix%00.png` |
+    ///
+    /// It also runs for `/prefix/../x`, which some of them leave as it is. Case matters, as everywhere in a chain: where the
+    /// file system ignores it, guard the whole service with [`use_`](Chain::use_).
     ///
     /// # Example
     ///
@@ -275,7 +288,7 @@ impl<S, P, A, E> Chain<S, P, A, E> {
         M::Args: Arguments<P, W>,
         S: Push<Used<M, K, P, W>>,
     {
-        self.push(Use::new(middleware.into_step(), "use_at", false).at(prefix, Location::caller()))
+        self.push(Use::new(middleware.into_step(), "use_at", false).at(prefix))
     }
 
     /// Adds a check: an `async fn` of up to eight extractors and provided values that returns `Result<T, E>`.
@@ -300,6 +313,7 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     /// let chain = Chain::new().guard(tenant).get(async |tenant: Provided<Tenant>| tenant.0.0);
     /// # let _ = chain.build();
     /// ```
+    #[track_caller]
     #[allow(clippy::type_complexity, reason = "it is written out by the compiler alone")]
     pub fn guard<F, G, W>(
         self,
@@ -525,9 +539,9 @@ impl<S, P, A, E> Chain<S, P, A, E> {
         S: Open,
         S2: AllSteps,
     {
-        let place = Location::caller();
+        let location = Location::caller();
         let inside = steps(Chain::of(Steps::new(), Settings::default()));
-        self.scope(path, place, inside.steps, inside.settings)
+        self.scope(path, location, inside.steps, inside.settings)
     }
 
     /// Adds a chain that was made elsewhere, at a path. Its middleware never touches what stands beside it.
@@ -559,24 +573,30 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     fn scope<S2: AllSteps>(
         self,
         path: &str,
-        place: Place,
+        location: CallSite,
         steps: S2,
         settings: Settings,
     ) -> Chain<S::Out, P, A, E>
     where
         S: Open,
     {
-        let scope = Scope::new(path, place, steps, settings);
+        let scope = Scope::new(path, location, steps, settings);
         Chain::of(self.steps.open(Box::new(scope)), self.settings)
     }
 
     /// Adds any tower service at a path, for all methods: it answers the path itself and all that is under it.
     ///
-    /// What protects a part of it belongs into [`use_at`](Chain::use_at), not into a path beside it: a file server takes `//admin` and
-    /// `/admin%2Fx` for paths under `/admin`, and so does `use_at`, while the chain matches them as they are written.
+    /// The service receives the rest of the path after its own, as the client wrote it. Readiness is respected: each request
+    /// gets a clone that was polled ready.
     ///
-    /// The service sees the path without what stands before it, as file servers and foreign routers want it. Readiness is respected:
-    /// each request gets a clone that was polled ready.
+    /// The service never receives a path that leaves its scope. The chain answers 400 if any of the readers that
+    /// [`use_at`](Chain::use_at) lists could resolve the rest of the path to one above it, or could drop a segment of the
+    /// path before it. At `/files`, these are `/files/../x`, `/files/%2e%2e/x`, `/files/..%2Fx`, `/files/%252e%252e/x`,
+    /// `/files/..\x` and `/files/..;/x`; at `/{user}/files`, also `/./files/x`. Dot segments that stay inside, as in
+    /// `/files/a/../x`, are left to the service.
+    ///
+    /// To protect a part of a service, use [`use_at`](Chain::use_at), not a path beside it: a file server reads `//admin` and
+    /// `/admin%2Fx` as paths under `/admin`, and so does `use_at`, but the chain matches them as the client wrote them.
     ///
     /// # Example
     ///
@@ -757,7 +777,8 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     ///
     /// # Panics
     ///
-    /// If a path is no pattern, if two paths are in conflict, or if no request reaches a handler. The message says where it is registered and what to change.
+    /// If a path is not a pattern, if two paths are in conflict, if no request reaches a handler, or if middleware covers no
+    /// handler. The message names the location in the code and what to change.
     /// [`try_build`](Chain::try_build) returns it instead.
     #[track_caller]
     pub fn build(self) -> ChainService
@@ -883,14 +904,16 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     {
         let mut registrar = Registrar::new(self.settings);
         self.steps.register(&mut registrar);
-        let left =
+        let closed =
             if in_front { registrar.end_in_service(Location::caller()) } else { registrar.leave() };
-        let mut routes: Routes = registrar.finish(left.end)?;
-        let tables = RefCell::new(Vec::new());
-        let assembly = Assembly { end: left.end, tables: &tables, depth: 0 };
-        let endpoint = self.steps.assemble(End::new(left.end, None), &assembly);
-        routes.tables = tables.into_inner().into_iter().flatten().collect();
-        Ok(Root { endpoint, routes: Arc::new(routes) })
+        let routes = plan_routes(registrar, closed.end)?;
+        let (tables, hooks) = (RefCell::default(), RefCell::default());
+        let assembly = Assembly { end: closed.end, tables: &tables, hooks: &hooks, depth: 0 };
+        let endpoint = self.steps.assemble(End::new(closed.end, None), &assembly);
+        // Each index was filled when its step was folded.
+        let tables = tables.into_inner().into_iter().flatten().collect();
+        let hooks = hooks.into_inner().into_iter().flatten().collect();
+        Ok(Root { endpoint, built: Arc::new(Built { routes, tables, hooks }) })
     }
 }
 

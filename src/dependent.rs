@@ -1,7 +1,8 @@
 //! Middleware that compiles only behind the steps that provide what it needs.
 
 use crate::adapter::ChainLayer;
-use crate::handler::{IntoMiddleware, Passing};
+use crate::handler::Passing;
+use crate::next::IntoMiddleware;
 use crate::{Middleware, MiddlewareExt};
 
 /// Middleware that needs what earlier steps provide, and compiles only behind them.

@@ -17,14 +17,15 @@ use axum_core::extract::{FromRequest, FromRequestParts};
 use axum_core::response::IntoResponse;
 use bytes::Bytes;
 use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use http_body::Body as _;
 use http_body_util::BodyExt;
 
-use crate::next::{Cx, Endpoint, Erased, FromFn, Middleware, Next};
-use crate::provide::{FromChain, Has, Provides, find};
+use crate::next::{Cx, Endpoint, Erased, IntoMiddleware, Middleware, Next, Reach, RestSlot};
+use crate::provide::{FromChain, Has, Nil, Provides, find};
 use crate::route::short_name;
 use crate::{Body, Error, Request, Response};
 
@@ -68,44 +69,12 @@ pub trait IntoHandler<Kind> {
     fn into_step<P, W>(self) -> Self::Step<P, W>;
 }
 
-/// What [`Chain::use_`](crate::Chain::use_) and [`Chain::always`](crate::Chain::always) take.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` can't be used as middleware",
-    label = "neither an `async fn(.., Next<'_>)`, nor a `Middleware` or `Dependent`, nor a `tower::Layer` that fits",
-    note = "write `tower_chain::from_fn(f)`, or `from_fn_with::<(A, B), _, _>(f)` with the types before `Next`, and the compiler names the part of a function that does not fit; a closure that captures needs `tower_chain::from_closure(f)`",
-    note = "seen most: `async` is missing; `Next<'_>` is not the last argument, or another crate's; `Request` is taken beside `Next`, which holds it; the result is not `IntoResponse`; a lock or an `Rc` is held over an `.await`; an `Option` of middleware that provides a value",
-    note = "a layer fits if its service is `Clone + Send + Sync`, takes a `tower_chain::Request`, and answers with a body of `Bytes`"
-)]
-pub trait IntoMiddleware<Kind> {
-    #[doc(hidden)]
-    type Args;
-    #[doc(hidden)]
-    type Step<P, W>;
-    #[doc(hidden)]
-    type Provides: Provides;
-    #[doc(hidden)]
-    fn into_step<P, W>(self) -> Self::Step<P, W>;
-}
-
-#[doc(hidden)]
-#[derive(Debug)]
-pub struct AsMiddleware;
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct AsFn<A, T>(PhantomData<(A, T)>);
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct AsHandler<A, M>(PhantomData<(A, M)>);
-
-impl<M: Middleware> IntoMiddleware<AsMiddleware> for M {
-    type Args = Passing<()>;
-    type Step<P, W> = M;
-    type Provides = M::Provides;
-
-    fn into_step<P, W>(self) -> M {
-        self
-    }
-}
 
 impl<F, A, T> IntoMiddleware<AsFn<A, T>> for F
 where
@@ -145,6 +114,159 @@ where
     fn into_step<P, W>(self) -> HandlerStep<F, A, M, P, W> {
         HandlerStep { f: self, kind: PhantomData }
     }
+}
+
+/// An `async fn(.., Next<'_>)` as a [`Middleware`]. Made by [`from_fn`] and by the verbs of a chain.
+pub struct FromFn<F, A, T, P, W> {
+    f: F,
+    kind: PhantomData<fn() -> (A, T, P, W)>,
+}
+
+impl<F, A, T, P, W> FromFn<F, A, T, P, W> {
+    pub(crate) fn new(f: F) -> Self {
+        Self { f, kind: PhantomData }
+    }
+}
+
+impl<F, A, T, P, W> std::fmt::Debug for FromFn<F, A, T, P, W> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&short_name::<F>())
+    }
+}
+
+impl<F, A, T, P, W> Middleware for FromFn<F, A, T, P, W>
+where
+    F: for<'a> MiddlewareFn<'a, A, T>,
+    Passing<A>: Arguments<P, W>,
+    A: Send + 'static,
+    T: Provides,
+    P: 'static,
+    W: 'static,
+{
+    type Provides = T;
+
+    async fn call<N: Endpoint>(&self, mut next: Next<'_, N, T>) -> Response {
+        let cx = next.cx();
+        let Passing(args) = match Passing::<A>::take(next.request_mut(), cx).await {
+            Ok(args) => args,
+            Err(refusal) => return refusal,
+        };
+        let slot = std::pin::pin!(RestSlot::Done);
+        self.f.invoke(args, next.erase(slot, Reach::run)).await.into_response()
+    }
+
+    fn name(&self) -> String {
+        short_name::<F>()
+    }
+}
+
+/// Makes a [`Middleware`] of an `async fn(Next<'_>)`.
+///
+/// [`Chain::use_`](crate::Chain::use_) takes such a function as it is. This form has methods such as [`when`](Middleware::when), and its
+/// bound is a plain one: if the compiler reports that a function isn't middleware without the reason, wrap it in `from_fn`,
+/// and the compiler names the reason. For functions that take more, there is [`from_fn_with`], and for closures that capture
+/// [`from_closure`].
+///
+/// # Example
+///
+/// ```
+/// use tower_chain::{Chain, Middleware, Next, Response, from_fn};
+///
+/// async fn log(next: Next<'_>) -> Response {
+///     println!("{} {}", next.method(), next.uri().path());
+///     next.run().await
+/// }
+///
+/// let chain = Chain::new().use_(from_fn(log).unless(|req| req.uri().path() == "/healthz"));
+/// # let _ = chain;
+/// ```
+pub fn from_fn<F>(f: F) -> FromFn<F, (), (), Nil, ()>
+where
+    F: for<'a> PlainFn<'a>,
+{
+    FromFn::new(f)
+}
+
+/// Makes a [`Middleware`] of an `async fn` that takes extractors before `Next`: `A` lists them as a tuple.
+///
+/// # Example
+///
+/// ```
+/// use tower_chain::{Middleware, Next, Response, from_fn_with};
+///
+/// async fn log(method: http::Method, next: Next<'_>) -> Response {
+///     println!("{method}");
+///     next.run().await
+/// }
+///
+/// let middleware = from_fn_with::<(http::Method,), _, _>(log).boxed();
+/// # let _ = middleware;
+/// ```
+pub fn from_fn_with<A, F, W>(f: F) -> FromFn<F, A, (), Nil, W>
+where
+    F: for<'a> MiddlewareFn<'a, A, ()>,
+    Passing<A>: Arguments<Nil, W>,
+{
+    FromFn::new(f)
+}
+
+/// A closure as a [`Middleware`]. Made by [`from_closure`].
+#[derive(Clone)]
+pub struct FromClosure<F>(F);
+
+impl<F> std::fmt::Debug for FromClosure<F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&short_name::<F>())
+    }
+}
+
+impl<F, R> Middleware for FromClosure<F>
+where
+    F: for<'a> Fn(Next<'a>) -> BoxFuture<'a, R> + Send + Sync + 'static,
+    R: IntoResponse,
+{
+    type Provides = ();
+
+    async fn call<N: Endpoint>(&self, next: Next<'_, N>) -> Response {
+        let slot = std::pin::pin!(RestSlot::Done);
+        (self.0)(next.erase(slot, Reach::run)).await.into_response()
+    }
+
+    fn name(&self) -> String {
+        short_name::<F>()
+    }
+}
+
+/// Makes a [`Middleware`] of a closure that captures values. Its future is boxed, once per request.
+///
+/// [`Chain::use_`](crate::Chain::use_) takes an `async` closure that captures nothing as it is. One that captures can't be taken so:
+/// its future borrows from the closure, and the compiler has no means yet to require that such a future is `Send`.
+///
+/// # Example
+///
+/// ```
+/// use http::HeaderValue;
+/// use tower_chain::{Chain, from_closure};
+///
+/// let version = HeaderValue::from_static("7");
+/// let chain = Chain::new()
+///     .use_(from_closure(move |next| {
+///         let version = version.clone();
+///         Box::pin(async move {
+///             let mut response = next.run().await;
+///             response.headers_mut().insert("x-version", version);
+///             response
+///         })
+///     }))
+///     .get(async || "hello");
+/// # let _ = chain.build();
+/// ```
+pub fn from_closure<F, R>(f: F) -> FromClosure<F>
+where
+    F: for<'a> Fn(Next<'a>) -> BoxFuture<'a, R> + Send + Sync + 'static,
+    R: IntoResponse,
+{
+    FromClosure(f)
 }
 
 /// Gives back `f`, if it is a handler of the arguments `A`, listed as a tuple; if it isn't, the compiler says why.
@@ -430,6 +552,13 @@ impl<P> Arguments<P, ()> for Passing<()> {
     }
 }
 
+/// Layers and types take no arguments.
+impl<P> Arguments<P, ()> for () {
+    async fn take(_: &mut Request, _: &Cx<'_>) -> Result<Self, Response> {
+        Ok(())
+    }
+}
+
 impl<F, Fut> HandlerFn<(), ()> for F
 where
     F: Fn() -> Fut + Send + Sync + 'static,
@@ -477,7 +606,7 @@ macro_rules! ending {
             #[allow(clippy::unused_unit, unused_mut, unused_variables, reason = "there may be one argument only")]
             async fn take(req: &mut Request, cx: &Cx<'_>) -> Result<Self, Response> {
                 if $($head::EXTRACTS ||)* $last::EXTRACTS {
-                    cx.routes.show_match(cx, req);
+                    cx.show_match(req);
                 }
                 // In a scope of its own, so that the last argument has the room again.
                 let ($($head,)*) = {
@@ -514,7 +643,7 @@ macro_rules! passing {
             #[allow(non_snake_case, reason = "a value is named as its type")]
             async fn take(req: &mut Request, cx: &Cx<'_>) -> Result<Self, Response> {
                 if $($head::EXTRACTS ||)* false {
-                    cx.routes.show_match(cx, req);
+                    cx.show_match(req);
                 }
                 let mut head = Head::of(req);
                 Ok(Self(($($head::take(&mut head).await?,)*)))

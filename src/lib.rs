@@ -114,6 +114,7 @@ mod next;
 #[cfg_attr(docsrs, doc(cfg(feature = "overhead")))]
 pub mod overhead;
 mod pattern;
+mod prefix;
 mod probe;
 mod provide;
 pub mod respond;
@@ -153,7 +154,9 @@ pub use extract::Json;
 pub use extract::Query;
 pub use extract::{ClientAddr, MatchedPath, Path, PeerAddr};
 pub use grants::{Anonymous, Grants};
-pub use handler::{IntoHandler, IntoMiddleware, handler_fn};
+pub use handler::{
+    FromClosure, FromFn, IntoHandler, from_closure, from_fn, from_fn_with, handler_fn,
+};
 pub use http::StatusCode;
 #[cfg(feature = "authenticate")]
 #[cfg_attr(docsrs, doc(cfg(feature = "authenticate")))]
@@ -201,10 +204,7 @@ pub use middleware::server_timing::ServerTiming;
 #[cfg_attr(docsrs, doc(cfg(feature = "validate")))]
 pub use middleware::validate::{Valid, Validate};
 pub use middleware_ext::MiddlewareExt;
-pub use next::{
-    Endpoint, Erased, FromClosure, FromFn, Middleware, Next, NextWith, from_closure, from_fn,
-    from_fn_with,
-};
+pub use next::{Endpoint, Erased, IntoMiddleware, Middleware, Next, NextWith};
 #[cfg(feature = "overhead")]
 #[cfg_attr(docsrs, doc(cfg(feature = "overhead")))]
 pub use overhead::Overhead;

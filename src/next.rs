@@ -8,16 +8,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use axum_core::response::IntoResponse;
 use futures_util::future::BoxFuture;
 use http::{Extensions, HeaderMap, Method, Uri, Version};
 use pin_project_lite::pin_project;
 
-use crate::adapter::Inner;
-use crate::handler::{Arguments, MiddlewareFn, Passing, PlainFn};
-use crate::pattern::{Prefix, rest_after};
+use crate::pattern::rest_after;
+use crate::prefix::Prefix;
 use crate::probe::Site;
-use crate::provide::{Nil, Provides, Values};
+use crate::provide::{Provides, Values};
 use crate::route::{Plan, Routes, short_name};
 use crate::{Body, Request, Response};
 
@@ -65,6 +63,39 @@ pub trait Middleware: Send + Sync + 'static {
     /// Defaults to the name of the type, or of the function.
     fn name(&self) -> String {
         short_name::<Self>()
+    }
+}
+
+/// What [`Chain::use_`](crate::Chain::use_) and [`Chain::always`](crate::Chain::always) take.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can't be used as middleware",
+    label = "neither an `async fn(.., Next<'_>)`, nor a `Middleware` or `Dependent`, nor a `tower::Layer` that fits",
+    note = "write `tower_chain::from_fn(f)`, or `from_fn_with::<(A, B), _, _>(f)` with the types before `Next`, and the compiler names the part of a function that does not fit; a closure that captures needs `tower_chain::from_closure(f)`",
+    note = "seen most: `async` is missing; `Next<'_>` is not the last argument, or another crate's; `Request` is taken beside `Next`, which holds it; the result is not `IntoResponse`; a lock or an `Rc` is held over an `.await`; an `Option` of middleware that provides a value",
+    note = "a layer fits if its service is `Clone + Send + Sync`, takes a `tower_chain::Request`, and answers with a body of `Bytes`"
+)]
+pub trait IntoMiddleware<Kind> {
+    #[doc(hidden)]
+    type Args;
+    #[doc(hidden)]
+    type Step<P, W>;
+    #[doc(hidden)]
+    type Provides: Provides;
+    #[doc(hidden)]
+    fn into_step<P, W>(self) -> Self::Step<P, W>;
+}
+
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct AsMiddleware;
+
+impl<M: Middleware> IntoMiddleware<AsMiddleware> for M {
+    type Args = ();
+    type Step<P, W> = M;
+    type Provides = M::Provides;
+
+    fn into_step<P, W>(self) -> M {
+        self
     }
 }
 
@@ -464,185 +495,61 @@ impl Drop for Running<'_> {
     }
 }
 
-/// An `async fn(.., Next<'_>)` as a [`Middleware`]. Made by [`from_fn`] and by the verbs of a chain.
-pub struct FromFn<F, A, T, P, W> {
-    f: F,
-    kind: PhantomData<fn() -> (A, T, P, W)>,
+/// What all requests of a built chain share.
+pub(crate) struct Built {
+    pub(crate) routes: Routes,
+    /// The path tables of the chain, by their number.
+    pub(crate) tables: Vec<Arc<dyn Resume>>,
+    /// What answers unmatched requests, by the index of the hook.
+    pub(crate) hooks: Vec<BoxTail>,
 }
 
-impl<F, A, T, P, W> FromFn<F, A, T, P, W> {
-    pub(crate) fn new(f: F) -> Self {
-        Self { f, kind: PhantomData }
-    }
+/// A path table, as the end of a scope in it sees it: a request that passed through the scope continues with the steps from `from` on.
+pub(crate) trait Resume: Send + Sync {
+    fn resume<'a>(
+        &'a self,
+        from: u32,
+        req: &'a mut Request,
+        cx: &'a Cx<'a>,
+    ) -> BoxFuture<'a, Response>;
 }
 
-impl<F, A, T, P, W> std::fmt::Debug for FromFn<F, A, T, P, W> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&short_name::<F>())
-    }
+/// The service behind a chain that is used as a layer, for one request.
+pub(crate) trait InnerService: Send + Sync {
+    fn call(&self, req: Request) -> BoxFuture<'static, Response>;
 }
 
-impl<F, A, T, P, W> Middleware for FromFn<F, A, T, P, W>
-where
-    F: for<'a> MiddlewareFn<'a, A, T>,
-    Passing<A>: Arguments<P, W>,
-    A: Send + 'static,
-    T: Provides,
-    P: 'static,
-    W: 'static,
-{
-    type Provides = T;
-
-    async fn call<N: Endpoint>(&self, mut next: Next<'_, N, T>) -> Response {
-        let cx = next.cx();
-        let Passing(args) = match Passing::<A>::take(next.request_mut(), cx).await {
-            Ok(args) => args,
-            Err(refusal) => return refusal,
-        };
-        let slot = std::pin::pin!(RestSlot::Done);
-        self.f.invoke(args, next.erase(slot, Reach::run)).await.into_response()
-    }
-
-    fn name(&self) -> String {
-        short_name::<F>()
-    }
-}
-
-/// Makes a [`Middleware`] of an `async fn(Next<'_>)`.
-///
-/// [`Chain::use_`](crate::Chain::use_) takes such a function as it is. This form has methods such as [`when`](Middleware::when), and its
-/// bound is a plain one: if the compiler reports that a function isn't middleware without the reason, wrap it in `from_fn`,
-/// and the compiler names the reason. For functions that take more, there is [`from_fn_with`], and for closures that capture
-/// [`from_closure`].
-///
-/// # Example
-///
-/// ```
-/// use tower_chain::{Chain, Middleware, Next, Response, from_fn};
-///
-/// async fn log(next: Next<'_>) -> Response {
-///     println!("{} {}", next.method(), next.uri().path());
-///     next.run().await
-/// }
-///
-/// let chain = Chain::new().use_(from_fn(log).unless(|req| req.uri().path() == "/healthz"));
-/// # let _ = chain;
-/// ```
-pub fn from_fn<F>(f: F) -> FromFn<F, (), (), Nil, ()>
-where
-    F: for<'a> PlainFn<'a>,
-{
-    FromFn::new(f)
-}
-
-/// Makes a [`Middleware`] of an `async fn` that takes extractors before `Next`: `A` lists them as a tuple.
-///
-/// # Example
-///
-/// ```
-/// use tower_chain::{Middleware, Next, Response, from_fn_with};
-///
-/// async fn log(method: http::Method, next: Next<'_>) -> Response {
-///     println!("{method}");
-///     next.run().await
-/// }
-///
-/// let middleware = from_fn_with::<(http::Method,), _, _>(log).boxed();
-/// # let _ = middleware;
-/// ```
-pub fn from_fn_with<A, F, W>(f: F) -> FromFn<F, A, (), Nil, W>
-where
-    F: for<'a> MiddlewareFn<'a, A, ()>,
-    Passing<A>: Arguments<Nil, W>,
-{
-    FromFn::new(f)
-}
-
-/// A closure as a [`Middleware`]. Made by [`from_closure`].
-#[derive(Clone)]
-pub struct FromClosure<F>(F);
-
-impl<F> std::fmt::Debug for FromClosure<F> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&short_name::<F>())
-    }
-}
-
-impl<F, R> Middleware for FromClosure<F>
-where
-    F: for<'a> Fn(Next<'a>) -> BoxFuture<'a, R> + Send + Sync + 'static,
-    R: IntoResponse,
-{
-    type Provides = ();
-
-    async fn call<N: Endpoint>(&self, next: Next<'_, N>) -> Response {
-        let slot = std::pin::pin!(RestSlot::Done);
-        (self.0)(next.erase(slot, Reach::run)).await.into_response()
-    }
-
-    fn name(&self) -> String {
-        short_name::<F>()
-    }
-}
-
-/// Makes a [`Middleware`] of a closure that captures values. Its future is boxed, once per request.
-///
-/// [`Chain::use_`](crate::Chain::use_) takes an `async` closure that captures nothing as it is. One that captures can't be taken so:
-/// its future borrows from the closure, and the compiler has no means yet to require that such a future is `Send`.
-///
-/// # Example
-///
-/// ```
-/// use http::HeaderValue;
-/// use tower_chain::{Chain, from_closure};
-///
-/// let version = HeaderValue::from_static("7");
-/// let chain = Chain::new()
-///     .use_(from_closure(move |next| {
-///         let version = version.clone();
-///         Box::pin(async move {
-///             let mut response = next.run().await;
-///             response.headers_mut().insert("x-version", version);
-///             response
-///         })
-///     }))
-///     .get(async || "hello");
-/// # let _ = chain.build();
-/// ```
-pub fn from_closure<F, R>(f: F) -> FromClosure<F>
-where
-    F: for<'a> Fn(Next<'a>) -> BoxFuture<'a, R> + Send + Sync + 'static,
-    R: IntoResponse,
-{
-    FromClosure(f)
-}
-
-/// What is known of a request while it walks the chain.
+/// The state of one request in a chain.
 #[doc(hidden)]
 #[derive(Clone, Copy)]
 #[allow(missing_debug_implementations, reason = "it is public to the compiler alone")]
 pub struct Cx<'a> {
-    pub(crate) routes: &'a Arc<Routes>,
+    pub(crate) built: &'a Arc<Built>,
     pub(crate) plan: &'a Plan,
-    pub(crate) inner: Option<&'a Arc<dyn Inner>>,
-    /// How many segments of the path stand before the present scope.
+    pub(crate) inner: Option<&'a Arc<dyn InnerService>>,
+    /// How many segments of the path are before the path of the present scope.
     pub(crate) depth: usize,
-    /// The path as it was matched, where a step decides on it.
+    /// The path as it was matched, if a step depends on it.
     pub(crate) path: Option<&'a Arc<str>>,
 }
 
 impl<'a> Cx<'a> {
     pub(crate) fn matched_path(&self) -> Option<&'a str> {
-        self.plan.route.map(|route| self.routes.pattern(route))
+        self.plan.route.map(|route| self.built.routes.pattern(route))
+    }
+
+    /// Puts the matched pattern into the extensions of the request.
+    pub(crate) fn show_match(&self, req: &mut Request) {
+        self.built.routes.show_match(self.plan, self.depth, req);
     }
 }
 
-/// What is known of a request, on its way through a tower layer.
+/// The state of a request on its way through a tower layer, which takes only owned values.
 #[derive(Clone)]
 pub(crate) struct OwnedCx {
-    routes: Arc<Routes>,
+    built: Arc<Built>,
     plan: usize,
-    inner: Option<Arc<dyn Inner>>,
+    inner: Option<Arc<dyn InnerService>>,
     depth: usize,
     path: Option<Arc<str>>,
 }
@@ -650,7 +557,7 @@ pub(crate) struct OwnedCx {
 impl OwnedCx {
     pub(crate) fn new(cx: &Cx<'_>) -> Self {
         Self {
-            routes: cx.routes.clone(),
+            built: cx.built.clone(),
             plan: cx.plan.index,
             inner: cx.inner.cloned(),
             depth: cx.depth,
@@ -658,15 +565,15 @@ impl OwnedCx {
         }
     }
 
-    /// Whether this was made of that.
+    /// Whether this was made from `cx`.
     pub(crate) fn is_of(&self, cx: &Cx<'_>) -> bool {
-        Arc::ptr_eq(&self.routes, cx.routes) && self.plan == cx.plan.index && self.depth == cx.depth
+        Arc::ptr_eq(&self.built, cx.built) && self.plan == cx.plan.index && self.depth == cx.depth
     }
 
     pub(crate) fn borrow(&self) -> Cx<'_> {
         Cx {
-            routes: &self.routes,
-            plan: self.routes.plan(self.plan),
+            built: &self.built,
+            plan: self.built.routes.plan(self.plan),
             inner: self.inner.as_ref(),
             depth: self.depth,
             path: self.path.as_ref(),
@@ -693,14 +600,15 @@ impl Cover {
 
     /// Whether the step takes part in this request.
     #[inline(always)]
-    pub(crate) fn holds(&self, cx: &Cx<'_>) -> bool {
+    pub(crate) fn holds(&self, cx: &Cx<'_>, req: &Request) -> bool {
         let &Self { low, high, ref prefix } = self;
         let reached = low > high
-            || match *cx.plan.steps {
+            || match *cx.plan.handlers {
                 [step] => low <= step && step <= high,
                 ref steps => steps.iter().any(|step| low <= *step && *step <= high),
             };
-        reached && prefix.as_ref().is_none_or(|prefix| prefix.covers(cx.path))
+        reached
+            && prefix.as_ref().is_none_or(|prefix| prefix.covers(cx.path.map(|path| &**path), req))
     }
 }
 
@@ -729,14 +637,14 @@ impl<M, F> Default for Late<M, F> {
 /// Boxes the future that `start` makes.
 ///
 /// It is made inside its box: made outside it would be copied, with all the room for the steps after it.
-fn boxed<'a, M, F>(start: M) -> BoxFuture<'a, F::Output>
+fn box_in_place<'a, M, F>(start: M) -> BoxFuture<'a, F::Output>
 where
     M: FnOnce() -> F + Send + 'a,
     F: Future + Send + 'a,
 {
     let mut late = Box::into_pin(Box::<Late<M, F>>::default());
-    if let LateProjection::Waiting { start: place } = late.as_mut().project() {
-        *place = Some(start);
+    if let LateProjection::Waiting { start: slot } = late.as_mut().project() {
+        *slot = Some(start);
     }
     late
 }
@@ -768,7 +676,7 @@ pub(crate) trait ErasedTail: Send + Sync {
 
 impl<E: Tail> ErasedTail for E {
     fn call_boxed<'a>(&'a self, req: &'a mut Request, cx: &'a Cx<'a>) -> BoxFuture<'a, Response> {
-        boxed(move || self.call(req, cx))
+        box_in_place(move || self.call(req, cx))
     }
 
     fn call_owned(self: Arc<Self>, mut req: Request, on: OwnedCx) -> BoxFuture<'static, Response>
@@ -792,6 +700,6 @@ impl Tail for BoxTail {
         req: &'a mut Request,
         cx: &'a Cx<'a>,
     ) -> impl Future<Output = Response> + Send + 'a {
-        Site::CHAIN.probe(cx, || self.0.call_boxed(req, cx))
+        Site::CHAIN.probe(&cx.built.routes, || self.0.call_boxed(req, cx))
     }
 }

@@ -11,25 +11,21 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::panic::Location;
 use std::sync::Arc;
 
 use http::{HeaderValue, Method};
 
 use crate::Request;
-use crate::build::BuildError;
-use crate::next::{BoxTail, Cx};
-use crate::pattern::{Pattern, Prefix, canonical, join};
-use crate::step::Resume;
-
-pub(crate) type Place = &'static Location<'static>;
+use crate::build::{BuildError, CallSite};
+use crate::pattern::{Pattern, canonical, join};
+use crate::prefix::Prefix;
 
 /// What happens with the requests of one path and method.
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) index: usize,
     /// The handlers that match, in the order in which they are written.
-    pub(crate) steps: Box<[u32]>,
+    pub(crate) handlers: Box<[u32]>,
     /// The way of the request: these handlers, and the ends of scopes that it reaches. The last one is the end at which it is answered, if no
     /// handler does.
     pub(crate) stops: Box<[u32]>,
@@ -51,7 +47,7 @@ pub(crate) enum Outcome {
 
 /// One pattern, with everything that was registered for it.
 #[derive(Debug)]
-struct Entry {
+struct MethodPlans {
     pattern: Option<Arc<MatchedPattern>>,
     methods: Vec<(Method, usize)>,
     other: usize,
@@ -59,7 +55,7 @@ struct Entry {
     rank: usize,
 }
 
-impl Entry {
+impl MethodPlans {
     fn plan(&self, method: &Method) -> usize {
         let found = self.methods.iter().find(|(candidate, _)| candidate == method);
         found.map_or(self.other, |(_, plan)| *plan)
@@ -116,21 +112,19 @@ impl Matched {
 /// The table of a built chain.
 pub struct Routes {
     paths: matchit::Router<usize>,
-    /// By the number of segments before the catch-all: those of one number never meet a parameter in its place.
+    /// By the number of segments before the catch-all: those of one number never meet a parameter in its location.
     catch_alls: Vec<matchit::Router<usize>>,
     /// Patterns with a parameter that is a part of a segment, each by itself: `matchit` doesn't go back from those.
     partials: Vec<matchit::Router<usize>>,
-    entries: Vec<Entry>,
+    entries: Vec<MethodPlans>,
     /// What handlers without a path answer.
-    anywhere: Option<Entry>,
+    anywhere: Option<MethodPlans>,
     /// The scopes with something to say to requests that no handler matches, the innermost first.
     scopes: Vec<(matchit::Router<()>, usize)>,
     not_found: usize,
     bad_encoding: usize,
     options_star: usize,
     plans: Vec<Plan>,
-    pub(crate) tables: Vec<Arc<dyn Resume>>,
-    pub(crate) hooks: Vec<BoxTail>,
     listing: Vec<Route>,
     tree: Vec<Node>,
     /// Of each step, its line in the tree.
@@ -170,7 +164,7 @@ impl Routes {
     }
 
     /// Matches path and method, and puts the parameters into the extensions.
-    pub(crate) fn find(&self, req: &mut Request) -> usize {
+    pub(crate) fn match_request(&self, req: &mut Request) -> usize {
         if !req.extensions().is_empty() {
             // A chain around this one may have left its own.
             req.extensions_mut().remove::<Matched>();
@@ -229,19 +223,16 @@ impl Routes {
         (plan, matched)
     }
 
-    /// Puts the matched pattern where extractors look for it, if it isn't there already.
-    pub(crate) fn show_match(&self, cx: &Cx<'_>, req: &mut Request) {
+    /// Puts the matched pattern into the extensions, where extractors look for it. `depth` is that of the step that looks.
+    pub(crate) fn show_match(&self, plan: &Plan, depth: usize, req: &mut Request) {
         if let Some(matched) = req.extensions_mut().get_mut::<Matched>() {
-            matched.depth = cx.depth;
+            matched.depth = depth;
             return;
         }
-        let entry = cx.plan.route.map(|route| &self.entries[route]);
+        let entry = plan.route.map(|route| &self.entries[route]);
         if let Some(pattern) = entry.and_then(|entry| entry.pattern.as_ref()) {
-            req.extensions_mut().insert(Matched {
-                pattern: pattern.clone(),
-                captured: None,
-                depth: cx.depth,
-            });
+            let pattern = pattern.clone();
+            req.extensions_mut().insert(Matched { pattern, captured: None, depth });
         }
     }
 }
@@ -377,14 +368,25 @@ impl Settings {
 pub struct Registrar {
     next_step: u32,
     pub(crate) next_table: u32,
-    stack: Vec<Scope>,
-    handlers: Vec<Handler>,
+    stack: Vec<OpenScope>,
+    handlers: Vec<Registered>,
     ends: Vec<ScopeEnd>,
-    hooks: Vec<BoxTail>,
+    hook_count: usize,
     tree: Vec<Node>,
+    covers: Vec<Covers>,
     errors: Vec<BuildError>,
     gated: bool,
     in_front: bool,
+}
+
+/// A middleware that must cover a handler after it in its scope.
+struct Covers {
+    step: u32,
+    name: String,
+    location: CallSite,
+    prefix: Option<Pattern>,
+    /// The index of its scope in [`Registrar::ends`].
+    scope: usize,
 }
 
 /// The end of a scope, as a request sees it.
@@ -401,8 +403,8 @@ struct ScopeEnd {
     listens: bool,
 }
 
-struct Scope {
-    /// Its place among the ends.
+struct OpenScope {
+    /// Its location among the ends.
     id: usize,
     prefix: String,
     settings: Settings,
@@ -413,7 +415,7 @@ struct Scope {
     always: bool,
 }
 
-/// The hooks in force, as places in [`Registrar::hooks`].
+/// The hooks in force, by their index.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Hooks {
     pub(crate) no_match: Option<usize>,
@@ -422,13 +424,13 @@ pub struct Hooks {
 
 /// What a scope is told when it is left.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Left {
+pub struct ClosedScope {
     pub(crate) end: u32,
     /// How many segments the path of the scope has.
     pub(crate) depth: usize,
 }
 
-struct Handler {
+struct Registered {
     step: u32,
     /// `None`: any path.
     pattern: Option<String>,
@@ -436,8 +438,8 @@ struct Handler {
     passes: bool,
     name: String,
     middleware: Vec<String>,
-    place: Place,
-    /// Its scope, as a place among the ends.
+    location: CallSite,
+    /// Its scope, as a location among the ends.
     scope: usize,
     settings: Settings,
 }
@@ -450,8 +452,9 @@ impl Registrar {
             stack: Vec::new(),
             handlers: Vec::new(),
             ends: Vec::new(),
-            hooks: Vec::new(),
+            hook_count: 0,
             tree: Vec::new(),
+            covers: Vec::new(),
             errors: Vec::new(),
             gated: false,
             in_front: false,
@@ -472,7 +475,7 @@ impl Registrar {
             own,
             listens: false,
         });
-        self.stack.push(Scope {
+        self.stack.push(OpenScope {
             id,
             prefix,
             settings,
@@ -497,7 +500,7 @@ impl Registrar {
         self.next_step - 1
     }
 
-    fn scope(&mut self) -> &mut Scope {
+    fn scope(&mut self) -> &mut OpenScope {
         // The outermost scope is never left.
         let last = self.stack.len() - 1;
         &mut self.stack[last]
@@ -509,22 +512,40 @@ impl Registrar {
     }
 
     /// Counts a middleware.
-    pub(crate) fn middleware(&mut self, verb: &str, name: String, always: bool) -> u32 {
+    pub(crate) fn middleware(
+        &mut self,
+        verb: &str,
+        name: String,
+        always: bool,
+        location: CallSite,
+    ) -> u32 {
         self.node(format!("{verb} {name}"), Some(self.next_step));
         let scope = self.scope();
         scope.always |= always;
-        scope.middleware.push(name);
-        self.count()
+        scope.middleware.push(name.clone());
+        let scope = scope.id;
+        let step = self.count();
+        if !always {
+            self.covers.push(Covers { step, name, location, prefix: None, scope });
+        }
+        step
     }
 
     /// The middleware that was counted last is for the paths under a prefix alone.
-    pub(crate) fn prefix(&mut self, path: &str, place: Place) -> Option<Prefix> {
+    pub(crate) fn prefix(&mut self, path: &str, location: CallSite) -> Option<Prefix> {
         self.gated = true;
         if let Some(node) = self.tree.last_mut() {
             node.text = node.text.replacen(' ', &format!(" {path} "), 1);
         }
-        let prefix = Prefix::parse(&self.absolute(path));
-        prefix.map_err(|reason| self.fail(BuildError::pattern(path, place, reason))).ok()
+        let depth = depth(&self.scope().prefix);
+        let whole = Pattern::parse(&self.absolute(path));
+        let parsed = whole.and_then(|whole| Ok((Prefix::new(&whole, depth)?, whole)));
+        let (prefix, whole) =
+            parsed.map_err(|reason| self.fail(BuildError::pattern(path, location, reason))).ok()?;
+        if let Some(covers) = self.covers.last_mut() {
+            covers.prefix = Some(whole);
+        }
+        Some(prefix)
     }
 
     /// Counts a handler of the present scope.
@@ -533,16 +554,16 @@ impl Registrar {
         method: Option<Method>,
         name: String,
         passes: bool,
-        place: Place,
+        location: CallSite,
     ) -> u32 {
         let text = format!("{} {name}", method.as_ref().map_or("ALL", Method::as_str));
         self.node(text, Some(self.next_step));
         let pattern = (self.stack.len() > 1).then(|| self.scope().prefix.clone());
-        self.add(pattern, method, name, passes, place)
+        self.add(pattern, method, name, passes, location)
     }
 
     /// Counts a service that answers a path and everything under it.
-    pub(crate) fn service(&mut self, name: String, place: Place) -> u32 {
+    pub(crate) fn service(&mut self, name: String, location: CallSite) -> u32 {
         self.node(format!("ALL {name}"), Some(self.next_step));
         let prefix = self.scope().prefix.clone();
         // The name of the rest must not be one of the prefix.
@@ -554,7 +575,7 @@ impl Registrar {
         let step = self.next_step;
         for pattern in patterns {
             self.next_step = step;
-            self.add(Some(pattern), None, name.clone(), false, place);
+            self.add(Some(pattern), None, name.clone(), false, location);
         }
         step
     }
@@ -565,48 +586,43 @@ impl Registrar {
         method: Option<Method>,
         name: String,
         passes: bool,
-        place: Place,
+        location: CallSite,
     ) -> u32 {
         let step = self.count();
         let middleware =
             self.stack.iter().flat_map(|scope| scope.middleware.iter().cloned()).collect();
-        let &mut Scope { id: scope, settings, .. } = self.scope();
-        self.handlers.push(Handler {
+        let &mut OpenScope { id: scope, settings, .. } = self.scope();
+        self.handlers.push(Registered {
             step,
             pattern,
             method,
             passes,
             name,
             middleware,
-            place,
+            location,
             scope,
             settings,
         });
         step
     }
 
-    /// Notes a hook for the steps after it.
-    pub(crate) fn hook(
-        &mut self,
-        verb: &str,
-        name: String,
-        endpoint: BoxTail,
-        set: fn(&mut Hooks, usize),
-    ) {
+    /// Counts a hook, which is in force for the steps after it.
+    pub(crate) fn hook(&mut self, verb: &str, name: &str, set: fn(&mut Hooks, usize)) -> usize {
         self.node(format!("{verb} {name}"), None);
-        let index = self.hooks.len();
-        self.hooks.push(endpoint);
+        let index = self.hook_count;
+        self.hook_count += 1;
         let scope = self.scope();
         scope.always = true;
         set(&mut scope.hooks, index);
         set(&mut scope.own, index);
+        index
     }
 
     /// Opens the scope of a path. The steps that follow belong to it, until [`leave`](Self::leave).
-    pub(crate) fn enter(&mut self, path: &str, settings: Settings, place: Place) {
+    pub(crate) fn enter(&mut self, path: &str, settings: Settings, location: CallSite) {
         self.node(path.to_owned(), None);
         if let Err(reason) = Pattern::parse(path) {
-            self.errors.push(BuildError::pattern(path, place, reason));
+            self.errors.push(BuildError::pattern(path, location, reason));
         }
         let outer = self.scope();
         let (prefix, hooks) = (join(&outer.prefix, path), outer.hooks);
@@ -615,25 +631,25 @@ impl Registrar {
     }
 
     /// Closes the present scope.
-    pub(crate) fn leave(&mut self) -> Left {
+    pub(crate) fn leave(&mut self) -> ClosedScope {
         let end = self.count();
-        let &mut Scope { id, hooks, own, always, .. } = self.scope();
+        let &mut OpenScope { id, hooks, own, always, .. } = self.scope();
         let left = &mut self.ends[id];
         left.listens = id > 0 && (always || hooks.no_match.is_some());
         (left.end, left.hooks, left.own) = (end, hooks, own);
-        let depth = Pattern::parse(&left.prefix).map_or(0, |pattern| pattern.depth());
+        let depth = depth(&left.prefix);
         if id > 0 {
             self.stack.pop();
         }
-        Left { end, depth }
+        ClosedScope { end, depth }
     }
 
     /// Closes the outermost scope of a chain that stands in front of a service: what no handler answered goes there.
-    pub(crate) fn end_in_service(&mut self, place: Place) -> Left {
+    pub(crate) fn end_in_service(&mut self, location: CallSite) -> ClosedScope {
         self.in_front = true;
         let name = "the inner service";
         self.node(name.to_owned(), Some(self.next_step));
-        let step = self.add(None, None, name.to_owned(), false, place);
+        let step = self.add(None, None, name.to_owned(), false, location);
         self.next_step = step;
         self.leave()
     }
@@ -647,47 +663,19 @@ impl Registrar {
         let prefix = self.scope().prefix.clone();
         join(&prefix, path)
     }
+}
 
-    /// Makes the table of all paths, once all steps are counted and the outermost scope was left with `end`.
-    pub(crate) fn finish(mut self, end: u32) -> Result<Routes, BuildError> {
-        if !self.errors.is_empty() {
-            return Err(self.errors.swap_remove(0));
-        }
-        let mut table = Table {
-            routes: Routes {
-                paths: matchit::Router::new(),
-                catch_alls: Vec::new(),
-                partials: Vec::new(),
-                entries: Vec::new(),
-                anywhere: None,
-                scopes: Vec::new(),
-                not_found: 0,
-                bad_encoding: 0,
-                options_star: 0,
-                plans: Vec::new(),
-                tables: Vec::new(),
-                hooks: self.hooks,
-                listing: Vec::new(),
-                #[cfg(feature = "step-times")]
-                nodes: nodes(&self.tree),
-                #[cfg(feature = "step-times")]
-                id: crate::probe::record::next_chain(),
-                tree: self.tree,
-                gated: self.gated,
-                in_front: self.in_front,
-            },
-            reached: vec![None; self.next_step as usize],
-            handlers: self.handlers,
-            ends: self.ends,
-            end,
-            settings: self.stack.first().map(|scope| scope.settings).unwrap_or_default(),
-        };
-        table.scopes();
-        let paths = table.paths()?;
-        table.entries(&paths)?;
-        table.check_reached()?;
-        Ok(table.routes)
-    }
+/// A number that no other chain has.
+#[cfg(feature = "step-times")]
+fn next_chain() -> u32 {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static CHAINS: AtomicU32 = AtomicU32::new(0);
+    CHAINS.fetch_add(1, Ordering::Relaxed)
+}
+
+/// How many segments the path of a scope has. A path that is not a pattern is refused elsewhere.
+pub(crate) fn depth(path: &str) -> usize {
+    Pattern::parse(path).map_or(0, |pattern| pattern.depth())
 }
 
 #[cfg(feature = "step-times")]
@@ -702,15 +690,55 @@ fn nodes(tree: &[Node]) -> Vec<usize> {
     nodes
 }
 
-/// The handlers of one pattern, as places in [`Table::handlers`].
-struct Path {
+/// Makes the table of all paths, once all steps are counted and the outermost scope was left with `end`.
+pub(crate) fn plan_routes(mut registrar: Registrar, end: u32) -> Result<Routes, BuildError> {
+    if !registrar.errors.is_empty() {
+        return Err(registrar.errors.swap_remove(0));
+    }
+    let mut table = Planner {
+        routes: Routes {
+            paths: matchit::Router::new(),
+            catch_alls: Vec::new(),
+            partials: Vec::new(),
+            entries: Vec::new(),
+            anywhere: None,
+            scopes: Vec::new(),
+            not_found: 0,
+            bad_encoding: 0,
+            options_star: 0,
+            plans: Vec::new(),
+            listing: Vec::new(),
+            #[cfg(feature = "step-times")]
+            nodes: nodes(&registrar.tree),
+            #[cfg(feature = "step-times")]
+            id: next_chain(),
+            tree: registrar.tree,
+            gated: registrar.gated,
+            in_front: registrar.in_front,
+        },
+        reached: vec![None; registrar.next_step as usize],
+        handlers: registrar.handlers,
+        ends: registrar.ends,
+        end,
+        settings: registrar.stack.first().map(|scope| scope.settings).unwrap_or_default(),
+    };
+    table.plan_scopes();
+    let paths = table.paths()?;
+    table.check_covers(&registrar.covers)?;
+    table.entries(&paths)?;
+    table.check_reached()?;
+    Ok(table.routes)
+}
+
+/// The handlers of one pattern, as places in [`Planner::handlers`].
+struct PatternHandlers {
     pattern: Pattern,
     handlers: Vec<usize>,
 }
 
-struct Table {
+struct Planner {
     routes: Routes,
-    handlers: Vec<Handler>,
+    handlers: Vec<Registered>,
     /// Of each step: `None` if no plan names it, else whether a request can get there, and past whom it can't.
     reached: Vec<Option<Result<(), usize>>>,
     /// The ends of all scopes, the outermost first.
@@ -719,7 +747,7 @@ struct Table {
     settings: Settings,
 }
 
-impl Table {
+impl Planner {
     fn plan(
         &mut self,
         steps: &[usize],
@@ -749,8 +777,8 @@ impl Table {
             stops.push(self.end);
         }
         let index = self.routes.plans.len();
-        let (steps, stops) = (steps.into(), stops.into());
-        self.routes.plans.push(Plan { index, steps, stops, outcome, hook, route });
+        let (handlers, stops) = (steps.into(), stops.into());
+        self.routes.plans.push(Plan { index, handlers, stops, outcome, hook, route });
         index
     }
 
@@ -781,7 +809,7 @@ impl Table {
     }
 
     /// Where a request ends that no pattern matches: as deep as a scope that has something to say to it.
-    fn scopes(&mut self) {
+    fn plan_scopes(&mut self) {
         // Those of one shape are reached one after the other.
         let mut groups: Vec<(Pattern, Vec<usize>)> = Vec::new();
         let mut listening: Vec<usize> =
@@ -825,8 +853,8 @@ impl Table {
     }
 
     /// Groups the handlers by pattern, in the order of writing.
-    fn paths(&self) -> Result<Vec<Path>, BuildError> {
-        let mut paths: Vec<Path> = Vec::new();
+    fn paths(&self) -> Result<Vec<PatternHandlers>, BuildError> {
+        let mut paths: Vec<PatternHandlers> = Vec::new();
         let mut by_shape: HashMap<String, usize> = HashMap::new();
         for (index, handler) in self.handlers.iter().enumerate() {
             let Some(text) = &handler.pattern else { continue };
@@ -837,7 +865,7 @@ impl Table {
                 _ => text,
             };
             let pattern = Pattern::parse(trimmed)
-                .map_err(|reason| BuildError::pattern(text, handler.place, reason))?;
+                .map_err(|reason| BuildError::pattern(text, handler.location, reason))?;
             match by_shape.get(&pattern.shape()) {
                 Some(&path) if paths[path].pattern.text == pattern.text => {
                     paths[path].handlers.push(index)
@@ -845,20 +873,20 @@ impl Table {
                 Some(&path) => {
                     let other = &self.handlers[paths[path].handlers[0]];
                     return Err(BuildError::conflict(
-                        (&pattern.text, handler.place),
-                        (&paths[path].pattern.text, other.place),
+                        (&pattern.text, handler.location),
+                        (&paths[path].pattern.text, other.location),
                     ));
                 }
                 None => {
                     by_shape.insert(pattern.shape(), paths.len());
-                    paths.push(Path { pattern, handlers: vec![index] });
+                    paths.push(PatternHandlers { pattern, handlers: vec![index] });
                 }
             }
         }
         Ok(paths)
     }
 
-    fn entries(&mut self, paths: &[Path]) -> Result<(), BuildError> {
+    fn entries(&mut self, paths: &[PatternHandlers]) -> Result<(), BuildError> {
         let anywhere: Vec<usize> =
             (0..self.handlers.len()).filter(|&i| self.handlers[i].pattern.is_none()).collect();
         let mut methods: Vec<Method> = Vec::new();
@@ -908,7 +936,7 @@ impl Table {
                 text: path.pattern.text.clone(),
                 names: path.pattern.names.clone(),
             };
-            self.routes.entries.push(Entry { pattern: Some(Arc::new(pattern)), ..entry });
+            self.routes.entries.push(MethodPlans { pattern: Some(Arc::new(pattern)), ..entry });
             self.list(Some(path.pattern.text.clone()), &path.handlers);
         }
         let mut ranked: Vec<usize> = (0..paths.len()).collect();
@@ -950,7 +978,7 @@ impl Table {
         scopes: &[usize],
         settings: Settings,
         route: Option<usize>,
-    ) -> Entry {
+    ) -> MethodPlans {
         let of = |table: &Self, wanted: &Method| -> Vec<usize> {
             let answers = |&&handler: &&usize| {
                 table.handlers[handler].method.as_ref().is_none_or(|method| method == wanted)
@@ -1008,12 +1036,12 @@ impl Table {
             let last = any.last().map_or(0, |&handler| self.handlers[handler].scope);
             self.plan(&any, &[last], Outcome::Found, route)
         };
-        Entry { pattern: None, methods, other, rank: 0 }
+        MethodPlans { pattern: None, methods, other, rank: 0 }
     }
 
     fn list(&mut self, pattern: Option<String>, handlers: &[usize]) {
         let handlers = handlers.iter().map(|&handler| {
-            let Handler { method, name, middleware, .. } = &self.handlers[handler];
+            let Registered { method, name, middleware, .. } = &self.handlers[handler];
             RouteHandler {
                 method: method.clone(),
                 name: name.clone(),
@@ -1028,18 +1056,38 @@ impl Table {
         error: matchit::InsertError,
         text: &str,
         handler: usize,
-        paths: &[Path],
+        paths: &[PatternHandlers],
     ) -> BuildError {
-        let place = self.handlers[handler].place;
+        let location = self.handlers[handler].location;
         if let matchit::InsertError::Conflict { with } = &error {
             let bare = with.strip_suffix('/').unwrap_or(with);
             let other = paths.iter().find(|path| path.pattern.text.trim_end_matches('/') == bare);
             if let Some(other) = other {
-                let other_place = self.handlers[other.handlers[0]].place;
-                return BuildError::conflict((text, place), (with, other_place));
+                let other_location = self.handlers[other.handlers[0]].location;
+                return BuildError::conflict((text, location), (with, other_location));
             }
         }
-        BuildError::pattern(text, place, error.to_string())
+        BuildError::pattern(text, location, error.to_string())
+    }
+
+    /// Middleware that covers no handler is a mistake: what it was to protect is open.
+    fn check_covers(&self, covers: &[Covers]) -> Result<(), BuildError> {
+        for covers in covers {
+            let covered = |handler: &Registered| {
+                let pattern = handler.pattern.as_deref().map(Pattern::parse);
+                covers.step < handler.step
+                    && handler.step <= self.ends[covers.scope].end
+                    && match (&covers.prefix, pattern) {
+                        (Some(prefix), Some(Ok(pattern))) => pattern.reaches(prefix),
+                        _ => true,
+                    }
+            };
+            if !self.handlers.iter().any(covered) {
+                let prefix = covers.prefix.as_ref().map(|prefix| &*prefix.text);
+                return Err(BuildError::covers_nothing(&covers.name, covers.location, prefix));
+            }
+        }
+        Ok(())
     }
 
     /// A handler that no request can reach is a mistake.
@@ -1054,8 +1102,8 @@ impl Table {
                 let method = handler.method.as_ref().map_or("ALL", Method::as_str);
                 let pattern = handler.pattern.as_deref().unwrap_or("(any path)");
                 return Err(BuildError::unreachable(
-                    (method, pattern, handler.place),
-                    (&self.handlers[by].name, self.handlers[by].place),
+                    (method, pattern, handler.location),
+                    (&self.handlers[by].name, self.handlers[by].location),
                 ));
             }
         }

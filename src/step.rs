@@ -12,17 +12,18 @@
 use std::cell::RefCell;
 use std::future::Future;
 use std::marker::PhantomData;
+use std::panic::Location;
 use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, Either};
 use http::Method;
 
-use crate::adapter::{LayerEndpoint, LayerStep, ResponseBody, TowerLayer};
-use crate::answer::{End, Unanswered};
-use crate::next::{BoxTail, Cover, Cx, Late, Middleware, Next, Tail};
-use crate::pattern::Prefix;
+use crate::answer::{End, Parent, Unanswered};
+use crate::build::CallSite;
+use crate::next::{BoxTail, Cover, Cx, Late, Middleware, Next, Resume, Tail};
+use crate::prefix::Prefix;
 use crate::probe::Site;
-use crate::route::{Hooks, Left, Place, Registrar, Settings};
+use crate::route::{ClosedScope, Hooks, Registrar, Settings};
 use crate::{Request, Response};
 
 /// Something that stands in a chain.
@@ -35,7 +36,7 @@ pub trait Step: Send + 'static {
 /// A step, or a list of them, that can stand before `N`.
 #[doc(hidden)]
 pub trait Fold<N: Tail>: Step {
-    type Out: Tail + 'static;
+    type Out: Tail;
 
     fn fold(self, next: N, assembly: &Assembly<'_>) -> Self::Out;
 }
@@ -46,6 +47,7 @@ pub struct Assembly<'a> {
     /// The last step of the scope.
     pub(crate) end: u32,
     pub(crate) tables: &'a RefCell<Vec<Option<Arc<dyn Resume>>>>,
+    pub(crate) hooks: &'a RefCell<Vec<Option<BoxTail>>>,
     /// How many segments of the path stand before the scope.
     pub(crate) depth: usize,
 }
@@ -53,18 +55,18 @@ pub struct Assembly<'a> {
 /// The empty list.
 #[doc(hidden)]
 #[derive(Debug)]
-pub struct Start;
+pub struct Empty;
 
 /// A list, and the step after it.
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct Link<Prev, S>(Prev, S);
 
-impl Step for Start {
+impl Step for Empty {
     fn register(&mut self, _: &mut Registrar) {}
 }
 
-impl<N: Tail + 'static> Fold<N> for Start {
+impl<N: Tail> Fold<N> for Empty {
     type Out = N;
 
     fn fold(self, next: N, _: &Assembly<'_>) -> N {
@@ -109,9 +111,9 @@ impl<M: Middleware<Provides: 'static>, N: Tail> Tail for Around<M, N> {
         req: &'a mut Request,
         cx: &'a Cx<'a>,
     ) -> impl Future<Output = Response> + Send + 'a {
-        if self.cover.holds(cx) {
+        if self.cover.holds(cx, req) {
             let next = Next::new(req, &self.next, cx);
-            Either::Left(self.site.probe(cx, || self.middleware.call(next)))
+            Either::Left(self.site.probe(&cx.built.routes, || self.middleware.call(next)))
         } else {
             Either::Right(Late::new(move || self.next.call(req, cx)))
         }
@@ -121,27 +123,30 @@ impl<M: Middleware<Provides: 'static>, N: Tail> Tail for Around<M, N> {
 /// What `use_` and `always` put into a chain.
 #[doc(hidden)]
 pub struct Use<S> {
-    step: S,
+    pub(crate) step: S,
     verb: &'static str,
     always: bool,
-    number: u32,
+    pub(crate) number: u32,
+    location: CallSite,
     /// The paths that it is for, if not for all.
-    at: Option<(String, Place)>,
+    at: Option<String>,
     prefix: Option<Prefix>,
 }
 
 impl<S> Use<S> {
+    #[track_caller]
     pub(crate) fn new(step: S, verb: &'static str, always: bool) -> Self {
-        Self { step, verb, always, number: 0, at: None, prefix: None }
+        let location = Location::caller();
+        Self { step, verb, always, number: 0, location, at: None, prefix: None }
     }
 
     /// For the paths under a prefix alone.
-    pub(crate) fn at(mut self, path: &str, place: Place) -> Self {
-        self.at = Some((path.to_owned(), place));
+    pub(crate) fn at(mut self, path: &str) -> Self {
+        self.at = Some(path.to_owned());
         self
     }
 
-    fn cover(&mut self, assembly: &Assembly<'_>) -> Cover {
+    pub(crate) fn cover(&mut self, assembly: &Assembly<'_>) -> Cover {
         let prefix = self.prefix.take();
         if self.always {
             Cover::ALWAYS
@@ -150,10 +155,10 @@ impl<S> Use<S> {
         }
     }
 
-    fn count(&mut self, name: String, registrar: &mut Registrar) {
-        self.number = registrar.middleware(self.verb, name, self.always);
-        if let Some((path, place)) = &self.at {
-            self.prefix = registrar.prefix(path, place);
+    pub(crate) fn count(&mut self, name: String, registrar: &mut Registrar) {
+        self.number = registrar.middleware(self.verb, name, self.always, self.location);
+        if let Some(path) = &self.at {
+            self.prefix = registrar.prefix(path, self.location);
         }
     }
 }
@@ -164,28 +169,12 @@ impl<M: Middleware> Step for Use<M> {
     }
 }
 
-impl<M: Middleware, N: Tail + 'static> Fold<N> for Use<M> {
+impl<M: Middleware, N: Tail> Fold<N> for Use<M> {
     type Out = Around<M, N>;
 
     fn fold(mut self, next: N, assembly: &Assembly<'_>) -> Self::Out {
         let cover = self.cover(assembly);
         Around { middleware: self.step, next, cover, site: Site::step(self.number) }
-    }
-}
-
-impl<L: TowerLayer<B>, B: ResponseBody> Step for Use<LayerStep<L, B>> {
-    fn register(&mut self, registrar: &mut Registrar) {
-        self.count(crate::route::short_name::<L>(), registrar);
-    }
-}
-
-impl<L: TowerLayer<B>, B: ResponseBody, N: Tail + 'static> Fold<N> for Use<LayerStep<L, B>> {
-    type Out = LayerEndpoint<L, B>;
-
-    fn fold(mut self, next: N, assembly: &Assembly<'_>) -> Self::Out {
-        let cover = self.cover(assembly);
-        let site = Site::step(self.number);
-        LayerEndpoint::new(self.step, BoxTail(Arc::new(next)), cover, site)
     }
 }
 
@@ -195,24 +184,29 @@ pub struct On<M> {
     handler: M,
     method: Option<Method>,
     passes: bool,
-    place: Place,
+    location: CallSite,
     number: u32,
 }
 
 impl<M> On<M> {
-    pub(crate) fn new(handler: M, method: Option<Method>, passes: bool, place: Place) -> Self {
-        Self { handler, method, passes, place, number: 0 }
+    pub(crate) fn new(
+        handler: M,
+        method: Option<Method>,
+        passes: bool,
+        location: CallSite,
+    ) -> Self {
+        Self { handler, method, passes, location, number: 0 }
     }
 }
 
 impl<M: Middleware> Step for On<M> {
     fn register(&mut self, registrar: &mut Registrar) {
         self.number =
-            registrar.handler(self.method.take(), self.handler.name(), self.passes, self.place);
+            registrar.handler(self.method.take(), self.handler.name(), self.passes, self.location);
     }
 }
 
-impl<M: Middleware, N: Tail + 'static> Fold<N> for On<M> {
+impl<M: Middleware, N: Tail> Fold<N> for On<M> {
     type Out = Around<M, N>;
 
     fn fold(self, next: N, _: &Assembly<'_>) -> Self::Out {
@@ -221,65 +215,64 @@ impl<M: Middleware, N: Tail + 'static> Fold<N> for On<M> {
     }
 }
 
-/// A hook on its way into a chain: it is told to the registrar, and is no endpoint itself.
+/// What a hook such as `on_no_match` puts into a chain. It is not in the way of a request: the end of a scope calls it.
 #[doc(hidden)]
 pub struct Hook<M> {
     verb: &'static str,
-    handler: Option<M>,
+    handler: M,
     set: fn(&mut Hooks, usize),
+    index: usize,
 }
 
 impl<M> Hook<M> {
     pub(crate) fn new(verb: &'static str, handler: M, set: fn(&mut Hooks, usize)) -> Self {
-        Self { verb, handler: Some(handler), set }
+        Self { verb, handler, set, index: 0 }
     }
 }
 
 impl<M: Middleware> Step for Hook<M> {
     fn register(&mut self, registrar: &mut Registrar) {
-        if let Some(handler) = self.handler.take() {
-            let name = handler.name();
-            let (cover, site) = (Cover::ALWAYS, Site::CHAIN);
-            let endpoint = Around { middleware: handler, next: Unanswered, cover, site };
-            registrar.hook(self.verb, name, BoxTail(Arc::new(endpoint)), self.set);
-        }
+        self.index = registrar.hook(self.verb, &self.handler.name(), self.set);
     }
 }
 
-impl<M: Middleware, N: Tail + 'static> Fold<N> for Hook<M> {
+impl<M: Middleware, N: Tail> Fold<N> for Hook<M> {
     type Out = N;
 
-    fn fold(self, next: N, _: &Assembly<'_>) -> N {
+    fn fold(self, next: N, assembly: &Assembly<'_>) -> N {
+        let (cover, site) = (Cover::ALWAYS, Site::CHAIN);
+        let hook = Around { middleware: self.handler, next: Unanswered, cover, site };
+        put(&mut assembly.hooks.borrow_mut(), self.index, BoxTail(Arc::new(hook)));
         next
     }
+}
+
+/// Puts a value into a list that is filled from its end.
+fn put<T>(list: &mut Vec<Option<T>>, index: usize, value: T) {
+    if list.len() <= index {
+        list.resize_with(index + 1, || None);
+    }
+    list[index] = Some(value);
 }
 
 /// The paths that stand next to each other in a chain.
 #[doc(hidden)]
 #[derive(Default)]
-pub struct Table {
-    entries: Vec<Box<dyn Path>>,
+pub struct PathTable {
+    entries: Vec<Box<dyn Branch>>,
     /// The first and the last step inside each entry.
     spans: Vec<(u32, u32)>,
     number: u32,
 }
 
-/// An entry of a [`Table`].
+/// An entry of a [`PathTable`].
 #[doc(hidden)]
-pub trait Path: Send {
+pub trait Branch: Send {
     fn register(&mut self, registrar: &mut Registrar);
     fn assemble(self: Box<Self>, parent: Parent, assembly: &Assembly<'_>) -> BoxTail;
 }
 
-/// Where a request goes on that passed through a scope.
-#[doc(hidden)]
-#[derive(Clone, Copy, Debug)]
-pub struct Parent {
-    pub(crate) table: u32,
-    pub(crate) from: u32,
-}
-
-impl Step for Table {
+impl Step for PathTable {
     fn register(&mut self, registrar: &mut Registrar) {
         self.number = registrar.next_table();
         for entry in &mut self.entries {
@@ -290,10 +283,10 @@ impl Step for Table {
     }
 }
 
-impl<N: Tail + 'static> Fold<N> for Table {
-    type Out = TableEndpoint<N>;
+impl<N: Tail> Fold<N> for PathTable {
+    type Out = TableTail<N>;
 
-    fn fold(self, next: N, assembly: &Assembly<'_>) -> TableEndpoint<N> {
+    fn fold(self, next: N, assembly: &Assembly<'_>) -> TableTail<N> {
         let first = self.spans.first().map_or(0, |span| span.0);
         let mut entry_of = Vec::new();
         let mut entries = Vec::with_capacity(self.entries.len());
@@ -303,18 +296,13 @@ impl<N: Tail + 'static> Fold<N> for Table {
             entries.push(entry.assemble(parent, assembly));
         }
         let depth = assembly.depth;
-        let table = Arc::new(Entries { first, entry_of, entries, next, depth });
-        let number = self.number as usize;
-        let mut tables = assembly.tables.borrow_mut();
-        if tables.len() <= number {
-            tables.resize_with(number + 1, || None);
-        }
-        tables[number] = Some(table.clone());
-        TableEndpoint(table)
+        let table = Arc::new(Branches { first, entry_of, entries, next, depth });
+        put(&mut assembly.tables.borrow_mut(), self.number as usize, table.clone());
+        TableTail(table)
     }
 }
 
-struct Entries<N> {
+struct Branches<N> {
     first: u32,
     /// The entry in which a step stands, for the steps from `first` on.
     entry_of: Vec<usize>,
@@ -323,7 +311,7 @@ struct Entries<N> {
     depth: usize,
 }
 
-impl<N: Tail> Entries<N> {
+impl<N: Tail> Branches<N> {
     fn call_from<'a>(
         &'a self,
         from: u32,
@@ -341,17 +329,7 @@ impl<N: Tail> Entries<N> {
     }
 }
 
-/// A table as the ends of the scopes inside it see it: where a request goes on that passed through one of them.
-pub(crate) trait Resume: Send + Sync {
-    fn resume<'a>(
-        &'a self,
-        from: u32,
-        req: &'a mut Request,
-        cx: &'a Cx<'a>,
-    ) -> BoxFuture<'a, Response>;
-}
-
-impl<N: Tail> Resume for Entries<N> {
+impl<N: Tail> Resume for Branches<N> {
     fn resume<'a>(
         &'a self,
         from: u32,
@@ -366,15 +344,15 @@ impl<N: Tail> Resume for Entries<N> {
 }
 
 #[doc(hidden)]
-pub struct TableEndpoint<N>(Arc<Entries<N>>);
+pub struct TableTail<N>(Arc<Branches<N>>);
 
-impl<N: Tail> Tail for TableEndpoint<N> {
+impl<N: Tail> Tail for TableTail<N> {
     fn call<'a>(
         &'a self,
         req: &'a mut Request,
         cx: &'a Cx<'a>,
     ) -> impl Future<Output = Response> + Send + 'a {
-        Site::CHAIN.probe(cx, || self.0.call_from(0, req, cx))
+        Site::CHAIN.probe(&cx.built.routes, || self.0.call_from(0, req, cx))
     }
 }
 
@@ -383,9 +361,9 @@ impl<N: Tail> Tail for TableEndpoint<N> {
 /// `F` is the first segment, once it is full; `L` the one that grows; `T` the table of paths that is open at its end;
 /// `R` the room that is left in it.
 #[doc(hidden)]
-pub struct Steps<F = Start, L = Start, T = NoTable, R = Room> {
+pub struct Steps<F = Empty, L = Empty, T = NoTable, R = Room> {
     first: F,
-    sealed: Vec<Box<dyn Segment>>,
+    sealed: Vec<Box<dyn ErasedSegment>>,
     list: L,
     table: T,
     room: PhantomData<fn() -> R>,
@@ -393,7 +371,7 @@ pub struct Steps<F = Start, L = Start, T = NoTable, R = Room> {
 
 impl Steps {
     pub(crate) fn new() -> Self {
-        Steps { first: Start, sealed: Vec::new(), list: Start, table: NoTable, room: PhantomData }
+        Steps { first: Empty, sealed: Vec::new(), list: Empty, table: NoTable, room: PhantomData }
     }
 }
 
@@ -431,8 +409,8 @@ impl<L> Close<L> for NoTable {
     }
 }
 
-impl<L> Close<L> for Table {
-    type Out = Link<L, Table>;
+impl<L> Close<L> for PathTable {
+    type Out = Link<L, PathTable>;
 
     fn close(self, list: L) -> Self::Out {
         Link(list, self)
@@ -444,22 +422,22 @@ impl<L> Close<L> for Table {
 pub trait Open {
     type Out;
 
-    fn open(self, path: Box<dyn Path>) -> Self::Out;
+    fn open(self, path: Box<dyn Branch>) -> Self::Out;
 }
 
 impl<F, L, R> Open for Steps<F, L, NoTable, R> {
-    type Out = Steps<F, L, Table, R>;
+    type Out = Steps<F, L, PathTable, R>;
 
-    fn open(self, path: Box<dyn Path>) -> Self::Out {
+    fn open(self, path: Box<dyn Branch>) -> Self::Out {
         let Self { first, sealed, list, room, .. } = self;
-        Steps { first, sealed, list, table: Table::default(), room }.open(path)
+        Steps { first, sealed, list, table: PathTable::default(), room }.open(path)
     }
 }
 
-impl<F, L, R> Open for Steps<F, L, Table, R> {
+impl<F, L, R> Open for Steps<F, L, PathTable, R> {
     type Out = Self;
 
-    fn open(mut self, path: Box<dyn Path>) -> Self {
+    fn open(mut self, path: Box<dyn Branch>) -> Self {
         self.table.entries.push(path);
         self
     }
@@ -485,15 +463,15 @@ where
     }
 }
 
-impl<L, T, S> Push<S> for Steps<Start, L, T, Full>
+impl<L, T, S> Push<S> for Steps<Empty, L, T, Full>
 where
     T: Close<L>,
 {
-    type Out = Steps<Link<T::Out, S>, Start, NoTable, Room>;
+    type Out = Steps<Link<T::Out, S>, Empty, NoTable, Room>;
 
     fn push(self, step: S) -> Self::Out {
         let first = Link(self.table.close(self.list), step);
-        Steps { first, sealed: self.sealed, list: Start, table: NoTable, room: PhantomData }
+        Steps { first, sealed: self.sealed, list: Empty, table: NoTable, room: PhantomData }
     }
 }
 
@@ -502,14 +480,14 @@ where
     T: Close<L>,
     Link<T::Out, S>: Fold<BoxTail>,
 {
-    type Out = Steps<Link<A, B>, Start, NoTable, Room>;
+    type Out = Steps<Link<A, B>, Empty, NoTable, Room>;
 
     fn push(mut self, step: S) -> Self::Out {
         self.sealed.push(Box::new(Link(self.table.close(self.list), step)));
         Steps {
             first: self.first,
             sealed: self.sealed,
-            list: Start,
+            list: Empty,
             table: NoTable,
             room: PhantomData,
         }
@@ -517,12 +495,12 @@ where
 }
 
 /// A segment whose type is erased.
-trait Segment: Send {
+trait ErasedSegment: Send {
     fn register(&mut self, registrar: &mut Registrar);
     fn fold_boxed(self: Box<Self>, next: BoxTail, assembly: &Assembly<'_>) -> BoxTail;
 }
 
-impl<S: Fold<BoxTail>> Segment for S {
+impl<S: Fold<BoxTail>> ErasedSegment for S {
     fn register(&mut self, registrar: &mut Registrar) {
         Step::register(self, registrar);
     }
@@ -540,7 +518,7 @@ impl<S: Fold<BoxTail>> Segment for S {
     note = "another error says which step it is"
 )]
 pub trait AllSteps: Send + 'static {
-    type Out: Tail + 'static;
+    type Out: Tail;
 
     fn register(&mut self, registrar: &mut Registrar);
     fn assemble(self, end: End, assembly: &Assembly<'_>) -> Self::Out;
@@ -550,17 +528,17 @@ pub trait AllSteps: Send + 'static {
         Self: Sized,
     {
         let depth = assembly.depth;
-        BoxTail(Arc::new(Inside { endpoint: self.assemble(end, assembly), depth }))
+        BoxTail(Arc::new(InScope { endpoint: self.assemble(end, assembly), depth }))
     }
 }
 
 /// The steps behind a path.
-struct Inside<E> {
+struct InScope<E> {
     endpoint: E,
     depth: usize,
 }
 
-impl<E: Tail> Tail for Inside<E> {
+impl<E: Tail> Tail for InScope<E> {
     async fn call(&self, req: &mut Request, cx: &Cx<'_>) -> Response {
         let cx = Cx { depth: self.depth, ..*cx };
         self.endpoint.call(req, &cx).await
@@ -606,7 +584,7 @@ impl AllSteps for BoxSteps {
 
 /// Steps that all fit into the first segment.
 #[diagnostic::do_not_recommend]
-impl<L, T, R> AllSteps for Steps<Start, L, T, R>
+impl<L, T, R> AllSteps for Steps<Empty, L, T, R>
 where
     L: Step,
     R: 'static,
@@ -665,7 +643,7 @@ impl TableStep for NoTable {
     fn register(&mut self, _: &mut Registrar) {}
 }
 
-impl TableStep for Table {
+impl TableStep for PathTable {
     fn register(&mut self, registrar: &mut Registrar) {
         Step::register(self, registrar);
     }
@@ -674,27 +652,27 @@ impl TableStep for Table {
 /// A chain behind a path.
 pub(crate) struct Scope<S> {
     path: String,
-    place: Place,
+    location: CallSite,
     steps: S,
     settings: Settings,
-    left: Left,
+    closed: ClosedScope,
 }
 
 impl<S> Scope<S> {
-    pub(crate) fn new(path: &str, place: Place, steps: S, settings: Settings) -> Self {
-        Self { path: path.to_owned(), place, steps, settings, left: Left::default() }
+    pub(crate) fn new(path: &str, location: CallSite, steps: S, settings: Settings) -> Self {
+        Self { path: path.to_owned(), location, steps, settings, closed: ClosedScope::default() }
     }
 }
 
-impl<S: AllSteps> Path for Scope<S> {
+impl<S: AllSteps> Branch for Scope<S> {
     fn register(&mut self, registrar: &mut Registrar) {
-        registrar.enter(&self.path, self.settings, self.place);
+        registrar.enter(&self.path, self.settings, self.location);
         self.steps.register(registrar);
-        self.left = registrar.leave();
+        self.closed = registrar.leave();
     }
 
     fn assemble(self: Box<Self>, parent: Parent, assembly: &Assembly<'_>) -> BoxTail {
-        let assembly = Assembly { end: self.left.end, depth: self.left.depth, ..*assembly };
-        self.steps.assemble_boxed(End::new(self.left.end, Some(parent)), &assembly)
+        let assembly = Assembly { end: self.closed.end, depth: self.closed.depth, ..*assembly };
+        self.steps.assemble_boxed(End::new(self.closed.end, Some(parent)), &assembly)
     }
 }

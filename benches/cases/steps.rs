@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use axum_core::response::IntoResponse;
 use futures_util::future::{Ready, ok};
 use tower::{Layer, Service};
-use tower_chain::{Chain, Endpoint, Error, Middleware, Next, Request, Response, , StatusCode};
+use tower_chain::{Chain, Endpoint, Error, Middleware, Next, Request, Response, StatusCode};
 
 use super::{Case, Subject, get};
 

@@ -15,7 +15,8 @@ use tower::Service;
 
 use super::client::TestClient;
 use crate::chain::{Pushed, Used};
-use crate::handler::{Arguments, IntoMiddleware};
+use crate::handler::Arguments;
+use crate::next::IntoMiddleware;
 use crate::provide::Anything;
 use crate::step::{AllSteps, Push, Steps};
 use crate::{Body, Chain, Request, Response};

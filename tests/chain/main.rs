@@ -7,5 +7,6 @@ mod cost;
 mod next_connect;
 mod regressions;
 mod routing;
+mod scopes;
 mod semantics;
 mod support;
