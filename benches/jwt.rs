@@ -2,7 +2,7 @@
 //! take around a handler that does nothing.
 //!
 //! ```sh
-//! cargo bench --bench jwt --features authenticate,jwt [-- FILTER]
+//! cargo bench -p benches --bench jwt [-- FILTER]
 //! ```
 //!
 //! Each line is the least of many batches, the things that are compared taken in turns, so that a busy machine disturbs them little and all alike. The

@@ -113,7 +113,6 @@ mod route;
 pub mod serve;
 mod step;
 #[cfg(test)]
-#[path = "../tests/support/log.rs"]
 mod test_log;
 #[cfg(feature = "test-util")]
 #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]

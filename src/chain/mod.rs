@@ -303,7 +303,8 @@ impl<S, P, A, E> Chain<S, P, A, E> {
         /// Adds a handler for OPTIONS, instead of the automatic answer. See [`get`](Chain::get).
         options: Some(Method::OPTIONS),
         /// Adds a handler for QUERY, a safe method with a body. See [`get`](Chain::get).
-        query: Some(Method::QUERY),
+        // `Method::QUERY` needs `http` 1.5.
+        query: Some(Method::from_bytes(b"QUERY").expect("a method is a token")),
         /// Adds a handler for every method. There is no 405 then. See [`get`](Chain::get).
         all: None,
     }

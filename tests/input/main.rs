@@ -19,7 +19,7 @@
 mod answers;
 mod bodies;
 mod cost;
-#[path = "../support/log.rs"]
+#[path = "../../src/test_log.rs"]
 mod log;
 mod next_js;
 mod others;

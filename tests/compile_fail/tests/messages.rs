@@ -4,12 +4,12 @@
 
 #[test]
 fn mistakes_are_named_where_they_are_made() {
-    trybuild::TestCases::new().compile_fail("tests/compile_fail/*.rs");
+    trybuild::TestCases::new().compile_fail("*.rs");
 }
 
 #[test]
 fn the_first_message_fits_a_screen() {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/compile_fail");
+    let folder = env!("CARGO_MANIFEST_DIR");
     let mut seen = 0;
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -29,7 +29,7 @@ fn rows_of_the_page() -> Vec<(String, String)> {
         let line = line.replace("\\|", "\u{0}");
         line.trim_matches('|').split('|').map(|cell| cell.trim().replace('\u{0}', "|")).collect()
     };
-    include_str!("../src/guide/mistakes.md")
+    include_str!("../../../src/guide/mistakes.md")
         .lines()
         .filter(|line| line.starts_with("| ") && !line.starts_with("| ---"))
         .map(cells)
@@ -60,7 +60,7 @@ fn says(line: &str, message: &str) -> bool {
 #[test]
 fn the_page_shows_what_the_compiler_says() {
     for (message, case) in rows_of_the_page() {
-        let path = format!("{}/tests/compile_fail/{case}.stderr", env!("CARGO_MANIFEST_DIR"));
+        let path = format!("{}/{case}.stderr", env!("CARGO_MANIFEST_DIR"));
         let text = std::fs::read_to_string(&path).unwrap_or_else(|_| panic!("no case {case}"));
         assert!(text.lines().any(|line| says(line, &message)), "{case} does not say: {message}");
     }
@@ -68,7 +68,7 @@ fn the_page_shows_what_the_compiler_says() {
 
 #[test]
 fn the_page_has_every_case() {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/compile_fail");
+    let folder = env!("CARGO_MANIFEST_DIR");
     let mut cases: Vec<String> = std::fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
