@@ -33,7 +33,13 @@ impl fmt::Display for ServeError {
                 let addr = addr.as_deref().unwrap_or("this address");
                 let remedy = match source.kind() {
                     std::io::ErrorKind::AddrInUse => "stop what listens there, or take another one",
-                    std::io::ErrorKind::PermissionDenied => "ports below 1024 need a privilege",
+                    std::io::ErrorKind::AlreadyExists => {
+                        "move that file away, or take another path"
+                    }
+                    std::io::ErrorKind::NotFound => "create the directory first",
+                    std::io::ErrorKind::PermissionDenied => {
+                        "ports below 1024, and the directories of other users, need a privilege"
+                    }
                     _ => "take an address of this machine, such as 127.0.0.1:3000",
                 };
                 write!(f, "can't listen on {addr}: {source}; {remedy}")

@@ -16,6 +16,8 @@ use super::ServeError;
 use super::io::Socket;
 #[cfg(feature = "tls")]
 use super::tls::Tls;
+#[cfg(unix)]
+use super::unix_socket::UnixSocket;
 
 /// A socket that accepts connections, and what is done with each before HTTP begins.
 ///
@@ -39,7 +41,7 @@ pub struct Listener {
 enum ListenerSocket {
     Tcp(TcpListener),
     #[cfg(unix)]
-    Unix(UnixListener),
+    Unix(UnixSocket),
 }
 
 /// What comes before HTTP.
@@ -72,22 +74,24 @@ impl Listener {
 
     /// Listens on a Unix socket.
     ///
-    /// A socket file that a dead server left behind is replaced. The file's permissions are those of the process' umask.
+    /// If the path is a socket on which no process listens, as a server that was killed leaves it behind, that socket is replaced. Anything
+    /// else at the path is kept, and is an error: a file, a directory, a symbolic link (also one to a socket), or a socket that is in use.
+    /// The permissions of the new socket follow from the umask of the process. On Linux, a path that starts with a NUL byte is an abstract
+    /// name, which is not a file.
+    ///
+    /// The socket is removed from the file system as soon as the server stops accepting connections, or when the listener is dropped. It is
+    /// kept if the path is no longer the socket that this listener has bound. A socket that another process has bound and handed over is
+    /// never removed.
     ///
     /// # Errors
     ///
-    /// [`ServeError::Bind`] if the path can't be bound, or if a living server listens on it.
+    /// [`ServeError::Bind`] if the path can't be bound, or if it is in use.
     #[cfg(unix)]
     pub fn bind_unix(path: impl AsRef<Path>) -> Result<Self, ServeError> {
         let path = path.as_ref();
-        let failed = |source| ServeError::bind(Some(path.display().to_string()), source);
-        match UnixListener::bind(path) {
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_left_behind(path) => {
-                std::fs::remove_file(path).map_err(failed)?;
-                UnixListener::bind(path).map(Self::from).map_err(failed)
-            }
-            bound => bound.map(Self::from).map_err(failed),
-        }
+        let socket = UnixSocket::bind(path)
+            .map_err(|source| ServeError::bind(Some(path.display().to_string()), source))?;
+        Ok(Self { socket: ListenerSocket::Unix(socket), security: Security::default() })
     }
 
     /// Speaks TLS on every connection.
@@ -168,8 +172,9 @@ impl Listener {
                 )
             }
             #[cfg(unix)]
-            ListenerSocket::Unix(listener) => {
-                let Ok(listener) = listener.into_std() else { return Vec::new() };
+            ListenerSocket::Unix(socket) => {
+                // Removes the path first: a client that still finds it has its connection accepted.
+                let Ok(listener) = socket.into_listener().into_std() else { return Vec::new() };
                 all_of(
                     || listener.accept(),
                     |(socket, _)| {
@@ -192,8 +197,8 @@ impl Listener {
                 Ok((Socket::Tcp(socket), Some(addr)))
             }
             #[cfg(unix)]
-            ListenerSocket::Unix(listener) => {
-                let (socket, _) = listener.accept().await?;
+            ListenerSocket::Unix(socket) => {
+                let (socket, _) = socket.listener().accept().await?;
                 Ok((Socket::Unix(socket), None))
             }
         }
@@ -209,7 +214,7 @@ impl From<TcpListener> for Listener {
 #[cfg(unix)]
 impl From<UnixListener> for Listener {
     fn from(listener: UnixListener) -> Self {
-        Self { socket: ListenerSocket::Unix(listener), security: Security::default() }
+        Self { socket: ListenerSocket::Unix(listener.into()), security: Security::default() }
     }
 }
 
@@ -240,17 +245,10 @@ impl fmt::Debug for Listener {
         match &self.socket {
             ListenerSocket::Tcp(listener) => debug.field("socket", listener),
             #[cfg(unix)]
-            ListenerSocket::Unix(listener) => debug.field("socket", listener),
+            ListenerSocket::Unix(socket) => debug.field("socket", socket),
         };
         debug.field("security", &self.security).finish()
     }
-}
-
-/// Whether nobody listens on a socket file.
-#[cfg(unix)]
-fn is_left_behind(path: &Path) -> bool {
-    use std::os::unix::net::UnixStream;
-    UnixStream::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
 /// Accepts until there is nothing more to accept.

@@ -88,6 +88,8 @@ mod systemd;
 mod tests;
 #[cfg(feature = "tls")]
 mod tls;
+#[cfg(unix)]
+mod unix_socket;
 
 use std::convert::Infallible;
 

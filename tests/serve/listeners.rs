@@ -42,12 +42,11 @@ async fn an_ipv4_client_has_its_ipv4_address_on_any_socket() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn a_unix_socket_is_served_and_a_dead_one_replaced() {
+async fn a_unix_socket_is_served_and_removed_at_the_end() {
     let folder = tempdir();
     let path = folder.join("api.sock");
     for _ in 0..2 {
         let server = Server::new(Listener::bind_unix(&path).unwrap());
-        // A living one is not.
         let error = Listener::bind_unix(&path).unwrap_err();
         assert!(matches!(error, ServeError::Bind { .. }), "{error}");
         let (stop, stopped) = oneshot::channel::<()>();
@@ -60,6 +59,7 @@ async fn a_unix_socket_is_served_and_a_dead_one_replaced() {
         assert_eq!(body_of(&response), "unknown");
         drop(stop);
         within(ended).await.unwrap().unwrap();
+        assert!(!path.exists());
     }
     std::fs::remove_dir_all(folder).unwrap();
 }
