@@ -110,6 +110,11 @@ impl Activity {
         InFlight(self.clone())
     }
 
+    /// How many requests are not answered yet. On HTTP/1, bodies that are still read count as well.
+    pub(super) fn requests_in_flight(&self) -> u32 {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
     /// Notes that the server won't read the rest of a request.
     pub(super) fn leave_unread(&self) {
         self.left_unread.store(true, Ordering::Release);

@@ -5,11 +5,12 @@ use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum_core::BoxError;
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -17,6 +18,7 @@ use tokio::runtime::Handle;
 use tokio::time::{Sleep, sleep, timeout};
 
 use super::activity::InFlight;
+use super::budget::{ConnectionBudget, Reservation};
 use super::streams;
 use crate::Body;
 
@@ -131,58 +133,101 @@ async fn drain(mut incoming: Incoming, unread: Unread) {
 /// The body of a response. The request is in flight until it is dropped.
 pub(super) struct ResponseBody {
     body: Body,
-    /// How much of it is given at once.
+    /// How many bytes are passed on at once.
     piece: usize,
-    /// The rest of what the body gave.
+    /// The rest of the frame that the body gave last.
     rest: Bytes,
+    /// The memory that the rest has reserved.
+    reserved: Reservation,
+    /// Waits until the rest may be sent.
+    waiting: Option<Pin<Box<dyn Future<Output = Reservation> + Send>>>,
+    budget: Arc<ConnectionBudget>,
     in_flight: Option<InFlight>,
 }
 
 impl ResponseBody {
-    /// On HTTP/1 the socket tells how a response gets on.
-    pub(super) fn whole(body: Body, in_flight: Option<InFlight>) -> Self {
-        Self { body, piece: usize::MAX, rest: Bytes::new(), in_flight }
+    /// For HTTP/1, where the socket shows whether the client reads the response.
+    pub(super) fn whole(
+        body: Body,
+        budget: Arc<ConnectionBudget>,
+        in_flight: Option<InFlight>,
+    ) -> Self {
+        Self {
+            body,
+            piece: usize::MAX,
+            rest: Bytes::new(),
+            reserved: Reservation::default(),
+            waiting: None,
+            budget,
+            in_flight,
+        }
     }
 
-    /// On HTTP/2 it is seen by how the pieces are asked for.
-    pub(super) fn in_pieces(body: Body, in_flight: Option<InFlight>) -> Self {
-        Self { body, piece: PIECE, rest: Bytes::new(), in_flight }
+    /// For HTTP/2, where only the demand for pieces shows whether the client reads a stream.
+    pub(super) fn in_pieces(
+        body: Body,
+        budget: Arc<ConnectionBudget>,
+        in_flight: Option<InFlight>,
+    ) -> Self {
+        Self { piece: PIECE, ..Self::whole(body, budget, in_flight) }
     }
 
     fn poll_body(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum_core::Error>>> {
-        if !self.rest.is_empty() {
-            let piece = self.rest.split_to(self.piece.min(self.rest.len()));
-            return Poll::Ready(Some(Ok(Frame::data(piece))));
+    ) -> Poll<Option<Result<Frame<Piece>, axum_core::Error>>> {
+        if self.rest.is_empty() {
+            let data = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+                None => return Poll::Ready(None),
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => data,
+                    Err(frame) => {
+                        return Poll::Ready(Some(Ok(frame.map_data(Piece::uncounted))));
+                    }
+                },
+            };
+            // On HTTP/1 nothing else of the connection is held then: a body of one frame, as most are, reserves nothing.
+            if data.is_empty() || self.piece == usize::MAX && self.body.is_end_stream() {
+                return Poll::Ready(Some(Ok(Frame::data(Piece::uncounted(data)))));
+            }
+            match self.budget.try_reserve(data.len()) {
+                Some(reserved) => self.reserved = reserved,
+                None => self.waiting = Some(Box::pin(self.budget.clone().reserve(data.len()))),
+            }
+            self.rest = data;
         }
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        Poll::Ready(frame.map(|frame| {
-            frame.map(|frame| {
-                frame.map_data(|mut data| {
-                    self.rest = data.split_off(self.piece.min(data.len()));
-                    data
-                })
-            })
-        }))
+        if let Some(waiting) = &mut self.waiting {
+            self.reserved = ready!(waiting.as_mut().poll(cx));
+            self.waiting = None;
+        }
+        let length = self.piece.min(self.rest.len());
+        let data = self.rest.split_to(length);
+        let reserved = match self.rest.is_empty() {
+            true => std::mem::take(&mut self.reserved),
+            false => self.reserved.split(length),
+        };
+        Poll::Ready(Some(Ok(Frame::data(Piece { data, _reserved: reserved }))))
     }
 }
 
 impl HttpBody for ResponseBody {
-    type Data = Bytes;
+    type Data = Piece;
     type Error = BoxError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    ) -> Poll<Option<Result<Frame<Piece>, BoxError>>> {
         // A panic here would take all streams of an HTTP/2 connection along.
         let polled = catch_unwind(AssertUnwindSafe(|| self.poll_body(cx)));
         let frame = match polled {
             Ok(Poll::Ready(frame)) => frame.map(|frame| frame.map_err(Into::into)),
             Ok(Poll::Pending) => {
-                streams::Body::Waiting.note();
+                // A body that waits for memory has something to send: the time limit of its stream goes on.
+                if self.waiting.is_none() {
+                    streams::Body::Waiting.note();
+                }
                 return Poll::Pending;
             }
             Err(panic) => {
@@ -191,7 +236,7 @@ impl HttpBody for ResponseBody {
             }
         };
         let offered = match &frame {
-            Some(Ok(frame)) => frame.data_ref().map_or(0, Bytes::len),
+            Some(Ok(frame)) => frame.data_ref().map_or(0, Buf::remaining),
             _ => 0,
         };
         streams::Body::Offered(offered).note();
@@ -213,6 +258,33 @@ impl HttpBody for ResponseBody {
         }
         size.set_lower(hint.lower() + rest);
         size
+    }
+}
+
+/// A part of a response, on its way to the socket.
+pub(super) struct Piece {
+    data: Bytes,
+    /// Freed once the piece has been written.
+    _reserved: Reservation,
+}
+
+impl Piece {
+    fn uncounted(data: Bytes) -> Self {
+        Self { data, _reserved: Reservation::default() }
+    }
+}
+
+impl Buf for Piece {
+    fn remaining(&self) -> usize {
+        self.data.remaining()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.data.chunk()
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.data.advance(count);
     }
 }
 

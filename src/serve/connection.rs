@@ -16,6 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::activity::{Activity, State};
+use super::budget::TotalBudget;
 use super::clients::Clients;
 use super::io::{Clear, Io, Socket};
 use super::listener::Security;
@@ -61,6 +62,7 @@ pub(super) struct Shared<S> {
     pub(super) service: S,
     pub(super) limits: Limits,
     clients: Option<Clients>,
+    budget: TotalBudget,
     pub(super) http1: http1::Builder,
     pub(super) draining: Arc<AtomicBool>,
     pub(super) phase: watch::Receiver<Phase>,
@@ -71,9 +73,11 @@ impl<S: Servable> Shared<S> {
         let mut http1 = http1::Builder::new();
         // The timer of the connection does it: it knows an idle connection from a slow head, and costs a request nothing.
         http1.header_read_timeout(None).max_header_size(limits.max_header_size);
+        http1.max_buf_size(limits.max_header_size.clamp(HTTP1_BUFFER, HTTP1_LARGEST_BUFFER));
         let per_client = limits.max_connections_per_client;
         let clients = (per_client < limits.max_connections).then(|| Clients::new(per_client));
-        Self { service, limits, clients, http1, draining: Arc::default(), phase }
+        let budget = TotalBudget::new(&limits);
+        Self { service, limits, clients, budget, http1, draining: Arc::default(), phase }
     }
 
     /// Serves one connection to its end.
@@ -136,12 +140,13 @@ impl<S: Servable> Shared<S> {
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Self { service, limits, http1, draining, phase, .. } = self;
+        let Self { service, limits, budget, http1, draining, phase, .. } = self;
         let requests = Requests {
             service,
             peer,
             activity: activity.clone(),
             draining,
+            budget: budget.connection(),
             limits: limits.clone(),
         };
         let io = TokioIo::new(Clear { io, activity: activity.clone(), version });
@@ -165,11 +170,16 @@ impl<S: Servable> Shared<S> {
 impl Limits {
     fn http2(&self, streams: Streams) -> http2::Builder<Streams> {
         let mut http2 = http2::Builder::new(streams);
+        let window = u32::try_from(self.max_buffered_per_connection).unwrap_or(u32::MAX);
+        let window = window.clamp(SMALLEST_WINDOW, LARGEST_WINDOW);
         http2
             .timer(TokioTimer::new())
             .keep_alive_interval(self.ping_interval)
             .keep_alive_timeout(self.ping_timeout)
             .max_concurrent_streams(self.max_concurrent_streams)
+            .max_send_buf_size(STREAM_BUFFER)
+            .initial_connection_window_size(window)
+            .initial_stream_window_size(window)
             .max_header_list_size(u32::try_from(self.max_header_size).unwrap_or(u32::MAX));
         http2
     }
@@ -348,4 +358,14 @@ enum Due {
     Drop,
 }
 
+/// How much of a response HTTP/1 keeps for the socket, and how much of a request it reads ahead.
+const HTTP1_BUFFER: usize = 64 * 1024;
+/// The buffer must hold a head.
+const HTTP1_LARGEST_BUFFER: usize = 408 * 1024;
+/// How much of one response HTTP/2 keeps for the socket: small, so that the streams of a connection share its budget.
+const STREAM_BUFFER: usize = 64 * 1024;
+/// The window of a new connection (RFC 9113, 6.9.2), which can't be made smaller.
+const SMALLEST_WINDOW: u32 = 65_535;
+/// RFC 9113, 6.9.1.
+const LARGEST_WINDOW: u32 = (1 << 31) - 1;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

@@ -18,6 +18,8 @@ pub(super) struct Limits {
     pub(super) max_connections_per_client: usize,
     pub(super) max_header_size: usize,
     pub(super) max_concurrent_streams: u32,
+    pub(super) max_buffered_per_connection: usize,
+    pub(super) max_buffered: usize,
     pub(super) unread_body: u64,
     pub(super) ping_interval: Duration,
     pub(super) ping_timeout: Duration,
@@ -51,6 +53,12 @@ impl Limits {
         if self.max_concurrent_streams == 0 {
             return Err(ServeError::Limit("max_concurrent_streams"));
         }
+        if self.max_buffered_per_connection == 0 {
+            return Err(ServeError::Limit("max_buffered_per_connection"));
+        }
+        if self.max_buffered == 0 {
+            return Err(ServeError::Limit("max_buffered"));
+        }
         Ok(self)
     }
 }
@@ -69,6 +77,8 @@ impl Default for Limits {
             max_connections_per_client: usize::MAX,
             max_header_size: 16 * 1024,
             max_concurrent_streams: 200,
+            max_buffered_per_connection: 1024 * 1024,
+            max_buffered: 128 * 1024 * 1024,
             unread_body: 4 * 1024 * 1024,
             ping_interval: Duration::from_secs(20),
             ping_timeout: Duration::from_secs(20),

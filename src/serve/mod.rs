@@ -44,6 +44,8 @@
 //! | a handler doesn't read the body of the request | the answer; the rest of the body is read and dropped, up to [`Server::unread_body_limit`], and the connection lives on |
 //! | a head that is no HTTP | 400, empty; the connection ends |
 //! | a head larger than [`Server::max_header_size`] | 431, empty; the connection ends |
+//! | more than 100 header fields; on HTTP/2 cookies don't count | 431; on HTTP/1 it is empty and the connection ends, on HTTP/2 it is `application/problem+json` |
+//! | heads of HTTP/2 requests in flight that exceed [`Server::max_buffered_per_connection`] | 503 `application/problem+json` |
 //! | a head that takes longer than [`Server::header_read_timeout`] | the connection ends |
 //! | more connections of one client than [`Server::max_connections_per_client`] | the connection ends |
 //! | no request for [`Server::idle_timeout`] | the connection ends |
@@ -69,6 +71,7 @@
 
 mod activity;
 mod body;
+mod budget;
 #[cfg(feature = "tls")]
 mod client_roots;
 mod clients;

@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use axum_core::response::IntoResponse;
-use http::header::{CONNECTION, EXPECT, HOST};
+use http::header::{CONNECTION, COOKIE, EXPECT, HOST};
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
@@ -19,6 +20,7 @@ use tower::util::Oneshot;
 
 use super::activity::{Activity, InFlight};
 use super::body::{RequestBody, ResponseBody, Unread};
+use super::budget::{ConnectionBudget, Reservation};
 use super::connection::Peer;
 use super::{Limits, Servable};
 use crate::{Body, Error, Request, Response};
@@ -30,6 +32,7 @@ pub(super) struct Requests<S> {
     pub(super) peer: Peer,
     pub(super) activity: Arc<Activity>,
     pub(super) draining: Arc<AtomicBool>,
+    pub(super) budget: Arc<ConnectionBudget>,
     pub(super) limits: Limits,
 }
 
@@ -53,14 +56,66 @@ impl<S: Servable> hyper::service::Service<http::Request<Incoming>> for Requests<
             });
             Body::new(RequestBody::new(incoming, self.limits.body_read_timeout, unread))
         };
-        let answer = if parts.version == Version::HTTP_11 && !has_one_host(&parts.headers) {
-            Asked::Refused
-        } else {
-            let answer = self.service.clone().oneshot(Request::from_parts(parts, body));
-            Asked::Service { answer }
+        let (answer, head) = match self.admit(&parts) {
+            Ok(head) => {
+                let answer = self.service.clone().oneshot(Request::from_parts(parts, body));
+                (Asked::Service { answer }, head)
+            }
+            Err(error) => (Asked::Refused { error: Some(error) }, None),
         };
-        Answer { answer, in_flight: Some(in_flight), closing: http1.then(|| self.draining.clone()) }
+        // HTTP/1 has one request in flight.
+        let start = if http1 { Start::Now } else { Start::Check };
+        Answer {
+            answer,
+            start,
+            head,
+            in_flight: Some(in_flight),
+            budget: self.budget.clone(),
+            closing: http1.then(|| self.draining.clone()),
+        }
     }
+}
+
+impl<S> Requests<S> {
+    /// Checks a head, and reserves the memory that it takes if there are many. Fails with the error that answers the request.
+    fn admit(&self, head: &Parts) -> Result<Option<Reservation>, Error> {
+        match head.version {
+            Version::HTTP_2 => {}
+            Version::HTTP_11 if !has_one_host(&head.headers) => {
+                return Err(Error::new(
+                    StatusCode::BAD_REQUEST,
+                    "A request of HTTP/1.1 has one `Host`",
+                ));
+            }
+            _ => return Ok(None),
+        }
+        // A client may send each cookie in a field of its own (RFC 9113, 8.2.3).
+        let fields = head.headers.len();
+        if fields > MAX_FIELDS && fields - head.headers.get_all(COOKIE).iter().count() > MAX_FIELDS
+        {
+            return Err(Error::new(
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "The request has too many header fields",
+            ));
+        }
+        if self.activity.requests_in_flight() <= UNCOUNTED_HEADS {
+            return Ok(None);
+        }
+        match self.budget.try_reserve_head(memory_of(head)) {
+            Some(reserved) => Ok(Some(reserved)),
+            None => Err(Error::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "The requests in flight have too many or too large header fields",
+            )),
+        }
+    }
+}
+
+/// About how many bytes a head takes in memory.
+fn memory_of(head: &Parts) -> usize {
+    let uri = head.uri.path_and_query().map_or(0, |path| path.as_str().len());
+    let fields = head.headers.iter();
+    uri + fields.map(|(name, value)| name.as_str().len() + value.len() + FIELD).sum::<usize>()
 }
 
 /// RFC 9112, 3.2. Who routes or caches by `Host` must not be told two stories.
@@ -76,7 +131,9 @@ pin_project! {
             #[pin]
             answer: Oneshot<S, Request>,
         },
-        Refused,
+        Refused {
+            error: Option<Error>,
+        },
     }
 }
 
@@ -84,11 +141,34 @@ impl<S: Servable> Asked<S> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response> {
         match self.project() {
             AskedProj::Service { answer } => answer.poll(cx).map(|Ok(response)| response),
-            AskedProj::Refused => {
-                let detail = "A request of HTTP/1.1 has one `Host`";
-                Poll::Ready(Error::new(StatusCode::BAD_REQUEST, detail).into_response())
+            AskedProj::Refused { error } => {
+                Poll::Ready(error.take().map_or_else(Response::default, Error::into_response))
             }
         }
+    }
+}
+
+/// When a handler may start: not while its connection holds as much as it may.
+enum Start {
+    Now,
+    Check,
+    Waiting(Pin<Box<dyn Future<Output = Reservation> + Send>>),
+    Waited { _reserved: Reservation },
+}
+
+impl Start {
+    /// Is ready when the handler may start.
+    fn poll(&mut self, cx: &mut Context<'_>, budget: &Arc<ConnectionBudget>) -> Poll<()> {
+        if matches!(self, Self::Check) {
+            *self = match budget.has_room() {
+                true => Self::Now,
+                false => Self::Waiting(Box::pin(budget.clone().turn())),
+            };
+        }
+        if let Self::Waiting(turn) = self {
+            *self = Self::Waited { _reserved: ready!(turn.as_mut().poll(cx)) };
+        }
+        Poll::Ready(())
     }
 }
 
@@ -97,6 +177,10 @@ pin_project! {
     pub(super) struct Answer<S: Servable> {
         #[pin]
         answer: Asked<S>,
+        start: Start,
+        // The memory of the request's head.
+        head: Option<Reservation>,
+        budget: Arc<ConnectionBudget>,
         in_flight: Option<InFlight>,
         // Says, on HTTP/1, whether the connection shall end with this response.
         closing: Option<Arc<AtomicBool>>,
@@ -108,6 +192,7 @@ impl<S: Servable> Future for Answer<S> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
+        ready!(this.start.poll(cx, this.budget));
         let answer = this.answer;
         let mut response: Response = match catch_unwind(AssertUnwindSafe(|| answer.poll(cx))) {
             Ok(polled) => ready!(polled),
@@ -117,11 +202,20 @@ impl<S: Servable> Future for Answer<S> {
         if !upgraded && this.closing.as_ref().is_some_and(|on| on.load(Ordering::Acquire)) {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
+        *this.start = Start::Now;
         let in_flight = this.in_flight.take();
+        let budget = this.budget.clone();
         let body = match this.closing {
             Some(_) => ResponseBody::whole,
             None => ResponseBody::in_pieces,
         };
-        Poll::Ready(Ok(response.map(|inner| body(inner, in_flight))))
+        Poll::Ready(Ok(response.map(|inner| body(inner, budget, in_flight))))
     }
 }
+
+/// How many header fields a request may have: as many as hyper takes on HTTP/1.
+const MAX_FIELDS: usize = 100;
+/// How many requests of an HTTP/2 connection may be in flight before their heads are counted.
+const UNCOUNTED_HEADS: u32 = 16;
+/// What a header field takes in memory beside its name and its value.
+const FIELD: usize = 96;

@@ -132,6 +132,45 @@ impl Server {
         self
     }
 
+    /// Sets how many bytes of responses one connection may hold that its client has not taken yet. Defaults to 1 MiB.
+    ///
+    /// Further frames of its bodies wait until the client reads, and so do further handlers on HTTP/2. A frame that is larger than the limit is
+    /// sent on its own. The same limit applies to the heads of the requests of an HTTP/2 connection that are in flight, after the first 16: a
+    /// request beyond it is answered with 503. For HTTP/2 this is also the window of a connection: how many bytes of request bodies a client may send that no handler
+    /// has read yet; at least 64 KiB, at most 2 GiB.
+    ///
+    /// # Worst case
+    ///
+    /// For clients that send all they may and read nothing, the server holds at most, for *n* connections:
+    ///
+    /// | what | how much |
+    /// | --- | --- |
+    /// | responses that are sent in frames | [`max_buffered`](Server::max_buffered), and *n* frames |
+    /// | responses that handlers make whole | the same, and what the handlers make that run already while the limit is reached |
+    /// | heads of requests in flight on HTTP/1 | *n* times [`max_header_size`](Server::max_header_size) |
+    /// | heads of requests in flight on HTTP/2 | [`max_buffered`](Server::max_buffered), and *n* times 16 times [`max_header_size`](Server::max_header_size) |
+    /// | bodies of requests that no handler reads | *n* times 128 KiB on HTTP/1, *n* times this limit on HTTP/2 |
+    /// | bodies of requests that extractors have read | the limit of the extractor for each request in flight |
+    ///
+    /// *n* is at most [`max_connections`](Server::max_connections), and for one client at most
+    /// [`max_connections_per_client`](Server::max_connections_per_client). A client that reads nothing is dropped after
+    /// [`write_timeout`](Server::write_timeout).
+    pub fn max_buffered_per_connection(mut self, bytes: usize) -> Self {
+        self.limits.max_buffered_per_connection = bytes;
+        self
+    }
+
+    /// Sets how many bytes of responses all connections together may hold that their clients have not taken yet, and of heads of HTTP/2
+    /// requests that are in flight. Defaults to 128 MiB.
+    ///
+    /// One frame of each connection and the heads of its first 16 requests are not counted: a client that reads is served even while others
+    /// use up this limit. See
+    /// [`max_buffered_per_connection`](Server::max_buffered_per_connection) for the worst case.
+    pub fn max_buffered(mut self, bytes: usize) -> Self {
+        self.limits.max_buffered = bytes;
+        self
+    }
+
     /// Sets how much of a body that no handler reads is read and dropped on HTTP/1.1, so that the connection lives on. Defaults to 4 MiB.
     ///
     /// If there is more, or if it takes longer than 5 seconds, the connection ends after the response.

@@ -85,6 +85,25 @@ async fn an_http2_head_that_is_too_large_is_answered() {
     server.stop().await;
 }
 
+#[tokio::test]
+async fn a_head_has_at_most_a_hundred_fields_on_http2() {
+    let server = Running::start(service()).await;
+    let client = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();
+    // The client adds `accept`.
+    for (name, fields, status) in
+        [("x", 99, 200), ("x", 100, 431), ("x", 300, 431), ("cookie", 300, 200)]
+    {
+        let mut request = client.get(format!("http://{}/", server.addr));
+        for _ in 0..fields {
+            request = request.header(name, "a");
+        }
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), status, "{fields} times {name}");
+    }
+    drop(client);
+    server.stop().await;
+}
+
 /// Run in a process of its own, because the limit is one of the process.
 #[cfg(unix)]
 #[tokio::test]
@@ -244,11 +263,42 @@ async fn a_stream_that_its_client_does_not_read_ends_and_the_others_live_on() {
     assert!(unread.collect().await.is_err());
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_client_that_reads_is_served_while_others_use_up_the_memory() {
+    let server = Running::tuned(service(), |server| {
+        server.max_buffered_per_connection(64 * 1024).max_buffered(128 * 1024)
+    })
+    .await;
+    let mut unread = Vec::new();
+    for path in ["/fresh", "/whole"].repeat(3) {
+        let mut client = server.connect().await;
+        client.send(memory::http2(u32::MAX, 50, path, &[])).await;
+        // The responses have begun.
+        client.read_until(&mut Vec::new(), &[1; 1000], 0).await;
+        unread.push(client);
+    }
+    for http2 in [false, true] {
+        let mut client = Client::connect(server.addr, http2).await;
+        let whole = client.get("/whole").await.collect().await.unwrap().to_bytes();
+        assert_eq!(whole.len(), 400 * 1024);
+        let mut endless = client.get("/fresh").await;
+        let mut read = 0;
+        while read < 4_000_000 {
+            read +=
+                within(endless.frame()).await.unwrap().unwrap().data_ref().map_or(0, Bytes::len);
+        }
+    }
+    assert_eq!(unread.len(), 6);
+}
+
 #[tokio::test]
 async fn a_limit_of_zero_is_refused() {
-    let zero: [(&str, fn(Server) -> Server); 3] = [
+    let zero: [(&str, fn(Server) -> Server); 5] = [
         ("max_connections", |server| server.max_connections(0)),
         ("max_connections_per_client", |server| server.max_connections_per_client(0)),
+        ("max_buffered_per_connection", |server| server.max_buffered_per_connection(0)),
+        ("max_buffered", |server| server.max_buffered(0)),
         ("idle_timeout", |server| server.idle_timeout(Duration::ZERO)),
     ];
     for (name, tune) in zero {
@@ -270,11 +320,13 @@ async fn a_limit_may_be_as_large_as_can_be() {
             .drain_deadline(Duration::MAX)
             .max_connections(usize::MAX)
             .max_header_size(usize::MAX)
+            .max_buffered_per_connection(usize::MAX)
+            .max_buffered(usize::MAX)
             .unread_body_limit(u64::MAX)
     })
     .await;
     for http2 in [false, true] {
         let mut client = Client::connect(server.addr, http2).await;
-        assert_eq!(client.get().await.collect().await.unwrap().to_bytes(), "hello");
+        assert_eq!(client.get("/").await.collect().await.unwrap().to_bytes(), "hello");
     }
 }
