@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
-use super::Limits;
+use super::limits::Limits;
 
 /// The budget of all connections together.
 #[derive(Clone, Debug)]

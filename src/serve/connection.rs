@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
-use http::Extensions;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -18,43 +17,18 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::activity::{Activity, State};
 use super::budget::TotalBudget;
 use super::clients::Clients;
+use super::http_version::HttpVersion;
 use super::io::{Clear, Io, Socket};
+use super::limits::Limits;
 use super::listener::Security;
+use super::peer::Peer;
+use super::phase::Phase;
+use super::proxy;
 use super::request::Requests;
+use super::servable::Servable;
 use super::streams::Streams;
-use super::{Limits, Servable};
 #[cfg(feature = "tls")]
 use crate::extract::ClientCertificate;
-use crate::extract::PeerAddr;
-
-/// What the server as a whole is at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
-    Serving,
-    Draining,
-    Aborting,
-}
-
-/// What a connection tells its requests.
-#[derive(Clone, Debug)]
-pub(super) struct Peer {
-    addr: Option<SocketAddr>,
-    #[cfg(feature = "tls")]
-    certificate: Option<ClientCertificate>,
-}
-
-impl Peer {
-    pub(super) fn describe(&self, extensions: &mut Extensions) {
-        if let Some(addr) = self.addr {
-            // On a socket for both, an IPv4 client is `::ffff:192.0.2.1`: the same client has one address.
-            extensions.insert(PeerAddr(SocketAddr::new(addr.ip().to_canonical(), addr.port())));
-        }
-        #[cfg(feature = "tls")]
-        if let Some(certificate) = &self.certificate {
-            extensions.insert(certificate.clone());
-        }
-    }
-}
 
 /// What all connections of a server share.
 #[derive(Clone)]
@@ -114,7 +88,7 @@ impl<S: Servable> Shared<S> {
                 Ok(Err(error)) => tracing::debug!(%error, "connection not opened"),
                 Err(_) => tracing::debug!("connection not opened in time"),
             },
-            () = aborted(&mut phase) => {}
+            () = Phase::aborted(&mut phase) => {}
         }
     }
 
@@ -129,14 +103,14 @@ impl<S: Servable> Shared<S> {
         let mut phase = self.phase.clone();
         let permit = tokio::select! {
             permit = permits.acquire_owned() => permit,
-            () = aborted(&mut phase) => return,
+            () = Phase::aborted(&mut phase) => return,
         };
         if let Ok(permit) = permit {
             self.connection(socket, addr, security, permit).await;
         }
     }
 
-    async fn requests<I>(self, io: I, version: Version, peer: Peer, activity: Arc<Activity>)
+    async fn requests<I>(self, io: I, version: HttpVersion, peer: Peer, activity: Arc<Activity>)
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -153,11 +127,11 @@ impl<S: Servable> Shared<S> {
         let streams = Streams { write_timeout: limits.write_timeout };
         let watched = Watched { activity, limits, phase, version };
         match version {
-            Version::Http1 => {
+            HttpVersion::Http1 => {
                 let connection = http1.serve_connection(io, requests).with_upgrades();
                 watched.drive(pin!(connection), |c| c.graceful_shutdown()).await;
             }
-            Version::Http2 => {
+            HttpVersion::Http2 => {
                 // There are always frames on their way: windows, pings, requests that GOAWAY has crossed.
                 watched.activity.leave_unread();
                 let connection = watched.limits.http2(streams).serve_connection(io, requests);
@@ -185,17 +159,6 @@ impl Limits {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Version {
-    Http1,
-    Http2,
-}
-
-/// Waits until the server drops its connections, or is dropped itself.
-async fn aborted(phase: &mut watch::Receiver<Phase>) {
-    let _ = phase.wait_for(|&phase| phase == Phase::Aborting).await;
-}
-
 enum Stream {
     Plain(Io),
     #[cfg(feature = "tls")]
@@ -208,14 +171,10 @@ async fn open(
     addr: Option<SocketAddr>,
     security: Security,
     clients: Option<&Clients>,
-) -> io::Result<(Stream, Version, Peer)> {
-    let mut peer = Peer {
-        addr,
-        #[cfg(feature = "tls")]
-        certificate: None,
-    };
+) -> io::Result<(Stream, HttpVersion, Peer)> {
+    let mut peer = Peer::new(addr);
     if security.proxy_protocol
-        && let Some(client) = super::proxy::read(&mut io).await?
+        && let Some(client) = proxy::read(&mut io).await?
     {
         peer.addr = Some(client);
     }
@@ -230,8 +189,8 @@ async fn open(
         let io = tokio_rustls::TlsAcceptor::from(tls.config()).accept(io).await?;
         let session = io.get_ref().1;
         let version = match session.alpn_protocol() {
-            Some(b"h2") => Version::Http2,
-            _ => Version::Http1,
+            Some(b"h2") => HttpVersion::Http2,
+            _ => HttpVersion::Http1,
         };
         let chain = session.peer_certificates().unwrap_or_default();
         peer.certificate = ClientCertificate::from_chain(chain.iter().map(|der| der.to_vec()));
@@ -242,17 +201,17 @@ async fn open(
 }
 
 /// Tells HTTP/2 by the first bytes (RFC 9113, 3.3).
-async fn sniff(io: &mut Io) -> io::Result<Version> {
+async fn sniff(io: &mut Io) -> io::Result<HttpVersion> {
     let mut start = [0; PREFACE.len()];
     let mut buf = ReadBuf::new(&mut start);
     let version = loop {
         let before = buf.filled().len();
         std::future::poll_fn(|cx| Pin::new(&mut *io).poll_read(cx, &mut buf)).await?;
         if buf.filled() == PREFACE {
-            break Version::Http2;
+            break HttpVersion::Http2;
         }
         if buf.filled().len() == before || !PREFACE.starts_with(buf.filled()) {
-            break Version::Http1;
+            break HttpVersion::Http1;
         }
     };
     io.unread(Bytes::copy_from_slice(buf.filled()));
@@ -264,7 +223,7 @@ struct Watched {
     activity: Arc<Activity>,
     limits: Limits,
     phase: watch::Receiver<Phase>,
-    version: Version,
+    version: HttpVersion,
 }
 
 impl Watched {
@@ -291,7 +250,7 @@ impl Watched {
                     }
                     if end == End::Open {
                         end = End::Draining(Instant::now());
-                        if self.version == Version::Http2 {
+                        if self.version == HttpVersion::Http2 {
                             shut_down(connection.as_mut());
                             end = End::ShutDown(Instant::now());
                         }
@@ -324,7 +283,7 @@ impl Watched {
         };
         let (at, then) = match (self.activity.state(), end) {
             (State::Busy, _) => return Due::Later(now + look_again),
-            (State::Head(since), _) if self.version == Version::Http1 => {
+            (State::Head(since), _) if self.version == HttpVersion::Http1 => {
                 (since + header_read_timeout, Due::Drop)
             }
             (State::Head(since) | State::Idle(since), End::Open) => {

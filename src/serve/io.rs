@@ -17,7 +17,8 @@ use tokio::time::{Sleep, sleep};
 
 use super::activity::Activity;
 use super::clients::Place;
-use super::connection::{Phase, Version};
+use super::http_version::HttpVersion;
+use super::phase::Phase;
 
 /// An accepted socket.
 #[derive(Debug)]
@@ -186,7 +187,7 @@ impl AsyncWrite for Io {
 pub(super) struct Clear<I> {
     pub(super) io: I,
     pub(super) activity: Arc<Activity>,
-    pub(super) version: Version,
+    pub(super) version: HttpVersion,
 }
 
 impl<I: AsyncRead + Unpin> AsyncRead for Clear<I> {
@@ -199,7 +200,7 @@ impl<I: AsyncRead + Unpin> AsyncRead for Clear<I> {
         ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
         match &buf.filled()[before..] {
             [] => {}
-            bytes if self.version == Version::Http1 => self.activity.received(bytes),
+            bytes if self.version == HttpVersion::Http1 => self.activity.received(bytes),
             _ => self.activity.received_any(),
         }
         Poll::Ready(Ok(()))

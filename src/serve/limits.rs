@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::ServeError;
+use super::error::ServeError;
 
 /// The knobs of a server.
 #[derive(Clone, Debug)]

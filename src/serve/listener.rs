@@ -12,7 +12,7 @@ use tokio::net::{TcpListener, TcpStream, ToSocketAddrs, lookup_host};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::sleep;
 
-use super::ServeError;
+use super::error::ServeError;
 use super::io::Socket;
 #[cfg(feature = "tls")]
 use super::tls::Tls;

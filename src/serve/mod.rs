@@ -72,21 +72,24 @@
 mod activity;
 mod body;
 mod budget;
-#[cfg(feature = "tls")]
-mod client_roots;
 mod clients;
 mod connection;
 mod error;
+mod http_version;
+#[cfg(all(unix, feature = "systemd"))]
+mod inherited;
 mod io;
 mod limits;
 mod listener;
+mod notify;
+mod peer;
+mod phase;
 mod proxy;
 mod request;
+mod servable;
 mod server;
 mod signal;
 mod streams;
-#[cfg(all(unix, feature = "systemd"))]
-mod systemd;
 #[cfg(test)]
 mod tests;
 #[cfg(feature = "tls")]
@@ -94,21 +97,15 @@ mod tls;
 #[cfg(unix)]
 mod unix_socket;
 
-use std::convert::Infallible;
-
 use tokio::net::ToSocketAddrs;
 
-use crate::{Request, Response};
-#[cfg(feature = "tls")]
-#[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
-pub use client_roots::ClientRoots;
 pub use error::ServeError;
-use limits::Limits;
 pub use listener::Listener;
+pub use servable::Servable;
 pub use server::Server;
 #[cfg(feature = "tls")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
-pub use tls::{Tls, TlsError};
+pub use tls::{ClientRoots, Tls, TlsError};
 
 /// Serves HTTP/1.1 and HTTP/2 on an address until the process gets SIGINT or SIGTERM, then lets the requests in flight end.
 ///
@@ -133,34 +130,4 @@ where
     S: Servable,
 {
     Server::bind(addr).await?.serve(service).await
-}
-
-/// What a server serves: every tower service of [`Request`] and [`Response`] that can be cloned and never fails, such as a
-/// [`ChainService`](crate::ChainService).
-#[diagnostic::on_unimplemented(
-    message = "this can't be served: it is no service",
-    label = "not a service",
-    note = "a chain is served once it is built: `chain.build()`",
-    note = "any other service must implement `tower::Service<Request, Response = Response, Error = Infallible>`, be `Clone + Send + Sync + 'static`, and have a `Future` that is `Send + 'static`"
-)]
-pub trait Servable:
-    tower::Service<Request, Response = Response, Error = Infallible, Future: Send + 'static>
-    + Clone
-    + Send
-    + Sync
-    + 'static
-{
-}
-
-// Without it the compiler would speak of `tower::Service` instead, and not of what to do.
-#[diagnostic::do_not_recommend]
-impl<S> Servable for S
-where
-    S: tower::Service<Request, Response = Response, Error = Infallible>
-        + Clone
-        + Send
-        + Sync
-        + 'static,
-    S::Future: Send + 'static,
-{
 }

@@ -21,8 +21,9 @@ use tower::util::Oneshot;
 use super::activity::{Activity, InFlight};
 use super::body::{RequestBody, ResponseBody, Unread};
 use super::budget::{ConnectionBudget, Reservation};
-use super::connection::Peer;
-use super::{Limits, Servable};
+use super::limits::Limits;
+use super::peer::Peer;
+use super::servable::Servable;
 use crate::{Body, Error, Request, Response};
 
 /// The service of one connection, as hyper calls it.

@@ -12,9 +12,14 @@ use tokio::net::ToSocketAddrs;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
-use super::connection::{Phase, Shared};
+use super::connection::Shared;
+use super::error::ServeError;
+use super::limits::Limits;
+use super::listener::Listener;
+use super::notify::notify;
+use super::phase::Phase;
+use super::servable::Servable;
 use super::signal::StopSignals;
-use super::{Limits, Listener, Servable, ServeError};
 
 /// A server before it serves: its listeners and its limits.
 ///
@@ -259,7 +264,7 @@ impl Server {
         let delay = limits.drain_delay;
         let permits = Arc::new(Semaphore::new(limits.max_connections.min(Semaphore::MAX_PERMITS)));
         let shared = Shared::new(service, limits, watched);
-        tell("READY=1");
+        notify("READY=1");
         let abort = {
             let stop = async {
                 let abort = stop.await.shared();
@@ -280,7 +285,7 @@ impl Server {
                 never = serving => match never {},
             }
         };
-        tell("STOPPING=1");
+        notify("STOPPING=1");
         // Who connected before is served, who connects later goes elsewhere.
         for on in listeners {
             let security = on.security.clone();
@@ -303,14 +308,6 @@ impl Server {
         let _ = timeout(ABORT, phase.closed()).await;
         Ok(())
     }
-}
-
-/// Tells the service manager how the server stands.
-fn tell(state: &str) {
-    #[cfg(all(unix, feature = "systemd"))]
-    super::systemd::notify(state);
-    #[cfg(not(all(unix, feature = "systemd")))]
-    let _ = state;
 }
 
 /// Looks after the files of the listeners' certificates, without end.

@@ -11,10 +11,11 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
-use super::connection::{Phase, Shared};
+use super::connection::Shared;
 use super::io::Socket;
 use super::limits::Limits;
 use super::listener::Security;
+use super::phase::Phase;
 use crate::{Chain, ChainService, Provided, Request};
 
 /// A connection, as its client has it.

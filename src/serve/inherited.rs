@@ -1,14 +1,14 @@
-//! Under a service manager that speaks systemd's protocols: sockets that it hands over, and word to it of how the server stands.
+//! Sockets that a service manager has opened and hands over, by the protocol of systemd.
 //!
-//! Sources: `sd_listen_fds(3)`, `sd_notify(3)`.
+//! Source: `sd_listen_fds(3)`.
 
-use std::env;
 use std::io;
-use std::os::unix::net::UnixDatagram;
 
 use listenfd::ListenFd;
 
-use super::{Listener, ServeError, Server};
+use super::error::ServeError;
+use super::listener::Listener;
+use super::server::Server;
 
 impl Listener {
     /// The sockets that the service manager has handed over (`LISTEN_FDS`), in its order: TCP or Unix sockets. They are handed over
@@ -65,32 +65,4 @@ fn take(handed_over: &mut ListenFd, index: usize) -> io::Result<Listener> {
         Some(unix) => unix.try_into(),
         None => Err(io::ErrorKind::NotFound.into()),
     }
-}
-
-/// Tells the service manager how the server stands, if it has asked for that (`NOTIFY_SOCKET`).
-pub(super) fn notify(state: &str) {
-    let Some(path) = env::var_os("NOTIFY_SOCKET").and_then(|path| path.into_string().ok()) else {
-        return;
-    };
-    if let Err(error) = send(&path, state) {
-        tracing::debug!(%error, "can't tell the service manager");
-    }
-}
-
-fn send(path: &str, state: &str) -> io::Result<()> {
-    let socket = UnixDatagram::unbound()?;
-    // A service manager that doesn't read holds nobody up.
-    socket.set_nonblocking(true)?;
-    match path.strip_prefix('@') {
-        #[cfg(target_os = "linux")]
-        Some(name) => {
-            use std::os::linux::net::SocketAddrExt;
-            let addr = std::os::unix::net::SocketAddr::from_abstract_name(name)?;
-            socket.send_to_addr(state.as_bytes(), &addr)?;
-        }
-        _ => {
-            socket.send_to(state.as_bytes(), path)?;
-        }
-    }
-    Ok(())
 }
