@@ -26,7 +26,7 @@ pub(super) struct Activity {
 
 /// What a connection waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
+pub(super) enum ConnectionState {
     /// The rest of a head, of which something came since this time; or the first bytes.
     Head(Instant),
     /// The next request, since the last answer was taken at this time.
@@ -48,9 +48,9 @@ impl Activity {
         }
     }
 
-    pub(super) fn state(&self) -> State {
+    pub(super) fn state(&self) -> ConnectionState {
         if self.in_flight.load(Ordering::Acquire) > 0 {
-            return State::Busy;
+            return ConnectionState::Busy;
         }
         let mut since = self.since.load(Ordering::Acquire);
         if since == UNSEEN {
@@ -62,7 +62,11 @@ impl Activity {
             }
         }
         let since = self.accepted + Duration::from_millis(since);
-        if self.reading.load(Ordering::Acquire) { State::Head(since) } else { State::Idle(since) }
+        if self.reading.load(Ordering::Acquire) {
+            ConnectionState::Head(since)
+        } else {
+            ConnectionState::Idle(since)
+        }
     }
 
     /// Notes that these bytes came on HTTP/1.
@@ -122,7 +126,7 @@ impl Activity {
 
     /// Whether the peer may be sending what nobody reads: the rest of a body, or a head that was refused.
     pub(super) fn peer_may_send(&self) -> bool {
-        self.left_unread.load(Ordering::Acquire) || matches!(self.state(), State::Head(_))
+        self.left_unread.load(Ordering::Acquire) || matches!(self.state(), ConnectionState::Head(_))
     }
 
     fn begin_state(&self) {

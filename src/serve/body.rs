@@ -19,20 +19,20 @@ use tokio::time::{Sleep, sleep, timeout};
 
 use super::activity::InFlight;
 use super::budget::{ConnectionBudget, Reservation};
-use super::streams;
+use super::streams::BodyState;
 use crate::Body;
 
 /// The body of a request. What of it nobody reads is read and dropped, within bounds, so that the connection lives on.
 pub(super) struct RequestBody {
     incoming: Option<Incoming>,
     /// Absent on HTTP/2, where a stream that isn't read doesn't hold up the others.
-    unread: Option<Unread>,
+    unread: Option<UnreadBody>,
     read_timeout: Duration,
     waiting: Option<Pin<Box<Sleep>>>,
 }
 
 /// What happens with the rest of a body.
-pub(super) struct Unread {
+pub(super) struct UnreadBody {
     pub(super) in_flight: InFlight,
     /// How many bytes are read at most.
     pub(super) limit: u64,
@@ -41,7 +41,11 @@ pub(super) struct Unread {
 }
 
 impl RequestBody {
-    pub(super) fn new(incoming: Incoming, read_timeout: Duration, unread: Option<Unread>) -> Self {
+    pub(super) fn new(
+        incoming: Incoming,
+        read_timeout: Duration,
+        unread: Option<UnreadBody>,
+    ) -> Self {
         Self { incoming: Some(incoming), unread, read_timeout, waiting: None }
     }
 }
@@ -111,7 +115,7 @@ impl Drop for RequestBody {
 }
 
 /// Reads the rest of a body. If it is too much, or takes too long, the connection ends with the response.
-async fn drain(mut incoming: Incoming, unread: Unread) {
+async fn drain(mut incoming: Incoming, unread: UnreadBody) {
     let mut left = unread.limit;
     let rest = timeout(DRAIN, async {
         while let Some(frame) = incoming.frame().await {
@@ -131,7 +135,7 @@ async fn drain(mut incoming: Incoming, unread: Unread) {
 }
 
 /// The body of a response. The request is in flight until it is dropped.
-pub(super) struct ResponseBody {
+pub(super) struct CountedBody {
     body: Body,
     /// How many bytes are passed on at once.
     piece: usize,
@@ -145,7 +149,7 @@ pub(super) struct ResponseBody {
     in_flight: Option<InFlight>,
 }
 
-impl ResponseBody {
+impl CountedBody {
     /// For HTTP/1, where the socket shows whether the client reads the response.
     pub(super) fn whole(
         body: Body,
@@ -211,7 +215,7 @@ impl ResponseBody {
     }
 }
 
-impl HttpBody for ResponseBody {
+impl HttpBody for CountedBody {
     type Data = Piece;
     type Error = BoxError;
 
@@ -226,7 +230,7 @@ impl HttpBody for ResponseBody {
             Ok(Poll::Pending) => {
                 // A body that waits for memory has something to send: the time limit of its stream goes on.
                 if self.waiting.is_none() {
-                    streams::Body::Waiting.note();
+                    BodyState::Waiting.note();
                 }
                 return Poll::Pending;
             }
@@ -239,7 +243,7 @@ impl HttpBody for ResponseBody {
             Some(Ok(frame)) => frame.data_ref().map_or(0, Buf::remaining),
             _ => 0,
         };
-        streams::Body::Offered(offered).note();
+        BodyState::Offered(offered).note();
         if frame.is_none() {
             self.in_flight = None;
         }

@@ -18,7 +18,7 @@ impl Clients {
     }
 
     /// Notes a connection. `None` if its client has as many as it may have.
-    pub(super) fn admit(&self, addr: IpAddr) -> Option<Place> {
+    pub(super) fn admit(&self, addr: IpAddr) -> Option<ClientSlot> {
         let client = client(addr);
         let mut open = self.lock();
         let count = open.entry(client).or_insert(0);
@@ -27,7 +27,7 @@ impl Clients {
         }
         *count += 1;
         drop(open);
-        Some(Place { clients: self.clone(), client })
+        Some(ClientSlot { clients: self.clone(), client })
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
@@ -37,12 +37,12 @@ impl Clients {
 
 /// A connection that counts until this is dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct ClientSlot {
     clients: Clients,
     client: IpAddr,
 }
 
-impl Drop for Place {
+impl Drop for ClientSlot {
     fn drop(&mut self) {
         if let Entry::Occupied(mut count) = self.clients.lock().entry(self.client) {
             *count.get_mut() -= 1;

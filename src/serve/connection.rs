@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::activity::{Activity, State};
+use super::activity::{Activity, ConnectionState};
 use super::budget::TotalBudget;
 use super::clients::Clients;
 use super::http_version::HttpVersion;
@@ -32,7 +32,7 @@ use crate::extract::ClientCertificate;
 
 /// What all connections of a server share.
 #[derive(Clone)]
-pub(super) struct Shared<S> {
+pub(super) struct SharedState<S> {
     pub(super) service: S,
     pub(super) limits: Limits,
     clients: Option<Clients>,
@@ -42,7 +42,7 @@ pub(super) struct Shared<S> {
     pub(super) phase: watch::Receiver<Phase>,
 }
 
-impl<S: Servable> Shared<S> {
+impl<S: Servable> SharedState<S> {
     pub(super) fn new(service: S, limits: Limits, phase: watch::Receiver<Phase>) -> Self {
         let mut http1 = http1::Builder::new();
         // The timer of the connection does it: it knows an idle connection from a slow head, and costs a request nothing.
@@ -78,11 +78,11 @@ impl<S: Servable> Shared<S> {
                 self.limits.header_read_timeout,
                 open(io, addr, security, self.clients.as_ref()),
             ) => match opened {
-                Ok(Ok((Stream::Plain(io), version, peer))) => {
+                Ok(Ok((OpenedStream::Plain(io), version, peer))) => {
                     self.requests(io, version, peer, activity).await;
                 }
                 #[cfg(feature = "tls")]
-                Ok(Ok((Stream::Tls(io), version, peer))) => {
+                Ok(Ok((OpenedStream::Tls(io), version, peer))) => {
                     self.requests(*io, version, peer, activity).await;
                 }
                 Ok(Err(error)) => tracing::debug!(%error, "connection not opened"),
@@ -125,7 +125,7 @@ impl<S: Servable> Shared<S> {
         };
         let io = TokioIo::new(Clear { io, activity: activity.clone(), version });
         let streams = Streams { write_timeout: limits.write_timeout };
-        let watched = Watched { activity, limits, phase, version };
+        let watched = TimedConnection { activity, limits, phase, version };
         match version {
             HttpVersion::Http1 => {
                 let connection = http1.serve_connection(io, requests).with_upgrades();
@@ -159,7 +159,7 @@ impl Limits {
     }
 }
 
-enum Stream {
+enum OpenedStream {
     Plain(Io),
     #[cfg(feature = "tls")]
     Tls(Box<tokio_rustls::server::TlsStream<Io>>),
@@ -171,7 +171,7 @@ async fn open(
     addr: Option<SocketAddr>,
     security: Security,
     clients: Option<&Clients>,
-) -> io::Result<(Stream, HttpVersion, Peer)> {
+) -> io::Result<(OpenedStream, HttpVersion, Peer)> {
     let mut peer = Peer::new(addr);
     if security.proxy_protocol
         && let Some(client) = proxy::read(&mut io).await?
@@ -194,10 +194,10 @@ async fn open(
         };
         let chain = session.peer_certificates().unwrap_or_default();
         peer.certificate = ClientCertificate::from_chain(chain.iter().map(|der| der.to_vec()));
-        return Ok((Stream::Tls(Box::new(io)), version, peer));
+        return Ok((OpenedStream::Tls(Box::new(io)), version, peer));
     }
     let version = sniff(&mut io).await?;
-    Ok((Stream::Plain(io), version, peer))
+    Ok((OpenedStream::Plain(io), version, peer))
 }
 
 /// Tells HTTP/2 by the first bytes (RFC 9113, 3.3).
@@ -219,20 +219,20 @@ async fn sniff(io: &mut Io) -> io::Result<HttpVersion> {
 }
 
 /// A connection under its time limits.
-struct Watched {
+struct TimedConnection {
     activity: Arc<Activity>,
     limits: Limits,
     phase: watch::Receiver<Phase>,
     version: HttpVersion,
 }
 
-impl Watched {
+impl TimedConnection {
     async fn drive<C, E>(mut self, mut connection: Pin<&mut C>, shut_down: fn(Pin<&mut C>))
     where
         C: Future<Output = Result<(), E>>,
         E: std::fmt::Display,
     {
-        let mut end = End::Open;
+        let mut end = Shutdown::Open;
         let mut timer = pin!(sleep_until(Instant::now()));
         loop {
             tokio::select! {
@@ -248,11 +248,11 @@ impl Watched {
                     if changed.is_err() || *self.phase.borrow_and_update() == Phase::Aborting {
                         return;
                     }
-                    if end == End::Open {
-                        end = End::Draining(Instant::now());
+                    if end == Shutdown::Open {
+                        end = Shutdown::Draining(Instant::now());
                         if self.version == HttpVersion::Http2 {
                             shut_down(connection.as_mut());
-                            end = End::ShutDown(Instant::now());
+                            end = Shutdown::ShutDown(Instant::now());
                         }
                     }
                     timer.as_mut().reset(Instant::now());
@@ -260,11 +260,11 @@ impl Watched {
                 () = timer.as_mut() => {
                     let now = Instant::now();
                     match self.due(end, now) {
-                        Due::Later(at) => timer.as_mut().reset(at),
-                        Due::Drop => return,
-                        Due::ShutDown => {
+                        TimerAction::Later(at) => timer.as_mut().reset(at),
+                        TimerAction::Drop => return,
+                        TimerAction::ShutDown => {
                             shut_down(connection.as_mut());
-                            end = End::ShutDown(now);
+                            end = Shutdown::ShutDown(now);
                             timer.as_mut().reset(now);
                         }
                     }
@@ -275,34 +275,36 @@ impl Watched {
 
     /// What the time limits ask for. The state of a connection may change at once, so it is looked at at least once in the shortest time
     /// that a new state may last.
-    fn due(&self, end: End, now: Instant) -> Due {
+    fn due(&self, end: Shutdown, now: Instant) -> TimerAction {
         let Limits { header_read_timeout, idle_timeout, drain_grace, .. } = self.limits;
         let look_again = match end {
-            End::Draining(_) => header_read_timeout.min(drain_grace),
-            End::Open | End::ShutDown(_) => header_read_timeout.min(idle_timeout),
+            Shutdown::Draining(_) => header_read_timeout.min(drain_grace),
+            Shutdown::Open | Shutdown::ShutDown(_) => header_read_timeout.min(idle_timeout),
         };
         let (at, then) = match (self.activity.state(), end) {
-            (State::Busy, _) => return Due::Later(now + look_again),
-            (State::Head(since), _) if self.version == HttpVersion::Http1 => {
-                (since + header_read_timeout, Due::Drop)
+            (ConnectionState::Busy, _) => return TimerAction::Later(now + look_again),
+            (ConnectionState::Head(since), _) if self.version == HttpVersion::Http1 => {
+                (since + header_read_timeout, TimerAction::Drop)
             }
-            (State::Head(since) | State::Idle(since), End::Open) => {
-                (since + idle_timeout, Due::ShutDown)
+            (ConnectionState::Head(since) | ConnectionState::Idle(since), Shutdown::Open) => {
+                (since + idle_timeout, TimerAction::ShutDown)
             }
-            (State::Head(since) | State::Idle(since), End::Draining(start)) => {
-                (since.max(start) + drain_grace, Due::ShutDown)
-            }
-            (State::Head(since) | State::Idle(since), End::ShutDown(start)) => {
-                (since.max(start) + header_read_timeout, Due::Drop)
-            }
+            (
+                ConnectionState::Head(since) | ConnectionState::Idle(since),
+                Shutdown::Draining(start),
+            ) => (since.max(start) + drain_grace, TimerAction::ShutDown),
+            (
+                ConnectionState::Head(since) | ConnectionState::Idle(since),
+                Shutdown::ShutDown(start),
+            ) => (since.max(start) + header_read_timeout, TimerAction::Drop),
         };
-        if at <= now { then } else { Due::Later(at.min(now + look_again)) }
+        if at <= now { then } else { TimerAction::Later(at.min(now + look_again)) }
     }
 }
 
 /// How a connection comes to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
+enum Shutdown {
     Open,
     /// The answers say that the connection ends; a client that sends nothing is given a moment, for what it may have sent just now.
     Draining(Instant),
@@ -311,7 +313,7 @@ enum End {
 }
 
 /// What a timer asks for.
-enum Due {
+enum TimerAction {
     Later(Instant),
     ShutDown,
     Drop,

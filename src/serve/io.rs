@@ -16,7 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Sleep, sleep};
 
 use super::activity::Activity;
-use super::clients::Place;
+use super::clients::ClientSlot;
 use super::http_version::HttpVersion;
 use super::phase::Phase;
 
@@ -43,7 +43,7 @@ pub(super) struct Io {
     /// The server waits until all of these are dropped.
     _alive: watch::Receiver<Phase>,
     _permit: OwnedSemaphorePermit,
-    place: Option<Place>,
+    place: Option<ClientSlot>,
 }
 
 enum Closing {
@@ -74,7 +74,7 @@ impl Io {
     }
 
     /// Keeps the place of its client.
-    pub(super) fn keep(&mut self, place: Place) {
+    pub(super) fn keep(&mut self, place: ClientSlot) {
         self.place = Some(place);
     }
 

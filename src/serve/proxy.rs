@@ -46,9 +46,9 @@ enum Incomplete {
 }
 
 /// The length of the header, and the address of the client.
-type Header = (usize, Option<SocketAddr>);
+type ProxyHeader = (usize, Option<SocketAddr>);
 
-fn parse(bytes: &[u8]) -> Result<Header, Incomplete> {
+fn parse(bytes: &[u8]) -> Result<ProxyHeader, Incomplete> {
     let is_start_of = |start: &[u8]| start.starts_with(&bytes[..bytes.len().min(start.len())]);
     if is_start_of(V2_SIGNATURE) {
         parse_v2(bytes)
@@ -60,7 +60,7 @@ fn parse(bytes: &[u8]) -> Result<Header, Incomplete> {
 }
 
 /// `PROXY TCP4 192.0.2.1 198.51.100.1 56324 443\r\n`
-fn parse_v1(bytes: &[u8]) -> Result<Header, Incomplete> {
+fn parse_v1(bytes: &[u8]) -> Result<ProxyHeader, Incomplete> {
     let head = &bytes[..bytes.len().min(V1_LENGTH)];
     let Some(end) = head.windows(2).position(|pair| pair == b"\r\n") else {
         return Err(if head.len() < V1_LENGTH { Incomplete::More } else { Incomplete::Invalid });
@@ -95,7 +95,7 @@ fn port(text: &str) -> Option<u16> {
     text.parse().ok().filter(|_| canonical)
 }
 
-fn parse_v2(bytes: &[u8]) -> Result<Header, Incomplete> {
+fn parse_v2(bytes: &[u8]) -> Result<ProxyHeader, Incomplete> {
     let Some((start, rest)) = bytes.split_first_chunk::<16>() else { return Err(Incomplete::More) };
     let [.., version_and_command, family, high, low] = *start;
     let length = usize::from(u16::from_be_bytes([high, low]));

@@ -19,7 +19,7 @@ use tower::ServiceExt;
 use tower::util::Oneshot;
 
 use super::activity::{Activity, InFlight};
-use super::body::{RequestBody, ResponseBody, Unread};
+use super::body::{CountedBody, RequestBody, UnreadBody};
 use super::budget::{ConnectionBudget, Reservation};
 use super::limits::Limits;
 use super::peer::Peer;
@@ -38,11 +38,11 @@ pub(super) struct Requests<S> {
 }
 
 impl<S: Servable> hyper::service::Service<http::Request<Incoming>> for Requests<S> {
-    type Response = http::Response<ResponseBody>;
+    type Response = http::Response<CountedBody>;
     type Error = Infallible;
-    type Future = Answer<S>;
+    type Future = ResponseFuture<S>;
 
-    fn call(&self, req: http::Request<Incoming>) -> Answer<S> {
+    fn call(&self, req: http::Request<Incoming>) -> ResponseFuture<S> {
         let in_flight = self.activity.request();
         let http1 = req.version() < Version::HTTP_2;
         let (mut parts, incoming) = req.into_parts();
@@ -50,7 +50,7 @@ impl<S: Servable> hyper::service::Service<http::Request<Incoming>> for Requests<
         let body = if incoming.is_end_stream() {
             Body::empty()
         } else {
-            let unread = http1.then(|| Unread {
+            let unread = http1.then(|| UnreadBody {
                 in_flight: self.activity.request(),
                 limit: self.limits.unread_body,
                 on_hold: parts.headers.contains_key(EXPECT),
@@ -60,13 +60,13 @@ impl<S: Servable> hyper::service::Service<http::Request<Incoming>> for Requests<
         let (answer, head) = match self.admit(&parts) {
             Ok(head) => {
                 let answer = self.service.clone().oneshot(Request::from_parts(parts, body));
-                (Asked::Service { answer }, head)
+                (ResponseSource::Service { answer }, head)
             }
-            Err(error) => (Asked::Refused { error: Some(error) }, None),
+            Err(error) => (ResponseSource::Refused { error: Some(error) }, None),
         };
         // HTTP/1 has one request in flight.
-        let start = if http1 { Start::Now } else { Start::Check };
-        Answer {
+        let start = if http1 { HandlerStart::Now } else { HandlerStart::Check };
+        ResponseFuture {
             answer,
             start,
             head,
@@ -126,8 +126,8 @@ fn has_one_host(headers: &HeaderMap) -> bool {
 }
 
 pin_project! {
-    #[project = AskedProj]
-    enum Asked<S: Servable> {
+    #[project = ResponseSourceProj]
+    enum ResponseSource<S: Servable> {
         Service {
             #[pin]
             answer: Oneshot<S, Request>,
@@ -138,11 +138,11 @@ pin_project! {
     }
 }
 
-impl<S: Servable> Asked<S> {
+impl<S: Servable> ResponseSource<S> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response> {
         match self.project() {
-            AskedProj::Service { answer } => answer.poll(cx).map(|Ok(response)| response),
-            AskedProj::Refused { error } => {
+            ResponseSourceProj::Service { answer } => answer.poll(cx).map(|Ok(response)| response),
+            ResponseSourceProj::Refused { error } => {
                 Poll::Ready(error.take().map_or_else(Response::default, Error::into_response))
             }
         }
@@ -150,14 +150,14 @@ impl<S: Servable> Asked<S> {
 }
 
 /// When a handler may start: not while its connection holds as much as it may.
-enum Start {
+enum HandlerStart {
     Now,
     Check,
     Waiting(Pin<Box<dyn Future<Output = Reservation> + Send>>),
     Waited { _reserved: Reservation },
 }
 
-impl Start {
+impl HandlerStart {
     /// Is ready when the handler may start.
     fn poll(&mut self, cx: &mut Context<'_>, budget: &Arc<ConnectionBudget>) -> Poll<()> {
         if matches!(self, Self::Check) {
@@ -175,10 +175,10 @@ impl Start {
 
 pin_project! {
     /// The future of a response.
-    pub(super) struct Answer<S: Servable> {
+    pub(super) struct ResponseFuture<S: Servable> {
         #[pin]
-        answer: Asked<S>,
-        start: Start,
+        answer: ResponseSource<S>,
+        start: HandlerStart,
         // The memory of the request's head.
         head: Option<Reservation>,
         budget: Arc<ConnectionBudget>,
@@ -188,8 +188,8 @@ pin_project! {
     }
 }
 
-impl<S: Servable> Future for Answer<S> {
-    type Output = Result<http::Response<ResponseBody>, Infallible>;
+impl<S: Servable> Future for ResponseFuture<S> {
+    type Output = Result<http::Response<CountedBody>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
@@ -203,12 +203,12 @@ impl<S: Servable> Future for Answer<S> {
         if !upgraded && this.closing.as_ref().is_some_and(|on| on.load(Ordering::Acquire)) {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        *this.start = Start::Now;
+        *this.start = HandlerStart::Now;
         let in_flight = this.in_flight.take();
         let budget = this.budget.clone();
         let body = match this.closing {
-            Some(_) => ResponseBody::whole,
-            None => ResponseBody::in_pieces,
+            Some(_) => CountedBody::whole,
+            None => CountedBody::in_pieces,
         };
         Poll::Ready(Ok(response.map(|inner| body(inner, budget, in_flight))))
     }

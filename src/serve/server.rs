@@ -12,7 +12,7 @@ use tokio::net::ToSocketAddrs;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
-use super::connection::Shared;
+use super::connection::SharedState;
 use super::error::ServeError;
 use super::limits::Limits;
 use super::listener::Listener;
@@ -263,7 +263,7 @@ impl Server {
         let deadline = limits.drain_deadline;
         let delay = limits.drain_delay;
         let permits = Arc::new(Semaphore::new(limits.max_connections.min(Semaphore::MAX_PERMITS)));
-        let shared = Shared::new(service, limits, watched);
+        let shared = SharedState::new(service, limits, watched);
         notify("READY=1");
         let abort = {
             let stop = async {
@@ -320,7 +320,7 @@ async fn watch_certificates(listeners: &[Listener]) {
 }
 
 /// Accepts connections, without end, and lets each run.
-async fn accept<S: Servable>(on: &Listener, shared: &Shared<S>, permits: &Arc<Semaphore>) {
+async fn accept<S: Servable>(on: &Listener, shared: &SharedState<S>, permits: &Arc<Semaphore>) {
     while let Ok(permit) = permits.clone().acquire_owned().await {
         let (socket, addr) = on.accept().await;
         let shared = shared.clone();

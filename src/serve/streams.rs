@@ -22,7 +22,7 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     fn execute(&self, stream: F) {
-        tokio::spawn(Stream {
+        tokio::spawn(StreamTask {
             stream,
             write_timeout: self.write_timeout,
             offered: None,
@@ -33,7 +33,7 @@ where
 
 /// What the body of a response did last while its stream was polled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Body {
+pub(super) enum BodyState {
     /// It was not asked: there is no response yet, or no room for more of it.
     Unasked,
     /// It had nothing to send yet.
@@ -44,18 +44,18 @@ pub(super) enum Body {
 
 thread_local! {
     /// Of the stream that this thread polls: hyper polls the body of a response in the task of its stream, and nowhere else.
-    static BODY: Cell<Body> = const { Cell::new(Body::Unasked) };
+    static BODY_STATE: Cell<BodyState> = const { Cell::new(BodyState::Unasked) };
 }
 
-impl Body {
+impl BodyState {
     /// Notes what a body does.
     pub(super) fn note(self) {
-        BODY.set(self);
+        BODY_STATE.set(self);
     }
 }
 
 pin_project! {
-    struct Stream<F> {
+    struct StreamTask<F> {
         #[pin]
         stream: F,
         write_timeout: Duration,
@@ -65,22 +65,22 @@ pin_project! {
     }
 }
 
-impl<F: Future<Output = ()>> Future for Stream<F> {
+impl<F: Future<Output = ()>> Future for StreamTask<F> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.project();
-        Body::Unasked.note();
+        BodyState::Unasked.note();
         if this.stream.poll(cx).is_ready() {
             return Poll::Ready(());
         }
-        match BODY.get() {
-            Body::Unasked => {}
+        match BODY_STATE.get() {
+            BodyState::Unasked => {}
             asked => {
                 *this.stalled = None;
                 *this.offered = match asked {
-                    Body::Offered(bytes) => Some(bytes),
-                    Body::Unasked | Body::Waiting => None,
+                    BodyState::Offered(bytes) => Some(bytes),
+                    BodyState::Unasked | BodyState::Waiting => None,
                 };
             }
         }
