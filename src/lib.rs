@@ -124,7 +124,6 @@ mod step;
 #[cfg(feature = "sync-body")]
 mod sync_body;
 #[cfg(test)]
-#[path = "../tests/support/log.rs"]
 mod test_log;
 #[cfg(feature = "test-util")]
 #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]

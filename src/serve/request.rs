@@ -40,9 +40,9 @@ pub(super) struct Requests<S> {
 impl<S: Servable> hyper::service::Service<http::Request<Incoming>> for Requests<S> {
     type Response = http::Response<CountedBody>;
     type Error = Infallible;
-    type Future = ResponseFuture<S>;
+    type Future = ServedRequest<S>;
 
-    fn call(&self, req: http::Request<Incoming>) -> ResponseFuture<S> {
+    fn call(&self, req: http::Request<Incoming>) -> ServedRequest<S> {
         let in_flight = self.activity.request();
         let http1 = req.version() < Version::HTTP_2;
         let (mut parts, incoming) = req.into_parts();
@@ -66,7 +66,7 @@ impl<S: Servable> hyper::service::Service<http::Request<Incoming>> for Requests<
         };
         // HTTP/1 has one request in flight.
         let start = if http1 { HandlerStart::Now } else { HandlerStart::Check };
-        ResponseFuture {
+        ServedRequest {
             answer,
             start,
             head,
@@ -175,7 +175,7 @@ impl HandlerStart {
 
 pin_project! {
     /// The future of a response.
-    pub(super) struct ResponseFuture<S: Servable> {
+    pub(super) struct ServedRequest<S: Servable> {
         #[pin]
         answer: ResponseSource<S>,
         start: HandlerStart,
@@ -188,7 +188,7 @@ pin_project! {
     }
 }
 
-impl<S: Servable> Future for ResponseFuture<S> {
+impl<S: Servable> Future for ServedRequest<S> {
     type Output = Result<http::Response<CountedBody>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {

@@ -22,7 +22,7 @@ mod browser;
 mod cost;
 #[path = "../support/browser.rs"]
 mod driver;
-#[path = "../support/log.rs"]
+#[path = "../../src/test_log.rs"]
 mod log;
 mod next_js;
 mod others;
