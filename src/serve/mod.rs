@@ -51,7 +51,7 @@
 //! | no request for [`Server::idle_timeout`] | the connection ends |
 //! | a body of which nothing comes for [`Server::body_read_timeout`] | the handler sees an error of the body |
 //! | a response of which nothing is read for [`Server::write_timeout`] | the connection ends, on HTTP/2 the stream |
-//! | an HTTP/1.1 request without `Host`, or with several | 400 `application/problem+json` ([RFC 9112, 3.2](https://www.rfc-editor.org/rfc/rfc9112#section-3.2)) |
+//! | a `Host` or `:authority` that is missing (but on HTTP/1.0), repeated or not valid; a `Host` other than the `:authority` | 400 `application/problem+json` ([RFC 9112, 3.2](https://www.rfc-editor.org/rfc/rfc9112#section-3.2), [RFC 9113, 8.3.1](https://www.rfc-editor.org/rfc/rfc9113#section-8.3.1)) |
 //! | the server stops | on HTTP/1.1 the answers say `Connection: close`, on HTTP/2 comes `GOAWAY`; what is in flight ends |
 //!
 //! # What it provides
@@ -75,6 +75,7 @@ mod budget;
 mod clients;
 mod connection;
 mod error;
+mod host;
 mod http_version;
 #[cfg(all(unix, feature = "systemd"))]
 mod inherited;

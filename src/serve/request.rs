@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use axum_core::response::IntoResponse;
-use http::header::{CONNECTION, COOKIE, EXPECT, HOST};
+use http::header::{CONNECTION, COOKIE, EXPECT};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, StatusCode, Version};
+use http::{HeaderValue, StatusCode, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
@@ -21,6 +21,7 @@ use tower::util::Oneshot;
 use super::activity::{Activity, InFlight};
 use super::body::{CountedBody, RequestBody, UnreadBody};
 use super::budget::{ConnectionBudget, Reservation};
+use super::host;
 use super::limits::Limits;
 use super::peer::Peer;
 use super::servable::Servable;
@@ -57,7 +58,7 @@ impl<S: Servable> hyper::service::Service<http::Request<Incoming>> for Requests<
             });
             Body::new(RequestBody::new(incoming, self.limits.body_read_timeout, unread))
         };
-        let (answer, head) = match self.admit(&parts) {
+        let (answer, head) = match self.admit(&mut parts) {
             Ok(head) => {
                 let answer = self.service.clone().oneshot(Request::from_parts(parts, body));
                 (ResponseSource::Service { answer }, head)
@@ -79,16 +80,12 @@ impl<S: Servable> hyper::service::Service<http::Request<Incoming>> for Requests<
 
 impl<S> Requests<S> {
     /// Checks a head, and reserves the memory that it takes if there are many. Fails with the error that answers the request.
-    fn admit(&self, head: &Parts) -> Result<Option<Reservation>, Error> {
-        match head.version {
-            Version::HTTP_2 => {}
-            Version::HTTP_11 if !has_one_host(&head.headers) => {
-                return Err(Error::new(
-                    StatusCode::BAD_REQUEST,
-                    "A request of HTTP/1.1 has one `Host`",
-                ));
-            }
-            _ => return Ok(None),
+    fn admit(&self, head: &mut Parts) -> Result<Option<Reservation>, Error> {
+        if let Err(detail) = host::check(head) {
+            return Err(Error::new(StatusCode::BAD_REQUEST, detail));
+        }
+        if head.version != Version::HTTP_2 {
+            return Ok(None);
         }
         // A client may send each cookie in a field of its own (RFC 9113, 8.2.3).
         let fields = head.headers.len();
@@ -117,12 +114,6 @@ fn memory_of(head: &Parts) -> usize {
     let uri = head.uri.path_and_query().map_or(0, |path| path.as_str().len());
     let fields = head.headers.iter();
     uri + fields.map(|(name, value)| name.as_str().len() + value.len() + FIELD).sum::<usize>()
-}
-
-/// RFC 9112, 3.2. Who routes or caches by `Host` must not be told two stories.
-fn has_one_host(headers: &HeaderMap) -> bool {
-    let mut hosts = headers.get_all(HOST).iter();
-    hosts.next().is_some() && hosts.next().is_none()
 }
 
 pin_project! {

@@ -46,21 +46,6 @@ async fn an_idle_connection_ends_and_a_busy_one_does_not() {
 }
 
 #[tokio::test]
-async fn a_request_without_one_host_is_refused() {
-    let server = Running::start(service()).await;
-    let mut client = server.connect().await;
-    for hosts in ["", "Host: a\r\nHost: b\r\n"] {
-        client.send(format!("GET / HTTP/1.1\r\n{hosts}\r\n")).await;
-        let response = client.response().await;
-        assert!(response.starts_with("HTTP/1.1 400 "), "{response}");
-        assert!(response.contains("application/problem+json"), "{response}");
-    }
-    client.send("GET / HTTP/1.0\r\n\r\n").await;
-    assert_eq!(body_of(&client.response().await), "hello");
-    server.stop().await;
-}
-
-#[tokio::test]
 async fn a_head_that_is_too_large_is_answered() {
     let server = Running::tuned(service(), |server| server.max_header_size(8 * 1024)).await;
     let mut client = server.connect().await;

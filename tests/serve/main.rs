@@ -7,6 +7,8 @@ mod bodies;
 mod client_certificates;
 mod cost;
 mod drain;
+mod frames;
+mod host;
 mod limits;
 mod listeners;
 #[cfg(target_os = "linux")]

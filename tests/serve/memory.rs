@@ -24,22 +24,17 @@ async fn ten_clients_that_do_not_read_cost_a_bounded_amount_of_memory() {
         Attack { name: "HTTP/2, idle streams", sent: http2(0, 200, "/never", &[]), limit: 32 },
         Attack {
             name: "HTTP/2, large heads",
-            sent: http2(
-                0,
-                200,
-                "/never",
-                &[&[0, 1, b'x'][..], &literal(&"x".repeat(12_000))].concat(),
-            ),
+            sent: http2(0, 200, "/never", &frames::field("x", &"x".repeat(12_000))),
             limit: 40,
         },
         Attack {
             name: "HTTP/2, many fields",
-            sent: http2(0, 200, "/never", &[0, 1, b'a', 0].repeat(450)),
+            sent: http2(0, 200, "/never", &frames::field("a", "").repeat(450)),
             limit: 32,
         },
         Attack {
             name: "HTTP/2, cookies",
-            sent: http2(0, 200, "/never", &[0x0f, 0x11, 1, b'a'].repeat(400)),
+            sent: http2(0, 200, "/never", &frames::field("cookie", "a").repeat(400)),
             limit: 32,
         },
         Attack { name: "HTTP/2, unread bodies", sent: http2_bodies(), limit: 24 },
@@ -85,33 +80,26 @@ async fn ten_clients_that_do_not_read_cost_a_bounded_amount_of_memory() {
 
 /// Requests on an HTTP/2 connection with this window for each of its streams, and with these encoded fields.
 pub(super) fn http2(window: u32, streams: u32, path: &str, fields: &[u8]) -> Vec<u8> {
-    let window = window.min((1 << 31) - 1);
-    let mut sent = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
-    // SETTINGS_INITIAL_WINDOW_SIZE
-    frame(&mut sent, 4, 0, 0, &[&[0, 4][..], &window.to_be_bytes()].concat());
-    let connection = (1_u32 << 31) - 1 - 65_535;
-    frame(&mut sent, 8, 0, 0, &connection.to_be_bytes());
+    let mut sent = frames::preface(window.min((1 << 31) - 1));
     for stream in 0..streams {
-        // `:method: GET` and `:scheme: http` of the static table, the others as literals (RFC 7541, 6).
-        let mut head = vec![0x82, 0x86];
-        for (index, value) in [(4, path), (1, "test")] {
-            head.push(index);
-            head.extend(literal(value));
-        }
-        head.extend(fields);
-        frame(&mut sent, 1, 0x5, stream * 2 + 1, &head);
+        frames::frame(&mut sent, 1, 0x5, stream * 2 + 1, &[&head("GET", path), fields].concat());
     }
     sent
+}
+
+fn head(method: &str, path: &str) -> Vec<u8> {
+    [(":method", method), (":scheme", "http"), (":path", path), (":authority", "test")]
+        .map(|(name, value)| frames::field(name, value))
+        .concat()
 }
 
 /// Bodies for handlers that don't read them, as large as the window of the connection allows.
 fn http2_bodies() -> Vec<u8> {
     let mut sent = http2(0, 0, "", &[]);
     for stream in (1..32).step_by(2) {
-        let head = [&[0x83, 0x86, 4][..], &literal("/never"), &[1], &literal("test")].concat();
-        frame(&mut sent, 1, 0x4, stream, &head);
+        frames::frame(&mut sent, 1, 0x4, stream, &head("POST", "/never"));
         for _ in 0..4 {
-            frame(&mut sent, 0, 0, stream, &[0; 16_000]);
+            frames::frame(&mut sent, 0, 0, stream, &[0; 16_000]);
         }
     }
     sent
@@ -123,31 +111,6 @@ fn http1_body() -> Vec<u8> {
 
 fn http1(path: &str, requests: usize) -> Vec<u8> {
     format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n").repeat(requests).into()
-}
-
-fn frame(sent: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
-    sent.extend(&u32::try_from(payload.len()).unwrap().to_be_bytes()[1..]);
-    sent.extend([kind, flags]);
-    sent.extend(stream.to_be_bytes());
-    sent.extend(payload);
-}
-
-/// A string as in RFC 7541, 5.1 and 5.2.
-fn literal(text: &str) -> Vec<u8> {
-    let mut encoded = Vec::new();
-    match text.len().checked_sub(127) {
-        None => encoded.push(text.len() as u8),
-        Some(mut rest) => {
-            encoded.push(127);
-            while rest >= 128 {
-                encoded.push((rest % 128) as u8 | 128);
-                rest /= 128;
-            }
-            encoded.push(rest as u8);
-        }
-    }
-    encoded.extend(text.as_bytes());
-    encoded
 }
 
 /// The resident memory of a process, once it doesn't change any more.
