@@ -1,7 +1,7 @@
 //! What happens on a connection, as its timer sees it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -20,8 +20,9 @@ pub(super) struct Activity {
     last: AtomicU32,
     /// Whether they are the end of a body.
     last_is_body: AtomicBool,
-    /// Whether the rest of a request's body was left unread.
-    left_unread: AtomicBool,
+    /// Whether a body was left unread, and whether the response has begun: `LEFT_UNREAD` and `RESPONDED`. They are in one value, as a response
+    /// must announce the end of the connection if and only if the body was left unread before it.
+    exchange: AtomicU8,
 }
 
 /// What a connection waits for.
@@ -44,7 +45,7 @@ impl Activity {
             reading: AtomicBool::new(true),
             last: AtomicU32::new(END_OF_HEAD),
             last_is_body: AtomicBool::new(false),
-            left_unread: AtomicBool::new(false),
+            exchange: AtomicU8::new(0),
         }
     }
 
@@ -119,14 +120,33 @@ impl Activity {
         self.in_flight.load(Ordering::Relaxed)
     }
 
-    /// Notes that the server won't read the rest of a request.
+    /// Notes that a request of HTTP/1 begins, which has no response yet.
+    pub(super) fn begin_exchange(&self) {
+        self.exchange.fetch_and(!RESPONDED, Ordering::AcqRel);
+    }
+
+    /// Notes that the response of a request of HTTP/1 begins. Returns whether the connection ends with it, as the body was left unread.
+    pub(super) fn respond(&self) -> bool {
+        self.exchange.fetch_or(RESPONDED, Ordering::AcqRel) & LEFT_UNREAD != 0
+    }
+
+    /// Notes that the server won't read the rest of a request: the connection ends after the response.
     pub(super) fn leave_unread(&self) {
-        self.left_unread.store(true, Ordering::Release);
+        self.exchange.fetch_or(LEFT_UNREAD, Ordering::AcqRel);
+    }
+
+    /// As [`leave_unread`](Activity::leave_unread), if the response can still announce the end of the connection. Returns whether it can.
+    pub(super) fn leave_unread_before_response(&self) -> bool {
+        let unread = self.exchange.fetch_update(Ordering::AcqRel, Ordering::Acquire, |exchange| {
+            (exchange & RESPONDED == 0).then_some(exchange | LEFT_UNREAD)
+        });
+        unread.is_ok()
     }
 
     /// Whether the peer may be sending what nobody reads: the rest of a body, or a head that was refused.
     pub(super) fn peer_may_send(&self) -> bool {
-        self.left_unread.load(Ordering::Acquire) || matches!(self.state(), ConnectionState::Head(_))
+        self.exchange.load(Ordering::Acquire) & LEFT_UNREAD != 0
+            || matches!(self.state(), ConnectionState::Head(_))
     }
 
     fn begin_state(&self) {
@@ -160,6 +180,8 @@ impl Drop for InFlight {
 
 /// Stands for a state that has begun since the timer looked last.
 const UNSEEN: u64 = u64::MAX;
+const LEFT_UNREAD: u8 = 1;
+const RESPONDED: u8 = 2;
 const END_OF_HEAD: u32 = u32::from_be_bytes(*b"\0\n\r\n");
 /// RFC 9112, 2.2: a recipient may take a line feed alone as the end of a line.
 const BARE_END_OF_HEAD: u32 = u32::from_be_bytes(*b"\0\0\n\n");

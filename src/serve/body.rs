@@ -105,17 +105,25 @@ impl Drop for RequestBody {
         if incoming.is_end_stream() {
             return unread.in_flight.activity().body_ended();
         }
+        let activity = unread.in_flight.activity();
+        let too_long = incoming.size_hint().lower() > unread.limit;
         match Handle::try_current() {
-            Ok(runtime) if !unread.on_hold && incoming.size_hint().lower() <= unread.limit => {
-                runtime.spawn(drain(incoming, unread));
-            }
-            _ => unread.in_flight.activity().leave_unread(),
+            // The client may send the body or not, so nobody knows where the next request begins.
+            _ if unread.on_hold => activity.leave_unread(),
+            Ok(_) if too_long && activity.leave_unread_before_response() => {}
+            Ok(runtime) => drop(runtime.spawn(drain(incoming, unread))),
+            Err(_) => activity.leave_unread(),
         }
     }
 }
 
-/// Reads the rest of a body. If it is too much, or takes too long, the connection ends with the response.
+/// Reads the rest of a body, and drops it.
+///
+/// If it is too long, the connection ends after the response, which announces that. A response that has begun already can't announce it: the
+/// client may send its next request behind the body. The rest of the body is then read however long it is, but not longer than a time limit
+/// allows.
 async fn drain(mut incoming: Incoming, unread: UnreadBody) {
+    let activity = unread.in_flight.activity();
     let mut left = unread.limit;
     let rest = timeout(DRAIN, async {
         while let Some(frame) = incoming.frame().await {
@@ -123,14 +131,15 @@ async fn drain(mut incoming: Incoming, unread: UnreadBody) {
             let length = frame.data_ref().map_or(0, Bytes::len);
             match left.checked_sub(length as u64) {
                 Some(rest) => left = rest,
-                None => return false,
+                None if activity.leave_unread_before_response() => return false,
+                None => left = u64::MAX,
             }
         }
         true
     });
     match rest.await {
-        Ok(true) => unread.in_flight.activity().body_ended(),
-        _ => unread.in_flight.activity().leave_unread(),
+        Ok(true) => activity.body_ended(),
+        _ => activity.leave_unread(),
     }
 }
 

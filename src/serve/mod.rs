@@ -41,7 +41,7 @@
 //! | --- | --- |
 //! | the service panics | 500 `application/problem+json`; the connection lives on |
 //! | the body of a response panics | the response breaks off; on HTTP/2 the other streams live on |
-//! | a handler doesn't read the body of the request | the answer; the rest of the body is read and dropped, up to [`Server::unread_body_limit`], and the connection lives on |
+//! | a handler doesn't read the body of the request | the answer; the rest of the body is read and dropped, and the connection stays open. With `Connection: close` if the body is longer than [`Server::unread_body_limit`], took longer than [`Server::body_read_timeout`], or waits for a `100 Continue`. On HTTP/2 `RST_STREAM` with `NO_ERROR` after the answer ([RFC 9113, 8.1](https://www.rfc-editor.org/rfc/rfc9113#section-8.1)) |
 //! | a head that is no HTTP | 400, empty; the connection ends |
 //! | a head larger than [`Server::max_header_size`] | 431, empty; the connection ends |
 //! | more than 100 header fields; on HTTP/2 cookies don't count | 431; on HTTP/1 it is empty and the connection ends, on HTTP/2 it is `application/problem+json` |

@@ -45,7 +45,11 @@ impl<S: Servable> hyper::service::Service<http::Request<Incoming>> for Requests<
 
     fn call(&self, req: http::Request<Incoming>) -> ServedRequest<S> {
         let in_flight = self.activity.request();
-        let http1 = req.version() < Version::HTTP_2;
+        let version = req.version();
+        let http1 = version < Version::HTTP_2;
+        if http1 {
+            self.activity.begin_exchange();
+        }
         let (mut parts, incoming) = req.into_parts();
         self.peer.describe(&mut parts.extensions);
         let body = if incoming.is_end_stream() {
@@ -73,6 +77,7 @@ impl<S: Servable> hyper::service::Service<http::Request<Incoming>> for Requests<
             head,
             in_flight: Some(in_flight),
             budget: self.budget.clone(),
+            version,
             closing: http1.then(|| self.draining.clone()),
         }
     }
@@ -174,6 +179,7 @@ pin_project! {
         head: Option<Reservation>,
         budget: Arc<ConnectionBudget>,
         in_flight: Option<InFlight>,
+        version: Version,
         // Says, on HTTP/1, whether the connection shall end with this response.
         closing: Option<Arc<AtomicBool>>,
     }
@@ -191,8 +197,17 @@ impl<S: Servable> Future for ServedRequest<S> {
             Err(panic) => crate::hooks::panicked(&*panic),
         };
         let upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-        if !upgraded && this.closing.as_ref().is_some_and(|on| on.load(Ordering::Acquire)) {
+        let ends = |draining: &Arc<AtomicBool>| {
+            let left_unread =
+                this.in_flight.as_ref().is_some_and(|request| request.activity().respond());
+            left_unread || draining.load(Ordering::Acquire)
+        };
+        if this.closing.as_ref().is_some_and(ends) && !upgraded {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            if *this.version == Version::HTTP_10 {
+                // hyper adds `keep-alive` to a response of HTTP/1.1 if a client of HTTP/1.0 wants it.
+                *response.version_mut() = Version::HTTP_10;
+            }
         }
         *this.start = HandlerStart::Now;
         let in_flight = this.in_flight.take();

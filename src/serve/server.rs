@@ -178,7 +178,8 @@ impl Server {
 
     /// Sets how much of a body that no handler reads is read and dropped on HTTP/1.1, so that the connection lives on. Defaults to 4 MiB.
     ///
-    /// If there is more, or if it takes longer than 5 seconds, the connection ends after the response.
+    /// If it is known before the response that there is more, the response has `Connection: close`, and the connection ends. The rest of other
+    /// bodies is read for at most 5 seconds.
     pub fn unread_body_limit(mut self, bytes: u64) -> Self {
         self.limits.unread_body = bytes;
         self

@@ -140,6 +140,7 @@ fn service() -> ChainService {
     Chain::new()
         .at("/", |c| c.get(async || "hello"))
         .at("/panic", |c| c.get(panics))
+        .at("/panic-post", |c| c.post(panics))
         .at("/broken", |c| c.get(async || broken()))
         .at("/peer", |c| c.get(peer))
         .at("/ignored", |c| c.post(async || "not read"))
