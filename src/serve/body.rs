@@ -19,6 +19,7 @@ use tokio::time::{Sleep, sleep, timeout};
 
 use super::activity::InFlight;
 use super::budget::{ConnectionBudget, Reservation};
+use super::http_version::HttpVersion;
 use super::streams::BodyState;
 use crate::Body;
 
@@ -154,35 +155,50 @@ pub(super) struct CountedBody {
     reserved: Reservation,
     /// Waits until the rest may be sent.
     waiting: Option<Pin<Box<dyn Future<Output = Reservation> + Send>>>,
+    /// The rest of the declared length, for a body whose own length is unknown.
+    declared: Option<u64>,
     budget: Arc<ConnectionBudget>,
     in_flight: Option<InFlight>,
 }
 
 impl CountedBody {
-    /// For HTTP/1, where the socket shows whether the client reads the response.
-    pub(super) fn whole(
+    /// `declared` is a `Content-Length` that the body must turn out to have.
+    pub(super) fn new(
         body: Body,
+        version: HttpVersion,
+        declared: Option<u64>,
         budget: Arc<ConnectionBudget>,
         in_flight: Option<InFlight>,
     ) -> Self {
+        // On HTTP/1 the socket shows whether the client reads a response, on HTTP/2 only the demand for pieces does.
+        let piece = match version {
+            HttpVersion::Http1 => usize::MAX,
+            HttpVersion::Http2 => PIECE,
+        };
         Self {
             body,
-            piece: usize::MAX,
+            piece,
             rest: Bytes::new(),
             reserved: Reservation::default(),
             waiting: None,
+            declared,
             budget,
             in_flight,
         }
     }
 
-    /// For HTTP/2, where only the demand for pieces shows whether the client reads a stream.
-    pub(super) fn in_pieces(
-        body: Body,
-        budget: Arc<ConnectionBudget>,
-        in_flight: Option<InFlight>,
-    ) -> Self {
-        Self { piece: PIECE, ..Self::whole(body, budget, in_flight) }
+    /// Subtracts a frame from the declared length. Fails if the body is longer or shorter than that.
+    fn check_length(&mut self, frame: Option<&Frame<Piece>>) -> Result<(), WrongLength> {
+        let Some(left) = self.declared else { return Ok(()) };
+        match frame.map(|frame| frame.data_ref().map(Buf::remaining)) {
+            Some(Some(length)) => {
+                self.declared = Some(left.checked_sub(length as u64).ok_or(WrongLength)?);
+                Ok(())
+            }
+            // Trailers come at the end.
+            Some(None) | None if left > 0 => Err(WrongLength),
+            _ => Ok(()),
+        }
     }
 
     fn poll_body(
@@ -235,7 +251,21 @@ impl HttpBody for CountedBody {
         // A panic here would take all streams of an HTTP/2 connection along.
         let polled = catch_unwind(AssertUnwindSafe(|| self.poll_body(cx)));
         let frame = match polled {
-            Ok(Poll::Ready(frame)) => frame.map(|frame| frame.map_err(Into::into)),
+            Ok(Poll::Ready(frame)) => {
+                let checked = match &frame {
+                    Some(Err(_)) => Ok(()),
+                    Some(Ok(frame)) => self.check_length(Some(frame)),
+                    None => self.check_length(None),
+                };
+                match checked {
+                    Ok(()) => frame.map(|frame| frame.map_err(Into::into)),
+                    Err(error) => {
+                        tracing::error!("a response has a wrong Content-Length, and is broken off");
+                        (self.body, self.declared) = (Body::empty(), None);
+                        Some(Err(error.into()))
+                    }
+                }
+            }
             Ok(Poll::Pending) => {
                 // A body that waits for memory has something to send: the time limit of its stream goes on.
                 if self.waiting.is_none() {
@@ -260,7 +290,9 @@ impl HttpBody for CountedBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.rest.is_empty() && self.body.is_end_stream()
+        // A body that ends too early is polled once more, and fails.
+        let is_complete = self.declared.is_none_or(|left| left == 0);
+        self.rest.is_empty() && self.body.is_end_stream() && is_complete
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -320,6 +352,18 @@ impl fmt::Display for Panicked {
 }
 
 impl std::error::Error for Panicked {}
+
+/// A response's body that is not as long as its `Content-Length`, of which a part may have been sent.
+#[derive(Debug)]
+struct WrongLength;
+
+impl fmt::Display for WrongLength {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the body of the response is not as long as its Content-Length")
+    }
+}
+
+impl std::error::Error for WrongLength {}
 
 /// What HTTP/2 sends in one frame, unless its peers agree on more (RFC 9113, 4.2).
 const PIECE: usize = 16 * 1024;

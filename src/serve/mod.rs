@@ -40,6 +40,7 @@
 //! | cause | answer |
 //! | --- | --- |
 //! | the service panics | 500 `application/problem+json`; the connection lives on |
+//! | a response has a wrong `Content-Length` | the right one, and `Connection: close` on HTTP/1. A body whose length is unknown before is broken off when it is longer or shorter than declared. The server logs it at level `ERROR` |
 //! | the body of a response panics | the response breaks off; on HTTP/2 the other streams live on |
 //! | a handler doesn't read the body of the request | the answer; the rest of the body is read and dropped, and the connection stays open. With `Connection: close` if the body is longer than [`Server::unread_body_limit`], took longer than [`Server::body_read_timeout`], or waits for a `100 Continue`. On HTTP/2 `RST_STREAM` with `NO_ERROR` after the answer ([RFC 9113, 8.1](https://www.rfc-editor.org/rfc/rfc9113#section-8.1)) |
 //! | a head that is no HTTP | 400, empty; the connection ends |
@@ -80,6 +81,7 @@ mod http_version;
 #[cfg(all(unix, feature = "systemd"))]
 mod inherited;
 mod io;
+mod length;
 mod limits;
 mod listener;
 mod notify;

@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 use axum_core::response::IntoResponse;
 use http::header::{CONNECTION, COOKIE, EXPECT};
 use http::request::Parts;
-use http::{HeaderValue, StatusCode, Version};
+use http::{HeaderValue, Method, StatusCode, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
@@ -22,6 +22,8 @@ use super::activity::{Activity, InFlight};
 use super::body::{CountedBody, RequestBody, UnreadBody};
 use super::budget::{ConnectionBudget, Reservation};
 use super::host;
+use super::http_version::HttpVersion;
+use super::length::ContentLength;
 use super::limits::Limits;
 use super::peer::Peer;
 use super::servable::Servable;
@@ -45,7 +47,7 @@ impl<S: Servable> hyper::service::Service<http::Request<Incoming>> for Requests<
 
     fn call(&self, req: http::Request<Incoming>) -> ServedRequest<S> {
         let in_flight = self.activity.request();
-        let version = req.version();
+        let (method, version) = (req.method().clone(), req.version());
         let http1 = version < Version::HTTP_2;
         if http1 {
             self.activity.begin_exchange();
@@ -77,6 +79,7 @@ impl<S: Servable> hyper::service::Service<http::Request<Incoming>> for Requests<
             head,
             in_flight: Some(in_flight),
             budget: self.budget.clone(),
+            method,
             version,
             closing: http1.then(|| self.draining.clone()),
         }
@@ -179,6 +182,7 @@ pin_project! {
         head: Option<Reservation>,
         budget: Arc<ConnectionBudget>,
         in_flight: Option<InFlight>,
+        method: Method,
         version: Version,
         // Says, on HTTP/1, whether the connection shall end with this response.
         closing: Option<Arc<AtomicBool>>,
@@ -196,11 +200,17 @@ impl<S: Servable> Future for ServedRequest<S> {
             Ok(polled) => ready!(polled),
             Err(panic) => crate::hooks::panicked(&*panic),
         };
+        let length = ContentLength::check(this.method, &mut response);
+        let declared = match length {
+            ContentLength::Declared(length) => Some(length),
+            ContentLength::Right | ContentLength::Corrected => None,
+        };
         let upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         let ends = |draining: &Arc<AtomicBool>| {
             let left_unread =
                 this.in_flight.as_ref().is_some_and(|request| request.activity().respond());
-            left_unread || draining.load(Ordering::Acquire)
+            // What made the field wrong may have made more of the response wrong.
+            left_unread || length == ContentLength::Corrected || draining.load(Ordering::Acquire)
         };
         if this.closing.as_ref().is_some_and(ends) && !upgraded {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -212,11 +222,13 @@ impl<S: Servable> Future for ServedRequest<S> {
         *this.start = HandlerStart::Now;
         let in_flight = this.in_flight.take();
         let budget = this.budget.clone();
-        let body = match this.closing {
-            Some(_) => CountedBody::whole,
-            None => CountedBody::in_pieces,
+        let version = match this.closing {
+            Some(_) => HttpVersion::Http1,
+            None => HttpVersion::Http2,
         };
-        Poll::Ready(Ok(response.map(|inner| body(inner, budget, in_flight))))
+        Poll::Ready(Ok(
+            response.map(|body| CountedBody::new(body, version, declared, budget, in_flight))
+        ))
     }
 }
 

@@ -9,6 +9,7 @@ mod cost;
 mod drain;
 mod frames;
 mod host;
+mod length;
 mod limits;
 mod listeners;
 #[cfg(target_os = "linux")]
