@@ -11,7 +11,7 @@ use bytes::Bytes;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::activity::{Activity, ConnectionState};
@@ -92,19 +92,21 @@ impl<S: Servable> SharedState<S> {
         }
     }
 
-    /// Serves a connection as soon as there is room for it.
+    /// Serves a connection as soon as another one has ended, and then drops `begins`.
     pub(super) async fn queued(
         self,
         socket: Socket,
         addr: Option<SocketAddr>,
         security: Security,
         permits: Arc<Semaphore>,
+        begins: Option<oneshot::Sender<()>>,
     ) {
         let mut phase = self.phase.clone();
         let permit = tokio::select! {
             permit = permits.acquire_owned() => permit,
             () = Phase::aborted(&mut phase) => return,
         };
+        drop(begins);
         if let Ok(permit) = permit {
             self.connection(socket, addr, security, permit).await;
         }

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream, ToSocketAddrs, lookup_host};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, ToSocketAddrs, lookup_host};
 #[cfg(unix)]
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::sleep;
@@ -61,10 +61,24 @@ impl Listener {
     ///
     /// [`ServeError::Bind`] if no address can be bound.
     pub async fn bind(addr: impl ToSocketAddrs) -> Result<Self, ServeError> {
+        Self::bind_with_backlog(addr, BACKLOG).await
+    }
+
+    /// As [`bind`](Listener::bind), with a queue of this length for connections that the server has not accepted yet. `bind` has 4,096.
+    ///
+    /// The system may have a smaller maximum (on Linux `net.core.somaxconn`). It refuses or ignores connections beyond the queue.
+    ///
+    /// # Errors
+    ///
+    /// [`ServeError::Bind`] if no address can be bound.
+    pub async fn bind_with_backlog(
+        addr: impl ToSocketAddrs,
+        backlog: u32,
+    ) -> Result<Self, ServeError> {
         let addrs = lookup_host(addr).await.map_err(|source| ServeError::bind(None, source))?;
         let mut last = ServeError::bind(None, io::ErrorKind::AddrNotAvailable.into());
         for addr in addrs {
-            match TcpListener::bind(addr).await {
+            match listen(addr, backlog) {
                 Ok(listener) => return Ok(listener.into()),
                 Err(source) => last = ServeError::bind(Some(addr.to_string()), source),
             }
@@ -251,6 +265,16 @@ impl fmt::Debug for Listener {
     }
 }
 
+/// As tokio's own `bind`, but for the length of the queue.
+fn listen(addr: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
+    let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // On Windows it would let two programs listen on the same address.
+    #[cfg(not(windows))]
+    socket.set_reuseaddr(true)?;
+    socket.bind(addr)?;
+    socket.listen(backlog)
+}
+
 /// Accepts until there is nothing more to accept.
 fn all_of<T, U>(
     mut accept: impl FnMut() -> io::Result<T>,
@@ -280,6 +304,9 @@ fn is_of_one_connection(error: &io::Error) -> bool {
             | io::ErrorKind::Interrupted
     )
 }
+
+/// How many connections wait in the queue of the system by default: as many as Linux permits unless configured.
+const BACKLOG: u32 = 4096;
 
 #[cfg(test)]
 mod tests {

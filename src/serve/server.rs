@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures_util::future::{FutureExt, join_all};
 use tokio::net::ToSocketAddrs;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::time::{sleep, timeout};
 
 use super::connection::SharedState;
@@ -110,7 +110,10 @@ impl Server {
         self
     }
 
-    /// Sets how many connections are open at once; further ones wait in the queue of the system. Defaults to 10,000.
+    /// Sets how many connections are served at once. Defaults to 10,000.
+    ///
+    /// Further ones wait: one of each listener is accepted, the others stay in the queue of the system. The server logs at level `WARN` when
+    /// connections begin to wait.
     pub fn max_connections(mut self, max_connections: usize) -> Self {
         self.limits.max_connections = max_connections;
         self
@@ -292,7 +295,7 @@ impl Server {
             let security = on.security.clone();
             for (socket, addr) in on.close() {
                 let (shared, permits) = (shared.clone(), permits.clone());
-                tokio::spawn(shared.queued(socket, addr, security.clone(), permits));
+                tokio::spawn(shared.queued(socket, addr, security.clone(), permits, None));
             }
         }
         shared.draining.store(true, Ordering::Release);
@@ -320,12 +323,27 @@ async fn watch_certificates(listeners: &[Listener]) {
     let _ = listeners;
 }
 
-/// Accepts connections, without end, and lets each run.
+/// Accepts connections and serves each in a task of its own. Never returns.
 async fn accept<S: Servable>(on: &Listener, shared: &SharedState<S>, permits: &Arc<Semaphore>) {
-    while let Ok(permit) = permits.clone().acquire_owned().await {
+    let mut is_full = false;
+    loop {
         let (socket, addr) = on.accept().await;
-        let shared = shared.clone();
-        tokio::spawn(shared.connection(socket, addr, on.security.clone(), permit));
+        let (shared, security, permits) = (shared.clone(), on.security.clone(), permits.clone());
+        if let Ok(permit) = permits.clone().try_acquire_owned() {
+            is_full = false;
+            tokio::spawn(shared.connection(socket, addr, security, permit));
+            continue;
+        }
+        if !is_full {
+            is_full = true;
+            let max = shared.limits.max_connections;
+            tracing::warn!(max, "`max_connections` are open, further connections wait");
+        }
+        // This connection waits in a task of its own: dropping it would reset it if the server stops meanwhile. The following ones wait in
+        // the queue of the system until it has begun.
+        let (begins, begun) = oneshot::channel();
+        tokio::spawn(shared.queued(socket, addr, security, permits, Some(begins)));
+        let _ = begun.await;
     }
 }
 

@@ -153,6 +153,56 @@ async fn connections_past_the_limit_wait() {
     server.stop().await;
 }
 
+#[tokio::test]
+async fn each_of_several_listeners_is_accepted_from_up_to_the_limit() {
+    for max in [1, 2, 3] {
+        let first = Server::bind("127.0.0.1:0").await.unwrap();
+        let mut addrs = vec![first.local_addr().unwrap()];
+        let mut server = first.max_connections(max);
+        for _ in 0..2 {
+            let listener = Listener::bind_with_backlog("127.0.0.1:0", 16).await.unwrap();
+            addrs.push(listener.local_addr().unwrap());
+            server = server.listen(listener);
+        }
+        let server = Running::of(server, service());
+        // With as many connections open as possible, each listener still serves the next one.
+        let mut open = Vec::new();
+        for addr in addrs.into_iter().cycle().take(6) {
+            if open.len() == max {
+                open.clear();
+            }
+            let mut client = Raw(TcpStream::connect(addr).await.unwrap());
+            client.send(GET).await;
+            assert_eq!(body_of(&client.response().await), "hello", "{max}");
+            open.push(client);
+        }
+        drop(open);
+        server.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn connections_that_wait_are_served_when_the_server_stops() {
+    let server = Running::tuned(service(), |server| server.max_connections(1)).await;
+    let mut first = server.connect().await;
+    first.send(GET).await;
+    first.response().await;
+    // One is accepted and waits, the other one is in the queue of the system.
+    let mut waiting = [server.connect().await, server.connect().await];
+    for client in &mut waiting {
+        client.send(GET).await;
+    }
+    first.send(GET).await;
+    first.response().await;
+    server.stop.send(()).unwrap();
+    drop(first);
+    for client in &mut waiting {
+        assert_eq!(body_of(&client.response().await), "hello");
+    }
+    drop(waiting);
+    within(server.ended).await.unwrap().unwrap();
+}
+
 /// Asks once more on a connection; `None` if it was closed.
 async fn still_served(client: &mut Raw) -> Option<()> {
     client.0.write_all(GET.as_bytes()).await.ok()?;
