@@ -21,12 +21,13 @@ use http::{HeaderValue, Method, StatusCode};
 use http_body::Body as HttpBody;
 use tower::{Layer, Service, ServiceExt};
 
-use crate::handler::{IntoMiddleware, Passing};
-use crate::next::{BoxEndpoint, Cover, Cx, Endpoint, OwnedCx};
+use crate::answer::Parent;
+use crate::build::Place;
+use crate::next::{BoxTail, Built, Cover, Cx, InnerService, IntoMiddleware, OwnedCx, Tail};
 use crate::pattern::{Pattern, rest_after};
 use crate::probe::Site;
-use crate::route::{Matched, Place, Registrar, Route, Routes, Settings, short_name};
-use crate::step::{Assembly, Parent, Path};
+use crate::route::{Matched, Registrar, Route, Routes, Settings, short_name};
+use crate::step::{Assembly, Fold, Path, Step, Use};
 use crate::{Body, Error, Request, Response};
 
 /// A built chain: a service that any hyper-compatible server runs.
@@ -49,7 +50,7 @@ use crate::{Body, Error, Request, Response};
 pub struct ChainService(Arc<dyn DynRoot>);
 
 impl ChainService {
-    pub(crate) fn new<E: Endpoint + 'static>(root: Arc<Root<E>>) -> Self {
+    pub(crate) fn new<E: Tail + 'static>(root: Arc<Root<E>>) -> Self {
         Self(root)
     }
 
@@ -167,18 +168,18 @@ where
 /// A chain with its table of paths.
 pub(crate) struct Root<E> {
     pub(crate) endpoint: E,
-    pub(crate) routes: Arc<Routes>,
+    pub(crate) built: Arc<Built>,
 }
 
-impl<E: Endpoint> Root<E> {
+impl<E: Tail> Root<E> {
     /// Answers a request. It stays where it lies: each move of it would copy some 240 bytes.
-    async fn respond(&self, req: &mut Request, inner: Option<&Arc<dyn Inner>>) -> Response {
+    async fn respond(&self, req: &mut Request, inner: Option<&Arc<dyn InnerService>>) -> Response {
         let head = req.method() == Method::HEAD;
-        let path: Option<Arc<str>> = self.routes.gated.then(|| Arc::from(req.uri().path()));
-        let plan = self.routes.find(req);
+        let path: Option<Arc<str>> = self.built.routes.gated.then(|| Arc::from(req.uri().path()));
+        let plan = self.built.routes.find(req);
         let cx = Cx {
-            routes: &self.routes,
-            plan: self.routes.plan(plan),
+            built: &self.built,
+            plan: self.built.routes.plan(plan),
             inner,
             depth: 0,
             path: path.as_ref(),
@@ -227,12 +228,12 @@ trait DynRoot: Send + Sync {
     fn run_in_front(
         self: Arc<Self>,
         req: Request,
-        inner: Arc<dyn Inner>,
+        inner: Arc<dyn InnerService>,
     ) -> BoxFuture<'static, Response>;
     fn routes(&self) -> &Routes;
 }
 
-impl<E: Endpoint + 'static> DynRoot for Root<E> {
+impl<E: Tail + 'static> DynRoot for Root<E> {
     fn respond_boxed(self: Arc<Self>, mut req: Request) -> BoxFuture<'static, Response> {
         Box::pin(async move { self.respond(&mut req, None).await })
     }
@@ -240,13 +241,13 @@ impl<E: Endpoint + 'static> DynRoot for Root<E> {
     fn run_in_front(
         self: Arc<Self>,
         mut req: Request,
-        inner: Arc<dyn Inner>,
+        inner: Arc<dyn InnerService>,
     ) -> BoxFuture<'static, Response> {
         Box::pin(async move { self.respond(&mut req, Some(&inner)).await })
     }
 
     fn routes(&self) -> &Routes {
-        &self.routes
+        &self.built.routes
     }
 }
 
@@ -263,7 +264,7 @@ pub(crate) fn static_service<E, B>(
 + Sync
 + 'static
 where
-    E: Endpoint + 'static,
+    E: Tail + 'static,
     B: HttpBody<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
@@ -291,7 +292,7 @@ where
 pub struct ChainLayer(Arc<dyn DynRoot>);
 
 impl ChainLayer {
-    pub(crate) fn new<E: Endpoint + 'static>(root: Arc<Root<E>>) -> Self {
+    pub(crate) fn new<E: Tail + 'static>(root: Arc<Root<E>>) -> Self {
         Self(root)
     }
 }
@@ -375,11 +376,6 @@ impl<E> Future for ChainedFuture<E> {
     }
 }
 
-/// The service behind a chain, for one request.
-pub(crate) trait Inner: Send + Sync {
-    fn call(&self, req: Request) -> BoxFuture<'static, Response>;
-}
-
 /// A service that was polled ready, until it is called.
 struct Once<S> {
     service: Mutex<Option<S>>,
@@ -387,7 +383,7 @@ struct Once<S> {
     outer: (Option<OwnedCx>, Option<Matched>),
 }
 
-impl<S, R> Inner for Once<S>
+impl<S, R> InnerService for Once<S>
 where
     S: Service<Request, Response = http::Response<R>> + Send + 'static,
     S::Error: Into<BoxError>,
@@ -430,7 +426,7 @@ where
 
 /// The rest of a chain, as a tower layer inside the chain sees it.
 #[derive(Clone)]
-pub struct TowerNext(BoxEndpoint);
+pub struct TowerNext(BoxTail);
 
 impl fmt::Debug for TowerNext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -519,7 +515,7 @@ where
     L: TowerLayer<B>,
     B: ResponseBody,
 {
-    type Args = Passing<()>;
+    type Args = ();
     type Step<P, W> = LayerStep<L, B>;
     type Provides = ();
 
@@ -533,20 +529,20 @@ where
 #[allow(missing_debug_implementations, reason = "it is public to the compiler alone")]
 pub struct LayerEndpoint<L: Layer<TowerNext>, B> {
     service: L::Service,
-    next: BoxEndpoint,
+    next: BoxTail,
     cover: Cover,
     site: Site,
     body: PhantomData<fn() -> B>,
 }
 
 impl<L: TowerLayer<B>, B> LayerEndpoint<L, B> {
-    pub(crate) fn new(step: LayerStep<L, B>, next: BoxEndpoint, cover: Cover, site: Site) -> Self {
+    pub(crate) fn new(step: LayerStep<L, B>, next: BoxTail, cover: Cover, site: Site) -> Self {
         let service = step.0.layer(TowerNext(next.clone()));
         Self { service, next, cover, site, body: PhantomData }
     }
 }
 
-impl<L, B> Endpoint for LayerEndpoint<L, B>
+impl<L, B> Tail for LayerEndpoint<L, B>
 where
     L: TowerLayer<B>,
     B: ResponseBody,
@@ -559,15 +555,31 @@ where
         if !self.cover.holds(cx) {
             return Either::Left(self.next.call(req, cx));
         }
-        Either::Right(self.site.probe(cx, || {
+        Either::Right(self.site.probe(&cx.built.routes, || {
             if !req.extensions().get::<OwnedCx>().is_some_and(|on| on.is_of(cx)) {
                 req.extensions_mut().insert(OwnedCx::new(cx));
             }
-            cx.routes.show_match(cx, req);
+            cx.show_match(req);
             // `oneshot` polls the clone ready before it calls it.
             let future = self.service.clone().oneshot(mem::take(req));
             async move { into_response(future.await) }
         }))
+    }
+}
+
+impl<L: TowerLayer<B>, B: ResponseBody> Step for Use<LayerStep<L, B>> {
+    fn register(&mut self, registrar: &mut Registrar) {
+        self.count(short_name::<L>(), registrar);
+    }
+}
+
+impl<L: TowerLayer<B>, B: ResponseBody, N: Tail + 'static> Fold<N> for Use<LayerStep<L, B>> {
+    type Out = LayerEndpoint<L, B>;
+
+    fn fold(mut self, next: N, assembly: &Assembly<'_>) -> Self::Out {
+        let cover = self.cover(assembly);
+        let site = Site::step(self.number);
+        LayerEndpoint::new(self.step, BoxTail(Arc::new(next)), cover, site)
     }
 }
 
@@ -605,8 +617,8 @@ where
         registrar.leave();
     }
 
-    fn assemble(self: Box<Self>, _: Parent, _: &Assembly<'_>) -> BoxEndpoint {
-        BoxEndpoint(Arc::new(ServiceEndpoint {
+    fn assemble(self: Box<Self>, _: Parent, _: &Assembly<'_>) -> BoxTail {
+        BoxTail(Arc::new(ServiceEndpoint {
             service: self.service,
             prefix: self.prefix,
             site: self.site,
@@ -623,7 +635,7 @@ struct ServiceEndpoint<S, B> {
     body: PhantomData<fn() -> B>,
 }
 
-impl<S, B> Endpoint for ServiceEndpoint<S, B>
+impl<S, B> Tail for ServiceEndpoint<S, B>
 where
     S: Service<Request, Response = http::Response<B>> + Clone + Send + Sync + 'static,
     S::Error: Into<BoxError>,
@@ -633,14 +645,14 @@ where
 {
     async fn call(&self, req: &mut Request, cx: &Cx<'_>) -> Response {
         let service = || async move {
-            cx.routes.show_match(cx, req);
+            cx.show_match(req);
             let mut req = mem::take(req);
             if self.prefix > 0 {
                 strip(&mut req, self.prefix);
             }
             into_response(self.service.clone().oneshot(req).await)
         };
-        self.site.probe(cx, service).await
+        self.site.probe(&cx.built.routes, service).await
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use crate::route::Place;
+use std::panic::Location;
+
+/// Where a step is registered, in the source code of the program.
+pub(crate) type Place = &'static Location<'static>;
 
 /// Why a chain can't be built. The text says where, and what to change.
 ///

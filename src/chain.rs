@@ -17,13 +17,13 @@ use tower::Service;
 
 use crate::adapter::{ChainLayer, ChainService, Root, ServicePath, static_service};
 use crate::answer::End;
-use crate::build::BuildError;
+use crate::build::{BuildError, Place};
 use crate::guard::{Guard, GuardFn, Provide};
-use crate::handler::{Arguments, IntoHandler, IntoMiddleware, Passing};
+use crate::handler::{Arguments, IntoHandler, Passing};
 use crate::hooks::{CatchPanics, OnError};
-use crate::next::Middleware;
+use crate::next::{Built, IntoMiddleware, Middleware};
 use crate::provide::{Cons, Expected, Nil, NothingExpected, Provides, Superset};
-use crate::route::{Place, Registrar, Routes, Settings};
+use crate::route::{Registrar, Settings};
 use crate::step::{AllSteps, Assembly, BoxSteps, Hook, On, Open, Push, Scope, Steps, Use};
 use crate::{Error, Request, Response};
 
@@ -66,9 +66,9 @@ use crate::{Error, Request, Response};
 /// ```
 /// use tower_chain::{Chain, Next, Request, Response};
 ///
-/// async fn log(req: Request, next: Next<'_>) -> Response {
-///     let path = req.uri().path().to_owned();
-///     let response = next.run(req).await;
+/// async fn log(next: Next<'_>) -> Response {
+///     let path = next.uri().path().to_owned();
+///     let response = next.run().await;
 ///     println!("{path} {}", response.status());
 ///     response
 /// }
@@ -185,8 +185,8 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     /// ```
     /// use tower_chain::{Chain, Next, Request, Response};
     ///
-    /// async fn no_store(req: Request, next: Next<'_>) -> Response {
-    ///     let mut response = next.run(req).await;
+    /// async fn no_store(next: Next<'_>) -> Response {
+    ///     let mut response = next.run().await;
     ///     response.headers_mut().insert("cache-control", http::HeaderValue::from_static("no-store"));
     ///     response
     /// }
@@ -216,9 +216,9 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     /// ```
     /// use tower_chain::{Chain, Next, Request, Response};
     ///
-    /// async fn log(req: Request, next: Next<'_>) -> Response {
-    ///     let path = req.uri().path().to_owned();
-    ///     let response = next.run(req).await;
+    /// async fn log(next: Next<'_>) -> Response {
+    ///     let path = next.uri().path().to_owned();
+    ///     let response = next.run().await;
     ///     println!("{path} {}", response.status()); // 404 as well
     ///     response
     /// }
@@ -253,11 +253,11 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     /// ```
     /// use tower_chain::{Chain, Error, Next, Request, Response, StatusCode};
     ///
-    /// async fn members(req: Request, next: Next<'_>) -> Result<Response, Error> {
-    ///     if !req.headers().contains_key("authorization") {
+    /// async fn members(next: Next<'_>) -> Result<Response, Error> {
+    ///     if !next.headers().contains_key("authorization") {
     ///         return Err(Error::new(StatusCode::UNAUTHORIZED, "For members"));
     ///     }
-    ///     Ok(next.run(req).await)
+    ///     Ok(next.run().await)
     /// }
     ///
     /// let files = tower_http::services::ServeDir::new("public");
@@ -354,11 +354,11 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     /// }
     ///
     /// // Answers some requests, and passes the others on.
-    /// async fn english(req: Request, next: Next<'_>) -> Response {
-    ///     if req.headers().get("accept-language").is_some_and(|language| language == "en") {
+    /// async fn english(next: Next<'_>) -> Response {
+    ///     if next.headers().get("accept-language").is_some_and(|language| language == "en") {
     ///         return Response::new("good morning".into());
     ///     }
-    ///     next.run(req).await
+    ///     next.run().await
     /// }
     ///
     /// let chain = Chain::new().get(english).get(hello);
@@ -883,12 +883,14 @@ impl<S, P, A, E> Chain<S, P, A, E> {
         self.steps.register(&mut registrar);
         let left =
             if in_front { registrar.end_in_service(Location::caller()) } else { registrar.leave() };
-        let mut routes: Routes = registrar.finish(left.end)?;
-        let tables = RefCell::new(Vec::new());
-        let assembly = Assembly { end: left.end, tables: &tables, depth: 0 };
+        let routes = registrar.finish(left.end)?;
+        let (tables, hooks) = (RefCell::default(), RefCell::default());
+        let assembly = Assembly { end: left.end, tables: &tables, hooks: &hooks, depth: 0 };
         let endpoint = self.steps.assemble(End::new(left.end, None), &assembly);
-        routes.tables = tables.into_inner().into_iter().flatten().collect();
-        Ok(Root { endpoint, routes: Arc::new(routes) })
+        // Each index was filled when its step was folded.
+        let tables = tables.into_inner().into_iter().flatten().collect();
+        let hooks = hooks.into_inner().into_iter().flatten().collect();
+        Ok(Root { endpoint, built: Arc::new(Built { routes, tables, hooks }) })
     }
 }
 

@@ -5,21 +5,17 @@ use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, Either};
 
-use crate::next::{Cx, Endpoint, ErasedEndpoint, Middleware, Rest};
+use crate::next::{Endpoint, Middleware, Next, Reach, RestSlot};
 use crate::{Request, Response};
 
 /// `None` passes every request on.
 impl<M: Middleware<Provides = ()>> Middleware for Option<M> {
     type Provides = ();
 
-    fn call<'a, N: Endpoint>(
-        &'a self,
-        req: &'a mut Request,
-        next: Rest<'a, N>,
-    ) -> impl Future<Output = Response> + Send {
+    fn call<'a, N: Endpoint>(&'a self, next: Next<'a, N>) -> impl Future<Output = Response> + Send {
         match self {
-            Some(middleware) => Either::Left(middleware.call(req, next)),
-            None => Either::Right(next.run(req)),
+            Some(middleware) => Either::Left(middleware.call(next)),
+            None => Either::Right(next.run()),
         }
     }
 
@@ -31,14 +27,14 @@ impl<M: Middleware<Provides = ()>> Middleware for Option<M> {
     }
 }
 
-/// Middleware that runs only for some requests. Made by [`Middleware::when`].
+/// Middleware that runs only for some requests. Made by [`MiddlewareExt::when`](crate::MiddlewareExt::when).
 #[derive(Clone, Debug)]
 pub struct When<M, F> {
     middleware: M,
     predicate: F,
 }
 
-/// Middleware that runs for all requests but some. Made by [`Middleware::unless`].
+/// Middleware that runs for all requests but some. Made by [`MiddlewareExt::unless`](crate::MiddlewareExt::unless).
 #[derive(Clone, Debug)]
 pub struct Unless<M, F> {
     middleware: M,
@@ -62,13 +58,12 @@ macro_rules! conditional {
 
             fn call<'a, N: Endpoint>(
                 &'a self,
-                req: &'a mut Request,
-                next: Rest<'a, N>,
+                next: Next<'a, N>,
             ) -> impl Future<Output = Response> + Send {
-                if (self.predicate)(req) == $wanted {
-                    Either::Left(self.middleware.call(req, next))
+                if (self.predicate)(&next) == $wanted {
+                    Either::Left(self.middleware.call(next))
                 } else {
-                    Either::Right(next.run(req))
+                    Either::Right(next.run())
                 }
             }
 
@@ -84,15 +79,15 @@ conditional!(Unless, false);
 
 /// Middleware whose type is erased, so that what configuration chooses fits one variable.
 ///
-/// A `Vec` of them is middleware as well, run in its order. Costs a box a request for each, and one for the rest of the chain.
+/// A `Vec` of them is middleware as well, run in its order. Each costs one box per request.
 ///
 /// # Example
 ///
 /// ```
-/// use tower_chain::{BoxMiddleware, Chain, Middleware, Next, Request, Response, from_fn};
+/// use tower_chain::{BoxMiddleware, Chain, MiddlewareExt, Next, Response, from_fn};
 ///
-/// async fn log(req: Request, next: Next<'_>) -> Response {
-///     next.run(req).await
+/// async fn log(next: Next<'_>) -> Response {
+///     next.run().await
 /// }
 ///
 /// let mut chosen: Vec<BoxMiddleware> = Vec::new();
@@ -118,10 +113,11 @@ impl std::fmt::Debug for BoxMiddleware {
 }
 
 trait DynMiddleware: Send + Sync {
+    /// Runs this one, then the others, then the rest of the chain.
     fn call_dyn<'a>(
         &'a self,
-        req: &'a mut Request,
-        next: Rest<'a, Remaining<'a>>,
+        others: &'a [BoxMiddleware],
+        next: Next<'a>,
     ) -> BoxFuture<'a, Response>;
     fn dyn_name(&self) -> String;
 }
@@ -129,10 +125,17 @@ trait DynMiddleware: Send + Sync {
 impl<M: Middleware<Provides = ()>> DynMiddleware for M {
     fn call_dyn<'a>(
         &'a self,
-        req: &'a mut Request,
-        next: Rest<'a, Remaining<'a>>,
+        others: &'a [BoxMiddleware],
+        next: Next<'a>,
     ) -> BoxFuture<'a, Response> {
-        Box::pin(self.call(req, next))
+        let Some((second, others)) = others.split_first() else {
+            return Box::pin(self.call(next));
+        };
+        Box::pin(async move {
+            let slot = std::pin::pin!(RestSlot::Done);
+            let run = |reach| second.0.call_dyn(others, Next::from_reach(reach));
+            self.call(next.erase(slot, run)).await
+        })
     }
 
     fn dyn_name(&self) -> String {
@@ -140,38 +143,12 @@ impl<M: Middleware<Provides = ()>> DynMiddleware for M {
     }
 }
 
-/// What remains of a list, before the rest of the chain.
-struct Remaining<'a> {
-    middleware: &'a [BoxMiddleware],
-    next: &'a dyn ErasedEndpoint,
-}
-
-impl Endpoint for Remaining<'_> {
-    async fn call(&self, req: &mut Request, cx: &Cx<'_>) -> Response {
-        match self.middleware.split_first() {
-            Some((first, middleware)) => {
-                let remaining = Remaining { middleware, next: self.next };
-                first.0.call_dyn(req, Rest::new(&remaining, cx)).await
-            }
-            None => self.next.call_boxed(req, cx).await,
-        }
-    }
-}
-
-async fn run_all<N: Endpoint>(
-    middleware: &[BoxMiddleware],
-    req: &mut Request,
-    next: Rest<'_, N>,
-) -> Response {
-    let cx = next.cx();
-    Remaining { middleware, next: next.next() }.call(req, cx).await
-}
-
 impl Middleware for BoxMiddleware {
     type Provides = ();
 
-    async fn call<N: Endpoint>(&self, req: &mut Request, next: Rest<'_, N>) -> Response {
-        run_all(std::slice::from_ref(self), req, next).await
+    async fn call<N: Endpoint>(&self, next: Next<'_, N>) -> Response {
+        let slot = std::pin::pin!(RestSlot::Done);
+        self.0.call_dyn(&[], next.erase(slot, Reach::run)).await
     }
 
     fn name(&self) -> String {
@@ -182,8 +159,10 @@ impl Middleware for BoxMiddleware {
 impl Middleware for Vec<BoxMiddleware> {
     type Provides = ();
 
-    async fn call<N: Endpoint>(&self, req: &mut Request, next: Rest<'_, N>) -> Response {
-        run_all(self, req, next).await
+    async fn call<N: Endpoint>(&self, next: Next<'_, N>) -> Response {
+        let Some((first, others)) = self.split_first() else { return next.run().await };
+        let slot = std::pin::pin!(RestSlot::Done);
+        first.0.call_dyn(others, next.erase(slot, Reach::run)).await
     }
 
     fn name(&self) -> String {

@@ -17,14 +17,15 @@ use axum_core::extract::{FromRequest, FromRequestParts};
 use axum_core::response::IntoResponse;
 use bytes::Bytes;
 use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use http_body::Body as _;
 use http_body_util::BodyExt;
 
-use crate::next::{Cx, Endpoint, FromFn, Middleware, Next, Rest};
-use crate::provide::{FromChain, Has, find};
+use crate::next::{Cx, Endpoint, Erased, IntoMiddleware, Middleware, Next, Reach, RestSlot};
+use crate::provide::{FromChain, Has, Nil, Provides, find};
 use crate::route::short_name;
 use crate::{Body, Error, Request, Response};
 
@@ -34,18 +35,19 @@ pub trait HandlerFn<A, M>: Send + Sync + 'static {
     fn invoke(&self, args: A) -> impl Future<Output = Response> + Send;
 }
 
-/// An `async fn` of up to eight extractors and provided values, then `Request`, then `Next<'_>`.
+/// An `async fn` of up to eight extractors and provided values, then `Next<'_>`. `T` is what it provides.
 #[doc(hidden)]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a middleware function",
-    label = "not an `async fn(.., Request, Next<'_>)`",
-    note = "a middleware function is an `async fn` of up to 8 extractors and provided values, then `Request`, then `Next<'_>`, whose result is `IntoResponse` and whose future is `Send`"
+    label = "not an `async fn(.., Next<'_>)`",
+    note = "a middleware function is an `async fn` of up to 8 extractors and provided values, then `Next<'_>`, whose result is `IntoResponse` and whose future is `Send`",
+    note = "`Next` holds the request: take no `Request` beside it, and write `next.method()` and `next.run().await`"
 )]
-pub trait MiddlewareFn<'a, A>: Send + Sync + 'static {
+pub trait MiddlewareFn<'a, A, T>: Send + Sync + 'static {
     type Out: IntoResponse;
     type Future: Future<Output = Self::Out> + Send + 'a;
 
-    fn invoke(&self, args: A, req: Request, next: Next<'a>) -> Self::Future;
+    fn invoke(&self, args: A, next: Next<'a, Erased, T>) -> Self::Future;
 }
 
 /// What a verb such as [`Chain::get`](crate::Chain::get) takes.
@@ -54,7 +56,7 @@ pub trait MiddlewareFn<'a, A>: Send + Sync + 'static {
     label = "not an `async fn` of extractors and provided values whose result is `IntoResponse` and whose future is `Send`",
     note = "write `tower_chain::handler_fn::<(A, B), _, _>(f)`, with the types of its arguments, and the compiler says which part does not fit",
     note = "seen most: `async` is missing; the function is called, as in `f()`; `T` in `Json<T>` is not `Deserialize`, or not `Serialize` in the result; state is taken as `T`, not as `Provided<T>`; a lock or an `Rc` is held over an `.await`",
-    note = "it has up to 12 arguments, of which the last may read the body; a handler that may pass the request on is an `async fn(.., Request, Next<'_>)`"
+    note = "it has up to 12 arguments, of which the last may read the body; a handler that may pass the request on is an `async fn(.., Next<'_>)`, where `Next` holds the request"
 )]
 pub trait IntoHandler<Kind> {
     #[doc(hidden)]
@@ -67,67 +69,36 @@ pub trait IntoHandler<Kind> {
     fn into_step<P, W>(self) -> Self::Step<P, W>;
 }
 
-/// What [`Chain::use_`](crate::Chain::use_) and [`Chain::always`](crate::Chain::always) take.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` can't be used as middleware",
-    label = "neither an `async fn(.., Request, Next<'_>)`, nor a `Middleware` or `Dependent`, nor a `tower::Layer` that fits",
-    note = "write `tower_chain::from_fn(f)`, or `from_fn_with::<(A, B), _, _>(f)` with the types before `Request`, and the compiler says which part of a function does not fit",
-    note = "seen most: `async` is missing; `Request, Next<'_>` are not the last two arguments; `Next` is another crate's; the result is not `IntoResponse`; a lock or an `Rc` is held over an `.await`; what stands in an `Option` provides something",
-    note = "a layer fits if its service is `Clone + Send + Sync`, takes a `tower_chain::Request`, and answers with a body of `Bytes`"
-)]
-pub trait IntoMiddleware<Kind> {
-    #[doc(hidden)]
-    type Args;
-    #[doc(hidden)]
-    type Step<P, W>;
-    #[doc(hidden)]
-    type Provides: crate::provide::Provides;
-    #[doc(hidden)]
-    fn into_step<P, W>(self) -> Self::Step<P, W>;
-}
-
 #[doc(hidden)]
 #[derive(Debug)]
-pub struct AsMiddleware;
-#[doc(hidden)]
-#[derive(Debug)]
-pub struct AsFn<A>(PhantomData<A>);
+pub struct AsFn<A, T>(PhantomData<(A, T)>);
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct AsHandler<A, M>(PhantomData<(A, M)>);
 
-impl<M: Middleware> IntoMiddleware<AsMiddleware> for M {
-    type Args = Passing<()>;
-    type Step<P, W> = M;
-    type Provides = M::Provides;
-
-    fn into_step<P, W>(self) -> M {
-        self
-    }
-}
-
-impl<F, A> IntoMiddleware<AsFn<A>> for F
+impl<F, A, T> IntoMiddleware<AsFn<A, T>> for F
 where
-    F: for<'a> MiddlewareFn<'a, A>,
+    F: for<'a> MiddlewareFn<'a, A, T>,
+    T: Provides,
 {
     type Args = Passing<A>;
-    type Step<P, W> = FromFn<F, A, P, W>;
-    type Provides = ();
+    type Step<P, W> = FromFn<F, A, T, P, W>;
+    type Provides = T;
 
-    fn into_step<P, W>(self) -> FromFn<F, A, P, W> {
+    fn into_step<P, W>(self) -> FromFn<F, A, T, P, W> {
         FromFn::new(self)
     }
 }
 
-impl<F, A> IntoHandler<AsFn<A>> for F
+impl<F, A> IntoHandler<AsFn<A, ()>> for F
 where
-    F: for<'a> MiddlewareFn<'a, A>,
+    F: for<'a> MiddlewareFn<'a, A, ()>,
 {
     type Args = Passing<A>;
-    type Step<P, W> = FromFn<F, A, P, W>;
+    type Step<P, W> = FromFn<F, A, (), P, W>;
     const PASSES: bool = true;
 
-    fn into_step<P, W>(self) -> FromFn<F, A, P, W> {
+    fn into_step<P, W>(self) -> FromFn<F, A, (), P, W> {
         FromFn::new(self)
     }
 }
@@ -143,6 +114,159 @@ where
     fn into_step<P, W>(self) -> HandlerStep<F, A, M, P, W> {
         HandlerStep { f: self, kind: PhantomData }
     }
+}
+
+/// An `async fn(.., Next<'_>)` as a [`Middleware`]. Made by [`from_fn`] and by the verbs of a chain.
+pub struct FromFn<F, A, T, P, W> {
+    f: F,
+    kind: PhantomData<fn() -> (A, T, P, W)>,
+}
+
+impl<F, A, T, P, W> FromFn<F, A, T, P, W> {
+    pub(crate) fn new(f: F) -> Self {
+        Self { f, kind: PhantomData }
+    }
+}
+
+impl<F, A, T, P, W> std::fmt::Debug for FromFn<F, A, T, P, W> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&short_name::<F>())
+    }
+}
+
+impl<F, A, T, P, W> Middleware for FromFn<F, A, T, P, W>
+where
+    F: for<'a> MiddlewareFn<'a, A, T>,
+    Passing<A>: Arguments<P, W>,
+    A: Send + 'static,
+    T: Provides,
+    P: 'static,
+    W: 'static,
+{
+    type Provides = T;
+
+    async fn call<N: Endpoint>(&self, mut next: Next<'_, N, T>) -> Response {
+        let cx = next.cx();
+        let Passing(args) = match Passing::<A>::take(next.request_mut(), cx).await {
+            Ok(args) => args,
+            Err(refusal) => return refusal,
+        };
+        let slot = std::pin::pin!(RestSlot::Done);
+        self.f.invoke(args, next.erase(slot, Reach::run)).await.into_response()
+    }
+
+    fn name(&self) -> String {
+        short_name::<F>()
+    }
+}
+
+/// Makes a [`Middleware`] of an `async fn(Next<'_>)`.
+///
+/// [`Chain::use_`](crate::Chain::use_) takes such a function as it is. This form has methods such as [`when`](Middleware::when), and its
+/// bound is a plain one: if the compiler reports that a function isn't middleware without the reason, wrap it in `from_fn`,
+/// and the compiler names the reason. For functions that take more, there is [`from_fn_with`], and for closures that capture
+/// [`from_closure`].
+///
+/// # Example
+///
+/// ```
+/// use tower_chain::{Chain, Middleware, Next, Response, from_fn};
+///
+/// async fn log(next: Next<'_>) -> Response {
+///     println!("{} {}", next.method(), next.uri().path());
+///     next.run().await
+/// }
+///
+/// let chain = Chain::new().use_(from_fn(log).unless(|req| req.uri().path() == "/healthz"));
+/// # let _ = chain;
+/// ```
+pub fn from_fn<F>(f: F) -> FromFn<F, (), (), Nil, ()>
+where
+    F: for<'a> PlainFn<'a>,
+{
+    FromFn::new(f)
+}
+
+/// Makes a [`Middleware`] of an `async fn` that takes extractors before `Next`: `A` lists them as a tuple.
+///
+/// # Example
+///
+/// ```
+/// use tower_chain::{Middleware, Next, Response, from_fn_with};
+///
+/// async fn log(method: http::Method, next: Next<'_>) -> Response {
+///     println!("{method}");
+///     next.run().await
+/// }
+///
+/// let middleware = from_fn_with::<(http::Method,), _, _>(log).boxed();
+/// # let _ = middleware;
+/// ```
+pub fn from_fn_with<A, F, W>(f: F) -> FromFn<F, A, (), Nil, W>
+where
+    F: for<'a> MiddlewareFn<'a, A, ()>,
+    Passing<A>: Arguments<Nil, W>,
+{
+    FromFn::new(f)
+}
+
+/// A closure as a [`Middleware`]. Made by [`from_closure`].
+#[derive(Clone)]
+pub struct FromClosure<F>(F);
+
+impl<F> std::fmt::Debug for FromClosure<F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&short_name::<F>())
+    }
+}
+
+impl<F, R> Middleware for FromClosure<F>
+where
+    F: for<'a> Fn(Next<'a>) -> BoxFuture<'a, R> + Send + Sync + 'static,
+    R: IntoResponse,
+{
+    type Provides = ();
+
+    async fn call<N: Endpoint>(&self, next: Next<'_, N>) -> Response {
+        let slot = std::pin::pin!(RestSlot::Done);
+        (self.0)(next.erase(slot, Reach::run)).await.into_response()
+    }
+
+    fn name(&self) -> String {
+        short_name::<F>()
+    }
+}
+
+/// Makes a [`Middleware`] of a closure that captures values. Its future is boxed, once per request.
+///
+/// [`Chain::use_`](crate::Chain::use_) takes an `async` closure that captures nothing as it is. One that captures can't be taken so:
+/// its future borrows from the closure, and the compiler has no means yet to require that such a future is `Send`.
+///
+/// # Example
+///
+/// ```
+/// use http::HeaderValue;
+/// use tower_chain::{Chain, from_closure};
+///
+/// let version = HeaderValue::from_static("7");
+/// let chain = Chain::new()
+///     .use_(from_closure(move |next| {
+///         let version = version.clone();
+///         Box::pin(async move {
+///             let mut response = next.run().await;
+///             response.headers_mut().insert("x-version", version);
+///             response
+///         })
+///     }))
+///     .get(async || "hello");
+/// # let _ = chain.build();
+/// ```
+pub fn from_closure<F, R>(f: F) -> FromClosure<F>
+where
+    F: for<'a> Fn(Next<'a>) -> BoxFuture<'a, R> + Send + Sync + 'static,
+    R: IntoResponse,
+{
+    FromClosure(f)
 }
 
 /// Gives back `f`, if it is a handler of the arguments `A`, listed as a tuple; if it isn't, the compiler says why.
@@ -169,15 +293,15 @@ where
     f
 }
 
-/// An `async fn(Request, Next<'_>)`. One shape only, so that the compiler says what is wrong with a function.
+/// An `async fn(Next<'_>)`. With one shape only, the compiler can name what is wrong with a function.
 #[doc(hidden)]
-pub trait PlainFn<'a>: Fn(Request, Next<'a>) -> Self::Future + Send + Sync + 'static {
+pub trait PlainFn<'a>: Fn(Next<'a>) -> Self::Future + Send + Sync + 'static {
     type Future: Future<Output: IntoResponse> + Send + 'a;
 }
 
 impl<'a, F, Fut> PlainFn<'a> for F
 where
-    F: Fn(Request, Next<'a>) -> Fut + Send + Sync + 'static,
+    F: Fn(Next<'a>) -> Fut + Send + Sync + 'static,
     Fut: Future<Output: IntoResponse> + Send + 'a,
 {
     type Future = Fut;
@@ -207,8 +331,9 @@ where
 {
     type Provides = ();
 
-    async fn call<N: Endpoint>(&self, req: &mut Request, next: Rest<'_, N>) -> Response {
-        match Ending::<A>::take(req, next.cx()).await {
+    async fn call<N: Endpoint>(&self, mut next: Next<'_, N>) -> Response {
+        let cx = next.cx();
+        match Ending::<A>::take(next.request_mut(), cx).await {
             Ok(Ending(args)) => self.f.invoke(args).await,
             Err(refusal) => refusal,
         }
@@ -224,7 +349,8 @@ where
 #[diagnostic::on_unimplemented(
     message = "no step before this one provides `{Self}`, and it is no extractor for this place",
     label = "takes `{Self}`",
-    note = "put a step that provides it before this one, with `.use_(..)`, `.guard(..)` or `.provide(..)`, and take state as `Provided<T>`; what reads the body must be the last argument"
+    note = "put a step that provides it before this one, with `.use_(..)`, `.guard(..)` or `.provide(..)`, and take state as `Provided<T>`; what reads the body must be the last argument",
+    note = "middleware takes no `Request` beside `Next`, which holds it: write `next.method()`, `next.headers_mut()` and `next.run().await`"
 )]
 pub trait Part<P, W>: Sized + Send {
     /// Whether it may look for the matched path among the extensions.
@@ -426,6 +552,13 @@ impl<P> Arguments<P, ()> for Passing<()> {
     }
 }
 
+/// Layers and types take no arguments.
+impl<P> Arguments<P, ()> for () {
+    async fn take(_: &mut Request, _: &Cx<'_>) -> Result<Self, Response> {
+        Ok(())
+    }
+}
+
 impl<F, Fut> HandlerFn<(), ()> for F
 where
     F: Fn() -> Fut + Send + Sync + 'static,
@@ -436,16 +569,16 @@ where
     }
 }
 
-impl<'a, F, Fut> MiddlewareFn<'a, ()> for F
+impl<'a, F, Fut, T> MiddlewareFn<'a, (), T> for F
 where
-    F: Fn(Request, Next<'a>) -> Fut + Send + Sync + 'static,
+    F: Fn(Next<'a, Erased, T>) -> Fut + Send + Sync + 'static,
     Fut: Future<Output: IntoResponse> + Send + 'a,
 {
     type Out = Fut::Output;
     type Future = Fut;
 
-    fn invoke(&self, (): (), req: Request, next: Next<'a>) -> Fut {
-        self(req, next)
+    fn invoke(&self, (): (), next: Next<'a, Erased, T>) -> Fut {
+        self(next)
     }
 }
 
@@ -473,7 +606,7 @@ macro_rules! ending {
             #[allow(clippy::unused_unit, unused_mut, unused_variables, reason = "there may be one argument only")]
             async fn take(req: &mut Request, cx: &Cx<'_>) -> Result<Self, Response> {
                 if $($head::EXTRACTS ||)* $last::EXTRACTS {
-                    cx.routes.show_match(cx, req);
+                    cx.show_match(req);
                 }
                 // In a scope of its own, so that the last argument has the room again.
                 let ($($head,)*) = {
@@ -489,17 +622,17 @@ macro_rules! ending {
 
 macro_rules! passing {
     ($($head:ident $how:ident,)*) => {
-        impl<'a, Func, Fut, $($head,)*> MiddlewareFn<'a, ($($head,)*)> for Func
+        impl<'a, Func, Fut, Values, $($head,)*> MiddlewareFn<'a, ($($head,)*), Values> for Func
         where
-            Func: Fn($($head,)* Request, Next<'a>) -> Fut + Send + Sync + 'static,
+            Func: Fn($($head,)* Next<'a, Erased, Values>) -> Fut + Send + Sync + 'static,
             Fut: Future<Output: IntoResponse> + Send + 'a,
         {
             type Out = Fut::Output;
             type Future = Fut;
 
             #[allow(non_snake_case, reason = "a value is named as its type")]
-            fn invoke(&self, ($($head,)*): ($($head,)*), req: Request, next: Next<'a>) -> Fut {
-                self($($head,)* req, next)
+            fn invoke(&self, ($($head,)*): ($($head,)*), next: Next<'a, Erased, Values>) -> Fut {
+                self($($head,)* next)
             }
         }
 
@@ -510,7 +643,7 @@ macro_rules! passing {
             #[allow(non_snake_case, reason = "a value is named as its type")]
             async fn take(req: &mut Request, cx: &Cx<'_>) -> Result<Self, Response> {
                 if $($head::EXTRACTS ||)* false {
-                    cx.routes.show_match(cx, req);
+                    cx.show_match(req);
                 }
                 let mut head = Head::of(req);
                 Ok(Self(($($head::take(&mut head).await?,)*)))

@@ -3,35 +3,33 @@
 use std::future::Future;
 use std::marker::PhantomData;
 use std::mem;
+use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use axum_core::response::IntoResponse;
 use futures_util::future::BoxFuture;
+use http::{Extensions, HeaderMap, Method, Uri, Version};
 use pin_project_lite::pin_project;
 
-use crate::adapter::{ChainLayer, Inner};
-use crate::combine::{BoxMiddleware, Unless, When};
-use crate::handler::{Arguments, MiddlewareFn, Passing, PlainFn};
 use crate::pattern::{Prefix, rest_after};
 use crate::probe::Site;
-use crate::provide::{Nil, Provides};
+use crate::provide::{Provides, Values};
 use crate::route::{Plan, Routes, short_name};
-use crate::{Chain, Request, Response};
+use crate::{Body, Request, Response};
 
-/// A step that stands in front of the steps after it.
+/// A step in front of the steps after it.
 ///
-/// `call` sees the request on its way in and the response on its way out. It either answers itself or
-/// passes the request on with [`Rest::run`], once: [`Rest`] is consumed by the call.
+/// `call` sees the request on its way in and the response on its way out. It either answers the request itself, or
+/// passes it on with [`Next::run`], once: the call consumes the [`Next`].
 ///
-/// What [`Provides`](Middleware::Provides) names is what later steps may take as an argument: `()` for nothing, `(T,)` for a value
-/// of type `T`, which goes along in [`Rest::run_with`].
+/// [`Provides`](Middleware::Provides) names what later steps may take as an argument: `()` for nothing, `(T,)` for a value
+/// of type `T`, which is passed on with [`Next::run_with`]. [`MiddlewareExt`](crate::MiddlewareExt) has methods for all middleware.
 ///
 /// # Example
 ///
 /// ```
-/// use tower_chain::{Endpoint, Middleware, Request, Response, Rest};
+/// use tower_chain::{Endpoint, Middleware, Next, Response};
 ///
 /// /// Adds a header to every response.
 /// struct PoweredBy(http::HeaderValue);
@@ -39,10 +37,10 @@ use crate::{Chain, Request, Response};
 /// impl Middleware for PoweredBy {
 ///     type Provides = ();
 ///
-///     async fn call<N: Endpoint>(&self, req: &mut Request, next: Rest<'_, N>) -> Response {
-///         let mut res = next.run(req).await;
-///         res.headers_mut().insert("x-powered-by", self.0.clone());
-///         res
+///     async fn call<N: Endpoint>(&self, next: Next<'_, N>) -> Response {
+///         let mut response = next.run().await;
+///         response.headers_mut().insert("x-powered-by", self.0.clone());
+///         response
 ///     }
 /// }
 /// ```
@@ -50,93 +48,76 @@ pub trait Middleware: Send + Sync + 'static {
     /// What the steps after this one may take as an argument: `()`, `(T,)` or `(T, U)`.
     type Provides: Provides;
 
-    /// Answers the request, or passes it on and answers with what comes back.
+    /// Answers the request, or passes it on and returns the response of the rest, changed or not.
     ///
-    /// Implement it as `async fn call<N: Endpoint>(&self, req: &mut Request, next: Rest<'_, N>) -> Response`, with the lifetimes left out.
+    /// Implement it as `async fn call<N: Endpoint>(&self, next: Next<'_, N>) -> Response`, without named lifetimes; if it provides values,
+    /// with `next: Next<'_, N, (T,)>`.
     fn call<'a, N: Endpoint>(
         &'a self,
-        req: &'a mut Request,
-        next: Rest<'a, N, Self::Provides>,
+        next: Next<'a, N, Self::Provides>,
     ) -> impl Future<Output = Response> + Send;
 
-    /// The name under which the step stands in [`ChainService::routes`](crate::ChainService::routes).
+    /// The name of the step in [`ChainService::routes`](crate::ChainService::routes).
     ///
     /// Defaults to the name of the type, or of the function.
     fn name(&self) -> String {
         short_name::<Self>()
     }
+}
 
-    /// Makes this middleware a [`tower::Layer`], to be used with no chain at all.
-    ///
-    /// What it provides stands in the extensions of the request: an axum handler behind it takes
-    /// `Extension<T>`.
-    ///
-    /// # Example
-    ///
-    /// ```
-    /// use axum::Router;
-    /// use tower_chain::{Middleware, Next, Request, Response, from_fn};
-    ///
-    /// async fn log(req: Request, next: Next<'_>) -> Response {
-    ///     next.run(req).await
-    /// }
-    ///
-    /// let app: Router = Router::new().layer(from_fn(log).into_layer());
-    /// # let _ = app;
-    /// ```
-    fn into_layer(self) -> ChainLayer
-    where
-        Self: Sized,
-    {
-        Chain::layer_of(self)
-    }
+/// What [`Chain::use_`](crate::Chain::use_) and [`Chain::always`](crate::Chain::always) take.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can't be used as middleware",
+    label = "neither an `async fn(.., Next<'_>)`, nor a `Middleware` or `Dependent`, nor a `tower::Layer` that fits",
+    note = "write `tower_chain::from_fn(f)`, or `from_fn_with::<(A, B), _, _>(f)` with the types before `Next`, and the compiler names the part of a function that does not fit; a closure that captures needs `tower_chain::from_closure(f)`",
+    note = "seen most: `async` is missing; `Next<'_>` is not the last argument, or another crate's; `Request` is taken beside `Next`, which holds it; the result is not `IntoResponse`; a lock or an `Rc` is held over an `.await`; an `Option` of middleware that provides a value",
+    note = "a layer fits if its service is `Clone + Send + Sync`, takes a `tower_chain::Request`, and answers with a body of `Bytes`"
+)]
+pub trait IntoMiddleware<Kind> {
+    #[doc(hidden)]
+    type Args;
+    #[doc(hidden)]
+    type Step<P, W>;
+    #[doc(hidden)]
+    type Provides: Provides;
+    #[doc(hidden)]
+    fn into_step<P, W>(self) -> Self::Step<P, W>;
+}
 
-    /// Runs this middleware only for the requests for which `predicate` holds; the others go past it.
-    ///
-    /// Only for middleware that provides nothing: what may be absent can't be promised.
-    ///
-    /// # Example
-    ///
-    /// ```
-    /// use tower_chain::{Chain, Middleware, Next, Request, Response, from_fn};
-    ///
-    /// async fn log(req: Request, next: Next<'_>) -> Response {
-    ///     next.run(req).await
-    /// }
-    ///
-    /// let debugged = from_fn(log).when(|req| req.headers().contains_key("x-debug"));
-    /// let chain = Chain::new().use_(debugged).get(async || "hello");
-    /// # let _ = chain.build();
-    /// ```
-    fn when<F>(self, predicate: F) -> When<Self, F>
-    where
-        Self: Sized + Middleware<Provides = ()>,
-        F: Fn(&Request) -> bool + Send + Sync + 'static,
-    {
-        When::new(self, predicate)
-    }
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct AsMiddleware;
 
-    /// Runs this middleware only for the requests for which `predicate` does not hold.
-    fn unless<F>(self, predicate: F) -> Unless<Self, F>
-    where
-        Self: Sized + Middleware<Provides = ()>,
-        F: Fn(&Request) -> bool + Send + Sync + 'static,
-    {
-        Unless::new(self, predicate)
-    }
+impl<M: Middleware> IntoMiddleware<AsMiddleware> for M {
+    type Args = ();
+    type Step<P, W> = M;
+    type Provides = M::Provides;
 
-    /// Erases the type, so that middleware chosen at run time fits one variable or one list.
-    fn boxed(self) -> BoxMiddleware
-    where
-        Self: Sized + Middleware<Provides = ()>,
-    {
-        BoxMiddleware::new(self)
+    fn into_step<P, W>(self) -> M {
+        self
     }
 }
 
-/// The steps that follow a middleware, down to the handler. Made by the chain alone.
-pub trait Endpoint: Send + Sync {
+/// The rest of the chain, as [`Next`] reaches it: by its type in a [`Middleware`], through a pointer in a function.
+///
+/// The chain implements it. Outside of this crate it is only a bound: `async fn call<N: Endpoint>(&self, next: Next<'_, N>)`.
+pub trait Endpoint: Sized + Send + Sync + 'static {
     #[doc(hidden)]
+    type Reach<'a>: Reach<'a>;
+}
+
+/// A request, and how the rest of the chain is reached with it.
+#[doc(hidden)]
+pub trait Reach<'a>: Send {
+    fn request(&self) -> &Request;
+    fn request_mut(&mut self) -> &mut Request;
+    fn cx(&self) -> &'a Cx<'a>;
+    fn run(self) -> impl Future<Output = Response> + Send + 'a;
+}
+
+/// The steps after a step, folded into one value when the chain is built.
+#[doc(hidden)]
+pub trait Tail: Send + Sync + 'static {
     fn call<'a>(
         &'a self,
         req: &'a mut Request,
@@ -144,145 +125,343 @@ pub trait Endpoint: Send + Sync {
     ) -> impl Future<Output = Response> + Send + 'a;
 }
 
-/// The rest of the chain, as a [`Middleware`] sees it. `T` is what must be provided to it: with `()` it has [`run`](Rest::run), with all
-/// else [`run_with`](Rest::run_with).
-pub struct Rest<'a, N, T = ()> {
-    next: &'a N,
-    cx: &'a Cx<'a>,
-    provides: PhantomData<fn(T)>,
+impl<N: Tail> Endpoint for N {
+    type Reach<'a> = Direct<'a, N>;
 }
 
-impl<'a, N: Endpoint, T> Rest<'a, N, T> {
+/// Reaches a tail by its type.
+#[doc(hidden)]
+#[allow(missing_debug_implementations, reason = "it is public to the compiler alone")]
+pub struct Direct<'a, N> {
+    req: &'a mut Request,
+    tail: &'a N,
+    cx: &'a Cx<'a>,
+}
+
+impl<'a, N: Tail> Reach<'a> for Direct<'a, N> {
     #[inline(always)]
-    pub(crate) fn new(next: &'a N, cx: &'a Cx<'a>) -> Self {
-        Self { next, cx, provides: PhantomData }
+    fn request(&self) -> &Request {
+        self.req
     }
 
-    /// The pattern that the path of this request matched, such as `/users/{id}`; `None` if no path did.
-    pub fn matched_path(&self) -> Option<&'a str> {
-        self.cx.matched_path()
+    #[inline(always)]
+    fn request_mut(&mut self) -> &mut Request {
+        self.req
     }
 
-    /// What of the path stands behind the path of this chain: in a chain mounted at `/users`, `/7` for `/users/7`.
-    ///
-    /// It begins with a slash, and is percent-encoded as the client sent it.
-    pub fn rest_path<'r>(&self, req: &'r Request) -> &'r str {
-        rest_after(req.uri().path(), self.cx.depth)
-    }
-
-    pub(crate) fn cx(&self) -> &'a Cx<'a> {
+    #[inline(always)]
+    fn cx(&self) -> &'a Cx<'a> {
         self.cx
     }
 
-    pub(crate) fn next(&self) -> &'a N {
-        self.next
-    }
-}
-
-impl<'a, N: Endpoint> Rest<'a, N> {
-    /// Passes the request on. The response is what the steps after this one answered.
-    ///
-    /// Dropping the future, as a timeout does, drops the rest of the chain at once.
     #[inline(always)]
-    pub fn run(self, req: &'a mut Request) -> impl Future<Output = Response> + Send + 'a {
-        self.next.call(req, self.cx)
+    fn run(self) -> impl Future<Output = Response> + Send + 'a {
+        self.tail.call(self.req, self.cx)
     }
 }
 
-impl<'a, N: Endpoint, T: Provides> Rest<'a, N, T> {
-    /// Passes the request on, together with what this middleware provides. [`Provides`] has an example.
-    #[inline(always)]
-    pub fn run_with(
-        self,
-        req: &'a mut Request,
-        provided: T,
-    ) -> impl Future<Output = Response> + Send + 'a {
-        provided.put(req.extensions_mut());
-        self.next.call(req, self.cx)
-    }
+/// The rest of the chain behind a pointer, as functions reach it. All functions take the same type, whatever follows them.
+#[derive(Debug)]
+pub struct Erased(());
+
+impl Endpoint for Erased {
+    type Reach<'a> = Indirect<'a>;
 }
 
-impl<N, T> std::fmt::Debug for Rest<'_, N, T> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Rest")
-    }
-}
-
-/// The rest of the chain, as an `async fn(Request, Next<'_>)` sees it.
-///
-/// [`run`](Next::run) takes it by value, so that the rest runs at most once. If it is dropped instead, the rest doesn't run.
-///
-/// ```compile_fail,E0382
-/// # use tower_chain::{Next, Request, Response};
-/// async fn twice(req: Request, next: Next<'_>) -> Response {
-///     let _ = next.run(Request::default()).await;
-///     next.run(req).await // use of moved value: `next`
-/// }
-/// ```
-#[must_use = "the steps after this one run only when `next.run(req)` is awaited"]
-pub struct Next<'a> {
+/// Reaches the rest through a [`Slot`].
+#[doc(hidden)]
+#[allow(missing_debug_implementations, reason = "it is public to the compiler alone")]
+pub struct Indirect<'a> {
     slot: Pin<&'a mut (dyn Slot + Send + 'a)>,
     cx: &'a Cx<'a>,
 }
 
-impl<'a> Next<'a> {
-    /// Passes the request on. The response is what the steps after this one answered.
-    ///
-    /// Dropping the future, as a timeout does, drops the rest of the chain at once.
-    pub fn run(self, req: Request) -> impl Future<Output = Response> + Send + use<'a> {
-        let mut slot = self.slot;
-        slot.as_mut().start(req);
-        Running(slot)
+impl<'a> Reach<'a> for Indirect<'a> {
+    fn request(&self) -> &Request {
+        self.slot.request()
     }
 
-    /// The pattern that the path of this request matched, such as `/users/{id}`; `None` if no path did.
-    pub fn matched_path(&self) -> Option<&'a str> {
-        self.cx.matched_path()
+    fn request_mut(&mut self) -> &mut Request {
+        self.slot.as_mut().request_mut()
     }
 
-    /// What of the path stands behind the path of this chain: in a chain mounted at `/users`, `/7` for `/users/7`.
-    ///
-    /// It begins with a slash, and is percent-encoded as the client sent it.
-    pub fn rest_path<'r>(&self, req: &'r Request) -> &'r str {
-        rest_after(req.uri().path(), self.cx.depth)
+    fn cx(&self) -> &'a Cx<'a> {
+        self.cx
+    }
+
+    fn run(mut self) -> impl Future<Output = Response> + Send + 'a {
+        self.slot.as_mut().start();
+        Running(self.slot)
     }
 }
 
-impl std::fmt::Debug for Next<'_> {
+/// A request, and the rest of the chain. It derefs to [`Request`], and [`run`](Next::run) passes the request on.
+///
+/// A function takes `Next<'_>`. A [`Middleware`] takes `Next<'_, N>`, where `N` is the type of the rest of the chain, and
+/// `Next<'_, N, T>` if it provides `T`. [`NextWith`] is the form for functions that provide values.
+///
+/// `run` consumes it, so that the rest runs at most once. If it is dropped instead, the rest doesn't run.
+///
+/// ```compile_fail,E0382
+/// # use tower_chain::{Next, Response};
+/// async fn twice(next: Next<'_>) -> Response {
+///     let _ = next.run().await;
+///     next.run().await // use of moved value: `next`
+/// }
+/// ```
+///
+/// # Changing the request
+///
+/// `next.headers_mut()`, `next.uri_mut()` and the other methods change the request in place. `*next = request` replaces it. A
+/// replaced request keeps the extensions of the old one, which include all values that earlier steps provided; where both have a
+/// value of one type, that of the new request counts. To make this possible, the first mutable borrow of the whole request
+/// (`*next = ..`, `&mut *next`) clones the extensions. The methods don't.
+///
+/// # Example
+///
+/// ```
+/// use tower_chain::{Chain, Next, Response};
+///
+/// async fn no_store(mut next: Next<'_>) -> Response {
+///     next.headers_mut().remove("x-internal");
+///     let mut response = next.run().await;
+///     response.headers_mut().insert("cache-control", http::HeaderValue::from_static("no-store"));
+///     response
+/// }
+///
+/// let chain = Chain::new().use_(no_store).get(async || "hello");
+/// # let _ = chain.build();
+/// ```
+#[must_use = "the steps after this one run only when `next.run()` is awaited"]
+pub struct Next<'a, N: Endpoint = Erased, T = ()> {
+    reach: N::Reach<'a>,
+    /// The extensions as they were before the whole request was borrowed mutably. Empty if it wasn't.
+    kept: Extensions,
+    provides: PhantomData<fn(T)>,
+}
+
+/// The [`Next`] of a function that provides values: `T` is a tuple, as in [`Middleware::Provides`].
+///
+/// # Example
+///
+/// ```
+/// use tower_chain::{Chain, NextWith, Provided, Response};
+///
+/// #[derive(Clone)]
+/// struct RequestId(u64);
+///
+/// async fn request_id(next: NextWith<'_, (RequestId,)>) -> Response {
+///     next.run_with(RequestId(7)).await
+/// }
+///
+/// let chain = Chain::new().use_(request_id).get(async |id: Provided<RequestId>| id.0.0.to_string());
+/// # let _ = chain.build();
+/// ```
+pub type NextWith<'a, T> = Next<'a, Erased, T>;
+
+impl<'a, N: Tail, T> Next<'a, N, T> {
+    #[inline(always)]
+    pub(crate) fn new(req: &'a mut Request, tail: &'a N, cx: &'a Cx<'a>) -> Self {
+        Self { reach: Direct { req, tail, cx }, kept: Extensions::new(), provides: PhantomData }
+    }
+}
+
+impl<'a, N: Endpoint> Next<'a, N> {
+    /// Passes the request on, and returns the response of the steps after this one.
+    ///
+    /// Dropping the future, as a timeout does, drops the rest of the chain at once.
+    #[inline(always)]
+    #[must_use = "the steps after this one run only when `next.run()` is awaited"]
+    pub fn run(self) -> impl Future<Output = Response> + Send + 'a {
+        self.into_reach().run()
+    }
+}
+
+impl<'a, N: Endpoint, T: Provides> Next<'a, N, T> {
+    /// Passes the request on, together with what this middleware provides: the value if it is one, a tuple if there are several.
+    /// [`Provides`] has an example.
+    #[inline(always)]
+    #[must_use = "the steps after this one run only when `next.run_with(..)` is awaited"]
+    pub fn run_with<V: Values<T>>(
+        self,
+        values: V,
+    ) -> impl Future<Output = Response> + Send + use<'a, N, T, V> {
+        let mut reach = self.into_reach();
+        values.into_provided().put(reach.request_mut().extensions_mut());
+        reach.run()
+    }
+}
+
+impl<'a, N: Endpoint, T> Next<'a, N, T> {
+    /// The pattern that the path of this request matched, such as `/users/{id}`; `None` if no path did.
+    pub fn matched_path(&self) -> Option<&'a str> {
+        self.reach.cx().matched_path()
+    }
+
+    /// The part of the path after the path of this chain: in a chain mounted at `/users`, `/7` for `/users/7`.
+    ///
+    /// It begins with a slash, and is percent-encoded as the client sent it.
+    pub fn rest_path(&self) -> &str {
+        rest_after(self.uri().path(), self.reach.cx().depth)
+    }
+
+    /// The method of the request, to be changed. The steps that follow are chosen already: they stay the same.
+    pub fn method_mut(&mut self) -> &mut Method {
+        self.request_mut().method_mut()
+    }
+
+    /// The URI of the request, to be changed. The steps that follow are chosen already: they stay the same.
+    pub fn uri_mut(&mut self) -> &mut Uri {
+        self.request_mut().uri_mut()
+    }
+
+    /// The version of the request, to be changed.
+    pub fn version_mut(&mut self) -> &mut Version {
+        self.request_mut().version_mut()
+    }
+
+    /// The header fields of the request, to be changed.
+    pub fn headers_mut(&mut self) -> &mut HeaderMap {
+        self.request_mut().headers_mut()
+    }
+
+    /// The extensions of the request, to be changed. What earlier steps provided is among them.
+    pub fn extensions_mut(&mut self) -> &mut Extensions {
+        self.request_mut().extensions_mut()
+    }
+
+    /// The body of the request, to be read or changed.
+    pub fn body_mut(&mut self) -> &mut Body {
+        self.request_mut().body_mut()
+    }
+
+    /// The request, for code that doesn't replace it.
+    #[inline(always)]
+    pub(crate) fn request_mut(&mut self) -> &mut Request {
+        self.reach.request_mut()
+    }
+
+    #[inline(always)]
+    pub(crate) fn cx(&self) -> &'a Cx<'a> {
+        self.reach.cx()
+    }
+
+    /// The same, without the type of the rest, which will run in `slot`.
+    pub(crate) fn erase<'s, U, R, F>(
+        self,
+        mut slot: Pin<&'s mut RestSlot<N::Reach<'a>, R, F>>,
+        run: R,
+    ) -> Next<'s, Erased, U>
+    where
+        'a: 's,
+        R: FnOnce(N::Reach<'a>) -> F + Send + 's,
+        F: Future<Output = Response> + Send + 's,
+    {
+        let cx = self.reach.cx();
+        slot.set(RestSlot::Waiting { start: Some((self.reach, run)) });
+        Next { reach: Indirect { slot, cx }, kept: self.kept, provides: PhantomData }
+    }
+
+    #[inline(always)]
+    fn into_reach(self) -> N::Reach<'a> {
+        let Self { mut reach, kept, .. } = self;
+        if !kept.is_empty() {
+            restore(reach.request_mut().extensions_mut(), kept);
+        }
+        reach
+    }
+}
+
+impl<N: Endpoint, T> Deref for Next<'_, N, T> {
+    type Target = Request;
+
+    #[inline(always)]
+    fn deref(&self) -> &Request {
+        self.reach.request()
+    }
+}
+
+impl<N: Endpoint, T> DerefMut for Next<'_, N, T> {
+    fn deref_mut(&mut self) -> &mut Request {
+        let req = self.reach.request_mut();
+        if self.kept.is_empty() && !req.extensions().is_empty() {
+            self.kept = req.extensions().clone();
+            req.extensions_mut().insert(SameRequest);
+        }
+        req
+    }
+}
+
+impl<N: Endpoint, T> std::fmt::Debug for Next<'_, N, T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Next")
     }
 }
 
-/// The place where the future of the rest lives: inside the future of the step that runs it, so that it needs no box.
+impl<'a> Next<'a> {
+    pub(crate) fn from_reach(reach: Indirect<'a>) -> Self {
+        Self { reach, kept: Extensions::new(), provides: PhantomData }
+    }
+}
+
+/// Marks the extensions of a request that could be replaced: where it is missing, the request was replaced.
+#[derive(Clone)]
+struct SameRequest;
+
+/// Gives a request that was replaced the extensions of the one before it.
+#[cold]
+fn restore(extensions: &mut Extensions, mut kept: Extensions) {
+    if extensions.remove::<SameRequest>().is_none() {
+        kept.extend(mem::take(extensions));
+        *extensions = kept;
+    }
+}
+
+/// The slot for the rest of the chain in the future of the step that runs it. The rest needs no box of its own there.
+///
+/// It first holds the request with the means to reach the rest, and then the future of the rest.
 trait Slot {
-    fn start(self: Pin<&mut Self>, req: Request);
+    fn request(&self) -> &Request;
+    fn request_mut(self: Pin<&mut Self>) -> &mut Request;
+    fn start(self: Pin<&mut Self>);
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response>;
     fn clear(self: Pin<&mut Self>);
 }
 
 pin_project! {
     #[project = RestSlotProjection]
-    enum RestSlot<'a, M, F> {
-        Waiting { start: Option<(&'a mut Request, M)> },
+    pub(crate) enum RestSlot<P, R, F> {
+        Waiting { start: Option<(P, R)> },
         Running { #[pin] rest: F },
         Done,
     }
 }
 
-impl<'a, M, F> Slot for RestSlot<'a, M, F>
+impl<'a, P, R, F> Slot for RestSlot<P, R, F>
 where
-    M: FnOnce(&'a mut Request) -> F,
+    P: Reach<'a>,
+    R: FnOnce(P) -> F,
     F: Future<Output = Response>,
 {
-    fn start(mut self: Pin<&mut Self>, req: Request) {
+    fn request(&self) -> &Request {
+        match self {
+            Self::Waiting { start: Some((reach, _)) } => reach.request(),
+            _ => unreachable!("`run` consumes the only `Next` that leads here"),
+        }
+    }
+
+    fn request_mut(self: Pin<&mut Self>) -> &mut Request {
+        match self.project() {
+            RestSlotProjection::Waiting { start: Some((reach, _)) } => reach.request_mut(),
+            _ => unreachable!("`run` consumes the only `Next` that leads here"),
+        }
+    }
+
+    fn start(mut self: Pin<&mut Self>) {
         if let RestSlotProjection::Waiting { start } = self.as_mut().project()
-            && let Some((place, start)) = start.take()
+            && let Some((reach, run)) = start.take()
         {
-            // What lies there is the empty request that was left when the true one was taken: it owns nothing that would have to be
-            // dropped.
-            mem::forget(mem::replace(place, req));
-            self.set(RestSlot::Running { rest: start(place) });
+            self.set(Self::Running { rest: run(reach) });
         }
     }
 
@@ -294,10 +473,11 @@ where
     }
 
     fn clear(mut self: Pin<&mut Self>) {
-        self.set(RestSlot::Done);
+        self.set(Self::Done);
     }
 }
 
+/// The future of the rest, in the slot of a step.
 struct Running<'a>(Pin<&'a mut (dyn Slot + Send + 'a)>);
 
 impl Future for Running<'_> {
@@ -314,125 +494,61 @@ impl Drop for Running<'_> {
     }
 }
 
-/// An `async fn(.., Request, Next<'_>)` as a [`Middleware`]. Made by [`from_fn`] and by the verbs of a chain.
-pub struct FromFn<F, A, P, W> {
-    f: F,
-    kind: PhantomData<fn() -> (A, P, W)>,
+/// What all requests of a built chain share.
+pub(crate) struct Built {
+    pub(crate) routes: Routes,
+    /// The path tables of the chain, by their number.
+    pub(crate) tables: Vec<Arc<dyn Resume>>,
+    /// What answers unmatched requests, by the index of the hook.
+    pub(crate) hooks: Vec<BoxTail>,
 }
 
-impl<F, A, P, W> FromFn<F, A, P, W> {
-    pub(crate) fn new(f: F) -> Self {
-        Self { f, kind: PhantomData }
-    }
+/// A path table, as the end of a scope in it sees it: a request that passed through the scope continues with the steps from `from` on.
+pub(crate) trait Resume: Send + Sync {
+    fn resume<'a>(
+        &'a self,
+        from: u32,
+        req: &'a mut Request,
+        cx: &'a Cx<'a>,
+    ) -> BoxFuture<'a, Response>;
 }
 
-impl<F, A, P, W> std::fmt::Debug for FromFn<F, A, P, W> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&short_name::<F>())
-    }
+/// The service behind a chain that is used as a layer, for one request.
+pub(crate) trait InnerService: Send + Sync {
+    fn call(&self, req: Request) -> BoxFuture<'static, Response>;
 }
 
-impl<F, A, P, W> Middleware for FromFn<F, A, P, W>
-where
-    F: for<'a> MiddlewareFn<'a, A>,
-    Passing<A>: Arguments<P, W>,
-    A: Send + 'static,
-    P: 'static,
-    W: 'static,
-{
-    type Provides = ();
-
-    async fn call<N: Endpoint>(&self, req: &mut Request, next: Rest<'_, N>) -> Response {
-        let Rest { next, cx, .. } = next;
-        let Passing(args) = match Passing::<A>::take(req, cx).await {
-            Ok(args) => args,
-            Err(refusal) => return refusal,
-        };
-        let owned = mem::take(req);
-        let slot = RestSlot::Waiting { start: Some((req, |req| next.call(req, cx))) };
-        let slot = std::pin::pin!(slot);
-        self.f.invoke(args, owned, Next { slot, cx }).await.into_response()
-    }
-
-    fn name(&self) -> String {
-        short_name::<F>()
-    }
-}
-
-/// Makes a [`Middleware`] of an `async fn(Request, Next<'_>)`.
-///
-/// [`Chain::use_`] takes such a function as it is. This form has methods such as [`when`](Middleware::when), and its
-/// bound is a plain one: if the compiler says that a function isn't middleware without saying why, wrap it in `from_fn`,
-/// and the true cause is named. For functions that take more, there is [`from_fn_with`].
-///
-/// # Example
-///
-/// ```
-/// use tower_chain::{Chain, Middleware, Next, Request, Response, from_fn};
-///
-/// async fn log(req: Request, next: Next<'_>) -> Response {
-///     next.run(req).await
-/// }
-///
-/// let chain = Chain::new().use_(from_fn(log).unless(|req| req.uri().path() == "/healthz"));
-/// # let _ = chain;
-/// ```
-pub fn from_fn<F>(f: F) -> FromFn<F, (), Nil, ()>
-where
-    F: for<'a> PlainFn<'a>,
-{
-    FromFn::new(f)
-}
-
-/// Makes a [`Middleware`] of an `async fn` that takes extractors before `Request`: `A` lists them as a tuple.
-///
-/// # Example
-///
-/// ```
-/// use tower_chain::{Middleware, Next, Request, Response, from_fn_with};
-///
-/// async fn log(method: http::Method, req: Request, next: Next<'_>) -> Response {
-///     println!("{method}");
-///     next.run(req).await
-/// }
-///
-/// let middleware = from_fn_with::<(http::Method,), _, _>(log).boxed();
-/// # let _ = middleware;
-/// ```
-pub fn from_fn_with<A, F, W>(f: F) -> FromFn<F, A, Nil, W>
-where
-    F: for<'a> MiddlewareFn<'a, A>,
-    Passing<A>: Arguments<Nil, W>,
-{
-    FromFn::new(f)
-}
-
-/// What is known of a request while it walks the chain.
+/// The state of one request in a chain.
 #[doc(hidden)]
 #[derive(Clone, Copy)]
 #[allow(missing_debug_implementations, reason = "it is public to the compiler alone")]
 pub struct Cx<'a> {
-    pub(crate) routes: &'a Arc<Routes>,
+    pub(crate) built: &'a Arc<Built>,
     pub(crate) plan: &'a Plan,
-    pub(crate) inner: Option<&'a Arc<dyn Inner>>,
-    /// How many segments of the path stand before the present scope.
+    pub(crate) inner: Option<&'a Arc<dyn InnerService>>,
+    /// How many segments of the path are before the path of the present scope.
     pub(crate) depth: usize,
-    /// The path as it was matched, where a step decides on it.
+    /// The path as it was matched, if a step depends on it.
     pub(crate) path: Option<&'a Arc<str>>,
 }
 
 impl<'a> Cx<'a> {
     pub(crate) fn matched_path(&self) -> Option<&'a str> {
-        self.plan.route.map(|route| self.routes.pattern(route))
+        self.plan.route.map(|route| self.built.routes.pattern(route))
+    }
+
+    /// Puts the matched pattern into the extensions of the request.
+    pub(crate) fn show_match(&self, req: &mut Request) {
+        self.built.routes.show_match(self.plan, self.depth, req);
     }
 }
 
-/// What is known of a request, on its way through a tower layer.
+/// The state of a request on its way through a tower layer, which takes only owned values.
 #[derive(Clone)]
 pub(crate) struct OwnedCx {
-    routes: Arc<Routes>,
+    built: Arc<Built>,
     plan: usize,
-    inner: Option<Arc<dyn Inner>>,
+    inner: Option<Arc<dyn InnerService>>,
     depth: usize,
     path: Option<Arc<str>>,
 }
@@ -440,7 +556,7 @@ pub(crate) struct OwnedCx {
 impl OwnedCx {
     pub(crate) fn new(cx: &Cx<'_>) -> Self {
         Self {
-            routes: cx.routes.clone(),
+            built: cx.built.clone(),
             plan: cx.plan.index,
             inner: cx.inner.cloned(),
             depth: cx.depth,
@@ -448,15 +564,15 @@ impl OwnedCx {
         }
     }
 
-    /// Whether this was made of that.
+    /// Whether this was made from `cx`.
     pub(crate) fn is_of(&self, cx: &Cx<'_>) -> bool {
-        Arc::ptr_eq(&self.routes, cx.routes) && self.plan == cx.plan.index && self.depth == cx.depth
+        Arc::ptr_eq(&self.built, cx.built) && self.plan == cx.plan.index && self.depth == cx.depth
     }
 
     pub(crate) fn borrow(&self) -> Cx<'_> {
         Cx {
-            routes: &self.routes,
-            plan: self.routes.plan(self.plan),
+            built: &self.built,
+            plan: self.built.routes.plan(self.plan),
             inner: self.inner.as_ref(),
             depth: self.depth,
             path: self.path.as_ref(),
@@ -548,7 +664,7 @@ impl<M: FnOnce() -> F, F: Future> Future for Late<M, F> {
 }
 
 /// An endpoint whose type is erased: one box a call. Between segments of a chain, and at each path.
-pub(crate) trait ErasedEndpoint: Send + Sync {
+pub(crate) trait ErasedTail: Send + Sync {
     fn call_boxed<'a>(&'a self, req: &'a mut Request, cx: &'a Cx<'a>) -> BoxFuture<'a, Response>;
 
     fn call_owned(self: Arc<Self>, req: Request, on: OwnedCx) -> BoxFuture<'static, Response>
@@ -556,7 +672,7 @@ pub(crate) trait ErasedEndpoint: Send + Sync {
         Self: 'static;
 }
 
-impl<E: Endpoint> ErasedEndpoint for E {
+impl<E: Tail> ErasedTail for E {
     fn call_boxed<'a>(&'a self, req: &'a mut Request, cx: &'a Cx<'a>) -> BoxFuture<'a, Response> {
         boxed(move || self.call(req, cx))
     }
@@ -569,19 +685,19 @@ impl<E: Endpoint> ErasedEndpoint for E {
     }
 }
 
-/// See [`ErasedEndpoint`].
+/// See [`ErasedTail`].
 #[doc(hidden)]
 #[derive(Clone)]
 #[allow(missing_debug_implementations, reason = "it is public to the compiler alone")]
-pub struct BoxEndpoint(pub(crate) Arc<dyn ErasedEndpoint>);
+pub struct BoxTail(pub(crate) Arc<dyn ErasedTail>);
 
-impl Endpoint for BoxEndpoint {
+impl Tail for BoxTail {
     #[inline(always)]
     fn call<'a>(
         &'a self,
         req: &'a mut Request,
         cx: &'a Cx<'a>,
     ) -> impl Future<Output = Response> + Send + 'a {
-        Site::CHAIN.probe(cx, || self.0.call_boxed(req, cx))
+        Site::CHAIN.probe(&cx.built.routes, || self.0.call_boxed(req, cx))
     }
 }

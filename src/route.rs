@@ -11,18 +11,13 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::panic::Location;
 use std::sync::Arc;
 
 use http::{HeaderValue, Method};
 
 use crate::Request;
-use crate::build::BuildError;
-use crate::next::{BoxEndpoint, Cx};
+use crate::build::{BuildError, Place};
 use crate::pattern::{Pattern, Prefix, canonical, join};
-use crate::step::Resume;
-
-pub(crate) type Place = &'static Location<'static>;
 
 /// What happens with the requests of one path and method.
 #[derive(Debug)]
@@ -129,8 +124,6 @@ pub struct Routes {
     bad_encoding: usize,
     options_star: usize,
     plans: Vec<Plan>,
-    pub(crate) tables: Vec<Arc<dyn Resume>>,
-    pub(crate) hooks: Vec<BoxEndpoint>,
     listing: Vec<Route>,
     tree: Vec<Node>,
     /// Of each step, its line in the tree.
@@ -229,19 +222,16 @@ impl Routes {
         (plan, matched)
     }
 
-    /// Puts the matched pattern where extractors look for it, if it isn't there already.
-    pub(crate) fn show_match(&self, cx: &Cx<'_>, req: &mut Request) {
+    /// Puts the matched pattern into the extensions, where extractors look for it. `depth` is that of the step that looks.
+    pub(crate) fn show_match(&self, plan: &Plan, depth: usize, req: &mut Request) {
         if let Some(matched) = req.extensions_mut().get_mut::<Matched>() {
-            matched.depth = cx.depth;
+            matched.depth = depth;
             return;
         }
-        let entry = cx.plan.route.map(|route| &self.entries[route]);
+        let entry = plan.route.map(|route| &self.entries[route]);
         if let Some(pattern) = entry.and_then(|entry| entry.pattern.as_ref()) {
-            req.extensions_mut().insert(Matched {
-                pattern: pattern.clone(),
-                captured: None,
-                depth: cx.depth,
-            });
+            let pattern = pattern.clone();
+            req.extensions_mut().insert(Matched { pattern, captured: None, depth });
         }
     }
 }
@@ -380,7 +370,7 @@ pub struct Registrar {
     stack: Vec<Scope>,
     handlers: Vec<Handler>,
     ends: Vec<ScopeEnd>,
-    hooks: Vec<BoxEndpoint>,
+    hook_count: usize,
     tree: Vec<Node>,
     errors: Vec<BuildError>,
     gated: bool,
@@ -413,7 +403,7 @@ struct Scope {
     always: bool,
 }
 
-/// The hooks in force, as places in [`Registrar::hooks`].
+/// The hooks in force, by their index.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Hooks {
     pub(crate) no_match: Option<usize>,
@@ -450,7 +440,7 @@ impl Registrar {
             stack: Vec::new(),
             handlers: Vec::new(),
             ends: Vec::new(),
-            hooks: Vec::new(),
+            hook_count: 0,
             tree: Vec::new(),
             errors: Vec::new(),
             gated: false,
@@ -585,21 +575,16 @@ impl Registrar {
         step
     }
 
-    /// Notes a hook for the steps after it.
-    pub(crate) fn hook(
-        &mut self,
-        verb: &str,
-        name: String,
-        endpoint: BoxEndpoint,
-        set: fn(&mut Hooks, usize),
-    ) {
+    /// Counts a hook, which is in force for the steps after it.
+    pub(crate) fn hook(&mut self, verb: &str, name: &str, set: fn(&mut Hooks, usize)) -> usize {
         self.node(format!("{verb} {name}"), None);
-        let index = self.hooks.len();
-        self.hooks.push(endpoint);
+        let index = self.hook_count;
+        self.hook_count += 1;
         let scope = self.scope();
         scope.always = true;
         set(&mut scope.hooks, index);
         set(&mut scope.own, index);
+        index
     }
 
     /// Opens the scope of a path. The steps that follow belong to it, until [`leave`](Self::leave).
@@ -665,13 +650,11 @@ impl Registrar {
                 bad_encoding: 0,
                 options_star: 0,
                 plans: Vec::new(),
-                tables: Vec::new(),
-                hooks: self.hooks,
                 listing: Vec::new(),
                 #[cfg(feature = "step-times")]
                 nodes: nodes(&self.tree),
                 #[cfg(feature = "step-times")]
-                id: crate::probe::record::next_chain(),
+                id: next_chain(),
                 tree: self.tree,
                 gated: self.gated,
                 in_front: self.in_front,
@@ -688,6 +671,14 @@ impl Registrar {
         table.check_reached()?;
         Ok(table.routes)
     }
+}
+
+/// A number that no other chain has.
+#[cfg(feature = "step-times")]
+fn next_chain() -> u32 {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static CHAINS: AtomicU32 = AtomicU32::new(0);
+    CHAINS.fetch_add(1, Ordering::Relaxed)
 }
 
 #[cfg(feature = "step-times")]

@@ -17,12 +17,12 @@ use std::sync::Arc;
 use futures_util::future::{BoxFuture, Either};
 use http::Method;
 
-use crate::adapter::{LayerEndpoint, LayerStep, ResponseBody, TowerLayer};
-use crate::answer::{End, Unanswered};
-use crate::next::{BoxEndpoint, Cover, Cx, Endpoint, Late, Middleware, Rest};
+use crate::answer::{End, Parent, Unanswered};
+use crate::build::Place;
+use crate::next::{BoxTail, Cover, Cx, Late, Middleware, Next, Resume, Tail};
 use crate::pattern::Prefix;
 use crate::probe::Site;
-use crate::route::{Hooks, Left, Place, Registrar, Settings};
+use crate::route::{Hooks, Left, Registrar, Settings};
 use crate::{Request, Response};
 
 /// Something that stands in a chain.
@@ -34,8 +34,8 @@ pub trait Step: Send + 'static {
 
 /// A step, or a list of them, that can stand before `N`.
 #[doc(hidden)]
-pub trait Fold<N: Endpoint>: Step {
-    type Out: Endpoint + 'static;
+pub trait Fold<N: Tail>: Step {
+    type Out: Tail;
 
     fn fold(self, next: N, assembly: &Assembly<'_>) -> Self::Out;
 }
@@ -46,6 +46,7 @@ pub struct Assembly<'a> {
     /// The last step of the scope.
     pub(crate) end: u32,
     pub(crate) tables: &'a RefCell<Vec<Option<Arc<dyn Resume>>>>,
+    pub(crate) hooks: &'a RefCell<Vec<Option<BoxTail>>>,
     /// How many segments of the path stand before the scope.
     pub(crate) depth: usize,
 }
@@ -64,7 +65,7 @@ impl Step for Start {
     fn register(&mut self, _: &mut Registrar) {}
 }
 
-impl<N: Endpoint + 'static> Fold<N> for Start {
+impl<N: Tail> Fold<N> for Start {
     type Out = N;
 
     fn fold(self, next: N, _: &Assembly<'_>) -> N {
@@ -81,7 +82,7 @@ impl<Prev: Step, S: Step> Step for Link<Prev, S> {
 
 impl<N, Prev, S> Fold<N> for Link<Prev, S>
 where
-    N: Endpoint,
+    N: Tail,
     S: Fold<N>,
     Prev: Fold<S::Out>,
 {
@@ -102,7 +103,7 @@ pub struct Around<M, N> {
     site: Site,
 }
 
-impl<M: Middleware<Provides: 'static>, N: Endpoint> Endpoint for Around<M, N> {
+impl<M: Middleware<Provides: 'static>, N: Tail> Tail for Around<M, N> {
     #[inline(always)]
     fn call<'a>(
         &'a self,
@@ -110,8 +111,8 @@ impl<M: Middleware<Provides: 'static>, N: Endpoint> Endpoint for Around<M, N> {
         cx: &'a Cx<'a>,
     ) -> impl Future<Output = Response> + Send + 'a {
         if self.cover.holds(cx) {
-            let rest = Rest::new(&self.next, cx);
-            Either::Left(self.site.probe(cx, || self.middleware.call(req, rest)))
+            let next = Next::new(req, &self.next, cx);
+            Either::Left(self.site.probe(&cx.built.routes, || self.middleware.call(next)))
         } else {
             Either::Right(Late::new(move || self.next.call(req, cx)))
         }
@@ -121,10 +122,10 @@ impl<M: Middleware<Provides: 'static>, N: Endpoint> Endpoint for Around<M, N> {
 /// What `use_` and `always` put into a chain.
 #[doc(hidden)]
 pub struct Use<S> {
-    step: S,
+    pub(crate) step: S,
     verb: &'static str,
     always: bool,
-    number: u32,
+    pub(crate) number: u32,
     /// The paths that it is for, if not for all.
     at: Option<(String, Place)>,
     prefix: Option<Prefix>,
@@ -141,7 +142,7 @@ impl<S> Use<S> {
         self
     }
 
-    fn cover(&mut self, assembly: &Assembly<'_>) -> Cover {
+    pub(crate) fn cover(&mut self, assembly: &Assembly<'_>) -> Cover {
         let prefix = self.prefix.take();
         if self.always {
             Cover::ALWAYS
@@ -150,7 +151,7 @@ impl<S> Use<S> {
         }
     }
 
-    fn count(&mut self, name: String, registrar: &mut Registrar) {
+    pub(crate) fn count(&mut self, name: String, registrar: &mut Registrar) {
         self.number = registrar.middleware(self.verb, name, self.always);
         if let Some((path, place)) = &self.at {
             self.prefix = registrar.prefix(path, place);
@@ -164,28 +165,12 @@ impl<M: Middleware> Step for Use<M> {
     }
 }
 
-impl<M: Middleware, N: Endpoint + 'static> Fold<N> for Use<M> {
+impl<M: Middleware, N: Tail> Fold<N> for Use<M> {
     type Out = Around<M, N>;
 
     fn fold(mut self, next: N, assembly: &Assembly<'_>) -> Self::Out {
         let cover = self.cover(assembly);
         Around { middleware: self.step, next, cover, site: Site::step(self.number) }
-    }
-}
-
-impl<L: TowerLayer<B>, B: ResponseBody> Step for Use<LayerStep<L, B>> {
-    fn register(&mut self, registrar: &mut Registrar) {
-        self.count(crate::route::short_name::<L>(), registrar);
-    }
-}
-
-impl<L: TowerLayer<B>, B: ResponseBody, N: Endpoint + 'static> Fold<N> for Use<LayerStep<L, B>> {
-    type Out = LayerEndpoint<L, B>;
-
-    fn fold(mut self, next: N, assembly: &Assembly<'_>) -> Self::Out {
-        let cover = self.cover(assembly);
-        let site = Site::step(self.number);
-        LayerEndpoint::new(self.step, BoxEndpoint(Arc::new(next)), cover, site)
     }
 }
 
@@ -212,7 +197,7 @@ impl<M: Middleware> Step for On<M> {
     }
 }
 
-impl<M: Middleware, N: Endpoint + 'static> Fold<N> for On<M> {
+impl<M: Middleware, N: Tail> Fold<N> for On<M> {
     type Out = Around<M, N>;
 
     fn fold(self, next: N, _: &Assembly<'_>) -> Self::Out {
@@ -221,37 +206,44 @@ impl<M: Middleware, N: Endpoint + 'static> Fold<N> for On<M> {
     }
 }
 
-/// A hook on its way into a chain: it is told to the registrar, and is no endpoint itself.
+/// What a hook such as `on_no_match` puts into a chain. It is not in the way of a request: the end of a scope calls it.
 #[doc(hidden)]
 pub struct Hook<M> {
     verb: &'static str,
-    handler: Option<M>,
+    handler: M,
     set: fn(&mut Hooks, usize),
+    index: usize,
 }
 
 impl<M> Hook<M> {
     pub(crate) fn new(verb: &'static str, handler: M, set: fn(&mut Hooks, usize)) -> Self {
-        Self { verb, handler: Some(handler), set }
+        Self { verb, handler, set, index: 0 }
     }
 }
 
 impl<M: Middleware> Step for Hook<M> {
     fn register(&mut self, registrar: &mut Registrar) {
-        if let Some(handler) = self.handler.take() {
-            let name = handler.name();
-            let (cover, site) = (Cover::ALWAYS, Site::CHAIN);
-            let endpoint = Around { middleware: handler, next: Unanswered, cover, site };
-            registrar.hook(self.verb, name, BoxEndpoint(Arc::new(endpoint)), self.set);
-        }
+        self.index = registrar.hook(self.verb, &self.handler.name(), self.set);
     }
 }
 
-impl<M: Middleware, N: Endpoint + 'static> Fold<N> for Hook<M> {
+impl<M: Middleware, N: Tail> Fold<N> for Hook<M> {
     type Out = N;
 
-    fn fold(self, next: N, _: &Assembly<'_>) -> N {
+    fn fold(self, next: N, assembly: &Assembly<'_>) -> N {
+        let (cover, site) = (Cover::ALWAYS, Site::CHAIN);
+        let hook = Around { middleware: self.handler, next: Unanswered, cover, site };
+        put(&mut assembly.hooks.borrow_mut(), self.index, BoxTail(Arc::new(hook)));
         next
     }
+}
+
+/// Puts a value into a list that is filled from its end.
+fn put<T>(list: &mut Vec<Option<T>>, index: usize, value: T) {
+    if list.len() <= index {
+        list.resize_with(index + 1, || None);
+    }
+    list[index] = Some(value);
 }
 
 /// The paths that stand next to each other in a chain.
@@ -268,15 +260,7 @@ pub struct Table {
 #[doc(hidden)]
 pub trait Path: Send {
     fn register(&mut self, registrar: &mut Registrar);
-    fn assemble(self: Box<Self>, parent: Parent, assembly: &Assembly<'_>) -> BoxEndpoint;
-}
-
-/// Where a request goes on that passed through a scope.
-#[doc(hidden)]
-#[derive(Clone, Copy, Debug)]
-pub struct Parent {
-    pub(crate) table: u32,
-    pub(crate) from: u32,
+    fn assemble(self: Box<Self>, parent: Parent, assembly: &Assembly<'_>) -> BoxTail;
 }
 
 impl Step for Table {
@@ -290,7 +274,7 @@ impl Step for Table {
     }
 }
 
-impl<N: Endpoint + 'static> Fold<N> for Table {
+impl<N: Tail> Fold<N> for Table {
     type Out = TableEndpoint<N>;
 
     fn fold(self, next: N, assembly: &Assembly<'_>) -> TableEndpoint<N> {
@@ -304,12 +288,7 @@ impl<N: Endpoint + 'static> Fold<N> for Table {
         }
         let depth = assembly.depth;
         let table = Arc::new(Entries { first, entry_of, entries, next, depth });
-        let number = self.number as usize;
-        let mut tables = assembly.tables.borrow_mut();
-        if tables.len() <= number {
-            tables.resize_with(number + 1, || None);
-        }
-        tables[number] = Some(table.clone());
+        put(&mut assembly.tables.borrow_mut(), self.number as usize, table.clone());
         TableEndpoint(table)
     }
 }
@@ -318,12 +297,12 @@ struct Entries<N> {
     first: u32,
     /// The entry in which a step stands, for the steps from `first` on.
     entry_of: Vec<usize>,
-    entries: Vec<BoxEndpoint>,
+    entries: Vec<BoxTail>,
     next: N,
     depth: usize,
 }
 
-impl<N: Endpoint> Entries<N> {
+impl<N: Tail> Entries<N> {
     fn call_from<'a>(
         &'a self,
         from: u32,
@@ -341,17 +320,7 @@ impl<N: Endpoint> Entries<N> {
     }
 }
 
-/// A table as the ends of the scopes inside it see it: where a request goes on that passed through one of them.
-pub(crate) trait Resume: Send + Sync {
-    fn resume<'a>(
-        &'a self,
-        from: u32,
-        req: &'a mut Request,
-        cx: &'a Cx<'a>,
-    ) -> BoxFuture<'a, Response>;
-}
-
-impl<N: Endpoint> Resume for Entries<N> {
+impl<N: Tail> Resume for Entries<N> {
     fn resume<'a>(
         &'a self,
         from: u32,
@@ -368,13 +337,13 @@ impl<N: Endpoint> Resume for Entries<N> {
 #[doc(hidden)]
 pub struct TableEndpoint<N>(Arc<Entries<N>>);
 
-impl<N: Endpoint> Endpoint for TableEndpoint<N> {
+impl<N: Tail> Tail for TableEndpoint<N> {
     fn call<'a>(
         &'a self,
         req: &'a mut Request,
         cx: &'a Cx<'a>,
     ) -> impl Future<Output = Response> + Send + 'a {
-        Site::CHAIN.probe(cx, || self.0.call_from(0, req, cx))
+        Site::CHAIN.probe(&cx.built.routes, || self.0.call_from(0, req, cx))
     }
 }
 
@@ -500,7 +469,7 @@ where
 impl<A, B, L, T, S> Push<S> for Steps<Link<A, B>, L, T, Full>
 where
     T: Close<L>,
-    Link<T::Out, S>: Fold<BoxEndpoint>,
+    Link<T::Out, S>: Fold<BoxTail>,
 {
     type Out = Steps<Link<A, B>, Start, NoTable, Room>;
 
@@ -519,16 +488,16 @@ where
 /// A segment whose type is erased.
 trait Segment: Send {
     fn register(&mut self, registrar: &mut Registrar);
-    fn fold_boxed(self: Box<Self>, next: BoxEndpoint, assembly: &Assembly<'_>) -> BoxEndpoint;
+    fn fold_boxed(self: Box<Self>, next: BoxTail, assembly: &Assembly<'_>) -> BoxTail;
 }
 
-impl<S: Fold<BoxEndpoint>> Segment for S {
+impl<S: Fold<BoxTail>> Segment for S {
     fn register(&mut self, registrar: &mut Registrar) {
         Step::register(self, registrar);
     }
 
-    fn fold_boxed(self: Box<Self>, next: BoxEndpoint, assembly: &Assembly<'_>) -> BoxEndpoint {
-        BoxEndpoint(Arc::new(self.fold(next, assembly)))
+    fn fold_boxed(self: Box<Self>, next: BoxTail, assembly: &Assembly<'_>) -> BoxTail {
+        BoxTail(Arc::new(self.fold(next, assembly)))
     }
 }
 
@@ -540,17 +509,17 @@ impl<S: Fold<BoxEndpoint>> Segment for S {
     note = "another error says which step it is"
 )]
 pub trait AllSteps: Send + 'static {
-    type Out: Endpoint + 'static;
+    type Out: Tail;
 
     fn register(&mut self, registrar: &mut Registrar);
     fn assemble(self, end: End, assembly: &Assembly<'_>) -> Self::Out;
 
-    fn assemble_boxed(self, end: End, assembly: &Assembly<'_>) -> BoxEndpoint
+    fn assemble_boxed(self, end: End, assembly: &Assembly<'_>) -> BoxTail
     where
         Self: Sized,
     {
         let depth = assembly.depth;
-        BoxEndpoint(Arc::new(Inside { endpoint: self.assemble(end, assembly), depth }))
+        BoxTail(Arc::new(Inside { endpoint: self.assemble(end, assembly), depth }))
     }
 }
 
@@ -560,7 +529,7 @@ struct Inside<E> {
     depth: usize,
 }
 
-impl<E: Endpoint> Endpoint for Inside<E> {
+impl<E: Tail> Tail for Inside<E> {
     async fn call(&self, req: &mut Request, cx: &Cx<'_>) -> Response {
         let cx = Cx { depth: self.depth, ..*cx };
         self.endpoint.call(req, &cx).await
@@ -571,7 +540,7 @@ impl<E: Endpoint> Endpoint for Inside<E> {
 #[doc(hidden)]
 pub trait SealedSteps: Send {
     fn register(&mut self, registrar: &mut Registrar);
-    fn assemble(self: Box<Self>, end: End, assembly: &Assembly<'_>) -> BoxEndpoint;
+    fn assemble(self: Box<Self>, end: End, assembly: &Assembly<'_>) -> BoxTail;
 }
 
 impl<S: AllSteps> SealedSteps for S {
@@ -579,7 +548,7 @@ impl<S: AllSteps> SealedSteps for S {
         AllSteps::register(self, registrar);
     }
 
-    fn assemble(self: Box<Self>, end: End, assembly: &Assembly<'_>) -> BoxEndpoint {
+    fn assemble(self: Box<Self>, end: End, assembly: &Assembly<'_>) -> BoxTail {
         self.assemble_boxed(end, assembly)
     }
 }
@@ -589,17 +558,17 @@ impl<S: AllSteps> SealedSteps for S {
 pub struct BoxSteps(pub(crate) Box<dyn SealedSteps>);
 
 impl AllSteps for BoxSteps {
-    type Out = BoxEndpoint;
+    type Out = BoxTail;
 
     fn register(&mut self, registrar: &mut Registrar) {
         self.0.register(registrar);
     }
 
-    fn assemble(self, end: End, assembly: &Assembly<'_>) -> BoxEndpoint {
+    fn assemble(self, end: End, assembly: &Assembly<'_>) -> BoxTail {
         self.0.assemble(end, assembly)
     }
 
-    fn assemble_boxed(self, end: End, assembly: &Assembly<'_>) -> BoxEndpoint {
+    fn assemble_boxed(self, end: End, assembly: &Assembly<'_>) -> BoxTail {
         self.0.assemble(end, assembly)
     }
 }
@@ -628,13 +597,13 @@ where
 #[diagnostic::do_not_recommend]
 impl<A, B, L, T, R> AllSteps for Steps<Link<A, B>, L, T, R>
 where
-    Link<A, B>: Fold<BoxEndpoint>,
+    Link<A, B>: Fold<BoxTail>,
     L: Step,
     R: 'static,
     T: Close<L> + TableStep,
     T::Out: Fold<End>,
 {
-    type Out = <Link<A, B> as Fold<BoxEndpoint>>::Out;
+    type Out = <Link<A, B> as Fold<BoxTail>>::Out;
 
     fn register(&mut self, registrar: &mut Registrar) {
         Step::register(&mut self.first, registrar);
@@ -647,7 +616,7 @@ where
 
     fn assemble(self, end: End, assembly: &Assembly<'_>) -> Self::Out {
         let last = self.table.close(self.list).fold(end, assembly);
-        let mut next = BoxEndpoint(Arc::new(last));
+        let mut next = BoxTail(Arc::new(last));
         for segment in self.sealed.into_iter().rev() {
             next = segment.fold_boxed(next, assembly);
         }
@@ -693,7 +662,7 @@ impl<S: AllSteps> Path for Scope<S> {
         self.left = registrar.leave();
     }
 
-    fn assemble(self: Box<Self>, parent: Parent, assembly: &Assembly<'_>) -> BoxEndpoint {
+    fn assemble(self: Box<Self>, parent: Parent, assembly: &Assembly<'_>) -> BoxTail {
         let assembly = Assembly { end: self.left.end, depth: self.left.depth, ..*assembly };
         self.steps.assemble_boxed(End::new(self.left.end, Some(parent)), &assembly)
     }
