@@ -23,21 +23,21 @@ use super::http_version::HttpVersion;
 use super::streams::BodyState;
 use crate::Body;
 
-/// The body of a request. What of it nobody reads is read and dropped, within bounds, so that the connection lives on.
+/// The body of a request. The part that no handler reads is read and dropped, within limits, to keep the connection open.
 pub(super) struct RequestBody {
     incoming: Option<Incoming>,
-    /// Absent on HTTP/2, where a stream that isn't read doesn't hold up the others.
+    /// `None` on HTTP/2, where a stream that is not read doesn't delay the others.
     unread: Option<UnreadBody>,
     read_timeout: Duration,
     waiting: Option<Pin<Box<Sleep>>>,
 }
 
-/// What happens with the rest of a body.
+/// What is needed to read the rest of a body.
 pub(super) struct UnreadBody {
     pub(super) in_flight: InFlight,
     /// How many bytes are read at most.
     pub(super) limit: u64,
-    /// Whether the client waits for a `100 Continue`, which the first look at the body sends.
+    /// Whether the client waits for a `100 Continue`. hyper sends it when the body is polled for the first time.
     pub(super) on_hold: bool,
 }
 
@@ -109,7 +109,7 @@ impl Drop for RequestBody {
         let activity = unread.in_flight.activity();
         let too_long = incoming.size_hint().lower() > unread.limit;
         match Handle::try_current() {
-            // The client may send the body or not, so nobody knows where the next request begins.
+            // The client may send the body or not: it is unknown where the next request begins.
             _ if unread.on_hold => activity.leave_unread(),
             Ok(_) if too_long && activity.leave_unread_before_response() => {}
             Ok(runtime) => drop(runtime.spawn(drain(incoming, unread))),
@@ -149,7 +149,7 @@ pub(super) struct CountedBody {
     body: Body,
     /// How many bytes are passed on at once.
     piece: usize,
-    /// The rest of the frame that the body gave last.
+    /// The rest of the last frame of the body.
     rest: Bytes,
     /// The memory that the rest has reserved.
     reserved: Reservation,
@@ -216,7 +216,7 @@ impl CountedBody {
                     }
                 },
             };
-            // On HTTP/1 nothing else of the connection is held then: a body of one frame, as most are, reserves nothing.
+            // A body of one frame, as most are, reserves nothing on HTTP/1: the connection has no other response in flight.
             if data.is_empty() || self.piece == usize::MAX && self.body.is_end_stream() {
                 return Poll::Ready(Some(Ok(Frame::data(Piece::uncounted(data)))));
             }
@@ -248,7 +248,7 @@ impl HttpBody for CountedBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Piece>, BoxError>>> {
-        // A panic here would take all streams of an HTTP/2 connection along.
+        // Without this, a panic would end all streams of an HTTP/2 connection.
         let polled = catch_unwind(AssertUnwindSafe(|| self.poll_body(cx)));
         let frame = match polled {
             Ok(Poll::Ready(frame)) => {
@@ -267,9 +267,9 @@ impl HttpBody for CountedBody {
                 }
             }
             Ok(Poll::Pending) => {
-                // A body that waits for memory has something to send: the time limit of its stream goes on.
+                // A body that waits for memory has data to send: the time limit of its stream continues.
                 if self.waiting.is_none() {
-                    BodyState::Waiting.note();
+                    BodyState::Pending.note();
                 }
                 return Poll::Pending;
             }
@@ -278,11 +278,11 @@ impl HttpBody for CountedBody {
                 Some(Err(Panicked::new(&*panic).into()))
             }
         };
-        let offered = match &frame {
+        let length = match &frame {
             Some(Ok(frame)) => frame.data_ref().map_or(0, Buf::remaining),
             _ => 0,
         };
-        BodyState::Offered(offered).note();
+        BodyState::Frame(length).note();
         if frame.is_none() {
             self.in_flight = None;
         }
@@ -333,7 +333,7 @@ impl Buf for Piece {
     }
 }
 
-/// A response's body that panicked half-way: too late for a 500, so the response is broken off.
+/// The body of a response panicked. The head has been sent, so the response is broken off.
 #[derive(Debug)]
 struct Panicked;
 
@@ -353,7 +353,7 @@ impl fmt::Display for Panicked {
 
 impl std::error::Error for Panicked {}
 
-/// A response's body that is not as long as its `Content-Length`, of which a part may have been sent.
+/// The body of a response is not as long as its `Content-Length`. The head has been sent, so the response is broken off.
 #[derive(Debug)]
 struct WrongLength;
 
@@ -365,8 +365,8 @@ impl fmt::Display for WrongLength {
 
 impl std::error::Error for WrongLength {}
 
-/// What HTTP/2 sends in one frame, unless its peers agree on more (RFC 9113, 4.2).
+/// The default size of a frame on HTTP/2 (RFC 9113, 4.2).
 const PIECE: usize = 16 * 1024;
 
-/// How long the rest of a body is read.
+/// How long the rest of a body is read before the connection ends.
 const DRAIN: Duration = Duration::from_secs(5);

@@ -30,7 +30,7 @@ use super::streams::Streams;
 #[cfg(feature = "tls")]
 use crate::extract::ClientCertificate;
 
-/// What all connections of a server share.
+/// The state that all connections of a server share.
 #[derive(Clone)]
 pub(super) struct SharedState<S> {
     pub(super) service: S,
@@ -45,7 +45,7 @@ pub(super) struct SharedState<S> {
 impl<S: Servable> SharedState<S> {
     pub(super) fn new(service: S, limits: Limits, phase: watch::Receiver<Phase>) -> Self {
         let mut http1 = http1::Builder::new();
-        // The timer of the connection does it: it knows an idle connection from a slow head, and costs a request nothing.
+        // `TimedConnection` limits the time: it distinguishes an idle connection from a slow head, and needs no timer for each request.
         http1.header_read_timeout(None).max_header_size(limits.max_header_size);
         http1.max_buf_size(limits.max_header_size.clamp(HTTP1_BUFFER, HTTP1_LARGEST_BUFFER));
         let per_client = limits.max_connections_per_client;
@@ -71,7 +71,7 @@ impl<S: Servable> SharedState<S> {
             permit,
         );
         let mut phase = self.phase.clone();
-        // A server that stops waits as long as any other: what was accepted before may bring a request that is on its way.
+        // The time limit is the same while the server stops: the client may have sent its request already.
         tokio::select! {
             biased;
             opened = timeout(
@@ -134,7 +134,7 @@ impl<S: Servable> SharedState<S> {
                 watched.drive(pin!(connection), |c| c.graceful_shutdown()).await;
             }
             HttpVersion::Http2 => {
-                // There are always frames on their way: windows, pings, requests that GOAWAY has crossed.
+                // A client may always be sending frames: WINDOW_UPDATE, PING, or requests that it sent before it received GOAWAY.
                 watched.activity.leave_unread();
                 let connection = watched.limits.http2(streams).serve_connection(io, requests);
                 watched.drive(pin!(connection), |c| c.graceful_shutdown()).await;
@@ -167,7 +167,7 @@ enum OpenedStream {
     Tls(Box<tokio_rustls::server::TlsStream<Io>>),
 }
 
-/// Does what comes before HTTP.
+/// Reads the PROXY protocol, does the TLS handshake, and finds out the HTTP version.
 async fn open(
     mut io: Io,
     addr: Option<SocketAddr>,
@@ -182,7 +182,7 @@ async fn open(
     }
     if let (Some(clients), Some(addr)) = (clients, peer.addr) {
         match clients.admit(addr.ip()) {
-            Some(place) => io.keep(place),
+            Some(slot) => io.keep(slot),
             None => return Err(io::Error::other("the client has too many connections")),
         }
     }
@@ -202,7 +202,7 @@ async fn open(
     Ok((OpenedStream::Plain(io), version, peer))
 }
 
-/// Tells HTTP/2 by the first bytes (RFC 9113, 3.3).
+/// Recognizes HTTP/2 by the first bytes (RFC 9113, 3.3).
 async fn sniff(io: &mut Io) -> io::Result<HttpVersion> {
     let mut start = [0; PREFACE.len()];
     let mut buf = ReadBuf::new(&mut start);
@@ -220,7 +220,7 @@ async fn sniff(io: &mut Io) -> io::Result<HttpVersion> {
     Ok(version)
 }
 
-/// A connection under its time limits.
+/// A connection with its time limits.
 struct TimedConnection {
     activity: Arc<Activity>,
     limits: Limits,
@@ -246,7 +246,7 @@ impl TimedConnection {
                     return;
                 }
                 changed = self.phase.changed() => {
-                    // Nobody would end the connections of a server that was dropped.
+                    // `changed` fails if the server was dropped.
                     if changed.is_err() || *self.phase.borrow_and_update() == Phase::Aborting {
                         return;
                     }
@@ -275,8 +275,9 @@ impl TimedConnection {
         }
     }
 
-    /// What the time limits ask for. The state of a connection may change at once, so it is looked at at least once in the shortest time
-    /// that a new state may last.
+    /// What the time limits require now.
+    ///
+    /// The state changes without notice. The timer therefore checks it at least as often as the shortest time limit that a new state could have.
     fn due(&self, end: Shutdown, now: Instant) -> TimerAction {
         let Limits { header_read_timeout, idle_timeout, drain_grace, .. } = self.limits;
         let look_again = match end {
@@ -304,17 +305,17 @@ impl TimedConnection {
     }
 }
 
-/// How a connection comes to its end.
+/// How far the end of a connection has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Shutdown {
     Open,
-    /// The answers say that the connection ends; a client that sends nothing is given a moment, for what it may have sent just now.
+    /// Responses have `Connection: close`. An idle connection stays open for a moment, as its client may have just sent a request.
     Draining(Instant),
-    /// The protocol was told to end the connection.
+    /// hyper was asked to end the connection: after the response in flight on HTTP/1, with GOAWAY on HTTP/2.
     ShutDown(Instant),
 }
 
-/// What a timer asks for.
+/// What to do when the timer fires.
 enum TimerAction {
     Later(Instant),
     ShutDown,

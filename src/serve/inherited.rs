@@ -11,14 +11,14 @@ use super::listener::Listener;
 use super::server::Server;
 
 impl Listener {
-    /// The sockets that the service manager has handed over (`LISTEN_FDS`), in its order: TCP or Unix sockets. They are handed over
-    /// once; what is asked later gets none.
+    /// Returns the sockets that the service manager has handed over (`LISTEN_FDS`), in its order: TCP or Unix sockets. A second call returns
+    /// none.
     ///
-    /// It removes the variables from the environment, so that no child process takes them for its own: call it at the start of `main`.
+    /// It removes the variables from the environment, as a child process would take them for its own. Call it at the start of `main`.
     ///
     /// # Errors
     ///
-    /// [`ServeError::Bind`] if one of them is something else.
+    /// [`ServeError::Bind`] if one of them is of another kind.
     pub fn inherited() -> Result<Vec<Self>, ServeError> {
         let mut handed_over = ListenFd::from_env();
         (0..handed_over.len())
@@ -32,11 +32,11 @@ impl Listener {
 }
 
 impl Server {
-    /// A server on the sockets that the service manager has handed over, as [`Listener::inherited`] finds them; `None` if there are none.
+    /// Creates a server on the sockets that the service manager has handed over (see [`Listener::inherited`]). Returns `None` if there are none.
     ///
     /// # Errors
     ///
-    /// [`ServeError::Bind`] if one of them is something else than a TCP or Unix socket.
+    /// [`ServeError::Bind`] if one of them is neither a TCP nor a Unix socket.
     ///
     /// # Example
     ///

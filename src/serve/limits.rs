@@ -1,10 +1,10 @@
-//! The knobs of a server.
+//! The settings of a server.
 
 use std::time::Duration;
 
 use super::error::ServeError;
 
-/// The knobs of a server.
+/// The settings of a server.
 #[derive(Clone, Debug)]
 pub(super) struct Limits {
     pub(super) header_read_timeout: Duration,
@@ -26,7 +26,7 @@ pub(super) struct Limits {
 }
 
 impl Limits {
-    /// Zero would serve nothing; more than a year is no limit, and too much for a clock to add up.
+    /// Refuses zero, with which no request could be served. Reduces times to a year, as adding longer ones to the clock may overflow.
     pub(super) fn checked(mut self) -> Result<Self, ServeError> {
         let durations = [
             (&mut self.header_read_timeout, "header_read_timeout"),

@@ -1,4 +1,4 @@
-//! Where connections come from.
+//! Listeners: the sockets that accept connections.
 
 use std::fmt;
 use std::io;
@@ -19,7 +19,7 @@ use super::tls::Tls;
 #[cfg(unix)]
 use super::unix_socket::UnixSocket;
 
-/// A socket that accepts connections, and what is done with each before HTTP begins.
+/// A socket that accepts connections, and what each connection begins with before HTTP: the PROXY protocol, TLS, or neither.
 ///
 /// # Example
 ///
@@ -44,7 +44,7 @@ enum ListenerSocket {
     Unix(UnixSocket),
 }
 
-/// What comes before HTTP.
+/// What a connection begins with before HTTP.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Security {
     pub(super) proxy_protocol: bool,
@@ -53,9 +53,9 @@ pub(super) struct Security {
 }
 
 impl Listener {
-    /// Listens on a TCP address. With port 0 the system chooses one: see [`local_addr`](Listener::local_addr).
+    /// Listens on a TCP address. With port 0 the system chooses the port: see [`local_addr`](Listener::local_addr).
     ///
-    /// If a name has several addresses, the first that can be bound is taken.
+    /// If a name has several addresses, the first one that can be bound is used.
     ///
     /// # Errors
     ///
@@ -108,7 +108,7 @@ impl Listener {
         Ok(Self { socket: ListenerSocket::Unix(socket), security: Security::default() })
     }
 
-    /// Speaks TLS on every connection.
+    /// Expects TLS on every connection. Defaults to off.
     #[cfg(feature = "tls")]
     #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
     #[must_use]
@@ -118,9 +118,9 @@ impl Listener {
     }
 
     /// Expects a header of the [PROXY protocol](https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt), version 1 or 2, at the start
-    /// of every connection, and takes from it the address of the client. A connection without it is closed. Defaults to off.
+    /// of every connection, and takes the address of the client from it. A connection without that header is closed. Defaults to off.
     ///
-    /// Who can connect to this listener can claim any address: switch it on only if nobody but the proxy can.
+    /// Any program that can connect to this listener can claim any address. Use it only where the proxy alone can connect.
     ///
     /// # Example
     ///
@@ -141,7 +141,7 @@ impl Listener {
     ///
     /// # Errors
     ///
-    /// An [`io::Error`] if the system doesn't tell, or if this is a Unix socket.
+    /// An [`io::Error`] if the system does not return it, or if this is a Unix socket.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         match &self.socket {
             ListenerSocket::Tcp(listener) => listener.local_addr(),
@@ -152,8 +152,8 @@ impl Listener {
         }
     }
 
-    /// The next connection. An error that is not of one connection alone is waited out: while the process has no file descriptor
-    /// left, asking at once again would only burn time.
+    /// Returns the next connection. After an error that concerns more than one connection it pauses: while the process has no file descriptor
+    /// left, the next call would fail as well.
     pub(super) async fn accept(&self) -> (Socket, Option<SocketAddr>) {
         let mut pause = Duration::from_millis(10);
         loop {
@@ -169,9 +169,9 @@ impl Listener {
         }
     }
 
-    /// Stops listening. The connections that the system has taken before are given out: who closes a listener resets them.
+    /// Stops listening. Returns the connections that the system has accepted already, as closing the listener would reset them.
     ///
-    /// It asks the system itself, as tokio only knows what it has been told before.
+    /// It calls the system directly: tokio would first wait for an event that reports them.
     pub(super) fn close(self) -> Vec<(Socket, Option<SocketAddr>)> {
         match self.socket {
             ListenerSocket::Tcp(listener) => {
@@ -204,7 +204,7 @@ impl Listener {
         match &self.socket {
             ListenerSocket::Tcp(listener) => {
                 let (socket, addr) = listener.accept().await?;
-                // Answers are written whole: waiting for more to send with them only delays them.
+                // The server writes whole responses. Waiting for more data would only delay them.
                 if let Err(error) = socket.set_nodelay(true) {
                     tracing::debug!(%error, "can't set TCP_NODELAY");
                 }
@@ -232,7 +232,7 @@ impl From<UnixListener> for Listener {
     }
 }
 
-/// A listener of the standard library, which is switched to non-blocking mode.
+/// A listener of the standard library. It is set to non-blocking mode.
 impl TryFrom<std::net::TcpListener> for Listener {
     type Error = io::Error;
 
@@ -242,7 +242,7 @@ impl TryFrom<std::net::TcpListener> for Listener {
     }
 }
 
-/// A listener of the standard library, which is switched to non-blocking mode.
+/// A listener of the standard library. It is set to non-blocking mode.
 #[cfg(unix)]
 impl TryFrom<std::os::unix::net::UnixListener> for Listener {
     type Error = io::Error;
@@ -275,7 +275,7 @@ fn listen(addr: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
     socket.listen(backlog)
 }
 
-/// Accepts until there is nothing more to accept.
+/// Accepts until no connection is waiting.
 fn all_of<T, U>(
     mut accept: impl FnMut() -> io::Result<T>,
     prepare: impl Fn(T) -> io::Result<U>,
@@ -287,14 +287,14 @@ fn all_of<T, U>(
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return accepted,
             Err(error) => {
-                tracing::warn!(%error, "connections that wait are reset");
+                tracing::warn!(%error, "can't accept the waiting connections, they are reset");
                 return accepted;
             }
         }
     }
 }
 
-/// Whether the next connection may be accepted at once.
+/// Whether the error concerns one connection only. The next one may then be accepted at once.
 fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -313,7 +313,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn answers_wait_for_nothing_to_be_sent_with_them() {
+    async fn accepted_sockets_send_without_delay() {
         let listener = Listener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let _first = TcpStream::connect(addr).await.unwrap();
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_broke_off_ends_no_queue() {
+    fn an_aborted_connection_does_not_hide_the_next_ones() {
         use io::ErrorKind::{ConnectionAborted, Interrupted, OutOfMemory, WouldBlock};
         for last in [WouldBlock, OutOfMemory] {
             let answers =

@@ -1,4 +1,4 @@
-//! One request of a connection: what the connection knows goes into its extensions, and a panic is a 500.
+//! One request of a connection: its checks, its extensions, and its response. A panic becomes a 500.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -87,7 +87,7 @@ impl<S: Servable> hyper::service::Service<http::Request<Incoming>> for Requests<
 }
 
 impl<S> Requests<S> {
-    /// Checks a head, and reserves the memory that it takes if there are many. Fails with the error that answers the request.
+    /// Checks a head. Reserves memory for it if many requests are in flight. The error is the response to a request that is refused.
     fn admit(&self, head: &mut Parts) -> Result<Option<Reservation>, Error> {
         if let Err(detail) = host::check(head) {
             return Err(Error::new(StatusCode::BAD_REQUEST, detail));
@@ -148,7 +148,7 @@ impl<S: Servable> ResponseSource<S> {
     }
 }
 
-/// When a handler may start: not while its connection holds as much as it may.
+/// Whether a handler may start. It waits while its connection has used up its budget.
 enum HandlerStart {
     Now,
     Check,
@@ -184,7 +184,7 @@ pin_project! {
         in_flight: Option<InFlight>,
         method: Method,
         version: Version,
-        // Says, on HTTP/1, whether the connection shall end with this response.
+        // On HTTP/1: whether the server stops, and the connection ends with this response.
         closing: Option<Arc<AtomicBool>>,
     }
 }
@@ -209,13 +209,13 @@ impl<S: Servable> Future for ServedRequest<S> {
         let ends = |draining: &Arc<AtomicBool>| {
             let left_unread =
                 this.in_flight.as_ref().is_some_and(|request| request.activity().respond());
-            // What made the field wrong may have made more of the response wrong.
+            // A fault that left the field wrong may have left more of the response wrong.
             left_unread || length == ContentLength::Corrected || draining.load(Ordering::Acquire)
         };
         if this.closing.as_ref().is_some_and(ends) && !upgraded {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             if *this.version == Version::HTTP_10 {
-                // hyper adds `keep-alive` to a response of HTTP/1.1 if a client of HTTP/1.0 wants it.
+                // To a response with version 1.1, hyper would add `keep-alive` for a client of HTTP/1.0 that requested it.
                 *response.version_mut() = Version::HTTP_10;
             }
         }
@@ -236,5 +236,5 @@ impl<S: Servable> Future for ServedRequest<S> {
 const MAX_FIELDS: usize = 100;
 /// How many requests of an HTTP/2 connection may be in flight before their heads are counted.
 const UNCOUNTED_HEADS: u32 = 16;
-/// What a header field takes in memory beside its name and its value.
+/// How many bytes a header field takes in memory in addition to its name and value.
 const FIELD: usize = 96;

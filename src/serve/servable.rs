@@ -4,7 +4,7 @@ use std::convert::Infallible;
 
 use crate::{Request, Response};
 
-/// What a server serves: every tower service of [`Request`] and [`Response`] that can be cloned and never fails, such as a
+/// A service that a server can serve: any tower service of [`Request`] and [`Response`] that can be cloned and never fails, such as a
 /// [`ChainService`](crate::ChainService).
 #[diagnostic::on_unimplemented(
     message = "this can't be served: it is no service",
@@ -21,7 +21,7 @@ pub trait Servable:
 {
 }
 
-// Without it the compiler would speak of `tower::Service` instead, and not of what to do.
+// Without it, the message of the compiler would name `tower::Service`, and not what to change.
 #[diagnostic::do_not_recommend]
 impl<S> Servable for S
 where
