@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::svg;
 use crate::probe::Site;
-use crate::probe::record::{Recording, Taken};
+use crate::probe::record::{Recording, SiteCost};
 use crate::route::listing::{Node, write_branch};
 
 /// What the steps of a chain cost. Made by [`Overhead::run`](super::Overhead::run).
@@ -18,7 +17,7 @@ use crate::route::listing::{Node, write_branch};
 pub struct OverheadReport {
     request: String,
     statuses: Vec<(StatusCode, usize)>,
-    lines: Vec<Line>,
+    lines: Vec<TreeLine>,
     steps: Vec<StepCost>,
     unprobed: Duration,
 }
@@ -36,7 +35,7 @@ pub struct StepCost {
 
 /// A line of the tree: a step, or a path with steps inside.
 #[derive(Clone, Debug)]
-pub(super) struct Line {
+pub(super) struct TreeLine {
     pub(super) depth: usize,
     pub(super) text: String,
     /// Where it is among the steps.
@@ -48,7 +47,7 @@ pub(super) struct Line {
 pub(super) struct Samples {
     statuses: Vec<(StatusCode, usize)>,
     unprobed: Vec<f64>,
-    taken: HashMap<Site, Vec<Taken>>,
+    taken: HashMap<Site, Vec<SiteCost>>,
 }
 
 impl Samples {
@@ -67,8 +66,8 @@ impl Samples {
     fn cost(&self, site: Site, reading: f64, counted: bool) -> Option<StepCost> {
         let taken = self.taken.get(&site)?;
         let medians =
-            |of: &dyn Fn(&Taken) -> f64| median(&mut taken.iter().map(of).collect::<Vec<_>>());
-        let nanos = |taken: &Taken| {
+            |of: &dyn Fn(&SiteCost) -> f64| median(&mut taken.iter().map(of).collect::<Vec<_>>());
+        let nanos = |taken: &SiteCost| {
             (taken.time.as_nanos() as f64 - reading * f64::from(taken.readings)).max(0.0)
         };
         Some(StepCost {
@@ -94,7 +93,7 @@ impl OverheadReport {
             tree.iter().map(|node| cost(Site::step(node.step?))).collect();
         let chain = StepCost { name: "/".to_owned(), ..cost(Site::CHAIN).unwrap_or_default() };
         let mut steps = vec![chain];
-        let mut lines = vec![Line { depth: 0, text: "/".to_owned(), step: Some(0) }];
+        let mut lines = vec![TreeLine { depth: 0, text: "/".to_owned(), step: Some(0) }];
         // The paths in which the present node stands.
         let mut paths: Vec<&str> = Vec::new();
         for (index, node) in tree.iter().enumerate() {
@@ -106,7 +105,7 @@ impl OverheadReport {
                 steps.len() - 1
             });
             if costs[index..=index + inside].iter().any(Option::is_some) {
-                lines.push(Line { depth: node.depth, text: node.text.clone(), step });
+                lines.push(TreeLine { depth: node.depth, text: node.text.clone(), step });
             }
             paths.push(&node.text);
         }
@@ -143,11 +142,6 @@ impl OverheadReport {
     /// How often each status was answered.
     pub fn statuses(&self) -> &[(StatusCode, usize)] {
         &self.statuses
-    }
-
-    /// Draws it as an image: a line a step, as wide as its share.
-    pub fn to_svg(&self) -> String {
-        svg::draw(self)
     }
 
     /// Writes it as an object of JSON, times in nanoseconds.

@@ -4,12 +4,14 @@ use std::fmt::{self, Write};
 
 use super::report::{OverheadReport, micros, percent};
 
-/// Draws a line for each step: its place in the tree, a bar as wide as its share, and its figures.
-pub(super) fn draw(report: &OverheadReport) -> String {
-    let mut svg = String::new();
-    // A `String` takes whatever is written to it.
-    let _ = write(&mut svg, report);
-    svg
+impl OverheadReport {
+    /// Draws the report as an image: a line for each step, with a bar as wide as the step's share.
+    pub fn to_svg(&self) -> String {
+        let mut svg = String::new();
+        // Writing to a `String` never fails.
+        let _ = write(&mut svg, self);
+        svg
+    }
 }
 
 fn write(to: &mut String, report: &OverheadReport) -> fmt::Result {
@@ -25,7 +27,7 @@ fn write(to: &mut String, report: &OverheadReport) -> fmt::Result {
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
          viewBox=\"0 0 {width} {height}\" role=\"img\">"
     )?;
-    writeln!(to, "<title>{}</title>\n{STYLE}", Text(&title))?;
+    writeln!(to, "<title>{}</title>\n{STYLE}", XmlText(&title))?;
     writeln!(to, "<rect class=\"page\" width=\"{width}\" height=\"{height}\"/>")?;
     text(to, (MARGIN, 0), "title", &title)?;
     for (line, (label, step)) in (1..).zip(&lines) {
@@ -51,14 +53,14 @@ fn write(to: &mut String, report: &OverheadReport) -> fmt::Result {
 }
 
 fn text(to: &mut String, (x, line): (usize, usize), class: &str, text: &str) -> fmt::Result {
-    let (y, text) = (MARGIN + line * LINE + LINE - 6, Text(text));
+    let (y, text) = (MARGIN + line * LINE + LINE - 6, XmlText(text));
     writeln!(to, "<text class=\"{class}\" x=\"{x}\" y=\"{y}\" xml:space=\"preserve\">{text}</text>")
 }
 
 /// Escaped as XML wants it.
-struct Text<'a>(&'a str);
+struct XmlText<'a>(&'a str);
 
-impl fmt::Display for Text<'_> {
+impl fmt::Display for XmlText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for c in self.0.chars() {
             match c {

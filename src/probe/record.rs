@@ -39,7 +39,7 @@ impl Site {
         if RECORDED.load(Ordering::Relaxed) == 0 || !is_recorded(chain) {
             return Probed { inner: start(), site: Self::NONE, chain };
         }
-        let _inside = Inside::new(chain, self);
+        let _inside = CurrentSite::new(chain, self);
         Probed { inner: start(), site: self, chain }
     }
 }
@@ -72,7 +72,7 @@ impl<F: Future> Future for Probed<F> {
             return this.inner.poll(cx);
         }
         let (chain, site) = (*this.chain, *this.site);
-        let _inside = Inside::new(chain, site);
+        let _inside = CurrentSite::new(chain, site);
         let poll = this.inner.poll(cx);
         if poll.is_pending() {
             on_recordings(chain, Recording::pause);
@@ -112,18 +112,18 @@ fn on_recordings(chain: u32, mut f: impl FnMut(&mut Recording)) {
 }
 
 /// While it lives, time goes to its site. A panic ends it as well.
-struct Inside {
+struct CurrentSite {
     chain: u32,
 }
 
-impl Inside {
+impl CurrentSite {
     fn new(chain: u32, site: Site) -> Self {
         on_recordings(chain, |recording| recording.enter(site));
         Self { chain }
     }
 }
 
-impl Drop for Inside {
+impl Drop for CurrentSite {
     fn drop(&mut self) {
         on_recordings(self.chain, Recording::leave);
     }
@@ -131,7 +131,7 @@ impl Drop for Inside {
 
 /// What one part of a chain took of one request.
 #[derive(Clone, Copy, Default)]
-pub(crate) struct Taken {
+pub(crate) struct SiteCost {
     /// With the time that it waited.
     pub(crate) time: Duration,
     pub(crate) waited: Duration,
@@ -151,7 +151,7 @@ pub(crate) struct Recording {
     /// The innermost part that waits.
     waits: Option<usize>,
     /// The chain itself first.
-    taken: Vec<(Site, Taken)>,
+    taken: Vec<(Site, SiteCost)>,
     around: Option<Box<Self>>,
 }
 
@@ -164,13 +164,13 @@ impl Recording {
             counted: 0,
             inside: Vec::with_capacity(16),
             waits: None,
-            taken: vec![(Site::CHAIN, Taken::default())],
+            taken: vec![(Site::CHAIN, SiteCost::default())],
             around: None,
         })
     }
 
     /// What was taken, in the order in which the parts began.
-    pub(crate) fn taken(&self) -> impl Iterator<Item = (Site, Taken)> {
+    pub(crate) fn taken(&self) -> impl Iterator<Item = (Site, SiteCost)> {
         self.taken.iter().copied()
     }
 
@@ -178,7 +178,7 @@ impl Recording {
     #[cfg(feature = "overhead")]
     pub(crate) fn clear(&mut self) {
         for (_, taken) in &mut self.taken {
-            *taken = Taken::default();
+            *taken = SiteCost::default();
         }
     }
 
@@ -233,7 +233,7 @@ impl Recording {
         let last = self.inside.last().map_or(0, |place| place + 1);
         let mut places = (last..self.taken.len()).chain(0..last);
         places.find(|&place| self.taken[place].0 == site).unwrap_or_else(|| {
-            self.taken.push((site, Taken::default()));
+            self.taken.push((site, SiteCost::default()));
             self.taken.len() - 1
         })
     }
@@ -245,13 +245,13 @@ pin_project! {
         #[pin]
         inner: F,
         recording: Option<Box<Recording>>,
-        counted: Counted,
+        counted: ActiveRecording,
     }
 }
 
 impl<F> Recorded<F> {
     pub(crate) fn new(recording: Box<Recording>, inner: F) -> Self {
-        Self { inner, recording: Some(recording), counted: Counted::new() }
+        Self { inner, recording: Some(recording), counted: ActiveRecording::new() }
     }
 }
 
@@ -283,16 +283,16 @@ impl<F: Future> Future for Recorded<F> {
 }
 
 /// One of [`RECORDED`].
-struct Counted;
+struct ActiveRecording;
 
-impl Counted {
+impl ActiveRecording {
     fn new() -> Self {
         RECORDED.fetch_add(1, Ordering::Relaxed);
         Self
     }
 }
 
-impl Drop for Counted {
+impl Drop for ActiveRecording {
     fn drop(&mut self) {
         RECORDED.fetch_sub(1, Ordering::Relaxed);
     }
@@ -329,7 +329,7 @@ pub(crate) async fn reading(routes: &Routes, counter: Option<fn() -> u64>) -> Ve
     for _ in 0..BATCHES {
         let nothing = async {
             for _ in 0..VISITS {
-                let _inside = Inside::new(routes.id, Site::step(0));
+                let _inside = CurrentSite::new(routes.id, Site::step(0));
             }
         };
         let ((), recording) = Recorded::new(Recording::new(routes, counter), nothing).await;

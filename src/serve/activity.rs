@@ -1,37 +1,38 @@
-//! What happens on a connection, as its timer sees it.
+//! The activity on a connection, from which its timer derives the time limits.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Shared by the socket, the requests and the timer of one connection. A request costs two looks at the clock and no timer.
+/// Shared by the socket, the requests and the timer of one connection. A request reads the clock twice and needs no timer.
 #[derive(Debug)]
 pub(super) struct Activity {
     accepted: Instant,
-    /// When the present state began, in milliseconds after `accepted`; `UNSEEN` until someone looks.
+    /// When the current state began, in milliseconds after `accepted`. `UNSEEN` until the timer reads it.
     since: AtomicU64,
-    /// Requests that are not answered yet.
+    /// Requests without a response so far.
     in_flight: AtomicU32,
-    /// Whether bytes of a request came that has not begun yet.
+    /// Whether a part of the head of the next request has arrived.
     reading: AtomicBool,
-    /// The last bytes that came on HTTP/1.
+    /// The last four bytes that arrived on HTTP/1.
     last: AtomicU32,
-    /// Whether they are the end of a body.
+    /// Whether these are the end of a body.
     last_is_body: AtomicBool,
-    /// Whether the rest of a request's body was left unread.
-    left_unread: AtomicBool,
+    /// Whether a body was left unread, and whether the response has begun: `LEFT_UNREAD` and `RESPONDED`. They are in one value, as a response
+    /// must announce the end of the connection if and only if the body was left unread before it.
+    exchange: AtomicU8,
 }
 
-/// What a connection waits for.
+/// What a connection waits for, and since when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
-    /// The rest of a head, of which something came since this time; or the first bytes.
+pub(super) enum ConnectionState {
+    /// The rest of a head whose first bytes arrived at this time, or the first bytes of the connection.
     Head(Instant),
-    /// The next request, since the last answer was taken at this time.
+    /// The next request, since the client received the last response.
     Idle(Instant),
-    /// Its own answers.
+    /// Its own responses.
     Busy,
 }
 
@@ -44,13 +45,13 @@ impl Activity {
             reading: AtomicBool::new(true),
             last: AtomicU32::new(END_OF_HEAD),
             last_is_body: AtomicBool::new(false),
-            left_unread: AtomicBool::new(false),
+            exchange: AtomicU8::new(0),
         }
     }
 
-    pub(super) fn state(&self) -> State {
+    pub(super) fn state(&self) -> ConnectionState {
         if self.in_flight.load(Ordering::Acquire) > 0 {
-            return State::Busy;
+            return ConnectionState::Busy;
         }
         let mut since = self.since.load(Ordering::Acquire);
         if since == UNSEEN {
@@ -62,10 +63,14 @@ impl Activity {
             }
         }
         let since = self.accepted + Duration::from_millis(since);
-        if self.reading.load(Ordering::Acquire) { State::Head(since) } else { State::Idle(since) }
+        if self.reading.load(Ordering::Acquire) {
+            ConnectionState::Head(since)
+        } else {
+            ConnectionState::Idle(since)
+        }
     }
 
-    /// Notes that these bytes came on HTTP/1.
+    /// Records that these bytes arrived on HTTP/1.
     pub(super) fn received(&self, bytes: &[u8]) {
         let last = bytes[bytes.len().saturating_sub(4)..].iter();
         let last =
@@ -75,7 +80,7 @@ impl Activity {
         self.received_any();
     }
 
-    /// Notes that bytes came.
+    /// Records that bytes arrived.
     pub(super) fn received_any(&self) {
         if !self.reading.load(Ordering::Relaxed) && self.in_flight.load(Ordering::Acquire) == 0 {
             self.begin_state();
@@ -83,41 +88,65 @@ impl Activity {
         }
     }
 
-    /// Notes that the body of a request has been read to its end.
+    /// Records that the body of a request has been read to its end.
     pub(super) fn body_ended(&self) {
         self.last_is_body.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the last bytes that came are a part of a head, as far as can be seen: what came together with the end of a body can't.
+    /// Whether the last bytes are a part of a head. Bytes that arrive together with the end of a body are not recognized.
     fn is_in_head(&self) -> bool {
         let last = self.last.load(Ordering::Relaxed);
         let ended = last & 0xff_ffff == END_OF_HEAD || last & 0xffff == BARE_END_OF_HEAD;
         !ended && !self.last_is_body.load(Ordering::Relaxed)
     }
 
-    /// Notes that the peer takes what it is sent. An answer may be done long before the peer has it.
+    /// Records that the peer reads. A response may be complete long before the peer has received it.
     pub(super) fn sent(&self, bytes: usize) {
-        // Pings and the like don't keep an idle connection open.
+        // Pings must not keep an idle connection open.
         if bytes >= MORE_THAN_A_PING && self.in_flight.load(Ordering::Acquire) == 0 {
             self.begin_state();
         }
     }
 
-    /// Notes that a request begins. It ends when the guard is dropped.
+    /// Records that a request begins. It ends when the returned value is dropped.
     pub(super) fn request(self: &Arc<Self>) -> InFlight {
         self.last_is_body.store(false, Ordering::Relaxed);
         self.in_flight.fetch_add(1, Ordering::AcqRel);
         InFlight(self.clone())
     }
 
-    /// Notes that the server won't read the rest of a request.
-    pub(super) fn leave_unread(&self) {
-        self.left_unread.store(true, Ordering::Release);
+    /// How many requests are in flight. On HTTP/1, a body that is still read counts as well.
+    pub(super) fn requests_in_flight(&self) -> u32 {
+        self.in_flight.load(Ordering::Relaxed)
     }
 
-    /// Whether the peer may be sending what nobody reads: the rest of a body, or a head that was refused.
+    /// Records that a request of HTTP/1 begins, which has no response yet.
+    pub(super) fn begin_exchange(&self) {
+        self.exchange.fetch_and(!RESPONDED, Ordering::AcqRel);
+    }
+
+    /// Records that the response of a request of HTTP/1 begins. Returns whether the connection ends with it, as the body was left unread.
+    pub(super) fn respond(&self) -> bool {
+        self.exchange.fetch_or(RESPONDED, Ordering::AcqRel) & LEFT_UNREAD != 0
+    }
+
+    /// Records that the server won't read the rest of a request. The connection ends after the response.
+    pub(super) fn leave_unread(&self) {
+        self.exchange.fetch_or(LEFT_UNREAD, Ordering::AcqRel);
+    }
+
+    /// As [`leave_unread`](Activity::leave_unread), if the response can still announce the end of the connection. Returns whether it can.
+    pub(super) fn leave_unread_before_response(&self) -> bool {
+        let unread = self.exchange.fetch_update(Ordering::AcqRel, Ordering::Acquire, |exchange| {
+            (exchange & RESPONDED == 0).then_some(exchange | LEFT_UNREAD)
+        });
+        unread.is_ok()
+    }
+
+    /// Whether the peer may still be sending: the rest of a body, or of a head that was refused.
     pub(super) fn peer_may_send(&self) -> bool {
-        self.left_unread.load(Ordering::Acquire) || matches!(self.state(), State::Head(_))
+        self.exchange.load(Ordering::Acquire) & LEFT_UNREAD != 0
+            || matches!(self.state(), ConnectionState::Head(_))
     }
 
     fn begin_state(&self) {
@@ -129,7 +158,7 @@ impl Activity {
     }
 }
 
-/// A request that is not answered yet.
+/// A request without a complete response so far.
 #[derive(Debug)]
 pub(super) struct InFlight(Arc<Activity>);
 
@@ -141,18 +170,20 @@ impl InFlight {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        // The answer is about to be sent, and that looks at the clock.
+        // The response is about to be sent, and `sent` reads the clock.
         self.0.since.store(UNSEEN, Ordering::Release);
-        // A client that doesn't wait for its answers may have sent a part of its next request.
+        // A client that sends several requests at once may have sent a part of the next one.
         self.0.reading.store(self.0.is_in_head(), Ordering::Release);
         self.0.in_flight.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
-/// Stands for a state that has begun since the timer looked last.
+/// The state has begun since the timer read it last.
 const UNSEEN: u64 = u64::MAX;
+const LEFT_UNREAD: u8 = 1;
+const RESPONDED: u8 = 2;
 const END_OF_HEAD: u32 = u32::from_be_bytes(*b"\0\n\r\n");
-/// RFC 9112, 2.2: a recipient may take a line feed alone as the end of a line.
+/// RFC 9112, 2.2: a recipient may accept a line feed alone as the end of a line.
 const BARE_END_OF_HEAD: u32 = u32::from_be_bytes(*b"\0\0\n\n");
-/// A ping of HTTP/2 has 17 bytes, and some 22 more within TLS.
+/// A PING frame has 17 bytes, and about 22 more in a TLS record.
 const MORE_THAN_A_PING: usize = 64;

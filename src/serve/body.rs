@@ -5,11 +5,12 @@ use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum_core::BoxError;
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -17,29 +18,35 @@ use tokio::runtime::Handle;
 use tokio::time::{Sleep, sleep, timeout};
 
 use super::activity::InFlight;
-use super::streams;
+use super::budget::{ConnectionBudget, Reservation};
+use super::http_version::HttpVersion;
+use super::streams::BodyState;
 use crate::Body;
 
-/// The body of a request. What of it nobody reads is read and dropped, within bounds, so that the connection lives on.
+/// The body of a request. The part that no handler reads is read and dropped, within limits, to keep the connection open.
 pub(super) struct RequestBody {
     incoming: Option<Incoming>,
-    /// Absent on HTTP/2, where a stream that isn't read doesn't hold up the others.
-    unread: Option<Unread>,
+    /// `None` on HTTP/2, where a stream that is not read doesn't delay the others.
+    unread: Option<UnreadBody>,
     read_timeout: Duration,
     waiting: Option<Pin<Box<Sleep>>>,
 }
 
-/// What happens with the rest of a body.
-pub(super) struct Unread {
+/// What is needed to read the rest of a body.
+pub(super) struct UnreadBody {
     pub(super) in_flight: InFlight,
     /// How many bytes are read at most.
     pub(super) limit: u64,
-    /// Whether the client waits for a `100 Continue`, which the first look at the body sends.
+    /// Whether the client waits for a `100 Continue`. hyper sends it when the body is polled for the first time.
     pub(super) on_hold: bool,
 }
 
 impl RequestBody {
-    pub(super) fn new(incoming: Incoming, read_timeout: Duration, unread: Option<Unread>) -> Self {
+    pub(super) fn new(
+        incoming: Incoming,
+        read_timeout: Duration,
+        unread: Option<UnreadBody>,
+    ) -> Self {
         Self { incoming: Some(incoming), unread, read_timeout, waiting: None }
     }
 }
@@ -99,17 +106,25 @@ impl Drop for RequestBody {
         if incoming.is_end_stream() {
             return unread.in_flight.activity().body_ended();
         }
+        let activity = unread.in_flight.activity();
+        let too_long = incoming.size_hint().lower() > unread.limit;
         match Handle::try_current() {
-            Ok(runtime) if !unread.on_hold && incoming.size_hint().lower() <= unread.limit => {
-                runtime.spawn(drain(incoming, unread));
-            }
-            _ => unread.in_flight.activity().leave_unread(),
+            // The client may send the body or not: it is unknown where the next request begins.
+            _ if unread.on_hold => activity.leave_unread(),
+            Ok(_) if too_long && activity.leave_unread_before_response() => {}
+            Ok(runtime) => drop(runtime.spawn(drain(incoming, unread))),
+            Err(_) => activity.leave_unread(),
         }
     }
 }
 
-/// Reads the rest of a body. If it is too much, or takes too long, the connection ends with the response.
-async fn drain(mut incoming: Incoming, unread: Unread) {
+/// Reads the rest of a body, and drops it.
+///
+/// If it is too long, the connection ends after the response, which announces that. A response that has begun already can't announce it: the
+/// client may send its next request behind the body. The rest of the body is then read however long it is, but not longer than a time limit
+/// allows.
+async fn drain(mut incoming: Incoming, unread: UnreadBody) {
+    let activity = unread.in_flight.activity();
     let mut left = unread.limit;
     let rest = timeout(DRAIN, async {
         while let Some(frame) = incoming.frame().await {
@@ -117,72 +132,145 @@ async fn drain(mut incoming: Incoming, unread: Unread) {
             let length = frame.data_ref().map_or(0, Bytes::len);
             match left.checked_sub(length as u64) {
                 Some(rest) => left = rest,
-                None => return false,
+                None if activity.leave_unread_before_response() => return false,
+                None => left = u64::MAX,
             }
         }
         true
     });
     match rest.await {
-        Ok(true) => unread.in_flight.activity().body_ended(),
-        _ => unread.in_flight.activity().leave_unread(),
+        Ok(true) => activity.body_ended(),
+        _ => activity.leave_unread(),
     }
 }
 
 /// The body of a response. The request is in flight until it is dropped.
-pub(super) struct ResponseBody {
+pub(super) struct CountedBody {
     body: Body,
-    /// How much of it is given at once.
+    /// How many bytes are passed on at once.
     piece: usize,
-    /// The rest of what the body gave.
+    /// The rest of the last frame of the body.
     rest: Bytes,
+    /// The memory that the rest has reserved.
+    reserved: Reservation,
+    /// Waits until the rest may be sent.
+    waiting: Option<Pin<Box<dyn Future<Output = Reservation> + Send>>>,
+    /// The rest of the declared length, for a body whose own length is unknown.
+    declared: Option<u64>,
+    budget: Arc<ConnectionBudget>,
     in_flight: Option<InFlight>,
 }
 
-impl ResponseBody {
-    /// On HTTP/1 the socket tells how a response gets on.
-    pub(super) fn whole(body: Body, in_flight: Option<InFlight>) -> Self {
-        Self { body, piece: usize::MAX, rest: Bytes::new(), in_flight }
+impl CountedBody {
+    /// `declared` is a `Content-Length` that the body must turn out to have.
+    pub(super) fn new(
+        body: Body,
+        version: HttpVersion,
+        declared: Option<u64>,
+        budget: Arc<ConnectionBudget>,
+        in_flight: Option<InFlight>,
+    ) -> Self {
+        // On HTTP/1 the socket shows whether the client reads a response, on HTTP/2 only the demand for pieces does.
+        let piece = match version {
+            HttpVersion::Http1 => usize::MAX,
+            HttpVersion::Http2 => PIECE,
+        };
+        Self {
+            body,
+            piece,
+            rest: Bytes::new(),
+            reserved: Reservation::default(),
+            waiting: None,
+            declared,
+            budget,
+            in_flight,
+        }
     }
 
-    /// On HTTP/2 it is seen by how the pieces are asked for.
-    pub(super) fn in_pieces(body: Body, in_flight: Option<InFlight>) -> Self {
-        Self { body, piece: PIECE, rest: Bytes::new(), in_flight }
+    /// Subtracts a frame from the declared length. Fails if the body is longer or shorter than that.
+    fn check_length(&mut self, frame: Option<&Frame<Piece>>) -> Result<(), WrongLength> {
+        let Some(left) = self.declared else { return Ok(()) };
+        match frame.map(|frame| frame.data_ref().map(Buf::remaining)) {
+            Some(Some(length)) => {
+                self.declared = Some(left.checked_sub(length as u64).ok_or(WrongLength)?);
+                Ok(())
+            }
+            // Trailers come at the end.
+            Some(None) | None if left > 0 => Err(WrongLength),
+            _ => Ok(()),
+        }
     }
 
     fn poll_body(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum_core::Error>>> {
-        if !self.rest.is_empty() {
-            let piece = self.rest.split_to(self.piece.min(self.rest.len()));
-            return Poll::Ready(Some(Ok(Frame::data(piece))));
+    ) -> Poll<Option<Result<Frame<Piece>, axum_core::Error>>> {
+        if self.rest.is_empty() {
+            let data = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+                None => return Poll::Ready(None),
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => data,
+                    Err(frame) => {
+                        return Poll::Ready(Some(Ok(frame.map_data(Piece::uncounted))));
+                    }
+                },
+            };
+            // A body of one frame, as most are, reserves nothing on HTTP/1: the connection has no other response in flight.
+            if data.is_empty() || self.piece == usize::MAX && self.body.is_end_stream() {
+                return Poll::Ready(Some(Ok(Frame::data(Piece::uncounted(data)))));
+            }
+            match self.budget.try_reserve(data.len()) {
+                Some(reserved) => self.reserved = reserved,
+                None => self.waiting = Some(Box::pin(self.budget.clone().reserve(data.len()))),
+            }
+            self.rest = data;
         }
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        Poll::Ready(frame.map(|frame| {
-            frame.map(|frame| {
-                frame.map_data(|mut data| {
-                    self.rest = data.split_off(self.piece.min(data.len()));
-                    data
-                })
-            })
-        }))
+        if let Some(waiting) = &mut self.waiting {
+            self.reserved = ready!(waiting.as_mut().poll(cx));
+            self.waiting = None;
+        }
+        let length = self.piece.min(self.rest.len());
+        let data = self.rest.split_to(length);
+        let reserved = match self.rest.is_empty() {
+            true => std::mem::take(&mut self.reserved),
+            false => self.reserved.split(length),
+        };
+        Poll::Ready(Some(Ok(Frame::data(Piece { data, _reserved: reserved }))))
     }
 }
 
-impl HttpBody for ResponseBody {
-    type Data = Bytes;
+impl HttpBody for CountedBody {
+    type Data = Piece;
     type Error = BoxError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        // A panic here would take all streams of an HTTP/2 connection along.
+    ) -> Poll<Option<Result<Frame<Piece>, BoxError>>> {
+        // Without this, a panic would end all streams of an HTTP/2 connection.
         let polled = catch_unwind(AssertUnwindSafe(|| self.poll_body(cx)));
         let frame = match polled {
-            Ok(Poll::Ready(frame)) => frame.map(|frame| frame.map_err(Into::into)),
+            Ok(Poll::Ready(frame)) => {
+                let checked = match &frame {
+                    Some(Err(_)) => Ok(()),
+                    Some(Ok(frame)) => self.check_length(Some(frame)),
+                    None => self.check_length(None),
+                };
+                match checked {
+                    Ok(()) => frame.map(|frame| frame.map_err(Into::into)),
+                    Err(error) => {
+                        tracing::error!("a response has a wrong Content-Length, and is broken off");
+                        (self.body, self.declared) = (Body::empty(), None);
+                        Some(Err(error.into()))
+                    }
+                }
+            }
             Ok(Poll::Pending) => {
-                streams::Body::Waiting.note();
+                // A body that waits for memory has data to send: the time limit of its stream continues.
+                if self.waiting.is_none() {
+                    BodyState::Pending.note();
+                }
                 return Poll::Pending;
             }
             Err(panic) => {
@@ -190,11 +278,11 @@ impl HttpBody for ResponseBody {
                 Some(Err(Panicked::new(&*panic).into()))
             }
         };
-        let offered = match &frame {
-            Some(Ok(frame)) => frame.data_ref().map_or(0, Bytes::len),
+        let length = match &frame {
+            Some(Ok(frame)) => frame.data_ref().map_or(0, Buf::remaining),
             _ => 0,
         };
-        streams::Body::Offered(offered).note();
+        BodyState::Frame(length).note();
         if frame.is_none() {
             self.in_flight = None;
         }
@@ -202,7 +290,9 @@ impl HttpBody for ResponseBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.rest.is_empty() && self.body.is_end_stream()
+        // A body that ends too early is polled once more, and fails.
+        let is_complete = self.declared.is_none_or(|left| left == 0);
+        self.rest.is_empty() && self.body.is_end_stream() && is_complete
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -216,7 +306,34 @@ impl HttpBody for ResponseBody {
     }
 }
 
-/// A response's body that panicked half-way: too late for a 500, so the response is broken off.
+/// A part of a response, on its way to the socket.
+pub(super) struct Piece {
+    data: Bytes,
+    /// Freed once the piece has been written.
+    _reserved: Reservation,
+}
+
+impl Piece {
+    fn uncounted(data: Bytes) -> Self {
+        Self { data, _reserved: Reservation::default() }
+    }
+}
+
+impl Buf for Piece {
+    fn remaining(&self) -> usize {
+        self.data.remaining()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.data.chunk()
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.data.advance(count);
+    }
+}
+
+/// The body of a response panicked. The head has been sent, so the response is broken off.
 #[derive(Debug)]
 struct Panicked;
 
@@ -236,8 +353,20 @@ impl fmt::Display for Panicked {
 
 impl std::error::Error for Panicked {}
 
-/// What HTTP/2 sends in one frame, unless its peers agree on more (RFC 9113, 4.2).
+/// The body of a response is not as long as its `Content-Length`. The head has been sent, so the response is broken off.
+#[derive(Debug)]
+struct WrongLength;
+
+impl fmt::Display for WrongLength {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the body of the response is not as long as its Content-Length")
+    }
+}
+
+impl std::error::Error for WrongLength {}
+
+/// The default size of a frame on HTTP/2 (RFC 9113, 4.2).
 const PIECE: usize = 16 * 1024;
 
-/// How long the rest of a body is read.
+/// How long the rest of a body is read before the connection ends.
 const DRAIN: Duration = Duration::from_secs(5);

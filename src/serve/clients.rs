@@ -1,11 +1,11 @@
-//! How many connections each client has.
+//! The number of connections of each client.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The connections of each client, of whom there are at most as many as there are connections.
+/// Counts the connections of each client. Has at most one entry for each open connection.
 #[derive(Clone, Debug)]
 pub(super) struct Clients {
     limit: usize,
@@ -17,8 +17,8 @@ impl Clients {
         Self { limit, open: Arc::default() }
     }
 
-    /// Notes a connection. `None` if its client has as many as it may have.
-    pub(super) fn admit(&self, addr: IpAddr) -> Option<Place> {
+    /// Counts a connection. Returns `None` if its client has reached the limit.
+    pub(super) fn admit(&self, addr: IpAddr) -> Option<ClientSlot> {
         let client = client(addr);
         let mut open = self.lock();
         let count = open.entry(client).or_insert(0);
@@ -27,7 +27,7 @@ impl Clients {
         }
         *count += 1;
         drop(open);
-        Some(Place { clients: self.clone(), client })
+        Some(ClientSlot { clients: self.clone(), client })
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
@@ -35,14 +35,14 @@ impl Clients {
     }
 }
 
-/// A connection that counts until this is dropped.
+/// Counts a connection until it is dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct ClientSlot {
     clients: Clients,
     client: IpAddr,
 }
 
-impl Drop for Place {
+impl Drop for ClientSlot {
     fn drop(&mut self) {
         if let Entry::Occupied(mut count) = self.clients.lock().entry(self.client) {
             *count.get_mut() -= 1;
@@ -53,7 +53,7 @@ impl Drop for Place {
     }
 }
 
-/// Who holds one address of IPv6 holds the other 2^64 of its network as well (RFC 4291, 2.5.1).
+/// A client with one IPv6 address usually has all 2^64 addresses of its network (RFC 4291, 2.5.1).
 fn client(addr: IpAddr) -> IpAddr {
     match addr.to_canonical() {
         IpAddr::V6(addr) => Ipv6Addr::from_bits(addr.to_bits() & !u128::from(u64::MAX)).into(),
@@ -82,12 +82,12 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_kept_of_a_client_that_is_gone() {
+    fn a_client_without_connections_has_no_entry() {
         let clients = Clients::new(2);
         let addr = IpAddr::from([192, 0, 2, 1]);
-        let places: Vec<_> = (0..3).map(|_| clients.admit(addr)).collect();
-        assert_eq!(places.iter().flatten().count(), 2);
-        drop(places);
+        let slots: Vec<_> = (0..3).map(|_| clients.admit(addr)).collect();
+        assert_eq!(slots.iter().flatten().count(), 2);
+        drop(slots);
         assert!(clients.lock().is_empty());
     }
 }

@@ -8,72 +8,50 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
-use http::Extensions;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::activity::{Activity, State};
+use super::activity::{Activity, ConnectionState};
+use super::budget::TotalBudget;
 use super::clients::Clients;
+use super::http_version::HttpVersion;
 use super::io::{Clear, Io, Socket};
+use super::limits::Limits;
 use super::listener::Security;
+use super::peer::Peer;
+use super::phase::Phase;
+use super::proxy;
 use super::request::Requests;
+use super::servable::Servable;
 use super::streams::Streams;
-use super::{Limits, Servable};
 #[cfg(feature = "tls")]
 use crate::extract::ClientCertificate;
-use crate::extract::PeerAddr;
 
-/// What the server as a whole is at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
-    Serving,
-    Draining,
-    Aborting,
-}
-
-/// What a connection tells its requests.
-#[derive(Clone, Debug)]
-pub(super) struct Peer {
-    addr: Option<SocketAddr>,
-    #[cfg(feature = "tls")]
-    certificate: Option<ClientCertificate>,
-}
-
-impl Peer {
-    pub(super) fn describe(&self, extensions: &mut Extensions) {
-        if let Some(addr) = self.addr {
-            // On a socket for both, an IPv4 client is `::ffff:192.0.2.1`: the same client has one address.
-            extensions.insert(PeerAddr(SocketAddr::new(addr.ip().to_canonical(), addr.port())));
-        }
-        #[cfg(feature = "tls")]
-        if let Some(certificate) = &self.certificate {
-            extensions.insert(certificate.clone());
-        }
-    }
-}
-
-/// What all connections of a server share.
+/// The state that all connections of a server share.
 #[derive(Clone)]
-pub(super) struct Shared<S> {
+pub(super) struct SharedState<S> {
     pub(super) service: S,
     pub(super) limits: Limits,
     clients: Option<Clients>,
+    budget: TotalBudget,
     pub(super) http1: http1::Builder,
     pub(super) draining: Arc<AtomicBool>,
     pub(super) phase: watch::Receiver<Phase>,
 }
 
-impl<S: Servable> Shared<S> {
+impl<S: Servable> SharedState<S> {
     pub(super) fn new(service: S, limits: Limits, phase: watch::Receiver<Phase>) -> Self {
         let mut http1 = http1::Builder::new();
-        // The timer of the connection does it: it knows an idle connection from a slow head, and costs a request nothing.
+        // `TimedConnection` limits the time: it distinguishes an idle connection from a slow head, and needs no timer for each request.
         http1.header_read_timeout(None).max_header_size(limits.max_header_size);
+        http1.max_buf_size(limits.max_header_size.clamp(HTTP1_BUFFER, HTTP1_LARGEST_BUFFER));
         let per_client = limits.max_connections_per_client;
         let clients = (per_client < limits.max_connections).then(|| Clients::new(per_client));
-        Self { service, limits, clients, http1, draining: Arc::default(), phase }
+        let budget = TotalBudget::new(&limits);
+        Self { service, limits, clients, budget, http1, draining: Arc::default(), phase }
     }
 
     /// Serves one connection to its end.
@@ -93,67 +71,70 @@ impl<S: Servable> Shared<S> {
             permit,
         );
         let mut phase = self.phase.clone();
-        // A server that stops waits as long as any other: what was accepted before may bring a request that is on its way.
+        // The time limit is the same while the server stops: the client may have sent its request already.
         tokio::select! {
             biased;
             opened = timeout(
                 self.limits.header_read_timeout,
                 open(io, addr, security, self.clients.as_ref()),
             ) => match opened {
-                Ok(Ok((Stream::Plain(io), version, peer))) => {
+                Ok(Ok((OpenedStream::Plain(io), version, peer))) => {
                     self.requests(io, version, peer, activity).await;
                 }
                 #[cfg(feature = "tls")]
-                Ok(Ok((Stream::Tls(io), version, peer))) => {
+                Ok(Ok((OpenedStream::Tls(io), version, peer))) => {
                     self.requests(*io, version, peer, activity).await;
                 }
                 Ok(Err(error)) => tracing::debug!(%error, "connection not opened"),
                 Err(_) => tracing::debug!("connection not opened in time"),
             },
-            () = aborted(&mut phase) => {}
+            () = Phase::aborted(&mut phase) => {}
         }
     }
 
-    /// Serves a connection as soon as there is room for it.
+    /// Serves a connection as soon as another one has ended, and then drops `begins`.
     pub(super) async fn queued(
         self,
         socket: Socket,
         addr: Option<SocketAddr>,
         security: Security,
         permits: Arc<Semaphore>,
+        begins: Option<oneshot::Sender<()>>,
     ) {
         let mut phase = self.phase.clone();
         let permit = tokio::select! {
             permit = permits.acquire_owned() => permit,
-            () = aborted(&mut phase) => return,
+            () = Phase::aborted(&mut phase) => return,
         };
+        drop(begins);
         if let Ok(permit) = permit {
             self.connection(socket, addr, security, permit).await;
         }
     }
 
-    async fn requests<I>(self, io: I, version: Version, peer: Peer, activity: Arc<Activity>)
+    async fn requests<I>(self, io: I, version: HttpVersion, peer: Peer, activity: Arc<Activity>)
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Self { service, limits, http1, draining, phase, .. } = self;
+        let Self { service, limits, budget, http1, draining, phase, .. } = self;
         let requests = Requests {
             service,
             peer,
             activity: activity.clone(),
             draining,
+            budget: budget.connection(),
             limits: limits.clone(),
         };
         let io = TokioIo::new(Clear { io, activity: activity.clone(), version });
         let streams = Streams { write_timeout: limits.write_timeout };
-        let watched = Watched { activity, limits, phase, version };
+        let watched = TimedConnection { activity, limits, phase, version };
         match version {
-            Version::Http1 => {
+            HttpVersion::Http1 => {
                 let connection = http1.serve_connection(io, requests).with_upgrades();
                 watched.drive(pin!(connection), |c| c.graceful_shutdown()).await;
             }
-            Version::Http2 => {
-                // There are always frames on their way: windows, pings, requests that GOAWAY has crossed.
+            HttpVersion::Http2 => {
+                // A client may always be sending frames: WINDOW_UPDATE, PING, or requests that it sent before it received GOAWAY.
                 watched.activity.leave_unread();
                 let connection = watched.limits.http2(streams).serve_connection(io, requests);
                 watched.drive(pin!(connection), |c| c.graceful_shutdown()).await;
@@ -165,53 +146,43 @@ impl<S: Servable> Shared<S> {
 impl Limits {
     fn http2(&self, streams: Streams) -> http2::Builder<Streams> {
         let mut http2 = http2::Builder::new(streams);
+        let window = u32::try_from(self.max_buffered_per_connection).unwrap_or(u32::MAX);
+        let window = window.clamp(SMALLEST_WINDOW, LARGEST_WINDOW);
         http2
             .timer(TokioTimer::new())
             .keep_alive_interval(self.ping_interval)
             .keep_alive_timeout(self.ping_timeout)
             .max_concurrent_streams(self.max_concurrent_streams)
+            .max_send_buf_size(STREAM_BUFFER)
+            .initial_connection_window_size(window)
+            .initial_stream_window_size(window)
             .max_header_list_size(u32::try_from(self.max_header_size).unwrap_or(u32::MAX));
         http2
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Version {
-    Http1,
-    Http2,
-}
-
-/// Waits until the server drops its connections, or is dropped itself.
-async fn aborted(phase: &mut watch::Receiver<Phase>) {
-    let _ = phase.wait_for(|&phase| phase == Phase::Aborting).await;
-}
-
-enum Stream {
+enum OpenedStream {
     Plain(Io),
     #[cfg(feature = "tls")]
     Tls(Box<tokio_rustls::server::TlsStream<Io>>),
 }
 
-/// Does what comes before HTTP.
+/// Reads the PROXY protocol, does the TLS handshake, and finds out the HTTP version.
 async fn open(
     mut io: Io,
     addr: Option<SocketAddr>,
     security: Security,
     clients: Option<&Clients>,
-) -> io::Result<(Stream, Version, Peer)> {
-    let mut peer = Peer {
-        addr,
-        #[cfg(feature = "tls")]
-        certificate: None,
-    };
+) -> io::Result<(OpenedStream, HttpVersion, Peer)> {
+    let mut peer = Peer::new(addr);
     if security.proxy_protocol
-        && let Some(client) = super::proxy::read(&mut io).await?
+        && let Some(client) = proxy::read(&mut io).await?
     {
         peer.addr = Some(client);
     }
     if let (Some(clients), Some(addr)) = (clients, peer.addr) {
         match clients.admit(addr.ip()) {
-            Some(place) => io.keep(place),
+            Some(slot) => io.keep(slot),
             None => return Err(io::Error::other("the client has too many connections")),
         }
     }
@@ -220,50 +191,50 @@ async fn open(
         let io = tokio_rustls::TlsAcceptor::from(tls.config()).accept(io).await?;
         let session = io.get_ref().1;
         let version = match session.alpn_protocol() {
-            Some(b"h2") => Version::Http2,
-            _ => Version::Http1,
+            Some(b"h2") => HttpVersion::Http2,
+            _ => HttpVersion::Http1,
         };
         let chain = session.peer_certificates().unwrap_or_default();
         peer.certificate = ClientCertificate::from_chain(chain.iter().map(|der| der.to_vec()));
-        return Ok((Stream::Tls(Box::new(io)), version, peer));
+        return Ok((OpenedStream::Tls(Box::new(io)), version, peer));
     }
     let version = sniff(&mut io).await?;
-    Ok((Stream::Plain(io), version, peer))
+    Ok((OpenedStream::Plain(io), version, peer))
 }
 
-/// Tells HTTP/2 by the first bytes (RFC 9113, 3.3).
-async fn sniff(io: &mut Io) -> io::Result<Version> {
+/// Recognizes HTTP/2 by the first bytes (RFC 9113, 3.3).
+async fn sniff(io: &mut Io) -> io::Result<HttpVersion> {
     let mut start = [0; PREFACE.len()];
     let mut buf = ReadBuf::new(&mut start);
     let version = loop {
         let before = buf.filled().len();
         std::future::poll_fn(|cx| Pin::new(&mut *io).poll_read(cx, &mut buf)).await?;
         if buf.filled() == PREFACE {
-            break Version::Http2;
+            break HttpVersion::Http2;
         }
         if buf.filled().len() == before || !PREFACE.starts_with(buf.filled()) {
-            break Version::Http1;
+            break HttpVersion::Http1;
         }
     };
     io.unread(Bytes::copy_from_slice(buf.filled()));
     Ok(version)
 }
 
-/// A connection under its time limits.
-struct Watched {
+/// A connection with its time limits.
+struct TimedConnection {
     activity: Arc<Activity>,
     limits: Limits,
     phase: watch::Receiver<Phase>,
-    version: Version,
+    version: HttpVersion,
 }
 
-impl Watched {
+impl TimedConnection {
     async fn drive<C, E>(mut self, mut connection: Pin<&mut C>, shut_down: fn(Pin<&mut C>))
     where
         C: Future<Output = Result<(), E>>,
         E: std::fmt::Display,
     {
-        let mut end = End::Open;
+        let mut end = Shutdown::Open;
         let mut timer = pin!(sleep_until(Instant::now()));
         loop {
             tokio::select! {
@@ -275,15 +246,15 @@ impl Watched {
                     return;
                 }
                 changed = self.phase.changed() => {
-                    // Nobody would end the connections of a server that was dropped.
+                    // `changed` fails if the server was dropped.
                     if changed.is_err() || *self.phase.borrow_and_update() == Phase::Aborting {
                         return;
                     }
-                    if end == End::Open {
-                        end = End::Draining(Instant::now());
-                        if self.version == Version::Http2 {
+                    if end == Shutdown::Open {
+                        end = Shutdown::Draining(Instant::now());
+                        if self.version == HttpVersion::Http2 {
                             shut_down(connection.as_mut());
-                            end = End::ShutDown(Instant::now());
+                            end = Shutdown::ShutDown(Instant::now());
                         }
                     }
                     timer.as_mut().reset(Instant::now());
@@ -291,11 +262,11 @@ impl Watched {
                 () = timer.as_mut() => {
                     let now = Instant::now();
                     match self.due(end, now) {
-                        Due::Later(at) => timer.as_mut().reset(at),
-                        Due::Drop => return,
-                        Due::ShutDown => {
+                        TimerAction::Later(at) => timer.as_mut().reset(at),
+                        TimerAction::Drop => return,
+                        TimerAction::ShutDown => {
                             shut_down(connection.as_mut());
-                            end = End::ShutDown(now);
+                            end = Shutdown::ShutDown(now);
                             timer.as_mut().reset(now);
                         }
                     }
@@ -304,48 +275,61 @@ impl Watched {
         }
     }
 
-    /// What the time limits ask for. The state of a connection may change at once, so it is looked at at least once in the shortest time
-    /// that a new state may last.
-    fn due(&self, end: End, now: Instant) -> Due {
+    /// What the time limits require now.
+    ///
+    /// The state changes without notice. The timer therefore checks it at least as often as the shortest time limit that a new state could have.
+    fn due(&self, end: Shutdown, now: Instant) -> TimerAction {
         let Limits { header_read_timeout, idle_timeout, drain_grace, .. } = self.limits;
         let look_again = match end {
-            End::Draining(_) => header_read_timeout.min(drain_grace),
-            End::Open | End::ShutDown(_) => header_read_timeout.min(idle_timeout),
+            Shutdown::Draining(_) => header_read_timeout.min(drain_grace),
+            Shutdown::Open | Shutdown::ShutDown(_) => header_read_timeout.min(idle_timeout),
         };
         let (at, then) = match (self.activity.state(), end) {
-            (State::Busy, _) => return Due::Later(now + look_again),
-            (State::Head(since), _) if self.version == Version::Http1 => {
-                (since + header_read_timeout, Due::Drop)
+            (ConnectionState::Busy, _) => return TimerAction::Later(now + look_again),
+            (ConnectionState::Head(since), _) if self.version == HttpVersion::Http1 => {
+                (since + header_read_timeout, TimerAction::Drop)
             }
-            (State::Head(since) | State::Idle(since), End::Open) => {
-                (since + idle_timeout, Due::ShutDown)
+            (ConnectionState::Head(since) | ConnectionState::Idle(since), Shutdown::Open) => {
+                (since + idle_timeout, TimerAction::ShutDown)
             }
-            (State::Head(since) | State::Idle(since), End::Draining(start)) => {
-                (since.max(start) + drain_grace, Due::ShutDown)
-            }
-            (State::Head(since) | State::Idle(since), End::ShutDown(start)) => {
-                (since.max(start) + header_read_timeout, Due::Drop)
-            }
+            (
+                ConnectionState::Head(since) | ConnectionState::Idle(since),
+                Shutdown::Draining(start),
+            ) => (since.max(start) + drain_grace, TimerAction::ShutDown),
+            (
+                ConnectionState::Head(since) | ConnectionState::Idle(since),
+                Shutdown::ShutDown(start),
+            ) => (since.max(start) + header_read_timeout, TimerAction::Drop),
         };
-        if at <= now { then } else { Due::Later(at.min(now + look_again)) }
+        if at <= now { then } else { TimerAction::Later(at.min(now + look_again)) }
     }
 }
 
-/// How a connection comes to its end.
+/// How far the end of a connection has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
+enum Shutdown {
     Open,
-    /// The answers say that the connection ends; a client that sends nothing is given a moment, for what it may have sent just now.
+    /// Responses have `Connection: close`. An idle connection stays open for a moment, as its client may have just sent a request.
     Draining(Instant),
-    /// The protocol was told to end the connection.
+    /// hyper was asked to end the connection: after the response in flight on HTTP/1, with GOAWAY on HTTP/2.
     ShutDown(Instant),
 }
 
-/// What a timer asks for.
-enum Due {
+/// What to do when the timer fires.
+enum TimerAction {
     Later(Instant),
     ShutDown,
     Drop,
 }
 
+/// How much of a response HTTP/1 keeps for the socket, and how much of a request it reads ahead.
+const HTTP1_BUFFER: usize = 64 * 1024;
+/// The buffer must hold a head.
+const HTTP1_LARGEST_BUFFER: usize = 408 * 1024;
+/// How much of one response HTTP/2 keeps for the socket: small, so that the streams of a connection share its budget.
+const STREAM_BUFFER: usize = 64 * 1024;
+/// The window of a new connection (RFC 9113, 6.9.2), which can't be made smaller.
+const SMALLEST_WINDOW: u32 = 65_535;
+/// RFC 9113, 6.9.1.
+const LARGEST_WINDOW: u32 = (1 << 31) - 1;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

@@ -9,14 +9,14 @@ pub enum ServeError {
     /// An address can't be bound.
     #[non_exhaustive]
     Bind {
-        /// The address, if its name could be resolved.
+        /// The address, unless its name could not be resolved.
         addr: Option<String>,
-        /// What the system says.
+        /// The error of the system.
         source: std::io::Error,
     },
     /// The process can't listen for signals.
     Signal(std::io::Error),
-    /// The limit with this name is zero, so that nothing could be served.
+    /// The limit with this name is zero: no request could be served.
     Limit(&'static str),
 }
 
@@ -32,15 +32,21 @@ impl fmt::Display for ServeError {
             Self::Bind { addr, source } => {
                 let addr = addr.as_deref().unwrap_or("this address");
                 let remedy = match source.kind() {
-                    std::io::ErrorKind::AddrInUse => "stop what listens there, or take another one",
-                    std::io::ErrorKind::PermissionDenied => "ports below 1024 need a privilege",
-                    _ => "take an address of this machine, such as 127.0.0.1:3000",
+                    std::io::ErrorKind::AddrInUse => {
+                        "stop the program that listens there, or use another address"
+                    }
+                    std::io::ErrorKind::AlreadyExists => "move that file away, or use another path",
+                    std::io::ErrorKind::NotFound => "create the directory first",
+                    std::io::ErrorKind::PermissionDenied => {
+                        "ports below 1024, and the directories of other users, need a privilege"
+                    }
+                    _ => "use an address of this machine, such as 127.0.0.1:3000",
                 };
                 write!(f, "can't listen on {addr}: {source}; {remedy}")
             }
             Self::Signal(source) => write!(f, "can't listen for signals: {source}"),
             Self::Limit(name) => {
-                write!(f, "`{name}` is zero, so that nothing could be served: make it larger")
+                write!(f, "`{name}` is zero: no request could be served; make it larger")
             }
         }
     }

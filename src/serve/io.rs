@@ -1,5 +1,5 @@
-//! The socket of a connection: what was read too early comes first, a stalled peer is an error, and what a peer still sends is
-//! read before the socket is closed.
+//! The socket of a connection. Bytes that were read too early can be put back, a write fails if the peer stops reading, and what the peer still
+//! sends is read before the socket is closed.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -16,8 +16,9 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Sleep, sleep};
 
 use super::activity::Activity;
-use super::clients::Place;
-use super::connection::{Phase, Version};
+use super::clients::ClientSlot;
+use super::http_version::HttpVersion;
+use super::phase::Phase;
 
 /// An accepted socket.
 #[derive(Debug)]
@@ -25,12 +26,12 @@ pub(super) enum Socket {
     Tcp(TcpStream),
     #[cfg(unix)]
     Unix(UnixStream),
-    /// Within the process, so that a test's clock can stand still.
+    /// Within the process, for tests with a paused clock.
     #[cfg(test)]
     Pipe(tokio::io::DuplexStream),
 }
 
-/// A socket as a connection uses it. As long as it lives, the connection counts.
+/// A socket as a connection uses it. The connection is counted until this is dropped.
 pub(super) struct Io {
     socket: Socket,
     /// Bytes that were read ahead.
@@ -39,10 +40,10 @@ pub(super) struct Io {
     write_timeout: Duration,
     stalled: Option<Pin<Box<Sleep>>>,
     closing: Closing,
-    /// The server waits until all of these are dropped.
+    /// The server waits until all receivers are dropped.
     _alive: watch::Receiver<Phase>,
     _permit: OwnedSemaphorePermit,
-    place: Option<Place>,
+    slot: Option<ClientSlot>,
 }
 
 enum Closing {
@@ -68,16 +69,16 @@ impl Io {
             closing: Closing::No,
             _alive: alive,
             _permit: permit,
-            place: None,
+            slot: None,
         }
     }
 
-    /// Keeps the place of its client.
-    pub(super) fn keep(&mut self, place: Place) {
-        self.place = Some(place);
+    /// Keeps the slot of the client until this is dropped.
+    pub(super) fn keep(&mut self, slot: ClientSlot) {
+        self.slot = Some(slot);
     }
 
-    /// Puts back what was read too far.
+    /// Puts back bytes that were read too early.
     pub(super) fn unread(&mut self, bytes: Bytes) {
         if self.ahead.is_empty() {
             self.ahead = bytes;
@@ -106,12 +107,12 @@ impl Io {
         self.poll_stalled(cx).map(Err)
     }
 
-    /// RFC 9112, 9.6: closing a socket while the peer still sends destroys the response that the peer hasn't read yet. So the
-    /// server stops writing, and reads and drops what comes until the peer closes, for a while.
+    /// RFC 9112, 9.6: closing a socket while the peer still sends makes the system reset the connection, and the peer may lose the response. The
+    /// server therefore closes the sending side, and reads and drops data until the peer closes as well or a time limit is over.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Closing::Lingering(until) = &mut self.closing else { return Poll::Ready(()) };
         let mut scratch = [0; 4096];
-        // The turn ends here after 1 MiB, so that a fast peer doesn't hold the thread.
+        // After 1 MiB other tasks of the thread get their turn.
         for _ in 0..256 {
             let mut buf = ReadBuf::new(&mut scratch);
             match Pin::new(&mut self.socket).poll_read(cx, &mut buf) {
@@ -182,11 +183,11 @@ impl AsyncWrite for Io {
     }
 }
 
-/// A connection as HTTP reads it, where TLS has been taken off.
+/// A connection after TLS, as hyper reads it.
 pub(super) struct Clear<I> {
     pub(super) io: I,
     pub(super) activity: Arc<Activity>,
-    pub(super) version: Version,
+    pub(super) version: HttpVersion,
 }
 
 impl<I: AsyncRead + Unpin> AsyncRead for Clear<I> {
@@ -199,7 +200,7 @@ impl<I: AsyncRead + Unpin> AsyncRead for Clear<I> {
         ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
         match &buf.filled()[before..] {
             [] => {}
-            bytes if self.version == Version::Http1 => self.activity.received(bytes),
+            bytes if self.version == HttpVersion::Http1 => self.activity.received(bytes),
             _ => self.activity.received_any(),
         }
         Poll::Ready(Ok(()))
@@ -302,5 +303,5 @@ impl AsyncWrite for Socket {
     }
 }
 
-/// How long a closed connection may go on sending.
+/// How long a peer may continue to send after the server has closed its side.
 const LINGER: Duration = Duration::from_secs(5);

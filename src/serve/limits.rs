@@ -1,10 +1,10 @@
-//! The knobs of a server.
+//! The settings of a server.
 
 use std::time::Duration;
 
-use super::ServeError;
+use super::error::ServeError;
 
-/// The knobs of a server.
+/// The settings of a server.
 #[derive(Clone, Debug)]
 pub(super) struct Limits {
     pub(super) header_read_timeout: Duration,
@@ -18,13 +18,15 @@ pub(super) struct Limits {
     pub(super) max_connections_per_client: usize,
     pub(super) max_header_size: usize,
     pub(super) max_concurrent_streams: u32,
+    pub(super) max_buffered_per_connection: usize,
+    pub(super) max_buffered: usize,
     pub(super) unread_body: u64,
     pub(super) ping_interval: Duration,
     pub(super) ping_timeout: Duration,
 }
 
 impl Limits {
-    /// Zero would serve nothing; more than a year is no limit, and too much for a clock to add up.
+    /// Refuses zero, with which no request could be served. Reduces times to a year, as adding longer ones to the clock may overflow.
     pub(super) fn checked(mut self) -> Result<Self, ServeError> {
         let durations = [
             (&mut self.header_read_timeout, "header_read_timeout"),
@@ -51,6 +53,12 @@ impl Limits {
         if self.max_concurrent_streams == 0 {
             return Err(ServeError::Limit("max_concurrent_streams"));
         }
+        if self.max_buffered_per_connection == 0 {
+            return Err(ServeError::Limit("max_buffered_per_connection"));
+        }
+        if self.max_buffered == 0 {
+            return Err(ServeError::Limit("max_buffered"));
+        }
         Ok(self)
     }
 }
@@ -69,6 +77,8 @@ impl Default for Limits {
             max_connections_per_client: usize::MAX,
             max_header_size: 16 * 1024,
             max_concurrent_streams: 200,
+            max_buffered_per_connection: 1024 * 1024,
+            max_buffered: 128 * 1024 * 1024,
             unread_body: 4 * 1024 * 1024,
             ping_interval: Duration::from_secs(20),
             ping_timeout: Duration::from_secs(20),

@@ -1,4 +1,4 @@
-//! Where connections come from.
+//! Listeners: the sockets that accept connections.
 
 use std::fmt;
 use std::io;
@@ -7,17 +7,19 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream, ToSocketAddrs, lookup_host};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, ToSocketAddrs, lookup_host};
 #[cfg(unix)]
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::sleep;
 
-use super::ServeError;
+use super::error::ServeError;
 use super::io::Socket;
 #[cfg(feature = "tls")]
 use super::tls::Tls;
+#[cfg(unix)]
+use super::unix_socket::UnixSocket;
 
-/// A socket that accepts connections, and what is done with each before HTTP begins.
+/// A socket that accepts connections, and what each connection begins with before HTTP: the PROXY protocol, TLS, or neither.
 ///
 /// # Example
 ///
@@ -39,10 +41,10 @@ pub struct Listener {
 enum ListenerSocket {
     Tcp(TcpListener),
     #[cfg(unix)]
-    Unix(UnixListener),
+    Unix(UnixSocket),
 }
 
-/// What comes before HTTP.
+/// What a connection begins with before HTTP.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Security {
     pub(super) proxy_protocol: bool,
@@ -51,18 +53,32 @@ pub(super) struct Security {
 }
 
 impl Listener {
-    /// Listens on a TCP address. With port 0 the system chooses one: see [`local_addr`](Listener::local_addr).
+    /// Listens on a TCP address. With port 0 the system chooses the port: see [`local_addr`](Listener::local_addr).
     ///
-    /// If a name has several addresses, the first that can be bound is taken.
+    /// If a name has several addresses, the first one that can be bound is used.
     ///
     /// # Errors
     ///
     /// [`ServeError::Bind`] if no address can be bound.
     pub async fn bind(addr: impl ToSocketAddrs) -> Result<Self, ServeError> {
+        Self::bind_with_backlog(addr, BACKLOG).await
+    }
+
+    /// As [`bind`](Listener::bind), with a queue of this length for connections that the server has not accepted yet. `bind` has 4,096.
+    ///
+    /// The system may have a smaller maximum (on Linux `net.core.somaxconn`). It refuses or ignores connections beyond the queue.
+    ///
+    /// # Errors
+    ///
+    /// [`ServeError::Bind`] if no address can be bound.
+    pub async fn bind_with_backlog(
+        addr: impl ToSocketAddrs,
+        backlog: u32,
+    ) -> Result<Self, ServeError> {
         let addrs = lookup_host(addr).await.map_err(|source| ServeError::bind(None, source))?;
         let mut last = ServeError::bind(None, io::ErrorKind::AddrNotAvailable.into());
         for addr in addrs {
-            match TcpListener::bind(addr).await {
+            match listen(addr, backlog) {
                 Ok(listener) => return Ok(listener.into()),
                 Err(source) => last = ServeError::bind(Some(addr.to_string()), source),
             }
@@ -72,25 +88,27 @@ impl Listener {
 
     /// Listens on a Unix socket.
     ///
-    /// A socket file that a dead server left behind is replaced. The file's permissions are those of the process' umask.
+    /// If the path is a socket on which no process listens, as a server that was killed leaves it behind, that socket is replaced. Anything
+    /// else at the path is kept, and is an error: a file, a directory, a symbolic link (also one to a socket), or a socket that is in use.
+    /// The permissions of the new socket follow from the umask of the process. On Linux, a path that starts with a NUL byte is an abstract
+    /// name, which is not a file.
+    ///
+    /// The socket is removed from the file system as soon as the server stops accepting connections, or when the listener is dropped. It is
+    /// kept if the path is no longer the socket that this listener has bound. A socket that another process has bound and handed over is
+    /// never removed.
     ///
     /// # Errors
     ///
-    /// [`ServeError::Bind`] if the path can't be bound, or if a living server listens on it.
+    /// [`ServeError::Bind`] if the path can't be bound, or if it is in use.
     #[cfg(unix)]
     pub fn bind_unix(path: impl AsRef<Path>) -> Result<Self, ServeError> {
         let path = path.as_ref();
-        let failed = |source| ServeError::bind(Some(path.display().to_string()), source);
-        match UnixListener::bind(path) {
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_left_behind(path) => {
-                std::fs::remove_file(path).map_err(failed)?;
-                UnixListener::bind(path).map(Self::from).map_err(failed)
-            }
-            bound => bound.map(Self::from).map_err(failed),
-        }
+        let socket = UnixSocket::bind(path)
+            .map_err(|source| ServeError::bind(Some(path.display().to_string()), source))?;
+        Ok(Self { socket: ListenerSocket::Unix(socket), security: Security::default() })
     }
 
-    /// Speaks TLS on every connection.
+    /// Expects TLS on every connection. Defaults to off.
     #[cfg(feature = "tls")]
     #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
     #[must_use]
@@ -100,9 +118,9 @@ impl Listener {
     }
 
     /// Expects a header of the [PROXY protocol](https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt), version 1 or 2, at the start
-    /// of every connection, and takes from it the address of the client. A connection without it is closed. Defaults to off.
+    /// of every connection, and takes the address of the client from it. A connection without that header is closed. Defaults to off.
     ///
-    /// Who can connect to this listener can claim any address: switch it on only if nobody but the proxy can.
+    /// Any program that can connect to this listener can claim any address. Use it only where the proxy alone can connect.
     ///
     /// # Example
     ///
@@ -123,7 +141,7 @@ impl Listener {
     ///
     /// # Errors
     ///
-    /// An [`io::Error`] if the system doesn't tell, or if this is a Unix socket.
+    /// An [`io::Error`] if the system does not return it, or if this is a Unix socket.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         match &self.socket {
             ListenerSocket::Tcp(listener) => listener.local_addr(),
@@ -134,8 +152,8 @@ impl Listener {
         }
     }
 
-    /// The next connection. An error that is not of one connection alone is waited out: while the process has no file descriptor
-    /// left, asking at once again would only burn time.
+    /// Returns the next connection. After an error that concerns more than one connection it pauses: while the process has no file descriptor
+    /// left, the next call would fail as well.
     pub(super) async fn accept(&self) -> (Socket, Option<SocketAddr>) {
         let mut pause = Duration::from_millis(10);
         loop {
@@ -151,9 +169,9 @@ impl Listener {
         }
     }
 
-    /// Stops listening. The connections that the system has taken before are given out: who closes a listener resets them.
+    /// Stops listening. Returns the connections that the system has accepted already, as closing the listener would reset them.
     ///
-    /// It asks the system itself, as tokio only knows what it has been told before.
+    /// It calls the system directly: tokio would first wait for an event that reports them.
     pub(super) fn close(self) -> Vec<(Socket, Option<SocketAddr>)> {
         match self.socket {
             ListenerSocket::Tcp(listener) => {
@@ -168,8 +186,9 @@ impl Listener {
                 )
             }
             #[cfg(unix)]
-            ListenerSocket::Unix(listener) => {
-                let Ok(listener) = listener.into_std() else { return Vec::new() };
+            ListenerSocket::Unix(socket) => {
+                // Removes the path first: a client that still finds it has its connection accepted.
+                let Ok(listener) = socket.into_listener().into_std() else { return Vec::new() };
                 all_of(
                     || listener.accept(),
                     |(socket, _)| {
@@ -185,15 +204,15 @@ impl Listener {
         match &self.socket {
             ListenerSocket::Tcp(listener) => {
                 let (socket, addr) = listener.accept().await?;
-                // Answers are written whole: waiting for more to send with them only delays them.
+                // The server writes whole responses. Waiting for more data would only delay them.
                 if let Err(error) = socket.set_nodelay(true) {
                     tracing::debug!(%error, "can't set TCP_NODELAY");
                 }
                 Ok((Socket::Tcp(socket), Some(addr)))
             }
             #[cfg(unix)]
-            ListenerSocket::Unix(listener) => {
-                let (socket, _) = listener.accept().await?;
+            ListenerSocket::Unix(socket) => {
+                let (socket, _) = socket.listener().accept().await?;
                 Ok((Socket::Unix(socket), None))
             }
         }
@@ -209,11 +228,11 @@ impl From<TcpListener> for Listener {
 #[cfg(unix)]
 impl From<UnixListener> for Listener {
     fn from(listener: UnixListener) -> Self {
-        Self { socket: ListenerSocket::Unix(listener), security: Security::default() }
+        Self { socket: ListenerSocket::Unix(listener.into()), security: Security::default() }
     }
 }
 
-/// A listener of the standard library, which is switched to non-blocking mode.
+/// A listener of the standard library. It is set to non-blocking mode.
 impl TryFrom<std::net::TcpListener> for Listener {
     type Error = io::Error;
 
@@ -223,7 +242,7 @@ impl TryFrom<std::net::TcpListener> for Listener {
     }
 }
 
-/// A listener of the standard library, which is switched to non-blocking mode.
+/// A listener of the standard library. It is set to non-blocking mode.
 #[cfg(unix)]
 impl TryFrom<std::os::unix::net::UnixListener> for Listener {
     type Error = io::Error;
@@ -240,20 +259,23 @@ impl fmt::Debug for Listener {
         match &self.socket {
             ListenerSocket::Tcp(listener) => debug.field("socket", listener),
             #[cfg(unix)]
-            ListenerSocket::Unix(listener) => debug.field("socket", listener),
+            ListenerSocket::Unix(socket) => debug.field("socket", socket),
         };
         debug.field("security", &self.security).finish()
     }
 }
 
-/// Whether nobody listens on a socket file.
-#[cfg(unix)]
-fn is_left_behind(path: &Path) -> bool {
-    use std::os::unix::net::UnixStream;
-    UnixStream::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+/// As tokio's own `bind`, but for the length of the queue.
+fn listen(addr: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
+    let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // On Windows it would let two programs listen on the same address.
+    #[cfg(not(windows))]
+    socket.set_reuseaddr(true)?;
+    socket.bind(addr)?;
+    socket.listen(backlog)
 }
 
-/// Accepts until there is nothing more to accept.
+/// Accepts until no connection is waiting.
 fn all_of<T, U>(
     mut accept: impl FnMut() -> io::Result<T>,
     prepare: impl Fn(T) -> io::Result<U>,
@@ -265,14 +287,14 @@ fn all_of<T, U>(
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return accepted,
             Err(error) => {
-                tracing::warn!(%error, "connections that wait are reset");
+                tracing::warn!(%error, "can't accept the waiting connections, they are reset");
                 return accepted;
             }
         }
     }
 }
 
-/// Whether the next connection may be accepted at once.
+/// Whether the error concerns one connection only. The next one may then be accepted at once.
 fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -283,12 +305,15 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     )
 }
 
+/// How many connections wait in the queue of the system by default: as many as Linux permits unless configured.
+const BACKLOG: u32 = 4096;
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn answers_wait_for_nothing_to_be_sent_with_them() {
+    async fn accepted_sockets_send_without_delay() {
         let listener = Listener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let _first = TcpStream::connect(addr).await.unwrap();
@@ -303,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_broke_off_ends_no_queue() {
+    fn an_aborted_connection_does_not_hide_the_next_ones() {
         use io::ErrorKind::{ConnectionAborted, Interrupted, OutOfMemory, WouldBlock};
         for last in [WouldBlock, OutOfMemory] {
             let answers =

@@ -2,8 +2,8 @@
 //!
 //! # What it does
 //!
-//! [`serve`] listens on an address and answers every request with a service, until the process gets SIGINT or SIGTERM; then it lets
-//! the requests in flight end. [`Server`] is the same with knobs.
+//! [`serve`] listens on an address and passes every request to a service, until the process receives SIGINT or SIGTERM. Then it lets the
+//! requests in flight finish. [`Server`] does the same, with settings.
 //!
 //! # Example
 //!
@@ -39,29 +39,32 @@
 //!
 //! | cause | answer |
 //! | --- | --- |
-//! | the service panics | 500 `application/problem+json`; the connection lives on |
-//! | the body of a response panics | the response breaks off; on HTTP/2 the other streams live on |
-//! | a handler doesn't read the body of the request | the answer; the rest of the body is read and dropped, up to [`Server::unread_body_limit`], and the connection lives on |
-//! | a head that is no HTTP | 400, empty; the connection ends |
+//! | the service panics | 500 `application/problem+json`; the connection stays open |
+//! | a response has a wrong `Content-Length` | the right one, and `Connection: close` on HTTP/1. A body whose length is unknown before is broken off when it is longer or shorter than declared. The server logs it at level `ERROR` |
+//! | the body of a response panics | the response breaks off; on HTTP/2 the other streams continue |
+//! | a handler doesn't read the body of the request | the answer; the rest of the body is read and dropped, and the connection stays open. With `Connection: close` if the body is longer than [`Server::unread_body_limit`], took longer than [`Server::body_read_timeout`], or waits for a `100 Continue`. On HTTP/2 `RST_STREAM` with `NO_ERROR` after the answer ([RFC 9113, 8.1](https://www.rfc-editor.org/rfc/rfc9113#section-8.1)) |
+//! | a head that is not valid HTTP | 400, empty; the connection ends |
 //! | a head larger than [`Server::max_header_size`] | 431, empty; the connection ends |
+//! | more than 100 header fields; on HTTP/2 cookies don't count | 431; on HTTP/1 it is empty and the connection ends, on HTTP/2 it is `application/problem+json` |
+//! | heads of HTTP/2 requests in flight that exceed [`Server::max_buffered_per_connection`] | 503 `application/problem+json` |
 //! | a head that takes longer than [`Server::header_read_timeout`] | the connection ends |
 //! | more connections of one client than [`Server::max_connections_per_client`] | the connection ends |
 //! | no request for [`Server::idle_timeout`] | the connection ends |
-//! | a body of which nothing comes for [`Server::body_read_timeout`] | the handler sees an error of the body |
-//! | a response of which nothing is read for [`Server::write_timeout`] | the connection ends, on HTTP/2 the stream |
-//! | an HTTP/1.1 request without `Host`, or with several | 400 `application/problem+json` ([RFC 9112, 3.2](https://www.rfc-editor.org/rfc/rfc9112#section-3.2)) |
-//! | the server stops | on HTTP/1.1 the answers say `Connection: close`, on HTTP/2 comes `GOAWAY`; what is in flight ends |
+//! | a body of which nothing arrives for [`Server::body_read_timeout`] | depends on the handler: reading the body fails |
+//! | a response of which nothing is read for [`Server::write_timeout`] | the connection ends; on HTTP/2 only the stream |
+//! | a `Host` or `:authority` that is missing (but on HTTP/1.0), repeated or not valid; a `Host` other than the `:authority` | 400 `application/problem+json` ([RFC 9112, 3.2](https://www.rfc-editor.org/rfc/rfc9112#section-3.2), [RFC 9113, 8.3.1](https://www.rfc-editor.org/rfc/rfc9113#section-8.3.1)) |
+//! | the server stops | on HTTP/1 responses have `Connection: close`, on HTTP/2 the server sends `GOAWAY`; requests in flight finish |
 //!
 //! # What it provides
 //!
-//! [`PeerAddr`](crate::PeerAddr) in the extensions of every request that came by TCP, and
-//! [`ClientCertificate`](crate::extract::ClientCertificate) if the client proved itself by one: see `Tls::client_certificates`.
+//! [`PeerAddr`](crate::PeerAddr) in the extensions of every request that arrived by TCP, and
+//! [`ClientCertificate`](crate::extract::ClientCertificate) if the client presented a valid one: see `Tls::client_certificates`.
 //!
 //! # Where to put it
 //!
-//! At the end of `main`. Behind a proxy, [`Listener::proxy_protocol`] or the proxy's own headers tell who the client is; in the open,
-//! `Listener::tls` (feature `tls`). Under a service manager the feature `systemd` takes its sockets (`Server::inherited`), and tells it
-//! `READY=1` and `STOPPING=1` if it asks for that (`Type=notify`).
+//! At the end of `main`. Behind a proxy, the address of the client is in the PROXY protocol ([`Listener::proxy_protocol`]) or in the header
+//! fields that the proxy sets. Without a proxy, use `Listener::tls` (feature `tls`). With the feature `systemd`, the server takes over the sockets of
+//! a service manager (`Server::inherited`), and reports `READY=1` and `STOPPING=1` to it (`Type=notify`).
 //!
 //! # Sources
 //!
@@ -69,45 +72,47 @@
 
 mod activity;
 mod body;
-#[cfg(feature = "tls")]
-mod client_roots;
+mod budget;
 mod clients;
 mod connection;
 mod error;
+mod host;
+mod http_version;
+#[cfg(all(unix, feature = "systemd"))]
+mod inherited;
 mod io;
+mod length;
 mod limits;
 mod listener;
+mod notify;
+mod peer;
+mod phase;
 mod proxy;
 mod request;
+mod servable;
 mod server;
 mod signal;
 mod streams;
-#[cfg(all(unix, feature = "systemd"))]
-mod systemd;
 #[cfg(test)]
 mod tests;
 #[cfg(feature = "tls")]
 mod tls;
-
-use std::convert::Infallible;
+#[cfg(unix)]
+mod unix_socket;
 
 use tokio::net::ToSocketAddrs;
 
-use crate::{Request, Response};
-#[cfg(feature = "tls")]
-#[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
-pub use client_roots::ClientRoots;
 pub use error::ServeError;
-use limits::Limits;
 pub use listener::Listener;
+pub use servable::Servable;
 pub use server::Server;
 #[cfg(feature = "tls")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
-pub use tls::{Tls, TlsError};
+pub use tls::{ClientRoots, Tls, TlsError};
 
-/// Serves HTTP/1.1 and HTTP/2 on an address until the process gets SIGINT or SIGTERM, then lets the requests in flight end.
+/// Serves HTTP/1.1 and HTTP/2 on an address until the process receives SIGINT or SIGTERM, then lets the requests in flight finish.
 ///
-/// The service is a [`ChainService`](crate::ChainService), or any other tower service over the same types. [`Server`] has the knobs.
+/// The service is a [`ChainService`](crate::ChainService), or any other tower service over the same types. [`Server`] has the settings.
 ///
 /// # Errors
 ///
@@ -128,34 +133,4 @@ where
     S: Servable,
 {
     Server::bind(addr).await?.serve(service).await
-}
-
-/// What a server serves: every tower service of [`Request`] and [`Response`] that can be cloned and never fails, such as a
-/// [`ChainService`](crate::ChainService).
-#[diagnostic::on_unimplemented(
-    message = "this can't be served: it is no service",
-    label = "not a service",
-    note = "a chain is served once it is built: `chain.build()`",
-    note = "any other service must implement `tower::Service<Request, Response = Response, Error = Infallible>`, be `Clone + Send + Sync + 'static`, and have a `Future` that is `Send + 'static`"
-)]
-pub trait Servable:
-    tower::Service<Request, Response = Response, Error = Infallible, Future: Send + 'static>
-    + Clone
-    + Send
-    + Sync
-    + 'static
-{
-}
-
-// Without it the compiler would speak of `tower::Service` instead, and not of what to do.
-#[diagnostic::do_not_recommend]
-impl<S> Servable for S
-where
-    S: tower::Service<Request, Response = Response, Error = Infallible>
-        + Clone
-        + Send
-        + Sync
-        + 'static,
-    S::Future: Send + 'static,
-{
 }

@@ -1,4 +1,7 @@
-//! The PROXY protocol, versions 1 and 2: how a proxy in front of the server says who the client is, before TLS and HTTP begin.
+//! The PROXY protocol, versions 1 and 2: a proxy in front of the server sends the address of the client before TLS and HTTP begin.
+//!
+//! The crate `ppp` is not used, as it is less strict: it accepts a sign before a port (`+1`), and UDP. It also takes a line of version 1 for an
+//! invalid one when it arrives in several parts. The tests show each of these.
 //!
 //! Source: <https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt>, sections 2.1 and 2.2.
 
@@ -12,7 +15,8 @@ use tokio::io::{AsyncRead, ReadBuf};
 
 use super::io::Io;
 
-/// Reads the header from the start of a connection. `None`: the proxy speaks for itself, as for a health check, or doesn't know.
+/// Reads the header from the start of a connection. Returns `None` if the header has no client: a health check of the proxy, or an unknown
+/// protocol.
 pub(super) async fn read(io: &mut Io) -> io::Result<Option<SocketAddr>> {
     let mut read = BytesMut::new();
     loop {
@@ -38,7 +42,7 @@ pub(super) async fn read(io: &mut Io) -> io::Result<Option<SocketAddr>> {
     }
 }
 
-/// Why there is no header.
+/// Why a header was not parsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Incomplete {
     More,
@@ -46,9 +50,9 @@ enum Incomplete {
 }
 
 /// The length of the header, and the address of the client.
-type Header = (usize, Option<SocketAddr>);
+type ProxyHeader = (usize, Option<SocketAddr>);
 
-fn parse(bytes: &[u8]) -> Result<Header, Incomplete> {
+fn parse(bytes: &[u8]) -> Result<ProxyHeader, Incomplete> {
     let is_start_of = |start: &[u8]| start.starts_with(&bytes[..bytes.len().min(start.len())]);
     if is_start_of(V2_SIGNATURE) {
         parse_v2(bytes)
@@ -60,7 +64,7 @@ fn parse(bytes: &[u8]) -> Result<Header, Incomplete> {
 }
 
 /// `PROXY TCP4 192.0.2.1 198.51.100.1 56324 443\r\n`
-fn parse_v1(bytes: &[u8]) -> Result<Header, Incomplete> {
+fn parse_v1(bytes: &[u8]) -> Result<ProxyHeader, Incomplete> {
     let head = &bytes[..bytes.len().min(V1_LENGTH)];
     let Some(end) = head.windows(2).position(|pair| pair == b"\r\n") else {
         return Err(if head.len() < V1_LENGTH { Incomplete::More } else { Incomplete::Invalid });
@@ -89,13 +93,13 @@ fn source_v1(line: &str) -> Option<Option<SocketAddr>> {
     words.next().is_none().then_some(Some(SocketAddr::new(source, port)))
 }
 
-/// Digits alone, without leading zeros: `u16::from_str` takes more.
+/// Only digits, without leading zeros. `u16::from_str` accepts a sign.
 fn port(text: &str) -> Option<u16> {
     let canonical = text == "0" || text.starts_with(|c: char| matches!(c, '1'..='9'));
     text.parse().ok().filter(|_| canonical)
 }
 
-fn parse_v2(bytes: &[u8]) -> Result<Header, Incomplete> {
+fn parse_v2(bytes: &[u8]) -> Result<ProxyHeader, Incomplete> {
     let Some((start, rest)) = bytes.split_first_chunk::<16>() else { return Err(Incomplete::More) };
     let [.., version_and_command, family, high, low] = *start;
     let length = usize::from(u16::from_be_bytes([high, low]));
@@ -121,7 +125,7 @@ fn parse_v2(bytes: &[u8]) -> Result<Header, Incomplete> {
             let [.., high, low, _, _] = first::<36>(addresses)?;
             Some(SocketAddr::from((ip, u16::from_be_bytes([high, low]))))
         }
-        // Unspecified, and Unix sockets, which have no such address.
+        // Unspecified, and Unix sockets, which have no IP address.
         0x00 | 0x31 => None,
         _ => return Err(Incomplete::Invalid),
     };
@@ -133,10 +137,10 @@ fn first<const N: usize>(bytes: &[u8]) -> Result<[u8; N], Incomplete> {
 }
 
 const V1_START: &[u8] = b"PROXY ";
-/// The longest line, with its end.
+/// The maximum length of a line, with its line break.
 const V1_LENGTH: usize = 107;
 const V2_SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
-/// How much may come after the first 16 bytes: addresses, and what the proxy has to say besides, such as about TLS.
+/// The maximum length after the first 16 bytes: addresses, and further values of the proxy, for example about TLS.
 const V2_LENGTH: usize = 4096;
 
 #[cfg(test)]
@@ -171,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_header_is_refused() {
+    fn an_invalid_header_is_refused() {
         for line in [
             "GET / HTTP/1.1\r\n",
             "\x16\x03\x01",
@@ -201,15 +205,31 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_that_speaks_for_itself_has_no_client() {
+    fn a_header_may_have_no_client() {
         let health_check = [V2_SIGNATURE, &[0x20, 0x00, 0, 0]].concat();
         assert_eq!(parse(&health_check), Ok((16, None)));
         let unix = [V2_SIGNATURE, &[0x21, 0x31, 0, 216], &[0; 216]].concat();
         assert_eq!(parse(&unix), Ok((16 + 216, None)));
     }
 
+    #[test]
+    fn the_crate_ppp_is_less_strict() {
+        let sign = "PROXY TCP4 192.0.2.1 198.51.100.1 +1 443\r\n";
+        assert_eq!(parse(sign.as_bytes()), Err(Incomplete::Invalid));
+        assert!(ppp::v1::Header::try_from(sign).is_ok());
+
+        let part = "PROXY TCP4 192.0.2.1 198.51.100.1 56324 ";
+        assert_eq!(parse(part.as_bytes()), Err(Incomplete::More));
+        let result = ppp::HeaderResult::parse(part.as_bytes());
+        assert!(!ppp::PartialResult::is_incomplete(&result));
+
+        let udp = [V2_SIGNATURE, &[0x21, 0x12, 0, 12], &[0; 12]].concat();
+        assert_eq!(parse(&udp), Err(Incomplete::Invalid));
+        assert!(ppp::v2::Header::try_from(&*udp).is_ok());
+    }
+
     proptest! {
-        /// What another implementation writes is read.
+        /// Headers that another implementation writes are read.
         #[test]
         fn headers_of_version_2_are_read(ip: IpAddr, port: u16, padding in 0..2000_usize) {
             use ppp::v2::{Builder, Command, Protocol, Type, Version};
@@ -233,7 +253,7 @@ mod tests {
             }
         }
 
-        /// Another implementation reads the same. Not so after `UNKNOWN`, where it is stricter than the specification.
+        /// Another implementation agrees on these lines. After `UNKNOWN` it is stricter than the specification.
         #[test]
         fn lines_of_version_1_are_judged_as_by_others(line in "PROXY (TCP4|TCP6|TCP)( (1[.]2[.]3[.]4|::1|1[.]2[.]3|1)){0,3}( [0-9]{1,6}){0,3}\r\n") {
             let other = ppp::v1::Header::try_from(line.as_str());

@@ -1,4 +1,4 @@
-//! One request of a connection: what the connection knows goes into its extensions, and a panic is a 500.
+//! One request of a connection: its checks, its extensions, and its response. A panic becomes a 500.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -9,8 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use axum_core::response::IntoResponse;
-use http::header::{CONNECTION, EXPECT, HOST};
-use http::{HeaderMap, HeaderValue, StatusCode, Version};
+use http::header::{CONNECTION, COOKIE, EXPECT};
+use http::request::Parts;
+use http::{HeaderValue, Method, StatusCode, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
@@ -18,9 +19,14 @@ use tower::ServiceExt;
 use tower::util::Oneshot;
 
 use super::activity::{Activity, InFlight};
-use super::body::{RequestBody, ResponseBody, Unread};
-use super::connection::Peer;
-use super::{Limits, Servable};
+use super::body::{CountedBody, RequestBody, UnreadBody};
+use super::budget::{ConnectionBudget, Reservation};
+use super::host;
+use super::http_version::HttpVersion;
+use super::length::ContentLength;
+use super::limits::Limits;
+use super::peer::Peer;
+use super::servable::Servable;
 use crate::{Body, Error, Request, Response};
 
 /// The service of one connection, as hyper calls it.
@@ -30,98 +36,205 @@ pub(super) struct Requests<S> {
     pub(super) peer: Peer,
     pub(super) activity: Arc<Activity>,
     pub(super) draining: Arc<AtomicBool>,
+    pub(super) budget: Arc<ConnectionBudget>,
     pub(super) limits: Limits,
 }
 
 impl<S: Servable> hyper::service::Service<http::Request<Incoming>> for Requests<S> {
-    type Response = http::Response<ResponseBody>;
+    type Response = http::Response<CountedBody>;
     type Error = Infallible;
-    type Future = Answer<S>;
+    type Future = ServedRequest<S>;
 
-    fn call(&self, req: http::Request<Incoming>) -> Answer<S> {
+    fn call(&self, req: http::Request<Incoming>) -> ServedRequest<S> {
         let in_flight = self.activity.request();
-        let http1 = req.version() < Version::HTTP_2;
+        let (method, version) = (req.method().clone(), req.version());
+        let http1 = version < Version::HTTP_2;
+        if http1 {
+            self.activity.begin_exchange();
+        }
         let (mut parts, incoming) = req.into_parts();
         self.peer.describe(&mut parts.extensions);
         let body = if incoming.is_end_stream() {
             Body::empty()
         } else {
-            let unread = http1.then(|| Unread {
+            let unread = http1.then(|| UnreadBody {
                 in_flight: self.activity.request(),
                 limit: self.limits.unread_body,
                 on_hold: parts.headers.contains_key(EXPECT),
             });
             Body::new(RequestBody::new(incoming, self.limits.body_read_timeout, unread))
         };
-        let answer = if parts.version == Version::HTTP_11 && !has_one_host(&parts.headers) {
-            Asked::Refused
-        } else {
-            let answer = self.service.clone().oneshot(Request::from_parts(parts, body));
-            Asked::Service { answer }
+        let (answer, head) = match self.admit(&mut parts) {
+            Ok(head) => {
+                let answer = self.service.clone().oneshot(Request::from_parts(parts, body));
+                (ResponseSource::Service { answer }, head)
+            }
+            Err(error) => (ResponseSource::Refused { error: Some(error) }, None),
         };
-        Answer { answer, in_flight: Some(in_flight), closing: http1.then(|| self.draining.clone()) }
+        // HTTP/1 has one request in flight.
+        let start = if http1 { HandlerStart::Now } else { HandlerStart::Check };
+        ServedRequest {
+            answer,
+            start,
+            head,
+            in_flight: Some(in_flight),
+            budget: self.budget.clone(),
+            method,
+            version,
+            closing: http1.then(|| self.draining.clone()),
+        }
     }
 }
 
-/// RFC 9112, 3.2. Who routes or caches by `Host` must not be told two stories.
-fn has_one_host(headers: &HeaderMap) -> bool {
-    let mut hosts = headers.get_all(HOST).iter();
-    hosts.next().is_some() && hosts.next().is_none()
+impl<S> Requests<S> {
+    /// Checks a head. Reserves memory for it if many requests are in flight. The error is the response to a request that is refused.
+    fn admit(&self, head: &mut Parts) -> Result<Option<Reservation>, Error> {
+        if let Err(detail) = host::check(head) {
+            return Err(Error::new(StatusCode::BAD_REQUEST, detail));
+        }
+        if head.version != Version::HTTP_2 {
+            return Ok(None);
+        }
+        // A client may send each cookie in a field of its own (RFC 9113, 8.2.3).
+        let fields = head.headers.len();
+        if fields > MAX_FIELDS && fields - head.headers.get_all(COOKIE).iter().count() > MAX_FIELDS
+        {
+            return Err(Error::new(
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "The request has too many header fields",
+            ));
+        }
+        if self.activity.requests_in_flight() <= UNCOUNTED_HEADS {
+            return Ok(None);
+        }
+        match self.budget.try_reserve_head(memory_of(head)) {
+            Some(reserved) => Ok(Some(reserved)),
+            None => Err(Error::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "The requests in flight have too many or too large header fields",
+            )),
+        }
+    }
+}
+
+/// About how many bytes a head takes in memory.
+fn memory_of(head: &Parts) -> usize {
+    let uri = head.uri.path_and_query().map_or(0, |path| path.as_str().len());
+    let fields = head.headers.iter();
+    uri + fields.map(|(name, value)| name.as_str().len() + value.len() + FIELD).sum::<usize>()
 }
 
 pin_project! {
-    #[project = AskedProj]
-    enum Asked<S: Servable> {
+    #[project = ResponseSourceProj]
+    enum ResponseSource<S: Servable> {
         Service {
             #[pin]
             answer: Oneshot<S, Request>,
         },
-        Refused,
+        Refused {
+            error: Option<Error>,
+        },
     }
 }
 
-impl<S: Servable> Asked<S> {
+impl<S: Servable> ResponseSource<S> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response> {
         match self.project() {
-            AskedProj::Service { answer } => answer.poll(cx).map(|Ok(response)| response),
-            AskedProj::Refused => {
-                let detail = "A request of HTTP/1.1 has one `Host`";
-                Poll::Ready(Error::new(StatusCode::BAD_REQUEST, detail).into_response())
+            ResponseSourceProj::Service { answer } => answer.poll(cx).map(|Ok(response)| response),
+            ResponseSourceProj::Refused { error } => {
+                Poll::Ready(error.take().map_or_else(Response::default, Error::into_response))
             }
         }
     }
 }
 
+/// Whether a handler may start. It waits while its connection has used up its budget.
+enum HandlerStart {
+    Now,
+    Check,
+    Waiting(Pin<Box<dyn Future<Output = Reservation> + Send>>),
+    Waited { _reserved: Reservation },
+}
+
+impl HandlerStart {
+    /// Is ready when the handler may start.
+    fn poll(&mut self, cx: &mut Context<'_>, budget: &Arc<ConnectionBudget>) -> Poll<()> {
+        if matches!(self, Self::Check) {
+            *self = match budget.has_room() {
+                true => Self::Now,
+                false => Self::Waiting(Box::pin(budget.clone().turn())),
+            };
+        }
+        if let Self::Waiting(turn) = self {
+            *self = Self::Waited { _reserved: ready!(turn.as_mut().poll(cx)) };
+        }
+        Poll::Ready(())
+    }
+}
+
 pin_project! {
     /// The future of a response.
-    pub(super) struct Answer<S: Servable> {
+    pub(super) struct ServedRequest<S: Servable> {
         #[pin]
-        answer: Asked<S>,
+        answer: ResponseSource<S>,
+        start: HandlerStart,
+        // The memory of the request's head.
+        head: Option<Reservation>,
+        budget: Arc<ConnectionBudget>,
         in_flight: Option<InFlight>,
-        // Says, on HTTP/1, whether the connection shall end with this response.
+        method: Method,
+        version: Version,
+        // On HTTP/1: whether the server stops, and the connection ends with this response.
         closing: Option<Arc<AtomicBool>>,
     }
 }
 
-impl<S: Servable> Future for Answer<S> {
-    type Output = Result<http::Response<ResponseBody>, Infallible>;
+impl<S: Servable> Future for ServedRequest<S> {
+    type Output = Result<http::Response<CountedBody>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
+        ready!(this.start.poll(cx, this.budget));
         let answer = this.answer;
         let mut response: Response = match catch_unwind(AssertUnwindSafe(|| answer.poll(cx))) {
             Ok(polled) => ready!(polled),
             Err(panic) => crate::step::hooks::panicked(&*panic),
         };
-        let upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-        if !upgraded && this.closing.as_ref().is_some_and(|on| on.load(Ordering::Acquire)) {
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-        }
-        let in_flight = this.in_flight.take();
-        let body = match this.closing {
-            Some(_) => ResponseBody::whole,
-            None => ResponseBody::in_pieces,
+        let length = ContentLength::check(this.method, &mut response);
+        let declared = match length {
+            ContentLength::Declared(length) => Some(length),
+            ContentLength::Right | ContentLength::Corrected => None,
         };
-        Poll::Ready(Ok(response.map(|inner| body(inner, in_flight))))
+        let upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        let ends = |draining: &Arc<AtomicBool>| {
+            let left_unread =
+                this.in_flight.as_ref().is_some_and(|request| request.activity().respond());
+            // A fault that left the field wrong may have left more of the response wrong.
+            left_unread || length == ContentLength::Corrected || draining.load(Ordering::Acquire)
+        };
+        if this.closing.as_ref().is_some_and(ends) && !upgraded {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            if *this.version == Version::HTTP_10 {
+                // To a response with version 1.1, hyper would add `keep-alive` for a client of HTTP/1.0 that requested it.
+                *response.version_mut() = Version::HTTP_10;
+            }
+        }
+        *this.start = HandlerStart::Now;
+        let in_flight = this.in_flight.take();
+        let budget = this.budget.clone();
+        let version = match this.closing {
+            Some(_) => HttpVersion::Http1,
+            None => HttpVersion::Http2,
+        };
+        Poll::Ready(Ok(
+            response.map(|body| CountedBody::new(body, version, declared, budget, in_flight))
+        ))
     }
 }
+
+/// How many header fields a request may have: as many as hyper takes on HTTP/1.
+const MAX_FIELDS: usize = 100;
+/// How many requests of an HTTP/2 connection may be in flight before their heads are counted.
+const UNCOUNTED_HEADS: u32 = 16;
+/// How many bytes a header field takes in memory in addition to its name and value.
+const FIELD: usize = 96;

@@ -1,4 +1,4 @@
-//! A server with its knobs, and how it stops.
+//! The server: its settings, and how it stops.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -9,14 +9,19 @@ use std::time::Duration;
 
 use futures_util::future::{FutureExt, join_all};
 use tokio::net::ToSocketAddrs;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::time::{sleep, timeout};
 
-use super::connection::{Phase, Shared};
+use super::connection::SharedState;
+use super::error::ServeError;
+use super::limits::Limits;
+use super::listener::Listener;
+use super::notify::notify;
+use super::phase::Phase;
+use super::servable::Servable;
 use super::signal::StopSignals;
-use super::{Limits, Listener, Servable, ServeError};
 
-/// A server before it serves: its listeners and its limits.
+/// A server that does not run yet: its listeners and its limits.
 ///
 /// # Example
 ///
@@ -28,7 +33,7 @@ use super::{Limits, Listener, Servable, ServeError};
 /// let api = Chain::new().get(async || "hello").build();
 /// let server = Server::bind("127.0.0.1:0").await?;
 /// println!("http://{}", server.local_addr()?);
-/// let stop = async { /* a message, a signal, .. */ };
+/// let stop = async { /* wait for a message, a signal, .. */ };
 /// server.serve_until(stop, api).await?;
 /// # Ok(()) }
 /// ```
@@ -41,12 +46,12 @@ pub struct Server {
 
 #[allow(
     clippy::async_yields_async,
-    reason = "when a server is to stop, it can still be told to stop at once"
+    reason = "the outer future resolves when the server shall stop, the inner one when it shall stop at once"
 )]
 impl Server {
-    /// A server on a TCP address. With port 0 the system chooses one: see [`local_addr`](Server::local_addr).
+    /// Creates a server on a TCP address. With port 0 the system chooses the port: see [`local_addr`](Server::local_addr).
     ///
-    /// The socket is bound at once, so that clients can connect before [`serve`](Server::serve) runs.
+    /// The socket is bound at once: clients can connect before [`serve`](Server::serve) runs.
     ///
     /// # Errors
     ///
@@ -55,7 +60,7 @@ impl Server {
         Listener::bind(addr).await.map(Self::new)
     }
 
-    /// A server on a listener: one of ours, or one of tokio's.
+    /// Creates a server on a listener of this crate or of tokio.
     pub fn new(listener: impl Into<Listener>) -> Self {
         Self { listeners: vec![listener.into()], limits: Limits::default() }
     }
@@ -70,15 +75,16 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// An [`io::Error`](std::io::Error) if the system doesn't tell, or if the first listener is a Unix socket.
+    /// An [`io::Error`](std::io::Error) if the system does not return it, or if the first listener is a Unix socket.
     pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
-        // There is always a first one: `new` takes it.
+        // `new` takes the first one, so there is always one.
         self.listeners
             .first()
             .map_or_else(|| Err(std::io::ErrorKind::NotFound.into()), Listener::local_addr)
     }
 
-    /// Sets how long a client may take for the head of a request, and for what comes before the first one. Defaults to 10 seconds.
+    /// Sets how long a client may take to send the head of a request; before the first request also for the PROXY protocol and the TLS
+    /// handshake. Defaults to 10 seconds.
     pub fn header_read_timeout(mut self, header_read_timeout: Duration) -> Self {
         self.limits.header_read_timeout = header_read_timeout;
         self
@@ -96,31 +102,34 @@ impl Server {
         self
     }
 
-    /// Sets how long a client may read nothing while there is something to send. Defaults to 30 seconds.
+    /// Sets how long a client may read nothing while the server has data to send. Defaults to 30 seconds.
     ///
-    /// On HTTP/2 a stream ends that isn't read for so long. A body is sent in pieces of up to 16 KiB there, and has a second more for each 4 KiB
-    /// of its piece.
+    /// On HTTP/2, a stream that is not read for this time is reset. There a body is sent in pieces of up to 16 KiB, and the client has one second
+    /// more for each 4 KiB of the piece.
     pub fn write_timeout(mut self, write_timeout: Duration) -> Self {
         self.limits.write_timeout = write_timeout;
         self
     }
 
-    /// Sets how many connections are open at once; further ones wait in the queue of the system. Defaults to 10,000.
+    /// Sets how many connections are served at once. Defaults to 10,000.
+    ///
+    /// Further ones wait: one of each listener is accepted, the others stay in the queue of the system. The server logs at level `WARN` when
+    /// connections begin to wait.
     pub fn max_connections(mut self, max_connections: usize) -> Self {
         self.limits.max_connections = max_connections;
         self
     }
 
-    /// Sets how many connections one client may have open; further ones are closed before anything is read. Defaults to no limit.
+    /// Sets how many connections one client may have open. Further ones are closed before anything is read. Defaults to no limit.
     ///
-    /// A client is an address of IPv4, or a network of IPv6 with 64 bits. Behind a proxy all connections are the proxy's, unless it says
-    /// by [`Listener::proxy_protocol`] whose they are. Connections by a Unix socket are not counted.
+    /// A client is an IPv4 address, or an IPv6 network of 64 bits. Behind a proxy, all connections belong to the proxy, unless it sends the
+    /// address of the client with the [PROXY protocol](Listener::proxy_protocol). Connections on a Unix socket are not counted.
     pub fn max_connections_per_client(mut self, max_connections_per_client: usize) -> Self {
         self.limits.max_connections_per_client = max_connections_per_client;
         self
     }
 
-    /// Sets how large the head of a request may be, in bytes. Defaults to 16 KiB.
+    /// Sets how large the head of a request may be, in bytes. Defaults to 16 KiB, at most 408 KiB on HTTP/1.
     pub fn max_header_size(mut self, max_header_size: usize) -> Self {
         self.limits.max_header_size = max_header_size;
         self
@@ -132,47 +141,86 @@ impl Server {
         self
     }
 
-    /// Sets how much of a body that no handler reads is read and dropped on HTTP/1.1, so that the connection lives on. Defaults to 4 MiB.
+    /// Sets how many bytes of responses one connection may hold that its client has not taken yet. Defaults to 1 MiB.
     ///
-    /// If there is more, or if it takes longer than 5 seconds, the connection ends after the response.
+    /// Further frames of its bodies wait until the client reads, and so do further handlers on HTTP/2. A frame that is larger than the limit is
+    /// sent on its own.
+    ///
+    /// On HTTP/2 the same number limits two more things. The first is the heads of the requests in flight, except for the first 16 of them: a
+    /// request beyond the limit is answered with 503. The second is the window of the connection, that is how many bytes of request bodies a
+    /// client may send before a handler reads them; at least 64 KiB, at most 2 GiB.
+    ///
+    /// # Worst case
+    ///
+    /// For clients that send all they may and read nothing, the server holds at most, for *n* connections:
+    ///
+    /// | what | how much |
+    /// | --- | --- |
+    /// | responses that are sent in frames | [`max_buffered`](Server::max_buffered), and *n* frames |
+    /// | responses that handlers make whole | the same, and what the handlers make that run already while the limit is reached |
+    /// | heads of requests in flight on HTTP/1 | *n* times [`max_header_size`](Server::max_header_size) |
+    /// | heads of requests in flight on HTTP/2 | [`max_buffered`](Server::max_buffered), and *n* times 16 times [`max_header_size`](Server::max_header_size) |
+    /// | bodies of requests that no handler reads | *n* times 128 KiB on HTTP/1, *n* times this limit on HTTP/2 |
+    /// | bodies of requests that extractors have read | the limit of the extractor for each request in flight |
+    ///
+    /// *n* is at most [`max_connections`](Server::max_connections), and for one client at most
+    /// [`max_connections_per_client`](Server::max_connections_per_client). A client that reads nothing is dropped after
+    /// [`write_timeout`](Server::write_timeout).
+    pub fn max_buffered_per_connection(mut self, bytes: usize) -> Self {
+        self.limits.max_buffered_per_connection = bytes;
+        self
+    }
+
+    /// Sets how many bytes of responses all connections together may hold that their clients have not taken yet, and of heads of HTTP/2
+    /// requests that are in flight. Defaults to 128 MiB.
+    ///
+    /// One frame of each connection and the heads of its first 16 requests are not counted: a client that reads is served even while others
+    /// use up this limit. See
+    /// [`max_buffered_per_connection`](Server::max_buffered_per_connection) for the worst case.
+    pub fn max_buffered(mut self, bytes: usize) -> Self {
+        self.limits.max_buffered = bytes;
+        self
+    }
+
+    /// Sets how much of a body that no handler reads is read and dropped on HTTP/1, to keep the connection open. Defaults to 4 MiB.
+    ///
+    /// If it is known before the response that there is more, the response has `Connection: close`, and the connection ends. The rest of other
+    /// bodies is read for at most 5 seconds.
     pub fn unread_body_limit(mut self, bytes: u64) -> Self {
         self.limits.unread_body = bytes;
         self
     }
 
-    /// Sets how long the server still accepts connections after it was asked to stop, for load balancers that take their time to
-    /// notice. Defaults to zero.
+    /// Sets how long the server still accepts connections after it was asked to stop, until load balancers have noticed. Defaults to zero.
     pub fn drain_delay(mut self, drain_delay: Duration) -> Self {
         self.limits.drain_delay = drain_delay;
         self
     }
 
-    /// Sets how long an idle HTTP/1.1 connection is kept open while the server stops, for a request that is on its way. Defaults to 250
-    /// milliseconds.
+    /// Sets how long an idle HTTP/1 connection is kept open while the server stops, for a request that the client has just sent. Defaults to
+    /// 250 milliseconds.
     ///
-    /// A connection that has not had a request yet is not idle: it has its [`header_read_timeout`](Server::header_read_timeout) for the first
-    /// one.
+    /// A connection without a request so far is not idle: its client has [`header_read_timeout`](Server::header_read_timeout) to send one.
     pub fn drain_grace(mut self, drain_grace: Duration) -> Self {
         self.limits.drain_grace = drain_grace;
         self
     }
 
-    /// Sets how long the requests in flight, and those that are on their way, may take to end while the server stops; then they are dropped.
-    /// Defaults to 30 seconds.
+    /// Sets how long the server waits for requests in flight when it stops. Then they are dropped. Defaults to 30 seconds.
     ///
-    /// A connection that was upgraded, to a WebSocket for instance, is waited for as well; but then it is its handler's to end.
+    /// The server also waits for upgraded connections, such as WebSockets. They must be closed by their handlers.
     pub fn drain_deadline(mut self, drain_deadline: Duration) -> Self {
         self.limits.drain_deadline = drain_deadline;
         self
     }
 
-    /// Serves until the process gets SIGINT or SIGTERM, then lets the requests in flight end.
+    /// Serves until the process receives SIGINT or SIGTERM, then lets the requests in flight finish.
     ///
-    /// A second signal ends them at once.
+    /// A second signal drops them at once.
     ///
     /// # Errors
     ///
-    /// [`ServeError::Signal`] if the process can't listen for signals; [`ServeError::Limit`] if a limit is zero.
+    /// [`ServeError::Signal`] if no handler for signals can be installed, [`ServeError::Limit`] if a limit is zero.
     pub async fn serve<S>(self, service: S) -> Result<(), ServeError>
     where
         S: Servable,
@@ -185,9 +233,9 @@ impl Server {
         self.run(stop, service).await
     }
 
-    /// Serves until the future `stop` ends, then lets the requests in flight end.
+    /// Serves until the future `stop` resolves, then lets the requests in flight finish.
     ///
-    /// If what this returns is dropped, they end at once.
+    /// If the returned future is dropped, they are dropped at once.
     ///
     /// # Errors
     ///
@@ -207,7 +255,7 @@ impl Server {
         self.run(stop, service).await
     }
 
-    /// Serves until `stop` ends; what it gives ends when nothing more is to be waited for.
+    /// Serves until `stop` resolves. Its result is a future that resolves when the requests in flight shall be dropped.
     async fn run<S, A>(self, stop: impl Future<Output = A>, service: S) -> Result<(), ServeError>
     where
         S: Servable,
@@ -219,8 +267,8 @@ impl Server {
         let deadline = limits.drain_deadline;
         let delay = limits.drain_delay;
         let permits = Arc::new(Semaphore::new(limits.max_connections.min(Semaphore::MAX_PERMITS)));
-        let shared = Shared::new(service, limits, watched);
-        tell("READY=1");
+        let shared = SharedState::new(service, limits, watched);
+        notify("READY=1");
         let abort = {
             let stop = async {
                 let abort = stop.await.shared();
@@ -241,13 +289,13 @@ impl Server {
                 never = serving => match never {},
             }
         };
-        tell("STOPPING=1");
-        // Who connected before is served, who connects later goes elsewhere.
+        notify("STOPPING=1");
+        // Connections that the system has accepted are served. Later ones are refused, and can go to another server.
         for on in listeners {
             let security = on.security.clone();
             for (socket, addr) in on.close() {
                 let (shared, permits) = (shared.clone(), permits.clone());
-                tokio::spawn(shared.queued(socket, addr, security.clone(), permits));
+                tokio::spawn(shared.queued(socket, addr, security.clone(), permits, None));
             }
         }
         shared.draining.store(true, Ordering::Release);
@@ -260,21 +308,13 @@ impl Server {
             () = abort => tracing::warn!("requests in flight are dropped"),
         }
         phase.send_replace(Phase::Aborting);
-        // A handler that holds its thread can't be dropped.
+        // A handler that blocks its thread can't be dropped.
         let _ = timeout(ABORT, phase.closed()).await;
         Ok(())
     }
 }
 
-/// Tells the service manager how the server stands.
-fn tell(state: &str) {
-    #[cfg(all(unix, feature = "systemd"))]
-    super::systemd::notify(state);
-    #[cfg(not(all(unix, feature = "systemd")))]
-    let _ = state;
-}
-
-/// Looks after the files of the listeners' certificates, without end.
+/// Reloads the certificates of the listeners when their files change. Never returns.
 async fn watch_certificates(listeners: &[Listener]) {
     #[cfg(feature = "tls")]
     join_all(listeners.iter().filter_map(|on| on.security.tls.as_ref()).map(super::Tls::watch))
@@ -283,14 +323,29 @@ async fn watch_certificates(listeners: &[Listener]) {
     let _ = listeners;
 }
 
-/// Accepts connections, without end, and lets each run.
-async fn accept<S: Servable>(on: &Listener, shared: &Shared<S>, permits: &Arc<Semaphore>) {
-    while let Ok(permit) = permits.clone().acquire_owned().await {
+/// Accepts connections and serves each in a task of its own. Never returns.
+async fn accept<S: Servable>(on: &Listener, shared: &SharedState<S>, permits: &Arc<Semaphore>) {
+    let mut is_full = false;
+    loop {
         let (socket, addr) = on.accept().await;
-        let shared = shared.clone();
-        tokio::spawn(shared.connection(socket, addr, on.security.clone(), permit));
+        let (shared, security, permits) = (shared.clone(), on.security.clone(), permits.clone());
+        if let Ok(permit) = permits.clone().try_acquire_owned() {
+            is_full = false;
+            tokio::spawn(shared.connection(socket, addr, security, permit));
+            continue;
+        }
+        if !is_full {
+            is_full = true;
+            let max = shared.limits.max_connections;
+            tracing::warn!(max, "`max_connections` are open, further connections wait");
+        }
+        // This connection waits in a task of its own: dropping it would reset it if the server stops meanwhile. The following ones wait in
+        // the queue of the system until it has begun.
+        let (begins, begun) = oneshot::channel();
+        tokio::spawn(shared.queued(socket, addr, security, permits, Some(begins)));
+        let _ = begun.await;
     }
 }
 
-/// How long a server waits for the connections that it has dropped.
+/// How long the server waits until its dropped connections have ended.
 const ABORT: Duration = Duration::from_secs(1);

@@ -1,8 +1,8 @@
-//! When the system asks a server to stop.
+//! The signals with which the system asks a program to stop.
 
 use std::io;
 
-/// The signals that ask a program to stop: SIGINT and SIGTERM, or Ctrl-C where there are no signals.
+/// SIGINT and SIGTERM, or Ctrl-C on systems without signals.
 pub(super) struct StopSignals {
     #[cfg(unix)]
     interrupt: tokio::signal::unix::Signal,
@@ -25,7 +25,7 @@ impl StopSignals {
         Ok(Self {})
     }
 
-    /// Waits for the next one.
+    /// Waits for the next signal.
     #[cfg(unix)]
     pub(super) async fn next(&mut self) {
         tokio::select! {

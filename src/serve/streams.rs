@@ -1,6 +1,6 @@
-//! The streams of HTTP/2, each a task that ends when its client takes nothing any more.
+//! The streams of HTTP/2, each in a task that ends when its client stops reading the response.
 //!
-//! The time limit of the socket doesn't see that: other streams and pings go on while one stream's window is shut.
+//! The time limit of the socket doesn't detect that: other streams and pings continue while the window of one stream is closed.
 
 use std::cell::Cell;
 use std::future::Future;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep};
 
-/// Runs the streams of one connection.
+/// Spawns the streams of one connection.
 #[derive(Clone, Copy)]
 pub(super) struct Streams {
     pub(super) write_timeout: Duration,
@@ -22,70 +22,70 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     fn execute(&self, stream: F) {
-        tokio::spawn(Stream {
+        tokio::spawn(StreamTask {
             stream,
             write_timeout: self.write_timeout,
-            offered: None,
+            unread: None,
             stalled: None,
         });
     }
 }
 
-/// What the body of a response did last while its stream was polled.
+/// What the body of a response did when its stream was polled last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Body {
-    /// It was not asked: there is no response yet, or no room for more of it.
-    Unasked,
-    /// It had nothing to send yet.
-    Waiting,
-    /// It gave something to send, of so many bytes.
-    Offered(usize),
+pub(super) enum BodyState {
+    /// It was not polled: there is no response yet, or the window is closed.
+    NotPolled,
+    /// It was pending.
+    Pending,
+    /// It returned a frame of this length.
+    Frame(usize),
 }
 
 thread_local! {
-    /// Of the stream that this thread polls: hyper polls the body of a response in the task of its stream, and nowhere else.
-    static BODY: Cell<Body> = const { Cell::new(Body::Unasked) };
+    /// For the stream that this thread polls. hyper polls the body of a response in the task of its stream, and nowhere else.
+    static BODY_STATE: Cell<BodyState> = const { Cell::new(BodyState::NotPolled) };
 }
 
-impl Body {
-    /// Notes what a body does.
+impl BodyState {
+    /// Sets the state for the stream that is polled.
     pub(super) fn note(self) {
-        BODY.set(self);
+        BODY_STATE.set(self);
     }
 }
 
 pin_project! {
-    struct Stream<F> {
+    struct StreamTask<F> {
         #[pin]
         stream: F,
         write_timeout: Duration,
-        // How much the body gave, if it was not asked for more since.
-        offered: Option<usize>,
+        // The length of the last frame, if the body was not polled since.
+        unread: Option<usize>,
         stalled: Option<Pin<Box<Sleep>>>,
     }
 }
 
-impl<F: Future<Output = ()>> Future for Stream<F> {
+impl<F: Future<Output = ()>> Future for StreamTask<F> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.project();
-        Body::Unasked.note();
+        BodyState::NotPolled.note();
         if this.stream.poll(cx).is_ready() {
             return Poll::Ready(());
         }
-        match BODY.get() {
-            Body::Unasked => {}
-            asked => {
+        match BODY_STATE.get() {
+            BodyState::NotPolled => {}
+            polled => {
                 *this.stalled = None;
-                *this.offered = match asked {
-                    Body::Offered(bytes) => Some(bytes),
-                    Body::Unasked | Body::Waiting => None,
+                *this.unread = match polled {
+                    BodyState::Frame(bytes) => Some(bytes),
+                    BodyState::NotPolled | BodyState::Pending => None,
                 };
             }
         }
-        let Some(bytes) = *this.offered else { return Poll::Pending };
-        // How much of it has gone can't be seen from here, so a large piece is given its time.
+        let Some(bytes) = *this.unread else { return Poll::Pending };
+        // hyper doesn't show how much of the frame has been sent, so a large frame gets more time.
         let limit = *this.write_timeout + Duration::from_secs((bytes / SLOWEST) as u64);
         let stalled = this.stalled.get_or_insert_with(|| Box::pin(sleep(limit)));
         ready!(stalled.as_mut().poll(cx));
@@ -94,5 +94,5 @@ impl<F: Future<Output = ()>> Future for Stream<F> {
     }
 }
 
-/// How many bytes a second a client takes at least.
+/// How many bytes per second a client must read at least.
 const SLOWEST: usize = 4096;

@@ -11,10 +11,11 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
-use super::connection::{Phase, Shared};
+use super::connection::SharedState;
 use super::io::Socket;
 use super::limits::Limits;
 use super::listener::Security;
+use super::phase::Phase;
 use crate::{Chain, ChainService, Provided, Request};
 
 /// A connection, as its client has it.
@@ -30,7 +31,7 @@ impl Connection {
         let (client, socket) = duplex(16 * 1024);
         let (phase, watched) = watch::channel(Phase::Serving);
         let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
-        let shared = Shared::new(service, Limits::default(), watched);
+        let shared = SharedState::new(service, Limits::default(), watched);
         let served = shared.connection(Socket::Pipe(socket), None, Security::default(), permit);
         Self { client, phase, served: tokio::spawn(served), opened: Instant::now() }
     }

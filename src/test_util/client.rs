@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use axum_core::BoxError;
 use bytes::Bytes;
@@ -11,10 +11,10 @@ use http::{HeaderMap, HeaderValue, Method};
 use http_body::Body as HttpBody;
 use tower::Service;
 
-use super::cookie::Jar;
+use super::client_state::ClientState;
 use super::request::TestRequest;
 use super::tcp::{Protocol, Tcp};
-use super::transport::{InPlace, Transport};
+use super::transport::InPlace;
 use crate::chain::list::{AllSteps, Push, Steps};
 use crate::function::arguments::Arguments;
 use crate::function::handler::IntoHandler;
@@ -46,14 +46,7 @@ use crate::{Chain, Request};
 #[derive(Clone)]
 #[must_use]
 pub struct TestClient {
-    pub(super) transport: Arc<dyn Transport>,
-    pub(super) addr: Option<SocketAddr>,
-    pub(super) http2: bool,
-    pub(super) headers: HeaderMap,
-    pub(super) peer: SocketAddr,
-    pub(super) max_body: usize,
-    pub(super) redirects: usize,
-    pub(super) jar: Option<Arc<Mutex<Jar>>>,
+    state: ClientState,
 }
 
 impl TestClient {
@@ -71,7 +64,7 @@ impl TestClient {
     {
         let mut headers = HeaderMap::new();
         headers.insert(HOST, HeaderValue::from_static("localhost"));
-        Self {
+        let state = ClientState {
             transport: Arc::new(InPlace::new(service)),
             addr: None,
             http2: false,
@@ -80,7 +73,8 @@ impl TestClient {
             max_body: MAX_BODY,
             redirects: 0,
             jar: None,
-        }
+        };
+        Self { state }
     }
 
     /// A client of one handler alone, on every path and for every method.
@@ -126,32 +120,32 @@ impl TestClient {
         let (Ok(name), Ok(value)) = header else {
             panic!("`{name}: {value}` is no header");
         };
-        self.headers.insert(name, value);
+        self.state.headers.insert(name, value);
         self
     }
 
     /// Sets the address that requests come from. Defaults to `127.0.0.1:49152`.
     pub fn peer(mut self, addr: impl Into<SocketAddr>) -> Self {
-        self.peer = addr.into();
+        self.state.peer = addr.into();
         self
     }
 
     /// Sets how much of a body is collected, in bytes. Defaults to 16 MiB. A longer body is a
     /// [`BodyError`](super::BodyError).
     pub fn max_body(mut self, bytes: usize) -> Self {
-        self.max_body = bytes;
+        self.state.max_body = bytes;
         self
     }
 
     /// Keeps cookies from one request to the next, as a browser does: by path and expiry. Off unless it is asked for.
     pub fn cookie_jar(mut self) -> Self {
-        self.jar = Some(Arc::default());
+        self.state.jar = Some(Arc::default());
         self
     }
 
     /// The value of a cookie in the jar.
     pub fn jar_cookie(&self, name: &str) -> Option<String> {
-        self.jar.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner).value(name)
+        self.state.jar.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner).value(name)
     }
 
     /// Follows up to ten redirects to the service itself. Off unless it is asked for.
@@ -159,7 +153,7 @@ impl TestClient {
     /// 303 asks with GET, and so do 301 and 302 after a POST; 307 and 308 send the request once more (RFC 9110, 15.4). A redirect to
     /// another host is given back as it is.
     pub fn follow_redirects(mut self) -> Self {
-        self.redirects = 10;
+        self.state.redirects = 10;
         self
     }
 
@@ -182,19 +176,19 @@ impl TestClient {
     }
 
     async fn over(mut self, protocol: Protocol) -> Self {
-        let tcp = match Tcp::start(self.transport.clone(), protocol).await {
+        let tcp = match Tcp::start(self.state.transport.clone(), protocol).await {
             Ok(tcp) => tcp,
             Err(error) => panic!("no port can be opened on 127.0.0.1: {error}"),
         };
-        self.addr = Some(tcp.addr());
-        self.http2 = protocol == Protocol::Http2;
-        self.transport = Arc::new(tcp);
+        self.state.addr = Some(tcp.addr());
+        self.state.http2 = protocol == Protocol::Http2;
+        self.state.transport = Arc::new(tcp);
         self
     }
 
     /// The address of the port, for a client over TCP; other clients may ask there too.
     pub fn addr(&self) -> Option<SocketAddr> {
-        self.addr
+        self.state.addr
     }
 
     /// A GET request. The path may hold a query and, for [`param`](TestRequest::param), names in braces.
@@ -251,13 +245,13 @@ impl TestClient {
     /// A request with any method.
     #[track_caller]
     pub fn request(&self, method: Method, path: &str) -> TestRequest {
-        TestRequest::new(self.clone(), method, path)
+        TestRequest::new(self.state.clone(), method, path)
     }
 }
 
 impl fmt::Debug for TestClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TestClient").field("addr", &self.addr).finish_non_exhaustive()
+        f.debug_struct("TestClient").field("addr", &self.state.addr).finish_non_exhaustive()
     }
 }
 

@@ -118,10 +118,10 @@ impl TestCookie {
 
 /// What a browser would keep of one host.
 #[derive(Debug, Default)]
-pub(super) struct Jar(Vec<Kept>);
+pub(super) struct Jar(Vec<StoredCookie>);
 
 #[derive(Debug)]
-struct Kept {
+struct StoredCookie {
     name: String,
     value: String,
     path: String,
@@ -166,7 +166,7 @@ impl Jar {
                 (None, until) => until.map(SystemTime::from),
             };
             let (name, value) = (set.name().to_owned(), set.value().to_owned());
-            self.0.push(Kept { name, value, path, until });
+            self.0.push(StoredCookie { name, value, path, until });
         }
     }
 

@@ -102,6 +102,7 @@
 
 mod asserts;
 mod client;
+mod client_state;
 mod cookie;
 mod exchange;
 mod multipart;

@@ -21,18 +21,18 @@ use http_body_util::BodyExt;
 use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 
-use super::client::TestClient;
+use super::client_state::ClientState;
 use super::exchange::Sent;
 use super::multipart::TestForm;
 use super::response::TestResponse;
 use super::stream::TestStream;
 use super::tcp::ask_by_pipe;
-use super::transport::SendError;
+use super::transport::{SendError, Unfinished};
 use super::upgrade::TestUpgrade;
 use crate::provide::Replaced;
 use crate::{Body, PeerAddr, Request, Response};
 
-/// A request that a test makes, sent by [`send`](Self::send). Made by the verbs of a [`TestClient`].
+/// A request that a test makes, sent by [`send`](Self::send). Made by the verbs of a [`TestClient`](super::TestClient).
 ///
 /// What can't be sent, such as a header value with a line break, is reported when it is sent.
 ///
@@ -53,7 +53,7 @@ use crate::{Body, PeerAddr, Request, Response};
 /// ```
 #[must_use = "a request is made by `send`"]
 pub struct TestRequest {
-    client: TestClient,
+    client: ClientState,
     method: Method,
     path: String,
     query: String,
@@ -79,12 +79,8 @@ enum Payload {
     Gone,
 }
 
-/// The data of a body whose Content-Length says more: over TCP no more comes.
-#[derive(Clone)]
-pub(super) struct Unfinished(pub(super) Bytes);
-
 impl TestRequest {
-    pub(super) fn new(client: TestClient, method: Method, path: &str) -> Self {
+    pub(super) fn new(client: ClientState, method: Method, path: &str) -> Self {
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
         Self {
             method,
@@ -174,7 +170,7 @@ impl TestRequest {
         self
     }
 
-    /// Sets the address that the request comes from, as [`PeerAddr`]. Defaults to that of the [client](TestClient::peer).
+    /// Sets the address that the request comes from, as [`PeerAddr`]. Defaults to that of the [client](super::TestClient::peer).
     pub fn peer(mut self, addr: impl Into<SocketAddr>) -> Self {
         self.peer = addr.into();
         self

@@ -20,8 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 
-use super::request::Unfinished;
-use super::transport::{SendError, Transport};
+use super::transport::{SendError, Transport, Unfinished};
 use crate::{Body, Request, Response};
 
 /// A server on a port of its own, and its client. It ends when it is dropped.
@@ -162,7 +161,7 @@ where
     let mut response = sender.send_request(req).await?;
     // It frames the body on this connection, and says nothing about the response.
     response.headers_mut().remove(TRANSFER_ENCODING);
-    Ok(response.map(|body| Body::new(Held { body, _conn: conn })))
+    Ok(response.map(|body| Body::new(ConnectedBody { body, _conn: conn })))
 }
 
 async fn ask_http2(stream: TcpStream, mut req: Request) -> hyper::Result<Response> {
@@ -181,7 +180,7 @@ async fn ask_http2(stream: TcpStream, mut req: Request) -> hyper::Result<Respons
     *req.uri_mut() = Uri::from_parts(uri).unwrap_or_default();
     req.headers_mut().remove(TRANSFER_ENCODING);
     let response = sender.send_request(req).await?;
-    Ok(response.map(|body| Body::new(Held { body, _conn: conn })))
+    Ok(response.map(|body| Body::new(ConnectedBody { body, _conn: conn })))
 }
 
 /// Asks over a connection within the process, for what only a connection can do.
@@ -225,12 +224,12 @@ impl Drop for Ended {
 }
 
 /// The body of a response. The connection ends with it.
-struct Held {
+struct ConnectedBody {
     body: Incoming,
     _conn: Ended,
 }
 
-impl HttpBody for Held {
+impl HttpBody for ConnectedBody {
     type Data = Bytes;
     type Error = hyper::Error;
 

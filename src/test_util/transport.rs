@@ -120,3 +120,7 @@ fn message(panic: &(dyn Any + Send)) -> String {
         _ => "(no message)".to_owned(),
     }
 }
+
+/// Marks a request whose body is shorter than its Content-Length. Over TCP, the client sends this data and then closes its sending side.
+#[derive(Clone)]
+pub(super) struct Unfinished(pub(super) Bytes);

@@ -108,6 +108,105 @@ async fn a_response_survives_a_body_that_is_too_large_to_drain() {
 }
 
 #[tokio::test]
+async fn after_an_unread_body_the_connection_serves_the_next_request_or_announces_its_end() {
+    let server = Running::tuned(service(), |server| {
+        server.unread_body_limit(1000).body_read_timeout(Duration::from_millis(100))
+    })
+    .await;
+    let long = vec![b'x'; 6_000_000];
+    let chunks = [b"5b8d80\r\n".as_slice(), &long, b"\r\n0\r\n\r\n"].concat();
+    for (case, path, fields, body, ends) in [
+        ("short", "/ignored", "Content-Length: 3\r\n", &b"abc"[..], false),
+        ("as long as the limit", "/ignored", "Content-Length: 1000\r\n", &long[..1000], false),
+        ("longer", "/ignored", "Content-Length: 1001\r\n", &long[..1001], true),
+        ("much longer", "/ignored", "Content-Length: 6000000\r\n", &long, true),
+        ("chunks", "/ignored", "Transfer-Encoding: chunked\r\n", &chunks, false),
+        ("expected", "/ignored", "Content-Length: 3\r\nExpect: 100-continue\r\n", b"", true),
+        (
+            "expected chunks",
+            "/ignored",
+            "Transfer-Encoding: chunked\r\nExpect: 100-continue\r\n",
+            b"",
+            true,
+        ),
+        ("stalled", "/length", "Content-Length: 3\r\n", b"a", true),
+        ("stalled chunks", "/length", "Transfer-Encoding: chunked\r\n", b"1\r\na\r\n", true),
+        ("refused", "/length", "Host: b\r\nContent-Length: 1001\r\n", &long[..1001], true),
+        ("panicked", "/panic-post", "Content-Length: 1001\r\n", &long[..1001], true),
+        ("not found", "/nowhere", "Content-Length: 1001\r\n", &long[..1001], true),
+    ] {
+        for version in ["1.0", "1.1"] {
+            if version == "1.0" && fields.contains("chunked") {
+                continue;
+            }
+            let mut client = server.connect().await;
+            let (mut read, mut write) = client.0.split();
+            let head = format!(
+                "POST {path} HTTP/{version}\r\nHost: test\r\nConnection: keep-alive\r\n{fields}\r\n"
+            );
+            let sent = [head.as_bytes(), body].concat();
+            let sending = async {
+                write.write_all(&sent).await.unwrap();
+                if !ends {
+                    write.write_all(GET.as_bytes()).await.unwrap();
+                    write.shutdown().await.unwrap();
+                }
+            };
+            let receiving = async {
+                let mut received = String::new();
+                within(read.read_to_string(&mut received)).await.map(|_| received)
+            };
+            let received = tokio::join!(sending, receiving).1.unwrap().to_ascii_lowercase();
+            let case = format!("{case}, HTTP/{version}: {received}");
+            assert_eq!(received.contains("connection: close\r\n"), ends, "{case}");
+            assert_eq!(received.ends_with("hello"), !ends, "{case}");
+        }
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn on_http2_the_client_is_told_to_stop_sending_and_the_other_streams_live_on() {
+    let server =
+        Running::tuned(service(), |server| server.body_read_timeout(Duration::from_millis(100)))
+            .await;
+    for (path, name, value) in [
+        ("/ignored", "x", "a"),
+        ("/ignored", "content-length", "6000000"),
+        ("/ignored", "expect", "100-continue"),
+        ("/length", "content-length", "6000000"),
+        ("/nowhere", "x", "a"),
+    ] {
+        let head = |method, path, name, value| {
+            [
+                (":method", method),
+                (":scheme", "http"),
+                (":path", path),
+                (":authority", "test"),
+                (name, value),
+            ]
+            .map(|(name, value)| frames::field(name, value))
+            .concat()
+        };
+        let mut sent = frames::preface(65_535);
+        frames::frame(&mut sent, 1, 0x4, 1, &head("POST", path, name, value));
+        frames::frame(&mut sent, 0, 0, 1, b"abc");
+        let mut client = server.connect().await;
+        client.send(sent).await;
+        let mut read = Vec::new();
+        // RST_STREAM with NO_ERROR, after the response.
+        client.read_until(&mut read, &[0, 0, 4, 3, 0, 0, 0, 0, 1, 0, 0, 0, 0], 0).await;
+        let headers = read.windows(6).position(|window| window == [1, 4, 0, 0, 0, 1]);
+        assert!(headers.is_some(), "{path} {name}: {value}");
+        let mut next = Vec::new();
+        frames::frame(&mut next, 0, 0, 1, b"still sent");
+        frames::frame(&mut next, 1, 0x5, 3, &head("GET", "/", "x", "a"));
+        client.send(next).await;
+        client.read_until(&mut read, b"hello", 0).await;
+    }
+}
+
+#[tokio::test]
 async fn a_client_that_waits_for_100_is_told_before_it_sends() {
     let server = Running::start(service()).await;
     let mut client = server.connect().await;

@@ -271,7 +271,7 @@ async fn an_answer_on_its_way_is_finished_while_the_server_stops() {
     let addr = server.addr;
     let (mut http1, mut http2) =
         (Client::connect(addr, false).await, Client::connect(addr, true).await);
-    let mut bodies = [http1.get().await, http2.get().await];
+    let mut bodies = [http1.get("/").await, http2.get("/").await];
     for body in &mut bodies {
         assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "piece");
     }

@@ -46,21 +46,6 @@ async fn an_idle_connection_ends_and_a_busy_one_does_not() {
 }
 
 #[tokio::test]
-async fn a_request_without_one_host_is_refused() {
-    let server = Running::start(service()).await;
-    let mut client = server.connect().await;
-    for hosts in ["", "Host: a\r\nHost: b\r\n"] {
-        client.send(format!("GET / HTTP/1.1\r\n{hosts}\r\n")).await;
-        let response = client.response().await;
-        assert!(response.starts_with("HTTP/1.1 400 "), "{response}");
-        assert!(response.contains("application/problem+json"), "{response}");
-    }
-    client.send("GET / HTTP/1.0\r\n\r\n").await;
-    assert_eq!(body_of(&client.response().await), "hello");
-    server.stop().await;
-}
-
-#[tokio::test]
 async fn a_head_that_is_too_large_is_answered() {
     let server = Running::tuned(service(), |server| server.max_header_size(8 * 1024)).await;
     let mut client = server.connect().await;
@@ -81,6 +66,25 @@ async fn an_http2_head_that_is_too_large_is_answered() {
     let response = client.get(&url).header("x", "x".repeat(20_000)).send().await.unwrap();
     assert_eq!(response.status(), 431);
     assert_eq!(client.get(&url).send().await.unwrap().status(), 200);
+    drop(client);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_head_has_at_most_a_hundred_fields_on_http2() {
+    let server = Running::start(service()).await;
+    let client = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();
+    // The client adds `accept`.
+    for (name, fields, status) in
+        [("x", 99, 200), ("x", 100, 431), ("x", 300, 431), ("cookie", 300, 200)]
+    {
+        let mut request = client.get(format!("http://{}/", server.addr));
+        for _ in 0..fields {
+            request = request.header(name, "a");
+        }
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), status, "{fields} times {name}");
+    }
     drop(client);
     server.stop().await;
 }
@@ -147,6 +151,56 @@ async fn connections_past_the_limit_wait() {
     assert_eq!(body_of(&second.response().await), "hello");
     drop(second);
     server.stop().await;
+}
+
+#[tokio::test]
+async fn each_of_several_listeners_is_accepted_from_up_to_the_limit() {
+    for max in [1, 2, 3] {
+        let first = Server::bind("127.0.0.1:0").await.unwrap();
+        let mut addrs = vec![first.local_addr().unwrap()];
+        let mut server = first.max_connections(max);
+        for _ in 0..2 {
+            let listener = Listener::bind_with_backlog("127.0.0.1:0", 16).await.unwrap();
+            addrs.push(listener.local_addr().unwrap());
+            server = server.listen(listener);
+        }
+        let server = Running::of(server, service());
+        // With as many connections open as possible, each listener still serves the next one.
+        let mut open = Vec::new();
+        for addr in addrs.into_iter().cycle().take(6) {
+            if open.len() == max {
+                open.clear();
+            }
+            let mut client = Raw(TcpStream::connect(addr).await.unwrap());
+            client.send(GET).await;
+            assert_eq!(body_of(&client.response().await), "hello", "{max}");
+            open.push(client);
+        }
+        drop(open);
+        server.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn connections_that_wait_are_served_when_the_server_stops() {
+    let server = Running::tuned(service(), |server| server.max_connections(1)).await;
+    let mut first = server.connect().await;
+    first.send(GET).await;
+    first.response().await;
+    // One is accepted and waits, the other one is in the queue of the system.
+    let mut waiting = [server.connect().await, server.connect().await];
+    for client in &mut waiting {
+        client.send(GET).await;
+    }
+    first.send(GET).await;
+    first.response().await;
+    server.stop.send(()).unwrap();
+    drop(first);
+    for client in &mut waiting {
+        assert_eq!(body_of(&client.response().await), "hello");
+    }
+    drop(waiting);
+    within(server.ended).await.unwrap().unwrap();
 }
 
 /// Asks once more on a connection; `None` if it was closed.
@@ -244,11 +298,42 @@ async fn a_stream_that_its_client_does_not_read_ends_and_the_others_live_on() {
     assert!(unread.collect().await.is_err());
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_client_that_reads_is_served_while_others_use_up_the_memory() {
+    let server = Running::tuned(service(), |server| {
+        server.max_buffered_per_connection(64 * 1024).max_buffered(128 * 1024)
+    })
+    .await;
+    let mut unread = Vec::new();
+    for path in ["/fresh", "/whole"].repeat(3) {
+        let mut client = server.connect().await;
+        client.send(memory::http2(u32::MAX, 50, path, &[])).await;
+        // The responses have begun.
+        client.read_until(&mut Vec::new(), &[1; 1000], 0).await;
+        unread.push(client);
+    }
+    for http2 in [false, true] {
+        let mut client = Client::connect(server.addr, http2).await;
+        let whole = client.get("/whole").await.collect().await.unwrap().to_bytes();
+        assert_eq!(whole.len(), 400 * 1024);
+        let mut endless = client.get("/fresh").await;
+        let mut read = 0;
+        while read < 4_000_000 {
+            read +=
+                within(endless.frame()).await.unwrap().unwrap().data_ref().map_or(0, Bytes::len);
+        }
+    }
+    assert_eq!(unread.len(), 6);
+}
+
 #[tokio::test]
 async fn a_limit_of_zero_is_refused() {
-    let zero: [(&str, fn(Server) -> Server); 3] = [
+    let zero: [(&str, fn(Server) -> Server); 5] = [
         ("max_connections", |server| server.max_connections(0)),
         ("max_connections_per_client", |server| server.max_connections_per_client(0)),
+        ("max_buffered_per_connection", |server| server.max_buffered_per_connection(0)),
+        ("max_buffered", |server| server.max_buffered(0)),
         ("idle_timeout", |server| server.idle_timeout(Duration::ZERO)),
     ];
     for (name, tune) in zero {
@@ -270,11 +355,13 @@ async fn a_limit_may_be_as_large_as_can_be() {
             .drain_deadline(Duration::MAX)
             .max_connections(usize::MAX)
             .max_header_size(usize::MAX)
+            .max_buffered_per_connection(usize::MAX)
+            .max_buffered(usize::MAX)
             .unread_body_limit(u64::MAX)
     })
     .await;
     for http2 in [false, true] {
         let mut client = Client::connect(server.addr, http2).await;
-        assert_eq!(client.get().await.collect().await.unwrap().to_bytes(), "hello");
+        assert_eq!(client.get("/").await.collect().await.unwrap().to_bytes(), "hello");
     }
 }

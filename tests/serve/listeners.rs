@@ -28,6 +28,25 @@ async fn several_listeners_are_served() {
     within(ended).await.unwrap().unwrap();
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_backlog_is_the_length_of_the_queue() {
+    let short = Listener::bind_with_backlog("127.0.0.1:0", 1).await.unwrap();
+    let long = Listener::bind("127.0.0.1:0").await.unwrap();
+    for (listener, all) in [(short, false), (long, true)] {
+        let mut connected = Vec::new();
+        for _ in 0..20 {
+            // No server accepts: Linux ignores what doesn't fit into the queue, and the client tries again after a second.
+            let connect = TcpStream::connect(listener.local_addr().unwrap());
+            match tokio::time::timeout(Duration::from_millis(500), connect).await {
+                Ok(stream) => connected.push(stream.unwrap()),
+                Err(_) => break,
+            }
+        }
+        assert_eq!(connected.len() == 20, all, "{}", connected.len());
+    }
+}
+
 #[tokio::test]
 async fn an_ipv4_client_has_its_ipv4_address_on_any_socket() {
     // Some machines have no IPv6.
@@ -42,12 +61,11 @@ async fn an_ipv4_client_has_its_ipv4_address_on_any_socket() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn a_unix_socket_is_served_and_a_dead_one_replaced() {
+async fn a_unix_socket_is_served_and_removed_at_the_end() {
     let folder = tempdir();
     let path = folder.join("api.sock");
     for _ in 0..2 {
         let server = Server::new(Listener::bind_unix(&path).unwrap());
-        // A living one is not.
         let error = Listener::bind_unix(&path).unwrap_err();
         assert!(matches!(error, ServeError::Bind { .. }), "{error}");
         let (stop, stopped) = oneshot::channel::<()>();
@@ -60,6 +78,7 @@ async fn a_unix_socket_is_served_and_a_dead_one_replaced() {
         assert_eq!(body_of(&response), "unknown");
         drop(stop);
         within(ended).await.unwrap().unwrap();
+        assert!(!path.exists());
     }
     std::fs::remove_dir_all(folder).unwrap();
 }

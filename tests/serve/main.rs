@@ -7,8 +7,13 @@ mod bodies;
 mod client_certificates;
 mod cost;
 mod drain;
+mod frames;
+mod host;
+mod length;
 mod limits;
 mod listeners;
+#[cfg(target_os = "linux")]
+mod memory;
 mod proxy;
 mod smuggling;
 #[cfg(all(unix, feature = "systemd"))]
@@ -136,11 +141,15 @@ fn service() -> ChainService {
     Chain::new()
         .at("/", |c| c.get(async || "hello"))
         .at("/panic", |c| c.get(panics))
+        .at("/panic-post", |c| c.post(panics))
         .at("/broken", |c| c.get(async || broken()))
         .at("/peer", |c| c.get(peer))
         .at("/ignored", |c| c.post(async || "not read"))
         .at("/length", |c| c.post(length))
         .at("/endless", |c| c.get(async || endless()))
+        .at("/fresh", |c| c.get(async || fresh()))
+        .at("/whole", |c| c.get(async || vec![1; 400 * 1024]))
+        .at("/never", |c| c.all(std::future::pending::<()>))
         .build()
 }
 
@@ -174,6 +183,11 @@ fn broken() -> Body {
 /// A body without end.
 fn endless() -> Body {
     Body::from_stream(stream::repeat_with(|| io::Result::Ok(Bytes::from_static(&[0; 65536]))))
+}
+
+/// A body without end, each frame of which is memory of its own.
+fn fresh() -> Body {
+    Body::from_stream(stream::repeat_with(|| io::Result::Ok(Bytes::from(vec![1; 64 * 1024]))))
 }
 
 /// A gate in a handler: the test sees who comes, and says who passes.
@@ -281,8 +295,8 @@ impl Client {
         }
     }
 
-    async fn get(&mut self) -> hyper::body::Incoming {
-        let request = http::Request::get("http://test/").header("host", "test");
+    async fn get(&mut self, path: &str) -> hyper::body::Incoming {
+        let request = http::Request::get(format!("http://test{path}")).header("host", "test");
         let request = request.body(String::new()).unwrap();
         let response = match self {
             Self::Http1(send) => send.send_request(request).await,

@@ -1,4 +1,4 @@
-//! Which certificates of clients a server believes.
+//! Which client certificates a server trusts.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,13 +9,14 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, CertificateRevocationListD
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::server::danger::ClientCertVerifier;
 
-use super::tls::{TlsError, provider};
+use super::error::TlsError;
+use super::provider::provider;
 
-/// Which certificates of clients a server believes, for [`Tls::client_certificates`](crate::Tls::client_certificates).
+/// Which client certificates a server trusts, for [`Tls::client_certificates`](crate::Tls::client_certificates).
 ///
-/// A client has to show one in the handshake, unless they are [`optional`](ClientRoots::optional). It must be valid now, be meant for
-/// clients (`clientAuth`) if it says what it is meant for, and be signed by one of the roots, with what lies between sent along
-/// ([RFC 5280, 6](https://www.rfc-editor.org/rfc/rfc5280#section-6)). Its names are not looked at: that is for the application to do, with
+/// A client must present a certificate in the handshake, unless certificates are [`optional`](ClientRoots::optional). The certificate must be
+/// valid now, must permit `clientAuth` if it restricts its use, and must be signed by one of the roots; the client sends the intermediate
+/// certificates ([RFC 5280, 6](https://www.rfc-editor.org/rfc/rfc5280#section-6)). The names in it are not checked. The application can do that with
 /// [`ClientCertificate`](crate::extract::ClientCertificate).
 ///
 /// # Example
@@ -39,11 +40,11 @@ pub struct ClientRoots {
 }
 
 impl ClientRoots {
-    /// Believes what these certificates have signed, given as a text in PEM format.
+    /// Trusts certificates that are signed by these root certificates, given as a text in PEM format.
     ///
     /// # Errors
     ///
-    /// [`TlsError::ClientRoots`] if it is none, or holds no certificate.
+    /// [`TlsError::ClientRoots`] if the text is not PEM, or contains no certificate.
     pub fn from_pem(roots: impl AsRef<[u8]>) -> Result<Self, TlsError> {
         let mut store = RootCertStore::empty();
         for root in items::<CertificateDer<'static>>(roots.as_ref())? {
@@ -52,19 +53,19 @@ impl ClientRoots {
         Ok(Self { roots: Arc::new(store), revoked: Vec::new(), optional: false })
     }
 
-    /// Lets clients without a certificate in as well. One that is shown has to be good nevertheless. Defaults to off.
+    /// Also accepts clients without a certificate. A certificate that is presented must be valid all the same. Defaults to off.
     pub fn optional(mut self) -> Self {
         self.optional = true;
         self
     }
 
-    /// Refuses what these lists revoke, given as a text in PEM format (`BEGIN X509 CRL`). Defaults to none.
+    /// Refuses the certificates in these revocation lists, given as a text in PEM format (`BEGIN X509 CRL`). Defaults to no lists.
     ///
-    /// Every certificate of a client's chain then needs a list of its issuer that is not out of date: what can't be looked up is refused.
+    /// With a list, each certificate of a client's chain needs a list of its issuer that has not expired. A certificate without one is refused.
     ///
     /// # Errors
     ///
-    /// [`TlsError::ClientRoots`] if it is none, or holds no list.
+    /// [`TlsError::ClientRoots`] if the text is not PEM, or contains no list.
     pub fn revoked(mut self, lists: impl AsRef<[u8]>) -> Result<Self, TlsError> {
         self.revoked.extend(items::<CertificateRevocationListDer<'static>>(lists.as_ref())?);
         Ok(self)
@@ -91,7 +92,7 @@ impl fmt::Debug for ClientRoots {
     }
 }
 
-/// The items of a PEM text, of which there has to be one.
+/// The items of a PEM text: at least one.
 fn items<T: PemObject>(text: &[u8]) -> Result<Vec<T>, TlsError> {
     let items: Result<Vec<T>, pem::Error> = T::pem_slice_iter(text).collect();
     match items {

@@ -1,0 +1,189 @@
+//! Which host a request is for. Applications and caches choose by it, so it must have one meaning.
+//!
+//! Sources: RFC 9110, 4.2 and 7.2; RFC 9112, 3.2 and 3.3; RFC 9113, 8.3.1; RFC 3986, 3.2.2 and 6.2.
+
+use std::net::Ipv6Addr;
+
+use http::header::HOST;
+use http::request::Parts;
+use http::uri::Scheme;
+use http::{HeaderValue, Method, Version};
+
+/// Checks the host of a request. Fails with what is wrong, for a response with the status 400.
+///
+/// The `Host` of a request with a target in absolute form is replaced by the authority of that target (RFC 9112, 3.2.2).
+pub(super) fn check(head: &mut Parts) -> Result<(), &'static str> {
+    let mut fields = head.headers.get_all(HOST).iter();
+    let field = fields.next();
+    if fields.next().is_some() {
+        return Err("The request has more than one `Host`");
+    }
+    let field = match field {
+        Some(field) => Some(field.to_str().ok().and_then(Authority::parse).ok_or(INVALID)?),
+        None => None,
+    };
+    let target = match head.uri.authority() {
+        Some(target) => Some(Authority::parse(target.as_str()).ok_or(INVALID)?),
+        None => None,
+    };
+    match (head.version, field, target) {
+        (Version::HTTP_11, None, _) => Err("The request has no `Host`"),
+        (Version::HTTP_2, None, None) => Err("The request has neither `:authority` nor `Host`"),
+        (Version::HTTP_2, Some(field), Some(target)) => {
+            let port = default_port(head.uri.scheme());
+            match field.is_same(&target, port) {
+                true => Ok(()),
+                false => Err("The request has a `Host` other than its `:authority`"),
+            }
+        }
+        (Version::HTTP_10 | Version::HTTP_11, _, Some(_)) if head.method != Method::CONNECT => {
+            if let Some(authority) = head.uri.authority()
+                && let Ok(host) = HeaderValue::from_str(authority.as_str())
+            {
+                head.headers.insert(HOST, host);
+            }
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A host, and a port if one is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Authority<'a> {
+    host: &'a str,
+    port: Option<u16>,
+}
+
+impl<'a> Authority<'a> {
+    /// `None` if the text is not a host with an optional port. A user or a password is not permitted.
+    fn parse(text: &'a str) -> Option<Self> {
+        let (host, rest) = if text.starts_with('[') {
+            let end = text.find(']')? + 1;
+            text[1..end - 1].parse::<Ipv6Addr>().ok()?;
+            text.split_at(end)
+        } else {
+            let end = text.find(':').unwrap_or(text.len());
+            is_name(&text[..end]).then_some(())?;
+            text.split_at(end)
+        };
+        let port = match rest.strip_prefix(':') {
+            None => rest.is_empty().then_some(None)?,
+            Some("") => None,
+            // `u16::from_str` accepts a sign.
+            Some(port) if port.bytes().all(|b| b.is_ascii_digit()) => Some(port.parse().ok()?),
+            Some(_) => return None,
+        };
+        Some(Self { host, port })
+    }
+
+    fn is_same(&self, other: &Authority<'_>, default_port: Option<u16>) -> bool {
+        self.host.eq_ignore_ascii_case(other.host)
+            && self.port.or(default_port) == other.port.or(default_port)
+    }
+}
+
+/// A name or an IPv4 address. An empty one is not valid in a URI of HTTP (RFC 9110, 4.2.1).
+fn is_name(text: &str) -> bool {
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        let valid = match byte {
+            b'%' => {
+                let mut is_hex = || bytes.next().is_some_and(|b| b.is_ascii_hexdigit());
+                is_hex() && is_hex()
+            }
+            _ => byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&byte),
+        };
+        if !valid {
+            return false;
+        }
+    }
+    !text.is_empty()
+}
+
+fn default_port(scheme: Option<&Scheme>) -> Option<u16> {
+    match scheme?.as_str() {
+        "http" => Some(80),
+        "https" => Some(443),
+        _ => None,
+    }
+}
+
+const INVALID: &str = "The host of the request is not valid";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_with_an_optional_port_is_valid() {
+        for (text, host, port) in [
+            ("example.com", "example.com", None),
+            ("example.com:", "example.com", None),
+            ("example.com:0", "example.com", Some(0)),
+            ("example.com:65535", "example.com", Some(65535)),
+            ("192.0.2.1:80", "192.0.2.1", Some(80)),
+            ("[2001:db8::1]", "[2001:db8::1]", None),
+            ("[::ffff:192.0.2.1]:8080", "[::ffff:192.0.2.1]", Some(8080)),
+            ("a_b-c.~!$&'()*+,;=%7F", "a_b-c.~!$&'()*+,;=%7F", None),
+        ] {
+            assert_eq!(Authority::parse(text), Some(Authority { host, port }), "{text}");
+        }
+        for text in [
+            "",
+            ":80",
+            " a",
+            "a ",
+            "a b",
+            "a, b",
+            "a:b",
+            "a:+1",
+            "a:-1",
+            "a:65536",
+            "a:1:2",
+            "user@a",
+            "u:p@a",
+            "a/",
+            "a?",
+            "a#",
+            "a\\b",
+            "a\"",
+            "<a>",
+            "a|b",
+            "ä",
+            "%",
+            "%4",
+            "%4g",
+            "[",
+            "[]",
+            "[::1",
+            "::1",
+            "[::1]a",
+            "[::1%25eth0]",
+            "[v1.a]",
+            "[192.0.2.1]",
+            "[::1]:x",
+            "a\0",
+        ] {
+            assert_eq!(Authority::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_same_host_can_be_written_in_several_ways() {
+        for (one, other, scheme, same) in [
+            ("a", "A", Scheme::HTTP, true),
+            ("a", "a:80", Scheme::HTTP, true),
+            ("a:443", "a:", Scheme::HTTPS, true),
+            ("a", "a:80", Scheme::HTTPS, false),
+            ("a", "b", Scheme::HTTP, false),
+            ("a", "a.", Scheme::HTTP, false),
+            ("a:1", "a:2", Scheme::HTTP, false),
+        ] {
+            let [one_parsed, other_parsed] =
+                [one, other].map(|text| Authority::parse(text).unwrap());
+            let port = default_port(Some(&scheme));
+            assert_eq!(one_parsed.is_same(&other_parsed, port), same, "{one} {other}");
+        }
+    }
+}

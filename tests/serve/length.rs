@@ -1,0 +1,120 @@
+//! The length of a response, on every HTTP version.
+
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, HeaderValue};
+
+use super::*;
+
+/// Returns a body of five bytes whose length is known, or unknown with `/stream`, with the lengths that the query declares.
+fn length_service() -> ChainService {
+    async fn respond(req: Request) -> impl IntoResponse {
+        let parts = ["hel", "lo"].map(|part| io::Result::Ok(Bytes::from(part)));
+        let body = match req.uri().path() {
+            "/stream" => Body::from_stream(stream::iter(parts)),
+            "/empty" => Body::empty(),
+            _ => Body::from("hello"),
+        };
+        let mut headers = HeaderMap::new();
+        for declared in req.uri().query().unwrap_or_default().split('&').filter(|d| !d.is_empty()) {
+            headers.append(CONTENT_LENGTH, HeaderValue::from_str(declared).unwrap());
+        }
+        let status = match req.uri().path() {
+            "/204" => StatusCode::NO_CONTENT,
+            "/304" => StatusCode::NOT_MODIFIED,
+            _ => StatusCode::OK,
+        };
+        (status, headers, body)
+    }
+    Chain::new().all(respond).build()
+}
+
+/// What a client makes of a response.
+#[derive(Debug, PartialEq)]
+enum Received {
+    /// A whole response: its length, its body, and whether the connection stays open.
+    Whole(Option<&'static str>, &'static str, bool),
+    /// The response breaks off.
+    Broken,
+}
+use Received::{Broken, Whole};
+
+const CASES: &[(&str, &str, Received)] = &[
+    ("GET", "/", Whole(Some("5"), "hello", true)),
+    ("GET", "/?5", Whole(Some("5"), "hello", true)),
+    ("GET", "/?4", Whole(Some("5"), "hello", false)),
+    ("GET", "/?6", Whole(Some("5"), "hello", false)),
+    ("GET", "/?5&5", Whole(Some("5"), "hello", false)),
+    ("GET", "/?5&6", Whole(Some("5"), "hello", false)),
+    ("GET", "/?+5", Whole(Some("5"), "hello", false)),
+    ("GET", "/?-1", Whole(Some("5"), "hello", false)),
+    ("GET", "/?5,5", Whole(Some("5"), "hello", false)),
+    ("GET", "/?18446744073709551616", Whole(Some("5"), "hello", false)),
+    ("GET", "/empty?5", Whole(Some("0"), "", false)),
+    ("GET", "/stream?5", Whole(Some("5"), "hello", true)),
+    ("GET", "/stream?4", Broken),
+    ("GET", "/stream?6", Broken),
+    ("GET", "/204?5", Whole(None, "", true)),
+    // The chain removes the length together with the body.
+    ("GET", "/304?7", Whole(None, "", true)),
+    ("HEAD", "/empty?7", Whole(Some("7"), "", true)),
+    ("HEAD", "/empty?7&8", Whole(None, "", false)),
+];
+
+#[tokio::test]
+async fn a_wrong_length_never_reaches_a_client_of_http1() {
+    let server = Running::start(length_service()).await;
+    for (method, target, expected) in CASES {
+        for version in ["1.0", "1.1"] {
+            let mut client = server.connect().await;
+            let sent = format!(
+                "{method} {target} HTTP/{version}\r\nHost: test\r\nConnection: keep-alive\r\n\r\n"
+            );
+            client.send(&sent).await;
+            client.send("GET /next HTTP/1.1\r\nHost: test\r\n\r\n").await;
+            client.0.shutdown().await.unwrap();
+            let received = client.rest().await.unwrap();
+            let (head, rest) = received.split_once("\r\n\r\n").unwrap_or((&received, ""));
+            let head = head.to_ascii_lowercase();
+            let lengths: Vec<_> =
+                head.lines().filter_map(|line| line.strip_prefix("content-length: ")).collect();
+            let case = format!("{method} {target} HTTP/{version}: {received:?}");
+            match *expected {
+                Broken => assert!(rest.len() < 5 && !rest.contains("HTTP/"), "{case}"),
+                Whole(length, body, open) => {
+                    assert_eq!(lengths, length.as_slice(), "{case}");
+                    let next = rest.strip_prefix(body).expect(&case);
+                    assert_eq!(next.starts_with("HTTP/"), open, "{case}");
+                    assert_eq!(head.contains("connection: close"), !open, "{case}");
+                }
+            }
+        }
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_wrong_length_never_reaches_a_client_of_http2() {
+    let server = Running::start(length_service()).await;
+    let client = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();
+    for (method, target, expected) in CASES {
+        let url = format!("http://{}{target}", server.addr);
+        let response = client.request(method.parse().unwrap(), url).send().await;
+        let case = format!("{method} {target}: {response:?}");
+        let Ok(response) = response else {
+            assert_eq!(*expected, Broken, "{case}");
+            continue;
+        };
+        let lengths: Vec<_> = response.headers().get_all(CONTENT_LENGTH).iter().cloned().collect();
+        let body = response.text().await;
+        match *expected {
+            Broken => assert!(body.is_err(), "{case} {body:?}"),
+            Whole(length, expected, _) => {
+                assert_eq!(body.ok().as_deref(), Some(expected), "{case}");
+                // hyper gives a response to HEAD a length only where a handler does.
+                assert_eq!(lengths, length.as_slice(), "{case}");
+            }
+        }
+    }
+    drop(client);
+    server.stop().await;
+}

@@ -1,0 +1,132 @@
+//! What clients can make the server hold: the memory of a process of its own.
+
+use super::*;
+
+/// How ten clients try to use up the memory of a server.
+struct Attack {
+    name: &'static str,
+    /// What each connection sends.
+    sent: Vec<u8>,
+    /// How many MiB the server may hold for all ten.
+    limit: usize,
+}
+
+#[tokio::test]
+async fn ten_clients_that_do_not_read_cost_a_bounded_amount_of_memory() {
+    let attacks = [
+        Attack { name: "HTTP/2, streams", sent: http2(u32::MAX, 200, "/fresh", &[]), limit: 32 },
+        Attack {
+            name: "HTTP/2, whole bodies",
+            sent: http2(u32::MAX, 200, "/whole", &[]),
+            limit: 32,
+        },
+        Attack { name: "HTTP/2, window of zero", sent: http2(0, 200, "/whole", &[]), limit: 32 },
+        Attack { name: "HTTP/2, idle streams", sent: http2(0, 200, "/never", &[]), limit: 32 },
+        Attack {
+            name: "HTTP/2, large heads",
+            sent: http2(0, 200, "/never", &frames::field("x", &"x".repeat(12_000))),
+            limit: 40,
+        },
+        Attack {
+            name: "HTTP/2, many fields",
+            sent: http2(0, 200, "/never", &frames::field("a", "").repeat(450)),
+            limit: 32,
+        },
+        Attack {
+            name: "HTTP/2, cookies",
+            sent: http2(0, 200, "/never", &frames::field("cookie", "a").repeat(400)),
+            limit: 32,
+        },
+        Attack { name: "HTTP/2, unread bodies", sent: http2_bodies(), limit: 24 },
+        Attack { name: "HTTP/1.1, unread bodies", sent: http1_body(), limit: 4 },
+        Attack { name: "HTTP/1.1, a stream", sent: http1("/fresh", 200), limit: 4 },
+        Attack { name: "HTTP/1.1, a pipeline", sent: http1("/whole", 200), limit: 8 },
+    ];
+    let mut failed = Vec::new();
+    for Attack { name, sent, limit } in attacks {
+        let (program, addr) = program("true").await;
+        let pid = program.id().unwrap();
+        let before = settled(pid).await;
+        let mut clients = Vec::new();
+        for _ in 0..10 {
+            let mut client = Raw(TcpStream::connect(addr).await.unwrap());
+            let sent = sent.clone();
+            clients.push(tokio::spawn(async move {
+                let (start, rest) = sent.split_at(if sent.starts_with(b"PRI") { 52 } else { 0 });
+                client.send(start).await;
+                if !start.is_empty() {
+                    // The window that the server gives the connection.
+                    client.read_until(&mut Vec::new(), &[0, 0, 4, 8, 0, 0, 0, 0, 0], 4).await;
+                }
+                // The server need not read all of it.
+                let _ = client.0.write_all(rest).await;
+                std::future::pending::<()>().await;
+                drop(client);
+            }));
+        }
+        let held = settled(pid).await.saturating_sub(before);
+        println!("{name}: {} KiB", held / 1024);
+        if held > limit * 1024 * 1024 {
+            failed.push((name, held));
+        }
+        assert_eq!(clients.iter().filter(|client| client.is_finished()).count(), 0);
+        // Other clients are served nevertheless.
+        let mut other = Raw(TcpStream::connect(addr).await.unwrap());
+        other.send(GET).await;
+        assert_eq!(body_of(&other.response().await), "hello", "{name}");
+    }
+    assert!(failed.is_empty(), "{failed:?}");
+}
+
+/// Requests on an HTTP/2 connection with this window for each of its streams, and with these encoded fields.
+pub(super) fn http2(window: u32, streams: u32, path: &str, fields: &[u8]) -> Vec<u8> {
+    let mut sent = frames::preface(window.min((1 << 31) - 1));
+    for stream in 0..streams {
+        frames::frame(&mut sent, 1, 0x5, stream * 2 + 1, &[&head("GET", path), fields].concat());
+    }
+    sent
+}
+
+fn head(method: &str, path: &str) -> Vec<u8> {
+    [(":method", method), (":scheme", "http"), (":path", path), (":authority", "test")]
+        .map(|(name, value)| frames::field(name, value))
+        .concat()
+}
+
+/// Bodies for handlers that don't read them, as large as the window of the connection allows.
+fn http2_bodies() -> Vec<u8> {
+    let mut sent = http2(0, 0, "", &[]);
+    for stream in (1..32).step_by(2) {
+        frames::frame(&mut sent, 1, 0x4, stream, &head("POST", "/never"));
+        for _ in 0..4 {
+            frames::frame(&mut sent, 0, 0, stream, &[0; 16_000]);
+        }
+    }
+    sent
+}
+
+fn http1_body() -> Vec<u8> {
+    [post("/never", "Content-Length: 1000000\r\n").as_bytes(), &[0; 1_000_000]].concat()
+}
+
+fn http1(path: &str, requests: usize) -> Vec<u8> {
+    format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n").repeat(requests).into()
+}
+
+/// The resident memory of a process, once it doesn't change any more.
+async fn settled(pid: u32) -> usize {
+    let (mut last, mut same) = (0, 0);
+    while same < 10 {
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        let now = resident(pid);
+        same = if now == last { same + 1 } else { 0 };
+        last = now;
+    }
+    last
+}
+
+fn resident(pid: u32) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
+}
