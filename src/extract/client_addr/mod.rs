@@ -272,17 +272,19 @@ impl ForwardedHeader {
                 for pair in text.split(';') {
                     let (name, value) = pair.split_once('=')?;
                     // Half of a quoted text: what the client put into it, with commas, looks like entries of the proxy.
-                    if !is_whole(value.trim()) {
+                    if !is_whole(value.trim_matches(OWS)) {
                         return None;
                     }
-                    if name.trim().eq_ignore_ascii_case("for") && found.replace(value).is_some() {
+                    if name.trim_matches(OWS).eq_ignore_ascii_case("for")
+                        && found.replace(value).is_some()
+                    {
                         return None;
                     }
                 }
                 node(found?)
             }
             Self::CloudFrontViewerAddress => {
-                let (addr, port) = text.trim().rsplit_once(':')?;
+                let (addr, port) = text.trim_matches(OWS).rsplit_once(':')?;
                 is_port(port).then(|| addr.parse().ok().map(|addr: IpAddr| addr.to_canonical()))?
             }
         }
@@ -367,7 +369,7 @@ impl FromStr for Network {
             }
             None => (text, None),
         };
-        let mut addr: IpAddr = addr.trim().parse().map_err(|_| wrong())?;
+        let mut addr: IpAddr = addr.trim_matches(OWS).parse().map_err(|_| wrong())?;
         let mut length = length.unwrap_or(if addr.is_ipv4() { 32 } else { 128 });
         // `::ffff:10.0.0.0/104` is a network of mapped addresses; addresses are compared in their canonical form.
         if let (IpAddr::V6(_), IpAddr::V4(canonical), 96..) = (addr, addr.to_canonical(), length) {
@@ -398,7 +400,7 @@ fn masked(addr: IpAddr, length: u8) -> Option<IpAddr> {
 
 /// A node (RFC 7239, 6) with an address, in quotes or not, with brackets, port and zone or not.
 fn node(text: &str) -> Option<IpAddr> {
-    let mut text = text.trim();
+    let mut text = text.trim_matches(OWS);
     if let Some(rest) = text.strip_prefix('"') {
         text = rest.strip_suffix('"')?;
     }
@@ -435,6 +437,9 @@ fn is_port(text: &str) -> bool {
 const MAX_HOPS: usize = 32;
 /// How many bytes of the header are read at most.
 const MAX_BYTES: usize = 8 * 1024;
+
+/// Optional white space (RFC 9110, 5.6.3). No other character of a header field is blank, unlike in `str::trim`.
+const OWS: [char; 2] = [' ', '\t'];
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const CLOUDFRONT_VIEWER_ADDRESS: HeaderName = HeaderName::from_static("cloudfront-viewer-address");
