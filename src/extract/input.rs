@@ -363,13 +363,15 @@ pub fn wire_name<E: Input>(path: &[&str], name: &str) -> Option<&'static str> {
     same_name(name, E::fields(path)?)
 }
 
-/// The one among `names` that is `name`, or differs from it in case and separators alone.
+/// The one among `names` that is `name`, or differs from it in case and separators alone. Only letters of ASCII are compared without case.
 pub fn same_name<'n>(name: &str, names: &[&'n str]) -> Option<&'n str> {
     if let Some(found) = names.iter().find(|candidate| **candidate == name) {
         return Some(found);
     }
+    // One of the two may be what a client sent: only letters of ASCII have a case, and only marks of ASCII separate.
     let plain = |text: &str| -> String {
-        text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+        let letters = text.chars().filter(|c| c.is_ascii_alphanumeric() || !c.is_ascii());
+        letters.map(|c| c.to_ascii_lowercase()).collect()
     };
     let wanted = plain(name);
     let mut found = names.iter().filter(|candidate| plain(candidate) == wanted);
@@ -384,3 +386,28 @@ const MAX_ERRORS: usize = 100;
 
 /// Bytes of a key that is told.
 const MAX_KEY: usize = 128;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_the_same_but_for_case_and_separators_of_ascii() {
+        for (name, other, same) in [
+            ("user_name", "userName", true),
+            ("user_name", "User-Name", true),
+            ("user_name", "user.name", true),
+            ("größe", "Größe", true),
+            ("key", "\u{212a}ey", false),
+            ("id", "\u{131}d", false),
+            ("id", "\u{130}d", false),
+            ("sid", "\u{17f}id", false),
+            ("name", "\u{2000}name", false),
+            ("name", "\u{a0}name", false),
+            ("name", "na\u{ad}me", false),
+            ("größe", "GRÖSSE", false),
+        ] {
+            assert_eq!(same_name(name, &[other]).is_some(), same, "{name} {other}");
+        }
+    }
+}
