@@ -144,7 +144,7 @@ impl Middleware for ETag {
 /// Whether an `If-None-Match` names the tag: weak comparison (RFC 9110, 8.8.3.2).
 fn names(list: &HeaderValue, tag: &HeaderValue) -> bool {
     let (Ok(mut list), Ok(tag)) = (list.to_str(), tag.to_str()) else { return false };
-    if list.trim() == "*" {
+    if list.trim_matches([' ', '\t']) == "*" {
         return true;
     }
     let opaque = |tag: &str| tag.strip_prefix("W/").unwrap_or(tag).to_owned();

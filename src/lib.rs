@@ -87,6 +87,8 @@
 //! | `TestClient`: tests of any tower service, without a socket or over one | `test-util` | |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
+// `clippy.toml` lists the methods: they take the white space and the letters of Unicode, where a protocol has those of ASCII.
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 // What one feature needs of the core, another may not.
 #![cfg_attr(not(feature = "full"), allow(dead_code))]
 
