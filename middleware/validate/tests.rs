@@ -506,8 +506,8 @@ mod settings {
             .provide(Stock(3))
             .post(
                 async |Provided(stock): Provided<Stock>,
-                       buy: super::super::Unchecked<Json<Buy>>| {
-                    buy.validate_with(&stock).map(|buy| buy.count.to_string())
+                       buy: crate::extract::Unchecked<Json<Buy>>| {
+                    Valid::check_with(buy, stock).await.map(|buy| buy.count.to_string())
                 },
             )
             .build();

@@ -17,6 +17,11 @@ pub(crate) fn parse<T: DeserializeOwned>(
     source: &Source,
 ) -> Result<T, Error> {
     let pairs = source.bytes();
+    let max = source.value_limit();
+    // A pair has at least one byte, and most texts have fewer bytes than that.
+    if pairs.len() >= max && pairs.iter().filter(|byte| **byte == b'&').count() >= max {
+        return Err(source.too_many_values());
+    }
     if !is_utf8(pairs) {
         let text = match location {
             Location::Query => "The query is not UTF-8",

@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 
+use crate::extract::budget::Budget;
 use crate::extract::failure::field_error;
 use crate::extract::input::{Input, Source};
 use crate::extract::media_type::{Charset, MediaType};
@@ -77,8 +78,13 @@ impl<T: DeserializeOwned> Json<T> {
 fn read<T: DeserializeOwned>(text: &[u8], source: &Source) -> Result<T, Error> {
     let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
     let mut reader = serde_json::Deserializer::from_slice(text);
-    let data = T::deserialize(Objects(&mut reader));
+    let budget = match source.max_values() {
+        Some(max) => Budget::new(max, text.len()),
+        None => Budget::unlimited(),
+    };
+    let data = T::deserialize(Objects::new(&mut reader, &budget));
     match data.and_then(|data| reader.end().map(|()| data)) {
+        _ if budget.is_exceeded() => Err(source.too_many_values()),
         Ok(data) => Ok(data),
         Err(error) => Err(explain::<T>(text, source, &error)),
     }
@@ -98,7 +104,9 @@ fn explain<T: DeserializeOwned>(text: &[u8], source: &Source, error: &serde_json
         }
         Category::Data => {
             let mut reader = serde_json::Deserializer::from_slice(text);
-            let error = match serde_path_to_error::deserialize::<_, T>(Objects(&mut reader)) {
+            let budget = Budget::unlimited();
+            let reader = Objects::new(&mut reader, &budget);
+            let error = match serde_path_to_error::deserialize::<_, T>(reader) {
                 Err(found) => {
                     let message = found.inner().to_string();
                     field_error::<T>(source, Location::Body, found.path(), &message)

@@ -94,7 +94,7 @@ macro_rules! from_body {
                 req: Request,
                 _: &S,
             ) -> impl Future<Output = Result<Self, Error>> + Send {
-                $crate::extract::input::take(req, |input: Self, _| Ok(input))
+                $crate::extract::input::take(req, |source| source, |input: Self, _| Ok(input))
             }
         }
     };
@@ -117,6 +117,8 @@ macro_rules! from_head {
 use from_head;
 
 mod body;
+#[cfg(feature = "json")]
+mod budget;
 mod client_addr;
 mod client_certificate;
 #[cfg(feature = "cookies")]
@@ -149,6 +151,7 @@ mod rest_path;
 #[cfg(all(feature = "form", feature = "json", feature = "query"))]
 mod tests;
 mod text;
+mod unchecked;
 
 pub use axum_core::extract::{FromRequest, FromRequestParts};
 
@@ -184,3 +187,4 @@ pub use self::path::Path;
 pub use self::query::Query;
 pub use self::rest_path::RestPath;
 pub use self::text::{Binary, Text};
+pub use self::unchecked::Unchecked;

@@ -24,6 +24,7 @@ mod cost;
 mod driver;
 #[path = "../support/log.rs"]
 mod log;
+mod memory;
 mod next_js;
 mod others;
 #[path = "../support/ports.rs"]
