@@ -1,15 +1,18 @@
 //! What goes wrong while a request is served, and how the client is told.
 
 use std::borrow::Cow;
+use std::error::Error as StdError;
 use std::fmt;
+use std::io;
+use std::iter;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum_core::response::IntoResponse;
 use http::header::{CONTENT_TYPE, HeaderName};
 use http::{HeaderMap, HeaderValue, StatusCode};
+use http_body_util::LengthLimitError;
 
-use crate::extract::{MaxBody, is_length_limit};
 use crate::{Body, Response};
 
 /// Why a request was not served: a status, a text for the client, and a cause that the client never sees.
@@ -84,7 +87,7 @@ impl Error {
     /// A 500 with its cause; or a 413, if that is a body which was too long.
     pub(crate) fn from_source(source: Source) -> Self {
         let error = match is_length_limit(&*source) {
-            true => MaxBody::unlimited().exceeded(),
+            true => body_too_large(),
             false => Self::internal(""),
         };
         error.with_source(source)
@@ -308,6 +311,27 @@ impl fmt::Debug for Error {
             .field("detail", &self.0.detail)
             .finish_non_exhaustive()
     }
+}
+
+/// The refusal of a body that is longer than its limit: 413 (RFC 9110, 15.5.14).
+pub(crate) fn body_too_large() -> Error {
+    Error::new(StatusCode::PAYLOAD_TOO_LARGE, "The body is too large")
+}
+
+/// Whether the cause is that the body of a request was cut off at a limit. A body of another origin, such as the response of another server,
+/// is not a [`Body`].
+pub(crate) fn is_length_limit(cause: &(dyn StdError + 'static)) -> bool {
+    let causes = || {
+        iter::successors(Some(cause), |&cause| {
+            // `io::Error::source` skips the error that it was made from, and returns the source of that one.
+            match cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+                Some(inner) => Some(inner),
+                None => cause.source(),
+            }
+        })
+    };
+    causes().any(|cause| cause.is::<axum_core::Error>())
+        && causes().any(|cause| cause.is::<LengthLimitError>())
 }
 
 /// Writes `text` as a JSON string (RFC 8259, 7).

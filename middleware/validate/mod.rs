@@ -119,7 +119,7 @@ use http::uri::Scheme;
 use http::{Extensions, StatusCode, Uri};
 use validator::{Validate as _, ValidateArgs, ValidationError, ValidationErrors};
 
-use self::report::Rules;
+use self::names::Rules;
 use crate::extract::{BodyInput, FieldError, HeadInput, Input, Source, Unchecked};
 use crate::middleware::checking;
 use crate::{Body, Endpoint, Error, FromChain, Middleware, Request, Response, Rest};

@@ -16,8 +16,10 @@ use percent_encoding::{NON_ALPHANUMERIC, percent_decode, utf8_percent_encode};
 use serde_json::{Map, Value};
 use validator::{ValidationError, ValidationErrors, ValidationErrorsKind};
 
-use super::report::Rules;
 use crate::extract::{Input, Location, Source, same_name};
+
+/// The rules of a type, with their context if they have one.
+pub(super) type Rules<'a, T> = dyn Fn(&T) -> Result<(), ValidationErrors> + 'a;
 
 /// Where the errors of a field stand for the client.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

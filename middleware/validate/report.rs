@@ -5,11 +5,8 @@ use std::borrow::Cow;
 use validator::{ValidationError, ValidationErrors, ValidationErrorsKind};
 
 use super::message;
-use super::names::{Name, Names, Step};
+use super::names::{Name, Names, Rules, Step};
 use crate::extract::{FieldError, Input, Source};
-
-/// The rules of a type, with their context if they have one.
-pub(super) type Rules<'a, T> = dyn Fn(&T) -> Result<(), ValidationErrors> + 'a;
 
 /// All errors, in the order of the fields.
 pub(super) fn field_errors<E: Input + 'static>(

@@ -155,7 +155,6 @@ mod unchecked;
 
 pub use axum_core::extract::{FromRequest, FromRequestParts};
 
-pub(crate) use self::body::is_length_limit;
 pub use self::body::{MaxBody, read_body};
 pub use self::client_addr::{
     ClientAddr, ForwardedHeader, Network, PeerAddr, TrustedProxies, TrustedProxiesError,

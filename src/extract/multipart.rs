@@ -15,8 +15,8 @@ use http::header::{ACCEPT, CONTENT_LENGTH};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use multer::{Constraints, SizeLimit};
 
+use crate::error::is_length_limit;
 use crate::extract::MaxBody;
-use crate::extract::body::is_length_limit;
 use crate::extract::media_type::MediaType;
 use crate::{Error, Request};
 
