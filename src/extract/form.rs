@@ -6,7 +6,7 @@ use http::{HeaderValue, Method, StatusCode};
 use serde_core::de::DeserializeOwned;
 
 use crate::extract::input::{Input, Kind, Source};
-use crate::extract::media_type::{Charset, MediaType};
+use crate::extract::media_type::{Charset, ContentType};
 use crate::extract::{Location, form_data, read_body};
 use crate::{Error, Request};
 
@@ -53,8 +53,8 @@ impl<T: DeserializeOwned + Send> Input for Form<T> {
         if [Method::GET, Method::HEAD].contains(req.method()) {
             return Ok(Source::query(req.uri().clone()).under((&*req).into()));
         }
-        let is_form = MediaType::is_exactly(req.headers(), "application/x-www-form-urlencoded")
-            || MediaType::of(req.headers()).is_some_and(|found| {
+        let is_form = ContentType::is_exactly(req.headers(), "application/x-www-form-urlencoded")
+            || ContentType::of(req.headers()).is_some_and(|found| {
                 found.is("application", "x-www-form-urlencoded") && found.charset != Charset::Other
             });
         if !is_form {

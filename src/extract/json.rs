@@ -16,7 +16,7 @@ use serde_json::error::Category;
 use crate::extract::budget::Budget;
 use crate::extract::failure::field_error;
 use crate::extract::input::{Input, Source};
-use crate::extract::media_type::{Charset, MediaType};
+use crate::extract::media_type::{Charset, ContentType};
 use crate::extract::objects::Objects;
 use crate::extract::{FieldError, Location, read_body};
 use crate::{Body, Error, Request, Response};
@@ -134,8 +134,8 @@ impl<T: DeserializeOwned + Send> Input for Json<T> {
     const LOCATION: Location = Location::Body;
 
     async fn read(req: &mut Request) -> Result<Source, Error> {
-        let is_json = MediaType::is_exactly(req.headers(), "application/json")
-            || MediaType::of(req.headers())
+        let is_json = ContentType::is_exactly(req.headers(), "application/json")
+            || ContentType::of(req.headers())
                 .is_some_and(|found| found.is_json() && found.charset != Charset::Other);
         if !is_json {
             let detail = "The content type must be application/json, in UTF-8";
