@@ -1,7 +1,7 @@
 //! The address of the client, by an algorithm that fails safe behind proxies.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -9,6 +9,7 @@ use axum_core::extract::FromRequestParts;
 use http::header::{FORWARDED, HeaderName};
 use http::request::Parts;
 use http::{Extensions, HeaderMap};
+use ipnet::IpNet;
 
 use crate::Error;
 
@@ -200,7 +201,7 @@ impl TrustedProxies {
     /// Whether every address of a family is trusted, so that a client which reaches the server itself can say that it is anybody.
     pub fn trusts_everyone(&self) -> bool {
         match &self.trust {
-            Trust::Networks(networks) => networks.iter().any(|network| network.length == 0),
+            Trust::Networks(networks) => networks.iter().any(|network| network.0.prefix_len() == 0),
             Trust::Hops(_) => false,
         }
     }
@@ -343,15 +344,12 @@ impl std::error::Error for TrustedProxiesError {}
 /// # }
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Network {
-    addr: IpAddr,
-    length: u8,
-}
+pub struct Network(IpNet);
 
 impl Network {
-    /// Whether an address lies in this network. An IPv4 address is also found in its mapped form.
+    /// Whether an address is in this network. An IPv4 address is also found in its mapped form.
     pub fn contains(&self, addr: IpAddr) -> bool {
-        masked(addr.to_canonical(), self.length) == Some(self.addr)
+        self.0.contains(&addr.to_canonical())
     }
 }
 
@@ -375,27 +373,11 @@ impl FromStr for Network {
         if let (IpAddr::V6(_), IpAddr::V4(canonical), 96..) = (addr, addr.to_canonical(), length) {
             (addr, length) = (IpAddr::V4(canonical), length - 96);
         }
-        match masked(addr, length) {
-            Some(network) if network == addr => Ok(Self { addr, length }),
+        match IpNet::new(addr, length) {
+            Ok(network) if network.network() == addr => Ok(Self(network)),
             _ => Err(wrong()),
         }
     }
-}
-
-/// The address with all bits after the prefix cleared; `None` if the prefix is longer than the address.
-fn masked(addr: IpAddr, length: u8) -> Option<IpAddr> {
-    Some(match addr {
-        IpAddr::V4(addr) => {
-            let rest = 32_u32.checked_sub(length.into())?;
-            let mask = u32::MAX.checked_shl(rest).unwrap_or(0);
-            IpAddr::V4(Ipv4Addr::from_bits(addr.to_bits() & mask))
-        }
-        IpAddr::V6(addr) => {
-            let rest = 128_u32.checked_sub(length.into())?;
-            let mask = u128::MAX.checked_shl(rest).unwrap_or(0);
-            IpAddr::V6(Ipv6Addr::from_bits(addr.to_bits() & mask))
-        }
-    })
 }
 
 /// A node (RFC 7239, 6) with an address, in quotes or not, with brackets, port and zone or not.

@@ -1,5 +1,7 @@
 //! Who the client is, whatever it sends.
 
+use std::net::Ipv4Addr;
+
 use super::*;
 
 use ForwardedHeader::{CloudFrontViewerAddress, Forwarded, XForwardedFor};
@@ -211,6 +213,11 @@ fn wrong_networks_are_refused() {
         "10.0.0/8",
         "proxy",
         "10.0.0.0/8/8",
+        "010.0.0.0/8",
+        "10.0.0.0/ 8",
+        "10.0.0.0/256",
+        "::ffff:10.0.0.1/104",
+        "fe80::1%eth0/64",
     ] {
         assert_eq!(build(network), Err(TrustedProxiesError::Network(network.into())), "{network}");
     }
