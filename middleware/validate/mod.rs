@@ -2,7 +2,7 @@
 //!
 //! # What it does
 //!
-//! [`Valid<E>`] is an extractor around another one, such as `Valid<Json<T>>`; [`Validate`] does the same as a step, and provides
+//! [`Valid<E>`] is an extractor around another one, such as `Valid<Json<T>>`; [`ValidateInput`] does the same as a step, and provides
 //! [`Valid<T>`] to the steps after it. Every rule is applied, and all errors, up to a hundred, are told at once, in the order of the fields. Each has a JSON
 //! Pointer in the names that the client uses, a code, a text and the limits of the rule; what was submitted is in none of them,
 //! nor in the log.
@@ -11,7 +11,7 @@
 //! unless [`InvalidInput::tell_keys`](crate::extract::InvalidInput::tell_keys) is set. The engine doesn't know them. Most are found by what serde
 //! declares; for a field whose name says nothing of its other name, the refused input is changed one value at a time and
 //! validated again, once for a field of a type, at most 256 times and over at most 512 KiB a request. So rules must have no side effects; checks that
-//! have some belong into [`Validate::check`]. Input of more than 64 KiB is not tried.
+//! have some belong into [`ValidateInput::check`]. Input of more than 64 KiB is not tried.
 //!
 //! # Example
 //!
@@ -37,7 +37,7 @@
 //! ```
 //! use serde::Deserialize;
 //! use tower_chain::extract::{FieldError, InvalidInput};
-//! use tower_chain::{Chain, Error, Json, Valid, Validate};
+//! use tower_chain::{Chain, Error, Json, Valid, ValidateInput};
 //!
 //! #[derive(Clone, Deserialize, validator::Validate)]
 //! struct NewUser {
@@ -54,7 +54,7 @@
 //!     .provide(InvalidInput::new().bad_request().translate(|error, _headers| {
 //!         (error.code() == "missing").then(|| "Please fill this in".to_owned())
 //!     }))
-//!     .use_(Validate::<Json<NewUser>>::new().check(not_taken))
+//!     .use_(ValidateInput::<Json<NewUser>>::new().check(not_taken))
 //!     .post(async |Valid(user): Valid<NewUser>| user.name);
 //! # let _ = chain.build();
 //! ```
@@ -129,7 +129,7 @@ use crate::{Body, Endpoint, Error, FromChain, Middleware, Request, Response, Res
 /// As an extractor it stands around another one: `Valid<Json<T>>`, `Valid<Form<T>>`, `Valid<Query<T>>`, `Valid<Path<T>>`, where `T`
 /// derives [`validator::Validate`]. The data is read through it: `user.email`; the pattern `Valid(Json(user))` moves it out.
 ///
-/// Behind the step [`Validate`] it is what that step provides, around the data itself: `Valid<T>`.
+/// Behind the step [`ValidateInput`] it is what that step provides, around the data itself: `Valid<T>`.
 ///
 /// # Example
 ///
@@ -289,7 +289,7 @@ where
     }
 }
 
-/// What [`Validate`] provides. An extractor has no rules of its own, so that this is never `Valid<Json<T>>`.
+/// What [`ValidateInput`] provides. An extractor has no rules of its own, so that this is never `Valid<Json<T>>`.
 impl<T> FromChain for Valid<T>
 where
     T: validator::Validate + Clone + Send + Sync + 'static,
@@ -350,7 +350,7 @@ fn parse<E: Input + 'static>(
     };
     let data = check(E::parse(source)?, source, &rules)?.0.into_data();
     if missing.get() {
-        let missing = "no step before `Validate` provides the context of its rules";
+        let missing = "no step before `ValidateInput` provides the context of its rules";
         return Err(Error::new(StatusCode::INTERNAL_SERVER_ERROR, missing));
     }
     Ok(data)
@@ -380,7 +380,7 @@ fn refuse(source: &Source, errors: Vec<FieldError>) -> Error {
 ///
 /// ```
 /// use serde::Deserialize;
-/// use tower_chain::{Chain, Json, Valid, Validate};
+/// use tower_chain::{Chain, Json, Valid, ValidateInput};
 ///
 /// #[derive(Clone, Deserialize, validator::Validate)]
 /// struct NewUser {
@@ -389,11 +389,11 @@ fn refuse(source: &Source, errors: Vec<FieldError>) -> Error {
 /// }
 ///
 /// let chain = Chain::new()
-///     .use_(Validate::<Json<NewUser>>::new())
+///     .use_(ValidateInput::<Json<NewUser>>::new())
 ///     .post(async |Valid(user): Valid<NewUser>| user.email);
 /// # let _ = chain.build();
 /// ```
-pub struct Validate<E: Input> {
+pub struct ValidateInput<E: Input> {
     rules: Arc<ContextRules<E::Data>>,
     checks: Vec<Box<Check<E::Data>>>,
 }
@@ -403,7 +403,7 @@ type ContextRules<T> =
     dyn Fn(&T, &Extensions) -> Option<Result<(), ValidationErrors>> + Send + Sync;
 type Check<T> = dyn Fn(T) -> BoxFuture<'static, Result<Vec<FieldError>, Error>> + Send + Sync;
 
-impl<E> Validate<E>
+impl<E> ValidateInput<E>
 where
     E: Input + 'static,
     E::Data: Clone + Send + Sync + 'static,
@@ -445,7 +445,7 @@ where
     /// ```
     /// use serde::Deserialize;
     /// use tower_chain::extract::{FieldError, Location};
-    /// use tower_chain::{Chain, Error, Json, Valid, Validate};
+    /// use tower_chain::{Chain, Error, Json, Valid, ValidateInput};
     ///
     /// #[derive(Clone, Deserialize, validator::Validate)]
     /// struct NewUser {
@@ -460,7 +460,7 @@ where
     /// }
     ///
     /// let chain = Chain::new()
-    ///     .use_(Validate::<Json<NewUser>>::new().check(not_taken))
+    ///     .use_(ValidateInput::<Json<NewUser>>::new().check(not_taken))
     ///     .post(async |Valid(user): Valid<NewUser>| user.name);
     /// # let _ = chain.build();
     /// ```
@@ -502,13 +502,13 @@ where
     }
 }
 
-impl<E: Input> fmt::Debug for Validate<E> {
+impl<E: Input> fmt::Debug for ValidateInput<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Validate")
+        f.write_str("ValidateInput")
     }
 }
 
-impl<E> Middleware for Validate<E>
+impl<E> Middleware for ValidateInput<E>
 where
     E: Input + 'static,
     E::Data: Clone + Send + Sync + 'static,

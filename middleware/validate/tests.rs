@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use super::{Valid, Validate};
+use super::{Valid, ValidateInput};
 use crate::{Body, Chain, Form, Json, Path, Query};
 
 #[derive(Clone, Debug, Deserialize, validator::Validate)]
@@ -82,7 +82,7 @@ async fn every_extractor_is_validated_in_a_handler() {
 #[tokio::test]
 async fn the_step_provides_the_data_and_leaves_the_body() {
     let chain = Chain::new()
-        .use_(Validate::<Json<NewUser>>::new())
+        .use_(ValidateInput::<Json<NewUser>>::new())
         .post(async |Valid(user): Valid<NewUser>, text: String| {
             format!("{} {}", user.name, text.len())
         })
@@ -460,7 +460,7 @@ mod settings {
             Ok((user.name == "admin").then(error).into_iter().collect())
         }
         let chain = Chain::new()
-            .use_(Validate::<Json<NewUser>>::new().check(not_taken))
+            .use_(ValidateInput::<Json<NewUser>>::new().check(not_taken))
             .post(async |Valid(user): Valid<NewUser>| user.name)
             .build();
         for (name, email, status, code) in [
@@ -499,7 +499,7 @@ mod settings {
     async fn rules_take_a_context_that_is_provided() {
         let step = Chain::new()
             .provide(Stock(3))
-            .use_(Validate::<Json<Buy>>::with_context::<Stock>())
+            .use_(ValidateInput::<Json<Buy>>::with_context::<Stock>())
             .post(async |Provided(Valid(buy)): Provided<Valid<Buy>>| buy.count.to_string())
             .build();
         let handler = Chain::new()
@@ -521,7 +521,7 @@ mod settings {
             assert_eq!(send(chain, post_json(r#"{"n":3}"#)).await, (StatusCode::OK, json!(3)));
         }
         let without = Chain::new()
-            .use_(Validate::<Json<Buy>>::with_context::<Stock>())
+            .use_(ValidateInput::<Json<Buy>>::with_context::<Stock>())
             .post(async || "fine")
             .build();
         let (status, _) = send(without, post_json(r#"{"n":3}"#)).await;

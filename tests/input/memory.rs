@@ -17,7 +17,7 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 use tower_chain::extract::{InvalidInput, Params, Unchecked};
 use tower_chain::middleware::garde::Garde;
-use tower_chain::{Body, Chain, ChainService, Form, Json, Query, Valid, Validate};
+use tower_chain::{Body, Chain, ChainService, Form, Json, Query, Valid, ValidateInput};
 use validator::{Validate as _, ValidationError};
 
 use crate::chunks;
@@ -223,7 +223,7 @@ fn chain(invalid: InvalidInput) -> ChainService {
         .provide(invalid)
         .at("/validator/tree", |c| c.post(async |_: Valid<Json<Node>>| "fine"))
         .at("/validator/step", |c| {
-            c.use_(Validate::<Json<Items<Item>>>::new()).post(async || "fine")
+            c.use_(ValidateInput::<Json<Items<Item>>>::new()).post(async || "fine")
         })
         .at("/garde/step", |c| c.use_(Garde::<Json<Items<Item>>>::step()).post(async || "fine"));
     let chain = routes!(Valid, "/validator", chain);
@@ -462,7 +462,7 @@ async fn long_input_does_not_block_the_reactor() {
         .provide(7_u32)
         .at("/extractor", |c| c.post(async |_: Valid<Json<Waiting>>| "fine"))
         .at("/step", |c| {
-            c.use_(Validate::<Json<Waiting>>::new()).post(
+            c.use_(ValidateInput::<Json<Waiting>>::new()).post(
                 async |seven: tower_chain::Provided<u32>, text: String| {
                     format!("{} {}", seven.0, text.len())
                 },
