@@ -116,7 +116,7 @@ use http::request::Parts;
 
 use crate::extract::{BodyInput, FieldError, HeadInput, Input, Source, Unchecked, wire_name};
 use crate::middleware::checking;
-use crate::{Body, Endpoint, Error, FromChain, Middleware, Request, Response, Rest};
+use crate::{Body, Endpoint, Error, FromChain, Middleware, Next, Request, Response};
 
 /// Data that keeps the rules of its type, by [`garde`]. See the [module](self).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -268,13 +268,9 @@ where
 {
     type Provides = (Garde<E::Data>,);
 
-    async fn call<N: Endpoint>(
-        &self,
-        req: &mut Request,
-        next: Rest<'_, N, Self::Provides>,
-    ) -> Response {
-        match self.data(req).await {
-            Ok(data) => next.run_with(req, (Garde(data),)).await,
+    async fn call<N: Endpoint>(&self, mut next: Next<'_, N, Self::Provides>) -> Response {
+        match self.data(next.request_mut()).await {
+            Ok(data) => next.run_with((Garde(data),)).await,
             Err(refusal) => refusal.into_response(),
         }
     }

@@ -9,7 +9,7 @@ use http::StatusCode;
 use super::way::{Verifier, Way};
 use super::{Authenticate, Refusal};
 use crate::middleware::credentials::{Credentials, Unread, came_by_query, cross_site, no_store};
-use crate::{Endpoint, Error, Middleware, Request, Response, Rest};
+use crate::{Endpoint, Error, Middleware, Next, Request, Response};
 
 impl<T: Clone + Send + Sync + 'static> Authenticate<T> {
     /// Who is calling and at which place it stood, or why the request is refused.
@@ -93,13 +93,13 @@ impl<T: Clone + Send + Sync + 'static> Authenticate<T> {
 impl<T: Clone + Send + Sync + 'static> Middleware for Authenticate<T> {
     type Provides = (T,);
 
-    async fn call<N: Endpoint>(&self, req: &mut Request, next: Rest<'_, N, (T,)>) -> Response {
-        let (principal, place) = match self.authenticate(req).await {
+    async fn call<N: Endpoint>(&self, mut next: Next<'_, N, (T,)>) -> Response {
+        let (principal, place) = match self.authenticate(next.request_mut()).await {
             Ok(accepted) => accepted,
             Err(refused) => return self.refuse(refused).into_response(),
         };
-        let by_query = self.places.strip(req, place);
-        let mut response = next.run_with(req, (principal,)).await;
+        let by_query = self.places.strip(next.request_mut(), place);
+        let mut response = next.run_with((principal,)).await;
         if by_query {
             came_by_query(&mut response);
         }

@@ -5,7 +5,7 @@ use axum_core::response::IntoResponse;
 use super::Authenticate;
 use super::answer::Refused;
 use crate::middleware::credentials::came_by_query;
-use crate::{Anonymous, Endpoint, Middleware, Request, Response, Rest};
+use crate::{Anonymous, Endpoint, Middleware, Next, Response};
 
 /// Lets requests without credentials pass as well, and provides `Option<T>`. Made by [`Authenticate::optional`].
 #[derive(Debug)]
@@ -20,21 +20,17 @@ impl<T> Optional<T> {
 impl<T: Clone + Send + Sync + 'static> Middleware for Optional<T> {
     type Provides = (Option<T>,);
 
-    async fn call<N: Endpoint>(
-        &self,
-        req: &mut Request,
-        next: Rest<'_, N, (Option<T>,)>,
-    ) -> Response {
-        let (principal, place) = match self.0.authenticate(req).await {
+    async fn call<N: Endpoint>(&self, mut next: Next<'_, N, (Option<T>,)>) -> Response {
+        let (principal, place) = match self.0.authenticate(next.request_mut()).await {
             Ok(accepted) => accepted,
             Err(Refused::Missing) => {
-                req.extensions_mut().insert(Anonymous::<Option<T>>::new());
-                return next.run_with(req, (None,)).await;
+                next.extensions_mut().insert(Anonymous::<Option<T>>::new());
+                return next.run_with((None,)).await;
             }
             Err(refused) => return self.0.refuse(refused).into_response(),
         };
-        let by_query = self.0.places.strip(req, place);
-        let mut response = next.run_with(req, (Some(principal),)).await;
+        let by_query = self.0.places.strip(next.request_mut(), place);
+        let mut response = next.run_with((Some(principal),)).await;
         if by_query {
             came_by_query(&mut response);
         }
