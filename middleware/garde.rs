@@ -114,7 +114,7 @@ use axum_core::response::IntoResponse;
 use http::StatusCode;
 use http::request::Parts;
 
-use crate::extract::{BodyInput, FieldError, HeadInput, Input, Source, Unchecked, wire_name};
+use crate::extract::{BodyInput, FieldError, HeadInput, Input, RawInput, Unchecked, wire_name};
 use crate::middleware::checking;
 use crate::{Body, Endpoint, Error, FromChain, Middleware, Next, Request, Response};
 
@@ -244,7 +244,7 @@ where
     async fn data(&self, req: &mut Request) -> Result<E::Data, Error> {
         let source = E::read(req).await?;
         let body = source.to_body();
-        let check = |input, source: &Source| {
+        let check = |input, source: &RawInput| {
             check::<E>(input, &Default::default(), source).map(|Garde(input)| input.into_data())
         };
         let data = checking::parsed(source.for_validation(), check).await?;
@@ -279,7 +279,7 @@ where
 fn check<E>(
     input: E,
     context: &<E::Data as Validate>::Context,
-    source: &Source,
+    source: &RawInput,
 ) -> Result<Garde<E>, Error>
 where
     E: Input,
@@ -296,7 +296,7 @@ where
 }
 
 /// All errors, in the order of the fields.
-fn field_errors<E: Input>(source: &Source, report: &Report) -> Vec<FieldError> {
+fn field_errors<E: Input>(source: &RawInput, report: &Report) -> Vec<FieldError> {
     let entry = |(path, error): &(::garde::Path, ::garde::Error)| {
         let mut entry = message(E::LOCATION, error.message());
         let mut wire: Vec<String> = Vec::new();

@@ -8,6 +8,7 @@ use std::iter;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use axum_core::BoxError;
 use axum_core::response::IntoResponse;
 use http::header::{CONTENT_TYPE, HeaderName};
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -45,9 +46,9 @@ use crate::{Body, Response};
 /// # let _ = user(0);
 /// ```
 #[derive(Clone)]
-pub struct Error(Arc<Inner>);
+pub struct Error(Arc<ErrorInner>);
 
-struct Inner {
+struct ErrorInner {
     status: StatusCode,
     type_uri: Cow<'static, str>,
     title: Option<Cow<'static, str>>,
@@ -55,19 +56,17 @@ struct Inner {
     /// Further members of the problem object: name, and value as JSON text.
     members: Vec<(Cow<'static, str>, String)>,
     headers: HeaderMap,
-    source: Option<Arc<Source>>,
+    source: Option<Arc<BoxError>>,
     /// An error that a hook makes a response of again is told once.
     logged: AtomicBool,
 }
-
-type Source = Box<dyn std::error::Error + Send + Sync>;
 
 impl Error {
     /// An error with a status and a text that the client may read.
     ///
     /// The text is sent as `detail`, unless the status is 500 or above. Put no secret and nothing that the client submitted into it.
     pub fn new(status: StatusCode, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self(Arc::new(Inner {
+        Self(Arc::new(ErrorInner {
             status,
             type_uri: Cow::Borrowed("about:blank"),
             title: None,
@@ -85,7 +84,7 @@ impl Error {
     }
 
     /// A 500 with its cause; or a 413, if that is a body which was too long.
-    pub(crate) fn from_source(source: Source) -> Self {
+    pub(crate) fn from_source(source: BoxError) -> Self {
         let error = match is_length_limit(&*source) {
             true => body_too_large(),
             false => Self::internal(""),
@@ -145,13 +144,13 @@ impl Error {
         self.with(|inner| inner.members.push((name.into(), json.into())))
     }
 
-    fn with(mut self, change: impl FnOnce(&mut Inner)) -> Self {
+    fn with(mut self, change: impl FnOnce(&mut ErrorInner)) -> Self {
         // An error that a response carries is shared.
         if let Some(inner) = Arc::get_mut(&mut self.0) {
             change(inner);
             return self;
         }
-        let mut inner = Inner {
+        let mut inner = ErrorInner {
             status: self.0.status,
             type_uri: self.0.type_uri.clone(),
             title: self.0.title.clone(),

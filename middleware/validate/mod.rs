@@ -120,7 +120,7 @@ use http::{Extensions, StatusCode, Uri};
 use validator::{Validate as _, ValidateArgs, ValidationError, ValidationErrors};
 
 use self::names::Rules;
-use crate::extract::{BodyInput, FieldError, HeadInput, Input, Source, Unchecked};
+use crate::extract::{BodyInput, FieldError, HeadInput, Input, RawInput, Unchecked};
 use crate::middleware::checking;
 use crate::{Body, Endpoint, Error, FromChain, Middleware, Next, Request, Response};
 
@@ -255,7 +255,7 @@ impl<E: Input + 'static> Valid<E> {
         C: Send + 'static,
         E::Data: for<'v> ValidateArgs<'v, Args = &'v C>,
     {
-        let rules = move |input, source: &Source| {
+        let rules = move |input, source: &RawInput| {
             check(input, source, &|data: &E::Data| data.validate_with_args(&context))
         };
         checking::unchecked(data, rules).await
@@ -338,7 +338,7 @@ pub fn web_url(text: &str) -> Result<(), ValidationError> {
 /// Parses the input and applies the rules of a step, whose context is in the extensions.
 fn parse<E: Input + 'static>(
     rules: &ContextRules<E::Data>,
-    source: &Source,
+    source: &RawInput,
     extensions: &Extensions,
 ) -> Result<E::Data, Error> {
     let missing = Cell::new(false);
@@ -358,7 +358,7 @@ fn parse<E: Input + 'static>(
 
 fn check<E: Input + 'static>(
     input: E,
-    source: &Source,
+    source: &RawInput,
     rules: &Rules<'_, E::Data>,
 ) -> Result<Valid<E>, Error> {
     match rules(input.data()) {
@@ -368,7 +368,7 @@ fn check<E: Input + 'static>(
 }
 
 #[cold]
-fn refuse(source: &Source, errors: Vec<FieldError>) -> Error {
+fn refuse(source: &RawInput, errors: Vec<FieldError>) -> Error {
     source.refuse(StatusCode::UNPROCESSABLE_ENTITY, "The input is not valid", errors)
 }
 

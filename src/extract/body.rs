@@ -101,30 +101,31 @@ pub async fn read_body(req: &mut Request) -> Result<Bytes, Error> {
         return Err(max.exceeded());
     }
     collect(body, limit).await.map_err(|cause| match cause {
-        Failed::TooLong => max.exceeded(),
-        Failed::Read(cause) if is_length_limit(&*cause) => max.exceeded(),
-        Failed::Read(cause) => {
+        CollectError::TooLong => max.exceeded(),
+        CollectError::Read(cause) if is_length_limit(&*cause) => max.exceeded(),
+        CollectError::Read(cause) => {
             Error::new(StatusCode::BAD_REQUEST, "The body could not be read").with_source(cause)
         }
     })
 }
 
-enum Failed {
+enum CollectError {
     TooLong,
     Read(Box<dyn StdError + Send + Sync>),
 }
 
-async fn collect(mut body: Body, limit: u64) -> Result<Bytes, Failed> {
+async fn collect(mut body: Body, limit: u64) -> Result<Bytes, CollectError> {
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
     let mut length = 0;
     while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
-        let Ok(data) = frame.map_err(|cause| Failed::Read(Box::new(cause)))?.into_data() else {
+        let Ok(data) = frame.map_err(|cause| CollectError::Read(Box::new(cause)))?.into_data()
+        else {
             continue;
         };
         length += data.len() as u64;
         if length > limit {
-            return Err(Failed::TooLong);
+            return Err(CollectError::TooLong);
         }
         // Most bodies are one frame, which needs no copy.
         if first.is_empty() {

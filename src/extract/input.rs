@@ -21,7 +21,7 @@ use crate::{Error, Request};
 /// # Example
 ///
 /// ```
-/// use tower_chain::extract::{BodyInput, FieldError, Head, Input, Location, Source, read_body};
+/// use tower_chain::extract::{BodyInput, FieldError, Head, Input, Location, RawInput, read_body};
 /// use tower_chain::{Chain, Error, Request, StatusCode, Valid};
 ///
 /// /// A body of `key=value` lines.
@@ -37,12 +37,12 @@ use crate::{Error, Request};
 ///     type Data = User;
 ///     const LOCATION: Location = Location::Body;
 ///
-///     async fn read(req: &mut Request) -> Result<Source, Error> {
+///     async fn read(req: &mut Request) -> Result<RawInput, Error> {
 ///         let bytes = read_body(req).await?;
-///         Ok(Source::body(bytes).under(Head::from(&*req)))
+///         Ok(RawInput::body(bytes).under(Head::from(&*req)))
 ///     }
 ///
-///     fn parse(source: &Source) -> Result<Self, Error> {
+///     fn parse(source: &RawInput) -> Result<Self, Error> {
 ///         let text = String::from_utf8_lossy(source.bytes());
 ///         match text.lines().find_map(|line| line.strip_prefix("email=")) {
 ///             Some(email) => Ok(Self(User { email: email.to_owned() })),
@@ -79,14 +79,14 @@ pub trait Input: Sized + Send {
     /// # Errors
     ///
     /// What the extractor refuses before it looks at the data: the media type, the length.
-    fn read(req: &mut Request) -> impl Future<Output = Result<Source, Error>> + Send;
+    fn read(req: &mut Request) -> impl Future<Output = Result<RawInput, Error>> + Send;
 
     /// Makes the data.
     ///
     /// # Errors
     ///
     /// What the extractor refuses.
-    fn parse(source: &Source) -> Result<Self, Error>;
+    fn parse(source: &RawInput) -> Result<Self, Error>;
 
     /// The data.
     fn data(&self) -> &Self::Data;
@@ -128,15 +128,15 @@ pub trait HeadInput: Input {
     /// # Errors
     ///
     /// What the extractor refuses before it looks at the data.
-    fn find(head: Head<'_>) -> Result<Source, Error>;
+    fn find(head: Head<'_>) -> Result<RawInput, Error>;
 }
 
 /// Reads an input, and passes it on with its source.
 #[allow(clippy::manual_async_fn, reason = "an `async fn` stores the request twice in its future")]
 pub(crate) fn take<E: Input, T>(
     mut req: Request,
-    prepare: impl FnOnce(Source) -> Source + Send,
-    then: impl FnOnce(E, Source) -> Result<T, Error> + Send,
+    prepare: impl FnOnce(RawInput) -> RawInput + Send,
+    then: impl FnOnce(E, RawInput) -> Result<T, Error> + Send,
 ) -> impl Future<Output = Result<T, Error>> + Send {
     async move {
         let source = prepare(E::read(&mut req).await?);
@@ -170,14 +170,14 @@ impl<'a> From<&'a Request> for Head<'a> {
 
 /// The part of a request that an [`Input`] is made from, and how mistakes in it are refused.
 #[derive(Clone)]
-pub struct Source {
-    pub(crate) kind: Kind,
+pub struct RawInput {
+    pub(crate) kind: RawKind,
     style: Option<Arc<Style>>,
     is_validated: bool,
 }
 
 #[derive(Clone)]
-pub(crate) enum Kind {
+pub(crate) enum RawKind {
     Bytes(Bytes),
     Query(Option<PathAndQuery>),
     Path(Matched),
@@ -189,23 +189,23 @@ struct Style {
     headers: HeaderMap,
 }
 
-impl Source {
-    fn new(kind: Kind) -> Self {
+impl RawInput {
+    fn new(kind: RawKind) -> Self {
         Self { kind, style: None, is_validated: false }
     }
 
     /// The bytes of a body.
     pub fn body(bytes: impl Into<Bytes>) -> Self {
-        Self::new(Kind::Bytes(bytes.into()))
+        Self::new(RawKind::Bytes(bytes.into()))
     }
 
     /// The query of a URI.
     pub fn query(uri: Uri) -> Self {
-        Self::new(Kind::Query(uri.into_parts().path_and_query))
+        Self::new(RawKind::Query(uri.into_parts().path_and_query))
     }
 
     pub(crate) fn path(matched: Matched) -> Self {
-        Self::new(Kind::Path(matched))
+        Self::new(RawKind::Path(matched))
     }
 
     /// Takes over the [`InvalidInput`] that is in force for the request.
@@ -239,7 +239,7 @@ impl Source {
     /// The refusal of data with more values than it may have: 413 with the member `limit`, or 414 for a query (RFC 9110, 15.5.14 and 15.5.15).
     pub fn too_many_values(&self) -> Error {
         let status = match self.kind {
-            Kind::Query(_) => StatusCode::URI_TOO_LONG,
+            RawKind::Query(_) => StatusCode::URI_TOO_LONG,
             _ => StatusCode::PAYLOAD_TOO_LARGE,
         };
         let error = Error::new(status, "The input has too many values");
@@ -249,7 +249,7 @@ impl Source {
     /// The body, if the data is made from one. A middleware puts it back.
     pub fn to_body(&self) -> Option<Bytes> {
         match &self.kind {
-            Kind::Bytes(bytes) => Some(bytes.clone()),
+            RawKind::Bytes(bytes) => Some(bytes.clone()),
             _ => None,
         }
     }
@@ -257,11 +257,11 @@ impl Source {
     /// The bytes of the body or of the query; empty for parameters of the path.
     pub fn bytes(&self) -> &[u8] {
         match &self.kind {
-            Kind::Bytes(bytes) => bytes,
-            Kind::Query(asked) => {
+            RawKind::Bytes(bytes) => bytes,
+            RawKind::Query(asked) => {
                 asked.as_ref().and_then(PathAndQuery::query).unwrap_or_default().as_bytes()
             }
-            Kind::Path(_) => b"",
+            RawKind::Path(_) => b"",
         }
     }
 
@@ -310,12 +310,12 @@ impl Source {
 }
 
 /// What the client submitted is left out.
-impl fmt::Debug for Source {
+impl fmt::Debug for RawInput {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind {
-            Kind::Bytes(_) => "Source(bytes)",
-            Kind::Query(_) => "Source(query)",
-            Kind::Path(_) => "Source(path)",
+            RawKind::Bytes(_) => "RawInput(bytes)",
+            RawKind::Query(_) => "RawInput(query)",
+            RawKind::Path(_) => "RawInput(path)",
         })
     }
 }

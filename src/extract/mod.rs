@@ -168,7 +168,7 @@ pub use self::field_error::{FieldError, Location};
 #[cfg_attr(docsrs, doc(cfg(feature = "form")))]
 pub use self::form::Form;
 pub use self::input::{
-    BodyInput, Head, HeadInput, Input, InvalidInput, Source, same_name, wire_name,
+    BodyInput, Head, HeadInput, Input, InvalidInput, RawInput, same_name, wire_name,
 };
 #[cfg(feature = "json")]
 #[cfg_attr(docsrs, doc(cfg(feature = "json")))]
