@@ -75,7 +75,7 @@
 //! | `Require`: scopes, roles, permissions, policies | `require` | 401, 403 |
 //! | `ProtectedResource`: metadata for OAuth clients | `protected-resource` | |
 //! | `RateLimit`: quotas per client; one quota for several servers | `rate-limit`, `redis` | 429, 503 |
-//! | `Valid`, `Validate`, with the crate `validator`; `Garde`, with the crate `garde` | `validate`, `garde` | 400, 413, 415, 422 |
+//! | `Valid`, `ValidateInput`, with the crate `validator`; `Garde`, with the crate `garde` | `validate`, `garde` | 400, 413, 415, 422 |
 //! | `Json`, `Form`, `Query`, `Multipart`, `Cookies` | of these names | 400, 413, 415, 422 |
 //! | `Sse`, `NdJson` | of these names | |
 //! | `BodyLimit`, `ETag` | of these names | 413; 304 |
@@ -87,6 +87,8 @@
 //! | `TestClient`: tests of any tower service, without a socket or over one | `test-util` | |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
+// `clippy.toml` lists the methods: they take the white space and the letters of Unicode, where a protocol has those of ASCII.
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 // What one feature needs of the core, another may not.
 #![cfg_attr(not(feature = "full"), allow(dead_code))]
 
@@ -186,7 +188,7 @@ pub use middleware::security_headers::SecurityHeaders;
 pub use middleware::server_timing::ServerTiming;
 #[cfg(feature = "validate")]
 #[cfg_attr(docsrs, doc(cfg(feature = "validate")))]
-pub use middleware::validate::{Valid, Validate};
+pub use middleware::validate::{Valid, ValidateInput};
 #[cfg(feature = "overhead")]
 #[cfg_attr(docsrs, doc(cfg(feature = "overhead")))]
 pub use overhead::Overhead;

@@ -10,8 +10,7 @@ use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
-use tower_chain::extract::Multipart;
-use tower_chain::middleware::validate::Unchecked;
+use tower_chain::extract::{Multipart, Unchecked};
 use tower_chain::respond::{Event, LastEventId, Sse};
 use tower_chain::{Chain, ChainService, Error, Form, Json, Provided, Query, Server, Valid};
 use tower_http::compression::CompressionLayer;
@@ -51,7 +50,7 @@ async fn by_parts(mut form: Multipart) -> Result<Json<SignUp>, Error> {
             _ => {}
         }
     }
-    let Valid(Form(found)) = Unchecked::new(Form(found)).validate()?;
+    let Valid(Form(found)) = Valid::check(Unchecked::new(Form(found))).await?;
     Ok(Json(found))
 }
 

@@ -142,7 +142,9 @@ impl Places {
     /// The body of a form. It is read and put back.
     pub(crate) async fn read_form(&self, req: &mut Request) -> Result<Option<String>, Unread> {
         let content_type = req.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let essence = content_type.and_then(|value| value.split(';').next()).map(str::trim);
+        let essence = content_type
+            .and_then(|value| value.split(';').next())
+            .map(|text| text.trim_matches([' ', '\t']));
         if !essence.is_some_and(|e| e.eq_ignore_ascii_case("application/x-www-form-urlencoded")) {
             return Ok(None);
         }

@@ -254,7 +254,7 @@ impl fmt::Display for OverheadReport {
             if counted {
                 let _ = write!(line, " {allocations:>12}");
             }
-            writeln!(f, "{}", line.trim_end())
+            writeln!(f, "{}", line.trim_end_matches(' '))
         };
         line(&self.title(), "", "", "", "")?;
         line("", "", "", "", "")?;

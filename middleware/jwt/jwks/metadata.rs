@@ -82,7 +82,7 @@ pub(super) fn redirected(from: &Uri, location: &HeaderValue) -> Option<Uri> {
 pub(super) fn max_age(value: &HeaderValue) -> Option<u64> {
     let value = value.to_str().ok()?;
     let mut found = None;
-    for directive in value.split(',').map(str::trim) {
+    for directive in value.split(',').map(|text| text.trim_matches([' ', '\t'])) {
         if directive.eq_ignore_ascii_case("no-store") || directive.eq_ignore_ascii_case("no-cache")
         {
             return Some(0);
