@@ -122,11 +122,8 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
             Refusal::Request => (StatusCode::BAD_REQUEST, "invalid_request"),
             Refusal::KeysUnavailable
             | Refusal::RevocationUnavailable
-            | Refusal::ReplayUnavailable => {
-                return no_store(Error::new(StatusCode::SERVICE_UNAVAILABLE, detail))
-                    .with_header(RETRY_AFTER, HeaderValue::from_static("5"))
-                    .with_source(refusal);
-            }
+            | Refusal::ReplayUnavailable => return later(StatusCode::SERVICE_UNAVAILABLE, refusal),
+            Refusal::TooManyProofs => return later(StatusCode::TOO_MANY_REQUESTS, refusal),
             // RFC 9449, 7.1 and 9.
             Refusal::Proof | Refusal::Replay => (StatusCode::UNAUTHORIZED, "invalid_dpop_proof"),
             Refusal::Nonce => (StatusCode::UNAUTHORIZED, "use_dpop_nonce"),
@@ -147,6 +144,13 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
         self.hide_proof(req);
         self.places.strip(req, place)
     }
+}
+
+/// The answer to a request that may succeed when it is sent again.
+fn later(status: StatusCode, refusal: Refusal) -> Error {
+    no_store(Error::new(status, refusal.description()))
+        .with_header(RETRY_AFTER, HeaderValue::from_static("5"))
+        .with_source(refusal)
 }
 
 /// What is done to the response of an accepted request.

@@ -101,6 +101,7 @@
 //! | a proof without the [nonce](Dpop::nonces) that is asked for | 401 | the same with `use_dpop_nonce`, and `DPoP-Nonce` |
 //! | a cookie, with a request of another site (see [`Source::cookie`]) | 403 | none |
 //! | a form longer than [`form_limit`](Jwt::form_limit) | 413 | none |
+//! | one key has signed [too many proofs](Dpop::replay_capacity) lately | 429 | `Retry-After: 5` |
 //! | keys, revocations or used proofs can't be had | 503 | `Retry-After: 5` |
 //!
 //! There is one challenge for each kind of place, in the order of writing; those of cookies and other headers are as those of `Authenticate`, without an error.

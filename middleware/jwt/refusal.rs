@@ -79,8 +79,10 @@ pub enum Refusal {
     KeysUnavailable,
     /// Whether the token is revoked could not be found out.
     RevocationUnavailable,
-    /// So many proofs were used lately that one more can't be remembered.
+    /// Whether the proof was used before could not be checked: the store is full, or did not answer.
     ReplayUnavailable,
+    /// The key has used so many proofs lately that one more would take the capacity of other clients.
+    TooManyProofs,
 }
 
 impl Refusal {
@@ -118,6 +120,7 @@ impl Refusal {
             Self::KeysUnavailable => "keys_unavailable",
             Self::RevocationUnavailable => "revocation_unavailable",
             Self::ReplayUnavailable => "replay_unavailable",
+            Self::TooManyProofs => "too_many_proofs",
         }
     }
 
@@ -152,6 +155,7 @@ impl Refusal {
             Self::KeysUnavailable | Self::RevocationUnavailable | Self::ReplayUnavailable => {
                 "The access token can't be verified now"
             }
+            Self::TooManyProofs => "The key has signed too many DPoP proofs lately",
         }
     }
 }

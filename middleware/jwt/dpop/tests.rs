@@ -151,7 +151,8 @@ fn thumbprints_are_those_of_the_rfcs() {
     ];
     for (jwk, expected) in table {
         let jwk: Map<String, Value> = serde_json::from_str(jwk).unwrap();
-        assert_eq!(thumbprint(&jwk).as_deref(), expected);
+        let thumbprint = thumbprint(&jwk).map(|digest| URL_SAFE_NO_PAD.encode(digest));
+        assert_eq!(thumbprint.as_deref(), expected);
     }
 }
 
@@ -224,7 +225,7 @@ mod requests {
         }
 
         fn thumbprint(&self) -> String {
-            thumbprint(self.jwk().as_object().unwrap()).unwrap()
+            URL_SAFE_NO_PAD.encode(thumbprint(self.jwk().as_object().unwrap()).unwrap())
         }
 
         fn token(&self) -> String {
@@ -694,12 +695,37 @@ mod requests {
     }
 
     #[tokio::test]
-    async fn without_room_for_one_more_proof_it_is_a_503() {
+    async fn without_a_free_entry_it_is_a_503() {
         let client = Client::new();
         let bound = client.token();
         let service = Spied::new(jwt(dpop().replay_capacity(1)));
         let dpop = format!("DPoP {bound}");
         assert_eq!(service.get(&dpop, &client.proof("1", &bound)).await.0, 200);
         assert_eq!(service.get(&dpop, &client.proof("2", &bound)).await, (503, String::new()));
+    }
+
+    #[tokio::test]
+    async fn a_client_that_sends_too_many_proofs_is_a_429_and_others_are_served() {
+        let (busy, calm) = (Client::new(), Client::new());
+        let service = Spied::new(jwt(dpop().replay_capacity(10)));
+        let send = async |client: &Client, jti: u32| {
+            let bound = client.token();
+            let proof = client.proof(&jti.to_string(), &bound);
+            service.send(&format!("DPoP {bound}"), &proof).await
+        };
+        for jti in 0..50 {
+            let (status, headers) = send(&busy, jti).await;
+            assert_eq!(status, if jti < 5 { 200 } else { 429 }, "{jti}");
+            if status == 429 {
+                assert_eq!(
+                    (&headers["retry-after"], &headers["cache-control"]),
+                    (&"5".parse().unwrap(), &"no-store".parse().unwrap())
+                );
+                assert!(!headers.contains_key("www-authenticate"));
+            }
+        }
+        for jti in 0..2 {
+            assert_eq!(send(&calm, jti).await.0, 200);
+        }
     }
 }
