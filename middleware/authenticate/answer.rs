@@ -6,6 +6,7 @@ use axum_core::response::IntoResponse;
 use futures_util::future::BoxFuture;
 use http::StatusCode;
 
+use super::turns::Client;
 use super::way::{Verifier, Way};
 use super::{Authenticate, Refusal};
 use crate::middleware::credentials::{Credentials, Unread, came_by_query, cross_site, no_store};
@@ -22,8 +23,9 @@ impl<T: Clone + Send + Sync + 'static> Authenticate<T> {
         match self.judge(req, form.as_deref())? {
             Judgement::Accepted(accepted) => Ok(accepted),
             Judgement::Waiting(place, credentials) => {
-                // Only those who wait for a function pay for it.
-                let asked: BoxFuture<'_, _> = Box::pin(self.ask(place, credentials));
+                let client = Client::of(req.headers(), req.extensions());
+                // Boxed, so that only requests that wait for a function pay for it.
+                let asked: BoxFuture<'_, _> = Box::pin(self.ask(place, credentials, client));
                 Ok((asked.await?, place))
             }
         }
@@ -54,9 +56,14 @@ impl<T: Clone + Send + Sync + 'static> Authenticate<T> {
     }
 
     /// Asks the functions, one after the other, until one of them knows who it is.
-    async fn ask(&self, place: usize, credentials: Credentials<'static>) -> Result<T, Refused> {
+    async fn ask(
+        &self,
+        place: usize,
+        credentials: Credentials<'static>,
+        client: Option<Client>,
+    ) -> Result<T, Refused> {
         for way in self.ways_of(place) {
-            if let Some(principal) = way.ask(&credentials).await.map_err(Refused::Failed)? {
+            if let Some(principal) = way.ask(&credentials, client).await.map_err(Refused::Failed)? {
                 return Ok(principal);
             }
         }

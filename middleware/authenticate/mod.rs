@@ -113,6 +113,7 @@ mod principal;
 mod refusal;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod way;
 
 use std::fmt;
@@ -120,8 +121,6 @@ use std::future::Future;
 use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
-
-use tokio::sync::Semaphore;
 
 use self::cache::Cache;
 pub use self::error::AuthenticateError;
@@ -133,6 +132,7 @@ pub use self::optional::Optional;
 pub use self::presented::{Login, Token};
 pub use self::principal::Principal;
 pub use self::refusal::Refusal;
+use self::turns::Turns;
 use self::way::{Verifier, Verify, Way};
 use super::credentials::{Credentials, Places, has_twins};
 pub use super::credentials::{Source, SourceError};
@@ -259,7 +259,7 @@ impl<T: Clone + Send + Sync + 'static> Authenticate<T> {
         F: Fn(Token) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<Option<T>, Error>> + Send + 'static,
     {
-        let verify: Arc<Verify<T>> = Arc::new(move |credentials| match credentials {
+        let verify: Arc<Verify<T>> = Arc::new(move |credentials, _| match credentials {
             Credentials::Token(token) => Box::pin(verify(Token::new(token.to_string()))),
             Credentials::Login(..) => Box::pin(async { Ok(None) }),
         });
@@ -275,7 +275,7 @@ impl<T: Clone + Send + Sync + 'static> Authenticate<T> {
         F: Fn(Login) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<Option<T>, Error>> + Send + 'static,
     {
-        let verify: Arc<Verify<T>> = Arc::new(move |credentials| match credentials {
+        let verify: Arc<Verify<T>> = Arc::new(move |credentials, _| match credentials {
             Credentials::Login(login, colon) => Box::pin(verify(Login::new(login.clone(), *colon))),
             Credentials::Token(_) => Box::pin(async { Ok(None) }),
         });
@@ -284,8 +284,11 @@ impl<T: Clone + Send + Sync + 'static> Authenticate<T> {
 
     /// Accepts the users and passwords for which a slow function of yours gives a principal, by Basic.
     ///
-    /// The function runs on Tokio's threads for blocking work, so that requests which need no check don't wait, and at most once per core
-    /// at the same time: others wait for their turn. What was found good is remembered: see [`cache_ttl`](Self::cache_ttl).
+    /// The function runs on Tokio's threads for blocking work, so requests which need no check don't wait. It runs at most once per core at the
+    /// same time, and for one client on at most half of the cores; other requests wait for their turn. A client that floods the server with
+    /// passwords therefore delays only itself. A client is an address as [`ClientAddr`](crate::extract::ClientAddr) finds it (the /64 of an IPv6
+    /// address), so [provide](crate::Chain::provide) [`TrustedProxies`](crate::extract::TrustedProxies) behind a proxy. Successful checks are cached: see
+    /// [`cache_ttl`](Self::cache_ttl).
     ///
     /// # Example
     ///
@@ -310,8 +313,9 @@ impl<T: Clone + Send + Sync + 'static> Authenticate<T> {
     where
         F: Fn(&Login) -> Result<Option<T>, Error> + Send + Sync + 'static,
     {
-        let turns = Semaphore::new(available_parallelism().map_or(1, |cores| cores.get()));
-        let verifier = Verifier::Blocking(Arc::new(verify), Arc::new(turns));
+        let cores = available_parallelism().map_or(1, |cores| cores.get());
+        let turns = Turns::new(cores, (cores / 2).max(1));
+        let verifier = Verifier::Blocking(Arc::new(verify), turns);
         Self::of(Source::basic(), verifier).cache_ttl(CACHE_TTL)
     }
 

@@ -831,6 +831,34 @@ async fn requests_at_once_with_one_password_are_few_checks() {
     assert!(asked.load(Ordering::Relaxed) <= cores, "{asked:?} checks on {cores} cores");
 }
 
+#[tokio::test]
+async fn a_flood_of_passwords_of_one_client_does_not_delay_the_others() {
+    use crate::extract::PeerAddr;
+    let checked = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let log = checked.clone();
+    let service = Spied::new(Authenticate::basic_blocking(move |login| {
+        log.lock().unwrap().push(login.user().to_owned());
+        std::thread::yield_now();
+        Ok(None)
+    }));
+    let send = |peer: &str, user: &str| {
+        let value = format!("Basic {}", STANDARD.encode(format!("{user}:x")));
+        let mut req = request("GET /", &[("authorization", &value)], "");
+        req.extensions_mut().insert(PeerAddr(peer.parse().unwrap()));
+        service.service.handle(req)
+    };
+    let flood = (0..200).map(|_| send("192.0.2.1:1", "mallory"));
+    let all = flood.chain([send("192.0.2.2:1", "ann")]);
+    for response in futures_util::future::join_all(all).await {
+        assert_eq!(response.status(), 401);
+    }
+    let checked = checked.lock().unwrap();
+    let position = checked.iter().position(|user| user == "ann").unwrap();
+    let cores = available_parallelism().unwrap().get();
+    assert!(position <= cores, "after {position} checks of another client");
+    assert_eq!(checked.len(), 201);
+}
+
 /// Or whoever sends passwords and leaves has more checks run at once than there are cores.
 #[tokio::test]
 async fn a_check_keeps_its_turn_when_its_client_leaves() {
@@ -844,7 +872,8 @@ async fn a_check_keeps_its_turn_when_its_client_leaves() {
         Ok(Some(Principal::new(login.user())))
     });
     let Verifier::Blocking(_, turns) = &authenticate.ways[0].verifier else { panic!("no turns") };
-    let (turns, cores) = (turns.clone(), turns.available_permits());
+    let turns = turns.all();
+    let cores = turns.available_permits();
     let service = Spied::new(authenticate).service;
     let ask = || Box::pin(service.handle(request("GET /", &[ALADDIN], "")));
     for _ in 0..cores {

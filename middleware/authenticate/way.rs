@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
-use tokio::sync::Semaphore;
 
 use super::cache::{Cache, Key};
+use super::turns::{Client, Turns};
 use super::{ApiKeys, Login, Principal, Source};
 use crate::Error;
 use crate::middleware::credentials::Credentials;
@@ -25,16 +25,21 @@ pub(super) struct Way<T> {
 pub(super) enum Verifier<T> {
     Keys(ApiKeys, fn(Principal) -> T),
     Function(Arc<Verify<T>>),
-    Blocking(Arc<VerifyBlocking<T>>, Arc<Semaphore>),
+    Blocking(Arc<VerifyBlocking<T>>, Turns),
 }
 
-/// A function that gets no credentials of its kind says `None`.
-pub(super) type Verify<T> =
-    dyn Fn(&Credentials<'static>) -> BoxFuture<'static, Result<Option<T>, Error>> + Send + Sync;
+/// Returns `None` for credentials of another kind.
+pub(super) type Verify<T> = dyn Fn(&Credentials<'static>, Option<Client>) -> BoxFuture<'static, Result<Option<T>, Error>>
+    + Send
+    + Sync;
 pub(super) type VerifyBlocking<T> = dyn Fn(&Login) -> Result<Option<T>, Error> + Send + Sync;
 
 impl<T: Clone + Send + Sync + 'static> Way<T> {
-    pub(super) async fn ask(&self, credentials: &Credentials<'static>) -> Result<Option<T>, Error> {
+    pub(super) async fn ask(
+        &self,
+        credentials: &Credentials<'static>,
+        client: Option<Client>,
+    ) -> Result<Option<T>, Error> {
         let cached = match &self.cache {
             Some(cache) if !cache.ttl().is_zero() => {
                 Some((cache, cache.key(credentials.as_bytes())))
@@ -48,16 +53,16 @@ impl<T: Clone + Send + Sync + 'static> Way<T> {
         let _turn;
         let found = match &self.verifier {
             Verifier::Keys(..) => return Ok(None),
-            Verifier::Function(verify) => verify(credentials).await?,
+            Verifier::Function(verify) => verify(credentials, client).await?,
             Verifier::Blocking(verify, turns) => {
                 let Credentials::Login(login, colon) = credentials else { return Ok(None) };
-                let turn = turns.clone().acquire_owned().await?;
+                let turn = turns.take(client).await?;
                 if let Some(known) = self.known(cached) {
                     return Ok(Some(known));
                 }
                 let runtime = tokio::runtime::Handle::try_current()?;
                 let (verify, login) = (verify.clone(), Login::new(login.clone(), *colon));
-                // A client that leaves doesn't end the check: its turn lasts as long.
+                // The check goes on if the client leaves, so its turn moves along with it.
                 let check = runtime.spawn_blocking(move || (verify(&login), turn));
                 let (found, turn) = check.await?;
                 _turn = turn;

@@ -17,9 +17,13 @@ use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, StatusCode, Uri};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value};
+use tokio::sync::Semaphore;
 
 use super::cache::{Cache, Key};
-use super::{Authenticate, Token};
+use super::turns::{Client, Turns};
+use super::way::{Verifier, Verify};
+use super::{Authenticate, Source, Token};
+use crate::middleware::credentials::Credentials;
 use crate::{Error, FromChain, Grants};
 
 /// Asks an authorization server whether a token is good ([RFC 7662](https://www.rfc-editor.org/rfc/rfc7662)).
@@ -30,6 +34,9 @@ use crate::{Error, FromChain, Grants};
 /// Requests that bring the same token at the same time are one question. Answers are remembered: good ones until the token expires but at most for
 /// [`cache_ttl`](Self::cache_ttl), bad ones for at most 5 seconds. When the server can't be asked, or says what can't be understood, the client gets a 503
 /// with `Retry-After`.
+///
+/// One client causes at most 32 requests at the same time; its further tokens wait. A flood of made-up tokens therefore does not keep the server
+/// from being asked for other clients. A client is an address as [`ClientAddr`](crate::extract::ClientAddr) finds it (the /64 of an IPv6 address).
 ///
 /// A token that is bound to a key of the client (`cnf`) is refused: as a bearer token it proves nothing.
 ///
@@ -75,6 +82,7 @@ pub struct Introspection {
     good: Cache<Introspected>,
     bad: Cache<()>,
     asking: Mutex<HashMap<Key, WeakShared<Asking>>>,
+    turns: Turns,
 }
 
 type Fetch =
@@ -109,6 +117,7 @@ impl Introspection {
             good: Cache::new(Duration::from_secs(60), CAPACITY),
             bad: Cache::new(BAD_TTL, CAPACITY),
             asking: Mutex::default(),
+            turns: Turns::new(Semaphore::MAX_PERMITS, REQUESTS_PER_CLIENT),
         })
     }
 
@@ -174,11 +183,16 @@ impl Introspection {
     }
 
     /// Whether a token is good, from memory or from the server.
-    async fn ask(self: Arc<Self>, token: Token) -> Result<Option<Introspected>, Error> {
+    async fn ask(
+        self: Arc<Self>,
+        token: Token,
+        client: Option<Client>,
+    ) -> Result<Option<Introspected>, Error> {
         let key = self.good.key(token.as_str().as_bytes());
         if let Some(known) = self.known(&key) {
             return Ok(known);
         }
+        let _turn = self.turns.take(client).await?;
         let asking = self.clone().join(key, token);
         let answer = asking.await;
         let mut all = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
@@ -305,7 +319,14 @@ impl Authenticate<Introspected> {
     /// Accepts the tokens that an authorization server calls active, as `Authorization: Bearer <token>`. Provides an [`Introspected`].
     pub fn introspection(introspection: Introspection) -> Self {
         let introspection = Arc::new(introspection);
-        let mut this = Self::with(move |token| introspection.clone().ask(token));
+        let verify: Arc<Verify<Introspected>> =
+            Arc::new(move |credentials, client| match credentials {
+                Credentials::Token(token) => {
+                    Box::pin(introspection.clone().ask(Token::new(token.to_string()), client))
+                }
+                Credentials::Login(..) => Box::pin(async { Ok(None) }),
+            });
+        let mut this = Self::of(Source::bearer(), Verifier::Function(verify));
         for way in &mut this.ways {
             way.lifetime = |token| token.left(SystemTime::now());
         }
@@ -520,6 +541,8 @@ fn seconds(time: SystemTime) -> u64 {
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 const CAPACITY: usize = 10_000;
 const BAD_TTL: Duration = Duration::from_secs(5);
+/// How many introspection requests at the same time one client may cause.
+const REQUESTS_PER_CLIENT: usize = 32;
 /// In bytes.
 const LONGEST: usize = 256 * 1024;
 /// The last second of the year 9999.

@@ -266,7 +266,7 @@ async fn a_good_answer_is_remembered_no_longer_than_the_token_lives() {
     let server = Server::new(format!(r#"{{"active":true,"exp":{}}}"#, now() + 30));
     let introspection = Arc::new(server.introspection().cache_ttl(Duration::from_secs(60)));
     let token = Token::new("token".to_owned());
-    assert!(introspection.clone().ask(token).await.unwrap().is_some());
+    assert!(introspection.clone().ask(token, None).await.unwrap().is_some());
     let key = introspection.good.key(b"token");
     let later = |seconds| Instant::now() + Duration::from_secs(seconds);
     assert!(introspection.good.get(&key, later(28)).is_some());
@@ -298,7 +298,7 @@ async fn the_memory_of_the_step_is_no_longer_than_the_life_of_the_token() {
     let way = &authenticate.ways[0];
     let cache = way.cache.as_ref().unwrap();
     let token = crate::middleware::credentials::Credentials::Token("token".into());
-    let found = way.ask(&token).await.unwrap().unwrap();
+    let found = way.ask(&token, None).await.unwrap().unwrap();
     let key = cache.key(b"token");
     let later = |seconds| Instant::now() + Duration::from_secs(seconds);
     assert!(cache.get(&key, later(28)).is_some());
@@ -310,7 +310,7 @@ async fn the_memory_of_the_step_is_no_longer_than_the_life_of_the_token() {
         not_before: None,
     }));
     cache.insert(key, expired, Instant::now());
-    assert_eq!(way.ask(&token).await.unwrap().unwrap().0.expires, found.0.expires);
+    assert_eq!(way.ask(&token, None).await.unwrap().unwrap().0.expires, found.0.expires);
 }
 
 #[tokio::test]
@@ -332,7 +332,7 @@ async fn a_thousand_requests_at_once_with_one_token_are_one_question() {
     let server =
         Server { answers: Arc::new(Semaphore::new(0)), ..Server::new(r#"{"active":true}"#) };
     let introspection = Arc::new(server.introspection());
-    let ask = || introspection.clone().ask(Token::new("token".to_owned()));
+    let ask = || introspection.clone().ask(Token::new("token".to_owned()), None);
     let all = futures_util::future::join_all((0..1000).map(|_| ask()));
     let release = async {
         tokio::task::yield_now().await;
@@ -345,11 +345,39 @@ async fn a_thousand_requests_at_once_with_one_token_are_one_question() {
 }
 
 #[tokio::test]
+async fn a_flood_of_tokens_of_one_client_does_not_delay_the_others() {
+    use crate::extract::PeerAddr;
+    // The server answers nothing until the end.
+    let server =
+        Server { answers: Arc::new(Semaphore::new(0)), ..Server::new(r#"{"active":true}"#) };
+    let service = Spied::new(server.introspection()).0;
+    let send = |peer: &str, token: &str| {
+        let mut req = request(token);
+        req.extensions_mut().insert(PeerAddr(peer.parse().unwrap()));
+        Box::pin(service.handle(req))
+    };
+    let mut flood: Vec<_> = (0..1000).map(|n| send("192.0.2.1:1", &format!("{n}"))).collect();
+    for request in &mut flood {
+        assert!(is_pending(request).await);
+    }
+    assert_eq!(server.asked(), REQUESTS_PER_CLIENT);
+    let mut other = send("192.0.2.2:1", "token");
+    assert!(is_pending(&mut other).await);
+    assert_eq!(server.asked(), REQUESTS_PER_CLIENT + 1);
+    // Each of the flood has its turn in the end.
+    server.answers.add_permits(1001);
+    assert_eq!(other.await.status(), 200);
+    for response in futures_util::future::join_all(flood).await {
+        assert_eq!(response.status(), 200);
+    }
+}
+
+#[tokio::test]
 async fn who_gives_up_takes_nobody_along() {
     let server =
         Server { answers: Arc::new(Semaphore::new(0)), ..Server::new(r#"{"active":true}"#) };
     let introspection = Arc::new(server.introspection());
-    let ask = || Box::pin(introspection.clone().ask(Token::new("token".to_owned())));
+    let ask = || Box::pin(introspection.clone().ask(Token::new("token".to_owned()), None));
     let (mut first, mut second) = (ask(), ask());
     assert!(is_pending(&mut first).await);
     assert!(is_pending(&mut second).await);
@@ -360,7 +388,7 @@ async fn who_gives_up_takes_nobody_along() {
     // All of them give up: the next one asks anew.
     let introspection =
         Arc::new(Server { answers: Arc::new(Semaphore::new(0)), ..server.clone() }.introspection());
-    let ask = || Box::pin(introspection.clone().ask(Token::new("token".to_owned())));
+    let ask = || Box::pin(introspection.clone().ask(Token::new("token".to_owned()), None));
     let mut only = ask();
     assert!(is_pending(&mut only).await);
     drop(only);
@@ -402,7 +430,7 @@ async fn a_refused_token_is_challenged_as_any() {
 async fn roles_and_permissions_are_those_of_the_token() {
     let says = r#"{"active":true,"roles":["admin",1],"permissions":"edit"}"#;
     let introspection = Arc::new(Server::new(says).introspection());
-    let token = introspection.ask(Token::new("t".into())).await.unwrap().unwrap();
+    let token = introspection.ask(Token::new("t".into()), None).await.unwrap().unwrap();
     assert!(token.has_role("admin") && !token.has_role("1") && !token.has_role("user"));
     assert!(!token.has_permission("edit"), "a list is a list");
     assert!(!token.has_scope(""));
@@ -444,7 +472,7 @@ async fn no_secret_is_ever_shown() {
         async |_: http::Request<Bytes>| Ok::<_, std::io::Error>(http::Response::new(Bytes::new()));
     let other = Introspection::new(format!("{ENDPOINT}?key=canary"), fetch).unwrap();
     let shown = format!("{introspection:?} {introspection:#?} {other:?}");
-    let token = Arc::new(introspection).ask(Token::new("canary-token".into())).await.unwrap();
+    let token = Arc::new(introspection).ask(Token::new("canary-token".into()), None).await.unwrap();
     let shown = format!("{shown} {token:?} {token:#?}");
     assert!(!shown.contains("canary"), "{shown}");
     assert!(shown.contains("\"sub\""));
