@@ -108,7 +108,8 @@ mod tests {
         assert!(other.is_some(), "a hundred requests of another client wait");
         assert!(take(client(3)).is_none() && take(None).is_none(), "both turns are taken");
         drop(first);
-        assert!(waiting[0].as_mut().now_or_never().is_some(), "its client has a turn again");
+        let second = waiting[0].as_mut().now_or_never();
+        assert!(second.is_some(), "its client has a turn again");
         assert!(waiting[1].as_mut().now_or_never().is_none());
     }
 

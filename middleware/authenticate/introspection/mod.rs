@@ -38,6 +38,17 @@ use crate::{Error, FromChain, Grants};
 /// One client causes at most 32 requests at the same time; its further tokens wait. A flood of made-up tokens therefore does not keep the server
 /// from being asked for other clients. A client is an address as [`ClientAddr`](crate::extract::ClientAddr) finds it (the /64 of an IPv6 address).
 ///
+/// An authorization server reports other tokens than access tokens as active as well, and tokens for other APIs. Only these are accepted:
+///
+/// - access tokens: the response has a `token_type` of `Bearer` or `DPoP` ([RFC 6749, 7.1](https://www.rfc-editor.org/rfc/rfc6749#section-7.1)), or
+///   names an access token in `token_use` or `typ`, as some servers do. No member names another kind, such as a refresh token or an ID token. See
+///   [`any_token_type`](Self::any_token_type);
+/// - tokens for this API: `aud` is, or contains, the audience. See [`any_audience`](Self::any_audience);
+/// - tokens that pass each [`check`](Self::check) of the application.
+///
+/// A token is also refused if the server answers with 400 and `unsupported_token_type` or `invalid_token`, which means that it does not introspect
+/// tokens of this kind. Any other failure of the server is a 503.
+///
 /// A token that is bound to a key of the client (`cnf`) is refused: as a bearer token it proves nothing.
 ///
 /// # Example
@@ -60,10 +71,11 @@ use crate::{Error, FromChain, Grants};
 ///     }
 /// };
 ///
-/// let introspection = Introspection::new("https://login.example.com/introspect", fetch)?
+/// let endpoint = "https://login.example.com/introspect";
+/// let introspection = Introspection::new(endpoint, "https://invoices.example.com", fetch)?
 ///     .client("invoices-api", "the secret of this API")
 ///     .issuer("https://login.example.com")
-///     .audience("https://invoices.example.com");
+///     .check(|token| token.claim("realm").is_some_and(|realm| realm == "customers"));
 ///
 /// let chain = Chain::new()
 ///     .use_(Authenticate::introspection(introspection))
@@ -76,7 +88,10 @@ pub struct Introspection {
     endpoint: Uri,
     authorization: Option<HeaderValue>,
     issuer: Option<String>,
-    audience: Option<String>,
+    /// Empty if any audience is accepted.
+    audiences: Vec<String>,
+    any_token_type: bool,
+    checks: Vec<Box<Check>>,
     timeout: Duration,
     fetch: Box<Fetch>,
     good: Cache<Introspected>,
@@ -85,18 +100,27 @@ pub struct Introspection {
     turns: Turns,
 }
 
+type Check = dyn Fn(&Introspected) -> bool + Send + Sync;
 type Fetch =
     dyn Fn(http::Request<Bytes>) -> Pin<Box<dyn Future<Output = Fetched> + Send>> + Send + Sync;
 type Fetched = Result<http::Response<Bytes>, BoxError>;
 type Asking = Pin<Box<dyn Future<Output = Result<Option<Introspected>, Unavailable>> + Send>>;
 
 impl Introspection {
-    /// Asks the introspection endpoint at a URL, by a function that sends a request and reads the response.
+    /// Accepts tokens for an audience, after a request to the introspection endpoint at a URL. The function sends this request and reads the
+    /// response.
+    ///
+    /// The audience is the name by which the authorization server knows this API, often its URL. A token is accepted if `aud` is this text, or a
+    /// list that contains it.
     ///
     /// # Errors
     ///
-    /// If it isn't an `https` URL, or `http` on the own machine.
-    pub fn new<F, Fut, E>(endpoint: impl Into<String>, fetch: F) -> Result<Self, IntrospectionError>
+    /// If the endpoint is not an `https` URL (or `http` on the own machine), or if the audience is empty.
+    pub fn new<F, Fut, E>(
+        endpoint: impl Into<String>,
+        audience: impl Into<String>,
+        fetch: F,
+    ) -> Result<Self, IntrospectionError>
     where
         F: Fn(http::Request<Bytes>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<http::Response<Bytes>, E>> + Send + 'static,
@@ -107,11 +131,17 @@ impl Introspection {
             Ok(uri) if is_fit(&uri) => uri,
             _ => return Err(IntrospectionError::Endpoint { url: shown(&url) }),
         };
+        let audience = audience.into();
+        if audience.is_empty() {
+            return Err(IntrospectionError::Audience);
+        }
         Ok(Self {
             endpoint,
             authorization: None,
             issuer: None,
-            audience: None,
+            audiences: vec![audience],
+            any_token_type: false,
+            checks: Vec::new(),
             timeout: Duration::from_secs(5),
             fetch: Box::new(move |req| Box::pin(fetch(req).map(|result| result.map_err(E::into)))),
             good: Cache::new(Duration::from_secs(60), CAPACITY),
@@ -151,10 +181,35 @@ impl Introspection {
         self
     }
 
-    /// Sets what must be among the `aud` of a token. Defaults to any.
+    /// Accepts tokens for one more audience. Each call adds one. Defaults to the one of [`new`](Self::new) alone.
     #[must_use]
     pub fn audience(mut self, audience: impl Into<String>) -> Self {
-        self.audience = Some(audience.into());
+        self.audiences.push(audience.into());
+        self
+    }
+
+    /// Accepts tokens for any audience, and those without one. For a server that introspects only tokens for the API that sends the request, or
+    /// where a [`check`](Self::check) decides. Defaults to off.
+    #[must_use]
+    pub fn any_audience(mut self) -> Self {
+        self.audiences.clear();
+        self
+    }
+
+    /// Accepts tokens of any kind, also those of which the server does not report the kind. Use it for a server that does not send `token_type`, together
+    /// with a [`check`](Self::check) that tells access tokens from refresh tokens. Defaults to off.
+    #[must_use]
+    pub fn any_token_type(mut self) -> Self {
+        self.any_token_type = true;
+        self
+    }
+
+    /// Adds a check of the whole response: `false` refuses the token. Each call adds one. Defaults to none.
+    ///
+    /// A successful check is cached together with the response.
+    #[must_use]
+    pub fn check(mut self, check: impl Fn(&Introspected) -> bool + Send + Sync + 'static) -> Self {
+        self.checks.push(Box::new(check));
         self
     }
 
@@ -275,11 +330,13 @@ impl Introspection {
             Err(_) => answer.await,
         };
         let answer = answer.map_err(|_| Unavailable("no answer"))?;
-        if answer.status() != StatusCode::OK {
-            return Err(Unavailable("another status than 200"));
-        }
         if answer.body().len() > LONGEST {
             return Err(Unavailable("an answer that is too long"));
+        }
+        match answer.status() {
+            StatusCode::OK => {}
+            StatusCode::BAD_REQUEST if is_about_the_token(answer.body()) => return Ok(None),
+            _ => return Err(Unavailable("another status than 200")),
         }
         let claims: Claims = serde_json::from_slice(answer.body())
             .map_err(|_| Unavailable("an answer that is no JSON object"))?;
@@ -301,17 +358,18 @@ impl Introspection {
             Some(issuer) => claims.get("iss").and_then(Value::as_str) == Some(issuer),
             None => true,
         };
-        let for_us = match (&self.audience, claims.get("aud")) {
-            (None, _) => true,
-            (Some(wanted), Some(Value::String(aud))) => aud == wanted,
-            (Some(wanted), Some(Value::Array(list))) => {
-                list.iter().all(Value::is_string) && list.iter().any(|aud| aud == wanted)
-            }
-            _ => false,
+        let is_us = |aud: &Value| self.audiences.iter().any(|audience| aud == audience);
+        let for_us = match claims.get("aud") {
+            _ if self.audiences.is_empty() => true,
+            Some(Value::Array(list)) => list.iter().all(Value::is_string) && list.iter().any(is_us),
+            Some(aud) => is_us(aud),
+            None => false,
         };
+        let of_kind = self.any_token_type || is_access_token(&claims);
         let bound = claims.contains_key("cnf");
-        (from_issuer && for_us && !bound)
-            .then(|| Introspected(Arc::new(Inner { claims, expires, not_before })))
+        let token = Introspected(Arc::new(Inner { claims, expires, not_before }));
+        let accepted = from_issuer && for_us && of_kind && !bound;
+        (accepted && self.checks.iter().all(|check| check(&token))).then_some(token)
     }
 }
 
@@ -340,7 +398,7 @@ impl fmt::Debug for Introspection {
         f.debug_struct("Introspection")
             .field("endpoint", &shown(&self.endpoint.to_string()))
             .field("issuer", &self.issuer)
-            .field("audience", &self.audience)
+            .field("audiences", &self.audiences)
             .finish_non_exhaustive()
     }
 }
@@ -474,6 +532,38 @@ impl<'de> serde_core::Deserialize<'de> for Claims {
     }
 }
 
+/// Whether a response is about an access token. At least one member must name its kind, and none may name another kind.
+///
+/// A server that reports a refresh token as active leaves `token_type` out (it is the type of RFC 6749, 7.1, which only access tokens have), or names the
+/// kind in a member of its own: `typ` (Keycloak: `Bearer`, `Refresh`, `Offline`, `ID`) or `token_use` (Ory: `access_token`, `refresh_token`;
+/// Cognito: `access`, `id`).
+fn is_access_token(claims: &Map<String, Value>) -> bool {
+    let kinds = [
+        ("token_type", &["Bearer", "DPoP"][..]),
+        ("token_use", &["access_token", "access"]),
+        ("typ", &["Bearer", "DPoP", "at+jwt", "application/at+jwt"]),
+    ];
+    let mut named = false;
+    for (member, accepted) in kinds {
+        let Some(value) = claims.get(member) else { continue };
+        let is = |kind: &&str| value.as_str().is_some_and(|value| value.eq_ignore_ascii_case(kind));
+        if accepted.iter().any(is) {
+            named = true;
+        } else if member != "typ" || value.as_str() != Some("JWT") {
+            return false;
+        }
+    }
+    // OpenID Connect Core, 3.1.3.6 and 3.3.2.11: only ID tokens have these.
+    named && !claims.contains_key("at_hash") && !claims.contains_key("c_hash")
+}
+
+/// Whether a response with status 400 is about the token (RFC 7009, 2.2.1 and RFC 6750, 3.1), and not about the client that sent the request.
+fn is_about_the_token(body: &[u8]) -> bool {
+    let error = serde_json::from_slice::<Claims>(body).ok();
+    let error = error.as_ref().and_then(|Claims(members)| members.get("error")?.as_str());
+    matches!(error, Some("unsupported_token_type" | "invalid_token"))
+}
+
 /// Why the server could not be asked, for the log.
 #[derive(Clone, Copy)]
 struct Unavailable(&'static str);
@@ -487,6 +577,8 @@ pub enum IntrospectionError {
         /// What was given, without what may be a secret: user, password and query.
         url: String,
     },
+    /// The audience is empty.
+    Audience,
     /// The token can't be sent.
     Bearer,
 }
@@ -497,6 +589,9 @@ impl fmt::Display for IntrospectionError {
             Self::Endpoint { url } => write!(
                 f,
                 "{url:?} can't be the introspection endpoint: use an absolute `https` URL (`http` on localhost)"
+            ),
+            Self::Audience => f.write_str(
+                "the audience is empty: give the name by which the authorization server knows this API, or use `any_audience`",
             ),
             Self::Bearer => {
                 f.write_str("the token for the endpoint must be visible ASCII without blanks")
