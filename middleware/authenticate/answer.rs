@@ -4,17 +4,21 @@ use std::time::SystemTime;
 
 use axum_core::response::IntoResponse;
 use futures_util::future::BoxFuture;
-use http::StatusCode;
+use http::header::CACHE_CONTROL;
+use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::turns::Client;
-use super::way::{Verifier, Way};
+use super::way::{Sent, Unconfirmed, Verifier, Way};
 use super::{Authenticate, Refusal};
-use crate::middleware::credentials::{Credentials, Unread, came_by_query, cross_site, no_store};
+use crate::middleware::credentials::{
+    Credentials, DPOP, DPOP_NONCE, NO_STORE, RequestHead, Unread, came_by_query, cross_site, later,
+    no_store,
+};
 use crate::{Endpoint, Error, Middleware, Request, Response, Rest};
 
 impl<T: Clone + Send + Sync + 'static> Authenticate<T> {
-    /// Who is calling and at which place it stood, or why the request is refused.
-    pub(super) async fn authenticate(&self, req: &mut Request) -> Result<(T, usize), Refused> {
+    /// Finds the caller, or why the request is refused.
+    pub(super) async fn authenticate(&self, req: &mut Request) -> Result<Accepted<T>, Refused> {
         let mut form = None;
         if self.places.reads_form() {
             form = self.places.read_form(req).await?;
@@ -23,10 +27,10 @@ impl<T: Clone + Send + Sync + 'static> Authenticate<T> {
         match self.judge(req, form.as_deref())? {
             Judgement::Accepted(accepted) => Ok(accepted),
             Judgement::Waiting(place, credentials) => {
-                let client = Client::of(req.headers(), req.extensions());
                 // Boxed, so that only requests that wait for a function pay for it.
-                let asked: BoxFuture<'_, _> = Box::pin(self.ask(place, credentials, client));
-                Ok((asked.await?, place))
+                let head = RequestHead::of(req);
+                let asked: BoxFuture<'_, _> = Box::pin(self.ask(place, credentials, head));
+                asked.await
             }
         }
     }
@@ -39,7 +43,8 @@ impl<T: Clone + Send + Sync + 'static> Authenticate<T> {
             match &way.verifier {
                 Verifier::Keys(keys, principal) => {
                     if let Some(known) = keys.find(credentials.as_bytes(), SystemTime::now) {
-                        return Ok(Judgement::Accepted((principal(known), place)));
+                        let principal = principal(known);
+                        return Ok(Judgement::Accepted(Accepted { principal, place, nonce: None }));
                     }
                 }
                 Verifier::Function(_) | Verifier::Blocking(..) => waiting = true,
@@ -55,24 +60,60 @@ impl<T: Clone + Send + Sync + 'static> Authenticate<T> {
         self.ways.iter().filter(move |way| way.places.contains(&place))
     }
 
-    /// Asks the functions, one after the other, until one of them knows who it is.
+    /// Asks the functions, one after the other, until one of them knows the caller.
     async fn ask(
         &self,
         place: usize,
         credentials: Credentials<'static>,
-        client: Option<Client>,
-    ) -> Result<T, Refused> {
+        head: RequestHead<'_>,
+    ) -> Result<Accepted<T>, Refused> {
+        let client = Client::of(head.headers(), head.extensions());
         for way in self.ways_of(place) {
-            if let Some(principal) = way.ask(&credentials, client).await.map_err(Refused::Failed)? {
-                return Ok(principal);
+            let found = way.ask(&credentials, client).await.map_err(Refused::Failed)?;
+            let Some(principal) = found else { continue };
+            let mut nonce = None;
+            if let Some(possession) = &way.possession {
+                let with_proof = way.proof_place == Some(place);
+                let sent = Sent { head, token: credentials.as_bytes(), with_proof };
+                let confirmed = possession.confirm(&principal, sent).await;
+                nonce = confirmed.map_err(|why| Refused::Unconfirmed(place, why))?;
             }
+            return Ok(Accepted { principal, place, nonce });
         }
         Err(Refused::Invalid(place))
     }
 
+    /// The nonce that refusals name, so that the next proof can hold it.
+    fn nonce(&self) -> Option<HeaderValue> {
+        self.ways.iter().find_map(|way| way.possession.as_ref()?.nonce())
+    }
+
+    /// Passes the proof on as sensitive; the token is marked already.
+    pub(super) fn hide_proof(&self, headers: &mut HeaderMap) {
+        let proves = self.ways.iter().any(|way| way.proof_place.is_some());
+        // An entry may make the map grow, so it is created only if there is a proof.
+        if proves
+            && headers.contains_key(DPOP)
+            && let http::header::Entry::Occupied(mut values) = headers.entry(DPOP)
+        {
+            values.iter_mut().for_each(|value| value.set_sensitive(true));
+        }
+    }
+
+    /// Prepares the request that is passed on, and returns what to do with the response.
+    pub(super) fn pass(
+        &self,
+        req: &mut Request,
+        place: usize,
+        nonce: Option<HeaderValue>,
+    ) -> Finish {
+        self.hide_proof(req.headers_mut());
+        Finish { by_query: self.places.strip(req, place), nonce }
+    }
+
     /// The answer to a request that is refused.
     pub(super) fn refuse(&self, refused: Refused) -> Error {
-        let (refusal, status, detail, place) = match refused {
+        let (refusal, status, code, detail, place) = match refused {
             Refused::Failed(error) | Refused::Unread(Unread::Body(error)) => {
                 return no_store(error);
             }
@@ -81,19 +122,31 @@ impl<T: Clone + Send + Sync + 'static> Authenticate<T> {
                 return cross_site().with_source(Refusal::CrossSite);
             }
             Refused::Unread(Unread::Malformed(place, detail)) => {
-                (Refusal::Request, StatusCode::BAD_REQUEST, detail, Some(place))
+                (Refusal::Request, StatusCode::BAD_REQUEST, "invalid_request", detail, Some(place))
             }
             Refused::Missing => {
-                (Refusal::Missing, StatusCode::UNAUTHORIZED, "Credentials are missing", None)
+                (Refusal::Missing, StatusCode::UNAUTHORIZED, "", "Credentials are missing", None)
             }
             Refused::Invalid(place) => {
                 let detail = "The credentials are not valid";
-                (Refusal::Credentials, StatusCode::UNAUTHORIZED, detail, Some(place))
+                let status = StatusCode::UNAUTHORIZED;
+                (Refusal::Credentials, status, "invalid_token", detail, Some(place))
             }
+            Refused::Unconfirmed(place, Unconfirmed { status, code, detail }) => match code {
+                Some(code) => (Refusal::Proof, status, code, detail, Some(place)),
+                None => {
+                    tracing::debug!(reason = Refusal::Proof.code(), "refused");
+                    return later(Error::new(status, detail)).with_source(Refusal::Proof);
+                }
+            },
         };
         tracing::debug!(reason = refusal.code(), "refused");
         let error = no_store(Error::new(status, detail)).with_source(refusal);
-        self.places.challenge(error, place.map(|place| (place, refusal.code(), detail)))
+        let error = self.places.challenge(error, place.map(|place| (place, code, detail)));
+        match self.nonce() {
+            Some(nonce) => error.with_header(DPOP_NONCE, nonce),
+            None => error,
+        }
     }
 }
 
@@ -101,16 +154,12 @@ impl<T: Clone + Send + Sync + 'static> Middleware for Authenticate<T> {
     type Provides = (T,);
 
     async fn call<N: Endpoint>(&self, req: &mut Request, next: Rest<'_, N, (T,)>) -> Response {
-        let (principal, place) = match self.authenticate(req).await {
+        let Accepted { principal, place, nonce } = match self.authenticate(req).await {
             Ok(accepted) => accepted,
             Err(refused) => return self.refuse(refused).into_response(),
         };
-        let by_query = self.places.strip(req, place);
-        let mut response = next.run_with(req, (principal,)).await;
-        if by_query {
-            came_by_query(&mut response);
-        }
-        response
+        let finish = self.pass(req, place, nonce);
+        finish.apply(next.run_with(req, (principal,)).await)
     }
 
     fn name(&self) -> String {
@@ -118,8 +167,36 @@ impl<T: Clone + Send + Sync + 'static> Middleware for Authenticate<T> {
     }
 }
 
+/// A caller who is known.
+pub(super) struct Accepted<T> {
+    pub(super) principal: T,
+    pub(super) place: usize,
+    /// The nonce for the next proofs, if there is a newer one.
+    pub(super) nonce: Option<HeaderValue>,
+}
+
+/// What to do with the response to an accepted request.
+pub(super) struct Finish {
+    by_query: bool,
+    nonce: Option<HeaderValue>,
+}
+
+impl Finish {
+    pub(super) fn apply(self, mut response: Response) -> Response {
+        if self.by_query {
+            came_by_query(&mut response);
+        }
+        if let Some(nonce) = self.nonce {
+            response.headers_mut().insert(DPOP_NONCE, nonce);
+            // RFC 9449, 8.2: a cached response would name a nonce that is no longer accepted.
+            response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
+        }
+        response
+    }
+}
+
 enum Judgement<T> {
-    Accepted((T, usize)),
+    Accepted(Accepted<T>),
     Waiting(usize, Credentials<'static>),
 }
 
@@ -128,6 +205,7 @@ pub(super) enum Refused {
     Missing,
     Invalid(usize),
     Unread(Unread),
+    Unconfirmed(usize, Unconfirmed),
     Failed(Error),
 }
 

@@ -75,6 +75,7 @@
 //! | a cookie, with a request of another site (see [`Source::cookie`]) | 403 | none |
 //! | a form longer than [`form_limit`](Authenticate::form_limit) | 413 | none |
 //! | the issuer can't be asked (`introspection`) | 503, with `Retry-After` | none |
+//! | a token that is bound to a key or a certificate, without the proof for it (`introspection`) | 401 | as those of `Jwt`: `invalid_token`, `invalid_dpop_proof`, `use_dpop_nonce` |
 //! | your function fails | as your function says | as your function says |
 //!
 //! The reason is a [`Refusal`], the source of the error. Behind CORS, expose `WWW-Authenticate`.
@@ -321,7 +322,15 @@ impl<T: Clone + Send + Sync + 'static> Authenticate<T> {
 
     fn of(source: Source, verifier: Verifier<T>) -> Self {
         let (sources, places) = (vec![source], Vec::new());
-        let way = Way { sources, places, verifier, cache: None, lifetime: |_| Duration::MAX };
+        let way = Way {
+            sources,
+            places,
+            proof_place: None,
+            verifier,
+            cache: None,
+            lifetime: |_| Duration::MAX,
+            possession: None,
+        };
         Self { ways: vec![way], places: Places::new() }.placed()
     }
 
@@ -459,9 +468,25 @@ impl<T: Clone + Send + Sync + 'static> Authenticate<T> {
 
     /// Works out what doesn't change from request to request.
     fn placed(mut self) -> Self {
-        self.places.set(self.ways.iter().flat_map(|way| &way.sources));
-        for way in &mut self.ways {
-            way.places = way.sources.iter().filter_map(|s| self.places.position(s)).collect();
+        let proof_sources: Vec<_> =
+            self.ways.iter().map(|way| way.possession.as_ref()?.source()).collect();
+        let algorithms = self.ways.iter().find_map(|way| way.possession.as_ref()?.algorithms());
+        if let Some(algorithms) = algorithms {
+            self.places.terms.set_algorithms(algorithms);
+        }
+        let sources = self.ways.iter().zip(&proof_sources);
+        self.places.set(sources.flat_map(|(way, proof)| way.sources.iter().chain(proof)));
+        for (way, proof) in self.ways.iter_mut().zip(proof_sources) {
+            let places = way.sources.iter().filter_map(|source| self.places.position(source));
+            way.places = places.collect();
+            way.proof_place = proof.and_then(|source| self.places.position(&source));
+            way.places.extend(way.proof_place);
+        }
+        if let [way] = &self.ways[..]
+            && let (Some(place), Some(possession)) = (way.proof_place, &way.possession)
+            && possession.is_required()
+        {
+            self.places.ask_only_for(place);
         }
         self
     }

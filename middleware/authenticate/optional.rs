@@ -3,8 +3,7 @@
 use axum_core::response::IntoResponse;
 
 use super::Authenticate;
-use super::answer::Refused;
-use crate::middleware::credentials::came_by_query;
+use super::answer::{Accepted, Refused};
 use crate::{Anonymous, Endpoint, Middleware, Request, Response, Rest};
 
 /// Lets requests without credentials pass as well, and provides `Option<T>`. Made by [`Authenticate::optional`].
@@ -25,20 +24,17 @@ impl<T: Clone + Send + Sync + 'static> Middleware for Optional<T> {
         req: &mut Request,
         next: Rest<'_, N, (Option<T>,)>,
     ) -> Response {
-        let (principal, place) = match self.0.authenticate(req).await {
+        let Accepted { principal, place, nonce } = match self.0.authenticate(req).await {
             Ok(accepted) => accepted,
             Err(Refused::Missing) => {
+                self.0.hide_proof(req.headers_mut());
                 req.extensions_mut().insert(Anonymous::<Option<T>>::new());
                 return next.run_with(req, (None,)).await;
             }
             Err(refused) => return self.0.refuse(refused).into_response(),
         };
-        let by_query = self.0.places.strip(req, place);
-        let mut response = next.run_with(req, (Some(principal),)).await;
-        if by_query {
-            came_by_query(&mut response);
-        }
-        response
+        let finish = self.0.pass(req, place, nonce);
+        finish.apply(next.run_with(req, (Some(principal),)).await)
     }
 
     fn name(&self) -> String {

@@ -27,6 +27,8 @@ pub enum Refusal {
     Request,
     /// The credentials are unknown, withdrawn or expired.
     Credentials,
+    /// The token is bound to a key or a certificate, and the request does not prove that its sender holds it.
+    Proof,
     /// Another site made the browser send its cookie.
     CrossSite,
 }
@@ -38,6 +40,7 @@ impl Refusal {
             Self::Missing => "missing",
             Self::Request => "invalid_request",
             Self::Credentials => "invalid_token",
+            Self::Proof => "proof",
             Self::CrossSite => "cross_site",
         }
     }
@@ -49,6 +52,7 @@ impl fmt::Display for Refusal {
             Self::Missing => "there are no credentials",
             Self::Request => "the credentials are malformed, or stand in more than one place",
             Self::Credentials => "the credentials are not valid",
+            Self::Proof => "the request does not prove that its sender holds the key of the token",
             Self::CrossSite => "the request was made by another site",
         })
     }

@@ -4,22 +4,72 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
+use http::{HeaderValue, StatusCode};
 
 use super::cache::{Cache, Key};
 use super::turns::{Client, Turns};
 use super::{ApiKeys, Login, Principal, Source};
 use crate::Error;
-use crate::middleware::credentials::Credentials;
+use crate::middleware::credentials::{Credentials, RequestHead};
 
 /// Sources, and who judges what stands there.
 pub(super) struct Way<T> {
     pub(super) sources: Vec<Source>,
-    /// Where those sources are among all.
+    /// Where those sources, and the one of tokens with a proof, are among all.
     pub(super) places: Vec<usize>,
+    /// Where the source of tokens with a proof is among all.
+    pub(super) proof_place: Option<usize>,
     pub(super) verifier: Verifier<T>,
     pub(super) cache: Option<Cache<T>>,
     /// For how much longer what the verifier found is good at most, whatever the cache says.
     pub(super) lifetime: fn(&T) -> Duration,
+    pub(super) possession: Option<Arc<dyn Possession<T>>>,
+}
+
+/// Checks that the sender of a token holds the key to which the token is bound. Only tokens of `introspection` are bound.
+pub(super) trait Possession<T>: Send + Sync {
+    /// `Authorization: DPoP`, if tokens may come with a proof.
+    fn source(&self) -> Option<Source>;
+
+    /// The algorithms for proofs, for the challenge.
+    fn algorithms(&self) -> Option<String>;
+
+    /// Whether tokens without a proof are refused.
+    fn is_required(&self) -> bool;
+
+    /// The nonce for refusals.
+    fn nonce(&self) -> Option<HeaderValue>;
+
+    /// Returns the nonce for the response, if there is a newer one.
+    fn confirm<'a>(
+        &'a self,
+        found: &'a T,
+        sent: Sent<'a>,
+    ) -> BoxFuture<'a, Result<Option<HeaderValue>, Unconfirmed>>;
+}
+
+/// A token, and what came with it.
+#[cfg_attr(
+    not(all(feature = "introspection", any(feature = "jwt", feature = "jwt-rust-crypto"))),
+    allow(dead_code, reason = "no token is bound")
+)]
+pub(super) struct Sent<'a> {
+    pub(super) head: RequestHead<'a>,
+    pub(super) token: &'a [u8],
+    /// Whether the token came by the scheme `DPoP`.
+    pub(super) with_proof: bool,
+}
+
+/// Why a token is refused although it is active.
+#[cfg_attr(
+    not(all(feature = "introspection", any(feature = "jwt", feature = "jwt-rust-crypto"))),
+    allow(dead_code, reason = "no token is bound")
+)]
+pub(super) struct Unconfirmed {
+    pub(super) status: StatusCode,
+    /// Of the challenge. `None` if the same request may be accepted later.
+    pub(super) code: Option<&'static str>,
+    pub(super) detail: &'static str,
 }
 
 pub(super) enum Verifier<T> {

@@ -2,16 +2,18 @@
 
 pub(crate) mod digest;
 mod error;
+mod head;
 mod origin;
 mod source;
 
 use std::mem;
 
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, REFERRER_POLICY, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, REFERRER_POLICY, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 pub use self::error::SourceError;
+pub(crate) use self::head::RequestHead;
 use self::origin::{TrustedOrigin, is_cross_site};
 pub use self::source::Source;
 pub(crate) use self::source::{Credentials, Malformed};
@@ -60,7 +62,6 @@ impl Terms {
         Ok(())
     }
 
-    #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
     pub(crate) fn set_algorithms(&mut self, names: String) {
         self.algorithms = Some(names);
     }
@@ -111,7 +112,6 @@ impl Places {
     }
 
     /// Asks for what belongs to this place alone. The others are looked at all the same, and what stands there is refused in its words.
-    #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
     pub(crate) fn ask_only_for(&mut self, place: usize) {
         if let Some(only) = self.challenge_of.get(place).copied() {
             self.challenges.swap(0, only);
@@ -245,6 +245,11 @@ pub(crate) fn no_store(error: Error) -> Error {
     error.with_header(CACHE_CONTROL, NO_STORE)
 }
 
+/// A refusal of a request that may succeed when it is sent again.
+pub(crate) fn later(error: Error) -> Error {
+    no_store(error).with_header(RETRY_AFTER, HeaderValue::from_static("5"))
+}
+
 /// The address of the response has a token in it (RFC 9700, 4.3.2).
 pub(crate) fn came_by_query(response: &mut Response) {
     response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
@@ -257,4 +262,6 @@ pub(crate) fn cross_site() -> Error {
     no_store(Error::new(StatusCode::FORBIDDEN, detail))
 }
 
+pub(crate) const DPOP: HeaderName = HeaderName::from_static("dpop");
+pub(crate) const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 pub(crate) const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");

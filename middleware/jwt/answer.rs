@@ -4,17 +4,18 @@ use std::fmt;
 
 use axum_core::response::IntoResponse;
 use futures_util::FutureExt;
-use http::header::{CACHE_CONTROL, RETRY_AFTER};
+use http::header::CACHE_CONTROL;
 use http::{HeaderValue, StatusCode};
 use serde::de::DeserializeOwned;
 
 use super::Jwt;
 use super::claims::{Claims, MaybeClaims};
-use super::dpop::{DPOP, DPOP_NONCE, Dpop};
 use super::refusal::Refusal;
 use super::revocation::Revocation;
-use super::source::{Origin, RequestHead};
-use crate::middleware::credentials::{NO_STORE, Unread, came_by_query, cross_site, no_store};
+use super::source::Origin;
+use crate::middleware::credentials::{
+    DPOP, DPOP_NONCE, NO_STORE, RequestHead, Unread, came_by_query, cross_site, later, no_store,
+};
 use crate::{Anonymous, Endpoint, Error, Middleware, Request, Response, Rest};
 
 /// A token that is accepted.
@@ -51,7 +52,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
 
     fn decides_at_once(&self) -> bool {
         matches!(self.keys, Origin::Fixed(_))
-            && self.dpop.is_none()
+            && self.proofs.dpop.is_none()
             && !self.places.reads_form()
             && self.revocations.iter().all(|one| matches!(one, Revocation::Denylist(_)))
     }
@@ -67,26 +68,18 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
             self.places.find(req, form.as_deref())?.ok_or(Refused::Missing)?;
         let (head, token) = (RequestHead::of(req), credentials.as_bytes());
         let refused = |refusal| Refused::Token(place, refusal);
-        if self.needs_proof() && self.proven_place != Some(place) {
+        if self.proofs.require_dpop() && self.proven_place != Some(place) {
             return Err(refused(Refusal::SenderConstrained));
         }
         let claims = self.verify_token(Some(head), token).await.map_err(refused)?;
         // The token first: only who has a good one makes us check a proof.
         let bound = Claims::token(&claims).confirmation();
-        if let Some(mtls) = &self.mtls {
-            mtls.confirm(&head, bound.and_then(|bound| bound.certificate.as_deref()))
-                .map_err(refused)?;
-        }
-        let key = bound.and_then(|bound| bound.key.as_deref());
+        let with_proof = self.proven_place == Some(place);
         let mut nonce = None;
-        match &self.dpop {
-            Some(dpop) if self.proven_place == Some(place) => {
-                let proving = Box::pin(dpop.prove(&head, token, key, self.policy.now()));
-                nonce = proving.await.map_err(refused)?;
-            }
-            // RFC 9449, 7.2: a bound token is no bearer token.
-            _ if key.is_some() => return Err(refused(Refusal::SenderConstrained)),
-            _ => {}
+        if let Some(dpop) = self.proofs.confirm(&head, with_proof, bound).map_err(refused)? {
+            let key = bound.and_then(|bound| bound.key.as_deref());
+            let proving = Box::pin(dpop.prove(&head, token, key, self.policy.now()));
+            nonce = proving.await.map_err(refused)?;
         }
         Ok(Accepted { claims, place, nonce })
     }
@@ -94,7 +87,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
     /// Marks the proof as sensitive; the token is by now.
     fn hide_proof(&self, req: &mut Request) {
         // An entry may make the map grow: it is asked for only where there is one.
-        if self.dpop.is_some()
+        if self.proofs.dpop.is_some()
             && req.headers().contains_key(DPOP)
             && let http::header::Entry::Occupied(mut values) = req.headers_mut().entry(DPOP)
         {
@@ -120,19 +113,15 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
         let (status, code) = match refusal {
             Refusal::Missing => (StatusCode::UNAUTHORIZED, ""),
             Refusal::Request => (StatusCode::BAD_REQUEST, "invalid_request"),
-            Refusal::KeysUnavailable
-            | Refusal::RevocationUnavailable
-            | Refusal::ReplayUnavailable => return later(StatusCode::SERVICE_UNAVAILABLE, refusal),
-            Refusal::TooManyProofs => return later(StatusCode::TOO_MANY_REQUESTS, refusal),
-            // RFC 9449, 7.1 and 9.
-            Refusal::Proof | Refusal::Replay => (StatusCode::UNAUTHORIZED, "invalid_dpop_proof"),
-            Refusal::Nonce => (StatusCode::UNAUTHORIZED, "use_dpop_nonce"),
-            _ => (StatusCode::UNAUTHORIZED, "invalid_token"),
+            _ => match refusal.status_and_code() {
+                (status, Some(code)) => (status, code),
+                (status, None) => return later(Error::new(status, detail)).with_source(refusal),
+            },
         };
         let about = place.map(|place| (place, code, detail));
         let answer = self.places.challenge(Error::new(status, detail), about);
         let answer = no_store(answer).with_source(refusal);
-        let nonce = self.dpop.as_ref().and_then(|dpop: &Dpop| dpop.nonce(self.policy.now()));
+        let nonce = self.proofs.dpop.as_ref().and_then(|dpop| dpop.nonce(self.policy.now()));
         match nonce {
             Some(nonce) => answer.with_header(DPOP_NONCE, nonce),
             None => answer,
@@ -144,13 +133,6 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
         self.hide_proof(req);
         self.places.strip(req, place)
     }
-}
-
-/// The answer to a request that may succeed when it is sent again.
-fn later(status: StatusCode, refusal: Refusal) -> Error {
-    no_store(Error::new(status, refusal.description()))
-        .with_header(RETRY_AFTER, HeaderValue::from_static("5"))
-        .with_source(refusal)
 }
 
 /// What is done to the response of an accepted request.

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use smallvec::SmallVec;
 
+use super::confirmation::Confirmation;
 use crate::{FromChain, Grants};
 
 /// The claims of a verified token, provided by [`Jwt`](super::Jwt).
@@ -240,17 +241,6 @@ pub(crate) struct Times {
     pub(crate) not_before: Option<u64>,
     pub(crate) issued: Option<u64>,
     pub(crate) authenticated: Option<u64>,
-}
-
-/// To what the token is bound (RFC 7800): its sender must prove to have all of that.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub(crate) struct Confirmation {
-    /// The thumbprint of a key (RFC 9449, 6.1).
-    pub(crate) key: Option<Box<str>>,
-    /// The thumbprint of a certificate (RFC 8705, 3.1).
-    pub(crate) certificate: Option<Box<str>>,
-    /// Something else, which can't be proven here.
-    pub(crate) other: bool,
 }
 
 impl<'de> Texts<'de> {

@@ -12,7 +12,8 @@ use serde::de::{
 use serde::{Deserialize, forward_to_deserialize_any};
 use serde_json::Value;
 
-use super::claims::{Confirmation, Name, Texts, Times};
+use super::claims::{Name, Texts, Times};
+use super::confirmation::Confirmation;
 use super::policy::Exact;
 use super::refusal::Refusal;
 
@@ -452,24 +453,11 @@ impl<'de> Raw<'de> {
         seconds.filter(|seconds| *seconds <= LAST_SECOND).ok_or(Refusal::Claim(name))
     }
 
-    /// RFC 7800, 3.1, as far as thumbprints go.
     fn confirmation(&self) -> Confirmation {
-        let mut confirmation = Confirmation::default();
         match self {
-            Self::Other(Value::Object(members)) if !members.is_empty() => {
-                for (name, value) in members {
-                    match (&**name, value) {
-                        ("jkt", Value::String(text)) => confirmation.key = Some(Box::from(&**text)),
-                        ("x5t#S256", Value::String(text)) => {
-                            confirmation.certificate = Some(Box::from(&**text));
-                        }
-                        _ => confirmation.other = true,
-                    }
-                }
-            }
-            _ => confirmation.other = true,
+            Self::Other(value) => Confirmation::read(value),
+            _ => Confirmation::read(&Value::Null),
         }
-        confirmation
     }
 
     fn audience(&self) -> Result<Audience<'de>, Refusal> {

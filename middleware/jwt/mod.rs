@@ -132,6 +132,7 @@ mod algorithm;
 mod answer;
 mod cache;
 mod claims;
+mod confirmation;
 mod crypto;
 mod dpop;
 mod error;
@@ -144,6 +145,7 @@ mod key;
 mod keys;
 mod mtls;
 mod policy;
+mod proof;
 #[cfg(feature = "redis")]
 mod redis;
 mod refusal;
@@ -168,6 +170,8 @@ pub use algorithm::Algorithm;
 pub use answer::OptionalJwt;
 pub use cache::TokenCache;
 pub use claims::{Claims, MaybeClaims, Token};
+#[cfg(all(test, feature = "introspection", feature = "jwt"))]
+pub(crate) use dpop::test_client::DpopClient;
 pub use dpop::{Dpop, ReplayStore};
 pub use error::JwtConfigError;
 #[cfg(feature = "jwks")]
@@ -186,7 +190,10 @@ pub use test_issuer::{ServedIssuer, TestIssuer};
 use super::credentials::Places;
 pub use super::credentials::{Source, SourceError};
 use cache::Store;
+#[cfg(feature = "introspection")]
+pub(crate) use confirmation::Confirmation;
 use policy::Policy;
+pub(crate) use proof::Proofs;
 use revocation::Revocation;
 use source::Origin;
 
@@ -207,8 +214,7 @@ pub struct Jwt<C> {
     places: Places,
     /// Which of the places is that scheme.
     proven_place: Option<usize>,
-    dpop: Option<Dpop>,
-    mtls: Option<Mtls>,
+    proofs: Proofs,
 }
 
 type Check<C> = dyn Fn(&C, &Token) -> bool + Send + Sync;
@@ -226,8 +232,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
             sources: vec![Source::bearer()],
             places: Places::new(),
             proven_place: None,
-            dpop: None,
-            mtls: None,
+            proofs: Proofs::default(),
         };
         this.placed()
     }

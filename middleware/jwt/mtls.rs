@@ -10,8 +10,8 @@ use percent_encoding::percent_decode;
 use super::crypto::sha256;
 use super::error::JwtConfigError;
 use super::refusal::Refusal;
-use super::source::RequestHead;
 use crate::extract::ClientCertificate;
+use crate::middleware::credentials::RequestHead;
 
 /// Tokens that are bound to the certificate of the client ([RFC 8705, 3](https://www.rfc-editor.org/rfc/rfc8705#section-3)), for
 /// [`Jwt::mtls`](super::Jwt::mtls).

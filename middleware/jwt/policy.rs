@@ -20,9 +20,6 @@ pub(crate) struct Policy {
     pub(crate) max_age: Option<u64>,
     pub(crate) needs_expiry: bool,
     pub(crate) access_token: bool,
-    /// Whether proofs of possession are checked, of a key and of a certificate.
-    pub(crate) proofs: bool,
-    pub(crate) certificates: bool,
     pub(crate) clock: Option<Clock>,
 }
 
@@ -48,8 +45,6 @@ impl Default for Policy {
             max_age: None,
             needs_expiry: true,
             access_token: false,
-            proofs: false,
-            certificates: false,
             clock: None,
         }
     }
@@ -96,14 +91,6 @@ impl Policy {
         }
         if read.exact < self.exact.len() {
             return Err(Refusal::Custom);
-        }
-        // RFC 9449, 7.1 and RFC 8705, 3: a bound token is no bearer token.
-        if let Some(bound) = &read.confirmation {
-            let key = self.proofs || bound.key.is_none();
-            let certificate = self.certificates || bound.certificate.is_none();
-            if bound.other || !key || !certificate {
-                return Err(Refusal::SenderConstrained);
-            }
         }
         // RFC 9068, 2.2.3.
         if self.access_token && read.odd_scope {

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use http::StatusCode;
+
 /// Why a request was refused. It is the [source](crate::Error::source) of the error, for logs, metrics and `on_error`; the client sees the
 /// status, the challenge and a fixed text.
 ///
@@ -121,6 +123,20 @@ impl Refusal {
             Self::RevocationUnavailable => "revocation_unavailable",
             Self::ReplayUnavailable => "replay_unavailable",
             Self::TooManyProofs => "too_many_proofs",
+        }
+    }
+
+    /// The status, and the error code of the challenge. There is no challenge where the same token may be accepted later.
+    pub(crate) fn status_and_code(self) -> (StatusCode, Option<&'static str>) {
+        match self {
+            Self::KeysUnavailable | Self::RevocationUnavailable | Self::ReplayUnavailable => {
+                (StatusCode::SERVICE_UNAVAILABLE, None)
+            }
+            Self::TooManyProofs => (StatusCode::TOO_MANY_REQUESTS, None),
+            // RFC 9449, 7.1 and 9.
+            Self::Proof | Self::Replay => (StatusCode::UNAUTHORIZED, Some("invalid_dpop_proof")),
+            Self::Nonce => (StatusCode::UNAUTHORIZED, Some("use_dpop_nonce")),
+            _ => (StatusCode::UNAUTHORIZED, Some("invalid_token")),
         }
     }
 

@@ -282,9 +282,8 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
     /// ([RFC 9449](https://www.rfc-editor.org/rfc/rfc9449)). Defaults to refusing such tokens.
     #[must_use]
     pub fn dpop(mut self, dpop: Dpop) -> Self {
-        self.policy.proofs = true;
         self.places.terms.set_algorithms(dpop.names());
-        self.dpop = Some(dpop);
+        self.proofs.dpop = Some(dpop);
         self.placed()
     }
 
@@ -292,26 +291,20 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
     /// ([RFC 8705](https://www.rfc-editor.org/rfc/rfc8705)). Defaults to refusing such tokens.
     #[must_use]
     pub fn mtls(mut self, mtls: Mtls) -> Self {
-        self.policy.certificates = true;
-        self.mtls = Some(mtls);
+        self.proofs.mtls = Some(mtls);
         self
     }
 
     /// Works out what doesn't change from request to request.
     pub(super) fn placed(mut self) -> Self {
-        let proven = self.dpop.is_some().then(Source::dpop);
+        let proven = self.proofs.dpop.is_some().then(Source::dpop);
         self.places.longest = self.max_bytes;
         self.places.set(self.sources.iter().chain(&proven));
         self.proven_place = proven.and_then(|source| self.places.position(&source));
-        if let Some(place) = self.proven_place.filter(|_| self.needs_proof()) {
+        if let Some(place) = self.proven_place.filter(|_| self.proofs.require_dpop()) {
             self.places.ask_only_for(place);
         }
         self
-    }
-
-    /// Whether tokens without a proof are refused.
-    pub(super) fn needs_proof(&self) -> bool {
-        self.dpop.as_ref().is_some_and(Dpop::is_required)
     }
 
     /// Lets requests without a token pass. What is provided then is [`MaybeClaims<C>`](super::MaybeClaims). A token that is there must be valid all the same.

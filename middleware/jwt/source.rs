@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::Future;
 
 use futures_util::future::BoxFuture;
-use http::{Extensions, HeaderMap, Method, Request, Uri};
+use http::{HeaderMap, Method, Uri};
 
 use super::algorithm::Algorithm;
 use super::error::JwtConfigError;
@@ -12,6 +12,7 @@ use super::json;
 use super::jws::{self, Compact, Head};
 use super::key::Key;
 use super::keys::Keys;
+use crate::middleware::credentials::RequestHead;
 
 /// Where a [`Jwt`](super::Jwt) has its keys from: fixed [`Keys`], a function of the request, or several issuers with their own.
 pub struct KeySource(pub(crate) Origin);
@@ -142,62 +143,26 @@ pub struct KeyQuery<'a> {
     pub(crate) token: &'a [u8],
 }
 
-/// The parts of a request that can be shared between threads; its body can't.
-#[derive(Clone, Copy)]
-pub(crate) struct RequestHead<'a> {
-    method: &'a Method,
-    uri: &'a Uri,
-    headers: &'a HeaderMap,
-    extensions: &'a Extensions,
-}
-
-impl<'a> RequestHead<'a> {
-    pub(crate) fn of<B>(request: &'a Request<B>) -> Self {
-        Self {
-            method: request.method(),
-            uri: request.uri(),
-            headers: request.headers(),
-            extensions: request.extensions(),
-        }
-    }
-
-    pub(crate) fn method(&self) -> &'a Method {
-        self.method
-    }
-
-    pub(crate) fn uri(&self) -> &'a Uri {
-        self.uri
-    }
-
-    pub(crate) fn headers(&self) -> &'a HeaderMap {
-        self.headers
-    }
-
-    pub(crate) fn extensions(&self) -> &'a Extensions {
-        self.extensions
-    }
-}
-
 impl<'a> KeyQuery<'a> {
     /// The method. `GET` where the token came without a request.
     pub fn method(&self) -> &'a Method {
-        self.request.map_or(&Method::GET, |request| request.method)
+        self.request.map_or(&Method::GET, |request| request.method())
     }
 
     /// The URI; `None` where the token came without a request.
     pub fn uri(&self) -> Option<&'a Uri> {
-        self.request.map(|request| request.uri)
+        self.request.map(|request| request.uri())
     }
 
     /// The headers. Empty where the token came without a request.
     pub fn headers(&self) -> &'a HeaderMap {
         static EMPTY: std::sync::LazyLock<HeaderMap> = std::sync::LazyLock::new(HeaderMap::new);
-        self.request.map_or(&EMPTY, |request| request.headers)
+        self.request.map_or(&EMPTY, |request| request.headers())
     }
 
     /// The value of this type among the extensions, such as one that an earlier step provided.
     pub fn extension<T: Send + Sync + 'static>(&self) -> Option<&'a T> {
-        self.request?.extensions.get()
+        self.request?.extensions().get()
     }
 
     /// The `kid` of the header. It is what the client wrote: look it up, put it into no path, query or log.

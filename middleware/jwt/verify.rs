@@ -2,6 +2,7 @@
 
 use serde::de::DeserializeOwned;
 
+use super::Jwt;
 use super::claims::{Claims, Name, Token};
 use super::json::{self, Read};
 use super::jws::{self, Compact};
@@ -9,8 +10,8 @@ use super::key::Key;
 use super::keys::Keys;
 use super::refusal::Refusal;
 use super::revocation::Revocation;
-use super::source::{self, KeyQuery, Origin, RequestHead};
-use super::{Jwt, Mtls};
+use super::source::{self, KeyQuery, Origin};
+use crate::middleware::credentials::RequestHead;
 
 impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
     /// Verifies a token that came in another way than in a header, such as in the first message of a WebSocket.
@@ -25,7 +26,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
         let claims = self.verify_token(None, token.as_ref()).await?;
         // RFC 9449, 7.2 and RFC 8705, 3: a bound token is no bearer token.
         let bound = Claims::token(&claims).confirmation().is_some();
-        if bound || self.needs_proof() || self.mtls.as_ref().is_some_and(Mtls::is_required) {
+        if bound || self.proofs.require_binding() {
             return Err(Refusal::SenderConstrained);
         }
         Ok(claims)
@@ -179,6 +180,10 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
         let claims = json::claims::<C>(payload, &self.policy.exact, &mut read)?;
         self.policy.times(&read.times, now)?;
         self.policy.claims(&read)?;
+        // RFC 9449, 7.1 and RFC 8705, 3: a bound token is not a bearer token.
+        if read.confirmation.as_ref().is_some_and(|bound| !self.proofs.cover(bound)) {
+            return Err(Refusal::SenderConstrained);
+        }
         if issuer.is_some_and(|name| read.texts.get(Name::Issuer) != Some(name)) {
             return Err(Refusal::Issuer);
         }

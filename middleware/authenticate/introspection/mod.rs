@@ -1,5 +1,10 @@
 //! Tokens that only the authorization server can read.
 
+#[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
+mod bound;
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
@@ -21,9 +26,13 @@ use tokio::sync::Semaphore;
 
 use super::cache::{Cache, Key};
 use super::turns::{Client, Turns};
+#[cfg(not(any(feature = "jwt", feature = "jwt-rust-crypto")))]
+use super::way::Possession;
 use super::way::{Verifier, Verify};
 use super::{Authenticate, Source, Token};
 use crate::middleware::credentials::Credentials;
+#[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
+use crate::middleware::jwt::Proofs;
 use crate::{Error, FromChain, Grants};
 
 /// Asks an authorization server whether a token is good ([RFC 7662](https://www.rfc-editor.org/rfc/rfc7662)).
@@ -49,7 +58,8 @@ use crate::{Error, FromChain, Grants};
 /// A token is also refused if the server answers with 400 and `unsupported_token_type` or `invalid_token`, which means that it does not introspect
 /// tokens of this kind. Any other failure of the server is a 503.
 ///
-/// A token that is bound to a key of the client (`cnf`) is refused: as a bearer token it proves nothing.
+/// A token that is bound to a key or a certificate of the client (`cnf`, or `DPoP` as its type) is refused, unless the sender proves to hold it: see
+/// `dpop` and `mtls`, with the feature `jwt`.
 ///
 /// # Example
 ///
@@ -98,6 +108,8 @@ pub struct Introspection {
     bad: Cache<()>,
     asking: Mutex<HashMap<Key, WeakShared<Asking>>>,
     turns: Turns,
+    #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
+    proofs: Proofs,
 }
 
 type Check = dyn Fn(&Introspected) -> bool + Send + Sync;
@@ -148,6 +160,8 @@ impl Introspection {
             bad: Cache::new(BAD_TTL, CAPACITY),
             asking: Mutex::default(),
             turns: Turns::new(Semaphore::MAX_PERMITS, REQUESTS_PER_CLIENT),
+            #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
+            proofs: Proofs::default(),
         })
     }
 
@@ -347,6 +361,17 @@ impl Introspection {
         }
     }
 
+    #[cfg(not(any(feature = "jwt", feature = "jwt-rust-crypto")))]
+    fn covers(&self, claims: &Map<String, Value>) -> bool {
+        let is_dpop = claims.get("token_type").and_then(Value::as_str);
+        !claims.contains_key("cnf") && !is_dpop.is_some_and(|t| t.eq_ignore_ascii_case("DPoP"))
+    }
+
+    #[cfg(not(any(feature = "jwt", feature = "jwt-rust-crypto")))]
+    fn possession(self: &Arc<Self>) -> Option<Arc<dyn Possession<Introspected>>> {
+        None
+    }
+
     /// What the server calls active may still not be for us.
     fn judge(&self, claims: Map<String, Value>) -> Option<Introspected> {
         let time = |name: &str| match claims.get(name) {
@@ -366,9 +391,9 @@ impl Introspection {
             None => false,
         };
         let of_kind = self.any_token_type || is_access_token(&claims);
-        let bound = claims.contains_key("cnf");
+        let covered = self.covers(&claims);
         let token = Introspected(Arc::new(Inner { claims, expires, not_before }));
-        let accepted = from_issuer && for_us && of_kind && !bound;
+        let accepted = from_issuer && for_us && of_kind && covered;
         (accepted && self.checks.iter().all(|check| check(&token))).then_some(token)
     }
 }
@@ -377,6 +402,7 @@ impl Authenticate<Introspected> {
     /// Accepts the tokens that an authorization server calls active, as `Authorization: Bearer <token>`. Provides an [`Introspected`].
     pub fn introspection(introspection: Introspection) -> Self {
         let introspection = Arc::new(introspection);
+        let possession = introspection.possession();
         let verify: Arc<Verify<Introspected>> =
             Arc::new(move |credentials, client| match credentials {
                 Credentials::Token(token) => {
@@ -387,8 +413,9 @@ impl Authenticate<Introspected> {
         let mut this = Self::of(Source::bearer(), Verifier::Function(verify));
         for way in &mut this.ways {
             way.lifetime = |token| token.left(SystemTime::now());
+            way.possession.clone_from(&possession);
         }
-        this
+        this.placed()
     }
 }
 
@@ -642,6 +669,3 @@ const REQUESTS_PER_CLIENT: usize = 32;
 const LONGEST: usize = 256 * 1024;
 /// The last second of the year 9999.
 const LAST_SECOND: u64 = 253_402_300_799;
-
-#[cfg(test)]
-mod tests;

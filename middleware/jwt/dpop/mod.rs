@@ -2,6 +2,8 @@
 
 mod nonce;
 mod replay;
+#[cfg(all(test, feature = "jwt"))]
+pub(crate) mod test_client;
 #[cfg(test)]
 mod tests;
 
@@ -10,7 +12,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::{HeaderName, HeaderValue, Uri};
+use http::{HeaderValue, Uri};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -25,7 +27,7 @@ use super::jws::{self, Compact, Head, same_type};
 use super::key::Key;
 use super::keys::Keys;
 use super::refusal::Refusal;
-use super::source::RequestHead;
+use crate::middleware::credentials::{DPOP, RequestHead};
 
 /// Proofs of possession ([RFC 9449](https://www.rfc-editor.org/rfc/rfc9449)), for [`Jwt::dpop`](super::Jwt::dpop).
 ///
@@ -364,8 +366,6 @@ fn hex(digit: u8) -> Option<u8> {
     char::from(digit).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
-pub(crate) const DPOP: HeaderName = HeaderName::from_static("dpop");
-pub(crate) const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 /// The members of a JWK that must stay with the client (RFC 7518, 6).
 const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
 /// How far `iat` may lie in the future, in seconds.

@@ -199,57 +199,43 @@ mod requests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::SystemTime;
 
-    use aws_lc_rs::rand::SystemRandom;
-    use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
     use http_body_util::BodyExt;
     use serde_json::json;
 
     use super::*;
+    use crate::middleware::jwt::dpop::test_client::DpopClient;
     use crate::middleware::jwt::{Claims, Jwt, MaybeClaims, Source, TokenCache};
     use crate::{Body, Chain, ChainService};
 
     const SECRET: &str = "the secret that only the tests have";
     const NOW: u64 = 1_800_000_000;
 
-    struct Client(EcdsaKeyPair);
+    /// A client, and what the tests make with it.
+    struct Client(DpopClient);
+
+    impl std::ops::Deref for Client {
+        type Target = DpopClient;
+
+        fn deref(&self) -> &DpopClient {
+            &self.0
+        }
+    }
 
     impl Client {
         fn new() -> Self {
-            Self(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap())
-        }
-
-        fn jwk(&self) -> Value {
-            let point = self.0.public_key().as_ref();
-            let (x, y) = (&point[1..33], &point[33..65]);
-            json!({"kty": "EC", "crv": "P-256", "x": URL_SAFE_NO_PAD.encode(x), "y": URL_SAFE_NO_PAD.encode(y)})
-        }
-
-        fn thumbprint(&self) -> String {
-            URL_SAFE_NO_PAD.encode(thumbprint(self.jwk().as_object().unwrap()).unwrap())
+            Self(DpopClient::new())
         }
 
         fn token(&self) -> String {
             token(&json!({"exp": NOW + 600, "cnf": {"jkt": self.thumbprint()}}))
         }
 
-        fn sign(&self, header: &Value, claims: &Value) -> String {
-            let encode = |part: &Value| URL_SAFE_NO_PAD.encode(part.to_string());
-            let message = format!("{}.{}", encode(header), encode(claims));
-            let signature = self.0.sign(&SystemRandom::new(), message.as_bytes()).unwrap();
-            format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
-        }
-
-        fn header(&self) -> Value {
-            json!({"typ": "dpop+jwt", "alg": "ES256", "jwk": self.jwk()})
-        }
-
         fn claims(jti: &str, token: &str) -> Value {
-            let ath = URL_SAFE_NO_PAD.encode(sha256(&[token.as_bytes()]));
-            json!({"jti": jti, "htm": "GET", "htu": "https://api.example.com/me", "iat": NOW, "ath": ath})
+            DpopClient::claims(jti, token, NOW)
         }
 
         fn proof(&self, jti: &str, token: &str) -> String {
-            self.sign(&self.header(), &Self::claims(jti, token))
+            self.proof_at(jti, token, NOW)
         }
     }
 
