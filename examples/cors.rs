@@ -32,10 +32,10 @@ use tower_http::cors::CorsLayer;
 use tower_http::csrf::CsrfLayer;
 
 /// The layer answers a preflight with 200 and no body, which is a 204.
-async fn preflight_204(req: Request, next: Next<'_>) -> Response {
-    let preflight = *req.method() == Method::OPTIONS
-        && req.headers().contains_key("access-control-request-method");
-    let mut res = next.run(req).await;
+async fn preflight_204(next: Next<'_>) -> Response {
+    let preflight = *next.method() == Method::OPTIONS
+        && next.headers().contains_key("access-control-request-method");
+    let mut res = next.run().await;
     if preflight && res.status() == StatusCode::OK {
         *res.status_mut() = StatusCode::NO_CONTENT;
         res.headers_mut().remove("content-length");

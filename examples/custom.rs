@@ -30,7 +30,7 @@
 
 use http::header::{HeaderName, HeaderValue, VARY};
 use tower_chain::{Chain, ChainService, Dependent, Endpoint, Error, IntoResponse, Middleware};
-use tower_chain::{Provided, Request, Response, Rest, StatusCode};
+use tower_chain::{Next, Provided, Request, Response, StatusCode};
 
 /// Tells by a header for whom a request is. Provides the [`Tenant`], and refuses who is none with 403.
 struct Tenants {
@@ -59,13 +59,13 @@ impl Tenants {
 impl Middleware for Tenants {
     type Provides = (Tenant,);
 
-    async fn call<N: Endpoint>(&self, req: &mut Request, next: Rest<'_, N, (Tenant,)>) -> Response {
-        let name = req.headers().get(&self.header).map(HeaderValue::as_bytes);
+    async fn call<N: Endpoint>(&self, next: Next<'_, N, (Tenant,)>) -> Response {
+        let name = next.headers().get(&self.header).map(HeaderValue::as_bytes);
         let tenant = self.known.iter().find(|tenant| Some(tenant.name.as_bytes()) == name);
         let Some(tenant) = tenant else {
             return Error::new(StatusCode::FORBIDDEN, "There is no such tenant").into_response();
         };
-        let mut response = next.run_with(req, (tenant.clone(),)).await;
+        let mut response = next.run_with((tenant.clone(),)).await;
         response.headers_mut().append(VARY, HeaderValue::from(self.header.clone()));
         response
     }
@@ -88,9 +88,9 @@ impl Dependent for Paying {
 impl Middleware for PayingTenants {
     type Provides = ();
 
-    async fn call<N: Endpoint>(&self, req: &mut Request, next: Rest<'_, N>) -> Response {
-        match req.extensions().get::<Tenant>() {
-            Some(tenant) if tenant.pays => next.run(req).await,
+    async fn call<N: Endpoint>(&self, next: Next<'_, N>) -> Response {
+        match next.extensions().get::<Tenant>() {
+            Some(tenant) if tenant.pays => next.run().await,
             _ => Error::new(StatusCode::PAYMENT_REQUIRED, "This is not free").into_response(),
         }
     }

@@ -48,9 +48,9 @@ struct User {
 }
 
 /// `(req, res, next) => ..`: what comes after `next` is done with the response.
-async fn response_time(req: Request, next: Next<'_>) -> Result<Response, Error> {
+async fn response_time(next: Next<'_>) -> Result<Response, Error> {
     let start = Instant::now();
-    let mut response = next.run(req).await;
+    let mut response = next.run().await;
     let took = HeaderValue::try_from(format!("{}ms", start.elapsed().as_millis()))?;
     response.headers_mut().insert("x-response-time", took);
     Ok(response)

@@ -44,15 +44,15 @@ use tower_http::trace::TraceLayer;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Drops an id that is no short word: it goes into logs.
-async fn checked_id(mut req: Request, next: Next<'_>) -> Response {
+async fn checked_id(mut next: Next<'_>) -> Response {
     let plain = |id: &HeaderValue| {
         let id = id.as_bytes();
         id.len() <= 64 && id.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'-')
     };
-    if !req.headers().get(REQUEST_ID).is_some_and(plain) {
-        req.headers_mut().remove(REQUEST_ID);
+    if !next.headers().get(REQUEST_ID).is_some_and(plain) {
+        next.headers_mut().remove(REQUEST_ID);
     }
-    next.run(req).await
+    next.run().await
 }
 
 #[tokio::main]

@@ -36,9 +36,9 @@ use serde_json::{Value, json};
 use tower_chain::{Authenticate, Chain, ChainService, Error, Json, Principal, StatusCode};
 use tower_chain::{Next, Request, Response};
 
-async fn log(req: Request, next: Next<'_>) -> Response {
-    let method = req.method().clone();
-    let response = next.run(req).await;
+async fn log(next: Next<'_>) -> Response {
+    let method = next.method().clone();
+    let response = next.run().await;
     println!("{method} {}", response.status());
     response
 }

@@ -48,8 +48,8 @@ struct NewUser {
     email: String,
 }
 
-async fn log(req: Request, next: Next<'_>) -> Response {
-    next.run(req).await
+async fn log(next: Next<'_>) -> Response {
+    next.run().await
 }
 
 async fn create(by: Principal, Valid(Json(user)): Valid<Json<NewUser>>) -> String {

@@ -29,9 +29,9 @@ use std::time::Duration;
 use tower_chain::{Chain, ChainService, Middleware, Next, Path, Request, Response, ServerTiming};
 
 /// Takes its time, as a look into a database does.
-async fn user(req: Request, next: Next<'_>) -> Response {
+async fn user(next: Next<'_>) -> Response {
     tokio::time::sleep(Duration::from_millis(10)).await;
-    next.run(req).await
+    next.run().await
 }
 
 async fn page(Path(id): Path<u32>) -> String {

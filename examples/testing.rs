@@ -36,8 +36,8 @@ async fn greet(Provided(User(name)): Provided<User>, Json(word): Json<String>) -
     Json(format!("{word}, {name}"))
 }
 
-async fn no_store(req: Request, next: Next<'_>) -> Response {
-    let mut response = next.run(req).await;
+async fn no_store(next: Next<'_>) -> Response {
+    let mut response = next.run().await;
     response.headers_mut().insert("cache-control", http::HeaderValue::from_static("no-store"));
     response
 }

@@ -71,7 +71,7 @@ use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::{Full, Limited};
 
 use crate::extract::MaxBody;
-use crate::{Body, Endpoint, Error, Middleware, Request, Response, Rest};
+use crate::{Body, Endpoint, Error, Middleware, Next, Response};
 
 /// A step that limits the bodies of requests. See the [module](self).
 #[derive(Clone, Copy, Debug)]
@@ -102,27 +102,26 @@ impl BodyLimit {
 impl Middleware for BodyLimit {
     type Provides = ();
 
-    async fn call<N: Endpoint>(&self, req: &mut Request, next: Rest<'_, N>) -> Response {
+    async fn call<N: Endpoint>(&self, mut next: Next<'_, N>) -> Response {
         let max = self.max.limit().unwrap_or(u64::MAX);
-        let outer = req.extensions().get::<Arc<Count>>().cloned();
+        let outer = next.extensions().get::<Arc<Count>>().cloned();
         if let Some(outer) = &outer {
             outer.raise(max);
         }
         let count =
             Arc::new(Count { max: AtomicU64::new(max), exceeded: AtomicBool::new(false), outer });
         // A step in between may have put another body there, so that each counts what its own readers get.
-        let inner = std::mem::take(req.body_mut());
-        *req.body_mut() = Body::new(Counted { inner, count: count.clone(), read: 0 });
-        req.extensions_mut().insert(count.clone());
-        req.extensions_mut().insert(self.max);
+        let inner = std::mem::take(next.body_mut());
+        *next.body_mut() = Body::new(Counted { inner, count: count.clone(), read: 0 });
+        next.extensions_mut().insert(count.clone());
+        next.extensions_mut().insert(self.max);
         match self.max.limit() {
-            Some(max) => {
-                DefaultBodyLimit::max(usize::try_from(max).unwrap_or(usize::MAX)).apply(req)
-            }
-            None => DefaultBodyLimit::disable().apply(req),
+            Some(max) => DefaultBodyLimit::max(usize::try_from(max).unwrap_or(usize::MAX))
+                .apply(next.request_mut()),
+            None => DefaultBodyLimit::disable().apply(next.request_mut()),
         }
         let path = next.matched_path();
-        let mut response = next.run(req).await;
+        let mut response = next.run().await;
         let status = response.status();
         if let Some(max) = count.exceeded()
             && (status.is_client_error() || status.is_server_error())
@@ -314,8 +313,8 @@ mod tests {
     #[tokio::test]
     async fn an_inner_limit_counts_the_body_that_a_step_put_there() {
         // As a layer that decompresses does.
-        async fn doubled(req: crate::Request, next: crate::Next<'_>) -> Response {
-            next.run(req.map(|body| {
+        async fn doubled(next: crate::Next<'_>) -> Response {
+            next.run(next.map(|body| {
                 let twice = |data: Bytes| Bytes::from([&data[..], &data[..]].concat());
                 Body::new(body.map_frame(move |frame| frame.map_data(twice)))
             }))

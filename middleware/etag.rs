@@ -55,7 +55,7 @@ use http_body::Body as _;
 use http_body_util::BodyExt;
 use sha2::{Digest, Sha256};
 
-use crate::{Body, Endpoint, Error, Middleware, Request, Response, Rest};
+use crate::{Body, Endpoint, Error, Middleware, Next, Response};
 
 /// A step that tags responses, and answers 304 for those that the client has. See the [module](self).
 #[derive(Clone, Copy, Debug)]
@@ -105,13 +105,13 @@ impl Default for ETag {
 impl Middleware for ETag {
     type Provides = ();
 
-    async fn call<N: Endpoint>(&self, req: &mut Request, next: Rest<'_, N>) -> Response {
-        if *req.method() != Method::GET && *req.method() != Method::HEAD {
-            return next.run(req).await;
+    async fn call<N: Endpoint>(&self, next: Next<'_, N>) -> Response {
+        if *next.method() != Method::GET && *next.method() != Method::HEAD {
+            return next.run().await;
         }
         let wanted: Vec<HeaderValue> =
-            req.headers().get_all(IF_NONE_MATCH).iter().cloned().collect();
-        let mut response = next.run(req).await;
+            next.headers().get_all(IF_NONE_MATCH).iter().cloned().collect();
+        let mut response = next.run().await;
         if response.status() != StatusCode::OK {
             return response;
         }

@@ -107,7 +107,7 @@ use http::StatusCode;
 use http::request::Parts;
 
 use crate::extract::{BodyInput, FieldError, HeadInput, Input, Source, input, wire_name};
-use crate::{Body, Endpoint, Error, FromChain, Middleware, Request, Response, Rest};
+use crate::{Body, Endpoint, Error, FromChain, Middleware, Next, Request, Response};
 
 /// Data that keeps the rules of its type, by [`garde`]. See the [module](self).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -216,12 +216,8 @@ where
 {
     type Provides = (Garde<E::Data>,);
 
-    async fn call<N: Endpoint>(
-        &self,
-        req: &mut Request,
-        next: Rest<'_, N, Self::Provides>,
-    ) -> Response {
-        let source = match E::read(req).await {
+    async fn call<N: Endpoint>(&self, mut next: Next<'_, N, Self::Provides>) -> Response {
+        let source = match E::read(next.request_mut()).await {
             Ok(source) => source,
             Err(refusal) => return refusal.into_response(),
         };
@@ -232,9 +228,9 @@ where
             Err(refusal) => return refusal.into_response(),
         };
         if let Some(body) = source.to_body() {
-            *req.body_mut() = Body::from(body);
+            *next.body_mut() = Body::from(body);
         }
-        next.run_with(req, (Garde(data),)).await
+        next.run_with((Garde(data),)).await
     }
 }
 

@@ -75,7 +75,7 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-use crate::{Body, Endpoint, Error, Middleware, Request, Response, Rest};
+use crate::{Body, Endpoint, Error, Middleware, Next, Response};
 
 /// Makes gRPC statuses of the refusals that gRPC clients get. See the [module](self).
 #[derive(Clone, Debug, Default)]
@@ -144,11 +144,11 @@ impl GrpcStatus {
 impl Middleware for GrpcStatus {
     type Provides = ();
 
-    async fn call<N: Endpoint>(&self, req: &mut Request, next: Rest<'_, N>) -> Response {
-        if !is_grpc(req.headers()) {
-            return next.run(req).await;
+    async fn call<N: Endpoint>(&self, next: Next<'_, N>) -> Response {
+        if !is_grpc(next.headers()) {
+            return next.run().await;
         }
-        let response = next.run(req).await;
+        let response = next.run().await;
         if is_grpc(response.headers()) { response } else { self.translate(response) }
     }
 }

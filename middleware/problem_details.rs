@@ -57,7 +57,7 @@ use http::{HeaderValue, Method};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 
-use crate::{Body, Endpoint, Error, Middleware, Request, Response, Rest};
+use crate::{Body, Endpoint, Error, Middleware, Next, Response};
 
 /// A step that renders the refusals of tower layers as problem details. See the [module](self).
 #[derive(Clone, Copy, Debug, Default)]
@@ -97,9 +97,9 @@ impl ProblemDetails {
 impl Middleware for ProblemDetails {
     type Provides = ();
 
-    async fn call<N: Endpoint>(&self, req: &mut Request, next: Rest<'_, N>) -> Response {
-        let head = *req.method() == Method::HEAD;
-        let response = next.run(req).await;
+    async fn call<N: Endpoint>(&self, next: Next<'_, N>) -> Response {
+        let head = *next.method() == Method::HEAD;
+        let response = next.run().await;
         let status = response.status();
         if !(status.is_client_error() || status.is_server_error()) || !self.is_candidate(&response)
         {

@@ -64,7 +64,7 @@ use std::fmt;
 use http::header::{HeaderName, InvalidHeaderValue};
 use http::{HeaderMap, HeaderValue};
 
-use crate::{Endpoint, Middleware, Request, Response, Rest};
+use crate::{Endpoint, Middleware, Next, Response};
 
 /// A step that adds header fields which make browsers careful. See the [module](self).
 #[derive(Clone, Debug)]
@@ -135,8 +135,8 @@ impl Default for SecurityHeaders {
 impl Middleware for SecurityHeaders {
     type Provides = ();
 
-    async fn call<N: Endpoint>(&self, req: &mut Request, next: Rest<'_, N>) -> Response {
-        let mut response = next.run(req).await;
+    async fn call<N: Endpoint>(&self, next: Next<'_, N>) -> Response {
+        let mut response = next.run().await;
         let headers = response.headers_mut();
         headers.remove("x-powered-by");
         for (name, value) in &self.fields {

@@ -30,8 +30,8 @@
 //! ```
 //! use tower_chain::{Chain, Middleware, Next, Request, Response, ServerTiming};
 //!
-//! async fn log(req: Request, next: Next<'_>) -> Response {
-//!     next.run(req).await
+//! async fn log(next: Next<'_>) -> Response {
+//!     next.run().await
 //! }
 //!
 //! # fn main() -> Result<(), tower_chain::middleware::server_timing::ServerTimingConfigError> {
@@ -96,7 +96,7 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderName, HeaderValue};
 
-use crate::{Endpoint, Middleware, Request, Response, Rest, StepTime};
+use crate::{Endpoint, Middleware, Next, Response, StepTime};
 
 /// A step that tells how long the steps behind it took. See the [module](self).
 #[derive(Clone, Debug)]
@@ -189,11 +189,11 @@ fn is_of_token(c: char) -> bool {
 impl Middleware for ServerTiming {
     type Provides = ();
 
-    async fn call<N: Endpoint>(&self, req: &mut Request, next: Rest<'_, N>) -> Response {
+    async fn call<N: Endpoint>(&self, next: Next<'_, N>) -> Response {
         let start = Instant::now();
         let (mut response, steps) = match self.each_step {
-            true => next.run_timed(req).await,
-            false => (next.run(req).await, Vec::new()),
+            true => next.run_timed().await,
+            false => (next.run().await, Vec::new()),
         };
         let total = start.elapsed();
         // Steps inside of this one have left their times; those around it are to see this one's alone, which has theirs in it.
@@ -314,12 +314,12 @@ mod tests {
     }
 
     // The rest is held up for as long as the clock itself says.
-    async fn held_up(req: Request, next: Next<'_>) -> Response {
+    async fn held_up(next: Next<'_>) -> Response {
         let start = Instant::now();
         while start.elapsed() < Duration::from_millis(2) {
             std::hint::spin_loop();
         }
-        next.run(req).await
+        next.run().await
     }
 
     #[tokio::test]
@@ -345,9 +345,9 @@ mod tests {
 
     #[tokio::test]
     async fn each_step_has_its_own_time() {
-        async fn waits(req: Request, next: Next<'_>) -> Response {
+        async fn waits(next: Next<'_>) -> Response {
             tokio::task::yield_now().await;
-            next.run(req).await
+            next.run().await
         }
         let chain = Chain::new()
             .always(step("total").each_step())

@@ -22,7 +22,7 @@ use http_body::Body as HttpBody;
 use tower::{Layer, Service, ServiceExt};
 
 use crate::handler::{IntoMiddleware, Passing};
-use crate::next::{BoxEndpoint, Cover, Cx, Endpoint, OwnedCx};
+use crate::next::{BoxTail, Cover, Cx, OwnedCx, Tail};
 use crate::pattern::{Pattern, rest_after};
 use crate::probe::Site;
 use crate::route::{Matched, Place, Registrar, Route, Routes, Settings, short_name};
@@ -49,7 +49,7 @@ use crate::{Body, Error, Request, Response};
 pub struct ChainService(Arc<dyn DynRoot>);
 
 impl ChainService {
-    pub(crate) fn new<E: Endpoint + 'static>(root: Arc<Root<E>>) -> Self {
+    pub(crate) fn new<E: Tail + 'static>(root: Arc<Root<E>>) -> Self {
         Self(root)
     }
 
@@ -170,7 +170,7 @@ pub(crate) struct Root<E> {
     pub(crate) routes: Arc<Routes>,
 }
 
-impl<E: Endpoint> Root<E> {
+impl<E: Tail> Root<E> {
     /// Answers a request. It stays where it lies: each move of it would copy some 240 bytes.
     async fn respond(&self, req: &mut Request, inner: Option<&Arc<dyn Inner>>) -> Response {
         let head = req.method() == Method::HEAD;
@@ -232,7 +232,7 @@ trait DynRoot: Send + Sync {
     fn routes(&self) -> &Routes;
 }
 
-impl<E: Endpoint + 'static> DynRoot for Root<E> {
+impl<E: Tail + 'static> DynRoot for Root<E> {
     fn respond_boxed(self: Arc<Self>, mut req: Request) -> BoxFuture<'static, Response> {
         Box::pin(async move { self.respond(&mut req, None).await })
     }
@@ -263,7 +263,7 @@ pub(crate) fn static_service<E, B>(
 + Sync
 + 'static
 where
-    E: Endpoint + 'static,
+    E: Tail + 'static,
     B: HttpBody<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
@@ -291,7 +291,7 @@ where
 pub struct ChainLayer(Arc<dyn DynRoot>);
 
 impl ChainLayer {
-    pub(crate) fn new<E: Endpoint + 'static>(root: Arc<Root<E>>) -> Self {
+    pub(crate) fn new<E: Tail + 'static>(root: Arc<Root<E>>) -> Self {
         Self(root)
     }
 }
@@ -430,7 +430,7 @@ where
 
 /// The rest of a chain, as a tower layer inside the chain sees it.
 #[derive(Clone)]
-pub struct TowerNext(BoxEndpoint);
+pub struct TowerNext(BoxTail);
 
 impl fmt::Debug for TowerNext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -533,20 +533,20 @@ where
 #[allow(missing_debug_implementations, reason = "it is public to the compiler alone")]
 pub struct LayerEndpoint<L: Layer<TowerNext>, B> {
     service: L::Service,
-    next: BoxEndpoint,
+    next: BoxTail,
     cover: Cover,
     site: Site,
     body: PhantomData<fn() -> B>,
 }
 
 impl<L: TowerLayer<B>, B> LayerEndpoint<L, B> {
-    pub(crate) fn new(step: LayerStep<L, B>, next: BoxEndpoint, cover: Cover, site: Site) -> Self {
+    pub(crate) fn new(step: LayerStep<L, B>, next: BoxTail, cover: Cover, site: Site) -> Self {
         let service = step.0.layer(TowerNext(next.clone()));
         Self { service, next, cover, site, body: PhantomData }
     }
 }
 
-impl<L, B> Endpoint for LayerEndpoint<L, B>
+impl<L, B> Tail for LayerEndpoint<L, B>
 where
     L: TowerLayer<B>,
     B: ResponseBody,
@@ -605,8 +605,8 @@ where
         registrar.leave();
     }
 
-    fn assemble(self: Box<Self>, _: Parent, _: &Assembly<'_>) -> BoxEndpoint {
-        BoxEndpoint(Arc::new(ServiceEndpoint {
+    fn assemble(self: Box<Self>, _: Parent, _: &Assembly<'_>) -> BoxTail {
+        BoxTail(Arc::new(ServiceEndpoint {
             service: self.service,
             prefix: self.prefix,
             site: self.site,
@@ -623,7 +623,7 @@ struct ServiceEndpoint<S, B> {
     body: PhantomData<fn() -> B>,
 }
 
-impl<S, B> Endpoint for ServiceEndpoint<S, B>
+impl<S, B> Tail for ServiceEndpoint<S, B>
 where
     S: Service<Request, Response = http::Response<B>> + Clone + Send + Sync + 'static,
     S::Error: Into<BoxError>,

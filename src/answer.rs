@@ -14,7 +14,7 @@ use futures_util::future::BoxFuture;
 use http::header::ALLOW;
 use http::{HeaderValue, StatusCode};
 
-use crate::next::{Cx, Endpoint};
+use crate::next::{Cx, Tail};
 use crate::probe::Site;
 use crate::route::Outcome;
 use crate::step::Parent;
@@ -45,7 +45,7 @@ impl End {
     }
 }
 
-impl Endpoint for End {
+impl Tail for End {
     fn call<'a>(
         &'a self,
         req: &'a mut Request,
@@ -66,7 +66,7 @@ impl Endpoint for End {
 #[doc(hidden)]
 pub struct Unanswered;
 
-impl Endpoint for Unanswered {
+impl Tail for Unanswered {
     async fn call(&self, _: &mut Request, cx: &Cx<'_>) -> Response {
         let (status, detail) = match &cx.plan.outcome {
             Outcome::Options(allow) => return options(allow),

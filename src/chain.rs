@@ -66,9 +66,9 @@ use crate::{Error, Request, Response};
 /// ```
 /// use tower_chain::{Chain, Next, Request, Response};
 ///
-/// async fn log(req: Request, next: Next<'_>) -> Response {
-///     let path = req.uri().path().to_owned();
-///     let response = next.run(req).await;
+/// async fn log(next: Next<'_>) -> Response {
+///     let path = next.uri().path().to_owned();
+///     let response = next.run().await;
 ///     println!("{path} {}", response.status());
 ///     response
 /// }
@@ -185,8 +185,8 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     /// ```
     /// use tower_chain::{Chain, Next, Request, Response};
     ///
-    /// async fn no_store(req: Request, next: Next<'_>) -> Response {
-    ///     let mut response = next.run(req).await;
+    /// async fn no_store(next: Next<'_>) -> Response {
+    ///     let mut response = next.run().await;
     ///     response.headers_mut().insert("cache-control", http::HeaderValue::from_static("no-store"));
     ///     response
     /// }
@@ -216,9 +216,9 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     /// ```
     /// use tower_chain::{Chain, Next, Request, Response};
     ///
-    /// async fn log(req: Request, next: Next<'_>) -> Response {
-    ///     let path = req.uri().path().to_owned();
-    ///     let response = next.run(req).await;
+    /// async fn log(next: Next<'_>) -> Response {
+    ///     let path = next.uri().path().to_owned();
+    ///     let response = next.run().await;
     ///     println!("{path} {}", response.status()); // 404 as well
     ///     response
     /// }
@@ -253,11 +253,11 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     /// ```
     /// use tower_chain::{Chain, Error, Next, Request, Response, StatusCode};
     ///
-    /// async fn members(req: Request, next: Next<'_>) -> Result<Response, Error> {
-    ///     if !req.headers().contains_key("authorization") {
+    /// async fn members(next: Next<'_>) -> Result<Response, Error> {
+    ///     if !next.headers().contains_key("authorization") {
     ///         return Err(Error::new(StatusCode::UNAUTHORIZED, "For members"));
     ///     }
-    ///     Ok(next.run(req).await)
+    ///     Ok(next.run().await)
     /// }
     ///
     /// let files = tower_http::services::ServeDir::new("public");
@@ -354,11 +354,11 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     /// }
     ///
     /// // Answers some requests, and passes the others on.
-    /// async fn english(req: Request, next: Next<'_>) -> Response {
-    ///     if req.headers().get("accept-language").is_some_and(|language| language == "en") {
+    /// async fn english(next: Next<'_>) -> Response {
+    ///     if next.headers().get("accept-language").is_some_and(|language| language == "en") {
     ///         return Response::new("good morning".into());
     ///     }
-    ///     next.run(req).await
+    ///     next.run().await
     /// }
     ///
     /// let chain = Chain::new().get(english).get(hello);

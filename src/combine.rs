@@ -5,21 +5,17 @@ use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, Either};
 
-use crate::next::{Cx, Endpoint, ErasedEndpoint, Middleware, Rest};
+use crate::next::{Endpoint, Middleware, Next, Reach, RestSlot};
 use crate::{Request, Response};
 
 /// `None` passes every request on.
 impl<M: Middleware<Provides = ()>> Middleware for Option<M> {
     type Provides = ();
 
-    fn call<'a, N: Endpoint>(
-        &'a self,
-        req: &'a mut Request,
-        next: Rest<'a, N>,
-    ) -> impl Future<Output = Response> + Send {
+    fn call<'a, N: Endpoint>(&'a self, next: Next<'a, N>) -> impl Future<Output = Response> + Send {
         match self {
-            Some(middleware) => Either::Left(middleware.call(req, next)),
-            None => Either::Right(next.run(req)),
+            Some(middleware) => Either::Left(middleware.call(next)),
+            None => Either::Right(next.run()),
         }
     }
 
@@ -31,14 +27,14 @@ impl<M: Middleware<Provides = ()>> Middleware for Option<M> {
     }
 }
 
-/// Middleware that runs only for some requests. Made by [`Middleware::when`].
+/// Middleware that runs only for some requests. Made by [`MiddlewareExt::when`](crate::MiddlewareExt::when).
 #[derive(Clone, Debug)]
 pub struct When<M, F> {
     middleware: M,
     predicate: F,
 }
 
-/// Middleware that runs for all requests but some. Made by [`Middleware::unless`].
+/// Middleware that runs for all requests but some. Made by [`MiddlewareExt::unless`](crate::MiddlewareExt::unless).
 #[derive(Clone, Debug)]
 pub struct Unless<M, F> {
     middleware: M,
@@ -62,13 +58,12 @@ macro_rules! conditional {
 
             fn call<'a, N: Endpoint>(
                 &'a self,
-                req: &'a mut Request,
-                next: Rest<'a, N>,
+                next: Next<'a, N>,
             ) -> impl Future<Output = Response> + Send {
-                if (self.predicate)(req) == $wanted {
-                    Either::Left(self.middleware.call(req, next))
+                if (self.predicate)(&next) == $wanted {
+                    Either::Left(self.middleware.call(next))
                 } else {
-                    Either::Right(next.run(req))
+                    Either::Right(next.run())
                 }
             }
 
@@ -84,15 +79,15 @@ conditional!(Unless, false);
 
 /// Middleware whose type is erased, so that what configuration chooses fits one variable.
 ///
-/// A `Vec` of them is middleware as well, run in its order. Costs a box a request for each, and one for the rest of the chain.
+/// A `Vec` of them is middleware as well, run in its order. Each costs a box per request, and in a `Vec` two.
 ///
 /// # Example
 ///
 /// ```
-/// use tower_chain::{BoxMiddleware, Chain, Middleware, Next, Request, Response, from_fn};
+/// use tower_chain::{BoxMiddleware, Chain, MiddlewareExt, Next, Response, from_fn};
 ///
-/// async fn log(req: Request, next: Next<'_>) -> Response {
-///     next.run(req).await
+/// async fn log(next: Next<'_>) -> Response {
+///     next.run().await
 /// }
 ///
 /// let mut chosen: Vec<BoxMiddleware> = Vec::new();
@@ -118,21 +113,13 @@ impl std::fmt::Debug for BoxMiddleware {
 }
 
 trait DynMiddleware: Send + Sync {
-    fn call_dyn<'a>(
-        &'a self,
-        req: &'a mut Request,
-        next: Rest<'a, Remaining<'a>>,
-    ) -> BoxFuture<'a, Response>;
+    fn call_dyn<'a>(&'a self, next: Next<'a>) -> BoxFuture<'a, Response>;
     fn dyn_name(&self) -> String;
 }
 
 impl<M: Middleware<Provides = ()>> DynMiddleware for M {
-    fn call_dyn<'a>(
-        &'a self,
-        req: &'a mut Request,
-        next: Rest<'a, Remaining<'a>>,
-    ) -> BoxFuture<'a, Response> {
-        Box::pin(self.call(req, next))
+    fn call_dyn<'a>(&'a self, next: Next<'a>) -> BoxFuture<'a, Response> {
+        Box::pin(self.call(next))
     }
 
     fn dyn_name(&self) -> String {
@@ -140,38 +127,12 @@ impl<M: Middleware<Provides = ()>> DynMiddleware for M {
     }
 }
 
-/// What remains of a list, before the rest of the chain.
-struct Remaining<'a> {
-    middleware: &'a [BoxMiddleware],
-    next: &'a dyn ErasedEndpoint,
-}
-
-impl Endpoint for Remaining<'_> {
-    async fn call(&self, req: &mut Request, cx: &Cx<'_>) -> Response {
-        match self.middleware.split_first() {
-            Some((first, middleware)) => {
-                let remaining = Remaining { middleware, next: self.next };
-                first.0.call_dyn(req, Rest::new(&remaining, cx)).await
-            }
-            None => self.next.call_boxed(req, cx).await,
-        }
-    }
-}
-
-async fn run_all<N: Endpoint>(
-    middleware: &[BoxMiddleware],
-    req: &mut Request,
-    next: Rest<'_, N>,
-) -> Response {
-    let cx = next.cx();
-    Remaining { middleware, next: next.next() }.call(req, cx).await
-}
-
 impl Middleware for BoxMiddleware {
     type Provides = ();
 
-    async fn call<N: Endpoint>(&self, req: &mut Request, next: Rest<'_, N>) -> Response {
-        run_all(std::slice::from_ref(self), req, next).await
+    async fn call<N: Endpoint>(&self, next: Next<'_, N>) -> Response {
+        let slot = std::pin::pin!(RestSlot::Done);
+        self.0.call_dyn(next.erase(slot, Reach::run)).await
     }
 
     fn name(&self) -> String {
@@ -182,12 +143,25 @@ impl Middleware for BoxMiddleware {
 impl Middleware for Vec<BoxMiddleware> {
     type Provides = ();
 
-    async fn call<N: Endpoint>(&self, req: &mut Request, next: Rest<'_, N>) -> Response {
-        run_all(self, req, next).await
+    async fn call<N: Endpoint>(&self, next: Next<'_, N>) -> Response {
+        let slot = std::pin::pin!(RestSlot::Done);
+        run_all(self, next.erase(slot, Reach::run)).await
     }
 
     fn name(&self) -> String {
         let names: Vec<String> = self.iter().map(Middleware::name).collect();
         format!("[{}]", names.join(", "))
+    }
+}
+
+/// Runs a list of middleware, and then the rest of the chain.
+fn run_all<'a>(middleware: &'a [BoxMiddleware], next: Next<'a>) -> BoxFuture<'a, Response> {
+    match middleware.split_first() {
+        None => Box::pin(next.run()),
+        Some((first, others)) => Box::pin(async move {
+            let slot = std::pin::pin!(RestSlot::Done);
+            let next = next.erase(slot, |reach| run_all(others, Next::from_reach(reach)));
+            first.0.call_dyn(next).await
+        }),
     }
 }

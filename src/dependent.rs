@@ -1,8 +1,8 @@
 //! Middleware that compiles only behind the steps that provide what it needs.
 
-use crate::Middleware;
 use crate::adapter::ChainLayer;
 use crate::handler::{IntoMiddleware, Passing};
+use crate::{Middleware, MiddlewareExt};
 
 /// Middleware that needs what earlier steps provide, and compiles only behind them.
 ///
@@ -12,7 +12,7 @@ use crate::handler::{IntoMiddleware, Passing};
 /// # Example
 ///
 /// ```
-/// use tower_chain::{Chain, Dependent, Endpoint, Middleware, Provided, Request, Response, Rest};
+/// use tower_chain::{Chain, Dependent, Endpoint, Middleware, Provided, Request, Response, Next};
 ///
 /// #[derive(Clone)]
 /// struct User(String);
@@ -34,9 +34,9 @@ use crate::handler::{IntoMiddleware, Passing};
 /// impl Middleware for Served {
 ///     type Provides = ();
 ///
-///     async fn call<N: Endpoint>(&self, req: &mut Request, next: Rest<'_, N>) -> Response {
-///         let user = req.extensions().get::<User>().and_then(|user| user.0.parse().ok());
-///         let mut response = next.run(req).await;
+///     async fn call<N: Endpoint>(&self, next: Next<'_, N>) -> Response {
+///         let user = next.extensions().get::<User>().and_then(|user| user.0.parse().ok());
+///         let mut response = next.run().await;
 ///         if let Some(user) = user {
 ///             response.headers_mut().insert("x-served-for", user);
 ///         }
@@ -51,7 +51,7 @@ use crate::handler::{IntoMiddleware, Passing};
 /// Without the step before it, the compiler names what is missing:
 ///
 /// ```compile_fail,E0277
-/// # use tower_chain::{Chain, Dependent, Endpoint, Middleware, Provided, Request, Response, Rest};
+/// # use tower_chain::{Chain, Dependent, Endpoint, Middleware, Provided, Request, Response, Next};
 /// # #[derive(Clone)] struct User(String);
 /// # struct ServedFor;
 /// # impl Dependent for ServedFor {
@@ -62,7 +62,7 @@ use crate::handler::{IntoMiddleware, Passing};
 /// # struct Served;
 /// # impl Middleware for Served {
 /// #     type Provides = ();
-/// #     async fn call<N: Endpoint>(&self, req: &mut Request, next: Rest<'_, N>) -> Response { next.run(req).await }
+/// #     async fn call<N: Endpoint>(&self, next: Next<'_, N>) -> Response { next.run().await }
 /// # }
 /// let chain = Chain::new().use_(ServedFor).get(async || "hello");
 /// ```

@@ -207,8 +207,8 @@ impl Error {
     /// ```
     /// use tower_chain::{Error, Next, Request, Response};
     ///
-    /// async fn report(req: Request, next: Next<'_>) -> Response {
-    ///     let response = next.run(req).await;
+    /// async fn report(next: Next<'_>) -> Response {
+    ///     let response = next.run().await;
     ///     if let Some(cause) = Error::of(&response).and_then(Error::source) {
     ///         println!("{cause}");
     ///     }

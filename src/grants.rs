@@ -73,7 +73,7 @@ pub trait Grants {
 /// # Example
 ///
 /// ```
-/// use tower_chain::{Anonymous, Endpoint, Middleware, Request, Response, Rest};
+/// use tower_chain::{Anonymous, Endpoint, Middleware, Request, Response, Next};
 ///
 /// #[derive(Clone)]
 /// struct User(&'static str);
@@ -84,12 +84,12 @@ pub trait Grants {
 /// impl Middleware for Session {
 ///     type Provides = (Option<User>,);
 ///
-///     async fn call<N: Endpoint>(&self, req: &mut Request, next: Rest<'_, N, (Option<User>,)>) -> Response {
-///         let user = req.headers().contains_key("cookie").then_some(User("ann"));
+///     async fn call<N: Endpoint>(&self, mut next: Next<'_, N, (Option<User>,)>) -> Response {
+///         let user = next.headers().contains_key("cookie").then_some(User("ann"));
 ///         if user.is_none() {
-///             req.extensions_mut().insert(Anonymous::<Option<User>>::new());
+///             next.extensions_mut().insert(Anonymous::<Option<User>>::new());
 ///         }
-///         next.run_with(req, (user,)).await
+///         next.run_with((user,)).await
 ///     }
 /// }
 /// # let _ = Session;

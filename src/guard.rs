@@ -14,10 +14,10 @@ use std::task::{Context, Poll, ready};
 use axum_core::response::IntoResponse;
 use pin_project_lite::pin_project;
 
+use crate::Response;
 use crate::handler::{Arguments, Passing};
-use crate::next::{Endpoint, Middleware, Rest};
+use crate::next::{Endpoint, Middleware, Next};
 use crate::route::short_name;
-use crate::{Request, Response};
 
 /// An `async fn` of up to eight extractors and provided values, whose result is `Result<T, E>` with `E: IntoResponse`.
 #[doc(hidden)]
@@ -88,18 +88,17 @@ where
     #[inline(always)]
     fn call<'a, N: Endpoint>(
         &'a self,
-        req: &'a mut Request,
-        next: Rest<'a, N, (F::Value,)>,
+        mut next: Next<'a, N, (F::Value,)>,
     ) -> impl Future<Output = Response> + Send {
         let check = async move {
-            let checked = match Passing::<A>::take(req, next.cx()).await {
+            let cx = next.cx();
+            let checked = match Passing::<A>::take(next.request_mut(), cx).await {
                 Ok(Passing(args)) => self.f.check(args).await,
                 Err(refusal) => Err(refusal),
             };
-            (req, next, checked)
+            (next, checked)
         };
-        let pass = |req: &'a mut Request, next: Rest<'a, N, _>, value| next.run_with(req, (value,));
-        Guarded::Checking { check, pass }
+        Guarded::Checking { check, pass: |next: Next<'a, N, _>, value| next.run_with((value,)) }
     }
 
     fn name(&self) -> String {
@@ -118,10 +117,10 @@ pin_project! {
     }
 }
 
-impl<'a, C, N, S, R, T> Future for Guarded<C, S, R>
+impl<C, N, S, R, T> Future for Guarded<C, S, R>
 where
-    C: Future<Output = (&'a mut Request, N, Result<T, Response>)>,
-    S: Fn(&'a mut Request, N, T) -> R,
+    C: Future<Output = (N, Result<T, Response>)>,
+    S: Fn(N, T) -> R,
     R: Future<Output = Response>,
 {
     type Output = Response;
@@ -130,7 +129,7 @@ where
         loop {
             let rest = match self.as_mut().project() {
                 GuardedProjection::Checking { check, pass } => match ready!(check.poll(cx)) {
-                    (req, next, Ok(value)) => pass(req, next, value),
+                    (next, Ok(value)) => pass(next, value),
                     (.., Err(refusal)) => return Poll::Ready(refusal),
                 },
                 GuardedProjection::Passed { rest } => return rest.poll(cx),
@@ -150,10 +149,9 @@ impl<T: Clone + Send + Sync + 'static> Middleware for Provide<T> {
     #[inline(always)]
     fn call<'a, N: Endpoint>(
         &'a self,
-        req: &'a mut Request,
-        next: Rest<'a, N, (T,)>,
+        next: Next<'a, N, (T,)>,
     ) -> impl Future<Output = Response> + Send {
-        next.run_with(req, (self.0.clone(),))
+        next.run_with((self.0.clone(),))
     }
 
     fn name(&self) -> String {

@@ -23,8 +23,8 @@ use http::request::Parts;
 use http_body::Body as _;
 use http_body_util::BodyExt;
 
-use crate::next::{Cx, Endpoint, FromFn, Middleware, Next, Rest};
-use crate::provide::{FromChain, Has, find};
+use crate::next::{Cx, Endpoint, Erased, FromFn, Middleware, Next};
+use crate::provide::{FromChain, Has, Provides, find};
 use crate::route::short_name;
 use crate::{Body, Error, Request, Response};
 
@@ -34,18 +34,19 @@ pub trait HandlerFn<A, M>: Send + Sync + 'static {
     fn invoke(&self, args: A) -> impl Future<Output = Response> + Send;
 }
 
-/// An `async fn` of up to eight extractors and provided values, then `Request`, then `Next<'_>`.
+/// An `async fn` of up to eight extractors and provided values, then `Next<'_>`. `T` is what it provides.
 #[doc(hidden)]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a middleware function",
-    label = "not an `async fn(.., Request, Next<'_>)`",
-    note = "a middleware function is an `async fn` of up to 8 extractors and provided values, then `Request`, then `Next<'_>`, whose result is `IntoResponse` and whose future is `Send`"
+    label = "not an `async fn(.., Next<'_>)`",
+    note = "a middleware function is an `async fn` of up to 8 extractors and provided values, then `Next<'_>`, whose result is `IntoResponse` and whose future is `Send`",
+    note = "`Next` holds the request: take no `Request` beside it, and write `next.method()` and `next.run().await`"
 )]
-pub trait MiddlewareFn<'a, A>: Send + Sync + 'static {
+pub trait MiddlewareFn<'a, A, T>: Send + Sync + 'static {
     type Out: IntoResponse;
     type Future: Future<Output = Self::Out> + Send + 'a;
 
-    fn invoke(&self, args: A, req: Request, next: Next<'a>) -> Self::Future;
+    fn invoke(&self, args: A, next: Next<'a, Erased, T>) -> Self::Future;
 }
 
 /// What a verb such as [`Chain::get`](crate::Chain::get) takes.
@@ -54,7 +55,7 @@ pub trait MiddlewareFn<'a, A>: Send + Sync + 'static {
     label = "not an `async fn` of extractors and provided values whose result is `IntoResponse` and whose future is `Send`",
     note = "write `tower_chain::handler_fn::<(A, B), _, _>(f)`, with the types of its arguments, and the compiler says which part does not fit",
     note = "seen most: `async` is missing; the function is called, as in `f()`; `T` in `Json<T>` is not `Deserialize`, or not `Serialize` in the result; state is taken as `T`, not as `Provided<T>`; a lock or an `Rc` is held over an `.await`",
-    note = "it has up to 12 arguments, of which the last may read the body; a handler that may pass the request on is an `async fn(.., Request, Next<'_>)`"
+    note = "it has up to 12 arguments, of which the last may read the body; a handler that may pass the request on is an `async fn(.., Next<'_>)`, where `Next` holds the request"
 )]
 pub trait IntoHandler<Kind> {
     #[doc(hidden)]
@@ -70,9 +71,9 @@ pub trait IntoHandler<Kind> {
 /// What [`Chain::use_`](crate::Chain::use_) and [`Chain::always`](crate::Chain::always) take.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't be used as middleware",
-    label = "neither an `async fn(.., Request, Next<'_>)`, nor a `Middleware` or `Dependent`, nor a `tower::Layer` that fits",
-    note = "write `tower_chain::from_fn(f)`, or `from_fn_with::<(A, B), _, _>(f)` with the types before `Request`, and the compiler says which part of a function does not fit",
-    note = "seen most: `async` is missing; `Request, Next<'_>` are not the last two arguments; `Next` is another crate's; the result is not `IntoResponse`; a lock or an `Rc` is held over an `.await`; what stands in an `Option` provides something",
+    label = "neither an `async fn(.., Next<'_>)`, nor a `Middleware` or `Dependent`, nor a `tower::Layer` that fits",
+    note = "write `tower_chain::from_fn(f)`, or `from_fn_with::<(A, B), _, _>(f)` with the types before `Next`, and the compiler names the part of a function that does not fit; a closure that captures needs `tower_chain::from_closure(f)`",
+    note = "seen most: `async` is missing; `Next<'_>` is not the last argument, or another crate's; `Request` is taken beside `Next`, which holds it; the result is not `IntoResponse`; a lock or an `Rc` is held over an `.await`; an `Option` of middleware that provides a value",
     note = "a layer fits if its service is `Clone + Send + Sync`, takes a `tower_chain::Request`, and answers with a body of `Bytes`"
 )]
 pub trait IntoMiddleware<Kind> {
@@ -81,7 +82,7 @@ pub trait IntoMiddleware<Kind> {
     #[doc(hidden)]
     type Step<P, W>;
     #[doc(hidden)]
-    type Provides: crate::provide::Provides;
+    type Provides: Provides;
     #[doc(hidden)]
     fn into_step<P, W>(self) -> Self::Step<P, W>;
 }
@@ -91,7 +92,7 @@ pub trait IntoMiddleware<Kind> {
 pub struct AsMiddleware;
 #[doc(hidden)]
 #[derive(Debug)]
-pub struct AsFn<A>(PhantomData<A>);
+pub struct AsFn<A, T>(PhantomData<(A, T)>);
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct AsHandler<A, M>(PhantomData<(A, M)>);
@@ -106,28 +107,29 @@ impl<M: Middleware> IntoMiddleware<AsMiddleware> for M {
     }
 }
 
-impl<F, A> IntoMiddleware<AsFn<A>> for F
+impl<F, A, T> IntoMiddleware<AsFn<A, T>> for F
 where
-    F: for<'a> MiddlewareFn<'a, A>,
+    F: for<'a> MiddlewareFn<'a, A, T>,
+    T: Provides,
 {
     type Args = Passing<A>;
-    type Step<P, W> = FromFn<F, A, P, W>;
-    type Provides = ();
+    type Step<P, W> = FromFn<F, A, T, P, W>;
+    type Provides = T;
 
-    fn into_step<P, W>(self) -> FromFn<F, A, P, W> {
+    fn into_step<P, W>(self) -> FromFn<F, A, T, P, W> {
         FromFn::new(self)
     }
 }
 
-impl<F, A> IntoHandler<AsFn<A>> for F
+impl<F, A> IntoHandler<AsFn<A, ()>> for F
 where
-    F: for<'a> MiddlewareFn<'a, A>,
+    F: for<'a> MiddlewareFn<'a, A, ()>,
 {
     type Args = Passing<A>;
-    type Step<P, W> = FromFn<F, A, P, W>;
+    type Step<P, W> = FromFn<F, A, (), P, W>;
     const PASSES: bool = true;
 
-    fn into_step<P, W>(self) -> FromFn<F, A, P, W> {
+    fn into_step<P, W>(self) -> FromFn<F, A, (), P, W> {
         FromFn::new(self)
     }
 }
@@ -169,15 +171,15 @@ where
     f
 }
 
-/// An `async fn(Request, Next<'_>)`. One shape only, so that the compiler says what is wrong with a function.
+/// An `async fn(Next<'_>)`. With one shape only, the compiler can name what is wrong with a function.
 #[doc(hidden)]
-pub trait PlainFn<'a>: Fn(Request, Next<'a>) -> Self::Future + Send + Sync + 'static {
+pub trait PlainFn<'a>: Fn(Next<'a>) -> Self::Future + Send + Sync + 'static {
     type Future: Future<Output: IntoResponse> + Send + 'a;
 }
 
 impl<'a, F, Fut> PlainFn<'a> for F
 where
-    F: Fn(Request, Next<'a>) -> Fut + Send + Sync + 'static,
+    F: Fn(Next<'a>) -> Fut + Send + Sync + 'static,
     Fut: Future<Output: IntoResponse> + Send + 'a,
 {
     type Future = Fut;
@@ -207,8 +209,9 @@ where
 {
     type Provides = ();
 
-    async fn call<N: Endpoint>(&self, req: &mut Request, next: Rest<'_, N>) -> Response {
-        match Ending::<A>::take(req, next.cx()).await {
+    async fn call<N: Endpoint>(&self, mut next: Next<'_, N>) -> Response {
+        let cx = next.cx();
+        match Ending::<A>::take(next.request_mut(), cx).await {
             Ok(Ending(args)) => self.f.invoke(args).await,
             Err(refusal) => refusal,
         }
@@ -224,7 +227,8 @@ where
 #[diagnostic::on_unimplemented(
     message = "no step before this one provides `{Self}`, and it is no extractor for this place",
     label = "takes `{Self}`",
-    note = "put a step that provides it before this one, with `.use_(..)`, `.guard(..)` or `.provide(..)`, and take state as `Provided<T>`; what reads the body must be the last argument"
+    note = "put a step that provides it before this one, with `.use_(..)`, `.guard(..)` or `.provide(..)`, and take state as `Provided<T>`; what reads the body must be the last argument",
+    note = "middleware takes no `Request` beside `Next`, which holds it: write `next.method()`, `next.headers_mut()` and `next.run().await`"
 )]
 pub trait Part<P, W>: Sized + Send {
     /// Whether it may look for the matched path among the extensions.
@@ -436,16 +440,16 @@ where
     }
 }
 
-impl<'a, F, Fut> MiddlewareFn<'a, ()> for F
+impl<'a, F, Fut, T> MiddlewareFn<'a, (), T> for F
 where
-    F: Fn(Request, Next<'a>) -> Fut + Send + Sync + 'static,
+    F: Fn(Next<'a, Erased, T>) -> Fut + Send + Sync + 'static,
     Fut: Future<Output: IntoResponse> + Send + 'a,
 {
     type Out = Fut::Output;
     type Future = Fut;
 
-    fn invoke(&self, (): (), req: Request, next: Next<'a>) -> Fut {
-        self(req, next)
+    fn invoke(&self, (): (), next: Next<'a, Erased, T>) -> Fut {
+        self(next)
     }
 }
 
@@ -489,17 +493,17 @@ macro_rules! ending {
 
 macro_rules! passing {
     ($($head:ident $how:ident,)*) => {
-        impl<'a, Func, Fut, $($head,)*> MiddlewareFn<'a, ($($head,)*)> for Func
+        impl<'a, Func, Fut, Values, $($head,)*> MiddlewareFn<'a, ($($head,)*), Values> for Func
         where
-            Func: Fn($($head,)* Request, Next<'a>) -> Fut + Send + Sync + 'static,
+            Func: Fn($($head,)* Next<'a, Erased, Values>) -> Fut + Send + Sync + 'static,
             Fut: Future<Output: IntoResponse> + Send + 'a,
         {
             type Out = Fut::Output;
             type Future = Fut;
 
             #[allow(non_snake_case, reason = "a value is named as its type")]
-            fn invoke(&self, ($($head,)*): ($($head,)*), req: Request, next: Next<'a>) -> Fut {
-                self($($head,)* req, next)
+            fn invoke(&self, ($($head,)*): ($($head,)*), next: Next<'a, Erased, Values>) -> Fut {
+                self($($head,)* next)
             }
         }
 

@@ -13,9 +13,9 @@ use axum_core::response::IntoResponse;
 use futures_util::FutureExt;
 use http::header::{HeaderName, SET_COOKIE, VARY};
 
-use crate::next::{Endpoint, Middleware, Rest};
+use crate::next::{Endpoint, Middleware, Next};
 use crate::route::short_name;
-use crate::{Error, Request, Response};
+use crate::{Error, Response};
 
 /// Renders the errors that pass through it.
 #[doc(hidden)]
@@ -28,8 +28,8 @@ where
 {
     type Provides = ();
 
-    async fn call<N: Endpoint>(&self, req: &mut Request, next: Rest<'_, N>) -> Response {
-        let response = next.run(req).await;
+    async fn call<N: Endpoint>(&self, next: Next<'_, N>) -> Response {
+        let response = next.run().await;
         let Some(error) = Error::unrendered(&response) else { return response };
         let mut rendered = (self.0)(error.clone()).await.into_response();
         for name in response.headers().keys() {
@@ -78,9 +78,9 @@ pub struct CatchPanics;
 impl Middleware for CatchPanics {
     type Provides = ();
 
-    async fn call<N: Endpoint>(&self, req: &mut Request, next: Rest<'_, N>) -> Response {
+    async fn call<N: Endpoint>(&self, next: Next<'_, N>) -> Response {
         // The call itself may panic as well, before there is a future.
-        let rest = AssertUnwindSafe(async { next.run(req).await });
+        let rest = AssertUnwindSafe(async { next.run().await });
         match rest.catch_unwind().await {
             Ok(response) => response,
             Err(panic) => panicked(&*panic),

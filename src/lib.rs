@@ -9,9 +9,9 @@
 //! #[derive(Clone)]
 //! struct User(String);
 //!
-//! async fn log(req: Request, next: Next<'_>) -> Response {
-//!     let line = format!("{} {}", req.method(), req.uri().path());
-//!     let response = next.run(req).await;
+//! async fn log(next: Next<'_>) -> Response {
+//!     let line = format!("{} {}", next.method(), next.uri().path());
+//!     let response = next.run().await;
 //!     println!("{line} {}", response.status());
 //!     response
 //! }
@@ -83,7 +83,7 @@
 //! | `serve`, `Server`, `Tls`, sockets of systemd | `serve`, `tls`, `systemd` | 400, 431, 500 |
 //! | bodies that are `Sync`, for poem, salvo and warp | `sync-body` | |
 //! | `Overhead`: what each step of a chain costs | `overhead` | |
-//! | `Rest::run_timed`: each step's own time, for middleware that tells it | `step-times` | |
+//! | `Next::run_timed`: each step's own time, for middleware that tells it | `step-times` | |
 //! | `TestClient`: tests of any tower service, without a socket or over one | `test-util` | |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -108,6 +108,7 @@ mod handler;
 mod hooks;
 #[path = "../middleware/mod.rs"]
 pub mod middleware;
+mod middleware_ext;
 mod next;
 #[cfg(feature = "overhead")]
 #[cfg_attr(docsrs, doc(cfg(feature = "overhead")))]
@@ -200,7 +201,11 @@ pub use middleware::server_timing::ServerTiming;
 #[cfg(feature = "validate")]
 #[cfg_attr(docsrs, doc(cfg(feature = "validate")))]
 pub use middleware::validate::{Valid, Validate};
-pub use next::{Endpoint, FromFn, Middleware, Next, Rest, from_fn, from_fn_with};
+pub use middleware_ext::MiddlewareExt;
+pub use next::{
+    Endpoint, Erased, FromClosure, FromFn, Middleware, Next, NextWith, from_closure, from_fn,
+    from_fn_with,
+};
 #[cfg(feature = "overhead")]
 #[cfg_attr(docsrs, doc(cfg(feature = "overhead")))]
 pub use overhead::Overhead;

@@ -3,35 +3,36 @@
 use std::future::Future;
 use std::marker::PhantomData;
 use std::mem;
+use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum_core::response::IntoResponse;
 use futures_util::future::BoxFuture;
+use http::{Extensions, HeaderMap, Method, Uri, Version};
 use pin_project_lite::pin_project;
 
-use crate::adapter::{ChainLayer, Inner};
-use crate::combine::{BoxMiddleware, Unless, When};
+use crate::adapter::Inner;
 use crate::handler::{Arguments, MiddlewareFn, Passing, PlainFn};
 use crate::pattern::{Prefix, rest_after};
 use crate::probe::Site;
-use crate::provide::{Nil, Provides};
+use crate::provide::{Nil, Provides, Values};
 use crate::route::{Plan, Routes, short_name};
-use crate::{Chain, Request, Response};
+use crate::{Body, Request, Response};
 
-/// A step that stands in front of the steps after it.
+/// A step in front of the steps after it.
 ///
-/// `call` sees the request on its way in and the response on its way out. It either answers itself or
-/// passes the request on with [`Rest::run`], once: [`Rest`] is consumed by the call.
+/// `call` sees the request on its way in and the response on its way out. It either answers the request itself, or
+/// passes it on with [`Next::run`], once: the call consumes the [`Next`].
 ///
-/// What [`Provides`](Middleware::Provides) names is what later steps may take as an argument: `()` for nothing, `(T,)` for a value
-/// of type `T`, which goes along in [`Rest::run_with`].
+/// [`Provides`](Middleware::Provides) names what later steps may take as an argument: `()` for nothing, `(T,)` for a value
+/// of type `T`, which is passed on with [`Next::run_with`]. [`MiddlewareExt`](crate::MiddlewareExt) has methods for all middleware.
 ///
 /// # Example
 ///
 /// ```
-/// use tower_chain::{Endpoint, Middleware, Request, Response, Rest};
+/// use tower_chain::{Endpoint, Middleware, Next, Response};
 ///
 /// /// Adds a header to every response.
 /// struct PoweredBy(http::HeaderValue);
@@ -39,10 +40,10 @@ use crate::{Chain, Request, Response};
 /// impl Middleware for PoweredBy {
 ///     type Provides = ();
 ///
-///     async fn call<N: Endpoint>(&self, req: &mut Request, next: Rest<'_, N>) -> Response {
-///         let mut res = next.run(req).await;
-///         res.headers_mut().insert("x-powered-by", self.0.clone());
-///         res
+///     async fn call<N: Endpoint>(&self, next: Next<'_, N>) -> Response {
+///         let mut response = next.run().await;
+///         response.headers_mut().insert("x-powered-by", self.0.clone());
+///         response
 ///     }
 /// }
 /// ```
@@ -50,93 +51,43 @@ pub trait Middleware: Send + Sync + 'static {
     /// What the steps after this one may take as an argument: `()`, `(T,)` or `(T, U)`.
     type Provides: Provides;
 
-    /// Answers the request, or passes it on and answers with what comes back.
+    /// Answers the request, or passes it on and returns the response of the rest, changed or not.
     ///
-    /// Implement it as `async fn call<N: Endpoint>(&self, req: &mut Request, next: Rest<'_, N>) -> Response`, with the lifetimes left out.
+    /// Implement it as `async fn call<N: Endpoint>(&self, next: Next<'_, N>) -> Response`, without named lifetimes; if it provides values,
+    /// with `next: Next<'_, N, (T,)>`.
     fn call<'a, N: Endpoint>(
         &'a self,
-        req: &'a mut Request,
-        next: Rest<'a, N, Self::Provides>,
+        next: Next<'a, N, Self::Provides>,
     ) -> impl Future<Output = Response> + Send;
 
-    /// The name under which the step stands in [`ChainService::routes`](crate::ChainService::routes).
+    /// The name of the step in [`ChainService::routes`](crate::ChainService::routes).
     ///
     /// Defaults to the name of the type, or of the function.
     fn name(&self) -> String {
         short_name::<Self>()
     }
-
-    /// Makes this middleware a [`tower::Layer`], to be used with no chain at all.
-    ///
-    /// What it provides stands in the extensions of the request: an axum handler behind it takes
-    /// `Extension<T>`.
-    ///
-    /// # Example
-    ///
-    /// ```
-    /// use axum::Router;
-    /// use tower_chain::{Middleware, Next, Request, Response, from_fn};
-    ///
-    /// async fn log(req: Request, next: Next<'_>) -> Response {
-    ///     next.run(req).await
-    /// }
-    ///
-    /// let app: Router = Router::new().layer(from_fn(log).into_layer());
-    /// # let _ = app;
-    /// ```
-    fn into_layer(self) -> ChainLayer
-    where
-        Self: Sized,
-    {
-        Chain::layer_of(self)
-    }
-
-    /// Runs this middleware only for the requests for which `predicate` holds; the others go past it.
-    ///
-    /// Only for middleware that provides nothing: what may be absent can't be promised.
-    ///
-    /// # Example
-    ///
-    /// ```
-    /// use tower_chain::{Chain, Middleware, Next, Request, Response, from_fn};
-    ///
-    /// async fn log(req: Request, next: Next<'_>) -> Response {
-    ///     next.run(req).await
-    /// }
-    ///
-    /// let debugged = from_fn(log).when(|req| req.headers().contains_key("x-debug"));
-    /// let chain = Chain::new().use_(debugged).get(async || "hello");
-    /// # let _ = chain.build();
-    /// ```
-    fn when<F>(self, predicate: F) -> When<Self, F>
-    where
-        Self: Sized + Middleware<Provides = ()>,
-        F: Fn(&Request) -> bool + Send + Sync + 'static,
-    {
-        When::new(self, predicate)
-    }
-
-    /// Runs this middleware only for the requests for which `predicate` does not hold.
-    fn unless<F>(self, predicate: F) -> Unless<Self, F>
-    where
-        Self: Sized + Middleware<Provides = ()>,
-        F: Fn(&Request) -> bool + Send + Sync + 'static,
-    {
-        Unless::new(self, predicate)
-    }
-
-    /// Erases the type, so that middleware chosen at run time fits one variable or one list.
-    fn boxed(self) -> BoxMiddleware
-    where
-        Self: Sized + Middleware<Provides = ()>,
-    {
-        BoxMiddleware::new(self)
-    }
 }
 
-/// The steps that follow a middleware, down to the handler. Made by the chain alone.
-pub trait Endpoint: Send + Sync {
+/// The rest of the chain, as [`Next`] reaches it: by its type in a [`Middleware`], through a pointer in a function.
+///
+/// The chain implements it. Outside of this crate it is only a bound: `async fn call<N: Endpoint>(&self, next: Next<'_, N>)`.
+pub trait Endpoint: Sized + Send + Sync + 'static {
     #[doc(hidden)]
+    type Reach<'a>: Reach<'a>;
+}
+
+/// A request, and how the rest of the chain is reached with it.
+#[doc(hidden)]
+pub trait Reach<'a>: Send {
+    fn request(&self) -> &Request;
+    fn request_mut(&mut self) -> &mut Request;
+    fn cx(&self) -> &'a Cx<'a>;
+    fn run(self) -> impl Future<Output = Response> + Send + 'a;
+}
+
+/// The steps after a step, folded into one value when the chain is built.
+#[doc(hidden)]
+pub trait Tail: Send + Sync + 'static {
     fn call<'a>(
         &'a self,
         req: &'a mut Request,
@@ -144,145 +95,343 @@ pub trait Endpoint: Send + Sync {
     ) -> impl Future<Output = Response> + Send + 'a;
 }
 
-/// The rest of the chain, as a [`Middleware`] sees it. `T` is what must be provided to it: with `()` it has [`run`](Rest::run), with all
-/// else [`run_with`](Rest::run_with).
-pub struct Rest<'a, N, T = ()> {
-    next: &'a N,
-    cx: &'a Cx<'a>,
-    provides: PhantomData<fn(T)>,
+impl<N: Tail> Endpoint for N {
+    type Reach<'a> = Direct<'a, N>;
 }
 
-impl<'a, N: Endpoint, T> Rest<'a, N, T> {
+/// Reaches a tail by its type.
+#[doc(hidden)]
+#[allow(missing_debug_implementations, reason = "it is public to the compiler alone")]
+pub struct Direct<'a, N> {
+    req: &'a mut Request,
+    tail: &'a N,
+    cx: &'a Cx<'a>,
+}
+
+impl<'a, N: Tail> Reach<'a> for Direct<'a, N> {
     #[inline(always)]
-    pub(crate) fn new(next: &'a N, cx: &'a Cx<'a>) -> Self {
-        Self { next, cx, provides: PhantomData }
+    fn request(&self) -> &Request {
+        self.req
     }
 
-    /// The pattern that the path of this request matched, such as `/users/{id}`; `None` if no path did.
-    pub fn matched_path(&self) -> Option<&'a str> {
-        self.cx.matched_path()
+    #[inline(always)]
+    fn request_mut(&mut self) -> &mut Request {
+        self.req
     }
 
-    /// What of the path stands behind the path of this chain: in a chain mounted at `/users`, `/7` for `/users/7`.
-    ///
-    /// It begins with a slash, and is percent-encoded as the client sent it.
-    pub fn rest_path<'r>(&self, req: &'r Request) -> &'r str {
-        rest_after(req.uri().path(), self.cx.depth)
-    }
-
-    pub(crate) fn cx(&self) -> &'a Cx<'a> {
+    #[inline(always)]
+    fn cx(&self) -> &'a Cx<'a> {
         self.cx
     }
 
-    pub(crate) fn next(&self) -> &'a N {
-        self.next
-    }
-}
-
-impl<'a, N: Endpoint> Rest<'a, N> {
-    /// Passes the request on. The response is what the steps after this one answered.
-    ///
-    /// Dropping the future, as a timeout does, drops the rest of the chain at once.
     #[inline(always)]
-    pub fn run(self, req: &'a mut Request) -> impl Future<Output = Response> + Send + 'a {
-        self.next.call(req, self.cx)
+    fn run(self) -> impl Future<Output = Response> + Send + 'a {
+        self.tail.call(self.req, self.cx)
     }
 }
 
-impl<'a, N: Endpoint, T: Provides> Rest<'a, N, T> {
-    /// Passes the request on, together with what this middleware provides. [`Provides`] has an example.
-    #[inline(always)]
-    pub fn run_with(
-        self,
-        req: &'a mut Request,
-        provided: T,
-    ) -> impl Future<Output = Response> + Send + 'a {
-        provided.put(req.extensions_mut());
-        self.next.call(req, self.cx)
-    }
+/// The rest of the chain behind a pointer, as functions reach it. All functions take the same type, whatever follows them.
+#[derive(Debug)]
+pub struct Erased(());
+
+impl Endpoint for Erased {
+    type Reach<'a> = Indirect<'a>;
 }
 
-impl<N, T> std::fmt::Debug for Rest<'_, N, T> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Rest")
-    }
-}
-
-/// The rest of the chain, as an `async fn(Request, Next<'_>)` sees it.
-///
-/// [`run`](Next::run) takes it by value, so that the rest runs at most once. If it is dropped instead, the rest doesn't run.
-///
-/// ```compile_fail,E0382
-/// # use tower_chain::{Next, Request, Response};
-/// async fn twice(req: Request, next: Next<'_>) -> Response {
-///     let _ = next.run(Request::default()).await;
-///     next.run(req).await // use of moved value: `next`
-/// }
-/// ```
-#[must_use = "the steps after this one run only when `next.run(req)` is awaited"]
-pub struct Next<'a> {
+/// Reaches the rest through a [`Slot`].
+#[doc(hidden)]
+#[allow(missing_debug_implementations, reason = "it is public to the compiler alone")]
+pub struct Indirect<'a> {
     slot: Pin<&'a mut (dyn Slot + Send + 'a)>,
     cx: &'a Cx<'a>,
 }
 
-impl<'a> Next<'a> {
-    /// Passes the request on. The response is what the steps after this one answered.
-    ///
-    /// Dropping the future, as a timeout does, drops the rest of the chain at once.
-    pub fn run(self, req: Request) -> impl Future<Output = Response> + Send + use<'a> {
-        let mut slot = self.slot;
-        slot.as_mut().start(req);
-        Running(slot)
+impl<'a> Reach<'a> for Indirect<'a> {
+    fn request(&self) -> &Request {
+        self.slot.request()
     }
 
-    /// The pattern that the path of this request matched, such as `/users/{id}`; `None` if no path did.
-    pub fn matched_path(&self) -> Option<&'a str> {
-        self.cx.matched_path()
+    fn request_mut(&mut self) -> &mut Request {
+        self.slot.as_mut().request_mut()
     }
 
-    /// What of the path stands behind the path of this chain: in a chain mounted at `/users`, `/7` for `/users/7`.
-    ///
-    /// It begins with a slash, and is percent-encoded as the client sent it.
-    pub fn rest_path<'r>(&self, req: &'r Request) -> &'r str {
-        rest_after(req.uri().path(), self.cx.depth)
+    fn cx(&self) -> &'a Cx<'a> {
+        self.cx
+    }
+
+    fn run(mut self) -> impl Future<Output = Response> + Send + 'a {
+        self.slot.as_mut().start();
+        Running(self.slot)
     }
 }
 
-impl std::fmt::Debug for Next<'_> {
+/// A request, and the rest of the chain. It derefs to [`Request`], and [`run`](Next::run) passes the request on.
+///
+/// A function takes `Next<'_>`. A [`Middleware`] takes `Next<'_, N>`, where `N` is the type of the rest of the chain, and
+/// `Next<'_, N, T>` if it provides `T`. [`NextWith`] is the form for functions that provide values.
+///
+/// `run` consumes it, so that the rest runs at most once. If it is dropped instead, the rest doesn't run.
+///
+/// ```compile_fail,E0382
+/// # use tower_chain::{Next, Response};
+/// async fn twice(next: Next<'_>) -> Response {
+///     let _ = next.run().await;
+///     next.run().await // use of moved value: `next`
+/// }
+/// ```
+///
+/// # Changing the request
+///
+/// `next.headers_mut()`, `next.uri_mut()` and the other methods change the request in place. `*next = request` replaces it. A
+/// replaced request keeps the extensions of the old one, which include all values that earlier steps provided; where both have a
+/// value of one type, that of the new request counts. To make this possible, the first mutable borrow of the whole request
+/// (`*next = ..`, `&mut *next`) clones the extensions. The methods don't.
+///
+/// # Example
+///
+/// ```
+/// use tower_chain::{Chain, Next, Response};
+///
+/// async fn no_store(mut next: Next<'_>) -> Response {
+///     next.headers_mut().remove("x-internal");
+///     let mut response = next.run().await;
+///     response.headers_mut().insert("cache-control", http::HeaderValue::from_static("no-store"));
+///     response
+/// }
+///
+/// let chain = Chain::new().use_(no_store).get(async || "hello");
+/// # let _ = chain.build();
+/// ```
+#[must_use = "the steps after this one run only when `next.run()` is awaited"]
+pub struct Next<'a, N: Endpoint = Erased, T = ()> {
+    reach: N::Reach<'a>,
+    /// The extensions as they were before the whole request was borrowed mutably. Empty if it wasn't.
+    kept: Extensions,
+    provides: PhantomData<fn(T)>,
+}
+
+/// The [`Next`] of a function that provides values: `T` is a tuple, as in [`Middleware::Provides`].
+///
+/// # Example
+///
+/// ```
+/// use tower_chain::{Chain, NextWith, Provided, Response};
+///
+/// #[derive(Clone)]
+/// struct RequestId(u64);
+///
+/// async fn request_id(next: NextWith<'_, (RequestId,)>) -> Response {
+///     next.run_with(RequestId(7)).await
+/// }
+///
+/// let chain = Chain::new().use_(request_id).get(async |id: Provided<RequestId>| id.0.0.to_string());
+/// # let _ = chain.build();
+/// ```
+pub type NextWith<'a, T> = Next<'a, Erased, T>;
+
+impl<'a, N: Tail, T> Next<'a, N, T> {
+    #[inline(always)]
+    pub(crate) fn new(req: &'a mut Request, tail: &'a N, cx: &'a Cx<'a>) -> Self {
+        Self { reach: Direct { req, tail, cx }, kept: Extensions::new(), provides: PhantomData }
+    }
+}
+
+impl<'a, N: Endpoint> Next<'a, N> {
+    /// Passes the request on, and returns the response of the steps after this one.
+    ///
+    /// Dropping the future, as a timeout does, drops the rest of the chain at once.
+    #[inline(always)]
+    #[must_use = "the steps after this one run only when `next.run()` is awaited"]
+    pub fn run(self) -> impl Future<Output = Response> + Send + 'a {
+        self.into_reach().run()
+    }
+}
+
+impl<'a, N: Endpoint, T: Provides> Next<'a, N, T> {
+    /// Passes the request on, together with what this middleware provides: the value if it is one, a tuple if there are several.
+    /// [`Provides`] has an example.
+    #[inline(always)]
+    #[must_use = "the steps after this one run only when `next.run_with(..)` is awaited"]
+    pub fn run_with<V: Values<T>>(
+        self,
+        values: V,
+    ) -> impl Future<Output = Response> + Send + use<'a, N, T, V> {
+        let mut reach = self.into_reach();
+        values.into_provided().put(reach.request_mut().extensions_mut());
+        reach.run()
+    }
+}
+
+impl<'a, N: Endpoint, T> Next<'a, N, T> {
+    /// The pattern that the path of this request matched, such as `/users/{id}`; `None` if no path did.
+    pub fn matched_path(&self) -> Option<&'a str> {
+        self.reach.cx().matched_path()
+    }
+
+    /// The part of the path after the path of this chain: in a chain mounted at `/users`, `/7` for `/users/7`.
+    ///
+    /// It begins with a slash, and is percent-encoded as the client sent it.
+    pub fn rest_path(&self) -> &str {
+        rest_after(self.uri().path(), self.reach.cx().depth)
+    }
+
+    /// The method of the request, to be changed. The steps that follow are chosen already: they stay the same.
+    pub fn method_mut(&mut self) -> &mut Method {
+        self.request_mut().method_mut()
+    }
+
+    /// The URI of the request, to be changed. The steps that follow are chosen already: they stay the same.
+    pub fn uri_mut(&mut self) -> &mut Uri {
+        self.request_mut().uri_mut()
+    }
+
+    /// The version of the request, to be changed.
+    pub fn version_mut(&mut self) -> &mut Version {
+        self.request_mut().version_mut()
+    }
+
+    /// The header fields of the request, to be changed.
+    pub fn headers_mut(&mut self) -> &mut HeaderMap {
+        self.request_mut().headers_mut()
+    }
+
+    /// The extensions of the request, to be changed. What earlier steps provided is among them.
+    pub fn extensions_mut(&mut self) -> &mut Extensions {
+        self.request_mut().extensions_mut()
+    }
+
+    /// The body of the request, to be read or changed.
+    pub fn body_mut(&mut self) -> &mut Body {
+        self.request_mut().body_mut()
+    }
+
+    /// The request, for code that doesn't replace it.
+    #[inline(always)]
+    pub(crate) fn request_mut(&mut self) -> &mut Request {
+        self.reach.request_mut()
+    }
+
+    #[inline(always)]
+    pub(crate) fn cx(&self) -> &'a Cx<'a> {
+        self.reach.cx()
+    }
+
+    /// The same, without the type of the rest, which will run in `slot`.
+    pub(crate) fn erase<'s, U, R, F>(
+        self,
+        mut slot: Pin<&'s mut RestSlot<N::Reach<'a>, R, F>>,
+        run: R,
+    ) -> Next<'s, Erased, U>
+    where
+        'a: 's,
+        R: FnOnce(N::Reach<'a>) -> F + Send + 's,
+        F: Future<Output = Response> + Send + 's,
+    {
+        let cx = self.reach.cx();
+        slot.set(RestSlot::Waiting { start: Some((self.reach, run)) });
+        Next { reach: Indirect { slot, cx }, kept: self.kept, provides: PhantomData }
+    }
+
+    #[inline(always)]
+    fn into_reach(self) -> N::Reach<'a> {
+        let Self { mut reach, kept, .. } = self;
+        if !kept.is_empty() {
+            restore(reach.request_mut().extensions_mut(), kept);
+        }
+        reach
+    }
+}
+
+impl<N: Endpoint, T> Deref for Next<'_, N, T> {
+    type Target = Request;
+
+    #[inline(always)]
+    fn deref(&self) -> &Request {
+        self.reach.request()
+    }
+}
+
+impl<N: Endpoint, T> DerefMut for Next<'_, N, T> {
+    fn deref_mut(&mut self) -> &mut Request {
+        let req = self.reach.request_mut();
+        if self.kept.is_empty() && !req.extensions().is_empty() {
+            self.kept = req.extensions().clone();
+            req.extensions_mut().insert(SameRequest);
+        }
+        req
+    }
+}
+
+impl<N: Endpoint, T> std::fmt::Debug for Next<'_, N, T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Next")
     }
 }
 
-/// The place where the future of the rest lives: inside the future of the step that runs it, so that it needs no box.
+impl<'a> Next<'a> {
+    pub(crate) fn from_reach(reach: Indirect<'a>) -> Self {
+        Self { reach, kept: Extensions::new(), provides: PhantomData }
+    }
+}
+
+/// Marks the extensions of a request that could be replaced: where it is missing, the request was replaced.
+#[derive(Clone)]
+struct SameRequest;
+
+/// Gives a request that was replaced the extensions of the one before it.
+#[cold]
+fn restore(extensions: &mut Extensions, mut kept: Extensions) {
+    if extensions.remove::<SameRequest>().is_none() {
+        kept.extend(mem::take(extensions));
+        *extensions = kept;
+    }
+}
+
+/// The slot for the rest of the chain in the future of the step that runs it. The rest needs no box of its own there.
+///
+/// It first holds the request with the means to reach the rest, and then the future of the rest.
 trait Slot {
-    fn start(self: Pin<&mut Self>, req: Request);
+    fn request(&self) -> &Request;
+    fn request_mut(self: Pin<&mut Self>) -> &mut Request;
+    fn start(self: Pin<&mut Self>);
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response>;
     fn clear(self: Pin<&mut Self>);
 }
 
 pin_project! {
     #[project = RestSlotProjection]
-    enum RestSlot<'a, M, F> {
-        Waiting { start: Option<(&'a mut Request, M)> },
+    pub(crate) enum RestSlot<P, R, F> {
+        Waiting { start: Option<(P, R)> },
         Running { #[pin] rest: F },
         Done,
     }
 }
 
-impl<'a, M, F> Slot for RestSlot<'a, M, F>
+impl<'a, P, R, F> Slot for RestSlot<P, R, F>
 where
-    M: FnOnce(&'a mut Request) -> F,
+    P: Reach<'a>,
+    R: FnOnce(P) -> F,
     F: Future<Output = Response>,
 {
-    fn start(mut self: Pin<&mut Self>, req: Request) {
+    fn request(&self) -> &Request {
+        match self {
+            Self::Waiting { start: Some((reach, _)) } => reach.request(),
+            _ => unreachable!("`run` consumes the only `Next` that leads here"),
+        }
+    }
+
+    fn request_mut(self: Pin<&mut Self>) -> &mut Request {
+        match self.project() {
+            RestSlotProjection::Waiting { start: Some((reach, _)) } => reach.request_mut(),
+            _ => unreachable!("`run` consumes the only `Next` that leads here"),
+        }
+    }
+
+    fn start(mut self: Pin<&mut Self>) {
         if let RestSlotProjection::Waiting { start } = self.as_mut().project()
-            && let Some((place, start)) = start.take()
+            && let Some((reach, run)) = start.take()
         {
-            // What lies there is the empty request that was left when the true one was taken: it owns nothing that would have to be
-            // dropped.
-            mem::forget(mem::replace(place, req));
-            self.set(RestSlot::Running { rest: start(place) });
+            self.set(Self::Running { rest: run(reach) });
         }
     }
 
@@ -294,10 +443,11 @@ where
     }
 
     fn clear(mut self: Pin<&mut Self>) {
-        self.set(RestSlot::Done);
+        self.set(Self::Done);
     }
 }
 
+/// The future of the rest, in the slot of a step.
 struct Running<'a>(Pin<&'a mut (dyn Slot + Send + 'a)>);
 
 impl Future for Running<'_> {
@@ -314,44 +464,43 @@ impl Drop for Running<'_> {
     }
 }
 
-/// An `async fn(.., Request, Next<'_>)` as a [`Middleware`]. Made by [`from_fn`] and by the verbs of a chain.
-pub struct FromFn<F, A, P, W> {
+/// An `async fn(.., Next<'_>)` as a [`Middleware`]. Made by [`from_fn`] and by the verbs of a chain.
+pub struct FromFn<F, A, T, P, W> {
     f: F,
-    kind: PhantomData<fn() -> (A, P, W)>,
+    kind: PhantomData<fn() -> (A, T, P, W)>,
 }
 
-impl<F, A, P, W> FromFn<F, A, P, W> {
+impl<F, A, T, P, W> FromFn<F, A, T, P, W> {
     pub(crate) fn new(f: F) -> Self {
         Self { f, kind: PhantomData }
     }
 }
 
-impl<F, A, P, W> std::fmt::Debug for FromFn<F, A, P, W> {
+impl<F, A, T, P, W> std::fmt::Debug for FromFn<F, A, T, P, W> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&short_name::<F>())
     }
 }
 
-impl<F, A, P, W> Middleware for FromFn<F, A, P, W>
+impl<F, A, T, P, W> Middleware for FromFn<F, A, T, P, W>
 where
-    F: for<'a> MiddlewareFn<'a, A>,
+    F: for<'a> MiddlewareFn<'a, A, T>,
     Passing<A>: Arguments<P, W>,
     A: Send + 'static,
+    T: Provides,
     P: 'static,
     W: 'static,
 {
-    type Provides = ();
+    type Provides = T;
 
-    async fn call<N: Endpoint>(&self, req: &mut Request, next: Rest<'_, N>) -> Response {
-        let Rest { next, cx, .. } = next;
-        let Passing(args) = match Passing::<A>::take(req, cx).await {
+    async fn call<N: Endpoint>(&self, mut next: Next<'_, N, T>) -> Response {
+        let cx = next.cx();
+        let Passing(args) = match Passing::<A>::take(next.request_mut(), cx).await {
             Ok(args) => args,
             Err(refusal) => return refusal,
         };
-        let owned = mem::take(req);
-        let slot = RestSlot::Waiting { start: Some((req, |req| next.call(req, cx))) };
-        let slot = std::pin::pin!(slot);
-        self.f.invoke(args, owned, Next { slot, cx }).await.into_response()
+        let slot = std::pin::pin!(RestSlot::Done);
+        self.f.invoke(args, next.erase(slot, Reach::run)).await.into_response()
     }
 
     fn name(&self) -> String {
@@ -359,52 +508,113 @@ where
     }
 }
 
-/// Makes a [`Middleware`] of an `async fn(Request, Next<'_>)`.
+/// Makes a [`Middleware`] of an `async fn(Next<'_>)`.
 ///
-/// [`Chain::use_`] takes such a function as it is. This form has methods such as [`when`](Middleware::when), and its
-/// bound is a plain one: if the compiler says that a function isn't middleware without saying why, wrap it in `from_fn`,
-/// and the true cause is named. For functions that take more, there is [`from_fn_with`].
+/// [`Chain::use_`](crate::Chain::use_) takes such a function as it is. This form has methods such as [`when`](Middleware::when), and its
+/// bound is a plain one: if the compiler reports that a function isn't middleware without the reason, wrap it in `from_fn`,
+/// and the compiler names the reason. For functions that take more, there is [`from_fn_with`], and for closures that capture
+/// [`from_closure`].
 ///
 /// # Example
 ///
 /// ```
-/// use tower_chain::{Chain, Middleware, Next, Request, Response, from_fn};
+/// use tower_chain::{Chain, Middleware, Next, Response, from_fn};
 ///
-/// async fn log(req: Request, next: Next<'_>) -> Response {
-///     next.run(req).await
+/// async fn log(next: Next<'_>) -> Response {
+///     println!("{} {}", next.method(), next.uri().path());
+///     next.run().await
 /// }
 ///
 /// let chain = Chain::new().use_(from_fn(log).unless(|req| req.uri().path() == "/healthz"));
 /// # let _ = chain;
 /// ```
-pub fn from_fn<F>(f: F) -> FromFn<F, (), Nil, ()>
+pub fn from_fn<F>(f: F) -> FromFn<F, (), (), Nil, ()>
 where
     F: for<'a> PlainFn<'a>,
 {
     FromFn::new(f)
 }
 
-/// Makes a [`Middleware`] of an `async fn` that takes extractors before `Request`: `A` lists them as a tuple.
+/// Makes a [`Middleware`] of an `async fn` that takes extractors before `Next`: `A` lists them as a tuple.
 ///
 /// # Example
 ///
 /// ```
-/// use tower_chain::{Middleware, Next, Request, Response, from_fn_with};
+/// use tower_chain::{Middleware, Next, Response, from_fn_with};
 ///
-/// async fn log(method: http::Method, req: Request, next: Next<'_>) -> Response {
+/// async fn log(method: http::Method, next: Next<'_>) -> Response {
 ///     println!("{method}");
-///     next.run(req).await
+///     next.run().await
 /// }
 ///
 /// let middleware = from_fn_with::<(http::Method,), _, _>(log).boxed();
 /// # let _ = middleware;
 /// ```
-pub fn from_fn_with<A, F, W>(f: F) -> FromFn<F, A, Nil, W>
+pub fn from_fn_with<A, F, W>(f: F) -> FromFn<F, A, (), Nil, W>
 where
-    F: for<'a> MiddlewareFn<'a, A>,
+    F: for<'a> MiddlewareFn<'a, A, ()>,
     Passing<A>: Arguments<Nil, W>,
 {
     FromFn::new(f)
+}
+
+/// A closure as a [`Middleware`]. Made by [`from_closure`].
+#[derive(Clone)]
+pub struct FromClosure<F>(F);
+
+impl<F> std::fmt::Debug for FromClosure<F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&short_name::<F>())
+    }
+}
+
+impl<F, R> Middleware for FromClosure<F>
+where
+    F: for<'a> Fn(Next<'a>) -> BoxFuture<'a, R> + Send + Sync + 'static,
+    R: IntoResponse,
+{
+    type Provides = ();
+
+    async fn call<N: Endpoint>(&self, next: Next<'_, N>) -> Response {
+        let slot = std::pin::pin!(RestSlot::Done);
+        (self.0)(next.erase(slot, Reach::run)).await.into_response()
+    }
+
+    fn name(&self) -> String {
+        short_name::<F>()
+    }
+}
+
+/// Makes a [`Middleware`] of a closure that captures values. Its future is boxed, once per request.
+///
+/// [`Chain::use_`](crate::Chain::use_) takes an `async` closure that captures nothing as it is. One that captures can't be taken so:
+/// its future borrows from the closure, and the compiler has no means yet to require that such a future is `Send`.
+///
+/// # Example
+///
+/// ```
+/// use http::HeaderValue;
+/// use tower_chain::{Chain, from_closure};
+///
+/// let version = HeaderValue::from_static("7");
+/// let chain = Chain::new()
+///     .use_(from_closure(move |next| {
+///         let version = version.clone();
+///         Box::pin(async move {
+///             let mut response = next.run().await;
+///             response.headers_mut().insert("x-version", version);
+///             response
+///         })
+///     }))
+///     .get(async || "hello");
+/// # let _ = chain.build();
+/// ```
+pub fn from_closure<F, R>(f: F) -> FromClosure<F>
+where
+    F: for<'a> Fn(Next<'a>) -> BoxFuture<'a, R> + Send + Sync + 'static,
+    R: IntoResponse,
+{
+    FromClosure(f)
 }
 
 /// What is known of a request while it walks the chain.
@@ -548,7 +758,7 @@ impl<M: FnOnce() -> F, F: Future> Future for Late<M, F> {
 }
 
 /// An endpoint whose type is erased: one box a call. Between segments of a chain, and at each path.
-pub(crate) trait ErasedEndpoint: Send + Sync {
+pub(crate) trait ErasedTail: Send + Sync {
     fn call_boxed<'a>(&'a self, req: &'a mut Request, cx: &'a Cx<'a>) -> BoxFuture<'a, Response>;
 
     fn call_owned(self: Arc<Self>, req: Request, on: OwnedCx) -> BoxFuture<'static, Response>
@@ -556,7 +766,7 @@ pub(crate) trait ErasedEndpoint: Send + Sync {
         Self: 'static;
 }
 
-impl<E: Endpoint> ErasedEndpoint for E {
+impl<E: Tail> ErasedTail for E {
     fn call_boxed<'a>(&'a self, req: &'a mut Request, cx: &'a Cx<'a>) -> BoxFuture<'a, Response> {
         boxed(move || self.call(req, cx))
     }
@@ -569,13 +779,13 @@ impl<E: Endpoint> ErasedEndpoint for E {
     }
 }
 
-/// See [`ErasedEndpoint`].
+/// See [`ErasedTail`].
 #[doc(hidden)]
 #[derive(Clone)]
 #[allow(missing_debug_implementations, reason = "it is public to the compiler alone")]
-pub struct BoxEndpoint(pub(crate) Arc<dyn ErasedEndpoint>);
+pub struct BoxTail(pub(crate) Arc<dyn ErasedTail>);
 
-impl Endpoint for BoxEndpoint {
+impl Tail for BoxTail {
     #[inline(always)]
     fn call<'a>(
         &'a self,

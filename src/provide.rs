@@ -91,15 +91,15 @@ impl<T: Clone + Send + Sync + 'static> FromChain for Provided<T> {
 /// # Example
 ///
 /// ```
-/// use tower_chain::{Chain, Endpoint, Middleware, Provided, Request, Response, Rest};
+/// use tower_chain::{Chain, Endpoint, Middleware, Next, Provided, Response};
 ///
 /// struct Numbers;
 ///
 /// impl Middleware for Numbers {
 ///     type Provides = (u32, f32);
 ///
-///     async fn call<N: Endpoint>(&self, req: &mut Request, next: Rest<'_, N, (u32, f32)>) -> Response {
-///         next.run_with(req, (1, 0.5)).await
+///     async fn call<N: Endpoint>(&self, next: Next<'_, N, (u32, f32)>) -> Response {
+///         next.run_with((1, 0.5)).await
 ///     }
 /// }
 ///
@@ -146,6 +146,29 @@ where
     fn put(self, extensions: &mut Extensions) {
         put(extensions, self.0);
         put(extensions, self.1);
+    }
+}
+
+/// What [`Next::run_with`](crate::Next::run_with) takes where a middleware provides `T`: the tuple `T`, or the value itself if it is one.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not what this middleware provides",
+    label = "`Provides` names `{T}`",
+    note = "pass the value itself for `(T,)`, a tuple of both for `(T, U)`; a middleware that provides nothing calls `next.run()`"
+)]
+pub trait Values<T> {
+    fn into_provided(self) -> T;
+}
+
+impl<T> Values<T> for T {
+    fn into_provided(self) -> T {
+        self
+    }
+}
+
+impl<T> Values<(T,)> for T {
+    fn into_provided(self) -> (T,) {
+        (self,)
     }
 }
 

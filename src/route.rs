@@ -18,7 +18,7 @@ use http::{HeaderValue, Method};
 
 use crate::Request;
 use crate::build::BuildError;
-use crate::next::{BoxEndpoint, Cx};
+use crate::next::{BoxTail, Cx};
 use crate::pattern::{Pattern, Prefix, canonical, join};
 use crate::step::Resume;
 
@@ -130,7 +130,7 @@ pub struct Routes {
     options_star: usize,
     plans: Vec<Plan>,
     pub(crate) tables: Vec<Arc<dyn Resume>>,
-    pub(crate) hooks: Vec<BoxEndpoint>,
+    pub(crate) hooks: Vec<BoxTail>,
     listing: Vec<Route>,
     tree: Vec<Node>,
     /// Of each step, its line in the tree.
@@ -380,7 +380,7 @@ pub struct Registrar {
     stack: Vec<Scope>,
     handlers: Vec<Handler>,
     ends: Vec<ScopeEnd>,
-    hooks: Vec<BoxEndpoint>,
+    hooks: Vec<BoxTail>,
     tree: Vec<Node>,
     errors: Vec<BuildError>,
     gated: bool,
@@ -590,7 +590,7 @@ impl Registrar {
         &mut self,
         verb: &str,
         name: String,
-        endpoint: BoxEndpoint,
+        endpoint: BoxTail,
         set: fn(&mut Hooks, usize),
     ) {
         self.node(format!("{verb} {name}"), None);

@@ -19,7 +19,7 @@ use http::Method;
 
 use crate::adapter::{LayerEndpoint, LayerStep, ResponseBody, TowerLayer};
 use crate::answer::{End, Unanswered};
-use crate::next::{BoxEndpoint, Cover, Cx, Endpoint, Late, Middleware, Rest};
+use crate::next::{BoxTail, Cover, Cx, Late, Middleware, Next, Tail};
 use crate::pattern::Prefix;
 use crate::probe::Site;
 use crate::route::{Hooks, Left, Place, Registrar, Settings};
@@ -34,8 +34,8 @@ pub trait Step: Send + 'static {
 
 /// A step, or a list of them, that can stand before `N`.
 #[doc(hidden)]
-pub trait Fold<N: Endpoint>: Step {
-    type Out: Endpoint + 'static;
+pub trait Fold<N: Tail>: Step {
+    type Out: Tail + 'static;
 
     fn fold(self, next: N, assembly: &Assembly<'_>) -> Self::Out;
 }
@@ -64,7 +64,7 @@ impl Step for Start {
     fn register(&mut self, _: &mut Registrar) {}
 }
 
-impl<N: Endpoint + 'static> Fold<N> for Start {
+impl<N: Tail + 'static> Fold<N> for Start {
     type Out = N;
 
     fn fold(self, next: N, _: &Assembly<'_>) -> N {
@@ -81,7 +81,7 @@ impl<Prev: Step, S: Step> Step for Link<Prev, S> {
 
 impl<N, Prev, S> Fold<N> for Link<Prev, S>
 where
-    N: Endpoint,
+    N: Tail,
     S: Fold<N>,
     Prev: Fold<S::Out>,
 {
@@ -102,7 +102,7 @@ pub struct Around<M, N> {
     site: Site,
 }
 
-impl<M: Middleware<Provides: 'static>, N: Endpoint> Endpoint for Around<M, N> {
+impl<M: Middleware<Provides: 'static>, N: Tail> Tail for Around<M, N> {
     #[inline(always)]
     fn call<'a>(
         &'a self,
@@ -110,8 +110,8 @@ impl<M: Middleware<Provides: 'static>, N: Endpoint> Endpoint for Around<M, N> {
         cx: &'a Cx<'a>,
     ) -> impl Future<Output = Response> + Send + 'a {
         if self.cover.holds(cx) {
-            let rest = Rest::new(&self.next, cx);
-            Either::Left(self.site.probe(cx, || self.middleware.call(req, rest)))
+            let next = Next::new(req, &self.next, cx);
+            Either::Left(self.site.probe(cx, || self.middleware.call(next)))
         } else {
             Either::Right(Late::new(move || self.next.call(req, cx)))
         }
@@ -164,7 +164,7 @@ impl<M: Middleware> Step for Use<M> {
     }
 }
 
-impl<M: Middleware, N: Endpoint + 'static> Fold<N> for Use<M> {
+impl<M: Middleware, N: Tail + 'static> Fold<N> for Use<M> {
     type Out = Around<M, N>;
 
     fn fold(mut self, next: N, assembly: &Assembly<'_>) -> Self::Out {
@@ -179,13 +179,13 @@ impl<L: TowerLayer<B>, B: ResponseBody> Step for Use<LayerStep<L, B>> {
     }
 }
 
-impl<L: TowerLayer<B>, B: ResponseBody, N: Endpoint + 'static> Fold<N> for Use<LayerStep<L, B>> {
+impl<L: TowerLayer<B>, B: ResponseBody, N: Tail + 'static> Fold<N> for Use<LayerStep<L, B>> {
     type Out = LayerEndpoint<L, B>;
 
     fn fold(mut self, next: N, assembly: &Assembly<'_>) -> Self::Out {
         let cover = self.cover(assembly);
         let site = Site::step(self.number);
-        LayerEndpoint::new(self.step, BoxEndpoint(Arc::new(next)), cover, site)
+        LayerEndpoint::new(self.step, BoxTail(Arc::new(next)), cover, site)
     }
 }
 
@@ -212,7 +212,7 @@ impl<M: Middleware> Step for On<M> {
     }
 }
 
-impl<M: Middleware, N: Endpoint + 'static> Fold<N> for On<M> {
+impl<M: Middleware, N: Tail + 'static> Fold<N> for On<M> {
     type Out = Around<M, N>;
 
     fn fold(self, next: N, _: &Assembly<'_>) -> Self::Out {
@@ -241,12 +241,12 @@ impl<M: Middleware> Step for Hook<M> {
             let name = handler.name();
             let (cover, site) = (Cover::ALWAYS, Site::CHAIN);
             let endpoint = Around { middleware: handler, next: Unanswered, cover, site };
-            registrar.hook(self.verb, name, BoxEndpoint(Arc::new(endpoint)), self.set);
+            registrar.hook(self.verb, name, BoxTail(Arc::new(endpoint)), self.set);
         }
     }
 }
 
-impl<M: Middleware, N: Endpoint + 'static> Fold<N> for Hook<M> {
+impl<M: Middleware, N: Tail + 'static> Fold<N> for Hook<M> {
     type Out = N;
 
     fn fold(self, next: N, _: &Assembly<'_>) -> N {
@@ -268,7 +268,7 @@ pub struct Table {
 #[doc(hidden)]
 pub trait Path: Send {
     fn register(&mut self, registrar: &mut Registrar);
-    fn assemble(self: Box<Self>, parent: Parent, assembly: &Assembly<'_>) -> BoxEndpoint;
+    fn assemble(self: Box<Self>, parent: Parent, assembly: &Assembly<'_>) -> BoxTail;
 }
 
 /// Where a request goes on that passed through a scope.
@@ -290,7 +290,7 @@ impl Step for Table {
     }
 }
 
-impl<N: Endpoint + 'static> Fold<N> for Table {
+impl<N: Tail + 'static> Fold<N> for Table {
     type Out = TableEndpoint<N>;
 
     fn fold(self, next: N, assembly: &Assembly<'_>) -> TableEndpoint<N> {
@@ -318,12 +318,12 @@ struct Entries<N> {
     first: u32,
     /// The entry in which a step stands, for the steps from `first` on.
     entry_of: Vec<usize>,
-    entries: Vec<BoxEndpoint>,
+    entries: Vec<BoxTail>,
     next: N,
     depth: usize,
 }
 
-impl<N: Endpoint> Entries<N> {
+impl<N: Tail> Entries<N> {
     fn call_from<'a>(
         &'a self,
         from: u32,
@@ -351,7 +351,7 @@ pub(crate) trait Resume: Send + Sync {
     ) -> BoxFuture<'a, Response>;
 }
 
-impl<N: Endpoint> Resume for Entries<N> {
+impl<N: Tail> Resume for Entries<N> {
     fn resume<'a>(
         &'a self,
         from: u32,
@@ -368,7 +368,7 @@ impl<N: Endpoint> Resume for Entries<N> {
 #[doc(hidden)]
 pub struct TableEndpoint<N>(Arc<Entries<N>>);
 
-impl<N: Endpoint> Endpoint for TableEndpoint<N> {
+impl<N: Tail> Tail for TableEndpoint<N> {
     fn call<'a>(
         &'a self,
         req: &'a mut Request,
@@ -500,7 +500,7 @@ where
 impl<A, B, L, T, S> Push<S> for Steps<Link<A, B>, L, T, Full>
 where
     T: Close<L>,
-    Link<T::Out, S>: Fold<BoxEndpoint>,
+    Link<T::Out, S>: Fold<BoxTail>,
 {
     type Out = Steps<Link<A, B>, Start, NoTable, Room>;
 
@@ -519,16 +519,16 @@ where
 /// A segment whose type is erased.
 trait Segment: Send {
     fn register(&mut self, registrar: &mut Registrar);
-    fn fold_boxed(self: Box<Self>, next: BoxEndpoint, assembly: &Assembly<'_>) -> BoxEndpoint;
+    fn fold_boxed(self: Box<Self>, next: BoxTail, assembly: &Assembly<'_>) -> BoxTail;
 }
 
-impl<S: Fold<BoxEndpoint>> Segment for S {
+impl<S: Fold<BoxTail>> Segment for S {
     fn register(&mut self, registrar: &mut Registrar) {
         Step::register(self, registrar);
     }
 
-    fn fold_boxed(self: Box<Self>, next: BoxEndpoint, assembly: &Assembly<'_>) -> BoxEndpoint {
-        BoxEndpoint(Arc::new(self.fold(next, assembly)))
+    fn fold_boxed(self: Box<Self>, next: BoxTail, assembly: &Assembly<'_>) -> BoxTail {
+        BoxTail(Arc::new(self.fold(next, assembly)))
     }
 }
 
@@ -540,17 +540,17 @@ impl<S: Fold<BoxEndpoint>> Segment for S {
     note = "another error says which step it is"
 )]
 pub trait AllSteps: Send + 'static {
-    type Out: Endpoint + 'static;
+    type Out: Tail + 'static;
 
     fn register(&mut self, registrar: &mut Registrar);
     fn assemble(self, end: End, assembly: &Assembly<'_>) -> Self::Out;
 
-    fn assemble_boxed(self, end: End, assembly: &Assembly<'_>) -> BoxEndpoint
+    fn assemble_boxed(self, end: End, assembly: &Assembly<'_>) -> BoxTail
     where
         Self: Sized,
     {
         let depth = assembly.depth;
-        BoxEndpoint(Arc::new(Inside { endpoint: self.assemble(end, assembly), depth }))
+        BoxTail(Arc::new(Inside { endpoint: self.assemble(end, assembly), depth }))
     }
 }
 
@@ -560,7 +560,7 @@ struct Inside<E> {
     depth: usize,
 }
 
-impl<E: Endpoint> Endpoint for Inside<E> {
+impl<E: Tail> Tail for Inside<E> {
     async fn call(&self, req: &mut Request, cx: &Cx<'_>) -> Response {
         let cx = Cx { depth: self.depth, ..*cx };
         self.endpoint.call(req, &cx).await
@@ -571,7 +571,7 @@ impl<E: Endpoint> Endpoint for Inside<E> {
 #[doc(hidden)]
 pub trait SealedSteps: Send {
     fn register(&mut self, registrar: &mut Registrar);
-    fn assemble(self: Box<Self>, end: End, assembly: &Assembly<'_>) -> BoxEndpoint;
+    fn assemble(self: Box<Self>, end: End, assembly: &Assembly<'_>) -> BoxTail;
 }
 
 impl<S: AllSteps> SealedSteps for S {
@@ -579,7 +579,7 @@ impl<S: AllSteps> SealedSteps for S {
         AllSteps::register(self, registrar);
     }
 
-    fn assemble(self: Box<Self>, end: End, assembly: &Assembly<'_>) -> BoxEndpoint {
+    fn assemble(self: Box<Self>, end: End, assembly: &Assembly<'_>) -> BoxTail {
         self.assemble_boxed(end, assembly)
     }
 }
@@ -589,17 +589,17 @@ impl<S: AllSteps> SealedSteps for S {
 pub struct BoxSteps(pub(crate) Box<dyn SealedSteps>);
 
 impl AllSteps for BoxSteps {
-    type Out = BoxEndpoint;
+    type Out = BoxTail;
 
     fn register(&mut self, registrar: &mut Registrar) {
         self.0.register(registrar);
     }
 
-    fn assemble(self, end: End, assembly: &Assembly<'_>) -> BoxEndpoint {
+    fn assemble(self, end: End, assembly: &Assembly<'_>) -> BoxTail {
         self.0.assemble(end, assembly)
     }
 
-    fn assemble_boxed(self, end: End, assembly: &Assembly<'_>) -> BoxEndpoint {
+    fn assemble_boxed(self, end: End, assembly: &Assembly<'_>) -> BoxTail {
         self.0.assemble(end, assembly)
     }
 }
@@ -628,13 +628,13 @@ where
 #[diagnostic::do_not_recommend]
 impl<A, B, L, T, R> AllSteps for Steps<Link<A, B>, L, T, R>
 where
-    Link<A, B>: Fold<BoxEndpoint>,
+    Link<A, B>: Fold<BoxTail>,
     L: Step,
     R: 'static,
     T: Close<L> + TableStep,
     T::Out: Fold<End>,
 {
-    type Out = <Link<A, B> as Fold<BoxEndpoint>>::Out;
+    type Out = <Link<A, B> as Fold<BoxTail>>::Out;
 
     fn register(&mut self, registrar: &mut Registrar) {
         Step::register(&mut self.first, registrar);
@@ -647,7 +647,7 @@ where
 
     fn assemble(self, end: End, assembly: &Assembly<'_>) -> Self::Out {
         let last = self.table.close(self.list).fold(end, assembly);
-        let mut next = BoxEndpoint(Arc::new(last));
+        let mut next = BoxTail(Arc::new(last));
         for segment in self.sealed.into_iter().rev() {
             next = segment.fold_boxed(next, assembly);
         }
@@ -693,7 +693,7 @@ impl<S: AllSteps> Path for Scope<S> {
         self.left = registrar.leave();
     }
 
-    fn assemble(self: Box<Self>, parent: Parent, assembly: &Assembly<'_>) -> BoxEndpoint {
+    fn assemble(self: Box<Self>, parent: Parent, assembly: &Assembly<'_>) -> BoxTail {
         let assembly = Assembly { end: self.left.end, depth: self.left.depth, ..*assembly };
         self.steps.assemble_boxed(End::new(self.left.end, Some(parent)), &assembly)
     }

@@ -13,20 +13,20 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 /// The allocator counts for the whole program, so that one test runs at a time.
 static ALONE: Mutex<()> = Mutex::const_new(());
 
-async fn none(req: Request, next: Next<'_>) -> Response {
-    next.run(req).await
+async fn none(next: Next<'_>) -> Response {
+    next.run().await
 }
 
-async fn three(req: Request, next: Next<'_>) -> Response {
+async fn three(next: Next<'_>) -> Response {
     let before = (Box::new(1), Box::new(2));
-    let response = next.run(req).await;
+    let response = next.run().await;
     std::hint::black_box((before, Box::new(3)));
     response
 }
 
-async fn waits(req: Request, next: Next<'_>) -> Response {
+async fn waits(next: Next<'_>) -> Response {
     tokio::task::yield_now().await;
-    let response = next.run(req).await;
+    let response = next.run().await;
     std::hint::black_box(Box::new(1));
     response
 }

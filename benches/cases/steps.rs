@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use axum_core::response::IntoResponse;
 use futures_util::future::{Ready, ok};
 use tower::{Layer, Service};
-use tower_chain::{Chain, Endpoint, Error, Middleware, Next, Request, Response, Rest, StatusCode};
+use tower_chain::{Chain, Endpoint, Error, Middleware, Next, Request, Response, , StatusCode};
 
 use super::{Case, Subject, get};
 
@@ -18,8 +18,8 @@ struct Native;
 impl Middleware for Native {
     type Provides = ();
 
-    async fn call<N: Endpoint>(&self, req: &mut Request, next: Rest<'_, N>) -> Response {
-        next.run(req).await
+    async fn call<N: Endpoint>(&self, next: Next<'_, N>) -> Response {
+        next.run().await
     }
 }
 
@@ -38,8 +38,8 @@ impl Middleware for Direct {
     }
 }
 
-async fn function(req: Request, next: Next<'_>) -> Response {
-    next.run(req).await
+async fn function(next: Next<'_>) -> Response {
+    next.run().await
 }
 
 async fn guard() -> Result<(), Error> {

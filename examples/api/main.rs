@@ -181,11 +181,11 @@ fn api(config: &Config) -> Result<ChainService, Box<dyn StdError>> {
         .build())
 }
 
-async fn log(req: Request, next: Next<'_>) -> Response {
-    let method = req.method().clone();
+async fn log(next: Next<'_>) -> Response {
+    let method = next.method().clone();
     // The pattern, not the path: paths are of the clients' making.
     let route = next.matched_path().unwrap_or("no route").to_owned();
-    let response = next.run(req).await;
+    let response = next.run().await;
     tracing::info!("{method} {route} {}", response.status().as_u16());
     response
 }

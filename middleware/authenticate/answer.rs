@@ -14,7 +14,7 @@ use crate::middleware::credentials::{
     Credentials, DPOP, DPOP_NONCE, NO_STORE, RequestHead, Unread, came_by_query, cross_site, later,
     no_store,
 };
-use crate::{Endpoint, Error, Middleware, Request, Response, Rest};
+use crate::{Endpoint, Error, Middleware, Next, Request, Response};
 
 impl<T: Clone + Send + Sync + 'static> Authenticate<T> {
     /// Finds the caller, or why the request is refused.
@@ -153,13 +153,14 @@ impl<T: Clone + Send + Sync + 'static> Authenticate<T> {
 impl<T: Clone + Send + Sync + 'static> Middleware for Authenticate<T> {
     type Provides = (T,);
 
-    async fn call<N: Endpoint>(&self, req: &mut Request, next: Rest<'_, N, (T,)>) -> Response {
-        let Accepted { principal, place, nonce } = match self.authenticate(req).await {
+    async fn call<N: Endpoint>(&self, mut next: Next<'_, N, (T,)>) -> Response {
+        let Accepted { principal, place, nonce } = match self.authenticate(next.request_mut()).await
+        {
             Ok(accepted) => accepted,
             Err(refused) => return self.refuse(refused).into_response(),
         };
-        let finish = self.pass(req, place, nonce);
-        finish.apply(next.run_with(req, (principal,)).await)
+        let finish = self.pass(next.request_mut(), place, nonce);
+        finish.apply(next.run_with((principal,)).await)
     }
 
     fn name(&self) -> String {

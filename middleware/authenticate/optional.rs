@@ -4,7 +4,7 @@ use axum_core::response::IntoResponse;
 
 use super::Authenticate;
 use super::answer::{Accepted, Refused};
-use crate::{Anonymous, Endpoint, Middleware, Request, Response, Rest};
+use crate::{Anonymous, Endpoint, Middleware, Next, Response};
 
 /// Lets requests without credentials pass as well, and provides `Option<T>`. Made by [`Authenticate::optional`].
 #[derive(Debug)]
@@ -19,22 +19,19 @@ impl<T> Optional<T> {
 impl<T: Clone + Send + Sync + 'static> Middleware for Optional<T> {
     type Provides = (Option<T>,);
 
-    async fn call<N: Endpoint>(
-        &self,
-        req: &mut Request,
-        next: Rest<'_, N, (Option<T>,)>,
-    ) -> Response {
-        let Accepted { principal, place, nonce } = match self.0.authenticate(req).await {
+    async fn call<N: Endpoint>(&self, mut next: Next<'_, N, (Option<T>,)>) -> Response {
+        let accepted = self.0.authenticate(next.request_mut()).await;
+        let Accepted { principal, place, nonce } = match accepted {
             Ok(accepted) => accepted,
             Err(Refused::Missing) => {
-                self.0.hide_proof(req.headers_mut());
-                req.extensions_mut().insert(Anonymous::<Option<T>>::new());
-                return next.run_with(req, (None,)).await;
+                self.0.hide_proof(next.headers_mut());
+                next.extensions_mut().insert(Anonymous::<Option<T>>::new());
+                return next.run_with((None,)).await;
             }
             Err(refused) => return self.0.refuse(refused).into_response(),
         };
-        let finish = self.0.pass(req, place, nonce);
-        finish.apply(next.run_with(req, (Some(principal),)).await)
+        let finish = self.0.pass(next.request_mut(), place, nonce);
+        finish.apply(next.run_with((Some(principal),)).await)
     }
 
     fn name(&self) -> String {

@@ -16,7 +16,7 @@ use super::source::Origin;
 use crate::middleware::credentials::{
     DPOP, DPOP_NONCE, NO_STORE, RequestHead, Unread, came_by_query, cross_site, later, no_store,
 };
-use crate::{Anonymous, Endpoint, Error, Middleware, Request, Response, Rest};
+use crate::{Anonymous, Endpoint, Error, Middleware, Next, Request, Response};
 
 /// A token that is accepted.
 struct Accepted<C> {
@@ -150,17 +150,13 @@ fn finish(response: &mut Response, by_query: bool, nonce: Option<HeaderValue>) {
 impl<C: DeserializeOwned + Send + Sync + 'static> Middleware for Jwt<C> {
     type Provides = (Claims<C>,);
 
-    async fn call<N: Endpoint>(
-        &self,
-        req: &mut Request,
-        next: Rest<'_, N, Self::Provides>,
-    ) -> Response {
-        let Accepted { claims, place, nonce } = match self.authenticate(req).await {
+    async fn call<N: Endpoint>(&self, mut next: Next<'_, N, Self::Provides>) -> Response {
+        let Accepted { claims, place, nonce } = match self.authenticate(next.request_mut()).await {
             Ok(accepted) => accepted,
             Err(refused) => return self.refuse(refused).into_response(),
         };
-        let by_query = self.pass(req, place);
-        let mut response = next.run_with(req, (claims,)).await;
+        let by_query = self.pass(next.request_mut(), place);
+        let mut response = next.run_with((claims,)).await;
         finish(&mut response, by_query, nonce);
         response
     }
@@ -176,22 +172,19 @@ pub struct OptionalJwt<C>(pub(super) Jwt<C>);
 impl<C: DeserializeOwned + Send + Sync + 'static> Middleware for OptionalJwt<C> {
     type Provides = (MaybeClaims<C>,);
 
-    async fn call<N: Endpoint>(
-        &self,
-        req: &mut Request,
-        next: Rest<'_, N, Self::Provides>,
-    ) -> Response {
-        let Accepted { claims, place, nonce } = match self.0.authenticate(req).await {
+    async fn call<N: Endpoint>(&self, mut next: Next<'_, N, Self::Provides>) -> Response {
+        let Accepted { claims, place, nonce } = match self.0.authenticate(next.request_mut()).await
+        {
             Ok(accepted) => accepted,
             Err(Refused::Missing) => {
-                self.0.hide_proof(req);
-                req.extensions_mut().insert(Anonymous::<MaybeClaims<C>>::new());
-                return next.run_with(req, (MaybeClaims(None),)).await;
+                self.0.hide_proof(next.request_mut());
+                next.extensions_mut().insert(Anonymous::<MaybeClaims<C>>::new());
+                return next.run_with((MaybeClaims(None),)).await;
             }
             Err(refused) => return self.0.refuse(refused).into_response(),
         };
-        let by_query = self.0.pass(req, place);
-        let mut response = next.run_with(req, (MaybeClaims(Some(claims)),)).await;
+        let by_query = self.0.pass(next.request_mut(), place);
+        let mut response = next.run_with((MaybeClaims(Some(claims)),)).await;
         finish(&mut response, by_query, nonce);
         response
     }

@@ -12,17 +12,17 @@ use super::decision::{Decision, Verdict};
 use super::fields::State;
 use super::held::Held;
 use super::refusal;
-use crate::{Dependent, Endpoint, FromChain, Middleware, Request, Response, Rest};
+use crate::{Dependent, Endpoint, FromChain, Middleware, Next, Request, Response};
 
 impl Middleware for RateLimit {
     type Provides = ();
 
-    async fn call<N: Endpoint>(&self, req: &mut Request, next: Rest<'_, N>) -> Response {
-        let passed = match self.admit(req, false).await {
+    async fn call<N: Endpoint>(&self, mut next: Next<'_, N>) -> Response {
+        let passed = match self.admit(next.request_mut(), false).await {
             Ok(passed) => passed,
             Err(refusal) => return refusal,
         };
-        let response = next.run(req).await;
+        let response = next.run().await;
         self.respond(passed, response)
     }
 }
@@ -58,13 +58,13 @@ pub struct WithDecision<T = Decision> {
 impl<T: Clone + Send + Sync + 'static> Middleware for WithDecision<T> {
     type Provides = (T,);
 
-    async fn call<N: Endpoint>(&self, req: &mut Request, next: Rest<'_, N, (T,)>) -> Response {
-        let mut passed = match self.limit.admit(req, true).await {
+    async fn call<N: Endpoint>(&self, mut next: Next<'_, N, (T,)>) -> Response {
+        let mut passed = match self.limit.admit(next.request_mut(), true).await {
             Ok(passed) => passed,
             Err(refusal) => return refusal,
         };
         let decision = passed.take_decision().unwrap_or_else(Decision::skipped);
-        let response = next.run_with(req, ((self.provided)(decision),)).await;
+        let response = next.run_with(((self.provided)(decision),)).await;
         self.limit.respond(passed, response)
     }
 

@@ -125,8 +125,8 @@ use http::{HeaderValue, StatusCode};
 pub use self::rule::Decision;
 use self::rule::{Clock, Denial, Rule};
 use crate::{
-    Anonymous, Challenge, ChallengeError, Dependent, Endpoint, Error, Grants, Middleware, Provided,
-    Request, Response, Rest,
+    Anonymous, Challenge, ChallengeError, Dependent, Endpoint, Error, Grants, Middleware, Next,
+    Provided, Request, Response,
 };
 
 /// Lets a request pass whose caller was granted what is required.
@@ -490,9 +490,9 @@ impl<T: Send + Sync + 'static> Required<T> {
 impl<T: Send + Sync + 'static> Middleware for Required<T> {
     type Provides = ();
 
-    async fn call<N: Endpoint>(&self, req: &mut Request, next: Rest<'_, N>) -> Response {
-        match self.check(req) {
-            Ok(()) => next.run(req).await,
+    async fn call<N: Endpoint>(&self, next: Next<'_, N>) -> Response {
+        match self.check(&next) {
+            Ok(()) => next.run().await,
             Err(error) => error.into_response(),
         }
     }

@@ -4,7 +4,7 @@ use http_body_util::BodyExt;
 
 use super::*;
 use crate::middleware::tables::rows;
-use crate::{Body, Chain, Endpoint, Rest};
+use crate::{Body, Chain, Endpoint, Next};
 
 /// A caller with the grants that its fields list.
 #[derive(Clone, Default)]
@@ -274,11 +274,11 @@ struct Maybe(Option<&'static str>);
 impl Middleware for Visitor {
     type Provides = (Maybe,);
 
-    async fn call<N: Endpoint>(&self, req: &mut Request, next: Rest<'_, N, (Maybe,)>) -> Response {
+    async fn call<N: Endpoint>(&self, mut next: Next<'_, N, (Maybe,)>) -> Response {
         if self.0.is_none() {
-            req.extensions_mut().insert(Anonymous::<Maybe>::new());
+            next.extensions_mut().insert(Anonymous::<Maybe>::new());
         }
-        next.run_with(req, (Maybe(self.0),)).await
+        next.run_with((Maybe(self.0),)).await
     }
 }
 

@@ -113,7 +113,7 @@ use validator::{Validate as _, ValidateArgs, ValidationError, ValidationErrors};
 
 use self::report::Rules;
 use crate::extract::{BodyInput, FieldError, HeadInput, Input, Source, input};
-use crate::{Body, Endpoint, Error, FromChain, Middleware, Request, Response, Rest};
+use crate::{Body, Endpoint, Error, FromChain, Middleware, Next, Request, Response};
 
 /// Data that keeps the rules of its type.
 ///
@@ -531,13 +531,9 @@ where
 {
     type Provides = (Valid<E::Data>,);
 
-    async fn call<N: Endpoint>(
-        &self,
-        req: &mut Request,
-        next: Rest<'_, N, Self::Provides>,
-    ) -> Response {
-        match self.data(req).await {
-            Ok(data) => next.run_with(req, (Valid(data),)).await,
+    async fn call<N: Endpoint>(&self, mut next: Next<'_, N, Self::Provides>) -> Response {
+        match self.data(next.request_mut()).await {
+            Ok(data) => next.run_with((Valid(data),)).await,
             Err(refusal) => refusal.into_response(),
         }
     }

@@ -24,9 +24,9 @@ use crate::{Body, Error, Request};
 /// use tower_chain::{Next, Request, Response};
 /// use tower_chain::extract::MaxBody;
 ///
-/// async fn large_uploads(mut req: Request, next: Next<'_>) -> Response {
-///     req.extensions_mut().insert(MaxBody::bytes(64 * 1024 * 1024));
-///     next.run(req).await
+/// async fn large_uploads(mut next: Next<'_>) -> Response {
+///     next.extensions_mut().insert(MaxBody::bytes(64 * 1024 * 1024));
+///     next.run().await
 /// }
 /// # let _ = large_uploads;
 /// ```
@@ -84,11 +84,11 @@ impl Default for MaxBody {
 /// use tower_chain::{Error, Next, Request, Response};
 /// use tower_chain::extract::read_body;
 ///
-/// async fn signed(mut req: Request, next: Next<'_>) -> Result<Response, Error> {
+/// async fn signed(mut next: Next<'_>) -> Result<Response, Error> {
 ///     let body = read_body(&mut req).await?;
 ///     // .. check the signature over `body` ..
-///     *req.body_mut() = body.into();
-///     Ok(next.run(req).await)
+///     *next.body_mut() = body.into();
+///     Ok(next.run().await)
 /// }
 /// # let _ = signed;
 /// ```

@@ -34,8 +34,8 @@
 //! ```
 //! use tower_chain::{Chain, Next, Overhead, Request, Response};
 //!
-//! async fn log(req: Request, next: Next<'_>) -> Response {
-//!     next.run(req).await
+//! async fn log(next: Next<'_>) -> Response {
+//!     next.run().await
 //! }
 //!
 //! # #[tokio::main(flavor = "current_thread")]

@@ -1,20 +1,20 @@
 use std::time::Duration;
 
 use super::*;
-use crate::{Chain, Endpoint, Error, Middleware, Next, Provided, Response, Rest, StatusCode};
+use crate::{Chain, Endpoint, Error, Middleware, Next, Provided, Response, StatusCode};
 
 struct Native;
 
 impl Middleware for Native {
     type Provides = ();
 
-    async fn call<N: Endpoint>(&self, req: &mut Request, next: Rest<'_, N>) -> Response {
-        next.run(req).await
+    async fn call<N: Endpoint>(&self, next: Next<'_, N>) -> Response {
+        next.run().await
     }
 }
 
-async fn function(req: Request, next: Next<'_>) -> Response {
-    next.run(req).await
+async fn function(next: Next<'_>) -> Response {
+    next.run().await
 }
 
 async fn guard() -> Result<u32, Error> {
@@ -138,9 +138,9 @@ async fn the_shares_are_the_whole() {
 
 #[tokio::test]
 async fn a_step_has_its_own_time_alone() {
-    async fn before_and_after(req: Request, next: Next<'_>) -> Response {
+    async fn before_and_after(next: Next<'_>) -> Response {
         work(100);
-        let response = next.run(req).await;
+        let response = next.run().await;
         work(100);
         response
     }
@@ -175,9 +175,9 @@ async fn waiting_belongs_to_the_step_that_waits() {
 
 #[tokio::test]
 async fn who_gives_up_on_the_rest_waits_itself() {
-    async fn gives_up(req: Request, next: Next<'_>) -> &'static str {
+    async fn gives_up(next: Next<'_>) -> &'static str {
         // As a timeout does whose time is up.
-        assert!(futures_util::FutureExt::now_or_never(next.run(req)).is_none());
+        assert!(futures_util::FutureExt::now_or_never(next.run()).is_none());
         tokio::task::yield_now().await;
         "too late"
     }
@@ -304,8 +304,8 @@ async fn json_is_parsed_and_svg_is_well_formed() {
     impl Middleware for Hostile {
         type Provides = ();
 
-        async fn call<N: Endpoint>(&self, req: &mut Request, next: Rest<'_, N>) -> Response {
-            next.run(req).await
+        async fn call<N: Endpoint>(&self, next: Next<'_, N>) -> Response {
+            next.run().await
         }
 
         fn name(&self) -> String {

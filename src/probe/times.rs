@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::record::{Recorded, Recording};
-use crate::next::{Endpoint, Rest};
-use crate::{Request, Response};
+use crate::Response;
+use crate::next::{Endpoint, Next};
 
-/// How long a step itself took for a request. See [`Rest::run_timed`].
+/// How long a step itself took for a request. See [`Next::run_timed`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StepTime<'a> {
     name: &'a str,
@@ -25,15 +25,15 @@ impl<'a> StepTime<'a> {
     }
 }
 
-impl<'a, N: Endpoint> Rest<'a, N> {
-    /// Passes the request on as [`run`](Rest::run) does, and tells how long each of the steps after this one took, in the order in which
+impl<'a, N: Endpoint> Next<'a, N> {
+    /// Passes the request on as [`run`](Next::run) does, and tells how long each of the steps after this one took, in the order in which
     /// they began. The first one is the chain itself: what went by between the steps.
     ///
     /// Waiting belongs to the innermost step that waits. This request pays for it; while there is one in the program, each step of the
     /// others looks whether it is theirs, which takes some nanoseconds.
-    pub async fn run_timed(self, req: &'a mut Request) -> (Response, Vec<StepTime<'a>>) {
+    pub async fn run_timed(self) -> (Response, Vec<StepTime<'a>>) {
         let routes = self.cx().routes;
-        let rest = async { self.run(req).await };
+        let rest = async { self.run().await };
         let (response, recording) = Recorded::new(Recording::new(routes, None), rest).await;
         let taken = recording.iter().flat_map(|recording| recording.taken());
         let times = taken.map(|(site, taken)| StepTime {

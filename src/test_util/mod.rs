@@ -42,9 +42,9 @@
 //!     format!("hello, {name}")
 //! }
 //!
-//! async fn members_only(req: Request, next: Next<'_>) -> Result<Response, Error> {
-//!     match req.headers().get("x-member") {
-//!         Some(_) => Ok(next.run(req).await),
+//! async fn members_only(next: Next<'_>) -> Result<Response, Error> {
+//!     match next.headers().get("x-member") {
+//!         Some(_) => Ok(next.run().await),
 //!         None => Err(Error::new(StatusCode::FORBIDDEN, "For members only")),
 //!     }
 //! }

@@ -30,8 +30,8 @@ use crate::{Body, Chain, Request, Response};
 /// use tower_chain::test_util::TestNext;
 /// use tower_chain::{Next, Request, Response};
 ///
-/// async fn no_store(req: Request, next: Next<'_>) -> Response {
-///     let mut response = next.run(req).await;
+/// async fn no_store(next: Next<'_>) -> Response {
+///     let mut response = next.run().await;
 ///     response.headers_mut().insert("cache-control", http::HeaderValue::from_static("no-store"));
 ///     response
 /// }

@@ -104,9 +104,9 @@ async fn a_service_inside_a_chain_is_polled_ready_before_it_is_called() {
 
 #[tokio::test]
 async fn a_service_behind_a_chain_is_polled_ready_before_it_is_called() {
-    async fn waits(req: Request, next: Next<'_>) -> Response {
+    async fn waits(next: Next<'_>) -> Response {
         yield_once().await;
-        next.run(req).await
+        next.run().await
     }
     let chain = Chain::new().use_(waits).use_(StrictLayer);
     let mut service = chain.into_layer().layer(Strict::default());
@@ -192,11 +192,11 @@ impl<F: Future + Unpin> NowOrPending for F {}
 #[derive(Clone)]
 struct Path(String);
 
-async fn note_path(mut req: Request, next: Next<'_>) -> Response {
-    let path = Path(req.uri().path().to_owned());
-    req.extensions_mut().insert(path);
+async fn note_path(mut next: Next<'_>) -> Response {
+    let path = Path(next.uri().path().to_owned());
+    next.extensions_mut().insert(path);
     tokio::task::yield_now().await;
-    next.run(req).await
+    next.run().await
 }
 
 async fn path(uri: http::Uri) -> Result<Path, Infallible> {

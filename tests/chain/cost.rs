@@ -8,7 +8,7 @@ use futures_util::FutureExt;
 use tower::{Layer, Service};
 use tower_chain::{
     Body, BoxMiddleware, Chain, Endpoint, Error, Middleware, Next, Provided, Request, Response,
-    Rest, StatusCode,
+    StatusCode,
 };
 
 struct Native;
@@ -16,13 +16,13 @@ struct Native;
 impl Middleware for Native {
     type Provides = ();
 
-    async fn call<N: Endpoint>(&self, req: &mut Request, next: Rest<'_, N>) -> Response {
-        next.run(req).await
+    async fn call<N: Endpoint>(&self, next: Next<'_, N>) -> Response {
+        next.run().await
     }
 }
 
-async fn function(req: Request, next: Next<'_>) -> Response {
-    next.run(req).await
+async fn function(next: Next<'_>) -> Response {
+    next.run().await
 }
 
 async fn bare() -> StatusCode {
@@ -167,10 +167,10 @@ fn a_path_adds_one_allocation_a_level() {
 
 #[test]
 fn a_path_without_parameters_adds_no_extension() {
-    async fn count(req: Request, next: Next<'_>) -> Response {
+    async fn count(next: Next<'_>) -> Response {
         assert_eq!(next.matched_path(), Some("/a"));
-        assert_eq!(req.extensions().len(), 0);
-        next.run(req).await
+        assert_eq!(next.extensions().len(), 0);
+        next.run().await
     }
     let chain = Chain::new().use_(count).at("/a", |c| c.get(bare));
     assert_eq!(allocations(chain.into_service(), "/a"), 1);

@@ -28,8 +28,8 @@ use tower_chain::{
     Chain, ChainService, Error, Next, Path, Provided, Request, Response, Sealed, StatusCode,
 };
 
-async fn pass(req: Request, next: Next<'_>) -> Response {
-    next.run(req).await
+async fn pass(next: Next<'_>) -> Response {
+    next.run().await
 }
 
 #[test]
@@ -37,7 +37,7 @@ fn an_any_method_handler_answers_head_get_and_post_and_a_later_one_runs_after_it
     let t = Trace::default();
     let service = Chain::new()
         .at("/{first}", |c| c.all(pass).head(t.handler("head")).all(t.handler("all")))
-        .always(async move |_: Request, _: Next<'_>| StatusCode::IM_A_TEAPOT)
+        .always(async move |_: Next<'_>| StatusCode::IM_A_TEAPOT)
         .build();
     for (method, expected) in [("HEAD", "head"), ("GET", "all"), ("POST", "all")] {
         assert_eq!(status(&service, method, "/x"), 200);
@@ -113,14 +113,14 @@ fn three_levels_of_mounts_run_in_order_and_share_their_parameters() {
 
 #[test]
 fn next_gives_the_value_of_what_follows_and_the_outer_value_wins() {
-    async fn add(n: u32, req: Request, next: Next<'_>) -> Response {
-        let inner: u32 = text(next.run(req).await).parse().unwrap();
+    async fn add(n: u32, next: Next<'_>) -> Response {
+        let inner: u32 = text(next.run().await).parse().unwrap();
         Response::new((inner + n).to_string().into())
     }
-    async fn one(req: Request, next: Next<'_>) -> Response {
+    async fn one(next: Next<'_>) -> Response {
         add(1, req, next).await
     }
-    async fn two(req: Request, next: Next<'_>) -> Response {
+    async fn two(next: Next<'_>) -> Response {
         add(2, req, next).await
     }
     let service = Chain::new().use_(one).use_(two).get(async || "3").build();
@@ -131,9 +131,9 @@ fn next_gives_the_value_of_what_follows_and_the_outer_value_wins() {
 fn what_one_step_sets_on_the_request_the_next_ones_see() {
     #[derive(Clone)]
     struct Hello(&'static str);
-    async fn sets(mut req: Request, next: Next<'_>) -> Response {
-        req.extensions_mut().insert(Hello("from middleware"));
-        next.run(req).await
+    async fn sets(mut next: Next<'_>) -> Response {
+        next.extensions_mut().insert(Hello("from middleware"));
+        next.run().await
     }
     async fn sees(req: Request) -> &'static str {
         req.extensions().get::<Hello>().map_or("nothing", |hello| hello.0)
@@ -169,11 +169,11 @@ fn errors_of_middleware_and_handlers_are_500_without_their_text_wherever_they_ha
     async fn fails() -> Result<(), Error> {
         Err(std::io::Error::other("internal text"))?
     }
-    async fn fails_before(_: Request, _: Next<'_>) -> Result<Response, Error> {
+    async fn fails_before(_: Next<'_>) -> Result<Response, Error> {
         Err(std::io::Error::other("internal text"))?
     }
-    async fn fails_after(req: Request, next: Next<'_>) -> Result<Response, Error> {
-        let _ = next.run(req).await;
+    async fn fails_after(next: Next<'_>) -> Result<Response, Error> {
+        let _ = next.run().await;
         Err(std::io::Error::other("internal text"))?
     }
     for service in [

@@ -12,8 +12,8 @@ async fn ok() -> &'static str {
     "ok"
 }
 
-async fn pass(req: Request, next: Next<'_>) -> Response {
-    next.run(req).await
+async fn pass(next: Next<'_>) -> Response {
+    next.run().await
 }
 
 async fn deny() -> Result<(), StatusCode> {
@@ -122,8 +122,8 @@ fn on_error_drops_what_describes_the_old_body_and_adds_up_cookies() {
     async fn fails() -> Result<(), Error> {
         Err(Error::new(StatusCode::CONFLICT, "A detail that is long enough to be compressed by it"))
     }
-    async fn cookie(req: Request, next: Next<'_>) -> Response {
-        let mut response = next.run(req).await;
+    async fn cookie(next: Next<'_>) -> Response {
+        let mut response = next.run().await;
         let headers = response.headers_mut();
         headers.append("set-cookie", HeaderValue::from_static("a=1"));
         headers.append("etag", HeaderValue::from_static("\"old\""));
@@ -150,7 +150,7 @@ fn use_at_covers_what_a_file_server_takes_for_the_prefix() {
         tower::service_fn(
             async |_: Request| Ok::<_, std::convert::Infallible>(Response::default()),
         );
-    async fn refuse(_: Request, _: Next<'_>) -> StatusCode {
+    async fn refuse(_: Next<'_>) -> StatusCode {
         StatusCode::FORBIDDEN
     }
     let service = Chain::new().use_at("/admin", refuse).service("/", files).build();
@@ -173,11 +173,11 @@ fn use_at_covers_what_a_file_server_takes_for_the_prefix() {
 
 #[test]
 fn use_at_decides_on_the_path_that_was_matched() {
-    async fn rewrites(mut req: Request, next: Next<'_>) -> Response {
-        *req.uri_mut() = http::Uri::from_static("/elsewhere");
-        next.run(req).await
+    async fn rewrites(mut next: Next<'_>) -> Response {
+        *next.uri_mut() = http::Uri::from_static("/elsewhere");
+        next.run().await
     }
-    async fn refuse(_: Request, _: Next<'_>) -> StatusCode {
+    async fn refuse(_: Next<'_>) -> StatusCode {
         StatusCode::FORBIDDEN
     }
     let service = Chain::new()

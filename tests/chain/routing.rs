@@ -168,8 +168,8 @@ proptest! {
         let service = Chain::new()
             .at("/{a}/b", |c| c.get(async || ""))
             .at("/{*rest}", |c| c.post(async || ""))
-            .mount("/m/{x}", Chain::new().always(async |req: tower_chain::Request, next: tower_chain::Next<'_>| next.run(req).await))
-            .use_at("/{a}", async |req: tower_chain::Request, next: tower_chain::Next<'_>| next.run(req).await)
+            .mount("/m/{x}", Chain::new().always(async |next: tower_chain::Next<'_>| next.run().await))
+            .use_at("/{a}", async |next: tower_chain::Next<'_>| next.run().await)
             .build();
         if let Ok(uri) = format!("/{path}").parse::<http::Uri>() {
             let mut req = super::support::request("GET", "/");

@@ -16,8 +16,8 @@ async fn ok() -> &'static str {
     "ok"
 }
 
-async fn pass(req: Request, next: Next<'_>) -> Response {
-    next.run(req).await
+async fn pass(next: Next<'_>) -> Response {
+    next.run().await
 }
 
 fn problem(status: u16, title: &str, detail: &str) -> String {
@@ -347,7 +347,7 @@ fn a_middleware_after_the_last_matching_handler_does_not_run() {
 #[test]
 fn a_next_that_is_dropped_does_not_run_the_rest() {
     let t = Trace::default();
-    async fn stop(_: Request, _: Next<'_>) -> &'static str {
+    async fn stop(_: Next<'_>) -> &'static str {
         "stopped"
     }
     let service = Chain::new().use_(stop).get(t.handler("h")).build();
@@ -365,12 +365,8 @@ async fn a_timeout_around_next_drops_the_rest_at_once() {
     }
     #[derive(Clone)]
     struct Shared(Trace);
-    async fn limit(
-        Provided(Shared(t)): Provided<Shared>,
-        req: Request,
-        next: Next<'_>,
-    ) -> Response {
-        let response = tokio::time::timeout(Duration::from_secs(1), next.run(req)).await;
+    async fn limit(Provided(Shared(t)): Provided<Shared>, next: Next<'_>) -> Response {
+        let response = tokio::time::timeout(Duration::from_secs(1), next.run()).await;
         t.note("after timeout");
         response.unwrap_or_default()
     }
@@ -520,9 +516,9 @@ fn build_panics_where_try_build_fails() {
 
 // Params, mounts, isolation.
 
-async fn seen(req: Request, next: Next<'_>) -> Response {
+async fn seen(next: Next<'_>) -> Response {
     let pattern = next.matched_path().unwrap_or("none").to_owned();
-    let mut response = next.run(req).await;
+    let mut response = next.run().await;
     response.headers_mut().insert("x-pattern", HeaderValue::from_str(&pattern).unwrap());
     response
 }
@@ -564,9 +560,9 @@ fn the_rest_of_the_path_is_available_separately() {
     async fn rest(path: RestPath) -> String {
         path.to_string()
     }
-    async fn seen(req: Request, next: Next<'_>) -> Response {
+    async fn seen(next: Next<'_>) -> Response {
         let rest = next.rest_path(&req).to_owned();
-        let mut response = next.run(req).await;
+        let mut response = next.run().await;
         response.headers_mut().append("x-rest", HeaderValue::from_str(&rest).unwrap());
         response
     }
@@ -672,8 +668,8 @@ fn use_at_covers_a_prefix_by_whole_segments_however_it_is_encoded() {
 
 // Errors and hooks.
 
-async fn add_header(req: Request, next: Next<'_>) -> Response {
-    let mut response = next.run(req).await;
+async fn add_header(next: Next<'_>) -> Response {
+    let mut response = next.run().await;
     response.headers_mut().insert("x-request-id", HeaderValue::from_static("7"));
     response
 }
@@ -684,8 +680,8 @@ async fn fails() -> Result<&'static str, Error> {
 
 #[test]
 fn middleware_outside_always_sees_a_response() {
-    async fn sees(req: Request, next: Next<'_>) -> Response {
-        let response = next.run(req).await;
+    async fn sees(next: Next<'_>) -> Response {
+        let response = next.run().await;
         assert_eq!(response.status(), 500);
         assert!(Error::of(&response).is_some_and(|error| error.source().is_some()));
         response
@@ -717,8 +713,8 @@ fn on_error_renders_and_keeps_the_headers_that_middleware_set() {
 #[test]
 fn the_innermost_on_error_renders_and_the_error_is_still_seen_outside() {
     let service = Chain::new()
-        .use_(async |req: Request, next: Next<'_>| {
-            let response = next.run(req).await;
+        .use_(async |next: Next<'_>| {
+            let response = next.run().await;
             let seen = Error::of(&response).is_some();
             ([("x-seen", seen.to_string())], response)
         })
@@ -817,13 +813,8 @@ fn what_is_provided_reaches_guards_middleware_mounts_and_inner_paths() {
     async fn double(Provided(Db(n)): Provided<Db>) -> Result<u64, Infallible> {
         Ok(u64::from(n) * 2)
     }
-    async fn shows(
-        Provided(n): Provided<u64>,
-        method: Method,
-        req: Request,
-        next: Next<'_>,
-    ) -> Response {
-        let mut response = next.run(req).await;
+    async fn shows(Provided(n): Provided<u64>, method: Method, next: Next<'_>) -> Response {
+        let mut response = next.run().await;
         response
             .headers_mut()
             .insert("x-n", HeaderValue::from_str(&format!("{method}{n}")).unwrap());
@@ -846,9 +837,9 @@ fn what_is_provided_reaches_guards_middleware_mounts_and_inner_paths() {
 
 #[test]
 fn a_provided_value_that_is_removed_on_the_way_is_a_500_and_no_panic() {
-    async fn clears(mut req: Request, next: Next<'_>) -> Response {
-        req.extensions_mut().clear();
-        next.run(req).await
+    async fn clears(mut next: Next<'_>) -> Response {
+        next.extensions_mut().clear();
+        next.run().await
     }
     let service =
         Chain::new().provide(1_u32).use_(clears).get(async |_: Provided<u32>| "ok").build();
@@ -878,9 +869,9 @@ fn middleware_may_be_there_or_not() {
 
 #[test]
 fn a_middleware_function_may_fail_with_any_error() {
-    async fn parses(req: Request, next: Next<'_>) -> Result<Response, Error> {
-        let n = req.uri().query().unwrap_or_default().parse::<u16>()?;
-        let mut response = next.run(req).await;
+    async fn parses(next: Next<'_>) -> Result<Response, Error> {
+        let n = next.uri().query().unwrap_or_default().parse::<u16>()?;
+        let mut response = next.run().await;
         response.headers_mut().insert("x-n", n.into());
         Ok(response)
     }
@@ -985,8 +976,8 @@ async fn a_layer_that_fails_becomes_an_error_of_the_chain() {
 fn routes_list_patterns_methods_handlers_and_middleware() {
     async fn list() {}
     async fn create() {}
-    async fn log(req: Request, next: Next<'_>) -> Response {
-        next.run(req).await
+    async fn log(next: Next<'_>) -> Response {
+        next.run().await
     }
     let users = Chain::new().use_(pass).get(list).post(create);
     let service = Chain::new()

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use http_body_util::BodyExt;
-use tower_chain::{Body, ChainService, Endpoint, Middleware, Request, Response, Rest};
+use tower_chain::{Body, ChainService, Endpoint, Middleware, Next, Request, Response};
 
 /// What the tagged steps of a chain have done, in order.
 #[derive(Clone, Default)]
@@ -48,9 +48,9 @@ pub(crate) struct Tag {
 impl Middleware for Tag {
     type Provides = ();
 
-    async fn call<N: Endpoint>(&self, req: &mut Request, next: Rest<'_, N>) -> Response {
+    async fn call<N: Endpoint>(&self, next: Next<'_, N>) -> Response {
         self.trace.note(format!(">{}", self.name));
-        let response = next.run(req).await;
+        let response = next.run().await;
         self.trace.note(format!("<{}", self.name));
         response
     }

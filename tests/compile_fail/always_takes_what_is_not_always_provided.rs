@@ -8,8 +8,8 @@ async fn user() -> Result<u32, Infallible> {
     Ok(1)
 }
 
-async fn log(_: Provided<u32>, req: Request, next: Next<'_>) -> Response {
-    next.run(req).await
+async fn log(_: Provided<u32>, next: Next<'_>) -> Response {
+    next.run().await
 }
 
 fn main() {

@@ -2,8 +2,8 @@
 
 use tower_chain::{Next, Request, Response};
 
-async fn log(req: Request, next: Next<'_>) -> Response {
-    let response = next.run(req);
+async fn log(next: Next<'_>) -> Response {
+    let response = next.run();
     println!("{}", response.status());
     response
 }

@@ -2,8 +2,8 @@
 
 use tower_chain::{Chain, Next, Request, Response};
 
-async fn log(req: Request, next: Next<'static>) -> Response {
-    next.run(req).await
+async fn log(next: Next<'static>) -> Response {
+    next.run().await
 }
 
 fn main() {

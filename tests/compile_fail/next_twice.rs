@@ -2,8 +2,8 @@
 
 use tower_chain::{Chain, Next, Request, Response};
 
-async fn retry(req: Request, next: Next<'_>) -> Response {
-    let response = next.run(req).await;
+async fn retry(next: Next<'_>) -> Response {
+    let response = next.run().await;
     if response.status().is_server_error() {
         return next.run(Request::default()).await;
     }

@@ -3,8 +3,8 @@ use tower_chain::{Chain, Dependent, Next, Provided, Request, Response, from_fn};
 #[derive(Clone)]
 struct User;
 
-async fn pass(req: Request, next: Next<'_>) -> Response {
-    next.run(req).await
+async fn pass(next: Next<'_>) -> Response {
+    next.run().await
 }
 
 struct Members;

@@ -5,8 +5,8 @@ use tower_chain::{Chain, Next, Provided, Request, Response};
 #[derive(Clone)]
 struct Database;
 
-async fn count(_: Provided<Database>, req: Request, next: Next<'_>) -> Response {
-    next.run(req).await
+async fn count(_: Provided<Database>, next: Next<'_>) -> Response {
+    next.run().await
 }
 
 fn main() {

@@ -2,7 +2,7 @@
 
 use tower_chain::{Chain, Next, Request, Response, from_fn};
 
-fn closed(_: Request, _: Next<'_>) -> Response {
+fn closed(_: Next<'_>) -> Response {
     Response::default()
 }
 

@@ -4,9 +4,9 @@ use std::rc::Rc;
 
 use tower_chain::{Chain, Next, Request, Response};
 
-async fn log(req: Request, next: Next<'_>) -> Response {
+async fn log(next: Next<'_>) -> Response {
     let counter = Rc::new(1);
-    let response = next.run(req).await;
+    let response = next.run().await;
     drop(counter);
     response
 }

@@ -1,14 +1,14 @@
 //! Middleware that may be absent can't promise anything.
 
-use tower_chain::{Chain, Endpoint, Middleware, Request, Response, Rest};
+use tower_chain::{Chain, Endpoint, Middleware, Request, Response, Next};
 
 struct User;
 
 impl Middleware for User {
     type Provides = (u32,);
 
-    async fn call<N: Endpoint>(&self, req: &mut Request, next: Rest<'_, N, (u32,)>) -> Response {
-        next.run_with(req, (1,)).await
+    async fn call<N: Endpoint>(&self, next: Next<'_, N, (u32,)>) -> Response {
+        next.run_with((1,)).await
     }
 }
 

@@ -2,8 +2,8 @@
 
 use tower_chain::{Next, Request, Response};
 
-async fn log(req: Request, next: Next<'_>) -> Response {
-    let response = next.run(req).await;
+async fn log(next: Next<'_>) -> Response {
+    let response = next.run().await;
     println!("{}", response.status());
 }
 

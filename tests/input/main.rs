@@ -18,16 +18,11 @@
 
 mod answers;
 mod bodies;
-mod browser;
 mod cost;
-#[path = "../support/browser.rs"]
-mod driver;
 #[path = "../support/log.rs"]
 mod log;
 mod next_js;
 mod others;
-#[path = "../support/ports.rs"]
-mod ports;
 mod refusals;
 mod routes;
 mod secrets;

@@ -77,10 +77,10 @@ async fn a_prefix_is_no_match_and_a_handlers_500_stays() {
 
 #[tokio::test]
 async fn middleware_may_read_a_body_of_any_type() {
-    async fn reads(mut req: Request, next: Next<'_>) -> Result<Response, Error> {
+    async fn reads(mut next: Next<'_>) -> Result<Response, Error> {
         let body = read_body(&mut req).await?;
-        *req.body_mut() = body.into();
-        Ok(next.run(req).await)
+        *next.body_mut() = body.into();
+        Ok(next.run().await)
     }
     async fn first(mut form: Multipart) -> Result<String, Error> {
         match form.next_part().await? {

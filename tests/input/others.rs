@@ -123,15 +123,14 @@ async fn the_extractors_work_in_axum_and_axums_work_here() {
 #[tokio::test]
 async fn a_middleware_may_read_the_body() {
     async fn signed(
-        mut req: tower_chain::Request,
-        next: tower_chain::Next<'_>,
+        mut next: tower_chain::Next<'_>,
     ) -> Result<tower_chain::Response, tower_chain::Error> {
         let body = tower_chain::extract::read_body(&mut req).await?;
         if !body.starts_with(b"signed") {
             return Err(tower_chain::Error::new(http::StatusCode::UNAUTHORIZED, "Not signed"));
         }
-        *req.body_mut() = body.into();
-        Ok(next.run(req).await)
+        *next.body_mut() = body.into();
+        Ok(next.run().await)
     }
     let chain =
         Chain::new().use_(signed).post(async |Binary(body): Binary| body.len().to_string()).build();

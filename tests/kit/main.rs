@@ -474,9 +474,9 @@ async fn a_layer_of_others_stands_before_a_recorded_next() {
 
 #[tokio::test]
 async fn a_middleware_takes_what_the_test_provides() {
-    async fn named(user: Provided<User>, mut req: Request, next: Next<'_>) -> Response {
-        req.extensions_mut().insert(user.0.0.len());
-        next.run(req).await
+    async fn named(user: Provided<User>, mut next: Next<'_>) -> Response {
+        next.extensions_mut().insert(user.0.0.len());
+        next.run().await
     }
     let next = TestNext::new();
     next.behind(named).get("/").provided(User("Ann")).send().await.assert_status(200);

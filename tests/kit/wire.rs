@@ -87,7 +87,7 @@ fn rooms() -> ChainService {
         })
     }
     Chain::new()
-        .always(async |req: Request, next: Next<'_>| next.run(req).await)
+        .always(async |next: Next<'_>| next.run().await)
         .provide(User("Ann"))
         .at("/room", |c| c.get(room))
         .at("/me", |c| c.get(async || "no room"))

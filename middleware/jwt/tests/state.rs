@@ -444,7 +444,7 @@ async fn no_secret_and_no_token_is_shown_anywhere() {
     // Every character of a token that is refused in one way or another.
     let service = Chain::new()
         .use_(jwt)
-        .use_(async |req: Request, next: crate::Next<'_>| next.run(req).await)
+        .use_(async |next: crate::Next<'_>| next.run().await)
         .get(async || "")
         .build();
     let expired = sign_with(CANARY, r#"{"alg":"HS256"}"#, r#"{"exp":1,"sub":"canary-canary"}"#);

@@ -293,20 +293,20 @@ fn write_program(folder: &Path, kind: &str, number: usize) -> Result<()> {
 }
 
 const HEAD: &str = r#"#![allow(dead_code)]
-use tower_chain::{Chain, Endpoint, Error, Middleware, Next, Request, Response, Rest};
+use tower_chain::{Chain, Endpoint, Error, Middleware, Next, Request, Response, };
 
 struct Native;
 
 impl Middleware for Native {
     type Provides = ();
 
-    async fn call<N: Endpoint>(&self, req: &mut Request, next: Rest<'_, N>) -> Response {
-        next.run(req).await
+    async fn call<N: Endpoint>(&self, next: Next<'_, N>) -> Response {
+        next.run().await
     }
 }
 
-async fn function(req: Request, next: Next<'_>) -> Response {
-    next.run(req).await
+async fn function(next: Next<'_>) -> Response {
+    next.run().await
 }
 
 async fn check() -> Result<(), Error> {

@@ -11,7 +11,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tower_chain::{
     Chain, ChainService, Claims, Endpoint, Error, Json, Jwt, Middleware, Next, PeerAddr, RateLimit,
-    Request, Response, Rest, Server, StatusCode, Valid,
+    Request, Response, Next, Server, StatusCode, Valid,
 };
 
 fn main() -> Result<(), Box<dyn StdError>> {
@@ -92,13 +92,13 @@ struct Pass;
 impl Middleware for Pass {
     type Provides = ();
 
-    async fn call<N: Endpoint>(&self, req: &mut Request, next: Rest<'_, N>) -> Response {
-        next.run(req).await
+    async fn call<N: Endpoint>(&self, next: Next<'_, N>) -> Response {
+        next.run().await
     }
 }
 
-async fn pass(req: Request, next: Next<'_>) -> Response {
-    next.run(req).await
+async fn pass(next: Next<'_>) -> Response {
+    next.run().await
 }
 
 async fn serve_by_hyper(

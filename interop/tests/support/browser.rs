@@ -6,7 +6,7 @@ use std::time::Duration;
 use fantoccini::{Client, ClientBuilder};
 use serde_json::json;
 
-use crate::ports::free_port;
+use crate::support::ports::free_port;
 
 /// It ends when this is dropped.
 pub(crate) struct Driver {

@@ -3,7 +3,7 @@
 //! Run with
 //!
 //! ```sh
-//! cargo run --example salvo --features sync-body
+//! cargo run -p interop --example salvo
 //! ```
 //!
 //! The manifest, beside `tower-chain` and `tokio`:

@@ -3,7 +3,7 @@
 //! Run with
 //!
 //! ```sh
-//! cargo run --example poem --features sync-body
+//! cargo run -p interop --example poem
 //! ```
 //!
 //! The manifest, beside `tower-chain` and `tokio`:

@@ -1,19 +1,12 @@
-//! A denylist in a real Redis. Each test starts its own `redis-server` on a free port.
-
-#![allow(clippy::unwrap_used, reason = "in a test a panic is the answer")]
-
-#[path = "support/ports.rs"]
-mod ports;
-#[path = "support/redis_server.rs"]
-mod redis_server;
+//! A denylist in a real Redis.
 
 use std::net::TcpListener;
 use std::time::{Duration, SystemTime};
 
+use crate::support::redis_server::Redis;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::Mac;
-use redis_server::Redis;
 use serde_json::{Value, json};
 use tower_chain::middleware::jwt::{RedisDenylist, RedisReplay, Refusal, ReplayStore, TokenCache};
 use tower_chain::{Jwt, JwtConfigError};

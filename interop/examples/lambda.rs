@@ -3,7 +3,7 @@
 //! Run with [cargo-lambda](https://www.cargo-lambda.info)
 //!
 //! ```sh
-//! cargo lambda watch --example lambda
+//! cargo lambda watch -p interop --example lambda
 //! ```
 //!
 //! The manifest, beside `tower-chain` and `tokio`:

@@ -9,7 +9,7 @@ use serde_json::json;
 use tokio::runtime::Runtime;
 use tower_chain::{Chain, Provided, Response, Server};
 
-use crate::aws::{Lambda, event};
+use crate::support::aws::{Lambda, event};
 
 /// A gateway to one function. It ends when this is dropped.
 pub(crate) struct Gateway {

@@ -18,7 +18,7 @@ use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::SizeAbove;
 use validator::Validate;
 
-use crate::driver::Driver;
+use crate::support::browser::Driver;
 
 #[derive(Debug, Default, Deserialize, Serialize, Validate)]
 #[serde(rename_all = "camelCase")]

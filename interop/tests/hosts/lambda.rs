@@ -12,7 +12,7 @@ use tower::ServiceExt;
 use tower_chain::{Chain, ClientAddr, PeerAddr};
 
 use super::api;
-use crate::aws::{Lambda, event};
+use crate::support::aws::{Lambda, event};
 
 /// Who hands events to a function, each in a form of its own.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -125,7 +125,7 @@ impl Source {
 async fn lambda_http_runs_a_chain() {
     let lambda = Lambda::start().await;
     let function = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "lambda::the_function", "--ignored", "--nocapture"])
+        .args(["--exact", "hosts::lambda::the_function", "--ignored", "--nocapture"])
         .envs(lambda.variables())
         // Otherwise the paths of a REST API begin with the name of its stage.
         .env("AWS_LAMBDA_HTTP_IGNORE_STAGE_IN_PATH", "true")

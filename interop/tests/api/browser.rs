@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use fantoccini::Locator;
 
-use crate::driver::Driver;
-use crate::program::Program;
+use super::program::Program;
+use crate::support::browser::Driver;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_browser_posts_the_form_and_sees_message_list_and_errors() {

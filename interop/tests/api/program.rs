@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-use crate::programs::{Folder, example};
+use crate::support::programs::{Folder, example};
 
 pub(crate) const API_TOKEN: &str = "an-api-token-that-is-long-enough-for-anyone";
 

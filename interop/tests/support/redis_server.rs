@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::ports::free_port;
+use crate::support::ports::free_port;
 
 /// A server on a port of its own, without a file. It ends when this is dropped.
 pub(crate) struct Redis {

@@ -6,11 +6,11 @@ use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::gateway::Gateway;
-use crate::page::Page;
-use crate::ports::free_port;
-use crate::programs::{Folder, example};
-use crate::redis_server::Redis;
+use super::gateway::Gateway;
+use super::page::Page;
+use crate::support::ports::free_port;
+use crate::support::programs::{Folder, example};
+use crate::support::redis_server::Redis;
 
 /// The programs of a page, in a folder of their own, on free ports instead of those of the page. They end when this is dropped.
 pub(crate) struct Running {
@@ -120,7 +120,7 @@ struct Shell {
 impl Shell {
     fn new(page: &Page) -> Self {
         let folder = Folder::new();
-        fs::copy("Cargo.toml", folder.join("Cargo.toml")).unwrap();
+        fs::copy("../Cargo.toml", folder.join("Cargo.toml")).unwrap();
         let named = ["3000", "3001", "3443", "9000"].into_iter();
         let named = named.filter(|port| page.mentions(port));
         let ports: BTreeMap<_, _> = named.map(|port| (port, free_port())).collect();

@@ -3,7 +3,7 @@
 //! Run with
 //!
 //! ```sh
-//! cargo run --example tonic --features grpc-status,serve
+//! cargo run -p interop --example tonic
 //! ```
 //!
 //! The manifest, beside `tower-chain` and `tokio`:

@@ -6,8 +6,8 @@ use std::time::Duration;
 use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::{Value, json};
 
-use crate::driver::installed;
-use crate::program::{API_TOKEN, Program};
+use super::program::{API_TOKEN, Program};
+use crate::support::browser::installed;
 
 fn client() -> Client {
     Client::builder().no_proxy().timeout(Duration::from_secs(20)).build().unwrap()
@@ -349,7 +349,7 @@ fn it_ends_on_a_signal_and_secrets_are_made_where_none_are_set() {
 #[test]
 fn a_secret_that_is_too_short_is_named_at_the_start() {
     for name in ["API_TOKEN", "JWT_SECRET"] {
-        let (status, told) = crate::program::refused_start(name, "short");
+        let (status, told) = super::program::refused_start(name, "short");
         assert!(!status.success());
         assert!(told.starts_with(&format!("{name}: ")) && told.contains("bytes"), "{told}");
         assert!(!told.contains("short\""), "{told}");

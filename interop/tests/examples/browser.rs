@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use fantoccini::Locator;
 
-use crate::driver::Driver;
-use crate::page::Page;
-use crate::running::Running;
+use super::page::Page;
+use super::running::Running;
+use crate::support::browser::Driver;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_form_is_posted_and_its_errors_are_shown() {

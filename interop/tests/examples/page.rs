@@ -25,10 +25,11 @@ pub(crate) struct Ask {
 }
 
 impl Page {
-    /// The pages of all examples that there are.
+    /// The pages of all examples, those of this package included.
     pub(crate) fn all() -> Vec<Self> {
-        let mut pages: Vec<Self> = fs::read_dir("examples")
-            .unwrap()
+        let mut pages: Vec<Self> = ["../examples", "examples"]
+            .into_iter()
+            .flat_map(|folder| fs::read_dir(folder).unwrap())
             .map(|entry| {
                 let path = entry.unwrap().path();
                 let name = path.file_stem().unwrap().to_str().unwrap().to_owned();

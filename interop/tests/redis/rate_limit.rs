@@ -1,18 +1,10 @@
-//! Limiters that share a real Redis. Each test starts its own `redis-server` on a free port.
-
-#![cfg(feature = "redis")]
-#![allow(clippy::unwrap_used, reason = "what fails in a test should stop it")]
-
-#[path = "support/ports.rs"]
-mod ports;
-#[path = "support/redis_server.rs"]
-mod redis_server;
+//! Limiters that share a real Redis.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use crate::support::redis_server::{Cluster, Redis, until};
 use http::StatusCode;
-use redis_server::{Cluster, Redis, until};
 use tower_chain::extract::PeerAddr;
 use tower_chain::middleware::rate_limit::RedisStore;
 use tower_chain::{
@@ -74,7 +66,6 @@ async fn several_servers_admit_the_quota_together() {
     }
 }
 
-#[cfg(feature = "serve")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn real_servers_admit_the_quota_together_over_real_sockets() {
     let Some(redis) = Redis::start() else { return };

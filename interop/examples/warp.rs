@@ -3,7 +3,7 @@
 //! Run with
 //!
 //! ```sh
-//! cargo run --example warp --features serve,sync-body
+//! cargo run -p interop --example warp
 //! ```
 //!
 //! The manifest, beside `tower-chain` and `tokio`:

@@ -1,0 +1,43 @@
+//! The examples with tests in them, so that these run. With `test = true` they would be built as tests instead of programs, and `cargo test`
+//! would not start them.
+
+#[path = "../../../examples/authenticate.rs"]
+mod authenticate;
+#[path = "../../../examples/axum.rs"]
+mod axum;
+#[path = "../../../examples/behind_proxy.rs"]
+mod behind_proxy;
+#[path = "../../../examples/cookies.rs"]
+mod cookies;
+#[path = "../../../examples/custom.rs"]
+mod custom;
+#[path = "../../../examples/database_test.rs"]
+mod database_test;
+#[path = "../../../examples/events.rs"]
+mod events;
+#[path = "../../../examples/form.rs"]
+mod form;
+#[path = "../../examples/lambda.rs"]
+mod lambda;
+#[path = "../../../examples/rate_limit.rs"]
+mod rate_limit;
+#[path = "../../../examples/rate_limit_redis.rs"]
+mod rate_limit_redis;
+#[path = "../../../examples/serve.rs"]
+mod serve;
+#[path = "../../../examples/server_timing.rs"]
+mod server_timing;
+#[path = "../../../examples/small_steps.rs"]
+mod small_steps;
+#[path = "../../../examples/testing.rs"]
+mod testing;
+#[path = "../../../examples/tls.rs"]
+mod tls;
+#[path = "../../examples/tonic.rs"]
+mod tonic;
+#[path = "../../../examples/unit_test.rs"]
+mod unit_test;
+#[path = "../../../examples/validate.rs"]
+mod validate;
+#[path = "../../../examples/websocket.rs"]
+mod websocket;

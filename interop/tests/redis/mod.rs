@@ -1,0 +1,4 @@
+//! Servers that share their state in a real Redis. Each test starts its own `redis-server` on a free port.
+
+mod jwt;
+mod rate_limit;

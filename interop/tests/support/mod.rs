@@ -1,0 +1,7 @@
+//! What several of these tests need.
+
+pub(crate) mod aws;
+pub(crate) mod browser;
+pub(crate) mod ports;
+pub(crate) mod programs;
+pub(crate) mod redis_server;
