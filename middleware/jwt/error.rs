@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::SourceError;
-use super::algorithm::Algorithm;
+use super::algorithm::{Algorithm, MAX_RSA_BITS};
 
 /// A configuration that would not be safe, or could not work. Its text says what to change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,7 +119,7 @@ impl fmt::Display for JwtConfigError {
             Self::RsaBits { bits } => write!(
                 f,
                 "the RSA key has {bits} bits: use one with 2048 to {} bits",
-                super::key::MAX_RSA_BITS,
+                MAX_RSA_BITS,
             ),
             Self::RsaExponent => {
                 f.write_str("the public exponent of the RSA key is even or 1: make a new key")

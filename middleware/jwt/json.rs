@@ -14,7 +14,6 @@ use serde_json::Value;
 
 use super::claims::{Name, Texts, Times};
 use super::confirmation::Confirmation;
-use super::policy::Exact;
 use super::refusal::Refusal;
 
 /// What is read beside the claims of the user.
@@ -100,6 +99,12 @@ impl Audience<'_> {
             Self::Several(several) => several.iter().any(|one| **one == *name),
         }
     }
+}
+
+/// A claim that must have one of some values.
+pub(crate) struct Exact {
+    pub(crate) name: Box<str>,
+    pub(crate) values: Vec<Box<str>>,
 }
 
 /// Reads a claim set. `exact` are the claims that must have one of some values.

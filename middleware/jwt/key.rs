@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jsonwebtoken::{DecodingKey, DecodingKeyKind};
 
-use super::algorithm::{Algorithm, Family};
+use super::algorithm::{Algorithm, Family, MAX_RSA_BITS};
 use super::crypto::{self, Verifier};
 use super::error::JwtConfigError;
 
@@ -284,5 +284,3 @@ fn is_der(bytes: &[u8]) -> bool {
 
 /// NIST SP 800-131A and RFC 7518, 3.3.
 const MIN_RSA_BITS: usize = 2048;
-/// The pure Rust backend takes no longer keys than 4096 bits.
-pub(crate) const MAX_RSA_BITS: usize = if cfg!(feature = "jwt") { 8192 } else { 4096 };

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::claims::{Name, Times};
-use super::json::{Audience, Read};
+use super::json::{Audience, Exact, Read};
 use super::jws::same_type;
 use super::refusal::Refusal;
 
@@ -21,12 +21,6 @@ pub(crate) struct Policy {
     pub(crate) needs_expiry: bool,
     pub(crate) access_token: bool,
     pub(crate) clock: Option<Clock>,
-}
-
-/// A claim that must have one of some values.
-pub(crate) struct Exact {
-    pub(crate) name: Box<str>,
-    pub(crate) values: Vec<Box<str>>,
 }
 
 pub(crate) type Clock = Box<dyn Fn() -> SystemTime + Send + Sync>;

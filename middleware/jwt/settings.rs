@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use super::RedisDenylist;
 use super::cache::{Store, TokenCache};
 use super::claims::{Claims, Token};
-use super::policy::Exact;
+use super::json::Exact;
 use super::revocation::{Denylist, Revocation};
 use super::{Dpop, Jwt, JwtConfigError, Mtls, OptionalJwt, Source, SourceError};
 use crate::middleware::credentials::has_twins;

@@ -2,6 +2,8 @@
 
 use std::fmt;
 use std::future::Future;
+#[cfg(feature = "jwks")]
+use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, Method, Uri};
@@ -9,6 +11,8 @@ use http::{HeaderMap, Method, Uri};
 use super::algorithm::Algorithm;
 use super::error::JwtConfigError;
 use super::json;
+#[cfg(feature = "jwks")]
+use super::jwks::{Jwks, Remote};
 use super::jws::{self, Compact, Head};
 use super::key::Key;
 use super::keys::Keys;
@@ -21,7 +25,7 @@ pub(crate) enum Origin {
     Fixed(Keys),
     Chosen(Box<Chosen>),
     #[cfg(feature = "jwks")]
-    Remote(std::sync::Arc<super::jwks::Remote>),
+    Remote(Arc<Remote>),
     Issuers(Vec<(Box<str>, Origin)>),
 }
 
@@ -127,6 +131,13 @@ impl fmt::Debug for Origin {
 impl From<Keys> for KeySource {
     fn from(keys: Keys) -> Self {
         Self(Origin::Fixed(keys))
+    }
+}
+
+#[cfg(feature = "jwks")]
+impl From<Jwks> for KeySource {
+    fn from(jwks: Jwks) -> Self {
+        Self(Origin::Remote(Arc::new(Remote::new(jwks))))
     }
 }
 

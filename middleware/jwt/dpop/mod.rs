@@ -18,7 +18,7 @@ use serde_json::{Map, Value};
 
 use self::nonce::{Freshness, Nonces};
 pub use self::replay::ReplayStore;
-use self::replay::{Replay, UsedProof};
+use self::replay::{LEEWAY, Replay, UsedProof};
 use super::algorithm::{Algorithm, Family};
 use super::crypto::sha256;
 use super::error::JwtConfigError;
@@ -368,8 +368,6 @@ fn hex(digit: u8) -> Option<u8> {
 
 /// The members of a JWK that must stay with the client (RFC 7518, 6).
 const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
-/// How far `iat` may lie in the future, in seconds.
-const LEEWAY: u64 = 30;
 /// How many used proofs are remembered by default. See [`Dpop::replay_capacity`].
 const REPLAY_CAPACITY: usize = 1_000_000;
 /// How many bytes a proof may have.

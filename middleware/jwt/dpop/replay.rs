@@ -8,7 +8,6 @@ use std::time::Duration;
 use axum_core::BoxError;
 use futures_util::future::BoxFuture;
 
-use super::LEEWAY;
 use crate::middleware::jwt::crypto::sha256;
 use crate::middleware::jwt::refusal::Refusal;
 
@@ -215,6 +214,9 @@ fn short(digest: &[u8; 32]) -> Short {
 fn slice_length(max_age: u64) -> u64 {
     (max_age / 8).max(1)
 }
+
+/// How far `iat` may be in the future, in seconds.
+pub(super) const LEEWAY: u64 = 30;
 
 #[cfg(test)]
 mod tests {

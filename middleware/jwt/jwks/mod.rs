@@ -7,14 +7,12 @@ mod remote;
 mod tests;
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::Uri;
 
 use super::algorithm::{Algorithm, Family};
 use super::error::JwtConfigError;
-use super::source::{KeySource, Origin};
 use fetch::AnyFetch;
 pub use fetch::{Fetch, HttpFetch};
 pub(crate) use remote::Remote;
@@ -146,12 +144,6 @@ impl Jwks {
     pub fn stale_for(mut self, stale_for: Duration) -> Self {
         self.stale_for = stale_for;
         self
-    }
-}
-
-impl From<Jwks> for KeySource {
-    fn from(jwks: Jwks) -> Self {
-        Self(Origin::Remote(Arc::new(Remote::new(jwks))))
     }
 }
 
