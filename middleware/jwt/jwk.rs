@@ -94,21 +94,21 @@ pub(crate) fn usable(json: &[u8], algorithms: &[Algorithm]) -> Result<Vec<Key>, 
     // Who mixes secrets with public keys has published the secrets, or is confused about what they are.
     let is_secret = |entry: &Value| entry["kty"] == "oct";
     let mixed = set.keys.iter().any(is_secret) && !set.keys.iter().all(is_secret);
-    // Two entries that tokens can't tell apart are both left out, also where one of them could not be used anyway.
-    let name = |entry: &Value| (entry["kid"].clone(), entry["kty"].clone(), entry["alg"].clone());
-    let names: Vec<_> = set.keys.iter().map(name).collect();
-    let mut keys = Vec::with_capacity(set.keys.len());
+    let mut keys: Vec<Key> = Vec::with_capacity(set.keys.len());
     for entry in set.keys {
-        // One bad entry never spoils the set.
-        let name = name(&entry);
-        let ambiguous =
-            !name.0.is_null() && names.iter().filter(|other| **other == name).count() > 1;
-        if ambiguous || (mixed && is_secret(&entry)) {
+        if mixed && is_secret(&entry) {
             continue;
         }
+        // One bad entry never spoils the set.
         let Ok(Object(jwk)) = Object::<Jwk>::deserialize(entry) else { continue };
-        if jwk.check().is_ok() {
-            keys.extend(algorithms.iter().filter_map(|algorithm| jwk.key(*algorithm).ok()));
+        if jwk.check().is_err() {
+            continue;
+        }
+        for key in algorithms.iter().filter_map(|algorithm| jwk.key(*algorithm).ok()) {
+            // Two entries with the same key are one key. Two different keys that a token can't tell apart both stay, and then match no token.
+            if !keys.iter().any(|known| known.same_as(&key)) {
+                keys.push(key);
+            }
         }
     }
     Ok(keys)

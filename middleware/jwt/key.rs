@@ -184,6 +184,11 @@ impl Key {
         &self.0.id
     }
 
+    /// Whether both are the same key under the same name.
+    pub(crate) fn same_as(&self, other: &Self) -> bool {
+        self.0.id == other.0.id && self.0.kid == other.0.kid
+    }
+
     pub(crate) fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
         let verified = self.0.verifier.verify(message, signature);
         #[cfg(all(test, feature = "jwt", feature = "jwt-rust-crypto"))]

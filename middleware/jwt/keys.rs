@@ -162,8 +162,8 @@ impl Keys {
     /// Whether both hold equal keys under equal names, in the same order.
     #[cfg(feature = "jwks")]
     pub(crate) fn same_as(&self, other: &Self) -> bool {
-        let name = |key: &Key| (*key.id(), key.0.kid.clone());
-        self.0.keys.iter().map(name).eq(other.0.keys.iter().map(name))
+        let (own, others) = (&self.0.keys, &other.0.keys);
+        own.len() == others.len() && own.iter().zip(others).all(|(key, other)| key.same_as(other))
     }
 }
 
