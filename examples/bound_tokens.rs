@@ -23,7 +23,7 @@
 //! base64 = "0.22"
 //! getrandom = { version = "0.3", features = ["std"] }
 //! http = "1"
-//! jsonwebtoken = { version = "11.1", default-features = false, features = ["aws_lc_rs"] }
+//! jsonwebtoken = { version = "12", default-features = false, features = ["aws_lc_rs"] }
 //! serde_json = "1"
 //! sha2 = "0.10"
 //! ```
@@ -65,7 +65,7 @@ fn api() -> Result<ChainService, Box<dyn Error>> {
 fn token(confirmation: Value) -> Result<String, Box<dyn Error>> {
     let exp = jsonwebtoken::get_current_timestamp() + 300;
     let claims = json!({ "sub": "ada", "exp": exp, "cnf": confirmation });
-    Ok(encode(&Header::default(), &claims, &EncodingKey::from_secret(SECRET))?)
+    Ok(encode(&Header::default(), &claims, &EncodingKey::from_secret(SECRET)?)?)
 }
 
 /// The key of a client.

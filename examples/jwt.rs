@@ -9,7 +9,7 @@
 //! The manifest, beside `tower-chain` and `tokio`:
 //!
 //! ```toml
-//! jsonwebtoken = { version = "11.1", default-features = false, features = ["aws_lc_rs"] }
+//! jsonwebtoken = { version = "12", default-features = false, features = ["aws_lc_rs"] }
 //! serde = { version = "1", features = ["derive"] }
 //! ```
 //!
@@ -51,7 +51,7 @@ async fn sign_in(key: Provided<EncodingKey>) -> Result<String, Error> {
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let secret = std::env::var("JWT_SECRET").map_err(|_| "JWT_SECRET is not set")?;
     let jwt = Jwt::<Member>::hs256(&secret).map_err(|error| format!("JWT_SECRET: {error}"))?;
-    let key = EncodingKey::from_secret(secret.as_bytes());
+    let key = EncodingKey::from_secret(secret.as_bytes())?;
     let api = Chain::new()
         .at("/login", |c| c.provide(key).post(sign_in))
         .mount("/me", Chain::new().use_(jwt).get(me))

@@ -10,7 +10,7 @@
 //!
 //! ```toml
 //! aws-lc-rs = "1"
-//! jsonwebtoken = { version = "11.1", default-features = false, features = ["aws_lc_rs"] }
+//! jsonwebtoken = { version = "12", default-features = false, features = ["aws_lc_rs"] }
 //! serde_json = "1"
 //! ```
 //!

@@ -92,7 +92,8 @@ impl Key {
         if is_key_file(secret) {
             return Err(JwtConfigError::SecretIsKeyFile);
         }
-        Self::prepare(algorithm, &DecodingKey::from_secret(secret))
+        let key = DecodingKey::from_secret(secret).map_err(|_| JwtConfigError::InvalidKey)?;
+        Self::prepare(algorithm, &key)
     }
 
     /// A public key in PEM: `PUBLIC KEY`, or `RSA PUBLIC KEY` (PKCS#1) for RSA.

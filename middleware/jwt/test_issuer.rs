@@ -307,7 +307,10 @@ impl Kind {
 
     fn private_key(self, number: u32) -> (Backend, EncodingKey) {
         match self {
-            Self::Hs256 => (Backend::HS256, EncodingKey::from_secret(secret(number).as_bytes())),
+            Self::Hs256 => {
+                let key = EncodingKey::from_secret(secret(number).as_bytes());
+                (Backend::HS256, key.expect("the secret is not empty"))
+            }
             Self::Es256 => (Backend::ES256, EncodingKey::from_ec_der(&pkcs8(P256, number))),
             Self::Ed25519 => (Backend::EdDSA, EncodingKey::from_ed_der(&pkcs8(ED25519, number))),
             #[cfg(feature = "jwt")]
