@@ -127,35 +127,23 @@
 //! [RFC 8705](https://www.rfc-editor.org/rfc/rfc8705) (certificates). Signatures are checked by aws-lc-rs, or with the feature
 //! `jwt-rust-crypto` alone by the pure Rust backend of `jsonwebtoken`.
 
-mod access_token;
 mod algorithm;
-mod answer;
-mod cache;
-mod claims;
-mod confirmation;
 mod crypto;
-mod dpop;
 mod error;
-mod json;
-mod jwk;
-#[cfg(feature = "jwks")]
-mod jwks;
-mod jws;
-mod key;
 mod keys;
-mod mtls;
-mod policy;
 mod proof;
 #[cfg(feature = "redis")]
 mod redis;
 mod refusal;
 mod revocation;
 mod settings;
-mod source;
+mod step;
 #[cfg(feature = "test-util")]
 mod test_issuer;
 #[cfg(test)]
 mod tests;
+mod token;
+mod token_cache;
 mod verify;
 
 use std::fmt;
@@ -165,37 +153,37 @@ use serde::de::DeserializeOwned;
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
 pub use self::redis::{RedisDenylist, RedisReplay};
-pub use access_token::AccessToken;
 pub use algorithm::Algorithm;
-pub use answer::OptionalJwt;
-pub use cache::TokenCache;
-pub use claims::{Claims, MaybeClaims, Token};
-#[cfg(all(test, feature = "introspection", feature = "jwt"))]
-pub(crate) use dpop::test_client::DpopClient;
-pub use dpop::{Dpop, ReplayStore};
 pub use error::JwtConfigError;
+pub use keys::Keys;
 #[cfg(feature = "jwks")]
 #[cfg_attr(docsrs, doc(cfg(feature = "jwks")))]
-pub use jwks::{Fetch, HttpFetch, Jwks};
-pub use key::Key;
-pub use keys::Keys;
-pub use mtls::{CertificateThumbprint, Mtls};
+pub use keys::jwks::{Fetch, HttpFetch, Jwks};
+pub use keys::key::Key;
+pub use keys::source::{KeyQuery, KeySource};
+pub(crate) use proof::Proofs;
+#[cfg(all(test, feature = "introspection", feature = "jwt"))]
+pub(crate) use proof::dpop::test_client::DpopClient;
+pub use proof::dpop::{Dpop, ReplayStore};
+pub use proof::mtls::{CertificateThumbprint, Mtls};
 pub use refusal::Refusal;
 pub use revocation::{Denylist, RevokeError};
-pub use source::{KeyQuery, KeySource};
+pub use step::OptionalJwt;
 #[cfg(feature = "test-util")]
 #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
 pub use test_issuer::{ServedIssuer, TestIssuer};
+pub use token::access_token::AccessToken;
+pub use token::claims::{Claims, MaybeClaims, Token};
+#[cfg(feature = "introspection")]
+pub(crate) use token::confirmation::Confirmation;
+pub use token_cache::TokenCache;
 
 use super::credentials::Places;
 pub use super::credentials::{Source, SourceError};
-use cache::Store;
-#[cfg(feature = "introspection")]
-pub(crate) use confirmation::Confirmation;
-use policy::Policy;
-pub(crate) use proof::Proofs;
+use keys::source::Origin;
 use revocation::Revocation;
-use source::Origin;
+use token::policy::Policy;
+use token_cache::Store;
 
 /// Verifies the bearer token of each request, and provides its [`Claims<C>`].
 ///

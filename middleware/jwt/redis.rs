@@ -10,13 +10,13 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{Client, Cmd, FromRedisValue, RedisError, Script};
 
-use super::claims::Token;
 use super::crypto::sha256;
-use super::dpop::ReplayStore;
 use super::error::JwtConfigError;
+use super::proof::dpop::ReplayStore;
 use super::revocation::SLACK;
+use super::token::claims::Token;
 
-/// What [`Denylist`](super::Denylist) is, in Redis or Valkey, for several servers. Given to [`Jwt::redis_denylist`](super::Jwt::redis_denylist).
+/// What [`Denylist`](crate::middleware::jwt::Denylist) is, in Redis or Valkey, for several servers. Given to [`Jwt::redis_denylist`](crate::middleware::jwt::Jwt::redis_denylist).
 ///
 /// A token costs one round trip of one command. Where Redis doesn't answer within its [timeout](RedisDenylist::timeout), the request is answered
 /// with 503: a token that may be revoked passes nowhere. Only digests of names are stored, each until the tokens have expired. Redis must not
@@ -115,7 +115,7 @@ impl RedisDenylist {
     }
 }
 
-/// A [`ReplayStore`] in Redis or Valkey, for several servers. Given to [`Dpop::replay_store`](super::Dpop::replay_store).
+/// A [`ReplayStore`] in Redis or Valkey, for several servers. Given to [`Dpop::replay_store`](crate::middleware::jwt::Dpop::replay_store).
 ///
 /// A proof costs one round trip of one command. Where Redis doesn't answer within its [timeout](RedisReplay::timeout), the request is answered
 /// with 503: a proof that may have been used passes nowhere. Only digests are stored, each until the proof is too old. Redis must not evict keys

@@ -7,10 +7,10 @@ use serde::de::DeserializeOwned;
 
 #[cfg(feature = "redis")]
 use super::RedisDenylist;
-use super::cache::{Store, TokenCache};
-use super::claims::{Claims, Token};
-use super::json::Exact;
 use super::revocation::{Denylist, Revocation};
+use super::token::claims::{Claims, Token};
+use super::token::json::Exact;
+use super::token_cache::{Store, TokenCache};
 use super::{Dpop, Jwt, JwtConfigError, Mtls, OptionalJwt, Source, SourceError};
 use crate::middleware::credentials::has_twins;
 

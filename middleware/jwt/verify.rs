@@ -3,14 +3,14 @@
 use serde::de::DeserializeOwned;
 
 use super::Jwt;
-use super::claims::{Claims, Name, Token};
-use super::json::{self, Read};
-use super::jws::{self, Compact};
-use super::key::Key;
 use super::keys::Keys;
+use super::keys::key::Key;
+use super::keys::source::{self, KeyQuery, Origin};
 use super::refusal::Refusal;
 use super::revocation::Revocation;
-use super::source::{self, KeyQuery, Origin};
+use super::token::claims::{Claims, Name, Token};
+use super::token::json::{self, Read};
+use super::token::jws::{self, Compact};
 use crate::middleware::credentials::RequestHead;
 
 impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
@@ -96,7 +96,12 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
 
     /// Whether the key of a token may be one that the issuer has published lately. What would be refused anyway fetches nothing.
     #[cfg(feature = "jwks")]
-    fn may_be_new(&self, remote: &super::jwks::Remote, issuer: Option<&str>, token: &[u8]) -> bool {
+    fn may_be_new(
+        &self,
+        remote: &super::keys::jwks::Remote,
+        issuer: Option<&str>,
+        token: &[u8],
+    ) -> bool {
         let Some(peeked) = source::peek(token) else { return false };
         let named = peeked.issuer.as_deref();
         let trusted = |name: &str| named == Some(name);

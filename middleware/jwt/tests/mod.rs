@@ -19,6 +19,7 @@ use http_body_util::BodyExt;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::token::json;
 use super::*;
 use crate::{Body, Chain, ChainService, Error, Middleware, Request};
 

@@ -3,8 +3,8 @@
 use std::sync::atomic::AtomicU64;
 
 use super::*;
-use crate::middleware::jwt::cache::Store;
-use crate::middleware::jwt::claims::{Name, Texts, Times};
+use crate::middleware::jwt::token::claims::{Name, Texts, Times};
+use crate::middleware::jwt::token_cache::Store;
 use crate::test_log::Log;
 
 /// A clock that the test moves.

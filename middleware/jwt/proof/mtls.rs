@@ -7,14 +7,14 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use http::{Extensions, HeaderMap, HeaderName};
 use percent_encoding::percent_decode;
 
-use super::crypto::sha256;
-use super::error::JwtConfigError;
-use super::refusal::Refusal;
 use crate::extract::ClientCertificate;
 use crate::middleware::credentials::RequestHead;
+use crate::middleware::jwt::crypto::sha256;
+use crate::middleware::jwt::error::JwtConfigError;
+use crate::middleware::jwt::refusal::Refusal;
 
 /// Tokens that are bound to the certificate of the client ([RFC 8705, 3](https://www.rfc-editor.org/rfc/rfc8705#section-3)), for
-/// [`Jwt::mtls`](super::Jwt::mtls).
+/// [`Jwt::mtls`](crate::middleware::jwt::Jwt::mtls).
 ///
 /// A token whose claim `cnf` names a certificate (`x5t#S256`) is then accepted on connections with that certificate, and nowhere else. TLS has checked
 /// that the client holds its key; who vouches for it does not matter here.
@@ -26,7 +26,7 @@ use crate::middleware::credentials::RequestHead;
 /// use tower_chain::middleware::jwt::{CertificateThumbprint, Mtls};
 ///
 /// # fn main() -> Result<(), tower_chain::JwtConfigError> {
-/// # let pem = include_str!("tests/p256.pem");
+/// # let pem = include_str!("../tests/p256.pem");
 /// // The server of this crate ends TLS:
 /// let jwt = Jwt::<()>::es256(pem)?.mtls(Mtls::connection());
 ///

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use super::claims::{Name, Times};
 use super::json::{Audience, Exact, Read};
 use super::jws::same_type;
-use super::refusal::Refusal;
+use crate::middleware::jwt::refusal::Refusal;
 
 /// The rules that every token is held to.
 pub(crate) struct Policy {

@@ -7,9 +7,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jsonwebtoken::{DecodingKey, DecodingKeyKind};
 
-use super::algorithm::{Algorithm, Family, MAX_RSA_BITS};
-use super::crypto::{self, Verifier};
-use super::error::JwtConfigError;
+use crate::middleware::jwt::algorithm::{Algorithm, Family, MAX_RSA_BITS};
+use crate::middleware::jwt::crypto::{self, Verifier};
+use crate::middleware::jwt::error::JwtConfigError;
 
 /// A key that verifies signatures of exactly one algorithm: the header of a token can't choose another.
 ///

@@ -8,17 +8,17 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, Method, Uri};
 
-use super::algorithm::Algorithm;
-use super::error::JwtConfigError;
-use super::json;
+use super::Keys;
 #[cfg(feature = "jwks")]
 use super::jwks::{Jwks, Remote};
-use super::jws::{self, Compact, Head};
 use super::key::Key;
-use super::keys::Keys;
 use crate::middleware::credentials::RequestHead;
+use crate::middleware::jwt::algorithm::Algorithm;
+use crate::middleware::jwt::error::JwtConfigError;
+use crate::middleware::jwt::token::json;
+use crate::middleware::jwt::token::jws::{self, Compact, Head};
 
-/// Where a [`Jwt`](super::Jwt) has its keys from: fixed [`Keys`], a function of the request, or several issuers with their own.
+/// Where a [`Jwt`](crate::middleware::jwt::Jwt) has its keys from: fixed [`Keys`], a function of the request, or several issuers with their own.
 pub struct KeySource(pub(crate) Origin);
 
 pub(crate) enum Origin {

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::claims::{Name, Texts, Times};
 use super::confirmation::Confirmation;
-use super::refusal::Refusal;
+use crate::middleware::jwt::refusal::Refusal;
 
 /// What is read beside the claims of the user.
 #[derive(Default)]

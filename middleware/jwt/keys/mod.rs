@@ -1,12 +1,18 @@
 //! The keys of one policy, and which of them is for a token.
 
+mod jwk;
+#[cfg(feature = "jwks")]
+pub(crate) mod jwks;
+pub(crate) mod key;
+pub(crate) mod source;
+
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
+use self::key::{Key, KeyId};
 use super::error::JwtConfigError;
-use super::jws::{self, Compact, Head};
-use super::key::{Key, KeyId};
 use super::refusal::Refusal;
+use super::token::jws::{self, Compact, Head};
 
 /// The keys that tokens may be signed with. A clone is a handle to the same keys.
 ///

@@ -19,17 +19,17 @@ use serde_json::{Map, Value};
 use self::nonce::{Freshness, Nonces};
 pub use self::replay::ReplayStore;
 use self::replay::{LEEWAY, Replay, UsedProof};
-use super::algorithm::{Algorithm, Family};
-use super::crypto::sha256;
-use super::error::JwtConfigError;
-use super::json;
-use super::jws::{self, Compact, Head, same_type};
-use super::key::Key;
-use super::keys::Keys;
-use super::refusal::Refusal;
 use crate::middleware::credentials::{DPOP, RequestHead};
+use crate::middleware::jwt::algorithm::{Algorithm, Family};
+use crate::middleware::jwt::crypto::sha256;
+use crate::middleware::jwt::error::JwtConfigError;
+use crate::middleware::jwt::keys::Keys;
+use crate::middleware::jwt::keys::key::Key;
+use crate::middleware::jwt::refusal::Refusal;
+use crate::middleware::jwt::token::json;
+use crate::middleware::jwt::token::jws::{self, Compact, Head, same_type};
 
-/// Proofs of possession ([RFC 9449](https://www.rfc-editor.org/rfc/rfc9449)), for [`Jwt::dpop`](super::Jwt::dpop).
+/// Proofs of possession ([RFC 9449](https://www.rfc-editor.org/rfc/rfc9449)), for [`Jwt::dpop`](crate::middleware::jwt::Jwt::dpop).
 ///
 /// A token whose claim `cnf` names the thumbprint of a key (`jkt`) is then accepted as `Authorization: DPoP <token>`, together with a header `DPoP` that
 /// holds a fresh proof, signed by that key, for this method, this URL and this token. A proof is good once. As a bearer token such a token is
@@ -45,7 +45,7 @@ use crate::middleware::credentials::{DPOP, RequestHead};
 /// use tower_chain::middleware::jwt::Dpop;
 ///
 /// # fn main() -> Result<(), tower_chain::JwtConfigError> {
-/// # let pem = include_str!("../tests/p256.pem");
+/// # let pem = include_str!("../../tests/p256.pem");
 /// // The URL under which clients see the API: what a proxy in front of it calls it.
 /// let jwt = Jwt::<()>::es256(pem)?.dpop(Dpop::new("https://api.example.com")?.required(true));
 /// # let _ = jwt;

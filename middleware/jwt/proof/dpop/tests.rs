@@ -203,7 +203,7 @@ mod requests {
     use serde_json::json;
 
     use super::*;
-    use crate::middleware::jwt::dpop::test_client::DpopClient;
+    use crate::middleware::jwt::proof::dpop::test_client::DpopClient;
     use crate::middleware::jwt::{Claims, Jwt, MaybeClaims, Source, TokenCache};
     use crate::{Body, Chain, ChainService};
 

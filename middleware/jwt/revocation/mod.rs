@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime};
 
 use futures_util::future::BoxFuture;
 
-use super::claims::{Claims, Token};
 use super::error::JwtConfigError;
+use super::token::claims::{Claims, Token};
 
 /// Who is asked whether a token is revoked.
 pub(crate) enum Revocation<C> {
@@ -19,7 +19,7 @@ pub(crate) enum Revocation<C> {
 pub(crate) type Hook<C> =
     dyn Fn(Claims<C>) -> BoxFuture<'static, Result<bool, axum_core::BoxError>> + Send + Sync;
 
-/// Revoked tokens, in memory: by `jti`, or all of a subject that were issued before some moment. Given to [`Jwt::denylist`](super::Jwt::denylist).
+/// Revoked tokens, in memory: by `jti`, or all of a subject that were issued before some moment. Given to [`Jwt::denylist`](crate::middleware::jwt::Jwt::denylist).
 ///
 /// It holds what was revoked until the tokens would have expired anyway, and never more than its capacity. It is a handle: a clone is the same list.
 ///

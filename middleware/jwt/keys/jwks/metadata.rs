@@ -8,7 +8,7 @@ use http::uri::Scheme;
 use http::{HeaderValue, Uri};
 use serde::Deserialize;
 
-use crate::middleware::jwt::json::object;
+use crate::middleware::jwt::token::json::object;
 
 /// A URL that keys may be fetched from: https, or http from a loopback address; no user, no fragment.
 pub(super) fn url(text: &str) -> Option<Uri> {

@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::claims::Claims;
 use super::crypto::sha256;
 use super::error::JwtConfigError;
-use super::key::KeyId;
+use super::keys::key::KeyId;
+use super::token::claims::Claims;
 use crate::middleware::credentials::digest::Prefix;
 
 /// Remembers verified tokens, so that a token that comes again costs no signature check. Given to [`Jwt::cache`](super::Jwt::cache).

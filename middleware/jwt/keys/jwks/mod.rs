@@ -1,8 +1,8 @@
 //! Keys that an issuer publishes.
 
+mod client;
 mod fetch;
 mod metadata;
-mod remote;
 #[cfg(test)]
 mod tests;
 
@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use http::Uri;
 
-use super::algorithm::{Algorithm, Family};
-use super::error::JwtConfigError;
+use crate::middleware::jwt::algorithm::{Algorithm, Family};
+use crate::middleware::jwt::error::JwtConfigError;
+pub(crate) use client::Remote;
 use fetch::AnyFetch;
 pub use fetch::{Fetch, HttpFetch};
-pub(crate) use remote::Remote;
 
 /// The keys that an issuer publishes as a JWK set, kept fresh.
 ///

@@ -3,12 +3,12 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::algorithm::{Algorithm, Family};
-use super::error::JwtConfigError;
-use super::json::{Object, object};
-use super::jws::decode;
+use super::Keys;
 use super::key::Key;
-use super::keys::Keys;
+use crate::middleware::jwt::algorithm::{Algorithm, Family};
+use crate::middleware::jwt::error::JwtConfigError;
+use crate::middleware::jwt::token::json::{Object, object};
+use crate::middleware::jwt::token::jws::decode;
 
 /// The members of a JWK that matter here.
 #[derive(Deserialize)]

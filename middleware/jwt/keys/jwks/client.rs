@@ -17,8 +17,8 @@ use tokio::time::Instant;
 use super::{Jwks, Target, metadata};
 use crate::middleware::jwt::algorithm::Algorithm;
 use crate::middleware::jwt::error::JwtConfigError;
-use crate::middleware::jwt::jwk;
 use crate::middleware::jwt::keys::Keys;
+use crate::middleware::jwt::keys::jwk;
 use crate::middleware::jwt::refusal::Refusal;
 
 /// A [`Jwks`] at work.

@@ -1,9 +1,12 @@
 //! Proof of possession: what a token is bound to (RFC 7800), and what a sender must show for it.
 
-use super::confirmation::Confirmation;
-use super::dpop::Dpop;
-use super::mtls::Mtls;
+pub(crate) mod dpop;
+pub(crate) mod mtls;
+
+use self::dpop::Dpop;
+use self::mtls::Mtls;
 use super::refusal::Refusal;
+use super::token::confirmation::Confirmation;
 use crate::middleware::credentials::RequestHead;
 
 /// The proofs of possession that a step accepts.

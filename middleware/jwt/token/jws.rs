@@ -4,9 +4,9 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use memchr::memchr_iter;
 
-use super::algorithm::Algorithm;
 use super::json;
-use super::refusal::Refusal;
+use crate::middleware::jwt::algorithm::Algorithm;
+use crate::middleware::jwt::refusal::Refusal;
 
 /// The three parts of a token, none of them verified.
 #[derive(Clone, Copy)]

@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 use super::confirmation::Confirmation;
 use crate::{FromChain, Grants};
 
-/// The claims of a verified token, provided by [`Jwt`](super::Jwt).
+/// The claims of a verified token, provided by [`Jwt`](crate::middleware::jwt::Jwt).
 ///
 /// It is a handle: a clone copies no claim. Fields of `C` are reached through it. What the middleware itself read is in
 /// [`Claims::token`].
@@ -39,7 +39,7 @@ struct Verified<C> {
 }
 
 impl<C> Claims<C> {
-    /// Claims without a token, to call a handler in a test. In a chain only [`Jwt`](super::Jwt) makes them.
+    /// Claims without a token, to call a handler in a test. In a chain only [`Jwt`](crate::middleware::jwt::Jwt) makes them.
     pub fn new(claims: C) -> Self {
         Self::verified(claims, Token::default())
     }
@@ -124,7 +124,7 @@ impl<C: Send + Sync + 'static> FromChain for Claims<C> {
     }
 }
 
-/// The claims of a verified token, or nothing if the request had none; provided by [`Jwt::optional`](super::Jwt::optional).
+/// The claims of a verified token, or nothing if the request had none; provided by [`Jwt::optional`](crate::middleware::jwt::Jwt::optional).
 ///
 /// # Example
 ///

@@ -9,10 +9,10 @@ use http::{HeaderValue, StatusCode};
 use serde::de::DeserializeOwned;
 
 use super::Jwt;
-use super::claims::{Claims, MaybeClaims};
+use super::keys::source::Origin;
 use super::refusal::Refusal;
 use super::revocation::Revocation;
-use super::source::Origin;
+use super::token::claims::{Claims, MaybeClaims};
 use crate::middleware::credentials::{
     DPOP, DPOP_NONCE, NO_STORE, RequestHead, Unread, came_by_query, cross_site, later, no_store,
 };
