@@ -150,9 +150,6 @@ use std::fmt;
 
 use serde::de::DeserializeOwned;
 
-#[cfg(feature = "redis")]
-#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
-pub use self::redis::{RedisDenylist, RedisReplay};
 pub use algorithm::Algorithm;
 pub use error::JwtConfigError;
 pub use keys::Keys;
@@ -162,11 +159,17 @@ pub use keys::jwks::{Fetch, HttpFetch, Jwks};
 pub use keys::key::Key;
 pub use keys::source::{KeyQuery, KeySource};
 pub(crate) use proof::Proofs;
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+pub use proof::dpop::redis::RedisReplay;
 #[cfg(all(test, feature = "introspection", feature = "jwt"))]
 pub(crate) use proof::dpop::test_client::DpopClient;
 pub use proof::dpop::{Dpop, ReplayStore};
 pub use proof::mtls::{CertificateThumbprint, Mtls};
 pub use refusal::Refusal;
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+pub use revocation::redis::RedisDenylist;
 pub use revocation::{Denylist, RevokeError};
 pub use step::OptionalJwt;
 #[cfg(feature = "test-util")]

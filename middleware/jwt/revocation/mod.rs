@@ -1,5 +1,8 @@
 //! Tokens that are refused although they are valid.
 
+#[cfg(feature = "redis")]
+pub(crate) mod redis;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};

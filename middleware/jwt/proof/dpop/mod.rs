@@ -1,6 +1,8 @@
 //! Proof that the sender of a token holds the key to which it is bound (RFC 9449).
 
 mod nonce;
+#[cfg(feature = "redis")]
+pub(crate) mod redis;
 mod replay;
 #[cfg(all(test, feature = "jwt"))]
 pub(crate) mod test_client;

@@ -1,0 +1,49 @@
+//! Used proofs in Redis.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::RedisError;
+
+use super::ReplayStore;
+use crate::middleware::jwt::error::JwtConfigError;
+use crate::middleware::jwt::redis::{LONGEST, RedisStore, redis_settings};
+
+/// A [`ReplayStore`] in Redis or Valkey, for several servers. Given to [`Dpop::replay_store`](super::Dpop::replay_store).
+///
+/// A proof costs one round trip of one command. Where Redis doesn't answer within its [timeout](RedisReplay::timeout), the request is answered
+/// with 503: a proof that may have been used passes nowhere. Only digests are stored, each until the proof is too old. Redis must not evict keys
+/// (`noeviction`, or a database of its own).
+///
+/// # Example
+///
+/// ```
+/// use tower_chain::Jwt;
+/// use tower_chain::middleware::jwt::{Dpop, RedisReplay};
+///
+/// # fn main() -> Result<(), tower_chain::JwtConfigError> {
+/// # let secret = "a secret that has thirty-two bytes";
+/// let dpop = Dpop::new("https://api.example.com")?.replay_store(RedisReplay::new("redis://127.0.0.1/")?);
+/// let jwt = Jwt::<()>::hs256(secret)?.dpop(dpop);
+/// # let _ = jwt;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct RedisReplay(RedisStore);
+
+impl ReplayStore for RedisReplay {
+    type Error = RedisError;
+
+    async fn spend(&self, proof: &[u8; 32], good_for: Duration) -> Result<bool, RedisError> {
+        // Only if it isn't there: to look and to note are one command.
+        let mut command = redis::cmd("SET");
+        command.arg(self.0.key(&[b"proof", proof])).arg(1).arg("NX");
+        command.arg("EX").arg(good_for.as_secs().saturating_add(1).min(LONGEST));
+        let noted: Option<String> = self.0.ask(&command).await?;
+        Ok(noted.is_some())
+    }
+}
+
+redis_settings!(RedisReplay, "dpop");
