@@ -12,7 +12,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Validation};
 use serde::Deserialize;
-use tower_chain::middleware::jwt::{Refusal, TokenCache};
+use tower_chain::middleware::jwt::{JwtRefusal, TokenCache};
 use tower_chain::{Claims, Jwt};
 
 const SECRET: &str = "the secret that only the tests have";
@@ -40,7 +40,7 @@ fn jwt() -> Jwt<Member> {
     Jwt::hs256(SECRET).unwrap().issuer("joe").audience("me")
 }
 
-fn verify(jwt: &Jwt<Member>, token: &str) -> Result<Claims<Member>, Refusal> {
+fn verify(jwt: &Jwt<Member>, token: &str) -> Result<Claims<Member>, JwtRefusal> {
     let future = pin!(jwt.verify(token));
     match future.poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(verified) => verified,
@@ -49,7 +49,7 @@ fn verify(jwt: &Jwt<Member>, token: &str) -> Result<Claims<Member>, Refusal> {
 }
 
 /// The allocations of one call, after warm ones.
-fn allocations(jwt: &Jwt<Member>, token: &str) -> (u64, Option<Refusal>) {
+fn allocations(jwt: &Jwt<Member>, token: &str) -> (u64, Option<JwtRefusal>) {
     for _ in 0..3 {
         let _ = verify(jwt, token);
     }
@@ -67,10 +67,10 @@ fn a_cached_token_costs_no_allocation() {
 #[test]
 fn what_is_no_token_costs_no_allocation() {
     for (token, refusal) in [
-        (".".repeat(2 * 1024 * 1024), Refusal::TooLong),
-        (".".repeat(8 * 1024), Refusal::Malformed),
-        ("a".repeat(8 * 1024), Refusal::Malformed),
-        (format!("{}.a.a", "a".repeat(2000)), Refusal::TooLong),
+        (".".repeat(2 * 1024 * 1024), JwtRefusal::TooLong),
+        (".".repeat(8 * 1024), JwtRefusal::Malformed),
+        ("a".repeat(8 * 1024), JwtRefusal::Malformed),
+        (format!("{}.a.a", "a".repeat(2000)), JwtRefusal::TooLong),
     ] {
         assert_eq!(allocations(&jwt(), &token), (0, Some(refusal)));
     }
@@ -81,7 +81,7 @@ fn a_bad_signature_is_found_before_the_claims_cost_anything() {
     let token = token();
     let (good, _) = allocations(&jwt(), &token);
     let (bad, refusal) = allocations(&jwt(), &token.replace(".ey", ".eY"));
-    assert_eq!(refusal, Some(Refusal::Signature));
+    assert_eq!(refusal, Some(JwtRefusal::Signature));
     assert!(bad == 0 && bad < good, "{bad} of {good}");
 }
 

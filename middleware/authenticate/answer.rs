@@ -7,18 +7,21 @@ use futures_util::future::BoxFuture;
 use http::header::CACHE_CONTROL;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
-use super::turns::Client;
-use super::way::{Sent, Unconfirmed, Verifier, Way};
-use super::{Authenticate, Refusal};
+use super::authenticator::{Authenticator, CredentialVerifier, SentToken, Unconfirmed};
+use super::turns::ClientNetwork;
+use super::{Authenticate, AuthenticateRefusal};
 use crate::middleware::credentials::{
-    Credentials, DPOP, DPOP_NONCE, NO_STORE, RequestHead, Unread, came_by_query, cross_site, later,
-    no_store,
+    Credentials, DPOP, DPOP_NONCE, NO_STORE, RequestHead, UnreadCredentials, came_by_query,
+    cross_site, later, no_store,
 };
 use crate::{Endpoint, Error, Middleware, Next, Request, Response};
 
 impl<T: Clone + Send + Sync + 'static> Authenticate<T> {
     /// Finds the caller, or why the request is refused.
-    pub(super) async fn authenticate(&self, req: &mut Request) -> Result<Accepted<T>, Refused> {
+    pub(super) async fn authenticate(
+        &self,
+        req: &mut Request,
+    ) -> Result<AuthenticatedCaller<T>, Unauthenticated> {
         let mut form = None;
         if self.places.reads_form() {
             form = self.places.read_form(req).await?;
@@ -36,27 +39,33 @@ impl<T: Clone + Send + Sync + 'static> Authenticate<T> {
     }
 
     /// What needs no waiting.
-    fn judge(&self, req: &Request, form: Option<&str>) -> Result<Judgement<T>, Refused> {
-        let (place, credentials) = self.places.find(req, form)?.ok_or(Refused::Missing)?;
+    fn judge(&self, req: &Request, form: Option<&str>) -> Result<Judgement<T>, Unauthenticated> {
+        let (place, credentials) = self.places.find(req, form)?.ok_or(Unauthenticated::Missing)?;
         let mut waiting = false;
         for way in self.ways_of(place) {
             match &way.verifier {
-                Verifier::Keys(keys, principal) => {
+                CredentialVerifier::Keys(keys, principal) => {
                     if let Some(known) = keys.find(credentials.as_bytes(), SystemTime::now) {
                         let principal = principal(known);
-                        return Ok(Judgement::Accepted(Accepted { principal, place, nonce: None }));
+                        return Ok(Judgement::Accepted(AuthenticatedCaller {
+                            principal,
+                            place,
+                            nonce: None,
+                        }));
                     }
                 }
-                Verifier::Function(_) | Verifier::Blocking(..) => waiting = true,
+                CredentialVerifier::Function(_) | CredentialVerifier::Blocking(..) => {
+                    waiting = true
+                }
             }
         }
         if waiting {
             return Ok(Judgement::Waiting(place, credentials.into_owned()));
         }
-        Err(Refused::Invalid(place))
+        Err(Unauthenticated::Invalid(place))
     }
 
-    fn ways_of(&self, place: usize) -> impl Iterator<Item = &Way<T>> {
+    fn ways_of(&self, place: usize) -> impl Iterator<Item = &Authenticator<T>> {
         self.ways.iter().filter(move |way| way.places.contains(&place))
     }
 
@@ -66,21 +75,21 @@ impl<T: Clone + Send + Sync + 'static> Authenticate<T> {
         place: usize,
         credentials: Credentials<'static>,
         head: RequestHead<'_>,
-    ) -> Result<Accepted<T>, Refused> {
-        let client = Client::of(head.headers(), head.extensions());
+    ) -> Result<AuthenticatedCaller<T>, Unauthenticated> {
+        let client = ClientNetwork::of(head.headers(), head.extensions());
         for way in self.ways_of(place) {
-            let found = way.ask(&credentials, client).await.map_err(Refused::Failed)?;
+            let found = way.ask(&credentials, client).await.map_err(Unauthenticated::Failed)?;
             let Some(principal) = found else { continue };
             let mut nonce = None;
             if let Some(possession) = &way.possession {
                 let with_proof = way.proof_place == Some(place);
-                let sent = Sent { head, token: credentials.as_bytes(), with_proof };
+                let sent = SentToken { head, token: credentials.as_bytes(), with_proof };
                 let confirmed = possession.confirm(&principal, sent).await;
-                nonce = confirmed.map_err(|why| Refused::Unconfirmed(place, why))?;
+                nonce = confirmed.map_err(|why| Unauthenticated::Unconfirmed(place, why))?;
             }
-            return Ok(Accepted { principal, place, nonce });
+            return Ok(AuthenticatedCaller { principal, place, nonce });
         }
-        Err(Refused::Invalid(place))
+        Err(Unauthenticated::Invalid(place))
     }
 
     /// The nonce that refusals name, so that the next proof can hold it.
@@ -112,31 +121,42 @@ impl<T: Clone + Send + Sync + 'static> Authenticate<T> {
     }
 
     /// The answer to a request that is refused.
-    pub(super) fn refuse(&self, refused: Refused) -> Error {
+    pub(super) fn refuse(&self, refused: Unauthenticated) -> Error {
         let (refusal, status, code, detail, place) = match refused {
-            Refused::Failed(error) | Refused::Unread(Unread::Body(error)) => {
+            Unauthenticated::Failed(error)
+            | Unauthenticated::UnreadCredentials(UnreadCredentials::Body(error)) => {
                 return no_store(error);
             }
-            Refused::Unread(Unread::CrossSite) => {
-                tracing::debug!(reason = Refusal::CrossSite.code(), "refused");
-                return cross_site().with_source(Refusal::CrossSite);
+            Unauthenticated::UnreadCredentials(UnreadCredentials::CrossSite) => {
+                tracing::debug!(reason = AuthenticateRefusal::CrossSite.code(), "refused");
+                return cross_site().with_source(AuthenticateRefusal::CrossSite);
             }
-            Refused::Unread(Unread::Malformed(place, detail)) => {
-                (Refusal::Request, StatusCode::BAD_REQUEST, "invalid_request", detail, Some(place))
-            }
-            Refused::Missing => {
-                (Refusal::Missing, StatusCode::UNAUTHORIZED, "", "Credentials are missing", None)
-            }
-            Refused::Invalid(place) => {
+            Unauthenticated::UnreadCredentials(UnreadCredentials::Malformed(place, detail)) => (
+                AuthenticateRefusal::Request,
+                StatusCode::BAD_REQUEST,
+                "invalid_request",
+                detail,
+                Some(place),
+            ),
+            Unauthenticated::Missing => (
+                AuthenticateRefusal::Missing,
+                StatusCode::UNAUTHORIZED,
+                "",
+                "Credentials are missing",
+                None,
+            ),
+            Unauthenticated::Invalid(place) => {
                 let detail = "The credentials are not valid";
                 let status = StatusCode::UNAUTHORIZED;
-                (Refusal::Credentials, status, "invalid_token", detail, Some(place))
+                (AuthenticateRefusal::Credentials, status, "invalid_token", detail, Some(place))
             }
-            Refused::Unconfirmed(place, Unconfirmed { status, code, detail }) => match code {
-                Some(code) => (Refusal::Proof, status, code, detail, Some(place)),
+            Unauthenticated::Unconfirmed(place, Unconfirmed { status, code, detail }) => match code
+            {
+                Some(code) => (AuthenticateRefusal::Proof, status, code, detail, Some(place)),
                 None => {
-                    tracing::debug!(reason = Refusal::Proof.code(), "refused");
-                    return later(Error::new(status, detail)).with_source(Refusal::Proof);
+                    tracing::debug!(reason = AuthenticateRefusal::Proof.code(), "refused");
+                    return later(Error::new(status, detail))
+                        .with_source(AuthenticateRefusal::Proof);
                 }
             },
         };
@@ -154,11 +174,11 @@ impl<T: Clone + Send + Sync + 'static> Middleware for Authenticate<T> {
     type Provides = (T,);
 
     async fn call<N: Endpoint>(&self, mut next: Next<'_, N, (T,)>) -> Response {
-        let Accepted { principal, place, nonce } = match self.authenticate(next.request_mut()).await
-        {
-            Ok(accepted) => accepted,
-            Err(refused) => return self.refuse(refused).into_response(),
-        };
+        let AuthenticatedCaller { principal, place, nonce } =
+            match self.authenticate(next.request_mut()).await {
+                Ok(accepted) => accepted,
+                Err(refused) => return self.refuse(refused).into_response(),
+            };
         let finish = self.pass(next.request_mut(), place, nonce);
         finish.apply(next.run_with((principal,)).await)
     }
@@ -169,7 +189,7 @@ impl<T: Clone + Send + Sync + 'static> Middleware for Authenticate<T> {
 }
 
 /// A caller who is known.
-pub(super) struct Accepted<T> {
+pub(super) struct AuthenticatedCaller<T> {
     pub(super) principal: T,
     pub(super) place: usize,
     /// The nonce for the next proofs, if there is a newer one.
@@ -197,21 +217,21 @@ impl Finish {
 }
 
 enum Judgement<T> {
-    Accepted(Accepted<T>),
+    Accepted(AuthenticatedCaller<T>),
     Waiting(usize, Credentials<'static>),
 }
 
 /// Why a request is refused, and at which place the reason stands.
-pub(super) enum Refused {
+pub(super) enum Unauthenticated {
     Missing,
     Invalid(usize),
-    Unread(Unread),
+    UnreadCredentials(UnreadCredentials),
     Unconfirmed(usize, Unconfirmed),
     Failed(Error),
 }
 
-impl From<Unread> for Refused {
-    fn from(unread: Unread) -> Self {
-        Self::Unread(unread)
+impl From<UnreadCredentials> for Unauthenticated {
+    fn from(unread: UnreadCredentials) -> Self {
+        Self::UnreadCredentials(unread)
     }
 }

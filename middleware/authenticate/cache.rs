@@ -13,21 +13,21 @@ pub(super) struct Cache<V> {
     capacity: usize,
     /// So that digests of passwords in memory are of no use to who has a table of them.
     salt: [u64; 4],
-    entries: Mutex<Entries<V>>,
+    entries: Mutex<CacheEntries<V>>,
 }
 
-struct Entries<V> {
-    values: HashMap<Key, (V, Instant)>,
+struct CacheEntries<V> {
+    values: HashMap<CacheKey, (V, Instant)>,
     /// The keys of `values`, each once, in the order in which they came.
-    order: VecDeque<Key>,
+    order: VecDeque<CacheKey>,
 }
 
-pub(super) type Key = [u8; 32];
+pub(super) type CacheKey = [u8; 32];
 
 impl<V: Clone> Cache<V> {
     pub(super) fn new(ttl: Duration, capacity: usize) -> Self {
         let salt = std::array::from_fn(|n| RandomState::new().hash_one(n));
-        let entries = Entries { values: HashMap::new(), order: VecDeque::new() };
+        let entries = CacheEntries { values: HashMap::new(), order: VecDeque::new() };
         Self { ttl, capacity, salt, entries: Mutex::new(entries) }
     }
 
@@ -39,25 +39,25 @@ impl<V: Clone> Cache<V> {
         self.capacity
     }
 
-    pub(super) fn key(&self, credentials: &[u8]) -> Key {
+    pub(super) fn key(&self, credentials: &[u8]) -> CacheKey {
         let mut digest = Sha256::new();
         self.salt.iter().for_each(|part| digest.update(part.to_ne_bytes()));
         digest.update(credentials);
         digest.finalize().into()
     }
 
-    pub(super) fn get(&self, key: &Key, now: Instant) -> Option<V> {
+    pub(super) fn get(&self, key: &CacheKey, now: Instant) -> Option<V> {
         let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let (value, until) = entries.values.get(key)?;
         (now < *until).then(|| value.clone())
     }
 
-    pub(super) fn insert(&self, key: Key, value: V, now: Instant) {
+    pub(super) fn insert(&self, key: CacheKey, value: V, now: Instant) {
         self.insert_for(key, value, self.ttl, now);
     }
 
     /// For a value with a time of its own.
-    pub(super) fn insert_for(&self, key: Key, value: V, ttl: Duration, now: Instant) {
+    pub(super) fn insert_for(&self, key: CacheKey, value: V, ttl: Duration, now: Instant) {
         let Some(until) = now.checked_add(ttl) else { return };
         if ttl.is_zero() || self.capacity == 0 {
             return;

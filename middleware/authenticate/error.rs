@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::SourceError;
+use super::TokenSourceError;
 use crate::ChallengeError;
 
 /// What is wrong with the configuration of an [`Authenticate`](super::Authenticate). The text says what to change.
@@ -32,7 +32,7 @@ pub enum AuthenticateError {
         other: String,
     },
     /// A source, or the list of them, is wrong.
-    Source(SourceError),
+    Source(TokenSourceError),
     /// A challenge can't be written.
     Challenge(ChallengeError),
 }
@@ -43,8 +43,8 @@ impl From<ChallengeError> for AuthenticateError {
     }
 }
 
-impl From<SourceError> for AuthenticateError {
-    fn from(error: SourceError) -> Self {
+impl From<TokenSourceError> for AuthenticateError {
+    fn from(error: TokenSourceError) -> Self {
         Self::Source(error)
     }
 }

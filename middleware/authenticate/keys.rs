@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::{AuthenticateError, Principal};
-use crate::middleware::credentials::digest::Prefix;
+use crate::middleware::credentials::digest::DigestHasher;
 
 /// A key for [`ApiKeys`]: a name, a digest of its secret, what it may do, and until when.
 ///
@@ -151,13 +151,13 @@ impl fmt::Debug for ApiKey {
 /// # }
 /// ```
 #[derive(Clone, Default)]
-pub struct ApiKeys(Arc<RwLock<Table>>);
+pub struct ApiKeys(Arc<RwLock<KeyTable>>);
 
 /// Keys by the first half of their digest: a secret can't be approached by way of its digest, so that looking that up gives nothing away.
 /// What decides is the comparison of all 32 bytes, in constant time.
 #[derive(Default)]
-struct Table {
-    keys: HashMap<[u8; 16], ApiKey, BuildHasherDefault<Prefix>>,
+struct KeyTable {
+    keys: HashMap<[u8; 16], ApiKey, BuildHasherDefault<DigestHasher>>,
 }
 
 impl ApiKeys {

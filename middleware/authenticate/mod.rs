@@ -35,7 +35,7 @@
 //! Keys of machines in a header, or a session cookie of people:
 //!
 //! ```
-//! use tower_chain::middleware::authenticate::{ApiKey, ApiKeys, Source, Token};
+//! use tower_chain::middleware::authenticate::{ApiKey, ApiKeys, TokenSource, Token};
 //! use tower_chain::{Authenticate, Chain, Error, Principal};
 //!
 //! async fn session(token: Token) -> Result<Option<Principal>, Error> {
@@ -48,7 +48,7 @@
 //! let keys = ApiKeys::new();
 //! keys.add(ApiKey::new("billing", "Vy3pRT1rW9ZsU0bq6xQ2Lw")?.scope("invoices:read"))?;
 //!
-//! let people = Authenticate::with(session).sources([Source::cookie("__Host-session")?])?;
+//! let people = Authenticate::with(session).sources([TokenSource::cookie("__Host-session")?])?;
 //! let authenticate = Authenticate::api_keys(&keys)
 //!     .or(people)
 //!     .realm("invoices")?
@@ -72,13 +72,13 @@
 //! | no credentials, or only those of another scheme | 401 | `Bearer realm="api"` |
 //! | unknown, withdrawn or expired | 401 | `Bearer realm="api", error="invalid_token", error_description="The credentials are not valid"` |
 //! | malformed; a header, cookie or parameter twice; two sources at once | 400 | `Bearer realm="api", error="invalid_request", error_description=".."` |
-//! | a cookie, with a request of another site (see [`Source::cookie`]) | 403 | none |
+//! | a cookie, with a request of another site (see [`TokenSource::cookie`]) | 403 | none |
 //! | a form longer than [`form_limit`](Authenticate::form_limit) | 413 | none |
 //! | the issuer can't be asked (`introspection`) | 503, with `Retry-After` | none |
 //! | a token that is bound to a key or a certificate, without the proof for it (`introspection`) | 401 | as those of `Jwt`: `invalid_token`, `invalid_dpop_proof`, `use_dpop_nonce` |
 //! | your function fails | as your function says | as your function says |
 //!
-//! The reason is a [`Refusal`], the source of the error. Behind CORS, expose `WWW-Authenticate`.
+//! The reason is an [`AuthenticateRefusal`], the source of the error. Behind CORS, expose `WWW-Authenticate`.
 //!
 //! The other challenges are `Basic realm="api", charset="UTF-8"`, `ApiKey realm="api", header="x-api-key"` and `Cookie realm="api", cookie-name="__Host-session"`.
 //!
@@ -103,6 +103,7 @@
 //! [Fetch Metadata](https://www.w3.org/TR/fetch-metadata/) (`Sec-Fetch-Site`).
 
 mod answer;
+mod authenticator;
 mod cache;
 mod error;
 #[cfg(feature = "introspection")]
@@ -115,7 +116,6 @@ mod refusal;
 #[cfg(test)]
 mod tests;
 mod turns;
-mod way;
 
 use std::fmt;
 use std::future::Future;
@@ -123,6 +123,7 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
+use self::authenticator::{Authenticator, CredentialVerifier, Verify};
 use self::cache::Cache;
 pub use self::error::AuthenticateError;
 #[cfg(feature = "introspection")]
@@ -132,11 +133,10 @@ pub use self::keys::{ApiKey, ApiKeys};
 pub use self::optional::Optional;
 pub use self::presented::{Login, Token};
 pub use self::principal::Principal;
-pub use self::refusal::Refusal;
+pub use self::refusal::AuthenticateRefusal;
 use self::turns::Turns;
-use self::way::{Verifier, Verify, Way};
-use super::credentials::{Credentials, Places, has_twins};
-pub use super::credentials::{Source, SourceError};
+use super::credentials::{CredentialSources, Credentials, has_twins};
+pub use super::credentials::{TokenSource, TokenSourceError};
 use crate::Error;
 
 /// Lets a request pass that brings a secret token, an API key or a password, and tells the steps after it who is calling.
@@ -158,8 +158,8 @@ use crate::Error;
 /// # }
 /// ```
 pub struct Authenticate<T = Principal> {
-    ways: Vec<Way<T>>,
-    places: Places,
+    ways: Vec<Authenticator<T>>,
+    places: CredentialSources,
 }
 
 impl Authenticate {
@@ -180,7 +180,7 @@ impl Authenticate {
     pub fn short_token(secret: impl AsRef<[u8]>) -> Result<Self, AuthenticateError> {
         let keys = ApiKeys::new();
         keys.add(ApiKey::short("token", secret)?)?;
-        Ok(Self::of_keys(keys, Source::bearer()))
+        Ok(Self::of_keys(keys, TokenSource::bearer()))
     }
 
     /// Accepts several secret tokens, each with the name of its principal, as `Authorization: Bearer <token>`.
@@ -197,12 +197,12 @@ impl Authenticate {
         for (name, secret) in tokens {
             keys.add(ApiKey::new(name, secret)?)?;
         }
-        Ok(Self::of_keys(keys, Source::bearer()))
+        Ok(Self::of_keys(keys, TokenSource::bearer()))
     }
 
     /// Accepts API keys in the header `X-API-Key`. They may be added and withdrawn while requests are served.
     pub fn api_keys(keys: &ApiKeys) -> Self {
-        Self::of_keys(keys.clone(), Source::api_key())
+        Self::of_keys(keys.clone(), TokenSource::api_key())
     }
 
     /// Accepts a few users by Basic, each with a password. The name of the principal is the user.
@@ -222,11 +222,11 @@ impl Authenticate {
         for (user, password) in users {
             keys.add(ApiKey::login(user.into(), password.as_ref())?)?;
         }
-        Ok(Self::of_keys(keys, Source::basic()))
+        Ok(Self::of_keys(keys, TokenSource::basic()))
     }
 
-    fn of_keys(keys: ApiKeys, source: Source) -> Self {
-        Self::of(source, Verifier::Keys(keys, |principal| principal))
+    fn of_keys(keys: ApiKeys, source: TokenSource) -> Self {
+        Self::of(source, CredentialVerifier::Keys(keys, |principal| principal))
     }
 }
 
@@ -264,7 +264,7 @@ impl<T: Clone + Send + Sync + 'static> Authenticate<T> {
             Credentials::Token(token) => Box::pin(verify(Token::new(token.to_string()))),
             Credentials::Login(..) => Box::pin(async { Ok(None) }),
         });
-        Self::of(Source::bearer(), Verifier::Function(verify))
+        Self::of(TokenSource::bearer(), CredentialVerifier::Function(verify))
     }
 
     /// Accepts the users and passwords for which an async function of yours gives a principal, by Basic.
@@ -280,7 +280,7 @@ impl<T: Clone + Send + Sync + 'static> Authenticate<T> {
             Credentials::Login(login, colon) => Box::pin(verify(Login::new(login.clone(), *colon))),
             Credentials::Token(_) => Box::pin(async { Ok(None) }),
         });
-        Self::of(Source::basic(), Verifier::Function(verify)).cache_ttl(CACHE_TTL)
+        Self::of(TokenSource::basic(), CredentialVerifier::Function(verify)).cache_ttl(CACHE_TTL)
     }
 
     /// Accepts the users and passwords for which a slow function of yours gives a principal, by Basic.
@@ -316,13 +316,13 @@ impl<T: Clone + Send + Sync + 'static> Authenticate<T> {
     {
         let cores = available_parallelism().map_or(1, |cores| cores.get());
         let turns = Turns::new(cores, (cores / 2).max(1));
-        let verifier = Verifier::Blocking(Arc::new(verify), turns);
-        Self::of(Source::basic(), verifier).cache_ttl(CACHE_TTL)
+        let verifier = CredentialVerifier::Blocking(Arc::new(verify), turns);
+        Self::of(TokenSource::basic(), verifier).cache_ttl(CACHE_TTL)
     }
 
-    fn of(source: Source, verifier: Verifier<T>) -> Self {
+    fn of(source: TokenSource, verifier: CredentialVerifier<T>) -> Self {
         let (sources, places) = (vec![source], Vec::new());
-        let way = Way {
+        let way = Authenticator {
             sources,
             places,
             proof_place: None,
@@ -331,7 +331,7 @@ impl<T: Clone + Send + Sync + 'static> Authenticate<T> {
             lifetime: |_| Duration::MAX,
             possession: None,
         };
-        Self { ways: vec![way], places: Places::new() }.placed()
+        Self { ways: vec![way], places: CredentialSources::new() }.placed()
     }
 
     /// Sets where tokens are looked for, instead of the default. Where [`or`](Self::or) joined several, it is about the last one.
@@ -341,32 +341,32 @@ impl<T: Clone + Send + Sync + 'static> Authenticate<T> {
     /// If there is none, or one twice, or if it is about Basic, whose source is given.
     pub fn sources(
         mut self,
-        sources: impl IntoIterator<Item = Source>,
+        sources: impl IntoIterator<Item = TokenSource>,
     ) -> Result<Self, AuthenticateError> {
         let sources: Vec<_> = sources.into_iter().collect();
         match self.ways.last_mut() {
             Some(way)
                 if !sources.is_empty()
                     && !has_twins(&sources)
-                    && way.sources != [Source::basic()] =>
+                    && way.sources != [TokenSource::basic()] =>
             {
                 way.sources = sources;
                 Ok(self.placed())
             }
-            _ => Err(SourceError::List.into()),
+            _ => Err(TokenSourceError::List.into()),
         }
     }
 
-    /// Accepts `Authorization: <token>`, without a scheme, as well. Defaults to off. See [`Source::bare`].
+    /// Accepts `Authorization: <token>`, without a scheme, as well. Defaults to off. See [`TokenSource::bare`].
     ///
     /// Where [`or`](Self::or) joined several, it is about the last one. Users and passwords are no token: Basic stays as it is.
     #[must_use]
     pub fn bare(mut self) -> Self {
         if let Some(way) = self.ways.last_mut()
-            && way.sources != [Source::basic()]
-            && !way.sources.contains(&Source::bare())
+            && way.sources != [TokenSource::basic()]
+            && !way.sources.contains(&TokenSource::bare())
         {
-            way.sources.push(Source::bare());
+            way.sources.push(TokenSource::bare());
         }
         self.placed()
     }
@@ -412,7 +412,7 @@ impl<T: Clone + Send + Sync + 'static> Authenticate<T> {
         Ok(self)
     }
 
-    /// Sets how long a form may be in which a token is looked for, in bytes. Defaults to 64 KiB. See [`Source::form`].
+    /// Sets how long a form may be in which a token is looked for, in bytes. Defaults to 64 KiB. See [`TokenSource::form`].
     #[must_use]
     pub fn form_limit(mut self, form_limit: usize) -> Self {
         self.places.form_limit = form_limit;

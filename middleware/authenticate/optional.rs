@@ -3,7 +3,7 @@
 use axum_core::response::IntoResponse;
 
 use super::Authenticate;
-use super::answer::{Accepted, Refused};
+use super::answer::{AuthenticatedCaller, Unauthenticated};
 use crate::{Anonymous, Endpoint, Middleware, Next, Response};
 
 /// Lets requests without credentials pass as well, and provides `Option<T>`. Made by [`Authenticate::optional`].
@@ -21,9 +21,9 @@ impl<T: Clone + Send + Sync + 'static> Middleware for Optional<T> {
 
     async fn call<N: Endpoint>(&self, mut next: Next<'_, N, (Option<T>,)>) -> Response {
         let accepted = self.0.authenticate(next.request_mut()).await;
-        let Accepted { principal, place, nonce } = match accepted {
+        let AuthenticatedCaller { principal, place, nonce } = match accepted {
             Ok(accepted) => accepted,
-            Err(Refused::Missing) => {
+            Err(Unauthenticated::Missing) => {
                 self.0.hide_proof(next.headers_mut());
                 next.extensions_mut().insert(Anonymous::<Option<T>>::new());
                 return next.run_with((None,)).await;

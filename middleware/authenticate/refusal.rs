@@ -11,16 +11,16 @@ use std::fmt;
 ///
 /// ```
 /// use tower_chain::Error;
-/// use tower_chain::middleware::authenticate::Refusal;
+/// use tower_chain::middleware::authenticate::AuthenticateRefusal;
 ///
 /// fn reason(error: &Error) -> Option<&'static str> {
-///     Some(error.source()?.downcast_ref::<Refusal>()?.code())
+///     Some(error.source()?.downcast_ref::<AuthenticateRefusal>()?.code())
 /// }
 /// # let _ = reason;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Refusal {
+pub enum AuthenticateRefusal {
     /// There are no credentials.
     Missing,
     /// The credentials are malformed, or stand in more than one place.
@@ -33,7 +33,7 @@ pub enum Refusal {
     CrossSite,
 }
 
-impl Refusal {
+impl AuthenticateRefusal {
     /// A short name that never changes, for metrics.
     pub fn code(self) -> &'static str {
         match self {
@@ -46,7 +46,7 @@ impl Refusal {
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for AuthenticateRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Missing => "there are no credentials",
@@ -58,4 +58,4 @@ impl fmt::Display for Refusal {
     }
 }
 
-impl std::error::Error for Refusal {}
+impl std::error::Error for AuthenticateRefusal {}

@@ -12,17 +12,17 @@ use crate::extract::ClientAddr;
 /// Limits how many turns there are at the same time, and how many of them one client has.
 ///
 /// A client first waits for one of its own turns, and only then for one of all. So a client that asks a thousand times at once has few entries
-/// in the queue that it shares with the others. Clients without a known address share no queue of their own.
+/// in the queue that it shares with the others. ClientQueues without a known address share no queue of their own.
 pub(super) struct Turns {
     all: Arc<Semaphore>,
     per_client: usize,
-    clients: Mutex<Clients>,
+    clients: Mutex<ClientQueues>,
 }
 
 #[derive(Default)]
-struct Clients {
+struct ClientQueues {
     /// Alive as long as a turn or a request that waits for one.
-    queues: HashMap<Client, Weak<Semaphore>>,
+    queues: HashMap<ClientNetwork, Weak<Semaphore>>,
     /// How many entries there may be before those that are not alive are removed.
     sweep_at: usize,
 }
@@ -38,7 +38,7 @@ impl Turns {
         Self { all: Arc::new(Semaphore::new(all)), per_client, clients: Mutex::default() }
     }
 
-    pub(super) async fn take(&self, client: Option<Client>) -> Result<Turn, AcquireError> {
+    pub(super) async fn take(&self, client: Option<ClientNetwork>) -> Result<Turn, AcquireError> {
         let of_client = match client {
             Some(client) => Some(self.queue(client).acquire_owned().await?),
             None => None,
@@ -51,7 +51,7 @@ impl Turns {
         self.all.clone()
     }
 
-    fn queue(&self, client: Client) -> Arc<Semaphore> {
+    fn queue(&self, client: ClientNetwork) -> Arc<Semaphore> {
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(queue) = clients.queues.get(&client).and_then(Weak::upgrade) {
             return queue;
@@ -69,9 +69,9 @@ impl Turns {
 
 /// The network address that stands for a client: an IPv4 address, or the /64 of an IPv6 address, since hosts choose the rest freely.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Client(IpAddr);
+pub(super) struct ClientNetwork(IpAddr);
 
-impl Client {
+impl ClientNetwork {
     /// `None` if the host does not provide the address of the peer.
     pub(super) fn of(headers: &HeaderMap, extensions: &Extensions) -> Option<Self> {
         let ClientAddr(address) = ClientAddr::of(headers, extensions)?;
@@ -92,8 +92,8 @@ mod tests {
 
     use super::*;
 
-    fn client(last: u8) -> Option<Client> {
-        Some(Client(IpAddr::from([192, 0, 2, last])))
+    fn client(last: u8) -> Option<ClientNetwork> {
+        Some(ClientNetwork(IpAddr::from([192, 0, 2, last])))
     }
 
     #[test]
@@ -125,7 +125,7 @@ mod tests {
     fn nothing_is_kept_of_clients_that_are_gone() {
         let turns = Turns::new(2, 1);
         for n in 0..10_000_u32 {
-            let client = Client(IpAddr::from(n.to_be_bytes()));
+            let client = ClientNetwork(IpAddr::from(n.to_be_bytes()));
             assert!(turns.take(Some(client)).now_or_never().is_some());
         }
         let clients = turns.clients.lock().expect("not poisoned");
@@ -139,12 +139,12 @@ mod tests {
             let peer =
                 crate::extract::PeerAddr(format!("{address}:1").parse().expect("an address"));
             extensions.insert(peer);
-            Client::of(&HeaderMap::new(), &extensions)
+            ClientNetwork::of(&HeaderMap::new(), &extensions)
         };
         assert_eq!(of("[2001:db8::1]"), of("[2001:db8::ffff:1]"));
         assert_ne!(of("[2001:db8::1]"), of("[2001:db8:0:1::1]"));
         assert_eq!(of("[::ffff:192.0.2.1]"), of("192.0.2.1"));
         assert_ne!(of("192.0.2.2"), of("192.0.2.1"));
-        assert_eq!(Client::of(&HeaderMap::new(), &Extensions::new()), None);
+        assert_eq!(ClientNetwork::of(&HeaderMap::new(), &Extensions::new()), None);
     }
 }

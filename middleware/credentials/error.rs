@@ -4,10 +4,10 @@ use std::fmt;
 
 use crate::ChallengeError;
 
-/// What is wrong with a [`Source`](super::Source), or with the list of them. The text says what to change.
+/// What is wrong with a [`TokenSource`](super::TokenSource), or with the list of them. The text says what to change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum SourceError {
+pub enum TokenSourceError {
     /// A source names a header that isn't one.
     Header {
         /// What was given.
@@ -39,13 +39,13 @@ pub enum SourceError {
     Challenge(ChallengeError),
 }
 
-impl From<ChallengeError> for SourceError {
+impl From<ChallengeError> for TokenSourceError {
     fn from(error: ChallengeError) -> Self {
         Self::Challenge(error)
     }
 }
 
-impl fmt::Display for SourceError {
+impl fmt::Display for TokenSourceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Header { name } => write!(
@@ -58,7 +58,7 @@ impl fmt::Display for SourceError {
             ),
             Self::Cookie { name } => write!(
                 f,
-                "{name:?} can't be the cookie: use a name such as `__Host-session`, or `Source::unprefixed_cookie` if you must"
+                "{name:?} can't be the cookie: use a name such as `__Host-session`, or `TokenSource::unprefixed_cookie` if you must"
             ),
             Self::Name { name } => write!(
                 f,
@@ -76,7 +76,7 @@ impl fmt::Display for SourceError {
     }
 }
 
-impl std::error::Error for SourceError {
+impl std::error::Error for TokenSourceError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Challenge(error) => Some(error),

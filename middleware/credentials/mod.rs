@@ -12,17 +12,17 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, REFERRER_POLICY, RETRY_AFTER, WW
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
-pub use self::error::SourceError;
+pub use self::error::TokenSourceError;
 pub(crate) use self::head::RequestHead;
 use self::origin::{TrustedOrigin, is_cross_site};
-pub use self::source::Source;
+pub use self::source::TokenSource;
 pub(crate) use self::source::{Credentials, Malformed};
 use crate::{Body, Challenge, ChallengeError, Error, Request, Response};
 
 /// All the places at which a step looks, and the challenges for who brings nothing.
-pub(crate) struct Places {
+pub(crate) struct CredentialSources {
     /// Each source once, in the order of writing.
-    sources: Vec<Source>,
+    sources: Vec<TokenSource>,
     /// For each source, which of the challenges is its own.
     challenge_of: Vec<usize>,
     /// One for each kind of credentials, in the order of writing.
@@ -68,7 +68,7 @@ impl Terms {
 }
 
 /// Why nothing was read.
-pub(crate) enum Unread {
+pub(crate) enum UnreadCredentials {
     /// What stands at this place can't be read. The text is for the client.
     Malformed(usize, &'static str),
     /// Another site made the browser send its cookie.
@@ -77,7 +77,7 @@ pub(crate) enum Unread {
     Body(Error),
 }
 
-impl Places {
+impl CredentialSources {
     pub(crate) fn new() -> Self {
         Self {
             sources: Vec::new(),
@@ -92,7 +92,7 @@ impl Places {
     }
 
     /// Looks at these, and works out what doesn't change from request to request.
-    pub(crate) fn set<'s>(&mut self, sources: impl IntoIterator<Item = &'s Source>) {
+    pub(crate) fn set<'s>(&mut self, sources: impl IntoIterator<Item = &'s TokenSource>) {
         self.sources.clear();
         self.challenge_of.clear();
         self.challenges.clear();
@@ -108,7 +108,7 @@ impl Places {
             }
             self.sources.push(source.clone());
         }
-        self.reads_form = self.sources.iter().any(Source::is_form);
+        self.reads_form = self.sources.iter().any(TokenSource::is_form);
     }
 
     /// Asks for what belongs to this place alone. The others are looked at all the same, and what stands there is refused in its words.
@@ -120,7 +120,7 @@ impl Places {
         }
     }
 
-    pub(crate) fn trust(&mut self, origin: String) -> Result<(), SourceError> {
+    pub(crate) fn trust(&mut self, origin: String) -> Result<(), TokenSourceError> {
         self.trusted_origins.push(TrustedOrigin::new(origin)?);
         Ok(())
     }
@@ -130,7 +130,7 @@ impl Places {
     }
 
     /// At which place this source is.
-    pub(crate) fn position(&self, source: &Source) -> Option<usize> {
+    pub(crate) fn position(&self, source: &TokenSource) -> Option<usize> {
         self.sources.iter().position(|own| own == source)
     }
 
@@ -140,7 +140,10 @@ impl Places {
     }
 
     /// The body of a form. It is read and put back.
-    pub(crate) async fn read_form(&self, req: &mut Request) -> Result<Option<String>, Unread> {
+    pub(crate) async fn read_form(
+        &self,
+        req: &mut Request,
+    ) -> Result<Option<String>, UnreadCredentials> {
         let content_type = req.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let essence = content_type.and_then(|value| value.split(';').next()).map(str::trim);
         if !essence.is_some_and(|e| e.eq_ignore_ascii_case("application/x-www-form-urlencoded")) {
@@ -151,11 +154,14 @@ impl Places {
             Ok(body) => body.to_bytes(),
             Err(error) if error.is::<LengthLimitError>() => {
                 let status = StatusCode::PAYLOAD_TOO_LARGE;
-                return Err(Unread::Body(Error::new(status, "The form is too long")));
+                return Err(UnreadCredentials::Body(Error::new(status, "The form is too long")));
             }
             Err(_) => {
                 let status = StatusCode::BAD_REQUEST;
-                return Err(Unread::Body(Error::new(status, "The form could not be read")));
+                return Err(UnreadCredentials::Body(Error::new(
+                    status,
+                    "The form could not be read",
+                )));
             }
         };
         *req.body_mut() = Body::from(body.clone());
@@ -173,19 +179,20 @@ impl Places {
         &self,
         req: &'r Request,
         form: Option<&'r str>,
-    ) -> Result<Option<(usize, Credentials<'r>)>, Unread> {
+    ) -> Result<Option<(usize, Credentials<'r>)>, UnreadCredentials> {
         let mut found = None;
         for (place, source) in self.sources.iter().enumerate() {
             let here = source.find(req, form, self.longest);
-            let here = here.map_err(|Malformed(detail)| Unread::Malformed(place, detail))?;
+            let here =
+                here.map_err(|Malformed(detail)| UnreadCredentials::Malformed(place, detail))?;
             let Some(credentials) = here else { continue };
             if found.is_some() {
                 let detail = "Credentials are sent in more than one place";
-                return Err(Unread::Malformed(place, detail));
+                return Err(UnreadCredentials::Malformed(place, detail));
             }
             if source.is_cookie() && is_cross_site(req, &self.trusted_origins) {
                 // Credentials in a second place are the client's mistake in the first place.
-                found = Some(Err(Unread::CrossSite));
+                found = Some(Err(UnreadCredentials::CrossSite));
             } else {
                 found = Some(Ok((place, credentials)));
             }
@@ -222,7 +229,7 @@ impl Places {
 }
 
 /// Whether one stands there twice.
-pub(crate) fn has_twins(sources: &[Source]) -> bool {
+pub(crate) fn has_twins(sources: &[TokenSource]) -> bool {
     let mut rest = sources;
     while let Some((first, others)) = rest.split_first() {
         if others.contains(first) {

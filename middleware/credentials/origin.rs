@@ -3,7 +3,7 @@
 use http::header::{HOST, ORIGIN, UPGRADE};
 use http::{HeaderName, Method};
 
-use super::SourceError;
+use super::TokenSourceError;
 use crate::Request;
 
 /// An origin whose requests may carry the cookie, such as `https://app.example.com`.
@@ -12,7 +12,7 @@ pub(super) struct TrustedOrigin(String);
 
 impl TrustedOrigin {
     /// RFC 6454, 6.2: scheme, host and port, and nothing behind them.
-    pub(super) fn new(origin: String) -> Result<Self, SourceError> {
+    pub(super) fn new(origin: String) -> Result<Self, TokenSourceError> {
         let authority = origin
             .strip_prefix("https://")
             .or_else(|| origin.strip_prefix("http://"))
@@ -23,7 +23,7 @@ impl TrustedOrigin {
             .and_then(|authority| authority.parse::<http::uri::Authority>().ok());
         match authority {
             Some(_) => Ok(Self(origin)),
-            None => Err(SourceError::TrustedOrigin { origin }),
+            None => Err(TokenSourceError::TrustedOrigin { origin }),
         }
     }
 }

@@ -8,7 +8,7 @@ use http::header::{AUTHORIZATION, COOKIE, SEC_WEBSOCKET_PROTOCOL};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use percent_encoding::percent_decode_str;
 
-use super::{SourceError, Terms};
+use super::{Terms, TokenSourceError};
 use crate::{Challenge, Request};
 
 /// Where in a request a token is looked for.
@@ -16,10 +16,10 @@ use crate::{Challenge, Request};
 /// Of all the sources of a step a request may use one: a second one is refused with 400, because what stands behind the step could look at
 /// the other.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Source(Kind);
+pub struct TokenSource(SourceKind);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Kind {
+enum SourceKind {
     /// `Authorization: <scheme> <token68>`.
     Scheme(String),
     /// `Authorization: <token>`.
@@ -34,10 +34,10 @@ enum Kind {
     Subprotocol(String),
 }
 
-impl Source {
+impl TokenSource {
     /// `Authorization: Bearer <token>` ([RFC 6750, 2.1](https://www.rfc-editor.org/rfc/rfc6750#section-2.1)). The default.
     pub fn bearer() -> Self {
-        Self(Kind::Scheme("Bearer".to_owned()))
+        Self(SourceKind::Scheme("Bearer".to_owned()))
     }
 
     /// `Authorization: <scheme> <token>`. The scheme is compared without regard to case; the token must be a `token68`
@@ -46,20 +46,20 @@ impl Source {
     /// # Errors
     ///
     /// If the scheme is no token, or is `Basic` or `DPoP`, which are more than a token.
-    pub fn scheme(scheme: impl Into<String>) -> Result<Self, SourceError> {
+    pub fn scheme(scheme: impl Into<String>) -> Result<Self, TokenSourceError> {
         let scheme = scheme.into();
         Challenge::new(scheme.clone())?;
         if ["Basic", "DPoP"].iter().any(|own| scheme.eq_ignore_ascii_case(own)) {
-            return Err(SourceError::Scheme { scheme });
+            return Err(TokenSourceError::Scheme { scheme });
         }
         // Two spellings of a scheme are one source.
         let bearer = scheme.eq_ignore_ascii_case("Bearer");
-        Ok(if bearer { Self::bearer() } else { Self(Kind::Scheme(scheme)) })
+        Ok(if bearer { Self::bearer() } else { Self(SourceKind::Scheme(scheme)) })
     }
 
     /// `Authorization: <token>`, without a scheme, as many a small API has it. What holds a blank is read as a scheme and its credentials.
     pub fn bare() -> Self {
-        Self(Kind::Bare)
+        Self(SourceKind::Bare)
     }
 
     /// A header of its own, such as `X-API-Key`. Its whole value is the token.
@@ -67,12 +67,12 @@ impl Source {
     /// # Errors
     ///
     /// If it isn't the name of a header, or is `Authorization`, `Cookie` or `Sec-WebSocket-Protocol`, for which there are sources.
-    pub fn header(name: &str) -> Result<Self, SourceError> {
+    pub fn header(name: &str) -> Result<Self, TokenSourceError> {
         match HeaderName::from_bytes(name.as_bytes()) {
             Ok(header) if ![AUTHORIZATION, COOKIE, SEC_WEBSOCKET_PROTOCOL].contains(&header) => {
-                Ok(Self(Kind::Header(header)))
+                Ok(Self(SourceKind::Header(header)))
             }
-            _ => Err(SourceError::Header { name: name.to_owned() }),
+            _ => Err(TokenSourceError::Header { name: name.to_owned() }),
         }
     }
 
@@ -87,11 +87,11 @@ impl Source {
     /// # Errors
     ///
     /// If the name doesn't begin with `__Host-`, or isn't the name of a cookie.
-    pub fn cookie(name: impl Into<String>) -> Result<Self, SourceError> {
+    pub fn cookie(name: impl Into<String>) -> Result<Self, TokenSourceError> {
         let name = name.into();
         match name.strip_prefix("__Host-") {
             Some(rest) if !rest.is_empty() => Self::unprefixed_cookie(name),
-            _ => Err(SourceError::Cookie { name }),
+            _ => Err(TokenSourceError::Cookie { name }),
         }
     }
 
@@ -100,11 +100,11 @@ impl Source {
     /// # Errors
     ///
     /// If it isn't the name of a cookie.
-    pub fn unprefixed_cookie(name: impl Into<String>) -> Result<Self, SourceError> {
+    pub fn unprefixed_cookie(name: impl Into<String>) -> Result<Self, TokenSourceError> {
         let name = name.into();
         match Challenge::new(name.clone()) {
-            Ok(_) => Ok(Self(Kind::Cookie(name))),
-            Err(_) => Err(SourceError::Cookie { name }),
+            Ok(_) => Ok(Self(SourceKind::Cookie(name))),
+            Err(_) => Err(TokenSourceError::Cookie { name }),
         }
     }
 
@@ -116,9 +116,13 @@ impl Source {
     /// # Errors
     ///
     /// If the name is empty.
-    pub fn query(name: impl Into<String>) -> Result<Self, SourceError> {
+    pub fn query(name: impl Into<String>) -> Result<Self, TokenSourceError> {
         let name = name.into();
-        if name.is_empty() { Err(SourceError::Name { name }) } else { Ok(Self(Kind::Query(name))) }
+        if name.is_empty() {
+            Err(TokenSourceError::Name { name })
+        } else {
+            Ok(Self(SourceKind::Query(name)))
+        }
     }
 
     /// A field of a form in the body, such as `access_token` ([RFC 6750, 2.2](https://www.rfc-editor.org/rfc/rfc6750#section-2.2)).
@@ -129,9 +133,13 @@ impl Source {
     /// # Errors
     ///
     /// If the name is empty.
-    pub fn form(name: impl Into<String>) -> Result<Self, SourceError> {
+    pub fn form(name: impl Into<String>) -> Result<Self, TokenSourceError> {
         let name = name.into();
-        if name.is_empty() { Err(SourceError::Name { name }) } else { Ok(Self(Kind::Form(name))) }
+        if name.is_empty() {
+            Err(TokenSourceError::Name { name })
+        } else {
+            Ok(Self(SourceKind::Form(name)))
+        }
     }
 
     /// An entry of `Sec-WebSocket-Protocol` that begins with a prefix, such as `bearer.`, for browsers, whose WebSockets send no other header:
@@ -146,48 +154,51 @@ impl Source {
     /// # Errors
     ///
     /// If the prefix isn't the beginning of a subprotocol: a token ([RFC 6455, 4.1](https://www.rfc-editor.org/rfc/rfc6455#section-4.1)).
-    pub fn subprotocol(prefix: impl Into<String>) -> Result<Self, SourceError> {
+    pub fn subprotocol(prefix: impl Into<String>) -> Result<Self, TokenSourceError> {
         let name = prefix.into();
         match Challenge::new(name.clone()) {
-            Ok(_) => Ok(Self(Kind::Subprotocol(name))),
-            Err(_) => Err(SourceError::Name { name }),
+            Ok(_) => Ok(Self(SourceKind::Subprotocol(name))),
+            Err(_) => Err(TokenSourceError::Name { name }),
         }
     }
 
     /// The header `X-API-Key`.
     #[cfg(feature = "authenticate")]
     pub(crate) fn api_key() -> Self {
-        Self(Kind::Header(HeaderName::from_static("x-api-key")))
+        Self(SourceKind::Header(HeaderName::from_static("x-api-key")))
     }
 
     /// `Authorization: Basic`.
     #[cfg(feature = "authenticate")]
     pub(crate) fn basic() -> Self {
-        Self(Kind::Basic)
+        Self(SourceKind::Basic)
     }
 
     /// `Authorization: DPoP <token>`, which comes with a proof.
     #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
     pub(crate) fn dpop() -> Self {
-        Self(Kind::Scheme("DPoP".to_owned()))
+        Self(SourceKind::Scheme("DPoP".to_owned()))
     }
 
     pub(super) fn is_cookie(&self) -> bool {
-        matches!(self.0, Kind::Cookie(_))
+        matches!(self.0, SourceKind::Cookie(_))
     }
 
     pub(super) fn is_form(&self) -> bool {
-        matches!(self.0, Kind::Form(_))
+        matches!(self.0, SourceKind::Form(_))
     }
 
     /// The scheme of the challenge. Those of OAuth tell what was wrong with the credentials.
     fn challenge_scheme(&self) -> &str {
         match &self.0 {
-            Kind::Scheme(scheme) => scheme,
-            Kind::Bare | Kind::Query(_) | Kind::Form(_) | Kind::Subprotocol(_) => "Bearer",
-            Kind::Basic => "Basic",
-            Kind::Header(_) => "ApiKey",
-            Kind::Cookie(_) => "Cookie",
+            SourceKind::Scheme(scheme) => scheme,
+            SourceKind::Bare
+            | SourceKind::Query(_)
+            | SourceKind::Form(_)
+            | SourceKind::Subprotocol(_) => "Bearer",
+            SourceKind::Basic => "Basic",
+            SourceKind::Header(_) => "ApiKey",
+            SourceKind::Cookie(_) => "Cookie",
         }
     }
 
@@ -198,9 +209,9 @@ impl Source {
             let challenge = challenge.param("realm", &terms.realm)?;
             let challenge = match &self.0 {
                 // RFC 7617, 2.1.
-                Kind::Basic => challenge.param("charset", "UTF-8")?,
-                Kind::Header(name) => challenge.param("header", name.as_str())?,
-                Kind::Cookie(name) => challenge.param("cookie-name", name)?,
+                SourceKind::Basic => challenge.param("charset", "UTF-8")?,
+                SourceKind::Header(name) => challenge.param("header", name.as_str())?,
+                SourceKind::Cookie(name) => challenge.param("cookie-name", name)?,
                 _ => challenge,
             };
             let challenge = match &terms.resource_metadata {
@@ -226,7 +237,7 @@ impl Source {
         longest: usize,
     ) -> Result<Option<Credentials<'a>>, Malformed> {
         let token = match &self.0 {
-            Kind::Scheme(scheme) => match behind(scheme, req.headers())? {
+            SourceKind::Scheme(scheme) => match behind(scheme, req.headers())? {
                 Some(token) => {
                     if token.len() > longest {
                         return Err(TOO_LONG);
@@ -238,12 +249,12 @@ impl Source {
                 }
                 None => None,
             },
-            Kind::Bare => match authorization(req.headers())? {
+            SourceKind::Bare => match authorization(req.headers())? {
                 // Without credentials behind it, what reads as a scheme is the token.
                 Some((scheme, None)) => text(scheme)?.map(Cow::Borrowed),
                 _ => None,
             },
-            Kind::Basic => match behind("Basic", req.headers())? {
+            SourceKind::Basic => match behind("Basic", req.headers())? {
                 Some(encoded) => {
                     if encoded.len() > longest {
                         return Err(TOO_LONG);
@@ -252,20 +263,22 @@ impl Source {
                 }
                 None => None,
             },
-            Kind::Header(name) => match single(req.headers(), name)? {
+            SourceKind::Header(name) => match single(req.headers(), name)? {
                 Some(value) => text(value)?.map(Cow::Borrowed),
                 None => None,
             },
-            Kind::Cookie(name) => cookie(req.headers(), name)?.map(Cow::Borrowed),
-            Kind::Query(name) => match req.uri().query() {
+            SourceKind::Cookie(name) => cookie(req.headers(), name)?.map(Cow::Borrowed),
+            SourceKind::Query(name) => match req.uri().query() {
                 Some(query) => parameter(query, name)?,
                 None => None,
             },
-            Kind::Form(name) => match form {
+            SourceKind::Form(name) => match form {
                 Some(form) => parameter(form, name)?,
                 None => None,
             },
-            Kind::Subprotocol(prefix) => subprotocol(req.headers(), prefix)?.map(Cow::Borrowed),
+            SourceKind::Subprotocol(prefix) => {
+                subprotocol(req.headers(), prefix)?.map(Cow::Borrowed)
+            }
         };
         let Some(token) = token else { return Ok(None) };
         if token.len() > longest {
@@ -280,16 +293,16 @@ impl Source {
     /// Marks what stands there, so that it is neither logged nor kept in a compression table.
     pub(super) fn mark_sensitive(&self, headers: &mut HeaderMap) {
         let name = match &self.0 {
-            Kind::Scheme(_) | Kind::Bare | Kind::Basic => &AUTHORIZATION,
-            Kind::Header(name) => name,
-            Kind::Cookie(_) => &COOKIE,
-            Kind::Subprotocol(_) => &SEC_WEBSOCKET_PROTOCOL,
-            Kind::Query(_) | Kind::Form(_) => return,
+            SourceKind::Scheme(_) | SourceKind::Bare | SourceKind::Basic => &AUTHORIZATION,
+            SourceKind::Header(name) => name,
+            SourceKind::Cookie(_) => &COOKIE,
+            SourceKind::Subprotocol(_) => &SEC_WEBSOCKET_PROTOCOL,
+            SourceKind::Query(_) | SourceKind::Form(_) => return,
         };
         let Some(value) = headers.get_mut(name) else { return };
         value.set_sensitive(true);
         // Others with a second value go no further. An entry may make the map grow: it is asked for only where it must.
-        if matches!(self.0, Kind::Cookie(_) | Kind::Subprotocol(_))
+        if matches!(self.0, SourceKind::Cookie(_) | SourceKind::Subprotocol(_))
             && let http::header::Entry::Occupied(mut entry) = headers.entry(name)
         {
             entry.iter_mut().for_each(|value: &mut HeaderValue| value.set_sensitive(true));
@@ -299,13 +312,13 @@ impl Source {
     /// Takes the token out of what is passed on. Tells whether it stood in the URI.
     pub(super) fn strip(&self, req: &mut Request) -> bool {
         match &self.0 {
-            Kind::Query(name) => {
+            SourceKind::Query(name) => {
                 if let Some(uri) = without_parameter(req.uri(), name) {
                     *req.uri_mut() = uri;
                 }
                 true
             }
-            Kind::Subprotocol(prefix) => {
+            SourceKind::Subprotocol(prefix) => {
                 without_subprotocol(req.headers_mut(), prefix);
                 false
             }

@@ -2,13 +2,13 @@
 
 use std::fmt;
 
-use super::SourceError;
+use super::TokenSourceError;
 use super::algorithm::{Algorithm, MAX_RSA_BITS};
 
 /// A configuration that would not be safe, or could not work. Its text says what to change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum JwtConfigError {
+pub enum JwtError {
     /// The list of algorithms is empty.
     NoAlgorithm,
     /// There is no key.
@@ -22,7 +22,7 @@ pub enum JwtConfigError {
     /// The header for certificates isn't one.
     CertificateHeader,
     /// A source, or the list of them, is wrong.
-    Source(SourceError),
+    Source(TokenSourceError),
     /// Two keys can't be told apart: same algorithm, and same `kid` or none.
     AmbiguousKey,
     /// The secret has fewer bytes than the hash of the algorithm.
@@ -79,13 +79,13 @@ pub enum JwtConfigError {
     RedisUrl,
 }
 
-impl From<SourceError> for JwtConfigError {
-    fn from(error: SourceError) -> Self {
+impl From<TokenSourceError> for JwtError {
+    fn from(error: TokenSourceError) -> Self {
         Self::Source(error)
     }
 }
 
-impl fmt::Display for JwtConfigError {
+impl fmt::Display for JwtError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoAlgorithm => f.write_str(
@@ -169,4 +169,4 @@ impl fmt::Display for JwtConfigError {
     }
 }
 
-impl std::error::Error for JwtConfigError {}
+impl std::error::Error for JwtError {}

@@ -27,7 +27,7 @@
 //!     format!("hello, {}", claims.sub)
 //! }
 //!
-//! # fn main() -> Result<(), tower_chain::JwtConfigError> {
+//! # fn main() -> Result<(), tower_chain::JwtError> {
 //! # let secret = "a secret that has thirty-two bytes";
 //! let api = Chain::new().use_(Jwt::<Member>::hs256(secret)?).get(me).build();
 //! # let _ = api;
@@ -49,7 +49,7 @@
 //!     roles: Vec<String>,
 //! }
 //!
-//! # fn main() -> Result<(), tower_chain::JwtConfigError> {
+//! # fn main() -> Result<(), tower_chain::JwtError> {
 //! # let (old, new) = ("the old secret of thirty-two bytes", "the new secret of thirty-two bytes");
 //! let keys = Keys::new([
 //!     Key::secret(Algorithm::Hs256, old)?.kid("2025"),
@@ -99,14 +99,14 @@
 //! | a token that is refused, for whatever reason | 401 | `WWW-Authenticate: Bearer realm="api", error="invalid_token", error_description=".."` |
 //! | a [proof of possession](Dpop) that is missing or refused | 401 | `WWW-Authenticate: DPoP realm="api", algs="..", error="invalid_dpop_proof", error_description=".."` |
 //! | a proof without the [nonce](Dpop::nonces) that is asked for | 401 | the same with `use_dpop_nonce`, and `DPoP-Nonce` |
-//! | a cookie, with a request of another site (see [`Source::cookie`]) | 403 | none |
+//! | a cookie, with a request of another site (see [`TokenSource::cookie`]) | 403 | none |
 //! | a form longer than [`form_limit`](Jwt::form_limit) | 413 | none |
 //! | one key has signed [too many proofs](Dpop::replay_capacity) lately | 429 | `Retry-After: 5` |
 //! | keys, revocations or used proofs can't be had | 503 | `Retry-After: 5` |
 //!
 //! There is one challenge for each kind of place, in the order of writing; those of cookies and other headers are as those of `Authenticate`, without an error.
 //! Each of them has `Cache-Control: no-store` and a body of `application/problem+json` whose `detail` is the description. The descriptions are fixed texts, and hold
-//! nothing of the token. The exact reason is a [`Refusal`]: the source of the error, and with its [code](Refusal::code) an event of level `DEBUG`. Behind CORS, expose `WWW-Authenticate`.
+//! nothing of the token. The exact reason is a [`JwtRefusal`]: the source of the error, and with its [code](JwtRefusal::code) an event of level `DEBUG`. Behind CORS, expose `WWW-Authenticate`.
 //!
 //! # What it provides
 //!
@@ -151,7 +151,7 @@ use std::fmt;
 use serde::de::DeserializeOwned;
 
 pub use algorithm::Algorithm;
-pub use error::JwtConfigError;
+pub use error::JwtError;
 pub use keys::Keys;
 #[cfg(feature = "jwks")]
 #[cfg_attr(docsrs, doc(cfg(feature = "jwks")))]
@@ -166,7 +166,7 @@ pub use proof::dpop::redis::RedisReplay;
 pub(crate) use proof::dpop::test_client::DpopClient;
 pub use proof::dpop::{Dpop, ReplayStore};
 pub use proof::mtls::{CertificateThumbprint, Mtls};
-pub use refusal::Refusal;
+pub use refusal::JwtRefusal;
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
 pub use revocation::redis::RedisDenylist;
@@ -176,16 +176,16 @@ pub use step::OptionalJwt;
 #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
 pub use test_issuer::{ServedIssuer, TestIssuer};
 pub use token::access_token::AccessToken;
-pub use token::claims::{Claims, MaybeClaims, Token};
+pub use token::claims::{Claims, MaybeClaims, RegisteredClaims};
 #[cfg(feature = "introspection")]
 pub(crate) use token::confirmation::Confirmation;
 pub use token_cache::TokenCache;
 
-use super::credentials::Places;
-pub use super::credentials::{Source, SourceError};
+use super::credentials::CredentialSources;
+pub use super::credentials::{TokenSource, TokenSourceError};
 use keys::source::Origin;
 use revocation::Revocation;
-use token::policy::Policy;
+use token::policy::ClaimsPolicy;
 use token_cache::Store;
 
 /// Verifies the bearer token of each request, and provides its [`Claims<C>`].
@@ -194,34 +194,34 @@ use token_cache::Store;
 /// [module](self) for what is refused, and how.
 pub struct Jwt<C> {
     keys: Origin,
-    policy: Policy,
-    checks: Vec<Box<Check<C>>>,
+    policy: ClaimsPolicy,
+    checks: Vec<Box<ClaimsCheck<C>>>,
     revocations: Vec<Revocation<C>>,
     cache: Option<Store<C>>,
     max_bytes: usize,
     /// Where bearer tokens are looked for.
-    sources: Vec<Source>,
+    sources: Vec<TokenSource>,
     /// The same, and the scheme of tokens with a proof.
-    places: Places,
+    places: CredentialSources,
     /// Which of the places is that scheme.
     proven_place: Option<usize>,
     proofs: Proofs,
 }
 
-type Check<C> = dyn Fn(&C, &Token) -> bool + Send + Sync;
+type ClaimsCheck<C> = dyn Fn(&C, &RegisteredClaims) -> bool + Send + Sync;
 
 impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
     /// Tokens that are signed with one of these keys: a [`Key`], [`Keys`], or another [`KeySource`].
     pub fn new(keys: impl Into<KeySource>) -> Self {
         let this = Self {
             keys: keys.into().0,
-            policy: Policy::default(),
+            policy: ClaimsPolicy::default(),
             checks: Vec::new(),
             revocations: Vec::new(),
             cache: None,
             max_bytes: TOKEN_BYTES,
-            sources: vec![Source::bearer()],
-            places: Places::new(),
+            sources: vec![TokenSource::bearer()],
+            places: CredentialSources::new(),
             proven_place: None,
             proofs: Proofs::default(),
         };
@@ -233,7 +233,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
     /// # Errors
     ///
     /// If the secret is too short, all zeros, or the content of a key file.
-    pub fn hs256(secret: impl AsRef<[u8]>) -> Result<Self, JwtConfigError> {
+    pub fn hs256(secret: impl AsRef<[u8]>) -> Result<Self, JwtError> {
         Key::secret(Algorithm::Hs256, secret).map(Self::new)
     }
 
@@ -242,7 +242,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
     /// # Errors
     ///
     /// If the secret is too short, all zeros, or the content of a key file.
-    pub fn hs384(secret: impl AsRef<[u8]>) -> Result<Self, JwtConfigError> {
+    pub fn hs384(secret: impl AsRef<[u8]>) -> Result<Self, JwtError> {
         Key::secret(Algorithm::Hs384, secret).map(Self::new)
     }
 
@@ -251,7 +251,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
     /// # Errors
     ///
     /// If the secret is too short, all zeros, or the content of a key file.
-    pub fn hs512(secret: impl AsRef<[u8]>) -> Result<Self, JwtConfigError> {
+    pub fn hs512(secret: impl AsRef<[u8]>) -> Result<Self, JwtError> {
         Key::secret(Algorithm::Hs512, secret).map(Self::new)
     }
 
@@ -260,7 +260,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
     /// # Errors
     ///
     /// As those of [`Key::pem`].
-    pub fn rs256(pem: impl AsRef<[u8]>) -> Result<Self, JwtConfigError> {
+    pub fn rs256(pem: impl AsRef<[u8]>) -> Result<Self, JwtError> {
         Key::pem(Algorithm::Rs256, pem).map(Self::new)
     }
 
@@ -269,7 +269,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
     /// # Errors
     ///
     /// As those of [`Key::pem`].
-    pub fn ps256(pem: impl AsRef<[u8]>) -> Result<Self, JwtConfigError> {
+    pub fn ps256(pem: impl AsRef<[u8]>) -> Result<Self, JwtError> {
         Key::pem(Algorithm::Ps256, pem).map(Self::new)
     }
 
@@ -278,7 +278,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
     /// # Errors
     ///
     /// As those of [`Key::pem`].
-    pub fn es256(pem: impl AsRef<[u8]>) -> Result<Self, JwtConfigError> {
+    pub fn es256(pem: impl AsRef<[u8]>) -> Result<Self, JwtError> {
         Key::pem(Algorithm::Es256, pem).map(Self::new)
     }
 
@@ -287,7 +287,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
     /// # Errors
     ///
     /// As those of [`Key::pem`].
-    pub fn es384(pem: impl AsRef<[u8]>) -> Result<Self, JwtConfigError> {
+    pub fn es384(pem: impl AsRef<[u8]>) -> Result<Self, JwtError> {
         Key::pem(Algorithm::Es384, pem).map(Self::new)
     }
 
@@ -296,7 +296,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
     /// # Errors
     ///
     /// As those of [`Key::pem`].
-    pub fn ed25519(pem: impl AsRef<[u8]>) -> Result<Self, JwtConfigError> {
+    pub fn ed25519(pem: impl AsRef<[u8]>) -> Result<Self, JwtError> {
         Key::pem(Algorithm::Ed25519, pem).map(Self::new)
     }
 
@@ -312,7 +312,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
     /// use tower_chain::Jwt;
     /// use tower_chain::middleware::jwt::Algorithm;
     ///
-    /// # fn main() -> Result<(), tower_chain::JwtConfigError> {
+    /// # fn main() -> Result<(), tower_chain::JwtError> {
     /// let jwt = Jwt::<()>::oidc("https://login.example.org", "https://api.example.org", [Algorithm::Rs256])?;
     /// # let _ = jwt;
     /// # Ok(())
@@ -324,7 +324,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
         issuer: &str,
         audience: impl Into<String>,
         algorithms: impl IntoIterator<Item = Algorithm>,
-    ) -> Result<Self, JwtConfigError> {
+    ) -> Result<Self, JwtError> {
         Ok(Self::new(Jwks::issuer(issuer, algorithms)?).audience(audience))
     }
 }

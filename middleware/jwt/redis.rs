@@ -11,11 +11,11 @@ use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{Client, Cmd, FromRedisValue, RedisError};
 
 use super::crypto::sha256;
-use super::error::JwtConfigError;
+use super::error::JwtError;
 
 /// A connection to Redis, and the prefix of the names there. Each command has a deadline.
 #[derive(Clone)]
-pub(crate) struct RedisStore {
+pub(crate) struct RedisConnection {
     client: Client,
     /// `None` until the first use: a connection belongs to the runtime in which it is created.
     connection: Arc<Mutex<Option<ConnectionManager>>>,
@@ -23,9 +23,9 @@ pub(crate) struct RedisStore {
     pub(crate) timeout: Duration,
 }
 
-impl RedisStore {
-    pub(crate) fn new(url: &str, prefix: &str) -> Result<Self, JwtConfigError> {
-        let client = Client::open(url).map_err(|_| JwtConfigError::RedisUrl)?;
+impl RedisConnection {
+    pub(crate) fn new(url: &str, prefix: &str) -> Result<Self, JwtError> {
+        let client = Client::open(url).map_err(|_| JwtError::RedisUrl)?;
         let timeout = Duration::from_secs(1);
         Ok(Self { client, connection: Arc::default(), prefix: Arc::from(prefix), timeout })
     }
@@ -85,8 +85,8 @@ macro_rules! redis_settings {
             /// # Errors
             ///
             /// If the address can't be parsed.
-            pub fn new(url: &str) -> Result<Self, JwtConfigError> {
-                RedisStore::new(url, $prefix).map(Self)
+            pub fn new(url: &str) -> Result<Self, JwtError> {
+                RedisConnection::new(url, $prefix).map(Self)
             }
 
             #[doc = concat!("Sets the prefix of the names of all keys. Defaults to `", $prefix, "`.")]

@@ -11,16 +11,16 @@ use http::StatusCode;
 ///
 /// ```
 /// use tower_chain::Error;
-/// use tower_chain::middleware::jwt::Refusal;
+/// use tower_chain::middleware::jwt::JwtRefusal;
 ///
 /// fn reason(error: &Error) -> Option<&'static str> {
-///     Some(error.source()?.downcast_ref::<Refusal>()?.code())
+///     Some(error.source()?.downcast_ref::<JwtRefusal>()?.code())
 /// }
 /// # let _ = reason;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Refusal {
+pub enum JwtRefusal {
     /// There is no token.
     Missing,
     /// The place of the token is malformed or there twice, or tokens stand in more than one place.
@@ -87,7 +87,7 @@ pub enum Refusal {
     TooManyProofs,
 }
 
-impl Refusal {
+impl JwtRefusal {
     /// A short name that never changes, for metrics.
     pub fn code(self) -> &'static str {
         match self {
@@ -176,7 +176,7 @@ impl Refusal {
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for JwtRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.description())?;
         match self {
@@ -186,4 +186,4 @@ impl fmt::Display for Refusal {
     }
 }
 
-impl std::error::Error for Refusal {}
+impl std::error::Error for JwtRefusal {}

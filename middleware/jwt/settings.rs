@@ -8,10 +8,10 @@ use serde::de::DeserializeOwned;
 #[cfg(feature = "redis")]
 use super::RedisDenylist;
 use super::revocation::{Denylist, Revocation};
-use super::token::claims::{Claims, Token};
+use super::token::claims::{Claims, RegisteredClaims};
 use super::token::json::Exact;
 use super::token_cache::{Store, TokenCache};
-use super::{Dpop, Jwt, JwtConfigError, Mtls, OptionalJwt, Source, SourceError};
+use super::{Dpop, Jwt, JwtError, Mtls, OptionalJwt, TokenSource, TokenSourceError};
 use crate::middleware::credentials::has_twins;
 
 impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
@@ -95,9 +95,9 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
     /// # Errors
     ///
     /// If it is longer than ten minutes.
-    pub fn leeway(mut self, leeway: Duration) -> Result<Self, JwtConfigError> {
+    pub fn leeway(mut self, leeway: Duration) -> Result<Self, JwtError> {
         if leeway > MAX_LEEWAY {
-            return Err(JwtConfigError::Leeway);
+            return Err(JwtError::Leeway);
         }
         self.policy.leeway = leeway.as_secs();
         Ok(self)
@@ -107,7 +107,10 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
     ///
     /// It is for what makes a token invalid (401). Whether its bearer may do something (403) is for a later step.
     #[must_use]
-    pub fn check(mut self, check: impl Fn(&C, &Token) -> bool + Send + Sync + 'static) -> Self {
+    pub fn check(
+        mut self,
+        check: impl Fn(&C, &RegisteredClaims) -> bool + Send + Sync + 'static,
+    ) -> Self {
         self.checks.push(Box::new(check));
         self
     }
@@ -126,7 +129,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
     pub fn redis_denylist(self, denylist: RedisDenylist) -> Self {
         self.revoked(move |claims| {
             let denylist = denylist.clone();
-            async move { denylist.is_revoked(Claims::token(&claims)).await }
+            async move { denylist.is_revoked(Claims::registered(&claims)).await }
         })
     }
 
@@ -137,10 +140,10 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
     /// ```
     /// use tower_chain::{Claims, Jwt};
     ///
-    /// # fn main() -> Result<(), tower_chain::JwtConfigError> {
+    /// # fn main() -> Result<(), tower_chain::JwtError> {
     /// # let secret = "a secret that has thirty-two bytes";
     /// let jwt = Jwt::<()>::hs256(secret)?.revoked(async |claims: Claims<()>| {
-    ///     Ok::<bool, std::io::Error>(Claims::token(&claims).id() == Some("stolen"))
+    ///     Ok::<bool, std::io::Error>(Claims::registered(&claims).id() == Some("stolen"))
     /// });
     /// # let _ = jwt;
     /// # Ok(())
@@ -193,9 +196,9 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
     /// # Errors
     ///
     /// If it is zero.
-    pub fn max_bytes(mut self, bytes: usize) -> Result<Self, JwtConfigError> {
+    pub fn max_bytes(mut self, bytes: usize) -> Result<Self, JwtError> {
         if bytes == 0 {
-            return Err(JwtConfigError::ZeroLimit);
+            return Err(JwtError::ZeroLimit);
         }
         self.max_bytes = bytes;
         Ok(self.placed())
@@ -214,12 +217,12 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
     ///
     /// ```
     /// use tower_chain::Jwt;
-    /// use tower_chain::middleware::jwt::Source;
+    /// use tower_chain::middleware::jwt::TokenSource;
     ///
-    /// # fn main() -> Result<(), tower_chain::JwtConfigError> {
+    /// # fn main() -> Result<(), tower_chain::JwtError> {
     /// # let secret = "a secret that has thirty-two bytes";
     /// let jwt = Jwt::<()>::hs256(secret)?
-    ///     .sources([Source::bearer(), Source::cookie("__Host-session")?])?
+    ///     .sources([TokenSource::bearer(), TokenSource::cookie("__Host-session")?])?
     ///     .trusted_origin("https://app.example.com")?;
     /// # let _ = jwt;
     /// # Ok(())
@@ -227,28 +230,28 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
     /// ```
     pub fn sources(
         mut self,
-        sources: impl IntoIterator<Item = Source>,
-    ) -> Result<Self, JwtConfigError> {
-        let sources: Vec<Source> = sources.into_iter().collect();
+        sources: impl IntoIterator<Item = TokenSource>,
+    ) -> Result<Self, JwtError> {
+        let sources: Vec<TokenSource> = sources.into_iter().collect();
         if sources.is_empty() || has_twins(&sources) {
-            return Err(SourceError::List.into());
+            return Err(TokenSourceError::List.into());
         }
         self.sources = sources;
         Ok(self.placed())
     }
 
     /// Adds an origin whose pages may send requests with a token in a cookie, such as `https://app.example.com`. Defaults to none but the
-    /// own one. See [`Source::cookie`].
+    /// own one. See [`TokenSource::cookie`].
     ///
     /// # Errors
     ///
     /// If it is no origin: scheme, host and port in lower case, and nothing behind them.
-    pub fn trusted_origin(mut self, origin: impl Into<String>) -> Result<Self, JwtConfigError> {
+    pub fn trusted_origin(mut self, origin: impl Into<String>) -> Result<Self, JwtError> {
         self.places.trust(origin.into())?;
         Ok(self)
     }
 
-    /// Sets how long a form may be in which a token is looked for, in bytes. Defaults to 64 KiB. See [`Source::form`].
+    /// Sets how long a form may be in which a token is looked for, in bytes. Defaults to 64 KiB. See [`TokenSource::form`].
     #[must_use]
     pub fn form_limit(mut self, form_limit: usize) -> Self {
         self.places.form_limit = form_limit;
@@ -260,9 +263,9 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
     /// # Errors
     ///
     /// If it has a character other than printable ASCII.
-    pub fn realm(mut self, realm: &str) -> Result<Self, JwtConfigError> {
+    pub fn realm(mut self, realm: &str) -> Result<Self, JwtError> {
         let set = self.places.terms.set_realm(realm.to_owned());
-        set.map_err(|_| JwtConfigError::ChallengeText)?;
+        set.map_err(|_| JwtError::ChallengeText)?;
         Ok(self.placed())
     }
 
@@ -272,9 +275,9 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
     /// # Errors
     ///
     /// If it has a character other than printable ASCII.
-    pub fn resource_metadata(mut self, url: &str) -> Result<Self, JwtConfigError> {
+    pub fn resource_metadata(mut self, url: &str) -> Result<Self, JwtError> {
         let set = self.places.terms.set_resource_metadata(url.to_owned());
-        set.map_err(|_| JwtConfigError::ChallengeText)?;
+        set.map_err(|_| JwtError::ChallengeText)?;
         Ok(self.placed())
     }
 
@@ -297,7 +300,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
 
     /// Works out what doesn't change from request to request.
     pub(super) fn placed(mut self) -> Self {
-        let proven = self.proofs.dpop.is_some().then(Source::dpop);
+        let proven = self.proofs.dpop.is_some().then(TokenSource::dpop);
         self.places.longest = self.max_bytes;
         self.places.set(self.sources.iter().chain(&proven));
         self.proven_place = proven.and_then(|source| self.places.position(&source));
@@ -318,7 +321,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
     ///     if claims.is_some() { "hello, member" } else { "hello, stranger" }
     /// }
     ///
-    /// # fn main() -> Result<(), tower_chain::JwtConfigError> {
+    /// # fn main() -> Result<(), tower_chain::JwtError> {
     /// # let secret = "a secret that has thirty-two bytes";
     /// let api = Chain::new().use_(Jwt::<()>::hs256(secret)?.optional()).get(hello).build();
     /// # let _ = api;

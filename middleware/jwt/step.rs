@@ -10,16 +10,17 @@ use serde::de::DeserializeOwned;
 
 use super::Jwt;
 use super::keys::source::Origin;
-use super::refusal::Refusal;
+use super::refusal::JwtRefusal;
 use super::revocation::Revocation;
 use super::token::claims::{Claims, MaybeClaims};
 use crate::middleware::credentials::{
-    DPOP, DPOP_NONCE, NO_STORE, RequestHead, Unread, came_by_query, cross_site, later, no_store,
+    DPOP, DPOP_NONCE, NO_STORE, RequestHead, UnreadCredentials, came_by_query, cross_site, later,
+    no_store,
 };
 use crate::{Anonymous, Endpoint, Error, Middleware, Next, Request, Response};
 
 /// A token that is accepted.
-struct Accepted<C> {
+struct AcceptedToken<C> {
     claims: Claims<C>,
     place: usize,
     /// What the proofs to come must hold, if it is something new.
@@ -27,21 +28,21 @@ struct Accepted<C> {
 }
 
 /// Why a request is refused, and at which place the reason stands.
-enum Refused {
+enum RejectedToken {
     Missing,
-    Unread(Unread),
-    Token(usize, Refusal),
+    UnreadCredentials(UnreadCredentials),
+    Token(usize, JwtRefusal),
 }
 
-impl From<Unread> for Refused {
-    fn from(unread: Unread) -> Self {
-        Self::Unread(unread)
+impl From<UnreadCredentials> for RejectedToken {
+    fn from(unread: UnreadCredentials) -> Self {
+        Self::UnreadCredentials(unread)
     }
 }
 
 impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
     /// Where all is at hand it is decided on the stack: the future of a chain then has no room for what would wait.
-    async fn authenticate(&self, req: &mut Request) -> Result<Accepted<C>, Refused> {
+    async fn authenticate(&self, req: &mut Request) -> Result<AcceptedToken<C>, RejectedToken> {
         if self.decides_at_once()
             && let Some(decided) = self.decide(req).now_or_never()
         {
@@ -57,7 +58,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
             && self.revocations.iter().all(|one| matches!(one, Revocation::Denylist(_)))
     }
 
-    async fn decide(&self, req: &mut Request) -> Result<Accepted<C>, Refused> {
+    async fn decide(&self, req: &mut Request) -> Result<AcceptedToken<C>, RejectedToken> {
         let mut form = None;
         if self.places.reads_form() {
             // Boxed, so that only those who look there pay for it.
@@ -65,15 +66,15 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
         }
         self.places.mark_sensitive(req.headers_mut());
         let (place, credentials) =
-            self.places.find(req, form.as_deref())?.ok_or(Refused::Missing)?;
+            self.places.find(req, form.as_deref())?.ok_or(RejectedToken::Missing)?;
         let (head, token) = (RequestHead::of(req), credentials.as_bytes());
-        let refused = |refusal| Refused::Token(place, refusal);
+        let refused = |refusal| RejectedToken::Token(place, refusal);
         if self.proofs.require_dpop() && self.proven_place != Some(place) {
-            return Err(refused(Refusal::SenderConstrained));
+            return Err(refused(JwtRefusal::SenderConstrained));
         }
         let claims = self.verify_token(Some(head), token).await.map_err(refused)?;
         // The token first: only who has a good one makes us check a proof.
-        let bound = Claims::token(&claims).confirmation();
+        let bound = Claims::registered(&claims).confirmation();
         let with_proof = self.proven_place == Some(place);
         let mut nonce = None;
         if let Some(dpop) = self.proofs.confirm(&head, with_proof, bound).map_err(refused)? {
@@ -81,7 +82,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
             let proving = Box::pin(dpop.prove(&head, token, key, self.policy.now()));
             nonce = proving.await.map_err(refused)?;
         }
-        Ok(Accepted { claims, place, nonce })
+        Ok(AcceptedToken { claims, place, nonce })
     }
 
     /// Marks the proof as sensitive; the token is by now.
@@ -96,23 +97,27 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
     }
 
     /// The answer to a request that is refused (RFC 6750, 3).
-    fn refuse(&self, refused: Refused) -> Error {
+    fn refuse(&self, refused: RejectedToken) -> Error {
         let (refusal, detail, place) = match refused {
-            Refused::Missing => (Refusal::Missing, Refusal::Missing.description(), None),
-            Refused::Unread(Unread::Malformed(place, detail)) => {
-                (Refusal::Request, detail, Some(place))
+            RejectedToken::Missing => {
+                (JwtRefusal::Missing, JwtRefusal::Missing.description(), None)
             }
-            Refused::Unread(Unread::CrossSite) => {
-                tracing::debug!(reason = Refusal::CrossSite.code(), "access token refused");
-                return cross_site().with_source(Refusal::CrossSite);
+            RejectedToken::UnreadCredentials(UnreadCredentials::Malformed(place, detail)) => {
+                (JwtRefusal::Request, detail, Some(place))
             }
-            Refused::Unread(Unread::Body(error)) => return no_store(error),
-            Refused::Token(place, refusal) => (refusal, refusal.description(), Some(place)),
+            RejectedToken::UnreadCredentials(UnreadCredentials::CrossSite) => {
+                tracing::debug!(reason = JwtRefusal::CrossSite.code(), "access token refused");
+                return cross_site().with_source(JwtRefusal::CrossSite);
+            }
+            RejectedToken::UnreadCredentials(UnreadCredentials::Body(error)) => {
+                return no_store(error);
+            }
+            RejectedToken::Token(place, refusal) => (refusal, refusal.description(), Some(place)),
         };
         tracing::debug!(reason = refusal.code(), "access token refused");
         let (status, code) = match refusal {
-            Refusal::Missing => (StatusCode::UNAUTHORIZED, ""),
-            Refusal::Request => (StatusCode::BAD_REQUEST, "invalid_request"),
+            JwtRefusal::Missing => (StatusCode::UNAUTHORIZED, ""),
+            JwtRefusal::Request => (StatusCode::BAD_REQUEST, "invalid_request"),
             _ => match refusal.status_and_code() {
                 (status, Some(code)) => (status, code),
                 (status, None) => return later(Error::new(status, detail)).with_source(refusal),
@@ -151,10 +156,11 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Middleware for Jwt<C> {
     type Provides = (Claims<C>,);
 
     async fn call<N: Endpoint>(&self, mut next: Next<'_, N, Self::Provides>) -> Response {
-        let Accepted { claims, place, nonce } = match self.authenticate(next.request_mut()).await {
-            Ok(accepted) => accepted,
-            Err(refused) => return self.refuse(refused).into_response(),
-        };
+        let AcceptedToken { claims, place, nonce } =
+            match self.authenticate(next.request_mut()).await {
+                Ok(accepted) => accepted,
+                Err(refused) => return self.refuse(refused).into_response(),
+            };
         let by_query = self.pass(next.request_mut(), place);
         let mut response = next.run_with((claims,)).await;
         finish(&mut response, by_query, nonce);
@@ -173,16 +179,16 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Middleware for OptionalJwt<C> 
     type Provides = (MaybeClaims<C>,);
 
     async fn call<N: Endpoint>(&self, mut next: Next<'_, N, Self::Provides>) -> Response {
-        let Accepted { claims, place, nonce } = match self.0.authenticate(next.request_mut()).await
-        {
-            Ok(accepted) => accepted,
-            Err(Refused::Missing) => {
-                self.0.hide_proof(next.request_mut());
-                next.extensions_mut().insert(Anonymous::<MaybeClaims<C>>::new());
-                return next.run_with((MaybeClaims(None),)).await;
-            }
-            Err(refused) => return self.0.refuse(refused).into_response(),
-        };
+        let AcceptedToken { claims, place, nonce } =
+            match self.0.authenticate(next.request_mut()).await {
+                Ok(accepted) => accepted,
+                Err(RejectedToken::Missing) => {
+                    self.0.hide_proof(next.request_mut());
+                    next.extensions_mut().insert(Anonymous::<MaybeClaims<C>>::new());
+                    return next.run_with((MaybeClaims(None),)).await;
+                }
+                Err(refused) => return self.0.refuse(refused).into_response(),
+            };
         let by_query = self.0.pass(next.request_mut(), place);
         let mut response = next.run_with((MaybeClaims(Some(claims)),)).await;
         finish(&mut response, by_query, nonce);

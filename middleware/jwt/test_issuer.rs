@@ -18,7 +18,7 @@ use jsonwebtoken::{Algorithm as Backend, EncodingKey};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::{Algorithm, JwtConfigError, Key, KeySource, Keys};
+use super::{Algorithm, JwtError, Key, KeySource, Keys};
 use crate::{Chain, Error, Provided, Response, StatusCode, TestClient};
 
 /// An issuer of tokens for tests, with keys that can be rotated. Its keys are no secret. Clones share them.
@@ -53,7 +53,7 @@ use crate::{Chain, Error, Provided, Response, StatusCode, TestClient};
 /// ```
 /// # #[cfg(feature = "jwks")]
 /// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), tower_chain::JwtConfigError> {
+/// # async fn main() -> Result<(), tower_chain::JwtError> {
 /// use serde_json::{Value, json};
 /// use tower_chain::middleware::jwt::{Algorithm, TestIssuer};
 /// use tower_chain::{Chain, Claims, Jwt, TestClient};
@@ -71,13 +71,13 @@ use crate::{Chain, Error, Provided, Response, StatusCode, TestClient};
 /// ```
 #[derive(Clone)]
 pub struct TestIssuer {
-    kind: Kind,
+    kind: IssuerKey,
     numbers: Arc<Mutex<Numbers>>,
 }
 
 /// What it signs with.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum IssuerKey {
     Hs256,
     Es256,
     Ed25519,
@@ -95,38 +95,38 @@ struct Numbers {
 impl TestIssuer {
     /// An issuer that signs with HMAC-SHA-256.
     pub fn new() -> Self {
-        Self::with(Kind::Hs256)
+        Self::with(IssuerKey::Hs256)
     }
 
     /// An issuer that signs with ECDSA over P-256.
     pub fn es256() -> Self {
-        Self::with(Kind::Es256)
+        Self::with(IssuerKey::Es256)
     }
 
     /// An issuer that signs with Ed25519.
     pub fn ed25519() -> Self {
-        Self::with(Kind::Ed25519)
+        Self::with(IssuerKey::Ed25519)
     }
 
     /// An issuer that signs with RSA of 2048 bits, as PKCS#1. The first use of each key takes a while: it is made at random.
     #[cfg(feature = "jwt")]
     #[cfg_attr(docsrs, doc(cfg(feature = "jwt")))]
     pub fn rs256() -> Self {
-        Self::with(Kind::Rs256)
+        Self::with(IssuerKey::Rs256)
     }
 
-    fn with(kind: Kind) -> Self {
+    fn with(kind: IssuerKey) -> Self {
         Self { kind, numbers: Arc::new(Mutex::new(Numbers { first: 1, last: 1 })) }
     }
 
     /// The algorithm of its signatures.
     pub fn algorithm(&self) -> Algorithm {
         match self.kind {
-            Kind::Hs256 => Algorithm::Hs256,
-            Kind::Es256 => Algorithm::Es256,
-            Kind::Ed25519 => Algorithm::Ed25519,
+            IssuerKey::Hs256 => Algorithm::Hs256,
+            IssuerKey::Es256 => Algorithm::Es256,
+            IssuerKey::Ed25519 => Algorithm::Ed25519,
             #[cfg(feature = "jwt")]
-            Kind::Rs256 => Algorithm::Rs256,
+            IssuerKey::Rs256 => Algorithm::Rs256,
         }
     }
 
@@ -136,13 +136,13 @@ impl TestIssuer {
         KeySource::per_request(|_| (), move |()| std::future::ready(issuer.current().map(Some)))
     }
 
-    fn current(&self) -> Result<Keys, JwtConfigError> {
+    fn current(&self) -> Result<Keys, JwtError> {
         let Numbers { first, last } = self.numbers();
         let key = |n| match self.kind.jwk(n) {
             Some(jwk) => Key::jwk(self.algorithm(), jwk.to_string()),
             None => Ok(Key::secret(Algorithm::Hs256, secret(n))?.kid(kid(n))),
         };
-        Keys::new((first..=last).map(key).collect::<Result<Vec<_>, JwtConfigError>>()?)
+        Keys::new((first..=last).map(key).collect::<Result<Vec<_>, JwtError>>()?)
     }
 
     /// The public keys as they are now, as a JWK set (RFC 7517, 5). There is none for HMAC.
@@ -293,7 +293,7 @@ fn json_response(value: &Value) -> Result<Response, Error> {
     Ok(response.header("content-type", "application/json").body(value.to_string().into())?)
 }
 
-impl Kind {
+impl IssuerKey {
     /// The name in a header. For Ed25519 it is the one that issuers use as yet.
     fn name(self) -> &'static str {
         match self {

@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::crypto::sha256;
-use super::error::JwtConfigError;
+use super::error::JwtError;
 use super::keys::key::KeyId;
 use super::token::claims::Claims;
-use crate::middleware::credentials::digest::Prefix;
+use crate::middleware::credentials::digest::DigestHasher;
 
 /// Remembers verified tokens, so that a token that comes again costs no signature check. Given to [`Jwt::cache`](super::Jwt::cache).
 ///
@@ -27,7 +27,7 @@ use crate::middleware::credentials::digest::Prefix;
 /// use tower_chain::middleware::jwt::TokenCache;
 /// use tower_chain::{Chain, Jwt};
 ///
-/// # fn main() -> Result<(), tower_chain::JwtConfigError> {
+/// # fn main() -> Result<(), tower_chain::JwtError> {
 /// # let secret = "a secret that has thirty-two bytes";
 /// let cache = TokenCache::new(10_000)?;
 /// let jwt = Jwt::<serde_json::Value>::hs256(secret)?.cache(cache.clone());
@@ -51,9 +51,9 @@ impl TokenCache {
     /// # Errors
     ///
     /// If it is zero.
-    pub fn new(capacity: usize) -> Result<Self, JwtConfigError> {
+    pub fn new(capacity: usize) -> Result<Self, JwtError> {
         if capacity == 0 {
-            return Err(JwtConfigError::ZeroLimit);
+            return Err(JwtError::ZeroLimit);
         }
         Ok(Self { capacity, ttl: 600, epoch: Arc::default() })
     }
@@ -84,21 +84,21 @@ impl fmt::Debug for TokenCache {
 /// holds at most `capacity` tokens, and nothing is ever searched for the oldest.
 pub(crate) struct Store<C> {
     settings: TokenCache,
-    shards: Box<[Mutex<Shard<C>>]>,
+    shards: Box<[Mutex<CacheShard<C>>]>,
 }
 
-struct Shard<C> {
+struct CacheShard<C> {
     young: Half<C>,
     old: Half<C>,
     room: usize,
 }
 
-type Half<C> = HashMap<Digest, Entry<C>, BuildHasherDefault<Prefix>>;
+type Half<C> = HashMap<Digest, CachedToken<C>, BuildHasherDefault<DigestHasher>>;
 
 /// Of the exact token.
 pub(crate) type Digest = [u8; 32];
 
-pub(crate) struct Entry<C> {
+pub(crate) struct CachedToken<C> {
     pub(crate) claims: Claims<C>,
     pub(crate) key: KeyId,
     /// The first second at which it must not be used.
@@ -106,7 +106,7 @@ pub(crate) struct Entry<C> {
     epoch: u64,
 }
 
-impl<C> Clone for Entry<C> {
+impl<C> Clone for CachedToken<C> {
     fn clone(&self) -> Self {
         Self { claims: self.claims.clone(), ..*self }
     }
@@ -117,7 +117,7 @@ impl<C> Store<C> {
         let shards = settings.capacity.div_ceil(64).clamp(1, 16);
         let room = (settings.capacity / shards / 2).max(1);
         let half = || Half::with_capacity_and_hasher(room, BuildHasherDefault::default());
-        let shard = |_| Mutex::new(Shard { young: half(), old: half(), room });
+        let shard = |_| Mutex::new(CacheShard { young: half(), old: half(), room });
         Self { settings, shards: (0..shards).map(shard).collect() }
     }
 
@@ -130,7 +130,7 @@ impl<C> Store<C> {
         self.settings.epoch.load(Ordering::Acquire)
     }
 
-    pub(crate) fn find(&self, digest: &Digest, now: u64) -> Option<Entry<C>> {
+    pub(crate) fn find(&self, digest: &Digest, now: u64) -> Option<CachedToken<C>> {
         let mut shard = self.shard(digest)?;
         let entry = match shard.young.get(digest) {
             Some(entry) => entry.clone(),
@@ -152,32 +152,32 @@ impl<C> Store<C> {
         now: u64,
     ) {
         let ttl = now.saturating_add(self.settings.ttl);
-        let until = Claims::token(claims).times.expires.unwrap_or(u64::MAX).min(ttl);
+        let until = Claims::registered(claims).times.expires.unwrap_or(u64::MAX).min(ttl);
         if now < until
             && let Some(mut shard) = self.shard(&digest)
         {
-            shard.insert(digest, Entry { claims: claims.clone(), key: *key, until, epoch });
+            shard.insert(digest, CachedToken { claims: claims.clone(), key: *key, until, epoch });
         }
     }
 
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
-        let lock = |shard: &Mutex<Shard<C>>| {
+        let lock = |shard: &Mutex<CacheShard<C>>| {
             let shard = shard.lock().unwrap();
             shard.young.len() + shard.old.len()
         };
         self.shards.iter().map(lock).sum()
     }
 
-    fn shard(&self, digest: &Digest) -> Option<MutexGuard<'_, Shard<C>>> {
+    fn shard(&self, digest: &Digest) -> Option<MutexGuard<'_, CacheShard<C>>> {
         // The last byte: the first ones choose the place in the map.
         let shard = self.shards.get(usize::from(digest[31]) % self.shards.len())?;
         Some(shard.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-impl<C> Shard<C> {
-    fn insert(&mut self, digest: Digest, entry: Entry<C>) {
+impl<C> CacheShard<C> {
+    fn insert(&mut self, digest: Digest, entry: CachedToken<C>) {
         if self.young.len() >= self.room && !self.young.contains_key(&digest) {
             std::mem::swap(&mut self.young, &mut self.old);
             self.young.clear();

@@ -6,11 +6,11 @@ use super::Jwt;
 use super::keys::Keys;
 use super::keys::key::Key;
 use super::keys::source::{self, KeyQuery, Origin};
-use super::refusal::Refusal;
+use super::refusal::JwtRefusal;
 use super::revocation::Revocation;
-use super::token::claims::{Claims, Name, Token};
+use super::token::claims::{ClaimName, Claims, RegisteredClaims};
 use super::token::json::{self, Read};
-use super::token::jws::{self, Compact};
+use super::token::jws::{self, CompactJws};
 use crate::middleware::credentials::RequestHead;
 
 impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
@@ -22,12 +22,12 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
     /// # Errors
     ///
     /// If the token is refused, or could not be verified.
-    pub async fn verify(&self, token: impl AsRef<[u8]>) -> Result<Claims<C>, Refusal> {
+    pub async fn verify(&self, token: impl AsRef<[u8]>) -> Result<Claims<C>, JwtRefusal> {
         let claims = self.verify_token(None, token.as_ref()).await?;
         // RFC 9449, 7.2 and RFC 8705, 3: a bound token is no bearer token.
-        let bound = Claims::token(&claims).confirmation().is_some();
+        let bound = Claims::registered(&claims).confirmation().is_some();
         if bound || self.proofs.require_binding() {
-            return Err(Refusal::SenderConstrained);
+            return Err(JwtRefusal::SenderConstrained);
         }
         Ok(claims)
     }
@@ -37,15 +37,15 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
         &self,
         request: Option<RequestHead<'_>>,
         token: &[u8],
-    ) -> Result<Claims<C>, Refusal> {
+    ) -> Result<Claims<C>, JwtRefusal> {
         // First of all, so that nothing that is no token costs anything.
-        let compact = Compact::split(token, self.max_bytes)?;
+        let compact = CompactJws::split(token, self.max_bytes)?;
         let (source, issuer) = match &self.keys {
             Origin::Issuers(issuers) => {
-                let named = source::peek(token).ok_or(Refusal::Malformed)?.issuer;
+                let named = source::peek(token).ok_or(JwtRefusal::Malformed)?.issuer;
                 let (name, source) = named
                     .and_then(|named| issuers.iter().find(|(name, _)| **name == *named))
-                    .ok_or(Refusal::Issuer)?;
+                    .ok_or(JwtRefusal::Issuer)?;
                 (source, Some(&**name))
             }
             source => (source, None),
@@ -56,16 +56,16 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
                 let keys = choose(&KeyQuery { request, token }).await;
                 let keys = keys.map_err(|error| {
                     tracing::warn!(error, "no keys to verify tokens with");
-                    Refusal::KeysUnavailable
+                    JwtRefusal::KeysUnavailable
                 })?;
-                self.verify_with(&keys.ok_or(Refusal::Key)?, issuer, token, &compact)
+                self.verify_with(&keys.ok_or(JwtRefusal::Key)?, issuer, token, &compact)
             }
             #[cfg(feature = "jwks")]
             Origin::Remote(remote) => {
                 let issuer = issuer.or(remote.issuer());
                 let keys = remote.keys().await?;
                 match self.verify_with(&keys, issuer, token, &compact) {
-                    Err(refusal @ (Refusal::Key | Refusal::Algorithm)) => {
+                    Err(refusal @ (JwtRefusal::Key | JwtRefusal::Algorithm)) => {
                         if !self.may_be_new(remote, issuer, token) {
                             return Err(refusal);
                         }
@@ -77,18 +77,18 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
                     verified => verified,
                 }
             }
-            Origin::Issuers(_) => Err(Refusal::Issuer),
+            Origin::Issuers(_) => Err(JwtRefusal::Issuer),
         }?;
         for revocation in &self.revocations {
             let revoked = match revocation {
-                Revocation::Denylist(list) => list.is_revoked(Claims::token(&claims)),
+                Revocation::Denylist(list) => list.is_revoked(Claims::registered(&claims)),
                 Revocation::Hook(ask) => ask(claims.clone()).await.map_err(|error| {
                     tracing::warn!(error, "can't tell whether a token is revoked");
-                    Refusal::RevocationUnavailable
+                    JwtRefusal::RevocationUnavailable
                 })?,
             };
             if revoked {
-                return Err(Refusal::Revoked);
+                return Err(JwtRefusal::Revoked);
             }
         }
         Ok(claims)
@@ -98,7 +98,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
     #[cfg(feature = "jwks")]
     fn may_be_new(
         &self,
-        remote: &super::keys::jwks::Remote,
+        remote: &super::keys::jwks::JwksClient,
         issuer: Option<&str>,
         token: &[u8],
     ) -> bool {
@@ -119,7 +119,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
     /// If an issuer's keys could not be had. It is tried again with the next request.
     #[cfg(feature = "jwks")]
     #[cfg_attr(docsrs, doc(cfg(feature = "jwks")))]
-    pub async fn warm_up(&self) -> Result<(), Refusal> {
+    pub async fn warm_up(&self) -> Result<(), JwtRefusal> {
         let sources = match &self.keys {
             Origin::Issuers(issuers) => issuers.iter().map(|(_, source)| source).collect(),
             source => vec![source],
@@ -138,8 +138,8 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
         keys: &Keys,
         issuer: Option<&str>,
         token: &[u8],
-        compact: &Compact<'_>,
-    ) -> Result<Claims<C>, Refusal> {
+        compact: &CompactJws<'_>,
+    ) -> Result<Claims<C>, JwtRefusal> {
         let now = self.policy.now();
         let Some(cache) = &self.cache else {
             return self.verify_anew(keys, issuer, compact, now).map(|(claims, _)| claims);
@@ -148,7 +148,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
         if let Some(known) = cache.find(&digest, now)
             && keys.contains(&known.key)
         {
-            self.policy.times(&Claims::token(&known.claims).times, now)?;
+            self.policy.times(&Claims::registered(&known.claims).times, now)?;
             return Ok(known.claims);
         }
         let (claims, key) = self.verify_anew(keys, issuer, compact, now)?;
@@ -160,9 +160,9 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
         &self,
         keys: &'k Keys,
         issuer: Option<&str>,
-        compact: &Compact<'_>,
+        compact: &CompactJws<'_>,
         now: u64,
-    ) -> Result<(Claims<C>, &'k Key), Refusal> {
+    ) -> Result<(Claims<C>, &'k Key), JwtRefusal> {
         let key = keys.check(compact, |typ| self.policy.typ(typ))?;
 
         // On the stack where it fits, and in no more room than that: zeros cost as well.
@@ -187,14 +187,14 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
         self.policy.claims(&read)?;
         // RFC 9449, 7.1 and RFC 8705, 3: a bound token is not a bearer token.
         if read.confirmation.as_ref().is_some_and(|bound| !self.proofs.cover(bound)) {
-            return Err(Refusal::SenderConstrained);
+            return Err(JwtRefusal::SenderConstrained);
         }
-        if issuer.is_some_and(|name| read.texts.get(Name::Issuer) != Some(name)) {
-            return Err(Refusal::Issuer);
+        if issuer.is_some_and(|name| read.texts.get(ClaimName::Issuer) != Some(name)) {
+            return Err(JwtRefusal::Issuer);
         }
-        let token = Token::new(&read.texts, read.times, read.confirmation);
+        let token = RegisteredClaims::new(&read.texts, read.times, read.confirmation);
         if !self.checks.iter().all(|check| check(&claims, &token)) {
-            return Err(Refusal::Custom);
+            return Err(JwtRefusal::Custom);
         }
         Ok((Claims::verified(claims, token), key))
     }

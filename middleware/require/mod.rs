@@ -92,7 +92,7 @@
 //! | a policy returns an error | as the policy says | as the policy says |
 //!
 //! With a [`scheme`](Require::scheme) that isn't one of OAuth the 403 carries no challenge, and a 401 the realm alone: those schemes have no more.
-//! The reason is a [`Refusal`], the source of the error.
+//! The reason is a [`RequireRefusal`], the source of the error.
 //!
 //! # What it provides
 //!
@@ -123,7 +123,7 @@ use http::header::{CACHE_CONTROL, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 
 pub use self::rule::Decision;
-use self::rule::{Clock, Denial, Rule};
+use self::rule::{Denial, Rule, SignInClock};
 use crate::{
     Anonymous, Challenge, ChallengeError, Dependent, Endpoint, Error, Grants, Middleware, Next,
     Provided, Request, Response,
@@ -164,7 +164,7 @@ pub struct Require<T> {
     scheme: String,
     realm: String,
     resource_metadata: Option<String>,
-    clock: Arc<Clock>,
+    clock: Arc<SignInClock>,
 }
 
 impl<T: Grants> Require<T> {
@@ -445,7 +445,7 @@ pub struct Required<T> {
     unauthenticated: HeaderValue,
     insufficient: Option<HeaderValue>,
     sign_in: HeaderValue,
-    clock: Arc<Clock>,
+    clock: Arc<SignInClock>,
 }
 
 impl<T: Send + Sync + 'static> Required<T> {
@@ -467,17 +467,16 @@ impl<T: Send + Sync + 'static> Required<T> {
         };
         let error = match denial {
             Denial::Answer(error) if self.authenticated.is_none() => error,
-            _ if missing => {
-                Refusal::Missing.answer("Credentials are missing", Some(&self.unauthenticated))
-            }
+            _ if missing => RequireRefusal::Missing
+                .answer("Credentials are missing", Some(&self.unauthenticated)),
             Denial::Answer(error) => error,
             Denial::SignIn => {
                 let detail = "The caller must authenticate again, or in another way";
-                Refusal::SignIn.answer(detail, Some(&self.sign_in))
+                RequireRefusal::SignIn.answer(detail, Some(&self.sign_in))
             }
             Denial::Grant => {
                 let detail = "The caller was not granted what this requires";
-                Refusal::Insufficient.answer(detail, self.insufficient.as_ref())
+                RequireRefusal::Insufficient.answer(detail, self.insufficient.as_ref())
             }
         };
         if error.headers().contains_key(CACHE_CONTROL) {
@@ -518,7 +517,7 @@ impl<T> fmt::Debug for Required<T> {
 /// status, the challenge and a fixed text. What a policy answers is passed on as it is, without one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Refusal {
+pub enum RequireRefusal {
     /// There is no caller.
     Missing,
     /// The caller was not granted what is required.
@@ -527,7 +526,7 @@ pub enum Refusal {
     SignIn,
 }
 
-impl Refusal {
+impl RequireRefusal {
     /// A short name that never changes, for metrics.
     pub fn code(self) -> &'static str {
         match self {
@@ -551,7 +550,7 @@ impl Refusal {
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for RequireRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Missing => "there is no caller",
@@ -561,7 +560,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-impl std::error::Error for Refusal {}
+impl std::error::Error for RequireRefusal {}
 
 /// What is wrong with a [`Require`]. The text says what to change.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,7 +10,7 @@ pub(super) enum Rule<T> {
     Scope(Box<str>, fn(&T, &str) -> bool),
     /// A role or a permission.
     Grant(Box<str>, fn(&T, &str) -> bool),
-    Policy(Arc<Policy<T>>),
+    Policy(Arc<RequirePolicy<T>>),
     /// One of these ways to sign in.
     Acr(Vec<Box<str>>, for<'a> fn(&'a T) -> Option<&'a str>),
     /// A sign-in that is no longer ago than this.
@@ -29,11 +29,16 @@ pub(super) enum Denial {
     Answer(Error),
 }
 
-pub(super) type Clock = dyn Fn() -> SystemTime + Send + Sync;
-type Policy<T> = dyn Fn(&T, &Request) -> Result<(), Option<Error>> + Send + Sync;
+pub(super) type SignInClock = dyn Fn() -> SystemTime + Send + Sync;
+type RequirePolicy<T> = dyn Fn(&T, &Request) -> Result<(), Option<Error>> + Send + Sync;
 
 impl<T> Rule<T> {
-    pub(super) fn decide(&self, caller: &T, req: &Request, now: &Clock) -> Result<(), Denial> {
+    pub(super) fn decide(
+        &self,
+        caller: &T,
+        req: &Request,
+        now: &SignInClock,
+    ) -> Result<(), Denial> {
         let granted = |granted: bool, denial| if granted { Ok(()) } else { Err(denial) };
         match self {
             Self::Scope(name, has) | Self::Grant(name, has) => {

@@ -8,9 +8,9 @@ use http::HeaderValue;
 use serde_json::{Map, Value};
 
 use super::{Introspected, Introspection, seconds};
-use crate::middleware::authenticate::Source;
-use crate::middleware::authenticate::way::{Possession, Sent, Unconfirmed};
-use crate::middleware::jwt::{Confirmation, Dpop, Mtls, Refusal};
+use crate::middleware::authenticate::TokenSource;
+use crate::middleware::authenticate::authenticator::{Possession, SentToken, Unconfirmed};
+use crate::middleware::jwt::{Confirmation, Dpop, JwtRefusal, Mtls};
 
 impl Introspection {
     /// Accepts tokens that are bound to a key of the client (`jkt` in `cnf`), as `Authorization: DPoP <token>` with a proof that the sender holds
@@ -65,8 +65,8 @@ impl Introspection {
 }
 
 impl Possession<Introspected> for Introspection {
-    fn source(&self) -> Option<Source> {
-        self.proofs.dpop.is_some().then(Source::dpop)
+    fn source(&self) -> Option<TokenSource> {
+        self.proofs.dpop.is_some().then(TokenSource::dpop)
     }
 
     fn algorithms(&self) -> Option<String> {
@@ -84,7 +84,7 @@ impl Possession<Introspected> for Introspection {
     fn confirm<'a>(
         &'a self,
         token: &'a Introspected,
-        sent: Sent<'a>,
+        sent: SentToken<'a>,
     ) -> BoxFuture<'a, Result<Option<HeaderValue>, Unconfirmed>> {
         Box::pin(async move {
             let bound = token.claim("cnf").map(Confirmation::read);
@@ -99,8 +99,8 @@ impl Possession<Introspected> for Introspection {
     }
 }
 
-impl From<Refusal> for Unconfirmed {
-    fn from(refusal: Refusal) -> Self {
+impl From<JwtRefusal> for Unconfirmed {
+    fn from(refusal: JwtRefusal) -> Self {
         tracing::debug!(reason = refusal.code(), "proof of possession refused");
         let (status, code) = refusal.status_and_code();
         Self { status, code, detail: refusal.description() }

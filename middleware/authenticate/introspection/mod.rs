@@ -24,12 +24,12 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value};
 use tokio::sync::Semaphore;
 
-use super::cache::{Cache, Key};
-use super::turns::{Client, Turns};
 #[cfg(not(any(feature = "jwt", feature = "jwt-rust-crypto")))]
-use super::way::Possession;
-use super::way::{Verifier, Verify};
-use super::{Authenticate, Source, Token};
+use super::authenticator::Possession;
+use super::authenticator::{CredentialVerifier, Verify};
+use super::cache::{Cache, CacheKey};
+use super::turns::{ClientNetwork, Turns};
+use super::{Authenticate, Token, TokenSource};
 use crate::middleware::credentials::Credentials;
 #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
 use crate::middleware::jwt::Proofs;
@@ -101,22 +101,24 @@ pub struct Introspection {
     /// Empty if any audience is accepted.
     audiences: Vec<String>,
     any_token_type: bool,
-    checks: Vec<Box<Check>>,
+    checks: Vec<Box<ResponseCheck>>,
     timeout: Duration,
-    fetch: Box<Fetch>,
+    fetch: Box<SendRequest>,
     good: Cache<Introspected>,
     bad: Cache<()>,
-    asking: Mutex<HashMap<Key, WeakShared<Asking>>>,
+    asking: Mutex<HashMap<CacheKey, WeakShared<PendingRequest>>>,
     turns: Turns,
     #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
     proofs: Proofs,
 }
 
-type Check = dyn Fn(&Introspected) -> bool + Send + Sync;
-type Fetch =
-    dyn Fn(http::Request<Bytes>) -> Pin<Box<dyn Future<Output = Fetched> + Send>> + Send + Sync;
-type Fetched = Result<http::Response<Bytes>, BoxError>;
-type Asking = Pin<Box<dyn Future<Output = Result<Option<Introspected>, Unavailable>> + Send>>;
+type ResponseCheck = dyn Fn(&Introspected) -> bool + Send + Sync;
+type SendRequest = dyn Fn(http::Request<Bytes>) -> Pin<Box<dyn Future<Output = SentResponse> + Send>>
+    + Send
+    + Sync;
+type SentResponse = Result<http::Response<Bytes>, BoxError>;
+type PendingRequest =
+    Pin<Box<dyn Future<Output = Result<Option<Introspected>, Unavailable>> + Send>>;
 
 impl Introspection {
     /// Accepts tokens for an audience, after a request to the introspection endpoint at a URL. The function sends this request and reads the
@@ -255,7 +257,7 @@ impl Introspection {
     async fn ask(
         self: Arc<Self>,
         token: Token,
-        client: Option<Client>,
+        client: Option<ClientNetwork>,
     ) -> Result<Option<Introspected>, Error> {
         let key = self.good.key(token.as_str().as_bytes());
         if let Some(known) = self.known(&key) {
@@ -279,7 +281,7 @@ impl Introspection {
     }
 
     /// What is remembered. `Some(None)` is a bad token.
-    fn known(&self, key: &Key) -> Option<Option<Introspected>> {
+    fn known(&self, key: &CacheKey) -> Option<Option<Introspected>> {
         let now = Instant::now();
         if let Some(token) = self.good.get(key, now) {
             return Some(token.is_alive(SystemTime::now()).then_some(token));
@@ -288,7 +290,7 @@ impl Introspection {
     }
 
     /// The question that is under way for this token, or a new one.
-    fn join(self: Arc<Self>, key: Key, token: Token) -> Shared<Asking> {
+    fn join(self: Arc<Self>, key: CacheKey, token: Token) -> Shared<PendingRequest> {
         let this = self.clone();
         let mut all = this.asking.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(asking) = all.get(&key).and_then(WeakShared::upgrade)
@@ -300,7 +302,7 @@ impl Introspection {
             // Of questions that all who asked gave up, only the key is left.
             all.retain(|_, asking| asking.upgrade().is_some());
         }
-        let asking: Asking = Box::pin(async move {
+        let asking: PendingRequest = Box::pin(async move {
             // It may have been answered between the look into memory and now.
             if let Some(known) = self.known(&key) {
                 return Ok(known);
@@ -352,7 +354,7 @@ impl Introspection {
             StatusCode::BAD_REQUEST if is_about_the_token(answer.body()) => return Ok(None),
             _ => return Err(Unavailable("another status than 200")),
         }
-        let claims: Claims = serde_json::from_slice(answer.body())
+        let claims: UniqueMembers = serde_json::from_slice(answer.body())
             .map_err(|_| Unavailable("an answer that is no JSON object"))?;
         match claims.0.get("active") {
             Some(Value::Bool(true)) => Ok(self.judge(claims.0)),
@@ -392,7 +394,7 @@ impl Introspection {
         };
         let of_kind = self.any_token_type || is_access_token(&claims);
         let covered = self.covers(&claims);
-        let token = Introspected(Arc::new(Inner { claims, expires, not_before }));
+        let token = Introspected(Arc::new(ActiveToken { claims, expires, not_before }));
         let accepted = from_issuer && for_us && of_kind && covered;
         (accepted && self.checks.iter().all(|check| check(&token))).then_some(token)
     }
@@ -410,7 +412,7 @@ impl Authenticate<Introspected> {
                 }
                 Credentials::Login(..) => Box::pin(async { Ok(None) }),
             });
-        let mut this = Self::of(Source::bearer(), Verifier::Function(verify));
+        let mut this = Self::of(TokenSource::bearer(), CredentialVerifier::Function(verify));
         for way in &mut this.ways {
             way.lifetime = |token| token.left(SystemTime::now());
             way.possession.clone_from(&possession);
@@ -434,10 +436,10 @@ impl fmt::Debug for Introspection {
 ///
 /// `Require` asks it for scopes (the member `scope`), roles (`roles`) and permissions (`permissions`).
 #[derive(Clone, PartialEq)]
-pub struct Introspected(Arc<Inner>);
+pub struct Introspected(Arc<ActiveToken>);
 
 #[derive(PartialEq)]
-struct Inner {
+struct ActiveToken {
     claims: Map<String, Value>,
     expires: Option<u64>,
     not_before: Option<u64>,
@@ -528,14 +530,14 @@ impl fmt::Debug for Introspected {
 }
 
 /// A JSON object in which no member is there twice: which of them counts would be anybody's guess.
-struct Claims(Map<String, Value>);
+struct UniqueMembers(Map<String, Value>);
 
-impl<'de> serde_core::Deserialize<'de> for Claims {
+impl<'de> serde_core::Deserialize<'de> for UniqueMembers {
     fn deserialize<D: serde_core::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Visitor;
 
         impl<'de> serde_core::de::Visitor<'de> for Visitor {
-            type Value = Claims;
+            type Value = UniqueMembers;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object")
@@ -544,14 +546,14 @@ impl<'de> serde_core::Deserialize<'de> for Claims {
             fn visit_map<A: serde_core::de::MapAccess<'de>>(
                 self,
                 mut members: A,
-            ) -> Result<Claims, A::Error> {
+            ) -> Result<UniqueMembers, A::Error> {
                 let mut claims = Map::new();
                 while let Some((name, value)) = members.next_entry::<String, Value>()? {
                     if claims.insert(name, value).is_some() {
                         return Err(serde_core::de::Error::custom("a member is there twice"));
                     }
                 }
-                Ok(Claims(claims))
+                Ok(UniqueMembers(claims))
             }
         }
 
@@ -586,8 +588,8 @@ fn is_access_token(claims: &Map<String, Value>) -> bool {
 
 /// Whether a response with status 400 is about the token (RFC 7009, 2.2.1 and RFC 6750, 3.1), and not about the client that sent the request.
 fn is_about_the_token(body: &[u8]) -> bool {
-    let error = serde_json::from_slice::<Claims>(body).ok();
-    let error = error.as_ref().and_then(|Claims(members)| members.get("error")?.as_str());
+    let error = serde_json::from_slice::<UniqueMembers>(body).ok();
+    let error = error.as_ref().and_then(|UniqueMembers(members)| members.get("error")?.as_str());
     matches!(error, Some("unsupported_token_type" | "invalid_token"))
 }
 

@@ -124,7 +124,7 @@ const EXAMPLE: &str = r#"{
 
 #[test]
 fn the_example_of_rfc_7662_is_read() {
-    let claims: Claims = serde_json::from_str(EXAMPLE).unwrap();
+    let claims: UniqueMembers = serde_json::from_str(EXAMPLE).unwrap();
     let introspection = Server::new("").introspection();
     let token = introspection
         .issuer("https://server.example.com/")
@@ -409,7 +409,7 @@ async fn the_memory_of_the_step_is_no_longer_than_the_life_of_the_token() {
     assert!(cache.get(&key, later(28)).is_some());
     assert!(cache.get(&key, later(31)).is_none());
     // Nor does a clock help that stood still meanwhile.
-    let expired = Introspected(Arc::new(Inner {
+    let expired = Introspected(Arc::new(ActiveToken {
         claims: found.0.claims.clone(),
         expires: Some(now() - 1),
         not_before: None,
@@ -424,7 +424,7 @@ async fn a_flood_of_bad_tokens_does_not_push_out_the_good_ones() {
     let introspection = Arc::new(server.introspection().cache_capacity(4));
     let good = introspection.good.key(b"good");
     let now = Instant::now();
-    let claims: Claims = serde_json::from_str(&active("")).unwrap();
+    let claims: UniqueMembers = serde_json::from_str(&active("")).unwrap();
     let token = introspection.judge(claims.0).unwrap();
     introspection.good.insert(good, token, now);
     for n in 0..1000_u32 {

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::Keys;
 use super::key::Key;
 use crate::middleware::jwt::algorithm::{Algorithm, Family};
-use crate::middleware::jwt::error::JwtConfigError;
+use crate::middleware::jwt::error::JwtError;
 use crate::middleware::jwt::token::json::{Object, object};
 use crate::middleware::jwt::token::jws::decode;
 
@@ -41,7 +41,7 @@ impl Key {
     /// ```
     /// use tower_chain::middleware::jwt::{Algorithm, Key};
     ///
-    /// # fn main() -> Result<(), tower_chain::JwtConfigError> {
+    /// # fn main() -> Result<(), tower_chain::JwtError> {
     /// let key = Key::jwk(
     ///     Algorithm::Ed25519,
     ///     r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#,
@@ -50,8 +50,8 @@ impl Key {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn jwk(algorithm: Algorithm, json: impl AsRef<[u8]>) -> Result<Self, JwtConfigError> {
-        let jwk: Jwk = object(json.as_ref()).ok_or(JwtConfigError::InvalidJwk)?;
+    pub fn jwk(algorithm: Algorithm, json: impl AsRef<[u8]>) -> Result<Self, JwtError> {
+        let jwk: Jwk = object(json.as_ref()).ok_or(JwtError::InvalidJwk)?;
         jwk.check()?;
         jwk.key(algorithm)
     }
@@ -70,26 +70,26 @@ impl Keys {
     pub fn jwks(
         json: impl AsRef<[u8]>,
         algorithms: impl IntoIterator<Item = Algorithm>,
-    ) -> Result<Self, JwtConfigError> {
+    ) -> Result<Self, JwtError> {
         let algorithms: Vec<Algorithm> = algorithms.into_iter().collect();
         if algorithms.is_empty() {
-            return Err(JwtConfigError::NoAlgorithm);
+            return Err(JwtError::NoAlgorithm);
         }
         let keys = usable(json.as_ref(), &algorithms)?;
-        if keys.is_empty() { Err(JwtConfigError::NoUsableJwk) } else { Ok(Self::published(keys)) }
+        if keys.is_empty() { Err(JwtError::NoUsableJwk) } else { Ok(Self::published(keys)) }
     }
 }
 
 /// The keys of a set that can be used; there may be none.
-pub(crate) fn usable(json: &[u8], algorithms: &[Algorithm]) -> Result<Vec<Key>, JwtConfigError> {
+pub(crate) fn usable(json: &[u8], algorithms: &[Algorithm]) -> Result<Vec<Key>, JwtError> {
     #[derive(Deserialize)]
-    struct Set {
+    struct JwkSet {
         keys: Vec<Value>,
     }
 
-    let set: Set = object(json).ok_or(JwtConfigError::InvalidJwk)?;
+    let set: JwkSet = object(json).ok_or(JwtError::InvalidJwk)?;
     if set.keys.len() > MAX_KEYS {
-        return Err(JwtConfigError::InvalidJwk);
+        return Err(JwtError::InvalidJwk);
     }
     // Who mixes secrets with public keys has published the secrets, or is confused about what they are.
     let is_secret = |entry: &Value| entry["kty"] == "oct";
@@ -116,24 +116,24 @@ pub(crate) fn usable(json: &[u8], algorithms: &[Algorithm]) -> Result<Vec<Key>, 
 
 impl Jwk {
     /// Whether it is meant for verifying signatures (RFC 7517, 4.2 and 4.3).
-    fn check(&self) -> Result<(), JwtConfigError> {
+    fn check(&self) -> Result<(), JwtError> {
         if self.d.is_some() {
-            return Err(JwtConfigError::PrivateKey);
+            return Err(JwtError::PrivateKey);
         }
         if self.usage.as_deref().is_some_and(|usage| usage != "sig") {
-            return Err(JwtConfigError::JwkUse);
+            return Err(JwtError::JwkUse);
         }
         if self.key_ops.as_ref().is_some_and(|ops| !ops.iter().any(|op| op == "verify")) {
-            return Err(JwtConfigError::JwkUse);
+            return Err(JwtError::JwkUse);
         }
         Ok(())
     }
 
-    fn key(&self, algorithm: Algorithm) -> Result<Key, JwtConfigError> {
+    fn key(&self, algorithm: Algorithm) -> Result<Key, JwtError> {
         if let Some(name) = &self.alg {
-            let named = Algorithm::from_name(name).ok_or(JwtConfigError::JwkUse)?;
+            let named = Algorithm::from_name(name).ok_or(JwtError::JwkUse)?;
             if named != algorithm {
-                return Err(JwtConfigError::WrongKey { algorithm });
+                return Err(JwtError::WrongKey { algorithm });
             }
         }
         let key = match (algorithm.family(), &*self.kty, self.crv.as_deref()) {
@@ -142,7 +142,7 @@ impl Jwk {
             (Family::P256, "EC", Some("P-256")) => self.point(algorithm, 32),
             (Family::P384, "EC", Some("P-384")) => self.point(algorithm, 48),
             (Family::Ed25519, "OKP", Some("Ed25519")) => Key::point(algorithm, &bytes(&self.x)?),
-            _ => Err(JwtConfigError::WrongKey { algorithm }),
+            _ => Err(JwtError::WrongKey { algorithm }),
         }?;
         Ok(match &self.kid {
             Some(kid) => key.kid(kid.as_str()),
@@ -151,18 +151,18 @@ impl Jwk {
     }
 
     /// RFC 7518, 6.2.1: each coordinate has the full length.
-    fn point(&self, algorithm: Algorithm, length: usize) -> Result<Key, JwtConfigError> {
+    fn point(&self, algorithm: Algorithm, length: usize) -> Result<Key, JwtError> {
         let (x, y) = (bytes(&self.x)?, bytes(&self.y)?);
         if x.len() != length || y.len() != length {
-            return Err(JwtConfigError::InvalidJwk);
+            return Err(JwtError::InvalidJwk);
         }
         Key::point(algorithm, &[&[4], &*x, &*y].concat())
     }
 }
 
-fn bytes(member: &Option<String>) -> Result<Vec<u8>, JwtConfigError> {
-    let member = member.as_ref().ok_or(JwtConfigError::InvalidJwk)?;
-    decode(member.as_bytes()).map_err(|_| JwtConfigError::InvalidJwk)
+fn bytes(member: &Option<String>) -> Result<Vec<u8>, JwtError> {
+    let member = member.as_ref().ok_or(JwtError::InvalidJwk)?;
+    decode(member.as_bytes()).map_err(|_| JwtError::InvalidJwk)
 }
 
 /// How many keys a set may have.

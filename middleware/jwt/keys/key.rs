@@ -9,7 +9,7 @@ use jsonwebtoken::{DecodingKey, DecodingKeyKind};
 
 use crate::middleware::jwt::algorithm::{Algorithm, Family, MAX_RSA_BITS};
 use crate::middleware::jwt::crypto::{self, Verifier};
-use crate::middleware::jwt::error::JwtConfigError;
+use crate::middleware::jwt::error::JwtError;
 
 /// A key that verifies signatures of exactly one algorithm: the header of a token can't choose another.
 ///
@@ -20,7 +20,7 @@ use crate::middleware::jwt::error::JwtConfigError;
 /// ```
 /// use tower_chain::middleware::jwt::{Algorithm, Key, Keys};
 ///
-/// # fn main() -> Result<(), tower_chain::JwtConfigError> {
+/// # fn main() -> Result<(), tower_chain::JwtError> {
 /// let old = Key::secret(Algorithm::Hs256, "an old secret of thirty-two bytes")?.kid("2025");
 /// let new = Key::secret(Algorithm::Hs256, "the new secret of thirty-two byte")?.kid("2026");
 /// let keys = Keys::new([old, new])?;
@@ -51,18 +51,18 @@ impl Key {
     /// # Errors
     ///
     /// If it is shorter than the hash (32, 48 or 64 bytes), all zeros, or the content of a key file.
-    pub fn secret(algorithm: Algorithm, secret: impl AsRef<[u8]>) -> Result<Self, JwtConfigError> {
+    pub fn secret(algorithm: Algorithm, secret: impl AsRef<[u8]>) -> Result<Self, JwtError> {
         let secret = secret.as_ref();
         // A buffer that no one has filled. In a JWK it would be what someone wrote on purpose.
         if !secret.is_empty() && secret.iter().all(|byte| *byte == 0) {
-            return Err(JwtConfigError::ZeroSecret);
+            return Err(JwtError::ZeroSecret);
         }
         Self::long_secret(algorithm, secret)
     }
 
-    pub(crate) fn long_secret(algorithm: Algorithm, secret: &[u8]) -> Result<Self, JwtConfigError> {
+    pub(crate) fn long_secret(algorithm: Algorithm, secret: &[u8]) -> Result<Self, JwtError> {
         if secret.len() < algorithm.secret_bytes() && algorithm.family() == Family::Hmac {
-            return Err(JwtConfigError::ShortSecret { algorithm, bytes: secret.len() });
+            return Err(JwtError::ShortSecret { algorithm, bytes: secret.len() });
         }
         Self::secret_of_any_length(algorithm, secret)
     }
@@ -78,21 +78,21 @@ impl Key {
     pub fn insecure_short_secret(
         algorithm: Algorithm,
         secret: impl AsRef<[u8]>,
-    ) -> Result<Self, JwtConfigError> {
+    ) -> Result<Self, JwtError> {
         Self::secret_of_any_length(algorithm, secret.as_ref())
     }
 
-    fn secret_of_any_length(algorithm: Algorithm, secret: &[u8]) -> Result<Self, JwtConfigError> {
+    fn secret_of_any_length(algorithm: Algorithm, secret: &[u8]) -> Result<Self, JwtError> {
         if algorithm.family() != Family::Hmac {
-            return Err(JwtConfigError::WrongKey { algorithm });
+            return Err(JwtError::WrongKey { algorithm });
         }
         if secret.is_empty() {
-            return Err(JwtConfigError::ShortSecret { algorithm, bytes: 0 });
+            return Err(JwtError::ShortSecret { algorithm, bytes: 0 });
         }
         if is_key_file(secret) {
-            return Err(JwtConfigError::SecretIsKeyFile);
+            return Err(JwtError::SecretIsKeyFile);
         }
-        let key = DecodingKey::from_secret(secret).map_err(|_| JwtConfigError::InvalidKey)?;
+        let key = DecodingKey::from_secret(secret).map_err(|_| JwtError::InvalidKey)?;
         Self::prepare(algorithm, &key)
     }
 
@@ -101,14 +101,14 @@ impl Key {
     /// # Errors
     ///
     /// If it is no such key, is private, does not fit the algorithm, or is an RSA key under 2048 bits.
-    pub fn pem(algorithm: Algorithm, pem: impl AsRef<[u8]>) -> Result<Self, JwtConfigError> {
+    pub fn pem(algorithm: Algorithm, pem: impl AsRef<[u8]>) -> Result<Self, JwtError> {
         let pem = pem.as_ref().trim_ascii();
         if pem.windows(11).any(|window| window == b"PRIVATE KEY") {
-            return Err(JwtConfigError::PrivateKey);
+            return Err(JwtError::PrivateKey);
         }
         let public = pem.starts_with(b"-----BEGIN PUBLIC KEY-----");
         if !public && !pem.starts_with(b"-----BEGIN RSA PUBLIC KEY-----") {
-            return Err(JwtConfigError::InvalidKey);
+            return Err(JwtError::InvalidKey);
         }
         let mismatch = || match public {
             // The PEM is read once more as each other kind, only to tell a wrong key from no key.
@@ -120,15 +120,15 @@ impl Key {
             .iter()
             .any(Result::is_ok) =>
             {
-                JwtConfigError::WrongKey { algorithm }
+                JwtError::WrongKey { algorithm }
             }
-            _ => JwtConfigError::InvalidKey,
+            _ => JwtError::InvalidKey,
         };
         match algorithm.family() {
-            Family::Hmac => Err(JwtConfigError::WrongKey { algorithm }),
+            Family::Hmac => Err(JwtError::WrongKey { algorithm }),
             Family::Rsa => {
                 let key = DecodingKey::from_rsa_pem(pem).map_err(|_| mismatch())?;
-                let der = key.try_get_as_bytes().map_err(|_| JwtConfigError::InvalidKey)?;
+                let der = key.try_get_as_bytes().map_err(|_| JwtError::InvalidKey)?;
                 let Some((n, e)) = crypto::rsa_components(der) else {
                     return Err(mismatch());
                 };
@@ -136,12 +136,12 @@ impl Key {
             }
             Family::P256 | Family::P384 => {
                 let key = DecodingKey::from_ec_pem(pem).map_err(|_| mismatch())?;
-                let point = key.try_get_as_bytes().map_err(|_| JwtConfigError::InvalidKey)?;
+                let point = key.try_get_as_bytes().map_err(|_| JwtError::InvalidKey)?;
                 Self::point(algorithm, point)
             }
             Family::Ed25519 => {
                 let key = DecodingKey::from_ed_pem(pem).map_err(|_| mismatch())?;
-                let point = key.try_get_as_bytes().map_err(|_| JwtConfigError::InvalidKey)?;
+                let point = key.try_get_as_bytes().map_err(|_| JwtError::InvalidKey)?;
                 Self::point(algorithm, point)
             }
         }
@@ -152,7 +152,7 @@ impl Key {
     /// # Errors
     ///
     /// As those of [`Key::pem`].
-    pub fn der(algorithm: Algorithm, der: impl AsRef<[u8]>) -> Result<Self, JwtConfigError> {
+    pub fn der(algorithm: Algorithm, der: impl AsRef<[u8]>) -> Result<Self, JwtError> {
         let der = der.as_ref();
         if algorithm.family() == Family::Rsa
             && let Some((n, e)) = crypto::rsa_components(der)
@@ -199,36 +199,35 @@ impl Key {
         verified
     }
 
-    pub(crate) fn rsa(algorithm: Algorithm, n: &[u8], e: &[u8]) -> Result<Self, JwtConfigError> {
+    pub(crate) fn rsa(algorithm: Algorithm, n: &[u8], e: &[u8]) -> Result<Self, JwtError> {
         let (n, e) = (without_zeros(n), without_zeros(e));
         let bits = n.len() * 8 - n.first().map_or(0, |first| first.leading_zeros() as usize);
         if !(MIN_RSA_BITS..=MAX_RSA_BITS).contains(&bits) {
-            return Err(JwtConfigError::RsaBits { bits });
+            return Err(JwtError::RsaBits { bits });
         }
         // An exponent of more than 33 bits is no one's choice, and makes each check slow.
         if e == [1] || e.len() > 5 || e.last().is_none_or(|last| last % 2 == 0) {
-            return Err(JwtConfigError::RsaExponent);
+            return Err(JwtError::RsaExponent);
         }
         Self::prepare(algorithm, &DecodingKey::from_rsa_raw_components(n, e))
     }
 
     /// A point, for ECDSA uncompressed with its tag.
-    pub(crate) fn point(algorithm: Algorithm, point: &[u8]) -> Result<Self, JwtConfigError> {
+    pub(crate) fn point(algorithm: Algorithm, point: &[u8]) -> Result<Self, JwtError> {
         let (length, key) = match algorithm.family() {
             Family::P256 => (65, DecodingKey::from_ec_der(point)),
             Family::P384 => (97, DecodingKey::from_ec_der(point)),
             Family::Ed25519 => (32, DecodingKey::from_ed_der(point)),
-            Family::Hmac | Family::Rsa => return Err(JwtConfigError::WrongKey { algorithm }),
+            Family::Hmac | Family::Rsa => return Err(JwtError::WrongKey { algorithm }),
         };
         if point.len() != length {
-            return Err(JwtConfigError::WrongKey { algorithm });
+            return Err(JwtError::WrongKey { algorithm });
         }
         Self::prepare(algorithm, &key)
     }
 
-    fn prepare(algorithm: Algorithm, key: &DecodingKey) -> Result<Self, JwtConfigError> {
-        let verifier =
-            Verifier::new(algorithm, key).ok_or(JwtConfigError::WrongKey { algorithm })?;
+    fn prepare(algorithm: Algorithm, key: &DecodingKey) -> Result<Self, JwtError> {
+        let verifier = Verifier::new(algorithm, key).ok_or(JwtError::WrongKey { algorithm })?;
         let name = algorithm.name().as_bytes();
         let id = match key.kind() {
             DecodingKeyKind::SecretOrDer(bytes) => crypto::sha256(&[name, &[0], bytes]),

@@ -10,9 +10,9 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use self::key::{Key, KeyId};
-use super::error::JwtConfigError;
-use super::refusal::Refusal;
-use super::token::jws::{self, Compact, Head};
+use super::error::JwtError;
+use super::refusal::JwtRefusal;
+use super::token::jws::{self, CompactJws, JoseHeader};
 
 /// The keys that tokens may be signed with. A clone is a handle to the same keys.
 ///
@@ -22,7 +22,7 @@ use super::token::jws::{self, Compact, Head};
 /// use tower_chain::Jwt;
 /// use tower_chain::middleware::jwt::{Algorithm, Key, Keys};
 ///
-/// # fn main() -> Result<(), tower_chain::JwtConfigError> {
+/// # fn main() -> Result<(), tower_chain::JwtError> {
 /// # let (old, new) = ("the old secret of thirty-two bytes", "the new secret of thirty-two bytes");
 /// let keys = Keys::new([
 ///     Key::secret(Algorithm::Hs256, old)?.kid("2025"),
@@ -34,9 +34,9 @@ use super::token::jws::{self, Compact, Head};
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct Keys(Arc<Set>);
+pub struct Keys(Arc<KeySet>);
 
-struct Set {
+struct KeySet {
     keys: Box<[Key]>,
     /// Headers of tokens whose signature was good. An issuer writes few, so that most need no parsing. What is read of a header depends on its
     /// bytes alone, and the keys never change.
@@ -55,16 +55,16 @@ impl Keys {
     /// # Errors
     ///
     /// If there is none, or two can't be told apart.
-    pub fn new(keys: impl IntoIterator<Item = Key>) -> Result<Self, JwtConfigError> {
+    pub fn new(keys: impl IntoIterator<Item = Key>) -> Result<Self, JwtError> {
         let keys: Vec<Key> = keys.into_iter().collect();
         if keys.is_empty() {
-            return Err(JwtConfigError::NoKey);
+            return Err(JwtError::NoKey);
         }
         for (index, key) in keys.iter().enumerate() {
             let same =
                 |other: &Key| other.0.algorithm == key.0.algorithm && other.0.kid == key.0.kid;
             if keys.iter().skip(index + 1).any(same) {
-                return Err(JwtConfigError::AmbiguousKey);
+                return Err(JwtError::AmbiguousKey);
             }
         }
         Ok(Self::published(keys))
@@ -72,7 +72,7 @@ impl Keys {
 
     /// Keys that others published. Those that can't be told apart stay in, and match no token.
     pub(crate) fn published(keys: impl Into<Box<[Key]>>) -> Self {
-        Self(Arc::new(Set { keys: keys.into(), known: Default::default() }))
+        Self(Arc::new(KeySet { keys: keys.into(), known: Default::default() }))
     }
 
     /// Verifies a JWS in compact form ([RFC 7515, 5.2](https://www.rfc-editor.org/rfc/rfc7515#section-5.2)) and gives its payload.
@@ -86,18 +86,18 @@ impl Keys {
     /// # Example
     ///
     /// ```
-    /// use tower_chain::middleware::jwt::{Algorithm, Key, Keys, Refusal};
+    /// use tower_chain::middleware::jwt::{Algorithm, Key, Keys, JwtRefusal};
     ///
-    /// # fn main() -> Result<(), tower_chain::JwtConfigError> {
+    /// # fn main() -> Result<(), tower_chain::JwtError> {
     /// let keys = Keys::from(Key::secret(Algorithm::Hs256, "a secret that has thirty-two bytes")?);
-    /// assert_eq!(keys.verify("eyJhbGciOiJub25lIn0.e30."), Err(Refusal::Malformed));
+    /// assert_eq!(keys.verify("eyJhbGciOiJub25lIn0.e30."), Err(JwtRefusal::Malformed));
     /// # Ok(())
     /// # }
     /// ```
-    pub fn verify(&self, compact: impl AsRef<[u8]>) -> Result<Vec<u8>, Refusal> {
-        let compact = Compact::split(compact.as_ref(), JWS_BYTES)?;
+    pub fn verify(&self, compact: impl AsRef<[u8]>) -> Result<Vec<u8>, JwtRefusal> {
+        let compact = CompactJws::split(compact.as_ref(), JWS_BYTES)?;
         let header = jws::decode(compact.header)?;
-        let head = Head::read(&header)?;
+        let head = JoseHeader::read(&header)?;
         let payload = jws::decode(compact.payload)?;
         check(self.find(&head)?, &compact)?;
         Ok(payload)
@@ -106,9 +106,9 @@ impl Keys {
     /// Checks header and signature, and says by which key. `is_accepted` judges the `typ`.
     pub(crate) fn check(
         &self,
-        compact: &Compact<'_>,
-        is_accepted: impl FnOnce(Option<&str>) -> Result<(), Refusal>,
-    ) -> Result<&Key, Refusal> {
+        compact: &CompactJws<'_>,
+        is_accepted: impl FnOnce(Option<&str>) -> Result<(), JwtRefusal>,
+    ) -> Result<&Key, JwtRefusal> {
         let known = self.0.known.iter().map_while(OnceLock::get);
         if let Some(known) = known.into_iter().find(|known| *known.encoded == *compact.header) {
             is_accepted(known.typ.as_deref())?;
@@ -116,7 +116,7 @@ impl Keys {
             return Ok(&known.key);
         }
         let mut buffer = [0; HEADER_BYTES];
-        let head = Head::read(jws::decode_into(compact.header, &mut buffer)?)?;
+        let head = JoseHeader::read(jws::decode_into(compact.header, &mut buffer)?)?;
         is_accepted(head.typ.as_deref())?;
         let key = self.find(&head)?;
         check(key, compact)?;
@@ -129,28 +129,28 @@ impl Keys {
     }
 
     /// The one key for this header.
-    pub(crate) fn find(&self, head: &Head<'_>) -> Result<&Key, Refusal> {
+    pub(crate) fn find(&self, head: &JoseHeader<'_>) -> Result<&Key, JwtRefusal> {
         let fits = |key: &&Key| key.0.algorithm == head.algorithm;
         let Some(kid) = head.kid.as_deref() else {
             return only(self.0.keys.iter().filter(fits)).map_err(|none| match none {
-                NotOne::None => Refusal::Algorithm,
-                NotOne::Several => Refusal::Key,
+                NotOne::None => JwtRefusal::Algorithm,
+                NotOne::Several => JwtRefusal::Key,
             });
         };
         let mut named =
             self.0.keys.iter().filter(|key| key.0.kid.as_deref() == Some(kid)).peekable();
         if named.peek().is_some() {
             return only(named.filter(fits)).map_err(|none| match none {
-                NotOne::None => Refusal::Algorithm,
-                NotOne::Several => Refusal::Key,
+                NotOne::None => JwtRefusal::Algorithm,
+                NotOne::Several => JwtRefusal::Key,
             });
         }
         // A key that no one gave a name is tried whatever the token calls it.
         only(self.0.keys.iter().filter(|key| key.0.kid.is_none()).filter(fits)).map_err(|none| {
             let accepted = self.0.keys.iter().any(|key| fits(&key));
             match none {
-                NotOne::None if !accepted => Refusal::Algorithm,
-                _ => Refusal::Key,
+                NotOne::None if !accepted => JwtRefusal::Algorithm,
+                _ => JwtRefusal::Key,
             }
         })
     }
@@ -186,7 +186,7 @@ impl fmt::Debug for Keys {
 }
 
 /// Checks the signature.
-fn check(key: &Key, compact: &Compact<'_>) -> Result<(), Refusal> {
+fn check(key: &Key, compact: &CompactJws<'_>) -> Result<(), JwtRefusal> {
     let (mut short, mut long);
     let buffer: &mut [u8] = match compact.signature.len() {
         // All but those of RSA. Zeros cost as well.
@@ -198,10 +198,10 @@ fn check(key: &Key, compact: &Compact<'_>) -> Result<(), Refusal> {
             long = [0; SIGNATURE_BYTES];
             &mut long
         }
-        _ => return Err(Refusal::Signature),
+        _ => return Err(JwtRefusal::Signature),
     };
     let signature = jws::decode_into(compact.signature, buffer)?;
-    if key.verify(compact.message, signature) { Ok(()) } else { Err(Refusal::Signature) }
+    if key.verify(compact.message, signature) { Ok(()) } else { Err(JwtRefusal::Signature) }
 }
 
 enum NotOne {

@@ -10,13 +10,13 @@ use http::{HeaderMap, Method, Uri};
 
 use super::Keys;
 #[cfg(feature = "jwks")]
-use super::jwks::{Jwks, Remote};
+use super::jwks::{Jwks, JwksClient};
 use super::key::Key;
 use crate::middleware::credentials::RequestHead;
 use crate::middleware::jwt::algorithm::Algorithm;
-use crate::middleware::jwt::error::JwtConfigError;
+use crate::middleware::jwt::error::JwtError;
 use crate::middleware::jwt::token::json;
-use crate::middleware::jwt::token::jws::{self, Compact, Head};
+use crate::middleware::jwt::token::jws::{self, CompactJws, JoseHeader};
 
 /// Where a [`Jwt`](crate::middleware::jwt::Jwt) has its keys from: fixed [`Keys`], a function of the request, or several issuers with their own.
 pub struct KeySource(pub(crate) Origin);
@@ -25,7 +25,7 @@ pub(crate) enum Origin {
     Fixed(Keys),
     Chosen(Box<Chosen>),
     #[cfg(feature = "jwks")]
-    Remote(Arc<Remote>),
+    Remote(Arc<JwksClient>),
     Issuers(Vec<(Box<str>, Origin)>),
 }
 
@@ -48,7 +48,7 @@ impl KeySource {
     ///
     /// use tower_chain::middleware::jwt::{Algorithm, Key, KeySource, Keys};
     ///
-    /// # fn main() -> Result<(), tower_chain::JwtConfigError> {
+    /// # fn main() -> Result<(), tower_chain::JwtError> {
     /// let key = Key::secret(Algorithm::Hs256, "the secret of the tenant called acme")?;
     /// let tenants = Arc::new(HashMap::from([(String::from("acme"), Keys::from(key))]));
     ///
@@ -81,7 +81,7 @@ impl KeySource {
     /// # Errors
     ///
     /// If there is none, one stands there twice, or the keys of one are themselves those of several, or of an issuer with another name.
-    pub fn issuers<N, S>(issuers: impl IntoIterator<Item = (N, S)>) -> Result<Self, JwtConfigError>
+    pub fn issuers<N, S>(issuers: impl IntoIterator<Item = (N, S)>) -> Result<Self, JwtError>
     where
         N: Into<String>,
         S: Into<Self>,
@@ -90,7 +90,7 @@ impl KeySource {
         for (name, source) in issuers {
             let name = name.into().into_boxed_str();
             if all.iter().any(|(have, _)| *have == name) {
-                return Err(JwtConfigError::Issuers);
+                return Err(JwtError::Issuers);
             }
             let source = source.into().0;
             let fits = match &source {
@@ -100,11 +100,11 @@ impl KeySource {
                 Origin::Fixed(_) | Origin::Chosen(_) => true,
             };
             if !fits {
-                return Err(JwtConfigError::Issuers);
+                return Err(JwtError::Issuers);
             }
             all.push((name, source));
         }
-        if all.is_empty() { Err(JwtConfigError::Issuers) } else { Ok(Self(Origin::Issuers(all))) }
+        if all.is_empty() { Err(JwtError::Issuers) } else { Ok(Self(Origin::Issuers(all))) }
     }
 }
 
@@ -137,7 +137,7 @@ impl From<Keys> for KeySource {
 #[cfg(feature = "jwks")]
 impl From<Jwks> for KeySource {
     fn from(jwks: Jwks) -> Self {
-        Self(Origin::Remote(Arc::new(Remote::new(jwks))))
+        Self(Origin::Remote(Arc::new(JwksClient::new(jwks))))
     }
 }
 
@@ -207,9 +207,9 @@ pub(crate) struct Peeked {
 
 /// Reads what keys are chosen by; `None` if the token would be refused anyway.
 pub(crate) fn peek(token: &[u8]) -> Option<Peeked> {
-    let compact = Compact::split(token, usize::MAX).ok()?;
+    let compact = CompactJws::split(token, usize::MAX).ok()?;
     let header = jws::decode(compact.header).ok()?;
-    let head = Head::read(&header).ok()?;
+    let head = JoseHeader::read(&header).ok()?;
     let payload = jws::decode(compact.payload).ok()?;
     Some(Peeked {
         algorithm: head.algorithm,

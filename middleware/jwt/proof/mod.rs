@@ -5,7 +5,7 @@ pub(crate) mod mtls;
 
 use self::dpop::Dpop;
 use self::mtls::Mtls;
-use super::refusal::Refusal;
+use super::refusal::JwtRefusal;
 use super::token::confirmation::Confirmation;
 use crate::middleware::credentials::RequestHead;
 
@@ -41,7 +41,7 @@ impl Proofs {
         head: &RequestHead<'_>,
         with_proof: bool,
         bound: Option<&Confirmation>,
-    ) -> Result<Option<&Dpop>, Refusal> {
+    ) -> Result<Option<&Dpop>, JwtRefusal> {
         if let Some(mtls) = &self.mtls {
             mtls.confirm(head, bound.and_then(|bound| bound.certificate.as_deref()))?;
         }
@@ -49,7 +49,7 @@ impl Proofs {
         match &self.dpop {
             Some(dpop) if with_proof => Ok(Some(dpop)),
             // RFC 9449, 7.2: a bound token is not a bearer token.
-            _ if has_key || self.require_dpop() => Err(Refusal::SenderConstrained),
+            _ if has_key || self.require_dpop() => Err(JwtRefusal::SenderConstrained),
             _ => Ok(None),
         }
     }

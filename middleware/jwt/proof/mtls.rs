@@ -10,8 +10,8 @@ use percent_encoding::percent_decode;
 use crate::extract::ClientCertificate;
 use crate::middleware::credentials::RequestHead;
 use crate::middleware::jwt::crypto::sha256;
-use crate::middleware::jwt::error::JwtConfigError;
-use crate::middleware::jwt::refusal::Refusal;
+use crate::middleware::jwt::error::JwtError;
+use crate::middleware::jwt::refusal::JwtRefusal;
 
 /// Tokens that are bound to the certificate of the client ([RFC 8705, 3](https://www.rfc-editor.org/rfc/rfc8705#section-3)), for
 /// [`Jwt::mtls`](crate::middleware::jwt::Jwt::mtls).
@@ -25,7 +25,7 @@ use crate::middleware::jwt::refusal::Refusal;
 /// use tower_chain::Jwt;
 /// use tower_chain::middleware::jwt::{CertificateThumbprint, Mtls};
 ///
-/// # fn main() -> Result<(), tower_chain::JwtConfigError> {
+/// # fn main() -> Result<(), tower_chain::JwtError> {
 /// # let pem = include_str!("../tests/p256.pem");
 /// // The server of this crate ends TLS:
 /// let jwt = Jwt::<()>::es256(pem)?.mtls(Mtls::connection());
@@ -77,9 +77,9 @@ impl Mtls {
     /// # Errors
     ///
     /// If it isn't the name of a header.
-    pub fn header(name: &str) -> Result<Self, JwtConfigError> {
-        let header = HeaderName::from_bytes(name.as_bytes())
-            .map_err(|_| JwtConfigError::CertificateHeader)?;
+    pub fn header(name: &str) -> Result<Self, JwtError> {
+        let header =
+            HeaderName::from_bytes(name.as_bytes()).map_err(|_| JwtError::CertificateHeader)?;
         Ok(Self::new(move |headers, _| {
             let mut values = headers.get_all(&header).iter();
             match (values.next(), values.next()) {
@@ -105,16 +105,16 @@ impl Mtls {
         &self,
         request: &RequestHead<'_>,
         bound_to: Option<&str>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), JwtRefusal> {
         let Some(bound_to) = bound_to else {
-            return if self.required { Err(Refusal::Certificate) } else { Ok(()) };
+            return if self.required { Err(JwtRefusal::Certificate) } else { Ok(()) };
         };
         let shown = (self.certificate)(request.headers(), request.extensions());
         match shown {
             Some(CertificateThumbprint(digest)) if URL_SAFE_NO_PAD.encode(digest) == bound_to => {
                 Ok(())
             }
-            _ => Err(Refusal::Certificate),
+            _ => Err(JwtRefusal::Certificate),
         }
     }
 }
@@ -241,7 +241,7 @@ mod tests {
         let of_connection = |req: &http::Request<()>, bound_to| {
             Mtls::connection().confirm(&RequestHead::of(req), Some(bound_to))
         };
-        let no = Err(Refusal::Certificate);
+        let no = Err(JwtRefusal::Certificate);
         let table = [
             (shown(&with, false, Some(&*bound)), Ok(())),
             (shown(&with, true, Some(&*bound)), Ok(())),
@@ -260,6 +260,6 @@ mod tests {
         for (number, (confirmed, expected)) in table.into_iter().enumerate() {
             assert_eq!(confirmed, expected, "{number}");
         }
-        assert_eq!(Mtls::header("a b").map(drop).unwrap_err(), JwtConfigError::CertificateHeader);
+        assert_eq!(Mtls::header("a b").map(drop).unwrap_err(), JwtError::CertificateHeader);
     }
 }

@@ -10,16 +10,16 @@ use std::time::{Duration, SystemTime};
 
 use futures_util::future::BoxFuture;
 
-use super::error::JwtConfigError;
-use super::token::claims::{Claims, Token};
+use super::error::JwtError;
+use super::token::claims::{Claims, RegisteredClaims};
 
 /// Who is asked whether a token is revoked.
 pub(crate) enum Revocation<C> {
     Denylist(Denylist),
-    Hook(Box<Hook<C>>),
+    Hook(Box<RevocationHook<C>>),
 }
 
-pub(crate) type Hook<C> =
+pub(crate) type RevocationHook<C> =
     dyn Fn(Claims<C>) -> BoxFuture<'static, Result<bool, axum_core::BoxError>> + Send + Sync;
 
 /// Revoked tokens, in memory: by `jti`, or all of a subject that were issued before some moment. Given to [`Jwt::denylist`](crate::middleware::jwt::Jwt::denylist).
@@ -55,11 +55,11 @@ pub struct Denylist {
 #[derive(Default)]
 struct List {
     ids: HashMap<Box<str>, SystemTime>,
-    subjects: HashMap<Box<str>, Vec<Subject>>,
+    subjects: HashMap<Box<str>, Vec<RevokedSubject>>,
     length: usize,
 }
 
-struct Subject {
+struct RevokedSubject {
     issuer: Option<Box<str>>,
     issued_before: SystemTime,
     until: SystemTime,
@@ -71,9 +71,9 @@ impl Denylist {
     /// # Errors
     ///
     /// If it is zero.
-    pub fn new(capacity: usize) -> Result<Self, JwtConfigError> {
+    pub fn new(capacity: usize) -> Result<Self, JwtError> {
         if capacity == 0 {
-            Err(JwtConfigError::ZeroLimit)
+            Err(JwtError::ZeroLimit)
         } else {
             Ok(Self { list: Arc::default(), capacity })
         }
@@ -84,7 +84,7 @@ impl Denylist {
     /// # Errors
     ///
     /// If the token has no `jti`, or the list is full.
-    pub fn revoke(&self, token: &Token) -> Result<(), RevokeError> {
+    pub fn revoke(&self, token: &RegisteredClaims) -> Result<(), RevokeError> {
         let until = token.expires_at().unwrap_or_else(forever);
         self.revoke_id(token.id().ok_or(RevokeError::NoId)?, until)
     }
@@ -131,14 +131,14 @@ impl Denylist {
             return Ok(());
         }
         list.make_room(self.capacity)?;
-        let new = Subject { issuer: issuer.map(Box::from), issued_before, until };
+        let new = RevokedSubject { issuer: issuer.map(Box::from), issued_before, until };
         list.subjects.entry(Box::from(subject)).or_default().push(new);
         list.length += 1;
         Ok(())
     }
 
     /// Whether a token is revoked.
-    pub fn is_revoked(&self, token: &Token) -> bool {
+    pub fn is_revoked(&self, token: &RegisteredClaims) -> bool {
         let list = self.list.read().unwrap_or_else(PoisonError::into_inner);
         if token.id().is_some_and(|id| list.ids.contains_key(id)) {
             return true;

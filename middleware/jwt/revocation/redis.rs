@@ -7,9 +7,9 @@ use std::time::{Duration, SystemTime};
 use redis::{RedisError, Script};
 
 use super::SLACK;
-use crate::middleware::jwt::error::JwtConfigError;
-use crate::middleware::jwt::redis::{LONGEST, RedisStore, redis_settings};
-use crate::middleware::jwt::token::claims::Token;
+use crate::middleware::jwt::error::JwtError;
+use crate::middleware::jwt::redis::{LONGEST, RedisConnection, redis_settings};
+use crate::middleware::jwt::token::claims::RegisteredClaims;
 
 /// A [`Denylist`](crate::middleware::jwt::Denylist) in Redis or Valkey, which several servers share. Given to [`Jwt::redis_denylist`](crate::middleware::jwt::Jwt::redis_denylist).
 ///
@@ -23,7 +23,7 @@ use crate::middleware::jwt::token::claims::Token;
 /// use tower_chain::Jwt;
 /// use tower_chain::middleware::jwt::RedisDenylist;
 ///
-/// # fn main() -> Result<(), tower_chain::JwtConfigError> {
+/// # fn main() -> Result<(), tower_chain::JwtError> {
 /// # let secret = "a secret that has thirty-two bytes";
 /// let revoked = RedisDenylist::new("redis://127.0.0.1/")?.prefix("api");
 /// let jwt = Jwt::<()>::hs256(secret)?.redis_denylist(revoked.clone());
@@ -32,7 +32,7 @@ use crate::middleware::jwt::token::claims::Token;
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct RedisDenylist(RedisStore);
+pub struct RedisDenylist(RedisConnection);
 
 impl RedisDenylist {
     /// Revokes the token with this `jti`. It is forgotten after `until`, when the token has expired: ten minutes later, as long as the leeway may be.
@@ -79,7 +79,7 @@ impl RedisDenylist {
     /// # Errors
     ///
     /// If Redis doesn't say.
-    pub async fn is_revoked(&self, token: &Token) -> Result<bool, RedisError> {
+    pub async fn is_revoked(&self, token: &RegisteredClaims) -> Result<bool, RedisError> {
         let mut keys = Vec::with_capacity(3);
         if let Some(subject) = token.subject() {
             keys.push(self.subject(None, subject));

@@ -93,7 +93,7 @@ fn every_public_key_verifies_its_own_algorithm_and_no_other() {
                     let expected = if signed == algorithm {
                         Ok(b"payload".to_vec())
                     } else {
-                        Err(Refusal::Algorithm)
+                        Err(JwtRefusal::Algorithm)
                     };
                     let verified = keys.verify(format!("{message}.{signature}"));
                     assert_eq!(verified, expected, "{signed} by {algorithm}");
@@ -112,7 +112,7 @@ fn every_public_key_verifies_its_own_algorithm_and_no_other() {
             body.concat().into_bytes(),
         ] {
             let secret = Key::secret(Algorithm::Hs256, public).unwrap_err();
-            assert_eq!(secret, JwtConfigError::SecretIsKeyFile);
+            assert_eq!(secret, JwtError::SecretIsKeyFile);
         }
     }
 }
@@ -163,7 +163,7 @@ fn keys_that_are_cut_short_are_refused_and_nothing_panics() {
         let token = "eyJhbGciOiJFZERTQSJ9..AAAA";
         if let Ok(key) = Key::jwk(Algorithm::Ed25519, jwk) {
             assert_eq!(bytes, 32);
-            assert_eq!(Keys::from(key).verify(token), Err(Refusal::Signature));
+            assert_eq!(Keys::from(key).verify(token), Err(JwtRefusal::Signature));
         }
     }
 }
@@ -240,9 +240,9 @@ fn a_key_that_cannot_verify_does_not_disable_the_one_that_can() {
         (with(jwk(&pair), json!({"alg": "EdDSA"})), good.clone()),
         (with(jwk(&pair), json!({"use": "sig", "key_ops": ["verify"]})), good),
         // Which of two keys a token means can't be told.
-        (jwk(&other), Err(Refusal::Key)),
-        (with(jwk(&other), json!({"use": "sig"})), Err(Refusal::Key)),
-        (with(jwk(&other), json!({"alg": "EdDSA"})), Err(Refusal::Key)),
+        (jwk(&other), Err(JwtRefusal::Key)),
+        (with(jwk(&other), json!({"use": "sig"})), Err(JwtRefusal::Key)),
+        (with(jwk(&other), json!({"alg": "EdDSA"})), Err(JwtRefusal::Key)),
     ];
     let header = URL_SAFE_NO_PAD.encode(json!({"alg": "EdDSA", "kid": "1"}).to_string());
     let message = format!("{header}.cGF5bG9hZA");

@@ -23,7 +23,7 @@ use crate::Grants;
 ///     claims.subject.clone()
 /// }
 ///
-/// # fn main() -> Result<(), tower_chain::JwtConfigError> {
+/// # fn main() -> Result<(), tower_chain::JwtError> {
 /// # let pem = include_str!("../tests/p256.pem");
 /// let jwt = Jwt::<AccessToken>::es256(pem)?.rfc9068("https://login.example.org", "https://api.example.org");
 /// let api = Chain::new().use_(jwt).get(me).build();
@@ -95,7 +95,7 @@ fn date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Er
 fn values<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
-    enum Entry {
+    enum ListEntry {
         Text(String),
         Object(Object<Scim>),
     }
@@ -105,9 +105,9 @@ fn values<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::
         value: String,
     }
 
-    let entries: Vec<Entry> = Vec::deserialize(deserializer)?;
+    let entries: Vec<ListEntry> = Vec::deserialize(deserializer)?;
     let text = |entry| match entry {
-        Entry::Text(text) | Entry::Object(Object(Scim { value: text })) => text,
+        ListEntry::Text(text) | ListEntry::Object(Object(Scim { value: text })) => text,
     };
     Ok(entries.into_iter().map(text).collect())
 }
@@ -151,7 +151,7 @@ mod tests {
     #[test]
     fn what_is_not_there_grants_nothing_and_what_is_wrong_is_refused() {
         let empty = read("{}").expect("claims");
-        assert_eq!(empty, AccessToken::default());
+        assert_eq!(empty, AccessRegisteredClaims::default());
         assert!(
             !empty.has_scope("")
                 && !empty.has_role("")

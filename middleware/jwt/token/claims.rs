@@ -14,7 +14,7 @@ use crate::{FromChain, Grants};
 /// The claims of a verified token, provided by [`Jwt`](crate::middleware::jwt::Jwt).
 ///
 /// It is a handle: a clone copies no claim. Fields of `C` are reached through it. What the middleware itself read is in
-/// [`Claims::token`].
+/// [`Claims::registered`].
 ///
 /// # Example
 ///
@@ -35,23 +35,23 @@ pub struct Claims<C>(Arc<Verified<C>>);
 
 struct Verified<C> {
     claims: C,
-    token: Token,
+    token: RegisteredClaims,
 }
 
 impl<C> Claims<C> {
     /// Claims without a token, to call a handler in a test. In a chain only [`Jwt`](crate::middleware::jwt::Jwt) makes them.
     pub fn new(claims: C) -> Self {
-        Self::verified(claims, Token::default())
+        Self::verified(claims, RegisteredClaims::default())
     }
 
-    pub(crate) fn verified(claims: C, token: Token) -> Self {
+    pub(crate) fn verified(claims: C, token: RegisteredClaims) -> Self {
         Self(Arc::new(Verified { claims, token }))
     }
 
     /// What the middleware read in the token: its subject, times and so on.
     ///
     /// This is an associated function, so that it hides no method of `C`.
-    pub fn token(this: &Self) -> &Token {
+    pub fn token(this: &Self) -> &RegisteredClaims {
         &this.0.token
     }
 
@@ -144,7 +144,7 @@ impl<C: Send + Sync + 'static> FromChain for Claims<C> {
 ///     }
 /// }
 ///
-/// # fn main() -> Result<(), tower_chain::JwtConfigError> {
+/// # fn main() -> Result<(), tower_chain::JwtError> {
 /// # let secret = "a secret that has thirty-two bytes";
 /// let chain = Chain::new().use_(Jwt::<Member>::hs256(secret)?.optional()).get(hello);
 /// # let _ = chain.build();
@@ -211,7 +211,7 @@ impl<C: Send + Sync + 'static> FromChain for MaybeClaims<C> {
 /// The registered claims of a verified token ([RFC 7519, 4.1](https://www.rfc-editor.org/rfc/rfc7519#section-4.1)), as far as the
 /// middleware reads them.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Token {
+pub struct RegisteredClaims {
     /// All texts, one after the other. Short ones need no allocation of their own.
     text: SmallVec<[u8; 48]>,
     /// Where each of them stands.
@@ -226,7 +226,7 @@ pub(crate) struct Texts<'de>([Option<Cow<'de, str>>; TEXTS]);
 
 /// Which of them.
 #[derive(Clone, Copy)]
-pub(crate) enum Name {
+pub(crate) enum ClaimName {
     Issuer,
     Subject,
     Id,
@@ -244,18 +244,18 @@ pub(crate) struct Times {
 }
 
 impl<'de> Texts<'de> {
-    pub(crate) fn set(&mut self, name: Name, text: Cow<'de, str>) {
+    pub(crate) fn set(&mut self, name: ClaimName, text: Cow<'de, str>) {
         if let Some(place) = self.0.get_mut(name as usize) {
             *place = Some(text);
         }
     }
 
-    pub(crate) fn get(&self, name: Name) -> Option<&str> {
+    pub(crate) fn get(&self, name: ClaimName) -> Option<&str> {
         self.0.get(name as usize)?.as_deref()
     }
 }
 
-impl Token {
+impl RegisteredClaims {
     /// What outlives the text of the token.
     pub(crate) fn new(texts: &Texts<'_>, times: Times, confirmation: Option<Confirmation>) -> Self {
         let mut places = [None; TEXTS];
@@ -272,7 +272,7 @@ impl Token {
         Self { text, places, times, confirmation: confirmation.map(Box::new) }
     }
 
-    fn text(&self, name: Name) -> Option<&str> {
+    fn text(&self, name: ClaimName) -> Option<&str> {
         let (start, end) = (*self.places.get(name as usize)?)?;
         std::str::from_utf8(self.text.get(start as usize..end as usize)?).ok()
     }
@@ -283,28 +283,28 @@ impl Token {
 
     /// The claim `iss`.
     pub fn issuer(&self) -> Option<&str> {
-        self.text(Name::Issuer)
+        self.text(ClaimName::Issuer)
     }
 
     /// The claim `sub`.
     pub fn subject(&self) -> Option<&str> {
-        self.text(Name::Subject)
+        self.text(ClaimName::Subject)
     }
 
     /// The claim `jti`.
     pub fn id(&self) -> Option<&str> {
-        self.text(Name::Id)
+        self.text(ClaimName::Id)
     }
 
     /// The parts of the claim `scope`, where that is a string (RFC 9068, 2.2.3).
     pub fn scopes(&self) -> impl Iterator<Item = &str> {
-        let scope = self.text(Name::Scope).into_iter();
+        let scope = self.text(ClaimName::Scope).into_iter();
         scope.flat_map(|scope| scope.split(' ')).filter(|scope| !scope.is_empty())
     }
 
     /// The claim `acr`, where that is a string (RFC 9470, 6.1).
     pub fn acr(&self) -> Option<&str> {
-        self.text(Name::Acr)
+        self.text(ClaimName::Acr)
     }
 
     /// The claim `exp`.
@@ -329,7 +329,7 @@ impl Token {
 }
 
 /// Who the token is about stays out of logs; when it ends does not.
-impl fmt::Debug for Token {
+impl fmt::Debug for RegisteredClaims {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Token")
             .field("expires", &self.times.expires)

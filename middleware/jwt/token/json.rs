@@ -12,9 +12,9 @@ use serde::de::{
 use serde::{Deserialize, forward_to_deserialize_any};
 use serde_json::Value;
 
-use super::claims::{Name, Texts, Times};
+use super::claims::{ClaimName, Texts, Times};
 use super::confirmation::Confirmation;
-use crate::middleware::jwt::refusal::Refusal;
+use crate::middleware::jwt::refusal::JwtRefusal;
 
 /// What is read beside the claims of the user.
 #[derive(Default)]
@@ -28,9 +28,9 @@ pub(crate) struct Read<'de> {
     pub(crate) exact: usize,
     /// Whether `scope` is there and no text.
     pub(crate) odd_scope: bool,
-    names: Names<'de>,
+    names: MemberNames<'de>,
     complete: bool,
-    refusal: Option<Refusal>,
+    refusal: Option<JwtRefusal>,
 }
 
 impl Read<'_> {
@@ -41,15 +41,15 @@ impl Read<'_> {
 
 /// The names of the members of one object. The first ones need no allocation.
 #[derive(Default)]
-struct Names<'de> {
+struct MemberNames<'de> {
     first: [&'de str; 16],
     first_length: usize,
     more: Vec<Cow<'de, str>>,
-    /// A bit for each name that was added. Names that share one are compared.
+    /// A bit for each name that was added. MemberNames that share one are compared.
     bits: u64,
 }
 
-impl<'de> Names<'de> {
+impl<'de> MemberNames<'de> {
     /// `false` if the name is there already, or there are too many.
     fn add(&mut self, name: Cow<'de, str>) -> bool {
         let bit = Self::bit(&name);
@@ -112,10 +112,10 @@ pub(crate) fn claims<'de, C: DeserializeOwned>(
     payload: &'de [u8],
     exact: &[Exact],
     read: &mut Read<'de>,
-) -> Result<C, Refusal> {
-    let text = bounded_text(payload).ok_or(Refusal::Malformed)?;
+) -> Result<C, JwtRefusal> {
+    let text = bounded_text(payload).ok_or(JwtRefusal::Malformed)?;
     if text.trim_start_matches(WHITESPACE).as_bytes().first() != Some(&b'{') {
-        return Err(Refusal::Malformed);
+        return Err(JwtRefusal::Malformed);
     }
     let mut json = serde_json::Deserializer::from_str(text);
     let claims = C::deserialize(Tapped { json: &mut json, read: &mut *read, exact });
@@ -125,15 +125,15 @@ pub(crate) fn claims<'de, C: DeserializeOwned>(
     }
     match claims {
         Ok(claims) if end.is_ok() && read.complete => Ok(claims),
-        Ok(_) => Err(Refusal::Malformed),
-        Err(error) if error.is_data() => Err(Refusal::Claims),
-        Err(_) => Err(Refusal::Malformed),
+        Ok(_) => Err(JwtRefusal::Malformed),
+        Err(error) if error.is_data() => Err(JwtRefusal::Claims),
+        Err(_) => Err(JwtRefusal::Malformed),
     }
 }
 
 /// The header, as far as it matters (RFC 7515, 4.1). Unknown members are read over.
 #[derive(Default)]
-pub(crate) struct Header<'de> {
+pub(crate) struct HeaderMembers<'de> {
     pub(crate) alg: Option<Cow<'de, str>>,
     pub(crate) kid: Option<Cow<'de, str>>,
     pub(crate) typ: Option<Cow<'de, str>>,
@@ -143,19 +143,19 @@ pub(crate) struct Header<'de> {
 }
 
 /// Reads a header.
-pub(crate) fn header(bytes: &[u8]) -> Result<Header<'_>, Refusal> {
+pub(crate) fn header(bytes: &[u8]) -> Result<HeaderMembers<'_>, JwtRefusal> {
     struct Members;
 
     impl<'de> Visitor<'de> for Members {
-        type Value = Header<'de>;
+        type Value = HeaderMembers<'de>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.write_str("an object")
         }
 
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Header<'de>, A::Error> {
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<HeaderMembers<'de>, A::Error> {
             let mut header = Header::default();
-            let mut names = Names::default();
+            let mut names = MemberNames::default();
             while let Some(Text(name)) = map.next_key()? {
                 if !names.add(name.clone()) {
                     return Err(A::Error::custom("duplicate"));
@@ -178,10 +178,10 @@ pub(crate) fn header(bytes: &[u8]) -> Result<Header<'_>, Refusal> {
         }
     }
 
-    let text = bounded_text(bytes).ok_or(Refusal::Malformed)?;
+    let text = bounded_text(bytes).ok_or(JwtRefusal::Malformed)?;
     let mut json = serde_json::Deserializer::from_str(text);
-    let header = json.deserialize_map(Members).map_err(|_| Refusal::Malformed)?;
-    json.end().map_err(|_| Refusal::Malformed)?;
+    let header = json.deserialize_map(Members).map_err(|_| JwtRefusal::Malformed)?;
+    json.end().map_err(|_| JwtRefusal::Malformed)?;
     Ok(header)
 }
 
@@ -343,7 +343,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for TappedMap<'_, 'de, A> {
         self.registered = Registered::named(&name);
         self.wanted = self.exact.iter().find(|exact| *exact.name == *name);
         if !self.read.names.add(name.clone()) {
-            self.read.refusal = Some(Refusal::Malformed);
+            self.read.refusal = Some(JwtRefusal::Malformed);
             return Err(A::Error::custom("duplicate"));
         }
         seed.deserialize(Raw::Text(name).of()).map(Some)
@@ -376,9 +376,9 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for TappedMap<'_, 'de, A> {
 /// A claim that we read, whatever the type of the user does with it.
 #[derive(Clone, Copy)]
 enum Registered {
-    Text(Name, &'static str),
+    Text(ClaimName, &'static str),
     /// Of another type it is for the type of the user alone.
-    TextIfAny(Name),
+    TextIfAny(ClaimName),
     Audience,
     Expires,
     NotBefore,
@@ -390,13 +390,13 @@ enum Registered {
 impl Registered {
     fn named(name: &str) -> Option<Self> {
         Some(match name {
-            "iss" => Self::Text(Name::Issuer, "iss"),
-            "sub" => Self::Text(Name::Subject, "sub"),
-            "jti" => Self::Text(Name::Id, "jti"),
+            "iss" => Self::Text(ClaimName::Issuer, "iss"),
+            "sub" => Self::Text(ClaimName::Subject, "sub"),
+            "jti" => Self::Text(ClaimName::Id, "jti"),
             // Some issuers send a list.
-            "scope" => Self::TextIfAny(Name::Scope),
+            "scope" => Self::TextIfAny(ClaimName::Scope),
             // Some issuers send a number.
-            "acr" => Self::TextIfAny(Name::Acr),
+            "acr" => Self::TextIfAny(ClaimName::Acr),
             "aud" => Self::Audience,
             "exp" => Self::Expires,
             "nbf" => Self::NotBefore,
@@ -407,15 +407,15 @@ impl Registered {
         })
     }
 
-    fn read<'de>(self, value: &Raw<'de>, read: &mut Read<'de>) -> Result<(), Refusal> {
+    fn read<'de>(self, value: &Raw<'de>, read: &mut Read<'de>) -> Result<(), JwtRefusal> {
         match self {
             Self::Text(name, written) => {
-                let text = value.text().ok_or(Refusal::Claim(written))?;
+                let text = value.text().ok_or(JwtRefusal::Claim(written))?;
                 read.texts.set(name, text);
             }
             Self::TextIfAny(name) => match value.text() {
                 Some(text) => read.texts.set(name, text),
-                None => read.odd_scope |= matches!(name, Name::Scope),
+                None => read.odd_scope |= matches!(name, ClaimName::Scope),
             },
             Self::Expires => read.times.expires = Some(value.date("exp")?),
             Self::NotBefore => read.times.not_before = Some(value.date("nbf")?),
@@ -446,7 +446,7 @@ impl<'de> Raw<'de> {
     }
 
     /// A NumericDate (RFC 7519, 2): whole seconds from the epoch to the end of the year 9999.
-    fn date(&self, name: &'static str) -> Result<u64, Refusal> {
+    fn date(&self, name: &'static str) -> Result<u64, JwtRefusal> {
         let seconds = match *self {
             Self::Unsigned(seconds) => Some(seconds),
             // A range check that no NaN passes; within it the cast is exact but for the fraction, which goes.
@@ -455,7 +455,7 @@ impl<'de> Raw<'de> {
             }
             _ => None,
         };
-        seconds.filter(|seconds| *seconds <= LAST_SECOND).ok_or(Refusal::Claim(name))
+        seconds.filter(|seconds| *seconds <= LAST_SECOND).ok_or(JwtRefusal::Claim(name))
     }
 
     fn confirmation(&self) -> Confirmation {
@@ -465,7 +465,7 @@ impl<'de> Raw<'de> {
         }
     }
 
-    fn audience(&self) -> Result<Audience<'de>, Refusal> {
+    fn audience(&self) -> Result<Audience<'de>, JwtRefusal> {
         match self {
             Self::Text(one) => Ok(Audience::One(one.clone())),
             Self::Other(Value::Array(several)) => several
@@ -473,8 +473,8 @@ impl<'de> Raw<'de> {
                 .map(|one| one.as_str().map(Box::from))
                 .collect::<Option<_>>()
                 .map(Audience::Several)
-                .ok_or(Refusal::Claim("aud")),
-            _ => Err(Refusal::Claim("aud")),
+                .ok_or(JwtRefusal::Claim("aud")),
+            _ => Err(JwtRefusal::Claim("aud")),
         }
     }
 
@@ -586,7 +586,7 @@ impl<'de, E: serde::de::Error> Deserializer<'de> for RawDeserializer<'de, E> {
 }
 
 /// A string, borrowed where it holds no escape.
-struct Text<'de>(Cow<'de, str>);
+struct TextValue<'de>(Cow<'de, str>);
 
 impl<'de> Deserialize<'de> for Text<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

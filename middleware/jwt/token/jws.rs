@@ -6,11 +6,11 @@ use memchr::memchr_iter;
 
 use super::json;
 use crate::middleware::jwt::algorithm::Algorithm;
-use crate::middleware::jwt::refusal::Refusal;
+use crate::middleware::jwt::refusal::JwtRefusal;
 
 /// The three parts of a token, none of them verified.
 #[derive(Clone, Copy)]
-pub(crate) struct Compact<'t> {
+pub(crate) struct CompactJws<'t> {
     pub(crate) header: &'t [u8],
     pub(crate) payload: &'t [u8],
     pub(crate) signature: &'t [u8],
@@ -18,55 +18,55 @@ pub(crate) struct Compact<'t> {
     pub(crate) message: &'t [u8],
 }
 
-impl<'t> Compact<'t> {
+impl<'t> CompactJws<'t> {
     /// Splits a token. Long ones and ones with the wrong number of dots go first, before anything is decoded.
-    pub(crate) fn split(token: &'t [u8], max_bytes: usize) -> Result<Self, Refusal> {
+    pub(crate) fn split(token: &'t [u8], max_bytes: usize) -> Result<Self, JwtRefusal> {
         if token.len() > max_bytes {
-            return Err(Refusal::TooLong);
+            return Err(JwtRefusal::TooLong);
         }
         let mut dots = memchr_iter(b'.', token);
         let (Some(first), Some(second), None) = (dots.next(), dots.next(), dots.next()) else {
-            return Err(Refusal::Malformed);
+            return Err(JwtRefusal::Malformed);
         };
         if first > HEADER_BYTES {
-            return Err(Refusal::TooLong);
+            return Err(JwtRefusal::TooLong);
         }
         let parts = (token.get(..first), token.get(first + 1..second), token.get(second + 1..));
         let (Some(header), Some(payload), Some(signature)) = parts else {
-            return Err(Refusal::Malformed);
+            return Err(JwtRefusal::Malformed);
         };
         if header.is_empty() || signature.is_empty() {
-            return Err(Refusal::Malformed);
+            return Err(JwtRefusal::Malformed);
         }
-        let message = token.get(..second).ok_or(Refusal::Malformed)?;
+        let message = token.get(..second).ok_or(JwtRefusal::Malformed)?;
         Ok(Self { header, payload, signature, message })
     }
 }
 
 /// The header of a token that is about to be verified.
-pub(crate) struct Head<'t> {
+pub(crate) struct JoseHeader<'t> {
     pub(crate) algorithm: Algorithm,
     pub(crate) kid: Option<std::borrow::Cow<'t, str>>,
     pub(crate) typ: Option<std::borrow::Cow<'t, str>>,
 }
 
-impl<'t> Head<'t> {
+impl<'t> JoseHeader<'t> {
     /// Reads a decoded header and refuses what we don't support.
-    pub(crate) fn read(decoded: &'t [u8]) -> Result<Self, Refusal> {
+    pub(crate) fn read(decoded: &'t [u8]) -> Result<Self, JwtRefusal> {
         let header = json::header(decoded)?;
         // RFC 7515, 4.1.11 and RFC 7797, 6: an extension that isn't understood is a reason to refuse. RFC 8725, 3.6: no compression.
         if header.extended {
-            return Err(Refusal::Header);
+            return Err(JwtRefusal::Header);
         }
         // A token in a token is refused (RFC 7519, 5.2).
         if header.cty.is_some_and(|cty| same_type(&cty, "JWT")) {
-            return Err(Refusal::Header);
+            return Err(JwtRefusal::Header);
         }
         if header.kid.as_ref().is_some_and(|kid| kid.len() > KID_BYTES) {
-            return Err(Refusal::Key);
+            return Err(JwtRefusal::Key);
         }
-        let algorithm = header.alg.ok_or(Refusal::Malformed)?;
-        let algorithm = Algorithm::from_name(&algorithm).ok_or(Refusal::Algorithm)?;
+        let algorithm = header.alg.ok_or(JwtRefusal::Malformed)?;
+        let algorithm = Algorithm::from_name(&algorithm).ok_or(JwtRefusal::Algorithm)?;
         Ok(Self { algorithm, kid: header.kid, typ: header.typ })
     }
 }
@@ -86,14 +86,18 @@ fn short_type(name: &str) -> &str {
 }
 
 /// base64url without padding; characters of other alphabets, blanks and spare bits are refused (RFC 7515, 2).
-pub(crate) fn decode(encoded: &[u8]) -> Result<Vec<u8>, Refusal> {
-    URL_SAFE_NO_PAD.decode(encoded).map_err(|_| Refusal::Malformed)
+pub(crate) fn decode(encoded: &[u8]) -> Result<Vec<u8>, JwtRefusal> {
+    URL_SAFE_NO_PAD.decode(encoded).map_err(|_| JwtRefusal::Malformed)
 }
 
 /// Decodes into a buffer, for parts that are short.
-pub(crate) fn decode_into<'b>(encoded: &[u8], buffer: &'b mut [u8]) -> Result<&'b [u8], Refusal> {
-    let length = URL_SAFE_NO_PAD.decode_slice(encoded, buffer).map_err(|_| Refusal::Malformed)?;
-    buffer.get(..length).ok_or(Refusal::Malformed)
+pub(crate) fn decode_into<'b>(
+    encoded: &[u8],
+    buffer: &'b mut [u8],
+) -> Result<&'b [u8], JwtRefusal> {
+    let length =
+        URL_SAFE_NO_PAD.decode_slice(encoded, buffer).map_err(|_| JwtRefusal::Malformed)?;
+    buffer.get(..length).ok_or(JwtRefusal::Malformed)
 }
 
 const APPLICATION: &str = "application/";

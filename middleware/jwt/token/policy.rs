@@ -2,13 +2,13 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::claims::{Name, Times};
+use super::claims::{ClaimName, Times};
 use super::json::{Audience, Exact, Read};
 use super::jws::same_type;
-use crate::middleware::jwt::refusal::Refusal;
+use crate::middleware::jwt::refusal::JwtRefusal;
 
 /// The rules that every token is held to.
-pub(crate) struct Policy {
+pub(crate) struct ClaimsPolicy {
     pub(crate) issuers: Vec<Box<str>>,
     pub(crate) audiences: Vec<Box<str>>,
     pub(crate) any_audience: bool,
@@ -20,12 +20,12 @@ pub(crate) struct Policy {
     pub(crate) max_age: Option<u64>,
     pub(crate) needs_expiry: bool,
     pub(crate) access_token: bool,
-    pub(crate) clock: Option<Clock>,
+    pub(crate) clock: Option<TokenClock>,
 }
 
-pub(crate) type Clock = Box<dyn Fn() -> SystemTime + Send + Sync>;
+pub(crate) type TokenClock = Box<dyn Fn() -> SystemTime + Send + Sync>;
 
-impl Default for Policy {
+impl Default for ClaimsPolicy {
     fn default() -> Self {
         Self {
             issuers: Vec::new(),
@@ -44,14 +44,14 @@ impl Default for Policy {
     }
 }
 
-impl Policy {
+impl ClaimsPolicy {
     pub(crate) fn now(&self) -> u64 {
         let now = self.clock.as_ref().map_or_else(SystemTime::now, |clock| clock());
         now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
     }
 
     /// `typ` of the header (RFC 8725, 3.11).
-    pub(crate) fn typ(&self, typ: Option<&str>) -> Result<(), Refusal> {
+    pub(crate) fn typ(&self, typ: Option<&str>) -> Result<(), JwtRefusal> {
         let accepted = match typ {
             None => self.types.is_empty(),
             Some(typ) if self.types.is_empty() => {
@@ -59,14 +59,14 @@ impl Policy {
             }
             Some(typ) => self.types.iter().any(|accepted| same_type(accepted, typ)),
         };
-        if accepted { Ok(()) } else { Err(Refusal::Type) }
+        if accepted { Ok(()) } else { Err(JwtRefusal::Type) }
     }
 
     /// All that does not change with time.
-    pub(crate) fn claims(&self, read: &Read<'_>) -> Result<(), Refusal> {
+    pub(crate) fn claims(&self, read: &Read<'_>) -> Result<(), JwtRefusal> {
         let text = |name| read.texts.get(name);
-        if !self.issuers.is_empty() && !one_of(text(Name::Issuer), &self.issuers) {
-            return Err(Refusal::Issuer);
+        if !self.issuers.is_empty() && !one_of(text(ClaimName::Issuer), &self.issuers) {
+            return Err(JwtRefusal::Issuer);
         }
         // RFC 7519, 4.1.3: who does not find itself in an audience that is there must refuse.
         let accepted = match &read.audience {
@@ -75,48 +75,48 @@ impl Policy {
             audience => self.audiences.iter().any(|name| audience.contains(name)),
         };
         if !accepted {
-            return Err(Refusal::Audience);
+            return Err(JwtRefusal::Audience);
         }
-        if !self.subjects.is_empty() && !one_of(text(Name::Subject), &self.subjects) {
-            return Err(Refusal::Subject);
+        if !self.subjects.is_empty() && !one_of(text(ClaimName::Subject), &self.subjects) {
+            return Err(JwtRefusal::Subject);
         }
         if self.required.iter().any(|name| !read.has(name)) {
-            return Err(Refusal::MissingClaim);
+            return Err(JwtRefusal::MissingClaim);
         }
         if read.exact < self.exact.len() {
-            return Err(Refusal::Custom);
+            return Err(JwtRefusal::Custom);
         }
         // RFC 9068, 2.2.3.
         if self.access_token && read.odd_scope {
-            return Err(Refusal::Claim("scope"));
+            return Err(JwtRefusal::Claim("scope"));
         }
         // RFC 8725, 3.12: an ID token is no access token.
         if self.access_token && ID_TOKEN_CLAIMS.iter().any(|name| read.has(name)) {
-            return Err(Refusal::Type);
+            return Err(JwtRefusal::Type);
         }
         Ok(())
     }
 
     /// All that changes with time. It is asked again for a token that is known.
-    pub(crate) fn times(&self, token: &Times, now: u64) -> Result<(), Refusal> {
+    pub(crate) fn times(&self, token: &Times, now: u64) -> Result<(), JwtRefusal> {
         let latest = now.saturating_add(self.leeway);
         match token.expires {
             Some(expires) if now >= expires.saturating_add(self.leeway) => {
-                return Err(Refusal::Expired);
+                return Err(JwtRefusal::Expired);
             }
-            None if self.needs_expiry => return Err(Refusal::MissingClaim),
+            None if self.needs_expiry => return Err(JwtRefusal::MissingClaim),
             _ => {}
         }
         if token.not_before.is_some_and(|not_before| latest < not_before) {
-            return Err(Refusal::NotYetValid);
+            return Err(JwtRefusal::NotYetValid);
         }
         if token.issued.is_some_and(|issued| latest < issued) {
-            return Err(Refusal::IssuedInFuture);
+            return Err(JwtRefusal::IssuedInFuture);
         }
         if let Some(max_age) = self.max_age {
-            let issued = token.issued.ok_or(Refusal::MissingClaim)?;
+            let issued = token.issued.ok_or(JwtRefusal::MissingClaim)?;
             if now > issued.saturating_add(max_age).saturating_add(self.leeway) {
-                return Err(Refusal::TooOld);
+                return Err(JwtRefusal::TooOld);
             }
         }
         Ok(())

@@ -16,31 +16,31 @@ use tokio::time::Instant;
 
 use super::{Jwks, Target, metadata};
 use crate::middleware::jwt::algorithm::Algorithm;
-use crate::middleware::jwt::error::JwtConfigError;
+use crate::middleware::jwt::error::JwtError;
 use crate::middleware::jwt::keys::Keys;
 use crate::middleware::jwt::keys::jwk;
-use crate::middleware::jwt::refusal::Refusal;
+use crate::middleware::jwt::refusal::JwtRefusal;
 
 /// A [`Jwks`] at work.
-pub(crate) struct Remote {
+pub(crate) struct JwksClient {
     jwks: Jwks,
     /// Held for a look or a change, never over I/O.
-    state: Mutex<State>,
+    state: Mutex<ClientState>,
 }
 
-struct State {
-    set: Option<Set>,
+struct ClientState {
+    set: Option<CachedSet>,
     /// Where the metadata said that the keys are.
-    place: Option<Place>,
+    place: Option<JwksLocation>,
     /// The fetch that is under way, for all who wait for it.
-    flight: Option<Flight>,
+    flight: Option<PendingFetch>,
     failures: u32,
     /// After a failure: when to try again.
     retry: Option<Instant>,
-    tokens: Bucket,
+    tokens: FetchBudget,
 }
 
-impl State {
+impl ClientState {
     fn failed(&mut self, at: Instant) {
         self.flight = None;
         self.failures = self.failures.saturating_add(1);
@@ -52,7 +52,7 @@ impl State {
 
 /// A fetch in a task of its own: a client that goes away takes no fetch along that others wait for.
 #[derive(Clone)]
-struct Flight {
+struct PendingFetch {
     landed: Shared<BoxFuture<'static, ()>>,
     /// Gone with the task, however that ends: a panic and the end of its runtime change no state.
     task: Weak<()>,
@@ -61,7 +61,7 @@ struct Flight {
     until: Instant,
 }
 
-impl Flight {
+impl PendingFetch {
     fn is_over(&self, now: Instant) -> bool {
         self.task.strong_count() == 0 || now >= self.until
     }
@@ -76,7 +76,7 @@ impl Flight {
 }
 
 #[derive(Clone)]
-struct Set {
+struct CachedSet {
     keys: Keys,
     tag: Option<Tag>,
     fetched: Instant,
@@ -92,18 +92,18 @@ struct Tag {
 
 /// Where keys are, and since when that is known.
 #[derive(Clone)]
-struct Place {
+struct JwksLocation {
     url: Uri,
     found: Instant,
 }
 
 /// How often unknown names may have the keys fetched.
-struct Bucket {
+struct FetchBudget {
     tokens: u32,
     refilled: Option<Instant>,
 }
 
-impl Bucket {
+impl FetchBudget {
     fn take(&mut self, now: Instant) -> bool {
         let refilled = *self.refilled.get_or_insert(now);
         let gained = now.saturating_duration_since(refilled).as_secs() / REFILL.as_secs();
@@ -123,11 +123,11 @@ impl Bucket {
     }
 }
 
-impl Remote {
+impl JwksClient {
     pub(crate) fn new(jwks: Jwks) -> Self {
-        let tokens = Bucket { tokens: BURST, refilled: None };
+        let tokens = FetchBudget { tokens: BURST, refilled: None };
         let state =
-            State { set: None, place: None, flight: None, failures: 0, retry: None, tokens };
+            ClientState { set: None, place: None, flight: None, failures: 0, retry: None, tokens };
         Self { jwks, state: Mutex::new(state) }
     }
 
@@ -144,7 +144,7 @@ impl Remote {
     }
 
     /// The keys as they are known. Waits if there are none that may be used, or if no one has asked for so long that others may be published by now.
-    pub(crate) async fn keys(self: &Arc<Self>) -> Result<Keys, Refusal> {
+    pub(crate) async fn keys(self: &Arc<Self>) -> Result<Keys, JwtRefusal> {
         let flight = {
             let now = Instant::now();
             let mut state = self.lock();
@@ -170,10 +170,10 @@ impl Remote {
                 None => self.start(&mut state, now),
             }
         };
-        flight.ok_or(Refusal::KeysUnavailable)?.wait().await;
+        flight.ok_or(JwtRefusal::KeysUnavailable)?.wait().await;
         let state = self.lock();
         let set = self.usable(&state, Instant::now());
-        set.map(|set| set.keys.clone()).ok_or(Refusal::KeysUnavailable)
+        set.map(|set| set.keys.clone()).ok_or(JwtRefusal::KeysUnavailable)
     }
 
     /// Keys that were fetched after those; `None` if it is too soon to ask, or nothing new came.
@@ -193,19 +193,19 @@ impl Remote {
         self.newer(&self.lock(), known)
     }
 
-    fn newer(&self, state: &State, known: &Keys) -> Option<Keys> {
+    fn newer(&self, state: &ClientState, known: &Keys) -> Option<Keys> {
         let keys = &self.usable(state, Instant::now())?.keys;
         (!keys.is(known)).then(|| keys.clone())
     }
 
-    fn usable<'s>(&self, state: &'s State, now: Instant) -> Option<&'s Set> {
+    fn usable<'s>(&self, state: &'s ClientState, now: Instant) -> Option<&'s CachedSet> {
         let set = state.set.as_ref()?;
         let age = now.saturating_duration_since(set.fetched);
         (age < self.jwks.stale_for.max(set.fresh_for)).then_some(set)
     }
 
     /// Joins the fetch that is under way, or starts one; `None` after a failure, until it is time again.
-    fn start(self: &Arc<Self>, state: &mut State, now: Instant) -> Option<Flight> {
+    fn start(self: &Arc<Self>, state: &mut ClientState, now: Instant) -> Option<PendingFetch> {
         if let Some(flight) = &state.flight {
             if !flight.is_over(now) {
                 return Some(flight.clone());
@@ -224,7 +224,7 @@ impl Remote {
         let (remote, alive) = (self.clone(), Arc::new(()));
         let task = Arc::downgrade(&alive);
         let landed = runtime.spawn(async move { remote.refresh(alive).await });
-        let flight = Flight {
+        let flight = PendingFetch {
             landed: landed.map(drop).boxed().shared(),
             task,
             since: now,
@@ -250,7 +250,7 @@ impl Remote {
         }
         state.flight = None;
         match fetched {
-            Ok(Fetched { place, fresh_for, keys }) => {
+            Ok(FetchedKeys { place, fresh_for, keys }) => {
                 state.failures = 0;
                 state.retry = None;
                 state.place = Some(place);
@@ -261,7 +261,7 @@ impl Remote {
                             Some(set) if set.keys.same_as(&keys) => set.keys.clone(),
                             _ => keys,
                         };
-                        state.set = Some(Set { keys, tag, fetched: now, fresh_for });
+                        state.set = Some(CachedSet { keys, tag, fetched: now, fresh_for });
                     }
                     None => {
                         if let Some(set) = &mut state.set {
@@ -281,17 +281,18 @@ impl Remote {
     /// The keys of the URL, or of where the metadata say that they are.
     async fn fetch_keys(
         &self,
-        known: Option<Place>,
+        known: Option<JwksLocation>,
         tag: Option<&Tag>,
-    ) -> Result<Fetched, BoxError> {
+    ) -> Result<FetchedKeys, BoxError> {
         let now = Instant::now();
         let issuer = match &self.jwks.target {
             Target::Keys(url) => {
-                return self.fetch_set(Place { url: url.clone(), found: now }, tag).await;
+                return self.fetch_set(JwksLocation { url: url.clone(), found: now }, tag).await;
             }
             Target::Issuer(issuer) => issuer,
         };
-        let found = async || self.discover(issuer).await.map(|url| Place { url, found: now });
+        let found =
+            async || self.discover(issuer).await.map(|url| JwksLocation { url, found: now });
         let Some(known) = known else { return self.fetch_set(found().await?, tag).await };
         if now.saturating_duration_since(known.found) >= METADATA_FRESH {
             // Metadata that can't be had say nothing new, and leave time for the keys.
@@ -308,19 +309,23 @@ impl Remote {
         }
     }
 
-    async fn fetch_set(&self, place: Place, tag: Option<&Tag>) -> Result<Fetched, BoxError> {
+    async fn fetch_set(
+        &self,
+        place: JwksLocation,
+        tag: Option<&Tag>,
+    ) -> Result<FetchedKeys, BoxError> {
         let document = self.get(place.url.clone(), SET_BYTES, tag).await?;
         let fresh_for = document.max_age.map_or(self.jwks.fresh_for, |max_age| {
             Duration::from_secs(max_age).clamp(MIN_FRESH, MAX_FRESH)
         });
         let Some(body) = document.body else {
-            return Ok(Fetched { place, fresh_for, keys: None });
+            return Ok(FetchedKeys { place, fresh_for, keys: None });
         };
         let keys = jwk::usable(&body, &self.jwks.algorithms)?;
         if keys.is_empty() {
-            return Err(JwtConfigError::NoUsableJwk.into());
+            return Err(JwtError::NoUsableJwk.into());
         }
-        Ok(Fetched { place, fresh_for, keys: Some((Keys::published(keys), document.tag)) })
+        Ok(FetchedKeys { place, fresh_for, keys: Some((Keys::published(keys), document.tag)) })
     }
 
     /// Where the issuer has its keys. The second place is asked if there is nothing at the first.
@@ -341,7 +346,7 @@ impl Remote {
         mut url: Uri,
         max_bytes: usize,
         tag: Option<&Tag>,
-    ) -> Result<Document, BoxError> {
+    ) -> Result<FetchedDocument, BoxError> {
         for _ in 0..=REDIRECTS {
             let mut request = Request::new(());
             *request.uri_mut() = url.clone();
@@ -358,10 +363,10 @@ impl Remote {
                     let value = headers.get(ETAG).cloned();
                     let body = Limited::new(response.into_body(), max_bytes).collect().await?;
                     let tag = value.map(|value| Tag { url, value });
-                    return Ok(Document { body: Some(body.to_bytes()), tag, max_age });
+                    return Ok(FetchedDocument { body: Some(body.to_bytes()), tag, max_age });
                 }
                 StatusCode::NOT_MODIFIED if tag.is_some() => {
-                    return Ok(Document { body: None, tag: None, max_age });
+                    return Ok(FetchedDocument { body: None, tag: None, max_age });
                 }
                 StatusCode::NOT_FOUND | StatusCode::GONE => return Err(Box::new(metadata::Absent)),
                 status if status.is_redirection() => {
@@ -374,25 +379,25 @@ impl Remote {
         Err("too many redirects".into())
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, ClientState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl fmt::Debug for Remote {
+impl fmt::Debug for JwksClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.jwks.fmt(f)
     }
 }
 
-struct Fetched {
-    place: Place,
+struct FetchedKeys {
+    place: JwksLocation,
     fresh_for: Duration,
     /// `None`: the issuer says that they have not changed.
     keys: Option<(Keys, Option<Tag>)>,
 }
 
-struct Document {
+struct FetchedDocument {
     body: Option<Bytes>,
     tag: Option<Tag>,
     max_age: Option<u64>,

@@ -12,8 +12,8 @@ use std::time::Duration;
 use http::Uri;
 
 use crate::middleware::jwt::algorithm::{Algorithm, Family};
-use crate::middleware::jwt::error::JwtConfigError;
-pub(crate) use client::Remote;
+use crate::middleware::jwt::error::JwtError;
+pub(crate) use client::JwksClient;
 use fetch::AnyFetch;
 pub use fetch::{Fetch, HttpFetch};
 
@@ -37,7 +37,7 @@ pub use fetch::{Fetch, HttpFetch};
 /// use tower_chain::Jwt;
 /// use tower_chain::middleware::jwt::{Algorithm, Jwks};
 ///
-/// # fn main() -> Result<(), tower_chain::JwtConfigError> {
+/// # fn main() -> Result<(), tower_chain::JwtError> {
 /// let keys = Jwks::url("https://login.example.org/keys", [Algorithm::Es256])?
 ///     .timeout(Duration::from_secs(2))
 ///     .fresh_for(Duration::from_secs(5 * 60));
@@ -71,8 +71,8 @@ impl Jwks {
     pub fn url(
         url: &str,
         algorithms: impl IntoIterator<Item = Algorithm>,
-    ) -> Result<Self, JwtConfigError> {
-        Self::new(Target::Keys(metadata::url(url).ok_or(JwtConfigError::Url)?), algorithms)
+    ) -> Result<Self, JwtError> {
+        Self::new(Target::Keys(metadata::url(url).ok_or(JwtError::Url)?), algorithms)
     }
 
     /// The JWK set of an issuer, found through its metadata: those of
@@ -86,10 +86,10 @@ impl Jwks {
     pub fn issuer(
         issuer: &str,
         algorithms: impl IntoIterator<Item = Algorithm>,
-    ) -> Result<Self, JwtConfigError> {
-        let url = metadata::url(issuer).ok_or(JwtConfigError::Url)?;
+    ) -> Result<Self, JwtError> {
+        let url = metadata::url(issuer).ok_or(JwtError::Url)?;
         if url.query().is_some() {
-            return Err(JwtConfigError::Url);
+            return Err(JwtError::Url);
         }
         Self::new(Target::Issuer(Box::from(issuer)), algorithms)
     }
@@ -97,18 +97,18 @@ impl Jwks {
     fn new(
         target: Target,
         algorithms: impl IntoIterator<Item = Algorithm>,
-    ) -> Result<Self, JwtConfigError> {
+    ) -> Result<Self, JwtError> {
         let algorithms: Vec<Algorithm> = algorithms.into_iter().collect();
         if algorithms.is_empty() {
-            return Err(JwtConfigError::NoAlgorithm);
+            return Err(JwtError::NoAlgorithm);
         }
         if let Some(algorithm) = algorithms.iter().find(|one| one.family() == Family::Hmac) {
-            return Err(JwtConfigError::SharedSecretAlgorithm { algorithm: *algorithm });
+            return Err(JwtError::SharedSecretAlgorithm { algorithm: *algorithm });
         }
         Ok(Self {
             target,
             algorithms,
-            fetch: Box::new(HttpFetch::new().map_err(|_| JwtConfigError::Tls)?),
+            fetch: Box::new(HttpFetch::new().map_err(|_| JwtError::Tls)?),
             timeout: Duration::from_secs(5),
             fresh_for: Duration::from_secs(10 * 60),
             stale_for: Duration::from_secs(24 * 60 * 60),

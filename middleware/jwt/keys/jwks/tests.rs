@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::*;
-use crate::middleware::jwt::{Jwt, Refusal, TokenCache};
+use crate::middleware::jwt::{Jwt, JwtRefusal, TokenCache};
 use crate::{Body, Chain, Claims, Response};
 
 const ISSUER: &str = "https://issuer.example";
@@ -215,7 +215,7 @@ async fn ten_thousand_made_up_names_in_a_minute_make_at_most_three_fetches() {
     let start = Instant::now();
     for n in 0..10_000 {
         let forged = other.sign(&json!({"alg": "ES256", "kid": format!("kid-{n}")}), ISSUER);
-        assert_eq!(jwt.verify(&forged).await.unwrap_err(), Refusal::Key);
+        assert_eq!(jwt.verify(&forged).await.unwrap_err(), JwtRefusal::Key);
         tokio::time::advance(Duration::from_micros(5999)).await;
         if n % 100 == 0 {
             jwt.verify(&good).await.unwrap();
@@ -242,7 +242,7 @@ async fn a_flood_waits_for_no_good_request() {
     let start = Instant::now();
     jwt.verify(signer.token()).await.unwrap();
     assert_eq!(start.elapsed(), Duration::ZERO);
-    assert_eq!(waiting.await.unwrap().unwrap_err(), Refusal::Key);
+    assert_eq!(waiting.await.unwrap().unwrap_err(), JwtRefusal::Key);
     assert_eq!(start.elapsed(), Duration::from_secs(5));
 }
 
@@ -254,14 +254,18 @@ async fn what_would_be_refused_anyway_fetches_nothing() {
     jwt.warm_up().await.unwrap();
     let kid = "k".repeat(300);
     let table = [
-        (json!({"alg": "ES256", "kid": "new"}), "https://evil.example", Refusal::Key),
-        (json!({"alg": "ES384", "kid": "new"}), ISSUER, Refusal::Algorithm),
-        (json!({"alg": "HS256", "kid": "new"}), ISSUER, Refusal::Algorithm),
-        (json!({"alg": "none", "kid": "new"}), ISSUER, Refusal::Algorithm),
-        (json!({"alg": "ES256", "kid": kid}), ISSUER, Refusal::Key),
-        (json!({"alg": "ES256", "kid": "new", "crit": ["x"]}), ISSUER, Refusal::Header),
-        (json!({"alg": "ES256", "kid": "new", "typ": "dpop+jwt"}), ISSUER, Refusal::Type),
-        (json!({"alg": "ES256", "kid": "a", "jku": "https://evil.example"}), "x", Refusal::Issuer),
+        (json!({"alg": "ES256", "kid": "new"}), "https://evil.example", JwtRefusal::Key),
+        (json!({"alg": "ES384", "kid": "new"}), ISSUER, JwtRefusal::Algorithm),
+        (json!({"alg": "HS256", "kid": "new"}), ISSUER, JwtRefusal::Algorithm),
+        (json!({"alg": "none", "kid": "new"}), ISSUER, JwtRefusal::Algorithm),
+        (json!({"alg": "ES256", "kid": kid}), ISSUER, JwtRefusal::Key),
+        (json!({"alg": "ES256", "kid": "new", "crit": ["x"]}), ISSUER, JwtRefusal::Header),
+        (json!({"alg": "ES256", "kid": "new", "typ": "dpop+jwt"}), ISSUER, JwtRefusal::Type),
+        (
+            json!({"alg": "ES256", "kid": "a", "jku": "https://evil.example"}),
+            "x",
+            JwtRefusal::Issuer,
+        ),
     ];
     for (header, name, expected) in table {
         let token = signer.sign(&header, name);
@@ -270,7 +274,7 @@ async fn what_would_be_refused_anyway_fetches_nothing() {
     // Nor does a signature that is wrong.
     for _ in 0..10 {
         let forged = Signer::new("a").token();
-        assert_eq!(jwt.verify(forged).await.unwrap_err(), Refusal::Signature);
+        assert_eq!(jwt.verify(forged).await.unwrap_err(), JwtRefusal::Signature);
     }
     assert_eq!(issuer.counts(), (1, 1));
 }
@@ -295,7 +299,7 @@ async fn a_new_key_takes_one_fetch_and_a_withdrawn_one_is_refused() {
     pass(601).await;
     let _ = jwt.verify(&token).await;
     settle().await;
-    assert_eq!(jwt.verify(&old_token).await.unwrap_err(), Refusal::Key);
+    assert_eq!(jwt.verify(&old_token).await.unwrap_err(), JwtRefusal::Key);
     jwt.verify(&token).await.unwrap();
 }
 
@@ -316,9 +320,9 @@ async fn after_a_quiet_time_a_withdrawn_key_is_refused_at_once() {
         issuer.becomes(Mode::Answer(set([&new])));
         pass(quiet).await;
         let first = jwt.verify(&token).await.map(drop);
-        assert_eq!(first, if refused { Err(Refusal::Key) } else { Ok(()) }, "{quiet}");
+        assert_eq!(first, if refused { Err(JwtRefusal::Key) } else { Ok(()) }, "{quiet}");
         settle().await;
-        assert_eq!(jwt.verify(&token).await.map(drop), Err(Refusal::Key), "{quiet}");
+        assert_eq!(jwt.verify(&token).await.map(drop), Err(JwtRefusal::Key), "{quiet}");
     }
 }
 
@@ -348,7 +352,7 @@ async fn after_a_quiet_time_a_hung_issuer_costs_one_timeout_and_the_known_keys_s
     let new = Signer::new("new");
     issuer.becomes(Mode::Answer(set([&new])));
     pass(600).await;
-    assert_eq!(jwt.verify(&token).await.unwrap_err(), Refusal::Key);
+    assert_eq!(jwt.verify(&token).await.unwrap_err(), JwtRefusal::Key);
     jwt.verify(new.token()).await.unwrap();
 }
 
@@ -377,9 +381,9 @@ async fn a_fetch_that_panics_is_a_failed_one() {
     let jwt = issuer.jwt();
     let token = signer.token();
     let all = futures_util::future::join_all((0..10).map(|_| jwt.verify(&token))).await;
-    assert!(all.into_iter().all(|one| one.unwrap_err() == Refusal::KeysUnavailable));
+    assert!(all.into_iter().all(|one| one.unwrap_err() == JwtRefusal::KeysUnavailable));
     issuer.becomes(Mode::Answer(set([&signer])));
-    assert_eq!(jwt.verify(&token).await.unwrap_err(), Refusal::KeysUnavailable);
+    assert_eq!(jwt.verify(&token).await.unwrap_err(), JwtRefusal::KeysUnavailable);
     assert_eq!(issuer.counts().1, 1);
     pass(10).await;
     jwt.verify(&token).await.unwrap();
@@ -392,7 +396,7 @@ async fn a_fetch_that_panics_is_a_failed_one() {
     }
     issuer.becomes(Mode::Answer(set([&Signer::new("bb")])));
     pass(601).await;
-    assert_eq!(jwt.verify(&token).await.unwrap_err(), Refusal::Key);
+    assert_eq!(jwt.verify(&token).await.unwrap_err(), JwtRefusal::Key);
 }
 
 #[test]
@@ -416,14 +420,14 @@ fn a_fetch_whose_runtime_ends_or_stands_still_is_a_failed_one() {
         let first = (!ends).then_some(first);
         let outside = Box::pin(jwt.verify(&token)).now_or_never();
         let refused = outside.map(|verified| verified.map(drop));
-        assert_eq!(refused, ends.then_some(Err(Refusal::KeysUnavailable)));
+        assert_eq!(refused, ends.then_some(Err(JwtRefusal::KeysUnavailable)));
         // Whoever waits elsewhere gets an answer, and later on the keys.
         issuer.becomes(Mode::Answer(set([&signer])));
         let second = runtime(true);
         second.block_on(async {
             let start = Instant::now();
             let refusal = jwt.verify(&token).await.unwrap_err();
-            assert_eq!(refusal, Refusal::KeysUnavailable);
+            assert_eq!(refusal, JwtRefusal::KeysUnavailable);
             assert!(start.elapsed() <= Duration::from_secs(7), "{:?}", start.elapsed());
             pass(10).await;
             jwt.verify(&token).await.unwrap();
@@ -437,7 +441,7 @@ fn a_fetch_whose_runtime_ends_or_stands_still_is_a_failed_one() {
     // Without any there is an answer, too.
     let issuer = Issuer::new(String::new());
     let answer = Box::pin(issuer.jwt().verify(Signer::new("a").token())).now_or_never();
-    assert_eq!(answer.map(Result::unwrap_err), Some(Refusal::KeysUnavailable));
+    assert_eq!(answer.map(Result::unwrap_err), Some(JwtRefusal::KeysUnavailable));
 }
 
 #[tokio::test(start_paused = true)]
@@ -460,7 +464,7 @@ async fn keys_that_moved_are_found_in_the_same_fetch_and_no_tag_goes_along() {
     assert_eq!(set([&new]).len(), set([&signer]).len(), "both have the same tag");
     jwt.verify(new.token()).await.unwrap();
     assert_eq!((issuer.counts(), tags()), ((2, 4), vec![format!("/keys {tag}")]));
-    assert_eq!(jwt.verify(&token).await.unwrap_err(), Refusal::Key);
+    assert_eq!(jwt.verify(&token).await.unwrap_err(), JwtRefusal::Key);
     tags();
     // From now on it is the tag of the new place.
     pass(601).await;
@@ -507,11 +511,11 @@ async fn a_hung_issuer_costs_the_timeout_and_no_more() {
     let token = signer.token();
     let start = Instant::now();
     let all = futures_util::future::join_all((0..100).map(|_| jwt.verify(&token))).await;
-    assert!(all.into_iter().all(|one| one.unwrap_err() == Refusal::KeysUnavailable));
+    assert!(all.into_iter().all(|one| one.unwrap_err() == JwtRefusal::KeysUnavailable));
     assert!(start.elapsed() <= Duration::from_millis(2100), "{:?}", start.elapsed());
     // Until it is time again, no one waits at all; then it recovers.
     issuer.becomes(Mode::Answer(set([&signer])));
-    assert_eq!(jwt.verify(&token).await.unwrap_err(), Refusal::KeysUnavailable);
+    assert_eq!(jwt.verify(&token).await.unwrap_err(), JwtRefusal::KeysUnavailable);
     assert_eq!(issuer.counts().1, 1);
     pass(10).await;
     jwt.verify(&token).await.unwrap();
@@ -554,7 +558,7 @@ async fn a_failing_or_lying_issuer_changes_no_key() {
         issuer.becomes(mode.clone());
         assert_eq!(
             jwt.verify(signer.token()).await.unwrap_err(),
-            Refusal::KeysUnavailable,
+            JwtRefusal::KeysUnavailable,
             "{index}"
         );
         pass(10).await;
@@ -581,7 +585,7 @@ async fn keys_serve_stale_for_a_bounded_time() {
     jwt.verify(signer.token()).await.unwrap();
     settle().await;
     pass(60).await;
-    assert_eq!(jwt.verify(signer.token()).await.unwrap_err(), Refusal::KeysUnavailable);
+    assert_eq!(jwt.verify(signer.token()).await.unwrap_err(), JwtRefusal::KeysUnavailable);
     issuer.becomes(Mode::Answer(set([&signer])));
     pass(60).await;
     jwt.verify(signer.token()).await.unwrap();
@@ -596,7 +600,7 @@ async fn a_failing_issuer_is_asked_ever_less() {
     let mut asked = Vec::new();
     for second in 0..=120 {
         let before = issuer.counts().1;
-        assert_eq!(jwt.verify(&token).await.unwrap_err(), Refusal::KeysUnavailable);
+        assert_eq!(jwt.verify(&token).await.unwrap_err(), JwtRefusal::KeysUnavailable);
         if issuer.counts().1 > before {
             asked.push(second);
         }
@@ -647,7 +651,7 @@ async fn metadata_of_another_issuer_are_refused() {
         *issuer.0.metadata.lock().unwrap() =
             json!({"issuer": name, "jwks_uri": format!("{ISSUER}/keys")}).to_string();
         let refusal = issuer.jwt().verify(signer.token()).await.unwrap_err();
-        assert_eq!(refusal, Refusal::KeysUnavailable, "{name}");
+        assert_eq!(refusal, JwtRefusal::KeysUnavailable, "{name}");
         assert_eq!(issuer.counts(), (1, 0));
     }
 }
@@ -666,22 +670,22 @@ async fn of_several_issuers_each_has_its_own_keys_fetched() {
     jwt.verify(signer.sign(&header, "one")).await.unwrap();
     assert_eq!((first.counts().1, second.counts().1), (1, 0));
     let refusal = jwt.verify(signer.sign(&header, "two")).await.unwrap_err();
-    assert_eq!(refusal, Refusal::Signature);
+    assert_eq!(refusal, JwtRefusal::Signature);
     let refusal = jwt.verify(signer.sign(&header, "three")).await.unwrap_err();
-    assert_eq!(refusal, Refusal::Issuer);
+    assert_eq!(refusal, JwtRefusal::Issuer);
     // An issuer that is down is no harm to the other.
     let third = Issuer::new(String::new());
     third.becomes(Mode::Hang);
     let source = KeySource::issuers([("one", plain(&first)), ("two", plain(&third))]).unwrap();
     let jwt = Jwt::<()>::new(source).audience("me");
     let refusal = jwt.verify(signer.sign(&header, "two")).await.unwrap_err();
-    assert_eq!(refusal, Refusal::KeysUnavailable);
+    assert_eq!(refusal, JwtRefusal::KeysUnavailable);
     jwt.verify(signer.sign(&header, "one")).await.unwrap();
 }
 
 #[test]
 fn wrong_configuration_is_refused() {
-    use JwtConfigError as E;
+    use JwtError as E;
     let table = [
         (Jwks::url("http://a.example/keys", [Algorithm::Es256]), E::Url),
         (Jwks::url("", [Algorithm::Es256]), E::Url),

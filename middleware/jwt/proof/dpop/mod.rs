@@ -24,12 +24,12 @@ use self::replay::{LEEWAY, Replay, UsedProof};
 use crate::middleware::credentials::{DPOP, RequestHead};
 use crate::middleware::jwt::algorithm::{Algorithm, Family};
 use crate::middleware::jwt::crypto::sha256;
-use crate::middleware::jwt::error::JwtConfigError;
+use crate::middleware::jwt::error::JwtError;
 use crate::middleware::jwt::keys::Keys;
 use crate::middleware::jwt::keys::key::Key;
-use crate::middleware::jwt::refusal::Refusal;
+use crate::middleware::jwt::refusal::JwtRefusal;
 use crate::middleware::jwt::token::json;
-use crate::middleware::jwt::token::jws::{self, Compact, Head, same_type};
+use crate::middleware::jwt::token::jws::{self, CompactJws, JoseHeader, same_type};
 
 /// Proofs of possession ([RFC 9449](https://www.rfc-editor.org/rfc/rfc9449)), for [`Jwt::dpop`](crate::middleware::jwt::Jwt::dpop).
 ///
@@ -46,7 +46,7 @@ use crate::middleware::jwt::token::jws::{self, Compact, Head, same_type};
 /// use tower_chain::Jwt;
 /// use tower_chain::middleware::jwt::Dpop;
 ///
-/// # fn main() -> Result<(), tower_chain::JwtConfigError> {
+/// # fn main() -> Result<(), tower_chain::JwtError> {
 /// # let pem = include_str!("../../tests/p256.pem");
 /// // The URL under which clients see the API: what a proxy in front of it calls it.
 /// let jwt = Jwt::<()>::es256(pem)?.dpop(Dpop::new("https://api.example.com")?.required(true));
@@ -74,10 +74,10 @@ impl Dpop {
     /// # Errors
     ///
     /// If it isn't an absolute `http` or `https` URL without query and fragment.
-    pub fn new(base: impl AsRef<str>) -> Result<Self, JwtConfigError> {
+    pub fn new(base: impl AsRef<str>) -> Result<Self, JwtError> {
         let base = base.as_ref();
         let plain = !base.contains(['?', '#']);
-        let normal = normalized(base).filter(|_| plain).ok_or(JwtConfigError::DpopBase)?;
+        let normal = normalized(base).filter(|_| plain).ok_or(JwtError::DpopBase)?;
         Ok(Self {
             base: normal.trim_end_matches('/').to_owned(),
             algorithms: vec![Algorithm::Es256, Algorithm::Ed25519],
@@ -97,11 +97,11 @@ impl Dpop {
     pub fn algorithms(
         mut self,
         algorithms: impl IntoIterator<Item = Algorithm>,
-    ) -> Result<Self, JwtConfigError> {
+    ) -> Result<Self, JwtError> {
         self.algorithms = algorithms.into_iter().collect();
         let symmetric = |algorithm: &Algorithm| matches!(algorithm.family(), Family::Hmac);
         if self.algorithms.is_empty() || self.algorithms.iter().any(symmetric) {
-            return Err(JwtConfigError::DpopAlgorithms);
+            return Err(JwtError::DpopAlgorithms);
         }
         Ok(self)
     }
@@ -155,10 +155,10 @@ impl Dpop {
     /// # Errors
     ///
     /// If the secret is shorter than 32 bytes, or all zeros.
-    pub fn nonces(mut self, secret: impl AsRef<[u8]>) -> Result<Self, JwtConfigError> {
+    pub fn nonces(mut self, secret: impl AsRef<[u8]>) -> Result<Self, JwtError> {
         let secret = secret.as_ref();
         if secret.len() < 32 || secret.iter().all(|byte| *byte == 0) {
-            return Err(JwtConfigError::NonceSecret);
+            return Err(JwtError::NonceSecret);
         }
         self.nonces = Some(Nonces::new(secret, self.nonce_span));
         Ok(self)
@@ -197,10 +197,10 @@ impl Dpop {
         token: &[u8],
         bound_to: Option<&str>,
         now: u64,
-    ) -> Result<Option<HeaderValue>, Refusal> {
+    ) -> Result<Option<HeaderValue>, JwtRefusal> {
         let mut proofs = request.headers().get_all(DPOP).iter();
         let (Some(proof), None) = (proofs.next(), proofs.next()) else {
-            return Err(Refusal::Proof);
+            return Err(JwtRefusal::Proof);
         };
         let proof = self.read(proof.as_bytes())?;
         let claims = &proof.claims;
@@ -213,18 +213,18 @@ impl Dpop {
         let named = !claims.jti.is_empty() && claims.jti.len() <= JTI_BYTES;
         let here = normalized(&claims.htu).is_some_and(|htu| htu == url);
         if claims.htm != method || !here || claims.ath != hash || !fresh || !named {
-            return Err(Refusal::Proof);
+            return Err(JwtRefusal::Proof);
         }
         // RFC 9449, 6.1 and 7.1.
         if bound_to != Some(&*URL_SAFE_NO_PAD.encode(proof.thumbprint)) {
-            return Err(Refusal::Binding);
+            return Err(JwtRefusal::Binding);
         }
         let mut newer = None;
         if let Some(nonces) = &self.nonces {
             match nonces.freshness(claims.nonce.as_deref().unwrap_or_default(), now) {
                 Freshness::Current => {}
                 Freshness::Previous => newer = Some(nonces.current(now)),
-                Freshness::Unknown => return Err(Refusal::Nonce),
+                Freshness::Unknown => return Err(JwtRefusal::Nonce),
             }
         }
         // Only what was found good is remembered.
@@ -234,25 +234,25 @@ impl Dpop {
     }
 
     /// A proof whose signature is right.
-    fn read(&self, compact: &[u8]) -> Result<Proof, Refusal> {
-        let parts = Compact::split(compact, PROOF_BYTES).map_err(|_| Refusal::Proof)?;
-        let header = jws::decode(parts.header).map_err(|_| Refusal::Proof)?;
-        let head = Head::read(&header).map_err(|_| Refusal::Proof)?;
+    fn read(&self, compact: &[u8]) -> Result<Proof, JwtRefusal> {
+        let parts = CompactJws::split(compact, PROOF_BYTES).map_err(|_| JwtRefusal::Proof)?;
+        let header = jws::decode(parts.header).map_err(|_| JwtRefusal::Proof)?;
+        let head = JoseHeader::read(&header).map_err(|_| JwtRefusal::Proof)?;
         let typed = head.typ.as_deref().is_some_and(|typ| same_type(typ, "dpop+jwt"));
         if !typed || !self.algorithms.contains(&head.algorithm) {
-            return Err(Refusal::Proof);
+            return Err(JwtRefusal::Proof);
         }
-        let KeyHeader { jwk } = json::object(&header).ok_or(Refusal::Proof)?;
+        let KeyHeader { jwk } = json::object(&header).ok_or(JwtRefusal::Proof)?;
         if PRIVATE.iter().any(|name| jwk.contains_key(*name)) {
-            return Err(Refusal::Proof);
+            return Err(JwtRefusal::Proof);
         }
-        let thumbprint = thumbprint(&jwk).ok_or(Refusal::Proof)?;
+        let thumbprint = thumbprint(&jwk).ok_or(JwtRefusal::Proof)?;
         // The key of the proof has no name that the header could call it by.
         let public: Map<_, _> = jwk.into_iter().filter(|(name, _)| name != "kid").collect();
         let key = Key::jwk(head.algorithm, Value::Object(public).to_string());
-        let keys = Keys::from(key.map_err(|_| Refusal::Proof)?);
-        let payload = keys.verify(compact).map_err(|_| Refusal::Proof)?;
-        let claims = json::object(&payload).ok_or(Refusal::Proof)?;
+        let keys = Keys::from(key.map_err(|_| JwtRefusal::Proof)?);
+        let payload = keys.verify(compact).map_err(|_| JwtRefusal::Proof)?;
+        let claims = json::object(&payload).ok_or(JwtRefusal::Proof)?;
         Ok(Proof { thumbprint, claims })
     }
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use redis::RedisError;
 
 use super::ReplayStore;
-use crate::middleware::jwt::error::JwtConfigError;
-use crate::middleware::jwt::redis::{LONGEST, RedisStore, redis_settings};
+use crate::middleware::jwt::error::JwtError;
+use crate::middleware::jwt::redis::{LONGEST, RedisConnection, redis_settings};
 
 /// A [`ReplayStore`] in Redis or Valkey, for several servers. Given to [`Dpop::replay_store`](super::Dpop::replay_store).
 ///
@@ -22,7 +22,7 @@ use crate::middleware::jwt::redis::{LONGEST, RedisStore, redis_settings};
 /// use tower_chain::Jwt;
 /// use tower_chain::middleware::jwt::{Dpop, RedisReplay};
 ///
-/// # fn main() -> Result<(), tower_chain::JwtConfigError> {
+/// # fn main() -> Result<(), tower_chain::JwtError> {
 /// # let secret = "a secret that has thirty-two bytes";
 /// let dpop = Dpop::new("https://api.example.com")?.replay_store(RedisReplay::new("redis://127.0.0.1/")?);
 /// let jwt = Jwt::<()>::hs256(secret)?.dpop(dpop);
@@ -31,7 +31,7 @@ use crate::middleware::jwt::redis::{LONGEST, RedisStore, redis_settings};
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct RedisReplay(RedisStore);
+pub struct RedisReplay(RedisConnection);
 
 impl ReplayStore for RedisReplay {
     type Error = RedisError;

@@ -9,7 +9,7 @@ use axum_core::BoxError;
 use futures_util::future::BoxFuture;
 
 use crate::middleware::jwt::crypto::sha256;
-use crate::middleware::jwt::refusal::Refusal;
+use crate::middleware::jwt::refusal::JwtRefusal;
 
 /// Remembers which proofs were used, for several servers. Given to [`Dpop::replay_store`](super::Dpop::replay_store).
 ///
@@ -99,7 +99,7 @@ impl Replay {
         proof: &UsedProof<'_>,
         max_age: u64,
         now: u64,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), JwtRefusal> {
         let id = proof.id();
         {
             let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
@@ -111,10 +111,10 @@ impl Replay {
         let good_for = Duration::from_secs(max_age.saturating_add(LEEWAY));
         match store.spend_any(&id, good_for).await {
             Ok(true) => Ok(()),
-            Ok(false) => Err(Refusal::Replay),
+            Ok(false) => Err(JwtRefusal::Replay),
             Err(error) => {
                 tracing::warn!(error, "can't check whether a DPoP proof was used before");
-                Err(Refusal::ReplayUnavailable)
+                Err(JwtRefusal::ReplayUnavailable)
             }
         }
     }
@@ -176,25 +176,25 @@ impl Window {
         id: &[u8; 32],
         max_age: u64,
         capacity: usize,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), JwtRefusal> {
         if proof.iat < self.forgotten {
-            return Err(Refusal::Proof);
+            return Err(JwtRefusal::Proof);
         }
         let (id, key) = (short(id), short(proof.thumbprint));
         let (mut total, mut of_key) = (0, 0);
         for slice in self.slices.values() {
             if slice.proofs.contains(&id) {
-                return Err(Refusal::Replay);
+                return Err(JwtRefusal::Replay);
             }
             total += slice.proofs.len();
             of_key += slice.keys.get(&key).map_or(0, |count| *count as usize);
         }
         let free = capacity.saturating_sub(total);
         if free == 0 {
-            return Err(Refusal::ReplayUnavailable);
+            return Err(JwtRefusal::ReplayUnavailable);
         }
         if of_key >= free {
-            return Err(Refusal::TooManyProofs);
+            return Err(JwtRefusal::TooManyProofs);
         }
         let slice = self.slices.entry(proof.iat / slice_length(max_age)).or_default();
         slice.proofs.insert(id);
@@ -229,7 +229,7 @@ mod tests {
 
     const MAX_AGE: u64 = 60;
 
-    fn spend(replay: &Replay, key: u32, jti: u32, iat: u64, now: u64) -> Result<(), Refusal> {
+    fn spend(replay: &Replay, key: u32, jti: u32, iat: u64, now: u64) -> Result<(), JwtRefusal> {
         let (thumbprint, jti) = (sha256(&[&key.to_be_bytes()]), jti.to_string());
         let proof = UsedProof { thumbprint: &thumbprint, jti: &jti, iat };
         replay.spend(&proof, MAX_AGE, now).now_or_never().expect("nothing waits without a store")
@@ -244,10 +244,10 @@ mod tests {
                 assert_eq!(spend(&replay, 1, 1, iat, iat + first), Ok(()));
                 spend(&replay, 1, 2, iat + later, iat + later).expect("a later proof");
                 let again = spend(&replay, 1, 1, iat, iat + later);
-                assert_eq!(again, Err(Refusal::Replay), "{iat} {first} {later}");
+                assert_eq!(again, Err(JwtRefusal::Replay), "{iat} {first} {later}");
                 // One `jti` counts once, whatever the second proof says about its time.
                 let again = spend(&replay, 1, 1, iat + later, iat + later);
-                assert_eq!(again, Err(Refusal::Replay), "{iat} {first} {later}");
+                assert_eq!(again, Err(JwtRefusal::Replay), "{iat} {first} {later}");
                 assert_eq!(spend(&replay, 2, 1, iat, iat + later), Ok(()), "another key");
             }
         }
@@ -268,7 +268,7 @@ mod tests {
                     jti += 1;
                     match spend(&replay, key, jti, 1000, 1000) {
                         Ok(()) => {}
-                        Err(Refusal::TooManyProofs) => refused += 1,
+                        Err(JwtRefusal::TooManyProofs) => refused += 1,
                         other => panic!("{other:?}"),
                     }
                 }
@@ -276,7 +276,7 @@ mod tests {
             let accepted = (0..).take_while(|jti| spend(&replay, busy, *jti, 1000, 1000).is_ok());
             assert_eq!(accepted.count(), left, "{capacity} {busy}");
             // No used proof was forgotten for that.
-            assert_eq!(spend(&replay, 0, 1, 1000, 1000), Err(Refusal::Replay));
+            assert_eq!(spend(&replay, 0, 1, 1000, 1000), Err(JwtRefusal::Replay));
         }
     }
 
@@ -286,15 +286,15 @@ mod tests {
         for key in 0..3 {
             assert_eq!(spend(&replay, key, 0, 1000, 1000), Ok(()));
         }
-        assert_eq!(spend(&replay, 3, 0, 1000, 1000), Err(Refusal::ReplayUnavailable));
-        assert_eq!(spend(&replay, 0, 0, 1000, 1000), Err(Refusal::Replay));
-        assert_eq!(spend(&replay, 3, 0, 1060, 1060), Err(Refusal::ReplayUnavailable));
+        assert_eq!(spend(&replay, 3, 0, 1000, 1000), Err(JwtRefusal::ReplayUnavailable));
+        assert_eq!(spend(&replay, 0, 0, 1000, 1000), Err(JwtRefusal::Replay));
+        assert_eq!(spend(&replay, 3, 0, 1060, 1060), Err(JwtRefusal::ReplayUnavailable));
         assert_eq!(spend(&replay, 3, 0, 1068, 1068), Ok(()));
         let window = replay.window.lock().expect("not poisoned");
         let kept: Vec<_> = window.slices.values().map(|s| (s.proofs.len(), s.keys.len())).collect();
         assert_eq!(kept, [(1, 1)]);
         drop(window);
-        assert_eq!(spend(&Replay::new(0), 0, 0, 1000, 1000), Err(Refusal::ReplayUnavailable));
+        assert_eq!(spend(&Replay::new(0), 0, 0, 1000, 1000), Err(JwtRefusal::ReplayUnavailable));
     }
 
     /// 600 requests a second filled the store within three minutes, whoever sent them.
@@ -333,9 +333,9 @@ mod tests {
     fn what_was_forgotten_is_refused_after_the_clock_goes_back() {
         let replay = Replay::new(3);
         spend(&replay, 1, 1, 1000, 1000).expect("the first");
-        assert_eq!(spend(&replay, 1, 1, 900, 900), Err(Refusal::Replay));
+        assert_eq!(spend(&replay, 1, 1, 900, 900), Err(JwtRefusal::Replay));
         spend(&replay, 1, 2, 2000, 2000).expect("much later");
-        assert_eq!(spend(&replay, 1, 1, 1000, 1000), Err(Refusal::Proof));
+        assert_eq!(spend(&replay, 1, 1, 1000, 1000), Err(JwtRefusal::Proof));
     }
 
     /// Returns what the test wants, and counts the calls.
@@ -362,8 +362,8 @@ mod tests {
     fn a_store_decides_and_its_failure_lets_nothing_through() {
         for (answer, expected) in [
             (Ok(true), Ok(())),
-            (Ok(false), Err(Refusal::Replay)),
-            (Err("down"), Err(Refusal::ReplayUnavailable)),
+            (Ok(false), Err(JwtRefusal::Replay)),
+            (Err("down"), Err(JwtRefusal::ReplayUnavailable)),
         ] {
             assert_eq!(spend(&shared(10, answer).0, 7, 1, 1000, 1000), expected);
         }
@@ -374,10 +374,10 @@ mod tests {
     fn no_key_can_fill_a_shared_store() {
         let (replay, calls) = shared(10, Ok(true));
         for jti in 0..100 {
-            let expected = if jti < 5 { Ok(()) } else { Err(Refusal::TooManyProofs) };
+            let expected = if jti < 5 { Ok(()) } else { Err(JwtRefusal::TooManyProofs) };
             assert_eq!(spend(&replay, 1, jti, 1000, 1000), expected);
         }
-        assert_eq!(spend(&replay, 1, 0, 1000, 1000), Err(Refusal::Replay));
+        assert_eq!(spend(&replay, 1, 0, 1000, 1000), Err(JwtRefusal::Replay));
         assert_eq!(spend(&replay, 2, 0, 1000, 1000), Ok(()));
         assert_eq!(calls.load(Ordering::Relaxed), 6);
     }

@@ -34,7 +34,7 @@ fn proven(
     token: &str,
     key: Option<&str>,
     now: u64,
-) -> Result<Option<HeaderValue>, Refusal> {
+) -> Result<Option<HeaderValue>, JwtRefusal> {
     let head = RequestHead::of(req);
     let proving = dpop.prove(&head, token.as_bytes(), key, now);
     futures_util::FutureExt::now_or_never(proving).expect("nothing waits")
@@ -48,7 +48,7 @@ fn the_example_of_rfc_9449_is_proven() {
     let req = |method: &str, path: &str| request(method, path, &[PROOF]);
     let good = || req("GET", "/protectedresource");
     let key = Some(THUMBPRINT);
-    let (no, other) = (Err(Refusal::Proof), Err(Refusal::Binding));
+    let (no, other) = (Err(JwtRefusal::Proof), Err(JwtRefusal::Binding));
     let table = [
         (prove(good(), TOKEN, key, IAT), Ok(())),
         (prove(req("GET", "/protectedresource?a=b"), TOKEN, key, IAT), Ok(())),
@@ -83,10 +83,10 @@ fn the_proof_is_for_one_api_alone() {
         ("https://resource.example.org", Ok(())),
         ("https://resource.example.org/", Ok(())),
         ("HTTPS://Resource.Example.ORG:443", Ok(())),
-        ("http://resource.example.org", Err(Refusal::Proof)),
-        ("https://resource.example.org:8443", Err(Refusal::Proof)),
-        ("https://resource.example.org/api", Err(Refusal::Proof)),
-        ("https://other.example.org", Err(Refusal::Proof)),
+        ("http://resource.example.org", Err(JwtRefusal::Proof)),
+        ("https://resource.example.org:8443", Err(JwtRefusal::Proof)),
+        ("https://resource.example.org/api", Err(JwtRefusal::Proof)),
+        ("https://other.example.org", Err(JwtRefusal::Proof)),
     ] {
         // The host of the request counts for nothing.
         let mut req = request("GET", "/protectedresource", &[PROOF]);
@@ -103,14 +103,14 @@ fn a_proof_is_good_once() {
     let req = request("GET", "/protectedresource", &[PROOF]);
     let prove = |key, now| proven(&dpop, &req, TOKEN, key, now).map(drop);
     // What was refused is not used up.
-    assert_eq!(prove(None, IAT), Err(Refusal::Binding));
+    assert_eq!(prove(None, IAT), Err(JwtRefusal::Binding));
     assert_eq!(prove(Some(THUMBPRINT), IAT - 30), Ok(()));
     for now in [IAT - 30, IAT, IAT + 60] {
-        assert_eq!(prove(Some(THUMBPRINT), now), Err(Refusal::Replay));
+        assert_eq!(prove(Some(THUMBPRINT), now), Err(JwtRefusal::Replay));
     }
     let full = example().replay_capacity(0);
     let refused = proven(&full, &req, TOKEN, Some(THUMBPRINT), IAT);
-    assert_eq!(refused, Err(Refusal::ReplayUnavailable));
+    assert_eq!(refused, Err(JwtRefusal::ReplayUnavailable));
 }
 
 /// RFC 9449, 4.1 and 6.1.
@@ -182,12 +182,12 @@ fn wrong_configuration_is_refused() {
     for base in ["", "/", "api.example.com", "https://a?b", "https://a#b", "https://u@a", "ftp://a"]
     {
         let error = Dpop::new(base).map(drop).unwrap_err();
-        assert_eq!(error, JwtConfigError::DpopBase);
+        assert_eq!(error, JwtError::DpopBase);
         assert!(error.to_string().contains("https://api.example.com"));
     }
     for algorithms in [vec![], vec![Algorithm::Es256, Algorithm::Hs256]] {
         let error = example().algorithms(algorithms).map(drop).unwrap_err();
-        assert_eq!(error, JwtConfigError::DpopAlgorithms);
+        assert_eq!(error, JwtError::DpopAlgorithms);
         assert!(error.to_string().contains("no HMAC"));
     }
 }
@@ -204,7 +204,7 @@ mod requests {
 
     use super::*;
     use crate::middleware::jwt::proof::dpop::test_client::DpopClient;
-    use crate::middleware::jwt::{Claims, Jwt, MaybeClaims, Source, TokenCache};
+    use crate::middleware::jwt::{Claims, Jwt, MaybeClaims, TokenCache, TokenSource};
     use crate::{Body, Chain, ChainService};
 
     const SECRET: &str = "the secret that only the tests have";
@@ -396,8 +396,8 @@ mod requests {
     async fn where_it_is_required_and_optional_only_who_brings_nothing_is_anonymous() {
         let client = Client::new();
         let bound = client.token();
-        let cookie = Source::cookie("__Host-token").unwrap();
-        let jwt = jwt(dpop().required(true)).sources([Source::bearer(), cookie]).unwrap();
+        let cookie = TokenSource::cookie("__Host-token").unwrap();
+        let jwt = jwt(dpop().required(true)).sources([TokenSource::bearer(), cookie]).unwrap();
         let service = Chain::new()
             .use_(jwt.optional())
             .get(async |claims: MaybeClaims<Value>| claims.is_some().to_string())
@@ -437,11 +437,11 @@ mod requests {
             (bare().mtls(mtls(false)), true),
             (bare().mtls(mtls(true)), false),
         ] {
-            let expected = if passes { Ok(()) } else { Err(Refusal::SenderConstrained) };
+            let expected = if passes { Ok(()) } else { Err(JwtRefusal::SenderConstrained) };
             assert_eq!(jwt.verify(&plain).await.map(drop), expected);
             let refused = jwt.verify(&bound).await.map(drop);
-            assert_eq!(refused, Err(Refusal::SenderConstrained));
-            assert_eq!(jwt.verify("wrong").await.map(drop), Err(Refusal::Malformed));
+            assert_eq!(refused, Err(JwtRefusal::SenderConstrained));
+            assert_eq!(jwt.verify("wrong").await.map(drop), Err(JwtRefusal::Malformed));
         }
     }
 
@@ -495,7 +495,7 @@ mod requests {
         let older = service(NOW - 2000).send("", "").await.1;
         assert_eq!(now.get(&authorization, &with("3", json!(named(&older)))).await.0, 401);
         for secret in [&[7; 31][..], &[0; 32], &[]] {
-            assert_eq!(dpop().nonces(secret).map(drop), Err(JwtConfigError::NonceSecret));
+            assert_eq!(dpop().nonces(secret).map(drop), Err(JwtError::NonceSecret));
         }
     }
 
@@ -549,7 +549,7 @@ mod requests {
         ));
         // One that came without a request shows no certificate.
         let alone = jwt(dpop()).mtls(shown(der)).verify(certificate).await;
-        assert_eq!(alone.map(drop), Err(Refusal::SenderConstrained));
+        assert_eq!(alone.map(drop), Err(JwtRefusal::SenderConstrained));
     }
 
     #[tokio::test]
@@ -586,7 +586,7 @@ mod requests {
         }
         // Nor does a bound token that came without a request pass.
         let alone = jwt(dpop()).verify(client.token()).await;
-        assert_eq!(alone.map(drop), Err(Refusal::SenderConstrained));
+        assert_eq!(alone.map(drop), Err(JwtRefusal::SenderConstrained));
     }
 
     #[tokio::test]

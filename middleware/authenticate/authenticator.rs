@@ -6,20 +6,20 @@ use std::time::{Duration, Instant};
 use futures_util::future::BoxFuture;
 use http::{HeaderValue, StatusCode};
 
-use super::cache::{Cache, Key};
-use super::turns::{Client, Turns};
-use super::{ApiKeys, Login, Principal, Source};
+use super::cache::{Cache, CacheKey};
+use super::turns::{ClientNetwork, Turns};
+use super::{ApiKeys, Login, Principal, TokenSource};
 use crate::Error;
 use crate::middleware::credentials::{Credentials, RequestHead};
 
 /// Sources, and who judges what stands there.
-pub(super) struct Way<T> {
-    pub(super) sources: Vec<Source>,
+pub(super) struct Authenticator<T> {
+    pub(super) sources: Vec<TokenSource>,
     /// Where those sources, and the one of tokens with a proof, are among all.
     pub(super) places: Vec<usize>,
     /// Where the source of tokens with a proof is among all.
     pub(super) proof_place: Option<usize>,
-    pub(super) verifier: Verifier<T>,
+    pub(super) verifier: CredentialVerifier<T>,
     pub(super) cache: Option<Cache<T>>,
     /// For how much longer what the verifier found is good at most, whatever the cache says.
     pub(super) lifetime: fn(&T) -> Duration,
@@ -29,7 +29,7 @@ pub(super) struct Way<T> {
 /// Checks that the sender of a token holds the key to which the token is bound. Only tokens of `introspection` are bound.
 pub(super) trait Possession<T>: Send + Sync {
     /// `Authorization: DPoP`, if tokens may come with a proof.
-    fn source(&self) -> Option<Source>;
+    fn source(&self) -> Option<TokenSource>;
 
     /// The algorithms for proofs, for the challenge.
     fn algorithms(&self) -> Option<String>;
@@ -44,7 +44,7 @@ pub(super) trait Possession<T>: Send + Sync {
     fn confirm<'a>(
         &'a self,
         found: &'a T,
-        sent: Sent<'a>,
+        sent: SentToken<'a>,
     ) -> BoxFuture<'a, Result<Option<HeaderValue>, Unconfirmed>>;
 }
 
@@ -53,7 +53,7 @@ pub(super) trait Possession<T>: Send + Sync {
     not(all(feature = "introspection", any(feature = "jwt", feature = "jwt-rust-crypto"))),
     allow(dead_code, reason = "no token is bound")
 )]
-pub(super) struct Sent<'a> {
+pub(super) struct SentToken<'a> {
     pub(super) head: RequestHead<'a>,
     pub(super) token: &'a [u8],
     /// Whether the token came by the scheme `DPoP`.
@@ -72,23 +72,23 @@ pub(super) struct Unconfirmed {
     pub(super) detail: &'static str,
 }
 
-pub(super) enum Verifier<T> {
+pub(super) enum CredentialVerifier<T> {
     Keys(ApiKeys, fn(Principal) -> T),
     Function(Arc<Verify<T>>),
     Blocking(Arc<VerifyBlocking<T>>, Turns),
 }
 
 /// Returns `None` for credentials of another kind.
-pub(super) type Verify<T> = dyn Fn(&Credentials<'static>, Option<Client>) -> BoxFuture<'static, Result<Option<T>, Error>>
+pub(super) type Verify<T> = dyn Fn(&Credentials<'static>, Option<ClientNetwork>) -> BoxFuture<'static, Result<Option<T>, Error>>
     + Send
     + Sync;
 pub(super) type VerifyBlocking<T> = dyn Fn(&Login) -> Result<Option<T>, Error> + Send + Sync;
 
-impl<T: Clone + Send + Sync + 'static> Way<T> {
+impl<T: Clone + Send + Sync + 'static> Authenticator<T> {
     pub(super) async fn ask(
         &self,
         credentials: &Credentials<'static>,
-        client: Option<Client>,
+        client: Option<ClientNetwork>,
     ) -> Result<Option<T>, Error> {
         let cached = match &self.cache {
             Some(cache) if !cache.ttl().is_zero() => {
@@ -102,9 +102,9 @@ impl<T: Clone + Send + Sync + 'static> Way<T> {
         // Kept until what was found is remembered: who has the turn next may have asked the same.
         let _turn;
         let found = match &self.verifier {
-            Verifier::Keys(..) => return Ok(None),
-            Verifier::Function(verify) => verify(credentials, client).await?,
-            Verifier::Blocking(verify, turns) => {
+            CredentialVerifier::Keys(..) => return Ok(None),
+            CredentialVerifier::Function(verify) => verify(credentials, client).await?,
+            CredentialVerifier::Blocking(verify, turns) => {
                 let Credentials::Login(login, colon) = credentials else { return Ok(None) };
                 let turn = turns.take(client).await?;
                 if let Some(known) = self.known(cached) {
@@ -126,7 +126,7 @@ impl<T: Clone + Send + Sync + 'static> Way<T> {
         Ok(found)
     }
 
-    fn known(&self, cached: Option<(&Cache<T>, Key)>) -> Option<T> {
+    fn known(&self, cached: Option<(&Cache<T>, CacheKey)>) -> Option<T> {
         let (cache, key) = cached?;
         let known = cache.get(&key, Instant::now())?;
         // The clock of the wall may have gone on without the other one, as when a machine slept.
