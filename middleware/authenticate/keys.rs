@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::hash::BuildHasherDefault;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::SystemTime;
 
@@ -10,7 +9,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::{AuthenticateError, Principal};
-use crate::middleware::credentials::digest::DigestHasher;
+use crate::middleware::credentials::digest_cache::DigestState;
 
 /// A key for [`ApiKeys`]: a name, a digest of its secret, what it may do, and until when.
 ///
@@ -157,7 +156,7 @@ pub struct ApiKeys(Arc<RwLock<KeyTable>>);
 /// What decides is the comparison of all 32 bytes, in constant time.
 #[derive(Default)]
 struct KeyTable {
-    keys: HashMap<[u8; 16], ApiKey, BuildHasherDefault<DigestHasher>>,
+    keys: HashMap<[u8; 16], ApiKey, DigestState>,
 }
 
 impl ApiKeys {

@@ -1,6 +1,6 @@
 //! Where in a request credentials stand, and how a client is asked for them: what the steps that authenticate share.
 
-pub(crate) mod digest;
+pub(crate) mod digest_cache;
 mod error;
 mod head;
 mod origin;

@@ -1,17 +1,15 @@
 //! Tokens that were verified already.
 
-use std::collections::HashMap;
 use std::fmt;
-use std::hash::BuildHasherDefault;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::crypto::sha256;
 use super::error::JwtError;
 use super::keys::key::KeyId;
 use super::token::claims::Claims;
-use crate::middleware::credentials::digest::DigestHasher;
+use crate::middleware::credentials::digest_cache::{Digest, DigestCache};
 
 /// Remembers verified tokens, so that a token that comes again costs no signature check. Given to [`Jwt::cache`](super::Jwt::cache).
 ///
@@ -80,29 +78,17 @@ impl fmt::Debug for TokenCache {
     }
 }
 
-/// The cache of one policy. Its map has two halves: what is used moves to the young one, and when that is full the old one is dropped. So it
-/// holds at most `capacity` tokens, and nothing is ever searched for the oldest.
+/// The cached tokens of one policy.
 pub(crate) struct Store<C> {
     settings: TokenCache,
-    shards: Box<[Mutex<CacheShard<C>>]>,
+    tokens: DigestCache<CachedToken<C>>,
 }
-
-struct CacheShard<C> {
-    young: Half<C>,
-    old: Half<C>,
-    room: usize,
-}
-
-type Half<C> = HashMap<Digest, CachedToken<C>, BuildHasherDefault<DigestHasher>>;
-
-/// Of the exact token.
-pub(crate) type Digest = [u8; 32];
 
 pub(crate) struct CachedToken<C> {
     pub(crate) claims: Claims<C>,
     pub(crate) key: KeyId,
     /// The first second at which it must not be used.
-    pub(crate) until: u64,
+    until: u64,
     epoch: u64,
 }
 
@@ -114,33 +100,22 @@ impl<C> Clone for CachedToken<C> {
 
 impl<C> Store<C> {
     pub(crate) fn new(settings: TokenCache) -> Self {
-        let shards = settings.capacity.div_ceil(64).clamp(1, 16);
-        let room = (settings.capacity / shards / 2).max(1);
-        let half = || Half::with_capacity_and_hasher(room, BuildHasherDefault::default());
-        let shard = |_| Mutex::new(CacheShard { young: half(), old: half(), room });
-        Self { settings, shards: (0..shards).map(shard).collect() }
+        let tokens = DigestCache::new(settings.capacity);
+        Self { settings, tokens }
     }
 
     pub(crate) fn digest(&self, token: &[u8]) -> Digest {
         sha256(&[token])
     }
 
-    /// What it is before a token is verified: one that is flushed meanwhile is not remembered.
+    /// The current epoch. Read it before a token is verified: if the cache is flushed meanwhile, the token is not cached.
     pub(crate) fn epoch(&self) -> u64 {
         self.settings.epoch.load(Ordering::Acquire)
     }
 
     pub(crate) fn find(&self, digest: &Digest, now: u64) -> Option<CachedToken<C>> {
-        let mut shard = self.shard(digest)?;
-        let entry = match shard.young.get(digest) {
-            Some(entry) => entry.clone(),
-            None => {
-                let (digest, entry) = shard.old.remove_entry(digest)?;
-                shard.insert(digest, entry.clone());
-                entry
-            }
-        };
-        (now < entry.until && entry.epoch == self.epoch()).then_some(entry)
+        let token = self.tokens.get(digest)?;
+        (now < token.until && token.epoch == self.epoch()).then_some(token)
     }
 
     pub(crate) fn insert(
@@ -153,35 +128,14 @@ impl<C> Store<C> {
     ) {
         let ttl = now.saturating_add(self.settings.ttl);
         let until = Claims::registered(claims).times.expires.unwrap_or(u64::MAX).min(ttl);
-        if now < until
-            && let Some(mut shard) = self.shard(&digest)
-        {
-            shard.insert(digest, CachedToken { claims: claims.clone(), key: *key, until, epoch });
+        if now < until {
+            let token = CachedToken { claims: claims.clone(), key: *key, until, epoch };
+            self.tokens.insert(digest, token);
         }
     }
 
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
-        let lock = |shard: &Mutex<CacheShard<C>>| {
-            let shard = shard.lock().unwrap();
-            shard.young.len() + shard.old.len()
-        };
-        self.shards.iter().map(lock).sum()
-    }
-
-    fn shard(&self, digest: &Digest) -> Option<MutexGuard<'_, CacheShard<C>>> {
-        // The last byte: the first ones choose the place in the map.
-        let shard = self.shards.get(usize::from(digest[31]) % self.shards.len())?;
-        Some(shard.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-impl<C> CacheShard<C> {
-    fn insert(&mut self, digest: Digest, entry: CachedToken<C>) {
-        if self.young.len() >= self.room && !self.young.contains_key(&digest) {
-            std::mem::swap(&mut self.young, &mut self.old);
-            self.young.clear();
-        }
-        self.young.insert(digest, entry);
+        self.tokens.len()
     }
 }

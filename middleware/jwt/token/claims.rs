@@ -51,7 +51,7 @@ impl<C> Claims<C> {
     /// What the middleware read in the token: its subject, times and so on.
     ///
     /// This is an associated function, so that it hides no method of `C`.
-    pub fn token(this: &Self) -> &RegisteredClaims {
+    pub fn registered(this: &Self) -> &RegisteredClaims {
         &this.0.token
     }
 
