@@ -1,4 +1,4 @@
-//! Why a token is refused.
+//! Why a request is refused.
 
 use std::fmt;
 
@@ -21,23 +21,23 @@ use http::StatusCode;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum JwtRefusal {
-    /// There is no token.
+    /// The request has no token.
     Missing,
-    /// The place of the token is malformed or there twice, or tokens stand in more than one place.
+    /// The field with the token is malformed or present twice, or the request has tokens in two sources.
     Request,
     /// Another site made the browser send its cookie.
     CrossSite,
-    /// The token has too many bytes, or its header has.
+    /// The token or its header has too many bytes.
     TooLong,
-    /// The token is not a JWS in compact form with a JSON object in it, or a member is there twice.
+    /// The token is not a JWS in compact form with a JSON object as its payload, or a member is present twice.
     Malformed,
-    /// The header asks for something that is not supported: `crit`, `b64`, `zip`, a nested token.
+    /// The header requires an unsupported feature: `crit`, `b64`, `zip`, or a nested token.
     Header,
     /// The header has a `typ` that is not accepted.
     Type,
-    /// The algorithm is none that is accepted.
+    /// The algorithm is not accepted.
     Algorithm,
-    /// No key fits, or more than one does.
+    /// No key fits the header, or more than one does.
     Key,
     /// The signature is wrong.
     Signature,
@@ -49,37 +49,37 @@ pub enum JwtRefusal {
     Claims,
     /// `exp` has passed.
     Expired,
-    /// `nbf` is to come.
+    /// `nbf` is in the future.
     NotYetValid,
-    /// `iat` is to come.
+    /// `iat` is in the future.
     IssuedInFuture,
     /// `iat` is too long ago.
     TooOld,
-    /// `iss` is none that is trusted.
+    /// `iss` is not a trusted issuer.
     Issuer,
     /// `aud` does not name this application.
     Audience,
-    /// `sub` is none that is accepted.
+    /// `sub` is not an accepted subject.
     Subject,
-    /// The token is bound to a key (`cnf`), or must be, and nothing has shown that the sender holds it.
+    /// The token is bound to a key (`cnf`), or must be, and the request does not prove that the sender holds the key.
     SenderConstrained,
     /// The proof of possession is missing, malformed, too old, or for another request.
     Proof,
     /// The proof of possession was used before.
     Replay,
-    /// The proof of possession is of another key than the token is bound to, or the token is bound to none.
+    /// The key of the proof is not the key to which the token is bound, or the token is not bound.
     Binding,
-    /// The proof of possession lacks the nonce that is asked for.
+    /// The proof of possession does not contain the required nonce.
     Nonce,
-    /// The request came without the certificate to which the token is bound, or the token is bound to none and must be.
+    /// The connection does not have the certificate to which the token is bound, or the token must be bound and is not.
     Certificate,
-    /// A check of the application refused the token, or a claim is another than it must be.
+    /// A check of the application refused the token, or a claim does not have a required value.
     Custom,
     /// The token was revoked.
     Revoked,
-    /// The keys could not be had.
+    /// The keys could not be fetched.
     KeysUnavailable,
-    /// Whether the token is revoked could not be found out.
+    /// Whether the token is revoked could not be checked.
     RevocationUnavailable,
     /// Whether the proof was used before could not be checked: the store is full, or did not answer.
     ReplayUnavailable,
@@ -126,7 +126,7 @@ impl JwtRefusal {
         }
     }
 
-    /// The status, and the error code of the challenge. There is no challenge where the same token may be accepted later.
+    /// The status, and the error code of the challenge. `None` means no challenge, because the same token may be accepted later.
     pub(crate) fn status_and_code(self) -> (StatusCode, Option<&'static str>) {
         match self {
             Self::KeysUnavailable | Self::RevocationUnavailable | Self::ReplayUnavailable => {
@@ -140,7 +140,7 @@ impl JwtRefusal {
         }
     }
 
-    /// The text for the client. It holds nothing that the client sent.
+    /// The text for the client. It does not contain anything that the client sent.
     pub(crate) fn description(self) -> &'static str {
         match self {
             Self::Missing => "An access token is required",

@@ -1,4 +1,4 @@
-//! From a request to the claims of its token, or to a refusal.
+//! The step: from a request to the claims of its token, or to a refusal.
 
 use std::fmt;
 
@@ -19,15 +19,15 @@ use crate::middleware::credentials::{
 };
 use crate::{Anonymous, Endpoint, Error, Middleware, Next, Request, Response};
 
-/// A token that is accepted.
+/// An accepted token.
 struct AcceptedToken<C> {
     claims: Claims<C>,
     place: usize,
-    /// What the proofs to come must hold, if it is something new.
+    /// The nonce for the next proofs, if there is a newer one.
     nonce: Option<HeaderValue>,
 }
 
-/// Why a request is refused, and at which place the reason stands.
+/// Why a request is refused, and in which source the token was.
 enum RejectedToken {
     Missing,
     UnreadCredentials(UnreadCredentials),
@@ -41,7 +41,8 @@ impl From<UnreadCredentials> for RejectedToken {
 }
 
 impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
-    /// Where all is at hand it is decided on the stack: the future of a chain then has no room for what would wait.
+    /// Finds and verifies the token. With fixed keys and no I/O, the future of `decide` is polled once on the stack, so it takes no memory in the
+    /// future of the chain. Otherwise it is boxed.
     async fn authenticate(&self, req: &mut Request) -> Result<AcceptedToken<C>, RejectedToken> {
         if self.decides_at_once()
             && let Some(decided) = self.decide(req).now_or_never()
@@ -61,7 +62,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
     async fn decide(&self, req: &mut Request) -> Result<AcceptedToken<C>, RejectedToken> {
         let mut form = None;
         if self.places.reads_form() {
-            // Boxed, so that only those who look there pay for it.
+            // Boxed, because few chains read forms.
             form = Box::pin(self.places.read_form(req)).await?;
         }
         self.places.mark_sensitive(req.headers_mut());
@@ -73,7 +74,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
             return Err(refused(JwtRefusal::SenderConstrained));
         }
         let claims = self.verify_token(Some(head), token).await.map_err(refused)?;
-        // The token first: only who has a good one makes us check a proof.
+        // The token first: only a client with a valid token can make the server check a proof.
         let bound = Claims::registered(&claims).confirmation();
         let with_proof = self.proven_place == Some(place);
         let mut nonce = None;
@@ -85,9 +86,9 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
         Ok(AcceptedToken { claims, place, nonce })
     }
 
-    /// Marks the proof as sensitive; the token is by now.
+    /// Marks the proof as sensitive. The token is marked already.
     fn hide_proof(&self, req: &mut Request) {
-        // An entry may make the map grow: it is asked for only where there is one.
+        // `entry` may make the map grow, so it is called only if the header is present.
         if self.proofs.dpop.is_some()
             && req.headers().contains_key(DPOP)
             && let http::header::Entry::Occupied(mut values) = req.headers_mut().entry(DPOP)
@@ -96,7 +97,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
         }
     }
 
-    /// The answer to a request that is refused (RFC 6750, 3).
+    /// The response to a refused request (RFC 6750, 3).
     fn refuse(&self, refused: RejectedToken) -> Error {
         let (refusal, detail, place) = match refused {
             RejectedToken::Missing => {
@@ -133,21 +134,21 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
         }
     }
 
-    /// What is done to the request before the rest runs. Tells what is to be done to the response.
+    /// Prepares the request for the next steps. Returns whether the token was in the query, which the response must account for.
     fn pass(&self, req: &mut Request, place: usize) -> bool {
         self.hide_proof(req);
         self.places.strip(req, place)
     }
 }
 
-/// What is done to the response of an accepted request.
+/// Finishes the response to an accepted request.
 fn finish(response: &mut Response, by_query: bool, nonce: Option<HeaderValue>) {
     if by_query {
         came_by_query(response);
     }
     if let Some(nonce) = nonce {
         response.headers_mut().insert(DPOP_NONCE, nonce);
-        // RFC 9449, 8.2: from a cache it would name a nonce that is no longer good.
+        // RFC 9449, 8.2: a cached response would name a nonce that is no longer accepted.
         response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
     }
 }

@@ -1,4 +1,4 @@
-//! Tokens that were verified already.
+//! Verified tokens.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,11 +11,11 @@ use super::keys::key::KeyId;
 use super::token::claims::Claims;
 use crate::middleware::credentials::digest_cache::{Digest, DigestCache};
 
-/// Remembers verified tokens, so that a token that comes again costs no signature check. Given to [`Jwt::cache`](super::Jwt::cache).
+/// A cache of verified tokens: the same token costs one signature check. For [`Jwt::cache`](super::Jwt::cache).
 ///
-/// Only tokens that were accepted are remembered, by a digest of their exact bytes, and never beyond their `exp`. For a token that is remembered, the
-/// times, the revocations, and whether its key is still among the keys are checked again; the other claims and [checks](super::Jwt::check)
-/// are not, since neither they nor the policy change. Where a check looks at something that does change, call [`flush`](TokenCache::flush) then.
+/// Only accepted tokens are cached, by a digest of their exact bytes, and never beyond their `exp`. For a cached token, the times, the
+/// revocations, and whether its key is still trusted are checked again. The other claims and the [checks](super::Jwt::check) are not, because
+/// neither they nor the policy change. If a check depends on something that does change, call [`flush`](TokenCache::flush) after each change.
 ///
 /// It is a handle: a clone is the same cache.
 ///
@@ -30,7 +30,7 @@ use crate::middleware::credentials::digest_cache::{Digest, DigestCache};
 /// let cache = TokenCache::new(10_000)?;
 /// let jwt = Jwt::<serde_json::Value>::hs256(secret)?.cache(cache.clone());
 /// let api = Chain::new().use_(jwt).get(async || "hello").build();
-/// // When something changes that a check looks at:
+/// // When something changes on which a check depends:
 /// cache.flush();
 /// # let _ = api;
 /// # Ok(())
@@ -44,7 +44,7 @@ pub struct TokenCache {
 }
 
 impl TokenCache {
-    /// A cache for so many tokens. When it is full, those that were not used lately go first.
+    /// Creates a cache for at most this many tokens. When it is full, tokens that were not used lately are evicted first.
     ///
     /// # Errors
     ///
@@ -56,7 +56,7 @@ impl TokenCache {
         Ok(Self { capacity, ttl: 600, epoch: Arc::default() })
     }
 
-    /// How long a token is remembered at most, in whole seconds. Defaults to ten minutes.
+    /// Sets how long a token is cached at most, in whole seconds. Defaults to ten minutes.
     #[must_use]
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = ttl.as_secs();

@@ -14,17 +14,17 @@ use super::token::jws::{self, CompactJws};
 use crate::middleware::credentials::RequestHead;
 
 impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
-    /// Verifies a token that came in another way than in a header, such as in the first message of a WebSocket.
+    /// Verifies a token that is not in the head of a request, such as one in the first message of a WebSocket.
     ///
-    /// There is no request that could prove anything: a token that is bound is refused, and where proofs or certificates are required
-    /// ([`Dpop::required`](super::Dpop::required), [`Mtls::required`](super::Mtls::required)) so is every other one.
+    /// Without a request the sender can't prove anything. A bound token is therefore refused, and if proofs or certificates are required
+    /// ([`Dpop::required`](super::Dpop::required), [`Mtls::required`](super::Mtls::required)), every other token as well.
     ///
     /// # Errors
     ///
     /// If the token is refused, or could not be verified.
     pub async fn verify(&self, token: impl AsRef<[u8]>) -> Result<Claims<C>, JwtRefusal> {
         let claims = self.verify_token(None, token.as_ref()).await?;
-        // RFC 9449, 7.2 and RFC 8705, 3: a bound token is no bearer token.
+        // RFC 9449, 7.2 and RFC 8705, 3: a bound token is not a bearer token.
         let bound = Claims::registered(&claims).confirmation().is_some();
         if bound || self.proofs.require_binding() {
             return Err(JwtRefusal::SenderConstrained);
@@ -32,13 +32,13 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
         Ok(claims)
     }
 
-    /// Everything but where it stands and who brings it.
+    /// Verifies a token, whatever its source. Proofs of possession are checked elsewhere.
     pub(super) async fn verify_token(
         &self,
         request: Option<RequestHead<'_>>,
         token: &[u8],
     ) -> Result<Claims<C>, JwtRefusal> {
-        // First of all, so that nothing that is no token costs anything.
+        // First, so that garbage costs nothing.
         let compact = CompactJws::split(token, self.max_bytes)?;
         let (source, issuer) = match &self.keys {
             Origin::Issuers(issuers) => {
@@ -55,7 +55,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
             Origin::Chosen(choose) => {
                 let keys = choose(&KeyQuery { request, token }).await;
                 let keys = keys.map_err(|error| {
-                    tracing::warn!(error, "no keys to verify tokens with");
+                    tracing::warn!(error, "the keys could not be resolved");
                     JwtRefusal::KeysUnavailable
                 })?;
                 self.verify_with(&keys.ok_or(JwtRefusal::Key)?, issuer, token, &compact)
@@ -83,7 +83,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
             let revoked = match revocation {
                 Revocation::Denylist(list) => list.is_revoked(Claims::registered(&claims)),
                 Revocation::Hook(ask) => ask(claims.clone()).await.map_err(|error| {
-                    tracing::warn!(error, "can't tell whether a token is revoked");
+                    tracing::warn!(error, "could not check whether a token is revoked");
                     JwtRefusal::RevocationUnavailable
                 })?,
             };
@@ -94,7 +94,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
         Ok(claims)
     }
 
-    /// Whether the key of a token may be one that the issuer has published lately. What would be refused anyway fetches nothing.
+    /// Whether the issuer may have published the key of a token since the last fetch. A token that would be refused anyway causes no fetch.
     #[cfg(feature = "jwks")]
     fn may_be_new(
         &self,
@@ -112,11 +112,11 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
                 || self.policy.issuers.iter().any(|name| trusted(name)))
     }
 
-    /// Fetches the keys of each issuer now, instead of with the first request. Does nothing where keys are not fetched.
+    /// Fetches the keys of each issuer now, instead of with the first request. Does nothing for keys that are not fetched.
     ///
     /// # Errors
     ///
-    /// If an issuer's keys could not be had. It is tried again with the next request.
+    /// If the keys of an issuer could not be fetched. The next request tries again.
     #[cfg(feature = "jwks")]
     #[cfg_attr(docsrs, doc(cfg(feature = "jwks")))]
     pub async fn warm_up(&self) -> Result<(), JwtRefusal> {
@@ -132,7 +132,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
         Ok(())
     }
 
-    /// A token that is remembered is verified already; what may have changed since is looked at again.
+    /// A cached token is verified already. What may have changed since is checked again: the times, and whether its key is still trusted.
     fn verify_with(
         &self,
         keys: &Keys,
@@ -165,7 +165,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
     ) -> Result<(Claims<C>, &'k Key), JwtRefusal> {
         let key = keys.check(compact, |typ| self.policy.typ(typ))?;
 
-        // On the stack where it fits, and in no more room than that: zeros cost as well.
+        // Decoded on the stack if it fits, into the smaller buffer if possible: to fill a buffer with zeros costs time.
         let (mut short, mut long, longer);
         let payload = match compact.payload.len() {
             0..=256 => {

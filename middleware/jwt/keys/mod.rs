@@ -1,6 +1,6 @@
 //! The keys of one policy, and which of them is for a token.
 
-mod jwk;
+pub(crate) mod jwk;
 #[cfg(feature = "jwks")]
 pub(crate) mod jwks;
 pub(crate) mod key;

@@ -10,8 +10,8 @@ use crate::Grants;
 
 /// The claims that [RFC 9068](https://www.rfc-editor.org/rfc/rfc9068) has for access tokens, ready for `Require`.
 ///
-/// Its scopes are those of `scope`, its roles those of `roles` and `groups`, its permissions those of `entitlements` and `permissions`. A list may hold
-/// texts, or objects with a `value` ([RFC 7643, 2.4](https://www.rfc-editor.org/rfc/rfc7643#section-2.4)).
+/// Its scopes are those of `scope`, its roles those of `roles` and `groups`, its permissions those of `entitlements` and `permissions`. A list may contain
+/// strings, or objects with a `value` ([RFC 7643, 2.4](https://www.rfc-editor.org/rfc/rfc7643#section-2.4)).
 ///
 /// # Example
 ///
@@ -38,7 +38,7 @@ pub struct AccessToken {
     /// The claim `sub`: who the token is about.
     #[serde(rename = "sub")]
     pub subject: String,
-    /// The claim `client_id`: which application asks.
+    /// The claim `client_id`: the application to which the token was issued.
     pub client_id: String,
     /// The claim `scope`, as it is written.
     pub scope: String,
@@ -51,7 +51,7 @@ pub struct AccessToken {
     /// The claim `entitlements`.
     #[serde(deserialize_with = "values")]
     pub entitlements: Vec<String>,
-    /// The claim `permissions`, which no RFC has and many issuers write.
+    /// The claim `permissions`, which is not in an RFC but which many issuers send.
     #[serde(deserialize_with = "values")]
     pub permissions: Vec<String>,
     /// The claim `acr`: how the user signed in.
@@ -83,7 +83,7 @@ impl Grants for AccessToken {
     }
 }
 
-/// Seconds from the epoch to the end of the year 9999, so that no clock overflows.
+/// Seconds from the epoch to the end of the year 9999. Later dates could overflow a clock.
 fn date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     match Option::deserialize(deserializer)? {
         Some(seconds) if seconds > LAST_SECOND => Err(D::Error::custom("beyond the year 9999")),
@@ -91,7 +91,7 @@ fn date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Er
     }
 }
 
-/// A list of texts, or of what SCIM makes of them.
+/// A list of strings, or of SCIM objects with a `value`.
 fn values<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
@@ -151,7 +151,7 @@ mod tests {
     #[test]
     fn what_is_not_there_grants_nothing_and_what_is_wrong_is_refused() {
         let empty = read("{}").expect("claims");
-        assert_eq!(empty, AccessRegisteredClaims::default());
+        assert_eq!(empty, AccessToken::default());
         assert!(
             !empty.has_scope("")
                 && !empty.has_role("")

@@ -1,4 +1,4 @@
-//! What the middleware provides.
+//! The claims that the step provides.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,8 +13,7 @@ use crate::{FromChain, Grants};
 
 /// The claims of a verified token, provided by [`Jwt`](crate::middleware::jwt::Jwt).
 ///
-/// It is a handle: a clone copies no claim. Fields of `C` are reached through it. What the middleware itself read is in
-/// [`Claims::registered`].
+/// It is a handle: a clone copies no claim. It derefs to `C`. The registered claims are in [`Claims::registered`].
 ///
 /// # Example
 ///
@@ -48,9 +47,9 @@ impl<C> Claims<C> {
         Self(Arc::new(Verified { claims, token }))
     }
 
-    /// What the middleware read in the token: its subject, times and so on.
+    /// The registered claims of the token: its subject, its times and so on.
     ///
-    /// This is an associated function, so that it hides no method of `C`.
+    /// This is an associated function because a method could hide a method of `C`.
     pub fn registered(this: &Self) -> &RegisteredClaims {
         &this.0.token
     }
@@ -67,7 +66,7 @@ impl<C> Claims<C> {
     }
 }
 
-/// A caller may do what the claims say.
+/// The grants of the claims.
 impl<C: Grants> Grants for Claims<C> {
     fn is_authenticated(&self) -> bool {
         self.0.claims.is_authenticated()
@@ -85,12 +84,12 @@ impl<C: Grants> Grants for Claims<C> {
         self.0.claims.has_permission(permission)
     }
 
-    /// That of the claims, or else the claim `acr` of the token.
+    /// The `acr` of `C`, or else the claim `acr` of the token.
     fn acr(&self) -> Option<&str> {
         self.0.claims.acr().or_else(|| self.0.token.acr())
     }
 
-    /// That of the claims, or else the claim `auth_time` of the token.
+    /// The time of `C`, or else the claim `auth_time` of the token.
     fn authenticated_at(&self) -> Option<SystemTime> {
         self.0.claims.authenticated_at().or_else(|| self.0.token.authenticated_at())
     }
@@ -212,19 +211,19 @@ impl<C: Send + Sync + 'static> FromChain for MaybeClaims<C> {
 /// middleware reads them.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct RegisteredClaims {
-    /// All texts, one after the other. Short ones need no allocation of their own.
+    /// All texts, concatenated. Short ones need no allocation.
     text: SmallVec<[u8; 48]>,
-    /// Where each of them stands.
-    places: [Option<(u32, u32)>; TEXTS],
+    /// Where each text begins and ends, by [`ClaimName`].
+    ranges: [Option<(u32, u32)>; TEXTS],
     pub(crate) times: Times,
     confirmation: Option<Box<Confirmation>>,
 }
 
-/// The claims that are texts, as they stand in the token.
+/// The claims that are texts, borrowed from the token if possible.
 #[derive(Default)]
 pub(crate) struct Texts<'de>([Option<Cow<'de, str>>; TEXTS]);
 
-/// Which of them.
+/// The name of a claim that is a text.
 #[derive(Clone, Copy)]
 pub(crate) enum ClaimName {
     Issuer,
@@ -256,24 +255,24 @@ impl<'de> Texts<'de> {
 }
 
 impl RegisteredClaims {
-    /// What outlives the text of the token.
+    /// Copies the claims, which then outlive the token.
     pub(crate) fn new(texts: &Texts<'_>, times: Times, confirmation: Option<Confirmation>) -> Self {
-        let mut places = [None; TEXTS];
+        let mut ranges = [None; TEXTS];
         let mut text = SmallVec::new();
         text.reserve_exact(texts.0.iter().flatten().map(|text| text.len()).sum());
-        for (place, part) in places.iter_mut().zip(&texts.0) {
+        for (range, part) in ranges.iter_mut().zip(&texts.0) {
             if let Some(part) = part {
                 let start = text.len();
                 text.extend_from_slice(part.as_bytes());
                 // A token of more than four gigabytes does not come this far.
-                *place = u32::try_from(start).ok().zip(u32::try_from(text.len()).ok());
+                *range = u32::try_from(start).ok().zip(u32::try_from(text.len()).ok());
             }
         }
-        Self { text, places, times, confirmation: confirmation.map(Box::new) }
+        Self { text, ranges, times, confirmation: confirmation.map(Box::new) }
     }
 
     fn text(&self, name: ClaimName) -> Option<&str> {
-        let (start, end) = (*self.places.get(name as usize)?)?;
+        let (start, end) = (*self.ranges.get(name as usize)?)?;
         std::str::from_utf8(self.text.get(start as usize..end as usize)?).ok()
     }
 
@@ -339,7 +338,7 @@ impl fmt::Debug for RegisteredClaims {
     }
 }
 
-/// Values are at most those of the year 9999, so that no clock overflows.
+/// Values are at most those of the year 9999, so no clock overflows.
 fn time(seconds: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
 }

@@ -9,7 +9,7 @@ pub(crate) struct Confirmation {
     pub(crate) key: Option<Box<str>>,
     /// The thumbprint of a certificate (RFC 8705, 3.1).
     pub(crate) certificate: Option<Box<str>>,
-    /// Something else, which can't be proven here.
+    /// Whether it is bound to something else, which can't be proven here.
     pub(crate) other: bool,
 }
 

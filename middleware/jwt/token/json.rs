@@ -1,4 +1,4 @@
-//! One pass over the claims: the type of the user is made while the registered claims are read and duplicates are found.
+//! Reads claims in one pass: deserializes the type of the application, and at the same time reads the registered claims and finds duplicates.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -22,11 +22,11 @@ pub(crate) struct Read<'de> {
     pub(crate) texts: Texts<'de>,
     pub(crate) times: Times,
     pub(crate) audience: Audience<'de>,
-    /// To what the token is bound, where it is bound at all.
+    /// What the token is bound to. `None` for a bearer token.
     pub(crate) confirmation: Option<Confirmation>,
-    /// How many of the claims that must be exact are.
+    /// How many of the claims with required values have one of them.
     pub(crate) exact: usize,
-    /// Whether `scope` is there and no text.
+    /// Whether `scope` is present and is not a string.
     pub(crate) odd_scope: bool,
     names: MemberNames<'de>,
     complete: bool,
@@ -45,12 +45,12 @@ struct MemberNames<'de> {
     first: [&'de str; 16],
     first_length: usize,
     more: Vec<Cow<'de, str>>,
-    /// A bit for each name that was added. MemberNames that share one are compared.
+    /// A small Bloom filter: one bit for each name that was added. Only names with the same bit are compared.
     bits: u64,
 }
 
 impl<'de> MemberNames<'de> {
-    /// `false` if the name is there already, or there are too many.
+    /// Returns `false` if the name is present already, or there are too many.
     fn add(&mut self, name: Cow<'de, str>) -> bool {
         let bit = Self::bit(&name);
         let full = self.first_length + self.more.len() == MEMBERS;
@@ -73,7 +73,7 @@ impl<'de> MemberNames<'de> {
             || self.more.iter().any(|have| *have == name)
     }
 
-    /// Of the first two characters, the last one and the length.
+    /// A hash of the first two characters, the last one and the length.
     fn bit(name: &str) -> u64 {
         let bytes = name.as_bytes();
         let at = |place: usize| bytes.get(place).copied().map_or(0, usize::from);
@@ -101,7 +101,7 @@ impl Audience<'_> {
     }
 }
 
-/// A claim that must have one of some values.
+/// A claim that must have one of these values.
 pub(crate) struct Exact {
     pub(crate) name: Box<str>,
     pub(crate) values: Vec<Box<str>>,
@@ -154,17 +154,17 @@ pub(crate) fn header(bytes: &[u8]) -> Result<HeaderMembers<'_>, JwtRefusal> {
         }
 
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<HeaderMembers<'de>, A::Error> {
-            let mut header = Header::default();
+            let mut header = HeaderMembers::default();
             let mut names = MemberNames::default();
-            while let Some(Text(name)) = map.next_key()? {
+            while let Some(TextValue(name)) = map.next_key()? {
                 if !names.add(name.clone()) {
                     return Err(A::Error::custom("duplicate"));
                 }
                 match &*name {
-                    "alg" => header.alg = Some(map.next_value::<Text<'de>>()?.0),
-                    "kid" => header.kid = Some(map.next_value::<Text<'de>>()?.0),
-                    "typ" => header.typ = Some(map.next_value::<Text<'de>>()?.0),
-                    "cty" => header.cty = Some(map.next_value::<Text<'de>>()?.0),
+                    "alg" => header.alg = Some(map.next_value::<TextValue<'de>>()?.0),
+                    "kid" => header.kid = Some(map.next_value::<TextValue<'de>>()?.0),
+                    "typ" => header.typ = Some(map.next_value::<TextValue<'de>>()?.0),
+                    "cty" => header.cty = Some(map.next_value::<TextValue<'de>>()?.0),
                     "crit" | "b64" | "zip" => {
                         map.next_value::<IgnoredAny>()?;
                         header.extended = true;
@@ -336,7 +336,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for TappedMap<'_, 'de, A> {
         &mut self,
         seed: K,
     ) -> Result<Option<K::Value>, A::Error> {
-        let Some(Text(name)) = self.map.next_key()? else {
+        let Some(TextValue(name)) = self.map.next_key()? else {
             self.read.complete = true;
             return Ok(None);
         };
@@ -588,23 +588,23 @@ impl<'de, E: serde::de::Error> Deserializer<'de> for RawDeserializer<'de, E> {
 /// A string, borrowed where it holds no escape.
 struct TextValue<'de>(Cow<'de, str>);
 
-impl<'de> Deserialize<'de> for Text<'de> {
+impl<'de> Deserialize<'de> for TextValue<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Str;
 
         impl<'de> Visitor<'de> for Str {
-            type Value = Text<'de>;
+            type Value = TextValue<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a string")
             }
 
-            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Text<'de>, E> {
-                Ok(Text(Cow::Borrowed(text)))
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<TextValue<'de>, E> {
+                Ok(TextValue(Cow::Borrowed(text)))
             }
 
-            fn visit_str<E>(self, text: &str) -> Result<Text<'de>, E> {
-                Ok(Text(Cow::Owned(text.to_owned())))
+            fn visit_str<E>(self, text: &str) -> Result<TextValue<'de>, E> {
+                Ok(TextValue(Cow::Owned(text.to_owned())))
             }
         }
 

@@ -8,18 +8,18 @@ use super::json;
 use crate::middleware::jwt::algorithm::Algorithm;
 use crate::middleware::jwt::refusal::JwtRefusal;
 
-/// The three parts of a token, none of them verified.
+/// The parts of a token. They are not verified.
 #[derive(Clone, Copy)]
 pub(crate) struct CompactJws<'t> {
     pub(crate) header: &'t [u8],
     pub(crate) payload: &'t [u8],
     pub(crate) signature: &'t [u8],
-    /// What is signed: header, dot, payload.
+    /// The signing input (RFC 7515, 5.2): header, dot, payload.
     pub(crate) message: &'t [u8],
 }
 
 impl<'t> CompactJws<'t> {
-    /// Splits a token. Long ones and ones with the wrong number of dots go first, before anything is decoded.
+    /// Splits a token. Long tokens and tokens with a wrong number of dots are refused before anything is decoded.
     pub(crate) fn split(token: &'t [u8], max_bytes: usize) -> Result<Self, JwtRefusal> {
         if token.len() > max_bytes {
             return Err(JwtRefusal::TooLong);
@@ -51,14 +51,14 @@ pub(crate) struct JoseHeader<'t> {
 }
 
 impl<'t> JoseHeader<'t> {
-    /// Reads a decoded header and refuses what we don't support.
+    /// Reads a decoded header, and refuses unsupported features.
     pub(crate) fn read(decoded: &'t [u8]) -> Result<Self, JwtRefusal> {
         let header = json::header(decoded)?;
-        // RFC 7515, 4.1.11 and RFC 7797, 6: an extension that isn't understood is a reason to refuse. RFC 8725, 3.6: no compression.
+        // RFC 7515, 4.1.11 and RFC 7797, 6: refuse a token with an unknown extension. RFC 8725, 3.6: no compression.
         if header.extended {
             return Err(JwtRefusal::Header);
         }
-        // A token in a token is refused (RFC 7519, 5.2).
+        // Nested tokens are refused (RFC 7519, 5.2).
         if header.cty.is_some_and(|cty| same_type(&cty, "JWT")) {
             return Err(JwtRefusal::Header);
         }
@@ -71,7 +71,7 @@ impl<'t> JoseHeader<'t> {
     }
 }
 
-/// Whether two media types of a `typ` or `cty` member are the same: case does not matter, `application/` may be left out (RFC 7515, 4.1.9).
+/// Whether two values of `typ` or `cty` are the same media type. Case does not matter, and `application/` may be omitted (RFC 7515, 4.1.9).
 pub(crate) fn same_type(a: &str, b: &str) -> bool {
     short_type(a).eq_ignore_ascii_case(short_type(b))
 }
@@ -85,7 +85,7 @@ fn short_type(name: &str) -> &str {
     }
 }
 
-/// base64url without padding; characters of other alphabets, blanks and spare bits are refused (RFC 7515, 2).
+/// Decodes base64url without padding. Characters of other alphabets, spaces and non-zero trailing bits are refused (RFC 7515, 2).
 pub(crate) fn decode(encoded: &[u8]) -> Result<Vec<u8>, JwtRefusal> {
     URL_SAFE_NO_PAD.decode(encoded).map_err(|_| JwtRefusal::Malformed)
 }

@@ -1,4 +1,4 @@
-//! What the claims of a token must be.
+//! Which claims are accepted.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,7 +7,7 @@ use super::json::{Audience, Exact, Read};
 use super::jws::same_type;
 use crate::middleware::jwt::refusal::JwtRefusal;
 
-/// The rules that every token is held to.
+/// The rules for every token.
 pub(crate) struct ClaimsPolicy {
     pub(crate) issuers: Vec<Box<str>>,
     pub(crate) audiences: Vec<Box<str>>,
@@ -50,7 +50,7 @@ impl ClaimsPolicy {
         now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
     }
 
-    /// `typ` of the header (RFC 8725, 3.11).
+    /// Checks the `typ` of the header (RFC 8725, 3.11).
     pub(crate) fn typ(&self, typ: Option<&str>) -> Result<(), JwtRefusal> {
         let accepted = match typ {
             None => self.types.is_empty(),
@@ -62,13 +62,13 @@ impl ClaimsPolicy {
         if accepted { Ok(()) } else { Err(JwtRefusal::Type) }
     }
 
-    /// All that does not change with time.
+    /// Checks the rules that do not depend on the time.
     pub(crate) fn claims(&self, read: &Read<'_>) -> Result<(), JwtRefusal> {
         let text = |name| read.texts.get(name);
         if !self.issuers.is_empty() && !one_of(text(ClaimName::Issuer), &self.issuers) {
             return Err(JwtRefusal::Issuer);
         }
-        // RFC 7519, 4.1.3: who does not find itself in an audience that is there must refuse.
+        // RFC 7519, 4.1.3: a recipient that is not in the audience must refuse the token.
         let accepted = match &read.audience {
             Audience::Absent => self.audiences.is_empty(),
             _ if self.any_audience => true,
@@ -90,14 +90,14 @@ impl ClaimsPolicy {
         if self.access_token && read.odd_scope {
             return Err(JwtRefusal::Claim("scope"));
         }
-        // RFC 8725, 3.12: an ID token is no access token.
+        // RFC 8725, 3.12: an ID token is not an access token.
         if self.access_token && ID_TOKEN_CLAIMS.iter().any(|name| read.has(name)) {
             return Err(JwtRefusal::Type);
         }
         Ok(())
     }
 
-    /// All that changes with time. It is asked again for a token that is known.
+    /// Checks the rules that depend on the time. They are checked again for a cached token.
     pub(crate) fn times(&self, token: &Times, now: u64) -> Result<(), JwtRefusal> {
         let latest = now.saturating_add(self.leeway);
         match token.expires {
@@ -127,7 +127,6 @@ fn one_of(value: Option<&str>, accepted: &[Box<str>]) -> bool {
     value.is_some_and(|value| accepted.iter().any(|one| **one == *value))
 }
 
-/// What is accepted where no type was asked for: a plain JWT, and an access token (RFC 9068). Proofs, logout tokens and so on
-/// are other things.
+/// The types that are accepted by default: a plain JWT, and an access token (RFC 9068). DPoP proofs, logout tokens and so on have other types.
 const PLAIN_TYPES: [&str; 2] = ["JWT", "at+jwt"];
 const ID_TOKEN_CLAIMS: [&str; 3] = ["nonce", "at_hash", "c_hash"];

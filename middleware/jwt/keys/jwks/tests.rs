@@ -1,6 +1,7 @@
 //! Issuers that behave, and others.
 
 use std::future;
+use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -16,6 +17,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::*;
+use crate::middleware::jwt::KeySource;
 use crate::middleware::jwt::{Jwt, JwtRefusal, TokenCache};
 use crate::{Body, Chain, Claims, Response};
 
