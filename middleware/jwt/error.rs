@@ -154,7 +154,7 @@ impl fmt::Display for JwtError {
             ),
             Self::Source(error) => error.fmt(f),
             Self::ChallengeText => f.write_str(
-                "a realm or URL for the challenge may contain printable ASCII characters only",
+                "a realm or URL for the challenge may contain printable ASCII characters only, without line breaks",
             ),
             Self::ZeroLimit => f.write_str("the limit is zero: give at least one"),
             Self::Issuers => f.write_str("name at least one issuer, each of them once, and with keys of its own"),

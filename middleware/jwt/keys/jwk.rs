@@ -94,21 +94,32 @@ pub(crate) fn usable(json: &[u8], algorithms: &[Algorithm]) -> Result<Vec<Key>, 
     // Who mixes secrets with public keys has published the secrets, or is confused about what they are.
     let is_secret = |entry: &Value| entry["kty"] == "oct";
     let mixed = set.keys.iter().any(is_secret) && !set.keys.iter().all(is_secret);
-    let mut keys: Vec<Key> = Vec::with_capacity(set.keys.len());
+    // The entries for each algorithm, and the key of each, if it is well-formed. One bad entry never spoils the set.
+    type Entry = (Algorithm, Option<String>, Option<Key>);
+    let mut entries: Vec<Entry> = Vec::new();
     for entry in set.keys {
         if mixed && is_secret(&entry) {
             continue;
         }
-        // One bad entry never spoils the set.
         let Ok(Object(jwk)) = Object::<Jwk>::deserialize(entry) else { continue };
         if jwk.check().is_err() {
             continue;
         }
-        for key in algorithms.iter().filter_map(|algorithm| jwk.key(*algorithm).ok()) {
-            // Two entries with the same key are one key. Two different keys that a token can't tell apart both stay, and then match no token.
-            if !keys.iter().any(|known| known.same_as(&key)) {
-                keys.push(key);
-            }
+        for algorithm in algorithms.iter().copied().filter(|algorithm| jwk.is_for(*algorithm)) {
+            entries.push((algorithm, jwk.kid.clone(), jwk.key(algorithm).ok()));
+        }
+    }
+    // A token can't tell these entries apart. If one of them is malformed, it may be the one that the issuer means.
+    let has_malformed_twin = |algorithm, kid: &Option<String>| {
+        let is_twin = |other: &Entry| other.0 == algorithm && other.1 == *kid && other.2.is_none();
+        kid.is_some() && entries.iter().any(is_twin)
+    };
+    let mut keys: Vec<Key> = Vec::new();
+    for (algorithm, kid, key) in &entries {
+        let Some(key) = key else { continue };
+        // Equal keys are one key. Different keys that a token can't tell apart both stay, and then match no token.
+        if !has_malformed_twin(*algorithm, kid) && !keys.iter().any(|known| known.same_as(key)) {
+            keys.push(key.clone());
         }
     }
     Ok(keys)
@@ -127,6 +138,20 @@ impl Jwk {
             return Err(JwtError::JwkUse);
         }
         Ok(())
+    }
+
+    /// Whether it is meant for an algorithm: by its `alg`, if there is one, its type and its curve.
+    fn is_for(&self, algorithm: Algorithm) -> bool {
+        let named =
+            self.alg.as_deref().is_none_or(|name| Algorithm::from_name(name) == Some(algorithm));
+        named
+            && match algorithm.family() {
+                Family::Hmac => self.kty == "oct",
+                Family::Rsa => self.kty == "RSA",
+                Family::P256 => self.kty == "EC" && self.crv.as_deref() == Some("P-256"),
+                Family::P384 => self.kty == "EC" && self.crv.as_deref() == Some("P-384"),
+                Family::Ed25519 => self.kty == "OKP" && self.crv.as_deref() == Some("Ed25519"),
+            }
     }
 
     fn key(&self, algorithm: Algorithm) -> Result<Key, JwtError> {
