@@ -21,7 +21,7 @@ use serde_json::{Map, Value, json};
 use super::{Algorithm, JwtError, Key, KeySource, Keys};
 use crate::{Chain, Error, Provided, Response, StatusCode, TestClient};
 
-/// An issuer of tokens for tests, with keys that can be rotated. Its keys are no secret. Clones share them.
+/// An issuer of tokens for tests, with keys that can be rotated. Its keys are public, so never use it in production. Clones share the keys.
 ///
 /// # Example
 ///
@@ -166,11 +166,11 @@ impl TestIssuer {
         *self.numbers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A token with these claims, signed with the newest key. `exp` is in an hour unless the claims say otherwise.
+    /// A token with these claims, signed with the newest key. `exp` is in an hour unless the claims contain it.
     ///
     /// # Panics
     ///
-    /// If the claims are no JSON object.
+    /// If the claims are not a JSON object.
     #[track_caller]
     pub fn token(&self, claims: impl Serialize) -> String {
         self.token_with(json!({}), claims)
@@ -181,7 +181,7 @@ impl TestIssuer {
     ///
     /// # Panics
     ///
-    /// If the members or the claims are no JSON object.
+    /// If the members or the claims are not JSON objects.
     #[track_caller]
     pub fn token_with(&self, members: impl Serialize, claims: impl Serialize) -> String {
         let mut claims = object("claims", claims);
@@ -251,11 +251,11 @@ impl ServedIssuer {
         &self.issuer
     }
 
-    /// A token as [`TestIssuer::token`] makes it. `iss` is this issuer unless the claims say otherwise.
+    /// A token as [`TestIssuer::token`] makes it. `iss` is this issuer unless the claims contain it.
     ///
     /// # Panics
     ///
-    /// If the claims are no JSON object.
+    /// If the claims are not a JSON object.
     #[track_caller]
     pub fn token(&self, claims: impl Serialize) -> String {
         let mut claims = object("claims", claims);
@@ -393,7 +393,7 @@ fn rsa_key(number: u32) -> Vec<u8> {
     let made = || -> Result<Vec<u8>, aws_lc_rs::error::Unspecified> {
         let key = KeyPair::generate(KeySize::Rsa2048)?;
         let pkcs8 = AsDer::<Pkcs8V1Der<'_>>::as_der(&key)?;
-        // The key in PKCS#1 is the last part of it, and what stands before has one length for keys of this size.
+        // The PKCS#1 key is the last part of the PKCS#8 key, and the first part has the same length for all keys of this size.
         pkcs8.as_ref().get(26..).map(<[u8]>::to_vec).ok_or(aws_lc_rs::error::Unspecified)
     };
     match keys.get(&number) {
@@ -413,7 +413,7 @@ fn kid(number: u32) -> String {
     format!("test-{number}")
 }
 
-/// What stands in PKCS#8 before the 32 bytes of a private key over P-256 (RFC 5915), and of one of Ed25519 (RFC 8410, 7).
+/// The bytes of PKCS#8 in front of the 32 bytes of a private key on P-256 (RFC 5915), and of an Ed25519 key (RFC 8410, 7).
 const P256: &[u8] = b"\x30\x41\x02\x01\x00\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07\x04\x27\x30\x25\x02\x01\x01\x04\x20";
 const ED25519: &[u8] = b"\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20";
 

@@ -10,7 +10,7 @@ use crate::middleware::jwt::error::JwtError;
 use crate::middleware::jwt::token::json::{Object, object};
 use crate::middleware::jwt::token::jws::decode;
 
-/// The members of a JWK that matter here.
+/// The members of a JWK that are used here.
 #[derive(Deserialize)]
 struct Jwk {
     kty: String,
@@ -25,16 +25,16 @@ struct Jwk {
     x: Option<String>,
     y: Option<String>,
     k: Option<String>,
-    /// Only there in a private key.
+    /// Present only in a private key.
     d: Option<serde::de::IgnoredAny>,
 }
 
 impl Key {
-    /// A key in a JWK, as JSON: `kty` of `RSA`, `EC`, `OKP` or `oct`.
+    /// Creates a key from a JWK in JSON, whose `kty` is `RSA`, `EC`, `OKP` or `oct`.
     ///
     /// # Errors
     ///
-    /// If it is no JWK, is private, is not for verifying signatures, or does not fit the algorithm.
+    /// If it is not a JWK, is private, is not for verifying signatures, or does not fit the algorithm.
     ///
     /// # Example
     ///
@@ -58,15 +58,15 @@ impl Key {
 }
 
 impl Keys {
-    /// The keys of a JWK set, as JSON, that verify signatures of these algorithms.
+    /// Takes from a JWK set in JSON the keys that verify signatures of these algorithms.
     ///
-    /// Entries that can't be used are left out (RFC 7517, 5): of another kind, meant for something else, private, too short, malformed, or secrets
-    /// among public keys. A key that
-    /// names an algorithm is used for that alone; one that doesn't is used for each of the list that fits its kind.
+    /// Entries that can't be used are ignored (RFC 7517, 5): keys of another type or for another use, private keys, keys that are too short or
+    /// malformed, and secrets among public keys. A key with an `alg` is used for that algorithm alone; a key without one is used for each algorithm
+    /// of the list that fits its type.
     ///
     /// # Errors
     ///
-    /// If the list is empty, the JSON is no set of at most 100 keys, or no key is left.
+    /// If the list is empty, the JSON is not a set of at most 100 keys, or no key can be used.
     pub fn jwks(
         json: impl AsRef<[u8]>,
         algorithms: impl IntoIterator<Item = Algorithm>,
@@ -80,7 +80,7 @@ impl Keys {
     }
 }
 
-/// The keys of a set that can be used; there may be none.
+/// Returns the keys of a set that can be used. There may be none.
 pub(crate) fn usable(json: &[u8], algorithms: &[Algorithm]) -> Result<Vec<Key>, JwtError> {
     #[derive(Deserialize)]
     struct JwkSet {
@@ -91,7 +91,7 @@ pub(crate) fn usable(json: &[u8], algorithms: &[Algorithm]) -> Result<Vec<Key>, 
     if set.keys.len() > MAX_KEYS {
         return Err(JwtError::InvalidJwk);
     }
-    // Who mixes secrets with public keys has published the secrets, or is confused about what they are.
+    // In a set with public keys, secrets are probably published as well, so they are not secret.
     let is_secret = |entry: &Value| entry["kty"] == "oct";
     let mixed = set.keys.iter().any(is_secret) && !set.keys.iter().all(is_secret);
     // The entries for each algorithm, and the key of each, if it is well-formed. One bad entry never spoils the set.

@@ -1,4 +1,4 @@
-//! Keys, checked and prepared when they are loaded.
+//! A key, which is checked and prepared when it is loaded.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::middleware::jwt::error::JwtError;
 
 /// A key that verifies signatures of exactly one algorithm: the header of a token can't choose another.
 ///
-/// Everything about it is checked when it is made. Its `Debug` shows algorithm and `kid`, nothing else.
+/// It is checked completely when it is created. Its `Debug` shows the algorithm and the `kid`, and nothing else.
 ///
 /// # Example
 ///
@@ -36,24 +36,24 @@ pub(super) struct Prepared {
     pub(super) algorithm: Algorithm,
     pub(super) kid: Option<Box<str>>,
     verifier: Arc<Verifier>,
-    /// The other backend: with both compiled in, each test asks them both.
+    /// The key in the other backend: if both are compiled in, each test compares them.
     #[cfg(all(test, feature = "jwt", feature = "jwt-rust-crypto"))]
     second: Option<Arc<crypto::rust_crypto::Verifier>>,
-    /// A digest of algorithm and key material. What was verified with a key is known by it.
+    /// A digest of the algorithm and the key material, by which the token cache recognizes the key.
     id: KeyId,
 }
 
 pub(crate) type KeyId = [u8; 32];
 
 impl Key {
-    /// A shared secret, for HMAC.
+    /// Creates a key from a shared secret, for HMAC.
     ///
     /// # Errors
     ///
     /// If it is shorter than the hash (32, 48 or 64 bytes), all zeros, or the content of a key file.
     pub fn secret(algorithm: Algorithm, secret: impl AsRef<[u8]>) -> Result<Self, JwtError> {
         let secret = secret.as_ref();
-        // A buffer that no one has filled. In a JWK it would be what someone wrote on purpose.
+        // Probably a buffer that was never filled. A JWK of zeros is allowed: it was written on purpose.
         if !secret.is_empty() && secret.iter().all(|byte| *byte == 0) {
             return Err(JwtError::ZeroSecret);
         }
@@ -67,10 +67,10 @@ impl Key {
         Self::secret_of_any_length(algorithm, secret)
     }
 
-    /// A shared secret that may be shorter than the hash.
+    /// Creates a key from a shared secret that may be shorter than the hash.
     ///
-    /// A token that is signed with such a secret can be forged by whoever guesses the secret, offline. It is here for
-    /// secrets that others chose and that can't be changed.
+    /// An attacker can guess a short secret offline, and can then forge tokens. Use it only for a secret that another party chose and that can't be
+    /// changed.
     ///
     /// # Errors
     ///
@@ -96,11 +96,11 @@ impl Key {
         Self::prepare(algorithm, &key)
     }
 
-    /// A public key in PEM: `PUBLIC KEY`, or `RSA PUBLIC KEY` (PKCS#1) for RSA.
+    /// Creates a key from a public key in PEM: `PUBLIC KEY`, or `RSA PUBLIC KEY` (PKCS#1) for RSA.
     ///
     /// # Errors
     ///
-    /// If it is no such key, is private, does not fit the algorithm, or is an RSA key under 2048 bits.
+    /// If it is not such a key, is private, does not fit the algorithm, or is an RSA key under 2048 bits.
     pub fn pem(algorithm: Algorithm, pem: impl AsRef<[u8]>) -> Result<Self, JwtError> {
         let pem = pem.as_ref().trim_ascii();
         if pem.windows(11).any(|window| window == b"PRIVATE KEY") {
@@ -111,7 +111,7 @@ impl Key {
             return Err(JwtError::InvalidKey);
         }
         let mismatch = || match public {
-            // The PEM is read once more as each other kind, only to tell a wrong key from no key.
+            // The PEM is parsed as each other type, to distinguish a wrong key from garbage.
             true if [
                 DecodingKey::from_rsa_pem(pem),
                 DecodingKey::from_ec_pem(pem),
@@ -147,11 +147,11 @@ impl Key {
         }
     }
 
-    /// A public key in DER: `SubjectPublicKeyInfo`, or PKCS#1 for RSA.
+    /// Creates a key from a public key in DER: `SubjectPublicKeyInfo`, or PKCS#1 for RSA.
     ///
     /// # Errors
     ///
-    /// As those of [`Key::pem`].
+    /// The errors of [`Key::pem`].
     pub fn der(algorithm: Algorithm, der: impl AsRef<[u8]>) -> Result<Self, JwtError> {
         let der = der.as_ref();
         if algorithm.family() == Family::Rsa
@@ -168,7 +168,7 @@ impl Key {
 
     /// Sets the `kid` by which tokens name the key. Defaults to none, or to that of the JWK.
     ///
-    /// A key without one is used for tokens without one, and for those that name a `kid` that no other key has.
+    /// A key without a `kid` is used for tokens without a `kid`, and for tokens whose `kid` no other key has.
     #[must_use]
     pub fn kid(self, kid: impl Into<String>) -> Self {
         let mut prepared = Arc::unwrap_or_clone(self.0);
@@ -205,7 +205,7 @@ impl Key {
         if !(MIN_RSA_BITS..=MAX_RSA_BITS).contains(&bits) {
             return Err(JwtError::RsaBits { bits });
         }
-        // An exponent of more than 33 bits is no one's choice, and makes each check slow.
+        // No common key has an exponent of more than 33 bits, and a long exponent makes each check slow.
         if e == [1] || e.len() > 5 || e.last().is_none_or(|last| last % 2 == 0) {
             return Err(JwtError::RsaExponent);
         }
@@ -260,7 +260,7 @@ fn without_zeros(number: &[u8]) -> &[u8] {
     number.get(zeros..).unwrap_or_default()
 }
 
-/// Whether the bytes are the content of a key file. A public key as HMAC secret lets everyone sign.
+/// Whether the bytes are the content of a key file. If a public key is used as an HMAC secret, everyone can sign tokens.
 fn is_key_file(secret: &[u8]) -> bool {
     let text = secret.trim_ascii();
     let holds = |part: &[u8]| text.windows(part.len()).any(|window| window == part);
@@ -268,13 +268,13 @@ fn is_key_file(secret: &[u8]) -> bool {
     let body: Vec<u8> = text.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
     let body = STANDARD.decode(body).is_ok_and(|body| is_der(&body));
     let jwk = text.starts_with(b"{") && holds(b"\"kty\"");
-    // Before a PEM file there may be a mark of its encoding, or the same in plain words.
+    // A PEM file may begin with a byte order mark, or with a description of the key.
     let pem = holds(b"-----BEGIN ") || holds(b"---- BEGIN ");
     let ssh = text.starts_with(b"ssh-") || text.starts_with(b"ecdsa-sha2-");
     is_der(secret) || body || jwk || pem || ssh
 }
 
-/// Whether it is a DER sequence of the length that it says. No random secret is one; the shortest of public keys has 44 bytes.
+/// Whether it is a DER sequence whose length field is right, which no random secret is. The shortest public key has 44 bytes.
 fn is_der(bytes: &[u8]) -> bool {
     bytes.len() >= 44
         && match *bytes {

@@ -1,4 +1,4 @@
-//! The keys of one policy, and which of them is for a token.
+//! The keys that verify tokens, and the choice of the key for a token.
 
 pub(crate) mod jwk;
 #[cfg(feature = "jwks")]
@@ -14,7 +14,7 @@ use super::error::JwtError;
 use super::refusal::JwtRefusal;
 use super::token::jws::{self, CompactJws, JoseHeader};
 
-/// The keys that tokens may be signed with. A clone is a handle to the same keys.
+/// Keys that verify tokens. A clone is a handle to the same keys.
 ///
 /// # Example
 ///
@@ -38,8 +38,8 @@ pub struct Keys(Arc<KeySet>);
 
 struct KeySet {
     keys: Box<[Key]>,
-    /// Headers of tokens whose signature was good. An issuer writes few, so that most need no parsing. What is read of a header depends on its
-    /// bytes alone, and the keys never change.
+    /// The headers of tokens with a valid signature, and their keys. An issuer writes few different headers, so most tokens need no parsing of the
+    /// header. This is sound because the result depends on the bytes of the header alone, and the keys never change.
     known: [OnceLock<Known>; KNOWN_HEADERS],
 }
 
@@ -50,11 +50,11 @@ struct Known {
 }
 
 impl Keys {
-    /// Several keys, told apart by algorithm and `kid`.
+    /// Creates a set of keys. A token selects one by its algorithm and `kid`.
     ///
     /// # Errors
     ///
-    /// If there is none, or two can't be told apart.
+    /// If the list is empty, or if two keys have the same algorithm and the same `kid` or none.
     pub fn new(keys: impl IntoIterator<Item = Key>) -> Result<Self, JwtError> {
         let keys: Vec<Key> = keys.into_iter().collect();
         if keys.is_empty() {
@@ -70,18 +70,18 @@ impl Keys {
         Ok(Self::published(keys))
     }
 
-    /// Keys that others published. Those that can't be told apart stay in, and match no token.
+    /// Creates a set of keys that an issuer has published. Keys with the same algorithm and `kid` are kept, and match no token.
     pub(crate) fn published(keys: impl Into<Box<[Key]>>) -> Self {
         Self(Arc::new(KeySet { keys: keys.into(), known: Default::default() }))
     }
 
-    /// Verifies a JWS in compact form ([RFC 7515, 5.2](https://www.rfc-editor.org/rfc/rfc7515#section-5.2)) and gives its payload.
+    /// Verifies a JWS in compact form ([RFC 7515, 5.2](https://www.rfc-editor.org/rfc/rfc7515#section-5.2)) and returns its payload.
     ///
-    /// Only the signature and the header are checked. The payload may be anything; no claim in it is looked at.
+    /// Only the signature and the header are checked. The payload may be anything; its claims are not checked.
     ///
     /// # Errors
     ///
-    /// If the text is no compact JWS of at most 64 KiB, its header asks for an extension, no key fits, or the signature is wrong.
+    /// If the text is not a compact JWS of at most 64 KiB, its header requires an extension, no key fits, or the signature is wrong.
     ///
     /// # Example
     ///
@@ -103,7 +103,7 @@ impl Keys {
         Ok(payload)
     }
 
-    /// Checks header and signature, and says by which key. `is_accepted` judges the `typ`.
+    /// Checks the header and the signature, and returns the key. `is_accepted` checks the `typ`.
     pub(crate) fn check(
         &self,
         compact: &CompactJws<'_>,
@@ -120,7 +120,7 @@ impl Keys {
         is_accepted(head.typ.as_deref())?;
         let key = self.find(&head)?;
         check(key, compact)?;
-        // Only what bears a good signature is remembered, so that no one else takes the room.
+        // Only headers of validly signed tokens are kept; otherwise any client could fill the slots.
         if let Some(free) = self.0.known.iter().find(|known| known.get().is_none()) {
             let typ = head.typ.as_deref().map(Box::from);
             let _ = free.set(Known { encoded: Box::from(compact.header), key: key.clone(), typ });
@@ -128,7 +128,7 @@ impl Keys {
         Ok(key)
     }
 
-    /// The one key for this header.
+    /// Finds the only key for this header.
     pub(crate) fn find(&self, head: &JoseHeader<'_>) -> Result<&Key, JwtRefusal> {
         let fits = |key: &&Key| key.0.algorithm == head.algorithm;
         let Some(kid) = head.kid.as_deref() else {
@@ -145,7 +145,7 @@ impl Keys {
                 NotOne::Several => JwtRefusal::Key,
             });
         }
-        // A key that no one gave a name is tried whatever the token calls it.
+        // No key has this `kid`. Keys without a `kid` are tried for every token.
         only(self.0.keys.iter().filter(|key| key.0.kid.is_none()).filter(fits)).map_err(|none| {
             let accepted = self.0.keys.iter().any(|key| fits(&key));
             match none {
@@ -189,7 +189,7 @@ impl fmt::Debug for Keys {
 fn check(key: &Key, compact: &CompactJws<'_>) -> Result<(), JwtRefusal> {
     let (mut short, mut long);
     let buffer: &mut [u8] = match compact.signature.len() {
-        // All but those of RSA. Zeros cost as well.
+        // Long enough for all but RSA. To fill a larger buffer with zeros costs time.
         0..=128 => {
             short = [0; 96];
             &mut short
@@ -220,5 +220,5 @@ const JWS_BYTES: usize = 64 * 1024;
 const SIGNATURE_BYTES: usize = 1368;
 /// How many bytes a decoded header may have: that of 1024 characters.
 const HEADER_BYTES: usize = 768;
-/// How many headers are remembered.
+/// How many headers are kept.
 const KNOWN_HEADERS: usize = 4;

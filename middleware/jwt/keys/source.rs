@@ -1,4 +1,4 @@
-//! Where keys come from.
+//! Sources of keys: fixed, per request, fetched, or per issuer.
 
 use std::fmt;
 use std::future::Future;
@@ -18,7 +18,8 @@ use crate::middleware::jwt::error::JwtError;
 use crate::middleware::jwt::token::json;
 use crate::middleware::jwt::token::jws::{self, CompactJws, JoseHeader};
 
-/// Where a [`Jwt`](crate::middleware::jwt::Jwt) has its keys from: fixed [`Keys`], a function of the request, or several issuers with their own.
+/// The source of the keys of a [`Jwt`](crate::middleware::jwt::Jwt): fixed [`Keys`], a function of the request, a JWKS, or several issuers with
+/// keys of their own.
 pub struct KeySource(pub(crate) Origin);
 
 pub(crate) enum Origin {
@@ -29,16 +30,16 @@ pub(crate) enum Origin {
     Issuers(Vec<(Box<str>, Origin)>),
 }
 
-/// `Ok(None)`: there are no keys for this request.
+/// `Ok(None)` means that there are no keys for this request.
 pub(crate) type Chosen = dyn Fn(&KeyQuery<'_>) -> BoxFuture<'static, Result<Option<Keys>, axum_core::BoxError>>
     + Send
     + Sync;
 
 impl KeySource {
-    /// Keys that depend on the request: one set per tenant, for example.
+    /// Selects keys by the request: one set per tenant, for example.
     ///
-    /// `select` looks at the request and says what is wanted; `resolve` fetches the keys for that. `Ok(None)` refuses the token, `Err`
-    /// answers 503. It is called for every request, so it should have the keys at hand; build [`Keys`] once and give out clones.
+    /// `select` reads the request, and `resolve` returns the keys for what `select` returned. `Ok(None)` refuses the token, and `Err` is a 503.
+    /// Both are called for every request, so create [`Keys`] once and return clones.
     ///
     /// # Example
     ///
@@ -76,11 +77,11 @@ impl KeySource {
         })))
     }
 
-    /// Several issuers, each with keys of its own. The claim `iss` must be the name of the one whose keys verify the token, byte for byte.
+    /// Accepts several issuers, each with keys of its own. The claim `iss` must be the name of the issuer whose keys verify the token, byte for byte.
     ///
     /// # Errors
     ///
-    /// If there is none, one stands there twice, or the keys of one are themselves those of several, or of an issuer with another name.
+    /// If the list is empty or contains an issuer twice, or if the keys of one are those of several issuers, or of an issuer with another name.
     pub fn issuers<N, S>(issuers: impl IntoIterator<Item = (N, S)>) -> Result<Self, JwtError>
     where
         N: Into<String>,
@@ -147,7 +148,7 @@ impl From<Key> for KeySource {
     }
 }
 
-/// What keys may be chosen by: the request, and what the token says of itself before it is verified.
+/// The data by which keys may be selected: the request, and the claims of the token, which are not verified yet.
 #[derive(Clone, Copy)]
 pub struct KeyQuery<'a> {
     pub(crate) request: Option<RequestHead<'a>>,
@@ -155,39 +156,39 @@ pub struct KeyQuery<'a> {
 }
 
 impl<'a> KeyQuery<'a> {
-    /// The method. `GET` where the token came without a request.
+    /// The method. `GET` for a token without a request.
     pub fn method(&self) -> &'a Method {
         self.request.map_or(&Method::GET, |request| request.method())
     }
 
-    /// The URI; `None` where the token came without a request.
+    /// The URI. `None` for a token without a request.
     pub fn uri(&self) -> Option<&'a Uri> {
         self.request.map(|request| request.uri())
     }
 
-    /// The headers. Empty where the token came without a request.
+    /// The headers. Empty for a token without a request.
     pub fn headers(&self) -> &'a HeaderMap {
         static EMPTY: std::sync::LazyLock<HeaderMap> = std::sync::LazyLock::new(HeaderMap::new);
         self.request.map_or(&EMPTY, |request| request.headers())
     }
 
-    /// The value of this type among the extensions, such as one that an earlier step provided.
+    /// The value of this type in the extensions, such as one that an earlier step provided.
     pub fn extension<T: Send + Sync + 'static>(&self) -> Option<&'a T> {
         self.request?.extensions().get()
     }
 
-    /// The `kid` of the header. It is what the client wrote: look it up, put it into no path, query or log.
+    /// The `kid` of the header. The client chose it: look it up, but never put it into a path, a query or a log.
     pub fn unverified_kid(&self) -> Option<String> {
         peek(self.token)?.kid
     }
 
-    /// The claim `iss`. It is what the client wrote: look it up, fetch nothing from it.
+    /// The claim `iss`. The client chose it: look it up, but never fetch from it.
     pub fn unverified_issuer(&self) -> Option<String> {
         peek(self.token)?.issuer
     }
 }
 
-/// Shows no query: the token may stand there.
+/// The query is not shown, because it may contain the token.
 impl fmt::Debug for KeyQuery<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeyQuery")
@@ -197,15 +198,15 @@ impl fmt::Debug for KeyQuery<'_> {
     }
 }
 
-/// What a token says of itself.
+/// The unverified data of a token by which keys are selected.
 pub(crate) struct Peeked {
-    #[cfg_attr(not(feature = "jwks"), expect(dead_code, reason = "asked before a fetch alone"))]
+    #[cfg_attr(not(feature = "jwks"), expect(dead_code, reason = "read only before a fetch"))]
     pub(crate) algorithm: Algorithm,
     pub(crate) kid: Option<String>,
     pub(crate) issuer: Option<String>,
 }
 
-/// Reads what keys are chosen by; `None` if the token would be refused anyway.
+/// Reads the data by which keys are selected. `None` if the token would be refused anyway.
 pub(crate) fn peek(token: &[u8]) -> Option<Peeked> {
     let compact = CompactJws::split(token, usize::MAX).ok()?;
     let header = jws::decode(compact.header).ok()?;

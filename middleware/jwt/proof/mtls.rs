@@ -16,8 +16,8 @@ use crate::middleware::jwt::refusal::JwtRefusal;
 /// Tokens that are bound to the certificate of the client ([RFC 8705, 3](https://www.rfc-editor.org/rfc/rfc8705#section-3)), for
 /// [`Jwt::mtls`](crate::middleware::jwt::Jwt::mtls).
 ///
-/// A token whose claim `cnf` names a certificate (`x5t#S256`) is then accepted on connections with that certificate, and nowhere else. TLS has checked
-/// that the client holds its key; who vouches for it does not matter here.
+/// A token whose claim `cnf` names a certificate (`x5t#S256`) is then accepted only on connections with that certificate. TLS has checked that the
+/// client holds the private key. The issuer of the certificate does not matter.
 ///
 /// # Example
 ///
@@ -27,10 +27,10 @@ use crate::middleware::jwt::refusal::JwtRefusal;
 ///
 /// # fn main() -> Result<(), tower_chain::JwtError> {
 /// # let pem = include_str!("../tests/p256.pem");
-/// // The server of this crate ends TLS:
+/// // TLS ends at the server of this crate:
 /// let jwt = Jwt::<()>::es256(pem)?.mtls(Mtls::connection());
 ///
-/// // Another one does, and puts into the extensions of each request what it knows of the connection:
+/// // TLS ends at another server, which inserts the certificate of the connection into the extensions of each request:
 /// #[derive(Clone)]
 /// struct Peer(Vec<u8>);
 ///
@@ -47,9 +47,9 @@ pub struct Mtls {
 type Find = dyn Fn(&HeaderMap, &Extensions) -> Option<CertificateThumbprint> + Send + Sync;
 
 impl Mtls {
-    /// Takes the certificate from where a function finds it: the extensions, where the server puts it, or a header of a proxy in front.
+    /// Takes the certificate from a function of the headers and the extensions of a request.
     ///
-    /// A header is only to be believed if the proxy sets or removes it on each request, and nothing else reaches this server.
+    /// Trust a header only if the proxy sets or removes it on each request, and if clients can't reach this server directly.
     pub fn new(
         certificate: impl Fn(&HeaderMap, &Extensions) -> Option<CertificateThumbprint>
         + Send
@@ -59,8 +59,8 @@ impl Mtls {
         Self { certificate: Box::new(certificate), required: false }
     }
 
-    /// Takes the certificate of the connection, which the server of this crate puts into the extensions of each request
-    /// ([`ClientCertificate`]), and other hosts may.
+    /// Takes the certificate of the connection from the extensions of the request ([`ClientCertificate`]). The server of this crate inserts it there;
+    /// other hosts may do so.
     pub fn connection() -> Self {
         Self::new(|_, extensions| {
             let certificate = extensions.get::<ClientCertificate>()?;
@@ -68,15 +68,15 @@ impl Mtls {
         })
     }
 
-    /// Takes the certificate from a header of the proxy that ends TLS. The proxy must set or remove it on each request, and nothing else may
-    /// reach this server.
+    /// Takes the certificate from a header of the proxy where TLS ends. The proxy must set or remove it on each request, and clients must not be able
+    /// to reach this server directly.
     ///
-    /// The value is the certificate as [RFC 9440](https://www.rfc-editor.org/rfc/rfc9440) has it (`Client-Cert`), PEM with percent-encoding as nginx has it
-    /// (`$ssl_client_escaped_cert`), or its SHA-256 in hexadecimal.
+    /// The value is the certificate in the form of [RFC 9440](https://www.rfc-editor.org/rfc/rfc9440) (`Client-Cert`), as percent-encoded PEM as nginx
+    /// sends it (`$ssl_client_escaped_cert`), or its SHA-256 in hexadecimal.
     ///
     /// # Errors
     ///
-    /// If it isn't the name of a header.
+    /// If it is not a header name.
     pub fn header(name: &str) -> Result<Self, JwtError> {
         let header =
             HeaderName::from_bytes(name.as_bytes()).map_err(|_| JwtError::CertificateHeader)?;
@@ -100,7 +100,7 @@ impl Mtls {
         self.required
     }
 
-    /// Checks that the request came with the certificate to which the token is bound.
+    /// Checks that the connection has the certificate to which the token is bound.
     pub(crate) fn confirm(
         &self,
         request: &RequestHead<'_>,
@@ -125,17 +125,17 @@ impl fmt::Debug for Mtls {
     }
 }
 
-/// The SHA-256 of a certificate in DER, by which a token names it (`x5t#S256`).
+/// The SHA-256 digest of a certificate in DER, by which a token names it (`x5t#S256`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CertificateThumbprint([u8; 32]);
 
 impl CertificateThumbprint {
-    /// That of a certificate in DER.
+    /// The thumbprint of a certificate in DER.
     pub fn of_der(der: &[u8]) -> Self {
         Self(sha256(&[der]))
     }
 
-    /// That of a certificate in PEM; `None` if it is none.
+    /// The thumbprint of a certificate in PEM. `None` if it is not PEM.
     pub fn of_pem(pem: &[u8]) -> Option<Self> {
         let body = pem.trim_ascii().strip_prefix(b"-----BEGIN CERTIFICATE-----")?;
         let body = body.strip_suffix(b"-----END CERTIFICATE-----")?;
@@ -145,7 +145,7 @@ impl CertificateThumbprint {
         Some(Self::of_der(&der))
     }
 
-    /// One that a proxy has computed, in hexadecimal; `None` if it has not 64 digits.
+    /// A thumbprint in hexadecimal, as some proxies send it. `None` if it does not have 64 digits.
     pub fn from_hex(digits: &[u8]) -> Option<Self> {
         let mut digest = [0; 32];
         if digits.len() != 64 {
@@ -160,7 +160,7 @@ impl CertificateThumbprint {
         Some(Self(digest))
     }
 
-    /// In one of the forms in which proxies write it.
+    /// Reads a header in one of the forms that proxies send.
     fn of_header(value: &[u8]) -> Option<Self> {
         // RFC 8941, 3.3.5: a byte sequence.
         if let Some(encoded) = value.strip_prefix(b":").and_then(|rest| rest.strip_suffix(b":")) {

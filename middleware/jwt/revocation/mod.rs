@@ -1,4 +1,4 @@
-//! Tokens that are refused although they are valid.
+//! Revoked tokens: refused although they are valid.
 
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
@@ -13,7 +13,7 @@ use futures_util::future::BoxFuture;
 use super::error::JwtError;
 use super::token::claims::{Claims, RegisteredClaims};
 
-/// Who is asked whether a token is revoked.
+/// How it is checked whether a token is revoked.
 pub(crate) enum Revocation<C> {
     Denylist(Denylist),
     Hook(Box<RevocationHook<C>>),
@@ -22,9 +22,10 @@ pub(crate) enum Revocation<C> {
 pub(crate) type RevocationHook<C> =
     dyn Fn(Claims<C>) -> BoxFuture<'static, Result<bool, axum_core::BoxError>> + Send + Sync;
 
-/// Revoked tokens, in memory: by `jti`, or all of a subject that were issued before some moment. Given to [`Jwt::denylist`](crate::middleware::jwt::Jwt::denylist).
+/// Revoked tokens, in memory: by `jti`, or all tokens of a subject that were issued before a time. For
+/// [`Jwt::denylist`](crate::middleware::jwt::Jwt::denylist).
 ///
-/// It holds what was revoked until the tokens would have expired anyway, and never more than its capacity. It is a handle: a clone is the same list.
+/// An entry is kept until the tokens have expired. The list never has more entries than its capacity. A clone is a handle to the same list.
 ///
 /// # Example
 ///
@@ -66,7 +67,7 @@ struct RevokedSubject {
 }
 
 impl Denylist {
-    /// A list with room for so many revocations.
+    /// Creates a list of at most this many revocations.
     ///
     /// # Errors
     ///
@@ -89,8 +90,8 @@ impl Denylist {
         self.revoke_id(token.id().ok_or(RevokeError::NoId)?, until)
     }
 
-    /// Revokes the token with this `jti`. It may be forgotten after `until`, when the token has expired: ten minutes later, as long as the leeway may be.
-    /// Of several calls for one `jti` the latest moment counts.
+    /// Revokes the token with this `jti`. `until` is when the token expires; the entry may be removed ten minutes later, which is the longest
+    /// leeway. After several calls for one `jti`, the latest time is used.
     ///
     /// # Errors
     ///
@@ -101,16 +102,16 @@ impl Denylist {
             *known = until.max(*known);
             return Ok(());
         }
-        list.make_room(self.capacity)?;
+        list.remove_expired(self.capacity)?;
         list.ids.insert(Box::from(id), until);
         list.length += 1;
         Ok(())
     }
 
-    /// Revokes all tokens of a subject that were issued before a moment, and those that don't say when they were issued.
+    /// Revokes all tokens of a subject that were issued before a time, and those without `iat`.
     ///
-    /// Without an issuer it counts for the tokens of all of them. It may be forgotten ten minutes after `until`, when the last of them has expired. Of
-    /// several calls for one subject the latest moments count.
+    /// `None` as the issuer means the tokens of all issuers. The entry may be removed ten minutes after `until`, when the last of the tokens has
+    /// expired. After several calls for one subject, the latest times are used.
     ///
     /// # Errors
     ///
@@ -130,7 +131,7 @@ impl Denylist {
             known.until = known.until.max(until);
             return Ok(());
         }
-        list.make_room(self.capacity)?;
+        list.remove_expired(self.capacity)?;
         let new = RevokedSubject { issuer: issuer.map(Box::from), issued_before, until };
         list.subjects.entry(Box::from(subject)).or_default().push(new);
         list.length += 1;
@@ -154,8 +155,8 @@ impl Denylist {
 }
 
 impl List {
-    /// A revocation is never dropped for another one: a full list is the caller's to know.
-    fn make_room(&mut self, capacity: usize) -> Result<(), RevokeError> {
+    /// Removes the entries of expired tokens if the list is full. Other entries are never removed, so the call may fail.
+    fn remove_expired(&mut self, capacity: usize) -> Result<(), RevokeError> {
         if self.length < capacity {
             return Ok(());
         }
@@ -186,7 +187,7 @@ impl fmt::Debug for Denylist {
 pub enum RevokeError {
     /// The token has no `jti`.
     NoId,
-    /// The list is full of revocations that still count.
+    /// The list is full of revocations of tokens that have not expired.
     Full,
 }
 
@@ -194,17 +195,17 @@ impl fmt::Display for RevokeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NoId => "the token has no `jti`: revoke its subject instead",
-            Self::Full => "the denylist is full: give it more room",
+            Self::Full => "the denylist is full: give it a larger capacity",
         })
     }
 }
 
 impl std::error::Error for RevokeError {}
 
-/// For tokens that don't expire: beyond the year 9999.
+/// The expiry of tokens that never expire: beyond the year 9999.
 fn forever() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 38)
 }
 
-/// For how much longer than until its `exp` a token may be accepted: longer than any leeway.
+/// How long after its `exp` a token may still be accepted: longer than any leeway.
 pub(crate) const SLACK: Duration = Duration::from_secs(601);

@@ -11,11 +11,12 @@ use crate::middleware::jwt::error::JwtError;
 use crate::middleware::jwt::redis::{LONGEST, RedisConnection, redis_settings};
 use crate::middleware::jwt::token::claims::RegisteredClaims;
 
-/// A [`Denylist`](crate::middleware::jwt::Denylist) in Redis or Valkey, which several servers share. Given to [`Jwt::redis_denylist`](crate::middleware::jwt::Jwt::redis_denylist).
+/// A [`Denylist`](crate::middleware::jwt::Denylist) in Redis or Valkey, which several servers share. For
+/// [`Jwt::redis_denylist`](crate::middleware::jwt::Jwt::redis_denylist).
 ///
-/// A token costs one round trip of one command. Where Redis doesn't answer within its [timeout](RedisDenylist::timeout), the request is answered
-/// with 503: a token that may be revoked passes nowhere. Only digests of names are stored, each until the tokens have expired. Redis must not
-/// evict keys (`noeviction`, or a database of its own).
+/// A token costs one command in one round trip. If Redis does not respond within the [timeout](RedisDenylist::timeout), the request is a 503, because
+/// the token may be revoked. Only digests of names are stored, each until the tokens have expired. Redis must not evict keys (`noeviction`, or a
+/// separate instance).
 ///
 /// # Example
 ///
@@ -35,24 +36,24 @@ use crate::middleware::jwt::token::claims::RegisteredClaims;
 pub struct RedisDenylist(RedisConnection);
 
 impl RedisDenylist {
-    /// Revokes the token with this `jti`. It is forgotten after `until`, when the token has expired: ten minutes later, as long as the leeway may be.
-    /// Of several calls for one `jti` the latest moment counts.
+    /// Revokes the token with this `jti`. `until` is when the token expires; the entry is removed ten minutes later, which is the longest leeway.
+    /// After several calls for one `jti`, the latest time is used.
     ///
     /// # Errors
     ///
-    /// If Redis doesn't take it.
+    /// If Redis fails or does not respond in time.
     pub async fn revoke_id(&self, id: &str, until: SystemTime) -> Result<(), RedisError> {
         self.raise(self.0.key(&[b"id", id.as_bytes()]), 1, until).await
     }
 
-    /// Revokes all tokens of a subject that were issued before a moment, and those that don't say when they were issued.
+    /// Revokes all tokens of a subject that were issued before a time, and those without `iat`.
     ///
-    /// Without an issuer it counts for the tokens of all of them. It is forgotten ten minutes after `until`, when the last of them has expired.
-    /// Of several calls for one subject the latest moments count.
+    /// `None` as the issuer means the tokens of all issuers. The entry is removed ten minutes after `until`, when the last of the tokens has expired.
+    /// After several calls for one subject, the latest times are used.
     ///
     /// # Errors
     ///
-    /// If Redis doesn't take it.
+    /// If Redis fails or does not respond in time.
     pub async fn revoke_subject(
         &self,
         issuer: Option<&str>,
@@ -65,7 +66,7 @@ impl RedisDenylist {
         self.raise(self.subject(issuer, subject), before, until).await
     }
 
-    /// In one step, so that of two calls at once neither takes back what the other has revoked.
+    /// Runs as one script. Of two concurrent calls, none can undo what the other one has revoked.
     async fn raise(&self, key: String, value: u64, until: SystemTime) -> Result<(), RedisError> {
         let script = Script::new(RAISE);
         let mut call = script.prepare_invoke();
@@ -78,7 +79,7 @@ impl RedisDenylist {
     ///
     /// # Errors
     ///
-    /// If Redis doesn't say.
+    /// If Redis fails or does not respond in time.
     pub async fn is_revoked(&self, token: &RegisteredClaims) -> Result<bool, RedisError> {
         let mut keys = Vec::with_capacity(3);
         if let Some(subject) = token.subject() {
@@ -118,7 +119,7 @@ fn seconds_to(until: SystemTime) -> u64 {
     left.saturating_add(SLACK).as_secs().min(LONGEST)
 }
 
-/// Raises a value and a time to live, and lowers neither.
+/// Raises a value and a time to live, but never lowers them.
 const RAISE: &str = r"
 local before = math.max(tonumber(redis.call('GET', KEYS[1]) or '0'), tonumber(ARGV[1]))
 local ttl = math.max(redis.call('TTL', KEYS[1]), tonumber(ARGV[2]))

@@ -1,4 +1,4 @@
-//! The client of an issuer: what is fetched when, and by whom it is awaited.
+//! The JWKS client: what is fetched when, and which requests wait for it.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -21,18 +21,18 @@ use crate::middleware::jwt::keys::Keys;
 use crate::middleware::jwt::keys::jwk;
 use crate::middleware::jwt::refusal::JwtRefusal;
 
-/// A [`Jwks`] at work.
+/// Fetches the keys of a [`Jwks`] and caches them.
 pub(crate) struct JwksClient {
     jwks: Jwks,
-    /// Held for a look or a change, never over I/O.
+    /// Never locked during I/O.
     state: Mutex<ClientState>,
 }
 
 struct ClientState {
     set: Option<CachedSet>,
-    /// Where the metadata said that the keys are.
+    /// The URL of the keys in the metadata.
     place: Option<JwksLocation>,
-    /// The fetch that is under way, for all who wait for it.
+    /// The fetch that is in flight. All requests that wait share it.
     flight: Option<PendingFetch>,
     failures: u32,
     /// After a failure: when to try again.
@@ -45,19 +45,19 @@ impl ClientState {
         self.flight = None;
         self.failures = self.failures.saturating_add(1);
         self.retry = Some(at + BACKOFF * self.failures.min(3));
-        // Where the keys are may have changed as well.
+        // The URL of the keys may have changed as well.
         self.place = None;
     }
 }
 
-/// A fetch in a task of its own: a client that goes away takes no fetch along that others wait for.
+/// A fetch in a task of its own. If the client that caused it disconnects, it continues for the others.
 #[derive(Clone)]
 struct PendingFetch {
     landed: Shared<BoxFuture<'static, ()>>,
-    /// Gone with the task, however that ends: a panic and the end of its runtime change no state.
+    /// Dropped with the task. This detects a task that ended by a panic or with its runtime, which could not update the state.
     task: Weak<()>,
     since: Instant,
-    /// When no one waits any longer: it may be that no one drives its runtime.
+    /// When requests stop waiting, because its runtime may not be running any more.
     until: Instant,
 }
 
@@ -67,7 +67,7 @@ impl PendingFetch {
     }
 
     async fn wait(self) {
-        // What came of it stands in the state. Those who wait elsewhere than on tokio have no timer.
+        // The result is in the state. Outside of tokio there is no timer.
         match Handle::try_current() {
             Ok(_) => drop(tokio::time::timeout_at(self.until, self.landed).await),
             Err(_) => self.landed.await,
@@ -83,21 +83,21 @@ struct CachedSet {
     fresh_for: Duration,
 }
 
-/// An entity tag, which says something of this URL alone.
+/// An entity tag, which is valid for this URL only.
 #[derive(Clone)]
 struct Tag {
     url: Uri,
     value: HeaderValue,
 }
 
-/// Where keys are, and since when that is known.
+/// The URL of the keys, and when it was found.
 #[derive(Clone)]
 struct JwksLocation {
     url: Uri,
     found: Instant,
 }
 
-/// How often unknown names may have the keys fetched.
+/// A token bucket: how often tokens with an unknown `kid` may cause a fetch.
 struct FetchBudget {
     tokens: u32,
     refilled: Option<Instant>,
@@ -131,7 +131,7 @@ impl JwksClient {
         Self { jwks, state: Mutex::new(state) }
     }
 
-    /// The issuer that tokens must name, where there is one.
+    /// The issuer that tokens must name, if there is one.
     pub(crate) fn issuer(&self) -> Option<&str> {
         match &self.jwks.target {
             Target::Issuer(issuer) => Some(issuer),
@@ -143,7 +143,7 @@ impl JwksClient {
         self.jwks.algorithms.contains(&algorithm)
     }
 
-    /// The keys as they are known. Waits if there are none that may be used, or if no one has asked for so long that others may be published by now.
+    /// Returns the cached keys. Waits for a fetch if there are none, or if they are so old that a key may have been withdrawn.
     pub(crate) async fn keys(self: &Arc<Self>) -> Result<Keys, JwtRefusal> {
         let flight = {
             let now = Instant::now();
@@ -155,7 +155,7 @@ impl JwksClient {
                     if age < set.fresh_for {
                         return Ok(keys);
                     }
-                    // Where it failed a moment ago, to wait once more would help no one.
+                    // If the last fetch failed a moment ago, the next one will probably fail as well, so don't wait for it.
                     let failing = state.retry.is_some_and(|retry| {
                         let since = now.saturating_duration_since(retry);
                         since < self.jwks.timeout.saturating_add(LATELY)
@@ -163,7 +163,7 @@ impl JwksClient {
                     let waits = age >= set.fresh_for.saturating_mul(2) && !failing;
                     match self.start(&mut state, now) {
                         Some(flight) if waits => Some(flight),
-                        // It goes on by itself: no one waits for it.
+                        // It runs in the background.
                         _ => return Ok(keys),
                     }
                 }
@@ -176,7 +176,7 @@ impl JwksClient {
         set.map(|set| set.keys.clone()).ok_or(JwtRefusal::KeysUnavailable)
     }
 
-    /// Keys that were fetched after those; `None` if it is too soon to ask, or nothing new came.
+    /// Returns keys that were fetched after the known ones. `None` if it is too early for a fetch, or the keys are the same.
     pub(crate) async fn newer_than(self: &Arc<Self>, known: &Keys) -> Option<Keys> {
         let flight = {
             let now = Instant::now();
@@ -204,7 +204,7 @@ impl JwksClient {
         (age < self.jwks.stale_for.max(set.fresh_for)).then_some(set)
     }
 
-    /// Joins the fetch that is under way, or starts one; `None` after a failure, until it is time again.
+    /// Joins the fetch that is in flight, or starts one. `None` for some time after a failure.
     fn start(self: &Arc<Self>, state: &mut ClientState, now: Instant) -> Option<PendingFetch> {
         if let Some(flight) = &state.flight {
             if !flight.is_over(now) {
@@ -244,7 +244,7 @@ impl JwksClient {
         let fetched = fetched.unwrap_or_else(|_| Err("it took too long".into()));
         let now = Instant::now();
         let mut state = self.lock();
-        // One that was given up has nothing to say any more.
+        // The result of an abandoned fetch is ignored.
         if state.flight.as_ref().is_none_or(|own| own.task.as_ptr() != Arc::as_ptr(&alive)) {
             return;
         }
@@ -256,7 +256,7 @@ impl JwksClient {
                 state.place = Some(place);
                 match keys {
                     Some((keys, tag)) => {
-                        // The same keys stay the same handle, so that no one takes them for new ones.
+                        // Equal keys keep their handle, because a new handle means new keys.
                         let keys = match &state.set {
                             Some(set) if set.keys.same_as(&keys) => set.keys.clone(),
                             _ => keys,
@@ -278,7 +278,7 @@ impl JwksClient {
         }
     }
 
-    /// The keys of the URL, or of where the metadata say that they are.
+    /// Fetches the keys from the configured URL, or from the URL in the metadata.
     async fn fetch_keys(
         &self,
         known: Option<JwksLocation>,
@@ -295,13 +295,13 @@ impl JwksClient {
             async || self.discover(issuer).await.map(|url| JwksLocation { url, found: now });
         let Some(known) = known else { return self.fetch_set(found().await?, tag).await };
         if now.saturating_duration_since(known.found) >= METADATA_FRESH {
-            // Metadata that can't be had say nothing new, and leave time for the keys.
+            // If the metadata can't be fetched, use the known URL. Half of the time is left for the keys.
             let renewed = tokio::time::timeout(self.jwks.timeout / 2, found()).await;
             return self.fetch_set(renewed.ok().and_then(Result::ok).unwrap_or(known), tag).await;
         }
         match self.fetch_set(known.clone(), tag).await {
             Ok(fetched) => Ok(fetched),
-            // They may have moved.
+            // The keys may have moved.
             Err(error) => match found().await? {
                 place if place.url == known.url => Err(error),
                 place => self.fetch_set(place, tag).await,
@@ -328,7 +328,7 @@ impl JwksClient {
         Ok(FetchedKeys { place, fresh_for, keys: Some((Keys::published(keys), document.tag)) })
     }
 
-    /// Where the issuer has its keys. The second place is asked if there is nothing at the first.
+    /// Finds the URL of the keys of an issuer. The second URL is tried if the first one does not exist.
     async fn discover(&self, issuer: &str) -> Result<Uri, BoxError> {
         let [first, second] = metadata::places(issuer).ok_or("the issuer is no URL")?;
         let document = match self.get(first, METADATA_BYTES, None).await {
@@ -393,7 +393,7 @@ impl fmt::Debug for JwksClient {
 struct FetchedKeys {
     place: JwksLocation,
     fresh_for: Duration,
-    /// `None`: the issuer says that they have not changed.
+    /// `None` if the keys have not changed (304).
     keys: Option<(Keys, Option<Tag>)>,
 }
 
@@ -408,14 +408,14 @@ const METADATA_BYTES: usize = 64 * 1024;
 const REDIRECTS: usize = 2;
 const MIN_FRESH: Duration = Duration::from_secs(60);
 const MAX_FRESH: Duration = Duration::from_secs(60 * 60);
-/// For how long the metadata are taken to say where the keys are.
+/// How long the metadata are used.
 const METADATA_FRESH: Duration = Duration::from_secs(60 * 60);
 const BACKOFF: Duration = Duration::from_secs(10);
-/// How long after it was time to try again a failure is still news.
+/// How long a failure counts as recent, from the time of the next attempt.
 const LATELY: Duration = Duration::from_secs(30);
-/// How much later than a fetch those stop to wait who wait for it.
+/// How much longer than the timeout of the fetch requests wait.
 const GRACE: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-/// How many fetches in a row unknown names may cause, and how fast that comes back.
+/// How many fetches in a row unknown names may cause, and after how long one more is allowed.
 const BURST: u32 = 2;
 const REFILL: Duration = Duration::from_secs(30);

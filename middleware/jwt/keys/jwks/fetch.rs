@@ -1,4 +1,4 @@
-//! How documents are fetched.
+//! The HTTP client for JWK sets and metadata.
 
 use std::fmt;
 use std::future::Future;
@@ -15,9 +15,9 @@ use hyper_util::rt::TokioExecutor;
 
 use crate::{Body, Response};
 
-/// Sends the requests of a [`Jwks`](super::Jwks). Implement it to go through a proxy, or to trust a certificate authority of your own.
+/// Sends the requests of a [`Jwks`](super::Jwks). Implement it to use a proxy, or a certificate authority of your own.
 ///
-/// Limits on time, size and redirects are not its work: it sends one GET, follows no redirect, and gives the response as it comes.
+/// It sends one GET, does not follow redirects, and returns the response as it is. The caller limits time, size and redirects.
 ///
 /// # Example
 ///
@@ -38,7 +38,7 @@ use crate::{Body, Response};
 /// # let _ = File("keys.json");
 /// ```
 pub trait Fetch: Send + Sync + 'static {
-    /// Why there is no response. It goes to the log.
+    /// Why there is no response. The error is logged.
     type Error: Into<BoxError>;
 
     /// Sends a GET with these headers.
@@ -48,7 +48,7 @@ pub trait Fetch: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Response, Self::Error>> + Send;
 }
 
-/// [`Fetch`] without its types.
+/// An object-safe [`Fetch`].
 pub(super) trait AnyFetch: Send + Sync {
     fn fetch_any(&self, request: Request<()>) -> BoxFuture<'_, Result<Response, BoxError>>;
 }

@@ -33,7 +33,7 @@ fn is_loopback(host: &str) -> bool {
     host == "localhost" || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// Where the metadata of an issuer is: that of OpenID is below its path, that of RFC 8414, 3.1 stands before its path.
+/// The URLs of the metadata of an issuer: for OpenID Connect below its path, and for RFC 8414, 3.1 in front of its path.
 pub(super) fn places(issuer: &str) -> Option<[Uri; 2]> {
     let url = url(issuer)?;
     let origin = format!("{}://{}", url.scheme_str()?, url.authority()?);
@@ -53,7 +53,7 @@ pub(super) fn keys_url(document: &[u8], issuer: &str) -> Result<Uri, BoxError> {
 
     let metadata: Metadata =
         object(document).ok_or("the metadata are no JSON object with `issuer` and `jwks_uri`")?;
-    // What they say instead is not repeated: it is foreign text.
+    // The other text is not logged, because the issuer chose it.
     if metadata.issuer != issuer {
         return Err("the metadata are those of another issuer".into());
     }

@@ -1,4 +1,4 @@
-//! Keys that an issuer publishes.
+//! JWK sets that are fetched from an issuer.
 
 mod client;
 mod fetch;
@@ -17,17 +17,17 @@ pub(crate) use client::JwksClient;
 use fetch::AnyFetch;
 pub use fetch::{Fetch, HttpFetch};
 
-/// The keys that an issuer publishes as a JWK set, kept fresh.
+/// The JWK set of an issuer, which is fetched and kept fresh.
 ///
-/// They are fetched when they are first needed, by one request for all that wait. After that requests don't wait: keys that are no longer
-/// [fresh](Jwks::fresh_for) are fetched again beside the traffic. Only where nothing was asked for twice that time do requests wait once more, so that no
-/// withdrawn key is taken for a good one after a quiet night. If a fetch fails, the known keys serve on, for a [bounded time](Jwks::stale_for).
-/// A token with an unknown `kid` has the keys fetched at once, at most twice in a row and then every 30 seconds, so that a flood of
-/// made-up names never reaches the issuer. A failed fetch changes no key, and is not repeated for 10 seconds, then 20, then 30.
+/// - The keys are fetched on the first request. All requests that wait share one fetch.
+/// - When the keys are no longer [fresh](Jwks::fresh_for), they are fetched again in the background, and requests do not wait. Only if there was no
+///   request for twice that time, the next request waits for the fetch, because a key may have been withdrawn meanwhile.
+/// - If a fetch fails, the known keys are used for a [limited time](Jwks::stale_for). The next fetch is made after 10 seconds, then 20, then 30.
+/// - A token with an unknown `kid` causes a fetch at once, at most twice in a row and then every 30 seconds. A flood of made-up names therefore never
+///   reaches the issuer. Every fetch serves all clients.
+/// - The metadata of an issuer are fetched again after an hour, and when the keys are no longer at the URL in the metadata.
 ///
-/// The metadata of an issuer are read again after an hour, and when there are no keys where they said.
-///
-/// A set is at most 256 KiB with 100 keys; it may be two redirects away on the same host. It needs a tokio runtime with timers.
+/// A set has at most 256 KiB and 100 keys, and at most two redirects on the same host are followed. A tokio runtime with timers is required.
 ///
 /// # Example
 ///
@@ -61,13 +61,13 @@ enum Target {
 }
 
 impl Jwks {
-    /// The JWK set at a URL, for tokens that are signed with one of these algorithms.
+    /// Fetches the JWK set at a URL, for tokens that are signed with one of these algorithms.
     ///
-    /// A key that names no algorithm is used for each of the list that fits its kind, so name only those that the issuer uses.
+    /// A key without an `alg` is used for each algorithm of the list that fits its type, so name only those that the issuer uses.
     ///
     /// # Errors
     ///
-    /// If the URL is neither https nor a loopback address, the list is empty, or an algorithm in it needs a secret.
+    /// If the URL is neither https nor a loopback address, the list is empty, or it contains an HMAC.
     pub fn url(
         url: &str,
         algorithms: impl IntoIterator<Item = Algorithm>,
@@ -75,14 +75,14 @@ impl Jwks {
         Self::new(Target::Keys(metadata::url(url).ok_or(JwtError::Url)?), algorithms)
     }
 
-    /// The JWK set of an issuer, found through its metadata: those of
-    /// [OpenID Connect Discovery](https://openid.net/specs/openid-connect-discovery-1_0.html), or else of [RFC 8414](https://www.rfc-editor.org/rfc/rfc8414).
+    /// Fetches the JWK set of an issuer, at the URL in its metadata: those of
+    /// [OpenID Connect Discovery](https://openid.net/specs/openid-connect-discovery-1_0.html), or else those of [RFC 8414](https://www.rfc-editor.org/rfc/rfc8414).
     ///
-    /// The metadata must name the issuer by the same text, byte for byte, and so must the claim `iss` of each token.
+    /// The metadata, and the claim `iss` of each token, must contain this issuer, byte for byte.
     ///
     /// # Errors
     ///
-    /// If the issuer is no https URL nor a loopback address, has a query, the list is empty, or an algorithm in it needs a secret.
+    /// If the issuer is neither an https URL nor a loopback address, has a query, the list is empty, or it contains an HMAC.
     pub fn issuer(
         issuer: &str,
         algorithms: impl IntoIterator<Item = Algorithm>,
@@ -115,31 +115,31 @@ impl Jwks {
         })
     }
 
-    /// How documents are fetched. Defaults to [`HttpFetch`].
+    /// Sets the client that fetches documents. Defaults to [`HttpFetch`].
     #[must_use]
     pub fn fetch(mut self, fetch: impl Fetch) -> Self {
         self.fetch = Box::new(fetch);
         self
     }
 
-    /// How long it may take to get the keys, all documents and redirects together. Defaults to 5 seconds.
+    /// Sets how long a fetch may take, with all documents and redirects. Defaults to 5 seconds.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// How long keys are used without asking again. Defaults to 10 minutes.
+    /// Sets how long keys are used without a new fetch. Defaults to 10 minutes.
     ///
-    /// A `Cache-Control: max-age` of the issuer is used instead, but not below one minute nor above one hour. A key that the issuer
-    /// withdraws is refused after at most twice this time, as long as the issuer can be reached.
+    /// A `Cache-Control: max-age` of the issuer, between one minute and one hour, takes precedence. A key that the issuer withdraws is refused after at
+    /// most twice this time, as long as the issuer can be reached.
     #[must_use]
     pub fn fresh_for(mut self, fresh_for: Duration) -> Self {
         self.fresh_for = fresh_for;
         self
     }
 
-    /// How long keys serve while the issuer can't be reached, counted from when they were last fetched. Defaults to 24 hours.
+    /// Sets how long keys are used while the issuer can't be reached, from the last successful fetch. Defaults to 24 hours.
     #[must_use]
     pub fn stale_for(mut self, stale_for: Duration) -> Self {
         self.stale_for = stale_for;
@@ -153,7 +153,7 @@ impl fmt::Debug for Jwks {
             Target::Keys(url) => url.to_string(),
             Target::Issuer(issuer) => issuer.to_string(),
         };
-        // What stands in a query may be a secret.
+        // A query may contain a secret.
         let place = place.split('?').next().unwrap_or_default();
         f.debug_struct("Jwks")
             .field("place", &place)

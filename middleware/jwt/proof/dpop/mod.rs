@@ -34,11 +34,11 @@ use crate::middleware::jwt::token::jws::{self, CompactJws, JoseHeader, same_type
 /// Proofs of possession ([RFC 9449](https://www.rfc-editor.org/rfc/rfc9449)), for [`Jwt::dpop`](crate::middleware::jwt::Jwt::dpop).
 ///
 /// A token whose claim `cnf` names the thumbprint of a key (`jkt`) is then accepted as `Authorization: DPoP <token>`, together with a header `DPoP` that
-/// holds a fresh proof, signed by that key, for this method, this URL and this token. A proof is good once. As a bearer token such a token is
-/// refused as ever.
+/// contains a fresh proof, signed with that key, for this method, this URL and this token. A proof is accepted once. As a bearer token, such a token
+/// is still refused.
 ///
-/// Proofs that were used are remembered until they are too old anyway: in the memory of this process, or in a [store](Dpop::replay_store) that several
-/// servers share. With [`nonces`](Dpop::nonces) a client can't make proofs ahead of time.
+/// Used proofs are remembered until they are too old to be accepted: in the memory of this process, or also in a [store](Dpop::replay_store) that
+/// several servers share. With [`nonces`](Dpop::nonces), a client can't create proofs in advance.
 ///
 /// # Example
 ///
@@ -48,7 +48,7 @@ use crate::middleware::jwt::token::jws::{self, CompactJws, JoseHeader, same_type
 ///
 /// # fn main() -> Result<(), tower_chain::JwtError> {
 /// # let pem = include_str!("../../tests/p256.pem");
-/// // The URL under which clients see the API: what a proxy in front of it calls it.
+/// // The URL that clients use for the API, in front of all proxies.
 /// let jwt = Jwt::<()>::es256(pem)?.dpop(Dpop::new("https://api.example.com")?.required(true));
 /// # let _ = jwt;
 /// # Ok(())
@@ -67,13 +67,13 @@ pub struct Dpop {
 }
 
 impl Dpop {
-    /// Proofs for the API at a URL: the origin that clients use, and the path under which a proxy mounts it, if there is one.
+    /// Accepts proofs for the API at a URL: the origin that clients use, and the path at which a proxy mounts the API, if there is one.
     ///
-    /// The `Host` of a request is never trusted for that.
+    /// The `Host` of a request is never used, because the client chooses it.
     ///
     /// # Errors
     ///
-    /// If it isn't an absolute `http` or `https` URL without query and fragment.
+    /// If it is not an absolute `http` or `https` URL, or has a query or a fragment.
     pub fn new(base: impl AsRef<str>) -> Result<Self, JwtError> {
         let base = base.as_ref();
         let plain = !base.contains(['?', '#']);
@@ -93,7 +93,7 @@ impl Dpop {
     ///
     /// # Errors
     ///
-    /// If there is none, or one of them is an HMAC: whoever checks it could make it as well.
+    /// If the list is empty, or contains an HMAC: with the key to check it, anyone could create proofs as well.
     pub fn algorithms(
         mut self,
         algorithms: impl IntoIterator<Item = Algorithm>,
@@ -106,7 +106,7 @@ impl Dpop {
         Ok(self)
     }
 
-    /// Sets how old a proof may be. Defaults to 60 seconds. It may lie as much as 30 seconds in the future.
+    /// Sets how old a proof may be. Defaults to 60 seconds. Its `iat` may be up to 30 seconds in the future.
     #[must_use]
     pub fn max_age(mut self, max_age: Duration) -> Self {
         self.max_age = max_age;
@@ -145,12 +145,12 @@ impl Dpop {
         self
     }
 
-    /// Asks for nonces ([RFC 9449, 9](https://www.rfc-editor.org/rfc/rfc9449#section-9)): a proof must hold the one that a response has named in its header
-    /// `DPoP-Nonce`. Defaults to none.
+    /// Requires nonces ([RFC 9449, 9](https://www.rfc-editor.org/rfc/rfc9449#section-9)): a proof must contain the nonce that an earlier response has sent in
+    /// the header `DPoP-Nonce`. Defaults to none.
     ///
-    /// A client without one is answered with 401, `use_dpop_nonce` and the nonce, and tries again. Each is accepted for five to ten minutes; a
-    /// response to a proof with an old one names the new one. They are made of this secret and of the time, so that servers that share the secret accept
-    /// each other's, and none is stored. Behind CORS, expose `DPoP-Nonce` and `WWW-Authenticate`.
+    /// A proof without a nonce is a 401 with `use_dpop_nonce` and the nonce, and the client tries again. A nonce is accepted for five to ten minutes.
+    /// The response to a proof with the previous nonce sends the current one. Nonces are derived from this secret and the time: none is stored, and servers
+    /// with the same secret accept each other's nonces. Behind CORS, expose `DPoP-Nonce` and `WWW-Authenticate`.
     ///
     /// # Errors
     ///
@@ -164,7 +164,7 @@ impl Dpop {
         Ok(self)
     }
 
-    /// Sets after how long there is a new nonce, in whole seconds. Defaults to five minutes. A nonce is accepted for one more such time.
+    /// Sets how long a nonce is current, in whole seconds. Defaults to five minutes. It is accepted for one more such period.
     #[must_use]
     pub fn nonce_span(mut self, span: Duration) -> Self {
         self.nonce_span = span.as_secs().max(1);
@@ -174,7 +174,7 @@ impl Dpop {
         self
     }
 
-    /// The nonce that a refusal names.
+    /// The nonce for a refusal.
     pub(crate) fn nonce(&self, now: u64) -> Option<HeaderValue> {
         self.nonces.as_ref().map(|nonces| nonces.current(now))
     }
@@ -189,8 +189,8 @@ impl Dpop {
         names.join(" ")
     }
 
-    /// Checks the proof of a request whose token is good and is bound to the key with this thumbprint (RFC 9449, 4.3). Gives the nonce
-    /// that the response names, if there is a new one.
+    /// Checks the proof of a request whose token is valid, and bound to the key with this thumbprint (RFC 9449, 4.3). Returns the nonce for the
+    /// response, if there is a newer one.
     pub(crate) async fn prove(
         &self,
         request: &RequestHead<'_>,
@@ -227,13 +227,13 @@ impl Dpop {
                 Freshness::Unknown => return Err(JwtRefusal::Nonce),
             }
         }
-        // Only what was found good is remembered.
+        // Last, so that only valid proofs take memory.
         let used = UsedProof { thumbprint: &proof.thumbprint, jti: &claims.jti, iat: claims.iat };
         self.replay.spend(&used, span, now).await?;
         Ok(newer)
     }
 
-    /// A proof whose signature is right.
+    /// Reads a proof, and checks its signature.
     fn read(&self, compact: &[u8]) -> Result<Proof, JwtRefusal> {
         let parts = CompactJws::split(compact, PROOF_BYTES).map_err(|_| JwtRefusal::Proof)?;
         let header = jws::decode(parts.header).map_err(|_| JwtRefusal::Proof)?;
@@ -247,7 +247,7 @@ impl Dpop {
             return Err(JwtRefusal::Proof);
         }
         let thumbprint = thumbprint(&jwk).ok_or(JwtRefusal::Proof)?;
-        // The key of the proof has no name that the header could call it by.
+        // The header of a proof has no `kid`, so the key must not have one either.
         let public: Map<_, _> = jwk.into_iter().filter(|(name, _)| name != "kid").collect();
         let key = Key::jwk(head.algorithm, Value::Object(public).to_string());
         let keys = Keys::from(key.map_err(|_| JwtRefusal::Proof)?);
@@ -273,7 +273,7 @@ struct Proof {
     claims: ProofClaims,
 }
 
-/// RFC 9449, 4.2. A member that is there twice is an error.
+/// RFC 9449, 4.2. A duplicate member is an error.
 #[derive(Deserialize)]
 struct ProofClaims {
     jti: String,
@@ -300,7 +300,7 @@ fn thumbprint(jwk: &Map<String, Value>) -> Option<[u8; 32]> {
     let mut json = String::from("{");
     for name in names {
         let value = jwk.get(*name)?.as_str()?;
-        // What would have to be escaped stands in no such member.
+        // These members are base64url or names, which need no escape.
         if !value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)) {
             return None;
         }
@@ -315,7 +315,7 @@ fn thumbprint(jwk: &Map<String, Value>) -> Option<[u8; 32]> {
     Some(sha256(&[json.as_bytes()]))
 }
 
-/// A URL without query and fragment, after RFC 3986, 6.2.2 and 6.2.3: scheme and host in lower case, no default port, escapes in one form.
+/// Normalizes a URL without its query and fragment (RFC 3986, 6.2.2 and 6.2.3): scheme and host in lower case, no default port, escapes in one form.
 fn normalized(url: &str) -> Option<String> {
     let url = url.split(['?', '#']).next()?;
     let uri: Uri = url.parse().ok()?;
@@ -337,7 +337,7 @@ fn normalized(url: &str) -> Option<String> {
     })
 }
 
-/// Escapes of unreserved characters are undone, and the others are in upper case.
+/// Decodes escapes of unreserved characters, and writes all others in upper case.
 fn normalized_path(path: &str) -> String {
     let bytes = path.as_bytes();
     let mut normal = String::with_capacity(path.len());
@@ -368,7 +368,7 @@ fn hex(digit: u8) -> Option<u8> {
     char::from(digit).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
-/// The members of a JWK that must stay with the client (RFC 7518, 6).
+/// The private members of a JWK (RFC 7518, 6), which a client must not send.
 const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
 /// How many used proofs are remembered by default. See [`Dpop::replay_capacity`].
 const REPLAY_CAPACITY: usize = 1_000_000;

@@ -1,4 +1,4 @@
-//! Values that a proof must hold, so that none can be made ahead of time (RFC 9449, 8 and 9).
+//! Nonces that proofs must contain, so that no proof can be created in advance (RFC 9449, 8 and 9).
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -6,7 +6,7 @@ use http::HeaderValue;
 
 use crate::middleware::jwt::crypto::hmac_sha256;
 
-/// The nonces of a secret. One is made for each span of time, so that servers with the same secret accept each other's.
+/// The nonces of a secret: one for each period of time. Servers with the same secret have the same nonces.
 pub(super) struct Nonces {
     secret: Box<[u8]>,
     /// In seconds.
@@ -16,11 +16,11 @@ pub(super) struct Nonces {
 /// How fresh the nonce of a proof is.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Freshness {
-    /// Of this span.
+    /// Of this period.
     Current,
-    /// Of the span before: it is good, and there is a newer one.
+    /// Of the previous period: accepted, but there is a newer one.
     Previous,
-    /// Of no span that counts, or no nonce of ours.
+    /// Of another period, or of another secret.
     Unknown,
 }
 
@@ -36,7 +36,7 @@ impl Nonces {
 
     /// The nonce for this time.
     pub(super) fn current(&self, now: u64) -> HeaderValue {
-        // base64url is fit for a header, so that the other arm is never taken.
+        // base64url is always a valid header value, so the default is never used.
         HeaderValue::try_from(self.of(now / self.span)).unwrap_or(HeaderValue::from_static(""))
     }
 
@@ -51,7 +51,7 @@ impl Nonces {
         }
     }
 
-    /// No one who lacks the secret can tell the next one from those that were.
+    /// The nonce of a period. Without the secret it can't be predicted from earlier nonces.
     fn of(&self, span: u64) -> String {
         let mut message = *b"DPoP-Nonce\0\0\0\0\0\0\0\0";
         message[10..].copy_from_slice(&span.to_be_bytes());

@@ -10,11 +10,11 @@ use super::ReplayStore;
 use crate::middleware::jwt::error::JwtError;
 use crate::middleware::jwt::redis::{LONGEST, RedisConnection, redis_settings};
 
-/// A [`ReplayStore`] in Redis or Valkey, for several servers. Given to [`Dpop::replay_store`](super::Dpop::replay_store).
+/// A [`ReplayStore`] in Redis or Valkey. For [`Dpop::replay_store`](super::Dpop::replay_store).
 ///
-/// A proof costs one round trip of one command. Where Redis doesn't answer within its [timeout](RedisReplay::timeout), the request is answered
-/// with 503: a proof that may have been used passes nowhere. Only digests are stored, each until the proof is too old. Redis must not evict keys
-/// (`noeviction`, or a database of its own).
+/// A proof costs one command in one round trip. If Redis does not respond within the [timeout](RedisReplay::timeout), the request is a 503, because the
+/// proof may have been used. Only digests are stored, each until the proof is too old. Redis must not evict keys (`noeviction`, or a separate
+/// instance).
 ///
 /// # Example
 ///
@@ -37,7 +37,7 @@ impl ReplayStore for RedisReplay {
     type Error = RedisError;
 
     async fn spend(&self, proof: &[u8; 32], good_for: Duration) -> Result<bool, RedisError> {
-        // Only if it isn't there: to look and to note are one command.
+        // `NX` makes it atomic: the command sets the key only if it does not exist.
         let mut command = redis::cmd("SET");
         command.arg(self.0.key(&[b"proof", proof])).arg(1).arg("NX");
         command.arg("EX").arg(good_for.as_secs().saturating_add(1).min(LONGEST));

@@ -11,9 +11,9 @@ use futures_util::future::BoxFuture;
 use crate::middleware::jwt::crypto::sha256;
 use crate::middleware::jwt::refusal::JwtRefusal;
 
-/// Remembers which proofs were used, for several servers. Given to [`Dpop::replay_store`](super::Dpop::replay_store).
+/// A store of used proofs that several servers share. For [`Dpop::replay_store`](super::Dpop::replay_store).
 ///
-/// With the feature `redis` there is one for Redis, `RedisReplay`.
+/// With the feature `redis`, `RedisReplay` is such a store.
 ///
 /// # Example
 ///
@@ -38,11 +38,10 @@ use crate::middleware::jwt::refusal::JwtRefusal;
 /// # let _ = Used(Database);
 /// ```
 pub trait ReplayStore: Send + Sync + 'static {
-    /// Why it can't be told. It goes to the log, and the client gets a 503.
+    /// Why the store failed. The error is logged, and the client gets a 503.
     type Error: Into<BoxError>;
 
-    /// Takes note of a proof, and tells whether it is the first time. To look and to note must be one step, so that of two requests at once one alone
-    /// is the first.
+    /// Records a proof, and returns whether it was new. This must be atomic: of two requests at the same time, this returns `true` for only one.
     ///
     /// `proof` is a digest of the key and of the `jti`. It may be forgotten after `good_for`, when the proof is too old to be accepted.
     fn spend(
@@ -52,7 +51,7 @@ pub trait ReplayStore: Send + Sync + 'static {
     ) -> impl Future<Output = Result<bool, Self::Error>> + Send;
 }
 
-/// [`ReplayStore`] without its types.
+/// An object-safe [`ReplayStore`].
 pub(super) trait AnyStore: Send + Sync {
     fn spend_any<'a>(
         &'a self,
