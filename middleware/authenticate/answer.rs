@@ -38,7 +38,7 @@ impl<T: Clone + Send + Sync + 'static> Authenticate<T> {
         }
     }
 
-    /// What needs no waiting.
+    /// Decides without waiting, if no function has to be called.
     fn judge(&self, req: &Request, form: Option<&str>) -> Result<Judgement<T>, Unauthenticated> {
         let (place, credentials) = self.places.find(req, form)?.ok_or(Unauthenticated::Missing)?;
         let mut waiting = false;
@@ -92,7 +92,7 @@ impl<T: Clone + Send + Sync + 'static> Authenticate<T> {
         Err(Unauthenticated::Invalid(place))
     }
 
-    /// The nonce that refusals name, so that the next proof can hold it.
+    /// The nonce for refusals, which the next proof must contain.
     fn nonce(&self) -> Option<HeaderValue> {
         self.ways.iter().find_map(|way| way.possession.as_ref()?.nonce())
     }
@@ -120,7 +120,7 @@ impl<T: Clone + Send + Sync + 'static> Authenticate<T> {
         Finish { by_query: self.places.strip(req, place), nonce }
     }
 
-    /// The answer to a request that is refused.
+    /// The response to a refused request.
     pub(super) fn refuse(&self, refused: Unauthenticated) -> Error {
         let (refusal, status, code, detail, place) = match refused {
             Unauthenticated::Failed(error)
@@ -188,7 +188,7 @@ impl<T: Clone + Send + Sync + 'static> Middleware for Authenticate<T> {
     }
 }
 
-/// A caller who is known.
+/// A caller with valid credentials.
 pub(super) struct AuthenticatedCaller<T> {
     pub(super) principal: T,
     pub(super) place: usize,
@@ -221,7 +221,7 @@ enum Judgement<T> {
     Waiting(usize, Credentials<'static>),
 }
 
-/// Why a request is refused, and at which place the reason stands.
+/// Why a request is refused, and in which source the credentials were.
 pub(super) enum Unauthenticated {
     Missing,
     Invalid(usize),

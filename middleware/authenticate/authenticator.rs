@@ -1,4 +1,4 @@
-//! Who judges credentials.
+//! Checks the credentials of some sources.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,16 +12,16 @@ use super::{ApiKeys, Login, Principal, TokenSource};
 use crate::Error;
 use crate::middleware::credentials::{Credentials, RequestHead};
 
-/// Sources, and who judges what stands there.
+/// Sources, and the verifier of the credentials in them.
 pub(super) struct Authenticator<T> {
     pub(super) sources: Vec<TokenSource>,
-    /// Where those sources, and the one of tokens with a proof, are among all.
+    /// The indices of those sources, and of the one of tokens with a proof, among all sources.
     pub(super) places: Vec<usize>,
-    /// Where the source of tokens with a proof is among all.
+    /// The index of the source of tokens with a proof among all sources.
     pub(super) proof_place: Option<usize>,
     pub(super) verifier: CredentialVerifier<T>,
     pub(super) cache: Option<Cache<T>>,
-    /// For how much longer what the verifier found is good at most, whatever the cache says.
+    /// How much longer a result of the verifier is valid, which limits the time in the cache.
     pub(super) lifetime: fn(&T) -> Duration,
     pub(super) possession: Option<Arc<dyn Possession<T>>>,
 }
@@ -99,7 +99,7 @@ impl<T: Clone + Send + Sync + 'static> Authenticator<T> {
         if let Some(known) = self.known(cached) {
             return Ok(Some(known));
         }
-        // Kept until what was found is remembered: who has the turn next may have asked the same.
+        // Ends after the result is cached, because the next request may have the same credentials.
         let _turn;
         let found = match &self.verifier {
             CredentialVerifier::Keys(..) => return Ok(None),
@@ -129,7 +129,7 @@ impl<T: Clone + Send + Sync + 'static> Authenticator<T> {
     fn known(&self, cached: Option<(&Cache<T>, CacheKey)>) -> Option<T> {
         let (cache, key) = cached?;
         let known = cache.get(&key, Instant::now())?;
-        // The clock of the wall may have gone on without the other one, as when a machine slept.
+        // The monotonic clock of the cache may have stopped while the machine slept; the lifetime uses the system clock.
         (!(self.lifetime)(&known).is_zero()).then_some(known)
     }
 }

@@ -11,7 +11,7 @@ use crate::middleware::credentials::digest_cache::{self, DigestCache};
 pub(super) struct Cache<V> {
     ttl: Duration,
     capacity: usize,
-    /// So that a table of digests of common passwords is of no use to an attacker who reads the memory.
+    /// A salt makes a table of digests of common passwords useless to an attacker who reads the memory.
     salt: [u64; 4],
     values: DigestCache<(V, Instant)>,
 }
@@ -48,7 +48,7 @@ impl<V: Clone> Cache<V> {
         self.insert_for(key, value, self.ttl, now);
     }
 
-    /// For a value with a time of its own.
+    /// Inserts a value with a time of its own.
     pub(super) fn insert_for(&self, key: CacheKey, value: V, ttl: Duration, now: Instant) {
         let Some(until) = now.checked_add(ttl) else { return };
         if !ttl.is_zero() {

@@ -1,4 +1,4 @@
-//! Authentication that a caller may do without.
+//! Optional authentication.
 
 use axum_core::response::IntoResponse;
 

@@ -21,15 +21,15 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum AuthenticateRefusal {
-    /// There are no credentials.
+    /// The request has no credentials.
     Missing,
-    /// The credentials are malformed, or stand in more than one place.
+    /// The credentials are malformed, or in more than one source.
     Request,
     /// The credentials are unknown, withdrawn or expired.
     Credentials,
     /// The token is bound to a key or a certificate, and the request does not prove that its sender holds it.
     Proof,
-    /// Another site made the browser send its cookie.
+    /// Another site caused a browser to send its cookie.
     CrossSite,
 }
 
@@ -50,7 +50,7 @@ impl fmt::Display for AuthenticateRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Missing => "there are no credentials",
-            Self::Request => "the credentials are malformed, or stand in more than one place",
+            Self::Request => "the credentials are malformed, or in more than one source",
             Self::Credentials => "the credentials are not valid",
             Self::Proof => "the request does not prove that its sender holds the key of the token",
             Self::CrossSite => "the request was made by another site",

@@ -11,8 +11,8 @@ use crate::extract::ClientAddr;
 
 /// Limits how many turns there are at the same time, and how many of them one client has.
 ///
-/// A client first waits for one of its own turns, and only then for one of all. So a client that asks a thousand times at once has few entries
-/// in the queue that it shares with the others. ClientQueues without a known address share no queue of their own.
+/// A client first waits for one of its own turns, and only then for one of all. A client that sends a thousand requests at once therefore has few
+/// entries in the queue that it shares with the others. Requests without a known address wait in the shared queue only.
 pub(super) struct Turns {
     all: Arc<Semaphore>,
     per_client: usize,
@@ -21,9 +21,9 @@ pub(super) struct Turns {
 
 #[derive(Default)]
 struct ClientQueues {
-    /// Alive as long as a turn or a request that waits for one.
+    /// Each is kept alive by its turns and by the requests that wait for one.
     queues: HashMap<ClientNetwork, Weak<Semaphore>>,
-    /// How many entries there may be before those that are not alive are removed.
+    /// The number of entries at which dead ones are removed.
     sweep_at: usize,
 }
 
@@ -58,7 +58,7 @@ impl Turns {
         }
         if clients.queues.len() >= clients.sweep_at {
             clients.queues.retain(|_, queue| queue.strong_count() > 0);
-            // Doubled, so that the sweeps cost a constant time per client.
+            // Doubled, so the sweeps take constant time per client on average.
             clients.sweep_at = (clients.queues.len() * 2).max(SWEEP_FROM);
         }
         let queue = Arc::new(Semaphore::new(self.per_client));
@@ -67,7 +67,7 @@ impl Turns {
     }
 }
 
-/// The network address that stands for a client: an IPv4 address, or the /64 of an IPv6 address, since hosts choose the rest freely.
+/// The network of a client: an IPv4 address, or the /64 of an IPv6 address, because a host can choose the rest freely.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct ClientNetwork(IpAddr);
 

@@ -2,7 +2,7 @@
 
 use http::{Extensions, HeaderMap, Method, Request, Uri};
 
-/// The parts of a request that can be shared between threads; its body can't.
+/// The parts of a request that are `Sync`. Its body is not.
 #[derive(Clone, Copy)]
 pub(crate) struct RequestHead<'a> {
     method: &'a Method,

@@ -1,4 +1,4 @@
-//! Where in a request credentials are looked for, and how they are read.
+//! A source of credentials in a request, and how it is read.
 
 use std::borrow::Cow;
 
@@ -11,10 +11,9 @@ use percent_encoding::percent_decode_str;
 use super::{Terms, TokenSourceError};
 use crate::{Challenge, Request};
 
-/// Where in a request a token is looked for.
+/// A source of tokens in a request.
 ///
-/// Of all the sources of a step a request may use one: a second one is refused with 400, because what stands behind the step could look at
-/// the other.
+/// A request may use one source of a step. Tokens in two sources are a 400, because a later step could read the other one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenSource(SourceKind);
 
@@ -45,7 +44,7 @@ impl TokenSource {
     ///
     /// # Errors
     ///
-    /// If the scheme is no token, or is `Basic` or `DPoP`, which are more than a token.
+    /// If the scheme is not valid, or is `Basic` or `DPoP`, which have constructors of their own.
     pub fn scheme(scheme: impl Into<String>) -> Result<Self, TokenSourceError> {
         let scheme = scheme.into();
         Challenge::new(scheme.clone())?;
@@ -57,16 +56,16 @@ impl TokenSource {
         Ok(if bearer { Self::bearer() } else { Self(SourceKind::Scheme(scheme)) })
     }
 
-    /// `Authorization: <token>`, without a scheme, as many a small API has it. What holds a blank is read as a scheme and its credentials.
+    /// `Authorization: <token>`, without a scheme, as some small APIs use it. A value with a space is read as a scheme and its credentials.
     pub fn bare() -> Self {
         Self(SourceKind::Bare)
     }
 
-    /// A header of its own, such as `X-API-Key`. Its whole value is the token.
+    /// A header, such as `X-API-Key`. Its whole value is the token.
     ///
     /// # Errors
     ///
-    /// If it isn't the name of a header, or is `Authorization`, `Cookie` or `Sec-WebSocket-Protocol`, for which there are sources.
+    /// If it is not a header name, or is `Authorization`, `Cookie` or `Sec-WebSocket-Protocol`, which have sources of their own.
     pub fn header(name: &str) -> Result<Self, TokenSourceError> {
         match HeaderName::from_bytes(name.as_bytes()) {
             Ok(header) if ![AUTHORIZATION, COOKIE, SEC_WEBSOCKET_PROTOCOL].contains(&header) => {
@@ -76,17 +75,16 @@ impl TokenSource {
         }
     }
 
-    /// A cookie whose name begins with `__Host-`, which browsers take only with `Secure`, `Path=/` and without `Domain`, so that no other host
-    /// can set it ([RFC 6265bis, 4.1.3.2](https://datatracker.ietf.org/doc/html/draft-ietf-httpbis-rfc6265bis#name-the-__host-prefix)).
+    /// A cookie whose name begins with `__Host-`. Browsers accept it only with `Secure`, with `Path=/` and without `Domain`, so no other host can set
+    /// it ([RFC 6265bis, 4.1.3.2](https://datatracker.ietf.org/doc/html/draft-ietf-httpbis-rfc6265bis#name-the-__host-prefix)).
     ///
-    /// Where a browser adds the credentials by itself, other sites can make it send requests. So a request with an unsafe method,
-    /// or for an upgrade such as to a WebSocket, is refused with 403 unless it comes from the same origin or from a
-    /// trusted one (`trusted_origin` of the step).
-    /// Set the cookie with `HttpOnly` and `SameSite=Lax` or `Strict` as well.
+    /// A browser adds cookies by itself, also to requests that another site causes. A request with an unsafe method, or for an upgrade such as to a
+    /// WebSocket, is therefore a 403 unless it comes from the same origin or from a trusted one (`trusted_origin` of the step). Also set the cookie with
+    /// `HttpOnly`, and with `SameSite=Lax` or `Strict`.
     ///
     /// # Errors
     ///
-    /// If the name doesn't begin with `__Host-`, or isn't the name of a cookie.
+    /// If the name does not begin with `__Host-`, or is not a cookie name.
     pub fn cookie(name: impl Into<String>) -> Result<Self, TokenSourceError> {
         let name = name.into();
         match name.strip_prefix("__Host-") {
@@ -95,11 +93,11 @@ impl TokenSource {
         }
     }
 
-    /// A cookie of any name, which a neighbouring host may have set. Otherwise as [`cookie`](Self::cookie).
+    /// A cookie of any name, which another host of the same domain may have set. Otherwise the same as [`cookie`](Self::cookie).
     ///
     /// # Errors
     ///
-    /// If it isn't the name of a cookie.
+    /// If it is not a cookie name.
     pub fn unprefixed_cookie(name: impl Into<String>) -> Result<Self, TokenSourceError> {
         let name = name.into();
         match Challenge::new(name.clone()) {
@@ -110,8 +108,8 @@ impl TokenSource {
 
     /// A parameter of the query, such as `access_token` ([RFC 6750, 2.3](https://www.rfc-editor.org/rfc/rfc6750#section-2.3)).
     ///
-    /// Addresses end up in logs, histories and `Referer`: use it only for clients that can't send headers. The parameter is taken out of the URI
-    /// that is passed on, and the response gets `Cache-Control: no-store` and `Referrer-Policy: no-referrer`.
+    /// URIs are stored in logs, in histories and in `Referer`, so use it only for clients that can't send headers. The parameter is removed from the URI
+    /// for the next steps, and the response gets `Cache-Control: no-store` and `Referrer-Policy: no-referrer`.
     ///
     /// # Errors
     ///
@@ -127,8 +125,8 @@ impl TokenSource {
 
     /// A field of a form in the body, such as `access_token` ([RFC 6750, 2.2](https://www.rfc-editor.org/rfc/rfc6750#section-2.2)).
     ///
-    /// The body of every request with the type `application/x-www-form-urlencoded` is then read before it is known who is calling, up to
-    /// the `form_limit` of the step. It is passed on as it was.
+    /// The body of every request with the type `application/x-www-form-urlencoded` is then read before the caller is known, up to the `form_limit` of
+    /// the step. The next steps receive the same body.
     ///
     /// # Errors
     ///
@@ -142,18 +140,18 @@ impl TokenSource {
         }
     }
 
-    /// An entry of `Sec-WebSocket-Protocol` that begins with a prefix, such as `bearer.`, for browsers, whose WebSockets send no other header:
+    /// An entry of `Sec-WebSocket-Protocol` that begins with a prefix, such as `bearer.`, for browsers, whose WebSocket API can't set other headers:
     ///
     /// ```js
     /// new WebSocket(url, ["chat", "bearer." + token])
     /// ```
     ///
-    /// The entry is taken out of the header that is passed on, so that no one chooses it as the protocol. Another site knows no token, so that
-    /// this needs no guard as a cookie does.
+    /// The entry is removed from the header for the next steps, so none selects it as the protocol. Another site does not know the token, so the check
+    /// of a cookie is not needed.
     ///
     /// # Errors
     ///
-    /// If the prefix isn't the beginning of a subprotocol: a token ([RFC 6455, 4.1](https://www.rfc-editor.org/rfc/rfc6455#section-4.1)).
+    /// If the prefix is not a token ([RFC 6455, 4.1](https://www.rfc-editor.org/rfc/rfc6455#section-4.1)).
     pub fn subprotocol(prefix: impl Into<String>) -> Result<Self, TokenSourceError> {
         let name = prefix.into();
         match Challenge::new(name.clone()) {
@@ -188,7 +186,7 @@ impl TokenSource {
         matches!(self.0, SourceKind::Form(_))
     }
 
-    /// The scheme of the challenge. Those of OAuth tell what was wrong with the credentials.
+    /// The scheme of the challenge. Only those of OAuth have error codes.
     fn challenge_scheme(&self) -> &str {
         match &self.0 {
             SourceKind::Scheme(scheme) => scheme,
@@ -202,7 +200,7 @@ impl TokenSource {
         }
     }
 
-    /// What a client that sent nothing is asked for.
+    /// The challenge for a request without credentials.
     pub(super) fn challenge(&self, terms: &Terms) -> Challenge {
         let scheme = self.challenge_scheme();
         let challenge = Challenge::new(scheme).and_then(|challenge| {
@@ -225,11 +223,11 @@ impl TokenSource {
                 _ => Ok(challenge),
             }
         });
-        // The parts were checked when the source was made and when the terms were set.
+        // All parts were checked when the source was created and when the terms were set.
         challenge.unwrap_or_else(|_| Challenge::bearer())
     }
 
-    /// What stands in the request at this place.
+    /// Finds the credentials in this source.
     pub(super) fn find<'a>(
         &self,
         req: &'a Request,
@@ -250,7 +248,7 @@ impl TokenSource {
                 None => None,
             },
             SourceKind::Bare => match authorization(req.headers())? {
-                // Without credentials behind it, what reads as a scheme is the token.
+                // Without credentials after it, the word is the token and not a scheme.
                 Some((scheme, None)) => text(scheme)?.map(Cow::Borrowed),
                 _ => None,
             },
@@ -290,7 +288,7 @@ impl TokenSource {
         Ok(Some(Credentials::Token(token)))
     }
 
-    /// Marks what stands there, so that it is neither logged nor kept in a compression table.
+    /// Marks the credentials as sensitive: `Debug` does not show them, and HTTP/2 does not index them.
     pub(super) fn mark_sensitive(&self, headers: &mut HeaderMap) {
         let name = match &self.0 {
             SourceKind::Scheme(_) | SourceKind::Bare | SourceKind::Basic => &AUTHORIZATION,
@@ -301,7 +299,7 @@ impl TokenSource {
         };
         let Some(value) = headers.get_mut(name) else { return };
         value.set_sensitive(true);
-        // Others with a second value go no further. An entry may make the map grow: it is asked for only where it must.
+        // Only these headers may have several values. `entry` may make the map grow, so it is called only for them.
         if matches!(self.0, SourceKind::Cookie(_) | SourceKind::Subprotocol(_))
             && let http::header::Entry::Occupied(mut entry) = headers.entry(name)
         {
@@ -309,7 +307,7 @@ impl TokenSource {
         }
     }
 
-    /// Takes the token out of what is passed on. Tells whether it stood in the URI.
+    /// Removes the token from the request for the next steps. Returns whether it was in the URI.
     pub(super) fn strip(&self, req: &mut Request) -> bool {
         match &self.0 {
             SourceKind::Query(name) => {
@@ -327,10 +325,10 @@ impl TokenSource {
     }
 }
 
-/// What a request brings. It has no `Debug`, so that it can't be logged.
+/// Credentials of a request. Without `Debug`, so they can't be logged.
 pub(crate) enum Credentials<'a> {
     Token(Cow<'a, str>),
-    /// User and password with a colon between them, and where that stands.
+    /// User and password with a colon between them, and the index of the colon.
     Login(String, usize),
 }
 
@@ -351,21 +349,21 @@ impl Credentials<'_> {
     }
 }
 
-/// Credentials that can't be read. The text is for the client and holds nothing of what it sent.
+/// Malformed credentials. The text is for the client, and does not contain anything that the client sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Malformed(pub(crate) &'static str);
 
-/// The scheme of the `Authorization` field, and the credentials behind it (RFC 9110, 11.4).
+/// The scheme of the `Authorization` field, and the credentials after it (RFC 9110, 11.4).
 type Authorization<'a> = (&'a [u8], Option<&'a [u8]>);
 
 fn authorization(headers: &HeaderMap) -> Result<Option<Authorization<'_>>, Malformed> {
     single(headers, &AUTHORIZATION)?.map(take_apart).transpose()
 }
 
-/// The credentials of this scheme, empty where it stands alone; `None` where there is another one.
+/// The credentials of this scheme. Empty if there are none, and `None` if the header has another scheme.
 fn behind<'a>(scheme: &str, headers: &'a HeaderMap) -> Result<Option<&'a [u8]>, Malformed> {
     let Some(value) = single(headers, &AUTHORIZATION)? else { return Ok(None) };
-    // As most write it, it needs not be taken apart.
+    // The usual spelling needs no parsing.
     if let Some([b' ', credentials @ ..]) = value.strip_prefix(scheme.as_bytes())
         && credentials.first().is_some_and(|byte| *byte != b' ')
     {
@@ -382,7 +380,7 @@ fn take_apart(value: &[u8]) -> Result<Authorization<'_>, Malformed> {
     let (scheme, rest) = value.split_at(end);
     let blanks = rest.iter().take_while(|byte| **byte == b' ').count();
     let credentials = rest.get(blanks..).filter(|credentials| !credentials.is_empty());
-    // Without a blank it may be a token, which has more characters than a scheme.
+    // Without a space it may be a bare token, in which more characters are allowed than in a scheme.
     let written = match credentials {
         Some(_) => scheme.iter().all(|byte| is_tchar(*byte)),
         None => rest.is_empty() && scheme.iter().all(u8::is_ascii_graphic),
@@ -390,7 +388,7 @@ fn take_apart(value: &[u8]) -> Result<Authorization<'_>, Malformed> {
     if scheme.is_empty() || !written { Err(malformed) } else { Ok((scheme, credentials)) }
 }
 
-/// The one value of a header, if there is one.
+/// The only value of a header, if there is one.
 fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a [u8]>, Malformed> {
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else { return Ok(None) };
@@ -414,7 +412,7 @@ fn is_tchar(byte: u8) -> bool {
 fn is_token68(text: &[u8]) -> bool {
     let padding = text.iter().rev().take_while(|byte| **byte == b'=').count();
     let token = text.get(..text.len() - padding).unwrap_or_default();
-    // Without a way out of the loop, so that many bytes are looked at together. From `-` to `9` there are `-./` and the digits.
+    // No early exit, so the compiler can vectorize the loop. The range from `-` to `9` is `-./` and the digits.
     let written = token.iter().fold(true, |written, byte| {
         let letter = (byte | 0x20).wrapping_sub(b'a') < 26;
         let digit = byte.wrapping_sub(b'-') <= b'9' - b'-';
@@ -448,7 +446,7 @@ fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Mal
             if found.is_some() {
                 return Err(Malformed("A cookie with credentials is repeated"));
             }
-            // RFC 6265, 4.1.1: the value may stand in double quotes.
+            // RFC 6265, 4.1.1: the value may be in double quotes.
             let quoted = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\""));
             let value = std::str::from_utf8(quoted.unwrap_or(value)).ok();
             let value = value.filter(|value| !value.contains(['"', ',', '\\']));
@@ -469,7 +467,7 @@ fn parameter<'a>(encoded: &'a str, name: &str) -> Result<Option<Cow<'a, str>>, M
         if found.is_some() {
             return Err(Malformed("A parameter with credentials is repeated"));
         }
-        // A plus is a blank here, and no token holds one.
+        // `+` means a space here, which is not allowed in a token.
         let value = percent_decode_str(value).decode_utf8().ok();
         found = Some(
             value
@@ -496,7 +494,7 @@ fn subprotocol<'a>(headers: &'a HeaderMap, prefix: &str) -> Result<Option<&'a st
     Ok(found)
 }
 
-/// Takes the token out of the subprotocols.
+/// Removes the token from the subprotocols.
 fn without_subprotocol(headers: &mut HeaderMap, prefix: &str) {
     let kept: Vec<Vec<u8>> = headers
         .get_all(SEC_WEBSOCKET_PROTOCOL)
@@ -535,5 +533,5 @@ fn without_parameter(uri: &Uri, name: &str) -> Option<Uri> {
     Uri::from_parts(parts).ok()
 }
 
-/// Refused unread.
+/// Refused before it is decoded.
 const TOO_LONG: Malformed = Malformed("The credentials are too long");

@@ -1,4 +1,4 @@
-//! Tokens that only the authorization server can read.
+//! Token introspection: the authorization server checks opaque tokens (RFC 7662).
 
 #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
 mod bound;
@@ -35,17 +35,17 @@ use crate::middleware::credentials::Credentials;
 use crate::middleware::jwt::Proofs;
 use crate::{Error, FromChain, Grants};
 
-/// Asks an authorization server whether a token is good ([RFC 7662](https://www.rfc-editor.org/rfc/rfc7662)).
+/// Checks tokens by a request to the introspection endpoint of an authorization server ([RFC 7662](https://www.rfc-editor.org/rfc/rfc7662)).
 ///
-/// It brings no HTTP client: `new` takes an async function that sends a request. The function should not follow redirects to other hosts, and should limit
-/// how much it reads; more than 256 KiB are refused.
+/// It does not include an HTTP client: `new` takes an async function that sends a request. The function should not follow redirects to other hosts, and
+/// should limit the response; a body of more than 256 KiB is refused.
 ///
-/// Requests that bring the same token at the same time are one question. Answers are remembered: good ones until the token expires but at most for
-/// [`cache_ttl`](Self::cache_ttl), bad ones for at most 5 seconds. When the server can't be asked, or says what can't be understood, the client gets a 503
-/// with `Retry-After`.
+/// Concurrent requests with the same token cause one introspection request. Results are cached: active tokens until they expire, but at most for
+/// [`cache_ttl`](Self::cache_ttl), and other tokens for at most 5 seconds. If the server is unavailable or its response is malformed, the client gets a
+/// 503 with `Retry-After`.
 ///
-/// One client causes at most 32 requests at the same time; its further tokens wait. A flood of made-up tokens therefore does not keep the server
-/// from being asked for other clients. A client is an address as [`ClientAddr`](crate::extract::ClientAddr) finds it (the /64 of an IPv6 address).
+/// One client causes at most 32 requests at the same time; its further tokens wait. A flood of made-up tokens therefore does not
+/// delay the tokens of other clients. A client is an address as [`ClientAddr`](crate::extract::ClientAddr) finds it (the /64 of an IPv6 address).
 ///
 /// An authorization server reports other tokens than access tokens as active as well, and tokens for other APIs. Only these are accepted:
 ///
@@ -167,7 +167,7 @@ impl Introspection {
         })
     }
 
-    /// Sets who asks, by Basic (RFC 6749, 2.3.1). Defaults to nobody.
+    /// Sets the client credentials of this API, which are sent by Basic (RFC 6749, 2.3.1). Defaults to none.
     #[must_use]
     pub fn client(mut self, id: impl AsRef<str>, secret: impl AsRef<str>) -> Self {
         let (id, secret) = (form_encoded(id.as_ref()), form_encoded(secret.as_ref()));
@@ -176,11 +176,11 @@ impl Introspection {
         self
     }
 
-    /// Sets who asks, by a token of its own. Defaults to nobody.
+    /// Sets a bearer token that authenticates this API. Defaults to none.
     ///
     /// # Errors
     ///
-    /// If the token can't be sent in a header.
+    /// If the token contains a character other than visible ASCII.
     pub fn bearer(mut self, token: impl AsRef<str>) -> Result<Self, IntrospectionError> {
         let token = token.as_ref();
         if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -229,15 +229,15 @@ impl Introspection {
         self
     }
 
-    /// Sets how long the server may take to answer. Defaults to 5 seconds.
+    /// Sets how long the server may take to respond. Defaults to 5 seconds.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// Sets for how long a good answer is remembered; never beyond the `exp` of the token. Until it is over, a revoked token goes on to work. Zero
-    /// asks each time. Defaults to one minute.
+    /// Sets how long an active token is cached, but never beyond its `exp`. A revoked token is accepted until then. Zero disables the cache. Defaults
+    /// to one minute.
     #[must_use]
     pub fn cache_ttl(mut self, cache_ttl: Duration) -> Self {
         self.good = Cache::new(cache_ttl, self.good.capacity());
@@ -245,7 +245,8 @@ impl Introspection {
         self
     }
 
-    /// Sets how many good answers are remembered, and how many bad ones. Beyond, the oldest are forgotten. Defaults to 10 000.
+    /// Sets how many active tokens are cached, and how many others. When a cache is full, entries that were not used lately are evicted first.
+    /// Defaults to 10 000.
     #[must_use]
     pub fn cache_capacity(mut self, cache_capacity: usize) -> Self {
         self.good = Cache::new(self.good.ttl(), cache_capacity);
@@ -253,7 +254,7 @@ impl Introspection {
         self
     }
 
-    /// Whether a token is good, from memory or from the server.
+    /// Checks a token, from the cache or by a request to the server.
     async fn ask(
         self: Arc<Self>,
         token: Token,
@@ -267,20 +268,20 @@ impl Introspection {
         let asking = self.clone().join(key, token);
         let answer = asking.await;
         let mut all = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
-        // Those who came later may ask anew already: theirs is not finished.
+        // Later requests may have sent a new request already, which is not finished. It must stay in the map.
         if all.get(&key).is_some_and(|asking| asking.upgrade().is_none_or(|a| a.peek().is_some())) {
             all.remove(&key);
         }
         drop(all);
         let found = answer.map_err(|Unavailable(why)| {
             tracing::warn!(reason = why, "introspection failed");
-            Error::new(StatusCode::SERVICE_UNAVAILABLE, "The authorization server can't be asked")
+            Error::new(StatusCode::SERVICE_UNAVAILABLE, "The authorization server is unavailable")
                 .with_header(RETRY_AFTER, HeaderValue::from_static("5"))
         })?;
         Ok(found.filter(|token| token.is_alive(SystemTime::now())))
     }
 
-    /// What is remembered. `Some(None)` is a bad token.
+    /// The cached result. `Some(None)` is a token that is not accepted.
     fn known(&self, key: &CacheKey) -> Option<Option<Introspected>> {
         let now = Instant::now();
         if let Some(token) = self.good.get(key, now) {
@@ -289,7 +290,7 @@ impl Introspection {
         self.bad.get(key, now).map(|()| None)
     }
 
-    /// The question that is under way for this token, or a new one.
+    /// Joins the request that is in flight for this token, or sends a new one.
     fn join(self: Arc<Self>, key: CacheKey, token: Token) -> Shared<PendingRequest> {
         let this = self.clone();
         let mut all = this.asking.lock().unwrap_or_else(PoisonError::into_inner);
@@ -299,11 +300,11 @@ impl Introspection {
             return asking;
         }
         if all.len() >= CAPACITY {
-            // Of questions that all who asked gave up, only the key is left.
+            // If all clients of a request have disconnected, only its key is left.
             all.retain(|_, asking| asking.upgrade().is_some());
         }
         let asking: PendingRequest = Box::pin(async move {
-            // It may have been answered between the look into memory and now.
+            // Another request may have finished since the cache was checked.
             if let Some(known) = self.known(&key) {
                 return Ok(known);
             }
@@ -337,7 +338,7 @@ impl Introspection {
             req.headers_mut().insert(AUTHORIZATION, authorization.clone());
         }
         let answer = (self.fetch)(req);
-        // Elsewhere than on Tokio the function has to know how long it may take.
+        // Outside of Tokio there is no timer, and the function must limit the time itself.
         let answer = match tokio::runtime::Handle::try_current() {
             Ok(_) => match tokio::time::timeout(self.timeout, answer).await {
                 Ok(answer) => answer,
@@ -345,21 +346,21 @@ impl Introspection {
             },
             Err(_) => answer.await,
         };
-        let answer = answer.map_err(|_| Unavailable("no answer"))?;
+        let answer = answer.map_err(|_| Unavailable("no response"))?;
         if answer.body().len() > LONGEST {
-            return Err(Unavailable("an answer that is too long"));
+            return Err(Unavailable("a response that is too long"));
         }
         match answer.status() {
             StatusCode::OK => {}
             StatusCode::BAD_REQUEST if is_about_the_token(answer.body()) => return Ok(None),
-            _ => return Err(Unavailable("another status than 200")),
+            _ => return Err(Unavailable("a status other than 200")),
         }
         let claims: UniqueMembers = serde_json::from_slice(answer.body())
-            .map_err(|_| Unavailable("an answer that is no JSON object"))?;
+            .map_err(|_| Unavailable("a response that is not a JSON object"))?;
         match claims.0.get("active") {
             Some(Value::Bool(true)) => Ok(self.judge(claims.0)),
             Some(Value::Bool(false)) => Ok(None),
-            _ => Err(Unavailable("an answer without `active`")),
+            _ => Err(Unavailable("a response without `active`")),
         }
     }
 
@@ -374,7 +375,7 @@ impl Introspection {
         None
     }
 
-    /// What the server calls active may still not be for us.
+    /// Checks the response for an active token, which may not be an access token for this API.
     fn judge(&self, claims: Map<String, Value>) -> Option<Introspected> {
         let time = |name: &str| match claims.get(name) {
             None => Some(None),
@@ -401,7 +402,7 @@ impl Introspection {
 }
 
 impl Authenticate<Introspected> {
-    /// Accepts the tokens that an authorization server calls active, as `Authorization: Bearer <token>`. Provides an [`Introspected`].
+    /// Accepts the access tokens that an authorization server reports as active, as `Authorization: Bearer <token>`. Provides an [`Introspected`].
     pub fn introspection(introspection: Introspection) -> Self {
         let introspection = Arc::new(introspection);
         let possession = introspection.possession();
@@ -421,7 +422,7 @@ impl Authenticate<Introspected> {
     }
 }
 
-/// Neither the secret of the client nor tokens are shown.
+/// Secrets and tokens are not shown.
 impl fmt::Debug for Introspection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Introspection")
@@ -432,9 +433,9 @@ impl fmt::Debug for Introspection {
     }
 }
 
-/// What an authorization server says of a token that is active.
+/// The response of an authorization server for an active token.
 ///
-/// `Require` asks it for scopes (the member `scope`), roles (`roles`) and permissions (`permissions`).
+/// `Require` checks its scopes (the member `scope`), roles (`roles`) and permissions (`permissions`).
 #[derive(Clone, PartialEq)]
 pub struct Introspected(Arc<ActiveToken>);
 
@@ -446,27 +447,27 @@ struct ActiveToken {
 }
 
 impl Introspected {
-    /// The member `sub`: whom the token speaks for.
+    /// The member `sub`: the subject of the token.
     pub fn subject(&self) -> Option<&str> {
         self.text("sub")
     }
 
-    /// The member `client_id`: who was given the token.
+    /// The member `client_id`: the client to which the token was issued.
     pub fn client_id(&self) -> Option<&str> {
         self.text("client_id")
     }
 
-    /// The member `username`: whom the token speaks for, for people.
+    /// The member `username`: a name of the subject for people.
     pub fn username(&self) -> Option<&str> {
         self.text("username")
     }
 
-    /// The scopes, split by blanks.
+    /// The scopes of the member `scope`, which is split at spaces.
     pub fn scopes(&self) -> impl Iterator<Item = &str> {
         self.text("scope").unwrap_or_default().split(' ').filter(|scope| !scope.is_empty())
     }
 
-    /// When the token expires, if the server says so.
+    /// When the token expires, if the response contains `exp`.
     pub fn expires_at(&self) -> Option<SystemTime> {
         UNIX_EPOCH.checked_add(Duration::from_secs(self.0.expires?))
     }
@@ -491,7 +492,7 @@ impl Introspected {
             && self.0.not_before.is_none_or(|not_before| not_before <= now)
     }
 
-    /// For how long it is alive.
+    /// The time until the token expires.
     fn left(&self, now: SystemTime) -> Duration {
         match self.0.expires {
             Some(expires) => Duration::from_secs(expires.saturating_sub(seconds(now))),
@@ -522,14 +523,14 @@ impl FromChain for Introspected {
     }
 }
 
-/// The names of the members alone: their values may be nobody's business.
+/// Only the names of the members are shown. Their values may be private.
 impl fmt::Debug for Introspected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.0.claims.keys()).finish()
     }
 }
 
-/// A JSON object in which no member is there twice: which of them counts would be anybody's guess.
+/// A JSON object without duplicate members. With duplicates, two readers could see different values.
 struct UniqueMembers(Map<String, Value>);
 
 impl<'de> serde_core::Deserialize<'de> for UniqueMembers {
@@ -593,22 +594,22 @@ fn is_about_the_token(body: &[u8]) -> bool {
     matches!(error, Some("unsupported_token_type" | "invalid_token"))
 }
 
-/// Why the server could not be asked, for the log.
+/// Why there is no usable response, for the log.
 #[derive(Clone, Copy)]
 struct Unavailable(&'static str);
 
-/// What is wrong with an [`Introspection`]. The text says what to change.
+/// What is wrong with an [`Introspection`]. The text states what to change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum IntrospectionError {
-    /// The endpoint can't be asked safely.
+    /// The URL of the endpoint is not secure or not absolute.
     Endpoint {
-        /// What was given, without what may be a secret: user, password and query.
+        /// The URL, without the parts that may be secret: user, password and query.
         url: String,
     },
     /// The audience is empty.
     Audience,
-    /// The token can't be sent.
+    /// The bearer token can't be sent in a header.
     Bearer,
 }
 
@@ -623,7 +624,7 @@ impl fmt::Display for IntrospectionError {
                 "the audience is empty: give the name by which the authorization server knows this API, or use `any_audience`",
             ),
             Self::Bearer => {
-                f.write_str("the token for the endpoint must be visible ASCII without blanks")
+                f.write_str("the token for the endpoint must be visible ASCII without spaces")
             }
         }
     }
@@ -661,7 +662,7 @@ fn seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-/// All but what RFC 3986, 2.3, calls unreserved.
+/// All characters but the unreserved ones of RFC 3986, 2.3.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 const CAPACITY: usize = 10_000;
 const BAD_TTL: Duration = Duration::from_secs(5);
