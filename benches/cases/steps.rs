@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use axum_core::response::IntoResponse;
 use futures_util::future::{Ready, ok};
 use tower::{Layer, Service};
-use tower_chain::{Chain, Endpoint, Error, Middleware, Next, Request, Response, , StatusCode};
+use tower_chain::{Chain, Endpoint, Error, Middleware, Next, Request, Response, StatusCode};
 
 use super::{Case, Subject, get};
 
@@ -29,12 +29,8 @@ struct Direct;
 impl Middleware for Direct {
     type Provides = ();
 
-    fn call<'a, N: Endpoint>(
-        &'a self,
-        req: &'a mut Request,
-        next: Rest<'a, N>,
-    ) -> impl Future<Output = Response> + Send {
-        next.run(req)
+    fn call<'a, N: Endpoint>(&'a self, next: Next<'a, N>) -> impl Future<Output = Response> + Send {
+        next.run()
     }
 }
 

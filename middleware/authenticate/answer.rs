@@ -180,7 +180,7 @@ impl<T: Clone + Send + Sync + 'static> Middleware for Authenticate<T> {
                 Err(refused) => return self.refuse(refused).into_response(),
             };
         let finish = self.pass(next.request_mut(), place, nonce);
-        finish.apply(next.run_with((principal,)).await)
+        finish.apply(next.run_with(principal).await)
     }
 
     fn name(&self) -> String {

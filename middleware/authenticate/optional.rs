@@ -26,12 +26,12 @@ impl<T: Clone + Send + Sync + 'static> Middleware for Optional<T> {
             Err(Unauthenticated::Missing) => {
                 self.0.hide_proof(next.headers_mut());
                 next.extensions_mut().insert(Anonymous::<Option<T>>::new());
-                return next.run_with((None,)).await;
+                return next.run_with(None).await;
             }
             Err(refused) => return self.0.refuse(refused).into_response(),
         };
         let finish = self.0.pass(next.request_mut(), place, nonce);
-        finish.apply(next.run_with((Some(principal),)).await)
+        finish.apply(next.run_with(Some(principal)).await)
     }
 
     fn name(&self) -> String {

@@ -16,7 +16,7 @@ pub(crate) use self::off::Site;
 
 #[cfg(not(feature = "step-times"))]
 mod off {
-    use crate::next::Cx;
+    use crate::route::routes::Routes;
 
     /// A part of a chain whose time could be taken.
     #[derive(Clone, Copy)]
@@ -30,7 +30,7 @@ mod off {
         }
 
         #[inline(always)]
-        pub(crate) fn probe<F>(self, _: &Cx<'_>, start: impl FnOnce() -> F) -> F {
+        pub(crate) fn probe<F>(self, _: &Routes, start: impl FnOnce() -> F) -> F {
             start()
         }
     }

@@ -7,14 +7,13 @@ use std::cell::RefCell;
 use std::future::Future;
 use std::mem;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use pin_project_lite::pin_project;
 
-use crate::next::Cx;
-use crate::route::Routes;
+use crate::route::routes::Routes;
 
 /// A part of a chain whose time is taken: a step, or what the chain itself does between them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -35,8 +34,8 @@ impl Site {
 
     /// Starts a future, and stays around it while it runs.
     #[inline]
-    pub(crate) fn probe<F>(self, cx: &Cx<'_>, start: impl FnOnce() -> F) -> Probed<F> {
-        let chain = cx.routes.id;
+    pub(crate) fn probe<F>(self, routes: &Routes, start: impl FnOnce() -> F) -> Probed<F> {
+        let chain = routes.id;
         if RECORDED.load(Ordering::Relaxed) == 0 || !is_recorded(chain) {
             return Probed { inner: start(), site: Self::NONE, chain };
         }
@@ -319,12 +318,6 @@ fn take_innermost() -> Option<Box<Recording>> {
     let mut innermost = RECORDING.take();
     RECORDING.set(innermost.as_mut().and_then(|recording| recording.around.take()));
     innermost
-}
-
-/// A number that no other chain has.
-pub(crate) fn next_chain() -> u32 {
-    static CHAINS: AtomicU32 = AtomicU32::new(0);
-    CHAINS.fetch_add(1, Ordering::Relaxed)
 }
 
 /// How long a reading takes, in nanoseconds: what a part that does nothing seems to take.

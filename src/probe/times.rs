@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::record::{Recorded, Recording};
 use crate::Response;
-use crate::next::{Endpoint, Next};
+use crate::step::next::{Endpoint, Next};
 
 /// How long a step itself took for a request. See [`Next::run_timed`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +32,7 @@ impl<'a, N: Endpoint> Next<'a, N> {
     /// Waiting belongs to the innermost step that waits. This request pays for it; while there is one in the program, each step of the
     /// others looks whether it is theirs, which takes some nanoseconds.
     pub async fn run_timed(self) -> (Response, Vec<StepTime<'a>>) {
-        let routes = self.cx().routes;
+        let routes = &self.cx().built.routes;
         let rest = async { self.run().await };
         let (response, recording) = Recorded::new(Recording::new(routes, None), rest).await;
         let taken = recording.iter().flat_map(|recording| recording.taken());

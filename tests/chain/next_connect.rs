@@ -118,10 +118,10 @@ fn next_gives_the_value_of_what_follows_and_the_outer_value_wins() {
         Response::new((inner + n).to_string().into())
     }
     async fn one(next: Next<'_>) -> Response {
-        add(1, req, next).await
+        add(1, next).await
     }
     async fn two(next: Next<'_>) -> Response {
-        add(2, req, next).await
+        add(2, next).await
     }
     let service = Chain::new().use_(one).use_(two).get(async || "3").build();
     assert_eq!(answer(&service, "GET", "/"), "200 6");

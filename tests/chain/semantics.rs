@@ -8,8 +8,8 @@ use axum_core::extract::{FromRequestParts, Request as AxumRequest};
 use http::header::ALLOW;
 use http::{HeaderMap, HeaderValue, Method};
 use tower_chain::{
-    Body, BoxMiddleware, BuildError, Chain, Error, Middleware, Next, Provided, Request, Response,
-    Sealed, StatusCode, from_fn,
+    Body, BoxMiddleware, BuildError, Chain, Error, MiddlewareExt, Next, Provided, Request,
+    Response, Sealed, StatusCode, from_fn,
 };
 
 async fn ok() -> &'static str {
@@ -328,7 +328,6 @@ fn past_the_last_handler_on_no_match_answers_once() {
         .at("/a", |c| c.get(pass))
         .use_(t.tag("later"))
         .get(pass)
-        .use_(t.tag("last"))
         .build();
     assert_eq!(answer(&service, "GET", "/a"), "200 no match");
     assert_eq!(t.take(), ">later no match <later");
@@ -502,6 +501,72 @@ fn a_handler_that_no_request_reaches_is_refused() {
 }
 
 #[test]
+fn middleware_that_covers_nothing_is_refused() {
+    async fn refuse() -> Result<(), StatusCode> {
+        Err(StatusCode::UNAUTHORIZED)
+    }
+    let line = line!() + 1;
+    let error = build_error(Chain::new().get(ok).use_(pass).try_build());
+    assert!(error.contains(&format!("`pass`, added at {}:{line}", file!())), "{error}");
+    assert!(error.contains("put it before those that it is for"), "{error}");
+    let line = line!() + 2;
+    let error =
+        build_error(Chain::new().use_at("/amdin", pass).at("/admin", |c| c.get(ok)).try_build());
+    assert!(error.contains(&format!("`pass`, added at {}:{line}", file!())), "{error}");
+    assert!(error.contains("is under `/amdin`; correct the prefix"), "{error}");
+
+    let nothing = |result: Result<_, _>| {
+        assert!(matches!(result, Err(BuildError::CoversNothing { .. })), "{result:?}");
+    };
+    nothing(Chain::new().use_(pass).try_build());
+    nothing(Chain::new().get(ok).guard(refuse).try_build());
+    nothing(
+        Chain::new().at("/a", |c| c.get(ok)).use_(tower::layer::util::Identity::new()).try_build(),
+    );
+    nothing(Chain::new().at("/a", |c| c.get(ok).use_(pass)).at("/b", |c| c.get(ok)).try_build());
+    nothing(Chain::new().use_(pass).mount("/a", Chain::new().always(pass)).try_build());
+    nothing(Chain::new().get(ok).mount("/a", Chain::new().use_(pass).seal()).try_build());
+    nothing(Chain::new().use_(pass).on_no_match(ok).try_build());
+    nothing(Chain::new().get(ok).use_(None::<BoxMiddleware>).try_build());
+    for prefix in ["/b", "/a/c", "/a/b/x", "/{x}/c", "/a/b/{x}", "/files"] {
+        nothing(
+            Chain::new()
+                .at("/files", |c| c.get(ok))
+                .use_at(prefix, pass)
+                .at("/a/b", |c| c.get(ok))
+                .try_build(),
+        );
+    }
+    let moved = Chain::new().use_at("/m/a", pass).at("/a", |c| c.get(ok));
+    nothing(Chain::new().mount("/m", moved).try_build());
+
+    let covers = |result: Result<_, _>| assert!(result.is_ok(), "{result:?}");
+    covers(Chain::new().get(ok).always(pass).try_build());
+    covers(Chain::new().get(ok).provide(7).catch_panics().on_error(async |_| ()).try_build());
+    covers(Chain::new().use_(pass).get(ok).try_build());
+    covers(Chain::new().use_(pass).at("/a", |c| c.at("/b", |c| c.get(ok))).try_build());
+    covers(Chain::new().use_at("/any", pass).get(ok).try_build());
+    for (prefix, path) in [
+        ("/", "/a"),
+        ("/a", "/a"),
+        ("/a", "/a/"),
+        ("/a/", "/a/b"),
+        ("/%61", "/a"),
+        ("/{x}/b", "/a/{y}"),
+        ("/a-b/c", "/{x}-b/{y}"),
+        ("/a/b/c", "/a/{*rest}"),
+    ] {
+        covers(Chain::new().use_at(prefix, pass).at(path, |c| c.get(ok)).try_build());
+    }
+    let moved = Chain::new().use_at("/a", pass).at("/a", |c| c.get(ok));
+    covers(Chain::new().mount("/m", moved).try_build());
+    let files = tower::service_fn(async |_: Request| Ok::<_, Infallible>(Response::default()));
+    covers(Chain::new().use_at("/f/inner/x", pass).service("/f", files).try_build());
+    // The service behind a layer answers any path.
+    let _ = Chain::new().use_at("/a", pass).use_(pass).into_layer();
+}
+
+#[test]
 fn a_name_twice_along_one_path_is_refused_across_mounts() {
     let inner = Chain::new().at("/{id}", |c| c.get(ok));
     let error = build_error(Chain::new().mount("/{id}", inner).try_build());
@@ -561,7 +626,7 @@ fn the_rest_of_the_path_is_available_separately() {
         path.to_string()
     }
     async fn seen(next: Next<'_>) -> Response {
-        let rest = next.rest_path(&req).to_owned();
+        let rest = next.rest_path().to_owned();
         let mut response = next.run().await;
         response.headers_mut().append("x-rest", HeaderValue::from_str(&rest).unwrap());
         response

@@ -8,7 +8,9 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::Mac;
 use serde_json::{Value, json};
-use tower_chain::middleware::jwt::{RedisDenylist, RedisReplay, JwtRefusal, ReplayStore, TokenCache};
+use tower_chain::middleware::jwt::{
+    JwtRefusal, RedisDenylist, RedisReplay, ReplayStore, TokenCache,
+};
 use tower_chain::{Jwt, JwtError};
 
 const SECRET: &str = "the secret that only the tests have";

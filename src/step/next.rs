@@ -1,24 +1,25 @@
-//! What a step can do: look at the request, pass it on, answer.
+//! Middleware, and the `Next` that it receives.
+
+#![allow(
+    missing_debug_implementations,
+    unreachable_pub,
+    reason = "the types of a chain are public to the compiler alone"
+)]
 
 use std::future::Future;
 use std::marker::PhantomData;
 use std::mem;
 use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use axum_core::response::IntoResponse;
-use futures_util::future::BoxFuture;
 use http::{Extensions, HeaderMap, Method, Uri, Version};
 use pin_project_lite::pin_project;
 
-use crate::adapter::Inner;
-use crate::handler::{Arguments, MiddlewareFn, Passing, PlainFn};
-use crate::pattern::{Prefix, rest_after};
-use crate::probe::Site;
-use crate::provide::{Nil, Provides, Values};
-use crate::route::{Plan, Routes, short_name};
+use crate::provide::{Provides, Values};
+use crate::route::listing::short_name;
+use crate::route::pattern::rest_after;
+use crate::step::tail::{Cx, Tail};
 use crate::{Body, Request, Response};
 
 /// A step in front of the steps after it.
@@ -68,6 +69,39 @@ pub trait Middleware: Send + Sync + 'static {
     }
 }
 
+/// What [`Chain::use_`](crate::Chain::use_) and [`Chain::always`](crate::Chain::always) take.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can't be used as middleware",
+    label = "neither an `async fn(.., Next<'_>)`, nor a `Middleware` or `Dependent`, nor a `tower::Layer` that fits",
+    note = "write `tower_chain::from_fn(f)`, or `from_fn_with::<(A, B), _, _>(f)` with the types before `Next`, and the compiler names the part of a function that does not fit; a closure that captures needs `tower_chain::from_closure(f)`",
+    note = "seen most: `async` is missing; `Next<'_>` is not the last argument, or another crate's; `Request` is taken beside `Next`, which holds it; the result is not `IntoResponse`; a lock or an `Rc` is held over an `.await`; an `Option` of middleware that provides a value",
+    note = "a layer fits if its service is `Clone + Send + Sync`, takes a `tower_chain::Request`, and answers with a body of `Bytes`"
+)]
+pub trait IntoMiddleware<Kind> {
+    #[doc(hidden)]
+    type Args;
+    #[doc(hidden)]
+    type Step<P, W>;
+    #[doc(hidden)]
+    type Provides: Provides;
+    #[doc(hidden)]
+    fn into_step<P, W>(self) -> Self::Step<P, W>;
+}
+
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct AsMiddleware;
+
+impl<M: Middleware> IntoMiddleware<AsMiddleware> for M {
+    type Args = ();
+    type Step<P, W> = M;
+    type Provides = M::Provides;
+
+    fn into_step<P, W>(self) -> M {
+        self
+    }
+}
+
 /// The rest of the chain, as [`Next`] reaches it: by its type in a [`Middleware`], through a pointer in a function.
 ///
 /// The chain implements it. Outside of this crate it is only a bound: `async fn call<N: Endpoint>(&self, next: Next<'_, N>)`.
@@ -83,16 +117,6 @@ pub trait Reach<'a>: Send {
     fn request_mut(&mut self) -> &mut Request;
     fn cx(&self) -> &'a Cx<'a>;
     fn run(self) -> impl Future<Output = Response> + Send + 'a;
-}
-
-/// The steps after a step, folded into one value when the chain is built.
-#[doc(hidden)]
-pub trait Tail: Send + Sync + 'static {
-    fn call<'a>(
-        &'a self,
-        req: &'a mut Request,
-        cx: &'a Cx<'a>,
-    ) -> impl Future<Output = Response> + Send + 'a;
 }
 
 impl<N: Tail> Endpoint for N {
@@ -184,8 +208,8 @@ impl<'a> Reach<'a> for Indirect<'a> {
 ///
 /// `next.headers_mut()`, `next.uri_mut()` and the other methods change the request in place. `*next = request` replaces it. A
 /// replaced request keeps the extensions of the old one, which include all values that earlier steps provided; where both have a
-/// value of one type, that of the new request counts. To make this possible, the first mutable borrow of the whole request
-/// (`*next = ..`, `&mut *next`) clones the extensions. The methods don't.
+/// value of one type, that of the new request counts. They are joined when the request is passed on, or borrowed mutably again. To make
+/// this possible, each mutable borrow of the whole request (`*next = ..`, `&mut *next`) clones the extensions. The methods don't.
 ///
 /// # Example
 ///
@@ -205,7 +229,7 @@ impl<'a> Reach<'a> for Indirect<'a> {
 #[must_use = "the steps after this one run only when `next.run()` is awaited"]
 pub struct Next<'a, N: Endpoint = Erased, T = ()> {
     reach: N::Reach<'a>,
-    /// The extensions as they were before the whole request was borrowed mutably. Empty if it wasn't.
+    /// The extensions as they were before the whole request was last borrowed mutably. Empty if it wasn't.
     kept: Extensions,
     provides: PhantomData<fn(T)>,
 }
@@ -236,33 +260,34 @@ impl<'a, N: Tail, T> Next<'a, N, T> {
     }
 }
 
-impl<'a, N: Endpoint> Next<'a, N> {
-    /// Passes the request on, and returns the response of the steps after this one.
+// What `run` and `run_with` require of `T` are bounds of the methods, not of the block: only then the compiler shows the message of the trait.
+impl<'a, N: Endpoint, T> Next<'a, N, T> {
+    /// Passes the request on, and returns the response of the steps after this one. For middleware that provides nothing.
     ///
     /// Dropping the future, as a timeout does, drops the rest of the chain at once.
     #[inline(always)]
     #[must_use = "the steps after this one run only when `next.run()` is awaited"]
-    pub fn run(self) -> impl Future<Output = Response> + Send + 'a {
+    pub fn run(self) -> impl Future<Output = Response> + Send + use<'a, N, T>
+    where
+        (): Values<T>,
+    {
         self.into_reach().run()
     }
-}
 
-impl<'a, N: Endpoint, T: Provides> Next<'a, N, T> {
     /// Passes the request on, together with what this middleware provides: the value if it is one, a tuple if there are several.
     /// [`Provides`] has an example.
     #[inline(always)]
     #[must_use = "the steps after this one run only when `next.run_with(..)` is awaited"]
-    pub fn run_with<V: Values<T>>(
-        self,
-        values: V,
-    ) -> impl Future<Output = Response> + Send + use<'a, N, T, V> {
+    pub fn run_with<V>(self, values: V) -> impl Future<Output = Response> + Send + use<'a, N, T, V>
+    where
+        T: Provides,
+        V: Values<T>,
+    {
         let mut reach = self.into_reach();
         values.into_provided().put(reach.request_mut().extensions_mut());
         reach.run()
     }
-}
 
-impl<'a, N: Endpoint, T> Next<'a, N, T> {
     /// The pattern that the path of this request matched, such as `/users/{id}`; `None` if no path did.
     pub fn matched_path(&self) -> Option<&'a str> {
         self.reach.cx().matched_path()
@@ -354,9 +379,13 @@ impl<N: Endpoint, T> Deref for Next<'_, N, T> {
 impl<N: Endpoint, T> DerefMut for Next<'_, N, T> {
     fn deref_mut(&mut self) -> &mut Request {
         let req = self.reach.request_mut();
-        if self.kept.is_empty() && !req.extensions().is_empty() {
-            self.kept = req.extensions().clone();
-            req.extensions_mut().insert(SameRequest);
+        let extensions = req.extensions_mut();
+        if !self.kept.is_empty() {
+            restore(extensions, mem::take(&mut self.kept));
+        }
+        if !extensions.is_empty() {
+            self.kept = extensions.clone();
+            extensions.insert(SameRequest);
         }
         req
     }
@@ -461,337 +490,5 @@ impl Future for Running<'_> {
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         self.0.as_mut().clear();
-    }
-}
-
-/// An `async fn(.., Next<'_>)` as a [`Middleware`]. Made by [`from_fn`] and by the verbs of a chain.
-pub struct FromFn<F, A, T, P, W> {
-    f: F,
-    kind: PhantomData<fn() -> (A, T, P, W)>,
-}
-
-impl<F, A, T, P, W> FromFn<F, A, T, P, W> {
-    pub(crate) fn new(f: F) -> Self {
-        Self { f, kind: PhantomData }
-    }
-}
-
-impl<F, A, T, P, W> std::fmt::Debug for FromFn<F, A, T, P, W> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&short_name::<F>())
-    }
-}
-
-impl<F, A, T, P, W> Middleware for FromFn<F, A, T, P, W>
-where
-    F: for<'a> MiddlewareFn<'a, A, T>,
-    Passing<A>: Arguments<P, W>,
-    A: Send + 'static,
-    T: Provides,
-    P: 'static,
-    W: 'static,
-{
-    type Provides = T;
-
-    async fn call<N: Endpoint>(&self, mut next: Next<'_, N, T>) -> Response {
-        let cx = next.cx();
-        let Passing(args) = match Passing::<A>::take(next.request_mut(), cx).await {
-            Ok(args) => args,
-            Err(refusal) => return refusal,
-        };
-        let slot = std::pin::pin!(RestSlot::Done);
-        self.f.invoke(args, next.erase(slot, Reach::run)).await.into_response()
-    }
-
-    fn name(&self) -> String {
-        short_name::<F>()
-    }
-}
-
-/// Makes a [`Middleware`] of an `async fn(Next<'_>)`.
-///
-/// [`Chain::use_`](crate::Chain::use_) takes such a function as it is. This form has methods such as [`when`](Middleware::when), and its
-/// bound is a plain one: if the compiler reports that a function isn't middleware without the reason, wrap it in `from_fn`,
-/// and the compiler names the reason. For functions that take more, there is [`from_fn_with`], and for closures that capture
-/// [`from_closure`].
-///
-/// # Example
-///
-/// ```
-/// use tower_chain::{Chain, Middleware, Next, Response, from_fn};
-///
-/// async fn log(next: Next<'_>) -> Response {
-///     println!("{} {}", next.method(), next.uri().path());
-///     next.run().await
-/// }
-///
-/// let chain = Chain::new().use_(from_fn(log).unless(|req| req.uri().path() == "/healthz"));
-/// # let _ = chain;
-/// ```
-pub fn from_fn<F>(f: F) -> FromFn<F, (), (), Nil, ()>
-where
-    F: for<'a> PlainFn<'a>,
-{
-    FromFn::new(f)
-}
-
-/// Makes a [`Middleware`] of an `async fn` that takes extractors before `Next`: `A` lists them as a tuple.
-///
-/// # Example
-///
-/// ```
-/// use tower_chain::{Middleware, Next, Response, from_fn_with};
-///
-/// async fn log(method: http::Method, next: Next<'_>) -> Response {
-///     println!("{method}");
-///     next.run().await
-/// }
-///
-/// let middleware = from_fn_with::<(http::Method,), _, _>(log).boxed();
-/// # let _ = middleware;
-/// ```
-pub fn from_fn_with<A, F, W>(f: F) -> FromFn<F, A, (), Nil, W>
-where
-    F: for<'a> MiddlewareFn<'a, A, ()>,
-    Passing<A>: Arguments<Nil, W>,
-{
-    FromFn::new(f)
-}
-
-/// A closure as a [`Middleware`]. Made by [`from_closure`].
-#[derive(Clone)]
-pub struct FromClosure<F>(F);
-
-impl<F> std::fmt::Debug for FromClosure<F> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&short_name::<F>())
-    }
-}
-
-impl<F, R> Middleware for FromClosure<F>
-where
-    F: for<'a> Fn(Next<'a>) -> BoxFuture<'a, R> + Send + Sync + 'static,
-    R: IntoResponse,
-{
-    type Provides = ();
-
-    async fn call<N: Endpoint>(&self, next: Next<'_, N>) -> Response {
-        let slot = std::pin::pin!(RestSlot::Done);
-        (self.0)(next.erase(slot, Reach::run)).await.into_response()
-    }
-
-    fn name(&self) -> String {
-        short_name::<F>()
-    }
-}
-
-/// Makes a [`Middleware`] of a closure that captures values. Its future is boxed, once per request.
-///
-/// [`Chain::use_`](crate::Chain::use_) takes an `async` closure that captures nothing as it is. One that captures can't be taken so:
-/// its future borrows from the closure, and the compiler has no means yet to require that such a future is `Send`.
-///
-/// # Example
-///
-/// ```
-/// use http::HeaderValue;
-/// use tower_chain::{Chain, from_closure};
-///
-/// let version = HeaderValue::from_static("7");
-/// let chain = Chain::new()
-///     .use_(from_closure(move |next| {
-///         let version = version.clone();
-///         Box::pin(async move {
-///             let mut response = next.run().await;
-///             response.headers_mut().insert("x-version", version);
-///             response
-///         })
-///     }))
-///     .get(async || "hello");
-/// # let _ = chain.build();
-/// ```
-pub fn from_closure<F, R>(f: F) -> FromClosure<F>
-where
-    F: for<'a> Fn(Next<'a>) -> BoxFuture<'a, R> + Send + Sync + 'static,
-    R: IntoResponse,
-{
-    FromClosure(f)
-}
-
-/// What is known of a request while it walks the chain.
-#[doc(hidden)]
-#[derive(Clone, Copy)]
-#[allow(missing_debug_implementations, reason = "it is public to the compiler alone")]
-pub struct Cx<'a> {
-    pub(crate) routes: &'a Arc<Routes>,
-    pub(crate) plan: &'a Plan,
-    pub(crate) inner: Option<&'a Arc<dyn Inner>>,
-    /// How many segments of the path stand before the present scope.
-    pub(crate) depth: usize,
-    /// The path as it was matched, where a step decides on it.
-    pub(crate) path: Option<&'a Arc<str>>,
-}
-
-impl<'a> Cx<'a> {
-    pub(crate) fn matched_path(&self) -> Option<&'a str> {
-        self.plan.route.map(|route| self.routes.pattern(route))
-    }
-}
-
-/// What is known of a request, on its way through a tower layer.
-#[derive(Clone)]
-pub(crate) struct OwnedCx {
-    routes: Arc<Routes>,
-    plan: usize,
-    inner: Option<Arc<dyn Inner>>,
-    depth: usize,
-    path: Option<Arc<str>>,
-}
-
-impl OwnedCx {
-    pub(crate) fn new(cx: &Cx<'_>) -> Self {
-        Self {
-            routes: cx.routes.clone(),
-            plan: cx.plan.index,
-            inner: cx.inner.cloned(),
-            depth: cx.depth,
-            path: cx.path.cloned(),
-        }
-    }
-
-    /// Whether this was made of that.
-    pub(crate) fn is_of(&self, cx: &Cx<'_>) -> bool {
-        Arc::ptr_eq(&self.routes, cx.routes) && self.plan == cx.plan.index && self.depth == cx.depth
-    }
-
-    pub(crate) fn borrow(&self) -> Cx<'_> {
-        Cx {
-            routes: &self.routes,
-            plan: self.routes.plan(self.plan),
-            inner: self.inner.as_ref(),
-            depth: self.depth,
-            path: self.path.as_ref(),
-        }
-    }
-}
-
-/// Which requests a step is for: those that one of the handlers `low..=high` answers, or all; where there is a prefix, those under it.
-pub(crate) struct Cover {
-    low: u32,
-    high: u32,
-    prefix: Option<Prefix>,
-}
-
-impl Cover {
-    /// Every request that comes by.
-    pub(crate) const ALWAYS: Self = Self { low: 1, high: 0, prefix: None };
-
-    pub(crate) fn range(low: u32, high: u32, prefix: Option<Prefix>) -> Self {
-        // An empty range would read as "always": a step after which no handler stands covers none.
-        let (low, high) = if low > high { (u32::MAX, u32::MAX) } else { (low, high) };
-        Self { low, high, prefix }
-    }
-
-    /// Whether the step takes part in this request.
-    #[inline(always)]
-    pub(crate) fn holds(&self, cx: &Cx<'_>) -> bool {
-        let &Self { low, high, ref prefix } = self;
-        let reached = low > high
-            || match *cx.plan.steps {
-                [step] => low <= step && step <= high,
-                ref steps => steps.iter().any(|step| low <= *step && *step <= high),
-            };
-        reached && prefix.as_ref().is_none_or(|prefix| prefix.covers(cx.path))
-    }
-}
-
-pin_project! {
-    /// A future that is made when it is first polled: until then it is as small as what it is made of.
-    #[project = LateProjection]
-    pub(crate) enum Late<M, F> {
-        Waiting { start: Option<M> },
-        Started { #[pin] future: F },
-    }
-}
-
-impl<M: FnOnce() -> F, F> Late<M, F> {
-    #[inline(always)]
-    pub(crate) fn new(start: M) -> Self {
-        Self::Waiting { start: Some(start) }
-    }
-}
-
-impl<M, F> Default for Late<M, F> {
-    fn default() -> Self {
-        Self::Waiting { start: None }
-    }
-}
-
-/// Boxes the future that `start` makes.
-///
-/// It is made inside its box: made outside it would be copied, with all the room for the steps after it.
-fn boxed<'a, M, F>(start: M) -> BoxFuture<'a, F::Output>
-where
-    M: FnOnce() -> F + Send + 'a,
-    F: Future + Send + 'a,
-{
-    let mut late = Box::into_pin(Box::<Late<M, F>>::default());
-    if let LateProjection::Waiting { start: place } = late.as_mut().project() {
-        *place = Some(start);
-    }
-    late
-}
-
-impl<M: FnOnce() -> F, F: Future> Future for Late<M, F> {
-    type Output = F::Output;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        if let LateProjection::Waiting { start } = self.as_mut().project()
-            && let Some(start) = start.take()
-        {
-            self.set(Self::Started { future: start() });
-        }
-        match self.project() {
-            LateProjection::Started { future } => future.poll(cx),
-            LateProjection::Waiting { .. } => Poll::Pending,
-        }
-    }
-}
-
-/// An endpoint whose type is erased: one box a call. Between segments of a chain, and at each path.
-pub(crate) trait ErasedTail: Send + Sync {
-    fn call_boxed<'a>(&'a self, req: &'a mut Request, cx: &'a Cx<'a>) -> BoxFuture<'a, Response>;
-
-    fn call_owned(self: Arc<Self>, req: Request, on: OwnedCx) -> BoxFuture<'static, Response>
-    where
-        Self: 'static;
-}
-
-impl<E: Tail> ErasedTail for E {
-    fn call_boxed<'a>(&'a self, req: &'a mut Request, cx: &'a Cx<'a>) -> BoxFuture<'a, Response> {
-        boxed(move || self.call(req, cx))
-    }
-
-    fn call_owned(self: Arc<Self>, mut req: Request, on: OwnedCx) -> BoxFuture<'static, Response>
-    where
-        Self: 'static,
-    {
-        Box::pin(async move { self.call(&mut req, &on.borrow()).await })
-    }
-}
-
-/// See [`ErasedTail`].
-#[doc(hidden)]
-#[derive(Clone)]
-#[allow(missing_debug_implementations, reason = "it is public to the compiler alone")]
-pub struct BoxTail(pub(crate) Arc<dyn ErasedTail>);
-
-impl Tail for BoxTail {
-    #[inline(always)]
-    fn call<'a>(
-        &'a self,
-        req: &'a mut Request,
-        cx: &'a Cx<'a>,
-    ) -> impl Future<Output = Response> + Send + 'a {
-        Site::CHAIN.probe(cx, || self.0.call_boxed(req, cx))
     }
 }

@@ -6,18 +6,17 @@
     reason = "the types of a chain are public to the compiler alone"
 )]
 
+use axum_core::response::IntoResponse;
 use std::future::Future;
 use std::mem;
 
-use axum_core::response::IntoResponse;
 use futures_util::future::BoxFuture;
 use http::header::ALLOW;
 use http::{HeaderValue, StatusCode};
 
-use crate::next::{Cx, Tail};
 use crate::probe::Site;
-use crate::route::Outcome;
-use crate::step::Parent;
+use crate::route::plan::Outcome;
+use crate::step::tail::{Cx, Tail};
 use crate::{Error, Request, Response};
 
 /// The end of a scope: what comes here was answered by none of its handlers.
@@ -25,6 +24,14 @@ use crate::{Error, Request, Response};
 pub struct End {
     step: u32,
     parent: Option<Parent>,
+}
+
+/// The table that holds a scope, and the step in it from which a request continues that passed through the scope.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug)]
+pub struct Parent {
+    pub(crate) table: u32,
+    pub(crate) from: u32,
 }
 
 impl End {
@@ -36,10 +43,10 @@ impl End {
         let plan = cx.plan;
         match (self.parent, plan.hook) {
             (Some(parent), _) if plan.stops.last().is_some_and(|&last| last > self.step) => {
-                let table = &cx.routes.tables[parent.table as usize];
+                let table = &cx.built.tables[parent.table as usize];
                 table.resume(parent.from, req, cx).await
             }
-            (_, Some(hook)) => with_allow(cx.routes.hooks[hook].call(req, cx).await, cx),
+            (_, Some(hook)) => with_allow(cx.built.hooks[hook].call(req, cx).await, cx),
             (_, None) => Unanswered.call(req, cx).await,
         }
     }
@@ -51,9 +58,9 @@ impl Tail for End {
         req: &'a mut Request,
         cx: &'a Cx<'a>,
     ) -> impl Future<Output = Response> + Send + 'a {
-        let inner = cx.inner.filter(|_| cx.plan.steps.contains(&self.step));
+        let inner = cx.inner.filter(|_| cx.plan.handlers.contains(&self.step));
         let site = inner.map_or(Site::CHAIN, |_| Site::step(self.step));
-        site.probe(cx, || -> BoxFuture<'_, Response> {
+        site.probe(&cx.built.routes, || -> BoxFuture<'_, Response> {
             match inner {
                 Some(inner) => inner.call(mem::take(req)),
                 None => Box::pin(self.answer(req, cx)),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, Either};
 
-use crate::next::{Endpoint, Middleware, Next, Reach, RestSlot};
+use crate::step::next::{Endpoint, Middleware, Next, Reach, RestSlot};
 use crate::{Request, Response};
 
 /// `None` passes every request on.
@@ -79,7 +79,7 @@ conditional!(Unless, false);
 
 /// Middleware whose type is erased, so that what configuration chooses fits one variable.
 ///
-/// A `Vec` of them is middleware as well, run in its order. Each costs a box per request, and in a `Vec` two.
+/// A `Vec` of them is middleware as well, run in its order. Each costs one box per request.
 ///
 /// # Example
 ///
@@ -113,13 +113,29 @@ impl std::fmt::Debug for BoxMiddleware {
 }
 
 trait DynMiddleware: Send + Sync {
-    fn call_dyn<'a>(&'a self, next: Next<'a>) -> BoxFuture<'a, Response>;
+    /// Runs this one, then the others, then the rest of the chain.
+    fn call_dyn<'a>(
+        &'a self,
+        others: &'a [BoxMiddleware],
+        next: Next<'a>,
+    ) -> BoxFuture<'a, Response>;
     fn dyn_name(&self) -> String;
 }
 
 impl<M: Middleware<Provides = ()>> DynMiddleware for M {
-    fn call_dyn<'a>(&'a self, next: Next<'a>) -> BoxFuture<'a, Response> {
-        Box::pin(self.call(next))
+    fn call_dyn<'a>(
+        &'a self,
+        others: &'a [BoxMiddleware],
+        next: Next<'a>,
+    ) -> BoxFuture<'a, Response> {
+        let Some((second, others)) = others.split_first() else {
+            return Box::pin(self.call(next));
+        };
+        Box::pin(async move {
+            let slot = std::pin::pin!(RestSlot::Done);
+            let run = |reach| second.0.call_dyn(others, Next::from_reach(reach));
+            self.call(next.erase(slot, run)).await
+        })
     }
 
     fn dyn_name(&self) -> String {
@@ -132,7 +148,7 @@ impl Middleware for BoxMiddleware {
 
     async fn call<N: Endpoint>(&self, next: Next<'_, N>) -> Response {
         let slot = std::pin::pin!(RestSlot::Done);
-        self.0.call_dyn(next.erase(slot, Reach::run)).await
+        self.0.call_dyn(&[], next.erase(slot, Reach::run)).await
     }
 
     fn name(&self) -> String {
@@ -144,24 +160,13 @@ impl Middleware for Vec<BoxMiddleware> {
     type Provides = ();
 
     async fn call<N: Endpoint>(&self, next: Next<'_, N>) -> Response {
+        let Some((first, others)) = self.split_first() else { return next.run().await };
         let slot = std::pin::pin!(RestSlot::Done);
-        run_all(self, next.erase(slot, Reach::run)).await
+        first.0.call_dyn(others, next.erase(slot, Reach::run)).await
     }
 
     fn name(&self) -> String {
         let names: Vec<String> = self.iter().map(Middleware::name).collect();
         format!("[{}]", names.join(", "))
-    }
-}
-
-/// Runs a list of middleware, and then the rest of the chain.
-fn run_all<'a>(middleware: &'a [BoxMiddleware], next: Next<'a>) -> BoxFuture<'a, Response> {
-    match middleware.split_first() {
-        None => Box::pin(next.run()),
-        Some((first, others)) => Box::pin(async move {
-            let slot = std::pin::pin!(RestSlot::Done);
-            let next = next.erase(slot, |reach| run_all(others, Next::from_reach(reach)));
-            first.0.call_dyn(next).await
-        }),
     }
 }

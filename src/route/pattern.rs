@@ -4,7 +4,7 @@
 //! a value later is unambiguous.
 
 use std::borrow::Cow;
-use std::fmt::Write;
+use std::fmt::Write as _;
 
 /// A path with an invalid percent-encoding, or one that is not UTF-8 when decoded.
 #[derive(Debug, PartialEq, Eq)]
@@ -107,6 +107,21 @@ impl Pattern {
         self.text.split('/').filter(|segment| !segment.is_empty()).count()
     }
 
+    /// Whether a path that matches the pattern can be under a prefix.
+    pub(crate) fn reaches(&self, prefix: &Self) -> bool {
+        let has_param = |segment: &str| segment.replace("{{", "").contains('{');
+        let mut segments = self.text.split('/').filter(|segment| !segment.is_empty());
+        for wanted in prefix.text.split('/').filter(|segment| !segment.is_empty()) {
+            match segments.next() {
+                None => return false,
+                Some(found) if found.starts_with("{*") => return true,
+                Some(found) if found == wanted || has_param(found) || has_param(wanted) => {}
+                Some(_) => return false,
+            }
+        }
+        true
+    }
+
     /// The pattern without the names of its parameters: two patterns of one shape match the same paths.
     pub(crate) fn shape(&self) -> String {
         let mut shape = String::with_capacity(self.text.len());
@@ -137,6 +152,20 @@ fn parse_segment(
 ) -> Result<bool, String> {
     if segment.is_empty() {
         return Err("a path has no empty segment: write one `/` instead of `//`".to_owned());
+    }
+    let is_param = segment.starts_with([':', '{']);
+    if is_param && (segment.ends_with('?') || segment.ends_with("?}")) {
+        let name = segment.trim_matches([':', '{', '}', '?']);
+        return Err(format!(
+            "a parameter can't be optional, neither as `{{{name}?}}` nor as `{{{name}}}?`: register one path with `{{{name}}}` and one without it"
+        ));
+    }
+    if let Some(mark) = segment.find(['?', '#']) {
+        return Err(format!(
+            "no path contains a `{}`: the query and the fragment come after the path (for a literal one write `{}`)",
+            &segment[mark..=mark],
+            if segment[mark..].starts_with('?') { "%3F" } else { "%23" }
+        ));
     }
     if let Some(name) = segment.strip_prefix(':') {
         return Err(format!(
@@ -233,76 +262,6 @@ pub(crate) fn rest_after(path: &str, segments: usize) -> &str {
     }
 }
 
-/// A path as a file server may read it: decoded whole, without empty and dot segments. `None` where that makes no difference.
-fn loose(path: &str) -> Option<String> {
-    if !path.contains('%') && !path.contains("//") && !path.contains("/.") {
-        return None;
-    }
-    let decoded = percent_encoding::percent_decode_str(path).decode_utf8_lossy();
-    let mut segments: Vec<&str> = Vec::new();
-    for segment in decoded.split('/') {
-        match segment {
-            "" | "." => {}
-            ".." => drop(segments.pop()),
-            segment => segments.push(segment),
-        }
-    }
-    Some(format!("/{}", segments.join("/")))
-}
-
-/// What a path begins with: `/prefix` covers `/prefix`, `/prefix/` and `/prefix/x`, not `/prefixed`.
-#[derive(Debug)]
-pub(crate) struct Prefix(Box<[Segment]>);
-
-#[derive(Debug)]
-enum Segment {
-    Literal(String),
-    Any,
-}
-
-impl Prefix {
-    pub(crate) fn parse(pattern: &str) -> Result<Self, String> {
-        let pattern = Pattern::parse(pattern)?;
-        let text = pattern.text.strip_suffix('/').unwrap_or(&pattern.text);
-        let segment = |segment: &str| {
-            if segment.starts_with('{') && segment.ends_with('}') && !segment.starts_with("{{") {
-                if segment.starts_with("{*") {
-                    return Err(
-                        "a prefix has no catch-all: it covers all that is under it".to_owned()
-                    );
-                }
-                return Ok(Segment::Any);
-            }
-            let literal = segment.replace("{{", "\u{0}").replace("}}", "\u{1}");
-            if literal.contains(['{', '}']) {
-                return Err(format!(
-                    "in a prefix, a parameter takes a whole segment, not a part of `{segment}`"
-                ));
-            }
-            Ok(Segment::Literal(literal.replace('\u{0}', "{").replace('\u{1}', "}")))
-        };
-        text.split('/').skip(1).map(segment).collect::<Result<_, _>>().map(Self)
-    }
-
-    /// Decides on the path that was matched, whatever a middleware has made of it since. A service behind the chain may read it more
-    /// freely than the chain does: what it could take for a path under the prefix is one.
-    pub(crate) fn covers(&self, path: Option<&std::sync::Arc<str>>) -> bool {
-        let path = path.map_or("", |path| &**path);
-        // A path that can't be decoded reaches no handler, so that it makes no difference which way it takes.
-        canonical(path).is_ok_and(|path| self.is_before(&path))
-            || loose(path).is_some_and(|path| self.is_before(&path))
-    }
-
-    fn is_before(&self, path: &str) -> bool {
-        let mut segments = path.split('/').skip(1);
-        self.0.iter().all(|wanted| match (wanted, segments.next()) {
-            (_, None) => false,
-            (Segment::Any, Some(found)) => !found.is_empty(),
-            (Segment::Literal(wanted), Some(found)) => wanted == found,
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -352,6 +311,14 @@ mod tests {
             ("/*", Err("is written `{*rest}`")),
             ("/{id", Err("don't match")),
             ("/id}", Err("don't match")),
+            ("/users/{id}?", Err("can't be optional")),
+            ("/users/{id?}", Err("can't be optional")),
+            ("/users/:id?", Err("can't be optional")),
+            ("/users/all?", Err("a literal one write `%3F`")),
+            ("/users?all", Err("a literal one write `%3F`")),
+            ("/users?page={page}", Err("a literal one write `%3F`")),
+            ("/users#all", Err("a literal one write `%23`")),
+            ("/what%3F/%23", Ok("/what?/#")),
             ("/{}", Err("is no name")),
             (r"/{id:\d+}", Err("is no name")),
             ("/{a}-{b}", Err("two parameters in one segment")),
@@ -389,21 +356,5 @@ mod tests {
         ] {
             assert_eq!(rest_after(path, segments), rest, "{path}");
         }
-    }
-
-    #[test]
-    fn a_prefix_covers_whole_segments() {
-        let prefix = Prefix::parse("/a/{id}").unwrap();
-        for (path, expected) in [
-            ("/a/1", true),
-            ("/a/1/", true),
-            ("/a/1/x", true),
-            ("/a", false),
-            ("/a/", false),
-            ("/ab/1", false),
-        ] {
-            assert_eq!(prefix.is_before(path), expected, "{path}");
-        }
-        assert!(Prefix::parse("/").unwrap().is_before("/anything"));
     }
 }
