@@ -1,6 +1,6 @@
-//! An API for OAuth clients: it tells them where to get a token, and asks the authorization server whether one is good.
+//! An API for OAuth clients: it publishes where to get a token, and introspects tokens at the authorization server.
 //!
-//! The authorization server here is a small one of its own; yours is a URL. Run with
+//! Here the authorization server is a part of the program; yours is a URL. Run with
 //!
 //! ```sh
 //! API_SECRET=$(openssl rand -hex 32) \
@@ -27,7 +27,7 @@
 //! TOKEN=$(curl -X POST localhost:3000/token)
 //! curl -H "Authorization: Bearer $TOKEN" localhost:3000/notes
 //! # the notes of ada
-//! curl -i -H "Authorization: Bearer guessed-by-somebody" localhost:3000/notes
+//! curl -i -H "Authorization: Bearer a-guessed-token" localhost:3000/notes
 //! # HTTP/1.1 401 Unauthorized
 //! # www-authenticate: Bearer ..error="invalid_token"..
 //! REFRESH=$(curl -X POST localhost:3000/refresh-token)

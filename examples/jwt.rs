@@ -39,7 +39,7 @@ async fn me(member: Claims<Member>) -> String {
 }
 
 async fn sign_in(key: Provided<EncodingKey>) -> Result<String, Error> {
-    // With both backends compiled in, one must be chosen before the first token is signed.
+    // If both backends of `jsonwebtoken` are compiled in, one must be installed before the first token is signed.
     let _ = crypto::aws_lc::DEFAULT_PROVIDER.install_default();
     let expires = SystemTime::now() + Duration::from_secs(15 * 60);
     let exp = expires.duration_since(SystemTime::UNIX_EPOCH)?.as_secs();

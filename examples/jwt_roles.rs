@@ -1,4 +1,4 @@
-//! Log in with a password, get a token with one's role in it, and come in where this role may.
+//! Log in with a password, get a token with a role, and use the routes that this role may use.
 //!
 //! Next.js API routes: the JWT with roles. A bad token is a 401 and a missing role a 403 (RFC 6750).
 //!

@@ -1,4 +1,4 @@
-//! An API that takes the tokens of an OpenID issuer. The issuer here is a small one of its own; yours is a URL.
+//! An API that accepts the tokens of an OpenID issuer. Here the issuer is a part of the program; yours is a URL.
 //!
 //! Run with
 //!

@@ -55,9 +55,19 @@ pub struct Denylist {
 
 #[derive(Default)]
 struct List {
-    ids: HashMap<Box<str>, SystemTime>,
+    ids: HashMap<Box<str>, RevokedId>,
+    /// How many of the ids belong to each subject.
+    ids_of_subject: HashMap<Arc<str>, usize>,
     subjects: HashMap<Box<str>, Vec<RevokedSubject>>,
     length: usize,
+    /// When the entries of expired tokens were last removed.
+    swept: Option<SystemTime>,
+}
+
+struct RevokedId {
+    until: SystemTime,
+    /// The subject of the token, if it is known.
+    subject: Option<Arc<str>>,
 }
 
 struct RevokedSubject {
@@ -82,12 +92,15 @@ impl Denylist {
 
     /// Revokes one token, by its `jti`.
     ///
+    /// A subject may have as many revoked tokens on the list as entries are left free, so a user who signs in and out all the time does not fill the list
+    /// for the others.
+    ///
     /// # Errors
     ///
-    /// If the token has no `jti`, or the list is full.
+    /// If the token has no `jti`, its subject has too many revoked tokens, or the list is full.
     pub fn revoke(&self, token: &RegisteredClaims) -> Result<(), RevokeError> {
         let until = token.expires_at().unwrap_or_else(forever);
-        self.revoke_id(token.id().ok_or(RevokeError::NoId)?, until)
+        self.insert_id(token.id().ok_or(RevokeError::NoId)?, token.subject(), until)
     }
 
     /// Revokes the token with this `jti`. `until` is when the token expires; the entry may be removed ten minutes later, which is the longest
@@ -97,13 +110,23 @@ impl Denylist {
     ///
     /// If the list is full.
     pub fn revoke_id(&self, id: &str, until: SystemTime) -> Result<(), RevokeError> {
+        self.insert_id(id, None, until)
+    }
+
+    fn insert_id(
+        &self,
+        id: &str,
+        subject: Option<&str>,
+        until: SystemTime,
+    ) -> Result<(), RevokeError> {
         let mut list = self.list.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = list.ids.get_mut(id) {
-            *known = until.max(*known);
+            known.until = until.max(known.until);
             return Ok(());
         }
-        list.remove_expired(self.capacity)?;
-        list.ids.insert(Box::from(id), until);
+        list.has_share(subject, self.capacity)?;
+        let subject = subject.map(|subject| list.count_id(subject));
+        list.ids.insert(Box::from(id), RevokedId { until, subject });
         list.length += 1;
         Ok(())
     }
@@ -131,7 +154,7 @@ impl Denylist {
             known.until = known.until.max(until);
             return Ok(());
         }
-        list.remove_expired(self.capacity)?;
+        list.has_share(None, self.capacity)?;
         let new = RevokedSubject { issuer: issuer.map(Box::from), issued_before, until };
         list.subjects.entry(Box::from(subject)).or_default().push(new);
         list.length += 1;
@@ -155,13 +178,41 @@ impl Denylist {
 }
 
 impl List {
-    /// Removes the entries of expired tokens if the list is full. Other entries are never removed, so the call may fail.
-    fn remove_expired(&mut self, capacity: usize) -> Result<(), RevokeError> {
-        if self.length < capacity {
+    /// Checks that there is a free entry, and that the subject has fewer entries than are free. Removes the entries of expired tokens if necessary.
+    fn has_share(&mut self, subject: Option<&str>, capacity: usize) -> Result<(), RevokeError> {
+        let has_share = |list: &Self| {
+            let own = subject.and_then(|subject| list.ids_of_subject.get(subject));
+            own.copied().unwrap_or_default() < capacity.saturating_sub(list.length)
+        };
+        if has_share(self) {
             return Ok(());
         }
+        // This takes linear time, so a subject over its share must not cause it each time.
+        let now = SystemTime::now();
+        if self.length < capacity && self.swept.is_some_and(|swept| now < swept + SWEEP_EVERY) {
+            return Err(RevokeError::TooMany);
+        }
+        self.swept = Some(now);
+        let full = self.remove_expired(capacity);
+        if has_share(self) { Ok(()) } else { Err(full.err().unwrap_or(RevokeError::TooMany)) }
+    }
+
+    /// Counts one more id of a subject.
+    fn count_id(&mut self, subject: &str) -> Arc<str> {
+        let known = self.ids_of_subject.get_key_value(subject).map(|(known, _)| known.clone());
+        let subject = known.unwrap_or_else(|| Arc::from(subject));
+        *self.ids_of_subject.entry(subject.clone()).or_default() += 1;
+        subject
+    }
+
+    /// Removes the entries of expired tokens. Other entries are never removed, so the list may still be full.
+    fn remove_expired(&mut self, capacity: usize) -> Result<(), RevokeError> {
         let over = SystemTime::now().checked_sub(SLACK).unwrap_or(SystemTime::UNIX_EPOCH);
-        self.ids.retain(|_, until| *until > over);
+        self.ids.retain(|_, id| id.until > over);
+        self.ids_of_subject.clear();
+        for subject in self.ids.values().filter_map(|id| id.subject.clone()) {
+            *self.ids_of_subject.entry(subject).or_default() += 1;
+        }
         self.subjects.retain(|_, entries| {
             entries.retain(|entry| entry.until > over);
             !entries.is_empty()
@@ -189,6 +240,8 @@ pub enum RevokeError {
     NoId,
     /// The list is full of revocations of tokens that have not expired.
     Full,
+    /// The subject has so many revoked tokens on the list that one more would take the capacity of other subjects.
+    TooMany,
 }
 
 impl fmt::Display for RevokeError {
@@ -196,6 +249,9 @@ impl fmt::Display for RevokeError {
         f.write_str(match self {
             Self::NoId => "the token has no `jti`: revoke its subject instead",
             Self::Full => "the denylist is full: give it a larger capacity",
+            Self::TooMany => {
+                "too many tokens of this subject are on the denylist: revoke the subject instead"
+            }
         })
     }
 }
@@ -207,5 +263,7 @@ fn forever() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 38)
 }
 
+/// How often a subject with too many entries may cause a search for expired ones.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// How long after its `exp` a token may still be accepted: longer than any leeway.
 pub(crate) const SLACK: Duration = Duration::from_secs(601);

@@ -171,6 +171,38 @@ fn a_denylist_knows_ids_and_subjects() {
     assert!(!past.is_revoked(&token(Some("1"), "x", "y", None)));
 }
 
+#[test]
+fn no_subject_fills_the_denylist_for_the_others() {
+    let token = |subject: &str, id: u32| {
+        let mut texts = Texts::default();
+        texts.set(ClaimName::Subject, subject.to_owned().into());
+        texts.set(ClaimName::Id, format!("{subject} {id}").into());
+        let expires = SystemTime::now() + Duration::from_secs(3600);
+        let expires = expires.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+        RegisteredClaims::new(&texts, Times { expires: Some(expires), ..Times::default() }, None)
+    };
+    let denied = Denylist::new(10).unwrap();
+    for id in 0..100 {
+        let expected = if id < 5 { Ok(()) } else { Err(RevokeError::TooMany) };
+        assert_eq!(denied.revoke(&token("ann", id)), expected, "{id}");
+    }
+    // One that is on the list already takes no entry.
+    assert_eq!(denied.revoke(&token("ann", 0)), Ok(()));
+    for id in 0..2 {
+        assert_eq!(denied.revoke(&token("bob", id)), Ok(()));
+    }
+    let far = SystemTime::now() + Duration::from_secs(3600);
+    assert_eq!(denied.revoke_subject(None, "ann", SystemTime::now(), far), Ok(()));
+    assert_eq!(denied.revoke_id("7", far), Ok(()));
+    assert_eq!(denied.revoke(&token("cid", 0)), Ok(()));
+    assert_eq!(denied.revoke(&token("dan", 0)), Err(RevokeError::Full));
+    for (token, revoked) in
+        [(token("ann", 4), true), (token("bob", 1), true), (token("bob", 2), false)]
+    {
+        assert_eq!(denied.is_revoked(&token), revoked, "{token:?}");
+    }
+}
+
 /// Where the leeway is ten minutes, a token lives so much longer than until `exp`.
 #[test]
 fn what_is_revoked_is_known_as_long_as_a_token_may_live_and_no_call_takes_it_back() {
