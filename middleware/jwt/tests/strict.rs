@@ -339,9 +339,9 @@ async fn the_profile_for_access_tokens() {
         ("client_id", json!("app"), true),
         ("client_id", json!(7), false),
         ("roles", json!(["admin"]), true),
-        ("roles", json!("admin"), false),
-        ("groups", json!({"value": "admin"}), false),
-        ("entitlements", json!([[["admin"]]]), false),
+        ("roles", json!("admin"), true),
+        ("groups", json!({"value": "admin"}), true),
+        ("entitlements", json!([[["admin"]]]), true),
     ] {
         let mut claims = good.clone();
         claims[name] = value;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use serde::de::Error;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 
 use super::json::{LAST_SECOND, Object};
@@ -40,7 +40,8 @@ pub struct AccessToken {
     pub subject: String,
     /// The claim `client_id`: the application to which the token was issued.
     pub client_id: String,
-    /// The claim `scope`, as it is written.
+    /// The claim `scope`: the scopes, with spaces between them. Some issuers send a list, which is joined.
+    #[serde(deserialize_with = "scope")]
     pub scope: String,
     /// The claim `roles`.
     #[serde(deserialize_with = "values")]
@@ -55,6 +56,7 @@ pub struct AccessToken {
     #[serde(deserialize_with = "values")]
     pub permissions: Vec<String>,
     /// The claim `acr`: how the user signed in.
+    #[serde(deserialize_with = "text")]
     pub acr: Option<String>,
     /// The claim `auth_time`: when the user signed in, in seconds.
     #[serde(deserialize_with = "date")]
@@ -83,33 +85,82 @@ impl Grants for AccessToken {
     }
 }
 
-/// Seconds from the epoch to the end of the year 9999. Later dates could overflow a clock.
-fn date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
-    match Option::deserialize(deserializer)? {
-        Some(seconds) if seconds > LAST_SECOND => Err(D::Error::custom("beyond the year 9999")),
-        date => Ok(date),
+/// A value of an optional claim. Issuers send other types as well, which must not make a token invalid.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum OptionalClaim {
+    Seconds(u64),
+    Fraction(f64),
+    // Before `Entry`, which accepts everything.
+    List(Vec<ListEntry>),
+    Entry(ListEntry),
+}
+
+/// A string, or what SCIM makes of it.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum ListEntry {
+    Text(String),
+    Object(Object<Scim>),
+    Other(IgnoredAny),
+}
+
+#[derive(Deserialize)]
+struct Scim {
+    value: String,
+}
+
+impl ListEntry {
+    fn text(self) -> Option<String> {
+        match self {
+            Self::Text(text) | Self::Object(Object(Scim { value: text })) => Some(text),
+            Self::Other(_) => None,
+        }
     }
 }
 
-/// A list of strings, or of SCIM objects with a `value`.
-fn values<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum ListEntry {
-        Text(String),
-        Object(Object<Scim>),
-    }
-
-    #[derive(Deserialize)]
-    struct Scim {
-        value: String,
-    }
-
-    let entries: Vec<ListEntry> = Vec::deserialize(deserializer)?;
-    let text = |entry| match entry {
-        ListEntry::Text(text) | ListEntry::Object(Object(Scim { value: text })) => text,
+/// A date between the epoch and the end of the year 9999. Later dates could overflow a clock.
+fn date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    let seconds = match OptionalClaim::deserialize(deserializer)? {
+        OptionalClaim::Seconds(seconds) => Some(seconds),
+        // A range check that no NaN passes. Within it, the cast only drops the fraction.
+        OptionalClaim::Fraction(seconds) if (0.0..=LAST_SECOND as f64).contains(&seconds) => {
+            Some(seconds as u64)
+        }
+        _ => None,
     };
-    Ok(entries.into_iter().map(text).collect())
+    Ok(seconds.filter(|seconds| *seconds <= LAST_SECOND))
+}
+
+fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Ok(match OptionalClaim::deserialize(deserializer)? {
+        OptionalClaim::Entry(ListEntry::Text(text)) => Some(text),
+        _ => None,
+    })
+}
+
+/// A list of strings or of SCIM objects with a `value`, or one of them alone. Other entries are ignored.
+fn values<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    Ok(match OptionalClaim::deserialize(deserializer)? {
+        OptionalClaim::List(list) => list.into_iter().filter_map(ListEntry::text).collect(),
+        OptionalClaim::Entry(entry) => entry.text().into_iter().collect(),
+        OptionalClaim::Seconds(_) | OptionalClaim::Fraction(_) => Vec::new(),
+    })
+}
+
+fn scope<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Ok(match OptionalClaim::deserialize(deserializer)? {
+        OptionalClaim::Entry(ListEntry::Text(scopes)) => scopes,
+        OptionalClaim::List(list) => {
+            let text = |entry| match entry {
+                // An entry with a space is not a scope (RFC 6749, 3.3). Joined, it would grant two.
+                ListEntry::Text(scope) if !scope.contains(' ') => Some(scope),
+                _ => None,
+            };
+            list.into_iter().filter_map(text).collect::<Vec<_>>().join(" ")
+        }
+        _ => String::new(),
+    })
 }
 
 #[cfg(test)]
@@ -149,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_grants_nothing_and_what_is_wrong_is_refused() {
+    fn an_absent_claim_grants_nothing() {
         let empty = read("{}").expect("claims");
         assert_eq!(empty, AccessToken::default());
         assert!(
@@ -159,20 +210,58 @@ mod tests {
                 && empty.acr().is_none()
         );
         assert_eq!(empty.authenticated_at(), None);
-        for json in [
-            r#"{"roles":"admin"}"#,
-            r#"{"roles":{"value":"admin"}}"#,
-            r#"{"roles":[1]}"#,
-            r#"{"roles":[["admin"]]}"#,
-            r#"{"roles":[{"value":["admin"]}]}"#,
-            r#"{"roles":[{"value":"admin","value":"user"}]}"#,
-            r#"{"groups":[{"display":"admin"}]}"#,
-            r#"{"entitlements":[null]}"#,
-            r#"{"scope":["read"]}"#,
-            r#"{"auth_time":-1}"#,
-            r#"{"auth_time":253402300800}"#,
-            r#"{"auth_time":18446744073709551615}"#,
-        ] {
+    }
+
+    /// Issuers differ in the types of these claims. A type that is not understood grants nothing, and does not make the token invalid.
+    #[test]
+    fn an_optional_claim_of_another_type_refuses_no_token() {
+        let roles = |roles: &[&str]| AccessToken {
+            roles: roles.iter().map(|role| (*role).to_owned()).collect(),
+            ..AccessToken::default()
+        };
+        let scope = |scope: &str| AccessToken { scope: scope.to_owned(), ..AccessToken::default() };
+        let date = |auth_time| AccessToken { auth_time, ..AccessToken::default() };
+        let none = AccessToken::default;
+        let table = [
+            (r#"{"roles":"admin"}"#, roles(&["admin"])),
+            (r#"{"roles":{"value":"admin"}}"#, roles(&["admin"])),
+            (
+                r#"{"roles":["admin",1,null,["user"],{"value":"staff"}]}"#,
+                roles(&["admin", "staff"]),
+            ),
+            (r#"{"roles":[{"value":["admin"]}]}"#, none()),
+            (r#"{"roles":[{"value":"admin","value":"user"}]}"#, none()),
+            (r#"{"roles":[{"display":"admin"}]}"#, none()),
+            (r#"{"roles":null}"#, none()),
+            (r#"{"roles":1}"#, none()),
+            (r#"{"roles":1.5}"#, none()),
+            (r#"{"roles":true}"#, none()),
+            (r#"{"roles":{"admin":true}}"#, none()),
+            (r#"{"groups":null,"entitlements":1,"permissions":{}}"#, none()),
+            (r#"{"scope":["read","write"]}"#, scope("read write")),
+            (r#"{"scope":["read","write all",1]}"#, scope("read")),
+            (r#"{"scope":[]}"#, none()),
+            (r#"{"scope":null}"#, none()),
+            (r#"{"scope":1}"#, none()),
+            (r#"{"scope":{"value":"read"}}"#, none()),
+            (r#"{"acr":2}"#, none()),
+            (r#"{"acr":["2"]}"#, none()),
+            (r#"{"acr":null}"#, none()),
+            (r#"{"auth_time":100}"#, date(Some(100))),
+            (r#"{"auth_time":100.9}"#, date(Some(100))),
+            (r#"{"auth_time":253402300799}"#, date(Some(253_402_300_799))),
+            (r#"{"auth_time":253402300800}"#, none()),
+            (r#"{"auth_time":18446744073709551615}"#, none()),
+            (r#"{"auth_time":1e300}"#, none()),
+            (r#"{"auth_time":-1}"#, none()),
+            (r#"{"auth_time":"100"}"#, none()),
+            (r#"{"auth_time":null}"#, none()),
+        ];
+        for (json, expected) in table {
+            assert_eq!(read(json), Some(expected), "{json}");
+        }
+        // These two are required, and name a caller.
+        for json in [r#"{"sub":1}"#, r#"{"client_id":["app"]}"#] {
             assert_eq!(read(json), None, "{json}");
         }
     }
