@@ -161,7 +161,7 @@ pub use middleware::garde::Garde;
 pub use middleware::grpc_status::GrpcStatus;
 #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
 #[cfg_attr(docsrs, doc(cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))))]
-pub use middleware::jwt::{Claims, Jwt, JwtConfigError, MaybeClaims};
+pub use middleware::jwt::{Claims, Jwt, JwtError, MaybeClaims};
 #[cfg(feature = "problem-details")]
 #[cfg_attr(docsrs, doc(cfg(feature = "problem-details")))]
 pub use middleware::problem_details::ProblemDetails;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde_json::{Value, json};
-use tower_chain::middleware::jwt::{Algorithm, JwtConfigError, Keys};
+use tower_chain::middleware::jwt::{Algorithm, JwtError, Keys};
 
 #[test]
 #[cfg_attr(
@@ -20,7 +20,7 @@ fn wycheproof_agrees_but_for_the_waived() {
             let key = if group["public"].is_null() { &group["private"] } else { &group["public"] };
             let set = if key["keys"].is_null() { json!({ "keys": [key] }) } else { key.clone() };
             let keys = match Keys::jwks(set.to_string(), ALGORITHMS) {
-                Err(JwtConfigError::NoUsableJwk) => None,
+                Err(JwtError::NoUsableJwk) => None,
                 keys => Some(keys.unwrap()),
             };
             for test in group["tests"].as_array().unwrap() {

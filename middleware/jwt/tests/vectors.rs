@@ -78,7 +78,7 @@ fn the_examples_of_the_rfcs_verify_and_one_changed_byte_does_not() {
         for index in [header.len() + 3, dot - 3, dot + 3, token.len() - 3] {
             let mut changed = token.clone().into_bytes();
             changed[index] = if changed[index] == b'A' { b'B' } else { b'A' };
-            assert_eq!(keys.verify(&changed), Err(Refusal::Signature), "{title} {index}");
+            assert_eq!(keys.verify(&changed), Err(JwtRefusal::Signature), "{title} {index}");
         }
     }
 }
@@ -93,13 +93,13 @@ async fn the_hmac_example_passes_a_policy_in_its_own_time() {
     };
     let claims = joe(1_300_819_379).verify(&token).await.unwrap();
     assert_eq!(claims["http://example.com/is_root"], true);
-    assert_eq!(joe(1_300_819_380).verify(&token).await.unwrap_err(), Refusal::Expired);
+    assert_eq!(joe(1_300_819_380).verify(&token).await.unwrap_err(), JwtRefusal::Expired);
 }
 
 #[test]
 fn the_unsecured_example_of_rfc_7515_a5_is_refused() {
     let keys = Keys::from(Key::jwk(RFC[0].1, RFC[0].2).unwrap());
     let token = format!("eyJhbGciOiJub25lIn0.{PAYLOAD}.");
-    assert_eq!(keys.verify(&token), Err(Refusal::Malformed));
-    assert_eq!(keys.verify(format!("{token}AA")), Err(Refusal::Algorithm));
+    assert_eq!(keys.verify(&token), Err(JwtRefusal::Malformed));
+    assert_eq!(keys.verify(format!("{token}AA")), Err(JwtRefusal::Algorithm));
 }
