@@ -255,6 +255,88 @@ async fn a_clock_that_was_set_back_refuses_for_one_period_at_most() {
     }
 }
 
+/// 60 requests a minute, and for exports 10 a day.
+fn tiers() -> RateLimit {
+    RateLimit::new(
+        Policy::new("p", Quota::per_minute(60)).quota_by(|req| {
+            req.headers().contains_key("export").then(|| Quota::new(10, 24 * HOUR))
+        }),
+    )
+}
+
+async fn exports(server: &Server, requests: usize) -> usize {
+    let mut admitted = 0;
+    for _ in 0..requests {
+        let mut req = request(ALICE);
+        req.headers_mut().insert("export", http::HeaderValue::from_static("1"));
+        admitted += usize::from(server.service.handle(req).await.status() == 200);
+    }
+    admitted
+}
+
+#[tokio::test]
+async fn a_server_that_knows_only_a_short_quota_shortens_nothing() {
+    let Some(redis) = Redis::start() else { return };
+    let short = || RateLimit::new(Policy::new("p", Quota::per_minute(60)));
+    let long = || RateLimit::new(Policy::new("p", Quota::new(10, 24 * HOUR)));
+    let others: [(&str, RateLimit); 6] = [
+        ("it was restarted", tiers()),
+        ("its configuration is another one", short()),
+        ("its quota was changed", long()),
+        ("it gives charges back", short().count_failures()),
+        ("it pays in advance", short()),
+        ("it blocks clients", short().penalty(Quota::per_minute(1), Duration::from_secs(1))),
+    ];
+    let mut admitted = exports(&Server::new(&redis, tiers(), slow), 4).await;
+    for (name, limit) in others {
+        let other = Server::new(&redis, limit, |limits| slow(limits).lease(2));
+        assert!(other.handle.set_quota("p", Quota::per_minute(60)));
+        let alice: IpAddr = ALICE.parse().unwrap();
+        for _ in 0..3 {
+            assert_eq!(other.status().await, 429, "{name}");
+            other.handle.charge(alice, 1).await;
+            assert_eq!(other.handle.peek(alice).await[0].remaining(), 0, "{name}");
+        }
+        admitted += exports(&Server::new(&redis, tiers(), slow), 2).await;
+    }
+    assert_eq!(admitted, 10);
+    let key = "limit:{192.0.2.1}:p";
+    let lives: u64 = redis.ask(redis::cmd("PTTL").arg(key)).await.unwrap();
+    assert!(lives > 86_000_000, "{lives}");
+}
+
+#[tokio::test]
+async fn after_the_clock_was_set_back_a_key_is_charged_for_no_longer_than_before() {
+    let Some(redis) = Redis::start() else { return };
+    // A day was charged, and a server that knows of a minute alone asks.
+    let server = Server::new(&redis, RateLimit::new(Policy::new("p", Quota::per_minute(60))), slow);
+    assert_eq!(exports(&Server::new(&redis, tiers(), slow), 10).await, 10);
+    assert!(server.handle.block("192.0.2.2".parse::<IpAddr>().unwrap(), 10 * HOUR).await);
+    let year: u64 = 365 * 24 * 3600 * 1_000_000;
+    for (client, key, seconds) in [
+        (ALICE, "limit:{192.0.2.1}:p", 86_400),
+        ("192.0.2.2", "limit:{192.0.2.2}:p:#block", 36_000),
+    ] {
+        let value: String = redis.ask(redis::cmd("GET").arg(key)).await.unwrap();
+        let (till, rest) = value.split_at(16);
+        let ahead = format!("{}{rest}", till.parse::<u64>().unwrap() + year);
+        let _: () = redis.ask(redis::cmd("SET").arg(key).arg(ahead)).await.unwrap();
+        // A server that has not seen the client.
+        let limit = RateLimit::new(Policy::new("p", Quota::per_minute(60)));
+        let refused = Server::new(&redis, limit, slow).service.handle(request(client)).await;
+        assert_eq!(refused.status(), 429);
+        let wait: u64 = refused.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+        assert!((seconds - 100..=seconds * 104 / 100 + 1).contains(&wait), "{wait}");
+        // From then on it comes back by itself.
+        let value: String = redis.ask(redis::cmd("GET").arg(key)).await.unwrap();
+        let now: Vec<u64> = redis.ask(&redis::cmd("TIME")).await.unwrap();
+        let till: u64 = value[..16].parse().unwrap();
+        assert!(till / 1_000_000 < now[0] + seconds * 105 / 100, "{value}");
+        let lives: u64 = redis.ask(redis::cmd("PTTL").arg(key)).await.unwrap();
+        assert!(lives / 1000 < seconds * 105 / 100, "{lives}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_store_is_answered_as_the_mode_says() {
     for (mode, known, fresh) in [

@@ -701,6 +701,95 @@ fn an_empty_prefix_is_refused_where_it_is_written() {
     }
 }
 
+/// 60 requests a minute, and for exports 10 in 3,000 seconds.
+fn tiers() -> RateLimit {
+    let export = Quota::new(10, SECOND * 3000);
+    RateLimit::new(
+        Policy::new("p", Quota::per_minute(60))
+            .quota_by(move |req| req.headers().contains_key("export").then_some(export)),
+    )
+}
+
+/// How many of these exports a server admits.
+async fn exports(server: &Server, requests: usize) -> usize {
+    let mut admitted = 0;
+    for _ in 0..requests {
+        let peer: SocketAddr = "192.0.2.1:4000".parse().unwrap();
+        let req = http::Request::get("/").extension(PeerAddr(peer)).header("export", "1");
+        let response = server.service.handle(req.body(Body::empty()).unwrap()).await;
+        admitted += usize::from(response.status() == 200);
+    }
+    admitted
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_knows_only_a_short_quota_shortens_nothing() {
+    let short = || RateLimit::new(Policy::new("p", Quota::per_minute(60)));
+    let long = || RateLimit::new(Policy::new("p", Quota::new(10, SECOND * 3000)));
+    let others: [(&str, RateLimit); 7] = [
+        ("it was restarted", tiers()),
+        ("its configuration is another one", short()),
+        ("its quota was changed", long()),
+        ("it gives charges back", short().count_failures()),
+        ("it holds requests back", short().delay(SECOND * 5)),
+        ("it counts requests under way", short().concurrency(2)),
+        ("it blocks clients", short().penalty(Quota::per_minute(1), SECOND)),
+    ];
+    for (name, limit) in others {
+        for fault in [Fault::None, Fault::Fails, Fault::Hangs] {
+            let shelf = Shelf::new();
+            assert_eq!(exports(&local(&shelf, tiers()), 12).await, 10, "{name}");
+            let other = local(&shelf, limit.clone());
+            assert_eq!(left(&other).await, 0, "{name}");
+            assert!(other.handle.set_quota("p", Quota::per_minute(60)));
+            shelf.set(fault);
+            for _ in 0..3 {
+                assert_eq!(other.status().await, 429, "{name}");
+                other.handle.charge(alice(), 1).await;
+            }
+            assert_eq!(exports(&other, 5).await, 0, "{name}");
+            shelf.set(Fault::None);
+            tokio::time::sleep(SECOND * 2).await;
+            assert_eq!(exports(&local(&shelf, tiers()), 5).await, 0, "{name}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_long_quota_has_charged_without_the_store_is_told_in_full() {
+    let shelf = Shelf::new();
+    let server = local(&shelf, tiers());
+    shelf.set(Fault::Fails);
+    assert_eq!(exports(&server, 5).await, 5);
+    // Under the quota that all other requests have.
+    server.handle.charge(alice(), 1).await;
+    shelf.set(Fault::None);
+    tokio::time::sleep(SECOND * 2).await;
+    assert_eq!(exports(&local(&shelf, tiers()), 12).await, 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_penalty_ends_no_longer_block_of_another_server() {
+    let shelf = Shelf::new();
+    let limit = || {
+        let limit = RateLimit::new(Quota::new(2, SECOND * 2));
+        limit.penalty(Quota::new(3, SECOND * 1000), SECOND * 100)
+    };
+    let (one, other) = (local(&shelf, limit()), local(&shelf, limit()));
+    shelf.set(Fault::Fails);
+    for _ in 0..6 {
+        one.status().await;
+    }
+    shelf.set(Fault::None);
+    assert!(other.handle.block(alice(), SECOND * 1000).await);
+    tokio::time::sleep(SECOND * 500).await;
+    assert_eq!([one.status().await, other.status().await], [429, 429]);
+    // By hand it may be shortened.
+    assert!(other.handle.block(alice(), SECOND * 10).await);
+    tokio::time::sleep(SECOND * 10).await;
+    assert_eq!([one.status().await, other.status().await], [200, 200]);
+}
+
 /// A generator of numbers that says the same in every run (SplitMix64).
 struct Dice(u64);
 

@@ -9,6 +9,7 @@ use super::check::{Ask, Check};
 use super::clock::nanos;
 use super::key::{LEVELS, LimitKey, Named, Prefixes, Subject, factor};
 use super::limiter::Limiter;
+use super::policy::Policy;
 use super::quota::{Quota, Rate};
 use super::store::StorePlace;
 use crate::Request;
@@ -174,16 +175,22 @@ impl Limiter {
 
     fn charge(&self, asked: &mut Asked, at: usize, client: &Hashes, quota: Quota, cost: u32) {
         let shard = self.memory.shard_of(client.widest());
-        let reach = self.policies.get(at).map_or(0, |policy| policy.reach(quota));
+        // The memory of a single process holds no charges but its own, so an operator may shorten them. What other processes have charged is never
+        // shortened here: one of them may have used a longer quota.
+        let shortens =
+            self.remote.is_none() && self.policies.get(at).is_some_and(Policy::has_new_quota);
         if asked.primary == (0, 0) {
             asked.primary = (shard, client.widest());
         }
         for (level, hash) in client.hashes.iter().take(client.levels).enumerate() {
             let rate = if level == 0 { quota.rate() } else { quota.times(factor(level)).rate() };
             let segment = (at * LEVELS + level) as u8;
-            let ask = Ask::Charge { rate, cost, further: self.further(rate) };
+            let further = self.further(rate);
+            let ask = Ask::Charge { rate, cost, further };
             let mut check = Check::new(shard, mix(*hash, segment), segment, ask);
-            check.reach = check.reach.max(reach);
+            if shortens {
+                check.reach = rate.whole().saturating_add(rate.charge(further));
+            }
             check.returnable = self.gives_back();
             asked.checks.push(check);
         }

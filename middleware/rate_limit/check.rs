@@ -28,9 +28,9 @@ pub(crate) struct Check {
     pub(crate) overflowed: bool,
     /// Where the key was found.
     pub(crate) at: Option<usize>,
-    /// For how many nanoseconds the key may be charged, under whichever quota: what lies after that was charged under one that is no more.
+    /// For how many nanoseconds the key may be charged. `u64::MAX` unless an operator has replaced the quota that it was charged under.
     pub(crate) reach: u64,
-    /// Whether something lay after that.
+    /// Whether it was charged for longer, and is shortened.
     pub(crate) cut: bool,
     /// Whether the charge may be taken back, and its number among those that may.
     pub(crate) returnable: bool,
@@ -72,11 +72,6 @@ pub(crate) enum Outcome {
 
 impl Check {
     pub(crate) fn new(shard: usize, key: u64, segment: u8, ask: Ask) -> Self {
-        let outcome = Outcome::Admitted;
-        let reach = match ask {
-            Ask::Charge { rate, further, .. } => rate.whole().saturating_add(rate.charge(further)),
-            Ask::Enter { .. } | Ask::Free => 0,
-        };
         Self {
             shard,
             key,
@@ -84,10 +79,10 @@ impl Check {
             ask,
             until: 0,
             count: 0,
-            outcome,
+            outcome: Outcome::Admitted,
             overflowed: false,
             at: None,
-            reach,
+            reach: u64::MAX,
             cut: false,
             returnable: false,
             number: 0,

@@ -201,7 +201,8 @@ impl RateLimitHandle {
         }
     }
 
-    /// Refuses all requests of a client for a time. Blocking it again sets the time anew; a time of zero lifts the block.
+    /// Refuses all requests of a client for a time. Blocking it again sets the time anew; a time of zero lifts the block. A
+    /// [penalty](crate::RateLimit::penalty) never shortens it.
     ///
     /// Returns `false` if there was no room to remember it, or if the shared store could not be reached: then it holds on this server, and the
     /// store is told once it is back, unless a block is lifted.
@@ -236,7 +237,11 @@ impl RateLimitHandle {
         (left > 0).then(|| Duration::from_nanos(left))
     }
 
-    /// Changes the quota of the policy with this name, for all requests from now on. Clients keep what they have used.
+    /// Changes the quota of the policy with this name, for all requests on this server from now on. Clients keep what they have used.
+    ///
+    /// The used part is stored as a time. Where no quota but that of the policy was in use, and no store is [shared](crate::RateLimit::shared), it is
+    /// shortened to the time in which the new quota comes back. Otherwise a client may have charged it under another quota, of another request or another
+    /// server: then it is kept as it is, and [`reset`](RateLimitHandle::reset) clears it.
     ///
     /// Returns `false` if there is no such policy.
     pub fn set_quota(&self, policy: &str, quota: Quota) -> bool {

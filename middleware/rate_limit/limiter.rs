@@ -202,10 +202,12 @@ impl Limiter {
         let mut strike = [Check::new(shard, mix(hash, STRIKE), STRIKE, ask)];
         if !self.memory.decide(&mut strike, now) {
             let (shard, key) = self.block_of(asked);
-            self.memory.change(shard, key, now, |_| until(now, penalty.block));
+            // An operator may have blocked the client for longer meanwhile.
+            let end = until(now, penalty.block);
+            self.memory.change(shard, key, now, |other| other.max(end));
             if let (Some(remote), Some(shared)) = (self.remote(), &asked.shared) {
                 self.end_leases(asked, now);
-                remote.block_later(shared.client.clone(), (shard, key), penalty.block);
+                remote.block_later(&shared.client, (shard, key), penalty.block);
             }
         }
     }

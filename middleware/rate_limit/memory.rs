@@ -369,7 +369,7 @@ fn decide<'a>(
         let value = value.unwrap_or(Value::until(0));
         match check.ask {
             Ask::Charge { rate, cost, further } => {
-                // After a change to a shorter quota nobody waits for longer than that takes.
+                // After an operator has set a shorter quota, no client waits longer than that quota takes to come back.
                 check.until = value.as_until().min(now.saturating_add(check.reach));
                 check.cut = check.until < value.as_until();
                 if check.cut {

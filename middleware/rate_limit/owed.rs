@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::quota::Rate;
+use super::quota::{LONGEST, Rate};
 use super::store::{StoreCharge, StorePlace};
 
 /// What the store must still be told, up to a cap.
@@ -26,7 +26,10 @@ struct Ledger {
 
 /// For how long a key is charged that the store doesn't know of.
 struct Debt {
-    kind: Kind,
+    /// For how many nanoseconds the key may be charged under the longest quota of these charges. A charge under a shorter quota does not lower it.
+    most: u64,
+    /// Where the client is remembered here, if the key is its block.
+    block: Option<(usize, u64)>,
     /// Until when the store has it charged, as far as is known here.
     base: u64,
     /// Until when it is charged in truth.
@@ -35,23 +38,11 @@ struct Debt {
     doubts: u32,
 }
 
-#[derive(Clone, Copy)]
-enum Kind {
-    Charges {
-        interval: u64,
-        burst: u32,
-        reach: u64,
-    },
-    /// The block of a client, and where it is remembered here.
-    Block(usize, u64),
-}
-
 /// Charges that were made without the store.
 pub(crate) struct Charges<'a> {
     pub(crate) name: &'a str,
     pub(crate) rate: Rate,
     pub(crate) further: u32,
-    pub(crate) reach: u64,
     pub(crate) cost: u32,
     /// Until when the key was known to be charged before them.
     pub(crate) known: u64,
@@ -97,24 +88,43 @@ impl Owed {
 
     /// Notes charges that were made without the store.
     pub(crate) fn charge(&self, charges: &Charges<'_>, now: u64) {
-        let &Charges { name, rate, further, reach, cost, known, doubted } = charges;
-        let burst = rate.burst.get().saturating_add(further);
-        let kind = Kind::Charges { interval: rate.interval, burst, reach };
+        let &Charges { name, rate, further, cost, known, doubted } = charges;
+        let most = rate.charge(rate.burst.get().saturating_add(further));
         let mut ledger = self.lock();
-        let Some(debt) = ledger.debt(name, kind, known, now) else { return };
-        let most = now.saturating_add(rate.interval.saturating_mul(burst.into()));
-        let until = debt.until.max(now).saturating_add(rate.charge(cost)).min(most);
-        debt.until = debt.until.max(until);
+        let Some(debt) = ledger.debt(name, known, now) else { return };
+        debt.most = debt.most.max(most);
+        let until = debt.until.max(now).saturating_add(rate.charge(cost));
+        debt.until = debt.until.max(until.min(now.saturating_add(most)));
         debt.doubts += u32::from(doubted);
         self.any.store(true, Ordering::Release);
     }
 
-    /// Notes a block that the store doesn't know of, and where it is remembered here.
-    pub(crate) fn block(&self, name: &str, at: (usize, u64), until: u64, now: u64) {
+    /// Changes until when a block lasts that the store doesn't know of, and notes where it is remembered here.
+    pub(crate) fn block(
+        &self,
+        name: &str,
+        at: (usize, u64),
+        now: u64,
+        until: impl FnOnce(u64) -> u64,
+    ) {
         let mut ledger = self.lock();
-        let Some(debt) = ledger.debt(name, Kind::Block(at.0, at.1), now, now) else { return };
-        debt.until = until;
+        let Some(debt) = ledger.debt(name, now, now) else { return };
+        debt.block = Some(at);
+        debt.until = until(debt.until);
         self.any.store(true, Ordering::Release);
+    }
+
+    /// The store knows of a block until then. Returns whether there is a longer one, of which it must still be told.
+    pub(crate) fn has_longer_block(&self, name: &str, until: u64) -> bool {
+        if !self.any() {
+            return false;
+        }
+        let mut ledger = self.lock();
+        let is_longer = ledger.debts.get(name).is_some_and(|debt| debt.until > until);
+        if !is_longer {
+            ledger.debts.remove(name);
+        }
+        is_longer
     }
 
     /// Notes a word that could not be told. Past the cap it is lost: a place comes back by itself, and a client is rather charged for too much.
@@ -181,16 +191,20 @@ impl Owed {
             return None;
         }
         debt.doubts += 1;
-        let (interval, burst, cost, longest, block) = match debt.kind {
-            Kind::Charges { interval, burst, reach } => {
-                let cost = u32::try_from(left.div_ceil(interval)).unwrap_or(u32::MAX);
-                (interval, burst, cost, reach, None)
-            }
-            Kind::Block(shard, key) => (left, 1, 1, left, Some((shard, key))),
+        // A block is set for all of its time. Charges are added to those that the store has, up to the longest quota among them. They may come from
+        // quotas with different intervals, so they are told as a time, in units that are small enough to count it exactly.
+        let left = if debt.block.is_some() { upto.saturating_sub(now) } else { left };
+        let most = debt.most.max(left);
+        let unit = most.div_ceil(UNITS).next_multiple_of(MICROSECOND);
+        let units = |nanos: u64| u32::try_from(nanos.div_ceil(unit)).unwrap_or(u32::MAX);
+        let charge = StoreCharge {
+            key: name.to_owned(),
+            interval: Duration::from_nanos(unit),
+            burst: units(most),
+            cost: units(left),
+            longest: LONGEST,
         };
-        let (interval, longest) = (Duration::from_nanos(interval), Duration::from_nanos(longest));
-        let charge = StoreCharge { key: name.to_owned(), interval, burst, cost, longest };
-        Some(Due { charge, block, upto })
+        Some(Due { charge, block: debt.block, upto })
     }
 
     /// The store knows of it now, but for what was added meanwhile.
@@ -218,7 +232,7 @@ impl Owed {
 
 impl Ledger {
     /// The debt of a key, from now on if there is none yet; `None` if there is no room for it.
-    fn debt(&mut self, name: &str, kind: Kind, base: u64, now: u64) -> Option<&mut Debt> {
+    fn debt(&mut self, name: &str, base: u64, now: u64) -> Option<&mut Debt> {
         if !self.debts.contains_key(name) {
             if self.debts.len() >= MOST_DEBTS {
                 // Once a second at most: a flood of clients costs no more than that.
@@ -231,11 +245,10 @@ impl Ledger {
                     return None;
                 }
             }
-            self.debts.insert(name.to_owned(), Debt { kind, base, until: base, doubts: 0 });
+            let debt = Debt { most: 0, block: None, base, until: base, doubts: 0 };
+            self.debts.insert(name.to_owned(), debt);
         }
-        let debt = self.debts.get_mut(name)?;
-        debt.kind = kind;
-        Some(debt)
+        self.debts.get_mut(name)
     }
 }
 
@@ -254,3 +267,7 @@ impl Debt {
 const MOST_DEBTS: usize = 65_536;
 const MOST_WORDS: usize = 16_384;
 const SECOND: u64 = 1_000_000_000;
+/// A store may count in microseconds: units below that would be rounded up.
+const MICROSECOND: u64 = 1000;
+/// Into how many units the longest charge is divided. Their number fits into 32 bits.
+const UNITS: u64 = 1 << 31;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock};
 
 use http::HeaderValue;
@@ -49,8 +49,6 @@ pub struct Policy {
 struct Changed {
     is: AtomicBool,
     quota: RwLock<Quota>,
-    /// Nanoseconds that the longest of the quotas in use takes to come back.
-    longest: AtomicU64,
 }
 
 impl Policy {
@@ -85,11 +83,7 @@ impl Policy {
             cost: 1,
             cost_by: None,
             when: None,
-            changed: Arc::new(Changed {
-                is: AtomicBool::new(false),
-                quota: RwLock::new(quota),
-                longest: AtomicU64::new(quota.rate().whole()),
-            }),
+            changed: Arc::new(Changed { is: AtomicBool::new(false), quota: RwLock::new(quota) }),
         })
     }
 
@@ -118,8 +112,9 @@ impl Policy {
 
     /// Sets the quota by looking at the request, such as at the tier of its user. Defaults to the quota of the policy, as does `None`.
     ///
-    /// A client keeps what it has used when its quota changes: no tier starts anew. What it has used is time, so where the new quota has a shorter period
-    /// it waits until no more than that is left; [`reset`](crate::RateLimitHandle::reset) lets it start anew.
+    /// A client keeps what it has used when its quota changes. The used part is stored as a time, which no quota shortens: after a quota with a long
+    /// period is used up, a request under a quota with a short period is refused until the time fits into the short period.
+    /// [`reset`](crate::RateLimitHandle::reset) clears it.
     #[must_use]
     pub fn quota_by(
         mut self,
@@ -170,17 +165,13 @@ impl Policy {
 
     pub(crate) fn set_quota(&self, quota: Quota) {
         *self.changed.quota.write().unwrap_or_else(PoisonError::into_inner) = quota;
-        self.changed.longest.store(quota.rate().whole(), Ordering::Relaxed);
         self.changed.is.store(true, Ordering::Release);
     }
 
-    /// For how many nanoseconds a key may be charged under this quota, or under another one that its client had before.
-    pub(crate) fn reach(&self, quota: Quota) -> u64 {
-        let whole = quota.rate().whole();
-        if self.quota_by.is_none() {
-            return whole;
-        }
-        self.changed.longest.fetch_max(whole, Ordering::Relaxed).max(whole)
+    /// Whether an operator has replaced the quota that all requests had. Where requests have different quotas, a charge may have been made under one
+    /// that was not replaced.
+    pub(crate) fn has_new_quota(&self) -> bool {
+        self.quota_by.is_none() && self.changed.is.load(Ordering::Acquire)
     }
 
     /// The quota that [`field`](Policy::field) shows.

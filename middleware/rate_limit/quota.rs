@@ -261,4 +261,5 @@ pub(crate) fn checked<T>(built: Result<T, RateLimitConfigError>) -> T {
 /// How many policies a limiter has at most.
 pub(crate) const MAX_POLICIES: usize = 8;
 
-const LONGEST: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
+/// No key is charged for longer than that.
+pub(crate) const LONGEST: Duration = Duration::from_secs(100 * 366 * 24 * 3600);

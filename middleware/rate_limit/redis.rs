@@ -11,8 +11,8 @@ use super::store::{LimitStore, StoreAnswer, StoreCall, StoreError, StoreFuture, 
 
 /// A [`LimitStore`] in Redis or Valkey.
 ///
-/// Each decision is one call of one script, whatever the number of policies, by the clock of the server alone. Every key has a time to live: it is
-/// gone once it says nothing any more. Redis 5 or later is needed. If Redis loses its memory, all clients have their quota anew; if it
+/// Each decision is one call of one script, whatever the number of policies, by the clock of the server alone. If that clock is set back, a client is refused
+/// for no longer than before (rounded up by 4 %). Every key has a time to live: it is gone once it says nothing any more. Redis 5 or later is needed. If Redis loses its memory, all clients have their quota anew; if it
 /// may evict keys (`allkeys-*`), it forgets clients that have used theirs up, so give it `volatile-ttl` or a database of its own.
 ///
 /// For TLS turn on the feature `tokio-rustls-comp` of the crate `redis` and write `rediss://`. For a cluster turn on its feature `cluster-async`
@@ -117,7 +117,7 @@ where
                     let time = |requests: u32| {
                         micros(charge.interval).saturating_mul(requests.into()).min(LONGEST)
                     };
-                    let longest = micros(charge.longest).min(LONGEST).max(time(charge.burst));
+                    let longest = micros(charge.longest).min(LONGEST);
                     cmd.arg(time(charge.burst)).arg(time(charge.cost)).arg(longest);
                 }
             };
@@ -197,13 +197,14 @@ impl<C> fmt::Debug for RedisStore<C> {
 
 /// A script that Redis keeps under its hash.
 struct Lua {
-    code: &'static str,
+    code: String,
     hash: String,
 }
 
 impl Lua {
-    fn new(code: &'static str) -> Self {
-        Self { code, hash: Script::new(code).get_hash().to_owned() }
+    fn new(code: &str) -> Self {
+        let code = format!("{CHARGE}{code}");
+        Self { hash: Script::new(&code).get_hash().to_owned(), code }
     }
 
     /// Runs it; a node that doesn't know it is told it by the same call, so that no other node is needed.
@@ -217,7 +218,7 @@ impl Lua {
         let answer = match known.query_async(connection).await {
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
                 let mut told = redis::cmd("EVAL");
-                arguments(told.arg(self.code));
+                arguments(told.arg(&self.code));
                 told.query_async(connection).await
             }
             answer => answer,
@@ -234,18 +235,46 @@ fn micros(time: Duration) -> u64 {
 /// 100 years in microseconds. With the time since 1970 it stays below 2^53.
 const LONGEST: u64 = 100 * 366 * 24 * 3600 * 1_000_000;
 
-/// Tests all keys, then charges all or none. A time too far in the future comes from a clock that was set back; it is cut to the most that can be charged.
-const TAKE: &str = r"
+/// What a key holds, for both scripts: until when it is charged, in microseconds since 1970 (16 digits), and for how long that was when it was written,
+/// rounded up to a power of 1.04 (its exponent in 3 digits). Redis stores the 19 digits as one integer of 64 bits. Lua counts in doubles, which cannot hold
+/// that integer, so the script cuts its text.
+///
+/// A key that is charged for longer than when it was written shows that the clock was set back: the charge is shortened to that time. So a limiter needs no
+/// bound of its own, which would shorten what another server has charged under a longer quota. `known` is whether the key has this format. One that does
+/// not is not ours, and is shortened to `most`.
+const CHARGE: &str = r"
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
+local function read(value, most)
+  local known = value and #value == 19 and not string.find(value, '%D')
+  local till
+  if known then
+    till, most = tonumber(string.sub(value, 1, 16)), 1.04 ^ tonumber(string.sub(value, 17))
+  else
+    till = tonumber(value or 0) or 0
+    if till ~= till then till = 0 end
+  end
+  local latest = now + math.floor(math.min(most, 3162240000000000))
+  return math.max(math.min(till, latest), now), known, till > latest
+end
+local function write(key, till, known)
+  local left = till - now
+  local value = string.format('%016.0f', till)
+  if known then value = value .. string.format('%03.0f', math.floor(math.log(left) / math.log(1.04)) + 1) end
+  redis.call('SET', key, value, 'PX', string.format('%.0f', math.ceil(left / 1000)))
+end
+";
+
+/// Tests all keys, then charges all or none.
+const TAKE: &str = r"
 local forced, lease, charges = ARGV[1] == '1', tonumber(ARGV[2]), tonumber(ARGV[3])
 local held = redis.call('MGET', unpack(KEYS))
 local fits, blocked, busy, places = true, 0, 0, tonumber(ARGV[5])
 if ARGV[4] == '1' and held[charges + 1] then
-  blocked = tonumber(held[charges + 1]) or 0
-  if blocked ~= blocked then blocked = 0 end
-  blocked = math.min(math.max(blocked - now, 0), 3162240000000000)
+  local till, known, cut = read(held[charges + 1], 3162240000000000)
+  blocked = till - now
   fits = blocked == 0
+  if cut and known then write(KEYS[charges + 1], till, true) end
 end
 if places > 0 then
   redis.call('ZREMRANGEBYSCORE', KEYS[#KEYS], '-inf', now)
@@ -253,16 +282,12 @@ if places > 0 then
     busy, fits = 1, false
   end
 end
-local till, latest, cost, cut = {}, {}, {}, nil
+local till, latest, cost, known, cut = {}, {}, {}, {}, {}
 for i = 1, charges do
-  latest[i], cost[i] = now + tonumber(ARGV[3 * i + 5]), tonumber(ARGV[3 * i + 6])
-  local charged, longest = tonumber(held[i] or 0) or 0, now + tonumber(ARGV[3 * i + 7])
-  if charged ~= charged then charged = 0 end
-  if charged > longest then
-    charged, cut = longest, cut or {}
-    cut[i] = true
-  end
-  till[i] = math.max(charged, now)
+  local burst, longest = tonumber(ARGV[3 * i + 5]), tonumber(ARGV[3 * i + 7])
+  latest[i], cost[i] = now + burst, tonumber(ARGV[3 * i + 6])
+  till[i], known[i], cut[i] = read(held[i], burst)
+  till[i] = math.min(till[i], now + longest)
   if cost[i] > 0 and till[i] + cost[i] > latest[i] and not forced then fits = false end
 end
 local answer = { fits and 1 or 0, 0, blocked, busy }
@@ -277,9 +302,9 @@ end
 for i = 1, charges do
   if fits and cost[i] > 0 then
     till[i] = math.max(till[i], math.min(till[i] + cost[i] * (1 + answer[2]), latest[i]))
-  end
-  if fits and cost[i] > 0 or cut and cut[i] then
-    redis.call('SET', KEYS[i], string.format('%.0f', till[i]), 'PX', string.format('%.0f', math.ceil((till[i] - now) / 1000)))
+    write(KEYS[i], till[i], true)
+  elseif cut[i] then
+    write(KEYS[i], till[i], known[i])
   end
   answer[i + 4] = till[i] - now
 end
@@ -291,12 +316,11 @@ return answer
 ";
 
 const GIVE_BACK: &str = r"
-local time = redis.call('TIME')
-local now = time[1] * 1000000 + time[2]
 for i = 1, #KEYS do
-  local till = (tonumber(redis.call('GET', KEYS[i]) or 0) or 0) - tonumber(ARGV[i])
-  if till > now and till < 9007199254740992 then
-    redis.call('SET', KEYS[i], string.format('%.0f', till), 'PX', string.format('%.0f', math.ceil((till - now) / 1000)))
+  local till, known = read(redis.call('GET', KEYS[i]), 3162240000000000)
+  till = till - tonumber(ARGV[i])
+  if till > now then
+    write(KEYS[i], till, known)
   else
     redis.call('DEL', KEYS[i])
   end

@@ -20,6 +20,7 @@ use super::limiter::Limiter;
 use super::memory::Memory;
 use super::names::block_key;
 use super::owed::{Charges, Owed};
+use super::quota::LONGEST;
 use super::store::{SharedLimits, StoreAnswer, StoreCall, StoreCharge, StorePlace, WhileAway};
 
 /// A shared store in use.
@@ -186,7 +187,6 @@ impl Remote {
                     Ask::Charge { rate, .. } => {
                         whole.push(*rate);
                         *rate = rate.share(servers);
-                        check.reach = check.reach.max(rate.whole());
                     }
                     Ask::Enter { most } => *most = (*most / servers.max(1)).max(1),
                     Ask::Free => {}
@@ -240,8 +240,8 @@ impl Remote {
                 continue;
             }
             let rate = shared.whole.get(at).copied().unwrap_or(rate);
-            let (known, reach) = (*known, check.reach);
-            self.owed.charge(&Charges { name, rate, further, reach, cost, known, doubted }, now);
+            let known = *known;
+            self.owed.charge(&Charges { name, rate, further, cost, known, doubted }, now);
             if doubted {
                 doubts.push(name.clone());
             }
@@ -265,7 +265,7 @@ impl Remote {
                 interval: Duration::from_nanos(rate.interval),
                 burst: rate.burst.get().saturating_add(further),
                 cost,
-                longest: Duration::from_nanos(check.reach),
+                longest: LONGEST,
             })
         };
         let (checks, Some(shared)) = (&asked.checks[asked.own()..], asked.shared.as_ref()) else {

@@ -171,8 +171,11 @@ pub struct StoreCharge {
     pub burst: u32,
     /// How many requests to charge for; 0 to look only.
     pub cost: u32,
-    /// For which time from now the key may be charged at all, under whichever quota its client has. A later time comes from a clock that was set back, or
-    /// from a quota that is no more: it is cut to this, also where the request is refused.
+    /// For how long from now the key may be charged at all. A store shortens a longer charge to this, also where the request is refused.
+    ///
+    /// It is 100 years, except where an operator sets the time of a [block](crate::RateLimitHandle::block): what is stored may have been charged under a
+    /// quota that this server does not know, so a store never shortens it on its own. A store whose clock may be set back remembers how long each key
+    /// was charged for when it was written, and shortens a charge to that.
     pub longest: Duration,
 }
 

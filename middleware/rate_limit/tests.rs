@@ -437,6 +437,27 @@ fn a_quota_is_changed_while_it_runs() {
 }
 
 #[test]
+fn a_changed_quota_shortens_nothing_that_another_quota_has_charged() {
+    let clock = LimitClock::fake();
+    let policy = Policy::new("tier", Quota::per_minute(60))
+        .quota_by(|req| req.headers().contains_key("pro").then(|| Quota::new(10, secs(86_400))));
+    let limit = RateLimit::new(policy).clock(clock.clone());
+    let handle = limit.handle();
+    let service = chain(limit);
+    let pro = || send(&service, with(ALICE, "pro", "1")).status();
+    assert_eq!((0..12).filter(|_| pro() == 200).count(), 10);
+    assert!(handle.set_quota("tier", Quota::per_minute(100)));
+    for _ in 0..3 {
+        assert_eq!(status(&service, ALICE), 429);
+        assert_eq!(pro(), 429);
+    }
+    assert!(handle.set_quota("tier", Quota::per_second(1)));
+    clock.advance(secs(1000));
+    assert_eq!(status(&service, ALICE), 429);
+    assert_eq!(pro(), 429);
+}
+
+#[test]
 fn whoever_changes_tiers_to_and_fro_gains_nothing_and_is_told_the_truth() {
     let clock = LimitClock::fake();
     let policy = Policy::new("tier", Quota::per_hour(10))

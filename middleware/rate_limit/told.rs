@@ -9,6 +9,7 @@ use super::asked::Shared;
 use super::limiter::until;
 use super::names::block_key;
 use super::owed::{Back, Word};
+use super::quota::LONGEST;
 use super::remote::{Here, Remote, TRUSTED};
 use super::store::{StoreCall, StoreCharge, StorePlace};
 
@@ -72,7 +73,8 @@ impl Remote {
         told
     }
 
-    /// Blocks a client on all servers. Returns whether the store knows it; if not, it is told later, and this server is certain of it until then.
+    /// Blocks a client on all servers for this time, whatever it was blocked for before. Returns whether the store knows it; if not, it is told later, and
+    /// this server is certain of it until then. What is told later never ends a block of another server early.
     pub(crate) async fn block(
         self: &Arc<Self>,
         client: &str,
@@ -87,33 +89,57 @@ impl Remote {
         }
         let (now, end) = (clock.now(), until(clock.now(), time));
         memory.trust(shard, key, now, end);
-        let charge =
-            StoreCharge { key: name.clone(), interval: time, burst: 1, cost: 1, longest: time };
-        let call = StoreCall { charges: vec![charge], forced: true, ..StoreCall::default() };
-        let told = self.call(|store| async move { store.take(&call).await }).await.is_some();
+        let told = self.tell_block(&name, time, time).await;
         if told {
             self.owed.forget(std::slice::from_ref(&name));
             // Who lifts it elsewhere is heard again.
             memory.trust(shard, key, now, until(clock.now(), TRUSTED).min(end));
         } else {
-            self.owed.block(&name, (shard, key), end, clock.now());
+            self.owed.block(&name, (shard, key), clock.now(), |_| end);
             self.attend();
         }
         told
     }
 
-    /// Blocks a client on all servers, without anybody waiting for it.
-    pub(crate) fn block_later(self: &Arc<Self>, client: String, at: (usize, u64), time: Duration) {
+    /// Blocks a client on all servers for at least this time.
+    async fn extend_block(
+        self: &Arc<Self>,
+        name: &str,
+        at: (usize, u64),
+        time: Duration,
+        end: u64,
+    ) {
+        let Some(Here { clock, memory }) = self.here.get() else { return };
+        if !self.tell_block(name, time, LONGEST).await {
+            self.owed.block(name, at, clock.now(), |other| other.max(end));
+            self.attend();
+        } else if !self.owed.has_longer_block(name, end) {
+            let now = clock.now();
+            memory.trust(at.0, at.1, now, until(now, TRUSTED).min(end));
+        }
+    }
+
+    /// Tells the store of a block. One that it knows already is shortened to `longest`.
+    async fn tell_block(self: &Arc<Self>, name: &str, time: Duration, longest: Duration) -> bool {
+        let key = name.to_owned();
+        let charge = StoreCharge { key, interval: time, burst: 1, cost: 1, longest };
+        let call = StoreCall { charges: vec![charge], forced: true, ..StoreCall::default() };
+        self.call(|store| async move { store.take(&call).await }).await.is_some()
+    }
+
+    /// Blocks a client on all servers for at least this time, without anybody waiting for it.
+    pub(crate) fn block_later(self: &Arc<Self>, client: &str, at: (usize, u64), time: Duration) {
         let Some(here) = self.here.get() else { return };
         let (now, end) = (here.clock.now(), until(here.clock.now(), time));
-        here.memory.trust(at.0, at.1, now, end);
+        here.memory.extend_trust(at.0, at.1, now, end);
+        let name = block_key(client);
         match Handle::try_current() {
             Ok(runtime) if self.is_reachable() => {
                 let this = self.clone();
-                runtime.spawn(async move { this.block(&client, at, time).await });
+                runtime.spawn(async move { this.extend_block(&name, at, time, end).await });
             }
             _ => {
-                self.owed.block(&block_key(&client), at, end, now);
+                self.owed.block(&name, at, now, |other| other.max(end));
                 self.attend();
             }
         }

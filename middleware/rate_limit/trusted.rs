@@ -16,6 +16,11 @@ impl Memory {
         self.change(shard, key ^ TRUSTED, now, |_| until);
     }
 
+    /// Trusts what is remembered of a key until then at least.
+    pub(crate) fn extend_trust(&self, shard: usize, key: u64, now: u64, until: u64) {
+        self.change(shard, key ^ TRUSTED, now, |other| other.max(until));
+    }
+
     /// Takes one of the requests of this shape that a client has paid for in advance. Returns how many are left.
     pub(crate) fn spend_lease(
         &self,
