@@ -790,6 +790,18 @@ async fn a_penalty_ends_no_longer_block_of_another_server() {
     assert_eq!([one.status().await, other.status().await], [200, 200]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn who_looks_before_the_store_was_told_changes_nothing() {
+    let shelf = Shelf::new();
+    let server = local(&shelf, RateLimit::new(Quota::new(2, SECOND * 2000)));
+    assert_eq!(server.status().await, 200);
+    shelf.set(Fault::Fails);
+    assert_eq!(server.status().await, 200);
+    shelf.set(Fault::None);
+    assert_eq!(left(&server).await, 0);
+    assert_eq!(server.status().await, 429);
+}
+
 /// A generator of numbers that says the same in every run (SplitMix64).
 struct Dice(u64);
 

@@ -123,6 +123,10 @@ impl RateLimitHandle {
         let limiter = &self.limiter;
         let Some(remote) = limiter.remote() else { return };
         let sent = limiter.clock.now();
+        if asked.shared.as_ref().is_some_and(|shared| remote.owed.owes(&shared.names, sent)) {
+            // The store does not know yet what this server has charged. Its answer would replace that here.
+            return;
+        }
         know(limiter, asked, sent, false);
         if let Ok(answer) = remote.take(asked, 0, false).await {
             learn(limiter, asked, &answer, sent, limiter.clock.now());
