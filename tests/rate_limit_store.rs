@@ -802,6 +802,21 @@ async fn who_looks_before_the_store_was_told_changes_nothing() {
     assert_eq!(server.status().await, 429);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_charge_that_was_made_in_part_is_not_given_back_whole() {
+    let shelf = Shelf::new();
+    let limit = || RateLimit::new(Quota::new(10, SECOND * 100_000));
+    let (one, other) = (local(&shelf, limit()), local(&shelf, limit()));
+    for _ in 0..8 {
+        assert_eq!(one.status().await, 200);
+    }
+    shelf.set(Fault::Hangs);
+    one.handle.charge(alice(), 5).await;
+    shelf.set(Fault::None);
+    tokio::time::sleep(SECOND * 2).await;
+    assert_eq!([left(&one).await, left(&other).await], [0, 0]);
+}
+
 /// A generator of numbers that says the same in every run (SplitMix64).
 struct Dice(u64);
 

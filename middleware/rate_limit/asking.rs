@@ -97,7 +97,12 @@ impl Asking {
     fn undo(&self, answer: &StoreAnswer) {
         let now = self.remote.now();
         if !self.keeps {
-            let back = self.call.charges.iter().zip(&answer.charged_for).map(|(charge, till)| {
+            let charged = self.call.charges.iter().zip(&answer.charged_for);
+            // A forced charge that reached the burst was made in part, if at all. Nobody knows for how much, so none of it is given back.
+            let exact = charged.filter(|(charge, till)| {
+                !self.call.forced || **till < charge.interval.saturating_mul(charge.burst)
+            });
+            let back = exact.map(|(charge, till)| {
                 let requests = u64::from(charge.cost) * (u64::from(answer.leased) + 1);
                 let nanos = nanos(charge.interval).saturating_mul(requests).min(nanos(*till));
                 Back { name: charge.key.clone(), nanos, end: until(now, *till) }
