@@ -306,6 +306,23 @@ async fn a_server_that_knows_only_a_short_quota_shortens_nothing() {
 }
 
 #[tokio::test]
+async fn places_live_as_long_as_the_server_says_that_took_them() {
+    let Some(redis) = Redis::start() else { return };
+    let limit = || RateLimit::per_client(1000).every(HOUR).concurrency(9);
+    let lives = |seconds: u64| {
+        move |limits: SharedLimits| slow(limits).longest_request(Duration::from_secs(seconds))
+    };
+    let (long, short) =
+        (Server::new(&redis, limit(), lives(3000)), Server::new(&redis, limit(), lives(2)));
+    let held = long.service.handle(request(ALICE)).await;
+    let also = short.service.handle(request(ALICE)).await;
+    assert_eq!([held.status(), also.status()], [StatusCode::OK; 2]);
+    let key = redis.keys().await.unwrap().into_iter().find(|key| key.ends_with("#places")).unwrap();
+    let lives: u64 = redis.ask(redis::cmd("PTTL").arg(key)).await.unwrap();
+    assert!(lives > 2_900_000, "{lives}");
+}
+
+#[tokio::test]
 async fn after_the_clock_was_set_back_a_key_is_charged_for_no_longer_than_before() {
     let Some(redis) = Redis::start() else { return };
     // A day was charged, and a server that knows of a minute alone asks.

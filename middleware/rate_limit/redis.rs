@@ -310,7 +310,9 @@ for i = 1, charges do
 end
 if fits and places > 0 then
   redis.call('ZADD', KEYS[#KEYS], string.format('%.0f', now + ARGV[7]), ARGV[6])
-  redis.call('PEXPIRE', KEYS[#KEYS], math.ceil(ARGV[7] / 1000))
+  -- Another server may let requests take longer: their places live on.
+  local lives = math.ceil(ARGV[7] / 1000)
+  if redis.call('PTTL', KEYS[#KEYS]) < lives then redis.call('PEXPIRE', KEYS[#KEYS], lives) end
 end
 return answer
 ";
