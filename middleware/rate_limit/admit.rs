@@ -86,19 +86,20 @@ impl RateLimit {
         if limiter.skips(req) {
             let skipped = Decision::skipped();
             limiter.counters.note(0, Verdict::Skipped, false);
-            if let Some(observe) = &limiter.observe {
+            if let Some(observe) = &limiter.settings.observe {
                 observe(req, &skipped);
             }
             return Ok(Passed::keep(SmallVec::new(), None, provide.then_some(skipped)));
         }
-        limiter.lints.enter(limiter, req);
+        limiter.lints.enter(&limiter.settings, req);
         if limiter.is_simple
             && !provide
             && let Some(decided) = self.admit_simply(req)
         {
             return decided.or_else(|refused| self.finish(req, refused.into(), false));
         }
-        let quiet = limiter.headers.is_empty() && limiter.observe.is_none() && !provide;
+        let quiet =
+            limiter.settings.headers.is_empty() && limiter.settings.observe.is_none() && !provide;
         let answer = if self.is_async || limiter.remote.is_some() {
             Box::pin(self.decide_async(req, quiet)).await
         } else {
@@ -116,11 +117,11 @@ impl RateLimit {
     /// Decides on a request for which no more than one charge is asked.
     fn admit_simply(&self, req: &Request) -> Option<Result<Passed, Refused>> {
         let limiter = &self.limiter;
-        let (client, key) = (limiter.client(req), &limiter.key);
+        let (client, key) = (limiter.client(req), &limiter.settings.key);
         let hashes = key.with(req, client, None, |named| limiter.hashes(key, named))?;
-        limiter.lints.named(key, &hashes);
-        let cost = limiter.policies.first()?.cost_of_all();
-        let tells = !limiter.headers.is_empty() && !limiter.shadow;
+        limiter.lints.named(key, hashes.narrowest());
+        let cost = limiter.settings.policies.first()?.cost_of_all();
+        let tells = !limiter.settings.headers.is_empty() && !limiter.settings.shadow;
         let pass = |charged| if tells { Passed::Once(charged) } else { Passed::Silently };
         Some(limiter.charge_once(&hashes, cost)?.map(pass))
     }
@@ -153,25 +154,25 @@ impl RateLimit {
         let limiter = &self.limiter;
         let admitted = answer.verdict == Verdict::Admitted;
         limiter.note(&answer);
-        let seen = provide || limiter.observe.is_some();
+        let seen = provide || limiter.settings.observe.is_some();
         let decision = (seen || !admitted).then(|| limiter.decision(&answer));
-        if let (Some(observe), Some(decision)) = (&limiter.observe, &decision) {
+        if let (Some(observe), Some(decision)) = (&limiter.settings.observe, &decision) {
             observe(req, decision);
         }
         if let (false, Some(decision)) = (admitted, &decision) {
-            refusal::log(decision, limiter.shadow);
-            if !limiter.shadow {
+            refusal::log(decision, limiter.settings.shadow);
+            if !limiter.settings.shadow {
                 return Err(refusal::respond(limiter, req, decision, &answer.states));
             }
         }
         if let Some(held) = &mut answer.held {
-            match &limiter.count {
+            match &limiter.settings.count {
                 None => held.keep_charges(),
                 Some(count) if count.dropped => held.count_if_dropped(),
                 Some(_) => {}
             }
         }
-        let states = if limiter.shadow { SmallVec::new() } else { answer.states };
+        let states = if limiter.settings.shadow { SmallVec::new() } else { answer.states };
         Ok(Passed::keep(states, answer.held, decision.filter(|_| provide)))
     }
 
@@ -188,7 +189,7 @@ impl RateLimit {
             self.limiter.write(response.headers_mut(), &states);
         }
         let Some(mut held) = held else { return response };
-        if let Some(count) = &self.limiter.count {
+        if let Some(count) = &self.limiter.settings.count {
             held.settle((count.counts)(&response));
         }
         held.until_sent(response)

@@ -1,17 +1,20 @@
 //! What is made of decided checks, and how a client is told to stand.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use super::asked::Asked;
-use super::check::{Ask, Outcome, Receipt, governed};
+use super::asked::{Asked, Hashes};
+use super::check::{Ask, Check, Outcome, Receipt, STRIKE, governed, mix};
+use super::clock::{seconds, until};
 use super::decision::{Decision, Found, Pseudonym, Standing, Verdict};
-use super::fields::{self, State};
+use super::fields::State;
 use super::held::Held;
 use super::key::LEVELS;
 use super::limiter::Limiter;
+use super::memory::Charge;
 use super::quota::Quota;
 
 /// What came of it.
@@ -76,7 +79,7 @@ impl Answer {
     /// Waits for the turn of an admitted request.
     pub(crate) async fn wait(&mut self, limiter: &Limiter) {
         let wait = std::mem::take(&mut self.delay);
-        if wait == 0 || limiter.shadow {
+        if wait == 0 || limiter.settings.shadow {
             return;
         }
         if tokio::runtime::Handle::try_current().is_ok() {
@@ -90,6 +93,73 @@ impl Answer {
 }
 
 impl Limiter {
+    /// Decides on the limiter's own memory. Returns whether the request is admitted, and when that was decided.
+    pub(crate) fn decide(&self, asked: &mut Asked) -> (bool, u64) {
+        let now = self.clock.now();
+        let admitted = self.memory.decide(&mut asked.checks, now);
+        asked.counted = admitted && asked.checks.last().is_some_and(Check::is_of_policy);
+        if !admitted {
+            self.strike(asked, now);
+        }
+        (admitted, now)
+    }
+
+    /// Decides on one charge. `None` if more is asked: then all of it is decided in the longer way.
+    #[inline]
+    pub(crate) fn charge_once(
+        &self,
+        client: &Hashes,
+        cost: u32,
+    ) -> Option<Result<Charged, Refused>> {
+        if client.levels != 1 || self.blocks.load(Ordering::Acquire) {
+            return None;
+        }
+        let (hash, quota) = (client.hashes[0], self.settings.policies.first()?.quota());
+        let at = self.memory.shard_of(hash);
+        self.memory.expect(at);
+        let now = self.clock.now();
+        Some(match self.memory.charge(at, mix(hash, 0), quota.rate(), cost, now)? {
+            Charge::Until(until) => Ok(Charged { quota, until, now }),
+            Charge::Wait { until, wait } => {
+                Err(Refused { charged: Charged { quota, until, now }, wait, client: (at, hash) })
+            }
+        })
+    }
+
+    /// Counts a refusal, and blocks whoever collects too many.
+    pub(crate) fn strike(&self, asked: &Asked, now: u64) {
+        let Some(penalty) = self.settings.penalty else { return };
+        let refused = |is: fn(&Ask) -> bool| {
+            asked.checks.iter().any(|check| is(&check.ask) && !check.is_admitted())
+        };
+        // Only quotas count, and only until the client is blocked.
+        if refused(|ask| matches!(ask, Ask::Free))
+            || !refused(|ask| matches!(ask, Ask::Charge { .. }))
+        {
+            return;
+        }
+        let (shard, hash) = asked.primary;
+        let ask = Ask::Charge { rate: penalty.strikes.rate(), cost: 1, further: 0 };
+        let mut strike = [Check::new(shard, mix(hash, STRIKE), STRIKE, ask)];
+        if !self.memory.decide(&mut strike, now) {
+            let (shard, key) = self.block_of(asked);
+            // An operator may have blocked the client for longer meanwhile.
+            let end = until(now, penalty.block);
+            self.memory.change(shard, key, now, |other| other.max(end));
+            if let (Some(remote), Some(shared)) = (self.remote(), &asked.shared) {
+                self.end_leases(asked, now);
+                remote.block_later(&shared.client, (shard, key), penalty.block);
+            }
+        }
+    }
+
+    /// Counts an answer, unless the memory did.
+    pub(crate) fn note(&self, answer: &Answer) {
+        if !answer.counted {
+            self.counters.note(answer.client.0, answer.verdict, answer.near_limit);
+        }
+    }
+
     /// Turns decided checks into an answer.
     pub(crate) fn answer(
         self: &Arc<Self>,
@@ -117,7 +187,10 @@ impl Limiter {
                     answer.near_limit |= taken >= rate.near();
                 }
             }
-            if self.count.is_some() || self.concurrency.is_some() || answer.delay > 0 {
+            if self.settings.count.is_some()
+                || self.settings.concurrency.is_some()
+                || answer.delay > 0
+            {
                 let receipts = asked.checks.iter().filter_map(Receipt::of).collect();
                 let place = asked.shared.as_mut().and_then(|shared| shared.place.take());
                 let names = asked.charged_names();
@@ -202,7 +275,7 @@ impl Limiter {
 
     fn standings(&self, states: &[State]) -> impl Iterator<Item = Standing> {
         states.iter().filter_map(|state| {
-            let policy = self.policies.get(usize::from(state.policy))?;
+            let policy = self.settings.policies.get(usize::from(state.policy))?;
             Some(Standing {
                 policy: policy.name.clone(),
                 quota: state.quota,
@@ -220,14 +293,14 @@ impl Limiter {
             verdict: answer.verdict,
             client: (answer.client != (0, 0)).then(|| Pseudonym(self.memory.hash(answer.client.1))),
             retry_after: answer.wait.map(|wait| {
-                let jitter = match self.jitter.as_secs() {
+                let jitter = match self.settings.jitter.as_secs() {
                     0 => 0,
                     most => {
                         self.memory.hash((self.clock.now(), answer.client.1))
                             % most.saturating_add(1)
                     }
                 };
-                Duration::from_secs(fields::seconds(wait).saturating_add(jitter))
+                Duration::from_secs(seconds(wait).saturating_add(jitter))
             }),
             standings: self.standings(&answer.states).collect(),
         })

@@ -5,10 +5,11 @@ use std::sync::atomic::Ordering;
 
 use smallvec::SmallVec;
 
-use super::check::{Ask, Check};
+use super::check::{Ask, BLOCK, Check, ENTER, SPREAD, mix};
 use super::clock::nanos;
 use super::key::{LEVELS, LimitKey, Named, Prefixes, Subject, factor};
 use super::limiter::Limiter;
+use super::names;
 use super::policy::Policy;
 use super::quota::{Quota, Rate};
 use super::store::StorePlace;
@@ -102,21 +103,21 @@ impl Limiter {
         // Found once, for all policies that have no key of their own.
         let mut own = None;
         let blocks = self.remote.is_some() || self.blocks.load(Ordering::Acquire);
-        if blocks || self.penalty.is_some() || self.concurrency.is_some() {
-            own = self.key.with(req, client, first, |named| self.name(&mut asked, named));
+        if blocks || self.settings.penalty.is_some() || self.settings.concurrency.is_some() {
+            own = self.settings.key.with(req, client, first, |named| self.name(&mut asked, named));
             if own.is_none() {
                 // An optional key that is missing leaves policies out, but nobody goes unnamed.
                 self.name(&mut asked, client.map_or(Named::Nobody, Named::Addr));
             }
             self.ask_at_the_door(&mut asked, blocks);
         }
-        for (at, policy) in self.policies.iter().enumerate() {
+        for (at, policy) in self.settings.policies.iter().enumerate() {
             if !policy.applies(req) {
                 continue;
             }
             let (key, found) = match &policy.key {
                 Some(key) => (key, found.get(at + 1).and_then(Option::as_ref)),
-                None => (&self.key, first),
+                None => (&self.settings.key, first),
             };
             let hashes = match (&policy.key, own) {
                 (None, Some(own)) => Some(own),
@@ -126,11 +127,18 @@ impl Limiter {
             if policy.key.is_none() {
                 own = Some(hashes);
             }
-            self.lints.named(key, &hashes);
+            self.lints.named(key, hashes.narrowest());
             self.charge(&mut asked, at, &hashes, policy.quota_for(req), policy.cost_of(req));
             if let (Some(remote), Some(shared)) = (&self.remote, &mut asked.shared) {
                 key.with(req, client, found, |named| {
-                    remote.charges(&mut shared.names, &self.policies, at, key, named);
+                    names::charges(
+                        &remote.with.prefix,
+                        &mut shared.names,
+                        &self.settings.policies,
+                        at,
+                        key,
+                        named,
+                    );
                 });
             }
         }
@@ -145,12 +153,19 @@ impl Limiter {
             let (shard, key) = self.block_of(&asked);
             asked.checks.push(Check::new(shard, key, BLOCK, Ask::Free));
         }
-        for (at, policy) in self.policies.iter().enumerate() {
-            let key = policy.key.as_ref().unwrap_or(&self.key);
+        for (at, policy) in self.settings.policies.iter().enumerate() {
+            let key = policy.key.as_ref().unwrap_or(&self.settings.key);
             let hashes = if policy.key.is_none() { own } else { self.hashes(key, named) };
             self.charge(&mut asked, at, &hashes, policy.quota(), cost);
             if let (Some(remote), Some(shared)) = (&self.remote, &mut asked.shared) {
-                remote.charges(&mut shared.names, &self.policies, at, key, named);
+                names::charges(
+                    &remote.with.prefix,
+                    &mut shared.names,
+                    &self.settings.policies,
+                    at,
+                    key,
+                    named,
+                );
             }
         }
         asked
@@ -162,13 +177,21 @@ impl Limiter {
         (shard, mix(hash, BLOCK))
     }
 
+    /// What a client has paid for in advance doesn't outlive what is decided about it otherwise.
+    pub(crate) fn end_leases(&self, asked: &Asked, now: u64) {
+        if self.remote.as_ref().is_some_and(|remote| remote.with.lease > 0) {
+            let (shard, client) = asked.primary;
+            self.memory.end_leases(shard, client, now);
+        }
+    }
+
     /// Asks what must be so before anything is charged.
     fn ask_at_the_door(&self, asked: &mut Asked, blocks: bool) {
         let (shard, hash) = asked.primary;
         if blocks {
             asked.checks.push(Check::new(shard, mix(hash, BLOCK), BLOCK, Ask::Free));
         }
-        if let Some(most) = self.concurrency {
+        if let Some(most) = self.settings.concurrency {
             asked.checks.push(Check::new(shard, mix(hash, ENTER), ENTER, Ask::Enter { most }));
         }
     }
@@ -177,8 +200,8 @@ impl Limiter {
         let shard = self.memory.shard_of(client.widest());
         // The memory of a single process holds no charges but its own, so an operator may shorten them. What other processes have charged is never
         // shortened here: one of them may have used a longer quota.
-        let shortens =
-            self.remote.is_none() && self.policies.get(at).is_some_and(Policy::has_new_quota);
+        let shortens = self.remote.is_none()
+            && self.settings.policies.get(at).is_some_and(Policy::has_new_quota);
         if asked.primary == (0, 0) {
             asked.primary = (shard, client.widest());
         }
@@ -199,10 +222,15 @@ impl Limiter {
 
     /// Notes who the client is.
     fn name(&self, asked: &mut Asked, named: Named<'_>) -> Hashes {
-        let hashes = self.hashes(&self.key, named);
+        let hashes = self.hashes(&self.settings.key, named);
         asked.primary = (self.memory.shard_of(hashes.widest()), hashes.widest());
         if let Some(remote) = &self.remote {
-            let client = remote.client(&self.policies, &self.key, named);
+            let client = names::client(
+                &remote.with.prefix,
+                &self.settings.policies,
+                &self.settings.key,
+                named,
+            );
             asked.shared = Some(Box::new(Shared { client, ..Shared::default() }));
         }
         hashes
@@ -231,26 +259,14 @@ impl Limiter {
 
     /// Whether a charge may be taken back.
     fn gives_back(&self) -> bool {
-        self.count.is_some() || !self.delay.is_zero()
+        self.settings.count.is_some() || !self.settings.delay.is_zero()
     }
 
     /// How many requests may wait their turn.
     fn further(&self, rate: Rate) -> u32 {
-        if self.delay.is_zero() {
+        if self.settings.delay.is_zero() {
             return 0;
         }
-        u32::try_from(nanos(self.delay) / rate.interval).unwrap_or(u32::MAX / 2)
+        u32::try_from(nanos(self.settings.delay) / rate.interval).unwrap_or(u32::MAX / 2)
     }
 }
-
-/// One key for each thing that is remembered of a client. Both are spread evenly, so that no two of them meet.
-pub(crate) fn mix(hash: u64, segment: u8) -> u64 {
-    hash ^ (u64::from(segment) + 1).wrapping_mul(SPREAD)
-}
-
-/// 2^64 by the golden ratio: its multiples are spread evenly.
-const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
-/// The segments after those of the policies.
-pub(crate) const ENTER: u8 = 24;
-pub(crate) const BLOCK: u8 = 25;
-pub(crate) const STRIKE: u8 = 26;

@@ -7,11 +7,14 @@ use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
-use super::clock::nanos;
-use super::limiter::until;
+use super::asked::Asked;
+use super::check::{Ask, Check};
+use super::client::Remote;
+use super::clock::{nanos, until};
+use super::names::block_key;
 use super::owed::Back;
-use super::remote::Remote;
-use super::store::{StoreAnswer, StoreCall, StoreError};
+use super::quota::LONGEST;
+use super::store::{StoreAnswer, StoreCall, StoreCharge, StoreError};
 
 /// A question that the store may still answer. Once it is dropped nobody waits for the answer, which is heard nevertheless: what the store has charged
 /// for a request that went on without it, or that is no more, is given back.
@@ -111,6 +114,46 @@ impl Asking {
         }
         if let Some(place) = &self.call.place {
             self.remote.leave(place.clone());
+        }
+    }
+}
+
+impl Remote {
+    /// One call of the store within the deadline. Fails with the question itself if the store may still answer it.
+    pub(crate) async fn take(
+        self: &Arc<Self>,
+        asked: &Asked,
+        lease: u32,
+        forced: bool,
+    ) -> Result<StoreAnswer, Option<Asking>> {
+        let charge = |(check, key): (&Check, &String)| {
+            let Ask::Charge { rate, cost, further } = check.ask else { return None };
+            Some(StoreCharge {
+                key: key.clone(),
+                interval: Duration::from_nanos(rate.interval),
+                burst: rate.burst.get().saturating_add(further),
+                cost,
+                longest: LONGEST,
+            })
+        };
+        let (checks, Some(shared)) = (&asked.checks[asked.own()..], asked.shared.as_ref()) else {
+            return Err(None);
+        };
+        if !self.is_reachable() {
+            return Err(None);
+        }
+        let call = StoreCall {
+            charges: checks.iter().zip(&shared.names).filter_map(charge).collect(),
+            block: (!forced).then(|| block_key(&shared.client)),
+            place: shared.place.clone(),
+            forced,
+            lease,
+        };
+        let mut asking = Asking::new(self, call);
+        match asking.hear().await {
+            Ok(answer) if answer.charged_for.len() == shared.names.len() => Ok(answer),
+            Err(Unheard::Late) => Err(Some(asking)),
+            Ok(_) | Err(Unheard::Failed) => Err(None),
         }
     }
 }

@@ -10,9 +10,10 @@ use tokio::runtime::Handle;
 use tokio::time::{sleep, timeout};
 
 use super::asking::{Answering, LATEST, Unheard};
-use super::limiter::until;
+use super::client::{Here, Remote};
+use super::clock::until;
+use super::learned::TRUSTED;
 use super::owed::{Due, Word};
-use super::remote::{Here, Remote, TRUSTED};
 use super::store::{LimitStore, StoreCall, StoreCharge, StoreError};
 
 impl Remote {

@@ -8,7 +8,6 @@ use governor::middleware::NoOpMiddleware;
 use governor::nanos::Nanos;
 use governor::state::StateStore;
 
-use super::asked::ENTER;
 use super::quota::Rate;
 
 /// One policy, on one key, for one request: what is asked, and once decided, what came of it.
@@ -217,3 +216,15 @@ impl Clock for Now {
         Nanos::new(self.0.get())
     }
 }
+
+/// One key for each thing that is remembered of a client. Both are spread evenly, so that no two of them meet.
+pub(crate) fn mix(hash: u64, segment: u8) -> u64 {
+    hash ^ (u64::from(segment) + 1).wrapping_mul(SPREAD)
+}
+
+/// 2^64 by the golden ratio: its multiples are spread evenly.
+pub(crate) const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+/// The segments after those of the policies.
+pub(crate) const ENTER: u8 = 24;
+pub(crate) const BLOCK: u8 = 25;
+pub(crate) const STRIKE: u8 = 26;

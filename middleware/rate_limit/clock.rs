@@ -88,5 +88,15 @@ pub(crate) fn nanos(duration: Duration) -> u64 {
     duration.as_secs().saturating_mul(1_000_000_000).saturating_add(duration.subsec_nanos().into())
 }
 
+/// The time after so long a time from now on.
+pub(crate) fn until(now: u64, time: Duration) -> u64 {
+    now.saturating_add(nanos(time)).min(END_OF_TIME)
+}
+
+/// Whole seconds, rounded up: a client that waits so long is not too early.
+pub(crate) fn seconds(nanos: u64) -> u64 {
+    nanos.div_ceil(1_000_000_000)
+}
+
 /// 146 years. With quotas below 2^62 no sum of times wraps.
 pub(crate) const END_OF_TIME: u64 = (1 << 62) - 1;

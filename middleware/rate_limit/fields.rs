@@ -7,6 +7,7 @@ use http::header::{ACCESS_CONTROL_EXPOSE_HEADERS, HeaderName, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue};
 use smallvec::SmallVec;
 
+use super::clock::seconds;
 use super::policy::Policy;
 use super::quota::Quota;
 
@@ -104,7 +105,7 @@ fn write_ietf(fields: &mut Fields<'_>, policies: &[Policy], states: &[State]) {
         let field = if state.quota == policy.first_quota() {
             policy.field.clone()
         } else {
-            self::policy(&policy.name, state.quota)
+            policy.field_of(state.quota)
         };
         fields.headers.append(&RATELIMIT_POLICY, field);
     }
@@ -119,12 +120,6 @@ fn write_ietf(fields: &mut Fields<'_>, policies: &[Policy], states: &[State]) {
     if !states.is_empty() {
         fields.end(&RATELIMIT);
     }
-}
-
-/// The item of `RateLimit-Policy` for a policy whose name was checked to need no escapes.
-pub(crate) fn policy(name: &str, quota: Quota) -> HeaderValue {
-    let whole = seconds(quota.rate().whole()).max(1);
-    value(format!("\"{name}\";q={};w={whole}", quota.burst_size()))
 }
 
 fn old_policies(fields: &mut Fields<'_>, states: &[State]) {
@@ -162,11 +157,6 @@ pub(crate) fn names(sets: &[LimitHeaders]) -> Vec<HeaderName> {
         }
     }
     names
-}
-
-/// Whole seconds, rounded up: nobody is told to come too early.
-pub(crate) fn seconds(nanos: u64) -> u64 {
-    nanos.div_ceil(1_000_000_000)
 }
 
 /// Where the fields of a response are put together: their values are cut from one text, so that all of them take one allocation.

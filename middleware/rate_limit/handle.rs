@@ -7,10 +7,11 @@ use std::time::Duration;
 use super::answer::Answer;
 use super::asked::Asked;
 use super::check::{Ask, Check};
+use super::clock::until;
 use super::decision::{Decision, Standing, Verdict};
 use super::key::Subject;
 use super::learned::{know, learn};
-use super::limiter::{Limiter, until};
+use super::limiter::Limiter;
 use super::owed::Back;
 use super::quota::Quota;
 use super::refusal;
@@ -77,7 +78,7 @@ impl RateLimitHandle {
         async move {
             let limiter = &self.limiter;
             if limiter.is_simple {
-                let hashes = limiter.hashes(&limiter.key, client.named());
+                let hashes = limiter.hashes(&limiter.settings.key, client.named());
                 if let Some(decided) = limiter.charge_once(&hashes, requests) {
                     return decided.map(|_| ()).or_else(|refused| refuse(limiter, &refused.into()));
                 }
@@ -127,9 +128,9 @@ impl RateLimitHandle {
             // The store does not know yet what this server has charged. Its answer would replace that here.
             return;
         }
-        know(limiter, asked, sent, false);
+        know(&limiter.memory, asked, sent, false);
         if let Ok(answer) = remote.take(asked, 0, false).await {
-            learn(limiter, asked, &answer, sent, limiter.clock.now());
+            learn(&limiter.memory, asked, &answer, sent, limiter.clock.now());
         }
     }
 
@@ -249,7 +250,7 @@ impl RateLimitHandle {
     ///
     /// Returns `false` if there is no such policy.
     pub fn set_quota(&self, policy: &str, quota: Quota) -> bool {
-        let found = self.limiter.policies.iter().find(|known| &*known.name == policy);
+        let found = self.limiter.settings.policies.iter().find(|known| &*known.name == policy);
         found.inspect(|policy| policy.set_quota(quota)).is_some()
     }
 
@@ -275,6 +276,6 @@ impl RateLimitHandle {
 fn refuse(limiter: &Limiter, answer: &Answer) -> Result<(), Decision> {
     limiter.note(answer);
     let decision = limiter.decision(answer);
-    refusal::log(&decision, limiter.shadow);
-    if limiter.shadow { Ok(()) } else { Err(decision) }
+    refusal::log(&decision, limiter.settings.shadow);
+    if limiter.settings.shadow { Ok(()) } else { Err(decision) }
 }

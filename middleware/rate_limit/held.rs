@@ -10,9 +10,9 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use smallvec::SmallVec;
 
 use super::check::{Receipt, Taken};
+use super::client::Ticket;
 use super::limiter::Limiter;
 use super::owed::Back;
-use super::remote::Ticket;
 use super::store::StorePlace;
 use crate::{Body, Response};
 

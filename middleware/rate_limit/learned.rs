@@ -1,17 +1,19 @@
 //! What is known of a shared store without asking it.
 
+use std::time::Duration;
+
 use super::asked::Asked;
 use super::check::{Ask, Outcome, governed};
-use super::limiter::{Limiter, until};
-use super::remote::TRUSTED;
+use super::clock::until;
+use super::memory::Memory;
 use super::store::StoreAnswer;
 
 /// Applies what was learned from the store before; returns whether it leaves the request a chance. What has no room the store would refuse, unless
 /// somebody gave charges back: that is trusted for a moment, or, without the store, altogether.
-pub(crate) fn know(limiter: &Limiter, asked: &mut Asked, now: u64, altogether: bool) -> bool {
+pub(crate) fn know(memory: &Memory, asked: &mut Asked, now: u64, altogether: bool) -> bool {
     let mut chance = true;
     for check in &mut asked.checks {
-        let (known, trusted) = limiter.memory.known(check.shard, check.key);
+        let (known, trusted) = memory.known(check.shard, check.key);
         let fresh = trusted > now;
         match check.ask {
             Ask::Charge { rate, cost, further } => {
@@ -34,13 +36,7 @@ pub(crate) fn know(limiter: &Limiter, asked: &mut Asked, now: u64, altogether: b
 }
 
 /// Remembers what the store says, and why it refused.
-pub(crate) fn learn(
-    limiter: &Limiter,
-    asked: &mut Asked,
-    answer: &StoreAnswer,
-    sent: u64,
-    now: u64,
-) {
+pub(crate) fn learn(memory: &Memory, asked: &mut Asked, answer: &StoreAnswer, sent: u64, now: u64) {
     let mut refused = !answer.blocked_for.is_zero() || answer.is_busy;
     let mut charged = answer.charged_for.iter();
     for check in &mut asked.checks {
@@ -52,10 +48,10 @@ pub(crate) fn learn(
                 let taken = if answer.admitted { rate.charge(cost) } else { 0 };
                 if check.returnable {
                     let before = check.until.saturating_sub(taken);
-                    limiter.memory.move_up(check.shard, check.key, before);
+                    memory.move_up(check.shard, check.key, before);
                 }
                 if check.returnable && taken > 0 {
-                    check.number = limiter.memory.enter(check.shard, check.key, taken, check.until);
+                    check.number = memory.enter(check.shard, check.key, taken, check.until);
                 }
                 let next = governed(rate, further, cost, check.until, now).0;
                 if !answer.admitted {
@@ -69,7 +65,7 @@ pub(crate) fn learn(
                 if check.until > now {
                     check.outcome = Outcome::Wait(check.until - now);
                 }
-                let (own, trusted) = limiter.memory.known(check.shard, check.key);
+                let (own, trusted) = memory.known(check.shard, check.key);
                 if own > check.until && trusted >= own {
                     // Blocked here, and the store hasn't said yet that it knows.
                     check.until = own;
@@ -88,11 +84,16 @@ pub(crate) fn learn(
         // The script ran after the call was sent: this is never later than the truth. Where another answer came meanwhile, nobody knows which of both
         // is older.
         let said = until(sent, known);
-        limiter.memory.change(check.shard, check.key, sent, |old| {
-            if old == seen { said } else { said.max(old) }
-        });
+        memory.change(
+            check.shard,
+            check.key,
+            sent,
+            |old| {
+                if old == seen { said } else { said.max(old) }
+            },
+        );
         if refuses {
-            limiter.memory.trust(check.shard, check.key, now, until(now, TRUSTED).min(check.until));
+            memory.trust(check.shard, check.key, now, until(now, TRUSTED).min(check.until));
         }
     }
     if !answer.admitted && !refused {
@@ -103,3 +104,6 @@ pub(crate) fn learn(
         }
     }
 }
+
+/// For how long it is believed that the store would refuse: other servers may give charges back, or forget the client, meanwhile.
+pub(crate) const TRUSTED: Duration = Duration::from_secs(1);

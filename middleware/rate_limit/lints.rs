@@ -1,15 +1,13 @@
 //! What is likely wrong, said once.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use http::header::FORWARDED;
 
-use super::asked::Hashes;
 use super::key::{Kind, LimitKey};
-use super::limiter::Limiter;
 use super::policy::Policy;
+use super::settings::Settings;
 use crate::Request;
 use crate::extract::TrustedProxies;
 
@@ -35,8 +33,8 @@ struct Entered(Vec<usize>);
 impl Lints {
     /// Looks at where the address of the client comes from.
     #[inline]
-    pub(crate) fn client(&self, limiter: &Limiter, req: &Request, client: Option<IpAddr>) {
-        let looks = self.looked.load(Ordering::Relaxed) < SUSPICIOUS && limiter.proxies.is_none();
+    pub(crate) fn client(&self, trusts_proxies: bool, req: &Request, client: Option<IpAddr>) {
+        let looks = !trusts_proxies && self.looked.load(Ordering::Relaxed) < SUSPICIOUS;
         if looks || client.is_none() {
             self.look_at_client(req, client.is_none(), looks);
         }
@@ -65,11 +63,10 @@ impl Lints {
     }
 
     /// Looks at whether all requests have the same key.
-    pub(crate) fn named(&self, key: &LimitKey, client: &Hashes) {
+    pub(crate) fn named(&self, key: &LimitKey, hash: u64) {
         if self.same.load(Ordering::Relaxed) >= SEEN || matches!(key.kind, Kind::Everyone) {
             return;
         }
-        let hash = client.narrowest();
         match self.first.compare_exchange(0, hash, Ordering::Relaxed, Ordering::Relaxed) {
             Err(first) if first != hash => self.same.store(SEEN, Ordering::Relaxed),
             _ => {
@@ -85,14 +82,14 @@ impl Lints {
     }
 
     /// Looks at whether a request comes by the same limiter twice.
-    pub(crate) fn enter(&self, limiter: &Arc<Limiter>, req: &mut Request) {
+    pub(crate) fn enter(&self, settings: &Settings, req: &mut Request) {
         if self.entered.load(Ordering::Relaxed) >= LOOKED_AT {
             return;
         }
         if self.entered.fetch_add(1, Ordering::Relaxed) == 0 {
-            start(limiter, req);
+            start(settings, req);
         }
-        let this = Arc::as_ptr(limiter) as usize;
+        let this = std::ptr::from_ref(settings) as usize;
         let extensions = req.extensions_mut();
         match extensions.get_mut::<Entered>() {
             Some(Entered(passed)) if passed.contains(&this) => {
@@ -111,23 +108,23 @@ impl Lints {
 }
 
 /// Looks at what can be told from the configuration alone.
-fn start(limiter: &Limiter, req: &Request) {
-    let proxies = limiter.proxies.as_ref().or_else(|| req.extensions().get());
+fn start(settings: &Settings, req: &Request) {
+    let proxies = settings.proxies.as_ref().or_else(|| req.extensions().get());
     if proxies.is_some_and(TrustedProxies::trusts_everyone) {
         tracing::warn!(
             "every address is trusted as a proxy: any client can name itself; list the networks of the proxies, or count hops"
         );
     }
     let counts_all_as_one = |policy: &Policy| {
-        let key = policy.key.as_ref().unwrap_or(&limiter.key);
+        let key = policy.key.as_ref().unwrap_or(&settings.key);
         matches!(key.kind, Kind::Everyone)
     };
-    if limiter.penalty.is_some() && matches!(limiter.key.kind, Kind::Everyone) {
+    if settings.penalty.is_some() && matches!(settings.key.kind, Kind::Everyone) {
         tracing::warn!(
             "the limiter has a penalty box and one key for all: it will block everybody"
         );
     }
-    if limiter.count.is_some() && limiter.policies.iter().any(counts_all_as_one) {
+    if settings.count.is_some() && settings.policies.iter().any(counts_all_as_one) {
         tracing::warn!(
             "a policy counts responses under one key for all: one client can use up the quota of everybody"
         );

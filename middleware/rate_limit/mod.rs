@@ -128,6 +128,7 @@ mod asked;
 mod asking;
 mod breaker;
 mod check;
+mod client;
 mod clock;
 mod decision;
 mod fields;
@@ -140,7 +141,6 @@ mod lints;
 mod memory;
 mod names;
 mod owed;
-mod places;
 mod policy;
 mod quota;
 #[cfg(feature = "redis")]
@@ -148,6 +148,7 @@ mod redis;
 mod refusal;
 mod remote;
 mod seed;
+mod settings;
 mod store;
 mod table;
 #[cfg(test)]
@@ -165,11 +166,12 @@ use std::time::Duration;
 use axum_core::response::IntoResponse;
 use http::header::HeaderName;
 
-use self::limiter::{Count, Limiter, Penalty, is_preflight};
+use self::client::Remote;
+use self::limiter::Limiter;
 use self::lints::Lints;
 use self::memory::Memory;
 use self::quota::{MAX_POLICIES, checked};
-use self::remote::Remote;
+use self::settings::{Count, Penalty, Settings, is_preflight};
 use self::totals::Counters;
 use crate::extract::{Network, TrustedProxies};
 use crate::{FromChain, Request, Response};
@@ -237,26 +239,12 @@ impl RateLimit {
     /// A limiter with one policy: a [`Policy`], or a [`Quota`], of which the policy then has its name.
     pub fn new(policy: impl Into<Policy>) -> Self {
         let limiter = Limiter {
-            policies: vec![policy.into()],
-            key: LimitKey::client(),
-            proxies: None,
-            skip: Vec::new(),
-            skip_clients: Vec::new(),
-            count: None,
-            penalty: None,
-            concurrency: None,
-            delay: Duration::ZERO,
-            shadow: false,
-            headers: vec![LimitHeaders::Ietf],
-            exposed: None,
-            reject: None,
-            observe: None,
+            settings: Settings::new(policy.into()),
             clock: LimitClock::system(),
             memory: Arc::new(Memory::new(MAX_KEYS)),
             remote: None,
             is_simple: true,
             blocks: Arc::new(AtomicBool::new(false)),
-            jitter: Duration::ZERO,
             lints: Arc::new(Lints::default()),
             counters: Arc::new(Counters::default()),
         };
@@ -281,20 +269,20 @@ impl RateLimit {
     /// [`RateLimitConfigError`] if there are eight already, or if one has the same name.
     pub fn try_and(self, policy: impl Into<Policy>) -> Result<Self, RateLimitConfigError> {
         let policy = policy.into();
-        let policies = &self.limiter.policies;
+        let policies = &self.limiter.settings.policies;
         if policies.len() == MAX_POLICIES {
             return Err(RateLimitConfigError::TooManyPolicies);
         }
         if policies.iter().any(|known| known.name == policy.name) {
             return Err(RateLimitConfigError::DuplicateName(policy.name.to_string()));
         }
-        Ok(self.with(|limiter| limiter.policies.push(policy)))
+        Ok(self.with(|limiter| limiter.settings.policies.push(policy)))
     }
 
     /// Sets what requests are counted under, for the policies that don't say it themselves. Defaults to [`LimitKey::client`].
     #[must_use]
     pub fn key(self, key: LimitKey) -> Self {
-        self.with(|limiter| limiter.key = key)
+        self.with(|limiter| limiter.settings.key = key)
     }
 
     /// Counts requests under a part of what an earlier step provides, and compiles only behind that step.
@@ -343,13 +331,13 @@ impl RateLimit {
     /// Sets which proxies may say who the client is. Defaults to those that the chain [provides](crate::Chain::provide), or else to none.
     #[must_use]
     pub fn trusted_proxies(self, proxies: TrustedProxies) -> Self {
-        self.with(|limiter| limiter.proxies = Some(proxies))
+        self.with(|limiter| limiter.settings.proxies = Some(proxies))
     }
 
     /// Lets requests through uncounted for which `skip` holds. May be called several times. Defaults to none.
     #[must_use]
     pub fn skip(self, skip: impl Fn(&Request) -> bool + Send + Sync + 'static) -> Self {
-        self.with(|limiter| limiter.skip.push(Arc::new(skip)))
+        self.with(|limiter| limiter.settings.skip.push(Arc::new(skip)))
     }
 
     /// Lets requests of the clients in a network through uncounted, such as those of one's own monitors. May be called several times.
@@ -368,7 +356,7 @@ impl RateLimit {
     /// ```
     #[must_use]
     pub fn skip_clients(self, network: Network) -> Self {
-        self.with(|limiter| limiter.skip_clients.push(network))
+        self.with(|limiter| limiter.settings.skip_clients.push(network))
     }
 
     /// Lets CORS preflight requests through uncounted. Defaults to counting them.
@@ -402,7 +390,7 @@ impl RateLimit {
         counts: impl Fn(&Response) -> bool + Send + Sync + 'static,
     ) -> Self {
         let counts = Arc::new(counts);
-        self.with(|limiter| limiter.count = Some(Count { counts, dropped }))
+        self.with(|limiter| limiter.settings.count = Some(Count { counts, dropped }))
     }
 
     /// Blocks a client for a time once it was refused more often than this quota. Defaults to never.
@@ -412,7 +400,7 @@ impl RateLimit {
     #[must_use]
     pub fn penalty(self, strikes: Quota, block: Duration) -> Self {
         self.with(|limiter| {
-            limiter.penalty = Some(Penalty { strikes, block });
+            limiter.settings.penalty = Some(Penalty { strikes, block });
             limiter.blocks.store(true, Ordering::Release);
         })
     }
@@ -430,7 +418,7 @@ impl RateLimit {
         if most == 0 {
             return checked(Err(RateLimitConfigError::ZeroLimit));
         }
-        self.with(|limiter| limiter.concurrency = Some(most))
+        self.with(|limiter| limiter.settings.concurrency = Some(most))
     }
 
     /// Holds requests back instead of refusing them, for up to this time. Defaults to refusing at once.
@@ -439,7 +427,7 @@ impl RateLimit {
     /// the clock of tokio; without its runtime they are refused.
     #[must_use]
     pub fn delay(self, longest: Duration) -> Self {
-        self.with(|limiter| limiter.delay = longest.min(LONGEST_DELAY))
+        self.with(|limiter| limiter.settings.delay = longest.min(LONGEST_DELAY))
     }
 
     /// Adds up to this time, in whole seconds and at random, to each `Retry-After`. Defaults to none.
@@ -448,27 +436,27 @@ impl RateLimit {
     /// away, do.
     #[must_use]
     pub fn retry_jitter(self, longest: Duration) -> Self {
-        self.with(|limiter| limiter.jitter = longest)
+        self.with(|limiter| limiter.settings.jitter = longest)
     }
 
     /// Refuses nothing: what would be refused is counted, observed and logged, and goes on. Defaults to refusing.
     #[must_use]
     pub fn shadow(self) -> Self {
-        self.with(|limiter| limiter.shadow = true)
+        self.with(|limiter| limiter.settings.shadow = true)
     }
 
     /// Sets in which header fields a client reads how it stands. Defaults to [`LimitHeaders::Ietf`]; an empty list leaves all out but `Retry-After`.
     #[must_use]
     pub fn headers(self, sets: impl IntoIterator<Item = LimitHeaders>) -> Self {
         self.with(|limiter| {
-            limiter.headers.clear();
+            limiter.settings.headers.clear();
             for set in sets {
-                if !limiter.headers.contains(&set) {
-                    limiter.headers.push(set);
+                if !limiter.settings.headers.contains(&set) {
+                    limiter.settings.headers.push(set);
                 }
             }
-            if limiter.exposed.is_some() {
-                limiter.exposed = Some(fields::names(&limiter.headers));
+            if limiter.settings.exposed.is_some() {
+                limiter.settings.exposed = Some(fields::names(&limiter.settings.headers));
             }
         })
     }
@@ -476,12 +464,14 @@ impl RateLimit {
     /// Lets scripts in browsers read these fields, by `Access-Control-Expose-Headers`. Defaults to leaving that to a CORS layer.
     #[must_use]
     pub fn expose_headers(self) -> Self {
-        self.with(|limiter| limiter.exposed = Some(fields::names(&limiter.headers)))
+        self.with(|limiter| {
+            limiter.settings.exposed = Some(fields::names(&limiter.settings.headers))
+        })
     }
 
     /// The names of the header fields that this limiter may write, for the list of a CORS layer.
     pub fn header_names(&self) -> Vec<HeaderName> {
-        fields::names(&self.limiter.headers)
+        fields::names(&self.limiter.settings.headers)
     }
 
     /// Sets how a refusal is answered. Defaults to a problem; see the [module](self).
@@ -495,7 +485,7 @@ impl RateLimit {
     {
         let reject =
             move |req: &Request, decision: &Decision| reject(req, decision).into_response();
-        self.with(|limiter| limiter.reject = Some(Arc::new(reject)))
+        self.with(|limiter| limiter.settings.reject = Some(Arc::new(reject)))
     }
 
     /// Shows every decision to a function, such as one that logs who comes [near its limit](Decision::is_near_limit). Defaults to none.
@@ -503,7 +493,7 @@ impl RateLimit {
     /// The client is known to it by a [`Pseudonym`]. For bare numbers, [`RateLimitHandle::totals`] costs less.
     #[must_use]
     pub fn observe(self, f: impl Fn(&Request, &Decision) + Send + Sync + 'static) -> Self {
-        self.with(|limiter| limiter.observe = Some(Arc::new(f)))
+        self.with(|limiter| limiter.settings.observe = Some(Arc::new(f)))
     }
 
     /// Sets how many keys are remembered at most: one for each client and policy. Defaults to 917,504, which take 16 MiB when full.
@@ -600,8 +590,8 @@ impl RateLimit {
     fn with(mut self, set: impl FnOnce(&mut Limiter)) -> Self {
         let limiter = Arc::make_mut(&mut self.limiter);
         set(limiter);
-        limiter.is_simple = limiter.asks_one_charge();
-        self.is_async = self.limiter.is_async();
+        limiter.is_simple = limiter.remote.is_none() && limiter.settings.asks_one_charge();
+        self.is_async = limiter.settings.is_async();
         self
     }
 }

@@ -6,61 +6,62 @@ use sha2::{Digest, Sha256};
 
 use super::key::{LimitKey, Named};
 use super::policy::Policy;
-use super::remote::Remote;
 
-impl Remote {
-    /// The names of the keys that a policy charges for a client, the same on every server.
-    pub(crate) fn charges(
-        &self,
-        names: &mut Vec<String>,
-        policies: &[Policy],
-        at: usize,
-        key: &LimitKey,
-        named: Named<'_>,
-    ) {
-        let Some(policy) = policies.get(at) else { return };
-        let (prefix, name, subjects) = (&self.with.prefix, &policy.name, subjects(key, named));
-        let tag = self.tag(policies, &subjects);
-        for (level, subject) in subjects.iter().enumerate() {
-            names.push(match (tag == *prefix, subjects.len()) {
-                (false, 1) => format!("{prefix}:{{{tag}}}:{name}"),
-                (false, _) => format!("{prefix}:{{{tag}}}:{name}:{level}:{subject}"),
-                (true, _) => format!("{{{prefix}}}:{name}:{level}:{subject}"),
-            });
-        }
-    }
-
-    /// The first part of the names of what else is remembered of a client. The names of all policies are in it: limiters that share a prefix and
-    /// nothing else don't block each other's clients.
-    pub(crate) fn client(&self, policies: &[Policy], key: &LimitKey, named: Named<'_>) -> String {
-        let (prefix, subjects) = (&self.with.prefix, subjects(key, named));
-        let widest = subjects.last().map_or("", String::as_str);
-        let tag = self.tag(policies, &subjects);
-        let (mut name, rest) = match tag == *prefix {
-            false => (format!("{prefix}:{{{tag}}}:"), None),
-            true => (format!("{{{prefix}}}:"), Some(widest)),
-        };
-        for (at, policy) in policies.iter().enumerate() {
-            name.push_str(if at == 0 { "" } else { "," });
-            name.push_str(&policy.name);
-        }
-        if let Some(rest) = rest {
-            name.push(':');
-            name.push_str(rest);
-        }
-        name
-    }
-
-    /// What chooses the node of a cluster: where all policies have one key, the client, which spreads clients over the nodes; where they have
-    /// several, the prefix, since one script runs on one node.
-    fn tag<'a>(&'a self, policies: &[Policy], subjects: &'a [String]) -> &'a str {
-        match subjects.last() {
-            Some(widest) if policies.iter().all(|policy| policy.key.is_none()) => widest,
-            _ => &self.with.prefix,
-        }
+/// The names of the keys that a policy charges for a client, the same on every server.
+pub(crate) fn charges(
+    prefix: &str,
+    names: &mut Vec<String>,
+    policies: &[Policy],
+    at: usize,
+    key: &LimitKey,
+    named: Named<'_>,
+) {
+    let Some(policy) = policies.get(at) else { return };
+    let (name, subjects) = (&policy.name, subjects(key, named));
+    let tag = tag(prefix, policies, &subjects);
+    for (level, subject) in subjects.iter().enumerate() {
+        names.push(match (tag == prefix, subjects.len()) {
+            (false, 1) => format!("{prefix}:{{{tag}}}:{name}"),
+            (false, _) => format!("{prefix}:{{{tag}}}:{name}:{level}:{subject}"),
+            (true, _) => format!("{{{prefix}}}:{name}:{level}:{subject}"),
+        });
     }
 }
 
+/// The first part of the names of what else is remembered of a client. The names of all policies are in it: limiters that share a prefix and
+/// nothing else don't block each other's clients.
+pub(crate) fn client(
+    prefix: &str,
+    policies: &[Policy],
+    key: &LimitKey,
+    named: Named<'_>,
+) -> String {
+    let subjects = subjects(key, named);
+    let widest = subjects.last().map_or("", String::as_str);
+    let tag = tag(prefix, policies, &subjects);
+    let (mut name, rest) = match tag == prefix {
+        false => (format!("{prefix}:{{{tag}}}:"), None),
+        true => (format!("{{{prefix}}}:"), Some(widest)),
+    };
+    for (at, policy) in policies.iter().enumerate() {
+        name.push_str(if at == 0 { "" } else { "," });
+        name.push_str(&policy.name);
+    }
+    if let Some(rest) = rest {
+        name.push(':');
+        name.push_str(rest);
+    }
+    name
+}
+
+/// What chooses the node of a cluster: where all policies have one key, the client, which spreads clients over the nodes; where they have
+/// several, the prefix, since one script runs on one node.
+fn tag<'a>(prefix: &'a str, policies: &[Policy], subjects: &'a [String]) -> &'a str {
+    match subjects.last() {
+        Some(widest) if policies.iter().all(|policy| policy.key.is_none()) => widest,
+        _ => prefix,
+    }
+}
 /// Whom a policy counts, in words that are the same on every server: the networks of an address, or one name.
 fn subjects(key: &LimitKey, named: Named<'_>) -> Vec<String> {
     match key.canonical(named) {

@@ -7,6 +7,7 @@ use std::sync::{PoisonError, RwLock};
 
 use http::HeaderValue;
 
+use super::clock::seconds;
 use super::key::LimitKey;
 use super::quota::{Quota, RateLimitConfigError, checked};
 use crate::Request;
@@ -74,7 +75,7 @@ impl Policy {
             return Err(RateLimitConfigError::Name(name));
         }
         Ok(Self {
-            field: super::fields::policy(&name, quota),
+            field: field(&name, quota),
             left: format!("\"{name}\";r=").into(),
             name: name.into(),
             key: None,
@@ -174,10 +175,23 @@ impl Policy {
         self.quota_by.is_none() && self.changed.is.load(Ordering::Acquire)
     }
 
+    /// The item of `RateLimit-Policy` for another quota of this policy.
+    pub(crate) fn field_of(&self, quota: Quota) -> HeaderValue {
+        field(&self.name, quota)
+    }
+
     /// The quota that [`field`](Policy::field) shows.
     pub(crate) fn first_quota(&self) -> Quota {
         self.quota
     }
+}
+
+/// The item of `RateLimit-Policy` for a policy whose name was checked to need no escapes.
+fn field(name: &str, quota: Quota) -> HeaderValue {
+    let window = seconds(quota.rate().whole()).max(1);
+    let item = format!("\"{name}\";q={};w={window}", quota.burst_size());
+    // All of it is printable ASCII. If it were not, an empty field would at least not be wrong.
+    HeaderValue::from_maybe_shared(item).unwrap_or(HeaderValue::from_static(""))
 }
 
 /// A policy named after its quota, such as `100-in-15min`.

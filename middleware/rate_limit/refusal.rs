@@ -16,7 +16,7 @@ pub(crate) fn respond(
     decision: &Decision,
     states: &[State],
 ) -> Response {
-    let mut response = match &limiter.reject {
+    let mut response = match &limiter.settings.reject {
         Some(reject) => reject(req, decision),
         None if is_grpc(req) => grpc(decision),
         None => problem(decision).into_response(),

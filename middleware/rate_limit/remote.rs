@@ -1,73 +1,22 @@
 //! A shared store in use: what is asked of it, and what is done while it is away.
 
-use std::collections::BTreeMap;
-use std::hash::BuildHasher;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Duration;
+use std::sync::Arc;
 
 use smallvec::SmallVec;
 
 use super::answer::Answer;
 use super::asked::Asked;
-use super::asking::{Asking, Unheard};
-use super::check::{Ask, Check, Outcome, Receipt};
-use super::clock::LimitClock;
+use super::asking::Asking;
+use super::check::{Ask, Outcome, Receipt};
+use super::client::Remote;
 use super::decision::Verdict;
 use super::held::Held;
 use super::learned::{know, learn};
 use super::limiter::Limiter;
-use super::memory::Memory;
-use super::names::block_key;
-use super::owed::{Charges, Owed};
-use super::quota::LONGEST;
-use super::store::{SharedLimits, StoreAnswer, StoreCall, StoreCharge, StorePlace, WhileAway};
-
-/// A shared store in use.
-pub(crate) struct Remote {
-    pub(crate) with: SharedLimits,
-    pub(crate) failures: AtomicU32,
-    pub(crate) away: AtomicBool,
-    /// Whether somebody sees to what the store missed.
-    pub(crate) attended: AtomicBool,
-    pub(crate) owed: Owed,
-    pub(crate) here: OnceLock<Here>,
-    /// The places taken here, by the time at which they are free again whoever still holds them.
-    pub(crate) places: Mutex<BTreeMap<Ticket, Receipt>>,
-    /// Tells the requests of this server from those of the others, and from each other.
-    server: u64,
-    pub(crate) requests: AtomicU64,
-}
-
-/// The time and the memory of this server.
-#[derive(Clone)]
-pub(crate) struct Here {
-    pub(crate) clock: LimitClock,
-    pub(crate) memory: Arc<Memory>,
-}
-
-/// A place taken on this server: until when, and which one.
-pub(crate) type Ticket = (u64, u64);
+use super::owed::Charges;
+use super::store::WhileAway;
 
 impl Remote {
-    pub(crate) fn new(with: SharedLimits) -> Self {
-        Self {
-            with,
-            failures: AtomicU32::new(0),
-            away: AtomicBool::new(false),
-            attended: AtomicBool::new(false),
-            owed: Owed::default(),
-            here: OnceLock::new(),
-            places: Mutex::default(),
-            server: std::hash::RandomState::new().hash_one(0),
-            requests: AtomicU64::new(0),
-        }
-    }
-
-    pub(crate) fn now(&self) -> u64 {
-        self.here.get().map_or(0, |here| here.clock.now())
-    }
-
     /// Decides together with the store.
     pub(crate) async fn decide(
         self: &Arc<Self>,
@@ -75,11 +24,13 @@ impl Remote {
         mut asked: Asked,
     ) -> Answer {
         let now = limiter.clock.now();
-        self.end_long_requests(limiter, now);
+        if limiter.settings.concurrency.is_some() {
+            self.end_long_requests(&limiter.memory, now);
+        }
         if self.owed.any() {
             self.attend();
         }
-        let admitted = know(limiter, &mut asked, now, false);
+        let admitted = know(&limiter.memory, &mut asked, now, false);
         let own = asked.own();
         let lease = self.lease(limiter, &asked);
         if lease > 0 && asked.checks[..own].iter().all(|check| check.until <= now) {
@@ -105,7 +56,7 @@ impl Remote {
             limiter.strike(&asked, now);
             return limiter.answer(&mut asked, (false, now));
         }
-        let most = limiter.concurrency.filter(|_| self.is_reachable());
+        let most = limiter.settings.concurrency.filter(|_| self.is_reachable());
         if let (Some(most), Some(shared)) = (most, &mut asked.shared) {
             shared.place = Some(self.place(&shared.client, most));
         }
@@ -122,7 +73,7 @@ impl Remote {
                 return self.without(limiter, asked, own, now, asking);
             }
         };
-        learn(limiter, &mut asked, &answer, sent, now);
+        learn(&limiter.memory, &mut asked, &answer, sent, now);
         if answer.leased > 0 {
             let ((shard, client), shape) = (asked.primary, asked.shape());
             limiter.memory.lease(shard, client, shape, answer.leased, now);
@@ -147,7 +98,10 @@ impl Remote {
 
     /// How many requests may be paid for in advance.
     fn lease(&self, limiter: &Limiter, asked: &Asked) -> u32 {
-        if self.with.lease == 0 || limiter.concurrency.is_some() || !limiter.delay.is_zero() {
+        if self.with.lease == 0
+            || limiter.settings.concurrency.is_some()
+            || !limiter.settings.delay.is_zero()
+        {
             return 0;
         }
         let most = asked.checks.iter().filter_map(|check| match check.ask {
@@ -155,16 +109,6 @@ impl Remote {
             _ => None,
         });
         most.min().unwrap_or(0).min(self.with.lease)
-    }
-
-    fn place(&self, client: &str, most: u32) -> StorePlace {
-        let number = self.requests.fetch_add(1, Ordering::Relaxed);
-        StorePlace {
-            key: format!("{client}:#places"),
-            id: format!("{:x}.{number:x}", self.server),
-            most,
-            longest: self.with.longest_request,
-        }
     }
 
     /// Decides without the store, which may still answer.
@@ -202,7 +146,7 @@ impl Remote {
             }
             return limiter.answer(&mut asked, decided);
         }
-        if !know(limiter, &mut asked, now, true) {
+        if !know(&limiter.memory, &mut asked, now, true) {
             // It was used up before the store went away.
             return limiter.answer(&mut asked, (false, now));
         }
@@ -250,45 +194,4 @@ impl Remote {
             asking.doubt(doubts);
         }
     }
-
-    /// One call of the store within the deadline. Fails with the question itself if the store may still answer it.
-    pub(crate) async fn take(
-        self: &Arc<Self>,
-        asked: &Asked,
-        lease: u32,
-        forced: bool,
-    ) -> Result<StoreAnswer, Option<Asking>> {
-        let charge = |(check, key): (&Check, &String)| {
-            let Ask::Charge { rate, cost, further } = check.ask else { return None };
-            Some(StoreCharge {
-                key: key.clone(),
-                interval: Duration::from_nanos(rate.interval),
-                burst: rate.burst.get().saturating_add(further),
-                cost,
-                longest: LONGEST,
-            })
-        };
-        let (checks, Some(shared)) = (&asked.checks[asked.own()..], asked.shared.as_ref()) else {
-            return Err(None);
-        };
-        if !self.is_reachable() {
-            return Err(None);
-        }
-        let call = StoreCall {
-            charges: checks.iter().zip(&shared.names).filter_map(charge).collect(),
-            block: (!forced).then(|| block_key(&shared.client)),
-            place: shared.place.clone(),
-            forced,
-            lease,
-        };
-        let mut asking = Asking::new(self, call);
-        match asking.hear().await {
-            Ok(answer) if answer.charged_for.len() == shared.names.len() => Ok(answer),
-            Err(Unheard::Late) => Err(Some(asking)),
-            Ok(_) | Err(Unheard::Failed) => Err(None),
-        }
-    }
 }
-
-/// For how long it is believed that the store would refuse: other servers may give charges back, or forget the client, meanwhile.
-pub(crate) const TRUSTED: Duration = Duration::from_secs(1);

@@ -6,11 +6,12 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 use super::asked::Shared;
-use super::limiter::until;
+use super::client::{Here, Remote};
+use super::clock::until;
+use super::learned::TRUSTED;
 use super::names::block_key;
 use super::owed::{Back, Word};
 use super::quota::LONGEST;
-use super::remote::{Here, Remote, TRUSTED};
 use super::store::{StoreCall, StoreCharge, StorePlace};
 
 impl Remote {

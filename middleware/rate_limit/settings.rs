@@ -1,0 +1,100 @@
+//! What is configured of a limiter.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Method;
+use http::header::HeaderName;
+
+use super::decision::Decision;
+use super::fields::LimitHeaders;
+use super::key::{Kind, LimitKey};
+use super::policy::Policy;
+use super::quota::Quota;
+use crate::extract::{Network, TrustedProxies};
+use crate::{Request, Response};
+
+pub(crate) type Predicate = Arc<dyn Fn(&Request) -> bool + Send + Sync>;
+pub(crate) type Reject = Arc<dyn Fn(&Request, &Decision) -> Response + Send + Sync>;
+pub(crate) type Observe = Arc<dyn Fn(&Request, &Decision) + Send + Sync>;
+
+/// What is configured of a limiter. It does not change while the limiter runs, except for the quotas inside of the policies.
+#[derive(Clone)]
+pub(crate) struct Settings {
+    pub(crate) policies: Vec<Policy>,
+    pub(crate) key: LimitKey,
+    pub(crate) proxies: Option<TrustedProxies>,
+    pub(crate) skip: Vec<Predicate>,
+    pub(crate) skip_clients: Vec<Network>,
+    pub(crate) count: Option<Count>,
+    pub(crate) penalty: Option<Penalty>,
+    pub(crate) concurrency: Option<u32>,
+    pub(crate) delay: Duration,
+    pub(crate) shadow: bool,
+    pub(crate) headers: Vec<LimitHeaders>,
+    pub(crate) exposed: Option<Vec<HeaderName>>,
+    pub(crate) reject: Option<Reject>,
+    pub(crate) observe: Option<Observe>,
+    pub(crate) jitter: Duration,
+}
+
+/// Which responses count.
+#[derive(Clone)]
+pub(crate) struct Count {
+    pub(crate) counts: Arc<dyn Fn(&Response) -> bool + Send + Sync>,
+    /// Whether a request counts that was dropped before it was answered.
+    pub(crate) dropped: bool,
+}
+
+/// So many refusals, and a client is blocked for a time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Penalty {
+    pub(crate) strikes: Quota,
+    pub(crate) block: Duration,
+}
+
+impl Settings {
+    /// One policy, and the default of everything else.
+    pub(crate) fn new(policy: Policy) -> Self {
+        Self {
+            policies: vec![policy],
+            key: LimitKey::client(),
+            proxies: None,
+            skip: Vec::new(),
+            skip_clients: Vec::new(),
+            count: None,
+            penalty: None,
+            concurrency: None,
+            delay: Duration::ZERO,
+            shadow: false,
+            headers: vec![LimitHeaders::Ietf],
+            exposed: None,
+            reject: None,
+            observe: None,
+            jitter: Duration::ZERO,
+        }
+    }
+
+    /// Whether some key is found by an asynchronous function.
+    pub(crate) fn is_async(&self) -> bool {
+        let is = |key: &LimitKey| matches!(key.kind, Kind::Asynchronous(_));
+        is(&self.key) || self.policies.iter().any(|policy| policy.key.as_ref().is_some_and(is))
+    }
+
+    /// Whether each request makes one charge, and nothing but that is needed to answer it.
+    pub(crate) fn asks_one_charge(&self) -> bool {
+        self.policies.len() == 1
+            && self.policies.iter().all(Policy::is_plain)
+            && self.penalty.is_none()
+            && self.concurrency.is_none()
+            && self.count.is_none()
+            && self.delay.is_zero()
+            && self.observe.is_none()
+            && !self.is_async()
+    }
+}
+
+/// Whether a browser asks what it may send (Fetch, 3.2.2).
+pub(crate) fn is_preflight(req: &Request) -> bool {
+    req.method() == Method::OPTIONS && req.headers().contains_key("access-control-request-method")
+}
