@@ -4,18 +4,18 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::answer::Answer;
-use super::asked::Asked;
-use super::check::{Ask, Check};
-use super::clock::until;
-use super::decision::{Decision, Standing, Verdict};
-use super::key::Subject;
-use super::learned::{know, learn};
+use super::checks::Asked;
+use super::config::clock::until;
+use super::config::key::Subject;
+use super::config::quota::Quota;
 use super::limiter::Limiter;
-use super::owed::Back;
-use super::quota::Quota;
-use super::refusal;
-use super::totals::Totals;
+use super::memory::gcra::{Ask, Check};
+use super::metrics::Totals;
+use super::response::decision::{Decision, Standing, Verdict};
+use super::response::refusal;
+use super::shared::cached::{know, learn};
+use super::shared::outbox::Back;
+use super::verdict::Answer;
 
 /// Looks into a running limiter and changes it. Made by [`RateLimit::handle`](crate::RateLimit::handle).
 ///

@@ -7,14 +7,14 @@ use std::sync::atomic::AtomicBool;
 
 use http::HeaderMap;
 
-use super::client::{Here, Remote};
-use super::clock::LimitClock;
-use super::fields::{self, Fields, LimitHeaders, State};
-use super::key::{Kind, Subject};
-use super::lints::Lints;
+use super::config::clock::LimitClock;
+use super::config::key::{Kind, Subject};
+use super::config::settings::Settings;
 use super::memory::Memory;
-use super::settings::Settings;
-use super::totals::Counters;
+use super::metrics::Counters;
+use super::response::headers::{self, Fields, LimitHeaders, State};
+use super::shared::client::{Here, Remote};
+use super::warnings::Lints;
 use crate::Request;
 use crate::extract::{ClientAddr, PeerAddr};
 
@@ -90,11 +90,11 @@ impl Limiter {
         for set in &self.settings.headers {
             set.write(&mut fields, &self.settings.policies, states);
             if let (LimitHeaders::Ietf, Some(most)) = (set, self.settings.concurrency) {
-                fields::concurrency(&mut fields, most);
+                headers::concurrency(&mut fields, most);
             }
         }
         if let Some(names) = &self.settings.exposed {
-            fields::expose(&mut fields, names);
+            headers::expose(&mut fields, names);
         }
         fields.append();
     }

@@ -122,41 +122,20 @@
 //! - `Forwarded`: [RFC 7239](https://www.rfc-editor.org/rfc/rfc7239)
 //! - IPv6 prefixes of customers: [RIPE-690](https://www.ripe.net/publications/docs/ripe-690/); NAT64: [RFC 6052](https://www.rfc-editor.org/rfc/rfc6052)
 
-mod admit;
-mod answer;
-mod asked;
-mod asking;
-mod breaker;
-mod check;
-mod client;
-mod clock;
-mod decision;
-mod fields;
+mod checks;
+mod config;
 mod handle;
-mod held;
-mod key;
-mod learned;
 mod limiter;
-mod lints;
 mod memory;
-mod names;
-mod owed;
-mod policy;
-mod quota;
-#[cfg(feature = "redis")]
-mod redis;
-mod refusal;
-mod remote;
-mod seed;
-mod settings;
-mod store;
-mod table;
+mod metrics;
+mod reservation;
+mod response;
+mod shared;
+mod step;
 #[cfg(test)]
 mod tests;
-mod told;
-mod totals;
-mod trusted;
-mod under_way;
+mod verdict;
+mod warnings;
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -166,32 +145,33 @@ use std::time::Duration;
 use axum_core::response::IntoResponse;
 use http::header::HeaderName;
 
-use self::client::Remote;
+use self::config::quota::{MAX_POLICIES, checked};
+use self::config::settings::{Count, Penalty, Settings, is_preflight};
 use self::limiter::Limiter;
-use self::lints::Lints;
 use self::memory::Memory;
-use self::quota::{MAX_POLICIES, checked};
-use self::settings::{Count, Penalty, Settings, is_preflight};
-use self::totals::Counters;
+use self::metrics::Counters;
+use self::response::headers;
+use self::shared::client::Remote;
+use self::warnings::Lints;
 use crate::extract::{Network, TrustedProxies};
 use crate::{FromChain, Request, Response};
 
-pub use self::admit::{PerProvided, WithDecision};
-pub use self::clock::LimitClock;
-pub use self::decision::{Decision, Pseudonym, Standing, Verdict};
-pub use self::fields::LimitHeaders;
+pub use self::config::clock::LimitClock;
+pub use self::config::key::{LimitKey, Subject};
+pub use self::config::policy::Policy;
+pub use self::config::quota::{PerClient, Quota, RateLimitConfigError};
 pub use self::handle::RateLimitHandle;
-pub use self::key::{LimitKey, Subject};
-pub use self::policy::Policy;
-pub use self::quota::{PerClient, Quota, RateLimitConfigError};
+pub use self::metrics::Totals;
+pub use self::response::decision::{Decision, Pseudonym, Standing, Verdict};
+pub use self::response::headers::LimitHeaders;
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
-pub use self::redis::RedisStore;
-pub use self::store::{
+pub use self::shared::redis::RedisStore;
+pub use self::shared::store::{
     LimitStore, SharedLimits, StoreAnswer, StoreCall, StoreCharge, StoreError, StoreFuture,
     StorePlace, WhileAway,
 };
-pub use self::totals::Totals;
+pub use self::step::{PerProvided, WithDecision};
 
 /// Limits how many requests each client may make. See the [module](self) for what it does and what the client sees.
 ///
@@ -456,7 +436,7 @@ impl RateLimit {
                 }
             }
             if limiter.settings.exposed.is_some() {
-                limiter.settings.exposed = Some(fields::names(&limiter.settings.headers));
+                limiter.settings.exposed = Some(headers::names(&limiter.settings.headers));
             }
         })
     }
@@ -465,13 +445,13 @@ impl RateLimit {
     #[must_use]
     pub fn expose_headers(self) -> Self {
         self.with(|limiter| {
-            limiter.settings.exposed = Some(fields::names(&limiter.settings.headers))
+            limiter.settings.exposed = Some(headers::names(&limiter.settings.headers))
         })
     }
 
     /// The names of the header fields that this limiter may write, for the list of a CORS layer.
     pub fn header_names(&self) -> Vec<HeaderName> {
-        fields::names(&self.limiter.settings.headers)
+        headers::names(&self.limiter.settings.headers)
     }
 
     /// Sets how a refusal is answered. Defaults to a problem; see the [module](self).

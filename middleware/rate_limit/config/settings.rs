@@ -6,12 +6,12 @@ use std::time::Duration;
 use http::Method;
 use http::header::HeaderName;
 
-use super::decision::Decision;
-use super::fields::LimitHeaders;
 use super::key::{Kind, LimitKey};
 use super::policy::Policy;
 use super::quota::Quota;
 use crate::extract::{Network, TrustedProxies};
+use crate::middleware::rate_limit::response::decision::Decision;
+use crate::middleware::rate_limit::response::headers::LimitHeaders;
 use crate::{Request, Response};
 
 pub(crate) type Predicate = Arc<dyn Fn(&Request) -> bool + Send + Sync>;

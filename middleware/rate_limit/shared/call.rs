@@ -7,14 +7,14 @@ use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
-use super::asked::Asked;
-use super::check::{Ask, Check};
 use super::client::Remote;
-use super::clock::{nanos, until};
-use super::names::block_key;
-use super::owed::Back;
-use super::quota::LONGEST;
+use super::keys::block_key;
+use super::outbox::Back;
 use super::store::{StoreAnswer, StoreCall, StoreCharge, StoreError};
+use crate::middleware::rate_limit::checks::Asked;
+use crate::middleware::rate_limit::config::clock::{nanos, until};
+use crate::middleware::rate_limit::config::quota::LONGEST;
+use crate::middleware::rate_limit::memory::gcra::{Ask, Check};
 
 /// A question that the store may still answer. Once it is dropped nobody waits for the answer, which is heard nevertheless: what the store has charged
 /// for a request that went on without it, or that is no more, is given back.

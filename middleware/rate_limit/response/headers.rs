@@ -7,9 +7,9 @@ use http::header::{ACCESS_CONTROL_EXPOSE_HEADERS, HeaderName, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue};
 use smallvec::SmallVec;
 
-use super::clock::seconds;
-use super::policy::Policy;
-use super::quota::Quota;
+use crate::middleware::rate_limit::config::clock::seconds;
+use crate::middleware::rate_limit::config::policy::Policy;
+use crate::middleware::rate_limit::config::quota::Quota;
 
 /// A set of header fields in which a client reads how it stands.
 ///

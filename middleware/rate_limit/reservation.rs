@@ -9,11 +9,11 @@ use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use smallvec::SmallVec;
 
-use super::check::{Receipt, Taken};
-use super::client::Ticket;
 use super::limiter::Limiter;
-use super::owed::Back;
-use super::store::StorePlace;
+use super::memory::gcra::{Receipt, Taken};
+use super::shared::client::Ticket;
+use super::shared::outbox::Back;
+use super::shared::store::StorePlace;
 use crate::{Body, Response};
 
 /// The charges and the place of a request. Dropped with charges in it, it gives them back.

@@ -1,17 +1,25 @@
 //! The limiter's own memory, in shards.
 
+pub(crate) mod gcra;
+mod hash;
+mod leases;
+mod refundable;
+pub(crate) mod table;
+#[cfg(test)]
+mod tests;
+
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use smallvec::SmallVec;
 
-use super::check::{Ask, Check, Governed, Outcome, Receipt, Taken, governed};
-use super::key::Named;
-use super::quota::Rate;
-use super::seed::Seed;
-use super::table::{Table, Value};
-use super::under_way::{Line, UnderWay};
+use self::gcra::{Ask, Check, Governed, Outcome, Receipt, Taken, governed};
+use self::hash::Seed;
+use self::refundable::{Line, UnderWay};
+use self::table::{Table, Value};
+use super::config::key::Named;
+use super::config::quota::Rate;
 
 /// All that is remembered, up to a cap.
 ///
@@ -460,7 +468,3 @@ const SWEEP_OWN: usize = 128;
 const SWEEP_OWN_EVERY: u32 = 64;
 const SWEEP_OTHER: usize = 128;
 const SWEEP_OTHER_EVERY: u32 = 16;
-
-#[cfg(test)]
-#[path = "memory_tests.rs"]
-mod tests;

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::quota::{LONGEST, Rate};
 use super::store::{StoreCharge, StorePlace};
+use crate::middleware::rate_limit::config::quota::{LONGEST, Rate};
 
 /// What the store must still be told, up to a cap.
 #[derive(Default)]

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
-use super::asked::Shared;
+use super::cached::TRUSTED;
 use super::client::{Here, Remote};
-use super::clock::until;
-use super::learned::TRUSTED;
-use super::names::block_key;
-use super::owed::{Back, Word};
-use super::quota::LONGEST;
+use super::keys::block_key;
+use super::outbox::{Back, Word};
 use super::store::{StoreCall, StoreCharge, StorePlace};
+use crate::middleware::rate_limit::checks::Shared;
+use crate::middleware::rate_limit::config::clock::until;
+use crate::middleware::rate_limit::config::quota::LONGEST;
 
 impl Remote {
     /// Takes charges back, without anybody waiting for it: those of which the store doesn't know yet here, the others there. Whoever has just heard

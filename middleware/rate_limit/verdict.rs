@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use super::asked::{Asked, Hashes};
-use super::check::{Ask, Check, Outcome, Receipt, STRIKE, governed, mix};
-use super::clock::{seconds, until};
-use super::decision::{Decision, Found, Pseudonym, Standing, Verdict};
-use super::fields::State;
-use super::held::Held;
-use super::key::LEVELS;
+use super::checks::{Asked, Hashes};
+use super::config::clock::{seconds, until};
+use super::config::key::LEVELS;
+use super::config::quota::Quota;
 use super::limiter::Limiter;
 use super::memory::Charge;
-use super::quota::Quota;
+use super::memory::gcra::{Ask, Check, Outcome, Receipt, STRIKE, governed, mix};
+use super::reservation::Held;
+use super::response::decision::{Decision, Found, Pseudonym, Standing, Verdict};
+use super::response::headers::State;
 
 /// What came of it.
 pub(crate) struct Answer {

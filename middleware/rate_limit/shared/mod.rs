@@ -1,20 +1,31 @@
 //! A shared store in use: what is asked of it, and what is done while it is away.
 
+pub(crate) mod breaker;
+pub(crate) mod cached;
+pub(crate) mod call;
+pub(crate) mod client;
+pub(crate) mod keys;
+pub(crate) mod outbox;
+#[cfg(feature = "redis")]
+pub(crate) mod redis;
+pub(crate) mod store;
+mod updates;
+
 use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::answer::Answer;
-use super::asked::Asked;
-use super::asking::Asking;
-use super::check::{Ask, Outcome, Receipt};
-use super::client::Remote;
-use super::decision::Verdict;
-use super::held::Held;
-use super::learned::{know, learn};
+use self::cached::{know, learn};
+use self::call::Asking;
+use self::client::Remote;
+use self::outbox::Charges;
+use self::store::WhileAway;
+use super::checks::Asked;
 use super::limiter::Limiter;
-use super::owed::Charges;
-use super::store::WhileAway;
+use super::memory::gcra::{Ask, Outcome, Receipt};
+use super::reservation::Held;
+use super::response::decision::Verdict;
+use super::verdict::Answer;
 
 impl Remote {
     /// Decides together with the store.

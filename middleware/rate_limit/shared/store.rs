@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::quota::{RateLimitConfigError, checked};
+use crate::middleware::rate_limit::config::quota::{RateLimitConfigError, checked};
 
 /// A memory that several servers share.
 ///

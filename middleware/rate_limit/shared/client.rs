@@ -5,11 +5,11 @@ use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use super::check::Receipt;
-use super::clock::{LimitClock, until};
-use super::memory::Memory;
-use super::owed::Owed;
+use super::outbox::Owed;
 use super::store::{SharedLimits, StorePlace};
+use crate::middleware::rate_limit::config::clock::{LimitClock, until};
+use crate::middleware::rate_limit::memory::Memory;
+use crate::middleware::rate_limit::memory::gcra::Receipt;
 
 /// A shared store in use.
 pub(crate) struct Remote {

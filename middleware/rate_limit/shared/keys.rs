@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use sha2::{Digest, Sha256};
 
-use super::key::{LimitKey, Named};
-use super::policy::Policy;
+use crate::middleware::rate_limit::config::key::{LimitKey, Named};
+use crate::middleware::rate_limit::config::policy::Policy;
 
 /// The names of the keys that a policy charges for a client, the same on every server.
 pub(crate) fn charges(

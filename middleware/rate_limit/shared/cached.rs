@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::asked::Asked;
-use super::check::{Ask, Outcome, governed};
-use super::clock::until;
-use super::memory::Memory;
 use super::store::StoreAnswer;
+use crate::middleware::rate_limit::checks::Asked;
+use crate::middleware::rate_limit::config::clock::until;
+use crate::middleware::rate_limit::memory::Memory;
+use crate::middleware::rate_limit::memory::gcra::{Ask, Outcome, governed};
 
 /// Applies what was learned from the store before; returns whether it leaves the request a chance. What has no room the store would refuse, unless
 /// somebody gave charges back: that is trusted for a moment, or, without the store, altogether.

@@ -5,8 +5,8 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 
 use super::decision::{Decision, Verdict};
-use super::fields::{CONCURRENT, State};
-use super::limiter::Limiter;
+use super::headers::{CONCURRENT, State};
+use crate::middleware::rate_limit::limiter::Limiter;
 use crate::{Body, Error, Request, Response};
 
 /// The response to a refused request.

@@ -8,7 +8,7 @@ use governor::middleware::NoOpMiddleware;
 use governor::nanos::Nanos;
 use governor::state::StateStore;
 
-use super::quota::Rate;
+use crate::middleware::rate_limit::config::quota::Rate;
 
 /// One policy, on one key, for one request: what is asked, and once decided, what came of it.
 #[derive(Clone, Debug)]

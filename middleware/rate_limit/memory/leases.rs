@@ -1,7 +1,7 @@
 //! What the memory holds on behalf of a shared store: what it said, for how long that is trusted, and what was paid for in advance.
 
-use super::memory::{Memory, Shard, TRUSTED};
 use super::table::Value;
+use super::{Memory, Shard, TRUSTED};
 
 impl Memory {
     /// Until when a key is charged, and until when that is trusted without asking the shared store.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use super::quota::Quota;
+use crate::middleware::rate_limit::config::quota::Quota;
 
 /// What a limiter decided about a request. It says nothing about who the client is.
 ///

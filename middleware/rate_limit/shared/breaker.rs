@@ -9,12 +9,12 @@ use futures_util::future::join_all;
 use tokio::runtime::Handle;
 use tokio::time::{sleep, timeout};
 
-use super::asking::{Answering, LATEST, Unheard};
+use super::cached::TRUSTED;
+use super::call::{Answering, LATEST, Unheard};
 use super::client::{Here, Remote};
-use super::clock::until;
-use super::learned::TRUSTED;
-use super::owed::{Due, Word};
+use super::outbox::{Due, Word};
 use super::store::{LimitStore, StoreCall, StoreCharge, StoreError};
+use crate::middleware::rate_limit::config::clock::until;
 
 impl Remote {
     /// Whether the store may be asked: it isn't away, and there is a runtime that keeps the deadline.

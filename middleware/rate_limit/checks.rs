@@ -5,14 +5,14 @@ use std::sync::atomic::Ordering;
 
 use smallvec::SmallVec;
 
-use super::check::{Ask, BLOCK, Check, ENTER, SPREAD, mix};
-use super::clock::nanos;
-use super::key::{LEVELS, LimitKey, Named, Prefixes, Subject, factor};
+use super::config::clock::nanos;
+use super::config::key::{LEVELS, LimitKey, Named, Prefixes, Subject, factor};
+use super::config::policy::Policy;
+use super::config::quota::{Quota, Rate};
 use super::limiter::Limiter;
-use super::names;
-use super::policy::Policy;
-use super::quota::{Quota, Rate};
-use super::store::StorePlace;
+use super::memory::gcra::{Ask, BLOCK, Check, ENTER, SPREAD, mix};
+use super::shared::keys;
+use super::shared::store::StorePlace;
 use crate::Request;
 
 /// What is asked for one request.
@@ -131,7 +131,7 @@ impl Limiter {
             self.charge(&mut asked, at, &hashes, policy.quota_for(req), policy.cost_of(req));
             if let (Some(remote), Some(shared)) = (&self.remote, &mut asked.shared) {
                 key.with(req, client, found, |named| {
-                    names::charges(
+                    keys::charges(
                         &remote.with.prefix,
                         &mut shared.names,
                         &self.settings.policies,
@@ -158,7 +158,7 @@ impl Limiter {
             let hashes = if policy.key.is_none() { own } else { self.hashes(key, named) };
             self.charge(&mut asked, at, &hashes, policy.quota(), cost);
             if let (Some(remote), Some(shared)) = (&self.remote, &mut asked.shared) {
-                names::charges(
+                keys::charges(
                     &remote.with.prefix,
                     &mut shared.names,
                     &self.settings.policies,
@@ -225,7 +225,7 @@ impl Limiter {
         let hashes = self.hashes(&self.settings.key, named);
         asked.primary = (self.memory.shard_of(hashes.widest()), hashes.widest());
         if let Some(remote) = &self.remote {
-            let client = names::client(
+            let client = keys::client(
                 &remote.with.prefix,
                 &self.settings.policies,
                 &self.settings.key,

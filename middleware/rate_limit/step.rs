@@ -7,11 +7,11 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::RateLimit;
-use super::answer::{Answer, Charged, Refused};
-use super::decision::{Decision, Verdict};
-use super::fields::State;
-use super::held::Held;
-use super::refusal;
+use super::reservation::Held;
+use super::response::decision::{Decision, Verdict};
+use super::response::headers::State;
+use super::response::refusal;
+use super::verdict::{Answer, Charged, Refused};
 use crate::{Dependent, Endpoint, FromChain, Middleware, Request, Response, Rest};
 
 impl Middleware for RateLimit {

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use http::header::FORWARDED;
 
-use super::key::{Kind, LimitKey};
-use super::policy::Policy;
-use super::settings::Settings;
+use super::config::key::{Kind, LimitKey};
+use super::config::policy::Policy;
+use super::config::settings::Settings;
 use crate::Request;
 use crate::extract::TrustedProxies;
 

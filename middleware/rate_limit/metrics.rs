@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::decision::Verdict;
+use super::response::decision::Verdict;
 
 /// How often a limiter decided what since it was made, for metrics. Made by [`RateLimitHandle::totals`](super::RateLimitHandle::totals).
 ///
