@@ -22,14 +22,14 @@
 use std::error::Error;
 use std::time::Duration;
 
-use tower_chain::{Chain, ChainService, RateLimit, RedisStore, SharedLimits, WhileAway};
+use tower_chain::{Chain, ChainService, RateLimit, RedisStore, SharedLimits, WhileUnreachable};
 
 fn api(redis: &str) -> Result<ChainService, Box<dyn Error>> {
     let limits = SharedLimits::new(RedisStore::new(redis)?)
         .prefix("example")
         .deadline(Duration::from_secs(1))
         // While Redis is away, each of the two servers gives out half.
-        .while_away(WhileAway::Local { servers: 2 });
+        .while_unreachable(WhileUnreachable::Local { servers: 2 });
     let limit = RateLimit::per_minute(5).shared(limits);
     Ok(Chain::new().use_(limit).get(async || "hello\n").build())
 }

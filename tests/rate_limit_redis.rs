@@ -17,7 +17,7 @@ use tower_chain::extract::PeerAddr;
 use tower_chain::middleware::rate_limit::RedisStore;
 use tower_chain::{
     Body, Chain, ChainService, LimitClock, LimitKey, Policy, Quota, RateLimit, RateLimitHandle,
-    Request, SharedLimits, WhileAway,
+    Request, SharedLimits, WhileUnreachable,
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -237,7 +237,7 @@ async fn a_clock_that_was_set_back_refuses_for_one_period_at_most() {
         ("0xffffffffffffffff", 429),
         ("9007199254740993", 429),
     ];
-    let mode = |limits: SharedLimits| slow(limits).while_away(WhileAway::Deny);
+    let mode = |limits: SharedLimits| slow(limits).while_unreachable(WhileUnreachable::Deny);
     let limit = RateLimit::per_client(2).every(Duration::from_secs(60)).count_failures();
     let strict = Server::new(&redis, limit, mode);
     for (at, (value, status)) in values.into_iter().enumerate() {
@@ -306,7 +306,7 @@ async fn a_server_that_knows_only_a_short_quota_shortens_nothing() {
 }
 
 #[tokio::test]
-async fn places_live_as_long_as_the_server_says_that_took_them() {
+async fn slots_live_as_long_as_the_server_that_took_them_set() {
     let Some(redis) = Redis::start() else { return };
     let limit = || RateLimit::per_client(1000).every(HOUR).concurrency(9);
     let lives = |seconds: u64| {
@@ -317,7 +317,7 @@ async fn places_live_as_long_as_the_server_says_that_took_them() {
     let held = long.service.handle(request(ALICE)).await;
     let also = short.service.handle(request(ALICE)).await;
     assert_eq!([held.status(), also.status()], [StatusCode::OK; 2]);
-    let key = redis.keys().await.unwrap().into_iter().find(|key| key.ends_with("#places")).unwrap();
+    let key = redis.keys().await.unwrap().into_iter().find(|key| key.ends_with("#slots")).unwrap();
     let lives: u64 = redis.ask(redis::cmd("PTTL").arg(key)).await.unwrap();
     assert!(lives > 2_900_000, "{lives}");
 }
@@ -357,13 +357,13 @@ async fn after_the_clock_was_set_back_a_key_is_charged_for_no_longer_than_before
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_store_is_answered_as_the_mode_says() {
     for (mode, known, fresh) in [
-        (WhileAway::Local { servers: 2 }, 429, StatusCode::OK),
-        (WhileAway::Allow, 429, StatusCode::OK),
-        (WhileAway::Deny, 429, StatusCode::SERVICE_UNAVAILABLE),
+        (WhileUnreachable::Local { servers: 2 }, 429, StatusCode::OK),
+        (WhileUnreachable::Allow, 429, StatusCode::OK),
+        (WhileUnreachable::Deny, 429, StatusCode::SERVICE_UNAVAILABLE),
     ] {
         let Some(mut redis) = Redis::start() else { return };
         let limit = RateLimit::per_client(10).every(HOUR);
-        let set = |limits: SharedLimits| slow(limits).while_away(mode);
+        let set = |limits: SharedLimits| slow(limits).while_unreachable(mode);
         let server = Server::new(&redis, limit, set);
         assert_eq!(server.admitted(15).await, 10);
         redis.kill();
@@ -377,8 +377,8 @@ async fn a_killed_store_is_answered_as_the_mode_says() {
         assert_eq!(
             admitted,
             match mode {
-                WhileAway::Local { .. } => 5, // its share
-                WhileAway::Allow => 20,
+                WhileUnreachable::Local { .. } => 5, // its share
+                WhileUnreachable::Allow => 20,
                 _ => 0,
             },
             "{mode:?}"
@@ -437,8 +437,8 @@ async fn what_was_admitted_without_the_store_is_admitted_by_nobody_again() {
         let Some(mut redis) = Redis::start() else { return };
         let limit = RateLimit::per_client(20).every(240 * HOUR);
         let set = |limits: SharedLimits| {
-            let mode = WhileAway::Local { servers: 2 };
-            limits.deadline(Duration::from_millis(300)).while_away(mode)
+            let mode = WhileUnreachable::Local { servers: 2 };
+            limits.deadline(Duration::from_millis(300)).while_unreachable(mode)
         };
         let one = Server::new(&redis, limit.clone(), set);
         let other = Server::new(&redis, limit, set);
@@ -594,10 +594,10 @@ async fn requests_under_way_are_counted_on_all_servers() {
         assert_eq!(server.service.handle(request("192.0.2.2")).await.status(), 200);
     }
     drop(first);
-    until("the place does not come back", async || other.status().await == 200).await;
+    until("the slot does not come back", async || other.status().await == 200).await;
     drop(second);
-    until("all places come back", async || {
-        redis.keys().await.unwrap().iter().all(|key| !key.ends_with("#places"))
+    until("all slots come back", async || {
+        redis.keys().await.unwrap().iter().all(|key| !key.ends_with("#slots"))
     })
     .await;
     // Those of a server that died come back by themselves.
@@ -607,7 +607,7 @@ async fn requests_under_way_are_counted_on_all_servers() {
         std::mem::forget(dead.service.handle(request(client)).await);
     }
     assert_eq!(one.service.handle(request(client)).await.status(), 429);
-    until("the places of the dead stay taken", async || {
+    until("the slots of the dead stay taken", async || {
         one.service.handle(request(client)).await.status() == 200
     })
     .await;
@@ -660,7 +660,7 @@ async fn a_cluster_decides_each_request_on_one_node_in_one_call() {
         limit.and(Policy::new(*name, Quota::new(1000, HOUR)))
     });
     let limit = limit.key(LimitKey::client().ipv6_hierarchy()).concurrency(9);
-    let set = |limits: SharedLimits| slow(limits).while_away(WhileAway::Deny);
+    let set = |limits: SharedLimits| slow(limits).while_unreachable(WhileUnreachable::Deny);
     let one = clustered(&cluster, limit.clone(), set).await;
     let other = clustered(&cluster, limit, set).await;
     let clients: Vec<_> = (0..30)
@@ -699,9 +699,9 @@ async fn a_cluster_decides_each_request_on_one_node_in_one_call() {
 async fn a_node_that_dies_takes_its_own_clients_alone() {
     let Some(mut cluster) = Cluster::start().await else { return };
     let limit = RateLimit::per_client(10).every(HOUR);
-    let mode = WhileAway::Local { servers: 2 };
+    let mode = WhileUnreachable::Local { servers: 2 };
     let deadline = Duration::from_secs(1);
-    let set = |limits: SharedLimits| limits.while_away(mode).deadline(deadline);
+    let set = |limits: SharedLimits| limits.while_unreachable(mode).deadline(deadline);
     let one = clustered(&cluster, limit.clone(), set).await;
     let other = clustered(&cluster, limit, set).await;
     let clients: Vec<_> = (0..24).map(|at| format!("192.0.2.{at}")).collect();

@@ -1,4 +1,4 @@
-//! What is asked of the memory for a request: which keys, and what of each.
+//! Which keys a request is checked against, and what is checked for each.
 
 use std::net::IpAddr;
 use std::sync::atomic::Ordering;
@@ -6,52 +6,53 @@ use std::sync::atomic::Ordering;
 use smallvec::SmallVec;
 
 use super::config::clock::nanos;
-use super::config::key::{LEVELS, LimitKey, Named, Prefixes, Subject, factor};
+use super::config::key::{LEVELS, LimitKey, Prefixes, Subject, SubjectRef, factor};
 use super::config::policy::Policy;
 use super::config::quota::{Quota, Rate};
 use super::limiter::Limiter;
-use super::memory::gcra::{Ask, BLOCK, Check, ENTER, SPREAD, mix};
+use super::memory::gcra::{BLOCK, CheckKind, ENTER, KeyCheck, SPREAD, mix};
 use super::shared::keys;
-use super::shared::store::StorePlace;
+use super::shared::store::StoreSlot;
 use crate::Request;
 
-/// What is asked for one request.
+/// The checks of one request, in order: the block of the client, a free slot, and then the charges of all policies.
 #[derive(Default)]
-pub(crate) struct Asked {
-    pub(crate) checks: SmallVec<[Check; 2]>,
-    /// Which policies apply, and with which quota.
+pub(crate) struct CheckPlan {
+    pub(crate) checks: SmallVec<[KeyCheck; 2]>,
+    /// The policies that apply, by position, and the quota that each of them has for this request.
     pub(crate) quotas: SmallVec<[(u8, Quota); 2]>,
-    /// The client, by its shard and its hash: whose requests are counted together for what isn't a policy.
-    pub(crate) primary: (usize, u64),
-    /// Whether nobody wants to know how an admitted client stands.
+    /// The client, by its shard and its hash. Blocks, penalties, concurrency and leases count under it.
+    pub(crate) client: (usize, u64),
+    /// Whether the state of an admitted client is not needed, because no header field and no observer shows it.
     pub(crate) quiet: bool,
-    /// Whether the memory has counted the decision.
+    /// Whether the memory has already counted the decision in its totals.
     pub(crate) counted: bool,
-    /// What is told to the shared store, if there is one.
-    pub(crate) shared: Option<Box<Shared>>,
+    /// The same keys under their names in the shared store, if there is one.
+    pub(crate) shared: Option<Box<SharedKeys>>,
 }
 
-/// The names under which a shared store knows what is asked.
+/// The names of the keys of one request in the shared store.
 #[derive(Default)]
-pub(crate) struct Shared {
-    /// The keys that are charged, one for each charge.
+pub(crate) struct SharedKeys {
+    /// The key of each charge, in the order of the charges.
     pub(crate) names: Vec<String>,
-    /// The first part of the names of what else is remembered of the client.
+    /// The prefix of the other keys of the client: its block and its slots.
     pub(crate) client: String,
-    /// The place that the request takes.
-    pub(crate) place: Option<StorePlace>,
-    /// The rate of each charge, where this server gives out a share of it.
-    pub(crate) whole: SmallVec<[Rate; 2]>,
+    /// The slot that the request takes in the store.
+    pub(crate) slot: Option<StoreSlot>,
+    /// The full rate of each charge, where `Local` mode charges only the share of this server.
+    pub(crate) full_rates: SmallVec<[Rate; 2]>,
 }
 
-/// The keyed hashes of the networks that a client is counted under, the smallest first. All of them lie in the shard of the widest.
+/// The keyed hashes of the networks that a client is counted under, the smallest first. All of them are in the shard of the widest one, so one lock
+/// is enough.
 #[derive(Clone, Copy)]
-pub(crate) struct Hashes {
+pub(crate) struct KeyHashes {
     pub(crate) hashes: [u64; LEVELS],
     pub(crate) levels: usize,
 }
 
-impl Hashes {
+impl KeyHashes {
     pub(crate) fn narrowest(&self) -> u64 {
         self.hashes[0]
     }
@@ -61,16 +62,17 @@ impl Hashes {
     }
 }
 
-impl Asked {
-    /// How many checks stand before the charges.
-    pub(crate) fn own(&self) -> usize {
-        self.checks.iter().take_while(|check| !check.ask.is_charge()).count()
+impl CheckPlan {
+    /// The position of the first charge. The block and the slot come before the charges.
+    pub(crate) fn first_charge(&self) -> usize {
+        self.checks.iter().take_while(|check| !check.kind.is_charge()).count()
     }
 
-    /// What all requests have in common that are charged alike. Made of keyed hashes, so that nobody can choose two that meet.
+    /// A hash over the keys, rates and costs of all charges. A lease pays for requests of equal shape. The keys are keyed hashes, so a client cannot
+    /// construct a collision.
     pub(crate) fn shape(&self) -> u64 {
-        self.checks.iter().fold(0, |shape: u64, check| match check.ask {
-            Ask::Charge { rate, cost, .. } => {
+        self.checks.iter().fold(0, |shape: u64, check| match check.kind {
+            CheckKind::Charge { rate, cost, .. } => {
                 let charge = rate.interval ^ u64::from(rate.burst.get()) << 32 ^ u64::from(cost);
                 (shape.rotate_left(23) ^ check.key ^ charge).wrapping_mul(SPREAD)
             }
@@ -78,16 +80,16 @@ impl Asked {
         })
     }
 
-    /// The names of the keys that cost something, in the order of their receipts, and for how many nanoseconds the store has them charged.
+    /// The names of the keys that cost something, in the order of their receipts, and for how many nanoseconds the store has charged each.
     pub(crate) fn charged_names(&mut self) -> Vec<(String, u64)> {
         let Some(shared) = &mut self.shared else { return Vec::new() };
-        let charges = self.checks.iter().filter_map(|check| match check.ask {
-            Ask::Charge { rate, cost, .. } => Some((rate, cost)),
+        let charges = self.checks.iter().filter_map(|check| match check.kind {
+            CheckKind::Charge { rate, cost, .. } => Some((rate, cost)),
             _ => None,
         });
         let names = std::mem::take(&mut shared.names);
         let charge = |(at, (name, (rate, cost))): (usize, (String, (Rate, u32)))| {
-            let rate = shared.whole.get(at).copied().unwrap_or(rate);
+            let rate = shared.full_rates.get(at).copied().unwrap_or(rate);
             (cost > 0).then(|| (name, rate.charge(cost)))
         };
         names.into_iter().zip(charges).enumerate().filter_map(charge).collect()
@@ -95,21 +97,21 @@ impl Asked {
 }
 
 impl Limiter {
-    /// What is asked of the memory for this request.
-    pub(crate) fn ask(&self, req: &Request, found: &[Option<Subject>], quiet: bool) -> Asked {
+    /// The checks for this request.
+    pub(crate) fn plan(&self, req: &Request, found: &[Option<Subject>], quiet: bool) -> CheckPlan {
         let client = self.client(req);
-        let mut asked = Asked { quiet, ..Asked::default() };
+        let mut plan = CheckPlan { quiet, ..CheckPlan::default() };
         let first = found.first().and_then(Option::as_ref);
-        // Found once, for all policies that have no key of their own.
+        // The hash of the limiter's own key, found once for all policies that have no key of their own.
         let mut own = None;
-        let blocks = self.remote.is_some() || self.blocks.load(Ordering::Acquire);
+        let blocks = self.shared_store.is_some() || self.blocks.load(Ordering::Acquire);
         if blocks || self.settings.penalty.is_some() || self.settings.concurrency.is_some() {
-            own = self.settings.key.with(req, client, first, |named| self.name(&mut asked, named));
+            own = self.settings.key.with(req, client, first, |named| self.name(&mut plan, named));
             if own.is_none() {
-                // An optional key that is missing leaves policies out, but nobody goes unnamed.
-                self.name(&mut asked, client.map_or(Named::Nobody, Named::Addr));
+                // An optional key that is missing leaves policies out. Blocks and slots then count under the address of the client.
+                self.name(&mut plan, client.map_or(SubjectRef::Unknown, SubjectRef::Addr));
             }
-            self.ask_at_the_door(&mut asked, blocks);
+            self.add_block_and_slot(&mut plan, blocks);
         }
         for (at, policy) in self.settings.policies.iter().enumerate() {
             if !policy.applies(req) {
@@ -127,12 +129,12 @@ impl Limiter {
             if policy.key.is_none() {
                 own = Some(hashes);
             }
-            self.lints.named(key, hashes.narrowest());
-            self.charge(&mut asked, at, &hashes, policy.quota_for(req), policy.cost_of(req));
-            if let (Some(remote), Some(shared)) = (&self.remote, &mut asked.shared) {
+            self.warnings.named(key, hashes.narrowest());
+            self.charge(&mut plan, at, &hashes, policy.quota_for(req), policy.cost_of(req));
+            if let (Some(shared_store), Some(shared)) = (&self.shared_store, &mut plan.shared) {
                 key.with(req, client, found, |named| {
                     keys::charges(
-                        &remote.with.prefix,
+                        &shared_store.limits.prefix,
                         &mut shared.names,
                         &self.settings.policies,
                         at,
@@ -142,24 +144,24 @@ impl Limiter {
                 });
             }
         }
-        asked
+        plan
     }
 
-    /// What is asked for whom somebody names by hand.
-    pub(crate) fn ask_for(&self, named: Named<'_>, cost: u32) -> Asked {
-        let mut asked = Asked::default();
-        let own = self.name(&mut asked, named);
-        if self.remote.is_some() || self.blocks.load(Ordering::Acquire) {
-            let (shard, key) = self.block_of(&asked);
-            asked.checks.push(Check::new(shard, key, BLOCK, Ask::Free));
+    /// The checks for a subject that a caller of the handle names.
+    pub(crate) fn plan_for(&self, named: SubjectRef<'_>, cost: u32) -> CheckPlan {
+        let mut plan = CheckPlan::default();
+        let own = self.name(&mut plan, named);
+        if self.shared_store.is_some() || self.blocks.load(Ordering::Acquire) {
+            let (shard, key) = self.block_of(&plan);
+            plan.checks.push(KeyCheck::new(shard, key, BLOCK, CheckKind::NotBlocked));
         }
         for (at, policy) in self.settings.policies.iter().enumerate() {
             let key = policy.key.as_ref().unwrap_or(&self.settings.key);
             let hashes = if policy.key.is_none() { own } else { self.hashes(key, named) };
-            self.charge(&mut asked, at, &hashes, policy.quota(), cost);
-            if let (Some(remote), Some(shared)) = (&self.remote, &mut asked.shared) {
+            self.charge(&mut plan, at, &hashes, policy.quota(), cost);
+            if let (Some(shared_store), Some(shared)) = (&self.shared_store, &mut plan.shared) {
                 keys::charges(
-                    &remote.with.prefix,
+                    &shared_store.limits.prefix,
                     &mut shared.names,
                     &self.settings.policies,
                     at,
@@ -168,101 +170,106 @@ impl Limiter {
                 );
             }
         }
-        asked
+        plan
     }
 
-    /// Where the block of a client is remembered.
-    pub(crate) fn block_of(&self, asked: &Asked) -> (usize, u64) {
-        let (shard, hash) = asked.primary;
+    /// The shard and the key of the block of a client.
+    pub(crate) fn block_of(&self, plan: &CheckPlan) -> (usize, u64) {
+        let (shard, hash) = plan.client;
         (shard, mix(hash, BLOCK))
     }
 
-    /// What a client has paid for in advance doesn't outlive what is decided about it otherwise.
-    pub(crate) fn end_leases(&self, asked: &Asked, now: u64) {
-        if self.remote.as_ref().is_some_and(|remote| remote.with.lease > 0) {
-            let (shard, client) = asked.primary;
+    /// Ends the leases of a client: requests paid for in advance must not be admitted after a block, a charge or a reset.
+    pub(crate) fn end_leases(&self, plan: &CheckPlan, now: u64) {
+        if self.shared_store.as_ref().is_some_and(|shared_store| shared_store.limits.lease > 0) {
+            let (shard, client) = plan.client;
             self.memory.end_leases(shard, client, now);
         }
     }
 
-    /// Asks what must be so before anything is charged.
-    fn ask_at_the_door(&self, asked: &mut Asked, blocks: bool) {
-        let (shard, hash) = asked.primary;
+    /// Adds the checks that come before the charges.
+    fn add_block_and_slot(&self, plan: &mut CheckPlan, blocks: bool) {
+        let (shard, hash) = plan.client;
         if blocks {
-            asked.checks.push(Check::new(shard, mix(hash, BLOCK), BLOCK, Ask::Free));
+            plan.checks.push(KeyCheck::new(shard, mix(hash, BLOCK), BLOCK, CheckKind::NotBlocked));
         }
         if let Some(most) = self.settings.concurrency {
-            asked.checks.push(Check::new(shard, mix(hash, ENTER), ENTER, Ask::Enter { most }));
+            plan.checks.push(KeyCheck::new(
+                shard,
+                mix(hash, ENTER),
+                ENTER,
+                CheckKind::Slot { most },
+            ));
         }
     }
 
-    fn charge(&self, asked: &mut Asked, at: usize, client: &Hashes, quota: Quota, cost: u32) {
+    fn charge(&self, plan: &mut CheckPlan, at: usize, client: &KeyHashes, quota: Quota, cost: u32) {
         let shard = self.memory.shard_of(client.widest());
         // The memory of a single process holds no charges but its own, so an operator may shorten them. What other processes have charged is never
         // shortened here: one of them may have used a longer quota.
-        let shortens = self.remote.is_none()
+        let shortens = self.shared_store.is_none()
             && self.settings.policies.get(at).is_some_and(Policy::has_new_quota);
-        if asked.primary == (0, 0) {
-            asked.primary = (shard, client.widest());
+        if plan.client == (0, 0) {
+            plan.client = (shard, client.widest());
         }
         for (level, hash) in client.hashes.iter().take(client.levels).enumerate() {
             let rate = if level == 0 { quota.rate() } else { quota.times(factor(level)).rate() };
             let segment = (at * LEVELS + level) as u8;
             let further = self.further(rate);
-            let ask = Ask::Charge { rate, cost, further };
-            let mut check = Check::new(shard, mix(*hash, segment), segment, ask);
+            let kind = CheckKind::Charge { rate, cost, further };
+            let mut check = KeyCheck::new(shard, mix(*hash, segment), segment, kind);
             if shortens {
-                check.reach = rate.whole().saturating_add(rate.charge(further));
+                check.reach = rate.burst_time().saturating_add(rate.charge(further));
             }
-            check.returnable = self.gives_back();
-            asked.checks.push(check);
+            check.refundable = self.is_refundable();
+            plan.checks.push(check);
         }
-        asked.quotas.push((at as u8, quota));
+        plan.quotas.push((at as u8, quota));
     }
 
-    /// Notes who the client is.
-    fn name(&self, asked: &mut Asked, named: Named<'_>) -> Hashes {
+    /// Sets the client of the plan.
+    fn name(&self, plan: &mut CheckPlan, named: SubjectRef<'_>) -> KeyHashes {
         let hashes = self.hashes(&self.settings.key, named);
-        asked.primary = (self.memory.shard_of(hashes.widest()), hashes.widest());
-        if let Some(remote) = &self.remote {
+        plan.client = (self.memory.shard_of(hashes.widest()), hashes.widest());
+        if let Some(shared_store) = &self.shared_store {
             let client = keys::client(
-                &remote.with.prefix,
+                &shared_store.limits.prefix,
                 &self.settings.policies,
                 &self.settings.key,
                 named,
             );
-            asked.shared = Some(Box::new(Shared { client, ..Shared::default() }));
+            plan.shared = Some(Box::new(SharedKeys { client, ..SharedKeys::default() }));
         }
         hashes
     }
 
     #[inline]
-    pub(crate) fn hashes(&self, key: &LimitKey, named: Named<'_>) -> Hashes {
+    pub(crate) fn hashes(&self, key: &LimitKey, named: SubjectRef<'_>) -> KeyHashes {
         let named = match named {
-            Named::Addr(addr) => match key.prefixes().only(&addr) {
-                Some(only) => Named::Addr(IpAddr::V4(only)),
+            SubjectRef::Addr(addr) => match key.prefixes().only(&addr) {
+                Some(only) => SubjectRef::Addr(IpAddr::V4(only)),
                 None => return self.hashes_of_levels(key.prefixes(), addr),
             },
             other => key.canonical(other),
         };
-        Hashes { hashes: [self.memory.key_of(named), 0, 0], levels: 1 }
+        KeyHashes { hashes: [self.memory.key_of(named), 0, 0], levels: 1 }
     }
 
-    fn hashes_of_levels(&self, prefixes: Prefixes, addr: IpAddr) -> Hashes {
-        let mut found = Hashes { hashes: [0; LEVELS], levels: 1 };
+    fn hashes_of_levels(&self, prefixes: Prefixes, addr: IpAddr) -> KeyHashes {
+        let mut found = KeyHashes { hashes: [0; LEVELS], levels: 1 };
         for (level, network) in prefixes.levels(addr).enumerate().take(LEVELS) {
-            found.hashes[level] = self.memory.key_of(Named::Addr(network));
+            found.hashes[level] = self.memory.key_of(SubjectRef::Addr(network));
             found.levels = level + 1;
         }
         found
     }
 
-    /// Whether a charge may be taken back.
-    fn gives_back(&self) -> bool {
+    /// Whether a charge may be refunded.
+    fn is_refundable(&self) -> bool {
         self.settings.count.is_some() || !self.settings.delay.is_zero()
     }
 
-    /// How many requests may wait their turn.
+    /// How many requests may wait for their turn.
     fn further(&self, rate: Rate) -> u32 {
         if self.settings.delay.is_zero() {
             return 0;

@@ -4,18 +4,18 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::checks::Asked;
+use super::checks::CheckPlan;
 use super::config::clock::until;
 use super::config::key::Subject;
 use super::config::quota::Quota;
 use super::limiter::Limiter;
-use super::memory::gcra::{Ask, Check};
+use super::memory::gcra::{CheckKind, KeyCheck};
 use super::metrics::Totals;
 use super::response::decision::{Decision, Standing, Verdict};
 use super::response::refusal;
-use super::shared::cached::{know, learn};
-use super::shared::outbox::Back;
-use super::verdict::Answer;
+use super::shared::cached::{apply_cached, cache_answer};
+use super::shared::outbox::Refund;
+use super::verdict::RequestOutcome;
 
 /// Looks into a running limiter and changes it. Made by [`RateLimit::handle`](crate::RateLimit::handle).
 ///
@@ -83,24 +83,24 @@ impl RateLimitHandle {
                     return decided.map(|_| ()).or_else(|refused| refuse(limiter, &refused.into()));
                 }
             }
-            let mut asked = limiter.ask_for(client.named(), requests);
-            asked.quiet = true;
-            let mut answer = match limiter.remote() {
-                Some(remote) => Box::pin(remote.decide(limiter, asked)).await,
+            let mut plan = limiter.plan_for(client.named(), requests);
+            plan.quiet = true;
+            let mut outcome = match limiter.shared_store() {
+                Some(shared_store) => Box::pin(shared_store.decide(limiter, plan)).await,
                 None => {
-                    let decided = limiter.decide(&mut asked);
-                    limiter.answer(&mut asked, decided)
+                    let decided = limiter.decide(&mut plan);
+                    limiter.outcome(&mut plan, decided)
                 }
             };
-            if answer.delay > 0 {
-                Box::pin(answer.wait(limiter)).await;
+            if outcome.delay > 0 {
+                Box::pin(outcome.wait(limiter)).await;
             }
-            if answer.verdict != Verdict::Admitted {
-                return refuse(limiter, &answer);
+            if outcome.verdict != Verdict::Admitted {
+                return refuse(limiter, &outcome);
             }
-            limiter.note(&answer);
-            if let Some(held) = &mut answer.held {
-                held.keep_charges();
+            limiter.note(&outcome);
+            if let Some(reservation) = &mut outcome.reservation {
+                reservation.keep_charges();
             }
             Ok(())
         }
@@ -114,23 +114,23 @@ impl RateLimitHandle {
 
     /// How a client stands with each policy. Nothing is charged.
     pub async fn peek(&self, client: impl Into<Subject>) -> Vec<Standing> {
-        let mut asked = self.limiter.ask_for(client.into().named(), 0);
-        self.refresh(&mut asked).await;
-        self.limiter.look(&mut asked)
+        let mut plan = self.limiter.plan_for(client.into().named(), 0);
+        self.refresh(&mut plan).await;
+        self.limiter.look(&mut plan)
     }
 
     /// Asks the shared store how things stand.
-    async fn refresh(&self, asked: &mut Asked) {
+    async fn refresh(&self, plan: &mut CheckPlan) {
         let limiter = &self.limiter;
-        let Some(remote) = limiter.remote() else { return };
+        let Some(shared_store) = limiter.shared_store() else { return };
         let sent = limiter.clock.now();
-        if asked.shared.as_ref().is_some_and(|shared| remote.owed.owes(&shared.names, sent)) {
+        if plan.shared.as_ref().is_some_and(|shared| shared_store.outbox.has(&shared.names, sent)) {
             // The store does not know yet what this server has charged. Its answer would replace that here.
             return;
         }
-        know(&limiter.memory, asked, sent, false);
-        if let Ok(answer) = remote.take(asked, 0, false).await {
-            learn(&limiter.memory, asked, &answer, sent, limiter.clock.now());
+        apply_cached(&limiter.memory, plan, sent, false);
+        if let Ok(outcome) = shared_store.take(plan, 0, false).await {
+            cache_answer(&limiter.memory, plan, &outcome, sent, limiter.clock.now());
         }
     }
 
@@ -139,19 +139,19 @@ impl RateLimitHandle {
     /// Returns `false` if the shared store could not be reached.
     pub async fn reset(&self, client: impl Into<Subject>) -> bool {
         let limiter = &self.limiter;
-        let asked = limiter.ask_for(client.into().named(), 1);
+        let plan = limiter.plan_for(client.into().named(), 1);
         let now = limiter.clock.now();
-        for check in &asked.checks {
+        for check in &plan.checks {
             limiter.memory.change(check.shard, check.key, now, |_| 0);
-            limiter.memory.cut(check.shard, check.key, 0);
+            limiter.memory.truncate(check.shard, check.key, 0);
             limiter.memory.distrust(check.shard, check.key);
         }
-        limiter.end_leases(&asked, now);
-        let (shard, key) = limiter.block_of(&asked);
+        limiter.end_leases(&plan, now);
+        let (shard, key) = limiter.block_of(&plan);
         limiter.memory.change(shard, key, now, |_| 0);
         limiter.memory.distrust(shard, key);
-        match limiter.remote() {
-            Some(remote) => remote.clear(asked.shared.unwrap_or_default()).await,
+        match limiter.shared_store() {
+            Some(shared_store) => shared_store.clear(plan.shared.unwrap_or_default()).await,
             None => true,
         }
     }
@@ -159,25 +159,25 @@ impl RateLimitHandle {
     /// Gives so many requests back to a client, never more than it has used.
     pub async fn refund(&self, client: impl Into<Subject>, requests: u32) {
         let limiter = &self.limiter;
-        let asked = limiter.ask_for(client.into().named(), requests);
+        let plan = limiter.plan_for(client.into().named(), requests);
         let now = limiter.clock.now();
         let mut keys = Vec::new();
-        let mut names = asked.shared.unwrap_or_default().names.into_iter();
-        for check in &asked.checks {
-            let Ask::Charge { rate, cost, .. } = check.ask else { continue };
+        let mut names = plan.shared.unwrap_or_default().names.into_iter();
+        for check in &plan.checks {
+            let CheckKind::Charge { rate, cost, .. } = check.kind else { continue };
             let back = rate.charge(cost);
             let mut left = 0;
             limiter.memory.change(check.shard, check.key, now, |until| {
                 left = until.saturating_sub(back);
                 left
             });
-            limiter.memory.cut(check.shard, check.key, left);
+            limiter.memory.truncate(check.shard, check.key, left);
             limiter.memory.distrust(check.shard, check.key);
-            let end = now.saturating_add(rate.whole());
-            keys.extend(names.next().map(|name| Back { name, nanos: back, end }));
+            let end = now.saturating_add(rate.burst_time());
+            keys.extend(names.next().map(|name| Refund { name, nanos: back, end }));
         }
-        if let Some(remote) = limiter.remote() {
-            remote.give_back(keys, false);
+        if let Some(shared_store) = limiter.shared_store() {
+            shared_store.refund(keys, false);
         }
     }
 
@@ -186,23 +186,29 @@ impl RateLimitHandle {
     /// A shared store that can't be reached is told once it is back.
     pub async fn charge(&self, client: impl Into<Subject>, requests: u32) {
         let limiter = &self.limiter;
-        let asked = limiter.ask_for(client.into().named(), requests);
+        let plan = limiter.plan_for(client.into().named(), requests);
         let now = limiter.clock.now();
         let mut known = Vec::new();
-        for check in &asked.checks {
-            let Ask::Charge { rate, cost, .. } = check.ask else { continue };
+        for check in &plan.checks {
+            let CheckKind::Charge { rate, cost, .. } = check.kind else { continue };
             limiter.memory.change(check.shard, check.key, now, |until| {
                 known.push(until);
-                let most = now.saturating_add(rate.whole());
+                let most = now.saturating_add(rate.burst_time());
                 until.max(now).saturating_add(rate.charge(cost)).min(most.max(until))
             });
         }
-        limiter.end_leases(&asked, now);
-        if let Some(remote) = limiter.remote()
-            && let Err(mut asking) = remote.take(&asked, 0, true).await
+        limiter.end_leases(&plan, now);
+        if let Some(shared_store) = limiter.shared_store()
+            && let Err(mut pending_call) = shared_store.take(&plan, 0, true).await
         {
-            remote.owe(&asked, asked.own(), &known, now, asking.as_mut());
-            remote.attend();
+            shared_store.record_local(
+                &plan,
+                plan.first_charge(),
+                &known,
+                now,
+                pending_call.as_mut(),
+            );
+            shared_store.supervise();
         }
     }
 
@@ -214,15 +220,15 @@ impl RateLimitHandle {
     pub async fn block(&self, client: impl Into<Subject>, time: Duration) -> bool {
         let limiter = &self.limiter;
         limiter.blocks.store(true, Ordering::Release);
-        let asked = limiter.ask_for(client.into().named(), 0);
-        let (shard, key) = limiter.block_of(&asked);
+        let plan = limiter.plan_for(client.into().named(), 0);
+        let (shard, key) = limiter.block_of(&plan);
         let now = limiter.clock.now();
         limiter.memory.distrust(shard, key);
         let known = limiter.memory.change(shard, key, now, |_| until(now, time));
-        limiter.end_leases(&asked, now);
-        match (limiter.remote(), &asked.shared) {
-            (Some(remote), Some(shared)) => {
-                remote.block(&shared.client, (shard, key), time).await && known
+        limiter.end_leases(&plan, now);
+        match (limiter.shared_store(), &plan.shared) {
+            (Some(shared_store), Some(shared)) => {
+                shared_store.block(&shared.client, (shard, key), time).await && known
             }
             _ => known,
         }
@@ -231,13 +237,13 @@ impl RateLimitHandle {
     /// For which time a client is still blocked; `None` if it isn't.
     pub async fn blocked_for(&self, client: impl Into<Subject>) -> Option<Duration> {
         let limiter = &self.limiter;
-        let mut asked = limiter.ask_for(client.into().named(), 0);
-        self.refresh(&mut asked).await;
-        self.blocked(&asked)
+        let mut plan = limiter.plan_for(client.into().named(), 0);
+        self.refresh(&mut plan).await;
+        self.blocked(&plan)
     }
 
-    fn blocked(&self, asked: &Asked) -> Option<Duration> {
-        let (shard, key) = self.limiter.block_of(asked);
+    fn blocked(&self, plan: &CheckPlan) -> Option<Duration> {
+        let (shard, key) = self.limiter.block_of(plan);
         let left = self.limiter.memory.look(shard, key).0.saturating_sub(self.limiter.clock.now());
         (left > 0).then(|| Duration::from_nanos(left))
     }
@@ -266,16 +272,16 @@ impl RateLimitHandle {
 
     /// Whether a request of a client would be admitted now, by what this server knows. Nothing is charged.
     pub fn would_admit(&self, client: impl Into<Subject>) -> bool {
-        let mut asked = self.limiter.ask_for(client.into().named(), 1);
-        self.limiter.look(&mut asked);
-        asked.checks.iter().all(Check::is_admitted) && self.blocked(&asked).is_none()
+        let mut plan = self.limiter.plan_for(client.into().named(), 1);
+        self.limiter.look(&mut plan);
+        plan.checks.iter().all(KeyCheck::is_admitted) && self.blocked(&plan).is_none()
     }
 }
 
 /// Notes a refusal, and gives it back unless the limiter only looks on.
-fn refuse(limiter: &Limiter, answer: &Answer) -> Result<(), Decision> {
-    limiter.note(answer);
-    let decision = limiter.decision(answer);
+fn refuse(limiter: &Limiter, outcome: &RequestOutcome) -> Result<(), Decision> {
+    limiter.note(outcome);
+    let decision = limiter.decision(outcome);
     refusal::log(&decision, limiter.settings.shadow);
     if limiter.settings.shadow { Ok(()) } else { Err(decision) }
 }

@@ -1,4 +1,4 @@
-//! What a limiter is made of.
+//! A limiter: its settings, its memory, its clock, and the store that it shares with others.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -8,29 +8,29 @@ use std::sync::atomic::AtomicBool;
 use http::HeaderMap;
 
 use super::config::clock::LimitClock;
-use super::config::key::{Kind, Subject};
-use super::config::settings::Settings;
-use super::memory::Memory;
-use super::metrics::Counters;
-use super::response::headers::{self, Fields, LimitHeaders, State};
-use super::shared::client::{Here, Remote};
-use super::warnings::Lints;
+use super::config::key::{KeyKind, Subject};
+use super::config::settings::LimitSettings;
+use super::memory::LocalMemory;
+use super::metrics::DecisionCounters;
+use super::response::headers::{self, FieldWriter, LimitHeaders, PolicyState};
+use super::shared::client::{LocalState, StoreClient};
+use super::warnings::Warnings;
 use crate::Request;
 use crate::extract::{ClientAddr, PeerAddr};
 
-/// All that a limiter is.
+/// All parts of a limiter. A clone of a [`RateLimit`](super::RateLimit) shares them.
 #[derive(Clone)]
 pub(crate) struct Limiter {
-    pub(crate) settings: Settings,
+    pub(crate) settings: LimitSettings,
     pub(crate) clock: LimitClock,
-    pub(crate) memory: Arc<Memory>,
-    pub(crate) remote: Option<Arc<Remote>>,
-    /// Whether [`Limiter::charge_once`] may do.
+    pub(crate) memory: Arc<LocalMemory>,
+    pub(crate) shared_store: Option<Arc<StoreClient>>,
+    /// Whether the short path, [`Limiter::charge_once`], is enough for all requests.
     pub(crate) is_simple: bool,
-    /// Whether anybody was ever blocked; until then nobody looks for it.
+    /// Whether a client was ever blocked. Until then, no request looks for a block.
     pub(crate) blocks: Arc<AtomicBool>,
-    pub(crate) lints: Arc<Lints>,
-    pub(crate) counters: Arc<Counters>,
+    pub(crate) warnings: Arc<Warnings>,
+    pub(crate) counters: Arc<DecisionCounters>,
 }
 
 impl Limiter {
@@ -42,21 +42,23 @@ impl Limiter {
                 }))
     }
 
-    /// The shared store, which knows the time and the memory from here on.
-    pub(crate) fn remote(&self) -> Option<&Arc<Remote>> {
-        let remote = self.remote.as_ref()?;
-        remote.here.get_or_init(|| Here { clock: self.clock.clone(), memory: self.memory.clone() });
-        Some(remote)
+    /// The shared store. The first call gives it the clock and the memory, which the setters may replace until then.
+    pub(crate) fn shared_store(&self) -> Option<&Arc<StoreClient>> {
+        let shared_store = self.shared_store.as_ref()?;
+        shared_store
+            .local
+            .get_or_init(|| LocalState { clock: self.clock.clone(), memory: self.memory.clone() });
+        Some(shared_store)
     }
 
-    /// The shared store has to learn of another memory or time.
-    pub(crate) fn renew_remote(&mut self) {
-        if let Some(remote) = &self.remote {
-            self.remote = Some(Arc::new(Remote::new(remote.with.clone())));
+    /// Connects the shared store with another memory or clock.
+    pub(crate) fn renew_shared_store(&mut self) {
+        if let Some(shared_store) = &self.shared_store {
+            self.shared_store = Some(Arc::new(StoreClient::new(shared_store.limits.clone())));
         }
     }
 
-    /// The address of the client, by the proxies of the limiter or those that the chain provides.
+    /// The address of the client, according to the proxies of the limiter or those that the chain provides.
     #[inline]
     pub(crate) fn client(&self, req: &Request) -> Option<IpAddr> {
         let client = match &self.settings.proxies {
@@ -66,18 +68,18 @@ impl Limiter {
             }
             None => ClientAddr::of(req.headers(), req.extensions()).map(|ClientAddr(addr)| addr),
         };
-        self.lints.client(self.settings.proxies.is_some(), req, client);
+        self.warnings.client(self.settings.proxies.is_some(), req, client);
         client
     }
 
-    /// What the asynchronous keys find: first that of the limiter, then those of the policies.
+    /// The results of the asynchronous keys: first the key of the limiter, then those of the policies.
     pub(crate) async fn find(&self, req: &mut Request) -> Vec<Option<Subject>> {
         let (parts, body) = std::mem::take(req).into_parts();
         let mut found = Vec::with_capacity(self.settings.policies.len() + 1);
         let keys = self.settings.policies.iter().map(|policy| policy.key.as_ref());
         for key in std::iter::once(Some(&self.settings.key)).chain(keys) {
             found.push(match key.map(|key| &key.kind) {
-                Some(Kind::Asynchronous(f)) => f(&parts).await,
+                Some(KeyKind::Asynchronous(f)) => f(&parts).await,
                 _ => None,
             });
         }
@@ -85,8 +87,8 @@ impl Limiter {
         found
     }
 
-    pub(crate) fn write(&self, headers: &mut HeaderMap, states: &[State]) {
-        let mut fields = Fields::of(headers);
+    pub(crate) fn write(&self, headers: &mut HeaderMap, states: &[PolicyState]) {
+        let mut fields = FieldWriter::of(headers);
         for set in &self.settings.headers {
             set.write(&mut fields, &self.settings.policies, states);
             if let (LimitHeaders::Ietf, Some(most)) = (set, self.settings.concurrency) {

@@ -108,7 +108,7 @@
 //! | `keyGenerator`, `ipv6Subnet` | [`key`](RateLimit::key), [`LimitKey::ipv6_prefix`] |
 //! | `skip` | [`skip`](RateLimit::skip), [`skip_clients`](RateLimit::skip_clients), [`skip_preflight`](RateLimit::skip_preflight) |
 //! | `skipSuccessfulRequests`, `skipFailedRequests`, `requestWasSuccessful` | [`count_failures`](RateLimit::count_failures), [`count_successes`](RateLimit::count_successes), [`count_if`](RateLimit::count_if) |
-//! | `store`, `passOnStoreError` | [`shared`](RateLimit::shared), [`WhileAway`] |
+//! | `store`, `passOnStoreError` | [`shared`](RateLimit::shared), [`WhileUnreachable`] |
 //! | `requestPropertyName` | [`with_decision`](RateLimit::with_decision), [`with_decision_as`](RateLimit::with_decision_as) |
 //! | an asynchronous `limit`, `skip` or `message` | a [guard](crate::Chain::guard) before the limiter provides what they look at; [`on_error`](crate::Chain::on_error) renders the refusal |
 //! | `resetKey`, `getKey`, `store.increment` | [`RateLimitHandle::reset`], [`RateLimitHandle::peek`], [`RateLimitHandle::admit`] |
@@ -146,20 +146,20 @@ use axum_core::response::IntoResponse;
 use http::header::HeaderName;
 
 use self::config::quota::{MAX_POLICIES, checked};
-use self::config::settings::{Count, Penalty, Settings, is_preflight};
+use self::config::settings::{CountRule, LimitSettings, PenaltyRule, is_preflight};
 use self::limiter::Limiter;
-use self::memory::Memory;
-use self::metrics::Counters;
+use self::memory::LocalMemory;
+use self::metrics::DecisionCounters;
 use self::response::headers;
-use self::shared::client::Remote;
-use self::warnings::Lints;
+use self::shared::client::StoreClient;
+use self::warnings::Warnings;
 use crate::extract::{Network, TrustedProxies};
 use crate::{FromChain, Request, Response};
 
 pub use self::config::clock::LimitClock;
 pub use self::config::key::{LimitKey, Subject};
 pub use self::config::policy::Policy;
-pub use self::config::quota::{PerClient, Quota, RateLimitConfigError};
+pub use self::config::quota::{PerClient, Quota, RateLimitError};
 pub use self::handle::RateLimitHandle;
 pub use self::metrics::Totals;
 pub use self::response::decision::{Decision, Pseudonym, Standing, Verdict};
@@ -169,7 +169,7 @@ pub use self::response::headers::LimitHeaders;
 pub use self::shared::redis::RedisStore;
 pub use self::shared::store::{
     LimitStore, SharedLimits, StoreAnswer, StoreCall, StoreCharge, StoreError, StoreFuture,
-    StorePlace, WhileAway,
+    StoreSlot, WhileUnreachable,
 };
 pub use self::step::{PerProvided, WithDecision};
 
@@ -219,14 +219,14 @@ impl RateLimit {
     /// A limiter with one policy: a [`Policy`], or a [`Quota`], of which the policy then has its name.
     pub fn new(policy: impl Into<Policy>) -> Self {
         let limiter = Limiter {
-            settings: Settings::new(policy.into()),
+            settings: LimitSettings::new(policy.into()),
             clock: LimitClock::system(),
-            memory: Arc::new(Memory::new(MAX_KEYS)),
-            remote: None,
+            memory: Arc::new(LocalMemory::new(MAX_KEYS)),
+            shared_store: None,
             is_simple: true,
             blocks: Arc::new(AtomicBool::new(false)),
-            lints: Arc::new(Lints::default()),
-            counters: Arc::new(Counters::default()),
+            warnings: Arc::new(Warnings::default()),
+            counters: Arc::new(DecisionCounters::default()),
         };
         Self { limiter: Arc::new(limiter), is_async: false }.with(|_| {})
     }
@@ -246,15 +246,15 @@ impl RateLimit {
     ///
     /// # Errors
     ///
-    /// [`RateLimitConfigError`] if there are eight already, or if one has the same name.
-    pub fn try_and(self, policy: impl Into<Policy>) -> Result<Self, RateLimitConfigError> {
+    /// [`RateLimitError`] if there are eight already, or if one has the same name.
+    pub fn try_and(self, policy: impl Into<Policy>) -> Result<Self, RateLimitError> {
         let policy = policy.into();
         let policies = &self.limiter.settings.policies;
         if policies.len() == MAX_POLICIES {
-            return Err(RateLimitConfigError::TooManyPolicies);
+            return Err(RateLimitError::TooManyPolicies);
         }
         if policies.iter().any(|known| known.name == policy.name) {
-            return Err(RateLimitConfigError::DuplicateName(policy.name.to_string()));
+            return Err(RateLimitError::DuplicateName(policy.name.to_string()));
         }
         Ok(self.with(|limiter| limiter.settings.policies.push(policy)))
     }
@@ -370,7 +370,7 @@ impl RateLimit {
         counts: impl Fn(&Response) -> bool + Send + Sync + 'static,
     ) -> Self {
         let counts = Arc::new(counts);
-        self.with(|limiter| limiter.settings.count = Some(Count { counts, dropped }))
+        self.with(|limiter| limiter.settings.count = Some(CountRule { counts, dropped }))
     }
 
     /// Blocks a client for a time once it was refused more often than this quota. Defaults to never.
@@ -380,7 +380,7 @@ impl RateLimit {
     #[must_use]
     pub fn penalty(self, strikes: Quota, block: Duration) -> Self {
         self.with(|limiter| {
-            limiter.settings.penalty = Some(Penalty { strikes, block });
+            limiter.settings.penalty = Some(PenaltyRule { strikes, block });
             limiter.blocks.store(true, Ordering::Release);
         })
     }
@@ -396,7 +396,7 @@ impl RateLimit {
     #[must_use]
     pub fn concurrency(self, most: u32) -> Self {
         if most == 0 {
-            return checked(Err(RateLimitConfigError::ZeroLimit));
+            return checked(Err(RateLimitError::ZeroLimit));
         }
         self.with(|limiter| limiter.settings.concurrency = Some(most))
     }
@@ -485,11 +485,11 @@ impl RateLimit {
     #[must_use]
     pub fn max_keys(self, keys: usize) -> Self {
         if keys == 0 {
-            return checked(Err(RateLimitConfigError::ZeroKeys));
+            return checked(Err(RateLimitError::ZeroKeys));
         }
         self.with(|limiter| {
-            limiter.memory = Arc::new(Memory::new(keys));
-            limiter.renew_remote();
+            limiter.memory = Arc::new(LocalMemory::new(keys));
+            limiter.renew_shared_store();
         })
     }
 
@@ -498,7 +498,7 @@ impl RateLimit {
     pub fn clock(self, clock: LimitClock) -> Self {
         self.with(|limiter| {
             limiter.clock = clock;
-            limiter.renew_remote();
+            limiter.renew_shared_store();
         })
     }
 
@@ -508,7 +508,7 @@ impl RateLimit {
     /// on from there while the store is away. Needs the runtime of tokio.
     #[must_use]
     pub fn shared(self, limits: SharedLimits) -> Self {
-        self.with(|limiter| limiter.remote = Some(Arc::new(Remote::new(limits))))
+        self.with(|limiter| limiter.shared_store = Some(Arc::new(StoreClient::new(limits))))
     }
 
     /// Provides the [`Decision`] to the steps after it.
@@ -570,7 +570,7 @@ impl RateLimit {
     fn with(mut self, set: impl FnOnce(&mut Limiter)) -> Self {
         let limiter = Arc::make_mut(&mut self.limiter);
         set(limiter);
-        limiter.is_simple = limiter.remote.is_none() && limiter.settings.asks_one_charge();
+        limiter.is_simple = limiter.shared_store.is_none() && limiter.settings.makes_one_charge();
         self.is_async = limiter.settings.is_async();
         self
     }
@@ -592,7 +592,7 @@ impl PerClient {
     /// # Errors
     ///
     /// As [`Quota::try_new`].
-    pub fn try_every(self, period: Duration) -> Result<RateLimit, RateLimitConfigError> {
+    pub fn try_every(self, period: Duration) -> Result<RateLimit, RateLimitError> {
         Quota::try_new(self.0, period).map(RateLimit::new)
     }
 }

@@ -1,4 +1,4 @@
-//! How a request passes a limiter: the step in a chain, and those that provide something or need it.
+//! The middleware: how a request passes through a limiter.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -7,11 +7,11 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::RateLimit;
-use super::reservation::Held;
+use super::reservation::Reservation;
 use super::response::decision::{Decision, Verdict};
-use super::response::headers::State;
+use super::response::headers::PolicyState;
 use super::response::refusal;
-use super::verdict::{Answer, Charged, Refused};
+use super::verdict::{ChargedOnce, RefusedOnce, RequestOutcome};
 use crate::{Dependent, Endpoint, FromChain, Middleware, Request, Response, Rest};
 
 impl Middleware for RateLimit {
@@ -27,7 +27,7 @@ impl Middleware for RateLimit {
     }
 }
 
-/// A [`RateLimit`] that counts under what an earlier step provides. Made by [`RateLimit::keyed_by`].
+/// A [`RateLimit`] whose key is a part of a value that an earlier step provides. Returned by [`RateLimit::keyed_by`].
 pub struct PerProvided<A> {
     pub(super) limit: RateLimit,
     pub(super) of: PhantomData<fn() -> A>,
@@ -48,7 +48,7 @@ impl<A> fmt::Debug for PerProvided<A> {
     }
 }
 
-/// A [`RateLimit`] that provides its [`Decision`], or what is made of it. Made by [`RateLimit::with_decision`].
+/// A [`RateLimit`] that provides its [`Decision`], or a value made from it. Returned by [`RateLimit::with_decision`].
 #[derive(Clone)]
 pub struct WithDecision<T = Decision> {
     pub(super) limit: RateLimit,
@@ -80,8 +80,8 @@ impl<T> fmt::Debug for WithDecision<T> {
 }
 
 impl RateLimit {
-    /// Decides whether a request goes on. `Err` is the refusal.
-    async fn admit(&self, req: &mut Request, provide: bool) -> Result<Passed, Response> {
+    /// Decides whether a request is passed on. `Err` is the refusal.
+    async fn admit(&self, req: &mut Request, provide: bool) -> Result<Admission, Response> {
         let limiter = &self.limiter;
         if limiter.skips(req) {
             let skipped = Decision::skipped();
@@ -89,9 +89,9 @@ impl RateLimit {
             if let Some(observe) = &limiter.settings.observe {
                 observe(req, &skipped);
             }
-            return Ok(Passed::keep(SmallVec::new(), None, provide.then_some(skipped)));
+            return Ok(Admission::keep(SmallVec::new(), None, provide.then_some(skipped)));
         }
-        limiter.lints.enter(&limiter.settings, req);
+        limiter.warnings.enter(&limiter.settings, req);
         if limiter.is_simple
             && !provide
             && let Some(decided) = self.admit_simply(req)
@@ -100,41 +100,41 @@ impl RateLimit {
         }
         let quiet =
             limiter.settings.headers.is_empty() && limiter.settings.observe.is_none() && !provide;
-        let answer = if self.is_async || limiter.remote.is_some() {
+        let outcome = if self.is_async || limiter.shared_store.is_some() {
             Box::pin(self.decide_async(req, quiet)).await
         } else {
-            let mut asked = limiter.ask(req, &[], quiet);
-            let decided = limiter.decide(&mut asked);
-            limiter.answer(&mut asked, decided)
+            let mut plan = limiter.plan(req, &[], quiet);
+            let decided = limiter.decide(&mut plan);
+            limiter.outcome(&mut plan, decided)
         };
-        if answer.delay > 0 {
-            Box::pin(self.finish_delayed(req, answer, provide)).await
+        if outcome.delay > 0 {
+            Box::pin(self.finish_delayed(req, outcome, provide)).await
         } else {
-            self.finish(req, answer, provide)
+            self.finish(req, outcome, provide)
         }
     }
 
-    /// Decides on a request for which no more than one charge is asked.
-    fn admit_simply(&self, req: &Request) -> Option<Result<Passed, Refused>> {
+    /// The short path, for limiters that make one charge per request. `None` if a request needs more checks.
+    fn admit_simply(&self, req: &Request) -> Option<Result<Admission, RefusedOnce>> {
         let limiter = &self.limiter;
         let (client, key) = (limiter.client(req), &limiter.settings.key);
         let hashes = key.with(req, client, None, |named| limiter.hashes(key, named))?;
-        limiter.lints.named(key, hashes.narrowest());
+        limiter.warnings.named(key, hashes.narrowest());
         let cost = limiter.settings.policies.first()?.cost_of_all();
         let tells = !limiter.settings.headers.is_empty() && !limiter.settings.shadow;
-        let pass = |charged| if tells { Passed::Once(charged) } else { Passed::Silently };
+        let pass = |charged| if tells { Admission::Once(charged) } else { Admission::Silently };
         Some(limiter.charge_once(&hashes, cost)?.map(pass))
     }
 
-    async fn decide_async(&self, req: &mut Request, quiet: bool) -> Answer {
+    async fn decide_async(&self, req: &mut Request, quiet: bool) -> RequestOutcome {
         let limiter = &self.limiter;
         let found = if self.is_async { limiter.find(req).await } else { Vec::new() };
-        let mut asked = limiter.ask(req, &found, quiet);
-        match limiter.remote() {
-            Some(remote) => remote.decide(limiter, asked).await,
+        let mut plan = limiter.plan(req, &found, quiet);
+        match limiter.shared_store() {
+            Some(shared_store) => shared_store.decide(limiter, plan).await,
             None => {
-                let decided = limiter.decide(&mut asked);
-                limiter.answer(&mut asked, decided)
+                let decided = limiter.decide(&mut plan);
+                limiter.outcome(&mut plan, decided)
             }
         }
     }
@@ -142,86 +142,91 @@ impl RateLimit {
     async fn finish_delayed(
         &self,
         req: &mut Request,
-        mut answer: Answer,
+        mut outcome: RequestOutcome,
         provide: bool,
-    ) -> Result<Passed, Response> {
-        answer.wait(&self.limiter).await;
-        self.finish(req, answer, provide)
+    ) -> Result<Admission, Response> {
+        outcome.wait(&self.limiter).await;
+        self.finish(req, outcome, provide)
     }
 
     #[allow(clippy::result_large_err, reason = "a refusal is the response itself")]
-    fn finish(&self, req: &Request, mut answer: Answer, provide: bool) -> Result<Passed, Response> {
+    fn finish(
+        &self,
+        req: &Request,
+        mut outcome: RequestOutcome,
+        provide: bool,
+    ) -> Result<Admission, Response> {
         let limiter = &self.limiter;
-        let admitted = answer.verdict == Verdict::Admitted;
-        limiter.note(&answer);
+        let admitted = outcome.verdict == Verdict::Admitted;
+        limiter.note(&outcome);
         let seen = provide || limiter.settings.observe.is_some();
-        let decision = (seen || !admitted).then(|| limiter.decision(&answer));
+        let decision = (seen || !admitted).then(|| limiter.decision(&outcome));
         if let (Some(observe), Some(decision)) = (&limiter.settings.observe, &decision) {
             observe(req, decision);
         }
         if let (false, Some(decision)) = (admitted, &decision) {
             refusal::log(decision, limiter.settings.shadow);
             if !limiter.settings.shadow {
-                return Err(refusal::respond(limiter, req, decision, &answer.states));
+                return Err(refusal::respond(limiter, req, decision, &outcome.states));
             }
         }
-        if let Some(held) = &mut answer.held {
+        if let Some(reservation) = &mut outcome.reservation {
             match &limiter.settings.count {
-                None => held.keep_charges(),
-                Some(count) if count.dropped => held.count_if_dropped(),
+                None => reservation.keep_charges(),
+                Some(count) if count.dropped => reservation.count_if_dropped(),
                 Some(_) => {}
             }
         }
-        let states = if limiter.settings.shadow { SmallVec::new() } else { answer.states };
-        Ok(Passed::keep(states, answer.held, decision.filter(|_| provide)))
+        let states = if limiter.settings.shadow { SmallVec::new() } else { outcome.states };
+        Ok(Admission::keep(states, outcome.reservation, decision.filter(|_| provide)))
     }
 
-    fn respond(&self, passed: Passed, mut response: Response) -> Response {
-        let Kept { states, held, .. } = match passed {
-            Passed::Silently => return response,
-            Passed::Once(charged) => {
+    fn respond(&self, passed: Admission, mut response: Response) -> Response {
+        let KeptForResponse { states, reservation, .. } = match passed {
+            Admission::Silently => return response,
+            Admission::Once(charged) => {
                 self.limiter.write(response.headers_mut(), &[charged.state()]);
                 return response;
             }
-            Passed::With(kept) => *kept,
+            Admission::With(kept) => *kept,
         };
         if !states.is_empty() {
             self.limiter.write(response.headers_mut(), &states);
         }
-        let Some(mut held) = held else { return response };
+        let Some(mut reservation) = reservation else { return response };
         if let Some(count) = &self.limiter.settings.count {
-            held.settle((count.counts)(&response));
+            reservation.settle((count.counts)(&response));
         }
-        held.until_sent(response)
+        reservation.until_sent(response)
     }
 }
 
-/// How a request went on. It stands in the future of the chain, so that what is seldom is boxed.
-enum Passed {
-    /// Nothing is done to its response.
+/// What the response of an admitted request needs. It is part of the future of the chain, so the rare case is boxed.
+enum Admission {
+    /// Nothing is added to the response.
     Silently,
-    /// It was charged once, and its response tells how the client stands then.
-    Once(Charged),
-    With(Box<Kept>),
+    /// One key was charged, and the response shows its state.
+    Once(ChargedOnce),
+    With(Box<KeptForResponse>),
 }
 
-/// What is kept of a request until it is answered.
-struct Kept {
-    states: SmallVec<[State; 2]>,
-    held: Option<Box<Held>>,
+/// What is kept of a request until its response.
+struct KeptForResponse {
+    states: SmallVec<[PolicyState; 2]>,
+    reservation: Option<Box<Reservation>>,
     decision: Option<Decision>,
 }
 
-impl Passed {
+impl Admission {
     fn keep(
-        states: SmallVec<[State; 2]>,
-        held: Option<Box<Held>>,
+        states: SmallVec<[PolicyState; 2]>,
+        reservation: Option<Box<Reservation>>,
         decision: Option<Decision>,
     ) -> Self {
-        if states.is_empty() && held.is_none() && decision.is_none() {
+        if states.is_empty() && reservation.is_none() && decision.is_none() {
             return Self::Silently;
         }
-        Self::With(Box::new(Kept { states, held, decision }))
+        Self::With(Box::new(KeptForResponse { states, reservation, decision }))
     }
 
     fn take_decision(&mut self) -> Option<Decision> {

@@ -767,7 +767,7 @@ fn a_handle_charges_refunds_and_resets() {
 
 #[test]
 fn wrong_quotas_fail_where_they_are_built() {
-    use RateLimitConfigError as E;
+    use RateLimitError as E;
     let year = secs(366 * 24 * 3600);
     for (quota, error) in [
         (Quota::try_new(0, secs(1)), E::ZeroLimit),

@@ -1,4 +1,4 @@
-//! What is made of decided checks, and how a client is told to stand.
+//! Runs the checks of a request, and turns their results into a verdict and into the state of each policy.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -6,57 +6,57 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use super::checks::{Asked, Hashes};
+use super::checks::{CheckPlan, KeyHashes};
 use super::config::clock::{seconds, until};
 use super::config::key::LEVELS;
 use super::config::quota::Quota;
 use super::limiter::Limiter;
-use super::memory::Charge;
-use super::memory::gcra::{Ask, Check, Outcome, Receipt, STRIKE, governed, mix};
-use super::reservation::Held;
-use super::response::decision::{Decision, Found, Pseudonym, Standing, Verdict};
-use super::response::headers::State;
+use super::memory::ChargeOutcome;
+use super::memory::gcra::{CheckKind, CheckOutcome, KeyCheck, Receipt, STRIKE, governed, mix};
+use super::reservation::Reservation;
+use super::response::decision::{Decision, DecisionData, Pseudonym, Standing, Verdict};
+use super::response::headers::PolicyState;
 
-/// What came of it.
-pub(crate) struct Answer {
+/// The result for one request.
+pub(crate) struct RequestOutcome {
     pub(crate) verdict: Verdict,
-    /// Nanoseconds until the request would be admitted.
+    /// Nanoseconds after which the request would be admitted. `None` if it was admitted, or never will be.
     pub(crate) wait: Option<u64>,
-    pub(crate) states: SmallVec<[State; 2]>,
-    pub(crate) held: Option<Box<Held>>,
+    pub(crate) states: SmallVec<[PolicyState; 2]>,
+    pub(crate) reservation: Option<Box<Reservation>>,
     pub(crate) client: (usize, u64),
     /// Whether a fifth or less of a quota is left.
     pub(crate) near_limit: bool,
-    /// Whether the memory has counted it.
+    /// Whether the memory has already counted the decision in its totals.
     pub(crate) counted: bool,
-    /// Nanoseconds for which an admitted request is held back.
+    /// Nanoseconds for which an admitted request must wait for its turn.
     pub(crate) delay: u64,
 }
 
-/// A key that was charged under the only policy.
-pub(crate) struct Charged {
+/// The result of the short path: the only policy has charged the only key.
+pub(crate) struct ChargedOnce {
     pub(crate) quota: Quota,
     pub(crate) until: u64,
     pub(crate) now: u64,
 }
 
-/// A key that the only policy refuses to charge further.
-pub(crate) struct Refused {
-    pub(crate) charged: Charged,
-    /// Nanoseconds until the request would be admitted.
+/// The result of the short path: the only policy has refused to charge the only key.
+pub(crate) struct RefusedOnce {
+    pub(crate) charged: ChargedOnce,
+    /// Nanoseconds after which the request would be admitted.
     pub(crate) wait: u64,
     pub(crate) client: (usize, u64),
 }
 
-impl From<Refused> for Answer {
-    fn from(Refused { charged, wait, client }: Refused) -> Self {
+impl From<RefusedOnce> for RequestOutcome {
+    fn from(RefusedOnce { charged, wait, client }: RefusedOnce) -> Self {
         let state = charged.state();
-        let state = State { violated: true, reset: state.reset.max(wait), ..state };
+        let state = PolicyState { violated: true, reset: state.reset.max(wait), ..state };
         Self {
             verdict: Verdict::Exceeded,
             wait: Some(wait),
             states: SmallVec::from_iter([state]),
-            held: None,
+            reservation: None,
             client,
             near_limit: false,
             counted: false,
@@ -65,17 +65,17 @@ impl From<Refused> for Answer {
     }
 }
 
-impl Charged {
-    /// How the client stands then.
-    pub(crate) fn state(&self) -> State {
+impl ChargedOnce {
+    /// The state of the policy after the charge.
+    pub(crate) fn state(&self) -> PolicyState {
         let &Self { quota, until, now } = self;
         let (remaining, reset) = quota.rate().standing(until, now);
         let full = until.saturating_sub(now);
-        State { policy: 0, violated: false, quota, remaining, reset, full }
+        PolicyState { policy: 0, violated: false, quota, remaining, reset, full }
     }
 }
 
-impl Answer {
+impl RequestOutcome {
     /// Waits for the turn of an admitted request.
     pub(crate) async fn wait(&mut self, limiter: &Limiter) {
         let wait = std::mem::take(&mut self.delay);
@@ -85,32 +85,32 @@ impl Answer {
         if tokio::runtime::Handle::try_current().is_ok() {
             tokio::time::sleep(Duration::from_nanos(wait)).await;
         } else {
-            // Nobody would wake it: what it holds is given back.
-            self.held = None;
+            // Without a runtime, no timer would wake the request. It is refused, and its charges are refunded.
+            self.reservation = None;
             (self.verdict, self.wait) = (Verdict::Exceeded, Some(wait));
         }
     }
 }
 
 impl Limiter {
-    /// Decides on the limiter's own memory. Returns whether the request is admitted, and when that was decided.
-    pub(crate) fn decide(&self, asked: &mut Asked) -> (bool, u64) {
+    /// Runs the checks on the memory of this server. Returns whether the request is admitted, and the time of the decision.
+    pub(crate) fn decide(&self, plan: &mut CheckPlan) -> (bool, u64) {
         let now = self.clock.now();
-        let admitted = self.memory.decide(&mut asked.checks, now);
-        asked.counted = admitted && asked.checks.last().is_some_and(Check::is_of_policy);
+        let admitted = self.memory.decide(&mut plan.checks, now);
+        plan.counted = admitted && plan.checks.last().is_some_and(KeyCheck::is_of_policy);
         if !admitted {
-            self.strike(asked, now);
+            self.strike(plan, now);
         }
         (admitted, now)
     }
 
-    /// Decides on one charge. `None` if more is asked: then all of it is decided in the longer way.
+    /// The short path: charges one key for the only policy. `None` if more must be checked; nothing is charged then, and the caller runs all checks.
     #[inline]
     pub(crate) fn charge_once(
         &self,
-        client: &Hashes,
+        client: &KeyHashes,
         cost: u32,
-    ) -> Option<Result<Charged, Refused>> {
+    ) -> Option<Result<ChargedOnce, RefusedOnce>> {
         if client.levels != 1 || self.blocks.load(Ordering::Acquire) {
             return None;
         }
@@ -119,97 +119,100 @@ impl Limiter {
         self.memory.expect(at);
         let now = self.clock.now();
         Some(match self.memory.charge(at, mix(hash, 0), quota.rate(), cost, now)? {
-            Charge::Until(until) => Ok(Charged { quota, until, now }),
-            Charge::Wait { until, wait } => {
-                Err(Refused { charged: Charged { quota, until, now }, wait, client: (at, hash) })
-            }
+            ChargeOutcome::Until(until) => Ok(ChargedOnce { quota, until, now }),
+            ChargeOutcome::Wait { until, wait } => Err(RefusedOnce {
+                charged: ChargedOnce { quota, until, now },
+                wait,
+                client: (at, hash),
+            }),
         })
     }
 
-    /// Counts a refusal, and blocks whoever collects too many.
-    pub(crate) fn strike(&self, asked: &Asked, now: u64) {
+    /// Counts a refusal as a strike, and blocks a client that has collected too many.
+    pub(crate) fn strike(&self, plan: &CheckPlan, now: u64) {
         let Some(penalty) = self.settings.penalty else { return };
-        let refused = |is: fn(&Ask) -> bool| {
-            asked.checks.iter().any(|check| is(&check.ask) && !check.is_admitted())
+        let refused = |is: fn(&CheckKind) -> bool| {
+            plan.checks.iter().any(|check| is(&check.kind) && !check.is_admitted())
         };
-        // Only quotas count, and only until the client is blocked.
-        if refused(|ask| matches!(ask, Ask::Free))
-            || !refused(|ask| matches!(ask, Ask::Charge { .. }))
+        // Only refusals by a quota are strikes, and a client that is blocked collects none.
+        if refused(|kind| matches!(kind, CheckKind::NotBlocked))
+            || !refused(|kind| matches!(kind, CheckKind::Charge { .. }))
         {
             return;
         }
-        let (shard, hash) = asked.primary;
-        let ask = Ask::Charge { rate: penalty.strikes.rate(), cost: 1, further: 0 };
-        let mut strike = [Check::new(shard, mix(hash, STRIKE), STRIKE, ask)];
+        let (shard, hash) = plan.client;
+        let kind = CheckKind::Charge { rate: penalty.strikes.rate(), cost: 1, further: 0 };
+        let mut strike = [KeyCheck::new(shard, mix(hash, STRIKE), STRIKE, kind)];
         if !self.memory.decide(&mut strike, now) {
-            let (shard, key) = self.block_of(asked);
+            let (shard, key) = self.block_of(plan);
             // An operator may have blocked the client for longer meanwhile.
             let end = until(now, penalty.block);
             self.memory.change(shard, key, now, |other| other.max(end));
-            if let (Some(remote), Some(shared)) = (self.remote(), &asked.shared) {
-                self.end_leases(asked, now);
-                remote.block_later(&shared.client, (shard, key), penalty.block);
+            if let (Some(shared_store), Some(shared)) = (self.shared_store(), &plan.shared) {
+                self.end_leases(plan, now);
+                shared_store.block_later(&shared.client, (shard, key), penalty.block);
             }
         }
     }
 
-    /// Counts an answer, unless the memory did.
-    pub(crate) fn note(&self, answer: &Answer) {
-        if !answer.counted {
-            self.counters.note(answer.client.0, answer.verdict, answer.near_limit);
+    /// Counts a decision in the totals, unless the memory has done so.
+    pub(crate) fn note(&self, outcome: &RequestOutcome) {
+        if !outcome.counted {
+            self.counters.note(outcome.client.0, outcome.verdict, outcome.near_limit);
         }
     }
 
-    /// Turns decided checks into an answer.
-    pub(crate) fn answer(
+    /// Turns the results of the checks into an outcome.
+    pub(crate) fn outcome(
         self: &Arc<Self>,
-        asked: &mut Asked,
+        plan: &mut CheckPlan,
         (admitted, now): (bool, u64),
-    ) -> Answer {
-        let mut answer = Answer {
+    ) -> RequestOutcome {
+        let mut outcome = RequestOutcome {
             verdict: Verdict::Admitted,
             wait: None,
             states: SmallVec::new(),
-            held: None,
-            client: asked.primary,
+            reservation: None,
+            client: plan.client,
             near_limit: false,
-            counted: asked.counted,
+            counted: plan.counted,
             delay: 0,
         };
-        if !(admitted && asked.quiet) {
-            answer.states = self.states(asked, now);
+        if !(admitted && plan.quiet) {
+            outcome.states = self.states(plan, now);
         }
         if admitted {
-            for check in &asked.checks {
-                if let Ask::Charge { rate, .. } = check.ask {
-                    let (taken, whole) = (check.until.saturating_sub(now), rate.whole());
-                    answer.delay = answer.delay.max(taken.saturating_sub(whole));
-                    answer.near_limit |= taken >= rate.near();
+            for check in &plan.checks {
+                if let CheckKind::Charge { rate, .. } = check.kind {
+                    let (taken, burst_time) = (check.until.saturating_sub(now), rate.burst_time());
+                    outcome.delay = outcome.delay.max(taken.saturating_sub(burst_time));
+                    outcome.near_limit |= taken >= rate.near_limit_time();
                 }
             }
             if self.settings.count.is_some()
                 || self.settings.concurrency.is_some()
-                || answer.delay > 0
+                || outcome.delay > 0
             {
-                let receipts = asked.checks.iter().filter_map(Receipt::of).collect();
-                let place = asked.shared.as_mut().and_then(|shared| shared.place.take());
-                let names = asked.charged_names();
-                answer.held = Some(Box::new(Held::new(self.clone(), receipts, names, place)));
+                let receipts = plan.checks.iter().filter_map(Receipt::of).collect();
+                let slot = plan.shared.as_mut().and_then(|shared| shared.slot.take());
+                let names = plan.charged_names();
+                outcome.reservation =
+                    Some(Box::new(Reservation::new(self.clone(), receipts, names, slot)));
             }
-            return answer;
+            return outcome;
         }
         let mut never = false;
-        for check in &asked.checks {
-            let (verdict, wait) = match (check.outcome, check.ask) {
-                (Outcome::Admitted, _) => continue,
-                (Outcome::Never, _) => {
+        for check in &plan.checks {
+            let (verdict, wait) = match (check.outcome, check.kind) {
+                (CheckOutcome::Admitted, _) => continue,
+                (CheckOutcome::Never, _) => {
                     never = true;
                     (Verdict::TooCostly, 0)
                 }
-                // When the other request ends can't be known.
-                (Outcome::Busy, _) => (Verdict::Busy, 1),
-                (Outcome::Wait(wait), Ask::Free) => (Verdict::Blocked, wait),
-                (Outcome::Wait(wait), _) => (Verdict::Exceeded, wait),
+                // It is not known when the other request ends.
+                (CheckOutcome::Busy, _) => (Verdict::Busy, 1),
+                (CheckOutcome::Wait(wait), CheckKind::NotBlocked) => (Verdict::Blocked, wait),
+                (CheckOutcome::Wait(wait), _) => (Verdict::Exceeded, wait),
             };
             let rank = |verdict| match verdict {
                 Verdict::TooCostly => 4,
@@ -217,24 +220,25 @@ impl Limiter {
                 Verdict::Exceeded => 2,
                 _ => u8::from(verdict != Verdict::Admitted),
             };
-            if rank(verdict) > rank(answer.verdict) {
-                answer.verdict = verdict;
+            if rank(verdict) > rank(outcome.verdict) {
+                outcome.verdict = verdict;
             }
-            answer.wait = answer.wait.max(Some(wait));
+            outcome.wait = outcome.wait.max(Some(wait));
         }
         if never {
-            answer.wait = None;
+            outcome.wait = None;
         }
-        answer
+        outcome
     }
 
-    /// How the client stands with each policy.
-    fn states(&self, asked: &Asked, now: u64) -> SmallVec<[State; 2]> {
+    /// The state of each policy that applies. Of several levels of networks, it is the state of the tightest.
+    fn states(&self, plan: &CheckPlan, now: u64) -> SmallVec<[PolicyState; 2]> {
         let state = |&(policy, quota): &(u8, Quota)| {
             let (remaining, reset) = (quota.burst_size(), 0);
-            let mut state = State { policy, violated: false, quota, remaining, reset, full: 0 };
-            for check in &asked.checks {
-                let Ask::Charge { rate, .. } = check.ask else { continue };
+            let mut state =
+                PolicyState { policy, violated: false, quota, remaining, reset, full: 0 };
+            for check in &plan.checks {
+                let CheckKind::Charge { rate, .. } = check.kind else { continue };
                 if usize::from(check.segment) / LEVELS != usize::from(policy) {
                     continue;
                 }
@@ -247,8 +251,9 @@ impl Limiter {
                 state.full = state.full.max(check.until.saturating_sub(now));
                 state.violated |= !check.is_admitted();
             }
-            for check in &asked.checks {
-                if let (Outcome::Wait(wait), Ask::Charge { .. }) = (check.outcome, check.ask)
+            for check in &plan.checks {
+                if let (CheckOutcome::Wait(wait), CheckKind::Charge { .. }) =
+                    (check.outcome, check.kind)
                     && usize::from(check.segment) / LEVELS == usize::from(policy)
                 {
                     state.reset = state.reset.max(wait);
@@ -256,24 +261,24 @@ impl Limiter {
             }
             state
         };
-        asked.quotas.iter().map(state).collect()
+        plan.quotas.iter().map(state).collect()
     }
 
-    /// How whoever is asked for stands now, by the limiter's own memory.
-    pub(crate) fn look(&self, asked: &mut Asked) -> Vec<Standing> {
+    /// The state of a client in the memory of this server. Nothing is charged.
+    pub(crate) fn look(&self, plan: &mut CheckPlan) -> Vec<Standing> {
         let now = self.clock.now();
-        for check in &mut asked.checks {
+        for check in &mut plan.checks {
             let (until, count) = self.memory.look(check.shard, check.key);
             (check.until, check.count) = (until, count);
-            if let Ask::Charge { rate, cost, .. } = check.ask {
+            if let CheckKind::Charge { rate, cost, .. } = check.kind {
                 check.until = until.min(now.saturating_add(check.reach));
                 check.outcome = governed(rate, 0, cost, check.until, now).0;
             }
         }
-        self.standings(&self.states(asked, now)).collect()
+        self.standings(&self.states(plan, now)).collect()
     }
 
-    fn standings(&self, states: &[State]) -> impl Iterator<Item = Standing> {
+    fn standings(&self, states: &[PolicyState]) -> impl Iterator<Item = Standing> {
         states.iter().filter_map(|state| {
             let policy = self.settings.policies.get(usize::from(state.policy))?;
             Some(Standing {
@@ -287,22 +292,23 @@ impl Limiter {
         })
     }
 
-    /// The answer in the words of the public.
-    pub(crate) fn decision(&self, answer: &Answer) -> Decision {
-        Decision::new(Found {
-            verdict: answer.verdict,
-            client: (answer.client != (0, 0)).then(|| Pseudonym(self.memory.hash(answer.client.1))),
-            retry_after: answer.wait.map(|wait| {
+    /// The outcome as the public type.
+    pub(crate) fn decision(&self, outcome: &RequestOutcome) -> Decision {
+        Decision::new(DecisionData {
+            verdict: outcome.verdict,
+            client: (outcome.client != (0, 0))
+                .then(|| Pseudonym(self.memory.hash(outcome.client.1))),
+            retry_after: outcome.wait.map(|wait| {
                 let jitter = match self.settings.jitter.as_secs() {
                     0 => 0,
                     most => {
-                        self.memory.hash((self.clock.now(), answer.client.1))
+                        self.memory.hash((self.clock.now(), outcome.client.1))
                             % most.saturating_add(1)
                     }
                 };
                 Duration::from_secs(seconds(wait).saturating_add(jitter))
             }),
-            standings: self.standings(&answer.states).collect(),
+            standings: self.standings(&outcome.states).collect(),
         })
     }
 }

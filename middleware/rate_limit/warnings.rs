@@ -1,37 +1,37 @@
-//! What is likely wrong, said once.
+//! Warnings about configurations that are probably wrong. Each is logged once.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use http::header::FORWARDED;
 
-use super::config::key::{Kind, LimitKey};
+use super::config::key::{KeyKind, LimitKey};
 use super::config::policy::Policy;
-use super::config::settings::Settings;
+use super::config::settings::LimitSettings;
 use crate::Request;
 use crate::extract::TrustedProxies;
 
-/// What was seen so far. Each warning is given once in the life of a limiter.
+/// What was seen so far. Each warning is logged once in the life of a limiter.
 #[derive(Debug, Default)]
-pub(crate) struct Lints {
+pub(crate) struct Warnings {
     forwarded: AtomicBool,
-    /// How many requests were looked at for a forwarded header.
+    /// How many requests were checked for a forwarded header.
     looked: AtomicU32,
     peerless: AtomicBool,
     twice: AtomicBool,
-    /// How many requests were looked at for having come by before.
+    /// How many requests were checked for having passed this limiter before.
     entered: AtomicU32,
-    /// The first key, and how many requests in a row had it. `SEEN` once another one came.
+    /// The hash of the first key, and how many requests in a row had it. `SEEN` after a request with another key.
     first: AtomicU64,
     same: AtomicU32,
 }
 
-/// In the extensions of a request: the limiters that it has passed.
+/// The limiters that a request has passed. Stored in its extensions.
 #[derive(Clone)]
-struct Entered(Vec<usize>);
+struct PassedLimiters(Vec<usize>);
 
-impl Lints {
-    /// Looks at where the address of the client comes from.
+impl Warnings {
+    /// Checks where the address of the client comes from.
     #[inline]
     pub(crate) fn client(&self, trusts_proxies: bool, req: &Request, client: Option<IpAddr>) {
         let looks = !trusts_proxies && self.looked.load(Ordering::Relaxed) < SUSPICIOUS;
@@ -49,7 +49,7 @@ impl Lints {
         if !looks {
             return;
         }
-        // A proxy writes its header into each request, so the first ones tell.
+        // A proxy adds its header to each request, so the first requests are enough.
         self.looked.fetch_add(1, Ordering::Relaxed);
         let headers = req.headers();
         if (headers.contains_key("x-forwarded-for") || headers.contains_key(FORWARDED))
@@ -62,9 +62,9 @@ impl Lints {
         }
     }
 
-    /// Looks at whether all requests have the same key.
+    /// Checks whether all requests have the same key.
     pub(crate) fn named(&self, key: &LimitKey, hash: u64) {
-        if self.same.load(Ordering::Relaxed) >= SEEN || matches!(key.kind, Kind::Everyone) {
+        if self.same.load(Ordering::Relaxed) >= SEEN || matches!(key.kind, KeyKind::Everyone) {
             return;
         }
         match self.first.compare_exchange(0, hash, Ordering::Relaxed, Ordering::Relaxed) {
@@ -81,8 +81,8 @@ impl Lints {
         }
     }
 
-    /// Looks at whether a request comes by the same limiter twice.
-    pub(crate) fn enter(&self, settings: &Settings, req: &mut Request) {
+    /// Checks whether a request passes the same limiter twice.
+    pub(crate) fn enter(&self, settings: &LimitSettings, req: &mut Request) {
         if self.entered.load(Ordering::Relaxed) >= LOOKED_AT {
             return;
         }
@@ -91,24 +91,24 @@ impl Lints {
         }
         let this = std::ptr::from_ref(settings) as usize;
         let extensions = req.extensions_mut();
-        match extensions.get_mut::<Entered>() {
-            Some(Entered(passed)) if passed.contains(&this) => {
+        match extensions.get_mut::<PassedLimiters>() {
+            Some(PassedLimiters(passed)) if passed.contains(&this) => {
                 if once(&self.twice) {
                     tracing::warn!(
                         "a request came by the same limiter twice and was counted twice: is it in the chain twice?"
                     );
                 }
             }
-            Some(Entered(passed)) => passed.push(this),
+            Some(PassedLimiters(passed)) => passed.push(this),
             None => {
-                extensions.insert(Entered(vec![this]));
+                extensions.insert(PassedLimiters(vec![this]));
             }
         }
     }
 }
 
-/// Looks at what can be told from the configuration alone.
-fn start(settings: &Settings, req: &Request) {
+/// Checks what can be known from the settings alone.
+fn start(settings: &LimitSettings, req: &Request) {
     let proxies = settings.proxies.as_ref().or_else(|| req.extensions().get());
     if proxies.is_some_and(TrustedProxies::trusts_everyone) {
         tracing::warn!(
@@ -117,9 +117,9 @@ fn start(settings: &Settings, req: &Request) {
     }
     let counts_all_as_one = |policy: &Policy| {
         let key = policy.key.as_ref().unwrap_or(&settings.key);
-        matches!(key.kind, Kind::Everyone)
+        matches!(key.kind, KeyKind::Everyone)
     };
-    if settings.penalty.is_some() && matches!(settings.key.kind, Kind::Everyone) {
+    if settings.penalty.is_some() && matches!(settings.key.kind, KeyKind::Everyone) {
         tracing::warn!(
             "the limiter has a penalty box and one key for all: it will block everybody"
         );
@@ -135,7 +135,7 @@ fn once(said: &AtomicBool) -> bool {
     !said.swap(true, Ordering::Relaxed)
 }
 
-/// So many requests of one single client make one wonder.
+/// This many requests with one key are suspicious.
 const SUSPICIOUS: u32 = 1000;
 const SEEN: u32 = u32::MAX / 2;
 const LOOKED_AT: u32 = 32;

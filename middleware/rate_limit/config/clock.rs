@@ -21,10 +21,10 @@ use std::time::{Duration, Instant};
 /// # let _ = limit;
 /// ```
 #[derive(Clone)]
-pub struct LimitClock(Source);
+pub struct LimitClock(ClockSource);
 
 #[derive(Clone)]
-enum Source {
+enum ClockSource {
     System(Instant),
     Fake(Arc<AtomicU64>),
     Own(Arc<dyn Fn() -> Duration + Send + Sync>, Arc<AtomicU64>),
@@ -33,22 +33,22 @@ enum Source {
 impl LimitClock {
     /// The monotonic clock of the system, from now on.
     pub fn system() -> Self {
-        Self(Source::System(Instant::now()))
+        Self(ClockSource::System(Instant::now()))
     }
 
     /// A clock that stands still. Clones show the same time.
     pub fn fake() -> Self {
-        Self(Source::Fake(Arc::default()))
+        Self(ClockSource::Fake(Arc::default()))
     }
 
     /// A clock of one's own: the time since a fixed moment. Where it goes back, the limiter's time stands still.
     pub fn from_fn(now: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
-        Self(Source::Own(Arc::new(now), Arc::default()))
+        Self(ClockSource::Own(Arc::new(now), Arc::default()))
     }
 
     /// Sets a [fake](LimitClock::fake) clock forward. The others go by themselves: for them it does nothing.
     pub fn advance(&self, by: Duration) {
-        if let Source::Fake(now) = &self.0 {
+        if let ClockSource::Fake(now) = &self.0 {
             now.fetch_add(nanos(by), Ordering::AcqRel);
         }
     }
@@ -57,9 +57,9 @@ impl LimitClock {
     pub(crate) fn now(&self) -> u64 {
         let now = match &self.0 {
             // Nobody measures 584 years of it.
-            Source::System(start) => start.elapsed().as_nanos() as u64,
-            Source::Fake(now) => now.load(Ordering::Acquire),
-            Source::Own(now, latest) => {
+            ClockSource::System(start) => start.elapsed().as_nanos() as u64,
+            ClockSource::Fake(now) => now.load(Ordering::Acquire),
+            ClockSource::Own(now, latest) => {
                 let now = nanos(now());
                 latest.fetch_max(now, Ordering::AcqRel).max(now)
             }
@@ -77,9 +77,9 @@ impl Default for LimitClock {
 impl fmt::Debug for LimitClock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
-            Source::System(_) => "LimitClock::system",
-            Source::Fake(_) => "LimitClock::fake",
-            Source::Own(..) => "LimitClock::from_fn",
+            ClockSource::System(_) => "LimitClock::system",
+            ClockSource::Fake(_) => "LimitClock::fake",
+            ClockSource::Own(..) => "LimitClock::from_fn",
         })
     }
 }

@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use http::header::{AUTHORIZATION, HeaderName};
 use http::request::Parts;
 
-use super::quota::{RateLimitConfigError, checked};
+use super::quota::{RateLimitError, checked};
 use crate::Request;
 
 /// What a request is counted under.
@@ -31,12 +31,12 @@ use crate::Request;
 /// ```
 #[derive(Clone)]
 pub struct LimitKey {
-    pub(crate) kind: Kind,
+    pub(crate) kind: KeyKind,
     optional: bool,
 }
 
 #[derive(Clone)]
-pub(crate) enum Kind {
+pub(crate) enum KeyKind {
     Client(Prefixes),
     Everyone,
     Header(HeaderName),
@@ -52,12 +52,12 @@ impl LimitKey {
     ///
     /// IPv6 clients are counted under their /64, which is one subnet. An IPv4 address inside of IPv6 (mapped, or of NAT64) is that IPv4 address.
     pub fn client() -> Self {
-        Self::of(Kind::Client(Prefixes::default()))
+        Self::of(KeyKind::Client(Prefixes::default()))
     }
 
     /// One key for all requests.
     pub fn everyone() -> Self {
-        Self::of(Kind::Everyone)
+        Self::of(KeyKind::Everyone)
     }
 
     /// The value of a header, such as `x-api-key`. A request whose header is longer than 1 KiB, or sent twice, is counted under the address of its
@@ -66,7 +66,7 @@ impl LimitKey {
     /// Nothing is checked here: before an authentication anyone can invent values, each with a quota of its own. Add a policy per
     /// client before it, or put the limiter behind the authentication.
     pub fn header(name: HeaderName) -> Self {
-        Self::of(Kind::Header(name))
+        Self::of(KeyKind::Header(name))
     }
 
     /// The credentials in the `Authorization` header, whatever the case of the scheme before them. See [`header`](LimitKey::header).
@@ -90,7 +90,7 @@ impl LimitKey {
         S: Into<Subject>,
         F: Fn(&Request) -> Option<S> + Send + Sync + 'static,
     {
-        Self::of(Kind::Own(Arc::new(move |req| f(req).map(Into::into))))
+        Self::of(KeyKind::Own(Arc::new(move |req| f(req).map(Into::into))))
     }
 
     /// What an asynchronous function finds in the head of the request; `None` where there is nothing.
@@ -115,7 +115,7 @@ impl LimitKey {
         F: Fn(&Parts) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Option<S>> + Send + 'static,
     {
-        Self::of(Kind::Asynchronous(Arc::new(move |parts| {
+        Self::of(KeyKind::Asynchronous(Arc::new(move |parts| {
             let found = f(parts);
             Box::pin(async move { found.await.map(Into::into) })
         })))
@@ -143,12 +143,12 @@ impl LimitKey {
     ///
     /// # Errors
     ///
-    /// [`RateLimitConfigError::Prefix`] unless it is 1 to 128.
-    pub fn try_ipv6_prefix(mut self, length: u8) -> Result<Self, RateLimitConfigError> {
+    /// [`RateLimitError::Prefix`] unless it is 1 to 128.
+    pub fn try_ipv6_prefix(mut self, length: u8) -> Result<Self, RateLimitError> {
         if !(1..=128).contains(&length) {
-            return Err(RateLimitConfigError::Prefix);
+            return Err(RateLimitError::Prefix);
         }
-        if let Kind::Client(prefixes) = &mut self.kind {
+        if let KeyKind::Client(prefixes) = &mut self.kind {
             prefixes.v6 = [length, 0, 0];
         }
         Ok(self)
@@ -159,7 +159,7 @@ impl LimitKey {
     /// Whoever holds a /48 has 65,536 subnets to hide in; this leaves sixteen of them. Defaults to the /64 alone.
     #[must_use]
     pub fn ipv6_hierarchy(mut self) -> Self {
-        if let Kind::Client(prefixes) = &mut self.kind {
+        if let KeyKind::Client(prefixes) = &mut self.kind {
             prefixes.v6 = [64, 56, 48];
         }
         self
@@ -180,12 +180,12 @@ impl LimitKey {
     ///
     /// # Errors
     ///
-    /// [`RateLimitConfigError::Prefix`] unless it is 1 to 32.
-    pub fn try_ipv4_prefix(mut self, length: u8) -> Result<Self, RateLimitConfigError> {
+    /// [`RateLimitError::Prefix`] unless it is 1 to 32.
+    pub fn try_ipv4_prefix(mut self, length: u8) -> Result<Self, RateLimitError> {
         if !(1..=32).contains(&length) {
-            return Err(RateLimitConfigError::Prefix);
+            return Err(RateLimitError::Prefix);
         }
-        if let Kind::Client(prefixes) = &mut self.kind {
+        if let KeyKind::Client(prefixes) = &mut self.kind {
             prefixes.v4 = length;
         }
         Ok(self)
@@ -193,25 +193,25 @@ impl LimitKey {
 
     /// One name for what names the same: credentials without their scheme, which may be written in many ways.
     #[inline]
-    pub(crate) fn canonical<'a>(&self, named: Named<'a>) -> Named<'a> {
+    pub(crate) fn canonical<'a>(&self, named: SubjectRef<'a>) -> SubjectRef<'a> {
         match (&self.kind, named) {
-            (Kind::Header(name), Named::Text(text)) if *name == AUTHORIZATION => {
+            (KeyKind::Header(name), SubjectRef::Text(text)) if *name == AUTHORIZATION => {
                 let text = text.trim_ascii();
                 let scheme = text.iter().position(|byte| *byte == b' ' || *byte == b'\t');
-                Named::Text(scheme.map_or(text, |end| text[end..].trim_ascii_start()))
+                SubjectRef::Text(scheme.map_or(text, |end| text[end..].trim_ascii_start()))
             }
             _ => named,
         }
     }
 
-    fn of(kind: Kind) -> Self {
+    fn of(kind: KeyKind) -> Self {
         Self { kind, optional: false }
     }
 
     #[inline]
     pub(crate) fn prefixes(&self) -> Prefixes {
         match self.kind {
-            Kind::Client(prefixes) => prefixes,
+            KeyKind::Client(prefixes) => prefixes,
             _ => Prefixes::default(),
         }
     }
@@ -225,34 +225,34 @@ impl LimitKey {
         req: &Request,
         client: Option<IpAddr>,
         found: Option<&Subject>,
-        show: impl FnOnce(Named<'_>) -> T,
+        show: impl FnOnce(SubjectRef<'_>) -> T,
     ) -> Option<T> {
         let own;
         let named = match &self.kind {
-            Kind::Client(_) => None,
-            Kind::Everyone => Some(Named::Everyone),
-            Kind::Header(name) => {
+            KeyKind::Client(_) => None,
+            KeyKind::Everyone => Some(SubjectRef::Everyone),
+            KeyKind::Header(name) => {
                 let mut values = req.headers().get_all(name).iter();
                 match (values.next(), values.next()) {
                     (None, _) => None,
                     (Some(value), None) if value.len() <= LONGEST => {
-                        Some(Named::Text(value.as_bytes()))
+                        Some(SubjectRef::Text(value.as_bytes()))
                     }
                     // Who makes it unreadable is no better off than who leaves it out, also where that leaves the policy out.
-                    _ => Some(client.map_or(Named::Nobody, Named::Addr)),
+                    _ => Some(client.map_or(SubjectRef::Unknown, SubjectRef::Addr)),
                 }
             }
-            Kind::Own(f) => {
+            KeyKind::Own(f) => {
                 own = f(req);
                 own.as_ref().map(Subject::named)
             }
-            Kind::Asynchronous(_) => found.map(Subject::named),
+            KeyKind::Asynchronous(_) => found.map(Subject::named),
         };
-        let is_client = matches!(self.kind, Kind::Client(_));
+        let is_client = matches!(self.kind, KeyKind::Client(_));
         match named {
             Some(named) => Some(show(named)),
             None if self.optional && !is_client => None,
-            None => Some(show(client.map_or(Named::Nobody, Named::Addr))),
+            None => Some(show(client.map_or(SubjectRef::Unknown, SubjectRef::Addr))),
         }
     }
 }
@@ -260,21 +260,21 @@ impl LimitKey {
 impl fmt::Debug for LimitKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
-            Kind::Client(prefixes) => f.debug_tuple("Client").field(prefixes).finish(),
-            Kind::Everyone => f.write_str("Everyone"),
-            Kind::Header(name) => f.debug_tuple("Header").field(name).finish(),
-            Kind::Own(_) => f.write_str("Function"),
-            Kind::Asynchronous(_) => f.write_str("AsyncFunction"),
+            KeyKind::Client(prefixes) => f.debug_tuple("Client").field(prefixes).finish(),
+            KeyKind::Everyone => f.write_str("Everyone"),
+            KeyKind::Header(name) => f.debug_tuple("Header").field(name).finish(),
+            KeyKind::Own(_) => f.write_str("Function"),
+            KeyKind::Asynchronous(_) => f.write_str("AsyncFunction"),
         }
     }
 }
 
 /// Whom a limiter counts: an address, a name or a number. What is left of it is a keyed hash.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Subject(Owned);
+pub struct Subject(OwnedSubject);
 
 #[derive(Clone, PartialEq, Eq)]
-enum Owned {
+enum OwnedSubject {
     V4(u32),
     V6(u64, u64),
     Text(Box<[u8]>),
@@ -283,15 +283,15 @@ enum Owned {
 
 impl Subject {
     #[inline]
-    pub(crate) fn named(&self) -> Named<'_> {
+    pub(crate) fn named(&self) -> SubjectRef<'_> {
         match self.0 {
-            Owned::V4(bits) => Named::Addr(IpAddr::V4(Ipv4Addr::from_bits(bits))),
-            Owned::V6(high, low) => {
+            OwnedSubject::V4(bits) => SubjectRef::Addr(IpAddr::V4(Ipv4Addr::from_bits(bits))),
+            OwnedSubject::V6(high, low) => {
                 let bits = u128::from(high) << 64 | u128::from(low);
-                Named::Addr(IpAddr::V6(Ipv6Addr::from_bits(bits)))
+                SubjectRef::Addr(IpAddr::V6(Ipv6Addr::from_bits(bits)))
             }
-            Owned::Text(ref text) => Named::Text(text),
-            Owned::Number(number) => Named::Number(number),
+            OwnedSubject::Text(ref text) => SubjectRef::Text(text),
+            OwnedSubject::Number(number) => SubjectRef::Number(number),
         }
     }
 }
@@ -316,7 +316,7 @@ impl From<IpAddr> for Subject {
 impl From<Ipv4Addr> for Subject {
     #[inline]
     fn from(addr: Ipv4Addr) -> Self {
-        Self(Owned::V4(addr.to_bits()))
+        Self(OwnedSubject::V4(addr.to_bits()))
     }
 }
 
@@ -324,43 +324,43 @@ impl From<Ipv6Addr> for Subject {
     #[inline]
     fn from(addr: Ipv6Addr) -> Self {
         let bits = addr.to_bits();
-        Self(Owned::V6((bits >> 64) as u64, bits as u64))
+        Self(OwnedSubject::V6((bits >> 64) as u64, bits as u64))
     }
 }
 
 impl From<&str> for Subject {
     fn from(text: &str) -> Self {
-        Self(Owned::Text(text.as_bytes().into()))
+        Self(OwnedSubject::Text(text.as_bytes().into()))
     }
 }
 
 impl From<String> for Subject {
     fn from(text: String) -> Self {
-        Self(Owned::Text(text.into_bytes().into()))
+        Self(OwnedSubject::Text(text.into_bytes().into()))
     }
 }
 
 impl From<Vec<u8>> for Subject {
     fn from(bytes: Vec<u8>) -> Self {
-        Self(Owned::Text(bytes.into()))
+        Self(OwnedSubject::Text(bytes.into()))
     }
 }
 
 impl From<u64> for Subject {
     fn from(number: u64) -> Self {
-        Self(Owned::Number(number))
+        Self(OwnedSubject::Number(number))
     }
 }
 
 /// Whom a request is counted under, borrowed from it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Named<'a> {
+pub(crate) enum SubjectRef<'a> {
     Addr(IpAddr),
     Text(&'a [u8]),
     Number(u64),
     Everyone,
     /// No peer is known: a Unix socket, or a host that doesn't say. All of them share one key.
-    Nobody,
+    Unknown,
 }
 
 /// How much of an address counts. A v6 length of 0 ends the list.

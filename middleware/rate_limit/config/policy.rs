@@ -9,7 +9,7 @@ use http::HeaderValue;
 
 use super::clock::seconds;
 use super::key::LimitKey;
-use super::quota::{Quota, RateLimitConfigError, checked};
+use super::quota::{Quota, RateLimitError, checked};
 use crate::Request;
 
 type By<T> = Arc<dyn Fn(&Request) -> T + Send + Sync>;
@@ -39,7 +39,7 @@ pub struct Policy {
     cost: u32,
     cost_by: Option<By<u32>>,
     when: Option<By<bool>>,
-    changed: Arc<Changed>,
+    changed: Arc<ReplacedQuota>,
     /// `"name";q=100;w=60`, which says nothing new from one response to the next.
     pub(crate) field: HeaderValue,
     /// `"name";r=`, before what is left.
@@ -47,7 +47,7 @@ pub struct Policy {
 }
 
 /// A quota that was changed while the server runs. It costs nothing until then.
-struct Changed {
+struct ReplacedQuota {
     is: AtomicBool,
     quota: RwLock<Quota>,
 }
@@ -67,12 +67,12 @@ impl Policy {
     ///
     /// # Errors
     ///
-    /// [`RateLimitConfigError::Name`] unless the name is 1 to 64 letters and digits of ASCII, `-`, `_`, `.` or spaces.
-    pub fn try_new(name: impl Into<String>, quota: Quota) -> Result<Self, RateLimitConfigError> {
+    /// [`RateLimitError::Name`] unless the name is 1 to 64 letters and digits of ASCII, `-`, `_`, `.` or spaces.
+    pub fn try_new(name: impl Into<String>, quota: Quota) -> Result<Self, RateLimitError> {
         let name = name.into();
         let fits = |b: u8| b.is_ascii_alphanumeric() || b"-_. ".contains(&b);
         if name.is_empty() || name.len() > 64 || !name.bytes().all(fits) {
-            return Err(RateLimitConfigError::Name(name));
+            return Err(RateLimitError::Name(name));
         }
         Ok(Self {
             field: field(&name, quota),
@@ -84,7 +84,10 @@ impl Policy {
             cost: 1,
             cost_by: None,
             when: None,
-            changed: Arc::new(Changed { is: AtomicBool::new(false), quota: RwLock::new(quota) }),
+            changed: Arc::new(ReplacedQuota {
+                is: AtomicBool::new(false),
+                quota: RwLock::new(quota),
+            }),
         })
     }
 
@@ -188,7 +191,7 @@ impl Policy {
 
 /// The item of `RateLimit-Policy` for a policy whose name was checked to need no escapes.
 fn field(name: &str, quota: Quota) -> HeaderValue {
-    let window = seconds(quota.rate().whole()).max(1);
+    let window = seconds(quota.rate().burst_time()).max(1);
     let item = format!("\"{name}\";q={};w={window}", quota.burst_size());
     // All of it is printable ASCII. If it were not, an empty field would at least not be wrong.
     HeaderValue::from_maybe_shared(item).unwrap_or(HeaderValue::from_static(""))

@@ -68,17 +68,17 @@ impl Quota {
     ///
     /// # Errors
     ///
-    /// [`RateLimitConfigError`] if the limit or the period is zero, or if there are more requests than nanoseconds, or if the period is
+    /// [`RateLimitError`] if the limit or the period is zero, or if there are more requests than nanoseconds, or if the period is
     /// longer than 100 years.
-    pub fn try_new(limit: u32, period: Duration) -> Result<Self, RateLimitConfigError> {
-        let limit = NonZeroU32::new(limit).ok_or(RateLimitConfigError::ZeroLimit)?;
+    pub fn try_new(limit: u32, period: Duration) -> Result<Self, RateLimitError> {
+        let limit = NonZeroU32::new(limit).ok_or(RateLimitError::ZeroLimit)?;
         if period.is_zero() {
-            return Err(RateLimitConfigError::ZeroPeriod);
+            return Err(RateLimitError::ZeroPeriod);
         }
         let interval = u64::try_from(period.as_nanos().div_ceil(limit.get().into()))
-            .map_err(|_| RateLimitConfigError::TooLong)?;
+            .map_err(|_| RateLimitError::TooLong)?;
         if u128::from(limit.get()) > period.as_nanos() {
-            return Err(RateLimitConfigError::TooFast);
+            return Err(RateLimitError::TooFast);
         }
         Self { limit, period, rate: Rate { interval, burst: limit } }.fitting()
     }
@@ -98,16 +98,16 @@ impl Quota {
     ///
     /// # Errors
     ///
-    /// [`RateLimitConfigError`] if the burst is zero, or takes longer than 100 years to come back.
-    pub fn try_burst(self, burst: u32) -> Result<Self, RateLimitConfigError> {
-        let burst = NonZeroU32::new(burst).ok_or(RateLimitConfigError::ZeroLimit)?;
+    /// [`RateLimitError`] if the burst is zero, or takes longer than 100 years to come back.
+    pub fn try_burst(self, burst: u32) -> Result<Self, RateLimitError> {
+        let burst = NonZeroU32::new(burst).ok_or(RateLimitError::ZeroLimit)?;
         Self { rate: Rate { burst, ..self.rate }, ..self }.fitting()
     }
 
-    fn fitting(self) -> Result<Self, RateLimitConfigError> {
-        let whole = u128::from(self.rate.interval) * u128::from(self.burst_size());
-        if whole > LONGEST.as_nanos() || self.period > LONGEST {
-            return Err(RateLimitConfigError::TooLong);
+    fn fitting(self) -> Result<Self, RateLimitError> {
+        let burst_time = u128::from(self.rate.interval) * u128::from(self.burst_size());
+        if burst_time > LONGEST.as_nanos() || self.period > LONGEST {
+            return Err(RateLimitError::TooLong);
         }
         Ok(self)
     }
@@ -141,7 +141,7 @@ impl Quota {
 
 impl Rate {
     /// Nanoseconds until all of the burst has come back. Below 2^62.
-    pub(crate) fn whole(self) -> u64 {
+    pub(crate) fn burst_time(self) -> u64 {
         self.interval * u64::from(self.burst.get())
     }
 
@@ -153,18 +153,18 @@ impl Rate {
     /// How many requests fit, and in how many nanoseconds one more will, for a key that is charged until then.
     pub(crate) fn standing(self, until: u64, now: u64) -> (u32, u64) {
         let taken = until.saturating_sub(now);
-        let free = self.whole().saturating_sub(taken);
+        let free = self.burst_time().saturating_sub(taken);
         let remaining = u32::try_from(free / self.interval).unwrap_or(u32::MAX);
         if taken == 0 {
             return (remaining, 0);
         }
-        let over = taken.saturating_sub(self.whole());
+        let over = taken.saturating_sub(self.burst_time());
         (remaining, over + self.interval - free % self.interval)
     }
 
     /// Nanoseconds for which a key is charged that has a fifth of the burst left.
-    pub(crate) fn near(self) -> u64 {
-        self.whole() - self.whole() / 5
+    pub(crate) fn near_limit_time(self) -> u64 {
+        self.burst_time() - self.burst_time() / 5
     }
 
     /// An equal share of it, for one of so many servers.
@@ -172,7 +172,7 @@ impl Rate {
         let servers = servers.clamp(1, self.burst.get());
         let burst = NonZeroU32::new(self.burst.get() / servers).unwrap_or(NonZeroU32::MIN);
         // As long as the whole quota needs to come back, rounded up.
-        Self { interval: self.whole().div_ceil(burst.get().into()), burst }
+        Self { interval: self.burst_time().div_ceil(burst.get().into()), burst }
     }
 
     /// The rate in the words of the crate that decides. `further` requests more may be made at once, by those who then wait.
@@ -190,7 +190,7 @@ pub struct PerClient(pub(crate) u32);
 /// Why a rate limit can't be built.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum RateLimitConfigError {
+pub enum RateLimitError {
     /// A limit or a burst is zero.
     ZeroLimit,
     /// A period is zero.
@@ -213,15 +213,15 @@ pub enum RateLimitConfigError {
     StorePrefix,
 }
 
-impl fmt::Display for RateLimitConfigError {
+impl fmt::Display for RateLimitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ZeroLimit => f.write_str(
-                "a limit of 0 refuses everything: allow at least 1 request, or leave the route out",
+                "a limit of 0 refuses everything: allow at least 1 request, or release the route out",
             ),
             Self::ZeroPeriod => f.write_str("the period of a limit must be longer than zero"),
             Self::TooFast => {
-                f.write_str("the limit is above one request per nanosecond: lower it, or leave it out")
+                f.write_str("the limit is above one request per nanosecond: lower it, or release it out")
             }
             Self::TooLong => f.write_str(
                 "the quota takes more than 100 years to come back: shorten the period or lower the burst",
@@ -241,17 +241,17 @@ impl fmt::Display for RateLimitConfigError {
             ),
             Self::ZeroKeys => f.write_str("`max_keys` must be at least 1"),
             Self::StorePrefix => f.write_str(
-                "the prefix of the keys in a shared store is empty: name it after the application, without braces",
+                "the prefix of the keys in a shared store is empty: name it after the application, decide_without_store braces",
             ),
         }
     }
 }
 
-impl std::error::Error for RateLimitConfigError {}
+impl std::error::Error for RateLimitError {}
 
 /// What was asked for, or a panic that says what is wrong with it, at the line that asked.
 #[track_caller]
-pub(crate) fn checked<T>(built: Result<T, RateLimitConfigError>) -> T {
+pub(crate) fn checked<T>(built: Result<T, RateLimitError>) -> T {
     match built {
         Ok(built) => built,
         Err(error) => panic!("{error}"),

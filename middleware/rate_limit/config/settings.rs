@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::Method;
 use http::header::HeaderName;
 
-use super::key::{Kind, LimitKey};
+use super::key::{KeyKind, LimitKey};
 use super::policy::Policy;
 use super::quota::Quota;
 use crate::extract::{Network, TrustedProxies};
@@ -20,14 +20,14 @@ pub(crate) type Observe = Arc<dyn Fn(&Request, &Decision) + Send + Sync>;
 
 /// What is configured of a limiter. It does not change while the limiter runs, except for the quotas inside of the policies.
 #[derive(Clone)]
-pub(crate) struct Settings {
+pub(crate) struct LimitSettings {
     pub(crate) policies: Vec<Policy>,
     pub(crate) key: LimitKey,
     pub(crate) proxies: Option<TrustedProxies>,
     pub(crate) skip: Vec<Predicate>,
     pub(crate) skip_clients: Vec<Network>,
-    pub(crate) count: Option<Count>,
-    pub(crate) penalty: Option<Penalty>,
+    pub(crate) count: Option<CountRule>,
+    pub(crate) penalty: Option<PenaltyRule>,
     pub(crate) concurrency: Option<u32>,
     pub(crate) delay: Duration,
     pub(crate) shadow: bool,
@@ -40,7 +40,7 @@ pub(crate) struct Settings {
 
 /// Which responses count.
 #[derive(Clone)]
-pub(crate) struct Count {
+pub(crate) struct CountRule {
     pub(crate) counts: Arc<dyn Fn(&Response) -> bool + Send + Sync>,
     /// Whether a request counts that was dropped before it was answered.
     pub(crate) dropped: bool,
@@ -48,12 +48,12 @@ pub(crate) struct Count {
 
 /// So many refusals, and a client is blocked for a time.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Penalty {
+pub(crate) struct PenaltyRule {
     pub(crate) strikes: Quota,
     pub(crate) block: Duration,
 }
 
-impl Settings {
+impl LimitSettings {
     /// One policy, and the default of everything else.
     pub(crate) fn new(policy: Policy) -> Self {
         Self {
@@ -77,12 +77,12 @@ impl Settings {
 
     /// Whether some key is found by an asynchronous function.
     pub(crate) fn is_async(&self) -> bool {
-        let is = |key: &LimitKey| matches!(key.kind, Kind::Asynchronous(_));
+        let is = |key: &LimitKey| matches!(key.kind, KeyKind::Asynchronous(_));
         is(&self.key) || self.policies.iter().any(|policy| policy.key.as_ref().is_some_and(is))
     }
 
     /// Whether each request makes one charge, and nothing but that is needed to answer it.
-    pub(crate) fn asks_one_charge(&self) -> bool {
+    pub(crate) fn makes_one_charge(&self) -> bool {
         self.policies.len() == 1
             && self.policies.iter().all(Policy::is_plain)
             && self.penalty.is_none()

@@ -1,17 +1,17 @@
-//! The keyed hashes under which clients are remembered.
+//! Keyed hashes of clients.
 
 use std::hash::{BuildHasher, RandomState};
 
-/// What only this process knows, so that nobody can choose clients that meet in the table.
+/// The secret of this process. Without it, a client cannot find names that collide in the table.
 #[derive(Debug)]
-pub(crate) struct Seed {
+pub(crate) struct HashSeed {
     texts: RandomState,
     factors: [u128; 2],
-    /// One for each kind of name.
+    /// One for each kind of subject.
     kinds: [u128; 5],
 }
 
-impl Seed {
+impl HashSeed {
     pub(crate) fn new() -> Self {
         let texts = RandomState::new();
         let wide = |at: u8| {
@@ -21,13 +21,13 @@ impl Seed {
         Self { texts, factors, kinds }
     }
 
-    /// A keyed hash of anything.
+    /// A keyed hash of any value.
     pub(crate) fn hash(&self, subject: impl std::hash::Hash) -> u64 {
         self.texts.hash_one(subject)
     }
 
-    /// A key by multiply-add-shift (Dietzfelbinger 1996), of which any two meet with a chance of 2^-64, whoever chose them without knowing the
-    /// seed; and then mixed, so that neighbours lie apart.
+    /// A key by multiply-add-shift (Dietzfelbinger 1996): two subjects that are chosen without the seed collide with a probability of 2^-64. The
+    /// result is mixed, so neighbouring addresses are far apart.
     #[inline]
     pub(crate) fn key(&self, [high, low]: [u64; 2], kind: usize) -> u64 {
         let [a, b] = self.factors;

@@ -1,4 +1,4 @@
-//! The limiter's own memory, in shards.
+//! The memory of one server, divided into shards.
 
 pub(crate) mod gcra;
 mod hash;
@@ -14,112 +14,117 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use smallvec::SmallVec;
 
-use self::gcra::{Ask, Check, Governed, Outcome, Receipt, Taken, governed};
-use self::hash::Seed;
-use self::refundable::{Line, UnderWay};
-use self::table::{Table, Value};
-use super::config::key::Named;
+use self::gcra::{
+    CheckKind, CheckOutcome, GovernorCheck, KeyCheck, Receipt, ReceiptKind, governed,
+};
+use self::hash::HashSeed;
+use self::refundable::{QueueKey, RefundableCharges};
+use self::table::{KeyState, KeyTable};
+use super::config::key::SubjectRef;
 use super::config::quota::Rate;
 
-/// All that is remembered, up to a cap.
+/// The state of all keys of a limiter, up to a cap.
 ///
-/// All keys of one client lie in one shard, so that one lock makes a decision over all its policies atomic. Where policies have different
-/// keys, their shards are locked in order.
+/// All keys of one client are in one shard, so one lock makes a decision over all its policies atomic. Where policies have different keys, their
+/// shards are locked in order of their number, which excludes deadlocks.
 #[derive(Debug)]
-pub(crate) struct Memory {
-    shards: Box<[Padded]>,
-    /// The bits of a hash below those that choose the shard.
+pub(crate) struct LocalMemory {
+    shards: Box<[PaddedShard]>,
+    /// How far a hash is shifted to the right to get the number of its shard.
     shift: u32,
-    seed: Seed,
+    seed: HashSeed,
 }
 
 /// A shard on cache lines of its own.
 #[derive(Debug)]
 #[repr(C, align(128))]
-struct Padded {
-    /// Nobody reads it.
+struct PaddedShard {
+    /// Written only to prefetch the shard's cache line; never read.
     expected: AtomicBool,
-    shard: Mutex<Shard>,
+    shard: Mutex<MemoryShard>,
 }
 
-/// What most requests need comes first, beside the lock: one cache line, wherever they arrive.
+/// The fields that most requests need come first, beside the lock: they are on one cache line.
 #[derive(Debug)]
 #[repr(C)]
-pub(crate) struct Shard {
-    /// How many requests were decided upon here.
+pub(crate) struct MemoryShard {
+    /// The number of decisions in this shard. It schedules the sweeps.
     decided: u32,
-    /// How many of them were admitted, and for how many of those a fifth or less of a quota was left.
+    /// How many of them were admitted, and of those, how many with a fifth or less of a quota left.
     admitted: u64,
     near_limit: u64,
-    pub(crate) table: Table,
-    /// Shared by the keys that find no room. Empty until it is needed.
-    overflow: Vec<Value>,
-    /// What may be taken back.
-    under_way: UnderWay,
+    pub(crate) table: KeyTable,
+    /// Counters that keys without a slot in the table share. Empty until the table is full.
+    overflow: Vec<KeyState>,
+    /// The charges that may still be refunded.
+    refundable_charges: RefundableCharges,
 }
 
-/// What came of a charge of one key.
-pub(crate) enum Charge {
-    /// It is charged until then.
+/// The result of [`LocalMemory::charge`].
+pub(crate) enum ChargeOutcome {
+    /// Admitted. The key is now charged until then.
     Until(u64),
-    /// It is charged until then without this one, which would be admitted after so many nanoseconds.
+    /// Refused. The key is charged until then without this charge, which would be admitted after `wait` nanoseconds.
     Wait { until: u64, wait: u64 },
 }
 
-impl Memory {
+impl LocalMemory {
     pub(crate) fn new(max_keys: usize) -> Self {
         let shards = match max_keys / KEYS_PER_SHARD {
             0 => 1,
             many => 1_usize << many.ilog2().min(12),
         };
-        let shard = |at: usize| Shard {
+        let shard = |at: usize| MemoryShard {
             decided: 0,
             admitted: 0,
             near_limit: 0,
-            table: Table::new(max_keys / shards + usize::from(at < max_keys % shards)),
+            table: KeyTable::new(max_keys / shards + usize::from(at < max_keys % shards)),
             overflow: Vec::new(),
-            under_way: UnderWay::default(),
+            refundable_charges: RefundableCharges::default(),
         };
         Self {
             shards: (0..shards)
-                .map(|at| Padded { expected: AtomicBool::new(false), shard: Mutex::new(shard(at)) })
+                .map(|at| PaddedShard {
+                    expected: AtomicBool::new(false),
+                    shard: Mutex::new(shard(at)),
+                })
                 .collect(),
             shift: 64 - shards.ilog2(),
-            seed: Seed::new(),
+            seed: HashSeed::new(),
         }
     }
 
-    /// A keyed hash of anything.
+    /// A keyed hash of any value.
     pub(crate) fn hash(&self, subject: impl std::hash::Hash) -> u64 {
         self.seed.hash(subject)
     }
 
-    /// The key of a client.
+    /// The keyed hash of a subject.
     #[inline]
-    pub(crate) fn key_of(&self, named: Named<'_>) -> u64 {
-        let (words, kind) = match named {
-            Named::Addr(IpAddr::V4(addr)) => ([addr.to_bits().into(), 0], 0),
-            Named::Addr(IpAddr::V6(addr)) => {
+    pub(crate) fn key_of(&self, named: SubjectRef<'_>) -> u64 {
+        let (updates, kind) = match named {
+            SubjectRef::Addr(IpAddr::V4(addr)) => ([addr.to_bits().into(), 0], 0),
+            SubjectRef::Addr(IpAddr::V6(addr)) => {
                 let bits = addr.to_bits();
                 ([(bits >> 64) as u64, bits as u64], 1)
             }
-            Named::Number(number) => ([number, 0], 2),
-            Named::Text(text) => ([self.hash(text), 0], 3),
-            Named::Everyone => ([0, 0], 4),
-            Named::Nobody => ([1, 0], 4),
+            SubjectRef::Number(number) => ([number, 0], 2),
+            SubjectRef::Text(text) => ([self.hash(text), 0], 3),
+            SubjectRef::Everyone => ([0, 0], 4),
+            SubjectRef::Unknown => ([1, 0], 4),
         };
-        self.seed.key(words, kind)
+        self.seed.key(updates, kind)
     }
 
-    /// How many requests were admitted, and how many of them near a limit.
+    /// The number of admitted requests, and of those near a limit.
     pub(crate) fn admitted(&self) -> (u64, u64) {
         let shards = (0..self.shards.len()).map(|at| self.lock(at));
-        shards.fold((0, 0), |(admitted, near), shard| {
-            (admitted + shard.admitted, near + shard.near_limit)
+        shards.fold((0, 0), |(admitted, near_limit_time), shard| {
+            (admitted + shard.admitted, near_limit_time + shard.near_limit)
         })
     }
 
-    /// Says that a shard will be locked soon: a core that has its cache line hands it over in the meantime.
+    /// Prefetches the cache line of a shard: a write makes the core that has the line hand it over before the lock is taken.
     #[inline]
     pub(crate) fn expect(&self, at: usize) {
         self.shards[at].expected.store(true, Ordering::Relaxed);
@@ -129,32 +134,32 @@ impl Memory {
         hash.checked_shr(self.shift).unwrap_or(0) as usize
     }
 
-    /// How many keys are remembered.
+    /// The number of keys.
     pub(crate) fn len(&self) -> usize {
         (0..self.shards.len()).map(|at| self.lock(at).table.len()).sum()
     }
 
-    /// How many bytes the keys take.
+    /// The size of the tables in bytes.
     pub(crate) fn bytes(&self) -> usize {
         (0..self.shards.len())
             .map(|at| {
                 let shard = self.lock(at);
-                shard.table.bytes() + shard.overflow.capacity() * size_of::<Value>()
+                shard.table.bytes() + shard.overflow.capacity() * size_of::<KeyState>()
             })
             .sum()
     }
 
-    /// Decides on all checks at once: either all are admitted and charged, or none is charged.
-    pub(crate) fn decide(&self, checks: &mut [Check], now: u64) -> bool {
+    /// Runs all checks: either all are admitted and charged, or none is charged.
+    pub(crate) fn decide(&self, checks: &mut [KeyCheck], now: u64) -> bool {
         match checks {
             [] => true,
             [first, rest @ ..] if rest.iter().all(|check| check.shard == first.shard) => {
                 let at = first.shard;
                 let mut shard = self.lock(at);
                 let admitted = decide(checks, now, |_| 0, std::slice::from_mut(&mut shard));
-                let turn = shard.turn(now);
+                let next_sweep = shard.next_sweep(now);
                 drop(shard);
-                self.sweep(at, turn, now);
+                self.sweep(at, next_sweep, now);
                 admitted
             }
             many => {
@@ -162,17 +167,17 @@ impl Memory {
                 order.sort_unstable();
                 order.dedup();
                 let mut shards: SmallVec<[_; 8]> = order.iter().map(|at| self.lock(*at)).collect();
-                let place = |shard: usize| order.binary_search(&shard).unwrap_or(0);
-                let admitted = decide(many, now, place, &mut shards);
-                let turn = shards.first_mut().and_then(|shard| shard.turn(now));
+                let position = |shard: usize| order.binary_search(&shard).unwrap_or(0);
+                let admitted = decide(many, now, position, &mut shards);
+                let next_sweep = shards.first_mut().and_then(|shard| shard.next_sweep(now));
                 drop(shards);
-                self.sweep(order[0], turn, now);
+                self.sweep(order[0], next_sweep, now);
                 admitted
             }
         }
     }
 
-    /// Decides on a charge of one key, which is all that most requests ask. `None` without a change if more than that is to be done.
+    /// Charges one key, which is all that most requests need. `None`, with nothing changed, if the key needs the full path.
     pub(crate) fn charge(
         &self,
         at: usize,
@@ -180,57 +185,58 @@ impl Memory {
         rate: Rate,
         cost: u32,
         now: u64,
-    ) -> Option<Charge> {
-        // All that needs no key comes before the lock.
-        let governed = Governed::new(rate, 0, cost, now).ok()?;
-        let (near, latest) = (now.saturating_add(rate.near()), now.saturating_add(rate.whole()));
+    ) -> Option<ChargeOutcome> {
+        // Everything that needs no key is computed before the lock is taken.
+        let governed = GovernorCheck::new(rate, 0, cost, now).ok()?;
+        let (near_limit_time, latest) =
+            (now.saturating_add(rate.near_limit_time()), now.saturating_add(rate.burst_time()));
         let mut shard = self.lock(at);
         let found = shard.table.locate(key);
         let overflowed = found.is_none() && !shard.table.has_room(1, now);
         let value = match found {
             Some((_, value)) => value,
-            None if overflowed => *shard.shared(key, 0),
-            None => Value::until(0),
+            None if overflowed => *shard.overflow_counter(key, 0),
+            None => KeyState::until(0),
         };
         let until = value.as_until();
         if until > latest {
             return None;
         }
         let charge = match governed.decide(until) {
-            (Outcome::Admitted, Some(until)) => {
+            (CheckOutcome::Admitted, Some(until)) => {
                 if overflowed {
-                    *shard.shared(key, 0) = Value::until(until);
+                    *shard.overflow_counter(key, 0) = KeyState::until(until);
                 } else {
-                    shard.table.set_at(found.map(|(at, _)| at), key, Value::until(until));
+                    shard.table.set_at(found.map(|(at, _)| at), key, KeyState::until(until));
                 }
                 shard.admitted += 1;
-                shard.near_limit += u64::from(until >= near);
-                Charge::Until(until)
+                shard.near_limit += u64::from(until >= near_limit_time);
+                ChargeOutcome::Until(until)
             }
-            (Outcome::Wait(wait), _) => Charge::Wait { until, wait },
+            (CheckOutcome::Wait(wait), _) => ChargeOutcome::Wait { until, wait },
             _ => return None,
         };
-        let turn = shard.turn(now);
+        let next_sweep = shard.next_sweep(now);
         drop(shard);
-        self.sweep(at, turn, now);
+        self.sweep(at, next_sweep, now);
         Some(charge)
     }
 
-    /// Takes a decision back, as far as it still counts: what has come back by itself in the meantime is not given twice. Returns how many
-    /// nanoseconds were given back.
-    pub(crate) fn give_back(&self, receipt: &Receipt, now: u64) -> u64 {
+    /// Refunds a decision, as far as it still counts: the part that has drained by itself is not refunded. Returns how many nanoseconds were
+    /// refunded.
+    pub(crate) fn refund(&self, receipt: &Receipt, now: u64) -> u64 {
         let &Receipt { shard, key, segment, overflowed, taken } = receipt;
         let mut shard = self.lock(shard);
         let back = match taken {
-            Taken::Time { number, .. } => {
-                shard.under_way.give_back(line(key, segment, overflowed), number, now)
+            ReceiptKind::Time { number, .. } => {
+                shard.refundable_charges.refund(queue_key(key, segment, overflowed), number, now)
             }
-            Taken::Place => 0,
+            ReceiptKind::Slot => 0,
         };
         if let Some(value) = shard.value(key, segment, overflowed) {
             let value = match taken {
-                Taken::Time { .. } => Value::until(value.as_until().saturating_sub(back)),
-                Taken::Place => Value::count(value.as_count().saturating_sub(1)),
+                ReceiptKind::Time { .. } => KeyState::until(value.as_until().saturating_sub(back)),
+                ReceiptKind::Slot => KeyState::count(value.as_count().saturating_sub(1)),
             };
             shard.put_back(key, segment, overflowed, value, now);
             shard.table.remove(key ^ TRUSTED);
@@ -238,30 +244,30 @@ impl Memory {
         back
     }
 
-    /// A decision won't be taken back.
+    /// Keeps a decision: it can no longer be refunded.
     pub(crate) fn keep(&self, receipt: &Receipt) {
-        if let Taken::Time { number: number @ 1.., .. } = receipt.taken {
-            let line = line(receipt.key, receipt.segment, receipt.overflowed);
-            self.lock(receipt.shard).under_way.keep(line, number);
+        if let ReceiptKind::Time { number: number @ 1.., .. } = receipt.taken {
+            let queue = queue_key(receipt.key, receipt.segment, receipt.overflowed);
+            self.lock(receipt.shard).refundable_charges.keep(queue, number);
         }
     }
 
-    /// Notes that so many nanoseconds of a key, the last of which are over at `end`, may be taken back. Returns their number.
-    pub(crate) fn enter(&self, shard: usize, key: u64, nanos: u64, end: u64) -> u64 {
-        self.lock(shard).under_way.enter((false, key), nanos, end)
+    /// Registers a charge of so many nanoseconds, which has drained at `end`, as refundable. Returns its number.
+    pub(crate) fn register(&self, shard: usize, key: u64, nanos: u64, end: u64) -> u64 {
+        self.lock(shard).refundable_charges.register((false, key), nanos, end)
     }
 
-    /// Nothing of a key lies after that time: other servers may have taken back what stood before.
-    pub(crate) fn move_up(&self, shard: usize, key: u64, until: u64) {
-        self.lock(shard).under_way.move_up((false, key), until);
+    /// Moves the refundable charges of a key forward so that none ends after `until`: other servers may have refunded earlier ones.
+    pub(crate) fn advance(&self, shard: usize, key: u64, until: u64) {
+        self.lock(shard).refundable_charges.advance((false, key), until);
     }
 
-    /// So much of a key as lies after that time can't be taken back any more.
-    pub(crate) fn cut(&self, shard: usize, key: u64, until: u64) {
-        self.lock(shard).under_way.cut((false, key), until);
+    /// Ends the refundable charges of a key at `until`: the part after that was removed by hand, and must not be refunded again.
+    pub(crate) fn truncate(&self, shard: usize, key: u64, until: u64) {
+        self.lock(shard).refundable_charges.truncate((false, key), until);
     }
 
-    /// What is remembered of a key: until when it is charged, and how many of its requests are under way.
+    /// Until when a key is charged, and how many of its requests are in flight.
     pub(crate) fn look(&self, shard: usize, key: u64) -> (u64, u32) {
         match self.lock(shard).table.find(key) {
             Some(value) => (value.as_until(), value.as_count()),
@@ -269,7 +275,7 @@ impl Memory {
         }
     }
 
-    /// Changes until when a key is charged. Returns whether there was room for it.
+    /// Changes until when a key is charged. Returns whether there was a slot for it.
     pub(crate) fn change(
         &self,
         shard: usize,
@@ -278,20 +284,20 @@ impl Memory {
         f: impl FnOnce(u64) -> u64,
     ) -> bool {
         let mut shard = self.lock(shard);
-        let old = shard.table.find(key).map_or(0, Value::as_until);
+        let old = shard.table.find(key).map_or(0, KeyState::as_until);
         let new = f(old);
         if new <= now {
             shard.table.remove(key);
             return true;
         }
-        (old > 0 || shard.table.has_room(1, now)) && shard.table.set(key, Value::until(new))
+        (old > 0 || shard.table.has_room(1, now)) && shard.table.set(key, KeyState::until(new))
     }
 
-    /// Clears a little of another shard, so that memory comes back wherever requests arrive: of that which is so many places further.
+    /// Sweeps a part of the shard that is `shards` further on, so memory is freed also where no requests arrive.
     #[inline]
-    fn sweep(&self, from: usize, places: Option<usize>, now: u64) {
-        let Some(places) = places else { return };
-        let at = from.wrapping_add(places) % self.shards.len();
+    fn sweep(&self, from: usize, shards_further: Option<usize>, now: u64) {
+        let Some(shards_further) = shards_further else { return };
+        let at = from.wrapping_add(shards_further) % self.shards.len();
         if at == from {
             return;
         }
@@ -300,16 +306,16 @@ impl Memory {
         }
     }
 
-    pub(crate) fn lock(&self, at: usize) -> MutexGuard<'_, Shard> {
-        // Nothing in a critical section panics between two writes that belong together.
+    pub(crate) fn lock(&self, at: usize) -> MutexGuard<'_, MemoryShard> {
+        // Nothing in a critical section panics between two writes that belong together, so a poisoned lock is safe to use.
         self.shards[at].shard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Shard {
-    /// Sweeps a little every so often. More often it is another shard's turn: that which is so many places further.
+impl MemoryShard {
+    /// Schedules the sweeps: every 64th decision sweeps this shard, and every 16th another one. Returns how many shards further on that is.
     #[inline]
-    fn turn(&mut self, now: u64) -> Option<usize> {
+    fn next_sweep(&mut self, now: u64) -> Option<usize> {
         self.decided = self.decided.wrapping_add(1);
         if !self.decided.is_multiple_of(SWEEP_OTHER_EVERY) {
             return None;
@@ -320,27 +326,27 @@ impl Shard {
         Some((self.decided / SWEEP_OTHER_EVERY) as usize)
     }
 
-    /// What is remembered for the keys that find no room, and share with this one.
-    fn shared(&mut self, key: u64, segment: u8) -> &mut Value {
-        let at = shared(key, segment);
+    /// The counter that keys without a slot in the table share with this one.
+    fn overflow_counter(&mut self, key: u64, segment: u8) -> &mut KeyState {
+        let at = overflow_position(key, segment);
         if self.overflow.len() <= at {
-            self.overflow.resize(at + 1, Value::until(0));
+            self.overflow.resize(at + 1, KeyState::until(0));
         }
         &mut self.overflow[at]
     }
 
-    fn value(&self, key: u64, segment: u8, overflowed: bool) -> Option<Value> {
+    fn value(&self, key: u64, segment: u8, overflowed: bool) -> Option<KeyState> {
         if overflowed {
-            self.overflow.get(shared(key, segment)).copied()
+            self.overflow.get(overflow_position(key, segment)).copied()
         } else {
             self.table.find(key)
         }
     }
 
-    fn put_back(&mut self, key: u64, segment: u8, overflowed: bool, value: Value, now: u64) {
+    fn put_back(&mut self, key: u64, segment: u8, overflowed: bool, value: KeyState, now: u64) {
         if overflowed {
-            if let Some(place) = self.overflow.get_mut(shared(key, segment)) {
-                *place = value;
+            if let Some(counter) = self.overflow.get_mut(overflow_position(key, segment)) {
+                *counter = value;
             }
         } else if value.as_until() <= now && value.as_count() == 0 {
             self.table.remove(key);
@@ -350,39 +356,39 @@ impl Shard {
     }
 }
 
-/// Tests all, then writes all. `place` says which of the locked shards is meant.
+/// Runs all checks on the locked shards, then writes all results. `position` maps the number of a shard to its position in `shards`.
 fn decide<'a>(
-    checks: &mut [Check],
+    checks: &mut [KeyCheck],
     now: u64,
-    place: impl Fn(usize) -> usize,
-    shards: &mut [MutexGuard<'a, Shard>],
+    position: impl Fn(usize) -> usize,
+    shards: &mut [MutexGuard<'a, MemoryShard>],
 ) -> bool {
     let mut admitted = true;
     let mut further = 0;
     for check in &mut *checks {
-        let Some(shard) = shards.get_mut(place(check.shard)) else { return false };
-        (check.outcome, check.overflowed) = (Outcome::Admitted, false);
+        let Some(shard) = shards.get_mut(position(check.shard)) else { return false };
+        (check.outcome, check.overflowed) = (CheckOutcome::Admitted, false);
         let found = shard.table.locate(check.key);
         check.at = found.map(|(at, _)| at);
         let mut value = found.map(|(_, value)| value);
-        if value.is_none() && !matches!(check.ask, Ask::Free) {
+        if value.is_none() && !matches!(check.kind, CheckKind::NotBlocked) {
             further += 1;
             if !shard.table.has_room(further, now) {
-                // The new key shares a limiter with others that find no room: no known client is forgotten for it.
+                // There is no slot for the new key. It shares a counter with other new keys, and no known client is evicted for it.
                 further -= 1;
                 check.overflowed = true;
-                value = Some(*shard.shared(check.key, check.segment));
+                value = Some(*shard.overflow_counter(check.key, check.segment));
             }
         }
-        let value = value.unwrap_or(Value::until(0));
-        match check.ask {
-            Ask::Charge { rate, cost, further } => {
+        let value = value.unwrap_or(KeyState::until(0));
+        match check.kind {
+            CheckKind::Charge { rate, cost, further } => {
                 // After an operator has set a shorter quota, no client waits longer than that quota takes to come back.
                 check.until = value.as_until().min(now.saturating_add(check.reach));
                 check.cut = check.until < value.as_until();
                 if check.cut {
-                    let line = line(check.key, check.segment, check.overflowed);
-                    shard.under_way.cut(line, check.until);
+                    let queue = queue_key(check.key, check.segment, check.overflowed);
+                    shard.refundable_charges.truncate(queue, check.until);
                 }
                 let (outcome, until) = governed(rate, further, cost, check.until, now);
                 check.outcome = outcome;
@@ -390,18 +396,18 @@ fn decide<'a>(
                     check.until = until;
                 }
             }
-            Ask::Enter { most } => {
+            CheckKind::Slot { most } => {
                 check.count = value.as_count();
                 if check.count < most {
                     check.count += 1;
                 } else {
-                    check.outcome = Outcome::Busy;
+                    check.outcome = CheckOutcome::Busy;
                 }
             }
-            Ask::Free => {
+            CheckKind::NotBlocked => {
                 check.until = value.as_until();
                 if check.until > now {
-                    check.outcome = Outcome::Wait(check.until - now);
+                    check.outcome = CheckOutcome::Wait(check.until - now);
                 }
             }
         }
@@ -411,33 +417,36 @@ fn decide<'a>(
         && let (Some(last), [shard, ..]) = (checks.last(), &mut *shards)
         && last.is_of_policy()
     {
-        let near = |check: &Check| matches!(check.ask, Ask::Charge { rate, .. } if check.until.saturating_sub(now) >= rate.near());
+        let near_limit_time = |check: &KeyCheck| matches!(check.kind, CheckKind::Charge { rate, .. } if check.until.saturating_sub(now) >= rate.near_limit_time());
         shard.admitted += 1;
-        shard.near_limit += u64::from(checks.iter().any(near));
+        shard.near_limit += u64::from(checks.iter().any(near_limit_time));
     }
     for check in &mut *checks {
-        let Some(shard) = shards.get_mut(place(check.shard)) else { return false };
-        let value = match check.ask {
-            Ask::Charge { cost: 0, .. } | Ask::Free => continue,
-            Ask::Charge { rate, cost, .. } => {
+        let Some(shard) = shards.get_mut(position(check.shard)) else { return false };
+        let value = match check.kind {
+            CheckKind::Charge { cost: 0, .. } | CheckKind::NotBlocked => continue,
+            CheckKind::Charge { rate, cost, .. } => {
                 if !admitted && check.is_admitted() {
                     check.until = check.until.saturating_sub(rate.charge(cost));
                 }
                 if !admitted && !check.cut {
                     continue;
                 }
-                if admitted && check.returnable {
-                    let line = line(check.key, check.segment, check.overflowed);
-                    check.number = shard.under_way.enter(line, rate.charge(cost), check.until);
+                if admitted && check.refundable {
+                    let queue = queue_key(check.key, check.segment, check.overflowed);
+                    check.number =
+                        shard.refundable_charges.register(queue, rate.charge(cost), check.until);
                 }
-                Value::until(check.until)
+                KeyState::until(check.until)
             }
-            Ask::Enter { .. } if admitted => Value::count(check.count),
-            Ask::Enter { .. } => continue,
+            CheckKind::Slot { .. } if admitted => KeyState::count(check.count),
+            CheckKind::Slot { .. } => continue,
         };
         if check.overflowed {
-            if let Some(place) = shard.overflow.get_mut(shared(check.key, check.segment)) {
-                *place = value;
+            if let Some(counter) =
+                shard.overflow.get_mut(overflow_position(check.key, check.segment))
+            {
+                *counter = value;
             }
         } else {
             match check.at {
@@ -449,20 +458,20 @@ fn decide<'a>(
     admitted
 }
 
-/// The line that a charge stands in.
-fn line(key: u64, segment: u8, overflowed: bool) -> Line {
-    if overflowed { (true, shared(key, segment) as u64) } else { (false, key) }
+/// The queue in which a charge is registered as refundable.
+fn queue_key(key: u64, segment: u8, overflowed: bool) -> QueueKey {
+    if overflowed { (true, overflow_position(key, segment) as u64) } else { (false, key) }
 }
 
-fn shared(key: u64, segment: u8) -> usize {
-    usize::from(segment) * SHARED + (key as usize & (SHARED - 1))
+fn overflow_position(key: u64, segment: u8) -> usize {
+    usize::from(segment) * OVERFLOW_COUNTERS + (key as usize & (OVERFLOW_COUNTERS - 1))
 }
 
 /// A table of 4,096 slots, seven eighths full: 64 KiB.
 pub(crate) const KEYS_PER_SHARD: usize = 3584;
-/// How many limiters the keys of a shard share that find no room, for each policy.
-const SHARED: usize = 16;
-/// Makes the key for which time a key is trusted of the key itself.
+/// How many overflow counters each shard has for each segment.
+const OVERFLOW_COUNTERS: usize = 16;
+/// Derives, from a key, the key under which its trust time is stored.
 pub(crate) const TRUSTED: u64 = 0xbb67_ae85_84ca_a73b;
 const SWEEP_OWN: usize = 128;
 const SWEEP_OWN_EVERY: u32 = 64;

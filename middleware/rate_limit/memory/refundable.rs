@@ -1,46 +1,46 @@
-//! The charges that may still be taken back.
+//! Charges that may still be refunded.
 
 use std::collections::HashMap;
 
 use smallvec::SmallVec;
 
-/// The charges of requests under way that may be taken back, of one shard.
+/// The charges of requests in flight that may be refunded, for one shard.
 ///
-/// A key is a line that is served one after another: each charge stands behind the one before, and comes back while it is served. Who takes
-/// a charge back takes out of the line what hasn't been served of it, and those behind move up. So nobody stands better than if the request
-/// had never been: what was served came back by itself.
+/// The charges of a key form a queue that drains at one nanosecond per nanosecond: each charge starts to drain when the one before it has ended. A
+/// refund removes the part of a charge that has not drained yet, and the charges behind it move forward by that much. The key is then exactly as if
+/// the request had never been made, and the drained part is not refunded, because it has come back by itself.
 #[derive(Debug, Default)]
-pub(crate) struct UnderWay {
-    lines: HashMap<Line, SmallVec<[Slot; 1]>>,
+pub(crate) struct RefundableCharges {
+    queues: HashMap<QueueKey, SmallVec<[RefundableCharge; 1]>>,
     last: u64,
 }
 
-/// A key, or, if it says `true`, one of the limiters that those without room share.
-pub(crate) type Line = (bool, u64);
+/// The key of a queue, or, with `true`, the position of an overflow counter.
+pub(crate) type QueueKey = (bool, u64);
 
-/// From when to when a charge is served.
+/// From when to when a charge drains.
 #[derive(Debug)]
-struct Slot {
+struct RefundableCharge {
     number: u64,
     start: u64,
     end: u64,
 }
 
-impl UnderWay {
-    /// Notes a charge of so many nanoseconds that ends then. Returns its number, which is never 0.
-    pub(crate) fn enter(&mut self, line: Line, nanos: u64, end: u64) -> u64 {
+impl RefundableCharges {
+    /// Registers a charge of so many nanoseconds that has drained at `end`. Returns its number, which is never 0.
+    pub(crate) fn register(&mut self, queue: QueueKey, nanos: u64, end: u64) -> u64 {
         self.last += 1;
-        let slot = Slot { number: self.last, start: end.saturating_sub(nanos), end };
-        self.lines.entry(line).or_default().push(slot);
+        let charge = RefundableCharge { number: self.last, start: end.saturating_sub(nanos), end };
+        self.queues.entry(queue).or_default().push(charge);
         self.last
     }
 
-    /// Takes a charge out of the line. Returns how much of it hasn't been served.
-    pub(crate) fn give_back(&mut self, line: Line, number: u64, now: u64) -> u64 {
-        let Some(slot) = self.leave(line, number) else { return 0 };
-        let left = slot.end.saturating_sub(slot.start.max(now));
-        for behind in self.lines.get_mut(&line).into_iter().flatten() {
-            if behind.end > slot.end {
+    /// Removes a charge from the queue. Returns how much of it has not drained.
+    pub(crate) fn refund(&mut self, queue: QueueKey, number: u64, now: u64) -> u64 {
+        let Some(charge) = self.remove(queue, number) else { return 0 };
+        let left = charge.end.saturating_sub(charge.start.max(now));
+        for behind in self.queues.get_mut(&queue).into_iter().flatten() {
+            if behind.end > charge.end {
                 behind.start = behind.start.saturating_sub(left);
                 behind.end -= left;
             }
@@ -48,38 +48,38 @@ impl UnderWay {
         left
     }
 
-    /// A charge can't be taken back any more.
-    pub(crate) fn keep(&mut self, line: Line, number: u64) {
-        self.leave(line, number);
+    /// Keeps a charge: it can no longer be refunded.
+    pub(crate) fn keep(&mut self, queue: QueueKey, number: u64) {
+        self.remove(queue, number);
     }
 
-    /// The line is no longer than that: something before its end was taken out.
-    pub(crate) fn move_up(&mut self, line: Line, until: u64) {
-        for slot in self.lines.get_mut(&line).into_iter().flatten() {
-            let by = slot.end.saturating_sub(until);
-            slot.start = slot.start.saturating_sub(by);
-            slot.end -= by;
+    /// The queue ends at `until` or earlier, because something was removed before its end. The charges move forward.
+    pub(crate) fn advance(&mut self, queue: QueueKey, until: u64) {
+        for charge in self.queues.get_mut(&queue).into_iter().flatten() {
+            let by = charge.end.saturating_sub(until);
+            charge.start = charge.start.saturating_sub(by);
+            charge.end -= by;
         }
     }
 
-    /// The line ends there from now on: who stands behind is let off.
-    pub(crate) fn cut(&mut self, line: Line, until: u64) {
-        for slot in self.lines.get_mut(&line).into_iter().flatten() {
-            slot.end = slot.end.min(until);
-            slot.start = slot.start.min(slot.end);
+    /// The queue is cut off at `until`: what was charged after that is no longer refundable.
+    pub(crate) fn truncate(&mut self, queue: QueueKey, until: u64) {
+        for charge in self.queues.get_mut(&queue).into_iter().flatten() {
+            charge.end = charge.end.min(until);
+            charge.start = charge.start.min(charge.end);
         }
     }
 
-    fn leave(&mut self, line: Line, number: u64) -> Option<Slot> {
-        let slots = self.lines.get_mut(&line)?;
-        let at = slots.iter().position(|slot| slot.number == number)?;
-        let slot = slots.swap_remove(at);
-        if slots.is_empty() {
-            self.lines.remove(&line);
-            if self.lines.capacity() > (8 * self.lines.len()).max(64) {
-                self.lines.shrink_to_fit();
+    fn remove(&mut self, queue: QueueKey, number: u64) -> Option<RefundableCharge> {
+        let charges = self.queues.get_mut(&queue)?;
+        let at = charges.iter().position(|charge| charge.number == number)?;
+        let charge = charges.swap_remove(at);
+        if charges.is_empty() {
+            self.queues.remove(&queue);
+            if self.queues.capacity() > (8 * self.queues.len()).max(64) {
+                self.queues.shrink_to_fit();
             }
         }
-        Some(slot)
+        Some(charge)
     }
 }

@@ -1,16 +1,17 @@
-//! The bounded memory of a limiter: for each key a time, 16 bytes in all.
+//! A bounded hash table: 8 bytes of key and 8 bytes of state per slot.
 //!
-//! A key is the keyed 64-bit hash of what names the client, so that no address and no secret is held, and that nobody can choose
-//! keys that collide. The table is open addressing with linear probing and deletion by shifting back; it needs no tombstones, so a
-//! flood leaves no trace in it.
+//! A key is the keyed 64-bit hash of a subject, so the table contains no address and no secret, and a client cannot construct collisions. It uses
+//! open addressing with linear probing, and deletes by shifting entries back. There are no tombstones, so a flood of keys leaves no trace.
 
-/// What is remembered of a key: until when it is charged, in nanoseconds, or how many requests of it are under way.
+/// The state of a key, packed into 64 bits: a time until which the key is charged, a number of requests in flight, or a lease. Times are below 2^62,
+/// so the two highest bits tell the three apart: `00` a time in nanoseconds; `10` a count in the low 32 bits; `11` a lease, with the second in which
+/// it ends in bits 32 to 61, and its number of requests in the low 32 bits.
 ///
-/// A time is forgotten once it has passed: it says nothing then. A count is forgotten at zero.
+/// A time that has passed is removed, because it no longer limits anything. So is a count of zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Value(u64);
+pub(crate) struct KeyState(u64);
 
-impl Value {
+impl KeyState {
     pub(crate) fn until(nanos: u64) -> Self {
         Self(nanos & !COUNT)
     }
@@ -19,7 +20,7 @@ impl Value {
         Self(COUNT | u64::from(count))
     }
 
-    /// A number of requests that are paid for and may be made until then.
+    /// A lease of so many requests that ends then.
     pub(crate) fn lease(count: u32, until: u64) -> Self {
         let seconds = (until / SECOND).min(LEASE_MASK);
         Self(COUNT | LEASE | seconds << 32 | u64::from(count))
@@ -53,35 +54,35 @@ impl Value {
     }
 }
 
-/// One shard of the memory. It never holds more than its cap.
+/// One shard of the memory. It never has more keys than its cap.
 #[derive(Debug, Default)]
 #[repr(C)]
-pub(crate) struct Table {
-    front: Front,
-    /// Empty, or a power of two of slots; a key of 0 marks a free one.
-    slots: Box<[(u64, Value)]>,
-    /// No time in the table lies after this one.
+pub(crate) struct KeyTable {
+    last: LastCharged,
+    /// Empty, or a power of two in length. A key of 0 marks a free slot.
+    slots: Box<[(u64, KeyState)]>,
+    /// No time in the slots is later than this one.
     latest: u64,
     counts: usize,
     len: usize,
     cap: usize,
     hand: usize,
-    /// How many slots were looked at, for tests: what a request costs, on whatever machine.
+    /// How many slots were visited. Tests use it to measure the cost of a request independently of the machine.
     #[cfg(test)]
     pub(crate) looked: std::cell::Cell<u64>,
 }
 
-/// The key that was charged last, if there is one: where it is, and until when it is charged. Its slot is told once another key is charged, so
-/// that who comes often needs no other cache line than that of the lock.
+/// The key that was charged last, its slot, and its state. The slot itself is written when another key is charged. A hot key therefore needs no other
+/// cache line than the one of the lock.
 #[derive(Debug, Default)]
 #[repr(C)]
-struct Front {
+struct LastCharged {
     key: u64,
     until: u64,
     at: usize,
 }
 
-impl Table {
+impl KeyTable {
     pub(crate) fn new(cap: usize) -> Self {
         Self { cap: cap.max(1), ..Self::default() }
     }
@@ -94,16 +95,16 @@ impl Table {
         size_of_val(&*self.slots)
     }
 
-    pub(crate) fn find(&self, key: u64) -> Option<Value> {
+    pub(crate) fn find(&self, key: u64) -> Option<KeyState> {
         self.locate(key).map(|(_, value)| value)
     }
 
-    /// The value of a key, and where it is for now.
+    /// The state of a key, and its slot, which is valid until the table changes.
     #[inline]
-    pub(crate) fn locate(&self, key: u64) -> Option<(usize, Value)> {
+    pub(crate) fn locate(&self, key: u64) -> Option<(usize, KeyState)> {
         let key = occupied(key);
-        if self.front.key == key {
-            return Some((self.front.at, Value(self.front.until)));
+        if self.last.key == key {
+            return Some((self.last.at, KeyState(self.last.until)));
         }
         if self.slots.is_empty() {
             return None;
@@ -119,7 +120,7 @@ impl Table {
         }
     }
 
-    /// Whether this many new keys find room, after what is over was cleared away as far as needed and as far as one request may take.
+    /// Whether the table has slots for this many new keys. If it is full, expired entries are removed first, in bounded time.
     pub(crate) fn has_room(&mut self, further: usize, now: u64) -> bool {
         if self.len + further > self.cap {
             self.sweep(now, SWEEP_FULL);
@@ -127,24 +128,24 @@ impl Table {
         self.len + further <= self.cap
     }
 
-    /// Remembers a value. Returns `false`, with nothing changed, if the key is new and the table is at its cap.
-    pub(crate) fn set(&mut self, key: u64, value: Value) -> bool {
+    /// Sets the state of a key. Returns `false`, with nothing changed, if the key is new and the table is at its cap.
+    pub(crate) fn set(&mut self, key: u64, value: KeyState) -> bool {
         let at = self.locate(key).map(|(at, _)| at);
         self.set_at(at, key, value)
     }
 
-    /// As [`set`](Table::set), for a key that was found at a place, where it may no longer be.
+    /// As [`set`](KeyTable::set), for a key that was found at `at`. It may have moved since.
     #[inline]
-    pub(crate) fn set_at(&mut self, at: Option<usize>, key: u64, value: Value) -> bool {
-        if self.front.key == occupied(key) && !value.is_count() {
-            self.front.until = value.0;
+    pub(crate) fn set_at(&mut self, at: Option<usize>, key: u64, value: KeyState) -> bool {
+        if self.last.key == occupied(key) && !value.is_count() {
+            self.last.until = value.0;
             return true;
         }
         self.set_in_slot(at, key, value)
     }
 
-    fn set_in_slot(&mut self, at: Option<usize>, key: u64, value: Value) -> bool {
-        self.tell_slot();
+    fn set_in_slot(&mut self, at: Option<usize>, key: u64, value: KeyState) -> bool {
+        self.write_back();
         let key = occupied(key);
         let Some(at) = at else { return self.insert(key, value) };
         match self.slots.get_mut(at) {
@@ -153,7 +154,7 @@ impl Table {
                 *old = value;
                 self.note(value);
                 if !value.is_count() {
-                    self.front = Front { key, until: value.0, at };
+                    self.last = LastCharged { key, until: value.0, at };
                 }
                 true
             }
@@ -161,20 +162,20 @@ impl Table {
         }
     }
 
-    /// Writes what is known of the key at the front into its slot, before that is looked at or moved.
-    fn tell_slot(&mut self) {
-        let Front { key, until, at } = std::mem::take(&mut self.front);
+    /// Writes the state of the last key into its slot. Everything that reads or moves slots calls this first.
+    fn write_back(&mut self) {
+        let LastCharged { key, until, at } = std::mem::take(&mut self.last);
         if key != FREE {
-            self.slots[at].1 = Value(until);
+            self.slots[at].1 = KeyState(until);
             self.latest = self.latest.max(until);
         }
     }
 
-    fn insert(&mut self, key: u64, value: Value) -> bool {
+    fn insert(&mut self, key: u64, value: KeyState) -> bool {
         if self.len >= self.cap {
             return false;
         }
-        // At most seven eighths full: probes stay short.
+        // At most seven eighths full, which keeps probes short.
         if (self.len + 1) * 8 > self.slots.len() * 7 {
             self.resize((self.slots.len() * 2).max(SMALLEST));
         }
@@ -185,15 +186,15 @@ impl Table {
     }
 
     pub(crate) fn remove(&mut self, key: u64) {
-        self.tell_slot();
+        self.write_back();
         if let Some((at, _)) = self.locate(key) {
             self.free(at);
         }
     }
 
-    /// Looks at so many slots, frees those that are over, and gives memory back once little is left.
+    /// Visits so many slots, removes expired entries, and shrinks the table if few are left.
     pub(crate) fn sweep(&mut self, now: u64, slots: usize) {
-        self.tell_slot();
+        self.write_back();
         if self.slots.is_empty() {
             return;
         }
@@ -207,7 +208,7 @@ impl Table {
             let at = self.hand & (self.slots.len() - 1);
             let (key, value) = self.slots[at];
             if key != FREE && value.is_over(now) {
-                // What is shifted into this slot is looked at next.
+                // An entry may have been shifted into this slot: it is visited next.
                 self.free(at);
             } else {
                 self.hand = self.after(at);
@@ -218,7 +219,7 @@ impl Table {
         }
     }
 
-    fn note(&mut self, value: Value) {
+    fn note(&mut self, value: KeyState) {
         if value.is_count() {
             self.counts += 1;
         } else {
@@ -226,7 +227,7 @@ impl Table {
         }
     }
 
-    fn put(&mut self, key: u64, value: Value) {
+    fn put(&mut self, key: u64, value: KeyState) {
         let mut at = self.home(key);
         while self.slots[at].0 != FREE {
             self.looks();
@@ -235,7 +236,7 @@ impl Table {
         self.slots[at] = (key, value);
     }
 
-    /// Frees a slot and moves back what probed past it.
+    /// Frees a slot, and shifts back the entries that were probed past it.
     fn free(&mut self, mut hole: usize) {
         self.counts -= usize::from(self.slots[hole].1.is_count());
         let mask = self.slots.len() - 1;
@@ -253,12 +254,12 @@ impl Table {
                 hole = at;
             }
         }
-        self.slots[hole] = (FREE, Value(0));
+        self.slots[hole] = (FREE, KeyState(0));
         self.len -= 1;
     }
 
     fn resize(&mut self, slots: usize) {
-        let new = vec![(FREE, Value(0)); slots].into_boxed_slice();
+        let new = vec![(FREE, KeyState(0)); slots].into_boxed_slice();
         let old = std::mem::replace(&mut self.slots, new);
         self.hand = 0;
         for (key, value) in old {
@@ -269,7 +270,7 @@ impl Table {
         }
     }
 
-    /// The first slot for a key. The high bits chose the shard; these are the low ones.
+    /// The first slot to probe. It uses the low bits; the high bits have selected the shard.
     fn home(&self, key: u64) -> usize {
         key as usize & (self.slots.len() - 1)
     }
@@ -288,13 +289,13 @@ fn occupied(key: u64) -> u64 {
     if key == FREE { 1 } else { key }
 }
 
-/// The bit that tells a count from a time; times stay below 2^63.
+/// Marks a count or a lease. Times are below 2^62.
 const COUNT: u64 = 1 << 63;
-/// The bit that tells a count which ends by itself; its second stands in the 30 bits after it.
+/// Marks a lease.
 const LEASE: u64 = 1 << 62;
 const LEASE_MASK: u64 = (1 << 30) - 1;
 const SECOND: u64 = 1_000_000_000;
 const FREE: u64 = 0;
 const SMALLEST: usize = 8;
-/// How many slots are looked at when a table is full: far below a microsecond, so that a flood costs no more than peace.
+/// How many slots a full table visits for one request. It is small, so a flood of new keys costs no more than normal traffic.
 const SWEEP_FULL: usize = 8;

@@ -31,18 +31,18 @@ impl Dice {
     }
 }
 
-fn charge(memory: &Memory, client: u64, segment: u8, quota: Quota, cost: u32) -> Check {
+fn charge(memory: &LocalMemory, client: u64, segment: u8, quota: Quota, cost: u32) -> KeyCheck {
     let hash = memory.hash(client);
-    let ask = Ask::Charge { rate: quota.rate(), cost, further: 0 };
-    Check::new(memory.shard_of(hash), hash ^ u64::from(segment) << 40, segment, ask)
+    let ask = CheckKind::Charge { rate: quota.rate(), cost, further: 0 };
+    KeyCheck::new(memory.shard_of(hash), hash ^ u64::from(segment) << 40, segment, ask)
 }
 
 /// A charge that may be taken back.
-fn returnable(memory: &Memory, client: u64, segment: u8, quota: Quota, cost: u32) -> Check {
-    Check { returnable: true, ..charge(memory, client, segment, quota, cost) }
+fn refundable(memory: &LocalMemory, client: u64, segment: u8, quota: Quota, cost: u32) -> KeyCheck {
+    KeyCheck { refundable: true, ..charge(memory, client, segment, quota, cost) }
 }
 
-fn admit(memory: &Memory, client: u64, quota: Quota, now: u64) -> bool {
+fn admit(memory: &LocalMemory, client: u64, quota: Quota, now: u64) -> bool {
     memory.decide(&mut [charge(memory, client, 0, quota, 1)], now)
 }
 
@@ -52,7 +52,7 @@ const SECOND: u64 = 1_000_000_000;
 /// line has room for it; taking it back takes out of the line what of it wasn't served.
 #[derive(Default)]
 struct Counter {
-    line: VecDeque<(usize, u128)>,
+    queue: VecDeque<(usize, u128)>,
     waiting: u128,
     served: u128,
 }
@@ -61,24 +61,24 @@ impl Counter {
     fn serve(&mut self, now: u128) {
         let mut time = now - self.served;
         self.served = now;
-        while let Some((_, work)) = self.line.front_mut() {
+        while let Some((_, work)) = self.queue.front_mut() {
             let done = time.min(*work);
             (*work, time, self.waiting) = (*work - done, time - done, self.waiting - done);
             if *work > 0 {
                 break;
             }
-            self.line.pop_front();
+            self.queue.pop_front();
         }
     }
 
     fn join(&mut self, number: usize, work: u128) {
-        self.line.push_back((number, work));
+        self.queue.push_back((number, work));
         self.waiting += work;
     }
 
     fn take_back(&mut self, number: usize) {
         let waiting = &mut self.waiting;
-        self.line.retain(|(other, work)| {
+        self.queue.retain(|(other, work)| {
             *waiting -= if *other == number { *work } else { 0 };
             *other != number
         });
@@ -94,7 +94,7 @@ fn a_million_random_operations_agree_with_an_oracle() {
         Quota::new(1, Duration::from_secs(90 * 366 * 24 * 3600)),
         Quota::per_hour(1_000_000),
     ];
-    let memory = Memory::new(10_000);
+    let memory = LocalMemory::new(10_000);
     let mut oracle: HashMap<(u64, usize), Counter> = HashMap::new();
     let (mut dice, mut now) = (Dice(7), 0_u64);
     let (mut admitted, mut refused, mut returned) = (0, 0, 0);
@@ -119,7 +119,7 @@ fn a_million_random_operations_agree_with_an_oracle() {
             counter.serve(now.into());
             let before = counter.waiting;
             counter.take_back(number);
-            assert_eq!(u128::from(memory.give_back(&receipt, now)), before - counter.waiting);
+            assert_eq!(u128::from(memory.refund(&receipt, now)), before - counter.waiting);
             returned += usize::from(before > counter.waiting);
             continue;
         }
@@ -130,7 +130,7 @@ fn a_million_random_operations_agree_with_an_oracle() {
         let which: Vec<usize> =
             if dice.below(3) == 0 { vec![first, (first + 1) % 5] } else { vec![first] };
         let mut checks: Vec<_> =
-            which.iter().map(|&w| returnable(&memory, client, w as u8, quotas[w], cost)).collect();
+            which.iter().map(|&w| refundable(&memory, client, w as u8, quotas[w], cost)).collect();
         let mut expected = Vec::new();
         for &w in &which {
             let interval = u128::from(quotas[w].rate().interval);
@@ -146,9 +146,9 @@ fn a_million_random_operations_agree_with_an_oracle() {
         for ((check, &w), (work, wait)) in checks.iter().zip(&which).zip(&expected) {
             if cost > 0 {
                 let outcome = match wait {
-                    None => Outcome::Never,
-                    Some(0) => Outcome::Admitted,
-                    Some(wait) => Outcome::Wait(u64::try_from(*wait).unwrap()),
+                    None => CheckOutcome::Never,
+                    Some(0) => CheckOutcome::Admitted,
+                    Some(wait) => CheckOutcome::Wait(u64::try_from(*wait).unwrap()),
                 };
                 assert_eq!(check.outcome, outcome);
             }
@@ -168,15 +168,15 @@ fn a_million_random_operations_agree_with_an_oracle() {
 
 #[test]
 fn a_charge_that_moved_up_is_worth_no_more_than_what_is_left_of_it() {
-    let memory = Memory::new(100);
+    let memory = LocalMemory::new(100);
     let quota = Quota::new(4, Duration::from_secs(40));
-    let mut charges = [(); 4].map(|()| [returnable(&memory, 1, 0, quota, 1)]);
+    let mut charges = [(); 4].map(|()| [refundable(&memory, 1, 0, quota, 1)]);
     assert!(charges.iter_mut().all(|check| memory.decide(check, 0)));
     let [first, .., last] = charges.map(|[check]| Receipt::of(&check).unwrap());
     // The last one stands at 20 to 30 seconds from now on, and half of it has come back after 25.
-    assert_eq!(memory.give_back(&first, 0), 10 * SECOND);
+    assert_eq!(memory.refund(&first, 0), 10 * SECOND);
     assert!(admit(&memory, 1, quota, 25 * SECOND));
-    assert_eq!(memory.give_back(&last, 25 * SECOND), 5 * SECOND);
+    assert_eq!(memory.refund(&last, 25 * SECOND), 5 * SECOND);
     let check = charge(&memory, 1, 0, quota, 1);
     assert_eq!(memory.look(check.shard, check.key).0, 35 * SECOND);
 }
@@ -184,17 +184,17 @@ fn a_charge_that_moved_up_is_worth_no_more_than_what_is_left_of_it() {
 #[test]
 fn what_was_given_back_by_hand_is_not_given_back_again() {
     for left in [0, 10 * SECOND] {
-        let memory = Memory::new(100);
+        let memory = LocalMemory::new(100);
         let quota = Quota::new(4, Duration::from_secs(40));
-        let mut charges = [(); 2].map(|()| [returnable(&memory, 1, 0, quota, 1)]);
+        let mut charges = [(); 2].map(|()| [refundable(&memory, 1, 0, quota, 1)]);
         assert!(charges.iter_mut().all(|check| memory.decide(check, 0)));
         let receipts = charges.map(|[check]| Receipt::of(&check).unwrap());
         let (shard, key) = (receipts[0].shard, receipts[0].key);
         memory.change(shard, key, 0, |_| left);
-        memory.cut(shard, key, left);
+        memory.truncate(shard, key, left);
         // Somebody else's charge comes after that, and stays.
         assert!(admit(&memory, 1, quota, 0));
-        let given = receipts.map(|receipt| memory.give_back(&receipt, 0));
+        let given = receipts.map(|receipt| memory.refund(&receipt, 0));
         assert_eq!(given, [left, 0]);
         assert_eq!(memory.look(shard, key).0, 10 * SECOND);
     }
@@ -203,7 +203,7 @@ fn what_was_given_back_by_hand_is_not_given_back_again() {
 #[test]
 fn it_decides_as_governor_does() {
     let quota = Quota::per_second(10).burst(4);
-    let (clock, memory) = (FakeRelativeClock::default(), Memory::new(1000));
+    let (clock, memory) = (FakeRelativeClock::default(), LocalMemory::new(1000));
     let governor: governor::RateLimiter<u64, HashMapStateStore<u64>, _, NoOpMiddleware<Nanos>> =
         governor::RateLimiter::new(
             quota.rate().governed(0).unwrap(),
@@ -228,7 +228,7 @@ fn it_decides_as_governor_does() {
 #[test]
 fn many_threads_admit_exactly_the_burst() {
     for (threads, burst) in [(2, 1), (8, 100), (64, 1000)] {
-        let memory = Memory::new(50_000);
+        let memory = LocalMemory::new(50_000);
         let quota = Quota::new(burst, Duration::from_secs(1_000_000));
         let admitted = AtomicUsize::new(0);
         std::thread::scope(|scope| {
@@ -250,7 +250,7 @@ fn many_threads_admit_exactly_the_burst() {
 
 #[test]
 fn policies_with_different_keys_are_atomic_under_threads() {
-    let memory = Memory::new(100_000);
+    let memory = LocalMemory::new(100_000);
     let (wide, narrow) = (
         Quota::new(500, Duration::from_secs(1 << 20)),
         Quota::new(9, Duration::from_secs(1 << 20)),
@@ -283,7 +283,7 @@ fn policies_with_different_keys_are_atomic_under_threads() {
 #[test]
 fn a_flood_stays_within_the_cap_and_forgets_nobody() {
     let cap = 100_000;
-    let memory = Memory::new(cap);
+    let memory = LocalMemory::new(cap);
     let quota = Quota::new(100, Duration::from_secs(900));
     let (exhausted, good) = (u64::MAX, u64::MAX - 1);
     assert_eq!((0..150).filter(|_| admit(&memory, exhausted, quota, 1)).count(), 100);
@@ -320,13 +320,13 @@ fn a_flood_stays_within_the_cap_and_forgets_nobody() {
 
 #[test]
 fn new_keys_share_their_quota_once_there_is_no_room() {
-    let memory = Memory::new(10);
+    let memory = LocalMemory::new(10);
     let quota = Quota::new(2, Duration::from_secs(1000));
     for client in 0..10 {
         assert!(admit(&memory, client, quota, 1));
     }
     let admitted = (10..10_000).filter(|client| admit(&memory, *client, quota, 1)).count();
-    assert_eq!(admitted, 2 * SHARED);
+    assert_eq!(admitted, 2 * OVERFLOW_COUNTERS);
     assert_eq!(memory.len(), 10);
     // Those who were known still have what is theirs.
     assert!((0..10).all(|client| admit(&memory, client, quota, 1)));
@@ -339,7 +339,7 @@ fn new_keys_share_their_quota_once_there_is_no_room() {
 #[test]
 fn a_key_takes_at_most_forty_bytes() {
     let quota = Quota::per_hour(1);
-    let memory = Memory::new(256 * KEYS_PER_SHARD);
+    let memory = LocalMemory::new(256 * KEYS_PER_SHARD);
     let mut worst = 0.0_f64;
     for client in 0..400_000_u64 {
         admit(&memory, client, quota, 1);
@@ -352,7 +352,7 @@ fn a_key_takes_at_most_forty_bytes() {
 
 #[test]
 fn the_table_agrees_with_a_map() {
-    let mut table = Table::new(700);
+    let mut table = KeyTable::new(700);
     let mut map: HashMap<u64, u64> = HashMap::new();
     let (mut dice, mut now) = (Dice(3), 0);
     for _ in 0..300_000 {
@@ -367,7 +367,7 @@ fn the_table_agrees_with_a_map() {
             1 => table.sweep(now, dice.below(20) as usize),
             _ => {
                 let until = now + 1 + dice.below(1500);
-                if table.set(key, Value::until(until)) {
+                if table.set(key, KeyState::until(until)) {
                     map.insert(key, until);
                 } else {
                     assert!(!map.contains_key(&key) && table.len() == 700);
@@ -375,7 +375,7 @@ fn the_table_agrees_with_a_map() {
             }
         }
         // What is over may be gone; what isn't must be there.
-        let (found, known) = (table.find(key).map(Value::as_until), map.get(&key).copied());
+        let (found, known) = (table.find(key).map(KeyState::as_until), map.get(&key).copied());
         match known {
             Some(until) if until > now => assert_eq!(found, known),
             _ => assert!(found.is_none() || found == known),
@@ -383,63 +383,63 @@ fn the_table_agrees_with_a_map() {
     }
     for (key, until) in map {
         if until > now {
-            assert_eq!(table.find(key), Some(Value::until(until)));
+            assert_eq!(table.find(key), Some(KeyState::until(until)));
         }
     }
 }
 
 #[test]
 fn a_count_is_kept_until_it_is_zero() {
-    let memory = Arc::new(Memory::new(100));
+    let memory = Arc::new(LocalMemory::new(100));
     let hash = memory.hash(1);
-    let enter = || Check::new(memory.shard_of(hash), hash, 0, Ask::Enter { most: 1 });
+    let enter = || KeyCheck::new(memory.shard_of(hash), hash, 0, CheckKind::Slot { most: 1 });
     let mut first = [enter()];
     assert!(memory.decide(&mut first, 1));
     for at in 0..1_000 {
         admit(&memory, 1000 + at, Quota::per_second(100), 1 + at * SECOND);
         assert!(!memory.decide(&mut [enter()], 1 + at * SECOND));
     }
-    memory.give_back(&Receipt::of(&first[0]).unwrap(), 2000 * SECOND);
+    memory.refund(&Receipt::of(&first[0]).unwrap(), 2000 * SECOND);
     assert!(memory.decide(&mut [enter()], 2000 * SECOND));
 }
 
 #[test]
 fn what_was_charged_without_room_is_given_back_as_well() {
-    let memory = Memory::new(1);
+    let memory = LocalMemory::new(1);
     let quota = Quota::new(3, Duration::from_secs(1000));
     assert!(admit(&memory, 0, quota, 1));
     let mut receipts = Vec::new();
     for _ in 0..3 {
-        let mut check = [returnable(&memory, 1, 0, quota, 1)];
+        let mut check = [refundable(&memory, 1, 0, quota, 1)];
         assert!(memory.decide(&mut check, 1));
         receipts.extend(Receipt::of(&check[0]));
     }
     assert!(!admit(&memory, 1, quota, 1));
     for receipt in &receipts {
-        memory.give_back(receipt, 1);
+        memory.refund(receipt, 1);
     }
     assert!(memory.decide(&mut [charge(&memory, 1, 0, quota, 3)], 1));
 }
 
 #[test]
 fn a_charge_is_given_back_once_it_is_over_by_nothing() {
-    let memory = Memory::new(100);
+    let memory = LocalMemory::new(100);
     let quota = Quota::per_second(1).burst(2);
-    let mut first = [returnable(&memory, 1, 0, quota, 1)];
+    let mut first = [refundable(&memory, 1, 0, quota, 1)];
     assert!(memory.decide(&mut first, 0));
     // The first has come back by itself when the second is made, and can't be had again.
-    let mut second = [returnable(&memory, 1, 0, quota, 2)];
+    let mut second = [refundable(&memory, 1, 0, quota, 2)];
     assert!(memory.decide(&mut second, SECOND));
-    memory.give_back(&Receipt::of(&first[0]).unwrap(), SECOND);
+    memory.refund(&Receipt::of(&first[0]).unwrap(), SECOND);
     assert!(!admit(&memory, 1, quota, SECOND));
     // A charge that is half over is worth the other half.
-    memory.give_back(&Receipt::of(&second[0]).unwrap(), 2 * SECOND);
+    memory.refund(&Receipt::of(&second[0]).unwrap(), 2 * SECOND);
     assert_eq!(memory.len(), 0);
 }
 
 #[test]
 fn what_is_paid_for_in_advance_ends_by_itself() {
-    let memory = Memory::new(100);
+    let memory = LocalMemory::new(100);
     let (client, shape) = (7, 70);
     let spend = |shape, now| memory.spend_lease(0, client, shape, now).is_some();
     memory.lease(0, client, shape, 2, SECOND);
@@ -457,7 +457,7 @@ fn what_is_paid_for_in_advance_ends_by_itself() {
 
 #[test]
 fn what_is_paid_for_in_advance_is_ended_for_a_client_whatever_it_was_for() {
-    let memory = Memory::new(100);
+    let memory = LocalMemory::new(100);
     let spend = |client, shape, now| memory.spend_lease(0, client, shape, now).is_some();
     for (client, shape) in [(7, 70), (7, 71), (8, 80)] {
         memory.lease(0, client, shape, 9, SECOND);

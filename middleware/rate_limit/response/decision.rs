@@ -27,12 +27,12 @@ use crate::middleware::rate_limit::config::quota::Quota;
 #[derive(Clone, PartialEq, Eq)]
 pub struct Decision(
     /// `None` if the request was skipped. Behind a pointer, since a decision that isn't made has a place in what is returned as well.
-    Option<Arc<Found>>,
+    Option<Arc<DecisionData>>,
 );
 
 /// What was found for a request that was decided upon.
 #[derive(PartialEq, Eq)]
-pub(crate) struct Found {
+pub(crate) struct DecisionData {
     pub(crate) verdict: Verdict,
     pub(crate) client: Option<Pseudonym>,
     pub(crate) retry_after: Option<Duration>,
@@ -64,7 +64,7 @@ impl Decision {
         Self(None)
     }
 
-    pub(crate) fn new(found: Found) -> Self {
+    pub(crate) fn new(found: DecisionData) -> Self {
         Self(Some(Arc::new(found)))
     }
 

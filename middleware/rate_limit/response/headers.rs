@@ -32,7 +32,7 @@ pub enum LimitHeaders {
 
 /// How a client stands with a policy, as numbers alone.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct State {
+pub(crate) struct PolicyState {
     pub(crate) policy: u8,
     pub(crate) violated: bool,
     pub(crate) quota: Quota,
@@ -57,7 +57,12 @@ impl LimitHeaders {
     }
 
     /// Writes the fields of a response.
-    pub(crate) fn write(self, fields: &mut Fields<'_>, policies: &[Policy], states: &[State]) {
+    pub(crate) fn write(
+        self,
+        fields: &mut FieldWriter<'_>,
+        policies: &[Policy],
+        states: &[PolicyState],
+    ) {
         if self == Self::Ietf {
             return write_ietf(fields, policies, states);
         }
@@ -98,8 +103,8 @@ impl LimitHeaders {
     }
 }
 
-fn write_ietf(fields: &mut Fields<'_>, policies: &[Policy], states: &[State]) {
-    let known = |state: &State| policies.get(usize::from(state.policy));
+fn write_ietf(fields: &mut FieldWriter<'_>, policies: &[Policy], states: &[PolicyState]) {
+    let known = |state: &PolicyState| policies.get(usize::from(state.policy));
     for state in states {
         let Some(policy) = known(state) else { continue };
         let field = if state.quota == policy.first_quota() {
@@ -122,24 +127,24 @@ fn write_ietf(fields: &mut Fields<'_>, policies: &[Policy], states: &[State]) {
     }
 }
 
-fn old_policies(fields: &mut Fields<'_>, states: &[State]) {
+fn old_policies(fields: &mut FieldWriter<'_>, states: &[PolicyState]) {
     let mut between = "";
     for state in states {
-        let whole = seconds(state.quota.rate().whole()).max(1);
-        fields.str(between).int(state.quota.burst_size()).str(";w=").int(whole);
+        let burst_time = seconds(state.quota.rate().burst_time()).max(1);
+        fields.str(between).int(state.quota.burst_size()).str(";w=").int(burst_time);
         between = ", ";
     }
     fields.end(&RATELIMIT_POLICY);
 }
 
 /// Writes the item of `RateLimit-Policy` for requests under way.
-pub(crate) fn concurrency(fields: &mut Fields<'_>, most: u32) {
+pub(crate) fn concurrency(fields: &mut FieldWriter<'_>, most: u32) {
     fields.str("\"").str(CONCURRENT).str("\";q=").int(most).str(";qu=\"concurrent-requests\"");
     fields.end(&RATELIMIT_POLICY);
 }
 
 /// Names the fields to browsers, which hide them from scripts otherwise.
-pub(crate) fn expose(fields: &mut Fields<'_>, names: &[HeaderName]) {
+pub(crate) fn expose(fields: &mut FieldWriter<'_>, names: &[HeaderName]) {
     let mut between = "";
     for name in names {
         fields.str(between).str(name.as_str());
@@ -160,7 +165,7 @@ pub(crate) fn names(sets: &[LimitHeaders]) -> Vec<HeaderName> {
 }
 
 /// Where the fields of a response are put together: their values are cut from one text, so that all of them take one allocation.
-pub(crate) struct Fields<'a> {
+pub(crate) struct FieldWriter<'a> {
     headers: &'a mut HeaderMap,
     short: [u8; SHORT],
     /// The text, if it is longer than that.
@@ -170,7 +175,7 @@ pub(crate) struct Fields<'a> {
     ends: SmallVec<[(&'static HeaderName, usize); 4]>,
 }
 
-impl<'a> Fields<'a> {
+impl<'a> FieldWriter<'a> {
     pub(crate) fn of(headers: &'a mut HeaderMap) -> Self {
         Self { headers, short: [0; SHORT], long: Vec::new(), length: 0, ends: SmallVec::new() }
     }

@@ -5,7 +5,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 
 use super::decision::{Decision, Verdict};
-use super::headers::{CONCURRENT, State};
+use super::headers::{CONCURRENT, PolicyState};
 use crate::middleware::rate_limit::limiter::Limiter;
 use crate::{Body, Error, Request, Response};
 
@@ -14,7 +14,7 @@ pub(crate) fn respond(
     limiter: &Limiter,
     req: &Request,
     decision: &Decision,
-    states: &[State],
+    states: &[PolicyState],
 ) -> Response {
     let mut response = match &limiter.settings.reject {
         Some(reject) => reject(req, decision),
@@ -57,7 +57,7 @@ fn problem(decision: &Decision) -> Error {
         Verdict::Unavailable => (
             StatusCode::SERVICE_UNAVAILABLE,
             "temporary-reduced-capacity",
-            "The shared store of the rate limiter is away",
+            "The shared store of the rate limiter is unreachable",
         ),
         Verdict::Exceeded | Verdict::Admitted | Verdict::Skipped => {
             (StatusCode::TOO_MANY_REQUESTS, "quota-exceeded", "Too many requests")
@@ -92,7 +92,7 @@ fn grpc(decision: &Decision) -> Response {
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     let (status, message) = match decision.verdict() {
-        Verdict::Unavailable => ("14", "the rate limiter is away"),
+        Verdict::Unavailable => ("14", "the rate limiter is unreachable"),
         _ => ("8", "too many requests"),
     };
     headers.insert(GRPC_STATUS, HeaderValue::from_static(status));

@@ -1,4 +1,4 @@
-//! A call of the store that is heard to its end, whoever waits for it.
+//! A store call that runs to completion even if the request is dropped.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,62 +7,63 @@ use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
-use super::client::Remote;
+use super::client::StoreClient;
 use super::keys::block_key;
-use super::outbox::Back;
+use super::outbox::Refund;
 use super::store::{StoreAnswer, StoreCall, StoreCharge, StoreError};
-use crate::middleware::rate_limit::checks::Asked;
+use crate::middleware::rate_limit::checks::CheckPlan;
 use crate::middleware::rate_limit::config::clock::{nanos, until};
 use crate::middleware::rate_limit::config::quota::LONGEST;
-use crate::middleware::rate_limit::memory::gcra::{Ask, Check};
+use crate::middleware::rate_limit::memory::gcra::{CheckKind, KeyCheck};
 
-/// A question that the store may still answer. Once it is dropped nobody waits for the answer, which is heard nevertheless: what the store has charged
-/// for a request that went on without it, or that is no more, is given back.
-pub(crate) struct Asking {
-    remote: Arc<Remote>,
+/// A call that the store may still answer. If this is dropped before the answer, a task waits for it: what the store has charged for a request that
+/// was decided without it, or was dropped, is refunded.
+pub(crate) struct PendingCall {
+    shared_store: Arc<StoreClient>,
     call: Arc<StoreCall>,
-    answer: Option<Answering>,
-    /// Whether the deadline is over.
+    answer: Option<AnswerFuture>,
+    /// Whether the deadline has passed.
     is_late: bool,
     keeps: bool,
-    /// The keys that were charged here for the same request: one of both charges is too many.
-    doubted: Vec<String>,
+    /// The keys that this server has charged for the same request after the deadline. If the store has charged them too, one of the two charges must
+    /// be refunded.
+    unresolved: Vec<String>,
 }
 
-pub(crate) type Answering = BoxFuture<'static, Result<StoreAnswer, StoreError>>;
+pub(crate) type AnswerFuture = BoxFuture<'static, Result<StoreAnswer, StoreError>>;
 
-/// Why there is no answer.
+/// Why a call has no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Unheard {
+pub(crate) enum NoAnswer {
     Failed,
-    /// It may still come.
+    /// The deadline has passed. The answer may still come.
     Late,
 }
 
-impl Asking {
-    pub(crate) fn new(remote: &Arc<Remote>, call: StoreCall) -> Self {
-        let (store, call) = (remote.with.store.clone(), Arc::new(call));
-        let asked = call.clone();
-        let answer = Box::pin(async move { store.take(&asked).await });
+impl PendingCall {
+    pub(crate) fn new(shared_store: &Arc<StoreClient>, call: StoreCall) -> Self {
+        let (store, call) = (shared_store.limits.store.clone(), Arc::new(call));
+        let plan = call.clone();
+        let answer = Box::pin(async move { store.take(&plan).await });
         Self {
-            remote: remote.clone(),
+            shared_store: shared_store.clone(),
             call,
             answer: Some(answer),
             is_late: false,
             keeps: false,
-            doubted: Vec::new(),
+            unresolved: Vec::new(),
         }
     }
 
     /// Waits for the answer within the deadline.
-    pub(crate) async fn hear(&mut self) -> Result<StoreAnswer, Unheard> {
-        let Some(answer) = &mut self.answer else { return Err(Unheard::Failed) };
-        let heard = self.remote.hear(answer).await;
-        self.is_late = heard == Err(Unheard::Late);
+    pub(crate) async fn wait(&mut self) -> Result<StoreAnswer, NoAnswer> {
+        let Some(answer) = &mut self.answer else { return Err(NoAnswer::Failed) };
+        let answered = self.shared_store.wait(answer).await;
+        self.is_late = answered == Err(NoAnswer::Late);
         if !self.is_late {
             self.answer = None;
         }
-        heard
+        answered
     }
 
     /// Whether the store may still answer.
@@ -70,64 +71,64 @@ impl Asking {
         self.answer.is_some()
     }
 
-    /// What the store charges late stays charged.
+    /// A late charge of the store is not refunded.
     pub(crate) fn keep(&mut self) {
         self.keeps = true;
     }
 
-    /// These keys were charged here meanwhile.
-    pub(crate) fn doubt(&mut self, names: Vec<String>) {
-        self.doubted = names;
+    /// Notes the keys that this server has charged for the same request.
+    pub(crate) fn also_charged_here(&mut self, names: Vec<String>) {
+        self.unresolved = names;
     }
 
-    /// Waits for an answer that nobody else waits for.
-    async fn hear_out(self, mut answer: Answering) {
-        // A store that doesn't answer is away, also if all clients hang up before that is known.
-        let heard = match self.is_late {
-            true => Err(Unheard::Late),
-            false => self.remote.hear(&mut answer).await,
+    /// Waits for the answer after the request has gone on or was dropped.
+    async fn finish(self, mut answer: AnswerFuture) {
+        // The failure counts for the breaker also if all clients hang up before the deadline.
+        let answered = match self.is_late {
+            true => Err(NoAnswer::Late),
+            false => self.shared_store.wait(&mut answer).await,
         };
-        let heard = match heard {
-            Err(Unheard::Late) => timeout(LATEST, answer).await.ok().and_then(Result::ok),
-            heard => heard.ok(),
+        let answered = match answered {
+            Err(NoAnswer::Late) => timeout(LATEST, answer).await.ok().and_then(Result::ok),
+            answered => answered.ok(),
         };
-        if let Some(answer) = heard.filter(|answer| answer.admitted) {
+        if let Some(answer) = answered.filter(|answer| answer.admitted) {
             self.undo(&answer);
         }
     }
 
-    /// What an answer that nobody waited for says was charged.
+    /// Refunds what a late answer has charged.
     fn undo(&self, answer: &StoreAnswer) {
-        let now = self.remote.now();
+        let now = self.shared_store.now();
         if !self.keeps {
             let charged = self.call.charges.iter().zip(&answer.charged_for);
-            // A forced charge that reached the burst was made in part, if at all. Nobody knows for how much, so none of it is given back.
+            // A forced charge that reached the burst was made in part, or not at all. The exact part is unknown, so none of it is refunded.
             let exact = charged.filter(|(charge, till)| {
                 !self.call.forced || **till < charge.interval.saturating_mul(charge.burst)
             });
             let back = exact.map(|(charge, till)| {
                 let requests = u64::from(charge.cost) * (u64::from(answer.leased) + 1);
                 let nanos = nanos(charge.interval).saturating_mul(requests).min(nanos(*till));
-                Back { name: charge.key.clone(), nanos, end: until(now, *till) }
+                Refund { name: charge.key.clone(), nanos, end: until(now, *till) }
             });
-            self.remote.give_back(back.filter(|back| back.nanos > 0).collect(), true);
+            self.shared_store.refund(back.filter(|back| back.nanos > 0).collect(), true);
         }
-        if let Some(place) = &self.call.place {
-            self.remote.leave(place.clone());
+        if let Some(slot) = &self.call.slot {
+            self.shared_store.release(slot.clone());
         }
     }
 }
 
-impl Remote {
-    /// One call of the store within the deadline. Fails with the question itself if the store may still answer it.
+impl StoreClient {
+    /// Calls the store for these checks, within the deadline. `Err` contains the call if the store may still answer it.
     pub(crate) async fn take(
         self: &Arc<Self>,
-        asked: &Asked,
+        plan: &CheckPlan,
         lease: u32,
         forced: bool,
-    ) -> Result<StoreAnswer, Option<Asking>> {
-        let charge = |(check, key): (&Check, &String)| {
-            let Ask::Charge { rate, cost, further } = check.ask else { return None };
+    ) -> Result<StoreAnswer, Option<PendingCall>> {
+        let charge = |(check, key): (&KeyCheck, &String)| {
+            let CheckKind::Charge { rate, cost, further } = check.kind else { return None };
             Some(StoreCharge {
                 key: key.clone(),
                 interval: Duration::from_nanos(rate.interval),
@@ -136,7 +137,8 @@ impl Remote {
                 longest: LONGEST,
             })
         };
-        let (checks, Some(shared)) = (&asked.checks[asked.own()..], asked.shared.as_ref()) else {
+        let (checks, Some(shared)) = (&plan.checks[plan.first_charge()..], plan.shared.as_ref())
+        else {
             return Err(None);
         };
         if !self.is_reachable() {
@@ -145,41 +147,41 @@ impl Remote {
         let call = StoreCall {
             charges: checks.iter().zip(&shared.names).filter_map(charge).collect(),
             block: (!forced).then(|| block_key(&shared.client)),
-            place: shared.place.clone(),
+            slot: shared.slot.clone(),
             forced,
             lease,
         };
-        let mut asking = Asking::new(self, call);
-        match asking.hear().await {
+        let mut pending_call = PendingCall::new(self, call);
+        match pending_call.wait().await {
             Ok(answer) if answer.charged_for.len() == shared.names.len() => Ok(answer),
-            Err(Unheard::Late) => Err(Some(asking)),
-            Ok(_) | Err(Unheard::Failed) => Err(None),
+            Err(NoAnswer::Late) => Err(Some(pending_call)),
+            Ok(_) | Err(NoAnswer::Failed) => Err(None),
         }
     }
 }
 
-impl Drop for Asking {
+impl Drop for PendingCall {
     fn drop(&mut self) {
-        let changes = self.call.place.is_some() || self.call.charges.iter().any(|c| c.cost > 0);
+        let changes = self.call.slot.is_some() || self.call.charges.iter().any(|c| c.cost > 0);
         match (self.answer.take(), Handle::try_current()) {
             (Some(answer), Ok(runtime)) if changes => {
                 let late = Self {
-                    remote: self.remote.clone(),
+                    shared_store: self.shared_store.clone(),
                     call: self.call.clone(),
                     answer: None,
                     is_late: self.is_late,
                     keeps: self.keeps,
-                    doubted: std::mem::take(&mut self.doubted),
+                    unresolved: std::mem::take(&mut self.unresolved),
                 };
-                runtime.spawn(late.hear_out(answer));
+                runtime.spawn(late.finish(answer));
             }
             _ => {
-                let now = self.remote.now();
-                self.doubted.iter().for_each(|name| self.remote.owed.undoubt(name, now));
+                let now = self.shared_store.now();
+                self.unresolved.iter().for_each(|name| self.shared_store.outbox.resolve(name, now));
             }
         }
     }
 }
 
-/// What comes later isn't waited for.
+/// For how long a late answer is awaited.
 pub(crate) const LATEST: Duration = Duration::from_secs(30);

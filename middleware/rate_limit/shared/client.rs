@@ -1,94 +1,94 @@
-//! A shared store in use, and what this server remembers of it.
+//! A shared store in use by one limiter, and the state of this server beside it.
 
 use std::collections::BTreeMap;
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use super::outbox::Owed;
-use super::store::{SharedLimits, StorePlace};
+use super::outbox::Outbox;
+use super::store::{SharedLimits, StoreSlot};
 use crate::middleware::rate_limit::config::clock::{LimitClock, until};
-use crate::middleware::rate_limit::memory::Memory;
+use crate::middleware::rate_limit::memory::LocalMemory;
 use crate::middleware::rate_limit::memory::gcra::Receipt;
 
-/// A shared store in use.
-pub(crate) struct Remote {
-    pub(crate) with: SharedLimits,
+/// A shared store in use by one limiter.
+pub(crate) struct StoreClient {
+    pub(crate) limits: SharedLimits,
     pub(crate) failures: AtomicU32,
-    pub(crate) away: AtomicBool,
-    /// Whether somebody sees to what the store missed.
-    pub(crate) attended: AtomicBool,
-    pub(crate) owed: Owed,
-    pub(crate) here: OnceLock<Here>,
-    /// The places taken here, by the time at which they are free again whoever still holds them.
-    pub(crate) places: Mutex<BTreeMap<Ticket, Receipt>>,
-    /// Tells the requests of this server from those of the others, and from each other.
+    pub(crate) unreachable: AtomicBool,
+    /// Whether the supervisor runs.
+    pub(crate) is_supervised: AtomicBool,
+    pub(crate) outbox: Outbox,
+    pub(crate) local: OnceLock<LocalState>,
+    /// The slots that requests on this server have taken, by the time at which they expire.
+    pub(crate) slots: Mutex<BTreeMap<SlotTicket, Receipt>>,
+    /// Random, so the slots of this server differ from those of other servers. `requests` numbers the slots of this server.
     server: u64,
     pub(crate) requests: AtomicU64,
 }
 
-/// The time and the memory of this server.
+/// The clock and the memory of this server.
 #[derive(Clone)]
-pub(crate) struct Here {
+pub(crate) struct LocalState {
     pub(crate) clock: LimitClock,
-    pub(crate) memory: Arc<Memory>,
+    pub(crate) memory: Arc<LocalMemory>,
 }
 
-/// A place taken on this server: until when, and which one.
-pub(crate) type Ticket = (u64, u64);
+/// A slot taken on this server: when it expires, and its number.
+pub(crate) type SlotTicket = (u64, u64);
 
-impl Remote {
-    pub(crate) fn new(with: SharedLimits) -> Self {
+impl StoreClient {
+    pub(crate) fn new(limits: SharedLimits) -> Self {
         Self {
-            with,
+            limits,
             failures: AtomicU32::new(0),
-            away: AtomicBool::new(false),
-            attended: AtomicBool::new(false),
-            owed: Owed::default(),
-            here: OnceLock::new(),
-            places: Mutex::default(),
+            unreachable: AtomicBool::new(false),
+            is_supervised: AtomicBool::new(false),
+            outbox: Outbox::default(),
+            local: OnceLock::new(),
+            slots: Mutex::default(),
             server: std::hash::RandomState::new().hash_one(0),
             requests: AtomicU64::new(0),
         }
     }
 
     pub(crate) fn now(&self) -> u64 {
-        self.here.get().map_or(0, |here| here.clock.now())
+        self.local.get().map_or(0, |local| local.clock.now())
     }
 
-    /// A place for one request, which no other request has.
-    pub(crate) fn place(&self, client: &str, most: u32) -> StorePlace {
+    /// A new slot in the store for one request.
+    pub(crate) fn slot(&self, client: &str, most: u32) -> StoreSlot {
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
-        StorePlace {
-            key: format!("{client}:#places"),
+        StoreSlot {
+            key: format!("{client}:#slots"),
             id: format!("{:x}.{number:x}", self.server),
             most,
-            longest: self.with.longest_request,
+            longest: self.limits.longest_request,
         }
     }
 
-    /// Notes a place that was taken here.
-    pub(crate) fn enter(&self, place: Receipt) -> Ticket {
-        let end = until(self.now(), self.with.longest_request);
+    /// Registers a slot that was taken on this server.
+    pub(crate) fn hold_slot(&self, slot: Receipt) -> SlotTicket {
+        let end = until(self.now(), self.limits.longest_request);
         let ticket = (end, self.requests.fetch_add(1, Ordering::Relaxed));
-        self.places().insert(ticket, place);
+        self.slots().insert(ticket, slot);
         ticket
     }
 
-    /// What there is to give back for a place; `None` if it was free before, since the request took too long.
-    pub(crate) fn exit(&self, ticket: Ticket) -> Option<Receipt> {
-        self.places().remove(&ticket)
+    /// The receipt of a slot that is released. `None` if the slot has already expired.
+    pub(crate) fn free_slot(&self, ticket: SlotTicket) -> Option<Receipt> {
+        self.slots().remove(&ticket)
     }
 
-    /// Frees the places of requests that take too long, as the store does.
-    pub(crate) fn end_long_requests(&self, memory: &Memory, now: u64) {
-        let mut places = self.places();
-        while let Some(first) = places.first_entry().filter(|first| first.key().0 <= now) {
-            memory.give_back(&first.remove(), now);
+    /// Releases the slots of requests that take too long, as the store does.
+    pub(crate) fn expire_slots(&self, memory: &LocalMemory, now: u64) {
+        let mut slots = self.slots();
+        while let Some(first) = slots.first_entry().filter(|first| first.key().0 <= now) {
+            memory.refund(&first.remove(), now);
         }
     }
 
-    fn places(&self) -> MutexGuard<'_, BTreeMap<Ticket, Receipt>> {
-        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    fn slots(&self) -> MutexGuard<'_, BTreeMap<SlotTicket, Receipt>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

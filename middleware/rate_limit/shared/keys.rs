@@ -1,20 +1,20 @@
-//! The names under which a shared store knows clients, the same on every server.
+//! The names of keys in a shared store, which are the same on every server.
 
 use std::fmt::Write;
 
 use sha2::{Digest, Sha256};
 
-use crate::middleware::rate_limit::config::key::{LimitKey, Named};
+use crate::middleware::rate_limit::config::key::{LimitKey, SubjectRef};
 use crate::middleware::rate_limit::config::policy::Policy;
 
-/// The names of the keys that a policy charges for a client, the same on every server.
+/// The names of the keys that a policy charges for a subject: one for each level of networks.
 pub(crate) fn charges(
     prefix: &str,
     names: &mut Vec<String>,
     policies: &[Policy],
     at: usize,
     key: &LimitKey,
-    named: Named<'_>,
+    named: SubjectRef<'_>,
 ) {
     let Some(policy) = policies.get(at) else { return };
     let (name, subjects) = (&policy.name, subjects(key, named));
@@ -28,13 +28,13 @@ pub(crate) fn charges(
     }
 }
 
-/// The first part of the names of what else is remembered of a client. The names of all policies are in it: limiters that share a prefix and
-/// nothing else don't block each other's clients.
+/// The prefix of the other keys of a client: its block and its slots. It contains the names of all policies, so limiters that share a prefix and
+/// nothing else do not block each other's clients.
 pub(crate) fn client(
     prefix: &str,
     policies: &[Policy],
     key: &LimitKey,
-    named: Named<'_>,
+    named: SubjectRef<'_>,
 ) -> String {
     let subjects = subjects(key, named);
     let widest = subjects.last().map_or("", String::as_str);
@@ -54,20 +54,20 @@ pub(crate) fn client(
     name
 }
 
-/// What chooses the node of a cluster: where all policies have one key, the client, which spreads clients over the nodes; where they have
-/// several, the prefix, since one script runs on one node.
+/// The hash tag, which selects the node of a cluster. Where all policies have the key of the limiter, it is the client: clients are spread over the
+/// nodes. Where they have different keys, it is the prefix, because one script runs on one node.
 fn tag<'a>(prefix: &'a str, policies: &[Policy], subjects: &'a [String]) -> &'a str {
     match subjects.last() {
         Some(widest) if policies.iter().all(|policy| policy.key.is_none()) => widest,
         _ => prefix,
     }
 }
-/// Whom a policy counts, in words that are the same on every server: the networks of an address, or one name.
-fn subjects(key: &LimitKey, named: Named<'_>) -> Vec<String> {
+/// A subject as text: the networks of an address, or one name.
+fn subjects(key: &LimitKey, named: SubjectRef<'_>) -> Vec<String> {
     match key.canonical(named) {
-        Named::Addr(addr) => key.prefixes().levels(addr).map(|net| net.to_string()).collect(),
-        // Names may be secrets, and may hold anything.
-        Named::Text(text) => {
+        SubjectRef::Addr(addr) => key.prefixes().levels(addr).map(|net| net.to_string()).collect(),
+        // A name may be a secret, and may contain any byte. Its digest is neither.
+        SubjectRef::Text(text) => {
             let digest = Sha256::digest(text);
             let hex = digest.iter().take(16).fold(String::new(), |mut hex, byte| {
                 let _ = write!(hex, "{byte:02x}");
@@ -75,9 +75,9 @@ fn subjects(key: &LimitKey, named: Named<'_>) -> Vec<String> {
             });
             vec![hex]
         }
-        Named::Number(number) => vec![format!("#{number}")],
-        Named::Everyone => vec!["*".to_owned()],
-        Named::Nobody => vec!["?".to_owned()],
+        SubjectRef::Number(number) => vec![format!("#{number}")],
+        SubjectRef::Everyone => vec!["*".to_owned()],
+        SubjectRef::Unknown => vec!["?".to_owned()],
     }
 }
 

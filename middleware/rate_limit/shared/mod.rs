@@ -1,4 +1,4 @@
-//! A shared store in use: what is asked of it, and what is done while it is away.
+//! Decisions that several servers make together, in a shared store, and what a server decides while the store is unreachable.
 
 pub(crate) mod breaker;
 pub(crate) mod cached;
@@ -15,160 +15,166 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use self::cached::{know, learn};
-use self::call::Asking;
-use self::client::Remote;
-use self::outbox::Charges;
-use self::store::WhileAway;
-use super::checks::Asked;
+use self::cached::{apply_cached, cache_answer};
+use self::call::PendingCall;
+use self::client::StoreClient;
+use self::outbox::UnsentCharge;
+use self::store::WhileUnreachable;
+use super::checks::CheckPlan;
 use super::limiter::Limiter;
-use super::memory::gcra::{Ask, Outcome, Receipt};
-use super::reservation::Held;
+use super::memory::gcra::{CheckKind, CheckOutcome, Receipt};
+use super::reservation::Reservation;
 use super::response::decision::Verdict;
-use super::verdict::Answer;
+use super::verdict::RequestOutcome;
 
-impl Remote {
-    /// Decides together with the store.
+impl StoreClient {
+    /// Decides together with the store: first what is known without a call (a cached refusal, a lease, charges that the store does not know yet),
+    /// then one call, and without an answer the mode for an unreachable store.
     pub(crate) async fn decide(
         self: &Arc<Self>,
         limiter: &Arc<Limiter>,
-        mut asked: Asked,
-    ) -> Answer {
+        mut plan: CheckPlan,
+    ) -> RequestOutcome {
         let now = limiter.clock.now();
         if limiter.settings.concurrency.is_some() {
-            self.end_long_requests(&limiter.memory, now);
+            self.expire_slots(&limiter.memory, now);
         }
-        if self.owed.any() {
-            self.attend();
+        if self.outbox.any() {
+            self.supervise();
         }
-        let admitted = know(&limiter.memory, &mut asked, now, false);
-        let own = asked.own();
-        let lease = self.lease(limiter, &asked);
-        if lease > 0 && asked.checks[..own].iter().all(|check| check.until <= now) {
-            let ((shard, client), shape) = (asked.primary, asked.shape());
+        let admitted = apply_cached(&limiter.memory, &mut plan, now, false);
+        let first_charge = plan.first_charge();
+        let lease = self.lease(limiter, &plan);
+        if lease > 0 && plan.checks[..first_charge].iter().all(|check| check.until <= now) {
+            let ((shard, client), shape) = (plan.client, plan.shape());
             if let Some(left) = limiter.memory.spend_lease(shard, client, shape, now) {
-                for check in &mut asked.checks {
-                    check.outcome = Outcome::Admitted;
-                    if let (Ask::Charge { rate, cost, .. }, true) = (check.ask, check.returnable) {
-                        // Those that are left stand behind it.
+                for check in &mut plan.checks {
+                    check.outcome = CheckOutcome::Admitted;
+                    if let (CheckKind::Charge { rate, cost, .. }, true) =
+                        (check.kind, check.refundable)
+                    {
+                        // The requests that are left of the lease come after this one in the queue.
                         let nanos = rate.charge(cost);
                         let end = check.until.saturating_sub(nanos.saturating_mul(left.into()));
-                        check.number = limiter.memory.enter(check.shard, check.key, nanos, end);
+                        check.number = limiter.memory.register(check.shard, check.key, nanos, end);
                     }
                 }
-                return limiter.answer(&mut asked, (true, now));
+                return limiter.outcome(&mut plan, (true, now));
             }
         }
-        if self.is_local(&asked, now) {
-            return self.without(limiter, asked, own, now, None);
+        if self.is_local(&plan, now) {
+            return self.decide_without_store(limiter, plan, first_charge, now, None);
         }
-        let places = asked.checks[..own].iter().filter(|check| check.ask.is_free()).count()..own;
-        if !admitted || !limiter.memory.decide(&mut asked.checks[places.clone()], now) {
-            limiter.strike(&asked, now);
-            return limiter.answer(&mut asked, (false, now));
+        let slots = plan.checks[..first_charge].iter().filter(|check| check.kind.is_block()).count()
+            ..first_charge;
+        if !admitted || !limiter.memory.decide(&mut plan.checks[slots.clone()], now) {
+            limiter.strike(&plan, now);
+            return limiter.outcome(&mut plan, (false, now));
         }
         let most = limiter.settings.concurrency.filter(|_| self.is_reachable());
-        if let (Some(most), Some(shared)) = (most, &mut asked.shared) {
-            shared.place = Some(self.place(&shared.client, most));
+        if let (Some(most), Some(shared)) = (most, &mut plan.shared) {
+            shared.slot = Some(self.slot(&shared.client, most));
         }
-        // From here on the place is given back, also if the request is dropped while the store is asked.
-        let taken = asked.checks[places].iter().filter_map(Receipt::of).collect();
-        let place = asked.shared.as_ref().and_then(|shared| shared.place.clone());
-        let held = Held::new(limiter.clone(), taken, Vec::new(), place);
-        let answer = self.take(&asked, lease, false).await;
+        // From here on the slot is released also if the request is dropped during the call.
+        let taken = plan.checks[slots].iter().filter_map(Receipt::of).collect();
+        let slot = plan.shared.as_ref().and_then(|shared| shared.slot.clone());
+        let reservation = Reservation::new(limiter.clone(), taken, Vec::new(), slot);
+        let answer = self.take(&plan, lease, false).await;
         let (sent, now) = (now, limiter.clock.now());
         let answer = match answer {
             Ok(answer) => answer,
-            Err(asking) => {
-                drop(held);
-                return self.without(limiter, asked, own, now, asking);
+            Err(pending_call) => {
+                drop(reservation);
+                return self.decide_without_store(limiter, plan, first_charge, now, pending_call);
             }
         };
-        learn(&limiter.memory, &mut asked, &answer, sent, now);
+        cache_answer(&limiter.memory, &mut plan, &answer, sent, now);
         if answer.leased > 0 {
-            let ((shard, client), shape) = (asked.primary, asked.shape());
+            let ((shard, client), shape) = (plan.client, plan.shape());
             limiter.memory.lease(shard, client, shape, answer.leased, now);
         }
         if !answer.admitted {
-            limiter.strike(&asked, now);
+            limiter.strike(&plan, now);
         }
-        // The answer holds the place anew before this lets go of it.
-        let answer = limiter.answer(&mut asked, (answer.admitted, now));
-        match answer.held.is_some() {
-            true => held.forget(),
-            false => drop(held),
+        // The outcome reserves the same slot. It must do so before this reservation ends.
+        let answer = limiter.outcome(&mut plan, (answer.admitted, now));
+        match answer.reservation.is_some() {
+            true => reservation.forget(),
+            false => drop(reservation),
         }
         answer
     }
 
-    /// Whether what this server admitted by itself is still unknown to the store: until it is told, the client has what is left of its share.
-    fn is_local(&self, asked: &Asked, now: u64) -> bool {
-        matches!(self.with.while_away, WhileAway::Local { .. })
-            && asked.shared.as_ref().is_some_and(|shared| self.owed.owes(&shared.names, now))
+    /// Whether this server has admitted requests that the store does not know of. Until they are sent, the client has what is left of its local
+    /// share.
+    fn is_local(&self, plan: &CheckPlan, now: u64) -> bool {
+        matches!(self.limits.while_unreachable, WhileUnreachable::Local { .. })
+            && plan.shared.as_ref().is_some_and(|shared| self.outbox.has(&shared.names, now))
     }
 
     /// How many requests may be paid for in advance.
-    fn lease(&self, limiter: &Limiter, asked: &Asked) -> u32 {
-        if self.with.lease == 0
+    fn lease(&self, limiter: &Limiter, plan: &CheckPlan) -> u32 {
+        if self.limits.lease == 0
             || limiter.settings.concurrency.is_some()
             || !limiter.settings.delay.is_zero()
         {
             return 0;
         }
-        let most = asked.checks.iter().filter_map(|check| match check.ask {
-            Ask::Charge { rate, cost, .. } => rate.burst.get().checked_div(20 * cost.max(1)),
+        let most = plan.checks.iter().filter_map(|check| match check.kind {
+            CheckKind::Charge { rate, cost, .. } => rate.burst.get().checked_div(20 * cost.max(1)),
             _ => None,
         });
-        most.min().unwrap_or(0).min(self.with.lease)
+        most.min().unwrap_or(0).min(self.limits.lease)
     }
 
-    /// Decides without the store, which may still answer.
-    fn without(
+    /// Decides without the store, which may still answer the call.
+    fn decide_without_store(
         &self,
         limiter: &Arc<Limiter>,
-        mut asked: Asked,
-        own: usize,
+        mut plan: CheckPlan,
+        first_charge: usize,
         now: u64,
-        mut asking: Option<Asking>,
-    ) -> Answer {
-        if let Some(shared) = &mut asked.shared {
-            shared.place = None;
+        mut pending_call: Option<PendingCall>,
+    ) -> RequestOutcome {
+        if let Some(shared) = &mut plan.shared {
+            shared.slot = None;
         }
-        if let WhileAway::Local { servers } = self.with.while_away {
-            let known: SmallVec<[u64; 2]> = asked.checks[own..].iter().map(|c| c.until).collect();
-            let mut whole = SmallVec::new();
-            for check in &mut asked.checks {
-                match &mut check.ask {
-                    Ask::Charge { rate, .. } => {
-                        whole.push(*rate);
+        if let WhileUnreachable::Local { servers } = self.limits.while_unreachable {
+            let known: SmallVec<[u64; 2]> =
+                plan.checks[first_charge..].iter().map(|c| c.until).collect();
+            let mut full_rates = SmallVec::new();
+            for check in &mut plan.checks {
+                match &mut check.kind {
+                    CheckKind::Charge { rate, .. } => {
+                        full_rates.push(*rate);
                         *rate = rate.share(servers);
                     }
-                    Ask::Enter { most } => *most = (*most / servers.max(1)).max(1),
-                    Ask::Free => {}
+                    CheckKind::Slot { most } => *most = (*most / servers.max(1)).max(1),
+                    CheckKind::NotBlocked => {}
                 }
-                check.outcome = Outcome::Admitted;
+                check.outcome = CheckOutcome::Admitted;
             }
-            let decided = limiter.decide(&mut asked);
-            if let Some(shared) = &mut asked.shared {
-                shared.whole = whole;
+            let decided = limiter.decide(&mut plan);
+            if let Some(shared) = &mut plan.shared {
+                shared.full_rates = full_rates;
             }
             if decided.0 {
-                self.owe(&asked, own, &known, now, asking.as_mut());
+                self.record_local(&plan, first_charge, &known, now, pending_call.as_mut());
             }
-            return limiter.answer(&mut asked, decided);
+            return limiter.outcome(&mut plan, decided);
         }
-        if !know(&limiter.memory, &mut asked, now, true) {
-            // It was used up before the store went away.
-            return limiter.answer(&mut asked, (false, now));
+        if !apply_cached(&limiter.memory, &mut plan, now, true) {
+            // The quota was already used up, or the client was blocked, when the store was last reached.
+            return limiter.outcome(&mut plan, (false, now));
         }
-        asked.shared = None;
-        asked.checks.truncate(own);
-        let allows = self.with.while_away == WhileAway::Allow;
-        let admitted = allows && limiter.memory.decide(&mut asked.checks, now);
-        if let (true, Some(asking)) = (admitted, &mut asking) {
-            asking.keep();
+        plan.shared = None;
+        plan.checks.truncate(first_charge);
+        let allows = self.limits.while_unreachable == WhileUnreachable::Allow;
+        let admitted = allows && limiter.memory.decide(&mut plan.checks, now);
+        if let (true, Some(pending_call)) = (admitted, &mut pending_call) {
+            pending_call.keep();
         }
-        let mut answer = limiter.answer(&mut asked, (admitted, now));
+        let mut answer = limiter.outcome(&mut plan, (admitted, now));
         if !allows {
             (answer.verdict, answer.wait) = (Verdict::Unavailable, Some(1));
         }
@@ -176,33 +182,34 @@ impl Remote {
         answer
     }
 
-    /// Notes what was charged without the store, which is told of it once it is there, unless it still says that it charged the same itself.
-    pub(crate) fn owe(
+    /// Puts charges that were made without the store into the outbox. They are sent when the store is reachable, unless a call that is still open
+    /// turns out to have made the same charges.
+    pub(crate) fn record_local(
         &self,
-        asked: &Asked,
-        own: usize,
+        plan: &CheckPlan,
+        first_charge: usize,
         known: &[u64],
         now: u64,
-        asking: Option<&mut Asking>,
+        pending_call: Option<&mut PendingCall>,
     ) {
-        let Some(shared) = &asked.shared else { return };
-        let doubted = asking.as_ref().is_some_and(|asking| asking.is_open());
-        let mut doubts = Vec::new();
-        let charges = asked.checks[own..].iter().zip(&shared.names).zip(known).enumerate();
+        let Some(shared) = &plan.shared else { return };
+        let unresolved = pending_call.as_ref().is_some_and(|pending_call| pending_call.is_open());
+        let mut names = Vec::new();
+        let charges = plan.checks[first_charge..].iter().zip(&shared.names).zip(known).enumerate();
         for (at, ((check, name), known)) in charges {
-            let Ask::Charge { rate, cost, further } = check.ask else { continue };
+            let CheckKind::Charge { rate, cost, further } = check.kind else { continue };
             if cost == 0 {
                 continue;
             }
-            let rate = shared.whole.get(at).copied().unwrap_or(rate);
+            let rate = shared.full_rates.get(at).copied().unwrap_or(rate);
             let known = *known;
-            self.owed.charge(&Charges { name, rate, further, cost, known, doubted }, now);
-            if doubted {
-                doubts.push(name.clone());
+            self.outbox.charge(&UnsentCharge { name, rate, further, cost, known, unresolved }, now);
+            if unresolved {
+                names.push(name.clone());
             }
         }
-        if let Some(asking) = asking {
-            asking.doubt(doubts);
+        if let Some(pending_call) = pending_call {
+            pending_call.also_charged_here(names);
         }
     }
 }

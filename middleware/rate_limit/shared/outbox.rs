@@ -1,105 +1,108 @@
-//! What the shared store must still be told: what was decided without it.
+//! The outbox: what this server has decided without the shared store and must still send to it.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::store::{StoreCharge, StorePlace};
+use super::store::{StoreCharge, StoreSlot};
 use crate::middleware::rate_limit::config::quota::{LONGEST, Rate};
 
-/// What the store must still be told, up to a cap.
+/// Updates that the store has not received, up to a cap.
 #[derive(Default)]
-pub(crate) struct Owed {
-    ledger: Mutex<Ledger>,
-    /// Whether there is anything in it, so that nobody locks it for nothing.
+pub(crate) struct Outbox {
+    ledger: Mutex<OutboxContents>,
+    /// Whether it contains anything. Requests check this without a lock.
     any: AtomicBool,
 }
 
 #[derive(Default)]
-struct Ledger {
-    debts: HashMap<String, Debt>,
-    words: Vec<Word>,
-    /// When it was last cleared of what is over.
+struct OutboxContents {
+    charges: HashMap<String, PendingCharge>,
+    updates: Vec<OutboxUpdate>,
+    /// When expired charges were last removed because the outbox was full.
     cleared: u64,
 }
 
-/// For how long a key is charged that the store doesn't know of.
-struct Debt {
+/// A key that is charged for longer than the store knows.
+struct PendingCharge {
     /// For how many nanoseconds the key may be charged under the longest quota of these charges. A charge under a shorter quota does not lower it.
     most: u64,
     /// Where the client is remembered here, if the key is its block.
     block: Option<(usize, u64)>,
-    /// Until when the store has it charged, as far as is known here.
+    /// Until when the key is charged in the store, as far as this server knows.
     base: u64,
-    /// Until when it is charged in truth.
+    /// Until when the key is charged in fact. The part after `base` must be sent.
     until: u64,
-    /// For how many of these charges the store was asked and has not answered: it may have made them.
-    doubts: u32,
+    /// The number of calls that may have made some of these charges and have not been answered. The key is not sent before all of them are resolved;
+    /// otherwise a charge could be made twice.
+    unresolved: u32,
 }
 
-/// Charges that were made without the store.
-pub(crate) struct Charges<'a> {
+/// A charge that was made without the store.
+pub(crate) struct UnsentCharge<'a> {
     pub(crate) name: &'a str,
     pub(crate) rate: Rate,
     pub(crate) further: u32,
     pub(crate) cost: u32,
-    /// Until when the key was known to be charged before them.
+    /// Until when the key was known to be charged before.
     pub(crate) known: u64,
-    /// Whether the store may have made them.
-    pub(crate) doubted: bool,
+    /// Whether a call is open that may have made the same charge.
+    pub(crate) unresolved: bool,
 }
 
-/// What is told once and needs no answer.
-pub(crate) enum Word {
-    /// A place is free, which it is by itself after that time.
-    Leave(StorePlace, u64),
-    GiveBack(Vec<Back>),
+/// An update that is sent once. It is not repeated if it may have been executed.
+pub(crate) enum OutboxUpdate {
+    /// A slot is released. It expires by itself at that time.
+    Leave(StoreSlot, u64),
+    GiveBack(Vec<Refund>),
 }
 
-/// So many nanoseconds of a key are given back, unless they are over: the last of them are at `end`.
-pub(crate) struct Back {
+/// A refund of so many nanoseconds. It is void after `end`, when the charge has drained.
+pub(crate) struct Refund {
     pub(crate) name: String,
     pub(crate) nanos: u64,
     pub(crate) end: u64,
 }
 
-/// What is told of a key now.
-pub(crate) struct Due {
+/// A pending charge that is sent now.
+pub(crate) struct DueCharge {
     pub(crate) charge: StoreCharge,
-    /// Where the block is remembered, if it is one.
+    /// Where the block is stored in the memory of this server, if the key is a block.
     pub(crate) block: Option<(usize, u64)>,
     upto: u64,
 }
 
-impl Owed {
+impl Outbox {
     pub(crate) fn any(&self) -> bool {
         self.any.load(Ordering::Acquire)
     }
 
-    /// Whether one of these keys is charged for more than the store knows.
-    pub(crate) fn owes(&self, names: &[String], now: u64) -> bool {
+    /// Whether one of these keys has charges that the store does not know.
+    pub(crate) fn has(&self, names: &[String], now: u64) -> bool {
         if !self.any() {
             return false;
         }
         let ledger = self.lock();
-        names.iter().any(|name| ledger.debts.get(name).is_some_and(|debt| !debt.is_over(now)))
+        names
+            .iter()
+            .any(|name| ledger.charges.get(name).is_some_and(|pending| !pending.is_over(now)))
     }
 
-    /// Notes charges that were made without the store.
-    pub(crate) fn charge(&self, charges: &Charges<'_>, now: u64) {
-        let &Charges { name, rate, further, cost, known, doubted } = charges;
+    /// Adds a charge that was made without the store.
+    pub(crate) fn charge(&self, charges: &UnsentCharge<'_>, now: u64) {
+        let &UnsentCharge { name, rate, further, cost, known, unresolved } = charges;
         let most = rate.charge(rate.burst.get().saturating_add(further));
         let mut ledger = self.lock();
-        let Some(debt) = ledger.debt(name, known, now) else { return };
-        debt.most = debt.most.max(most);
-        let until = debt.until.max(now).saturating_add(rate.charge(cost));
-        debt.until = debt.until.max(until.min(now.saturating_add(most)));
-        debt.doubts += u32::from(doubted);
+        let Some(pending) = ledger.pending(name, known, now) else { return };
+        pending.most = pending.most.max(most);
+        let until = pending.until.max(now).saturating_add(rate.charge(cost));
+        pending.until = pending.until.max(until.min(now.saturating_add(most)));
+        pending.unresolved += u32::from(unresolved);
         self.any.store(true, Ordering::Release);
     }
 
-    /// Changes until when a block lasts that the store doesn't know of, and notes where it is remembered here.
+    /// Changes until when a block lasts that the store does not know, and notes where the memory of this server has it.
     pub(crate) fn block(
         &self,
         name: &str,
@@ -108,53 +111,54 @@ impl Owed {
         until: impl FnOnce(u64) -> u64,
     ) {
         let mut ledger = self.lock();
-        let Some(debt) = ledger.debt(name, now, now) else { return };
-        debt.block = Some(at);
-        debt.until = until(debt.until);
+        let Some(pending) = ledger.pending(name, now, now) else { return };
+        pending.block = Some(at);
+        pending.until = until(pending.until);
         self.any.store(true, Ordering::Release);
     }
 
-    /// The store knows of a block until then. Returns whether there is a longer one, of which it must still be told.
+    /// The store knows a block that lasts until then. Returns whether there is a longer one, which must still be sent.
     pub(crate) fn has_longer_block(&self, name: &str, until: u64) -> bool {
         if !self.any() {
             return false;
         }
         let mut ledger = self.lock();
-        let is_longer = ledger.debts.get(name).is_some_and(|debt| debt.until > until);
+        let is_longer = ledger.charges.get(name).is_some_and(|pending| pending.until > until);
         if !is_longer {
-            ledger.debts.remove(name);
+            ledger.charges.remove(name);
         }
         is_longer
     }
 
-    /// Notes a word that could not be told. Past the cap it is lost: a place comes back by itself, and a client is rather charged for too much.
-    pub(crate) fn push(&self, word: Word) {
+    /// Adds an update that could not be sent. If the outbox is full, it is lost: a slot expires by itself, and a lost refund charges a client too
+    /// much rather than too little.
+    pub(crate) fn push(&self, word: OutboxUpdate) {
         let mut ledger = self.lock();
-        if ledger.words.len() < MOST_WORDS {
-            ledger.words.push(word);
+        if ledger.updates.len() < MOST_WORDS {
+            ledger.updates.push(word);
             self.any.store(true, Ordering::Release);
         }
     }
 
-    /// Takes back what the store wasn't told yet. Returns what is left of it.
-    pub(crate) fn give_back(&self, name: &str, nanos: u64, now: u64) -> u64 {
+    /// Refunds charges that were not sent yet. Returns how many nanoseconds are left to be refunded in the store.
+    pub(crate) fn refund(&self, name: &str, nanos: u64, now: u64) -> u64 {
         if !self.any() {
             return nanos;
         }
         let mut ledger = self.lock();
-        let Some(debt) = ledger.debts.get_mut(name) else { return nanos };
-        let back = nanos.min(debt.left(now));
-        debt.until -= back;
+        let Some(pending) = ledger.charges.get_mut(name) else { return nanos };
+        let back = nanos.min(pending.left(now));
+        pending.until -= back;
         nanos - back
     }
 
-    /// The store has said what it made of a charge, or never will.
-    pub(crate) fn undoubt(&self, name: &str, now: u64) {
+    /// A call is resolved: its effect is known, or it will never be answered.
+    pub(crate) fn resolve(&self, name: &str, now: u64) {
         let mut ledger = self.lock();
-        if let Some(debt) = ledger.debts.get_mut(name) {
-            debt.doubts = debt.doubts.saturating_sub(1);
-            if debt.is_over(now) {
-                ledger.debts.remove(name);
+        if let Some(pending) = ledger.charges.get_mut(name) {
+            pending.unresolved = pending.unresolved.saturating_sub(1);
+            if pending.is_over(now) {
+                ledger.charges.remove(name);
             }
         }
     }
@@ -163,38 +167,38 @@ impl Owed {
         if self.any() {
             let mut ledger = self.lock();
             for name in names {
-                ledger.debts.remove(name);
+                ledger.charges.remove(name);
             }
         }
     }
 
-    /// The words that are to be told.
-    pub(crate) fn words(&self) -> Vec<Word> {
-        std::mem::take(&mut self.lock().words)
+    /// Removes the updates, to send them.
+    pub(crate) fn updates(&self) -> Vec<OutboxUpdate> {
+        std::mem::take(&mut self.lock().updates)
     }
 
-    /// The keys that the store is to be told of.
+    /// The keys that have pending charges.
     pub(crate) fn names(&self) -> Vec<String> {
-        self.lock().debts.keys().cloned().collect()
+        self.lock().charges.keys().cloned().collect()
     }
 
-    /// What is to be told of a key now. It is in doubt until the store has said whether it was heard.
-    pub(crate) fn due(&self, name: &str, now: u64) -> Option<Due> {
+    /// The pending charge of a key, to send it. Until [`resolve`](Outbox::resolve) it counts as an open call.
+    pub(crate) fn due(&self, name: &str, now: u64) -> Option<DueCharge> {
         let mut ledger = self.lock();
-        let debt = ledger.debts.get_mut(name)?;
-        if debt.doubts > 0 {
+        let pending = ledger.charges.get_mut(name)?;
+        if pending.unresolved > 0 {
             return None;
         }
-        let (left, upto) = (debt.left(now), debt.until);
+        let (left, upto) = (pending.left(now), pending.until);
         if left == 0 {
-            ledger.debts.remove(name);
+            ledger.charges.remove(name);
             return None;
         }
-        debt.doubts += 1;
-        // A block is set for all of its time. Charges are added to those that the store has, up to the longest quota among them. They may come from
-        // quotas with different intervals, so they are told as a time, in units that are small enough to count it exactly.
-        let left = if debt.block.is_some() { upto.saturating_sub(now) } else { left };
-        let most = debt.most.max(left);
+        pending.unresolved += 1;
+        // A block is sent with its whole time. Other charges are added to those in the store, up to the longest quota among them. They may come from
+        // quotas with different intervals, so the call contains their total time, in units that are small enough to express it.
+        let left = if pending.block.is_some() { upto.saturating_sub(now) } else { left };
+        let most = pending.most.max(left);
         let unit = most.div_ceil(UNITS).next_multiple_of(MICROSECOND);
         let units = |nanos: u64| u32::try_from(nanos.div_ceil(unit)).unwrap_or(u32::MAX);
         let charge = StoreCharge {
@@ -204,70 +208,70 @@ impl Owed {
             cost: units(left),
             longest: LONGEST,
         };
-        Some(Due { charge, block: debt.block, upto })
+        Some(DueCharge { charge, block: pending.block, upto })
     }
 
-    /// The store knows of it now, but for what was added meanwhile.
-    pub(crate) fn told(&self, due: &Due) {
+    /// The store has executed the charge. What was added since then is still pending.
+    pub(crate) fn is_sent(&self, due: &DueCharge) {
         let mut ledger = self.lock();
-        if let Some(debt) = ledger.debts.get_mut(&due.charge.key) {
-            debt.base = debt.base.max(due.upto);
+        if let Some(pending) = ledger.charges.get_mut(&due.charge.key) {
+            pending.base = pending.base.max(due.upto);
         }
     }
 
-    /// Whether all was told.
-    pub(crate) fn is_told(&self) -> bool {
+    /// Whether nothing is left to send.
+    pub(crate) fn is_empty(&self) -> bool {
         let ledger = self.lock();
-        let told = ledger.debts.is_empty() && ledger.words.is_empty();
-        if told {
+        let is_sent = ledger.charges.is_empty() && ledger.updates.is_empty();
+        if is_sent {
             self.any.store(false, Ordering::Release);
         }
-        told
+        is_sent
     }
 
-    fn lock(&self) -> MutexGuard<'_, Ledger> {
+    fn lock(&self) -> MutexGuard<'_, OutboxContents> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Ledger {
-    /// The debt of a key, from now on if there is none yet; `None` if there is no room for it.
-    fn debt(&mut self, name: &str, base: u64, now: u64) -> Option<&mut Debt> {
-        if !self.debts.contains_key(name) {
-            if self.debts.len() >= MOST_DEBTS {
-                // Once a second at most: a flood of clients costs no more than that.
+impl OutboxContents {
+    /// The pending charge of a key. A new one starts at `base`. `None` if the outbox is full.
+    fn pending(&mut self, name: &str, base: u64, now: u64) -> Option<&mut PendingCharge> {
+        if !self.charges.contains_key(name) {
+            if self.charges.len() >= MOST_DEBTS {
+                // At most once a second, so a flood of clients cannot make each request scan the outbox.
                 if now < self.cleared.saturating_add(SECOND) {
                     return None;
                 }
                 self.cleared = now;
-                self.debts.retain(|_, debt| !debt.is_over(now));
-                if self.debts.len() >= MOST_DEBTS {
+                self.charges.retain(|_, pending| !pending.is_over(now));
+                if self.charges.len() >= MOST_DEBTS {
                     return None;
                 }
             }
-            let debt = Debt { most: 0, block: None, base, until: base, doubts: 0 };
-            self.debts.insert(name.to_owned(), debt);
+            let pending = PendingCharge { most: 0, block: None, base, until: base, unresolved: 0 };
+            self.charges.insert(name.to_owned(), pending);
         }
-        self.debts.get_mut(name)
+        self.charges.get_mut(name)
     }
 }
 
-impl Debt {
-    /// Nanoseconds that the store doesn't know of and that haven't come back.
+impl PendingCharge {
+    /// Nanoseconds that the store does not know and that have not drained.
     fn left(&self, now: u64) -> u64 {
         self.until.saturating_sub(self.base.max(now))
     }
 
     fn is_over(&self, now: u64) -> bool {
-        self.left(now) == 0 && self.doubts == 0
+        self.left(now) == 0 && self.unresolved == 0
     }
 }
 
-/// About 10 MiB. Who finds no room is counted by the memory of this server alone.
+/// About 10 MiB. A client beyond that is counted by the memory of this server alone.
 const MOST_DEBTS: usize = 65_536;
 const MOST_WORDS: usize = 16_384;
 const SECOND: u64 = 1_000_000_000;
-/// A store may count in microseconds: units below that would be rounded up.
+/// A store may count in microseconds, and round smaller units up.
 const MICROSECOND: u64 = 1000;
-/// Into how many units the longest charge is divided. Their number fits into 32 bits.
+/// Into how many units the longest charge is divided. The number fits into 32 bits.
 const UNITS: u64 = 1 << 31;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
 use redis::{Client, Cmd, ErrorKind, FromRedisValue, RedisError, Script, ServerErrorKind};
 
-use super::store::{LimitStore, StoreAnswer, StoreCall, StoreError, StoreFuture, StorePlace};
+use super::store::{LimitStore, StoreAnswer, StoreCall, StoreError, StoreFuture, StoreSlot};
 
 /// A [`LimitStore`] in Redis or Valkey.
 ///
@@ -21,11 +21,11 @@ use super::store::{LimitStore, StoreAnswer, StoreCall, StoreError, StoreFuture, 
 /// # Example
 ///
 /// ```
-/// use tower_chain::{Chain, RateLimit, RedisStore, SharedLimits, WhileAway};
+/// use tower_chain::{Chain, RateLimit, RedisStore, SharedLimits, WhileUnreachable};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let store = RedisStore::new("redis://127.0.0.1/")?;
-/// let limits = SharedLimits::new(store).prefix("api").while_away(WhileAway::Local { servers: 3 });
+/// let limits = SharedLimits::new(store).prefix("api").while_unreachable(WhileUnreachable::Local { servers: 3 });
 /// let chain = Chain::new().use_(RateLimit::per_minute(600).shared(limits)).get(async || "hello");
 /// # let _ = chain.build();
 /// # Ok(())
@@ -36,8 +36,8 @@ pub struct RedisStore<C = ConnectionManager> {
     connection: RwLock<Option<C>>,
     /// Makes a connection anew; `None` if the connection mends itself.
     renew: Option<Renew<C>>,
-    take: Lua,
-    give_back: Lua,
+    take: LuaScript,
+    refund: LuaScript,
 }
 
 type Renew<C> = Box<dyn Fn() -> Result<C, RedisError> + Send + Sync>;
@@ -75,20 +75,20 @@ where
 
     fn of(connection: Option<C>, renew: Option<Renew<C>>) -> Self {
         let connection = RwLock::new(connection);
-        Self { connection, renew, take: Lua::new(TAKE), give_back: Lua::new(GIVE_BACK) }
+        Self { connection, renew, take: LuaScript::new(TAKE), refund: LuaScript::new(REFUND) }
     }
 
     fn connection(&self) -> Result<C, StoreError> {
         if let Some(known) = &*self.connection.read().unwrap_or_else(PoisonError::into_inner) {
             return Ok(known.clone());
         }
-        let mut place = self.connection.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = &*place {
+        let mut slot = self.connection.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = &*slot {
             return Ok(known.clone());
         }
         let renew = self.renew.as_ref().ok_or_else(|| StoreError::new("there is no connection"))?;
         let new = renew().map_err(StoreError::new)?;
-        Ok(place.insert(new).clone())
+        Ok(slot.insert(new).clone())
     }
 }
 
@@ -99,16 +99,16 @@ where
     fn take<'a>(&'a self, call: &'a StoreCall) -> StoreFuture<'a, StoreAnswer> {
         Box::pin(async move {
             let mut connection = self.connection()?;
-            let place = call.place.as_ref();
+            let slot = call.slot.as_ref();
             let keys = call.charges.iter().map(|charge| &charge.key);
             let keys: Vec<&String> =
-                keys.chain(&call.block).chain(place.map(|place| &place.key)).collect();
+                keys.chain(&call.block).chain(slot.map(|slot| &slot.key)).collect();
             let arguments = |cmd: &mut Cmd| {
                 cmd.arg(keys.len()).arg(&keys);
                 cmd.arg(u8::from(call.forced)).arg(call.lease).arg(call.charges.len());
                 cmd.arg(u8::from(call.block.is_some()));
-                match place {
-                    Some(StorePlace { most, id, longest, .. }) => {
+                match slot {
+                    Some(StoreSlot { most, id, longest, .. }) => {
                         cmd.arg(most).arg(id).arg(micros(*longest).min(LONGEST))
                     }
                     None => cmd.arg(0).arg(0).arg(0),
@@ -135,7 +135,7 @@ where
         })
     }
 
-    fn give_back<'a>(&'a self, keys: &'a [(String, Duration)]) -> StoreFuture<'a, ()> {
+    fn refund<'a>(&'a self, keys: &'a [(String, Duration)]) -> StoreFuture<'a, ()> {
         Box::pin(async move {
             let mut connection = self.connection()?;
             let arguments = |cmd: &mut Cmd| {
@@ -148,15 +148,15 @@ where
                     cmd.arg(u64::try_from(time.as_micros()).unwrap_or(u64::MAX).min(LONGEST));
                 }
             };
-            self.give_back.run(&mut connection, arguments).await
+            self.refund.run(&mut connection, arguments).await
         })
     }
 
-    fn leave<'a>(&'a self, place: &'a StorePlace) -> StoreFuture<'a, ()> {
+    fn release<'a>(&'a self, slot: &'a StoreSlot) -> StoreFuture<'a, ()> {
         Box::pin(async move {
             let mut connection = self.connection()?;
             let mut call = redis::cmd("ZREM");
-            call.arg(&place.key).arg(&place.id);
+            call.arg(&slot.key).arg(&slot.id);
             call.query_async(&mut connection).await.map_err(StoreError::new)
         })
     }
@@ -196,12 +196,12 @@ impl<C> fmt::Debug for RedisStore<C> {
 }
 
 /// A script that Redis keeps under its hash.
-struct Lua {
+struct LuaScript {
     code: String,
     hash: String,
 }
 
-impl Lua {
+impl LuaScript {
     fn new(code: &str) -> Self {
         let code = format!("{CHARGE}{code}");
         Self { hash: Script::new(&code).get_hash().to_owned(), code }
@@ -217,9 +217,9 @@ impl Lua {
         arguments(known.arg(&self.hash));
         let answer = match known.query_async(connection).await {
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                let mut told = redis::cmd("EVAL");
-                arguments(told.arg(&self.code));
-                told.query_async(connection).await
+                let mut is_sent = redis::cmd("EVAL");
+                arguments(is_sent.arg(&self.code));
+                is_sent.query_async(connection).await
             }
             answer => answer,
         };
@@ -269,16 +269,16 @@ end
 const TAKE: &str = r"
 local forced, lease, charges = ARGV[1] == '1', tonumber(ARGV[2]), tonumber(ARGV[3])
 local held = redis.call('MGET', unpack(KEYS))
-local fits, blocked, busy, places = true, 0, 0, tonumber(ARGV[5])
+local fits, blocked, busy, slots = true, 0, 0, tonumber(ARGV[5])
 if ARGV[4] == '1' and held[charges + 1] then
   local till, known, cut = read(held[charges + 1], 3162240000000000)
   blocked = till - now
   fits = blocked == 0
   if cut and known then write(KEYS[charges + 1], till, true) end
 end
-if places > 0 then
+if slots > 0 then
   redis.call('ZREMRANGEBYSCORE', KEYS[#KEYS], '-inf', now)
-  if redis.call('ZCARD', KEYS[#KEYS]) >= places then
+  if redis.call('ZCARD', KEYS[#KEYS]) >= slots then
     busy, fits = 1, false
   end
 end
@@ -308,16 +308,16 @@ for i = 1, charges do
   end
   answer[i + 4] = till[i] - now
 end
-if fits and places > 0 then
+if fits and slots > 0 then
   redis.call('ZADD', KEYS[#KEYS], string.format('%.0f', now + ARGV[7]), ARGV[6])
-  -- Another server may let requests take longer: their places live on.
+  -- Another server may let requests take longer: their slots live on.
   local lives = math.ceil(ARGV[7] / 1000)
   if redis.call('PTTL', KEYS[#KEYS]) < lives then redis.call('PEXPIRE', KEYS[#KEYS], lives) end
 end
 return answer
 ";
 
-const GIVE_BACK: &str = r"
+const REFUND: &str = r"
 for i = 1, #KEYS do
   local till, known = read(redis.call('GET', KEYS[i]), 3162240000000000)
   till = till - tonumber(ARGV[i])

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::middleware::rate_limit::config::quota::{RateLimitConfigError, checked};
+use crate::middleware::rate_limit::config::quota::{RateLimitError, checked};
 
 /// A memory that several servers share.
 ///
@@ -128,10 +128,10 @@ pub trait LimitStore: Send + Sync + 'static {
     fn take<'a>(&'a self, call: &'a StoreCall) -> StoreFuture<'a, StoreAnswer>;
 
     /// Takes charges back: each key is charged for so much less time, but never for less than none.
-    fn give_back<'a>(&'a self, keys: &'a [(String, Duration)]) -> StoreFuture<'a, ()>;
+    fn refund<'a>(&'a self, keys: &'a [(String, Duration)]) -> StoreFuture<'a, ()>;
 
     /// Frees the place of a request that has ended.
-    fn leave<'a>(&'a self, place: &'a StorePlace) -> StoreFuture<'a, ()>;
+    fn release<'a>(&'a self, slot: &'a StoreSlot) -> StoreFuture<'a, ()>;
 
     /// Forgets these keys.
     fn clear<'a>(&'a self, keys: &'a [String]) -> StoreFuture<'a, ()>;
@@ -152,7 +152,7 @@ pub struct StoreCall {
     /// The key of a block. If it is charged at all, the request is refused, whatever it costs.
     pub block: Option<String>,
     /// The place that the request takes among those of its client that are under way.
-    pub place: Option<StorePlace>,
+    pub slot: Option<StoreSlot>,
     /// Charges as much as fits instead of refusing.
     pub forced: bool,
     /// For how many more requests like this one to charge if this one is admitted, as far as they fit: they will be made without asking.
@@ -182,7 +182,7 @@ pub struct StoreCharge {
 /// The place of a request among those of its client that are under way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct StorePlace {
+pub struct StoreSlot {
     /// The name of the key that holds the places of the client.
     pub key: String,
     /// What tells this request from all others.
@@ -237,7 +237,7 @@ impl std::error::Error for StoreError {
 /// is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum WhileAway {
+pub enum WhileUnreachable {
     /// Every server goes on by itself with its share of each quota and of the requests under way, from where the store left off. What it admits meanwhile
     /// is told to the store when it is back, before anybody goes by what the store says: nothing is admitted twice.
     ///
@@ -259,13 +259,13 @@ pub enum WhileAway {
 ///
 /// ```
 /// use std::time::Duration;
-/// use tower_chain::{RateLimit, RedisStore, SharedLimits, WhileAway};
+/// use tower_chain::{RateLimit, RedisStore, SharedLimits, WhileUnreachable};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let shared = SharedLimits::new(RedisStore::new("redis://127.0.0.1/")?)
 ///     .prefix("api")
 ///     .deadline(Duration::from_millis(20))
-///     .while_away(WhileAway::Local { servers: 4 });
+///     .while_unreachable(WhileUnreachable::Local { servers: 4 });
 /// let limit = RateLimit::per_minute(600).shared(shared);
 /// # let _ = limit;
 /// # Ok(())
@@ -276,7 +276,7 @@ pub struct SharedLimits {
     pub(crate) store: Arc<dyn LimitStore>,
     pub(crate) prefix: String,
     pub(crate) deadline: Duration,
-    pub(crate) while_away: WhileAway,
+    pub(crate) while_unreachable: WhileUnreachable,
     pub(crate) lease: u32,
     pub(crate) longest_request: Duration,
 }
@@ -288,7 +288,7 @@ impl SharedLimits {
             store: Arc::new(store),
             prefix: "limit".to_owned(),
             deadline: Duration::from_millis(50),
-            while_away: WhileAway::Local { servers: 1 },
+            while_unreachable: WhileUnreachable::Local { servers: 1 },
             lease: 0,
             longest_request: Duration::from_secs(60),
         }
@@ -312,13 +312,13 @@ impl SharedLimits {
     ///
     /// # Errors
     ///
-    /// [`RateLimitConfigError::StorePrefix`] if nothing is in it but braces: an empty tag would spread the keys of one request over the nodes of a
+    /// [`RateLimitError::StorePrefix`] if nothing is in it but braces: an empty tag would spread the keys of one request over the nodes of a
     /// cluster.
-    pub fn try_prefix(mut self, prefix: impl Into<String>) -> Result<Self, RateLimitConfigError> {
+    pub fn try_prefix(mut self, prefix: impl Into<String>) -> Result<Self, RateLimitError> {
         self.prefix = prefix.into();
         self.prefix.retain(|c| c != '{' && c != '}');
         if self.prefix.is_empty() {
-            return Err(RateLimitConfigError::StorePrefix);
+            return Err(RateLimitError::StorePrefix);
         }
         Ok(self)
     }
@@ -355,10 +355,10 @@ impl SharedLimits {
         self
     }
 
-    /// Sets what is done while the store is away. Defaults to [`WhileAway::Local`] with one server.
+    /// Sets what is done while the store is away. Defaults to [`WhileUnreachable::Local`] with one server.
     #[must_use]
-    pub fn while_away(mut self, mode: WhileAway) -> Self {
-        self.while_away = mode;
+    pub fn while_unreachable(mut self, mode: WhileUnreachable) -> Self {
+        self.while_unreachable = mode;
         self
     }
 }
@@ -368,7 +368,7 @@ impl fmt::Debug for SharedLimits {
         f.debug_struct("SharedLimits")
             .field("prefix", &self.prefix)
             .field("deadline", &self.deadline)
-            .field("while_away", &self.while_away)
+            .field("while_unreachable", &self.while_unreachable)
             .finish_non_exhaustive()
     }
 }

@@ -1,4 +1,4 @@
-//! What a shared store is told, and needs to say nothing to.
+//! Updates of the shared store for which no request waits: refunds, released slots and blocks.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,21 +6,21 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 use super::cached::TRUSTED;
-use super::client::{Here, Remote};
+use super::client::{LocalState, StoreClient};
 use super::keys::block_key;
-use super::outbox::{Back, Word};
-use super::store::{StoreCall, StoreCharge, StorePlace};
-use crate::middleware::rate_limit::checks::Shared;
+use super::outbox::{OutboxUpdate, Refund};
+use super::store::{StoreCall, StoreCharge, StoreSlot};
+use crate::middleware::rate_limit::checks::SharedKeys;
 use crate::middleware::rate_limit::config::clock::until;
 use crate::middleware::rate_limit::config::quota::LONGEST;
 
-impl Remote {
-    /// Takes charges back, without anybody waiting for it: those of which the store doesn't know yet here, the others there. Whoever has just heard
-    /// of the store knows that it is there.
-    pub(crate) fn give_back(self: &Arc<Self>, mut keys: Vec<Back>, is_there: bool) {
+impl StoreClient {
+    /// Refunds charges in the background: first those that are still in the outbox, the others in the store. `is_reachable` is set by a caller that
+    /// has just received an answer.
+    pub(crate) fn refund(self: &Arc<Self>, mut keys: Vec<Refund>, is_there: bool) {
         let now = self.now();
         keys.retain_mut(|back| {
-            back.nanos = self.owed.give_back(&back.name, back.nanos, now);
+            back.nanos = self.outbox.refund(&back.name, back.nanos, now);
             back.nanos > 0
         });
         if keys.is_empty() {
@@ -29,53 +29,54 @@ impl Remote {
         match Handle::try_current() {
             Ok(runtime) if is_there || self.is_reachable() => {
                 let this = self.clone();
-                runtime.spawn(async move { this.give_back_now(keys).await });
+                runtime.spawn(async move { this.refund_now(keys).await });
             }
             _ => {
-                self.owed.push(Word::GiveBack(keys));
-                self.attend();
+                self.outbox.push(OutboxUpdate::GiveBack(keys));
+                self.supervise();
             }
         }
     }
 
-    /// Takes charges back. A call that failed isn't repeated, since it may have been heard: a client is rather charged for one request
-    /// too many than given one twice.
-    pub(crate) async fn give_back_now(self: &Arc<Self>, keys: Vec<Back>) -> bool {
+    /// Refunds charges. A call that failed is not repeated, since it may have been executed: a client is charged for one request too many rather than
+    /// given one twice.
+    pub(crate) async fn refund_now(self: &Arc<Self>, keys: Vec<Refund>) -> bool {
         let keys: Vec<_> = keys
             .into_iter()
-            .map(|Back { name, nanos, .. }| (name, Duration::from_nanos(nanos)))
+            .map(|Refund { name, nanos, .. }| (name, Duration::from_nanos(nanos)))
             .collect();
-        self.tell(|store| async move { store.give_back(&keys).await }).await.is_some()
+        self.call_now(|store| async move { store.refund(&keys).await }).await.is_some()
     }
 
-    /// Frees a place, without anybody waiting for it.
-    pub(crate) fn leave(self: &Arc<Self>, place: StorePlace) {
-        let until = until(self.now(), place.longest);
+    /// Releases a slot in the background.
+    pub(crate) fn release(self: &Arc<Self>, slot: StoreSlot) {
+        let until = until(self.now(), slot.longest);
         match Handle::try_current() {
             Ok(runtime) if self.is_reachable() => {
                 let this = self.clone();
-                runtime.spawn(async move { this.leave_now(place, until).await });
+                runtime.spawn(async move { this.release_now(slot, until).await });
             }
             _ => {
-                self.owed.push(Word::Leave(place, until));
-                self.attend();
+                self.outbox.push(OutboxUpdate::Leave(slot, until));
+                self.supervise();
             }
         }
     }
 
-    /// Frees a place, or sees to it that it is tried again until it is free by itself.
-    pub(crate) async fn leave_now(self: &Arc<Self>, place: StorePlace, until: u64) -> bool {
-        let told = place.clone();
-        let told = self.tell(|store| async move { store.leave(&told).await }).await.is_some();
-        if !told {
-            self.owed.push(Word::Leave(place, until));
-            self.attend();
+    /// Releases a slot. A failed call is repeated until the slot expires.
+    pub(crate) async fn release_now(self: &Arc<Self>, slot: StoreSlot, until: u64) -> bool {
+        let is_sent = slot.clone();
+        let is_sent =
+            self.call_now(|store| async move { store.release(&is_sent).await }).await.is_some();
+        if !is_sent {
+            self.outbox.push(OutboxUpdate::Leave(slot, until));
+            self.supervise();
         }
-        told
+        is_sent
     }
 
-    /// Blocks a client on all servers for this time, whatever it was blocked for before. Returns whether the store knows it; if not, it is told later, and
-    /// this server is certain of it until then. What is told later never ends a block of another server early.
+    /// Sets the block of a client on all servers, whether that is longer or shorter than before. Returns whether the store knows it. If not, it is
+    /// sent later, and until then this server uses its own time; when it is sent later, it never shortens a block of another server.
     pub(crate) async fn block(
         self: &Arc<Self>,
         client: &str,
@@ -83,23 +84,23 @@ impl Remote {
         time: Duration,
     ) -> bool {
         let name = block_key(client);
-        let Some(Here { clock, memory }) = self.here.get() else { return false };
+        let Some(LocalState { clock, memory }) = self.local.get() else { return false };
         if time.is_zero() {
-            self.owed.forget(std::slice::from_ref(&name));
+            self.outbox.forget(std::slice::from_ref(&name));
             return self.call(|store| async move { store.clear(&[name]).await }).await.is_some();
         }
         let (now, end) = (clock.now(), until(clock.now(), time));
         memory.trust(shard, key, now, end);
-        let told = self.tell_block(&name, time, time).await;
-        if told {
-            self.owed.forget(std::slice::from_ref(&name));
-            // Who lifts it elsewhere is heard again.
+        let is_sent = self.send_block(&name, time, time).await;
+        if is_sent {
+            self.outbox.forget(std::slice::from_ref(&name));
+            // A server that lifts the block must take effect here again.
             memory.trust(shard, key, now, until(clock.now(), TRUSTED).min(end));
         } else {
-            self.owed.block(&name, (shard, key), clock.now(), |_| end);
-            self.attend();
+            self.outbox.block(&name, (shard, key), clock.now(), |_| end);
+            self.supervise();
         }
-        told
+        is_sent
     }
 
     /// Blocks a client on all servers for at least this time.
@@ -110,29 +111,29 @@ impl Remote {
         time: Duration,
         end: u64,
     ) {
-        let Some(Here { clock, memory }) = self.here.get() else { return };
-        if !self.tell_block(name, time, LONGEST).await {
-            self.owed.block(name, at, clock.now(), |other| other.max(end));
-            self.attend();
-        } else if !self.owed.has_longer_block(name, end) {
+        let Some(LocalState { clock, memory }) = self.local.get() else { return };
+        if !self.send_block(name, time, LONGEST).await {
+            self.outbox.block(name, at, clock.now(), |other| other.max(end));
+            self.supervise();
+        } else if !self.outbox.has_longer_block(name, end) {
             let now = clock.now();
             memory.trust(at.0, at.1, now, until(now, TRUSTED).min(end));
         }
     }
 
-    /// Tells the store of a block. One that it knows already is shortened to `longest`.
-    async fn tell_block(self: &Arc<Self>, name: &str, time: Duration, longest: Duration) -> bool {
+    /// Sends a block. One that is stored already is shortened to `longest`.
+    async fn send_block(self: &Arc<Self>, name: &str, time: Duration, longest: Duration) -> bool {
         let key = name.to_owned();
         let charge = StoreCharge { key, interval: time, burst: 1, cost: 1, longest };
         let call = StoreCall { charges: vec![charge], forced: true, ..StoreCall::default() };
         self.call(|store| async move { store.take(&call).await }).await.is_some()
     }
 
-    /// Blocks a client on all servers for at least this time, without anybody waiting for it.
+    /// Blocks a client on all servers for at least this time, in the background.
     pub(crate) fn block_later(self: &Arc<Self>, client: &str, at: (usize, u64), time: Duration) {
-        let Some(here) = self.here.get() else { return };
-        let (now, end) = (here.clock.now(), until(here.clock.now(), time));
-        here.memory.extend_trust(at.0, at.1, now, end);
+        let Some(local) = self.local.get() else { return };
+        let (now, end) = (local.clock.now(), until(local.clock.now(), time));
+        local.memory.extend_trust(at.0, at.1, now, end);
         let name = block_key(client);
         match Handle::try_current() {
             Ok(runtime) if self.is_reachable() => {
@@ -140,17 +141,17 @@ impl Remote {
                 runtime.spawn(async move { this.extend_block(&name, at, time, end).await });
             }
             _ => {
-                self.owed.block(&name, at, now, |other| other.max(end));
-                self.attend();
+                self.outbox.block(&name, at, now, |other| other.max(end));
+                self.supervise();
             }
         }
     }
 
-    /// Forgets a client.
-    pub(crate) async fn clear(self: &Arc<Self>, client: Box<Shared>) -> bool {
+    /// Removes the state of a client.
+    pub(crate) async fn clear(self: &Arc<Self>, client: Box<SharedKeys>) -> bool {
         let mut keys = client.names;
         keys.push(block_key(&client.client));
-        self.owed.forget(&keys);
+        self.outbox.forget(&keys);
         self.call(|store| async move { store.clear(&keys).await }).await.is_some()
     }
 }
