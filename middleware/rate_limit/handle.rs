@@ -1,4 +1,4 @@
-//! A limiter in one's hand, while it runs.
+//! A handle to a running limiter.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,13 +17,13 @@ use super::shared::cached::{apply_cached, cache_answer};
 use super::shared::outbox::Refund;
 use super::verdict::RequestOutcome;
 
-/// Looks into a running limiter and changes it. Made by [`RateLimit::handle`](crate::RateLimit::handle).
+/// Reads and changes the state of a running limiter. Returned by [`RateLimit::handle`](crate::RateLimit::handle).
 ///
-/// A client is named as its key names it: by its address for the default key, by the text of a header, by what a function found. What is
-/// asked concerns all policies at once; those that know the client by another key are untouched.
+/// A client is given as the subject that its key yields: an address for the default key, the text of a header, or the value that a function returns.
+/// A call concerns all policies at once; a policy whose key yields another subject for this client is not affected.
 ///
-/// With a [shared](crate::RateLimit::shared) store the calls reach it, within its deadline, and hold on all servers; another one may refuse for a
-/// second more what it knows to be used up or blocked.
+/// With a [shared](crate::RateLimit::shared) store the calls change the store, within its deadline, and take effect on all servers. For up to one
+/// second, another server may still refuse a client that it knows to be blocked or to have used up its quota.
 ///
 /// # Example
 ///
@@ -48,13 +48,13 @@ pub struct RateLimitHandle {
 }
 
 impl RateLimitHandle {
-    /// Decides on something that doesn't come by as a request, such as messages on a WebSocket: whether a client may make so many of them.
+    /// Decides on an event that is not a request, such as messages on a WebSocket: whether a client may make so many of them.
     ///
-    /// Every policy is charged for so many. With [`delay`](crate::RateLimit::delay) it waits for its turn.
+    /// Every policy is charged for this number. With [`delay`](crate::RateLimit::delay) the call waits for its turn.
     ///
     /// # Errors
     ///
-    /// The [`Decision`], if it is a refusal. Nothing is charged then.
+    /// Returns the [`Decision`] if it is a refusal. Nothing is charged then.
     ///
     /// # Example
     ///
@@ -106,26 +106,26 @@ impl RateLimitHandle {
         }
     }
 
-    /// How often it was decided so, since the limiter was made.
+    /// The number of decisions of each kind since the limiter was built.
     pub fn totals(&self) -> Totals {
         let Limiter { counters, memory, .. } = &*self.limiter;
         counters.totals(memory.admitted())
     }
 
-    /// How a client stands with each policy. Nothing is charged.
+    /// The state of a client for each policy. Nothing is charged.
     pub async fn peek(&self, client: impl Into<Subject>) -> Vec<Standing> {
         let mut plan = self.limiter.plan_for(client.into().named(), 0);
         self.refresh(&mut plan).await;
         self.limiter.look(&mut plan)
     }
 
-    /// Asks the shared store how things stand.
+    /// Reads the state of a client from the shared store.
     async fn refresh(&self, plan: &mut CheckPlan) {
         let limiter = &self.limiter;
         let Some(shared_store) = limiter.shared_store() else { return };
         let sent = limiter.clock.now();
         if plan.shared.as_ref().is_some_and(|shared| shared_store.outbox.has(&shared.names, sent)) {
-            // The store does not know yet what this server has charged. Its answer would replace that here.
+            // The store does not know yet what this server has charged. Its answer would replace these charges here.
             return;
         }
         apply_cached(&limiter.memory, plan, sent, false);
@@ -134,7 +134,7 @@ impl RateLimitHandle {
         }
     }
 
-    /// Forgets a client: its quotas are full again, and it is no longer blocked.
+    /// Resets a client: its quotas are full again, and it is no longer blocked.
     ///
     /// Returns `false` if the shared store could not be reached.
     pub async fn reset(&self, client: impl Into<Subject>) -> bool {
@@ -156,7 +156,7 @@ impl RateLimitHandle {
         }
     }
 
-    /// Gives so many requests back to a client, never more than it has used.
+    /// Refunds a number of requests to a client, but never more than it has used.
     pub async fn refund(&self, client: impl Into<Subject>, requests: u32) {
         let limiter = &self.limiter;
         let plan = limiter.plan_for(client.into().named(), requests);
@@ -181,9 +181,9 @@ impl RateLimitHandle {
         }
     }
 
-    /// Charges a client for so many requests, or for as many as it has left.
+    /// Charges a client for a number of requests, or for as many as it has left.
     ///
-    /// A shared store that can't be reached is told once it is back.
+    /// If the shared store cannot be reached, the charge is sent when it is reachable again.
     pub async fn charge(&self, client: impl Into<Subject>, requests: u32) {
         let limiter = &self.limiter;
         let plan = limiter.plan_for(client.into().named(), requests);
@@ -212,11 +212,11 @@ impl RateLimitHandle {
         }
     }
 
-    /// Refuses all requests of a client for a time. Blocking it again sets the time anew; a time of zero lifts the block. A
+    /// Refuses all requests of a client for a time. A second call replaces the time of the first; a time of zero lifts the block. A
     /// [penalty](crate::RateLimit::penalty) never shortens it.
     ///
-    /// Returns `false` if there was no room to remember it, or if the shared store could not be reached: then it holds on this server, and the
-    /// store is told once it is back, unless a block is lifted.
+    /// Returns `false` if the memory is full, or if the shared store could not be reached. In the second case the block holds on this server, and is
+    /// sent to the store when it is reachable again, except when a block is lifted.
     pub async fn block(&self, client: impl Into<Subject>, time: Duration) -> bool {
         let limiter = &self.limiter;
         limiter.blocks.store(true, Ordering::Release);
@@ -234,7 +234,7 @@ impl RateLimitHandle {
         }
     }
 
-    /// For which time a client is still blocked; `None` if it isn't.
+    /// For how long a client is still blocked. `None` if it is not blocked.
     pub async fn blocked_for(&self, client: impl Into<Subject>) -> Option<Duration> {
         let limiter = &self.limiter;
         let mut plan = limiter.plan_for(client.into().named(), 0);
@@ -248,29 +248,29 @@ impl RateLimitHandle {
         (left > 0).then(|| Duration::from_nanos(left))
     }
 
-    /// Changes the quota of the policy with this name, for all requests on this server from now on. Clients keep what they have used.
+    /// Changes the quota of the policy with this name for all later requests on this server. Clients keep what they have used.
     ///
-    /// The used part is stored as a time. Where no quota but that of the policy was in use, and no store is [shared](crate::RateLimit::shared), it is
-    /// shortened to the time in which the new quota comes back. Otherwise a client may have charged it under another quota, of another request or another
-    /// server: then it is kept as it is, and [`reset`](RateLimitHandle::reset) clears it.
+    /// The used part is stored as a time. If the policy had no other quotas (no [`quota_by`](crate::Policy::quota_by)) and no store is
+    /// [shared](crate::RateLimit::shared), this time is shortened to the time in which the new quota comes back. Otherwise another request or another
+    /// server may have charged it under another quota: it stays as it is, and [`reset`](RateLimitHandle::reset) clears it.
     ///
-    /// Returns `false` if there is no such policy.
+    /// Returns `false` if no policy has this name.
     pub fn set_quota(&self, policy: &str, quota: Quota) -> bool {
         let found = self.limiter.settings.policies.iter().find(|known| &*known.name == policy);
         found.inspect(|policy| policy.set_quota(quota)).is_some()
     }
 
-    /// How many keys are remembered on this server.
+    /// The number of keys in the memory of this server.
     pub fn keys(&self) -> usize {
         self.limiter.memory.len()
     }
 
-    /// How many bytes these keys take.
+    /// The size of these keys in bytes.
     pub fn bytes(&self) -> usize {
         self.limiter.memory.bytes()
     }
 
-    /// Whether a request of a client would be admitted now, by what this server knows. Nothing is charged.
+    /// Whether a request of a client would be admitted now, according to the memory of this server. Nothing is charged.
     pub fn would_admit(&self, client: impl Into<Subject>) -> bool {
         let mut plan = self.limiter.plan_for(client.into().named(), 1);
         self.limiter.look(&mut plan);
@@ -278,7 +278,7 @@ impl RateLimitHandle {
     }
 }
 
-/// Notes a refusal, and gives it back unless the limiter only looks on.
+/// Logs and counts a refusal, and returns it unless the limiter is in shadow mode.
 fn refuse(limiter: &Limiter, outcome: &RequestOutcome) -> Result<(), Decision> {
     limiter.note(outcome);
     let decision = limiter.decision(outcome);

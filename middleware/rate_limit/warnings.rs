@@ -95,7 +95,7 @@ impl Warnings {
             Some(PassedLimiters(passed)) if passed.contains(&this) => {
                 if once(&self.twice) {
                     tracing::warn!(
-                        "a request came by the same limiter twice and was counted twice: is it in the chain twice?"
+                        "a request passed the same limiter twice and was counted twice: is the limiter in the chain twice?"
                     );
                 }
             }
@@ -112,7 +112,7 @@ fn start(settings: &LimitSettings, req: &Request) {
     let proxies = settings.proxies.as_ref().or_else(|| req.extensions().get());
     if proxies.is_some_and(TrustedProxies::trusts_everyone) {
         tracing::warn!(
-            "every address is trusted as a proxy: any client can name itself; list the networks of the proxies, or count hops"
+            "every address is trusted as a proxy: any client can choose its address; list the networks of the proxies, or count hops"
         );
     }
     let counts_all_as_one = |policy: &Policy| {
@@ -121,12 +121,12 @@ fn start(settings: &LimitSettings, req: &Request) {
     };
     if settings.penalty.is_some() && matches!(settings.key.kind, KeyKind::Everyone) {
         tracing::warn!(
-            "the limiter has a penalty box and one key for all: it will block everybody"
+            "the limiter has a penalty and one key for all: one client can block all others"
         );
     }
     if settings.count.is_some() && settings.policies.iter().any(counts_all_as_one) {
         tracing::warn!(
-            "a policy counts responses under one key for all: one client can use up the quota of everybody"
+            "a policy counts responses under one key for all: one client can use up the quota of all others"
         );
     }
 }

@@ -1,13 +1,13 @@
-//! The time by which limits are counted.
+//! The clock of a limiter.
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// The clock of a limiter: nanoseconds since it was made, never going back.
+/// The clock of a limiter: nanoseconds since it was built. It never goes back.
 ///
-/// Defaults to the monotonic clock of the system. A [`fake`](LimitClock::fake) one stands still until it is told to go on, for tests.
+/// Defaults to the monotonic clock of the system. A [`fake`](LimitClock::fake) clock, for tests, stands still until it is advanced.
 ///
 /// # Example
 ///
@@ -31,7 +31,7 @@ enum ClockSource {
 }
 
 impl LimitClock {
-    /// The monotonic clock of the system, from now on.
+    /// The monotonic clock of the system, starting now.
     pub fn system() -> Self {
         Self(ClockSource::System(Instant::now()))
     }
@@ -41,22 +41,22 @@ impl LimitClock {
         Self(ClockSource::Fake(Arc::default()))
     }
 
-    /// A clock of one's own: the time since a fixed moment. Where it goes back, the limiter's time stands still.
+    /// A custom clock: the time since a fixed moment. While it goes back, the time of the limiter stands still.
     pub fn from_fn(now: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
         Self(ClockSource::Own(Arc::new(now), Arc::default()))
     }
 
-    /// Sets a [fake](LimitClock::fake) clock forward. The others go by themselves: for them it does nothing.
+    /// Advances a [fake](LimitClock::fake) clock. Other clocks are not affected.
     pub fn advance(&self, by: Duration) {
         if let ClockSource::Fake(now) = &self.0 {
             now.fetch_add(nanos(by), Ordering::AcqRel);
         }
     }
 
-    /// Nanoseconds since the clock was made, below 2^62.
+    /// Nanoseconds since the clock was built, below 2^62.
     pub(crate) fn now(&self) -> u64 {
         let now = match &self.0 {
-            // Nobody measures 584 years of it.
+            // The nanoseconds of 584 years fit into 64 bits.
             ClockSource::System(start) => start.elapsed().as_nanos() as u64,
             ClockSource::Fake(now) => now.load(Ordering::Acquire),
             ClockSource::Own(now, latest) => {
@@ -88,15 +88,15 @@ pub(crate) fn nanos(duration: Duration) -> u64 {
     duration.as_secs().saturating_mul(1_000_000_000).saturating_add(duration.subsec_nanos().into())
 }
 
-/// The time after so long a time from now on.
+/// A time from now, as nanoseconds of the clock.
 pub(crate) fn until(now: u64, time: Duration) -> u64 {
     now.saturating_add(nanos(time)).min(END_OF_TIME)
 }
 
-/// Whole seconds, rounded up: a client that waits so long is not too early.
+/// Whole seconds, rounded up: a client that waits this long is not too early.
 pub(crate) fn seconds(nanos: u64) -> u64 {
     nanos.div_ceil(1_000_000_000)
 }
 
-/// 146 years. With quotas below 2^62 no sum of times wraps.
+/// 146 years. Quotas are below 2^62 nanoseconds as well, so no sum of two times overflows.
 pub(crate) const END_OF_TIME: u64 = (1 << 62) - 1;

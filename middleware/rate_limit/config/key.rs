@@ -1,4 +1,4 @@
-//! What a request is counted under.
+//! The key that requests are counted under.
 
 use std::fmt;
 use std::future::Future;
@@ -12,10 +12,10 @@ use http::request::Parts;
 use super::quota::{RateLimitError, checked};
 use crate::Request;
 
-/// What a request is counted under.
+/// The key that requests are counted under.
 ///
-/// Defaults to the address of the client. Where a request lacks what the key is made of, it is counted under the address of its
-/// client as well: leaving a header out lifts no limit.
+/// Defaults to the address of the client. A request that lacks the key, such as a header, is also counted under the address of its client: a client
+/// that leaves the header out does not escape the limit.
 ///
 /// # Example
 ///
@@ -48,9 +48,10 @@ type SyncKey = dyn Fn(&Request) -> Option<Subject> + Send + Sync;
 type AsyncKey = dyn for<'a> Fn(&'a Parts) -> BoxFuture<'a, Option<Subject>> + Send + Sync;
 
 impl LimitKey {
-    /// The address of the client: of the peer, or what [`TrustedProxies`](crate::extract::TrustedProxies) say.
+    /// The address of the client: of the peer, or the one that [`TrustedProxies`](crate::extract::TrustedProxies) find.
     ///
-    /// IPv6 clients are counted under their /64, which is one subnet. An IPv4 address inside of IPv6 (mapped, or of NAT64) is that IPv4 address.
+    /// IPv6 clients are counted under their /64, which is one subnet. An IPv6 address that contains an IPv4 address (mapped, or of NAT64) counts as
+    /// that IPv4 address.
     pub fn client() -> Self {
         Self::of(KeyKind::Client(Prefixes::default()))
     }
@@ -60,21 +61,21 @@ impl LimitKey {
         Self::of(KeyKind::Everyone)
     }
 
-    /// The value of a header, such as `x-api-key`. A request whose header is longer than 1 KiB, or sent twice, is counted under the address of its
+    /// The value of a header, such as `x-api-key`. A request whose header is longer than 1 KiB, or is sent twice, is counted under the address of its
     /// client.
     ///
-    /// Nothing is checked here: before an authentication anyone can invent values, each with a quota of its own. Add a policy per
-    /// client before it, or put the limiter behind the authentication.
+    /// The value is not verified: before an authentication, a client can invent values, each with a quota of its own. Add a policy per client, or
+    /// place the limiter after the authentication.
     pub fn header(name: HeaderName) -> Self {
         Self::of(KeyKind::Header(name))
     }
 
-    /// The credentials in the `Authorization` header, whatever the case of the scheme before them. See [`header`](LimitKey::header).
+    /// The credentials in the `Authorization` header. The scheme before them, in any case, is not part of the key. See [`header`](LimitKey::header).
     pub fn authorization() -> Self {
         Self::header(AUTHORIZATION)
     }
 
-    /// A part of what an earlier step provided, such as the id of the user.
+    /// A part of a value that an earlier step provides, such as the id of the user.
     pub fn provided<T, S, F>(f: F) -> Self
     where
         T: Send + Sync + 'static,
@@ -84,7 +85,7 @@ impl LimitKey {
         Self::from_fn(move |req| req.extensions().get::<T>().map(&f))
     }
 
-    /// What a function finds in the request; `None` where there is nothing.
+    /// The value that a function returns for the request. `None` if the request lacks it.
     pub fn from_fn<S, F>(f: F) -> Self
     where
         S: Into<Subject>,
@@ -93,7 +94,7 @@ impl LimitKey {
         Self::of(KeyKind::Own(Arc::new(move |req| f(req).map(Into::into))))
     }
 
-    /// What an asynchronous function finds in the head of the request; `None` where there is nothing.
+    /// The value that an asynchronous function returns for the head of the request. `None` if the request lacks it.
     ///
     /// # Example
     ///
@@ -121,14 +122,14 @@ impl LimitKey {
         })))
     }
 
-    /// Leaves the policy out for requests that lack what the key is made of, instead of counting them under the address of the client.
+    /// Leaves the policy out for requests that lack the key, instead of counting them under the address of the client.
     #[must_use]
     pub fn optional(mut self) -> Self {
         self.optional = true;
         self
     }
 
-    /// Counts IPv6 clients under a prefix of this length. Defaults to 64. Does nothing for keys that aren't addresses.
+    /// Counts IPv6 clients under a prefix of this length. Defaults to 64. Has no effect on keys that are not addresses.
     ///
     /// # Panics
     ///
@@ -154,9 +155,10 @@ impl LimitKey {
         Ok(self)
     }
 
-    /// Counts IPv6 clients under their /64, and at the same time four times the quota under the /56 and sixteen times under the /48.
+    /// Counts IPv6 clients under their /64, and at the same time under the /56 with four times the quota and under the /48 with sixteen times the
+    /// quota.
     ///
-    /// Whoever holds a /48 has 65,536 subnets to hide in; this leaves sixteen of them. Defaults to the /64 alone.
+    /// A client that has a /48 could use 65,536 subnets; with this option it has the quota of sixteen. Defaults to the /64 alone.
     #[must_use]
     pub fn ipv6_hierarchy(mut self) -> Self {
         if let KeyKind::Client(prefixes) = &mut self.kind {
@@ -165,7 +167,7 @@ impl LimitKey {
         self
     }
 
-    /// Counts IPv4 clients under a prefix of this length. Defaults to 32. Does nothing for keys that aren't addresses.
+    /// Counts IPv4 clients under a prefix of this length. Defaults to 32. Has no effect on keys that are not addresses.
     ///
     /// # Panics
     ///
@@ -191,7 +193,7 @@ impl LimitKey {
         Ok(self)
     }
 
-    /// One name for what names the same: credentials without their scheme, which may be written in many ways.
+    /// One form for names that mean the same: credentials without their scheme, which can be written in several ways.
     #[inline]
     pub(crate) fn canonical<'a>(&self, named: SubjectRef<'a>) -> SubjectRef<'a> {
         match (&self.kind, named) {
@@ -216,9 +218,9 @@ impl LimitKey {
         }
     }
 
-    /// Shows what the request is counted under; `None` if the policy does not apply to it.
+    /// Calls `show` with the subject of the request. `None` if the policy does not apply to it.
     ///
-    /// `found` is what an asynchronous function found.
+    /// `found` is the result of an asynchronous function.
     #[inline]
     pub(crate) fn with<T>(
         &self,
@@ -238,7 +240,8 @@ impl LimitKey {
                     (Some(value), None) if value.len() <= LONGEST => {
                         Some(SubjectRef::Text(value.as_bytes()))
                     }
-                    // Who makes it unreadable is no better off than who leaves it out, also where that leaves the policy out.
+                    // A header that cannot be read counts as one that is missing, but never leaves the policy out: a client could otherwise escape it
+                    // on purpose.
                     _ => Some(client.map_or(SubjectRef::Unknown, SubjectRef::Addr)),
                 }
             }
@@ -269,7 +272,7 @@ impl fmt::Debug for LimitKey {
     }
 }
 
-/// Whom a limiter counts: an address, a name or a number. What is left of it is a keyed hash.
+/// The subject of a limit: an address, a name or a number. The limiter stores only a keyed hash of it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Subject(OwnedSubject);
 
@@ -296,7 +299,7 @@ impl Subject {
     }
 }
 
-/// The subject is left out: it may be a secret.
+/// The value is not shown: it may be a secret.
 impl fmt::Debug for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Subject(..)")
@@ -352,18 +355,18 @@ impl From<u64> for Subject {
     }
 }
 
-/// Whom a request is counted under, borrowed from it.
+/// A subject, borrowed from the request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum SubjectRef<'a> {
     Addr(IpAddr),
     Text(&'a [u8]),
     Number(u64),
     Everyone,
-    /// No peer is known: a Unix socket, or a host that doesn't say. All of them share one key.
+    /// No peer is known: a Unix socket, or a host that does not provide one. All such requests share one key.
     Unknown,
 }
 
-/// How much of an address counts. A v6 length of 0 ends the list.
+/// The lengths of the prefixes. An IPv6 length of 0 ends the list.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Prefixes {
     v4: u8,
@@ -377,7 +380,7 @@ impl Default for Prefixes {
 }
 
 impl Prefixes {
-    /// The only network of an address that is one of IPv4.
+    /// The network of an IPv4 address, which has only one level.
     #[inline]
     pub(crate) fn only(&self, addr: &IpAddr) -> Option<Ipv4Addr> {
         let mask = u32::MAX << (32 - u32::from(self.v4.clamp(1, 32)));
@@ -393,7 +396,7 @@ impl Prefixes {
         };
         let networks = v6.into_iter().enumerate().map_while(move |(level, length)| {
             let addr = wide?;
-            // 6to4 gives each IPv4 host a /48 of its own.
+            // 6to4 assigns a /48 to each IPv4 host.
             let is_6to4 = addr.segments()[0] == 0x2002;
             let length = if is_6to4 { length.min(48) } else { length };
             let mask = u128::MAX.checked_shl(128 - u32::from(length.min(128))).unwrap_or(0);
@@ -404,12 +407,12 @@ impl Prefixes {
     }
 }
 
-/// How many times the quota a level has.
+/// The factor by which the quota of a level is larger.
 pub(crate) fn factor(level: usize) -> u32 {
     1 << (2 * level.min(8))
 }
 
-/// The IPv4 address that an address is, or that is inside of it: mapped or of NAT64 (RFC 6052, 2.1).
+/// The IPv4 address that an address is or contains: mapped, or of NAT64 (RFC 6052, 2.1).
 #[inline]
 fn ipv4(addr: &IpAddr) -> Option<Ipv4Addr> {
     match addr {
@@ -423,6 +426,6 @@ fn ipv4(addr: &IpAddr) -> Option<Ipv4Addr> {
     }
 }
 
-/// How many networks an address is counted under at most.
+/// The largest number of networks that an address is counted under.
 pub(crate) const LEVELS: usize = 3;
 const LONGEST: usize = 1024;

@@ -1,4 +1,4 @@
-//! One of the limits of a limiter.
+//! A policy: one of the limits of a limiter.
 
 use std::fmt;
 use std::sync::Arc;
@@ -40,20 +40,20 @@ pub struct Policy {
     cost_by: Option<By<u32>>,
     when: Option<By<bool>>,
     changed: Arc<ReplacedQuota>,
-    /// `"name";q=100;w=60`, which says nothing new from one response to the next.
+    /// `"name";q=100;w=60`, formatted once because it is equal in all responses.
     pub(crate) field: HeaderValue,
-    /// `"name";r=`, before what is left.
+    /// `"name";r=`, the start of the item in `RateLimit`.
     pub(crate) left: Box<str>,
 }
 
-/// A quota that was changed while the server runs. It costs nothing until then.
+/// A quota that was replaced while the server runs. Until then, only the flag is read.
 struct ReplacedQuota {
     is: AtomicBool,
     quota: RwLock<Quota>,
 }
 
 impl Policy {
-    /// A policy with this name, which is shown in headers and in the body of a refusal.
+    /// A policy with this name, which appears in header fields and in the body of a refusal.
     ///
     /// # Panics
     ///
@@ -67,7 +67,7 @@ impl Policy {
     ///
     /// # Errors
     ///
-    /// [`RateLimitError::Name`] unless the name is 1 to 64 letters and digits of ASCII, `-`, `_`, `.` or spaces.
+    /// [`RateLimitError::Name`] unless the name has 1 to 64 characters, all of them ASCII letters, digits, `-`, `_`, `.` or spaces.
     pub fn try_new(name: impl Into<String>, quota: Quota) -> Result<Self, RateLimitError> {
         let name = name.into();
         let fits = |b: u8| b.is_ascii_alphanumeric() || b"-_. ".contains(&b);
@@ -91,33 +91,34 @@ impl Policy {
         })
     }
 
-    /// Sets what requests are counted under. Defaults to the key of the limiter.
+    /// Sets the key that requests are counted under. Defaults to the key of the limiter.
     #[must_use]
     pub fn key(mut self, key: LimitKey) -> Self {
         self.key = Some(key);
         self
     }
 
-    /// Sets how many requests one counts for. Defaults to 1. A cost of 0 is always admitted.
+    /// Sets how many requests one request counts for. Defaults to 1. A cost of 0 is always admitted.
     #[must_use]
     pub fn cost(mut self, cost: u32) -> Self {
         self.cost = cost;
         self
     }
 
-    /// Sets how many requests one counts for by looking at it. Defaults to 1 for all.
+    /// Sets how many requests one request counts for, depending on the request. Defaults to 1 for all.
     ///
-    /// A cost above the burst never fits: the refusal has no `Retry-After` then.
+    /// A request whose cost is above the burst is never admitted: its refusal has no `Retry-After`.
     #[must_use]
     pub fn cost_by(mut self, cost: impl Fn(&Request) -> u32 + Send + Sync + 'static) -> Self {
         self.cost_by = Some(Arc::new(cost));
         self
     }
 
-    /// Sets the quota by looking at the request, such as at the tier of its user. Defaults to the quota of the policy, as does `None`.
+    /// Sets the quota depending on the request, such as on the plan of its user. Defaults to the quota of the policy, which also applies where the
+    /// function returns `None`.
     ///
-    /// A client keeps what it has used when its quota changes. The used part is stored as a time, which no quota shortens: after a quota with a long
-    /// period is used up, a request under a quota with a short period is refused until the time fits into the short period.
+    /// A client keeps what it has used when its quota changes. The used part is stored as a time, and no quota shortens it: after a quota with a long
+    /// period is used up, a request under a quota with a short period is refused until the remaining time fits into the short period.
     /// [`reset`](crate::RateLimitHandle::reset) clears it.
     #[must_use]
     pub fn quota_by(
@@ -135,7 +136,7 @@ impl Policy {
         self
     }
 
-    /// Whether it applies to all requests alike, under the key of the limiter.
+    /// Whether the policy applies to all requests alike, under the key of the limiter.
     pub(crate) fn is_plain(&self) -> bool {
         let Self { key, quota_by, cost_by, when, cost, .. } = self;
         key.is_none() && quota_by.is_none() && cost_by.is_none() && when.is_none() && *cost > 0
@@ -145,7 +146,7 @@ impl Policy {
         self.when.as_ref().is_none_or(|applies| applies(req))
     }
 
-    /// What a request costs that nobody looks at.
+    /// The cost of a request for a policy whose cost does not depend on it.
     pub(crate) fn cost_of_all(&self) -> u32 {
         self.cost
     }
@@ -172,8 +173,8 @@ impl Policy {
         self.changed.is.store(true, Ordering::Release);
     }
 
-    /// Whether an operator has replaced the quota that all requests had. Where requests have different quotas, a charge may have been made under one
-    /// that was not replaced.
+    /// Whether an operator has replaced the quota. `false` if requests have different quotas: a charge may then have been made under a quota that was
+    /// not replaced.
     pub(crate) fn has_new_quota(&self) -> bool {
         self.quota_by.is_none() && self.changed.is.load(Ordering::Acquire)
     }
@@ -183,17 +184,17 @@ impl Policy {
         field(&self.name, quota)
     }
 
-    /// The quota that [`field`](Policy::field) shows.
+    /// The quota that [`field`](Policy::field) contains.
     pub(crate) fn first_quota(&self) -> Quota {
         self.quota
     }
 }
 
-/// The item of `RateLimit-Policy` for a policy whose name was checked to need no escapes.
+/// The item of `RateLimit-Policy`. The name was checked and needs no escapes.
 fn field(name: &str, quota: Quota) -> HeaderValue {
     let window = seconds(quota.rate().burst_time()).max(1);
     let item = format!("\"{name}\";q={};w={window}", quota.burst_size());
-    // All of it is printable ASCII. If it were not, an empty field would at least not be wrong.
+    // All characters are printable ASCII. If they were not, the field would be empty rather than wrong.
     HeaderValue::from_maybe_shared(item).unwrap_or(HeaderValue::from_static(""))
 }
 

@@ -1,14 +1,14 @@
-//! How much is allowed, checked when it is written down.
+//! Quotas, which are checked when they are built, and the errors of a configuration.
 
 use std::fmt;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-/// So many requests in so much time, and how many of them at once.
+/// A number of requests per period, and how many of them may be made at once.
 ///
-/// Requests come back one by one: 60 per minute is one each second. The *burst* is how many may be made at once after a
-/// pause. It defaults to the whole quota, so that a client which drains it at once and goes on at the steady rate makes up to twice the quota
-/// in its first period; set a smaller [`burst`](Quota::burst) where that matters.
+/// Requests come back one by one: 60 per minute is one each second. The *burst* is the number of requests that may be made at once after a pause. It
+/// defaults to the whole quota: a client that uses it at once and continues at the steady rate makes up to twice the quota in its first period. Set a
+/// smaller [`burst`](Quota::burst) where that matters.
 ///
 /// # Example
 ///
@@ -27,49 +27,49 @@ pub struct Quota {
     rate: Rate,
 }
 
-/// What a decision needs of a quota.
+/// The part of a quota that decisions need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Rate {
-    /// Nanoseconds until one request comes back, rounded up: never more than the quota is admitted.
+    /// Nanoseconds until one request comes back. Rounded up, so never more than the quota is admitted.
     pub(crate) interval: u64,
     pub(crate) burst: NonZeroU32,
 }
 
 impl Quota {
-    /// So many requests per period.
+    /// A quota of `limit` requests per period.
     ///
     /// # Panics
     ///
-    /// If [`try_new`](Quota::try_new) fails: a wrong constant shows when the program starts.
+    /// If [`try_new`](Quota::try_new) fails: a wrong constant is found when the program starts.
     #[track_caller]
     pub fn new(limit: u32, period: Duration) -> Self {
         checked(Self::try_new(limit, period))
     }
 
-    /// So many requests per second. Panics as [`new`](Quota::new) does.
+    /// A quota of `limit` requests per second. Panics as [`new`](Quota::new) does.
     #[track_caller]
     pub fn per_second(limit: u32) -> Self {
         Self::new(limit, Duration::from_secs(1))
     }
 
-    /// So many requests per minute. Panics as [`new`](Quota::new) does.
+    /// A quota of `limit` requests per minute. Panics as [`new`](Quota::new) does.
     #[track_caller]
     pub fn per_minute(limit: u32) -> Self {
         Self::new(limit, Duration::from_secs(60))
     }
 
-    /// So many requests per hour. Panics as [`new`](Quota::new) does.
+    /// A quota of `limit` requests per hour. Panics as [`new`](Quota::new) does.
     #[track_caller]
     pub fn per_hour(limit: u32) -> Self {
         Self::new(limit, Duration::from_secs(3600))
     }
 
-    /// So many requests per period, with numbers that come from configuration.
+    /// A quota with numbers that come from configuration.
     ///
     /// # Errors
     ///
-    /// [`RateLimitError`] if the limit or the period is zero, or if there are more requests than nanoseconds, or if the period is
-    /// longer than 100 years.
+    /// Returns [`RateLimitError`] if the limit or the period is zero, if there are more requests than nanoseconds, or if the period is longer than
+    /// 100 years.
     pub fn try_new(limit: u32, period: Duration) -> Result<Self, RateLimitError> {
         let limit = NonZeroU32::new(limit).ok_or(RateLimitError::ZeroLimit)?;
         if period.is_zero() {
@@ -94,11 +94,11 @@ impl Quota {
         checked(self.try_burst(burst))
     }
 
-    /// Sets how many requests may be made at once, with a number that comes from configuration.
+    /// Sets the burst to a number that comes from configuration.
     ///
     /// # Errors
     ///
-    /// [`RateLimitError`] if the burst is zero, or takes longer than 100 years to come back.
+    /// Returns [`RateLimitError`] if the burst is zero, or takes longer than 100 years to come back.
     pub fn try_burst(self, burst: u32) -> Result<Self, RateLimitError> {
         let burst = NonZeroU32::new(burst).ok_or(RateLimitError::ZeroLimit)?;
         Self { rate: Rate { burst, ..self.rate }, ..self }.fitting()
@@ -131,7 +131,7 @@ impl Quota {
         self.rate
     }
 
-    /// So many times as much, or the same if that can't be counted.
+    /// The quota times a factor, or the same quota if the result is too large.
     pub(crate) fn times(&self, factor: u32) -> Self {
         Self::try_new(self.limit().saturating_mul(factor), self.period)
             .and_then(|quota| quota.try_burst(self.burst_size().saturating_mul(factor)))
@@ -140,7 +140,7 @@ impl Quota {
 }
 
 impl Rate {
-    /// Nanoseconds until all of the burst has come back. Below 2^62.
+    /// Nanoseconds until the whole burst has come back. Below 2^62.
     pub(crate) fn burst_time(self) -> u64 {
         self.interval * u64::from(self.burst.get())
     }
@@ -150,7 +150,7 @@ impl Rate {
         self.interval.saturating_mul(cost.into())
     }
 
-    /// How many requests fit, and in how many nanoseconds one more will, for a key that is charged until then.
+    /// How many requests fit, and after how many nanoseconds one more will, for a key that is charged until then.
     pub(crate) fn standing(self, until: u64, now: u64) -> (u32, u64) {
         let taken = until.saturating_sub(now);
         let free = self.burst_time().saturating_sub(taken);
@@ -162,32 +162,32 @@ impl Rate {
         (remaining, over + self.interval - free % self.interval)
     }
 
-    /// Nanoseconds for which a key is charged that has a fifth of the burst left.
+    /// For how many nanoseconds a key is charged if a fifth of the burst is left.
     pub(crate) fn near_limit_time(self) -> u64 {
         self.burst_time() - self.burst_time() / 5
     }
 
-    /// An equal share of it, for one of so many servers.
+    /// The share of one of so many servers.
     pub(crate) fn share(self, servers: u32) -> Self {
         let servers = servers.clamp(1, self.burst.get());
         let burst = NonZeroU32::new(self.burst.get() / servers).unwrap_or(NonZeroU32::MIN);
-        // As long as the whole quota needs to come back, rounded up.
+        // The share comes back in the same time as the whole quota, rounded up.
         Self { interval: self.burst_time().div_ceil(burst.get().into()), burst }
     }
 
-    /// The rate in the words of the crate that decides. `further` requests more may be made at once, by those who then wait.
+    /// The same rate as a quota of `governor`. `further` more requests may be made at once, which then wait.
     pub(crate) fn governed(self, further: u32) -> Option<governor::Quota> {
         let quota = governor::Quota::with_period(Duration::from_nanos(self.interval))?;
         Some(quota.allow_burst(self.burst.saturating_add(further)))
     }
 }
 
-/// A number of requests that waits for its period. Made by [`RateLimit::per_client`](crate::RateLimit::per_client).
+/// A number of requests whose period is not set yet. Returned by [`RateLimit::per_client`](crate::RateLimit::per_client).
 #[derive(Clone, Copy, Debug)]
-#[must_use = "say in which time, with `.every(..)`"]
+#[must_use = "set the period with `.every(..)`"]
 pub struct PerClient(pub(crate) u32);
 
-/// Why a rate limit can't be built.
+/// Why the configuration of a rate limit is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RateLimitError {
@@ -195,19 +195,19 @@ pub enum RateLimitError {
     ZeroLimit,
     /// A period is zero.
     ZeroPeriod,
-    /// More requests are allowed than there are nanoseconds.
+    /// The limit is above one request per nanosecond.
     TooFast,
     /// A quota takes more than 100 years to come back.
     TooLong,
-    /// The name of a policy can't stand in a header.
+    /// The name of a policy cannot be used in a header field.
     Name(String),
     /// Two policies of one limiter have the same name.
     DuplicateName(String),
     /// A limiter has more than eight policies.
     TooManyPolicies,
-    /// A prefix of addresses is longer than the address, or not longer than the one before.
+    /// A prefix is longer than the address, or is not shorter than the one before it.
     Prefix,
-    /// There is no room for keys.
+    /// The largest number of keys is zero.
     ZeroKeys,
     /// The prefix of the keys in a shared store is empty.
     StorePrefix,
@@ -217,18 +217,18 @@ impl fmt::Display for RateLimitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ZeroLimit => f.write_str(
-                "a limit of 0 refuses everything: allow at least 1 request, or release the route out",
+                "a limit of 0 refuses everything: allow at least 1 request, or leave the route out",
             ),
             Self::ZeroPeriod => f.write_str("the period of a limit must be longer than zero"),
             Self::TooFast => {
-                f.write_str("the limit is above one request per nanosecond: lower it, or release it out")
+                f.write_str("the limit is above one request per nanosecond: lower it, or leave it out")
             }
             Self::TooLong => f.write_str(
                 "the quota takes more than 100 years to come back: shorten the period or lower the burst",
             ),
             Self::Name(name) => write!(
                 f,
-                "the policy name {name:?} can't stand in a header: use 1 to 64 letters, digits, `-`, `_`, `.` or spaces"
+                "the policy name {name:?} cannot be used in a header field: use 1 to 64 ASCII letters, digits, `-`, `_`, `.` or spaces"
             ),
             Self::DuplicateName(name) => {
                 write!(f, "two policies are named {name:?}: give each its own name")
@@ -241,7 +241,7 @@ impl fmt::Display for RateLimitError {
             ),
             Self::ZeroKeys => f.write_str("`max_keys` must be at least 1"),
             Self::StorePrefix => f.write_str(
-                "the prefix of the keys in a shared store is empty: name it after the application, decide_without_store braces",
+                "the prefix of the keys in a shared store is empty: name it after the application, without braces",
             ),
         }
     }
@@ -249,7 +249,7 @@ impl fmt::Display for RateLimitError {
 
 impl std::error::Error for RateLimitError {}
 
-/// What was asked for, or a panic that says what is wrong with it, at the line that asked.
+/// Returns the value, or panics with the error at the line of the caller.
 #[track_caller]
 pub(crate) fn checked<T>(built: Result<T, RateLimitError>) -> T {
     match built {
@@ -258,8 +258,8 @@ pub(crate) fn checked<T>(built: Result<T, RateLimitError>) -> T {
     }
 }
 
-/// How many policies a limiter has at most.
+/// The largest number of policies in a limiter.
 pub(crate) const MAX_POLICIES: usize = 8;
 
-/// No key is charged for longer than that.
+/// The longest time for which a key may be charged.
 pub(crate) const LONGEST: Duration = Duration::from_secs(100 * 366 * 24 * 3600);

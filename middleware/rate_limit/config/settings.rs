@@ -1,4 +1,4 @@
-//! What is configured of a limiter.
+//! The settings of a limiter.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ pub(crate) type Predicate = Arc<dyn Fn(&Request) -> bool + Send + Sync>;
 pub(crate) type Reject = Arc<dyn Fn(&Request, &Decision) -> Response + Send + Sync>;
 pub(crate) type Observe = Arc<dyn Fn(&Request, &Decision) + Send + Sync>;
 
-/// What is configured of a limiter. It does not change while the limiter runs, except for the quotas inside of the policies.
+/// The settings of a limiter. They do not change while it runs, except for the quotas inside of the policies.
 #[derive(Clone)]
 pub(crate) struct LimitSettings {
     pub(crate) policies: Vec<Policy>,
@@ -42,11 +42,11 @@ pub(crate) struct LimitSettings {
 #[derive(Clone)]
 pub(crate) struct CountRule {
     pub(crate) counts: Arc<dyn Fn(&Response) -> bool + Send + Sync>,
-    /// Whether a request counts that was dropped before it was answered.
+    /// Whether a request counts that was dropped before its response.
     pub(crate) dropped: bool,
 }
 
-/// So many refusals, and a client is blocked for a time.
+/// Blocks a client for a time after this many refusals.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PenaltyRule {
     pub(crate) strikes: Quota,
@@ -54,7 +54,7 @@ pub(crate) struct PenaltyRule {
 }
 
 impl LimitSettings {
-    /// One policy, and the default of everything else.
+    /// One policy, and the defaults of all other settings.
     pub(crate) fn new(policy: Policy) -> Self {
         Self {
             policies: vec![policy],
@@ -75,13 +75,13 @@ impl LimitSettings {
         }
     }
 
-    /// Whether some key is found by an asynchronous function.
+    /// Whether the value of some key comes from an asynchronous function.
     pub(crate) fn is_async(&self) -> bool {
         let is = |key: &LimitKey| matches!(key.kind, KeyKind::Asynchronous(_));
         is(&self.key) || self.policies.iter().any(|policy| policy.key.as_ref().is_some_and(is))
     }
 
-    /// Whether each request makes one charge, and nothing but that is needed to answer it.
+    /// Whether each request makes exactly one charge, and nothing else is needed to respond to it.
     pub(crate) fn makes_one_charge(&self) -> bool {
         self.policies.len() == 1
             && self.policies.iter().all(Policy::is_plain)
@@ -94,7 +94,7 @@ impl LimitSettings {
     }
 }
 
-/// Whether a browser asks what it may send (Fetch, 3.2.2).
+/// Whether a request is a CORS preflight (Fetch, 3.2.2).
 pub(crate) fn is_preflight(req: &Request) -> bool {
     req.method() == Method::OPTIONS && req.headers().contains_key("access-control-request-method")
 }

@@ -1,4 +1,4 @@
-//! What a limiter decided, for handlers, observers and rejections.
+//! The decision of a limiter, as handlers, observers and rejections see it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use crate::middleware::rate_limit::config::quota::Quota;
 
-/// What a limiter decided about a request. It says nothing about who the client is.
+/// The decision of a limiter about a request. It does not identify the client.
 ///
 /// # Example
 ///
@@ -26,11 +26,11 @@ use crate::middleware::rate_limit::config::quota::Quota;
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Decision(
-    /// `None` if the request was skipped. Behind a pointer, since a decision that isn't made has a place in what is returned as well.
+    /// `None` if the request was skipped. Behind a pointer, because futures reserve space for a decision also where none is made.
     Option<Arc<DecisionData>>,
 );
 
-/// What was found for a request that was decided upon.
+/// The data of a decision that was made.
 #[derive(PartialEq, Eq)]
 pub(crate) struct DecisionData {
     pub(crate) verdict: Verdict,
@@ -39,23 +39,23 @@ pub(crate) struct DecisionData {
     pub(crate) standings: SmallVec<[Standing; 1]>,
 }
 
-/// Whether a request was let through, and why or why not.
+/// Whether a request was admitted, and why or why not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Verdict {
-    /// It is within all quotas.
+    /// The request is within all quotas.
     Admitted,
-    /// A skip rule let it through. Nothing was counted.
+    /// A skip rule has passed the request on. Nothing was counted.
     Skipped,
     /// A quota is used up.
     Exceeded,
-    /// Its cost is above the burst of a policy: it will never be admitted.
+    /// The cost of the request is above the burst of a policy: it will never be admitted.
     TooCostly,
-    /// Too many requests of its client are under way.
+    /// Too many requests of the client are in flight.
     Busy,
-    /// Its client is blocked for a time, by the penalty box or by hand.
+    /// The client is blocked for a time, by a penalty or by hand.
     Blocked,
-    /// The shared store is away, and the limiter refuses for as long as it is.
+    /// The shared store is unreachable, and the mode is [`Deny`](crate::WhileUnreachable::Deny).
     Unavailable,
 }
 
@@ -68,7 +68,7 @@ impl Decision {
         Self(Some(Arc::new(found)))
     }
 
-    /// Whether it was let through, and why or why not. In shadow mode it is what would have been decided.
+    /// Whether the request was admitted, and why or why not. In shadow mode, the verdict that would have been enforced.
     pub fn verdict(&self) -> Verdict {
         self.0.as_ref().map_or(Verdict::Skipped, |found| found.verdict)
     }
@@ -78,17 +78,18 @@ impl Decision {
         matches!(self.verdict(), Verdict::Admitted | Verdict::Skipped)
     }
 
-    /// A name for the client under which logs and metrics may hold it; `None` if the request was skipped, or no policy applied.
+    /// A pseudonym of the client for logs and metrics. `None` if the request was skipped, or if no policy applied.
     pub fn client(&self) -> Option<Pseudonym> {
         self.0.as_ref()?.client
     }
 
-    /// After which time a refused client should try again: whole seconds, rounded up. `None` if it was admitted, or if waiting doesn't help.
+    /// After which time a refused client should try again, in whole seconds, rounded up. `None` if the request was admitted, or if waiting does not
+    /// help.
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.as_ref()?.retry_after
     }
 
-    /// How the client stands with each policy that applied.
+    /// The state of the client for each policy that applied.
     pub fn standings(&self) -> &[Standing] {
         self.0.as_ref().map_or(&[], |found| &found.standings)
     }
@@ -98,7 +99,7 @@ impl Decision {
         self.standings().iter().filter(|standing| standing.violated).map(Standing::policy)
     }
 
-    /// Whether a fifth or less of some quota is left.
+    /// Whether a fifth or less of a quota is left.
     pub fn is_near_limit(&self) -> bool {
         self.standings().iter().any(|s| u64::from(s.remaining) * 5 <= u64::from(s.limit()))
     }
@@ -115,9 +116,9 @@ impl fmt::Debug for Decision {
     }
 }
 
-/// A name for a client that does not say who it is: a hash under a key that only this process has.
+/// A pseudonym of a client: a hash with a key that only this process has. It does not reveal the client.
 ///
-/// All requests of a client have the same one, until the server starts anew.
+/// It is equal for all requests of a client until the server is restarted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Pseudonym(pub(crate) u64);
 
@@ -127,7 +128,7 @@ impl fmt::Display for Pseudonym {
     }
 }
 
-/// How a client stands with one policy.
+/// The state of a client for one policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
     pub(crate) policy: Arc<str>,
@@ -159,17 +160,17 @@ impl Standing {
         self.remaining
     }
 
-    /// How many requests have been made and haven't come back yet.
+    /// How many requests have been made and have not come back yet.
     pub fn used(&self) -> u32 {
         self.limit().saturating_sub(self.remaining)
     }
 
-    /// In which time one request more may be made; zero if none was used.
+    /// After which time one more request may be made. Zero if none was used.
     pub fn reset(&self) -> Duration {
         self.reset
     }
 
-    /// In which time all of the quota will have come back.
+    /// After which time the whole quota will have come back.
     pub fn full(&self) -> Duration {
         self.full
     }

@@ -1,4 +1,4 @@
-//! The header fields in which a client reads how it stands.
+//! The header fields that show a client its state.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -11,9 +11,9 @@ use crate::middleware::rate_limit::config::clock::seconds;
 use crate::middleware::rate_limit::config::policy::Policy;
 use crate::middleware::rate_limit::config::quota::Quota;
 
-/// A set of header fields in which a client reads how it stands.
+/// A set of header fields that show a client its state.
 ///
-/// All are appended to what is there, so that several limiters can tell of themselves.
+/// The fields are appended to those that are present, so several limiters can each write theirs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum LimitHeaders {
@@ -30,16 +30,16 @@ pub enum LimitHeaders {
     XRateLimitDelta,
 }
 
-/// How a client stands with a policy, as numbers alone.
+/// The state of a client for one policy, as numbers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PolicyState {
     pub(crate) policy: u8,
     pub(crate) violated: bool,
     pub(crate) quota: Quota,
     pub(crate) remaining: u32,
-    /// Nanoseconds until one request more fits, or until this one would.
+    /// Nanoseconds until one more request fits, or, after a refusal, until this one would.
     pub(crate) reset: u64,
-    /// Nanoseconds until all has come back.
+    /// Nanoseconds until the whole quota has come back.
     pub(crate) full: u64,
 }
 
@@ -66,7 +66,7 @@ impl LimitHeaders {
         if self == Self::Ietf {
             return write_ietf(fields, policies, states);
         }
-        // The older fields have room for one policy: the one that is nearest to refusing.
+        // The older fields show a single policy: the one that is closest to a refusal.
         let Some(state) =
             states.iter().min_by_key(|s| (!s.violated, s.remaining, u64::MAX - s.reset))
         else {
@@ -137,13 +137,13 @@ fn old_policies(fields: &mut FieldWriter<'_>, states: &[PolicyState]) {
     fields.end(&RATELIMIT_POLICY);
 }
 
-/// Writes the item of `RateLimit-Policy` for requests under way.
+/// Writes the item of `RateLimit-Policy` for requests in flight.
 pub(crate) fn concurrency(fields: &mut FieldWriter<'_>, most: u32) {
     fields.str("\"").str(CONCURRENT).str("\";q=").int(most).str(";qu=\"concurrent-requests\"");
     fields.end(&RATELIMIT_POLICY);
 }
 
-/// Names the fields to browsers, which hide them from scripts otherwise.
+/// Allows scripts in browsers to read the fields.
 pub(crate) fn expose(fields: &mut FieldWriter<'_>, names: &[HeaderName]) {
     let mut between = "";
     for name in names {
@@ -153,7 +153,7 @@ pub(crate) fn expose(fields: &mut FieldWriter<'_>, names: &[HeaderName]) {
     fields.end(&ACCESS_CONTROL_EXPOSE_HEADERS);
 }
 
-/// All names that the given sets may use.
+/// The names of all fields that these sets may write.
 pub(crate) fn names(sets: &[LimitHeaders]) -> Vec<HeaderName> {
     let mut names = vec![RETRY_AFTER];
     for name in sets.iter().flat_map(|set| set.names()) {
@@ -164,14 +164,14 @@ pub(crate) fn names(sets: &[LimitHeaders]) -> Vec<HeaderName> {
     names
 }
 
-/// Where the fields of a response are put together: their values are cut from one text, so that all of them take one allocation.
+/// Builds the fields of a response. All values are parts of one text, so they need one allocation together.
 pub(crate) struct FieldWriter<'a> {
     headers: &'a mut HeaderMap,
     short: [u8; SHORT],
-    /// The text, if it is longer than that.
+    /// The text, if it does not fit into `short`.
     long: Vec<u8>,
     length: usize,
-    /// The name of each field, and where its value ends.
+    /// The name of each field, and where its value ends in the text.
     ends: SmallVec<[(&'static HeaderName, usize); 4]>,
 }
 
@@ -198,7 +198,7 @@ impl<'a> FieldWriter<'a> {
         self.str(itoa::Buffer::new().format(number))
     }
 
-    /// What was written since the last end is the value of this field.
+    /// Ends the value of this field.
     fn end(&mut self, name: &'static HeaderName) {
         self.ends.push((name, self.length));
     }
@@ -222,12 +222,12 @@ impl<'a> FieldWriter<'a> {
     }
 }
 
-/// All that is written here is printable ASCII; were it not, an empty field says nothing wrong.
+/// All text is printable ASCII. If it were not, the field would be empty rather than wrong.
 fn value(text: impl AsRef<[u8]> + 'static) -> HeaderValue {
     HeaderValue::from_maybe_shared(text).unwrap_or(EMPTY)
 }
 
-/// The name of the policy for requests under way.
+/// The name of the policy for requests in flight.
 pub(crate) const CONCURRENT: &str = "concurrent";
 static RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
 static RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");

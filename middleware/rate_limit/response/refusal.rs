@@ -1,4 +1,4 @@
-//! How a refused client is told.
+//! The response to a refused request.
 
 use axum_core::response::IntoResponse;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, RETRY_AFTER};
@@ -30,7 +30,7 @@ pub(crate) fn respond(
     response
 }
 
-/// Notes a refusal. It names policies, and the client by its pseudonym.
+/// Logs a refusal, with the names of the policies and the pseudonym of the client.
 pub(crate) fn log(decision: &Decision, shadow: bool) {
     let policy = decision.violated().next().unwrap_or("");
     let client = decision.client().map(tracing::field::display);
@@ -47,7 +47,7 @@ fn problem(decision: &Decision) -> Error {
         Verdict::Busy => (
             StatusCode::TOO_MANY_REQUESTS,
             "quota-exceeded",
-            "Too many requests of this client are under way",
+            "Too many requests of this client are in flight",
         ),
         Verdict::Blocked => (
             StatusCode::TOO_MANY_REQUESTS,
@@ -68,7 +68,7 @@ fn problem(decision: &Decision) -> Error {
     let mut names = String::new();
     let busy = (decision.verdict() == Verdict::Busy).then_some(CONCURRENT);
     for name in decision.violated().chain(busy) {
-        // The names were checked to need no escapes.
+        // The names were checked and need no escapes.
         names.push_str(if names.is_empty() { "[\"" } else { ",\"" });
         names.push_str(name);
         names.push('"');
@@ -86,18 +86,18 @@ fn is_grpc(req: &Request) -> bool {
         .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }
 
-/// A response of headers alone, as gRPC over HTTP/2 has it ("Trailers-Only").
+/// A response without a body or trailers, which gRPC over HTTP/2 calls "Trailers-Only".
 fn grpc(decision: &Decision) -> Response {
     let mut response = Response::new(Body::empty());
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     let (status, message) = match decision.verdict() {
-        Verdict::Unavailable => ("14", "the rate limiter is unreachable"),
+        Verdict::Unavailable => ("14", "the store of the rate limiter is unreachable"),
         _ => ("8", "too many requests"),
     };
     headers.insert(GRPC_STATUS, HeaderValue::from_static(status));
     headers.insert(GRPC_MESSAGE, HeaderValue::from_static(message));
-    // A negative pushback tells clients not to try again (gRFC A6).
+    // A negative pushback asks clients not to retry (gRFC A6).
     let pushback = match decision.retry_after() {
         Some(wait) => HeaderValue::from(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
         None => HeaderValue::from_static("-1"),

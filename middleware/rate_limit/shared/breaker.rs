@@ -222,7 +222,7 @@ impl StoreSupervisor {
                     _ => {
                         answers = 0;
                         shared_store.mark_reachable();
-                        tracing::info!("the shared store is back");
+                        tracing::info!("the shared store is reachable again");
                     }
                 }
                 continue;

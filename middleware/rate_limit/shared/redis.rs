@@ -1,4 +1,4 @@
-//! Redis, or what speaks like it, as the memory that several servers share.
+//! A store in Redis or a compatible server.
 
 use std::fmt;
 use std::sync::{PoisonError, RwLock};
@@ -11,12 +11,13 @@ use super::store::{LimitStore, StoreAnswer, StoreCall, StoreError, StoreFuture, 
 
 /// A [`LimitStore`] in Redis or Valkey.
 ///
-/// Each decision is one call of one script, whatever the number of policies, by the clock of the server alone. If that clock is set back, a client is refused
-/// for no longer than before (rounded up by 4 %). Every key has a time to live: it is gone once it says nothing any more. Redis 5 or later is needed. If Redis loses its memory, all clients have their quota anew; if it
-/// may evict keys (`allkeys-*`), it forgets clients that have used theirs up, so give it `volatile-ttl` or a database of its own.
+/// Each decision is one call of one script, whatever the number of policies, by the clock of Redis alone. If that clock is set back, a client is
+/// refused for no longer than before (rounded up by 4 %). Every key has a time to live, and expires when it no longer limits anything. Redis 5 or
+/// later is required. If Redis loses its data, all clients have their full quota again. If it may evict keys (`allkeys-*`), clients that have used up
+/// their quota may be forgotten: use `volatile-ttl`, or a database of its own.
 ///
-/// For TLS turn on the feature `tokio-rustls-comp` of the crate `redis` and write `rediss://`. For a cluster turn on its feature `cluster-async`
-/// and give the connection to [`with_connection`](RedisStore::with_connection): the keys of one client have one hash tag.
+/// For TLS, enable the feature `tokio-rustls-comp` of the crate `redis` and use a `rediss://` address. For a cluster, enable its feature
+/// `cluster-async` and pass the connection to [`with_connection`](RedisStore::with_connection): the keys of one client have one hash tag.
 ///
 /// # Example
 ///
@@ -32,9 +33,9 @@ use super::store::{LimitStore, StoreAnswer, StoreCall, StoreError, StoreFuture, 
 /// # }
 /// ```
 pub struct RedisStore<C = ConnectionManager> {
-    /// `None` until it is first used: a connection needs the runtime that it is made in.
+    /// `None` until the first use: a connection belongs to the runtime in which it is opened.
     connection: RwLock<Option<C>>,
-    /// Makes a connection anew; `None` if the connection mends itself.
+    /// Opens a new connection. `None` if the connection reconnects by itself.
     renew: Option<Renew<C>>,
     take: LuaScript,
     refund: LuaScript,
@@ -43,12 +44,11 @@ pub struct RedisStore<C = ConnectionManager> {
 type Renew<C> = Box<dyn Fn() -> Result<C, RedisError> + Send + Sync>;
 
 impl RedisStore {
-    /// A store at this address, such as `redis://:password@host:6379/0`. It connects when it is first used, and again whenever the
-    /// connection is lost.
+    /// A store at this address, such as `redis://:password@host:6379/0`. It connects on its first use, and again when the connection is lost.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] if the address can't be parsed.
+    /// [`StoreError`] if the address cannot be parsed.
     pub fn new(url: &str) -> Result<Self, StoreError> {
         let client = Client::open(url).map_err(StoreError::new)?;
         let renew = move || {
@@ -56,7 +56,7 @@ impl RedisStore {
                 .set_min_delay(Duration::from_millis(50))
                 .set_max_delay(Duration::from_millis(250))
                 .set_connection_timeout(Some(Duration::from_secs(1)))
-                // The limiter has a deadline of its own.
+                // The limiter has its own deadline.
                 .set_response_timeout(None);
             ConnectionManager::new_lazy_with_config(client.clone(), config)
         };
@@ -68,7 +68,7 @@ impl<C> RedisStore<C>
 where
     C: ConnectionLike + Clone + Send + Sync + 'static,
 {
-    /// A store behind a connection that mends itself, such as one to a cluster or through Sentinel.
+    /// A store behind a connection that reconnects by itself, such as a connection to a cluster.
     pub fn with_connection(connection: C) -> Self {
         Self::of(Some(connection), None)
     }
@@ -130,7 +130,7 @@ where
                     blocked_for: Duration::from_micros(*blocked),
                     is_busy: *busy == 1,
                 }),
-                _ => Err(StoreError::new("the script answered too little")),
+                _ => Err(StoreError::new("the script returned too few values")),
             }
         })
     }
@@ -144,7 +144,7 @@ where
                     cmd.arg(key);
                 }
                 for (_, time) in keys {
-                    // Rounded down: never more than was charged.
+                    // Rounded down, so never more is refunded than was charged.
                     cmd.arg(u64::try_from(time.as_micros()).unwrap_or(u64::MAX).min(LONGEST));
                 }
             };
@@ -179,7 +179,7 @@ where
                 Some(renew) => renew().map_err(StoreError::new)?,
                 None => self.connection()?,
             };
-            // In a cluster this asks one node, where `PING` wants an answer of all.
+            // In a cluster, `TIME` is sent to one node; `PING` would need an answer of all.
             let time: Result<(u64, u64), _> = redis::cmd("TIME").query_async(&mut connection).await;
             time.map_err(StoreError::new)?;
             *self.connection.write().unwrap_or_else(PoisonError::into_inner) = Some(connection);
@@ -188,14 +188,14 @@ where
     }
 }
 
-/// The address is left out: it may hold a password.
+/// The address is not shown: it may contain a password.
 impl<C> fmt::Debug for RedisStore<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisStore").finish_non_exhaustive()
     }
 }
 
-/// A script that Redis keeps under its hash.
+/// A script, which Redis caches under its hash.
 struct LuaScript {
     code: String,
     hash: String,
@@ -207,19 +207,19 @@ impl LuaScript {
         Self { hash: Script::new(&code).get_hash().to_owned(), code }
     }
 
-    /// Runs it; a node that doesn't know it is told it by the same call, so that no other node is needed.
+    /// Runs the script by its hash. If the node does not know it, the same call is repeated with the code, which goes to the same node.
     async fn run<T: FromRedisValue>(
         &self,
         connection: &mut impl ConnectionLike,
         arguments: impl Fn(&mut Cmd),
     ) -> Result<T, StoreError> {
-        let mut known = redis::cmd("EVALSHA");
-        arguments(known.arg(&self.hash));
-        let answer = match known.query_async(connection).await {
+        let mut cached = redis::cmd("EVALSHA");
+        arguments(cached.arg(&self.hash));
+        let answer = match cached.query_async(connection).await {
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                let mut is_sent = redis::cmd("EVAL");
-                arguments(is_sent.arg(&self.code));
-                is_sent.query_async(connection).await
+                let mut full = redis::cmd("EVAL");
+                arguments(full.arg(&self.code));
+                full.query_async(connection).await
             }
             answer => answer,
         };
@@ -227,21 +227,21 @@ impl LuaScript {
     }
 }
 
-/// Microseconds, rounded up. Scripts count in doubles, which are exact to 2^53: nanoseconds since 1970 are not.
+/// Microseconds, rounded up. Scripts calculate in doubles, which are exact up to 2^53: too small for nanoseconds since 1970.
 fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_nanos().div_ceil(1000)).unwrap_or(u64::MAX)
 }
 
-/// 100 years in microseconds. With the time since 1970 it stays below 2^53.
+/// 100 years in microseconds. The sum with the time since 1970 is below 2^53.
 const LONGEST: u64 = 100 * 366 * 24 * 3600 * 1_000_000;
 
-/// What a key holds, for both scripts: until when it is charged, in microseconds since 1970 (16 digits), and for how long that was when it was written,
-/// rounded up to a power of 1.04 (its exponent in 3 digits). Redis stores the 19 digits as one integer of 64 bits. Lua counts in doubles, which cannot hold
-/// that integer, so the script cuts its text.
+/// Reads and writes the value of a key, for both scripts. It has 19 digits: until when the key is charged, in microseconds since 1970 (16 digits),
+/// and for how long that was when it was written (3 digits: the exponent of the next power of 1.04). Redis stores 19 digits as one integer of 64
+/// bits. Lua calculates in doubles, which cannot represent that integer, so the script splits the text.
 ///
-/// A key that is charged for longer than when it was written shows that the clock was set back: the charge is shortened to that time. So a limiter needs no
-/// bound of its own, which would shorten what another server has charged under a longer quota. `known` is whether the key has this format. One that does
-/// not is not ours, and is shortened to `most`.
+/// A key that is charged for longer than when it was written shows that the clock was set back, and the charge is shortened to that time. So a server
+/// needs no bound of its own, which would shorten what another server has charged under a longer quota. A value without this format (`known` is
+/// false) was not written by these scripts, and is shortened to `most`.
 const CHARGE: &str = r"
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -265,13 +265,13 @@ local function write(key, till, known)
 end
 ";
 
-/// Tests all keys, then charges all or none.
+/// Runs all checks, then makes all charges or none.
 const TAKE: &str = r"
 local forced, lease, charges = ARGV[1] == '1', tonumber(ARGV[2]), tonumber(ARGV[3])
-local held = redis.call('MGET', unpack(KEYS))
+local stored = redis.call('MGET', unpack(KEYS))
 local fits, blocked, busy, slots = true, 0, 0, tonumber(ARGV[5])
-if ARGV[4] == '1' and held[charges + 1] then
-  local till, known, cut = read(held[charges + 1], 3162240000000000)
+if ARGV[4] == '1' and stored[charges + 1] then
+  local till, known, cut = read(stored[charges + 1], 3162240000000000)
   blocked = till - now
   fits = blocked == 0
   if cut and known then write(KEYS[charges + 1], till, true) end
@@ -286,7 +286,7 @@ local till, latest, cost, known, cut = {}, {}, {}, {}, {}
 for i = 1, charges do
   local burst, longest = tonumber(ARGV[3 * i + 5]), tonumber(ARGV[3 * i + 7])
   latest[i], cost[i] = now + burst, tonumber(ARGV[3 * i + 6])
-  till[i], known[i], cut[i] = read(held[i], burst)
+  till[i], known[i], cut[i] = read(stored[i], burst)
   till[i] = math.min(till[i], now + longest)
   if cost[i] > 0 and till[i] + cost[i] > latest[i] and not forced then fits = false end
 end

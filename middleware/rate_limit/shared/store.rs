@@ -1,4 +1,4 @@
-//! A memory that several servers share, and what is done while it is away.
+//! The interface of a store that several servers share, and the settings for using it.
 
 use std::fmt;
 use std::future::Future;
@@ -8,18 +8,18 @@ use std::time::Duration;
 
 use crate::middleware::rate_limit::config::quota::{RateLimitError, checked};
 
-/// A memory that several servers share.
+/// A store that several servers share.
 ///
-/// Of each key it holds one time: until when the key is charged, by the clock of the store. The decisions are those of GCRA:
-/// a charge of `cost` fits if, afterwards, the key is charged for no longer than `burst` requests take. All that one call asks is decided together: if one
-/// charge does not fit, none is made. An implementation makes each call one round trip, and puts a time to live on every key.
+/// The state of a key is one time: until when the key is charged, by the clock of the store. Decisions are made by GCRA: a charge of `cost` fits if
+/// the key is then charged for no longer than `burst` requests take to come back. All charges of a call are decided together: if one does not fit,
+/// none is made. An implementation makes each call in one round trip, and sets a time to live on every key.
 ///
-/// A call whose answer comes too late is heard nevertheless: don't cancel it. Whether a call that failed was made is not known; a limiter makes
-/// none twice that would change something twice.
+/// An answer after the deadline is still used, so do not cancel a late call. It is unknown whether a failed call was executed; a limiter never
+/// repeats a call whose second execution would change something again.
 ///
 /// # Example
 ///
-/// The whole of a store, for the servers of one process. One over a network says the same in the words of its database.
+/// A complete store for the servers of one process. A store over a network does the same with the commands of its database.
 ///
 /// ```
 /// use std::collections::HashMap;
@@ -27,40 +27,40 @@ use crate::middleware::rate_limit::config::quota::{RateLimitError, checked};
 /// use std::time::{Duration, Instant};
 ///
 /// use tower_chain::middleware::rate_limit::{
-///     LimitStore, StoreAnswer, StoreCall, StoreFuture, StorePlace,
+///     LimitStore, StoreAnswer, StoreCall, StoreFuture, StoreSlot,
 /// };
 /// use tower_chain::{RateLimit, SharedLimits};
 ///
 /// #[derive(Default)]
-/// struct Shelf(Mutex<Times>);
+/// struct MapStore(Mutex<Times>);
 ///
 /// #[derive(Default)]
 /// struct Times {
 ///     charged: HashMap<String, Instant>,
-///     places: HashMap<String, HashMap<String, Instant>>,
+///     slots: HashMap<String, HashMap<String, Instant>>,
 /// }
 ///
-/// impl Shelf {
-///     fn ask<'a, T: Send + 'a>(&'a self, f: impl FnOnce(&mut Times, Instant) -> T) -> StoreFuture<'a, T> {
+/// impl MapStore {
+///     fn with_state<'a, T: Send + 'a>(&'a self, f: impl FnOnce(&mut Times, Instant) -> T) -> StoreFuture<'a, T> {
 ///         let mut times = self.0.lock().unwrap_or_else(PoisonError::into_inner);
 ///         let now = Instant::now();
 ///         times.charged.retain(|_, until| *until > now);
-///         times.places.values_mut().for_each(|taken| taken.retain(|_, until| *until > now));
-///         times.places.retain(|_, taken| !taken.is_empty());
+///         times.slots.values_mut().for_each(|taken| taken.retain(|_, until| *until > now));
+///         times.slots.retain(|_, taken| !taken.is_empty());
 ///         let answer = f(&mut times, now);
 ///         Box::pin(std::future::ready(Ok(answer)))
 ///     }
 /// }
 ///
-/// impl LimitStore for Shelf {
+/// impl LimitStore for MapStore {
 ///     fn take<'a>(&'a self, call: &'a StoreCall) -> StoreFuture<'a, StoreAnswer> {
-///         self.ask(|times, now| {
+///         self.with_state(|times, now| {
 ///             let charged = |key: &String| times.charged.get(key).map_or(Duration::ZERO, |until| *until - now);
 ///             let mut answer = StoreAnswer { admitted: true, ..StoreAnswer::default() };
 ///             answer.blocked_for = call.block.as_ref().map_or(Duration::ZERO, charged);
-///             if let Some(place) = &call.place {
-///                 let taken = times.places.get(&place.key).map_or(0, HashMap::len);
-///                 answer.is_busy = taken >= place.most as usize;
+///             if let Some(slot) = &call.slot {
+///                 let taken = times.slots.get(&slot.key).map_or(0, HashMap::len);
+///                 answer.is_busy = taken >= slot.most as usize;
 ///             }
 ///             answer.admitted &= answer.blocked_for.is_zero() && !answer.is_busy;
 ///             // A store may always pay for fewer requests in advance than it is asked to: here for none.
@@ -79,16 +79,16 @@ use crate::middleware::rate_limit::config::quota::{RateLimitError, checked};
 ///             for (charge, time) in call.charges.iter().zip(&answer.charged_for) {
 ///                 times.charged.insert(charge.key.clone(), now + *time);
 ///             }
-///             if let (true, Some(place)) = (answer.admitted, &call.place) {
-///                 let taken = times.places.entry(place.key.clone()).or_default();
-///                 taken.insert(place.id.clone(), now + place.longest);
+///             if let (true, Some(slot)) = (answer.admitted, &call.slot) {
+///                 let taken = times.slots.entry(slot.key.clone()).or_default();
+///                 taken.insert(slot.id.clone(), now + slot.longest);
 ///             }
 ///             answer
 ///         })
 ///     }
 ///
-///     fn give_back<'a>(&'a self, keys: &'a [(String, Duration)]) -> StoreFuture<'a, ()> {
-///         self.ask(|times, now| {
+///     fn refund<'a>(&'a self, keys: &'a [(String, Duration)]) -> StoreFuture<'a, ()> {
+///         self.with_state(|times, now| {
 ///             for (key, time) in keys {
 ///                 if let Some(until) = times.charged.get_mut(key) {
 ///                     *until = until.checked_sub(*time).unwrap_or(now);
@@ -97,26 +97,26 @@ use crate::middleware::rate_limit::config::quota::{RateLimitError, checked};
 ///         })
 ///     }
 ///
-///     fn leave<'a>(&'a self, place: &'a StorePlace) -> StoreFuture<'a, ()> {
-///         self.ask(|times, _| {
-///             if let Some(taken) = times.places.get_mut(&place.key) {
-///                 taken.remove(&place.id);
+///     fn release<'a>(&'a self, slot: &'a StoreSlot) -> StoreFuture<'a, ()> {
+///         self.with_state(|times, _| {
+///             if let Some(taken) = times.slots.get_mut(&slot.key) {
+///                 taken.remove(&slot.id);
 ///             }
 ///         })
 ///     }
 ///
 ///     fn clear<'a>(&'a self, keys: &'a [String]) -> StoreFuture<'a, ()> {
-///         self.ask(|times, _| times.charged.retain(|key, _| !keys.contains(key)))
+///         self.with_state(|times, _| times.charged.retain(|key, _| !keys.contains(key)))
 ///     }
 ///
 ///     fn ping(&self) -> StoreFuture<'_, ()> {
-///         self.ask(|_, _| ())
+///         self.with_state(|_, _| ())
 ///     }
 /// }
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
-/// let shared = SharedLimits::new(Shelf::default());
+/// let shared = SharedLimits::new(MapStore::default());
 /// let servers = [(); 2].map(|()| RateLimit::per_minute(3).shared(shared.clone()).handle());
 /// assert!(servers[0].admit("ann", 2).await.is_ok());
 /// assert!(servers[1].admit("ann", 1).await.is_ok());
@@ -124,96 +124,96 @@ use crate::middleware::rate_limit::config::quota::{RateLimitError, checked};
 /// # }
 /// ```
 pub trait LimitStore: Send + Sync + 'static {
-    /// Decides one request: makes its charges, all or none.
+    /// Decides one request: makes all of its charges, or none.
     fn take<'a>(&'a self, call: &'a StoreCall) -> StoreFuture<'a, StoreAnswer>;
 
-    /// Takes charges back: each key is charged for so much less time, but never for less than none.
+    /// Refunds charges: each key is charged for so much less time, but not for less than zero.
     fn refund<'a>(&'a self, keys: &'a [(String, Duration)]) -> StoreFuture<'a, ()>;
 
-    /// Frees the place of a request that has ended.
+    /// Releases the slot of a request that has ended.
     fn release<'a>(&'a self, slot: &'a StoreSlot) -> StoreFuture<'a, ()>;
 
-    /// Forgets these keys.
+    /// Removes keys.
     fn clear<'a>(&'a self, keys: &'a [String]) -> StoreFuture<'a, ()>;
 
-    /// Asks whether the store is there, over a connection anew if need be.
+    /// Checks whether the store is reachable, over a new connection if necessary.
     fn ping(&self) -> StoreFuture<'_, ()>;
 }
 
-/// What a [`LimitStore`] gives back.
+/// The future that the methods of a [`LimitStore`] return.
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
-/// What a [`LimitStore`] is asked for one request. All keys in it have the same hash tag in braces.
+/// The checks of one request for a [`LimitStore`]. All keys have the same hash tag in braces.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StoreCall {
     /// The charges, one for each policy and network of the client.
     pub charges: Vec<StoreCharge>,
-    /// The key of a block. If it is charged at all, the request is refused, whatever it costs.
+    /// The key of a block. If it is charged, the request is refused, whatever its cost.
     pub block: Option<String>,
-    /// The place that the request takes among those of its client that are under way.
+    /// The slot that the request takes. The slots of a client are its requests in flight.
     pub slot: Option<StoreSlot>,
-    /// Charges as much as fits instead of refusing.
+    /// Makes each charge as far as it fits, instead of refusing.
     pub forced: bool,
-    /// For how many more requests like this one to charge if this one is admitted, as far as they fit: they will be made without asking.
+    /// How many more requests like this one to charge for if it is admitted, as far as they fit. The server then admits them without a call.
     pub lease: u32,
 }
 
-/// One charge that a [`LimitStore`] is asked to make.
+/// A charge in a [`StoreCall`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StoreCharge {
     /// The name of the key.
     pub key: String,
-    /// In which time one request comes back.
+    /// The time in which one request comes back.
     pub interval: Duration,
-    /// For how many requests a key may be charged at most.
+    /// The number of requests that a key may be charged for.
     pub burst: u32,
-    /// How many requests to charge for; 0 to look only.
+    /// The number of requests to charge for. 0 only reads the state.
     pub cost: u32,
-    /// For how long from now the key may be charged at all. A store shortens a longer charge to this, also where the request is refused.
+    /// For how long from now the key may be charged at most. A store shortens a longer charge to this, also where the request is refused.
     ///
-    /// It is 100 years, except where an operator sets the time of a [block](crate::RateLimitHandle::block): what is stored may have been charged under a
-    /// quota that this server does not know, so a store never shortens it on its own. A store whose clock may be set back remembers how long each key
-    /// was charged for when it was written, and shortens a charge to that.
+    /// This is 100 years, except where an operator sets the time of a [block](crate::RateLimitHandle::block): another server may have charged the key
+    /// under a quota that this server does not know, so nothing else shortens it. A store whose clock may be set back keeps with each key for how
+    /// long it was charged when it was written, and shortens the charge to that.
     pub longest: Duration,
 }
 
-/// The place of a request among those of its client that are under way.
+/// The slot of one request in flight.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StoreSlot {
-    /// The name of the key that holds the places of the client.
+    /// The key that contains the slots of the client.
     pub key: String,
-    /// What tells this request from all others.
+    /// The identity of this slot, which is unique among all servers.
     pub id: String,
-    /// How many places there are.
+    /// The number of slots.
     pub most: u32,
-    /// When the place is free again if nobody frees it: the server may have died.
+    /// After which time the slot expires if it is not released, because its server may have died.
     pub longest: Duration,
 }
 
-/// What a [`LimitStore`] decided.
+/// The decision of a [`LimitStore`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StoreAnswer {
-    /// Whether the request is admitted: the charges were made and the place was taken.
+    /// Whether the request is admitted: the charges were made and the slot was taken.
     pub admitted: bool,
-    /// For which time from now each key is charged, in the order of the charges, with those that were made.
+    /// For how long from now each key is charged, in the order of the charges, including those that were just made.
     pub charged_for: Vec<Duration>,
-    /// For how many requests more was charged, as [`StoreCall::lease`] asked.
+    /// How many more requests were charged, see [`StoreCall::lease`].
     pub leased: u32,
-    /// For which time from now the block holds; zero if there is none.
+    /// For how long from now the client is blocked. Zero if it is not blocked.
     pub blocked_for: Duration,
-    /// Whether there was no place.
+    /// Whether all slots are taken.
     pub is_busy: bool,
 }
 
-/// Why a [`LimitStore`] could not answer. It goes to the log, never to a client.
+/// Why a [`LimitStore`] failed. It is logged, and never sent to a client.
 #[derive(Debug)]
 pub struct StoreError(Box<dyn std::error::Error + Send + Sync>);
 
 impl StoreError {
-    /// An error with this cause.
+    /// Returns an error with this cause.
     pub fn new(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self(cause.into())
     }
@@ -231,29 +231,29 @@ impl std::error::Error for StoreError {
     }
 }
 
-/// What a limiter does while its shared store is away.
+/// What a limiter does while its shared store is unreachable.
 ///
-/// In each mode a client is refused that this server knows to be blocked, or to have used up its quota when the store was last heard of, until the time
-/// is over.
+/// In each mode, a client that this server knows to be blocked, or to have used up its quota at the last answer of the store, is refused until that
+/// time is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum WhileUnreachable {
-    /// Every server goes on by itself with its share of each quota and of the requests under way, from where the store left off. What it admits meanwhile
-    /// is told to the store when it is back, before anybody goes by what the store says: nothing is admitted twice.
+    /// Each server decides alone, on its share of each quota and of the slots, and continues from the last known state. When the store is reachable
+    /// again, all servers send what they have admitted before they use its answers, so nothing is admitted twice.
     ///
-    /// A share is at least one request at a time, which comes back in the time in which the whole quota does. So where there are more servers than the
-    /// quota has requests at once, all of them together admit one each.
+    /// A share is at least one request, which comes back in the time of the whole quota. If there are more servers than the burst has requests, each
+    /// of them admits one.
     Local {
-        /// How many servers share the quota.
+        /// The number of servers that share the quota.
         servers: u32,
     },
-    /// Every other request is let through, and isn't counted.
+    /// All other requests are passed on without being counted.
     Allow,
-    /// Every other request is refused with 503.
+    /// All other requests are refused with 503.
     Deny,
 }
 
-/// A [`LimitStore`] and how a limiter uses it. See [`RateLimit::shared`](crate::RateLimit::shared).
+/// A [`LimitStore`], and how a limiter uses it. See [`RateLimit::shared`](crate::RateLimit::shared).
 ///
 /// # Example
 ///
@@ -282,7 +282,7 @@ pub struct SharedLimits {
 }
 
 impl SharedLimits {
-    /// Uses this store.
+    /// Settings with this store, and the defaults.
     pub fn new(store: impl LimitStore) -> Self {
         Self {
             store: Arc::new(store),
@@ -294,10 +294,10 @@ impl SharedLimits {
         }
     }
 
-    /// Sets the first part of the names of all keys. Limiters with the same prefix and the same policy names share their counts; with the same names of all
-    /// policies also their blocks and their requests under way. Defaults to `limit`.
+    /// Sets the prefix of all keys. Limiters with the same prefix and the same policy names share their counts. If the names of all their policies
+    /// are equal, they also share blocks and slots. Defaults to `limit`.
     ///
-    /// Braces in it are dropped: they mark which part of a name chooses the node of a cluster.
+    /// Braces are removed from it: they mark the hash tag, which selects the node of a cluster.
     ///
     /// # Panics
     ///
@@ -312,7 +312,7 @@ impl SharedLimits {
     ///
     /// # Errors
     ///
-    /// [`RateLimitError::StorePrefix`] if nothing is in it but braces: an empty tag would spread the keys of one request over the nodes of a
+    /// [`RateLimitError::StorePrefix`] if it contains nothing but braces: an empty hash tag would spread the keys of one request over the nodes of a
     /// cluster.
     pub fn try_prefix(mut self, prefix: impl Into<String>) -> Result<Self, RateLimitError> {
         self.prefix = prefix.into();
@@ -323,39 +323,39 @@ impl SharedLimits {
         Ok(self)
     }
 
-    /// Sets how long a request waits for the store at most. Defaults to 50 ms.
+    /// Sets how long a request waits for the store. Defaults to 50 ms.
     ///
-    /// After five failures in a row requests don't wait at all; a probe asks six times a second whether the store is back. It is asked again once it has
-    /// answered for half a second, in which each server tells it what it missed.
+    /// After five failures in a row, requests no longer wait, and a probe runs six times a second. The store is used again after it has answered for
+    /// half a second, in which each server sends what the store has missed.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
         self
     }
 
-    /// Sets how many requests of a client a server pays for in advance, so that it needn't ask for each. Defaults to 0.
+    /// Sets how many requests of a client a server may pay for in advance, to admit them without a call. Defaults to 0.
     ///
-    /// For clients with very many requests. It is at most a twentieth of the burst of each policy. What is paid for and not used within ten
-    /// seconds is lost to the client, as is what was left of it when the client is [blocked](crate::RateLimitHandle::block), charged or reset by this server;
-    /// another one may admit what it was paid for until then. The quota is never exceeded. It pays for requests that are like the one which asked: of the same
-    /// client, under the same policies, at the same cost. It does nothing for limiters with [`concurrency`](crate::RateLimit::concurrency) or
-    /// [`delay`](crate::RateLimit::delay), where each request must be asked for.
+    /// For clients with very many requests. A lease is at most a twentieth of the burst of each policy, and the quota is never exceeded. The part
+    /// that is not used within ten seconds is lost to the client; so is the rest of a lease when this server [blocks](crate::RateLimitHandle::block),
+    /// charges or resets the client. Another server may use its own lease until then. A lease pays for requests of the same client, under the same
+    /// policies and at the same cost. It has no effect on limiters with [`concurrency`](crate::RateLimit::concurrency) or
+    /// [`delay`](crate::RateLimit::delay), which need a call for each request.
     #[must_use]
     pub fn lease(mut self, requests: u32) -> Self {
         self.lease = requests;
         self
     }
 
-    /// Sets how long a request under way keeps its place, for limiters with [`concurrency`](crate::RateLimit::concurrency). Defaults to 60 s.
+    /// Sets after which time the slot of a request expires, for limiters with [`concurrency`](crate::RateLimit::concurrency). Defaults to 60 s.
     ///
-    /// The places of a server that dies are free after this time; a request that takes longer no longer counts.
+    /// The slots of a server that died are free after this time. A request that takes longer is no longer counted.
     #[must_use]
     pub fn longest_request(mut self, longest: Duration) -> Self {
         self.longest_request = longest;
         self
     }
 
-    /// Sets what is done while the store is away. Defaults to [`WhileUnreachable::Local`] with one server.
+    /// Sets the behaviour while the store is unreachable. Defaults to [`WhileUnreachable::Local`] with one server.
     #[must_use]
     pub fn while_unreachable(mut self, mode: WhileUnreachable) -> Self {
         self.while_unreachable = mode;

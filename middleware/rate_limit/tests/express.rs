@@ -355,11 +355,11 @@ mod store_errors {
             Box::pin(async { Err(StoreError::new("away")) })
         }
 
-        fn give_back<'a>(&'a self, _: &'a [(String, Duration)]) -> StoreFuture<'a, ()> {
+        fn refund<'a>(&'a self, _: &'a [(String, Duration)]) -> StoreFuture<'a, ()> {
             Box::pin(async { Err(StoreError::new("away")) })
         }
 
-        fn leave<'a>(&'a self, _: &'a StorePlace) -> StoreFuture<'a, ()> {
+        fn release<'a>(&'a self, _: &'a StoreSlot) -> StoreFuture<'a, ()> {
             Box::pin(async { Err(StoreError::new("away")) })
         }
 
@@ -643,12 +643,12 @@ mod validations {
             (
                 limit().key(LimitKey::everyone()).count_failures(),
                 &|| request(ALICE),
-                Some("one client can use up the quota of everybody"),
+                Some("one client can use up the quota of all others"),
             ),
             (
                 limit().key(LimitKey::everyone()).penalty(Quota::per_hour(1), secs(1)),
                 &|| request(ALICE),
-                Some("block everybody"),
+                Some("one client can block all others"),
             ),
         ] {
             let warnings = warnings(limit, req);
@@ -667,7 +667,7 @@ mod validations {
         let (limit, _) = hourly(99);
         let twice = Chain::new().use_(limit.clone()).use_(limit).get(async || "hello").build();
         let log = logged(|| (0..3).for_each(|_| drop(send(&twice, request(ALICE)))));
-        assert_eq!(log.matches("came by the same limiter twice").count(), 1, "{log}");
+        assert_eq!(log.matches("passed the same limiter twice").count(), 1, "{log}");
     }
 
     #[test]
