@@ -864,11 +864,11 @@ fn what_is_likely_wrong_is_said_once() {
     let twice = limit();
     let service = Chain::new().use_(twice.clone()).use_(twice).get(async || "hello").build();
     let log = logged(|| (0..9).for_each(|_| assert_eq!(status(&service, ALICE), 200)));
-    assert_eq!(count(&log, "by the same limiter twice"), 1, "{log}");
+    assert_eq!(count(&log, "passed the same limiter twice"), 1, "{log}");
 
     let service = Chain::new().use_(limit()).use_(limit()).get(async || "hello").build();
     let log = logged(|| drop([(); 9].map(|()| send(&service, Request::default()))));
-    assert_eq!(count(&log, "by the same limiter twice"), 0, "{log}");
+    assert_eq!(count(&log, "passed the same limiter twice"), 0, "{log}");
     assert_eq!(count(&log, "has a `PeerAddr`"), 2, "{log}");
 }
 
