@@ -144,7 +144,7 @@ use std::time::Duration;
 use axum_core::response::IntoResponse;
 use http::header::HeaderName;
 
-use self::config::quota::{MAX_POLICIES, checked};
+use self::config::error::{MAX_POLICIES, checked};
 use self::config::settings::{CountRule, LimitSettings, PenaltyRule, is_preflight};
 use self::limiter::Limiter;
 use self::memory::LocalMemory;
@@ -156,9 +156,10 @@ use crate::extract::{Network, TrustedProxies};
 use crate::{FromChain, Request, Response};
 
 pub use self::config::clock::LimitClock;
+pub use self::config::error::RateLimitError;
 pub use self::config::key::{LimitKey, Subject};
 pub use self::config::policy::Policy;
-pub use self::config::quota::{PerClient, Quota, RateLimitError};
+pub use self::config::quota::{PerClient, Quota};
 pub use self::handle::RateLimitHandle;
 pub use self::metrics::Totals;
 pub use self::response::decision::{Decision, Pseudonym, Standing, Verdict};

@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use http::header::{AUTHORIZATION, HeaderName};
 use http::request::Parts;
 
-use super::quota::{RateLimitError, checked};
+use super::error::{RateLimitError, checked};
 use crate::Request;
 
 /// The key that requests are counted under.

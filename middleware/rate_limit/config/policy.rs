@@ -8,8 +8,9 @@ use std::sync::{PoisonError, RwLock};
 use http::HeaderValue;
 
 use super::clock::seconds;
+use super::error::{RateLimitError, checked};
 use super::key::LimitKey;
-use super::quota::{Quota, RateLimitError, checked};
+use super::quota::Quota;
 use crate::Request;
 
 type By<T> = Arc<dyn Fn(&Request) -> T + Send + Sync>;

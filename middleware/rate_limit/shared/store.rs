@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::middleware::rate_limit::config::quota::{RateLimitError, checked};
+use crate::middleware::rate_limit::config::error::{RateLimitError, checked};
 
 /// A store that several servers share.
 ///
