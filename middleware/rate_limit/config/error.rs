@@ -43,7 +43,7 @@ impl fmt::Display for RateLimitError {
             ),
             Self::Name(name) => write!(
                 f,
-                "the policy name {name:?} cannot be used in a header field: use 1 to 64 ASCII letters, digits, `-`, `_`, `.` or spaces"
+                "the policy name {name:?} cannot be used in a header field: use 1 to 64 letters, digits, `-`, `_`, `.` or spaces"
             ),
             Self::DuplicateName(name) => {
                 write!(f, "two policies are named {name:?}: give each its own name")
