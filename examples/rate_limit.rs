@@ -1,4 +1,4 @@
-//! So many requests per client: more for reading, few for logging in, none for health checks.
+//! Requests per client: more for reading, few for logging in, none for health checks.
 //!
 //! Next.js API routes: the limit of 100 requests per client in 15 minutes.
 //!
@@ -34,7 +34,7 @@ async fn login(password: String) -> Result<&'static str, Error> {
 }
 
 fn api() -> ChainService {
-    // Behind a proxy, say which: `.trusted_proxies(TrustedProxies::cidrs(..)?)`.
+    // Behind a proxy, set which one: `.trusted_proxies(TrustedProxies::cidrs(..)?)`.
     let all = RateLimit::per_client(100)
         .every(std::time::Duration::from_secs(15 * 60))
         .skip(|req| req.uri().path() == "/healthz");

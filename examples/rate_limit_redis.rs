@@ -22,14 +22,14 @@
 use std::error::Error;
 use std::time::Duration;
 
-use tower_chain::{Chain, ChainService, RateLimit, RedisStore, SharedLimits, WhileAway};
+use tower_chain::{Chain, ChainService, RateLimit, RedisStore, SharedLimits, WhileUnreachable};
 
 fn api(redis: &str) -> Result<ChainService, Box<dyn Error>> {
     let limits = SharedLimits::new(RedisStore::new(redis)?)
         .prefix("example")
         .deadline(Duration::from_secs(1))
-        // While Redis is away, each of the two servers gives out half.
-        .while_away(WhileAway::Local { servers: 2 });
+        // While Redis is unreachable, each of the two servers admits half of the quota.
+        .while_unreachable(WhileUnreachable::Local { servers: 2 });
     let limit = RateLimit::per_minute(5).shared(limits);
     Ok(Chain::new().use_(limit).get(async || "hello\n").build())
 }
@@ -43,7 +43,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
 #[tokio::test]
 async fn without_redis_each_server_gives_out_its_share() -> Result<(), Box<dyn Error>> {
-    // Nobody listens on port 1.
+    // No server listens on port 1.
     let api = api("redis://127.0.0.1:1/")?;
     let mut statuses = Vec::new();
     for _ in 0..4 {

@@ -1,4 +1,4 @@
-//! Quotas by tier, costs by request, and a look at one's own standing.
+//! Quotas by tier, costs by request, and the state of the client in a handler.
 //!
 //! Run with
 //!
@@ -31,7 +31,7 @@ use tower_chain::{
 #[derive(Clone)]
 struct User(String);
 
-/// Stands for an authentication.
+/// A placeholder for an authentication.
 async fn user(headers: HeaderMap) -> Result<User, Error> {
     let name = headers.get("x-user").and_then(|name| name.to_str().ok());
     name.map(|name| User(name.to_owned()))
@@ -51,7 +51,7 @@ fn api() -> ChainService {
         .cost_by(|req| if req.method() == Method::POST { 10 } else { 1 });
     let per_user = RateLimit::new(tier).key(LimitKey::provided(|user: &User| user.0.clone()));
     Chain::new()
-        .use_(RateLimit::per_second(50)) // whoever it is
+        .use_(RateLimit::per_second(50)) // whatever the user
         .guard(user)
         .use_(per_user.with_decision())
         .get(standing)

@@ -174,8 +174,8 @@ pub use middleware::rate_limit::RedisStore;
 #[cfg(feature = "rate-limit")]
 #[cfg_attr(docsrs, doc(cfg(feature = "rate-limit")))]
 pub use middleware::rate_limit::{
-    Decision, LimitClock, LimitHeaders, LimitKey, Policy, Quota, RateLimit, RateLimitConfigError,
-    RateLimitHandle, SharedLimits, Standing, Verdict, WhileAway,
+    Decision, LimitClock, LimitHeaders, LimitKey, Policy, Quota, RateLimit, RateLimitError,
+    RateLimitHandle, SharedLimits, Standing, Verdict, WhileUnreachable,
 };
 #[cfg(feature = "require")]
 #[cfg_attr(docsrs, doc(cfg(feature = "require")))]

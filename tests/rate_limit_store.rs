@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use tower_chain::middleware::rate_limit::{
-    LimitStore, StoreAnswer, StoreCall, StoreError, StoreFuture, StorePlace,
+    LimitStore, StoreAnswer, StoreCall, StoreError, StoreFuture, StoreSlot,
 };
 use tower_chain::{
     Body, Chain, ChainService, LimitClock, PeerAddr, Policy, Quota, RateLimit, RateLimitHandle,
-    Response, SharedLimits, WhileAway,
+    Response, SharedLimits, WhileUnreachable,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -27,7 +27,7 @@ struct Shelf(Arc<State>);
 struct State {
     start: Instant,
     charged: Mutex<HashMap<String, Duration>>,
-    places: Mutex<HashMap<String, Vec<(String, Duration)>>>,
+    slots: Mutex<HashMap<String, Vec<(String, Duration)>>>,
     calls: AtomicUsize,
     fault: Mutex<Fault>,
 }
@@ -53,7 +53,7 @@ impl Shelf {
         Self(Arc::new(State {
             start: Instant::now(),
             charged: Mutex::default(),
-            places: Mutex::default(),
+            slots: Mutex::default(),
             calls: AtomicUsize::new(0),
             fault: Mutex::new(Fault::None),
         }))
@@ -96,18 +96,18 @@ impl Shelf {
 
     fn decide(&self, call: &StoreCall) -> StoreAnswer {
         let now = self.0.start.elapsed();
-        let (mut charged, mut places) =
-            (self.0.charged.lock().unwrap(), self.0.places.lock().unwrap());
+        let (mut charged, mut slots) =
+            (self.0.charged.lock().unwrap(), self.0.slots.lock().unwrap());
         let until = |key: &str| charged.get(key).copied().unwrap_or(now).max(now);
         let mut answer = StoreAnswer { admitted: true, ..StoreAnswer::default() };
         if let Some(block) = &call.block {
             answer.blocked_for = until(block) - now;
             answer.admitted &= answer.blocked_for.is_zero();
         }
-        if let Some(place) = &call.place {
-            let taken = places.entry(place.key.clone()).or_default();
+        if let Some(slot) = &call.slot {
+            let taken = slots.entry(slot.key.clone()).or_default();
             taken.retain(|(_, until)| *until > now);
-            answer.is_busy = taken.len() >= place.most as usize;
+            answer.is_busy = taken.len() >= slot.most as usize;
             answer.admitted &= !answer.is_busy;
         }
         let mut lease = call.lease;
@@ -138,9 +138,9 @@ impl Shelf {
             answer.charged_for.push(till - now);
         }
         charged.extend(new);
-        if let (true, Some(place)) = (answer.admitted, &call.place) {
-            let taken = places.entry(place.key.clone()).or_default();
-            taken.push((place.id.clone(), now + place.longest));
+        if let (true, Some(slot)) = (answer.admitted, &call.slot) {
+            let taken = slots.entry(slot.key.clone()).or_default();
+            taken.push((slot.id.clone(), now + slot.longest));
         }
         answer
     }
@@ -156,7 +156,7 @@ impl LimitStore for Shelf {
         })
     }
 
-    fn give_back<'a>(&'a self, keys: &'a [(String, Duration)]) -> StoreFuture<'a, ()> {
+    fn refund<'a>(&'a self, keys: &'a [(String, Duration)]) -> StoreFuture<'a, ()> {
         Box::pin(self.answer(move || {
             let mut charged = self.0.charged.lock().unwrap();
             for (key, time) in keys {
@@ -165,10 +165,10 @@ impl LimitStore for Shelf {
         }))
     }
 
-    fn leave<'a>(&'a self, place: &'a StorePlace) -> StoreFuture<'a, ()> {
+    fn release<'a>(&'a self, slot: &'a StoreSlot) -> StoreFuture<'a, ()> {
         Box::pin(self.answer(move || {
-            let mut places = self.0.places.lock().unwrap();
-            places.entry(place.key.clone()).or_default().retain(|(id, _)| *id != place.id);
+            let mut slots = self.0.slots.lock().unwrap();
+            slots.entry(slot.key.clone()).or_default().retain(|(id, _)| *id != slot.id);
         }))
     }
 
@@ -244,9 +244,10 @@ async fn a_store_of_ones_own_is_asked_once_and_decides_for_all_servers() {
 async fn a_store_that_hangs_costs_the_deadline_five_times_and_then_nothing() {
     let shelf = Shelf::new();
     let deadline = Duration::from_millis(70);
-    let mode = WhileAway::Local { servers: 4 };
+    let mode = WhileUnreachable::Local { servers: 4 };
     let limit = RateLimit::new(Quota::new(80, SECOND * 8000));
-    let server = Server::new(&shelf, limit, |limits| limits.deadline(deadline).while_away(mode));
+    let server =
+        Server::new(&shelf, limit, |limits| limits.deadline(deadline).while_unreachable(mode));
     assert_eq!(server.status().await, 200);
     shelf.set(Fault::Hangs);
     let mut admitted = 0;
@@ -296,19 +297,19 @@ async fn what_is_paid_for_in_advance_is_never_more_than_what_there_is() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_is_dropped_while_the_store_is_asked_leaves_its_place() {
+async fn a_request_that_is_dropped_while_the_store_is_asked_releases_its_slot() {
     let shelf = Shelf::new();
     let limit = || RateLimit::new(Quota::new(100, SECOND * 1000)).concurrency(1);
     let long = |limits: SharedLimits| limits.deadline(SECOND * 9);
     let (one, other) = (Server::new(&shelf, limit(), long), Server::new(&shelf, limit(), long));
     shelf.set(Fault::Hangs);
     assert!(tokio::time::timeout(SECOND, one.status()).await.is_err());
-    assert!(shelf.0.places.lock().unwrap().values().any(|places| places.len() == 1));
+    assert!(shelf.0.slots.lock().unwrap().values().any(|slots| slots.len() == 1));
     shelf.set(Fault::None);
     for server in [&one, &other] {
-        // A place is freed without anybody waiting for it.
+        // A slot is freed without anybody waiting for it.
         tokio::time::sleep(SECOND).await;
-        assert!(shelf.0.places.lock().unwrap().values().all(Vec::is_empty));
+        assert!(shelf.0.slots.lock().unwrap().values().all(Vec::is_empty));
         assert_eq!(server.status().await, 200);
     }
 }
@@ -604,7 +605,7 @@ async fn a_request_that_takes_too_long_no_longer_counts_on_its_own_server_either
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_place_is_left_once_the_store_hears_of_it() {
+async fn a_slot_is_released_once_the_store_answers_again() {
     for failures in [1, 9] {
         let shelf = Shelf::new();
         let limit = || RateLimit::new(Quota::new(1000, SECOND * 1000)).concurrency(1);
@@ -626,12 +627,12 @@ async fn a_place_is_left_once_the_store_hears_of_it() {
 #[tokio::test(start_paused = true)]
 async fn nothing_is_told_where_there_is_nothing_to_tell() {
     let shelf = Shelf::new();
-    // No place was taken while the store was away.
+    // No slot was taken while the store was away.
     let free = || Policy::new("p", Quota::new(10, SECOND * 1000)).cost(0);
-    let places = local(&shelf, RateLimit::new(free()).concurrency(9));
+    let slots = local(&shelf, RateLimit::new(free()).concurrency(9));
     shelf.set(Fault::Fails);
     for client in 0..100 {
-        assert_eq!(places.answer_to(client).await.status(), 200);
+        assert_eq!(slots.answer_to(client).await.status(), 200);
     }
     shelf.set(Fault::None);
     tokio::time::sleep(SECOND * 9).await;
@@ -670,10 +671,12 @@ async fn a_request_that_is_refused_before_the_store_answers_costs_nothing() {
     let shelf = Shelf::new();
     let limit = || RateLimit::new(Quota::new(10, SECOND * 10_000));
     let mode = |mode| {
-        move |limits: SharedLimits| limits.deadline(Duration::from_millis(20)).while_away(mode)
+        move |limits: SharedLimits| {
+            limits.deadline(Duration::from_millis(20)).while_unreachable(mode)
+        }
     };
-    let deny = Server::new(&shelf, limit(), mode(WhileAway::Deny));
-    let allow = Server::new(&shelf, limit(), mode(WhileAway::Allow));
+    let deny = Server::new(&shelf, limit(), mode(WhileUnreachable::Deny));
+    let allow = Server::new(&shelf, limit(), mode(WhileUnreachable::Allow));
     shelf.set(Fault::Hangs);
     for _ in 0..3 {
         assert_eq!(deny.status().await, 503);
@@ -699,6 +702,122 @@ fn an_empty_prefix_is_refused_where_it_is_written() {
         let error = limits(empty).unwrap_err();
         assert!(error.to_string().contains("prefix"), "{error}");
     }
+}
+
+/// 60 requests a minute, and for exports 10 in 3,000 seconds.
+fn tiers() -> RateLimit {
+    let export = Quota::new(10, SECOND * 3000);
+    RateLimit::new(
+        Policy::new("p", Quota::per_minute(60))
+            .quota_by(move |req| req.headers().contains_key("export").then_some(export)),
+    )
+}
+
+/// How many of these exports a server admits.
+async fn exports(server: &Server, requests: usize) -> usize {
+    let mut admitted = 0;
+    for _ in 0..requests {
+        let peer: SocketAddr = "192.0.2.1:4000".parse().unwrap();
+        let req = http::Request::get("/").extension(PeerAddr(peer)).header("export", "1");
+        let response = server.service.handle(req.body(Body::empty()).unwrap()).await;
+        admitted += usize::from(response.status() == 200);
+    }
+    admitted
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_knows_only_a_short_quota_shortens_nothing() {
+    let short = || RateLimit::new(Policy::new("p", Quota::per_minute(60)));
+    let long = || RateLimit::new(Policy::new("p", Quota::new(10, SECOND * 3000)));
+    let others: [(&str, RateLimit); 7] = [
+        ("it was restarted", tiers()),
+        ("its configuration is another one", short()),
+        ("its quota was changed", long()),
+        ("it gives charges back", short().count_failures()),
+        ("it holds requests back", short().delay(SECOND * 5)),
+        ("it counts requests under way", short().concurrency(2)),
+        ("it blocks clients", short().penalty(Quota::per_minute(1), SECOND)),
+    ];
+    for (name, limit) in others {
+        for fault in [Fault::None, Fault::Fails, Fault::Hangs] {
+            let shelf = Shelf::new();
+            assert_eq!(exports(&local(&shelf, tiers()), 12).await, 10, "{name}");
+            let other = local(&shelf, limit.clone());
+            assert_eq!(left(&other).await, 0, "{name}");
+            assert!(other.handle.set_quota("p", Quota::per_minute(60)));
+            shelf.set(fault);
+            for _ in 0..3 {
+                assert_eq!(other.status().await, 429, "{name}");
+                other.handle.charge(alice(), 1).await;
+            }
+            assert_eq!(exports(&other, 5).await, 0, "{name}");
+            shelf.set(Fault::None);
+            tokio::time::sleep(SECOND * 2).await;
+            assert_eq!(exports(&local(&shelf, tiers()), 5).await, 0, "{name}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_long_quota_has_charged_without_the_store_is_told_in_full() {
+    let shelf = Shelf::new();
+    let server = local(&shelf, tiers());
+    shelf.set(Fault::Fails);
+    assert_eq!(exports(&server, 5).await, 5);
+    // Under the quota that all other requests have.
+    server.handle.charge(alice(), 1).await;
+    shelf.set(Fault::None);
+    tokio::time::sleep(SECOND * 2).await;
+    assert_eq!(exports(&local(&shelf, tiers()), 12).await, 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_penalty_ends_no_longer_block_of_another_server() {
+    let shelf = Shelf::new();
+    let limit = || {
+        let limit = RateLimit::new(Quota::new(2, SECOND * 2));
+        limit.penalty(Quota::new(3, SECOND * 1000), SECOND * 100)
+    };
+    let (one, other) = (local(&shelf, limit()), local(&shelf, limit()));
+    shelf.set(Fault::Fails);
+    for _ in 0..6 {
+        one.status().await;
+    }
+    shelf.set(Fault::None);
+    assert!(other.handle.block(alice(), SECOND * 1000).await);
+    tokio::time::sleep(SECOND * 500).await;
+    assert_eq!([one.status().await, other.status().await], [429, 429]);
+    // By hand it may be shortened.
+    assert!(other.handle.block(alice(), SECOND * 10).await);
+    tokio::time::sleep(SECOND * 10).await;
+    assert_eq!([one.status().await, other.status().await], [200, 200]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_looks_before_the_store_was_told_changes_nothing() {
+    let shelf = Shelf::new();
+    let server = local(&shelf, RateLimit::new(Quota::new(2, SECOND * 2000)));
+    assert_eq!(server.status().await, 200);
+    shelf.set(Fault::Fails);
+    assert_eq!(server.status().await, 200);
+    shelf.set(Fault::None);
+    assert_eq!(left(&server).await, 0);
+    assert_eq!(server.status().await, 429);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_charge_that_was_made_in_part_is_not_given_back_whole() {
+    let shelf = Shelf::new();
+    let limit = || RateLimit::new(Quota::new(10, SECOND * 100_000));
+    let (one, other) = (local(&shelf, limit()), local(&shelf, limit()));
+    for _ in 0..8 {
+        assert_eq!(one.status().await, 200);
+    }
+    shelf.set(Fault::Hangs);
+    one.handle.charge(alice(), 5).await;
+    shelf.set(Fault::None);
+    tokio::time::sleep(SECOND * 2).await;
+    assert_eq!([left(&one).await, left(&other).await], [0, 0]);
 }
 
 /// A generator of numbers that says the same in every run (SplitMix64).

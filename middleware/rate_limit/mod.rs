@@ -2,13 +2,12 @@
 //!
 //! # What it does
 //!
-//! Each client has a quota, such as 100 requests in 15 minutes. Requests come back one by one, every 9 seconds here, so that there is no
-//! moment at which all clients come at once. [`governor`] decides, by GCRA. What a client has used is one time of 8 bytes under a keyed hash of 8
-//! bytes, in a memory with a hard cap that is swept a little by each request: no task is started, and no flood of
-//! addresses makes it grow.
+//! Each client has a quota, such as 100 requests in 15 minutes. Requests come back one by one, in this example every 9 seconds, so clients do not all
+//! return at the same moment. [`governor`] decides, by GCRA. The state of a client is a time of 8 bytes under a keyed hash of 8 bytes, in a memory
+//! with a hard cap. Each request sweeps a small part of it: there is no background task, and a flood of addresses does not make it grow.
 //!
-//! By default a client is the address of its connection. **Behind a proxy that is the proxy**, and there is no safe default for what to
-//! read instead: set [`trusted_proxies`](RateLimit::trusted_proxies) to what your proxies write.
+//! By default, a client is the address of its connection. **Behind a proxy, this is the proxy**, and there is no safe default for what to read
+//! instead: set [`trusted_proxies`](RateLimit::trusted_proxies) to the headers that your proxies write.
 //!
 //! # Example
 //!
@@ -47,7 +46,7 @@
 //! # }
 //! ```
 //!
-//! Against guessed passwords, only what fails counts:
+//! Against guessed passwords, only failures count:
 //!
 //! ```
 //! use tower_chain::{Chain, Quota, RateLimit};
@@ -63,39 +62,39 @@
 //! | cause | status | headers | body |
 //! | --- | --- | --- | --- |
 //! | a quota is used up | 429 | `Retry-After`, `RateLimit`, `RateLimit-Policy`, `Cache-Control: no-store` | problem of type `https://iana.org/assignments/http-problem-types#quota-exceeded` with `violated-policies` |
-//! | the request costs more than the quota ever holds | 429 | the same without `Retry-After` | the same, "never" in `detail` |
-//! | too many requests are under way | 429 | the same, `Retry-After: 1` | the same |
+//! | the request costs more than the burst | 429 | the same without `Retry-After` | the same, "never" in `detail` |
+//! | too many requests are in flight | 429 | the same, `Retry-After: 1` | the same |
 //! | the client is blocked | 429 | the same | problem of type `..#abnormal-usage-detected` |
-//! | the shared store is away, and the mode is `Deny` | 503 | `Retry-After: 1` | problem of type `..#temporary-reduced-capacity` |
+//! | the shared store is unreachable, and the mode is `Deny` | 503 | `Retry-After: 1` | problem of type `..#temporary-reduced-capacity` |
 //! | gRPC (`content-type: application/grpc`) in any of these cases | 200 | `grpc-status: 8` (14 for 503), `grpc-retry-pushback-ms`, and as above | empty |
-//! | within the quotas | that of the handler | `RateLimit: "100-in-15min";r=99;t=9`, `RateLimit-Policy: "100-in-15min";q=100;w=900` | that of the handler |
+//! | within the quotas | the status of the handler | `RateLimit: "100-in-15min";r=99;t=9`, `RateLimit-Policy: "100-in-15min";q=100;w=900` | the body of the handler |
 //!
 //! `Retry-After` is rounded up: a client that obeys it is admitted.
 //!
 //! # What it provides
 //!
-//! Nothing by default. With [`with_decision`](RateLimit::with_decision) the steps after it may take [`Provided<Decision>`](crate::Provided).
+//! Nothing by default. With [`with_decision`](RateLimit::with_decision), the steps after it may take [`Provided<Decision>`](crate::Provided).
 //!
 //! # Where to put it in a chain
 //!
-//! Before whatever is costly: reading bodies, checking passwords and signatures. With [`use_`](crate::Chain::use_) it counts the requests that a
-//! handler answers; with [`always`](crate::Chain::always) also those that find no route, which is how scanners look. For a limit per user, put a
-//! limiter per client before the authentication and a second one, keyed by [`LimitKey::provided`], behind it. The quotas of users aren't
-//! shown to anybody whom the authentication refused that way.
+//! Before everything that is costly: reading bodies, checking passwords and signatures. With [`use_`](crate::Chain::use_) it counts requests that
+//! have a handler; with [`always`](crate::Chain::always) it also counts those without a route, which scanners send. For a limit per user, place a
+//! limiter per client before the authentication, and a second one, keyed by [`LimitKey::provided`], after it. A client that the authentication
+//! refuses then does not see the quota of a user.
 //!
-//! Limiters can be stacked; each appends its headers. A clone shares the counts of its original.
+//! Limiters can be stacked; each appends its header fields. A clone shares the counts of its original.
 //!
 //! # When the memory is full
 //!
-//! [`max_keys`](RateLimit::max_keys) is a hard cap. What has come back in full is forgotten first. If there is nothing to forget, clients that are new share
-//! a small number of limiters with the quota of one client each, until there is room; no client that has used something is ever
-//! forgotten for another.
+//! [`max_keys`](RateLimit::max_keys) is a hard cap. Keys whose quota has come back in full are removed first. If there are none, new clients share a
+//! small number of overflow counters, each with the quota of one client, until there are free slots. A client that has used a part of its quota is
+//! never evicted for another one.
 //!
 //! # What operators see
 //!
-//! [`RateLimitHandle::totals`] counts what was decided, [`RateLimitHandle::keys`] and [`bytes`](RateLimitHandle::bytes) what is remembered.
-//! [`observe`](RateLimit::observe) sees each [`Decision`]. Refusals are logged by [`tracing`] at debug level; there, and in a decision, a client has a
-//! [`Pseudonym`] that doesn't tell who it is.
+//! [`RateLimitHandle::totals`] returns the number of decisions, [`RateLimitHandle::keys`] and [`bytes`](RateLimitHandle::bytes) the size of the
+//! memory. [`observe`](RateLimit::observe) receives each [`Decision`]. Refusals are logged by [`tracing`] at debug level. In logs and decisions, a
+//! client appears under a [`Pseudonym`], which does not reveal it.
 //!
 //! # For those who come from express-rate-limit
 //!
@@ -108,11 +107,11 @@
 //! | `keyGenerator`, `ipv6Subnet` | [`key`](RateLimit::key), [`LimitKey::ipv6_prefix`] |
 //! | `skip` | [`skip`](RateLimit::skip), [`skip_clients`](RateLimit::skip_clients), [`skip_preflight`](RateLimit::skip_preflight) |
 //! | `skipSuccessfulRequests`, `skipFailedRequests`, `requestWasSuccessful` | [`count_failures`](RateLimit::count_failures), [`count_successes`](RateLimit::count_successes), [`count_if`](RateLimit::count_if) |
-//! | `store`, `passOnStoreError` | [`shared`](RateLimit::shared), [`WhileAway`] |
+//! | `store`, `passOnStoreError` | [`shared`](RateLimit::shared), [`WhileUnreachable`] |
 //! | `requestPropertyName` | [`with_decision`](RateLimit::with_decision), [`with_decision_as`](RateLimit::with_decision_as) |
-//! | an asynchronous `limit`, `skip` or `message` | a [guard](crate::Chain::guard) before the limiter provides what they look at; [`on_error`](crate::Chain::on_error) renders the refusal |
+//! | an asynchronous `limit`, `skip` or `message` | a [guard](crate::Chain::guard) before the limiter provides the values that these read; [`on_error`](crate::Chain::on_error) renders the refusal |
 //! | `resetKey`, `getKey`, `store.increment` | [`RateLimitHandle::reset`], [`RateLimitHandle::peek`], [`RateLimitHandle::admit`] |
-//! | `validate`, `logger` | errors where it is built, and warnings, each once, by [`tracing`] |
+//! | `validate`, `logger` | errors where the limiter is built; warnings, each logged once, by [`tracing`] |
 //!
 //! # Sources
 //!
@@ -122,40 +121,20 @@
 //! - `Forwarded`: [RFC 7239](https://www.rfc-editor.org/rfc/rfc7239)
 //! - IPv6 prefixes of customers: [RIPE-690](https://www.ripe.net/publications/docs/ripe-690/); NAT64: [RFC 6052](https://www.rfc-editor.org/rfc/rfc6052)
 
-mod admit;
-mod answer;
-mod asked;
-mod asking;
-mod breaker;
-mod check;
-mod clock;
-mod decision;
-mod fields;
+mod checks;
+mod config;
 mod handle;
-mod held;
-mod key;
-mod learned;
 mod limiter;
-mod lints;
 mod memory;
-mod names;
-mod owed;
-mod places;
-mod policy;
-mod quota;
-#[cfg(feature = "redis")]
-mod redis;
-mod refusal;
-mod remote;
-mod seed;
-mod store;
-mod table;
+mod metrics;
+mod reservation;
+mod response;
+mod shared;
+mod step;
 #[cfg(test)]
 mod tests;
-mod told;
-mod totals;
-mod trusted;
-mod under_way;
+mod verdict;
+mod warnings;
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -165,33 +144,36 @@ use std::time::Duration;
 use axum_core::response::IntoResponse;
 use http::header::HeaderName;
 
-use self::limiter::{Count, Limiter, Penalty, is_preflight};
-use self::lints::Lints;
-use self::memory::Memory;
-use self::quota::{MAX_POLICIES, checked};
-use self::remote::Remote;
-use self::totals::Counters;
+use self::config::error::{MAX_POLICIES, checked};
+use self::config::settings::{CountRule, LimitSettings, PenaltyRule, is_preflight};
+use self::limiter::Limiter;
+use self::memory::LocalMemory;
+use self::metrics::DecisionCounters;
+use self::response::headers;
+use self::shared::client::StoreClient;
+use self::warnings::Warnings;
 use crate::extract::{Network, TrustedProxies};
 use crate::{FromChain, Request, Response};
 
-pub use self::admit::{PerProvided, WithDecision};
-pub use self::clock::LimitClock;
-pub use self::decision::{Decision, Pseudonym, Standing, Verdict};
-pub use self::fields::LimitHeaders;
+pub use self::config::clock::LimitClock;
+pub use self::config::error::RateLimitError;
+pub use self::config::key::{LimitKey, Subject};
+pub use self::config::policy::Policy;
+pub use self::config::quota::{PerClient, Quota};
 pub use self::handle::RateLimitHandle;
-pub use self::key::{LimitKey, Subject};
-pub use self::policy::Policy;
-pub use self::quota::{PerClient, Quota, RateLimitConfigError};
+pub use self::metrics::Totals;
+pub use self::response::decision::{Decision, Pseudonym, Standing, Verdict};
+pub use self::response::headers::LimitHeaders;
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
-pub use self::redis::RedisStore;
-pub use self::store::{
+pub use self::shared::redis::RedisStore;
+pub use self::shared::store::{
     LimitStore, SharedLimits, StoreAnswer, StoreCall, StoreCharge, StoreError, StoreFuture,
-    StorePlace, WhileAway,
+    StoreSlot, WhileUnreachable,
 };
-pub use self::totals::Totals;
+pub use self::step::{PerProvided, WithDecision};
 
-/// Limits how many requests each client may make. See the [module](self) for what it does and what the client sees.
+/// Limits how many requests each client may make. The [module](self) documents the behaviour and what the client sees.
 ///
 /// # Example
 ///
@@ -211,59 +193,45 @@ pub struct RateLimit {
 }
 
 impl RateLimit {
-    /// So many requests per client, in the time that [`every`](PerClient::every) says.
+    /// A limiter of so many requests per client, in the period that [`every`](PerClient::every) sets.
     pub fn per_client(limit: u32) -> PerClient {
         PerClient(limit)
     }
 
-    /// So many requests per second and client. Panics as [`Quota::new`] does.
+    /// A limiter of so many requests per second and client. Panics as [`Quota::new`] does.
     #[track_caller]
     pub fn per_second(limit: u32) -> Self {
         Self::new(Quota::per_second(limit))
     }
 
-    /// So many requests per minute and client. Panics as [`Quota::new`] does.
+    /// A limiter of so many requests per minute and client. Panics as [`Quota::new`] does.
     #[track_caller]
     pub fn per_minute(limit: u32) -> Self {
         Self::new(Quota::per_minute(limit))
     }
 
-    /// So many requests per hour and client. Panics as [`Quota::new`] does.
+    /// A limiter of so many requests per hour and client. Panics as [`Quota::new`] does.
     #[track_caller]
     pub fn per_hour(limit: u32) -> Self {
         Self::new(Quota::per_hour(limit))
     }
 
-    /// A limiter with one policy: a [`Policy`], or a [`Quota`], of which the policy then has its name.
+    /// A limiter with one policy: a [`Policy`], or a [`Quota`], which also gives the policy its name.
     pub fn new(policy: impl Into<Policy>) -> Self {
         let limiter = Limiter {
-            policies: vec![policy.into()],
-            key: LimitKey::client(),
-            proxies: None,
-            skip: Vec::new(),
-            skip_clients: Vec::new(),
-            count: None,
-            penalty: None,
-            concurrency: None,
-            delay: Duration::ZERO,
-            shadow: false,
-            headers: vec![LimitHeaders::Ietf],
-            exposed: None,
-            reject: None,
-            observe: None,
+            settings: LimitSettings::new(policy.into()),
             clock: LimitClock::system(),
-            memory: Arc::new(Memory::new(MAX_KEYS)),
-            remote: None,
+            memory: Arc::new(LocalMemory::new(MAX_KEYS)),
+            shared_store: None,
             is_simple: true,
             blocks: Arc::new(AtomicBool::new(false)),
-            jitter: Duration::ZERO,
-            lints: Arc::new(Lints::default()),
-            counters: Arc::new(Counters::default()),
+            warnings: Arc::new(Warnings::default()),
+            counters: Arc::new(DecisionCounters::default()),
         };
         Self { limiter: Arc::new(limiter), is_async: false }.with(|_| {})
     }
 
-    /// Adds a policy. All policies are decided at once: if one refuses, none is charged.
+    /// Adds a policy. All policies are decided together: if one refuses, none is charged.
     ///
     /// # Panics
     ///
@@ -278,28 +246,28 @@ impl RateLimit {
     ///
     /// # Errors
     ///
-    /// [`RateLimitConfigError`] if there are eight already, or if one has the same name.
-    pub fn try_and(self, policy: impl Into<Policy>) -> Result<Self, RateLimitConfigError> {
+    /// [`RateLimitError`] if there are already eight policies, or if one of them has the same name.
+    pub fn try_and(self, policy: impl Into<Policy>) -> Result<Self, RateLimitError> {
         let policy = policy.into();
-        let policies = &self.limiter.policies;
+        let policies = &self.limiter.settings.policies;
         if policies.len() == MAX_POLICIES {
-            return Err(RateLimitConfigError::TooManyPolicies);
+            return Err(RateLimitError::TooManyPolicies);
         }
         if policies.iter().any(|known| known.name == policy.name) {
-            return Err(RateLimitConfigError::DuplicateName(policy.name.to_string()));
+            return Err(RateLimitError::DuplicateName(policy.name.to_string()));
         }
-        Ok(self.with(|limiter| limiter.policies.push(policy)))
+        Ok(self.with(|limiter| limiter.settings.policies.push(policy)))
     }
 
-    /// Sets what requests are counted under, for the policies that don't say it themselves. Defaults to [`LimitKey::client`].
+    /// Sets the key that requests are counted under, for policies without a key of their own. Defaults to [`LimitKey::client`].
     #[must_use]
     pub fn key(self, key: LimitKey) -> Self {
-        self.with(|limiter| limiter.key = key)
+        self.with(|limiter| limiter.settings.key = key)
     }
 
-    /// Counts requests under a part of what an earlier step provides, and compiles only behind that step.
+    /// Counts requests under a part of a value that an earlier step provides. Compiles only after that step.
     ///
-    /// [`key`](RateLimit::key) with [`LimitKey::provided`] does the same without asking the compiler.
+    /// [`key`](RateLimit::key) with [`LimitKey::provided`] does the same without the check by the compiler.
     ///
     /// # Example
     ///
@@ -340,20 +308,20 @@ impl RateLimit {
         PerProvided { limit: self.key(key), of: PhantomData }
     }
 
-    /// Sets which proxies may say who the client is. Defaults to those that the chain [provides](crate::Chain::provide), or else to none.
+    /// Sets which proxies are trusted to name the client. Defaults to those that the chain [provides](crate::Chain::provide), otherwise to none.
     #[must_use]
     pub fn trusted_proxies(self, proxies: TrustedProxies) -> Self {
-        self.with(|limiter| limiter.proxies = Some(proxies))
+        self.with(|limiter| limiter.settings.proxies = Some(proxies))
     }
 
-    /// Lets requests through uncounted for which `skip` holds. May be called several times. Defaults to none.
+    /// Passes requests on without counting them if `skip` returns `true`. May be called several times. Defaults to counting all.
     #[must_use]
     pub fn skip(self, skip: impl Fn(&Request) -> bool + Send + Sync + 'static) -> Self {
-        self.with(|limiter| limiter.skip.push(Arc::new(skip)))
+        self.with(|limiter| limiter.settings.skip.push(Arc::new(skip)))
     }
 
-    /// Lets requests of the clients in a network through uncounted, such as those of one's own monitors. May be called several times.
-    /// Defaults to none.
+    /// Passes the requests of a network on without counting them, such as those of your own monitoring. May be called several times. Defaults to
+    /// counting all.
     ///
     /// # Example
     ///
@@ -368,33 +336,33 @@ impl RateLimit {
     /// ```
     #[must_use]
     pub fn skip_clients(self, network: Network) -> Self {
-        self.with(|limiter| limiter.skip_clients.push(network))
+        self.with(|limiter| limiter.settings.skip_clients.push(network))
     }
 
-    /// Lets CORS preflight requests through uncounted. Defaults to counting them.
+    /// Passes CORS preflight requests on without counting them. Defaults to counting them.
     #[must_use]
     pub fn skip_preflight(self) -> Self {
         self.skip(is_preflight)
     }
 
-    /// Counts only requests that fail: those answered with 400 and above. Defaults to counting all.
+    /// Counts only requests that fail: those with a status of 400 or above. Defaults to counting all.
     ///
-    /// A request is charged when it arrives, so that many at once don't slip through, and gets its charge back when it is answered well: what of it hasn't
-    /// come back by itself meanwhile. One that is dropped before it is answered counts: a client can't hide failures by hanging up.
+    /// A request is charged when it arrives, so parallel requests cannot exceed the quota. If its response is a success, the part of the charge that
+    /// has not come back by itself is refunded. A request that is dropped before its response counts: a client cannot hide failures by hanging up.
     #[must_use]
     pub fn count_failures(self) -> Self {
         self.count_if(true, |response| response.status().as_u16() >= 400)
     }
 
-    /// Counts only requests that succeed: those answered below 400. Defaults to counting all.
+    /// Counts only requests that succeed: those with a status below 400. Defaults to counting all.
     ///
-    /// One that is dropped before it is answered doesn't count.
+    /// A request that is dropped before its response does not count.
     #[must_use]
     pub fn count_successes(self) -> Self {
         self.count_if(false, |response| response.status().as_u16() < 400)
     }
 
-    /// Counts only requests whose response fits, and says whether those count that are `dropped` before they are answered.
+    /// Counts only requests for whose response `counts` returns `true`. `dropped` sets whether a request counts that is dropped before its response.
     #[must_use]
     pub fn count_if(
         self,
@@ -402,91 +370,102 @@ impl RateLimit {
         counts: impl Fn(&Response) -> bool + Send + Sync + 'static,
     ) -> Self {
         let counts = Arc::new(counts);
-        self.with(|limiter| limiter.count = Some(Count { counts, dropped }))
+        self.with(|limiter| limiter.settings.count = Some(CountRule { counts, dropped }))
     }
 
-    /// Blocks a client for a time once it was refused more often than this quota. Defaults to never.
+    /// Blocks a client for a time after it was refused more often than this quota. Defaults to never.
     ///
-    /// It is the client that the [`key`](RateLimit::key) of the limiter names. With a [shared](RateLimit::shared) store each server counts the
-    /// refusals that it made itself; the block holds on all.
+    /// The client is the one that the [`key`](RateLimit::key) of the limiter names. With a [shared](RateLimit::shared) store, each server counts its
+    /// own refusals; the block holds on all servers.
     #[must_use]
     pub fn penalty(self, strikes: Quota, block: Duration) -> Self {
         self.with(|limiter| {
-            limiter.penalty = Some(Penalty { strikes, block });
+            limiter.settings.penalty = Some(PenaltyRule { strikes, block });
             limiter.blocks.store(true, Ordering::Release);
         })
     }
 
-    /// Sets how many requests of a client may be under way at once, until their responses were sent. Defaults to any number.
+    /// Sets how many requests of a client may be in flight at once. A request is in flight until its response was sent. Defaults to any number.
     ///
-    /// With a [shared](RateLimit::shared) store they are those on all servers.
+    /// With a [shared](RateLimit::shared) store, the requests on all servers count.
     ///
     /// # Panics
     ///
-    /// If `most` is 0.
+    /// If [`try_concurrency`](RateLimit::try_concurrency) fails.
     #[track_caller]
     #[must_use]
     pub fn concurrency(self, most: u32) -> Self {
-        if most == 0 {
-            return checked(Err(RateLimitConfigError::ZeroLimit));
-        }
-        self.with(|limiter| limiter.concurrency = Some(most))
+        checked(self.try_concurrency(most))
     }
 
-    /// Holds requests back instead of refusing them, for up to this time. Defaults to refusing at once.
+    /// Sets the largest number of requests in flight to a number that comes from configuration.
     ///
-    /// They go on in the order in which they came, at the rate of the quota. One that is dropped meanwhile gives its turn back. Needs
-    /// the clock of tokio; without its runtime they are refused.
+    /// # Errors
+    ///
+    /// [`RateLimitError::ZeroLimit`] if `most` is 0.
+    pub fn try_concurrency(self, most: u32) -> Result<Self, RateLimitError> {
+        if most == 0 {
+            return Err(RateLimitError::ZeroLimit);
+        }
+        Ok(self.with(|limiter| limiter.settings.concurrency = Some(most)))
+    }
+
+    /// Delays requests for up to this time instead of refusing them. Defaults to refusing at once.
+    ///
+    /// Delayed requests are passed on in the order of their arrival, at the rate of the quota. A request that is dropped while it waits returns its
+    /// turn. Requires the timers of a tokio runtime; without a runtime, requests are refused.
     #[must_use]
     pub fn delay(self, longest: Duration) -> Self {
-        self.with(|limiter| limiter.delay = longest.min(LONGEST_DELAY))
+        self.with(|limiter| limiter.settings.delay = longest.min(LONGEST_DELAY))
     }
 
-    /// Adds up to this time, in whole seconds and at random, to each `Retry-After`. Defaults to none.
+    /// Adds a random number of whole seconds, up to this time, to each `Retry-After`. Defaults to none.
     ///
-    /// Those whose quota comes back one by one don't return together anyhow; those who are blocked together, or refused because a shared store is
-    /// away, do.
+    /// A quota comes back one by one, so the clients of a quota do not return together. Clients that were blocked together, or refused because a
+    /// shared store is unreachable, do.
     #[must_use]
     pub fn retry_jitter(self, longest: Duration) -> Self {
-        self.with(|limiter| limiter.jitter = longest)
+        self.with(|limiter| limiter.settings.jitter = longest)
     }
 
-    /// Refuses nothing: what would be refused is counted, observed and logged, and goes on. Defaults to refusing.
+    /// Refuses nothing: requests that would be refused are counted, observed, logged, and passed on. Defaults to refusing.
     #[must_use]
     pub fn shadow(self) -> Self {
-        self.with(|limiter| limiter.shadow = true)
+        self.with(|limiter| limiter.settings.shadow = true)
     }
 
-    /// Sets in which header fields a client reads how it stands. Defaults to [`LimitHeaders::Ietf`]; an empty list leaves all out but `Retry-After`.
+    /// Sets the header fields that show a client its state. Defaults to [`LimitHeaders::Ietf`]. An empty list leaves all out except `Retry-After`.
     #[must_use]
     pub fn headers(self, sets: impl IntoIterator<Item = LimitHeaders>) -> Self {
         self.with(|limiter| {
-            limiter.headers.clear();
+            limiter.settings.headers.clear();
             for set in sets {
-                if !limiter.headers.contains(&set) {
-                    limiter.headers.push(set);
+                if !limiter.settings.headers.contains(&set) {
+                    limiter.settings.headers.push(set);
                 }
             }
-            if limiter.exposed.is_some() {
-                limiter.exposed = Some(fields::names(&limiter.headers));
+            if limiter.settings.exposed.is_some() {
+                limiter.settings.exposed = Some(headers::names(&limiter.settings.headers));
             }
         })
     }
 
-    /// Lets scripts in browsers read these fields, by `Access-Control-Expose-Headers`. Defaults to leaving that to a CORS layer.
+    /// Allows scripts in browsers to read these fields, by `Access-Control-Expose-Headers`. Defaults to leaving that to a CORS layer.
     #[must_use]
     pub fn expose_headers(self) -> Self {
-        self.with(|limiter| limiter.exposed = Some(fields::names(&limiter.headers)))
+        self.with(|limiter| {
+            limiter.settings.exposed = Some(headers::names(&limiter.settings.headers))
+        })
     }
 
     /// The names of the header fields that this limiter may write, for the list of a CORS layer.
     pub fn header_names(&self) -> Vec<HeaderName> {
-        fields::names(&self.limiter.headers)
+        headers::names(&self.limiter.settings.headers)
     }
 
-    /// Sets how a refusal is answered. Defaults to a problem; see the [module](self).
+    /// Sets the response to a refusal. Defaults to a problem document; see the [module](self).
     ///
-    /// The headers are added to what it answers.
+    /// The header fields are added to this response.
     #[must_use]
     pub fn reject<F, R>(self, reject: F) -> Self
     where
@@ -495,32 +474,41 @@ impl RateLimit {
     {
         let reject =
             move |req: &Request, decision: &Decision| reject(req, decision).into_response();
-        self.with(|limiter| limiter.reject = Some(Arc::new(reject)))
+        self.with(|limiter| limiter.settings.reject = Some(Arc::new(reject)))
     }
 
-    /// Shows every decision to a function, such as one that logs who comes [near its limit](Decision::is_near_limit). Defaults to none.
+    /// Calls a function with every decision, such as one that logs clients [near their limit](Decision::is_near_limit). Defaults to none.
     ///
-    /// The client is known to it by a [`Pseudonym`]. For bare numbers, [`RateLimitHandle::totals`] costs less.
+    /// The decision contains a [`Pseudonym`] of the client. If you need only numbers, [`RateLimitHandle::totals`] costs less.
     #[must_use]
     pub fn observe(self, f: impl Fn(&Request, &Decision) + Send + Sync + 'static) -> Self {
-        self.with(|limiter| limiter.observe = Some(Arc::new(f)))
+        self.with(|limiter| limiter.settings.observe = Some(Arc::new(f)))
     }
 
-    /// Sets how many keys are remembered at most: one for each client and policy. Defaults to 917,504, which take 16 MiB when full.
+    /// Sets the largest number of keys, one for each client and policy. Defaults to 917,504, which take 16 MiB.
     ///
     /// # Panics
     ///
-    /// If `keys` is 0.
+    /// If [`try_max_keys`](RateLimit::try_max_keys) fails.
     #[track_caller]
     #[must_use]
     pub fn max_keys(self, keys: usize) -> Self {
+        checked(self.try_max_keys(keys))
+    }
+
+    /// Sets the largest number of keys to a number that comes from configuration.
+    ///
+    /// # Errors
+    ///
+    /// [`RateLimitError::ZeroKeys`] if `keys` is 0.
+    pub fn try_max_keys(self, keys: usize) -> Result<Self, RateLimitError> {
         if keys == 0 {
-            return checked(Err(RateLimitConfigError::ZeroKeys));
+            return Err(RateLimitError::ZeroKeys);
         }
-        self.with(|limiter| {
-            limiter.memory = Arc::new(Memory::new(keys));
-            limiter.renew_remote();
-        })
+        Ok(self.with(|limiter| {
+            limiter.memory = Arc::new(LocalMemory::new(keys));
+            limiter.renew_shared_store();
+        }))
     }
 
     /// Sets the clock. Defaults to the monotonic clock of the system.
@@ -528,17 +516,17 @@ impl RateLimit {
     pub fn clock(self, clock: LimitClock) -> Self {
         self.with(|limiter| {
             limiter.clock = clock;
-            limiter.renew_remote();
+            limiter.renew_shared_store();
         })
     }
 
     /// Counts in a store that several servers share. Defaults to the memory of this server.
     ///
-    /// What the store answered is also remembered here. So a client that would be refused costs no call within the next second, and the limiter goes
-    /// on from there while the store is away. Needs the runtime of tokio.
+    /// Answers of the store are cached: a client that is known to be refused needs no call within the next second, and while the store is unreachable
+    /// the limiter continues from the cached state. Requires a tokio runtime.
     #[must_use]
     pub fn shared(self, limits: SharedLimits) -> Self {
-        self.with(|limiter| limiter.remote = Some(Arc::new(Remote::new(limits))))
+        self.with(|limiter| limiter.shared_store = Some(Arc::new(StoreClient::new(limits))))
     }
 
     /// Provides the [`Decision`] to the steps after it.
@@ -560,7 +548,8 @@ impl RateLimit {
         self.with_decision_as(|decision| decision)
     }
 
-    /// Provides what a function makes of the [`Decision`] to the steps after it: a type of one's own, where a chain has several limiters.
+    /// Provides a value that a function makes from the [`Decision`] to the steps after it. With several limiters in a chain, each can provide a type
+    /// of its own.
     ///
     /// # Example
     ///
@@ -592,7 +581,7 @@ impl RateLimit {
         WithDecision { limit: self, provided: Arc::new(f) }
     }
 
-    /// A handle that looks into the running limiter and changes it. Take it once all is set: what is set later is out of its reach.
+    /// A handle to the running limiter. Take it after all settings: it is not affected by later ones.
     pub fn handle(&self) -> RateLimitHandle {
         RateLimitHandle { limiter: self.limiter.clone() }
     }
@@ -600,14 +589,14 @@ impl RateLimit {
     fn with(mut self, set: impl FnOnce(&mut Limiter)) -> Self {
         let limiter = Arc::make_mut(&mut self.limiter);
         set(limiter);
-        limiter.is_simple = limiter.asks_one_charge();
-        self.is_async = self.limiter.is_async();
+        limiter.is_simple = limiter.shared_store.is_none() && limiter.settings.makes_one_charge();
+        self.is_async = limiter.settings.is_async();
         self
     }
 }
 
 impl PerClient {
-    /// Sets the time in which so many requests are allowed.
+    /// Sets the period in which so many requests are allowed.
     ///
     /// # Panics
     ///
@@ -617,12 +606,12 @@ impl PerClient {
         checked(self.try_every(period))
     }
 
-    /// Sets the time in which so many requests are allowed, with numbers that come from configuration.
+    /// Sets a period that comes from configuration.
     ///
     /// # Errors
     ///
-    /// As [`Quota::try_new`].
-    pub fn try_every(self, period: Duration) -> Result<RateLimit, RateLimitConfigError> {
+    /// See [`Quota::try_new`].
+    pub fn try_every(self, period: Duration) -> Result<RateLimit, RateLimitError> {
         Quota::try_new(self.0, period).map(RateLimit::new)
     }
 }

@@ -437,6 +437,27 @@ fn a_quota_is_changed_while_it_runs() {
 }
 
 #[test]
+fn a_changed_quota_shortens_nothing_that_another_quota_has_charged() {
+    let clock = LimitClock::fake();
+    let policy = Policy::new("tier", Quota::per_minute(60))
+        .quota_by(|req| req.headers().contains_key("pro").then(|| Quota::new(10, secs(86_400))));
+    let limit = RateLimit::new(policy).clock(clock.clone());
+    let handle = limit.handle();
+    let service = chain(limit);
+    let pro = || send(&service, with(ALICE, "pro", "1")).status();
+    assert_eq!((0..12).filter(|_| pro() == 200).count(), 10);
+    assert!(handle.set_quota("tier", Quota::per_minute(100)));
+    for _ in 0..3 {
+        assert_eq!(status(&service, ALICE), 429);
+        assert_eq!(pro(), 429);
+    }
+    assert!(handle.set_quota("tier", Quota::per_second(1)));
+    clock.advance(secs(1000));
+    assert_eq!(status(&service, ALICE), 429);
+    assert_eq!(pro(), 429);
+}
+
+#[test]
 fn whoever_changes_tiers_to_and_fro_gains_nothing_and_is_told_the_truth() {
     let clock = LimitClock::fake();
     let policy = Policy::new("tier", Quota::per_hour(10))
@@ -746,7 +767,7 @@ fn a_handle_charges_refunds_and_resets() {
 
 #[test]
 fn wrong_quotas_fail_where_they_are_built() {
-    use RateLimitConfigError as E;
+    use RateLimitError as E;
     let year = secs(366 * 24 * 3600);
     for (quota, error) in [
         (Quota::try_new(0, secs(1)), E::ZeroLimit),
@@ -843,11 +864,11 @@ fn what_is_likely_wrong_is_said_once() {
     let twice = limit();
     let service = Chain::new().use_(twice.clone()).use_(twice).get(async || "hello").build();
     let log = logged(|| (0..9).for_each(|_| assert_eq!(status(&service, ALICE), 200)));
-    assert_eq!(count(&log, "by the same limiter twice"), 1, "{log}");
+    assert_eq!(count(&log, "passed the same limiter twice"), 1, "{log}");
 
     let service = Chain::new().use_(limit()).use_(limit()).get(async || "hello").build();
     let log = logged(|| drop([(); 9].map(|()| send(&service, Request::default()))));
-    assert_eq!(count(&log, "by the same limiter twice"), 0, "{log}");
+    assert_eq!(count(&log, "passed the same limiter twice"), 0, "{log}");
     assert_eq!(count(&log, "has a `PeerAddr`"), 2, "{log}");
 }
 

@@ -9,7 +9,7 @@ use tower_chain::extract::PeerAddr;
 use tower_chain::middleware::rate_limit::RedisStore;
 use tower_chain::{
     Body, Chain, ChainService, LimitClock, LimitKey, Policy, Quota, RateLimit, RateLimitHandle,
-    Request, SharedLimits, WhileAway,
+    Request, SharedLimits, WhileUnreachable,
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -236,7 +236,7 @@ async fn a_clock_that_was_set_back_refuses_for_one_period_at_most() {
         ("0xffffffffffffffff", 429),
         ("9007199254740993", 429),
     ];
-    let mode = |limits: SharedLimits| slow(limits).while_away(WhileAway::Deny);
+    let mode = |limits: SharedLimits| slow(limits).while_unreachable(WhileUnreachable::Deny);
     let limit = RateLimit::per_client(2).every(Duration::from_secs(60)).count_failures();
     let strict = Server::new(&redis, limit, mode);
     for (at, (value, status)) in values.into_iter().enumerate() {
@@ -254,17 +254,116 @@ async fn a_clock_that_was_set_back_refuses_for_one_period_at_most() {
     }
 }
 
+/// 60 requests a minute, and for exports 10 a day.
+fn tiers() -> RateLimit {
+    RateLimit::new(
+        Policy::new("p", Quota::per_minute(60)).quota_by(|req| {
+            req.headers().contains_key("export").then(|| Quota::new(10, 24 * HOUR))
+        }),
+    )
+}
+
+async fn exports(server: &Server, requests: usize) -> usize {
+    let mut admitted = 0;
+    for _ in 0..requests {
+        let mut req = request(ALICE);
+        req.headers_mut().insert("export", http::HeaderValue::from_static("1"));
+        admitted += usize::from(server.service.handle(req).await.status() == 200);
+    }
+    admitted
+}
+
+#[tokio::test]
+async fn a_server_that_knows_only_a_short_quota_shortens_nothing() {
+    let Some(redis) = Redis::start() else { return };
+    let short = || RateLimit::new(Policy::new("p", Quota::per_minute(60)));
+    let long = || RateLimit::new(Policy::new("p", Quota::new(10, 24 * HOUR)));
+    let others: [(&str, RateLimit); 6] = [
+        ("it was restarted", tiers()),
+        ("its configuration is another one", short()),
+        ("its quota was changed", long()),
+        ("it gives charges back", short().count_failures()),
+        ("it pays in advance", short()),
+        ("it blocks clients", short().penalty(Quota::per_minute(1), Duration::from_secs(1))),
+    ];
+    let mut admitted = exports(&Server::new(&redis, tiers(), slow), 4).await;
+    for (name, limit) in others {
+        let other = Server::new(&redis, limit, |limits| slow(limits).lease(2));
+        assert!(other.handle.set_quota("p", Quota::per_minute(60)));
+        let alice: IpAddr = ALICE.parse().unwrap();
+        for _ in 0..3 {
+            assert_eq!(other.status().await, 429, "{name}");
+            other.handle.charge(alice, 1).await;
+            assert_eq!(other.handle.peek(alice).await[0].remaining(), 0, "{name}");
+        }
+        admitted += exports(&Server::new(&redis, tiers(), slow), 2).await;
+    }
+    assert_eq!(admitted, 10);
+    let key = "limit:{192.0.2.1}:p";
+    let lives: u64 = redis.ask(redis::cmd("PTTL").arg(key)).await.unwrap();
+    assert!(lives > 86_000_000, "{lives}");
+}
+
+#[tokio::test]
+async fn slots_live_as_long_as_the_server_that_took_them_set() {
+    let Some(redis) = Redis::start() else { return };
+    let limit = || RateLimit::per_client(1000).every(HOUR).concurrency(9);
+    let lives = |seconds: u64| {
+        move |limits: SharedLimits| slow(limits).longest_request(Duration::from_secs(seconds))
+    };
+    let (long, short) =
+        (Server::new(&redis, limit(), lives(3000)), Server::new(&redis, limit(), lives(2)));
+    let held = long.service.handle(request(ALICE)).await;
+    let also = short.service.handle(request(ALICE)).await;
+    assert_eq!([held.status(), also.status()], [StatusCode::OK; 2]);
+    let key = redis.keys().await.unwrap().into_iter().find(|key| key.ends_with("#slots")).unwrap();
+    let lives: u64 = redis.ask(redis::cmd("PTTL").arg(key)).await.unwrap();
+    assert!(lives > 2_900_000, "{lives}");
+}
+
+#[tokio::test]
+async fn after_the_clock_was_set_back_a_key_is_charged_for_no_longer_than_before() {
+    let Some(redis) = Redis::start() else { return };
+    // A day was charged, and a server that knows of a minute alone asks.
+    let server = Server::new(&redis, RateLimit::new(Policy::new("p", Quota::per_minute(60))), slow);
+    assert_eq!(exports(&Server::new(&redis, tiers(), slow), 10).await, 10);
+    assert!(server.handle.block("192.0.2.2".parse::<IpAddr>().unwrap(), 10 * HOUR).await);
+    let year: u64 = 365 * 24 * 3600 * 1_000_000;
+    for (client, key, seconds) in [
+        (ALICE, "limit:{192.0.2.1}:p", 86_400),
+        ("192.0.2.2", "limit:{192.0.2.2}:p:#block", 36_000),
+    ] {
+        let value: String = redis.ask(redis::cmd("GET").arg(key)).await.unwrap();
+        let (till, rest) = value.split_at(16);
+        let ahead = format!("{}{rest}", till.parse::<u64>().unwrap() + year);
+        let _: () = redis.ask(redis::cmd("SET").arg(key).arg(ahead)).await.unwrap();
+        // A server that has not seen the client.
+        let limit = RateLimit::new(Policy::new("p", Quota::per_minute(60)));
+        let refused = Server::new(&redis, limit, slow).service.handle(request(client)).await;
+        assert_eq!(refused.status(), 429);
+        let wait: u64 = refused.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+        assert!((seconds - 100..=seconds * 104 / 100 + 1).contains(&wait), "{wait}");
+        // From then on it comes back by itself.
+        let value: String = redis.ask(redis::cmd("GET").arg(key)).await.unwrap();
+        let now: Vec<u64> = redis.ask(&redis::cmd("TIME")).await.unwrap();
+        let till: u64 = value[..16].parse().unwrap();
+        assert!(till / 1_000_000 < now[0] + seconds * 105 / 100, "{value}");
+        let lives: u64 = redis.ask(redis::cmd("PTTL").arg(key)).await.unwrap();
+        assert!(lives / 1000 < seconds * 105 / 100, "{lives}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[cfg_attr(not(redis_server), ignore = "install redis-server to run this test")]
 async fn a_killed_store_is_answered_as_the_mode_says() {
     for (mode, known, fresh) in [
-        (WhileAway::Local { servers: 2 }, 429, StatusCode::OK),
-        (WhileAway::Allow, 429, StatusCode::OK),
-        (WhileAway::Deny, 429, StatusCode::SERVICE_UNAVAILABLE),
+        (WhileUnreachable::Local { servers: 2 }, 429, StatusCode::OK),
+        (WhileUnreachable::Allow, 429, StatusCode::OK),
+        (WhileUnreachable::Deny, 429, StatusCode::SERVICE_UNAVAILABLE),
     ] {
         let mut redis = Redis::start();
         let limit = RateLimit::per_client(10).every(HOUR);
-        let set = |limits: SharedLimits| slow(limits).while_away(mode);
+        let set = |limits: SharedLimits| slow(limits).while_unreachable(mode);
         let server = Server::new(&redis, limit, set);
         assert_eq!(server.admitted(15).await, 10);
         redis.kill();
@@ -278,8 +377,8 @@ async fn a_killed_store_is_answered_as_the_mode_says() {
         assert_eq!(
             admitted,
             match mode {
-                WhileAway::Local { .. } => 5, // its share
-                WhileAway::Allow => 20,
+                WhileUnreachable::Local { .. } => 5, // its share
+                WhileUnreachable::Allow => 20,
                 _ => 0,
             },
             "{mode:?}"
@@ -340,8 +439,8 @@ async fn what_was_admitted_without_the_store_is_admitted_by_nobody_again() {
         let mut redis = Redis::start();
         let limit = RateLimit::per_client(20).every(240 * HOUR);
         let set = |limits: SharedLimits| {
-            let mode = WhileAway::Local { servers: 2 };
-            limits.deadline(Duration::from_millis(300)).while_away(mode)
+            let mode = WhileUnreachable::Local { servers: 2 };
+            limits.deadline(Duration::from_millis(300)).while_unreachable(mode)
         };
         let one = Server::new(&redis, limit.clone(), set);
         let other = Server::new(&redis, limit, set);
@@ -502,10 +601,10 @@ async fn requests_under_way_are_counted_on_all_servers() {
         assert_eq!(server.service.handle(request("192.0.2.2")).await.status(), 200);
     }
     drop(first);
-    until("the place does not come back", async || other.status().await == 200).await;
+    until("the slot does not come back", async || other.status().await == 200).await;
     drop(second);
-    until("all places come back", async || {
-        redis.keys().await.unwrap().iter().all(|key| !key.ends_with("#places"))
+    until("all slots come back", async || {
+        redis.keys().await.unwrap().iter().all(|key| !key.ends_with("#slots"))
     })
     .await;
     // Those of a server that died come back by themselves.
@@ -515,7 +614,7 @@ async fn requests_under_way_are_counted_on_all_servers() {
         std::mem::forget(dead.service.handle(request(client)).await);
     }
     assert_eq!(one.service.handle(request(client)).await.status(), 429);
-    until("the places of the dead stay taken", async || {
+    until("the slots of the dead stay taken", async || {
         one.service.handle(request(client)).await.status() == 200
     })
     .await;
@@ -570,7 +669,7 @@ async fn a_cluster_decides_each_request_on_one_node_in_one_call() {
         limit.and(Policy::new(*name, Quota::new(1000, HOUR)))
     });
     let limit = limit.key(LimitKey::client().ipv6_hierarchy()).concurrency(9);
-    let set = |limits: SharedLimits| slow(limits).while_away(WhileAway::Deny);
+    let set = |limits: SharedLimits| slow(limits).while_unreachable(WhileUnreachable::Deny);
     let one = clustered(&cluster, limit.clone(), set).await;
     let other = clustered(&cluster, limit, set).await;
     let clients: Vec<_> = (0..30)
@@ -610,9 +709,9 @@ async fn a_cluster_decides_each_request_on_one_node_in_one_call() {
 async fn a_node_that_dies_takes_its_own_clients_alone() {
     let mut cluster = Cluster::start().await;
     let limit = RateLimit::per_client(10).every(HOUR);
-    let mode = WhileAway::Local { servers: 2 };
+    let mode = WhileUnreachable::Local { servers: 2 };
     let deadline = Duration::from_secs(1);
-    let set = |limits: SharedLimits| limits.while_away(mode).deadline(deadline);
+    let set = |limits: SharedLimits| limits.while_unreachable(mode).deadline(deadline);
     let one = clustered(&cluster, limit.clone(), set).await;
     let other = clustered(&cluster, limit, set).await;
     let clients: Vec<_> = (0..24).map(|at| format!("192.0.2.{at}")).collect();

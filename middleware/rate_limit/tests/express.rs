@@ -51,7 +51,7 @@ mod core {
 
     #[test]
     fn a_limit_of_zero_is_an_error() {
-        assert_eq!(Quota::try_new(0, secs(1)).unwrap_err(), RateLimitConfigError::ZeroLimit);
+        assert_eq!(Quota::try_new(0, secs(1)).unwrap_err(), RateLimitError::ZeroLimit);
     }
 
     #[test]
@@ -355,11 +355,11 @@ mod store_errors {
             Box::pin(async { Err(StoreError::new("away")) })
         }
 
-        fn give_back<'a>(&'a self, _: &'a [(String, Duration)]) -> StoreFuture<'a, ()> {
+        fn refund<'a>(&'a self, _: &'a [(String, Duration)]) -> StoreFuture<'a, ()> {
             Box::pin(async { Err(StoreError::new("away")) })
         }
 
-        fn leave<'a>(&'a self, _: &'a StorePlace) -> StoreFuture<'a, ()> {
+        fn release<'a>(&'a self, _: &'a StoreSlot) -> StoreFuture<'a, ()> {
             Box::pin(async { Err(StoreError::new("away")) })
         }
 
@@ -375,13 +375,13 @@ mod store_errors {
     #[tokio::test]
     async fn a_store_that_fails_is_answered_as_the_mode_says_and_the_handler_runs_once() {
         for (mode, expected) in [
-            (WhileAway::Local { servers: 1 }, [200, 200, 429]),
-            (WhileAway::Allow, [200, 200, 200]),
-            (WhileAway::Deny, [503, 503, 503]),
+            (WhileUnreachable::Local { servers: 1 }, [200, 200, 429]),
+            (WhileUnreachable::Allow, [200, 200, 200]),
+            (WhileUnreachable::Deny, [503, 503, 503]),
         ] {
             let runs = Arc::new(AtomicUsize::new(0));
             let counted = runs.clone();
-            let limits = SharedLimits::new(Away).while_away(mode);
+            let limits = SharedLimits::new(Away).while_unreachable(mode);
             let service = Chain::new()
                 .use_(hourly(2).0.shared(limits))
                 .get(move || {
@@ -643,12 +643,12 @@ mod validations {
             (
                 limit().key(LimitKey::everyone()).count_failures(),
                 &|| request(ALICE),
-                Some("one client can use up the quota of everybody"),
+                Some("one client can use up the quota of all others"),
             ),
             (
                 limit().key(LimitKey::everyone()).penalty(Quota::per_hour(1), secs(1)),
                 &|| request(ALICE),
-                Some("block everybody"),
+                Some("one client can block all others"),
             ),
         ] {
             let warnings = warnings(limit, req);
@@ -667,12 +667,12 @@ mod validations {
         let (limit, _) = hourly(99);
         let twice = Chain::new().use_(limit.clone()).use_(limit).get(async || "hello").build();
         let log = logged(|| (0..3).for_each(|_| drop(send(&twice, request(ALICE)))));
-        assert_eq!(log.matches("came by the same limiter twice").count(), 1, "{log}");
+        assert_eq!(log.matches("passed the same limiter twice").count(), 1, "{log}");
     }
 
     #[test]
     fn wrong_options_are_errors_that_say_what_to_change() {
-        use RateLimitConfigError as E;
+        use RateLimitError as E;
         for (error, said) in [
             (Quota::try_new(0, secs(1)).unwrap_err(), "leave the route out"),
             (Quota::try_new(1, Duration::MAX).unwrap_err(), "shorten the period"),

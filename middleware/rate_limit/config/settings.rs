@@ -1,0 +1,100 @@
+//! The settings of a limiter.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Method;
+use http::header::HeaderName;
+
+use super::key::{KeyKind, LimitKey};
+use super::policy::Policy;
+use super::quota::Quota;
+use crate::extract::{Network, TrustedProxies};
+use crate::middleware::rate_limit::response::decision::Decision;
+use crate::middleware::rate_limit::response::headers::LimitHeaders;
+use crate::{Request, Response};
+
+pub(crate) type Predicate = Arc<dyn Fn(&Request) -> bool + Send + Sync>;
+pub(crate) type Reject = Arc<dyn Fn(&Request, &Decision) -> Response + Send + Sync>;
+pub(crate) type Observe = Arc<dyn Fn(&Request, &Decision) + Send + Sync>;
+
+/// The settings of a limiter. They do not change while it runs, except for the quotas inside of the policies.
+#[derive(Clone)]
+pub(crate) struct LimitSettings {
+    pub(crate) policies: Vec<Policy>,
+    pub(crate) key: LimitKey,
+    pub(crate) proxies: Option<TrustedProxies>,
+    pub(crate) skip: Vec<Predicate>,
+    pub(crate) skip_clients: Vec<Network>,
+    pub(crate) count: Option<CountRule>,
+    pub(crate) penalty: Option<PenaltyRule>,
+    pub(crate) concurrency: Option<u32>,
+    pub(crate) delay: Duration,
+    pub(crate) shadow: bool,
+    pub(crate) headers: Vec<LimitHeaders>,
+    pub(crate) exposed: Option<Vec<HeaderName>>,
+    pub(crate) reject: Option<Reject>,
+    pub(crate) observe: Option<Observe>,
+    pub(crate) jitter: Duration,
+}
+
+/// Which responses count.
+#[derive(Clone)]
+pub(crate) struct CountRule {
+    pub(crate) counts: Arc<dyn Fn(&Response) -> bool + Send + Sync>,
+    /// Whether a request counts that was dropped before its response.
+    pub(crate) dropped: bool,
+}
+
+/// Blocks a client for a time after this many refusals.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PenaltyRule {
+    pub(crate) strikes: Quota,
+    pub(crate) block: Duration,
+}
+
+impl LimitSettings {
+    /// One policy, and the defaults of all other settings.
+    pub(crate) fn new(policy: Policy) -> Self {
+        Self {
+            policies: vec![policy],
+            key: LimitKey::client(),
+            proxies: None,
+            skip: Vec::new(),
+            skip_clients: Vec::new(),
+            count: None,
+            penalty: None,
+            concurrency: None,
+            delay: Duration::ZERO,
+            shadow: false,
+            headers: vec![LimitHeaders::Ietf],
+            exposed: None,
+            reject: None,
+            observe: None,
+            jitter: Duration::ZERO,
+        }
+    }
+
+    /// Whether the value of some key comes from an asynchronous function.
+    pub(crate) fn is_async(&self) -> bool {
+        let is = |key: &LimitKey| matches!(key.kind, KeyKind::Asynchronous(_));
+        is(&self.key) || self.policies.iter().any(|policy| policy.key.as_ref().is_some_and(is))
+    }
+
+    /// Whether each request makes exactly one charge, and nothing else is needed to respond to it.
+    pub(crate) fn makes_one_charge(&self) -> bool {
+        self.policies.len() == 1
+            && self.policies.iter().all(Policy::is_plain)
+            && self.penalty.is_none()
+            && self.concurrency.is_none()
+            && self.count.is_none()
+            && self.delay.is_zero()
+            && self.observe.is_none()
+            && !self.is_async()
+    }
+}
+
+/// Whether a request is a CORS preflight (Fetch, 3.2.2).
+pub(crate) fn is_preflight(req: &Request) -> bool {
+    req.method() == Method::OPTIONS && req.headers().contains_key("access-control-request-method")
+}

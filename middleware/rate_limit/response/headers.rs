@@ -1,0 +1,242 @@
+//! The header fields that show a client its state.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use http::header::{ACCESS_CONTROL_EXPOSE_HEADERS, HeaderName, RETRY_AFTER};
+use http::{HeaderMap, HeaderValue};
+use smallvec::SmallVec;
+
+use crate::middleware::rate_limit::config::clock::seconds;
+use crate::middleware::rate_limit::config::policy::Policy;
+use crate::middleware::rate_limit::config::quota::Quota;
+
+/// A set of header fields that show a client its state.
+///
+/// The fields are appended to those that are present, so several limiters can each write theirs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum LimitHeaders {
+    /// `RateLimit: "name";r=50;t=30` and `RateLimit-Policy: "name";q=100;w=60`: drafts 8 to 10 of
+    /// [draft-ietf-httpapi-ratelimit-headers](https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/).
+    Ietf,
+    /// `RateLimit: limit=100, remaining=50, reset=30` and `RateLimit-Policy: 100;w=60`: draft 7.
+    Draft7,
+    /// `RateLimit-Limit`, `RateLimit-Remaining`, `RateLimit-Reset` and `RateLimit-Policy`: draft 6 and before.
+    Draft6,
+    /// `X-RateLimit-Limit`, `X-RateLimit-Remaining`, and `X-RateLimit-Reset` as seconds since 1970.
+    XRateLimit,
+    /// As `XRateLimit`, but `X-RateLimit-Reset` is in seconds from now.
+    XRateLimitDelta,
+}
+
+/// The state of a client for one policy, as numbers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PolicyState {
+    pub(crate) policy: u8,
+    pub(crate) violated: bool,
+    pub(crate) quota: Quota,
+    pub(crate) remaining: u32,
+    /// Nanoseconds until one more request fits, or, after a refusal, until this one would.
+    pub(crate) reset: u64,
+    /// Nanoseconds until the whole quota has come back.
+    pub(crate) full: u64,
+}
+
+impl LimitHeaders {
+    fn names(self) -> Vec<&'static HeaderName> {
+        match self {
+            Self::Ietf | Self::Draft7 => vec![&RATELIMIT, &RATELIMIT_POLICY],
+            Self::Draft6 => {
+                vec![&RATELIMIT_LIMIT, &RATELIMIT_REMAINING, &RATELIMIT_RESET, &RATELIMIT_POLICY]
+            }
+            Self::XRateLimit | Self::XRateLimitDelta => {
+                vec![&X_RATELIMIT_LIMIT, &X_RATELIMIT_REMAINING, &X_RATELIMIT_RESET]
+            }
+        }
+    }
+
+    /// Writes the fields of a response.
+    pub(crate) fn write(
+        self,
+        fields: &mut FieldWriter<'_>,
+        policies: &[Policy],
+        states: &[PolicyState],
+    ) {
+        if self == Self::Ietf {
+            return write_ietf(fields, policies, states);
+        }
+        // The older fields show a single policy: the one that is closest to a refusal.
+        let Some(state) =
+            states.iter().min_by_key(|s| (!s.violated, s.remaining, u64::MAX - s.reset))
+        else {
+            return;
+        };
+        let (limit, remaining) = (state.quota.burst_size(), state.remaining);
+        let (reset, full) = (seconds(state.reset), seconds(state.full));
+        match self {
+            Self::Ietf => {}
+            Self::Draft7 => {
+                fields.str("limit=").int(limit).str(", remaining=").int(remaining);
+                fields.str(", reset=").int(reset).end(&RATELIMIT);
+                old_policies(fields, states);
+            }
+            Self::Draft6 => {
+                fields.int(limit).end(&RATELIMIT_LIMIT);
+                fields.int(remaining).end(&RATELIMIT_REMAINING);
+                fields.int(reset).end(&RATELIMIT_RESET);
+                old_policies(fields, states);
+            }
+            Self::XRateLimit | Self::XRateLimitDelta => {
+                let reset = match (self, SystemTime::now().duration_since(UNIX_EPOCH)) {
+                    (Self::XRateLimit, Ok(now)) => {
+                        let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
+                        seconds(now.saturating_add(state.full))
+                    }
+                    _ => full,
+                };
+                fields.int(limit).end(&X_RATELIMIT_LIMIT);
+                fields.int(remaining).end(&X_RATELIMIT_REMAINING);
+                fields.int(reset).end(&X_RATELIMIT_RESET);
+            }
+        }
+    }
+}
+
+fn write_ietf(fields: &mut FieldWriter<'_>, policies: &[Policy], states: &[PolicyState]) {
+    let known = |state: &PolicyState| policies.get(usize::from(state.policy));
+    for state in states {
+        let Some(policy) = known(state) else { continue };
+        let field = if state.quota == policy.first_quota() {
+            policy.field.clone()
+        } else {
+            policy.field_of(state.quota)
+        };
+        fields.headers.append(&RATELIMIT_POLICY, field);
+    }
+    let mut between = "";
+    for (state, policy) in states.iter().filter_map(|state| Some((state, known(state)?))) {
+        fields.str(between).str(&policy.left).int(state.remaining);
+        if state.reset > 0 {
+            fields.str(";t=").int(seconds(state.reset));
+        }
+        between = ", ";
+    }
+    if !states.is_empty() {
+        fields.end(&RATELIMIT);
+    }
+}
+
+fn old_policies(fields: &mut FieldWriter<'_>, states: &[PolicyState]) {
+    let mut between = "";
+    for state in states {
+        let burst_time = seconds(state.quota.rate().burst_time()).max(1);
+        fields.str(between).int(state.quota.burst_size()).str(";w=").int(burst_time);
+        between = ", ";
+    }
+    fields.end(&RATELIMIT_POLICY);
+}
+
+/// Writes the item of `RateLimit-Policy` for requests in flight.
+pub(crate) fn concurrency(fields: &mut FieldWriter<'_>, most: u32) {
+    fields.str("\"").str(CONCURRENT).str("\";q=").int(most).str(";qu=\"concurrent-requests\"");
+    fields.end(&RATELIMIT_POLICY);
+}
+
+/// Allows scripts in browsers to read the fields.
+pub(crate) fn expose(fields: &mut FieldWriter<'_>, names: &[HeaderName]) {
+    let mut between = "";
+    for name in names {
+        fields.str(between).str(name.as_str());
+        between = ", ";
+    }
+    fields.end(&ACCESS_CONTROL_EXPOSE_HEADERS);
+}
+
+/// The names of all fields that these sets may write.
+pub(crate) fn names(sets: &[LimitHeaders]) -> Vec<HeaderName> {
+    let mut names = vec![RETRY_AFTER];
+    for name in sets.iter().flat_map(|set| set.names()) {
+        if !names.contains(name) {
+            names.push(name.clone());
+        }
+    }
+    names
+}
+
+/// Builds the fields of a response. All values are parts of one text, so they need one allocation together.
+pub(crate) struct FieldWriter<'a> {
+    headers: &'a mut HeaderMap,
+    short: [u8; SHORT],
+    /// The text, if it does not fit into `short`.
+    long: Vec<u8>,
+    length: usize,
+    /// The name of each field, and where its value ends in the text.
+    ends: SmallVec<[(&'static HeaderName, usize); 4]>,
+}
+
+impl<'a> FieldWriter<'a> {
+    pub(crate) fn of(headers: &'a mut HeaderMap) -> Self {
+        Self { headers, short: [0; SHORT], long: Vec::new(), length: 0, ends: SmallVec::new() }
+    }
+
+    fn str(&mut self, text: &str) -> &mut Self {
+        let start = self.length;
+        self.length += text.len();
+        if let Some(place) = self.short.get_mut(start..self.length) {
+            place.copy_from_slice(text.as_bytes());
+        } else {
+            if self.long.is_empty() {
+                self.long.extend_from_slice(&self.short[..start]);
+            }
+            self.long.extend_from_slice(text.as_bytes());
+        }
+        self
+    }
+
+    fn int(&mut self, number: impl itoa::Integer) -> &mut Self {
+        self.str(itoa::Buffer::new().format(number))
+    }
+
+    /// Ends the value of this field.
+    fn end(&mut self, name: &'static HeaderName) {
+        self.ends.push((name, self.length));
+    }
+
+    /// Appends what was written to the response.
+    pub(crate) fn append(self) {
+        if let ([(name, end)], true) = (&*self.ends, self.long.is_empty()) {
+            let value = HeaderValue::from_bytes(&self.short[..*end]);
+            self.headers.append(*name, value.unwrap_or(EMPTY));
+            return;
+        }
+        let mut text = match self.long.is_empty() {
+            true => Bytes::from_owner(self.short),
+            false => Bytes::from_owner(self.long),
+        };
+        let mut start = 0;
+        for (name, end) in self.ends {
+            self.headers.append(name, value(text.split_to(end - start)));
+            start = end;
+        }
+    }
+}
+
+/// All text is printable ASCII. If it were not, the field would be empty rather than wrong.
+fn value(text: impl AsRef<[u8]> + 'static) -> HeaderValue {
+    HeaderValue::from_maybe_shared(text).unwrap_or(EMPTY)
+}
+
+/// The name of the policy for requests in flight.
+pub(crate) const CONCURRENT: &str = "concurrent";
+static RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
+static RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+static RATELIMIT_LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
+static RATELIMIT_REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
+static RATELIMIT_RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
+static X_RATELIMIT_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
+static X_RATELIMIT_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
+static X_RATELIMIT_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
+const EMPTY: HeaderValue = HeaderValue::from_static("");
+/// Enough for the usual fields of one policy.
+const SHORT: usize = 128;

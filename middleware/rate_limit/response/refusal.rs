@@ -1,0 +1,111 @@
+//! The response to a refused request.
+
+use axum_core::response::IntoResponse;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, RETRY_AFTER};
+use http::{HeaderValue, StatusCode};
+
+use super::decision::{Decision, Verdict};
+use super::headers::{CONCURRENT, PolicyState};
+use crate::middleware::rate_limit::limiter::Limiter;
+use crate::{Body, Error, Request, Response};
+
+/// The response to a refused request.
+pub(crate) fn respond(
+    limiter: &Limiter,
+    req: &Request,
+    decision: &Decision,
+    states: &[PolicyState],
+) -> Response {
+    let mut response = match &limiter.settings.reject {
+        Some(reject) => reject(req, decision),
+        None if is_grpc(req) => grpc(decision),
+        None => problem(decision).into_response(),
+    };
+    let headers = response.headers_mut();
+    if let Some(wait) = decision.retry_after() {
+        headers.entry(RETRY_AFTER).or_insert_with(|| wait.as_secs().into());
+    }
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    limiter.write(headers, states);
+    response
+}
+
+/// Logs a refusal, with the names of the policies and the pseudonym of the client.
+pub(crate) fn log(decision: &Decision, shadow: bool) {
+    let policy = decision.violated().next().unwrap_or("");
+    let client = decision.client().map(tracing::field::display);
+    tracing::debug!(policy, verdict = ?decision.verdict(), client, shadow, "request refused");
+}
+
+fn problem(decision: &Decision) -> Error {
+    let (status, kind, detail) = match decision.verdict() {
+        Verdict::TooCostly => (
+            StatusCode::TOO_MANY_REQUESTS,
+            "quota-exceeded",
+            "This request costs more than the quota allows at once and will never be admitted",
+        ),
+        Verdict::Busy => (
+            StatusCode::TOO_MANY_REQUESTS,
+            "quota-exceeded",
+            "Too many requests of this client are in flight",
+        ),
+        Verdict::Blocked => (
+            StatusCode::TOO_MANY_REQUESTS,
+            "abnormal-usage-detected",
+            "This client is blocked for a time",
+        ),
+        Verdict::Unavailable => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "temporary-reduced-capacity",
+            "The shared store of the rate limiter is unreachable",
+        ),
+        Verdict::Exceeded | Verdict::Admitted | Verdict::Skipped => {
+            (StatusCode::TOO_MANY_REQUESTS, "quota-exceeded", "Too many requests")
+        }
+    };
+    let error = Error::new(status, detail)
+        .with_type(format!("https://iana.org/assignments/http-problem-types#{kind}"));
+    let mut names = String::new();
+    let busy = (decision.verdict() == Verdict::Busy).then_some(CONCURRENT);
+    for name in decision.violated().chain(busy) {
+        // The names were checked and need no escapes.
+        names.push_str(if names.is_empty() { "[\"" } else { ",\"" });
+        names.push_str(name);
+        names.push('"');
+    }
+    if names.is_empty() {
+        return error;
+    }
+    names.push(']');
+    error.with_member("violated-policies", names)
+}
+
+fn is_grpc(req: &Request) -> bool {
+    req.headers()
+        .get(CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+}
+
+/// A response without a body or trailers, which gRPC over HTTP/2 calls "Trailers-Only".
+fn grpc(decision: &Decision) -> Response {
+    let mut response = Response::new(Body::empty());
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    let (status, message) = match decision.verdict() {
+        Verdict::Unavailable => ("14", "the store of the rate limiter is unreachable"),
+        _ => ("8", "too many requests"),
+    };
+    headers.insert(GRPC_STATUS, HeaderValue::from_static(status));
+    headers.insert(GRPC_MESSAGE, HeaderValue::from_static(message));
+    // A negative pushback asks clients not to retry (gRFC A6).
+    let pushback = match decision.retry_after() {
+        Some(wait) => HeaderValue::from(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
+        None => HeaderValue::from_static("-1"),
+    };
+    headers.insert(GRPC_PUSHBACK, pushback);
+    response
+}
+
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+const GRPC_PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");

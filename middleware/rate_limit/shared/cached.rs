@@ -1,0 +1,120 @@
+//! Answers of the shared store that this server has cached.
+
+use std::time::Duration;
+
+use super::store::StoreAnswer;
+use crate::middleware::rate_limit::checks::CheckPlan;
+use crate::middleware::rate_limit::config::clock::until;
+use crate::middleware::rate_limit::memory::LocalMemory;
+use crate::middleware::rate_limit::memory::gcra::{CheckKind, CheckOutcome, governed};
+
+/// Applies cached answers to the checks. Returns whether the request may still be admitted. A cached refusal is used for a short time, because
+/// another server may refund charges or reset the client; with `altogether`, because the store is unreachable, it is used until it ends.
+pub(crate) fn apply_cached(
+    memory: &LocalMemory,
+    plan: &mut CheckPlan,
+    now: u64,
+    altogether: bool,
+) -> bool {
+    let mut chance = true;
+    for check in &mut plan.checks {
+        let (known, trusted) = memory.known(check.shard, check.key);
+        let fresh = trusted > now;
+        match check.kind {
+            CheckKind::Charge { rate, cost, further } => {
+                check.until = known;
+                if fresh || altogether {
+                    check.outcome = governed(rate, further, cost, known, now).0;
+                }
+            }
+            CheckKind::NotBlocked => {
+                check.until = known;
+                if known > now && (fresh || altogether) {
+                    check.outcome = CheckOutcome::Wait(known - now);
+                }
+            }
+            CheckKind::Slot { .. } => {}
+        }
+        chance &= check.is_admitted();
+    }
+    chance
+}
+
+/// Caches the answer of the store, and sets the outcome of each check from it.
+pub(crate) fn cache_answer(
+    memory: &LocalMemory,
+    plan: &mut CheckPlan,
+    answer: &StoreAnswer,
+    sent: u64,
+    now: u64,
+) {
+    let mut refused = !answer.blocked_for.is_zero() || answer.is_busy;
+    let mut charged = answer.charged_for.iter();
+    for check in &mut plan.checks {
+        let seen = check.until;
+        let (known, refuses) = match check.kind {
+            CheckKind::Charge { rate, cost, further } => {
+                let Some(charged) = charged.next() else { continue };
+                check.until = until(now, *charged);
+                let taken = if answer.admitted { rate.charge(cost) } else { 0 };
+                if check.refundable {
+                    let before = check.until.saturating_sub(taken);
+                    memory.advance(check.shard, check.key, before);
+                }
+                if check.refundable && taken > 0 {
+                    check.number = memory.register(check.shard, check.key, taken, check.until);
+                }
+                let next = governed(rate, further, cost, check.until, now).0;
+                if !answer.admitted {
+                    check.outcome = next;
+                    refused |= !check.is_admitted();
+                }
+                (*charged, next != CheckOutcome::Admitted)
+            }
+            CheckKind::NotBlocked => {
+                check.until = until(now, answer.blocked_for);
+                if check.until > now {
+                    check.outcome = CheckOutcome::Wait(check.until - now);
+                }
+                let (own, trusted) = memory.known(check.shard, check.key);
+                if own > check.until && trusted >= own {
+                    // This server has blocked the client, and the store has not confirmed that yet.
+                    check.until = own;
+                    check.outcome = CheckOutcome::Wait(own.saturating_sub(now));
+                    continue;
+                }
+                (answer.blocked_for, check.until > now)
+            }
+            CheckKind::Slot { .. } => {
+                if answer.is_busy {
+                    check.outcome = CheckOutcome::Busy;
+                }
+                continue;
+            }
+        };
+        // The script ran after the call was sent, so counting from then never makes the time too long. If another answer has changed the state since
+        // this call was sent, the order of the two is unknown, and the longer one is kept.
+        let said = until(sent, known);
+        memory.change(
+            check.shard,
+            check.key,
+            sent,
+            |old| {
+                if old == seen { said } else { said.max(old) }
+            },
+        );
+        if refuses {
+            memory.trust(check.shard, check.key, now, until(now, TRUSTED).min(check.until));
+        }
+    }
+    if !answer.admitted && !refused {
+        // The request would fit by now: only the time of the call was missing.
+        let charges = plan.checks.iter_mut().filter(|check| check.kind.is_charge());
+        if let Some(check) = charges.max_by_key(|check| check.until) {
+            check.outcome = CheckOutcome::Wait(1);
+        }
+    }
+}
+
+/// For how long a refusal is repeated without a call. Another server may refund charges or reset the client meanwhile.
+pub(crate) const TRUSTED: Duration = Duration::from_secs(1);

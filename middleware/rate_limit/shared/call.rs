@@ -1,0 +1,187 @@
+//! A store call that runs to completion even if the request is dropped.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use tokio::runtime::Handle;
+use tokio::time::timeout;
+
+use super::client::StoreClient;
+use super::keys::block_key;
+use super::outbox::Refund;
+use super::store::{StoreAnswer, StoreCall, StoreCharge, StoreError};
+use crate::middleware::rate_limit::checks::CheckPlan;
+use crate::middleware::rate_limit::config::clock::{nanos, until};
+use crate::middleware::rate_limit::config::quota::LONGEST;
+use crate::middleware::rate_limit::memory::gcra::{CheckKind, KeyCheck};
+
+/// A call that the store may still answer. If this is dropped before the answer, a task waits for it: what the store has charged for a request that
+/// was decided without it, or was dropped, is refunded.
+pub(crate) struct PendingCall {
+    shared_store: Arc<StoreClient>,
+    call: Arc<StoreCall>,
+    answer: Option<AnswerFuture>,
+    /// Whether the deadline has passed.
+    is_late: bool,
+    keeps: bool,
+    /// The keys that this server has charged for the same request after the deadline. If the store has charged them too, one of the two charges must
+    /// be refunded.
+    unresolved: Vec<String>,
+}
+
+pub(crate) type AnswerFuture = BoxFuture<'static, Result<StoreAnswer, StoreError>>;
+
+/// Why a call has no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoAnswer {
+    Failed,
+    /// The deadline has passed. The answer may still come.
+    Late,
+}
+
+impl PendingCall {
+    pub(crate) fn new(shared_store: &Arc<StoreClient>, call: StoreCall) -> Self {
+        let (store, call) = (shared_store.limits.store.clone(), Arc::new(call));
+        let plan = call.clone();
+        let answer = Box::pin(async move { store.take(&plan).await });
+        Self {
+            shared_store: shared_store.clone(),
+            call,
+            answer: Some(answer),
+            is_late: false,
+            keeps: false,
+            unresolved: Vec::new(),
+        }
+    }
+
+    /// Waits for the answer within the deadline.
+    pub(crate) async fn wait(&mut self) -> Result<StoreAnswer, NoAnswer> {
+        let Some(answer) = &mut self.answer else { return Err(NoAnswer::Failed) };
+        let answered = self.shared_store.wait(answer).await;
+        self.is_late = answered == Err(NoAnswer::Late);
+        if !self.is_late {
+            self.answer = None;
+        }
+        answered
+    }
+
+    /// Whether the store may still answer.
+    pub(crate) fn is_open(&self) -> bool {
+        self.answer.is_some()
+    }
+
+    /// A late charge of the store is not refunded.
+    pub(crate) fn keep(&mut self) {
+        self.keeps = true;
+    }
+
+    /// Notes the keys that this server has charged for the same request.
+    pub(crate) fn also_charged_here(&mut self, names: Vec<String>) {
+        self.unresolved = names;
+    }
+
+    /// Waits for the answer after the request has gone on or was dropped.
+    async fn finish(self, mut answer: AnswerFuture) {
+        // The failure counts for the breaker also if all clients hang up before the deadline.
+        let answered = match self.is_late {
+            true => Err(NoAnswer::Late),
+            false => self.shared_store.wait(&mut answer).await,
+        };
+        let answered = match answered {
+            Err(NoAnswer::Late) => timeout(LATEST, answer).await.ok().and_then(Result::ok),
+            answered => answered.ok(),
+        };
+        if let Some(answer) = answered.filter(|answer| answer.admitted) {
+            self.undo(&answer);
+        }
+    }
+
+    /// Refunds what a late answer has charged.
+    fn undo(&self, answer: &StoreAnswer) {
+        let now = self.shared_store.now();
+        if !self.keeps {
+            let charged = self.call.charges.iter().zip(&answer.charged_for);
+            // A forced charge that reached the burst was made in part, or not at all. The exact part is unknown, so none of it is refunded.
+            let exact = charged.filter(|(charge, till)| {
+                !self.call.forced || **till < charge.interval.saturating_mul(charge.burst)
+            });
+            let back = exact.map(|(charge, till)| {
+                let requests = u64::from(charge.cost) * (u64::from(answer.leased) + 1);
+                let nanos = nanos(charge.interval).saturating_mul(requests).min(nanos(*till));
+                Refund { name: charge.key.clone(), nanos, end: until(now, *till) }
+            });
+            self.shared_store.refund(back.filter(|back| back.nanos > 0).collect(), true);
+        }
+        if let Some(slot) = &self.call.slot {
+            self.shared_store.release(slot.clone());
+        }
+    }
+}
+
+impl StoreClient {
+    /// Calls the store for these checks, within the deadline. `Err` contains the call if the store may still answer it.
+    pub(crate) async fn take(
+        self: &Arc<Self>,
+        plan: &CheckPlan,
+        lease: u32,
+        forced: bool,
+    ) -> Result<StoreAnswer, Option<PendingCall>> {
+        let charge = |(check, key): (&KeyCheck, &String)| {
+            let CheckKind::Charge { rate, cost, further } = check.kind else { return None };
+            Some(StoreCharge {
+                key: key.clone(),
+                interval: Duration::from_nanos(rate.interval),
+                burst: rate.burst.get().saturating_add(further),
+                cost,
+                longest: LONGEST,
+            })
+        };
+        let (checks, Some(shared)) = (&plan.checks[plan.first_charge()..], plan.shared.as_ref())
+        else {
+            return Err(None);
+        };
+        if !self.is_reachable() {
+            return Err(None);
+        }
+        let call = StoreCall {
+            charges: checks.iter().zip(&shared.names).filter_map(charge).collect(),
+            block: (!forced).then(|| block_key(&shared.client)),
+            slot: shared.slot.clone(),
+            forced,
+            lease,
+        };
+        let mut pending_call = PendingCall::new(self, call);
+        match pending_call.wait().await {
+            Ok(answer) if answer.charged_for.len() == shared.names.len() => Ok(answer),
+            Err(NoAnswer::Late) => Err(Some(pending_call)),
+            Ok(_) | Err(NoAnswer::Failed) => Err(None),
+        }
+    }
+}
+
+impl Drop for PendingCall {
+    fn drop(&mut self) {
+        let changes = self.call.slot.is_some() || self.call.charges.iter().any(|c| c.cost > 0);
+        match (self.answer.take(), Handle::try_current()) {
+            (Some(answer), Ok(runtime)) if changes => {
+                let late = Self {
+                    shared_store: self.shared_store.clone(),
+                    call: self.call.clone(),
+                    answer: None,
+                    is_late: self.is_late,
+                    keeps: self.keeps,
+                    unresolved: std::mem::take(&mut self.unresolved),
+                };
+                runtime.spawn(late.finish(answer));
+            }
+            _ => {
+                let now = self.shared_store.now();
+                self.unresolved.iter().for_each(|name| self.shared_store.outbox.resolve(name, now));
+            }
+        }
+    }
+}
+
+/// For how long a late answer is awaited.
+pub(crate) const LATEST: Duration = Duration::from_secs(30);

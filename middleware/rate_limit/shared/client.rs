@@ -1,0 +1,94 @@
+//! A shared store in use by one limiter, and the state of this server beside it.
+
+use std::collections::BTreeMap;
+use std::hash::BuildHasher;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use super::outbox::Outbox;
+use super::store::{SharedLimits, StoreSlot};
+use crate::middleware::rate_limit::config::clock::{LimitClock, until};
+use crate::middleware::rate_limit::memory::LocalMemory;
+use crate::middleware::rate_limit::memory::gcra::Receipt;
+
+/// A shared store in use by one limiter.
+pub(crate) struct StoreClient {
+    pub(crate) limits: SharedLimits,
+    pub(crate) failures: AtomicU32,
+    pub(crate) unreachable: AtomicBool,
+    /// Whether the supervisor runs.
+    pub(crate) is_supervised: AtomicBool,
+    pub(crate) outbox: Outbox,
+    pub(crate) local: OnceLock<LocalState>,
+    /// The slots that requests on this server have taken, by the time at which they expire.
+    pub(crate) slots: Mutex<BTreeMap<SlotTicket, Receipt>>,
+    /// Random, so the slots of this server differ from those of other servers. `requests` numbers the slots of this server.
+    server: u64,
+    pub(crate) requests: AtomicU64,
+}
+
+/// The clock and the memory of this server.
+#[derive(Clone)]
+pub(crate) struct LocalState {
+    pub(crate) clock: LimitClock,
+    pub(crate) memory: Arc<LocalMemory>,
+}
+
+/// A slot taken on this server: when it expires, and its number.
+pub(crate) type SlotTicket = (u64, u64);
+
+impl StoreClient {
+    pub(crate) fn new(limits: SharedLimits) -> Self {
+        Self {
+            limits,
+            failures: AtomicU32::new(0),
+            unreachable: AtomicBool::new(false),
+            is_supervised: AtomicBool::new(false),
+            outbox: Outbox::default(),
+            local: OnceLock::new(),
+            slots: Mutex::default(),
+            server: std::hash::RandomState::new().hash_one(0),
+            requests: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn now(&self) -> u64 {
+        self.local.get().map_or(0, |local| local.clock.now())
+    }
+
+    /// A new slot in the store for one request.
+    pub(crate) fn slot(&self, client: &str, most: u32) -> StoreSlot {
+        let number = self.requests.fetch_add(1, Ordering::Relaxed);
+        StoreSlot {
+            key: format!("{client}:#slots"),
+            id: format!("{:x}.{number:x}", self.server),
+            most,
+            longest: self.limits.longest_request,
+        }
+    }
+
+    /// Registers a slot that was taken on this server.
+    pub(crate) fn hold_slot(&self, slot: Receipt) -> SlotTicket {
+        let end = until(self.now(), self.limits.longest_request);
+        let ticket = (end, self.requests.fetch_add(1, Ordering::Relaxed));
+        self.slots().insert(ticket, slot);
+        ticket
+    }
+
+    /// The receipt of a slot that is released. `None` if the slot has already expired.
+    pub(crate) fn free_slot(&self, ticket: SlotTicket) -> Option<Receipt> {
+        self.slots().remove(&ticket)
+    }
+
+    /// Releases the slots of requests that take too long, as the store does.
+    pub(crate) fn expire_slots(&self, memory: &LocalMemory, now: u64) {
+        let mut slots = self.slots();
+        while let Some(first) = slots.first_entry().filter(|first| first.key().0 <= now) {
+            memory.refund(&first.remove(), now);
+        }
+    }
+
+    fn slots(&self) -> MutexGuard<'_, BTreeMap<SlotTicket, Receipt>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

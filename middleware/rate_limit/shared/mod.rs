@@ -1,0 +1,215 @@
+//! Decisions that several servers make together, in a shared store, and what a server decides while the store is unreachable.
+
+pub(crate) mod breaker;
+pub(crate) mod cached;
+pub(crate) mod call;
+pub(crate) mod client;
+pub(crate) mod keys;
+pub(crate) mod outbox;
+#[cfg(feature = "redis")]
+pub(crate) mod redis;
+pub(crate) mod store;
+mod updates;
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use self::cached::{apply_cached, cache_answer};
+use self::call::PendingCall;
+use self::client::StoreClient;
+use self::outbox::UnsentCharge;
+use self::store::WhileUnreachable;
+use super::checks::CheckPlan;
+use super::limiter::Limiter;
+use super::memory::gcra::{CheckKind, CheckOutcome, Receipt};
+use super::reservation::Reservation;
+use super::response::decision::Verdict;
+use super::verdict::RequestOutcome;
+
+impl StoreClient {
+    /// Decides together with the store: first what is known without a call (a cached refusal, a lease, charges that the store does not know yet),
+    /// then one call, and without an answer the mode for an unreachable store.
+    pub(crate) async fn decide(
+        self: &Arc<Self>,
+        limiter: &Arc<Limiter>,
+        mut plan: CheckPlan,
+    ) -> RequestOutcome {
+        let now = limiter.clock.now();
+        if limiter.settings.concurrency.is_some() {
+            self.expire_slots(&limiter.memory, now);
+        }
+        if self.outbox.any() {
+            self.supervise();
+        }
+        let admitted = apply_cached(&limiter.memory, &mut plan, now, false);
+        let first_charge = plan.first_charge();
+        let lease = self.lease(limiter, &plan);
+        if lease > 0 && plan.checks[..first_charge].iter().all(|check| check.until <= now) {
+            let ((shard, client), shape) = (plan.client, plan.shape());
+            if let Some(left) = limiter.memory.spend_lease(shard, client, shape, now) {
+                for check in &mut plan.checks {
+                    check.outcome = CheckOutcome::Admitted;
+                    if let (CheckKind::Charge { rate, cost, .. }, true) =
+                        (check.kind, check.refundable)
+                    {
+                        // The requests that are left of the lease come after this one in the queue.
+                        let nanos = rate.charge(cost);
+                        let end = check.until.saturating_sub(nanos.saturating_mul(left.into()));
+                        check.number = limiter.memory.register(check.shard, check.key, nanos, end);
+                    }
+                }
+                return limiter.outcome(&mut plan, (true, now));
+            }
+        }
+        if self.is_local(&plan, now) {
+            return self.decide_without_store(limiter, plan, first_charge, now, None);
+        }
+        let slots = plan.checks[..first_charge].iter().filter(|check| check.kind.is_block()).count()
+            ..first_charge;
+        if !admitted || !limiter.memory.decide(&mut plan.checks[slots.clone()], now) {
+            limiter.strike(&plan, now);
+            return limiter.outcome(&mut plan, (false, now));
+        }
+        let most = limiter.settings.concurrency.filter(|_| self.is_reachable());
+        if let (Some(most), Some(shared)) = (most, &mut plan.shared) {
+            shared.slot = Some(self.slot(&shared.client, most));
+        }
+        // From here on the slot is released also if the request is dropped during the call.
+        let taken = plan.checks[slots].iter().filter_map(Receipt::of).collect();
+        let slot = plan.shared.as_ref().and_then(|shared| shared.slot.clone());
+        let reservation = Reservation::new(limiter.clone(), taken, Vec::new(), slot);
+        let answer = self.take(&plan, lease, false).await;
+        let (sent, now) = (now, limiter.clock.now());
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(pending_call) => {
+                drop(reservation);
+                return self.decide_without_store(limiter, plan, first_charge, now, pending_call);
+            }
+        };
+        cache_answer(&limiter.memory, &mut plan, &answer, sent, now);
+        if answer.leased > 0 {
+            let ((shard, client), shape) = (plan.client, plan.shape());
+            limiter.memory.lease(shard, client, shape, answer.leased, now);
+        }
+        if !answer.admitted {
+            limiter.strike(&plan, now);
+        }
+        // The outcome reserves the same slot. It must do so before this reservation ends.
+        let answer = limiter.outcome(&mut plan, (answer.admitted, now));
+        match answer.reservation.is_some() {
+            true => reservation.forget(),
+            false => drop(reservation),
+        }
+        answer
+    }
+
+    /// Whether this server has admitted requests that the store does not know of. Until they are sent, the client has what is left of its local
+    /// share.
+    fn is_local(&self, plan: &CheckPlan, now: u64) -> bool {
+        matches!(self.limits.while_unreachable, WhileUnreachable::Local { .. })
+            && plan.shared.as_ref().is_some_and(|shared| self.outbox.has(&shared.names, now))
+    }
+
+    /// How many requests may be paid for in advance.
+    fn lease(&self, limiter: &Limiter, plan: &CheckPlan) -> u32 {
+        if self.limits.lease == 0
+            || limiter.settings.concurrency.is_some()
+            || !limiter.settings.delay.is_zero()
+        {
+            return 0;
+        }
+        let most = plan.checks.iter().filter_map(|check| match check.kind {
+            CheckKind::Charge { rate, cost, .. } => rate.burst.get().checked_div(20 * cost.max(1)),
+            _ => None,
+        });
+        most.min().unwrap_or(0).min(self.limits.lease)
+    }
+
+    /// Decides without the store, which may still answer the call.
+    fn decide_without_store(
+        &self,
+        limiter: &Arc<Limiter>,
+        mut plan: CheckPlan,
+        first_charge: usize,
+        now: u64,
+        mut pending_call: Option<PendingCall>,
+    ) -> RequestOutcome {
+        if let Some(shared) = &mut plan.shared {
+            shared.slot = None;
+        }
+        if let WhileUnreachable::Local { servers } = self.limits.while_unreachable {
+            let known: SmallVec<[u64; 2]> =
+                plan.checks[first_charge..].iter().map(|c| c.until).collect();
+            let mut full_rates = SmallVec::new();
+            for check in &mut plan.checks {
+                match &mut check.kind {
+                    CheckKind::Charge { rate, .. } => {
+                        full_rates.push(*rate);
+                        *rate = rate.share(servers);
+                    }
+                    CheckKind::Slot { most } => *most = (*most / servers.max(1)).max(1),
+                    CheckKind::NotBlocked => {}
+                }
+                check.outcome = CheckOutcome::Admitted;
+            }
+            let decided = limiter.decide(&mut plan);
+            if let Some(shared) = &mut plan.shared {
+                shared.full_rates = full_rates;
+            }
+            if decided.0 {
+                self.record_local(&plan, first_charge, &known, now, pending_call.as_mut());
+            }
+            return limiter.outcome(&mut plan, decided);
+        }
+        if !apply_cached(&limiter.memory, &mut plan, now, true) {
+            // The quota was already used up, or the client was blocked, when the store was last reached.
+            return limiter.outcome(&mut plan, (false, now));
+        }
+        plan.shared = None;
+        plan.checks.truncate(first_charge);
+        let allows = self.limits.while_unreachable == WhileUnreachable::Allow;
+        let admitted = allows && limiter.memory.decide(&mut plan.checks, now);
+        if let (true, Some(pending_call)) = (admitted, &mut pending_call) {
+            pending_call.keep();
+        }
+        let mut answer = limiter.outcome(&mut plan, (admitted, now));
+        if !allows {
+            (answer.verdict, answer.wait) = (Verdict::Unavailable, Some(1));
+        }
+        answer.states.clear();
+        answer
+    }
+
+    /// Puts charges that were made without the store into the outbox. They are sent when the store is reachable, unless a call that is still open
+    /// turns out to have made the same charges.
+    pub(crate) fn record_local(
+        &self,
+        plan: &CheckPlan,
+        first_charge: usize,
+        known: &[u64],
+        now: u64,
+        pending_call: Option<&mut PendingCall>,
+    ) {
+        let Some(shared) = &plan.shared else { return };
+        let unresolved = pending_call.as_ref().is_some_and(|pending_call| pending_call.is_open());
+        let mut names = Vec::new();
+        let charges = plan.checks[first_charge..].iter().zip(&shared.names).zip(known).enumerate();
+        for (at, ((check, name), known)) in charges {
+            let CheckKind::Charge { rate, cost, further } = check.kind else { continue };
+            if cost == 0 {
+                continue;
+            }
+            let rate = shared.full_rates.get(at).copied().unwrap_or(rate);
+            let known = *known;
+            self.outbox.charge(&UnsentCharge { name, rate, further, cost, known, unresolved }, now);
+            if unresolved {
+                names.push(name.clone());
+            }
+        }
+        if let Some(pending_call) = pending_call {
+            pending_call.also_charged_here(names);
+        }
+    }
+}

@@ -1,0 +1,374 @@
+//! The interface of a store that several servers share, and the settings for using it.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::middleware::rate_limit::config::error::{RateLimitError, checked};
+
+/// A store that several servers share.
+///
+/// The state of a key is one time: until when the key is charged, by the clock of the store. Decisions are made by GCRA: a charge of `cost` fits if
+/// the key is then charged for no longer than `burst` requests take to come back. All charges of a call are decided together: if one does not fit,
+/// none is made. An implementation makes each call in one round trip, and sets a time to live on every key.
+///
+/// An answer after the deadline is still used, so do not cancel a late call. It is unknown whether a failed call was executed; a limiter never
+/// repeats a call whose second execution would change something again.
+///
+/// # Example
+///
+/// A complete store for the servers of one process. A store over a network does the same with the commands of its database.
+///
+/// ```
+/// use std::collections::HashMap;
+/// use std::sync::{Mutex, PoisonError};
+/// use std::time::{Duration, Instant};
+///
+/// use tower_chain::middleware::rate_limit::{
+///     LimitStore, StoreAnswer, StoreCall, StoreFuture, StoreSlot,
+/// };
+/// use tower_chain::{RateLimit, SharedLimits};
+///
+/// #[derive(Default)]
+/// struct MapStore(Mutex<Times>);
+///
+/// #[derive(Default)]
+/// struct Times {
+///     charged: HashMap<String, Instant>,
+///     slots: HashMap<String, HashMap<String, Instant>>,
+/// }
+///
+/// impl MapStore {
+///     fn with_state<'a, T: Send + 'a>(&'a self, f: impl FnOnce(&mut Times, Instant) -> T) -> StoreFuture<'a, T> {
+///         let mut times = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+///         let now = Instant::now();
+///         times.charged.retain(|_, until| *until > now);
+///         times.slots.values_mut().for_each(|taken| taken.retain(|_, until| *until > now));
+///         times.slots.retain(|_, taken| !taken.is_empty());
+///         let answer = f(&mut times, now);
+///         Box::pin(std::future::ready(Ok(answer)))
+///     }
+/// }
+///
+/// impl LimitStore for MapStore {
+///     fn take<'a>(&'a self, call: &'a StoreCall) -> StoreFuture<'a, StoreAnswer> {
+///         self.with_state(|times, now| {
+///             let charged = |key: &String| times.charged.get(key).map_or(Duration::ZERO, |until| *until - now);
+///             let mut answer = StoreAnswer { admitted: true, ..StoreAnswer::default() };
+///             answer.blocked_for = call.block.as_ref().map_or(Duration::ZERO, charged);
+///             if let Some(slot) = &call.slot {
+///                 let taken = times.slots.get(&slot.key).map_or(0, HashMap::len);
+///                 answer.is_busy = taken >= slot.most as usize;
+///             }
+///             answer.admitted &= answer.blocked_for.is_zero() && !answer.is_busy;
+///             // A store may always pay for fewer requests in advance than it is asked to: here for none.
+///             let mut after = Vec::new();
+///             for charge in &call.charges {
+///                 let most = charge.interval * charge.burst;
+///                 let before = charged(&charge.key).min(charge.longest);
+///                 let time = before + charge.interval * charge.cost;
+///                 answer.admitted &= charge.cost == 0 || call.forced || time <= most;
+///                 after.push(time.min(most).max(before));
+///                 answer.charged_for.push(before);
+///             }
+///             if answer.admitted {
+///                 answer.charged_for = after;
+///             }
+///             for (charge, time) in call.charges.iter().zip(&answer.charged_for) {
+///                 times.charged.insert(charge.key.clone(), now + *time);
+///             }
+///             if let (true, Some(slot)) = (answer.admitted, &call.slot) {
+///                 let taken = times.slots.entry(slot.key.clone()).or_default();
+///                 taken.insert(slot.id.clone(), now + slot.longest);
+///             }
+///             answer
+///         })
+///     }
+///
+///     fn refund<'a>(&'a self, keys: &'a [(String, Duration)]) -> StoreFuture<'a, ()> {
+///         self.with_state(|times, now| {
+///             for (key, time) in keys {
+///                 if let Some(until) = times.charged.get_mut(key) {
+///                     *until = until.checked_sub(*time).unwrap_or(now);
+///                 }
+///             }
+///         })
+///     }
+///
+///     fn release<'a>(&'a self, slot: &'a StoreSlot) -> StoreFuture<'a, ()> {
+///         self.with_state(|times, _| {
+///             if let Some(taken) = times.slots.get_mut(&slot.key) {
+///                 taken.remove(&slot.id);
+///             }
+///         })
+///     }
+///
+///     fn clear<'a>(&'a self, keys: &'a [String]) -> StoreFuture<'a, ()> {
+///         self.with_state(|times, _| times.charged.retain(|key, _| !keys.contains(key)))
+///     }
+///
+///     fn ping(&self) -> StoreFuture<'_, ()> {
+///         self.with_state(|_, _| ())
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let shared = SharedLimits::new(MapStore::default());
+/// let servers = [(); 2].map(|()| RateLimit::per_minute(3).shared(shared.clone()).handle());
+/// assert!(servers[0].admit("ann", 2).await.is_ok());
+/// assert!(servers[1].admit("ann", 1).await.is_ok());
+/// assert!(servers[0].admit("ann", 1).await.is_err());
+/// # }
+/// ```
+pub trait LimitStore: Send + Sync + 'static {
+    /// Decides one request: makes all of its charges, or none.
+    fn take<'a>(&'a self, call: &'a StoreCall) -> StoreFuture<'a, StoreAnswer>;
+
+    /// Refunds charges: each key is charged for so much less time, but not for less than zero.
+    fn refund<'a>(&'a self, keys: &'a [(String, Duration)]) -> StoreFuture<'a, ()>;
+
+    /// Releases the slot of a request that has ended.
+    fn release<'a>(&'a self, slot: &'a StoreSlot) -> StoreFuture<'a, ()>;
+
+    /// Removes keys.
+    fn clear<'a>(&'a self, keys: &'a [String]) -> StoreFuture<'a, ()>;
+
+    /// Checks whether the store is reachable, over a new connection if necessary.
+    fn ping(&self) -> StoreFuture<'_, ()>;
+}
+
+/// The future that the methods of a [`LimitStore`] return.
+pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+
+/// The checks of one request for a [`LimitStore`]. All keys have the same hash tag in braces.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StoreCall {
+    /// The charges, one for each policy and network of the client.
+    pub charges: Vec<StoreCharge>,
+    /// The key of a block. If it is charged, the request is refused, whatever its cost.
+    pub block: Option<String>,
+    /// The slot that the request takes. The slots of a client are its requests in flight.
+    pub slot: Option<StoreSlot>,
+    /// Makes each charge as far as it fits, instead of refusing.
+    pub forced: bool,
+    /// How many more requests like this one to charge for if it is admitted, as far as they fit. The server then admits them without a call.
+    pub lease: u32,
+}
+
+/// A charge in a [`StoreCall`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StoreCharge {
+    /// The name of the key.
+    pub key: String,
+    /// The time in which one request comes back.
+    pub interval: Duration,
+    /// The number of requests that a key may be charged for.
+    pub burst: u32,
+    /// The number of requests to charge for. 0 only reads the state.
+    pub cost: u32,
+    /// For how long from now the key may be charged at most. A store shortens a longer charge to this, also where the request is refused.
+    ///
+    /// This is 100 years, except where an operator sets the time of a [block](crate::RateLimitHandle::block): another server may have charged the key
+    /// under a quota that this server does not know, so nothing else shortens it. A store whose clock may be set back keeps with each key for how
+    /// long it was charged when it was written, and shortens the charge to that.
+    pub longest: Duration,
+}
+
+/// The slot of one request in flight.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StoreSlot {
+    /// The key that contains the slots of the client.
+    pub key: String,
+    /// The identity of this slot, which is unique among all servers.
+    pub id: String,
+    /// The number of slots.
+    pub most: u32,
+    /// After which time the slot expires if it is not released, because its server may have died.
+    pub longest: Duration,
+}
+
+/// The decision of a [`LimitStore`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StoreAnswer {
+    /// Whether the request is admitted: the charges were made and the slot was taken.
+    pub admitted: bool,
+    /// For how long from now each key is charged, in the order of the charges, including those that were just made.
+    pub charged_for: Vec<Duration>,
+    /// How many more requests were charged, see [`StoreCall::lease`].
+    pub leased: u32,
+    /// For how long from now the client is blocked. Zero if it is not blocked.
+    pub blocked_for: Duration,
+    /// Whether all slots are taken.
+    pub is_busy: bool,
+}
+
+/// Why a [`LimitStore`] failed. It is logged, and never sent to a client.
+#[derive(Debug)]
+pub struct StoreError(Box<dyn std::error::Error + Send + Sync>);
+
+impl StoreError {
+    /// Returns an error with this cause.
+    pub fn new(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self(cause.into())
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the shared store of the rate limiter failed: {}", self.0)
+    }
+}
+
+impl std::error::Error for StoreError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&*self.0)
+    }
+}
+
+/// What a limiter does while its shared store is unreachable.
+///
+/// In each mode, a client that this server knows to be blocked, or to have used up its quota at the last answer of the store, is refused until that
+/// time is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum WhileUnreachable {
+    /// Each server decides alone, on its share of each quota and of the slots, and continues from the last known state. When the store is reachable
+    /// again, all servers send what they have admitted before they use its answers, so nothing is admitted twice.
+    ///
+    /// A share is at least one request, which comes back in the time of the whole quota. If there are more servers than the burst has requests, each
+    /// of them admits one.
+    Local {
+        /// The number of servers that share the quota.
+        servers: u32,
+    },
+    /// All other requests are passed on without being counted.
+    Allow,
+    /// All other requests are refused with 503.
+    Deny,
+}
+
+/// A [`LimitStore`], and how a limiter uses it. See [`RateLimit::shared`](crate::RateLimit::shared).
+///
+/// # Example
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_chain::{RateLimit, RedisStore, SharedLimits, WhileUnreachable};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let shared = SharedLimits::new(RedisStore::new("redis://127.0.0.1/")?)
+///     .prefix("api")
+///     .deadline(Duration::from_millis(20))
+///     .while_unreachable(WhileUnreachable::Local { servers: 4 });
+/// let limit = RateLimit::per_minute(600).shared(shared);
+/// # let _ = limit;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct SharedLimits {
+    pub(crate) store: Arc<dyn LimitStore>,
+    pub(crate) prefix: String,
+    pub(crate) deadline: Duration,
+    pub(crate) while_unreachable: WhileUnreachable,
+    pub(crate) lease: u32,
+    pub(crate) longest_request: Duration,
+}
+
+impl SharedLimits {
+    /// Settings with this store, and the defaults.
+    pub fn new(store: impl LimitStore) -> Self {
+        Self {
+            store: Arc::new(store),
+            prefix: "limit".to_owned(),
+            deadline: Duration::from_millis(50),
+            while_unreachable: WhileUnreachable::Local { servers: 1 },
+            lease: 0,
+            longest_request: Duration::from_secs(60),
+        }
+    }
+
+    /// Sets the prefix of all keys. Limiters with the same prefix and the same policy names share their counts. If the names of all their policies
+    /// are equal, they also share blocks and slots. Defaults to `limit`.
+    ///
+    /// Braces are removed from it: they mark the hash tag, which selects the node of a cluster.
+    ///
+    /// # Panics
+    ///
+    /// If [`try_prefix`](SharedLimits::try_prefix) fails.
+    #[track_caller]
+    #[must_use]
+    pub fn prefix(self, prefix: impl Into<String>) -> Self {
+        checked(self.try_prefix(prefix))
+    }
+
+    /// Sets a [prefix](SharedLimits::prefix) that comes from configuration.
+    ///
+    /// # Errors
+    ///
+    /// [`RateLimitError::StorePrefix`] if it contains nothing but braces: an empty hash tag would spread the keys of one request over the nodes of a
+    /// cluster.
+    pub fn try_prefix(mut self, prefix: impl Into<String>) -> Result<Self, RateLimitError> {
+        self.prefix = prefix.into();
+        self.prefix.retain(|c| c != '{' && c != '}');
+        if self.prefix.is_empty() {
+            return Err(RateLimitError::StorePrefix);
+        }
+        Ok(self)
+    }
+
+    /// Sets how long a request waits for the store. Defaults to 50 ms.
+    ///
+    /// After five failures in a row, requests no longer wait, and a probe runs six times a second. The store is used again after it has answered for
+    /// half a second, in which each server sends what the store has missed.
+    #[must_use]
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// Sets how many requests of a client a server may pay for in advance, to admit them without a call. Defaults to 0.
+    ///
+    /// For clients with very many requests. A lease is at most a twentieth of the burst of each policy, and the quota is never exceeded. The part
+    /// that is not used within ten seconds is lost to the client; so is the rest of a lease when this server [blocks](crate::RateLimitHandle::block),
+    /// charges or resets the client. Another server may use its own lease until then. A lease pays for requests of the same client, under the same
+    /// policies and at the same cost. It has no effect on limiters with [`concurrency`](crate::RateLimit::concurrency) or
+    /// [`delay`](crate::RateLimit::delay), which need a call for each request.
+    #[must_use]
+    pub fn lease(mut self, requests: u32) -> Self {
+        self.lease = requests;
+        self
+    }
+
+    /// Sets after which time the slot of a request expires, for limiters with [`concurrency`](crate::RateLimit::concurrency). Defaults to 60 s.
+    ///
+    /// The slots of a server that died are free after this time. A request that takes longer is no longer counted.
+    #[must_use]
+    pub fn longest_request(mut self, longest: Duration) -> Self {
+        self.longest_request = longest;
+        self
+    }
+
+    /// Sets the behaviour while the store is unreachable. Defaults to [`WhileUnreachable::Local`] with one server.
+    #[must_use]
+    pub fn while_unreachable(mut self, mode: WhileUnreachable) -> Self {
+        self.while_unreachable = mode;
+        self
+    }
+}
+
+impl fmt::Debug for SharedLimits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SharedLimits")
+            .field("prefix", &self.prefix)
+            .field("deadline", &self.deadline)
+            .field("while_unreachable", &self.while_unreachable)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,235 @@
+//! The middleware: how a request passes through a limiter.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::RateLimit;
+use super::reservation::Reservation;
+use super::response::decision::{Decision, Verdict};
+use super::response::headers::PolicyState;
+use super::response::refusal;
+use super::verdict::{ChargedOnce, RefusedOnce, RequestOutcome};
+use crate::{Dependent, Endpoint, FromChain, Middleware, Next, Request, Response};
+
+impl Middleware for RateLimit {
+    type Provides = ();
+
+    async fn call<N: Endpoint>(&self, mut next: Next<'_, N>) -> Response {
+        let passed = match self.admit(next.request_mut(), false).await {
+            Ok(passed) => passed,
+            Err(refusal) => return refusal,
+        };
+        let response = next.run().await;
+        self.respond(passed, response)
+    }
+}
+
+/// A [`RateLimit`] whose key is a part of a value that an earlier step provides. Returned by [`RateLimit::keyed_by`].
+pub struct PerProvided<A> {
+    pub(super) limit: RateLimit,
+    pub(super) of: PhantomData<fn() -> A>,
+}
+
+impl<A: FromChain + 'static> Dependent for PerProvided<A> {
+    type Needs = (A,);
+    type Middleware = RateLimit;
+
+    fn into_middleware(self) -> RateLimit {
+        self.limit
+    }
+}
+
+impl<A> fmt::Debug for PerProvided<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("PerProvided").field(&self.limit).finish()
+    }
+}
+
+/// A [`RateLimit`] that provides its [`Decision`], or a value made from it. Returned by [`RateLimit::with_decision`].
+#[derive(Clone)]
+pub struct WithDecision<T = Decision> {
+    pub(super) limit: RateLimit,
+    pub(super) provided: Arc<dyn Fn(Decision) -> T + Send + Sync>,
+}
+
+impl<T: Clone + Send + Sync + 'static> Middleware for WithDecision<T> {
+    type Provides = (T,);
+
+    async fn call<N: Endpoint>(&self, mut next: Next<'_, N, (T,)>) -> Response {
+        let mut passed = match self.limit.admit(next.request_mut(), true).await {
+            Ok(passed) => passed,
+            Err(refusal) => return refusal,
+        };
+        let decision = passed.take_decision().unwrap_or_else(Decision::skipped);
+        let response = next.run_with(((self.provided)(decision),)).await;
+        self.limit.respond(passed, response)
+    }
+
+    fn name(&self) -> String {
+        self.limit.name()
+    }
+}
+
+impl<T> fmt::Debug for WithDecision<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("WithDecision").field(&self.limit).finish()
+    }
+}
+
+impl RateLimit {
+    /// Decides whether a request is passed on. `Err` is the refusal.
+    async fn admit(&self, req: &mut Request, provide: bool) -> Result<Admission, Response> {
+        let limiter = &self.limiter;
+        if limiter.skips(req) {
+            let skipped = Decision::skipped();
+            limiter.counters.note(0, Verdict::Skipped, false);
+            if let Some(observe) = &limiter.settings.observe {
+                observe(req, &skipped);
+            }
+            return Ok(Admission::keep(SmallVec::new(), None, provide.then_some(skipped)));
+        }
+        limiter.warnings.enter(&limiter.settings, req);
+        if limiter.is_simple
+            && !provide
+            && let Some(decided) = self.admit_simply(req)
+        {
+            return decided.or_else(|refused| self.finish(req, refused.into(), false));
+        }
+        let quiet =
+            limiter.settings.headers.is_empty() && limiter.settings.observe.is_none() && !provide;
+        let outcome = if self.is_async || limiter.shared_store.is_some() {
+            Box::pin(self.decide_async(req, quiet)).await
+        } else {
+            let mut plan = limiter.plan(req, &[], quiet);
+            let decided = limiter.decide(&mut plan);
+            limiter.outcome(&mut plan, decided)
+        };
+        if outcome.delay > 0 {
+            Box::pin(self.finish_delayed(req, outcome, provide)).await
+        } else {
+            self.finish(req, outcome, provide)
+        }
+    }
+
+    /// The short path, for limiters that make one charge per request. `None` if a request needs more checks.
+    fn admit_simply(&self, req: &Request) -> Option<Result<Admission, RefusedOnce>> {
+        let limiter = &self.limiter;
+        let (client, key) = (limiter.client(req), &limiter.settings.key);
+        let hashes = key.with(req, client, None, |named| limiter.hashes(key, named))?;
+        limiter.warnings.named(key, hashes.narrowest());
+        let cost = limiter.settings.policies.first()?.cost_of_all();
+        let tells = !limiter.settings.headers.is_empty() && !limiter.settings.shadow;
+        let pass = |charged| if tells { Admission::Once(charged) } else { Admission::Silently };
+        Some(limiter.charge_once(&hashes, cost)?.map(pass))
+    }
+
+    async fn decide_async(&self, req: &mut Request, quiet: bool) -> RequestOutcome {
+        let limiter = &self.limiter;
+        let found = if self.is_async { limiter.find(req).await } else { Vec::new() };
+        let mut plan = limiter.plan(req, &found, quiet);
+        match limiter.shared_store() {
+            Some(shared_store) => shared_store.decide(limiter, plan).await,
+            None => {
+                let decided = limiter.decide(&mut plan);
+                limiter.outcome(&mut plan, decided)
+            }
+        }
+    }
+
+    async fn finish_delayed(
+        &self,
+        req: &mut Request,
+        mut outcome: RequestOutcome,
+        provide: bool,
+    ) -> Result<Admission, Response> {
+        outcome.wait(&self.limiter).await;
+        self.finish(req, outcome, provide)
+    }
+
+    #[allow(clippy::result_large_err, reason = "a refusal is the response itself")]
+    fn finish(
+        &self,
+        req: &Request,
+        mut outcome: RequestOutcome,
+        provide: bool,
+    ) -> Result<Admission, Response> {
+        let limiter = &self.limiter;
+        let admitted = outcome.verdict == Verdict::Admitted;
+        limiter.note(&outcome);
+        let seen = provide || limiter.settings.observe.is_some();
+        let decision = (seen || !admitted).then(|| limiter.decision(&outcome));
+        if let (Some(observe), Some(decision)) = (&limiter.settings.observe, &decision) {
+            observe(req, decision);
+        }
+        if let (false, Some(decision)) = (admitted, &decision) {
+            refusal::log(decision, limiter.settings.shadow);
+            if !limiter.settings.shadow {
+                return Err(refusal::respond(limiter, req, decision, &outcome.states));
+            }
+        }
+        if let Some(reservation) = &mut outcome.reservation {
+            match &limiter.settings.count {
+                None => reservation.keep_charges(),
+                Some(count) if count.dropped => reservation.count_if_dropped(),
+                Some(_) => {}
+            }
+        }
+        let states = if limiter.settings.shadow { SmallVec::new() } else { outcome.states };
+        Ok(Admission::keep(states, outcome.reservation, decision.filter(|_| provide)))
+    }
+
+    fn respond(&self, passed: Admission, mut response: Response) -> Response {
+        let KeptForResponse { states, reservation, .. } = match passed {
+            Admission::Silently => return response,
+            Admission::Once(charged) => {
+                self.limiter.write(response.headers_mut(), &[charged.state()]);
+                return response;
+            }
+            Admission::With(kept) => *kept,
+        };
+        if !states.is_empty() {
+            self.limiter.write(response.headers_mut(), &states);
+        }
+        let Some(mut reservation) = reservation else { return response };
+        if let Some(count) = &self.limiter.settings.count {
+            reservation.settle((count.counts)(&response));
+        }
+        reservation.until_sent(response)
+    }
+}
+
+/// What the response of an admitted request needs. It is part of the future of the chain, so the rare case is boxed.
+enum Admission {
+    /// Nothing is added to the response.
+    Silently,
+    /// One key was charged, and the response shows its state.
+    Once(ChargedOnce),
+    With(Box<KeptForResponse>),
+}
+
+/// What is kept of a request until its response.
+struct KeptForResponse {
+    states: SmallVec<[PolicyState; 2]>,
+    reservation: Option<Box<Reservation>>,
+    decision: Option<Decision>,
+}
+
+impl Admission {
+    fn keep(
+        states: SmallVec<[PolicyState; 2]>,
+        reservation: Option<Box<Reservation>>,
+        decision: Option<Decision>,
+    ) -> Self {
+        if states.is_empty() && reservation.is_none() && decision.is_none() {
+            return Self::Silently;
+        }
+        Self::With(Box::new(KeptForResponse { states, reservation, decision }))
+    }
+
+    fn take_decision(&mut self) -> Option<Decision> {
+        if let Self::With(kept) = self { kept.decision.take() } else { None }
+    }
+}

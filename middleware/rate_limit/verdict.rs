@@ -1,0 +1,314 @@
+//! Runs the checks of a request, and turns their results into a verdict and into the state of each policy.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use smallvec::SmallVec;
+
+use super::checks::{CheckPlan, KeyHashes};
+use super::config::clock::{seconds, until};
+use super::config::key::LEVELS;
+use super::config::quota::Quota;
+use super::limiter::Limiter;
+use super::memory::ChargeOutcome;
+use super::memory::gcra::{CheckKind, CheckOutcome, KeyCheck, Receipt, STRIKE, governed, mix};
+use super::reservation::Reservation;
+use super::response::decision::{Decision, DecisionData, Pseudonym, Standing, Verdict};
+use super::response::headers::PolicyState;
+
+/// The result for one request.
+pub(crate) struct RequestOutcome {
+    pub(crate) verdict: Verdict,
+    /// Nanoseconds after which the request would be admitted. `None` if it was admitted, or never will be.
+    pub(crate) wait: Option<u64>,
+    pub(crate) states: SmallVec<[PolicyState; 2]>,
+    pub(crate) reservation: Option<Box<Reservation>>,
+    pub(crate) client: (usize, u64),
+    /// Whether a fifth or less of a quota is left.
+    pub(crate) near_limit: bool,
+    /// Whether the memory has already counted the decision in its totals.
+    pub(crate) counted: bool,
+    /// Nanoseconds for which an admitted request must wait for its turn.
+    pub(crate) delay: u64,
+}
+
+/// The result of the short path: the only policy has charged the only key.
+pub(crate) struct ChargedOnce {
+    pub(crate) quota: Quota,
+    pub(crate) until: u64,
+    pub(crate) now: u64,
+}
+
+/// The result of the short path: the only policy has refused to charge the only key.
+pub(crate) struct RefusedOnce {
+    pub(crate) charged: ChargedOnce,
+    /// Nanoseconds after which the request would be admitted.
+    pub(crate) wait: u64,
+    pub(crate) client: (usize, u64),
+}
+
+impl From<RefusedOnce> for RequestOutcome {
+    fn from(RefusedOnce { charged, wait, client }: RefusedOnce) -> Self {
+        let state = charged.state();
+        let state = PolicyState { violated: true, reset: state.reset.max(wait), ..state };
+        Self {
+            verdict: Verdict::Exceeded,
+            wait: Some(wait),
+            states: SmallVec::from_iter([state]),
+            reservation: None,
+            client,
+            near_limit: false,
+            counted: false,
+            delay: 0,
+        }
+    }
+}
+
+impl ChargedOnce {
+    /// The state of the policy after the charge.
+    pub(crate) fn state(&self) -> PolicyState {
+        let &Self { quota, until, now } = self;
+        let (remaining, reset) = quota.rate().standing(until, now);
+        let full = until.saturating_sub(now);
+        PolicyState { policy: 0, violated: false, quota, remaining, reset, full }
+    }
+}
+
+impl RequestOutcome {
+    /// Waits for the turn of an admitted request.
+    pub(crate) async fn wait(&mut self, limiter: &Limiter) {
+        let wait = std::mem::take(&mut self.delay);
+        if wait == 0 || limiter.settings.shadow {
+            return;
+        }
+        if tokio::runtime::Handle::try_current().is_ok() {
+            tokio::time::sleep(Duration::from_nanos(wait)).await;
+        } else {
+            // Without a runtime, no timer would wake the request. It is refused, and its charges are refunded.
+            self.reservation = None;
+            (self.verdict, self.wait) = (Verdict::Exceeded, Some(wait));
+        }
+    }
+}
+
+impl Limiter {
+    /// Runs the checks on the memory of this server. Returns whether the request is admitted, and the time of the decision.
+    pub(crate) fn decide(&self, plan: &mut CheckPlan) -> (bool, u64) {
+        let now = self.clock.now();
+        let admitted = self.memory.decide(&mut plan.checks, now);
+        plan.counted = admitted && plan.checks.last().is_some_and(KeyCheck::is_of_policy);
+        if !admitted {
+            self.strike(plan, now);
+        }
+        (admitted, now)
+    }
+
+    /// The short path: charges one key for the only policy. `None` if more must be checked; nothing is charged then, and the caller runs all checks.
+    #[inline]
+    pub(crate) fn charge_once(
+        &self,
+        client: &KeyHashes,
+        cost: u32,
+    ) -> Option<Result<ChargedOnce, RefusedOnce>> {
+        if client.levels != 1 || self.blocks.load(Ordering::Acquire) {
+            return None;
+        }
+        let (hash, quota) = (client.hashes[0], self.settings.policies.first()?.quota());
+        let at = self.memory.shard_of(hash);
+        self.memory.expect(at);
+        let now = self.clock.now();
+        Some(match self.memory.charge(at, mix(hash, 0), quota.rate(), cost, now)? {
+            ChargeOutcome::Until(until) => Ok(ChargedOnce { quota, until, now }),
+            ChargeOutcome::Wait { until, wait } => Err(RefusedOnce {
+                charged: ChargedOnce { quota, until, now },
+                wait,
+                client: (at, hash),
+            }),
+        })
+    }
+
+    /// Counts a refusal as a strike, and blocks a client that has collected too many.
+    pub(crate) fn strike(&self, plan: &CheckPlan, now: u64) {
+        let Some(penalty) = self.settings.penalty else { return };
+        let refused = |is: fn(&CheckKind) -> bool| {
+            plan.checks.iter().any(|check| is(&check.kind) && !check.is_admitted())
+        };
+        // Only refusals by a quota are strikes, and a client that is blocked collects none.
+        if refused(|kind| matches!(kind, CheckKind::NotBlocked))
+            || !refused(|kind| matches!(kind, CheckKind::Charge { .. }))
+        {
+            return;
+        }
+        let (shard, hash) = plan.client;
+        let kind = CheckKind::Charge { rate: penalty.strikes.rate(), cost: 1, further: 0 };
+        let mut strike = [KeyCheck::new(shard, mix(hash, STRIKE), STRIKE, kind)];
+        if !self.memory.decide(&mut strike, now) {
+            let (shard, key) = self.block_of(plan);
+            // An operator may have blocked the client for longer meanwhile.
+            let end = until(now, penalty.block);
+            self.memory.change(shard, key, now, |other| other.max(end));
+            if let (Some(shared_store), Some(shared)) = (self.shared_store(), &plan.shared) {
+                self.end_leases(plan, now);
+                shared_store.block_later(&shared.client, (shard, key), penalty.block);
+            }
+        }
+    }
+
+    /// Counts a decision in the totals, unless the memory has done so.
+    pub(crate) fn note(&self, outcome: &RequestOutcome) {
+        if !outcome.counted {
+            self.counters.note(outcome.client.0, outcome.verdict, outcome.near_limit);
+        }
+    }
+
+    /// Turns the results of the checks into an outcome.
+    pub(crate) fn outcome(
+        self: &Arc<Self>,
+        plan: &mut CheckPlan,
+        (admitted, now): (bool, u64),
+    ) -> RequestOutcome {
+        let mut outcome = RequestOutcome {
+            verdict: Verdict::Admitted,
+            wait: None,
+            states: SmallVec::new(),
+            reservation: None,
+            client: plan.client,
+            near_limit: false,
+            counted: plan.counted,
+            delay: 0,
+        };
+        if !(admitted && plan.quiet) {
+            outcome.states = self.states(plan, now);
+        }
+        if admitted {
+            for check in &plan.checks {
+                if let CheckKind::Charge { rate, .. } = check.kind {
+                    let (taken, burst_time) = (check.until.saturating_sub(now), rate.burst_time());
+                    outcome.delay = outcome.delay.max(taken.saturating_sub(burst_time));
+                    outcome.near_limit |= taken >= rate.near_limit_time();
+                }
+            }
+            if self.settings.count.is_some()
+                || self.settings.concurrency.is_some()
+                || outcome.delay > 0
+            {
+                let receipts = plan.checks.iter().filter_map(Receipt::of).collect();
+                let slot = plan.shared.as_mut().and_then(|shared| shared.slot.take());
+                let names = plan.charged_names();
+                outcome.reservation =
+                    Some(Box::new(Reservation::new(self.clone(), receipts, names, slot)));
+            }
+            return outcome;
+        }
+        let mut never = false;
+        for check in &plan.checks {
+            let (verdict, wait) = match (check.outcome, check.kind) {
+                (CheckOutcome::Admitted, _) => continue,
+                (CheckOutcome::Never, _) => {
+                    never = true;
+                    (Verdict::TooCostly, 0)
+                }
+                // It is not known when the other request ends.
+                (CheckOutcome::Busy, _) => (Verdict::Busy, 1),
+                (CheckOutcome::Wait(wait), CheckKind::NotBlocked) => (Verdict::Blocked, wait),
+                (CheckOutcome::Wait(wait), _) => (Verdict::Exceeded, wait),
+            };
+            let rank = |verdict| match verdict {
+                Verdict::TooCostly => 4,
+                Verdict::Blocked => 3,
+                Verdict::Exceeded => 2,
+                _ => u8::from(verdict != Verdict::Admitted),
+            };
+            if rank(verdict) > rank(outcome.verdict) {
+                outcome.verdict = verdict;
+            }
+            outcome.wait = outcome.wait.max(Some(wait));
+        }
+        if never {
+            outcome.wait = None;
+        }
+        outcome
+    }
+
+    /// The state of each policy that applies. Of several levels of networks, it is the state of the tightest.
+    fn states(&self, plan: &CheckPlan, now: u64) -> SmallVec<[PolicyState; 2]> {
+        let state = |&(policy, quota): &(u8, Quota)| {
+            let (remaining, reset) = (quota.burst_size(), 0);
+            let mut state =
+                PolicyState { policy, violated: false, quota, remaining, reset, full: 0 };
+            for check in &plan.checks {
+                let CheckKind::Charge { rate, .. } = check.kind else { continue };
+                if usize::from(check.segment) / LEVELS != usize::from(policy) {
+                    continue;
+                }
+                let (remaining, reset) = rate.standing(check.until, now);
+                if remaining < state.remaining
+                    || (remaining == state.remaining && reset > state.reset)
+                {
+                    (state.remaining, state.reset) = (remaining, reset);
+                }
+                state.full = state.full.max(check.until.saturating_sub(now));
+                state.violated |= !check.is_admitted();
+            }
+            for check in &plan.checks {
+                if let (CheckOutcome::Wait(wait), CheckKind::Charge { .. }) =
+                    (check.outcome, check.kind)
+                    && usize::from(check.segment) / LEVELS == usize::from(policy)
+                {
+                    state.reset = state.reset.max(wait);
+                }
+            }
+            state
+        };
+        plan.quotas.iter().map(state).collect()
+    }
+
+    /// The state of a client in the memory of this server. Nothing is charged.
+    pub(crate) fn look(&self, plan: &mut CheckPlan) -> Vec<Standing> {
+        let now = self.clock.now();
+        for check in &mut plan.checks {
+            let (until, count) = self.memory.look(check.shard, check.key);
+            (check.until, check.count) = (until, count);
+            if let CheckKind::Charge { rate, cost, .. } = check.kind {
+                check.until = until.min(now.saturating_add(check.reach));
+                check.outcome = governed(rate, 0, cost, check.until, now).0;
+            }
+        }
+        self.standings(&self.states(plan, now)).collect()
+    }
+
+    fn standings(&self, states: &[PolicyState]) -> impl Iterator<Item = Standing> {
+        states.iter().filter_map(|state| {
+            let policy = self.settings.policies.get(usize::from(state.policy))?;
+            Some(Standing {
+                policy: policy.name.clone(),
+                quota: state.quota,
+                remaining: state.remaining,
+                reset: Duration::from_nanos(state.reset),
+                full: Duration::from_nanos(state.full),
+                violated: state.violated,
+            })
+        })
+    }
+
+    /// The outcome as the public type.
+    pub(crate) fn decision(&self, outcome: &RequestOutcome) -> Decision {
+        Decision::new(DecisionData {
+            verdict: outcome.verdict,
+            client: (outcome.client != (0, 0))
+                .then(|| Pseudonym(self.memory.hash(outcome.client.1))),
+            retry_after: outcome.wait.map(|wait| {
+                let jitter = match self.settings.jitter.as_secs() {
+                    0 => 0,
+                    most => {
+                        self.memory.hash((self.clock.now(), outcome.client.1))
+                            % most.saturating_add(1)
+                    }
+                };
+                Duration::from_secs(seconds(wait).saturating_add(jitter))
+            }),
+            standings: self.standings(&outcome.states).collect(),
+        })
+    }
+}
