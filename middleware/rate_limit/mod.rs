@@ -82,7 +82,7 @@
 //! limiter per client before the authentication, and a second one, keyed by [`LimitKey::provided`], after it. A client that the authentication
 //! refuses then does not see the quota of a user.
 //!
-//! Limiters can be stacked; each appends its header fields. A clone shares the counts of its original.
+//! Limiters can be stacked; each adds its header fields, and where a field may appear only once the tightest limit is shown. A clone shares the counts of its original.
 //!
 //! # When the memory is full
 //!
