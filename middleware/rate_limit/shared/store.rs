@@ -210,24 +210,37 @@ pub struct StoreAnswer {
 
 /// Why a [`LimitStore`] failed. It is logged, and never sent to a client.
 #[derive(Debug)]
-pub struct StoreError(Box<dyn std::error::Error + Send + Sync>);
+pub struct StoreError {
+    cause: Box<dyn std::error::Error + Send + Sync>,
+    is_of_keys: bool,
+}
 
 impl StoreError {
-    /// Returns an error with this cause.
+    /// Returns an error with this cause. After several in a row, the store counts as unreachable.
     pub fn new(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self(cause.into())
+        Self { cause: cause.into(), is_of_keys: false }
+    }
+
+    /// Returns an error that concerns only the keys of this call, such as a key that must not be written. The store counts as reachable; only requests
+    /// with these keys are decided without it.
+    pub fn of_keys(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self { cause: cause.into(), is_of_keys: true }
+    }
+
+    pub(crate) fn is_of_keys(&self) -> bool {
+        self.is_of_keys
     }
 }
 
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the shared store of the rate limiter failed: {}", self.0)
+        write!(f, "the shared store of the rate limiter failed: {}", self.cause)
     }
 }
 
 impl std::error::Error for StoreError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&*self.0)
+        Some(&*self.cause)
     }
 }
 
