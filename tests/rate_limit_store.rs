@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use tower_chain::middleware::rate_limit::{
-    LimitStore, StoreAnswer, StoreCall, StoreError, StoreFuture, StoreSlot,
+    LimitStore, RateLimitError, StoreAnswer, StoreCall, StoreError, StoreFuture, StoreSlot,
 };
 use tower_chain::{
     Body, Chain, ChainService, LimitClock, PeerAddr, Policy, Quota, RateLimit, RateLimitHandle,
@@ -848,6 +848,37 @@ async fn a_key_that_the_store_refuses_concerns_its_client_alone() {
     shelf.set(Fault::None);
     tokio::time::sleep(SECOND).await;
     assert_eq!(other.answer_to(1).await.status(), 429);
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_limiters_share_a_count_only_if_they_are_clones() {
+    let shared = || SharedLimits::new(Shelf::new());
+    let minute = || RateLimit::per_minute(30);
+    let named = |name| RateLimit::new(Policy::new(name, Quota::per_minute(30)));
+    let try_both = |one: RateLimit, other: RateLimit, limits: SharedLimits| {
+        let one = one.try_shared(limits.clone()).unwrap();
+        (other.try_shared(limits).map(drop), one)
+    };
+    let clash = Err(RateLimitError::SharedName("30-in-1min".to_owned()));
+    let (got, _kept) = try_both(minute(), minute(), shared());
+    assert_eq!(got, clash);
+    let more = minute().and(Quota::per_hour(99));
+    assert_eq!(try_both(more, minute(), shared()).0, clash);
+    assert_eq!(try_both(named("a"), named("b"), shared()).0, Ok(()));
+    // A policy that comes later is one of them.
+    let limits = shared();
+    let (_a, b) = (minute().shared(limits.clone()), named("b").shared(limits.clone()));
+    assert_eq!(b.try_and(Quota::per_minute(30)).map(drop), clash);
+    // Under another prefix, or once the other one is gone, there is no clash.
+    assert!(minute().try_shared(limits.clone().prefix("other")).is_ok());
+    let gone = shared();
+    drop(minute().shared(gone.clone()));
+    assert!(minute().try_shared(gone).is_ok());
+    // Clones count together, as they do in memory.
+    let original = minute();
+    assert_eq!(try_both(original.clone(), original.clone(), shared()).0, Ok(()));
+    let message = clash.unwrap_err().to_string();
+    assert!(message.contains("30-in-1min") && message.contains("prefix"), "{message}");
 }
 
 /// A generator of numbers that says the same in every run (SplitMix64).
