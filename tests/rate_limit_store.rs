@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use tower_chain::middleware::rate_limit::{
-    LimitStore, StoreAnswer, StoreCall, StoreError, StoreFuture, StoreSlot,
+    LimitStore, RateLimitError, StoreAnswer, StoreCall, StoreError, StoreFuture, StoreSlot,
 };
 use tower_chain::{
     Body, Chain, ChainService, LimitClock, PeerAddr, Policy, Quota, RateLimit, RateLimitHandle,
@@ -46,6 +46,8 @@ enum Fault {
     Pretends,
     /// As that, and even decides on what nobody made a request for.
     PretendsWell,
+    /// It refuses the keys of one client, and is well otherwise.
+    RefusesAlice,
 }
 
 impl Shelf {
@@ -81,7 +83,7 @@ impl Shelf {
         self.0.calls.fetch_add(1, Ordering::Relaxed);
         let fault = self.fault();
         match fault {
-            Fault::None => return Ok(decide()),
+            Fault::None | Fault::RefusesAlice => return Ok(decide()),
             Fault::Fails | Fault::Pretends | Fault::PretendsWell => {
                 return Err(StoreError::new("it fails"));
             }
@@ -152,6 +154,11 @@ impl LimitStore for Shelf {
             if self.fault() == Fault::PretendsWell && call.charges[0].key.ends_with("#probe") {
                 return Ok(self.decide(call));
             }
+            let is_alice = |key: &String| key.contains("{192.0.2.1}");
+            if self.fault() == Fault::RefusesAlice && call.charges.iter().any(|c| is_alice(&c.key))
+            {
+                return Err(StoreError::of_keys("these keys are of another kind"));
+            }
             self.answer(|| self.decide(call)).await
         })
     }
@@ -181,7 +188,7 @@ impl LimitStore for Shelf {
     fn ping(&self) -> StoreFuture<'_, ()> {
         Box::pin(async move {
             match self.fault() {
-                Fault::None | Fault::Pretends | Fault::PretendsWell => Ok(()),
+                Fault::None | Fault::Pretends | Fault::PretendsWell | Fault::RefusesAlice => Ok(()),
                 _ => Err(StoreError::new("it is away")),
             }
         })
@@ -818,6 +825,60 @@ async fn a_charge_that_was_made_in_part_is_not_given_back_whole() {
     shelf.set(Fault::None);
     tokio::time::sleep(SECOND * 2).await;
     assert_eq!([left(&one).await, left(&other).await], [0, 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_the_store_refuses_concerns_its_client_alone() {
+    let shelf = Shelf::new();
+    let limit = || RateLimit::new(Quota::new(40, SECOND * 100_000));
+    let (one, other) = (local(&shelf, limit()), local(&shelf, limit()));
+    shelf.set(Fault::RefusesAlice);
+    let (mut alice, mut bob) = (0, 0);
+    for _ in 0..60 {
+        // She is counted by this server alone.
+        alice += usize::from(one.answer_to(1).await.status() == 200);
+        let calls = shelf.calls();
+        bob += usize::from(one.answer_to(2).await.status() == 200);
+        bob += usize::from(other.answer_to(2).await.status() == 200);
+        assert!(shelf.calls() > calls || bob == 40, "the store was not called");
+        tokio::time::sleep(SECOND / 50).await;
+    }
+    assert_eq!([alice, bob], [40, 40]);
+    // What she was admitted counts once the store takes it.
+    shelf.set(Fault::None);
+    tokio::time::sleep(SECOND).await;
+    assert_eq!(other.answer_to(1).await.status(), 429);
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_limiters_share_a_count_only_if_they_are_clones() {
+    let shared = || SharedLimits::new(Shelf::new());
+    let minute = || RateLimit::per_minute(30);
+    let named = |name| RateLimit::new(Policy::new(name, Quota::per_minute(30)));
+    let try_both = |one: RateLimit, other: RateLimit, limits: SharedLimits| {
+        let one = one.try_shared(limits.clone()).unwrap();
+        (other.try_shared(limits).map(drop), one)
+    };
+    let clash = Err(RateLimitError::SharedName("30-in-1min".to_owned()));
+    let (got, _kept) = try_both(minute(), minute(), shared());
+    assert_eq!(got, clash);
+    let more = minute().and(Quota::per_hour(99));
+    assert_eq!(try_both(more, minute(), shared()).0, clash);
+    assert_eq!(try_both(named("a"), named("b"), shared()).0, Ok(()));
+    // A policy that comes later is one of them.
+    let limits = shared();
+    let (_a, b) = (minute().shared(limits.clone()), named("b").shared(limits.clone()));
+    assert_eq!(b.try_and(Quota::per_minute(30)).map(drop), clash);
+    // Under another prefix, or once the other one is gone, there is no clash.
+    assert!(minute().try_shared(limits.clone().prefix("other")).is_ok());
+    let gone = shared();
+    drop(minute().shared(gone.clone()));
+    assert!(minute().try_shared(gone).is_ok());
+    // Clones count together, as they do in memory.
+    let original = minute();
+    assert_eq!(try_both(original.clone(), original.clone(), shared()).0, Ok(()));
+    let message = clash.unwrap_err().to_string();
+    assert!(message.contains("30-in-1min") && message.contains("prefix"), "{message}");
 }
 
 /// A generator of numbers that says the same in every run (SplitMix64).

@@ -82,7 +82,7 @@
 //! limiter per client before the authentication, and a second one, keyed by [`LimitKey::provided`], after it. A client that the authentication
 //! refuses then does not see the quota of a user.
 //!
-//! Limiters can be stacked; each appends its header fields. A clone shares the counts of its original.
+//! Limiters can be stacked; each adds its header fields, and where a field may appear only once the tightest limit is shown. A clone shares the counts of its original.
 //!
 //! # When the memory is full
 //!
@@ -246,7 +246,8 @@ impl RateLimit {
     ///
     /// # Errors
     ///
-    /// [`RateLimitError`] if there are already eight policies, or if one of them has the same name.
+    /// [`RateLimitError`] if there are already eight policies, or if one of them has the same name, also if it is one of another limiter that shares
+    /// the store.
     pub fn try_and(self, policy: impl Into<Policy>) -> Result<Self, RateLimitError> {
         let policy = policy.into();
         let policies = &self.limiter.settings.policies;
@@ -255,6 +256,9 @@ impl RateLimit {
         }
         if policies.iter().any(|known| known.name == policy.name) {
             return Err(RateLimitError::DuplicateName(policy.name.to_string()));
+        }
+        if let Some(shared) = &self.limiter.shared_store {
+            shared.limits.reserve(&policy.name, &self.limiter.memory)?;
         }
         Ok(self.with(|limiter| limiter.settings.policies.push(policy)))
     }
@@ -524,9 +528,28 @@ impl RateLimit {
     ///
     /// Answers of the store are cached: a client that is known to be refused needs no call within the next second, and while the store is unreachable
     /// the limiter continues from the cached state. Requires a tokio runtime.
+    ///
+    /// # Panics
+    ///
+    /// If [`try_shared`](RateLimit::try_shared) fails.
+    #[track_caller]
     #[must_use]
     pub fn shared(self, limits: SharedLimits) -> Self {
-        self.with(|limiter| limiter.shared_store = Some(Arc::new(StoreClient::new(limits))))
+        checked(self.try_shared(limits))
+    }
+
+    /// Counts in a store that several servers share, with names that come from configuration.
+    ///
+    /// # Errors
+    ///
+    /// [`RateLimitError::SharedName`] if another limiter uses a clone of `limits` with the same prefix and has a policy of the same name. Policies that
+    /// have no name of their own are named after their quota, so two limiters with equal quotas would share one count. A clone of a limiter shares the
+    /// count of its original.
+    pub fn try_shared(self, limits: SharedLimits) -> Result<Self, RateLimitError> {
+        for policy in &self.limiter.settings.policies {
+            limits.reserve(&policy.name, &self.limiter.memory)?;
+        }
+        Ok(self.with(|limiter| limiter.shared_store = Some(Arc::new(StoreClient::new(limits)))))
     }
 
     /// Provides the [`Decision`] to the steps after it.

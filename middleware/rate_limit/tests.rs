@@ -562,6 +562,63 @@ fn stacked_limiters_append_their_headers() {
 }
 
 #[test]
+fn of_stacked_limiters_a_field_that_is_no_list_shows_the_tightest() {
+    use LimitHeaders::{Draft6, Draft7, XRateLimit, XRateLimitDelta};
+    let build = |set, outer: u32, inner: u32| {
+        let clock = LimitClock::fake();
+        let limit = |name: &str, limit| {
+            let policy = Policy::new(name, Quota::new(limit, secs(60 * u64::from(limit))));
+            RateLimit::new(policy).headers([set]).clock(clock.clone())
+        };
+        chain_of(limit("outer", outer), limit("inner", inner))
+    };
+    for (set, fields) in [
+        (Draft6, &["ratelimit-limit", "ratelimit-remaining", "ratelimit-reset"][..]),
+        (Draft7, &["ratelimit"][..]),
+        (XRateLimit, &["x-ratelimit-limit", "x-ratelimit-remaining"][..]),
+        (XRateLimitDelta, &["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"][..]),
+    ] {
+        for (outer, inner, tightest) in [(9, 3, [3, 2]), (3, 9, [3, 2]), (4, 4, [4, 3])] {
+            let service = build(set, outer, inner);
+            let response = send(&service, request(ALICE));
+            let shown: Vec<_> = fields.iter().map(|field| all(&response, field)).collect();
+            assert!(shown.iter().all(|values| values.len() == 1), "{set:?}: {shown:?}");
+            let [limit, remaining] = tightest;
+            let expected = match set {
+                Draft7 => vec![format!("limit={limit}, remaining={remaining}, reset=60")],
+                XRateLimit => vec![limit.to_string(), remaining.to_string()],
+                _ => vec![limit.to_string(), remaining.to_string(), "60".to_owned()],
+            };
+            assert_eq!(shown.concat(), expected, "{set:?}: {outer} around {inner}");
+        }
+        // A refusal by the inner limiter is shown, though the outer one has less remaining.
+        let clock = LimitClock::fake();
+        let costly = Policy::new("inner", Quota::new(50, secs(50))).cost(20);
+        let inner = RateLimit::new(costly).headers([set]).clock(clock.clone());
+        let outer = RateLimit::new(Policy::new("outer", Quota::new(4, secs(4))));
+        let service = chain_of(outer.headers([set]).clock(clock), inner);
+        assert_eq!([(); 2].map(|()| status(&service, ALICE)), [200, 200]);
+        let refused = send(&service, request(ALICE));
+        let shown: Vec<_> = fields.iter().flat_map(|field| all(&refused, field)).collect();
+        assert_eq!((refused.status().as_u16(), shown.len()), (429, fields.len()), "{shown:?}");
+        assert!(shown[0].starts_with("limit=50") || shown[0] == "50", "{shown:?}");
+    }
+    // What the handler has written is no list either.
+    let limit = RateLimit::per_hour(5).headers([XRateLimit]).clock(LimitClock::fake());
+    let service = Chain::new()
+        .use_(limit)
+        .get(async || [("x-ratelimit-remaining", "many"), ("x-ratelimit-limit", "7")])
+        .build();
+    let response = send(&service, request(ALICE));
+    assert_eq!(all(&response, "x-ratelimit-remaining"), ["4"]);
+    assert_eq!(all(&response, "x-ratelimit-limit"), ["5"]);
+}
+
+fn chain_of(outer: RateLimit, inner: RateLimit) -> ChainService {
+    Chain::new().use_(outer).use_(inner).all(async || "hello").build()
+}
+
+#[test]
 fn the_fields_are_exposed_to_browsers() {
     let limit = RateLimit::per_hour(1).expose_headers().clock(LimitClock::fake());
     assert_eq!(limit.header_names(), ["retry-after", "ratelimit", "ratelimit-policy"]);

@@ -307,6 +307,41 @@ async fn a_server_that_knows_only_a_short_quota_shortens_nothing() {
 
 #[tokio::test]
 #[cfg_attr(not(redis_server), ignore = "install redis-server to run this test")]
+async fn a_key_of_another_type_concerns_its_client_alone() {
+    let redis = Redis::start();
+    let limit =
+        || RateLimit::new(Policy::new("p", Quota::new(1000, HOUR))).concurrency(2).count_failures();
+    let deny = |limits: SharedLimits| slow(limits).while_unreachable(WhileUnreachable::Deny);
+    let server = Server::new(&redis, limit(), deny);
+    for round in 0..8 {
+        // Charges, blocks and slots, each with a value that is none of ours.
+        for suffix in ["", ":#block", ":#slots"] {
+            let key = format!("limit:{{192.0.2.1}}:p{suffix}");
+            let _: () = redis.ask(redis::cmd("DEL").arg(&key)).await.unwrap();
+            let list = round % 2 == 0;
+            let mut put = redis::cmd(if list { "LPUSH" } else { "SET" });
+            let _: () = redis.ask(put.arg(&key).arg("x")).await.unwrap();
+        }
+        for request in [request(ALICE), request("192.0.2.2")] {
+            let response = server.service.handle(request).await;
+            assert_eq!(response.status(), 200, "round {round}");
+            // While the request is in flight, another program writes the keys again.
+            for suffix in ["", ":#slots"] {
+                let key = format!("limit:{{192.0.2.1}}:p{suffix}");
+                let _: () = redis.ask(redis::cmd("DEL").arg(&key)).await.unwrap();
+                let _: () = redis.ask(redis::cmd("LPUSH").arg(&key).arg("x")).await.unwrap();
+            }
+        }
+    }
+    // It was never taken for unreachable.
+    for client in 3..20 {
+        let response = server.service.handle(request(&format!("192.0.2.{client}"))).await;
+        assert_eq!(response.status(), 200);
+    }
+}
+
+#[tokio::test]
+#[cfg_attr(not(redis_server), ignore = "install redis-server to run this test")]
 async fn slots_live_as_long_as_the_server_that_took_them_set() {
     let redis = Redis::start();
     let limit = || RateLimit::per_client(1000).every(HOUR).concurrency(9);

@@ -24,6 +24,8 @@ pub enum RateLimitError {
     Prefix,
     /// The largest number of keys is zero.
     ZeroKeys,
+    /// Two limiters that are no clones share a store, a prefix and the name of a policy.
+    SharedName(String),
     /// The prefix of the keys in a shared store is empty.
     StorePrefix,
 }
@@ -55,6 +57,10 @@ impl fmt::Display for RateLimitError {
                 "IPv6 prefixes must be 1 to 128 bits long, from the longest to the shortest, at most 3; an IPv4 prefix must be 1 to 32",
             ),
             Self::ZeroKeys => f.write_str("`max_keys` must be at least 1"),
+            Self::SharedName(name) => write!(
+                f,
+                "two limiters share a store and have a policy named {name:?}, so they would share its count: name their policies, set another prefix, or use a clone of the limiter if one count is meant"
+            ),
             Self::StorePrefix => f.write_str(
                 "the prefix of the keys in a shared store is empty: name it after the application, without braces",
             ),

@@ -13,7 +13,8 @@ use crate::middleware::rate_limit::config::quota::Quota;
 
 /// A set of header fields that show a client its state.
 ///
-/// The fields are appended to those that are present, so several limiters can each write theirs.
+/// Fields that are lists (`RateLimit` of the newest drafts and `RateLimit-Policy`) are appended, so several limiters can each add theirs. The others may
+/// appear only once: of several limiters, they show the one with the fewest requests remaining, or the one that has refused the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum LimitHeaders {
@@ -73,20 +74,26 @@ impl LimitHeaders {
             return;
         };
         let (limit, remaining) = (state.quota.burst_size(), state.remaining);
+        let is_tightest = !fields.has_tighter(self, remaining);
         let (reset, full) = (seconds(state.reset), seconds(state.full));
         match self {
             Self::Ietf => {}
             Self::Draft7 => {
-                fields.str("limit=").int(limit).str(", remaining=").int(remaining);
-                fields.str(", reset=").int(reset).end(&RATELIMIT);
+                if is_tightest {
+                    fields.str("limit=").int(limit).str(", remaining=").int(remaining);
+                    fields.str(", reset=").int(reset).end_only(&RATELIMIT);
+                }
                 old_policies(fields, states);
             }
             Self::Draft6 => {
-                fields.int(limit).end(&RATELIMIT_LIMIT);
-                fields.int(remaining).end(&RATELIMIT_REMAINING);
-                fields.int(reset).end(&RATELIMIT_RESET);
+                if is_tightest {
+                    fields.int(limit).end_only(&RATELIMIT_LIMIT);
+                    fields.int(remaining).end_only(&RATELIMIT_REMAINING);
+                    fields.int(reset).end_only(&RATELIMIT_RESET);
+                }
                 old_policies(fields, states);
             }
+            Self::XRateLimit | Self::XRateLimitDelta if !is_tightest => {}
             Self::XRateLimit | Self::XRateLimitDelta => {
                 let reset = match (self, SystemTime::now().duration_since(UNIX_EPOCH)) {
                     (Self::XRateLimit, Ok(now)) => {
@@ -95,9 +102,9 @@ impl LimitHeaders {
                     }
                     _ => full,
                 };
-                fields.int(limit).end(&X_RATELIMIT_LIMIT);
-                fields.int(remaining).end(&X_RATELIMIT_REMAINING);
-                fields.int(reset).end(&X_RATELIMIT_RESET);
+                fields.int(limit).end_only(&X_RATELIMIT_LIMIT);
+                fields.int(remaining).end_only(&X_RATELIMIT_REMAINING);
+                fields.int(reset).end_only(&X_RATELIMIT_RESET);
             }
         }
     }
@@ -171,8 +178,8 @@ pub(crate) struct FieldWriter<'a> {
     /// The text, if it does not fit into `short`.
     long: Vec<u8>,
     length: usize,
-    /// The name of each field, and where its value ends in the text.
-    ends: SmallVec<[(&'static HeaderName, usize); 4]>,
+    /// The name of each field, where its value ends in the text, and whether it replaces a field of that name.
+    ends: SmallVec<[(&'static HeaderName, usize, bool); 4]>,
 }
 
 impl<'a> FieldWriter<'a> {
@@ -198,14 +205,39 @@ impl<'a> FieldWriter<'a> {
         self.str(itoa::Buffer::new().format(number))
     }
 
-    /// Ends the value of this field.
+    /// Ends the value of this field, which is a list: it is added to the values that are there.
     fn end(&mut self, name: &'static HeaderName) {
-        self.ends.push((name, self.length));
+        self.ends.push((name, self.length, false));
     }
 
-    /// Appends what was written to the response.
+    /// Ends the value of this field, which may appear only once.
+    fn end_only(&mut self, name: &'static HeaderName) {
+        self.ends.push((name, self.length, true));
+    }
+
+    /// Whether another limiter, or the handler, has written the fields of this set with as little remaining or less. What has refused the request has
+    /// set `Retry-After`, and its fields are kept too.
+    fn has_tighter(&self, set: LimitHeaders, remaining: u32) -> bool {
+        let (name, before) = match set {
+            LimitHeaders::Ietf => return false,
+            LimitHeaders::Draft7 => (&RATELIMIT, "remaining="),
+            LimitHeaders::Draft6 => (&RATELIMIT_REMAINING, ""),
+            LimitHeaders::XRateLimit | LimitHeaders::XRateLimitDelta => {
+                (&X_RATELIMIT_REMAINING, "")
+            }
+        };
+        let other = self.headers.get(name).and_then(|value| {
+            let (_, value) = value.to_str().ok()?.split_once(before)?;
+            value.split(',').next()?.trim().parse::<u64>().ok()
+        });
+        other.is_some_and(|other| {
+            other <= remaining.into() || self.headers.contains_key(RETRY_AFTER)
+        })
+    }
+
+    /// Adds what was written to the response.
     pub(crate) fn append(self) {
-        if let ([(name, end)], true) = (&*self.ends, self.long.is_empty()) {
+        if let ([(name, end, false)], true) = (&*self.ends, self.long.is_empty()) {
             let value = HeaderValue::from_bytes(&self.short[..*end]);
             self.headers.append(*name, value.unwrap_or(EMPTY));
             return;
@@ -215,8 +247,13 @@ impl<'a> FieldWriter<'a> {
             false => Bytes::from_owner(self.long),
         };
         let mut start = 0;
-        for (name, end) in self.ends {
-            self.headers.append(name, value(text.split_to(end - start)));
+        for (name, end, only) in self.ends {
+            let value = value(text.split_to(end - start));
+            if only {
+                self.headers.insert(name, value);
+            } else {
+                self.headers.append(name, value);
+            }
             start = end;
         }
     }

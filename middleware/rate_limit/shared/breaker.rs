@@ -57,6 +57,13 @@ impl StoreClient {
                 self.failures.store(0, Ordering::Relaxed);
                 return Ok(answer);
             }
+            Ok(Err(error)) if error.is_of_keys() => {
+                self.failures.store(0, Ordering::Relaxed);
+                if !self.has_refused_keys.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(%error, "the shared store refuses a key: its requests are decided without the store");
+                }
+                return Err(NoAnswer::RefusedKeys);
+            }
             Ok(Err(error)) => Some(error),
             Err(_) => None,
         };
@@ -151,7 +158,7 @@ impl StoreClient {
         true
     }
 
-    /// Sends the charge of one key. Returns whether the store answered in time. If it did not, it may still execute the charge, which is not sent
+    /// Sends the charge of one key. Returns whether the store answered in time, be it with a refusal of this key. If it did not, it may still execute the charge, which is not sent
     /// again before that is known.
     async fn send_charge(self: &Arc<Self>, local: &LocalState, due: DueCharge) -> bool {
         let call =
@@ -162,14 +169,14 @@ impl StoreClient {
         let answered = self.wait(&mut answer).await;
         match answered {
             Ok(_) => telling.is_done(),
-            Err(NoAnswer::Failed) => {}
+            Err(NoAnswer::Failed | NoAnswer::RefusedKeys) => {}
             Err(NoAnswer::Late) => drop(tokio::spawn(async move {
                 if let Ok(Ok(_)) = timeout(LATEST, answer).await {
                     telling.is_done();
                 }
             })),
         }
-        answered.is_ok()
+        matches!(answered, Ok(_) | Err(NoAnswer::RefusedKeys))
     }
 }
 

@@ -36,6 +36,8 @@ pub(crate) type AnswerFuture = BoxFuture<'static, Result<StoreAnswer, StoreError
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NoAnswer {
     Failed,
+    /// The store is reachable, and refuses the keys of the call.
+    RefusedKeys,
     /// The deadline has passed. The answer may still come.
     Late,
 }
@@ -155,7 +157,7 @@ impl StoreClient {
         match pending_call.wait().await {
             Ok(answer) if answer.charged_for.len() == shared.names.len() => Ok(answer),
             Err(NoAnswer::Late) => Err(Some(pending_call)),
-            Ok(_) | Err(NoAnswer::Failed) => Err(None),
+            Ok(_) | Err(NoAnswer::Failed | NoAnswer::RefusedKeys) => Err(None),
         }
     }
 }

@@ -18,6 +18,8 @@ pub(crate) struct StoreClient {
     pub(crate) unreachable: AtomicBool,
     /// Whether the supervisor runs.
     pub(crate) is_supervised: AtomicBool,
+    /// Whether the store has refused a key. It is logged once.
+    pub(crate) has_refused_keys: AtomicBool,
     pub(crate) outbox: Outbox,
     pub(crate) local: OnceLock<LocalState>,
     /// The slots that requests on this server have taken, by the time at which they expire.
@@ -44,6 +46,7 @@ impl StoreClient {
             failures: AtomicU32::new(0),
             unreachable: AtomicBool::new(false),
             is_supervised: AtomicBool::new(false),
+            has_refused_keys: AtomicBool::new(false),
             outbox: Outbox::default(),
             local: OnceLock::new(),
             slots: Mutex::default(),

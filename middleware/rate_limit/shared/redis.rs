@@ -157,7 +157,11 @@ where
             let mut connection = self.connection()?;
             let mut call = redis::cmd("ZREM");
             call.arg(&slot.key).arg(&slot.id);
-            call.query_async(&mut connection).await.map_err(StoreError::new)
+            match call.query_async(&mut connection).await {
+                // The key does not contain slots, so there is nothing to release.
+                Err(error) if error.code() == Some("WRONGTYPE") => Ok(()),
+                released => released.map_err(failure),
+            }
         })
     }
 
@@ -223,7 +227,17 @@ impl LuaScript {
             }
             answer => answer,
         };
-        answer.map_err(StoreError::new)
+        answer.map_err(failure)
+    }
+}
+
+/// The failure of a command. Where only the keys are at fault, the store itself is well.
+fn failure(error: RedisError) -> StoreError {
+    let text = error.to_string();
+    // Before version 7, Redis wraps the error of a command in an error of the script.
+    match text.contains("WRONGTYPE") || text.contains("permissions to access a key") {
+        true => StoreError::of_keys(error),
+        false => StoreError::new(error),
     }
 }
 
@@ -277,7 +291,9 @@ if ARGV[4] == '1' and stored[charges + 1] then
   if cut and known then write(KEYS[charges + 1], till, true) end
 end
 if slots > 0 then
-  redis.call('ZREMRANGEBYSCORE', KEYS[#KEYS], '-inf', now)
+  -- A value of another type is not ours. It is replaced, as SET replaces those of the other keys.
+  local removed = redis.pcall('ZREMRANGEBYSCORE', KEYS[#KEYS], '-inf', now)
+  if type(removed) == 'table' and removed.err then redis.call('DEL', KEYS[#KEYS]) end
   if redis.call('ZCARD', KEYS[#KEYS]) >= slots then
     busy, fits = 1, false
   end
@@ -319,12 +335,16 @@ return answer
 
 const REFUND: &str = r"
 for i = 1, #KEYS do
-  local till, known = read(redis.call('GET', KEYS[i]), 3162240000000000)
-  till = till - tonumber(ARGV[i])
-  if till > now then
-    write(KEYS[i], till, known)
-  else
-    redis.call('DEL', KEYS[i])
+  local value = redis.pcall('GET', KEYS[i])
+  -- A value of another type contains no charge.
+  if type(value) ~= 'table' then
+    local till, known = read(value, 3162240000000000)
+    till = till - tonumber(ARGV[i])
+    if till > now then
+      write(KEYS[i], till, known)
+    else
+      redis.call('DEL', KEYS[i])
+    end
   end
 end
 ";

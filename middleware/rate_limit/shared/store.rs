@@ -1,12 +1,14 @@
 //! The interface of a store that several servers share, and the settings for using it.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use crate::middleware::rate_limit::config::error::{RateLimitError, checked};
+use crate::middleware::rate_limit::memory::LocalMemory;
 
 /// A store that several servers share.
 ///
@@ -23,7 +25,7 @@ use crate::middleware::rate_limit::config::error::{RateLimitError, checked};
 ///
 /// ```
 /// use std::collections::HashMap;
-/// use std::sync::{Mutex, PoisonError};
+/// use std::sync::{Arc, Mutex, PoisonError};
 /// use std::time::{Duration, Instant};
 ///
 /// use tower_chain::middleware::rate_limit::{
@@ -31,8 +33,8 @@ use crate::middleware::rate_limit::config::error::{RateLimitError, checked};
 /// };
 /// use tower_chain::{RateLimit, SharedLimits};
 ///
-/// #[derive(Default)]
-/// struct MapStore(Mutex<Times>);
+/// #[derive(Clone, Default)]
+/// struct MapStore(Arc<Mutex<Times>>);
 ///
 /// #[derive(Default)]
 /// struct Times {
@@ -116,8 +118,9 @@ use crate::middleware::rate_limit::config::error::{RateLimitError, checked};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
-/// let shared = SharedLimits::new(MapStore::default());
-/// let servers = [(); 2].map(|()| RateLimit::per_minute(3).shared(shared.clone()).handle());
+/// let store = MapStore::default();
+/// let server = || RateLimit::per_minute(3).shared(SharedLimits::new(store.clone())).handle();
+/// let servers = [server(), server()];
 /// assert!(servers[0].admit("ann", 2).await.is_ok());
 /// assert!(servers[1].admit("ann", 1).await.is_ok());
 /// assert!(servers[0].admit("ann", 1).await.is_err());
@@ -210,24 +213,37 @@ pub struct StoreAnswer {
 
 /// Why a [`LimitStore`] failed. It is logged, and never sent to a client.
 #[derive(Debug)]
-pub struct StoreError(Box<dyn std::error::Error + Send + Sync>);
+pub struct StoreError {
+    cause: Box<dyn std::error::Error + Send + Sync>,
+    is_of_keys: bool,
+}
 
 impl StoreError {
-    /// Returns an error with this cause.
+    /// Returns an error with this cause. After several in a row, the store counts as unreachable.
     pub fn new(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self(cause.into())
+        Self { cause: cause.into(), is_of_keys: false }
+    }
+
+    /// Returns an error that concerns only the keys of this call, such as a key that must not be written. The store counts as reachable; only requests
+    /// with these keys are decided without it.
+    pub fn of_keys(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self { cause: cause.into(), is_of_keys: true }
+    }
+
+    pub(crate) fn is_of_keys(&self) -> bool {
+        self.is_of_keys
     }
 }
 
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the shared store of the rate limiter failed: {}", self.0)
+        write!(f, "the shared store of the rate limiter failed: {}", self.cause)
     }
 }
 
 impl std::error::Error for StoreError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&*self.0)
+        Some(&*self.cause)
     }
 }
 
@@ -255,6 +271,9 @@ pub enum WhileUnreachable {
 
 /// A [`LimitStore`], and how a limiter uses it. See [`RateLimit::shared`](crate::RateLimit::shared).
 ///
+/// Clone it for all limiters of a program: then two limiters whose policies have the same name, and which would share a count by mistake, are an error
+/// where the second one is built.
+///
 /// # Example
 ///
 /// ```
@@ -279,7 +298,12 @@ pub struct SharedLimits {
     pub(crate) while_unreachable: WhileUnreachable,
     pub(crate) lease: u32,
     pub(crate) longest_request: Duration,
+    names: Arc<Mutex<SharedNames>>,
 }
+
+/// The limiters that use clones of one [`SharedLimits`]: prefix and name of each policy, and the memory of its limiter, which a limiter has in common
+/// with its clones.
+type SharedNames = HashMap<(String, String), Weak<LocalMemory>>;
 
 impl SharedLimits {
     /// Settings with this store, and the defaults.
@@ -291,6 +315,7 @@ impl SharedLimits {
             while_unreachable: WhileUnreachable::Local { servers: 1 },
             lease: 0,
             longest_request: Duration::from_secs(60),
+            names: Arc::default(),
         }
     }
 
@@ -321,6 +346,22 @@ impl SharedLimits {
             return Err(RateLimitError::StorePrefix);
         }
         Ok(self)
+    }
+
+    /// Reserves the name of a policy for the limiter with this memory. Fails if another limiter has it.
+    pub(crate) fn reserve(
+        &self,
+        name: &str,
+        memory: &Arc<LocalMemory>,
+    ) -> Result<(), RateLimitError> {
+        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (self.prefix.clone(), name.to_owned());
+        let other = names.get(&key).and_then(Weak::upgrade);
+        if other.is_some_and(|other| !Arc::ptr_eq(&other, memory)) {
+            return Err(RateLimitError::SharedName(name.to_owned()));
+        }
+        names.insert(key, Arc::downgrade(memory));
+        Ok(())
     }
 
     /// Sets how long a request waits for the store. Defaults to 50 ms.
