@@ -40,6 +40,12 @@ pub enum JwtError {
     PrivateKey,
     /// The text or the bytes are not a key in a supported form.
     InvalidKey,
+    /// The PEM is a certificate, and a public key is required.
+    Certificate,
+    /// The PEM contains more than one key.
+    SeveralKeys,
+    /// The PEM contains `\n` as two characters instead of line breaks.
+    EscapedLineBreaks,
     /// The key is not of the type that the algorithm requires.
     WrongKey {
         /// The algorithm.
@@ -73,6 +79,10 @@ pub enum JwtError {
     Issuers,
     /// The URL is not one from which keys may be fetched.
     Url,
+    /// The URL is that of a discovery document.
+    DiscoveryUrl,
+    /// The issuer or the URL contains a placeholder, such as `{tenantid}`.
+    Placeholder,
     /// TLS could not be set up.
     Tls,
     /// The address of Redis can't be parsed.
@@ -110,6 +120,15 @@ impl fmt::Display for JwtError {
             ),
             Self::InvalidKey => f.write_str(
                 "this is not a public key in PEM or DER (`SubjectPublicKeyInfo`, or PKCS#1 for RSA): export it again, for example with `openssl pkey -pubout`",
+            ),
+            Self::Certificate => f.write_str(
+                "this is a certificate: give its public key, from `openssl x509 -in FILE -noout -pubkey`",
+            ),
+            Self::SeveralKeys => f.write_str(
+                "the PEM contains more than one key: create a `Key` from each, and pass all to `Keys::new`",
+            ),
+            Self::EscapedLineBreaks => f.write_str(
+                "the PEM contains `\\n` as two characters: replace them with line breaks, for example with `text.replace(\"\\\\n\", \"\\n\")`",
             ),
             Self::WrongKey { algorithm } => write!(
                 f,
@@ -160,6 +179,12 @@ impl fmt::Display for JwtError {
             Self::Issuers => f.write_str("name at least one issuer, each of them once, and with keys of its own"),
             Self::RedisUrl => f.write_str(
                 "the address of Redis can't be parsed: write it as `redis://:password@host:6379/0`",
+            ),
+            Self::DiscoveryUrl => f.write_str(
+                "this is the URL of a discovery document: give the issuer in it to `Jwks::issuer`, which finds the document itself",
+            ),
+            Self::Placeholder => f.write_str(
+                "the URL contains a placeholder in braces: replace it, for example `{tenantid}` with the id of the tenant",
             ),
             Self::Tls => f.write_str("TLS could not be set up: give a `Fetch` of your own"),
             Self::Url => f.write_str(

@@ -100,11 +100,21 @@ impl Key {
     ///
     /// # Errors
     ///
-    /// If it is not such a key, is private, does not fit the algorithm, or is an RSA key under 2048 bits.
+    /// If it is not such a key, is private or a certificate, contains several keys, does not fit the algorithm, or is an RSA key under 2048 bits.
     pub fn pem(algorithm: Algorithm, pem: impl AsRef<[u8]>) -> Result<Self, JwtError> {
         let pem = pem.as_ref().trim_ascii();
+        let count = |text: &[u8]| pem.windows(text.len()).filter(|window| *window == text).count();
+        if count(br"\n") > 0 {
+            return Err(JwtError::EscapedLineBreaks);
+        }
+        if count(b"-----BEGIN CERTIFICATE-----") > 0 {
+            return Err(JwtError::Certificate);
+        }
         if pem.windows(11).any(|window| window == b"PRIVATE KEY") {
             return Err(JwtError::PrivateKey);
+        }
+        if count(b"-----BEGIN ") > 1 {
+            return Err(JwtError::SeveralKeys);
         }
         let public = pem.starts_with(b"-----BEGIN PUBLIC KEY-----");
         if !public && !pem.starts_with(b"-----BEGIN RSA PUBLIC KEY-----") {

@@ -169,6 +169,30 @@ fn keys_that_are_cut_short_are_refused_and_nothing_panics() {
 }
 
 #[test]
+fn a_pem_that_is_no_single_public_key_states_what_to_do() {
+    let (_, spki, _, _) = pairs().remove(1);
+    let key = pem("PUBLIC KEY", &spki);
+    let table = [
+        (key.clone(), None, ""),
+        (format!("{key}{key}"), Some(JwtError::SeveralKeys), "Keys::new"),
+        (key.replace('\n', r"\n"), Some(JwtError::EscapedLineBreaks), "line breaks"),
+        (pem("CERTIFICATE", &spki), Some(JwtError::Certificate), "openssl x509"),
+        (
+            format!("{}{key}", pem("CERTIFICATE", &spki)),
+            Some(JwtError::Certificate),
+            "openssl x509",
+        ),
+        (pem("PRIVATE KEY", &spki), Some(JwtError::PrivateKey), "-pubout"),
+        (format!("{key}{}", pem("EC PRIVATE KEY", &spki)), Some(JwtError::PrivateKey), "-pubout"),
+    ];
+    for (text, expected, remedy) in table {
+        let error = Key::pem(Algorithm::Es256, &text).err();
+        assert_eq!(error, expected, "{text}");
+        assert!(error.is_none_or(|error| error.to_string().contains(remedy)), "{text}");
+    }
+}
+
+#[test]
 fn a_published_key_is_used_for_what_it_names_alone() {
     let bilbo = |extra: Value| {
         let mut jwk = json!({"kty": "EC", "crv": "P-256", "kid": "1",

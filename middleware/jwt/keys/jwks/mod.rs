@@ -67,12 +67,13 @@ impl Jwks {
     ///
     /// # Errors
     ///
-    /// If the URL is neither https nor a loopback address, the list is empty, or it contains an HMAC.
+    /// If the URL is neither https nor a loopback address, contains a placeholder, or is that of a discovery document; if the list is empty or contains
+    /// an HMAC.
     pub fn url(
         url: &str,
         algorithms: impl IntoIterator<Item = Algorithm>,
     ) -> Result<Self, JwtError> {
-        Self::new(Target::Keys(metadata::url(url).ok_or(JwtError::Url)?), algorithms)
+        Self::new(Target::Keys(Self::checked(url)?), algorithms)
     }
 
     /// Fetches the JWK set of an issuer, at the URL in its metadata: those of
@@ -82,16 +83,31 @@ impl Jwks {
     ///
     /// # Errors
     ///
-    /// If the issuer is neither an https URL nor a loopback address, has a query, the list is empty, or it contains an HMAC.
+    /// If the issuer is neither an https URL nor a loopback address, has a query, contains a placeholder, or is the URL of its discovery document; if the
+    /// list is empty or contains an HMAC.
     pub fn issuer(
         issuer: &str,
         algorithms: impl IntoIterator<Item = Algorithm>,
     ) -> Result<Self, JwtError> {
-        let url = metadata::url(issuer).ok_or(JwtError::Url)?;
+        let url = Self::checked(issuer)?;
         if url.query().is_some() {
             return Err(JwtError::Url);
         }
         Self::new(Target::Issuer(Box::from(issuer)), algorithms)
+    }
+
+    /// Parses a URL, and rejects those that can never work.
+    fn checked(url: &str) -> Result<Uri, JwtError> {
+        if url.contains(['{', '}']) {
+            return Err(JwtError::Placeholder);
+        }
+        let uri = metadata::url(url).ok_or(JwtError::Url)?;
+        // OpenID Connect Discovery 1.0, 4 and RFC 8414, 3.
+        let is_discovery = |name: &str| uri.path().split('/').any(|part| part == name);
+        if is_discovery("openid-configuration") || is_discovery("oauth-authorization-server") {
+            return Err(JwtError::DiscoveryUrl);
+        }
+        Ok(uri)
     }
 
     fn new(

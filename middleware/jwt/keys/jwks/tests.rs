@@ -765,3 +765,23 @@ async fn an_issuer_that_is_down_is_503_with_retry_after() {
     assert_eq!(response.headers()["retry-after"], "5");
     assert!(!response.headers().contains_key("www-authenticate"));
 }
+
+#[test]
+fn a_url_that_can_never_work_states_what_to_do() {
+    use JwtError as E;
+    let template = "https://login.example.com/{tenantid}/v2.0";
+    for (text, expected, remedy) in [
+        (template, E::Placeholder, "tenant"),
+        ("https://login.example.com/{tenantid}/keys", E::Placeholder, "tenant"),
+        ("https://a.example/.well-known/openid-configuration", E::DiscoveryUrl, "Jwks::issuer"),
+        ("https://a.example/t/.well-known/openid-configuration", E::DiscoveryUrl, "Jwks::issuer"),
+        ("https://a.example/.well-known/oauth-authorization-server/t", E::DiscoveryUrl, "issuer"),
+        ("http://a.example/keys", E::Url, "https"),
+    ] {
+        for jwks in [Jwks::url(text, [Algorithm::Es256]), Jwks::issuer(text, [Algorithm::Es256])] {
+            let error = jwks.map(drop).unwrap_err();
+            assert_eq!(error, expected, "{text}");
+            assert!(error.to_string().contains(remedy), "{error}");
+        }
+    }
+}
