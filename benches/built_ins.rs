@@ -1,7 +1,7 @@
 //! What does a built-in cost, beside the bare work that it does? Run with
 //!
 //! ```sh
-//! cargo bench --bench built_ins --features authenticate,body-limit,cookies,etag,json,jwt,rate-limit,security-headers,validate
+//! cargo bench -p benches --bench built_ins
 //! ```
 //!
 //! Or, without the dependencies of the tests, in `benches/peers`: `cargo run --release --package in-process --bin built_ins`.

@@ -1,7 +1,7 @@
 //! How long does a request take? Run with
 //!
 //! ```sh
-//! cargo bench --bench chain --features authenticate,body-limit,cookies,etag,json,jwt,rate-limit,security-headers,validate [-- FILTER]
+//! cargo bench -p benches --bench chain [-- FILTER]
 //! ```
 //!
 //! Times of one run compare with each other alone. What compares across machines is counted by `counts.rs`.

@@ -2,7 +2,7 @@
 //! valgrind. Run with
 //!
 //! ```sh
-//! cargo bench --bench counts --features authenticate,body-limit,cookies,etag,json,jwt,rate-limit,security-headers,validate [-- FILTER]
+//! cargo bench -p benches --bench counts [-- FILTER]
 //! ```
 //!
 //! `--profile CASE` says of which crates the instructions of a case are.

@@ -1,7 +1,7 @@
 //! What does reading and validating input take, beside `serde_json` (or `serde_html_form`) and `validator` called by hand? Run with
 //!
 //! ```sh
-//! cargo bench --bench validate --features form,json,query,validate [-- FILTER]
+//! cargo bench -p benches --bench validate [-- FILTER]
 //! ```
 //!
 //! In each group, `by hand` takes the body out of the request, parses and validates it; it looks at no media type, and knows no limit.

@@ -1,4 +1,4 @@
-//! API keys with scopes, made and withdrawn while the API runs.
+//! API keys with scopes, which are added and withdrawn while the API runs.
 //!
 //! Run with
 //!
@@ -32,7 +32,7 @@ type Answer = Result<&'static str, Error>;
 async fn add(keys: Provided<ApiKeys>, Path(name): Path<String>, secret: String) -> Answer {
     let key = ApiKey::new(name, secret).map(|key| key.scope("invoices:read"));
     let added = key.and_then(|key| keys.add(key)).map(|()| "added\n");
-    // What is wrong with it holds nothing of the secret.
+    // The text of the error does not contain the secret.
     added.map_err(|error| Error::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()))
 }
 

@@ -1,6 +1,6 @@
-//! A route that wants a secret token, for machines, and Basic for one page of people.
+//! A route for machines with a secret token, and a page for people with Basic.
 //!
-//! Next.js API routes: the protected route. The token is compared in constant time, and a refusal says which scheme is wanted.
+//! Next.js API routes: the protected route. The token is compared in constant time, and the challenge of a refusal names the required scheme.
 //!
 //! Run with
 //!

@@ -1,6 +1,6 @@
-//! Tokens that are of no use to who steals them: bound to a key of the client (DPoP, RFC 9449), or to its certificate (RFC 8705).
+//! Tokens that are useless to a thief: bound to a key of the client (DPoP, RFC 9449), or to its certificate (RFC 8705).
 //!
-//! Here the client, the issuer and the API are one program, which tells what the API answers. Run with
+//! Here the client, the issuer and the API are one program, which prints the responses of the API. Run with
 //!
 //! ```sh
 //! cargo run --example bound_tokens --features jwt
@@ -23,7 +23,7 @@
 //! base64 = "0.22"
 //! getrandom = { version = "0.3", features = ["std"] }
 //! http = "1"
-//! jsonwebtoken = { version = "11.1", default-features = false, features = ["aws_lc_rs"] }
+//! jsonwebtoken = { version = "12", default-features = false, features = ["aws_lc_rs"] }
 //! serde_json = "1"
 //! sha2 = "0.10"
 //! ```
@@ -46,9 +46,9 @@ const SECRET: &[u8] = b"an example secret of 256 bits !!";
 fn api() -> Result<ChainService, Box<dyn Error>> {
     let me =
         async |claims: Claims<Value>| format!("hello, {}", claims["sub"].as_str().unwrap_or("you"));
-    // The URL that clients use: `Host` says what the client wants it to say.
+    // The URL that clients use. The client chooses `Host`, so it is not used.
     let dpop = Dpop::new("https://api.example.com")?.required(true);
-    // The server puts the certificate there, with `Tls::client_certificates`. Behind a proxy that ends TLS: `Mtls::header`.
+    // The server inserts the certificate, with `Tls::client_certificates`. If TLS ends at a proxy, use `Mtls::header`.
     let mtls = Mtls::new(|_, extensions| {
         let certificate = extensions.get::<ClientCertificate>()?;
         Some(CertificateThumbprint::of_der(certificate.der()))
@@ -61,11 +61,11 @@ fn api() -> Result<ChainService, Box<dyn Error>> {
         .build())
 }
 
-/// What the issuer gives to a client that has shown its key or its certificate.
+/// The token that the issuer sends to a client that has proven its key or its certificate.
 fn token(confirmation: Value) -> Result<String, Box<dyn Error>> {
     let exp = jsonwebtoken::get_current_timestamp() + 300;
     let claims = json!({ "sub": "ada", "exp": exp, "cnf": confirmation });
-    Ok(encode(&Header::default(), &claims, &EncodingKey::from_secret(SECRET))?)
+    Ok(encode(&Header::default(), &claims, &EncodingKey::from_secret(SECRET)?)?)
 }
 
 /// The key of a client.
@@ -79,7 +79,7 @@ impl Key {
         Ok(Self(key, jwk))
     }
 
-    /// Proves for one request that whoever sends the token holds the key.
+    /// Creates a proof for one request that the sender of the token holds the key.
     fn proof(&self, method: &str, url: &str, token: &str) -> Result<String, Box<dyn Error>> {
         let mut header = Header::new(Algorithm::ES256);
         header.typ = Some("dpop+jwt".to_owned());

@@ -1,6 +1,6 @@
-//! An API for OAuth clients: it tells them where to get a token, and asks the authorization server whether one is good.
+//! An API for OAuth clients: it publishes where to get a token, and introspects tokens at the authorization server.
 //!
-//! The authorization server here is a small one of its own; yours is a URL. Run with
+//! Here the authorization server is a part of the program; yours is a URL. Run with
 //!
 //! ```sh
 //! API_SECRET=$(openssl rand -hex 32) \
@@ -27,7 +27,11 @@
 //! TOKEN=$(curl -X POST localhost:3000/token)
 //! curl -H "Authorization: Bearer $TOKEN" localhost:3000/notes
 //! # the notes of ada
-//! curl -i -H "Authorization: Bearer guessed-by-somebody" localhost:3000/notes
+//! curl -i -H "Authorization: Bearer a-guessed-token" localhost:3000/notes
+//! # HTTP/1.1 401 Unauthorized
+//! # www-authenticate: Bearer ..error="invalid_token"..
+//! REFRESH=$(curl -X POST localhost:3000/refresh-token)
+//! curl -i -H "Authorization: Bearer $REFRESH" localhost:3000/notes
 //! # HTTP/1.1 401 Unauthorized
 //! # www-authenticate: Bearer ..error="invalid_token"..
 //! ```
@@ -44,8 +48,13 @@ async fn notes(token: Introspected) -> String {
     format!("the notes of {}\n", token.subject().unwrap_or("?"))
 }
 
-/// What is protected, for tokens that the authorization server at `issuer` knows.
-fn resource(issuer: &str, secret: &str, metadata: String) -> Result<Sealed, Box<dyn Error>> {
+/// The protected resource at `audience`, for access tokens that the authorization server at `issuer` knows.
+fn resource(
+    issuer: &str,
+    audience: &str,
+    secret: &str,
+    metadata: String,
+) -> Result<Sealed, Box<dyn Error>> {
     let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build()?;
     let fetch = move |question: http::Request<Bytes>| {
         let client = client.clone();
@@ -57,9 +66,10 @@ fn resource(issuer: &str, secret: &str, metadata: String) -> Result<Sealed, Box<
             Ok::<_, reqwest::Error>(response)
         }
     };
-    let introspection = Introspection::new(format!("{issuer}/introspect"), fetch)?
+    let introspection = Introspection::new(format!("{issuer}/introspect"), audience, fetch)?
         .client("api", secret)
-        .issuer(issuer);
+        .issuer(issuer)
+        .check(|token| token.subject().is_some());
     let authenticate = Authenticate::introspection(introspection).resource_metadata(metadata)?;
     let read = Require::<Introspected>::scope("notes:read")?;
     Ok(Chain::new().use_(authenticate).use_(read).get(notes).seal())
@@ -70,19 +80,27 @@ struct Question {
     token: String,
 }
 
-/// Hands out one token, and tells the API what it is worth.
-fn authorization_server(issuer: &str, secret: &str) -> Result<Sealed, Box<dyn Error>> {
-    let token = format!("{:032x}", getrandom::u64()?);
-    let answer = json!({ "active": true, "iss": issuer, "sub": "ada", "scope": "notes:read" });
-    let good = token.clone();
+/// Issues one access token and one refresh token, and reports both as active. A refresh token has no `token_type`.
+fn authorization_server(
+    issuer: &str,
+    audience: &str,
+    secret: &str,
+) -> Result<Sealed, Box<dyn Error>> {
+    let random = || getrandom::u64().map(|number| format!("{number:032x}"));
+    let (access, refresh) = (random()?, random()?);
+    let about_refresh = json!({ "active": true, "iss": issuer, "aud": audience, "sub": "ada", "scope": "notes:read" });
+    let mut about_access = about_refresh.clone();
+    about_access["token_type"] = json!("Bearer");
+    let known = [(access.clone(), about_access), (refresh.clone(), about_refresh)];
     let introspect = move |Form(asked): Form<Question>| {
-        let known = asked.token == good;
-        ready(Json(if known { answer.clone() } else { json!({ "active": false }) }))
+        let found = known.iter().find(|(token, _)| *token == asked.token);
+        ready(Json(found.map_or_else(|| json!({ "active": false }), |(_, answer)| answer.clone())))
     };
     let api =
         Authenticate::users([("api", secret)]).map_err(|error| format!("API_SECRET: {error}"))?;
     Ok(Chain::new()
-        .at("/token", |c| c.post(move || ready(token.clone())))
+        .at("/token", |c| c.post(move || ready(access.clone())))
+        .at("/refresh-token", |c| c.post(move || ready(refresh.clone())))
         .at("/introspect", |c| c.use_(api).post(introspect))
         .seal())
 }
@@ -97,8 +115,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .scopes(["notes:read"]);
     let app = Chain::new()
         .at(metadata.path(), |c| c.get(metadata.handler()))
-        .mount("/notes", resource(&origin, &secret, metadata.url().to_owned())?)
-        .mount("/", authorization_server(&origin, &secret)?)
+        .mount("/notes", resource(&origin, &origin, &secret, metadata.url().to_owned())?)
+        .mount("/", authorization_server(&origin, &origin, &secret)?)
         .build();
     Ok(tower_chain::serve(format!("127.0.0.1:{port}"), app).await?)
 }

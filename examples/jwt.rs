@@ -9,7 +9,7 @@
 //! The manifest, beside `tower-chain` and `tokio`:
 //!
 //! ```toml
-//! jsonwebtoken = { version = "11.1", default-features = false, features = ["aws_lc_rs"] }
+//! jsonwebtoken = { version = "12", default-features = false, features = ["aws_lc_rs"] }
 //! serde = { version = "1", features = ["derive"] }
 //! ```
 //!
@@ -39,7 +39,7 @@ async fn me(member: Claims<Member>) -> String {
 }
 
 async fn sign_in(key: Provided<EncodingKey>) -> Result<String, Error> {
-    // With both backends compiled in, one must be chosen before the first token is signed.
+    // If both backends of `jsonwebtoken` are compiled in, one must be installed before the first token is signed.
     let _ = crypto::aws_lc::DEFAULT_PROVIDER.install_default();
     let expires = SystemTime::now() + Duration::from_secs(15 * 60);
     let exp = expires.duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
@@ -51,7 +51,7 @@ async fn sign_in(key: Provided<EncodingKey>) -> Result<String, Error> {
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let secret = std::env::var("JWT_SECRET").map_err(|_| "JWT_SECRET is not set")?;
     let jwt = Jwt::<Member>::hs256(&secret).map_err(|error| format!("JWT_SECRET: {error}"))?;
-    let key = EncodingKey::from_secret(secret.as_bytes());
+    let key = EncodingKey::from_secret(secret.as_bytes())?;
     let api = Chain::new()
         .at("/login", |c| c.provide(key).post(sign_in))
         .mount("/me", Chain::new().use_(jwt).get(me))

@@ -1,4 +1,4 @@
-//! Log in with a password, get a token with one's role in it, and come in where this role may.
+//! Log in with a password, get a token with a role, and use the routes that this role may use.
 //!
 //! Next.js API routes: the JWT with roles. A bad token is a 401 and a missing role a 403 (RFC 6750).
 //!
@@ -12,7 +12,7 @@
 //! The manifest, beside `tower-chain` and `tokio`:
 //!
 //! ```toml
-//! jsonwebtoken = { version = "11.1", default-features = false, features = ["aws_lc_rs"] }
+//! jsonwebtoken = { version = "12", default-features = false, features = ["aws_lc_rs"] }
 //! serde = { version = "1", features = ["derive"] }
 //! serde_json = "1"
 //! ```
@@ -75,7 +75,7 @@ fn api(secret: &str, ada: &str, joe: &str) -> Result<ChainService, Box<dyn StdEr
     let jwt = Jwt::<Member>::hs256(secret).map_err(|error| format!("JWT_SECRET: {error}"))?;
     let passwords = Authenticate::users([("ada", ada), ("joe", joe)])
         .map_err(|error| format!("ADA_PASSWORD, JOE_PASSWORD: {error}"))?;
-    let key = EncodingKey::from_secret(secret.as_bytes());
+    let key = EncodingKey::from_secret(secret.as_bytes())?;
     Ok(Chain::new()
         .at("/api/login", |c| c.provide(key).use_(passwords).post(login))
         .use_(jwt)

@@ -1,4 +1,4 @@
-//! An API that takes the tokens of an OpenID issuer. The issuer here is a small one of its own; yours is a URL.
+//! An API that accepts the tokens of an OpenID issuer. Here the issuer is a part of the program; yours is a URL.
 //!
 //! Run with
 //!
@@ -10,7 +10,7 @@
 //!
 //! ```toml
 //! aws-lc-rs = "1"
-//! jsonwebtoken = { version = "11.1", default-features = false, features = ["aws_lc_rs"] }
+//! jsonwebtoken = { version = "12", default-features = false, features = ["aws_lc_rs"] }
 //! serde_json = "1"
 //! ```
 //!

@@ -30,7 +30,7 @@ fn secret(name: &str) -> Result<String, String> {
     match (env::var(name), env::var(format!("{name}_FILE"))) {
         (Ok(secret), _) => Ok(secret),
         (_, Ok(file)) => match fs::read_to_string(&file) {
-            Ok(secret) => Ok(secret.trim_end().to_owned()),
+            Ok(secret) => Ok(secret.trim_end_matches(['\r', '\n']).to_owned()),
             Err(error) => Err(format!("{name}_FILE: {file}: {error}")),
         },
         _ => Err(format!("set {name}, or {name}_FILE to a file with it")),

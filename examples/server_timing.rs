@@ -1,9 +1,9 @@
-//! Where the time of a request went, step by step, in the network panel of a browser. Strangers are not told.
+//! The time of each step of a request in the network panel of a browser. Other clients don't get the times.
 //!
 //! Run with
 //!
 //! ```sh
-//! cargo run --example server_timing --features serve,server-timing
+//! cargo run --example server_timing --features serve,server-timing,step-times
 //! ```
 //!
 //! The manifest, beside `tower-chain` and `tokio`:
@@ -26,7 +26,9 @@
 use std::error::Error;
 use std::time::Duration;
 
-use tower_chain::{Chain, ChainService, Middleware, Next, Path, Request, Response, ServerTiming};
+use tower_chain::{
+    Chain, ChainService, MiddlewareExt, Next, Path, Request, Response, ServerTiming,
+};
 
 /// Takes its time, as a look into a database does.
 async fn user(next: Next<'_>) -> Response {

@@ -31,7 +31,7 @@ use std::error::Error;
 
 use serde::Deserialize;
 use tower_chain::extract::{FieldError, Location};
-use tower_chain::{Chain, ChainService, Json, StatusCode, Valid, Validate};
+use tower_chain::{Chain, ChainService, Json, StatusCode, Valid, ValidateInput};
 
 #[derive(Clone, Deserialize, validator::Validate)]
 struct NewUser {
@@ -54,7 +54,7 @@ async fn create(Valid(user): Valid<NewUser>) -> (StatusCode, String) {
 }
 
 fn api() -> ChainService {
-    let valid = Validate::<Json<NewUser>>::new().check(not_taken);
+    let valid = ValidateInput::<Json<NewUser>>::new().check(not_taken);
     Chain::new().at("/users", |c| c.use_(valid).post(create)).build()
 }
 

@@ -41,8 +41,8 @@
 //! ```
 //! use garde::Validate;
 //! use serde::Deserialize;
-//! use tower_chain::middleware::garde::{Garde, check};
-//! use tower_chain::{Chain, Error, Json, Provided};
+//! use tower_chain::extract::Unchecked;
+//! use tower_chain::{Chain, Error, Garde, Json, Provided};
 //!
 //! #[derive(Clone)]
 //! struct Stock(u32);
@@ -58,8 +58,11 @@
 //!     if *count <= stock.0 { Ok(()) } else { Err(garde::Error::new("Not so many are left")) }
 //! }
 //!
-//! async fn order(Provided(stock): Provided<Stock>, order: Json<Order>) -> Result<String, Error> {
-//!     let Garde(Json(order)) = check(order, &stock)?;
+//! async fn order(
+//!     Provided(stock): Provided<Stock>,
+//!     order: Unchecked<Json<Order>>,
+//! ) -> Result<String, Error> {
+//!     let Garde(Json(order)) = Garde::check_with(order, stock).await?;
 //!     Ok(order.count.to_string())
 //! }
 //!
@@ -78,6 +81,11 @@
 //! that differ from those of the program in more than case and separators, and flattened structs, are told as the program names them. The
 //! keys of maps, and what stands beneath flattened structs and enums, are told as `*`; see
 //! [`InvalidInput::tell_keys`](crate::extract::InvalidInput::tell_keys).
+//!
+//! # Limits
+//!
+//! As with `Valid`: at most 20,000 values ([`InvalidInput::max_values`](crate::extract::InvalidInput::max_values)), and input of more than 4 KiB
+//! is validated on a thread for blocking work.
 //!
 //! # What it provides
 //!
@@ -106,7 +114,8 @@ use axum_core::response::IntoResponse;
 use http::StatusCode;
 use http::request::Parts;
 
-use crate::extract::{BodyInput, FieldError, HeadInput, Input, Source, input, wire_name};
+use crate::extract::{BodyInput, FieldError, HeadInput, Input, RawInput, Unchecked, wire_name};
+use crate::middleware::checking;
 use crate::{Body, Endpoint, Error, FromChain, Middleware, Next, Request, Response};
 
 /// Data that keeps the rules of its type, by [`garde`]. See the [module](self).
@@ -130,35 +139,56 @@ impl<E> DerefMut for Garde<E> {
 impl<S, E> FromRequest<S> for Garde<E>
 where
     S: Sync,
-    E: BodyInput,
+    E: BodyInput + 'static,
     E::Data: Validate<Context: Default>,
 {
     type Rejection = Error;
 
     fn from_request(req: Request, _: &S) -> impl Future<Output = Result<Self, Error>> + Send {
-        input::take(req, |input, source| check_source(input, &Default::default(), &source))
+        checking::body(req, |input, source| check(input, &Default::default(), source))
     }
 }
 
 impl<S, E> FromRequestParts<S> for Garde<E>
 where
     S: Sync,
-    E: HeadInput,
+    E: HeadInput + 'static,
     E::Data: Validate<Context: Default>,
 {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
-        let source = E::find((&*parts).into())?;
-        check_source(E::parse(&source)?, &Default::default(), &source)
+        let source = E::find((&*parts).into());
+        checking::head(source, |input, source| check(input, &Default::default(), source)).await
     }
 }
 
-impl<E> Garde<E>
-where
-    E: Input,
-    E::Data: Validate<Context: Default> + Clone + Send + Sync + 'static,
-{
+impl<E: Input + 'static> Garde<E> {
+    /// Checks data that was extracted, or made, before.
+    ///
+    /// # Errors
+    ///
+    /// 422 with all errors.
+    pub async fn check(data: Unchecked<E>) -> Result<Self, Error>
+    where
+        E::Data: Validate<Context: Default>,
+    {
+        checking::unchecked(data, |input, source| check(input, &Default::default(), source)).await
+    }
+
+    /// Checks data by rules that have a context: see the example of the [module](self).
+    ///
+    /// # Errors
+    ///
+    /// 422 with all errors.
+    pub async fn check_with<C>(data: Unchecked<E>, context: C) -> Result<Self, Error>
+    where
+        C: Send + 'static,
+        E::Data: Validate<Context = C>,
+    {
+        checking::unchecked(data, move |input, source| check(input, &context, source)).await
+    }
+
     /// A step that validates what the extractor `E` takes, and provides it as `Garde<T>` to the steps after it. The body is left in
     /// the request.
     ///
@@ -181,7 +211,10 @@ where
     ///     .post(async |Garde(user): Garde<NewUser>| user.name);
     /// # let _ = chain.build();
     /// ```
-    pub fn step() -> GardeStep<E> {
+    pub fn step() -> GardeStep<E>
+    where
+        E::Data: Validate<Context: Default> + Clone + Send + Sync + 'static,
+    {
         GardeStep { input: PhantomData }
     }
 }
@@ -203,6 +236,25 @@ pub struct GardeStep<E> {
     input: PhantomData<fn() -> E>,
 }
 
+impl<E> GardeStep<E>
+where
+    E: Input + 'static,
+    E::Data: Validate<Context: Default> + Send + 'static,
+{
+    async fn data(&self, req: &mut Request) -> Result<E::Data, Error> {
+        let source = E::read(req).await?;
+        let body = source.to_body();
+        let check = |input, source: &RawInput| {
+            check::<E>(input, &Default::default(), source).map(|Garde(input)| input.into_data())
+        };
+        let data = checking::parsed(source.for_validation(), check).await?;
+        if let Some(body) = body {
+            *req.body_mut() = Body::from(body);
+        }
+        Ok(data)
+    }
+}
+
 impl<E> fmt::Debug for GardeStep<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("GardeStep")
@@ -217,40 +269,17 @@ where
     type Provides = (Garde<E::Data>,);
 
     async fn call<N: Endpoint>(&self, mut next: Next<'_, N, Self::Provides>) -> Response {
-        let source = match E::read(next.request_mut()).await {
-            Ok(source) => source,
-            Err(refusal) => return refusal.into_response(),
-        };
-        let checked =
-            E::parse(&source).and_then(|input| check_source(input, &Default::default(), &source));
-        let data = match checked {
-            Ok(Garde(input)) => input.into_data(),
-            Err(refusal) => return refusal.into_response(),
-        };
-        if let Some(body) = source.to_body() {
-            *next.body_mut() = Body::from(body);
+        match self.data(next.request_mut()).await {
+            Ok(data) => next.run_with((Garde(data),)).await,
+            Err(refusal) => refusal.into_response(),
         }
-        next.run_with((Garde(data),)).await
     }
 }
 
-/// Applies rules that have a context to what was extracted.
-///
-/// # Errors
-///
-/// 422 with all errors.
-pub fn check<E>(input: E, context: &<E::Data as Validate>::Context) -> Result<Garde<E>, Error>
-where
-    E: Input,
-    E::Data: Validate,
-{
-    check_source(input, context, &Source::body(""))
-}
-
-fn check_source<E>(
+fn check<E>(
     input: E,
     context: &<E::Data as Validate>::Context,
-    source: &Source,
+    source: &RawInput,
 ) -> Result<Garde<E>, Error>
 where
     E: Input,
@@ -267,7 +296,7 @@ where
 }
 
 /// All errors, in the order of the fields.
-fn field_errors<E: Input>(source: &Source, report: &Report) -> Vec<FieldError> {
+fn field_errors<E: Input>(source: &RawInput, report: &Report) -> Vec<FieldError> {
     let entry = |(path, error): &(::garde::Path, ::garde::Error)| {
         let mut entry = message(E::LOCATION, error.message());
         let mut wire: Vec<String> = Vec::new();

@@ -6,6 +6,8 @@ pub mod authenticate;
 #[cfg(feature = "body-limit")]
 #[cfg_attr(docsrs, doc(cfg(feature = "body-limit")))]
 pub mod body_limit;
+#[cfg(any(feature = "garde", feature = "validate"))]
+mod checking;
 #[cfg(any(feature = "authenticate", feature = "jwt", feature = "jwt-rust-crypto"))]
 mod credentials;
 #[cfg(feature = "etag")]

@@ -1,9 +1,9 @@
-//! Metadata that tell OAuth clients where to get a token for this API.
+//! Metadata by which OAuth clients find the authorization server of this API.
 //!
 //! # What it does
 //!
-//! [`ProtectedResource`] is the document of RFC 9728: which authorization servers issue tokens for this API, and what it takes. A client that was refused
-//! finds it by the member `resource_metadata` of the challenge. Servers of the Model Context Protocol must have it.
+//! [`ProtectedResource`] is the document of RFC 9728: which authorization servers issue tokens for this API, and which tokens it accepts. A refused client
+//! finds it by the parameter `resource_metadata` of the challenge. The Model Context Protocol requires it of servers.
 //!
 //! # Example
 //!
@@ -37,7 +37,7 @@
 //!     .member("org.example.region", "\"eu\"")?;
 //!
 //! assert_eq!(resource.path(), "/.well-known/oauth-protected-resource/mcp");
-//! // For the challenges of the authentication, as its `resource_metadata`.
+//! // The `resource_metadata` of the authentication.
 //! assert_eq!(resource.url(), "https://api.example.com/.well-known/oauth-protected-resource/mcp");
 //! # Ok(())
 //! # }
@@ -51,12 +51,12 @@
 //!
 //! # What it provides
 //!
-//! A handler, and the URL for challenges. It is no step.
+//! A handler, and the URL for challenges. It is not a step.
 //!
 //! # Where to put it
 //!
-//! In the outermost chain, at [`path`](ProtectedResource::path), and not behind the authentication: who has no token yet must be able to read it. Behind a
-//! CORS layer, if browsers are to read it.
+//! In the outermost chain, at [`path`](ProtectedResource::path), and not after the authentication, because clients without a token must be able to read
+//! it. After a CORS layer, if browsers read it.
 //!
 //! # Sources
 //!
@@ -73,7 +73,7 @@ use crate::{Body, Response};
 
 /// The metadata of an API that OAuth protects ([RFC 9728](https://www.rfc-editor.org/rfc/rfc9728)).
 ///
-/// See the [module](self) for where to put it.
+/// The [module](self) documents where to put it.
 #[derive(Clone, Debug)]
 pub struct ProtectedResource {
     path: String,
@@ -82,11 +82,11 @@ pub struct ProtectedResource {
 }
 
 impl ProtectedResource {
-    /// The metadata of the API at a URL. The URL is what clients use, without a query and a fragment.
+    /// Creates the metadata of the API at a URL: the one that clients use, without a query and a fragment.
     ///
     /// # Errors
     ///
-    /// If it isn't an `https` URL, or `http` on the own machine.
+    /// If it is not an `https` URL (or `http` on the own machine).
     pub fn new(resource: impl Into<String>) -> Result<Self, ProtectedResourceError> {
         let resource = resource.into();
         let Some((origin, path)) = split(&resource) else {
@@ -104,7 +104,7 @@ impl ProtectedResource {
     ///
     /// # Errors
     ///
-    /// If it isn't an `https` URL, or `http` on the own machine.
+    /// If it is not an `https` URL (or `http` on the own machine).
     pub fn authorization_server(
         mut self,
         issuer: impl Into<String>,
@@ -118,19 +118,19 @@ impl ProtectedResource {
         Ok(self)
     }
 
-    /// Sets the scopes that clients may ask for (`scopes_supported`). Defaults to none named.
+    /// Sets the scopes that clients may request (`scopes_supported`). Defaults to absent.
     #[must_use]
     pub fn scopes<S: Into<String>>(self, scopes: impl IntoIterator<Item = S>) -> Self {
         self.list("scopes_supported", scopes)
     }
 
-    /// Sets how a token may be sent: `header`, `body`, `query` (`bearer_methods_supported`). Defaults to none named.
+    /// Sets how a token may be sent: `header`, `body`, `query` (`bearer_methods_supported`). Defaults to absent.
     #[must_use]
     pub fn bearer_methods<S: Into<String>>(self, methods: impl IntoIterator<Item = S>) -> Self {
         self.list("bearer_methods_supported", methods)
     }
 
-    /// Sets the algorithms by which the API signs its responses (`resource_signing_alg_values_supported`). Defaults to none named.
+    /// Sets the algorithms by which the API signs its responses (`resource_signing_alg_values_supported`). Defaults to absent.
     #[must_use]
     pub fn signing_algorithms<S: Into<String>>(
         self,
@@ -139,40 +139,40 @@ impl ProtectedResource {
         self.list("resource_signing_alg_values_supported", algorithms)
     }
 
-    /// Sets the algorithms that proofs of possession may use (`dpop_signing_alg_values_supported`, RFC 9449). Defaults to none named.
+    /// Sets the algorithms of DPoP proofs (`dpop_signing_alg_values_supported`, RFC 9449). Defaults to absent.
     #[must_use]
     pub fn dpop_algorithms<S: Into<String>>(self, algorithms: impl IntoIterator<Item = S>) -> Self {
         self.list("dpop_signing_alg_values_supported", algorithms)
     }
 
-    /// Sets whether every token must be bound to a key of the client (`dpop_bound_access_tokens_required`). Defaults to not said, which means no.
+    /// Sets whether every token must be bound to a key of the client (`dpop_bound_access_tokens_required`). Defaults to absent, which means no.
     #[must_use]
     pub fn dpop_required(mut self, required: bool) -> Self {
         self.members.insert("dpop_bound_access_tokens_required".to_owned(), Value::from(required));
         self
     }
 
-    /// Sets where the public keys of the API are (`jwks_uri`). Defaults to nowhere.
+    /// Sets the URL of the public keys of the API (`jwks_uri`). Defaults to absent.
     ///
     /// # Errors
     ///
-    /// If it isn't an `https` URL, or `http` on the own machine.
+    /// If it is not an `https` URL (or `http` on the own machine).
     pub fn jwks_uri(self, url: impl Into<String>) -> Result<Self, ProtectedResourceError> {
         self.link("jwks_uri", url.into())
     }
 
-    /// Sets the name of the API for people (`resource_name`). Defaults to none.
+    /// Sets the name of the API for people (`resource_name`). Defaults to absent.
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.members.insert("resource_name".to_owned(), Value::from(name.into()));
         self
     }
 
-    /// Sets where developers find the documentation (`resource_documentation`). Defaults to nowhere.
+    /// Sets the URL of the documentation for developers (`resource_documentation`). Defaults to absent.
     ///
     /// # Errors
     ///
-    /// If it isn't an `https` URL, or `http` on the own machine.
+    /// If it is not an `https` URL (or `http` on the own machine).
     pub fn documentation(self, url: impl Into<String>) -> Result<Self, ProtectedResourceError> {
         self.link("resource_documentation", url.into())
     }
@@ -181,7 +181,7 @@ impl ProtectedResource {
     ///
     /// # Errors
     ///
-    /// If it isn't JSON, or is one of the members that decide where the document is or who issues tokens.
+    /// If it is not JSON, or if the member is `resource` or `authorization_servers`, which are set otherwise.
     pub fn member(
         mut self,
         name: impl Into<String>,
@@ -208,7 +208,7 @@ impl ProtectedResource {
         Ok(self)
     }
 
-    /// The path at which the document must be: that of the API behind `/.well-known/oauth-protected-resource`.
+    /// The path of the document: `/.well-known/oauth-protected-resource`, and the path of the API after it.
     pub fn path(&self) -> &str {
         &self.path
     }
@@ -223,7 +223,7 @@ impl ProtectedResource {
         Value::Object(self.members.clone()).to_string()
     }
 
-    /// The handler that answers with the document.
+    /// A handler that responds with the document.
     pub fn handler(&self) -> impl Fn() -> Ready<Response> + Clone + Send + Sync + 'static + use<> {
         let json = self.json();
         move || {
@@ -236,7 +236,7 @@ impl ProtectedResource {
     }
 }
 
-/// Origin and path of a URL that is fit for metadata.
+/// The origin and the path of a URL that is allowed in metadata.
 fn split(url: &str) -> Option<(&str, &str)> {
     let uri: Uri = url.parse().ok()?;
     let (authority, host) = (uri.authority()?.as_str(), uri.host()?);
@@ -259,16 +259,16 @@ fn checked(url: String) -> Result<String, ProtectedResourceError> {
     }
 }
 
-/// What is wrong with a [`ProtectedResource`]. The text says what to change.
+/// What is wrong with a [`ProtectedResource`]. The text states what to change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ProtectedResourceError {
-    /// A URL can't stand in the document.
+    /// The URL is not allowed in the document.
     Url {
-        /// What was given.
+        /// The given text.
         url: String,
     },
-    /// A member can't be set.
+    /// The member can't be set.
     Member {
         /// Its name.
         name: String,

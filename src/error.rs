@@ -1,15 +1,19 @@
 //! What goes wrong while a request is served, and how the client is told.
 
 use std::borrow::Cow;
+use std::error::Error as StdError;
 use std::fmt;
+use std::io;
+use std::iter;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use axum_core::BoxError;
 use axum_core::response::IntoResponse;
 use http::header::{CONTENT_TYPE, HeaderName};
 use http::{HeaderMap, HeaderValue, StatusCode};
+use http_body_util::LengthLimitError;
 
-use crate::extract::{MaxBody, is_length_limit};
 use crate::{Body, Response};
 
 /// Why a request was not served: a status, a text for the client, and a cause that the client never sees.
@@ -42,9 +46,9 @@ use crate::{Body, Response};
 /// # let _ = user(0);
 /// ```
 #[derive(Clone)]
-pub struct Error(Arc<Inner>);
+pub struct Error(Arc<ErrorInner>);
 
-struct Inner {
+struct ErrorInner {
     status: StatusCode,
     type_uri: Cow<'static, str>,
     title: Option<Cow<'static, str>>,
@@ -52,19 +56,17 @@ struct Inner {
     /// Further members of the problem object: name, and value as JSON text.
     members: Vec<(Cow<'static, str>, String)>,
     headers: HeaderMap,
-    source: Option<Arc<Source>>,
+    source: Option<Arc<BoxError>>,
     /// An error that a hook makes a response of again is told once.
     logged: AtomicBool,
 }
-
-type Source = Box<dyn std::error::Error + Send + Sync>;
 
 impl Error {
     /// An error with a status and a text that the client may read.
     ///
     /// The text is sent as `detail`, unless the status is 500 or above. Put no secret and nothing that the client submitted into it.
     pub fn new(status: StatusCode, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self(Arc::new(Inner {
+        Self(Arc::new(ErrorInner {
             status,
             type_uri: Cow::Borrowed("about:blank"),
             title: None,
@@ -82,9 +84,9 @@ impl Error {
     }
 
     /// A 500 with its cause; or a 413, if that is a body which was too long.
-    pub(crate) fn from_source(source: Source) -> Self {
+    pub(crate) fn from_source(source: BoxError) -> Self {
         let error = match is_length_limit(&*source) {
-            true => MaxBody::unlimited().exceeded(),
+            true => body_too_large(),
             false => Self::internal(""),
         };
         error.with_source(source)
@@ -142,13 +144,13 @@ impl Error {
         self.with(|inner| inner.members.push((name.into(), json.into())))
     }
 
-    fn with(mut self, change: impl FnOnce(&mut Inner)) -> Self {
+    fn with(mut self, change: impl FnOnce(&mut ErrorInner)) -> Self {
         // An error that a response carries is shared.
         if let Some(inner) = Arc::get_mut(&mut self.0) {
             change(inner);
             return self;
         }
-        let mut inner = Inner {
+        let mut inner = ErrorInner {
             status: self.0.status,
             type_uri: self.0.type_uri.clone(),
             title: self.0.title.clone(),
@@ -205,7 +207,7 @@ impl Error {
     /// # Example
     ///
     /// ```
-    /// use tower_chain::{Error, Next, Request, Response};
+    /// use tower_chain::{Error, Next, Response};
     ///
     /// async fn report(next: Next<'_>) -> Response {
     ///     let response = next.run().await;
@@ -308,6 +310,27 @@ impl fmt::Debug for Error {
             .field("detail", &self.0.detail)
             .finish_non_exhaustive()
     }
+}
+
+/// The refusal of a body that is longer than its limit: 413 (RFC 9110, 15.5.14).
+pub(crate) fn body_too_large() -> Error {
+    Error::new(StatusCode::PAYLOAD_TOO_LARGE, "The body is too large")
+}
+
+/// Whether the cause is that the body of a request was cut off at a limit. A body of another origin, such as the response of another server,
+/// is not a [`Body`].
+pub(crate) fn is_length_limit(cause: &(dyn StdError + 'static)) -> bool {
+    let causes = || {
+        iter::successors(Some(cause), |&cause| {
+            // `io::Error::source` skips the error that it was made from, and returns the source of that one.
+            match cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+                Some(inner) => Some(inner),
+                None => cause.source(),
+            }
+        })
+    };
+    causes().any(|cause| cause.is::<axum_core::Error>())
+        && causes().any(|cause| cause.is::<LengthLimitError>())
 }
 
 /// Writes `text` as a JSON string (RFC 8259, 7).

@@ -12,7 +12,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Validation};
 use serde::Deserialize;
-use tower_chain::middleware::jwt::{Refusal, TokenCache};
+use tower_chain::middleware::jwt::{JwtRefusal, TokenCache};
 use tower_chain::{Claims, Jwt};
 
 const SECRET: &str = "the secret that only the tests have";
@@ -30,7 +30,7 @@ fn token() -> String {
         r#"{"iss":"joe","aud":"me","sub":"ann","name":"Ann","iat":1500000000,"exp":4000000000}"#;
     let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"HS256","typ":"JWT"}"#);
     let message = format!("{header}.{}", URL_SAFE_NO_PAD.encode(claims));
-    let key = EncodingKey::from_secret(SECRET.as_bytes());
+    let key = EncodingKey::from_secret(SECRET.as_bytes()).unwrap();
     let signer = (DEFAULT_PROVIDER.signer_factory)(&Algorithm::HS256, &key).unwrap();
     let signature = signer.try_sign(message.as_bytes()).unwrap();
     format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
@@ -40,7 +40,7 @@ fn jwt() -> Jwt<Member> {
     Jwt::hs256(SECRET).unwrap().issuer("joe").audience("me")
 }
 
-fn verify(jwt: &Jwt<Member>, token: &str) -> Result<Claims<Member>, Refusal> {
+fn verify(jwt: &Jwt<Member>, token: &str) -> Result<Claims<Member>, JwtRefusal> {
     let future = pin!(jwt.verify(token));
     match future.poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(verified) => verified,
@@ -49,7 +49,7 @@ fn verify(jwt: &Jwt<Member>, token: &str) -> Result<Claims<Member>, Refusal> {
 }
 
 /// The allocations of one call, after warm ones.
-fn allocations(jwt: &Jwt<Member>, token: &str) -> (u64, Option<Refusal>) {
+fn allocations(jwt: &Jwt<Member>, token: &str) -> (u64, Option<JwtRefusal>) {
     for _ in 0..3 {
         let _ = verify(jwt, token);
     }
@@ -67,10 +67,10 @@ fn a_cached_token_costs_no_allocation() {
 #[test]
 fn what_is_no_token_costs_no_allocation() {
     for (token, refusal) in [
-        (".".repeat(2 * 1024 * 1024), Refusal::TooLong),
-        (".".repeat(8 * 1024), Refusal::Malformed),
-        ("a".repeat(8 * 1024), Refusal::Malformed),
-        (format!("{}.a.a", "a".repeat(2000)), Refusal::TooLong),
+        (".".repeat(2 * 1024 * 1024), JwtRefusal::TooLong),
+        (".".repeat(8 * 1024), JwtRefusal::Malformed),
+        ("a".repeat(8 * 1024), JwtRefusal::Malformed),
+        (format!("{}.a.a", "a".repeat(2000)), JwtRefusal::TooLong),
     ] {
         assert_eq!(allocations(&jwt(), &token), (0, Some(refusal)));
     }
@@ -81,7 +81,7 @@ fn a_bad_signature_is_found_before_the_claims_cost_anything() {
     let token = token();
     let (good, _) = allocations(&jwt(), &token);
     let (bad, refusal) = allocations(&jwt(), &token.replace(".ey", ".eY"));
-    assert_eq!(refusal, Some(Refusal::Signature));
+    assert_eq!(refusal, Some(JwtRefusal::Signature));
     assert!(bad == 0 && bad < good, "{bad} of {good}");
 }
 
@@ -89,7 +89,7 @@ fn a_bad_signature_is_found_before_the_claims_cost_anything() {
 fn a_token_costs_half_of_what_the_library_takes() {
     let token = token();
     let _ = DEFAULT_PROVIDER.install_default();
-    let key = DecodingKey::from_secret(SECRET.as_bytes());
+    let key = DecodingKey::from_secret(SECRET.as_bytes()).unwrap();
     let mut validation = Validation::new(Algorithm::HS256);
     validation.set_issuer(&["joe"]);
     validation.set_audience(&["me"]);

@@ -91,7 +91,7 @@ fn jwt(_: usize) -> Subject {
 }
 
 fn decode_by_hand(_: usize) -> Subject {
-    let kept = (DecodingKey::from_secret(SECRET), Validation::default());
+    let kept = (DecodingKey::from_secret(SECRET).unwrap(), Validation::default());
     by_hand(kept, post(), async |kept, req| {
         let field = req.headers().get(AUTHORIZATION).and_then(|field| field.to_str().ok());
         let token = field.and_then(|field| field.strip_prefix("Bearer ")).unwrap_or_default();

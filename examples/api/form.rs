@@ -19,7 +19,10 @@ where
     async fn from_request(req: Request, state: &S) -> Result<Self, Error> {
         let content_type = req.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let media_type = content_type.unwrap_or_default().split(';').next().unwrap_or_default();
-        if media_type.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+        if media_type
+            .trim_matches([' ', '\t'])
+            .eq_ignore_ascii_case("application/x-www-form-urlencoded")
+        {
             Valid::<Form<T>>::from_request(req, state).await.map(|Valid(form)| Self(form.0))
         } else {
             Valid::<Json<T>>::from_request(req, state).await.map(|Valid(json)| Self(json.0))

@@ -11,7 +11,7 @@
 //! ```toml
 //! getrandom = { version = "0.3", features = ["std"] }
 //! http = "1"
-//! jsonwebtoken = { version = "11.1", default-features = false, features = ["aws_lc_rs"] }
+//! jsonwebtoken = { version = "12", default-features = false, features = ["aws_lc_rs"] }
 //! reqwest = "0.13"
 //! rusqlite = { version = "0.41", features = ["bundled"] }
 //! serde = { version = "1", features = ["derive"] }
@@ -60,7 +60,7 @@ use serde_json::{Value, json};
 use tower_chain::extract::{Json, Path, Query};
 use tower_chain::{
     Authenticate, Chain, ChainService, Claims, Error, Grants, IntoResponse, Jwt, Next, Principal,
-    Provided, RateLimit, Request, Require, Response, Server, StatusCode, Valid,
+    Provided, RateLimit, Require, Response, Server, StatusCode, Valid,
 };
 use validator::Validate;
 
@@ -323,5 +323,5 @@ fn sign(secret: &str, member: &Member) -> Result<String, jsonwebtoken::errors::E
     use jsonwebtoken::{EncodingKey, Header, crypto};
     // With both backends compiled in, one must be chosen before the first use.
     let _ = crypto::aws_lc::DEFAULT_PROVIDER.install_default();
-    jsonwebtoken::encode(&Header::default(), member, &EncodingKey::from_secret(secret.as_bytes()))
+    jsonwebtoken::encode(&Header::default(), member, &EncodingKey::from_secret(secret.as_bytes())?)
 }

@@ -1,10 +1,14 @@
-//! tower-chain together with programs that are not part of it: other hosts, browsers, curl, Redis.
+//! tower-chain together with what is not a part of it: other hosts, browsers, curl, Redis, published test vectors.
+//!
+//! A test that needs a program or a file has a `cfg_attr` with a cfg of `build.rs`, which ignores it where that is missing.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot continue has failed")]
 
 mod api;
 mod browser;
+mod curl;
 mod examples;
 mod hosts;
 mod redis;
 mod support;
+mod wycheproof;

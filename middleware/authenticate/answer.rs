@@ -4,16 +4,24 @@ use std::time::SystemTime;
 
 use axum_core::response::IntoResponse;
 use futures_util::future::BoxFuture;
-use http::StatusCode;
+use http::header::CACHE_CONTROL;
+use http::{HeaderMap, HeaderValue, StatusCode};
 
-use super::way::{Verifier, Way};
-use super::{Authenticate, Refusal};
-use crate::middleware::credentials::{Credentials, Unread, came_by_query, cross_site, no_store};
+use super::authenticator::{Authenticator, CredentialVerifier, SentToken, Unconfirmed};
+use super::turns::ClientNetwork;
+use super::{Authenticate, AuthenticateRefusal};
+use crate::middleware::credentials::{
+    Credentials, DPOP, DPOP_NONCE, NO_STORE, RequestHead, UnreadCredentials, came_by_query,
+    cross_site, later, no_store,
+};
 use crate::{Endpoint, Error, Middleware, Next, Request, Response};
 
 impl<T: Clone + Send + Sync + 'static> Authenticate<T> {
-    /// Who is calling and at which place it stood, or why the request is refused.
-    pub(super) async fn authenticate(&self, req: &mut Request) -> Result<(T, usize), Refused> {
+    /// Finds the caller, or why the request is refused.
+    pub(super) async fn authenticate(
+        &self,
+        req: &mut Request,
+    ) -> Result<AuthenticatedCaller<T>, Unauthenticated> {
         let mut form = None;
         if self.places.reads_form() {
             form = self.places.read_form(req).await?;
@@ -22,71 +30,143 @@ impl<T: Clone + Send + Sync + 'static> Authenticate<T> {
         match self.judge(req, form.as_deref())? {
             Judgement::Accepted(accepted) => Ok(accepted),
             Judgement::Waiting(place, credentials) => {
-                // Only those who wait for a function pay for it.
-                let asked: BoxFuture<'_, _> = Box::pin(self.ask(place, credentials));
-                Ok((asked.await?, place))
+                // Boxed, so that only requests that wait for a function pay for it.
+                let head = RequestHead::of(req);
+                let asked: BoxFuture<'_, _> = Box::pin(self.ask(place, credentials, head));
+                asked.await
             }
         }
     }
 
-    /// What needs no waiting.
-    fn judge(&self, req: &Request, form: Option<&str>) -> Result<Judgement<T>, Refused> {
-        let (place, credentials) = self.places.find(req, form)?.ok_or(Refused::Missing)?;
+    /// Decides without waiting, if no function has to be called.
+    fn judge(&self, req: &Request, form: Option<&str>) -> Result<Judgement<T>, Unauthenticated> {
+        let (place, credentials) = self.places.find(req, form)?.ok_or(Unauthenticated::Missing)?;
         let mut waiting = false;
         for way in self.ways_of(place) {
             match &way.verifier {
-                Verifier::Keys(keys, principal) => {
+                CredentialVerifier::Keys(keys, principal) => {
                     if let Some(known) = keys.find(credentials.as_bytes(), SystemTime::now) {
-                        return Ok(Judgement::Accepted((principal(known), place)));
+                        let principal = principal(known);
+                        return Ok(Judgement::Accepted(AuthenticatedCaller {
+                            principal,
+                            place,
+                            nonce: None,
+                        }));
                     }
                 }
-                Verifier::Function(_) | Verifier::Blocking(..) => waiting = true,
+                CredentialVerifier::Function(_) | CredentialVerifier::Blocking(..) => {
+                    waiting = true
+                }
             }
         }
         if waiting {
             return Ok(Judgement::Waiting(place, credentials.into_owned()));
         }
-        Err(Refused::Invalid(place))
+        Err(Unauthenticated::Invalid(place))
     }
 
-    fn ways_of(&self, place: usize) -> impl Iterator<Item = &Way<T>> {
+    fn ways_of(&self, place: usize) -> impl Iterator<Item = &Authenticator<T>> {
         self.ways.iter().filter(move |way| way.places.contains(&place))
     }
 
-    /// Asks the functions, one after the other, until one of them knows who it is.
-    async fn ask(&self, place: usize, credentials: Credentials<'static>) -> Result<T, Refused> {
+    /// Asks the functions, one after the other, until one of them knows the caller.
+    async fn ask(
+        &self,
+        place: usize,
+        credentials: Credentials<'static>,
+        head: RequestHead<'_>,
+    ) -> Result<AuthenticatedCaller<T>, Unauthenticated> {
+        let client = ClientNetwork::of(head.headers(), head.extensions());
         for way in self.ways_of(place) {
-            if let Some(principal) = way.ask(&credentials).await.map_err(Refused::Failed)? {
-                return Ok(principal);
+            let found = way.ask(&credentials, client).await.map_err(Unauthenticated::Failed)?;
+            let Some(principal) = found else { continue };
+            let mut nonce = None;
+            if let Some(possession) = &way.possession {
+                let with_proof = way.proof_place == Some(place);
+                let sent = SentToken { head, token: credentials.as_bytes(), with_proof };
+                let confirmed = possession.confirm(&principal, sent).await;
+                nonce = confirmed.map_err(|why| Unauthenticated::Unconfirmed(place, why))?;
             }
+            return Ok(AuthenticatedCaller { principal, place, nonce });
         }
-        Err(Refused::Invalid(place))
+        Err(Unauthenticated::Invalid(place))
     }
 
-    /// The answer to a request that is refused.
-    pub(super) fn refuse(&self, refused: Refused) -> Error {
-        let (refusal, status, detail, place) = match refused {
-            Refused::Failed(error) | Refused::Unread(Unread::Body(error)) => {
+    /// The nonce for refusals, which the next proof must contain.
+    fn nonce(&self) -> Option<HeaderValue> {
+        self.ways.iter().find_map(|way| way.possession.as_ref()?.nonce())
+    }
+
+    /// Passes the proof on as sensitive; the token is marked already.
+    pub(super) fn hide_proof(&self, headers: &mut HeaderMap) {
+        let proves = self.ways.iter().any(|way| way.proof_place.is_some());
+        // An entry may make the map grow, so it is created only if there is a proof.
+        if proves
+            && headers.contains_key(DPOP)
+            && let http::header::Entry::Occupied(mut values) = headers.entry(DPOP)
+        {
+            values.iter_mut().for_each(|value| value.set_sensitive(true));
+        }
+    }
+
+    /// Prepares the request that is passed on, and returns what to do with the response.
+    pub(super) fn pass(
+        &self,
+        req: &mut Request,
+        place: usize,
+        nonce: Option<HeaderValue>,
+    ) -> Finish {
+        self.hide_proof(req.headers_mut());
+        Finish { by_query: self.places.strip(req, place), nonce }
+    }
+
+    /// The response to a refused request.
+    pub(super) fn refuse(&self, refused: Unauthenticated) -> Error {
+        let (refusal, status, code, detail, place) = match refused {
+            Unauthenticated::Failed(error)
+            | Unauthenticated::UnreadCredentials(UnreadCredentials::Body(error)) => {
                 return no_store(error);
             }
-            Refused::Unread(Unread::CrossSite) => {
-                tracing::debug!(reason = Refusal::CrossSite.code(), "refused");
-                return cross_site().with_source(Refusal::CrossSite);
+            Unauthenticated::UnreadCredentials(UnreadCredentials::CrossSite) => {
+                tracing::debug!(reason = AuthenticateRefusal::CrossSite.code(), "refused");
+                return cross_site().with_source(AuthenticateRefusal::CrossSite);
             }
-            Refused::Unread(Unread::Malformed(place, detail)) => {
-                (Refusal::Request, StatusCode::BAD_REQUEST, detail, Some(place))
-            }
-            Refused::Missing => {
-                (Refusal::Missing, StatusCode::UNAUTHORIZED, "Credentials are missing", None)
-            }
-            Refused::Invalid(place) => {
+            Unauthenticated::UnreadCredentials(UnreadCredentials::Malformed(place, detail)) => (
+                AuthenticateRefusal::Request,
+                StatusCode::BAD_REQUEST,
+                "invalid_request",
+                detail,
+                Some(place),
+            ),
+            Unauthenticated::Missing => (
+                AuthenticateRefusal::Missing,
+                StatusCode::UNAUTHORIZED,
+                "",
+                "Credentials are missing",
+                None,
+            ),
+            Unauthenticated::Invalid(place) => {
                 let detail = "The credentials are not valid";
-                (Refusal::Credentials, StatusCode::UNAUTHORIZED, detail, Some(place))
+                let status = StatusCode::UNAUTHORIZED;
+                (AuthenticateRefusal::Credentials, status, "invalid_token", detail, Some(place))
             }
+            Unauthenticated::Unconfirmed(place, Unconfirmed { status, code, detail }) => match code
+            {
+                Some(code) => (AuthenticateRefusal::Proof, status, code, detail, Some(place)),
+                None => {
+                    tracing::debug!(reason = AuthenticateRefusal::Proof.code(), "refused");
+                    return later(Error::new(status, detail))
+                        .with_source(AuthenticateRefusal::Proof);
+                }
+            },
         };
         tracing::debug!(reason = refusal.code(), "refused");
         let error = no_store(Error::new(status, detail)).with_source(refusal);
-        self.places.challenge(error, place.map(|place| (place, refusal.code(), detail)))
+        let error = self.places.challenge(error, place.map(|place| (place, code, detail)));
+        match self.nonce() {
+            Some(nonce) => error.with_header(DPOP_NONCE, nonce),
+            None => error,
+        }
     }
 }
 
@@ -94,16 +174,13 @@ impl<T: Clone + Send + Sync + 'static> Middleware for Authenticate<T> {
     type Provides = (T,);
 
     async fn call<N: Endpoint>(&self, mut next: Next<'_, N, (T,)>) -> Response {
-        let (principal, place) = match self.authenticate(next.request_mut()).await {
-            Ok(accepted) => accepted,
-            Err(refused) => return self.refuse(refused).into_response(),
-        };
-        let by_query = self.places.strip(next.request_mut(), place);
-        let mut response = next.run_with((principal,)).await;
-        if by_query {
-            came_by_query(&mut response);
-        }
-        response
+        let AuthenticatedCaller { principal, place, nonce } =
+            match self.authenticate(next.request_mut()).await {
+                Ok(accepted) => accepted,
+                Err(refused) => return self.refuse(refused).into_response(),
+            };
+        let finish = self.pass(next.request_mut(), place, nonce);
+        finish.apply(next.run_with(principal).await)
     }
 
     fn name(&self) -> String {
@@ -111,21 +188,50 @@ impl<T: Clone + Send + Sync + 'static> Middleware for Authenticate<T> {
     }
 }
 
+/// A caller with valid credentials.
+pub(super) struct AuthenticatedCaller<T> {
+    pub(super) principal: T,
+    pub(super) place: usize,
+    /// The nonce for the next proofs, if there is a newer one.
+    pub(super) nonce: Option<HeaderValue>,
+}
+
+/// What to do with the response to an accepted request.
+pub(super) struct Finish {
+    by_query: bool,
+    nonce: Option<HeaderValue>,
+}
+
+impl Finish {
+    pub(super) fn apply(self, mut response: Response) -> Response {
+        if self.by_query {
+            came_by_query(&mut response);
+        }
+        if let Some(nonce) = self.nonce {
+            response.headers_mut().insert(DPOP_NONCE, nonce);
+            // RFC 9449, 8.2: a cached response would name a nonce that is no longer accepted.
+            response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
+        }
+        response
+    }
+}
+
 enum Judgement<T> {
-    Accepted((T, usize)),
+    Accepted(AuthenticatedCaller<T>),
     Waiting(usize, Credentials<'static>),
 }
 
-/// Why a request is refused, and at which place the reason stands.
-pub(super) enum Refused {
+/// Why a request is refused, and in which source the credentials were.
+pub(super) enum Unauthenticated {
     Missing,
     Invalid(usize),
-    Unread(Unread),
+    UnreadCredentials(UnreadCredentials),
+    Unconfirmed(usize, Unconfirmed),
     Failed(Error),
 }
 
-impl From<Unread> for Refused {
-    fn from(unread: Unread) -> Self {
-        Self::Unread(unread)
+impl From<UnreadCredentials> for Unauthenticated {
+    fn from(unread: UnreadCredentials) -> Self {
+        Self::UnreadCredentials(unread)
     }
 }

@@ -1,34 +1,27 @@
-//! What was found good a moment ago.
+//! Results of credential checks.
 
-use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
-/// Values by the digest of the credentials for which they were found. At most `capacity` of them; the oldest goes first.
+use crate::middleware::credentials::digest_cache::{self, DigestCache};
+
+/// Values by the digest of the credentials for which they were found, each for a limited time.
 pub(super) struct Cache<V> {
     ttl: Duration,
     capacity: usize,
-    /// So that digests of passwords in memory are of no use to who has a table of them.
+    /// A salt makes a table of digests of common passwords useless to an attacker who reads the memory.
     salt: [u64; 4],
-    entries: Mutex<Entries<V>>,
+    values: DigestCache<(V, Instant)>,
 }
 
-struct Entries<V> {
-    values: HashMap<Key, (V, Instant)>,
-    /// The keys of `values`, each once, in the order in which they came.
-    order: VecDeque<Key>,
-}
-
-pub(super) type Key = [u8; 32];
+pub(super) type CacheKey = digest_cache::Digest;
 
 impl<V: Clone> Cache<V> {
     pub(super) fn new(ttl: Duration, capacity: usize) -> Self {
         let salt = std::array::from_fn(|n| RandomState::new().hash_one(n));
-        let entries = Entries { values: HashMap::new(), order: VecDeque::new() };
-        Self { ttl, capacity, salt, entries: Mutex::new(entries) }
+        Self { ttl, capacity, salt, values: DigestCache::new(capacity) }
     }
 
     pub(super) fn ttl(&self) -> Duration {
@@ -39,38 +32,27 @@ impl<V: Clone> Cache<V> {
         self.capacity
     }
 
-    pub(super) fn key(&self, credentials: &[u8]) -> Key {
+    pub(super) fn key(&self, credentials: &[u8]) -> CacheKey {
         let mut digest = Sha256::new();
         self.salt.iter().for_each(|part| digest.update(part.to_ne_bytes()));
         digest.update(credentials);
         digest.finalize().into()
     }
 
-    pub(super) fn get(&self, key: &Key, now: Instant) -> Option<V> {
-        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        let (value, until) = entries.values.get(key)?;
-        (now < *until).then(|| value.clone())
+    pub(super) fn get(&self, key: &CacheKey, now: Instant) -> Option<V> {
+        let (value, until) = self.values.get(key)?;
+        (now < until).then_some(value)
     }
 
-    pub(super) fn insert(&self, key: Key, value: V, now: Instant) {
+    pub(super) fn insert(&self, key: CacheKey, value: V, now: Instant) {
         self.insert_for(key, value, self.ttl, now);
     }
 
-    /// For a value with a time of its own.
-    pub(super) fn insert_for(&self, key: Key, value: V, ttl: Duration, now: Instant) {
+    /// Inserts a value with a time of its own.
+    pub(super) fn insert_for(&self, key: CacheKey, value: V, ttl: Duration, now: Instant) {
         let Some(until) = now.checked_add(ttl) else { return };
-        if ttl.is_zero() || self.capacity == 0 {
-            return;
-        }
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        if entries.values.insert(key, (value, until)).is_some() {
-            return;
-        }
-        entries.order.push_back(key);
-        if entries.order.len() > self.capacity
-            && let Some(oldest) = entries.order.pop_front()
-        {
-            entries.values.remove(&oldest);
+        if !ttl.is_zero() {
+            self.values.insert(key, (value, until));
         }
     }
 }
@@ -91,19 +73,13 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_makes_room_and_memory_is_bounded() {
-        let cache = Cache::new(Duration::from_secs(60), 2);
-        let now = Instant::now();
-        let keys: Vec<_> = (0..1000_u32).map(|n| cache.key(&n.to_be_bytes())).collect();
-        for key in &keys {
-            cache.insert(*key, (), now);
-            cache.insert(*key, (), now);
+    fn nothing_is_cached_without_capacity_or_time() {
+        for (ttl, capacity) in [(60, 0), (0, 2)] {
+            let cache = Cache::new(Duration::from_secs(ttl), capacity);
+            let (key, now) = (cache.key(b"a"), Instant::now());
+            cache.insert(key, 1, now);
+            assert_eq!(cache.get(&key, now), None);
         }
-        let kept: Vec<_> = keys.iter().map(|key| cache.get(key, now).is_some()).collect();
-        assert_eq!(kept.iter().filter(|kept| **kept).count(), 2);
-        assert!(kept[998] && kept[999]);
-        let entries = cache.entries.lock().unwrap();
-        assert_eq!((entries.values.len(), entries.order.len()), (2, 2));
     }
 
     #[test]

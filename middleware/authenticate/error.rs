@@ -1,20 +1,20 @@
-//! What may be wrong with the configuration.
+//! Configuration errors.
 
 use std::fmt;
 
-use super::SourceError;
+use super::TokenSourceError;
 use crate::ChallengeError;
 
-/// What is wrong with the configuration of an [`Authenticate`](super::Authenticate). The text says what to change.
+/// What is wrong with the configuration of an [`Authenticate`](super::Authenticate). The text states what to change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AuthenticateError {
-    /// A secret is so short that it can be guessed.
+    /// A secret is short enough to be guessed.
     ShortSecret {
         /// The name of the key.
         name: String,
     },
-    /// A secret holds what a client can't send.
+    /// A secret contains a character that a client can't send.
     UnsendableSecret {
         /// The name of the key.
         name: String,
@@ -32,8 +32,8 @@ pub enum AuthenticateError {
         other: String,
     },
     /// A source, or the list of them, is wrong.
-    Source(SourceError),
-    /// A challenge can't be written.
+    Source(TokenSourceError),
+    /// A text for a challenge contains a character that is not allowed in a header.
     Challenge(ChallengeError),
 }
 
@@ -43,8 +43,8 @@ impl From<ChallengeError> for AuthenticateError {
     }
 }
 
-impl From<SourceError> for AuthenticateError {
-    fn from(error: SourceError) -> Self {
+impl From<TokenSourceError> for AuthenticateError {
+    fn from(error: TokenSourceError) -> Self {
         Self::Source(error)
     }
 }
@@ -58,12 +58,12 @@ impl fmt::Display for AuthenticateError {
             ),
             Self::UnsendableSecret { name } => write!(
                 f,
-                "a client can't send the secret of {name:?}: use visible ASCII without blanks, such as base64; for Basic, no colon in the user and no control characters"
+                "a client can't send the secret of {name:?}: use visible ASCII without spaces, such as base64; for Basic, no colon in the user and no control characters"
             ),
             Self::DuplicateName { name } => {
                 write!(
                     f,
-                    "there is a key {name:?} already: withdraw it first, or choose another name"
+                    "a key {name:?} exists already: withdraw it first, or choose another name"
                 )
             }
             Self::DuplicateSecret { name, other } => {

@@ -1,8 +1,7 @@
-//! Secret tokens: what is kept of them, and how one is recognized.
+//! API keys and other secret tokens, of which only digests are kept.
 
 use std::collections::HashMap;
 use std::fmt;
-use std::hash::BuildHasherDefault;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::SystemTime;
 
@@ -10,11 +9,11 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::{AuthenticateError, Principal};
-use crate::middleware::credentials::digest::Prefix;
+use crate::middleware::credentials::digest_cache::DigestState;
 
 /// A key for [`ApiKeys`]: a name, a digest of its secret, what it may do, and until when.
 ///
-/// Of the secret only the SHA-256 digest is kept.
+/// Only the SHA-256 digest of the secret is kept.
 ///
 /// # Example
 ///
@@ -35,11 +34,11 @@ pub struct ApiKey {
 }
 
 impl ApiKey {
-    /// A key with a name and a secret.
+    /// Creates a key with a name and a secret.
     ///
     /// # Errors
     ///
-    /// If the secret is shorter than 16 bytes (128 bits, if they are random), or holds anything but visible ASCII.
+    /// If the secret is shorter than 16 bytes (128 bits, if they are random), or contains a character other than visible ASCII.
     pub fn new(
         name: impl Into<String>,
         secret: impl AsRef<[u8]>,
@@ -51,11 +50,11 @@ impl ApiKey {
         Self::short(name, secret)
     }
 
-    /// A key whose secret may be so short that it can be guessed. For development, and for secrets that others chose.
+    /// Creates a key whose secret may be short enough to be guessed. For development, and for a secret that another party chose.
     ///
     /// # Errors
     ///
-    /// If the secret is empty, or holds anything but visible ASCII.
+    /// If the secret is empty, or contains a character other than visible ASCII.
     pub fn short(
         name: impl Into<String>,
         secret: impl AsRef<[u8]>,
@@ -70,7 +69,7 @@ impl ApiKey {
         Ok(Self::from_digest(name, Sha256::digest(secret).into()))
     }
 
-    /// A user with a password, as Basic sends them.
+    /// Creates a key from a user and a password, as Basic sends them.
     pub(super) fn login(user: String, password: &str) -> Result<Self, AuthenticateError> {
         if password.len() < SHORTEST {
             return Err(AuthenticateError::ShortSecret { name: user });
@@ -86,33 +85,33 @@ impl ApiKey {
         Ok(Self::from_digest(user, digest))
     }
 
-    /// A key of which only the SHA-256 digest of its secret is known, as from a database.
+    /// Creates a key from the SHA-256 digest of its secret, as from a database.
     pub fn from_digest(name: impl Into<String>, digest: [u8; 32]) -> Self {
         Self { digest, principal: Principal::new(name), expires: None }
     }
 
-    /// Grants a scope to who holds the key.
+    /// Grants a scope to callers with this key.
     #[must_use]
     pub fn scope(mut self, scope: impl Into<String>) -> Self {
         self.principal = self.principal.scope(scope);
         self
     }
 
-    /// Grants a role to who holds the key.
+    /// Grants a role to callers with this key.
     #[must_use]
     pub fn role(mut self, role: impl Into<String>) -> Self {
         self.principal = self.principal.role(role);
         self
     }
 
-    /// Grants a permission to who holds the key.
+    /// Grants a permission to callers with this key.
     #[must_use]
     pub fn permission(mut self, permission: impl Into<String>) -> Self {
         self.principal = self.principal.permission(permission);
         self
     }
 
-    /// Sets from when on the key is refused. Defaults to never.
+    /// Sets when the key expires. Defaults to never.
     #[must_use]
     pub fn expires(mut self, expires: SystemTime) -> Self {
         self.expires = Some(expires);
@@ -120,7 +119,7 @@ impl ApiKey {
     }
 }
 
-/// The digest is left out: it belongs to a secret.
+/// The digest is not shown, because an attacker could compare it with guessed secrets.
 impl fmt::Debug for ApiKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ApiKey")
@@ -130,7 +129,7 @@ impl fmt::Debug for ApiKey {
     }
 }
 
-/// The keys that are accepted. They may be added and withdrawn while requests are served; a clone is a handle to the same keys.
+/// The accepted keys. Keys can be added and withdrawn while requests are served. A clone is a handle to the same keys.
 ///
 /// # Example
 ///
@@ -151,17 +150,17 @@ impl fmt::Debug for ApiKey {
 /// # }
 /// ```
 #[derive(Clone, Default)]
-pub struct ApiKeys(Arc<RwLock<Table>>);
+pub struct ApiKeys(Arc<RwLock<KeyTable>>);
 
-/// Keys by the first half of their digest: a secret can't be approached by way of its digest, so that looking that up gives nothing away.
-/// What decides is the comparison of all 32 bytes, in constant time.
+/// Keys by the first half of their digest. The time of the lookup reveals nothing useful, because an attacker can't choose the digest of a guess. All
+/// 32 bytes are then compared in constant time.
 #[derive(Default)]
-struct Table {
-    keys: HashMap<[u8; 16], ApiKey, BuildHasherDefault<Prefix>>,
+struct KeyTable {
+    keys: HashMap<[u8; 16], ApiKey, DigestState>,
 }
 
 impl ApiKeys {
-    /// No keys: every request is refused.
+    /// Creates a set without keys, which refuses every request.
     pub fn new() -> Self {
         Self::default()
     }
@@ -170,7 +169,7 @@ impl ApiKeys {
     ///
     /// # Errors
     ///
-    /// If there is a key with this name or this secret.
+    /// If a key with this name or this secret exists already.
     pub fn add(&self, key: ApiKey) -> Result<(), AuthenticateError> {
         let name = key.principal.name();
         let mut table = self.0.write().unwrap_or_else(PoisonError::into_inner);
@@ -186,7 +185,7 @@ impl ApiKeys {
         Ok(())
     }
 
-    /// Withdraws the key with a name. It is refused from the next request on. Tells whether there was one.
+    /// Withdraws the key with a name. It is refused from the next request on. Returns whether it existed.
     pub fn withdraw(&self, name: &str) -> bool {
         let mut table = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let before = table.keys.len();
@@ -194,7 +193,7 @@ impl ApiKeys {
         table.keys.len() < before
     }
 
-    /// The names of the keys, sorted. Those that have expired are among them until they are withdrawn.
+    /// The names of the keys, sorted. Expired keys are included until they are withdrawn.
     pub fn names(&self) -> Vec<String> {
         let table = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let mut names: Vec<_> =
@@ -203,7 +202,7 @@ impl ApiKeys {
         names
     }
 
-    /// Who holds the key with this secret.
+    /// Finds the principal of the key with this secret.
     pub(super) fn find(
         &self,
         secret: &[u8],

@@ -1,10 +1,9 @@
-//! Authentication that a caller may do without.
+//! Optional authentication.
 
 use axum_core::response::IntoResponse;
 
 use super::Authenticate;
-use super::answer::Refused;
-use crate::middleware::credentials::came_by_query;
+use super::answer::{AuthenticatedCaller, Unauthenticated};
 use crate::{Anonymous, Endpoint, Middleware, Next, Response};
 
 /// Lets requests without credentials pass as well, and provides `Option<T>`. Made by [`Authenticate::optional`].
@@ -21,20 +20,18 @@ impl<T: Clone + Send + Sync + 'static> Middleware for Optional<T> {
     type Provides = (Option<T>,);
 
     async fn call<N: Endpoint>(&self, mut next: Next<'_, N, (Option<T>,)>) -> Response {
-        let (principal, place) = match self.0.authenticate(next.request_mut()).await {
+        let accepted = self.0.authenticate(next.request_mut()).await;
+        let AuthenticatedCaller { principal, place, nonce } = match accepted {
             Ok(accepted) => accepted,
-            Err(Refused::Missing) => {
+            Err(Unauthenticated::Missing) => {
+                self.0.hide_proof(next.headers_mut());
                 next.extensions_mut().insert(Anonymous::<Option<T>>::new());
-                return next.run_with((None,)).await;
+                return next.run_with(None).await;
             }
             Err(refused) => return self.0.refuse(refused).into_response(),
         };
-        let by_query = self.0.places.strip(next.request_mut(), place);
-        let mut response = next.run_with((Some(principal),)).await;
-        if by_query {
-            came_by_query(&mut response);
-        }
-        response
+        let finish = self.0.pass(next.request_mut(), place, nonce);
+        finish.apply(next.run_with(Some(principal)).await)
     }
 
     fn name(&self) -> String {

@@ -1,8 +1,8 @@
-//! What a verifying function is given.
+//! The arguments of verifying functions.
 
 use std::fmt;
 
-/// A token that a client sent. It is shown by [`as_str`](Self::as_str) alone, never by `Debug`.
+/// A token that a client sent. `Debug` does not show it.
 #[derive(Clone)]
 pub struct Token(String);
 
@@ -11,7 +11,7 @@ impl Token {
         Self(token)
     }
 
-    /// The text that the client sent: at most 8 KiB of visible ASCII, without blanks.
+    /// The text that the client sent: at most 8 KiB of visible ASCII, without spaces.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -31,7 +31,7 @@ pub struct Login {
 }
 
 impl Login {
-    /// `text` is user, colon and password; the colon stands at `colon`.
+    /// `text` is the user, a colon and the password. `colon` is the index of the colon.
     pub(super) fn new(text: String, colon: usize) -> Self {
         Self { text, colon }
     }
@@ -41,7 +41,7 @@ impl Login {
         self.text.get(..self.colon).unwrap_or_default()
     }
 
-    /// The password. It may be empty, and may hold colons.
+    /// The password. It may be empty, and may contain colons.
     pub fn password(&self) -> &str {
         self.text.get(self.colon + 1..).unwrap_or_default()
     }

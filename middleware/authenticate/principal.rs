@@ -1,13 +1,13 @@
-//! Who is calling.
+//! The caller.
 
 use std::fmt;
 use std::sync::Arc;
 
 use crate::{FromChain, Grants};
 
-/// Who is calling: the name of the key or of the user that [`Authenticate`](super::Authenticate) accepted, and what it may do.
+/// The caller: the name of the key or of the user that [`Authenticate`](super::Authenticate) accepted, and its grants.
 ///
-/// A handler behind the step takes it as an argument. A clone is one reference count.
+/// A handler after the step takes it as an argument. A clone costs one reference count.
 ///
 /// # Example
 ///
@@ -37,7 +37,7 @@ struct Identity {
 }
 
 impl Principal {
-    /// A principal that was granted nothing yet.
+    /// Creates a principal without grants.
     pub fn new(name: impl Into<String>) -> Self {
         Self(Arc::new(Identity {
             name: name.into().into_boxed_str(),

@@ -11,47 +11,51 @@ use std::fmt;
 ///
 /// ```
 /// use tower_chain::Error;
-/// use tower_chain::middleware::authenticate::Refusal;
+/// use tower_chain::middleware::authenticate::AuthenticateRefusal;
 ///
 /// fn reason(error: &Error) -> Option<&'static str> {
-///     Some(error.source()?.downcast_ref::<Refusal>()?.code())
+///     Some(error.source()?.downcast_ref::<AuthenticateRefusal>()?.code())
 /// }
 /// # let _ = reason;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Refusal {
-    /// There are no credentials.
+pub enum AuthenticateRefusal {
+    /// The request has no credentials.
     Missing,
-    /// The credentials are malformed, or stand in more than one place.
+    /// The credentials are malformed, or in more than one source.
     Request,
     /// The credentials are unknown, withdrawn or expired.
     Credentials,
-    /// Another site made the browser send its cookie.
+    /// The token is bound to a key or a certificate, and the request does not prove that its sender holds it.
+    Proof,
+    /// Another site caused a browser to send its cookie.
     CrossSite,
 }
 
-impl Refusal {
+impl AuthenticateRefusal {
     /// A short name that never changes, for metrics.
     pub fn code(self) -> &'static str {
         match self {
             Self::Missing => "missing",
             Self::Request => "invalid_request",
             Self::Credentials => "invalid_token",
+            Self::Proof => "proof",
             Self::CrossSite => "cross_site",
         }
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for AuthenticateRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Missing => "there are no credentials",
-            Self::Request => "the credentials are malformed, or stand in more than one place",
+            Self::Request => "the credentials are malformed, or in more than one source",
             Self::Credentials => "the credentials are not valid",
+            Self::Proof => "the request does not prove that its sender holds the key of the token",
             Self::CrossSite => "the request was made by another site",
         })
     }
 }
 
-impl std::error::Error for Refusal {}
+impl std::error::Error for AuthenticateRefusal {}

@@ -9,7 +9,7 @@ use http_body_util::BodyExt;
 use super::*;
 use crate::middleware::tables::rows;
 use crate::test_log::Log;
-use crate::{Anonymous, Body, Chain, ChainService, Middleware, Provided, Request, Response};
+use crate::{Anonymous, Body, Chain, ChainService, MiddlewareExt, Provided, Request, Response};
 
 const SECRET: &str = "Vy3pRT1rW9ZsU0bq6xQ2Lw";
 const OTHER: &str = "8wTnQ5cKx0fJm2EoYb7RzA";
@@ -98,7 +98,7 @@ fn malformed(detail: &str) -> String {
 #[tokio::test]
 async fn a_blank_before_a_bare_token_is_malformed() {
     let service =
-        Spied::new(Authenticate::token(SECRET).unwrap().sources([Source::bare()]).unwrap());
+        Spied::new(Authenticate::token(SECRET).unwrap().sources([TokenSource::bare()]).unwrap());
     assert_eq!(service.get(&[("authorization", SECRET)]).await.0, 200);
     for value in [format!(" {SECRET}"), format!(" Bearer {SECRET}"), format!(" {SECRET} x")] {
         assert_eq!(service.get(&[("authorization", &value)]).await.0, 400, "{value:?}");
@@ -261,7 +261,7 @@ fn a_key_known_by_its_digest_is_found() {
 
 #[tokio::test]
 async fn every_source_is_read_exactly() {
-    let everywhere = |source: Source| {
+    let everywhere = |source: TokenSource| {
         Spied::new(Authenticate::token(SECRET).unwrap().sources([source]).unwrap())
     };
     let encoded = SECRET.replace('V', "%56");
@@ -271,9 +271,9 @@ async fn every_source_is_read_exactly() {
     let query = |query: &str| request(&format!("GET /?{query}"), &[], "");
     let post = |body: &str| request("POST /", &[form], body);
     type Case = (Request, u16, &'static str);
-    let table: Vec<(Source, Vec<Case>)> = vec![
+    let table: Vec<(TokenSource, Vec<Case>)> = vec![
         (
-            Source::header("X-Token").unwrap(),
+            TokenSource::header("X-Token").unwrap(),
             vec![
                 (request("GET /", &[("x-token", SECRET)], ""), 200, "a header"),
                 (request("GET /", &[("x-token", OTHER)], ""), 401, "a wrong header"),
@@ -285,7 +285,7 @@ async fn every_source_is_read_exactly() {
             ],
         ),
         (
-            Source::scheme("Token").unwrap(),
+            TokenSource::scheme("Token").unwrap(),
             vec![
                 (
                     request("GET /", &[("authorization", &format!("token {SECRET}"))], ""),
@@ -301,7 +301,7 @@ async fn every_source_is_read_exactly() {
             ],
         ),
         (
-            Source::cookie("__Host-token").unwrap(),
+            TokenSource::cookie("__Host-token").unwrap(),
             vec![
                 (cookie(&format!("__Host-token={SECRET}")), 200, "a cookie"),
                 (cookie(&format!("a=b; __Host-token={SECRET}; c=d")), 200, "one of several"),
@@ -342,7 +342,7 @@ async fn every_source_is_read_exactly() {
             ],
         ),
         (
-            Source::query("access_token").unwrap(),
+            TokenSource::query("access_token").unwrap(),
             vec![
                 (query(&format!("access_token={SECRET}")), 200, "a parameter"),
                 (query(&format!("a=b&access_token={SECRET}&c")), 200, "one of several"),
@@ -364,7 +364,7 @@ async fn every_source_is_read_exactly() {
             ],
         ),
         (
-            Source::form("access_token").unwrap(),
+            TokenSource::form("access_token").unwrap(),
             vec![
                 (post(&format!("access_token={SECRET}")), 200, "a field"),
                 (post(&format!("a=b&access_token={encoded}&c=%FF")), 200, "one of several"),
@@ -398,7 +398,7 @@ async fn every_source_is_read_exactly() {
         request("GET /", &headers, "")
     };
     let table = table.into_iter().chain([(
-        Source::subprotocol("bearer.").unwrap(),
+        TokenSource::subprotocol("bearer.").unwrap(),
         vec![
             (protocol(&[&format!("bearer.{SECRET}")]), 200, "a subprotocol"),
             (protocol(&[&format!("chat, bearer.{SECRET},v2")]), 200, "one of several"),
@@ -431,11 +431,11 @@ async fn every_source_is_read_exactly() {
 #[tokio::test]
 async fn credentials_in_two_places_are_refused_whichever_two() {
     let sources = [
-        Source::bearer(),
-        Source::header("x-api-key").unwrap(),
-        Source::cookie("__Host-token").unwrap(),
-        Source::query("access_token").unwrap(),
-        Source::form("access_token").unwrap(),
+        TokenSource::bearer(),
+        TokenSource::header("x-api-key").unwrap(),
+        TokenSource::cookie("__Host-token").unwrap(),
+        TokenSource::query("access_token").unwrap(),
+        TokenSource::form("access_token").unwrap(),
     ];
     let service = Spied::new(Authenticate::token(SECRET).unwrap().sources(sources).unwrap());
     let put =
@@ -481,7 +481,7 @@ async fn credentials_in_two_places_are_refused_whichever_two() {
 
 #[tokio::test]
 async fn a_token_in_the_query_is_taken_out_of_it() {
-    let source = Source::query("access_token").unwrap();
+    let source = TokenSource::query("access_token").unwrap();
     let service = Spied::new(Authenticate::token(SECRET).unwrap().sources([source]).unwrap());
     let table = [
         (format!("/?access_token={SECRET}"), "token /"),
@@ -499,7 +499,7 @@ async fn a_token_in_the_query_is_taken_out_of_it() {
 
 #[tokio::test]
 async fn a_subprotocol_with_a_token_is_chosen_by_no_one() {
-    let source = Source::subprotocol("bearer.").unwrap();
+    let source = TokenSource::subprotocol("bearer.").unwrap();
     let authenticate = Authenticate::token(SECRET).unwrap().sources([source]).unwrap();
     let service = Chain::new()
         .use_(authenticate)
@@ -523,20 +523,21 @@ async fn a_subprotocol_with_a_token_is_chosen_by_no_one() {
 
 #[tokio::test]
 async fn a_refusal_carries_its_reason() {
-    let sources = [Source::bearer(), Source::cookie("__Host-token").unwrap()];
+    let sources = [TokenSource::bearer(), TokenSource::cookie("__Host-token").unwrap()];
     let authenticate = Authenticate::token(SECRET).unwrap().sources(sources).unwrap();
     let service = Chain::new().use_(authenticate).all(async || {}).build();
     let cookie = format!("__Host-token={SECRET}");
-    let table: [(&[(&str, &str)], Refusal, &str); 4] = [
-        (&[], Refusal::Missing, "missing"),
-        (&[("authorization", "Bearer")], Refusal::Request, "invalid_request"),
-        (&[("authorization", "Bearer wrong")], Refusal::Credentials, "invalid_token"),
-        (&[("cookie", &cookie)], Refusal::CrossSite, "cross_site"),
+    let table: [(&[(&str, &str)], AuthenticateRefusal, &str); 4] = [
+        (&[], AuthenticateRefusal::Missing, "missing"),
+        (&[("authorization", "Bearer")], AuthenticateRefusal::Request, "invalid_request"),
+        (&[("authorization", "Bearer wrong")], AuthenticateRefusal::Credentials, "invalid_token"),
+        (&[("cookie", &cookie)], AuthenticateRefusal::CrossSite, "cross_site"),
     ];
     for (headers, expected, code) in table {
         let response = service.handle(request("POST /", headers, "")).await;
         let refusal = Error::of(&response).and_then(Error::source);
-        let refusal = refusal.and_then(|source| source.downcast_ref::<Refusal>()).unwrap();
+        let refusal =
+            refusal.and_then(|source| source.downcast_ref::<AuthenticateRefusal>()).unwrap();
         assert_eq!((*refusal, refusal.code()), (expected, code));
         assert!(!refusal.to_string().contains(SECRET));
     }
@@ -544,7 +545,7 @@ async fn a_refusal_carries_its_reason() {
 
 #[tokio::test]
 async fn a_form_is_passed_on_as_it_was() {
-    let source = Source::form("access_token").unwrap();
+    let source = TokenSource::form("access_token").unwrap();
     let form = ("content-type", "application/x-www-form-urlencoded");
     let authenticate = Authenticate::token(SECRET).unwrap().sources([source]).unwrap();
     let service = Spied::new(authenticate.form_limit(100));
@@ -558,10 +559,10 @@ async fn a_form_is_passed_on_as_it_was() {
 
 #[tokio::test]
 async fn a_cookie_is_good_for_the_own_origin_alone() {
-    let source = Source::cookie("__Host-token").unwrap();
+    let source = TokenSource::cookie("__Host-token").unwrap();
     let authenticate = Authenticate::token(SECRET)
         .unwrap()
-        .sources([Source::bearer(), source])
+        .sources([TokenSource::bearer(), source])
         .unwrap()
         .trusted_origin("https://app.example.com")
         .unwrap();
@@ -624,11 +625,11 @@ async fn a_cookie_is_good_for_the_own_origin_alone() {
 async fn several_schemes_are_challenged_in_the_order_of_writing() {
     let keys = ApiKeys::new();
     let sources = [
-        Source::query("access_token").unwrap(),
-        Source::scheme("Token").unwrap(),
-        Source::cookie("__Host-token").unwrap(),
-        Source::bearer(),
-        Source::form("access_token").unwrap(),
+        TokenSource::query("access_token").unwrap(),
+        TokenSource::scheme("Token").unwrap(),
+        TokenSource::cookie("__Host-token").unwrap(),
+        TokenSource::bearer(),
+        TokenSource::form("access_token").unwrap(),
     ];
     let service = Spied::new(
         Authenticate::api_keys(&keys)
@@ -831,6 +832,34 @@ async fn requests_at_once_with_one_password_are_few_checks() {
     assert!(asked.load(Ordering::Relaxed) <= cores, "{asked:?} checks on {cores} cores");
 }
 
+#[tokio::test]
+async fn a_flood_of_passwords_of_one_client_does_not_delay_the_others() {
+    use crate::extract::PeerAddr;
+    let checked = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let log = checked.clone();
+    let service = Spied::new(Authenticate::basic_blocking(move |login| {
+        log.lock().unwrap().push(login.user().to_owned());
+        std::thread::yield_now();
+        Ok(None)
+    }));
+    let send = |peer: &str, user: &str| {
+        let value = format!("Basic {}", STANDARD.encode(format!("{user}:x")));
+        let mut req = request("GET /", &[("authorization", &value)], "");
+        req.extensions_mut().insert(PeerAddr(peer.parse().unwrap()));
+        service.service.handle(req)
+    };
+    let flood = (0..200).map(|_| send("192.0.2.1:1", "mallory"));
+    let all = flood.chain([send("192.0.2.2:1", "ann")]);
+    for response in futures_util::future::join_all(all).await {
+        assert_eq!(response.status(), 401);
+    }
+    let checked = checked.lock().unwrap();
+    let position = checked.iter().position(|user| user == "ann").unwrap();
+    let cores = available_parallelism().unwrap().get();
+    assert!(position <= cores, "after {position} checks of another client");
+    assert_eq!(checked.len(), 201);
+}
+
 /// Or whoever sends passwords and leaves has more checks run at once than there are cores.
 #[tokio::test]
 async fn a_check_keeps_its_turn_when_its_client_leaves() {
@@ -843,8 +872,11 @@ async fn a_check_keeps_its_turn_when_its_client_leaves() {
         ends.lock().unwrap().recv().unwrap();
         Ok(Some(Principal::new(login.user())))
     });
-    let Verifier::Blocking(_, turns) = &authenticate.ways[0].verifier else { panic!("no turns") };
-    let (turns, cores) = (turns.clone(), turns.available_permits());
+    let CredentialVerifier::Blocking(_, turns) = &authenticate.ways[0].verifier else {
+        panic!("no turns")
+    };
+    let turns = turns.all();
+    let cores = turns.available_permits();
     let service = Spied::new(authenticate).service;
     let ask = || Box::pin(service.handle(request("GET /", &[ALADDIN], "")));
     for _ in 0..cores {
@@ -954,7 +986,7 @@ async fn of_several_at_one_place_the_first_who_knows_decides() {
 async fn a_caller_may_do_without_only_without_credentials() {
     let served = Arc::new(AtomicUsize::new(0));
     let spy = served.clone();
-    let sources = [Source::bearer(), Source::query("access_token").unwrap()];
+    let sources = [TokenSource::bearer(), TokenSource::query("access_token").unwrap()];
     let authenticate = Authenticate::token(SECRET).unwrap().sources(sources).unwrap().optional();
     let service = Chain::new()
         .use_(authenticate)
@@ -992,8 +1024,11 @@ async fn a_caller_may_do_without_only_without_credentials() {
 
 #[tokio::test]
 async fn what_passes_is_marked_sensitive() {
-    let sources =
-        [Source::bearer(), Source::header("x-key").unwrap(), Source::cookie("__Host-t").unwrap()];
+    let sources = [
+        TokenSource::bearer(),
+        TokenSource::header("x-key").unwrap(),
+        TokenSource::cookie("__Host-t").unwrap(),
+    ];
     let service = Chain::new()
         .use_(Authenticate::token(SECRET).unwrap().sources(sources).unwrap().optional())
         .get(async |req: Request| format!("{:?}", req.headers()))
@@ -1038,11 +1073,12 @@ fn wrong_configuration_is_refused_and_says_what_to_change() {
     let unsendable = |name: &str| AuthenticateError::UnsendableSecret { name: name.to_owned() };
     let token = || Authenticate::token(SECRET).unwrap();
     let error = |result: Result<Authenticate, AuthenticateError>| result.map(drop).unwrap_err();
-    let source = |result: Result<Source, SourceError>| {
+    let source = |result: Result<TokenSource, TokenSourceError>| {
         AuthenticateError::Source(result.map(drop).unwrap_err())
     };
-    let unnamed = || Some(AuthenticateError::Source(SourceError::Name { name: String::new() }));
-    let list = || Some(AuthenticateError::Source(SourceError::List));
+    let unnamed =
+        || Some(AuthenticateError::Source(TokenSourceError::Name { name: String::new() }));
+    let list = || Some(AuthenticateError::Source(TokenSourceError::List));
     let table: Vec<(AuthenticateError, Option<AuthenticateError>, &str)> = vec![
         (error(Authenticate::token("")), Some(short("token")), "at least 16 random bytes"),
         (error(Authenticate::token("fifteen-bytes-x")), Some(short("token")), "openssl rand"),
@@ -1076,36 +1112,40 @@ fn wrong_configuration_is_refused_and_says_what_to_change() {
         (error(token().realm("é")), None, "printable ASCII"),
         (error(token().sources([])), list(), "at least one source"),
         (
-            error(token().sources([Source::bare(), Source::bearer(), Source::bare()])),
+            error(token().sources([
+                TokenSource::bare(),
+                TokenSource::bearer(),
+                TokenSource::bare(),
+            ])),
             list(),
             "each one once",
         ),
         (
-            error(token().sources([Source::bearer(), Source::scheme("bearer").unwrap()])),
+            error(token().sources([TokenSource::bearer(), TokenSource::scheme("bearer").unwrap()])),
             list(),
             "each one once",
         ),
         (
-            error(Authenticate::users([("a", SECRET)]).unwrap().sources([Source::bearer()])),
+            error(Authenticate::users([("a", SECRET)]).unwrap().sources([TokenSource::bearer()])),
             list(),
             "none for Basic",
         ),
-        (source(Source::scheme("basic")), None, "Authenticate::basic"),
-        (source(Source::scheme("To ken")), None, "letters, digits and hyphens"),
-        (source(Source::header("authorization")), None, "X-API-Key"),
-        (source(Source::header("Cookie")), None, "X-API-Key"),
-        (source(Source::header("a b")), None, "X-API-Key"),
-        (source(Source::cookie("session")), None, "__Host-session"),
-        (source(Source::cookie("__Host-")), None, "__Host-session"),
-        (source(Source::cookie("__host-session")), None, "__Host-session"),
-        (source(Source::cookie("__Host-a=b")), None, "__Host-session"),
-        (source(Source::unprefixed_cookie("")), None, "__Host-session"),
-        (source(Source::query("")), unnamed(), "access_token"),
-        (source(Source::subprotocol("")), unnamed(), "bearer."),
-        (source(Source::subprotocol("a b")), None, "bearer."),
-        (source(Source::scheme("DPoP")), None, "Jwt::dpop"),
-        (source(Source::header("sec-websocket-protocol")), None, "subprotocols"),
-        (source(Source::form("")), unnamed(), "access_token"),
+        (source(TokenSource::scheme("basic")), None, "Authenticate::basic"),
+        (source(TokenSource::scheme("To ken")), None, "letters, digits and hyphens"),
+        (source(TokenSource::header("authorization")), None, "X-API-Key"),
+        (source(TokenSource::header("Cookie")), None, "X-API-Key"),
+        (source(TokenSource::header("a b")), None, "X-API-Key"),
+        (source(TokenSource::cookie("session")), None, "__Host-session"),
+        (source(TokenSource::cookie("__Host-")), None, "__Host-session"),
+        (source(TokenSource::cookie("__host-session")), None, "__Host-session"),
+        (source(TokenSource::cookie("__Host-a=b")), None, "__Host-session"),
+        (source(TokenSource::unprefixed_cookie("")), None, "__Host-session"),
+        (source(TokenSource::query("")), unnamed(), "access_token"),
+        (source(TokenSource::subprotocol("")), unnamed(), "bearer."),
+        (source(TokenSource::subprotocol("a b")), None, "bearer."),
+        (source(TokenSource::scheme("DPoP")), None, "Jwt::dpop"),
+        (source(TokenSource::header("sec-websocket-protocol")), None, "subprotocols"),
+        (source(TokenSource::form("")), unnamed(), "access_token"),
     ];
     for (error, expected, says) in table {
         assert!(error.to_string().contains(says), "{error}");
@@ -1128,7 +1168,7 @@ fn wrong_configuration_is_refused_and_says_what_to_change() {
         "https://a b",
     ] {
         let error = error(token().trusted_origin(origin));
-        let expected = SourceError::TrustedOrigin { origin: origin.to_owned() };
+        let expected = TokenSourceError::TrustedOrigin { origin: origin.to_owned() };
         assert_eq!(error, AuthenticateError::Source(expected));
         assert!(error.to_string().contains("https://app.example.com"));
     }
@@ -1151,10 +1191,10 @@ async fn no_secret_is_ever_shown() {
     let keys = ApiKeys::new();
     keys.add(key.clone()).unwrap();
     let sources = [
-        Source::header("x-key").unwrap(),
-        Source::cookie("__Host-t").unwrap(),
-        Source::query("t").unwrap(),
-        Source::form("t").unwrap(),
+        TokenSource::header("x-key").unwrap(),
+        TokenSource::cookie("__Host-t").unwrap(),
+        TokenSource::query("t").unwrap(),
+        TokenSource::form("t").unwrap(),
     ];
     let authenticate = || {
         let function = Authenticate::with(async |token: Token| {
@@ -1248,7 +1288,7 @@ fn a_known_token_is_recognized_without_an_allocation() {
     });
     let handler = async |_: Principal| {};
     let given = Chain::new().provide(Principal::new("a")).get(handler).build();
-    let bearer = Authenticate::api_keys(&keys).sources([Source::bearer()]).unwrap();
+    let bearer = Authenticate::api_keys(&keys).sources([TokenSource::bearer()]).unwrap();
     let bearer = Chain::new().use_(bearer.bare()).get(handler).build();
     let header = Chain::new().use_(Authenticate::api_keys(&keys)).get(handler).build();
     let count = |service: &ChainService, headers: &[(&str, &str)]| {
@@ -1278,7 +1318,7 @@ fn public_types_cross_threads() {
     crosses::<ApiKeys>();
     crosses::<ApiKey>();
     crosses::<Principal>();
-    crosses::<Source>();
+    crosses::<TokenSource>();
     crosses::<Token>();
     crosses::<Login>();
     crosses::<AuthenticateError>();
@@ -1322,7 +1362,7 @@ async fn every_authorization_becomes_what_the_table_says() {
 
 #[tokio::test]
 async fn every_cookie_becomes_what_the_table_says() {
-    let source = Source::cookie("__Host-t").unwrap();
+    let source = TokenSource::cookie("__Host-t").unwrap();
     let service = Spied::new(Authenticate::token(SECRET).unwrap().sources([source]).unwrap());
     for [value, expected] in rows(include_str!("tables/cookies.tsv")) {
         let req = request("GET /", &[("cookie", &value)], "");
@@ -1333,11 +1373,11 @@ async fn every_cookie_becomes_what_the_table_says() {
 #[tokio::test]
 async fn every_parameter_becomes_what_the_table_says_in_a_query_and_in_a_form() {
     let form = ("content-type", "application/x-www-form-urlencoded");
-    let of = |source: Source| {
+    let of = |source: TokenSource| {
         Spied::new(Authenticate::token(SECRET).unwrap().sources([source]).unwrap())
     };
-    let by_query = of(Source::query("access_token").unwrap());
-    let by_form = of(Source::form("access_token").unwrap());
+    let by_query = of(TokenSource::query("access_token").unwrap());
+    let by_form = of(TokenSource::form("access_token").unwrap());
     for [text, expected] in rows(include_str!("tables/parameters.tsv")) {
         becomes(&by_query, request(&format!("GET /?{text}"), &[], ""), &expected, &text).await;
         becomes(&by_form, request("POST /", &[form], &text), &expected, &text).await;
@@ -1346,7 +1386,7 @@ async fn every_parameter_becomes_what_the_table_says_in_a_query_and_in_a_form() 
 
 #[tokio::test]
 async fn every_request_with_a_cookie_is_answered_as_the_table_says() {
-    let source = Source::cookie("__Host-token").unwrap();
+    let source = TokenSource::cookie("__Host-token").unwrap();
     let authenticate = Authenticate::token(SECRET).unwrap().sources([source]).unwrap();
     let service = Spied::new(authenticate.trusted_origin("https://app.example.com").unwrap());
     let cookie = format!("__Host-token={SECRET}");

@@ -1,51 +1,51 @@
-//! What may be wrong with a source.
+//! Configuration errors of token sources.
 
 use std::fmt;
 
 use crate::ChallengeError;
 
-/// What is wrong with a [`Source`](super::Source), or with the list of them. The text says what to change.
+/// What is wrong with a [`TokenSource`](super::TokenSource), or with the list of them. The text states what to change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum SourceError {
-    /// A source names a header that isn't one.
+pub enum TokenSourceError {
+    /// The name of a header is not valid, or the header has a source of its own.
     Header {
-        /// What was given.
+        /// The given text.
         name: String,
     },
-    /// A source names a scheme that has a way of its own.
+    /// The scheme has a constructor of its own.
     Scheme {
-        /// What was given.
+        /// The given text.
         scheme: String,
     },
-    /// A source names a cookie that isn't one, or that lacks its prefix.
+    /// The name of a cookie is not valid, or lacks the prefix `__Host-`.
     Cookie {
-        /// What was given.
+        /// The given text.
         name: String,
     },
-    /// A source names a parameter without a name, or a prefix of a subprotocol that isn't one.
+    /// The name of a parameter is empty, or the prefix of a subprotocol is not valid.
     Name {
-        /// What was given.
+        /// The given text.
         name: String,
     },
-    /// There are no sources, one is there twice, or they are those of a scheme with a way of its own.
+    /// The list of sources is empty or contains one twice, or the scheme has fixed sources.
     List,
-    /// An origin can't be one.
+    /// The text is not an origin.
     TrustedOrigin {
-        /// What was given.
+        /// The given text.
         origin: String,
     },
-    /// A challenge can't be written.
+    /// A text for a challenge contains a character that is not allowed in a header.
     Challenge(ChallengeError),
 }
 
-impl From<ChallengeError> for SourceError {
+impl From<ChallengeError> for TokenSourceError {
     fn from(error: ChallengeError) -> Self {
         Self::Challenge(error)
     }
 }
 
-impl fmt::Display for SourceError {
+impl fmt::Display for TokenSourceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Header { name } => write!(
@@ -54,29 +54,29 @@ impl fmt::Display for SourceError {
             ),
             Self::Scheme { scheme } => write!(
                 f,
-                "{scheme:?} is no scheme for a token: use `Authenticate::basic` for passwords, and `Jwt::dpop` for proofs"
+                "{scheme:?} is not a scheme for a token: use `Authenticate::basic` for passwords, and `Jwt::dpop` for proofs"
             ),
             Self::Cookie { name } => write!(
                 f,
-                "{name:?} can't be the cookie: use a name such as `__Host-session`, or `Source::unprefixed_cookie` if you must"
+                "{name:?} can't be the cookie: use a name such as `__Host-session`, or `TokenSource::unprefixed_cookie` if the name can't change"
             ),
             Self::Name { name } => write!(
                 f,
                 "{name:?} can't name a source: use a name such as `access_token` for a parameter, and a prefix such as `bearer.` for a subprotocol"
             ),
             Self::List => f.write_str(
-                "name at least one source, each one once, and none for Basic or DPoP, which have their own",
+                "name at least one source, each one once; Basic and DPoP have fixed sources",
             ),
             Self::TrustedOrigin { origin } => write!(
                 f,
-                "{origin:?} is no origin: write scheme, host and port in lower case, such as `https://app.example.com`, and nothing behind them"
+                "{origin:?} is not an origin: write scheme, host and port in lower case, such as `https://app.example.com`, without a path"
             ),
             Self::Challenge(error) => error.fmt(f),
         }
     }
 }
 
-impl std::error::Error for SourceError {
+impl std::error::Error for TokenSourceError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Challenge(error) => Some(error),

@@ -1,39 +1,41 @@
-//! Where in a request credentials stand, and how a client is asked for them: what the steps that authenticate share.
+//! The sources of credentials in a request, and the challenges for clients. Shared by the steps that authenticate.
 
-pub(crate) mod digest;
+pub(crate) mod digest_cache;
 mod error;
+mod head;
 mod origin;
 mod source;
 
 use std::mem;
 
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, REFERRER_POLICY, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, REFERRER_POLICY, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
-pub use self::error::SourceError;
+pub use self::error::TokenSourceError;
+pub(crate) use self::head::RequestHead;
 use self::origin::{TrustedOrigin, is_cross_site};
-pub use self::source::Source;
+pub use self::source::TokenSource;
 pub(crate) use self::source::{Credentials, Malformed};
 use crate::{Body, Challenge, ChallengeError, Error, Request, Response};
 
-/// All the places at which a step looks, and the challenges for who brings nothing.
-pub(crate) struct Places {
-    /// Each source once, in the order of writing.
-    sources: Vec<Source>,
-    /// For each source, which of the challenges is its own.
+/// All sources of a step, and the challenges for requests without credentials.
+pub(crate) struct CredentialSources {
+    /// Each source once, in the order of the configuration.
+    sources: Vec<TokenSource>,
+    /// The index of the challenge of each source.
     challenge_of: Vec<usize>,
-    /// One for each kind of credentials, in the order of writing.
+    /// One for each kind of credentials, in the order of the sources.
     challenges: Vec<String>,
     pub(crate) terms: Terms,
     trusted_origins: Vec<TrustedOrigin>,
     pub(crate) form_limit: usize,
-    /// In bytes. Longer credentials are refused unread.
+    /// In bytes. Longer credentials are refused.
     pub(crate) longest: usize,
     reads_form: bool,
 }
 
-/// What challenges say beside what belongs to their source.
+/// The parameters that all challenges share.
 pub(crate) struct Terms {
     realm: String,
     resource_metadata: Option<String>,
@@ -60,23 +62,22 @@ impl Terms {
         Ok(())
     }
 
-    #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
     pub(crate) fn set_algorithms(&mut self, names: String) {
         self.algorithms = Some(names);
     }
 }
 
-/// Why nothing was read.
-pub(crate) enum Unread {
-    /// What stands at this place can't be read. The text is for the client.
+/// Why no credentials could be read.
+pub(crate) enum UnreadCredentials {
+    /// The credentials in the source with this index are malformed. The text is for the client.
     Malformed(usize, &'static str),
-    /// Another site made the browser send its cookie.
+    /// Another site caused a browser to send its cookie.
     CrossSite,
-    /// The body that may hold a form.
+    /// The body could not be read as a form.
     Body(Error),
 }
 
-impl Places {
+impl CredentialSources {
     pub(crate) fn new() -> Self {
         Self {
             sources: Vec::new(),
@@ -90,8 +91,8 @@ impl Places {
         }
     }
 
-    /// Looks at these, and works out what doesn't change from request to request.
-    pub(crate) fn set<'s>(&mut self, sources: impl IntoIterator<Item = &'s Source>) {
+    /// Sets the sources, and computes the challenges.
+    pub(crate) fn set<'s>(&mut self, sources: impl IntoIterator<Item = &'s TokenSource>) {
         self.sources.clear();
         self.challenge_of.clear();
         self.challenges.clear();
@@ -107,11 +108,10 @@ impl Places {
             }
             self.sources.push(source.clone());
         }
-        self.reads_form = self.sources.iter().any(Source::is_form);
+        self.reads_form = self.sources.iter().any(TokenSource::is_form);
     }
 
-    /// Asks for what belongs to this place alone. The others are looked at all the same, and what stands there is refused in its words.
-    #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
+    /// Keeps only the challenge of this source. Credentials in the other sources are still found, and refused with this challenge.
     pub(crate) fn ask_only_for(&mut self, place: usize) {
         if let Some(only) = self.challenge_of.get(place).copied() {
             self.challenges.swap(0, only);
@@ -120,7 +120,7 @@ impl Places {
         }
     }
 
-    pub(crate) fn trust(&mut self, origin: String) -> Result<(), SourceError> {
+    pub(crate) fn trust(&mut self, origin: String) -> Result<(), TokenSourceError> {
         self.trusted_origins.push(TrustedOrigin::new(origin)?);
         Ok(())
     }
@@ -129,8 +129,8 @@ impl Places {
         &self.challenges
     }
 
-    /// At which place this source is.
-    pub(crate) fn position(&self, source: &Source) -> Option<usize> {
+    /// The index of a source.
+    pub(crate) fn position(&self, source: &TokenSource) -> Option<usize> {
         self.sources.iter().position(|own| own == source)
     }
 
@@ -139,10 +139,15 @@ impl Places {
         self.reads_form
     }
 
-    /// The body of a form. It is read and put back.
-    pub(crate) async fn read_form(&self, req: &mut Request) -> Result<Option<String>, Unread> {
+    /// Reads the body of a form, and puts it back.
+    pub(crate) async fn read_form(
+        &self,
+        req: &mut Request,
+    ) -> Result<Option<String>, UnreadCredentials> {
         let content_type = req.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let essence = content_type.and_then(|value| value.split(';').next()).map(str::trim);
+        let essence = content_type
+            .and_then(|value| value.split(';').next())
+            .map(|text| text.trim_matches([' ', '\t']));
         if !essence.is_some_and(|e| e.eq_ignore_ascii_case("application/x-www-form-urlencoded")) {
             return Ok(None);
         }
@@ -151,41 +156,45 @@ impl Places {
             Ok(body) => body.to_bytes(),
             Err(error) if error.is::<LengthLimitError>() => {
                 let status = StatusCode::PAYLOAD_TOO_LARGE;
-                return Err(Unread::Body(Error::new(status, "The form is too long")));
+                return Err(UnreadCredentials::Body(Error::new(status, "The form is too long")));
             }
             Err(_) => {
                 let status = StatusCode::BAD_REQUEST;
-                return Err(Unread::Body(Error::new(status, "The form could not be read")));
+                return Err(UnreadCredentials::Body(Error::new(
+                    status,
+                    "The form could not be read",
+                )));
             }
         };
         *req.body_mut() = Body::from(body.clone());
-        // RFC 6750, 2.2: a form with a token is ASCII. One that isn't text at all brings none.
+        // RFC 6750, 2.2: a form with a token is ASCII. A body that is not UTF-8 contains no token.
         Ok(String::from_utf8(body.into()).ok())
     }
 
-    /// Marks what stands there, so that it is neither logged nor kept in a compression table.
+    /// Marks the credentials as sensitive: `Debug` does not show them, and HTTP/2 does not index them.
     pub(crate) fn mark_sensitive(&self, headers: &mut HeaderMap) {
         self.sources.iter().for_each(|source| source.mark_sensitive(headers));
     }
 
-    /// The one place at which the request brings something, and what.
+    /// Finds the only source with credentials, and the credentials.
     pub(crate) fn find<'r>(
         &self,
         req: &'r Request,
         form: Option<&'r str>,
-    ) -> Result<Option<(usize, Credentials<'r>)>, Unread> {
+    ) -> Result<Option<(usize, Credentials<'r>)>, UnreadCredentials> {
         let mut found = None;
         for (place, source) in self.sources.iter().enumerate() {
             let here = source.find(req, form, self.longest);
-            let here = here.map_err(|Malformed(detail)| Unread::Malformed(place, detail))?;
+            let here =
+                here.map_err(|Malformed(detail)| UnreadCredentials::Malformed(place, detail))?;
             let Some(credentials) = here else { continue };
             if found.is_some() {
                 let detail = "Credentials are sent in more than one place";
-                return Err(Unread::Malformed(place, detail));
+                return Err(UnreadCredentials::Malformed(place, detail));
             }
             if source.is_cookie() && is_cross_site(req, &self.trusted_origins) {
-                // Credentials in a second place are the client's mistake in the first place.
-                found = Some(Err(Unread::CrossSite));
+                // Credentials in a second source are reported first, so keep looking.
+                found = Some(Err(UnreadCredentials::CrossSite));
             } else {
                 found = Some(Ok((place, credentials)));
             }
@@ -193,19 +202,19 @@ impl Places {
         found.transpose()
     }
 
-    /// Takes what stands at a place out of the request that is passed on, where it would end up in logs or be chosen as a protocol. Tells whether the
+    /// Removes credentials from the URI and from the subprotocols, where later steps could log them or select them as a protocol. Returns whether the
     /// response needs [`came_by_query`].
     pub(crate) fn strip(&self, req: &mut Request, place: usize) -> bool {
         self.sources.get(place).is_some_and(|source| source.strip(req))
     }
 
-    /// Adds the challenges. The error belongs to the place at which the credentials stood.
+    /// Adds the challenges. The error code is added to the challenge of the source in which the credentials were.
     pub(crate) fn challenge(&self, error: Error, about: Option<(usize, &str, &str)>) -> Error {
         let mut answer = error;
         let at = about.and_then(|(place, ..)| self.challenge_of.get(place));
         for (number, challenge) in self.challenges.iter().enumerate() {
             let value = match about {
-                // The members are those of RFC 6750, 3 and RFC 9449, 7.1: other schemes don't have them.
+                // Only the schemes of RFC 6750, 3 and RFC 9449, 7.1 have these parameters.
                 Some((_, code, detail)) if at == Some(&number) && is_oauth(challenge) => {
                     HeaderValue::try_from(format!(
                         "{challenge}, error=\"{code}\", error_description=\"{detail}\""
@@ -221,8 +230,8 @@ impl Places {
     }
 }
 
-/// Whether one stands there twice.
-pub(crate) fn has_twins(sources: &[Source]) -> bool {
+/// Whether a source is in the list twice.
+pub(crate) fn has_twins(sources: &[TokenSource]) -> bool {
     let mut rest = sources;
     while let Some((first, others)) = rest.split_first() {
         if others.contains(first) {
@@ -237,7 +246,7 @@ fn is_oauth(challenge: &str) -> bool {
     challenge.starts_with("Bearer ") || challenge.starts_with("DPoP ")
 }
 
-/// A refusal must not be kept by a cache: the next request may bring credentials.
+/// Keeps a refusal out of caches, because the next request may have credentials.
 pub(crate) fn no_store(error: Error) -> Error {
     if error.headers().contains_key(CACHE_CONTROL) {
         return error;
@@ -245,16 +254,23 @@ pub(crate) fn no_store(error: Error) -> Error {
     error.with_header(CACHE_CONTROL, NO_STORE)
 }
 
-/// The address of the response has a token in it (RFC 9700, 4.3.2).
+/// A refusal of a request that may succeed when it is sent again.
+pub(crate) fn later(error: Error) -> Error {
+    no_store(error).with_header(RETRY_AFTER, HeaderValue::from_static("5"))
+}
+
+/// Protects a response to a request whose URI contains a token (RFC 9700, 4.3.2).
 pub(crate) fn came_by_query(response: &mut Response) {
     response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
     response.headers_mut().insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
 }
 
-/// The answer to a request that another site had a browser send.
+/// The refusal of a request that another site caused.
 pub(crate) fn cross_site() -> Error {
     let detail = "The request was made by another site";
     no_store(Error::new(StatusCode::FORBIDDEN, detail))
 }
 
+pub(crate) const DPOP: HeaderName = HeaderName::from_static("dpop");
+pub(crate) const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 pub(crate) const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");

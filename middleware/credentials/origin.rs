@@ -1,9 +1,9 @@
-//! Whether a request with a cookie was made by another site.
+//! Detects requests with a cookie that another site caused.
 
 use http::header::{HOST, ORIGIN, UPGRADE};
 use http::{HeaderName, Method};
 
-use super::SourceError;
+use super::TokenSourceError;
 use crate::Request;
 
 /// An origin whose requests may carry the cookie, such as `https://app.example.com`.
@@ -11,8 +11,8 @@ use crate::Request;
 pub(super) struct TrustedOrigin(String);
 
 impl TrustedOrigin {
-    /// RFC 6454, 6.2: scheme, host and port, and nothing behind them.
-    pub(super) fn new(origin: String) -> Result<Self, SourceError> {
+    /// RFC 6454, 6.2: scheme, host and port, without a path.
+    pub(super) fn new(origin: String) -> Result<Self, TokenSourceError> {
         let authority = origin
             .strip_prefix("https://")
             .or_else(|| origin.strip_prefix("http://"))
@@ -23,15 +23,15 @@ impl TrustedOrigin {
             .and_then(|authority| authority.parse::<http::uri::Authority>().ok());
         match authority {
             Some(_) => Ok(Self(origin)),
-            None => Err(SourceError::TrustedOrigin { origin }),
+            None => Err(TokenSourceError::TrustedOrigin { origin }),
         }
     }
 }
 
-/// Whether another site may have made the browser send the request.
+/// Whether another site may have caused the browser to send the request.
 ///
-/// What browsers say of where a request comes from decides: `Sec-Fetch-Site`, or `Origin` where that is missing, compared with `Host`. A request
-/// with a cookie that says neither is refused.
+/// Browsers send the site in `Sec-Fetch-Site`. If it is missing, `Origin` is compared with `Host`. A request without both counts as one of another
+/// site.
 pub(super) fn is_cross_site(req: &Request, trusted: &[TrustedOrigin]) -> bool {
     let safe = [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE].contains(req.method())
         || req.method().as_str() == "QUERY";
@@ -50,7 +50,7 @@ pub(super) fn is_cross_site(req: &Request, trusted: &[TrustedOrigin]) -> bool {
     }
 }
 
-/// Whether an origin is the host that is asked.
+/// Whether an origin is the host of the request.
 fn is_own(req: &Request, origin: &str) -> bool {
     let Some((_, authority)) = origin.split_once("://") else { return false };
     let asked = match req.uri().authority() {
@@ -60,7 +60,7 @@ fn is_own(req: &Request, origin: &str) -> bool {
     asked.is_some_and(|asked| asked.eq_ignore_ascii_case(authority))
 }
 
-/// The one value of a header; an error if there are several or it is no text.
+/// The only value of a header. An error if there are several, or if it is not text.
 fn single<'a>(req: &'a Request, name: &HeaderName) -> Result<Option<&'a str>, ()> {
     let mut values = req.headers().get_all(name).iter();
     match (values.next(), values.next()) {

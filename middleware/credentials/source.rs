@@ -1,4 +1,4 @@
-//! Where in a request credentials are looked for, and how they are read.
+//! A source of credentials in a request, and how it is read.
 
 use std::borrow::Cow;
 
@@ -8,18 +8,17 @@ use http::header::{AUTHORIZATION, COOKIE, SEC_WEBSOCKET_PROTOCOL};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use percent_encoding::percent_decode_str;
 
-use super::{SourceError, Terms};
+use super::{Terms, TokenSourceError};
 use crate::{Challenge, Request};
 
-/// Where in a request a token is looked for.
+/// A source of tokens in a request.
 ///
-/// Of all the sources of a step a request may use one: a second one is refused with 400, because what stands behind the step could look at
-/// the other.
+/// A request may use one source of a step. Tokens in two sources are a 400, because a later step could read the other one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Source(Kind);
+pub struct TokenSource(SourceKind);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Kind {
+enum SourceKind {
     /// `Authorization: <scheme> <token68>`.
     Scheme(String),
     /// `Authorization: <token>`.
@@ -34,10 +33,10 @@ enum Kind {
     Subprotocol(String),
 }
 
-impl Source {
+impl TokenSource {
     /// `Authorization: Bearer <token>` ([RFC 6750, 2.1](https://www.rfc-editor.org/rfc/rfc6750#section-2.1)). The default.
     pub fn bearer() -> Self {
-        Self(Kind::Scheme("Bearer".to_owned()))
+        Self(SourceKind::Scheme("Bearer".to_owned()))
     }
 
     /// `Authorization: <scheme> <token>`. The scheme is compared without regard to case; the token must be a `token68`
@@ -45,162 +44,172 @@ impl Source {
     ///
     /// # Errors
     ///
-    /// If the scheme is no token, or is `Basic` or `DPoP`, which are more than a token.
-    pub fn scheme(scheme: impl Into<String>) -> Result<Self, SourceError> {
+    /// If the scheme is not valid, or is `Basic` or `DPoP`, which have constructors of their own.
+    pub fn scheme(scheme: impl Into<String>) -> Result<Self, TokenSourceError> {
         let scheme = scheme.into();
         Challenge::new(scheme.clone())?;
         if ["Basic", "DPoP"].iter().any(|own| scheme.eq_ignore_ascii_case(own)) {
-            return Err(SourceError::Scheme { scheme });
+            return Err(TokenSourceError::Scheme { scheme });
         }
         // Two spellings of a scheme are one source.
         let bearer = scheme.eq_ignore_ascii_case("Bearer");
-        Ok(if bearer { Self::bearer() } else { Self(Kind::Scheme(scheme)) })
+        Ok(if bearer { Self::bearer() } else { Self(SourceKind::Scheme(scheme)) })
     }
 
-    /// `Authorization: <token>`, without a scheme, as many a small API has it. What holds a blank is read as a scheme and its credentials.
+    /// `Authorization: <token>`, without a scheme, as some small APIs use it. A value with a space is read as a scheme and its credentials.
     pub fn bare() -> Self {
-        Self(Kind::Bare)
+        Self(SourceKind::Bare)
     }
 
-    /// A header of its own, such as `X-API-Key`. Its whole value is the token.
+    /// A header, such as `X-API-Key`. Its whole value is the token.
     ///
     /// # Errors
     ///
-    /// If it isn't the name of a header, or is `Authorization`, `Cookie` or `Sec-WebSocket-Protocol`, for which there are sources.
-    pub fn header(name: &str) -> Result<Self, SourceError> {
+    /// If it is not a header name, or is `Authorization`, `Cookie` or `Sec-WebSocket-Protocol`, which have sources of their own.
+    pub fn header(name: &str) -> Result<Self, TokenSourceError> {
         match HeaderName::from_bytes(name.as_bytes()) {
             Ok(header) if ![AUTHORIZATION, COOKIE, SEC_WEBSOCKET_PROTOCOL].contains(&header) => {
-                Ok(Self(Kind::Header(header)))
+                Ok(Self(SourceKind::Header(header)))
             }
-            _ => Err(SourceError::Header { name: name.to_owned() }),
+            _ => Err(TokenSourceError::Header { name: name.to_owned() }),
         }
     }
 
-    /// A cookie whose name begins with `__Host-`, which browsers take only with `Secure`, `Path=/` and without `Domain`, so that no other host
-    /// can set it ([RFC 6265bis, 4.1.3.2](https://datatracker.ietf.org/doc/html/draft-ietf-httpbis-rfc6265bis#name-the-__host-prefix)).
+    /// A cookie whose name begins with `__Host-`. Browsers accept it only with `Secure`, with `Path=/` and without `Domain`, so no other host can set
+    /// it ([RFC 6265bis, 4.1.3.2](https://datatracker.ietf.org/doc/html/draft-ietf-httpbis-rfc6265bis#name-the-__host-prefix)).
     ///
-    /// Where a browser adds the credentials by itself, other sites can make it send requests. So a request with an unsafe method,
-    /// or for an upgrade such as to a WebSocket, is refused with 403 unless it comes from the same origin or from a
-    /// trusted one (`trusted_origin` of the step).
-    /// Set the cookie with `HttpOnly` and `SameSite=Lax` or `Strict` as well.
+    /// A browser adds cookies by itself, also to requests that another site causes. A request with an unsafe method, or for an upgrade such as to a
+    /// WebSocket, is therefore a 403 unless it comes from the same origin or from a trusted one (`trusted_origin` of the step). Also set the cookie with
+    /// `HttpOnly`, and with `SameSite=Lax` or `Strict`.
     ///
     /// # Errors
     ///
-    /// If the name doesn't begin with `__Host-`, or isn't the name of a cookie.
-    pub fn cookie(name: impl Into<String>) -> Result<Self, SourceError> {
+    /// If the name does not begin with `__Host-`, or is not a cookie name.
+    pub fn cookie(name: impl Into<String>) -> Result<Self, TokenSourceError> {
         let name = name.into();
         match name.strip_prefix("__Host-") {
             Some(rest) if !rest.is_empty() => Self::unprefixed_cookie(name),
-            _ => Err(SourceError::Cookie { name }),
+            _ => Err(TokenSourceError::Cookie { name }),
         }
     }
 
-    /// A cookie of any name, which a neighbouring host may have set. Otherwise as [`cookie`](Self::cookie).
+    /// A cookie of any name, which another host of the same domain may have set. Otherwise the same as [`cookie`](Self::cookie).
     ///
     /// # Errors
     ///
-    /// If it isn't the name of a cookie.
-    pub fn unprefixed_cookie(name: impl Into<String>) -> Result<Self, SourceError> {
+    /// If it is not a cookie name.
+    pub fn unprefixed_cookie(name: impl Into<String>) -> Result<Self, TokenSourceError> {
         let name = name.into();
         match Challenge::new(name.clone()) {
-            Ok(_) => Ok(Self(Kind::Cookie(name))),
-            Err(_) => Err(SourceError::Cookie { name }),
+            Ok(_) => Ok(Self(SourceKind::Cookie(name))),
+            Err(_) => Err(TokenSourceError::Cookie { name }),
         }
     }
 
     /// A parameter of the query, such as `access_token` ([RFC 6750, 2.3](https://www.rfc-editor.org/rfc/rfc6750#section-2.3)).
     ///
-    /// Addresses end up in logs, histories and `Referer`: use it only for clients that can't send headers. The parameter is taken out of the URI
-    /// that is passed on, and the response gets `Cache-Control: no-store` and `Referrer-Policy: no-referrer`.
+    /// URIs are stored in logs, in histories and in `Referer`, so use it only for clients that can't send headers. The parameter is removed from the URI
+    /// for the next steps, and the response gets `Cache-Control: no-store` and `Referrer-Policy: no-referrer`.
     ///
     /// # Errors
     ///
     /// If the name is empty.
-    pub fn query(name: impl Into<String>) -> Result<Self, SourceError> {
+    pub fn query(name: impl Into<String>) -> Result<Self, TokenSourceError> {
         let name = name.into();
-        if name.is_empty() { Err(SourceError::Name { name }) } else { Ok(Self(Kind::Query(name))) }
+        if name.is_empty() {
+            Err(TokenSourceError::Name { name })
+        } else {
+            Ok(Self(SourceKind::Query(name)))
+        }
     }
 
     /// A field of a form in the body, such as `access_token` ([RFC 6750, 2.2](https://www.rfc-editor.org/rfc/rfc6750#section-2.2)).
     ///
-    /// The body of every request with the type `application/x-www-form-urlencoded` is then read before it is known who is calling, up to
-    /// the `form_limit` of the step. It is passed on as it was.
+    /// The body of every request with the type `application/x-www-form-urlencoded` is then read before the caller is known, up to the `form_limit` of
+    /// the step. The next steps receive the same body.
     ///
     /// # Errors
     ///
     /// If the name is empty.
-    pub fn form(name: impl Into<String>) -> Result<Self, SourceError> {
+    pub fn form(name: impl Into<String>) -> Result<Self, TokenSourceError> {
         let name = name.into();
-        if name.is_empty() { Err(SourceError::Name { name }) } else { Ok(Self(Kind::Form(name))) }
+        if name.is_empty() {
+            Err(TokenSourceError::Name { name })
+        } else {
+            Ok(Self(SourceKind::Form(name)))
+        }
     }
 
-    /// An entry of `Sec-WebSocket-Protocol` that begins with a prefix, such as `bearer.`, for browsers, whose WebSockets send no other header:
+    /// An entry of `Sec-WebSocket-Protocol` that begins with a prefix, such as `bearer.`, for browsers, whose WebSocket API can't set other headers:
     ///
     /// ```js
     /// new WebSocket(url, ["chat", "bearer." + token])
     /// ```
     ///
-    /// The entry is taken out of the header that is passed on, so that no one chooses it as the protocol. Another site knows no token, so that
-    /// this needs no guard as a cookie does.
+    /// The entry is removed from the header for the next steps, so none selects it as the protocol. Another site does not know the token, so the check
+    /// of a cookie is not needed.
     ///
     /// # Errors
     ///
-    /// If the prefix isn't the beginning of a subprotocol: a token ([RFC 6455, 4.1](https://www.rfc-editor.org/rfc/rfc6455#section-4.1)).
-    pub fn subprotocol(prefix: impl Into<String>) -> Result<Self, SourceError> {
+    /// If the prefix is not a token ([RFC 6455, 4.1](https://www.rfc-editor.org/rfc/rfc6455#section-4.1)).
+    pub fn subprotocol(prefix: impl Into<String>) -> Result<Self, TokenSourceError> {
         let name = prefix.into();
         match Challenge::new(name.clone()) {
-            Ok(_) => Ok(Self(Kind::Subprotocol(name))),
-            Err(_) => Err(SourceError::Name { name }),
+            Ok(_) => Ok(Self(SourceKind::Subprotocol(name))),
+            Err(_) => Err(TokenSourceError::Name { name }),
         }
     }
 
     /// The header `X-API-Key`.
     #[cfg(feature = "authenticate")]
     pub(crate) fn api_key() -> Self {
-        Self(Kind::Header(HeaderName::from_static("x-api-key")))
+        Self(SourceKind::Header(HeaderName::from_static("x-api-key")))
     }
 
     /// `Authorization: Basic`.
     #[cfg(feature = "authenticate")]
     pub(crate) fn basic() -> Self {
-        Self(Kind::Basic)
+        Self(SourceKind::Basic)
     }
 
     /// `Authorization: DPoP <token>`, which comes with a proof.
     #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
     pub(crate) fn dpop() -> Self {
-        Self(Kind::Scheme("DPoP".to_owned()))
+        Self(SourceKind::Scheme("DPoP".to_owned()))
     }
 
     pub(super) fn is_cookie(&self) -> bool {
-        matches!(self.0, Kind::Cookie(_))
+        matches!(self.0, SourceKind::Cookie(_))
     }
 
     pub(super) fn is_form(&self) -> bool {
-        matches!(self.0, Kind::Form(_))
+        matches!(self.0, SourceKind::Form(_))
     }
 
-    /// The scheme of the challenge. Those of OAuth tell what was wrong with the credentials.
+    /// The scheme of the challenge. Only those of OAuth have error codes.
     fn challenge_scheme(&self) -> &str {
         match &self.0 {
-            Kind::Scheme(scheme) => scheme,
-            Kind::Bare | Kind::Query(_) | Kind::Form(_) | Kind::Subprotocol(_) => "Bearer",
-            Kind::Basic => "Basic",
-            Kind::Header(_) => "ApiKey",
-            Kind::Cookie(_) => "Cookie",
+            SourceKind::Scheme(scheme) => scheme,
+            SourceKind::Bare
+            | SourceKind::Query(_)
+            | SourceKind::Form(_)
+            | SourceKind::Subprotocol(_) => "Bearer",
+            SourceKind::Basic => "Basic",
+            SourceKind::Header(_) => "ApiKey",
+            SourceKind::Cookie(_) => "Cookie",
         }
     }
 
-    /// What a client that sent nothing is asked for.
+    /// The challenge for a request without credentials.
     pub(super) fn challenge(&self, terms: &Terms) -> Challenge {
         let scheme = self.challenge_scheme();
         let challenge = Challenge::new(scheme).and_then(|challenge| {
             let challenge = challenge.param("realm", &terms.realm)?;
             let challenge = match &self.0 {
                 // RFC 7617, 2.1.
-                Kind::Basic => challenge.param("charset", "UTF-8")?,
-                Kind::Header(name) => challenge.param("header", name.as_str())?,
-                Kind::Cookie(name) => challenge.param("cookie-name", name)?,
+                SourceKind::Basic => challenge.param("charset", "UTF-8")?,
+                SourceKind::Header(name) => challenge.param("header", name.as_str())?,
+                SourceKind::Cookie(name) => challenge.param("cookie-name", name)?,
                 _ => challenge,
             };
             let challenge = match &terms.resource_metadata {
@@ -214,11 +223,11 @@ impl Source {
                 _ => Ok(challenge),
             }
         });
-        // The parts were checked when the source was made and when the terms were set.
+        // All parts were checked when the source was created and when the terms were set.
         challenge.unwrap_or_else(|_| Challenge::bearer())
     }
 
-    /// What stands in the request at this place.
+    /// Finds the credentials in this source.
     pub(super) fn find<'a>(
         &self,
         req: &'a Request,
@@ -226,7 +235,7 @@ impl Source {
         longest: usize,
     ) -> Result<Option<Credentials<'a>>, Malformed> {
         let token = match &self.0 {
-            Kind::Scheme(scheme) => match behind(scheme, req.headers())? {
+            SourceKind::Scheme(scheme) => match behind(scheme, req.headers())? {
                 Some(token) => {
                     if token.len() > longest {
                         return Err(TOO_LONG);
@@ -238,12 +247,12 @@ impl Source {
                 }
                 None => None,
             },
-            Kind::Bare => match authorization(req.headers())? {
-                // Without credentials behind it, what reads as a scheme is the token.
+            SourceKind::Bare => match authorization(req.headers())? {
+                // Without credentials after it, the word is the token and not a scheme.
                 Some((scheme, None)) => text(scheme)?.map(Cow::Borrowed),
                 _ => None,
             },
-            Kind::Basic => match behind("Basic", req.headers())? {
+            SourceKind::Basic => match behind("Basic", req.headers())? {
                 Some(encoded) => {
                     if encoded.len() > longest {
                         return Err(TOO_LONG);
@@ -252,20 +261,22 @@ impl Source {
                 }
                 None => None,
             },
-            Kind::Header(name) => match single(req.headers(), name)? {
+            SourceKind::Header(name) => match single(req.headers(), name)? {
                 Some(value) => text(value)?.map(Cow::Borrowed),
                 None => None,
             },
-            Kind::Cookie(name) => cookie(req.headers(), name)?.map(Cow::Borrowed),
-            Kind::Query(name) => match req.uri().query() {
+            SourceKind::Cookie(name) => cookie(req.headers(), name)?.map(Cow::Borrowed),
+            SourceKind::Query(name) => match req.uri().query() {
                 Some(query) => parameter(query, name)?,
                 None => None,
             },
-            Kind::Form(name) => match form {
+            SourceKind::Form(name) => match form {
                 Some(form) => parameter(form, name)?,
                 None => None,
             },
-            Kind::Subprotocol(prefix) => subprotocol(req.headers(), prefix)?.map(Cow::Borrowed),
+            SourceKind::Subprotocol(prefix) => {
+                subprotocol(req.headers(), prefix)?.map(Cow::Borrowed)
+            }
         };
         let Some(token) = token else { return Ok(None) };
         if token.len() > longest {
@@ -277,35 +288,35 @@ impl Source {
         Ok(Some(Credentials::Token(token)))
     }
 
-    /// Marks what stands there, so that it is neither logged nor kept in a compression table.
+    /// Marks the credentials as sensitive: `Debug` does not show them, and HTTP/2 does not index them.
     pub(super) fn mark_sensitive(&self, headers: &mut HeaderMap) {
         let name = match &self.0 {
-            Kind::Scheme(_) | Kind::Bare | Kind::Basic => &AUTHORIZATION,
-            Kind::Header(name) => name,
-            Kind::Cookie(_) => &COOKIE,
-            Kind::Subprotocol(_) => &SEC_WEBSOCKET_PROTOCOL,
-            Kind::Query(_) | Kind::Form(_) => return,
+            SourceKind::Scheme(_) | SourceKind::Bare | SourceKind::Basic => &AUTHORIZATION,
+            SourceKind::Header(name) => name,
+            SourceKind::Cookie(_) => &COOKIE,
+            SourceKind::Subprotocol(_) => &SEC_WEBSOCKET_PROTOCOL,
+            SourceKind::Query(_) | SourceKind::Form(_) => return,
         };
         let Some(value) = headers.get_mut(name) else { return };
         value.set_sensitive(true);
-        // Others with a second value go no further. An entry may make the map grow: it is asked for only where it must.
-        if matches!(self.0, Kind::Cookie(_) | Kind::Subprotocol(_))
+        // Only these headers may have several values. `entry` may make the map grow, so it is called only for them.
+        if matches!(self.0, SourceKind::Cookie(_) | SourceKind::Subprotocol(_))
             && let http::header::Entry::Occupied(mut entry) = headers.entry(name)
         {
             entry.iter_mut().for_each(|value: &mut HeaderValue| value.set_sensitive(true));
         }
     }
 
-    /// Takes the token out of what is passed on. Tells whether it stood in the URI.
+    /// Removes the token from the request for the next steps. Returns whether it was in the URI.
     pub(super) fn strip(&self, req: &mut Request) -> bool {
         match &self.0 {
-            Kind::Query(name) => {
+            SourceKind::Query(name) => {
                 if let Some(uri) = without_parameter(req.uri(), name) {
                     *req.uri_mut() = uri;
                 }
                 true
             }
-            Kind::Subprotocol(prefix) => {
+            SourceKind::Subprotocol(prefix) => {
                 without_subprotocol(req.headers_mut(), prefix);
                 false
             }
@@ -314,10 +325,10 @@ impl Source {
     }
 }
 
-/// What a request brings. It has no `Debug`, so that it can't be logged.
+/// Credentials of a request. Without `Debug`, so they can't be logged.
 pub(crate) enum Credentials<'a> {
     Token(Cow<'a, str>),
-    /// User and password with a colon between them, and where that stands.
+    /// User and password with a colon between them, and the index of the colon.
     Login(String, usize),
 }
 
@@ -338,21 +349,21 @@ impl Credentials<'_> {
     }
 }
 
-/// Credentials that can't be read. The text is for the client and holds nothing of what it sent.
+/// Malformed credentials. The text is for the client, and does not contain anything that the client sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Malformed(pub(crate) &'static str);
 
-/// The scheme of the `Authorization` field, and the credentials behind it (RFC 9110, 11.4).
+/// The scheme of the `Authorization` field, and the credentials after it (RFC 9110, 11.4).
 type Authorization<'a> = (&'a [u8], Option<&'a [u8]>);
 
 fn authorization(headers: &HeaderMap) -> Result<Option<Authorization<'_>>, Malformed> {
     single(headers, &AUTHORIZATION)?.map(take_apart).transpose()
 }
 
-/// The credentials of this scheme, empty where it stands alone; `None` where there is another one.
+/// The credentials of this scheme. Empty if there are none, and `None` if the header has another scheme.
 fn behind<'a>(scheme: &str, headers: &'a HeaderMap) -> Result<Option<&'a [u8]>, Malformed> {
     let Some(value) = single(headers, &AUTHORIZATION)? else { return Ok(None) };
-    // As most write it, it needs not be taken apart.
+    // The usual spelling needs no parsing.
     if let Some([b' ', credentials @ ..]) = value.strip_prefix(scheme.as_bytes())
         && credentials.first().is_some_and(|byte| *byte != b' ')
     {
@@ -369,7 +380,7 @@ fn take_apart(value: &[u8]) -> Result<Authorization<'_>, Malformed> {
     let (scheme, rest) = value.split_at(end);
     let blanks = rest.iter().take_while(|byte| **byte == b' ').count();
     let credentials = rest.get(blanks..).filter(|credentials| !credentials.is_empty());
-    // Without a blank it may be a token, which has more characters than a scheme.
+    // Without a space it may be a bare token, in which more characters are allowed than in a scheme.
     let written = match credentials {
         Some(_) => scheme.iter().all(|byte| is_tchar(*byte)),
         None => rest.is_empty() && scheme.iter().all(u8::is_ascii_graphic),
@@ -377,7 +388,7 @@ fn take_apart(value: &[u8]) -> Result<Authorization<'_>, Malformed> {
     if scheme.is_empty() || !written { Err(malformed) } else { Ok((scheme, credentials)) }
 }
 
-/// The one value of a header, if there is one.
+/// The only value of a header, if there is one.
 fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a [u8]>, Malformed> {
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else { return Ok(None) };
@@ -401,7 +412,7 @@ fn is_tchar(byte: u8) -> bool {
 fn is_token68(text: &[u8]) -> bool {
     let padding = text.iter().rev().take_while(|byte| **byte == b'=').count();
     let token = text.get(..text.len() - padding).unwrap_or_default();
-    // Without a way out of the loop, so that many bytes are looked at together. From `-` to `9` there are `-./` and the digits.
+    // No early exit, so the compiler can vectorize the loop. The range from `-` to `9` is `-./` and the digits.
     let written = token.iter().fold(true, |written, byte| {
         let letter = (byte | 0x20).wrapping_sub(b'a') < 26;
         let digit = byte.wrapping_sub(b'-') <= b'9' - b'-';
@@ -435,7 +446,7 @@ fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Mal
             if found.is_some() {
                 return Err(Malformed("A cookie with credentials is repeated"));
             }
-            // RFC 6265, 4.1.1: the value may stand in double quotes.
+            // RFC 6265, 4.1.1: the value may be in double quotes.
             let quoted = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\""));
             let value = std::str::from_utf8(quoted.unwrap_or(value)).ok();
             let value = value.filter(|value| !value.contains(['"', ',', '\\']));
@@ -456,7 +467,7 @@ fn parameter<'a>(encoded: &'a str, name: &str) -> Result<Option<Cow<'a, str>>, M
         if found.is_some() {
             return Err(Malformed("A parameter with credentials is repeated"));
         }
-        // A plus is a blank here, and no token holds one.
+        // `+` means a space here, which is not allowed in a token.
         let value = percent_decode_str(value).decode_utf8().ok();
         found = Some(
             value
@@ -483,7 +494,7 @@ fn subprotocol<'a>(headers: &'a HeaderMap, prefix: &str) -> Result<Option<&'a st
     Ok(found)
 }
 
-/// Takes the token out of the subprotocols.
+/// Removes the token from the subprotocols.
 fn without_subprotocol(headers: &mut HeaderMap, prefix: &str) {
     let kept: Vec<Vec<u8>> = headers
         .get_all(SEC_WEBSOCKET_PROTOCOL)
@@ -522,5 +533,5 @@ fn without_parameter(uri: &Uri, name: &str) -> Option<Uri> {
     Uri::from_parts(parts).ok()
 }
 
-/// Refused unread.
+/// Refused before it is decoded.
 const TOO_LONG: Malformed = Malformed("The credentials are too long");

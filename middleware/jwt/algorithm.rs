@@ -147,6 +147,9 @@ impl fmt::Display for Family {
     }
 }
 
+/// The pure Rust backend accepts keys of at most 4096 bits.
+pub(crate) const MAX_RSA_BITS: usize = if cfg!(feature = "jwt") { 8192 } else { 4096 };
+
 #[cfg(test)]
 mod tests {
     use super::*;

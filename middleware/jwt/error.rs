@@ -1,29 +1,29 @@
-//! What can be wrong with a configuration.
+//! Configuration errors.
 
 use std::fmt;
 
-use super::SourceError;
-use super::algorithm::Algorithm;
+use super::TokenSourceError;
+use super::algorithm::{Algorithm, MAX_RSA_BITS};
 
-/// A configuration that would not be safe, or could not work. Its text says what to change.
+/// A configuration that is not safe, or cannot work. Its text states what to change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum JwtConfigError {
+pub enum JwtError {
     /// The list of algorithms is empty.
     NoAlgorithm,
-    /// There is no key.
+    /// The list of keys is empty.
     NoKey,
-    /// The URL for which proofs of possession are made can't be one.
+    /// The URL for DPoP proofs is not an absolute `http` or `https` URL, or has a user, a query or a fragment.
     DpopBase,
-    /// The list of algorithms for proofs of possession is empty, or holds an HMAC.
+    /// The list of algorithms for DPoP proofs is empty, or contains an HMAC.
     DpopAlgorithms,
     /// The secret for nonces is shorter than 32 bytes, or all zeros.
     NonceSecret,
-    /// The header for certificates isn't one.
+    /// The name of the header for certificates is not a header name.
     CertificateHeader,
     /// A source, or the list of them, is wrong.
-    Source(SourceError),
-    /// Two keys can't be told apart: same algorithm, and same `kid` or none.
+    Source(TokenSourceError),
+    /// Two keys have the same algorithm, and the same `kid` or none: a token can't select one of them.
     AmbiguousKey,
     /// The secret has fewer bytes than the hash of the algorithm.
     ShortSecret {
@@ -34,44 +34,44 @@ pub enum JwtConfigError {
     },
     /// The secret is all zeros.
     ZeroSecret,
-    /// The secret is a key file: PEM, DER, SSH or a JWK.
+    /// The secret is the content of a key file: PEM, DER, SSH or a JWK.
     SecretIsKeyFile,
-    /// A private key stands where a public one is wanted.
+    /// The key is private, and a public key is required.
     PrivateKey,
-    /// The text or the bytes are no key of a supported form.
+    /// The text or the bytes are not a key in a supported form.
     InvalidKey,
-    /// The key is of another kind than the algorithm needs.
+    /// The key is not of the type that the algorithm requires.
     WrongKey {
         /// The algorithm.
         algorithm: Algorithm,
     },
-    /// The RSA key is shorter than 2048 bits, or longer than the backend takes.
+    /// The RSA key is shorter than 2048 bits, or longer than the backend accepts.
     RsaBits {
         /// How many bits the modulus has.
         bits: usize,
     },
     /// The public exponent of the RSA key is even, or is 1.
     RsaExponent,
-    /// The JSON is no JWK, or no set of them.
+    /// The JSON is not a JWK or a JWK set.
     InvalidJwk,
     /// The JWK is not meant to verify signatures (`use`, `key_ops`, `alg`).
     JwkUse,
-    /// The set holds no key that can be used with the algorithms.
+    /// The set does not contain a key for the accepted algorithms.
     NoUsableJwk,
-    /// An algorithm with a shared secret stands in the list for keys that others publish.
+    /// The list of algorithms for published keys contains an HMAC, which requires a shared secret.
     SharedSecretAlgorithm {
         /// The algorithm.
         algorithm: Algorithm,
     },
     /// The leeway is longer than ten minutes.
     Leeway,
-    /// A text for the challenge has a character that a header can't carry.
+    /// A text for the challenge contains a character that is not allowed in a header.
     ChallengeText,
     /// A limit is zero.
     ZeroLimit,
-    /// The list of issuers is empty, names one twice, or gives one the keys of others.
+    /// The list of issuers is empty, contains one twice, or contains one whose keys belong to another issuer.
     Issuers,
-    /// The URL is none that keys may be fetched from.
+    /// The URL is not one from which keys may be fetched.
     Url,
     /// TLS could not be set up.
     Tls,
@@ -79,19 +79,19 @@ pub enum JwtConfigError {
     RedisUrl,
 }
 
-impl From<SourceError> for JwtConfigError {
-    fn from(error: SourceError) -> Self {
+impl From<TokenSourceError> for JwtError {
+    fn from(error: TokenSourceError) -> Self {
         Self::Source(error)
     }
 }
 
-impl fmt::Display for JwtConfigError {
+impl fmt::Display for JwtError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoAlgorithm => f.write_str(
                 "no algorithm is accepted: name at least one, such as `Algorithm::Rs256`",
             ),
-            Self::NoKey => f.write_str("there is no key: give at least one"),
+            Self::NoKey => f.write_str("the list of keys is empty: give at least one"),
             Self::AmbiguousKey => f.write_str(
                 "two keys for the same algorithm have the same `kid`, or none: give each its own with `Key::kid`",
             ),
@@ -109,7 +109,7 @@ impl fmt::Display for JwtConfigError {
                 "this is a private key: give the public key, for example from `openssl pkey -pubout`",
             ),
             Self::InvalidKey => f.write_str(
-                "this is no public key in PEM or DER (`SubjectPublicKeyInfo`, or PKCS#1 for RSA): export it again, for example with `openssl pkey -pubout`",
+                "this is not a public key in PEM or DER (`SubjectPublicKeyInfo`, or PKCS#1 for RSA): export it again, for example with `openssl pkey -pubout`",
             ),
             Self::WrongKey { algorithm } => write!(
                 f,
@@ -119,29 +119,29 @@ impl fmt::Display for JwtConfigError {
             Self::RsaBits { bits } => write!(
                 f,
                 "the RSA key has {bits} bits: use one with 2048 to {} bits",
-                super::key::MAX_RSA_BITS,
+                MAX_RSA_BITS,
             ),
             Self::RsaExponent => {
                 f.write_str("the public exponent of the RSA key is even or 1: make a new key")
             }
             Self::InvalidJwk => f.write_str(
-                "this is no JWK or JWK set: it must be a JSON object as in RFC 7517, each member once, values in base64url",
+                "this is not a JWK or JWK set: it must be a JSON object as in RFC 7517, each member once, values in base64url",
             ),
             Self::JwkUse => f.write_str(
-                "this JWK is not for verifying signatures: its `use` must be `sig`, its `key_ops` must hold `verify`, and its `alg` must name a signature algorithm",
+                "this JWK is not for verifying signatures: its `use` must be `sig`, its `key_ops` must contain `verify`, and its `alg` must name a signature algorithm",
             ),
             Self::NoUsableJwk => f.write_str(
-                "no key of the set can be used with the accepted algorithms: compare `kty`, `crv` and `alg` of the keys with the list",
+                "no key of the set fits the accepted algorithms: compare `kty`, `crv` and `alg` of the keys with the list",
             ),
             Self::SharedSecretAlgorithm { algorithm } => write!(
                 f,
-                "{algorithm} needs a secret, and published keys are none: take it off the list, or use `Jwt::hs256` with the secret",
+                "{algorithm} requires a shared secret, and published keys are public: remove it from the list, or use `Jwt::hs256` with the secret",
             ),
             Self::Leeway => f.write_str(
                 "the leeway is longer than ten minutes: set the clocks instead, and keep it near one minute",
             ),
             Self::DpopBase => f.write_str(
-                "the URL for DPoP must be that under which clients see the API, such as `https://api.example.com`: absolute, without user, query and fragment",
+                "the URL for DPoP must be the one that clients use for the API, such as `https://api.example.com`: absolute, without user, query and fragment",
             ),
             Self::DpopAlgorithms => f.write_str(
                 "name at least one algorithm for DPoP, and no HMAC: use ES256, for one",
@@ -150,11 +150,11 @@ impl fmt::Display for JwtConfigError {
                 "the secret for nonces has fewer than 32 bytes, or is all zeros: make a random one, for example with `openssl rand -base64 32`",
             ),
             Self::CertificateHeader => f.write_str(
-                "this can't be the header of a certificate: use the one that the proxy sets, such as `Client-Cert`",
+                "this is not a header name: use the header that the proxy sets, such as `Client-Cert`",
             ),
             Self::Source(error) => error.fmt(f),
             Self::ChallengeText => f.write_str(
-                "a realm or URL for the challenge may hold printable ASCII characters only, without line breaks",
+                "a realm or URL for the challenge may contain printable ASCII characters only, without line breaks",
             ),
             Self::ZeroLimit => f.write_str("the limit is zero: give at least one"),
             Self::Issuers => f.write_str("name at least one issuer, each of them once, and with keys of its own"),
@@ -169,4 +169,4 @@ impl fmt::Display for JwtConfigError {
     }
 }
 
-impl std::error::Error for JwtConfigError {}
+impl std::error::Error for JwtError {}

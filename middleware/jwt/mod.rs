@@ -2,15 +2,15 @@
 //!
 //! # What it does
 //!
-//! [`Jwt<C>`](Jwt) takes the bearer token of the header `Authorization` (or of another [place](Jwt::sources), such as a cookie), verifies its
-//! signature, holds its claims to a policy, and provides them as [`Claims<C>`](Claims) to the steps after it. A request without a valid token is
-//! answered here; nothing behind it runs.
+//! [`Jwt<C>`](Jwt) takes the bearer token of the header `Authorization` (or of another [source](Jwt::sources), such as a cookie), verifies its
+//! signature, checks its claims, and provides them as [`Claims<C>`](Claims) to the steps after it. A request without a valid token is refused, and
+//! the steps after this one do not run.
 //!
-//! It is strict where libraries are lenient. A key has exactly one algorithm, so that a header can't choose. `exp` is required; `nbf` and
-//! `iat` count when they are there. A token that names an audience is refused unless the policy names it too. Extensions (`crit`, `b64`, `zip`), members that
-//! stand there twice, claims of the wrong JSON type, and encodings other than the one of the RFC are refused. So are tokens that are bound to a key or
-//! to a certificate (`cnf`), unless the sender proves to have it ([`Dpop`], [`Mtls`]): they are no bearer tokens. Keys are checked when they are loaded: an HMAC secret shorter than the hash or an RSA key under 2048 bits is an
-//! error at the start.
+//! It is strict where libraries are lenient. A key has exactly one algorithm, so a header can't choose one. `exp` is required; `nbf` and `iat` are
+//! checked if they are present. A token with an audience is refused unless the settings name that audience. Extensions (`crit`, `b64`, `zip`),
+//! duplicate members, claims of the wrong JSON type, and encodings other than that of the RFC are refused. Tokens that are bound to a key or to a
+//! certificate (`cnf`) are not bearer tokens; they are refused unless the sender proves that it holds the key ([`Dpop`], [`Mtls`]). Keys are checked
+//! when they are loaded: an HMAC secret shorter than the hash, or an RSA key under 2048 bits, is a configuration error.
 //!
 //! # Example
 //!
@@ -27,7 +27,7 @@
 //!     format!("hello, {}", claims.sub)
 //! }
 //!
-//! # fn main() -> Result<(), tower_chain::JwtConfigError> {
+//! # fn main() -> Result<(), tower_chain::JwtError> {
 //! # let secret = "a secret that has thirty-two bytes";
 //! let api = Chain::new().use_(Jwt::<Member>::hs256(secret)?).get(me).build();
 //! # let _ = api;
@@ -49,7 +49,7 @@
 //!     roles: Vec<String>,
 //! }
 //!
-//! # fn main() -> Result<(), tower_chain::JwtConfigError> {
+//! # fn main() -> Result<(), tower_chain::JwtError> {
 //! # let (old, new) = ("the old secret of thirty-two bytes", "the new secret of thirty-two bytes");
 //! let keys = Keys::new([
 //!     Key::secret(Algorithm::Hs256, old)?.kid("2025"),
@@ -80,43 +80,45 @@
 //! | per tenant or request | [`KeySource::per_request`] |
 //! | several issuers | [`KeySource::issuers`] |
 //!
-//! Every list of algorithms is yours: there is no default, and nothing that a token says widens it.
+//! The application always names the algorithms: there is no default, and no token can add one.
 //!
-//! # Memory and revocation
+//! # Caching and revocation
 //!
-//! A [`TokenCache`] saves the signature check of a token that comes again. A [`Denylist`], or an `async fn` given to [`Jwt::revoked`], is asked for
-//! each request, about cached tokens too. With the feature `redis` there is a list that several servers share. Neither is there by default.
+//! With a [`TokenCache`], the signature of the same token is checked once. A [`Denylist`], or an `async fn` given to [`Jwt::revoked`], is checked for
+//! each request, also for cached tokens. With the feature `redis`, several servers can share a list. By default there is neither a cache nor a list.
 //!
-//! A token that comes in another way, such as in the first message of a WebSocket, is verified with [`Jwt::verify`]; a JWS that is no JWT with
-//! [`Keys::verify`].
+//! [`Jwt::verify`] verifies a token that is not in the head of a request, such as one in the first message of a WebSocket. [`Keys::verify`] verifies a
+//! JWS that is not a JWT.
 //!
 //! # What the client sees
 //!
 //! | cause | status | headers |
 //! | --- | --- | --- |
 //! | no token, or another scheme | 401 | `WWW-Authenticate: Bearer realm="api"` |
-//! | malformed; a header, cookie or parameter twice; two places at once; too long | 400 | `WWW-Authenticate: Bearer realm="api", error="invalid_request", error_description=".."` |
-//! | a token that is refused, for whatever reason | 401 | `WWW-Authenticate: Bearer realm="api", error="invalid_token", error_description=".."` |
+//! | malformed; a header, cookie or parameter twice; two sources at once; too long | 400 | `WWW-Authenticate: Bearer realm="api", error="invalid_request", error_description=".."` |
+//! | a token that is refused for any other reason | 401 | `WWW-Authenticate: Bearer realm="api", error="invalid_token", error_description=".."` |
 //! | a [proof of possession](Dpop) that is missing or refused | 401 | `WWW-Authenticate: DPoP realm="api", algs="..", error="invalid_dpop_proof", error_description=".."` |
-//! | a proof without the [nonce](Dpop::nonces) that is asked for | 401 | the same with `use_dpop_nonce`, and `DPoP-Nonce` |
-//! | a cookie, with a request of another site (see [`Source::cookie`]) | 403 | none |
+//! | a proof without the required [nonce](Dpop::nonces) | 401 | the same with `use_dpop_nonce`, and `DPoP-Nonce` |
+//! | a cookie, in a request that another site caused (see [`TokenSource::cookie`]) | 403 | none |
 //! | a form longer than [`form_limit`](Jwt::form_limit) | 413 | none |
-//! | keys, revocations or used proofs can't be had | 503 | `Retry-After: 5` |
+//! | one key has signed [too many proofs](Dpop::replay_capacity) lately | 429 | `Retry-After: 5` |
+//! | keys, revocations or used proofs are unavailable | 503 | `Retry-After: 5` |
 //!
-//! There is one challenge for each kind of place, in the order of writing; those of cookies and other headers are as those of `Authenticate`, without an error.
-//! Each of them has `Cache-Control: no-store` and a body of `application/problem+json` whose `detail` is the description. The descriptions are fixed texts, and hold
-//! nothing of the token. The exact reason is a [`Refusal`]: the source of the error, and with its [code](Refusal::code) an event of level `DEBUG`. Behind CORS, expose `WWW-Authenticate`.
+//! There is one challenge for each kind of source, in the order of the sources. Those for cookies and other headers are the same as for `Authenticate`,
+//! without an error. Each response has `Cache-Control: no-store` and a body of `application/problem+json` whose `detail` is the description. The
+//! descriptions are fixed texts that contain nothing of the token. The exact reason is a [`JwtRefusal`], which is the source of the error, and an event
+//! of level `DEBUG` with its [code](JwtRefusal::code). Behind CORS, expose `WWW-Authenticate`.
 //!
 //! # What it provides
 //!
-//! [`Claims<C>`](Claims); behind [`optional`](Jwt::optional) it is [`MaybeClaims<C>`](MaybeClaims). An axum handler behind
-//! [`into_layer`](crate::Middleware::into_layer) takes `Extension<Claims<C>>`. The value of `Authorization` is marked as sensitive, so that
-//! later steps don't log it.
+//! [`Claims<C>`](Claims), or with [`optional`](Jwt::optional) [`MaybeClaims<C>`](MaybeClaims). An axum handler behind
+//! [`into_layer`](crate::MiddlewareExt::into_layer) takes `Extension<Claims<C>>`. The value of `Authorization` is marked as sensitive, so `Debug`
+//! does not show it in the logs of later steps.
 //!
 //! # Where to put it
 //!
-//! Before the handlers that need it, after CORS and after a limit per client: verifying a signature costs more than counting a request. Paths are matched first,
-//! so an unknown path answers 404, not 401.
+//! Before the handlers that need it, after CORS and after a limit per client, because to verify a signature costs more than to count a request. Paths
+//! are matched first, so an unknown path is a 404, not a 401.
 //!
 //! # Sources
 //!
@@ -126,188 +128,185 @@
 //! [RFC 8705](https://www.rfc-editor.org/rfc/rfc8705) (certificates). Signatures are checked by aws-lc-rs, or with the feature
 //! `jwt-rust-crypto` alone by the pure Rust backend of `jsonwebtoken`.
 
-mod access_token;
 mod algorithm;
-mod answer;
-mod cache;
-mod claims;
 mod crypto;
-mod dpop;
 mod error;
-mod json;
-mod jwk;
-#[cfg(feature = "jwks")]
-mod jwks;
-mod jws;
-mod key;
 mod keys;
-mod mtls;
-mod policy;
+mod proof;
 #[cfg(feature = "redis")]
 mod redis;
 mod refusal;
 mod revocation;
 mod settings;
-mod source;
+mod step;
 #[cfg(feature = "test-util")]
 mod test_issuer;
 #[cfg(test)]
 mod tests;
+mod token;
+mod token_cache;
 mod verify;
 
 use std::fmt;
 
 use serde::de::DeserializeOwned;
 
-#[cfg(feature = "redis")]
-#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
-pub use self::redis::{RedisDenylist, RedisReplay};
-pub use access_token::AccessToken;
 pub use algorithm::Algorithm;
-pub use answer::OptionalJwt;
-pub use cache::TokenCache;
-pub use claims::{Claims, MaybeClaims, Token};
-pub use dpop::{Dpop, ReplayStore};
-pub use error::JwtConfigError;
+pub use error::JwtError;
+pub use keys::Keys;
 #[cfg(feature = "jwks")]
 #[cfg_attr(docsrs, doc(cfg(feature = "jwks")))]
-pub use jwks::{Fetch, HttpFetch, Jwks};
-pub use key::Key;
-pub use keys::Keys;
-pub use mtls::{CertificateThumbprint, Mtls};
-pub use refusal::Refusal;
+pub use keys::jwks::{Fetch, HttpFetch, Jwks};
+pub use keys::key::Key;
+pub use keys::source::{KeyQuery, KeySource};
+pub(crate) use proof::Proofs;
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+pub use proof::dpop::redis::RedisReplay;
+#[cfg(all(test, feature = "introspection", feature = "jwt"))]
+pub(crate) use proof::dpop::test_client::DpopClient;
+pub use proof::dpop::{Dpop, ReplayStore};
+pub use proof::mtls::{CertificateThumbprint, Mtls};
+pub use refusal::JwtRefusal;
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+pub use revocation::redis::RedisDenylist;
 pub use revocation::{Denylist, RevokeError};
-pub use source::{KeyQuery, KeySource};
+pub use step::OptionalJwt;
 #[cfg(feature = "test-util")]
 #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
 pub use test_issuer::{ServedIssuer, TestIssuer};
+pub use token::access_token::AccessToken;
+pub use token::claims::{Claims, MaybeClaims, RegisteredClaims};
+#[cfg(feature = "introspection")]
+pub(crate) use token::confirmation::Confirmation;
+pub use token_cache::TokenCache;
 
-use super::credentials::Places;
-pub use super::credentials::{Source, SourceError};
-use cache::Store;
-use policy::Policy;
+use super::credentials::CredentialSources;
+pub use super::credentials::{TokenSource, TokenSourceError};
+use keys::source::Origin;
 use revocation::Revocation;
-use source::Origin;
+use token::policy::ClaimsPolicy;
+use token_cache::Store;
 
 /// Verifies the bearer token of each request, and provides its [`Claims<C>`].
 ///
-/// `C` is what the application wants to read of the claims; any type that implements `Deserialize` does, `()` and `serde_json::Value` too. See the
-/// [module](self) for what is refused, and how.
+/// `C` is the type of the claims that the application reads: any type that implements `Deserialize`, also `()` and `serde_json::Value`. The
+/// [module](self) documents which tokens are refused, and how.
 pub struct Jwt<C> {
     keys: Origin,
-    policy: Policy,
-    checks: Vec<Box<Check<C>>>,
+    policy: ClaimsPolicy,
+    checks: Vec<Box<ClaimsCheck<C>>>,
     revocations: Vec<Revocation<C>>,
     cache: Option<Store<C>>,
     max_bytes: usize,
-    /// Where bearer tokens are looked for.
-    sources: Vec<Source>,
-    /// The same, and the scheme of tokens with a proof.
-    places: Places,
-    /// Which of the places is that scheme.
+    /// The sources of bearer tokens.
+    sources: Vec<TokenSource>,
+    /// The same sources, and the scheme of tokens with a proof.
+    places: CredentialSources,
+    /// The index of that scheme in `places`.
     proven_place: Option<usize>,
-    dpop: Option<Dpop>,
-    mtls: Option<Mtls>,
+    proofs: Proofs,
 }
 
-type Check<C> = dyn Fn(&C, &Token) -> bool + Send + Sync;
+type ClaimsCheck<C> = dyn Fn(&C, &RegisteredClaims) -> bool + Send + Sync;
 
 impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
-    /// Tokens that are signed with one of these keys: a [`Key`], [`Keys`], or another [`KeySource`].
+    /// Accepts tokens that are signed with one of these keys: a [`Key`], [`Keys`], or another [`KeySource`].
     pub fn new(keys: impl Into<KeySource>) -> Self {
         let this = Self {
             keys: keys.into().0,
-            policy: Policy::default(),
+            policy: ClaimsPolicy::default(),
             checks: Vec::new(),
             revocations: Vec::new(),
             cache: None,
             max_bytes: TOKEN_BYTES,
-            sources: vec![Source::bearer()],
-            places: Places::new(),
+            sources: vec![TokenSource::bearer()],
+            places: CredentialSources::new(),
             proven_place: None,
-            dpop: None,
-            mtls: None,
+            proofs: Proofs::default(),
         };
         this.placed()
     }
 
-    /// Tokens that are signed with HMAC-SHA-256 and this secret of at least 32 bytes.
+    /// Accepts tokens that are signed with HMAC-SHA-256 and this secret of at least 32 bytes.
     ///
     /// # Errors
     ///
     /// If the secret is too short, all zeros, or the content of a key file.
-    pub fn hs256(secret: impl AsRef<[u8]>) -> Result<Self, JwtConfigError> {
+    pub fn hs256(secret: impl AsRef<[u8]>) -> Result<Self, JwtError> {
         Key::secret(Algorithm::Hs256, secret).map(Self::new)
     }
 
-    /// Tokens that are signed with HMAC-SHA-384 and this secret of at least 48 bytes.
+    /// Accepts tokens that are signed with HMAC-SHA-384 and this secret of at least 48 bytes.
     ///
     /// # Errors
     ///
     /// If the secret is too short, all zeros, or the content of a key file.
-    pub fn hs384(secret: impl AsRef<[u8]>) -> Result<Self, JwtConfigError> {
+    pub fn hs384(secret: impl AsRef<[u8]>) -> Result<Self, JwtError> {
         Key::secret(Algorithm::Hs384, secret).map(Self::new)
     }
 
-    /// Tokens that are signed with HMAC-SHA-512 and this secret of at least 64 bytes.
+    /// Accepts tokens that are signed with HMAC-SHA-512 and this secret of at least 64 bytes.
     ///
     /// # Errors
     ///
     /// If the secret is too short, all zeros, or the content of a key file.
-    pub fn hs512(secret: impl AsRef<[u8]>) -> Result<Self, JwtConfigError> {
+    pub fn hs512(secret: impl AsRef<[u8]>) -> Result<Self, JwtError> {
         Key::secret(Algorithm::Hs512, secret).map(Self::new)
     }
 
-    /// Tokens that are signed with RSA (PKCS#1 v1.5, SHA-256), for this public key in PEM.
+    /// Accepts tokens that are signed with RSA (PKCS#1 v1.5, SHA-256), for this public key in PEM.
     ///
     /// # Errors
     ///
-    /// As those of [`Key::pem`].
-    pub fn rs256(pem: impl AsRef<[u8]>) -> Result<Self, JwtConfigError> {
+    /// The errors of [`Key::pem`].
+    pub fn rs256(pem: impl AsRef<[u8]>) -> Result<Self, JwtError> {
         Key::pem(Algorithm::Rs256, pem).map(Self::new)
     }
 
-    /// Tokens that are signed with RSA (PSS, SHA-256), for this public key in PEM.
+    /// Accepts tokens that are signed with RSA (PSS, SHA-256), for this public key in PEM.
     ///
     /// # Errors
     ///
-    /// As those of [`Key::pem`].
-    pub fn ps256(pem: impl AsRef<[u8]>) -> Result<Self, JwtConfigError> {
+    /// The errors of [`Key::pem`].
+    pub fn ps256(pem: impl AsRef<[u8]>) -> Result<Self, JwtError> {
         Key::pem(Algorithm::Ps256, pem).map(Self::new)
     }
 
-    /// Tokens that are signed with ECDSA on P-256, for this public key in PEM.
+    /// Accepts tokens that are signed with ECDSA on P-256, for this public key in PEM.
     ///
     /// # Errors
     ///
-    /// As those of [`Key::pem`].
-    pub fn es256(pem: impl AsRef<[u8]>) -> Result<Self, JwtConfigError> {
+    /// The errors of [`Key::pem`].
+    pub fn es256(pem: impl AsRef<[u8]>) -> Result<Self, JwtError> {
         Key::pem(Algorithm::Es256, pem).map(Self::new)
     }
 
-    /// Tokens that are signed with ECDSA on P-384, for this public key in PEM.
+    /// Accepts tokens that are signed with ECDSA on P-384, for this public key in PEM.
     ///
     /// # Errors
     ///
-    /// As those of [`Key::pem`].
-    pub fn es384(pem: impl AsRef<[u8]>) -> Result<Self, JwtConfigError> {
+    /// The errors of [`Key::pem`].
+    pub fn es384(pem: impl AsRef<[u8]>) -> Result<Self, JwtError> {
         Key::pem(Algorithm::Es384, pem).map(Self::new)
     }
 
-    /// Tokens that are signed with Ed25519, for this public key in PEM.
+    /// Accepts tokens that are signed with Ed25519, for this public key in PEM.
     ///
     /// # Errors
     ///
-    /// As those of [`Key::pem`].
-    pub fn ed25519(pem: impl AsRef<[u8]>) -> Result<Self, JwtConfigError> {
+    /// The errors of [`Key::pem`].
+    pub fn ed25519(pem: impl AsRef<[u8]>) -> Result<Self, JwtError> {
         Key::pem(Algorithm::Ed25519, pem).map(Self::new)
     }
 
-    /// Tokens of an OpenID or OAuth issuer for this audience. The keys are found and fetched through the metadata of the issuer; see [`Jwks::issuer`].
+    /// Accepts tokens of an OpenID or OAuth issuer for this audience. The keys are found and fetched through the metadata of the issuer; see
+    /// [`Jwks::issuer`].
     ///
     /// # Errors
     ///
-    /// As those of [`Jwks::issuer`].
+    /// The errors of [`Jwks::issuer`].
     ///
     /// # Example
     ///
@@ -315,7 +314,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
     /// use tower_chain::Jwt;
     /// use tower_chain::middleware::jwt::Algorithm;
     ///
-    /// # fn main() -> Result<(), tower_chain::JwtConfigError> {
+    /// # fn main() -> Result<(), tower_chain::JwtError> {
     /// let jwt = Jwt::<()>::oidc("https://login.example.org", "https://api.example.org", [Algorithm::Rs256])?;
     /// # let _ = jwt;
     /// # Ok(())
@@ -327,12 +326,12 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
         issuer: &str,
         audience: impl Into<String>,
         algorithms: impl IntoIterator<Item = Algorithm>,
-    ) -> Result<Self, JwtConfigError> {
+    ) -> Result<Self, JwtError> {
         Ok(Self::new(Jwks::issuer(issuer, algorithms)?).audience(audience))
     }
 }
 
-/// Shows the policy, no key.
+/// Shows the policy, but no key.
 impl<C> fmt::Debug for Jwt<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Jwt")

@@ -1,6 +1,8 @@
-//! Why a token is refused.
+//! Why a request is refused.
 
 use std::fmt;
+
+use http::StatusCode;
 
 /// Why a request was refused. It is the [source](crate::Error::source) of the error, for logs, metrics and `on_error`; the client sees the
 /// status, the challenge and a fixed text.
@@ -9,33 +11,33 @@ use std::fmt;
 ///
 /// ```
 /// use tower_chain::Error;
-/// use tower_chain::middleware::jwt::Refusal;
+/// use tower_chain::middleware::jwt::JwtRefusal;
 ///
 /// fn reason(error: &Error) -> Option<&'static str> {
-///     Some(error.source()?.downcast_ref::<Refusal>()?.code())
+///     Some(error.source()?.downcast_ref::<JwtRefusal>()?.code())
 /// }
 /// # let _ = reason;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Refusal {
-    /// There is no token.
+pub enum JwtRefusal {
+    /// The request has no token.
     Missing,
-    /// The place of the token is malformed or there twice, or tokens stand in more than one place.
+    /// The field with the token is malformed or present twice, or the request has tokens in two sources.
     Request,
     /// Another site made the browser send its cookie.
     CrossSite,
-    /// The token has too many bytes, or its header has.
+    /// The token or its header has too many bytes.
     TooLong,
-    /// The token is not a JWS in compact form with a JSON object in it, or a member is there twice.
+    /// The token is not a JWS in compact form with a JSON object as its payload, or a member is present twice.
     Malformed,
-    /// The header asks for something that is not supported: `crit`, `b64`, `zip`, a nested token.
+    /// The header requires an unsupported feature: `crit`, `b64`, `zip`, or a nested token.
     Header,
     /// The header has a `typ` that is not accepted.
     Type,
-    /// The algorithm is none that is accepted.
+    /// The algorithm is not accepted.
     Algorithm,
-    /// No key fits, or more than one does.
+    /// No key fits the header, or more than one does.
     Key,
     /// The signature is wrong.
     Signature,
@@ -47,43 +49,45 @@ pub enum Refusal {
     Claims,
     /// `exp` has passed.
     Expired,
-    /// `nbf` is to come.
+    /// `nbf` is in the future.
     NotYetValid,
-    /// `iat` is to come.
+    /// `iat` is in the future.
     IssuedInFuture,
     /// `iat` is too long ago.
     TooOld,
-    /// `iss` is none that is trusted.
+    /// `iss` is not a trusted issuer.
     Issuer,
     /// `aud` does not name this application.
     Audience,
-    /// `sub` is none that is accepted.
+    /// `sub` is not an accepted subject.
     Subject,
-    /// The token is bound to a key (`cnf`), or must be, and nothing has shown that the sender holds it.
+    /// The token is bound to a key (`cnf`), or must be, and the request does not prove that the sender holds the key.
     SenderConstrained,
     /// The proof of possession is missing, malformed, too old, or for another request.
     Proof,
     /// The proof of possession was used before.
     Replay,
-    /// The proof of possession is of another key than the token is bound to, or the token is bound to none.
+    /// The key of the proof is not the key to which the token is bound, or the token is not bound.
     Binding,
-    /// The proof of possession lacks the nonce that is asked for.
+    /// The proof of possession does not contain the required nonce.
     Nonce,
-    /// The request came without the certificate to which the token is bound, or the token is bound to none and must be.
+    /// The connection does not have the certificate to which the token is bound, or the token must be bound and is not.
     Certificate,
-    /// A check of the application refused the token, or a claim is another than it must be.
+    /// A check of the application refused the token, or a claim does not have a required value.
     Custom,
     /// The token was revoked.
     Revoked,
-    /// The keys could not be had.
+    /// The keys could not be fetched.
     KeysUnavailable,
-    /// Whether the token is revoked could not be found out.
+    /// Whether the token is revoked could not be checked.
     RevocationUnavailable,
-    /// So many proofs were used lately that one more can't be remembered.
+    /// Whether the proof was used before could not be checked: the store is full, or did not answer.
     ReplayUnavailable,
+    /// The key has used so many proofs lately that one more would take the capacity of other clients.
+    TooManyProofs,
 }
 
-impl Refusal {
+impl JwtRefusal {
     /// A short name that never changes, for metrics.
     pub fn code(self) -> &'static str {
         match self {
@@ -118,10 +122,25 @@ impl Refusal {
             Self::KeysUnavailable => "keys_unavailable",
             Self::RevocationUnavailable => "revocation_unavailable",
             Self::ReplayUnavailable => "replay_unavailable",
+            Self::TooManyProofs => "too_many_proofs",
         }
     }
 
-    /// The text for the client. It holds nothing that the client sent.
+    /// The status, and the error code of the challenge. `None` means no challenge, because the same token may be accepted later.
+    pub(crate) fn status_and_code(self) -> (StatusCode, Option<&'static str>) {
+        match self {
+            Self::KeysUnavailable | Self::RevocationUnavailable | Self::ReplayUnavailable => {
+                (StatusCode::SERVICE_UNAVAILABLE, None)
+            }
+            Self::TooManyProofs => (StatusCode::TOO_MANY_REQUESTS, None),
+            // RFC 9449, 7.1 and 9.
+            Self::Proof | Self::Replay => (StatusCode::UNAUTHORIZED, Some("invalid_dpop_proof")),
+            Self::Nonce => (StatusCode::UNAUTHORIZED, Some("use_dpop_nonce")),
+            _ => (StatusCode::UNAUTHORIZED, Some("invalid_token")),
+        }
+    }
+
+    /// The text for the client. It does not contain anything that the client sent.
     pub(crate) fn description(self) -> &'static str {
         match self {
             Self::Missing => "An access token is required",
@@ -152,11 +171,12 @@ impl Refusal {
             Self::KeysUnavailable | Self::RevocationUnavailable | Self::ReplayUnavailable => {
                 "The access token can't be verified now"
             }
+            Self::TooManyProofs => "The key has signed too many DPoP proofs lately",
         }
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for JwtRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.description())?;
         match self {
@@ -166,4 +186,4 @@ impl fmt::Display for Refusal {
     }
 }
 
-impl std::error::Error for Refusal {}
+impl std::error::Error for JwtRefusal {}

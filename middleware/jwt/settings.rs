@@ -1,4 +1,4 @@
-//! What a [`Jwt`] holds tokens to, and where it looks for them.
+//! The settings of a [`Jwt`]: which tokens it accepts, and in which sources it looks for them.
 
 use std::future::Future;
 use std::time::{Duration, SystemTime};
@@ -7,11 +7,11 @@ use serde::de::DeserializeOwned;
 
 #[cfg(feature = "redis")]
 use super::RedisDenylist;
-use super::cache::{Store, TokenCache};
-use super::claims::{Claims, Token};
-use super::policy::Exact;
 use super::revocation::{Denylist, Revocation};
-use super::{Dpop, Jwt, JwtConfigError, Mtls, OptionalJwt, Source, SourceError};
+use super::token::claims::{Claims, RegisteredClaims};
+use super::token::json::Exact;
+use super::token_cache::{Store, TokenCache};
+use super::{Dpop, Jwt, JwtError, Mtls, OptionalJwt, TokenSource, TokenSourceError};
 use crate::middleware::credentials::has_twins;
 
 impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
@@ -22,9 +22,9 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
         self
     }
 
-    /// Accepts tokens for this audience: the claim `aud` must be this text, or a list that holds it. Each call adds one.
+    /// Accepts tokens for this audience: the claim `aud` must be this text, or a list that contains it. Each call adds one.
     ///
-    /// Defaults to none: a token with an audience is refused then, as RFC 7519, 4.1.3 demands, and one without is accepted.
+    /// Defaults to none. A token with an audience is then refused, as RFC 7519, 4.1.3 requires, and a token without one is accepted.
     #[must_use]
     pub fn audience(mut self, audience: impl Into<String>) -> Self {
         self.policy.any_audience = false;
@@ -32,7 +32,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
         self
     }
 
-    /// Accepts tokens for any audience, present or not, as long as its JSON type is right. Meant for gateways that check it elsewhere.
+    /// Accepts tokens for any audience, present or not, as long as its JSON type is right. For gateways that leave the check to another server.
     #[must_use]
     pub fn any_audience(mut self) -> Self {
         self.policy.any_audience = true;
@@ -62,8 +62,8 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
         self
     }
 
-    /// Refuses tokens whose claim of this name is not this text, such as `azp` or `nonce`. Each further call for the same name adds a text that
-    /// is accepted as well. Defaults to none.
+    /// Refuses tokens whose claim of this name, such as `azp`, is not this text. Further calls for the same name add accepted texts. Defaults to
+    /// none.
     #[must_use]
     pub fn claim(mut self, name: impl AsRef<str>, text: impl Into<String>) -> Self {
         let (name, text) = (name.as_ref(), text.into().into_boxed_str());
@@ -74,9 +74,9 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
         self
     }
 
-    /// Accepts tokens without `exp`. They are valid for ever; think of [`max_age`](Jwt::max_age) or a revocation.
+    /// Accepts tokens without `exp`. Such a token never expires, so set [`max_age`](Jwt::max_age) or use a revocation list.
     ///
-    /// Defaults to refusing them. An `exp` that is there always counts.
+    /// Defaults to refusing them. An `exp` that is present is always checked.
     #[must_use]
     pub fn expiry_optional(mut self) -> Self {
         self.policy.needs_expiry = false;
@@ -90,14 +90,14 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
         self
     }
 
-    /// By how much clocks may differ, in whole seconds. Defaults to 60 seconds; at most ten minutes.
+    /// Sets by how much clocks may differ, in whole seconds. Defaults to 60 seconds; at most ten minutes.
     ///
     /// # Errors
     ///
     /// If it is longer than ten minutes.
-    pub fn leeway(mut self, leeway: Duration) -> Result<Self, JwtConfigError> {
+    pub fn leeway(mut self, leeway: Duration) -> Result<Self, JwtError> {
         if leeway > MAX_LEEWAY {
-            return Err(JwtConfigError::Leeway);
+            return Err(JwtError::Leeway);
         }
         self.policy.leeway = leeway.as_secs();
         Ok(self)
@@ -105,42 +105,46 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
 
     /// Adds a check of the application: `false` refuses the token.
     ///
-    /// It is for what makes a token invalid (401). Whether its bearer may do something (403) is for a later step.
+    /// Use it for conditions that make a token invalid (401). Whether a caller may do something (403) is decided by a later step, such as `Require`.
     #[must_use]
-    pub fn check(mut self, check: impl Fn(&C, &Token) -> bool + Send + Sync + 'static) -> Self {
+    pub fn check(
+        mut self,
+        check: impl Fn(&C, &RegisteredClaims) -> bool + Send + Sync + 'static,
+    ) -> Self {
         self.checks.push(Box::new(check));
         self
     }
 
-    /// Refuses tokens on this list. It is asked for each request, about cached tokens too.
+    /// Refuses tokens on this list. It is checked for each request, also for cached tokens.
     #[must_use]
     pub fn denylist(mut self, denylist: Denylist) -> Self {
         self.revocations.push(Revocation::Denylist(denylist));
         self
     }
 
-    /// Refuses tokens on a list that several servers share. It is asked for each request, about cached tokens too. If it fails, the answer is 503.
+    /// Refuses tokens on a list that several servers share. It is checked for each request, also for cached tokens. If Redis fails, the response is
+    /// a 503.
     #[cfg(feature = "redis")]
     #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
     #[must_use]
     pub fn redis_denylist(self, denylist: RedisDenylist) -> Self {
         self.revoked(move |claims| {
             let denylist = denylist.clone();
-            async move { denylist.is_revoked(Claims::token(&claims)).await }
+            async move { denylist.is_revoked(Claims::registered(&claims)).await }
         })
     }
 
-    /// Asks an `async fn` whether a token is revoked, for each request, about cached tokens too. If it fails, the answer is 503.
+    /// Calls an `async fn` that returns whether a token is revoked, for each request, also for cached tokens. If it fails, the response is a 503.
     ///
     /// # Example
     ///
     /// ```
     /// use tower_chain::{Claims, Jwt};
     ///
-    /// # fn main() -> Result<(), tower_chain::JwtConfigError> {
+    /// # fn main() -> Result<(), tower_chain::JwtError> {
     /// # let secret = "a secret that has thirty-two bytes";
     /// let jwt = Jwt::<()>::hs256(secret)?.revoked(async |claims: Claims<()>| {
-    ///     Ok::<bool, std::io::Error>(Claims::token(&claims).id() == Some("stolen"))
+    ///     Ok::<bool, std::io::Error>(Claims::registered(&claims).id() == Some("stolen"))
     /// });
     /// # let _ = jwt;
     /// # Ok(())
@@ -160,24 +164,25 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
         self
     }
 
-    /// Remembers verified tokens. Defaults to verifying each token each time.
+    /// Caches verified tokens. Defaults to no cache.
     #[must_use]
     pub fn cache(mut self, cache: TokenCache) -> Self {
         self.cache = Some(Store::new(cache));
         self
     }
 
-    /// Sets what the time is. Defaults to [`SystemTime::now`].
+    /// Sets the clock. Defaults to [`SystemTime::now`].
     #[must_use]
     pub fn clock(mut self, now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
         self.policy.clock = Some(Box::new(now));
         self
     }
 
-    /// Holds tokens to the profile for access tokens, [RFC 9068](https://www.rfc-editor.org/rfc/rfc9068).
+    /// Accepts only tokens that follow the profile for access tokens, [RFC 9068](https://www.rfc-editor.org/rfc/rfc9068).
     ///
-    /// That is: `typ` is `at+jwt`, `iss` is this issuer, `aud` has this audience, and `exp`, `iat`, `sub`, `client_id` and `jti` are there. `scope`
-    /// is a string, if it is there. ID tokens are refused. What types the other claims have is for `C` to say: [`AccessToken`](super::AccessToken) has those of the RFC.
+    /// `typ` must be `at+jwt`, `iss` this issuer, and `aud` must contain this audience; `exp`, `iat`, `sub`, `client_id` and `jti` must be present;
+    /// `scope` must be a string if it is present. ID tokens are refused. The types of the other claims are those of `C`:
+    /// [`AccessToken`](super::AccessToken) has the types of the RFC.
     #[must_use]
     pub fn rfc9068(mut self, issuer: impl Into<String>, audience: impl Into<String>) -> Self {
         self.policy.access_token = true;
@@ -188,38 +193,37 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
         self
     }
 
-    /// How many bytes a token may have. Defaults to 8192.
+    /// Sets how many bytes a token may have. Defaults to 8192.
     ///
     /// # Errors
     ///
     /// If it is zero.
-    pub fn max_bytes(mut self, bytes: usize) -> Result<Self, JwtConfigError> {
+    pub fn max_bytes(mut self, bytes: usize) -> Result<Self, JwtError> {
         if bytes == 0 {
-            return Err(JwtConfigError::ZeroLimit);
+            return Err(JwtError::ZeroLimit);
         }
         self.max_bytes = bytes;
         Ok(self.placed())
     }
 
-    /// Sets where tokens are looked for. Defaults to `Authorization: Bearer`. A request may use one of them: two are a 400.
+    /// Sets the sources of tokens. Defaults to `Authorization: Bearer`. A request with tokens in two sources is a 400.
     ///
-    /// With [proofs](Jwt::dpop) `Authorization: DPoP` comes on top of these; where proofs are required it is the only one that is accepted, and
-    /// a token in one of these is refused.
+    /// [DPoP](Jwt::dpop) adds `Authorization: DPoP` to these sources. If proofs are required, tokens in all other sources are refused.
     ///
     /// # Errors
     ///
-    /// If there is none, or one twice.
+    /// If the list is empty or contains a source twice.
     ///
     /// # Example
     ///
     /// ```
     /// use tower_chain::Jwt;
-    /// use tower_chain::middleware::jwt::Source;
+    /// use tower_chain::middleware::jwt::TokenSource;
     ///
-    /// # fn main() -> Result<(), tower_chain::JwtConfigError> {
+    /// # fn main() -> Result<(), tower_chain::JwtError> {
     /// # let secret = "a secret that has thirty-two bytes";
     /// let jwt = Jwt::<()>::hs256(secret)?
-    ///     .sources([Source::bearer(), Source::cookie("__Host-session")?])?
+    ///     .sources([TokenSource::bearer(), TokenSource::cookie("__Host-session")?])?
     ///     .trusted_origin("https://app.example.com")?;
     /// # let _ = jwt;
     /// # Ok(())
@@ -227,64 +231,63 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
     /// ```
     pub fn sources(
         mut self,
-        sources: impl IntoIterator<Item = Source>,
-    ) -> Result<Self, JwtConfigError> {
-        let sources: Vec<Source> = sources.into_iter().collect();
+        sources: impl IntoIterator<Item = TokenSource>,
+    ) -> Result<Self, JwtError> {
+        let sources: Vec<TokenSource> = sources.into_iter().collect();
         if sources.is_empty() || has_twins(&sources) {
-            return Err(SourceError::List.into());
+            return Err(TokenSourceError::List.into());
         }
         self.sources = sources;
         Ok(self.placed())
     }
 
-    /// Adds an origin whose pages may send requests with a token in a cookie, such as `https://app.example.com`. Defaults to none but the
-    /// own one. See [`Source::cookie`].
+    /// Adds an origin whose pages may send requests with a token in a cookie, such as `https://app.example.com`. Defaults to the
+    /// own origin alone. See [`TokenSource::cookie`].
     ///
     /// # Errors
     ///
-    /// If it is no origin: scheme, host and port in lower case, and nothing behind them.
-    pub fn trusted_origin(mut self, origin: impl Into<String>) -> Result<Self, JwtConfigError> {
+    /// If it is not an origin: scheme, host and port in lower case, without a path.
+    pub fn trusted_origin(mut self, origin: impl Into<String>) -> Result<Self, JwtError> {
         self.places.trust(origin.into())?;
         Ok(self)
     }
 
-    /// Sets how long a form may be in which a token is looked for, in bytes. Defaults to 64 KiB. See [`Source::form`].
+    /// Sets the longest form in which a token is looked for, in bytes. Defaults to 64 KiB. See [`TokenSource::form`].
     #[must_use]
     pub fn form_limit(mut self, form_limit: usize) -> Self {
         self.places.form_limit = form_limit;
         self
     }
 
-    /// The realm of the challenge. Defaults to `api`.
+    /// Sets the realm of the challenge. Defaults to `api`.
     ///
     /// # Errors
     ///
-    /// If it has a character other than printable ASCII.
-    pub fn realm(mut self, realm: &str) -> Result<Self, JwtConfigError> {
+    /// If it contains a character other than printable ASCII.
+    pub fn realm(mut self, realm: &str) -> Result<Self, JwtError> {
         let set = self.places.terms.set_realm(realm.to_owned());
-        set.map_err(|_| JwtConfigError::ChallengeText)?;
+        set.map_err(|_| JwtError::ChallengeText)?;
         Ok(self.placed())
     }
 
-    /// The absolute URL of the metadata of this resource, for the challenge ([RFC 9728, 5.1](https://www.rfc-editor.org/rfc/rfc9728#section-5.1)).
+    /// Sets the absolute URL of the metadata of this resource, for the challenge ([RFC 9728, 5.1](https://www.rfc-editor.org/rfc/rfc9728#section-5.1)).
     /// Defaults to none.
     ///
     /// # Errors
     ///
-    /// If it has a character other than printable ASCII.
-    pub fn resource_metadata(mut self, url: &str) -> Result<Self, JwtConfigError> {
+    /// If it contains a character other than printable ASCII.
+    pub fn resource_metadata(mut self, url: &str) -> Result<Self, JwtError> {
         let set = self.places.terms.set_resource_metadata(url.to_owned());
-        set.map_err(|_| JwtConfigError::ChallengeText)?;
+        set.map_err(|_| JwtError::ChallengeText)?;
         Ok(self.placed())
     }
 
-    /// Accepts tokens that are bound to a key of the client, with a proof that the sender holds it
+    /// Accepts tokens that are bound to a key of the client, with a proof that the sender holds the key
     /// ([RFC 9449](https://www.rfc-editor.org/rfc/rfc9449)). Defaults to refusing such tokens.
     #[must_use]
     pub fn dpop(mut self, dpop: Dpop) -> Self {
-        self.policy.proofs = true;
         self.places.terms.set_algorithms(dpop.names());
-        self.dpop = Some(dpop);
+        self.proofs.dpop = Some(dpop);
         self.placed()
     }
 
@@ -292,29 +295,23 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
     /// ([RFC 8705](https://www.rfc-editor.org/rfc/rfc8705)). Defaults to refusing such tokens.
     #[must_use]
     pub fn mtls(mut self, mtls: Mtls) -> Self {
-        self.policy.certificates = true;
-        self.mtls = Some(mtls);
+        self.proofs.mtls = Some(mtls);
         self
     }
 
-    /// Works out what doesn't change from request to request.
+    /// Updates all that is derived from the settings and does not change from request to request.
     pub(super) fn placed(mut self) -> Self {
-        let proven = self.dpop.is_some().then(Source::dpop);
+        let proven = self.proofs.dpop.is_some().then(TokenSource::dpop);
         self.places.longest = self.max_bytes;
         self.places.set(self.sources.iter().chain(&proven));
         self.proven_place = proven.and_then(|source| self.places.position(&source));
-        if let Some(place) = self.proven_place.filter(|_| self.needs_proof()) {
+        if let Some(place) = self.proven_place.filter(|_| self.proofs.require_dpop()) {
             self.places.ask_only_for(place);
         }
         self
     }
 
-    /// Whether tokens without a proof are refused.
-    pub(super) fn needs_proof(&self) -> bool {
-        self.dpop.as_ref().is_some_and(Dpop::is_required)
-    }
-
-    /// Lets requests without a token pass. What is provided then is [`MaybeClaims<C>`](super::MaybeClaims). A token that is there must be valid all the same.
+    /// Lets requests without a token pass, and provides [`MaybeClaims<C>`](super::MaybeClaims). A token that is present must still be valid.
     ///
     /// # Example
     ///
@@ -325,7 +322,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
     ///     if claims.is_some() { "hello, member" } else { "hello, stranger" }
     /// }
     ///
-    /// # fn main() -> Result<(), tower_chain::JwtConfigError> {
+    /// # fn main() -> Result<(), tower_chain::JwtError> {
     /// # let secret = "a secret that has thirty-two bytes";
     /// let api = Chain::new().use_(Jwt::<()>::hs256(secret)?.optional()).get(hello).build();
     /// # let _ = api;

@@ -18,10 +18,10 @@ use jsonwebtoken::{Algorithm as Backend, EncodingKey};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::{Algorithm, JwtConfigError, Key, KeySource, Keys};
+use super::{Algorithm, JwtError, Key, KeySource, Keys};
 use crate::{Chain, Error, Provided, Response, StatusCode, TestClient};
 
-/// An issuer of tokens for tests, with keys that can be rotated. Its keys are no secret. Clones share them.
+/// An issuer of tokens for tests, with keys that can be rotated. Its keys are public, so never use it in production. Clones share the keys.
 ///
 /// # Example
 ///
@@ -53,7 +53,7 @@ use crate::{Chain, Error, Provided, Response, StatusCode, TestClient};
 /// ```
 /// # #[cfg(feature = "jwks")]
 /// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), tower_chain::JwtConfigError> {
+/// # async fn main() -> Result<(), tower_chain::JwtError> {
 /// use serde_json::{Value, json};
 /// use tower_chain::middleware::jwt::{Algorithm, TestIssuer};
 /// use tower_chain::{Chain, Claims, Jwt, TestClient};
@@ -71,13 +71,13 @@ use crate::{Chain, Error, Provided, Response, StatusCode, TestClient};
 /// ```
 #[derive(Clone)]
 pub struct TestIssuer {
-    kind: Kind,
+    kind: IssuerKey,
     numbers: Arc<Mutex<Numbers>>,
 }
 
 /// What it signs with.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum IssuerKey {
     Hs256,
     Es256,
     Ed25519,
@@ -95,38 +95,38 @@ struct Numbers {
 impl TestIssuer {
     /// An issuer that signs with HMAC-SHA-256.
     pub fn new() -> Self {
-        Self::with(Kind::Hs256)
+        Self::with(IssuerKey::Hs256)
     }
 
     /// An issuer that signs with ECDSA over P-256.
     pub fn es256() -> Self {
-        Self::with(Kind::Es256)
+        Self::with(IssuerKey::Es256)
     }
 
     /// An issuer that signs with Ed25519.
     pub fn ed25519() -> Self {
-        Self::with(Kind::Ed25519)
+        Self::with(IssuerKey::Ed25519)
     }
 
     /// An issuer that signs with RSA of 2048 bits, as PKCS#1. The first use of each key takes a while: it is made at random.
     #[cfg(feature = "jwt")]
     #[cfg_attr(docsrs, doc(cfg(feature = "jwt")))]
     pub fn rs256() -> Self {
-        Self::with(Kind::Rs256)
+        Self::with(IssuerKey::Rs256)
     }
 
-    fn with(kind: Kind) -> Self {
+    fn with(kind: IssuerKey) -> Self {
         Self { kind, numbers: Arc::new(Mutex::new(Numbers { first: 1, last: 1 })) }
     }
 
     /// The algorithm of its signatures.
     pub fn algorithm(&self) -> Algorithm {
         match self.kind {
-            Kind::Hs256 => Algorithm::Hs256,
-            Kind::Es256 => Algorithm::Es256,
-            Kind::Ed25519 => Algorithm::Ed25519,
+            IssuerKey::Hs256 => Algorithm::Hs256,
+            IssuerKey::Es256 => Algorithm::Es256,
+            IssuerKey::Ed25519 => Algorithm::Ed25519,
             #[cfg(feature = "jwt")]
-            Kind::Rs256 => Algorithm::Rs256,
+            IssuerKey::Rs256 => Algorithm::Rs256,
         }
     }
 
@@ -136,13 +136,13 @@ impl TestIssuer {
         KeySource::per_request(|_| (), move |()| std::future::ready(issuer.current().map(Some)))
     }
 
-    fn current(&self) -> Result<Keys, JwtConfigError> {
+    fn current(&self) -> Result<Keys, JwtError> {
         let Numbers { first, last } = self.numbers();
         let key = |n| match self.kind.jwk(n) {
             Some(jwk) => Key::jwk(self.algorithm(), jwk.to_string()),
             None => Ok(Key::secret(Algorithm::Hs256, secret(n))?.kid(kid(n))),
         };
-        Keys::new((first..=last).map(key).collect::<Result<Vec<_>, JwtConfigError>>()?)
+        Keys::new((first..=last).map(key).collect::<Result<Vec<_>, JwtError>>()?)
     }
 
     /// The public keys as they are now, as a JWK set (RFC 7517, 5). There is none for HMAC.
@@ -166,11 +166,11 @@ impl TestIssuer {
         *self.numbers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A token with these claims, signed with the newest key. `exp` is in an hour unless the claims say otherwise.
+    /// A token with these claims, signed with the newest key. `exp` is in an hour unless the claims contain it.
     ///
     /// # Panics
     ///
-    /// If the claims are no JSON object.
+    /// If the claims are not a JSON object.
     #[track_caller]
     pub fn token(&self, claims: impl Serialize) -> String {
         self.token_with(json!({}), claims)
@@ -181,7 +181,7 @@ impl TestIssuer {
     ///
     /// # Panics
     ///
-    /// If the members or the claims are no JSON object.
+    /// If the members or the claims are not JSON objects.
     #[track_caller]
     pub fn token_with(&self, members: impl Serialize, claims: impl Serialize) -> String {
         let mut claims = object("claims", claims);
@@ -251,11 +251,11 @@ impl ServedIssuer {
         &self.issuer
     }
 
-    /// A token as [`TestIssuer::token`] makes it. `iss` is this issuer unless the claims say otherwise.
+    /// A token as [`TestIssuer::token`] makes it. `iss` is this issuer unless the claims contain it.
     ///
     /// # Panics
     ///
-    /// If the claims are no JSON object.
+    /// If the claims are not a JSON object.
     #[track_caller]
     pub fn token(&self, claims: impl Serialize) -> String {
         let mut claims = object("claims", claims);
@@ -293,7 +293,7 @@ fn json_response(value: &Value) -> Result<Response, Error> {
     Ok(response.header("content-type", "application/json").body(value.to_string().into())?)
 }
 
-impl Kind {
+impl IssuerKey {
     /// The name in a header. For Ed25519 it is the one that issuers use as yet.
     fn name(self) -> &'static str {
         match self {
@@ -307,7 +307,10 @@ impl Kind {
 
     fn private_key(self, number: u32) -> (Backend, EncodingKey) {
         match self {
-            Self::Hs256 => (Backend::HS256, EncodingKey::from_secret(secret(number).as_bytes())),
+            Self::Hs256 => {
+                let key = EncodingKey::from_secret(secret(number).as_bytes());
+                (Backend::HS256, key.expect("the secret is not empty"))
+            }
             Self::Es256 => (Backend::ES256, EncodingKey::from_ec_der(&pkcs8(P256, number))),
             Self::Ed25519 => (Backend::EdDSA, EncodingKey::from_ed_der(&pkcs8(ED25519, number))),
             #[cfg(feature = "jwt")]
@@ -390,7 +393,7 @@ fn rsa_key(number: u32) -> Vec<u8> {
     let made = || -> Result<Vec<u8>, aws_lc_rs::error::Unspecified> {
         let key = KeyPair::generate(KeySize::Rsa2048)?;
         let pkcs8 = AsDer::<Pkcs8V1Der<'_>>::as_der(&key)?;
-        // The key in PKCS#1 is the last part of it, and what stands before has one length for keys of this size.
+        // The PKCS#1 key is the last part of the PKCS#8 key, and the first part has the same length for all keys of this size.
         pkcs8.as_ref().get(26..).map(<[u8]>::to_vec).ok_or(aws_lc_rs::error::Unspecified)
     };
     match keys.get(&number) {
@@ -410,7 +413,7 @@ fn kid(number: u32) -> String {
     format!("test-{number}")
 }
 
-/// What stands in PKCS#8 before the 32 bytes of a private key over P-256 (RFC 5915), and of one of Ed25519 (RFC 8410, 7).
+/// The bytes of PKCS#8 in front of the 32 bytes of a private key on P-256 (RFC 5915), and of an Ed25519 key (RFC 8410, 7).
 const P256: &[u8] = b"\x30\x41\x02\x01\x00\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07\x04\x27\x30\x25\x02\x01\x01\x04\x20";
 const ED25519: &[u8] = b"\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20";
 

@@ -2,49 +2,50 @@
 
 use serde::de::DeserializeOwned;
 
-use super::claims::{Claims, Name, Token};
-use super::json::{self, Read};
-use super::jws::{self, Compact};
-use super::key::Key;
+use super::Jwt;
 use super::keys::Keys;
-use super::refusal::Refusal;
+use super::keys::key::Key;
+use super::keys::source::{self, KeyQuery, Origin};
+use super::refusal::JwtRefusal;
 use super::revocation::Revocation;
-use super::source::{self, KeyQuery, Origin, RequestHead};
-use super::{Jwt, Mtls};
+use super::token::claims::{ClaimName, Claims, RegisteredClaims};
+use super::token::json::{self, Read};
+use super::token::jws::{self, CompactJws};
+use crate::middleware::credentials::RequestHead;
 
 impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
-    /// Verifies a token that came in another way than in a header, such as in the first message of a WebSocket.
+    /// Verifies a token that is not in the head of a request, such as one in the first message of a WebSocket.
     ///
-    /// There is no request that could prove anything: a token that is bound is refused, and where proofs or certificates are required
-    /// ([`Dpop::required`](super::Dpop::required), [`Mtls::required`](super::Mtls::required)) so is every other one.
+    /// Without a request the sender can't prove anything. A bound token is therefore refused, and if proofs or certificates are required
+    /// ([`Dpop::required`](super::Dpop::required), [`Mtls::required`](super::Mtls::required)), every other token as well.
     ///
     /// # Errors
     ///
     /// If the token is refused, or could not be verified.
-    pub async fn verify(&self, token: impl AsRef<[u8]>) -> Result<Claims<C>, Refusal> {
+    pub async fn verify(&self, token: impl AsRef<[u8]>) -> Result<Claims<C>, JwtRefusal> {
         let claims = self.verify_token(None, token.as_ref()).await?;
-        // RFC 9449, 7.2 and RFC 8705, 3: a bound token is no bearer token.
-        let bound = Claims::token(&claims).confirmation().is_some();
-        if bound || self.needs_proof() || self.mtls.as_ref().is_some_and(Mtls::is_required) {
-            return Err(Refusal::SenderConstrained);
+        // RFC 9449, 7.2 and RFC 8705, 3: a bound token is not a bearer token.
+        let bound = Claims::registered(&claims).confirmation().is_some();
+        if bound || self.proofs.require_binding() {
+            return Err(JwtRefusal::SenderConstrained);
         }
         Ok(claims)
     }
 
-    /// Everything but where it stands and who brings it.
+    /// Verifies a token, whatever its source. Proofs of possession are checked elsewhere.
     pub(super) async fn verify_token(
         &self,
         request: Option<RequestHead<'_>>,
         token: &[u8],
-    ) -> Result<Claims<C>, Refusal> {
-        // First of all, so that nothing that is no token costs anything.
-        let compact = Compact::split(token, self.max_bytes)?;
+    ) -> Result<Claims<C>, JwtRefusal> {
+        // First, so that garbage costs nothing.
+        let compact = CompactJws::split(token, self.max_bytes)?;
         let (source, issuer) = match &self.keys {
             Origin::Issuers(issuers) => {
-                let named = source::peek(token).ok_or(Refusal::Malformed)?.issuer;
+                let named = source::peek(token).ok_or(JwtRefusal::Malformed)?.issuer;
                 let (name, source) = named
                     .and_then(|named| issuers.iter().find(|(name, _)| **name == *named))
-                    .ok_or(Refusal::Issuer)?;
+                    .ok_or(JwtRefusal::Issuer)?;
                 (source, Some(&**name))
             }
             source => (source, None),
@@ -54,17 +55,17 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
             Origin::Chosen(choose) => {
                 let keys = choose(&KeyQuery { request, token }).await;
                 let keys = keys.map_err(|error| {
-                    tracing::warn!(error, "no keys to verify tokens with");
-                    Refusal::KeysUnavailable
+                    tracing::warn!(error, "the keys could not be resolved");
+                    JwtRefusal::KeysUnavailable
                 })?;
-                self.verify_with(&keys.ok_or(Refusal::Key)?, issuer, token, &compact)
+                self.verify_with(&keys.ok_or(JwtRefusal::Key)?, issuer, token, &compact)
             }
             #[cfg(feature = "jwks")]
             Origin::Remote(remote) => {
                 let issuer = issuer.or(remote.issuer());
                 let keys = remote.keys().await?;
                 match self.verify_with(&keys, issuer, token, &compact) {
-                    Err(refusal @ (Refusal::Key | Refusal::Algorithm)) => {
+                    Err(refusal @ (JwtRefusal::Key | JwtRefusal::Algorithm)) => {
                         if !self.may_be_new(remote, issuer, token) {
                             return Err(refusal);
                         }
@@ -76,26 +77,31 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
                     verified => verified,
                 }
             }
-            Origin::Issuers(_) => Err(Refusal::Issuer),
+            Origin::Issuers(_) => Err(JwtRefusal::Issuer),
         }?;
         for revocation in &self.revocations {
             let revoked = match revocation {
-                Revocation::Denylist(list) => list.is_revoked(Claims::token(&claims)),
+                Revocation::Denylist(list) => list.is_revoked(Claims::registered(&claims)),
                 Revocation::Hook(ask) => ask(claims.clone()).await.map_err(|error| {
-                    tracing::warn!(error, "can't tell whether a token is revoked");
-                    Refusal::RevocationUnavailable
+                    tracing::warn!(error, "could not check whether a token is revoked");
+                    JwtRefusal::RevocationUnavailable
                 })?,
             };
             if revoked {
-                return Err(Refusal::Revoked);
+                return Err(JwtRefusal::Revoked);
             }
         }
         Ok(claims)
     }
 
-    /// Whether the key of a token may be one that the issuer has published lately. What would be refused anyway fetches nothing.
+    /// Whether the issuer may have published the key of a token since the last fetch. A token that would be refused anyway causes no fetch.
     #[cfg(feature = "jwks")]
-    fn may_be_new(&self, remote: &super::jwks::Remote, issuer: Option<&str>, token: &[u8]) -> bool {
+    fn may_be_new(
+        &self,
+        remote: &super::keys::jwks::JwksClient,
+        issuer: Option<&str>,
+        token: &[u8],
+    ) -> bool {
         let Some(peeked) = source::peek(token) else { return false };
         let named = peeked.issuer.as_deref();
         let trusted = |name: &str| named == Some(name);
@@ -106,14 +112,14 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
                 || self.policy.issuers.iter().any(|name| trusted(name)))
     }
 
-    /// Fetches the keys of each issuer now, instead of with the first request. Does nothing where keys are not fetched.
+    /// Fetches the keys of each issuer now, instead of with the first request. Does nothing for keys that are not fetched.
     ///
     /// # Errors
     ///
-    /// If an issuer's keys could not be had. It is tried again with the next request.
+    /// If the keys of an issuer could not be fetched. The next request tries again.
     #[cfg(feature = "jwks")]
     #[cfg_attr(docsrs, doc(cfg(feature = "jwks")))]
-    pub async fn warm_up(&self) -> Result<(), Refusal> {
+    pub async fn warm_up(&self) -> Result<(), JwtRefusal> {
         let sources = match &self.keys {
             Origin::Issuers(issuers) => issuers.iter().map(|(_, source)| source).collect(),
             source => vec![source],
@@ -126,14 +132,14 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
         Ok(())
     }
 
-    /// A token that is remembered is verified already; what may have changed since is looked at again.
+    /// A cached token is verified already. What may have changed since is checked again: the times, and whether its key is still trusted.
     fn verify_with(
         &self,
         keys: &Keys,
         issuer: Option<&str>,
         token: &[u8],
-        compact: &Compact<'_>,
-    ) -> Result<Claims<C>, Refusal> {
+        compact: &CompactJws<'_>,
+    ) -> Result<Claims<C>, JwtRefusal> {
         let now = self.policy.now();
         let Some(cache) = &self.cache else {
             return self.verify_anew(keys, issuer, compact, now).map(|(claims, _)| claims);
@@ -142,7 +148,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
         if let Some(known) = cache.find(&digest, now)
             && keys.contains(&known.key)
         {
-            self.policy.times(&Claims::token(&known.claims).times, now)?;
+            self.policy.times(&Claims::registered(&known.claims).times, now)?;
             return Ok(known.claims);
         }
         let (claims, key) = self.verify_anew(keys, issuer, compact, now)?;
@@ -154,12 +160,12 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
         &self,
         keys: &'k Keys,
         issuer: Option<&str>,
-        compact: &Compact<'_>,
+        compact: &CompactJws<'_>,
         now: u64,
-    ) -> Result<(Claims<C>, &'k Key), Refusal> {
+    ) -> Result<(Claims<C>, &'k Key), JwtRefusal> {
         let key = keys.check(compact, |typ| self.policy.typ(typ))?;
 
-        // On the stack where it fits, and in no more room than that: zeros cost as well.
+        // Decoded on the stack if it fits, into the smaller buffer if possible: to fill a buffer with zeros costs time.
         let (mut short, mut long, longer);
         let payload = match compact.payload.len() {
             0..=256 => {
@@ -179,12 +185,16 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
         let claims = json::claims::<C>(payload, &self.policy.exact, &mut read)?;
         self.policy.times(&read.times, now)?;
         self.policy.claims(&read)?;
-        if issuer.is_some_and(|name| read.texts.get(Name::Issuer) != Some(name)) {
-            return Err(Refusal::Issuer);
+        // RFC 9449, 7.1 and RFC 8705, 3: a bound token is not a bearer token.
+        if read.confirmation.as_ref().is_some_and(|bound| !self.proofs.cover(bound)) {
+            return Err(JwtRefusal::SenderConstrained);
         }
-        let token = Token::new(&read.texts, read.times, read.confirmation);
+        if issuer.is_some_and(|name| read.texts.get(ClaimName::Issuer) != Some(name)) {
+            return Err(JwtRefusal::Issuer);
+        }
+        let token = RegisteredClaims::new(&read.texts, read.times, read.confirmation);
         if !self.checks.iter().all(|check| check(&claims, &token)) {
-            return Err(Refusal::Custom);
+            return Err(JwtRefusal::Custom);
         }
         Ok((Claims::verified(claims, token), key))
     }

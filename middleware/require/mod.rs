@@ -2,8 +2,8 @@
 //!
 //! # What it does
 //!
-//! [`Require`] lets a request pass whose caller was granted what is required. It asks what an earlier step provides: `Principal`, `Claims<Member>`, or
-//! whatever a guard of yours returned. Without such a step the chain does not compile.
+//! [`Require`] accepts requests whose caller has the required grants. It checks the value that an earlier step provides: `Principal`, `Claims<Member>`,
+//! or the result of a guard. Without such a step, the chain does not compile.
 //!
 //! # Example
 //!
@@ -41,7 +41,7 @@
 //! # impl Grants for User {}
 //! # async fn user() -> Result<User, Error> { Ok(User { name: String::new() }) }
 //!
-//! /// Users see their own pages; those of others are not there.
+//! /// Users see their own pages. Those of others are a 404.
 //! fn own_page(user: &User, req: &Request) -> Result<(), Error> {
 //!     let own = req.uri().path().strip_prefix("/users/") == Some(&*user.name);
 //!     own.then_some(()).ok_or_else(|| Error::new(StatusCode::NOT_FOUND, "There is no such page"))
@@ -59,8 +59,8 @@
 //! # }
 //! ```
 //!
-//! What moves money may ask for more than a token: a sign-in with a second factor, and not long ago. The client then sends its user back to
-//! the issuer (step-up, RFC 9470):
+//! A payment may require more than a token: a recent sign-in with a second factor. The client then sends its user back to the issuer (step-up
+//! authentication, RFC 9470):
 //!
 //! ```
 //! use std::time::Duration;
@@ -77,7 +77,7 @@
 //! # }
 //! ```
 //!
-//! A policy that must wait, for a store, say, is a [`guard`](crate::Chain::guard) that takes the principal as an argument.
+//! For an async policy, such as one that reads a database, use a [`guard`](crate::Chain::guard) that takes the principal as an argument.
 //!
 //! # What the client sees
 //!
@@ -85,14 +85,14 @@
 //!
 //! | cause | status | `WWW-Authenticate` |
 //! | --- | --- | --- |
-//! | a scope is missing | 403 | `Bearer realm="api", error="insufficient_scope", scope="pages:read pages:write"`, with all scopes that are named, in the order of writing |
-//! | a role or a permission is missing, or a policy says no | 403 | `Bearer realm="api", error="insufficient_scope"` |
-//! | the caller signed in in another way, or too long ago | 401 | `Bearer realm="api", error="insufficient_user_authentication", error_description="..", acr_values="urn:example:mfa", max_age="300"`, with the scopes that are named |
-//! | there is no caller ([`Grants::is_authenticated`]; for a policy alone, [`Anonymous`]), as behind an optional authentication | 401 | `Bearer realm="api"` |
-//! | a policy returns an error | as the policy says | as the policy says |
+//! | a scope is missing | 403 | `Bearer realm="api", error="insufficient_scope", scope="pages:read pages:write"`, with all named scopes, in the order of the configuration |
+//! | a role or a permission is missing, or a policy returns `false` | 403 | `Bearer realm="api", error="insufficient_scope"` |
+//! | the caller signed in with another method, or too long ago | 401 | `Bearer realm="api", error="insufficient_user_authentication", error_description="..", acr_values="urn:example:mfa", max_age="300"`, with the named scopes |
+//! | the request has no caller ([`Grants::is_authenticated`]; for a policy alone, [`Anonymous`]), as after an optional authentication | 401 | `Bearer realm="api"` |
+//! | a policy returns an error | that of the error | that of the error |
 //!
-//! With a [`scheme`](Require::scheme) that isn't one of OAuth the 403 carries no challenge, and a 401 the realm alone: those schemes have no more.
-//! The reason is a [`Refusal`], the source of the error.
+//! With a [`scheme`](Require::scheme) other than Bearer and DPoP, a 403 has no challenge, and the challenge of a 401 has only the realm. The reason is a
+//! [`RequireRefusal`], which is the source of the error.
 //!
 //! # What it provides
 //!
@@ -100,8 +100,8 @@
 //!
 //! # Where to put it
 //!
-//! Behind the authentication; on the paths that need it, inside [`at`](crate::Chain::at). As a tower layer
-//! ([`into_layer`](crate::Dependent::into_layer)) it looks for the principal in the extensions of the request, and answers 500 where there is none.
+//! After the authentication, on the paths that need it, inside [`at`](crate::Chain::at). As a tower layer
+//! ([`into_layer`](crate::Dependent::into_layer)) it takes the principal from the extensions of the request, and responds with 500 if there is none.
 //!
 //! # Sources
 //!
@@ -123,17 +123,17 @@ use http::header::{CACHE_CONTROL, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 
 pub use self::rule::Decision;
-use self::rule::{Clock, Denial, Rule};
+use self::rule::{Denial, Rule, SignInClock};
 use crate::{
     Anonymous, Challenge, ChallengeError, Dependent, Endpoint, Error, Grants, Middleware, Next,
     Provided, Request, Response,
 };
 
-/// Lets a request pass whose caller was granted what is required.
+/// Accepts requests whose caller has the required grants.
 ///
-/// `T` is what the authentication before it provides, such as `Claims<Member>` or `Principal`; without such a step the chain does not
-/// compile. For scopes, roles and permissions `T` must implement [`Grants`]; for a [policy](Require::policy) it may be anything.
-/// See the [module](self) for what clients see.
+/// `T` is the type that the authentication before it provides, such as `Claims<Member>` or `Principal`. Without such a step, the chain does not compile.
+/// For scopes, roles and permissions, `T` must implement [`Grants`]; for a [policy](Require::policy) it may be any type. The [module](self) documents
+/// the responses that clients see.
 ///
 /// # Example
 ///
@@ -159,12 +159,12 @@ use crate::{
 /// ```
 pub struct Require<T> {
     rule: Rule<T>,
-    /// Tells a caller from none, where `T` can tell.
+    /// Whether there is a caller, if `T` has that information.
     authenticated: Option<fn(&T) -> bool>,
     scheme: String,
     realm: String,
     resource_metadata: Option<String>,
-    clock: Arc<Clock>,
+    clock: Arc<SignInClock>,
 }
 
 impl<T: Grants> Require<T> {
@@ -172,7 +172,7 @@ impl<T: Grants> Require<T> {
     ///
     /// # Errors
     ///
-    /// If it is no scope: empty, or with a blank, a quote, a backslash or anything outside of visible ASCII
+    /// If it is not a scope: empty, or with a space, a quote, a backslash or a character other than visible ASCII
     /// ([RFC 6749, 3.3](https://www.rfc-editor.org/rfc/rfc6749#section-3.3)).
     pub fn scope(scope: impl Into<String>) -> Result<Self, RequireError> {
         let scope = scope.into();
@@ -187,7 +187,7 @@ impl<T: Grants> Require<T> {
     ///
     /// # Errors
     ///
-    /// As [`scope`](Self::scope), and if there is none.
+    /// The errors of [`scope`](Self::scope), or if the list is empty.
     pub fn scopes<S: Into<String>>(
         scopes: impl IntoIterator<Item = S>,
     ) -> Result<Self, RequireError> {
@@ -199,7 +199,7 @@ impl<T: Grants> Require<T> {
     ///
     /// # Errors
     ///
-    /// As [`scope`](Self::scope), and if there is none.
+    /// The errors of [`scope`](Self::scope), or if the list is empty.
     pub fn any_scope<S: Into<String>>(
         scopes: impl IntoIterator<Item = S>,
     ) -> Result<Self, RequireError> {
@@ -219,11 +219,11 @@ impl<T: Grants> Require<T> {
         Self::of(rule, Some(T::is_authenticated))
     }
 
-    /// Requires that the caller signed in in one of several ways, such as with a second factor: that [`Grants::acr`] is one of these values.
+    /// Requires that the caller signed in with one of several methods, such as with a second factor: [`Grants::acr`] must be one of these values.
     ///
     /// # Errors
     ///
-    /// If there is none, or one is empty or has a blank, a quote, a backslash or anything outside of visible ASCII.
+    /// If the list is empty, or a value is empty or contains a space, a quote, a backslash or a character other than visible ASCII.
     pub fn acr_values<S: Into<String>>(
         values: impl IntoIterator<Item = S>,
     ) -> Result<Self, RequireError> {
@@ -239,7 +239,7 @@ impl<T: Grants> Require<T> {
 
     /// Requires that the caller signed in no longer ago than this, in whole seconds: [`Grants::authenticated_at`].
     ///
-    /// A sign-in may lie a minute in the future, as clocks differ, and no more.
+    /// The sign-in may be up to a minute in the future, because clocks differ.
     pub fn max_age(max_age: Duration) -> Self {
         let rule = Rule::Age(Duration::from_secs(max_age.as_secs()), T::authenticated_at);
         Self::of(rule, Some(T::is_authenticated))
@@ -247,10 +247,10 @@ impl<T: Grants> Require<T> {
 }
 
 impl<T> Require<T> {
-    /// Requires that a function says yes to the caller and the request.
+    /// Requires that a function of the caller and the request accepts the request.
     ///
-    /// It returns `bool`, or `Result<(), Error>` where a refusal is an answer of its own, such as a 404 that hides what is there. Where it says no to a
-    /// caller whom an optional authentication let pass without credentials, that is a 401.
+    /// It returns `bool`, or `Result<(), Error>` for a response of its own, such as a 404 that hides an existing resource. `false` for a request that an
+    /// optional authentication let pass without credentials is a 401.
     pub fn policy<D: Decision>(policy: impl Fn(&T, &Request) -> D + Send + Sync + 'static) -> Self {
         let policy = move |caller: &T, req: &Request| policy(caller, req).decide();
         Self::of(Rule::Policy(Arc::new(policy)), None)
@@ -301,14 +301,14 @@ impl<T> Require<T> {
         }
     }
 
-    /// Sets what the time is, for [`max_age`](Self::max_age). Defaults to [`SystemTime::now`].
+    /// Sets the clock for [`max_age`](Self::max_age). Defaults to [`SystemTime::now`].
     #[must_use]
     pub fn clock(mut self, now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
         self.clock = Arc::new(now);
         self
     }
 
-    /// Requires another thing as well. Realm, scheme and clock of this one hold.
+    /// Also requires another requirement. The realm, the scheme and the clock are those of this one.
     #[must_use]
     pub fn and(mut self, other: Self) -> Self {
         self.rule = Rule::All(vec![self.rule, other.rule]);
@@ -316,7 +316,7 @@ impl<T> Require<T> {
         self
     }
 
-    /// Is content with another thing instead. Realm, scheme and clock of this one hold.
+    /// Accepts another requirement as an alternative. The realm, the scheme and the clock are those of this one.
     #[must_use]
     pub fn or(mut self, other: Self) -> Self {
         self.rule = Rule::Any(vec![self.rule, other.rule]);
@@ -324,11 +324,11 @@ impl<T> Require<T> {
         self
     }
 
-    /// Sets the realm that the challenge names. Defaults to `api`.
+    /// Sets the realm of the challenge. Defaults to `api`.
     ///
     /// # Errors
     ///
-    /// If it holds a line break or anything else than printable ASCII.
+    /// If it contains a character other than printable ASCII.
     pub fn realm(mut self, realm: impl Into<String>) -> Result<Self, RequireError> {
         self.realm = realm.into();
         self.challenge()?;
@@ -339,19 +339,19 @@ impl<T> Require<T> {
     ///
     /// # Errors
     ///
-    /// If it is no token (RFC 9110, 5.6.2).
+    /// If it is not a token (RFC 9110, 5.6.2).
     pub fn scheme(mut self, scheme: impl Into<String>) -> Result<Self, RequireError> {
         self.scheme = scheme.into();
         self.challenge()?;
         Ok(self)
     }
 
-    /// Sets the URL at which clients learn where to get a token (`resource_metadata`,
+    /// Sets the URL of the metadata of this resource, for the challenge (`resource_metadata`,
     /// [RFC 9728, 5.1](https://www.rfc-editor.org/rfc/rfc9728#section-5.1)). Defaults to none.
     ///
     /// # Errors
     ///
-    /// If it isn't printable ASCII.
+    /// If it contains a character other than printable ASCII.
     pub fn resource_metadata(mut self, url: impl Into<String>) -> Result<Self, RequireError> {
         let url = url.into();
         Challenge::bearer().param("resource_metadata", &url)?;
@@ -371,7 +371,7 @@ impl<T> Require<T> {
         OAUTH.iter().any(|scheme| scheme.eq_ignore_ascii_case(&self.scheme))
     }
 
-    /// RFC 6750, 3.1. Other schemes than those of OAuth have no such challenge.
+    /// RFC 6750, 3.1. Only the schemes of OAuth have such a challenge.
     fn insufficient_scope(&self) -> Result<Option<Challenge>, ChallengeError> {
         if !self.is_oauth() {
             return Ok(None);
@@ -380,7 +380,7 @@ impl<T> Require<T> {
         self.with_scopes(challenge).map(Some)
     }
 
-    /// RFC 9470, 3. The scopes stand there too, so that the client asks for everything at once.
+    /// RFC 9470, 3. It includes the scopes, so the client can request everything at once.
     fn sign_in(&self) -> Result<Challenge, ChallengeError> {
         let challenge = self.challenge()?;
         let (mut values, mut age) = (Vec::new(), None);
@@ -438,14 +438,14 @@ impl<T: Clone + Send + Sync + 'static> Dependent for Require<T> {
     }
 }
 
-/// The middleware that a [`Require`] becomes.
+/// The middleware of a [`Require`].
 pub struct Required<T> {
     rule: Rule<T>,
     authenticated: Option<fn(&T) -> bool>,
     unauthenticated: HeaderValue,
     insufficient: Option<HeaderValue>,
     sign_in: HeaderValue,
-    clock: Arc<Clock>,
+    clock: Arc<SignInClock>,
 }
 
 impl<T: Send + Sync + 'static> Required<T> {
@@ -462,22 +462,21 @@ impl<T: Send + Sync + 'static> Required<T> {
         let Err(denial) = self.rule.decide(caller, req, &*self.clock) else { return Ok(()) };
         let missing = match self.authenticated {
             Some(authenticated) => !authenticated(caller),
-            // A policy is for callers of any type, who need not be able to tell.
+            // A policy accepts any type, which may not know whether there is a caller.
             None => req.extensions().get::<Anonymous<T>>().is_some(),
         };
         let error = match denial {
             Denial::Answer(error) if self.authenticated.is_none() => error,
-            _ if missing => {
-                Refusal::Missing.answer("Credentials are missing", Some(&self.unauthenticated))
-            }
+            _ if missing => RequireRefusal::Missing
+                .answer("Credentials are missing", Some(&self.unauthenticated)),
             Denial::Answer(error) => error,
             Denial::SignIn => {
                 let detail = "The caller must authenticate again, or in another way";
-                Refusal::SignIn.answer(detail, Some(&self.sign_in))
+                RequireRefusal::SignIn.answer(detail, Some(&self.sign_in))
             }
             Denial::Grant => {
                 let detail = "The caller was not granted what this requires";
-                Refusal::Insufficient.answer(detail, self.insufficient.as_ref())
+                RequireRefusal::Insufficient.answer(detail, self.insufficient.as_ref())
             }
         };
         if error.headers().contains_key(CACHE_CONTROL) {
@@ -515,19 +514,19 @@ impl<T> fmt::Debug for Required<T> {
 }
 
 /// Why a request was refused. It is the [source](crate::Error::source) of the error, for logs, metrics and `on_error`; the client sees the
-/// status, the challenge and a fixed text. What a policy answers is passed on as it is, without one.
+/// status, the challenge and a fixed text. An error of a policy is the response, without a `RequireRefusal`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Refusal {
-    /// There is no caller.
+pub enum RequireRefusal {
+    /// The request has no caller.
     Missing,
-    /// The caller was not granted what is required.
+    /// The caller does not have the required grants.
     Insufficient,
-    /// The caller must sign in anew, or in another way.
+    /// The caller must sign in again, or with another method.
     SignIn,
 }
 
-impl Refusal {
+impl RequireRefusal {
     /// A short name that never changes, for metrics.
     pub fn code(self) -> &'static str {
         match self {
@@ -551,7 +550,7 @@ impl Refusal {
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for RequireRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Missing => "there is no caller",
@@ -561,25 +560,25 @@ impl fmt::Display for Refusal {
     }
 }
 
-impl std::error::Error for Refusal {}
+impl std::error::Error for RequireRefusal {}
 
-/// What is wrong with a [`Require`]. The text says what to change.
+/// What is wrong with a [`Require`]. The text states what to change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RequireError {
-    /// A scope can't be one.
+    /// The text is not a scope.
     Scope {
-        /// What was given.
+        /// The given text.
         scope: String,
     },
-    /// A way to sign in can't be named so.
+    /// The text is not a value of `acr`.
     Acr {
-        /// What was given.
+        /// The given text.
         acr: String,
     },
     /// A list is empty.
     Empty,
-    /// The challenge can't be written.
+    /// A text for the challenge contains a character that is not allowed in a header.
     Challenge(ChallengeError),
 }
 
@@ -594,11 +593,11 @@ impl fmt::Display for RequireError {
         match self {
             Self::Scope { scope } => write!(
                 f,
-                "{scope:?} can't be a scope: use visible ASCII without blanks, quotes and backslashes, one scope a call"
+                "{scope:?} can't be a scope: use visible ASCII without spaces, quotes and backslashes, one scope per call"
             ),
             Self::Acr { acr } => write!(
                 f,
-                "{acr:?} can't be a value of `acr`: use visible ASCII without blanks, quotes and backslashes, as the issuer writes it"
+                "{acr:?} can't be a value of `acr`: use visible ASCII without spaces, quotes and backslashes, as the issuer writes it"
             ),
             Self::Empty => {
                 f.write_str("the list of what is required is empty: name at least one thing")

@@ -1,4 +1,4 @@
-//! What is required, and how it is decided.
+//! A requirement, and how it is checked.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,30 +10,35 @@ pub(super) enum Rule<T> {
     Scope(Box<str>, fn(&T, &str) -> bool),
     /// A role or a permission.
     Grant(Box<str>, fn(&T, &str) -> bool),
-    Policy(Arc<Policy<T>>),
-    /// One of these ways to sign in.
+    Policy(Arc<RequirePolicy<T>>),
+    /// A sign-in with one of these methods.
     Acr(Vec<Box<str>>, for<'a> fn(&'a T) -> Option<&'a str>),
-    /// A sign-in that is no longer ago than this.
+    /// A sign-in within this time.
     Age(Duration, fn(&T) -> Option<SystemTime>),
     All(Vec<Rule<T>>),
     Any(Vec<Rule<T>>),
 }
 
-/// Why not.
+/// Why a requirement is not met.
 pub(super) enum Denial {
-    /// The caller was not granted it.
+    /// The caller does not have the grant.
     Grant,
-    /// The caller must sign in anew, or in another way.
+    /// The caller must sign in again, or with another method.
     SignIn,
-    /// The answer that a policy gave.
+    /// The error that a policy returned.
     Answer(Error),
 }
 
-pub(super) type Clock = dyn Fn() -> SystemTime + Send + Sync;
-type Policy<T> = dyn Fn(&T, &Request) -> Result<(), Option<Error>> + Send + Sync;
+pub(super) type SignInClock = dyn Fn() -> SystemTime + Send + Sync;
+type RequirePolicy<T> = dyn Fn(&T, &Request) -> Result<(), Option<Error>> + Send + Sync;
 
 impl<T> Rule<T> {
-    pub(super) fn decide(&self, caller: &T, req: &Request, now: &Clock) -> Result<(), Denial> {
+    pub(super) fn decide(
+        &self,
+        caller: &T,
+        req: &Request,
+        now: &SignInClock,
+    ) -> Result<(), Denial> {
         let granted = |granted: bool, denial| if granted { Ok(()) } else { Err(denial) };
         match self {
             Self::Scope(name, has) | Self::Grant(name, has) => {
@@ -58,7 +63,7 @@ impl<T> Rule<T> {
                 let mut denied = Denial::Grant;
                 for rule in rules {
                     let Err(denial) = rule.decide(caller, req, now) else { return Ok(()) };
-                    // An answer says most; and to sign in anew helps where a grant is missing as well.
+                    // The error of a policy is the most specific. To sign in again may also help if a grant is missing.
                     denied = match (denied, denial) {
                         (Denial::Answer(first), _) => Denial::Answer(first),
                         (_, Denial::Answer(answer)) => Denial::Answer(answer),
@@ -71,7 +76,7 @@ impl<T> Rule<T> {
         }
     }
 
-    /// The scopes that are named, in the order of writing, each once.
+    /// The named scopes, in the order of the configuration, each once.
     pub(super) fn scopes<'a>(&'a self, found: &mut Vec<&'a str>) {
         match self {
             Self::Scope(scope, _) if !found.contains(&&**scope) => found.push(scope),
@@ -83,7 +88,7 @@ impl<T> Rule<T> {
         }
     }
 
-    /// The ways to sign in that are named, in the order of writing, each once, and the shortest time since.
+    /// The named values of `acr`, in the order of the configuration, each once, and the shortest maximum age.
     pub(super) fn sign_in<'a>(&'a self, values: &mut Vec<&'a str>, age: &mut Option<Duration>) {
         match self {
             Self::Acr(named, _) => {
@@ -115,7 +120,7 @@ impl<T> fmt::Debug for Rule<T> {
     }
 }
 
-/// How far the clock that noted a sign-in may be ahead, as with other dates of tokens.
+/// How far ahead the clock of the issuer may be, as for other dates of tokens.
 const LEEWAY: Duration = Duration::from_secs(60);
 
 /// What a [policy](super::Require::policy) returns: `bool`, or `Result<(), Error>`.

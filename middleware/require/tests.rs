@@ -226,17 +226,17 @@ async fn who_must_sign_in_again_gets_a_401_that_says_how() -> Result<(), Require
 
 #[tokio::test]
 async fn a_refusal_carries_its_reason() -> Result<(), RequireError> {
-    let table: Vec<(Require<Option<Caller>>, Option<Caller>, Option<(Refusal, &str)>)> = vec![
-        (Require::role("a"), None, Some((Refusal::Missing, "missing"))),
+    let table: Vec<(Require<Option<Caller>>, Option<Caller>, Option<(RequireRefusal, &str)>)> = vec![
+        (Require::role("a"), None, Some((RequireRefusal::Missing, "missing"))),
         (
             Require::role("a"),
             Some(Caller::default()),
-            Some((Refusal::Insufficient, "insufficient_scope")),
+            Some((RequireRefusal::Insufficient, "insufficient_scope")),
         ),
         (
             Require::acr_values(["2"])?,
             Some(Caller::default()),
-            Some((Refusal::SignIn, "insufficient_user_authentication")),
+            Some((RequireRefusal::SignIn, "insufficient_user_authentication")),
         ),
         (
             Require::policy(|_: &Option<Caller>, _: &Request| {
@@ -250,7 +250,7 @@ async fn a_refusal_carries_its_reason() -> Result<(), RequireError> {
         let service = Chain::new().provide(caller).use_(require).get(async || {}).build();
         let response = service.handle(request("/")).await;
         let refusal = Error::of(&response).and_then(Error::source);
-        let refusal = refusal.and_then(|source| source.downcast_ref::<Refusal>());
+        let refusal = refusal.and_then(|source| source.downcast_ref::<RequireRefusal>());
         assert_eq!(refusal.map(|refusal| (*refusal, refusal.code())), expected);
     }
     Ok(())
@@ -278,7 +278,7 @@ impl Middleware for Visitor {
         if self.0.is_none() {
             next.extensions_mut().insert(Anonymous::<Maybe>::new());
         }
-        next.run_with((Maybe(self.0),)).await
+        next.run_with(Maybe(self.0)).await
     }
 }
 
@@ -413,7 +413,7 @@ fn public_types_cross_threads() {
     crosses::<Require<Caller>>();
     crosses::<Required<Caller>>();
     crosses::<RequireError>();
-    crosses::<Refusal>();
+    crosses::<RequireRefusal>();
 }
 
 /// A rule as the table writes it.

@@ -2,7 +2,7 @@
 //!
 //! # What it does
 //!
-//! [`Valid<E>`] is an extractor around another one, such as `Valid<Json<T>>`; [`Validate`] does the same as a step, and provides
+//! [`Valid<E>`] is an extractor around another one, such as `Valid<Json<T>>`; [`ValidateInput`] does the same as a step, and provides
 //! [`Valid<T>`] to the steps after it. Every rule is applied, and all errors, up to a hundred, are told at once, in the order of the fields. Each has a JSON
 //! Pointer in the names that the client uses, a code, a text and the limits of the rule; what was submitted is in none of them,
 //! nor in the log.
@@ -11,7 +11,7 @@
 //! unless [`InvalidInput::tell_keys`](crate::extract::InvalidInput::tell_keys) is set. The engine doesn't know them. Most are found by what serde
 //! declares; for a field whose name says nothing of its other name, the refused input is changed one value at a time and
 //! validated again, once for a field of a type, at most 256 times and over at most 512 KiB a request. So rules must have no side effects; checks that
-//! have some belong into [`Validate::check`]. Input of more than 64 KiB is not tried.
+//! have some belong into [`ValidateInput::check`]. Input of more than 64 KiB is not tried.
 //!
 //! # Example
 //!
@@ -37,7 +37,7 @@
 //! ```
 //! use serde::Deserialize;
 //! use tower_chain::extract::{FieldError, InvalidInput};
-//! use tower_chain::{Chain, Error, Json, Valid, Validate};
+//! use tower_chain::{Chain, Error, Json, Valid, ValidateInput};
 //!
 //! #[derive(Clone, Deserialize, validator::Validate)]
 //! struct NewUser {
@@ -54,7 +54,7 @@
 //!     .provide(InvalidInput::new().bad_request().translate(|error, _headers| {
 //!         (error.code() == "missing").then(|| "Please fill this in".to_owned())
 //!     }))
-//!     .use_(Validate::<Json<NewUser>>::new().check(not_taken))
+//!     .use_(ValidateInput::<Json<NewUser>>::new().check(not_taken))
 //!     .post(async |Valid(user): Valid<NewUser>| user.name);
 //! # let _ = chain.build();
 //! ```
@@ -77,15 +77,21 @@
 //!
 //! # Where to put it
 //!
-//! Behind authentication and limits, so that strangers cost no parsing.
+//! After authentication and limits: a request that they refuse is not parsed.
 //!
 //! Of the engine it is good to know: `nested` needs the trait `validator::Validate` in scope. A rule counts characters (`length`), takes `a@b` for an email
 //! address and `javascript:` for a URL: for links there is [`web_url`]. A field with rules and `nested` has its nested errors
 //! told when its own rules are kept. Items of a `HashSet` are numbered as the set orders them.
 //!
-//! It keeps each error of each item of a list until it has found all of them, some 900 bytes each: a body of `{}`s whose two fields default to
-//! what breaks a rule takes 600 times its size while it is refused (`cargo test --test input what_a_refusal`). Where structs stand in lists, let
-//! fields be required rather than default, and a `BodyLimit` of what such a body may need stand in front.
+//! # Limits
+//!
+//! The engine keeps each error of each item of a list until it has found all of them, about 1 KiB each, and a field that has a default may break
+//! a rule without being sent. So input may have at most 20,000 values ([`InvalidInput::max_values`](crate::extract::InvalidInput::max_values)),
+//! and a request takes less than 32 MiB while it is refused (`cargo test --test input memory`). Data that did not come through an
+//! extractor is not bounded: bound it before [`Unchecked::new`].
+//!
+//! Input of more than 4 KiB is parsed and validated on a thread for blocking work, as many at a time as there are cores. A context and rules
+//! are therefore `Send`, and a rule must not rely on task-local or thread-local values. Without a tokio runtime the work is done in place.
 //!
 //! # Sources
 //!
@@ -101,7 +107,9 @@ mod tests;
 use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
+use std::mem;
 use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 
 use axum_core::extract::{FromRequest, FromRequestParts};
 use axum_core::response::IntoResponse;
@@ -111,8 +119,9 @@ use http::uri::Scheme;
 use http::{Extensions, StatusCode, Uri};
 use validator::{Validate as _, ValidateArgs, ValidationError, ValidationErrors};
 
-use self::report::Rules;
-use crate::extract::{BodyInput, FieldError, HeadInput, Input, Source, input};
+use self::names::Rules;
+use crate::extract::{BodyInput, FieldError, HeadInput, Input, RawInput, Unchecked};
+use crate::middleware::checking;
 use crate::{Body, Endpoint, Error, FromChain, Middleware, Next, Request, Response};
 
 /// Data that keeps the rules of its type.
@@ -120,7 +129,7 @@ use crate::{Body, Endpoint, Error, FromChain, Middleware, Next, Request, Respons
 /// As an extractor it stands around another one: `Valid<Json<T>>`, `Valid<Form<T>>`, `Valid<Query<T>>`, `Valid<Path<T>>`, where `T`
 /// derives [`validator::Validate`]. The data is read through it: `user.email`; the pattern `Valid(Json(user))` moves it out.
 ///
-/// Behind the step [`Validate`] it is what that step provides, around the data itself: `Valid<T>`.
+/// Behind the step [`ValidateInput`] it is what that step provides, around the data itself: `Valid<T>`.
 ///
 /// # Example
 ///
@@ -161,99 +170,18 @@ impl<T> DerefMut for Valid<T> {
     }
 }
 
-impl<S, E> FromRequest<S> for Valid<E>
-where
-    S: Sync,
-    E: BodyInput + 'static,
-    E::Data: validator::Validate,
-{
-    type Rejection = Error;
-
-    fn from_request(req: Request, _: &S) -> impl Future<Output = Result<Self, Error>> + Send {
-        input::take(req, |input, source| check(input, &source, &validator::Validate::validate))
-    }
-}
-
-impl<S, E> FromRequestParts<S> for Valid<E>
-where
-    S: Sync,
-    E: HeadInput + 'static,
-    E::Data: validator::Validate,
-{
-    type Rejection = Error;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
-        let source = E::find((&*parts).into())?;
-        check(E::parse(&source)?, &source, &validator::Validate::validate)
-    }
-}
-
-/// What [`Validate`] provides. An extractor has no rules of its own, so that this is never `Valid<Json<T>>`.
-impl<T> FromChain for Valid<T>
-where
-    T: validator::Validate + Clone + Send + Sync + 'static,
-{
-    type Value = Self;
-
-    fn from_value(value: Self) -> Self {
-        value
-    }
-}
-
-/// Data that has the form of its type, whose rules are still to be applied: for rules with a context.
-///
-/// It is an extractor around another one. The compiler sees to it that the context is there.
-///
-/// # Example
-///
-/// ```
-/// use serde::Deserialize;
-/// use tower_chain::{Chain, Error, Json, Provided};
-/// use tower_chain::middleware::validate::Unchecked;
-/// use validator::{Validate, ValidationError};
-///
-/// #[derive(Clone)]
-/// struct Stock {
-///     left: u32,
-/// }
-///
-/// #[derive(Deserialize, Validate)]
-/// #[validate(context = Stock)]
-/// struct Order {
-///     #[validate(custom(function = in_stock, use_context))]
-///     count: u32,
-/// }
-///
-/// fn in_stock(count: u32, stock: &Stock) -> Result<(), ValidationError> {
-///     if count <= stock.left { Ok(()) } else { Err(ValidationError::new("stock")) }
-/// }
-///
-/// async fn order(
-///     Provided(stock): Provided<Stock>,
-///     order: Unchecked<Json<Order>>,
-/// ) -> Result<String, Error> {
-///     let order = order.validate_with(&stock)?;
-///     Ok(order.count.to_string())
-/// }
-///
-/// let chain = Chain::new().provide(Stock { left: 3 }).post(order);
-/// # let _ = chain.build();
-/// ```
-#[derive(Clone)]
-pub struct Unchecked<E> {
-    input: E,
-    source: Source,
-}
-
-impl<E: Input + 'static> Unchecked<E> {
-    /// Data that was made in another way, from the parts of a multipart form for instance. `E` says where it comes from.
+impl<E: Input + 'static> Valid<E> {
+    /// Checks data that was extracted, or made, before.
+    ///
+    /// # Errors
+    ///
+    /// 422 with all errors.
     ///
     /// # Example
     ///
     /// ```
-    /// use tower_chain::extract::Multipart;
-    /// use tower_chain::middleware::validate::Unchecked;
-    /// use tower_chain::{Error, Form};
+    /// use tower_chain::extract::{Multipart, Unchecked};
+    /// use tower_chain::{Error, Form, Valid};
     /// use validator::Validate;
     ///
     /// #[derive(Default, serde::Deserialize, Validate)]
@@ -269,68 +197,107 @@ impl<E: Input + 'static> Unchecked<E> {
     ///             upload.title = part.text().await?;
     ///         }
     ///     }
-    ///     let upload = Unchecked::new(Form(upload)).validate()?;
+    ///     let upload = Valid::check(Unchecked::new(Form(upload))).await?;
     ///     Ok(upload.title.clone())
     /// }
     /// # let _ = tower_chain::Chain::new().post(upload).build();
     /// ```
-    pub fn new(input: E) -> Self {
-        Self { input, source: Source::body("") }
-    }
-
-    /// Applies the rules.
-    ///
-    /// # Errors
-    ///
-    /// 422 with all errors.
-    pub fn validate(self) -> Result<Valid<E>, Error>
+    pub async fn check(data: Unchecked<E>) -> Result<Self, Error>
     where
         E::Data: validator::Validate,
     {
-        check(self.input, &self.source, &validator::Validate::validate)
+        checking::unchecked(data, |input, source| check(input, source, &E::Data::validate)).await
     }
 
-    /// Applies the rules, with their context.
+    /// Checks data by rules that have a context, `#[validate(context = C)]`. The compiler ensures that the context is there.
     ///
     /// # Errors
     ///
     /// 422 with all errors.
-    pub fn validate_with<C>(self, context: &C) -> Result<Valid<E>, Error>
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use serde::Deserialize;
+    /// use tower_chain::extract::Unchecked;
+    /// use tower_chain::{Chain, Error, Json, Provided, Valid};
+    /// use validator::{Validate, ValidationError};
+    ///
+    /// #[derive(Clone)]
+    /// struct Stock {
+    ///     left: u32,
+    /// }
+    ///
+    /// #[derive(Deserialize, Validate)]
+    /// #[validate(context = Stock)]
+    /// struct Order {
+    ///     #[validate(custom(function = in_stock, use_context))]
+    ///     count: u32,
+    /// }
+    ///
+    /// fn in_stock(count: u32, stock: &Stock) -> Result<(), ValidationError> {
+    ///     if count <= stock.left { Ok(()) } else { Err(ValidationError::new("stock")) }
+    /// }
+    ///
+    /// async fn order(
+    ///     Provided(stock): Provided<Stock>,
+    ///     order: Unchecked<Json<Order>>,
+    /// ) -> Result<String, Error> {
+    ///     let order = Valid::check_with(order, stock).await?;
+    ///     Ok(order.count.to_string())
+    /// }
+    ///
+    /// let chain = Chain::new().provide(Stock { left: 3 }).post(order);
+    /// # let _ = chain.build();
+    /// ```
+    pub async fn check_with<C>(data: Unchecked<E>, context: C) -> Result<Self, Error>
     where
+        C: Send + 'static,
         E::Data: for<'v> ValidateArgs<'v, Args = &'v C>,
     {
-        check(self.input, &self.source, &|data: &E::Data| data.validate_with_args(context))
+        let rules = move |input, source: &RawInput| {
+            check(input, source, &|data: &E::Data| data.validate_with_args(&context))
+        };
+        checking::unchecked(data, rules).await
     }
 }
 
-impl<E> fmt::Debug for Unchecked<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Unchecked")
-    }
-}
-
-impl<S, E> FromRequest<S> for Unchecked<E>
+impl<S, E> FromRequest<S> for Valid<E>
 where
     S: Sync,
-    E: BodyInput,
+    E: BodyInput + 'static,
+    E::Data: validator::Validate,
 {
     type Rejection = Error;
 
     fn from_request(req: Request, _: &S) -> impl Future<Output = Result<Self, Error>> + Send {
-        input::take(req, |input, source| Ok(Self { input, source }))
+        checking::body(req, |input, source| check(input, source, &E::Data::validate))
     }
 }
 
-impl<S, E> FromRequestParts<S> for Unchecked<E>
+impl<S, E> FromRequestParts<S> for Valid<E>
 where
     S: Sync,
-    E: HeadInput,
+    E: HeadInput + 'static,
+    E::Data: validator::Validate,
 {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
-        let source = E::find((&*parts).into())?;
-        Ok(Self { input: E::parse(&source)?, source })
+        let source = E::find((&*parts).into());
+        checking::head(source, |input, source| check(input, source, &E::Data::validate)).await
+    }
+}
+
+/// What [`ValidateInput`] provides. An extractor has no rules of its own, so that this is never `Valid<Json<T>>`.
+impl<T> FromChain for Valid<T>
+where
+    T: validator::Validate + Clone + Send + Sync + 'static,
+{
+    type Value = Self;
+
+    fn from_value(value: Self) -> Self {
+        value
     }
 }
 
@@ -368,9 +335,30 @@ pub fn web_url(text: &str) -> Result<(), ValidationError> {
     if web && host && !text.contains(char::is_control) { Ok(()) } else { Err(refused()) }
 }
 
+/// Parses the input and applies the rules of a step, whose context is in the extensions.
+fn parse<E: Input + 'static>(
+    rules: &ContextRules<E::Data>,
+    source: &RawInput,
+    extensions: &Extensions,
+) -> Result<E::Data, Error> {
+    let missing = Cell::new(false);
+    let rules = |data: &E::Data| {
+        rules(data, extensions).unwrap_or_else(|| {
+            missing.set(true);
+            Ok(())
+        })
+    };
+    let data = check(E::parse(source)?, source, &rules)?.0.into_data();
+    if missing.get() {
+        let missing = "no step before `ValidateInput` provides the context of its rules";
+        return Err(Error::new(StatusCode::INTERNAL_SERVER_ERROR, missing));
+    }
+    Ok(data)
+}
+
 fn check<E: Input + 'static>(
     input: E,
-    source: &Source,
+    source: &RawInput,
     rules: &Rules<'_, E::Data>,
 ) -> Result<Valid<E>, Error> {
     match rules(input.data()) {
@@ -380,7 +368,7 @@ fn check<E: Input + 'static>(
 }
 
 #[cold]
-fn refuse(source: &Source, errors: Vec<FieldError>) -> Error {
+fn refuse(source: &RawInput, errors: Vec<FieldError>) -> Error {
     source.refuse(StatusCode::UNPROCESSABLE_ENTITY, "The input is not valid", errors)
 }
 
@@ -392,7 +380,7 @@ fn refuse(source: &Source, errors: Vec<FieldError>) -> Error {
 ///
 /// ```
 /// use serde::Deserialize;
-/// use tower_chain::{Chain, Json, Valid, Validate};
+/// use tower_chain::{Chain, Json, Valid, ValidateInput};
 ///
 /// #[derive(Clone, Deserialize, validator::Validate)]
 /// struct NewUser {
@@ -401,12 +389,12 @@ fn refuse(source: &Source, errors: Vec<FieldError>) -> Error {
 /// }
 ///
 /// let chain = Chain::new()
-///     .use_(Validate::<Json<NewUser>>::new())
+///     .use_(ValidateInput::<Json<NewUser>>::new())
 ///     .post(async |Valid(user): Valid<NewUser>| user.email);
 /// # let _ = chain.build();
 /// ```
-pub struct Validate<E: Input> {
-    rules: Box<ContextRules<E::Data>>,
+pub struct ValidateInput<E: Input> {
+    rules: Arc<ContextRules<E::Data>>,
     checks: Vec<Box<Check<E::Data>>>,
 }
 
@@ -415,7 +403,7 @@ type ContextRules<T> =
     dyn Fn(&T, &Extensions) -> Option<Result<(), ValidationErrors>> + Send + Sync;
 type Check<T> = dyn Fn(T) -> BoxFuture<'static, Result<Vec<FieldError>, Error>> + Send + Sync;
 
-impl<E> Validate<E>
+impl<E> ValidateInput<E>
 where
     E: Input + 'static,
     E::Data: Clone + Send + Sync + 'static,
@@ -429,7 +417,7 @@ where
     where
         E::Data: validator::Validate,
     {
-        Self { rules: Box::new(|data, _| Some(data.validate())), checks: Vec::new() }
+        Self { rules: Arc::new(|data, _| Some(data.validate())), checks: Vec::new() }
     }
 
     /// A step for rules that have a context, `#[validate(context = C)]`: an earlier step provides it.
@@ -444,7 +432,7 @@ where
         let rules = |data: &E::Data, extensions: &Extensions| {
             extensions.get::<C>().map(|context| data.validate_with_args(context))
         };
-        Self { rules: Box::new(rules), checks: Vec::new() }
+        Self { rules: Arc::new(rules), checks: Vec::new() }
     }
 
     /// Adds a check that has to wait for something: whether a name is taken, for instance.
@@ -457,7 +445,7 @@ where
     /// ```
     /// use serde::Deserialize;
     /// use tower_chain::extract::{FieldError, Location};
-    /// use tower_chain::{Chain, Error, Json, Valid, Validate};
+    /// use tower_chain::{Chain, Error, Json, Valid, ValidateInput};
     ///
     /// #[derive(Clone, Deserialize, validator::Validate)]
     /// struct NewUser {
@@ -472,7 +460,7 @@ where
     /// }
     ///
     /// let chain = Chain::new()
-    ///     .use_(Validate::<Json<NewUser>>::new().check(not_taken))
+    ///     .use_(ValidateInput::<Json<NewUser>>::new().check(not_taken))
     ///     .post(async |Valid(user): Valid<NewUser>| user.name);
     /// # let _ = chain.build();
     /// ```
@@ -486,25 +474,21 @@ where
         self
     }
 
-    fn rules(&self, source: &Source, extensions: &Extensions) -> Result<E::Data, Error> {
-        let missing = Cell::new(false);
-        let rules = |data: &E::Data| {
-            (self.rules)(data, extensions).unwrap_or_else(|| {
-                missing.set(true);
-                Ok(())
-            })
-        };
-        let data = check(E::parse(source)?, source, &rules)?.0.into_data();
-        if missing.get() {
-            let missing = "no step before `Validate` provides the context of its rules";
-            return Err(Error::new(StatusCode::INTERNAL_SERVER_ERROR, missing));
-        }
-        Ok(data)
-    }
-
     async fn data(&self, req: &mut Request) -> Result<E::Data, Error> {
-        let source = E::read(req).await?;
-        let data = self.rules(&source, req.extensions())?;
+        let source = E::read(req).await?.for_validation();
+        let data = if checking::is_long(&source) {
+            let (rules, source) = (self.rules.clone(), source.clone());
+            let extensions = mem::take(req.extensions_mut());
+            let (data, extensions) = checking::off_thread(move || {
+                let data = parse::<E>(&*rules, &source, &extensions);
+                (data, extensions)
+            })
+            .await?;
+            *req.extensions_mut() = extensions;
+            data?
+        } else {
+            parse::<E>(&*self.rules, &source, req.extensions())?
+        };
         for check in &self.checks {
             let errors = check(data.clone()).await?;
             if !errors.is_empty() {
@@ -518,13 +502,13 @@ where
     }
 }
 
-impl<E: Input> fmt::Debug for Validate<E> {
+impl<E: Input> fmt::Debug for ValidateInput<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Validate")
+        f.write_str("ValidateInput")
     }
 }
 
-impl<E> Middleware for Validate<E>
+impl<E> Middleware for ValidateInput<E>
 where
     E: Input + 'static,
     E::Data: Clone + Send + Sync + 'static,
@@ -533,7 +517,7 @@ where
 
     async fn call<N: Endpoint>(&self, mut next: Next<'_, N, Self::Provides>) -> Response {
         match self.data(next.request_mut()).await {
-            Ok(data) => next.run_with((Valid(data),)).await,
+            Ok(data) => next.run_with(Valid(data)).await,
             Err(refusal) => refusal.into_response(),
         }
     }

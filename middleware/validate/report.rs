@@ -5,27 +5,24 @@ use std::borrow::Cow;
 use validator::{ValidationError, ValidationErrors, ValidationErrorsKind};
 
 use super::message;
-use super::names::{Name, Names, Step};
-use crate::extract::{FieldError, Input, Source};
-
-/// The rules of a type, with their context if they have one.
-pub(super) type Rules<'a, T> = dyn Fn(&T) -> Result<(), ValidationErrors> + 'a;
+use super::names::{PathStep, Rules, WireName, WireNames};
+use crate::extract::{FieldError, Input, RawInput};
 
 /// All errors, in the order of the fields.
 pub(super) fn field_errors<E: Input + 'static>(
-    source: &Source,
+    source: &RawInput,
     rules: &Rules<'_, E::Data>,
     errors: &ValidationErrors,
 ) -> Vec<FieldError> {
-    let names = Names::new(source, rules);
+    let names = WireNames::new(source, rules);
     let mut report = Report::<E> { source, names, keys: Vec::new(), list: Vec::new() };
     report.walk(errors, &mut Vec::new(), &mut Vec::new());
     report.list
 }
 
 struct Report<'a, E: Input> {
-    source: &'a Source,
-    names: Names<'a, E>,
+    source: &'a RawInput,
+    names: WireNames<'a, E>,
     /// Which steps on the way to the present place are keys that the client has chosen.
     keys: Vec<usize>,
     list: Vec<FieldError>,
@@ -33,7 +30,12 @@ struct Report<'a, E: Input> {
 
 impl<E: Input + 'static> Report<'_, E> {
     /// `path` is in the names of the program, `wire` in those of the client.
-    fn walk(&mut self, errors: &ValidationErrors, path: &mut Vec<Step>, wire: &mut Vec<String>) {
+    fn walk(
+        &mut self,
+        errors: &ValidationErrors,
+        path: &mut Vec<PathStep>,
+        wire: &mut Vec<String>,
+    ) {
         if self.list.len() > MAX_LISTED {
             return;
         }
@@ -43,22 +45,22 @@ impl<E: Input + 'static> Report<'_, E> {
         for (name, kind) in errors.errors() {
             let step = match &**name {
                 // What a rule of the whole struct says, and a list without a field around it, stand at the struct itself.
-                "__all__" | "_tmp_validator" => Name::Same,
+                "__all__" | "_tmp_validator" => WireName::Same,
                 name => self.names.find(path, wire, order, name, kind),
             };
             let place = match &step {
-                Name::Step(step) => order
+                WireName::Member(step) => order
                     .and_then(|order| order.iter().position(|field| field == step))
                     .unwrap_or(usize::MAX - 1),
-                Name::Same => usize::MAX,
+                WireName::Same => usize::MAX,
             };
             fields.push((place, step, name, kind));
         }
         fields.sort_by(|a, b| (a.0, &a.1, a.2).cmp(&(b.0, &b.1, b.2)));
         for (_, step, name, kind) in fields {
-            path.push(Step::Field(name.clone()));
-            let deeper = matches!(step, Name::Step(_));
-            if let Name::Step(step) = step {
+            path.push(PathStep::Field(name.clone()));
+            let deeper = matches!(step, WireName::Member(_));
+            if let WireName::Member(step) = step {
                 wire.push(step);
             }
             self.visit(kind, path, wire);
@@ -69,7 +71,12 @@ impl<E: Input + 'static> Report<'_, E> {
         }
     }
 
-    fn visit(&mut self, kind: &ValidationErrorsKind, path: &mut Vec<Step>, wire: &mut Vec<String>) {
+    fn visit(
+        &mut self,
+        kind: &ValidationErrorsKind,
+        path: &mut Vec<PathStep>,
+        wire: &mut Vec<String>,
+    ) {
         match kind {
             ValidationErrorsKind::Field(errors) => {
                 errors.iter().for_each(|error| self.push(wire, error));
@@ -80,7 +87,7 @@ impl<E: Input + 'static> Report<'_, E> {
             }
             ValidationErrorsKind::List(items) => {
                 for (index, errors) in items {
-                    path.push(Step::Index(*index));
+                    path.push(PathStep::Index(*index));
                     wire.push(index.to_string());
                     self.walk(errors, path, wire);
                     wire.pop();
@@ -94,14 +101,14 @@ impl<E: Input + 'static> Report<'_, E> {
     fn visit_map(
         &mut self,
         kind: &ValidationErrorsKind,
-        path: &mut Vec<Step>,
+        path: &mut Vec<PathStep>,
         wire: &mut Vec<String>,
     ) {
         let before = self.list.len();
         self.keys.push(wire.len());
         for (key, names, errors) in self.names.alone(path, wire) {
             let whole = std::mem::replace(&mut self.names, names);
-            path.push(Step::Index(0));
+            path.push(PathStep::Index(0));
             wire.push(key);
             self.walk(&errors, path, wire);
             wire.pop();

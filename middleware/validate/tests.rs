@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use super::{Valid, Validate};
+use super::{Valid, ValidateInput};
 use crate::{Body, Chain, Form, Json, Path, Query};
 
 #[derive(Clone, Debug, Deserialize, validator::Validate)]
@@ -82,7 +82,7 @@ async fn every_extractor_is_validated_in_a_handler() {
 #[tokio::test]
 async fn the_step_provides_the_data_and_leaves_the_body() {
     let chain = Chain::new()
-        .use_(Validate::<Json<NewUser>>::new())
+        .use_(ValidateInput::<Json<NewUser>>::new())
         .post(async |Valid(user): Valid<NewUser>, text: String| {
             format!("{} {}", user.name, text.len())
         })
@@ -99,7 +99,7 @@ mod wire {
     use validator::Validate as _;
 
     use super::*;
-    use crate::extract::{Head, HeadInput, Input, InvalidInput, Location, Source};
+    use crate::extract::{Head, HeadInput, Input, InvalidInput, Location, RawInput};
 
     #[derive(Clone, Debug, Deserialize, validator::Validate)]
     #[serde(rename_all = "camelCase")]
@@ -363,11 +363,11 @@ mod wire {
             type Data = Tenant;
             const LOCATION: Location = Location::Header;
 
-            async fn read(req: &mut crate::Request) -> Result<Source, crate::Error> {
+            async fn read(req: &mut crate::Request) -> Result<RawInput, crate::Error> {
                 Self::find((&*req).into())
             }
 
-            fn parse(source: &Source) -> Result<Self, crate::Error> {
+            fn parse(source: &RawInput) -> Result<Self, crate::Error> {
                 let tenant = String::from_utf8_lossy(source.bytes()).into_owned();
                 Ok(Self(Tenant { tenant }))
             }
@@ -381,9 +381,9 @@ mod wire {
             }
         }
         impl HeadInput for Headers {
-            fn find(head: Head<'_>) -> Result<Source, crate::Error> {
+            fn find(head: Head<'_>) -> Result<RawInput, crate::Error> {
                 let tenant = head.headers.get("x-tenant").map_or(&b""[..], |v| v.as_bytes());
-                Ok(Source::body(tenant.to_vec()).under(head))
+                Ok(RawInput::body(tenant.to_vec()).under(head))
             }
         }
         let chain = Chain::new().get(async |Valid(found): Valid<Headers>| found.0.tenant).build();
@@ -460,7 +460,7 @@ mod settings {
             Ok((user.name == "admin").then(error).into_iter().collect())
         }
         let chain = Chain::new()
-            .use_(Validate::<Json<NewUser>>::new().check(not_taken))
+            .use_(ValidateInput::<Json<NewUser>>::new().check(not_taken))
             .post(async |Valid(user): Valid<NewUser>| user.name)
             .build();
         for (name, email, status, code) in [
@@ -499,15 +499,15 @@ mod settings {
     async fn rules_take_a_context_that_is_provided() {
         let step = Chain::new()
             .provide(Stock(3))
-            .use_(Validate::<Json<Buy>>::with_context::<Stock>())
+            .use_(ValidateInput::<Json<Buy>>::with_context::<Stock>())
             .post(async |Provided(Valid(buy)): Provided<Valid<Buy>>| buy.count.to_string())
             .build();
         let handler = Chain::new()
             .provide(Stock(3))
             .post(
                 async |Provided(stock): Provided<Stock>,
-                       buy: super::super::Unchecked<Json<Buy>>| {
-                    buy.validate_with(&stock).map(|buy| buy.count.to_string())
+                       buy: crate::extract::Unchecked<Json<Buy>>| {
+                    Valid::check_with(buy, stock).await.map(|buy| buy.count.to_string())
                 },
             )
             .build();
@@ -521,7 +521,7 @@ mod settings {
             assert_eq!(send(chain, post_json(r#"{"n":3}"#)).await, (StatusCode::OK, json!(3)));
         }
         let without = Chain::new()
-            .use_(Validate::<Json<Buy>>::with_context::<Stock>())
+            .use_(ValidateInput::<Json<Buy>>::with_context::<Stock>())
             .post(async || "fine")
             .build();
         let (status, _) = send(without, post_json(r#"{"n":3}"#)).await;

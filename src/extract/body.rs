@@ -1,7 +1,6 @@
 //! Reading a body up to its limit.
 
 use std::error::Error as StdError;
-use std::io;
 use std::pin::Pin;
 
 use bytes::{Bytes, BytesMut};
@@ -9,8 +8,8 @@ use futures_util::future::poll_fn;
 use http::header::CONTENT_LENGTH;
 use http::{Extensions, StatusCode};
 use http_body::Body as _;
-use http_body_util::LengthLimitError;
 
+use crate::error::{body_too_large, is_length_limit};
 use crate::{Body, Error, Request};
 
 /// How many bytes of a body the extractors read, as an extension of the request.
@@ -21,7 +20,7 @@ use crate::{Body, Error, Request};
 /// # Example
 ///
 /// ```
-/// use tower_chain::{Next, Request, Response};
+/// use tower_chain::{Next, Response};
 /// use tower_chain::extract::MaxBody;
 ///
 /// async fn large_uploads(mut next: Next<'_>) -> Response {
@@ -56,10 +55,9 @@ impl MaxBody {
 
     /// The refusal of a body above the limit: 413 (RFC 9110, 15.5.14), which names it.
     pub fn exceeded(self) -> Error {
-        let error = Error::new(StatusCode::PAYLOAD_TOO_LARGE, "The body is too large");
         match self.0 {
-            Some(limit) => error.with_member("limit", limit.to_string()),
-            None => error,
+            Some(limit) => body_too_large().with_member("limit", limit.to_string()),
+            None => body_too_large(),
         }
     }
 }
@@ -81,11 +79,11 @@ impl Default for MaxBody {
 /// # Example
 ///
 /// ```
-/// use tower_chain::{Error, Next, Request, Response};
+/// use tower_chain::{Error, Next, Response};
 /// use tower_chain::extract::read_body;
 ///
 /// async fn signed(mut next: Next<'_>) -> Result<Response, Error> {
-///     let body = read_body(&mut req).await?;
+///     let body = read_body(&mut next).await?;
 ///     // .. check the signature over `body` ..
 ///     *next.body_mut() = body.into();
 ///     Ok(next.run().await)
@@ -103,30 +101,31 @@ pub async fn read_body(req: &mut Request) -> Result<Bytes, Error> {
         return Err(max.exceeded());
     }
     collect(body, limit).await.map_err(|cause| match cause {
-        Failed::TooLong => max.exceeded(),
-        Failed::Read(cause) if is_length_limit(&*cause) => max.exceeded(),
-        Failed::Read(cause) => {
+        CollectError::TooLong => max.exceeded(),
+        CollectError::Read(cause) if is_length_limit(&*cause) => max.exceeded(),
+        CollectError::Read(cause) => {
             Error::new(StatusCode::BAD_REQUEST, "The body could not be read").with_source(cause)
         }
     })
 }
 
-enum Failed {
+enum CollectError {
     TooLong,
     Read(Box<dyn StdError + Send + Sync>),
 }
 
-async fn collect(mut body: Body, limit: u64) -> Result<Bytes, Failed> {
+async fn collect(mut body: Body, limit: u64) -> Result<Bytes, CollectError> {
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
     let mut length = 0;
     while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
-        let Ok(data) = frame.map_err(|cause| Failed::Read(Box::new(cause)))?.into_data() else {
+        let Ok(data) = frame.map_err(|cause| CollectError::Read(Box::new(cause)))?.into_data()
+        else {
             continue;
         };
         length += data.len() as u64;
         if length > limit {
-            return Err(Failed::TooLong);
+            return Err(CollectError::TooLong);
         }
         // Most bodies are one frame, which needs no copy.
         if first.is_empty() {
@@ -139,19 +138,4 @@ async fn collect(mut body: Body, limit: u64) -> Result<Bytes, Failed> {
         rest.extend_from_slice(&data);
     }
     Ok(if rest.is_empty() { first } else { rest.freeze() })
-}
-
-/// Whether the body of a request was cut off at a limit. Bodies of other origin, such as those of answers from elsewhere, are no [`Body`].
-pub(crate) fn is_length_limit(cause: &(dyn StdError + 'static)) -> bool {
-    let causes = || {
-        std::iter::successors(Some(cause), |&cause| {
-            // The source of an `io::Error` is not what it was made of, but the source of that.
-            match cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-                Some(inner) => Some(inner),
-                None => cause.source(),
-            }
-        })
-    };
-    causes().any(|cause| cause.is::<axum_core::Error>())
-        && causes().any(|cause| cause.is::<LengthLimitError>())
 }

@@ -18,8 +18,10 @@ use crate::{Error, Response};
 /// # Reading
 ///
 /// The first of several cookies with one name counts: browsers send the one with the longest path first. Values are
-/// percent-decoded; where that gives no UTF-8 they stay as they are. Quotes around a value are dropped. Names are taken as they
-/// stand, so that none can be disguised as another (`__%48ost-`). What is no pair of name and value is passed over.
+/// percent-decoded; where that gives no UTF-8 they stay as they are. Quotes around a value are dropped. A name is compared byte by
+/// byte, without decoding (`__%48ost-` is not `__Host-`). Only spaces and tabs around a name and a value are removed, as a browser
+/// does when it stores a cookie: any other character that looks blank, such as U+2000, is a part of the name. Otherwise another host
+/// of the same site could plant a cookie that is read as `__Host-`. Anything that is not a pair of name and value is skipped.
 ///
 /// # Setting
 ///
@@ -91,7 +93,7 @@ impl Cookies {
             let text = String::from_utf8_lossy(field.as_bytes());
             for pair in text.split(';') {
                 let Some((name, value)) = pair.split_once('=') else { continue };
-                let (name, value) = (name.trim(), value.trim());
+                let (name, value) = (name.trim_matches(BLANKS), value.trim_matches(BLANKS));
                 if !name.is_empty() && jar.get(name).is_none() {
                     jar.add_original(Cookie::new(name.to_owned(), decode(value)));
                 }
@@ -252,6 +254,9 @@ fn field(cookie: &Cookie<'_>) -> Result<HeaderValue, Error> {
     HeaderValue::try_from(cookie.to_string()).map_err(Error::from)
 }
 
+/// What is removed around names and values (RFC 6265bis, 5.6: WSP).
+const BLANKS: [char; 2] = [' ', '\t'];
+
 /// What a cookie's value can't have in it (RFC 6265, 4.1.1), and what decoding would change.
 const NOT_IN_A_VALUE: &AsciiSet =
     &CONTROLS.add(b' ').add(b'"').add(b',').add(b';').add(b'\\').add(b'%');
@@ -296,6 +301,44 @@ mod tests {
             assert_eq!(read(fields).value(name), value, "{fields:?}");
         }
     }
+
+    #[test]
+    fn only_spaces_and_tabs_around_a_name_are_removed() {
+        for blank in [" ", "\t", " \t "] {
+            let field = format!("{blank}__Host-a{blank}={blank}1{blank};b=2");
+            assert_eq!(read(&[field.as_bytes()]).value("__Host-a"), Some("1"), "{blank:?}");
+        }
+        for odd in LOOK_BLANK {
+            for name in
+                [format!("{odd}__Host-a"), format!("__Host-a{odd}"), format!(" {odd} __Host-a")]
+            {
+                let cookies = read(&[format!("{name}=planted; b={odd}2{odd}").as_bytes()]);
+                assert_eq!(cookies.value("__Host-a"), None, "{name:?}");
+                assert_eq!(cookies.value(name.trim_matches(' ')), Some("planted"), "{name:?}");
+                assert_eq!(cookies.value("b"), Some(&*format!("{odd}2{odd}")), "{odd:?}");
+                let cookies = read(&[format!("{name}=planted; __Host-a=own").as_bytes()]);
+                assert_eq!(cookies.value("__Host-a"), Some("own"), "{name:?}");
+            }
+        }
+        // Case mapping would turn the first letter into one of ASCII.
+        for name in ["\u{212a}ey", "\u{131}d", "\u{17f}id"] {
+            let cookies = read(&[format!("{name}=planted").as_bytes()]);
+            for own in ["key", "Key", "id", "Id", "sid", "Sid"] {
+                assert_eq!(cookies.value(own), None, "{name}");
+            }
+        }
+        // A header field can't contain these.
+        for control in ["\0", "\u{b}", "\u{c}", "\r", "\n"] {
+            let field = format!("{control}__Host-a=1");
+            assert!(HeaderValue::from_bytes(field.as_bytes()).is_err(), "{control:?}");
+        }
+    }
+
+    /// White space of Unicode beyond ASCII, and two invisible characters.
+    const LOOK_BLANK: [&str; 12] = [
+        "\u{85}", "\u{a0}", "\u{1680}", "\u{2000}", "\u{2003}", "\u{2028}", "\u{2029}", "\u{202f}",
+        "\u{205f}", "\u{3000}", "\u{200b}", "\u{feff}",
+    ];
 
     #[test]
     fn cookies_are_set_with_careful_defaults() {

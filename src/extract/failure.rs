@@ -8,12 +8,12 @@ use serde_core::de::DeserializeOwned;
 use serde_path_to_error::{Path, Segment};
 
 use crate::extract::field_error::push_step;
-use crate::extract::probe::{self, Names};
-use crate::extract::{FieldError, Location, Source};
+use crate::extract::probe::{self, FieldNames};
+use crate::extract::{FieldError, Location, RawInput};
 
 /// The error at `path` that serde describes with `message`, for a `T` from `source`.
 pub(crate) fn field_error<T: DeserializeOwned>(
-    source: &Source,
+    source: &RawInput,
     location: Location,
     path: &Path,
     message: &str,
@@ -26,7 +26,7 @@ pub(crate) fn field_error<T: DeserializeOwned>(
     FieldError::new(location, code, detail).with_pointer(pointer)
 }
 
-fn pointer<T: DeserializeOwned>(source: &Source, path: &Path) -> String {
+fn pointer<T: DeserializeOwned>(source: &RawInput, path: &Path) -> String {
     let mut pointer = String::new();
     let segments: Vec<Cow<'_, str>> = path
         .iter()
@@ -40,10 +40,10 @@ fn pointer<T: DeserializeOwned>(source: &Source, path: &Path) -> String {
     for (depth, (step, segment)) in steps.iter().zip(path).enumerate() {
         let declared = !matches!(segment, Segment::Map { .. })
             || match probe::names::<T>(&steps[..depth]) {
-                Names::Of(fields) => fields.contains(step),
+                FieldNames::Of(fields) => fields.contains(step),
                 // Only what such a struct declares is read where it stands.
-                Names::Flattened => true,
-                Names::Free | Names::Unknown => false,
+                FieldNames::Flattened => true,
+                FieldNames::Free | FieldNames::Unknown => false,
             };
         push_step(&mut pointer, if declared { step } else { source.key(step) });
     }

@@ -5,8 +5,8 @@ use http::header::ACCEPT;
 use http::{HeaderValue, Method, StatusCode};
 use serde_core::de::DeserializeOwned;
 
-use crate::extract::input::{Input, Kind, Source};
-use crate::extract::media_type::{Charset, MediaType};
+use crate::extract::input::{Input, RawInput, RawKind};
+use crate::extract::media_type::{Charset, ContentType};
 use crate::extract::{Location, form_data, read_body};
 use crate::{Error, Request};
 
@@ -49,12 +49,12 @@ impl<T: DeserializeOwned + Send> Input for Form<T> {
     super::data_of!(T);
     const LOCATION: Location = Location::Body;
 
-    async fn read(req: &mut Request) -> Result<Source, Error> {
+    async fn read(req: &mut Request) -> Result<RawInput, Error> {
         if [Method::GET, Method::HEAD].contains(req.method()) {
-            return Ok(Source::query(req.uri().clone()).under((&*req).into()));
+            return Ok(RawInput::query(req.uri().clone()).under((&*req).into()));
         }
-        let is_form = MediaType::is_exactly(req.headers(), "application/x-www-form-urlencoded")
-            || MediaType::of(req.headers()).is_some_and(|found| {
+        let is_form = ContentType::is_exactly(req.headers(), "application/x-www-form-urlencoded")
+            || ContentType::of(req.headers()).is_some_and(|found| {
                 found.is("application", "x-www-form-urlencoded") && found.charset != Charset::Other
             });
         if !is_form {
@@ -62,12 +62,12 @@ impl<T: DeserializeOwned + Send> Input for Form<T> {
             return Err(Error::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)
                 .with_header(ACCEPT, FORM_URLENCODED));
         }
-        Ok(Source::body(read_body(req).await?).under((&*req).into()))
+        Ok(RawInput::body(read_body(req).await?).under((&*req).into()))
     }
 
-    fn parse(source: &Source) -> Result<Self, Error> {
+    fn parse(source: &RawInput) -> Result<Self, Error> {
         let (location, status) = match source.kind {
-            Kind::Query(_) => (Location::Query, StatusCode::BAD_REQUEST),
+            RawKind::Query(_) => (Location::Query, StatusCode::BAD_REQUEST),
             _ => (Location::Body, StatusCode::UNPROCESSABLE_ENTITY),
         };
         form_data::parse(location, status, source).map(Self)

@@ -6,7 +6,7 @@ use serde_core::de::DeserializeOwned;
 
 use crate::Error;
 use crate::extract::failure::field_error;
-use crate::extract::{FieldError, Location, Source};
+use crate::extract::{FieldError, Location, RawInput};
 
 /// Reads pairs of names and values (URL standard, 5.1).
 ///
@@ -14,9 +14,14 @@ use crate::extract::{FieldError, Location, Source};
 pub(crate) fn parse<T: DeserializeOwned>(
     location: Location,
     status: StatusCode,
-    source: &Source,
+    source: &RawInput,
 ) -> Result<T, Error> {
     let pairs = source.bytes();
+    let max = source.value_limit();
+    // A pair has at least one byte, and most texts have fewer bytes than that.
+    if pairs.len() >= max && pairs.iter().filter(|byte| **byte == b'&').count() >= max {
+        return Err(source.too_many_values());
+    }
     if !is_utf8(pairs) {
         let text = match location {
             Location::Query => "The query is not UTF-8",
@@ -44,7 +49,7 @@ pub(crate) fn parse<T: DeserializeOwned>(
 
 /// Reads the pairs again, to see where it fails.
 #[cold]
-fn explain<T: DeserializeOwned>(source: &Source, location: Location, pairs: &[u8]) -> FieldError {
+fn explain<T: DeserializeOwned>(source: &RawInput, location: Location, pairs: &[u8]) -> FieldError {
     let reader = serde_html_form::Deserializer::from_bytes(pairs);
     match serde_path_to_error::deserialize::<_, T>(reader) {
         Err(found) => field_error::<T>(source, location, found.path(), &found.inner().to_string()),

@@ -13,9 +13,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 
+use crate::extract::budget::Budget;
 use crate::extract::failure::field_error;
-use crate::extract::input::{Input, Source};
-use crate::extract::media_type::{Charset, MediaType};
+use crate::extract::input::{Input, RawInput};
+use crate::extract::media_type::{Charset, ContentType};
 use crate::extract::objects::Objects;
 use crate::extract::{FieldError, Location, read_body};
 use crate::{Body, Error, Request, Response};
@@ -70,15 +71,20 @@ impl<T: DeserializeOwned> Json<T> {
     ///
     /// 400 for what isn't JSON, 422 for what isn't a `T`.
     pub fn from_slice(text: &[u8]) -> Result<Self, Error> {
-        read(text, &Source::body(Bytes::new())).map(Self)
+        read(text, &RawInput::body(Bytes::new())).map(Self)
     }
 }
 
-fn read<T: DeserializeOwned>(text: &[u8], source: &Source) -> Result<T, Error> {
+fn read<T: DeserializeOwned>(text: &[u8], source: &RawInput) -> Result<T, Error> {
     let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
     let mut reader = serde_json::Deserializer::from_slice(text);
-    let data = T::deserialize(Objects(&mut reader));
+    let budget = match source.max_values() {
+        Some(max) => Budget::new(max, text.len()),
+        None => Budget::unlimited(),
+    };
+    let data = T::deserialize(Objects::new(&mut reader, &budget));
     match data.and_then(|data| reader.end().map(|()| data)) {
+        _ if budget.is_exceeded() => Err(source.too_many_values()),
         Ok(data) => Ok(data),
         Err(error) => Err(explain::<T>(text, source, &error)),
     }
@@ -86,7 +92,11 @@ fn read<T: DeserializeOwned>(text: &[u8], source: &Source) -> Result<T, Error> {
 
 /// Reads the text again, to see where it fails. The path costs more than it is worth while nothing is wrong.
 #[cold]
-fn explain<T: DeserializeOwned>(text: &[u8], source: &Source, error: &serde_json::Error) -> Error {
+fn explain<T: DeserializeOwned>(
+    text: &[u8],
+    source: &RawInput,
+    error: &serde_json::Error,
+) -> Error {
     match error.classify() {
         Category::Eof if text.trim_ascii().is_empty() => {
             malformed("The body is empty, where JSON is expected")
@@ -98,7 +108,9 @@ fn explain<T: DeserializeOwned>(text: &[u8], source: &Source, error: &serde_json
         }
         Category::Data => {
             let mut reader = serde_json::Deserializer::from_slice(text);
-            let error = match serde_path_to_error::deserialize::<_, T>(Objects(&mut reader)) {
+            let budget = Budget::unlimited();
+            let reader = Objects::new(&mut reader, &budget);
+            let error = match serde_path_to_error::deserialize::<_, T>(reader) {
                 Err(found) => {
                     let message = found.inner().to_string();
                     field_error::<T>(source, Location::Body, found.path(), &message)
@@ -116,7 +128,7 @@ fn malformed(detail: impl Into<Cow<'static, str>>) -> Error {
 }
 
 #[cold]
-fn wrong_form(source: &Source, error: FieldError) -> Error {
+fn wrong_form(source: &RawInput, error: FieldError) -> Error {
     let status = StatusCode::UNPROCESSABLE_ENTITY;
     source.refuse(status, "The body does not have the expected form", vec![error])
 }
@@ -125,19 +137,19 @@ impl<T: DeserializeOwned + Send> Input for Json<T> {
     super::data_of!(T);
     const LOCATION: Location = Location::Body;
 
-    async fn read(req: &mut Request) -> Result<Source, Error> {
-        let is_json = MediaType::is_exactly(req.headers(), "application/json")
-            || MediaType::of(req.headers())
+    async fn read(req: &mut Request) -> Result<RawInput, Error> {
+        let is_json = ContentType::is_exactly(req.headers(), "application/json")
+            || ContentType::of(req.headers())
                 .is_some_and(|found| found.is_json() && found.charset != Charset::Other);
         if !is_json {
             let detail = "The content type must be application/json, in UTF-8";
             return Err(Error::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)
                 .with_header(ACCEPT, APPLICATION_JSON));
         }
-        Ok(Source::body(read_body(req).await?).under((&*req).into()))
+        Ok(RawInput::body(read_body(req).await?).under((&*req).into()))
     }
 
-    fn parse(source: &Source) -> Result<Self, Error> {
+    fn parse(source: &RawInput) -> Result<Self, Error> {
         read(source.bytes(), source).map(Self)
     }
 }
@@ -157,7 +169,7 @@ impl<S: Sync, T: DeserializeOwned + Send> OptionalFromRequest<S> for Json<T> {
 
 impl<T: Serialize> IntoResponse for Json<T> {
     fn into_response(self) -> Response {
-        let mut text = Text::default();
+        let mut text = JsonText::default();
         match serde_json::to_writer(&mut text, &self.0) {
             Ok(()) => {
                 let mut response = Response::new(Body::from(text.into_bytes()));
@@ -170,20 +182,20 @@ impl<T: Serialize> IntoResponse for Json<T> {
 }
 
 /// What is written. As long as it is short it stands on the stack, and is allocated once, in its final length.
-struct Text {
+struct JsonText {
     short: [u8; SHORT],
     /// Past the end once it is `long`.
     length: usize,
     long: Vec<u8>,
 }
 
-impl Default for Text {
+impl Default for JsonText {
     fn default() -> Self {
         Self { short: [0; SHORT], length: 0, long: Vec::new() }
     }
 }
 
-impl Text {
+impl JsonText {
     fn into_bytes(self) -> Bytes {
         match self.short.get(..self.length) {
             Some(short) => Bytes::copy_from_slice(short),
@@ -202,7 +214,7 @@ impl Text {
     }
 }
 
-impl Write for Text {
+impl Write for JsonText {
     #[inline]
     fn write(&mut self, part: &[u8]) -> io::Result<usize> {
         self.write_all(part).map(|()| part.len())

@@ -1,26 +1,27 @@
 //! The `Content-Type` of a body.
 
+use std::borrow::Cow;
+
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
+use mediatype::MediaType;
 
-/// A media type, and whether its text is UTF-8 (RFC 9110, 8.3.1).
-pub(crate) struct MediaType<'a> {
-    pub(crate) kind: &'a str,
-    pub(crate) subtype: &'a str,
+/// A content type (RFC 9110, 8.3.1), and whether its text is UTF-8.
+pub(crate) struct ContentType<'a> {
     pub(crate) charset: Charset,
-    params: &'a str,
+    media_type: MediaType<'a>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Charset {
-    /// None is named.
+    /// The content type has no `charset`.
     Default,
     Utf8,
     Other,
 }
 
-impl<'a> MediaType<'a> {
-    /// `None` if there is no such field, more than one, or one that can't be read.
+impl<'a> ContentType<'a> {
+    /// `None` if there is no such field, more than one, or one that is malformed.
     pub(crate) fn of(headers: &'a HeaderMap) -> Option<Self> {
         let mut values = headers.get_all(CONTENT_TYPE).iter();
         let value = values.next()?;
@@ -30,7 +31,7 @@ impl<'a> MediaType<'a> {
         Self::parse(value.to_str().ok()?)
     }
 
-    /// Whether there is one field, which is `essence` to the letter: what most requests have, so that nothing need be read.
+    /// Whether the one field is exactly this text. Most requests have the usual one, which needs no parsing.
     #[cfg(any(feature = "form", feature = "json"))]
     pub(crate) fn is_exactly(headers: &HeaderMap, essence: &str) -> bool {
         let mut values = headers.get_all(CONTENT_TYPE).iter();
@@ -39,49 +40,38 @@ impl<'a> MediaType<'a> {
     }
 
     fn parse(value: &'a str) -> Option<Self> {
-        let (essence, params) = value.split_once(';').unwrap_or((value, ""));
-        let (kind, subtype) = essence.trim_matches([' ', '\t']).split_once('/')?;
-        if !is_token(kind) || !is_token(subtype) {
-            return None;
-        }
-        let mut media_type = Self { kind, subtype, charset: Charset::Default, params };
-        if let Some(charset) = media_type.param("charset") {
-            let utf8 =
-                ["utf-8", "utf8", "us-ascii"].iter().any(|name| name.eq_ignore_ascii_case(charset));
-            media_type.charset = if utf8 { Charset::Utf8 } else { Charset::Other };
-        }
-        Some(media_type)
+        let media_type = MediaType::parse(value.trim_matches([' ', '\t'])).ok()?;
+        let mut found = Self { charset: Charset::Default, media_type };
+        let names: Vec<_> = found.params("charset").collect();
+        let is_utf8 = |name: &Cow<'_, str>| {
+            ["utf-8", "utf8", "us-ascii"].iter().any(|utf8| utf8.eq_ignore_ascii_case(name))
+        };
+        found.charset = match &*names {
+            [] => Charset::Default,
+            names if names.iter().all(is_utf8) => Charset::Utf8,
+            _ => Charset::Other,
+        };
+        Some(found)
     }
 
-    /// The value of a parameter, without its quotes.
-    pub(crate) fn param(&self, name: &str) -> Option<&'a str> {
-        self.params.split(';').find_map(|param| {
-            let (key, value) = param.trim_matches([' ', '\t']).split_once('=')?;
-            key.eq_ignore_ascii_case(name).then(|| value.trim_matches('"'))
-        })
+    /// The values of all parameters of this name, without quotes.
+    pub(crate) fn params(&self, name: &str) -> impl Iterator<Item = Cow<'_, str>> {
+        let named = self.media_type.params.iter().filter(move |(own, _)| *own == name);
+        named.map(|(_, value)| value.unquoted_str())
     }
 
     #[cfg(any(feature = "form", feature = "json", feature = "multipart"))]
     pub(crate) fn is(&self, kind: &str, subtype: &str) -> bool {
-        self.kind.eq_ignore_ascii_case(kind) && self.subtype.eq_ignore_ascii_case(subtype)
+        let found = &self.media_type;
+        found.ty == kind && found.subty == subtype && found.suffix.is_none()
     }
 
     /// `application/json`, or any type with the suffix `+json` (RFC 6839, 3.1).
     #[cfg(feature = "json")]
     pub(crate) fn is_json(&self) -> bool {
-        let suffix = self.subtype.len().checked_sub("+json".len());
         self.is("application", "json")
-            || suffix
-                .filter(|at| *at > 0)
-                .and_then(|at| self.subtype.get(at..))
-                .is_some_and(|suffix| suffix.eq_ignore_ascii_case("+json"))
+            || self.media_type.suffix.is_some_and(|suffix| suffix == "json")
     }
-}
-
-/// RFC 9110, 5.6.2.
-fn is_token(text: &str) -> bool {
-    !text.is_empty()
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
 }
 
 #[cfg(test)]
@@ -97,13 +87,33 @@ mod tests {
             ("a/b; x=y; charset=utf8", Some(Charset::Utf8)),
             ("a/b;charset=iso-8859-1", Some(Charset::Other)),
             ("a/b;charset=", Some(Charset::Other)),
+            // In a quoted value nothing is a separator.
+            ("a/b; x=\"a;charset=latin1;b\"", Some(Charset::Default)),
+            ("a/b; x=\"a\\\";charset=latin1;b\"; charset=utf-8", Some(Charset::Utf8)),
+            ("a/b; charset=\"ut\\f-8\"", Some(Charset::Utf8)),
+            ("a/b; charset=\"utf-8; x=y\"", Some(Charset::Other)),
+            ("a/b; x=\"charset=latin1", None),
+            // A parameter that is repeated must not be read in two ways.
+            ("a/b; charset=utf-8; charset=latin1", Some(Charset::Other)),
+            ("a/b; charset=latin1; charset=utf-8", Some(Charset::Other)),
+            ("a/b; charset=utf-8; charset=UTF8", Some(Charset::Utf8)),
+            ("a/b;", Some(Charset::Default)),
+            ("\ta/b\t;\tcharset=utf-8 ", Some(Charset::Utf8)),
+            ("\u{2000}a/b", None),
+            ("a/b\u{a0}; charset=utf-8", None),
+            ("a/b;\u{2000}charset=latin1", None),
+            ("a/b; charset=\u{a0}utf-8", None),
+            ("a/b; charset =utf-8", None),
+            ("a/b; charset= utf-8", None),
+            ("a/b; charset=utf-\u{ff18}", None),
+            ("a/b, c/d", None),
             ("a", None),
             ("/b", None),
             ("a/", None),
             ("a b/c", None),
             ("a/b c", None),
         ] {
-            assert_eq!(MediaType::parse(value).map(|m| m.charset), charset, "{value}");
+            assert_eq!(ContentType::parse(value).map(|m| m.charset), charset, "{value}");
         }
     }
 
@@ -115,13 +125,19 @@ mod tests {
             ("APPLICATION/JSON ;charset=utf-8", true),
             ("application/ld+json", true),
             ("application/problem+JSON", true),
+            ("application/json; x=\"a;charset=latin1;b\"", true),
+            ("application/json+json", true),
+            ("application/vnd.a+b+json", true),
             ("application/+json", false),
+            ("application/json+xml", false),
+            ("application/\u{17f}on", false),
+            ("application/json\u{a0}", false),
             ("text/json", false),
             ("application/jsonp", false),
             ("application/json-seq", false),
             ("text/plain", false),
         ] {
-            assert_eq!(MediaType::parse(value).is_some_and(|m| m.is_json()), expected, "{value}");
+            assert_eq!(ContentType::parse(value).is_some_and(|m| m.is_json()), expected, "{value}");
         }
     }
 }

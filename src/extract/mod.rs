@@ -94,7 +94,7 @@ macro_rules! from_body {
                 req: Request,
                 _: &S,
             ) -> impl Future<Output = Result<Self, Error>> + Send {
-                $crate::extract::input::take(req, |input: Self, _| Ok(input))
+                $crate::extract::input::take(req, |source| source, |input: Self, _| Ok(input))
             }
         }
     };
@@ -117,6 +117,8 @@ macro_rules! from_head {
 use from_head;
 
 mod body;
+#[cfg(feature = "json")]
+mod budget;
 mod client_addr;
 mod client_certificate;
 #[cfg(feature = "cookies")]
@@ -149,10 +151,10 @@ mod rest_path;
 #[cfg(all(feature = "form", feature = "json", feature = "query"))]
 mod tests;
 mod text;
+mod unchecked;
 
 pub use axum_core::extract::{FromRequest, FromRequestParts};
 
-pub(crate) use self::body::is_length_limit;
 pub use self::body::{MaxBody, read_body};
 pub use self::client_addr::{
     ClientAddr, ForwardedHeader, Network, PeerAddr, TrustedProxies, TrustedProxiesError,
@@ -166,7 +168,7 @@ pub use self::field_error::{FieldError, Location};
 #[cfg_attr(docsrs, doc(cfg(feature = "form")))]
 pub use self::form::Form;
 pub use self::input::{
-    BodyInput, Head, HeadInput, Input, InvalidInput, Source, same_name, wire_name,
+    BodyInput, Head, HeadInput, Input, InvalidInput, RawInput, same_name, wire_name,
 };
 #[cfg(feature = "json")]
 #[cfg_attr(docsrs, doc(cfg(feature = "json")))]
@@ -184,3 +186,4 @@ pub use self::path::Path;
 pub use self::query::Query;
 pub use self::rest_path::RestPath;
 pub use self::text::{Binary, Text};
+pub use self::unchecked::Unchecked;

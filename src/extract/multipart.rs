@@ -15,9 +15,9 @@ use http::header::{ACCEPT, CONTENT_LENGTH};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use multer::{Constraints, SizeLimit};
 
+use crate::error::is_length_limit;
 use crate::extract::MaxBody;
-use crate::extract::body::is_length_limit;
-use crate::extract::media_type::MediaType;
+use crate::extract::media_type::ContentType;
 use crate::{Error, Request};
 
 /// A form with files (`multipart/form-data`, RFC 7578), read part by part.
@@ -96,11 +96,7 @@ impl<S: Sync> FromRequest<S> for Multipart {
     async fn from_request(req: Request, _: &S) -> Result<Self, Error> {
         let max = MaxBody::of(req.extensions());
         let limits = req.extensions().get::<MultipartLimits>().copied().unwrap_or_default();
-        let boundary = MediaType::of(req.headers())
-            .filter(|found| found.is("multipart", "form-data"))
-            .and_then(|found| found.param("boundary"))
-            .filter(|boundary| (1..=70).contains(&boundary.len()));
-        let Some(boundary) = boundary.map(str::to_owned) else {
+        let Some(boundary) = boundary(req.headers()) else {
             return Err(Error::new(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "The content type must be multipart/form-data, with a boundary",
@@ -120,6 +116,14 @@ impl<S: Sync> FromRequest<S> for Multipart {
         let form = multer::Multipart::with_constraints(stream, boundary, constraints);
         Ok(Self { form, field: None, room, max, limits, parts: 0 })
     }
+}
+
+/// The boundary of the parts (RFC 2046, 5.1.1), if there is exactly one.
+fn boundary(headers: &HeaderMap) -> Option<String> {
+    let found = ContentType::of(headers).filter(|found| found.is("multipart", "form-data"))?;
+    let mut boundaries = found.params("boundary");
+    let boundary = boundaries.next().filter(|boundary| (1..=70).contains(&boundary.len()))?;
+    boundaries.next().is_none().then(|| boundary.into_owned())
 }
 
 fn declared(headers: &HeaderMap) -> u64 {

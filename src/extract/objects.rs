@@ -1,24 +1,35 @@
-//! JSON for types that serde derives: a struct is an object.
+//! JSON for types that serde derives: a struct is an object, and its values are counted.
 //!
-//! Of itself such a type takes a list as well, its fields in their order: nobody who writes a struct means that, and a field that is added
-//! would change what a list says. What serde reads into a buffer of its own first is out of reach: the insides of untagged and internally
-//! tagged enums, and of flattened fields.
+//! A type that serde derives also accepts a list, its fields in their order. No author of a struct intends that, and a field that is added
+//! would change the meaning of such a list. What serde first reads into a buffer of its own is not seen here: the contents of untagged and
+//! internally tagged enums, and of flattened fields.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use serde_core::de::{
-    DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, Unexpected,
+    self, DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, Unexpected,
     VariantAccess, Visitor,
 };
 
-/// A deserializer, in whose input no struct is a list.
-pub(super) struct Objects<D>(pub(super) D);
+use crate::extract::budget::{Budget, Depth};
+
+/// A deserializer that accepts a struct only as an object, and counts values.
+pub(super) struct Objects<'b, D> {
+    value: D,
+    depth: Depth<'b>,
+}
+
+impl<'b, D> Objects<'b, D> {
+    pub(super) fn new(value: D, budget: &'b Budget) -> Self {
+        Self { value, depth: Depth::root(budget) }
+    }
+}
 
 macro_rules! forward {
     ($($method:ident)*) => { $(
         #[inline]
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
-            self.0.$method(visitor)
+            self.value.$method(visitor)
         }
     )* };
 }
@@ -31,12 +42,12 @@ macro_rules! forward_inside {
             $($argument: $kind,)*
             visitor: V,
         ) -> Result<V::Value, D::Error> {
-            self.0.$method($($argument,)* Inside::<V, false>(visitor))
+            self.value.$method($($argument,)* Counting::<V, OTHER> { inner: visitor, depth: self.depth })
         }
     )* };
 }
 
-impl<'de, D: Deserializer<'de>> Deserializer<'de> for Objects<D> {
+impl<'de, D: Deserializer<'de>> Deserializer<'de> for Objects<'_, D> {
     type Error = D::Error;
 
     forward! {
@@ -47,15 +58,29 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Objects<D> {
     }
 
     forward_inside! {
-        deserialize_any();
         deserialize_option();
         deserialize_unit_struct(name: &'static str);
         deserialize_newtype_struct(name: &'static str);
         deserialize_seq();
         deserialize_tuple(len: usize);
         deserialize_tuple_struct(name: &'static str, len: usize);
-        deserialize_map();
         deserialize_enum(name: &'static str, variants: &'static [&'static str]);
+    }
+
+    #[inline]
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.value.deserialize_any(Counting::<V, ANY> { inner: visitor, depth: self.depth })
+    }
+
+    #[inline]
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        // serde reads a struct with flattened fields as a map. Its own fields are not known here.
+        if self.depth.is_bounded() && expects_struct(&visitor) {
+            return self
+                .value
+                .deserialize_map(Counting::<V, ANY> { inner: visitor, depth: self.depth });
+        }
+        self.value.deserialize_map(Counting::<V, OTHER> { inner: visitor, depth: self.depth })
     }
 
     #[inline]
@@ -65,31 +90,68 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Objects<D> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, D::Error> {
-        self.0.deserialize_struct(name, fields, Inside::<V, true>(visitor))
+        self.depth.spend(fields.len())?;
+        let visitor = Counting::<V, STRUCT> { inner: visitor, depth: self.depth };
+        self.value.deserialize_struct(name, fields, visitor)
     }
 
     fn is_human_readable(&self) -> bool {
-        self.0.is_human_readable()
+        self.value.is_human_readable()
     }
 }
 
-/// What is read of a value. `STRUCT`: the value is one.
-struct Inside<T, const STRUCT: bool = false>(T);
+/// Whether a visitor expects a struct, as visitors that serde derives report it.
+fn expects_struct<'de>(visitor: &impl Visitor<'de>) -> bool {
+    /// Compares the first bytes that are written with `struct `, without allocating.
+    struct StructPrefix<'p>(&'p [u8]);
+
+    impl fmt::Write for StructPrefix<'_> {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            let length = self.0.len().min(text.len());
+            let (expected, rest) = self.0.split_at(length);
+            if text.as_bytes().get(..length) != Some(expected) {
+                return Err(fmt::Error);
+            }
+            self.0 = rest;
+            Ok(())
+        }
+    }
+
+    let mut prefix = StructPrefix(b"struct ");
+    write!(prefix, "{}", visitor as &dyn de::Expected).is_ok() && prefix.0.is_empty()
+}
+
+/// A visitor, an access or a seed one level further in.
+struct Counting<'b, T, const KIND: u8> {
+    inner: T,
+    depth: Depth<'b>,
+}
+
+/// The value is a struct whose fields are known.
+const STRUCT: u8 = 1;
+/// The value may be of any kind. An object may be a struct, whose fields are not known.
+const ANY: u8 = 2;
+/// The value is an item of a list.
+const ITEM: u8 = 3;
+const OTHER: u8 = 0;
+
+/// An object whose fields are not known counts as this many fields.
+const UNKNOWN_FIELDS: usize = 16;
 
 macro_rules! forward_values {
     ($($method:ident($kind:ty))*) => { $(
         #[inline]
         fn $method<E: Error>(self, value: $kind) -> Result<V::Value, E> {
-            self.0.$method(value)
+            self.inner.$method(value)
         }
     )* };
 }
 
-impl<'de, V: Visitor<'de>, const STRUCT: bool> Visitor<'de> for Inside<V, STRUCT> {
+impl<'de, V: Visitor<'de>, const KIND: u8> Visitor<'de> for Counting<'_, V, KIND> {
     type Value = V::Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.expecting(f)
+        self.inner.expecting(f)
     }
 
     forward_values! {
@@ -103,53 +165,64 @@ impl<'de, V: Visitor<'de>, const STRUCT: bool> Visitor<'de> for Inside<V, STRUCT
 
     #[inline]
     fn visit_none<E: Error>(self) -> Result<V::Value, E> {
-        self.0.visit_none()
+        self.inner.visit_none()
     }
 
     #[inline]
     fn visit_unit<E: Error>(self) -> Result<V::Value, E> {
-        self.0.visit_unit()
+        self.inner.visit_unit()
     }
 
     #[inline]
     fn visit_some<D: Deserializer<'de>>(self, value: D) -> Result<V::Value, D::Error> {
-        self.0.visit_some(Objects(value))
+        self.inner.visit_some(Objects { value, depth: self.depth })
     }
 
     #[inline]
     fn visit_newtype_struct<D: Deserializer<'de>>(self, value: D) -> Result<V::Value, D::Error> {
-        self.0.visit_newtype_struct(Objects(value))
+        self.inner.visit_newtype_struct(Objects { value, depth: self.depth })
     }
 
     #[inline]
     fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<V::Value, A::Error> {
-        if STRUCT {
+        if KIND == STRUCT {
             return Err(A::Error::invalid_type(Unexpected::Seq, &self));
         }
-        self.0.visit_seq(Inside::<A>(items))
+        self.inner.visit_seq(Counting::<A, OTHER> { inner: items, depth: self.depth })
     }
 
     #[inline]
     fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<V::Value, A::Error> {
-        self.0.visit_map(Inside::<A>(members))
+        let depth = match KIND {
+            STRUCT => self.depth.inside_struct()?,
+            ANY => {
+                self.depth.spend(UNKNOWN_FIELDS)?;
+                self.depth.inside_struct()?
+            }
+            _ => self.depth,
+        };
+        self.inner.visit_map(Counting::<A, KIND> { inner: members, depth })
     }
 
     #[inline]
     fn visit_enum<A: EnumAccess<'de>>(self, variant: A) -> Result<V::Value, A::Error> {
-        self.0.visit_enum(Inside::<A>(variant))
+        self.inner.visit_enum(Counting::<A, OTHER> { inner: variant, depth: self.depth })
     }
 }
 
-impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Inside<S> {
+impl<'de, S: DeserializeSeed<'de>, const KIND: u8> DeserializeSeed<'de> for Counting<'_, S, KIND> {
     type Value = S::Value;
 
     #[inline]
     fn deserialize<D: Deserializer<'de>>(self, value: D) -> Result<S::Value, D::Error> {
-        self.0.deserialize(Objects(value))
+        if KIND == ITEM {
+            self.depth.spend(1)?;
+        }
+        self.inner.deserialize(Objects { value, depth: self.depth })
     }
 }
 
-impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Inside<A> {
+impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Counting<'_, A, OTHER> {
     type Error = A::Error;
 
     #[inline]
@@ -157,15 +230,15 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Inside<A> {
         &mut self,
         seed: S,
     ) -> Result<Option<S::Value>, A::Error> {
-        self.0.next_element_seed(Inside::<S>(seed))
+        self.inner.next_element_seed(Counting::<S, ITEM> { inner: seed, depth: self.depth })
     }
 
     fn size_hint(&self) -> Option<usize> {
-        self.0.size_hint()
+        self.inner.size_hint()
     }
 }
 
-impl<'de, A: MapAccess<'de>> MapAccess<'de> for Inside<A> {
+impl<'de, A: MapAccess<'de>, const KIND: u8> MapAccess<'de> for Counting<'_, A, KIND> {
     type Error = A::Error;
 
     #[inline]
@@ -173,48 +246,52 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Inside<A> {
         &mut self,
         seed: S,
     ) -> Result<Option<S::Value>, A::Error> {
-        self.0.next_key_seed(seed)
+        self.inner.next_key_seed(seed)
     }
 
     #[inline]
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, A::Error> {
-        self.0.next_value_seed(Inside::<S>(seed))
+        if KIND != STRUCT {
+            self.depth.spend(1)?;
+        }
+        self.inner.next_value_seed(Counting::<S, OTHER> { inner: seed, depth: self.depth })
     }
 
     fn size_hint(&self) -> Option<usize> {
-        self.0.size_hint()
+        self.inner.size_hint()
     }
 }
 
-impl<'de, A: EnumAccess<'de>> EnumAccess<'de> for Inside<A> {
+impl<'de, 'b, A: EnumAccess<'de>> EnumAccess<'de> for Counting<'b, A, OTHER> {
     type Error = A::Error;
-    type Variant = Inside<A::Variant>;
+    type Variant = Counting<'b, A::Variant, OTHER>;
 
     #[inline]
     fn variant_seed<S: DeserializeSeed<'de>>(
         self,
         seed: S,
     ) -> Result<(S::Value, Self::Variant), A::Error> {
-        self.0.variant_seed(seed).map(|(variant, content)| (variant, Inside(content)))
+        let (variant, inner) = self.inner.variant_seed(seed)?;
+        Ok((variant, Counting { inner, depth: self.depth }))
     }
 }
 
-impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Inside<A> {
+impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Counting<'_, A, OTHER> {
     type Error = A::Error;
 
     #[inline]
     fn unit_variant(self) -> Result<(), A::Error> {
-        self.0.unit_variant()
+        self.inner.unit_variant()
     }
 
     #[inline]
     fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, A::Error> {
-        self.0.newtype_variant_seed(Inside::<S>(seed))
+        self.inner.newtype_variant_seed(Counting::<S, OTHER> { inner: seed, depth: self.depth })
     }
 
     #[inline]
     fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, A::Error> {
-        self.0.tuple_variant(len, Inside::<V, false>(visitor))
+        self.inner.tuple_variant(len, Counting::<V, OTHER> { inner: visitor, depth: self.depth })
     }
 
     #[inline]
@@ -223,6 +300,8 @@ impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Inside<A> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, A::Error> {
-        self.0.struct_variant(fields, Inside::<V, true>(visitor))
+        self.depth.spend(fields.len())?;
+        let visitor = Counting::<V, STRUCT> { inner: visitor, depth: self.depth };
+        self.inner.struct_variant(fields, visitor)
     }
 }

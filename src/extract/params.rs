@@ -5,9 +5,9 @@ use http::request::Parts;
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode, utf8_percent_encode};
 use serde_core::de::DeserializeOwned;
 
-use crate::extract::input::{Head, HeadInput, Input, Source};
+use crate::extract::input::{Head, HeadInput, Input, RawInput};
 use crate::extract::{Location, Query};
-use crate::route::Matched;
+use crate::route::routes::Matched;
 use crate::{Error, Request};
 
 /// Data from the parameters of the matched path and the query together, as `req.query` has them in Next.js.
@@ -41,19 +41,19 @@ impl<T: DeserializeOwned + Send> Input for Params<T> {
     super::data_of!(T);
     const LOCATION: Location = Location::Query;
 
-    async fn read(req: &mut Request) -> Result<Source, Error> {
+    async fn read(req: &mut Request) -> Result<RawInput, Error> {
         Self::find((&*req).into())
     }
 
-    fn parse(source: &Source) -> Result<Self, Error> {
+    fn parse(source: &RawInput) -> Result<Self, Error> {
         Query::parse(source).map(|Query(data)| Self(data))
     }
 }
 
 impl<T: DeserializeOwned + Send> HeadInput for Params<T> {
-    fn find(head: Head<'_>) -> Result<Source, Error> {
+    fn find(head: Head<'_>) -> Result<RawInput, Error> {
         let Some(matched) = head.extensions.get::<Matched>() else {
-            return Ok(Source::query(head.uri.clone()).under(head));
+            return Ok(RawInput::query(head.uri.clone()).under(head));
         };
         let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
         let params: Vec<_> = matched.params().collect();
@@ -68,7 +68,7 @@ impl<T: DeserializeOwned + Send> HeadInput for Params<T> {
                 pairs.push(pair.to_owned());
             }
         }
-        Ok(Source::body(pairs.join("&")).under(head))
+        Ok(RawInput::body(pairs.join("&")).under(head))
     }
 }
 

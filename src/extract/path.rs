@@ -13,10 +13,10 @@ use serde_core::de::{
 };
 use serde_core::forward_to_deserialize_any;
 
-use crate::extract::input::{Head, HeadInput, Input, Kind, Source};
+use crate::extract::input::{Head, HeadInput, Input, RawInput, RawKind};
 use crate::extract::{FieldError, Location};
-use crate::pattern::decode_value;
-use crate::route::Matched;
+use crate::route::pattern::decode_value;
+use crate::route::routes::Matched;
 use crate::{Error, Request};
 
 /// Data from the parameters of the matched path, percent-decoded.
@@ -64,22 +64,22 @@ impl<T: DeserializeOwned + Send> Input for Path<T> {
     super::data_of!(T);
     const LOCATION: Location = Location::Path;
 
-    async fn read(req: &mut Request) -> Result<Source, Error> {
+    async fn read(req: &mut Request) -> Result<RawInput, Error> {
         Self::find((&*req).into())
     }
 
-    fn parse(source: &Source) -> Result<Self, Error> {
+    fn parse(source: &RawInput) -> Result<Self, Error> {
         match &source.kind {
-            Kind::Path(matched) => read(matched, source).map(Self),
+            RawKind::Path(matched) => read(matched, source).map(Self),
             _ => Err(no_path()),
         }
     }
 }
 
 impl<T: DeserializeOwned + Send> HeadInput for Path<T> {
-    fn find(head: Head<'_>) -> Result<Source, Error> {
+    fn find(head: Head<'_>) -> Result<RawInput, Error> {
         let matched = head.extensions.get::<Matched>().ok_or_else(no_path)?;
-        Ok(Source::path(matched.clone()).under(head))
+        Ok(RawInput::path(matched.clone()).under(head))
     }
 }
 
@@ -102,8 +102,8 @@ fn no_path() -> Error {
     Error::internal("`Path` stands in a handler that answers on any path")
 }
 
-fn read<T: DeserializeOwned>(matched: &Matched, source: &Source) -> Result<T, Error> {
-    T::deserialize(Params { matched }).map_err(|failed| match failed {
+fn read<T: DeserializeOwned>(matched: &Matched, source: &RawInput) -> Result<T, Error> {
+    T::deserialize(PathParams { matched }).map_err(|failed| match failed {
         Failed::Value { name, code, detail } => {
             let mut error = FieldError::new(Location::Path, code, detail);
             if let Some(name) = name {
@@ -186,11 +186,11 @@ impl fmt::Display for Failed {
 impl std::error::Error for Failed {}
 
 /// All parameters.
-struct Params<'de> {
+struct PathParams<'de> {
     matched: &'de Matched,
 }
 
-impl<'de> Params<'de> {
+impl<'de> PathParams<'de> {
     fn all(&self) -> impl Iterator<Item = Param<'de>> + use<'de> {
         self.matched.raw_params().map(|(name, raw)| Param { name, raw })
     }
@@ -214,7 +214,7 @@ impl<'de> Params<'de> {
     }
 
     fn named<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failed> {
-        visitor.visit_map(Members { params: self.all(), value: None })
+        visitor.visit_map(PathMembers { params: self.all(), value: None })
     }
 }
 
@@ -227,7 +227,7 @@ macro_rules! of_the_only_one {
     )*};
 }
 
-impl<'de> Deserializer<'de> for Params<'de> {
+impl<'de> Deserializer<'de> for PathParams<'de> {
     type Error = Failed;
 
     of_the_only_one! {
@@ -445,7 +445,7 @@ impl<'de> Deserializer<'de> for Param<'de> {
         _: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Failed> {
-        visitor.visit_enum(Variant(self.text()))
+        visitor.visit_enum(PathVariant(self.text()))
     }
 
     fn deserialize_map<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Failed> {
@@ -465,9 +465,9 @@ impl<'de> Deserializer<'de> for Param<'de> {
 }
 
 /// A variant without fields.
-struct Variant<'de>(Cow<'de, str>);
+struct PathVariant<'de>(Cow<'de, str>);
 
-impl<'de> EnumAccess<'de> for Variant<'de> {
+impl<'de> EnumAccess<'de> for PathVariant<'de> {
     type Error = Failed;
     type Variant = UnitOnly;
 
@@ -528,12 +528,12 @@ impl<'de, I: Iterator<Item = Param<'de>>> SeqAccess<'de> for Items<I> {
 }
 
 /// Parameters by name.
-struct Members<'de, I> {
+struct PathMembers<'de, I> {
     params: I,
     value: Option<Param<'de>>,
 }
 
-impl<'de, I: Iterator<Item = Param<'de>>> MapAccess<'de> for Members<'de, I> {
+impl<'de, I: Iterator<Item = Param<'de>>> MapAccess<'de> for PathMembers<'de, I> {
     type Error = Failed;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(

@@ -5,7 +5,7 @@ use http::StatusCode;
 use http::request::Parts;
 use serde_core::de::DeserializeOwned;
 
-use crate::extract::input::{Head, HeadInput, Input, Source};
+use crate::extract::input::{Head, HeadInput, Input, RawInput};
 use crate::extract::{Location, form_data};
 use crate::{Error, Request};
 
@@ -44,18 +44,18 @@ impl<T: DeserializeOwned + Send> Input for Query<T> {
     super::data_of!(T);
     const LOCATION: Location = Location::Query;
 
-    async fn read(req: &mut Request) -> Result<Source, Error> {
+    async fn read(req: &mut Request) -> Result<RawInput, Error> {
         Self::find((&*req).into())
     }
 
-    fn parse(source: &Source) -> Result<Self, Error> {
+    fn parse(source: &RawInput) -> Result<Self, Error> {
         form_data::parse(Location::Query, StatusCode::BAD_REQUEST, source).map(Self)
     }
 }
 
 impl<T: DeserializeOwned + Send> HeadInput for Query<T> {
-    fn find(head: Head<'_>) -> Result<Source, Error> {
-        Ok(Source::query(head.uri.clone()).under(head))
+    fn find(head: Head<'_>) -> Result<RawInput, Error> {
+        Ok(RawInput::query(head.uri.clone()).under(head))
     }
 }
 

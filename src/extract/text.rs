@@ -7,7 +7,7 @@ use http::HeaderValue;
 use http::StatusCode;
 use http::header::ACCEPT;
 
-use crate::extract::media_type::{Charset, MediaType};
+use crate::extract::media_type::{Charset, ContentType};
 use crate::extract::read_body;
 use crate::{Error, Request, Response};
 
@@ -34,7 +34,7 @@ impl<S: Sync> FromRequest<S> for Text {
     type Rejection = Error;
 
     async fn from_request(mut req: Request, _: &S) -> Result<Self, Error> {
-        if MediaType::of(req.headers()).is_some_and(|found| found.charset == Charset::Other) {
+        if ContentType::of(req.headers()).is_some_and(|found| found.charset == Charset::Other) {
             return Err(Error::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "The text must be UTF-8")
                 .with_header(ACCEPT, HeaderValue::from_static("text/plain;charset=utf-8")));
         }

@@ -8,7 +8,7 @@ use http::StatusCode;
 
 use crate::probe::Site;
 use crate::probe::record::{Recording, SiteCost};
-use crate::route::{Node, write_branch};
+use crate::route::listing::{Node, write_branch};
 
 /// What the steps of a chain cost. Made by [`Overhead::run`](super::Overhead::run).
 ///
@@ -254,7 +254,7 @@ impl fmt::Display for OverheadReport {
             if counted {
                 let _ = write!(line, " {allocations:>12}");
             }
-            writeln!(f, "{}", line.trim_end())
+            writeln!(f, "{}", line.trim_end_matches(' '))
         };
         line(&self.title(), "", "", "", "")?;
         line("", "", "", "", "")?;

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use pin_project_lite::pin_project;
 
-use crate::route::Routes;
+use crate::route::routes::Routes;
 
 /// A part of a chain whose time is measured: a step, or the chain itself between the steps.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]

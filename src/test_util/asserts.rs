@@ -122,7 +122,7 @@ impl TestResponse {
 
     pub(super) fn media_type(&self) -> Option<&str> {
         let value = self.headers.get(CONTENT_TYPE)?.to_str().ok()?;
-        Some(value.split(';').next().unwrap_or(value).trim())
+        Some(value.split(';').next().unwrap_or(value).trim_matches([' ', '\t']))
     }
 
     /// Asserts the body as text.
@@ -275,7 +275,8 @@ impl TestResponse {
     /// The items of a list in a header (RFC 9110, 5.6.1).
     fn list(&self, name: &str) -> Vec<&str> {
         let values = self.headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
-        values.flat_map(|value| value.split(',')).map(str::trim).filter(|i| !i.is_empty()).collect()
+        let items = values.flat_map(|value| value.split(','));
+        items.map(|item| item.trim_matches([' ', '\t'])).filter(|i| !i.is_empty()).collect()
     }
 }
 

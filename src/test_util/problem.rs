@@ -112,9 +112,12 @@ pub struct RateLimitField {
 
 impl RateLimitField {
     fn parse(item: &str) -> Option<Self> {
-        let (name, parameters) = item.trim().strip_prefix('"')?.split_once('"')?;
+        let (name, parameters) =
+            item.trim_matches([' ', '\t']).strip_prefix('"')?.split_once('"')?;
         let number = |key: &str| {
-            parameters.split(';').find_map(|p| p.trim().strip_prefix(key)?.parse::<u64>().ok())
+            parameters
+                .split(';')
+                .find_map(|p| p.trim_matches([' ', '\t']).strip_prefix(key)?.parse::<u64>().ok())
         };
         let reset = number("t=").map(Duration::from_secs);
         Some(Self { policy: name.to_owned(), remaining: number("r=")?, reset })

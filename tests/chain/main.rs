@@ -4,8 +4,10 @@
 
 mod contract;
 mod cost;
+mod next;
 mod next_connect;
 mod regressions;
 mod routing;
+mod scopes;
 mod semantics;
 mod support;

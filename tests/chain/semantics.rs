@@ -328,7 +328,6 @@ fn past_the_last_handler_on_no_match_answers_once() {
         .at("/a", |c| c.get(pass))
         .use_(t.tag("later"))
         .get(pass)
-        .use_(t.tag("last"))
         .build();
     assert_eq!(answer(&service, "GET", "/a"), "200 no match");
     assert_eq!(t.take(), ">later no match <later");
@@ -499,6 +498,72 @@ fn a_handler_that_no_request_reaches_is_refused() {
     reachable(Chain::new().get(ok).all(other).try_build());
     reachable(Chain::new().get(ok).head(other).try_build());
     reachable(Chain::new().at("/a", |c| c.get(ok)).get(other).try_build());
+}
+
+#[test]
+fn middleware_that_covers_nothing_is_refused() {
+    async fn refuse() -> Result<(), StatusCode> {
+        Err(StatusCode::UNAUTHORIZED)
+    }
+    let line = line!() + 1;
+    let error = build_error(Chain::new().get(ok).use_(pass).try_build());
+    assert!(error.contains(&format!("`pass`, added at {}:{line}", file!())), "{error}");
+    assert!(error.contains("put it before those that it is for"), "{error}");
+    let line = line!() + 2;
+    let error =
+        build_error(Chain::new().use_at("/amdin", pass).at("/admin", |c| c.get(ok)).try_build());
+    assert!(error.contains(&format!("`pass`, added at {}:{line}", file!())), "{error}");
+    assert!(error.contains("is under `/amdin`; correct the prefix"), "{error}");
+
+    let nothing = |result: Result<_, _>| {
+        assert!(matches!(result, Err(BuildError::CoversNothing { .. })), "{result:?}");
+    };
+    nothing(Chain::new().use_(pass).try_build());
+    nothing(Chain::new().get(ok).guard(refuse).try_build());
+    nothing(
+        Chain::new().at("/a", |c| c.get(ok)).use_(tower::layer::util::Identity::new()).try_build(),
+    );
+    nothing(Chain::new().at("/a", |c| c.get(ok).use_(pass)).at("/b", |c| c.get(ok)).try_build());
+    nothing(Chain::new().use_(pass).mount("/a", Chain::new().always(pass)).try_build());
+    nothing(Chain::new().get(ok).mount("/a", Chain::new().use_(pass).seal()).try_build());
+    nothing(Chain::new().use_(pass).on_no_match(ok).try_build());
+    nothing(Chain::new().get(ok).use_(None::<BoxMiddleware>).try_build());
+    for prefix in ["/b", "/a/c", "/a/b/x", "/{x}/c", "/a/b/{x}", "/files"] {
+        nothing(
+            Chain::new()
+                .at("/files", |c| c.get(ok))
+                .use_at(prefix, pass)
+                .at("/a/b", |c| c.get(ok))
+                .try_build(),
+        );
+    }
+    let moved = Chain::new().use_at("/m/a", pass).at("/a", |c| c.get(ok));
+    nothing(Chain::new().mount("/m", moved).try_build());
+
+    let covers = |result: Result<_, _>| assert!(result.is_ok(), "{result:?}");
+    covers(Chain::new().get(ok).always(pass).try_build());
+    covers(Chain::new().get(ok).provide(7).catch_panics().on_error(async |_| ()).try_build());
+    covers(Chain::new().use_(pass).get(ok).try_build());
+    covers(Chain::new().use_(pass).at("/a", |c| c.at("/b", |c| c.get(ok))).try_build());
+    covers(Chain::new().use_at("/any", pass).get(ok).try_build());
+    for (prefix, path) in [
+        ("/", "/a"),
+        ("/a", "/a"),
+        ("/a", "/a/"),
+        ("/a/", "/a/b"),
+        ("/%61", "/a"),
+        ("/{x}/b", "/a/{y}"),
+        ("/a-b/c", "/{x}-b/{y}"),
+        ("/a/b/c", "/a/{*rest}"),
+    ] {
+        covers(Chain::new().use_at(prefix, pass).at(path, |c| c.get(ok)).try_build());
+    }
+    let moved = Chain::new().use_at("/a", pass).at("/a", |c| c.get(ok));
+    covers(Chain::new().mount("/m", moved).try_build());
+    let files = tower::service_fn(async |_: Request| Ok::<_, Infallible>(Response::default()));
+    covers(Chain::new().use_at("/f/inner/x", pass).service("/f", files).try_build());
+    // The service behind a layer answers any path.
+    let _ = Chain::new().use_at("/a", pass).use_(pass).into_layer();
 }
 
 #[test]

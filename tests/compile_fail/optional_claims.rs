@@ -1,6 +1,6 @@
 //! Claims behind a `Jwt` that lets requests without a token pass.
 
-use tower_chain::{Chain, Claims, Jwt, JwtConfigError};
+use tower_chain::{Chain, Claims, Jwt, JwtError};
 
 #[derive(serde::Deserialize)]
 struct Member {
@@ -11,7 +11,7 @@ async fn me(claims: Claims<Member>) -> String {
     claims.sub.clone()
 }
 
-fn main() -> Result<(), JwtConfigError> {
+fn main() -> Result<(), JwtError> {
     let jwt = Jwt::<Member>::hs256("a secret that has thirty-two bytes")?.optional();
     let _ = Chain::new().use_(jwt).get(me).build();
     Ok(())

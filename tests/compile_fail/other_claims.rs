@@ -1,6 +1,6 @@
 //! Claims of another type than the `Jwt` before the handler provides.
 
-use tower_chain::{Chain, Claims, Jwt, JwtConfigError};
+use tower_chain::{Chain, Claims, Jwt, JwtError};
 
 #[derive(serde::Deserialize)]
 struct Member {
@@ -16,7 +16,7 @@ async fn me(claims: Claims<Admin>) -> String {
     claims.sub.clone()
 }
 
-fn main() -> Result<(), JwtConfigError> {
+fn main() -> Result<(), JwtError> {
     let jwt = Jwt::<Member>::hs256("a secret that has thirty-two bytes")?;
     let _ = Chain::new().use_(jwt).get(me).build();
     Ok(())

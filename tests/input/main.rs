@@ -21,6 +21,7 @@ mod bodies;
 mod cost;
 #[path = "../../src/test_log.rs"]
 mod log;
+mod memory;
 mod next_js;
 mod others;
 mod refusals;

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -169,34 +168,6 @@ async fn a_handshake_that_does_not_end_ends_the_connection() {
     assert_eq!(client.rest().await.unwrap_or_default(), "");
 }
 
-#[tokio::test]
-async fn the_proxy_protocol_comes_before_tls() {
-    let certificate = certificate();
-    let listener =
-        Listener::bind("127.0.0.1:0").await.unwrap().tls(tls(&certificate)).proxy_protocol();
-    let server = Running::of(Server::new(listener), service());
-    let Some(curl) = curl() else { return };
-    let folder = folder("proxy");
-    let (chain, _) = write(&folder, &certificate);
-    let port = server.addr.port();
-    let url = format!("https://localhost:{port}/peer");
-    let resolve = format!("localhost:{port}:127.0.0.1");
-    for version in ["--http1.1", "--http2"] {
-        let mut curl = tokio::process::Command::new(&curl);
-        curl.args(["-sS", "--haproxy-protocol", version, "--resolve", &resolve, "--cacert"]);
-        let output =
-            within(curl.arg(&chain).args([&url, "-w", " %{http_version} %{local_port}"]).output());
-        let output = output.await.unwrap();
-        let text = String::from_utf8(output.stdout).unwrap();
-        let expected = if version == "--http2" { "2" } else { "1.1" };
-        let [peer, version, port] = text.split(' ').collect::<Vec<_>>()[..] else {
-            panic!("{text}")
-        };
-        assert_eq!((peer, version), (format!("127.0.0.1:{port}").as_str(), expected));
-    }
-    fs::remove_dir_all(folder).unwrap();
-}
-
 #[test]
 fn what_is_wrong_with_a_certificate_is_said() {
     let certificate = certificate();
@@ -209,14 +180,6 @@ fn what_is_wrong_with_a_certificate_is_said() {
     assert!(error.to_string().contains("BEGIN PRIVATE KEY"), "{error}");
     let tls = Tls::from_pem(&chain, &key).unwrap();
     assert!(!format!("{tls:?}").contains("PRIVATE"));
-}
-
-/// A real client of other make, where there is one.
-fn curl() -> Option<PathBuf> {
-    let version = Command::new("curl").arg("--version").output();
-    let found = version.is_ok_and(|found| String::from_utf8_lossy(&found.stdout).contains("HTTP2"));
-    assert!(found || std::env::var_os("TOWER_CHAIN_TESTS_NEED_ALL").is_none(), "there is no curl");
-    found.then(|| "curl".into())
 }
 
 fn folder(name: &str) -> PathBuf {

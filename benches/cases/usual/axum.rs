@@ -49,7 +49,7 @@ async fn create(
     Ok((StatusCode::CREATED, Json(Created { id, name: user.name, by: member.sub })))
 }
 
-static KEY: LazyLock<DecodingKey> = LazyLock::new(|| DecodingKey::from_secret(SECRET));
+static KEY: LazyLock<DecodingKey> = LazyLock::new(|| DecodingKey::from_secret(SECRET).unwrap());
 
 struct Token(Member);
 

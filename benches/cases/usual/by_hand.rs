@@ -72,7 +72,7 @@ pub(super) fn by_hand(_: usize) -> Subject {
     let rate = NonZeroU32::new(1_000_000).unwrap();
     let job = Arc::new(ByHand {
         limiter: RateLimiter::keyed(Quota::per_second(rate)),
-        key: DecodingKey::from_secret(SECRET),
+        key: DecodingKey::from_secret(SECRET).unwrap(),
         validation: Validation::default(),
     });
     let service = tower::service_fn(move |req: Request| {

@@ -51,7 +51,7 @@ pub fn request(peer: impl Clone + Send + Sync + 'static) -> impl Fn() -> Request
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let roles = vec!["admin".to_owned(), "author".to_owned()];
     let member = Member { sub: "user-4711".to_owned(), roles, exp: now + 86_400 };
-    let key = EncodingKey::from_secret(SECRET);
+    let key = EncodingKey::from_secret(SECRET).unwrap();
     let token = jsonwebtoken::encode(&Header::default(), &member, &key).unwrap();
     let token: HeaderValue = format!("Bearer {token}").parse().unwrap();
     move || {

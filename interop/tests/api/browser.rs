@@ -8,8 +8,9 @@ use super::program::Program;
 use crate::support::browser::Driver;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[cfg_attr(not(chromium), ignore = "install chromium and chromedriver to run this test")]
 async fn a_browser_posts_the_form_and_sees_message_list_and_errors() {
-    let Some(driver) = Driver::start() else { return };
+    let driver = Driver::start();
     let program = Program::start();
     let browser = driver.browser().await;
     browser.goto(&program.base).await.unwrap();

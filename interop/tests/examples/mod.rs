@@ -13,7 +13,6 @@ mod running;
 mod sources;
 
 use std::collections::BTreeSet;
-use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -21,11 +20,10 @@ use page::Page;
 use running::Running;
 
 #[test]
+#[cfg_attr(not(all(curl, openssl)), ignore = "install curl and openssl to run this test")]
 fn every_example_answers_as_its_page_says() {
-    if !has_tools() {
-        return;
-    }
-    let pages = Page::all();
+    let all = Page::all();
+    let pages: Vec<&Page> = all.iter().filter(|page| !page.mentions("redis-server")).collect();
     let (next, wrong) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..4 {
@@ -43,22 +41,21 @@ fn every_example_answers_as_its_page_says() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Whether the programs that pages use are installed. Where all are needed, a missing one fails the test.
-fn has_tools() -> bool {
-    let output = Command::new("sh").args(["-c", "curl --version && openssl version"]).output();
-    let found = output.is_ok_and(|output| output.status.success());
-    let needed = std::env::var_os("TOWER_CHAIN_TESTS_NEED_ALL").is_some();
-    assert!(found || !needed, "`curl` or `openssl` is not installed");
-    if !found {
-        eprintln!("SKIPPED: `curl` or `openssl` is not installed, nothing was tested");
+#[test]
+#[cfg_attr(not(all(curl, redis_server)), ignore = "install curl and redis-server to run this test")]
+fn the_examples_with_redis_answer_as_their_pages_say() {
+    let pages = Page::all();
+    let pages: Vec<&Page> = pages.iter().filter(|page| page.mentions("redis-server")).collect();
+    assert!(!pages.is_empty());
+    for page in pages {
+        assert_eq!(differences(page), Vec::<String>::new(), "{}", page.name);
     }
-    found
 }
 
 /// What an example answers otherwise than its page says.
 fn differences(page: &Page) -> Vec<String> {
     const END: &str = "--- the end of an answer ---";
-    let Some(running) = Running::start(page) else { return Vec::new() };
+    let running = Running::start(page);
     // One shell for all: a command may use a variable that an earlier one set.
     let mut script = "curl() { command curl -q -sS --max-time 20 \"$@\"; }\n".to_owned();
     let asks = if page.asks.is_empty() { &page.run } else { &page.asks };
@@ -138,10 +135,8 @@ fn the_tests_in_examples_are_run_and_the_readme_lists_all() {
 }
 
 #[test]
+#[cfg_attr(not(openssl), ignore = "install openssl to run this test")]
 fn a_secret_that_is_missing_or_too_short_is_named() {
-    if !has_tools() {
-        return;
-    }
     let mut found = 0;
     for page in Page::all() {
         let mut lines = page.run.iter();

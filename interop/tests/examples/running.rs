@@ -21,13 +21,10 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Starts what the page starts, or nothing if it needs something that is not installed here.
-    pub(crate) fn start(page: &Page) -> Option<Self> {
+    /// Starts what the page starts.
+    pub(crate) fn start(page: &Page) -> Self {
         let mut shell = Shell::new(page);
-        let redis = match page.mentions("redis-server") {
-            true => Some(Redis::start()?),
-            false => None,
-        };
+        let redis = page.mentions("redis-server").then(Redis::start);
         shell.variables.extend(redis.iter().map(|redis| ("REDIS_URL", redis.url())));
         let gateway = shell.ports.get("9000").map(|&port| Gateway::start(port));
         let of_lambda = gateway.iter().flat_map(|gateway| gateway.lambda.variables());
@@ -42,7 +39,7 @@ impl Running {
             }
         }
         running.wait_until_all_ports_answer();
-        Some(running)
+        running
     }
 
     pub(crate) fn url(&self) -> String {

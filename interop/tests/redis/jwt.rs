@@ -8,8 +8,10 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::Mac;
 use serde_json::{Value, json};
-use tower_chain::middleware::jwt::{RedisDenylist, RedisReplay, Refusal, ReplayStore, TokenCache};
-use tower_chain::{Jwt, JwtConfigError};
+use tower_chain::middleware::jwt::{
+    JwtRefusal, RedisDenylist, RedisReplay, ReplayStore, TokenCache,
+};
+use tower_chain::{Jwt, JwtError};
 
 const SECRET: &str = "the secret that only the tests have";
 
@@ -28,8 +30,9 @@ fn at(seconds: u64) -> SystemTime {
 const EXP: u64 = 4_000_000_000;
 
 #[tokio::test]
+#[cfg_attr(not(redis_server), ignore = "install redis-server to run this test")]
 async fn what_one_server_revokes_the_other_refuses() {
-    let Some(redis) = Redis::start() else { return };
+    let redis = Redis::start();
     let list = || RedisDenylist::new(&redis.url()).unwrap().prefix("test");
     let server = || {
         let cache = TokenCache::new(100).unwrap();
@@ -60,7 +63,7 @@ async fn what_one_server_revokes_the_other_refuses() {
     list().revoke_subject(Some("joe"), "ann", at(50), SystemTime::now()).await.unwrap();
     for (claims, revoked) in table {
         for server in [&one, &other] {
-            let expected = if revoked { Err(Refusal::Revoked) } else { Ok(()) };
+            let expected = if revoked { Err(JwtRefusal::Revoked) } else { Ok(()) };
             let verified = server.verify(token(claims.clone())).await;
             assert_eq!(verified.map(drop), expected, "{claims}");
         }
@@ -72,8 +75,9 @@ async fn what_one_server_revokes_the_other_refuses() {
 
 /// For ten minutes longer than asked for, as the leeway may be as long; and no call takes back what another one has revoked.
 #[tokio::test]
+#[cfg_attr(not(redis_server), ignore = "install redis-server to run this test")]
 async fn what_is_revoked_is_known_as_long_as_a_token_may_live() {
-    let Some(redis) = Redis::start() else { return };
+    let redis = Redis::start();
     let list = RedisDenylist::new(&redis.url()).unwrap();
     let until = |seconds| SystemTime::now() + Duration::from_secs(seconds);
     let client = redis::Client::open(redis.url()).unwrap();
@@ -93,7 +97,7 @@ async fn what_is_revoked_is_known_as_long_as_a_token_may_live() {
     let jwt = Jwt::<()>::hs256(SECRET).unwrap().redis_denylist(list);
     for id in ["7", "8", "9"] {
         let verified = jwt.verify(token(json!({"exp": EXP, "jti": id}))).await;
-        assert_eq!(verified.map(drop), Err(Refusal::Revoked), "{id}");
+        assert_eq!(verified.map(drop), Err(JwtRefusal::Revoked), "{id}");
     }
 }
 
@@ -105,19 +109,20 @@ async fn a_redis_that_is_gone_lets_nothing_pass() {
     assert!(!format!("{list:?}").contains("canary"));
     let jwt = Jwt::<()>::hs256(SECRET).unwrap().redis_denylist(list);
     let refusal = jwt.verify(token(json!({"exp": EXP, "jti": "7"}))).await.unwrap_err();
-    assert_eq!(refusal, Refusal::RevocationUnavailable);
+    assert_eq!(refusal, JwtRefusal::RevocationUnavailable);
 }
 
 #[test]
 fn a_wrong_address_is_refused_and_not_repeated() {
     let error = RedisDenylist::new("nonsense://:canary@host").unwrap_err();
-    assert_eq!(error, JwtConfigError::RedisUrl);
+    assert_eq!(error, JwtError::RedisUrl);
     assert!(!error.to_string().contains("canary"));
 }
 
 #[tokio::test]
+#[cfg_attr(not(redis_server), ignore = "install redis-server to run this test")]
 async fn a_proof_is_good_once_on_all_servers() {
-    let Some(redis) = Redis::start() else { return };
+    let redis = Redis::start();
     let store = |prefix| RedisReplay::new(&redis.url()).unwrap().prefix(prefix);
     let (one, other, elsewhere) = (store("test"), store("test"), store("another"));
     let span = Duration::from_secs(90);
@@ -155,5 +160,5 @@ async fn a_store_that_is_away_lets_no_proof_through() {
     let store = RedisReplay::new(&url).unwrap().timeout(Duration::from_millis(200));
     assert!(store.spend(&[1; 32], Duration::from_secs(90)).await.is_err());
     assert!(!format!("{store:?}").contains("hunter2"));
-    assert_eq!(RedisReplay::new("nonsense").map(drop), Err(JwtConfigError::RedisUrl));
+    assert_eq!(RedisReplay::new("nonsense").map(drop), Err(JwtError::RedisUrl));
 }

@@ -55,8 +55,9 @@ fn slow(limits: SharedLimits) -> SharedLimits {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[cfg_attr(not(redis_server), ignore = "install redis-server to run this test")]
 async fn several_servers_admit_the_quota_together() {
-    let Some(redis) = Redis::start() else { return };
+    let redis = Redis::start();
     let servers: Vec<_> =
         (0..5).map(|_| Server::new(&redis, RateLimit::per_client(100).every(HOUR), slow)).collect();
     let admitted = futures_util::future::join_all(servers.iter().map(|s| s.admitted(60))).await;
@@ -67,8 +68,9 @@ async fn several_servers_admit_the_quota_together() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[cfg_attr(not(redis_server), ignore = "install redis-server to run this test")]
 async fn real_servers_admit_the_quota_together_over_real_sockets() {
-    let Some(redis) = Redis::start() else { return };
+    let redis = Redis::start();
     let mut addrs = Vec::new();
     for _ in 0..4 {
         let limit = RateLimit::per_client(40).every(HOUR);
@@ -94,8 +96,9 @@ async fn real_servers_admit_the_quota_together_over_real_sockets() {
 }
 
 #[tokio::test]
+#[cfg_attr(not(redis_server), ignore = "install redis-server to run this test")]
 async fn a_check_is_one_call_and_a_known_refusal_is_none() {
-    let Some(redis) = Redis::start() else { return };
+    let redis = Redis::start();
     let names = ["a", "b", "c", "d", "e", "f", "g"];
     let limit = names.iter().fold(RateLimit::new(Quota::new(10, HOUR)), |limit, name| {
         limit.and(Policy::new(*name, Quota::new(1000, HOUR)))
@@ -118,8 +121,9 @@ async fn a_check_is_one_call_and_a_known_refusal_is_none() {
 }
 
 #[tokio::test]
+#[cfg_attr(not(redis_server), ignore = "install redis-server to run this test")]
 async fn what_is_paid_for_in_advance_needs_no_call_and_never_exceeds_the_quota() {
-    let Some(redis) = Redis::start() else { return };
+    let redis = Redis::start();
     let limit = RateLimit::per_client(200).every(240 * HOUR);
     let lease = |limits: SharedLimits| slow(limits).lease(1000);
     let servers: Vec<_> = (0..3).map(|_| Server::new(&redis, limit.clone(), lease)).collect();
@@ -139,8 +143,9 @@ async fn what_is_paid_for_in_advance_needs_no_call_and_never_exceeds_the_quota()
 }
 
 #[tokio::test]
+#[cfg_attr(not(redis_server), ignore = "install redis-server to run this test")]
 async fn a_refusal_by_one_policy_charges_none() {
-    let Some(redis) = Redis::start() else { return };
+    let redis = Redis::start();
     let limit = RateLimit::new(Policy::new("small", Quota::new(2, HOUR)))
         .and(Policy::new("large", Quota::new(50, HOUR)));
     let (one, other) = (Server::new(&redis, limit.clone(), slow), Server::new(&redis, limit, slow));
@@ -152,8 +157,9 @@ async fn a_refusal_by_one_policy_charges_none() {
 }
 
 #[tokio::test]
+#[cfg_attr(not(redis_server), ignore = "install redis-server to run this test")]
 async fn keys_are_tagged_hidden_and_mortal() {
-    let Some(redis) = Redis::start() else { return };
+    let redis = Redis::start();
     let by_token = LimitKey::authorization();
     let limit = RateLimit::new(Policy::new("p", Quota::new(5, HOUR)))
         .and(Policy::new("t", Quota::new(5, HOUR)).key(by_token));
@@ -178,8 +184,9 @@ async fn keys_are_tagged_hidden_and_mortal() {
 }
 
 #[tokio::test]
+#[cfg_attr(not(redis_server), ignore = "install redis-server to run this test")]
 async fn charges_are_given_back_everywhere() {
-    let Some(redis) = Redis::start() else { return };
+    let redis = Redis::start();
     let limit = RateLimit::per_client(5).every(HOUR).count_failures();
     let (one, other) = (Server::new(&redis, limit.clone(), slow), Server::new(&redis, limit, slow));
     for _ in 0..20 {
@@ -198,8 +205,9 @@ async fn charges_are_given_back_everywhere() {
 }
 
 #[tokio::test]
+#[cfg_attr(not(redis_server), ignore = "install redis-server to run this test")]
 async fn a_clock_that_was_set_back_refuses_for_one_period_at_most() {
-    let Some(redis) = Redis::start() else { return };
+    let redis = Redis::start();
     let server = Server::new(&redis, RateLimit::per_client(2).every(Duration::from_secs(60)), slow);
     // As if it had been charged while the clock of the store was a year ahead.
     let now: Vec<u64> = redis.ask(&redis::cmd("TIME")).await.unwrap();
@@ -247,13 +255,14 @@ async fn a_clock_that_was_set_back_refuses_for_one_period_at_most() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[cfg_attr(not(redis_server), ignore = "install redis-server to run this test")]
 async fn a_killed_store_is_answered_as_the_mode_says() {
     for (mode, known, fresh) in [
         (WhileAway::Local { servers: 2 }, 429, StatusCode::OK),
         (WhileAway::Allow, 429, StatusCode::OK),
         (WhileAway::Deny, 429, StatusCode::SERVICE_UNAVAILABLE),
     ] {
-        let Some(mut redis) = Redis::start() else { return };
+        let mut redis = Redis::start();
         let limit = RateLimit::per_client(10).every(HOUR);
         let set = |limits: SharedLimits| slow(limits).while_away(mode);
         let server = Server::new(&redis, limit, set);
@@ -280,7 +289,7 @@ async fn a_killed_store_is_answered_as_the_mode_says() {
         // Back within a second of its return.
         let port = redis.port;
         drop(redis);
-        let redis = Redis::start_on(port).unwrap();
+        let redis = Redis::start_on(port);
         let back = Instant::now();
         for client in 0_u16.. {
             if redis.keys().await.unwrap().iter().any(|key| key.contains("198.51.100")) {
@@ -294,8 +303,9 @@ async fn a_killed_store_is_answered_as_the_mode_says() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[cfg_attr(not(redis_server), ignore = "install redis-server to run this test")]
 async fn a_hung_store_costs_no_more_than_the_deadline() {
-    let Some(redis) = Redis::start() else { return };
+    let redis = Redis::start();
     let limit = RateLimit::per_client(1000).every(HOUR);
     let server = Server::new(&redis, limit, |limits| limits.deadline(Duration::from_millis(50)));
     assert_eq!(server.status().await, 200);
@@ -324,9 +334,10 @@ async fn a_hung_store_costs_no_more_than_the_deadline() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[cfg_attr(not(redis_server), ignore = "install redis-server to run this test")]
 async fn what_was_admitted_without_the_store_is_admitted_by_nobody_again() {
     for dies in [false, true] {
-        let Some(mut redis) = Redis::start() else { return };
+        let mut redis = Redis::start();
         let limit = RateLimit::per_client(20).every(240 * HOUR);
         let set = |limits: SharedLimits| {
             let mode = WhileAway::Local { servers: 2 };
@@ -344,7 +355,7 @@ async fn what_was_admitted_without_the_store_is_admitted_by_nobody_again() {
         if dies {
             let port = redis.port;
             drop(redis);
-            redis = Redis::start_on(port).unwrap();
+            redis = Redis::start_on(port);
         } else {
             redis.signal("-CONT");
         }
@@ -365,8 +376,9 @@ async fn what_was_admitted_without_the_store_is_admitted_by_nobody_again() {
 }
 
 #[tokio::test]
+#[cfg_attr(not(redis_server), ignore = "install redis-server to run this test")]
 async fn the_store_decides_as_the_memory_does() {
-    let Some(redis) = Redis::start() else { return };
+    let redis = Redis::start();
     // A period so long that no request comes back during the test.
     let quota = Quota::new(1000, 240 * HOUR).burst(20);
     let policy = || {
@@ -395,8 +407,9 @@ async fn the_store_decides_as_the_memory_does() {
 }
 
 #[tokio::test]
+#[cfg_attr(not(redis_server), ignore = "install redis-server to run this test")]
 async fn several_policies_and_costs_are_paid_for_in_advance_together() {
-    let Some(redis) = Redis::start() else { return };
+    let redis = Redis::start();
     let limit = RateLimit::new(Policy::new("small", Quota::new(100, 240 * HOUR)).cost(2))
         .and(Policy::new("large", Quota::new(1000, 240 * HOUR)).cost(3));
     let lease = |limits: SharedLimits| slow(limits).lease(1000);
@@ -417,8 +430,9 @@ async fn several_policies_and_costs_are_paid_for_in_advance_together() {
 }
 
 #[tokio::test]
+#[cfg_attr(not(redis_server), ignore = "install redis-server to run this test")]
 async fn a_block_holds_on_all_servers_until_it_is_lifted() {
-    let Some(redis) = Redis::start() else { return };
+    let redis = Redis::start();
     let clock = LimitClock::fake();
     let limit = RateLimit::per_client(1).every(HOUR).penalty(Quota::new(2, HOUR), 10 * HOUR);
     let limit = limit.clock(clock.clone());
@@ -453,8 +467,9 @@ async fn a_block_holds_on_all_servers_until_it_is_lifted() {
 }
 
 #[tokio::test]
+#[cfg_attr(not(redis_server), ignore = "install redis-server to run this test")]
 async fn a_refusal_is_repeated_without_asking_for_a_second() {
-    let Some(redis) = Redis::start() else { return };
+    let redis = Redis::start();
     let clock = LimitClock::fake();
     let limit = RateLimit::per_client(1).every(HOUR).clock(clock.clone());
     let (one, other) = (Server::new(&redis, limit.clone(), slow), Server::new(&redis, limit, slow));
@@ -469,8 +484,9 @@ async fn a_refusal_is_repeated_without_asking_for_a_second() {
 }
 
 #[tokio::test]
+#[cfg_attr(not(redis_server), ignore = "install redis-server to run this test")]
 async fn requests_under_way_are_counted_on_all_servers() {
-    let Some(redis) = Redis::start() else { return };
+    let redis = Redis::start();
     let limit = || RateLimit::per_client(1000).every(HOUR).concurrency(2);
     let short = |limits: SharedLimits| slow(limits).longest_request(Duration::from_millis(300));
     let (one, other) = (Server::new(&redis, limit(), slow), Server::new(&redis, limit(), slow));
@@ -506,8 +522,9 @@ async fn requests_under_way_are_counted_on_all_servers() {
 }
 
 #[tokio::test]
+#[cfg_attr(not(redis_server), ignore = "install redis-server to run this test")]
 async fn requests_of_several_servers_wait_in_one_line() {
-    let Some(redis) = Redis::start() else { return };
+    let redis = Redis::start();
     let limit = RateLimit::new(Quota::new(20, Duration::from_secs(1)).burst(1))
         .delay(Duration::from_millis(200));
     let (one, other) = (Server::new(&redis, limit.clone(), slow), Server::new(&redis, limit, slow));
@@ -545,8 +562,9 @@ async fn admitted(server: &Server, client: &str, requests: usize) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[cfg_attr(not(redis_server), ignore = "install redis-server to run this test")]
 async fn a_cluster_decides_each_request_on_one_node_in_one_call() {
-    let Some(cluster) = Cluster::start().await else { return };
+    let cluster = Cluster::start().await;
     let names = ["a", "b", "c", "d", "e", "f", "g"];
     let limit = names.iter().fold(RateLimit::new(Quota::new(3, HOUR)), |limit, name| {
         limit.and(Policy::new(*name, Quota::new(1000, HOUR)))
@@ -588,8 +606,9 @@ async fn a_cluster_decides_each_request_on_one_node_in_one_call() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[cfg_attr(not(redis_server), ignore = "install redis-server to run this test")]
 async fn a_node_that_dies_takes_its_own_clients_alone() {
-    let Some(mut cluster) = Cluster::start().await else { return };
+    let mut cluster = Cluster::start().await;
     let limit = RateLimit::per_client(10).every(HOUR);
     let mode = WhileAway::Local { servers: 2 };
     let deadline = Duration::from_secs(1);

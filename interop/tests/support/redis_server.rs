@@ -1,10 +1,6 @@
-//! A Redis for one test, or a cluster of them.
-//!
-//! Where none is installed the tests say so and pass; with `TOWER_CHAIN_NEEDS_REDIS` set they fail instead.
+//! A Redis for one test, or a cluster of them. Tests that start one have a `cfg_attr` that ignores them where it is not installed.
 
-#![allow(dead_code, reason = "each test uses a part of it")]
-
-use std::io::{ErrorKind, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -19,40 +15,31 @@ pub(crate) struct Redis {
 }
 
 impl Redis {
-    /// Starts a server on a free port, or says that none is installed.
-    pub(crate) fn start() -> Option<Self> {
+    /// Starts a server on a free port.
+    pub(crate) fn start() -> Self {
         Self::start_on(free_port())
     }
 
-    pub(crate) fn start_on(port: u16) -> Option<Self> {
+    pub(crate) fn start_on(port: u16) -> Self {
         Self::start_with(port, &[])
     }
 
-    fn start_with(port: u16, args: &[&str]) -> Option<Self> {
+    fn start_with(port: u16, args: &[&str]) -> Self {
         let child = Command::new("redis-server")
             .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
             .args(["--save", "", "--appendonly", "no"])
             .args(args)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            .spawn();
-        let child = match child {
-            Ok(child) => child,
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                let needed = std::env::var_os("TOWER_CHAIN_NEEDS_REDIS").is_some();
-                assert!(!needed, "redis-server is not installed");
-                eprintln!("SKIPPED: redis-server is not installed, nothing was tested");
-                return None;
-            }
-            Err(error) => panic!("redis-server: {error}"),
-        };
+            .spawn()
+            .expect("redis-server starts");
         let redis = Self { child, port };
         let start = Instant::now();
         while !redis.answers() {
             assert!(start.elapsed() < Duration::from_secs(20), "redis-server does not start");
             std::thread::sleep(Duration::from_millis(10));
         }
-        Some(redis)
+        redis
     }
 
     fn answers(&self) -> bool {
@@ -114,7 +101,7 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    pub(crate) async fn start() -> Option<Self> {
+    pub(crate) async fn start() -> Self {
         let folder = std::env::temp_dir().join(format!("cluster-{}", free_port()));
         std::fs::create_dir_all(&folder).unwrap();
         let mut cluster = Self { nodes: Vec::new(), folder };
@@ -129,7 +116,7 @@ impl Cluster {
                 ["--cluster-require-full-coverage", "no"],
                 ["--dir", &folder],
             ];
-            cluster.nodes.push(Redis::start_with(free_port(), args.as_flattened())?);
+            cluster.nodes.push(Redis::start_with(free_port(), args.as_flattened()));
         }
         let nodes = cluster.nodes.iter().map(|node| format!("127.0.0.1:{}", node.port));
         let create = Command::new("redis-cli")
@@ -146,7 +133,7 @@ impl Cluster {
             })
             .await;
         }
-        Some(cluster)
+        cluster
     }
 
     pub(crate) fn urls(&self) -> Vec<String> {

@@ -1,4 +1,9 @@
-//! Tokens that only the authorization server can read.
+//! Token introspection: the authorization server checks opaque tokens (RFC 7662).
+
+#[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
+mod bound;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -17,21 +22,44 @@ use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, StatusCode, Uri};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value};
+use tokio::sync::Semaphore;
 
-use super::cache::{Cache, Key};
-use super::{Authenticate, Token};
+#[cfg(not(any(feature = "jwt", feature = "jwt-rust-crypto")))]
+use super::authenticator::Possession;
+use super::authenticator::{CredentialVerifier, Verify};
+use super::cache::{Cache, CacheKey};
+use super::turns::{ClientNetwork, Turns};
+use super::{Authenticate, Token, TokenSource};
+use crate::middleware::credentials::Credentials;
+#[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
+use crate::middleware::jwt::Proofs;
 use crate::{Error, FromChain, Grants};
 
-/// Asks an authorization server whether a token is good ([RFC 7662](https://www.rfc-editor.org/rfc/rfc7662)).
+/// Checks tokens by a request to the introspection endpoint of an authorization server ([RFC 7662](https://www.rfc-editor.org/rfc/rfc7662)).
 ///
-/// It brings no HTTP client: `new` takes an async function that sends a request. The function should not follow redirects to other hosts, and should limit
-/// how much it reads; more than 256 KiB are refused.
+/// It does not include an HTTP client: `new` takes an async function that sends a request. The function should not follow redirects to other hosts, and
+/// should limit the response; a body of more than 256 KiB is refused.
 ///
-/// Requests that bring the same token at the same time are one question. Answers are remembered: good ones until the token expires but at most for
-/// [`cache_ttl`](Self::cache_ttl), bad ones for at most 5 seconds. When the server can't be asked, or says what can't be understood, the client gets a 503
-/// with `Retry-After`.
+/// Concurrent requests with the same token cause one introspection request. Results are cached: active tokens until they expire, but at most for
+/// [`cache_ttl`](Self::cache_ttl), and other tokens for at most 5 seconds. If the server is unavailable or its response is malformed, the client gets a
+/// 503 with `Retry-After`.
 ///
-/// A token that is bound to a key of the client (`cnf`) is refused: as a bearer token it proves nothing.
+/// One client causes at most 32 requests at the same time; its further tokens wait. A flood of made-up tokens therefore does not
+/// delay the tokens of other clients. A client is an address as [`ClientAddr`](crate::extract::ClientAddr) finds it (the /64 of an IPv6 address).
+///
+/// An authorization server reports other tokens than access tokens as active as well, and tokens for other APIs. Only these are accepted:
+///
+/// - access tokens: the response has a `token_type` of `Bearer` or `DPoP` ([RFC 6749, 7.1](https://www.rfc-editor.org/rfc/rfc6749#section-7.1)), or
+///   names an access token in `token_use` or `typ`, as some servers do. No member names another kind, such as a refresh token or an ID token. See
+///   [`any_token_type`](Self::any_token_type);
+/// - tokens for this API: `aud` is, or contains, the audience. See [`any_audience`](Self::any_audience);
+/// - tokens that pass each [`check`](Self::check) of the application.
+///
+/// A token is also refused if the server answers with 400 and `unsupported_token_type` or `invalid_token`, which means that it does not introspect
+/// tokens of this kind. Any other failure of the server is a 503.
+///
+/// A token that is bound to a key or a certificate of the client (`cnf`, or `DPoP` as its type) is refused, unless the sender proves to hold it: see
+/// `dpop` and `mtls`, with the feature `jwt`.
 ///
 /// # Example
 ///
@@ -53,10 +81,11 @@ use crate::{Error, FromChain, Grants};
 ///     }
 /// };
 ///
-/// let introspection = Introspection::new("https://login.example.com/introspect", fetch)?
+/// let endpoint = "https://login.example.com/introspect";
+/// let introspection = Introspection::new(endpoint, "https://invoices.example.com", fetch)?
 ///     .client("invoices-api", "the secret of this API")
 ///     .issuer("https://login.example.com")
-///     .audience("https://invoices.example.com");
+///     .check(|token| token.claim("realm").is_some_and(|realm| realm == "customers"));
 ///
 /// let chain = Chain::new()
 ///     .use_(Authenticate::introspection(introspection))
@@ -69,26 +98,43 @@ pub struct Introspection {
     endpoint: Uri,
     authorization: Option<HeaderValue>,
     issuer: Option<String>,
-    audience: Option<String>,
+    /// Empty if any audience is accepted.
+    audiences: Vec<String>,
+    any_token_type: bool,
+    checks: Vec<Box<ResponseCheck>>,
     timeout: Duration,
-    fetch: Box<Fetch>,
+    fetch: Box<SendRequest>,
     good: Cache<Introspected>,
     bad: Cache<()>,
-    asking: Mutex<HashMap<Key, WeakShared<Asking>>>,
+    asking: Mutex<HashMap<CacheKey, WeakShared<PendingRequest>>>,
+    turns: Turns,
+    #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
+    proofs: Proofs,
 }
 
-type Fetch =
-    dyn Fn(http::Request<Bytes>) -> Pin<Box<dyn Future<Output = Fetched> + Send>> + Send + Sync;
-type Fetched = Result<http::Response<Bytes>, BoxError>;
-type Asking = Pin<Box<dyn Future<Output = Result<Option<Introspected>, Unavailable>> + Send>>;
+type ResponseCheck = dyn Fn(&Introspected) -> bool + Send + Sync;
+type SendRequest = dyn Fn(http::Request<Bytes>) -> Pin<Box<dyn Future<Output = SentResponse> + Send>>
+    + Send
+    + Sync;
+type SentResponse = Result<http::Response<Bytes>, BoxError>;
+type PendingRequest =
+    Pin<Box<dyn Future<Output = Result<Option<Introspected>, Unavailable>> + Send>>;
 
 impl Introspection {
-    /// Asks the introspection endpoint at a URL, by a function that sends a request and reads the response.
+    /// Accepts tokens for an audience, after a request to the introspection endpoint at a URL. The function sends this request and reads the
+    /// response.
+    ///
+    /// The audience is the name by which the authorization server knows this API, often its URL. A token is accepted if `aud` is this text, or a
+    /// list that contains it.
     ///
     /// # Errors
     ///
-    /// If it isn't an `https` URL, or `http` on the own machine.
-    pub fn new<F, Fut, E>(endpoint: impl Into<String>, fetch: F) -> Result<Self, IntrospectionError>
+    /// If the endpoint is not an `https` URL (or `http` on the own machine), or if the audience is empty.
+    pub fn new<F, Fut, E>(
+        endpoint: impl Into<String>,
+        audience: impl Into<String>,
+        fetch: F,
+    ) -> Result<Self, IntrospectionError>
     where
         F: Fn(http::Request<Bytes>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<http::Response<Bytes>, E>> + Send + 'static,
@@ -99,20 +145,29 @@ impl Introspection {
             Ok(uri) if is_fit(&uri) => uri,
             _ => return Err(IntrospectionError::Endpoint { url: shown(&url) }),
         };
+        let audience = audience.into();
+        if audience.is_empty() {
+            return Err(IntrospectionError::Audience);
+        }
         Ok(Self {
             endpoint,
             authorization: None,
             issuer: None,
-            audience: None,
+            audiences: vec![audience],
+            any_token_type: false,
+            checks: Vec::new(),
             timeout: Duration::from_secs(5),
             fetch: Box::new(move |req| Box::pin(fetch(req).map(|result| result.map_err(E::into)))),
             good: Cache::new(Duration::from_secs(60), CAPACITY),
             bad: Cache::new(BAD_TTL, CAPACITY),
             asking: Mutex::default(),
+            turns: Turns::new(Semaphore::MAX_PERMITS, REQUESTS_PER_CLIENT),
+            #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
+            proofs: Proofs::default(),
         })
     }
 
-    /// Sets who asks, by Basic (RFC 6749, 2.3.1). Defaults to nobody.
+    /// Sets the client credentials of this API, which are sent by Basic (RFC 6749, 2.3.1). Defaults to none.
     #[must_use]
     pub fn client(mut self, id: impl AsRef<str>, secret: impl AsRef<str>) -> Self {
         let (id, secret) = (form_encoded(id.as_ref()), form_encoded(secret.as_ref()));
@@ -121,11 +176,11 @@ impl Introspection {
         self
     }
 
-    /// Sets who asks, by a token of its own. Defaults to nobody.
+    /// Sets a bearer token that authenticates this API. Defaults to none.
     ///
     /// # Errors
     ///
-    /// If the token can't be sent in a header.
+    /// If the token contains a character other than visible ASCII.
     pub fn bearer(mut self, token: impl AsRef<str>) -> Result<Self, IntrospectionError> {
         let token = token.as_ref();
         if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -142,22 +197,47 @@ impl Introspection {
         self
     }
 
-    /// Sets what must be among the `aud` of a token. Defaults to any.
+    /// Accepts tokens for one more audience. Each call adds one. Defaults to the one of [`new`](Self::new) alone.
     #[must_use]
     pub fn audience(mut self, audience: impl Into<String>) -> Self {
-        self.audience = Some(audience.into());
+        self.audiences.push(audience.into());
         self
     }
 
-    /// Sets how long the server may take to answer. Defaults to 5 seconds.
+    /// Accepts tokens for any audience, and those without one. For a server that introspects only tokens for the API that sends the request, or
+    /// where a [`check`](Self::check) decides. Defaults to off.
+    #[must_use]
+    pub fn any_audience(mut self) -> Self {
+        self.audiences.clear();
+        self
+    }
+
+    /// Accepts tokens of any kind, also those of which the server does not report the kind. Use it for a server that does not send `token_type`, together
+    /// with a [`check`](Self::check) that tells access tokens from refresh tokens. Defaults to off.
+    #[must_use]
+    pub fn any_token_type(mut self) -> Self {
+        self.any_token_type = true;
+        self
+    }
+
+    /// Adds a check of the whole response: `false` refuses the token. Each call adds one. Defaults to none.
+    ///
+    /// A successful check is cached together with the response.
+    #[must_use]
+    pub fn check(mut self, check: impl Fn(&Introspected) -> bool + Send + Sync + 'static) -> Self {
+        self.checks.push(Box::new(check));
+        self
+    }
+
+    /// Sets how long the server may take to respond. Defaults to 5 seconds.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// Sets for how long a good answer is remembered; never beyond the `exp` of the token. Until it is over, a revoked token goes on to work. Zero
-    /// asks each time. Defaults to one minute.
+    /// Sets how long an active token is cached, but never beyond its `exp`. A revoked token is accepted until then. Zero disables the cache. Defaults
+    /// to one minute.
     #[must_use]
     pub fn cache_ttl(mut self, cache_ttl: Duration) -> Self {
         self.good = Cache::new(cache_ttl, self.good.capacity());
@@ -165,7 +245,8 @@ impl Introspection {
         self
     }
 
-    /// Sets how many good answers are remembered, and how many bad ones. Beyond, the oldest are forgotten. Defaults to 10 000.
+    /// Sets how many active tokens are cached, and how many others. When a cache is full, entries that were not used lately are evicted first.
+    /// Defaults to 10 000.
     #[must_use]
     pub fn cache_capacity(mut self, cache_capacity: usize) -> Self {
         self.good = Cache::new(self.good.ttl(), cache_capacity);
@@ -173,30 +254,35 @@ impl Introspection {
         self
     }
 
-    /// Whether a token is good, from memory or from the server.
-    async fn ask(self: Arc<Self>, token: Token) -> Result<Option<Introspected>, Error> {
+    /// Checks a token, from the cache or by a request to the server.
+    async fn ask(
+        self: Arc<Self>,
+        token: Token,
+        client: Option<ClientNetwork>,
+    ) -> Result<Option<Introspected>, Error> {
         let key = self.good.key(token.as_str().as_bytes());
         if let Some(known) = self.known(&key) {
             return Ok(known);
         }
+        let _turn = self.turns.take(client).await?;
         let asking = self.clone().join(key, token);
         let answer = asking.await;
         let mut all = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
-        // Those who came later may ask anew already: theirs is not finished.
+        // Later requests may have sent a new request already, which is not finished. It must stay in the map.
         if all.get(&key).is_some_and(|asking| asking.upgrade().is_none_or(|a| a.peek().is_some())) {
             all.remove(&key);
         }
         drop(all);
         let found = answer.map_err(|Unavailable(why)| {
             tracing::warn!(reason = why, "introspection failed");
-            Error::new(StatusCode::SERVICE_UNAVAILABLE, "The authorization server can't be asked")
+            Error::new(StatusCode::SERVICE_UNAVAILABLE, "The authorization server is unavailable")
                 .with_header(RETRY_AFTER, HeaderValue::from_static("5"))
         })?;
         Ok(found.filter(|token| token.is_alive(SystemTime::now())))
     }
 
-    /// What is remembered. `Some(None)` is a bad token.
-    fn known(&self, key: &Key) -> Option<Option<Introspected>> {
+    /// The cached result. `Some(None)` is a token that is not accepted.
+    fn known(&self, key: &CacheKey) -> Option<Option<Introspected>> {
         let now = Instant::now();
         if let Some(token) = self.good.get(key, now) {
             return Some(token.is_alive(SystemTime::now()).then_some(token));
@@ -204,8 +290,8 @@ impl Introspection {
         self.bad.get(key, now).map(|()| None)
     }
 
-    /// The question that is under way for this token, or a new one.
-    fn join(self: Arc<Self>, key: Key, token: Token) -> Shared<Asking> {
+    /// Joins the request that is in flight for this token, or sends a new one.
+    fn join(self: Arc<Self>, key: CacheKey, token: Token) -> Shared<PendingRequest> {
         let this = self.clone();
         let mut all = this.asking.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(asking) = all.get(&key).and_then(WeakShared::upgrade)
@@ -214,11 +300,11 @@ impl Introspection {
             return asking;
         }
         if all.len() >= CAPACITY {
-            // Of questions that all who asked gave up, only the key is left.
+            // If all clients of a request have disconnected, only its key is left.
             all.retain(|_, asking| asking.upgrade().is_some());
         }
-        let asking: Asking = Box::pin(async move {
-            // It may have been answered between the look into memory and now.
+        let asking: PendingRequest = Box::pin(async move {
+            // Another request may have finished since the cache was checked.
             if let Some(known) = self.known(&key) {
                 return Ok(known);
             }
@@ -252,7 +338,7 @@ impl Introspection {
             req.headers_mut().insert(AUTHORIZATION, authorization.clone());
         }
         let answer = (self.fetch)(req);
-        // Elsewhere than on Tokio the function has to know how long it may take.
+        // Outside of Tokio there is no timer, and the function must limit the time itself.
         let answer = match tokio::runtime::Handle::try_current() {
             Ok(_) => match tokio::time::timeout(self.timeout, answer).await {
                 Ok(answer) => answer,
@@ -260,23 +346,36 @@ impl Introspection {
             },
             Err(_) => answer.await,
         };
-        let answer = answer.map_err(|_| Unavailable("no answer"))?;
-        if answer.status() != StatusCode::OK {
-            return Err(Unavailable("another status than 200"));
-        }
+        let answer = answer.map_err(|_| Unavailable("no response"))?;
         if answer.body().len() > LONGEST {
-            return Err(Unavailable("an answer that is too long"));
+            return Err(Unavailable("a response that is too long"));
         }
-        let claims: Claims = serde_json::from_slice(answer.body())
-            .map_err(|_| Unavailable("an answer that is no JSON object"))?;
+        match answer.status() {
+            StatusCode::OK => {}
+            StatusCode::BAD_REQUEST if is_about_the_token(answer.body()) => return Ok(None),
+            _ => return Err(Unavailable("a status other than 200")),
+        }
+        let claims: UniqueMembers = serde_json::from_slice(answer.body())
+            .map_err(|_| Unavailable("a response that is not a JSON object"))?;
         match claims.0.get("active") {
             Some(Value::Bool(true)) => Ok(self.judge(claims.0)),
             Some(Value::Bool(false)) => Ok(None),
-            _ => Err(Unavailable("an answer without `active`")),
+            _ => Err(Unavailable("a response without `active`")),
         }
     }
 
-    /// What the server calls active may still not be for us.
+    #[cfg(not(any(feature = "jwt", feature = "jwt-rust-crypto")))]
+    fn covers(&self, claims: &Map<String, Value>) -> bool {
+        let is_dpop = claims.get("token_type").and_then(Value::as_str);
+        !claims.contains_key("cnf") && !is_dpop.is_some_and(|t| t.eq_ignore_ascii_case("DPoP"))
+    }
+
+    #[cfg(not(any(feature = "jwt", feature = "jwt-rust-crypto")))]
+    fn possession(self: &Arc<Self>) -> Option<Arc<dyn Possession<Introspected>>> {
+        None
+    }
+
+    /// Checks the response for an active token, which may not be an access token for this API.
     fn judge(&self, claims: Map<String, Value>) -> Option<Introspected> {
         let time = |name: &str| match claims.get(name) {
             None => Some(None),
@@ -287,78 +386,88 @@ impl Introspection {
             Some(issuer) => claims.get("iss").and_then(Value::as_str) == Some(issuer),
             None => true,
         };
-        let for_us = match (&self.audience, claims.get("aud")) {
-            (None, _) => true,
-            (Some(wanted), Some(Value::String(aud))) => aud == wanted,
-            (Some(wanted), Some(Value::Array(list))) => {
-                list.iter().all(Value::is_string) && list.iter().any(|aud| aud == wanted)
-            }
-            _ => false,
+        let is_us = |aud: &Value| self.audiences.iter().any(|audience| aud == audience);
+        let for_us = match claims.get("aud") {
+            _ if self.audiences.is_empty() => true,
+            Some(Value::Array(list)) => list.iter().all(Value::is_string) && list.iter().any(is_us),
+            Some(aud) => is_us(aud),
+            None => false,
         };
-        let bound = claims.contains_key("cnf");
-        (from_issuer && for_us && !bound)
-            .then(|| Introspected(Arc::new(Inner { claims, expires, not_before })))
+        let of_kind = self.any_token_type || is_access_token(&claims);
+        let covered = self.covers(&claims);
+        let token = Introspected(Arc::new(ActiveToken { claims, expires, not_before }));
+        let accepted = from_issuer && for_us && of_kind && covered;
+        (accepted && self.checks.iter().all(|check| check(&token))).then_some(token)
     }
 }
 
 impl Authenticate<Introspected> {
-    /// Accepts the tokens that an authorization server calls active, as `Authorization: Bearer <token>`. Provides an [`Introspected`].
+    /// Accepts the access tokens that an authorization server reports as active, as `Authorization: Bearer <token>`. Provides an [`Introspected`].
     pub fn introspection(introspection: Introspection) -> Self {
         let introspection = Arc::new(introspection);
-        let mut this = Self::with(move |token| introspection.clone().ask(token));
+        let possession = introspection.possession();
+        let verify: Arc<Verify<Introspected>> =
+            Arc::new(move |credentials, client| match credentials {
+                Credentials::Token(token) => {
+                    Box::pin(introspection.clone().ask(Token::new(token.to_string()), client))
+                }
+                Credentials::Login(..) => Box::pin(async { Ok(None) }),
+            });
+        let mut this = Self::of(TokenSource::bearer(), CredentialVerifier::Function(verify));
         for way in &mut this.ways {
             way.lifetime = |token| token.left(SystemTime::now());
+            way.possession.clone_from(&possession);
         }
-        this
+        this.placed()
     }
 }
 
-/// Neither the secret of the client nor tokens are shown.
+/// Secrets and tokens are not shown.
 impl fmt::Debug for Introspection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Introspection")
             .field("endpoint", &shown(&self.endpoint.to_string()))
             .field("issuer", &self.issuer)
-            .field("audience", &self.audience)
+            .field("audiences", &self.audiences)
             .finish_non_exhaustive()
     }
 }
 
-/// What an authorization server says of a token that is active.
+/// The response of an authorization server for an active token.
 ///
-/// `Require` asks it for scopes (the member `scope`), roles (`roles`) and permissions (`permissions`).
+/// `Require` checks its scopes (the member `scope`), roles (`roles`) and permissions (`permissions`).
 #[derive(Clone, PartialEq)]
-pub struct Introspected(Arc<Inner>);
+pub struct Introspected(Arc<ActiveToken>);
 
 #[derive(PartialEq)]
-struct Inner {
+struct ActiveToken {
     claims: Map<String, Value>,
     expires: Option<u64>,
     not_before: Option<u64>,
 }
 
 impl Introspected {
-    /// The member `sub`: whom the token speaks for.
+    /// The member `sub`: the subject of the token.
     pub fn subject(&self) -> Option<&str> {
         self.text("sub")
     }
 
-    /// The member `client_id`: who was given the token.
+    /// The member `client_id`: the client to which the token was issued.
     pub fn client_id(&self) -> Option<&str> {
         self.text("client_id")
     }
 
-    /// The member `username`: whom the token speaks for, for people.
+    /// The member `username`: a name of the subject for people.
     pub fn username(&self) -> Option<&str> {
         self.text("username")
     }
 
-    /// The scopes, split by blanks.
+    /// The scopes of the member `scope`, which is split at spaces.
     pub fn scopes(&self) -> impl Iterator<Item = &str> {
         self.text("scope").unwrap_or_default().split(' ').filter(|scope| !scope.is_empty())
     }
 
-    /// When the token expires, if the server says so.
+    /// When the token expires, if the response contains `exp`.
     pub fn expires_at(&self) -> Option<SystemTime> {
         UNIX_EPOCH.checked_add(Duration::from_secs(self.0.expires?))
     }
@@ -383,7 +492,7 @@ impl Introspected {
             && self.0.not_before.is_none_or(|not_before| not_before <= now)
     }
 
-    /// For how long it is alive.
+    /// The time until the token expires.
     fn left(&self, now: SystemTime) -> Duration {
         match self.0.expires {
             Some(expires) => Duration::from_secs(expires.saturating_sub(seconds(now))),
@@ -414,22 +523,22 @@ impl FromChain for Introspected {
     }
 }
 
-/// The names of the members alone: their values may be nobody's business.
+/// Only the names of the members are shown. Their values may be private.
 impl fmt::Debug for Introspected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.0.claims.keys()).finish()
     }
 }
 
-/// A JSON object in which no member is there twice: which of them counts would be anybody's guess.
-struct Claims(Map<String, Value>);
+/// A JSON object without duplicate members. With duplicates, two readers could see different values.
+struct UniqueMembers(Map<String, Value>);
 
-impl<'de> serde_core::Deserialize<'de> for Claims {
+impl<'de> serde_core::Deserialize<'de> for UniqueMembers {
     fn deserialize<D: serde_core::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Visitor;
 
         impl<'de> serde_core::de::Visitor<'de> for Visitor {
-            type Value = Claims;
+            type Value = UniqueMembers;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object")
@@ -438,14 +547,14 @@ impl<'de> serde_core::Deserialize<'de> for Claims {
             fn visit_map<A: serde_core::de::MapAccess<'de>>(
                 self,
                 mut members: A,
-            ) -> Result<Claims, A::Error> {
+            ) -> Result<UniqueMembers, A::Error> {
                 let mut claims = Map::new();
                 while let Some((name, value)) = members.next_entry::<String, Value>()? {
                     if claims.insert(name, value).is_some() {
                         return Err(serde_core::de::Error::custom("a member is there twice"));
                     }
                 }
-                Ok(Claims(claims))
+                Ok(UniqueMembers(claims))
             }
         }
 
@@ -453,20 +562,54 @@ impl<'de> serde_core::Deserialize<'de> for Claims {
     }
 }
 
-/// Why the server could not be asked, for the log.
+/// Whether a response is about an access token. At least one member must name its kind, and none may name another kind.
+///
+/// A server that reports a refresh token as active leaves `token_type` out (it is the type of RFC 6749, 7.1, which only access tokens have), or names the
+/// kind in a member of its own: `typ` (Keycloak: `Bearer`, `Refresh`, `Offline`, `ID`) or `token_use` (Ory: `access_token`, `refresh_token`;
+/// Cognito: `access`, `id`).
+fn is_access_token(claims: &Map<String, Value>) -> bool {
+    let kinds = [
+        ("token_type", &["Bearer", "DPoP"][..]),
+        ("token_use", &["access_token", "access"]),
+        ("typ", &["Bearer", "DPoP", "at+jwt", "application/at+jwt"]),
+    ];
+    let mut named = false;
+    for (member, accepted) in kinds {
+        let Some(value) = claims.get(member) else { continue };
+        let is = |kind: &&str| value.as_str().is_some_and(|value| value.eq_ignore_ascii_case(kind));
+        if accepted.iter().any(is) {
+            named = true;
+        } else if member != "typ" || value.as_str() != Some("JWT") {
+            return false;
+        }
+    }
+    // OpenID Connect Core, 3.1.3.6 and 3.3.2.11: only ID tokens have these.
+    named && !claims.contains_key("at_hash") && !claims.contains_key("c_hash")
+}
+
+/// Whether a response with status 400 is about the token (RFC 7009, 2.2.1 and RFC 6750, 3.1), and not about the client that sent the request.
+fn is_about_the_token(body: &[u8]) -> bool {
+    let error = serde_json::from_slice::<UniqueMembers>(body).ok();
+    let error = error.as_ref().and_then(|UniqueMembers(members)| members.get("error")?.as_str());
+    matches!(error, Some("unsupported_token_type" | "invalid_token"))
+}
+
+/// Why there is no usable response, for the log.
 #[derive(Clone, Copy)]
 struct Unavailable(&'static str);
 
-/// What is wrong with an [`Introspection`]. The text says what to change.
+/// What is wrong with an [`Introspection`]. The text states what to change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum IntrospectionError {
-    /// The endpoint can't be asked safely.
+    /// The URL of the endpoint is not secure or not absolute.
     Endpoint {
-        /// What was given, without what may be a secret: user, password and query.
+        /// The URL, without the parts that may be secret: user, password and query.
         url: String,
     },
-    /// The token can't be sent.
+    /// The audience is empty.
+    Audience,
+    /// The bearer token can't be sent in a header.
     Bearer,
 }
 
@@ -477,8 +620,11 @@ impl fmt::Display for IntrospectionError {
                 f,
                 "{url:?} can't be the introspection endpoint: use an absolute `https` URL (`http` on localhost)"
             ),
+            Self::Audience => f.write_str(
+                "the audience is empty: give the name by which the authorization server knows this API, or use `any_audience`",
+            ),
             Self::Bearer => {
-                f.write_str("the token for the endpoint must be visible ASCII without blanks")
+                f.write_str("the token for the endpoint must be visible ASCII without spaces")
             }
         }
     }
@@ -516,14 +662,13 @@ fn seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-/// All but what RFC 3986, 2.3, calls unreserved.
+/// All characters but the unreserved ones of RFC 3986, 2.3.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 const CAPACITY: usize = 10_000;
 const BAD_TTL: Duration = Duration::from_secs(5);
+/// How many introspection requests at the same time one client may cause.
+const REQUESTS_PER_CLIENT: usize = 32;
 /// In bytes.
 const LONGEST: usize = 256 * 1024;
 /// The last second of the year 9999.
 const LAST_SECOND: u64 = 253_402_300_799;
-
-#[cfg(test)]
-mod tests;

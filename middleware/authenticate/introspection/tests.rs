@@ -7,6 +7,14 @@ use super::*;
 use crate::{Body, Chain, ChainService};
 
 const ENDPOINT: &str = "https://server.example.com/introspect";
+const AUDIENCE: &str = "https://api.example.com";
+/// What each of these tokens has.
+const MEMBERS: &str = r#""active":true,"token_type":"Bearer","aud":"https://api.example.com""#;
+
+/// A response about an access token for this API, with further members.
+fn active(members: &str) -> String {
+    format!("{{{MEMBERS}{members}}}")
+}
 
 /// A server that says one thing, and counts how often it is asked.
 #[derive(Clone)]
@@ -43,7 +51,7 @@ impl Server {
                 Ok::<_, tokio::sync::AcquireError>(answer)
             }
         };
-        Introspection::new(ENDPOINT, fetch).unwrap()
+        Introspection::new(ENDPOINT, AUDIENCE, fetch).unwrap()
     }
 
     fn asked(&self) -> usize {
@@ -116,11 +124,12 @@ const EXAMPLE: &str = r#"{
 
 #[test]
 fn the_example_of_rfc_7662_is_read() {
-    let claims: Claims = serde_json::from_str(EXAMPLE).unwrap();
+    let claims: UniqueMembers = serde_json::from_str(EXAMPLE).unwrap();
     let introspection = Server::new("").introspection();
     let token = introspection
         .issuer("https://server.example.com/")
         .audience("https://protected.example.net/resource")
+        .any_token_type()
         .judge(claims.0)
         .unwrap();
     assert_eq!(token.subject(), Some("Z5O3upPC88QrAjx00dis"));
@@ -140,7 +149,7 @@ fn the_example_of_rfc_7662_is_read() {
 #[tokio::test]
 async fn what_the_server_says_decides() {
     let (past, future) = (now() - 1, now() + 1000);
-    let active = |members: &str| format!(r#"{{"active":true,"sub":"ada"{members}}}"#);
+    let active = |members: &str| active(&format!(r#","sub":"ada"{members}"#));
     let table: Vec<(String, u16)> = vec![
         (active(""), 200),
         (active(&format!(r#","exp":{future}"#)), 200),
@@ -190,7 +199,7 @@ async fn what_the_server_says_decides() {
 async fn issuer_and_audience_are_exact() {
     let wanted = |says: &str| {
         let members = if says.is_empty() { String::new() } else { format!(",{says}") };
-        let server = Server::new(format!(r#"{{"active":true{members}}}"#));
+        let server = Server::new(format!(r#"{{"active":true,"token_type":"Bearer"{members}}}"#));
         server.introspection().issuer("https://a.example").audience("us")
     };
     let table = [
@@ -213,9 +222,105 @@ async fn issuer_and_audience_are_exact() {
     }
 }
 
+/// Responses about tokens of each kind, as servers send them: node's oidc-provider, Keycloak, Ory Hydra, Spring, Cognito.
+#[tokio::test]
+async fn only_access_tokens_are_accepted() {
+    let table = [
+        (r#""token_type":"Bearer""#, 200),
+        (r#""token_type":"bearer""#, 200),
+        (r#""token_type":"Bearer","typ":"Bearer""#, 200),
+        (r#""typ":"Bearer""#, 200),
+        (r#""typ":"at+jwt""#, 200),
+        (r#""token_type":"Bearer","typ":"JWT""#, 200),
+        (r#""token_type":"Bearer","token_use":"access_token""#, 200),
+        (r#""token_use":"access""#, 200),
+        // Only access tokens have a `token_type`: this is a refresh token of oidc-provider and of Spring.
+        (r#""scope":"offline_access""#, 401),
+        (r#""typ":"JWT""#, 401),
+        (r#""typ":"Refresh""#, 401),
+        (r#""token_type":"Bearer","typ":"Refresh""#, 401),
+        (r#""token_type":"Bearer","typ":"Offline""#, 401),
+        (r#""token_type":"Bearer","typ":"ID""#, 401),
+        (r#""token_type":"Bearer","token_use":"refresh_token""#, 401),
+        (r#""token_use":"id""#, 401),
+        (r#""token_type":"refresh_token""#, 401),
+        (r#""token_type":"N_A""#, 401),
+        (r#""token_type":"mac""#, 401),
+        (r#""token_type":"""#, 401),
+        (r#""token_type":null"#, 401),
+        (r#""token_type":["Bearer"]"#, 401),
+        (r#""token_type":"Bearer","typ":null"#, 401),
+        (r#""token_type":"Bearer","at_hash":"x""#, 401),
+    ];
+    for (members, status) in table {
+        let says = format!(r#"{{"active":true,"aud":"{AUDIENCE}",{members}}}"#);
+        let server = Server::new(says);
+        assert_eq!(Spied::new(server.introspection()).get("t").await.0, status, "{members}");
+        let any = server.introspection().any_token_type();
+        assert_eq!(Spied::new(any).get("t").await.0, 200, "{members}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_without_our_audience_is_refused_unless_any_is_accepted() {
+    for (aud, status) in [
+        (r#","aud":"https://api.example.com""#, 200),
+        (r#","aud":["https://other.example.com","https://api.example.com"]"#, 200),
+        (r#","aud":"https://more.example.com""#, 200),
+        ("", 401),
+        (r#","aud":"https://other.example.com""#, 401),
+        (r#","aud":"https://api.example.com/""#, 401),
+        (r#","aud":[]"#, 401),
+        (r#","aud":null"#, 401),
+    ] {
+        let server = Server::new(format!(r#"{{"active":true,"token_type":"Bearer"{aud}}}"#));
+        let introspection = || server.introspection().audience("https://more.example.com");
+        assert_eq!(Spied::new(introspection()).get("t").await.0, status, "{aud}");
+        assert_eq!(Spied::new(introspection().any_audience()).get("t").await.0, 200, "{aud}");
+    }
+}
+
+#[tokio::test]
+async fn each_check_sees_the_whole_response() {
+    let server = Server::new(active(r#","realm":"customers","level":3"#));
+    let with = |realm: &'static str, level: u64| {
+        let introspection = server.introspection();
+        let introspection = introspection
+            .check(move |token| token.claim("realm").is_some_and(|value| value == realm))
+            .check(move |token| token.claim("level").and_then(Value::as_u64) >= Some(level));
+        Spied::new(introspection)
+    };
+    assert_eq!(with("customers", 3).get("t").await.0, 200);
+    assert_eq!(with("customers", 4).get("t").await.0, 401);
+    assert_eq!(with("staff", 3).get("t").await.0, 401);
+}
+
+/// RFC 7009, 2.2.1: oidc-provider answers so to a JWT. Other errors are about our own request.
+#[tokio::test]
+async fn a_kind_of_token_that_the_server_does_not_introspect_is_a_401() {
+    for (body, expected) in [
+        (r#"{"error":"unsupported_token_type"}"#, 401),
+        (r#"{"error":"unsupported_token_type","error_description":"a JWT"}"#, 401),
+        (r#"{"error":"invalid_token"}"#, 401),
+        (r#"{"error":"invalid_client"}"#, 503),
+        (r#"{"error":"invalid_request"}"#, 503),
+        (r#"{"error":"unsupported_token_type","error":"invalid_client"}"#, 503),
+        (r#"{"error":["unsupported_token_type"]}"#, 503),
+        (r#"["unsupported_token_type"]"#, 503),
+        ("unsupported_token_type", 503),
+        ("", 503),
+    ] {
+        for (status, expected) in [(400, expected), (401, 503), (403, 503), (500, 503)] {
+            let server = Server { status, ..Server::new(body) };
+            let service = Spied::new(server.introspection());
+            assert_eq!(service.get("t").await.0, expected, "{status} {body}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn the_question_is_that_of_rfc_7662() {
-    let server = Server::new(r#"{"active":true}"#);
+    let server = Server::new(active(""));
     let introspection = server.introspection().client("s6:BhdRkqt3", "pass word&é");
     Spied::new(introspection).get("2YotnFZFEjr1zCsicMWpAA+/=").await;
     let seen = server.seen.lock().unwrap();
@@ -232,7 +337,7 @@ async fn the_question_is_that_of_rfc_7662() {
 
 #[tokio::test]
 async fn the_api_may_ask_by_a_token_of_its_own() {
-    let server = Server::new(r#"{"active":true}"#);
+    let server = Server::new(active(""));
     let introspection = server.introspection().bearer("23410913-abewfq.123483").unwrap();
     Spied::new(introspection).get("token").await;
     let seen = server.seen.lock().unwrap();
@@ -242,7 +347,7 @@ async fn the_api_may_ask_by_a_token_of_its_own() {
 #[tokio::test]
 async fn answers_are_remembered_and_failures_are_not() {
     for (says, status, asked) in
-        [(r#"{"active":true}"#, 200, 1), (r#"{"active":false}"#, 401, 1), ("?", 503, 5)]
+        [(&*active(""), 200, 1), (r#"{"active":false}"#, 401, 1), ("?", 503, 5)]
     {
         let server = Server::new(says);
         let service = Spied::new(server.introspection());
@@ -263,10 +368,10 @@ async fn answers_are_remembered_and_failures_are_not() {
 
 #[tokio::test]
 async fn a_good_answer_is_remembered_no_longer_than_the_token_lives() {
-    let server = Server::new(format!(r#"{{"active":true,"exp":{}}}"#, now() + 30));
+    let server = Server::new(active(&format!(r#","exp":{}"#, now() + 30)));
     let introspection = Arc::new(server.introspection().cache_ttl(Duration::from_secs(60)));
     let token = Token::new("token".to_owned());
-    assert!(introspection.clone().ask(token).await.unwrap().is_some());
+    assert!(introspection.clone().ask(token, None).await.unwrap().is_some());
     let key = introspection.good.key(b"token");
     let later = |seconds| Instant::now() + Duration::from_secs(seconds);
     assert!(introspection.good.get(&key, later(28)).is_some());
@@ -283,7 +388,7 @@ async fn the_memory_of_the_step_is_no_longer_than_the_life_of_the_token() {
     let day = Duration::from_secs(24 * 3600);
     for (exp, asked) in [(Some(30), 1), (Some(-30), 3), (None, 1)] {
         let exp = exp.map_or(String::new(), |left| format!(r#","exp":{}"#, now() as i64 + left));
-        let server = Server::new(format!(r#"{{"active":true{exp}}}"#));
+        let server = Server::new(active(&exp));
         let found = server.introspection().cache_ttl(Duration::ZERO);
         let authenticate = Authenticate::introspection(found).cache_ttl(day);
         let chain = Chain::new().use_(authenticate).get(async || "").build();
@@ -293,33 +398,34 @@ async fn the_memory_of_the_step_is_no_longer_than_the_life_of_the_token() {
         }
         assert_eq!(server.asked(), asked, "{exp}");
     }
-    let server = Server::new(format!(r#"{{"active":true,"exp":{}}}"#, now() + 30));
+    let server = Server::new(active(&format!(r#","exp":{}"#, now() + 30)));
     let authenticate = Authenticate::introspection(server.introspection()).cache_ttl(day);
     let way = &authenticate.ways[0];
     let cache = way.cache.as_ref().unwrap();
     let token = crate::middleware::credentials::Credentials::Token("token".into());
-    let found = way.ask(&token).await.unwrap().unwrap();
+    let found = way.ask(&token, None).await.unwrap().unwrap();
     let key = cache.key(b"token");
     let later = |seconds| Instant::now() + Duration::from_secs(seconds);
     assert!(cache.get(&key, later(28)).is_some());
     assert!(cache.get(&key, later(31)).is_none());
     // Nor does a clock help that stood still meanwhile.
-    let expired = Introspected(Arc::new(Inner {
+    let expired = Introspected(Arc::new(ActiveToken {
         claims: found.0.claims.clone(),
         expires: Some(now() - 1),
         not_before: None,
     }));
     cache.insert(key, expired, Instant::now());
-    assert_eq!(way.ask(&token).await.unwrap().unwrap().0.expires, found.0.expires);
+    assert_eq!(way.ask(&token, None).await.unwrap().unwrap().0.expires, found.0.expires);
 }
 
 #[tokio::test]
 async fn a_flood_of_bad_tokens_does_not_push_out_the_good_ones() {
-    let server = Server::new(r#"{"active":true}"#);
+    let server = Server::new(active(""));
     let introspection = Arc::new(server.introspection().cache_capacity(4));
     let good = introspection.good.key(b"good");
     let now = Instant::now();
-    let token = introspection.judge(Map::new()).unwrap();
+    let claims: UniqueMembers = serde_json::from_str(&active("")).unwrap();
+    let token = introspection.judge(claims.0).unwrap();
     introspection.good.insert(good, token, now);
     for n in 0..1000_u32 {
         introspection.bad.insert(introspection.good.key(&n.to_be_bytes()), (), now);
@@ -329,10 +435,9 @@ async fn a_flood_of_bad_tokens_does_not_push_out_the_good_ones() {
 
 #[tokio::test]
 async fn a_thousand_requests_at_once_with_one_token_are_one_question() {
-    let server =
-        Server { answers: Arc::new(Semaphore::new(0)), ..Server::new(r#"{"active":true}"#) };
+    let server = Server { answers: Arc::new(Semaphore::new(0)), ..Server::new(active("")) };
     let introspection = Arc::new(server.introspection());
-    let ask = || introspection.clone().ask(Token::new("token".to_owned()));
+    let ask = || introspection.clone().ask(Token::new("token".to_owned()), None);
     let all = futures_util::future::join_all((0..1000).map(|_| ask()));
     let release = async {
         tokio::task::yield_now().await;
@@ -345,11 +450,37 @@ async fn a_thousand_requests_at_once_with_one_token_are_one_question() {
 }
 
 #[tokio::test]
+async fn a_flood_of_tokens_of_one_client_does_not_delay_the_others() {
+    use crate::extract::PeerAddr;
+    // The server answers nothing until the end.
+    let server = Server { answers: Arc::new(Semaphore::new(0)), ..Server::new(active("")) };
+    let service = Spied::new(server.introspection()).0;
+    let send = |peer: &str, token: &str| {
+        let mut req = request(token);
+        req.extensions_mut().insert(PeerAddr(peer.parse().unwrap()));
+        Box::pin(service.handle(req))
+    };
+    let mut flood: Vec<_> = (0..1000).map(|n| send("192.0.2.1:1", &format!("{n}"))).collect();
+    for request in &mut flood {
+        assert!(is_pending(request).await);
+    }
+    assert_eq!(server.asked(), REQUESTS_PER_CLIENT);
+    let mut other = send("192.0.2.2:1", "token");
+    assert!(is_pending(&mut other).await);
+    assert_eq!(server.asked(), REQUESTS_PER_CLIENT + 1);
+    // Each of the flood has its turn in the end.
+    server.answers.add_permits(1001);
+    assert_eq!(other.await.status(), 200);
+    for response in futures_util::future::join_all(flood).await {
+        assert_eq!(response.status(), 200);
+    }
+}
+
+#[tokio::test]
 async fn who_gives_up_takes_nobody_along() {
-    let server =
-        Server { answers: Arc::new(Semaphore::new(0)), ..Server::new(r#"{"active":true}"#) };
+    let server = Server { answers: Arc::new(Semaphore::new(0)), ..Server::new(active("")) };
     let introspection = Arc::new(server.introspection());
-    let ask = || Box::pin(introspection.clone().ask(Token::new("token".to_owned())));
+    let ask = || Box::pin(introspection.clone().ask(Token::new("token".to_owned()), None));
     let (mut first, mut second) = (ask(), ask());
     assert!(is_pending(&mut first).await);
     assert!(is_pending(&mut second).await);
@@ -360,7 +491,7 @@ async fn who_gives_up_takes_nobody_along() {
     // All of them give up: the next one asks anew.
     let introspection =
         Arc::new(Server { answers: Arc::new(Semaphore::new(0)), ..server.clone() }.introspection());
-    let ask = || Box::pin(introspection.clone().ask(Token::new("token".to_owned())));
+    let ask = || Box::pin(introspection.clone().ask(Token::new("token".to_owned()), None));
     let mut only = ask();
     assert!(is_pending(&mut only).await);
     drop(only);
@@ -380,7 +511,7 @@ async fn a_server_that_hangs_is_a_503_in_time() {
 
 #[test]
 fn without_a_runtime_it_works_too() {
-    let service = Spied::new(Server::new(r#"{"active":true,"sub":"ada"}"#).introspection());
+    let service = Spied::new(Server::new(active(r#","sub":"ada""#)).introspection());
     let answer = futures_util::FutureExt::now_or_never(service.get("token"));
     assert_eq!(answer, Some((200, "ada".to_owned())));
 }
@@ -400,9 +531,9 @@ async fn a_refused_token_is_challenged_as_any() {
 
 #[tokio::test]
 async fn roles_and_permissions_are_those_of_the_token() {
-    let says = r#"{"active":true,"roles":["admin",1],"permissions":"edit"}"#;
+    let says = active(r#","roles":["admin",1],"permissions":"edit""#);
     let introspection = Arc::new(Server::new(says).introspection());
-    let token = introspection.ask(Token::new("t".into())).await.unwrap().unwrap();
+    let token = introspection.ask(Token::new("t".into()), None).await.unwrap().unwrap();
     assert!(token.has_role("admin") && !token.has_role("1") && !token.has_role("user"));
     assert!(!token.has_permission("edit"), "a list is a list");
     assert!(!token.has_scope(""));
@@ -422,29 +553,31 @@ fn wrong_configuration_is_refused() {
         ("user:canary@a.example", "a.example"),
         ("http://a.example/?key=canary", "http://a.example/"),
     ] {
-        let error = Introspection::new(url, fetch).map(drop).unwrap_err();
+        let error = Introspection::new(url, AUDIENCE, fetch).map(drop).unwrap_err();
         assert_eq!(error, IntrospectionError::Endpoint { url: shown.to_owned() });
         assert!(!error.to_string().contains("canary"));
         assert!(error.to_string().contains("absolute `https` URL"));
     }
     for url in ["http://localhost:8080/i", "http://127.0.0.1/", "http://[::1]:1/", ENDPOINT] {
-        assert!(Introspection::new(url, fetch).is_ok(), "{url}");
+        assert!(Introspection::new(url, AUDIENCE, fetch).is_ok(), "{url}");
     }
+    let error = Introspection::new(ENDPOINT, "", fetch).map(drop).unwrap_err();
+    assert_eq!(error, IntrospectionError::Audience);
     for token in ["", "a b", "a\r\nb"] {
-        let introspection = Introspection::new(ENDPOINT, fetch).unwrap();
+        let introspection = Introspection::new(ENDPOINT, AUDIENCE, fetch).unwrap();
         assert_eq!(introspection.bearer(token).map(drop), Err(IntrospectionError::Bearer));
     }
 }
 
 #[tokio::test]
 async fn no_secret_is_ever_shown() {
-    let says = r#"{"active":true,"sub":"canary-subject"}"#;
+    let says = active(r#","sub":"canary-subject""#);
     let introspection = Server::new(says).introspection().client("id", "canary-secret");
     let fetch =
         async |_: http::Request<Bytes>| Ok::<_, std::io::Error>(http::Response::new(Bytes::new()));
-    let other = Introspection::new(format!("{ENDPOINT}?key=canary"), fetch).unwrap();
+    let other = Introspection::new(format!("{ENDPOINT}?key=canary"), AUDIENCE, fetch).unwrap();
     let shown = format!("{introspection:?} {introspection:#?} {other:?}");
-    let token = Arc::new(introspection).ask(Token::new("canary-token".into())).await.unwrap();
+    let token = Arc::new(introspection).ask(Token::new("canary-token".into()), None).await.unwrap();
     let shown = format!("{shown} {token:?} {token:#?}");
     assert!(!shown.contains("canary"), "{shown}");
     assert!(shown.contains("\"sub\""));

@@ -1,4 +1,4 @@
-//! Keys that are prepared once, over aws-lc-rs.
+//! Signature verification with aws-lc-rs. Keys are prepared once.
 
 use aws_lc_rs::signature::{self, ParsedPublicKey, RsaParameters, RsaPublicKeyComponents};
 use aws_lc_rs::{digest, hmac};
@@ -7,7 +7,7 @@ use jsonwebtoken::{DecodingKey, DecodingKeyKind};
 
 use crate::middleware::jwt::algorithm::Algorithm;
 
-/// A key, ready to check signatures of one algorithm.
+/// A prepared key, which verifies signatures of one algorithm.
 #[allow(clippy::large_enum_variant, reason = "it is made once for each key, and never moved")]
 pub(crate) enum Verifier {
     Secret(Box<hmac::Key>),
@@ -15,7 +15,7 @@ pub(crate) enum Verifier {
 }
 
 impl Verifier {
-    /// `None` if the key is none for this algorithm.
+    /// `None` if the key does not fit the algorithm.
     pub(crate) fn new(algorithm: Algorithm, key: &DecodingKey) -> Option<Self> {
         if key.family() != algorithm.to_backend().family() {
             return None;
@@ -46,7 +46,7 @@ impl Verifier {
         Some(Self::Public(public))
     }
 
-    /// Whether the signature is right. HMACs are compared in constant time.
+    /// Whether the signature is valid. HMACs are compared in constant time.
     pub(crate) fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
         match self {
             Self::Secret(key) => hmac::verify(key, message, signature).is_ok(),
@@ -62,7 +62,7 @@ pub(crate) fn rsa_components(der: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
 
 pub(crate) fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     let digest = match parts {
-        // A context lies on the heap; for one part none is needed.
+        // A context is allocated on the heap, and is not needed for one part.
         [part] => digest::digest(&digest::SHA256, part),
         parts => {
             let mut context = digest::Context::new(&digest::SHA256);

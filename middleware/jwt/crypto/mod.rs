@@ -1,5 +1,5 @@
-//! Signature checks. aws-lc-rs is used where the feature `jwt` is on, pure Rust otherwise; the process-wide default of `jsonwebtoken`
-//! is never touched, because it panics once both of its backends are compiled in.
+//! Signature verification: with aws-lc-rs if the feature `jwt` is enabled, otherwise in pure Rust. The process-wide default of `jsonwebtoken` is
+//! never used, because it panics if both of its backends are compiled in.
 
 #[cfg(feature = "jwt")]
 pub(crate) mod aws_lc;

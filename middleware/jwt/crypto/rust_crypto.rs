@@ -1,4 +1,4 @@
-//! Keys over the pure Rust table of `jsonwebtoken`.
+//! Signature verification with the pure Rust backend of `jsonwebtoken`.
 
 use jsonwebtoken::DecodingKey;
 use jsonwebtoken::crypto::rust_crypto::DEFAULT_PROVIDER;
@@ -7,18 +7,18 @@ use sha2::{Digest, Sha256};
 
 use crate::middleware::jwt::algorithm::Algorithm;
 
-/// A key, ready to check signatures of one algorithm.
+/// A prepared key, which verifies signatures of one algorithm.
 ///
-/// The verifiers of the table can't be shared between threads, so each check makes one; next to the arithmetic that is little.
+/// The verifiers of `jsonwebtoken` can't be shared between threads, so each check creates one. This is cheap compared with the arithmetic.
 pub(crate) struct Verifier {
     algorithm: jsonwebtoken::Algorithm,
     key: DecodingKey,
 }
 
 impl Verifier {
-    /// `None` if the key is none for this algorithm.
+    /// `None` if the key does not fit the algorithm.
     pub(crate) fn new(algorithm: Algorithm, key: &DecodingKey) -> Option<Self> {
-        // The table slices Ed25519 keys without a look at their length.
+        // `jsonwebtoken` slices Ed25519 keys without checking their length.
         if algorithm == Algorithm::Ed25519 && key.try_get_as_bytes().ok()?.len() != 32 {
             return None;
         }
@@ -27,7 +27,7 @@ impl Verifier {
         Some(verifier)
     }
 
-    /// Whether the signature is right. HMACs are compared in constant time.
+    /// Whether the signature is valid. HMACs are compared in constant time.
     pub(crate) fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
         (DEFAULT_PROVIDER.verifier_factory)(&self.algorithm, &self.key)
             .is_ok_and(|verifier| verifier.verify(message, &signature.to_vec()).is_ok())

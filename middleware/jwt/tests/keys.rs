@@ -93,7 +93,7 @@ fn every_public_key_verifies_its_own_algorithm_and_no_other() {
                     let expected = if signed == algorithm {
                         Ok(b"payload".to_vec())
                     } else {
-                        Err(Refusal::Algorithm)
+                        Err(JwtRefusal::Algorithm)
                     };
                     let verified = keys.verify(format!("{message}.{signature}"));
                     assert_eq!(verified, expected, "{signed} by {algorithm}");
@@ -112,7 +112,7 @@ fn every_public_key_verifies_its_own_algorithm_and_no_other() {
             body.concat().into_bytes(),
         ] {
             let secret = Key::secret(Algorithm::Hs256, public).unwrap_err();
-            assert_eq!(secret, JwtConfigError::SecretIsKeyFile);
+            assert_eq!(secret, JwtError::SecretIsKeyFile);
         }
     }
 }
@@ -163,7 +163,7 @@ fn keys_that_are_cut_short_are_refused_and_nothing_panics() {
         let token = "eyJhbGciOiJFZERTQSJ9..AAAA";
         if let Ok(key) = Key::jwk(Algorithm::Ed25519, jwk) {
             assert_eq!(bytes, 32);
-            assert_eq!(Keys::from(key).verify(token), Err(Refusal::Signature));
+            assert_eq!(Keys::from(key).verify(token), Err(JwtRefusal::Signature));
         }
     }
 }
@@ -200,6 +200,66 @@ fn a_published_key_is_used_for_what_it_names_alone() {
         (json!({"y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0AA"}), false),
     ] {
         assert_eq!(bilbo(extra.clone()).is_ok(), usable, "{extra}");
+    }
+}
+
+/// Issuers publish keys for encryption beside those for signatures, often under one `kid`. Only keys that could verify a token can be confused.
+#[test]
+fn a_key_that_cannot_verify_does_not_disable_the_one_that_can() {
+    let (pair, other) = (Ed25519KeyPair::generate().unwrap(), Ed25519KeyPair::generate().unwrap());
+    let jwk = |pair: &Ed25519KeyPair| {
+        let x = URL_SAFE_NO_PAD.encode(pair.public_key().as_ref());
+        json!({"kty": "OKP", "crv": "Ed25519", "kid": "1", "x": x})
+    };
+    let with = |mut jwk: Value, members: Value| {
+        jwk.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+        jwk
+    };
+    let p256 = json!({"kty": "EC", "crv": "P-256", "kid": "1",
+        "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU", "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"});
+    let good = Ok(b"payload".to_vec());
+    let table = [
+        (with(jwk(&other), json!({"use": "enc"})), good.clone()),
+        (with(jwk(&pair), json!({"use": "enc"})), good.clone()),
+        (with(jwk(&other), json!({"key_ops": ["sign"]})), good.clone()),
+        (with(jwk(&other), json!({"key_ops": ["deriveKey"]})), good.clone()),
+        (with(jwk(&other), json!({"alg": "ECDH-ES"})), good.clone()),
+        (with(jwk(&other), json!({"alg": "ES256"})), good.clone()),
+        (with(jwk(&other), json!({"crv": "X25519"})), good.clone()),
+        (with(jwk(&other), json!({"crv": "Ed448"})), good.clone()),
+        (with(jwk(&other), json!({"kty": "RSA"})), good.clone()),
+        (with(jwk(&other), json!({"d": "AAAA"})), good.clone()),
+        (with(jwk(&other), json!({"use": 1})), good.clone()),
+        (json!({"kty": "oct", "kid": "1", "k": "AAAA"}), good.clone()),
+        (json!(null), good.clone()),
+        (p256.clone(), good.clone()),
+        (with(p256, json!({"alg": "ES256"})), good.clone()),
+        // The same key twice is one key.
+        (jwk(&pair), good.clone()),
+        (with(jwk(&pair), json!({"alg": "EdDSA"})), good.clone()),
+        (with(jwk(&pair), json!({"use": "sig", "key_ops": ["verify"]})), good),
+        // Which of two keys a token means can't be told.
+        (jwk(&other), Err(JwtRefusal::Key)),
+        (with(jwk(&other), json!({"use": "sig"})), Err(JwtRefusal::Key)),
+        (with(jwk(&other), json!({"alg": "EdDSA"})), Err(JwtRefusal::Key)),
+    ];
+    let header = URL_SAFE_NO_PAD.encode(json!({"alg": "EdDSA", "kid": "1"}).to_string());
+    let message = format!("{header}.cGF5bG9hZA");
+    let signature = URL_SAFE_NO_PAD.encode(pair.sign(message.as_bytes()));
+    let token = format!("{message}.{signature}");
+    for (twin, expected) in table {
+        for keys in [[jwk(&pair), twin.clone()], [twin.clone(), jwk(&pair)]] {
+            let set = json!({"keys": keys}).to_string();
+            let keys = Keys::jwks(set, [Algorithm::Ed25519, Algorithm::Es256]).unwrap();
+            assert_eq!(keys.verify(&token), expected, "{twin}");
+        }
+    }
+    // Of two entries that a token can't tell apart, the malformed one may be the one that the issuer means.
+    for malformed in ["AAAA", "not base64url", ""] {
+        let keys = [jwk(&pair), with(jwk(&other), json!({"x": malformed}))];
+        let set = json!({"keys": keys}).to_string();
+        let refused = Keys::jwks(set, [Algorithm::Ed25519]).map(drop);
+        assert_eq!(refused, Err(JwtError::NoUsableJwk), "{malformed}");
     }
 }
 

@@ -19,8 +19,9 @@ use http_body_util::BodyExt;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::token::json;
 use super::*;
-use crate::{Body, Chain, ChainService, Error, Middleware, Request};
+use crate::{Body, Chain, ChainService, Error, MiddlewareExt, Request};
 
 const SECRET: &str = "the secret that only the tests have";
 const NOW: u64 = 1_800_000_000;
@@ -109,7 +110,7 @@ async fn answer(service: &ChainService, authorization: &[&str]) -> (u16, String,
 #[tokio::test]
 async fn a_good_token_provides_its_claims() {
     async fn me(claims: Claims<Member>) -> String {
-        let subject = Claims::token(&claims).subject().unwrap_or("no one").to_owned();
+        let subject = Claims::registered(&claims).subject().unwrap_or("no one").to_owned();
         let member = claims.into_inner();
         format!("{} {subject} {}", member.sub, member.roles.join(","))
     }

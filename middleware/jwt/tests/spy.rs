@@ -3,15 +3,15 @@
 use super::*;
 
 /// Where a token may stand.
-fn sources() -> [(&'static str, Source); 7] {
+fn sources() -> [(&'static str, TokenSource); 7] {
     [
-        ("bearer", Source::bearer()),
-        ("scheme", Source::scheme("Token").unwrap()),
-        ("header", Source::header("x-token").unwrap()),
-        ("cookie", Source::cookie("__Host-token").unwrap()),
-        ("query", Source::query("access_token").unwrap()),
-        ("form", Source::form("access_token").unwrap()),
-        ("subprotocol", Source::subprotocol("bearer.").unwrap()),
+        ("bearer", TokenSource::bearer()),
+        ("scheme", TokenSource::scheme("Token").unwrap()),
+        ("header", TokenSource::header("x-token").unwrap()),
+        ("cookie", TokenSource::cookie("__Host-token").unwrap()),
+        ("query", TokenSource::query("access_token").unwrap()),
+        ("form", TokenSource::form("access_token").unwrap()),
+        ("subprotocol", TokenSource::subprotocol("bearer.").unwrap()),
     ]
 }
 
@@ -282,7 +282,7 @@ async fn what_can_not_be_found_out_lets_nothing_through() {
 
 #[tokio::test]
 async fn a_cookie_is_good_for_the_own_origin_alone() {
-    let sources = [Source::bearer(), Source::cookie("__Host-token").unwrap()];
+    let sources = [TokenSource::bearer(), TokenSource::cookie("__Host-token").unwrap()];
     let jwt = any().sources(sources).unwrap().trusted_origin("https://app.example.com").unwrap();
     let service = Spied::new(jwt, false);
     let good = good();
@@ -356,13 +356,13 @@ async fn each_place_has_its_challenge() {
 
 #[test]
 fn wrong_places_are_refused_where_they_are_named() {
-    let twice = [Source::bearer(), Source::bearer()];
+    let twice = [TokenSource::bearer(), TokenSource::bearer()];
     for list in [vec![], twice.to_vec()] {
         let error = any().sources(list).map(drop).unwrap_err();
-        assert_eq!(error, JwtConfigError::Source(SourceError::List));
+        assert_eq!(error, JwtError::Source(TokenSourceError::List));
         assert!(error.to_string().contains("at least one source"));
     }
     let origin = any().trusted_origin("app.example.com").map(drop).unwrap_err();
     assert!(origin.to_string().contains("https://app.example.com"), "{origin}");
-    assert!(Source::scheme("dpop").unwrap_err().to_string().contains("Jwt::dpop"));
+    assert!(TokenSource::scheme("dpop").unwrap_err().to_string().contains("Jwt::dpop"));
 }

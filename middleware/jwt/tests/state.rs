@@ -3,8 +3,7 @@
 use std::sync::atomic::AtomicU64;
 
 use super::*;
-use crate::middleware::jwt::cache::Store;
-use crate::middleware::jwt::claims::{Name, Texts, Times};
+use crate::middleware::jwt::token::claims::{ClaimName, Texts, Times};
 use crate::test_log::Log;
 
 /// A clock that the test moves.
@@ -54,12 +53,12 @@ async fn a_cached_token_is_verified_once_and_ends_with_its_exp() {
     jwt.verify(&token).await.unwrap();
     assert_eq!(reads.load(Ordering::Relaxed), 2);
     hands.set(NOW + 120);
-    assert_eq!(jwt.verify(&token).await.unwrap_err(), Refusal::Expired);
+    assert_eq!(jwt.verify(&token).await.unwrap_err(), JwtRefusal::Expired);
     // A clock that goes back does not bring back what is not valid yet.
     let later = sign(HEADER, &json!({"exp": NOW + 9000, "nbf": NOW + 120}).to_string());
     jwt.verify(&later).await.unwrap();
     hands.set(NOW);
-    assert_eq!(jwt.verify(&later).await.unwrap_err(), Refusal::NotYetValid);
+    assert_eq!(jwt.verify(&later).await.unwrap_err(), JwtRefusal::NotYetValid);
     // A flush forgets all.
     hands.set(NOW + 130);
     let before = reads.load(Ordering::Relaxed);
@@ -115,9 +114,7 @@ async fn only_what_was_accepted_is_cached_and_never_too_much() {
         jwt.verify(&token[..token.len() - 3]).await.unwrap_err();
         assert!(jwt.cache.as_ref().is_some_and(|store| store.len() <= 128));
     }
-    let tiny = Store::<()>::new(TokenCache::new(1).unwrap());
-    assert_eq!(tiny.len(), 0);
-    assert_eq!(TokenCache::new(0).unwrap_err(), JwtConfigError::ZeroLimit);
+    assert_eq!(TokenCache::new(0).unwrap_err(), JwtError::ZeroLimit);
 }
 
 #[tokio::test]
@@ -128,8 +125,8 @@ async fn a_revocation_counts_for_a_cached_token() {
         .denylist(denied.clone());
     let token = sign(HEADER, &json!({"exp": NOW + 60, "jti": "7"}).to_string());
     let claims = jwt.verify(&token).await.unwrap();
-    denied.revoke(Claims::token(&claims)).unwrap();
-    assert_eq!(jwt.verify(&token).await.unwrap_err(), Refusal::Revoked);
+    denied.revoke(Claims::registered(&claims)).unwrap();
+    assert_eq!(jwt.verify(&token).await.unwrap_err(), JwtRefusal::Revoked);
 }
 
 #[test]
@@ -137,10 +134,10 @@ fn a_denylist_knows_ids_and_subjects() {
     let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
     let token = |id: Option<&str>, issuer: &str, subject: &str, issued| {
         let mut texts = Texts::default();
-        id.into_iter().for_each(|id| texts.set(Name::Id, id.to_owned().into()));
-        texts.set(Name::Issuer, issuer.to_owned().into());
-        texts.set(Name::Subject, subject.to_owned().into());
-        Token::new(&texts, Times { issued, ..Times::default() }, None)
+        id.into_iter().for_each(|id| texts.set(ClaimName::Id, id.to_owned().into()));
+        texts.set(ClaimName::Issuer, issuer.to_owned().into());
+        texts.set(ClaimName::Subject, subject.to_owned().into());
+        RegisteredClaims::new(&texts, Times { issued, ..Times::default() }, None)
     };
     let far = SystemTime::now() + Duration::from_secs(3600);
     let denied = Denylist::new(3).unwrap();
@@ -155,13 +152,13 @@ fn a_denylist_knows_ids_and_subjects() {
         (token(None, "joe", "ann", None), true),
         (token(None, "jane", "ann", Some(99)), false),
         (token(None, "jane", "bob", Some(99)), true),
-        (Token::default(), false),
+        (RegisteredClaims::default(), false),
     ] {
         assert_eq!(denied.is_revoked(&token), revoked, "{token:?}");
     }
     // A full list says so, and drops nothing that still counts.
     assert_eq!(denied.revoke_id("9", far), Err(RevokeError::Full));
-    assert_eq!(denied.revoke(&Token::default()), Err(RevokeError::NoId));
+    assert_eq!(denied.revoke(&RegisteredClaims::default()), Err(RevokeError::NoId));
     assert!(denied.is_revoked(&token(Some("7"), "x", "y", None)));
     // What is on it already needs no room.
     denied.revoke_id("7", far).unwrap();
@@ -172,6 +169,38 @@ fn a_denylist_knows_ids_and_subjects() {
     past.revoke_id("1", at(1)).unwrap();
     past.revoke_id("2", far).unwrap();
     assert!(!past.is_revoked(&token(Some("1"), "x", "y", None)));
+}
+
+#[test]
+fn no_subject_fills_the_denylist_for_the_others() {
+    let token = |subject: &str, id: u32| {
+        let mut texts = Texts::default();
+        texts.set(ClaimName::Subject, subject.to_owned().into());
+        texts.set(ClaimName::Id, format!("{subject} {id}").into());
+        let expires = SystemTime::now() + Duration::from_secs(3600);
+        let expires = expires.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+        RegisteredClaims::new(&texts, Times { expires: Some(expires), ..Times::default() }, None)
+    };
+    let denied = Denylist::new(10).unwrap();
+    for id in 0..100 {
+        let expected = if id < 5 { Ok(()) } else { Err(RevokeError::TooMany) };
+        assert_eq!(denied.revoke(&token("ann", id)), expected, "{id}");
+    }
+    // One that is on the list already takes no entry.
+    assert_eq!(denied.revoke(&token("ann", 0)), Ok(()));
+    for id in 0..2 {
+        assert_eq!(denied.revoke(&token("bob", id)), Ok(()));
+    }
+    let far = SystemTime::now() + Duration::from_secs(3600);
+    assert_eq!(denied.revoke_subject(None, "ann", SystemTime::now(), far), Ok(()));
+    assert_eq!(denied.revoke_id("7", far), Ok(()));
+    assert_eq!(denied.revoke(&token("cid", 0)), Ok(()));
+    assert_eq!(denied.revoke(&token("dan", 0)), Err(RevokeError::Full));
+    for (token, revoked) in
+        [(token("ann", 4), true), (token("bob", 1), true), (token("bob", 2), false)]
+    {
+        assert_eq!(denied.is_revoked(&token), revoked, "{token:?}");
+    }
 }
 
 /// Where the leeway is ten minutes, a token lives so much longer than until `exp`.
@@ -252,19 +281,19 @@ async fn several_issuers_keep_their_keys_apart() {
     };
     assert!(jwt.verify(token(SECRET, "joe")).await.is_ok());
     assert!(jwt.verify(token(OTHER, "jane")).await.is_ok());
-    assert_eq!(jwt.verify(token(SECRET, "jane")).await.unwrap_err(), Refusal::Signature);
-    assert_eq!(jwt.verify(token(OTHER, "joe")).await.unwrap_err(), Refusal::Signature);
-    assert_eq!(jwt.verify(token(SECRET, "jim")).await.unwrap_err(), Refusal::Issuer);
+    assert_eq!(jwt.verify(token(SECRET, "jane")).await.unwrap_err(), JwtRefusal::Signature);
+    assert_eq!(jwt.verify(token(OTHER, "joe")).await.unwrap_err(), JwtRefusal::Signature);
+    assert_eq!(jwt.verify(token(SECRET, "jim")).await.unwrap_err(), JwtRefusal::Issuer);
     assert_eq!(
         jwt.verify(sign(HEADER, r#"{"exp":1800000009}"#)).await.unwrap_err(),
-        Refusal::Issuer
+        JwtRefusal::Issuer
     );
     let none: [(&str, Key); 0] = [];
-    assert_eq!(KeySource::issuers(none).unwrap_err(), JwtConfigError::Issuers);
+    assert_eq!(KeySource::issuers(none).unwrap_err(), JwtError::Issuers);
     let inner = KeySource::issuers([("joe", key(SECRET))]).unwrap();
-    assert_eq!(KeySource::issuers([("jane", inner)]).unwrap_err(), JwtConfigError::Issuers);
+    assert_eq!(KeySource::issuers([("jane", inner)]).unwrap_err(), JwtError::Issuers);
     let twice = [("joe", key(SECRET)), ("joe", key(OTHER))];
-    assert_eq!(KeySource::issuers(twice).unwrap_err(), JwtConfigError::Issuers);
+    assert_eq!(KeySource::issuers(twice).unwrap_err(), JwtError::Issuers);
 }
 
 #[tokio::test]
@@ -278,22 +307,22 @@ async fn keys_are_chosen_by_kid() {
     let table = [
         (SECRET, r#"{"alg":"HS256","kid":"old"}"#, Ok(())),
         (OTHER, r#"{"alg":"HS256","kid":"new"}"#, Ok(())),
-        (SECRET, r#"{"alg":"HS256","kid":"new"}"#, Err(Refusal::Signature)),
-        (SECRET, r#"{"alg":"HS256","kid":"../old"}"#, Err(Refusal::Key)),
-        (SECRET, r#"{"alg":"HS256"}"#, Err(Refusal::Key)),
-        (SECRET, r#"{"alg":"HS384","kid":"old"}"#, Err(Refusal::Algorithm)),
+        (SECRET, r#"{"alg":"HS256","kid":"new"}"#, Err(JwtRefusal::Signature)),
+        (SECRET, r#"{"alg":"HS256","kid":"../old"}"#, Err(JwtRefusal::Key)),
+        (SECRET, r#"{"alg":"HS256"}"#, Err(JwtRefusal::Key)),
+        (SECRET, r#"{"alg":"HS384","kid":"old"}"#, Err(JwtRefusal::Algorithm)),
     ];
     for (secret, header, expected) in table {
         let token = sign_with(secret, header, r#"{"exp":1800000009}"#);
         assert_eq!(jwt.verify(token).await.map(drop), expected, "{header}");
     }
     let long = format!(r#"{{"alg":"HS256","kid":"{}"}}"#, "k".repeat(257));
-    assert_eq!(jwt.verify(sign(&long, "{}")).await.unwrap_err(), Refusal::Key);
+    assert_eq!(jwt.verify(sign(&long, "{}")).await.unwrap_err(), JwtRefusal::Key);
 }
 
 #[test]
 fn wrong_configuration_says_what_to_change() {
-    use JwtConfigError as E;
+    use JwtError as E;
     let pem = include_str!("rsa.pem");
     let weak = include_str!("rsa1024.pem");
     let p256 = include_str!("p256.pem");
@@ -423,14 +452,14 @@ async fn no_secret_and_no_token_is_shown_anywhere() {
     let mut seen = format!("{jwt:?} {key:?} {:?}", Keys::from(key.clone()));
     seen += &format!("{:?}", KeySource::from(key));
     let claims = jwt.verify(&token).await.unwrap();
-    seen += &format!("{:?}", Claims::token(&claims));
+    seen += &format!("{:?}", Claims::registered(&claims));
     let shown = Arc::new(std::sync::Mutex::new(String::new()));
     let debugged = shown.clone();
     let source = KeySource::per_request(
         move |query| *debugged.lock().unwrap() = format!("{query:?}"),
         |()| async { Ok::<_, std::io::Error>(None) },
     );
-    let places = [Source::query("access_token").unwrap()];
+    let places = [TokenSource::query("access_token").unwrap()];
     let asked = Chain::new().use_(Jwt::<()>::new(source).sources(places).unwrap()).get(async || "");
     let mut req = request(&[]);
     *req.uri_mut() = format!("/path?access_token={token}").parse().unwrap();
@@ -438,7 +467,7 @@ async fn no_secret_and_no_token_is_shown_anywhere() {
     let shown = shown.lock().unwrap().clone();
     assert!(shown.contains("/path"), "{shown}");
     seen += &shown;
-    denied.revoke(Claims::token(&claims)).unwrap();
+    denied.revoke(Claims::registered(&claims)).unwrap();
     seen += &format!("{denied:?}");
 
     // Every character of a token that is refused in one way or another.
@@ -491,20 +520,20 @@ fn public_types_are_send_and_sync() {
     check::<OptionalJwt<()>>();
     check::<Claims<()>>();
     check::<MaybeClaims<()>>();
-    check::<Token>();
+    check::<RegisteredClaims>();
     check::<Key>();
     check::<Keys>();
     check::<KeySource>();
     check::<TokenCache>();
     check::<Denylist>();
-    check::<Refusal>();
+    check::<JwtRefusal>();
     check::<Dpop>();
     check::<Mtls>();
     check::<CertificateThumbprint>();
     check::<AccessToken>();
-    check::<Source>();
-    check::<SourceError>();
-    check::<JwtConfigError>();
+    check::<TokenSource>();
+    check::<TokenSourceError>();
+    check::<JwtError>();
     check::<RevokeError>();
     check::<Algorithm>();
 }

@@ -1,7 +1,7 @@
 //! The address of the client, by an algorithm that fails safe behind proxies.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -9,6 +9,7 @@ use axum_core::extract::FromRequestParts;
 use http::header::{FORWARDED, HeaderName};
 use http::request::Parts;
 use http::{Extensions, HeaderMap};
+use ipnet::IpNet;
 
 use crate::Error;
 
@@ -200,7 +201,7 @@ impl TrustedProxies {
     /// Whether every address of a family is trusted, so that a client which reaches the server itself can say that it is anybody.
     pub fn trusts_everyone(&self) -> bool {
         match &self.trust {
-            Trust::Networks(networks) => networks.iter().any(|network| network.length == 0),
+            Trust::Networks(networks) => networks.iter().any(|network| network.0.prefix_len() == 0),
             Trust::Hops(_) => false,
         }
     }
@@ -272,17 +273,19 @@ impl ForwardedHeader {
                 for pair in text.split(';') {
                     let (name, value) = pair.split_once('=')?;
                     // Half of a quoted text: what the client put into it, with commas, looks like entries of the proxy.
-                    if !is_whole(value.trim()) {
+                    if !is_whole(value.trim_matches(OWS)) {
                         return None;
                     }
-                    if name.trim().eq_ignore_ascii_case("for") && found.replace(value).is_some() {
+                    if name.trim_matches(OWS).eq_ignore_ascii_case("for")
+                        && found.replace(value).is_some()
+                    {
                         return None;
                     }
                 }
                 node(found?)
             }
             Self::CloudFrontViewerAddress => {
-                let (addr, port) = text.trim().rsplit_once(':')?;
+                let (addr, port) = text.trim_matches(OWS).rsplit_once(':')?;
                 is_port(port).then(|| addr.parse().ok().map(|addr: IpAddr| addr.to_canonical()))?
             }
         }
@@ -341,15 +344,12 @@ impl std::error::Error for TrustedProxiesError {}
 /// # }
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Network {
-    addr: IpAddr,
-    length: u8,
-}
+pub struct Network(IpNet);
 
 impl Network {
-    /// Whether an address lies in this network. An IPv4 address is also found in its mapped form.
+    /// Whether an address is in this network. An IPv4 address is also found in its mapped form.
     pub fn contains(&self, addr: IpAddr) -> bool {
-        masked(addr.to_canonical(), self.length) == Some(self.addr)
+        self.0.contains(&addr.to_canonical())
     }
 }
 
@@ -367,38 +367,22 @@ impl FromStr for Network {
             }
             None => (text, None),
         };
-        let mut addr: IpAddr = addr.trim().parse().map_err(|_| wrong())?;
+        let mut addr: IpAddr = addr.trim_matches(OWS).parse().map_err(|_| wrong())?;
         let mut length = length.unwrap_or(if addr.is_ipv4() { 32 } else { 128 });
         // `::ffff:10.0.0.0/104` is a network of mapped addresses; addresses are compared in their canonical form.
         if let (IpAddr::V6(_), IpAddr::V4(canonical), 96..) = (addr, addr.to_canonical(), length) {
             (addr, length) = (IpAddr::V4(canonical), length - 96);
         }
-        match masked(addr, length) {
-            Some(network) if network == addr => Ok(Self { addr, length }),
+        match IpNet::new(addr, length) {
+            Ok(network) if network.network() == addr => Ok(Self(network)),
             _ => Err(wrong()),
         }
     }
 }
 
-/// The address with all bits after the prefix cleared; `None` if the prefix is longer than the address.
-fn masked(addr: IpAddr, length: u8) -> Option<IpAddr> {
-    Some(match addr {
-        IpAddr::V4(addr) => {
-            let rest = 32_u32.checked_sub(length.into())?;
-            let mask = u32::MAX.checked_shl(rest).unwrap_or(0);
-            IpAddr::V4(Ipv4Addr::from_bits(addr.to_bits() & mask))
-        }
-        IpAddr::V6(addr) => {
-            let rest = 128_u32.checked_sub(length.into())?;
-            let mask = u128::MAX.checked_shl(rest).unwrap_or(0);
-            IpAddr::V6(Ipv6Addr::from_bits(addr.to_bits() & mask))
-        }
-    })
-}
-
 /// A node (RFC 7239, 6) with an address, in quotes or not, with brackets, port and zone or not.
 fn node(text: &str) -> Option<IpAddr> {
-    let mut text = text.trim();
+    let mut text = text.trim_matches(OWS);
     if let Some(rest) = text.strip_prefix('"') {
         text = rest.strip_suffix('"')?;
     }
@@ -435,6 +419,9 @@ fn is_port(text: &str) -> bool {
 const MAX_HOPS: usize = 32;
 /// How many bytes of the header are read at most.
 const MAX_BYTES: usize = 8 * 1024;
+
+/// Optional white space (RFC 9110, 5.6.3). No other character of a header field is blank, unlike in `str::trim`.
+const OWS: [char; 2] = [' ', '\t'];
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const CLOUDFRONT_VIEWER_ADDRESS: HeaderName = HeaderName::from_static("cloudfront-viewer-address");

@@ -1,5 +1,7 @@
 //! Who the client is, whatever it sends.
 
+use std::net::Ipv4Addr;
+
 use super::*;
 
 use ForwardedHeader::{CloudFrontViewerAddress, Forwarded, XForwardedFor};
@@ -115,6 +117,42 @@ fn forwarded_is_read_as_rfc_7239_has_it() {
 }
 
 #[test]
+fn only_spaces_and_tabs_are_blank() {
+    let addr = "192.0.2.1";
+    for blank in ["", " ", "\t", " \t"] {
+        let value = format!("1.1.1.1,{blank}{addr}{blank}");
+        assert_eq!(client(&internal(XForwardedFor), PROXY, &[("x-forwarded-for", &value)]), addr);
+        let value = format!("proto=http;{blank}For={addr}{blank}");
+        assert_eq!(client(&internal(Forwarded), PROXY, &[("forwarded", &value)]), addr);
+    }
+    for odd in ["\u{85}", "\u{a0}", "\u{1680}", "\u{2000}", "\u{2028}", "\u{3000}", "\u{feff}"] {
+        for entry in [format!("{odd}{addr}"), format!("{addr}{odd}"), format!(" {odd} {addr}")] {
+            let value = format!("1.1.1.1, {entry}");
+            let found = client(&internal(XForwardedFor), PROXY, &[("x-forwarded-for", &value)]);
+            assert_eq!(found, PROXY, "{value:?}");
+            for value in
+                [format!("for={entry}"), format!("{odd}for={addr}"), format!("for{odd}={addr}")]
+            {
+                let found = client(&internal(Forwarded), PROXY, &[("forwarded", &value)]);
+                assert_eq!(found, PROXY, "{value:?}");
+            }
+            let single = ForwardedHeader::Single(HeaderName::from_static("x-real-ip"));
+            assert_eq!(client(&internal(single), PROXY, &[("x-real-ip", &entry)]), PROXY);
+            let value = format!("{entry}:443");
+            let fields = [("cloudfront-viewer-address", &*value)];
+            assert_eq!(client(&internal(CloudFrontViewerAddress), PROXY, &fields), PROXY);
+            let network: Result<Network, _> = entry.parse();
+            assert!(network.is_err(), "{entry:?}");
+        }
+    }
+    // Only letters of ASCII have a case.
+    for name in ["\u{17f}or", "f\u{2d2}r"] {
+        let value = format!("{name}={addr}");
+        assert_eq!(client(&internal(Forwarded), PROXY, &[("forwarded", &value)]), PROXY);
+    }
+}
+
+#[test]
 fn a_header_for_one_address_counts_only_when_it_holds_one() {
     let proxies = internal(ForwardedHeader::Single(HeaderName::from_static("cf-connecting-ip")));
     let ask = |values: &[&str]| {
@@ -175,6 +213,11 @@ fn wrong_networks_are_refused() {
         "10.0.0/8",
         "proxy",
         "10.0.0.0/8/8",
+        "010.0.0.0/8",
+        "10.0.0.0/ 8",
+        "10.0.0.0/256",
+        "::ffff:10.0.0.1/104",
+        "fe80::1%eth0/64",
     ] {
         assert_eq!(build(network), Err(TrustedProxiesError::Network(network.into())), "{network}");
     }

@@ -1,0 +1,129 @@
+//! Checks an input with the rules of a validation engine.
+
+use std::panic::resume_unwind;
+use std::sync::LazyLock;
+use std::thread::available_parallelism;
+
+use http::StatusCode;
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+use tracing::dispatcher;
+
+use crate::extract::{BodyInput, HeadInput, Input, RawInput, Unchecked};
+use crate::{Error, Request};
+
+/// Reads the input from the body of a request and checks it.
+#[allow(clippy::manual_async_fn, reason = "an `async fn` stores the request twice in its future")]
+pub(crate) fn body<E, T>(
+    mut req: Request,
+    check: impl FnOnce(E, &RawInput) -> Result<T, Error> + Send + 'static,
+) -> impl Future<Output = Result<T, Error>> + Send
+where
+    E: BodyInput + 'static,
+    T: Send + 'static,
+{
+    async move {
+        let source = E::read(&mut req).await?.for_validation();
+        parsed(source, check).await
+    }
+}
+
+/// Reads the input from the head of a request and checks it.
+pub(crate) async fn head<E, T>(
+    source: Result<RawInput, Error>,
+    check: impl FnOnce(E, &RawInput) -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error>
+where
+    E: HeadInput + 'static,
+    T: Send + 'static,
+{
+    parsed(source?.for_validation(), check).await
+}
+
+/// Checks data that was read before.
+pub(crate) async fn unchecked<E, T>(
+    data: Unchecked<E>,
+    check: impl FnOnce(E, &RawInput) -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error>
+where
+    E: Input + 'static,
+    T: Send + 'static,
+{
+    let (input, source) = data.into_parts();
+    match is_long(&source) {
+        false => check(input, &source),
+        true => off_thread(move || check(input, &source)).await?,
+    }
+}
+
+/// Parses the input and checks it.
+pub(crate) async fn parsed<E, T>(
+    source: RawInput,
+    check: impl FnOnce(E, &RawInput) -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error>
+where
+    E: Input + 'static,
+    T: Send + 'static,
+{
+    match is_long(&source) {
+        false => check(E::parse(&source)?, &source),
+        true => off_thread(move || check(E::parse(&source)?, &source)).await?,
+    }
+}
+
+/// Whether parsing and validating may take so long that it must not block the threads that serve requests.
+pub(crate) fn is_long(source: &RawInput) -> bool {
+    source.bytes().len() > MAX_ON_THREAD
+}
+
+/// Runs blocking work on a thread for that purpose, at most as many at a time as there are cores.
+///
+/// A client that leaves does not end the work, which keeps its permit until it is done. Without a tokio runtime the work runs here, after other
+/// tasks of this thread had their turn.
+///
+/// # Errors
+///
+/// 503 if the runtime is shutting down.
+///
+/// # Panics
+///
+/// If the work does.
+pub(crate) async fn off_thread<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Error> {
+    let Ok(runtime) = Handle::try_current() else {
+        yield_now().await;
+        return Ok(work());
+    };
+    // The semaphore is never closed.
+    let permit = PERMITS.acquire().await.ok();
+    let span = tracing::Span::current();
+    let subscriber = dispatcher::get_default(Clone::clone);
+    let work = runtime.spawn_blocking(move || {
+        let _permit = permit;
+        dispatcher::with_default(&subscriber, || span.in_scope(work))
+    });
+    work.await.map_err(|error| match error.try_into_panic() {
+        Ok(panic) => resume_unwind(panic),
+        Err(_) => Error::new(StatusCode::SERVICE_UNAVAILABLE, "The server is shutting down"),
+    })
+}
+
+/// Pending once, on any runtime.
+async fn yield_now() {
+    let mut yielded = false;
+    std::future::poll_fn(|cx| {
+        if std::mem::replace(&mut yielded, true) {
+            return std::task::Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        std::task::Poll::Pending
+    })
+    .await;
+}
+
+static PERMITS: LazyLock<Semaphore> =
+    LazyLock::new(|| Semaphore::new(available_parallelism().map_or(1, Into::into)));
+
+/// Longer input takes more than about a millisecond if each of its values breaks a rule.
+const MAX_ON_THREAD: usize = 4 * 1024;

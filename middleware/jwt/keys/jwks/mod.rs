@@ -1,0 +1,163 @@
+//! JWK sets that are fetched from an issuer.
+
+mod client;
+mod fetch;
+mod metadata;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::time::Duration;
+
+use http::Uri;
+
+use crate::middleware::jwt::algorithm::{Algorithm, Family};
+use crate::middleware::jwt::error::JwtError;
+pub(crate) use client::JwksClient;
+use fetch::AnyFetch;
+pub use fetch::{Fetch, HttpFetch};
+
+/// The JWK set of an issuer, which is fetched and kept fresh.
+///
+/// - The keys are fetched on the first request. All requests that wait share one fetch.
+/// - When the keys are no longer [fresh](Jwks::fresh_for), they are fetched again in the background, and requests do not wait. Only if there was no
+///   request for twice that time, the next request waits for the fetch, because a key may have been withdrawn meanwhile.
+/// - If a fetch fails, the known keys are used for a [limited time](Jwks::stale_for). The next fetch is made after 10 seconds, then 20, then 30.
+/// - A token with an unknown `kid` causes a fetch at once, at most twice in a row and then every 30 seconds. A flood of made-up names therefore never
+///   reaches the issuer. Every fetch serves all clients.
+/// - The metadata of an issuer are fetched again after an hour, and when the keys are no longer at the URL in the metadata.
+///
+/// A set has at most 256 KiB and 100 keys, and at most two redirects on the same host are followed. A tokio runtime with timers is required.
+///
+/// # Example
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use tower_chain::Jwt;
+/// use tower_chain::middleware::jwt::{Algorithm, Jwks};
+///
+/// # fn main() -> Result<(), tower_chain::JwtError> {
+/// let keys = Jwks::url("https://login.example.org/keys", [Algorithm::Es256])?
+///     .timeout(Duration::from_secs(2))
+///     .fresh_for(Duration::from_secs(5 * 60));
+/// let jwt = Jwt::<()>::new(keys).issuer("https://login.example.org").audience("https://api.example.org");
+/// # let _ = jwt;
+/// # Ok(())
+/// # }
+/// ```
+pub struct Jwks {
+    target: Target,
+    algorithms: Vec<Algorithm>,
+    fetch: Box<dyn AnyFetch>,
+    timeout: Duration,
+    fresh_for: Duration,
+    stale_for: Duration,
+}
+
+enum Target {
+    Keys(Uri),
+    Issuer(Box<str>),
+}
+
+impl Jwks {
+    /// Fetches the JWK set at a URL, for tokens that are signed with one of these algorithms.
+    ///
+    /// A key without an `alg` is used for each algorithm of the list that fits its type, so name only those that the issuer uses.
+    ///
+    /// # Errors
+    ///
+    /// If the URL is neither https nor a loopback address, the list is empty, or it contains an HMAC.
+    pub fn url(
+        url: &str,
+        algorithms: impl IntoIterator<Item = Algorithm>,
+    ) -> Result<Self, JwtError> {
+        Self::new(Target::Keys(metadata::url(url).ok_or(JwtError::Url)?), algorithms)
+    }
+
+    /// Fetches the JWK set of an issuer, at the URL in its metadata: those of
+    /// [OpenID Connect Discovery](https://openid.net/specs/openid-connect-discovery-1_0.html), or else those of [RFC 8414](https://www.rfc-editor.org/rfc/rfc8414).
+    ///
+    /// The metadata, and the claim `iss` of each token, must contain this issuer, byte for byte.
+    ///
+    /// # Errors
+    ///
+    /// If the issuer is neither an https URL nor a loopback address, has a query, the list is empty, or it contains an HMAC.
+    pub fn issuer(
+        issuer: &str,
+        algorithms: impl IntoIterator<Item = Algorithm>,
+    ) -> Result<Self, JwtError> {
+        let url = metadata::url(issuer).ok_or(JwtError::Url)?;
+        if url.query().is_some() {
+            return Err(JwtError::Url);
+        }
+        Self::new(Target::Issuer(Box::from(issuer)), algorithms)
+    }
+
+    fn new(
+        target: Target,
+        algorithms: impl IntoIterator<Item = Algorithm>,
+    ) -> Result<Self, JwtError> {
+        let algorithms: Vec<Algorithm> = algorithms.into_iter().collect();
+        if algorithms.is_empty() {
+            return Err(JwtError::NoAlgorithm);
+        }
+        if let Some(algorithm) = algorithms.iter().find(|one| one.family() == Family::Hmac) {
+            return Err(JwtError::SharedSecretAlgorithm { algorithm: *algorithm });
+        }
+        Ok(Self {
+            target,
+            algorithms,
+            fetch: Box::new(HttpFetch::new().map_err(|_| JwtError::Tls)?),
+            timeout: Duration::from_secs(5),
+            fresh_for: Duration::from_secs(10 * 60),
+            stale_for: Duration::from_secs(24 * 60 * 60),
+        })
+    }
+
+    /// Sets the client that fetches documents. Defaults to [`HttpFetch`].
+    #[must_use]
+    pub fn fetch(mut self, fetch: impl Fetch) -> Self {
+        self.fetch = Box::new(fetch);
+        self
+    }
+
+    /// Sets how long a fetch may take, with all documents and redirects. Defaults to 5 seconds.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Sets how long keys are used without a new fetch. Defaults to 10 minutes.
+    ///
+    /// A `Cache-Control: max-age` of the issuer, between one minute and one hour, takes precedence. A key that the issuer withdraws is refused after at
+    /// most twice this time, as long as the issuer can be reached.
+    #[must_use]
+    pub fn fresh_for(mut self, fresh_for: Duration) -> Self {
+        self.fresh_for = fresh_for;
+        self
+    }
+
+    /// Sets how long keys are used while the issuer can't be reached, from the last successful fetch. Defaults to 24 hours.
+    #[must_use]
+    pub fn stale_for(mut self, stale_for: Duration) -> Self {
+        self.stale_for = stale_for;
+        self
+    }
+}
+
+impl fmt::Debug for Jwks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let place = match &self.target {
+            Target::Keys(url) => url.to_string(),
+            Target::Issuer(issuer) => issuer.to_string(),
+        };
+        // A query may contain a secret.
+        let place = place.split('?').next().unwrap_or_default();
+        f.debug_struct("Jwks")
+            .field("place", &place)
+            .field("algorithms", &self.algorithms)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,291 @@
+//! A key, which is checked and prepared when it is loaded.
+
+use std::fmt;
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use jsonwebtoken::{DecodingKey, DecodingKeyKind};
+
+use crate::middleware::jwt::algorithm::{Algorithm, Family, MAX_RSA_BITS};
+use crate::middleware::jwt::crypto::{self, Verifier};
+use crate::middleware::jwt::error::JwtError;
+
+/// A key that verifies signatures of exactly one algorithm: the header of a token can't choose another.
+///
+/// It is checked completely when it is created. Its `Debug` shows the algorithm and the `kid`, and nothing else.
+///
+/// # Example
+///
+/// ```
+/// use tower_chain::middleware::jwt::{Algorithm, Key, Keys};
+///
+/// # fn main() -> Result<(), tower_chain::JwtError> {
+/// let old = Key::secret(Algorithm::Hs256, "an old secret of thirty-two bytes")?.kid("2025");
+/// let new = Key::secret(Algorithm::Hs256, "the new secret of thirty-two byte")?.kid("2026");
+/// let keys = Keys::new([old, new])?;
+/// # let _ = keys;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Key(pub(super) Arc<Prepared>);
+
+#[derive(Clone)]
+pub(super) struct Prepared {
+    pub(super) algorithm: Algorithm,
+    pub(super) kid: Option<Box<str>>,
+    verifier: Arc<Verifier>,
+    /// The key in the other backend: if both are compiled in, each test compares them.
+    #[cfg(all(test, feature = "jwt", feature = "jwt-rust-crypto"))]
+    second: Option<Arc<crypto::rust_crypto::Verifier>>,
+    /// A digest of the algorithm and the key material, by which the token cache recognizes the key.
+    id: KeyId,
+}
+
+pub(crate) type KeyId = [u8; 32];
+
+impl Key {
+    /// Creates a key from a shared secret, for HMAC.
+    ///
+    /// # Errors
+    ///
+    /// If it is shorter than the hash (32, 48 or 64 bytes), all zeros, or the content of a key file.
+    pub fn secret(algorithm: Algorithm, secret: impl AsRef<[u8]>) -> Result<Self, JwtError> {
+        let secret = secret.as_ref();
+        // Probably a buffer that was never filled. A JWK of zeros is allowed: it was written on purpose.
+        if !secret.is_empty() && secret.iter().all(|byte| *byte == 0) {
+            return Err(JwtError::ZeroSecret);
+        }
+        Self::long_secret(algorithm, secret)
+    }
+
+    pub(crate) fn long_secret(algorithm: Algorithm, secret: &[u8]) -> Result<Self, JwtError> {
+        if secret.len() < algorithm.secret_bytes() && algorithm.family() == Family::Hmac {
+            return Err(JwtError::ShortSecret { algorithm, bytes: secret.len() });
+        }
+        Self::secret_of_any_length(algorithm, secret)
+    }
+
+    /// Creates a key from a shared secret that may be shorter than the hash.
+    ///
+    /// An attacker can guess a short secret offline, and can then forge tokens. Use it only for a secret that another party chose and that can't be
+    /// changed.
+    ///
+    /// # Errors
+    ///
+    /// If it is empty, or the content of a key file.
+    pub fn insecure_short_secret(
+        algorithm: Algorithm,
+        secret: impl AsRef<[u8]>,
+    ) -> Result<Self, JwtError> {
+        Self::secret_of_any_length(algorithm, secret.as_ref())
+    }
+
+    fn secret_of_any_length(algorithm: Algorithm, secret: &[u8]) -> Result<Self, JwtError> {
+        if algorithm.family() != Family::Hmac {
+            return Err(JwtError::WrongKey { algorithm });
+        }
+        if secret.is_empty() {
+            return Err(JwtError::ShortSecret { algorithm, bytes: 0 });
+        }
+        if is_key_file(secret) {
+            return Err(JwtError::SecretIsKeyFile);
+        }
+        let key = DecodingKey::from_secret(secret).map_err(|_| JwtError::InvalidKey)?;
+        Self::prepare(algorithm, &key)
+    }
+
+    /// Creates a key from a public key in PEM: `PUBLIC KEY`, or `RSA PUBLIC KEY` (PKCS#1) for RSA.
+    ///
+    /// # Errors
+    ///
+    /// If it is not such a key, is private, does not fit the algorithm, or is an RSA key under 2048 bits.
+    pub fn pem(algorithm: Algorithm, pem: impl AsRef<[u8]>) -> Result<Self, JwtError> {
+        let pem = pem.as_ref().trim_ascii();
+        if pem.windows(11).any(|window| window == b"PRIVATE KEY") {
+            return Err(JwtError::PrivateKey);
+        }
+        let public = pem.starts_with(b"-----BEGIN PUBLIC KEY-----");
+        if !public && !pem.starts_with(b"-----BEGIN RSA PUBLIC KEY-----") {
+            return Err(JwtError::InvalidKey);
+        }
+        let mismatch = || match public {
+            // The PEM is parsed as each other type, to distinguish a wrong key from garbage.
+            true if [
+                DecodingKey::from_rsa_pem(pem),
+                DecodingKey::from_ec_pem(pem),
+                DecodingKey::from_ed_pem(pem),
+            ]
+            .iter()
+            .any(Result::is_ok) =>
+            {
+                JwtError::WrongKey { algorithm }
+            }
+            _ => JwtError::InvalidKey,
+        };
+        match algorithm.family() {
+            Family::Hmac => Err(JwtError::WrongKey { algorithm }),
+            Family::Rsa => {
+                let key = DecodingKey::from_rsa_pem(pem).map_err(|_| mismatch())?;
+                let der = key.try_get_as_bytes().map_err(|_| JwtError::InvalidKey)?;
+                let Some((n, e)) = crypto::rsa_components(der) else {
+                    return Err(mismatch());
+                };
+                Self::rsa(algorithm, &n, &e)
+            }
+            Family::P256 | Family::P384 => {
+                let key = DecodingKey::from_ec_pem(pem).map_err(|_| mismatch())?;
+                let point = key.try_get_as_bytes().map_err(|_| JwtError::InvalidKey)?;
+                Self::point(algorithm, point)
+            }
+            Family::Ed25519 => {
+                let key = DecodingKey::from_ed_pem(pem).map_err(|_| mismatch())?;
+                let point = key.try_get_as_bytes().map_err(|_| JwtError::InvalidKey)?;
+                Self::point(algorithm, point)
+            }
+        }
+    }
+
+    /// Creates a key from a public key in DER: `SubjectPublicKeyInfo`, or PKCS#1 for RSA.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`Key::pem`].
+    pub fn der(algorithm: Algorithm, der: impl AsRef<[u8]>) -> Result<Self, JwtError> {
+        let der = der.as_ref();
+        if algorithm.family() == Family::Rsa
+            && let Some((n, e)) = crypto::rsa_components(der)
+        {
+            return Self::rsa(algorithm, &n, &e);
+        }
+        let body = STANDARD.encode(der);
+        Self::pem(
+            algorithm,
+            format!("-----BEGIN PUBLIC KEY-----\n{body}\n-----END PUBLIC KEY-----\n"),
+        )
+    }
+
+    /// Sets the `kid` by which tokens name the key. Defaults to none, or to that of the JWK.
+    ///
+    /// A key without a `kid` is used for tokens without a `kid`, and for tokens whose `kid` no other key has.
+    #[must_use]
+    pub fn kid(self, kid: impl Into<String>) -> Self {
+        let mut prepared = Arc::unwrap_or_clone(self.0);
+        prepared.kid = Some(kid.into().into_boxed_str());
+        Self(Arc::new(prepared))
+    }
+
+    /// The algorithm.
+    pub fn algorithm(&self) -> Algorithm {
+        self.0.algorithm
+    }
+
+    pub(crate) fn id(&self) -> &KeyId {
+        &self.0.id
+    }
+
+    /// Whether both are the same key under the same name.
+    pub(crate) fn same_as(&self, other: &Self) -> bool {
+        self.0.id == other.0.id && self.0.kid == other.0.kid
+    }
+
+    pub(crate) fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
+        let verified = self.0.verifier.verify(message, signature);
+        #[cfg(all(test, feature = "jwt", feature = "jwt-rust-crypto"))]
+        if let Some(second) = &self.0.second {
+            assert_eq!(verified, second.verify(message, signature), "the backends disagree");
+        }
+        verified
+    }
+
+    pub(crate) fn rsa(algorithm: Algorithm, n: &[u8], e: &[u8]) -> Result<Self, JwtError> {
+        let (n, e) = (without_zeros(n), without_zeros(e));
+        let bits = n.len() * 8 - n.first().map_or(0, |first| first.leading_zeros() as usize);
+        if !(MIN_RSA_BITS..=MAX_RSA_BITS).contains(&bits) {
+            return Err(JwtError::RsaBits { bits });
+        }
+        // No common key has an exponent of more than 33 bits, and a long exponent makes each check slow.
+        if e == [1] || e.len() > 5 || e.last().is_none_or(|last| last % 2 == 0) {
+            return Err(JwtError::RsaExponent);
+        }
+        Self::prepare(algorithm, &DecodingKey::from_rsa_raw_components(n, e))
+    }
+
+    /// A point, for ECDSA uncompressed with its tag.
+    pub(crate) fn point(algorithm: Algorithm, point: &[u8]) -> Result<Self, JwtError> {
+        let (length, key) = match algorithm.family() {
+            Family::P256 => (65, DecodingKey::from_ec_der(point)),
+            Family::P384 => (97, DecodingKey::from_ec_der(point)),
+            Family::Ed25519 => (32, DecodingKey::from_ed_der(point)),
+            Family::Hmac | Family::Rsa => return Err(JwtError::WrongKey { algorithm }),
+        };
+        if point.len() != length {
+            return Err(JwtError::WrongKey { algorithm });
+        }
+        Self::prepare(algorithm, &key)
+    }
+
+    fn prepare(algorithm: Algorithm, key: &DecodingKey) -> Result<Self, JwtError> {
+        let verifier = Verifier::new(algorithm, key).ok_or(JwtError::WrongKey { algorithm })?;
+        let name = algorithm.name().as_bytes();
+        let id = match key.kind() {
+            DecodingKeyKind::SecretOrDer(bytes) => crypto::sha256(&[name, &[0], bytes]),
+            DecodingKeyKind::RsaModulusExponent { n, e } => {
+                crypto::sha256(&[name, &[0], e, &[0], n])
+            }
+        };
+        Ok(Self(Arc::new(Prepared {
+            algorithm,
+            kid: None,
+            verifier: Arc::new(verifier),
+            #[cfg(all(test, feature = "jwt", feature = "jwt-rust-crypto"))]
+            second: crypto::rust_crypto::Verifier::new(algorithm, key).map(Arc::new),
+            id,
+        })))
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Key")
+            .field("algorithm", &self.0.algorithm)
+            .field("kid", &self.0.kid)
+            .finish_non_exhaustive()
+    }
+}
+
+fn without_zeros(number: &[u8]) -> &[u8] {
+    let zeros = number.iter().take_while(|byte| **byte == 0).count();
+    number.get(zeros..).unwrap_or_default()
+}
+
+/// Whether the bytes are the content of a key file. If a public key is used as an HMAC secret, everyone can sign tokens.
+fn is_key_file(secret: &[u8]) -> bool {
+    let text = secret.trim_ascii();
+    let holds = |part: &[u8]| text.windows(part.len()).any(|window| window == part);
+    // The body of a PEM file without its first and last line.
+    let body: Vec<u8> = text.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
+    let body = STANDARD.decode(body).is_ok_and(|body| is_der(&body));
+    let jwk = text.starts_with(b"{") && holds(b"\"kty\"");
+    // A PEM file may begin with a byte order mark, or with a description of the key.
+    let pem = holds(b"-----BEGIN ") || holds(b"---- BEGIN ");
+    let ssh = text.starts_with(b"ssh-") || text.starts_with(b"ecdsa-sha2-");
+    is_der(secret) || body || jwk || pem || ssh
+}
+
+/// Whether it is a DER sequence whose length field is right, which no random secret is. The shortest public key has 44 bytes.
+fn is_der(bytes: &[u8]) -> bool {
+    bytes.len() >= 44
+        && match *bytes {
+            [0x30, length, ref rest @ ..] if length < 0x80 => rest.len() == usize::from(length),
+            [0x30, 0x81, length, ref rest @ ..] => rest.len() == usize::from(length),
+            [0x30, 0x82, high, low, ref rest @ ..] => {
+                rest.len() == usize::from(u16::from_be_bytes([high, low]))
+            }
+            _ => false,
+        }
+}
+
+/// NIST SP 800-131A and RFC 7518, 3.3.
+const MIN_RSA_BITS: usize = 2048;

@@ -1,0 +1,269 @@
+//! Revoked tokens: refused although they are valid.
+
+#[cfg(feature = "redis")]
+pub(crate) mod redis;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, SystemTime};
+
+use futures_util::future::BoxFuture;
+
+use super::error::JwtError;
+use super::token::claims::{Claims, RegisteredClaims};
+
+/// How it is checked whether a token is revoked.
+pub(crate) enum Revocation<C> {
+    Denylist(Denylist),
+    Hook(Box<RevocationHook<C>>),
+}
+
+pub(crate) type RevocationHook<C> =
+    dyn Fn(Claims<C>) -> BoxFuture<'static, Result<bool, axum_core::BoxError>> + Send + Sync;
+
+/// Revoked tokens, in memory: by `jti`, or all tokens of a subject that were issued before a time. For
+/// [`Jwt::denylist`](crate::middleware::jwt::Jwt::denylist).
+///
+/// An entry is kept until the tokens have expired. The list never has more entries than its capacity. A clone is a handle to the same list.
+///
+/// # Example
+///
+/// ```
+/// use std::time::{Duration, SystemTime};
+///
+/// use tower_chain::Jwt;
+/// use tower_chain::middleware::jwt::Denylist;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let secret = "a secret that has thirty-two bytes";
+/// let revoked = Denylist::new(10_000)?;
+/// let jwt = Jwt::<()>::hs256(secret)?.denylist(revoked.clone());
+///
+/// // Later, when ann signs out everywhere:
+/// let now = SystemTime::now();
+/// revoked.revoke_subject(None, "ann", now, now + Duration::from_secs(3600))?;
+/// # let _ = jwt;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Denylist {
+    list: Arc<RwLock<List>>,
+    capacity: usize,
+}
+
+#[derive(Default)]
+struct List {
+    ids: HashMap<Box<str>, RevokedId>,
+    /// How many of the ids belong to each subject.
+    ids_of_subject: HashMap<Arc<str>, usize>,
+    subjects: HashMap<Box<str>, Vec<RevokedSubject>>,
+    length: usize,
+    /// When the entries of expired tokens were last removed.
+    swept: Option<SystemTime>,
+}
+
+struct RevokedId {
+    until: SystemTime,
+    /// The subject of the token, if it is known.
+    subject: Option<Arc<str>>,
+}
+
+struct RevokedSubject {
+    issuer: Option<Box<str>>,
+    issued_before: SystemTime,
+    until: SystemTime,
+}
+
+impl Denylist {
+    /// Creates a list of at most this many revocations.
+    ///
+    /// # Errors
+    ///
+    /// If it is zero.
+    pub fn new(capacity: usize) -> Result<Self, JwtError> {
+        if capacity == 0 {
+            Err(JwtError::ZeroLimit)
+        } else {
+            Ok(Self { list: Arc::default(), capacity })
+        }
+    }
+
+    /// Revokes one token, by its `jti`.
+    ///
+    /// A subject may have as many revoked tokens on the list as entries are left free, so a user who signs in and out all the time does not fill the list
+    /// for the others.
+    ///
+    /// # Errors
+    ///
+    /// If the token has no `jti`, its subject has too many revoked tokens, or the list is full.
+    pub fn revoke(&self, token: &RegisteredClaims) -> Result<(), RevokeError> {
+        let until = token.expires_at().unwrap_or_else(forever);
+        self.insert_id(token.id().ok_or(RevokeError::NoId)?, token.subject(), until)
+    }
+
+    /// Revokes the token with this `jti`. `until` is when the token expires; the entry may be removed ten minutes later, which is the longest
+    /// leeway. After several calls for one `jti`, the latest time is used.
+    ///
+    /// # Errors
+    ///
+    /// If the list is full.
+    pub fn revoke_id(&self, id: &str, until: SystemTime) -> Result<(), RevokeError> {
+        self.insert_id(id, None, until)
+    }
+
+    fn insert_id(
+        &self,
+        id: &str,
+        subject: Option<&str>,
+        until: SystemTime,
+    ) -> Result<(), RevokeError> {
+        let mut list = self.list.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = list.ids.get_mut(id) {
+            known.until = until.max(known.until);
+            return Ok(());
+        }
+        list.has_share(subject, self.capacity)?;
+        let subject = subject.map(|subject| list.count_id(subject));
+        list.ids.insert(Box::from(id), RevokedId { until, subject });
+        list.length += 1;
+        Ok(())
+    }
+
+    /// Revokes all tokens of a subject that were issued before a time, and those without `iat`.
+    ///
+    /// `None` as the issuer means the tokens of all issuers. The entry may be removed ten minutes after `until`, when the last of the tokens has
+    /// expired. After several calls for one subject, the latest times are used.
+    ///
+    /// # Errors
+    ///
+    /// If the list is full.
+    pub fn revoke_subject(
+        &self,
+        issuer: Option<&str>,
+        subject: &str,
+        issued_before: SystemTime,
+        until: SystemTime,
+    ) -> Result<(), RevokeError> {
+        let mut list = self.list.write().unwrap_or_else(PoisonError::into_inner);
+        let of_subject = list.subjects.get_mut(subject).map(|entries| entries.iter_mut());
+        let mut of_subject = of_subject.into_iter().flatten();
+        if let Some(known) = of_subject.find(|entry| entry.issuer.as_deref() == issuer) {
+            known.issued_before = known.issued_before.max(issued_before);
+            known.until = known.until.max(until);
+            return Ok(());
+        }
+        list.has_share(None, self.capacity)?;
+        let new = RevokedSubject { issuer: issuer.map(Box::from), issued_before, until };
+        list.subjects.entry(Box::from(subject)).or_default().push(new);
+        list.length += 1;
+        Ok(())
+    }
+
+    /// Whether a token is revoked.
+    pub fn is_revoked(&self, token: &RegisteredClaims) -> bool {
+        let list = self.list.read().unwrap_or_else(PoisonError::into_inner);
+        if token.id().is_some_and(|id| list.ids.contains_key(id)) {
+            return true;
+        }
+        let of_subject = token.subject().and_then(|subject| list.subjects.get(subject));
+        of_subject.is_some_and(|entries| {
+            entries.iter().any(|entry| {
+                entry.issuer.as_deref().is_none_or(|issuer| token.issuer() == Some(issuer))
+                    && token.issued_at().is_none_or(|issued| issued < entry.issued_before)
+            })
+        })
+    }
+}
+
+impl List {
+    /// Checks that there is a free entry, and that the subject has fewer entries than are free. Removes the entries of expired tokens if necessary.
+    fn has_share(&mut self, subject: Option<&str>, capacity: usize) -> Result<(), RevokeError> {
+        let has_share = |list: &Self| {
+            let own = subject.and_then(|subject| list.ids_of_subject.get(subject));
+            own.copied().unwrap_or_default() < capacity.saturating_sub(list.length)
+        };
+        if has_share(self) {
+            return Ok(());
+        }
+        // This takes linear time, so a subject over its share must not cause it each time.
+        let now = SystemTime::now();
+        if self.length < capacity && self.swept.is_some_and(|swept| now < swept + SWEEP_EVERY) {
+            return Err(RevokeError::TooMany);
+        }
+        self.swept = Some(now);
+        let full = self.remove_expired(capacity);
+        if has_share(self) { Ok(()) } else { Err(full.err().unwrap_or(RevokeError::TooMany)) }
+    }
+
+    /// Counts one more id of a subject.
+    fn count_id(&mut self, subject: &str) -> Arc<str> {
+        let known = self.ids_of_subject.get_key_value(subject).map(|(known, _)| known.clone());
+        let subject = known.unwrap_or_else(|| Arc::from(subject));
+        *self.ids_of_subject.entry(subject.clone()).or_default() += 1;
+        subject
+    }
+
+    /// Removes the entries of expired tokens. Other entries are never removed, so the list may still be full.
+    fn remove_expired(&mut self, capacity: usize) -> Result<(), RevokeError> {
+        let over = SystemTime::now().checked_sub(SLACK).unwrap_or(SystemTime::UNIX_EPOCH);
+        self.ids.retain(|_, id| id.until > over);
+        self.ids_of_subject.clear();
+        for subject in self.ids.values().filter_map(|id| id.subject.clone()) {
+            *self.ids_of_subject.entry(subject).or_default() += 1;
+        }
+        self.subjects.retain(|_, entries| {
+            entries.retain(|entry| entry.until > over);
+            !entries.is_empty()
+        });
+        self.length = self.ids.len() + self.subjects.values().map(Vec::len).sum::<usize>();
+        if self.length < capacity { Ok(()) } else { Err(RevokeError::Full) }
+    }
+}
+
+impl fmt::Debug for Denylist {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = self.list.read().unwrap_or_else(PoisonError::into_inner);
+        f.debug_struct("Denylist")
+            .field("length", &list.length)
+            .field("capacity", &self.capacity)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why something could not be revoked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RevokeError {
+    /// The token has no `jti`.
+    NoId,
+    /// The list is full of revocations of tokens that have not expired.
+    Full,
+    /// The subject has so many revoked tokens on the list that one more would take the capacity of other subjects.
+    TooMany,
+}
+
+impl fmt::Display for RevokeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoId => "the token has no `jti`: revoke its subject instead",
+            Self::Full => "the denylist is full: give it a larger capacity",
+            Self::TooMany => {
+                "too many tokens of this subject are on the denylist: revoke the subject instead"
+            }
+        })
+    }
+}
+
+impl std::error::Error for RevokeError {}
+
+/// The expiry of tokens that never expire: beyond the year 9999.
+fn forever() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 38)
+}
+
+/// How often a subject with too many entries may cause a search for expired ones.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+/// How long after its `exp` a token may still be accepted: longer than any leeway.
+pub(crate) const SLACK: Duration = Duration::from_secs(601);

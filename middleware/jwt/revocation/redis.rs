@@ -1,0 +1,127 @@
+//! Revoked tokens in Redis.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use redis::{RedisError, Script};
+
+use super::SLACK;
+use crate::middleware::jwt::error::JwtError;
+use crate::middleware::jwt::redis::{LONGEST, RedisConnection, redis_settings};
+use crate::middleware::jwt::token::claims::RegisteredClaims;
+
+/// A [`Denylist`](crate::middleware::jwt::Denylist) in Redis or Valkey, which several servers share. For
+/// [`Jwt::redis_denylist`](crate::middleware::jwt::Jwt::redis_denylist).
+///
+/// A token costs one command in one round trip. If Redis does not respond within the [timeout](RedisDenylist::timeout), the request is a 503, because
+/// the token may be revoked. Only digests of names are stored, each until the tokens have expired. Redis must not evict keys (`noeviction`, or a
+/// separate instance).
+///
+/// # Example
+///
+/// ```
+/// use tower_chain::Jwt;
+/// use tower_chain::middleware::jwt::RedisDenylist;
+///
+/// # fn main() -> Result<(), tower_chain::JwtError> {
+/// # let secret = "a secret that has thirty-two bytes";
+/// let revoked = RedisDenylist::new("redis://127.0.0.1/")?.prefix("api");
+/// let jwt = Jwt::<()>::hs256(secret)?.redis_denylist(revoked.clone());
+/// # let _ = jwt;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct RedisDenylist(RedisConnection);
+
+impl RedisDenylist {
+    /// Revokes the token with this `jti`. `until` is when the token expires; the entry is removed ten minutes later, which is the longest leeway.
+    /// After several calls for one `jti`, the latest time is used.
+    ///
+    /// # Errors
+    ///
+    /// If Redis fails or does not respond in time.
+    pub async fn revoke_id(&self, id: &str, until: SystemTime) -> Result<(), RedisError> {
+        self.raise(self.0.key(&[b"id", id.as_bytes()]), 1, until).await
+    }
+
+    /// Revokes all tokens of a subject that were issued before a time, and those without `iat`.
+    ///
+    /// `None` as the issuer means the tokens of all issuers. The entry is removed ten minutes after `until`, when the last of the tokens has expired.
+    /// After several calls for one subject, the latest times are used.
+    ///
+    /// # Errors
+    ///
+    /// If Redis fails or does not respond in time.
+    pub async fn revoke_subject(
+        &self,
+        issuer: Option<&str>,
+        subject: &str,
+        issued_before: SystemTime,
+        until: SystemTime,
+    ) -> Result<(), RedisError> {
+        let before = issued_before.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let before = before.as_secs() + u64::from(before.subsec_nanos() > 0);
+        self.raise(self.subject(issuer, subject), before, until).await
+    }
+
+    /// Runs as one script. Of two concurrent calls, none can undo what the other one has revoked.
+    async fn raise(&self, key: String, value: u64, until: SystemTime) -> Result<(), RedisError> {
+        let script = Script::new(RAISE);
+        let mut call = script.prepare_invoke();
+        call.key(key).arg(value).arg(seconds_to(until));
+        let mut connection = self.0.connection()?;
+        self.0.within(call.invoke_async(&mut connection)).await
+    }
+
+    /// Whether a token is revoked.
+    ///
+    /// # Errors
+    ///
+    /// If Redis fails or does not respond in time.
+    pub async fn is_revoked(&self, token: &RegisteredClaims) -> Result<bool, RedisError> {
+        let mut keys = Vec::with_capacity(3);
+        if let Some(subject) = token.subject() {
+            keys.push(self.subject(None, subject));
+            keys.extend(token.issuer().map(|issuer| self.subject(Some(issuer), subject)));
+        }
+        let subjects = keys.len();
+        keys.extend(token.id().map(|id| self.0.key(&[b"id", id.as_bytes()])));
+        if keys.is_empty() {
+            return Ok(false);
+        }
+        let mut command = redis::cmd("MGET");
+        command.arg(&keys);
+        let values: Vec<Option<u64>> = self.0.ask(&command).await?;
+        Ok(values.iter().enumerate().any(|(index, value)| match value {
+            Some(before) if index < subjects => {
+                token.times.issued.is_none_or(|issued| issued < *before)
+            }
+            Some(_) => true,
+            None => false,
+        }))
+    }
+
+    fn subject(&self, issuer: Option<&str>, subject: &str) -> String {
+        match issuer {
+            Some(issuer) => self.0.key(&[b"issuer", issuer.as_bytes(), subject.as_bytes()]),
+            None => self.0.key(&[b"subject", subject.as_bytes()]),
+        }
+    }
+}
+
+redis_settings!(RedisDenylist, "jwt");
+
+/// The seconds until no server accepts the token any more, whatever its leeway.
+fn seconds_to(until: SystemTime) -> u64 {
+    let left = until.duration_since(SystemTime::now()).unwrap_or_default();
+    left.saturating_add(SLACK).as_secs().min(LONGEST)
+}
+
+/// Raises a value and a time to live, but never lowers them.
+const RAISE: &str = r"
+local before = math.max(tonumber(redis.call('GET', KEYS[1]) or '0'), tonumber(ARGV[1]))
+local ttl = math.max(redis.call('TTL', KEYS[1]), tonumber(ARGV[2]))
+redis.call('SET', KEYS[1], string.format('%.0f', before), 'EX', string.format('%.0f', ttl))
+";

@@ -1,0 +1,107 @@
+//! The compact form of a JWS (RFC 7515, 3.1 and 5.2).
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use memchr::memchr_iter;
+
+use super::json;
+use crate::middleware::jwt::algorithm::Algorithm;
+use crate::middleware::jwt::refusal::JwtRefusal;
+
+/// The parts of a token. They are not verified.
+#[derive(Clone, Copy)]
+pub(crate) struct CompactJws<'t> {
+    pub(crate) header: &'t [u8],
+    pub(crate) payload: &'t [u8],
+    pub(crate) signature: &'t [u8],
+    /// The signing input (RFC 7515, 5.2): header, dot, payload.
+    pub(crate) message: &'t [u8],
+}
+
+impl<'t> CompactJws<'t> {
+    /// Splits a token. Long tokens and tokens with a wrong number of dots are refused before anything is decoded.
+    pub(crate) fn split(token: &'t [u8], max_bytes: usize) -> Result<Self, JwtRefusal> {
+        if token.len() > max_bytes {
+            return Err(JwtRefusal::TooLong);
+        }
+        let mut dots = memchr_iter(b'.', token);
+        let (Some(first), Some(second), None) = (dots.next(), dots.next(), dots.next()) else {
+            return Err(JwtRefusal::Malformed);
+        };
+        if first > HEADER_BYTES {
+            return Err(JwtRefusal::TooLong);
+        }
+        let parts = (token.get(..first), token.get(first + 1..second), token.get(second + 1..));
+        let (Some(header), Some(payload), Some(signature)) = parts else {
+            return Err(JwtRefusal::Malformed);
+        };
+        if header.is_empty() || signature.is_empty() {
+            return Err(JwtRefusal::Malformed);
+        }
+        let message = token.get(..second).ok_or(JwtRefusal::Malformed)?;
+        Ok(Self { header, payload, signature, message })
+    }
+}
+
+/// The header of a token that is about to be verified.
+pub(crate) struct JoseHeader<'t> {
+    pub(crate) algorithm: Algorithm,
+    pub(crate) kid: Option<std::borrow::Cow<'t, str>>,
+    pub(crate) typ: Option<std::borrow::Cow<'t, str>>,
+}
+
+impl<'t> JoseHeader<'t> {
+    /// Reads a decoded header, and refuses unsupported features.
+    pub(crate) fn read(decoded: &'t [u8]) -> Result<Self, JwtRefusal> {
+        let header = json::header(decoded)?;
+        // RFC 7515, 4.1.11 and RFC 7797, 6: refuse a token with an unknown extension. RFC 8725, 3.6: no compression.
+        if header.extended {
+            return Err(JwtRefusal::Header);
+        }
+        // Nested tokens are refused (RFC 7519, 5.2).
+        if header.cty.is_some_and(|cty| same_type(&cty, "JWT")) {
+            return Err(JwtRefusal::Header);
+        }
+        if header.kid.as_ref().is_some_and(|kid| kid.len() > KID_BYTES) {
+            return Err(JwtRefusal::Key);
+        }
+        let algorithm = header.alg.ok_or(JwtRefusal::Malformed)?;
+        let algorithm = Algorithm::from_name(&algorithm).ok_or(JwtRefusal::Algorithm)?;
+        Ok(Self { algorithm, kid: header.kid, typ: header.typ })
+    }
+}
+
+/// Whether two values of `typ` or `cty` are the same media type. Case does not matter, and `application/` may be omitted (RFC 7515, 4.1.9).
+pub(crate) fn same_type(a: &str, b: &str) -> bool {
+    short_type(a).eq_ignore_ascii_case(short_type(b))
+}
+
+fn short_type(name: &str) -> &str {
+    match name.split_at_checked(APPLICATION.len()) {
+        Some((prefix, rest)) if prefix.eq_ignore_ascii_case(APPLICATION) && !rest.contains('/') => {
+            rest
+        }
+        _ => name,
+    }
+}
+
+/// Decodes base64url without padding. Characters of other alphabets, spaces and non-zero trailing bits are refused (RFC 7515, 2).
+pub(crate) fn decode(encoded: &[u8]) -> Result<Vec<u8>, JwtRefusal> {
+    URL_SAFE_NO_PAD.decode(encoded).map_err(|_| JwtRefusal::Malformed)
+}
+
+/// Decodes into a buffer, for parts that are short.
+pub(crate) fn decode_into<'b>(
+    encoded: &[u8],
+    buffer: &'b mut [u8],
+) -> Result<&'b [u8], JwtRefusal> {
+    let length =
+        URL_SAFE_NO_PAD.decode_slice(encoded, buffer).map_err(|_| JwtRefusal::Malformed)?;
+    buffer.get(..length).ok_or(JwtRefusal::Malformed)
+}
+
+const APPLICATION: &str = "application/";
+/// How many bytes the header of a token may have, encoded.
+const HEADER_BYTES: usize = 1024;
+/// How many bytes a `kid` may have.
+const KID_BYTES: usize = 256;

@@ -1,0 +1,8 @@
+//! A token: how it is split and read (JWS, JSON), what its claims are, and which claims are accepted.
+
+pub(crate) mod access_token;
+pub(crate) mod claims;
+pub(crate) mod confirmation;
+pub(crate) mod json;
+pub(crate) mod jws;
+pub(crate) mod policy;

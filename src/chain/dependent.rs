@@ -1,0 +1,101 @@
+//! Middleware that compiles only behind the steps that provide what it needs.
+
+use crate::chain::ext::MiddlewareExt;
+use crate::function::arguments::Passing;
+use crate::step::next::{IntoMiddleware, Middleware};
+use crate::tower::layer::ChainLayer;
+
+/// Middleware that needs what earlier steps provide, and compiles only behind them.
+///
+/// A type that implements [`Middleware`] may stand anywhere. One that implements this instead names what it needs, as a function does
+/// by its arguments, and [`Chain::use_`](crate::Chain::use_) checks it. A type must not implement both.
+///
+/// # Example
+///
+/// ```
+/// use tower_chain::{Chain, Dependent, Endpoint, Middleware, Next, Provided, Response};
+///
+/// #[derive(Clone)]
+/// struct User(String);
+///
+/// /// Tells who was served.
+/// struct ServedFor;
+///
+/// impl Dependent for ServedFor {
+///     type Needs = (Provided<User>,);
+///     type Middleware = Served;
+///
+///     fn into_middleware(self) -> Served {
+///         Served
+///     }
+/// }
+///
+/// struct Served;
+///
+/// impl Middleware for Served {
+///     type Provides = ();
+///
+///     async fn call<N: Endpoint>(&self, next: Next<'_, N>) -> Response {
+///         let user = next.extensions().get::<User>().and_then(|user| user.0.parse().ok());
+///         let mut response = next.run().await;
+///         if let Some(user) = user {
+///             response.headers_mut().insert("x-served-for", user);
+///         }
+///         response
+///     }
+/// }
+///
+/// let chain = Chain::new().provide(User("ada".to_owned())).use_(ServedFor).get(async || "hello");
+/// # let _ = chain.build();
+/// ```
+///
+/// Without the step before it, the compiler names what is missing:
+///
+/// ```compile_fail,E0277
+/// # use tower_chain::{Chain, Dependent, Endpoint, Middleware, Next, Provided, Response};
+/// # #[derive(Clone)] struct User(String);
+/// # struct ServedFor;
+/// # impl Dependent for ServedFor {
+/// #     type Needs = (Provided<User>,);
+/// #     type Middleware = Served;
+/// #     fn into_middleware(self) -> Served { Served }
+/// # }
+/// # struct Served;
+/// # impl Middleware for Served {
+/// #     type Provides = ();
+/// #     async fn call<N: Endpoint>(&self, next: Next<'_, N>) -> Response { next.run().await }
+/// # }
+/// let chain = Chain::new().use_(ServedFor).get(async || "hello");
+/// ```
+pub trait Dependent {
+    /// What earlier steps must provide: a tuple of up to eight arguments such as `(Provided<T>,)`.
+    type Needs;
+    /// What runs. It finds the values in the extensions of the request.
+    type Middleware: Middleware;
+
+    /// Makes the middleware, once it is known that it is given what it needs.
+    fn into_middleware(self) -> Self::Middleware;
+
+    /// Makes it a [`tower::Layer`], to be used with no chain at all. What it needs must stand in the extensions of the request: here nothing
+    /// checks that.
+    fn into_layer(self) -> ChainLayer
+    where
+        Self: Sized,
+    {
+        self.into_middleware().into_layer()
+    }
+}
+
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct AsDependent;
+
+impl<D: Dependent> IntoMiddleware<AsDependent> for D {
+    type Args = Passing<D::Needs>;
+    type Step<P, W> = D::Middleware;
+    type Provides = <D::Middleware as Middleware>::Provides;
+
+    fn into_step<P, W>(self) -> D::Middleware {
+        self.into_middleware()
+    }
+}

@@ -1,0 +1,81 @@
+//! Methods of all middleware.
+
+use crate::Request;
+use crate::chain::builder::Chain;
+use crate::chain::list::{Push, Steps};
+use crate::route::registrar::Settings;
+use crate::step::around::Use;
+use crate::step::combine::{BoxMiddleware, Unless, When};
+use crate::step::next::Middleware;
+use crate::tower::layer::ChainLayer;
+
+/// Methods of every [`Middleware`].
+pub trait MiddlewareExt: Middleware + Sized {
+    /// Makes this middleware a [`tower::Layer`], to be used without a chain.
+    ///
+    /// The values that it provides are in the extensions of the request: an axum handler behind it takes `Extension<T>`.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use axum::Router;
+    /// use tower_chain::{MiddlewareExt, Next, Response, from_fn};
+    ///
+    /// async fn log(next: Next<'_>) -> Response {
+    ///     println!("{}", next.uri().path());
+    ///     next.run().await
+    /// }
+    ///
+    /// let app: Router = Router::new().layer(from_fn(log).into_layer());
+    /// # let _ = app;
+    /// ```
+    fn into_layer(self) -> ChainLayer {
+        let steps = Steps::new().push(Use::new(self, "use", false));
+        Chain::<_>::of(steps, Settings::default()).into_layer()
+    }
+
+    /// Runs this middleware only for the requests for which `predicate` holds. Other requests bypass it.
+    ///
+    /// Only for middleware that provides nothing: a value that may be absent can't be promised.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_chain::{Chain, MiddlewareExt, Next, Response, from_fn};
+    ///
+    /// async fn log(next: Next<'_>) -> Response {
+    ///     println!("{}", next.uri().path());
+    ///     next.run().await
+    /// }
+    ///
+    /// let debugged = from_fn(log).when(|req| req.headers().contains_key("x-debug"));
+    /// let chain = Chain::new().use_(debugged).get(async || "hello");
+    /// # let _ = chain.build();
+    /// ```
+    fn when<F>(self, predicate: F) -> When<Self, F>
+    where
+        Self: Middleware<Provides = ()>,
+        F: Fn(&Request) -> bool + Send + Sync + 'static,
+    {
+        When::new(self, predicate)
+    }
+
+    /// Runs this middleware only for the requests for which `predicate` does not hold.
+    fn unless<F>(self, predicate: F) -> Unless<Self, F>
+    where
+        Self: Middleware<Provides = ()>,
+        F: Fn(&Request) -> bool + Send + Sync + 'static,
+    {
+        Unless::new(self, predicate)
+    }
+
+    /// Erases the type. Middleware that is chosen at run time then fits one variable or one list.
+    fn boxed(self) -> BoxMiddleware
+    where
+        Self: Middleware<Provides = ()>,
+    {
+        BoxMiddleware::new(self)
+    }
+}
+
+impl<M: Middleware> MiddlewareExt for M {}

@@ -1,0 +1,129 @@
+//! Steps that hand something to the steps after them: state, and the result of a check.
+
+#![allow(
+    missing_debug_implementations,
+    unreachable_pub,
+    reason = "the types of a chain are public to the compiler alone"
+)]
+
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use pin_project_lite::pin_project;
+
+use crate::Response;
+use crate::function::arguments::{Arguments, Passing};
+use crate::route::listing::short_name;
+use crate::step::next::{Endpoint, Middleware, Next};
+
+/// An `async fn` of up to eight extractors and provided values, whose result is `Result<T, E>` with `E: IntoResponse`.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a guard",
+    label = "not an `async fn` that returns `Result<T, E>`, where `T: Clone + Send + Sync` and `E: IntoResponse`",
+    note = "it takes up to 8 extractors and provided values, of which none may read the body, and its future must be `Send`"
+)]
+pub trait GuardFn<A>: Send + Sync + 'static {
+    type Value: Clone + Send + Sync + 'static;
+
+    fn check(&self, args: A) -> impl Future<Output = Result<Self::Value, Response>> + Send;
+}
+
+/// A check as a step.
+#[doc(hidden)]
+pub struct Guard<F, A, P, W> {
+    f: F,
+    kind: PhantomData<fn() -> (A, P, W)>,
+}
+
+impl<F, A, P, W> Guard<F, A, P, W> {
+    pub(crate) fn new(f: F) -> Self {
+        Self { f, kind: PhantomData }
+    }
+}
+
+impl<F, A, P, W> Middleware for Guard<F, A, P, W>
+where
+    F: GuardFn<A>,
+    Passing<A>: Arguments<P, W>,
+    A: Send + 'static,
+    P: 'static,
+    W: 'static,
+{
+    type Provides = (F::Value,);
+
+    #[inline(always)]
+    fn call<'a, N: Endpoint>(
+        &'a self,
+        mut next: Next<'a, N, (F::Value,)>,
+    ) -> impl Future<Output = Response> + Send {
+        let check = async move {
+            let cx = next.cx();
+            let checked = match Passing::<A>::take(next.request_mut(), cx).await {
+                Ok(Passing(args)) => self.f.check(args).await,
+                Err(refusal) => Err(refusal),
+            };
+            (next, checked)
+        };
+        Guarded::Checking { check, pass: |next: Next<'a, N, _>, value| next.run_with((value,)) }
+    }
+
+    fn name(&self) -> String {
+        short_name::<F>()
+    }
+}
+
+pin_project! {
+    /// A check, then the rest.
+    ///
+    /// Once the check is through, it is the rest and nothing else: an `await` would hand the response on by copies.
+    #[project = GuardedProjection]
+    enum Guarded<C, S, R> {
+        Checking { #[pin] check: C, pass: S },
+        Passed { #[pin] rest: R },
+    }
+}
+
+impl<C, N, S, R, T> Future for Guarded<C, S, R>
+where
+    C: Future<Output = (N, Result<T, Response>)>,
+    S: Fn(N, T) -> R,
+    R: Future<Output = Response>,
+{
+    type Output = Response;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response> {
+        loop {
+            let rest = match self.as_mut().project() {
+                GuardedProjection::Checking { check, pass } => match ready!(check.poll(cx)) {
+                    (next, Ok(value)) => pass(next, value),
+                    (.., Err(refusal)) => return Poll::Ready(refusal),
+                },
+                GuardedProjection::Passed { rest } => return rest.poll(cx),
+            };
+            self.set(Guarded::Passed { rest });
+        }
+    }
+}
+
+/// State as a step.
+#[doc(hidden)]
+pub struct Provide<T>(pub(crate) T);
+
+impl<T: Clone + Send + Sync + 'static> Middleware for Provide<T> {
+    type Provides = (T,);
+
+    #[inline(always)]
+    fn call<'a, N: Endpoint>(
+        &'a self,
+        next: Next<'a, N, (T,)>,
+    ) -> impl Future<Output = Response> + Send {
+        next.run_with((self.0.clone(),))
+    }
+
+    fn name(&self) -> String {
+        short_name::<T>()
+    }
+}

@@ -1,0 +1,134 @@
+//! What is wrong with a chain that can't be built.
+
+use std::fmt;
+use std::panic::Location;
+
+/// Where a step is registered, in the source code of the program.
+pub(crate) type CallSite = &'static Location<'static>;
+
+/// Why a chain can't be built. The text says where, and what to change.
+///
+/// [`Chain::try_build`](crate::Chain::try_build) returns it; [`Chain::build`](crate::Chain::build) panics with it.
+///
+/// # Example
+///
+/// ```
+/// use tower_chain::{BuildError, Chain};
+///
+/// let error = Chain::new().at("/users/:id", |c| c.get(async || "user")).try_build().unwrap_err();
+/// assert!(matches!(error, BuildError::Pattern { .. }));
+/// assert!(error.to_string().contains("a parameter is written `{id}`, not `:id`"));
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// A path is not a pattern.
+    #[non_exhaustive]
+    Pattern {
+        /// The path as it was written.
+        pattern: String,
+        /// Where it is registered.
+        location: CallSite,
+        /// What is wrong with it, and what to write instead.
+        reason: String,
+    },
+    /// Two paths match the same requests, and neither comes first.
+    #[non_exhaustive]
+    Conflict {
+        /// The later pattern.
+        pattern: String,
+        /// Where it is registered.
+        location: CallSite,
+        /// The earlier pattern.
+        other: String,
+        /// Where that is registered.
+        other_location: CallSite,
+    },
+    /// A handler that no request reaches, because an earlier one answers all that it would.
+    #[non_exhaustive]
+    Unreachable {
+        /// Method and path of the handler.
+        route: String,
+        /// Where it is registered.
+        location: CallSite,
+        /// The handler that stands before it.
+        other: String,
+        /// Where that is registered.
+        other_location: CallSite,
+    },
+    /// Middleware that runs for no request, because no handler that it covers comes after it.
+    #[non_exhaustive]
+    CoversNothing {
+        /// The name of the middleware.
+        step: String,
+        /// Where it is added.
+        location: CallSite,
+        /// The whole prefix, if it is for the paths under one.
+        prefix: Option<String>,
+    },
+}
+
+impl BuildError {
+    pub(crate) fn pattern(pattern: &str, location: CallSite, reason: String) -> Self {
+        Self::Pattern { pattern: pattern.to_owned(), location, reason }
+    }
+
+    pub(crate) fn conflict(later: (&str, CallSite), earlier: (&str, CallSite)) -> Self {
+        Self::Conflict {
+            pattern: later.0.to_owned(),
+            location: later.1,
+            other: earlier.0.to_owned(),
+            other_location: earlier.1,
+        }
+    }
+
+    pub(crate) fn covers_nothing(step: &str, location: CallSite, prefix: Option<&str>) -> Self {
+        let prefix = prefix.map(str::to_owned);
+        Self::CoversNothing { step: step.to_owned(), location, prefix }
+    }
+
+    pub(crate) fn unreachable(
+        (method, pattern, location): (&str, &str, CallSite),
+        (other, other_location): (&str, CallSite),
+    ) -> Self {
+        Self::Unreachable {
+            route: format!("{method} {pattern}"),
+            location,
+            other: other.to_owned(),
+            other_location,
+        }
+    }
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pattern { pattern, location, reason } => {
+                write!(f, "the path `{pattern}`, registered at {location}: {reason}")
+            }
+            Self::Conflict { pattern, location, other, other_location } => write!(
+                f,
+                "the path `{pattern}`, registered at {location}, matches the same requests as `{other}`, registered at \
+                 {other_location}: give their parameters the same names, or make one of the paths different"
+            ),
+            Self::Unreachable { route, location, other, other_location } => write!(
+                f,
+                "no request reaches the handler for `{route}`, registered at {location}: `{other}`, registered at \
+                 {other_location}, answers before it; remove one of the two, put this one first, or let the other take \
+                 `Next<'_>` and pass the request on"
+            ),
+            Self::CoversNothing { step, location, prefix: None } => write!(
+                f,
+                "`{step}`, added at {location}, covers nothing: no handler, path or service comes after it in its chain; put \
+                 it before those that it is for"
+            ),
+            Self::CoversNothing { step, location, prefix: Some(prefix) } => write!(
+                f,
+                "`{step}`, added at {location}, covers nothing: no path that comes after it in its chain is under \
+                 `{prefix}`; correct the prefix, or put it before the paths that it is for"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for BuildError {}

@@ -1,0 +1,360 @@
+//! Path patterns and paths, in the one form in which they are compared.
+//!
+//! Both are percent-decoded, except for `%2F` and `%25`: so that an encoded slash stays inside its segment, and decoding
+//! a value later is unambiguous.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+/// A path with an invalid percent-encoding, or one that is not UTF-8 when decoded.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct BadEncoding;
+
+/// Decodes a request path, up to `%2F` and `%25`. Borrows it where nothing is encoded.
+pub(crate) fn canonical(path: &str) -> Result<Cow<'_, str>, BadEncoding> {
+    if !path.as_bytes().contains(&b'%') {
+        return Ok(Cow::Borrowed(path));
+    }
+    let mut out = Vec::with_capacity(path.len());
+    let mut bytes = path.bytes();
+    while let Some(byte) = bytes.next() {
+        if byte != b'%' {
+            out.push(byte);
+            continue;
+        }
+        let mut digit = || bytes.next().and_then(|b| char::from(b).to_digit(16)).ok_or(BadEncoding);
+        let value = digit()? * 16 + digit()?;
+        match u8::try_from(value).map_err(|_| BadEncoding)? {
+            b'/' => out.extend_from_slice(b"%2F"),
+            b'%' => out.extend_from_slice(b"%25"),
+            decoded => out.push(decoded),
+        }
+    }
+    String::from_utf8(out).map(Cow::Owned).map_err(|_| BadEncoding)
+}
+
+/// Decodes what [`canonical`] has left encoded.
+pub(crate) fn decode_value(value: &str) -> Cow<'_, str> {
+    if value.contains('%') {
+        Cow::Owned(value.replace("%2F", "/").replace("%25", "%"))
+    } else {
+        Cow::Borrowed(value)
+    }
+}
+
+/// A pattern that was checked and brought into canonical form.
+#[derive(Clone, Debug)]
+pub(crate) struct Pattern {
+    /// As `matchit` takes it.
+    pub(crate) text: String,
+    pub(crate) names: Vec<String>,
+    pub(crate) catch_all: bool,
+}
+
+impl Pattern {
+    /// Checks a whole pattern. The error says what to change.
+    pub(crate) fn parse(pattern: &str) -> Result<Self, String> {
+        if !pattern.starts_with('/') {
+            return Err(format!("a path starts with a slash: write `/{pattern}`"));
+        }
+        let mut text = String::with_capacity(pattern.len());
+        let mut names = Vec::new();
+        let mut catch_all = false;
+        let trimmed = pattern.strip_suffix('/').unwrap_or(pattern);
+        for segment in trimmed.split('/').skip(1) {
+            if catch_all {
+                return Err("a catch-all such as `{*rest}` must be the last segment".to_owned());
+            }
+            text.push('/');
+            catch_all = parse_segment(segment, &mut text, &mut names)?;
+        }
+        if text.is_empty() || (pattern.ends_with('/') && !text.ends_with('/')) {
+            text.push('/');
+        }
+        Ok(Self { text, names, catch_all })
+    }
+
+    /// Orders patterns that match one path: segment by segment, literals before parts of a segment, these before whole parameters, and a
+    /// catch-all last.
+    pub(crate) fn precedence(&self) -> Vec<(u8, String)> {
+        let segments = self.text.split('/').skip(1);
+        let key = |segment: &str| match segment.replace("{{", "") {
+            plain if plain.starts_with("{*") => (3, String::new()),
+            plain if plain.starts_with('{') && plain.ends_with('}') => (2, String::new()),
+            // The more of it is literal, the earlier.
+            plain if plain.contains('{') => {
+                let literal = plain.len()
+                    - plain.split_once('}').map_or(0, |(before, _)| {
+                        before.len() - before.find('{').unwrap_or_default()
+                    });
+                (1, format!("{:08}{plain}", 99_999_999 - literal))
+            }
+            _ => (0, segment.to_owned()),
+        };
+        segments.map(key).collect()
+    }
+
+    /// Whether a parameter is a part of a segment.
+    pub(crate) fn has_partial(&self) -> bool {
+        self.precedence().iter().any(|(class, _)| *class == 1)
+    }
+
+    /// How many segments it covers.
+    pub(crate) fn depth(&self) -> usize {
+        if self.catch_all {
+            return usize::MAX;
+        }
+        self.text.split('/').filter(|segment| !segment.is_empty()).count()
+    }
+
+    /// Whether a path that matches the pattern can be under a prefix.
+    pub(crate) fn reaches(&self, prefix: &Self) -> bool {
+        let has_param = |segment: &str| segment.replace("{{", "").contains('{');
+        let mut segments = self.text.split('/').filter(|segment| !segment.is_empty());
+        for wanted in prefix.text.split('/').filter(|segment| !segment.is_empty()) {
+            match segments.next() {
+                None => return false,
+                Some(found) if found.starts_with("{*") => return true,
+                Some(found) if found == wanted || has_param(found) || has_param(wanted) => {}
+                Some(_) => return false,
+            }
+        }
+        true
+    }
+
+    /// The pattern without the names of its parameters: two patterns of one shape match the same paths.
+    pub(crate) fn shape(&self) -> String {
+        let mut shape = String::with_capacity(self.text.len());
+        let mut rest = self.text.as_str();
+        while let Some((literal, tail)) = rest.split_once('{') {
+            shape.push_str(literal);
+            shape.push('{');
+            if let Some(escaped) = tail.strip_prefix('{') {
+                shape.push('{');
+                rest = escaped;
+                continue;
+            }
+            if tail.starts_with('*') {
+                shape.push('*');
+            }
+            rest = tail.split_once('}').map_or("", |(_, after)| after);
+            shape.push('}');
+        }
+        shape.push_str(rest);
+        shape
+    }
+}
+
+fn parse_segment(
+    segment: &str,
+    text: &mut String,
+    names: &mut Vec<String>,
+) -> Result<bool, String> {
+    if segment.is_empty() {
+        return Err("a path has no empty segment: write one `/` instead of `//`".to_owned());
+    }
+    let is_param = segment.starts_with([':', '{']);
+    if is_param && (segment.ends_with('?') || segment.ends_with("?}")) {
+        let name = segment.trim_matches([':', '{', '}', '?']);
+        return Err(format!(
+            "a parameter can't be optional, neither as `{{{name}?}}` nor as `{{{name}}}?`: register one path with `{{{name}}}` and one without it"
+        ));
+    }
+    if let Some(mark) = segment.find(['?', '#']) {
+        return Err(format!(
+            "no path contains a `{}`: the query and the fragment come after the path (for a literal one write `{}`)",
+            &segment[mark..=mark],
+            if segment[mark..].starts_with('?') { "%3F" } else { "%23" }
+        ));
+    }
+    if let Some(name) = segment.strip_prefix(':') {
+        return Err(format!(
+            "a parameter is written `{{{name}}}`, not `:{name}` (for a literal colon write `%3A`)"
+        ));
+    }
+    if segment.starts_with('*') {
+        return Err(
+            "a catch-all is written `{*rest}`, not `*` (for a literal asterisk write `%2A`)"
+                .to_owned(),
+        );
+    }
+    let mut params = 0;
+    let mut catch_all = false;
+    let mut rest = segment;
+    while let Some(at) = rest.find(['{', '}']) {
+        push_literal(&rest[..at], text)?;
+        let brace = &rest[at..=at];
+        let tail = &rest[at + 1..];
+        if let Some(tail) = tail.strip_prefix(brace) {
+            text.push_str(brace);
+            text.push_str(brace);
+            rest = tail;
+            continue;
+        }
+        let Some((name, tail)) = tail.split_once('}').filter(|_| brace == "{") else {
+            return Err(format!(
+                "the braces of `{segment}` don't match (for a literal brace write `{{{{` or `}}}}`)"
+            ));
+        };
+        params += 1;
+        let plain = name.strip_prefix('*').unwrap_or(name);
+        catch_all = plain.len() != name.len();
+        if catch_all && segment.len() != name.len() + 2 {
+            return Err(format!(
+                "a catch-all takes a whole segment: write `{{{name}}}` alone between the slashes"
+            ));
+        }
+        if !plain.chars().all(|c| c == '_' || c.is_alphanumeric())
+            || !plain.starts_with(|c: char| c == '_' || c.is_alphabetic())
+        {
+            return Err(format!(
+                "`{plain}` is no name for a parameter: a name has letters, digits and underscores, and constraints belong into the handler"
+            ));
+        }
+        if names.iter().any(|taken| taken == plain) {
+            return Err(format!(
+                "the parameter `{plain}` stands twice along this path: rename one of the two"
+            ));
+        }
+        names.push(plain.to_owned());
+        let _ = write!(text, "{{{name}}}");
+        rest = tail;
+    }
+    push_literal(rest, text)?;
+    if params > 1 {
+        return Err(format!(
+            "`{segment}` has two parameters in one segment: take one, and split its value in the handler"
+        ));
+    }
+    Ok(catch_all)
+}
+
+fn push_literal(literal: &str, text: &mut String) -> Result<(), String> {
+    let literal = canonical(literal).map_err(|BadEncoding| {
+        format!(
+            "`{literal}` has an invalid percent-encoding (for a literal percent sign write `%25`)"
+        )
+    })?;
+    for c in literal.chars() {
+        text.push(c);
+        if matches!(c, '{' | '}') {
+            text.push(c);
+        }
+    }
+    Ok(())
+}
+
+/// Puts a path after a prefix. `/` stands for the prefix itself.
+pub(crate) fn join(prefix: &str, path: &str) -> String {
+    match path {
+        "/" if !prefix.is_empty() && prefix != "/" => format!("{}/", prefix.trim_end_matches('/')),
+        _ => format!("{}{path}", prefix.strip_suffix('/').unwrap_or(prefix)),
+    }
+}
+
+/// What of a path stands behind its first segments, beginning with a slash.
+pub(crate) fn rest_after(path: &str, segments: usize) -> &str {
+    let before: usize =
+        path.split('/').skip(1).take(segments).map(|segment| segment.len() + 1).sum();
+    match path.get(before..) {
+        Some(rest) if rest.starts_with('/') => rest,
+        _ => "/",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_decoded_up_to_slash_and_percent() {
+        for (path, expected) in [
+            ("/a/b", Ok("/a/b")),
+            ("/a%20b", Ok("/a b")),
+            ("/%e6%97%a5", Ok("/日")),
+            ("/a%2fb/c%2Fd", Ok("/a%2Fb/c%2Fd")),
+            ("/100%25", Ok("/100%25")),
+            ("/%252F", Ok("/%252F")),
+            ("/%", Err(BadEncoding)),
+            ("/%2", Err(BadEncoding)),
+            ("/%zz", Err(BadEncoding)),
+            ("/%+1", Err(BadEncoding)),
+            ("/%ff", Err(BadEncoding)),
+        ] {
+            assert_eq!(canonical(path).as_deref(), expected.as_ref().map(|s| *s), "{path}");
+        }
+    }
+
+    #[test]
+    fn values_are_decoded_once() {
+        for (encoded, value) in
+            [("/a%2Fb", "/a/b"), ("/100%25", "/100%"), ("/%252F", "/%2F"), ("/%25252F", "/%252F")]
+        {
+            let path = canonical(encoded).unwrap();
+            assert_eq!(decode_value(&path), value, "{encoded}");
+        }
+    }
+
+    #[test]
+    fn patterns_are_checked_and_the_error_says_what_to_change() {
+        for (pattern, expected) in [
+            ("/", Ok("/")),
+            ("/a/", Ok("/a/")),
+            ("/a.b/a+b/(x|y)/a b/日本", Ok("/a.b/a+b/(x|y)/a b/日本")),
+            ("/a%20b", Ok("/a b")),
+            ("/%7Bx}}", Ok("/{{x}}")),
+            ("/{id}/f-{n}.png/{*rest}", Ok("/{id}/f-{n}.png/{*rest}")),
+            ("a", Err("write `/a`")),
+            ("", Err("starts with a slash")),
+            ("/a//b", Err("instead of `//`")),
+            ("/:id", Err("is written `{id}`")),
+            ("/*", Err("is written `{*rest}`")),
+            ("/{id", Err("don't match")),
+            ("/id}", Err("don't match")),
+            ("/users/{id}?", Err("can't be optional")),
+            ("/users/{id?}", Err("can't be optional")),
+            ("/users/:id?", Err("can't be optional")),
+            ("/users/all?", Err("a literal one write `%3F`")),
+            ("/users?all", Err("a literal one write `%3F`")),
+            ("/users?page={page}", Err("a literal one write `%3F`")),
+            ("/users#all", Err("a literal one write `%23`")),
+            ("/what%3F/%23", Ok("/what?/#")),
+            ("/{}", Err("is no name")),
+            (r"/{id:\d+}", Err("is no name")),
+            ("/{a}-{b}", Err("two parameters in one segment")),
+            ("/{a}/{a}", Err("stands twice")),
+            ("/{*rest}/x", Err("must be the last segment")),
+            ("/x-{*rest}", Err("takes a whole segment")),
+            ("/%zz", Err("invalid percent-encoding")),
+        ] {
+            match (Pattern::parse(pattern), expected) {
+                (Ok(found), Ok(text)) => assert_eq!(found.text, text, "{pattern}"),
+                (Err(found), Err(text)) => assert!(found.contains(text), "{pattern}: {found}"),
+                (found, _) => panic!("{pattern}: {found:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn shapes_forget_names() {
+        let shape = |pattern| Pattern::parse(pattern).unwrap().shape();
+        assert_eq!(shape("/a/{x}/f-{y}.png/{*z}"), "/a/{}/f-{}.png/{*}");
+        assert_eq!(shape("/{{x}}"), "/{{x}}");
+    }
+
+    #[test]
+    fn the_rest_of_a_path_begins_with_a_slash() {
+        for (path, segments, rest) in [
+            ("/a/b/c", 0, "/a/b/c"),
+            ("/a/b/c", 1, "/b/c"),
+            ("/a/%2F/c/", 2, "/c/"),
+            ("/a", 1, "/"),
+            ("/a/", 1, "/"),
+            ("/a", 3, "/"),
+            ("*", 0, "/"),
+            ("", 1, "/"),
+        ] {
+            assert_eq!(rest_after(path, segments), rest, "{path}");
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! What a chain answers when no handler does.
+
+#![allow(
+    missing_debug_implementations,
+    unreachable_pub,
+    reason = "the types of a chain are public to the compiler alone"
+)]
+
+use axum_core::response::IntoResponse;
+use std::future::Future;
+use std::mem;
+
+use futures_util::future::BoxFuture;
+use http::header::ALLOW;
+use http::{HeaderValue, StatusCode};
+
+use crate::probe::Site;
+use crate::route::plan::Outcome;
+use crate::step::tail::{Cx, Tail};
+use crate::{Error, Request, Response};
+
+/// The end of a scope: what comes here was answered by none of its handlers.
+#[doc(hidden)]
+pub struct End {
+    step: u32,
+    parent: Option<Parent>,
+}
+
+/// The table that holds a scope, and the step in it from which a request continues that passed through the scope.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug)]
+pub struct Parent {
+    pub(crate) table: u32,
+    pub(crate) from: u32,
+}
+
+impl End {
+    pub(crate) fn new(step: u32, parent: Option<Parent>) -> Self {
+        Self { step, parent }
+    }
+
+    async fn answer(&self, req: &mut Request, cx: &Cx<'_>) -> Response {
+        let plan = cx.plan;
+        match (self.parent, plan.hook) {
+            (Some(parent), _) if plan.stops.last().is_some_and(|&last| last > self.step) => {
+                let table = &cx.built.tables[parent.table as usize];
+                table.resume(parent.from, req, cx).await
+            }
+            (_, Some(hook)) => with_allow(cx.built.hooks[hook].call(req, cx).await, cx),
+            (_, None) => Unanswered.call(req, cx).await,
+        }
+    }
+}
+
+impl Tail for End {
+    fn call<'a>(
+        &'a self,
+        req: &'a mut Request,
+        cx: &'a Cx<'a>,
+    ) -> impl Future<Output = Response> + Send + 'a {
+        let inner = cx.inner.filter(|_| cx.plan.handlers.contains(&self.step));
+        let site = inner.map_or(Site::CHAIN, |_| Site::step(self.step));
+        site.probe(&cx.built.routes, || -> BoxFuture<'_, Response> {
+            match inner {
+                Some(inner) => inner.call(mem::take(req)),
+                None => Box::pin(self.answer(req, cx)),
+            }
+        })
+    }
+}
+
+/// The answer where no hook is in force.
+#[doc(hidden)]
+pub struct Unanswered;
+
+impl Tail for Unanswered {
+    async fn call(&self, _: &mut Request, cx: &Cx<'_>) -> Response {
+        let (status, detail) = match &cx.plan.outcome {
+            Outcome::Options(allow) => return options(allow),
+            Outcome::NotAllowed(_) => (
+                StatusCode::METHOD_NOT_ALLOWED,
+                "This path doesn't support the method of the request",
+            ),
+            Outcome::BadEncoding => {
+                (StatusCode::BAD_REQUEST, "The path has an invalid percent-encoding")
+            }
+            Outcome::Found | Outcome::NotFound => {
+                (StatusCode::NOT_FOUND, "Nothing answers at this path")
+            }
+        };
+        with_allow(Error::new(status, detail).into_response(), cx)
+    }
+}
+
+/// RFC 9110, 15.5.6: a 405 names the methods that the path supports.
+fn with_allow(mut response: Response, cx: &Cx<'_>) -> Response {
+    if let Outcome::NotAllowed(allow) = &cx.plan.outcome {
+        response.headers_mut().entry(ALLOW).or_insert_with(|| allow.clone());
+    }
+    response
+}
+
+fn options(allow: &HeaderValue) -> Response {
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    response.headers_mut().insert(ALLOW, allow.clone());
+    response
+}
