@@ -14,7 +14,7 @@
 //! # ├─ use RateLimit ..
 //! # ├─ use Authenticate ..
 //! # └─ POST create ..
-//! # the whole .. 100.0 % ..
+//! # total .. 100.0 % ..
 //! # ..
 //! ```
 //!

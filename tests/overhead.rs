@@ -1,4 +1,4 @@
-//! How many allocations each step of a chain makes, told exactly.
+//! The exact number of allocations of each step of a chain.
 
 use std::alloc::System;
 
@@ -10,7 +10,7 @@ use tower_chain::{Chain, ChainService, Next, Overhead, Request, Response, Status
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// The allocator counts for the whole program, so that one test runs at a time.
+/// The allocator counts for the whole process, so only one test runs at a time.
 static ALONE: Mutex<()> = Mutex::const_new(());
 
 async fn none(next: Next<'_>) -> Response {
@@ -77,7 +77,7 @@ async fn the_boxes_of_paths_and_of_long_chains_are_the_chains_own() {
 }
 
 #[tokio::test]
-async fn a_layer_has_what_leads_it_into_the_chain() {
+async fn a_layer_includes_its_adapter() {
     let layer = tower::layer::util::Identity::new();
     let service = Chain::new().use_(none).use_(layer).get(two).build();
     let report = measure(&service, "/").await;

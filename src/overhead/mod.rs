@@ -1,10 +1,10 @@
-//! What each step of one's own chain costs: time, allocations, and its share of the whole.
+//! What each step of a chain costs: time, allocations, and its share of the total.
 //!
 //! # What it does
 //!
-//! [`Overhead`] sends a request through a built chain many times, in place and without a socket, and takes the time at each step. What is
-//! told of a step is its own part: without the steps inside of it, and without what taking the time took itself. What is left belongs to the
-//! chain: finding the path, and the boxes between the steps.
+//! [`Overhead`] sends a request through a built chain many times, in process and without a socket, and measures the time of each step. The figure of a
+//! step is its own part: without the steps inside it, and without the cost of the measurement. The rest belongs to the chain: matching the
+//! path, and the boxes between the steps.
 //!
 //! ```text
 //! POST /users answers 200, median of 10000 requests
@@ -17,17 +17,17 @@
 //!    ├─ use RateLimit             0.455 µs  14.0 %            1
 //!    ├─ use Jwt                   0.785 µs  24.1 %            4
 //!    └─ POST create               1.138 µs  34.9 %            8
-//! the whole                       3.262 µs 100.0 %           17
+//! total                           3.262 µs 100.0 %           17
 //! without probes                  3.180 µs
 //! ```
 //!
-//! This is what the example `overhead` prints: `cargo run --release --example overhead --features full,overhead`. The last line is measured from outside,
-//! without any probe: it says how far the rest is to be trusted.
+//! The example `overhead` prints this: `cargo run --release --example overhead --features full,overhead`. The last line is measured from outside,
+//! without probes. Compare it with the total to see how exact the measurement is.
 //!
-//! Steps bear the names that they have in the tree of the chain (`to_string()` of a [`ChainService`]). Those that the request doesn't come
-//! through are left out. With the feature on, a step that isn't measured costs one comparison more; without it, nothing.
+//! Steps have the same names as in the tree of the chain (`to_string()` of a [`ChainService`]). Steps that the request doesn't reach are left
+//! out. With the feature enabled, a step that isn't measured costs one comparison more.
 //!
-//! Build with `--release`: what a debug build takes says nothing about the other.
+//! Build with `--release`: the figures of a debug build are not comparable.
 //!
 //! # Example
 //!
@@ -51,7 +51,7 @@
 //!
 //! # Example: allocations, and files
 //!
-//! Allocations are counted by the global allocator, which is the program's to choose. Any that counts will do; this one is from the crate
+//! Allocations are counted by the global allocator, which the program chooses. Any allocator that counts is suitable; this one is from the crate
 //! `stats_alloc`.
 //!
 //! ```
@@ -80,24 +80,24 @@
 //! # }
 //! ```
 //!
-//! # What is counted where
+//! # What each cost is attributed to
 //!
-//! | what | goes to |
+//! | cost | is attributed to |
 //! | --- | --- |
-//! | a step's own work before and after the steps inside of it | the step |
-//! | its waiting: a timer, a database, a lock | the innermost step that waits; [`waited`](StepCost::waited) says how much of its time it is |
-//! | extracting the arguments of a handler, and making a response of its result | the handler |
-//! | a tower layer, with what it takes to lead it into the chain | its step |
-//! | a chain or router that stands inside as a service | the step of the service, whole |
+//! | a step's own work before and after the steps inside it | the step |
+//! | waiting for a timer, a database or a lock | the innermost step that waits; see [`waited`](StepCost::waited) |
+//! | extracting the arguments of a handler, and converting its result to a response | the handler |
+//! | a tower layer, with its adapter to the chain | its step |
+//! | a chain or router that is used as a service inside | the step of the service |
 //! | matching, the box of each path and of each eight steps, hooks, 404 and 405 | the chain: `/` |
-//! | making the request, reading the body of the response, dropping it | nobody |
+//! | creating the request, reading and dropping the response | not counted |
 //!
-//! Work that a step hands to another task or thread is seen as waiting.
+//! Work that a step gives to another task or thread counts as waiting.
 //!
 //! # Where to put it
 //!
-//! In a program or a test of its own, beside the function that builds the chain. The request should go through each time: of a limiter that
-//! refuses the hundredth request, the report is one of refusals, and says so in its first line.
+//! In a separate program or test, next to the function that builds the chain. Each request should reach the handler. If a rate limit refuses
+//! the hundredth request, the report measures refusals; its first line shows the statuses.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -126,7 +126,7 @@ pub struct Overhead {
 }
 
 impl Overhead {
-    /// Measures this chain.
+    /// Creates a measurement of this chain.
     pub fn of(service: &ChainService) -> Self {
         Self {
             service: service.clone(),
@@ -136,7 +136,7 @@ impl Overhead {
         }
     }
 
-    /// Sets what makes the requests. They should be alike, and go through. Defaults to `GET /` without a body.
+    /// Sets the function that creates the requests. They should be alike and reach the handler. Defaults to `GET /` without a body.
     pub fn request<B>(
         mut self,
         mut request: impl FnMut() -> http::Request<B> + Send + 'static,
@@ -149,23 +149,25 @@ impl Overhead {
         self
     }
 
-    /// Sets how many requests are measured, at least one. A tenth of them is sent before, and as many beside, without probes. Defaults to 1000.
+    /// Sets how many requests are measured, at least one. Defaults to 1000.
+    ///
+    /// Before them, a tenth as many are sent as a warm-up. As many again are sent without probes, for comparison.
     pub fn runs(mut self, requests: usize) -> Self {
         self.runs = requests.max(1);
         self
     }
 
-    /// Says how many allocations the program has made so far, as its allocator counts them. Defaults to none: then there is no such column.
+    /// Sets the function that returns how many allocations the program has made so far. Defaults to none; then there is no such column.
     ///
-    /// If other threads allocate meanwhile and the allocator counts them in, what is told is the usual count, not the exact one.
+    /// If the allocator also counts other threads, and these allocate meanwhile, the reported median may differ from the exact number.
     pub fn allocations(mut self, counter: fn() -> u64) -> Self {
         self.counter = Some(counter);
         self
     }
 
-    /// Sends the requests, one after the other, and says what they cost.
+    /// Sends the requests one after the other, and reports what the steps cost.
     ///
-    /// It runs in the runtime in which it is awaited. One with a single thread disturbs least.
+    /// It runs in the current runtime. A runtime with one thread disturbs the measurement least.
     pub async fn run(mut self) -> OverheadReport {
         let service = self.service.clone();
         let routes = service.table();

@@ -1,4 +1,4 @@
-//! What a measurement says: its figures, a table and JSON.
+//! The result of a measurement: figures, a table and JSON.
 
 use std::collections::HashMap;
 use std::fmt::{self, Write};
@@ -12,7 +12,7 @@ use crate::route::listing::{Node, write_branch};
 
 /// What the steps of a chain cost. Made by [`Overhead::run`](super::Overhead::run).
 ///
-/// Its text is a table.
+/// Its `Display` is a table.
 #[derive(Clone, Debug)]
 pub struct OverheadReport {
     request: String,
@@ -22,7 +22,7 @@ pub struct OverheadReport {
     unprobed: Duration,
 }
 
-/// What a step costs a request: the median of all that came through it.
+/// What a step costs a request: the median of all requests that reached it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StepCost {
     name: String,
@@ -33,16 +33,16 @@ pub struct StepCost {
     share: f64,
 }
 
-/// A line of the tree: a step, or a path with steps inside.
+/// A line of the tree: a step, or a path with steps in it.
 #[derive(Clone, Debug)]
 pub(super) struct TreeLine {
     pub(super) depth: usize,
     pub(super) text: String,
-    /// Where it is among the steps.
+    /// The index of the step, if it is one.
     pub(super) step: Option<usize>,
 }
 
-/// All that was measured, request by request.
+/// The measurements of all requests.
 #[derive(Default)]
 pub(super) struct Samples {
     statuses: Vec<(StatusCode, usize)>,
@@ -62,7 +62,7 @@ impl Samples {
         }
     }
 
-    /// The medians of a site, over the requests that came by there.
+    /// The medians of a site, over the requests that reached it.
     fn cost(&self, site: Site, reading: f64, counted: bool) -> Option<StepCost> {
         let taken = self.taken.get(&site)?;
         let medians =
@@ -80,7 +80,7 @@ impl Samples {
 }
 
 impl OverheadReport {
-    /// `reading` says how many nanoseconds each reading of the clock took.
+    /// `reading` is the time of one reading of the clock, in nanoseconds. It is subtracted for each reading.
     pub(super) fn new(
         request: String,
         tree: &[Node],
@@ -94,7 +94,7 @@ impl OverheadReport {
         let chain = StepCost { name: "/".to_owned(), ..cost(Site::CHAIN).unwrap_or_default() };
         let mut steps = vec![chain];
         let mut lines = vec![TreeLine { depth: 0, text: "/".to_owned(), step: Some(0) }];
-        // The paths in which the present node stands.
+        // The paths that contain the current node.
         let mut paths: Vec<&str> = Vec::new();
         for (index, node) in tree.iter().enumerate() {
             paths.truncate(node.depth - 1);
@@ -111,14 +111,14 @@ impl OverheadReport {
         }
         let whole: f64 = steps.iter().map(|step| step.nanos).sum();
         for step in &mut steps {
-            // Of a whole that is too short to be seen, each step is nothing.
+            // The total may be too short to measure.
             step.share = if whole > 0.0 { step.nanos / whole } else { 0.0 };
         }
         let unprobed = nanoseconds(median(&mut samples.unprobed));
         Self { request, statuses: samples.statuses, lines, steps, unprobed }
     }
 
-    /// The steps that the request came through, in the order of the chain. The first one, `/`, is the chain itself.
+    /// The steps that the requests reached, in the order of the chain. The first one, `/`, is the chain itself.
     pub fn steps(&self) -> &[StepCost] {
         &self.steps
     }
@@ -133,18 +133,18 @@ impl OverheadReport {
         self.steps.iter().map(|step| step.allocations).sum()
     }
 
-    /// The median of the whole request, measured from outside without any probe. It says how far the probes themselves are to be trusted:
-    /// [`total`](Self::total) should be near it.
+    /// The median time of a request, measured from outside without probes. [`total`](Self::total) should be close to it; if it is not, the
+    /// probes themselves disturb the measurement.
     pub fn unprobed(&self) -> Duration {
         self.unprobed
     }
 
-    /// How often each status was answered.
+    /// How many responses had each status.
     pub fn statuses(&self) -> &[(StatusCode, usize)] {
         &self.statuses
     }
 
-    /// Writes it as an object of JSON, times in nanoseconds.
+    /// Writes the report as a JSON object, with times in nanoseconds.
     ///
     /// ```json
     /// {"request": "GET /", "statuses": [{"status": 200, "requests": 1000}], "total_ns": 2400, "unprobed_ns": 2396, "allocations": 8,
@@ -154,7 +154,7 @@ impl OverheadReport {
     /// `allocations` is `null` where they were not counted.
     pub fn to_json(&self) -> String {
         let mut json = String::new();
-        // A `String` takes whatever is written to it.
+        // Writing to a `String` never fails.
         let _ = self.write_json(&mut json);
         json
     }
@@ -193,7 +193,7 @@ impl OverheadReport {
         format!("{} answers {}, median of {requests} requests", self.request, statuses.join(", "))
     }
 
-    /// The lines of the tree, with what stands before each, and what each costs.
+    /// The lines of the tree with their branches, and the cost of each.
     pub(super) fn tree(&self) -> impl Iterator<Item = (String, Option<&StepCost>)> {
         self.lines.iter().enumerate().map(|(index, line)| {
             let mut label = String::new();
@@ -210,17 +210,17 @@ impl StepCost {
         &self.name
     }
 
-    /// The path in which the step stands, such as `/users/{id}`. Empty in the outermost chain.
+    /// The path that contains the step, such as `/users/{id}`. Empty in the outermost chain.
     pub fn path(&self) -> &str {
         &self.path
     }
 
-    /// How long the step itself took, without the steps inside of it.
+    /// How long the step itself took, without the steps inside it.
     pub fn time(&self) -> Duration {
         nanoseconds(self.nanos)
     }
 
-    /// How much of its [`time`](Self::time) it waited for something, rather than worked.
+    /// The part of [`time`](Self::time) in which the step waited.
     pub fn waited(&self) -> Duration {
         self.waited
     }
@@ -230,7 +230,7 @@ impl StepCost {
         self.allocations
     }
 
-    /// Which part of the whole time the step took, from 0 to 1. All of them together are 1.
+    /// The share of the step in the total time, from 0 to 1. The shares of all steps add up to 1.
     pub fn share(&self) -> f64 {
         self.share
     }
@@ -238,7 +238,7 @@ impl StepCost {
 
 impl fmt::Display for OverheadReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const WHOLE: &str = "the whole";
+        const WHOLE: &str = "total";
         const UNPROBED: &str = "without probes";
         let counted = self.allocations().is_some();
         let waits = self.steps.iter().any(|step| step.waited > Duration::ZERO);
@@ -283,7 +283,7 @@ pub(super) fn percent(share: f64) -> String {
     format!("{:.1} %", share * 100.0)
 }
 
-/// `0` of nothing.
+/// `0` without values.
 pub(super) fn median(values: &mut [f64]) -> f64 {
     values.sort_unstable_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(0.0)
@@ -293,7 +293,7 @@ fn nanoseconds(nanos: f64) -> Duration {
     Duration::from_nanos(nanos.round() as u64)
 }
 
-/// A string of JSON (RFC 8259, 7).
+/// A JSON string (RFC 8259, 7).
 struct Quoted<'a>(&'a str);
 
 impl fmt::Display for Quoted<'_> {

@@ -47,7 +47,7 @@ fn write(to: &mut String, report: &OverheadReport) -> fmt::Result {
         text(to, (bars + bar + 6, line), "figures", &figures)?;
     }
     let (whole, unprobed) = (micros(report.total()), micros(report.unprobed()));
-    let whole = format!("the whole: {whole}; without probes: {unprobed}");
+    let whole = format!("total: {whole}; without probes: {unprobed}");
     text(to, (MARGIN, lines.len() + 1), "title", &whole)?;
     to.write_str("</svg>\n")
 }
@@ -57,7 +57,7 @@ fn text(to: &mut String, (x, line): (usize, usize), class: &str, text: &str) -> 
     writeln!(to, "<text class=\"{class}\" x=\"{x}\" y=\"{y}\" xml:space=\"preserve\">{text}</text>")
 }
 
-/// Escaped as XML wants it.
+/// Text with the characters escaped that XML reserves.
 struct XmlText<'a>(&'a str);
 
 impl fmt::Display for XmlText<'_> {
@@ -67,7 +67,7 @@ impl fmt::Display for XmlText<'_> {
                 '&' => f.write_str("&amp;")?,
                 '<' => f.write_str("&lt;")?,
                 '>' => f.write_str("&gt;")?,
-                // XML has no way to write these.
+                // XML 1.0 has no representation of these.
                 c if c.is_control() => f.write_char('\u{fffd}')?,
                 c => f.write_char(c)?,
             }

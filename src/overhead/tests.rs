@@ -73,7 +73,7 @@ async fn steps_of_every_kind_are_named_as_in_the_tree() {
 }
 
 #[tokio::test]
-async fn of_the_paths_that_one_is_shown_where_the_request_goes() {
+async fn only_the_path_of_the_request_is_shown() {
     let users = Chain::new().use_(Native).at("/{id}", |c| c.get(hello).post(hello));
     let service = Chain::new()
         .at("/other", |c| c.use_(Native).get(hello))
@@ -96,7 +96,7 @@ async fn of_the_paths_that_one_is_shown_where_the_request_goes() {
 }
 
 #[tokio::test]
-async fn every_step_of_a_long_chain_is_told() {
+async fn every_step_of_a_long_chain_is_reported() {
     let mut expected = vec!["/"];
     let chain = Chain::new();
     macro_rules! eight {
@@ -257,7 +257,7 @@ async fn panics_and_refusals_are_measured_as_well() {
 }
 
 #[tokio::test]
-async fn answers_of_several_statuses_are_told_apart() {
+async fn responses_are_counted_by_status() {
     let service = Chain::new().at("/a", |c| c.get(hello)).build();
     let mut paths = ["/a", "/a", "/b", "/b"].iter().cycle();
     let requests = move || get(paths.next().unwrap())();
@@ -296,7 +296,7 @@ async fn a_table_has_a_line_for_each_step() {
     assert!(lines[4].starts_with("├─ use Native   ") && lines[4].ends_with(" 0"), "{table}");
     assert_eq!(lines[5], "└─ /a");
     assert!(lines[6].starts_with("   └─ GET hello ") && lines[6].contains(" µs "), "{table}");
-    assert!(lines[7].starts_with("the whole") && lines[7].contains(" 100.0 % "), "{table}");
+    assert!(lines[7].starts_with("total") && lines[7].contains(" 100.0 % "), "{table}");
     assert!(lines[8].starts_with("without probes ") && lines.len() == 9, "{table}");
 }
 
@@ -343,7 +343,7 @@ async fn json_is_parsed_and_svg_is_well_formed() {
 }
 
 #[tokio::test]
-async fn without_a_counter_nothing_is_told_of_allocations() {
+async fn without_a_counter_no_allocations_are_reported() {
     let service = Chain::new().get(hello).build();
     let report = Overhead::of(&service).runs(5).run().await;
     assert_eq!(report.allocations(), None);

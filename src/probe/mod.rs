@@ -1,5 +1,4 @@
-//! Where the steps of a chain are told apart, so that the time of each can be taken. Without the feature `step-times` there is nothing
-//! here.
+//! Probes around the steps of a chain, which measure the time of each step. Without the feature `step-times` they do nothing.
 
 #[cfg(feature = "step-times")]
 pub(crate) mod record;
@@ -18,7 +17,7 @@ pub(crate) use self::off::Site;
 mod off {
     use crate::route::routes::Routes;
 
-    /// A part of a chain whose time could be taken.
+    /// A part of a chain whose time could be measured.
     #[derive(Clone, Copy)]
     pub(crate) struct Site;
 

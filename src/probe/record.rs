@@ -1,7 +1,7 @@
-//! The probes, and what they write down.
+//! The probes, and the recording that they write.
 //!
-//! Every change from one part of a chain to another reads the clock, and what has gone by since the last reading is the share of the part
-//! that is left. So the shares add up to the whole.
+//! Each change from one part of a chain to another reads the clock. The time since the last reading is added to the part that was running until
+//! then. The times of all parts therefore add up to the total.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -15,7 +15,7 @@ use pin_project_lite::pin_project;
 
 use crate::route::routes::Routes;
 
-/// A part of a chain whose time is taken: a step, or what the chain itself does between them.
+/// A part of a chain whose time is measured: a step, or the chain itself between the steps.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Site(u32);
 
@@ -32,7 +32,7 @@ impl Site {
         self.0.checked_sub(1)
     }
 
-    /// Starts a future, and stays around it while it runs.
+    /// Starts a future and measures it.
     #[inline]
     pub(crate) fn probe<F>(self, routes: &Routes, start: impl FnOnce() -> F) -> Probed<F> {
         let chain = routes.id;
@@ -45,7 +45,7 @@ impl Site {
 }
 
 pin_project! {
-    /// A future whose share of the time is told from that of the futures around it.
+    /// A future whose time is measured apart from that of the futures around it.
     pub(crate) struct Probed<F> {
         #[pin]
         inner: F,
@@ -81,11 +81,11 @@ impl<F: Future> Future for Probed<F> {
     }
 }
 
-/// How many requests are recorded now, in the whole program.
+/// How many requests are being recorded in the process. While it is zero, a probe costs one comparison.
 static RECORDED: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
-    /// Of the request that this thread is at: the innermost one, with those around it.
+    /// The recording of the request that this thread is polling: the innermost one, which has a link to those around it.
     static RECORDING: RefCell<Option<Box<Recording>>> = const { RefCell::new(None) };
 }
 
@@ -96,9 +96,10 @@ fn is_recorded(chain: u32) -> bool {
     recorded
 }
 
-/// A chain inside of the one that is recorded is a part of the step that runs it: it has no say in the other's recording.
+/// Calls `f` for the recordings of this chain. A chain that runs inside a step of a recorded chain is a part of that step, so it must not write
+/// to the recording of the outer chain.
 fn on_recordings(chain: u32, mut f: impl FnMut(&mut Recording)) {
-    // A future may be dropped as the last thing that its thread does.
+    // A future may be dropped while the thread ends, when the variable no longer exists.
     let _ = RECORDING.try_with(|innermost| {
         let mut innermost = innermost.borrow_mut();
         let mut next = innermost.as_deref_mut();
@@ -111,7 +112,7 @@ fn on_recordings(chain: u32, mut f: impl FnMut(&mut Recording)) {
     });
 }
 
-/// While it lives, time goes to its site. A panic ends it as well.
+/// The site that is running, until this is dropped, also by a panic.
 struct CurrentSite {
     chain: u32,
 }
@@ -129,28 +130,28 @@ impl Drop for CurrentSite {
     }
 }
 
-/// What one part of a chain took of one request.
+/// What one part of a chain cost for one request.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct SiteCost {
-    /// With the time that it waited.
+    /// Includes the time that it waited.
     pub(crate) time: Duration,
     pub(crate) waited: Duration,
     pub(crate) allocations: u64,
-    /// How often the clock was read for it: each reading takes time itself.
+    /// How often the clock was read for it. Each reading takes time itself.
     pub(crate) readings: u32,
 }
 
-/// What the parts of a chain take of a request.
+/// The costs of all parts of a chain for one request.
 pub(crate) struct Recording {
     chain: u32,
     counter: Option<fn() -> u64>,
     since: Instant,
     counted: u64,
-    /// The parts that are at work, each inside of the one before it, as places in `taken`. Where there is none, the chain itself is.
+    /// The parts that are running, each inside the one before it, as indexes of `taken`. If it is empty, the chain itself is running.
     inside: Vec<usize>,
-    /// The innermost part that waits.
+    /// The innermost part that is pending.
     waits: Option<usize>,
-    /// The chain itself first.
+    /// The first entry is the chain itself.
     taken: Vec<(Site, SiteCost)>,
     around: Option<Box<Self>>,
 }
@@ -169,12 +170,12 @@ impl Recording {
         })
     }
 
-    /// What was taken, in the order in which the parts began.
+    /// The costs, in the order in which the parts began.
     pub(crate) fn taken(&self) -> impl Iterator<Item = (Site, SiteCost)> {
         self.taken.iter().copied()
     }
 
-    /// Begins anew, without giving memory back: what is recorded next finds it there.
+    /// Sets all costs to zero. Keeps the memory for the next request.
     #[cfg(feature = "overhead")]
     pub(crate) fn clear(&mut self) {
         for (_, taken) in &mut self.taken {
@@ -187,9 +188,9 @@ impl Recording {
     }
 
     fn resume(&mut self) {
-        if let Some(place) = self.waits.take() {
+        if let Some(index) = self.waits.take() {
             let waited = self.since.elapsed();
-            let taken = &mut self.taken[place].1;
+            let taken = &mut self.taken[index].1;
             taken.time += waited;
             taken.waited += waited;
         }
@@ -197,7 +198,7 @@ impl Recording {
         self.since = Instant::now();
     }
 
-    /// Notes what has gone by as the share of the part that is at work.
+    /// Adds the time and the allocations since the last reading to the part that is running.
     fn charge(&mut self) {
         let (now, counted) = (Instant::now(), self.count());
         let taken = &mut self.taken[self.inside.last().copied().unwrap_or(0)].1;
@@ -209,8 +210,8 @@ impl Recording {
 
     fn enter(&mut self, site: Site) {
         self.charge();
-        let place = self.place(site);
-        self.inside.push(place);
+        let index = self.index_of(site);
+        self.inside.push(index);
     }
 
     fn leave(&mut self) {
@@ -218,21 +219,21 @@ impl Recording {
         self.inside.pop();
     }
 
-    /// The part that is at work can't go on.
+    /// Records that the part that is running is pending.
     fn pause(&mut self) {
         self.waits = self.waits.or(self.inside.last().copied());
     }
 
-    /// What is dropped waits no longer.
+    /// Records that the future of a part was dropped, and is no longer pending.
     fn give_up(&mut self, site: Site) {
-        self.waits = self.waits.filter(|&place| self.taken[place].0 != site);
+        self.waits = self.waits.filter(|&index| self.taken[index].0 != site);
     }
 
-    fn place(&mut self, site: Site) -> usize {
-        // Most parts come in the order in which they came the last time.
-        let last = self.inside.last().map_or(0, |place| place + 1);
-        let mut places = (last..self.taken.len()).chain(0..last);
-        places.find(|&place| self.taken[place].0 == site).unwrap_or_else(|| {
+    fn index_of(&mut self, site: Site) -> usize {
+        // Most parts begin in the same order for each request.
+        let last = self.inside.last().map_or(0, |index| index + 1);
+        let mut indexes = (last..self.taken.len()).chain(0..last);
+        indexes.find(|&index| self.taken[index].0 == site).unwrap_or_else(|| {
             self.taken.push((site, SiteCost::default()));
             self.taken.len() - 1
         })
@@ -240,7 +241,7 @@ impl Recording {
 }
 
 pin_project! {
-    /// A request that is recorded. Gives the recording back with its answer.
+    /// The future of a request that is recorded. Returns the recording together with its output.
     pub(crate) struct Recorded<F> {
         #[pin]
         inner: F,
@@ -282,7 +283,7 @@ impl<F: Future> Future for Recorded<F> {
     }
 }
 
-/// One of [`RECORDED`].
+/// Counts as one of [`RECORDED`] until it is dropped.
 struct ActiveRecording;
 
 impl ActiveRecording {
@@ -298,7 +299,7 @@ impl Drop for ActiveRecording {
     }
 }
 
-/// The recording of this thread, until it is removed. A panic removes it as well.
+/// Removes the recording from the thread when it is dropped, also by a panic.
 struct Installed;
 
 impl Installed {
@@ -320,7 +321,7 @@ fn take_innermost() -> Option<Box<Recording>> {
     innermost
 }
 
-/// How long a reading takes, in nanoseconds: what a part that does nothing seems to take.
+/// How long a reading of the clock takes, in nanoseconds: the apparent time of a part that does nothing.
 #[cfg(feature = "overhead")]
 pub(crate) async fn reading(routes: &Routes, counter: Option<fn() -> u64>) -> Vec<f64> {
     const BATCHES: usize = 64;

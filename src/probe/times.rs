@@ -1,4 +1,4 @@
-//! The time of each step, for middleware that tells it.
+//! The time of each step, for middleware that reports it.
 
 use std::time::Duration;
 
@@ -19,18 +19,18 @@ impl<'a> StepTime<'a> {
         self.name
     }
 
-    /// How long the step itself took, without the steps inside of it.
+    /// How long the step itself took, without the steps inside it.
     pub fn time(&self) -> Duration {
         self.time
     }
 }
 
 impl<'a, N: Endpoint> Next<'a, N> {
-    /// Passes the request on as [`run`](Next::run) does, and tells how long each of the steps after this one took, in the order in which
-    /// they began. The first one is the chain itself: what went by between the steps.
+    /// Passes the request on like [`run`](Next::run), and also returns how long each of the steps after this one took, in the order in which
+    /// they began. The first entry is the chain itself: the time between the steps.
     ///
-    /// Waiting belongs to the innermost step that waits. This request pays for it; while there is one in the program, each step of the
-    /// others looks whether it is theirs, which takes some nanoseconds.
+    /// Waiting is attributed to the innermost step that waits. While such a request is in flight, each step of all other requests checks
+    /// whether it belongs to that request, which takes some nanoseconds.
     pub async fn run_timed(self) -> (Response, Vec<StepTime<'a>>) {
         let routes = &self.cx().built.routes;
         let rest = async { self.run().await };

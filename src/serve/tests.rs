@@ -1,4 +1,4 @@
-//! The time limits of a connection, with a clock that stands still while there is something to do.
+//! The time limits of a connection, with a paused clock.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -87,7 +87,7 @@ fn assert_about(lived: Duration, expected: Duration) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_sends_a_head_byte_by_byte_has_as_long_as_who_sends_nothing() {
+async fn a_head_sent_byte_by_byte_has_the_same_time_limit_as_silence() {
     let silent = Connection::open(service());
     let since = silent.opened;
     assert_about(silent.lived_since(since).await, HEADER);
@@ -112,7 +112,7 @@ async fn who_sends_a_head_byte_by_byte_has_as_long_as_who_sends_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_idle_connection_lives_as_long_as_it_may_and_a_busy_one_longer() {
+async fn an_idle_connection_ends_after_its_limit_and_a_busy_one_does_not() {
     let mut connection = Connection::open(service());
     for pause in [1, 74, 30] {
         connection.send(GET).await;
@@ -150,7 +150,7 @@ async fn pings_do_not_keep_an_http2_connection_open() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_reads_slowly_gets_a_large_response_whole() {
+async fn a_slow_reader_gets_a_large_response() {
     let mut connection = Connection::open(service());
     connection.send("GET /large HTTP/1.1\r\nHost: test\r\n\r\n").await;
     let (mut read, mut buf) = (0, vec![0; 16 * 1024]);
@@ -166,14 +166,14 @@ async fn who_reads_slowly_gets_a_large_response_whole() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_reads_nothing_is_dropped() {
+async fn a_client_that_does_not_read_is_dropped() {
     let mut connection = Connection::open(service());
     connection.send("GET /large HTTP/1.1\r\nHost: test\r\n\r\n").await;
     let since = connection.opened;
     assert_about(connection.lived_since(since).await, Duration::from_secs(30));
 }
 
-/// The body of a large response on HTTP/2, and what must live as long.
+/// The body of a large response on HTTP/2, and the values that must not be dropped before it.
 async fn large_on_http2() -> (hyper::body::Incoming, impl Sized) {
     let Connection { client, phase, served, .. } = Connection::open(service());
     let (mut send, connection) = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
@@ -257,7 +257,7 @@ async fn a_drain_waits_for_the_first_request_of_a_connection() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn half_a_head_behind_a_request_is_no_idle_connection() {
+async fn a_connection_with_half_a_head_is_not_idle() {
     const HALF: &str = "GET / HTTP/1.1\r\nHo";
     let slow = "GET /slow HTTP/1.1\r\nHost: test\r\n\r\n";
     let form = "POST /length HTTP/1.1\r\nHost: test\r\nContent-Length: 3\r\n\r\nabc";
@@ -287,7 +287,7 @@ async fn half_a_head_behind_a_request_is_no_idle_connection() {
         connection.send("st: test\r\n\r\n").await;
         connection.answer("hello").await;
     }
-    // The body of a request is none of the next one, whoever reads it.
+    // A body is not a part of the next head, whether the handler or the server reads it.
     for form in [form, "POST /ignored HTTP/1.1\r\nHost: test\r\nContent-Length: 3\r\n\r\nabc"] {
         let mut idle = Connection::open(service());
         idle.send(form).await;
@@ -329,7 +329,7 @@ async fn nothing_outlives_a_server_that_is_dropped() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deadline_ends_what_is_in_flight() {
+async fn a_deadline_drops_requests_in_flight() {
     let mut busy = Connection::open(service());
     busy.send("GET /slow HTTP/1.1\r\nHost: test\r\n\r\n").await;
     sleep(Duration::from_secs(1)).await;

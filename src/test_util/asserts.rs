@@ -1,4 +1,4 @@
-//! Asserts that print the whole exchange.
+//! Assertions that print the request and the response.
 
 use std::fmt::{Debug, Display};
 use std::ops::RangeBounds;
@@ -35,7 +35,7 @@ impl TestResponse {
         self.assert_status_in(200..300)
     }
 
-    /// Asserts that a header is there once, with this value.
+    /// Asserts that the response has a header once, with this value.
     #[track_caller]
     pub fn assert_header(&self, name: &str, value: impl AsRef<[u8]>) -> &Self {
         let value = value.as_ref();
@@ -54,17 +54,17 @@ impl TestResponse {
         self
     }
 
-    /// Asserts that one of the values of a header holds this text.
+    /// Asserts that one of the values of a header contains this text.
     #[track_caller]
     pub fn assert_header_contains(&self, name: &str, text: &str) -> &Self {
         let mut all = self.headers.get_all(name).iter();
         if !all.any(|value| String::from_utf8_lossy(value.as_bytes()).contains(text)) {
-            self.fail(format_args!("expected a `{name}` with `{text}` in it"));
+            self.fail(format_args!("expected a `{name}` that contains `{text}`"));
         }
         self
     }
 
-    /// Asserts that a header is there, once or more.
+    /// Asserts that the response has a header, once or more.
     #[track_caller]
     pub fn assert_header_exists(&self, name: &str) -> &Self {
         if !self.headers.contains_key(name) {
@@ -73,7 +73,7 @@ impl TestResponse {
         self
     }
 
-    /// Asserts that a header isn't there.
+    /// Asserts that the response does not have a header.
     #[track_caller]
     pub fn assert_header_absent(&self, name: &str) -> &Self {
         if self.headers.contains_key(name) {
@@ -82,7 +82,7 @@ impl TestResponse {
         self
     }
 
-    /// Asserts how often a header is there.
+    /// Asserts how many fields of this name the response has.
     #[track_caller]
     pub fn assert_header_count(&self, name: &str, count: usize) -> &Self {
         let have = self.headers.get_all(name).iter().count();
@@ -94,7 +94,7 @@ impl TestResponse {
         self
     }
 
-    /// Asserts that a trailer is there once, with this value.
+    /// Asserts that the response has a trailer once, with this value.
     #[track_caller]
     pub fn assert_trailer(&self, name: &str, value: impl AsRef<[u8]>) -> &Self {
         let value = value.as_ref();
@@ -107,14 +107,14 @@ impl TestResponse {
         self
     }
 
-    /// Asserts the media type, without its parameters: `application/json` holds for `application/json; charset=utf-8`.
+    /// Asserts the media type, without its parameters: `application/json` matches `application/json; charset=utf-8`.
     #[track_caller]
     pub fn assert_content_type(&self, kind: &str) -> &Self {
         let have = self.media_type();
         if !have.is_some_and(|have| have.eq_ignore_ascii_case(kind)) {
             self.fail(format_args!(
                 "expected the content type {kind}, but it is {}",
-                have.unwrap_or("not there")
+                have.unwrap_or("missing")
             ));
         }
         self
@@ -134,11 +134,11 @@ impl TestResponse {
         self
     }
 
-    /// Asserts that the body is text with this in it.
+    /// Asserts that the body is text that contains this.
     #[track_caller]
     pub fn assert_text_contains(&self, text: &str) -> &Self {
         if !self.text().contains(text) {
-            self.fail(format_args!("expected a text with {text:?} in it"));
+            self.fail(format_args!("expected a text that contains {text:?}"));
         }
         self
     }
@@ -150,7 +150,7 @@ impl TestResponse {
         let bytes = bytes.as_ref();
         if self.body != bytes {
             self.fail(format_args!(
-                "expected a body of {} bytes, but it is another, of {}",
+                "expected a body of {} bytes, but it is a different one of {}",
                 bytes.len(),
                 self.body.len()
             ));
@@ -172,12 +172,12 @@ impl TestResponse {
     #[track_caller]
     pub fn assert_body_error(&self) -> &Self {
         if self.body_error.is_none() {
-            self.fail("expected that the body fails, but it is whole");
+            self.fail("expected that the body fails, but it is complete");
         }
         self
     }
 
-    /// Asserts that the body is JSON, and this value.
+    /// Asserts that the body is this JSON value.
     #[track_caller]
     pub fn assert_json(&self, value: &(impl Serialize + ?Sized)) -> &Self {
         let (value, have) = (self.expected(value), self.json_body());
@@ -187,7 +187,7 @@ impl TestResponse {
         self
     }
 
-    /// Asserts that the body is JSON with all of this in it: objects may have more members, lists must be as long.
+    /// Asserts that the body is JSON that contains all of this value. Objects may have more members; lists must have the same length.
     #[track_caller]
     pub fn assert_json_contains(&self, value: &(impl Serialize + ?Sized)) -> &Self {
         let (value, have) = (self.expected(value), self.json_body());
@@ -209,7 +209,7 @@ impl TestResponse {
         self
     }
 
-    /// Asserts something about the value at a JSON Pointer: that it is a UUID, lies in a range, and so on.
+    /// Asserts a condition of the value at a JSON Pointer: that it is a UUID, is in a range, and so on.
     #[track_caller]
     pub fn assert_json_is(
         &self,
@@ -224,7 +224,7 @@ impl TestResponse {
         self
     }
 
-    /// The body as JSON, which its Content-Type must say.
+    /// The body as JSON. Its Content-Type must be JSON.
     #[track_caller]
     fn json_body(&self) -> Value {
         let json = |kind: &str| kind == "application/json" || kind.ends_with("+json");
@@ -238,7 +238,9 @@ impl TestResponse {
     fn expected(&self, value: &(impl Serialize + ?Sized)) -> Value {
         match serde_json::to_value(value) {
             Ok(value) => value,
-            Err(error) => self.fail(format_args!("what is expected is no JSON: {error}")),
+            Err(error) => {
+                self.fail(format_args!("the expected value can't be converted to JSON: {error}"))
+            }
         }
     }
 
@@ -278,7 +280,7 @@ impl TestResponse {
     }
 }
 
-/// Where `have` lacks something of `want`.
+/// The JSON Pointer of the first part of `want` that `have` does not contain.
 fn difference(want: &Value, have: &Value, place: String) -> Option<String> {
     match (want, have) {
         (Value::Object(want), Value::Object(have)) => want.iter().find_map(|(name, want)| {

@@ -1,4 +1,4 @@
-//! The client.
+//! The test client.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -23,10 +23,11 @@ use crate::{Chain, Request};
 
 /// A client of one service, for tests.
 ///
-/// It asks the service in place, without a socket: each request gets a clone of the service that was polled ready. Requests may run one after the
-/// other or side by side. Nothing is kept between them unless [`cookie_jar`](Self::cookie_jar) is on. Clones share the service and the jar.
+/// It calls the service in process, without a socket. Each request has its own clone of the service, which is polled until it is ready. Requests
+/// may run one after the other or concurrently. They share no state unless [`cookie_jar`](Self::cookie_jar) is on. Clones of the client share
+/// the service and the jar.
 ///
-/// A request without [`peer`](TestRequest::peer) comes from `127.0.0.1`, as [`PeerAddr`](crate::PeerAddr) says.
+/// Without [`peer`](TestRequest::peer), a request has the address `127.0.0.1` in [`PeerAddr`](crate::PeerAddr).
 ///
 /// # Example
 ///
@@ -50,10 +51,10 @@ pub struct TestClient {
 }
 
 impl TestClient {
-    /// A client of this service.
+    /// Creates a client of this service.
     ///
-    /// It takes every service of requests with [`Body`](crate::Body); for another body there is `tower::ServiceExt::map_request`. A layer under test is
-    /// applied first: `TestClient::new(layer.layer(service))`.
+    /// It accepts any service of requests with [`Body`](crate::Body). For another body use `tower::ServiceExt::map_request`. To test a layer, apply
+    /// it first: `TestClient::new(layer.layer(service))`.
     pub fn new<S, B>(service: S) -> Self
     where
         S: Service<Request, Response = http::Response<B>> + Clone + Send + 'static,
@@ -77,10 +78,10 @@ impl TestClient {
         Self { state }
     }
 
-    /// A client of one handler alone, on every path and for every method.
+    /// Creates a client of a handler alone, on every path and for every method.
     ///
-    /// What the steps before it would provide, the test provides with [`provided`](TestRequest::provided). Where that is missing the answer is
-    /// 500, and the exchange that a failing assert prints says what was not provided.
+    /// The test provides the values that the handler takes with [`provided`](TestRequest::provided). If one is missing, the response is a 500, and
+    /// a failing assertion prints which one.
     ///
     /// # Example
     ///
@@ -98,7 +99,7 @@ impl TestClient {
     /// # }
     /// ```
     #[track_caller]
-    #[allow(private_bounds, reason = "the steps of a chain are the compiler's alone")]
+    #[allow(private_bounds, reason = "the types of steps are private")]
     pub fn handler<H, K, W>(handler: H) -> Self
     where
         H: IntoHandler<K>,
@@ -113,51 +114,51 @@ impl TestClient {
     ///
     /// # Panics
     ///
-    /// If it is no header.
+    /// If the name or the value is not valid.
     #[track_caller]
     pub fn header(mut self, name: &str, value: &str) -> Self {
         let header = (name.parse::<HeaderName>(), value.parse::<HeaderValue>());
         let (Ok(name), Ok(value)) = header else {
-            panic!("`{name}: {value}` is no header");
+            panic!("`{name}: {value}` is not a valid header");
         };
         self.state.headers.insert(name, value);
         self
     }
 
-    /// Sets the address that requests come from. Defaults to `127.0.0.1:49152`.
+    /// Sets the peer address of requests. Defaults to `127.0.0.1:49152`.
     pub fn peer(mut self, addr: impl Into<SocketAddr>) -> Self {
         self.state.peer = addr.into();
         self
     }
 
-    /// Sets how much of a body is collected, in bytes. Defaults to 16 MiB. A longer body is a
+    /// Sets the maximum length of the body of a response, in bytes. Defaults to 16 MiB. A longer body is a
     /// [`BodyError`](super::BodyError).
     pub fn max_body(mut self, bytes: usize) -> Self {
         self.state.max_body = bytes;
         self
     }
 
-    /// Keeps cookies from one request to the next, as a browser does: by path and expiry. Off unless it is asked for.
+    /// Stores cookies and sends them with later requests, as a browser does: by path and expiry. Defaults to off.
     pub fn cookie_jar(mut self) -> Self {
         self.state.jar = Some(Arc::default());
         self
     }
 
-    /// The value of a cookie in the jar.
+    /// Returns the value of a cookie in the jar.
     pub fn jar_cookie(&self, name: &str) -> Option<String> {
         self.state.jar.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner).value(name)
     }
 
-    /// Follows up to ten redirects to the service itself. Off unless it is asked for.
+    /// Follows up to ten redirects to the service itself. Defaults to off.
     ///
-    /// 303 asks with GET, and so do 301 and 302 after a POST; 307 and 308 send the request once more (RFC 9110, 15.4). A redirect to
-    /// another host is given back as it is.
+    /// After 303, and after 301 and 302 to a POST, the next request is a GET. After 307 and 308 the request is repeated (RFC 9110, 15.4). A
+    /// redirect to another host is returned.
     pub fn follow_redirects(mut self) -> Self {
         self.state.redirects = 10;
         self
     }
 
-    /// The same client over a real port, by HTTP/1.1: a server on `127.0.0.1` that lives as long as the client and its clones.
+    /// Returns the same client over a real port with HTTP/1.1. Its server on `127.0.0.1` runs until the client and its clones are dropped.
     ///
     /// # Panics
     ///
@@ -166,7 +167,7 @@ impl TestClient {
         self.over(Protocol::Http1).await
     }
 
-    /// The same client over a real port, by HTTP/2 with prior knowledge ([RFC 9113, 3.3](https://www.rfc-editor.org/rfc/rfc9113#section-3.3)).
+    /// Returns the same client over a real port with HTTP/2, by prior knowledge ([RFC 9113, 3.3](https://www.rfc-editor.org/rfc/rfc9113#section-3.3)).
     ///
     /// # Panics
     ///
@@ -186,12 +187,12 @@ impl TestClient {
         self
     }
 
-    /// The address of the port, for a client over TCP; other clients may ask there too.
+    /// The address of the port, for a client over TCP. Other clients can use it as well.
     pub fn addr(&self) -> Option<SocketAddr> {
         self.state.addr
     }
 
-    /// A GET request. The path may hold a query and, for [`param`](TestRequest::param), names in braces.
+    /// A GET request. The path may have a query and, for [`param`](TestRequest::param), names in braces.
     #[track_caller]
     pub fn get(&self, path: &str) -> TestRequest {
         self.request(Method::GET, path)
@@ -238,7 +239,7 @@ impl TestClient {
     pub fn query(&self, path: &str) -> TestRequest {
         match Method::from_bytes(b"QUERY") {
             Ok(method) => self.request(method, path),
-            Err(error) => panic!("QUERY is no method: {error}"),
+            Err(error) => panic!("QUERY is not a method: {error}"),
         }
     }
 

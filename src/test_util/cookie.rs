@@ -49,7 +49,7 @@ impl TestCookie {
         self.cookie.value()
     }
 
-    /// Whether it is there to make the client forget the cookie.
+    /// Whether it makes the client delete the cookie: it has expired.
     pub fn is_removal(&self) -> bool {
         if let Some(age) = self.cookie.max_age() {
             return age <= cookie::time::Duration::ZERO;
@@ -64,13 +64,13 @@ impl TestCookie {
         self.check(self.value() == value, format_args!("has the value `{value}`"))
     }
 
-    /// Asserts that scripts can't read it.
+    /// Asserts `HttpOnly`: scripts can't read it.
     #[track_caller]
     pub fn assert_http_only(&self) -> &Self {
         self.check(self.cookie.http_only() == Some(true), "is HttpOnly")
     }
 
-    /// Asserts that it goes over TLS alone.
+    /// Asserts `Secure`: it is sent over TLS only.
     #[track_caller]
     pub fn assert_secure(&self) -> &Self {
         self.check(self.cookie.secure() == Some(true), "is Secure")
@@ -103,7 +103,7 @@ impl TestCookie {
         self.check(same, format_args!("has Max-Age={}", age.as_secs()))
     }
 
-    /// Asserts that it makes the client forget the cookie.
+    /// Asserts that it makes the client delete the cookie.
     #[track_caller]
     pub fn assert_removal(&self) -> &Self {
         self.check(self.is_removal(), "is a removal")
@@ -116,7 +116,7 @@ impl TestCookie {
     }
 }
 
-/// What a browser would keep of one host.
+/// The cookies of one host, as a browser stores them.
 #[derive(Debug, Default)]
 pub(super) struct Jar(Vec<StoredCookie>);
 
@@ -131,10 +131,10 @@ struct StoredCookie {
 impl Jar {
     pub(super) fn value(&mut self, name: &str) -> Option<String> {
         self.forget();
-        self.0.iter().find(|kept| kept.name == name).map(|kept| kept.value.clone())
+        self.0.iter().find(|stored| stored.name == name).map(|stored| stored.value.clone())
     }
 
-    /// Adds what belongs to a request for this path. RFC 6265, 5.4: longer paths first.
+    /// Adds the cookies for a request of this path. RFC 6265, 5.4: longer paths first.
     pub(super) fn add(&mut self, path: &str, cookies: &mut Vec<String>) {
         self.forget();
         let mut fit: Vec<_> = self.0.iter().filter(|kept| within(path, &kept.path)).collect();

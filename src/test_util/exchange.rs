@@ -1,4 +1,4 @@
-//! A request and its response as a failing test shows them.
+//! A request and its response, as a failing assertion prints them.
 
 use std::fmt::{self, Write};
 use std::net::SocketAddr;
@@ -8,7 +8,7 @@ use http::{HeaderMap, Method, StatusCode, Uri};
 
 use crate::{Error, Request};
 
-/// What was sent.
+/// The request that was sent.
 #[derive(Clone)]
 pub(super) struct Sent {
     pub(super) method: Method,
@@ -63,7 +63,7 @@ impl fmt::Display for Sent {
     }
 }
 
-/// Writes what came back.
+/// Writes the head of a response.
 pub(super) fn received(
     f: &mut fmt::Formatter<'_>,
     status: StatusCode,
@@ -73,7 +73,7 @@ pub(super) fn received(
     writeln!(f, "< {status}")?;
     headers(f, '<', fields)?;
     if let Some(error) = error.filter(|error| error.status().is_server_error()) {
-        // The client doesn't see it, whoever wrote the test should.
+        // The client doesn't see this error. The author of the test should.
         writeln!(f, "  (the error that was not sent: {error}")?;
         let mut cause = error.source().map(|source| source as &dyn std::error::Error);
         while let Some(source) = cause {
@@ -95,20 +95,20 @@ fn headers(f: &mut fmt::Formatter<'_>, mark: char, headers: &HeaderMap) -> fmt::
     Ok(())
 }
 
-/// Writes what came behind a body.
+/// Writes trailers.
 pub(super) fn trailers(f: &mut fmt::Formatter<'_>, mark: char, fields: &HeaderMap) -> fmt::Result {
     writeln!(f, "{mark}\n{mark} (trailers)")?;
     headers(f, mark, fields)
 }
 
-/// Writes a body as text, if it is text, and as much of it as one can read.
+/// Writes a body: as text if it is UTF-8, otherwise as hex, and cut if it is long.
 pub(super) fn body(f: &mut fmt::Formatter<'_>, mark: char, bytes: &[u8]) -> fmt::Result {
     if bytes.is_empty() {
         return Ok(());
     }
     writeln!(f, "{mark}")?;
     let shown = &bytes[..bytes.len().min(SHOWN)];
-    // A cut in the middle of a character is no reason to show none.
+    // The cut may be in the middle of a character.
     let text = match std::str::from_utf8(shown) {
         Ok(text) => Some(text),
         Err(e) if e.error_len().is_none() => std::str::from_utf8(&shown[..e.valid_up_to()]).ok(),

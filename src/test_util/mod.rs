@@ -1,10 +1,9 @@
-//! A kit for tests of any tower service, without a socket or over one.
+//! A test kit for any tower service, in process or over a socket.
 //!
 //! # What it does
 //!
-//! [`TestClient`] asks a service (a chain, an axum `Router`, anything that is a [`tower::Service`]) as a client would, and
-//! [`TestResponse`] says what came back, in words that fail with the whole exchange. By one word, [`over_tcp`](TestClient::over_tcp),
-//! the same test runs over a real port.
+//! [`TestClient`] sends requests to a service (a chain, an axum `Router`, or any other [`tower::Service`]) as a client does. [`TestResponse`] has
+//! assertions; one that fails prints the request and the response. With [`over_tcp`](TestClient::over_tcp), the same test runs over a real port.
 //!
 //! # Example
 //!
@@ -26,10 +25,10 @@
 //! # }
 //! ```
 //!
-//! # Example: what stands around a handler is replaced
+//! # Example: test a handler or a middleware alone
 //!
-//! [`provided`](TestRequest::provided) stands in for what a step of the chain would provide. [`TestClient::handler`] and [`TestNext`] leave the
-//! rest of the chain out altogether.
+//! [`provided`](TestRequest::provided) replaces a value that a step of the chain provides. [`TestClient::handler`] tests a handler without the chain,
+//! and [`TestNext`] a middleware.
 //!
 //! ```
 //! use tower_chain::test_util::{TestClient, TestNext};
@@ -65,9 +64,8 @@
 //!
 //! # Time
 //!
-//! The kit never waits by itself, so it works with a paused clock of tokio. Limits have
-//! `LimitClock::fake`, tokens
-//! `Jwt::clock`, and `middleware::jwt::TestIssuer` makes the tokens that a test needs:
+//! The kit itself never waits, so tests can pause the clock of tokio. For limits there is `LimitClock::fake`, for tokens `Jwt::clock`, and
+//! `middleware::jwt::TestIssuer` creates tokens for tests:
 //!
 //! ```
 //! # #[cfg(feature = "rate-limit")]
@@ -92,13 +90,12 @@
 //!
 //! # What differs over TCP
 //!
-//! The port is the kit's own server, HTTP/1.1 or by [`over_http2`](TestClient::over_http2) HTTP/2, by hyper, and each request has a
-//! connection of its own. Extensions, and with them the peer address, are handed over beside the connection, so that tests that set them
-//! hold there too. Extensions of the response don't come back. On HTTP/1.1, trailers come back only if the request says `TE: trailers`
-//! and the response names them in `Trailer`. On HTTP/2 the service sees an absolute URI and no `Host`, and a Content-Length that lies is
-//! refused by the protocol itself.
+//! The kit starts a server of its own on the port, with HTTP/1.1 or, by [`over_http2`](TestClient::over_http2), HTTP/2. Each request has its own
+//! connection. Extensions of the request, such as the address of the peer, are passed to the service within the process; extensions of
+//! the response are not returned. On HTTP/1.1, trailers are returned only if the request has `TE: trailers` and the response names them in
+//! `Trailer`. On HTTP/2 the service receives an absolute URI and no `Host`, and a request with a wrong Content-Length is reset.
 //!
-//! Over a port, time is the system's: a paused clock of tokio jumps ahead while a socket is waited for.
+//! Do not pause the clock of tokio over a port: a paused clock advances while the client waits for the socket.
 
 mod asserts;
 mod client;

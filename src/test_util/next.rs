@@ -1,4 +1,4 @@
-//! One middleware alone.
+//! A test of one middleware alone.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -21,9 +21,9 @@ use crate::provide::Anything;
 use crate::step::next::IntoMiddleware;
 use crate::{Body, Chain, Request, Response};
 
-/// The rest of a chain, played by the test: it notes what reaches it, and answers what it is told to.
+/// Takes the place of the rest of a chain: records the requests that reach it, and returns a response of the test.
 ///
-/// It is a [`tower::Service`], so that it stands behind a tower layer too: `layer.layer(next.clone())`. Clones share what they note.
+/// It is a [`tower::Service`] and can also be used behind a tower layer: `layer.layer(next.clone())`. Clones share their record.
 ///
 /// # Example
 ///
@@ -49,19 +49,19 @@ use crate::{Body, Chain, Request, Response};
 /// ```
 #[derive(Clone)]
 pub struct TestNext {
-    answer: Arc<Answer>,
+    answer: Arc<Responder>,
     reached: Arc<Mutex<Vec<Reached>>>,
 }
 
-type Answer = dyn Fn(Request) -> BoxFuture<'static, Response> + Send + Sync;
+type Responder = dyn Fn(Request) -> BoxFuture<'static, Response> + Send + Sync;
 
 impl TestNext {
-    /// Answers 200 with no body.
+    /// Responds with 200 and no body.
     pub fn new() -> Self {
         Self::answering(async |_| ())
     }
 
-    /// Answers as this function says. It sees the request as the middleware passed it on.
+    /// Responds with the result of this function. It receives the request as the middleware passed it on.
     pub fn answering<F, Fut>(answer: F) -> Self
     where
         F: Fn(Request) -> Fut + Send + Sync + 'static,
@@ -74,9 +74,9 @@ impl TestNext {
         Self { answer: Arc::new(answer), reached: Arc::default() }
     }
 
-    /// A client of this middleware, with this behind it: whatever [`Chain::use_`] takes, and what it needs is
-    /// [provided](super::TestRequest::provided) by the test.
-    #[allow(private_bounds, reason = "the steps of a chain are the compiler's alone")]
+    /// Creates a client of this middleware, with this after it. It accepts the same middleware as [`Chain::use_`]. The test
+    /// [provides](super::TestRequest::provided) the values that the middleware takes.
+    #[allow(private_bounds, reason = "the types of steps are private")]
     pub fn behind<M, K, W>(&self, middleware: M) -> TestClient
     where
         M: IntoMiddleware<K>,
@@ -88,7 +88,7 @@ impl TestNext {
         TestClient::new(tower::Layer::layer(&layer, self.clone()))
     }
 
-    /// What reached it so far, in order.
+    /// The requests that have reached it, in order.
     pub fn reached(&self) -> Vec<Reached> {
         self.reached.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -97,18 +97,21 @@ impl TestNext {
     ///
     /// # Panics
     ///
-    /// If one did.
+    /// If a request did.
     #[track_caller]
     pub fn assert_not_called(&self) {
         let reached = self.reached();
-        assert!(reached.is_empty(), "expected that nothing reaches next, but did: {reached:#?}");
+        assert!(
+            reached.is_empty(),
+            "expected that no request reaches next, but these did: {reached:#?}"
+        );
     }
 
-    /// Asserts that one request reached it, and gives it back.
+    /// Asserts that one request reached it, and returns it.
     ///
     /// # Panics
     ///
-    /// If none did, or several.
+    /// If no request did, or several.
     #[track_caller]
     pub fn assert_called_once(&self) -> Reached {
         let mut reached = self.reached();
@@ -194,7 +197,7 @@ impl Reached {
         &self.headers
     }
 
-    /// What a middleware provided.
+    /// A value that a middleware provided.
     pub fn provided<T: Send + Sync + 'static>(&self) -> Option<&T> {
         self.extensions.get()
     }
@@ -204,7 +207,7 @@ impl Reached {
         &self.body
     }
 
-    /// Why the body could not be read to its end.
+    /// Why the body could not be read completely.
     pub fn body_error(&self) -> Option<&str> {
         self.body_error.as_deref()
     }

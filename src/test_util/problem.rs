@@ -1,4 +1,4 @@
-//! Asserts about refusals and limits.
+//! Assertions about problem details and rate limits.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ impl TestResponse {
         self.assert_content_type("application/problem+json").assert_json_at("/detail", detail)
     }
 
-    /// Asserts that a problem names this field, by its JSON Pointer, with this code. Other fields may be named as well.
+    /// Asserts that a problem has an error for this field (a JSON Pointer) with this code. It may have further errors.
     #[track_caller]
     pub fn assert_field_error(&self, pointer: &str, code: &str) -> &Self {
         let errors = self.field_errors();
@@ -42,18 +42,18 @@ impl TestResponse {
         self
     }
 
-    /// The fields that a problem names in its member `errors`: JSON Pointers and codes.
+    /// The member `errors` of a problem: JSON Pointers and codes.
     ///
     /// # Panics
     ///
-    /// If it is no problem, or has no such list.
+    /// If the response is not a problem, or has no such list.
     #[track_caller]
     pub fn field_errors(&self) -> Vec<(String, String)> {
         self.assert_content_type("application/problem+json");
         let text = |entry: &Value, name| entry[name].as_str().unwrap_or_default().to_owned();
         match self.json_at("/errors").as_array() {
             Some(list) => list.iter().map(|e| (text(e, "pointer"), text(e, "code"))).collect(),
-            None => self.fail("expected a list at `/errors`, but it is none"),
+            None => self.fail("expected a list at `/errors`, but it is not a list"),
         }
     }
 
@@ -78,7 +78,7 @@ impl TestResponse {
         self.assert_header(RETRY_AFTER.as_str(), wait.as_secs().to_string())
     }
 
-    /// Asserts what remains of the quota of a policy, as the header `RateLimit` says
+    /// Asserts the remaining quota of a policy in the header `RateLimit`
     /// ([draft 10](https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/)).
     #[track_caller]
     pub fn assert_rate_limit(&self, policy: &str, remaining: u64) -> &Self {
@@ -91,14 +91,14 @@ impl TestResponse {
         self
     }
 
-    /// What the header `RateLimit` says, one entry for each policy.
+    /// The entries of the header `RateLimit`, one for each policy.
     pub fn rate_limits(&self) -> Vec<RateLimitField> {
         let values = self.headers.get_all("ratelimit").iter().filter_map(|v| v.to_str().ok());
         values.flat_map(items).filter_map(RateLimitField::parse).collect()
     }
 }
 
-/// The standing with one policy, out of the header `RateLimit`. Made by [`TestResponse::rate_limits`].
+/// An entry of the header `RateLimit`, for one policy. Made by [`TestResponse::rate_limits`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RateLimitField {
@@ -106,7 +106,7 @@ pub struct RateLimitField {
     pub policy: String,
     /// How many requests remain.
     pub remaining: u64,
-    /// After how long more fit.
+    /// After which time more requests are allowed.
     pub reset: Option<Duration>,
 }
 
@@ -124,7 +124,7 @@ impl RateLimitField {
     }
 }
 
-/// The items of a structured list (RFC 9651): commas within quotes part nothing.
+/// The items of a structured list (RFC 9651). Commas within quotes do not separate items.
 fn items(list: &str) -> impl Iterator<Item = &str> {
     let mut quoted = false;
     list.split(move |c| {

@@ -1,4 +1,4 @@
-//! A request, piece by piece.
+//! A request of a test.
 
 use std::fmt;
 use std::future::Future;
@@ -26,15 +26,15 @@ use super::exchange::Sent;
 use super::multipart::TestForm;
 use super::response::TestResponse;
 use super::stream::TestStream;
-use super::tcp::ask_by_pipe;
+use super::tcp::send_by_pipe;
 use super::transport::{SendError, Unfinished};
 use super::upgrade::TestUpgrade;
 use crate::provide::Replaced;
 use crate::{Body, PeerAddr, Request, Response};
 
-/// A request that a test makes, sent by [`send`](Self::send). Made by the verbs of a [`TestClient`](super::TestClient).
+/// A request of a test, sent by [`send`](Self::send). Created by the methods of a [`TestClient`](super::TestClient).
 ///
-/// What can't be sent, such as a header value with a line break, is reported when it is sent.
+/// An invalid part, such as a header value with a line break, is reported when the request is sent.
 ///
 /// # Example
 ///
@@ -51,21 +51,21 @@ use crate::{Body, PeerAddr, Request, Response};
 /// response.assert_text("/files/a%20b?v=1&v=2: hello");
 /// # }
 /// ```
-#[must_use = "a request is made by `send`"]
+#[must_use = "a request does nothing until `send`"]
 pub struct TestRequest {
     client: ClientState,
     method: Method,
     path: String,
     query: String,
     headers: HeaderMap,
-    /// What the body implies, unless the test says otherwise.
+    /// Headers that follow from the body, unless the test sets them.
     implied: HeaderMap,
     cookies: Vec<String>,
     payload: Payload,
     trailers: HeaderMap,
     chunked: bool,
     declared: Option<u64>,
-    /// Whether it needs a connection of its own.
+    /// Whether it asks for another protocol, and needs a connection.
     upgrades: bool,
     extensions: Extensions,
     peer: SocketAddr,
@@ -75,7 +75,7 @@ pub struct TestRequest {
 enum Payload {
     Whole(Bytes),
     Stream(Body),
-    /// A stream that was sent, and can't be sent again.
+    /// A stream that was sent. It can't be sent again.
     Gone,
 }
 
@@ -101,19 +101,19 @@ impl TestRequest {
         }
     }
 
-    /// Puts a value in the place of `{name}` in the path, percent-encoded.
+    /// Replaces `{name}` in the path by a value, percent-encoded.
     pub fn param(mut self, name: &str, value: impl fmt::Display) -> Self {
         let value = value.to_string();
         let encoded = utf8_percent_encode(&value, SEGMENT).to_string();
-        let place = format!("{{{name}}}");
-        if !self.path.contains(&place) {
-            self.fault(format!("the path has no `{place}`"));
+        let braces = format!("{{{name}}}");
+        if !self.path.contains(&braces) {
+            self.fault(format!("the path has no `{braces}`"));
         }
-        self.path = self.path.replace(&place, &encoded);
+        self.path = self.path.replace(&braces, &encoded);
         self
     }
 
-    /// Adds to the query string: a struct, a map, or pairs, in which a name may stand twice.
+    /// Adds to the query string: a struct, a map, or pairs, which may repeat a name.
     pub fn query(mut self, query: &(impl Serialize + ?Sized)) -> Self {
         match serde_html_form::to_string(query) {
             Ok(text) => {
@@ -127,7 +127,7 @@ impl TestRequest {
         self
     }
 
-    /// Adds a header. A second one of the same name is sent as well; defaults of the client and of the body are replaced.
+    /// Adds a header. A second one of the same name is also sent. It replaces the defaults of the client and of the body.
     pub fn header<N, V>(mut self, name: N, value: V) -> Self
     where
         N: TryInto<HeaderName, Error: fmt::Display>,
@@ -137,8 +137,8 @@ impl TestRequest {
             (Ok(name), Ok(value)) => {
                 self.headers.append(name, value);
             }
-            (Err(error), _) => self.fault(format!("a header name is none: {error}")),
-            (_, Err(error)) => self.fault(format!("a header value is none: {error}")),
+            (Err(error), _) => self.fault(format!("a header name is not valid: {error}")),
+            (_, Err(error)) => self.fault(format!("a header value is not valid: {error}")),
         }
         self
     }
@@ -159,24 +159,26 @@ impl TestRequest {
                 value.set_sensitive(true);
                 self.headers.append(AUTHORIZATION, value);
             }
-            Err(error) => self.fault(format!("the credentials fit in no header: {error}")),
+            Err(error) => {
+                self.fault(format!("the credentials are not a valid header value: {error}"))
+            }
         }
         self
     }
 
-    /// Adds a cookie, beside those of the jar.
+    /// Adds a cookie to those of the jar.
     pub fn cookie(mut self, name: &str, value: &str) -> Self {
         self.cookies.push(format!("{name}={value}"));
         self
     }
 
-    /// Sets the address that the request comes from, as [`PeerAddr`]. Defaults to that of the [client](super::TestClient::peer).
+    /// Sets the peer address of the request, [`PeerAddr`]. Defaults to that of the [client](super::TestClient::peer).
     pub fn peer(mut self, addr: impl Into<SocketAddr>) -> Self {
         self.peer = addr.into();
         self
     }
 
-    /// Adds an entry to `X-Forwarded-For`, as a proxy does: what comes last is nearest.
+    /// Adds an entry to `X-Forwarded-For`, as a proxy does. The last entry is the nearest proxy.
     pub fn forwarded_for(self, client: impl fmt::Display) -> Self {
         self.header("x-forwarded-for", client.to_string())
     }
@@ -188,8 +190,8 @@ impl TestRequest {
 
     /// Provides a value in place of the one that a step of the chain provides.
     ///
-    /// The step runs and may refuse; what it would provide as `T` is replaced. Where no step provides `T` (a handler or a middleware alone, a
-    /// service of another kind) the value stands in the extensions of the request.
+    /// The step runs and may refuse the request; the `T` that it provides is replaced. If no step provides a `T` (a handler or a middleware alone,
+    /// another service), the value is in the extensions of the request.
     ///
     /// # Example
     ///
@@ -213,7 +215,7 @@ impl TestRequest {
         self.extension(value)
     }
 
-    /// Puts a value into the extensions of the request, as a host or a layer does: axum's `ConnectInfo(addr)`, for example.
+    /// Inserts a value into the extensions of the request, as a host or a layer does: axum's `ConnectInfo(addr)`, for example.
     pub fn extension<T: Clone + Send + Sync + 'static>(mut self, value: T) -> Self {
         self.extensions.insert(value);
         self
@@ -265,7 +267,7 @@ impl TestRequest {
         self.body(Body::from_stream(stream::iter(chunks)))
     }
 
-    /// Sends any body, with no Content-Length: a stream that a test feeds, or one that fails.
+    /// Sends any body, with no Content-Length: for example a stream that the test controls, or one that fails.
     pub fn body(mut self, body: Body) -> Self {
         self.chunked = true;
         self.payload = Payload::Stream(body);
@@ -278,16 +280,16 @@ impl TestRequest {
         self.header(CONTENT_TYPE, kind)
     }
 
-    /// Sends this Content-Length, whatever the body is.
+    /// Sends this Content-Length, whether it matches the body or not.
     ///
-    /// The service sees what a server lets it see: of a longer body as much as the length says; of a shorter one all, and then an
-    /// error, because the client is gone.
+    /// The service receives what a server would pass on: of a longer body the part that the length declares, of a shorter body all of it and
+    /// then an error, as after a client that disconnects.
     pub fn content_length(mut self, bytes: u64) -> Self {
         self.declared = Some(bytes);
         self
     }
 
-    /// Adds a trailer, which is sent behind the body. The body then has no Content-Length, and the header `Trailer` names what will come.
+    /// Adds a trailer, which is sent after the body. The body then has no Content-Length, and the header `Trailer` names the trailers.
     pub fn trailer<N, V>(mut self, name: N, value: V) -> Self
     where
         N: TryInto<HeaderName, Error: fmt::Display>,
@@ -297,8 +299,8 @@ impl TestRequest {
             (Ok(name), Ok(value)) => {
                 self.trailers.append(name, value);
             }
-            (Err(error), _) => self.fault(format!("the name of a trailer is none: {error}")),
-            (_, Err(error)) => self.fault(format!("the value of a trailer is none: {error}")),
+            (Err(error), _) => self.fault(format!("the name of a trailer is not valid: {error}")),
+            (_, Err(error)) => self.fault(format!("the value of a trailer is not valid: {error}")),
         }
         self
     }
@@ -341,7 +343,7 @@ impl TestRequest {
         Ok(self.start().await?.finish().await)
     }
 
-    /// Sends the request and gives back the response with its body still to come, to be read piece by piece.
+    /// Sends the request and returns the response as soon as its head is there. Its body can be read piece by piece.
     ///
     /// # Panics
     ///
@@ -358,26 +360,26 @@ impl TestRequest {
         }
     }
 
-    /// Asks for another protocol on the connection (RFC 9110, 7.8), and gives back the connection once the service has agreed.
+    /// Asks for another protocol on the connection (RFC 9110, 7.8), and returns the connection after the service has switched.
     ///
-    /// In process it is a connection within the process, so that a test of a WebSocket needs no port. What the protocol's own handshake
-    /// needs, such as `Sec-WebSocket-Key`, the test sends along.
+    /// Without TCP, the connection is within the process: a test of a WebSocket needs no port. The test must add the headers of the protocol's
+    /// own handshake, such as `Sec-WebSocket-Key`.
     ///
     /// # Panics
     ///
-    /// As [`send`](Self::send), and if the service answers with anything but 101.
+    /// Like [`send`](Self::send), and if the status is not 101.
     #[track_caller]
     pub fn upgrade(mut self, protocol: &str) -> impl Future<Output = TestUpgrade> + Send + 'static {
         let place = Location::caller();
         let name = format!("{} {}", self.method, self.path);
         self.upgrades = true;
         if self.client.http2 {
-            self.fault("HTTP/2 has no upgrades: ask a client of `over_tcp`".to_owned());
+            self.fault("HTTP/2 has no upgrades; use a client of `over_tcp`".to_owned());
         }
         self.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-        let asking = self.header(UPGRADE, protocol);
+        let request = self.header(UPGRADE, protocol);
         async move {
-            match asking.start().await {
+            match request.start().await {
                 Ok(stream) => stream.upgraded(place).await,
                 Err(error) => panic!("{place}: {name}: {error}"),
             }
@@ -423,7 +425,7 @@ impl TestRequest {
         }
     }
 
-    /// RFC 9110, 15.4: 303 asks with GET, and as clients do it, 301 and 302 after a POST.
+    /// RFC 9110, 15.4: a redirect by 303 is followed with GET, and like in browsers, one by 301 or 302 after a POST.
     fn becomes_get(&self, status: StatusCode) -> bool {
         match status.as_u16() {
             303 => self.method != Method::HEAD,
@@ -432,7 +434,7 @@ impl TestRequest {
         }
     }
 
-    /// Where to go on, if the response says so and the request can be sent once more.
+    /// The target of a redirect, if the request can be sent again.
     fn redirect(&self, from: &Uri, response: &Response) -> Option<Uri> {
         let status = response.status().as_u16();
         if !matches!(status, 301 | 302 | 303 | 307 | 308) {
@@ -481,19 +483,19 @@ impl TestRequest {
         }
         if !cookies.is_empty() {
             let cookies = HeaderValue::try_from(cookies.join("; "))
-                .map_err(|error| SendError::Request(format!("a cookie is none: {error}")))?;
+                .map_err(|error| SendError::Request(format!("a cookie is not valid: {error}")))?;
             headers.entry(COOKIE).or_insert(cookies);
         }
         let sent_body = self.put_body(&mut req);
         self.put_trailers(&mut req);
         let sent = Sent::new(&req, sent_body, &self.trailers, self.peer);
-        // The mark is for what a test prints; no wire carries it.
+        // The mark only masks values in printed requests. It would not be sent over TCP either.
         for value in req.headers_mut().values_mut() {
             value.set_sensitive(false);
         }
         let transport = &self.client.transport;
         let response = match self.upgrades && self.client.addr.is_none() {
-            true => ask_by_pipe(transport.clone(), req).await?,
+            true => send_by_pipe(transport.clone(), req).await?,
             false => transport.call(req).await?,
         };
         if let Some(jar) = &self.client.jar {
@@ -504,14 +506,14 @@ impl TestRequest {
         Ok((sent, response))
     }
 
-    /// Frames the body as a client does. Gives back what is known of it.
+    /// Sets the body and its framing as a client does. Returns the data, if it is known.
     fn put_body(&mut self, req: &mut Request) -> Option<Bytes> {
         match std::mem::replace(&mut self.payload, Payload::Gone) {
             Payload::Whole(data) => {
                 self.payload = Payload::Whole(data.clone());
                 let length = data.len() as u64;
                 let declared = self.declared.unwrap_or(length);
-                // RFC 9110, 8.6: where a method gives the content a meaning, its absence is said.
+                // RFC 9110, 8.6: with these methods, an empty body has `Content-Length: 0`.
                 let meaning = matches!(self.method, Method::POST | Method::PUT | Method::PATCH);
                 if declared > 0 || self.declared.is_some() || meaning {
                     req.headers_mut().entry(CONTENT_LENGTH).or_insert(declared.into());
@@ -548,7 +550,7 @@ impl TestRequest {
 }
 
 impl TestRequest {
-    /// Trailers come behind the last chunk, and on HTTP/1.1 there are chunks only without a Content-Length.
+    /// Trailers follow the last chunk, and HTTP/1.1 has chunks only without a Content-Length.
     fn put_trailers(&self, req: &mut Request) {
         if self.trailers.is_empty() {
             return;
@@ -575,7 +577,7 @@ impl fmt::Debug for TestRequest {
     }
 }
 
-/// What hyper does with a response before it goes out (RFC 9110, 6.4.1 and 8.6), so that a test sees the same without it.
+/// Changes a response as hyper does before it is sent (RFC 9110, 6.4.1 and 8.6): a test in process sees the same as over TCP.
 fn as_a_server_does(method: &Method, response: Response) -> Response {
     let (mut parts, body) = response.into_parts();
     let none = matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
@@ -587,7 +589,7 @@ fn as_a_server_does(method: &Method, response: Response) -> Response {
     {
         parts.headers.entry(CONTENT_LENGTH).or_insert(length.into());
     }
-    // Over HEAD hyper lets it stand.
+    // For HEAD hyper keeps it.
     if parts.status == StatusCode::NO_CONTENT && !head {
         parts.headers.remove(CONTENT_LENGTH);
     }
@@ -622,9 +624,9 @@ fn resolve(base: &str, target: &str) -> String {
     format!("/{}{rest}", segments.join("/"))
 }
 
-/// RFC 3986, 2.3: all but what needs no encoding anywhere.
+/// Everything except the unreserved characters (RFC 3986, 2.3).
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// What can't stand in a URI as it is. Percent signs stay: the test may have encoded.
+/// Characters that are not permitted in a URI. Percent signs are kept: the test may have encoded its path.
 const OUTSIDE_URI: &AsciiSet =
     &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'\\').add(b'^').add(b'`');

@@ -1,4 +1,4 @@
-//! What came back.
+//! A response with its whole body.
 
 use std::fmt;
 
@@ -14,8 +14,7 @@ use crate::Error;
 
 /// A response with its whole body.
 ///
-/// The asserts return it again, so that they stand in one line. One that doesn't hold panics at the line of the test, with the request and the
-/// response.
+/// Assertions return the response, so they can be chained. One that fails panics at the line of the test, with the request and the response.
 ///
 /// # Example
 ///
@@ -64,27 +63,27 @@ impl TestResponse {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// What the service put beside the response. Empty over TCP.
+    /// The extensions of the response. Empty over TCP.
     pub fn extensions(&self) -> &Extensions {
         &self.extensions
     }
 
-    /// The error that a refusal of this crate carries, whoever rendered it: with its cause, which the client doesn't see. `None` over TCP.
+    /// The [`Error`] from which this response was made, with its cause, which the client doesn't see. `None` over TCP.
     pub fn error(&self) -> Option<&Error> {
         Error::of_extensions(&self.extensions)
     }
 
-    /// Where the request went, after all redirects: method and URI.
+    /// The method and the URI of the last request, after all redirects.
     pub fn asked(&self) -> (&Method, &Uri) {
         (&self.sent.method, &self.sent.uri)
     }
 
-    /// The body, or what came of it before [`body_error`](Self::body_error).
+    /// The body, or the part before [`body_error`](Self::body_error).
     pub fn bytes(&self) -> &Bytes {
         &self.body
     }
 
-    /// Why the body is not whole.
+    /// Why the body is incomplete.
     pub fn body_error(&self) -> Option<&BodyError> {
         self.body_error.as_ref()
     }
@@ -98,13 +97,15 @@ impl TestResponse {
     ///
     /// # Panics
     ///
-    /// If it is not UTF-8, or not whole.
+    /// If it is not UTF-8, or incomplete.
     #[track_caller]
     pub fn text(&self) -> &str {
         self.whole();
         match std::str::from_utf8(&self.body) {
             Ok(text) => text,
-            Err(error) => self.fail(format_args!("expected a text, but the body is none: {error}")),
+            Err(error) => {
+                self.fail(format_args!("expected a text, but the body is not UTF-8: {error}"))
+            }
         }
     }
 
@@ -112,7 +113,7 @@ impl TestResponse {
     ///
     /// # Panics
     ///
-    /// If it is no JSON, or not what `T` is. [`try_json`](Self::try_json) returns that instead.
+    /// If it is not JSON, or not a `T`. [`try_json`](Self::try_json) returns an error instead.
     #[track_caller]
     pub fn json<T: DeserializeOwned>(&self) -> T {
         self.whole();
@@ -129,7 +130,7 @@ impl TestResponse {
     ///
     /// # Errors
     ///
-    /// If it is no JSON, or not what `T` is.
+    /// If it is not JSON, or not a `T`.
     pub fn try_json<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
         serde_json::from_slice(&self.body)
     }
@@ -138,7 +139,7 @@ impl TestResponse {
     ///
     /// # Panics
     ///
-    /// If the body is no JSON, or nothing is there.
+    /// If the body is not JSON, or has no such value.
     #[track_caller]
     pub fn json_at(&self, pointer: &str) -> Value {
         match self.json::<Value>().pointer(pointer) {
@@ -147,11 +148,11 @@ impl TestResponse {
         }
     }
 
-    /// A cookie that it sets.
+    /// A cookie that the response sets.
     ///
     /// # Panics
     ///
-    /// If it sets none of this name, or several.
+    /// If it sets no cookie of this name, or several.
     #[track_caller]
     pub fn cookie(&self, name: &str) -> TestCookie {
         let mut all = self.cookies().into_iter().filter(|cookie| cookie.name() == name);
@@ -162,7 +163,7 @@ impl TestResponse {
         }
     }
 
-    /// All cookies that it sets.
+    /// All cookies that the response sets.
     pub fn cookies(&self) -> Vec<TestCookie> {
         TestCookie::all(&self.headers)
     }
@@ -170,7 +171,7 @@ impl TestResponse {
     #[track_caller]
     pub(super) fn whole(&self) {
         if let Some(error) = &self.body_error {
-            self.fail(format_args!("expected a whole body, but {error}"));
+            self.fail(format_args!("expected a complete body, but {error}"));
         }
     }
 
@@ -181,7 +182,7 @@ impl TestResponse {
     }
 }
 
-/// The whole exchange: request and response with headers and bodies.
+/// Shows the request and the response, with headers and bodies.
 impl fmt::Display for TestResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.sent.fmt(f)?;

@@ -1,4 +1,4 @@
-//! An exchange as a text that stays the same from run to run.
+//! A request and its response as a text that is the same in each run.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use super::exchange::Sent;
 use super::response::TestResponse;
 
 impl TestResponse {
-    /// The exchange as a text that stays the same from run to run, for a crate of snapshots such as `insta` or `expect-test`.
+    /// The request and the response as a text that is the same in each run, for a snapshot crate such as `insta` or `expect-test`.
     ///
     /// # Example
     ///
@@ -62,10 +62,10 @@ impl TestResponse {
     }
 }
 
-/// An exchange as a text that stays the same from run to run. Made by [`TestResponse::snapshot`].
+/// A request and its response as a text that is the same in each run. Made by [`TestResponse::snapshot`].
 ///
-/// Headers are sorted; those that say how a body was sent and when (`content-length`, `transfer-encoding`, `date`), and the `host`, are left
-/// out, so that the text is the same in process and over TCP. JSON is laid out, with its members sorted. Credentials are masked.
+/// Headers are sorted. `content-length`, `transfer-encoding`, `date` and `host` are left out, as they differ between a test in process and over
+/// TCP. JSON is indented, with its members sorted. Credentials are masked.
 #[derive(Clone)]
 #[must_use]
 pub struct TestSnapshot {
@@ -80,13 +80,13 @@ pub struct TestSnapshot {
 }
 
 impl TestSnapshot {
-    /// Masks the value of a header, sent or received, that changes from run to run.
+    /// Masks the value of a header that changes from run to run, in the request and in the response.
     pub fn masked_header(mut self, name: &str) -> Self {
         self.masked_headers.push(name.to_ascii_lowercase());
         self
     }
 
-    /// Masks the value at a JSON Pointer (RFC 6901) of both bodies, if it is there.
+    /// Masks the value at a JSON Pointer (RFC 6901) in both bodies, if they have it.
     pub fn masked_json(mut self, pointer: &str) -> Self {
         self.masked_json.push(pointer.to_owned());
         self

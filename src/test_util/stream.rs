@@ -1,4 +1,4 @@
-//! A response whose body is still to come.
+//! A response whose body is read piece by piece.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -18,7 +18,7 @@ use super::transport::BodyError;
 use super::upgrade::TestUpgrade;
 use crate::{Body, Error, Response};
 
-/// A response whose body is read piece by piece. Dropping it drops the body in the service, as a client that leaves does.
+/// A response whose body is read piece by piece. Dropping it drops the body in the service, like a client that disconnects.
 ///
 /// Made by [`TestRequest::stream`](super::TestRequest::stream).
 ///
@@ -41,11 +41,11 @@ use crate::{Body, Error, Response};
 /// let mut stream = client.get("/").stream().await;
 /// let event = stream.event().await.ok_or("no event")??;
 /// assert_eq!((event.name.as_str(), event.data.as_str()), ("news", "one"));
-/// drop(stream); // the client leaves
+/// drop(stream); // the client disconnects
 /// # Ok(())
 /// # }
 /// ```
-#[must_use = "a stream that is dropped is a client that leaves"]
+#[must_use = "dropping the stream disconnects the client"]
 pub struct TestStream {
     sent: Sent,
     parts: Parts,
@@ -85,7 +85,7 @@ impl TestStream {
         self.trailers.as_ref()
     }
 
-    /// The next piece of the body, as the service sent it; over TCP pieces may be joined or cut. `None` at the end.
+    /// Returns the next piece of the body, as the service sent it. Over TCP, pieces may be joined or split. `None` at the end.
     ///
     /// # Errors
     ///
@@ -104,7 +104,7 @@ impl TestStream {
         }
     }
 
-    /// The next server-sent event. `None` at the end. Comments are passed over, and so is an event that the end cuts off.
+    /// Returns the next server-sent event. `None` at the end. Comments and an incomplete last event are skipped.
     ///
     /// # Errors
     ///
@@ -124,11 +124,11 @@ impl TestStream {
         }
     }
 
-    /// The next line of a stream of JSON values, such as `application/x-ndjson`. `None` at the end. Empty lines are passed over.
+    /// Returns the next line of a stream of JSON values, such as `application/x-ndjson`. `None` at the end. Empty lines are skipped.
     ///
     /// # Errors
     ///
-    /// If the body fails, or if a line is no JSON or not what `T` is.
+    /// If the body fails, or if the line is not JSON or not a `T`.
     pub async fn json_line<T: DeserializeOwned>(&mut self) -> Option<Result<T, BodyError>> {
         loop {
             let line = match self.lines.iter().position(|byte| *byte == b'\n') {
@@ -153,7 +153,7 @@ impl TestStream {
         }
     }
 
-    /// The connection, if the service agreed to another protocol.
+    /// Returns the connection, if the service has switched protocols.
     pub(super) async fn upgraded(mut self, place: &Location<'_>) -> TestUpgrade {
         let upgrading = self.parts.extensions.remove::<hyper::upgrade::OnUpgrade>();
         if let (StatusCode::SWITCHING_PROTOCOLS, Some(upgrading)) = (self.status(), upgrading) {
@@ -166,7 +166,7 @@ impl TestStream {
         panic!("{place}: expected the status 101, but it is {}\n\n{response}", response.status)
     }
 
-    /// Collects what is still to come, so that the response can be asserted on.
+    /// Reads the rest of the body, and returns the response for assertions.
     pub async fn finish(mut self) -> TestResponse {
         let mut body = BytesMut::new();
         let mut body_error = None;
@@ -219,13 +219,13 @@ fn causes(error: &dyn std::error::Error) -> String {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TestEvent {
-    /// The name. `message` if the service gives none.
+    /// The name. `message` if the event has none.
     pub name: String,
     /// The data, its lines joined.
     pub data: String,
     /// The last id so far.
     pub id: Option<String>,
-    /// After how long the client shall come back, if this event says so.
+    /// After which time the client should reconnect, if the event has `retry`.
     pub retry: Option<Duration>,
 }
 

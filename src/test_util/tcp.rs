@@ -1,4 +1,4 @@
-//! The service behind a real port.
+//! The service on a real port.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -23,51 +23,51 @@ use tokio::task::JoinHandle;
 use super::transport::{SendError, Transport, Unfinished};
 use crate::{Body, Request, Response};
 
-/// A server on a port of its own, and its client. It ends when it is dropped.
+/// A server on a port, and its client. The server stops when this is dropped.
 pub(super) struct Tcp {
     addr: SocketAddr,
     protocol: Protocol,
-    beside: Arc<Mutex<Beside>>,
-    _server: Ended,
+    side: Arc<Mutex<SideChannel>>,
+    _server: AbortOnDrop,
 }
 
-/// What is spoken on the connections.
+/// The protocol of the connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Protocol {
     Http1,
     Http2,
 }
 
-/// What goes beside the connections, by the address of the client.
+/// What client and server exchange within the process, by the address of the client.
 #[derive(Default)]
-struct Beside {
+struct SideChannel {
     extensions: HashMap<SocketAddr, Extensions>,
-    /// Connections on which the client says less than it promised, and still waits for an answer.
+    /// Connections whose client sends less than its Content-Length, and then waits for the response.
     half_closing: HashSet<SocketAddr>,
     failures: HashMap<SocketAddr, SendError>,
 }
 
-fn lock(beside: &Mutex<Beside>) -> MutexGuard<'_, Beside> {
-    beside.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(side: &Mutex<SideChannel>) -> MutexGuard<'_, SideChannel> {
+    side.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Tcp {
     pub(super) async fn start(inner: Arc<dyn Transport>, protocol: Protocol) -> io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let addr = listener.local_addr()?;
-        let beside = Arc::<Mutex<Beside>>::default();
-        let shared = beside.clone();
+        let side = Arc::<Mutex<SideChannel>>::default();
+        let shared = side.clone();
         let accept = async move {
             let mut connections = tokio::task::JoinSet::new();
             loop {
                 if let Ok((stream, peer)) = listener.accept().await {
-                    let (inner, beside) = (inner.clone(), shared.clone());
-                    connections.spawn(serve(stream, peer, protocol, inner, beside));
+                    let (inner, side) = (inner.clone(), shared.clone());
+                    connections.spawn(serve(stream, peer, protocol, inner, side));
                 }
                 while connections.try_join_next().is_some() {}
             }
         };
-        Ok(Self { addr, protocol, beside, _server: Ended(tokio::spawn(accept)) })
+        Ok(Self { addr, protocol, side, _server: AbortOnDrop(tokio::spawn(accept)) })
     }
 
     pub(super) fn addr(&self) -> SocketAddr {
@@ -80,28 +80,28 @@ async fn serve(
     peer: SocketAddr,
     protocol: Protocol,
     inner: Arc<dyn Transport>,
-    beside: Arc<Mutex<Beside>>,
+    side: Arc<Mutex<SideChannel>>,
 ) {
-    let half_closing = lock(&beside).half_closing.remove(&peer);
+    let half_closing = lock(&side).half_closing.remove(&peer);
     let service = hyper::service::service_fn(move |mut req: http::Request<Incoming>| {
-        match lock(&beside).extensions.remove(&peer) {
+        match lock(&side).extensions.remove(&peer) {
             Some(extensions) => req.extensions_mut().extend(extensions),
-            // Another client than the kit's own.
+            // A client other than the test client.
             None => {
                 req.extensions_mut().insert(crate::PeerAddr(peer));
             }
         }
         let answer = inner.call(req.map(Body::new));
-        let beside = beside.clone();
+        let side = side.clone();
         async move {
             answer.await.map_err(|error| {
-                lock(&beside).failures.insert(peer, error);
+                lock(&side).failures.insert(peer, error);
                 io::Error::other("the service failed")
             })
         }
     });
     let io = TokioIo::new(stream);
-    // How a connection ends is told to its client by its end.
+    // The client sees how the connection ends.
     match protocol {
         Protocol::Http1 => {
             drop(http1(half_closing).serve_connection(io, service).with_upgrades().await)
@@ -121,57 +121,58 @@ fn http1(half_closing: bool) -> hyper::server::conn::http1::Builder {
 
 impl Transport for Tcp {
     fn call(&self, mut req: Request) -> BoxFuture<'static, Result<Response, SendError>> {
-        let (addr, protocol, beside) = (self.addr, self.protocol, self.beside.clone());
+        let (addr, protocol, side) = (self.addr, self.protocol, self.side.clone());
         Box::pin(async move {
-            // The address is known before the server sees the connection.
+            // Bound before it connects: the server finds the extensions by this address.
             let socket = TcpSocket::new_v4().map_err(connection)?;
             socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).map_err(connection)?;
             let local = socket.local_addr().map_err(connection)?;
             let end = Arc::<AtomicBool>::default();
             let unfinished = req.extensions_mut().remove::<Unfinished>();
-            // A stream of HTTP/2 is reset where the body fails.
+            // On HTTP/2 the stream is reset when the body fails.
             if let Some(unfinished) = unfinished.filter(|_| protocol == Protocol::Http1) {
                 let end = end.clone();
-                lock(&beside).half_closing.insert(local);
+                lock(&side).half_closing.insert(local);
                 req = req.map(|_| Body::new(Hanging { data: Some(unfinished.0), end }));
             }
-            lock(&beside).extensions.insert(local, std::mem::take(req.extensions_mut()));
+            lock(&side).extensions.insert(local, std::mem::take(req.extensions_mut()));
             let stream = socket.connect(addr).await.map_err(connection)?;
-            let asked = match protocol {
-                Protocol::Http1 => ask(HalfClosing { stream, end, closed: false }, req).await,
-                Protocol::Http2 => ask_http2(stream, req).await,
+            let result = match protocol {
+                Protocol::Http1 => {
+                    send_http1(HalfClosing { stream, end, closed: false }, req).await
+                }
+                Protocol::Http2 => send_http2(stream, req).await,
             };
-            let mut beside = lock(&beside);
-            beside.extensions.remove(&local);
-            asked.map_err(|error| {
-                beside.failures.remove(&local).unwrap_or_else(|| connection(error))
-            })
+            let mut side = lock(&side);
+            side.extensions.remove(&local);
+            result
+                .map_err(|error| side.failures.remove(&local).unwrap_or_else(|| connection(error)))
         })
     }
 }
 
-async fn ask<I>(io: I, req: Request) -> hyper::Result<Response>
+async fn send_http1<I>(io: I, req: Request) -> hyper::Result<Response>
 where
     I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let (mut sender, conn) = hyper::client::conn::http1::handshake(TokioIo::new(io)).await?;
-    let conn = Ended(tokio::spawn(async move {
+    let conn = AbortOnDrop(tokio::spawn(async move {
         let _ = conn.with_upgrades().await;
     }));
     let mut response = sender.send_request(req).await?;
-    // It frames the body on this connection, and says nothing about the response.
+    // It belongs to the connection, not to the response.
     response.headers_mut().remove(TRANSFER_ENCODING);
     Ok(response.map(|body| Body::new(ConnectedBody { body, _conn: conn })))
 }
 
-async fn ask_http2(stream: TcpStream, mut req: Request) -> hyper::Result<Response> {
+async fn send_http2(stream: TcpStream, mut req: Request) -> hyper::Result<Response> {
     let io = TokioIo::new(stream);
     let (mut sender, conn) =
         hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await?;
-    let conn = Ended(tokio::spawn(async move {
+    let conn = AbortOnDrop(tokio::spawn(async move {
         let _ = conn.await;
     }));
-    // RFC 9113, 8.3.1: the host is part of the URI; 8.2.2: nothing is said of the connection.
+    // RFC 9113, 8.3.1: the host is part of the URI; 8.2.2: there are no connection-specific fields.
     let host = req.headers_mut().remove(HOST);
     let authority = host.and_then(|host| Authority::try_from(host.as_bytes()).ok());
     let mut uri = std::mem::take(req.uri_mut()).into_parts();
@@ -183,8 +184,8 @@ async fn ask_http2(stream: TcpStream, mut req: Request) -> hyper::Result<Respons
     Ok(response.map(|body| Body::new(ConnectedBody { body, _conn: conn })))
 }
 
-/// Asks over a connection within the process, for what only a connection can do.
-pub(super) async fn ask_by_pipe(
+/// Sends a request over a connection within the process, which an upgrade needs.
+pub(super) async fn send_by_pipe(
     inner: Arc<dyn Transport>,
     mut req: Request,
 ) -> Result<Response, SendError> {
@@ -204,7 +205,7 @@ pub(super) async fn ask_by_pipe(
     });
     let server = http1(false).serve_connection(TokioIo::new(theirs), service).with_upgrades();
     tokio::spawn(server);
-    ask(ours, req).await.map_err(|error| {
+    send_http1(ours, req).await.map_err(|error| {
         let failure = failure.lock().unwrap_or_else(PoisonError::into_inner).take();
         failure.unwrap_or_else(|| connection(error))
     })
@@ -214,19 +215,19 @@ fn connection(error: impl Into<axum_core::BoxError>) -> SendError {
     SendError::Connection(error.into())
 }
 
-/// A task that ends when this is dropped.
-struct Ended(JoinHandle<()>);
+/// A task that is aborted when this is dropped.
+struct AbortOnDrop(JoinHandle<()>);
 
-impl Drop for Ended {
+impl Drop for AbortOnDrop {
     fn drop(&mut self) {
         self.0.abort();
     }
 }
 
-/// The body of a response. The connection ends with it.
+/// The body of a response. Its connection is closed when it is dropped.
 struct ConnectedBody {
     body: Incoming,
-    _conn: Ended,
+    _conn: AbortOnDrop,
 }
 
 impl HttpBody for ConnectedBody {
@@ -249,7 +250,7 @@ impl HttpBody for ConnectedBody {
     }
 }
 
-/// A body that is shorter than its Content-Length says: no more comes, and the sending side is closed.
+/// A body that is shorter than its Content-Length. After the data it stays pending, and the sending side is closed.
 struct Hanging {
     data: Option<Bytes>,
     end: Arc<AtomicBool>,
@@ -273,7 +274,7 @@ impl HttpBody for Hanging {
     }
 }
 
-/// A connection whose sending side is closed once a [`Hanging`] body is out.
+/// A connection whose sending side is closed after the data of a [`Hanging`] body.
 struct HalfClosing {
     stream: TcpStream,
     end: Arc<AtomicBool>,

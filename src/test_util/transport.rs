@@ -14,7 +14,7 @@ use tower::{Service, ServiceExt};
 
 use crate::{Body, Request, Response};
 
-/// What takes a request to the service.
+/// Sends a request to the service.
 pub(super) trait Transport: Send + Sync {
     fn call(&self, req: Request) -> BoxFuture<'static, Result<Response, SendError>>;
 }
@@ -29,7 +29,7 @@ pub enum SendError {
     Panicked(String),
     /// The connection failed, for a client over TCP.
     Connection(BoxError),
-    /// The request is none: a bad URI, header name or value, or a body that can't be encoded.
+    /// The request is not valid: its URI, a header name or value, or a body that can't be encoded.
     Request(String),
 }
 
@@ -39,7 +39,7 @@ impl fmt::Display for SendError {
             Self::Service(error) => write!(f, "the service failed: {error}"),
             Self::Panicked(message) => write!(f, "the service panicked: {message}"),
             Self::Connection(error) => write!(f, "the connection failed: {error}"),
-            Self::Request(what) => write!(f, "the test's request is none: {what}"),
+            Self::Request(what) => write!(f, "the request of the test is not valid: {what}"),
         }
     }
 }
@@ -53,7 +53,7 @@ impl std::error::Error for SendError {
     }
 }
 
-/// Why the body of a response is not whole.
+/// Why the body of a response is incomplete.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BodyError {
@@ -72,7 +72,7 @@ impl fmt::Display for BodyError {
             Self::Failed(error) => write!(f, "the body failed: {error}"),
             Self::TooLong { limit } => write!(
                 f,
-                "the body is longer than {limit} bytes: raise `max_body`, or read it with `stream`"
+                "the body is longer than {limit} bytes; raise `max_body`, or read it with `stream`"
             ),
         }
     }
@@ -80,7 +80,7 @@ impl fmt::Display for BodyError {
 
 impl std::error::Error for BodyError {}
 
-/// A service that is called in place. Each call has a clone of its own, which was polled ready.
+/// Calls the service in process. Each call has its own clone, which is polled until it is ready.
 pub(super) struct InPlace<S>(Mutex<S>);
 
 impl<S> InPlace<S> {

@@ -1,4 +1,4 @@
-//! A connection that went over to another protocol.
+//! A connection that was upgraded to another protocol.
 
 use std::fmt;
 use std::io;
@@ -10,7 +10,7 @@ use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// The client's side of a connection that went over to another protocol, as a stream of bytes. Made by
+/// The client's side of a connection that was upgraded to another protocol, as a stream of bytes. Made by
 /// [`TestRequest::upgrade`](super::TestRequest::upgrade).
 ///
 /// # Example
@@ -52,7 +52,7 @@ impl TestUpgrade {
         Self { headers, io: TokioIo::new(io) }
     }
 
-    /// The headers of the 101.
+    /// The headers of the response 101.
     pub fn headers(&self) -> &HeaderMap {
         &self.headers
     }

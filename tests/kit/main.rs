@@ -191,7 +191,7 @@ fn cases(c: &TestClient) -> Vec<TestRequest> {
     ]
 }
 
-/// All that a test can tell of the outcome.
+/// Everything that a test can see of a response.
 async fn outcome(request: TestRequest) -> String {
     match request.try_send().await {
         Ok(response) => {
@@ -239,7 +239,7 @@ async fn both(service: ChainService) -> [TestClient; 2] {
 }
 
 #[tokio::test]
-async fn what_a_test_sends_is_what_arrives() {
+async fn a_service_receives_what_a_test_sends() {
     for client in both(chain()).await {
         let response = client
             .post("/echo?a=1")
@@ -308,7 +308,7 @@ async fn cookies_are_kept_and_forgotten_only_with_a_jar() {
 }
 
 #[tokio::test]
-async fn redirects_are_followed_only_when_asked() {
+async fn redirects_are_followed_only_if_enabled() {
     for client in both(chain()).await {
         client.post("/done").send().await.assert_status(303).assert_redirect("/me");
         let client = client.follow_redirects();
@@ -407,7 +407,7 @@ async fn a_body_that_fails_is_a_value() {
 }
 
 #[tokio::test]
-async fn no_response_is_told_from_a_response() {
+async fn a_missing_response_differs_from_a_response() {
     let failing = tower::service_fn(async |_: Request| {
         Err::<Response, _>(std::io::Error::other("out of order"))
     });
@@ -486,7 +486,7 @@ async fn a_middleware_takes_what_the_test_provides() {
     assert!(response.to_string().contains("User"), "{response}");
 }
 
-/// Runs what must fail, and gives back what it says.
+/// Runs an assertion that must fail, and returns its message.
 fn failure(check: impl FnOnce()) -> String {
     let Err(panic) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(check)) else {
         panic!("it holds");

@@ -14,7 +14,7 @@ async fn over_all(service: ChainService) -> [TestClient; 3] {
     [client.clone(), client.clone().over_tcp().await, client.over_http2().await]
 }
 
-/// What of an outcome HTTP/2 doesn't say by itself: the echo shows an absolute URI, no `Host`, and no framing of chunks.
+/// Removes what differs on HTTP/2: the echo shows an absolute URI, no `Host`, and no chunks.
 fn without_framing(outcome: &str) -> String {
     outcome
         .replace("http://localhost/", "/")
@@ -181,7 +181,7 @@ async fn values_are_read_line_by_line() {
     }
 }
 
-/// In process nothing waits for a socket, so tokio's clock can stand still.
+/// In process nothing waits for a socket, so the clock of tokio can be paused.
 #[tokio::test(start_paused = true)]
 async fn a_timeout_is_tested_with_a_paused_clock() {
     use tower_http::timeout::TimeoutLayer;

@@ -1,9 +1,9 @@
-//! Panics, bodies that nobody reads, and connections that live on.
+//! Panics, unread bodies, and whether the connection stays open.
 
 use super::*;
 
 #[tokio::test]
-async fn a_panic_is_a_500_and_the_connection_lives_on() {
+async fn a_panic_is_a_500_and_the_connection_stays_open() {
     let server = Running::start(service()).await;
     let mut client = server.connect().await;
     client.send("GET /panic HTTP/1.1\r\nHost: test\r\n\r\n").await;
@@ -28,7 +28,7 @@ async fn a_body_that_panics_breaks_the_response_off() {
 }
 
 #[tokio::test]
-async fn what_a_handler_leaves_unread_is_drained_and_the_connection_lives_on() {
+async fn an_unread_body_is_drained_and_the_connection_stays_open() {
     let server = Running::start(service()).await;
     let mut client = server.connect().await;
     let body = vec![b'x'; 3_000_000];
@@ -60,7 +60,7 @@ async fn chunks_that_a_handler_leaves_unread_are_drained() {
 
 #[cfg(feature = "json")]
 #[tokio::test]
-async fn the_connection_lives_on_after_a_413_a_400_and_a_415() {
+async fn the_connection_stays_open_after_a_413_a_400_and_a_415() {
     async fn take(_: tower_chain::Json<serde_json::Value>) -> &'static str {
         "taken"
     }
@@ -94,7 +94,7 @@ async fn a_response_survives_a_body_that_is_too_large_to_drain() {
     for headers in ["Content-Length: 20000000\r\n", "Transfer-Encoding: chunked\r\n"] {
         let mut client = server.connect().await;
         client.send(post("/ignored", headers)).await;
-        // More than fits into the buffers of the sockets: who closes now would reset the connection, and the answer would be gone.
+        // More than fits into the buffers of the sockets: closing now would reset the connection, and the response would be lost.
         let chunk = [b"100000\r\n".as_slice(), &vec![b'x'; 0x10_0000], b"\r\n"].concat();
         for _ in 0..19 {
             client.send(&chunk).await;
@@ -166,7 +166,7 @@ async fn after_an_unread_body_the_connection_serves_the_next_request_or_announce
 }
 
 #[tokio::test]
-async fn on_http2_the_client_is_told_to_stop_sending_and_the_other_streams_live_on() {
+async fn on_http2_an_unread_stream_is_reset_without_error_and_the_others_continue() {
     let server =
         Running::tuned(service(), |server| server.body_read_timeout(Duration::from_millis(100)))
             .await;
@@ -207,7 +207,7 @@ async fn on_http2_the_client_is_told_to_stop_sending_and_the_other_streams_live_
 }
 
 #[tokio::test]
-async fn a_client_that_waits_for_100_is_told_before_it_sends() {
+async fn a_client_that_waits_for_100_gets_it_before_it_sends() {
     let server = Running::start(service()).await;
     let mut client = server.connect().await;
     client.send(post("/length", "Content-Length: 3\r\nExpect: 100-continue\r\n")).await;

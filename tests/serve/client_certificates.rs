@@ -1,4 +1,4 @@
-//! Clients that prove by a certificate who they are.
+//! Client certificates.
 
 use std::sync::Arc;
 
@@ -159,7 +159,7 @@ async fn a_revoked_certificate_is_refused_and_lists_are_replaced() {
     let tls = tls.client_certificates(roots().revoked(of_bob).unwrap()).unwrap();
     assert_eq!((host.ask(Some(&ann)).await.is_some(), host.ask(Some(&bob)).await), (true, None));
 
-    // What is out of date doesn't tell who was revoked since.
+    // An expired list doesn't contain later revocations.
     let old = revoking(&ours, 2, 2021);
     tls.client_certificates(roots().revoked(old).unwrap()).unwrap();
     assert_eq!(host.ask(Some(&ann)).await, None);

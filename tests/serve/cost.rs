@@ -8,7 +8,7 @@ use tower_chain::{Chain, ChainService, Server};
 
 use super::GET;
 
-/// Allocations of a request on a connection that has served some. The client makes none.
+/// Allocations for a request on a connection that has served requests before. The client makes none.
 fn allocations(serve: impl AsyncFnOnce(TcpListener, ChainService)) -> u64 {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (mut client, mut answer) = runtime.block_on(async {

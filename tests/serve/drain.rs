@@ -1,4 +1,4 @@
-//! What a server that stops must not lose, and what must not hold it up.
+//! A server that stops: it loses no request, and nothing delays it.
 
 use futures_util::future::join_all;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
@@ -11,7 +11,7 @@ async fn a_second_signal_ends_the_server_at_once() {
     let (mut program, addr) = program("true").await;
     let mut client = Raw(TcpStream::connect(addr).await.unwrap());
     client.send(post("/length", "Content-Length: 3\r\n")).await;
-    // Its answer says that the first request has come as well: they are on one thread, and in order.
+    // Its response shows that the first request has arrived as well: both are handled by one thread, in order.
     let mut other = Raw(TcpStream::connect(addr).await.unwrap());
     other.send(GET).await;
     other.response().await;
@@ -30,7 +30,7 @@ async fn a_second_signal_ends_the_server_at_once() {
 }
 
 #[tokio::test]
-async fn a_full_server_that_stops_serves_those_who_wait() {
+async fn a_full_server_that_stops_serves_waiting_connections() {
     let (service, gate) = gated();
     let server = Running::tuned(service, |server| server.max_connections(1)).await;
     let addr = server.addr;
@@ -52,7 +52,7 @@ async fn a_full_server_that_stops_serves_those_who_wait() {
 }
 
 #[tokio::test]
-async fn those_who_wait_hold_up_no_deadline() {
+async fn waiting_connections_do_not_delay_the_deadline() {
     let (service, gate) = gated();
     let tune = |server: Server| server.max_connections(1).drain_deadline(Duration::from_millis(50));
     let server = Running::tuned(service, tune).await;
@@ -112,7 +112,7 @@ async fn half_a_body_does_not_hang_a_server_that_stops() {
     assert_eq!(silent.rest().await.unwrap_or_default(), "");
 }
 
-/// Clients that ask until the server has stopped. Each says when it was served, and in the end which requests were not.
+/// Clients that send requests until the server has stopped. Each reports its first response, and at the end the requests without one.
 async fn under_load<F>(clients: usize, client: fn(SocketAddr, usize, UnboundedSender<()>) -> F)
 where
     F: Future<Output = Vec<String>> + Send + 'static,
@@ -172,7 +172,7 @@ async fn ask_http1(addr: SocketAddr, client: usize, served: UnboundedSender<()>)
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn under_load_no_http2_request_is_lost_when_the_server_stops() {
-    // RFC 9113, 6.8: what came too late was not begun, so that the client may ask again elsewhere.
+    // RFC 9113, 6.8: a request that arrived too late was not begun, and the client may send it to another server.
     under_load(20, ask_http2).await;
 }
 
@@ -198,9 +198,9 @@ async fn ask_http2(addr: SocketAddr, client: usize, served: UnboundedSender<()>)
     refused
 }
 
-/// A closed socket answers what still comes by a reset, and what the client has not got by then is gone.
+/// Data that arrives at a closed socket causes a reset, and the client loses what it has not received by then.
 #[tokio::test]
-async fn windows_that_come_late_break_no_answer_off() {
+async fn late_window_updates_do_not_break_a_response_off() {
     const LENGTH: usize = 2_000_000;
     let (service, gate) = gated_with(vec![b'x'; LENGTH]);
     let server = Running::start(service).await;
@@ -216,7 +216,7 @@ async fn windows_that_come_late_break_no_answer_off() {
     client.read_until(&mut read, ping, 8).await;
     let at = read.windows(9).position(|head| head == ping).unwrap() + 9;
     client.send([b"\0\0\x08\x06\x01\0\0\0\0", &read[at..at + 8]].concat()).await;
-    // The last GOAWAY: nothing more is read of this connection, as far as HTTP goes.
+    // The last GOAWAY: HTTP reads nothing more from this connection.
     client.read_until(&mut read, b"\0\0\x08\x07\0\0\0\0\0\0\0\0\x01", 0).await;
     gate.open(1);
     while within(client.0.read_buf(&mut read)).await.unwrap() > 0 {
@@ -238,7 +238,7 @@ async fn a_body_on_its_way_is_taken_while_the_server_stops() {
         client.send(if headers.starts_with('C') { "abc" } else { "3\r\nabc\r\n" }).await;
         clients.push(client);
     }
-    // Half a head counts as well: it came before the server was asked to stop.
+    // Half a head counts as well: it arrived before the server was asked to stop.
     let mut half_a_head = server.connect().await;
     half_a_head.send("GET / HTTP/1.1\r\nHo").await;
     let stopping = tokio::spawn(server.stop());

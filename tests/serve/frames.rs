@@ -1,4 +1,4 @@
-//! Frames of HTTP/2 as bytes, for what no client sends.
+//! HTTP/2 frames as bytes, for requests that no client sends.
 
 /// The start of a connection, with a window for each of its streams and the largest one for itself.
 pub(super) fn preface(window: u32) -> Vec<u8> {

@@ -92,7 +92,7 @@ async fn a_head_has_at_most_a_hundred_fields_on_http2() {
 /// Run in a process of its own, because the limit is one of the process.
 #[cfg(unix)]
 #[tokio::test]
-async fn a_server_out_of_file_descriptors_goes_on_when_there_are_some() {
+async fn a_server_without_file_descriptors_continues_when_some_are_free() {
     let (_program, addr) = program("ulimit -n 40").await;
     let mut clients = Vec::new();
     for _ in 0..60 {
@@ -102,7 +102,7 @@ async fn a_server_out_of_file_descriptors_goes_on_when_there_are_some() {
     }
     assert_eq!(body_of(&clients[0].response().await), "hello");
     let waiting = clients.split_off(45);
-    // Those that go make room for those that wait.
+    // Connections that end free file descriptors for those that wait.
     clients.truncate(10);
     for mut waiting in waiting {
         assert_eq!(body_of(&waiting.response().await), "hello");
@@ -233,7 +233,7 @@ async fn connections_of_one_client_past_its_limit_are_closed() {
 }
 
 #[tokio::test]
-async fn behind_a_proxy_a_client_is_who_the_proxy_says() {
+async fn behind_a_proxy_connections_are_counted_for_its_clients() {
     let listener = Listener::bind("127.0.0.1:0").await.unwrap().proxy_protocol();
     let server = Server::new(listener).max_connections_per_client(1);
     let server = Running::of(server, service());
@@ -267,7 +267,7 @@ async fn an_idle_http2_connection_ends() {
 }
 
 #[tokio::test]
-async fn a_stream_that_its_client_does_not_read_ends_and_the_others_live_on() {
+async fn a_stream_that_is_not_read_ends_and_the_others_continue() {
     let timeout = Duration::from_millis(100);
     let alive = Arc::new(());
     let sent = std::sync::Mutex::new(Some(alive.clone()));
@@ -287,7 +287,7 @@ async fn a_stream_that_its_client_does_not_read_ends_and_the_others_live_on() {
     let get =
         |path: &str| http::Request::get(format!("http://test{path}")).body(String::new()).unwrap();
     let unread = send.send_request(get("/endless")).await.unwrap().into_body();
-    // The window of the stream is shut now. That of the connection is larger, so that others pass.
+    // The window of the stream is closed now. The window of the connection is larger, and other streams continue.
     let ended = async {
         while Arc::strong_count(&alive) > 1 {
             let response = send.send_request(get("/")).await.unwrap();

@@ -1,4 +1,4 @@
-//! Where connections come from, and who is served.
+//! Listeners, and the services that a server accepts.
 
 use super::*;
 

@@ -116,9 +116,9 @@ impl Raw {
         }
     }
 
-    /// Reads until these bytes have come, and so many behind them.
-    async fn read_until(&mut self, read: &mut Vec<u8>, bytes: &[u8], behind: usize) {
-        while !read.windows(bytes.len() + behind).any(|window| window.starts_with(bytes)) {
+    /// Reads until these bytes have arrived, and this many after them.
+    async fn read_until(&mut self, read: &mut Vec<u8>, bytes: &[u8], after: usize) {
+        while !read.windows(bytes.len() + after).any(|window| window.starts_with(bytes)) {
             assert!(within(self.0.read_buf(read)).await.unwrap() > 0, "the connection ended");
         }
     }
@@ -190,7 +190,7 @@ fn fresh() -> Body {
     Body::from_stream(stream::repeat_with(|| io::Result::Ok(Bytes::from(vec![1; 64 * 1024]))))
 }
 
-/// A gate in a handler: the test sees who comes, and says who passes.
+/// A gate in a handler: the test sees which requests arrive, and lets them pass.
 #[derive(Clone)]
 struct Gate(Arc<[Semaphore; 2]>);
 
@@ -209,7 +209,7 @@ impl Gate {
     }
 }
 
-/// Answers when the test says so.
+/// A service that responds when the test opens its gate.
 fn gated() -> (ChainService, Gate) {
     gated_with("done")
 }
@@ -236,7 +236,7 @@ fn body_of(response: &str) -> &str {
     response.split_once("\r\n\r\n").expect("no end of the head").1
 }
 
-/// A server in a process of its own, after what the shell does before.
+/// Starts a server in a process of its own, after a command of the shell.
 #[cfg(unix)]
 async fn program(before: &str) -> (tokio::process::Child, SocketAddr) {
     use tokio::io::{AsyncBufReadExt, BufReader};
@@ -256,7 +256,7 @@ async fn program(before: &str) -> (tokio::process::Child, SocketAddr) {
             break addr.parse().unwrap();
         }
     };
-    // Who is told the result of the test reads on.
+    // The test harness of that process writes its result at the end.
     tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
     (program, addr)
 }

@@ -51,7 +51,7 @@ async fn a_connection_without_the_header_is_closed() {
     assert_eq!(client.rest().await.unwrap_or_default(), "");
 }
 
-/// Without the switch the header is no HTTP.
+/// Without the setting, the header is not valid HTTP.
 #[tokio::test]
 async fn a_header_is_not_believed_unless_switched_on() {
     let server = Running::start(service()).await;

@@ -1,4 +1,4 @@
-//! Requests that two readers could take for different ones: they are refused, or end the connection, and what is hidden in them is never served.
+//! Requests that two servers could read differently: they are refused or end the connection, and a request hidden in them is never served.
 
 use super::*;
 
@@ -28,7 +28,7 @@ async fn answers(raw: &str) -> (Vec<String>, Vec<String>) {
 }
 
 #[tokio::test]
-async fn what_could_be_read_in_two_ways_is_not_served() {
+async fn ambiguous_requests_are_not_served() {
     let hidden = "GET /hidden HTTP/1.1\r\nHost: test\r\n\r\n";
     let chunks = format!("{:x}\r\n{hidden}\r\n0\r\n\r\n", hidden.len());
     for (case, fields, body) in [
@@ -63,7 +63,7 @@ async fn what_could_be_read_in_two_ways_is_not_served() {
 }
 
 #[tokio::test]
-async fn chunks_that_are_none_end_the_connection() {
+async fn invalid_chunks_end_the_connection() {
     let hidden = "GET /hidden HTTP/1.1\r\nHost: test\r\n\r\n";
     for (case, body) in [
         ("no size", "\r\n\r\n"),

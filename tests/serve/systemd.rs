@@ -12,7 +12,7 @@ use tower_chain::Server;
 use super::{GET, Raw, body_of, service, within};
 
 #[tokio::test]
-async fn a_socket_that_is_handed_over_is_served_and_the_manager_told() {
+async fn a_socket_that_is_handed_over_is_served_and_the_manager_notified() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
     let path = std::env::temp_dir().join(format!("tower-chain-notify-{}", std::process::id()));

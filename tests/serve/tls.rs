@@ -114,7 +114,7 @@ async fn a_certificate_is_replaced_while_the_server_runs() {
     tls.replace(new.cert.pem(), new.signing_key.serialize_pem()).unwrap();
     assert_eq!(get(connect(&server, new.cert.der(), &[]).await.unwrap()).await, "hello");
     assert!(connect(&server, old.cert.der(), &[]).await.is_err());
-    // What was open lives on.
+    // Open connections continue.
     assert_eq!(get(open).await, "hello");
 }
 
@@ -127,7 +127,7 @@ async fn changed_files_are_read_again() {
     let server = start(tls.clone()).await;
     assert!(connect(&server, old.cert.der(), &[]).await.is_ok());
 
-    // A half-written pair changes nothing, and is no end of the watch.
+    // A half-written pair changes nothing, and the files are checked again.
     fs::write(&chain, new.cert.pem()).unwrap();
     assert!(matches!(tls.reload(), Err(TlsError::Refused(_))));
     assert!(connect(&server, old.cert.der(), &[]).await.is_ok());
