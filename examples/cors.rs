@@ -27,7 +27,7 @@
 //! ```
 
 use http::{HeaderValue, Method};
-use tower_chain::{Chain, Next, ProblemDetails, Request, Response, StatusCode};
+use tower_chain::{Chain, Next, ProblemDetails, Response, StatusCode};
 use tower_http::cors::CorsLayer;
 use tower_http::csrf::CsrfLayer;
 

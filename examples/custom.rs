@@ -30,7 +30,7 @@
 
 use http::header::{HeaderName, HeaderValue, VARY};
 use tower_chain::{Chain, ChainService, Dependent, Endpoint, Error, IntoResponse, Middleware};
-use tower_chain::{Next, Provided, Request, Response, StatusCode};
+use tower_chain::{Next, Provided, Response, StatusCode};
 
 /// Tells by a header for whom a request is. Provides the [`Tenant`], and refuses who is none with 403.
 struct Tenants {
@@ -65,7 +65,7 @@ impl Middleware for Tenants {
         let Some(tenant) = tenant else {
             return Error::new(StatusCode::FORBIDDEN, "There is no such tenant").into_response();
         };
-        let mut response = next.run_with((tenant.clone(),)).await;
+        let mut response = next.run_with(tenant.clone()).await;
         response.headers_mut().append(VARY, HeaderValue::from(self.header.clone()));
         response
     }

@@ -38,7 +38,7 @@ use std::time::Instant;
 use http::{HeaderValue, Uri};
 use serde::Serialize;
 use serde_json::{Value, json};
-use tower_chain::{Chain, Error, Json, Next, Path, Provided, Request, Response, StatusCode};
+use tower_chain::{Chain, Error, Json, Next, Path, Provided, Response, StatusCode};
 use tower_http::cors::CorsLayer;
 
 #[derive(Clone, Serialize)]

@@ -33,7 +33,7 @@
 use std::time::Duration;
 
 use http::header::{AUTHORIZATION, COOKIE, HeaderName, HeaderValue};
-use tower_chain::{Chain, Next, ProblemDetails, Request, Response, StatusCode};
+use tower_chain::{Chain, Next, ProblemDetails, Response, StatusCode};
 use tower_http::compression::CompressionLayer;
 use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
 use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;

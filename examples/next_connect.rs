@@ -34,7 +34,7 @@
 
 use serde_json::{Value, json};
 use tower_chain::{Authenticate, Chain, ChainService, Error, Json, Principal, StatusCode};
-use tower_chain::{Next, Request, Response};
+use tower_chain::{Next, Response};
 
 async fn log(next: Next<'_>) -> Response {
     let method = next.method().clone();

@@ -35,7 +35,7 @@ use serde::Deserialize;
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use tower_chain::{
     Authenticate, Chain, ChainService, Json, Next, Overhead, PeerAddr, Principal, RateLimit,
-    Request, Response, SecurityHeaders, Valid,
+    Response, SecurityHeaders, Valid,
 };
 
 // Counts allocations. Without it the table has times alone.

@@ -26,7 +26,9 @@
 use std::error::Error;
 use std::time::Duration;
 
-use tower_chain::{Chain, ChainService, Middleware, Next, Path, Request, Response, ServerTiming};
+use tower_chain::{
+    Chain, ChainService, MiddlewareExt, Next, Path, Request, Response, ServerTiming,
+};
 
 /// Takes its time, as a look into a database does.
 async fn user(next: Next<'_>) -> Response {

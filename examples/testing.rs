@@ -19,9 +19,7 @@
 //! # {"type":"about:blank","title":"Unauthorized","status":401,"detail":"Who are you?"}
 //! ```
 
-use tower_chain::{
-    Chain, ChainService, Error, Json, Next, Provided, Request, Response, StatusCode,
-};
+use tower_chain::{Chain, ChainService, Error, Json, Next, Provided, Response, StatusCode};
 
 #[derive(Clone)]
 struct User(String);

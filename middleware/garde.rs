@@ -230,7 +230,7 @@ where
         if let Some(body) = source.to_body() {
             *next.body_mut() = Body::from(body);
         }
-        next.run_with((Garde(data),)).await
+        next.run_with(Garde(data)).await
     }
 }
 

@@ -28,7 +28,7 @@
 //! # Example: each step, for developers alone
 //!
 //! ```
-//! use tower_chain::{Chain, Middleware, Next, Request, Response, ServerTiming};
+//! use tower_chain::{Chain, MiddlewareExt, Next, Request, Response, ServerTiming};
 //!
 //! async fn log(next: Next<'_>) -> Response {
 //!     next.run().await

@@ -205,7 +205,7 @@ impl Error {
     /// # Example
     ///
     /// ```
-    /// use tower_chain::{Error, Next, Request, Response};
+    /// use tower_chain::{Error, Next, Response};
     ///
     /// async fn report(next: Next<'_>) -> Response {
     ///     let response = next.run().await;

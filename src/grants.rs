@@ -73,7 +73,7 @@ pub trait Grants {
 /// # Example
 ///
 /// ```
-/// use tower_chain::{Anonymous, Endpoint, Middleware, Request, Response, Next};
+/// use tower_chain::{Anonymous, Endpoint, Middleware, Next, Response};
 ///
 /// #[derive(Clone)]
 /// struct User(&'static str);
@@ -89,7 +89,7 @@ pub trait Grants {
 ///         if user.is_none() {
 ///             next.extensions_mut().insert(Anonymous::<Option<User>>::new());
 ///         }
-///         next.run_with((user,)).await
+///         next.run_with(user).await
 ///     }
 /// }
 /// # let _ = Session;

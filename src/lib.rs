@@ -4,7 +4,7 @@
 //! written, and its response walks back. A step either answers or passes the request on.*
 //!
 //! ```
-//! use tower_chain::{Chain, Error, Next, Provided, Request, Response, StatusCode};
+//! use tower_chain::{Chain, Error, Next, Provided, Response, StatusCode};
 //!
 //! #[derive(Clone)]
 //! struct User(String);
@@ -90,31 +90,20 @@
 // What one feature needs of the core, another may not.
 #![cfg_attr(not(feature = "full"), allow(dead_code))]
 
-mod adapter;
-mod answer;
-mod build;
 mod chain;
 mod challenge;
-mod combine;
-mod dependent;
 mod error;
 pub mod extract;
+mod function;
 mod grants;
-mod guard;
 // Pages for readers alone. Their examples use all that there is.
 #[cfg(all(any(doc, doctest), feature = "full", feature = "overhead", feature = "test-util"))]
 pub mod guide;
-mod handler;
-mod hooks;
 #[path = "../middleware/mod.rs"]
 pub mod middleware;
-mod middleware_ext;
-mod next;
 #[cfg(feature = "overhead")]
 #[cfg_attr(docsrs, doc(cfg(feature = "overhead")))]
 pub mod overhead;
-mod pattern;
-mod prefix;
 mod probe;
 mod provide;
 pub mod respond;
@@ -123,22 +112,18 @@ mod route;
 #[cfg_attr(docsrs, doc(cfg(feature = "serve")))]
 pub mod serve;
 mod step;
-#[cfg(feature = "sync-body")]
-mod sync_body;
 #[cfg(test)]
 mod test_log;
 #[cfg(feature = "test-util")]
 #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
 pub mod test_util;
+mod tower;
 
-pub use adapter::{
-    ChainLayer, ChainService, Chained, ChainedFuture, ResponseFuture, ServiceFuture, TowerNext,
-};
-pub use build::BuildError;
-pub use chain::{Chain, Mountable, Sealed};
+pub use chain::Chain;
+pub use chain::dependent::Dependent;
+pub use chain::ext::MiddlewareExt;
+pub use chain::mount::{Mountable, Sealed};
 pub use challenge::{Challenge, ChallengeError};
-pub use combine::{BoxMiddleware, Unless, When};
-pub use dependent::Dependent;
 pub use error::Error;
 #[cfg(feature = "cookies")]
 #[cfg_attr(docsrs, doc(cfg(feature = "cookies")))]
@@ -153,10 +138,9 @@ pub use extract::Json;
 #[cfg_attr(docsrs, doc(cfg(feature = "query")))]
 pub use extract::Query;
 pub use extract::{ClientAddr, MatchedPath, Path, PeerAddr};
+pub use function::handler::{IntoHandler, handler_fn};
+pub use function::middleware::{FromClosure, FromFn, from_closure, from_fn, from_fn_with};
 pub use grants::{Anonymous, Grants};
-pub use handler::{
-    FromClosure, FromFn, IntoHandler, from_closure, from_fn, from_fn_with, handler_fn,
-};
 pub use http::StatusCode;
 #[cfg(feature = "authenticate")]
 #[cfg_attr(docsrs, doc(cfg(feature = "authenticate")))]
@@ -203,8 +187,6 @@ pub use middleware::server_timing::ServerTiming;
 #[cfg(feature = "validate")]
 #[cfg_attr(docsrs, doc(cfg(feature = "validate")))]
 pub use middleware::validate::{Valid, Validate};
-pub use middleware_ext::MiddlewareExt;
-pub use next::{Endpoint, Erased, IntoMiddleware, Middleware, Next, NextWith};
 #[cfg(feature = "overhead")]
 #[cfg_attr(docsrs, doc(cfg(feature = "overhead")))]
 pub use overhead::Overhead;
@@ -213,19 +195,25 @@ pub use overhead::Overhead;
 pub use probe::StepTime;
 pub use provide::{Expected, FromChain, Provided, Provides};
 pub use respond::{IntoResponse, Redirect};
-pub use route::{Route, RouteHandler};
+pub use route::error::BuildError;
+pub use route::listing::{Route, RouteHandler};
 #[cfg(feature = "serve")]
 #[cfg_attr(docsrs, doc(cfg(feature = "serve")))]
 pub use serve::{Listener, ServeError, Server, serve};
 #[cfg(feature = "tls")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
 pub use serve::{Tls, TlsError};
-#[cfg(feature = "sync-body")]
-#[cfg_attr(docsrs, doc(cfg(feature = "sync-body")))]
-pub use sync_body::{SyncBody, SyncChain, SyncFuture};
+pub use step::combine::{BoxMiddleware, Unless, When};
+pub use step::next::{Endpoint, Erased, IntoMiddleware, Middleware, Next, NextWith};
 #[cfg(feature = "test-util")]
 #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
 pub use test_util::{TestClient, TestNext};
+pub use tower::inside::TowerNext;
+pub use tower::layer::{ChainLayer, Chained, ChainedFuture};
+pub use tower::service::{ChainService, ResponseFuture, ServiceFuture};
+#[cfg(feature = "sync-body")]
+#[cfg_attr(docsrs, doc(cfg(feature = "sync-body")))]
+pub use tower::sync_body::{SyncBody, SyncChain, SyncFuture};
 
 /// The body of requests and responses.
 pub type Body = axum_core::body::Body;

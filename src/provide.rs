@@ -152,9 +152,10 @@ where
 /// What [`Next::run_with`](crate::Next::run_with) takes where a middleware provides `T`: the tuple `T`, or the value itself if it is one.
 #[doc(hidden)]
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is not what this middleware provides",
-    label = "`Provides` names `{T}`",
-    note = "pass the value itself for `(T,)`, a tuple of both for `(T, U)`; a middleware that provides nothing calls `next.run()`"
+    message = "this middleware provides `{T}`, not `{Self}`",
+    label = "passes on `{Self}`",
+    note = "`next.run_with(value)` takes the value itself where `(T,)` is provided, and a tuple of both for `(T, U)`; `next.run()` provides nothing",
+    note = "a type names what it provides in `type Provides` and `Next<'_, N, (T,)>`, a function in `NextWith<'_, (T,)>`"
 )]
 pub trait Values<T> {
     fn into_provided(self) -> T;

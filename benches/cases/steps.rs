@@ -29,12 +29,8 @@ struct Direct;
 impl Middleware for Direct {
     type Provides = ();
 
-    fn call<'a, N: Endpoint>(
-        &'a self,
-        req: &'a mut Request,
-        next: Rest<'a, N>,
-    ) -> impl Future<Output = Response> + Send {
-        next.run(req)
+    fn call<'a, N: Endpoint>(&'a self, next: Next<'a, N>) -> impl Future<Output = Response> + Send {
+        next.run()
     }
 }
 

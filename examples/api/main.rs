@@ -60,7 +60,7 @@ use serde_json::{Value, json};
 use tower_chain::extract::{Json, Path, Query};
 use tower_chain::{
     Authenticate, Chain, ChainService, Claims, Error, Grants, IntoResponse, Jwt, Next, Principal,
-    Provided, RateLimit, Request, Require, Response, Server, StatusCode, Valid,
+    Provided, RateLimit, Require, Response, Server, StatusCode, Valid,
 };
 use validator::Validate;
 

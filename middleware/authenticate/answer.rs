@@ -99,7 +99,7 @@ impl<T: Clone + Send + Sync + 'static> Middleware for Authenticate<T> {
             Err(refused) => return self.refuse(refused).into_response(),
         };
         let by_query = self.places.strip(next.request_mut(), place);
-        let mut response = next.run_with((principal,)).await;
+        let mut response = next.run_with(principal).await;
         if by_query {
             came_by_query(&mut response);
         }

@@ -25,12 +25,12 @@ impl<T: Clone + Send + Sync + 'static> Middleware for Optional<T> {
             Ok(accepted) => accepted,
             Err(Refused::Missing) => {
                 next.extensions_mut().insert(Anonymous::<Option<T>>::new());
-                return next.run_with((None,)).await;
+                return next.run_with(None).await;
             }
             Err(refused) => return self.0.refuse(refused).into_response(),
         };
         let by_query = self.0.places.strip(next.request_mut(), place);
-        let mut response = next.run_with((Some(principal),)).await;
+        let mut response = next.run_with(Some(principal)).await;
         if by_query {
             came_by_query(&mut response);
         }

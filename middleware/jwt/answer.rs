@@ -170,7 +170,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Middleware for Jwt<C> {
             Err(refused) => return self.refuse(refused).into_response(),
         };
         let by_query = self.pass(next.request_mut(), place);
-        let mut response = next.run_with((claims,)).await;
+        let mut response = next.run_with(claims).await;
         finish(&mut response, by_query, nonce);
         response
     }
@@ -193,12 +193,12 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Middleware for OptionalJwt<C> 
             Err(Refused::Missing) => {
                 self.0.hide_proof(next.request_mut());
                 next.extensions_mut().insert(Anonymous::<MaybeClaims<C>>::new());
-                return next.run_with((MaybeClaims(None),)).await;
+                return next.run_with(MaybeClaims(None)).await;
             }
             Err(refused) => return self.0.refuse(refused).into_response(),
         };
         let by_query = self.0.pass(next.request_mut(), place);
-        let mut response = next.run_with((MaybeClaims(Some(claims)),)).await;
+        let mut response = next.run_with(MaybeClaims(Some(claims))).await;
         finish(&mut response, by_query, nonce);
         response
     }

@@ -110,7 +110,7 @@
 //! # What it provides
 //!
 //! [`Claims<C>`](Claims); behind [`optional`](Jwt::optional) it is [`MaybeClaims<C>`](MaybeClaims). An axum handler behind
-//! [`into_layer`](crate::Middleware::into_layer) takes `Extension<Claims<C>>`. The value of `Authorization` is marked as sensitive, so that
+//! [`into_layer`](crate::MiddlewareExt::into_layer) takes `Extension<Claims<C>>`. The value of `Authorization` is marked as sensitive, so that
 //! later steps don't log it.
 //!
 //! # Where to put it

@@ -64,7 +64,7 @@ impl<T: Clone + Send + Sync + 'static> Middleware for WithDecision<T> {
             Err(refusal) => return refusal,
         };
         let decision = passed.take_decision().unwrap_or_else(Decision::skipped);
-        let response = next.run_with(((self.provided)(decision),)).await;
+        let response = next.run_with((self.provided)(decision)).await;
         self.limit.respond(passed, response)
     }
 

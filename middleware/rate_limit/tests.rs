@@ -15,7 +15,7 @@ mod express;
 use super::*;
 use crate::extract::{ForwardedHeader, PeerAddr, TrustedProxies};
 use crate::test_log::Log;
-use crate::{Body, Chain, ChainService, Error, Middleware, Provided};
+use crate::{Body, Chain, ChainService, Error, Provided};
 
 const ALICE: &str = "192.0.2.1:4000";
 const BOB: &str = "192.0.2.2:4000";

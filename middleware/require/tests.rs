@@ -278,7 +278,7 @@ impl Middleware for Visitor {
         if self.0.is_none() {
             next.extensions_mut().insert(Anonymous::<Maybe>::new());
         }
-        next.run_with((Maybe(self.0),)).await
+        next.run_with(Maybe(self.0)).await
     }
 }
 

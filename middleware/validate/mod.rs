@@ -533,7 +533,7 @@ where
 
     async fn call<N: Endpoint>(&self, mut next: Next<'_, N, Self::Provides>) -> Response {
         match self.data(next.request_mut()).await {
-            Ok(data) => next.run_with((Valid(data),)).await,
+            Ok(data) => next.run_with(Valid(data)).await,
             Err(refusal) => refusal.into_response(),
         }
     }

@@ -21,7 +21,7 @@ use crate::{Body, Error, Request};
 /// # Example
 ///
 /// ```
-/// use tower_chain::{Next, Request, Response};
+/// use tower_chain::{Next, Response};
 /// use tower_chain::extract::MaxBody;
 ///
 /// async fn large_uploads(mut next: Next<'_>) -> Response {
@@ -81,11 +81,11 @@ impl Default for MaxBody {
 /// # Example
 ///
 /// ```
-/// use tower_chain::{Error, Next, Request, Response};
+/// use tower_chain::{Error, Next, Response};
 /// use tower_chain::extract::read_body;
 ///
 /// async fn signed(mut next: Next<'_>) -> Result<Response, Error> {
-///     let body = read_body(&mut req).await?;
+///     let body = read_body(&mut next).await?;
 ///     // .. check the signature over `body` ..
 ///     *next.body_mut() = body.into();
 ///     Ok(next.run().await)

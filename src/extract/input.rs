@@ -11,7 +11,7 @@ use http::uri::PathAndQuery;
 use http::{Extensions, HeaderMap, StatusCode, Uri};
 
 use crate::extract::{FieldError, Location};
-use crate::route::Matched;
+use crate::route::routes::Matched;
 use crate::{Error, Request};
 
 /// An extractor around data of a type: `Json<T>` around `T`.

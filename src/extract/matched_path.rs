@@ -7,7 +7,7 @@ use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
 use http::request::Parts;
 
 use crate::Error;
-use crate::route::Matched;
+use crate::route::routes::Matched;
 
 /// The whole pattern that the path of the request matched, such as `/users/{id}`.
 ///

@@ -7,7 +7,7 @@ use serde_core::de::DeserializeOwned;
 
 use crate::extract::input::{Head, HeadInput, Input, Source};
 use crate::extract::{Location, Query};
-use crate::route::Matched;
+use crate::route::routes::Matched;
 use crate::{Error, Request};
 
 /// Data from the parameters of the matched path and the query together, as `req.query` has them in Next.js.

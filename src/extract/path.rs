@@ -15,8 +15,8 @@ use serde_core::forward_to_deserialize_any;
 
 use crate::extract::input::{Head, HeadInput, Input, Kind, Source};
 use crate::extract::{FieldError, Location};
-use crate::pattern::decode_value;
-use crate::route::Matched;
+use crate::route::pattern::decode_value;
+use crate::route::routes::Matched;
 use crate::{Error, Request};
 
 /// Data from the parameters of the matched path, percent-decoded.

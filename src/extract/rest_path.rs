@@ -6,8 +6,8 @@ use std::ops::Deref;
 use axum_core::extract::FromRequestParts;
 use http::request::Parts;
 
-use crate::pattern::rest_after;
-use crate::route::Matched;
+use crate::route::pattern::rest_after;
+use crate::route::routes::Matched;
 
 /// What of the path stands behind the path of the chain that the handler is in: in a chain mounted at `/users`, `/7` for `/users/7`.
 ///

@@ -32,7 +32,7 @@
 //! # Example
 //!
 //! ```
-//! use tower_chain::{Chain, Next, Overhead, Request, Response};
+//! use tower_chain::{Chain, Next, Overhead, Response};
 //!
 //! async fn log(next: Next<'_>) -> Response {
 //!     next.run().await

@@ -9,7 +9,7 @@ use http::StatusCode;
 use super::svg;
 use crate::probe::Site;
 use crate::probe::record::{Recording, Taken};
-use crate::route::{Node, write_branch};
+use crate::route::listing::{Node, write_branch};
 
 /// What the steps of a chain cost. Made by [`Overhead::run`](super::Overhead::run).
 ///

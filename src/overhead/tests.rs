@@ -1,7 +1,9 @@
 use std::time::Duration;
 
 use super::*;
-use crate::{Chain, Endpoint, Error, Middleware, Next, Provided, Response, StatusCode};
+use crate::{
+    Chain, Endpoint, Error, Middleware, MiddlewareExt, Next, Provided, Response, StatusCode,
+};
 
 struct Native;
 

@@ -16,7 +16,7 @@ pub(crate) use self::off::Site;
 
 #[cfg(not(feature = "step-times"))]
 mod off {
-    use crate::route::Routes;
+    use crate::route::routes::Routes;
 
     /// A part of a chain whose time could be taken.
     #[derive(Clone, Copy)]

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use pin_project_lite::pin_project;
 
-use crate::route::Routes;
+use crate::route::routes::Routes;
 
 /// A part of a chain whose time is taken: a step, or what the chain itself does between them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]

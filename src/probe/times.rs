@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::record::{Recorded, Recording};
 use crate::Response;
-use crate::next::{Endpoint, Next};
+use crate::step::next::{Endpoint, Next};
 
 /// How long a step itself took for a request. See [`Next::run_timed`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

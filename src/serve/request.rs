@@ -111,7 +111,7 @@ impl<S: Servable> Future for Answer<S> {
         let answer = this.answer;
         let mut response: Response = match catch_unwind(AssertUnwindSafe(|| answer.poll(cx))) {
             Ok(polled) => ready!(polled),
-            Err(panic) => crate::hooks::panicked(&*panic),
+            Err(panic) => crate::step::hooks::panicked(&*panic),
         };
         let upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         if !upgraded && this.closing.as_ref().is_some_and(|on| on.load(Ordering::Acquire)) {

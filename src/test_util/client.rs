@@ -15,9 +15,10 @@ use super::cookie::Jar;
 use super::request::TestRequest;
 use super::tcp::{Protocol, Tcp};
 use super::transport::{InPlace, Transport};
-use crate::handler::{Arguments, IntoHandler};
+use crate::chain::list::{AllSteps, Push, Steps};
+use crate::function::arguments::Arguments;
+use crate::function::handler::IntoHandler;
 use crate::provide::Anything;
-use crate::step::{AllSteps, Push, Steps};
 use crate::{Chain, Request};
 
 /// A client of one service, for tests.

@@ -33,7 +33,7 @@
 //!
 //! ```
 //! use tower_chain::test_util::{TestClient, TestNext};
-//! use tower_chain::{Error, Next, Provided, Request, Response, StatusCode};
+//! use tower_chain::{Error, Next, Provided, Response, StatusCode};
 //!
 //! #[derive(Clone)]
 //! struct User(&'static str);

@@ -14,11 +14,11 @@ use http_body_util::BodyExt;
 use tower::Service;
 
 use super::client::TestClient;
+use crate::chain::list::{AllSteps, Push, Steps};
 use crate::chain::{Pushed, Used};
-use crate::handler::Arguments;
-use crate::next::IntoMiddleware;
+use crate::function::arguments::Arguments;
 use crate::provide::Anything;
-use crate::step::{AllSteps, Push, Steps};
+use crate::step::next::IntoMiddleware;
 use crate::{Body, Chain, Request, Response};
 
 /// The rest of a chain, played by the test: it notes what reaches it, and answers what it is told to.
@@ -29,7 +29,7 @@ use crate::{Body, Chain, Request, Response};
 ///
 /// ```
 /// use tower_chain::test_util::TestNext;
-/// use tower_chain::{Next, Request, Response};
+/// use tower_chain::{Next, Response};
 ///
 /// async fn no_store(next: Next<'_>) -> Response {
 ///     let mut response = next.run().await;

@@ -4,6 +4,7 @@
 
 mod contract;
 mod cost;
+mod next;
 mod next_connect;
 mod regressions;
 mod routing;

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 
-use tower_chain::{Chain, Next, Provided, Request, Response};
+use tower_chain::{Chain, Next, Provided, Response};
 
 async fn user() -> Result<u32, Infallible> {
     Ok(1)

@@ -1,6 +1,6 @@
-//! `next.run(req)` is not awaited.
+//! `next.run()` is not awaited.
 
-use tower_chain::{Next, Request, Response};
+use tower_chain::{Next, Response};
 
 async fn log(next: Next<'_>) -> Response {
     let response = next.run();

@@ -1,6 +1,6 @@
 //! Middleware that is a closure and captures something.
 
-use tower_chain::{Chain, Next, Request};
+use tower_chain::{Chain, Next};
 
 fn main() {
     let prefix = String::from("> ");

@@ -1,6 +1,6 @@
-//! A middleware that forgets to hand on what it says that it provides.
+//! A middleware forgets the value that it provides.
 
-use tower_chain::{Endpoint, Middleware, Request, Response, Next};
+use tower_chain::{Endpoint, Middleware, Next, Response};
 
 struct User;
 

@@ -1,6 +1,6 @@
 //! `Next` is given a lifetime of its own.
 
-use tower_chain::{Chain, Next, Request, Response};
+use tower_chain::{Chain, Next, Response};
 
 async fn log(next: Next<'static>) -> Response {
     next.run().await

@@ -1,11 +1,11 @@
 //! `next` runs at most once.
 
-use tower_chain::{Chain, Next, Request, Response};
+use tower_chain::{Chain, Next, Response};
 
 async fn retry(next: Next<'_>) -> Response {
     let response = next.run().await;
     if response.status().is_server_error() {
-        return next.run(Request::default()).await;
+        return next.run().await;
     }
     response
 }

@@ -1,4 +1,6 @@
-use tower_chain::{Chain, Dependent, Next, Provided, Request, Response, from_fn};
+//! A middleware that depends on a value, and no step before it provides it.
+
+use tower_chain::{BoxMiddleware, Chain, Dependent, MiddlewareExt, Next, Provided, Response, from_fn};
 
 #[derive(Clone)]
 struct User;
@@ -11,10 +13,10 @@ struct Members;
 
 impl Dependent for Members {
     type Needs = (Provided<User>,);
-    type Middleware = tower_chain::BoxMiddleware;
+    type Middleware = BoxMiddleware;
 
-    fn into_middleware(self) -> tower_chain::BoxMiddleware {
-        tower_chain::Middleware::boxed(from_fn(pass))
+    fn into_middleware(self) -> BoxMiddleware {
+        from_fn(pass).boxed()
     }
 }
 

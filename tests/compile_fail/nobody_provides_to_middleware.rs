@@ -1,6 +1,6 @@
 //! A middleware that takes what no step before it provides.
 
-use tower_chain::{Chain, Next, Provided, Request, Response};
+use tower_chain::{Chain, Next, Provided, Response};
 
 #[derive(Clone)]
 struct Database;

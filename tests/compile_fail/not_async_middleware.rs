@@ -1,6 +1,6 @@
 //! A middleware function without `async`.
 
-use tower_chain::{Chain, Next, Request, Response, from_fn};
+use tower_chain::{Chain, Next, Response, from_fn};
 
 fn closed(_: Next<'_>) -> Response {
     Response::default()

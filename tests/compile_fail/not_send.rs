@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use tower_chain::{Chain, Next, Request, Response};
+use tower_chain::{Chain, Next, Response};
 
 async fn log(next: Next<'_>) -> Response {
     let counter = Rc::new(1);

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use tower_chain::{Chain, Next, Request, Response, from_fn, handler_fn};
+use tower_chain::{Chain, Next, Response, from_fn, handler_fn};
 
 async fn log(next: Next<'_>) -> Response {
     let counter = Rc::new(1);

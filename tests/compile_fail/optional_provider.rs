@@ -1,6 +1,6 @@
 //! Middleware that may be absent can't promise anything.
 
-use tower_chain::{Chain, Endpoint, Middleware, Request, Response, Next};
+use tower_chain::{Chain, Endpoint, Middleware, Next, Response};
 
 struct User;
 
@@ -8,7 +8,7 @@ impl Middleware for User {
     type Provides = (u32,);
 
     async fn call<N: Endpoint>(&self, next: Next<'_, N, (u32,)>) -> Response {
-        next.run_with((1,)).await
+        next.run_with(1).await
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a middleware provides is not written as a tuple.
 
-use tower_chain::{Endpoint, Middleware, Request, Response, Next};
+use tower_chain::{Endpoint, Middleware, Next, Response};
 
 struct User;
 

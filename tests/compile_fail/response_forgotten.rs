@@ -1,6 +1,6 @@
 //! A middleware keeps the response.
 
-use tower_chain::{Next, Request, Response};
+use tower_chain::{Next, Response};
 
 async fn log(next: Next<'_>) -> Response {
     let response = next.run().await;

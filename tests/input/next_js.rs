@@ -48,8 +48,7 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tower_chain::extract::{Multipart, Text, read_body};
 use tower_chain::{
-    Body, Chain, Error, Form, Json, Next, Provided, Query, Redirect, Request, Response, Server,
-    StatusCode,
+    Body, Chain, Error, Form, Json, Next, Provided, Query, Redirect, Response, Server, StatusCode,
 };
 
 use crate::{row, run};
@@ -78,7 +77,7 @@ async fn a_prefix_is_no_match_and_a_handlers_500_stays() {
 #[tokio::test]
 async fn middleware_may_read_a_body_of_any_type() {
     async fn reads(mut next: Next<'_>) -> Result<Response, Error> {
-        let body = read_body(&mut req).await?;
+        let body = read_body(&mut next).await?;
         *next.body_mut() = body.into();
         Ok(next.run().await)
     }

@@ -125,7 +125,7 @@ async fn a_middleware_may_read_the_body() {
     async fn signed(
         mut next: tower_chain::Next<'_>,
     ) -> Result<tower_chain::Response, tower_chain::Error> {
-        let body = tower_chain::extract::read_body(&mut req).await?;
+        let body = tower_chain::extract::read_body(&mut next).await?;
         if !body.starts_with(b"signed") {
             return Err(tower_chain::Error::new(http::StatusCode::UNAUTHORIZED, "Not signed"));
         }

@@ -166,7 +166,7 @@ async fn each_extractor_of_axum_works_in_a_chain() {
 #[tokio::test]
 async fn extractors_and_steps_of_ours_work_in_a_router() {
     use axum::routing::post;
-    use tower_chain::{BodyLimit, Form, Middleware, Query, RateLimit, SecurityHeaders};
+    use tower_chain::{BodyLimit, Form, MiddlewareExt, Query, RateLimit, SecurityHeaders};
 
     let router = Router::new()
         .route("/pages", get(async |Query(page): Query<Page>| page.number.to_string()))

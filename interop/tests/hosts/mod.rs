@@ -17,7 +17,7 @@ use reqwest::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE};
 use reqwest::{Client, Method, Version};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
-use tower_chain::{Chain, ChainService, Error, Next, Request, Response, StatusCode};
+use tower_chain::{Chain, ChainService, Error, Next, Response, StatusCode};
 
 #[test]
 fn each_host_of_the_readme_names_tests_that_are_there() {

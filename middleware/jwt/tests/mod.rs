@@ -20,7 +20,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{Body, Chain, ChainService, Error, Middleware, Request};
+use crate::{Body, Chain, ChainService, Error, MiddlewareExt, Request};
 
 const SECRET: &str = "the secret that only the tests have";
 const NOW: u64 = 1_800_000_000;

@@ -8,6 +8,7 @@ use futures_util::stream;
 use tower::{Layer, Service, service_fn};
 
 use super::*;
+use crate::MiddlewareExt;
 
 /// A service that is never ready.
 #[derive(Clone)]

@@ -293,7 +293,7 @@ fn write_program(folder: &Path, kind: &str, number: usize) -> Result<()> {
 }
 
 const HEAD: &str = r#"#![allow(dead_code)]
-use tower_chain::{Chain, Endpoint, Error, Middleware, Next, Request, Response, };
+use tower_chain::{Chain, Endpoint, Error, Middleware, Next, Response};
 
 struct Native;
 

@@ -11,7 +11,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tower_chain::{
     Chain, ChainService, Claims, Endpoint, Error, Json, Jwt, Middleware, Next, PeerAddr, RateLimit,
-    Request, Response, Next, Server, StatusCode, Valid,
+    Response, Server, StatusCode, Valid,
 };
 
 fn main() -> Result<(), Box<dyn StdError>> {

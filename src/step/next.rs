@@ -1,22 +1,25 @@
-//! What a step can do: look at the request, pass it on, answer.
+//! Middleware, and the `Next` that it receives.
+
+#![allow(
+    missing_debug_implementations,
+    unreachable_pub,
+    reason = "the types of a chain are public to the compiler alone"
+)]
 
 use std::future::Future;
 use std::marker::PhantomData;
 use std::mem;
 use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use futures_util::future::BoxFuture;
 use http::{Extensions, HeaderMap, Method, Uri, Version};
 use pin_project_lite::pin_project;
 
-use crate::pattern::rest_after;
-use crate::prefix::Prefix;
-use crate::probe::Site;
 use crate::provide::{Provides, Values};
-use crate::route::{Plan, Routes, short_name};
+use crate::route::listing::short_name;
+use crate::route::pattern::rest_after;
+use crate::step::tail::{Cx, Tail};
 use crate::{Body, Request, Response};
 
 /// A step in front of the steps after it.
@@ -116,16 +119,6 @@ pub trait Reach<'a>: Send {
     fn run(self) -> impl Future<Output = Response> + Send + 'a;
 }
 
-/// The steps after a step, folded into one value when the chain is built.
-#[doc(hidden)]
-pub trait Tail: Send + Sync + 'static {
-    fn call<'a>(
-        &'a self,
-        req: &'a mut Request,
-        cx: &'a Cx<'a>,
-    ) -> impl Future<Output = Response> + Send + 'a;
-}
-
 impl<N: Tail> Endpoint for N {
     type Reach<'a> = Direct<'a, N>;
 }
@@ -215,8 +208,8 @@ impl<'a> Reach<'a> for Indirect<'a> {
 ///
 /// `next.headers_mut()`, `next.uri_mut()` and the other methods change the request in place. `*next = request` replaces it. A
 /// replaced request keeps the extensions of the old one, which include all values that earlier steps provided; where both have a
-/// value of one type, that of the new request counts. To make this possible, the first mutable borrow of the whole request
-/// (`*next = ..`, `&mut *next`) clones the extensions. The methods don't.
+/// value of one type, that of the new request counts. They are joined when the request is passed on, or borrowed mutably again. To make
+/// this possible, each mutable borrow of the whole request (`*next = ..`, `&mut *next`) clones the extensions. The methods don't.
 ///
 /// # Example
 ///
@@ -236,7 +229,7 @@ impl<'a> Reach<'a> for Indirect<'a> {
 #[must_use = "the steps after this one run only when `next.run()` is awaited"]
 pub struct Next<'a, N: Endpoint = Erased, T = ()> {
     reach: N::Reach<'a>,
-    /// The extensions as they were before the whole request was borrowed mutably. Empty if it wasn't.
+    /// The extensions as they were before the whole request was last borrowed mutably. Empty if it wasn't.
     kept: Extensions,
     provides: PhantomData<fn(T)>,
 }
@@ -267,33 +260,34 @@ impl<'a, N: Tail, T> Next<'a, N, T> {
     }
 }
 
-impl<'a, N: Endpoint> Next<'a, N> {
-    /// Passes the request on, and returns the response of the steps after this one.
+// What `run` and `run_with` require of `T` are bounds of the methods, not of the block: only then the compiler shows the message of the trait.
+impl<'a, N: Endpoint, T> Next<'a, N, T> {
+    /// Passes the request on, and returns the response of the steps after this one. For middleware that provides nothing.
     ///
     /// Dropping the future, as a timeout does, drops the rest of the chain at once.
     #[inline(always)]
     #[must_use = "the steps after this one run only when `next.run()` is awaited"]
-    pub fn run(self) -> impl Future<Output = Response> + Send + 'a {
+    pub fn run(self) -> impl Future<Output = Response> + Send + use<'a, N, T>
+    where
+        (): Values<T>,
+    {
         self.into_reach().run()
     }
-}
 
-impl<'a, N: Endpoint, T: Provides> Next<'a, N, T> {
     /// Passes the request on, together with what this middleware provides: the value if it is one, a tuple if there are several.
     /// [`Provides`] has an example.
     #[inline(always)]
     #[must_use = "the steps after this one run only when `next.run_with(..)` is awaited"]
-    pub fn run_with<V: Values<T>>(
-        self,
-        values: V,
-    ) -> impl Future<Output = Response> + Send + use<'a, N, T, V> {
+    pub fn run_with<V>(self, values: V) -> impl Future<Output = Response> + Send + use<'a, N, T, V>
+    where
+        T: Provides,
+        V: Values<T>,
+    {
         let mut reach = self.into_reach();
         values.into_provided().put(reach.request_mut().extensions_mut());
         reach.run()
     }
-}
 
-impl<'a, N: Endpoint, T> Next<'a, N, T> {
     /// The pattern that the path of this request matched, such as `/users/{id}`; `None` if no path did.
     pub fn matched_path(&self) -> Option<&'a str> {
         self.reach.cx().matched_path()
@@ -385,9 +379,13 @@ impl<N: Endpoint, T> Deref for Next<'_, N, T> {
 impl<N: Endpoint, T> DerefMut for Next<'_, N, T> {
     fn deref_mut(&mut self) -> &mut Request {
         let req = self.reach.request_mut();
-        if self.kept.is_empty() && !req.extensions().is_empty() {
-            self.kept = req.extensions().clone();
-            req.extensions_mut().insert(SameRequest);
+        let extensions = req.extensions_mut();
+        if !self.kept.is_empty() {
+            restore(extensions, mem::take(&mut self.kept));
+        }
+        if !extensions.is_empty() {
+            self.kept = extensions.clone();
+            extensions.insert(SameRequest);
         }
         req
     }
@@ -492,214 +490,5 @@ impl Future for Running<'_> {
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         self.0.as_mut().clear();
-    }
-}
-
-/// What all requests of a built chain share.
-pub(crate) struct Built {
-    pub(crate) routes: Routes,
-    /// The path tables of the chain, by their number.
-    pub(crate) tables: Vec<Arc<dyn Resume>>,
-    /// What answers unmatched requests, by the index of the hook.
-    pub(crate) hooks: Vec<BoxTail>,
-}
-
-/// A path table, as the end of a scope in it sees it: a request that passed through the scope continues with the steps from `from` on.
-pub(crate) trait Resume: Send + Sync {
-    fn resume<'a>(
-        &'a self,
-        from: u32,
-        req: &'a mut Request,
-        cx: &'a Cx<'a>,
-    ) -> BoxFuture<'a, Response>;
-}
-
-/// The service behind a chain that is used as a layer, for one request.
-pub(crate) trait InnerService: Send + Sync {
-    fn call(&self, req: Request) -> BoxFuture<'static, Response>;
-}
-
-/// The state of one request in a chain.
-#[doc(hidden)]
-#[derive(Clone, Copy)]
-#[allow(missing_debug_implementations, reason = "it is public to the compiler alone")]
-pub struct Cx<'a> {
-    pub(crate) built: &'a Arc<Built>,
-    pub(crate) plan: &'a Plan,
-    pub(crate) inner: Option<&'a Arc<dyn InnerService>>,
-    /// How many segments of the path are before the path of the present scope.
-    pub(crate) depth: usize,
-    /// The path as it was matched, if a step depends on it.
-    pub(crate) path: Option<&'a Arc<str>>,
-}
-
-impl<'a> Cx<'a> {
-    pub(crate) fn matched_path(&self) -> Option<&'a str> {
-        self.plan.route.map(|route| self.built.routes.pattern(route))
-    }
-
-    /// Puts the matched pattern into the extensions of the request.
-    pub(crate) fn show_match(&self, req: &mut Request) {
-        self.built.routes.show_match(self.plan, self.depth, req);
-    }
-}
-
-/// The state of a request on its way through a tower layer, which takes only owned values.
-#[derive(Clone)]
-pub(crate) struct OwnedCx {
-    built: Arc<Built>,
-    plan: usize,
-    inner: Option<Arc<dyn InnerService>>,
-    depth: usize,
-    path: Option<Arc<str>>,
-}
-
-impl OwnedCx {
-    pub(crate) fn new(cx: &Cx<'_>) -> Self {
-        Self {
-            built: cx.built.clone(),
-            plan: cx.plan.index,
-            inner: cx.inner.cloned(),
-            depth: cx.depth,
-            path: cx.path.cloned(),
-        }
-    }
-
-    /// Whether this was made from `cx`.
-    pub(crate) fn is_of(&self, cx: &Cx<'_>) -> bool {
-        Arc::ptr_eq(&self.built, cx.built) && self.plan == cx.plan.index && self.depth == cx.depth
-    }
-
-    pub(crate) fn borrow(&self) -> Cx<'_> {
-        Cx {
-            built: &self.built,
-            plan: self.built.routes.plan(self.plan),
-            inner: self.inner.as_ref(),
-            depth: self.depth,
-            path: self.path.as_ref(),
-        }
-    }
-}
-
-/// Which requests a step is for: those that one of the handlers `low..=high` answers, or all; where there is a prefix, those under it.
-pub(crate) struct Cover {
-    low: u32,
-    high: u32,
-    prefix: Option<Prefix>,
-}
-
-impl Cover {
-    /// Every request that comes by.
-    pub(crate) const ALWAYS: Self = Self { low: 1, high: 0, prefix: None };
-
-    pub(crate) fn range(low: u32, high: u32, prefix: Option<Prefix>) -> Self {
-        // An empty range would read as "always": a step after which no handler stands covers none.
-        let (low, high) = if low > high { (u32::MAX, u32::MAX) } else { (low, high) };
-        Self { low, high, prefix }
-    }
-
-    /// Whether the step takes part in this request.
-    #[inline(always)]
-    pub(crate) fn holds(&self, cx: &Cx<'_>, req: &Request) -> bool {
-        let &Self { low, high, ref prefix } = self;
-        let reached = low > high
-            || match *cx.plan.handlers {
-                [step] => low <= step && step <= high,
-                ref steps => steps.iter().any(|step| low <= *step && *step <= high),
-            };
-        reached
-            && prefix.as_ref().is_none_or(|prefix| prefix.covers(cx.path.map(|path| &**path), req))
-    }
-}
-
-pin_project! {
-    /// A future that is made when it is first polled: until then it is as small as what it is made of.
-    #[project = LateProjection]
-    pub(crate) enum Late<M, F> {
-        Waiting { start: Option<M> },
-        Started { #[pin] future: F },
-    }
-}
-
-impl<M: FnOnce() -> F, F> Late<M, F> {
-    #[inline(always)]
-    pub(crate) fn new(start: M) -> Self {
-        Self::Waiting { start: Some(start) }
-    }
-}
-
-impl<M, F> Default for Late<M, F> {
-    fn default() -> Self {
-        Self::Waiting { start: None }
-    }
-}
-
-/// Boxes the future that `start` makes.
-///
-/// It is made inside its box: made outside it would be copied, with all the room for the steps after it.
-fn box_in_place<'a, M, F>(start: M) -> BoxFuture<'a, F::Output>
-where
-    M: FnOnce() -> F + Send + 'a,
-    F: Future + Send + 'a,
-{
-    let mut late = Box::into_pin(Box::<Late<M, F>>::default());
-    if let LateProjection::Waiting { start: slot } = late.as_mut().project() {
-        *slot = Some(start);
-    }
-    late
-}
-
-impl<M: FnOnce() -> F, F: Future> Future for Late<M, F> {
-    type Output = F::Output;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        if let LateProjection::Waiting { start } = self.as_mut().project()
-            && let Some(start) = start.take()
-        {
-            self.set(Self::Started { future: start() });
-        }
-        match self.project() {
-            LateProjection::Started { future } => future.poll(cx),
-            LateProjection::Waiting { .. } => Poll::Pending,
-        }
-    }
-}
-
-/// An endpoint whose type is erased: one box a call. Between segments of a chain, and at each path.
-pub(crate) trait ErasedTail: Send + Sync {
-    fn call_boxed<'a>(&'a self, req: &'a mut Request, cx: &'a Cx<'a>) -> BoxFuture<'a, Response>;
-
-    fn call_owned(self: Arc<Self>, req: Request, on: OwnedCx) -> BoxFuture<'static, Response>
-    where
-        Self: 'static;
-}
-
-impl<E: Tail> ErasedTail for E {
-    fn call_boxed<'a>(&'a self, req: &'a mut Request, cx: &'a Cx<'a>) -> BoxFuture<'a, Response> {
-        box_in_place(move || self.call(req, cx))
-    }
-
-    fn call_owned(self: Arc<Self>, mut req: Request, on: OwnedCx) -> BoxFuture<'static, Response>
-    where
-        Self: 'static,
-    {
-        Box::pin(async move { self.call(&mut req, &on.borrow()).await })
-    }
-}
-
-/// See [`ErasedTail`].
-#[doc(hidden)]
-#[derive(Clone)]
-#[allow(missing_debug_implementations, reason = "it is public to the compiler alone")]
-pub struct BoxTail(pub(crate) Arc<dyn ErasedTail>);
-
-impl Tail for BoxTail {
-    #[inline(always)]
-    fn call<'a>(
-        &'a self,
-        req: &'a mut Request,
-        cx: &'a Cx<'a>,
-    ) -> impl Future<Output = Response> + Send + 'a {
-        Site::CHAIN.probe(&cx.built.routes, || self.0.call_boxed(req, cx))
     }
 }

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 
 use crate::Request;
-use crate::pattern::{Pattern, rest_after};
+use crate::route::pattern::{Pattern, rest_after};
 
 /// The first segments of a path, relative to a scope: `/prefix` covers `/prefix`, `/prefix/` and `/prefix/x`, not
 /// `/prefixed`.

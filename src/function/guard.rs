@@ -11,13 +11,12 @@ use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use axum_core::response::IntoResponse;
 use pin_project_lite::pin_project;
 
 use crate::Response;
-use crate::handler::{Arguments, Passing};
-use crate::next::{Endpoint, Middleware, Next};
-use crate::route::short_name;
+use crate::function::arguments::{Arguments, Passing};
+use crate::route::listing::short_name;
+use crate::step::next::{Endpoint, Middleware, Next};
 
 /// An `async fn` of up to eight extractors and provided values, whose result is `Result<T, E>` with `E: IntoResponse`.
 #[doc(hidden)]
@@ -31,36 +30,6 @@ pub trait GuardFn<A>: Send + Sync + 'static {
 
     fn check(&self, args: A) -> impl Future<Output = Result<Self::Value, Response>> + Send;
 }
-
-macro_rules! guard_fn {
-    ($($arg:ident)*) => {
-        impl<Func, Fut, T, E, $($arg,)*> GuardFn<($($arg,)*)> for Func
-        where
-            Func: Fn($($arg,)*) -> Fut + Send + Sync + 'static,
-            Fut: Future<Output = Result<T, E>> + Send,
-            T: Clone + Send + Sync + 'static,
-            E: IntoResponse,
-            $($arg: Send,)*
-        {
-            type Value = T;
-
-            #[allow(non_snake_case, reason = "a value is named as its type")]
-            async fn check(&self, ($($arg,)*): ($($arg,)*)) -> Result<T, Response> {
-                self($($arg,)*).await.map_err(IntoResponse::into_response)
-            }
-        }
-    };
-}
-
-guard_fn!();
-guard_fn!(A);
-guard_fn!(A B);
-guard_fn!(A B C);
-guard_fn!(A B C D);
-guard_fn!(A B C D E1);
-guard_fn!(A B C D E1 F);
-guard_fn!(A B C D E1 F G);
-guard_fn!(A B C D E1 F G H);
 
 /// A check as a step.
 #[doc(hidden)]

@@ -1,8 +1,9 @@
-//! `Next` stands before `Request`.
+//! `Request` is taken beside `Next`, which holds it.
 
 use tower_chain::{Chain, Next, Request, Response, from_fn};
 
-async fn log(next: Next<'_>, req: Request) -> Response {
+async fn log(req: Request, next: Next<'_>) -> Response {
+    println!("{}", req.uri());
     next.run(req).await
 }
 

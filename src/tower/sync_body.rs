@@ -12,7 +12,8 @@ use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tower::Service;
 
-use crate::{Body, ChainService, ServiceFuture};
+use crate::Body;
+use crate::tower::service::{ChainService, ServiceFuture};
 
 /// A [`Body`] that is `Sync`.
 ///

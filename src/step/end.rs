@@ -6,17 +6,17 @@
     reason = "the types of a chain are public to the compiler alone"
 )]
 
+use axum_core::response::IntoResponse;
 use std::future::Future;
 use std::mem;
 
-use axum_core::response::IntoResponse;
 use futures_util::future::BoxFuture;
 use http::header::ALLOW;
 use http::{HeaderValue, StatusCode};
 
-use crate::next::{Cx, Tail};
 use crate::probe::Site;
-use crate::route::Outcome;
+use crate::route::plan::Outcome;
+use crate::step::tail::{Cx, Tail};
 use crate::{Error, Request, Response};
 
 /// The end of a scope: what comes here was answered by none of its handlers.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, Either};
 
-use crate::next::{Endpoint, Middleware, Next, Reach, RestSlot};
+use crate::step::next::{Endpoint, Middleware, Next, Reach, RestSlot};
 use crate::{Request, Response};
 
 /// `None` passes every request on.

@@ -13,8 +13,8 @@ use axum_core::response::IntoResponse;
 use futures_util::FutureExt;
 use http::header::{HeaderName, SET_COOKIE, VARY};
 
-use crate::next::{Endpoint, Middleware, Next};
-use crate::route::short_name;
+use crate::route::listing::short_name;
+use crate::step::next::{Endpoint, Middleware, Next};
 use crate::{Error, Response};
 
 /// Renders the errors that pass through it.

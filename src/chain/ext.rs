@@ -1,8 +1,13 @@
 //! Methods of all middleware.
 
-use crate::adapter::ChainLayer;
-use crate::combine::{BoxMiddleware, Unless, When};
-use crate::{Chain, Middleware, Request};
+use crate::Request;
+use crate::chain::builder::Chain;
+use crate::chain::list::{Push, Steps};
+use crate::route::registrar::Settings;
+use crate::step::around::Use;
+use crate::step::combine::{BoxMiddleware, Unless, When};
+use crate::step::next::Middleware;
+use crate::tower::layer::ChainLayer;
 
 /// Methods of every [`Middleware`].
 pub trait MiddlewareExt: Middleware + Sized {
@@ -25,7 +30,8 @@ pub trait MiddlewareExt: Middleware + Sized {
     /// # let _ = app;
     /// ```
     fn into_layer(self) -> ChainLayer {
-        Chain::layer_of(self)
+        let steps = Steps::new().push(Use::new(self, "use", false));
+        Chain::<_>::of(steps, Settings::default()).into_layer()
     }
 
     /// Runs this middleware only for the requests for which `predicate` holds. Other requests bypass it.

@@ -4,7 +4,7 @@
 //! a value later is unambiguous.
 
 use std::borrow::Cow;
-use std::fmt::Write;
+use std::fmt::Write as _;
 
 /// A path with an invalid percent-encoding, or one that is not UTF-8 when decoded.
 #[derive(Debug, PartialEq, Eq)]

@@ -1,9 +1,9 @@
 //! Middleware that compiles only behind the steps that provide what it needs.
 
-use crate::adapter::ChainLayer;
-use crate::handler::Passing;
-use crate::next::IntoMiddleware;
-use crate::{Middleware, MiddlewareExt};
+use crate::chain::ext::MiddlewareExt;
+use crate::function::arguments::Passing;
+use crate::step::next::{IntoMiddleware, Middleware};
+use crate::tower::layer::ChainLayer;
 
 /// Middleware that needs what earlier steps provide, and compiles only behind them.
 ///
@@ -13,7 +13,7 @@ use crate::{Middleware, MiddlewareExt};
 /// # Example
 ///
 /// ```
-/// use tower_chain::{Chain, Dependent, Endpoint, Middleware, Provided, Request, Response, Next};
+/// use tower_chain::{Chain, Dependent, Endpoint, Middleware, Next, Provided, Response};
 ///
 /// #[derive(Clone)]
 /// struct User(String);
@@ -52,7 +52,7 @@ use crate::{Middleware, MiddlewareExt};
 /// Without the step before it, the compiler names what is missing:
 ///
 /// ```compile_fail,E0277
-/// # use tower_chain::{Chain, Dependent, Endpoint, Middleware, Provided, Request, Response, Next};
+/// # use tower_chain::{Chain, Dependent, Endpoint, Middleware, Next, Provided, Response};
 /// # #[derive(Clone)] struct User(String);
 /// # struct ServedFor;
 /// # impl Dependent for ServedFor {

@@ -1,7 +1,6 @@
 //! What is wrong with a chain that can't be built.
 
 use std::fmt;
-
 use std::panic::Location;
 
 /// Where a step is registered, in the source code of the program.

@@ -1,0 +1,176 @@
+//! What a chain becomes: a service, a layer, or a part of another chain.
+
+#![allow(
+    missing_debug_implementations,
+    unreachable_pub,
+    reason = "the types of a chain are public to the compiler alone"
+)]
+
+use std::cell::RefCell;
+use std::convert::Infallible;
+use std::future::Future;
+use std::panic::Location;
+use std::sync::Arc;
+
+use axum_core::BoxError;
+use bytes::Bytes;
+use http_body::Body as HttpBody;
+use tower::Service;
+
+use crate::Response;
+use crate::chain::builder::Chain;
+use crate::chain::list::AllSteps;
+use crate::provide::NothingExpected;
+use crate::route::error::BuildError;
+use crate::route::planner::plan_routes;
+use crate::route::registrar::Registrar;
+use crate::step::end::End;
+use crate::step::fold::Assembly;
+use crate::step::tail::Built;
+use crate::tower::layer::ChainLayer;
+use crate::tower::service::{ChainService, Root, static_service};
+
+impl<S, P, A, E> Chain<S, P, A, E> {
+    /// Makes the service. From here on nothing changes any more.
+    ///
+    /// # Panics
+    ///
+    /// If a path is not a pattern, if two paths are in conflict, if no request reaches a handler, or if middleware covers no
+    /// handler. The message names the location in the code and what to change.
+    /// [`try_build`](Chain::try_build) returns it instead.
+    #[track_caller]
+    pub fn build(self) -> ChainService
+    where
+        S: AllSteps,
+        E: NothingExpected,
+    {
+        match self.try_build() {
+            Ok(service) => service,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Makes the service. From here on nothing changes any more.
+    ///
+    /// # Errors
+    ///
+    /// See [`BuildError`].
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_chain::Chain;
+    ///
+    /// let twice = Chain::new().at("/{a}", |c| c.get(async || "a")).at("/{b}", |c| c.get(async || "b"));
+    /// assert!(twice.try_build().is_err());
+    /// ```
+    #[track_caller]
+    pub fn try_build(self) -> Result<ChainService, BuildError>
+    where
+        S: AllSteps,
+        E: NothingExpected,
+    {
+        Ok(ChainService::new(Arc::new(self.root(false)?)))
+    }
+
+    /// Makes a service without the box that [`build`](Chain::build) costs each request, but of a type that can't be written down.
+    ///
+    /// # Panics
+    ///
+    /// As [`build`](Chain::build).
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower::ServiceExt;
+    /// use tower_chain::{Body, Chain};
+    ///
+    /// # futures_util::FutureExt::now_or_never(async {
+    /// let service = Chain::new().get(async || "hello").into_service();
+    /// let response = service.oneshot(http::Request::get("/").body(Body::empty())?).await?;
+    /// assert_eq!(response.status(), 200);
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap().unwrap();
+    /// ```
+    #[track_caller]
+    pub fn into_service<B>(
+        self,
+    ) -> impl Service<
+        http::Request<B>,
+        Response = Response,
+        Error = Infallible,
+        Future: Future<Output = Result<Response, Infallible>> + Send + 'static,
+    >
+    + Clone
+    + Send
+    + Sync
+    + 'static
+    + use<S, P, A, E, B>
+    where
+        S: AllSteps,
+        E: NothingExpected,
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        match self.root(false) {
+            Ok(root) => static_service(Arc::new(root)),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Makes a [`tower::Layer`]: what no handler of the chain answers goes to the service behind it.
+    ///
+    /// For an existing axum `Router`, say. Its middleware then runs for every request, because the service behind it may answer each.
+    /// What it provides stands in the extensions of the request.
+    ///
+    /// # Panics
+    ///
+    /// As [`build`](Chain::build).
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use axum::Router;
+    /// use axum::routing::get;
+    /// use tower_chain::{Chain, Error};
+    ///
+    /// async fn checked(headers: http::HeaderMap) -> Result<(), Error> {
+    ///     # let _ = headers;
+    ///     Ok(())
+    /// }
+    ///
+    /// let app: Router = Router::new()
+    ///     .route("/", get(async || "axum"))
+    ///     .layer(Chain::new().guard(checked).into_layer());
+    /// # let _ = app;
+    /// ```
+    #[track_caller]
+    pub fn into_layer(self) -> ChainLayer
+    where
+        S: AllSteps,
+        E: NothingExpected,
+    {
+        match self.root(true) {
+            Ok(root) => ChainLayer::new(Arc::new(root)),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    #[track_caller]
+    fn root(mut self, in_front: bool) -> Result<Root<S::Out>, BuildError>
+    where
+        S: AllSteps,
+    {
+        let mut registrar = Registrar::new(self.settings);
+        self.steps.register(&mut registrar);
+        let closed =
+            if in_front { registrar.end_in_service(Location::caller()) } else { registrar.leave() };
+        let routes = plan_routes(registrar, closed.end)?;
+        let (tables, hooks) = (RefCell::default(), RefCell::default());
+        let assembly = Assembly { end: closed.end, tables: &tables, hooks: &hooks, depth: 0 };
+        let endpoint = self.steps.assemble(End::new(closed.end, None), &assembly);
+        // Each index was filled when its step was folded.
+        let tables = tables.into_inner().into_iter().flatten().collect();
+        let hooks = hooks.into_inner().into_iter().flatten().collect();
+        Ok(Root { endpoint, built: Arc::new(Built { routes, tables, hooks }) })
+    }
+}

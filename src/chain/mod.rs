@@ -1,0 +1,571 @@
+//! The builder: every verb.
+
+#![allow(
+    missing_debug_implementations,
+    unreachable_pub,
+    reason = "the types of a chain are public to the compiler alone"
+)]
+
+pub(crate) mod build;
+pub(crate) mod builder;
+pub(crate) mod dependent;
+pub(crate) mod ext;
+pub(crate) mod list;
+pub(crate) mod mount;
+pub(crate) mod scope;
+pub(crate) mod table;
+
+pub use builder::Chain;
+
+use std::future::Future;
+use std::panic::Location;
+
+use axum_core::BoxError;
+use axum_core::response::IntoResponse;
+use bytes::Bytes;
+use http::Method;
+use http_body::Body as HttpBody;
+use tower::Service;
+
+use crate::chain::list::{AllSteps, Open, Push, Steps};
+use crate::chain::mount::Mountable;
+use crate::chain::scope::Scope;
+use crate::function::arguments::{Arguments, Passing};
+use crate::function::guard::{Guard, GuardFn, Provide};
+use crate::function::handler::IntoHandler;
+use crate::provide::{Cons, Provides};
+use crate::route::error::CallSite;
+use crate::route::registrar::Settings;
+use crate::step::around::{Hook, On, Use};
+use crate::step::hooks::{CatchPanics, OnError};
+use crate::step::next::IntoMiddleware;
+use crate::tower::path::ServicePath;
+use crate::{Error, Request};
+
+/// The list of steps with one more.
+#[doc(hidden)]
+#[allow(unreachable_pub, reason = "it stands in public signatures")]
+pub type Pushed<S, X> = <S as Push<X>>::Out;
+
+/// The step that a middleware becomes.
+#[doc(hidden)]
+#[allow(unreachable_pub, reason = "it stands in public signatures")]
+pub type Used<M, K, P, W> = Use<<M as IntoMiddleware<K>>::Step<P, W>>;
+
+/// The step that a handler becomes.
+#[doc(hidden)]
+#[allow(unreachable_pub, reason = "it stands in public signatures")]
+pub type Handling<H, K, P, W> = On<<H as IntoHandler<K>>::Step<P, W>>;
+
+/// The step that the handler of a hook becomes.
+#[doc(hidden)]
+#[allow(unreachable_pub, reason = "it stands in public signatures")]
+pub type Hooked<H, K, P, W> = Hook<<H as IntoHandler<K>>::Step<P, W>>;
+
+/// What is provided after a middleware.
+#[doc(hidden)]
+#[allow(unreachable_pub, reason = "it stands in public signatures")]
+pub type After<M, K, P> = <<M as IntoMiddleware<K>>::Provides as Provides>::Onto<P>;
+
+/// The verbs that add a handler for one method, or for all.
+macro_rules! handlers {
+    ($($(#[$doc:meta])* $verb:ident: $method:expr,)*) => {$(
+        $(#[$doc])*
+        #[track_caller]
+        pub fn $verb<H, K, W>(self, handler: H) -> Chain<Pushed<S, Handling<H, K, P, W>>, P, A, E>
+        where
+            H: IntoHandler<K>,
+            H::Args: Arguments<P, W>,
+            S: Push<Handling<H, K, P, W>>,
+        {
+            self.push(On::new(handler.into_step(), $method, H::PASSES, Location::caller()))
+        }
+    )*};
+}
+
+impl<S, P, A, E> Chain<S, P, A, E> {
+    /// Adds middleware for the steps after it. It runs only for requests that one of them answers.
+    ///
+    /// It takes an `async fn(Next<'_>)` whose result is `IntoResponse`, with up to eight extractors and provided values before
+    /// [`Next`](crate::Next); a type that implements [`Middleware`]; or any [`tower::Layer`], which is applied once, when the chain is built.
+    /// A closure that captures values is passed through [`from_closure`](crate::from_closure).
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_chain::{Chain, Next, Response};
+    ///
+    /// async fn no_store(next: Next<'_>) -> Response {
+    ///     let mut response = next.run().await;
+    ///     response.headers_mut().insert("cache-control", http::HeaderValue::from_static("no-store"));
+    ///     response
+    /// }
+    ///
+    /// let chain = Chain::new().use_(no_store).get(async || "hello");
+    /// # let _ = chain.build();
+    /// ```
+    #[track_caller]
+    pub fn use_<M, K, W>(
+        self,
+        middleware: M,
+    ) -> Chain<Pushed<S, Used<M, K, P, W>>, After<M, K, P>, A, E>
+    where
+        M: IntoMiddleware<K>,
+        M::Args: Arguments<P, W>,
+        S: Push<Used<M, K, P, W>>,
+    {
+        self.push(Use::new(middleware.into_step(), "use", false))
+    }
+
+    /// Adds middleware that runs for every request that reaches the chain, matched or not: logging, request ids, CORS, a limiter against scanners.
+    ///
+    /// It takes what [`use_`](Chain::use_) takes. As arguments it may take only what always is provided: by
+    /// [`provide`](Chain::provide), or by another `always` step.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_chain::{Chain, Next, Response};
+    ///
+    /// async fn log(next: Next<'_>) -> Response {
+    ///     let path = next.uri().path().to_owned();
+    ///     let response = next.run().await;
+    ///     println!("{path} {}", response.status()); // 404 as well
+    ///     response
+    /// }
+    ///
+    /// let chain = Chain::new()
+    ///     .always(log)
+    ///     .always(tower_http::cors::CorsLayer::permissive())
+    ///     .at("/hello", |c| c.get(async || "hello"));
+    /// # let _ = chain.build();
+    /// ```
+    pub fn always<M, K, W>(
+        self,
+        middleware: M,
+    ) -> Chain<Pushed<S, Used<M, K, A, W>>, After<M, K, P>, After<M, K, A>, E>
+    where
+        M: IntoMiddleware<K>,
+        M::Args: Arguments<A, W>,
+        S: Push<Used<M, K, A, W>>,
+    {
+        self.push(Use::new(middleware.into_step(), "always", true))
+    }
+
+    /// Adds middleware for the steps after it, for paths under a prefix: `/prefix`, `/prefix/` and `/prefix/x`, not `/prefixed`.
+    ///
+    /// It takes what [`use_`](Chain::use_) takes, as long as it provides nothing. The prefix is relative to the path of the chain;
+    /// `{name}` in it matches any segment.
+    ///
+    /// A [`service`](Chain::service) may read a path in another way than the chain. The middleware therefore runs for each
+    /// path that any of these readers could find under the prefix:
+    ///
+    /// | reader | reads as `/prefix/x` |
+    /// | --- | --- |
+    /// | a file server | `//prefix/x`, `/./prefix/x`, `/prefix%2Fx` |
+    /// | a URL type | `/a/../prefix/x`, `/a/%2e%2e/prefix/x`, `/a\..\prefix/x`, `/pre%09fix/x` |
+    /// | a proxy that decodes again | `/%2570refix/x`, `/a/%252e%252e/prefix/x` |
+    /// | a server that removes parameters of segments | `/prefix;a=b/x`, `/a/..;/prefix/x` |
+    /// | a C library | `/prefix%00.png` |
+    ///
+    /// It also runs for `/prefix/../x`, which some of them leave as it is. Case matters, as everywhere in a chain: where the
+    /// file system ignores it, guard the whole service with [`use_`](Chain::use_).
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_chain::{Chain, Error, Next, Response, StatusCode};
+    ///
+    /// async fn members(next: Next<'_>) -> Result<Response, Error> {
+    ///     if !next.headers().contains_key("authorization") {
+    ///         return Err(Error::new(StatusCode::UNAUTHORIZED, "For members"));
+    ///     }
+    ///     Ok(next.run().await)
+    /// }
+    ///
+    /// let files = tower_http::services::ServeDir::new("public");
+    /// let chain = Chain::new().use_at("/inner", members).service("/", files);
+    /// # let _ = chain.build();
+    /// ```
+    #[track_caller]
+    pub fn use_at<M, K, W>(
+        self,
+        prefix: &str,
+        middleware: M,
+    ) -> Chain<Pushed<S, Used<M, K, P, W>>, P, A, E>
+    where
+        M: IntoMiddleware<K, Provides = ()>,
+        M::Args: Arguments<P, W>,
+        S: Push<Used<M, K, P, W>>,
+    {
+        self.push(Use::new(middleware.into_step(), "use_at", false).at(prefix))
+    }
+
+    /// Adds a check: an `async fn` of up to eight extractors and provided values that returns `Result<T, E>`.
+    ///
+    /// `Err` is the answer. `Ok(T)` goes on, and the steps after it may take [`Provided<T>`](crate::Provided). Like [`use_`](Chain::use_), it
+    /// runs only for requests that a later step answers. It can't read the body.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_chain::{Chain, Error, Provided, StatusCode};
+    ///
+    /// #[derive(Clone)]
+    /// struct Tenant(String);
+    ///
+    /// async fn tenant(headers: http::HeaderMap) -> Result<Tenant, Error> {
+    ///     let name = headers.get("x-tenant").and_then(|name| name.to_str().ok());
+    ///     name.map(|name| Tenant(name.to_owned()))
+    ///         .ok_or_else(|| Error::new(StatusCode::BAD_REQUEST, "The header `x-tenant` is missing"))
+    /// }
+    ///
+    /// let chain = Chain::new().guard(tenant).get(async |tenant: Provided<Tenant>| tenant.0.0);
+    /// # let _ = chain.build();
+    /// ```
+    #[track_caller]
+    #[allow(clippy::type_complexity, reason = "it is written out by the compiler alone")]
+    pub fn guard<F, G, W>(
+        self,
+        check: F,
+    ) -> Chain<Pushed<S, Use<Guard<F, G, P, W>>>, Cons<F::Value, P>, A, E>
+    where
+        F: GuardFn<G>,
+        Passing<G>: Arguments<P, W>,
+        S: Push<Use<Guard<F, G, P, W>>>,
+    {
+        self.push(Use::new(Guard::new(check), "guard", false))
+    }
+
+    /// Adds state: every step after it may take [`Provided<T>`](crate::Provided). Each request gets a clone.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use tower_chain::{Chain, Provided};
+    ///
+    /// struct Pool; // not `Clone`
+    ///
+    /// let chain = Chain::new().provide(Arc::new(Pool)).get(async |_: Provided<Arc<Pool>>| "hello");
+    /// # let _ = chain.build();
+    /// ```
+    #[allow(clippy::type_complexity, reason = "it is written out by the compiler alone")]
+    pub fn provide<T>(
+        self,
+        value: T,
+    ) -> Chain<Pushed<S, Use<Provide<T>>>, Cons<T, P>, Cons<T, A>, E>
+    where
+        T: Clone + Send + Sync + 'static,
+        S: Push<Use<Provide<T>>>,
+    {
+        self.push(Use::new(Provide(value), "provide", true))
+    }
+
+    handlers! {
+        /// Adds a handler for GET, and for HEAD unless there is one.
+        ///
+        /// A handler is an `async fn` of up to twelve extractors and provided values whose result is `IntoResponse`; the last one may read the body.
+        /// Or it is an `async fn(.., Next<'_>)` as for [`use_`](Chain::use_), which may pass the request on to the next step that
+        /// matches. Past the last one the answer is that of [`on_no_match`](Chain::on_no_match).
+        ///
+        /// # Example
+        ///
+        /// ```
+        /// use tower_chain::{Chain, Next, Response};
+        ///
+        /// async fn hello(headers: http::HeaderMap) -> String {
+        ///     format!("hello, {:?}", headers.get("user-agent"))
+        /// }
+        ///
+        /// // Answers some requests, and passes the others on.
+        /// async fn english(next: Next<'_>) -> Response {
+        ///     if next.headers().get("accept-language").is_some_and(|language| language == "en") {
+        ///         return Response::new("good morning".into());
+        ///     }
+        ///     next.run().await
+        /// }
+        ///
+        /// let chain = Chain::new().get(english).get(hello);
+        /// # let _ = chain.build();
+        /// ```
+        get: Some(Method::GET),
+        /// Adds a handler for POST. See [`get`](Chain::get).
+        post: Some(Method::POST),
+        /// Adds a handler for PUT. See [`get`](Chain::get).
+        put: Some(Method::PUT),
+        /// Adds a handler for PATCH. See [`get`](Chain::get).
+        patch: Some(Method::PATCH),
+        /// Adds a handler for DELETE. See [`get`](Chain::get).
+        delete: Some(Method::DELETE),
+        /// Adds a handler for HEAD. The body of its response is dropped. See [`get`](Chain::get).
+        head: Some(Method::HEAD),
+        /// Adds a handler for OPTIONS, instead of the automatic answer. See [`get`](Chain::get).
+        options: Some(Method::OPTIONS),
+        /// Adds a handler for QUERY, a safe method with a body. See [`get`](Chain::get).
+        query: Some(query()),
+        /// Adds a handler for every method. There is no 405 then. See [`get`](Chain::get).
+        all: None,
+    }
+
+    /// Adds a handler for any method, such as one of WebDAV. Methods are case-sensitive. See [`get`](Chain::get).
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use http::Method;
+    /// use tower_chain::Chain;
+    ///
+    /// # fn main() -> Result<(), http::method::InvalidMethod> {
+    /// let propfind = Method::from_bytes(b"PROPFIND")?;
+    /// let chain = Chain::new().on(propfind, async || "<multistatus/>");
+    /// # let _ = chain.build();
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn on<H, K, W>(
+        self,
+        method: Method,
+        handler: H,
+    ) -> Chain<Pushed<S, Handling<H, K, P, W>>, P, A, E>
+    where
+        H: IntoHandler<K>,
+        H::Args: Arguments<P, W>,
+        S: Push<Handling<H, K, P, W>>,
+    {
+        self.push(On::new(handler.into_step(), Some(method), H::PASSES, Location::caller()))
+    }
+
+    /// Adds a path. The steps inside belong to it; they may take what is provided so far.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_chain::Chain;
+    ///
+    /// let chain = Chain::new().at("/users", |c| {
+    ///     c.get(async || "all users").at("/{id}", |c| c.get(async || "one user"))
+    /// });
+    /// # let _ = chain.build();
+    /// ```
+    #[track_caller]
+    pub fn at<F, S2, P2, A2>(self, path: &str, steps: F) -> Chain<S::Out, P, A, E>
+    where
+        F: FnOnce(Chain<Steps, P, A>) -> Chain<S2, P2, A2>,
+        S: Open,
+        S2: AllSteps,
+    {
+        let location = Location::caller();
+        let inside = steps(Chain::of(Steps::new(), Settings::default()));
+        self.scope(path, location, inside.steps, inside.settings)
+    }
+
+    /// Adds a chain that was made elsewhere, at a path. Its middleware never touches what stands beside it.
+    ///
+    /// It takes a [`Chain`] or a [`Sealed`] one. What it [expects](Chain::expecting) must be provided here. The URI is left as it is; the
+    /// paths of the mounted chain match what follows `path`.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_chain::{Chain, Path};
+    ///
+    /// let users = Chain::new()
+    ///     .get(async || "all users")
+    ///     .at("/{id}", |c| c.get(async |Path(id): Path<u32>| format!("user {id}")));
+    /// let api = Chain::new().mount("/api/users", users).build();
+    /// assert_eq!(api.routes()[1].pattern(), Some("/api/users/{id}"));
+    /// ```
+    #[track_caller]
+    pub fn mount<M, I>(self, path: &str, chain: M) -> Chain<S::Out, P, A, E>
+    where
+        M: Mountable<P, I>,
+        S: Open,
+    {
+        let (steps, settings) = chain.into_steps();
+        self.scope(path, Location::caller(), steps, settings)
+    }
+
+    fn scope<S2: AllSteps>(
+        self,
+        path: &str,
+        location: CallSite,
+        steps: S2,
+        settings: Settings,
+    ) -> Chain<S::Out, P, A, E>
+    where
+        S: Open,
+    {
+        let scope = Scope::new(path, location, steps, settings);
+        Chain::of(self.steps.open(Box::new(scope)), self.settings)
+    }
+
+    /// Adds any tower service at a path, for all methods: it answers the path itself and all that is under it.
+    ///
+    /// The service receives the rest of the path after its own, as the client wrote it. Readiness is respected: each request
+    /// gets a clone that was polled ready.
+    ///
+    /// The service never receives a path that leaves its scope. The chain answers 400 if any of the readers that
+    /// [`use_at`](Chain::use_at) lists could resolve the rest of the path to one above it, or could drop a segment of the
+    /// path before it. At `/files`, these are `/files/../x`, `/files/%2e%2e/x`, `/files/..%2Fx`, `/files/%252e%252e/x`,
+    /// `/files/..\x` and `/files/..;/x`; at `/{user}/files`, also `/./files/x`. Dot segments that stay inside, as in
+    /// `/files/a/../x`, are left to the service.
+    ///
+    /// To protect a part of a service, use [`use_at`](Chain::use_at), not a path beside it: a file server reads `//admin` and
+    /// `/admin%2Fx` as paths under `/admin`, and so does `use_at`, but the chain matches them as the client wrote them.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_chain::{Body, Chain, Request, Response};
+    ///
+    /// let files = tower::service_fn(async |req: Request| {
+    ///     Ok::<_, std::convert::Infallible>(Response::new(Body::from(req.uri().path().to_owned())))
+    /// });
+    /// let chain = Chain::new().service("/static", files);
+    /// # let _ = chain.build();
+    /// ```
+    #[track_caller]
+    pub fn service<T, B>(self, path: &str, service: T) -> Chain<S::Out, P, A, E>
+    where
+        T: Service<Request, Response = http::Response<B>> + Clone + Send + Sync + 'static,
+        T::Error: Into<BoxError>,
+        T::Future: Send,
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+        S: Open,
+    {
+        let path = ServicePath::new(path, Location::caller(), service);
+        Chain::of(self.steps.open(Box::new(path)), self.settings)
+    }
+
+    /// Renders the errors of the steps after it and inside them: an `async fn(Error)` whose result is `IntoResponse`.
+    ///
+    /// It sees errors of extractors, guards, middleware and handlers, and the chain's own refusals such as 404. The headers that middleware set on the
+    /// response are kept. Of several hooks the innermost renders. Errors that nobody renders are problem+json (see [`Error`]).
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_chain::{Chain, Error};
+    ///
+    /// async fn plain(error: Error) -> (http::StatusCode, String) {
+    ///     (error.status(), error.title().to_owned())
+    /// }
+    ///
+    /// let chain = Chain::new().on_error(plain).get(async || "hello");
+    /// # let _ = chain.build();
+    /// ```
+    pub fn on_error<F, Fut>(self, render: F) -> Chain<Pushed<S, Use<OnError<F>>>, P, A, E>
+    where
+        F: Fn(Error) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output: IntoResponse> + Send,
+        S: Push<Use<OnError<F>>>,
+    {
+        self.push(Use::new(OnError(render), "on_error", true))
+    }
+
+    /// Makes a 500 of a panic in the steps after it. The message of the panic is logged, not sent.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_chain::Chain;
+    ///
+    /// let chain = Chain::new().catch_panics().get(async || -> &'static str { panic!("a bug") });
+    /// # let _ = chain.build();
+    /// ```
+    pub fn catch_panics(self) -> Chain<Pushed<S, Use<CatchPanics>>, P, A, E>
+    where
+        S: Push<Use<CatchPanics>>,
+    {
+        self.push(Use::new(CatchPanics, "catch", true))
+    }
+
+    /// Sets what answers a request that no path matches, or that all handlers passed on: for the steps after it and inside them.
+    ///
+    /// It takes a handler. Defaults to 404 as problem+json.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_chain::{Chain, StatusCode};
+    ///
+    /// async fn nothing(uri: http::Uri) -> (StatusCode, &'static str) {
+    ///     let is_api = uri.path().starts_with("/api/");
+    ///     (StatusCode::NOT_FOUND, if is_api { "no such call" } else { "no such page" })
+    /// }
+    ///
+    /// let chain = Chain::new().on_no_match(nothing).at("/hello", |c| c.get(async || "hello"));
+    /// # let _ = chain.build();
+    /// ```
+    pub fn on_no_match<H, K, W>(self, handler: H) -> Chain<Pushed<S, Hooked<H, K, A, W>>, P, A, E>
+    where
+        H: IntoHandler<K>,
+        H::Args: Arguments<A, W>,
+        S: Push<Hooked<H, K, A, W>>,
+    {
+        let handler = handler.into_step();
+        self.push(Hook::new("on_no_match", handler, |hooks, index| hooks.no_match = Some(index)))
+    }
+
+    /// Sets what answers a request whose path matches but not its method: for the steps after it and inside them.
+    ///
+    /// It takes a handler. `Allow` is added to its response. Defaults to 405 as problem+json.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_chain::{Chain, StatusCode};
+    ///
+    /// async fn read_only() -> (StatusCode, &'static str) {
+    ///     (StatusCode::METHOD_NOT_ALLOWED, "this can only be read")
+    /// }
+    ///
+    /// let chain = Chain::new().on_method_not_allowed(read_only).get(async || "hello");
+    /// # let _ = chain.build();
+    /// ```
+    pub fn on_method_not_allowed<H, K, W>(
+        self,
+        handler: H,
+    ) -> Chain<Pushed<S, Hooked<H, K, A, W>>, P, A, E>
+    where
+        H: IntoHandler<K>,
+        H::Args: Arguments<A, W>,
+        S: Push<Hooked<H, K, A, W>>,
+    {
+        let handler = handler.into_step();
+        let name = "on_method_not_allowed";
+        self.push(Hook::new(name, handler, |hooks, index| hooks.not_allowed = Some(index)))
+    }
+
+    /// Makes `/a` and `/a/` two paths. Holds for the whole chain and those inside it. Defaults to one path.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_chain::Chain;
+    ///
+    /// let chain = Chain::new()
+    ///     .strict_slash()
+    ///     .at("/users", |c| c.get(async || "a list"))
+    ///     .at("/users/", |c| c.get(async || "a folder"));
+    /// # let _ = chain.build();
+    /// ```
+    pub fn strict_slash(mut self) -> Self {
+        self.settings.strict_slash = true;
+        self
+    }
+
+    /// Turns the automatic answer to OPTIONS off. Holds for the whole chain and those inside it.
+    pub fn no_auto_options(mut self) -> Self {
+        self.settings.no_auto_options = true;
+        self
+    }
+}
+
+/// The method QUERY (RFC 10008). `Method::QUERY` needs `http` 1.5.
+fn query() -> Method {
+    Method::from_bytes(b"QUERY").expect("a method is a token")
+}

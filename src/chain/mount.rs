@@ -1,0 +1,83 @@
+//! Chains that are mounted in another chain.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use crate::chain::builder::Chain;
+use crate::chain::list::{AllSteps, BoxSteps};
+use crate::provide::{Expected, Superset};
+use crate::route::registrar::Settings;
+
+/// What [`Chain::mount`] takes: a [`Chain`], or a [`Sealed`] one.
+pub trait Mountable<P, I> {
+    #[doc(hidden)]
+    type Steps: AllSteps;
+    #[doc(hidden)]
+    fn into_steps(self) -> (Self::Steps, Settings);
+}
+
+impl<P, I, S, P2, A, E> Mountable<P, I> for Chain<S, P2, A, E>
+where
+    S: AllSteps,
+    E: Expected,
+    P: Superset<E::List, I>,
+{
+    type Steps = S;
+
+    fn into_steps(self) -> (S, Settings) {
+        (self.steps, self.settings)
+    }
+}
+
+impl<P, I, E> Mountable<P, I> for Sealed<E>
+where
+    E: Expected,
+    P: Superset<E::List, I>,
+{
+    type Steps = BoxSteps;
+
+    fn into_steps(self) -> (BoxSteps, Settings) {
+        (self.steps, self.settings)
+    }
+}
+
+/// A chain whose type can be written down, to be [mounted](Chain::mount). `E` is what it [expects](Chain::expecting). Made by [`Chain::seal`],
+/// where there is an example.
+#[must_use = "a chain does nothing until it is mounted"]
+pub struct Sealed<E = ()> {
+    steps: BoxSteps,
+    settings: Settings,
+    kind: PhantomData<fn() -> E>,
+}
+
+impl<E> fmt::Debug for Sealed<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sealed").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+impl<S, P, A, E> Chain<S, P, A, E> {
+    /// Makes it a chain whose type can be written down, so that a module can return it from a function.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_chain::{Chain, Provided, Sealed};
+    ///
+    /// #[derive(Clone)]
+    /// struct Database;
+    ///
+    /// fn users() -> Sealed<(Database,)> {
+    ///     Chain::expecting::<(Database,)>().get(async |_: Provided<Database>| "users").seal()
+    /// }
+    ///
+    /// let api = Chain::new().provide(Database).mount("/users", users()).build();
+    /// # let _ = api;
+    /// ```
+    pub fn seal(self) -> Sealed<E>
+    where
+        S: AllSteps,
+    {
+        Sealed { steps: BoxSteps(Box::new(self.steps)), settings: self.settings, kind: PhantomData }
+    }
+}

@@ -1,0 +1,119 @@
+//! The paths that are next to each other in a chain.
+
+#![allow(
+    missing_debug_implementations,
+    unreachable_pub,
+    reason = "the types of a chain are public to the compiler alone"
+)]
+
+use std::future::Future;
+use std::sync::Arc;
+
+use futures_util::future::{BoxFuture, Either};
+
+use crate::probe::Site;
+use crate::route::registrar::Registrar;
+use crate::step::end::Parent;
+use crate::step::fold::{Assembly, Branch, Fold, Step, put};
+use crate::step::tail::{BoxTail, Cx, Resume, Tail};
+use crate::{Request, Response};
+
+/// The paths that stand next to each other in a chain.
+#[doc(hidden)]
+#[derive(Default)]
+pub struct PathTable {
+    entries: Vec<Box<dyn Branch>>,
+    /// The first and the last step inside each entry.
+    spans: Vec<(u32, u32)>,
+    number: u32,
+}
+
+impl PathTable {
+    pub(super) fn push(&mut self, branch: Box<dyn Branch>) {
+        self.entries.push(branch);
+    }
+}
+
+impl Step for PathTable {
+    fn register(&mut self, registrar: &mut Registrar) {
+        self.number = registrar.next_table();
+        for entry in &mut self.entries {
+            let first = registrar.next_step();
+            entry.register(registrar);
+            self.spans.push((first, registrar.next_step().saturating_sub(1)));
+        }
+    }
+}
+
+impl<N: Tail> Fold<N> for PathTable {
+    type Out = TableTail<N>;
+
+    fn fold(self, next: N, assembly: &Assembly<'_>) -> TableTail<N> {
+        let first = self.spans.first().map_or(0, |span| span.0);
+        let mut entry_of = Vec::new();
+        let mut entries = Vec::with_capacity(self.entries.len());
+        for (index, (entry, span)) in self.entries.into_iter().zip(self.spans).enumerate() {
+            entry_of.resize((span.1 + 1 - first) as usize, index);
+            let parent = Parent { table: self.number, from: span.1 + 1 };
+            entries.push(entry.assemble(parent, assembly));
+        }
+        let depth = assembly.depth;
+        let table = Arc::new(Branches { first, entry_of, entries, next, depth });
+        put(&mut assembly.tables.borrow_mut(), self.number as usize, table.clone());
+        TableTail(table)
+    }
+}
+
+struct Branches<N> {
+    first: u32,
+    /// The entry in which a step stands, for the steps from `first` on.
+    entry_of: Vec<usize>,
+    entries: Vec<BoxTail>,
+    next: N,
+    depth: usize,
+}
+
+impl<N: Tail> Branches<N> {
+    fn call_from<'a>(
+        &'a self,
+        from: u32,
+        req: &'a mut Request,
+        cx: &'a Cx<'a>,
+    ) -> impl Future<Output = Response> + Send + 'a {
+        let entry = |step: u32| {
+            let index = (step >= from).then(|| step.checked_sub(self.first)).flatten()?;
+            self.entry_of.get(index as usize)
+        };
+        match cx.plan.stops.iter().find_map(|stop| entry(*stop)) {
+            Some(entry) => Either::Left(self.entries[*entry].0.call_boxed(req, cx)),
+            None => Either::Right(self.next.call(req, cx)),
+        }
+    }
+}
+
+impl<N: Tail> Resume for Branches<N> {
+    fn resume<'a>(
+        &'a self,
+        from: u32,
+        req: &'a mut Request,
+        cx: &'a Cx<'a>,
+    ) -> BoxFuture<'a, Response> {
+        Box::pin(async move {
+            let cx = Cx { depth: self.depth, ..*cx };
+            self.call_from(from, req, &cx).await
+        })
+    }
+}
+
+#[doc(hidden)]
+pub struct TableTail<N>(Arc<Branches<N>>);
+
+impl<N: Tail> Tail for TableTail<N> {
+    fn call<'a>(
+        &'a self,
+        req: &'a mut Request,
+        cx: &'a Cx<'a>,
+    ) -> impl Future<Output = Response> + Send + 'a {
+        Site::CHAIN.probe(&cx.built.routes, || self.0.call_from(0, req, cx))
+    }
+}

@@ -1,0 +1,237 @@
+//! The arguments of functions: extractors and provided values.
+//!
+//! The shape of a function and its arguments are two separate bounds. Where an argument is what fails, the compiler
+//! then names that argument.
+
+#![allow(
+    missing_debug_implementations,
+    unreachable_pub,
+    reason = "the types of a chain are public to the compiler alone"
+)]
+
+use std::future::Future;
+use std::marker::PhantomData;
+use std::mem;
+
+use axum_core::extract::{FromRequest, FromRequestParts};
+use axum_core::response::IntoResponse;
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http::StatusCode;
+use http::header::CONTENT_TYPE;
+use http::request::Parts;
+use http_body::Body as _;
+use http_body_util::BodyExt;
+
+use crate::provide::{FromChain, Has, find};
+use crate::step::tail::Cx;
+use crate::{Body, Error, Request, Response};
+
+/// An argument that may stand in any place.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "no step before this one provides `{Self}`, and it is no extractor for this place",
+    label = "takes `{Self}`",
+    note = "put a step that provides it before this one, with `.use_(..)`, `.guard(..)` or `.provide(..)`, and take state as `Provided<T>`; what reads the body must be the last argument",
+    note = "middleware takes no `Request` beside `Next`, which holds it: write `next.method()`, `next.headers_mut()` and `next.run().await`"
+)]
+pub trait Part<P, W>: Sized + Send {
+    /// Whether it may look for the matched path among the extensions.
+    const EXTRACTS: bool;
+
+    fn take(head: &mut Head<'_>) -> impl Future<Output = Result<Self, Response>> + Send;
+}
+
+/// The head of a request while the arguments in front of the last one are made. It is taken apart when an extractor asks for its parts, and
+/// whole again once this is dropped.
+#[doc(hidden)]
+pub struct Head<'r> {
+    req: &'r mut Request,
+    parts: Option<(Parts, Body)>,
+}
+
+impl<'r> Head<'r> {
+    pub(super) fn of(req: &'r mut Request) -> Self {
+        Self { req, parts: None }
+    }
+
+    fn parts(&mut self) -> &mut Parts {
+        let Self { req, parts } = self;
+        &mut parts.get_or_insert_with(|| mem::take(*req).into_parts()).0
+    }
+
+    fn extensions(&self) -> &http::Extensions {
+        self.parts.as_ref().map_or(self.req.extensions(), |(parts, _)| &parts.extensions)
+    }
+}
+
+impl Drop for Head<'_> {
+    fn drop(&mut self) {
+        if let Some((parts, body)) = self.parts.take() {
+            *self.req = Request::from_parts(parts, body);
+        }
+    }
+}
+
+/// An argument that may stand in the last place, where the body is at hand.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "no step before this handler provides `{Self}`, and it is no extractor",
+    label = "takes `{Self}`",
+    note = "put a step that provides it before this one, with `.use_(..)`, `.guard(..)` or `.provide(..)`"
+)]
+pub trait Last<P, W>: Sized + Send {
+    const EXTRACTS: bool;
+
+    fn take(req: &mut Request) -> impl Future<Output = Result<Self, Response>> + Send;
+}
+
+/// Something that may be the last argument of a handler, provided or not. [`Next`] isn't: this tells the two kinds of handlers apart.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can't be the last argument of a handler",
+    label = "neither an extractor nor what a step can provide",
+    note = "an extractor asks something of the type in it: `Json<T>` that `T` is `Deserialize`, `Valid<E>` that it has rules as well; state is taken as `Provided<T>`"
+)]
+pub trait Argument<M> {}
+
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct ViaParts;
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct ViaRequest<M>(PhantomData<M>);
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct ViaChain<I>(PhantomData<I>);
+
+impl<T, M> Argument<ViaRequest<M>> for T where T: FromRequest<(), M> {}
+impl<T> Argument<ViaChain<()>> for T where T: FromChain {}
+
+impl<P, T> Part<P, ViaParts> for T
+where
+    T: FromRequestParts<()> + Send,
+{
+    const EXTRACTS: bool = true;
+
+    async fn take(head: &mut Head<'_>) -> Result<Self, Response> {
+        T::from_request_parts(head.parts(), &()).await.map_err(IntoResponse::into_response)
+    }
+}
+
+impl<P, T, I> Part<P, ViaChain<I>> for T
+where
+    T: FromChain,
+    P: Has<T::Value, I>,
+{
+    const EXTRACTS: bool = false;
+
+    async fn take(head: &mut Head<'_>) -> Result<Self, Response> {
+        provided(head.extensions())
+    }
+}
+
+impl<P, T, M> Last<P, ViaRequest<M>> for T
+where
+    T: FromRequest<(), M> + Send,
+{
+    const EXTRACTS: bool = true;
+
+    /// No `async fn`: that would keep a second room for the request.
+    fn take(req: &mut Request) -> impl Future<Output = Result<Self, Response>> + Send {
+        let refused = |refusal: T::Rejection| in_one_shape(refusal.into_response());
+        T::from_request(mem::take(req), &()).map(move |taken| taken.map_err(refused))
+    }
+}
+
+impl<P, T, I> Last<P, ViaChain<I>> for T
+where
+    T: FromChain,
+    P: Has<T::Value, I>,
+{
+    const EXTRACTS: bool = false;
+
+    async fn take(req: &mut Request) -> Result<Self, Response> {
+        provided(req.extensions())
+    }
+}
+
+/// The compiler has seen that a step provides the value; it can be gone only if a later step took it out of the extensions.
+fn provided<T: FromChain>(extensions: &http::Extensions) -> Result<T, Response> {
+    match find::<T::Value>(extensions) {
+        Some(value) => Ok(T::from_value(value.clone())),
+        None => Err(Error::internal(format!(
+            "`{}` was provided, but a later step removed it from the extensions of the request",
+            std::any::type_name::<T::Value>()
+        ))
+        .into_response()),
+    }
+}
+
+/// `String` and `Bytes` are extractors of axum's core, which refuse with a line of text. What others refuse with is theirs.
+#[cold]
+fn in_one_shape(refusal: Response) -> Response {
+    let is_short_text = refusal
+        .headers()
+        .get(CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"text/plain"))
+        && refusal.body().size_hint().exact().is_some_and(|length| length <= LONGEST_LINE);
+    if !is_short_text {
+        return refusal;
+    }
+    let (parts, body) = refusal.into_parts();
+    // A body whose length is known is there.
+    let line = match body.collect().now_or_never() {
+        Some(Ok(body)) => body.to_bytes(),
+        _ => Bytes::new(),
+    };
+    let is_line = |start: &[u8]| {
+        line.strip_prefix(start).is_some_and(|rest| rest.is_empty() || rest.starts_with(b": "))
+    };
+    match LINES.iter().find(|(status, start, _)| parts.status == *status && is_line(start)) {
+        Some((status, _, detail)) => Error::new(*status, *detail).into_response(),
+        None => Response::from_parts(parts, Body::from(line)),
+    }
+}
+
+/// What axum-core 0.5 writes, and what is written here.
+const LINES: [(StatusCode, &[u8], &str); 3] = [
+    (StatusCode::PAYLOAD_TOO_LARGE, b"Failed to buffer the request body", "The body is too large"),
+    (StatusCode::BAD_REQUEST, b"Failed to buffer the request body", "The body could not be read"),
+    (StatusCode::BAD_REQUEST, b"Request body didn't contain valid UTF-8", "The body is not UTF-8"),
+];
+
+const LONGEST_LINE: u64 = 256;
+
+/// The arguments of a handler: the last one may read the body.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Ending<A>(pub(crate) A);
+
+/// The arguments of a function that passes the request on: none may read the body.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Passing<A>(pub(crate) A);
+
+/// Arguments that can be had where `P` is provided. `W` says of each where it comes from.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "these arguments can't be had here: `{Self}`",
+    note = "each must be an extractor, or be provided by an earlier step"
+)]
+pub trait Arguments<P, W>: Sized + Send {
+    fn take(req: &mut Request, cx: &Cx<'_>) -> impl Future<Output = Result<Self, Response>> + Send;
+}
+
+impl<P> Arguments<P, ()> for Ending<()> {
+    async fn take(_: &mut Request, _: &Cx<'_>) -> Result<Self, Response> {
+        Ok(Self(()))
+    }
+}
+
+/// Layers and types take no arguments.
+impl<P> Arguments<P, ()> for () {
+    async fn take(_: &mut Request, _: &Cx<'_>) -> Result<Self, Response> {
+        Ok(())
+    }
+}

@@ -1,0 +1,128 @@
+//! Functions as handlers.
+
+#![allow(
+    missing_debug_implementations,
+    unreachable_pub,
+    reason = "the types of a chain are public to the compiler alone"
+)]
+
+use std::future::Future;
+use std::marker::PhantomData;
+
+use crate::Response;
+use crate::function::arguments::{Arguments, Ending, Passing};
+use crate::function::middleware::{AsFn, AsHandler, FromFn, MiddlewareFn};
+use crate::route::listing::short_name;
+use crate::step::next::{Endpoint, Middleware, Next};
+
+/// An `async fn` of up to twelve extractors and provided values, whose result is [`IntoResponse`].
+#[doc(hidden)]
+pub trait HandlerFn<A, M>: Send + Sync + 'static {
+    fn invoke(&self, args: A) -> impl Future<Output = Response> + Send;
+}
+
+/// What a verb such as [`Chain::get`](crate::Chain::get) takes.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a handler",
+    label = "not an `async fn` of extractors and provided values whose result is `IntoResponse` and whose future is `Send`",
+    note = "write `tower_chain::handler_fn::<(A, B), _, _>(f)`, with the types of its arguments, and the compiler says which part does not fit",
+    note = "seen most: `async` is missing; the function is called, as in `f()`; `T` in `Json<T>` is not `Deserialize`, or not `Serialize` in the result; state is taken as `T`, not as `Provided<T>`; a lock or an `Rc` is held over an `.await`",
+    note = "it has up to 12 arguments, of which the last may read the body; a handler that may pass the request on is an `async fn(.., Next<'_>)`, where `Next` holds the request"
+)]
+pub trait IntoHandler<Kind> {
+    #[doc(hidden)]
+    type Args;
+    #[doc(hidden)]
+    type Step<P, W>;
+    #[doc(hidden)]
+    const PASSES: bool;
+    #[doc(hidden)]
+    fn into_step<P, W>(self) -> Self::Step<P, W>;
+}
+
+impl<F, A> IntoHandler<AsFn<A, ()>> for F
+where
+    F: for<'a> MiddlewareFn<'a, A, ()>,
+{
+    type Args = Passing<A>;
+    type Step<P, W> = FromFn<F, A, (), P, W>;
+    const PASSES: bool = true;
+
+    fn into_step<P, W>(self) -> FromFn<F, A, (), P, W> {
+        FromFn::new(self)
+    }
+}
+
+impl<F, A, M> IntoHandler<AsHandler<A, M>> for F
+where
+    F: HandlerFn<A, M>,
+{
+    type Args = Ending<A>;
+    type Step<P, W> = HandlerStep<F, A, M, P, W>;
+    const PASSES: bool = false;
+
+    fn into_step<P, W>(self) -> HandlerStep<F, A, M, P, W> {
+        HandlerStep { f: self, kind: PhantomData }
+    }
+}
+
+/// Gives back `f`, if it is a handler of the arguments `A`, listed as a tuple; if it isn't, the compiler says why.
+///
+/// [`Chain::get`](crate::Chain::get) and the other verbs take functions of many shapes, so that they can only say that one has none of them.
+/// Here the shape is given. What the handler takes is checked by the verb.
+///
+/// # Example
+///
+/// ```
+/// use tower_chain::{Chain, handler_fn};
+///
+/// async fn hello(method: http::Method, name: String) -> String {
+///     format!("{method}, {name}")
+/// }
+///
+/// let chain = Chain::new().post(handler_fn::<(http::Method, String), _, _>(hello));
+/// # let _ = chain.build();
+/// ```
+pub fn handler_fn<A, F, M>(f: F) -> F
+where
+    F: HandlerFn<A, M>,
+{
+    f
+}
+
+/// A handler as the last step of a request.
+#[doc(hidden)]
+pub struct HandlerStep<F, A, M, P, W> {
+    f: F,
+    kind: PhantomData<fn() -> (A, M, P, W)>,
+}
+
+impl<F, A, M, P, W> std::fmt::Debug for HandlerStep<F, A, M, P, W> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&short_name::<F>())
+    }
+}
+
+impl<F, A, M, P, W> Middleware for HandlerStep<F, A, M, P, W>
+where
+    F: HandlerFn<A, M>,
+    Ending<A>: Arguments<P, W>,
+    A: Send + 'static,
+    M: 'static,
+    P: 'static,
+    W: 'static,
+{
+    type Provides = ();
+
+    async fn call<N: Endpoint>(&self, mut next: Next<'_, N>) -> Response {
+        let cx = next.cx();
+        match Ending::<A>::take(next.request_mut(), cx).await {
+            Ok(Ending(args)) => self.f.invoke(args).await,
+            Err(refusal) => refusal,
+        }
+    }
+
+    fn name(&self) -> String {
+        short_name::<F>()
+    }
+}

@@ -1,0 +1,222 @@
+//! Functions as middleware.
+
+#![allow(
+    missing_debug_implementations,
+    unreachable_pub,
+    reason = "the types of a chain are public to the compiler alone"
+)]
+
+use std::future::Future;
+use std::marker::PhantomData;
+
+use axum_core::response::IntoResponse;
+use futures_util::future::BoxFuture;
+
+use crate::Response;
+use crate::function::arguments::{Arguments, Passing};
+use crate::provide::{Nil, Provides};
+use crate::route::listing::short_name;
+use crate::step::next::{Endpoint, Erased, IntoMiddleware, Middleware, Next, Reach, RestSlot};
+
+/// An `async fn` of up to eight extractors and provided values, then `Next<'_>`. `T` is what it provides.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a middleware function",
+    label = "not an `async fn(.., Next<'_>)`",
+    note = "a middleware function is an `async fn` of up to 8 extractors and provided values, then `Next<'_>`, whose result is `IntoResponse` and whose future is `Send`",
+    note = "`Next` holds the request: take no `Request` beside it, and write `next.method()` and `next.run().await`"
+)]
+pub trait MiddlewareFn<'a, A, T>: Send + Sync + 'static {
+    type Out: IntoResponse;
+    type Future: Future<Output = Self::Out> + Send + 'a;
+
+    fn invoke(&self, args: A, next: Next<'a, Erased, T>) -> Self::Future;
+}
+
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct AsFn<A, T>(PhantomData<(A, T)>);
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct AsHandler<A, M>(PhantomData<(A, M)>);
+
+impl<F, A, T> IntoMiddleware<AsFn<A, T>> for F
+where
+    F: for<'a> MiddlewareFn<'a, A, T>,
+    T: Provides,
+{
+    type Args = Passing<A>;
+    type Step<P, W> = FromFn<F, A, T, P, W>;
+    type Provides = T;
+
+    fn into_step<P, W>(self) -> FromFn<F, A, T, P, W> {
+        FromFn::new(self)
+    }
+}
+
+/// An `async fn(.., Next<'_>)` as a [`Middleware`]. Made by [`from_fn`] and by the verbs of a chain.
+pub struct FromFn<F, A, T, P, W> {
+    f: F,
+    kind: PhantomData<fn() -> (A, T, P, W)>,
+}
+
+impl<F, A, T, P, W> FromFn<F, A, T, P, W> {
+    pub(crate) fn new(f: F) -> Self {
+        Self { f, kind: PhantomData }
+    }
+}
+
+impl<F, A, T, P, W> std::fmt::Debug for FromFn<F, A, T, P, W> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&short_name::<F>())
+    }
+}
+
+impl<F, A, T, P, W> Middleware for FromFn<F, A, T, P, W>
+where
+    F: for<'a> MiddlewareFn<'a, A, T>,
+    Passing<A>: Arguments<P, W>,
+    A: Send + 'static,
+    T: Provides,
+    P: 'static,
+    W: 'static,
+{
+    type Provides = T;
+
+    async fn call<N: Endpoint>(&self, mut next: Next<'_, N, T>) -> Response {
+        let cx = next.cx();
+        let Passing(args) = match Passing::<A>::take(next.request_mut(), cx).await {
+            Ok(args) => args,
+            Err(refusal) => return refusal,
+        };
+        let slot = std::pin::pin!(RestSlot::Done);
+        self.f.invoke(args, next.erase(slot, Reach::run)).await.into_response()
+    }
+
+    fn name(&self) -> String {
+        short_name::<F>()
+    }
+}
+
+/// Makes a [`Middleware`] of an `async fn(Next<'_>)`.
+///
+/// [`Chain::use_`](crate::Chain::use_) takes such a function as it is. This form has methods such as [`when`](crate::MiddlewareExt::when), and its
+/// bound is a plain one: if the compiler reports that a function isn't middleware without the reason, wrap it in `from_fn`,
+/// and the compiler names the reason. For functions that take more, there is [`from_fn_with`], and for closures that capture
+/// [`from_closure`].
+///
+/// # Example
+///
+/// ```
+/// use tower_chain::{Chain, MiddlewareExt, Next, Response, from_fn};
+///
+/// async fn log(next: Next<'_>) -> Response {
+///     println!("{} {}", next.method(), next.uri().path());
+///     next.run().await
+/// }
+///
+/// let chain = Chain::new().use_(from_fn(log).unless(|req| req.uri().path() == "/healthz"));
+/// # let _ = chain;
+/// ```
+pub fn from_fn<F>(f: F) -> FromFn<F, (), (), Nil, ()>
+where
+    F: for<'a> PlainFn<'a>,
+{
+    FromFn::new(f)
+}
+
+/// Makes a [`Middleware`] of an `async fn` that takes extractors before `Next`: `A` lists them as a tuple.
+///
+/// # Example
+///
+/// ```
+/// use tower_chain::{MiddlewareExt, Next, Response, from_fn_with};
+///
+/// async fn log(method: http::Method, next: Next<'_>) -> Response {
+///     println!("{method}");
+///     next.run().await
+/// }
+///
+/// let middleware = from_fn_with::<(http::Method,), _, _>(log).boxed();
+/// # let _ = middleware;
+/// ```
+pub fn from_fn_with<A, F, W>(f: F) -> FromFn<F, A, (), Nil, W>
+where
+    F: for<'a> MiddlewareFn<'a, A, ()>,
+    Passing<A>: Arguments<Nil, W>,
+{
+    FromFn::new(f)
+}
+
+/// A closure as a [`Middleware`]. Made by [`from_closure`].
+#[derive(Clone)]
+pub struct FromClosure<F>(F);
+
+impl<F> std::fmt::Debug for FromClosure<F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&short_name::<F>())
+    }
+}
+
+impl<F, R> Middleware for FromClosure<F>
+where
+    F: for<'a> Fn(Next<'a>) -> BoxFuture<'a, R> + Send + Sync + 'static,
+    R: IntoResponse,
+{
+    type Provides = ();
+
+    async fn call<N: Endpoint>(&self, next: Next<'_, N>) -> Response {
+        let slot = std::pin::pin!(RestSlot::Done);
+        (self.0)(next.erase(slot, Reach::run)).await.into_response()
+    }
+
+    fn name(&self) -> String {
+        short_name::<F>()
+    }
+}
+
+/// Makes a [`Middleware`] of a closure that captures values. Its future is boxed, once per request.
+///
+/// [`Chain::use_`](crate::Chain::use_) takes an `async` closure that captures nothing as it is. One that captures can't be taken so:
+/// its future borrows from the closure, and the compiler has no means yet to require that such a future is `Send`.
+///
+/// # Example
+///
+/// ```
+/// use http::HeaderValue;
+/// use tower_chain::{Chain, from_closure};
+///
+/// let version = HeaderValue::from_static("7");
+/// let chain = Chain::new()
+///     .use_(from_closure(move |next| {
+///         let version = version.clone();
+///         Box::pin(async move {
+///             let mut response = next.run().await;
+///             response.headers_mut().insert("x-version", version);
+///             response
+///         })
+///     }))
+///     .get(async || "hello");
+/// # let _ = chain.build();
+/// ```
+pub fn from_closure<F, R>(f: F) -> FromClosure<F>
+where
+    F: for<'a> Fn(Next<'a>) -> BoxFuture<'a, R> + Send + Sync + 'static,
+    R: IntoResponse,
+{
+    FromClosure(f)
+}
+
+/// An `async fn(Next<'_>)`. With one shape only, the compiler can name what is wrong with a function.
+#[doc(hidden)]
+pub trait PlainFn<'a>: Fn(Next<'a>) -> Self::Future + Send + Sync + 'static {
+    type Future: Future<Output: IntoResponse> + Send + 'a;
+}
+
+impl<'a, F, Fut> PlainFn<'a> for F
+where
+    F: Fn(Next<'a>) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output: IntoResponse> + Send + 'a,
+{
+    type Future = Fut;
+}

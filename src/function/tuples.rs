@@ -1,0 +1,128 @@
+//! The implementations for functions of several arguments: up to twelve for handlers, up to eight for middleware and guards.
+
+use std::future::Future;
+
+use axum_core::response::IntoResponse;
+
+use crate::function::arguments::{Argument, Arguments, Ending, Head, Last, Part, Passing};
+use crate::function::guard::GuardFn;
+use crate::function::handler::HandlerFn;
+use crate::function::middleware::MiddlewareFn;
+use crate::step::next::{Erased, Next};
+use crate::step::tail::Cx;
+use crate::{Request, Response};
+
+/// Functions none of whose arguments reads the body: middleware and guards.
+macro_rules! passing {
+    ($($arg:ident $how:ident,)*) => {
+        impl<'a, Func, Fut, Values, $($arg,)*> MiddlewareFn<'a, ($($arg,)*), Values> for Func
+        where
+            Func: Fn($($arg,)* Next<'a, Erased, Values>) -> Fut + Send + Sync + 'static,
+            Fut: Future<Output: IntoResponse> + Send + 'a,
+        {
+            type Out = Fut::Output;
+            type Future = Fut;
+
+            #[allow(non_snake_case, reason = "a value is named as its type")]
+            fn invoke(&self, ($($arg,)*): ($($arg,)*), next: Next<'a, Erased, Values>) -> Fut {
+                self($($arg,)* next)
+            }
+        }
+
+        impl<Func, Fut, T, E, $($arg,)*> GuardFn<($($arg,)*)> for Func
+        where
+            Func: Fn($($arg,)*) -> Fut + Send + Sync + 'static,
+            Fut: Future<Output = Result<T, E>> + Send,
+            T: Clone + Send + Sync + 'static,
+            E: IntoResponse,
+            $($arg: Send,)*
+        {
+            type Value = T;
+
+            #[allow(non_snake_case, reason = "a value is named as its type")]
+            async fn check(&self, ($($arg,)*): ($($arg,)*)) -> Result<T, Response> {
+                self($($arg,)*).await.map_err(IntoResponse::into_response)
+            }
+        }
+
+        impl<P, $($arg, $how,)*> Arguments<P, ($($how,)*)> for Passing<($($arg,)*)>
+        where
+            $($arg: Part<P, $how>,)*
+        {
+            #[allow(unused_mut, unused_variables, reason = "there may be no argument")]
+            async fn take(req: &mut Request, cx: &Cx<'_>) -> Result<Self, Response> {
+                if $($arg::EXTRACTS ||)* false {
+                    cx.show_match(req);
+                }
+                let mut head = Head::of(req);
+                Ok(Self(($($arg::take(&mut head).await?,)*)))
+            }
+        }
+    };
+}
+
+/// Functions whose last argument may read the body: handlers.
+macro_rules! ending {
+    ($($arg:ident $how:ident,)* [$last:ident $last_how:ident]) => {
+        impl<Func, Fut, MLast, $($arg,)* $last> HandlerFn<($($arg,)* $last,), MLast> for Func
+        where
+            Func: Fn($($arg,)* $last) -> Fut + Send + Sync + 'static,
+            Fut: Future<Output: IntoResponse> + Send,
+            $($arg: Send,)*
+            $last: Argument<MLast> + Send,
+        {
+            #[allow(non_snake_case, reason = "a value is named as its type")]
+            async fn invoke(&self, ($($arg,)* $last,): ($($arg,)* $last,)) -> Response {
+                self($($arg,)* $last).await.into_response()
+            }
+        }
+
+        impl<P, $($arg, $how,)* $last, $last_how> Arguments<P, ($($how,)* $last_how,)> for Ending<($($arg,)* $last,)>
+        where
+            $($arg: Part<P, $how>,)*
+            $last: Last<P, $last_how>,
+        {
+            #[allow(non_snake_case, reason = "a value is named as its type")]
+            #[allow(clippy::unused_unit, unused_mut, unused_variables, reason = "there may be one argument only")]
+            async fn take(req: &mut Request, cx: &Cx<'_>) -> Result<Self, Response> {
+                if $($arg::EXTRACTS ||)* $last::EXTRACTS {
+                    cx.show_match(req);
+                }
+                // The block ends the borrow of the head, which makes the request whole for the last argument.
+                let ($($arg,)*) = {
+                    let mut head = Head::of(req);
+                    ($($arg::take(&mut head).await?,)*)
+                };
+                let $last = $last::take(req).await?;
+                Ok(Self(($($arg,)* $last,)))
+            }
+        }
+    };
+}
+
+/// Calls `passing` and `ending` for each number of arguments.
+macro_rules! functions {
+    ([$($done:tt)*] $(;)?) => {};
+    ([$($done:tt)*] $arg:ident $how:ident, $($rest:tt)*) => {
+        ending!($($done)* [$arg $how]);
+        passing!($($done)*);
+        functions!([$($done)* $arg $how,] $($rest)*);
+    };
+    // Only handlers have as many arguments.
+    ([$($done:tt)*] ; $arg:ident $how:ident, $($rest:tt)*) => {
+        ending!($($done)* [$arg $how]);
+        functions!([$($done)* $arg $how,] ; $($rest)*);
+    };
+}
+
+functions!([] A WA, B WB, C WC, D WD, E1 WE, F WF, G WG, H WH, I WI, ; J WJ, K WK, L WL,);
+
+impl<F, Fut> HandlerFn<(), ()> for F
+where
+    F: Fn() -> Fut + Send + Sync + 'static,
+    Fut: Future<Output: IntoResponse> + Send,
+{
+    async fn invoke(&self, (): ()) -> Response {
+        self().await.into_response()
+    }
+}

@@ -1,0 +1,330 @@
+//! Numbers the steps of a chain, and records which of them are handlers for which requests.
+
+#![allow(
+    missing_debug_implementations,
+    unreachable_pub,
+    reason = "the types of a chain are public to the compiler alone"
+)]
+
+use http::Method;
+
+use crate::route::error::{BuildError, CallSite};
+use crate::route::listing::Node;
+use crate::route::pattern::{Pattern, join};
+use crate::route::plan::Hooks;
+use crate::route::prefix::Prefix;
+
+/// Settings of a chain, which hold for the chains inside it as well.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Settings {
+    pub(crate) strict_slash: bool,
+    pub(crate) no_auto_options: bool,
+}
+
+impl Settings {
+    fn or(self, outer: Self) -> Self {
+        Self {
+            strict_slash: self.strict_slash || outer.strict_slash,
+            no_auto_options: self.no_auto_options || outer.no_auto_options,
+        }
+    }
+}
+
+/// Counts the steps of a chain through, and remembers which of them are handlers for what.
+pub struct Registrar {
+    pub(super) next_step: u32,
+    pub(crate) next_table: u32,
+    pub(super) stack: Vec<OpenScope>,
+    pub(super) handlers: Vec<Registered>,
+    pub(super) ends: Vec<ScopeEnd>,
+    pub(super) hook_count: usize,
+    pub(super) tree: Vec<Node>,
+    pub(super) covers: Vec<Covers>,
+    pub(super) errors: Vec<BuildError>,
+    pub(super) gated: bool,
+    pub(super) in_front: bool,
+}
+
+/// A middleware that must cover a handler after it in its scope.
+pub(super) struct Covers {
+    pub(super) step: u32,
+    pub(super) name: String,
+    pub(super) location: CallSite,
+    pub(super) prefix: Option<Pattern>,
+    /// The index of its scope in [`Registrar::ends`].
+    pub(super) scope: usize,
+}
+
+/// The end of a scope, as a request sees it.
+pub(super) struct ScopeEnd {
+    pub(super) prefix: String,
+    /// Its number, once the scope was left.
+    pub(super) end: u32,
+    pub(super) outer: Option<usize>,
+    /// The hooks in force there.
+    pub(super) hooks: Hooks,
+    /// Those that stand in the scope itself.
+    pub(super) own: Hooks,
+    /// Whether something in the scope sees requests that no handler matches.
+    pub(super) listens: bool,
+}
+
+pub(super) struct OpenScope {
+    /// Its location among the ends.
+    pub(super) id: usize,
+    pub(super) prefix: String,
+    pub(super) settings: Settings,
+    pub(super) hooks: Hooks,
+    pub(super) own: Hooks,
+    pub(super) middleware: Vec<String>,
+    /// Whether something in it sees requests that no handler matches.
+    pub(super) always: bool,
+}
+
+/// What a scope is told when it is left.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ClosedScope {
+    pub(crate) end: u32,
+    /// How many segments the path of the scope has.
+    pub(crate) depth: usize,
+}
+
+pub(super) struct Registered {
+    pub(super) step: u32,
+    /// `None`: any path.
+    pub(super) pattern: Option<String>,
+    pub(super) method: Option<Method>,
+    pub(super) passes: bool,
+    pub(super) name: String,
+    pub(super) middleware: Vec<String>,
+    pub(super) location: CallSite,
+    /// Its scope, as a location among the ends.
+    pub(super) scope: usize,
+    pub(super) settings: Settings,
+}
+
+impl Registrar {
+    pub(crate) fn new(settings: Settings) -> Self {
+        let mut this = Self {
+            next_step: 0,
+            next_table: 0,
+            stack: Vec::new(),
+            handlers: Vec::new(),
+            ends: Vec::new(),
+            hook_count: 0,
+            tree: Vec::new(),
+            covers: Vec::new(),
+            errors: Vec::new(),
+            gated: false,
+            in_front: false,
+        };
+        this.open(String::new(), settings, Hooks::default());
+        this
+    }
+
+    fn open(&mut self, prefix: String, settings: Settings, hooks: Hooks) {
+        let id = self.ends.len();
+        let outer = self.stack.last().map(|scope| scope.id);
+        let own = Hooks::default();
+        self.ends.push(ScopeEnd {
+            prefix: prefix.clone(),
+            end: 0,
+            outer,
+            hooks,
+            own,
+            listens: false,
+        });
+        self.stack.push(OpenScope {
+            id,
+            prefix,
+            settings,
+            hooks,
+            own,
+            middleware: Vec::new(),
+            always: false,
+        });
+    }
+
+    pub(crate) fn next_step(&self) -> u32 {
+        self.next_step
+    }
+
+    pub(crate) fn next_table(&mut self) -> u32 {
+        self.next_table += 1;
+        self.next_table - 1
+    }
+
+    fn count(&mut self) -> u32 {
+        self.next_step += 1;
+        self.next_step - 1
+    }
+
+    fn scope(&mut self) -> &mut OpenScope {
+        // The outermost scope is never left.
+        let last = self.stack.len() - 1;
+        &mut self.stack[last]
+    }
+
+    fn node(&mut self, text: String, step: Option<u32>) {
+        let depth = self.stack.len();
+        self.tree.push(Node { depth, text, step });
+    }
+
+    /// Counts a middleware.
+    pub(crate) fn middleware(
+        &mut self,
+        verb: &str,
+        name: String,
+        always: bool,
+        location: CallSite,
+    ) -> u32 {
+        self.node(format!("{verb} {name}"), Some(self.next_step));
+        let scope = self.scope();
+        scope.always |= always;
+        scope.middleware.push(name.clone());
+        let scope = scope.id;
+        let step = self.count();
+        if !always {
+            self.covers.push(Covers { step, name, location, prefix: None, scope });
+        }
+        step
+    }
+
+    /// The middleware that was counted last is for the paths under a prefix alone.
+    pub(crate) fn prefix(&mut self, path: &str, location: CallSite) -> Option<Prefix> {
+        self.gated = true;
+        if let Some(node) = self.tree.last_mut() {
+            node.text = node.text.replacen(' ', &format!(" {path} "), 1);
+        }
+        let depth = depth(&self.scope().prefix);
+        let whole = Pattern::parse(&self.absolute(path));
+        let parsed = whole.and_then(|whole| Ok((Prefix::new(&whole, depth)?, whole)));
+        let (prefix, whole) =
+            parsed.map_err(|reason| self.fail(BuildError::pattern(path, location, reason))).ok()?;
+        if let Some(covers) = self.covers.last_mut() {
+            covers.prefix = Some(whole);
+        }
+        Some(prefix)
+    }
+
+    /// Counts a handler of the present scope.
+    pub(crate) fn handler(
+        &mut self,
+        method: Option<Method>,
+        name: String,
+        passes: bool,
+        location: CallSite,
+    ) -> u32 {
+        let text = format!("{} {name}", method.as_ref().map_or("ALL", Method::as_str));
+        self.node(text, Some(self.next_step));
+        let pattern = (self.stack.len() > 1).then(|| self.scope().prefix.clone());
+        self.add(pattern, method, name, passes, location)
+    }
+
+    /// Counts a service that answers a path and everything under it.
+    pub(crate) fn service(&mut self, name: String, location: CallSite) -> u32 {
+        self.node(format!("ALL {name}"), Some(self.next_step));
+        let prefix = self.scope().prefix.clone();
+        // The name of the rest must not be one of the prefix.
+        let rest = if prefix.contains("{path}") { "/{*rest_of_path}" } else { "/{*path}" };
+        let mut patterns = vec![join(&prefix, rest), prefix.clone()];
+        if self.scope().settings.strict_slash {
+            patterns.push(join(&prefix, "/"));
+        }
+        let step = self.next_step;
+        for pattern in patterns {
+            self.next_step = step;
+            self.add(Some(pattern), None, name.clone(), false, location);
+        }
+        step
+    }
+
+    fn add(
+        &mut self,
+        pattern: Option<String>,
+        method: Option<Method>,
+        name: String,
+        passes: bool,
+        location: CallSite,
+    ) -> u32 {
+        let step = self.count();
+        let middleware =
+            self.stack.iter().flat_map(|scope| scope.middleware.iter().cloned()).collect();
+        let &mut OpenScope { id: scope, settings, .. } = self.scope();
+        self.handlers.push(Registered {
+            step,
+            pattern,
+            method,
+            passes,
+            name,
+            middleware,
+            location,
+            scope,
+            settings,
+        });
+        step
+    }
+
+    /// Counts a hook, which is in force for the steps after it.
+    pub(crate) fn hook(&mut self, verb: &str, name: &str, set: fn(&mut Hooks, usize)) -> usize {
+        self.node(format!("{verb} {name}"), None);
+        let index = self.hook_count;
+        self.hook_count += 1;
+        let scope = self.scope();
+        scope.always = true;
+        set(&mut scope.hooks, index);
+        set(&mut scope.own, index);
+        index
+    }
+
+    /// Opens the scope of a path. The steps that follow belong to it, until [`leave`](Self::leave).
+    pub(crate) fn enter(&mut self, path: &str, settings: Settings, location: CallSite) {
+        self.node(path.to_owned(), None);
+        if let Err(reason) = Pattern::parse(path) {
+            self.errors.push(BuildError::pattern(path, location, reason));
+        }
+        let outer = self.scope();
+        let (prefix, hooks) = (join(&outer.prefix, path), outer.hooks);
+        let settings = settings.or(outer.settings);
+        self.open(prefix, settings, hooks);
+    }
+
+    /// Closes the present scope.
+    pub(crate) fn leave(&mut self) -> ClosedScope {
+        let end = self.count();
+        let &mut OpenScope { id, hooks, own, always, .. } = self.scope();
+        let left = &mut self.ends[id];
+        left.listens = id > 0 && (always || hooks.no_match.is_some());
+        (left.end, left.hooks, left.own) = (end, hooks, own);
+        let depth = depth(&left.prefix);
+        if id > 0 {
+            self.stack.pop();
+        }
+        ClosedScope { end, depth }
+    }
+
+    /// Closes the outermost scope of a chain that stands in front of a service: what no handler answered goes there.
+    pub(crate) fn end_in_service(&mut self, location: CallSite) -> ClosedScope {
+        self.in_front = true;
+        let name = "the inner service";
+        self.node(name.to_owned(), Some(self.next_step));
+        let step = self.add(None, None, name.to_owned(), false, location);
+        self.next_step = step;
+        self.leave()
+    }
+
+    pub(crate) fn fail(&mut self, error: BuildError) {
+        self.errors.push(error);
+    }
+
+    /// The prefix of the present scope, and `path` after it.
+    pub(crate) fn absolute(&mut self, path: &str) -> String {
+        let prefix = self.scope().prefix.clone();
+        join(&prefix, path)
+    }
+}
+
+/// How many segments the path of a scope has. A path that is not a pattern is refused elsewhere.
+pub(crate) fn depth(path: &str) -> usize {
+    Pattern::parse(path).map_or(0, |pattern| pattern.depth())
+}

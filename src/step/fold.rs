@@ -1,0 +1,55 @@
+//! How the list of steps becomes one value when the chain is built.
+
+#![allow(
+    missing_debug_implementations,
+    unreachable_pub,
+    reason = "the types of a chain are public to the compiler alone"
+)]
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use crate::route::registrar::Registrar;
+use crate::step::end::Parent;
+use crate::step::tail::{BoxTail, Resume, Tail};
+
+/// Something that stands in a chain.
+#[doc(hidden)]
+pub trait Step: Send + 'static {
+    /// Counts itself, in the order of writing.
+    fn register(&mut self, registrar: &mut Registrar);
+}
+
+/// A step, or a list of them, that can stand before `N`.
+#[doc(hidden)]
+pub trait Fold<N: Tail>: Step {
+    type Out: Tail;
+
+    fn fold(self, next: N, assembly: &Assembly<'_>) -> Self::Out;
+}
+
+/// What folding needs to know of the scope that is folded.
+#[doc(hidden)]
+pub struct Assembly<'a> {
+    /// The last step of the scope.
+    pub(crate) end: u32,
+    pub(crate) tables: &'a RefCell<Vec<Option<Arc<dyn Resume>>>>,
+    pub(crate) hooks: &'a RefCell<Vec<Option<BoxTail>>>,
+    /// How many segments of the path stand before the scope.
+    pub(crate) depth: usize,
+}
+
+/// Puts a value into a list that is filled from its end.
+pub(crate) fn put<T>(list: &mut Vec<Option<T>>, index: usize, value: T) {
+    if list.len() <= index {
+        list.resize_with(index + 1, || None);
+    }
+    list[index] = Some(value);
+}
+
+/// An entry of a [`PathTable`].
+#[doc(hidden)]
+pub trait Branch: Send {
+    fn register(&mut self, registrar: &mut Registrar);
+    fn assemble(self: Box<Self>, parent: Parent, assembly: &Assembly<'_>) -> BoxTail;
+}

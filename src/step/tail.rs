@@ -1,0 +1,208 @@
+//! The steps after a step: one value, with or without its type, and the state of a request in it.
+
+#![allow(
+    missing_debug_implementations,
+    unreachable_pub,
+    reason = "the types of a chain are public to the compiler alone"
+)]
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures_util::future::BoxFuture;
+use pin_project_lite::pin_project;
+
+use crate::probe::Site;
+use crate::route::plan::Plan;
+use crate::route::routes::Routes;
+use crate::{Request, Response};
+
+/// The steps after a step, folded into one value when the chain is built.
+#[doc(hidden)]
+pub trait Tail: Send + Sync + 'static {
+    fn call<'a>(
+        &'a self,
+        req: &'a mut Request,
+        cx: &'a Cx<'a>,
+    ) -> impl Future<Output = Response> + Send + 'a;
+}
+
+/// What all requests of a built chain share.
+pub(crate) struct Built {
+    pub(crate) routes: Routes,
+    /// The path tables of the chain, by their number.
+    pub(crate) tables: Vec<Arc<dyn Resume>>,
+    /// What answers unmatched requests, by the index of the hook.
+    pub(crate) hooks: Vec<BoxTail>,
+}
+
+/// A path table, as the end of a scope in it sees it: a request that passed through the scope continues with the steps from `from` on.
+pub(crate) trait Resume: Send + Sync {
+    fn resume<'a>(
+        &'a self,
+        from: u32,
+        req: &'a mut Request,
+        cx: &'a Cx<'a>,
+    ) -> BoxFuture<'a, Response>;
+}
+
+/// The service behind a chain that is used as a layer, for one request.
+pub(crate) trait InnerService: Send + Sync {
+    fn call(&self, req: Request) -> BoxFuture<'static, Response>;
+}
+
+/// The state of one request in a chain.
+#[doc(hidden)]
+#[derive(Clone, Copy)]
+#[allow(missing_debug_implementations, reason = "it is public to the compiler alone")]
+pub struct Cx<'a> {
+    pub(crate) built: &'a Arc<Built>,
+    pub(crate) plan: &'a Plan,
+    pub(crate) inner: Option<&'a Arc<dyn InnerService>>,
+    /// How many segments of the path are before the path of the present scope.
+    pub(crate) depth: usize,
+    /// The path as it was matched, if a step depends on it.
+    pub(crate) path: Option<&'a Arc<str>>,
+}
+
+impl<'a> Cx<'a> {
+    pub(crate) fn matched_path(&self) -> Option<&'a str> {
+        self.plan.route.map(|route| self.built.routes.pattern(route))
+    }
+
+    /// Puts the matched pattern into the extensions of the request.
+    pub(crate) fn show_match(&self, req: &mut Request) {
+        self.built.routes.show_match(self.plan, self.depth, req);
+    }
+}
+
+/// The state of a request on its way through a tower layer, which takes only owned values.
+#[derive(Clone)]
+pub(crate) struct OwnedCx {
+    built: Arc<Built>,
+    plan: usize,
+    inner: Option<Arc<dyn InnerService>>,
+    depth: usize,
+    path: Option<Arc<str>>,
+}
+
+impl OwnedCx {
+    pub(crate) fn new(cx: &Cx<'_>) -> Self {
+        Self {
+            built: cx.built.clone(),
+            plan: cx.plan.index,
+            inner: cx.inner.cloned(),
+            depth: cx.depth,
+            path: cx.path.cloned(),
+        }
+    }
+
+    /// Whether this was made from `cx`.
+    pub(crate) fn is_of(&self, cx: &Cx<'_>) -> bool {
+        Arc::ptr_eq(&self.built, cx.built) && self.plan == cx.plan.index && self.depth == cx.depth
+    }
+
+    pub(crate) fn borrow(&self) -> Cx<'_> {
+        Cx {
+            built: &self.built,
+            plan: self.built.routes.plan(self.plan),
+            inner: self.inner.as_ref(),
+            depth: self.depth,
+            path: self.path.as_ref(),
+        }
+    }
+}
+
+pin_project! {
+    /// A future that is made when it is first polled: until then it is as small as what it is made of.
+    #[project = LateProjection]
+    pub(crate) enum Late<M, F> {
+        Waiting { start: Option<M> },
+        Started { #[pin] future: F },
+    }
+}
+
+impl<M: FnOnce() -> F, F> Late<M, F> {
+    #[inline(always)]
+    pub(crate) fn new(start: M) -> Self {
+        Self::Waiting { start: Some(start) }
+    }
+}
+
+impl<M, F> Default for Late<M, F> {
+    fn default() -> Self {
+        Self::Waiting { start: None }
+    }
+}
+
+/// Boxes the future that `start` makes.
+///
+/// It is made inside its box: made outside it would be copied, with all the room for the steps after it.
+fn box_in_place<'a, M, F>(start: M) -> BoxFuture<'a, F::Output>
+where
+    M: FnOnce() -> F + Send + 'a,
+    F: Future + Send + 'a,
+{
+    let mut late = Box::into_pin(Box::<Late<M, F>>::default());
+    if let LateProjection::Waiting { start: slot } = late.as_mut().project() {
+        *slot = Some(start);
+    }
+    late
+}
+
+impl<M: FnOnce() -> F, F: Future> Future for Late<M, F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        if let LateProjection::Waiting { start } = self.as_mut().project()
+            && let Some(start) = start.take()
+        {
+            self.set(Self::Started { future: start() });
+        }
+        match self.project() {
+            LateProjection::Started { future } => future.poll(cx),
+            LateProjection::Waiting { .. } => Poll::Pending,
+        }
+    }
+}
+
+/// An endpoint whose type is erased: one box a call. Between segments of a chain, and at each path.
+pub(crate) trait ErasedTail: Send + Sync {
+    fn call_boxed<'a>(&'a self, req: &'a mut Request, cx: &'a Cx<'a>) -> BoxFuture<'a, Response>;
+
+    fn call_owned(self: Arc<Self>, req: Request, on: OwnedCx) -> BoxFuture<'static, Response>
+    where
+        Self: 'static;
+}
+
+impl<E: Tail> ErasedTail for E {
+    fn call_boxed<'a>(&'a self, req: &'a mut Request, cx: &'a Cx<'a>) -> BoxFuture<'a, Response> {
+        box_in_place(move || self.call(req, cx))
+    }
+
+    fn call_owned(self: Arc<Self>, mut req: Request, on: OwnedCx) -> BoxFuture<'static, Response>
+    where
+        Self: 'static,
+    {
+        Box::pin(async move { self.call(&mut req, &on.borrow()).await })
+    }
+}
+
+/// See [`ErasedTail`].
+#[doc(hidden)]
+#[derive(Clone)]
+#[allow(missing_debug_implementations, reason = "it is public to the compiler alone")]
+pub struct BoxTail(pub(crate) Arc<dyn ErasedTail>);
+
+impl Tail for BoxTail {
+    #[inline(always)]
+    fn call<'a>(
+        &'a self,
+        req: &'a mut Request,
+        cx: &'a Cx<'a>,
+    ) -> impl Future<Output = Response> + Send + 'a {
+        Site::CHAIN.probe(&cx.built.routes, || self.0.call_boxed(req, cx))
+    }
+}

@@ -1,0 +1,190 @@
+//! Tower layers inside a chain.
+
+#![allow(
+    missing_debug_implementations,
+    unreachable_pub,
+    reason = "the types of a chain are public to the compiler alone"
+)]
+
+use axum_core::response::IntoResponse;
+use std::convert::Infallible;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::{fmt, mem};
+
+use axum_core::BoxError;
+use bytes::Bytes;
+use futures_util::future::Either;
+use http_body::Body as HttpBody;
+use tower::{Layer, Service, ServiceExt};
+
+use crate::probe::Site;
+use crate::route::listing::short_name;
+use crate::route::registrar::Registrar;
+use crate::step::around::{Cover, Use};
+use crate::step::fold::{Assembly, Fold, Step};
+use crate::step::next::IntoMiddleware;
+use crate::step::tail::{BoxTail, Cx, OwnedCx, Tail};
+use crate::tower::service::{ResponseFuture, ServiceFuture, box_body, into_response};
+use crate::{Error, Request, Response};
+
+/// The rest of a chain, as a tower layer inside the chain sees it.
+#[derive(Clone)]
+pub struct TowerNext(BoxTail);
+
+impl fmt::Debug for TowerNext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TowerNext")
+    }
+}
+
+impl<B> Service<http::Request<B>> for TowerNext
+where
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = ServiceFuture;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, req: http::Request<B>) -> ServiceFuture {
+        let req = req.map(box_body);
+        let future = match req.extensions().get::<OwnedCx>().cloned() {
+            Some(on) => self.0.0.clone().call_owned(req, on),
+            None => {
+                let error = Error::internal(
+                    "a tower layer made a new request: it must pass on the extensions of the one that it was given",
+                );
+                Box::pin(std::future::ready(error.into_response()))
+            }
+        };
+        ServiceFuture(ResponseFuture(future))
+    }
+}
+
+/// What the body of a layer's or service's response must be.
+#[doc(hidden)]
+pub trait ResponseBody: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static {}
+
+impl<B> ResponseBody for B
+where
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+}
+
+/// What a tower layer must be to stand in a chain. `B` is the body of its responses.
+#[doc(hidden)]
+pub trait TowerLayer<B>:
+    Layer<
+        TowerNext,
+        Service: Service<
+            Request,
+            Response = http::Response<B>,
+            Error: Into<BoxError>,
+            Future: Send,
+        > + Clone
+                     + Send
+                     + Sync
+                     + 'static,
+    > + Send
+    + 'static
+{
+}
+
+impl<L, B> TowerLayer<B> for L
+where
+    L: Layer<TowerNext> + Send + 'static,
+    L::Service: Service<Request, Response = http::Response<B>> + Clone + Send + Sync + 'static,
+    <L::Service as Service<Request>>::Error: Into<BoxError>,
+    <L::Service as Service<Request>>::Future: Send,
+{
+}
+
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct AsLayer<B>(PhantomData<B>);
+
+/// A tower layer on its way into a chain.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct LayerStep<L, B>(L, PhantomData<fn() -> B>);
+
+impl<L, B> IntoMiddleware<AsLayer<B>> for L
+where
+    L: TowerLayer<B>,
+    B: ResponseBody,
+{
+    type Args = ();
+    type Step<P, W> = LayerStep<L, B>;
+    type Provides = ();
+
+    fn into_step<P, W>(self) -> LayerStep<L, B> {
+        LayerStep(self, PhantomData)
+    }
+}
+
+/// A tower layer, applied to the rest of the chain.
+#[doc(hidden)]
+#[allow(missing_debug_implementations, reason = "it is public to the compiler alone")]
+pub struct LayerEndpoint<L: Layer<TowerNext>, B> {
+    service: L::Service,
+    next: BoxTail,
+    cover: Cover,
+    site: Site,
+    body: PhantomData<fn() -> B>,
+}
+
+impl<L: TowerLayer<B>, B> LayerEndpoint<L, B> {
+    pub(crate) fn new(step: LayerStep<L, B>, next: BoxTail, cover: Cover, site: Site) -> Self {
+        let service = step.0.layer(TowerNext(next.clone()));
+        Self { service, next, cover, site, body: PhantomData }
+    }
+}
+
+impl<L, B> Tail for LayerEndpoint<L, B>
+where
+    L: TowerLayer<B>,
+    B: ResponseBody,
+{
+    fn call<'a>(
+        &'a self,
+        req: &'a mut Request,
+        cx: &'a Cx<'a>,
+    ) -> impl Future<Output = Response> + Send + 'a {
+        if !self.cover.holds(cx, req) {
+            return Either::Left(self.next.call(req, cx));
+        }
+        Either::Right(self.site.probe(&cx.built.routes, || {
+            if !req.extensions().get::<OwnedCx>().is_some_and(|on| on.is_of(cx)) {
+                req.extensions_mut().insert(OwnedCx::new(cx));
+            }
+            cx.show_match(req);
+            // `oneshot` polls the clone ready before it calls it.
+            let future = self.service.clone().oneshot(mem::take(req));
+            async move { into_response(future.await) }
+        }))
+    }
+}
+
+impl<L: TowerLayer<B>, B: ResponseBody> Step for Use<LayerStep<L, B>> {
+    fn register(&mut self, registrar: &mut Registrar) {
+        self.count(short_name::<L>(), registrar);
+    }
+}
+
+impl<L: TowerLayer<B>, B: ResponseBody, N: Tail + 'static> Fold<N> for Use<LayerStep<L, B>> {
+    type Out = LayerEndpoint<L, B>;
+
+    fn fold(mut self, next: N, assembly: &Assembly<'_>) -> Self::Out {
+        let cover = self.cover(assembly);
+        let site = Site::step(self.number);
+        LayerEndpoint::new(self.step, BoxTail(Arc::new(next)), cover, site)
+    }
+}

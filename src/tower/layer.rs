@@ -1,0 +1,153 @@
+//! A chain as a tower layer, in front of another service.
+
+#![allow(
+    missing_debug_implementations,
+    unreachable_pub,
+    reason = "the types of a chain are public to the compiler alone"
+)]
+
+use axum_core::response::IntoResponse;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::{fmt, mem};
+
+use axum_core::BoxError;
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http_body::Body as HttpBody;
+use tower::{Layer, Service};
+
+use crate::route::routes::Matched;
+use crate::step::tail::{InnerService, OwnedCx, Tail};
+use crate::tower::service::{DynRoot, Root, box_body, into_response};
+use crate::{Error, Request, Response};
+
+/// A chain in front of a service, for [`Chain::into_layer`](crate::Chain::into_layer).
+///
+/// It is one layer however often it is applied: the services behind it share the state of its middleware.
+#[derive(Clone)]
+pub struct ChainLayer(Arc<dyn DynRoot>);
+
+impl ChainLayer {
+    pub(crate) fn new<E: Tail + 'static>(root: Arc<Root<E>>) -> Self {
+        Self(root)
+    }
+}
+
+impl fmt::Debug for ChainLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ChainLayer")
+    }
+}
+
+impl<S> Layer<S> for ChainLayer {
+    type Service = Chained<S>;
+
+    fn layer(&self, inner: S) -> Chained<S> {
+        Chained { root: self.0.clone(), inner }
+    }
+}
+
+/// A service behind a [`ChainLayer`].
+#[derive(Clone)]
+pub struct Chained<S> {
+    root: Arc<dyn DynRoot>,
+    inner: S,
+}
+
+impl<S: fmt::Debug> fmt::Debug for Chained<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Chained").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}
+
+impl<S, B, R> Service<http::Request<B>> for Chained<S>
+where
+    S: Service<Request, Response = http::Response<R>> + Clone + Send + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send + 'static,
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+    R: HttpBody<Data = Bytes> + Send + 'static,
+    R::Error: Into<BoxError>,
+{
+    type Response = Response;
+    type Error = S::Error;
+    type Future = ChainedFuture<S::Error>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, req: http::Request<B>) -> ChainedFuture<S::Error> {
+        let not_ready = self.inner.clone();
+        let ready = mem::replace(&mut self.inner, not_ready);
+        let mut req = req.map(box_body);
+        // This chain may stand as a layer in another one: what that has left in the request is put back behind this one.
+        let extensions = req.extensions_mut();
+        let outer = (extensions.remove::<OwnedCx>(), extensions.remove::<Matched>());
+        let inner = Arc::new(Once { service: Mutex::new(Some(ready)), outer });
+        let future = self.root.clone().run_in_front(req, inner);
+        ChainedFuture { future, error: PhantomData }
+    }
+}
+
+/// The future of a [`Chained`] service. What the service behind the chain fails with becomes a response there, so that the middleware
+/// of the chain sees it.
+pub struct ChainedFuture<E> {
+    future: BoxFuture<'static, Response>,
+    error: PhantomData<fn() -> E>,
+}
+
+impl<E> fmt::Debug for ChainedFuture<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ChainedFuture")
+    }
+}
+
+impl<E> Future for ChainedFuture<E> {
+    type Output = Result<Response, E>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.future.as_mut().poll(cx).map(Ok)
+    }
+}
+
+/// A service that was polled ready, until it is called.
+struct Once<S> {
+    service: Mutex<Option<S>>,
+    /// What a chain around this one has left in the request.
+    outer: (Option<OwnedCx>, Option<Matched>),
+}
+
+impl<S, R> InnerService for Once<S>
+where
+    S: Service<Request, Response = http::Response<R>> + Send + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send + 'static,
+    R: HttpBody<Data = Bytes> + Send + 'static,
+    R::Error: Into<BoxError>,
+{
+    fn call(&self, mut req: Request) -> BoxFuture<'static, Response> {
+        let (cx, matched) = &self.outer;
+        let extensions = req.extensions_mut();
+        extensions.remove::<OwnedCx>();
+        if let Some(cx) = cx {
+            extensions.insert(cx.clone());
+        }
+        if let Some(matched) = matched {
+            extensions.insert(matched.clone());
+        }
+        let ready = self.service.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(mut service) = ready else {
+            let error =
+                Error::internal("a tower layer called the rest of the chain twice for one request");
+            return Box::pin(std::future::ready(error.into_response()));
+        };
+        let future = service.call(req);
+        Box::pin(async move { into_response(future.await) })
+    }
+}

@@ -1,0 +1,122 @@
+//! Tower services at a path of a chain.
+
+#![allow(
+    missing_debug_implementations,
+    unreachable_pub,
+    reason = "the types of a chain are public to the compiler alone"
+)]
+
+use axum_core::response::IntoResponse;
+use std::marker::PhantomData;
+use std::mem;
+use std::sync::Arc;
+
+use axum_core::BoxError;
+use bytes::Bytes;
+use http::{StatusCode, Uri};
+use http_body::Body as HttpBody;
+use tower::{Service, ServiceExt};
+
+use crate::probe::Site;
+use crate::route::error::CallSite;
+use crate::route::listing::short_name;
+use crate::route::pattern::rest_after;
+use crate::route::prefix::could_leave;
+use crate::route::registrar::{Registrar, Settings, depth};
+use crate::step::end::Parent;
+use crate::step::fold::{Assembly, Branch};
+use crate::step::tail::{BoxTail, Cx, Tail};
+use crate::tower::service::into_response;
+use crate::{Error, Request, Response};
+
+/// A service behind a path of a chain.
+pub(crate) struct ServicePath<S, B> {
+    path: String,
+    location: CallSite,
+    service: S,
+    prefix: usize,
+    site: Site,
+    body: PhantomData<fn() -> B>,
+}
+
+impl<S, B> ServicePath<S, B> {
+    pub(crate) fn new(path: &str, location: CallSite, service: S) -> Self {
+        let site = Site::CHAIN;
+        Self { path: path.to_owned(), location, service, prefix: 0, site, body: PhantomData }
+    }
+}
+
+impl<S, B> Branch for ServicePath<S, B>
+where
+    S: Service<Request, Response = http::Response<B>> + Clone + Send + Sync + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send,
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    fn register(&mut self, registrar: &mut Registrar) {
+        self.prefix = depth(&registrar.absolute(&self.path));
+        registrar.enter(&self.path, Settings::default(), self.location);
+        self.site = Site::step(registrar.service(short_name::<S>(), self.location));
+        registrar.leave();
+    }
+
+    fn assemble(self: Box<Self>, _: Parent, _: &Assembly<'_>) -> BoxTail {
+        BoxTail(Arc::new(ServiceEndpoint {
+            service: self.service,
+            prefix: self.prefix,
+            site: self.site,
+            body: PhantomData,
+        }))
+    }
+}
+
+struct ServiceEndpoint<S, B> {
+    service: S,
+    /// How many segments of the path are not for the service.
+    prefix: usize,
+    site: Site,
+    body: PhantomData<fn() -> B>,
+}
+
+impl<S, B> Tail for ServiceEndpoint<S, B>
+where
+    S: Service<Request, Response = http::Response<B>> + Clone + Send + Sync + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send,
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    async fn call(&self, req: &mut Request, cx: &Cx<'_>) -> Response {
+        let service = || async move {
+            cx.show_match(req);
+            let mut req = mem::take(req);
+            let Some(uri) = relative_uri(mem::take(req.uri_mut()), self.prefix) else {
+                let detail = "The path has dot segments that lead out of its scope";
+                return Error::new(StatusCode::BAD_REQUEST, detail).into_response();
+            };
+            *req.uri_mut() = uri;
+            into_response(self.service.clone().oneshot(req).await)
+        };
+        self.site.probe(&cx.built.routes, service).await
+    }
+}
+
+/// The URI that a service receives: without the first segments of the path. `None` if a reader could resolve the path
+/// to one outside of these segments.
+fn relative_uri(uri: Uri, segments: usize) -> Option<Uri> {
+    if could_leave(uri.path(), segments) {
+        return None;
+    }
+    if segments == 0 {
+        return Some(uri);
+    }
+    let rest = rest_after(uri.path(), segments);
+    let rest = match uri.query() {
+        Some(query) => format!("{rest}?{query}"),
+        None => rest.to_owned(),
+    };
+    let mut parts = uri.into_parts();
+    parts.path_and_query = Some(rest.try_into().ok()?);
+    Uri::from_parts(parts).ok()
+}

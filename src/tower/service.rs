@@ -1,0 +1,296 @@
+//! A chain as a service. A request enters a chain in [`Root::respond`].
+
+#![allow(
+    missing_debug_implementations,
+    unreachable_pub,
+    reason = "the types of a chain are public to the compiler alone"
+)]
+
+use axum_core::response::IntoResponse;
+use std::any::TypeId;
+use std::convert::Infallible;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum_core::BoxError;
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
+use http::{HeaderValue, Method, StatusCode};
+use http_body::Body as HttpBody;
+use tower::Service;
+
+use crate::route::listing::Route;
+use crate::route::routes::Routes;
+use crate::step::tail::{Built, Cx, InnerService, Tail};
+use crate::{Body, Error, Request, Response};
+
+/// A built chain: a service that any hyper-compatible server runs.
+///
+/// It is cheap to clone and never changes. It implements [`tower::Service`] and [`hyper::service::Service`] for every request body,
+/// and never fails. Made by [`Chain::build`](crate::Chain::build).
+///
+/// # Example
+///
+/// ```
+/// # futures_util::FutureExt::now_or_never(async {
+/// use tower_chain::{Body, Chain};
+///
+/// let service = Chain::new().get(async || "hello").build();
+/// let response = service.handle(http::Request::get("/").body(Body::empty())?).await;
+/// assert_eq!(response.status(), 200);
+/// # Ok::<(), http::Error>(()) }).unwrap().unwrap();
+/// ```
+#[derive(Clone)]
+pub struct ChainService(Arc<dyn DynRoot>);
+
+impl ChainService {
+    pub(crate) fn new<E: Tail + 'static>(root: Arc<Root<E>>) -> Self {
+        Self(root)
+    }
+
+    /// Answers a request. One box a call, as for the two service traits.
+    pub fn handle<B>(&self, req: http::Request<B>) -> ResponseFuture
+    where
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        ResponseFuture(self.0.clone().respond_boxed(req.map(box_body)))
+    }
+
+    /// The paths of the chain with their handlers and the middleware in front of each, in the order in which they are written.
+    ///
+    /// `to_string()` of a [`ChainService`] is the same as a tree.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_chain::Chain;
+    ///
+    /// async fn hello() -> &'static str {
+    ///     "hello"
+    /// }
+    ///
+    /// let service = Chain::new().at("/hello", |c| c.get(hello)).build();
+    /// assert_eq!(service.routes()[0].pattern(), Some("/hello"));
+    /// assert_eq!(service.to_string(), "/\n└─ /hello\n   └─ GET hello\n");
+    /// ```
+    pub fn routes(&self) -> &[Route] {
+        self.0.routes().listing()
+    }
+}
+
+#[cfg(feature = "overhead")]
+impl ChainService {
+    pub(crate) fn table(&self) -> &Routes {
+        self.0.routes()
+    }
+}
+
+impl fmt::Display for ChainService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.routes().fmt(f)
+    }
+}
+
+impl fmt::Debug for ChainService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChainService").field("routes", &self.routes()).finish()
+    }
+}
+
+/// The future of a response of a [`ChainService`].
+pub struct ResponseFuture(pub(super) BoxFuture<'static, Response>);
+
+impl fmt::Debug for ResponseFuture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ResponseFuture")
+    }
+}
+
+impl Future for ResponseFuture {
+    type Output = Response;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+/// The future of a [`ChainService`] as a service. It never fails.
+#[derive(Debug)]
+pub struct ServiceFuture(pub(super) ResponseFuture);
+
+impl Future for ServiceFuture {
+    type Output = Result<Response, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(cx).map(Ok)
+    }
+}
+
+impl<B> Service<http::Request<B>> for ChainService
+where
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = ServiceFuture;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, req: http::Request<B>) -> ServiceFuture {
+        ServiceFuture(self.handle(req))
+    }
+}
+
+impl<B> hyper::service::Service<http::Request<B>> for ChainService
+where
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = ServiceFuture;
+
+    fn call(&self, req: http::Request<B>) -> ServiceFuture {
+        ServiceFuture(self.handle(req))
+    }
+}
+
+/// A chain with its table of paths.
+pub(crate) struct Root<E> {
+    pub(crate) endpoint: E,
+    pub(crate) built: Arc<Built>,
+}
+
+impl<E: Tail> Root<E> {
+    /// Answers a request. It stays where it lies: each move of it would copy some 240 bytes.
+    async fn respond(&self, req: &mut Request, inner: Option<&Arc<dyn InnerService>>) -> Response {
+        let head = req.method() == Method::HEAD;
+        let path: Option<Arc<str>> = self.built.routes.gated.then(|| Arc::from(req.uri().path()));
+        let plan = self.built.routes.match_request(req);
+        let cx = Cx {
+            built: &self.built,
+            plan: self.built.routes.plan(plan),
+            inner,
+            depth: 0,
+            path: path.as_ref(),
+        };
+        let response = self.endpoint.call(req, &cx).await;
+        fit_to_http(head, response)
+    }
+}
+
+/// What HTTP says of the answer to any request.
+fn fit_to_http(head: bool, response: Response) -> Response {
+    if matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+        bodiless(response)
+    } else if head {
+        without_body(response)
+    } else {
+        response
+    }
+}
+
+/// RFC 9110, 15.3.5 and 15.4.5: neither a body nor the fields that describe one.
+#[cold]
+fn bodiless(response: Response) -> Response {
+    let (mut parts, _) = response.into_parts();
+    for field in [CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING] {
+        parts.headers.remove(field);
+    }
+    Response::from_parts(parts, Body::empty())
+}
+
+/// RFC 9110, 9.3.2: the header that GET would send, and no body.
+fn without_body(response: Response) -> Response {
+    let (mut parts, body) = response.into_parts();
+    if let Some(length) = body.size_hint().exact()
+        // Of an empty body it isn't known whether GET would have sent one (RFC 9110, 8.6).
+        && length > 0
+        && !parts.headers.contains_key(TRANSFER_ENCODING)
+    {
+        parts.headers.entry(CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
+    }
+    Response::from_parts(parts, Body::empty())
+}
+
+pub(super) trait DynRoot: Send + Sync {
+    fn respond_boxed(self: Arc<Self>, req: Request) -> BoxFuture<'static, Response>;
+    fn run_in_front(
+        self: Arc<Self>,
+        req: Request,
+        inner: Arc<dyn InnerService>,
+    ) -> BoxFuture<'static, Response>;
+    fn routes(&self) -> &Routes;
+}
+
+impl<E: Tail + 'static> DynRoot for Root<E> {
+    fn respond_boxed(self: Arc<Self>, mut req: Request) -> BoxFuture<'static, Response> {
+        Box::pin(async move { self.respond(&mut req, None).await })
+    }
+
+    fn run_in_front(
+        self: Arc<Self>,
+        mut req: Request,
+        inner: Arc<dyn InnerService>,
+    ) -> BoxFuture<'static, Response> {
+        Box::pin(async move { self.respond(&mut req, Some(&inner)).await })
+    }
+
+    fn routes(&self) -> &Routes {
+        &self.built.routes
+    }
+}
+
+/// The service of [`Chain::into_service`](crate::Chain::into_service).
+pub(crate) fn static_service<E, B>(
+    root: Arc<Root<E>>,
+) -> impl Service<
+    http::Request<B>,
+    Response = Response,
+    Error = Infallible,
+    Future: Future<Output = Result<Response, Infallible>> + Send + 'static,
+> + Clone
++ Send
++ Sync
++ 'static
+where
+    E: Tail + 'static,
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    tower::service_fn(move |req: http::Request<B>| {
+        let root = root.clone();
+        let mut req = req.map(box_body);
+        async move { Ok(root.respond(&mut req, None).await) }
+    })
+}
+
+/// The body of a request. Most have none, and need no box; a [`Body`] has its box already.
+pub(super) fn box_body<B>(body: B) -> Body
+where
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    let is_boxed = TypeId::of::<B>() == TypeId::of::<Body>();
+    if !is_boxed && body.is_end_stream() { Body::empty() } else { Body::new(body) }
+}
+
+pub(super) fn into_response<R, E>(result: Result<http::Response<R>, E>) -> Response
+where
+    R: HttpBody<Data = Bytes> + Send + 'static,
+    R::Error: Into<BoxError>,
+    E: Into<BoxError>,
+{
+    match result {
+        Ok(response) => response.map(Body::new),
+        Err(error) => Error::from_source(error.into()).into_response(),
+    }
+}

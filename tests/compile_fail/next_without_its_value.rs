@@ -1,0 +1,15 @@
+//! A middleware provides a value, and its `Next` doesn't name it.
+
+use tower_chain::{Endpoint, Middleware, Next, Response};
+
+struct User;
+
+impl Middleware for User {
+    type Provides = (u32,);
+
+    async fn call<N: Endpoint>(&self, next: Next<'_, N>) -> Response {
+        next.run_with(1).await
+    }
+}
+
+fn main() {}
