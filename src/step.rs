@@ -516,7 +516,7 @@ impl<S: Fold<BoxTail>> ErasedSegment for S {
     message = "a step of this chain is not complete",
     label = "this chain can't be built",
     note = "another error names the step and the reason",
-    note = "an `async` closure can't capture values: as middleware write `tower_chain::from_closure(f)`, as a handler `move || async move { .. }`"
+    note = "an `async` closure can't capture values: as middleware write `tower_chain::from_closure(f)`, as a handler `move || async move {{ .. }}`"
 )]
 pub trait AllSteps: Send + 'static {
     type Out: Tail;
