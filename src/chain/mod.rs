@@ -565,8 +565,3 @@ impl<S, P, A, E> Chain<S, P, A, E> {
         self
     }
 }
-
-/// The method QUERY (RFC 10008). `Method::QUERY` needs `http` 1.5.
-fn query() -> Method {
-    Method::from_bytes(b"QUERY").expect("a method is a token")
-}
