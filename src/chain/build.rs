@@ -19,13 +19,12 @@ use tower::Service;
 
 use crate::Response;
 use crate::chain::builder::Chain;
-use crate::chain::list::AllSteps;
 use crate::provide::NothingExpected;
 use crate::route::error::BuildError;
 use crate::route::planner::plan_routes;
 use crate::route::registrar::Registrar;
 use crate::step::end::End;
-use crate::step::fold::Assembly;
+use crate::step::fold::{Assembly, Fold};
 use crate::step::tail::Built;
 use crate::tower::layer::ChainLayer;
 use crate::tower::service::{ChainService, Root, static_service};
@@ -41,7 +40,7 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     #[track_caller]
     pub fn build(self) -> ChainService
     where
-        S: AllSteps,
+        S: Fold<End>,
         E: NothingExpected,
     {
         match self.try_build() {
@@ -67,7 +66,7 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     #[track_caller]
     pub fn try_build(self) -> Result<ChainService, BuildError>
     where
-        S: AllSteps,
+        S: Fold<End>,
         E: NothingExpected,
     {
         Ok(ChainService::new(Arc::new(self.root(false)?)))
@@ -106,7 +105,7 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     + 'static
     + use<S, P, A, E, B>
     where
-        S: AllSteps,
+        S: Fold<End>,
         E: NothingExpected,
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
@@ -146,7 +145,7 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     #[track_caller]
     pub fn into_layer(self) -> ChainLayer
     where
-        S: AllSteps,
+        S: Fold<End>,
         E: NothingExpected,
     {
         match self.root(true) {
@@ -158,7 +157,7 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     #[track_caller]
     fn root(mut self, in_front: bool) -> Result<Root<S::Out>, BuildError>
     where
-        S: AllSteps,
+        S: Fold<End>,
     {
         let mut registrar = Registrar::new(self.settings);
         self.steps.register(&mut registrar);
@@ -167,7 +166,7 @@ impl<S, P, A, E> Chain<S, P, A, E> {
         let routes = plan_routes(registrar, closed.end)?;
         let (tables, hooks) = (RefCell::default(), RefCell::default());
         let assembly = Assembly { end: closed.end, tables: &tables, hooks: &hooks, depth: 0 };
-        let endpoint = self.steps.assemble(End::new(closed.end, None), &assembly);
+        let endpoint = self.steps.fold(End::new(closed.end, None), &assembly);
         // Each index was filled when its step was folded.
         let tables = tables.into_inner().into_iter().flatten().collect();
         let hooks = hooks.into_inner().into_iter().flatten().collect();

@@ -64,12 +64,12 @@ where
 
 /// The steps of a chain: the first segment and the last one by their types, those between them sealed.
 ///
-/// `F` is the first segment, once it is full; `L` the one that grows; `T` the table of paths that is open at its end;
-/// `R` the room that is left in it.
+/// `F` is the first segment, once it is full; `L` the one that grows; `T` the table of paths at its end, to which
+/// more paths are added; `R` the number of steps that still fit into it.
 #[doc(hidden)]
 pub struct Steps<F = Empty, L = Empty, T = NoTable, R = Room> {
     first: F,
-    sealed: Vec<Box<dyn ErasedSegment>>,
+    sealed: Vec<Box<dyn ErasedSteps<BoxTail>>>,
     list: L,
     table: T,
     room: PhantomData<fn() -> R>,
@@ -81,12 +81,12 @@ impl Steps {
     }
 }
 
-/// No path stands at the end of the list.
+/// The list does not end with paths.
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct NoTable;
 
-/// Room for one more step than `R`.
+/// One more step than `R` fits into the segment.
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct More<R>(PhantomData<R>);
@@ -95,7 +95,7 @@ pub struct More<R>(PhantomData<R>);
 #[derive(Debug)]
 pub struct Full;
 
-/// Eight steps a segment.
+/// Eight steps fit into a segment.
 #[doc(hidden)]
 pub type Room = More<More<More<More<More<More<More<Full>>>>>>>;
 
@@ -113,6 +113,18 @@ impl<L> Close<L> for NoTable {
     fn close(self, list: L) -> L {
         list
     }
+}
+
+impl<L> Close<L> for PathTable {
+    type Out = Link<L, Self>;
+
+    fn close(self, list: L) -> Self::Out {
+        Link(list, self)
+    }
+}
+
+impl Step for NoTable {
+    fn register(&mut self, _: &mut Registrar) {}
 }
 
 /// Puts a path into the table at the end of the list, and opens one if there is none.
@@ -192,166 +204,90 @@ where
     }
 }
 
-/// A segment whose type is erased.
-trait ErasedSegment: Send {
+/// Steps whose type is erased: a full segment before `BoxTail`, or all steps of a chain before its `End`.
+#[doc(hidden)]
+pub trait ErasedSteps<N>: Send {
     fn register(&mut self, registrar: &mut Registrar);
-    fn fold_boxed(self: Box<Self>, next: BoxTail, assembly: &Assembly<'_>) -> BoxTail;
+    fn fold_segment(self: Box<Self>, next: N, assembly: &Assembly<'_>) -> BoxTail;
+    /// Like `fold_segment`, for steps at a path of their own.
+    fn fold_scope(self: Box<Self>, next: N, assembly: &Assembly<'_>) -> BoxTail;
 }
 
-impl<S: Fold<BoxTail>> ErasedSegment for S {
+/// All steps of a chain, without their type.
+#[doc(hidden)]
+pub type BoxSteps = Box<dyn ErasedSteps<End>>;
+
+impl<N: Tail, S: Fold<N>> ErasedSteps<N> for S {
     fn register(&mut self, registrar: &mut Registrar) {
         Step::register(self, registrar);
     }
 
-    fn fold_boxed(self: Box<Self>, next: BoxTail, assembly: &Assembly<'_>) -> BoxTail {
+    fn fold_segment(self: Box<Self>, next: N, assembly: &Assembly<'_>) -> BoxTail {
         BoxTail(Arc::new(self.fold(next, assembly)))
     }
-}
 
-/// All steps of a chain.
-#[doc(hidden)]
-#[diagnostic::on_unimplemented(
-    message = "a step of this chain is not complete",
-    label = "this chain can't be built",
-    note = "another error names the step and the reason",
-    note = "an `async` closure can't capture values: as middleware write `tower_chain::from_closure(f)`, as a handler `move || async move {{ .. }}`"
-)]
-pub trait AllSteps: Send + 'static {
-    type Out: Tail;
-
-    fn register(&mut self, registrar: &mut Registrar);
-    fn assemble(self, end: End, assembly: &Assembly<'_>) -> Self::Out;
-
-    fn assemble_boxed(self, end: End, assembly: &Assembly<'_>) -> BoxTail
-    where
-        Self: Sized,
-    {
-        let depth = assembly.depth;
-        BoxTail(Arc::new(InScope { endpoint: self.assemble(end, assembly), depth }))
+    fn fold_scope(self: Box<Self>, next: N, assembly: &Assembly<'_>) -> BoxTail {
+        BoxTail(Arc::new(InScope { tail: self.fold(next, assembly), depth: assembly.depth }))
     }
 }
 
-/// The steps behind a path.
-struct InScope<E> {
-    endpoint: E,
+/// The steps of a scope, which see how deep the path of the scope is.
+struct InScope<N> {
+    tail: N,
     depth: usize,
 }
 
-impl<E: Tail> Tail for InScope<E> {
+impl<N: Tail> Tail for InScope<N> {
     async fn call(&self, req: &mut Request, cx: &Cx<'_>) -> Response {
         let cx = Cx { depth: self.depth, ..*cx };
-        self.endpoint.call(req, &cx).await
+        self.tail.call(req, &cx).await
     }
 }
 
-/// Steps whose type is erased.
-#[doc(hidden)]
-pub trait SealedSteps: Send {
-    fn register(&mut self, registrar: &mut Registrar);
-    fn assemble(self: Box<Self>, end: End, assembly: &Assembly<'_>) -> BoxTail;
-}
-
-impl<S: AllSteps> SealedSteps for S {
-    fn register(&mut self, registrar: &mut Registrar) {
-        AllSteps::register(self, registrar);
-    }
-
-    fn assemble(self: Box<Self>, end: End, assembly: &Assembly<'_>) -> BoxTail {
-        self.assemble_boxed(end, assembly)
-    }
-}
-
-/// See [`SealedSteps`].
-#[doc(hidden)]
-pub struct BoxSteps(pub(crate) Box<dyn SealedSteps>);
-
-impl AllSteps for BoxSteps {
-    type Out = BoxTail;
-
-    fn register(&mut self, registrar: &mut Registrar) {
-        self.0.register(registrar);
-    }
-
-    fn assemble(self, end: End, assembly: &Assembly<'_>) -> BoxTail {
-        self.0.assemble(end, assembly)
-    }
-
-    fn assemble_boxed(self, end: End, assembly: &Assembly<'_>) -> BoxTail {
-        self.0.assemble(end, assembly)
-    }
-}
-
-/// Steps that all fit into the first segment.
-#[diagnostic::do_not_recommend]
-impl<L, T, R> AllSteps for Steps<Empty, L, T, R>
-where
-    L: Step,
-    R: 'static,
-    T: Close<L> + TableStep,
-    T::Out: Fold<End>,
-{
-    type Out = <T::Out as Fold<End>>::Out;
-
-    fn register(&mut self, registrar: &mut Registrar) {
-        self.list.register(registrar);
-        self.table.register(registrar);
-    }
-
-    fn assemble(self, end: End, assembly: &Assembly<'_>) -> Self::Out {
-        self.table.close(self.list).fold(end, assembly)
-    }
-}
-
-#[diagnostic::do_not_recommend]
-impl<A, B, L, T, R> AllSteps for Steps<Link<A, B>, L, T, R>
-where
-    Link<A, B>: Fold<BoxTail>,
-    L: Step,
-    R: 'static,
-    T: Close<L> + TableStep,
-    T::Out: Fold<End>,
-{
-    type Out = <Link<A, B> as Fold<BoxTail>>::Out;
-
+impl<F: Step, L: Step, T: Step, R: 'static> Step for Steps<F, L, T, R> {
     fn register(&mut self, registrar: &mut Registrar) {
         Step::register(&mut self.first, registrar);
         for segment in &mut self.sealed {
             segment.register(registrar);
         }
-        self.list.register(registrar);
-        self.table.register(registrar);
+        Step::register(&mut self.list, registrar);
+        Step::register(&mut self.table, registrar);
     }
+}
 
-    fn assemble(self, end: End, assembly: &Assembly<'_>) -> Self::Out {
+/// Steps that all fit into the first segment.
+#[diagnostic::do_not_recommend]
+impl<L, T, R> Fold<End> for Steps<Empty, L, T, R>
+where
+    L: Step,
+    R: 'static,
+    T: Step + Close<L>,
+    T::Out: Fold<End>,
+{
+    type Out = <T::Out as Fold<End>>::Out;
+
+    fn fold(self, end: End, assembly: &Assembly<'_>) -> Self::Out {
+        self.table.close(self.list).fold(end, assembly)
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<A, B, L, T, R> Fold<End> for Steps<Link<A, B>, L, T, R>
+where
+    Link<A, B>: Fold<BoxTail>,
+    L: Step,
+    R: 'static,
+    T: Step + Close<L>,
+    T::Out: Fold<End>,
+{
+    type Out = <Link<A, B> as Fold<BoxTail>>::Out;
+
+    fn fold(self, end: End, assembly: &Assembly<'_>) -> Self::Out {
         let last = self.table.close(self.list).fold(end, assembly);
         let mut next = BoxTail(Arc::new(last));
         for segment in self.sealed.into_iter().rev() {
-            next = segment.fold_boxed(next, assembly);
+            next = segment.fold_segment(next, assembly);
         }
         self.first.fold(next, assembly)
-    }
-}
-
-/// The open table, or none.
-#[doc(hidden)]
-pub trait TableStep: Send + 'static {
-    fn register(&mut self, registrar: &mut Registrar);
-}
-
-impl TableStep for NoTable {
-    fn register(&mut self, _: &mut Registrar) {}
-}
-
-impl<L> Close<L> for PathTable {
-    type Out = Link<L, PathTable>;
-
-    fn close(self, list: L) -> Self::Out {
-        Link(list, self)
-    }
-}
-
-impl TableStep for PathTable {
-    fn register(&mut self, registrar: &mut Registrar) {
-        Step::register(self, registrar);
     }
 }

@@ -27,7 +27,7 @@ use http::Method;
 use http_body::Body as HttpBody;
 use tower::Service;
 
-use crate::chain::list::{AllSteps, Open, Push, Steps};
+use crate::chain::list::{BoxSteps, Open, Push, Steps};
 use crate::chain::mount::Mountable;
 use crate::chain::scope::Scope;
 use crate::function::arguments::{Arguments, Passing};
@@ -37,6 +37,8 @@ use crate::provide::{Cons, Provides};
 use crate::route::error::CallSite;
 use crate::route::registrar::Settings;
 use crate::step::around::{Hook, On, Use};
+use crate::step::end::End;
+use crate::step::fold::Fold;
 use crate::step::hooks::{CatchPanics, OnError};
 use crate::step::next::IntoMiddleware;
 use crate::tower::path::ServicePath;
@@ -355,11 +357,11 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     where
         F: FnOnce(Chain<Steps, P, A>) -> Chain<S2, P2, A2>,
         S: Open,
-        S2: AllSteps,
+        S2: Fold<End>,
     {
         let location = Location::caller();
         let inside = steps(Chain::of(Steps::new(), Settings::default()));
-        self.scope(path, location, inside.steps, inside.settings)
+        self.scope(path, location, Box::new(inside.steps), inside.settings)
     }
 
     /// Adds a chain that was made elsewhere, at a path. Its middleware never touches what stands beside it.
@@ -388,11 +390,11 @@ impl<S, P, A, E> Chain<S, P, A, E> {
         self.scope(path, Location::caller(), steps, settings)
     }
 
-    fn scope<S2: AllSteps>(
+    fn scope(
         self,
         path: &str,
         location: CallSite,
-        steps: S2,
+        steps: BoxSteps,
         settings: Settings,
     ) -> Chain<S::Out, P, A, E>
     where

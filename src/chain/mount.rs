@@ -4,28 +4,26 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use crate::chain::builder::Chain;
-use crate::chain::list::{AllSteps, BoxSteps};
+use crate::chain::list::BoxSteps;
 use crate::provide::{Expected, Superset};
 use crate::route::registrar::Settings;
+use crate::step::end::End;
+use crate::step::fold::Fold;
 
 /// What [`Chain::mount`] takes: a [`Chain`], or a [`Sealed`] one.
 pub trait Mountable<P, I> {
     #[doc(hidden)]
-    type Steps: AllSteps;
-    #[doc(hidden)]
-    fn into_steps(self) -> (Self::Steps, Settings);
+    fn into_steps(self) -> (BoxSteps, Settings);
 }
 
 impl<P, I, S, P2, A, E> Mountable<P, I> for Chain<S, P2, A, E>
 where
-    S: AllSteps,
+    S: Fold<End>,
     E: Expected,
     P: Superset<E::List, I>,
 {
-    type Steps = S;
-
-    fn into_steps(self) -> (S, Settings) {
-        (self.steps, self.settings)
+    fn into_steps(self) -> (BoxSteps, Settings) {
+        (Box::new(self.steps), self.settings)
     }
 }
 
@@ -34,8 +32,6 @@ where
     E: Expected,
     P: Superset<E::List, I>,
 {
-    type Steps = BoxSteps;
-
     fn into_steps(self) -> (BoxSteps, Settings) {
         (self.steps, self.settings)
     }
@@ -76,8 +72,8 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     /// ```
     pub fn seal(self) -> Sealed<E>
     where
-        S: AllSteps,
+        S: Fold<End>,
     {
-        Sealed { steps: BoxSteps(Box::new(self.steps)), settings: self.settings, kind: PhantomData }
+        Sealed { steps: Box::new(self.steps), settings: self.settings, kind: PhantomData }
     }
 }

@@ -1,28 +1,28 @@
 //! A chain at a path of another chain.
 
-use crate::chain::list::AllSteps;
+use crate::chain::list::BoxSteps;
 use crate::route::error::CallSite;
 use crate::route::registrar::{ClosedScope, Registrar, Settings};
 use crate::step::end::{End, Parent};
 use crate::step::fold::{Assembly, Branch};
 use crate::step::tail::BoxTail;
 
-/// A chain behind a path.
-pub(crate) struct Scope<S> {
+/// A chain at a path.
+pub(crate) struct Scope {
     path: String,
     location: CallSite,
-    steps: S,
+    steps: BoxSteps,
     settings: Settings,
     closed: ClosedScope,
 }
 
-impl<S> Scope<S> {
-    pub(crate) fn new(path: &str, location: CallSite, steps: S, settings: Settings) -> Self {
+impl Scope {
+    pub(crate) fn new(path: &str, location: CallSite, steps: BoxSteps, settings: Settings) -> Self {
         Self { path: path.to_owned(), location, steps, settings, closed: ClosedScope::default() }
     }
 }
 
-impl<S: AllSteps> Branch for Scope<S> {
+impl Branch for Scope {
     fn register(&mut self, registrar: &mut Registrar) {
         registrar.enter(&self.path, self.settings, self.location);
         self.steps.register(registrar);
@@ -31,6 +31,6 @@ impl<S: AllSteps> Branch for Scope<S> {
 
     fn assemble(self: Box<Self>, parent: Parent, assembly: &Assembly<'_>) -> BoxTail {
         let assembly = Assembly { end: self.closed.end, depth: self.closed.depth, ..*assembly };
-        self.steps.assemble_boxed(End::new(self.closed.end, Some(parent)), &assembly)
+        self.steps.fold_scope(End::new(self.closed.end, Some(parent)), &assembly)
     }
 }

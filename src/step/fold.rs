@@ -13,29 +13,35 @@ use crate::route::registrar::Registrar;
 use crate::step::end::Parent;
 use crate::step::tail::{BoxTail, Resume, Tail};
 
-/// Something that stands in a chain.
+/// A part of a chain: a step, or a list of steps.
 #[doc(hidden)]
 pub trait Step: Send + 'static {
-    /// Counts itself, in the order of writing.
+    /// Gets its number from the registrar. Called in the order in which the steps are written.
     fn register(&mut self, registrar: &mut Registrar);
 }
 
-/// A step, or a list of them, that can stand before `N`.
+/// A step, or a list of steps, that wraps the tail `N`.
 #[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "a step of this chain is not complete",
+    label = "this chain can't be built",
+    note = "another error names the step and the reason",
+    note = "an `async` closure can't capture values: as middleware write `tower_chain::from_closure(f)`, as a handler `move || async move {{ .. }}`"
+)]
 pub trait Fold<N: Tail>: Step {
     type Out: Tail;
 
     fn fold(self, next: N, assembly: &Assembly<'_>) -> Self::Out;
 }
 
-/// What folding needs to know of the scope that is folded.
+/// The scope that is folded.
 #[doc(hidden)]
 pub struct Assembly<'a> {
     /// The last step of the scope.
     pub(crate) end: u32,
     pub(crate) tables: &'a RefCell<Vec<Option<Arc<dyn Resume>>>>,
     pub(crate) hooks: &'a RefCell<Vec<Option<BoxTail>>>,
-    /// How many segments of the path stand before the scope.
+    /// How many segments of the path are before the scope.
     pub(crate) depth: usize,
 }
 
@@ -47,7 +53,7 @@ pub(crate) fn put<T>(list: &mut Vec<Option<T>>, index: usize, value: T) {
     list[index] = Some(value);
 }
 
-/// An entry of a [`PathTable`].
+/// An entry of a path table: a chain or a service at a path.
 #[doc(hidden)]
 pub trait Branch: Send {
     fn register(&mut self, registrar: &mut Registrar);

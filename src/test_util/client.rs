@@ -15,10 +15,12 @@ use super::client_state::ClientState;
 use super::request::TestRequest;
 use super::tcp::{Protocol, Tcp};
 use super::transport::InPlace;
-use crate::chain::list::{AllSteps, Push, Steps};
+use crate::chain::list::{Push, Steps};
 use crate::function::arguments::Arguments;
 use crate::function::handler::IntoHandler;
 use crate::provide::Anything;
+use crate::step::end::End;
+use crate::step::fold::Fold;
 use crate::{Chain, Request};
 
 /// A client of one service, for tests.
@@ -105,7 +107,7 @@ impl TestClient {
         H: IntoHandler<K>,
         H::Args: Arguments<Anything, W>,
         Steps: Push<crate::chain::Handling<H, K, Anything, W>>,
-        crate::chain::Pushed<Steps, crate::chain::Handling<H, K, Anything, W>>: AllSteps,
+        crate::chain::Pushed<Steps, crate::chain::Handling<H, K, Anything, W>>: Fold<End>,
     {
         Self::new(<Chain>::of_anything().all(handler).build())
     }

@@ -14,10 +14,12 @@ use http_body_util::BodyExt;
 use tower::Service;
 
 use super::client::TestClient;
-use crate::chain::list::{AllSteps, Push, Steps};
+use crate::chain::list::{Push, Steps};
 use crate::chain::{Pushed, Used};
 use crate::function::arguments::Arguments;
 use crate::provide::Anything;
+use crate::step::end::End;
+use crate::step::fold::Fold;
 use crate::step::next::IntoMiddleware;
 use crate::{Body, Chain, Request, Response};
 
@@ -82,7 +84,7 @@ impl TestNext {
         M: IntoMiddleware<K>,
         M::Args: Arguments<Anything, W>,
         Steps: Push<Used<M, K, Anything, W>>,
-        Pushed<Steps, Used<M, K, Anything, W>>: AllSteps,
+        Pushed<Steps, Used<M, K, Anything, W>>: Fold<End>,
     {
         let layer = <Chain>::of_anything().use_(middleware).into_layer();
         TestClient::new(tower::Layer::layer(&layer, self.clone()))
