@@ -35,9 +35,10 @@
 use std::error::Error;
 use std::time::Duration;
 
-use tower_chain::extract::{ForwardedHeader, TrustedProxies};
 #[cfg(test)]
-use tower_chain::{Body, PeerAddr, StatusCode};
+use tower_chain::extract::PeerAddr;
+use tower_chain::extract::{ForwardedHeader, TrustedProxies};
+use tower_chain::{Body, StatusCode};
 use tower_chain::{Chain, ChainService, ClientAddr, RateLimit};
 
 async fn who(ClientAddr(addr): ClientAddr) -> String {

@@ -29,7 +29,8 @@
 //! ```
 
 use http::header::{HeaderName, HeaderValue, VARY};
-use tower_chain::{Chain, ChainService, Dependent, Endpoint, Error, IntoResponse, Middleware};
+use tower_chain::chain::Dependent;
+use tower_chain::{Chain, ChainService, Endpoint, Error, IntoResponse, Middleware};
 use tower_chain::{Next, Provided, Response, StatusCode};
 
 /// Tells by a header for whom a request is. Provides the [`Tenant`], and refuses who is none with 403.
@@ -118,7 +119,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 #[cfg(test)]
 #[tokio::test]
 async fn the_tenant_is_provided_and_nothing_runs_without_one() {
-    let next = tower_chain::TestNext::new();
+    let next = tower_chain::test_util::TestNext::new();
     let client = next.behind(tenants());
     client.get("/").send().await.assert_problem(403);
     next.assert_not_called();

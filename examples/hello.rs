@@ -25,7 +25,8 @@
 //! ```
 
 use serde::Serialize;
-use tower_chain::{Chain, Json, ServeError};
+use tower_chain::serve::ServeError;
+use tower_chain::{Chain, Json};
 
 #[derive(Serialize)]
 struct Hello {

@@ -42,7 +42,8 @@ use std::future::ready;
 use bytes::Bytes;
 use serde_json::json;
 use tower_chain::middleware::authenticate::{Introspected, Introspection};
-use tower_chain::{Authenticate, Chain, Form, Json, ProtectedResource, Require, Sealed};
+use tower_chain::middleware::protected_resource::ProtectedResource;
+use tower_chain::{Authenticate, Chain, Form, Json, Require, Sealed};
 
 async fn notes(token: Introspected) -> String {
     format!("the notes of {}\n", token.subject().unwrap_or("?"))

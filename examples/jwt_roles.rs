@@ -40,7 +40,8 @@ use std::error::Error as StdError;
 use jsonwebtoken::{EncodingKey, Header, crypto};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tower_chain::{Authenticate, Chain, ChainService, Claims, Error, Grants, Json};
+use tower_chain::grants::Grants;
+use tower_chain::{Authenticate, Chain, ChainService, Claims, Error, Json};
 use tower_chain::{Jwt, Principal, Provided, Require};
 
 #[derive(Deserialize, Serialize)]

@@ -29,7 +29,8 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tower_chain::{Chain, Json, Provided, ServeError, StatusCode};
+use tower_chain::serve::ServeError;
+use tower_chain::{Chain, Json, Provided, StatusCode};
 
 #[derive(Clone, Default)]
 struct Notes(Arc<Mutex<Vec<String>>>);

@@ -33,9 +33,11 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
+use tower_chain::extract::PeerAddr;
+use tower_chain::overhead::Overhead;
 use tower_chain::{
-    Authenticate, Chain, ChainService, Json, Next, Overhead, PeerAddr, Principal, RateLimit,
-    Response, SecurityHeaders, Valid,
+    Authenticate, Chain, ChainService, Json, Next, Principal, RateLimit, Response, SecurityHeaders,
+    Valid,
 };
 
 // Counts allocations. Without it the table has times alone.

@@ -24,7 +24,8 @@
 //! # 401 401 401 401 401 429
 //! ```
 
-use tower_chain::{Chain, ChainService, Error, Quota, RateLimit, StatusCode};
+use tower_chain::middleware::rate_limit::Quota;
+use tower_chain::{Chain, ChainService, Error, RateLimit, StatusCode};
 
 async fn login(password: String) -> Result<&'static str, Error> {
     match password.as_str() {

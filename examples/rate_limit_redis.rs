@@ -22,7 +22,8 @@
 use std::error::Error;
 use std::time::Duration;
 
-use tower_chain::{Chain, ChainService, RateLimit, RedisStore, SharedLimits, WhileUnreachable};
+use tower_chain::middleware::rate_limit::{RedisStore, SharedLimits, WhileUnreachable};
+use tower_chain::{Chain, ChainService, RateLimit};
 
 fn api(redis: &str) -> Result<ChainService, Box<dyn Error>> {
     let limits = SharedLimits::new(RedisStore::new(redis)?)

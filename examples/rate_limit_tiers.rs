@@ -24,9 +24,8 @@
 //! ```
 
 use http::{HeaderMap, Method};
-use tower_chain::{
-    Chain, ChainService, Decision, Error, LimitKey, Policy, Provided, Quota, RateLimit, StatusCode,
-};
+use tower_chain::middleware::rate_limit::{Decision, LimitKey, Policy, Quota};
+use tower_chain::{Chain, ChainService, Error, Provided, RateLimit, StatusCode};
 
 #[derive(Clone)]
 struct User(String);

@@ -25,7 +25,9 @@
 
 use std::time::Duration;
 
-use tower_chain::{Chain, ChainService, Listener, PeerAddr, Request, ServeError, Server};
+use tower_chain::extract::PeerAddr;
+use tower_chain::serve::{Listener, ServeError};
+use tower_chain::{Chain, ChainService, Request, Server};
 
 async fn hello(req: Request) -> String {
     match req.extensions().get() {

@@ -26,9 +26,8 @@
 use std::error::Error;
 use std::time::Duration;
 
-use tower_chain::{
-    Chain, ChainService, MiddlewareExt, Next, Path, Request, Response, ServerTiming,
-};
+use tower_chain::middleware::server_timing::ServerTiming;
+use tower_chain::{Chain, ChainService, MiddlewareExt, Next, Path, Request, Response};
 
 /// Takes its time, as a look into a database does.
 async fn user(next: Next<'_>) -> Response {

@@ -52,7 +52,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 #[cfg(test)]
 mod tests {
-    use tower_chain::{TestClient, TestNext};
+    use tower_chain::TestClient;
+    use tower_chain::test_util::TestNext;
 
     use super::*;
 

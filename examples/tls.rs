@@ -26,7 +26,8 @@
 
 use std::error::Error;
 
-use tower_chain::{Body, Chain, ChainService, Listener, Request, Server, StatusCode, Tls};
+use tower_chain::serve::{Listener, Tls};
+use tower_chain::{Body, Chain, ChainService, Request, Server, StatusCode};
 
 fn api() -> ChainService {
     let hello = async |req: Request| format!("hello, by {:?}\n", req.version());

@@ -29,7 +29,8 @@
 //! ```
 
 use serde::{Deserialize, Serialize};
-use tower_chain::{Chain, Error, Json, Path, Query, ServeError, StatusCode};
+use tower_chain::serve::ServeError;
+use tower_chain::{Chain, Error, Json, Path, Query, StatusCode};
 
 #[derive(Deserialize)]
 struct NewOrder {

@@ -23,7 +23,8 @@
 //! ```
 
 use serde::{Deserialize, Serialize};
-use tower_chain::{Chain, Error, Json, Provided, Query, ServeError, StatusCode};
+use tower_chain::serve::ServeError;
+use tower_chain::{Chain, Error, Json, Provided, Query, StatusCode};
 
 #[derive(Clone, Copy)]
 struct Users {

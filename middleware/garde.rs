@@ -14,7 +14,8 @@
 //! ```
 //! use garde::Validate;
 //! use serde::Deserialize;
-//! use tower_chain::{Chain, Garde, Json};
+//! use tower_chain::middleware::garde::Garde;
+//! use tower_chain::{Chain, Json};
 //!
 //! #[derive(Deserialize, Validate)]
 //! struct NewUser {
@@ -42,7 +43,8 @@
 //! use garde::Validate;
 //! use serde::Deserialize;
 //! use tower_chain::extract::Unchecked;
-//! use tower_chain::{Chain, Error, Garde, Json, Provided};
+//! use tower_chain::middleware::garde::Garde;
+//! use tower_chain::{Chain, Error, Json, Provided};
 //!
 //! #[derive(Clone)]
 //! struct Stock(u32);
@@ -114,9 +116,10 @@ use axum_core::response::IntoResponse;
 use http::StatusCode;
 use http::request::Parts;
 
+use crate::chain::FromChain;
 use crate::extract::{BodyInput, FieldError, HeadInput, Input, RawInput, Unchecked, wire_name};
 use crate::middleware::checking;
-use crate::{Body, Endpoint, Error, FromChain, Middleware, Next, Request, Response};
+use crate::{Body, Endpoint, Error, Middleware, Next, Request, Response};
 
 /// Data that keeps the rules of its type, by [`garde`]. See the [module](self).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -9,7 +9,8 @@
 //!
 //! ```
 //! # #[cfg(feature = "grpc-status")] {
-//! use tower_chain::{Chain, Error, GrpcStatus, StatusCode};
+//! use tower_chain::middleware::grpc_status::GrpcStatus;
+//! use tower_chain::{Chain, Error, StatusCode};
 //!
 //! # #[derive(Clone)] struct Caller;
 //! async fn caller(headers: http::HeaderMap) -> Result<Caller, Error> {
@@ -29,7 +30,8 @@
 //!
 //! ```
 //! # #[cfg(feature = "grpc-status")] {
-//! use tower_chain::{Chain, GrpcStatus, StatusCode};
+//! use tower_chain::middleware::grpc_status::GrpcStatus;
+//! use tower_chain::{Chain, StatusCode};
 //!
 //! // 409 becomes ALREADY_EXISTS, 6.
 //! let grpc = GrpcStatus::new().code(StatusCode::CONFLICT, 6);

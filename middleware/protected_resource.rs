@@ -8,7 +8,8 @@
 //! # Example
 //!
 //! ```
-//! use tower_chain::{Chain, ProtectedResource};
+//! use tower_chain::middleware::protected_resource::ProtectedResource;
+//! use tower_chain::Chain;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let resource = ProtectedResource::new("https://api.example.com")?
@@ -25,7 +26,7 @@
 //! # Example, tuned
 //!
 //! ```
-//! use tower_chain::ProtectedResource;
+//! use tower_chain::middleware::protected_resource::ProtectedResource;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let resource = ProtectedResource::new("https://api.example.com/mcp")?

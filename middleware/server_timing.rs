@@ -15,7 +15,8 @@
 //! # Example
 //!
 //! ```
-//! use tower_chain::{Chain, ServerTiming};
+//! use tower_chain::middleware::server_timing::ServerTiming;
+//! use tower_chain::Chain;
 //!
 //! # fn main() -> Result<(), tower_chain::middleware::server_timing::ServerTimingError> {
 //! let chain = Chain::new().always(ServerTiming::new("total")?).get(async || "hello");
@@ -27,7 +28,8 @@
 //! # Example: two parts
 //!
 //! ```
-//! use tower_chain::{Chain, ServerTiming};
+//! use tower_chain::middleware::server_timing::ServerTiming;
+//! use tower_chain::Chain;
 //!
 //! # fn main() -> Result<(), tower_chain::middleware::server_timing::ServerTimingError> {
 //! let chain = Chain::new()
@@ -140,7 +142,8 @@ impl ServerTiming {
     /// # Example
     ///
     /// ```
-    /// use tower_chain::{Chain, Middleware, Next, Request, Response, ServerTiming};
+    /// use tower_chain::middleware::server_timing::ServerTiming;
+    /// use tower_chain::{Chain, Middleware, Next, Request, Response};
     ///
     /// async fn log(next: Next<'_>) -> Response {
     ///     next.run().await
@@ -169,7 +172,7 @@ impl ServerTiming {
             return (next.run().await, String::new());
         }
         let (response, steps) = next.run_timed().await;
-        let metric = |step: crate::StepTime<'_>| {
+        let metric = |step: crate::step::StepTime<'_>| {
             let (name, precision) = (token(step.name()), self.precision);
             format!(", {name};dur={:.precision$}", milliseconds(step.time()))
         };

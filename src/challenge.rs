@@ -12,9 +12,9 @@ use http::HeaderValue;
 /// # Example
 ///
 /// ```
-/// use tower_chain::Challenge;
+/// use tower_chain::challenge::Challenge;
 ///
-/// # fn main() -> Result<(), tower_chain::ChallengeError> {
+/// # fn main() -> Result<(), tower_chain::challenge::ChallengeError> {
 /// let challenge = Challenge::new("Bearer")?.param("realm", "The \"inner\" circle")?;
 /// assert_eq!(challenge.to_string(), r#"Bearer realm="The \"inner\" circle""#);
 /// # Ok(())

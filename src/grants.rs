@@ -13,7 +13,7 @@ use std::time::SystemTime;
 /// # Example
 ///
 /// ```
-/// use tower_chain::Grants;
+/// use tower_chain::grants::Grants;
 ///
 /// struct Member {
 ///     scope: String,
@@ -73,7 +73,8 @@ pub trait Grants {
 /// # Example
 ///
 /// ```
-/// use tower_chain::{Anonymous, Endpoint, Middleware, Next, Response};
+/// use tower_chain::grants::Anonymous;
+/// use tower_chain::{Endpoint, Middleware, Next, Response};
 ///
 /// #[derive(Clone)]
 /// struct User(&'static str);

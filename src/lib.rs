@@ -35,7 +35,7 @@
 //! # let _ = service;
 //! ```
 //!
-//! `greet` compiles only because the guard stands before it. `service` is a [`tower::Service`] and a [`hyper::service::Service`] for
+//! `greet` compiles only because the guard stands before it. `service` is a [`tower::Service`](::tower::Service) and a [`hyper::service::Service`] for
 //! every request body; `serve` (feature `serve`) runs it, and so does every other host.
 //!
 //! # The order
@@ -92,12 +92,12 @@
 // What one feature needs of the core, another may not.
 #![cfg_attr(not(feature = "full"), allow(dead_code))]
 
-mod chain;
-mod challenge;
+pub mod chain;
+pub mod challenge;
 mod error;
 pub mod extract;
-mod function;
-mod grants;
+pub mod function;
+pub mod grants;
 // Pages for readers alone. Their examples use all that there is.
 #[cfg(all(any(doc, doctest), feature = "full", feature = "overhead", feature = "test-util"))]
 pub mod guide;
@@ -109,23 +109,21 @@ pub mod overhead;
 mod probe;
 mod provide;
 pub mod respond;
-mod route;
+pub mod route;
 #[cfg(feature = "serve")]
 #[cfg_attr(docsrs, doc(cfg(feature = "serve")))]
 pub mod serve;
-mod step;
+pub mod step;
 #[cfg(test)]
 mod test_log;
 #[cfg(feature = "test-util")]
 #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
 pub mod test_util;
-mod tower;
+pub mod tower;
 
-pub use chain::Chain;
-pub use chain::dependent::Dependent;
+pub use chain::builder::Chain;
 pub use chain::ext::MiddlewareExt;
-pub use chain::mount::{Mountable, Sealed};
-pub use challenge::{Challenge, ChallengeError};
+pub use chain::mount::Sealed;
 pub use error::Error;
 #[cfg(feature = "cookies")]
 #[cfg_attr(docsrs, doc(cfg(feature = "cookies")))]
@@ -139,10 +137,9 @@ pub use extract::Json;
 #[cfg(feature = "query")]
 #[cfg_attr(docsrs, doc(cfg(feature = "query")))]
 pub use extract::Query;
-pub use extract::{ClientAddr, MatchedPath, Path, PeerAddr};
-pub use function::handler::{IntoHandler, handler_fn};
-pub use function::middleware::{FromClosure, FromFn, from_closure, from_fn, from_fn_with};
-pub use grants::{Anonymous, Grants};
+pub use extract::{ClientAddr, MatchedPath, Path};
+pub use function::handler::handler_fn;
+pub use function::middleware::{from_closure, from_fn, from_fn_with};
 pub use http::StatusCode;
 #[cfg(feature = "authenticate")]
 #[cfg_attr(docsrs, doc(cfg(feature = "authenticate")))]
@@ -153,69 +150,36 @@ pub use middleware::body_limit::BodyLimit;
 #[cfg(feature = "etag")]
 #[cfg_attr(docsrs, doc(cfg(feature = "etag")))]
 pub use middleware::etag::ETag;
-#[cfg(feature = "garde")]
-#[cfg_attr(docsrs, doc(cfg(feature = "garde")))]
-pub use middleware::garde::Garde;
-#[cfg(feature = "grpc-status")]
-#[cfg_attr(docsrs, doc(cfg(feature = "grpc-status")))]
-pub use middleware::grpc_status::GrpcStatus;
 #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
 #[cfg_attr(docsrs, doc(cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))))]
-pub use middleware::jwt::{Claims, Jwt, JwtError, MaybeClaims};
+pub use middleware::jwt::{Claims, Jwt};
 #[cfg(feature = "problem-details")]
 #[cfg_attr(docsrs, doc(cfg(feature = "problem-details")))]
 pub use middleware::problem_details::ProblemDetails;
-#[cfg(feature = "protected-resource")]
-#[cfg_attr(docsrs, doc(cfg(feature = "protected-resource")))]
-pub use middleware::protected_resource::ProtectedResource;
-#[cfg(feature = "redis")]
-#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
-pub use middleware::rate_limit::RedisStore;
 #[cfg(feature = "rate-limit")]
 #[cfg_attr(docsrs, doc(cfg(feature = "rate-limit")))]
-pub use middleware::rate_limit::{
-    Decision, LimitClock, LimitHeaders, LimitKey, Policy, Quota, RateLimit, RateLimitError,
-    RateLimitHandle, SharedLimits, Standing, Verdict, WhileUnreachable,
-};
+pub use middleware::rate_limit::RateLimit;
 #[cfg(feature = "require")]
 #[cfg_attr(docsrs, doc(cfg(feature = "require")))]
 pub use middleware::require::Require;
 #[cfg(feature = "security-headers")]
 #[cfg_attr(docsrs, doc(cfg(feature = "security-headers")))]
 pub use middleware::security_headers::SecurityHeaders;
-#[cfg(feature = "server-timing")]
-#[cfg_attr(docsrs, doc(cfg(feature = "server-timing")))]
-pub use middleware::server_timing::ServerTiming;
 #[cfg(feature = "validate")]
 #[cfg_attr(docsrs, doc(cfg(feature = "validate")))]
 pub use middleware::validate::{Valid, ValidateInput};
-#[cfg(feature = "overhead")]
-#[cfg_attr(docsrs, doc(cfg(feature = "overhead")))]
-pub use overhead::Overhead;
-#[cfg(feature = "step-times")]
-#[cfg_attr(docsrs, doc(cfg(feature = "step-times")))]
-pub use probe::StepTime;
-pub use provide::{Expected, FromChain, Provided, Provides};
+pub use provide::Provided;
 pub use respond::{IntoResponse, Redirect};
 pub use route::error::BuildError;
-pub use route::listing::{Route, RouteHandler};
 #[cfg(feature = "serve")]
 #[cfg_attr(docsrs, doc(cfg(feature = "serve")))]
-pub use serve::{Listener, ServeError, Server, serve};
-#[cfg(feature = "tls")]
-#[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
-pub use serve::{Tls, TlsError};
-pub use step::combine::{BoxMiddleware, Unless, When};
-pub use step::next::{Endpoint, Erased, IntoMiddleware, Middleware, Next, NextWith};
+pub use serve::{Server, serve};
+pub use step::combine::BoxMiddleware;
+pub use step::next::{Endpoint, Middleware, Next, NextWith};
 #[cfg(feature = "test-util")]
 #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
-pub use test_util::{TestClient, TestNext};
-pub use tower::inside::TowerNext;
-pub use tower::layer::{ChainLayer, Chained, ChainedFuture};
-pub use tower::service::{ChainService, ResponseFuture, ServiceFuture};
-#[cfg(feature = "sync-body")]
-#[cfg_attr(docsrs, doc(cfg(feature = "sync-body")))]
-pub use tower::sync_body::{SyncBody, SyncChain, SyncFuture};
+pub use test_util::TestClient;
+pub use tower::service::ChainService;
 
 /// The body of requests and responses.
 pub type Body = axum_core::body::Body;

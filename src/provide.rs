@@ -51,7 +51,8 @@ impl<T> Deref for Provided<T> {
 /// # Example
 ///
 /// ```
-/// use tower_chain::{Chain, FromChain};
+/// use tower_chain::chain::FromChain;
+/// use tower_chain::Chain;
 ///
 /// #[derive(Clone)]
 /// struct Tenant(String);

@@ -4,8 +4,9 @@ use std::alloc::System;
 
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use tokio::sync::Mutex;
+use tower_chain::overhead::Overhead;
 use tower_chain::overhead::OverheadReport;
-use tower_chain::{Chain, ChainService, Next, Overhead, Request, Response, StatusCode};
+use tower_chain::{Chain, ChainService, Next, Request, Response, StatusCode};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;

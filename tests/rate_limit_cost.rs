@@ -8,10 +8,9 @@ use std::net::SocketAddr;
 use std::task::{Context, Poll, Waker};
 
 use allocation_counter::measure;
-use tower_chain::{
-    Body, Chain, ChainService, LimitClock, LimitHeaders, LimitKey, PeerAddr, Policy, Quota,
-    RateLimit, Request, StatusCode,
-};
+use tower_chain::extract::PeerAddr;
+use tower_chain::middleware::rate_limit::{LimitClock, LimitHeaders, LimitKey, Policy, Quota};
+use tower_chain::{Body, Chain, ChainService, RateLimit, Request, StatusCode};
 
 async fn hello() -> StatusCode {
     StatusCode::OK

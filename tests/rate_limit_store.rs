@@ -10,13 +10,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tower_chain::extract::PeerAddr;
+use tower_chain::middleware::rate_limit::{
+    LimitClock, Policy, Quota, RateLimitHandle, SharedLimits, WhileUnreachable,
+};
 use tower_chain::middleware::rate_limit::{
     LimitStore, RateLimitError, StoreAnswer, StoreCall, StoreError, StoreFuture, StoreSlot,
 };
-use tower_chain::{
-    Body, Chain, ChainService, LimitClock, PeerAddr, Policy, Quota, RateLimit, RateLimitHandle,
-    Response, SharedLimits, WhileUnreachable,
-};
+use tower_chain::{Body, Chain, ChainService, RateLimit, Response};
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -18,9 +18,10 @@ use http_body_util::{BodyExt, Limited};
 use jsonwebtoken::{DecodingKey, Validation};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
+use tower_chain::extract::PeerAddr;
 use tower_chain::{
-    Authenticate, Body, BodyLimit, Chain, Cookies, ETag, Json, Jwt, PeerAddr, RateLimit, Request,
-    Response, SecurityHeaders, StatusCode, Valid,
+    Authenticate, Body, BodyLimit, Chain, Cookies, ETag, Json, Jwt, RateLimit, Request, Response,
+    SecurityHeaders, StatusCode, Valid,
 };
 use validator::Validate;
 

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use tower_chain::{Chain, Claims, Json, Jwt, PeerAddr, RateLimit, StatusCode, Valid};
+use tower_chain::extract::PeerAddr;
+use tower_chain::{Chain, Claims, Json, Jwt, RateLimit, StatusCode, Valid};
 
 use super::usual::{self, Created, Member, NewUser, PEER, SECRET};
 use super::{Case, Request, Subject};

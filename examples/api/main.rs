@@ -58,9 +58,10 @@ use http::header::CONTENT_SECURITY_POLICY;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tower_chain::extract::{Json, Path, Query};
+use tower_chain::grants::Grants;
 use tower_chain::{
-    Authenticate, Chain, ChainService, Claims, Error, Grants, IntoResponse, Jwt, Next, Principal,
-    Provided, RateLimit, Require, Response, Server, StatusCode, Valid,
+    Authenticate, Chain, ChainService, Claims, Error, IntoResponse, Jwt, Next, Principal, Provided,
+    RateLimit, Require, Response, Server, StatusCode, Valid,
 };
 use validator::Validate;
 

@@ -11,7 +11,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::runtime::{Builder, Runtime};
 use tower_chain::extract::PeerAddr;
-use tower_chain::{Chain, Listener, Request, Server};
+use tower_chain::serve::Listener;
+use tower_chain::{Chain, Request, Server};
 
 static PLACE: LazyLock<(Runtime, String)> = LazyLock::new(|| {
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");

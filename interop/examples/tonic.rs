@@ -25,7 +25,9 @@
 
 use axum::http::HeaderMap;
 use tonic::service::Routes;
-use tower_chain::{Chain, ChainService, Error, GrpcStatus, ServeError, StatusCode};
+use tower_chain::middleware::grpc_status::GrpcStatus;
+use tower_chain::serve::ServeError;
+use tower_chain::{Chain, ChainService, Error, StatusCode};
 
 #[derive(Clone)]
 struct Caller;

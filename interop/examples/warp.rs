@@ -22,7 +22,8 @@
 //! ```
 
 use tower::ServiceExt;
-use tower_chain::{Chain, Error, Request, StatusCode, SyncBody};
+use tower_chain::tower::SyncBody;
+use tower_chain::{Chain, Error, Request, StatusCode};
 use warp::Filter;
 
 async fn user(headers: http::HeaderMap) -> Result<(), Error> {
@@ -31,7 +32,7 @@ async fn user(headers: http::HeaderMap) -> Result<(), Error> {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), tower_chain::ServeError> {
+async fn main() -> Result<(), tower_chain::serve::ServeError> {
     let hello = warp::path!("hello" / String).map(|name: String| format!("hello, {name}\n"));
     // warp asks for bodies that are `Sync`.
     let warp = warp::service(hello).map_request(|req: Request| req.map(SyncBody::new));

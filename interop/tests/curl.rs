@@ -3,7 +3,9 @@
 use std::process::Command;
 
 use rcgen::{CertifiedKey, generate_simple_self_signed};
-use tower_chain::{Chain, Listener, PeerAddr, Request, Server, Tls};
+use tower_chain::extract::PeerAddr;
+use tower_chain::serve::{Listener, Tls};
+use tower_chain::{Chain, Request, Server};
 
 use crate::support::programs::Folder;
 

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::TokenSourceError;
-use crate::ChallengeError;
+use crate::challenge::ChallengeError;
 
 /// What is wrong with the configuration of an [`Authenticate`](super::Authenticate). The text states what to change.
 #[derive(Clone, Debug, PartialEq, Eq)]

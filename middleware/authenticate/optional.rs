@@ -4,7 +4,8 @@ use axum_core::response::IntoResponse;
 
 use super::Authenticate;
 use super::answer::{AuthenticatedCaller, Unauthenticated};
-use crate::{Anonymous, Endpoint, Middleware, Next, Response};
+use crate::grants::Anonymous;
+use crate::{Endpoint, Middleware, Next, Response};
 
 /// Lets requests without credentials pass as well, and provides `Option<T>`. Made by [`Authenticate::optional`].
 #[derive(Debug)]

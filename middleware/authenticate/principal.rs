@@ -3,7 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::{FromChain, Grants};
+use crate::chain::FromChain;
+use crate::grants::Grants;
 
 /// The caller: the name of the key or of the user that [`Authenticate`](super::Authenticate) accepted, and its grants.
 ///

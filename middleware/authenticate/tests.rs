@@ -7,9 +7,10 @@ use http::{HeaderValue, StatusCode};
 use http_body_util::BodyExt;
 
 use super::*;
+use crate::grants::Anonymous;
 use crate::middleware::tables::rows;
 use crate::test_log::Log;
-use crate::{Anonymous, Body, Chain, ChainService, MiddlewareExt, Provided, Request, Response};
+use crate::{Body, Chain, ChainService, MiddlewareExt, Provided, Request, Response};
 
 const SECRET: &str = "Vy3pRT1rW9ZsU0bq6xQ2Lw";
 const OTHER: &str = "8wTnQ5cKx0fJm2EoYb7RzA";

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::ChallengeError;
+use crate::challenge::ChallengeError;
 
 /// What is wrong with a [`TokenSource`](super::TokenSource), or with the list of them. The text states what to change.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -17,7 +17,8 @@ pub(crate) use self::head::RequestHead;
 use self::origin::{TrustedOrigin, is_cross_site};
 pub use self::source::TokenSource;
 pub(crate) use self::source::{Credentials, Malformed};
-use crate::{Body, Challenge, ChallengeError, Error, Request, Response};
+use crate::challenge::{Challenge, ChallengeError};
+use crate::{Body, Error, Request, Response};
 
 /// All sources of a step, and the challenges for requests without credentials.
 pub(crate) struct CredentialSources {

@@ -9,7 +9,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use percent_encoding::percent_decode_str;
 
 use super::{Terms, TokenSourceError};
-use crate::{Challenge, Request};
+use crate::Request;
+use crate::challenge::Challenge;
 
 /// A source of tokens in a request.
 ///

@@ -27,7 +27,7 @@
 //!     format!("hello, {}", claims.sub)
 //! }
 //!
-//! # fn main() -> Result<(), tower_chain::JwtError> {
+//! # fn main() -> Result<(), tower_chain::middleware::jwt::JwtError> {
 //! # let secret = "a secret that has thirty-two bytes";
 //! let api = Chain::new().use_(Jwt::<Member>::hs256(secret)?).get(me).build();
 //! # let _ = api;
@@ -49,7 +49,7 @@
 //!     roles: Vec<String>,
 //! }
 //!
-//! # fn main() -> Result<(), tower_chain::JwtError> {
+//! # fn main() -> Result<(), tower_chain::middleware::jwt::JwtError> {
 //! # let (old, new) = ("the old secret of thirty-two bytes", "the new secret of thirty-two bytes");
 //! let keys = Keys::new([
 //!     Key::secret(Algorithm::Hs256, old)?.kid("2025"),
@@ -314,7 +314,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
     /// use tower_chain::Jwt;
     /// use tower_chain::middleware::jwt::Algorithm;
     ///
-    /// # fn main() -> Result<(), tower_chain::JwtError> {
+    /// # fn main() -> Result<(), tower_chain::middleware::jwt::JwtError> {
     /// let jwt = Jwt::<()>::oidc("https://login.example.org", "https://api.example.org", [Algorithm::Rs256])?;
     /// # let _ = jwt;
     /// # Ok(())

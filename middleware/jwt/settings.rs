@@ -141,7 +141,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
     /// ```
     /// use tower_chain::{Claims, Jwt};
     ///
-    /// # fn main() -> Result<(), tower_chain::JwtError> {
+    /// # fn main() -> Result<(), tower_chain::middleware::jwt::JwtError> {
     /// # let secret = "a secret that has thirty-two bytes";
     /// let jwt = Jwt::<()>::hs256(secret)?.revoked(async |claims: Claims<()>| {
     ///     Ok::<bool, std::io::Error>(Claims::registered(&claims).id() == Some("stolen"))
@@ -220,7 +220,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
     /// use tower_chain::Jwt;
     /// use tower_chain::middleware::jwt::TokenSource;
     ///
-    /// # fn main() -> Result<(), tower_chain::JwtError> {
+    /// # fn main() -> Result<(), tower_chain::middleware::jwt::JwtError> {
     /// # let secret = "a secret that has thirty-two bytes";
     /// let jwt = Jwt::<()>::hs256(secret)?
     ///     .sources([TokenSource::bearer(), TokenSource::cookie("__Host-session")?])?
@@ -316,13 +316,14 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
     /// # Example
     ///
     /// ```
-    /// use tower_chain::{Chain, Jwt, MaybeClaims};
+    /// use tower_chain::middleware::jwt::MaybeClaims;
+    /// use tower_chain::{Chain, Jwt};
     ///
     /// async fn hello(claims: MaybeClaims<()>) -> &'static str {
     ///     if claims.is_some() { "hello, member" } else { "hello, stranger" }
     /// }
     ///
-    /// # fn main() -> Result<(), tower_chain::JwtError> {
+    /// # fn main() -> Result<(), tower_chain::middleware::jwt::JwtError> {
     /// # let secret = "a secret that has thirty-two bytes";
     /// let api = Chain::new().use_(Jwt::<()>::hs256(secret)?.optional()).get(hello).build();
     /// # let _ = api;

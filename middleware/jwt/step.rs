@@ -13,11 +13,12 @@ use super::keys::source::Origin;
 use super::refusal::JwtRefusal;
 use super::revocation::Revocation;
 use super::token::claims::{Claims, MaybeClaims};
+use crate::grants::Anonymous;
 use crate::middleware::credentials::{
     DPOP, DPOP_NONCE, NO_STORE, RequestHead, UnreadCredentials, came_by_query, cross_site, later,
     no_store,
 };
-use crate::{Anonymous, Endpoint, Error, Middleware, Next, Request, Response};
+use crate::{Endpoint, Error, Middleware, Next, Request, Response};
 
 /// An accepted token.
 struct AcceptedToken<C> {

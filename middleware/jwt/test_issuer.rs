@@ -53,7 +53,7 @@ use crate::{Chain, Error, Provided, Response, StatusCode, TestClient};
 /// ```
 /// # #[cfg(feature = "jwks")]
 /// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), tower_chain::JwtError> {
+/// # async fn main() -> Result<(), tower_chain::middleware::jwt::JwtError> {
 /// use serde_json::{Value, json};
 /// use tower_chain::middleware::jwt::{Algorithm, TestIssuer};
 /// use tower_chain::{Chain, Claims, Jwt, TestClient};

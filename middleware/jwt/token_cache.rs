@@ -25,7 +25,7 @@ use crate::middleware::credentials::digest_cache::{Digest, DigestCache};
 /// use tower_chain::middleware::jwt::TokenCache;
 /// use tower_chain::{Chain, Jwt};
 ///
-/// # fn main() -> Result<(), tower_chain::JwtError> {
+/// # fn main() -> Result<(), tower_chain::middleware::jwt::JwtError> {
 /// # let secret = "a secret that has thirty-two bytes";
 /// let cache = TokenCache::new(10_000)?;
 /// let jwt = Jwt::<serde_json::Value>::hs256(secret)?.cache(cache.clone());

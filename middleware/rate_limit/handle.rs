@@ -250,7 +250,7 @@ impl RateLimitHandle {
 
     /// Changes the quota of the policy with this name for all later requests on this server. Clients keep what they have used.
     ///
-    /// The used part is stored as a time. If the policy had no other quotas (no [`quota_by`](crate::Policy::quota_by)) and no store is
+    /// The used part is stored as a time. If the policy had no other quotas (no [`quota_by`](crate::middleware::rate_limit::Policy::quota_by)) and no store is
     /// [shared](crate::RateLimit::shared), this time is shortened to the time in which the new quota comes back. Otherwise another request or another
     /// server may have charged it under another quota: it stays as it is, and [`reset`](RateLimitHandle::reset) clears it.
     ///

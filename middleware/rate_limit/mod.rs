@@ -27,7 +27,8 @@
 //! ```
 //! use std::time::Duration;
 //! use tower_chain::extract::{ForwardedHeader, TrustedProxies};
-//! use tower_chain::{Chain, LimitHeaders, LimitKey, Policy, Quota, RateLimit};
+//! use tower_chain::middleware::rate_limit::{LimitHeaders, LimitKey, Policy, Quota};
+//! use tower_chain::{Chain, RateLimit};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let limit = RateLimit::new(Policy::new("burst", Quota::per_second(20)))
@@ -49,7 +50,8 @@
 //! Against guessed passwords, only failures count:
 //!
 //! ```
-//! use tower_chain::{Chain, Quota, RateLimit};
+//! use tower_chain::middleware::rate_limit::Quota;
+//! use tower_chain::{Chain, RateLimit};
 //!
 //! let login = Chain::new()
 //!     .use_(RateLimit::new(Quota::per_minute(5)).count_failures())
@@ -152,8 +154,9 @@ use self::metrics::DecisionCounters;
 use self::response::headers;
 use self::shared::client::StoreClient;
 use self::warnings::Warnings;
+use crate::chain::FromChain;
 use crate::extract::{Network, TrustedProxies};
-use crate::{FromChain, Request, Response};
+use crate::{Request, Response};
 
 pub use self::config::clock::LimitClock;
 pub use self::config::error::RateLimitError;
@@ -557,7 +560,8 @@ impl RateLimit {
     /// # Example
     ///
     /// ```
-    /// use tower_chain::{Chain, Decision, Provided, RateLimit};
+    /// use tower_chain::middleware::rate_limit::Decision;
+    /// use tower_chain::{Chain, Provided, RateLimit};
     ///
     /// async fn hello(decision: Provided<Decision>) -> String {
     ///     let left = decision.standings().first().map_or(0, |standing| standing.remaining());
@@ -577,7 +581,8 @@ impl RateLimit {
     /// # Example
     ///
     /// ```
-    /// use tower_chain::{Chain, Decision, Provided, RateLimit};
+    /// use tower_chain::middleware::rate_limit::Decision;
+    /// use tower_chain::{Chain, Provided, RateLimit};
     ///
     /// #[derive(Clone)]
     /// struct PerClient(Decision);

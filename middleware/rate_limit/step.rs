@@ -12,7 +12,8 @@ use super::response::decision::{Decision, Verdict};
 use super::response::headers::PolicyState;
 use super::response::refusal;
 use super::verdict::{ChargedOnce, RefusedOnce, RequestOutcome};
-use crate::{Dependent, Endpoint, FromChain, Middleware, Next, Request, Response};
+use crate::chain::{Dependent, FromChain};
+use crate::{Endpoint, Middleware, Next, Request, Response};
 
 impl Middleware for RateLimit {
     type Provides = ();

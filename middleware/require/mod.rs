@@ -8,7 +8,8 @@
 //! # Example
 //!
 //! ```
-//! use tower_chain::{Chain, Error, Grants, Provided, Require, StatusCode};
+//! use tower_chain::grants::Grants;
+//! use tower_chain::{Chain, Error, Provided, Require, StatusCode};
 //!
 //! #[derive(Clone)]
 //! struct User {
@@ -36,7 +37,8 @@
 //! # Example, tuned
 //!
 //! ```
-//! use tower_chain::{Chain, Error, Grants, Request, Require, StatusCode};
+//! use tower_chain::grants::Grants;
+//! use tower_chain::{Chain, Error, Request, Require, StatusCode};
 //! # #[derive(Clone)] struct User { name: String }
 //! # impl Grants for User {}
 //! # async fn user() -> Result<User, Error> { Ok(User { name: String::new() }) }
@@ -65,7 +67,8 @@
 //! ```
 //! use std::time::Duration;
 //!
-//! use tower_chain::{Chain, Grants, Require};
+//! use tower_chain::grants::Grants;
+//! use tower_chain::{Chain, Require};
 //! # #[derive(Clone)] struct User;
 //! # impl Grants for User {}
 //!
@@ -101,7 +104,7 @@
 //! # Where to put it
 //!
 //! After the authentication, on the paths that need it, inside [`at`](crate::Chain::at). As a tower layer
-//! ([`into_layer`](crate::Dependent::into_layer)) it takes the principal from the extensions of the request, and responds with 500 if there is none.
+//! ([`into_layer`](crate::chain::Dependent::into_layer)) it takes the principal from the extensions of the request, and responds with 500 if there is none.
 //!
 //! # Sources
 //!
@@ -124,10 +127,10 @@ use http::{HeaderValue, StatusCode};
 
 pub use self::rule::Decision;
 use self::rule::{Denial, Rule, SignInClock};
-use crate::{
-    Anonymous, Challenge, ChallengeError, Dependent, Endpoint, Error, Grants, Middleware, Next,
-    Provided, Request, Response,
-};
+use crate::chain::Dependent;
+use crate::challenge::{Challenge, ChallengeError};
+use crate::grants::{Anonymous, Grants};
+use crate::{Endpoint, Error, Middleware, Next, Provided, Request, Response};
 
 /// Accepts requests whose caller has the required grants.
 ///
@@ -138,7 +141,8 @@ use crate::{
 /// # Example
 ///
 /// ```
-/// use tower_chain::{Chain, Grants, Require};
+/// use tower_chain::grants::Grants;
+/// use tower_chain::{Chain, Require};
 ///
 /// #[derive(Clone)]
 /// struct User;
@@ -152,7 +156,8 @@ use crate::{
 /// Without a step that provides the `User`:
 ///
 /// ```compile_fail,E0277
-/// # use tower_chain::{Chain, Grants, Require};
+/// # use tower_chain::grants::Grants;
+/// # use tower_chain::{Chain, Require};
 /// # #[derive(Clone)] struct User;
 /// # impl Grants for User {}
 /// let chain = Chain::new().use_(Require::<User>::role("admin")).get(async || "hello");

@@ -120,9 +120,10 @@ use http::{Extensions, StatusCode, Uri};
 use validator::{Validate as _, ValidateArgs, ValidationError, ValidationErrors};
 
 use self::names::Rules;
+use crate::chain::FromChain;
 use crate::extract::{BodyInput, FieldError, HeadInput, Input, RawInput, Unchecked};
 use crate::middleware::checking;
-use crate::{Body, Endpoint, Error, FromChain, Middleware, Next, Request, Response};
+use crate::{Body, Endpoint, Error, Middleware, Next, Request, Response};
 
 /// Data that keeps the rules of its type.
 ///

@@ -13,7 +13,8 @@ use crate::tower::layer::ChainLayer;
 /// # Example
 ///
 /// ```
-/// use tower_chain::{Chain, Dependent, Endpoint, Middleware, Next, Provided, Response};
+/// use tower_chain::chain::Dependent;
+/// use tower_chain::{Chain, Endpoint, Middleware, Next, Provided, Response};
 ///
 /// #[derive(Clone)]
 /// struct User(String);
@@ -52,7 +53,8 @@ use crate::tower::layer::ChainLayer;
 /// Without the step before it, the compiler names what is missing:
 ///
 /// ```compile_fail,E0277
-/// # use tower_chain::{Chain, Dependent, Endpoint, Middleware, Next, Provided, Response};
+/// # use tower_chain::chain::Dependent;
+/// # use tower_chain::{Chain, Endpoint, Middleware, Next, Provided, Response};
 /// # #[derive(Clone)] struct User(String);
 /// # struct ServedFor;
 /// # impl Dependent for ServedFor {

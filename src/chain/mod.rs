@@ -15,7 +15,10 @@ pub(crate) mod mount;
 pub(crate) mod scope;
 pub(crate) mod table;
 
-pub use builder::Chain;
+pub use self::dependent::Dependent;
+pub use self::mount::Mountable;
+pub use crate::provide::{Expected, FromChain, Provides};
+pub(crate) use builder::Chain;
 
 use std::future::Future;
 use std::panic::Location;
@@ -28,12 +31,11 @@ use http_body::Body as HttpBody;
 use tower::Service;
 
 use crate::chain::list::{BoxSteps, Open, Push, Steps};
-use crate::chain::mount::Mountable;
 use crate::chain::scope::Scope;
 use crate::function::arguments::{Arguments, Passing};
 use crate::function::guard::{Guard, GuardFn, Provide};
 use crate::function::handler::IntoHandler;
-use crate::provide::{Cons, Provides};
+use crate::provide::Cons;
 use crate::route::error::CallSite;
 use crate::route::registrar::Settings;
 use crate::step::around::{Hook, On, Use};

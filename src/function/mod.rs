@@ -5,3 +5,6 @@ pub(crate) mod guard;
 pub(crate) mod handler;
 pub(crate) mod middleware;
 mod tuples;
+
+pub use self::handler::IntoHandler;
+pub use self::middleware::{FromClosure, FromFn};

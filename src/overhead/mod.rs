@@ -32,7 +32,8 @@
 //! # Example
 //!
 //! ```
-//! use tower_chain::{Chain, Next, Overhead, Response};
+//! use tower_chain::overhead::Overhead;
+//! use tower_chain::{Chain, Next, Response};
 //!
 //! async fn log(next: Next<'_>) -> Response {
 //!     next.run().await
@@ -58,7 +59,8 @@
 //! use std::alloc::System;
 //!
 //! use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
-//! use tower_chain::{Chain, Overhead};
+//! use tower_chain::overhead::Overhead;
+//! use tower_chain::Chain;
 //!
 //! #[global_allocator]
 //! static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;

@@ -8,3 +8,5 @@ pub(crate) mod planner;
 pub(crate) mod prefix;
 pub(crate) mod registrar;
 pub(crate) mod routes;
+
+pub use self::listing::{Route, RouteHandler};

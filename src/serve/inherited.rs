@@ -41,7 +41,7 @@ impl Server {
     /// # Example
     ///
     /// ```
-    /// # async fn run(api: tower_chain::ChainService) -> Result<(), tower_chain::ServeError> {
+    /// # async fn run(api: tower_chain::ChainService) -> Result<(), tower_chain::serve::ServeError> {
     /// use tower_chain::Server;
     ///
     /// let server = match Server::inherited()? {

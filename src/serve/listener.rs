@@ -24,8 +24,9 @@ use super::unix_socket::UnixSocket;
 /// # Example
 ///
 /// ```
-/// # async fn run(api: tower_chain::ChainService) -> Result<(), tower_chain::ServeError> {
-/// use tower_chain::{Listener, Server};
+/// # async fn run(api: tower_chain::ChainService) -> Result<(), tower_chain::serve::ServeError> {
+/// use tower_chain::serve::Listener;
+/// use tower_chain::Server;
 ///
 /// Server::bind("0.0.0.0:3000").await?
 ///     .listen(Listener::bind("[::1]:3001").await?)
@@ -125,8 +126,9 @@ impl Listener {
     /// # Example
     ///
     /// ```
-    /// # async fn run(api: tower_chain::ChainService) -> Result<(), tower_chain::ServeError> {
-    /// use tower_chain::{Listener, Server};
+    /// # async fn run(api: tower_chain::ChainService) -> Result<(), tower_chain::serve::ServeError> {
+    /// use tower_chain::serve::Listener;
+    /// use tower_chain::Server;
     ///
     /// Server::new(Listener::bind("10.0.0.5:3000").await?.proxy_protocol()).serve(api).await
     /// # }

@@ -8,7 +8,7 @@
 //! # Example
 //!
 //! ```no_run
-//! # async fn run() -> Result<(), tower_chain::ServeError> {
+//! # async fn run() -> Result<(), tower_chain::serve::ServeError> {
 //! use tower_chain::Chain;
 //!
 //! let api = Chain::new().get(async || "hello").build();
@@ -19,9 +19,10 @@
 //! # Example, tuned
 //!
 //! ```no_run
-//! # async fn run() -> Result<(), tower_chain::ServeError> {
+//! # async fn run() -> Result<(), tower_chain::serve::ServeError> {
 //! use std::time::Duration;
-//! use tower_chain::{Chain, Listener, Server};
+//! use tower_chain::serve::Listener;
+//! use tower_chain::{Chain, Server};
 //!
 //! let api = Chain::new().get(async || "hello").build();
 //! Server::bind("0.0.0.0:3000").await?
@@ -57,7 +58,7 @@
 //!
 //! # What it provides
 //!
-//! [`PeerAddr`](crate::PeerAddr) in the extensions of every request that arrived by TCP, and
+//! [`PeerAddr`](crate::extract::PeerAddr) in the extensions of every request that arrived by TCP, and
 //! [`ClientCertificate`](crate::extract::ClientCertificate) if the client presented a valid one: see `Tls::client_certificates`.
 //!
 //! # Where to put it
@@ -121,7 +122,7 @@ pub use tls::{ClientRoots, Tls, TlsError};
 /// # Example
 ///
 /// ```no_run
-/// # async fn run() -> Result<(), tower_chain::ServeError> {
+/// # async fn run() -> Result<(), tower_chain::serve::ServeError> {
 /// use tower_chain::Chain;
 ///
 /// let api = Chain::new().get(async || "hello").build();

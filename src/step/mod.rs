@@ -7,3 +7,10 @@ pub(crate) mod fold;
 pub(crate) mod hooks;
 pub(crate) mod next;
 pub(crate) mod tail;
+
+#[cfg(feature = "step-times")]
+#[cfg_attr(docsrs, doc(cfg(feature = "step-times")))]
+pub use crate::probe::StepTime;
+
+pub use self::combine::{Unless, When};
+pub use self::next::{Erased, IntoMiddleware};

@@ -29,7 +29,7 @@ use crate::{Chain, Request};
 /// may run one after the other or concurrently. They share no state unless [`cookie_jar`](Self::cookie_jar) is on. Clones of the client share
 /// the service and the jar.
 ///
-/// Without [`peer`](TestRequest::peer), a request has the address `127.0.0.1` in [`PeerAddr`](crate::PeerAddr).
+/// Without [`peer`](TestRequest::peer), a request has the address `127.0.0.1` in [`PeerAddr`](crate::extract::PeerAddr).
 ///
 /// # Example
 ///

@@ -73,7 +73,8 @@
 //! # async fn main() {
 //! use std::time::Duration;
 //!
-//! use tower_chain::{Chain, LimitClock, RateLimit, TestClient};
+//! use tower_chain::middleware::rate_limit::LimitClock;
+//! use tower_chain::{Chain, RateLimit, TestClient};
 //!
 //! let clock = LimitClock::fake();
 //! let limit = RateLimit::per_minute(1).clock(clock.clone());

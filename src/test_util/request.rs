@@ -29,8 +29,9 @@ use super::stream::TestStream;
 use super::tcp::send_by_pipe;
 use super::transport::{SendError, Unfinished};
 use super::upgrade::TestUpgrade;
+use crate::extract::PeerAddr;
 use crate::provide::Replaced;
-use crate::{Body, PeerAddr, Request, Response};
+use crate::{Body, Request, Response};
 
 /// A request of a test, sent by [`send`](Self::send). Created by the methods of a [`TestClient`](super::TestClient).
 ///

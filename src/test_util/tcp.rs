@@ -88,7 +88,7 @@ async fn serve(
             Some(extensions) => req.extensions_mut().extend(extensions),
             // A client other than the test client.
             None => {
-                req.extensions_mut().insert(crate::PeerAddr(peer));
+                req.extensions_mut().insert(crate::extract::PeerAddr(peer));
             }
         }
         let answer = inner.call(req.map(Body::new));

@@ -6,3 +6,10 @@ pub(crate) mod path;
 pub(crate) mod service;
 #[cfg(feature = "sync-body")]
 pub(crate) mod sync_body;
+
+pub use self::inside::TowerNext;
+pub use self::layer::{ChainLayer, Chained, ChainedFuture};
+pub use self::service::{ResponseFuture, ServiceFuture};
+#[cfg(feature = "sync-body")]
+#[cfg_attr(docsrs, doc(cfg(feature = "sync-body")))]
+pub use self::sync_body::{SyncBody, SyncChain, SyncFuture};

@@ -22,7 +22,8 @@ use crate::tower::service::{ChainService, ServiceFuture};
 /// # Example
 ///
 /// ```
-/// use tower_chain::{Body, SyncBody};
+/// use tower_chain::tower::SyncBody;
+/// use tower_chain::Body;
 ///
 /// fn wants_sync(_: impl Send + Sync) {}
 /// wants_sync(SyncBody::new(Body::from("hello")));

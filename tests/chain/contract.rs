@@ -269,7 +269,7 @@ async fn a_layer_that_calls_the_rest_twice_runs_it_twice_but_a_service_behind_th
     let calls = Arc::new(AtomicUsize::new(0));
     let seen = calls.clone();
     let retry = || {
-        tower::layer::layer_fn(|inner: tower_chain::TowerNext| {
+        tower::layer::layer_fn(|inner: tower_chain::tower::TowerNext| {
             tower::service_fn(move |req: Request| {
                 let mut inner = inner.clone();
                 async move {

@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderValue, Method};
+use tower_chain::extract::PeerAddr;
 use tower_chain::extract::read_body;
 use tower_chain::{
     Body, BoxMiddleware, Chain, ChainService, Endpoint, Error, IntoResponse, MatchedPath,
-    Middleware, MiddlewareExt, Next, NextWith, Path, PeerAddr, Provided, Request, Response,
-    StatusCode, from_closure, from_fn, from_fn_with,
+    Middleware, MiddlewareExt, Next, NextWith, Path, Provided, Request, Response, StatusCode,
+    from_closure, from_fn, from_fn_with,
 };
 
 use super::support::{Trace, answer, ask, header, now, request, status, text};

@@ -1097,13 +1097,13 @@ fn routes_list_patterns_methods_handlers_and_middleware() {
 fn the_public_types_are_send_sync_and_static() {
     fn assert<T: Send + Sync + 'static>() {}
     assert::<tower_chain::ChainService>();
-    assert::<tower_chain::ChainLayer>();
+    assert::<tower_chain::tower::ChainLayer>();
     assert::<Error>();
     assert::<BuildError>();
     assert::<BoxMiddleware>();
-    assert::<tower_chain::Route>();
+    assert::<tower_chain::route::Route>();
     fn send<T: Send>() {}
-    send::<tower_chain::ResponseFuture>();
+    send::<tower_chain::tower::ResponseFuture>();
     send::<Sealed>();
     send::<Chain>();
     let response = ask(&Chain::new().at("/a", |c| c.get(ok)).build(), "PUT", "/a");

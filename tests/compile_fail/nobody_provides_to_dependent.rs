@@ -1,6 +1,7 @@
 //! A middleware that depends on a value, and no step before it provides it.
 
-use tower_chain::{BoxMiddleware, Chain, Dependent, MiddlewareExt, Next, Provided, Response, from_fn};
+use tower_chain::chain::Dependent;
+use tower_chain::{BoxMiddleware, Chain, MiddlewareExt, Next, Provided, Response, from_fn};
 
 #[derive(Clone)]
 struct User;

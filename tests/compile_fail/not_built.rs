@@ -1,6 +1,7 @@
 //! A chain is served before it is built.
 
-use tower_chain::{Chain, ServeError};
+use tower_chain::serve::ServeError;
+use tower_chain::Chain;
 
 #[tokio::main]
 async fn main() -> Result<(), ServeError> {

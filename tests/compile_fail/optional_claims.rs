@@ -1,6 +1,7 @@
 //! Claims behind a `Jwt` that lets requests without a token pass.
 
-use tower_chain::{Chain, Claims, Jwt, JwtError};
+use tower_chain::middleware::jwt::JwtError;
+use tower_chain::{Chain, Claims, Jwt};
 
 #[derive(serde::Deserialize)]
 struct Member {

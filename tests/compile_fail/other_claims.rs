@@ -1,6 +1,7 @@
 //! Claims of another type than the `Jwt` before the handler provides.
 
-use tower_chain::{Chain, Claims, Jwt, JwtError};
+use tower_chain::middleware::jwt::JwtError;
+use tower_chain::{Chain, Claims, Jwt};
 
 #[derive(serde::Deserialize)]
 struct Member {

@@ -1,6 +1,7 @@
 //! A role is required of nobody: no authentication stands before.
 
-use tower_chain::{Chain, Grants, Require};
+use tower_chain::grants::Grants;
+use tower_chain::{Chain, Require};
 
 #[derive(Clone)]
 struct Member;

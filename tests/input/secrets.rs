@@ -3,7 +3,8 @@
 use ::garde::Validate as _;
 use serde::Deserialize;
 use tower_chain::extract::{Multipart, Params, Unchecked};
-use tower_chain::{Chain, ChainService, Error, Form, Garde, Json, Path, Query, Valid};
+use tower_chain::middleware::garde::Garde;
+use tower_chain::{Chain, ChainService, Error, Form, Json, Path, Query, Valid};
 
 use crate::log::Log;
 use crate::{Row, row, run};

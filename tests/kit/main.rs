@@ -17,11 +17,13 @@ use futures_util::{StreamExt, future, stream};
 use http::{HeaderMap, StatusCode, Uri};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use tower_chain::extract::PeerAddr;
+use tower_chain::middleware::rate_limit::LimitClock;
 use tower_chain::respond::{Event, Sse};
 use tower_chain::test_util::{BodyError, SendError, TestClient, TestForm, TestNext, TestRequest};
 use tower_chain::{
-    Body, Chain, ChainService, ClientAddr, Cookies, Error, Json, LimitClock, Next, PeerAddr,
-    Provided, RateLimit, Request, Response,
+    Body, Chain, ChainService, ClientAddr, Cookies, Error, Json, Next, Provided, RateLimit,
+    Request, Response,
 };
 
 #[derive(Clone)]

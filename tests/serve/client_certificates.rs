@@ -14,7 +14,8 @@ use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 use tower_chain::extract::ClientCertificate;
 use tower_chain::serve::ClientRoots;
-use tower_chain::{Chain, Listener, Server, Tls, TlsError};
+use tower_chain::serve::{Listener, Tls, TlsError};
+use tower_chain::{Chain, Server};
 
 use super::tls::{certificate, connect_as, tls};
 use super::{Running, within};

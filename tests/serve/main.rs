@@ -38,10 +38,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
-use tower_chain::{
-    Body, Chain, ChainService, Listener, PeerAddr, Provided, Request, ServeError, Server,
-    StatusCode,
-};
+use tower_chain::extract::PeerAddr;
+use tower_chain::serve::{Listener, ServeError};
+use tower_chain::{Body, Chain, ChainService, Provided, Request, Server, StatusCode};
 
 /// A server on a free port, until it is stopped or dropped.
 struct Running {

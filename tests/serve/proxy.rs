@@ -1,6 +1,7 @@
 //! The PROXY protocol in front of HTTP.
 
-use tower_chain::{Listener, Server};
+use tower_chain::Server;
+use tower_chain::serve::Listener;
 
 use super::{Running, body_of, service};
 

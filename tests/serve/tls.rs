@@ -13,7 +13,8 @@ use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
-use tower_chain::{Listener, Server, Tls, TlsError};
+use tower_chain::Server;
+use tower_chain::serve::{Listener, Tls, TlsError};
 
 use super::{Running, body_of, service, within};
 

@@ -178,7 +178,7 @@ async fn extractors_and_steps_of_ours_work_in_a_router() {
     let service = router
         .layer(axum::middleware::map_request(
             async |ConnectInfo(addr): ConnectInfo<SocketAddr>, mut req: Request| {
-                req.extensions_mut().insert(tower_chain::PeerAddr(addr));
+                req.extensions_mut().insert(tower_chain::extract::PeerAddr(addr));
                 req
             },
         ))

@@ -121,7 +121,7 @@ async fn our_server_runs_a_chain() {
 #[cfg(unix)]
 #[tokio::test]
 async fn a_chain_answers_on_a_unix_socket() {
-    use tower_chain::Listener;
+    use tower_chain::serve::Listener;
 
     let path = std::env::temp_dir().join(format!("tower-chain-hosts-{}.sock", std::process::id()));
     let server = Server::new(Listener::bind_unix(&path).unwrap());
@@ -139,7 +139,7 @@ async fn a_chain_answers_over_tls() {
     use tokio_rustls::rustls::crypto::aws_lc_rs;
     use tokio_rustls::rustls::pki_types::ServerName;
     use tokio_rustls::rustls::{ClientConfig, RootCertStore};
-    use tower_chain::{Listener, Tls};
+    use tower_chain::serve::{Listener, Tls};
 
     let own = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let tls = Tls::from_pem(own.cert.pem(), own.signing_key.serialize_pem()).unwrap();

@@ -9,7 +9,8 @@ use lambda_http::request::RequestContext;
 use serde_json::{Value, json};
 use tokio::process::Command;
 use tower::ServiceExt;
-use tower_chain::{Chain, ClientAddr, PeerAddr};
+use tower_chain::extract::PeerAddr;
+use tower_chain::{Chain, ClientAddr};
 
 use super::api;
 use crate::support::aws::{Lambda, event};

@@ -1,7 +1,8 @@
 //! poem and salvo by their bridges to tower, and warp inside a chain.
 
 use tower::ServiceExt;
-use tower_chain::{Chain, Request, Server, SyncBody};
+use tower_chain::tower::SyncBody;
+use tower_chain::{Chain, Request, Server};
 
 use super::{api, asks_everything, free_port, http1, stamp};
 

@@ -15,7 +15,10 @@ use tonic::service::Routes;
 use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Response, Status, Streaming};
-use tower_chain::{Chain, ChainLayer, GrpcStatus, Jwt, LimitKey, RateLimit, Server};
+use tower_chain::middleware::grpc_status::GrpcStatus;
+use tower_chain::middleware::rate_limit::LimitKey;
+use tower_chain::tower::ChainLayer;
+use tower_chain::{Chain, Jwt, RateLimit, Server};
 
 use super::{Caller, caller, free_port, http1, stamp};
 

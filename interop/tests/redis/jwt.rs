@@ -8,10 +8,11 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::Mac;
 use serde_json::{Value, json};
+use tower_chain::Jwt;
+use tower_chain::middleware::jwt::JwtError;
 use tower_chain::middleware::jwt::{
     JwtRefusal, RedisDenylist, RedisReplay, ReplayStore, TokenCache,
 };
-use tower_chain::{Jwt, JwtError};
 
 const SECRET: &str = "the secret that only the tests have";
 

@@ -7,10 +7,10 @@ use crate::support::redis_server::{Cluster, Redis, until};
 use http::StatusCode;
 use tower_chain::extract::PeerAddr;
 use tower_chain::middleware::rate_limit::RedisStore;
-use tower_chain::{
-    Body, Chain, ChainService, LimitClock, LimitKey, Policy, Quota, RateLimit, RateLimitHandle,
-    Request, SharedLimits, WhileUnreachable,
+use tower_chain::middleware::rate_limit::{
+    LimitClock, LimitKey, Policy, Quota, RateLimitHandle, SharedLimits, WhileUnreachable,
 };
+use tower_chain::{Body, Chain, ChainService, RateLimit, Request};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const ALICE: &str = "192.0.2.1";

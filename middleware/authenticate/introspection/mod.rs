@@ -30,10 +30,12 @@ use super::authenticator::{CredentialVerifier, Verify};
 use super::cache::{Cache, CacheKey};
 use super::turns::{ClientNetwork, Turns};
 use super::{Authenticate, Token, TokenSource};
+use crate::Error;
+use crate::chain::FromChain;
+use crate::grants::Grants;
 use crate::middleware::credentials::Credentials;
 #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
 use crate::middleware::jwt::Proofs;
-use crate::{Error, FromChain, Grants};
 
 /// Checks tokens by a request to the introspection endpoint of an authorization server ([RFC 7662](https://www.rfc-editor.org/rfc/rfc7662)).
 ///

@@ -41,7 +41,7 @@ impl Key {
     /// ```
     /// use tower_chain::middleware::jwt::{Algorithm, Key};
     ///
-    /// # fn main() -> Result<(), tower_chain::JwtError> {
+    /// # fn main() -> Result<(), tower_chain::middleware::jwt::JwtError> {
     /// let key = Key::jwk(
     ///     Algorithm::Ed25519,
     ///     r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#,

@@ -20,7 +20,7 @@ use crate::middleware::jwt::error::JwtError;
 /// ```
 /// use tower_chain::middleware::jwt::{Algorithm, Key, Keys};
 ///
-/// # fn main() -> Result<(), tower_chain::JwtError> {
+/// # fn main() -> Result<(), tower_chain::middleware::jwt::JwtError> {
 /// let old = Key::secret(Algorithm::Hs256, "an old secret of thirty-two bytes")?.kid("2025");
 /// let new = Key::secret(Algorithm::Hs256, "the new secret of thirty-two byte")?.kid("2026");
 /// let keys = Keys::new([old, new])?;

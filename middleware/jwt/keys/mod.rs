@@ -22,7 +22,7 @@ use super::token::jws::{self, CompactJws, JoseHeader};
 /// use tower_chain::Jwt;
 /// use tower_chain::middleware::jwt::{Algorithm, Key, Keys};
 ///
-/// # fn main() -> Result<(), tower_chain::JwtError> {
+/// # fn main() -> Result<(), tower_chain::middleware::jwt::JwtError> {
 /// # let (old, new) = ("the old secret of thirty-two bytes", "the new secret of thirty-two bytes");
 /// let keys = Keys::new([
 ///     Key::secret(Algorithm::Hs256, old)?.kid("2025"),
@@ -88,7 +88,7 @@ impl Keys {
     /// ```
     /// use tower_chain::middleware::jwt::{Algorithm, Key, Keys, JwtRefusal};
     ///
-    /// # fn main() -> Result<(), tower_chain::JwtError> {
+    /// # fn main() -> Result<(), tower_chain::middleware::jwt::JwtError> {
     /// let keys = Keys::from(Key::secret(Algorithm::Hs256, "a secret that has thirty-two bytes")?);
     /// assert_eq!(keys.verify("eyJhbGciOiJub25lIn0.e30."), Err(JwtRefusal::Malformed));
     /// # Ok(())

@@ -49,7 +49,7 @@ impl KeySource {
     ///
     /// use tower_chain::middleware::jwt::{Algorithm, Key, KeySource, Keys};
     ///
-    /// # fn main() -> Result<(), tower_chain::JwtError> {
+    /// # fn main() -> Result<(), tower_chain::middleware::jwt::JwtError> {
     /// let key = Key::secret(Algorithm::Hs256, "the secret of the tenant called acme")?;
     /// let tenants = Arc::new(HashMap::from([(String::from("acme"), Keys::from(key))]));
     ///

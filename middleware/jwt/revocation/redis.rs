@@ -24,7 +24,7 @@ use crate::middleware::jwt::token::claims::RegisteredClaims;
 /// use tower_chain::Jwt;
 /// use tower_chain::middleware::jwt::RedisDenylist;
 ///
-/// # fn main() -> Result<(), tower_chain::JwtError> {
+/// # fn main() -> Result<(), tower_chain::middleware::jwt::JwtError> {
 /// # let secret = "a secret that has thirty-two bytes";
 /// let revoked = RedisDenylist::new("redis://127.0.0.1/")?.prefix("api");
 /// let jwt = Jwt::<()>::hs256(secret)?.redis_denylist(revoked.clone());

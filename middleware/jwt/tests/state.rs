@@ -250,7 +250,7 @@ async fn a_hook_refuses_and_its_failure_is_503() {
 #[tokio::test]
 async fn optional_lets_nothing_through_but_nothing() {
     async fn who(claims: MaybeClaims<Member>, req: Request) -> String {
-        let nobody = req.extensions().get::<crate::Anonymous<MaybeClaims<Member>>>();
+        let nobody = req.extensions().get::<crate::grants::Anonymous<MaybeClaims<Member>>>();
         assert_eq!(nobody.is_some(), claims.is_none());
         claims.as_ref().map_or_else(|| String::from("stranger"), |member| member.sub.clone())
     }

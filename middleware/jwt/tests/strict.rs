@@ -467,7 +467,7 @@ async fn what_was_read_of_a_token_is_at_hand() {
 /// A chain asks the token where the claims of the application don't say.
 #[tokio::test]
 async fn grants_are_those_of_the_claims_or_else_of_the_token() {
-    use crate::Grants;
+    use crate::grants::Grants;
     #[derive(Deserialize)]
     struct Bare {}
     impl Grants for Bare {}

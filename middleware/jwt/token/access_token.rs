@@ -6,7 +6,7 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 
 use super::json::{LAST_SECOND, Object};
-use crate::Grants;
+use crate::grants::Grants;
 
 /// The claims that [RFC 9068](https://www.rfc-editor.org/rfc/rfc9068) has for access tokens, ready for `Require`.
 ///
@@ -23,7 +23,7 @@ use crate::Grants;
 ///     claims.subject.clone()
 /// }
 ///
-/// # fn main() -> Result<(), tower_chain::JwtError> {
+/// # fn main() -> Result<(), tower_chain::middleware::jwt::JwtError> {
 /// # let pem = include_str!("../tests/p256.pem");
 /// let jwt = Jwt::<AccessToken>::es256(pem)?.rfc9068("https://login.example.org", "https://api.example.org");
 /// let api = Chain::new().use_(jwt).get(me).build();

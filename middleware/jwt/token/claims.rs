@@ -9,7 +9,8 @@ use std::time::{Duration, SystemTime};
 use smallvec::SmallVec;
 
 use super::confirmation::Confirmation;
-use crate::{FromChain, Grants};
+use crate::chain::FromChain;
+use crate::grants::Grants;
 
 /// The claims of a verified token, provided by [`Jwt`](crate::middleware::jwt::Jwt).
 ///
@@ -129,7 +130,8 @@ impl<C: Send + Sync + 'static> FromChain for Claims<C> {
 ///
 /// ```
 /// use serde::Deserialize;
-/// use tower_chain::{Chain, Jwt, MaybeClaims};
+/// use tower_chain::middleware::jwt::MaybeClaims;
+/// use tower_chain::{Chain, Jwt};
 ///
 /// #[derive(Deserialize)]
 /// struct Member {
@@ -143,7 +145,7 @@ impl<C: Send + Sync + 'static> FromChain for Claims<C> {
 ///     }
 /// }
 ///
-/// # fn main() -> Result<(), tower_chain::JwtError> {
+/// # fn main() -> Result<(), tower_chain::middleware::jwt::JwtError> {
 /// # let secret = "a secret that has thirty-two bytes";
 /// let chain = Chain::new().use_(Jwt::<Member>::hs256(secret)?.optional()).get(hello);
 /// # let _ = chain.build();

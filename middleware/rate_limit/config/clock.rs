@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 ///
 /// ```
 /// use std::time::Duration;
-/// use tower_chain::{LimitClock, RateLimit};
+/// use tower_chain::middleware::rate_limit::LimitClock;
+/// use tower_chain::RateLimit;
 ///
 /// let clock = LimitClock::fake();
 /// let limit = RateLimit::per_minute(10).clock(clock.clone());

@@ -20,7 +20,8 @@ use crate::Request;
 /// # Example
 ///
 /// ```
-/// use tower_chain::{LimitKey, RateLimit};
+/// use tower_chain::middleware::rate_limit::LimitKey;
+/// use tower_chain::RateLimit;
 ///
 /// #[derive(Clone)]
 /// struct User { id: u64 }
@@ -100,7 +101,8 @@ impl LimitKey {
     ///
     /// ```
     /// use http::request::Parts;
-    /// use tower_chain::{LimitKey, RateLimit};
+    /// use tower_chain::middleware::rate_limit::LimitKey;
+    /// use tower_chain::RateLimit;
     ///
     /// async fn tenant(host: Option<String>) -> Option<String> {
     ///     host // looked up in a database

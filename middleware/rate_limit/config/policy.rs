@@ -20,7 +20,8 @@ type By<T> = Arc<dyn Fn(&Request) -> T + Send + Sync>;
 /// # Example
 ///
 /// ```
-/// use tower_chain::{LimitKey, Policy, Quota, RateLimit};
+/// use tower_chain::middleware::rate_limit::{LimitKey, Policy, Quota};
+/// use tower_chain::RateLimit;
 ///
 /// let limit = RateLimit::new(Policy::new("burst", Quota::per_second(20)))
 ///     .and(Policy::new("daily", Quota::per_hour(10_000)))
@@ -120,7 +121,7 @@ impl Policy {
     ///
     /// A client keeps what it has used when its quota changes. The used part is stored as a time, and no quota shortens it: after a quota with a long
     /// period is used up, a request under a quota with a short period is refused until the remaining time fits into the short period.
-    /// [`reset`](crate::RateLimitHandle::reset) clears it.
+    /// [`reset`](crate::middleware::rate_limit::RateLimitHandle::reset) clears it.
     #[must_use]
     pub fn quota_by(
         mut self,

@@ -15,7 +15,7 @@ use super::error::{RateLimitError, checked};
 ///
 /// ```
 /// use std::time::Duration;
-/// use tower_chain::Quota;
+/// use tower_chain::middleware::rate_limit::Quota;
 ///
 /// let login = Quota::per_minute(5);
 /// let search = Quota::new(1_000, Duration::from_secs(3600)).burst(50);

@@ -12,7 +12,7 @@ use governor::nanos::Nanos;
 use governor::state::keyed::HashMapStateStore;
 
 use super::*;
-use crate::Quota;
+use crate::middleware::rate_limit::Quota;
 
 /// A generator of numbers that says the same in every run (SplitMix64).
 struct Dice(u64);

@@ -13,7 +13,8 @@ use crate::middleware::rate_limit::config::quota::Quota;
 /// # Example
 ///
 /// ```
-/// use tower_chain::{Chain, Decision, Provided, Quota, RateLimit};
+/// use tower_chain::middleware::rate_limit::{Decision, Quota};
+/// use tower_chain::{Chain, Provided, RateLimit};
 ///
 /// async fn search(limit: Provided<Decision>) -> String {
 ///     // Cheaper work for who asks often.
@@ -55,7 +56,7 @@ pub enum Verdict {
     Busy,
     /// The client is blocked for a time, by a penalty or by hand.
     Blocked,
-    /// The shared store is unreachable, and the mode is [`Deny`](crate::WhileUnreachable::Deny).
+    /// The shared store is unreachable, and the mode is [`Deny`](crate::middleware::rate_limit::WhileUnreachable::Deny).
     Unavailable,
 }
 

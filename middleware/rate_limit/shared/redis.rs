@@ -22,7 +22,8 @@ use super::store::{LimitStore, StoreAnswer, StoreCall, StoreError, StoreFuture, 
 /// # Example
 ///
 /// ```
-/// use tower_chain::{Chain, RateLimit, RedisStore, SharedLimits, WhileUnreachable};
+/// use tower_chain::middleware::rate_limit::{RedisStore, SharedLimits, WhileUnreachable};
+/// use tower_chain::{Chain, RateLimit};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let store = RedisStore::new("redis://127.0.0.1/")?;

@@ -31,7 +31,8 @@ use crate::middleware::rate_limit::memory::LocalMemory;
 /// use tower_chain::middleware::rate_limit::{
 ///     LimitStore, StoreAnswer, StoreCall, StoreFuture, StoreSlot,
 /// };
-/// use tower_chain::{RateLimit, SharedLimits};
+/// use tower_chain::middleware::rate_limit::SharedLimits;
+/// use tower_chain::RateLimit;
 ///
 /// #[derive(Clone, Default)]
 /// struct MapStore(Arc<Mutex<Times>>);
@@ -176,7 +177,7 @@ pub struct StoreCharge {
     pub cost: u32,
     /// For how long from now the key may be charged at most. A store shortens a longer charge to this, also where the request is refused.
     ///
-    /// This is 100 years, except where an operator sets the time of a [block](crate::RateLimitHandle::block): another server may have charged the key
+    /// This is 100 years, except where an operator sets the time of a [block](crate::middleware::rate_limit::RateLimitHandle::block): another server may have charged the key
     /// under a quota that this server does not know, so nothing else shortens it. A store whose clock may be set back keeps with each key for how
     /// long it was charged when it was written, and shortens the charge to that.
     pub longest: Duration,
@@ -278,7 +279,8 @@ pub enum WhileUnreachable {
 ///
 /// ```
 /// use std::time::Duration;
-/// use tower_chain::{RateLimit, RedisStore, SharedLimits, WhileUnreachable};
+/// use tower_chain::middleware::rate_limit::{RedisStore, SharedLimits, WhileUnreachable};
+/// use tower_chain::RateLimit;
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let shared = SharedLimits::new(RedisStore::new("redis://127.0.0.1/")?)
@@ -377,7 +379,7 @@ impl SharedLimits {
     /// Sets how many requests of a client a server may pay for in advance, to admit them without a call. Defaults to 0.
     ///
     /// For clients with very many requests. A lease is at most a twentieth of the burst of each policy, and the quota is never exceeded. The part
-    /// that is not used within ten seconds is lost to the client; so is the rest of a lease when this server [blocks](crate::RateLimitHandle::block),
+    /// that is not used within ten seconds is lost to the client; so is the rest of a lease when this server [blocks](crate::middleware::rate_limit::RateLimitHandle::block),
     /// charges or resets the client. Another server may use its own lease until then. A lease pays for requests of the same client, under the same
     /// policies and at the same cost. It has no effect on limiters with [`concurrency`](crate::RateLimit::concurrency) or
     /// [`delay`](crate::RateLimit::delay), which need a call for each request.

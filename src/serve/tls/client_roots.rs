@@ -12,7 +12,7 @@ use tokio_rustls::rustls::server::danger::ClientCertVerifier;
 use super::error::TlsError;
 use super::provider::provider;
 
-/// Which client certificates a server trusts, for [`Tls::client_certificates`](crate::Tls::client_certificates).
+/// Which client certificates a server trusts, for [`Tls::client_certificates`](crate::serve::Tls::client_certificates).
 ///
 /// A client must present a certificate in the handshake, unless certificates are [`optional`](ClientRoots::optional). The certificate must be
 /// valid now, must permit `clientAuth` if it restricts its use, and must be signed by one of the roots; the client sends the intermediate
@@ -24,7 +24,8 @@ use super::provider::provider;
 /// ```no_run
 /// # async fn run(api: tower_chain::ChainService) -> Result<(), Box<dyn std::error::Error>> {
 /// use tower_chain::serve::ClientRoots;
-/// use tower_chain::{Listener, Server, Tls};
+/// use tower_chain::serve::{Listener, Tls};
+/// use tower_chain::Server;
 ///
 /// let partners = ClientRoots::from_pem(std::fs::read("/etc/ssl/partners.pem")?)?;
 /// let tls = Tls::from_pem_files("/etc/ssl/api.pem", "/etc/ssl/api.key")?.client_certificates(partners)?;

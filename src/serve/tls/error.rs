@@ -26,7 +26,7 @@ pub enum TlsError {
     Refused(rustls::Error),
     /// The root certificates for clients, or the revocation lists, can't be used.
     ClientRoots(Box<dyn std::error::Error + Send + Sync>),
-    /// This [`Tls`](crate::Tls) was made from a configuration of rustls, which can't be changed afterwards.
+    /// This [`Tls`](crate::serve::Tls) was made from a configuration of rustls, which can't be changed afterwards.
     Configured,
     /// There are no files to read again, or no certificate to replace.
     NoFiles,

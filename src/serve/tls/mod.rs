@@ -19,7 +19,7 @@ pub use self::client_roots::ClientRoots;
 pub use self::error::TlsError;
 use self::provider::provider;
 
-/// TLS for a [`Listener`](crate::Listener): TLS 1.2 and 1.3, with HTTP/2 and HTTP/1.1 by ALPN.
+/// TLS for a [`Listener`](crate::serve::Listener): TLS 1.2 and 1.3, with HTTP/2 and HTTP/1.1 by ALPN.
 ///
 /// Clones share the certificate. Keep a clone to [`replace`](Tls::replace) or [`reload`](Tls::reload) the certificate while the server runs.
 /// Open connections keep the certificate that they began with.
@@ -28,7 +28,8 @@ use self::provider::provider;
 ///
 /// ```no_run
 /// # async fn run(api: tower_chain::ChainService) -> Result<(), Box<dyn std::error::Error>> {
-/// use tower_chain::{Listener, Server, Tls};
+/// use tower_chain::serve::{Listener, Tls};
+/// use tower_chain::Server;
 ///
 /// let tls = Tls::from_pem_files("/etc/ssl/api.pem", "/etc/ssl/api.key")?;
 /// Server::new(Listener::bind("0.0.0.0:443").await?.tls(tls)).serve(api).await?;

@@ -6,7 +6,7 @@ use std::process::Command;
 use tokio::net::UnixSocket as TokioSocket;
 
 use super::*;
-use crate::{Listener, ServeError};
+use crate::serve::{Listener, ServeError};
 
 /// A directory of its own for each test, removed at the end.
 struct Directory(PathBuf);

@@ -18,7 +18,8 @@ use governor::state::keyed::DashMapStateStore;
 use http::{Request, Response};
 use tower::{Layer, Service, service_fn};
 use tower_chain::extract::PeerAddr;
-use tower_chain::{Chain, LimitHeaders, Quota, RateLimit, RateLimitHandle};
+use tower_chain::middleware::rate_limit::{LimitHeaders, Quota, RateLimitHandle};
+use tower_chain::{Chain, RateLimit};
 
 pub struct Case {
     /// What it is compared with: the cases of one question.

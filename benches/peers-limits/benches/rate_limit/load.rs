@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use governor::clock::MonotonicClock;
-use tower_chain::{Policy, Quota, RateLimit, RateLimitHandle, RedisStore, SharedLimits};
+use tower_chain::middleware::rate_limit::{Policy, Quota, RateLimitHandle, RedisStore, SharedLimits};
+use tower_chain::RateLimit;
 
 use crate::cases::{address, admit, governor, our_limit, poll_once};
 
@@ -68,7 +69,7 @@ pub fn memory() {
         ("tower-chain, the default cap", 917_504),
     ] {
         let before = ALLOCATED.load(Ordering::Relaxed);
-        let clock = tower_chain::LimitClock::fake();
+        let clock = tower_chain::middleware::rate_limit::LimitClock::fake();
         let limit = RateLimit::per_hour(100).max_keys(cap).clock(clock.clone());
         let handle = limit.handle();
         (0..1_000_000).for_each(|key| admit_or_not(&handle, key));

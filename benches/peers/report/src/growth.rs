@@ -318,7 +318,7 @@ async fn hello() -> &'static str {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), tower_chain::ServeError> {
+async fn main() -> Result<(), tower_chain::serve::ServeError> {
     let api = Chain::new();
 "#;
 

@@ -9,8 +9,9 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
+use tower_chain::extract::PeerAddr;
 use tower_chain::{
-    Chain, ChainService, Claims, Endpoint, Error, Json, Jwt, Middleware, Next, PeerAddr, RateLimit,
+    Chain, ChainService, Claims, Endpoint, Error, Json, Jwt, Middleware, Next, RateLimit,
     Response, Server, StatusCode, Valid,
 };
 

@@ -37,7 +37,7 @@ pub use fetch::{Fetch, HttpFetch};
 /// use tower_chain::Jwt;
 /// use tower_chain::middleware::jwt::{Algorithm, Jwks};
 ///
-/// # fn main() -> Result<(), tower_chain::JwtError> {
+/// # fn main() -> Result<(), tower_chain::middleware::jwt::JwtError> {
 /// let keys = Jwks::url("https://login.example.org/keys", [Algorithm::Es256])?
 ///     .timeout(Duration::from_secs(2))
 ///     .fresh_for(Duration::from_secs(5 * 60));

@@ -22,7 +22,7 @@ use crate::middleware::jwt::redis::{LONGEST, RedisConnection, redis_settings};
 /// use tower_chain::Jwt;
 /// use tower_chain::middleware::jwt::{Dpop, RedisReplay};
 ///
-/// # fn main() -> Result<(), tower_chain::JwtError> {
+/// # fn main() -> Result<(), tower_chain::middleware::jwt::JwtError> {
 /// # let secret = "a secret that has thirty-two bytes";
 /// let dpop = Dpop::new("https://api.example.com")?.replay_store(RedisReplay::new("redis://127.0.0.1/")?);
 /// let jwt = Jwt::<()>::hs256(secret)?.dpop(dpop);
