@@ -1129,7 +1129,7 @@ fn wrong_configuration_is_refused_and_says_what_to_change() {
         (
             error(Authenticate::users([("a", SECRET)]).unwrap().sources([TokenSource::bearer()])),
             list(),
-            "none for Basic",
+            "Basic and DPoP",
         ),
         (source(TokenSource::scheme("basic")), None, "Authenticate::basic"),
         (source(TokenSource::scheme("To ken")), None, "letters, digits and hyphens"),

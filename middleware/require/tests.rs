@@ -380,7 +380,7 @@ fn wrong_configuration_is_refused_and_says_what_to_change() {
     for scope in ["", "a b", "a\"b", "a\\b", "é", "a\nb", "a\u{7f}"] {
         let error = Rule::scope(scope).map(drop).unwrap_err();
         assert_eq!(error, RequireError::Scope { scope: scope.to_owned() });
-        assert!(error.to_string().contains("one scope a call"));
+        assert!(error.to_string().contains("one scope per call"));
         assert_eq!(Rule::scopes(["good", scope]).map(drop), Err(error));
     }
     for acr in ["", "a b", "a\"b", "a\\b", "é", "a\nb"] {
