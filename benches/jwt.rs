@@ -77,7 +77,7 @@ fn cases() -> Vec<Case> {
         algorithm: Algorithm::Hs256,
         token: token("HS256", |message| hmac::sign(&key, message).as_ref().to_vec()),
         key: Key::secret(Algorithm::Hs256, SECRET).unwrap(),
-        library: (Library::HS256, DecodingKey::from_secret(SECRET)),
+        library: (Library::HS256, DecodingKey::from_secret(SECRET).unwrap()),
         bare: Box::new(move |message, signature| hmac::verify(&key, message, signature).is_ok()),
     };
 

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 use std::fs;
+use std::path::PathBuf;
 
 /// The blocks of Rust of a page, each with its lines.
 fn blocks(page: &str) -> Vec<Vec<&str>> {
@@ -70,4 +71,28 @@ fn the_manifest_of_the_guide_names_the_crates_that_it_uses() {
             }
         }
     }
+}
+
+/// rustdoc compiles all doctests as one program in another folder. If that fails, it compiles each on its own, which takes minutes.
+#[test]
+fn no_doctest_includes_a_file_relative_to_its_source() {
+    let mut folders = vec![PathBuf::from("src"), PathBuf::from("middleware")];
+    let mut seen = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let Ok(text) = fs::read_to_string(&path) else { continue };
+            for line in text.lines().map(str::trim_start).filter(|line| line.starts_with("//")) {
+                let includes = ["include_str!(\"", "include_bytes!(\"", "include!(\""];
+                let relative = includes.iter().any(|include| line.contains(include));
+                assert!(!relative, "{}: use CARGO_MANIFEST_DIR: {line}", path.display());
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 1000);
 }

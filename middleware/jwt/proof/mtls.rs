@@ -26,7 +26,7 @@ use crate::middleware::jwt::refusal::JwtRefusal;
 /// use tower_chain::middleware::jwt::{CertificateThumbprint, Mtls};
 ///
 /// # fn main() -> Result<(), tower_chain::middleware::jwt::JwtError> {
-/// # let pem = include_str!("../tests/p256.pem");
+/// # let pem = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/middleware/jwt/tests/p256.pem"));
 /// // TLS ends at the server of this crate:
 /// let jwt = Jwt::<()>::es256(pem)?.mtls(Mtls::connection());
 ///

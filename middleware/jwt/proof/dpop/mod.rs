@@ -47,7 +47,7 @@ use crate::middleware::jwt::token::jws::{self, CompactJws, JoseHeader, same_type
 /// use tower_chain::middleware::jwt::Dpop;
 ///
 /// # fn main() -> Result<(), tower_chain::middleware::jwt::JwtError> {
-/// # let pem = include_str!("../../tests/p256.pem");
+/// # let pem = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/middleware/jwt/tests/p256.pem"));
 /// // The URL that clients use for the API, in front of all proxies.
 /// let jwt = Jwt::<()>::es256(pem)?.dpop(Dpop::new("https://api.example.com")?.required(true));
 /// # let _ = jwt;
