@@ -38,6 +38,7 @@ use std::time::Duration;
 #[cfg(test)]
 use tower_chain::extract::PeerAddr;
 use tower_chain::extract::{ForwardedHeader, TrustedProxies};
+#[cfg(test)]
 use tower_chain::{Body, StatusCode};
 use tower_chain::{Chain, ChainService, ClientAddr, RateLimit};
 
