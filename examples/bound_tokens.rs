@@ -20,8 +20,8 @@
 //! ```toml
 //! aws-lc-rs = "1"
 //! axum = "0.8"
-//! base64 = "0.22"
-//! getrandom = { version = "0.3", features = ["std"] }
+//! base64 = "0.23"
+//! getrandom = { version = "0.4", features = ["std"] }
 //! http = "1"
 //! jsonwebtoken = { version = "12", default-features = false, features = ["aws_lc_rs"] }
 //! serde_json = "1"

@@ -11,7 +11,7 @@
 //!
 //! ```toml
 //! bytes = "1"
-//! getrandom = { version = "0.3", features = ["std"] }
+//! getrandom = { version = "0.4", features = ["std"] }
 //! http = "1"
 //! reqwest = "0.13"
 //! serde = { version = "1", features = ["derive"] }

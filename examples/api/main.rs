@@ -9,7 +9,7 @@
 //! The manifest, beside `tower-chain` and `tokio`:
 //!
 //! ```toml
-//! getrandom = { version = "0.3", features = ["std"] }
+//! getrandom = { version = "0.4", features = ["std"] }
 //! http = "1"
 //! jsonwebtoken = { version = "12", default-features = false, features = ["aws_lc_rs"] }
 //! reqwest = "0.13"
