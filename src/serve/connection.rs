@@ -326,7 +326,7 @@ enum TimerAction {
 const HTTP1_BUFFER: usize = 64 * 1024;
 /// The buffer must hold a head.
 const HTTP1_LARGEST_BUFFER: usize = 408 * 1024;
-/// How much of one response HTTP/2 keeps for the socket: small, so that the streams of a connection share its budget.
+/// How much of one response HTTP/2 keeps for the socket: small, because the streams of a connection share its budget.
 const STREAM_BUFFER: usize = 64 * 1024;
 /// The window of a new connection (RFC 9113, 6.9.2), which can't be made smaller.
 const SMALLEST_WINDOW: u32 = 65_535;

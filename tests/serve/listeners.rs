@@ -96,7 +96,7 @@ async fn an_address_in_use_is_named() {
     let addr = taken.local_addr().unwrap();
     let error = Server::bind(addr).await.unwrap_err().to_string();
     assert!(error.contains(&addr.to_string()), "{error}");
-    assert!(error.contains("take another one"), "{error}");
+    assert!(error.contains("use another address"), "{error}");
 }
 
 /// Whoever serves can be any tower service over the same types.

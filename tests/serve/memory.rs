@@ -70,7 +70,7 @@ async fn ten_clients_that_do_not_read_cost_a_bounded_amount_of_memory() {
             failed.push((name, held));
         }
         assert_eq!(clients.iter().filter(|client| client.is_finished()).count(), 0);
-        // Other clients are served nevertheless.
+        // Other clients are still served.
         let mut other = Raw(TcpStream::connect(addr).await.unwrap());
         other.send(GET).await;
         assert_eq!(body_of(&other.response().await), "hello", "{name}");
