@@ -1,9 +1,9 @@
-//! Where the time of a request went, step by step, in the network panel of a browser. Strangers are not told.
+//! The time of each step of a request in the network panel of a browser. Other clients don't get the times.
 //!
 //! Run with
 //!
 //! ```sh
-//! cargo run --example server_timing --features serve,server-timing
+//! cargo run --example server_timing --features serve,server-timing,step-times
 //! ```
 //!
 //! The manifest, beside `tower-chain` and `tokio`:
