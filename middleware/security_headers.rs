@@ -1,9 +1,9 @@
-//! Header fields that make browsers careful.
+//! Header fields that turn on the protections of browsers.
 //!
 //! # What it does
 //!
 //! [`SecurityHeaders`] adds to each response the header fields that helmet 8 adds by default, and removes `X-Powered-By`. A field that
-//! is in the response already is kept.
+//! the response already has is kept.
 //!
 //! # Example
 //!
@@ -19,7 +19,7 @@
 //! ```
 //! use tower_chain::{Chain, SecurityHeaders};
 //!
-//! # fn main() -> Result<(), tower_chain::middleware::security_headers::InvalidValue> {
+//! # fn main() -> Result<(), tower_chain::middleware::security_headers::SecurityHeadersError> {
 //! let headers = SecurityHeaders::new()
 //!     .content_security_policy("default-src 'none'; frame-ancestors 'none'")?
 //!     .x_frame_options("DENY")?
@@ -34,7 +34,7 @@
 //!
 //! | field | default |
 //! | --- | --- |
-//! | `Content-Security-Policy` | `default-src 'self'` and what follows from it |
+//! | `Content-Security-Policy` | `default-src 'self'` and the other directives of helmet |
 //! | `Cross-Origin-Opener-Policy` | `same-origin` |
 //! | `Cross-Origin-Resource-Policy` | `same-origin` |
 //! | `Origin-Agent-Cluster` | `?1` |
@@ -66,7 +66,7 @@ use http::{HeaderMap, HeaderValue};
 
 use crate::{Endpoint, Middleware, Next, Response};
 
-/// A step that adds header fields which make browsers careful. See the [module](self).
+/// A step that adds header fields which turn on the protections of browsers. See the [module](self).
 #[derive(Clone, Debug)]
 pub struct SecurityHeaders {
     fields: HeaderMap,
@@ -80,10 +80,10 @@ macro_rules! setters {
                 ///
                 /// # Errors
                 ///
-                /// [`InvalidValue`] if a header field can't have the value.
-                pub fn $name(mut self, value: &str) -> Result<Self, InvalidValue> {
+                /// [`SecurityHeadersError`] if the value has other characters than a header field may have.
+                pub fn $name(mut self, value: &str) -> Result<Self, SecurityHeadersError> {
                     let value = HeaderValue::from_str(value)
-                        .map_err(|source| InvalidValue { field: $field, source })?;
+                        .map_err(|source| SecurityHeadersError { field: $field, source })?;
                     self.fields.insert(HeaderName::from_static($field), value);
                     Ok(self)
                 }
@@ -118,7 +118,7 @@ impl SecurityHeaders {
         Self { fields: DEFAULTS.iter().map(field).collect() }
     }
 
-    /// Leaves a field out.
+    /// Removes a field from those that are added.
     #[must_use]
     pub fn without(mut self, field: &str) -> Self {
         self.fields.remove(field);
@@ -146,20 +146,20 @@ impl Middleware for SecurityHeaders {
     }
 }
 
-/// A value that a header field can't have: it must be visible ASCII characters and blanks.
+/// Why a value can't be set: a header field may have only visible ASCII characters, spaces and tabs.
 #[derive(Debug)]
-pub struct InvalidValue {
+pub struct SecurityHeadersError {
     field: &'static str,
     source: InvalidHeaderValue,
 }
 
-impl fmt::Display for InvalidValue {
+impl fmt::Display for SecurityHeadersError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "`{}` takes visible ASCII characters and blanks alone", self.field)
     }
 }
 
-impl std::error::Error for InvalidValue {
+impl std::error::Error for SecurityHeadersError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         Some(&self.source)
     }
