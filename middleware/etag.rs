@@ -1,13 +1,14 @@
-//! Entity tags for responses that are made on the spot.
+//! Entity tags for dynamic responses.
 //!
 //! # What it does
 //!
-//! [`ETag`] gives each response to GET and HEAD that is a 200 with a body of known length an `ETag`, made of the body, and answers 304
-//! without a body where the client has that version already. A handler's own `ETag` is kept, and compared. Bodies of unknown length, as those
-//! of streams are, other methods and other statuses pass unchanged.
+//! [`ETag`] adds an `ETag`, computed from the body, to each response to GET and HEAD that is a 200 with a body of known length. If the client has
+//! that version already, it answers 304 without a body. An `ETag` that the handler sets is kept and compared. Responses with a body of unknown
+//! length, such as a stream, and those to other methods and with other statuses, are not changed.
 //!
-//! To be tagged, a body is collected first. One that comes piece by piece and yet tells its length, such as that of a file or of an answer from
-//! another server, is held back until it is there: [`up_to`](ETag::up_to) bounds it, and a tag that the handler sets spares it.
+//! A body is read into memory before it is tagged. If it arrives in pieces but has a known length, such as that of a file or of a response from
+//! another server, the response waits until the body is complete. [`up_to`](ETag::up_to) bounds such a body; a handler that sets a tag itself
+//! avoids the wait.
 //!
 //! # Example
 //!
@@ -18,7 +19,7 @@
 //! # let _ = chain.build();
 //! ```
 //!
-//! # Example: strong tags, and small bodies alone
+//! # Example: strong tags, and only for small bodies
 //!
 //! ```
 //! use tower_chain::{Chain, ETag};
@@ -31,8 +32,12 @@
 //!
 //! | cause | status | fields | body |
 //! | --- | --- | --- | --- |
-//! | new to the client | 200 | `ETag` | as it was |
-//! | `If-None-Match` names the tag, or is `*` | 304 | `ETag`, and those of the response that describe no body | none |
+//! | new to the client | 200 | `ETag` | unchanged |
+//! | `If-None-Match` has the tag, or is `*` | 304 | `ETag`, and those of the response that do not describe its body | none |
+//! | `If-Match` has neither the tag nor `*` | 412 | `ETag` | problem+json |
+//!
+//! `If-Match` compares strongly: a weak tag never matches. A 304 to a request with `Accept-Encoding` has `Vary: Accept-Encoding`, as the 200 has
+//! behind a layer that compresses.
 //!
 //! # What it provides
 //!
@@ -40,15 +45,16 @@
 //!
 //! # Where to put it
 //!
-//! Inside a layer that compresses. The tag is weak by default, so that it stays true for the compressed body, too.
+//! Inside a layer that compresses. The tag is weak by default, which makes it valid for the compressed body as well.
 //!
 //! # Sources
 //!
-//! RFC 9110, 8.8.3 (ETag), 13.1.2 (If-None-Match), 15.4.5 (304); SHA-256 makes the tag.
+//! RFC 9110, 8.8.3 (ETag), 13.1.1 (If-Match), 13.1.2 (If-None-Match), 15.4.5 (304). The tag is a part of a SHA-256 digest.
 
+use axum_core::response::IntoResponse;
 use http::header::{
-    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_NONE_MATCH,
-    TRANSFER_ENCODING,
+    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
+    HeaderName, IF_MATCH, IF_NONE_MATCH, TRANSFER_ENCODING, VARY,
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use http_body::Body as _;
@@ -57,7 +63,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{Body, Endpoint, Error, Middleware, Next, Response};
 
-/// A step that tags responses, and answers 304 for those that the client has. See the [module](self).
+/// A step that adds entity tags, and answers 304 if the client has the same version. See the [module](self).
 #[derive(Clone, Copy, Debug)]
 pub struct ETag {
     strong: bool,
@@ -70,15 +76,15 @@ impl ETag {
         Self { strong: false, up_to: 1024 * 1024 }
     }
 
-    /// Makes strong tags, which say that two bodies are the same byte by byte: only where no layer outside changes the body. Defaults to weak
-    /// ones.
+    /// Makes strong tags, which mean that two bodies are equal byte by byte. Use them only if no layer around this step changes the body.
+    /// Defaults to weak tags.
     #[must_use]
     pub fn strong(mut self) -> Self {
         self.strong = true;
         self
     }
 
-    /// Leaves bodies with more bytes than this untagged. Defaults to 1 MiB.
+    /// Adds no tag to bodies with more bytes than this. Defaults to 1 MiB.
     #[must_use]
     pub fn up_to(mut self, bytes: u64) -> Self {
         self.up_to = bytes;
@@ -87,7 +93,7 @@ impl ETag {
 
     fn tag(self, body: &[u8]) -> Option<HeaderValue> {
         let mut tag = String::from(if self.strong { "\"" } else { "W/\"" });
-        // 128 bits are enough to tell versions apart.
+        // 128 bits are enough to distinguish versions.
         for byte in &Sha256::digest(body)[..16] {
             tag.push_str(&format!("{byte:02x}"));
         }
@@ -109,8 +115,7 @@ impl Middleware for ETag {
         if *next.method() != Method::GET && *next.method() != Method::HEAD {
             return next.run().await;
         }
-        let wanted: Vec<HeaderValue> =
-            next.headers().get_all(IF_NONE_MATCH).iter().cloned().collect();
+        let conditions = Conditions::of(next.headers());
         let mut response = next.run().await;
         if response.status() != StatusCode::OK {
             return response;
@@ -121,38 +126,70 @@ impl Middleware for ETag {
                 _ => return response,
             }
             let (mut parts, body) = response.into_parts();
-            // Mostly it is there already. A stream that told its length is waited for, whole.
+            // In most responses the body is in memory already.
             let bytes = match body.collect().await {
                 Ok(body) => body.to_bytes(),
-                Err(error) => {
-                    return axum_core::response::IntoResponse::into_response(Error::from(error));
-                }
+                Err(error) => return Error::from(error).into_response(),
             };
-            // A handler of HEAD alone has no body to tag.
+            // A handler for HEAD only has no body to tag.
             if let Some(tag) = self.tag(&bytes).filter(|_| !bytes.is_empty()) {
                 parts.headers.insert(ETAG, tag);
             }
             response = Response::from_parts(parts, Body::from(bytes));
         }
-        match response.headers().get(ETAG) {
-            Some(tag) if wanted.iter().any(|list| names(list, tag)) => not_modified(response),
-            _ => response,
+        conditions.apply(response)
+    }
+}
+
+/// The conditions of a request (RFC 9110, 13.1).
+struct Conditions {
+    if_match: Vec<HeaderValue>,
+    if_none_match: Vec<HeaderValue>,
+    accepts_encodings: bool,
+}
+
+impl Conditions {
+    fn of(headers: &HeaderMap) -> Self {
+        let values = |name: HeaderName| headers.get_all(name).iter().cloned().collect();
+        Self {
+            if_match: values(IF_MATCH),
+            if_none_match: values(IF_NONE_MATCH),
+            accepts_encodings: headers.contains_key(ACCEPT_ENCODING),
+        }
+    }
+
+    /// `If-Match` comes first (RFC 9110, 13.2.2).
+    fn apply(&self, response: Response) -> Response {
+        let Some(tag) = response.headers().get(ETAG) else { return response };
+        if !self.if_match.is_empty() && !self.if_match.iter().any(|list| has(list, tag, true)) {
+            return Error::new(StatusCode::PRECONDITION_FAILED, "This is another version now")
+                .with_header(ETAG, tag.clone())
+                .into_response();
+        }
+        match self.if_none_match.iter().any(|list| has(list, tag, false)) {
+            true => not_modified(response, self.accepts_encodings),
+            false => response,
         }
     }
 }
 
-/// Whether an `If-None-Match` names the tag: weak comparison (RFC 9110, 8.8.3.2).
-fn names(list: &HeaderValue, tag: &HeaderValue) -> bool {
+/// Whether a list has the tag, or is `*`. In a strong comparison a weak tag is not equal to any (RFC 9110, 8.8.3.2).
+fn has(list: &HeaderValue, tag: &HeaderValue, strong: bool) -> bool {
     let (Ok(mut list), Ok(tag)) = (list.to_str(), tag.to_str()) else { return false };
     if list.trim_matches([' ', '\t']) == "*" {
         return true;
     }
-    let opaque = |tag: &str| tag.strip_prefix("W/").unwrap_or(tag).to_owned();
-    let tag = opaque(tag);
-    // A tag may have commas in it, so that the list is read from quote to quote.
-    while let Some((_, rest)) = list.split_once('"') {
+    let (opaque, weak) = match tag.strip_prefix("W/") {
+        Some(opaque) => (opaque, true),
+        None => (tag, false),
+    };
+    let Some(opaque) = opaque.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')) else {
+        return false;
+    };
+    // A tag may contain commas. So the list is read from quote to quote.
+    while let Some((before, rest)) = list.split_once('"') {
         let Some((candidate, rest)) = rest.split_once('"') else { return false };
-        if tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')) == Some(candidate) {
+        if candidate == opaque && !(strong && (weak || before.ends_with("W/"))) {
             return true;
         }
         list = rest;
@@ -160,13 +197,21 @@ fn names(list: &HeaderValue, tag: &HeaderValue) -> bool {
     false
 }
 
-fn not_modified(mut response: Response) -> Response {
+fn not_modified(mut response: Response, accepts_encodings: bool) -> Response {
     *response.status_mut() = StatusCode::NOT_MODIFIED;
     *response.body_mut() = Body::empty();
     let headers: &mut HeaderMap = response.headers_mut();
     for field in [CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, TRANSFER_ENCODING]
     {
         headers.remove(field);
+    }
+    // A layer that compresses adds this to a 200, and not to a response without a body (RFC 9110, 15.4.5).
+    let varies = |value: &HeaderValue| {
+        let mut names = value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+        names.any(|name| name == b"*" || name.eq_ignore_ascii_case(b"accept-encoding"))
+    };
+    if accepts_encodings && !headers.get_all(VARY).iter().any(varies) {
+        headers.append(VARY, HeaderValue::from_static("accept-encoding"));
     }
     response
 }
@@ -230,6 +275,79 @@ mod tests {
         }
         assert!(!send(&chain, Method::GET, "/stream", "").await.headers().contains_key(ETAG));
         assert!(!send(&chain, Method::POST, "/", "").await.headers().contains_key(ETAG));
+    }
+
+    #[tokio::test]
+    async fn if_match_is_compared_strongly_and_comes_first() {
+        let chain = |step: ETag| {
+            Chain::new()
+                .use_(step)
+                .at("/", |c| c.get(async || "hello"))
+                .at("/own", |c| c.get(async || ([(ETAG, "\"v1\"")], "hello")))
+                .at("/stream", |c| {
+                    c.get(async || {
+                        Body::from_stream(
+                            futures_util::stream::empty::<Result<&str, std::io::Error>>(),
+                        )
+                    })
+                })
+                .build()
+        };
+        let (weak, strong) = (chain(ETag::new()), chain(ETag::new().strong()));
+        let tag = "\"2cf24dba5fb0a30e26e83b2ac5b9e29e\"";
+        for (chain, path, if_match, if_none_match, status) in [
+            (&strong, "/", tag, "", 200),
+            (&strong, "/", "\"x\", \"2cf24dba5fb0a30e26e83b2ac5b9e29e\"", "", 200),
+            (&strong, "/", "*", "", 200),
+            (&strong, "/", "\"x\"", "", 412),
+            (&strong, "/", "W/\"2cf24dba5fb0a30e26e83b2ac5b9e29e\"", "", 412),
+            (&weak, "/", tag, "", 412),
+            (&weak, "/", "*", "", 200),
+            (&strong, "/", tag, tag, 304),
+            (&strong, "/", "\"x\"", tag, 412),
+            (&strong, "/own", "\"v1\"", "", 200),
+            (&strong, "/own", "\"v2\"", "", 412),
+            // Without a tag there is nothing to compare.
+            (&strong, "/stream", "\"x\"", "", 200),
+        ] {
+            let mut req = Request::get(path).header(IF_MATCH, if_match);
+            if !if_none_match.is_empty() {
+                req = req.header(IF_NONE_MATCH, if_none_match);
+            }
+            let req = req.body(Body::empty()).unwrap();
+            let response = chain.clone().oneshot(req).await.unwrap();
+            assert_eq!(response.status(), status, "{path} {if_match} {if_none_match}");
+            if status == 412 {
+                assert!(response.headers().contains_key(ETAG));
+                assert_eq!(response.headers()[CONTENT_TYPE], "application/problem+json");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_304_varies_as_the_compressed_200_does() {
+        let vary = |response: &Response| -> Vec<String> {
+            let values = response.headers().get_all(VARY).iter();
+            values.map(|value| value.to_str().unwrap().to_ascii_lowercase()).collect()
+        };
+        let chain = Chain::new()
+            .use_(tower_http::compression::CompressionLayer::new())
+            .use_(ETag::new())
+            .at("/", |c| c.get(async || "hello".repeat(100)))
+            .at("/own", |c| c.get(async || ([(VARY, "origin, Accept-Encoding")], "hello")))
+            .build();
+        for path in ["/", "/own"] {
+            let get = || Request::get(path).header(ACCEPT_ENCODING, "gzip");
+            let fresh = get().body(Body::empty()).unwrap();
+            let fresh = chain.clone().oneshot(fresh).await.unwrap();
+            let tag = fresh.headers()[ETAG].clone();
+            let known = get().header(IF_NONE_MATCH, tag).body(Body::empty()).unwrap();
+            let known = chain.clone().oneshot(known).await.unwrap();
+            assert_eq!(known.status(), 304);
+            assert_eq!(vary(&known), vary(&fresh), "{path}");
+            assert_eq!(vary(&known).len(), 1, "{path}");
+        }
+        assert!(vary(&send(&chain, Method::GET, "/", "*").await).is_empty());
     }
 
     #[tokio::test]
