@@ -1,13 +1,13 @@
-//! One shape for the errors of tower layers, too.
+//! Problem details for the errors of tower layers.
 //!
 //! # What it does
 //!
-//! What this crate refuses is `application/problem+json`. Layers such as those of tower-http answer with an empty body or a line of text.
-//! [`ProblemDetails`] stands around them and gives their answers the same shape, with their status and header fields. An `on_error` hook
-//! outside sees them as errors.
+//! The errors of this crate are `application/problem+json`. Layers such as those of tower-http answer with an empty body or a line of text.
+//! [`ProblemDetails`] goes around them, and gives their responses the same format, with their status and header fields. An `on_error` hook
+//! around it receives them as errors.
 //!
-//! A response is rendered anew if its status is 400 or above and its body is empty, or is one of the lines that tower-http and axum's extractors
-//! are known to write. What a handler writes is left alone.
+//! A response is rendered again if its status is 400 or above and its body is empty, or is one of the lines that tower-http and axum's extractors
+//! are known to write. The response of a handler is not changed.
 //!
 //! # Example
 //!
@@ -37,7 +37,7 @@
 //!
 //! | cause | status | body |
 //! | --- | --- | --- |
-//! | a layer refuses, with an empty body or a known line | as it was | problem+json with the title of the status |
+//! | a layer refuses, with an empty body or a known line | unchanged | problem+json with the title of the status |
 //!
 //! # What it provides
 //!
@@ -45,7 +45,7 @@
 //!
 //! # Where to put it
 //!
-//! Outside the layers whose answers it renders, with `always` if they are there with `always`.
+//! Around the layers whose responses it renders, and with `always` if they were added with `always`.
 //!
 //! # Sources
 //!
@@ -71,15 +71,15 @@ impl ProblemDetails {
         Self::default()
     }
 
-    /// Renders every error whose body is plain text of up to 64 KiB, those of handlers as well: their text is dropped. Defaults to the known
-    /// lines alone.
+    /// Renders every error whose body is plain text of up to 64 KiB, also those of handlers, and drops the text. Defaults to the known lines
+    /// only.
     #[must_use]
     pub fn every_text(mut self) -> Self {
         self.every_text = true;
         self
     }
 
-    /// The text of a body is worth a look only if it can be one of the lines.
+    /// Whether the body may be one of the lines. No other body is read.
     fn is_candidate(self, response: &Response) -> bool {
         if Error::of(response).is_some() || response.headers().contains_key(CONTENT_ENCODING) {
             return false;
@@ -89,8 +89,7 @@ impl ProblemDetails {
             None => true,
             Some(value) => value.as_bytes().starts_with(b"text/plain"),
         };
-        let longest = if self.every_text { LONGEST_TEXT } else { LONGEST_LINE };
-        text && body.exact().is_some_and(|length| length <= longest)
+        text && body.exact().is_some_and(|length| length <= LONGEST_TEXT)
     }
 }
 
@@ -106,7 +105,7 @@ impl Middleware for ProblemDetails {
             return response;
         }
         let (mut parts, body) = response.into_parts();
-        // A body that fails has no text to keep.
+        // If reading the body fails, there is no text to keep.
         let text = body.collect().await.map(http_body_util::Collected::to_bytes).ok();
         if let Some(text) = text {
             let known = || LINES.iter().any(|line| is_line(&text, line));
@@ -124,31 +123,44 @@ impl Middleware for ProblemDetails {
             error = error.with_header(name.clone(), HeaderValue::clone(value));
         }
         let mut rendered = error.into_response();
-        // What layers have left there for those outside, such as why they refuse.
+        // Layers leave values for the steps around them, such as the reason of a refusal.
         parts.extensions.extend(std::mem::take(rendered.extensions_mut()));
         *rendered.extensions_mut() = parts.extensions;
         rendered
     }
 }
 
-/// A cause may follow after a colon.
+/// Whether the text is the line, with or without a cause or a quoted name after it.
 fn is_line(text: &[u8], line: &str) -> bool {
     text.strip_prefix(line.as_bytes())
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with(b": "))
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with(b": ") || rest.starts_with(b" `"))
 }
 
-const LONGEST_LINE: u64 = 256;
-
-/// A longer one is no refusal, and is not collected.
+/// A longer text is not an error message, and is not read.
 const LONGEST_TEXT: u64 = 64 * 1024;
 
-/// What tower-http 0.7 and axum-core 0.5 write.
+/// The lines of tower-http 0.7, axum-core 0.5 and axum 0.8. Those of axum quote what the client sent.
 const LINES: &[&str] = &[
     "length limit exceeded",
     "Service panicked",
+    "Unsupported content-encoding",
     "Failed to buffer the request body",
     "Request body didn't contain valid UTF-8",
-    "Unsupported content-encoding",
+    "Failed to parse the request body as JSON",
+    "Failed to deserialize the JSON body into the target type",
+    "Expected request with `Content-Type: application/json`",
+    "Failed to deserialize form",
+    "Failed to deserialize form body",
+    "Failed to deserialize query string",
+    "Form requests must have `Content-Type: application/x-www-form-urlencoded`",
+    "Invalid `boundary` for `multipart/form-data` request",
+    "Error parsing `multipart/form-data` request",
+    "Invalid URL",
+    "Invalid UTF-8 in",
+    "Missing request extension",
+    "No matched path found",
+    "No paths parameters found for matched route",
+    "The matched route is not nested",
 ];
 
 #[cfg(test)]
@@ -218,6 +230,50 @@ mod tests {
         let req = Request::post("/").body(Body::from(&b"\xff"[..])).unwrap();
         let (status, kind, _) = send(&chain, req).await;
         assert_eq!((status, &*kind), (400, "application/problem+json"));
+    }
+
+    #[tokio::test]
+    async fn refusals_of_axum_repeat_nothing_that_was_submitted() {
+        use axum::extract::{Form, Json, Multipart, Path, Query};
+        use axum::routing::{get, post};
+
+        #[derive(serde::Deserialize)]
+        struct User {
+            #[allow(dead_code, reason = "only read")]
+            id: u8,
+        }
+        let router = axum::Router::new()
+            .route("/json", post(async |_: Json<User>| "fine"))
+            .route("/form", post(async |_: Form<User>| "fine").get(async |_: Form<User>| "fine"))
+            .route("/query", get(async |_: Query<User>| "fine"))
+            .route("/path/{id}", get(async |_: Path<u8>| "fine"))
+            .route("/multipart", post(async |_: Multipart| "fine"));
+        let chain = Chain::new().use_(ProblemDetails::new()).service("/", router).build();
+        let long = "CANARY".repeat(1000);
+        let (json, form) = ("application/json", "application/x-www-form-urlencoded");
+        for (method, path, kind, body) in [
+            ("POST", "/json", json, "{\"id\":\"CANARY\"}".to_owned()),
+            ("POST", "/json", json, format!("{{\"id\":\"{long}\"}}")),
+            ("POST", "/json", json, "CANARY".to_owned()),
+            ("POST", "/json", "text/CANARY", "{}".to_owned()),
+            ("POST", "/form", form, format!("id={long}")),
+            ("POST", "/form", json, "id=1".to_owned()),
+            ("GET", "/form?id=CANARY", form, String::new()),
+            ("GET", "/query?id=CANARY", "", String::new()),
+            ("GET", "/path/CANARY", "", String::new()),
+            ("GET", "/path/%ff", "", String::new()),
+            ("POST", "/multipart", "multipart/form-data", String::new()),
+        ] {
+            let mut req = Request::builder().method(method).uri(path);
+            if !kind.is_empty() {
+                req = req.header(CONTENT_TYPE, kind);
+            }
+            let req = req.body(Body::from(body)).unwrap();
+            let (status, kind, text) = send(&chain, req).await;
+            assert!((400..500).contains(&status), "{path} {status} {text}");
+            assert_eq!(kind, "application/problem+json", "{path} {text}");
+            assert!(!text.contains("CANARY"), "{path} {text}");
+        }
     }
 
     #[tokio::test]
