@@ -1,4 +1,4 @@
-//! What handlers answer with, beside texts, bytes, streams and `Json`: whatever is [`IntoResponse`], the trait of axum's core.
+//! Responses of handlers, beside texts, bytes, streams and `Json`. Every type that implements [`IntoResponse`], the trait of axum's core, is one.
 
 #[cfg(feature = "ndjson")]
 mod ndjson;
@@ -7,6 +7,8 @@ mod redirect;
 mod sse;
 
 pub use axum_core::response::IntoResponse;
+#[cfg(any(feature = "ndjson", feature = "sse"))]
+use http::header::HeaderName;
 
 #[cfg(feature = "ndjson")]
 #[cfg_attr(docsrs, doc(cfg(feature = "ndjson")))]
@@ -15,3 +17,7 @@ pub use self::redirect::Redirect;
 #[cfg(feature = "sse")]
 #[cfg_attr(docsrs, doc(cfg(feature = "sse")))]
 pub use self::sse::{Event, LastEventId, Sse};
+
+/// Set to `no`, it makes nginx pass on each piece of a response at once.
+#[cfg(any(feature = "ndjson", feature = "sse"))]
+const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");

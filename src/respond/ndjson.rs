@@ -1,5 +1,6 @@
-//! JSON values, one a line.
+//! JSON values, one on each line.
 
+use axum_core::BoxError;
 use axum_core::response::IntoResponse;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
@@ -7,16 +8,16 @@ use http::HeaderValue;
 use http::header::CONTENT_TYPE;
 use serde::Serialize;
 
+use super::X_ACCEL_BUFFERING;
 use crate::{Body, Response};
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
-/// A stream of JSON values as an answer, each on a line of its own (`application/x-ndjson`).
+/// A response that streams JSON values, each on its own line (`application/x-ndjson`).
 ///
-/// An error of the stream, or a value that can't be serialized, cuts the response off: a client that reads to the end knows that it has all.
-/// When the client leaves, the stream is dropped.
+/// An error of the stream, or a value that can't be serialized, aborts the response. A client that reads to the end therefore knows that the
+/// stream is complete. When the client disconnects, the stream is dropped.
 ///
-/// A layer that compresses may hold lines back until it has enough of them; [`Sse`](crate::respond::Sse) is left alone by it.
+/// `X-Accel-Buffering: no` lets nginx pass each line on at once. A layer that compresses may still buffer lines; it does not compress
+/// [`Sse`](crate::respond::Sse).
 ///
 /// # Example
 ///
@@ -41,7 +42,7 @@ where
     T: Serialize,
     E: Into<BoxError>,
 {
-    /// Sends these values.
+    /// Sends the values of a stream.
     pub fn new(values: S) -> Self {
         Self(values)
     }
@@ -60,8 +61,9 @@ where
             Ok::<_, BoxError>(Bytes::from(line))
         });
         let mut response = Response::new(Body::from_stream(lines));
-        let kind = HeaderValue::from_static("application/x-ndjson");
-        response.headers_mut().insert(CONTENT_TYPE, kind);
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
+        headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
         response
     }
 }
@@ -77,6 +79,7 @@ mod tests {
         let values = [Ok("a\nb"), Ok("c"), Err(std::io::Error::other("gone")), Ok("never")];
         let response = NdJson::new(stream::iter(values)).into_response();
         assert_eq!(response.headers()["content-type"], "application/x-ndjson");
+        assert_eq!(response.headers()["x-accel-buffering"], "no");
         let mut lines = response.into_body().into_data_stream();
         assert_eq!(lines.next().await.unwrap().unwrap(), "\"a\\nb\"\n");
         assert_eq!(lines.next().await.unwrap().unwrap(), "\"c\"\n");

@@ -7,10 +7,10 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use crate::{Error, Response};
 
-/// Sends the client elsewhere: to the same origin, unless another is allowed.
+/// A redirect to a target on the same origin, or on one that is allowed.
 ///
 /// A target that comes from the client, such as `?next=/settings`, can't lead to another site: `//evil.example`, `/\evil.example`,
-/// `https://evil.example` and `javascript:` are a 400, and so is a line break. A target of the same origin starts with `/`, `?` or `#`.
+/// `https://evil.example`, `javascript:` and a line break are a 400. A target on the same origin begins with `/`, `?` or `#`.
 ///
 /// The status is 307 (RFC 9110, 15.4.8), which keeps the method; after a form use [`see_other`](Self::see_other).
 ///
@@ -40,7 +40,7 @@ pub struct Redirect {
 }
 
 impl Redirect {
-    /// To a target of the same origin, for now: 307.
+    /// Redirects to a target on the same origin, temporarily: 307.
     pub fn to(target: impl Into<String>) -> Self {
         Self {
             status: StatusCode::TEMPORARY_REDIRECT,
@@ -50,36 +50,36 @@ impl Redirect {
         }
     }
 
-    /// To any `http` or `https` URL, for now: 307. Never for a target that comes from the client.
+    /// Redirects to any `http` or `https` URL, temporarily: 307. Never use it for a target that comes from the client.
     pub fn anywhere(target: impl Into<String>) -> Self {
         Self { anywhere: true, ..Self::to(target) }
     }
 
-    /// Allows targets of one more origin, such as `https://accounts.example.org`.
+    /// Allows targets on one more origin, such as `https://accounts.example.org`. The default port may be written out or not.
     pub fn allow_origin(mut self, origin: impl Into<String>) -> Self {
         self.origins.push(origin.into());
         self
     }
 
-    /// With GET, whatever the method was: 303, for the answer to a form.
+    /// Makes the client continue with GET: 303, for the response to a form.
     pub fn see_other(mut self) -> Self {
         self.status = StatusCode::SEE_OTHER;
         self
     }
 
-    /// For good, with the same method: 308.
+    /// Redirects permanently, with the same method: 308.
     pub fn permanent(mut self) -> Self {
         self.status = StatusCode::PERMANENT_REDIRECT;
         self
     }
 
-    /// For now, as old clients know it: 302, which turns POST into GET.
+    /// Redirects temporarily, in a way that old clients understand: 302, which turns POST into GET.
     pub fn found(mut self) -> Self {
         self.status = StatusCode::FOUND;
         self
     }
 
-    /// For good, as old clients know it: 301, which turns POST into GET.
+    /// Redirects permanently, in a way that old clients understand: 301, which turns POST into GET.
     pub fn moved(mut self) -> Self {
         self.status = StatusCode::MOVED_PERMANENTLY;
         self
@@ -92,7 +92,7 @@ impl Redirect {
         let target = utf8_percent_encode(&self.target, NOT_IN_A_URL).to_string();
         let mut bytes = target.bytes();
         let local = match bytes.next() {
-            // Browsers read a backslash as a slash; it was encoded, so that two slashes are all that is left to see to.
+            // `//` begins an authority, and browsers read a backslash as a slash.
             Some(b'/') => !matches!(self.target.as_bytes().get(1), Some(b'/' | b'\\')),
             Some(b'?' | b'#') => true,
             _ => false,
@@ -103,26 +103,30 @@ impl Redirect {
     }
 
     fn leads_to_an_allowed_origin(&self, target: &str) -> bool {
-        let Some((scheme, authority)) = origin(target) else { return false };
-        let web = ["http", "https"].iter().any(|web| scheme.eq_ignore_ascii_case(web));
-        let allowed = |allowed: &String| {
-            origin(allowed).is_some_and(|(s, a)| {
-                s.eq_ignore_ascii_case(&scheme) && a.eq_ignore_ascii_case(&authority)
-            })
-        };
-        web && (self.anywhere || self.origins.iter().any(allowed))
+        let Some(target) = origin(target) else { return false };
+        let allowed = |allowed: &String| origin(allowed).is_some_and(|allowed| allowed == target);
+        self.anywhere || self.origins.iter().any(allowed)
     }
 }
 
-/// Scheme and authority of an absolute URL.
-fn origin(url: &str) -> Option<(String, String)> {
-    // A fragment is no part of what `Uri` reads.
+/// The scheme, the authority without a port and the port of an `http` or `https` URL (RFC 6454, 4).
+fn origin(url: &str) -> Option<(&'static str, String, u16)> {
+    // `Uri` does not accept a fragment.
     let uri: Uri = url.split('#').next()?.parse().ok()?;
+    let (scheme, default) = [("http", 80), ("https", 443)]
+        .into_iter()
+        .find(|(scheme, _)| uri.scheme_str().is_some_and(|own| own.eq_ignore_ascii_case(scheme)))?;
     let authority = uri.authority()?;
-    // What stands for a port must be one.
-    let portless = authority.as_str().rsplit('@').next() == Some(authority.host());
-    let readable = portless || authority.port().is_some();
-    readable.then(|| Some((uri.scheme_str()?.to_owned(), authority.as_str().to_owned())))?
+    // A user name in front of the host is a part of it here: an origin has none, and is then not equal.
+    let (name, port) = match authority.port() {
+        Some(port) => {
+            (authority.as_str().strip_suffix(&format!(":{}", port.as_str()))?, port.as_u16())
+        }
+        // A colon without a valid port after it.
+        None if authority.as_str().rsplit('@').next() != Some(authority.host()) => return None,
+        None => (authority.as_str(), default),
+    };
+    Some((scheme, name.to_ascii_lowercase(), port))
 }
 
 impl IntoResponse for Redirect {
@@ -138,7 +142,7 @@ impl IntoResponse for Redirect {
     }
 }
 
-/// What stands encoded in a URL; the percent sign is left, so that nothing is encoded twice.
+/// The characters that are encoded in a URL. A percent sign is not: the target may be encoded already.
 const NOT_IN_A_URL: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
@@ -190,6 +194,11 @@ mod tests {
         for (target, allowed) in [
             ("https://a.example/x#y", true),
             ("HTTPS://A.example", true),
+            ("https://a.example:443/x", true),
+            ("https://A.example:0443/x", true),
+            ("https://a.example:80/", false),
+            ("https://user:443@a.example/", false),
+            ("https://a.example:443@evil.example/", false),
             ("https://a.example:444/", false),
             ("http://a.example/", false),
             ("https://a.example@evil.example/", false),
@@ -197,6 +206,8 @@ mod tests {
             ("https:a.example", false),
         ] {
             let redirect = Redirect::to(target).allow_origin("https://a.example");
+            assert_eq!(redirect.into_response().status() == 307, allowed, "{target}");
+            let redirect = Redirect::to(target).allow_origin("https://a.example:443");
             assert_eq!(redirect.into_response().status() == 307, allowed, "{target}");
         }
         assert_eq!(Redirect::anywhere("https://b.example/").into_response().status(), 307);

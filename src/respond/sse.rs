@@ -6,28 +6,28 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use axum_core::BoxError;
 use axum_core::extract::FromRequestParts;
 use axum_core::response::IntoResponse;
 use bytes::Bytes;
 use futures_util::Stream;
 use http::HeaderValue;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::request::Parts;
 use http_body::Frame;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep};
 
+use super::X_ACCEL_BUFFERING;
 use crate::{Body, Error, Response};
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
-/// A stream of events as an answer (`text/event-stream`, WHATWG HTML, 9.2).
+/// A response that streams events (`text/event-stream`, WHATWG HTML, 9.2).
 ///
-/// While the stream has nothing to say, a comment is sent now and then, so that connections stay open: every 15 seconds, see
-/// [`keep_alive`](Self::keep_alive). Caches and proxies are told neither to store nor to change nor to buffer it. tower-http's compression
-/// leaves it alone.
+/// While the stream is silent, a comment is sent every 15 seconds to keep the connection open; see [`keep_alive`](Self::keep_alive). Header fields
+/// ask caches and proxies not to store, change or buffer the stream. tower-http's compression does not compress it.
 ///
-/// An error of the stream cuts the connection off, and the browser comes back with [`LastEventId`]. When the client leaves, the stream is dropped.
+/// An error of the stream aborts the response, and the browser connects again with [`LastEventId`]. When the client disconnects, the stream is
+/// dropped.
 ///
 /// # Example
 ///
@@ -56,12 +56,12 @@ where
     S: Stream<Item = Result<Event, E>> + Send + 'static,
     E: Into<BoxError>,
 {
-    /// Sends these events.
+    /// Sends the events of a stream.
     pub fn new(events: S) -> Self {
         Self { events, keep_alive: Some(Duration::from_secs(15)) }
     }
 
-    /// Sets after how long a silence a comment is sent; `None` for never. Defaults to 15 seconds. More than a year is a year.
+    /// Sets the silence after which a comment is sent, of at most a year; `None` sends none. Defaults to 15 seconds.
     pub fn keep_alive(mut self, silence: impl Into<Option<Duration>>) -> Self {
         self.keep_alive = silence.into().map(|silence| silence.min(YEAR));
         self
@@ -86,8 +86,8 @@ where
 
 /// One event of an [`Sse`] stream.
 ///
-/// Line breaks can't get out of their field: those in `data` begin a new `data` line, which the browser puts together again, and in the other
-/// fields they are dropped.
+/// A line break can't end a field: in `data` it begins another `data` line, which the browser joins again, and in the other fields it is
+/// removed.
 ///
 /// # Example
 ///
@@ -128,26 +128,26 @@ impl Event {
         Ok(self.data(serde_json::to_string(data)?))
     }
 
-    /// Names the event: the browser hands it to the listeners of that name. Defaults to `message`.
+    /// Sets the name of the event. The browser passes it to the listeners of that name. Defaults to `message`.
     pub fn event(mut self, name: impl AsRef<str>) -> Self {
         self.field("event", &one_line(name.as_ref()));
         self
     }
 
-    /// Sets the id that a browser which comes back sends as [`LastEventId`].
+    /// Sets the id that the browser sends as [`LastEventId`] when it connects again.
     pub fn id(mut self, id: impl Display) -> Self {
-        // A NUL would make browsers ignore the id.
+        // Browsers ignore an id that contains a NUL.
         self.field("id", &one_line(&id.to_string()).replace('\0', ""));
         self
     }
 
-    /// Sets after how long the browser comes back when the connection is lost.
+    /// Sets how long the browser waits before it connects again.
     pub fn retry(mut self, after: Duration) -> Self {
         self.field("retry", &after.as_millis().to_string());
         self
     }
 
-    /// Adds a comment, which browsers pass over.
+    /// Adds a comment, which browsers ignore.
     pub fn comment(mut self, comment: impl AsRef<str>) -> Self {
         for line in lines(comment.as_ref()) {
             self.field("", line);
@@ -180,7 +180,7 @@ fn one_line(text: &str) -> String {
     text.replace(['\r', '\n'], "")
 }
 
-/// The id of the last event that a browser got before it came back: `None` at its first visit.
+/// The id of the last event that the browser received before it connected again; `None` for its first connection.
 ///
 /// # Example
 ///
@@ -248,10 +248,8 @@ where
     }
 }
 
-/// nginx buffers a response unless this says no.
-/// The clock of a runtime ends somewhere.
+/// The longest keep-alive: the clock of a runtime can't represent any duration.
 const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 #[cfg(test)]
 mod tests {
