@@ -2,12 +2,12 @@
 //!
 //! # What it does
 //!
-//! [`BodyLimit`] sets how many bytes of a body the steps after it may read, whoever reads them: the extractors of this crate
-//! and of axum, and a handler that takes the body as a stream. It holds whether the client says how long the body is or not. The
-//! innermost `BodyLimit` counts, so that a path may have a larger one than the chain. Without any, the extractors of this crate
-//! read up to 1 MiB, and a stream has no limit.
+//! [`BodyLimit`] sets how many bytes of a body the steps after it may read: the extractors of this crate and of axum, and a handler that reads
+//! the body as a stream. It applies whether the request has a `Content-Length` or not. If there are several, the innermost one applies, which
+//! allows a path to have a larger limit than the chain. Without a `BodyLimit`, the extractors of this crate read up to 1 MiB, and a stream has
+//! no limit.
 //!
-//! It can also warn of large responses.
+//! It can also log a warning for large responses.
 //!
 //! # Example
 //!
@@ -20,7 +20,7 @@
 //! # let _ = chain.build();
 //! ```
 //!
-//! # Example: a larger one for uploads, and a warning
+//! # Example: a larger limit for uploads, and a warning
 //!
 //! ```
 //! use tower_chain::{BodyLimit, Chain, Request, extract::Text};
@@ -42,17 +42,17 @@
 //! | --- | --- | --- |
 //! | body above the limit | 413 | problem+json with `limit` |
 //!
-//! Where a handler fails because a body that it reads as a stream is cut off, its error is replaced by this one. What it answers with
-//! a status below 400 stays.
+//! If a handler reads the body as a stream and fails because the stream is cut off, this error replaces that of the handler. A response with a
+//! status below 400 is not replaced.
 //!
 //! # What it provides
 //!
-//! Nothing; [`MaxBody`] stands in the extensions of the request.
+//! Nothing; [`MaxBody`] is in the extensions of the request.
 //!
 //! # Where to put it
 //!
-//! Behind a layer that decompresses: then it counts the decompressed bytes. In front of one it counts what goes over the wire; the
-//! extractors count again, who reads a stream doesn't.
+//! After a layer that decompresses: then it counts the decompressed bytes. Before such a layer it counts the bytes on the wire. The extractors
+//! count the decompressed bytes in any case; a handler that reads a stream does not.
 //!
 //! # Sources
 //!
@@ -91,7 +91,7 @@ impl BodyLimit {
         Self { max: MaxBody::unlimited(), warn_response_above: None }
     }
 
-    /// Logs a warning for each response whose body has more bytes than this, while it is sent. Defaults to none.
+    /// Logs a warning for each response whose body has more bytes than this, while it is sent. Defaults to no warning.
     #[must_use]
     pub fn warn_response_above(mut self, bytes: u64) -> Self {
         self.warn_response_above = Some(bytes);
@@ -104,15 +104,18 @@ impl Middleware for BodyLimit {
 
     async fn call<N: Endpoint>(&self, mut next: Next<'_, N>) -> Response {
         let max = self.max.limit().unwrap_or(u64::MAX);
-        let outer = next.extensions().get::<Arc<Count>>().cloned();
+        let outer = next.extensions().get::<Arc<BytesRead>>().cloned();
         if let Some(outer) = &outer {
             outer.raise(max);
         }
-        let count =
-            Arc::new(Count { max: AtomicU64::new(max), exceeded: AtomicBool::new(false), outer });
-        // A step in between may have put another body there, so that each counts what its own readers get.
+        let count = Arc::new(BytesRead {
+            max: AtomicU64::new(max),
+            exceeded: AtomicBool::new(false),
+            outer,
+        });
+        // A step in between may have replaced the body. Each `BodyLimit` counts the bytes that its own readers get.
         let inner = std::mem::take(next.body_mut());
-        *next.body_mut() = Body::new(Counted { inner, count: count.clone(), read: 0 });
+        *next.body_mut() = Body::new(LimitedBody { inner, count: count.clone(), read: 0 });
         next.extensions_mut().insert(count.clone());
         next.extensions_mut().insert(self.max);
         match self.max.limit() {
@@ -131,52 +134,53 @@ impl Middleware for BodyLimit {
         }
         if let Some(threshold) = self.warn_response_above {
             let path = path.unwrap_or_default().to_owned();
-            response = response.map(|inner| Body::new(Watched { inner, threshold, sent: 0, path }));
+            response =
+                response.map(|inner| Body::new(WatchedBody { inner, threshold, sent: 0, path }));
         }
         response
     }
 }
 
-/// What reads the body may not know of the limit.
+/// Whether the response already reports a limit. A handler that reads the body itself does not know the limit.
 fn names_a_limit(response: &Response) -> bool {
     Error::of(response).is_some_and(|error| error.members().any(|(name, _)| name == "limit"))
 }
 
-/// What a step knows of its body while others read it.
-struct Count {
+/// How a step sees its body while later steps read it.
+struct BytesRead {
     max: AtomicU64,
     exceeded: AtomicBool,
     outer: Option<Arc<Self>>,
 }
 
-impl Count {
-    /// This one, and those of the steps outside.
+impl BytesRead {
+    /// This one, and those of the steps around it.
     fn all(&self) -> impl Iterator<Item = &Self> {
         std::iter::successors(Some(self), |count| count.outer.as_deref())
     }
 
-    /// An inner step may allow more.
+    /// Raises the limits of this step and of those around it: an inner step may allow more.
     fn raise(&self, max: u64) {
         for count in self.all() {
             count.max.fetch_max(max, Ordering::Relaxed);
         }
     }
 
-    /// The limit above which a body was, here or outside.
+    /// The limit that a body exceeded, of this step or of one around it.
     fn exceeded(&self) -> Option<u64> {
         let count = self.all().find(|count| count.exceeded.load(Ordering::Relaxed))?;
         Some(count.max.load(Ordering::Relaxed))
     }
 }
 
-/// A body that ends in an error past its limit.
-struct Counted {
+/// A body that fails when it exceeds its limit.
+struct LimitedBody {
     inner: Body,
-    count: Arc<Count>,
+    count: Arc<BytesRead>,
     read: u64,
 }
 
-impl http_body::Body for Counted {
+impl http_body::Body for LimitedBody {
     type Data = Bytes;
     type Error = BoxError;
 
@@ -195,7 +199,7 @@ impl http_body::Body for Counted {
                 return self.exceed(cx);
             }
         }
-        // As it was: the new body wraps it again, and readers look under one wrapper or two.
+        // `Body` wraps the error again, and readers unwrap at most two levels.
         Poll::Ready(frame.map(|frame| frame.map_err(axum_core::Error::into_inner)))
     }
 
@@ -208,26 +212,26 @@ impl http_body::Body for Counted {
     }
 }
 
-impl Counted {
+impl LimitedBody {
     fn exceed(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         self.count.exceeded.store(true, Ordering::Relaxed);
         self.inner = Body::empty();
         self.read = 0;
-        // The error that every reader of bodies knows can be had from its own type alone.
+        // All readers of bodies know `LengthLimitError`, which only `Limited` can create.
         let mut one = Limited::new(Full::new(Bytes::from_static(b"x")), 0);
         Pin::new(&mut one).poll_frame(cx)
     }
 }
 
-/// A body that tells when it has grown large.
-struct Watched {
+/// A body that logs a warning once it is large.
+struct WatchedBody {
     inner: Body,
     threshold: u64,
     sent: u64,
     path: String,
 }
 
-impl http_body::Body for Watched {
+impl http_body::Body for WatchedBody {
     type Data = Bytes;
     type Error = axum_core::Error;
 
@@ -313,12 +317,11 @@ mod tests {
     #[tokio::test]
     async fn an_inner_limit_counts_the_body_that_a_step_put_there() {
         // As a layer that decompresses does.
-        async fn doubled(next: crate::Next<'_>) -> Response {
-            next.run(next.map(|body| {
-                let twice = |data: Bytes| Bytes::from([&data[..], &data[..]].concat());
-                Body::new(body.map_frame(move |frame| frame.map_data(twice)))
-            }))
-            .await
+        async fn doubled(mut next: crate::Next<'_>) -> Response {
+            let body = std::mem::take(next.body_mut());
+            let twice = |data: Bytes| Bytes::from([&data[..], &data[..]].concat());
+            *next.body_mut() = Body::new(body.map_frame(move |frame| frame.map_data(twice)));
+            next.run().await
         }
         let chain = Chain::new()
             .use_(BodyLimit::bytes(4))
@@ -356,7 +359,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_large_response_is_told_once() {
+    async fn a_large_response_is_logged_once() {
         for (chunks, lines) in [(&["xx", "xx"][..], 0), (&["xx", "xx", "x", "x"], 1)] {
             let log = Log::start();
             let body = move || std::future::ready(chunked(chunks));

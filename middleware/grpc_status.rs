@@ -1,9 +1,9 @@
-//! Refusals as gRPC statuses, for a chain in front of gRPC services.
+//! Errors as gRPC statuses, for a chain in front of gRPC services.
 //!
 //! # What it does
 //!
-//! A gRPC client can't read `application/problem+json`. [`GrpcStatus`] looks at the responses to gRPC requests, which are those whose
-//! `Content-Type` begins with `application/grpc`, and makes a gRPC status of every response that is none. Other requests go past it.
+//! A gRPC client can't read `application/problem+json`. For requests whose `Content-Type` begins with `application/grpc`, [`GrpcStatus`] turns
+//! every response that is not gRPC into a gRPC status. Other requests pass through unchanged.
 //!
 //! # Example
 //!
@@ -25,13 +25,13 @@
 //! # }
 //! ```
 //!
-//! # Example, tuned
+//! # Example: another code
 //!
 //! ```
 //! # #[cfg(feature = "grpc-status")] {
 //! use tower_chain::{Chain, GrpcStatus, StatusCode};
 //!
-//! // A conflict is answered with ALREADY_EXISTS, 6.
+//! // 409 becomes ALREADY_EXISTS, 6.
 //! let grpc = GrpcStatus::new().code(StatusCode::CONFLICT, 6);
 //! # let _ = Chain::new().always(grpc);
 //! # }
@@ -39,8 +39,8 @@
 //!
 //! # What the client sees
 //!
-//! HTTP 200 with `content-type: application/grpc`, no body, and in the headers `grpc-status`, `grpc-message` with the detail of the
-//! refusal, and what else the refusal set, such as `retry-after`. Details of 5xx stay hidden.
+//! HTTP 200 with `content-type: application/grpc` and no body. The header has `grpc-status`, `grpc-message` with the detail of the error, and
+//! the other fields of the error, such as `retry-after`. The details of 5xx are not sent.
 //!
 //! | status | `grpc-status` |
 //! | --- | --- |
@@ -62,7 +62,8 @@
 //!
 //! # Where to put it
 //!
-//! First, with [`Chain::always`](crate::Chain::always): what stands before it, and a path that doesn't match, is not translated otherwise.
+//! First, with [`Chain::always`](crate::Chain::always). Errors of the steps before it are not translated, and neither are those of a path that
+//! does not match, if it is added with `use_`.
 //!
 //! # Sources
 //!
@@ -77,7 +78,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use crate::{Body, Endpoint, Error, Middleware, Next, Response};
 
-/// Makes gRPC statuses of the refusals that gRPC clients get. See the [module](self).
+/// A step that turns errors into gRPC statuses for gRPC clients. See the [module](self).
 #[derive(Clone, Debug, Default)]
 pub struct GrpcStatus {
     codes: Vec<(StatusCode, u32)>,
@@ -89,7 +90,7 @@ impl GrpcStatus {
         Self::default()
     }
 
-    /// Answers a status with this code of gRPC. Defaults to the table of the [module](self).
+    /// Translates an HTTP status to this gRPC code. Defaults to the table of the [module](self).
     #[must_use]
     pub fn code(mut self, status: StatusCode, code: u32) -> Self {
         self.codes.retain(|(known, _)| *known != status);
@@ -116,7 +117,7 @@ impl GrpcStatus {
         }
     }
 
-    /// A response of headers alone ("Trailers-Only").
+    /// A response without a body ("Trailers-Only").
     fn translate(&self, refusal: Response) -> Response {
         let status = refusal.status();
         let message = match Error::of(&refusal) {
@@ -133,7 +134,7 @@ impl GrpcStatus {
         }
         parts.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         parts.headers.insert(GRPC_STATUS, HeaderValue::from(self.code_of(status)));
-        // Percent-encoded, so that it is a header value in any case.
+        // It is percent-encoded, which makes it a valid header value.
         if let Ok(message) = HeaderValue::try_from(message) {
             parts.headers.insert(GRPC_MESSAGE, message);
         }
@@ -153,7 +154,7 @@ impl Middleware for GrpcStatus {
     }
 }
 
-/// `application/grpc`, `application/grpc+proto`, ..; not `application/grpc-web`, whose clients read statuses in another place.
+/// `application/grpc`, `application/grpc+proto`, ..; not `application/grpc-web`, whose clients read the status from the body.
 fn is_grpc(headers: &HeaderMap) -> bool {
     let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
     kind.and_then(|kind| kind.strip_prefix(b"application/grpc"))
@@ -162,7 +163,7 @@ fn is_grpc(headers: &HeaderMap) -> bool {
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
-/// What a `grpc-message` may not hold as it is: all but printable ASCII, and the percent sign.
+/// The characters that are encoded in a `grpc-message`: all but printable ASCII, and the percent sign.
 const ENCODED: &AsciiSet = &CONTROLS.add(b'%');
 
 #[cfg(test)]
