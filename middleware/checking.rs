@@ -9,14 +9,14 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tracing::dispatcher;
 
-use crate::extract::{BodyInput, HeadInput, Input, Source, Unchecked};
+use crate::extract::{BodyInput, HeadInput, Input, RawInput, Unchecked};
 use crate::{Error, Request};
 
 /// Reads the input from the body of a request and checks it.
 #[allow(clippy::manual_async_fn, reason = "an `async fn` stores the request twice in its future")]
 pub(crate) fn body<E, T>(
     mut req: Request,
-    check: impl FnOnce(E, &Source) -> Result<T, Error> + Send + 'static,
+    check: impl FnOnce(E, &RawInput) -> Result<T, Error> + Send + 'static,
 ) -> impl Future<Output = Result<T, Error>> + Send
 where
     E: BodyInput + 'static,
@@ -30,8 +30,8 @@ where
 
 /// Reads the input from the head of a request and checks it.
 pub(crate) async fn head<E, T>(
-    source: Result<Source, Error>,
-    check: impl FnOnce(E, &Source) -> Result<T, Error> + Send + 'static,
+    source: Result<RawInput, Error>,
+    check: impl FnOnce(E, &RawInput) -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error>
 where
     E: HeadInput + 'static,
@@ -43,7 +43,7 @@ where
 /// Checks data that was read before.
 pub(crate) async fn unchecked<E, T>(
     data: Unchecked<E>,
-    check: impl FnOnce(E, &Source) -> Result<T, Error> + Send + 'static,
+    check: impl FnOnce(E, &RawInput) -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error>
 where
     E: Input + 'static,
@@ -58,8 +58,8 @@ where
 
 /// Parses the input and checks it.
 pub(crate) async fn parsed<E, T>(
-    source: Source,
-    check: impl FnOnce(E, &Source) -> Result<T, Error> + Send + 'static,
+    source: RawInput,
+    check: impl FnOnce(E, &RawInput) -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error>
 where
     E: Input + 'static,
@@ -72,7 +72,7 @@ where
 }
 
 /// Whether parsing and validating may take so long that it must not block the threads that serve requests.
-pub(crate) fn is_long(source: &Source) -> bool {
+pub(crate) fn is_long(source: &RawInput) -> bool {
     source.bytes().len() > MAX_ON_THREAD
 }
 

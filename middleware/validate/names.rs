@@ -1,9 +1,9 @@
-//! The name that the client uses for a field, from the one that the program uses.
+//! Finds the wire name of a field from its Rust name.
 //!
-//! The engine knows the names of the program alone: not what serde renames, flattens or gives an alias. serde tells the names of the
-//! client ([`Input::fields`]), but not which is which. Most differ in case only. For the others the input is changed one value at a time
-//! and validated again: the field whose error then changes is the one that this value went into. That is done once for a field of a
-//! type, within bounds, and only for input that was refused anyway.
+//! The engine knows only Rust names, and not what serde renames, flattens or gives an alias. serde reports the wire names
+//! ([`Input::fields`]), but not which field each of them belongs to. Most differ only in case. For the others the input is changed one value at a
+//! time and validated again: a value belongs to the field whose error changes. This is done once for a field of a type, within bounds, and
+//! only for input that is refused.
 
 use std::any::TypeId;
 use std::borrow::Cow;
@@ -16,53 +16,54 @@ use percent_encoding::{NON_ALPHANUMERIC, percent_decode, utf8_percent_encode};
 use serde_json::{Map, Value};
 use validator::{ValidationError, ValidationErrors, ValidationErrorsKind};
 
-use crate::extract::{Input, Location, Source, same_name};
+use crate::extract::{Input, Location, RawInput, same_name};
 
 /// The rules of a type, with their context if they have one.
 pub(super) type Rules<'a, T> = dyn Fn(&T) -> Result<(), ValidationErrors> + 'a;
 
-/// Where the errors of a field stand for the client.
+/// The wire name of a field.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Name {
-    /// In a member of this name.
-    Step(String),
-    /// Where the struct stands: it is flattened.
+pub(super) enum WireName {
+    /// The field is a member with this name.
+    Member(String),
+    /// The field is flattened into the struct around it, and adds no step to the path.
     Same,
 }
 
-/// A step in the names of the program.
+/// A step of a path in Rust names.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum PathStep {
     Field(Cow<'static, str>),
     Index(usize),
 }
 
-pub(super) struct Names<'a, E: Input> {
+pub(super) struct WireNames<'a, E: Input> {
     rules: &'a Rules<'a, E::Data>,
-    /// `None` for the parameters of a path, and for what is too large to be changed again and again.
-    document: Option<Document>,
+    /// `None` for path parameters, and for input that is too large to be changed repeatedly.
+    document: Option<Submitted>,
     /// How often the input may still be validated again.
     attempts: Rc<Cell<u32>>,
 }
 
-impl<'a, E: Input + 'static> Names<'a, E> {
-    pub(super) fn new(source: &Source, rules: &'a Rules<'a, E::Data>) -> Self {
-        let document = E::is_named().then(|| Document::read(E::LOCATION, source.bytes())).flatten();
-        // A large input is tried less often, so that a refusal costs no client much more than it costs us.
+impl<'a, E: Input + 'static> WireNames<'a, E> {
+    pub(super) fn new(source: &RawInput, rules: &'a Rules<'a, E::Data>) -> Self {
+        let document =
+            E::is_named().then(|| Submitted::read(E::LOCATION, source.bytes())).flatten();
+        // A large input is changed less often, which bounds the work of a refusal.
         let affordable = MAX_TRIED_BYTES / source.bytes().len().max(1);
         let attempts = u32::try_from(affordable).unwrap_or(u32::MAX).min(MAX_ATTEMPTS);
         Self { rules, document, attempts: Rc::new(Cell::new(attempts)) }
     }
 
-    /// The name of the field `name`, which is at `path`, in a struct that is at `wire` and has the fields `declared`.
+    /// The wire name of the field `name`, which is at `path`. Its struct is at `wire` and has the wire names `declared`.
     pub(super) fn find(
         &self,
-        path: &[Step],
+        path: &[PathStep],
         wire: &[String],
         declared: Option<&[&str]>,
         name: &str,
         kind: &ValidationErrorsKind,
-    ) -> Name {
+    ) -> WireName {
         let name = name.strip_prefix("r#").unwrap_or(name);
         let here = self.document.as_ref().and_then(|document| document.at(wire)?.as_object());
         let present: Vec<&str> = here
@@ -73,7 +74,7 @@ impl<'a, E: Input + 'static> Names<'a, E> {
             .take(MAX_FIELDS)
             .collect();
         if let Some(found) = same_name(name, &present) {
-            return Name::Step(found.to_owned());
+            return WireName::Member(found.to_owned());
         }
         let submitted =
             !matches!(kind, ValidationErrorsKind::Field(errors) if value(errors).is_null());
@@ -81,19 +82,19 @@ impl<'a, E: Input + 'static> Names<'a, E> {
         if let Some(found) = by_name
             && (!submitted || present.is_empty())
         {
-            return Name::Step(found.to_owned());
+            return WireName::Member(found.to_owned());
         }
         let key = cache_key::<E>(path, name);
         let cached = cache().lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
         match cached {
-            // Without declared names, what one client submits says nothing of the next.
-            Some(Name::Step(found))
+            // Without declared names, the input of one client does not determine the names of another.
+            Some(WireName::Member(found))
                 if (submitted || declared.is_none()) && !present.contains(&&*found) => {}
             Some(found) => return found,
             None => {}
         }
         let Some(document) = &self.document else {
-            return Name::Step(by_name.unwrap_or(name).to_owned());
+            return WireName::Member(by_name.unwrap_or(name).to_owned());
         };
         let found = if submitted {
             self.find_by_change(document, path, wire, (declared, &present), name, kind)
@@ -108,26 +109,26 @@ impl<'a, E: Input + 'static> Names<'a, E> {
             return found;
         }
         match by_name {
-            Some(found) => Name::Step(found.to_owned()),
+            Some(found) => WireName::Member(found.to_owned()),
             None if declared.is_none() && !matches!(kind, ValidationErrorsKind::Field(_)) => {
-                Name::Same
+                WireName::Same
             }
-            None => Name::Step(name.to_owned()),
+            None => WireName::Member(name.to_owned()),
         }
     }
 
-    /// Which of the values that were submitted went into the field?
+    /// Finds the submitted value that belongs to the field, by changing values.
     fn find_by_change(
         &self,
-        document: &Document,
-        path: &[Step],
+        document: &Submitted,
+        path: &[PathStep],
         wire: &[String],
         (declared, present): (Option<&[&str]>, &[&str]),
         name: &str,
         kind: &ValidationErrorsKind,
-    ) -> Option<Name> {
+    ) -> Option<WireName> {
         let mut leaf = path.to_vec();
-        leaf.push(Step::Field(Cow::Owned(name.to_owned())));
+        leaf.push(PathStep::Field(Cow::Owned(name.to_owned())));
         let field_at = leaf.len();
         let before = value(first_leaf(kind, &mut leaf)?);
         let nested = !matches!(kind, ValidationErrorsKind::Field(_));
@@ -152,7 +153,7 @@ impl<'a, E: Input + 'static> Names<'a, E> {
                 };
                 if changes.into_iter().any(|change| went_there(change) == Some(true)) {
                     let container = submitted.is_object() || submitted.is_array();
-                    // The keys of a flattened map are the client's: they are no names of the field.
+                    // The client has chosen the keys of a flattened map. They are not names of the field.
                     let flattened_map = declared.is_none()
                         && match kind {
                             ValidationErrorsKind::List(_) => {
@@ -161,8 +162,8 @@ impl<'a, E: Input + 'static> Names<'a, E> {
                             _ => before.get(key).is_some(),
                         };
                     return Some(match flattened_map || nested && !container {
-                        true => Name::Same,
-                        false => Name::Step((*key).to_owned()),
+                        true => WireName::Same,
+                        false => WireName::Member((*key).to_owned()),
                     });
                 }
             }
@@ -170,19 +171,19 @@ impl<'a, E: Input + 'static> Names<'a, E> {
         None
     }
 
-    /// Which of the values that were not submitted is the field without?
+    /// Finds the missing value of the field, by adding values.
     fn find_by_absence(
         &self,
-        document: &Document,
-        path: &[Step],
+        document: &Submitted,
+        path: &[PathStep],
         wire: &[String],
         declared: Option<&[&str]>,
         present: &[&str],
         name: &str,
-    ) -> Option<Name> {
+    ) -> Option<WireName> {
         let mut leaf = path.to_vec();
-        leaf.push(Step::Field(Cow::Owned(name.to_owned())));
-        // A member that is null is without a value, too.
+        leaf.push(PathStep::Field(Cow::Owned(name.to_owned())));
+        // A member that is null counts as missing.
         let is_null = |key: &&&str| {
             let at: Vec<String> = wire.iter().cloned().chain([(**key).to_string()]).collect();
             document.at(&at).is_none_or(Value::is_null)
@@ -194,7 +195,7 @@ impl<'a, E: Input + 'static> Names<'a, E> {
                 let Some(after) = self.validate_with(document, &at, sample) else { continue };
                 let after = after.as_ref().and_then(|errors| field(errors, &leaf)).map(value);
                 if after.is_none_or(|after| !after.is_null()) {
-                    return Some(Name::Step((*key).to_string()));
+                    return Some(WireName::Member((*key).to_string()));
                 }
             }
         }
@@ -208,9 +209,9 @@ impl<'a, E: Input + 'static> Names<'a, E> {
     /// The values of the map at `wire` that break a rule: the key of each, and its errors when it is the only one.
     pub(super) fn alone(
         &self,
-        path: &[Step],
+        path: &[PathStep],
         wire: &[String],
-    ) -> Vec<(String, Names<'a, E>, ValidationErrors)> {
+    ) -> Vec<(String, WireNames<'a, E>, ValidationErrors)> {
         let mut found = Vec::new();
         let Some((document, map)) =
             self.document.as_ref().and_then(|d| Some((d, d.at(wire)?.as_object()?)))
@@ -230,7 +231,7 @@ impl<'a, E: Input + 'static> Names<'a, E> {
             if let Some(ValidationErrorsKind::List(items)) = take(&mut errors, path)
                 && let Some((_, errors)) = items.into_iter().next()
             {
-                let names = Names {
+                let names = WireNames {
                     rules: self.rules,
                     document: Some(document),
                     attempts: self.attempts.clone(),
@@ -241,10 +242,10 @@ impl<'a, E: Input + 'static> Names<'a, E> {
         found
     }
 
-    /// What the rules say to the input with this value in its place. Where enough was tried, the input isn't copied either.
+    /// Validates the input with another value at `place`. If no attempt is left, the input is not copied.
     fn validate_with(
         &self,
-        document: &Document,
+        document: &Submitted,
         place: &[String],
         value: Value,
     ) -> Option<Option<ValidationErrors>> {
@@ -252,22 +253,22 @@ impl<'a, E: Input + 'static> Names<'a, E> {
         self.validate(&document.with(place, value)?)
     }
 
-    /// What the rules say to this input. `None`: it can't be read, or enough was tried.
-    fn validate(&self, document: &Document) -> Option<Option<ValidationErrors>> {
+    /// Validates an input. `None` if it can't be parsed, or no attempt is left.
+    fn validate(&self, document: &Submitted) -> Option<Option<ValidationErrors>> {
         self.attempts.set(self.attempts.get().checked_sub(1)?);
-        let input = E::parse(&Source::body(document.write())).ok()?;
+        let input = E::parse(&RawInput::body(document.write())).ok()?;
         Some((self.rules)(input.data()).err())
     }
 }
 
-/// The submitted text as a tree that can be changed. The pairs of a form are an object of texts.
+/// The submitted input as a tree that can be changed. The pairs of a form become an object of texts.
 #[derive(Clone)]
-struct Document {
+struct Submitted {
     root: Value,
     pairs: bool,
 }
 
-impl Document {
+impl Submitted {
     fn read(location: Location, text: &[u8]) -> Option<Self> {
         if text.is_empty() || text.len() > MAX_LENGTH {
             return None;
@@ -349,7 +350,7 @@ impl Document {
     }
 }
 
-/// Other values of the kind, most of which the type can still be read from.
+/// Other values of the same kind. The type can be parsed from most of them.
 fn changes(value: &Value) -> Vec<Value> {
     match value {
         Value::Null => {
@@ -395,7 +396,7 @@ fn changes(value: &Value) -> Vec<Value> {
     }
 }
 
-/// The places of the values inside `value` that have no parts.
+/// Collects the paths of the values inside `value` that are neither objects nor lists.
 fn scalars(value: &Value, at: &mut Vec<String>, places: &mut Vec<Vec<String>>) {
     if places.len() >= MAX_FIELDS {
         return;
@@ -419,67 +420,67 @@ fn scalars(value: &Value, at: &mut Vec<String>, places: &mut Vec<Vec<String>>) {
     }
 }
 
-/// The first errors without parts, and the path to them.
+/// The first errors of a single field, and the path to them.
 fn first_leaf<'e>(
     kind: &'e ValidationErrorsKind,
-    path: &mut Vec<Step>,
+    path: &mut Vec<PathStep>,
 ) -> Option<&'e [ValidationError]> {
     let errors = match kind {
         ValidationErrorsKind::Field(errors) => return Some(errors),
         ValidationErrorsKind::Struct(errors) => errors,
         ValidationErrorsKind::List(items) => {
             let (index, errors) = items.iter().next()?;
-            path.push(Step::Index(*index));
+            path.push(PathStep::Index(*index));
             errors
         }
     };
-    // An error of a whole struct has no value to compare.
+    // The error of a whole struct has no value to compare.
     let fields = errors.errors().iter().filter(|(name, _)| *name != "__all__");
     let (name, kind) = fields.min_by_key(|(name, _)| *name)?;
-    path.push(Step::Field(name.clone()));
+    path.push(PathStep::Field(name.clone()));
     first_leaf(kind, path)
 }
 
 /// The errors of a field.
-fn field<'e>(errors: &'e ValidationErrors, path: &[Step]) -> Option<&'e [ValidationError]> {
+fn field<'e>(errors: &'e ValidationErrors, path: &[PathStep]) -> Option<&'e [ValidationError]> {
     match follow(errors, path)? {
         ValidationErrorsKind::Field(errors) => Some(errors),
         _ => None,
     }
 }
 
-fn follow<'e>(errors: &'e ValidationErrors, path: &[Step]) -> Option<&'e ValidationErrorsKind> {
+fn follow<'e>(errors: &'e ValidationErrors, path: &[PathStep]) -> Option<&'e ValidationErrorsKind> {
     let (first, rest) = path.split_first()?;
-    let Step::Field(name) = first else { return None };
+    let PathStep::Field(name) = first else { return None };
     let raw = || errors.errors().get(format!("r#{name}").as_str());
     let kind = errors.errors().get(&**name).or_else(raw)?;
     match (kind, rest) {
         (kind, []) => Some(kind),
         (ValidationErrorsKind::Struct(errors), rest) => follow(errors, rest),
-        (ValidationErrorsKind::List(items), [Step::Index(index), rest @ ..]) => {
+        (ValidationErrorsKind::List(items), [PathStep::Index(index), rest @ ..]) => {
             follow(items.get(index)?, rest)
         }
         _ => None,
     }
 }
 
-fn take(errors: &mut ValidationErrors, path: &[Step]) -> Option<ValidationErrorsKind> {
+fn take(errors: &mut ValidationErrors, path: &[PathStep]) -> Option<ValidationErrorsKind> {
     follow(errors, path).cloned()
 }
 
-/// What was submitted, as the engine saw it. It never leaves this module.
+/// The submitted value in the error of the engine. It never leaves this module.
 fn value(errors: &[ValidationError]) -> &Value {
     errors.iter().find_map(|error| error.params.get("value")).unwrap_or(&Value::Null)
 }
 
-type Key = (TypeId, String);
+type CacheKey = (TypeId, String);
 
-fn cache_key<E: 'static>(path: &[Step], name: &str) -> Key {
+fn cache_key<E: 'static>(path: &[PathStep], name: &str) -> CacheKey {
     let mut text = String::new();
     for step in path {
         match step {
-            Step::Field(name) => text.push_str(name),
-            Step::Index(_) => text.push('*'),
+            PathStep::Field(name) => text.push_str(name),
+            PathStep::Index(_) => text.push('*'),
         }
         text.push('/');
     }
@@ -487,9 +488,9 @@ fn cache_key<E: 'static>(path: &[Step], name: &str) -> Key {
     (TypeId::of::<E>(), text)
 }
 
-/// What was found out by trial. Its keys are names in the program, so that clients can't make it grow.
-fn cache() -> &'static Mutex<HashMap<Key, Name>> {
-    static CACHE: OnceLock<Mutex<HashMap<Key, Name>>> = OnceLock::new();
+/// The names that were found by changing values. The keys are names in the program, so clients can't make it grow.
+fn cache() -> &'static Mutex<HashMap<CacheKey, WireName>> {
+    static CACHE: OnceLock<Mutex<HashMap<CacheKey, WireName>>> = OnceLock::new();
     CACHE.get_or_init(Mutex::default)
 }
 

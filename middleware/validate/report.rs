@@ -1,36 +1,41 @@
-//! The errors of the engine as a list for the client.
+//! Turns the errors of the engine into a list for the client.
 
 use std::borrow::Cow;
 
 use validator::{ValidationError, ValidationErrors, ValidationErrorsKind};
 
 use super::message;
-use super::names::{Name, Names, Rules, Step};
-use crate::extract::{FieldError, Input, Source};
+use super::names::{PathStep, Rules, WireName, WireNames};
+use crate::extract::{FieldError, Input, RawInput};
 
 /// All errors, in the order of the fields.
 pub(super) fn field_errors<E: Input + 'static>(
-    source: &Source,
+    source: &RawInput,
     rules: &Rules<'_, E::Data>,
     errors: &ValidationErrors,
 ) -> Vec<FieldError> {
-    let names = Names::new(source, rules);
+    let names = WireNames::new(source, rules);
     let mut report = Report::<E> { source, names, keys: Vec::new(), list: Vec::new() };
     report.walk(errors, &mut Vec::new(), &mut Vec::new());
     report.list
 }
 
 struct Report<'a, E: Input> {
-    source: &'a Source,
-    names: Names<'a, E>,
-    /// Which steps on the way to the present place are keys that the client has chosen.
+    source: &'a RawInput,
+    names: WireNames<'a, E>,
+    /// The depths of the current path whose steps are keys that the client has chosen.
     keys: Vec<usize>,
     list: Vec<FieldError>,
 }
 
 impl<E: Input + 'static> Report<'_, E> {
-    /// `path` is in the names of the program, `wire` in those of the client.
-    fn walk(&mut self, errors: &ValidationErrors, path: &mut Vec<Step>, wire: &mut Vec<String>) {
+    /// Adds the errors of a struct. `path` has the names of the program, `wire` those of the client.
+    fn walk(
+        &mut self,
+        errors: &ValidationErrors,
+        path: &mut Vec<PathStep>,
+        wire: &mut Vec<String>,
+    ) {
         if self.list.len() > MAX_LISTED {
             return;
         }
@@ -39,23 +44,23 @@ impl<E: Input + 'static> Report<'_, E> {
         let mut fields = Vec::new();
         for (name, kind) in errors.errors() {
             let step = match &**name {
-                // What a rule of the whole struct says, and a list without a field around it, stand at the struct itself.
-                "__all__" | "_tmp_validator" => Name::Same,
+                // The errors of a rule for the whole struct, and of a list without a field around it, have the pointer of the struct.
+                "__all__" | "_tmp_validator" => WireName::Same,
                 name => self.names.find(path, wire, order, name, kind),
             };
             let place = match &step {
-                Name::Step(step) => order
+                WireName::Member(step) => order
                     .and_then(|order| order.iter().position(|field| field == step))
                     .unwrap_or(usize::MAX - 1),
-                Name::Same => usize::MAX,
+                WireName::Same => usize::MAX,
             };
             fields.push((place, step, name, kind));
         }
         fields.sort_by(|a, b| (a.0, &a.1, a.2).cmp(&(b.0, &b.1, b.2)));
         for (_, step, name, kind) in fields {
-            path.push(Step::Field(name.clone()));
-            let deeper = matches!(step, Name::Step(_));
-            if let Name::Step(step) = step {
+            path.push(PathStep::Field(name.clone()));
+            let deeper = matches!(step, WireName::Member(_));
+            if let WireName::Member(step) = step {
                 wire.push(step);
             }
             self.visit(kind, path, wire);
@@ -66,7 +71,12 @@ impl<E: Input + 'static> Report<'_, E> {
         }
     }
 
-    fn visit(&mut self, kind: &ValidationErrorsKind, path: &mut Vec<Step>, wire: &mut Vec<String>) {
+    fn visit(
+        &mut self,
+        kind: &ValidationErrorsKind,
+        path: &mut Vec<PathStep>,
+        wire: &mut Vec<String>,
+    ) {
         match kind {
             ValidationErrorsKind::Field(errors) => {
                 errors.iter().for_each(|error| self.push(wire, error));
@@ -77,7 +87,7 @@ impl<E: Input + 'static> Report<'_, E> {
             }
             ValidationErrorsKind::List(items) => {
                 for (index, errors) in items {
-                    path.push(Step::Index(*index));
+                    path.push(PathStep::Index(*index));
                     wire.push(index.to_string());
                     self.walk(errors, path, wire);
                     wire.pop();
@@ -87,18 +97,19 @@ impl<E: Input + 'static> Report<'_, E> {
         }
     }
 
-    /// The engine numbers the values of a map in the order in which it meets them, which says nothing: so each is looked at alone.
+    /// Adds the errors of a map. The engine numbers its values in the order of iteration, which does not tell the keys. So each value is
+    /// validated in a map of its own.
     fn visit_map(
         &mut self,
         kind: &ValidationErrorsKind,
-        path: &mut Vec<Step>,
+        path: &mut Vec<PathStep>,
         wire: &mut Vec<String>,
     ) {
         let before = self.list.len();
         self.keys.push(wire.len());
         for (key, names, errors) in self.names.alone(path, wire) {
             let whole = std::mem::replace(&mut self.names, names);
-            path.push(Step::Index(0));
+            path.push(PathStep::Index(0));
             wire.push(key);
             self.walk(&errors, path, wire);
             wire.pop();
@@ -107,7 +118,7 @@ impl<E: Input + 'static> Report<'_, E> {
         }
         self.keys.pop();
         if self.list.len() == before {
-            // Too many to look at each: they stand at the map.
+            // There are too many values. Their errors get the pointer of the map.
             leaves(kind, &mut |error| self.push(wire, error));
         }
     }
@@ -119,7 +130,7 @@ impl<E: Input + 'static> Report<'_, E> {
             let own = !self.keys.contains(&depth) && step.len() <= MAX_NAME;
             entry = entry.at(if own { step } else { self.source.key(step) });
         }
-        // `value` is what was submitted, and `other` what it was compared with.
+        // `value` and `other` contain submitted data.
         let mut params: Vec<_> =
             error.params.iter().filter(|(name, _)| *name != "value" && *name != "other").collect();
         params.sort_unstable_by_key(|(name, _)| *name);
@@ -143,8 +154,8 @@ fn leaves(kind: &ValidationErrorsKind, found: &mut impl FnMut(&ValidationError))
     }
 }
 
-/// A longer name is none that a program has.
+/// A longer name does not come from the program.
 const MAX_NAME: usize = 128;
 
-/// More than any refusal lists.
+/// The most errors that are converted. A refusal lists fewer.
 const MAX_LISTED: usize = 1000;

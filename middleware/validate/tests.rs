@@ -99,7 +99,7 @@ mod wire {
     use validator::Validate as _;
 
     use super::*;
-    use crate::extract::{Head, HeadInput, Input, InvalidInput, Location, Source};
+    use crate::extract::{Head, HeadInput, Input, InvalidInput, Location, RawInput};
 
     #[derive(Clone, Debug, Deserialize, validator::Validate)]
     #[serde(rename_all = "camelCase")]
@@ -363,11 +363,11 @@ mod wire {
             type Data = Tenant;
             const LOCATION: Location = Location::Header;
 
-            async fn read(req: &mut crate::Request) -> Result<Source, crate::Error> {
+            async fn read(req: &mut crate::Request) -> Result<RawInput, crate::Error> {
                 Self::find((&*req).into())
             }
 
-            fn parse(source: &Source) -> Result<Self, crate::Error> {
+            fn parse(source: &RawInput) -> Result<Self, crate::Error> {
                 let tenant = String::from_utf8_lossy(source.bytes()).into_owned();
                 Ok(Self(Tenant { tenant }))
             }
@@ -381,9 +381,9 @@ mod wire {
             }
         }
         impl HeadInput for Headers {
-            fn find(head: Head<'_>) -> Result<Source, crate::Error> {
+            fn find(head: Head<'_>) -> Result<RawInput, crate::Error> {
                 let tenant = head.headers.get("x-tenant").map_or(&b""[..], |v| v.as_bytes());
-                Ok(Source::body(tenant.to_vec()).under(head))
+                Ok(RawInput::body(tenant.to_vec()).under(head))
             }
         }
         let chain = Chain::new().get(async |Valid(found): Valid<Headers>| found.0.tenant).build();

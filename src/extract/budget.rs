@@ -43,14 +43,14 @@ impl Budget {
     }
 }
 
-/// A budget, and how many structs there are around a value.
+/// How many structs there are around a value, and the budget that it counts against.
 #[derive(Clone, Copy)]
-pub(crate) struct Place<'b> {
+pub(crate) struct Depth<'b> {
     budget: &'b Budget,
     structs: usize,
 }
 
-impl<'b> Place<'b> {
+impl<'b> Depth<'b> {
     pub(crate) fn root(budget: &'b Budget) -> Self {
         Self { budget, structs: 0 }
     }
@@ -59,7 +59,7 @@ impl<'b> Place<'b> {
         self.budget.max_structs != usize::MAX
     }
 
-    /// The place of the fields of a struct that is here.
+    /// The depth of the fields of a struct that is here.
     #[inline]
     pub(crate) fn inside_struct<E: de::Error>(self) -> Result<Self, E> {
         let structs = self.structs + 1;

@@ -5,25 +5,26 @@ use http::header::ACCEPT;
 use http::{HeaderValue, Method, StatusCode};
 use serde_core::de::DeserializeOwned;
 
-use crate::extract::input::{Input, Kind, Source};
+use crate::extract::input::{Input, RawInput, RawKind};
 use crate::extract::media_type::{Charset, ContentType};
 use crate::extract::{Location, form_data, read_body};
 use crate::{Error, Request};
 
 /// Data from an HTML form.
 ///
-/// It is read from a body of the type `application/x-www-form-urlencoded`, up to [its limit](crate::extract::MaxBody), and of a
-/// GET or HEAD request from the query. It must be the last argument of a handler.
+/// It is read from a body of the type `application/x-www-form-urlencoded`, up to [its limit](crate::extract::MaxBody), or from the query of a GET
+/// or HEAD request. It must be the last argument of a handler.
 ///
-/// A field that is a list takes a name that is repeated, or one that occurs once; with `#[serde(default)]` also one that is missing.
-/// An empty value is `None` for an optional number. A checkbox without a value (`on`) is `true`. `NaN` and `inf` are no numbers here.
+/// A field that is a list accepts a name that occurs once or several times; with `#[serde(default)]` the name may also be missing. An empty value
+/// is `None` for an optional number. The value `on` of a checkbox is `true`. `NaN` and `inf` are not accepted as numbers. A form has at most
+/// 20,000 pairs; see [`InvalidInput::max_values`](crate::extract::InvalidInput::max_values).
 ///
 /// | cause | status |
 /// | --- | --- |
 /// | no content type, or another one | 415, with `Accept` |
-/// | body above the limit | 413, with the limit |
+/// | body above the limit, too many pairs | 413, with the limit |
 /// | not UTF-8 when decoded | 400 |
-/// | what the type refuses | 422, in `errors`; of a GET or HEAD request 400 |
+/// | not of the expected form | 422, with `errors`; 400 for a GET or HEAD request |
 ///
 /// # Example
 ///
@@ -49,9 +50,9 @@ impl<T: DeserializeOwned + Send> Input for Form<T> {
     super::data_of!(T);
     const LOCATION: Location = Location::Body;
 
-    async fn read(req: &mut Request) -> Result<Source, Error> {
+    async fn read(req: &mut Request) -> Result<RawInput, Error> {
         if [Method::GET, Method::HEAD].contains(req.method()) {
-            return Ok(Source::query(req.uri().clone()).under((&*req).into()));
+            return Ok(RawInput::query(req.uri().clone()).under((&*req).into()));
         }
         let is_form = ContentType::is_exactly(req.headers(), "application/x-www-form-urlencoded")
             || ContentType::of(req.headers()).is_some_and(|found| {
@@ -62,12 +63,12 @@ impl<T: DeserializeOwned + Send> Input for Form<T> {
             return Err(Error::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)
                 .with_header(ACCEPT, FORM_URLENCODED));
         }
-        Ok(Source::body(read_body(req).await?).under((&*req).into()))
+        Ok(RawInput::body(read_body(req).await?).under((&*req).into()))
     }
 
-    fn parse(source: &Source) -> Result<Self, Error> {
+    fn parse(source: &RawInput) -> Result<Self, Error> {
         let (location, status) = match source.kind {
-            Kind::Query(_) => (Location::Query, StatusCode::BAD_REQUEST),
+            RawKind::Query(_) => (Location::Query, StatusCode::BAD_REQUEST),
             _ => (Location::Body, StatusCode::UNPROCESSABLE_ENTITY),
         };
         form_data::parse(location, status, source).map(Self)

@@ -11,17 +11,17 @@ use serde_core::de::{
     VariantAccess, Visitor,
 };
 
-use crate::extract::budget::{Budget, Place};
+use crate::extract::budget::{Budget, Depth};
 
 /// A deserializer that accepts a struct only as an object, and counts values.
 pub(super) struct Objects<'b, D> {
     value: D,
-    place: Place<'b>,
+    depth: Depth<'b>,
 }
 
 impl<'b, D> Objects<'b, D> {
     pub(super) fn new(value: D, budget: &'b Budget) -> Self {
-        Self { value, place: Place::root(budget) }
+        Self { value, depth: Depth::root(budget) }
     }
 }
 
@@ -42,7 +42,7 @@ macro_rules! forward_inside {
             $($argument: $kind,)*
             visitor: V,
         ) -> Result<V::Value, D::Error> {
-            self.value.$method($($argument,)* Inside::<V, OTHER> { inner: visitor, place: self.place })
+            self.value.$method($($argument,)* Counting::<V, OTHER> { inner: visitor, depth: self.depth })
         }
     )* };
 }
@@ -69,18 +69,18 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Objects<'_, D> {
 
     #[inline]
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
-        self.value.deserialize_any(Inside::<V, ANY> { inner: visitor, place: self.place })
+        self.value.deserialize_any(Counting::<V, ANY> { inner: visitor, depth: self.depth })
     }
 
     #[inline]
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
         // serde reads a struct with flattened fields as a map. Its own fields are not known here.
-        if self.place.is_bounded() && expects_struct(&visitor) {
+        if self.depth.is_bounded() && expects_struct(&visitor) {
             return self
                 .value
-                .deserialize_map(Inside::<V, ANY> { inner: visitor, place: self.place });
+                .deserialize_map(Counting::<V, ANY> { inner: visitor, depth: self.depth });
         }
-        self.value.deserialize_map(Inside::<V, OTHER> { inner: visitor, place: self.place })
+        self.value.deserialize_map(Counting::<V, OTHER> { inner: visitor, depth: self.depth })
     }
 
     #[inline]
@@ -90,8 +90,8 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Objects<'_, D> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, D::Error> {
-        self.place.spend(fields.len())?;
-        let visitor = Inside::<V, STRUCT> { inner: visitor, place: self.place };
+        self.depth.spend(fields.len())?;
+        let visitor = Counting::<V, STRUCT> { inner: visitor, depth: self.depth };
         self.value.deserialize_struct(name, fields, visitor)
     }
 
@@ -103,9 +103,9 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Objects<'_, D> {
 /// Whether a visitor expects a struct, as visitors that serde derives report it.
 fn expects_struct<'de>(visitor: &impl Visitor<'de>) -> bool {
     /// Compares the first bytes that are written with `struct `, without allocating.
-    struct Prefix<'p>(&'p [u8]);
+    struct StructPrefix<'p>(&'p [u8]);
 
-    impl fmt::Write for Prefix<'_> {
+    impl fmt::Write for StructPrefix<'_> {
         fn write_str(&mut self, text: &str) -> fmt::Result {
             let length = self.0.len().min(text.len());
             let (expected, rest) = self.0.split_at(length);
@@ -117,14 +117,14 @@ fn expects_struct<'de>(visitor: &impl Visitor<'de>) -> bool {
         }
     }
 
-    let mut prefix = Prefix(b"struct ");
+    let mut prefix = StructPrefix(b"struct ");
     write!(prefix, "{}", visitor as &dyn de::Expected).is_ok() && prefix.0.is_empty()
 }
 
 /// A visitor, an access or a seed one level further in.
-struct Inside<'b, T, const KIND: u8> {
+struct Counting<'b, T, const KIND: u8> {
     inner: T,
-    place: Place<'b>,
+    depth: Depth<'b>,
 }
 
 /// The value is a struct whose fields are known.
@@ -147,7 +147,7 @@ macro_rules! forward_values {
     )* };
 }
 
-impl<'de, V: Visitor<'de>, const KIND: u8> Visitor<'de> for Inside<'_, V, KIND> {
+impl<'de, V: Visitor<'de>, const KIND: u8> Visitor<'de> for Counting<'_, V, KIND> {
     type Value = V::Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -175,12 +175,12 @@ impl<'de, V: Visitor<'de>, const KIND: u8> Visitor<'de> for Inside<'_, V, KIND> 
 
     #[inline]
     fn visit_some<D: Deserializer<'de>>(self, value: D) -> Result<V::Value, D::Error> {
-        self.inner.visit_some(Objects { value, place: self.place })
+        self.inner.visit_some(Objects { value, depth: self.depth })
     }
 
     #[inline]
     fn visit_newtype_struct<D: Deserializer<'de>>(self, value: D) -> Result<V::Value, D::Error> {
-        self.inner.visit_newtype_struct(Objects { value, place: self.place })
+        self.inner.visit_newtype_struct(Objects { value, depth: self.depth })
     }
 
     #[inline]
@@ -188,41 +188,41 @@ impl<'de, V: Visitor<'de>, const KIND: u8> Visitor<'de> for Inside<'_, V, KIND> 
         if KIND == STRUCT {
             return Err(A::Error::invalid_type(Unexpected::Seq, &self));
         }
-        self.inner.visit_seq(Inside::<A, OTHER> { inner: items, place: self.place })
+        self.inner.visit_seq(Counting::<A, OTHER> { inner: items, depth: self.depth })
     }
 
     #[inline]
     fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<V::Value, A::Error> {
-        let place = match KIND {
-            STRUCT => self.place.inside_struct()?,
+        let depth = match KIND {
+            STRUCT => self.depth.inside_struct()?,
             ANY => {
-                self.place.spend(UNKNOWN_FIELDS)?;
-                self.place.inside_struct()?
+                self.depth.spend(UNKNOWN_FIELDS)?;
+                self.depth.inside_struct()?
             }
-            _ => self.place,
+            _ => self.depth,
         };
-        self.inner.visit_map(Inside::<A, KIND> { inner: members, place })
+        self.inner.visit_map(Counting::<A, KIND> { inner: members, depth })
     }
 
     #[inline]
     fn visit_enum<A: EnumAccess<'de>>(self, variant: A) -> Result<V::Value, A::Error> {
-        self.inner.visit_enum(Inside::<A, OTHER> { inner: variant, place: self.place })
+        self.inner.visit_enum(Counting::<A, OTHER> { inner: variant, depth: self.depth })
     }
 }
 
-impl<'de, S: DeserializeSeed<'de>, const KIND: u8> DeserializeSeed<'de> for Inside<'_, S, KIND> {
+impl<'de, S: DeserializeSeed<'de>, const KIND: u8> DeserializeSeed<'de> for Counting<'_, S, KIND> {
     type Value = S::Value;
 
     #[inline]
     fn deserialize<D: Deserializer<'de>>(self, value: D) -> Result<S::Value, D::Error> {
         if KIND == ITEM {
-            self.place.spend(1)?;
+            self.depth.spend(1)?;
         }
-        self.inner.deserialize(Objects { value, place: self.place })
+        self.inner.deserialize(Objects { value, depth: self.depth })
     }
 }
 
-impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Inside<'_, A, OTHER> {
+impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Counting<'_, A, OTHER> {
     type Error = A::Error;
 
     #[inline]
@@ -230,7 +230,7 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Inside<'_, A, OTHER> {
         &mut self,
         seed: S,
     ) -> Result<Option<S::Value>, A::Error> {
-        self.inner.next_element_seed(Inside::<S, ITEM> { inner: seed, place: self.place })
+        self.inner.next_element_seed(Counting::<S, ITEM> { inner: seed, depth: self.depth })
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -238,7 +238,7 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Inside<'_, A, OTHER> {
     }
 }
 
-impl<'de, A: MapAccess<'de>, const KIND: u8> MapAccess<'de> for Inside<'_, A, KIND> {
+impl<'de, A: MapAccess<'de>, const KIND: u8> MapAccess<'de> for Counting<'_, A, KIND> {
     type Error = A::Error;
 
     #[inline]
@@ -252,9 +252,9 @@ impl<'de, A: MapAccess<'de>, const KIND: u8> MapAccess<'de> for Inside<'_, A, KI
     #[inline]
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, A::Error> {
         if KIND != STRUCT {
-            self.place.spend(1)?;
+            self.depth.spend(1)?;
         }
-        self.inner.next_value_seed(Inside::<S, OTHER> { inner: seed, place: self.place })
+        self.inner.next_value_seed(Counting::<S, OTHER> { inner: seed, depth: self.depth })
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -262,9 +262,9 @@ impl<'de, A: MapAccess<'de>, const KIND: u8> MapAccess<'de> for Inside<'_, A, KI
     }
 }
 
-impl<'de, 'b, A: EnumAccess<'de>> EnumAccess<'de> for Inside<'b, A, OTHER> {
+impl<'de, 'b, A: EnumAccess<'de>> EnumAccess<'de> for Counting<'b, A, OTHER> {
     type Error = A::Error;
-    type Variant = Inside<'b, A::Variant, OTHER>;
+    type Variant = Counting<'b, A::Variant, OTHER>;
 
     #[inline]
     fn variant_seed<S: DeserializeSeed<'de>>(
@@ -272,11 +272,11 @@ impl<'de, 'b, A: EnumAccess<'de>> EnumAccess<'de> for Inside<'b, A, OTHER> {
         seed: S,
     ) -> Result<(S::Value, Self::Variant), A::Error> {
         let (variant, inner) = self.inner.variant_seed(seed)?;
-        Ok((variant, Inside { inner, place: self.place }))
+        Ok((variant, Counting { inner, depth: self.depth }))
     }
 }
 
-impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Inside<'_, A, OTHER> {
+impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Counting<'_, A, OTHER> {
     type Error = A::Error;
 
     #[inline]
@@ -286,12 +286,12 @@ impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Inside<'_, A, OTHER> {
 
     #[inline]
     fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, A::Error> {
-        self.inner.newtype_variant_seed(Inside::<S, OTHER> { inner: seed, place: self.place })
+        self.inner.newtype_variant_seed(Counting::<S, OTHER> { inner: seed, depth: self.depth })
     }
 
     #[inline]
     fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, A::Error> {
-        self.inner.tuple_variant(len, Inside::<V, OTHER> { inner: visitor, place: self.place })
+        self.inner.tuple_variant(len, Counting::<V, OTHER> { inner: visitor, depth: self.depth })
     }
 
     #[inline]
@@ -300,8 +300,8 @@ impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Inside<'_, A, OTHER> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, A::Error> {
-        self.place.spend(fields.len())?;
-        let visitor = Inside::<V, STRUCT> { inner: visitor, place: self.place };
+        self.depth.spend(fields.len())?;
+        let visitor = Counting::<V, STRUCT> { inner: visitor, depth: self.depth };
         self.inner.struct_variant(fields, visitor)
     }
 }

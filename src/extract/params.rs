@@ -1,19 +1,19 @@
-//! Path parameters and query in one.
+//! Path parameters and query together.
 
 use axum_core::extract::FromRequestParts;
 use http::request::Parts;
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode, utf8_percent_encode};
 use serde_core::de::DeserializeOwned;
 
-use crate::extract::input::{Head, HeadInput, Input, Source};
+use crate::extract::input::{Head, HeadInput, Input, RawInput};
 use crate::extract::{Location, Query};
 use crate::route::Matched;
 use crate::{Error, Request};
 
 /// Data from the parameters of the matched path and the query together, as `req.query` has them in Next.js.
 ///
-/// A parameter of the path hides what the query has under the same name. Otherwise it is read as [`Query`], and errors
-/// stand at `query`.
+/// A path parameter replaces the parameters of the query with the same name. The data is read as by [`Query`], and errors have the location
+/// `query`.
 ///
 /// # Example
 ///
@@ -41,19 +41,19 @@ impl<T: DeserializeOwned + Send> Input for Params<T> {
     super::data_of!(T);
     const LOCATION: Location = Location::Query;
 
-    async fn read(req: &mut Request) -> Result<Source, Error> {
+    async fn read(req: &mut Request) -> Result<RawInput, Error> {
         Self::find((&*req).into())
     }
 
-    fn parse(source: &Source) -> Result<Self, Error> {
+    fn parse(source: &RawInput) -> Result<Self, Error> {
         Query::parse(source).map(|Query(data)| Self(data))
     }
 }
 
 impl<T: DeserializeOwned + Send> HeadInput for Params<T> {
-    fn find(head: Head<'_>) -> Result<Source, Error> {
+    fn find(head: Head<'_>) -> Result<RawInput, Error> {
         let Some(matched) = head.extensions.get::<Matched>() else {
-            return Ok(Source::query(head.uri.clone()).under(head));
+            return Ok(RawInput::query(head.uri.clone()).under(head));
         };
         let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
         let params: Vec<_> = matched.params().collect();
@@ -68,7 +68,7 @@ impl<T: DeserializeOwned + Send> HeadInput for Params<T> {
                 pairs.push(pair.to_owned());
             }
         }
-        Ok(Source::body(pairs.join("&")).under(head))
+        Ok(RawInput::body(pairs.join("&")).under(head))
     }
 }
 

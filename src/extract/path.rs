@@ -13,7 +13,7 @@ use serde_core::de::{
 };
 use serde_core::forward_to_deserialize_any;
 
-use crate::extract::input::{Head, HeadInput, Input, Kind, Source};
+use crate::extract::input::{Head, HeadInput, Input, RawInput, RawKind};
 use crate::extract::{FieldError, Location};
 use crate::pattern::decode_value;
 use crate::route::Matched;
@@ -21,20 +21,19 @@ use crate::{Error, Request};
 
 /// Data from the parameters of the matched path, percent-decoded.
 ///
-/// | `T` | takes |
+/// | `T` | reads |
 /// | --- | --- |
 /// | a number, a text, an enum, .. | the only parameter |
 /// | a tuple | the parameters in the order of the pattern, as many as it has |
 /// | a struct, a map | the parameters by name |
 ///
-/// A catch-all such as `{*rest}` is a text, or as a `Vec` the list of its segments, in which an encoded slash (`%2F`) stays inside its segment.
-/// A slash at the end of the path stands in the text and adds nothing to the list.
+/// A catch-all such as `{*rest}` is a text, or, as a `Vec`, the list of its segments, in which an encoded slash (`%2F`) stays inside of its
+/// segment. A slash at the end of the path is in the text, and adds no item to the list.
 ///
-/// `Option<Path<T>>` is `None` where the matched path has no parameters: for a handler that stands on `/docs` and on `/docs/{*path}`,
-/// an optional catch-all.
+/// `Option<Path<T>>` is `None` if the matched path has no parameters: an optional catch-all, for a handler on `/docs` and on `/docs/{*path}`.
 ///
-/// A value that the type refuses is a 400 that names the parameter. A type that doesn't fit the pattern is a mistake in the program: a 500,
-/// whose reason is in the log.
+/// An invalid value is a 400 with the name of the parameter. A type that does not fit the pattern is a mistake in the program: a 500 whose
+/// reason is logged.
 ///
 /// # Example
 ///
@@ -64,22 +63,22 @@ impl<T: DeserializeOwned + Send> Input for Path<T> {
     super::data_of!(T);
     const LOCATION: Location = Location::Path;
 
-    async fn read(req: &mut Request) -> Result<Source, Error> {
+    async fn read(req: &mut Request) -> Result<RawInput, Error> {
         Self::find((&*req).into())
     }
 
-    fn parse(source: &Source) -> Result<Self, Error> {
+    fn parse(source: &RawInput) -> Result<Self, Error> {
         match &source.kind {
-            Kind::Path(matched) => read(matched, source).map(Self),
+            RawKind::Path(matched) => read(matched, source).map(Self),
             _ => Err(no_path()),
         }
     }
 }
 
 impl<T: DeserializeOwned + Send> HeadInput for Path<T> {
-    fn find(head: Head<'_>) -> Result<Source, Error> {
+    fn find(head: Head<'_>) -> Result<RawInput, Error> {
         let matched = head.extensions.get::<Matched>().ok_or_else(no_path)?;
-        Ok(Source::path(matched.clone()).under(head))
+        Ok(RawInput::path(matched.clone()).under(head))
     }
 }
 
@@ -102,8 +101,8 @@ fn no_path() -> Error {
     Error::internal("`Path` stands in a handler that answers on any path")
 }
 
-fn read<T: DeserializeOwned>(matched: &Matched, source: &Source) -> Result<T, Error> {
-    T::deserialize(Params { matched }).map_err(|failed| match failed {
+fn read<T: DeserializeOwned>(matched: &Matched, source: &RawInput) -> Result<T, Error> {
+    T::deserialize(PathParams { matched }).map_err(|failed| match failed {
         Failed::Value { name, code, detail } => {
             let mut error = FieldError::new(Location::Path, code, detail);
             if let Some(name) = name {
@@ -148,7 +147,7 @@ impl Failed {
 }
 
 impl de::Error for Failed {
-    /// The message may quote the value, so that it is dropped.
+    /// The message may quote the value, and is dropped.
     fn custom<T: fmt::Display>(_: T) -> Self {
         Self::Value { name: None, code: "invalid", detail: "Is not valid" }
     }
@@ -186,11 +185,11 @@ impl fmt::Display for Failed {
 impl std::error::Error for Failed {}
 
 /// All parameters.
-struct Params<'de> {
+struct PathParams<'de> {
     matched: &'de Matched,
 }
 
-impl<'de> Params<'de> {
+impl<'de> PathParams<'de> {
     fn all(&self) -> impl Iterator<Item = Param<'de>> + use<'de> {
         self.matched.raw_params().map(|(name, raw)| Param { name, raw })
     }
@@ -214,7 +213,7 @@ impl<'de> Params<'de> {
     }
 
     fn named<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failed> {
-        visitor.visit_map(Members { params: self.all(), value: None })
+        visitor.visit_map(PathMembers { params: self.all(), value: None })
     }
 }
 
@@ -227,7 +226,7 @@ macro_rules! of_the_only_one {
     )*};
 }
 
-impl<'de> Deserializer<'de> for Params<'de> {
+impl<'de> Deserializer<'de> for PathParams<'de> {
     type Error = Failed;
 
     of_the_only_one! {
@@ -334,7 +333,7 @@ macro_rules! parsed {
     ($($method:ident $visit:ident $kind:ty, $detail:literal;)*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failed> {
             let text = self.text();
-            // Rust reads a sign in front of every number; a path with one is another path.
+            // Rust accepts a plus sign before a number. A path with one is a different path.
             match text.parse::<$kind>() {
                 Ok(value) if !text.starts_with('+') => visitor.$visit(value),
                 _ => Err(Failed::kind($detail)),
@@ -348,7 +347,7 @@ macro_rules! parsed_finite {
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failed> {
             let text = self.text();
             match text.parse::<$kind>() {
-                // NaN passes every range.
+                // NaN would pass range checks.
                 Ok(value) if value.is_finite() && !text.starts_with('+') => visitor.$visit(value),
                 _ => Err(Failed::kind("Must be a number")),
             }
@@ -405,10 +404,10 @@ impl<'de> Deserializer<'de> for Param<'de> {
         self.deserialize_bytes(visitor)
     }
 
-    /// The segments, which are more than one only of a catch-all.
+    /// The segments: more than one only in a catch-all.
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failed> {
         let name = self.name;
-        // A path with a slash at its end is the path without it.
+        // A slash at the end of the path does not change the path.
         let raw = self.raw.strip_suffix('/').unwrap_or(self.raw);
         let segments = raw.split('/').filter(|_| !self.raw.is_empty());
         visitor.visit_seq(Items(segments.map(move |raw| Param { name, raw })))
@@ -445,7 +444,7 @@ impl<'de> Deserializer<'de> for Param<'de> {
         _: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Failed> {
-        visitor.visit_enum(Variant(self.text()))
+        visitor.visit_enum(PathVariant(self.text()))
     }
 
     fn deserialize_map<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Failed> {
@@ -465,9 +464,9 @@ impl<'de> Deserializer<'de> for Param<'de> {
 }
 
 /// A variant without fields.
-struct Variant<'de>(Cow<'de, str>);
+struct PathVariant<'de>(Cow<'de, str>);
 
-impl<'de> EnumAccess<'de> for Variant<'de> {
+impl<'de> EnumAccess<'de> for PathVariant<'de> {
     type Error = Failed;
     type Variant = UnitOnly;
 
@@ -528,12 +527,12 @@ impl<'de, I: Iterator<Item = Param<'de>>> SeqAccess<'de> for Items<I> {
 }
 
 /// Parameters by name.
-struct Members<'de, I> {
+struct PathMembers<'de, I> {
     params: I,
     value: Option<Param<'de>>,
 }
 
-impl<'de, I: Iterator<Item = Param<'de>>> MapAccess<'de> for Members<'de, I> {
+impl<'de, I: Iterator<Item = Param<'de>>> MapAccess<'de> for PathMembers<'de, I> {
     type Error = Failed;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(

@@ -5,18 +5,18 @@ use http::StatusCode;
 use http::request::Parts;
 use serde_core::de::DeserializeOwned;
 
-use crate::extract::input::{Head, HeadInput, Input, Source};
+use crate::extract::input::{Head, HeadInput, Input, RawInput};
 use crate::extract::{Location, form_data};
 use crate::{Error, Request};
 
 /// Data from the query string.
 ///
-/// A field that is a list takes a name that is repeated, or one that occurs once; with `#[serde(default)]` also one that is missing.
-/// An empty value is `None` for an optional number. `+` is a blank. Names that the type doesn't know are
-/// ignored, unless it has `#[serde(deny_unknown_fields)]`. `NaN` and `inf` are no numbers here.
+/// A field that is a list accepts a name that occurs once or several times; with `#[serde(default)]` the name may also be missing. An empty value
+/// is `None` for an optional number. `+` is a space. Unknown names are ignored, unless the type has `#[serde(deny_unknown_fields)]`. `NaN` and
+/// `inf` are not accepted as numbers.
 ///
-/// No query is an empty one. What the type refuses is a 400 that names the field; see [`Json`](crate::extract::Json) for the codes. A
-/// query that is not UTF-8 when decoded is a 400 as well.
+/// A missing query is the same as an empty one. A query that does not have the expected form is a 400 with the field; see
+/// [`Json`](crate::extract::Json) for the codes. A query that is not UTF-8 when decoded is a 400, and one with more than 20,000 pairs a 414.
 ///
 /// # Example
 ///
@@ -44,18 +44,18 @@ impl<T: DeserializeOwned + Send> Input for Query<T> {
     super::data_of!(T);
     const LOCATION: Location = Location::Query;
 
-    async fn read(req: &mut Request) -> Result<Source, Error> {
+    async fn read(req: &mut Request) -> Result<RawInput, Error> {
         Self::find((&*req).into())
     }
 
-    fn parse(source: &Source) -> Result<Self, Error> {
+    fn parse(source: &RawInput) -> Result<Self, Error> {
         form_data::parse(Location::Query, StatusCode::BAD_REQUEST, source).map(Self)
     }
 }
 
 impl<T: DeserializeOwned + Send> HeadInput for Query<T> {
-    fn find(head: Head<'_>) -> Result<Source, Error> {
-        Ok(Source::query(head.uri.clone()).under(head))
+    fn find(head: Head<'_>) -> Result<RawInput, Error> {
+        Ok(RawInput::query(head.uri.clone()).under(head))
     }
 }
 

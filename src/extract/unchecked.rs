@@ -5,7 +5,7 @@ use std::fmt;
 use axum_core::extract::{FromRequest, FromRequestParts};
 use http::request::Parts;
 
-use crate::extract::input::{self, BodyInput, HeadInput, Source};
+use crate::extract::input::{self, BodyInput, HeadInput, RawInput};
 use crate::{Error, Request};
 
 /// Data of the right form whose rules are still to be checked: for rules that need a context, and for data from elsewhere.
@@ -16,7 +16,7 @@ use crate::{Error, Request};
 #[derive(Clone)]
 pub struct Unchecked<E> {
     input: E,
-    source: Source,
+    source: RawInput,
 }
 
 impl<E> Unchecked<E> {
@@ -24,11 +24,11 @@ impl<E> Unchecked<E> {
     ///
     /// The number of its values is not bounded here: bound it where it is made.
     pub fn new(input: E) -> Self {
-        Self { input, source: Source::body("") }
+        Self { input, source: RawInput::body("") }
     }
 
     /// The data, and the source that it was made from.
-    pub fn into_parts(self) -> (E, Source) {
+    pub fn into_parts(self) -> (E, RawInput) {
         (self.input, self.source)
     }
 }
@@ -48,7 +48,7 @@ where
     type Rejection = Error;
 
     fn from_request(req: Request, _: &S) -> impl Future<Output = Result<Self, Error>> + Send {
-        input::take(req, Source::for_validation, |input, source| Ok(Self { input, source }))
+        input::take(req, RawInput::for_validation, |input, source| Ok(Self { input, source }))
     }
 }
 
