@@ -2,14 +2,14 @@
 //!
 //! # What it does
 //!
-//! [`Garde<E>`] stands around another extractor, as `Valid<E>` does: `Garde<Json<T>>`, `Garde<Form<T>>`, `Garde<Query<T>>`,
-//! `Garde<Path<T>>`, where `T` derives [`garde::Validate`]. The refusal has the same shape: all errors at once, each with a JSON Pointer in
-//! the names of the client, a code and a text, never the value.
+//! [`Garde<E>`] wraps another extractor, as `Valid<E>` does: `Garde<Json<T>>`, `Garde<Form<T>>`, `Garde<Query<T>>`,
+//! `Garde<Path<T>>`, where `T` derives [`garde::Validate`]. The refusal has the same format: all errors at once, each with a JSON
+//! Pointer in the names that the client uses, a code and a text, never the value.
 //!
 //! # Example
 //!
-//! The manifest names `garde` as well: `garde = { version = "0.23", default-features = false, features = ["derive"] }`, and among its
-//! features those of its rules, such as `email`.
+//! Add `garde` to the manifest: `garde = { version = "0.23", default-features = false, features = ["derive"] }`, with the features of the rules
+//! that you use, such as `email`.
 //!
 //! ```
 //! use garde::Validate;
@@ -76,13 +76,12 @@
 //!
 //! | cause | status | body |
 //! | --- | --- | --- |
-//! | what `E` refuses | as with `E` | as with `E` |
+//! | `E` refuses the request | that of `E` | that of `E` |
 //! | a rule is broken | 422 | problem+json with `errors` |
 //!
-//! The code is the name of the rule (`length`, `range`, `email`, ..); `invalid` for rules of one's own, whose text is passed on. Names
-//! that differ from those of the program in more than case and separators, and flattened structs, are told as the program names them. The
-//! keys of maps, and what stands beneath flattened structs and enums, are told as `*`; see
-//! [`InvalidInput::tell_keys`](crate::extract::InvalidInput::tell_keys).
+//! The code is the name of the rule (`length`, `range`, `email`, ..), or `invalid` for a custom rule, whose text is sent. A field whose wire name
+//! differs from its Rust name in more than case and separators, and a flattened struct, have their Rust name. The keys of maps, and
+//! the names beneath flattened structs and enums, are `*`; see [`InvalidInput::tell_keys`](crate::extract::InvalidInput::tell_keys).
 //!
 //! # Limits
 //!
@@ -91,7 +90,7 @@
 //!
 //! # What it provides
 //!
-//! As an extractor nothing; the step of [`Garde::step`] provides `Garde<T>`, for which `T` must be `Clone`.
+//! The extractor provides nothing. The step of [`Garde::step`] provides `Garde<T>`, for which `T` must be `Clone`.
 //!
 //! # Where to put it
 //!
@@ -121,7 +120,7 @@ use crate::extract::{BodyInput, FieldError, HeadInput, Input, RawInput, Unchecke
 use crate::middleware::checking;
 use crate::{Body, Endpoint, Error, Middleware, Next, Request, Response};
 
-/// Data that keeps the rules of its type, by [`garde`]. See the [module](self).
+/// Data that passed the rules of its type, by [`garde`]. See the [module](self).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Garde<E>(pub E);
 
@@ -192,8 +191,7 @@ impl<E: Input + 'static> Garde<E> {
         checking::unchecked(data, move |input, source| check(input, &context, source)).await
     }
 
-    /// A step that validates what the extractor `E` takes, and provides it as `Garde<T>` to the steps after it. The body is left in
-    /// the request.
+    /// A step that validates the data of the extractor `E`, and provides it as `Garde<T>` to the steps after it. The body stays in the request.
     ///
     /// # Example
     ///
@@ -222,7 +220,7 @@ impl<E: Input + 'static> Garde<E> {
     }
 }
 
-/// What the step provides. An extractor has no rules of its own, so that this is never `Garde<Json<T>>`.
+/// The value that the step provides. An extractor has no rules of its own, so this is never `Garde<Json<T>>`.
 impl<T> FromChain for Garde<T>
 where
     T: Validate + Clone + Send + Sync + 'static,
@@ -337,10 +335,10 @@ fn field_errors<E: Input>(source: &RawInput, report: &Report) -> Vec<FieldError>
     entries.into_iter().map(|(_, entry)| entry).collect()
 }
 
-/// More than any refusal lists.
+/// The most errors that are converted. A refusal lists fewer.
 const MAX_LISTED: usize = 1000;
 
-/// The texts of garde with the code and the limit in front, so that neither has to be guessed from the words.
+/// Texts for garde that begin with the code and the limit of the rule, which garde does not report otherwise. `message` splits them again.
 struct Codes;
 
 const MARK: char = '\u{1}';
@@ -399,7 +397,7 @@ impl I18n for Codes {
     }
 
     fn pattern_no_match(&self, _: &dyn Display) -> Cow<'static, str> {
-        coded("regex", None, "Has not the required format")
+        coded("regex", None, "Does not have the required format")
     }
 
     fn contains_missing(&self, pattern: &dyn Display) -> Cow<'static, str> {
@@ -443,11 +441,11 @@ impl I18n for Codes {
     }
 
     fn ascii_invalid(&self) -> Cow<'static, str> {
-        coded("ascii", None, "Must be ASCII characters alone")
+        coded("ascii", None, "Must contain only ASCII characters")
     }
 
     fn alphanumeric_invalid(&self) -> Cow<'static, str> {
-        coded("alphanumeric", None, "Must be letters and digits alone")
+        coded("alphanumeric", None, "Must contain only letters and digits")
     }
 
     fn required_not_set(&self) -> Cow<'static, str> {

@@ -1,4 +1,4 @@
-//! What goes wrong while a request is served, and how the client is told.
+//! Errors while a request is served, and the responses for them.
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
@@ -16,20 +16,20 @@ use http_body_util::LengthLimitError;
 
 use crate::{Body, Response};
 
-/// Why a request was not served: a status, a text for the client, and a cause that the client never sees.
+/// Why a request failed: a status, a text for the client, and a cause that is never sent.
 ///
-/// Any [`std::error::Error`] converts into it by `?` and is a 500, or a 413 if it comes of a body that is longer than its limit.
-/// [`Error::new`] is for the rest. As a response it is
+/// Any [`std::error::Error`] converts into it by `?`. It is then a 500, or a 413 if the cause is a body that is longer than its limit. Use
+/// [`Error::new`] for every other status. As a response it is
 /// `application/problem+json` ([RFC 9457](https://www.rfc-editor.org/rfc/rfc9457)):
 ///
 /// ```json
 /// {"type":"about:blank","title":"Not Found","status":404,"detail":"User not found"}
 /// ```
 ///
-/// With a status of 500 and above neither the cause nor the detail is sent: they go to [`tracing`] at level `ERROR`.
+/// If the status is 500 or above, neither the cause nor the detail is sent. They are logged through [`tracing`] at level `ERROR`.
 ///
-/// The response carries the error along, so that [`Chain::on_error`](crate::Chain::on_error) can render it in another way and a
-/// middleware can look at it with [`Error::of`].
+/// The response carries the error: [`Chain::on_error`](crate::Chain::on_error) can render it in another way, and a middleware can read it with
+/// [`Error::of`].
 ///
 /// # Example
 ///
@@ -57,7 +57,7 @@ struct ErrorInner {
     members: Vec<(Cow<'static, str>, String)>,
     headers: HeaderMap,
     source: Option<Arc<BoxError>>,
-    /// An error that a hook makes a response of again is told once.
+    /// An error that a hook renders again is logged only once.
     logged: AtomicBool,
 }
 
@@ -78,12 +78,12 @@ impl Error {
         }))
     }
 
-    /// A 500 whose text is for the log alone.
+    /// A 500 whose text is only logged.
     pub(crate) fn internal(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, detail)
     }
 
-    /// A 500 with its cause; or a 413, if that is a body which was too long.
+    /// A 500 with its cause, or a 413 if the cause is a body that was too long.
     pub(crate) fn from_source(source: BoxError) -> Self {
         let error = match is_length_limit(&*source) {
             true => body_too_large(),
@@ -98,7 +98,7 @@ impl Error {
         self.with(|inner| inner.source = Some(Arc::new(source.into())))
     }
 
-    /// Sets a header of the response, such as `WWW-Authenticate`; a second value for a name is appended.
+    /// Adds a header field to the response, such as `WWW-Authenticate`. A second value for a name is appended.
     ///
     /// # Example
     ///
@@ -117,7 +117,7 @@ impl Error {
         })
     }
 
-    /// Sets the `type` member, a URI that names the kind of problem. Defaults to `about:blank`.
+    /// Sets the `type` member, a URI that identifies the kind of problem. Defaults to `about:blank`.
     #[must_use]
     pub fn with_type(self, uri: impl Into<Cow<'static, str>>) -> Self {
         self.with(|inner| inner.type_uri = uri.into())
@@ -129,7 +129,7 @@ impl Error {
         self.with(|inner| inner.title = Some(title.into()))
     }
 
-    /// Adds an extension member to the problem object. `json` must be a JSON text; it is sent as it is.
+    /// Adds an extension member to the problem object. `json` must be a JSON text. It is sent unchanged.
     ///
     /// # Example
     ///
@@ -145,7 +145,7 @@ impl Error {
     }
 
     fn with(mut self, change: impl FnOnce(&mut ErrorInner)) -> Self {
-        // An error that a response carries is shared.
+        // The error is shared if a response carries it.
         if let Some(inner) = Arc::get_mut(&mut self.0) {
             change(inner);
             return self;
@@ -174,7 +174,7 @@ impl Error {
         &self.0.detail
     }
 
-    /// The `title` member: what was set, or the reason phrase of the status.
+    /// The `title` member: the one that was set, or the reason phrase of the status.
     pub fn title(&self) -> &str {
         match &self.0.title {
             Some(title) => title,
@@ -187,7 +187,7 @@ impl Error {
         &self.0.type_uri
     }
 
-    /// The headers that belong to the refusal, such as a challenge.
+    /// The header fields of the response, such as a challenge.
     pub fn headers(&self) -> &HeaderMap {
         &self.0.headers
     }
@@ -197,12 +197,12 @@ impl Error {
         self.0.members.iter().map(|(name, json)| (&**name, json.as_str()))
     }
 
-    /// The cause, if there is one. It is for logs; don't send it.
+    /// The cause, if there is one. Log it, but do not send it.
     pub fn source(&self) -> Option<&(dyn std::error::Error + Send + Sync + 'static)> {
         self.0.source.as_deref().map(|source| &**source)
     }
 
-    /// The error that a response carries, whoever rendered it.
+    /// The error that a response carries, also if a hook has rendered it.
     ///
     /// # Example
     ///
@@ -234,7 +234,7 @@ impl Error {
         (!carried.rendered).then(|| carried.error.clone())
     }
 
-    /// Notes on a response that it is this error, rendered by a hook.
+    /// Marks a response as this error, rendered by a hook.
     pub(crate) fn mark_rendered(self, response: &mut Response) {
         response.extensions_mut().insert(Carried { error: self, rendered: true });
     }
@@ -302,7 +302,7 @@ impl fmt::Display for Error {
     }
 }
 
-/// The cause is left out: it may hold what must not be logged twice.
+/// The cause is left out: it may contain secrets, and it is logged elsewhere.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Error")

@@ -1,9 +1,9 @@
-//! What a rule says when it is given no message of its own.
+//! The texts of rules without a message of their own.
 
 use serde_json::Value;
 use validator::ValidationError;
 
-/// A sentence without its subject, made of the code and the limits; never of the value.
+/// A sentence without a subject, from the code and the limits of the rule. It never contains the value.
 pub(super) fn of(error: &ValidationError) -> String {
     let param = |name: &str| error.params.get(name).filter(|value| !value.is_null());
     match &*error.code {
@@ -20,13 +20,13 @@ pub(super) fn of(error: &ValidationError) -> String {
         "must_match" => "Must be the same as the other field".to_owned(),
         "contains" => match param("needle") {
             Some(needle) => format!("Must contain {needle}"),
-            None => "Lacks what it must contain".to_owned(),
+            None => "Does not contain the required text".to_owned(),
         },
         "does_not_contain" => match param("needle") {
             Some(needle) => format!("Must not contain {needle}"),
-            None => "Contains what it must not".to_owned(),
+            None => "Contains text that is not allowed".to_owned(),
         },
-        "regex" => "Has not the required format".to_owned(),
+        "regex" => "Does not have the required format".to_owned(),
         "credit_card" => "Must be a card number".to_owned(),
         "non_control_character" => "Must not contain control characters".to_owned(),
         _ => "Is not valid".to_owned(),
@@ -39,7 +39,7 @@ fn length(
     max: Option<&Value>,
     equal: Option<&Value>,
 ) -> String {
-    // Only its kind is looked at.
+    // Only the kind of the value is used.
     let unit = match value {
         Some(Value::Array(_) | Value::Object(_)) => ["item", "items"],
         _ => ["character", "characters"],

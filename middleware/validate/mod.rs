@@ -1,17 +1,17 @@
-//! Validation of what a client submits, with the rules of [`validator`].
+//! Validation of client input with the rules of [`validator`].
 //!
 //! # What it does
 //!
-//! [`Valid<E>`] is an extractor around another one, such as `Valid<Json<T>>`; [`ValidateInput`] does the same as a step, and provides
-//! [`Valid<T>`] to the steps after it. Every rule is applied, and all errors, up to a hundred, are told at once, in the order of the fields. Each has a JSON
-//! Pointer in the names that the client uses, a code, a text and the limits of the rule; what was submitted is in none of them,
-//! nor in the log.
+//! [`Valid<E>`] is an extractor around another one, such as `Valid<Json<T>>`. [`ValidateInput`] does the same as a step, and provides
+//! [`Valid<T>`] to the steps after it. Every rule is applied. All errors, up to a hundred, are reported at once, in the order of the fields.
+//! Each has a JSON Pointer in the names that the client uses, a code, a text and the limits of the rule. Neither they nor the log contain
+//! submitted data.
 //!
-//! Names of the client are those of serde: renamed, flattened, aliases. The key of a map, which a client has made up, is told as `*`
-//! unless [`InvalidInput::tell_keys`](crate::extract::InvalidInput::tell_keys) is set. The engine doesn't know them. Most are found by what serde
-//! declares; for a field whose name says nothing of its other name, the refused input is changed one value at a time and
-//! validated again, once for a field of a type, at most 256 times and over at most 512 KiB a request. So rules must have no side effects; checks that
-//! have some belong into [`ValidateInput::check`]. Input of more than 64 KiB is not tried.
+//! The names that the client uses are those of serde: renamed, flattened, aliases. The engine does not know them. Most are found among the names
+//! that serde declares. If a field's two names are not similar, the refused input is changed one value at a time and validated again: once for a
+//! field of a type, at most 256 times, and over at most 512 KiB for a request. Input of more than 64 KiB is not changed. Rules must therefore have
+//! no side effects; use [`ValidateInput::check`] for checks that have them. The key of a map, which the client has chosen, is `*` unless
+//! [`InvalidInput::tell_keys`](crate::extract::InvalidInput::tell_keys) is set.
 //!
 //! # Example
 //!
@@ -32,7 +32,7 @@
 //! # let _ = chain.build();
 //! ```
 //!
-//! # Example: 400, texts of one's own, and a check that waits
+//! # Example: 400, custom texts, and an async check
 //!
 //! ```
 //! use serde::Deserialize;
@@ -63,25 +63,27 @@
 //!
 //! | cause | status | body |
 //! | --- | --- | --- |
-//! | what the extractor refuses | as with the extractor | as with the extractor |
+//! | the extractor refuses the request | that of the extractor | that of the extractor |
 //! | rules are broken | 422, or 400 with [`InvalidInput::bad_request`](crate::extract::InvalidInput::bad_request) | problem+json with `errors`, see [`FieldError`] |
 //! | the context of the rules is missing | 500 | problem+json |
 //!
-//! The codes are those of the rules: `length`, `range`, `email`, `url`, `ip`, `required`, `must_match`, `contains`, `does_not_contain`, `regex`,
-//! `credit_card`, `non_control_character`, and what `code = ".."` and your own rules say. An error of a `schema` rule stands at the
-//! struct.
+//! The codes are the names of the rules: `length`, `range`, `email`, `url`, `ip`, `required`, `must_match`, `contains`, `does_not_contain`,
+//! `regex`, `credit_card`, `non_control_character`, and the codes of `code = ".."` and of your own rules. The error of a `schema` rule has the
+//! pointer of the struct.
 //!
 //! # What it provides
 //!
-//! The step: [`Valid<T>`], which a handler takes by this name; where the rules have a context, as `Provided<Valid<T>>`. `T` must be `Clone`.
+//! The step provides [`Valid<T>`]. A handler takes it by this name, or as `Provided<Valid<T>>` if the rules have a context. `T` must be `Clone`.
 //!
 //! # Where to put it
 //!
 //! After authentication and limits: a request that they refuse is not parsed.
 //!
-//! Of the engine it is good to know: `nested` needs the trait `validator::Validate` in scope. A rule counts characters (`length`), takes `a@b` for an email
-//! address and `javascript:` for a URL: for links there is [`web_url`]. A field with rules and `nested` has its nested errors
-//! told when its own rules are kept. Items of a `HashSet` are numbered as the set orders them.
+//! # Notes on the engine
+//!
+//! `nested` needs the trait `validator::Validate` in scope. `length` counts characters. `email` accepts `a@b`, and `url` accepts `javascript:`; use
+//! [`web_url`] for links. If a field has rules and `nested`, its nested errors are reported only if its own rules pass. Items of a `HashSet` are
+//! numbered in the order of the set.
 //!
 //! # Limits
 //!
@@ -125,12 +127,12 @@ use crate::extract::{BodyInput, FieldError, HeadInput, Input, RawInput, Unchecke
 use crate::middleware::checking;
 use crate::{Body, Endpoint, Error, Middleware, Next, Request, Response};
 
-/// Data that keeps the rules of its type.
+/// Data that passed the rules of its type.
 ///
-/// As an extractor it stands around another one: `Valid<Json<T>>`, `Valid<Form<T>>`, `Valid<Query<T>>`, `Valid<Path<T>>`, where `T`
-/// derives [`validator::Validate`]. The data is read through it: `user.email`; the pattern `Valid(Json(user))` moves it out.
+/// As an extractor it wraps another one: `Valid<Json<T>>`, `Valid<Form<T>>`, `Valid<Query<T>>`, `Valid<Path<T>>`, where `T`
+/// derives [`validator::Validate`]. It derefs to the data: `user.email`. The pattern `Valid(Json(user))` moves the data out.
 ///
-/// Behind the step [`ValidateInput`] it is what that step provides, around the data itself: `Valid<T>`.
+/// After the step [`ValidateInput`] it is the value that the step provides, around the data itself: `Valid<T>`.
 ///
 /// # Example
 ///
@@ -290,7 +292,7 @@ where
     }
 }
 
-/// What [`ValidateInput`] provides. An extractor has no rules of its own, so that this is never `Valid<Json<T>>`.
+/// The value that [`ValidateInput`] provides. An extractor has no rules of its own, so this is never `Valid<Json<T>>`.
 impl<T> FromChain for Valid<T>
 where
     T: validator::Validate + Clone + Send + Sync + 'static,
@@ -302,9 +304,9 @@ where
     }
 }
 
-/// A rule for links: `http` or `https`, with a host, and without a user name in front of it.
+/// A rule for links: `http` or `https`, with a host and without a user name.
 ///
-/// The rule `url` of the engine takes `javascript:` and `file:` as well.
+/// The rule `url` of the engine also accepts `javascript:` and `file:`.
 ///
 /// # Errors
 ///
@@ -327,7 +329,7 @@ where
 /// ```
 pub fn web_url(text: &str) -> Result<(), ValidationError> {
     let refused = || ValidationError::new("url").with_message("Must be a web address".into());
-    // A fragment is no part of what `Uri` reads.
+    // `Uri` does not accept a fragment.
     let uri: Uri = text.split('#').next().unwrap_or_default().parse().map_err(|_| refused())?;
     let web = uri.scheme().is_some_and(|scheme| [Scheme::HTTP, Scheme::HTTPS].contains(scheme));
     let host = uri
@@ -373,9 +375,9 @@ fn refuse(source: &RawInput, errors: Vec<FieldError>) -> Error {
     source.refuse(StatusCode::UNPROCESSABLE_ENTITY, "The input is not valid", errors)
 }
 
-/// A step that validates what the client submits, and provides it as [`Valid<T>`] to the steps after it.
+/// A step that validates the input of the client, and provides it as [`Valid<T>`] to the steps after it.
 ///
-/// The body is left in the request, so that a later step may read it again.
+/// The body stays in the request for later steps.
 ///
 /// # Example
 ///
@@ -409,11 +411,8 @@ where
     E: Input + 'static,
     E::Data: Clone + Send + Sync + 'static,
 {
-    /// A step that validates what the extractor `E` takes.
-    #[allow(
-        clippy::new_without_default,
-        reason = "a step without its extractor named says nothing"
-    )]
+    /// A step that validates the data of the extractor `E`.
+    #[allow(clippy::new_without_default, reason = "a step is unclear without its extractor")]
     pub fn new() -> Self
     where
         E::Data: validator::Validate,
@@ -421,10 +420,10 @@ where
         Self { rules: Arc::new(|data, _| Some(data.validate())), checks: Vec::new() }
     }
 
-    /// A step for rules that have a context, `#[validate(context = C)]`: an earlier step provides it.
+    /// A step for rules that have a context, `#[validate(context = C)]`, which an earlier step provides.
     ///
-    /// A later handler takes the data as `Provided<Valid<T>>`. Where no step provides the context, each request is a 500; with
-    /// [`Unchecked`] the compiler says so instead.
+    /// A later handler takes the data as `Provided<Valid<T>>`. If no step provides the context, each request is a 500. With [`Unchecked`] and
+    /// [`Valid::check_with`] it is a compile error instead.
     pub fn with_context<C>() -> Self
     where
         C: Send + Sync + 'static,
@@ -436,10 +435,10 @@ where
         Self { rules: Arc::new(rules), checks: Vec::new() }
     }
 
-    /// Adds a check that has to wait for something: whether a name is taken, for instance.
+    /// Adds an async check, for instance whether a name is taken.
     ///
-    /// It runs when the rules are kept, after the checks that were added before it, and says which fields are at fault; with none the data is
-    /// valid. `Err` is the answer, such as a 500 where a database fails.
+    /// It runs if the rules pass, after the checks that were added before it, and returns the errors of the fields. If there are none, the data is
+    /// valid. An `Err` becomes the response, such as a 500 if a database fails.
     ///
     /// # Example
     ///

@@ -1,9 +1,9 @@
-//! The name that the client uses for a field, from the one that the program uses.
+//! Finds the wire name of a field from its Rust name.
 //!
-//! The engine knows the names of the program alone: not what serde renames, flattens or gives an alias. serde tells the names of the
-//! client ([`Input::fields`]), but not which is which. Most differ in case only. For the others the input is changed one value at a time
-//! and validated again: the field whose error then changes is the one that this value went into. That is done once for a field of a
-//! type, within bounds, and only for input that was refused anyway.
+//! The engine knows only Rust names, and not what serde renames, flattens or gives an alias. serde reports the wire names
+//! ([`Input::fields`]), but not which field each of them belongs to. Most differ only in case. For the others the input is changed one value at a
+//! time and validated again: a value belongs to the field whose error changes. This is done once for a field of a type, within bounds, and
+//! only for input that is refused.
 
 use std::any::TypeId;
 use std::borrow::Cow;
@@ -21,16 +21,16 @@ use crate::extract::{Input, Location, RawInput, same_name};
 /// The rules of a type, with their context if they have one.
 pub(super) type Rules<'a, T> = dyn Fn(&T) -> Result<(), ValidationErrors> + 'a;
 
-/// Where the errors of a field stand for the client.
+/// The wire name of a field.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum WireName {
-    /// In a member of this name.
+    /// The field is a member with this name.
     Member(String),
-    /// Where the struct stands: it is flattened.
+    /// The field is flattened into the struct around it, and adds no step to the path.
     Same,
 }
 
-/// A step in the names of the program.
+/// A step of a path in Rust names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum PathStep {
     Field(Cow<'static, str>),
@@ -39,7 +39,7 @@ pub(super) enum PathStep {
 
 pub(super) struct WireNames<'a, E: Input> {
     rules: &'a Rules<'a, E::Data>,
-    /// `None` for the parameters of a path, and for what is too large to be changed again and again.
+    /// `None` for path parameters, and for input that is too large to be changed repeatedly.
     document: Option<Submitted>,
     /// How often the input may still be validated again.
     attempts: Rc<Cell<u32>>,
@@ -49,13 +49,13 @@ impl<'a, E: Input + 'static> WireNames<'a, E> {
     pub(super) fn new(source: &RawInput, rules: &'a Rules<'a, E::Data>) -> Self {
         let document =
             E::is_named().then(|| Submitted::read(E::LOCATION, source.bytes())).flatten();
-        // A large input is tried less often, so that a refusal costs no client much more than it costs us.
+        // A large input is changed less often, which bounds the work of a refusal.
         let affordable = MAX_TRIED_BYTES / source.bytes().len().max(1);
         let attempts = u32::try_from(affordable).unwrap_or(u32::MAX).min(MAX_ATTEMPTS);
         Self { rules, document, attempts: Rc::new(Cell::new(attempts)) }
     }
 
-    /// The name of the field `name`, which is at `path`, in a struct that is at `wire` and has the fields `declared`.
+    /// The wire name of the field `name`, which is at `path`. Its struct is at `wire` and has the wire names `declared`.
     pub(super) fn find(
         &self,
         path: &[PathStep],
@@ -87,7 +87,7 @@ impl<'a, E: Input + 'static> WireNames<'a, E> {
         let key = cache_key::<E>(path, name);
         let cached = cache().lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
         match cached {
-            // Without declared names, what one client submits says nothing of the next.
+            // Without declared names, the input of one client does not determine the names of another.
             Some(WireName::Member(found))
                 if (submitted || declared.is_none()) && !present.contains(&&*found) => {}
             Some(found) => return found,
@@ -117,7 +117,7 @@ impl<'a, E: Input + 'static> WireNames<'a, E> {
         }
     }
 
-    /// Which of the values that were submitted went into the field?
+    /// Finds the submitted value that belongs to the field, by changing values.
     fn find_by_change(
         &self,
         document: &Submitted,
@@ -153,7 +153,7 @@ impl<'a, E: Input + 'static> WireNames<'a, E> {
                 };
                 if changes.into_iter().any(|change| went_there(change) == Some(true)) {
                     let container = submitted.is_object() || submitted.is_array();
-                    // The keys of a flattened map are the client's: they are no names of the field.
+                    // The client has chosen the keys of a flattened map. They are not names of the field.
                     let flattened_map = declared.is_none()
                         && match kind {
                             ValidationErrorsKind::List(_) => {
@@ -171,7 +171,7 @@ impl<'a, E: Input + 'static> WireNames<'a, E> {
         None
     }
 
-    /// Which of the values that were not submitted is the field without?
+    /// Finds the missing value of the field, by adding values.
     fn find_by_absence(
         &self,
         document: &Submitted,
@@ -183,7 +183,7 @@ impl<'a, E: Input + 'static> WireNames<'a, E> {
     ) -> Option<WireName> {
         let mut leaf = path.to_vec();
         leaf.push(PathStep::Field(Cow::Owned(name.to_owned())));
-        // A member that is null is without a value, too.
+        // A member that is null counts as missing.
         let is_null = |key: &&&str| {
             let at: Vec<String> = wire.iter().cloned().chain([(**key).to_string()]).collect();
             document.at(&at).is_none_or(Value::is_null)
@@ -242,7 +242,7 @@ impl<'a, E: Input + 'static> WireNames<'a, E> {
         found
     }
 
-    /// What the rules say to the input with this value in its place. Where enough was tried, the input isn't copied either.
+    /// Validates the input with another value at `place`. If no attempt is left, the input is not copied.
     fn validate_with(
         &self,
         document: &Submitted,
@@ -253,7 +253,7 @@ impl<'a, E: Input + 'static> WireNames<'a, E> {
         self.validate(&document.with(place, value)?)
     }
 
-    /// What the rules say to this input. `None`: it can't be read, or enough was tried.
+    /// Validates an input. `None` if it can't be parsed, or no attempt is left.
     fn validate(&self, document: &Submitted) -> Option<Option<ValidationErrors>> {
         self.attempts.set(self.attempts.get().checked_sub(1)?);
         let input = E::parse(&RawInput::body(document.write())).ok()?;
@@ -261,7 +261,7 @@ impl<'a, E: Input + 'static> WireNames<'a, E> {
     }
 }
 
-/// The submitted text as a tree that can be changed. The pairs of a form are an object of texts.
+/// The submitted input as a tree that can be changed. The pairs of a form become an object of texts.
 #[derive(Clone)]
 struct Submitted {
     root: Value,
@@ -350,7 +350,7 @@ impl Submitted {
     }
 }
 
-/// Other values of the kind, most of which the type can still be read from.
+/// Other values of the same kind. The type can be parsed from most of them.
 fn changes(value: &Value) -> Vec<Value> {
     match value {
         Value::Null => {
@@ -396,7 +396,7 @@ fn changes(value: &Value) -> Vec<Value> {
     }
 }
 
-/// The places of the values inside `value` that have no parts.
+/// Collects the paths of the values inside `value` that are neither objects nor lists.
 fn scalars(value: &Value, at: &mut Vec<String>, places: &mut Vec<Vec<String>>) {
     if places.len() >= MAX_FIELDS {
         return;
@@ -420,7 +420,7 @@ fn scalars(value: &Value, at: &mut Vec<String>, places: &mut Vec<Vec<String>>) {
     }
 }
 
-/// The first errors without parts, and the path to them.
+/// The first errors of a single field, and the path to them.
 fn first_leaf<'e>(
     kind: &'e ValidationErrorsKind,
     path: &mut Vec<PathStep>,
@@ -434,7 +434,7 @@ fn first_leaf<'e>(
             errors
         }
     };
-    // An error of a whole struct has no value to compare.
+    // The error of a whole struct has no value to compare.
     let fields = errors.errors().iter().filter(|(name, _)| *name != "__all__");
     let (name, kind) = fields.min_by_key(|(name, _)| *name)?;
     path.push(PathStep::Field(name.clone()));
@@ -468,7 +468,7 @@ fn take(errors: &mut ValidationErrors, path: &[PathStep]) -> Option<ValidationEr
     follow(errors, path).cloned()
 }
 
-/// What was submitted, as the engine saw it. It never leaves this module.
+/// The submitted value in the error of the engine. It never leaves this module.
 fn value(errors: &[ValidationError]) -> &Value {
     errors.iter().find_map(|error| error.params.get("value")).unwrap_or(&Value::Null)
 }
@@ -488,7 +488,7 @@ fn cache_key<E: 'static>(path: &[PathStep], name: &str) -> CacheKey {
     (TypeId::of::<E>(), text)
 }
 
-/// What was found out by trial. Its keys are names in the program, so that clients can't make it grow.
+/// The names that were found by changing values. The keys are names in the program, so clients can't make it grow.
 fn cache() -> &'static Mutex<HashMap<CacheKey, WireName>> {
     static CACHE: OnceLock<Mutex<HashMap<CacheKey, WireName>>> = OnceLock::new();
     CACHE.get_or_init(Mutex::default)

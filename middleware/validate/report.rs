@@ -1,4 +1,4 @@
-//! The errors of the engine as a list for the client.
+//! Turns the errors of the engine into a list for the client.
 
 use std::borrow::Cow;
 
@@ -23,13 +23,13 @@ pub(super) fn field_errors<E: Input + 'static>(
 struct Report<'a, E: Input> {
     source: &'a RawInput,
     names: WireNames<'a, E>,
-    /// Which steps on the way to the present place are keys that the client has chosen.
+    /// The depths of the current path whose steps are keys that the client has chosen.
     keys: Vec<usize>,
     list: Vec<FieldError>,
 }
 
 impl<E: Input + 'static> Report<'_, E> {
-    /// `path` is in the names of the program, `wire` in those of the client.
+    /// Adds the errors of a struct. `path` has the names of the program, `wire` those of the client.
     fn walk(
         &mut self,
         errors: &ValidationErrors,
@@ -44,7 +44,7 @@ impl<E: Input + 'static> Report<'_, E> {
         let mut fields = Vec::new();
         for (name, kind) in errors.errors() {
             let step = match &**name {
-                // What a rule of the whole struct says, and a list without a field around it, stand at the struct itself.
+                // The errors of a rule for the whole struct, and of a list without a field around it, have the pointer of the struct.
                 "__all__" | "_tmp_validator" => WireName::Same,
                 name => self.names.find(path, wire, order, name, kind),
             };
@@ -97,7 +97,8 @@ impl<E: Input + 'static> Report<'_, E> {
         }
     }
 
-    /// The engine numbers the values of a map in the order in which it meets them, which says nothing: so each is looked at alone.
+    /// Adds the errors of a map. The engine numbers its values in the order of iteration, which does not tell the keys. So each value is
+    /// validated in a map of its own.
     fn visit_map(
         &mut self,
         kind: &ValidationErrorsKind,
@@ -117,7 +118,7 @@ impl<E: Input + 'static> Report<'_, E> {
         }
         self.keys.pop();
         if self.list.len() == before {
-            // Too many to look at each: they stand at the map.
+            // There are too many values. Their errors get the pointer of the map.
             leaves(kind, &mut |error| self.push(wire, error));
         }
     }
@@ -129,7 +130,7 @@ impl<E: Input + 'static> Report<'_, E> {
             let own = !self.keys.contains(&depth) && step.len() <= MAX_NAME;
             entry = entry.at(if own { step } else { self.source.key(step) });
         }
-        // `value` is what was submitted, and `other` what it was compared with.
+        // `value` and `other` contain submitted data.
         let mut params: Vec<_> =
             error.params.iter().filter(|(name, _)| *name != "value" && *name != "other").collect();
         params.sort_unstable_by_key(|(name, _)| *name);
@@ -153,8 +154,8 @@ fn leaves(kind: &ValidationErrorsKind, found: &mut impl FnMut(&ValidationError))
     }
 }
 
-/// A longer name is none that a program has.
+/// A longer name does not come from the program.
 const MAX_NAME: usize = 128;
 
-/// More than any refusal lists.
+/// The most errors that are converted. A refusal lists fewer.
 const MAX_LISTED: usize = 1000;

@@ -14,8 +14,8 @@ use crate::{Body, Error, Request};
 
 /// How many bytes of a body the extractors read, as an extension of the request.
 ///
-/// A middleware sets it for the steps after it; the innermost one counts. It holds for the bytes that an extractor reads: behind a
-/// decompression layer, for the decompressed ones. Defaults to 1 MiB, where no middleware sets it.
+/// A middleware sets it for the steps after it. The innermost one applies. It counts the bytes that an extractor reads, which are the
+/// decompressed ones after a layer that decompresses. Defaults to 1 MiB if no middleware sets it.
 ///
 /// # Example
 ///
@@ -38,22 +38,22 @@ impl MaxBody {
         Self(Some(max))
     }
 
-    /// Any number of bytes. Memory then bounds what an extractor reads.
+    /// Any number of bytes. Only memory then bounds what an extractor reads.
     pub const fn unlimited() -> Self {
         Self(None)
     }
 
-    /// The limit in bytes. `None`: there is none.
+    /// The limit in bytes; `None` if there is none.
     pub const fn limit(self) -> Option<u64> {
         self.0
     }
 
-    /// What holds for a request with these extensions.
+    /// The limit of a request with these extensions.
     pub fn of(extensions: &Extensions) -> Self {
         extensions.get().copied().unwrap_or_default()
     }
 
-    /// The refusal of a body above the limit: 413 (RFC 9110, 15.5.14), which names it.
+    /// The refusal of a body that exceeds the limit: 413 (RFC 9110, 15.5.14), with the member `limit`.
     pub fn exceeded(self) -> Error {
         match self.0 {
             Some(limit) => body_too_large().with_member("limit", limit.to_string()),
@@ -68,13 +68,13 @@ impl Default for MaxBody {
     }
 }
 
-/// Reads the whole body of a request, up to [its limit](MaxBody), and leaves an empty one.
+/// Reads the whole body of a request, up to [its limit](MaxBody), and leaves an empty body.
 ///
-/// A middleware that needs the body, to check a signature over it for instance, reads it so and puts it back for the handler.
+/// A middleware that needs the body, for instance to check a signature over it, reads it with this function and then puts it back.
 ///
 /// # Errors
 ///
-/// 413 if the body is longer than the limit, whether it says so ahead or not; 400 if it can't be read to its end.
+/// 413 if the body is longer than the limit, whether `Content-Length` declares it or not; 400 if reading it fails.
 ///
 /// # Example
 ///
@@ -96,7 +96,7 @@ pub async fn read_body(req: &mut Request) -> Result<Bytes, Error> {
     let declared = req.headers().get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok());
     let body = std::mem::take(req.body_mut());
     let hint = body.size_hint();
-    // Behind a decompression layer the declared length is of the bytes on the wire; those are too many as well.
+    // After a layer that decompresses, the declared length is that of the compressed bytes. If those exceed the limit, the others do too.
     if declared.is_some_and(|length: u64| length > limit) || hint.lower() > limit {
         return Err(max.exceeded());
     }
@@ -127,7 +127,7 @@ async fn collect(mut body: Body, limit: u64) -> Result<Bytes, CollectError> {
         if length > limit {
             return Err(CollectError::TooLong);
         }
-        // Most bodies are one frame, which needs no copy.
+        // Most bodies are a single frame, which is not copied.
         if first.is_empty() {
             first = data;
             continue;

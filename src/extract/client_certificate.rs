@@ -11,14 +11,14 @@ use http::request::Parts;
 
 use crate::Error;
 
-/// The certificate by which the client proved in the TLS handshake who it is (mutual TLS).
+/// The certificate with which the client authenticated itself in the TLS handshake (mutual TLS).
 ///
-/// The server puts it in the extensions of each request of the connection, once it is verified. A host that isn't this crate's own
-/// server inserts it itself; it must be one that was verified. A clone shares the bytes.
+/// After verifying it, the server inserts it in the extensions of each request of the connection. A host other than the server of this crate must
+/// insert it itself, and only if it has verified it. Clones share the bytes.
 ///
 /// # Errors
 ///
-/// As an extractor it refuses with 403 if the client showed none. `Option<ClientCertificate>` takes both.
+/// As an extractor it refuses with 403 if the client sent no certificate. `Option<ClientCertificate>` accepts that.
 ///
 /// # Example
 ///
@@ -42,7 +42,7 @@ use crate::Error;
 pub struct ClientCertificate(Arc<[Bytes]>);
 
 impl ClientCertificate {
-    /// A certificate in DER, without what lies between it and its root.
+    /// A certificate in DER, without intermediate certificates.
     pub fn from_der(der: impl Into<Bytes>) -> Self {
         Self(Arc::new([der.into()]))
     }
@@ -53,7 +53,7 @@ impl ClientCertificate {
         (!chain.is_empty()).then_some(Self(chain))
     }
 
-    /// The certificate of the client, in DER. Its SHA-256 is what `x5t#S256` names
+    /// The certificate of the client, in DER. Its SHA-256 digest is the value of `x5t#S256`
     /// ([RFC 8705, 3.1](https://www.rfc-editor.org/rfc/rfc8705#section-3.1)).
     pub fn der(&self) -> &[u8] {
         self.0.first().map_or(&[], |der| der)
@@ -84,7 +84,7 @@ impl<S: Sync> OptionalFromRequestParts<S> for ClientCertificate {
     }
 }
 
-/// The names in it are personal data at times, and are left out.
+/// Leaves the names out, which may be personal data.
 impl fmt::Debug for ClientCertificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientCertificate").field("chain", &self.0.len()).finish_non_exhaustive()

@@ -17,19 +17,19 @@ use crate::{Error, Response};
 ///
 /// # Reading
 ///
-/// The first of several cookies with one name counts: browsers send the one with the longest path first. Values are
-/// percent-decoded; where that gives no UTF-8 they stay as they are. Quotes around a value are dropped. A name is compared byte by
+/// If several cookies have the same name, the first is used: browsers send the one with the longest path first. Values are percent-decoded. A
+/// value that is not UTF-8 then is left unchanged. Quotes around a value are removed. A name is compared byte by
 /// byte, without decoding (`__%48ost-` is not `__Host-`). Only spaces and tabs around a name and a value are removed, as a browser
 /// does when it stores a cookie: any other character that looks blank, such as U+2000, is a part of the name. Otherwise another host
 /// of the same site could plant a cookie that is read as `__Host-`. Anything that is not a pair of name and value is skipped.
 ///
 /// # Setting
 ///
-/// Return it in front of the body: each cookie that was added or removed becomes a `Set-Cookie` of its own. Unless a cookie says otherwise, it is
-/// `HttpOnly`, `Secure`, `SameSite=Lax` and `Path=/`. The prefixes of names are kept to: `__Host-` is always secure, with the
-/// path `/` and no domain; `__Secure-` is always secure.
+/// Return it before the body: each cookie that was added or removed becomes a `Set-Cookie` field. By default a cookie is `HttpOnly`, `Secure`,
+/// `SameSite=Lax` and `Path=/`; set an attribute to change it. The prefixes of names are enforced: a `__Host-` cookie is always secure, with the
+/// path `/` and no domain; a `__Secure-` cookie is always secure.
 ///
-/// A name that is no token, or an attribute with a line break, is a 500.
+/// A name that is not a token, or an attribute with a line break, is a 500.
 ///
 /// # Example
 ///
@@ -50,7 +50,7 @@ use crate::{Error, Response};
 ///
 /// # Example: signed and encrypted
 ///
-/// A signed cookie can be read by the client, an encrypted one can't; neither can be altered, nor moved to another name.
+/// The client can read a signed cookie, but not an encrypted one. It can neither alter one nor move it to another name.
 ///
 /// ```
 /// use tower_chain::extract::Cookies;
@@ -89,7 +89,7 @@ impl Cookies {
     pub fn of(headers: &HeaderMap) -> Self {
         let mut jar = CookieJar::new();
         for field in headers.get_all(COOKIE) {
-            // Bytes beyond ASCII are no cookie characters, but many clients send them.
+            // RFC 6265 does not allow bytes beyond ASCII, but many clients send them.
             let text = String::from_utf8_lossy(field.as_bytes());
             for pair in text.split(';') {
                 let Some((name, value)) = pair.split_once('=') else { continue };
@@ -112,7 +112,7 @@ impl Cookies {
         self.jar.iter().map(Cookie::name_value)
     }
 
-    /// The value of a cookie that [`set_signed`](Self::set_signed) made; `None` if its signature is not true.
+    /// The value of a cookie that [`set_signed`](Self::set_signed) made; `None` if its signature is not valid.
     pub fn verified(&self, key: &Key, name: &str) -> Option<String> {
         let (mac, value) = self.value(name)?.split_at_checked(MAC_LENGTH)?;
         let signed = Cookie::new(name.to_owned(), format!("{mac}{name}={value}"));
@@ -152,7 +152,7 @@ impl Cookies {
         self.remove_cookie(Cookie::new(name.into(), ""))
     }
 
-    /// Removes a cookie with another path or a domain: give it those with which it was set.
+    /// Removes a cookie with another path or a domain. They must be those with which it was set.
     pub fn remove_cookie(mut self, cookie: Cookie<'static>) -> Self {
         let mut cookie = complete(cookie);
         self.jar.force_remove(cookie.name());
@@ -202,7 +202,7 @@ impl IntoResponse for Cookies {
     }
 }
 
-/// The names alone: values may be secrets.
+/// Shows only the names: values may be secrets.
 impl fmt::Debug for Cookies {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.jar.iter().map(Cookie::name)).finish()
@@ -257,11 +257,11 @@ fn field(cookie: &Cookie<'_>) -> Result<HeaderValue, Error> {
 /// What is removed around names and values (RFC 6265bis, 5.6: WSP).
 const BLANKS: [char; 2] = [' ', '\t'];
 
-/// What a cookie's value can't have in it (RFC 6265, 4.1.1), and what decoding would change.
+/// The characters that a cookie's value can't contain (RFC 6265, 4.1.1), and those that decoding would change.
 const NOT_IN_A_VALUE: &AsciiSet =
     &CONTROLS.add(b' ').add(b'"').add(b',').add(b';').add(b'\\').add(b'%');
 
-/// HMAC-SHA256 in base64.
+/// The length of an HMAC-SHA256 in base64.
 const MAC_LENGTH: usize = 44;
 
 #[cfg(test)]
@@ -373,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_cookie_can_have_is_a_500() {
+    fn an_invalid_name_or_attribute_is_a_500() {
         for cookie in [
             Cookie::new("a b", "1"),
             Cookie::new("", "1"),
@@ -387,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn signed_and_encrypted_cookies_hold_against_changes() {
+    fn signed_and_encrypted_cookies_can_not_be_altered() {
         let key = Key::from(&[7; 64]);
         let other = Key::from(&[8; 64]);
         let fields = set(Cookies::default()

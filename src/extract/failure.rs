@@ -1,6 +1,6 @@
-//! What serde says when it fails, in words of our own.
+//! Errors of serde as errors of a field.
 //!
-//! Its messages quote what was submitted, so that none of them is passed on: only what is known of the type is taken out of them.
+//! The messages of serde quote submitted data. They are never sent: only the parts that describe the type are used.
 
 use std::borrow::Cow;
 
@@ -41,7 +41,7 @@ fn pointer<T: DeserializeOwned>(source: &RawInput, path: &Path) -> String {
         let declared = !matches!(segment, Segment::Map { .. })
             || match probe::names::<T>(&steps[..depth]) {
                 FieldNames::Of(fields) => fields.contains(step),
-                // Only what such a struct declares is read where it stands.
+                // serde reads other members of such a struct from a buffer, whose errors have no path.
                 FieldNames::Flattened => true,
                 FieldNames::Free | FieldNames::Unknown => false,
             };
@@ -50,7 +50,7 @@ fn pointer<T: DeserializeOwned>(source: &RawInput, path: &Path) -> String {
     pointer
 }
 
-/// A code, a text, and the name of a field where that is what is at fault.
+/// A code, a text, and the name of the field if the message contains it.
 fn describe(message: &str) -> (&'static str, Cow<'static, str>, Option<&str>) {
     if let Some(rest) = message.strip_prefix("missing field `") {
         return ("missing", "Is missing".into(), rest.split_once('`').map(|(name, _)| name));
@@ -95,9 +95,9 @@ fn describe(message: &str) -> (&'static str, Cow<'static, str>, Option<&str>) {
     }
 }
 
-/// The kinds of values that types of the standard library ask for. What else a type says stays untold.
+/// The kinds of values that types of the standard library expect. Other texts may quote submitted data, and are not used.
 fn expected(text: &str) -> Option<&'static str> {
-    // serde_json says where, after that.
+    // serde_json appends the position.
     let text = text.split_once(" at line ").map_or(text, |(text, _)| text);
     Some(match text {
         "u8" | "u16" | "u32" | "u64" | "u128" | "usize" => "a whole number of at least 0, in range",
@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_submitted_is_never_told() {
+    fn submitted_data_is_never_sent() {
         for message in [
             r#"invalid type: string "hunter2", expected u32 at line 1 column 9"#,
             r#"invalid type: string "x, expected hunter2", expected u32"#,
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn the_kind_that_is_expected_is_told() {
+    fn the_expected_kind_is_reported() {
         for (message, code, detail) in [
             (
                 "invalid type: null, expected a string at line 1 column 2",

@@ -1,4 +1,4 @@
-//! What is wrong with one field of the input.
+//! The error of one field of the input.
 
 use std::borrow::Cow;
 use std::fmt::{self, Write};
@@ -8,16 +8,16 @@ use http::StatusCode;
 use crate::Error;
 use crate::error::push_json_string;
 
-/// One entry of the `errors` list in a refusal: which field, and why.
+/// One entry of the `errors` list in a refusal: a field, and what is wrong with it.
 ///
 /// ```json
 /// {"location":"body","pointer":"/email","code":"email","detail":"Must be an email address"}
 /// ```
 ///
-/// The pointer is a JSON Pointer ([RFC 6901](https://www.rfc-editor.org/rfc/rfc6901)) in the names that the client uses; the empty one
-/// is the whole input. Limits, such as `min` and `max`, stand in the member `params`.
+/// The pointer is a JSON Pointer ([RFC 6901](https://www.rfc-editor.org/rfc/rfc6901)) in the names that the client uses; the empty pointer is the
+/// whole input. Limits, such as `min` and `max`, are in the member `params`.
 ///
-/// What the client submitted belongs in none of its parts.
+/// Put no submitted data into any of its parts.
 ///
 /// # Example
 ///
@@ -40,7 +40,7 @@ pub struct FieldError {
     params: Vec<(Cow<'static, str>, String)>,
 }
 
-/// The part of a request that an input stands in.
+/// The part of a request that an input is read from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Location {
@@ -55,7 +55,7 @@ pub enum Location {
 }
 
 impl FieldError {
-    /// An error of the whole input: a code for programs, and a text for people.
+    /// An error of the whole input, with a code for programs and a human-readable text.
     pub fn new(
         location: Location,
         code: impl Into<Cow<'static, str>>,
@@ -70,7 +70,7 @@ impl FieldError {
         }
     }
 
-    /// Goes one step down, to a member or an item: `at("items").at(0)` is `/items/0`.
+    /// Appends a step to the pointer, a member or an item: `at("items").at(0)` is `/items/0`.
     #[must_use]
     pub fn at(mut self, step: impl fmt::Display) -> Self {
         push_step(&mut self.pointer, &step.to_string());
@@ -84,7 +84,7 @@ impl FieldError {
         self
     }
 
-    /// Adds a parameter of the rule, such as `min`. `json` must be a JSON text; it is sent as it is.
+    /// Adds a parameter of the rule, such as `min`. `json` must be a JSON text. It is sent unchanged.
     #[must_use]
     pub fn with_param(
         mut self,
@@ -95,14 +95,14 @@ impl FieldError {
         self
     }
 
-    /// Replaces the text for people, as a translation does.
+    /// Replaces the human-readable text, as a translation does.
     #[must_use]
     pub fn with_detail(mut self, detail: impl Into<Cow<'static, str>>) -> Self {
         self.detail = detail.into();
         self
     }
 
-    /// Where the input stands.
+    /// The part of the request that the input is read from.
     pub fn location(&self) -> Location {
         self.location
     }
@@ -112,12 +112,12 @@ impl FieldError {
         &self.pointer
     }
 
-    /// What is wrong, for programs.
+    /// The code of the error, for programs.
     pub fn code(&self) -> &str {
         &self.code
     }
 
-    /// What is wrong, for people.
+    /// The human-readable text.
     pub fn detail(&self) -> &str {
         &self.detail
     }
@@ -168,7 +168,7 @@ impl FieldError {
 }
 
 impl Location {
-    /// The word for it in a refusal.
+    /// The name of the location in a refusal.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Path => "path",

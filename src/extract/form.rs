@@ -12,18 +12,19 @@ use crate::{Error, Request};
 
 /// Data from an HTML form.
 ///
-/// It is read from a body of the type `application/x-www-form-urlencoded`, up to [its limit](crate::extract::MaxBody), and of a
-/// GET or HEAD request from the query. It must be the last argument of a handler.
+/// It is read from a body of the type `application/x-www-form-urlencoded`, up to [its limit](crate::extract::MaxBody), or from the query of a GET
+/// or HEAD request. It must be the last argument of a handler.
 ///
-/// A field that is a list takes a name that is repeated, or one that occurs once; with `#[serde(default)]` also one that is missing.
-/// An empty value is `None` for an optional number. A checkbox without a value (`on`) is `true`. `NaN` and `inf` are no numbers here.
+/// A field that is a list accepts a name that occurs once or several times; with `#[serde(default)]` the name may also be missing. An empty value
+/// is `None` for an optional number. The value `on` of a checkbox is `true`. `NaN` and `inf` are not accepted as numbers. A form has at most
+/// 20,000 pairs; see [`InvalidInput::max_values`](crate::extract::InvalidInput::max_values).
 ///
 /// | cause | status |
 /// | --- | --- |
 /// | no content type, or another one | 415, with `Accept` |
-/// | body above the limit | 413, with the limit |
+/// | body above the limit, too many pairs | 413, with the limit |
 /// | not UTF-8 when decoded | 400 |
-/// | what the type refuses | 422, in `errors`; of a GET or HEAD request 400 |
+/// | not of the expected form | 422, with `errors`; 400 for a GET or HEAD request |
 ///
 /// # Example
 ///

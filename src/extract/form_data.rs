@@ -1,4 +1,4 @@
-//! `application/x-www-form-urlencoded`, as the body of a form and as a query.
+//! `application/x-www-form-urlencoded`, the format of forms and queries.
 
 use http::StatusCode;
 use percent_encoding::percent_decode;
@@ -8,9 +8,9 @@ use crate::Error;
 use crate::extract::failure::field_error;
 use crate::extract::{FieldError, Location, RawInput};
 
-/// Reads pairs of names and values (URL standard, 5.1).
+/// Parses pairs of names and values (URL standard, 5.1).
 ///
-/// A name may be repeated where the field is a list. An empty value is `None` where the field is optional and no text.
+/// A name may be repeated if the field is a list. An empty value is `None` if the field is optional and not a text.
 pub(crate) fn parse<T: DeserializeOwned>(
     location: Location,
     status: StatusCode,
@@ -18,7 +18,7 @@ pub(crate) fn parse<T: DeserializeOwned>(
 ) -> Result<T, Error> {
     let pairs = source.bytes();
     let max = source.value_limit();
-    // A pair has at least one byte, and most texts have fewer bytes than that.
+    // Each pair takes at least one byte, so a short text can't have too many.
     if pairs.len() >= max && pairs.iter().filter(|byte| **byte == b'&').count() >= max {
         return Err(source.too_many_values());
     }
@@ -47,7 +47,7 @@ pub(crate) fn parse<T: DeserializeOwned>(
     }
 }
 
-/// Reads the pairs again, to see where it fails.
+/// Parses the pairs again to find out where it fails.
 #[cold]
 fn explain<T: DeserializeOwned>(source: &RawInput, location: Location, pairs: &[u8]) -> FieldError {
     let reader = serde_html_form::Deserializer::from_bytes(pairs);
@@ -64,9 +64,9 @@ fn wrong_form(location: Location) -> &'static str {
     }
 }
 
-/// Whether the pairs are UTF-8 when they are decoded.
+/// Whether the decoded pairs are UTF-8.
 fn is_utf8(pairs: &[u8]) -> bool {
-    // `%80` and above are no ASCII.
+    // `%80` and above are not ASCII.
     let encoded = |at: &[u8]| at[0] == b'%' && at[1].is_ascii_hexdigit() && at[1] > b'7';
     if pairs.is_ascii() && !pairs.windows(2).any(encoded) {
         return true;
@@ -79,7 +79,7 @@ fn is_utf8(pairs: &[u8]) -> bool {
         if length == piece.len() {
             length = match str::from_utf8(&piece) {
                 Ok(_) => 0,
-                // A character that goes on in the next piece.
+                // The rest of the character is in the next piece.
                 Err(error) if error.error_len().is_none() => {
                     piece.copy_within(error.valid_up_to().., 0);
                     length - error.valid_up_to()
@@ -91,10 +91,10 @@ fn is_utf8(pairs: &[u8]) -> bool {
     str::from_utf8(&piece[..length]).is_ok()
 }
 
-/// `NaN` and `inf` are numbers to Rust and pass ranges, and so is `1e999`, which is `inf` as well. Where there are such values, gives back
-/// the pairs with text in their place, which only a field of text accepts.
+/// Rust parses `NaN`, `inf` and `1e999` as numbers, which pass a range check. If there are such values, returns the pairs with a word in their
+/// place, which only a field of text accepts.
 fn without_numbers_that_are_none(pairs: &[u8]) -> Option<Vec<u8>> {
-    // Few values look like one.
+    // Few values look like such a number.
     let may_be = |at: &[u8]| {
         (at[0] == b'=' && b"nNiI+-%".contains(&at[1]))
             || (matches!(at[0], b'0'..=b'9' | b'.') && b"eE%".contains(&at[1]))
@@ -107,7 +107,7 @@ fn without_numbers_that_are_none(pairs: &[u8]) -> Option<Vec<u8>> {
             return false;
         }
         let text = percent_decode(value).decode_utf8_lossy();
-        // The plus sign of a form is a blank, unless it is encoded; serde_html_form refuses it in a number either way.
+        // An unencoded plus sign is a space. serde_html_form refuses it in a number.
         text.parse::<f64>().is_ok_and(|number| !number.is_finite())
     };
     let split = |pair: &[u8]| pair.iter().position(|byte| *byte == b'=').map(|at| at + 1);

@@ -1,4 +1,4 @@
-//! Extractors of data, as validation sees them.
+//! Extractors of data that can be validated.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -16,7 +16,7 @@ use crate::{Error, Request};
 
 /// An extractor around data of a type: `Json<T>` around `T`.
 ///
-/// `Valid<E>` takes any of them. To have one of your own validated, implement it together with [`BodyInput`] or [`HeadInput`].
+/// `Valid<E>` accepts any of them. To validate an extractor of your own, implement this trait together with [`BodyInput`] or [`HeadInput`].
 ///
 /// # Example
 ///
@@ -68,66 +68,65 @@ use crate::{Error, Request};
 /// # let _ = chain.build();
 /// ```
 pub trait Input: Sized + Send {
-    /// What is extracted.
+    /// The extracted data.
     type Data;
 
-    /// Where it comes from.
+    /// The part of the request that the data is read from.
     const LOCATION: Location;
 
-    /// Finds what the data is made from. A body is read, and an empty one is left.
+    /// Reads the input from the request. A body is taken, and an empty one is left.
     ///
     /// # Errors
     ///
-    /// What the extractor refuses before it looks at the data: the media type, the length.
+    /// If the request is refused before the data is parsed, such as for its media type or length.
     fn read(req: &mut Request) -> impl Future<Output = Result<RawInput, Error>> + Send;
 
-    /// Makes the data.
+    /// Parses the data.
     ///
     /// # Errors
     ///
-    /// What the extractor refuses.
+    /// If the input does not have the expected form.
     fn parse(source: &RawInput) -> Result<Self, Error>;
 
     /// The data.
     fn data(&self) -> &Self::Data;
 
-    /// The data, out of the extractor.
+    /// Returns the data without the extractor.
     fn into_data(self) -> Self::Data;
 
-    /// The names that the fields of the data have for the client, at the end of a path of such names, in the order of the type; `None` if they
-    /// can't be told.
+    /// The wire names of the fields at the end of a path of wire names, in the order of the type; `None` if they are not known.
     fn fields(path: &[&str]) -> Option<&'static [&'static str]> {
         let _ = path;
         None
     }
 
-    /// Whether the source is a text that `Json` or `Form` could read. Then a name that is not among
-    /// [`fields`](Self::fields), as those of a flattened field, is looked for in what was submitted, and told.
+    /// Whether the input is a text that `Json` or `Form` could read. Then names that are not among [`fields`](Self::fields), such as those of a
+    /// flattened field, are looked up in the input and reported.
     ///
-    /// Defaults to no: what looks like a name in another text may be anything.
+    /// Defaults to `false`: in another format, text that looks like a name may be anything.
     fn is_named() -> bool {
         false
     }
 
-    /// Whether the names at the end of such a path are, or may be, the client's own, as the keys of a map are. They are not told back.
+    /// Whether the client chooses, or may choose, the names at the end of such a path, as it does for the keys of a map. They are not sent back.
     ///
-    /// Defaults to no. An input of one's own says it where its data has maps.
+    /// Defaults to `false`. An implementation whose data contains maps should return `true` for them.
     fn has_free_names(path: &[&str]) -> bool {
         let _ = path;
         false
     }
 }
 
-/// An [`Input`] from the body, which must be the last argument of a handler.
+/// An [`Input`] from the body. It must be the last argument of a handler.
 pub trait BodyInput: Input {}
 
-/// An [`Input`] from the head of a request, which may be any argument of a handler.
+/// An [`Input`] from the head of a request. It may be any argument of a handler.
 pub trait HeadInput: Input {
-    /// Finds what the data is made from, as [`Input::read`] does.
+    /// Reads the input, as [`Input::read`] does.
     ///
     /// # Errors
     ///
-    /// What the extractor refuses before it looks at the data.
+    /// If the request is refused before the data is parsed.
     fn find(head: Head<'_>) -> Result<RawInput, Error>;
 }
 
@@ -148,12 +147,19 @@ pub(crate) fn take<E: Input, T>(
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Head<'a> {
-    /// What is asked for.
+    /// The request target.
     pub uri: &'a Uri,
     /// The header fields.
     pub headers: &'a HeaderMap,
-    /// What earlier steps left.
+    /// The values of earlier steps.
     pub extensions: &'a Extensions,
+}
+
+impl<'a> Head<'a> {
+    /// The head with these parts, for tests of a [`HeadInput`] and for hosts that have no [`Parts`].
+    pub fn new(uri: &'a Uri, headers: &'a HeaderMap, extensions: &'a Extensions) -> Self {
+        Self { uri, headers, extensions }
+    }
 }
 
 impl<'a> From<&'a Parts> for Head<'a> {
@@ -168,7 +174,7 @@ impl<'a> From<&'a Request> for Head<'a> {
     }
 }
 
-/// The part of a request that an [`Input`] is made from, and how mistakes in it are refused.
+/// The part of a request that an [`Input`] is parsed from, and the settings for errors in it.
 #[derive(Clone)]
 pub struct RawInput {
     pub(crate) kind: RawKind,
@@ -183,7 +189,7 @@ pub(crate) enum RawKind {
     Path(Matched),
 }
 
-/// Kept only where something is set, so that an ordinary request pays nothing.
+/// Stored only if something is set. Other requests don't allocate.
 struct Style {
     settings: InvalidInput,
     headers: HeaderMap,
@@ -208,7 +214,7 @@ impl RawInput {
         Self::new(RawKind::Path(matched))
     }
 
-    /// Takes over the [`InvalidInput`] that is in force for the request.
+    /// Uses the [`InvalidInput`] that was provided for the request.
     #[must_use]
     pub fn under(mut self, head: Head<'_>) -> Self {
         self.style = head.extensions.get::<InvalidInput>().map(|settings| {
@@ -246,7 +252,7 @@ impl RawInput {
         error.with_member("limit", self.value_limit().to_string())
     }
 
-    /// The body, if the data is made from one. A middleware puts it back.
+    /// The body, if the input is one. A middleware puts it back.
     pub fn to_body(&self) -> Option<Bytes> {
         match &self.kind {
             RawKind::Bytes(bytes) => Some(bytes.clone()),
@@ -254,7 +260,7 @@ impl RawInput {
         }
     }
 
-    /// The bytes of the body or of the query; empty for parameters of the path.
+    /// The bytes of the body or of the query; empty for path parameters.
     pub fn bytes(&self) -> &[u8] {
         match &self.kind {
             RawKind::Bytes(bytes) => bytes,
@@ -265,14 +271,14 @@ impl RawInput {
         }
     }
 
-    /// The step of a pointer that stands for a key which the client has chosen: `*`, unless [`InvalidInput::tell_keys`] is set.
+    /// The step of a JSON Pointer for a key that the client has chosen: `*`, unless [`InvalidInput::tell_keys`] is set.
     pub fn key<'k>(&self, key: &'k str) -> &'k str {
         let told = self.style.as_ref().is_some_and(|style| style.settings.tell_keys);
         if told && key.len() <= MAX_KEY { key } else { "*" }
     }
 
-    /// The refusal that lists `errors`, as [`InvalidInput`] has it: up to 100 of them, each once. Where there are more, the member `more` is
-    /// `true`.
+    /// The refusal that lists `errors` according to [`InvalidInput`]: up to 100 of them, without duplicates. If there are more, the member
+    /// `more` is `true`.
     pub fn refuse(
         &self,
         status: StatusCode,
@@ -287,7 +293,7 @@ impl RawInput {
             if more {
                 break;
             }
-            // Values under different keys may have the same error.
+            // Values of different keys may have equal errors, since the keys are not shown.
             if !listed.contains(&error) {
                 listed.push(error);
             }
@@ -309,7 +315,7 @@ impl RawInput {
     }
 }
 
-/// What the client submitted is left out.
+/// Leaves out the submitted data.
 impl fmt::Debug for RawInput {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind {
@@ -320,7 +326,7 @@ impl fmt::Debug for RawInput {
     }
 }
 
-/// How input that has not the expected form, or breaks a rule, is refused: provide it, and the extractors after it keep to it.
+/// How to refuse input that does not have the expected form, or breaks a rule. Provide it to the extractors and steps after it.
 ///
 /// # Example
 ///
@@ -357,15 +363,15 @@ impl InvalidInput {
         Self::default()
     }
 
-    /// Answers with 400 where the text can be read but its content is at fault. Defaults to 422 (RFC 9110, 15.5.21).
+    /// Refuses well-formed input with invalid content with 400. Defaults to 422 (RFC 9110, 15.5.21).
     #[must_use]
     pub fn bad_request(mut self) -> Self {
         self.bad_request = true;
         self
     }
 
-    /// Names the keys of maps in pointers: `/prices/EUR/amount`. Defaults to `*` in their place, since a client has chosen them, and what a
-    /// client submits is not told back. A key of more than 128 bytes is `*` all the same.
+    /// Shows the keys of maps in pointers: `/prices/EUR/amount`. Defaults to `*` in their place, since the client has chosen them, and submitted
+    /// data is not sent back. A key of more than 128 bytes is always `*`.
     #[must_use]
     pub fn tell_keys(mut self) -> Self {
         self.tell_keys = true;
@@ -403,8 +409,8 @@ impl InvalidInput {
         self
     }
 
-    /// Sets the texts for people: `translate` sees each error and the header fields of the request, and gives back another
-    /// text, or `None` to keep the one that is there. Defaults to English.
+    /// Sets the human-readable texts: `translate` receives each error and the header fields of the request, and returns another text, or `None` to
+    /// keep the text. Defaults to English.
     #[must_use]
     pub fn translate<F>(mut self, translate: F) -> Self
     where
@@ -426,17 +432,17 @@ impl fmt::Debug for InvalidInput {
     }
 }
 
-/// The name that the client uses for the field `name` of the struct at `path` inside `E`, if the two differ in case and separators alone.
+/// The wire name of the field `name` of the struct at `path` inside `E`, if the two differ only in case and separators.
 pub fn wire_name<E: Input>(path: &[&str], name: &str) -> Option<&'static str> {
     same_name(name, E::fields(path)?)
 }
 
-/// The one among `names` that is `name`, or differs from it in case and separators alone. Only letters of ASCII are compared without case.
+/// The one among `names` that equals `name`, or differs from it only in case and separators of ASCII.
 pub fn same_name<'n>(name: &str, names: &[&'n str]) -> Option<&'n str> {
     if let Some(found) = names.iter().find(|candidate| **candidate == name) {
         return Some(found);
     }
-    // One of the two may be what a client sent: only letters of ASCII have a case, and only marks of ASCII separate.
+    // One of the two names may come from a client. Only ASCII letters are compared without case, and only ASCII characters are separators.
     let plain = |text: &str| -> String {
         let letters = text.chars().filter(|c| c.is_ascii_alphanumeric() || !c.is_ascii());
         letters.map(|c| c.to_ascii_lowercase()).collect()
@@ -449,13 +455,13 @@ pub fn same_name<'n>(name: &str, names: &[&'n str]) -> Option<&'n str> {
     }
 }
 
-/// Errors that a refusal lists.
+/// The most errors that a refusal lists.
 const MAX_ERRORS: usize = 100;
 
-/// Values of an input that is validated.
+/// The default of [`InvalidInput::max_values`].
 const MAX_VALUES: usize = 20_000;
 
-/// Bytes of a key that is told.
+/// The most bytes of a key that is shown.
 const MAX_KEY: usize = 128;
 
 #[cfg(test)]

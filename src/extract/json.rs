@@ -21,13 +21,13 @@ use crate::extract::objects::Objects;
 use crate::extract::{FieldError, Location, read_body};
 use crate::{Body, Error, Request, Response};
 
-/// Data from a JSON body, and a JSON body as an answer.
+/// Data from a JSON body, and a response with a JSON body.
 ///
-/// As an extractor it takes `application/json` and every type with the suffix `+json`, with the charset UTF-8 or none. It reads the
-/// body up to [its limit](crate::extract::MaxBody) and must be the last argument of a handler. A byte order mark in front of the text is skipped.
-/// Lists and objects in the text may be nested up to 127 deep.
+/// As an extractor it accepts `application/json` and every type with the suffix `+json`, with the charset UTF-8 or none. It reads the body up to
+/// [its limit](crate::extract::MaxBody) and must be the last argument of a handler. A byte order mark before the text is skipped. Lists and
+/// objects may be nested up to 127 deep.
 ///
-/// `Option<Json<T>>` is `None` where there is neither a content type nor a body.
+/// `Option<Json<T>>` is `None` if there is neither a content type nor a body.
 ///
 /// | cause | status | code in `errors` |
 /// | --- | --- | --- |
@@ -37,13 +37,13 @@ use crate::{Body, Error, Request, Response};
 /// | value of another type; a list for a struct, at any depth | 422 | `type` |
 /// | value out of range | 422 | `value` |
 /// | field missing, given twice, not known | 422 | `missing`, `duplicate`, `unknown` |
-/// | enum value that doesn't exist | 422 | `choice` |
-/// | everything else that the type refuses | 422 | `invalid` |
+/// | enum value that does not exist | 422 | `choice` |
+/// | any other error of the type | 422 | `invalid` |
 ///
-/// A struct inside of an untagged or internally tagged enum, or of a flattened field, may be a list of its fields all the same: serde has read it
-/// by then, and asks nobody.
+/// A struct inside of an untagged or internally tagged enum, or of a flattened field, may be a list of its fields: serde has read
+/// it into a buffer, and does not use this extractor for it.
 ///
-/// As an answer it is `application/json`; a value that can't be serialized is a 500.
+/// As a response it is `application/json`; a value that can't be serialized is a 500.
 ///
 /// # Example
 ///
@@ -65,11 +65,11 @@ pub struct Json<T>(pub T);
 super::transparent!(Json);
 
 impl<T: DeserializeOwned> Json<T> {
-    /// Reads JSON, as the extractor does with a body.
+    /// Parses JSON, as the extractor does with a body.
     ///
     /// # Errors
     ///
-    /// 400 for what isn't JSON, 422 for what isn't a `T`.
+    /// 400 if the text is not JSON, 422 if it is not a `T`.
     pub fn from_slice(text: &[u8]) -> Result<Self, Error> {
         read(text, &RawInput::body(Bytes::new())).map(Self)
     }
@@ -90,7 +90,7 @@ fn read<T: DeserializeOwned>(text: &[u8], source: &RawInput) -> Result<T, Error>
     }
 }
 
-/// Reads the text again, to see where it fails. The path costs more than it is worth while nothing is wrong.
+/// Parses the text again to find out where it fails. To track the path costs too much for valid input.
 #[cold]
 fn explain<T: DeserializeOwned>(
     text: &[u8],
@@ -101,7 +101,7 @@ fn explain<T: DeserializeOwned>(
         Category::Eof if text.trim_ascii().is_empty() => {
             malformed("The body is empty, where JSON is expected")
         }
-        Category::Eof => malformed("The body ends too early: it is no complete JSON"),
+        Category::Eof => malformed("The body ends too early: it is not complete JSON"),
         Category::Syntax | Category::Io => {
             let (line, column) = (error.line(), error.column());
             malformed(format!("The body is not valid JSON, see line {line} column {column}"))
@@ -181,10 +181,10 @@ impl<T: Serialize> IntoResponse for Json<T> {
     }
 }
 
-/// What is written. As long as it is short it stands on the stack, and is allocated once, in its final length.
+/// The serialized text. While it is short it is on the stack, and is then allocated once, with its final length.
 struct JsonText {
     short: [u8; SHORT],
-    /// Past the end once it is `long`.
+    /// More than `SHORT` once the text is in `long`.
     length: usize,
     long: Vec<u8>,
 }
@@ -220,7 +220,7 @@ impl Write for JsonText {
         self.write_all(part).map(|()| part.len())
     }
 
-    /// Most parts are a character or two, of a length that is known when this is inlined.
+    /// Most parts are one or two characters, and their length is known after inlining.
     #[inline(always)]
     fn write_all(&mut self, part: &[u8]) -> io::Result<()> {
         match self.short.get_mut(self.length..).and_then(|room| room.get_mut(..part.len())) {

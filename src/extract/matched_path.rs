@@ -11,9 +11,9 @@ use crate::route::routes::Matched;
 
 /// The whole pattern that the path of the request matched, such as `/users/{id}`.
 ///
-/// It is the name of the route in metrics and traces: unlike the path, it takes few values.
+/// Use it as the name of the route in metrics and traces: unlike the path, it has few values.
 ///
-/// A handler that answers on any path has none: take `Option<MatchedPath>` there. Without `Option` that is a 500, for it is a mistake in the program.
+/// A handler for any path has no pattern: use `Option<MatchedPath>` there. Without `Option` it is a 500, a mistake in the program.
 ///
 /// # Example
 ///

@@ -1,33 +1,33 @@
-//! What handlers take out of a request.
+//! Extractors: what handlers take from a request.
 //!
-//! Each extractor implements [`FromRequest`] or [`FromRequestParts`] of axum's core, so that it works in axum's handlers as well, and
-//! the extractors of axum's ecosystem work here. One that reads the body must be the last argument of a handler.
+//! Each extractor implements [`FromRequest`] or [`FromRequestParts`] of axum's core. It therefore works in axum's handlers as well, and the
+//! extractors of axum's ecosystem work here. An extractor that reads the body must be the last argument of a handler.
 //!
 //! | extractor | takes | feature |
 //! | --- | --- | --- |
 //! | [`Path<T>`] | the parameters of the matched path | - |
 //! | [`MatchedPath`] | the pattern that matched | - |
-//! | [`RestPath`] | the path behind a mount | - |
+//! | [`RestPath`] | the rest of the path after a mount | - |
 //! | [`ClientAddr`] | the address of the client | - |
-//! | [`ClientCertificate`] | the certificate that the client showed in the TLS handshake | - |
+//! | [`ClientCertificate`] | the client's certificate from the TLS handshake | - |
 //! | `Query<T>` | the query string | `query` |
 //! | `Form<T>` | a form: the body of a POST, the query of a GET | `form` |
 //! | `Params<T>` | path parameters and query in one | `query` |
 //! | `Json<T>` | a JSON body | `json` |
 //! | `Multipart` | a form with files | `multipart` |
 //! | `Cookies` | the cookies | `cookies` |
-//! | [`Text`], [`Binary`] | a body as it is | - |
+//! | [`Text`], [`Binary`] | the body, unchanged | - |
 //!
-//! What they refuse is a [`crate::Error`], a response of the type `application/problem+json`. Where single fields are at fault, its
-//! member `errors` lists them, each as a [`FieldError`]. What the client submitted is never in it: a key that it made up, such as that of a
-//! map, stands as `*` in a pointer.
+//! They refuse a request with a [`crate::Error`], a response of the type `application/problem+json`. If single fields are at fault, its member
+//! `errors` lists them, each as a [`FieldError`]. The response never repeats what the client submitted: a key that the client chose, such as that
+//! of a map, is `*` in a pointer.
 //!
-//! `String` and `Bytes` are extractors, too, those of axum's core: like [`Text`] and [`Binary`], with a limit of 2 MB where no `BodyLimit` sets
-//! one. In a chain they refuse in the same shape. Other extractors of axum's ecosystem refuse as their authors have it.
+//! `String` and `Bytes` are extractors of axum's core, like [`Text`] and [`Binary`], with a limit of 2 MB if no `BodyLimit` sets another one. In
+//! a chain their refusals have the same format. Other extractors of axum's ecosystem have refusals of their own.
 //!
 //! A body is read up to a limit of 1 MiB; see [`MaxBody`].
 
-/// Conveniences of a tuple struct around data.
+/// Implements the common traits of a tuple struct around data.
 macro_rules! transparent {
     ($name:ident) => {
         impl<T> std::ops::Deref for $name<T> {
@@ -53,7 +53,7 @@ macro_rules! transparent {
 }
 use transparent;
 
-/// What is the same in each [`Input`] that is a tuple struct around data.
+/// The items of [`Input`] that are the same for each tuple struct around data.
 macro_rules! data_of {
     ($data:ident) => {
         type Data = $data;
@@ -81,7 +81,7 @@ macro_rules! data_of {
 }
 use data_of;
 
-/// An [`Input`] as an extractor that reads the body.
+/// Implements the extractor of an [`Input`] that reads the body.
 #[cfg(any(feature = "form", feature = "json"))]
 macro_rules! from_body {
     ($name:ident) => {
@@ -102,7 +102,7 @@ macro_rules! from_body {
 #[cfg(any(feature = "form", feature = "json"))]
 use from_body;
 
-/// An [`Input`] as an extractor that reads the head.
+/// Implements the extractor of an [`Input`] that reads the head.
 macro_rules! from_head {
     ($name:ident) => {
         impl<S: Sync, T: DeserializeOwned + Send> FromRequestParts<S> for $name<T> {

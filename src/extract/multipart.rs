@@ -28,7 +28,7 @@ use crate::{Error, Request};
 /// | --- | --- |
 /// | no content type, another one, or none with a boundary | 415, with `Accept` |
 /// | body or part above its limit; too many parts; a part's head above 16 KiB | 413, with the limit |
-/// | cut off, or no such form | 400 |
+/// | cut off, or malformed | 400 |
 ///
 /// # Example
 ///
@@ -55,9 +55,9 @@ use crate::{Error, Request};
 #[derive(Debug)]
 pub struct Multipart {
     form: multer::Multipart<'static>,
-    /// The part that is being read. It goes before the next one comes.
+    /// The part that is being read. It must be dropped before the next one is read.
     field: Option<multer::Field<'static>>,
-    /// How many bytes may come before something is made of them.
+    /// How many bytes may be read before the head of a part is complete.
     room: Arc<AtomicU64>,
     max: MaxBody,
     limits: MultipartLimits,
@@ -65,7 +65,7 @@ pub struct Multipart {
 }
 
 impl Multipart {
-    /// The next part. What was not read of the one before is skipped.
+    /// The next part. The unread rest of the previous one is skipped.
     ///
     /// # Errors
     ///
@@ -143,12 +143,12 @@ impl Part<'_> {
         self.field.name()
     }
 
-    /// The name that the file has for the client. Never use it as a path.
+    /// The file name that the client sent. Never use it as a path.
     pub fn file_name(&self) -> Option<&str> {
         self.field.file_name()
     }
 
-    /// The media type that the client gives. What the part really is has to be looked at.
+    /// The media type that the client sent. It may not match the content.
     pub fn content_type(&self) -> Option<&str> {
         self.field.content_type().map(AsRef::as_ref)
     }
@@ -192,7 +192,7 @@ impl Part<'_> {
     }
 }
 
-/// Bounds of the parts of a [`Multipart`] form: provide them, and the extractors after it keep to them.
+/// Limits on the parts of a [`Multipart`] form. Provide them to the extractors after it.
 ///
 /// # Example
 ///
@@ -225,7 +225,7 @@ impl MultipartLimits {
         self
     }
 
-    /// At most this many bytes in one part. Defaults to those of the whole body.
+    /// At most this many bytes in one part. Defaults to the limit of the whole body.
     #[must_use]
     pub fn part_bytes(mut self, bytes: u64) -> Self {
         self.part_bytes = Some(bytes);
@@ -239,10 +239,10 @@ impl Default for MultipartLimits {
     }
 }
 
-/// A body, of which multer gets one piece at a time.
+/// A body that passes multer one piece at a time.
 ///
-/// multer takes what there is before it looks at it, and looks from the start each time: pieces of a byte in which no part begins would take
-/// it hours, and a head without end the memory that the body may have.
+/// multer reads all pieces that are available before it parses them, and parses from the start each time. Many one-byte pieces would take it hours,
+/// and an endless head would take the memory of the whole body.
 struct Paced {
     body: BodyDataStream,
     room: Arc<AtomicU64>,
@@ -270,7 +270,7 @@ impl Stream for Paced {
     }
 }
 
-/// More has come than the head of a part may have, and what stands in front of it.
+/// The head of a part, with the bytes before it, is longer than its limit.
 #[derive(Debug)]
 struct HeadTooLarge;
 
@@ -282,7 +282,7 @@ impl fmt::Display for HeadTooLarge {
 
 impl std::error::Error for HeadTooLarge {}
 
-/// The messages of multer quote names that the client gave, so that none is passed on.
+/// Messages of multer quote names that the client sent. They are not passed on.
 fn refuse(error: &multer::Error, max: MaxBody) -> Error {
     match error {
         multer::Error::FieldSizeExceeded { limit, .. } => {
@@ -295,11 +295,11 @@ fn refuse(error: &multer::Error, max: MaxBody) -> Error {
                 .with_member("limit", MAX_HEAD.to_string())
         }
         multer::Error::StreamReadFailed(cause) if is_length_limit(&**cause) => max.exceeded(),
-        _ => Error::new(StatusCode::BAD_REQUEST, "The body is no complete multipart form"),
+        _ => Error::new(StatusCode::BAD_REQUEST, "The body is not a complete multipart form"),
     }
 }
 
-/// Bytes of the head of a part, and of what stands in front of it.
+/// The most bytes of the head of a part, with those before it.
 const MAX_HEAD: u64 = 16 * 1024;
 
 #[cfg(test)]

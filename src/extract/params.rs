@@ -1,4 +1,4 @@
-//! Path parameters and query in one.
+//! Path parameters and query together.
 
 use axum_core::extract::FromRequestParts;
 use http::request::Parts;
@@ -12,8 +12,8 @@ use crate::{Error, Request};
 
 /// Data from the parameters of the matched path and the query together, as `req.query` has them in Next.js.
 ///
-/// A parameter of the path hides what the query has under the same name. Otherwise it is read as [`Query`], and errors
-/// stand at `query`.
+/// A path parameter replaces the parameters of the query with the same name. The data is read as by [`Query`], and errors have the location
+/// `query`.
 ///
 /// # Example
 ///

@@ -21,20 +21,19 @@ use crate::{Error, Request};
 
 /// Data from the parameters of the matched path, percent-decoded.
 ///
-/// | `T` | takes |
+/// | `T` | reads |
 /// | --- | --- |
 /// | a number, a text, an enum, .. | the only parameter |
 /// | a tuple | the parameters in the order of the pattern, as many as it has |
 /// | a struct, a map | the parameters by name |
 ///
-/// A catch-all such as `{*rest}` is a text, or as a `Vec` the list of its segments, in which an encoded slash (`%2F`) stays inside its segment.
-/// A slash at the end of the path stands in the text and adds nothing to the list.
+/// A catch-all such as `{*rest}` is a text, or, as a `Vec`, the list of its segments, in which an encoded slash (`%2F`) stays inside of its
+/// segment. A slash at the end of the path is in the text, and adds no item to the list.
 ///
-/// `Option<Path<T>>` is `None` where the matched path has no parameters: for a handler that stands on `/docs` and on `/docs/{*path}`,
-/// an optional catch-all.
+/// `Option<Path<T>>` is `None` if the matched path has no parameters: an optional catch-all, for a handler on `/docs` and on `/docs/{*path}`.
 ///
-/// A value that the type refuses is a 400 that names the parameter. A type that doesn't fit the pattern is a mistake in the program: a 500,
-/// whose reason is in the log.
+/// An invalid value is a 400 with the name of the parameter. A type that does not fit the pattern is a mistake in the program: a 500 whose
+/// reason is logged.
 ///
 /// # Example
 ///
@@ -148,7 +147,7 @@ impl Failed {
 }
 
 impl de::Error for Failed {
-    /// The message may quote the value, so that it is dropped.
+    /// The message may quote the value, and is dropped.
     fn custom<T: fmt::Display>(_: T) -> Self {
         Self::Value { name: None, code: "invalid", detail: "Is not valid" }
     }
@@ -334,7 +333,7 @@ macro_rules! parsed {
     ($($method:ident $visit:ident $kind:ty, $detail:literal;)*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failed> {
             let text = self.text();
-            // Rust reads a sign in front of every number; a path with one is another path.
+            // Rust accepts a plus sign before a number. A path with one is a different path.
             match text.parse::<$kind>() {
                 Ok(value) if !text.starts_with('+') => visitor.$visit(value),
                 _ => Err(Failed::kind($detail)),
@@ -348,7 +347,7 @@ macro_rules! parsed_finite {
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failed> {
             let text = self.text();
             match text.parse::<$kind>() {
-                // NaN passes every range.
+                // NaN would pass range checks.
                 Ok(value) if value.is_finite() && !text.starts_with('+') => visitor.$visit(value),
                 _ => Err(Failed::kind("Must be a number")),
             }
@@ -405,10 +404,10 @@ impl<'de> Deserializer<'de> for Param<'de> {
         self.deserialize_bytes(visitor)
     }
 
-    /// The segments, which are more than one only of a catch-all.
+    /// The segments: more than one only in a catch-all.
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failed> {
         let name = self.name;
-        // A path with a slash at its end is the path without it.
+        // A slash at the end of the path does not change the path.
         let raw = self.raw.strip_suffix('/').unwrap_or(self.raw);
         let segments = raw.split('/').filter(|_| !self.raw.is_empty());
         visitor.visit_seq(Items(segments.map(move |raw| Param { name, raw })))

@@ -1,4 +1,4 @@
-//! Which fields a type has on the wire, asked of its `Deserialize` alone.
+//! Finds the wire names of a type's fields through its `Deserialize` implementation.
 
 use std::fmt;
 
@@ -9,8 +9,7 @@ use serde_core::de::{
 };
 use serde_core::forward_to_deserialize_any;
 
-/// The names of the fields at `path` inside `T`, in the order of the type, if a struct without flattened fields stands there.
-/// Aliases are among them.
+/// The names of the fields at `path` inside `T`, in the order of the type and with aliases, if there is a struct without flattened fields.
 pub(crate) fn fields<'de, T: Deserialize<'de>>(path: &[&str]) -> Option<&'static [&'static str]> {
     match names::<T>(path) {
         FieldNames::Of(fields) => Some(fields),
@@ -18,7 +17,7 @@ pub(crate) fn fields<'de, T: Deserialize<'de>>(path: &[&str]) -> Option<&'static
     }
 }
 
-/// Whether the names at `path` inside `T` are, or may be, the client's own.
+/// Whether the client chooses, or may choose, the names at `path` inside `T`.
 pub(crate) fn has_free_names<'de, T: Deserialize<'de>>(path: &[&str]) -> bool {
     match names::<T>(path) {
         FieldNames::Of(_) | FieldNames::Flattened => false,
@@ -33,18 +32,18 @@ pub(crate) fn names<'de, T: Deserialize<'de>>(path: &[&str]) -> FieldNames {
     T::deserialize(Probe { path }).err().unwrap_or(FieldNames::Unknown)
 }
 
-/// What is known of the names at a place.
+/// The names at a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FieldNames {
     Of(&'static [&'static str]),
-    /// Those of a struct with flattened fields, which doesn't tell them.
+    /// Those of a struct with flattened fields, which does not report them.
     Flattened,
-    /// Any: it is a map.
+    /// Any name: it is a map.
     Free,
     Unknown,
 }
 
-/// Leads to the end of its path, and fails there with what is asked for.
+/// Follows its path, and at the end fails with the names as the error: nothing is ever deserialized.
 struct Probe<'p> {
     path: &'p [&'p str],
 }
@@ -71,7 +70,7 @@ impl<'de> Deserializer<'de> for Probe<'_> {
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FieldNames> {
         match self.path {
-            // A struct with flattened fields is read as a map, and says what it is.
+            // A struct with flattened fields is read as a map, but its visitor says `struct`.
             [] if (&visitor as &dyn Expected).to_string().starts_with("struct ") => {
                 Err(FieldNames::Flattened)
             }
@@ -119,7 +118,7 @@ impl<'de> Deserializer<'de> for Probe<'_> {
     }
 }
 
-/// The one member, or item, on the path.
+/// A map or list with only the member or item on the path.
 struct One<'p>(Option<&'p [&'p str]>);
 
 impl<'de> MapAccess<'de> for One<'_> {
@@ -160,7 +159,7 @@ impl<'de> SeqAccess<'de> for One<'_> {
     }
 }
 
-/// The variant on the path.
+/// An enum with the variant on the path.
 struct ProbedVariant<'p> {
     variant: &'p str,
     path: &'p [&'p str],

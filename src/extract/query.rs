@@ -11,12 +11,12 @@ use crate::{Error, Request};
 
 /// Data from the query string.
 ///
-/// A field that is a list takes a name that is repeated, or one that occurs once; with `#[serde(default)]` also one that is missing.
-/// An empty value is `None` for an optional number. `+` is a blank. Names that the type doesn't know are
-/// ignored, unless it has `#[serde(deny_unknown_fields)]`. `NaN` and `inf` are no numbers here.
+/// A field that is a list accepts a name that occurs once or several times; with `#[serde(default)]` the name may also be missing. An empty value
+/// is `None` for an optional number. `+` is a space. Unknown names are ignored, unless the type has `#[serde(deny_unknown_fields)]`. `NaN` and
+/// `inf` are not accepted as numbers.
 ///
-/// No query is an empty one. What the type refuses is a 400 that names the field; see [`Json`](crate::extract::Json) for the codes. A
-/// query that is not UTF-8 when decoded is a 400 as well.
+/// A missing query is the same as an empty one. A query that does not have the expected form is a 400 with the field; see
+/// [`Json`](crate::extract::Json) for the codes. A query that is not UTF-8 when decoded is a 400, and one with more than 20,000 pairs a 414.
 ///
 /// # Example
 ///

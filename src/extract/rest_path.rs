@@ -1,4 +1,4 @@
-//! The path behind a mount.
+//! The rest of the path after a mount.
 
 use std::convert::Infallible;
 use std::ops::Deref;
@@ -9,10 +9,10 @@ use http::request::Parts;
 use crate::route::pattern::rest_after;
 use crate::route::routes::Matched;
 
-/// What of the path stands behind the path of the chain that the handler is in: in a chain mounted at `/users`, `/7` for `/users/7`.
+/// The rest of the path after the path of the chain that the handler is in: `/7` for `/users/7`, in a chain that is mounted at `/users`.
 ///
-/// The URI itself is left as it is under a mount. This begins with a slash, and is percent-encoded as the client sent it. In the outermost
-/// chain it is the whole path.
+/// A mount does not change the URI itself. The rest of the path begins with a slash, and is percent-encoded as the client sent it. In the
+/// outermost chain it is the whole path.
 ///
 /// # Example
 ///

@@ -61,7 +61,7 @@ async fn bodies_are_json_or_refused() {
         (Some("application/vnd.api+json"), b"1", 200, "1"),
         (json, b"", 400, "The body is empty, where JSON is expected"),
         (json, b" ", 400, "The body is empty, where JSON is expected"),
-        (json, b"{\"a\":", 400, "The body ends too early: it is no complete JSON"),
+        (json, b"{\"a\":", 400, "The body ends too early: it is not complete JSON"),
         (json, b"{} x", 400, "The body is not valid JSON, see line 1 column 4"),
         (json, b"{'a':1}", 400, "The body is not valid JSON, see line 1 column 2"),
         (json, b"\"\xff\"", 400, "The body is not valid JSON, see line 1 column 2"),

@@ -1,4 +1,4 @@
-//! Bodies as they are: text, and bytes.
+//! Unparsed bodies: text, and bytes.
 
 use axum_core::extract::FromRequest;
 use axum_core::response::IntoResponse;
@@ -11,7 +11,7 @@ use crate::extract::media_type::{Charset, ContentType};
 use crate::extract::read_body;
 use crate::{Error, Request, Response};
 
-/// A body as text in UTF-8, whatever its type.
+/// A body as text in UTF-8, with any content type.
 ///
 /// | cause | status |
 /// | --- | --- |
@@ -46,9 +46,9 @@ impl<S: Sync> FromRequest<S> for Text {
     }
 }
 
-/// A body as bytes, whatever its type, up to [its limit](crate::extract::MaxBody).
+/// A body as bytes, with any content type, up to [its limit](crate::extract::MaxBody).
 ///
-/// To read it as a stream, with no limit but that of a `BodyLimit` step, take the `Request`.
+/// To read it as a stream, with only the limit of a `BodyLimit` step, take the `Request`.
 ///
 /// # Example
 ///

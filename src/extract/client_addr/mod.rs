@@ -15,8 +15,8 @@ use crate::Error;
 
 /// The socket address of the peer: the host at the other end of the connection, which may be a proxy.
 ///
-/// The server puts it in the extensions of each request. [`ClientAddr`] and `RateLimit` read it. A host that isn't
-/// this crate's own server inserts it itself:
+/// The server inserts it in the extensions of each request. [`ClientAddr`] and `RateLimit` read it. A host other than the server of this crate
+/// must insert it itself:
 ///
 /// ```
 /// use std::net::SocketAddr;
@@ -41,10 +41,10 @@ pub struct PeerAddr(pub SocketAddr);
 /// Extracts the address of the client.
 ///
 /// It is the address of the peer, unless [`TrustedProxies`] was [provided](crate::Chain::provide) and the peer is one of them. An IPv4
-/// address that an IPv6 socket shows as `::ffff:a.b.c.d` is given as IPv4.
+/// address that an IPv6 socket reports as `::ffff:a.b.c.d` is returned as IPv4.
 ///
-/// There is no safe default for a server behind a proxy: which header the proxy writes, and how many proxies there
-/// are, is known to whoever runs them. With no [`TrustedProxies`], forwarded headers are ignored, because any client can send them.
+/// There is no safe default for a server behind a proxy: only its operator knows which header field the proxy sets, and how many proxies there
+/// are. Without [`TrustedProxies`], forwarding header fields are ignored, because any client can send them.
 ///
 /// # Errors
 ///
@@ -95,11 +95,11 @@ impl<S: Sync> FromRequestParts<S> for ClientAddr {
     }
 }
 
-/// Which proxies may say who the client is, and in which header they say it.
+/// Which proxies are trusted to report the address of the client, and in which header field.
 ///
-/// Exactly one header is read: the one that the proxy is known to write. All others come from the client. Its lines are joined in
-/// order and read from the right, where the nearest proxy wrote. Trusted addresses are skipped; the first that isn't trusted is the
-/// client. At anything that is no address (`unknown`, an obfuscated name, garbage) the walk stops, and the proxy that wrote it counts as the client.
+/// Exactly one header field is read: the one that the proxy is known to set. All others come from the client. Its lines are joined in order and
+/// read from the right, where the nearest proxy has written. Trusted addresses are skipped. The first one that is not trusted is the client.
+/// The search stops at an entry that is not an address (`unknown`, an obfuscated name, garbage), and the proxy that wrote it counts as the client.
 ///
 /// Provide it with [`Chain::provide`](crate::Chain::provide) for [`ClientAddr`] and for every `RateLimit` after it.
 ///
@@ -136,7 +136,7 @@ impl TrustedProxies {
     ///
     /// # Errors
     ///
-    /// [`TrustedProxiesError::Network`] if one can't be parsed, [`TrustedProxiesError::Empty`] if there is none.
+    /// [`TrustedProxiesError::Network`] if a network can't be parsed, [`TrustedProxiesError::Empty`] if there is none.
     pub fn cidrs<I>(header: ForwardedHeader, networks: I) -> Result<Self, TrustedProxiesError>
     where
         I: IntoIterator<Item: AsRef<str>>,
@@ -151,14 +151,14 @@ impl TrustedProxies {
         Ok(Self { header, trust: Trust::Networks(networks) })
     }
 
-    /// Trusts that exactly so many proxies stand before the server, whatever their addresses: the client is the entry
-    /// that is the `hops`-th from the right.
+    /// Trusts that there are exactly this many proxies in front of the server, with any addresses: the client is the entry that is the `hops`-th
+    /// from the right.
     ///
-    /// The server must not be reachable around the proxies. A request with fewer entries counts as one of its peer.
+    /// The server must not be reachable without going through the proxies. The client of a request with fewer entries is its peer.
     ///
     /// # Errors
     ///
-    /// [`TrustedProxiesError::Hops`] unless `hops` is 1 to 32, and 1 for a header that holds one address.
+    /// [`TrustedProxiesError::Hops`] unless `hops` is 1 to 32, or 1 for a header field with a single address.
     pub fn hops(header: ForwardedHeader, hops: usize) -> Result<Self, TrustedProxiesError> {
         let most = if header.is_single() { 1 } else { MAX_HOPS };
         if !(1..=most).contains(&hops) {
@@ -198,7 +198,7 @@ impl TrustedProxies {
         }
     }
 
-    /// Whether every address of a family is trusted, so that a client which reaches the server itself can say that it is anybody.
+    /// Whether every address of a family is trusted. A client that reaches the server directly can then claim any address.
     pub fn trusts_everyone(&self) -> bool {
         match &self.trust {
             Trust::Networks(networks) => networks.iter().any(|network| network.0.prefix_len() == 0),
@@ -206,7 +206,7 @@ impl TrustedProxies {
         }
     }
 
-    /// Shows the entries of the header from the right until `stop` says so. `None` stands for what is no address.
+    /// Passes the entries of the header field to `stop`, from the right, until it returns `true`. `None` is an entry that is not an address.
     fn entries(&self, headers: &HeaderMap, mut stop: impl FnMut(Option<IpAddr>) -> bool) {
         let mut lines = headers.get_all(self.header.name()).iter();
         if self.header.is_single() {
@@ -217,7 +217,7 @@ impl TrustedProxies {
             }
             return;
         }
-        // Bytes, not text: what the client wrote on the left must not spoil what a proxy wrote on the right.
+        // Bytes, not text: an entry of the client on the left must not invalidate the entries of proxies on the right.
         let (mut hops, mut bytes) = (0, 0);
         for line in lines.rev() {
             for entry in line.as_bytes().rsplit(|byte| *byte == b',') {
@@ -235,23 +235,23 @@ impl TrustedProxies {
     }
 }
 
-/// The header in which a proxy says who the client is.
+/// The header field in which a proxy reports the address of the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ForwardedHeader {
-    /// `X-Forwarded-For: client, proxy`, to which each proxy appends its peer. Ports and brackets are understood.
+    /// `X-Forwarded-For: client, proxy`, to which each proxy appends its peer. Ports and brackets are accepted.
     XForwardedFor,
     /// `Forwarded: for=192.0.2.60;proto=http, for="[2001:db8::1]:4711"` ([RFC 7239](https://www.rfc-editor.org/rfc/rfc7239)).
     Forwarded,
-    /// `CloudFront-Viewer-Address: 192.0.2.60:46532`, where IPv6 stands without brackets.
+    /// `CloudFront-Viewer-Address: 192.0.2.60:46532`, with IPv6 addresses without brackets.
     CloudFrontViewerAddress,
-    /// A header with one address, such as `X-Real-IP`, `CF-Connecting-IP`, `True-Client-IP` or `Fly-Client-IP`. Sent twice, or
-    /// with a comma, it counts as absent.
+    /// A header field with one address, such as `X-Real-IP`, `CF-Connecting-IP`, `True-Client-IP` or `Fly-Client-IP`. It is ignored if it is sent
+    /// twice, or contains a comma.
     Single(HeaderName),
 }
 
 impl ForwardedHeader {
-    /// The name of the header.
+    /// The name of the header field.
     pub fn name(&self) -> HeaderName {
         match self {
             Self::XForwardedFor => X_FORWARDED_FOR,
@@ -272,7 +272,7 @@ impl ForwardedHeader {
                 let mut found = None;
                 for pair in text.split(';') {
                     let (name, value) = pair.split_once('=')?;
-                    // Half of a quoted text: what the client put into it, with commas, looks like entries of the proxy.
+                    // An entry may be half of a quoted string that a comma has split. The client could then write entries in it.
                     if !is_whole(value.trim_matches(OWS)) {
                         return None;
                     }
@@ -292,7 +292,7 @@ impl ForwardedHeader {
     }
 }
 
-/// Whether a value is without quotation marks, or one quoted text without escapes (RFC 9110, 5.6.4).
+/// Whether a value has no quotation marks, or is a single quoted string without escapes (RFC 9110, 5.6.4).
 fn is_whole(value: &str) -> bool {
     let quoted = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
     !quoted.unwrap_or(value).contains(['"', '\\'])
@@ -302,11 +302,11 @@ fn is_whole(value: &str) -> bool {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TrustedProxiesError {
-    /// A network is neither an address nor an address with a prefix length.
+    /// A network is not an address, with or without a prefix length.
     Network(String),
-    /// No network was named.
+    /// The list of networks is empty.
     Empty,
-    /// The number of hops isn't 1 to 32, or isn't 1 for a header that holds one address.
+    /// The number of hops is not 1 to 32, or not 1 for a header field with a single address.
     Hops,
 }
 
@@ -315,14 +315,14 @@ impl fmt::Display for TrustedProxiesError {
         match self {
             Self::Network(text) => write!(
                 f,
-                "`{text}` is no network: write an address such as `192.0.2.7`, or a prefix such as `10.0.0.0/8` with no bit set after it"
+                "`{text}` is not a network: write an address such as `192.0.2.7`, or a prefix such as `10.0.0.0/8` with no bit set after it"
             ),
             Self::Empty => {
-                f.write_str("no trusted network: name at least one, or leave `TrustedProxies` out")
+                f.write_str("the list of trusted networks is empty: add one, or leave `TrustedProxies` out")
             }
             Self::Hops => write!(
                 f,
-                "the number of trusted hops must be 1 to {MAX_HOPS}, and 1 for a header that holds one address"
+                "the number of trusted hops must be 1 to {MAX_HOPS}, and 1 for a header field with a single address"
             ),
         }
     }
@@ -369,7 +369,7 @@ impl FromStr for Network {
         };
         let mut addr: IpAddr = addr.trim_matches(OWS).parse().map_err(|_| wrong())?;
         let mut length = length.unwrap_or(if addr.is_ipv4() { 32 } else { 128 });
-        // `::ffff:10.0.0.0/104` is a network of mapped addresses; addresses are compared in their canonical form.
+        // `::ffff:10.0.0.0/104` is a network of mapped addresses. Addresses are compared in their canonical form.
         if let (IpAddr::V6(_), IpAddr::V4(canonical), 96..) = (addr, addr.to_canonical(), length) {
             (addr, length) = (IpAddr::V4(canonical), length - 96);
         }
@@ -415,9 +415,9 @@ fn is_port(text: &str) -> bool {
     (1..=5).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit())
 }
 
-/// How many entries are read at most, from the right.
+/// The most entries that are read, from the right.
 const MAX_HOPS: usize = 32;
-/// How many bytes of the header are read at most.
+/// The most bytes of the header field that are read.
 const MAX_BYTES: usize = 8 * 1024;
 
 /// Optional white space (RFC 9110, 5.6.3). No other character of a header field is blank, unlike in `str::trim`.
