@@ -18,26 +18,6 @@ use crate::route::plan::{Hooks, Outcome, Plan};
 use crate::route::registrar::{Covers, Registered, Registrar, ScopeEnd, Settings};
 use crate::route::routes::{MatchedPattern, MethodPlans, Routes};
 
-/// A number that no other chain has.
-#[cfg(feature = "step-times")]
-fn next_chain() -> u32 {
-    use std::sync::atomic::{AtomicU32, Ordering};
-    static CHAINS: AtomicU32 = AtomicU32::new(0);
-    CHAINS.fetch_add(1, Ordering::Relaxed)
-}
-
-#[cfg(feature = "step-times")]
-fn nodes(tree: &[Node]) -> Vec<usize> {
-    let mut nodes = Vec::new();
-    for (index, node) in tree.iter().enumerate() {
-        if let Some(step) = node.step {
-            nodes.resize((step as usize + 1).max(nodes.len()), usize::MAX);
-            nodes[step as usize] = index;
-        }
-    }
-    nodes
-}
-
 /// Makes the table of all paths, once all steps are counted and the outermost scope was left with `end`.
 pub(crate) fn plan_routes(mut registrar: Registrar, end: u32) -> Result<Routes, BuildError> {
     if !registrar.errors.is_empty() {
@@ -76,12 +56,6 @@ pub(crate) fn plan_routes(mut registrar: Registrar, end: u32) -> Result<Routes, 
     table.entries(&paths)?;
     table.check_reached()?;
     Ok(table.routes)
-}
-
-/// The handlers of one pattern, as places in [`Planner::handlers`].
-struct PatternHandlers {
-    pattern: Pattern,
-    handlers: Vec<usize>,
 }
 
 struct Planner {
@@ -459,6 +433,12 @@ impl Planner {
     }
 }
 
+/// The handlers of one pattern, as places in [`Planner::handlers`].
+struct PatternHandlers {
+    pattern: Pattern,
+    handlers: Vec<usize>,
+}
+
 /// `Allow` (RFC 9110, 10.2.1): sorted, each method once.
 fn allow<'a>(methods: impl Iterator<Item = &'a Method>, options: bool) -> HeaderValue {
     let mut names: Vec<&str> = methods.map(Method::as_str).collect();
@@ -469,4 +449,24 @@ fn allow<'a>(methods: impl Iterator<Item = &'a Method>, options: bool) -> Header
     names.dedup();
     // A method is a token, so that the list is a header value.
     HeaderValue::from_str(&names.join(", ")).unwrap_or(HeaderValue::from_static(""))
+}
+
+/// A number that no other chain has.
+#[cfg(feature = "step-times")]
+fn next_chain() -> u32 {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static CHAINS: AtomicU32 = AtomicU32::new(0);
+    CHAINS.fetch_add(1, Ordering::Relaxed)
+}
+
+#[cfg(feature = "step-times")]
+fn nodes(tree: &[Node]) -> Vec<usize> {
+    let mut nodes = Vec::new();
+    for (index, node) in tree.iter().enumerate() {
+        if let Some(step) = node.step {
+            nodes.resize((step as usize + 1).max(nodes.len()), usize::MAX);
+            nodes[step as usize] = index;
+        }
+    }
+    nodes
 }

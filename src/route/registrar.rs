@@ -14,22 +14,6 @@ use crate::route::pattern::{Pattern, join};
 use crate::route::plan::Hooks;
 use crate::route::prefix::Prefix;
 
-/// Settings of a chain, which hold for the chains inside it as well.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Settings {
-    pub(crate) strict_slash: bool,
-    pub(crate) no_auto_options: bool,
-}
-
-impl Settings {
-    fn or(self, outer: Self) -> Self {
-        Self {
-            strict_slash: self.strict_slash || outer.strict_slash,
-            no_auto_options: self.no_auto_options || outer.no_auto_options,
-        }
-    }
-}
-
 /// Counts the steps of a chain through, and remembers which of them are handlers for what.
 pub struct Registrar {
     pub(super) next_step: u32,
@@ -43,64 +27,6 @@ pub struct Registrar {
     pub(super) errors: Vec<BuildError>,
     pub(super) gated: bool,
     pub(super) in_front: bool,
-}
-
-/// A middleware that must cover a handler after it in its scope.
-pub(super) struct Covers {
-    pub(super) step: u32,
-    pub(super) name: String,
-    pub(super) location: CallSite,
-    pub(super) prefix: Option<Pattern>,
-    /// The index of its scope in [`Registrar::ends`].
-    pub(super) scope: usize,
-}
-
-/// The end of a scope, as a request sees it.
-pub(super) struct ScopeEnd {
-    pub(super) prefix: String,
-    /// Its number, once the scope was left.
-    pub(super) end: u32,
-    pub(super) outer: Option<usize>,
-    /// The hooks in force there.
-    pub(super) hooks: Hooks,
-    /// Those that stand in the scope itself.
-    pub(super) own: Hooks,
-    /// Whether something in the scope sees requests that no handler matches.
-    pub(super) listens: bool,
-}
-
-pub(super) struct OpenScope {
-    /// Its location among the ends.
-    pub(super) id: usize,
-    pub(super) prefix: String,
-    pub(super) settings: Settings,
-    pub(super) hooks: Hooks,
-    pub(super) own: Hooks,
-    pub(super) middleware: Vec<String>,
-    /// Whether something in it sees requests that no handler matches.
-    pub(super) always: bool,
-}
-
-/// What a scope is told when it is left.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct ClosedScope {
-    pub(crate) end: u32,
-    /// How many segments the path of the scope has.
-    pub(crate) depth: usize,
-}
-
-pub(super) struct Registered {
-    pub(super) step: u32,
-    /// `None`: any path.
-    pub(super) pattern: Option<String>,
-    pub(super) method: Option<Method>,
-    pub(super) passes: bool,
-    pub(super) name: String,
-    pub(super) middleware: Vec<String>,
-    pub(super) location: CallSite,
-    /// Its scope, as a location among the ends.
-    pub(super) scope: usize,
-    pub(super) settings: Settings,
 }
 
 impl Registrar {
@@ -322,6 +248,80 @@ impl Registrar {
         let prefix = self.scope().prefix.clone();
         join(&prefix, path)
     }
+}
+
+/// Settings of a chain, which hold for the chains inside it as well.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Settings {
+    pub(crate) strict_slash: bool,
+    pub(crate) no_auto_options: bool,
+}
+
+impl Settings {
+    fn or(self, outer: Self) -> Self {
+        Self {
+            strict_slash: self.strict_slash || outer.strict_slash,
+            no_auto_options: self.no_auto_options || outer.no_auto_options,
+        }
+    }
+}
+
+/// What a scope is told when it is left.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ClosedScope {
+    pub(crate) end: u32,
+    /// How many segments the path of the scope has.
+    pub(crate) depth: usize,
+}
+
+pub(super) struct Registered {
+    pub(super) step: u32,
+    /// `None`: any path.
+    pub(super) pattern: Option<String>,
+    pub(super) method: Option<Method>,
+    pub(super) passes: bool,
+    pub(super) name: String,
+    pub(super) middleware: Vec<String>,
+    pub(super) location: CallSite,
+    /// Its scope, as a location among the ends.
+    pub(super) scope: usize,
+    pub(super) settings: Settings,
+}
+
+/// A middleware that must cover a handler after it in its scope.
+pub(super) struct Covers {
+    pub(super) step: u32,
+    pub(super) name: String,
+    pub(super) location: CallSite,
+    pub(super) prefix: Option<Pattern>,
+    /// The index of its scope in [`Registrar::ends`].
+    pub(super) scope: usize,
+}
+
+pub(super) struct OpenScope {
+    /// Its location among the ends.
+    pub(super) id: usize,
+    pub(super) prefix: String,
+    pub(super) settings: Settings,
+    pub(super) hooks: Hooks,
+    pub(super) own: Hooks,
+    pub(super) middleware: Vec<String>,
+    /// Whether something in it sees requests that no handler matches.
+    pub(super) always: bool,
+}
+
+/// The end of a scope, as a request sees it.
+pub(super) struct ScopeEnd {
+    pub(super) prefix: String,
+    /// Its number, once the scope was left.
+    pub(super) end: u32,
+    pub(super) outer: Option<usize>,
+    /// The hooks in force there.
+    pub(super) hooks: Hooks,
+    /// Those that stand in the scope itself.
+    pub(super) own: Hooks,
+    /// Whether something in the scope sees requests that no handler matches.
+    pub(super) listens: bool,
 }
 
 /// How many segments the path of a scope has. A path that is not a pattern is refused elsewhere.

@@ -16,70 +16,6 @@ use crate::route::listing::{Node, Route, write_branch};
 use crate::route::pattern::canonical;
 use crate::route::plan::Plan;
 
-/// One pattern, with everything that was registered for it.
-#[derive(Debug)]
-pub(super) struct MethodPlans {
-    pub(super) pattern: Option<Arc<MatchedPattern>>,
-    pub(super) methods: Vec<(Method, usize)>,
-    pub(super) other: usize,
-    /// Of two patterns that match a path, the one of lower rank answers.
-    pub(super) rank: usize,
-}
-
-impl MethodPlans {
-    fn plan(&self, method: &Method) -> usize {
-        let found = self.methods.iter().find(|(candidate, _)| candidate == method);
-        found.map_or(self.other, |(_, plan)| *plan)
-    }
-}
-
-#[derive(Debug)]
-pub(crate) struct MatchedPattern {
-    pub(crate) text: String,
-    pub(crate) names: Vec<String>,
-}
-
-/// The pattern and the parameters of a request, in its extensions.
-#[derive(Clone, Debug)]
-pub(crate) struct Matched {
-    pattern: Arc<MatchedPattern>,
-    /// `None` for a pattern without parameters.
-    captured: Option<Arc<Captured>>,
-    /// How many segments of the path stand before the scope of the step that looks.
-    depth: usize,
-}
-
-/// A path, and where in it the values of the parameters are.
-#[derive(Debug)]
-struct Captured {
-    path: Box<str>,
-    spans: Vec<(usize, usize)>,
-}
-
-impl Matched {
-    pub(crate) fn pattern(&self) -> &str {
-        &self.pattern.text
-    }
-
-    pub(crate) fn depth(&self) -> usize {
-        self.depth
-    }
-
-    /// Names and decoded values, in the order of the path.
-    #[cfg(feature = "query")]
-    pub(crate) fn params(&self) -> impl Iterator<Item = (&str, std::borrow::Cow<'_, str>)> {
-        self.raw_params().map(|(name, value)| (name, crate::route::pattern::decode_value(value)))
-    }
-
-    /// As [`params`](Self::params), with slashes inside a value still encoded.
-    pub(crate) fn raw_params(&self) -> impl Iterator<Item = (&str, &str)> {
-        let values = self.captured.iter().flat_map(|captured| {
-            captured.spans.iter().filter_map(|&(start, end)| captured.path.get(start..end))
-        });
-        self.pattern.names.iter().map(String::as_str).zip(values)
-    }
-}
-
 /// The table of a built chain.
 pub struct Routes {
     pub(super) paths: matchit::Router<usize>,
@@ -217,5 +153,69 @@ impl fmt::Display for Routes {
             writeln!(f, "{}", node.text)?;
         }
         Ok(())
+    }
+}
+
+/// The pattern and the parameters of a request, in its extensions.
+#[derive(Clone, Debug)]
+pub(crate) struct Matched {
+    pattern: Arc<MatchedPattern>,
+    /// `None` for a pattern without parameters.
+    captured: Option<Arc<Captured>>,
+    /// How many segments of the path stand before the scope of the step that looks.
+    depth: usize,
+}
+
+impl Matched {
+    pub(crate) fn pattern(&self) -> &str {
+        &self.pattern.text
+    }
+
+    pub(crate) fn depth(&self) -> usize {
+        self.depth
+    }
+
+    /// Names and decoded values, in the order of the path.
+    #[cfg(feature = "query")]
+    pub(crate) fn params(&self) -> impl Iterator<Item = (&str, std::borrow::Cow<'_, str>)> {
+        self.raw_params().map(|(name, value)| (name, crate::route::pattern::decode_value(value)))
+    }
+
+    /// As [`params`](Self::params), with slashes inside a value still encoded.
+    pub(crate) fn raw_params(&self) -> impl Iterator<Item = (&str, &str)> {
+        let values = self.captured.iter().flat_map(|captured| {
+            captured.spans.iter().filter_map(|&(start, end)| captured.path.get(start..end))
+        });
+        self.pattern.names.iter().map(String::as_str).zip(values)
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct MatchedPattern {
+    pub(crate) text: String,
+    pub(crate) names: Vec<String>,
+}
+
+/// A path, and where in it the values of the parameters are.
+#[derive(Debug)]
+struct Captured {
+    path: Box<str>,
+    spans: Vec<(usize, usize)>,
+}
+
+/// One pattern, with everything that was registered for it.
+#[derive(Debug)]
+pub(super) struct MethodPlans {
+    pub(super) pattern: Option<Arc<MatchedPattern>>,
+    pub(super) methods: Vec<(Method, usize)>,
+    pub(super) other: usize,
+    /// Of two patterns that match a path, the one of lower rank answers.
+    pub(super) rank: usize,
+}
+
+impl MethodPlans {
+    fn plan(&self, method: &Method) -> usize {
+        let found = self.methods.iter().find(|(candidate, _)| candidate == method);
+        found.map_or(self.other, |(_, plan)| *plan)
     }
 }

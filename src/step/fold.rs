@@ -45,17 +45,17 @@ pub struct Assembly<'a> {
     pub(crate) depth: usize,
 }
 
+/// An entry of a path table: a chain or a service at a path.
+#[doc(hidden)]
+pub trait Branch: Send {
+    fn register(&mut self, registrar: &mut Registrar);
+    fn assemble(self: Box<Self>, parent: Parent, assembly: &Assembly<'_>) -> BoxTail;
+}
+
 /// Puts a value into a list that is filled from its end.
 pub(crate) fn put<T>(list: &mut Vec<Option<T>>, index: usize, value: T) {
     if list.len() <= index {
         list.resize_with(index + 1, || None);
     }
     list[index] = Some(value);
-}
-
-/// An entry of a path table: a chain or a service at a path.
-#[doc(hidden)]
-pub trait Branch: Send {
-    fn register(&mut self, registrar: &mut Registrar);
-    fn assemble(self: Box<Self>, parent: Parent, assembly: &Assembly<'_>) -> BoxTail;
 }

@@ -69,126 +69,6 @@ pub trait Middleware: Send + Sync + 'static {
     }
 }
 
-/// What [`Chain::use_`](crate::Chain::use_) and [`Chain::always`](crate::Chain::always) take.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` can't be used as middleware",
-    label = "neither an `async fn(.., Next<'_>)`, nor a `Middleware` or `Dependent`, nor a `tower::Layer` that fits",
-    note = "write `tower_chain::from_fn(f)`, or `from_fn_with::<(A, B), _, _>(f)` with the types before `Next`, and the compiler names the part of a function that does not fit; a closure that captures needs `tower_chain::from_closure(f)`",
-    note = "seen most: `async` is missing; `Next<'_>` is not the last argument, or another crate's; `Request` is taken beside `Next`, which holds it; the result is not `IntoResponse`; a lock or an `Rc` is held over an `.await`; an `Option` of middleware that provides a value",
-    note = "a layer fits if its service is `Clone + Send + Sync`, takes a `tower_chain::Request`, and answers with a body of `Bytes`"
-)]
-pub trait IntoMiddleware<Kind> {
-    #[doc(hidden)]
-    type Args;
-    #[doc(hidden)]
-    type Step<P, W>;
-    #[doc(hidden)]
-    type Provides: Provides;
-    #[doc(hidden)]
-    fn into_step<P, W>(self) -> Self::Step<P, W>;
-}
-
-#[doc(hidden)]
-#[derive(Debug)]
-pub struct AsMiddleware;
-
-impl<M: Middleware> IntoMiddleware<AsMiddleware> for M {
-    type Args = ();
-    type Step<P, W> = M;
-    type Provides = M::Provides;
-
-    fn into_step<P, W>(self) -> M {
-        self
-    }
-}
-
-/// The rest of the chain, as [`Next`] reaches it: by its type in a [`Middleware`], through a pointer in a function.
-///
-/// The chain implements it. Outside of this crate it is only a bound: `async fn call<N: Endpoint>(&self, next: Next<'_, N>)`.
-pub trait Endpoint: Sized + Send + Sync + 'static {
-    #[doc(hidden)]
-    type Reach<'a>: Reach<'a>;
-}
-
-/// A request, and how the rest of the chain is reached with it.
-#[doc(hidden)]
-pub trait Reach<'a>: Send {
-    fn request(&self) -> &Request;
-    fn request_mut(&mut self) -> &mut Request;
-    fn cx(&self) -> &'a Cx<'a>;
-    fn run(self) -> impl Future<Output = Response> + Send + 'a;
-}
-
-impl<N: Tail> Endpoint for N {
-    type Reach<'a> = Direct<'a, N>;
-}
-
-/// Reaches a tail by its type.
-#[doc(hidden)]
-#[allow(missing_debug_implementations, reason = "it is public to the compiler alone")]
-pub struct Direct<'a, N> {
-    req: &'a mut Request,
-    tail: &'a N,
-    cx: &'a Cx<'a>,
-}
-
-impl<'a, N: Tail> Reach<'a> for Direct<'a, N> {
-    #[inline(always)]
-    fn request(&self) -> &Request {
-        self.req
-    }
-
-    #[inline(always)]
-    fn request_mut(&mut self) -> &mut Request {
-        self.req
-    }
-
-    #[inline(always)]
-    fn cx(&self) -> &'a Cx<'a> {
-        self.cx
-    }
-
-    #[inline(always)]
-    fn run(self) -> impl Future<Output = Response> + Send + 'a {
-        self.tail.call(self.req, self.cx)
-    }
-}
-
-/// The rest of the chain behind a pointer, as functions reach it. All functions take the same type, whatever follows them.
-#[derive(Debug)]
-pub struct Erased(());
-
-impl Endpoint for Erased {
-    type Reach<'a> = Indirect<'a>;
-}
-
-/// Reaches the rest through a [`Slot`].
-#[doc(hidden)]
-#[allow(missing_debug_implementations, reason = "it is public to the compiler alone")]
-pub struct Indirect<'a> {
-    slot: Pin<&'a mut (dyn Slot + Send + 'a)>,
-    cx: &'a Cx<'a>,
-}
-
-impl<'a> Reach<'a> for Indirect<'a> {
-    fn request(&self) -> &Request {
-        self.slot.request()
-    }
-
-    fn request_mut(&mut self) -> &mut Request {
-        self.slot.as_mut().request_mut()
-    }
-
-    fn cx(&self) -> &'a Cx<'a> {
-        self.cx
-    }
-
-    fn run(mut self) -> impl Future<Output = Response> + Send + 'a {
-        self.slot.as_mut().start();
-        Running(self.slot)
-    }
-}
-
 /// A request, and the rest of the chain. It derefs to [`Request`], and [`run`](Next::run) passes the request on.
 ///
 /// A function takes `Next<'_>`. A [`Middleware`] takes `Next<'_, N>`, where `N` is the type of the rest of the chain, and
@@ -367,6 +247,12 @@ impl<'a, N: Endpoint, T> Next<'a, N, T> {
     }
 }
 
+impl<'a> Next<'a> {
+    pub(crate) fn from_reach(reach: Indirect<'a>) -> Self {
+        Self { reach, kept: Extensions::new(), provides: PhantomData }
+    }
+}
+
 impl<N: Endpoint, T> Deref for Next<'_, N, T> {
     type Target = Request;
 
@@ -397,22 +283,123 @@ impl<N: Endpoint, T> std::fmt::Debug for Next<'_, N, T> {
     }
 }
 
-impl<'a> Next<'a> {
-    pub(crate) fn from_reach(reach: Indirect<'a>) -> Self {
-        Self { reach, kept: Extensions::new(), provides: PhantomData }
+/// What [`Chain::use_`](crate::Chain::use_) and [`Chain::always`](crate::Chain::always) take.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can't be used as middleware",
+    label = "neither an `async fn(.., Next<'_>)`, nor a `Middleware` or `Dependent`, nor a `tower::Layer` that fits",
+    note = "write `tower_chain::from_fn(f)`, or `from_fn_with::<(A, B), _, _>(f)` with the types before `Next`, and the compiler names the part of a function that does not fit; a closure that captures needs `tower_chain::from_closure(f)`",
+    note = "seen most: `async` is missing; `Next<'_>` is not the last argument, or another crate's; `Request` is taken beside `Next`, which holds it; the result is not `IntoResponse`; a lock or an `Rc` is held over an `.await`; an `Option` of middleware that provides a value",
+    note = "a layer fits if its service is `Clone + Send + Sync`, takes a `tower_chain::Request`, and answers with a body of `Bytes`"
+)]
+pub trait IntoMiddleware<Kind> {
+    #[doc(hidden)]
+    type Args;
+    #[doc(hidden)]
+    type Step<P, W>;
+    #[doc(hidden)]
+    type Provides: Provides;
+    #[doc(hidden)]
+    fn into_step<P, W>(self) -> Self::Step<P, W>;
+}
+
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct AsMiddleware;
+
+impl<M: Middleware> IntoMiddleware<AsMiddleware> for M {
+    type Args = ();
+    type Step<P, W> = M;
+    type Provides = M::Provides;
+
+    fn into_step<P, W>(self) -> M {
+        self
     }
 }
 
-/// Marks the extensions of a request that could be replaced: where it is missing, the request was replaced.
-#[derive(Clone)]
-struct SameRequest;
+/// The rest of the chain, as [`Next`] reaches it: by its type in a [`Middleware`], through a pointer in a function.
+///
+/// The chain implements it. Outside of this crate it is only a bound: `async fn call<N: Endpoint>(&self, next: Next<'_, N>)`.
+pub trait Endpoint: Sized + Send + Sync + 'static {
+    #[doc(hidden)]
+    type Reach<'a>: Reach<'a>;
+}
 
-/// Gives a request that was replaced the extensions of the one before it.
-#[cold]
-fn restore(extensions: &mut Extensions, mut kept: Extensions) {
-    if extensions.remove::<SameRequest>().is_none() {
-        kept.extend(mem::take(extensions));
-        *extensions = kept;
+/// A request, and how the rest of the chain is reached with it.
+#[doc(hidden)]
+pub trait Reach<'a>: Send {
+    fn request(&self) -> &Request;
+    fn request_mut(&mut self) -> &mut Request;
+    fn cx(&self) -> &'a Cx<'a>;
+    fn run(self) -> impl Future<Output = Response> + Send + 'a;
+}
+
+impl<N: Tail> Endpoint for N {
+    type Reach<'a> = Direct<'a, N>;
+}
+
+/// Reaches a tail by its type.
+#[doc(hidden)]
+#[allow(missing_debug_implementations, reason = "it is public to the compiler alone")]
+pub struct Direct<'a, N> {
+    req: &'a mut Request,
+    tail: &'a N,
+    cx: &'a Cx<'a>,
+}
+
+impl<'a, N: Tail> Reach<'a> for Direct<'a, N> {
+    #[inline(always)]
+    fn request(&self) -> &Request {
+        self.req
+    }
+
+    #[inline(always)]
+    fn request_mut(&mut self) -> &mut Request {
+        self.req
+    }
+
+    #[inline(always)]
+    fn cx(&self) -> &'a Cx<'a> {
+        self.cx
+    }
+
+    #[inline(always)]
+    fn run(self) -> impl Future<Output = Response> + Send + 'a {
+        self.tail.call(self.req, self.cx)
+    }
+}
+
+/// The rest of the chain behind a pointer, as functions reach it. All functions take the same type, whatever follows them.
+#[derive(Debug)]
+pub struct Erased(());
+
+impl Endpoint for Erased {
+    type Reach<'a> = Indirect<'a>;
+}
+
+/// Reaches the rest through a [`Slot`].
+#[doc(hidden)]
+#[allow(missing_debug_implementations, reason = "it is public to the compiler alone")]
+pub struct Indirect<'a> {
+    slot: Pin<&'a mut (dyn Slot + Send + 'a)>,
+    cx: &'a Cx<'a>,
+}
+
+impl<'a> Reach<'a> for Indirect<'a> {
+    fn request(&self) -> &Request {
+        self.slot.request()
+    }
+
+    fn request_mut(&mut self) -> &mut Request {
+        self.slot.as_mut().request_mut()
+    }
+
+    fn cx(&self) -> &'a Cx<'a> {
+        self.cx
+    }
+
+    fn run(mut self) -> impl Future<Output = Response> + Send + 'a {
+        self.slot.as_mut().start();
+        Running(self.slot)
     }
 }
 
@@ -490,5 +477,18 @@ impl Future for Running<'_> {
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         self.0.as_mut().clear();
+    }
+}
+
+/// Marks the extensions of a request that could be replaced: where it is missing, the request was replaced.
+#[derive(Clone)]
+struct SameRequest;
+
+/// Gives a request that was replaced the extensions of the one before it.
+#[cold]
+fn restore(extensions: &mut Extensions, mut kept: Extensions) {
+    if extensions.remove::<SameRequest>().is_none() {
+        kept.extend(mem::take(extensions));
+        *extensions = kept;
     }
 }

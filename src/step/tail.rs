@@ -115,59 +115,6 @@ impl OwnedCx {
     }
 }
 
-pin_project! {
-    /// A future that is made when it is first polled: until then it is as small as what it is made of.
-    #[project = LateProjection]
-    pub(crate) enum Late<M, F> {
-        Waiting { start: Option<M> },
-        Started { #[pin] future: F },
-    }
-}
-
-impl<M: FnOnce() -> F, F> Late<M, F> {
-    #[inline(always)]
-    pub(crate) fn new(start: M) -> Self {
-        Self::Waiting { start: Some(start) }
-    }
-}
-
-impl<M, F> Default for Late<M, F> {
-    fn default() -> Self {
-        Self::Waiting { start: None }
-    }
-}
-
-/// Boxes the future that `start` makes.
-///
-/// It is made inside its box: made outside it would be copied, with all the room for the steps after it.
-fn box_in_place<'a, M, F>(start: M) -> BoxFuture<'a, F::Output>
-where
-    M: FnOnce() -> F + Send + 'a,
-    F: Future + Send + 'a,
-{
-    let mut late = Box::into_pin(Box::<Late<M, F>>::default());
-    if let LateProjection::Waiting { start: slot } = late.as_mut().project() {
-        *slot = Some(start);
-    }
-    late
-}
-
-impl<M: FnOnce() -> F, F: Future> Future for Late<M, F> {
-    type Output = F::Output;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        if let LateProjection::Waiting { start } = self.as_mut().project()
-            && let Some(start) = start.take()
-        {
-            self.set(Self::Started { future: start() });
-        }
-        match self.project() {
-            LateProjection::Started { future } => future.poll(cx),
-            LateProjection::Waiting { .. } => Poll::Pending,
-        }
-    }
-}
-
 /// An endpoint whose type is erased: one box a call. Between segments of a chain, and at each path.
 pub(crate) trait ErasedTail: Send + Sync {
     fn call_boxed<'a>(&'a self, req: &'a mut Request, cx: &'a Cx<'a>) -> BoxFuture<'a, Response>;
@@ -205,4 +152,57 @@ impl Tail for BoxTail {
     ) -> impl Future<Output = Response> + Send + 'a {
         Site::CHAIN.probe(&cx.built.routes, || self.0.call_boxed(req, cx))
     }
+}
+
+pin_project! {
+    /// A future that is made when it is first polled: until then it is as small as what it is made of.
+    #[project = LateProjection]
+    pub(crate) enum Late<M, F> {
+        Waiting { start: Option<M> },
+        Started { #[pin] future: F },
+    }
+}
+
+impl<M: FnOnce() -> F, F> Late<M, F> {
+    #[inline(always)]
+    pub(crate) fn new(start: M) -> Self {
+        Self::Waiting { start: Some(start) }
+    }
+}
+
+impl<M, F> Default for Late<M, F> {
+    fn default() -> Self {
+        Self::Waiting { start: None }
+    }
+}
+
+impl<M: FnOnce() -> F, F: Future> Future for Late<M, F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        if let LateProjection::Waiting { start } = self.as_mut().project()
+            && let Some(start) = start.take()
+        {
+            self.set(Self::Started { future: start() });
+        }
+        match self.project() {
+            LateProjection::Started { future } => future.poll(cx),
+            LateProjection::Waiting { .. } => Poll::Pending,
+        }
+    }
+}
+
+/// Boxes the future that `start` makes.
+///
+/// It is made inside its box: made outside it would be copied, with all the room for the steps after it.
+fn box_in_place<'a, M, F>(start: M) -> BoxFuture<'a, F::Output>
+where
+    M: FnOnce() -> F + Send + 'a,
+    F: Future + Send + 'a,
+{
+    let mut late = Box::into_pin(Box::<Late<M, F>>::default());
+    if let LateProjection::Waiting { start: slot } = late.as_mut().project() {
+        *slot = Some(start);
+    }
+    late
 }
