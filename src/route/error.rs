@@ -1,12 +1,12 @@
-//! What is wrong with a chain that can't be built.
+//! The errors of a chain that can't be built.
 
 use std::fmt;
 use std::panic::Location;
 
-/// Where a step is registered, in the source code of the program.
+/// The source location at which the program adds a step.
 pub(crate) type CallSite = &'static Location<'static>;
 
-/// Why a chain can't be built. The text says where, and what to change.
+/// Why a chain can't be built. The message names the source location and what to change.
 ///
 /// [`Chain::try_build`](crate::Chain::try_build) returns it; [`Chain::build`](crate::Chain::build) panics with it.
 ///
@@ -22,7 +22,7 @@ pub(crate) type CallSite = &'static Location<'static>;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// A path is not a pattern.
+    /// The syntax of a path pattern is invalid.
     #[non_exhaustive]
     Pattern {
         /// The path as it was written.
@@ -32,7 +32,7 @@ pub enum BuildError {
         /// What is wrong with it, and what to write instead.
         reason: String,
     },
-    /// Two paths match the same requests, and neither comes first.
+    /// Two paths match the same requests, and neither has precedence.
     #[non_exhaustive]
     Conflict {
         /// The later pattern.
@@ -44,19 +44,19 @@ pub enum BuildError {
         /// Where that is registered.
         other_location: CallSite,
     },
-    /// A handler that no request reaches, because an earlier one answers all that it would.
+    /// No request reaches a handler, because an earlier handler answers all requests that it matches.
     #[non_exhaustive]
     Unreachable {
         /// Method and path of the handler.
         route: String,
         /// Where it is registered.
         location: CallSite,
-        /// The handler that stands before it.
+        /// The name of the earlier handler.
         other: String,
         /// Where that is registered.
         other_location: CallSite,
     },
-    /// Middleware that runs for no request, because no handler that it covers comes after it.
+    /// Middleware runs for no request, because no handler that it covers comes after it.
     #[non_exhaustive]
     CoversNothing {
         /// The name of the middleware.

@@ -1,4 +1,6 @@
-//! The routes and the tree of steps, as [`ChainService::routes`](crate::ChainService::routes) and `Display` show them.
+//! The types that [`ChainService::routes`](crate::ChainService::routes) returns, and the tree of steps that `Display` prints.
+//!
+//! Not used to serve a request.
 
 #![allow(
     missing_debug_implementations,
@@ -10,13 +12,13 @@ use std::fmt;
 
 use http::Method;
 
-/// A path of a built chain, and what stands behind it.
+/// A path of a built chain, with its handlers and their middleware.
 ///
 /// [`ChainService::routes`](crate::ChainService::routes) lists them.
 ///
 /// # Example
 ///
-/// Every route that changes something stands behind a check:
+/// Checks that every route that changes something has a guard:
 ///
 /// ```
 /// use tower_chain::{Chain, Error, StatusCode};
@@ -50,7 +52,7 @@ impl Route {
         self.pattern.as_deref()
     }
 
-    /// What is registered for the path, in the order in which it is written.
+    /// The handlers that are registered for the path, in the order in which they are written.
     pub fn handlers(&self) -> &[RouteHandler] {
         &self.handlers
     }
@@ -65,33 +67,36 @@ pub struct RouteHandler {
 }
 
 impl RouteHandler {
-    /// The method that it answers. `None`: every method.
+    /// The method that the handler answers. `None`: every method.
     pub fn method(&self) -> Option<&Method> {
         self.method.as_ref()
     }
 
-    /// The name of its function.
+    /// The name of the handler's function.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The names of the middleware in front of it, in the order in which it runs.
+    /// The names of the middleware in front of the handler, in the order in which the middleware runs.
     pub fn middleware(&self) -> &[String] {
         &self.middleware
     }
 }
 
-/// A line of the tree of steps.
+/// One line of the tree of steps.
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) depth: usize,
     pub(crate) text: String,
-    /// The number of the step, if it is one that runs.
-    #[cfg_attr(not(feature = "step-times"), allow(dead_code, reason = "nobody else asks"))]
+    /// The number of the step. `None` for a line that is not a step, such as a path or a hook.
+    #[cfg_attr(
+        not(feature = "step-times"),
+        allow(dead_code, reason = "only this feature reads it")
+    )]
     pub(crate) step: Option<u32>,
 }
 
-/// Draws what stands before a node of a tree. It is told the depths of this node and of those after it.
+/// Draws the branch lines in front of a node of a tree. `depths` are the depths of this node and of all nodes after it.
 pub(crate) fn write_branch(
     f: &mut impl fmt::Write,
     mut depths: impl Iterator<Item = usize> + Clone,
@@ -109,7 +114,7 @@ pub(crate) fn write_branch(
     Ok(())
 }
 
-/// The last part of the name of a type or function, with the same for its parameters.
+/// The last path segment of the name of a type or function, also for each of its type parameters.
 pub(crate) fn short_name<T: ?Sized>() -> String {
     let full = std::any::type_name::<T>();
     let mut name = String::new();

@@ -1,4 +1,8 @@
-//! Which steps a request is for, and why a chain cannot be built.
+//! Which steps a request is for, and why a chain can't be built.
+
+// When a chain is built: `registrar` numbers the steps, `planner` makes the lookup table and the plans from the records of
+// the registrar, and `error` has the errors. When a request arrives: `routes` finds its plan. `pattern` and `prefix` parse and
+// compare paths, `plan` is the type that both halves share, `listing` is the form of the table for users.
 
 pub(crate) mod error;
 pub(crate) mod listing;

@@ -1,7 +1,7 @@
-//! Path patterns and paths, in the one form in which they are compared.
+//! Path patterns and request paths, in the canonical form in which they are compared.
 //!
-//! Both are percent-decoded, except for `%2F` and `%25`: so that an encoded slash stays inside its segment, and decoding
-//! a value later is unambiguous.
+//! The canonical form is percent-decoded, except for `%2F` and `%25`. An encoded slash therefore stays inside its segment,
+//! and a value can be decoded later without ambiguity. `prefix` compares a path under other readings as well.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct BadEncoding;
 
-/// Decodes a request path, up to `%2F` and `%25`. Borrows it where nothing is encoded.
+/// Decodes a request path, except for `%2F` and `%25`. Borrows the path if nothing is encoded.
 pub(crate) fn canonical(path: &str) -> Result<Cow<'_, str>, BadEncoding> {
     if !path.as_bytes().contains(&b'%') {
         return Ok(Cow::Borrowed(path));
@@ -33,7 +33,7 @@ pub(crate) fn canonical(path: &str) -> Result<Cow<'_, str>, BadEncoding> {
     String::from_utf8(out).map(Cow::Owned).map_err(|_| BadEncoding)
 }
 
-/// Decodes what [`canonical`] has left encoded.
+/// Decodes `%2F` and `%25`, which [`canonical`] leaves encoded.
 pub(crate) fn decode_value(value: &str) -> Cow<'_, str> {
     if value.contains('%') {
         Cow::Owned(value.replace("%2F", "/").replace("%25", "%"))
@@ -42,17 +42,17 @@ pub(crate) fn decode_value(value: &str) -> Cow<'_, str> {
     }
 }
 
-/// A pattern that was checked and brought into canonical form.
+/// A valid pattern in canonical form.
 #[derive(Clone, Debug)]
 pub(crate) struct Pattern {
-    /// As `matchit` takes it.
+    /// The pattern in the syntax of `matchit`.
     pub(crate) text: String,
     pub(crate) names: Vec<String>,
     pub(crate) catch_all: bool,
 }
 
 impl Pattern {
-    /// Checks a whole pattern. The error says what to change.
+    /// Checks a whole pattern. The error states what to change.
     pub(crate) fn parse(pattern: &str) -> Result<Self, String> {
         if !pattern.starts_with('/') {
             return Err(format!("a path starts with a slash: write `/{pattern}`"));
@@ -74,14 +74,14 @@ impl Pattern {
         Ok(Self { text, names, catch_all })
     }
 
-    /// Orders patterns that match one path: segment by segment, literals before parts of a segment, these before whole parameters, and a
-    /// catch-all last.
+    /// The sort key that decides which of several patterns answers a path. Segment by segment: a literal comes first, then a
+    /// parameter that is a part of a segment, then a parameter that is a whole segment, then a catch-all.
     pub(crate) fn precedence(&self) -> Vec<(u8, String)> {
         let segments = self.text.split('/').skip(1);
         let key = |segment: &str| match segment.replace("{{", "") {
             plain if plain.starts_with("{*") => (3, String::new()),
             plain if plain.starts_with('{') && plain.ends_with('}') => (2, String::new()),
-            // The more of it is literal, the earlier.
+            // The longer the literal part, the earlier: the key sorts by the complement of its length.
             plain if plain.contains('{') => {
                 let literal = plain.len()
                     - plain.split_once('}').map_or(0, |(before, _)| {
@@ -94,12 +94,12 @@ impl Pattern {
         segments.map(key).collect()
     }
 
-    /// Whether a parameter is a part of a segment.
+    /// Whether the pattern has a parameter that is only a part of a segment, as in `/{name}.png`.
     pub(crate) fn has_partial(&self) -> bool {
         self.precedence().iter().any(|(class, _)| *class == 1)
     }
 
-    /// How many segments it covers.
+    /// The number of segments that the pattern matches. A catch-all has no limit.
     pub(crate) fn depth(&self) -> usize {
         if self.catch_all {
             return usize::MAX;
@@ -107,7 +107,7 @@ impl Pattern {
         self.text.split('/').filter(|segment| !segment.is_empty()).count()
     }
 
-    /// Whether a path that matches the pattern can be under a prefix.
+    /// Whether a path that matches this pattern can be under the prefix.
     pub(crate) fn reaches(&self, prefix: &Self) -> bool {
         let has_param = |segment: &str| segment.replace("{{", "").contains('{');
         let mut segments = self.text.split('/').filter(|segment| !segment.is_empty());
@@ -122,7 +122,7 @@ impl Pattern {
         true
     }
 
-    /// The pattern without the names of its parameters: two patterns of one shape match the same paths.
+    /// The pattern without the names of its parameters. Two patterns of the same shape match the same paths.
     pub(crate) fn shape(&self) -> String {
         let mut shape = String::with_capacity(self.text.len());
         let mut rest = self.text.as_str();
@@ -145,6 +145,8 @@ impl Pattern {
     }
 }
 
+/// Checks one segment, and appends its canonical form to `text` and its parameters to `names`. Returns whether the segment is a
+/// catch-all.
 fn parse_segment(
     segment: &str,
     text: &mut String,
@@ -229,6 +231,7 @@ fn parse_segment(
     Ok(catch_all)
 }
 
+/// Appends literal text in canonical form. Braces are doubled, as `matchit` requires.
 fn push_literal(literal: &str, text: &mut String) -> Result<(), String> {
     let literal = canonical(literal).map_err(|BadEncoding| {
         format!(
@@ -244,7 +247,7 @@ fn push_literal(literal: &str, text: &mut String) -> Result<(), String> {
     Ok(())
 }
 
-/// Puts a path after a prefix. `/` stands for the prefix itself.
+/// Appends a path to a prefix. The path `/` after a prefix is the prefix with a slash at its end.
 pub(crate) fn join(prefix: &str, path: &str) -> String {
     match path {
         "/" if !prefix.is_empty() && prefix != "/" => format!("{}/", prefix.trim_end_matches('/')),
@@ -252,7 +255,7 @@ pub(crate) fn join(prefix: &str, path: &str) -> String {
     }
 }
 
-/// What of a path stands behind its first segments, beginning with a slash.
+/// The part of a path after its first `segments` segments. It begins with a slash, and is `/` if nothing is left.
 pub(crate) fn rest_after(path: &str, segments: usize) -> &str {
     let before: usize =
         path.split('/').skip(1).take(segments).map(|segment| segment.len() + 1).sum();

@@ -1,4 +1,7 @@
-//! Makes the lookup table of all paths and the plan of each, from what the registrar recorded.
+//! Makes the lookup table of all paths and their plans from the records of the registrar.
+//!
+//! Runs once, when a chain is built. Numbers of steps are `u32`; handlers, scopes and paths are `usize`, as indexes of
+//! `handlers`, `ends` and the list of patterns. `routes.rs` uses the result when a request arrives.
 
 #![allow(
     missing_debug_implementations,
@@ -18,27 +21,9 @@ use crate::route::plan::{Hooks, Outcome, Plan};
 use crate::route::registrar::{Covers, Registered, Registrar, ScopeEnd, Settings};
 use crate::route::routes::{MatchedPattern, MethodPlans, Routes};
 
-/// A number that no other chain has.
-#[cfg(feature = "step-times")]
-fn next_chain() -> u32 {
-    use std::sync::atomic::{AtomicU32, Ordering};
-    static CHAINS: AtomicU32 = AtomicU32::new(0);
-    CHAINS.fetch_add(1, Ordering::Relaxed)
-}
-
-#[cfg(feature = "step-times")]
-fn nodes(tree: &[Node]) -> Vec<usize> {
-    let mut nodes = Vec::new();
-    for (index, node) in tree.iter().enumerate() {
-        if let Some(step) = node.step {
-            nodes.resize((step as usize + 1).max(nodes.len()), usize::MAX);
-            nodes[step as usize] = index;
-        }
-    }
-    nodes
-}
-
-/// Makes the table of all paths, once all steps are counted and the outermost scope was left with `end`.
+/// Makes the lookup table after all steps are registered. `end` is the number of the end of the outermost scope.
+///
+/// The first error of the registrar is returned here.
 pub(crate) fn plan_routes(mut registrar: Registrar, end: u32) -> Result<Routes, BuildError> {
     if !registrar.errors.is_empty() {
         return Err(registrar.errors.swap_remove(0));
@@ -78,24 +63,22 @@ pub(crate) fn plan_routes(mut registrar: Registrar, end: u32) -> Result<Routes, 
     Ok(table.routes)
 }
 
-/// The handlers of one pattern, as places in [`Planner::handlers`].
-struct PatternHandlers {
-    pattern: Pattern,
-    handlers: Vec<usize>,
-}
-
 struct Planner {
     routes: Routes,
     handlers: Vec<Registered>,
-    /// Of each step: `None` if no plan names it, else whether a request can get there, and past whom it can't.
+    /// By the number of a step: `None` if no plan contains the step, `Some(Ok)` if a request can reach it, and
+    /// `Some(Err(handler))` if that earlier handler answers every request before it reaches the step.
     reached: Vec<Option<Result<(), usize>>>,
-    /// The ends of all scopes, the outermost first.
+    /// All scopes. The outermost scope is the first.
     ends: Vec<ScopeEnd>,
+    /// The number of the end of the outermost scope.
     end: u32,
     settings: Settings,
 }
 
 impl Planner {
+    /// Adds a plan, and returns its index. `steps` are the handlers that match; `scopes` are those that the request reaches if no
+    /// handler answers. The plan's `stops` are sorted, because requests walk the steps in the order of their numbers.
     fn plan(
         &mut self,
         steps: &[usize],
@@ -103,6 +86,7 @@ impl Planner {
         outcome: Outcome,
         route: Option<usize>,
     ) -> usize {
+        // The first handler that always answers. No request of this plan reaches the handlers after it.
         let mut blocker = None;
         for &handler in steps {
             let step = self.handlers[handler].step as usize;
@@ -121,6 +105,8 @@ impl Planner {
         let (mut stops, hook) = self.end(&outcome, scopes);
         stops.extend(&steps);
         stops.sort_unstable();
+        // The last number must be the end of a scope. Where a handler has the highest one (a handler for any path that
+        // is after all matching scopes), the request ends at the end of the chain.
         if stops.last() == steps.last() {
             stops.push(self.end);
         }
@@ -130,20 +116,22 @@ impl Planner {
         index
     }
 
-    /// Where a request ends that reaches these scopes and is answered by no handler: the ends that it comes by, of which the last one answers, and the hook
-    /// that does so.
+    /// Returns the scope ends that a request passes if no handler answers it, and the hook that answers at the last of them.
+    ///
+    /// `scopes` are the innermost scopes of its path, sorted by the number of their end.
     fn end(&self, outcome: &Outcome, scopes: &[usize]) -> (Vec<u32>, Option<usize>) {
         let hook = |hooks: Hooks| match outcome {
             Outcome::Found | Outcome::NotFound => hooks.no_match,
             Outcome::NotAllowed(_) => hooks.not_allowed,
             Outcome::Options(_) | Outcome::BadEncoding => None,
         };
-        // A scope with a hook of its own is the last one.
+        // The first scope with a hook of its own answers. The request does not enter the scopes after it.
         let own = scopes.iter().position(|&scope| hook(self.ends[scope].own).is_some());
         let scopes = &scopes[..own.map_or(scopes.len(), |at| at + 1)];
         let mut stops: Vec<u32> = scopes.iter().map(|&scope| self.ends[scope].end).collect();
         let mut last = scopes.last().copied().unwrap_or(0);
-        // A path that matched ends with its last scope; all else goes outward, to where a hook is in force.
+        // A 405 and an answer to OPTIONS belong to the path: its last scope gives them, inside the middleware of this scope.
+        // A 404 continues outward, to the first scope in which a hook is in force, or to the outermost scope.
         while matches!(outcome, Outcome::Found | Outcome::NotFound)
             && hook(self.ends[last].hooks).is_none()
             && let Some(outer) = self.ends[last].outer
@@ -156,16 +144,17 @@ impl Planner {
         (stops, hook(self.ends[last].hooks))
     }
 
-    /// Where a request ends that no pattern matches: as deep as a scope that has something to say to it.
+    /// Makes the plans of the requests that no pattern matches. Such a request ends in the deepest scope around its path that has
+    /// an `always` step or a hook for it, and these run for a 404 under the path of the scope.
     fn plan_scopes(&mut self) {
-        // Those of one shape are reached one after the other.
+        // Scopes whose paths have the same shape match the same requests. They share one plan, and a request reaches them in turn.
         let mut groups: Vec<(Pattern, Vec<usize>)> = Vec::new();
         let mut listening: Vec<usize> =
             (0..self.ends.len()).filter(|&scope| self.ends[scope].listens).collect();
         listening.sort_by_key(|&scope| self.ends[scope].end);
         for scope in listening {
             let prefix = &self.ends[scope].prefix;
-            // A prefix that is none is refused with the paths under it.
+            // An invalid path of a scope is skipped here: `enter` has recorded an error for it.
             let bare = prefix.strip_suffix('/').unwrap_or(prefix);
             let Ok(pattern) = Pattern::parse(if bare.is_empty() { "/" } else { bare }) else {
                 continue;
@@ -183,7 +172,7 @@ impl Planner {
             let mut router = matchit::Router::new();
             let bare = pattern.text.strip_suffix('/').unwrap_or(&pattern.text);
             let mut insert = |text: &str| {
-                // In a router of their own, patterns that were checked don't conflict.
+                // Valid patterns of one scope in a router of their own don't conflict.
                 let inserted = router.insert(text, ());
                 debug_assert!(inserted.is_ok(), "{text}");
             };
@@ -200,7 +189,9 @@ impl Planner {
         self.routes.bad_encoding = self.plan(&[], &[0], Outcome::BadEncoding, None);
     }
 
-    /// Groups the handlers by pattern, in the order of writing.
+    /// Groups the handlers by pattern, in the order in which they are written.
+    ///
+    /// Unless `strict_slash` is set, a slash at the end of a pattern is removed; `entries` adds the other form.
     fn paths(&self) -> Result<Vec<PatternHandlers>, BuildError> {
         let mut paths: Vec<PatternHandlers> = Vec::new();
         let mut by_shape: HashMap<String, usize> = HashMap::new();
@@ -234,11 +225,14 @@ impl Planner {
         Ok(paths)
     }
 
+    /// Adds each pattern to a router, and makes the plans of its methods.
     fn entries(&mut self, paths: &[PatternHandlers]) -> Result<(), BuildError> {
+        // The handlers without a path, which match every path.
         let anywhere: Vec<usize> =
             (0..self.handlers.len()).filter(|&i| self.handlers[i].pattern.is_none()).collect();
         let mut methods: Vec<Method> = Vec::new();
         for (route, path) in paths.iter().enumerate() {
+            // The same path with a slash at its end.
             let twin =
                 (!path.pattern.text.ends_with('/')).then(|| format!("{}/", path.pattern.text));
             let first = path.handlers[0];
@@ -258,7 +252,7 @@ impl Planner {
                 &mut self.routes.paths
             };
             if let Err(error) = router.insert(&path.pattern.text, route) {
-                // The other slash of an earlier path may stand there; this one says so itself.
+                // The conflict may be with the twin of an earlier path. The error names the pattern as it was written.
                 return Err(self.insert_error(error, &path.pattern.text, first, paths));
             }
             let strict = self.handlers[first].settings.strict_slash;
@@ -306,7 +300,8 @@ impl Planner {
         Ok(())
     }
 
-    /// The scopes of some handlers, but for those that hold another one, in the order of their ends.
+    /// The scopes of these handlers, sorted by the number of their end. A scope that contains another one of them is left out: a
+    /// request that reaches the end of the inner scope is already inside the outer one.
     fn innermost(&self, handlers: &[usize]) -> Vec<usize> {
         let mut scopes: Vec<usize> =
             handlers.iter().map(|&handler| self.handlers[handler].scope).collect();
@@ -320,6 +315,7 @@ impl Planner {
         scopes
     }
 
+    /// Makes the plans of one pattern: one for each method, and one for all other methods.
     fn entry(
         &mut self,
         handlers: &[usize],
@@ -352,7 +348,7 @@ impl Planner {
             let mut steps = of(self, &method);
             let all_pass = steps.iter().all(|&handler| self.handlers[handler].passes);
             if method == Method::HEAD && (all_pass || !named.contains(&Method::HEAD)) {
-                // Nobody answers HEAD by itself.
+                // No HEAD handler is certain to answer, so the GET handlers answer HEAD (RFC 9110, 9.3.2).
                 steps.extend(of(self, &Method::GET));
                 steps.sort_unstable_by_key(|&handler| self.handlers[handler].step);
                 steps.dedup();
@@ -363,7 +359,7 @@ impl Planner {
             };
             let last = steps.last().map(|&handler| self.handlers[handler].scope);
             let scopes = match (&outcome, &last) {
-                // They all passed it on: it ends where the last one stands.
+                // If all handlers pass the request on, it ends in the scope of the last one.
                 (Outcome::Found, Some(scope)) => std::slice::from_ref(scope),
                 _ => scopes,
             };
@@ -387,6 +383,7 @@ impl Planner {
         MethodPlans { pattern: None, methods, other, rank: 0 }
     }
 
+    /// Adds a route to the list that `ChainService::routes` returns.
     fn list(&mut self, pattern: Option<String>, handlers: &[usize]) {
         let handlers = handlers.iter().map(|&handler| {
             let Registered { method, name, middleware, .. } = &self.handlers[handler];
@@ -399,6 +396,7 @@ impl Planner {
         self.routes.listing.push(Route { pattern, handlers: handlers.collect() });
     }
 
+    /// Makes the build error of a pattern that `matchit` refuses. A conflict names both patterns and their source locations.
     fn insert_error(
         &self,
         error: matchit::InsertError,
@@ -418,7 +416,7 @@ impl Planner {
         BuildError::pattern(text, location, error.to_string())
     }
 
-    /// Middleware that covers no handler is a mistake: what it was to protect is open.
+    /// Refuses middleware that covers no handler. It is a mistake that can leave a handler unprotected.
     fn check_covers(&self, covers: &[Covers]) -> Result<(), BuildError> {
         for covers in covers {
             let covered = |handler: &Registered| {
@@ -438,7 +436,7 @@ impl Planner {
         Ok(())
     }
 
-    /// A handler that no request can reach is a mistake.
+    /// Refuses a handler that no request can reach, because the handler before it always answers.
     fn check_reached(&self) -> Result<(), BuildError> {
         for (index, handler) in self.handlers.iter().enumerate() {
             let inner_service = handler.step == self.end;
@@ -459,7 +457,13 @@ impl Planner {
     }
 }
 
-/// `Allow` (RFC 9110, 10.2.1): sorted, each method once.
+/// The handlers of one pattern, as indexes of [`Planner::handlers`].
+struct PatternHandlers {
+    pattern: Pattern,
+    handlers: Vec<usize>,
+}
+
+/// The value of `Allow` (RFC 9110, 10.2.1): sorted, each method once.
 fn allow<'a>(methods: impl Iterator<Item = &'a Method>, options: bool) -> HeaderValue {
     let mut names: Vec<&str> = methods.map(Method::as_str).collect();
     if options {
@@ -467,6 +471,27 @@ fn allow<'a>(methods: impl Iterator<Item = &'a Method>, options: bool) -> Header
     }
     names.sort_unstable();
     names.dedup();
-    // A method is a token, so that the list is a header value.
+    // A method is a token, so a list of methods is always a valid header value.
     HeaderValue::from_str(&names.join(", ")).unwrap_or(HeaderValue::from_static(""))
+}
+
+/// A number that is unique to this chain. The recordings of step times use it.
+#[cfg(feature = "step-times")]
+fn next_chain() -> u32 {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static CHAINS: AtomicU32 = AtomicU32::new(0);
+    CHAINS.fetch_add(1, Ordering::Relaxed)
+}
+
+/// By the number of a step, the index of its line in the tree.
+#[cfg(feature = "step-times")]
+fn nodes(tree: &[Node]) -> Vec<usize> {
+    let mut nodes = Vec::new();
+    for (index, node) in tree.iter().enumerate() {
+        if let Some(step) = node.step {
+            nodes.resize((step as usize + 1).max(nodes.len()), usize::MAX);
+            nodes[step as usize] = index;
+        }
+    }
+    nodes
 }

@@ -1,8 +1,8 @@
-//! Prefixes of paths, and how a lenient reader could read a path.
+//! Prefixes of paths, and the ways in which a lenient reader could parse a path.
 //!
-//! A chain matches a path as the client wrote it. A service in the chain may read the same path in another way: a file
+//! A chain matches a path as the client wrote it. A service in the chain may parse the same path differently: a file
 //! server drops empty segments, a URL type removes dot segments, a proxy decodes a second time. This file compares
-//! paths under all of these readings at once.
+//! paths under all of these readings at once. `step/around.rs` calls it for `use_at`, `tower/path.rs` for services.
 
 use std::borrow::Cow;
 
@@ -130,7 +130,7 @@ fn matching(prefix: &[Segment], piece: &[u8], segment: &[u8]) -> (u64, u64) {
     (wanted, parameters)
 }
 
-/// Whether all readers read a path in the same way.
+/// Whether all readers agree on the segments of a path.
 fn is_plain(path: &str) -> bool {
     !path.contains(['%', '\\', ';']) && !path.contains("/.") && !path.contains("//")
 }
@@ -200,7 +200,7 @@ fn decoded(path: &str) -> Cow<'_, [u8]> {
     Cow::Owned(out)
 }
 
-/// What a piece of a path is to a reader that resolves dot segments.
+/// The meaning of a piece of a path to a reader that resolves dot segments.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Name,
@@ -217,7 +217,7 @@ fn kind(piece: &[u8]) -> Kind {
     }
 }
 
-/// A separator to some readers. It is the backslash, which is in no URL except as that.
+/// Marks, in a decoded path, a separator that only some readers accept. A valid URL contains no backslash otherwise.
 const MAYBE: u8 = b'\\';
 
 /// A reader may end a name at these: parameters of a segment, the end of a C string, the query and the fragment.

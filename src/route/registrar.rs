@@ -1,4 +1,7 @@
 //! Numbers the steps of a chain, and records which of them are handlers for which requests.
+//!
+//! Runs once, when a chain is built: each step calls the registrar in the order in which the steps are written. Then
+//! `planner.rs` makes the lookup table from these records.
 
 #![allow(
     missing_debug_implementations,
@@ -14,93 +17,27 @@ use crate::route::pattern::{Pattern, join};
 use crate::route::plan::Hooks;
 use crate::route::prefix::Prefix;
 
-/// Settings of a chain, which hold for the chains inside it as well.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Settings {
-    pub(crate) strict_slash: bool,
-    pub(crate) no_auto_options: bool,
-}
-
-impl Settings {
-    fn or(self, outer: Self) -> Self {
-        Self {
-            strict_slash: self.strict_slash || outer.strict_slash,
-            no_auto_options: self.no_auto_options || outer.no_auto_options,
-        }
-    }
-}
-
-/// Counts the steps of a chain through, and remembers which of them are handlers for what.
+/// Numbers the steps of a chain in the order in which they are written.
+///
+/// The end of a scope gets a number too, so the steps of a scope are a range of numbers, and a step covers the numbers from
+/// its own to that of the end of its scope.
 pub struct Registrar {
     pub(super) next_step: u32,
+    /// The number of path tables so far.
     pub(crate) next_table: u32,
+    /// The scopes that are open, the innermost last.
     pub(super) stack: Vec<OpenScope>,
     pub(super) handlers: Vec<Registered>,
+    /// All scopes, open or closed, in the order in which they were opened.
     pub(super) ends: Vec<ScopeEnd>,
     pub(super) hook_count: usize,
     pub(super) tree: Vec<Node>,
     pub(super) covers: Vec<Covers>,
     pub(super) errors: Vec<BuildError>,
+    /// Whether some middleware has a prefix.
     pub(super) gated: bool,
+    /// Whether the chain is in front of a service, as a layer.
     pub(super) in_front: bool,
-}
-
-/// A middleware that must cover a handler after it in its scope.
-pub(super) struct Covers {
-    pub(super) step: u32,
-    pub(super) name: String,
-    pub(super) location: CallSite,
-    pub(super) prefix: Option<Pattern>,
-    /// The index of its scope in [`Registrar::ends`].
-    pub(super) scope: usize,
-}
-
-/// The end of a scope, as a request sees it.
-pub(super) struct ScopeEnd {
-    pub(super) prefix: String,
-    /// Its number, once the scope was left.
-    pub(super) end: u32,
-    pub(super) outer: Option<usize>,
-    /// The hooks in force there.
-    pub(super) hooks: Hooks,
-    /// Those that stand in the scope itself.
-    pub(super) own: Hooks,
-    /// Whether something in the scope sees requests that no handler matches.
-    pub(super) listens: bool,
-}
-
-pub(super) struct OpenScope {
-    /// Its location among the ends.
-    pub(super) id: usize,
-    pub(super) prefix: String,
-    pub(super) settings: Settings,
-    pub(super) hooks: Hooks,
-    pub(super) own: Hooks,
-    pub(super) middleware: Vec<String>,
-    /// Whether something in it sees requests that no handler matches.
-    pub(super) always: bool,
-}
-
-/// What a scope is told when it is left.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct ClosedScope {
-    pub(crate) end: u32,
-    /// How many segments the path of the scope has.
-    pub(crate) depth: usize,
-}
-
-pub(super) struct Registered {
-    pub(super) step: u32,
-    /// `None`: any path.
-    pub(super) pattern: Option<String>,
-    pub(super) method: Option<Method>,
-    pub(super) passes: bool,
-    pub(super) name: String,
-    pub(super) middleware: Vec<String>,
-    pub(super) location: CallSite,
-    /// Its scope, as a location among the ends.
-    pub(super) scope: usize,
-    pub(super) settings: Settings,
 }
 
 impl Registrar {
@@ -122,6 +59,7 @@ impl Registrar {
         this
     }
 
+    /// Opens a scope. It inherits the hooks of the scope around it.
     fn open(&mut self, prefix: String, settings: Settings, hooks: Hooks) {
         let id = self.ends.len();
         let outer = self.stack.last().map(|scope| scope.id);
@@ -154,23 +92,26 @@ impl Registrar {
         self.next_table - 1
     }
 
+    /// Takes the next number.
     fn count(&mut self) -> u32 {
         self.next_step += 1;
         self.next_step - 1
     }
 
+    /// The innermost open scope.
     fn scope(&mut self) -> &mut OpenScope {
-        // The outermost scope is never left.
+        // The outermost scope is never removed, so the stack is not empty.
         let last = self.stack.len() - 1;
         &mut self.stack[last]
     }
 
+    /// Adds a line to the tree.
     fn node(&mut self, text: String, step: Option<u32>) {
         let depth = self.stack.len();
         self.tree.push(Node { depth, text, step });
     }
 
-    /// Counts a middleware.
+    /// Registers a middleware, and returns its number.
     pub(crate) fn middleware(
         &mut self,
         verb: &str,
@@ -190,7 +131,7 @@ impl Registrar {
         step
     }
 
-    /// The middleware that was counted last is for the paths under a prefix alone.
+    /// Restricts the last middleware to the paths under a prefix. `None` if the prefix is invalid, which is recorded as an error.
     pub(crate) fn prefix(&mut self, path: &str, location: CallSite) -> Option<Prefix> {
         self.gated = true;
         if let Some(node) = self.tree.last_mut() {
@@ -207,7 +148,7 @@ impl Registrar {
         Some(prefix)
     }
 
-    /// Counts a handler of the present scope.
+    /// Registers a handler of the innermost scope, and returns its number. `passes`: see [`Registered::passes`].
     pub(crate) fn handler(
         &mut self,
         method: Option<Method>,
@@ -221,11 +162,11 @@ impl Registrar {
         self.add(pattern, method, name, passes, location)
     }
 
-    /// Counts a service that answers a path and everything under it.
+    /// Registers a service that answers a path and everything under it. All its patterns have the same number.
     pub(crate) fn service(&mut self, name: String, location: CallSite) -> u32 {
         self.node(format!("ALL {name}"), Some(self.next_step));
         let prefix = self.scope().prefix.clone();
-        // The name of the rest must not be one of the prefix.
+        // The name of the catch-all must differ from the names in the prefix.
         let rest = if prefix.contains("{path}") { "/{*rest_of_path}" } else { "/{*path}" };
         let mut patterns = vec![join(&prefix, rest), prefix.clone()];
         if self.scope().settings.strict_slash {
@@ -239,6 +180,7 @@ impl Registrar {
         step
     }
 
+    /// Adds a handler with the middleware in front of it.
     fn add(
         &mut self,
         pattern: Option<String>,
@@ -265,7 +207,8 @@ impl Registrar {
         step
     }
 
-    /// Counts a hook, which is in force for the steps after it.
+    /// Registers a hook, which is in force for the steps after it. Returns its index; a hook has no number, as requests don't
+    /// walk through it.
     pub(crate) fn hook(&mut self, verb: &str, name: &str, set: fn(&mut Hooks, usize)) -> usize {
         self.node(format!("{verb} {name}"), None);
         let index = self.hook_count;
@@ -278,6 +221,9 @@ impl Registrar {
     }
 
     /// Opens the scope of a path. The steps that follow belong to it, until [`leave`](Self::leave).
+    ///
+    /// An invalid path is recorded as an error here, and [`plan_routes`](crate::route::planner::plan_routes) returns it. Later code can
+    /// therefore use any default for such a path.
     pub(crate) fn enter(&mut self, path: &str, settings: Settings, location: CallSite) {
         self.node(path.to_owned(), None);
         if let Err(reason) = Pattern::parse(path) {
@@ -289,7 +235,7 @@ impl Registrar {
         self.open(prefix, settings, hooks);
     }
 
-    /// Closes the present scope.
+    /// Closes the innermost scope.
     pub(crate) fn leave(&mut self) -> ClosedScope {
         let end = self.count();
         let &mut OpenScope { id, hooks, own, always, .. } = self.scope();
@@ -303,7 +249,10 @@ impl Registrar {
         ClosedScope { end, depth }
     }
 
-    /// Closes the outermost scope of a chain that stands in front of a service: what no handler answered goes there.
+    /// Closes the outermost scope of a chain in front of a service.
+    ///
+    /// The service is registered as the last handler, for any path. It gets the number of the end of the scope, where `step/end.rs`
+    /// calls it.
     pub(crate) fn end_in_service(&mut self, location: CallSite) -> ClosedScope {
         self.in_front = true;
         let name = "the inner service";
@@ -317,14 +266,95 @@ impl Registrar {
         self.errors.push(error);
     }
 
-    /// The prefix of the present scope, and `path` after it.
+    /// The prefix of the innermost scope, with `path` after it.
     pub(crate) fn absolute(&mut self, path: &str) -> String {
         let prefix = self.scope().prefix.clone();
         join(&prefix, path)
     }
 }
 
-/// How many segments the path of a scope has. A path that is not a pattern is refused elsewhere.
+/// Settings of a chain, which also apply to the chains inside it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Settings {
+    pub(crate) strict_slash: bool,
+    pub(crate) no_auto_options: bool,
+}
+
+impl Settings {
+    fn or(self, outer: Self) -> Self {
+        Self {
+            strict_slash: self.strict_slash || outer.strict_slash,
+            no_auto_options: self.no_auto_options || outer.no_auto_options,
+        }
+    }
+}
+
+/// The values that a scope needs when it is folded. Known when the scope is closed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ClosedScope {
+    /// The number of the end of the scope.
+    pub(crate) end: u32,
+    /// The number of segments of the path of the scope.
+    pub(crate) depth: usize,
+}
+
+/// A handler, with all that `planner.rs` needs to know of it.
+pub(super) struct Registered {
+    pub(super) step: u32,
+    /// `None`: any path.
+    pub(super) pattern: Option<String>,
+    pub(super) method: Option<Method>,
+    /// Whether the handler may pass the request on. The type of its function decides it: `IntoHandler::PASSES` is true for a
+    /// function that takes `Next`. `On::register` passes the constant to [`Registrar::handler`].
+    pub(super) passes: bool,
+    pub(super) name: String,
+    pub(super) middleware: Vec<String>,
+    pub(super) location: CallSite,
+    /// The index of its scope in [`Registrar::ends`].
+    pub(super) scope: usize,
+    pub(super) settings: Settings,
+}
+
+/// A middleware that must cover at least one handler after it in its scope. `planner.rs` checks this.
+pub(super) struct Covers {
+    pub(super) step: u32,
+    pub(super) name: String,
+    pub(super) location: CallSite,
+    pub(super) prefix: Option<Pattern>,
+    /// The index of its scope in [`Registrar::ends`].
+    pub(super) scope: usize,
+}
+
+/// A scope whose steps are being registered.
+pub(super) struct OpenScope {
+    /// Its index in [`Registrar::ends`].
+    pub(super) id: usize,
+    pub(super) prefix: String,
+    pub(super) settings: Settings,
+    pub(super) hooks: Hooks,
+    pub(super) own: Hooks,
+    /// The names of the middleware so far.
+    pub(super) middleware: Vec<String>,
+    /// Whether it has a step that runs for requests that no handler matches.
+    pub(super) always: bool,
+}
+
+/// A scope, with the end that a request reaches if no handler in the scope answers.
+pub(super) struct ScopeEnd {
+    pub(super) prefix: String,
+    /// The number of its end. 0 until the scope is closed.
+    pub(super) end: u32,
+    /// The index of the scope around it.
+    pub(super) outer: Option<usize>,
+    /// The hooks that are in force at the end, inherited or its own.
+    pub(super) hooks: Hooks,
+    /// The hooks that are written in the scope itself.
+    pub(super) own: Hooks,
+    /// Whether an `always` step or a hook of the scope must run for requests that no handler matches.
+    pub(super) listens: bool,
+}
+
+/// The number of segments of the path of a scope. 0 for an invalid path, for which [`Registrar::enter`] records an error.
 pub(crate) fn depth(path: &str) -> usize {
     Pattern::parse(path).map_or(0, |pattern| pattern.depth())
 }

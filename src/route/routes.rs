@@ -1,4 +1,7 @@
-//! The lookup of a request: path and method to a plan.
+//! The lookup of a request: from path and method to a plan.
+//!
+//! The second file on the path of a request: [`Routes::match_request`] is called by `tower/service.rs`, before any step runs.
+//! Next: `step/around.rs`, which reads the plan. The table itself is made by `planner.rs`.
 
 #![allow(
     missing_debug_implementations,
@@ -16,97 +19,43 @@ use crate::route::listing::{Node, Route, write_branch};
 use crate::route::pattern::canonical;
 use crate::route::plan::Plan;
 
-/// One pattern, with everything that was registered for it.
-#[derive(Debug)]
-pub(super) struct MethodPlans {
-    pub(super) pattern: Option<Arc<MatchedPattern>>,
-    pub(super) methods: Vec<(Method, usize)>,
-    pub(super) other: usize,
-    /// Of two patterns that match a path, the one of lower rank answers.
-    pub(super) rank: usize,
-}
-
-impl MethodPlans {
-    fn plan(&self, method: &Method) -> usize {
-        let found = self.methods.iter().find(|(candidate, _)| candidate == method);
-        found.map_or(self.other, |(_, plan)| *plan)
-    }
-}
-
-#[derive(Debug)]
-pub(crate) struct MatchedPattern {
-    pub(crate) text: String,
-    pub(crate) names: Vec<String>,
-}
-
-/// The pattern and the parameters of a request, in its extensions.
-#[derive(Clone, Debug)]
-pub(crate) struct Matched {
-    pattern: Arc<MatchedPattern>,
-    /// `None` for a pattern without parameters.
-    captured: Option<Arc<Captured>>,
-    /// How many segments of the path stand before the scope of the step that looks.
-    depth: usize,
-}
-
-/// A path, and where in it the values of the parameters are.
-#[derive(Debug)]
-struct Captured {
-    path: Box<str>,
-    spans: Vec<(usize, usize)>,
-}
-
-impl Matched {
-    pub(crate) fn pattern(&self) -> &str {
-        &self.pattern.text
-    }
-
-    pub(crate) fn depth(&self) -> usize {
-        self.depth
-    }
-
-    /// Names and decoded values, in the order of the path.
-    #[cfg(feature = "query")]
-    pub(crate) fn params(&self) -> impl Iterator<Item = (&str, std::borrow::Cow<'_, str>)> {
-        self.raw_params().map(|(name, value)| (name, crate::route::pattern::decode_value(value)))
-    }
-
-    /// As [`params`](Self::params), with slashes inside a value still encoded.
-    pub(crate) fn raw_params(&self) -> impl Iterator<Item = (&str, &str)> {
-        let values = self.captured.iter().flat_map(|captured| {
-            captured.spans.iter().filter_map(|&(start, end)| captured.path.get(start..end))
-        });
-        self.pattern.names.iter().map(String::as_str).zip(values)
-    }
-}
-
-/// The table of a built chain.
+/// The lookup table of a built chain.
+///
+/// A router maps a path to an index of `entries`, an entry maps a method to an index of `plans`.
 pub struct Routes {
+    /// The patterns that are in neither of the two lists below.
     pub(super) paths: matchit::Router<usize>,
-    /// By the number of segments before the catch-all: those of one number never meet a parameter in its location.
+    /// One router for each number of segments before the catch-all. `matchit` refuses a catch-all where another pattern has a
+    /// parameter, as `/{*rest}` and `/{id}` have. In a router of its own number, no pattern has a parameter there.
     pub(super) catch_alls: Vec<matchit::Router<usize>>,
-    /// Patterns with a parameter that is a part of a segment, each by itself: `matchit` doesn't go back from those.
+    /// Patterns with a parameter that is a part of a segment. Each has its own router, because `matchit` does not backtrack from
+    /// such a segment to another pattern.
     pub(super) partials: Vec<matchit::Router<usize>>,
+    /// The patterns.
     pub(super) entries: Vec<MethodPlans>,
-    /// What handlers without a path answer.
+    /// The plans of the handlers without a path, for paths that no pattern matches.
     pub(super) anywhere: Option<MethodPlans>,
-    /// The scopes with something to say to requests that no handler matches, the innermost first.
+    /// The plans for paths that no handler matches, under a scope that has a step or a hook for them. The innermost scope is
+    /// the first.
     pub(super) scopes: Vec<(matchit::Router<()>, usize)>,
+    /// The plan for all other paths.
     pub(super) not_found: usize,
+    /// The plan for paths that can't be decoded.
     pub(super) bad_encoding: usize,
+    /// The plan for `OPTIONS *` (RFC 9110, 9.3.7).
     pub(super) options_star: usize,
     pub(super) plans: Vec<Plan>,
     pub(super) listing: Vec<Route>,
     pub(super) tree: Vec<Node>,
-    /// Of each step, its line in the tree.
+    /// By the number of a step, the index of its line in the tree.
     #[cfg(feature = "step-times")]
     pub(super) nodes: Vec<usize>,
-    /// No other chain has the same.
+    /// A number that is unique to this chain.
     #[cfg(feature = "step-times")]
     pub(crate) id: u32,
-    /// Whether a step decides on the path that was matched.
+    /// Whether a step has a prefix, which is compared with the path that was matched.
     pub(crate) gated: bool,
-    /// Whether a service stands behind the chain.
+    /// Whether the chain is in front of a service, as a layer.
     pub(super) in_front: bool,
 }
 
@@ -123,7 +72,7 @@ impl Routes {
         &self.listing
     }
 
-    /// The line of a step.
+    /// The line of a step in the tree.
     #[cfg(feature = "step-times")]
     pub(crate) fn node(&self, step: u32) -> Option<&Node> {
         self.nodes.get(step as usize).and_then(|&node| self.tree.get(node))
@@ -134,10 +83,10 @@ impl Routes {
         &self.tree
     }
 
-    /// Matches path and method, and puts the parameters into the extensions.
+    /// Matches path and method, puts the parameters into the extensions, and returns the index of the plan.
     pub(crate) fn match_request(&self, req: &mut Request) -> usize {
         if !req.extensions().is_empty() {
-            // A chain around this one may have left its own.
+            // A chain around this one may have left its own match there.
             req.extensions_mut().remove::<Matched>();
         }
         let (plan, matched) = self.look_up(req);
@@ -147,6 +96,7 @@ impl Routes {
         plan
     }
 
+    /// Finds the plan of a request, without changing the request.
     fn look_up(&self, req: &Request) -> (usize, Option<Matched>) {
         let raw = req.uri().path();
         if self.entries.is_empty() {
@@ -159,9 +109,10 @@ impl Routes {
             return (anywhere.unwrap_or(self.options_star), None);
         }
         let Ok(path) = canonical(raw) else {
-            // What stands behind a chain may see it otherwise.
+            // The service behind a chain may accept such a path.
             return (anywhere.filter(|_| self.in_front).unwrap_or(self.bad_encoding), None);
         };
+        // A match without parameters has the highest precedence. Otherwise the match of the lowest rank answers.
         let mut found = self.paths.at(&path).ok();
         if found.as_ref().is_none_or(|found| !found.params.is_empty()) {
             let others = self.catch_alls.iter().chain(&self.partials);
@@ -179,6 +130,7 @@ impl Routes {
         if found.params.is_empty() {
             return (plan, None);
         }
+        // `matchit` returns the values as slices of `path`. They are stored as offsets.
         let span = |value: &str| {
             let start = value.as_ptr() as usize - path.as_ptr() as usize;
             (start, start + value.len())
@@ -194,7 +146,11 @@ impl Routes {
         (plan, matched)
     }
 
-    /// Puts the matched pattern into the extensions, where extractors look for it. `depth` is that of the step that looks.
+    /// Puts the matched pattern into the extensions, where extractors read it. `depth` is the depth of the scope of the step that
+    /// is about to run extractors.
+    ///
+    /// This is the only code that sets the depth of a [`Matched`]. The steps call it through `Cx::show_match`, before any code that
+    /// can read the extensions in search of it: the arguments of a function, a tower layer, a tower service.
     pub(crate) fn show_match(&self, plan: &Plan, depth: usize, req: &mut Request) {
         if let Some(matched) = req.extensions_mut().get_mut::<Matched>() {
             matched.depth = depth;
@@ -217,5 +173,71 @@ impl fmt::Display for Routes {
             writeln!(f, "{}", node.text)?;
         }
         Ok(())
+    }
+}
+
+/// The pattern and the parameters of a request. It is in the extensions of the request.
+#[derive(Clone, Debug)]
+pub(crate) struct Matched {
+    pattern: Arc<MatchedPattern>,
+    /// `None` for a pattern without parameters.
+    captured: Option<Arc<Captured>>,
+    /// How many segments of the path are before the path of the present scope. [`Routes::show_match`] sets it.
+    depth: usize,
+}
+
+impl Matched {
+    pub(crate) fn pattern(&self) -> &str {
+        &self.pattern.text
+    }
+
+    pub(crate) fn depth(&self) -> usize {
+        self.depth
+    }
+
+    /// Names and decoded values, in the order of the path.
+    #[cfg(feature = "query")]
+    pub(crate) fn params(&self) -> impl Iterator<Item = (&str, std::borrow::Cow<'_, str>)> {
+        self.raw_params().map(|(name, value)| (name, crate::route::pattern::decode_value(value)))
+    }
+
+    /// Names and values, in which `%2F` and `%25` are still encoded.
+    pub(crate) fn raw_params(&self) -> impl Iterator<Item = (&str, &str)> {
+        let values = self.captured.iter().flat_map(|captured| {
+            captured.spans.iter().filter_map(|&(start, end)| captured.path.get(start..end))
+        });
+        self.pattern.names.iter().map(String::as_str).zip(values)
+    }
+}
+
+/// The text of a pattern, and the names of its parameters.
+#[derive(Debug)]
+pub(crate) struct MatchedPattern {
+    pub(crate) text: String,
+    pub(crate) names: Vec<String>,
+}
+
+/// A path, and the byte ranges of the parameter values in it.
+#[derive(Debug)]
+struct Captured {
+    path: Box<str>,
+    spans: Vec<(usize, usize)>,
+}
+
+/// One pattern, with its plan for each method.
+#[derive(Debug)]
+pub(super) struct MethodPlans {
+    pub(super) pattern: Option<Arc<MatchedPattern>>,
+    pub(super) methods: Vec<(Method, usize)>,
+    /// The plan for all other methods.
+    pub(super) other: usize,
+    /// If several patterns match a path, the one with the lowest rank answers.
+    pub(super) rank: usize,
+}
+
+impl MethodPlans {
+    fn plan(&self, method: &Method) -> usize {
+        let found = self.methods.iter().find(|(candidate, _)| candidate == method);
+        found.map_or(self.other, |(_, plan)| *plan)
     }
 }

@@ -1,4 +1,7 @@
-//! The steps that wrap what follows them: middleware, handlers, and hooks.
+//! The steps that wrap the steps after them: middleware and handlers. Also hooks.
+//!
+//! The third file on the path of a request: [`Around::call`] decides whether the step takes part in the request, and calls it
+//! with a [`Next`]. A handler is an [`Around`] too, which covers only its own number. Next: `step/next.rs`.
 
 #![allow(
     missing_debug_implementations,
@@ -24,7 +27,11 @@ use crate::step::next::{Middleware, Next};
 use crate::step::tail::{BoxTail, Cx, Late, Tail};
 use crate::{Request, Response};
 
-/// Which requests a step is for: those that one of the handlers `low..=high` answers, or all; where there is a prefix, those under it.
+/// The requests in which a step takes part.
+///
+/// A middleware covers the handlers after it, up to the end of its scope. It takes part in a request if the request's plan
+/// contains one of these handlers, by their numbers `low..=high`. A handler covers only itself. With a prefix, the path
+/// must be under the prefix as well. `low > high` covers every request, also those that no handler answers (`always`).
 pub(crate) struct Cover {
     low: u32,
     high: u32,
@@ -32,11 +39,12 @@ pub(crate) struct Cover {
 }
 
 impl Cover {
-    /// Every request that comes by.
+    /// Every request that reaches the step.
     pub(crate) const ALWAYS: Self = Self { low: 1, high: 0, prefix: None };
 
     pub(crate) fn range(low: u32, high: u32, prefix: Option<Prefix>) -> Self {
-        // An empty range would read as "always": a step after which no handler stands covers none.
+        // A step with no handler after it covers no request. Its empty range would mean "always", so it gets a number that
+        // no handler has.
         let (low, high) = if low > high { (u32::MAX, u32::MAX) } else { (low, high) };
         Self { low, high, prefix }
     }
@@ -55,7 +63,7 @@ impl Cover {
     }
 }
 
-/// A middleware before the rest.
+/// A middleware or a handler, and the rest of the chain.
 #[doc(hidden)]
 pub struct Around<M, N> {
     middleware: M,
@@ -75,12 +83,13 @@ impl<M: Middleware<Provides: 'static>, N: Tail> Tail for Around<M, N> {
             let next = Next::new(req, &self.next, cx);
             Either::Left(self.site.probe(&cx.built.routes, || self.middleware.call(next)))
         } else {
+            // `Late`: the future of the rest is built where it is polled, instead of being copied through this function.
             Either::Right(Late::new(move || self.next.call(req, cx)))
         }
     }
 }
 
-/// What `use_` and `always` put into a chain.
+/// The step that `use_` and `always` add to a chain.
 #[doc(hidden)]
 pub struct Use<S> {
     pub(crate) step: S,
@@ -88,8 +97,9 @@ pub struct Use<S> {
     always: bool,
     pub(crate) number: u32,
     location: CallSite,
-    /// The paths that it is for, if not for all.
+    /// The prefix as it was written, if the step has one.
     at: Option<String>,
+    /// The parsed prefix. Set when the step is registered.
     prefix: Option<Prefix>,
 }
 
@@ -100,12 +110,13 @@ impl<S> Use<S> {
         Self { step, verb, always, number: 0, location, at: None, prefix: None }
     }
 
-    /// For the paths under a prefix alone.
+    /// Restricts the step to the paths under a prefix.
     pub(crate) fn at(mut self, path: &str) -> Self {
         self.at = Some(path.to_owned());
         self
     }
 
+    /// The handlers after this step, up to the end of its scope.
     pub(crate) fn cover(&mut self, assembly: &Assembly<'_>) -> Cover {
         let prefix = self.prefix.take();
         if self.always {
@@ -115,6 +126,7 @@ impl<S> Use<S> {
         }
     }
 
+    /// Registers the step under this name.
     pub(crate) fn count(&mut self, name: String, registrar: &mut Registrar) {
         self.number = registrar.middleware(self.verb, name, self.always, self.location);
         if let Some(path) = &self.at {
@@ -138,11 +150,12 @@ impl<M: Middleware, N: Tail> Fold<N> for Use<M> {
     }
 }
 
-/// What a verb such as `get` puts into a chain.
+/// The step that a verb such as `get` adds to a chain.
 #[doc(hidden)]
 pub struct On<M> {
     handler: M,
     method: Option<Method>,
+    /// Whether the handler may pass the request on: `IntoHandler::PASSES` of its function.
     passes: bool,
     location: CallSite,
     number: u32,
@@ -175,7 +188,8 @@ impl<M: Middleware, N: Tail> Fold<N> for On<M> {
     }
 }
 
-/// What a hook such as `on_no_match` puts into a chain. It is not in the way of a request: the end of a scope calls it.
+/// The step that `on_no_match` and `on_method_not_allowed` add to a chain. Requests don't run through it: it is stored in
+/// `Built::hooks`, and the end of a scope calls it (`step/end.rs`).
 #[doc(hidden)]
 pub struct Hook<M> {
     verb: &'static str,

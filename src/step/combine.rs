@@ -1,4 +1,4 @@
-//! Middleware that is there or not, chosen at run time, or skipped for some requests.
+//! Optional middleware, middleware that is skipped for some requests, and middleware without its type.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ pub struct When<M, F> {
     predicate: F,
 }
 
-/// Middleware that runs for all requests but some. Made by [`MiddlewareExt::unless`](crate::MiddlewareExt::unless).
+/// Middleware that is skipped for some requests. Made by [`MiddlewareExt::unless`](crate::MiddlewareExt::unless).
 #[derive(Clone, Debug)]
 pub struct Unless<M, F> {
     middleware: M,
@@ -77,9 +77,9 @@ macro_rules! conditional {
 conditional!(When, true);
 conditional!(Unless, false);
 
-/// Middleware whose type is erased, so that what configuration chooses fits one variable.
+/// Middleware whose type is erased. Middleware that is chosen at run time then fits in one variable.
 ///
-/// A `Vec` of them is middleware as well, run in its order. Each costs one box per request.
+/// A `Vec` of them is middleware as well, and runs in its order. Each costs one box per request.
 ///
 /// # Example
 ///
@@ -113,7 +113,7 @@ impl std::fmt::Debug for BoxMiddleware {
 }
 
 trait DynMiddleware: Send + Sync {
-    /// Runs this one, then the others, then the rest of the chain.
+    /// Runs this middleware, then `others`, then the rest of the chain.
     fn call_dyn<'a>(
         &'a self,
         others: &'a [BoxMiddleware],

@@ -1,4 +1,7 @@
-//! What a chain answers when no handler does.
+//! The end of a scope, and the answers of a chain itself: 404, 405, the automatic answer to OPTIONS, and 400.
+//!
+//! The last file on the path of a request. A request reaches the [`End`] of a scope if all matching handlers of the scope
+//! passed it on, or if no handler matched.
 
 #![allow(
     missing_debug_implementations,
@@ -19,14 +22,17 @@ use crate::route::plan::Outcome;
 use crate::step::tail::{Cx, Tail};
 use crate::{Error, Request, Response};
 
-/// The end of a scope: what comes here was answered by none of its handlers.
+/// The end of a scope. It receives the requests that no handler of the scope answered.
 #[doc(hidden)]
 pub struct End {
+    /// The number of this end.
     step: u32,
+    /// `None` for the outermost scope.
     parent: Option<Parent>,
 }
 
-/// The table that holds a scope, and the step in it from which a request continues that passed through the scope.
+/// The path table that contains a scope, by its number, and the first step after the scope. A request that leaves the scope at
+/// its end continues in this table, from this step on.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug)]
 pub struct Parent {
@@ -39,6 +45,12 @@ impl End {
         Self { step, parent }
     }
 
+    /// Continues after the scope, or answers:
+    ///
+    /// 1. If the plan has a later stop, the request continues in the path table around this scope. This call is made inside
+    ///    the scope, so the middleware of the scope also wraps the steps after it: it sees their response.
+    /// 2. Otherwise, if a hook is in force, the hook answers.
+    /// 3. Otherwise the default answers.
     async fn answer(&self, req: &mut Request, cx: &Cx<'_>) -> Response {
         let plan = cx.plan;
         match (self.parent, plan.hook) {
@@ -58,6 +70,7 @@ impl Tail for End {
         req: &'a mut Request,
         cx: &'a Cx<'a>,
     ) -> impl Future<Output = Response> + Send + 'a {
+        // The service behind a layer is registered as the last handler, with the number of the end of the outermost scope.
         let inner = cx.inner.filter(|_| cx.plan.handlers.contains(&self.step));
         let site = inner.map_or(Site::CHAIN, |_| Site::step(self.step));
         site.probe(&cx.built.routes, || -> BoxFuture<'_, Response> {
@@ -69,7 +82,7 @@ impl Tail for End {
     }
 }
 
-/// The answer where no hook is in force.
+/// The default answer, where no hook is in force.
 #[doc(hidden)]
 pub struct Unanswered;
 
@@ -92,7 +105,7 @@ impl Tail for Unanswered {
     }
 }
 
-/// RFC 9110, 15.5.6: a 405 names the methods that the path supports.
+/// Adds `Allow` to a 405: the methods that the path supports (RFC 9110, 15.5.6).
 fn with_allow(mut response: Response, cx: &Cx<'_>) -> Response {
     if let Outcome::NotAllowed(allow) = &cx.plan.outcome {
         response.headers_mut().entry(ALLOW).or_insert_with(|| allow.clone());

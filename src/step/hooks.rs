@@ -1,4 +1,4 @@
-//! What happens with errors and panics on their way out.
+//! The steps that `on_error` and `catch_panics` add: they render errors, and turn panics into responses.
 
 #![allow(
     missing_debug_implementations,
@@ -17,7 +17,7 @@ use crate::route::listing::short_name;
 use crate::step::next::{Endpoint, Middleware, Next};
 use crate::{Error, Response};
 
-/// Renders the errors that pass through it.
+/// Renders the errors of the steps after it, unless another hook has rendered them.
 #[doc(hidden)]
 pub struct OnError<F>(pub(crate) F);
 
@@ -33,7 +33,8 @@ where
         let Some(error) = Error::unrendered(&response) else { return response };
         let mut rendered = (self.0)(error.clone()).await.into_response();
         for name in response.headers().keys() {
-            // What describes the old body goes with it; all else was set on purpose, by the error or by a middleware.
+            // Fields that describe the old body are dropped with it. All other fields were set on purpose, by the error or by a
+            // middleware, and are kept.
             let adds_up = *name == SET_COOKIE || *name == VARY;
             if !is_of_the_body(name) && (adds_up || !rendered.headers().contains_key(name)) {
                 for value in response.headers().get_all(name) {
@@ -50,7 +51,7 @@ where
     }
 }
 
-/// Whether a field describes one representation (RFC 9110, 8), or how it is framed.
+/// Whether a field describes one representation (RFC 9110, 8) or its framing.
 fn is_of_the_body(name: &HeaderName) -> bool {
     const FIELDS: [&str; 14] = [
         "accept-ranges",
@@ -71,7 +72,7 @@ fn is_of_the_body(name: &HeaderName) -> bool {
     FIELDS.contains(&name.as_str())
 }
 
-/// Makes a 500 of a panic.
+/// Answers 500 if a step after it panics.
 #[doc(hidden)]
 pub struct CatchPanics;
 
@@ -79,7 +80,7 @@ impl Middleware for CatchPanics {
     type Provides = ();
 
     async fn call<N: Endpoint>(&self, next: Next<'_, N>) -> Response {
-        // The call itself may panic as well, before there is a future.
+        // `run` itself may panic too, before it returns a future. The `async` block covers both.
         let rest = AssertUnwindSafe(async { next.run().await });
         match rest.catch_unwind().await {
             Ok(response) => response,

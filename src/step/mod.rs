@@ -1,5 +1,9 @@
 //! What a step is, and how a request runs through the steps.
 
+// `src/tower/service.rs` begins with "How a request runs", which names the files in the order of a request. In this folder
+// these are `around` (a middleware or a handler), `next` (the call of the rest) and `end` (the end of a scope). `fold` and
+// `tail` define the traits by which the steps become one value when the chain is built. `combine` and `hooks` are middleware.
+
 pub(crate) mod around;
 pub(crate) mod combine;
 pub(crate) mod end;

@@ -1,4 +1,12 @@
 //! Middleware, and the `Next` that it receives.
+//!
+//! The fourth file on the path of a request: `step/around.rs` makes a [`Next`] and calls the middleware with it, and
+//! [`Next::run`] calls the rest of the chain. The rest is another `Around`, or a path table (next: `chain/table.rs`), or the end of
+//! a scope (`step/end.rs`).
+//!
+//! There are two forms of `Next`. In a [`Middleware`] the type of the rest is known, and the call is direct ([`Direct`]). A
+//! function takes the same `Next<'_>` whatever follows it, so the type of the rest is erased ([`Erased`], [`Indirect`],
+//! [`RestSlot`]).
 
 #![allow(
     missing_debug_implementations,
@@ -22,13 +30,13 @@ use crate::route::pattern::rest_after;
 use crate::step::tail::{Cx, Tail};
 use crate::{Body, Request, Response};
 
-/// A step in front of the steps after it.
+/// A step that wraps the steps after it.
 ///
-/// `call` sees the request on its way in and the response on its way out. It either answers the request itself, or
-/// passes it on with [`Next::run`], once: the call consumes the [`Next`].
+/// `call` receives the request before the steps after it, and their response after them. It either answers the request itself,
+/// or passes it on with [`Next::run`]. It can do this only once, because `run` consumes the [`Next`].
 ///
-/// [`Provides`](Middleware::Provides) names what later steps may take as an argument: `()` for nothing, `(T,)` for a value
-/// of type `T`, which is passed on with [`Next::run_with`]. [`MiddlewareExt`](crate::MiddlewareExt) has methods for all middleware.
+/// [`Provides`](Middleware::Provides) lists the values that later steps may take as arguments: `()` for nothing, `(T,)` for a
+/// value of type `T`, which is passed on with [`Next::run_with`]. [`MiddlewareExt`](crate::MiddlewareExt) has methods for all middleware.
 ///
 /// # Example
 ///
@@ -49,10 +57,10 @@ use crate::{Body, Request, Response};
 /// }
 /// ```
 pub trait Middleware: Send + Sync + 'static {
-    /// What the steps after this one may take as an argument: `()`, `(T,)` or `(T, U)`.
+    /// The values that the steps after this one may take as arguments: `()`, `(T,)` or `(T, U)`.
     type Provides: Provides;
 
-    /// Answers the request, or passes it on and returns the response of the rest, changed or not.
+    /// Answers the request, or passes it on and returns the response of the rest of the chain, changed or not.
     ///
     /// Implement it as `async fn call<N: Endpoint>(&self, next: Next<'_, N>) -> Response`, without named lifetimes; if it provides values,
     /// with `next: Next<'_, N, (T,)>`.
@@ -63,129 +71,9 @@ pub trait Middleware: Send + Sync + 'static {
 
     /// The name of the step in [`ChainService::routes`](crate::ChainService::routes).
     ///
-    /// Defaults to the name of the type, or of the function.
+    /// Defaults to the name of the type or function.
     fn name(&self) -> String {
         short_name::<Self>()
-    }
-}
-
-/// What [`Chain::use_`](crate::Chain::use_) and [`Chain::always`](crate::Chain::always) take.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` can't be used as middleware",
-    label = "neither an `async fn(.., Next<'_>)`, nor a `Middleware` or `Dependent`, nor a `tower::Layer` that fits",
-    note = "write `tower_chain::from_fn(f)`, or `from_fn_with::<(A, B), _, _>(f)` with the types before `Next`, and the compiler names the part of a function that does not fit; a closure that captures needs `tower_chain::from_closure(f)`",
-    note = "seen most: `async` is missing; `Next<'_>` is not the last argument, or another crate's; `Request` is taken beside `Next`, which holds it; the result is not `IntoResponse`; a lock or an `Rc` is held over an `.await`; an `Option` of middleware that provides a value",
-    note = "a layer fits if its service is `Clone + Send + Sync`, takes a `tower_chain::Request`, and answers with a body of `Bytes`"
-)]
-pub trait IntoMiddleware<Kind> {
-    #[doc(hidden)]
-    type Args;
-    #[doc(hidden)]
-    type Step<P, W>;
-    #[doc(hidden)]
-    type Provides: Provides;
-    #[doc(hidden)]
-    fn into_step<P, W>(self) -> Self::Step<P, W>;
-}
-
-#[doc(hidden)]
-#[derive(Debug)]
-pub struct AsMiddleware;
-
-impl<M: Middleware> IntoMiddleware<AsMiddleware> for M {
-    type Args = ();
-    type Step<P, W> = M;
-    type Provides = M::Provides;
-
-    fn into_step<P, W>(self) -> M {
-        self
-    }
-}
-
-/// The rest of the chain, as [`Next`] reaches it: by its type in a [`Middleware`], through a pointer in a function.
-///
-/// The chain implements it. Outside of this crate it is only a bound: `async fn call<N: Endpoint>(&self, next: Next<'_, N>)`.
-pub trait Endpoint: Sized + Send + Sync + 'static {
-    #[doc(hidden)]
-    type Reach<'a>: Reach<'a>;
-}
-
-/// A request, and how the rest of the chain is reached with it.
-#[doc(hidden)]
-pub trait Reach<'a>: Send {
-    fn request(&self) -> &Request;
-    fn request_mut(&mut self) -> &mut Request;
-    fn cx(&self) -> &'a Cx<'a>;
-    fn run(self) -> impl Future<Output = Response> + Send + 'a;
-}
-
-impl<N: Tail> Endpoint for N {
-    type Reach<'a> = Direct<'a, N>;
-}
-
-/// Reaches a tail by its type.
-#[doc(hidden)]
-#[allow(missing_debug_implementations, reason = "it is public to the compiler alone")]
-pub struct Direct<'a, N> {
-    req: &'a mut Request,
-    tail: &'a N,
-    cx: &'a Cx<'a>,
-}
-
-impl<'a, N: Tail> Reach<'a> for Direct<'a, N> {
-    #[inline(always)]
-    fn request(&self) -> &Request {
-        self.req
-    }
-
-    #[inline(always)]
-    fn request_mut(&mut self) -> &mut Request {
-        self.req
-    }
-
-    #[inline(always)]
-    fn cx(&self) -> &'a Cx<'a> {
-        self.cx
-    }
-
-    #[inline(always)]
-    fn run(self) -> impl Future<Output = Response> + Send + 'a {
-        self.tail.call(self.req, self.cx)
-    }
-}
-
-/// The rest of the chain behind a pointer, as functions reach it. All functions take the same type, whatever follows them.
-#[derive(Debug)]
-pub struct Erased(());
-
-impl Endpoint for Erased {
-    type Reach<'a> = Indirect<'a>;
-}
-
-/// Reaches the rest through a [`Slot`].
-#[doc(hidden)]
-#[allow(missing_debug_implementations, reason = "it is public to the compiler alone")]
-pub struct Indirect<'a> {
-    slot: Pin<&'a mut (dyn Slot + Send + 'a)>,
-    cx: &'a Cx<'a>,
-}
-
-impl<'a> Reach<'a> for Indirect<'a> {
-    fn request(&self) -> &Request {
-        self.slot.request()
-    }
-
-    fn request_mut(&mut self) -> &mut Request {
-        self.slot.as_mut().request_mut()
-    }
-
-    fn cx(&self) -> &'a Cx<'a> {
-        self.cx
-    }
-
-    fn run(mut self) -> impl Future<Output = Response> + Send + 'a {
-        self.slot.as_mut().start();
-        Running(self.slot)
     }
 }
 
@@ -194,7 +82,7 @@ impl<'a> Reach<'a> for Indirect<'a> {
 /// A function takes `Next<'_>`. A [`Middleware`] takes `Next<'_, N>`, where `N` is the type of the rest of the chain, and
 /// `Next<'_, N, T>` if it provides `T`. [`NextWith`] is the form for functions that provide values.
 ///
-/// `run` consumes it, so that the rest runs at most once. If it is dropped instead, the rest doesn't run.
+/// `run` consumes it, so the rest of the chain runs at most once. If it is dropped instead, the rest doesn't run.
 ///
 /// ```compile_fail,E0382
 /// # use tower_chain::{Next, Response};
@@ -207,9 +95,10 @@ impl<'a> Reach<'a> for Indirect<'a> {
 /// # Changing the request
 ///
 /// `next.headers_mut()`, `next.uri_mut()` and the other methods change the request in place. `*next = request` replaces it. A
-/// replaced request keeps the extensions of the old one, which include all values that earlier steps provided; where both have a
-/// value of one type, that of the new request counts. They are joined when the request is passed on, or borrowed mutably again. To make
-/// this possible, each mutable borrow of the whole request (`*next = ..`, `&mut *next`) clones the extensions. The methods don't.
+/// replaced request keeps the extensions of the old one, which include all values that earlier steps provided. If both have a
+/// value of the same type, the value of the new request is kept. The extensions are merged when the request is passed on, or borrowed
+/// mutably again. This requires a clone of the extensions for each mutable borrow of the whole request (`*next = ..`, `&mut *next`).
+/// The methods don't clone them.
 ///
 /// # Example
 ///
@@ -229,7 +118,13 @@ impl<'a> Reach<'a> for Indirect<'a> {
 #[must_use = "the steps after this one run only when `next.run()` is awaited"]
 pub struct Next<'a, N: Endpoint = Erased, T = ()> {
     reach: N::Reach<'a>,
-    /// The extensions as they were before the whole request was last borrowed mutably. Empty if it wasn't.
+    /// A clone of the extensions from before the last mutable borrow of the whole request. Empty if there was no
+    /// such borrow, or if there were no extensions.
+    ///
+    /// `*next = request` replaces the request, and with it the values that earlier steps provided, which handlers rely on.
+    /// `deref_mut` can't see whether its caller replaces the request. It therefore keeps a clone here and puts the marker
+    /// [`SameRequest`] into the extensions. Later, [`restore`] looks for the marker: if it is missing, the request was
+    /// replaced, and the kept extensions are added to those of the new request.
     kept: Extensions,
     provides: PhantomData<fn(T)>,
 }
@@ -260,11 +155,12 @@ impl<'a, N: Tail, T> Next<'a, N, T> {
     }
 }
 
-// What `run` and `run_with` require of `T` are bounds of the methods, not of the block: only then the compiler shows the message of the trait.
+// The bounds on `T` are on `run` and `run_with`, not on the block. Only then does the compiler show the messages of `Values` and
+// `Provides`.
 impl<'a, N: Endpoint, T> Next<'a, N, T> {
     /// Passes the request on, and returns the response of the steps after this one. For middleware that provides nothing.
     ///
-    /// Dropping the future, as a timeout does, drops the rest of the chain at once.
+    /// Dropping the future, as a timeout does, drops the rest of the chain immediately.
     #[inline(always)]
     #[must_use = "the steps after this one run only when `next.run()` is awaited"]
     pub fn run(self) -> impl Future<Output = Response> + Send + use<'a, N, T>
@@ -274,7 +170,7 @@ impl<'a, N: Endpoint, T> Next<'a, N, T> {
         self.into_reach().run()
     }
 
-    /// Passes the request on, together with what this middleware provides: the value if it is one, a tuple if there are several.
+    /// Passes the request on, together with the values that this middleware provides: one value as it is, several as a tuple.
     /// [`Provides`] has an example.
     #[inline(always)]
     #[must_use = "the steps after this one run only when `next.run_with(..)` is awaited"]
@@ -300,37 +196,38 @@ impl<'a, N: Endpoint, T> Next<'a, N, T> {
         rest_after(self.uri().path(), self.reach.cx().depth)
     }
 
-    /// The method of the request, to be changed. The steps that follow are chosen already: they stay the same.
+    /// The method of the request, mutable. The steps that follow are already chosen, so a change has no effect on them.
     pub fn method_mut(&mut self) -> &mut Method {
         self.request_mut().method_mut()
     }
 
-    /// The URI of the request, to be changed. The steps that follow are chosen already: they stay the same.
+    /// The URI of the request, mutable. The steps that follow are already chosen, so a change has no effect on which steps run,
+    /// except for a prefix of [`use_at`](crate::Chain::use_at).
     pub fn uri_mut(&mut self) -> &mut Uri {
         self.request_mut().uri_mut()
     }
 
-    /// The version of the request, to be changed.
+    /// The version of the request, mutable.
     pub fn version_mut(&mut self) -> &mut Version {
         self.request_mut().version_mut()
     }
 
-    /// The header fields of the request, to be changed.
+    /// The header fields of the request, mutable.
     pub fn headers_mut(&mut self) -> &mut HeaderMap {
         self.request_mut().headers_mut()
     }
 
-    /// The extensions of the request, to be changed. What earlier steps provided is among them.
+    /// The extensions of the request, mutable. They include the values that earlier steps provided.
     pub fn extensions_mut(&mut self) -> &mut Extensions {
         self.request_mut().extensions_mut()
     }
 
-    /// The body of the request, to be read or changed.
+    /// The body of the request, mutable.
     pub fn body_mut(&mut self) -> &mut Body {
         self.request_mut().body_mut()
     }
 
-    /// The request, for code that doesn't replace it.
+    /// The request, for code of this crate, which doesn't replace it. Unlike `deref_mut`, it does not clone the extensions.
     #[inline(always)]
     pub(crate) fn request_mut(&mut self) -> &mut Request {
         self.reach.request_mut()
@@ -341,7 +238,10 @@ impl<'a, N: Endpoint, T> Next<'a, N, T> {
         self.reach.cx()
     }
 
-    /// The same, without the type of the rest, which will run in `slot`.
+    /// Erases the type of the rest of the chain. The rest will run in `slot`.
+    ///
+    /// The request and the closure `run` move into the slot. The new `Next` points to the slot. The caller keeps the slot in its
+    /// own future, so nothing is allocated.
     pub(crate) fn erase<'s, U, R, F>(
         self,
         mut slot: Pin<&'s mut RestSlot<N::Reach<'a>, R, F>>,
@@ -357,6 +257,7 @@ impl<'a, N: Endpoint, T> Next<'a, N, T> {
         Next { reach: Indirect { slot, cx }, kept: self.kept, provides: PhantomData }
     }
 
+    /// Ends the borrow of the request: if it was replaced, its extensions are merged.
     #[inline(always)]
     fn into_reach(self) -> N::Reach<'a> {
         let Self { mut reach, kept, .. } = self;
@@ -364,6 +265,12 @@ impl<'a, N: Endpoint, T> Next<'a, N, T> {
             restore(reach.request_mut().extensions_mut(), kept);
         }
         reach
+    }
+}
+
+impl<'a> Next<'a> {
+    pub(crate) fn from_reach(reach: Indirect<'a>) -> Self {
+        Self { reach, kept: Extensions::new(), provides: PhantomData }
     }
 }
 
@@ -397,37 +304,144 @@ impl<N: Endpoint, T> std::fmt::Debug for Next<'_, N, T> {
     }
 }
 
-impl<'a> Next<'a> {
-    pub(crate) fn from_reach(reach: Indirect<'a>) -> Self {
-        Self { reach, kept: Extensions::new(), provides: PhantomData }
+/// The argument of [`Chain::use_`](crate::Chain::use_) and [`Chain::always`](crate::Chain::always).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can't be used as middleware",
+    label = "neither an `async fn(.., Next<'_>)`, nor a `Middleware` or `Dependent`, nor a `tower::Layer` that fits",
+    note = "write `tower_chain::from_fn(f)`, or `from_fn_with::<(A, B), _, _>(f)` with the types before `Next`, and the compiler names the part of a function that does not fit; a closure that captures needs `tower_chain::from_closure(f)`",
+    note = "seen most: `async` is missing; `Next<'_>` is not the last argument, or another crate's; `Request` is taken beside `Next`, which holds it; the result is not `IntoResponse`; a lock or an `Rc` is held over an `.await`; an `Option` of middleware that provides a value",
+    note = "a layer fits if its service is `Clone + Send + Sync`, takes a `tower_chain::Request`, and answers with a body of `Bytes`"
+)]
+pub trait IntoMiddleware<Kind> {
+    #[doc(hidden)]
+    type Args;
+    #[doc(hidden)]
+    type Step<P, W>;
+    #[doc(hidden)]
+    type Provides: Provides;
+    #[doc(hidden)]
+    fn into_step<P, W>(self) -> Self::Step<P, W>;
+}
+
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct AsMiddleware;
+
+impl<M: Middleware> IntoMiddleware<AsMiddleware> for M {
+    type Args = ();
+    type Step<P, W> = M;
+    type Provides = M::Provides;
+
+    fn into_step<P, W>(self) -> M {
+        self
     }
 }
 
-/// Marks the extensions of a request that could be replaced: where it is missing, the request was replaced.
-#[derive(Clone)]
-struct SameRequest;
-
-/// Gives a request that was replaced the extensions of the one before it.
-#[cold]
-fn restore(extensions: &mut Extensions, mut kept: Extensions) {
-    if extensions.remove::<SameRequest>().is_none() {
-        kept.extend(mem::take(extensions));
-        *extensions = kept;
-    }
-}
-
-/// The slot for the rest of the chain in the future of the step that runs it. The rest needs no box of its own there.
+/// The rest of the chain. [`Next`] calls it directly in a [`Middleware`], and through a pointer in a function.
 ///
-/// It first holds the request with the means to reach the rest, and then the future of the rest.
+/// The chain implements it. Outside of this crate it is only a bound: `async fn call<N: Endpoint>(&self, next: Next<'_, N>)`.
+pub trait Endpoint: Sized + Send + Sync + 'static {
+    #[doc(hidden)]
+    type Reach<'a>: Reach<'a>;
+}
+
+/// A request, with a reference to the rest of the chain.
+#[doc(hidden)]
+pub trait Reach<'a>: Send {
+    fn request(&self) -> &Request;
+    fn request_mut(&mut self) -> &mut Request;
+    fn cx(&self) -> &'a Cx<'a>;
+    fn run(self) -> impl Future<Output = Response> + Send + 'a;
+}
+
+impl<N: Tail> Endpoint for N {
+    type Reach<'a> = Direct<'a, N>;
+}
+
+/// A direct reference to the rest of the chain, whose type is known.
+#[doc(hidden)]
+#[allow(missing_debug_implementations, reason = "it is public to the compiler alone")]
+pub struct Direct<'a, N> {
+    req: &'a mut Request,
+    tail: &'a N,
+    cx: &'a Cx<'a>,
+}
+
+impl<'a, N: Tail> Reach<'a> for Direct<'a, N> {
+    #[inline(always)]
+    fn request(&self) -> &Request {
+        self.req
+    }
+
+    #[inline(always)]
+    fn request_mut(&mut self) -> &mut Request {
+        self.req
+    }
+
+    #[inline(always)]
+    fn cx(&self) -> &'a Cx<'a> {
+        self.cx
+    }
+
+    #[inline(always)]
+    fn run(self) -> impl Future<Output = Response> + Send + 'a {
+        self.tail.call(self.req, self.cx)
+    }
+}
+
+/// The rest of the chain behind a pointer. Functions take this type, which is the same whatever follows them.
+#[derive(Debug)]
+pub struct Erased(());
+
+impl Endpoint for Erased {
+    type Reach<'a> = Indirect<'a>;
+}
+
+/// A reference to the rest of the chain through a [`Slot`].
+#[doc(hidden)]
+#[allow(missing_debug_implementations, reason = "it is public to the compiler alone")]
+pub struct Indirect<'a> {
+    slot: Pin<&'a mut (dyn Slot + Send + 'a)>,
+    cx: &'a Cx<'a>,
+}
+
+impl<'a> Reach<'a> for Indirect<'a> {
+    fn request(&self) -> &Request {
+        self.slot.request()
+    }
+
+    fn request_mut(&mut self) -> &mut Request {
+        self.slot.as_mut().request_mut()
+    }
+
+    fn cx(&self) -> &'a Cx<'a> {
+        self.cx
+    }
+
+    fn run(mut self) -> impl Future<Output = Response> + Send + 'a {
+        self.slot.as_mut().start();
+        Running(self.slot)
+    }
+}
+
+/// Storage for the rest of the chain inside the future of the step that runs it. It replaces a box per step.
+///
+/// A function takes `Next<'_>`, which must not contain the type of the rest. So the caller (`FromFn::call`, for example) pins
+/// a [`RestSlot`] in its own future, where the type of the rest is known, and the `Next` has a pointer to it as `dyn Slot`. The
+/// slot has three states in turn: `Waiting` has the request, and the closure that calls the rest; `Running` has the future of
+/// the rest; `Done` is empty.
 trait Slot {
     fn request(&self) -> &Request;
     fn request_mut(self: Pin<&mut Self>) -> &mut Request;
+    /// Changes from `Waiting` to `Running`.
     fn start(self: Pin<&mut Self>);
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response>;
+    /// Drops the content.
     fn clear(self: Pin<&mut Self>);
 }
 
 pin_project! {
+    /// See [`Slot`]. `P` has the request, `R` calls the rest, `F` is the future of the rest.
     #[project = RestSlotProjection]
     pub(crate) enum RestSlot<P, R, F> {
         Waiting { start: Option<(P, R)> },
@@ -445,6 +459,7 @@ where
     fn request(&self) -> &Request {
         match self {
             Self::Waiting { start: Some((reach, _)) } => reach.request(),
+            // A slot leaves `Waiting` only by `start`, and `run` consumes the `Next` before it calls `start`.
             _ => unreachable!("`run` consumes the only `Next` that leads here"),
         }
     }
@@ -476,7 +491,7 @@ where
     }
 }
 
-/// The future of the rest, in the slot of a step.
+/// The future of the rest, which is in a slot. Dropping it drops the rest at once, also if the slot lives longer.
 struct Running<'a>(Pin<&'a mut (dyn Slot + Send + 'a)>);
 
 impl Future for Running<'_> {
@@ -490,5 +505,19 @@ impl Future for Running<'_> {
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         self.0.as_mut().clear();
+    }
+}
+
+/// A marker in the extensions of a request that its borrower could replace. If it is missing later, the request was replaced.
+#[derive(Clone)]
+struct SameRequest;
+
+/// Merges the extensions of the old request into those of the new one, if the request was replaced. If both have a value of
+/// one type, that of the new request is kept.
+#[cold]
+fn restore(extensions: &mut Extensions, mut kept: Extensions) {
+    if extensions.remove::<SameRequest>().is_none() {
+        kept.extend(mem::take(extensions));
+        *extensions = kept;
     }
 }

@@ -1,4 +1,7 @@
-//! The steps after a step: one value, with or without its type, and the state of a request in it.
+//! The rest of a chain as one value, with or without its type, and the state of a request in it.
+//!
+//! The traits and records that the files on the path of a request share: [`Tail`] is what `step/next.rs` calls, [`Cx`] is what
+//! every step receives beside the request.
 
 #![allow(
     missing_debug_implementations,
@@ -22,6 +25,7 @@ use crate::{Request, Response};
 /// The steps after a step, folded into one value when the chain is built.
 #[doc(hidden)]
 pub trait Tail: Send + Sync + 'static {
+    /// Answers the request. `req` may be left empty: a step that needs an owned request takes it out.
     fn call<'a>(
         &'a self,
         req: &'a mut Request,
@@ -29,16 +33,20 @@ pub trait Tail: Send + Sync + 'static {
     ) -> impl Future<Output = Response> + Send + 'a;
 }
 
-/// What all requests of a built chain share.
+/// The data that all requests of a built chain share.
 pub(crate) struct Built {
     pub(crate) routes: Routes,
-    /// The path tables of the chain, by their number.
+    /// The path tables of the chain. The index is the number of the table.
+    ///
+    /// The list has no gaps: `PathTable::register` takes the next number, `PathTable::fold` sets the element of this number, and
+    /// both run once for each table when the chain is built.
     pub(crate) tables: Vec<Arc<dyn Resume>>,
-    /// What answers unmatched requests, by the index of the hook.
+    /// The hooks, by their indexes. No gaps, for the same reason.
     pub(crate) hooks: Vec<BoxTail>,
 }
 
-/// A path table, as the end of a scope in it sees it: a request that passed through the scope continues with the steps from `from` on.
+/// The second entry point of a path table: the end of a scope in the table calls it when a request leaves the scope without an answer.
+/// The request continues with the steps from `from` on.
 pub(crate) trait Resume: Send + Sync {
     fn resume<'a>(
         &'a self,
@@ -48,7 +56,7 @@ pub(crate) trait Resume: Send + Sync {
     ) -> BoxFuture<'a, Response>;
 }
 
-/// The service behind a chain that is used as a layer, for one request.
+/// The service behind a chain that is used as a layer. One value serves one request.
 pub(crate) trait InnerService: Send + Sync {
     fn call(&self, req: Request) -> BoxFuture<'static, Response>;
 }
@@ -60,10 +68,12 @@ pub(crate) trait InnerService: Send + Sync {
 pub struct Cx<'a> {
     pub(crate) built: &'a Arc<Built>,
     pub(crate) plan: &'a Plan,
+    /// The service behind the chain, if the chain is used as a layer.
     pub(crate) inner: Option<&'a Arc<dyn InnerService>>,
-    /// How many segments of the path are before the path of the present scope.
+    /// The number of segments of the path of the scope that the request is in. `InScope` (`chain/list.rs`) sets it when a
+    /// request enters a scope, `Branches::resume` (`chain/table.rs`) when it leaves one at its end.
     pub(crate) depth: usize,
-    /// The path as it was matched, if a step depends on it.
+    /// The path that was matched. `None` if no step has a prefix.
     pub(crate) path: Option<&'a Arc<str>>,
 }
 
@@ -72,13 +82,13 @@ impl<'a> Cx<'a> {
         self.plan.route.map(|route| self.built.routes.pattern(route))
     }
 
-    /// Puts the matched pattern into the extensions of the request.
+    /// Puts the matched pattern into the extensions of the request. Called before code that may read it there.
     pub(crate) fn show_match(&self, req: &mut Request) {
         self.built.routes.show_match(self.plan, self.depth, req);
     }
 }
 
-/// The state of a request on its way through a tower layer, which takes only owned values.
+/// The state of a request inside a tower layer. It is in the extensions of the request, so it must be an owned value.
 #[derive(Clone)]
 pub(crate) struct OwnedCx {
     built: Arc<Built>,
@@ -99,7 +109,7 @@ impl OwnedCx {
         }
     }
 
-    /// Whether this was made from `cx`.
+    /// Whether this is the same state as `cx`.
     pub(crate) fn is_of(&self, cx: &Cx<'_>) -> bool {
         Arc::ptr_eq(&self.built, cx.built) && self.plan == cx.plan.index && self.depth == cx.depth
     }
@@ -115,8 +125,52 @@ impl OwnedCx {
     }
 }
 
+/// A tail without its type. Each call costs one box. It is used between the segments of a chain (`chain/list.rs`), and for each
+/// entry of a path table.
+pub(crate) trait ErasedTail: Send + Sync {
+    fn call_boxed<'a>(&'a self, req: &'a mut Request, cx: &'a Cx<'a>) -> BoxFuture<'a, Response>;
+
+    /// Like `call_boxed`, for a tower layer, which needs a future that borrows nothing.
+    fn call_owned(self: Arc<Self>, req: Request, on: OwnedCx) -> BoxFuture<'static, Response>
+    where
+        Self: 'static;
+}
+
+impl<E: Tail> ErasedTail for E {
+    fn call_boxed<'a>(&'a self, req: &'a mut Request, cx: &'a Cx<'a>) -> BoxFuture<'a, Response> {
+        box_in_place(move || self.call(req, cx))
+    }
+
+    fn call_owned(self: Arc<Self>, mut req: Request, on: OwnedCx) -> BoxFuture<'static, Response>
+    where
+        Self: 'static,
+    {
+        Box::pin(async move { self.call(&mut req, &on.borrow()).await })
+    }
+}
+
+/// A shared [`ErasedTail`].
+#[doc(hidden)]
+#[derive(Clone)]
+#[allow(missing_debug_implementations, reason = "it is public to the compiler alone")]
+pub struct BoxTail(pub(crate) Arc<dyn ErasedTail>);
+
+impl Tail for BoxTail {
+    #[inline(always)]
+    fn call<'a>(
+        &'a self,
+        req: &'a mut Request,
+        cx: &'a Cx<'a>,
+    ) -> impl Future<Output = Response> + Send + 'a {
+        Site::CHAIN.probe(&cx.built.routes, || self.0.call_boxed(req, cx))
+    }
+}
+
 pin_project! {
-    /// A future that is made when it is first polled: until then it is as small as what it is made of.
+    /// A future that is built when it is first polled.
+    ///
+    /// The future of the rest of a chain is large, as it contains the futures of all steps up to the next box. Built at once, it
+    /// would be copied each time a function returns it. The closure that builds it is a few pointers.
     #[project = LateProjection]
     pub(crate) enum Late<M, F> {
         Waiting { start: Option<M> },
@@ -137,21 +191,6 @@ impl<M, F> Default for Late<M, F> {
     }
 }
 
-/// Boxes the future that `start` makes.
-///
-/// It is made inside its box: made outside it would be copied, with all the room for the steps after it.
-fn box_in_place<'a, M, F>(start: M) -> BoxFuture<'a, F::Output>
-where
-    M: FnOnce() -> F + Send + 'a,
-    F: Future + Send + 'a,
-{
-    let mut late = Box::into_pin(Box::<Late<M, F>>::default());
-    if let LateProjection::Waiting { start: slot } = late.as_mut().project() {
-        *slot = Some(start);
-    }
-    late
-}
-
 impl<M: FnOnce() -> F, F: Future> Future for Late<M, F> {
     type Output = F::Output;
 
@@ -168,41 +207,18 @@ impl<M: FnOnce() -> F, F: Future> Future for Late<M, F> {
     }
 }
 
-/// An endpoint whose type is erased: one box a call. Between segments of a chain, and at each path.
-pub(crate) trait ErasedTail: Send + Sync {
-    fn call_boxed<'a>(&'a self, req: &'a mut Request, cx: &'a Cx<'a>) -> BoxFuture<'a, Response>;
-
-    fn call_owned(self: Arc<Self>, req: Request, on: OwnedCx) -> BoxFuture<'static, Response>
-    where
-        Self: 'static;
-}
-
-impl<E: Tail> ErasedTail for E {
-    fn call_boxed<'a>(&'a self, req: &'a mut Request, cx: &'a Cx<'a>) -> BoxFuture<'a, Response> {
-        box_in_place(move || self.call(req, cx))
+/// Boxes the future that `start` makes.
+///
+/// `Box::pin(start())` would build the future on the stack and copy it into the box, with the space for all steps in it. Here
+/// the box is made empty and gets the closure, and the first poll builds the future in the box.
+fn box_in_place<'a, M, F>(start: M) -> BoxFuture<'a, F::Output>
+where
+    M: FnOnce() -> F + Send + 'a,
+    F: Future + Send + 'a,
+{
+    let mut late = Box::into_pin(Box::<Late<M, F>>::default());
+    if let LateProjection::Waiting { start: slot } = late.as_mut().project() {
+        *slot = Some(start);
     }
-
-    fn call_owned(self: Arc<Self>, mut req: Request, on: OwnedCx) -> BoxFuture<'static, Response>
-    where
-        Self: 'static,
-    {
-        Box::pin(async move { self.call(&mut req, &on.borrow()).await })
-    }
-}
-
-/// See [`ErasedTail`].
-#[doc(hidden)]
-#[derive(Clone)]
-#[allow(missing_debug_implementations, reason = "it is public to the compiler alone")]
-pub struct BoxTail(pub(crate) Arc<dyn ErasedTail>);
-
-impl Tail for BoxTail {
-    #[inline(always)]
-    fn call<'a>(
-        &'a self,
-        req: &'a mut Request,
-        cx: &'a Cx<'a>,
-    ) -> impl Future<Output = Response> + Send + 'a {
-        Site::CHAIN.probe(&cx.built.routes, || self.0.call_boxed(req, cx))
-    }
+    late
 }
