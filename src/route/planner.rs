@@ -15,7 +15,9 @@ use std::sync::Arc;
 use http::{HeaderValue, Method};
 
 use crate::route::error::BuildError;
-use crate::route::listing::{Node, Route, RouteHandler};
+#[cfg(feature = "step-times")]
+use crate::route::listing::Node;
+use crate::route::listing::{Route, RouteHandler};
 use crate::route::pattern::Pattern;
 use crate::route::plan::{Hooks, Outcome, Plan};
 use crate::route::registrar::{Covers, Registered, Registrar, ScopeEnd, Settings};
