@@ -1,4 +1,7 @@
-//! What a chain becomes: a service, a layer, or a part of another chain.
+//! Builds a chain, as a service or as a layer.
+//!
+//! The work is in `Chain::root`. It runs two passes over the list of steps (`step/fold.rs`): `register` numbers them, and
+//! `fold` makes one value of them. Between the passes, `route/planner.rs` makes the lookup table.
 
 #![allow(
     missing_debug_implementations,
@@ -30,13 +33,13 @@ use crate::tower::layer::ChainLayer;
 use crate::tower::service::{ChainService, Root, static_service};
 
 impl<S, P, A, E> Chain<S, P, A, E> {
-    /// Makes the service. From here on nothing changes any more.
+    /// Builds the service, which never changes afterwards.
     ///
     /// # Panics
     ///
-    /// If a path is not a pattern, if two paths are in conflict, if no request reaches a handler, or if middleware covers no
-    /// handler. The message names the location in the code and what to change.
-    /// [`try_build`](Chain::try_build) returns it instead.
+    /// Panics if a path pattern is invalid, if two paths are in conflict, if no request reaches a handler, or if middleware covers no
+    /// handler. The message names the source location and what to change.
+    /// [`try_build`](Chain::try_build) returns an error instead.
     #[track_caller]
     pub fn build(self) -> ChainService
     where
@@ -49,7 +52,7 @@ impl<S, P, A, E> Chain<S, P, A, E> {
         }
     }
 
-    /// Makes the service. From here on nothing changes any more.
+    /// Builds the service, which never changes afterwards.
     ///
     /// # Errors
     ///
@@ -72,11 +75,11 @@ impl<S, P, A, E> Chain<S, P, A, E> {
         Ok(ChainService::new(Arc::new(self.root(false)?)))
     }
 
-    /// Makes a service without the box that [`build`](Chain::build) costs each request, but of a type that can't be written down.
+    /// Builds a service that saves one box per request compared to [`build`](Chain::build). Its type can't be named.
     ///
     /// # Panics
     ///
-    /// As [`build`](Chain::build).
+    /// Panics in the same cases as [`build`](Chain::build).
     ///
     /// # Example
     ///
@@ -116,14 +119,15 @@ impl<S, P, A, E> Chain<S, P, A, E> {
         }
     }
 
-    /// Makes a [`tower::Layer`]: what no handler of the chain answers goes to the service behind it.
+    /// Builds a [`tower::Layer`], such as one for an existing axum `Router`. Requests that no handler of the chain answers go to the
+    /// service behind the layer.
     ///
-    /// For an existing axum `Router`, say. Its middleware then runs for every request, because the service behind it may answer each.
-    /// What it provides stands in the extensions of the request.
+    /// The middleware of the chain runs for every request, because the service may answer any of them. The values that it provides
+    /// are in the extensions of the request.
     ///
     /// # Panics
     ///
-    /// As [`build`](Chain::build).
+    /// Panics in the same cases as [`build`](Chain::build).
     ///
     /// # Example
     ///
@@ -154,6 +158,7 @@ impl<S, P, A, E> Chain<S, P, A, E> {
         }
     }
 
+    /// Registers and folds all steps. `in_front`: a service is behind the chain.
     #[track_caller]
     fn root(mut self, in_front: bool) -> Result<Root<S::Out>, BuildError>
     where
@@ -167,7 +172,7 @@ impl<S, P, A, E> Chain<S, P, A, E> {
         let (tables, hooks) = (RefCell::default(), RefCell::default());
         let assembly = Assembly { end: closed.end, tables: &tables, hooks: &hooks, depth: 0 };
         let endpoint = self.steps.fold(End::new(closed.end, None), &assembly);
-        // Each index was filled when its step was folded.
+        // `flatten` drops nothing. Each index was given out by `register` of a step, and set by `fold` of the same step.
         let tables = tables.into_inner().into_iter().flatten().collect();
         let hooks = hooks.into_inner().into_iter().flatten().collect();
         Ok(Root { endpoint, built: Arc::new(Built { routes, tables, hooks }) })

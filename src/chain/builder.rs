@@ -1,4 +1,4 @@
-//! The type of a chain.
+//! The type `Chain`. Its methods are in `chain/mod.rs` and `chain/build.rs`.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -14,15 +14,16 @@ use crate::route::registrar::Settings;
 ///                                         its response through   h, b, a
 /// ```
 ///
-/// First written runs first. A step covers the steps after it and nothing before it. A chain is a value: each call takes it
-/// and gives back a longer one, so that nothing written elsewhere can change it, and [`build`](Chain::build) freezes it.
+/// Steps run in the order in which they are written. A step covers the steps after it and nothing before it. A chain is a value:
+/// each method takes it and returns a longer one. No other code can change it, and [`build`](Chain::build) freezes it.
 ///
 /// # Matching comes first
 ///
-/// Path and method are matched before anything runs. Where no path matches, the answer is 404 (see
-/// [`on_no_match`](Chain::on_no_match)); where a path matches but not the method, it is 405 with a complete `Allow`
-/// (see [`on_method_not_allowed`](Chain::on_method_not_allowed)). Steps added with [`use_`](Chain::use_) and [`guard`](Chain::guard) do
-/// not run then, those added with [`always`](Chain::always) do. So an unknown path behind an authentication answers 404, not 401.
+/// Path and method are matched before any step runs. If no path matches, the chain answers 404 (see
+/// [`on_no_match`](Chain::on_no_match)). If a path matches but not the method, it answers 405 with a complete `Allow`
+/// (see [`on_method_not_allowed`](Chain::on_method_not_allowed)). In both cases, steps added with [`always`](Chain::always) run, but
+/// steps added with [`use_`](Chain::use_) and [`guard`](Chain::guard) don't. So an unknown path after an authentication step answers
+/// 404, not 401.
 ///
 /// # Paths
 ///
@@ -30,16 +31,17 @@ use crate::route::registrar::Settings;
 /// | --- | --- |
 /// | `/users` | `/users` and `/users/` (see [`strict_slash`](Chain::strict_slash)) |
 /// | `/users/{id}` | one segment that is not empty |
-/// | `/files/{name}.png` | a part of a segment; such patterns are tried one by one, so have few of them |
-/// | `/files/{*rest}` | all that follows, at least one character |
+/// | `/files/{name}.png` | a part of a segment; such patterns are tried one by one, so use only a few |
+/// | `/files/{*rest}` | the rest of the path, at least one character |
 /// | `/a.b+c(d)`, `/a b`, `/日本` | these characters, percent-encoded by the client or not |
 /// | `/{{x}}` | literal braces |
 ///
-/// Static segments come before parameters, and both before catch-alls, whatever the order of writing. Paths are case-sensitive. A handler without a path
-/// answers any path in the outermost chain, and exactly the path of the chain inside [`at`](Chain::at) or [`mount`](Chain::mount).
+/// Static segments take precedence over parameters, and both over catch-alls, in whichever order they are written. Paths are
+/// case-sensitive. A handler without a path answers any path in the outermost chain, and exactly the path of the chain inside
+/// [`at`](Chain::at) or [`mount`](Chain::mount).
 ///
-/// HEAD is answered by the GET handler if there is none for HEAD. OPTIONS is answered with 204 and `Allow` unless a handler, or a CORS layer added
-/// with [`always`](Chain::always), answers.
+/// The GET handler answers HEAD if there is no handler for HEAD. The chain answers OPTIONS with 204 and `Allow`, unless a handler, or a
+/// CORS layer added with [`always`](Chain::always), answers it.
 ///
 /// # Example
 ///
@@ -79,14 +81,14 @@ impl Default for Chain {
 }
 
 impl Chain {
-    /// The empty chain. It answers 404.
+    /// The empty chain, which answers 404.
     pub fn new() -> Self {
         Self::of(Steps::new(), Settings::default())
     }
 
-    /// A chain that needs something of the chain in which it is mounted: a tuple of what steps there provide.
+    /// A chain that needs values of the chain in which it is mounted. `T` is a tuple of their types.
     ///
-    /// [Mounting](Chain::mount) it where that is missing does not compile.
+    /// [Mounting](Chain::mount) it does not compile if steps before it don't provide them.
     ///
     /// # Example
     ///
@@ -104,7 +106,7 @@ impl Chain {
         Chain::of(Steps::new(), Settings::default())
     }
 
-    /// A chain whose steps may take anything as provided.
+    /// A chain in which every type counts as provided.
     #[cfg(feature = "test-util")]
     pub(crate) fn of_anything()
     -> Chain<Steps, crate::provide::Anything, crate::provide::Anything, ()> {

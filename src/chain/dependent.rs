@@ -1,14 +1,14 @@
-//! Middleware that compiles only behind the steps that provide what it needs.
+//! Middleware that compiles only after the steps that provide the values that it needs.
 
 use crate::chain::ext::MiddlewareExt;
 use crate::function::arguments::Passing;
 use crate::step::next::{IntoMiddleware, Middleware};
 use crate::tower::layer::ChainLayer;
 
-/// Middleware that needs what earlier steps provide, and compiles only behind them.
+/// Middleware that needs values of earlier steps, and compiles only after them.
 ///
-/// A type that implements [`Middleware`] may stand anywhere. One that implements this instead names what it needs, as a function does
-/// by its arguments, and [`Chain::use_`](crate::Chain::use_) checks it. A type must not implement both.
+/// A type that implements [`Middleware`] may be anywhere in a chain. A type that implements this trait instead lists the values that it
+/// needs, as a function does by its arguments, and [`Chain::use_`](crate::Chain::use_) checks them. A type must not implement both.
 ///
 /// # Example
 ///
@@ -19,7 +19,7 @@ use crate::tower::layer::ChainLayer;
 /// #[derive(Clone)]
 /// struct User(String);
 ///
-/// /// Tells who was served.
+/// /// Adds the name of the user to the response.
 /// struct ServedFor;
 ///
 /// impl Dependent for ServedFor {
@@ -70,16 +70,16 @@ use crate::tower::layer::ChainLayer;
 /// let chain = Chain::new().use_(ServedFor).get(async || "hello");
 /// ```
 pub trait Dependent {
-    /// What earlier steps must provide: a tuple of up to eight arguments such as `(Provided<T>,)`.
+    /// The values that earlier steps must provide: a tuple of up to eight arguments such as `(Provided<T>,)`.
     type Needs;
-    /// What runs. It finds the values in the extensions of the request.
+    /// The middleware that runs. It finds the values in the extensions of the request.
     type Middleware: Middleware;
 
-    /// Makes the middleware, once it is known that it is given what it needs.
+    /// Makes the middleware, after the compiler has checked that the values are provided.
     fn into_middleware(self) -> Self::Middleware;
 
-    /// Makes it a [`tower::Layer`], to be used with no chain at all. What it needs must stand in the extensions of the request: here nothing
-    /// checks that.
+    /// Makes it a [`tower::Layer`], for use without a chain. The values that it needs must be in the extensions of the request, which is
+    /// not checked.
     fn into_layer(self) -> ChainLayer
     where
         Self: Sized,

@@ -1,4 +1,4 @@
-//! Methods of all middleware.
+//! Methods that every middleware has.
 
 use crate::Request;
 use crate::chain::builder::Chain;
@@ -11,9 +11,9 @@ use crate::tower::layer::ChainLayer;
 
 /// Methods of every [`Middleware`].
 pub trait MiddlewareExt: Middleware + Sized {
-    /// Makes this middleware a [`tower::Layer`], to be used without a chain.
+    /// Makes this middleware a [`tower::Layer`], for use without a chain.
     ///
-    /// The values that it provides are in the extensions of the request: an axum handler behind it takes `Extension<T>`.
+    /// The values that it provides are in the extensions of the request: an axum handler behind the layer takes `Extension<T>`.
     ///
     /// # Example
     ///
@@ -34,9 +34,9 @@ pub trait MiddlewareExt: Middleware + Sized {
         Chain::<_>::of(steps, Settings::default()).into_layer()
     }
 
-    /// Runs this middleware only for the requests for which `predicate` holds. Other requests bypass it.
+    /// Runs this middleware only for the requests for which `predicate` returns `true`. Other requests bypass it.
     ///
-    /// Only for middleware that provides nothing: a value that may be absent can't be promised.
+    /// Only for middleware that provides nothing, because later steps rely on a provided value.
     ///
     /// # Example
     ///
@@ -60,7 +60,7 @@ pub trait MiddlewareExt: Middleware + Sized {
         When::new(self, predicate)
     }
 
-    /// Runs this middleware only for the requests for which `predicate` does not hold.
+    /// Runs this middleware only for the requests for which `predicate` returns `false`. Other requests bypass it.
     fn unless<F>(self, predicate: F) -> Unless<Self, F>
     where
         Self: Middleware<Provides = ()>,
@@ -69,7 +69,7 @@ pub trait MiddlewareExt: Middleware + Sized {
         Unless::new(self, predicate)
     }
 
-    /// Erases the type. Middleware that is chosen at run time then fits one variable or one list.
+    /// Erases the type. Middleware that is chosen at run time then fits in one variable or one list.
     fn boxed(self) -> BoxMiddleware
     where
         Self: Middleware<Provides = ()>,

@@ -1,7 +1,9 @@
-//! The list of steps, and how it is sealed.
+//! The list of steps of a chain, in segments of eight.
 //!
-//! Steps are a type-level list: each one wraps what follows it, without a box. After every eighth step the list is sealed: its type is
-//! erased behind one box, which bounds the compiler's work and the size of the future.
+//! A chain is a list at the type level: `Link<Link<Empty, A>, B>` is the list of `A` and `B`. Folded (`step/fold.rs`), each step
+//! contains the next one, so a call from step to step needs no box. But with each step the types become longer to compile, and the
+//! future of a request becomes larger. So the list is divided into segments of eight steps. When a segment is full, its type is
+//! erased: the call from the segment before it into the next one costs one box. A chain of fewer than eight steps has one segment.
 
 #![allow(
     missing_debug_implementations,
@@ -24,7 +26,7 @@ use crate::{Request, Response};
 #[derive(Debug)]
 pub struct Empty;
 
-/// A list, and the step after it.
+/// The list `Prev` with the step `S` after it.
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct Link<Prev, S>(pub(super) Prev, pub(super) S);
@@ -62,13 +64,18 @@ where
     }
 }
 
-/// The steps of a chain: the first segment and the last one by their types, those between them sealed.
+/// The steps of a chain. The first segment and the last one have their types; the types of those between them are erased.
 ///
-/// `F` is the first segment, once it is full; `L` the one that grows; `T` the table of paths at its end, to which
-/// more paths are added; `R` the number of steps that still fit into it.
+/// | parameter | meaning |
+/// | --- | --- |
+/// | `F` | the first segment. `Empty` until it is full |
+/// | `L` | the last segment, to which steps are appended |
+/// | `T` | the path table at the end of `L`, to which paths are added. [`NoTable`] if the last step is not a path |
+/// | `R` | how many steps the last segment can still take: [`Full`] is one, each [`More`] one more |
 #[doc(hidden)]
 pub struct Steps<F = Empty, L = Empty, T = NoTable, R = Room> {
     first: F,
+    /// The segments between the first and the last one.
     sealed: Vec<Box<dyn ErasedSteps<BoxTail>>>,
     list: L,
     table: T,
@@ -81,25 +88,26 @@ impl Steps {
     }
 }
 
-/// The list does not end with paths.
+/// The list does not end with a path.
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct NoTable;
 
-/// One more step than `R` fits into the segment.
+/// The segment can take one more step than `R`.
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct More<R>(PhantomData<R>);
 
+/// The next step is the last one of the segment.
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct Full;
 
-/// Eight steps fit into a segment.
+/// The capacity of an empty segment: eight steps.
 #[doc(hidden)]
 pub type Room = More<More<More<More<More<More<More<Full>>>>>>>;
 
-/// Puts the open table, if there is one, at the end of the list.
+/// Appends the path table to the list, if there is one.
 #[doc(hidden)]
 pub trait Close<L> {
     type Out;
@@ -127,7 +135,7 @@ impl Step for NoTable {
     fn register(&mut self, _: &mut Registrar) {}
 }
 
-/// Puts a path into the table at the end of the list, and opens one if there is none.
+/// Adds a path to the table at the end of the list, or to a new table if the list does not end with one.
 #[doc(hidden)]
 pub trait Open {
     type Out;
@@ -153,7 +161,7 @@ impl<F, L, R> Open for Steps<F, L, PathTable, R> {
     }
 }
 
-/// Puts a step at the end of the list, and seals the list when it is full.
+/// Appends a step to the list. A segment that becomes full is closed, and an empty one begins.
 #[doc(hidden)]
 pub trait Push<S> {
     type Out;
@@ -161,6 +169,7 @@ pub trait Push<S> {
     fn push(self, step: S) -> Self::Out;
 }
 
+/// The segment does not become full.
 impl<F, L, T, R, S> Push<S> for Steps<F, L, T, More<R>>
 where
     T: Close<L>,
@@ -173,6 +182,7 @@ where
     }
 }
 
+/// The first segment becomes full. It keeps its type.
 impl<L, T, S> Push<S> for Steps<Empty, L, T, Full>
 where
     T: Close<L>,
@@ -185,6 +195,7 @@ where
     }
 }
 
+/// A later segment becomes full. Its type is erased.
 impl<A, B, L, T, S> Push<S> for Steps<Link<A, B>, L, T, Full>
 where
     T: Close<L>,
@@ -208,8 +219,9 @@ where
 #[doc(hidden)]
 pub trait ErasedSteps<N>: Send {
     fn register(&mut self, registrar: &mut Registrar);
+    /// Folds a segment. `next` is the segment after it.
     fn fold_segment(self: Box<Self>, next: N, assembly: &Assembly<'_>) -> BoxTail;
-    /// Like `fold_segment`, for steps at a path of their own.
+    /// Folds all steps of a scope.
     fn fold_scope(self: Box<Self>, next: N, assembly: &Assembly<'_>) -> BoxTail;
 }
 
@@ -231,7 +243,7 @@ impl<N: Tail, S: Fold<N>> ErasedSteps<N> for S {
     }
 }
 
-/// The steps of a scope, which see how deep the path of the scope is.
+/// The steps of a scope. Sets the depth in the state of the request while the request is in the scope.
 struct InScope<N> {
     tail: N,
     depth: usize,
@@ -255,7 +267,7 @@ impl<F: Step, L: Step, T: Step, R: 'static> Step for Steps<F, L, T, R> {
     }
 }
 
-/// Steps that all fit into the first segment.
+/// The chain has one segment.
 #[diagnostic::do_not_recommend]
 impl<L, T, R> Fold<End> for Steps<Empty, L, T, R>
 where
@@ -271,6 +283,7 @@ where
     }
 }
 
+/// The chain has several segments. They are folded from the last to the first.
 #[diagnostic::do_not_recommend]
 impl<A, B, L, T, R> Fold<End> for Steps<Link<A, B>, L, T, R>
 where

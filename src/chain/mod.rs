@@ -1,4 +1,7 @@
-//! The builder: every verb.
+//! The builder of a chain: the methods that add steps.
+
+// `builder` has the type `Chain`. Each method here wraps its argument in a step (`src/step/around.rs`) and appends it to the list of
+// steps (`list`). Paths go into a `table`, as a `scope` or a service. `build` turns the list into a service or a layer.
 
 #![allow(
     missing_debug_implementations,
@@ -46,32 +49,32 @@ use crate::step::next::IntoMiddleware;
 use crate::tower::path::ServicePath;
 use crate::{Error, Request};
 
-/// The list of steps with one more.
+/// The list of steps `S` with the step `X` appended.
 #[doc(hidden)]
-#[allow(unreachable_pub, reason = "it stands in public signatures")]
+#[allow(unreachable_pub, reason = "it is part of public signatures")]
 pub type Pushed<S, X> = <S as Push<X>>::Out;
 
-/// The step that a middleware becomes.
+/// The step for a middleware.
 #[doc(hidden)]
-#[allow(unreachable_pub, reason = "it stands in public signatures")]
+#[allow(unreachable_pub, reason = "it is part of public signatures")]
 pub type Used<M, K, P, W> = Use<<M as IntoMiddleware<K>>::Step<P, W>>;
 
-/// The step that a handler becomes.
+/// The step for a handler.
 #[doc(hidden)]
-#[allow(unreachable_pub, reason = "it stands in public signatures")]
+#[allow(unreachable_pub, reason = "it is part of public signatures")]
 pub type Handling<H, K, P, W> = On<<H as IntoHandler<K>>::Step<P, W>>;
 
-/// The step that the handler of a hook becomes.
+/// The step for the handler of a hook.
 #[doc(hidden)]
-#[allow(unreachable_pub, reason = "it stands in public signatures")]
+#[allow(unreachable_pub, reason = "it is part of public signatures")]
 pub type Hooked<H, K, P, W> = Hook<<H as IntoHandler<K>>::Step<P, W>>;
 
-/// What is provided after a middleware.
+/// The list of provided values after a middleware.
 #[doc(hidden)]
-#[allow(unreachable_pub, reason = "it stands in public signatures")]
+#[allow(unreachable_pub, reason = "it is part of public signatures")]
 pub type After<M, K, P> = <<M as IntoMiddleware<K>>::Provides as Provides>::Onto<P>;
 
-/// The verbs that add a handler for one method, or for all.
+/// The methods that add a handler for one HTTP method, or for all.
 macro_rules! handlers {
     ($($(#[$doc:meta])* $verb:ident: $method:expr,)*) => {$(
         $(#[$doc])*
@@ -88,7 +91,7 @@ macro_rules! handlers {
 }
 
 impl<S, P, A, E> Chain<S, P, A, E> {
-    /// Adds middleware for the steps after it. It runs only for requests that one of them answers.
+    /// Adds middleware for the steps after it. It runs only for requests that match one of their handlers.
     ///
     /// It takes an `async fn(Next<'_>)` whose result is `IntoResponse`, with up to eight extractors and provided values before
     /// [`Next`](crate::Next); a type that implements [`Middleware`]; or any [`tower::Layer`], which is applied once, when the chain is built.
@@ -123,8 +126,8 @@ impl<S, P, A, E> Chain<S, P, A, E> {
 
     /// Adds middleware that runs for every request that reaches the chain, matched or not: logging, request ids, CORS, a limiter against scanners.
     ///
-    /// It takes what [`use_`](Chain::use_) takes. As arguments it may take only what always is provided: by
-    /// [`provide`](Chain::provide), or by another `always` step.
+    /// It takes the same kinds of middleware as [`use_`](Chain::use_). The arguments of a function may only be values that are always
+    /// provided: by [`provide`](Chain::provide), or by another `always` step.
     ///
     /// # Example
     ///
@@ -158,10 +161,10 @@ impl<S, P, A, E> Chain<S, P, A, E> {
 
     /// Adds middleware for the steps after it, for paths under a prefix: `/prefix`, `/prefix/` and `/prefix/x`, not `/prefixed`.
     ///
-    /// It takes what [`use_`](Chain::use_) takes, as long as it provides nothing. The prefix is relative to the path of the chain;
+    /// It takes the same kinds of middleware as [`use_`](Chain::use_), if they provide nothing. The prefix is relative to the path of the chain;
     /// `{name}` in it matches any segment.
     ///
-    /// A [`service`](Chain::service) may read a path in another way than the chain. The middleware therefore runs for each
+    /// A [`service`](Chain::service) may parse a path differently from the chain. The middleware therefore runs for each
     /// path that any of these readers could find under the prefix:
     ///
     /// | reader | reads as `/prefix/x` |
@@ -172,7 +175,7 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     /// | a server that removes parameters of segments | `/prefix;a=b/x`, `/a/..;/prefix/x` |
     /// | a C library | `/prefix%00.png` |
     ///
-    /// It also runs for `/prefix/../x`, which some of them leave as it is. Case matters, as everywhere in a chain: where the
+    /// It also runs for `/prefix/../x`, which some of them don't resolve. Case matters, as everywhere in a chain: where the
     /// file system ignores it, guard the whole service with [`use_`](Chain::use_).
     ///
     /// # Example
@@ -207,8 +210,8 @@ impl<S, P, A, E> Chain<S, P, A, E> {
 
     /// Adds a check: an `async fn` of up to eight extractors and provided values that returns `Result<T, E>`.
     ///
-    /// `Err` is the answer. `Ok(T)` goes on, and the steps after it may take [`Provided<T>`](crate::Provided). Like [`use_`](Chain::use_), it
-    /// runs only for requests that a later step answers. It can't read the body.
+    /// `Err` is the response. With `Ok(T)` the request continues, and the steps after it may take [`Provided<T>`](crate::Provided). Like [`use_`](Chain::use_), it
+    /// runs only for requests that match a later handler. It can't read the body.
     ///
     /// # Example
     ///
@@ -267,11 +270,11 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     }
 
     handlers! {
-        /// Adds a handler for GET, and for HEAD unless there is one.
+        /// Adds a handler for GET. It also answers HEAD, unless there is a handler for HEAD.
         ///
         /// A handler is an `async fn` of up to twelve extractors and provided values whose result is `IntoResponse`; the last one may read the body.
         /// Or it is an `async fn(.., Next<'_>)` as for [`use_`](Chain::use_), which may pass the request on to the next step that
-        /// matches. Past the last one the answer is that of [`on_no_match`](Chain::on_no_match).
+        /// matches. If the last one passes the request on, [`on_no_match`](Chain::on_no_match) answers it.
         ///
         /// # Example
         ///
@@ -309,7 +312,7 @@ impl<S, P, A, E> Chain<S, P, A, E> {
         /// Adds a handler for QUERY, a safe method with a body. See [`get`](Chain::get).
         // `Method::QUERY` needs `http` 1.5.
         query: Some(Method::from_bytes(b"QUERY").expect("a method is a token")),
-        /// Adds a handler for every method. There is no 405 then. See [`get`](Chain::get).
+        /// Adds a handler for every method. The path then never answers 405. See [`get`](Chain::get).
         all: None,
     }
 
@@ -342,7 +345,7 @@ impl<S, P, A, E> Chain<S, P, A, E> {
         self.push(On::new(handler.into_step(), Some(method), H::PASSES, Location::caller()))
     }
 
-    /// Adds a path. The steps inside belong to it; they may take what is provided so far.
+    /// Adds a path. The steps inside belong to it. They may take all values that are provided so far.
     ///
     /// # Example
     ///
@@ -366,10 +369,10 @@ impl<S, P, A, E> Chain<S, P, A, E> {
         self.scope(path, location, Box::new(inside.steps), inside.settings)
     }
 
-    /// Adds a chain that was made elsewhere, at a path. Its middleware never touches what stands beside it.
+    /// Adds a separate chain at a path. Its middleware covers only its own handlers, not the steps of this chain.
     ///
-    /// It takes a [`Chain`] or a [`Sealed`] one. What it [expects](Chain::expecting) must be provided here. The URI is left as it is; the
-    /// paths of the mounted chain match what follows `path`.
+    /// It takes a [`Chain`] or a [`Sealed`] one. The values that it [expects](Chain::expecting) must be provided here. The URI is not
+    /// changed; the paths of the mounted chain match the rest of the path after `path`.
     ///
     /// # Example
     ///
@@ -406,7 +409,7 @@ impl<S, P, A, E> Chain<S, P, A, E> {
         Chain::of(self.steps.open(Box::new(scope)), self.settings)
     }
 
-    /// Adds any tower service at a path, for all methods: it answers the path itself and all that is under it.
+    /// Adds any tower service at a path, for all methods. It answers the path itself and all paths under it.
     ///
     /// The service receives the rest of the path after its own, as the client wrote it. Readiness is respected: each request
     /// gets a clone that was polled ready.
@@ -417,7 +420,7 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     /// `/files/..\x` and `/files/..;/x`; at `/{user}/files`, also `/./files/x`. Dot segments that stay inside, as in
     /// `/files/a/../x`, are left to the service.
     ///
-    /// To protect a part of a service, use [`use_at`](Chain::use_at), not a path beside it: a file server reads `//admin` and
+    /// To protect a part of a service, use [`use_at`](Chain::use_at), not a path next to it: a file server reads `//admin` and
     /// `/admin%2Fx` as paths under `/admin`, and so does `use_at`, but the chain matches them as the client wrote them.
     ///
     /// # Example
@@ -448,7 +451,8 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     /// Renders the errors of the steps after it and inside them: an `async fn(Error)` whose result is `IntoResponse`.
     ///
     /// It sees errors of extractors, guards, middleware and handlers, and the chain's own refusals such as 404. The headers that middleware set on the
-    /// response are kept. Of several hooks the innermost renders. Errors that nobody renders are problem+json (see [`Error`]).
+    /// response are kept. If there are several hooks, the innermost renders. An error without a hook is sent as problem+json (see
+    /// [`Error`]).
     ///
     /// # Example
     ///
@@ -471,7 +475,7 @@ impl<S, P, A, E> Chain<S, P, A, E> {
         self.push(Use::new(OnError(render), "on_error", true))
     }
 
-    /// Makes a 500 of a panic in the steps after it. The message of the panic is logged, not sent.
+    /// Answers 500 if a step after it panics. The message of the panic is logged, not sent.
     ///
     /// # Example
     ///
@@ -488,7 +492,8 @@ impl<S, P, A, E> Chain<S, P, A, E> {
         self.push(Use::new(CatchPanics, "catch", true))
     }
 
-    /// Sets what answers a request that no path matches, or that all handlers passed on: for the steps after it and inside them.
+    /// Sets the handler for requests that no path matches, or that all handlers passed on. It is in force for the steps after it and
+    /// inside them.
     ///
     /// It takes a handler. Defaults to 404 as problem+json.
     ///
@@ -515,7 +520,7 @@ impl<S, P, A, E> Chain<S, P, A, E> {
         self.push(Hook::new("on_no_match", handler, |hooks, index| hooks.no_match = Some(index)))
     }
 
-    /// Sets what answers a request whose path matches but not its method: for the steps after it and inside them.
+    /// Sets the handler for requests whose path matches, but not their method. It is in force for the steps after it and inside them.
     ///
     /// It takes a handler. `Allow` is added to its response. Defaults to 405 as problem+json.
     ///
@@ -545,7 +550,7 @@ impl<S, P, A, E> Chain<S, P, A, E> {
         self.push(Hook::new(name, handler, |hooks, index| hooks.not_allowed = Some(index)))
     }
 
-    /// Makes `/a` and `/a/` two paths. Holds for the whole chain and those inside it. Defaults to one path.
+    /// Makes `/a` and `/a/` two paths. Applies to the whole chain and the chains inside it. Defaults to one path.
     ///
     /// # Example
     ///
@@ -563,7 +568,7 @@ impl<S, P, A, E> Chain<S, P, A, E> {
         self
     }
 
-    /// Turns the automatic answer to OPTIONS off. Holds for the whole chain and those inside it.
+    /// Turns the automatic answer to OPTIONS off. Applies to the whole chain and the chains inside it. Defaults to on.
     pub fn no_auto_options(mut self) -> Self {
         self.settings.no_auto_options = true;
         self

@@ -1,4 +1,4 @@
-//! Chains that are mounted in another chain.
+//! The types that `Chain::mount` accepts.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -10,7 +10,7 @@ use crate::route::registrar::Settings;
 use crate::step::end::End;
 use crate::step::fold::Fold;
 
-/// What [`Chain::mount`] takes: a [`Chain`], or a [`Sealed`] one.
+/// The argument of [`Chain::mount`]: a [`Chain`], or a [`Sealed`] one.
 pub trait Mountable<P, I> {
     #[doc(hidden)]
     fn into_steps(self) -> (BoxSteps, Settings);
@@ -37,8 +37,8 @@ where
     }
 }
 
-/// A chain whose type can be written down, to be [mounted](Chain::mount). `E` is what it [expects](Chain::expecting). Made by [`Chain::seal`],
-/// where there is an example.
+/// A chain whose type can be named, to be [mounted](Chain::mount). `E` is the tuple of types that it [expects](Chain::expecting). Made by
+/// [`Chain::seal`], which has an example.
 #[must_use = "a chain does nothing until it is mounted"]
 pub struct Sealed<E = ()> {
     steps: BoxSteps,
@@ -53,7 +53,7 @@ impl<E> fmt::Debug for Sealed<E> {
 }
 
 impl<S, P, A, E> Chain<S, P, A, E> {
-    /// Makes it a chain whose type can be written down, so that a module can return it from a function.
+    /// Makes it a chain whose type can be named. A function can then return it.
     ///
     /// # Example
     ///

@@ -1,4 +1,4 @@
-//! A chain at a path of another chain.
+//! A chain at a path of another chain, for `at` and `mount`.
 
 use crate::chain::list::BoxSteps;
 use crate::route::error::CallSite;
@@ -7,12 +7,13 @@ use crate::step::end::{End, Parent};
 use crate::step::fold::{Assembly, Branch};
 use crate::step::tail::BoxTail;
 
-/// A chain at a path.
+/// A chain at a path, before the outermost chain is built.
 pub(crate) struct Scope {
     path: String,
     location: CallSite,
     steps: BoxSteps,
     settings: Settings,
+    /// Set when the scope is registered.
     closed: ClosedScope,
 }
 

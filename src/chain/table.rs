@@ -1,4 +1,7 @@
-//! The paths that are next to each other in a chain.
+//! The path table: consecutive paths in a chain, as one step.
+//!
+//! The fifth file on the path of a request: [`TableTail`] calls the entry that the request's plan names. If no handler
+//! in the entry answers, the end of the entry (`step/end.rs`, the next file) calls [`Resume::resume`] of the same table.
 
 #![allow(
     missing_debug_implementations,
@@ -18,13 +21,14 @@ use crate::step::fold::{Assembly, Branch, Fold, Step, put};
 use crate::step::tail::{BoxTail, Cx, Resume, Tail};
 use crate::{Request, Response};
 
-/// The paths that stand next to each other in a chain.
+/// Consecutive paths in a chain, before the chain is built.
 #[doc(hidden)]
 #[derive(Default)]
 pub struct PathTable {
     entries: Vec<Box<dyn Branch>>,
-    /// The first and the last step inside each entry.
+    /// The numbers of the first and the last step of each entry. Set when the table is registered.
     spans: Vec<(u32, u32)>,
+    /// The index of the table in `Built::tables`.
     number: u32,
 }
 
@@ -53,6 +57,7 @@ impl<N: Tail> Fold<N> for PathTable {
         let mut entry_of = Vec::new();
         let mut entries = Vec::with_capacity(self.entries.len());
         for (index, (entry, span)) in self.entries.into_iter().zip(self.spans).enumerate() {
+            // The numbers of consecutive entries have no gap, so this adds `index` for each number of this entry.
             entry_of.resize((span.1 + 1 - first) as usize, index);
             let parent = Parent { table: self.number, from: span.1 + 1 };
             entries.push(entry.assemble(parent, assembly));
@@ -64,16 +69,22 @@ impl<N: Tail> Fold<N> for PathTable {
     }
 }
 
+/// The path table of a built chain.
 struct Branches<N> {
+    /// The number of the first step in the table.
     first: u32,
-    /// The entry in which a step stands, for the steps from `first` on.
+    /// The entry of each step in the table. The index is the number of the step minus `first`.
     entry_of: Vec<usize>,
     entries: Vec<BoxTail>,
+    /// The steps after the table.
     next: N,
+    /// The number of segments of the path of the scope that contains the table.
     depth: usize,
 }
 
 impl<N: Tail> Branches<N> {
+    /// Calls the entry that has the first stop of the plan whose number is at least `from`, or the steps after the table if no entry
+    /// has one.
     fn call_from<'a>(
         &'a self,
         from: u32,
@@ -99,12 +110,14 @@ impl<N: Tail> Resume for Branches<N> {
         cx: &'a Cx<'a>,
     ) -> BoxFuture<'a, Response> {
         Box::pin(async move {
+            // The request left an inner scope, so the depth is again that of this scope.
             let cx = Cx { depth: self.depth, ..*cx };
             self.call_from(from, req, &cx).await
         })
     }
 }
 
+/// A path table and the steps after it, as a tail. `Built::tables` has the same table, for [`Resume`].
 #[doc(hidden)]
 pub struct TableTail<N>(Arc<Branches<N>>);
 

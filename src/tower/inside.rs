@@ -1,4 +1,7 @@
 //! Tower layers inside a chain.
+//!
+//! A layer wraps a service, which takes an owned request. So the rest of the chain becomes a service ([`TowerNext`]), and the
+//! state of the request ([`OwnedCx`]) is in the extensions of the request while it is inside the layer.
 
 #![allow(
     missing_debug_implementations,
@@ -30,7 +33,7 @@ use crate::step::tail::{BoxTail, Cx, OwnedCx, Tail};
 use crate::tower::service::{ResponseFuture, ServiceFuture, box_body, into_response};
 use crate::{Error, Request, Response};
 
-/// The rest of a chain, as a tower layer inside the chain sees it.
+/// The rest of a chain as a service. A tower layer inside the chain wraps it.
 #[derive(Clone)]
 pub struct TowerNext(BoxTail);
 
@@ -68,7 +71,7 @@ where
     }
 }
 
-/// What the body of a layer's or service's response must be.
+/// The bounds on the response body of a layer or service.
 #[doc(hidden)]
 pub trait ResponseBody: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static {}
 
@@ -79,7 +82,7 @@ where
 {
 }
 
-/// What a tower layer must be to stand in a chain. `B` is the body of its responses.
+/// The bounds on a tower layer in a chain. `B` is the body of its responses.
 #[doc(hidden)]
 pub trait TowerLayer<B>:
     Layer<
@@ -111,7 +114,7 @@ where
 #[derive(Debug)]
 pub struct AsLayer<B>(PhantomData<B>);
 
-/// A tower layer on its way into a chain.
+/// A tower layer that is not yet applied to the rest of the chain.
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct LayerStep<L, B>(L, PhantomData<fn() -> B>);
@@ -162,11 +165,12 @@ where
             return Either::Left(self.next.call(req, cx));
         }
         Either::Right(self.site.probe(&cx.built.routes, || {
+            // If another layer of the same scope is around this one, the state is already there.
             if !req.extensions().get::<OwnedCx>().is_some_and(|on| on.is_of(cx)) {
                 req.extensions_mut().insert(OwnedCx::new(cx));
             }
             cx.show_match(req);
-            // `oneshot` polls the clone ready before it calls it.
+            // `oneshot` waits until the clone is ready before it calls it.
             let future = self.service.clone().oneshot(mem::take(req));
             async move { into_response(future.await) }
         }))

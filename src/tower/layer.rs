@@ -25,9 +25,9 @@ use crate::step::tail::{InnerService, OwnedCx, Tail};
 use crate::tower::service::{DynRoot, Root, box_body, into_response};
 use crate::{Error, Request, Response};
 
-/// A chain in front of a service, for [`Chain::into_layer`](crate::Chain::into_layer).
+/// A chain in front of a service. Made by [`Chain::into_layer`](crate::Chain::into_layer).
 ///
-/// It is one layer however often it is applied: the services behind it share the state of its middleware.
+/// If it is applied to several services, they share the state of its middleware.
 #[derive(Clone)]
 pub struct ChainLayer(Arc<dyn DynRoot>);
 
@@ -83,10 +83,12 @@ where
     }
 
     fn call(&mut self, req: http::Request<B>) -> ChainedFuture<S::Error> {
+        // `poll_ready` was called on `self.inner`, so this value must be called, and the clone is left behind.
         let not_ready = self.inner.clone();
         let ready = mem::replace(&mut self.inner, not_ready);
         let mut req = req.map(box_body);
-        // This chain may stand as a layer in another one: what that has left in the request is put back behind this one.
+        // This chain may be a layer inside another chain, whose state is in the extensions. It is removed here, and restored for
+        // the service behind this chain.
         let extensions = req.extensions_mut();
         let outer = (extensions.remove::<OwnedCx>(), extensions.remove::<Matched>());
         let inner = Arc::new(Once { service: Mutex::new(Some(ready)), outer });
@@ -95,8 +97,8 @@ where
     }
 }
 
-/// The future of a [`Chained`] service. What the service behind the chain fails with becomes a response there, so that the middleware
-/// of the chain sees it.
+/// The future of a [`Chained`] service. It never returns an error: an error of the service behind the chain becomes a response,
+/// which the middleware of the chain sees.
 pub struct ChainedFuture<E> {
     future: BoxFuture<'static, Response>,
     error: PhantomData<fn() -> E>,
@@ -116,10 +118,10 @@ impl<E> Future for ChainedFuture<E> {
     }
 }
 
-/// A service that was polled ready, until it is called.
+/// A ready service that can be called once.
 struct Once<S> {
     service: Mutex<Option<S>>,
-    /// What a chain around this one has left in the request.
+    /// The state of a chain around this one, from the extensions of the request.
     outer: (Option<OwnedCx>, Option<Matched>),
 }
 

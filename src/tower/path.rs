@@ -29,11 +29,12 @@ use crate::step::tail::{BoxTail, Cx, Tail};
 use crate::tower::service::into_response;
 use crate::{Error, Request, Response};
 
-/// A service behind a path of a chain.
+/// A service at a path of a chain, before the chain is built.
 pub(crate) struct ServicePath<S, B> {
     path: String,
     location: CallSite,
     service: S,
+    /// The number of segments of its whole path. Set when it is registered.
     prefix: usize,
     site: Site,
     body: PhantomData<fn() -> B>,
@@ -71,9 +72,10 @@ where
     }
 }
 
+/// A service at a path of a built chain. It always answers, so it has no [`Parent`] to continue in.
 struct ServiceEndpoint<S, B> {
     service: S,
-    /// How many segments of the path are not for the service.
+    /// The number of segments that are removed from the path before the service receives it.
     prefix: usize,
     site: Site,
     body: PhantomData<fn() -> B>,
@@ -102,7 +104,7 @@ where
     }
 }
 
-/// The URI that a service receives: without the first segments of the path. `None` if a reader could resolve the path
+/// The URI that a service receives: without the first segments of the path. `None` if some reader could resolve the path
 /// to one outside of these segments.
 fn relative_uri(uri: Uri, segments: usize) -> Option<Uri> {
     if could_leave(uri.path(), segments) {

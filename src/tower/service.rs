@@ -1,4 +1,20 @@
-//! A chain as a service. A request enters a chain in [`Root::respond`].
+//! A chain as a service: [`ChainService`], and the entry point of every request.
+//!
+//! # How a request runs
+//!
+//! 1. [`Root::respond`] in this file receives the request. All other functions of this file only lead to it.
+//! 2. `route/routes.rs`: [`Routes::match_request`] matches path and method before any step runs. It returns a [`Plan`]
+//!    (`route/plan.rs`): the numbers of the handlers that match, and of the scope ends that the request can reach.
+//! 3. `step/around.rs`: `respond` calls the first step, which has all later steps inside it (`step/tail.rs`). A middleware
+//!    runs if it covers a handler of the plan, and a handler runs if it is in the plan. Otherwise the step calls the next one.
+//! 4. `step/next.rs`: a step that runs gets a `Next`. It answers, or `Next::run` calls the next step, and so on.
+//! 5. `chain/table.rs`: consecutive paths (`at`, `mount`, `service`) are one step. It enters the path that contains the next stop
+//!    of the plan, or calls the step after the paths if none does.
+//! 6. `step/end.rs`: a request that no handler of a scope answered reaches the end of the scope. It continues after the scope
+//!    if the plan has a later stop. Otherwise it is answered there: by a hook, or with 404, 405, 204 or 400.
+//! 7. The response returns through the steps that ran. `respond` removes a body that HTTP does not allow, and returns it.
+//!
+//! [`Plan`]: crate::route::plan::Plan
 
 #![allow(
     missing_debug_implementations,
@@ -52,7 +68,7 @@ impl ChainService {
         Self(root)
     }
 
-    /// Answers a request. One box a call, as for the two service traits.
+    /// Answers a request. Each call allocates one box, as the two service traits do.
     pub fn handle<B>(&self, req: http::Request<B>) -> ResponseFuture
     where
         B: HttpBody<Data = Bytes> + Send + 'static,
@@ -63,7 +79,7 @@ impl ChainService {
 
     /// The paths of the chain with their handlers and the middleware in front of each, in the order in which they are written.
     ///
-    /// `to_string()` of a [`ChainService`] is the same as a tree.
+    /// `to_string()` of a [`ChainService`] returns the same steps as a tree.
     ///
     /// # Example
     ///
@@ -102,7 +118,7 @@ impl fmt::Debug for ChainService {
     }
 }
 
-/// The future of a response of a [`ChainService`].
+/// The future that [`ChainService::handle`] returns.
 pub struct ResponseFuture(pub(super) BoxFuture<'static, Response>);
 
 impl fmt::Debug for ResponseFuture {
@@ -119,7 +135,7 @@ impl Future for ResponseFuture {
     }
 }
 
-/// The future of a [`ChainService`] as a service. It never fails.
+/// The future of a [`ChainService`] as a service. Its result is never an error.
 #[derive(Debug)]
 pub struct ServiceFuture(pub(super) ResponseFuture);
 
@@ -163,16 +179,19 @@ where
     }
 }
 
-/// A chain with its table of paths.
+/// A built chain: its first step, which has the others inside it, and the lookup table.
 pub(crate) struct Root<E> {
     pub(crate) endpoint: E,
     pub(crate) built: Arc<Built>,
 }
 
 impl<E: Tail> Root<E> {
-    /// Answers a request. It stays where it lies: each move of it would copy some 240 bytes.
+    /// Answers a request. `inner` is the service behind the chain, if the chain is used as a layer.
+    ///
+    /// The request is passed by reference from here on. A move would copy about 240 bytes for each step.
     async fn respond(&self, req: &mut Request, inner: Option<&Arc<dyn InnerService>>) -> Response {
         let head = req.method() == Method::HEAD;
+        // Kept for steps with a prefix, as a step may change the path of the request.
         let path: Option<Arc<str>> = self.built.routes.gated.then(|| Arc::from(req.uri().path()));
         let plan = self.built.routes.match_request(req);
         let cx = Cx {
@@ -187,7 +206,7 @@ impl<E: Tail> Root<E> {
     }
 }
 
-/// What HTTP says of the answer to any request.
+/// Removes a body that HTTP does not allow: of a 204, of a 304, and of the response to HEAD.
 fn fit_to_http(head: bool, response: Response) -> Response {
     if matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
         bodiless(response)
@@ -198,7 +217,7 @@ fn fit_to_http(head: bool, response: Response) -> Response {
     }
 }
 
-/// RFC 9110, 15.3.5 and 15.4.5: neither a body nor the fields that describe one.
+/// Removes the body and the fields that describe it (RFC 9110, 15.3.5 and 15.4.5).
 #[cold]
 fn bodiless(response: Response) -> Response {
     let (mut parts, _) = response.into_parts();
@@ -208,11 +227,11 @@ fn bodiless(response: Response) -> Response {
     Response::from_parts(parts, Body::empty())
 }
 
-/// RFC 9110, 9.3.2: the header that GET would send, and no body.
+/// Removes the body, and keeps the header fields that GET would send (RFC 9110, 9.3.2).
 fn without_body(response: Response) -> Response {
     let (mut parts, body) = response.into_parts();
     if let Some(length) = body.size_hint().exact()
-        // Of an empty body it isn't known whether GET would have sent one (RFC 9110, 8.6).
+        // For an empty body no length is added: a HEAD handler may return one where GET would send content (RFC 9110, 8.6).
         && length > 0
         && !parts.headers.contains_key(TRANSFER_ENCODING)
     {
@@ -221,8 +240,10 @@ fn without_body(response: Response) -> Response {
     Response::from_parts(parts, Body::empty())
 }
 
+/// A [`Root`] without its type.
 pub(super) trait DynRoot: Send + Sync {
     fn respond_boxed(self: Arc<Self>, req: Request) -> BoxFuture<'static, Response>;
+    /// Like `respond_boxed`, with a service behind the chain.
     fn run_in_front(
         self: Arc<Self>,
         req: Request,
@@ -273,7 +294,7 @@ where
     })
 }
 
-/// The body of a request. Most have none, and need no box; a [`Body`] has its box already.
+/// Converts the body of a request. An empty body, which most requests have, needs no box. A [`Body`] has one already.
 pub(super) fn box_body<B>(body: B) -> Body
 where
     B: HttpBody<Data = Bytes> + Send + 'static,
@@ -283,6 +304,7 @@ where
     if !is_boxed && body.is_end_stream() { Body::empty() } else { Body::new(body) }
 }
 
+/// The response of a foreign service. An error becomes an [`Error`] response.
 pub(super) fn into_response<R, E>(result: Result<http::Response<R>, E>) -> Response
 where
     R: HttpBody<Data = Bytes> + Send + 'static,

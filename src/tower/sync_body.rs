@@ -1,4 +1,4 @@
-//! Bodies that can be shared between threads, for hosts that ask for it.
+//! Bodies that can be shared between threads, for hosts that require it.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -17,7 +17,7 @@ use crate::tower::service::{ChainService, ServiceFuture};
 
 /// A [`Body`] that is `Sync`.
 ///
-/// The tower bridges of poem and salvo and the concurrent mode of `lambda_http` ask for it in responses, and warp in requests.
+/// The tower bridges of poem and salvo and the concurrent mode of `lambda_http` require it for responses, and warp for requests.
 ///
 /// # Example
 ///
