@@ -18,7 +18,7 @@ use super::shared::store::StoreSlot;
 use crate::{Body, Response};
 
 /// The charges and the slots of a request. If it is dropped while it has charges, they are refunded.
-pub(crate) struct Reservation {
+pub(crate) struct RequestReservation {
     limiter: Arc<Limiter>,
     charges: Vec<Receipt>,
     slots: Vec<Receipt>,
@@ -30,7 +30,7 @@ pub(crate) struct Reservation {
     dropped_counts: bool,
 }
 
-impl Reservation {
+impl RequestReservation {
     pub(crate) fn new(
         limiter: Arc<Limiter>,
         receipts: Vec<Receipt>,
@@ -106,11 +106,11 @@ impl Reservation {
         if self.slots.is_empty() && self.tickets.is_empty() {
             return response;
         }
-        response.map(|body| Body::new(ReservedBody { body, _held: self }))
+        response.map(|body| Body::new(ReservedBody { body, _reservation: self }))
     }
 }
 
-impl Drop for Reservation {
+impl Drop for RequestReservation {
     fn drop(&mut self) {
         self.settle(self.dropped_counts);
         let now = self.limiter.clock.now();
@@ -130,7 +130,7 @@ impl Drop for Reservation {
 /// A body that keeps the slots of its request.
 struct ReservedBody {
     body: Body,
-    _held: Reservation,
+    _reservation: RequestReservation,
 }
 
 impl HttpBody for ReservedBody {

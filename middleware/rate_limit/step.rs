@@ -7,7 +7,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::RateLimit;
-use super::reservation::Reservation;
+use super::reservation::RequestReservation;
 use super::response::decision::{Decision, Verdict};
 use super::response::headers::PolicyState;
 use super::response::refusal;
@@ -214,14 +214,14 @@ enum Admission {
 /// What is kept of a request until its response.
 struct KeptForResponse {
     states: SmallVec<[PolicyState; 2]>,
-    reservation: Option<Box<Reservation>>,
+    reservation: Option<Box<RequestReservation>>,
     decision: Option<Decision>,
 }
 
 impl Admission {
     fn keep(
         states: SmallVec<[PolicyState; 2]>,
-        reservation: Option<Box<Reservation>>,
+        reservation: Option<Box<RequestReservation>>,
         decision: Option<Decision>,
     ) -> Self {
         if states.is_empty() && reservation.is_none() && decision.is_none() {

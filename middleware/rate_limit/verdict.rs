@@ -13,7 +13,7 @@ use super::config::quota::Quota;
 use super::limiter::Limiter;
 use super::memory::ChargeOutcome;
 use super::memory::gcra::{CheckKind, CheckOutcome, KeyCheck, Receipt, STRIKE, governed, mix};
-use super::reservation::Reservation;
+use super::reservation::RequestReservation;
 use super::response::decision::{Decision, DecisionData, Pseudonym, Standing, Verdict};
 use super::response::headers::PolicyState;
 
@@ -23,7 +23,7 @@ pub(crate) struct RequestOutcome {
     /// Nanoseconds after which the request would be admitted. `None` if it was admitted, or never will be.
     pub(crate) wait: Option<u64>,
     pub(crate) states: SmallVec<[PolicyState; 2]>,
-    pub(crate) reservation: Option<Box<Reservation>>,
+    pub(crate) reservation: Option<Box<RequestReservation>>,
     pub(crate) client: (usize, u64),
     /// Whether a fifth or less of a quota is left.
     pub(crate) near_limit: bool,
@@ -197,7 +197,7 @@ impl Limiter {
                 let slot = plan.shared.as_mut().and_then(|shared| shared.slot.take());
                 let names = plan.charged_names();
                 outcome.reservation =
-                    Some(Box::new(Reservation::new(self.clone(), receipts, names, slot)));
+                    Some(Box::new(RequestReservation::new(self.clone(), receipts, names, slot)));
             }
             return outcome;
         }

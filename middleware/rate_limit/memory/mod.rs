@@ -19,7 +19,7 @@ use self::gcra::{
 };
 use self::hash::HashSeed;
 use self::refundable::{QueueKey, RefundableCharges};
-use self::table::{KeyState, KeyTable};
+use self::table::{KeyState, StateTable};
 use super::config::key::SubjectRef;
 use super::config::quota::Rate;
 
@@ -53,7 +53,7 @@ pub(crate) struct MemoryShard {
     /// How many of them were admitted, and of those, how many with a fifth or less of a quota left.
     admitted: u64,
     near_limit: u64,
-    pub(crate) table: KeyTable,
+    pub(crate) table: StateTable,
     /// Counters that keys without a slot in the table share. Empty until the table is full.
     overflow: Vec<KeyState>,
     /// The charges that may still be refunded.
@@ -78,7 +78,7 @@ impl LocalMemory {
             decided: 0,
             admitted: 0,
             near_limit: 0,
-            table: KeyTable::new(max_keys / shards + usize::from(at < max_keys % shards)),
+            table: StateTable::new(max_keys / shards + usize::from(at < max_keys % shards)),
             overflow: Vec::new(),
             refundable_charges: RefundableCharges::default(),
         };

@@ -57,7 +57,7 @@ impl KeyState {
 /// One shard of the memory. It never has more keys than its cap.
 #[derive(Debug, Default)]
 #[repr(C)]
-pub(crate) struct KeyTable {
+pub(crate) struct StateTable {
     last: LastCharged,
     /// Empty, or a power of two in length. A key of 0 marks a free slot.
     slots: Box<[(u64, KeyState)]>,
@@ -82,7 +82,7 @@ struct LastCharged {
     at: usize,
 }
 
-impl KeyTable {
+impl StateTable {
     pub(crate) fn new(cap: usize) -> Self {
         Self { cap: cap.max(1), ..Self::default() }
     }
@@ -134,7 +134,7 @@ impl KeyTable {
         self.set_at(at, key, value)
     }
 
-    /// As [`set`](KeyTable::set), for a key that was found at `at`. It may have moved since.
+    /// As [`set`](StateTable::set), for a key that was found at `at`. It may have moved since.
     #[inline]
     pub(crate) fn set_at(&mut self, at: Option<usize>, key: u64, value: KeyState) -> bool {
         if self.last.key == occupied(key) && !value.is_count() {

@@ -352,7 +352,7 @@ fn a_key_takes_at_most_forty_bytes() {
 
 #[test]
 fn the_table_agrees_with_a_map() {
-    let mut table = KeyTable::new(700);
+    let mut table = StateTable::new(700);
     let mut map: HashMap<u64, u64> = HashMap::new();
     let (mut dice, mut now) = (Dice(3), 0);
     for _ in 0..300_000 {

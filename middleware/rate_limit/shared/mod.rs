@@ -23,7 +23,7 @@ use self::store::WhileUnreachable;
 use super::checks::CheckPlan;
 use super::limiter::Limiter;
 use super::memory::gcra::{CheckKind, CheckOutcome, Receipt};
-use super::reservation::Reservation;
+use super::reservation::RequestReservation;
 use super::response::decision::Verdict;
 use super::verdict::RequestOutcome;
 
@@ -78,7 +78,7 @@ impl StoreClient {
         // From here on the slot is released also if the request is dropped during the call.
         let taken = plan.checks[slots].iter().filter_map(Receipt::of).collect();
         let slot = plan.shared.as_ref().and_then(|shared| shared.slot.clone());
-        let reservation = Reservation::new(limiter.clone(), taken, Vec::new(), slot);
+        let reservation = RequestReservation::new(limiter.clone(), taken, Vec::new(), slot);
         let answer = self.take(&plan, lease, false).await;
         let (sent, now) = (now, limiter.clock.now());
         let answer = match answer {
