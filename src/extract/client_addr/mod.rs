@@ -317,9 +317,9 @@ impl fmt::Display for TrustedProxiesError {
                 f,
                 "`{text}` is not a network: write an address such as `192.0.2.7`, or a prefix such as `10.0.0.0/8` with no bit set after it"
             ),
-            Self::Empty => {
-                f.write_str("the list of trusted networks is empty: add one, or leave `TrustedProxies` out")
-            }
+            Self::Empty => f.write_str(
+                "the list of trusted networks is empty: add one, or leave `TrustedProxies` out",
+            ),
             Self::Hops => write!(
                 f,
                 "the number of trusted hops must be 1 to {MAX_HOPS}, and 1 for a header field with a single address"
