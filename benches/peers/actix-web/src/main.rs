@@ -96,7 +96,7 @@ async fn create(
     Ok(HttpResponse::Created().json(Created::new(user, &member.sub)))
 }
 
-static KEY: LazyLock<DecodingKey> = LazyLock::new(|| DecodingKey::from_secret(SECRET));
+static KEY: LazyLock<DecodingKey> = LazyLock::new(|| DecodingKey::from_secret(SECRET).unwrap());
 
 async fn authenticate(
     req: ServiceRequest,

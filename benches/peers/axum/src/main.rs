@@ -91,7 +91,7 @@ async fn create(
     (StatusCode::CREATED, Json(Created::new(user, &member.sub)))
 }
 
-static KEY: LazyLock<DecodingKey> = LazyLock::new(|| DecodingKey::from_secret(SECRET));
+static KEY: LazyLock<DecodingKey> = LazyLock::new(|| DecodingKey::from_secret(SECRET).unwrap());
 
 struct Claims(Member);
 

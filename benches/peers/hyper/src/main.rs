@@ -95,7 +95,7 @@ struct Tokens {
 
 impl Tokens {
     fn new() -> Self {
-        Self { key: DecodingKey::from_secret(SECRET), validation: Validation::default() }
+        Self { key: DecodingKey::from_secret(SECRET).unwrap(), validation: Validation::default() }
     }
 
     fn member(&self, req: &Request<Incoming>) -> Option<Member> {

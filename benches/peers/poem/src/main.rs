@@ -110,7 +110,7 @@ impl<E: Endpoint> Endpoint for LimitEndpoint<E> {
     }
 }
 
-static KEY: LazyLock<DecodingKey> = LazyLock::new(|| DecodingKey::from_secret(SECRET));
+static KEY: LazyLock<DecodingKey> = LazyLock::new(|| DecodingKey::from_secret(SECRET).unwrap());
 
 struct Claims(Member);
 

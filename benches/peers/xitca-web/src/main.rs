@@ -107,7 +107,7 @@ async fn create(
     (Json(Created::new(user, &member.sub)), StatusCode::CREATED)
 }
 
-static KEY: LazyLock<DecodingKey> = LazyLock::new(|| DecodingKey::from_secret(SECRET));
+static KEY: LazyLock<DecodingKey> = LazyLock::new(|| DecodingKey::from_secret(SECRET).unwrap());
 
 struct Claims(Member);
 
