@@ -1,4 +1,4 @@
-//! What goes wrong while a request is served, and how the client is told.
+//! The error type for requests, and the response that it becomes.
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
@@ -16,20 +16,20 @@ use http_body_util::LengthLimitError;
 
 use crate::{Body, Response};
 
-/// Why a request was not served: a status, a text for the client, and a cause that the client never sees.
+/// Why a request was refused or failed: a status, a text for the client, and a cause that is never sent to the client.
 ///
-/// Any [`std::error::Error`] converts into it by `?` and is a 500, or a 413 if it comes of a body that is longer than its limit.
-/// [`Error::new`] is for the rest. As a response it is
+/// Any [`std::error::Error`] converts into it by `?`. Its status is then 500, or 413 if the cause is a body that is longer than its limit.
+/// Use [`Error::new`] for other statuses. As a response it is
 /// `application/problem+json` ([RFC 9457](https://www.rfc-editor.org/rfc/rfc9457)):
 ///
 /// ```json
 /// {"type":"about:blank","title":"Not Found","status":404,"detail":"User not found"}
 /// ```
 ///
-/// With a status of 500 and above neither the cause nor the detail is sent: they go to [`tracing`] at level `ERROR`.
+/// With a status of 500 and above, neither the cause nor the detail is sent. They are logged with [`tracing`] at level `ERROR`.
 ///
-/// The response carries the error along, so that [`Chain::on_error`](crate::Chain::on_error) can render it in another way and a
-/// middleware can look at it with [`Error::of`].
+/// The error is in the extensions of the response. [`Chain::on_error`](crate::Chain::on_error) can therefore render it differently, and
+/// middleware can read it with [`Error::of`].
 ///
 /// # Example
 ///
@@ -57,7 +57,7 @@ struct ErrorInner {
     members: Vec<(Cow<'static, str>, String)>,
     headers: HeaderMap,
     source: Option<Arc<BoxError>>,
-    /// An error that a hook makes a response of again is told once.
+    /// Whether it was logged. A hook may convert the same error into a response again, which must not log it twice.
     logged: AtomicBool,
 }
 
@@ -78,12 +78,12 @@ impl Error {
         }))
     }
 
-    /// A 500 whose text is for the log alone.
+    /// A 500 whose text is only logged.
     pub(crate) fn internal(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, detail)
     }
 
-    /// A 500 with its cause; or a 413, if that is a body which was too long.
+    /// A 500 with its cause, or a 413 if the cause is a body that is longer than its limit.
     pub(crate) fn from_source(source: BoxError) -> Self {
         let error = match is_length_limit(&*source) {
             true => body_too_large(),
@@ -98,7 +98,7 @@ impl Error {
         self.with(|inner| inner.source = Some(Arc::new(source.into())))
     }
 
-    /// Sets a header of the response, such as `WWW-Authenticate`; a second value for a name is appended.
+    /// Adds a header to the response, such as `WWW-Authenticate`. A second value for a name is appended.
     ///
     /// # Example
     ///
@@ -129,7 +129,7 @@ impl Error {
         self.with(|inner| inner.title = Some(title.into()))
     }
 
-    /// Adds an extension member to the problem object. `json` must be a JSON text; it is sent as it is.
+    /// Adds an extension member to the problem object. `json` must be a JSON text. It is sent unchanged.
     ///
     /// # Example
     ///
@@ -145,7 +145,7 @@ impl Error {
     }
 
     fn with(mut self, change: impl FnOnce(&mut ErrorInner)) -> Self {
-        // An error that a response carries is shared.
+        // An error that is in a response is shared, so it is copied before a change.
         if let Some(inner) = Arc::get_mut(&mut self.0) {
             change(inner);
             return self;
@@ -174,7 +174,7 @@ impl Error {
         &self.0.detail
     }
 
-    /// The `title` member: what was set, or the reason phrase of the status.
+    /// The `title` member. Defaults to the reason phrase of the status.
     pub fn title(&self) -> &str {
         match &self.0.title {
             Some(title) => title,
@@ -197,12 +197,12 @@ impl Error {
         self.0.members.iter().map(|(name, json)| (&**name, json.as_str()))
     }
 
-    /// The cause, if there is one. It is for logs; don't send it.
+    /// The cause, if there is one. It is for logs. Don't send it to a client.
     pub fn source(&self) -> Option<&(dyn std::error::Error + Send + Sync + 'static)> {
         self.0.source.as_deref().map(|source| &**source)
     }
 
-    /// The error that a response carries, whoever rendered it.
+    /// The error that a response was made from, also if an `on_error` hook has rendered it.
     ///
     /// # Example
     ///
@@ -228,17 +228,18 @@ impl Error {
         extensions.get::<Carried>().map(|carried| &carried.error)
     }
 
-    /// The error that a response carries, if no `on_error` hook has rendered it yet.
+    /// The error that a response was made from, if no `on_error` hook has rendered it yet.
     pub(crate) fn unrendered(response: &Response) -> Option<Self> {
         let carried = response.extensions().get::<Carried>()?;
         (!carried.rendered).then(|| carried.error.clone())
     }
 
-    /// Notes on a response that it is this error, rendered by a hook.
+    /// Records in a response that it is this error, rendered by a hook.
     pub(crate) fn mark_rendered(self, response: &mut Response) {
         response.extensions_mut().insert(Carried { error: self, rendered: true });
     }
 
+    /// The problem object as JSON (RFC 9457, 3).
     fn problem(&self) -> String {
         let mut json = String::with_capacity(96 + self.0.detail.len());
         json.push_str("{\"type\":");
@@ -262,6 +263,7 @@ impl Error {
     }
 }
 
+/// The error of a response, in its extensions.
 #[derive(Clone)]
 struct Carried {
     error: Error,
@@ -302,7 +304,7 @@ impl fmt::Display for Error {
     }
 }
 
-/// The cause is left out: it may hold what must not be logged twice.
+/// Omits the cause, which may contain secrets.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Error")
@@ -312,13 +314,14 @@ impl fmt::Debug for Error {
     }
 }
 
-/// The refusal of a body that is longer than its limit: 413 (RFC 9110, 15.5.14).
+/// The error for a body that is longer than its limit: 413 (RFC 9110, 15.5.14).
 pub(crate) fn body_too_large() -> Error {
     Error::new(StatusCode::PAYLOAD_TOO_LARGE, "The body is too large")
 }
 
-/// Whether the cause is that the body of a request was cut off at a limit. A body of another origin, such as the response of another server,
-/// is not a [`Body`].
+/// Whether the cause is that the body of a request is longer than its limit.
+///
+/// The causes must include an error of a [`Body`]. This excludes other bodies with a limit, such as the response of another server.
 pub(crate) fn is_length_limit(cause: &(dyn StdError + 'static)) -> bool {
     let causes = || {
         iter::successors(Some(cause), |&cause| {
