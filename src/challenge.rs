@@ -1,4 +1,4 @@
-//! What a refusal asks the client for.
+//! The challenge of a response that refuses a request: `WWW-Authenticate`.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -28,7 +28,7 @@ impl Challenge {
     ///
     /// # Errors
     ///
-    /// If the scheme is no token (RFC 9110, 5.6.2).
+    /// If the scheme is not a token (RFC 9110, 5.6.2).
     pub fn new(scheme: impl Into<String>) -> Result<Self, ChallengeError> {
         let scheme = scheme.into();
         if is_token(&scheme) { Ok(Self(scheme)) } else { Err(ChallengeError::NotToken(scheme)) }
@@ -43,7 +43,7 @@ impl Challenge {
     ///
     /// # Errors
     ///
-    /// If the name is no token, or the value holds a line break, another control character or anything outside of ASCII.
+    /// If the name is not a token, or the value contains a line break, another control character or a character outside of ASCII.
     pub fn param(
         mut self,
         name: impl Into<Cow<'static, str>>,
@@ -73,7 +73,7 @@ impl Challenge {
 
     /// The challenge as the value of a header.
     pub fn to_value(&self) -> HeaderValue {
-        // Nothing but visible ASCII and blanks got in, so that the other arm is never taken.
+        // The constructors accept only printable ASCII, so the fallback is never used.
         HeaderValue::from_str(&self.0).unwrap_or(HeaderValue::from_static(""))
     }
 }
@@ -88,7 +88,7 @@ impl fmt::Display for Challenge {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ChallengeError {
-    /// A scheme or the name of a parameter is no token.
+    /// A scheme or the name of a parameter is not a token.
     NotToken(String),
     /// The value of a parameter can't be sent.
     NotQuotable {
@@ -114,7 +114,7 @@ impl fmt::Display for ChallengeError {
 
 impl std::error::Error for ChallengeError {}
 
-/// RFC 9110, 5.6.2.
+/// Whether a text is a token (RFC 9110, 5.6.2).
 fn is_token(text: &str) -> bool {
     let tchar = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     !text.is_empty() && text.bytes().all(tchar)

@@ -1,14 +1,14 @@
-//! What a caller may do, as an authorization step asks for it.
+//! The rights of an authenticated caller, in the form that an authorization step checks.
 
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-/// What an authenticated caller may do.
+/// The rights of an authenticated caller.
 ///
-/// Implement it for what your authentication provides, such as your claims. Each question is answered with `false` unless you say
-/// otherwise, so that what was forgotten is refused.
+/// Implement it for the type that your authentication provides, such as your claims. The methods about rights return `false` by default,
+/// so a right that is not implemented is refused.
 ///
 /// # Example
 ///
@@ -32,7 +32,7 @@ use std::time::SystemTime;
 /// }
 /// ```
 pub trait Grants {
-    /// Whether there is a caller at all. `false` makes a refusal a 401 instead of a 403. Defaults to `true`.
+    /// Whether a caller has authenticated. `false` makes a refusal a 401 instead of a 403. Defaults to `true`.
     fn is_authenticated(&self) -> bool {
         true
     }
@@ -67,8 +67,10 @@ pub trait Grants {
     }
 }
 
-/// That the `T` which an optional authentication provides stands for nobody. It leaves this in the extensions of the request, so that a step after it
-/// which knows nothing of `T` asks for credentials (401) where it would otherwise forbid (403).
+/// Marks a request without an authenticated caller.
+///
+/// An optional authentication, which provides a `T` in any case, puts it into the extensions of the request if the client sent no
+/// credentials. A later step that doesn't know `T` then refuses with a request for credentials (401) instead of a 403.
 ///
 /// # Example
 ///
@@ -79,7 +81,7 @@ pub trait Grants {
 /// #[derive(Clone)]
 /// struct User(&'static str);
 ///
-/// /// Knows everyone who has a session.
+/// /// Identifies the user by the session, if the request has one.
 /// struct Session;
 ///
 /// impl Middleware for Session {
@@ -98,7 +100,7 @@ pub trait Grants {
 pub struct Anonymous<T>(PhantomData<fn() -> T>);
 
 impl<T> Anonymous<T> {
-    /// There is nobody.
+    /// Creates the marker.
     pub fn new() -> Self {
         Self(PhantomData)
     }
@@ -124,7 +126,7 @@ impl<T> fmt::Debug for Anonymous<T> {
     }
 }
 
-/// `None` is a caller who didn't authenticate: no grants, and a refusal is a 401.
+/// `None` is a caller that didn't authenticate: it has no grants, and a refusal is a 401.
 impl<G: Grants> Grants for Option<G> {
     fn is_authenticated(&self) -> bool {
         self.as_ref().is_some_and(G::is_authenticated)

@@ -35,8 +35,8 @@
 //! # let _ = service;
 //! ```
 //!
-//! `greet` compiles only because the guard stands before it. `service` is a [`tower::Service`](::tower::Service) and a [`hyper::service::Service`] for
-//! every request body; `serve` (feature `serve`) runs it, and so does every other host.
+//! `greet` compiles only because the guard is before it. `service` is a [`tower::Service`](::tower::Service) and a [`hyper::service::Service`] for
+//! every request body. `serve` (feature `serve`) runs it, and so does any other host.
 //!
 //! # The order
 //!
@@ -45,31 +45,31 @@
 //! response ◀── log ◀── user ◀────┘
 //! ```
 //!
-//! First written runs first. A step covers the steps after it and nothing before it: `/healthz` above needs no user. Path and method are
-//! matched before anything runs, and only [`always`](Chain::always) steps run for requests that no handler answers.
+//! Steps run in the order in which they are written. A step covers the steps after it and nothing before it: `/healthz` above needs no
+//! user. Path and method are matched before any step runs. For requests that match no handler, only [`always`](Chain::always) steps run.
 //!
-//! # Where to go on
+//! # Further reading
 //!
 #![cfg_attr(
     all(feature = "full", feature = "overhead", feature = "test-util"),
     doc = "- [`guide`]: the first chain; coming from next-connect, Express, Koa, Hono and axum; errors, state, tests, deploying, a checklist for
-  security; writing middleware for others; what a step costs; and [what the compiler says](guide::mistakes) to frequent mistakes"
+  security; writing middleware for others; the cost of a step; and [the compiler's messages](guide::mistakes) for frequent mistakes"
 )]
-//! - [`Chain`]: all steps that there are, and how paths match
+//! - [`Chain`]: all kinds of steps, and how paths match
 //! - [`Middleware`] and [`Next`]: writing middleware, as a type or as a function
-//! - [`Error`]: what goes wrong, and what the client is told
-//! - [`extract`] and [`respond`]: what handlers take out of a request, and answer with
-//! - [`middleware`]: what is built in, each with a manual page
+//! - [`Error`]: errors, and the responses that they become
+//! - [`extract`] and [`respond`]: the arguments and the results of handlers
+//! - [`middleware`]: the built-in middleware, each with a manual page
 //! - [`ChainService`]: handling a request without a server, as tests do, and listing the routes
 //!
 //! # Built in
 //!
-//! Each has a feature, and none is on by default. `full` is all of them but `jwt-rust-crypto`, `overhead` and `test-util`.
+//! Each has a feature, and none is on by default. `full` enables all of them except `jwt-rust-crypto`, `overhead` and `test-util`.
 //!
-//! | step, extractor or answer | feature | what it may answer |
+//! | step, extractor or response | feature | statuses that it may answer |
 //! | --- | --- | --- |
 //! | `Authenticate`: secret tokens, API keys, Basic, own functions | `authenticate` | 400, 401, 403, 413 |
-//! | `Authenticate::introspection`: asks the issuer of a token | `introspection` | 400, 401, 503 |
+//! | `Authenticate::introspection`: checks a token at its issuer | `introspection` | 400, 401, 503 |
 //! | `Jwt`, `Claims`: signatures by aws-lc-rs, or in pure Rust | `jwt`, `jwt-rust-crypto` | 400, 401, 403, 413, 503 |
 //! | `Jwt::oidc`, `Jwks`: keys from an issuer or a URL | `jwks` | 503 |
 //! | `Require`: scopes, roles, permissions, policies | `require` | 401, 403 |
@@ -82,15 +82,17 @@
 //! | `ProblemDetails`, `SecurityHeaders`, `ServerTiming`, `GrpcStatus` | of these names | |
 //! | `serve`, `Server`, `Tls`, sockets of systemd | `serve`, `tls`, `systemd` | 400, 431, 500 |
 //! | bodies that are `Sync`, for poem, salvo and warp | `sync-body` | |
-//! | `Overhead`: what each step of a chain costs | `overhead` | |
-//! | `Next::run_timed`: each step's own time, for middleware that tells it | `step-times` | |
+//! | `Overhead`: the cost of each step of a chain | `overhead` | |
+//! | `Next::run_timed`: each step's own time, for middleware that reports it | `step-times` | |
 //! | `TestClient`: tests of any tower service, without a socket or over one | `test-util` | |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
-// `clippy.toml` lists the methods: they take the white space and the letters of Unicode, where a protocol has those of ASCII.
+// `clippy.toml` lists the methods. They use Unicode's white space and letters, but protocols use those of ASCII.
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
-// What one feature needs of the core, another may not.
+// Some features use parts of the core that others don't.
 #![cfg_attr(not(feature = "full"), allow(dead_code))]
+
+// How a request runs through a chain: see the head of `src/tower/service.rs`, which names the files in order.
 
 pub mod chain;
 pub mod challenge;
@@ -98,7 +100,7 @@ mod error;
 pub mod extract;
 pub mod function;
 pub mod grants;
-// Pages for readers alone. Their examples use all that there is.
+// Pages of documentation. Their examples use all features.
 #[cfg(all(any(doc, doctest), feature = "full", feature = "overhead", feature = "test-util"))]
 pub mod guide;
 #[path = "../middleware/mod.rs"]

@@ -1,4 +1,7 @@
-//! What steps provide to the steps after them, as the compiler sees it.
+//! The types that the steps of a chain provide to the steps after them. The compiler checks them.
+//!
+//! At compile time, a chain has a list of the provided types: [`Cons`] and [`Nil`]. At run time, the values are in the extensions of
+//! the request.
 
 use std::any::{Any, TypeId};
 use std::marker::PhantomData;
@@ -9,7 +12,7 @@ use http::Extensions;
 /// A value that an earlier step provided: state from [`Chain::provide`](crate::Chain::provide), the result of a
 /// [`guard`](crate::Chain::guard), or what a [`Middleware`](crate::Middleware) provides.
 ///
-/// It is no extractor: a handler that takes it compiles only behind a step that provides it.
+/// It is not an extractor: a handler that takes it compiles only after a step that provides it.
 ///
 /// # Example
 ///
@@ -43,10 +46,10 @@ impl<T> Deref for Provided<T> {
     }
 }
 
-/// An argument that is there because an earlier step provides it.
+/// An argument that an earlier step provides.
 ///
-/// Implement it for a type of your own that a middleware of yours provides, and handlers take it by its own name instead
-/// of as [`Provided<T>`]. It must not be an extractor as well.
+/// Implement it for your own type that your middleware provides. Handlers then take the type itself instead of [`Provided<T>`]. The type
+/// must not be an extractor as well.
 ///
 /// # Example
 ///
@@ -69,10 +72,10 @@ impl<T> Deref for Provided<T> {
 /// # let _ = chain.build();
 /// ```
 pub trait FromChain: Sized + Send {
-    /// What the middleware provides.
+    /// The type that the middleware provides.
     type Value: Clone + Send + Sync + 'static;
 
-    /// Makes the argument from it.
+    /// Makes the argument from the provided value.
     fn from_value(value: Self::Value) -> Self;
 }
 
@@ -84,10 +87,10 @@ impl<T: Clone + Send + Sync + 'static> FromChain for Provided<T> {
     }
 }
 
-/// What a [`Middleware`](crate::Middleware) may provide: `()`, `(T,)` or `(T, U)`.
+/// The values that a [`Middleware`](crate::Middleware) may provide: `()`, `(T,)` or `(T, U)`.
 ///
-/// Along one way through a chain, each type should be provided once. If two steps before a handler provide the same type, the compiler can't tell
-/// which one is meant, and says `type annotations needed` at the handler: give the second value a type of its own.
+/// Provide each type only once before a handler. If two steps before a handler provide the same type, the choice between them is
+/// ambiguous, and the compiler reports `type annotations needed` at the handler. Give the second value its own type.
 ///
 /// # Example
 ///
@@ -150,7 +153,8 @@ where
     }
 }
 
-/// What [`Next::run_with`](crate::Next::run_with) takes where a middleware provides `T`: the tuple `T`, or the value itself if it is one.
+/// The argument of [`Next::run_with`](crate::Next::run_with) in a middleware that provides `T`: the tuple `T`, or the value itself if `T`
+/// has one element.
 #[doc(hidden)]
 #[diagnostic::on_unimplemented(
     message = "this middleware provides `{T}`, not `{Self}`",
@@ -175,7 +179,7 @@ impl<T> Values<(T,)> for T {
 }
 
 fn put<T: Clone + Send + Sync + 'static>(extensions: &mut Extensions, value: T) {
-    // Most guards only check, and provide a `()` that nobody has to look for.
+    // Most guards only check a request, and provide `()`. `find` returns it without a lookup.
     if TypeId::of::<T>() == TypeId::of::<()>() {
         return;
     }
@@ -187,12 +191,12 @@ fn put<T: Clone + Send + Sync + 'static>(extensions: &mut Extensions, value: T) 
     extensions.insert(value);
 }
 
-/// What a test wants to be provided in place of what a step provides. No client can send it.
+/// A value that a test provides instead of the value of a step. It is in the extensions, so no client can send it.
 #[cfg(feature = "test-util")]
 #[derive(Clone)]
 pub(crate) struct Replaced<T>(pub(crate) T);
 
-/// Everything is provided: the steps around a handler under test are left out, and the test says what they would have provided.
+/// The list that contains every type. A test of a handler leaves out the steps before it, and provides their values itself.
 #[cfg(feature = "test-util")]
 #[doc(hidden)]
 #[derive(Debug)]
@@ -201,22 +205,23 @@ pub struct Anything;
 #[cfg(feature = "test-util")]
 impl<T> Has<T, Here> for Anything {}
 
-/// What a step provided, as it lies in the extensions of a request.
+/// Finds a provided value in the extensions of a request.
 pub(crate) fn find<T: Clone + Send + Sync + 'static>(extensions: &Extensions) -> Option<&T> {
+    // `()` is always provided. For any other `T`, the downcast fails.
     (&() as &dyn Any).downcast_ref().or_else(|| extensions.get())
 }
 
-/// Nothing is provided.
+/// The empty list of provided types.
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct Nil;
 
-/// `T` is provided, and what `P` lists.
+/// The list `P` with the type `T` in front of it.
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct Cons<T, P>(PhantomData<(T, P)>);
 
-/// The list holds `T`; `I` says where.
+/// The list contains `T`, at the index `I`.
 #[doc(hidden)]
 #[diagnostic::on_unimplemented(
     message = "no step before this one provides `{T}`",
@@ -225,10 +230,12 @@ pub struct Cons<T, P>(PhantomData<(T, P)>);
 )]
 pub trait Has<T, I> {}
 
+/// The index of the first element of a list.
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct Here;
 
+/// The index after `I`.
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct There<I>(PhantomData<I>);
@@ -236,7 +243,7 @@ pub struct There<I>(PhantomData<I>);
 impl<T, P> Has<T, Here> for Cons<T, P> {}
 impl<T, U, P, I> Has<T, There<I>> for Cons<U, P> where P: Has<T, I> {}
 
-/// The list holds all that `Q` lists; `I` says where.
+/// The list contains all types of the list `Q`, at the indexes `I`.
 #[doc(hidden)]
 #[diagnostic::on_unimplemented(
     message = "the mounted chain expects more than the chain around it provides",
@@ -248,7 +255,7 @@ pub trait Superset<Q, I> {}
 impl<P> Superset<Nil, ()> for P {}
 impl<P, T, Q, I, J> Superset<Cons<T, Q>, (I, J)> for P where P: Has<T, I> + Superset<Q, J> {}
 
-/// A chain that needs nothing of a chain around it.
+/// The expectations of a chain that needs no values of a chain around it.
 #[doc(hidden)]
 #[diagnostic::on_unimplemented(
     message = "this chain expects `{Self}` of the chain around it: it can be mounted, not built",
@@ -259,7 +266,7 @@ pub trait NothingExpected {}
 
 impl NothingExpected for () {}
 
-/// What [`Chain::expecting`](crate::Chain::expecting) may name: a tuple of up to eight types.
+/// The type argument of [`Chain::expecting`](crate::Chain::expecting): a tuple of up to eight types.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not say what a chain expects",
     label = "not a tuple",

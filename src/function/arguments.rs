@@ -1,7 +1,7 @@
 //! The arguments of functions: extractors and provided values.
 //!
-//! The shape of a function and its arguments are two separate bounds. Where an argument is what fails, the compiler
-//! then names that argument.
+//! The shape of a function and its arguments are two separate bounds. If only an argument does not fit, the compiler
+//! therefore names the argument.
 
 #![allow(
     missing_debug_implementations,
@@ -27,7 +27,7 @@ use crate::provide::{FromChain, Has, find};
 use crate::step::tail::Cx;
 use crate::{Body, Error, Request, Response};
 
-/// An argument that may stand in any place.
+/// An argument in any position. It can't read the body. `P` lists the provided types; `W` is the source of the argument.
 #[doc(hidden)]
 #[diagnostic::on_unimplemented(
     message = "no step before this one provides `{Self}`, and it is no extractor for this place",
@@ -36,17 +36,21 @@ use crate::{Body, Error, Request, Response};
     note = "middleware takes no `Request` beside `Next`, which holds it: write `next.method()`, `next.headers_mut()` and `next.run().await`"
 )]
 pub trait Part<P, W>: Sized + Send {
-    /// Whether it may look for the matched path among the extensions.
+    /// Whether it is an extractor, which may read the matched path in the extensions.
     const EXTRACTS: bool;
 
     fn take(head: &mut Head<'_>) -> impl Future<Output = Result<Self, Response>> + Send;
 }
 
-/// The head of a request while the arguments in front of the last one are made. It is taken apart when an extractor asks for its parts, and
-/// whole again once this is dropped.
+/// The head of a request while all arguments but the last one are extracted.
+///
+/// `FromRequestParts` needs `Parts`, but a step has the request by reference. The first extractor therefore takes the request
+/// apart, and dropping the `Head` puts it together again. Provided values are read from the extensions in either form, so a
+/// function without extractors never pays for this.
 #[doc(hidden)]
 pub struct Head<'r> {
     req: &'r mut Request,
+    /// The content of `req` after it was taken apart. `req` is empty then.
     parts: Option<(Parts, Body)>,
 }
 
@@ -73,7 +77,7 @@ impl Drop for Head<'_> {
     }
 }
 
-/// An argument that may stand in the last place, where the body is at hand.
+/// An argument in the last position. It may read the body.
 #[doc(hidden)]
 #[diagnostic::on_unimplemented(
     message = "no step before this handler provides `{Self}`, and it is no extractor",
@@ -81,12 +85,14 @@ impl Drop for Head<'_> {
     note = "put a step that provides it before this one, with `.use_(..)`, `.guard(..)` or `.provide(..)`"
 )]
 pub trait Last<P, W>: Sized + Send {
+    /// See [`Part::EXTRACTS`].
     const EXTRACTS: bool;
 
     fn take(req: &mut Request) -> impl Future<Output = Result<Self, Response>> + Send;
 }
 
-/// Something that may be the last argument of a handler, provided or not. [`Next`] isn't: this tells the two kinds of handlers apart.
+/// A type that may be the last argument of a handler, provided or not. `Next` does not implement it. By this, the compiler
+/// distinguishes the two kinds of handlers.
 #[doc(hidden)]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't be the last argument of a handler",
@@ -95,12 +101,15 @@ pub trait Last<P, W>: Sized + Send {
 )]
 pub trait Argument<M> {}
 
+/// The argument is an extractor that doesn't read the body.
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct ViaParts;
+/// The argument is an extractor that may read the body.
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct ViaRequest<M>(PhantomData<M>);
+/// The argument is a provided value. `I` is its index in the list of provided types.
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct ViaChain<I>(PhantomData<I>);
@@ -137,7 +146,7 @@ where
 {
     const EXTRACTS: bool = true;
 
-    /// No `async fn`: that would keep a second room for the request.
+    /// An `async fn` would store the request twice in its future.
     fn take(req: &mut Request) -> impl Future<Output = Result<Self, Response>> + Send {
         let refused = |refusal: T::Rejection| in_one_shape(refusal.into_response());
         T::from_request(mem::take(req), &()).map(move |taken| taken.map_err(refused))
@@ -156,7 +165,8 @@ where
     }
 }
 
-/// The compiler has seen that a step provides the value; it can be gone only if a later step took it out of the extensions.
+/// Reads a provided value. The compiler has checked that a step provides it, so it is missing only if a later step removed it from
+/// the extensions.
 fn provided<T: FromChain>(extensions: &http::Extensions) -> Result<T, Response> {
     match find::<T::Value>(extensions) {
         Some(value) => Ok(T::from_value(value.clone())),
@@ -168,7 +178,8 @@ fn provided<T: FromChain>(extensions: &http::Extensions) -> Result<T, Response> 
     }
 }
 
-/// `String` and `Bytes` are extractors of axum's core, which refuse with a line of text. What others refuse with is theirs.
+/// Converts the refusals of `String` and `Bytes` into an [`Error`]. They are extractors of axum-core, which refuse with a line of
+/// text. The refusals of other extractors are not changed.
 #[cold]
 fn in_one_shape(refusal: Response) -> Response {
     let is_short_text = refusal
@@ -180,7 +191,7 @@ fn in_one_shape(refusal: Response) -> Response {
         return refusal;
     }
     let (parts, body) = refusal.into_parts();
-    // A body whose length is known is there.
+    // A body of known length is in memory, so it is ready at once.
     let line = match body.collect().now_or_never() {
         Some(Ok(body)) => body.to_bytes(),
         _ => Bytes::new(),
@@ -194,7 +205,7 @@ fn in_one_shape(refusal: Response) -> Response {
     }
 }
 
-/// What axum-core 0.5 writes, and what is written here.
+/// The status and first words of the refusals of axum-core 0.5, and the detail that replaces them.
 const LINES: [(StatusCode, &[u8], &str); 3] = [
     (StatusCode::PAYLOAD_TOO_LARGE, b"Failed to buffer the request body", "The body is too large"),
     (StatusCode::BAD_REQUEST, b"Failed to buffer the request body", "The body could not be read"),
@@ -213,7 +224,7 @@ pub struct Ending<A>(pub(crate) A);
 #[derive(Debug)]
 pub struct Passing<A>(pub(crate) A);
 
-/// Arguments that can be had where `P` is provided. `W` says of each where it comes from.
+/// A list of arguments that are available where `P` is provided. `W` is the list of their sources.
 #[doc(hidden)]
 #[diagnostic::on_unimplemented(
     message = "these arguments can't be had here: `{Self}`",

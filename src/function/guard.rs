@@ -1,4 +1,4 @@
-//! Steps that hand something to the steps after them: state, and the result of a check.
+//! Steps that provide a value to the steps after them: state, and guards.
 
 #![allow(
     missing_debug_implementations,
@@ -31,7 +31,7 @@ pub trait GuardFn<A>: Send + Sync + 'static {
     fn check(&self, args: A) -> impl Future<Output = Result<Self::Value, Response>> + Send;
 }
 
-/// A check as a step.
+/// A guard as a step.
 #[doc(hidden)]
 pub struct Guard<F, A, P, W> {
     f: F,
@@ -76,9 +76,9 @@ where
 }
 
 pin_project! {
-    /// A check, then the rest.
+    /// The future of a guard: the check, then the rest of the chain.
     ///
-    /// Once the check is through, it is the rest and nothing else: an `await` would hand the response on by copies.
+    /// After the check, `poll` only polls the rest. In an `async` block, `.await` would copy the response once more.
     #[project = GuardedProjection]
     enum Guarded<C, S, R> {
         Checking { #[pin] check: C, pass: S },

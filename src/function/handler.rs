@@ -21,7 +21,7 @@ pub trait HandlerFn<A, M>: Send + Sync + 'static {
     fn invoke(&self, args: A) -> impl Future<Output = Response> + Send;
 }
 
-/// What a verb such as [`Chain::get`](crate::Chain::get) takes.
+/// The argument of [`Chain::get`](crate::Chain::get) and of the other methods that add a handler.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a handler",
     label = "not an `async fn` of extractors and provided values whose result is `IntoResponse` and whose future is `Send`",
@@ -34,6 +34,7 @@ pub trait IntoHandler<Kind> {
     type Args;
     #[doc(hidden)]
     type Step<P, W>;
+    /// Whether the handler may pass the request on: true for a function that takes `Next`.
     #[doc(hidden)]
     const PASSES: bool;
     #[doc(hidden)]
@@ -66,10 +67,11 @@ where
     }
 }
 
-/// Gives back `f`, if it is a handler of the arguments `A`, listed as a tuple; if it isn't, the compiler says why.
+/// Returns `f`, if it is a handler with the arguments `A`, listed as a tuple. If it isn't, the compiler reports the reason.
 ///
-/// [`Chain::get`](crate::Chain::get) and the other verbs take functions of many shapes, so that they can only say that one has none of them.
-/// Here the shape is given. What the handler takes is checked by the verb.
+/// [`Chain::get`](crate::Chain::get) and similar methods take functions of many shapes. For a function of none of these shapes, the
+/// compiler can't report which part is wrong. Here the shape is given, so it can. Whether the arguments are provided is checked where
+/// the handler is added.
 ///
 /// # Example
 ///
@@ -90,7 +92,7 @@ where
     f
 }
 
-/// A handler as the last step of a request.
+/// A handler as a step. It always answers, and drops the `Next`.
 #[doc(hidden)]
 pub struct HandlerStep<F, A, M, P, W> {
     f: F,

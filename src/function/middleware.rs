@@ -18,7 +18,7 @@ use crate::provide::{Nil, Provides};
 use crate::route::listing::short_name;
 use crate::step::next::{Endpoint, Erased, IntoMiddleware, Middleware, Next, Reach, RestSlot};
 
-/// An `async fn` of up to eight extractors and provided values, then `Next<'_>`. `T` is what it provides.
+/// An `async fn` of up to eight extractors and provided values, then `Next<'_>`. `T` is the tuple of types that it provides.
 #[doc(hidden)]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a middleware function",
@@ -33,9 +33,11 @@ pub trait MiddlewareFn<'a, A, T>: Send + Sync + 'static {
     fn invoke(&self, args: A, next: Next<'a, Erased, T>) -> Self::Future;
 }
 
+/// The function takes `Next`.
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct AsFn<A, T>(PhantomData<(A, T)>);
+/// The function does not take `Next`.
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct AsHandler<A, M>(PhantomData<(A, M)>);
@@ -54,7 +56,7 @@ where
     }
 }
 
-/// An `async fn(.., Next<'_>)` as a [`Middleware`]. Made by [`from_fn`] and by the verbs of a chain.
+/// An `async fn(.., Next<'_>)` as a [`Middleware`]. Made by [`from_fn`] and by the methods of a chain.
 pub struct FromFn<F, A, T, P, W> {
     f: F,
     kind: PhantomData<fn() -> (A, T, P, W)>,
@@ -89,6 +91,7 @@ where
             Ok(args) => args,
             Err(refusal) => return refusal,
         };
+        // The slot in which the rest of the chain will run (see `Slot` in `step/next.rs`). It is in this future.
         let slot = std::pin::pin!(RestSlot::Done);
         self.f.invoke(args, next.erase(slot, Reach::run)).await.into_response()
     }
@@ -100,10 +103,10 @@ where
 
 /// Makes a [`Middleware`] of an `async fn(Next<'_>)`.
 ///
-/// [`Chain::use_`](crate::Chain::use_) takes such a function as it is. This form has methods such as [`when`](crate::MiddlewareExt::when), and its
-/// bound is a plain one: if the compiler reports that a function isn't middleware without the reason, wrap it in `from_fn`,
-/// and the compiler names the reason. For functions that take more, there is [`from_fn_with`], and for closures that capture
-/// [`from_closure`].
+/// [`Chain::use_`](crate::Chain::use_) also takes such a function directly. This form has methods such as
+/// [`when`](crate::MiddlewareExt::when), and its bound is simpler: if the compiler reports that a function isn't middleware without the
+/// reason, wrap it in `from_fn`, and the compiler names the reason. Use [`from_fn_with`] for functions with more arguments, and
+/// [`from_closure`] for closures that capture.
 ///
 /// # Example
 ///
@@ -125,7 +128,7 @@ where
     FromFn::new(f)
 }
 
-/// Makes a [`Middleware`] of an `async fn` that takes extractors before `Next`: `A` lists them as a tuple.
+/// Makes a [`Middleware`] of an `async fn` that takes extractors before `Next`. `A` is the tuple of their types.
 ///
 /// # Example
 ///
@@ -177,8 +180,8 @@ where
 
 /// Makes a [`Middleware`] of a closure that captures values. Its future is boxed, once per request.
 ///
-/// [`Chain::use_`](crate::Chain::use_) takes an `async` closure that captures nothing as it is. One that captures can't be taken so:
-/// its future borrows from the closure, and the compiler has no means yet to require that such a future is `Send`.
+/// [`Chain::use_`](crate::Chain::use_) takes an `async` closure directly if it captures nothing. It can't take one that captures: its
+/// future borrows from the closure, and Rust has no syntax yet to require that such a future is `Send`.
 ///
 /// # Example
 ///
@@ -207,7 +210,7 @@ where
     FromClosure(f)
 }
 
-/// An `async fn(Next<'_>)`. With one shape only, the compiler can name what is wrong with a function.
+/// An `async fn(Next<'_>)`. As this is only one shape, the compiler can report which part of a function is wrong.
 #[doc(hidden)]
 pub trait PlainFn<'a>: Fn(Next<'a>) -> Self::Future + Send + Sync + 'static {
     type Future: Future<Output: IntoResponse> + Send + 'a;

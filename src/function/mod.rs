@@ -1,5 +1,7 @@
 //! Functions as handlers, middleware and guards.
 
+// Each kind of function becomes a `Middleware` (`src/step/next.rs`), which takes its `arguments` out of the request and calls it.
+
 pub(crate) mod arguments;
 pub(crate) mod guard;
 pub(crate) mod handler;

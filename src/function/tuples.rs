@@ -1,4 +1,6 @@
 //! The implementations for functions of several arguments: up to twelve for handlers, up to eight for middleware and guards.
+//!
+//! In the names of the type parameters, `WA` is the source of the argument `A` (the `W` of `Part` and `Last`).
 
 use std::future::Future;
 
@@ -88,7 +90,7 @@ macro_rules! ending {
                 if $($arg::EXTRACTS ||)* $last::EXTRACTS {
                     cx.show_match(req);
                 }
-                // The block ends the borrow of the head, which makes the request whole for the last argument.
+                // Dropping the head at the end of the block puts the request together again, for the last argument.
                 let ($($arg,)*) = {
                     let mut head = Head::of(req);
                     ($($arg::take(&mut head).await?,)*)
@@ -108,7 +110,7 @@ macro_rules! functions {
         passing!($($done)*);
         functions!([$($done)* $arg $how,] $($rest)*);
     };
-    // Only handlers have as many arguments.
+    // After the `;`: more arguments than middleware and guards may have.
     ([$($done:tt)*] ; $arg:ident $how:ident, $($rest:tt)*) => {
         ending!($($done)* [$arg $how]);
         functions!([$($done)* $arg $how,] ; $($rest)*);

@@ -1,4 +1,6 @@
 //! Probes around the steps of a chain, which measure the time of each step. Without the feature `step-times` they do nothing.
+//!
+//! To follow a request, read `site.probe(routes, || future)` as `future`.
 
 #[cfg(feature = "step-times")]
 pub(crate) mod record;

@@ -1,7 +1,7 @@
 //! The probes, and the recording that they write.
 //!
-//! Each change from one part of a chain to another reads the clock. The time since the last reading is added to the part that was running until
-//! then. The times of all parts therefore add up to the total.
+//! The clock is read whenever another part of a chain starts to run. The time since the last reading is added to the part that was
+//! running. The times of all parts therefore add up to the total.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -112,7 +112,7 @@ fn on_recordings(chain: u32, mut f: impl FnMut(&mut Recording)) {
     });
 }
 
-/// The site that is running, until this is dropped, also by a panic.
+/// Marks a site as running until it is dropped, also by a panic.
 struct CurrentSite {
     chain: u32,
 }
@@ -130,14 +130,14 @@ impl Drop for CurrentSite {
     }
 }
 
-/// What one part of a chain cost for one request.
+/// The cost of one part of a chain for one request.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct SiteCost {
-    /// Includes the time that it waited.
+    /// Includes `waited`.
     pub(crate) time: Duration,
     pub(crate) waited: Duration,
     pub(crate) allocations: u64,
-    /// How often the clock was read for it. Each reading takes time itself.
+    /// The number of clock readings in `time`. Each reading takes time itself.
     pub(crate) readings: u32,
 }
 
@@ -146,6 +146,7 @@ pub(crate) struct Recording {
     chain: u32,
     counter: Option<fn() -> u64>,
     since: Instant,
+    /// The value of the counter at the last reading.
     counted: u64,
     /// The parts that are running, each inside the one before it, as indexes of `taken`. If it is empty, the chain itself is running.
     inside: Vec<usize>,
@@ -153,6 +154,7 @@ pub(crate) struct Recording {
     waits: Option<usize>,
     /// The first entry is the chain itself.
     taken: Vec<(Site, SiteCost)>,
+    /// The recording that this thread was writing before, if requests are nested.
     around: Option<Box<Self>>,
 }
 
@@ -187,6 +189,7 @@ impl Recording {
         self.counter.map_or(0, |counter| counter())
     }
 
+    /// Starts a poll. The time since the last poll is added to the part that was pending.
     fn resume(&mut self) {
         if let Some(index) = self.waits.take() {
             let waited = self.since.elapsed();
@@ -224,7 +227,7 @@ impl Recording {
         self.waits = self.waits.or(self.inside.last().copied());
     }
 
-    /// Records that the future of a part was dropped, and is no longer pending.
+    /// Records that the future of a part was dropped, and therefore does not wait any more.
     fn give_up(&mut self, site: Site) {
         self.waits = self.waits.filter(|&index| self.taken[index].0 != site);
     }
@@ -304,6 +307,7 @@ struct Installed;
 
 impl Installed {
     fn remove(self) -> Option<Box<Recording>> {
+        // This skips `drop`, which would remove a recording a second time. It leaks nothing, as the type has no fields.
         mem::forget(self);
         take_innermost()
     }
@@ -315,13 +319,14 @@ impl Drop for Installed {
     }
 }
 
+/// Removes the innermost recording from the thread, and restores the one around it.
 fn take_innermost() -> Option<Box<Recording>> {
     let mut innermost = RECORDING.take();
     RECORDING.set(innermost.as_mut().and_then(|recording| recording.around.take()));
     innermost
 }
 
-/// How long a reading of the clock takes, in nanoseconds: the apparent time of a part that does nothing.
+/// Measures how long a reading of the clock takes, in nanoseconds, as the apparent time of a part that does nothing.
 #[cfg(feature = "overhead")]
 pub(crate) async fn reading(routes: &Routes, counter: Option<fn() -> u64>) -> Vec<f64> {
     const BATCHES: usize = 64;

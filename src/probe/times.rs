@@ -6,7 +6,7 @@ use super::record::{Recorded, Recording};
 use crate::Response;
 use crate::step::next::{Endpoint, Next};
 
-/// How long a step itself took for a request. See [`Next::run_timed`].
+/// The time that a step took for a request, without the steps inside it. See [`Next::run_timed`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StepTime<'a> {
     name: &'a str,
@@ -19,7 +19,7 @@ impl<'a> StepTime<'a> {
         self.name
     }
 
-    /// How long the step itself took, without the steps inside it.
+    /// The time of the step, without the steps inside it.
     pub fn time(&self) -> Duration {
         self.time
     }

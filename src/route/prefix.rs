@@ -1,4 +1,4 @@
-//! Prefixes of paths, and the ways in which a lenient reader could parse a path.
+//! Prefixes of paths, and how a lenient reader could parse a path.
 //!
 //! A chain matches a path as the client wrote it. A service in the chain may parse the same path differently: a file
 //! server drops empty segments, a URL type removes dot segments, a proxy decodes a second time. This file compares

@@ -222,7 +222,7 @@ impl Registrar {
 
     /// Opens the scope of a path. The steps that follow belong to it, until [`leave`](Self::leave).
     ///
-    /// An invalid path is recorded as an error here, and [`plan_routes`](crate::route::planner::plan_routes) returns it. Later code can
+    /// An invalid path is recorded as an error here, and `plan_routes` returns it. Later code can
     /// therefore use any default for such a path.
     pub(crate) fn enter(&mut self, path: &str, settings: Settings, location: CallSite) {
         self.node(path.to_owned(), None);

@@ -94,7 +94,7 @@ pub trait Middleware: Send + Sync + 'static {
 ///
 /// # Changing the request
 ///
-/// `next.headers_mut()`, `next.uri_mut()` and the other methods change the request in place. `*next = request` replaces it. A
+/// `next.headers_mut()`, `next.uri_mut()` and the other methods change parts of the request. `*next = request` replaces it. A
 /// replaced request keeps the extensions of the old one, which include all values that earlier steps provided. If both have a
 /// value of the same type, the value of the new request is kept. The extensions are merged when the request is passed on, or borrowed
 /// mutably again. This requires a clone of the extensions for each mutable borrow of the whole request (`*next = ..`, `&mut *next`).

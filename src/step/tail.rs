@@ -1,7 +1,7 @@
 //! The rest of a chain as one value, with or without its type, and the state of a request in it.
 //!
-//! The traits and records that the files on the path of a request share: [`Tail`] is what `step/next.rs` calls, [`Cx`] is what
-//! every step receives beside the request.
+//! The traits and records that the files on the path of a request share: `step/next.rs` calls a [`Tail`], and every
+//! step receives the [`Cx`] together with the request.
 
 #![allow(
     missing_debug_implementations,
