@@ -1,4 +1,4 @@
-//! API keys with scopes, which are added and withdrawn while the API runs.
+//! API keys with scopes, which are added and removed while the API runs.
 //!
 //! Run with
 //!

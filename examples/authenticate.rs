@@ -1,6 +1,6 @@
-//! A route for machines with a secret token, and a page for people with Basic.
+//! A route for programs with a secret token, and a page for people with HTTP Basic.
 //!
-//! Next.js API routes: the protected route. The token is compared in constant time, and the challenge of a refusal names the required scheme.
+//! Next.js API routes: the protected route. The token is compared in constant time, and the challenge of a 401 names the required scheme.
 //!
 //! Run with
 //!
@@ -8,7 +8,7 @@
 //! API_TOKEN=Vy3pRT1rW9ZsU0bq6xQ2Lw cargo run --example authenticate --features authenticate,serve
 //! ```
 //!
-//! The manifest, beside `tower-chain` and `tokio`:
+//! Dependencies besides `tower-chain` and `tokio`:
 //!
 //! ```toml
 //! http = "1"

@@ -1,4 +1,4 @@
-//! A chain in an axum application: as a layer in front of its routes, and as a service beside them.
+//! A chain in an axum application: as a layer around its routes, and as a service for other paths.
 //!
 //! Run with
 //!
@@ -6,7 +6,7 @@
 //! cargo run --example axum
 //! ```
 //!
-//! The manifest, beside `tower-chain` and `tokio`:
+//! Dependencies besides `tower-chain` and `tokio`:
 //!
 //! ```toml
 //! axum = "0.8"
@@ -39,7 +39,7 @@ async fn caller(headers: HeaderMap) -> Result<Caller, Error> {
     }
 }
 
-/// A handler of axum takes what the chain provides as an `Extension`.
+/// An axum handler takes a value that the chain provides as an `Extension`.
 async fn me(Extension(Caller(name)): Extension<Caller>) -> String {
     format!("you are {name}\n")
 }

@@ -1,14 +1,14 @@
-//! Who the client is, behind a proxy: its address, and a limit for it.
+//! The address of the client behind a proxy, and a rate limit for each address.
 //!
-//! There is no safe default. Which header the proxy writes, and which addresses are proxies, is known to whoever runs them; every
-//! client can send these headers as well. So nothing is read until you say what to trust, and this program does not start without it. Here
-//! curl plays the proxy, as it comes from an address that is trusted. Run with
+//! A safe default does not exist: clients can send the same headers as a proxy. Only the operator knows which header the proxy writes, and which
+//! addresses are proxies. No header is read until this is configured, and this program does not start without it. Here curl acts as the
+//! proxy, because its address is a trusted one. Run with
 //!
 //! ```sh
 //! TRUSTED_PROXIES=127.0.0.1,::1,10.0.0.0/8 cargo run --example behind_proxy --features rate-limit,serve
 //! ```
 //!
-//! The manifest, beside `tower-chain` and `tokio`:
+//! Dependencies besides `tower-chain` and `tokio`:
 //!
 //! ```toml
 //! http = "1"
@@ -21,7 +21,7 @@
 //! # you are 192.0.2.7
 //! ```
 //!
-//! The proxy appends the address from which it was asked; what stands to the left of it, the client may have made up.
+//! The proxy appends the address of its client. The client may have forged any address to the left of it.
 //!
 //! ```sh
 //! curl -H 'x-forwarded-for: 198.51.100.1, 192.0.2.7, 10.0.0.5' localhost:3000
@@ -50,7 +50,7 @@ fn api(trusted: &str) -> Result<ChainService, Box<dyn Error>> {
     let proxies = TrustedProxies::cidrs(ForwardedHeader::XForwardedFor, trusted.split(','))
         .map_err(|error| format!("TRUSTED_PROXIES: {error}"))?;
     Ok(Chain::new()
-        // For `ClientAddr`, and for every limiter after it.
+        // For `ClientAddr` and every limiter after it.
         .provide(proxies)
         .use_(RateLimit::per_client(2).every(Duration::from_secs(60)))
         .get(who)

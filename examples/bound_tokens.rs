@@ -15,7 +15,7 @@
 //! #   on a connection with another: 401
 //! ```
 //!
-//! The manifest, beside `tower-chain` and `tokio`:
+//! Dependencies besides `tower-chain` and `tokio`:
 //!
 //! ```toml
 //! aws-lc-rs = "1"
@@ -61,7 +61,7 @@ fn api() -> Result<ChainService, Box<dyn Error>> {
         .build())
 }
 
-/// The token that the issuer sends to a client that has proven its key or its certificate.
+/// The token that the issuer sends to a client that has proved possession of its key or certificate.
 fn token(confirmation: Value) -> Result<String, Box<dyn Error>> {
     let exp = jsonwebtoken::get_current_timestamp() + 300;
     let claims = json!({ "sub": "ada", "exp": exp, "cnf": confirmation });
@@ -79,7 +79,7 @@ impl Key {
         Ok(Self(key, jwk))
     }
 
-    /// Creates a proof for one request that the sender of the token holds the key.
+    /// Creates a proof, for one request, that the sender of the token has the key.
     fn proof(&self, method: &str, url: &str, token: &str) -> Result<String, Box<dyn Error>> {
         let mut header = Header::new(Algorithm::ES256);
         header.typ = Some("dpop+jwt".to_owned());

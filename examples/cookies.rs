@@ -6,7 +6,7 @@
 //! COOKIE_SECRET=$(head -c 64 /dev/urandom | base64 -w0) cargo run --example cookies --features cookies,form,serve
 //! ```
 //!
-//! The manifest, beside `tower-chain` and `tokio`:
+//! Dependencies besides `tower-chain` and `tokio`:
 //!
 //! ```toml
 //! http = "1"

@@ -1,4 +1,4 @@
-//! Pages of other origins: CORS for those that may call, and CSRF protection against the rest, by layers of tower-http.
+//! Requests from pages of other origins: CORS for the allowed origins, and CSRF protection against the others, with layers of tower-http.
 //!
 //! Run with
 //!
@@ -6,7 +6,7 @@
 //! cargo run --example cors --features problem-details,serve
 //! ```
 //!
-//! The manifest, beside `tower-chain` and `tokio`:
+//! Dependencies besides `tower-chain` and `tokio`:
 //!
 //! ```toml
 //! http = "1"
@@ -31,7 +31,7 @@ use tower_chain::{Chain, Next, ProblemDetails, Response, StatusCode};
 use tower_http::cors::CorsLayer;
 use tower_http::csrf::CsrfLayer;
 
-/// The layer answers a preflight with 200 and no body, which is a 204.
+/// Changes the layer's answer to a preflight, a 200 without a body, into a 204.
 async fn preflight_204(next: Next<'_>) -> Response {
     let preflight = *next.method() == Method::OPTIONS
         && next.headers().contains_key("access-control-request-method");

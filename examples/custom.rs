@@ -1,4 +1,4 @@
-//! Middleware of one's own, as a type: it has settings and provides a value, and another one needs that value.
+//! Custom middleware, as types: one has settings and provides a value, and another one requires that value.
 //!
 //! Run its test with `cargo test --example custom --features serve,test-util`, and the program with
 //!
@@ -6,7 +6,7 @@
 //! cargo run --example custom --features serve,test-util
 //! ```
 //!
-//! The manifest, beside `tower-chain` and `tokio`:
+//! Dependencies besides `tower-chain` and `tokio`:
 //!
 //! ```toml
 //! http = "1"
@@ -33,7 +33,7 @@ use tower_chain::chain::Dependent;
 use tower_chain::{Chain, ChainService, Endpoint, Error, IntoResponse, Middleware};
 use tower_chain::{Next, Provided, Response, StatusCode};
 
-/// Tells by a header for whom a request is. Provides the [`Tenant`], and refuses who is none with 403.
+/// Reads the tenant of a request from a header. Provides the [`Tenant`], and rejects an unknown one with 403.
 struct Tenants {
     known: Vec<Tenant>,
     header: HeaderName,
@@ -72,7 +72,7 @@ impl Middleware for Tenants {
     }
 }
 
-/// Lets pass who pays. Compiles only behind a step that provides a [`Tenant`].
+/// Admits tenants that pay. Compiles only after a step that provides a [`Tenant`].
 struct Paying;
 
 struct PayingTenants;

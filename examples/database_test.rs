@@ -1,4 +1,4 @@
-//! A test of a whole API with its database: real requests over a real port, and a look at what was stored.
+//! A test of a whole API with its database: real requests over a socket, and a check of the stored data.
 //!
 //! Next.js API routes: the test with a database.
 //!
@@ -8,7 +8,7 @@
 //! cargo run --example database_test --features json,serve,test-util
 //! ```
 //!
-//! The manifest, beside `tower-chain` and `tokio`:
+//! Dependencies besides `tower-chain` and `tokio`:
 //!
 //! ```toml
 //! rusqlite = { version = "0.41", features = ["bundled"] }
@@ -29,7 +29,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::{Connection, OptionalExtension};
 use tower_chain::{Chain, ChainService, Error, Json, Path, Provided, StatusCode};
 
-/// In memory, and so quick that no thread of its own is needed.
+/// In memory, and fast enough to run without a thread for blocking work.
 #[derive(Clone)]
 struct Database(Arc<Mutex<Connection>>);
 

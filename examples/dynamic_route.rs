@@ -1,6 +1,6 @@
-//! A route with a parameter, `/api/trivia/{number}`, that asks another server: what is no number goes no further.
+//! A route with a parameter, `/api/trivia/{number}`, that requests another server. Only a number reaches the handler.
 //!
-//! Next.js API routes: the dynamic route. What is no number is answered once, and nobody else is asked.
+//! Next.js API routes: the dynamic route. If the parameter is not a number, the response is a 400, and the other server gets no request.
 //!
 //! Run with
 //!
@@ -8,13 +8,13 @@
 //! cargo run --example dynamic_route --features serve
 //! ```
 //!
-//! The manifest, beside `tower-chain` and `tokio`:
+//! Dependencies besides `tower-chain` and `tokio`:
 //!
 //! ```toml
 //! reqwest = "0.13"
 //! ```
 //!
-//! `TRIVIA_URL` is asked as `TRIVIA_URL/{number}`. Defaults to a route of this server.
+//! The other server is `TRIVIA_URL`, requested as `TRIVIA_URL/{number}`. Defaults to a route of this server.
 //!
 //! ```sh
 //! curl localhost:3000/api/trivia/42
@@ -38,14 +38,14 @@ struct Trivia {
 }
 
 async fn ask(trivia: Provided<Trivia>, Path(number): Path<i64>) -> Result<String, Error> {
-    // The client sees a 502, the log the cause.
+    // The client gets a 502, and the cause is logged.
     let failed = |cause| Error::new(StatusCode::BAD_GATEWAY, "No trivia today").with_source(cause);
     let response = trivia.client.get(format!("{}/{number}", trivia.url)).send().await;
     let response = response.and_then(reqwest::Response::error_for_status).map_err(failed)?;
     response.text().await.map_err(failed)
 }
 
-/// Stands for the other server.
+/// A placeholder for the other server.
 async fn answer(Path(number): Path<i64>) -> Result<&'static str, Error> {
     match number {
         42 => Ok("42 is the answer.\n"),

@@ -1,4 +1,4 @@
-//! Answers that come bit by bit: server-sent events, and lines of JSON.
+//! Streamed responses: server-sent events, and newline-delimited JSON.
 //!
 //! Run with
 //!
@@ -6,7 +6,7 @@
 //! cargo run --example events --features ndjson,serve,sse
 //! ```
 //!
-//! The manifest, beside `tower-chain` and `tokio`:
+//! Dependencies besides `tower-chain` and `tokio`:
 //!
 //! ```toml
 //! futures-util = "0.3"
@@ -15,7 +15,7 @@
 //! tokio = { version = "1", features = ["full", "test-util"] }
 //! ```
 //!
-//! One event a second comes without end; here after two of them, the client leaves.
+//! The server sends one event per second without end. Here the client disconnects after two.
 //!
 //! ```sh
 //! curl -N localhost:3000/events | head -n 5

@@ -1,6 +1,6 @@
-//! A chain as Express has it: `app.use`, a router under a path, and an error handler.
+//! A chain in the style of Express: `app.use`, a router under a path, and an error handler.
 //!
-//! Next.js API routes: middleware of Express.
+//! Next.js API routes: Express middleware.
 //!
 //! Run with
 //!
@@ -8,7 +8,7 @@
 //! cargo run --example express --features json,serve
 //! ```
 //!
-//! The manifest, beside `tower-chain` and `tokio`:
+//! Dependencies besides `tower-chain` and `tokio`:
 //!
 //! ```toml
 //! http = "1"
@@ -47,7 +47,7 @@ struct User {
     name: &'static str,
 }
 
-/// `(req, res, next) => ..`: what comes after `next` is done with the response.
+/// `(req, res, next) => ..`: the code after `next` handles the response.
 async fn response_time(next: Next<'_>) -> Result<Response, Error> {
     let start = Instant::now();
     let mut response = next.run().await;
@@ -56,7 +56,7 @@ async fn response_time(next: Next<'_>) -> Result<Response, Error> {
     Ok(response)
 }
 
-/// `(req, res, next) => { req.user = ..; next() }`: what is provided has a type.
+/// `(req, res, next) => { req.user = ..; next() }`: the provided value has a type.
 async fn load_user(Path(id): Path<u32>) -> Result<User, Error> {
     let users = [User { id: 1, name: "John Doe" }, User { id: 2, name: "Jane Doe" }];
     let user = users.into_iter().find(|user| user.id == id);

@@ -1,4 +1,4 @@
-//! An HTML form, urlencoded and with a file.
+//! HTML forms: a URL-encoded one, and one with a file upload.
 //!
 //! Run with
 //!
@@ -6,7 +6,7 @@
 //! cargo run --example form --features form,multipart,serve,validate
 //! ```
 //!
-//! The manifest, beside `tower-chain` and `tokio`:
+//! Dependencies besides `tower-chain` and `tokio`:
 //!
 //! ```toml
 //! http = "1"

@@ -8,7 +8,7 @@
 //! cargo run --example hello --features json,serve
 //! ```
 //!
-//! The manifest, beside `tower-chain` and `tokio`:
+//! Dependencies besides `tower-chain` and `tokio`:
 //!
 //! ```toml
 //! serde = { version = "1", features = ["derive"] }

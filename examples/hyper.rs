@@ -1,4 +1,4 @@
-//! A chain as the service of bare hyper, HTTP/1.1 and HTTP/2, on an accept loop of one's own that ends gracefully.
+//! A chain as a service of hyper, HTTP/1.1 and HTTP/2, with a custom accept loop and graceful shutdown.
 //!
 //! Run with
 //!
@@ -6,7 +6,7 @@
 //! cargo run --example hyper
 //! ```
 //!
-//! The manifest, beside `tower-chain` and `tokio`:
+//! Dependencies besides `tower-chain` and `tokio`:
 //!
 //! ```toml
 //! hyper-util = { version = "0.1", features = ["server-auto", "server-graceful", "service", "tokio"] }
@@ -52,7 +52,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             }
         });
     }
-    // Requests in flight end first.
+    // Waits for requests in flight.
     open.shutdown().await;
     Ok(())
 }

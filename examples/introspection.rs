@@ -1,4 +1,4 @@
-//! An API for OAuth clients: it publishes where to get a token, and introspects tokens at the authorization server.
+//! An API for OAuth clients. It publishes metadata that names the authorization server, and introspects tokens there.
 //!
 //! Here the authorization server is a part of the program; yours is a URL. Run with
 //!
@@ -7,7 +7,7 @@
 //!     cargo run --example introspection --features form,introspection,json,protected-resource,require,serve
 //! ```
 //!
-//! The manifest, beside `tower-chain` and `tokio`:
+//! Dependencies besides `tower-chain` and `tokio`:
 //!
 //! ```toml
 //! bytes = "1"

@@ -1,4 +1,4 @@
-//! A page for members: sign in for a token, then show it.
+//! A page for members: log in to get a token, then send it.
 //!
 //! Run with
 //!
@@ -6,7 +6,7 @@
 //! JWT_SECRET=$(openssl rand -base64 32) cargo run --example jwt --features jwt,serve
 //! ```
 //!
-//! The manifest, beside `tower-chain` and `tokio`:
+//! Dependencies besides `tower-chain` and `tokio`:
 //!
 //! ```toml
 //! jsonwebtoken = { version = "12", default-features = false, features = ["aws_lc_rs"] }

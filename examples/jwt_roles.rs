@@ -1,6 +1,6 @@
 //! Log in with a password, get a token with a role, and use the routes that this role may use.
 //!
-//! Next.js API routes: the JWT with roles. A bad token is a 401 and a missing role a 403 (RFC 6750).
+//! Next.js API routes: JSON Web Tokens with roles. An invalid token is a 401 and a missing role a 403 (RFC 6750).
 //!
 //! Run with
 //!
@@ -9,7 +9,7 @@
 //!     cargo run --example jwt_roles --features authenticate,json,jwt,require,serve
 //! ```
 //!
-//! The manifest, beside `tower-chain` and `tokio`:
+//! Dependencies besides `tower-chain` and `tokio`:
 //!
 //! ```toml
 //! jsonwebtoken = { version = "12", default-features = false, features = ["aws_lc_rs"] }

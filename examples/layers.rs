@@ -1,4 +1,4 @@
-//! What tower-http does well, in a chain: request ids, compression, timeouts, files, traces without secrets. For CORS see `cors`.
+//! Layers of tower-http in a chain: request ids, compression, timeouts, files, traces without secrets. For CORS see `cors`.
 //!
 //! Run with
 //!
@@ -6,7 +6,7 @@
 //! cargo run --example layers --features problem-details,serve
 //! ```
 //!
-//! The manifest, beside `tower-chain` and `tokio`:
+//! Dependencies besides `tower-chain` and `tokio`:
 //!
 //! ```toml
 //! http = "1"
@@ -43,7 +43,7 @@ use tower_http::trace::TraceLayer;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Drops an id that is no short word: it goes into logs.
+/// Removes a request id that is not a short word, because it is written to logs.
 async fn checked_id(mut next: Next<'_>) -> Response {
     let plain = |id: &HeaderValue| {
         let id = id.as_bytes();

@@ -1,6 +1,6 @@
-//! One path, a handler for each method: what a `switch` over the method does, without a case that falls through.
+//! One path with a handler for each method, in place of a `switch` over the method.
 //!
-//! Next.js API routes: the `switch` over the method, which answers twice where a `break` is missing.
+//! Next.js API routes: the `switch` over the method, which answers twice if a `break` is missing.
 //!
 //! Run with
 //!

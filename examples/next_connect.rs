@@ -1,4 +1,4 @@
-//! A chain as next-connect has it: middleware, handlers, `onError` and `onNoMatch`, in the order in which they are written.
+//! A chain in the style of next-connect: middleware, handlers, `onError` and `onNoMatch`, in the order in which they are written.
 //!
 //! Next.js API routes: the same with next-connect.
 //!
@@ -8,13 +8,13 @@
 //! API_TOKEN=Vy3pRT1rW9ZsU0bq6xQ2Lw cargo run --example next_connect --features authenticate,json,serve
 //! ```
 //!
-//! The manifest, beside `tower-chain` and `tokio`:
+//! Dependencies besides `tower-chain` and `tokio`:
 //!
 //! ```toml
 //! serde_json = "1"
 //! ```
 //!
-//! `use_` covers the steps after it alone: reading is open, writing is not.
+//! `use_` applies only to the steps after it: reading is public, writing is not.
 //!
 //! ```sh
 //! curl localhost:3000/
@@ -55,7 +55,7 @@ async fn write(principal: Principal, Json(message): Json<String>) -> Json<Value>
     Json(json!({ "message": message, "from": principal.name() }))
 }
 
-/// Fails: the client is not told of what.
+/// Fails. The response doesn't contain the cause.
 async fn remove(_: Principal) -> Result<StatusCode, Error> {
     let _: u32 = "many".parse()?;
     Ok(StatusCode::NO_CONTENT)

@@ -6,7 +6,7 @@
 //! cargo run --example oidc --features json,jwks,serve
 //! ```
 //!
-//! The manifest, beside `tower-chain` and `tokio`:
+//! Dependencies besides `tower-chain` and `tokio`:
 //!
 //! ```toml
 //! aws-lc-rs = "1"

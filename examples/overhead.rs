@@ -1,4 +1,4 @@
-//! What each step of a chain costs: time, allocations and share of the whole, as a table and as an image.
+//! The cost of each step of a chain: time, allocations and share of the whole, as a table and as an image.
 //!
 //! Run with
 //!
@@ -18,7 +18,7 @@
 //! # ..
 //! ```
 //!
-//! The manifest, beside `tower-chain` and `tokio`:
+//! Dependencies besides `tower-chain` and `tokio`:
 //!
 //! ```toml
 //! http = "1"
@@ -40,7 +40,7 @@ use tower_chain::{
     Valid,
 };
 
-// Counts allocations. Without it the table has times alone.
+// Counts allocations. Without it, the table has only times.
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 

@@ -1,4 +1,4 @@
-//! Requests per client: more for reading, few for logging in, none for health checks.
+//! Limits per client: many requests for reading, few for logging in, no limit for health checks.
 //!
 //! Next.js API routes: the limit of 100 requests per client in 15 minutes.
 //!
@@ -8,7 +8,7 @@
 //! cargo run --example rate_limit --features rate-limit,serve
 //! ```
 //!
-//! The manifest, beside `tower-chain` and `tokio`:
+//! Dependencies besides `tower-chain` and `tokio`:
 //!
 //! ```toml
 //! http = "1"
@@ -35,7 +35,7 @@ async fn login(password: String) -> Result<&'static str, Error> {
 }
 
 fn api() -> ChainService {
-    // Behind a proxy, set which one: `.trusted_proxies(TrustedProxies::cidrs(..)?)`.
+    // Behind a proxy, configure it: `.trusted_proxies(TrustedProxies::cidrs(..)?)`.
     let all = RateLimit::per_client(100)
         .every(std::time::Duration::from_secs(15 * 60))
         .skip(|req| req.uri().path() == "/healthz");

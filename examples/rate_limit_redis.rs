@@ -1,4 +1,4 @@
-//! Several servers that share one quota through Redis, and go on without it.
+//! Several servers that share one quota in Redis, and continue without it.
 //!
 //! Run with
 //!
@@ -8,7 +8,7 @@
 //! PORT=3001 cargo run --example rate_limit_redis --features redis,serve &
 //! ```
 //!
-//! The manifest, beside `tower-chain` and `tokio`:
+//! Dependencies besides `tower-chain` and `tokio`:
 //!
 //! ```toml
 //! http = "1"

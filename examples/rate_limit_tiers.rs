@@ -6,13 +6,13 @@
 //! cargo run --example rate_limit_tiers --features rate-limit,serve
 //! ```
 //!
-//! The manifest, beside `tower-chain` and `tokio`:
+//! Dependencies besides `tower-chain` and `tokio`:
 //!
 //! ```toml
 //! http = "1"
 //! ```
 //!
-//! Writing costs 10.
+//! A write costs 10.
 //!
 //! ```sh
 //! curl localhost:3000/ -H 'x-user: ada'

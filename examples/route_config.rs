@@ -1,6 +1,6 @@
-//! Settings of one route: how large a body may be, a body that is left as it comes, and when a large answer is worth a warning.
+//! Settings of one route: the maximum size of a body, a body that is not parsed, and a warning for large responses.
 //!
-//! Next.js API routes: `config.api` with `sizeLimit`, `bodyParser: false` and `responseLimit`. `externalResolver` has nothing to silence here:
+//! Next.js API routes: `config.api` with `sizeLimit`, `bodyParser: false` and `responseLimit`. `externalResolver` is not needed:
 //! a handler that returns no response does not compile.
 //!
 //! Run with
@@ -9,7 +9,7 @@
 //! cargo run --example route_config --features body-limit,json,serve
 //! ```
 //!
-//! The manifest, beside `tower-chain` and `tokio`:
+//! Dependencies besides `tower-chain` and `tokio`:
 //!
 //! ```toml
 //! futures-util = "0.3"
@@ -27,17 +27,17 @@
 //! # 5000000
 //! ```
 //!
-//! After the last one the log warns of a `large response`.
+//! The last request logs the warning `large response`.
 
 use futures_util::TryStreamExt;
 use tower_chain::{BodyLimit, Chain, ChainService, Error, Json, Request};
 
-/// Takes JSON: the limit holds for what it reads.
+/// Reads JSON, up to the limit.
 async fn note(Json(note): Json<String>) -> Json<String> {
     Json(note)
 }
 
-/// Takes the body as it comes, piece by piece.
+/// Reads the body as a stream of chunks.
 async fn upload(req: Request) -> Result<String, Error> {
     let pieces = req.into_body().into_data_stream();
     let bytes = pieces.try_fold(0, async |sum, piece| Ok(sum + piece.len())).await?;

@@ -1,4 +1,4 @@
-//! Secrets from the environment or from files, as containers have them: missing or too short ones are named, and the program does not start.
+//! Secrets from the environment or, as in containers, from files. If one is missing or too short, the program names it and does not start.
 //!
 //! Next.js API routes: the secrets in `.env`.
 //!
@@ -9,7 +9,7 @@
 //! API_TOKEN_FILE=api_token cargo run --example secrets --features authenticate,serve
 //! ```
 //!
-//! or with `API_TOKEN=..` itself.
+//! or set `API_TOKEN=..` directly.
 //!
 //! ```sh
 //! curl -i localhost:3000/api/secret
@@ -25,7 +25,7 @@ use std::{env, fs};
 
 use tower_chain::{Authenticate, Chain, ChainService, Principal};
 
-/// The variable of this name, or else the content of the file that `NAME_FILE` names.
+/// Reads the variable of this name, or else the file that the variable `NAME_FILE` names.
 fn secret(name: &str) -> Result<String, String> {
     match (env::var(name), env::var(format!("{name}_FILE"))) {
         (Ok(secret), _) => Ok(secret),
@@ -39,7 +39,7 @@ fn secret(name: &str) -> Result<String, String> {
 
 fn api() -> Result<ChainService, Box<dyn Error>> {
     let token = secret("API_TOKEN")?;
-    // Shorter than 16 bytes is refused. The error doesn't repeat the secret.
+    // A secret of less than 16 bytes is an error, which doesn't contain the secret.
     let authenticate = Authenticate::token(token).map_err(|error| format!("API_TOKEN: {error}"))?;
     let open = async |_: Principal| "You are authenticated!\n";
     Ok(Chain::new().use_(authenticate).at("/api/secret", |c| c.get(open)).build())

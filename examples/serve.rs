@@ -1,4 +1,4 @@
-//! The server with its limits set, on TCP and on a Unix socket, or on what systemd hands over.
+//! The server with its limits, on TCP and on a Unix socket, or on sockets from systemd.
 //!
 //! Run with
 //!
@@ -6,13 +6,13 @@
 //! cargo run --example serve --features systemd
 //! ```
 //!
-//! The manifest, beside `tower-chain` and `tokio`:
+//! Dependencies besides `tower-chain` and `tokio`:
 //!
 //! ```toml
 //! http = "1"
 //! ```
 //!
-//! or, with a socket of systemd, `systemd-socket-activate -l 3000 target/debug/examples/serve`.
+//! or, with a socket from systemd, `systemd-socket-activate -l 3000 target/debug/examples/serve`.
 //!
 //! ```sh
 //! curl localhost:3000/

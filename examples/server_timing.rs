@@ -6,7 +6,7 @@
 //! cargo run --example server_timing --features serve,server-timing,step-times
 //! ```
 //!
-//! The manifest, beside `tower-chain` and `tokio`:
+//! Dependencies besides `tower-chain` and `tokio`:
 //!
 //! ```toml
 //! http = "1"
@@ -29,7 +29,7 @@ use std::time::Duration;
 use tower_chain::middleware::server_timing::ServerTiming;
 use tower_chain::{Chain, ChainService, MiddlewareExt, Next, Path, Request, Response};
 
-/// Takes its time, as a look into a database does.
+/// Waits, like a database query.
 async fn user(next: Next<'_>) -> Response {
     tokio::time::sleep(Duration::from_millis(10)).await;
     next.run().await
@@ -42,7 +42,7 @@ async fn page(Path(id): Path<u32>) -> String {
 
 fn site() -> Result<ChainService, Box<dyn Error>> {
     let timing = ServerTiming::new("total")?.each_step();
-    // A header will do on one's own machine. On a public one, ask for something that a stranger doesn't have.
+    // A header is enough on your own machine. On a public server, require a credential.
     let for_developers = |req: &Request| req.headers().contains_key("x-debug");
     let users = Chain::new().use_(user).at("/{id}", |c| c.get(page));
     Ok(Chain::new().always(timing.when(for_developers)).mount("/users", users).build())

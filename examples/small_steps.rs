@@ -1,4 +1,4 @@
-//! The small built-ins around tower-http's layers: careful header fields, one shape for errors, a limit for bodies, entity tags.
+//! The small built-in steps: security headers, one format for errors, a limit for bodies, entity tags.
 //!
 //! Run with
 //!
@@ -6,7 +6,7 @@
 //! cargo run --example small_steps --features body-limit,etag,problem-details,security-headers,serve
 //! ```
 //!
-//! The manifest, beside `tower-chain` and `tokio`:
+//! Dependencies besides `tower-chain` and `tokio`:
 //!
 //! ```toml
 //! http = "1"

@@ -6,7 +6,7 @@
 //! cargo run --example testing --features json,serve,test-util
 //! ```
 //!
-//! The manifest, beside `tower-chain` and `tokio`:
+//! Dependencies besides `tower-chain` and `tokio`:
 //!
 //! ```toml
 //! http = "1"

@@ -1,4 +1,4 @@
-//! HTTPS with HTTP/2, beside HTTP that sends everyone there; the certificate is read again when its files change.
+//! HTTPS with HTTP/2, and a redirect from HTTP. The certificate is reloaded when its files change.
 //!
 //! Next.js API routes: HTTPS.
 //!
@@ -10,7 +10,7 @@
 //! cargo run --example tls --features tls
 //! ```
 //!
-//! The manifest, beside `tower-chain` and `tokio`:
+//! Dependencies besides `tower-chain` and `tokio`:
 //!
 //! ```toml
 //! http = "1"

@@ -1,4 +1,4 @@
-//! A request and a response with types: parameter, query and body are checked before the handler runs, and its answer by the compiler.
+//! Types for request and response: path, query and body are parsed before the handler runs, and the compiler checks the response.
 //!
 //! Next.js API routes: `NextApiRequest` and `NextApiResponse<Data>`, with a type for the body as well.
 //!
@@ -8,7 +8,7 @@
 //! cargo run --example typed --features json,query,serve
 //! ```
 //!
-//! The manifest, beside `tower-chain` and `tokio`:
+//! Dependencies besides `tower-chain` and `tokio`:
 //!
 //! ```toml
 //! serde = { version = "1", features = ["derive"] }

@@ -1,6 +1,6 @@
-//! A test of one handler, with the function that finds the data replaced by one of the test.
+//! A test of one handler, with a fake in place of the function that loads the data.
 //!
-//! Next.js API routes: the test with `createMocks`. This one goes through the same code as a request of a client.
+//! Next.js API routes: the test with `createMocks`. This test runs the same code as a request from a client.
 //!
 //! Run its test with `cargo test --example unit_test --features json,query,serve,test-util`, and the program with
 //!
@@ -8,7 +8,7 @@
 //! cargo run --example unit_test --features json,query,serve,test-util
 //! ```
 //!
-//! The manifest, beside `tower-chain` and `tokio`:
+//! Dependencies besides `tower-chain` and `tokio`:
 //!
 //! ```toml
 //! serde = { version = "1", features = ["derive"] }
@@ -53,7 +53,7 @@ async fn user(
 
 #[tokio::main]
 async fn main() -> Result<(), ServeError> {
-    // Stands for a database.
+    // A placeholder for a database.
     let users = Users { name: |id| (id == "1").then_some("John Doe") };
     let api = Chain::new().provide(users).at("/api/user", |c| c.get(user)).build();
     let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());

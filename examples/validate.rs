@@ -1,6 +1,6 @@
-//! Input with rules: every error at once, at the names of the client, and a check that asks elsewhere.
+//! Validation: all errors at once, with the client's names, and a check against another service.
 //!
-//! Next.js API routes: the validation. It tells all errors, and the handler gets the data that was checked.
+//! Next.js API routes: the validation. The response lists all errors, and the handler gets only valid data.
 //!
 //! Run with
 //!
@@ -8,7 +8,7 @@
 //! cargo run --example validate --features json,serve,validate
 //! ```
 //!
-//! The manifest, beside `tower-chain` and `tokio`:
+//! Dependencies besides `tower-chain` and `tokio`:
 //!
 //! ```toml
 //! http = "1"
@@ -42,7 +42,7 @@ struct NewUser {
     email: String,
 }
 
-/// Asks the place where the users are.
+/// A check against the user database.
 async fn not_taken(user: NewUser) -> Result<Vec<FieldError>, tower_chain::Error> {
     let taken = user.name == "root";
     let error = || FieldError::new(Location::Body, "taken", "This name is taken").at("name");

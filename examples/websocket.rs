@@ -1,12 +1,12 @@
-//! A room in which everybody hears what somebody says, over WebSockets by axum's extractor.
+//! A chat room over WebSockets, with axum's extractor.
 //!
-//! A browser lets every page open a socket to every host, and sends the cookies along: the guard looks where the page is from. Run with
+//! A browser lets any page open a WebSocket to any host, and sends the host's cookies. The guard therefore checks the `Origin`. Run with
 //!
 //! ```sh
 //! cargo run --example websocket --features query,serve
 //! ```
 //!
-//! The manifest, beside `tower-chain` and `tokio`:
+//! Dependencies besides `tower-chain` and `tokio`:
 //!
 //! ```toml
 //! axum = { version = "0.8", features = ["ws"] }
@@ -16,7 +16,7 @@
 //! tokio-tungstenite = { version = "0.29", default-features = false, features = ["handshake"] }
 //! ```
 //!
-//! Talk with `websocat 'ws://localhost:3000/room?name=Ann'`.
+//! Connect with `websocat 'ws://localhost:3000/room?name=Ann'`.
 //!
 //! ```sh
 //! curl -i --max-time 1 -H 'connection: upgrade' -H 'upgrade: websocket' -H 'sec-websocket-version: 13' \
@@ -35,7 +35,7 @@ use tower_chain::{Chain, ChainService, Error, Provided, Query, Response, StatusC
 
 const PAGE: &str = "http://localhost:3000";
 
-/// Programs send no `Origin`, and pages can't leave it out.
+/// Accepts a missing `Origin`: programs don't send it, and pages can't omit it.
 async fn from_own_page(headers: HeaderMap) -> Result<(), Error> {
     match headers.get("origin") {
         Some(origin) if origin != PAGE => {
@@ -57,7 +57,7 @@ async fn room(
     Query(guest): Query<Guest>,
     upgrade: WebSocketUpgrade,
 ) -> Response {
-    // From here on, so that nothing is missed while the connection changes over.
+    // Subscribes before the upgrade, to miss no message during it.
     let mut heard = room.subscribe();
     upgrade.max_message_size(4096).on_upgrade(async move |mut socket| {
         loop {
@@ -68,7 +68,7 @@ async fn room(
                     _ => break,
                 },
                 line = heard.recv() => {
-                    // Who reads too slowly to hear all of it leaves.
+                    // A client that reads too slowly for the buffer is disconnected.
                     let Ok(line) = line else { break };
                     if socket.send(Message::text(line)).await.is_err() {
                         break;

@@ -1,11 +1,11 @@
-//! Whoever pastes a piece of code of the guide, with the manifest that it shows, has all that it needs.
+//! The code of the guide works when it is copied, with the manifest that the guide shows.
 
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 use std::fs;
 use std::path::PathBuf;
 
-/// The blocks of Rust of a page, each with its lines.
+/// Returns the Rust code blocks of a page, as lines.
 fn blocks(page: &str) -> Vec<Vec<&str>> {
     let (mut blocks, mut kind) = (Vec::new(), None);
     for line in page.lines() {
@@ -23,7 +23,7 @@ fn blocks(page: &str) -> Vec<Vec<&str>> {
     blocks.into_iter().filter(|(kind, _)| is_rust(kind)).map(|(_, lines)| lines).collect()
 }
 
-/// What stands in a line that the documentation leaves out.
+/// Returns the code of a line that the documentation hides.
 fn hidden(line: &str) -> Option<&str> {
     let line = line.trim_start();
     if line == "#" { Some("") } else { line.strip_prefix("# ") }

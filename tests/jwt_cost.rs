@@ -1,4 +1,4 @@
-//! What verifying a token costs, in exact counts of allocations.
+//! The exact number of allocations to verify a token.
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the answer")]
 
@@ -48,7 +48,7 @@ fn verify(jwt: &Jwt<Member>, token: &str) -> Result<Claims<Member>, JwtRefusal> 
     }
 }
 
-/// The allocations of one call, after warm ones.
+/// Counts the allocations of one call, after warm-up calls.
 fn allocations(jwt: &Jwt<Member>, token: &str) -> (u64, Option<JwtRefusal>) {
     for _ in 0..3 {
         let _ = verify(jwt, token);
@@ -98,7 +98,7 @@ fn a_token_costs_half_of_what_the_library_takes() {
     let info = measure(|| drop(library()));
     let (ours, refusal) = allocations(&jwt(), &token);
     assert_eq!(refusal, None);
-    // The two texts of the type, and the handle.
+    // The two strings of the type, and the handle.
     assert_eq!(ours, 3);
     assert!(ours * 2 <= info.count_total, "{ours} of {}", info.count_total);
 }

@@ -1,4 +1,4 @@
-//! What a limiter costs, in exact counts of allocations.
+//! The exact number of allocations of a limiter.
 
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 #![cfg(feature = "rate-limit")]
@@ -24,7 +24,7 @@ fn poll_once<F: Future>(future: F) -> F::Output {
     }
 }
 
-/// The allocations of one request, after warm ones.
+/// Counts the allocations of one request, after warm-up requests.
 fn allocations(service: &ChainService, peer: &str) -> u64 {
     let request = || {
         let mut req = Request::new(Body::empty());
@@ -64,7 +64,7 @@ fn a_limiter_without_headers_allocates_nothing() {
 
 #[test]
 fn all_headers_that_change_are_one_allocation() {
-    // Two for the map of headers that the response hadn't, and one for all values that change.
+    // Two for the header map, which the response did not have, and one for all values that change.
     for (sets, expected) in
         [(vec![LimitHeaders::Ietf], 3), (vec![LimitHeaders::Ietf, LimitHeaders::XRateLimit], 3)]
     {

@@ -1,4 +1,4 @@
-//! A store of one's own behind a limiter, written against the public interface alone, with the clock in hand.
+//! A custom store for a limiter, written against the public API only, with a fake clock.
 
 #![cfg(feature = "rate-limit")]
 #![allow(clippy::unwrap_used, reason = "what fails in a test should stop it")]
@@ -21,7 +21,7 @@ use tower_chain::{Body, Chain, ChainService, RateLimit, Response};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// All in a map, behind a lock.
+/// Keeps all state in a map, behind a lock.
 #[derive(Clone)]
 struct Shelf(Arc<State>);
 
@@ -33,21 +33,21 @@ struct State {
     fault: Mutex<Fault>,
 }
 
-/// What a store that isn't well does.
+/// How a store fails.
 #[derive(Clone, Copy, PartialEq)]
 enum Fault {
     None,
-    /// It decides, and answers once it is well.
+    /// It decides, and responds when it recovers.
     Hangs,
-    /// It hears nothing, and says so once it is well.
+    /// It receives no call, and reports an error when it recovers.
     IsDeaf,
-    /// It says at once that it can't.
+    /// It fails at once.
     Fails,
-    /// As that, but it says that it is there.
+    /// It fails at once, but reports that it is reachable.
     Pretends,
-    /// As that, and even decides on what nobody made a request for.
+    /// As the variant before, but it succeeds for calls that no request made.
     PretendsWell,
-    /// It refuses the keys of one client, and is well otherwise.
+    /// It fails for the keys of one client, and works otherwise.
     RefusesAlice,
 }
 
@@ -79,7 +79,7 @@ impl Shelf {
         *self.0.fault.lock().unwrap() = fault;
     }
 
-    /// Answers as well as it can now.
+    /// Responds according to its current failure.
     async fn answer<T>(&self, decide: impl FnOnce() -> T) -> Result<T, StoreError> {
         self.0.calls.fetch_add(1, Ordering::Relaxed);
         let fault = self.fault();
@@ -238,7 +238,7 @@ async fn a_store_of_ones_own_is_asked_once_and_decides_for_all_servers() {
     assert_eq!(shelf.calls(), 4);
     assert_eq!([one.status().await, other.status().await], [429, 429]);
     tokio::time::advance(SECOND * 10).await;
-    // The short one has room again, the long one hasn't, and nothing is charged for it.
+    // The short policy has capacity again, the long one does not, and the request is charged to neither.
     assert_eq!([one.status().await, other.status().await], [429, 429]);
     let alice: std::net::IpAddr = "192.0.2.1".parse().unwrap();
     let left: Vec<_> = one.handle.peek(alice).await.iter().map(|s| s.remaining()).collect();
@@ -259,7 +259,7 @@ async fn a_store_that_hangs_costs_the_deadline_five_times_and_then_nothing() {
     assert_eq!(server.status().await, 200);
     shelf.set(Fault::Hangs);
     let mut admitted = 0;
-    // A client waits once at most, and after five of them nobody does.
+    // A client waits at most once, and after five waits no client does.
     for (at, client) in [2, 2, 2, 3, 4, 5, 6, 7, 8].into_iter().chain([1; 30]).enumerate() {
         let start = Instant::now();
         let status = server.answer_to(client).await.status();
@@ -268,7 +268,7 @@ async fn a_store_that_hangs_costs_the_deadline_five_times_and_then_nothing() {
         let expected = if [0, 3, 4, 5, 6].contains(&at) { 70..=71 } else { 0..=0 };
         assert!(expected.contains(&waited), "{at}: {waited} ms");
     }
-    // A quarter of the quota, of which the one before is a part.
+    // A quarter of the quota, including the request before.
     assert_eq!(admitted, 19);
     shelf.set(Fault::None);
     tokio::time::sleep(Duration::from_millis(600)).await;
@@ -296,7 +296,7 @@ async fn what_is_paid_for_in_advance_is_never_more_than_what_there_is() {
         }
         assert_eq!(admitted, 100 / cost);
         assert!(shelf.calls() < 70 / cost as usize, "{} calls", shelf.calls());
-        // What is given back of it can be had again.
+        // Refunded requests can be made again.
         let alice: std::net::IpAddr = "192.0.2.1".parse().unwrap();
         servers[0].handle.refund(alice, cost).await;
         tokio::time::sleep(SECOND).await;
@@ -315,14 +315,14 @@ async fn a_request_that_is_dropped_while_the_store_is_asked_releases_its_slot() 
     assert!(shelf.0.slots.lock().unwrap().values().any(|slots| slots.len() == 1));
     shelf.set(Fault::None);
     for server in [&one, &other] {
-        // A slot is freed without anybody waiting for it.
+        // The slot is freed in the background.
         tokio::time::sleep(SECOND).await;
         assert!(shelf.0.slots.lock().unwrap().values().all(Vec::is_empty));
         assert_eq!(server.status().await, 200);
     }
 }
 
-/// A server that gives up on the store early, and then goes on by itself.
+/// A server with a short deadline for the store, which then decides by itself.
 fn local(shelf: &Shelf, limit: RateLimit) -> Server {
     Server::new(shelf, limit, |limits| limits.deadline(Duration::from_millis(20)))
 }
@@ -350,7 +350,7 @@ async fn what_was_admitted_without_the_store_counts_for_all_once_it_is_back() {
             assert_eq!(one.status().await, if used == 10 { 429 } else { 200 });
             shelf.set(Fault::None);
             let used = (used + 1).min(10);
-            // Before the store knows of it as well as after.
+            // Both before and after the store receives it.
             for _ in 0..5 {
                 if used == 10 {
                     assert_eq!(one.status().await, 429);
@@ -383,7 +383,7 @@ async fn a_refund_while_the_store_is_away_is_told_as_well() {
     let shelf = Shelf::new();
     let limit = || RateLimit::new(Quota::new(10, SECOND * 10_000)).count_failures();
     let (one, other) = (local(&shelf, limit()), local(&shelf, limit()));
-    // Admitted by the store, and answered when it is away.
+    // Admitted by the store, and answered while it is unreachable.
     let asked = one.handle.admit(alice(), 2).await;
     assert!(asked.is_ok());
     shelf.set(Fault::Fails);
@@ -429,7 +429,7 @@ async fn a_block_that_the_store_did_not_hear_holds_and_is_told_later() {
             tokio::time::sleep(SECOND / 10).await;
         }
         assert_eq!(other.status().await, 429);
-        // Lifted elsewhere, and heard here.
+        // Lifted on another server, and received here.
         assert!(other.handle.block(alice(), Duration::ZERO).await);
         tokio::time::sleep(SECOND).await;
         assert_eq!([one.status().await, other.status().await], [200, 200]);
@@ -499,7 +499,7 @@ async fn what_was_paid_for_in_advance_is_given_back_as_well() {
     let shelf = Shelf::new();
     let limit = RateLimit::new(Quota::new(100, SECOND * 100_000)).count_failures();
     let server = Server::new(&shelf, limit, |limits| limits.lease(4));
-    // One that asks, and four that needn't.
+    // One that calls the store, and four that need not.
     for requests in 1..=5 {
         assert_eq!(server.status().await, 200);
         tokio::time::sleep(SECOND / 100).await;
@@ -549,7 +549,7 @@ async fn a_store_that_is_there_and_decides_nothing_is_asked_by_nobody() {
             assert_eq!(answer.status(), 200);
             tokio::time::sleep(SECOND / 100).await;
         }
-        // Five before that is known.
+        // Five requests before the limiter knows that.
         assert_eq!(asked, 5);
         shelf.set(Fault::None);
         tokio::time::sleep(SECOND).await;
@@ -602,7 +602,7 @@ async fn a_request_that_takes_too_long_no_longer_counts_on_its_own_server_either
         tokio::time::sleep(SECOND * 3).await;
         let other = server.answer().await;
         assert_eq!([other.status().as_u16(), server.status().await], [200, 429]);
-        // What is over frees nothing once more.
+        // A completed request does not free a slot twice.
         drop(held);
         tokio::time::sleep(SECOND).await;
         assert_eq!(server.status().await, 429);
@@ -635,7 +635,7 @@ async fn a_slot_is_released_once_the_store_answers_again() {
 #[tokio::test(start_paused = true)]
 async fn nothing_is_told_where_there_is_nothing_to_tell() {
     let shelf = Shelf::new();
-    // No slot was taken while the store was away.
+    // No slot was taken while the store was unreachable.
     let free = || Policy::new("p", Quota::new(10, SECOND * 1000)).cost(0);
     let slots = local(&shelf, RateLimit::new(free()).concurrency(9));
     shelf.set(Fault::Fails);
@@ -689,7 +689,7 @@ async fn a_request_that_is_refused_before_the_store_answers_costs_nothing() {
     for _ in 0..3 {
         assert_eq!(deny.status().await, 503);
     }
-    // What was let through and reached the store counts.
+    // Admitted requests that reached the store count.
     for _ in 0..2 {
         assert_eq!(allow.status().await, 200);
     }
@@ -721,7 +721,7 @@ fn tiers() -> RateLimit {
     )
 }
 
-/// How many of these exports a server admits.
+/// Returns how many of these exports a server admits.
 async fn exports(server: &Server, requests: usize) -> usize {
     let mut admitted = 0;
     for _ in 0..requests {
@@ -772,7 +772,7 @@ async fn what_a_long_quota_has_charged_without_the_store_is_told_in_full() {
     let server = local(&shelf, tiers());
     shelf.set(Fault::Fails);
     assert_eq!(exports(&server, 5).await, 5);
-    // Under the quota that all other requests have.
+    // Under the quota of all other requests.
     server.handle.charge(alice(), 1).await;
     shelf.set(Fault::None);
     tokio::time::sleep(SECOND * 2).await;
@@ -795,7 +795,7 @@ async fn a_penalty_ends_no_longer_block_of_another_server() {
     assert!(other.handle.block(alice(), SECOND * 1000).await);
     tokio::time::sleep(SECOND * 500).await;
     assert_eq!([one.status().await, other.status().await], [429, 429]);
-    // By hand it may be shortened.
+    // An explicit call may shorten it.
     assert!(other.handle.block(alice(), SECOND * 10).await);
     tokio::time::sleep(SECOND * 10).await;
     assert_eq!([one.status().await, other.status().await], [200, 200]);
@@ -836,7 +836,7 @@ async fn a_key_that_the_store_refuses_concerns_its_client_alone() {
     shelf.set(Fault::RefusesAlice);
     let (mut alice, mut bob) = (0, 0);
     for _ in 0..60 {
-        // She is counted by this server alone.
+        // Only this server counts her requests.
         alice += usize::from(one.answer_to(1).await.status() == 200);
         let calls = shelf.calls();
         bob += usize::from(one.answer_to(2).await.status() == 200);
@@ -845,7 +845,7 @@ async fn a_key_that_the_store_refuses_concerns_its_client_alone() {
         tokio::time::sleep(SECOND / 50).await;
     }
     assert_eq!([alice, bob], [40, 40]);
-    // What she was admitted counts once the store takes it.
+    // Her admitted requests count when the store receives them.
     shelf.set(Fault::None);
     tokio::time::sleep(SECOND).await;
     assert_eq!(other.answer_to(1).await.status(), 429);
@@ -866,23 +866,23 @@ async fn two_limiters_share_a_count_only_if_they_are_clones() {
     let more = minute().and(Quota::per_hour(99));
     assert_eq!(try_both(more, minute(), shared()).0, clash);
     assert_eq!(try_both(named("a"), named("b"), shared()).0, Ok(()));
-    // A policy that comes later is one of them.
+    // A policy that is added later is one of them.
     let limits = shared();
     let (_a, b) = (minute().shared(limits.clone()), named("b").shared(limits.clone()));
     assert_eq!(b.try_and(Quota::per_minute(30)).map(drop), clash);
-    // Under another prefix, or once the other one is gone, there is no clash.
+    // With another prefix, or after the other one is dropped, the names don't conflict.
     assert!(minute().try_shared(limits.clone().prefix("other")).is_ok());
     let gone = shared();
     drop(minute().shared(gone.clone()));
     assert!(minute().try_shared(gone).is_ok());
-    // Clones count together, as they do in memory.
+    // Clones share their counts, as in memory.
     let original = minute();
     assert_eq!(try_both(original.clone(), original.clone(), shared()).0, Ok(()));
     let message = clash.unwrap_err().to_string();
     assert!(message.contains("30-in-1min") && message.contains("prefix"), "{message}");
 }
 
-/// A generator of numbers that says the same in every run (SplitMix64).
+/// A deterministic generator of random numbers (SplitMix64).
 struct Dice(u64);
 
 impl Dice {
@@ -900,7 +900,7 @@ async fn whatever_the_store_does_each_request_is_charged_once() {
     for seed in 0..60 {
         let mut dice = Dice(seed);
         let shelf = Shelf::new();
-        // Nothing comes back during the test, and in half of the rounds all of it is used up.
+        // The quota does not refill during the test, and half of the rounds exhaust it.
         let burst = if seed % 2 == 0 { 1000 } else { 60 };
         let limit = RateLimit::new(Quota::new(burst, SECOND * 1_000_000_000));
         let server = local(&shelf, limit);
@@ -910,7 +910,7 @@ async fn whatever_the_store_does_each_request_is_charged_once() {
             if dice.below(8) == 0 {
                 shelf.set(faults[usize::try_from(dice.below(5)).unwrap()]);
             }
-            // In a third of the rounds some clients hang up early.
+            // In a third of the rounds some clients disconnect early.
             let early = seed % 3 == 0 && dice.below(4) == 0;
             let patience = Duration::from_millis(if early { 5 } else { 1000 });
             match tokio::time::timeout(patience, server.status()).await {
@@ -924,7 +924,7 @@ async fn whatever_the_store_does_each_request_is_charged_once() {
         shelf.set(Fault::None);
         tokio::time::sleep(SECOND * 60).await;
         assert!(admitted <= burst, "seed {seed}: {admitted} of {burst}");
-        // What a client that hung up gets back isn't told twice, and the store may be away then.
+        // The refund of a client that disconnected is sent only once, and the store may be unreachable then.
         let left = left(&server).await;
         assert!(left + admitted <= burst, "seed {seed}: {admitted} of {burst}, {left} left");
         assert!(

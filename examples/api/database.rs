@@ -1,4 +1,4 @@
-//! The posts and users, in a file of SQLite.
+//! The posts and users, in an SQLite database.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,7 +19,7 @@ pub(crate) struct Post {
 }
 
 impl Database {
-    /// Opens the file, and makes it if it isn't there.
+    /// Opens the file, and creates it if it doesn't exist.
     pub(crate) fn open(file: &Path) -> rusqlite::Result<Self> {
         let connection = Connection::open(file)?;
         connection.busy_timeout(std::time::Duration::from_secs(5))?;
@@ -61,7 +61,7 @@ impl Database {
         .await
     }
 
-    /// SQLite waits for its disk, so that it runs on a thread of its own.
+    /// Runs a query on a thread for blocking work, because SQLite waits for the disk.
     async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,

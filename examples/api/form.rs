@@ -1,4 +1,4 @@
-//! An extractor of one's own: valid JSON or a valid form, as the client likes.
+//! A custom extractor: valid JSON or a valid form, whichever the client sends.
 
 use http::header::CONTENT_TYPE;
 use serde::de::DeserializeOwned;

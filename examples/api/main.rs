@@ -1,4 +1,4 @@
-//! A whole JSON API: a page with a form, posts in a database, dynamic routes, tokens, roles, limits, validation.
+//! A complete JSON API: a page with a form, posts in a database, dynamic routes, tokens, roles, limits, validation.
 //!
 //! Run with
 //!
@@ -6,7 +6,7 @@
 //! cargo run --example api --all-features
 //! ```
 //!
-//! The manifest, beside `tower-chain` and `tokio`:
+//! Dependencies besides `tower-chain` and `tokio`:
 //!
 //! ```toml
 //! getrandom = { version = "0.4", features = ["std"] }
@@ -21,7 +21,7 @@
 //! validator = { version = "0.21", features = ["derive"] }
 //! ```
 //!
-//! It prints a curl line for each route, ready to paste, with tokens where they are needed.
+//! The program prints a curl line for each route, ready to paste, with a token if the route needs one.
 //!
 //! ```sh
 //! curl localhost:3000/api/hello
@@ -37,11 +37,11 @@
 //!
 //! | variable | meaning | default |
 //! | --- | --- | --- |
-//! | `PORT` | where it listens, on 127.0.0.1 | 3000 |
-//! | `DATABASE` | a file of SQLite | `tower-chain-api.db` in the folder for temporary files |
-//! | `JWT_SECRET` | a secret of at least 32 bytes | made at random |
-//! | `API_TOKEN` | a secret of at least 16 bytes | made at random |
-//! | `TRIVIA_URL` | asked as `TRIVIA_URL/{number}` | a route of this server |
+//! | `PORT` | the port on 127.0.0.1 | 3000 |
+//! | `DATABASE` | the SQLite file | `tower-chain-api.db` in the temporary folder |
+//! | `JWT_SECRET` | a secret of at least 32 bytes | random |
+//! | `API_TOKEN` | a secret of at least 16 bytes | random |
+//! | `TRIVIA_URL` | the server for trivia, requested as `TRIVIA_URL/{number}` | a route of this server |
 
 mod database;
 mod form;
@@ -116,7 +116,7 @@ fn random_secret() -> Result<String, getrandom::Error> {
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// What the tokens of this API say.
+/// The claims of this API's tokens.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 struct Member {
     sub: String,
@@ -184,7 +184,7 @@ fn api(config: &Config) -> Result<ChainService, Box<dyn StdError>> {
 
 async fn log(next: Next<'_>) -> Response {
     let method = next.method().clone();
-    // The pattern, not the path: paths are of the clients' making.
+    // The pattern, not the path, because the client chooses the path.
     let route = next.matched_path().unwrap_or("no route").to_owned();
     let response = next.run().await;
     tracing::info!("{method} {route} {}", response.status().as_u16());
@@ -319,7 +319,7 @@ fn print_curl_lines(config: &Config) -> Result<(), Box<dyn StdError>> {
     Ok(())
 }
 
-/// Makes a token, as the part of an application does where users log in.
+/// Signs a token, as the login of an application does.
 fn sign(secret: &str, member: &Member) -> Result<String, jsonwebtoken::errors::Error> {
     use jsonwebtoken::{EncodingKey, Header, crypto};
     // With both backends compiled in, one must be chosen before the first use.

@@ -1,6 +1,6 @@
-//! A page whose form is posted into a database, as `http://localhost:3000` shows.
+//! A page with a form, at `http://localhost:3000`, whose data is stored in a database.
 //!
-//! Next.js API routes: the form and its database. The body is read once, by its type, and checked before it is stored.
+//! Next.js API routes: the form and its database. The body is parsed once, into its type, and validated before it is stored.
 //!
 //! Run with
 //!
@@ -8,7 +8,7 @@
 //! cargo run --example form_post --features form,json,serve,validate
 //! ```
 //!
-//! The manifest, beside `tower-chain` and `tokio`:
+//! Dependencies besides `tower-chain` and `tokio`:
 //!
 //! ```toml
 //! rusqlite = { version = "0.41", features = ["bundled"] }
@@ -45,7 +45,7 @@ use validator::Validate;
 struct Database(Arc<Mutex<Connection>>);
 
 impl Database {
-    /// SQLite waits for its disk, so that it runs on a thread of its own.
+    /// Runs a query on a thread for blocking work, because SQLite waits for the disk.
     async fn run<T: Send + 'static>(
         self,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,

@@ -6,7 +6,7 @@
 //! cargo lambda watch -p interop --example lambda
 //! ```
 //!
-//! The manifest, beside `tower-chain` and `tokio`:
+//! Dependencies besides `tower-chain` and `tokio`:
 //!
 //! ```toml
 //! http = "1"

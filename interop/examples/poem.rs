@@ -1,4 +1,4 @@
-//! A chain in a poem application, by its bridge to tower.
+//! A chain in a poem application, with its adapter for tower.
 //!
 //! Run with
 //!
@@ -6,7 +6,7 @@
 //! cargo run -p interop --example poem
 //! ```
 //!
-//! The manifest, beside `tower-chain` and `tokio`:
+//! Dependencies besides `tower-chain` and `tokio`:
 //!
 //! ```toml
 //! poem = { version = "3.1", features = ["tower-compat"] }
@@ -28,7 +28,7 @@ use tower_chain::Chain;
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
     let chain = Chain::new().at("/hello", |c| c.get(async || "hello\n")).build();
-    // poem asks for bodies that are `Sync`.
+    // poem requires bodies that are `Sync`.
     let app = Route::new().nest("/api", chain.with_sync_bodies().compat());
     let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
     Server::new(TcpListener::bind(format!("127.0.0.1:{port}"))).run(app).await

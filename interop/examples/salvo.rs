@@ -1,4 +1,4 @@
-//! A chain in a salvo application, by its bridge to tower.
+//! A chain in a salvo application, with its adapter for tower.
 //!
 //! Run with
 //!
@@ -6,7 +6,7 @@
 //! cargo run -p interop --example salvo
 //! ```
 //!
-//! The manifest, beside `tower-chain` and `tokio`:
+//! Dependencies besides `tower-chain` and `tokio`:
 //!
 //! ```toml
 //! salvo = { version = "0.85", features = ["tower-compat"] }
@@ -29,7 +29,7 @@ use tower_chain::Chain;
 #[tokio::main]
 async fn main() {
     let chain = Chain::new().at("/hello", |c| c.get(async || "hello\n")).build();
-    // salvo asks for bodies that are `Sync`; and since a chain takes any body, it is told which.
+    // salvo requires bodies that are `Sync`. A chain accepts any body type, so the type is named here.
     let chain = TowerServiceCompat::<ReqBody, _, _, _>::compat(chain.with_sync_bodies());
     let router = Router::with_path("{**path}").goal(chain);
     let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());

@@ -1,4 +1,4 @@
-//! A chain in front of gRPC services, and HTTP beside them on the same port.
+//! A chain in front of gRPC services, with HTTP on the same port.
 //!
 //! Run with
 //!
@@ -6,7 +6,7 @@
 //! cargo run -p interop --example tonic
 //! ```
 //!
-//! The manifest, beside `tower-chain` and `tokio`:
+//! Dependencies besides `tower-chain` and `tokio`:
 //!
 //! ```toml
 //! axum = "0.8"

@@ -1,4 +1,4 @@
-//! Filters of warp inside a chain, which stands in front of them.
+//! warp filters inside a chain, whose middleware runs before them.
 //!
 //! Run with
 //!
@@ -6,7 +6,7 @@
 //! cargo run -p interop --example warp
 //! ```
 //!
-//! The manifest, beside `tower-chain` and `tokio`:
+//! Dependencies besides `tower-chain` and `tokio`:
 //!
 //! ```toml
 //! http = "1"
@@ -34,7 +34,7 @@ async fn user(headers: http::HeaderMap) -> Result<(), Error> {
 #[tokio::main]
 async fn main() -> Result<(), tower_chain::serve::ServeError> {
     let hello = warp::path!("hello" / String).map(|name: String| format!("hello, {name}\n"));
-    // warp asks for bodies that are `Sync`.
+    // warp requires bodies that are `Sync`.
     let warp = warp::service(hello).map_request(|req: Request| req.map(SyncBody::new));
     let api = Chain::new().guard(user).service("/old", warp).build();
     let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());

@@ -1,4 +1,4 @@
-//! A real browser posts forms in the three ways that it has, and reads events through a layer that compresses.
+//! A real browser posts forms with its three encodings, and reads events through a compression layer.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
@@ -72,7 +72,7 @@ fn forms() -> ChainService {
         .build()
 }
 
-/// What the page says, which is JSON.
+/// Returns the text of the page, which is JSON.
 async fn shown(browser: &Client) -> Value {
     let body = browser.find(Locator::Css("body")).await.unwrap().text().await.unwrap();
     serde_json::from_str(&body).unwrap_or_else(|_| panic!("no JSON: {body}"))
@@ -166,9 +166,9 @@ const LISTENER: &str = r#"<!doctype html><meta charset="utf-8"><ol></ol><p></p><
 #[derive(Clone)]
 struct Acknowledged {
     sender: mpsc::UnboundedSender<u64>,
-    /// Taken while a stream runs.
+    /// Locked while a stream runs.
     receiver: Arc<Mutex<Option<mpsc::UnboundedReceiver<u64>>>>,
-    /// What each connection said that it has, and that it can unpack.
+    /// For each connection: the last event that the browser has, and the encodings that it accepts.
     came: Arc<Mutex<Vec<(Option<String>, String)>>>,
 }
 
@@ -177,7 +177,7 @@ struct Seen {
     id: u64,
 }
 
-/// Each event is made when the page has told that it saw the one before.
+/// Sends each event after the page has confirmed the one before.
 async fn events(
     Provided(shared): Provided<Acknowledged>,
     LastEventId(last): LastEventId,
@@ -193,7 +193,7 @@ async fn events(
         if n > first {
             assert_eq!(seen.recv().await, Some(n - 1));
         }
-        // After three the stream ends, and the browser comes back for the rest.
+        // The stream ends after three events, and the browser reconnects for the others.
         if n == 4 && first == 1 {
             *place.lock().unwrap() = Some(seen);
             return None;
@@ -238,7 +238,7 @@ async fn a_browser_sees_each_event_before_the_next_is_made() {
     let closed = Locator::XPath("//p[starts-with(., 'closed')]");
     let closed = browser.wait().at_most(Duration::from_secs(20)).for_element(closed).await;
     let page = browser.source().await.unwrap();
-    // The layer does compress, all but the events.
+    // The layer compresses everything except the events.
     let encoding = closed.unwrap_or_else(|_| panic!("{page}")).text().await.unwrap();
     assert!(["closed gzip", "closed br", "closed zstd"].contains(&&*encoding), "{encoding}");
     let mut texts = Vec::new();

@@ -1,6 +1,6 @@
-//! tower-chain together with what is not a part of it: other hosts, browsers, curl, Redis, published test vectors.
+//! tower-chain together with other software: hosts, browsers, curl, Redis, published test vectors.
 //!
-//! A test that needs a program or a file has a `cfg_attr` with a cfg of `build.rs`, which ignores it where that is missing.
+//! A test that needs a program or a file has a `cfg_attr` with a cfg of `build.rs`, which ignores it if that is missing.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot continue has failed")]
 

@@ -1,6 +1,6 @@
-//! Pages that teach the crate by a task. Their code is compiled, and most of it run, by the tests.
+//! The guide: each page explains one task. The tests compile all of its code, and run most of it.
 //!
-//! To try what they show, with this manifest:
+//! To try the examples, use this manifest:
 //!
 //! ```toml
 //! [dependencies]
@@ -13,7 +13,7 @@
 //! validator = { version = "0.21", features = ["derive"] }
 //! ```
 //!
-//! What is no item of its own, such as `let api = ..`, belongs into a
+//! Statements such as `let api = ..` go into the body of `main`:
 //!
 //! ```
 //! #[tokio::main]
@@ -23,19 +23,23 @@
 //! }
 //! ```
 //!
-//! | page | for whom |
+//! | page | contents |
 //! | --- | --- |
-//! | [`first_chain`] | who begins |
-//! | [`from_next_connect`], [`from_express`], [`from_koa_and_hono`] | who comes from JavaScript: what was there, what is here |
-//! | [`with_axum`] | who has an axum application, and `from_fn` in it |
-//! | [`errors`] | who wants to say what went wrong |
-//! | [`state`] | who hands something to handlers: a database, a user |
-//! | [`testing`] | who tests a chain, a handler, a middleware |
-//! | [`deploying`] | who runs it behind a proxy, or in the open |
-//! | [`security`] | who is about to go live |
-//! | [`writing_middleware`] | who writes a middleware for others |
-//! | [`performance`] | who wants to know what a step costs |
-//! | [`mistakes`] | who stands before a message of the compiler |
+//! | [`first_chain`] | a first program: handlers, input, middleware |
+//! | [`from_next_connect`], [`from_express`], [`from_koa_and_hono`] | how the concepts of these JavaScript frameworks map to this crate |
+//! | [`with_axum`] | chains and middleware in an axum application, and the move from `from_fn` |
+//! | [`errors`] | error responses, error types, and where causes are logged |
+//! | [`state`] | passing values to handlers: a database, a user |
+//! | [`testing`] | tests of a chain, a handler or a middleware |
+//! | [`deploying`] | client addresses behind a proxy, TLS, limits, graceful shutdown |
+//! | [`security`] | a checklist before a release |
+//! | [`writing_middleware`] | middleware for others to use |
+//! | [`performance`] | the cost of a step, and how to measure it |
+//! | [`mistakes`] | the compiler's messages for frequent mistakes, and their solutions |
+//!
+//! The most used names are at the root of the crate. The others are in their module: extractors in [`extract`](crate::extract), responses in
+//! [`respond`](crate::respond), settings and errors of a built-in step in its module in [`middleware`](crate::middleware), such as
+//! `tower_chain::middleware::rate_limit::Quota`, and those of the server in [`serve`](mod@crate::serve).
 
 #[doc = include_str!("deploying.md")]
 pub mod deploying {}

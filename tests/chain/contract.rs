@@ -1,4 +1,4 @@
-//! Tower's contract, on both sides of a chain.
+//! The contract of `tower::Service`, for a chain as a service and for layers in a chain.
 
 use std::convert::Infallible;
 use std::future::{Future, Ready, ready};
@@ -46,7 +46,7 @@ impl Service<Request> for Strict {
     }
 }
 
-/// A layer whose service demands to be polled ready, and hands on what it is given.
+/// A layer whose service must be polled ready, and passes the request on unchanged.
 #[derive(Clone)]
 struct StrictLayer;
 
@@ -111,7 +111,7 @@ async fn a_service_behind_a_chain_is_polled_ready_before_it_is_called() {
     let chain = Chain::new().use_(waits).use_(StrictLayer);
     let mut service = chain.into_layer().layer(Strict::default());
     for _ in 0..3 {
-        // The same service again and again: what was polled ready must be what is called.
+        // Calls the same service repeatedly: the instance that was polled ready must be the one that is called.
         let response = ServiceExt::<Request>::ready(&mut service)
             .await
             .unwrap()
@@ -140,7 +140,7 @@ async fn errors_of_readiness_behind_a_chain_reach_the_host() {
     assert_eq!(service.oneshot(request("GET", "/")).await.unwrap_err().to_string(), "gone");
 }
 
-/// 2,000 requests at once, every second one dropped half-way: no answer is lost, and each belongs to its request.
+/// 2,000 concurrent requests, every second one dropped before it completes: no response is lost, and each matches its request.
 async fn storm<S>(service: S)
 where
     S: Service<Request, Response = Response> + Clone + Send + 'static,

@@ -1,4 +1,4 @@
-//! What a chain costs, in exact counts: allocations, bytes of future, depth.
+//! The cost of a chain, as exact counts: allocations, the size of futures, the depth of types.
 
 use std::convert::Infallible;
 use std::future::{Future, ready};
@@ -39,7 +39,7 @@ fn poll_once<T>(future: impl Future<Output = T>) -> T {
     future.now_or_never().expect("nothing in these chains waits")
 }
 
-/// The allocations of one call, after warm ones.
+/// Counts the allocations of one call, after warm-up calls.
 fn allocations<S>(mut service: S, path: &'static str) -> u64
 where
     S: Service<Request, Response = Response, Error = Infallible>,
@@ -82,7 +82,7 @@ macro_rules! times {
 fn who_sends_no_body_needs_no_box_for_it() {
     let allocations = |body: &'static [u8]| {
         let mut service = Chain::new().get(bare).into_service();
-        // Unlike `Empty`, it has a size even where it is empty.
+        // Unlike `Empty`, it has a size even if it is empty.
         let req = http::Request::new(http_body_util::Full::new(bytes::Bytes::from_static(body)));
         measure(|| drop(poll_once(service.call(req)))).count_total
     };
@@ -105,7 +105,7 @@ fn more_middleware_costs_at_most_one_allocation_in_eight() {
     assert_eq!(allocations(times!(Chain::new(), function, 100).get(bare).into_service(), "/"), 12);
 }
 
-/// What a tower layer takes: its box, and room for the match that is carried through it.
+/// Counts the allocations of a tower layer: its box, and the extension that carries the match through it.
 fn allocations_of_a_layer() -> u64 {
     let by_hand = measure(|| {
         let mut req = request("/");
@@ -250,7 +250,7 @@ fn a_hundred_steps_of_mixed_kinds_run() {
     }
     let chain = mixed!(Chain::new().guard(guard));
     let chain = mixed!(chain.at("/x", |c| mixed!(c).get(bare)));
-    // Each path may stand once only: the copy of `/other` is refused when the chain is built.
+    // A duplicate path is an error when the chain is built: the copy of `/other`.
     let error = chain.try_build().map(|_| ()).map_err(|error| error.to_string());
     assert!(error.is_err_and(|text| text.contains("/other")));
 

@@ -1,4 +1,4 @@
-//! The chain as its users see it, with no built-in.
+//! The public API of a chain, without built-in steps.
 
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 

@@ -1,4 +1,4 @@
-//! What a step does with the request and the rest of the chain that its `Next` holds.
+//! How a step uses `Next`: the request and the rest of the chain.
 
 use std::mem;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use super::support::{Trace, answer, ask, header, now, request, status, text};
 
 // A request that replaces another.
 
-/// What is known of a request before its handler: a value from `provide`, and one from a guard.
+/// The values that a handler takes: one from `provide`, and one from a guard.
 #[derive(Clone)]
 struct Database(&'static str);
 
@@ -29,7 +29,7 @@ struct User(&'static str);
 #[derive(Clone)]
 struct Own(u8);
 
-/// What a step provides that also replaces the request.
+/// The value that a step provides which also replaces the request.
 #[derive(Clone)]
 struct Extra(u8);
 
@@ -440,7 +440,7 @@ fn extractors_and_provided_values_come_before_next() {
         response.headers_mut().insert("x-by", HeaderValue::try_from(format!("{method} {db}"))?);
         Ok(response)
     }
-    /// Takes what another function provides, and provides another value.
+    /// Takes a value of another function, and provides one of its own.
     async fn double(extra: Provided<Extra>, next: NextWith<'_, (Own,)>) -> Response {
         next.run_with(Own(extra.0.0 * 2)).await
     }
@@ -589,13 +589,13 @@ fn any_of_a_list_may_answer() {
     }
 }
 
-// The rest of the chain does not run, or not to its end.
+// The rest of the chain does not run, or does not complete.
 
 async fn closed(_: Next<'_>) -> StatusCode {
     StatusCode::SERVICE_UNAVAILABLE
 }
 
-/// Makes the future of the rest, and never polls it.
+/// Creates the future of the rest, and never polls it.
 async fn not_polled(next: Next<'_>) -> StatusCode {
     drop(next.run());
     StatusCode::SERVICE_UNAVAILABLE
@@ -655,7 +655,7 @@ fn the_rest_does_not_run_if_next_is_dropped() {
     }
 }
 
-/// Counts the futures of the rest that were dropped before their end.
+/// Counts the futures of the rest that were dropped before they completed.
 #[derive(Clone, Default)]
 struct Drops(Arc<AtomicUsize>);
 
@@ -679,7 +679,7 @@ async fn hangs(Provided(drops): Provided<Drops>) {
     std::future::pending().await
 }
 
-/// Polls the rest once, drops it, and answers with how many of its futures are dropped by then.
+/// Polls the rest once, drops it, and answers with the number of its futures that were dropped.
 async fn gives_up<N: Endpoint>(next: Next<'_, N>) -> String {
     let drops = next.extensions().get::<Drops>().cloned().unwrap();
     assert!(next.run().now_or_never().is_none());

@@ -1,25 +1,25 @@
-//! What next-connect's own tests assert, as it is here: kept, or changed on purpose.
+//! The behaviour that next-connect's own tests assert, and whether this crate keeps it or changes it.
 //!
-//! | there | here |
+//! | next-connect | this crate |
 //! | --- | --- |
 //! | adding is chainable, keeps order, several functions in one registration | the type of the chain; `first_written_runs_first` |
-//! | an instance is a handler; `handler()` makes a function of it | `build()` makes a service |
+//! | an instance is a handler; `handler()` converts it to a function | `build()` makes a service |
 //! | `clone()` for reuse | a chain is a value; a function returns it, see [`a_function_that_returns_a_chain_makes_a_new_one_each_time`] |
-//! | patterns with regular expressions, optional parameters, a missing slash at the start | refused when built, with what to write instead: [`foreign_patterns_are_refused`] |
+//! | patterns with regular expressions, optional parameters, a missing slash at the start | an error when built, which states what to write instead: [`foreign_patterns_are_refused`] |
 //! | the literal text of a pattern may be a regular expression | literals are literal |
-//! | case is ignored | case counts |
+//! | paths are case-insensitive | paths are case-sensitive |
 //! | a trailing slash makes no difference | kept, and `strict_slash` |
 //! | a wrong method is 404 | 405 with `Allow` |
-//! | middleware alone is no match | kept |
+//! | middleware alone does not match | kept |
 //! | the last function that calls next is a 500 | `on_no_match` |
-//! | next twice runs another function | does not compile |
-//! | an error's message is the answer (v0) | never: a generic 500, as in v1 |
-//! | `onError` may resume the chain (v0) | it renders; nothing resumes |
-//! | the URL is rewritten under a mount (v0) | untouched, as in v1 |
-//! | a sub-router's `onError` is ignored | hooks are scoped, the innermost counts |
-//! | parameters set before win over captured ones | fresh for each request |
-//! | the 404 names method and URL | it names neither: nothing of the request is echoed |
-//! | `run` without an answer gives undefined | `into_layer` hands such a request to the service behind |
+//! | calling `next` twice runs another function | does not compile |
+//! | an error's message is the response (v0) | never: a generic 500, as in v1 |
+//! | `onError` may resume the chain (v0) | it renders the error, and can't resume the chain |
+//! | the URL is rewritten under a mount (v0) | unchanged, as in v1 |
+//! | a sub-router's `onError` is ignored | hooks are scoped, and the innermost one is used |
+//! | parameters set before take precedence over captured ones | new for each request |
+//! | the 404 names method and URL | it names neither: no part of the request is in it |
+//! | `run` without a response returns undefined | `into_layer` passes such a request to the inner service |
 //! | a response that was already sent, promises that never settle | a response is a value |
 
 use super::support::{Trace, answer, ask, header, now, request, status, text};

@@ -1,4 +1,4 @@
-//! What was wrong once.
+//! Tests of fixed bugs.
 
 use super::support::{Trace, answer, ask, header, now, request, status, text};
 use http::HeaderValue;
@@ -277,7 +277,7 @@ fn a_layer_and_a_service_see_the_matched_pattern_of_a_static_path() {
     async fn shows(path: Option<MatchedPath>) -> String {
         path.map(|path| path.as_str().to_owned()).unwrap_or_default()
     }
-    // What a layer finds, it tells the handler.
+    // A layer passes a value to the handler.
     #[derive(Clone)]
     struct Found(String);
     async fn tells(req: Request) -> String {
@@ -304,6 +304,6 @@ fn a_layer_and_a_service_see_the_matched_pattern_of_a_static_path() {
         .build();
     assert_eq!(answer(&service, "GET", "/static"), "200 /static");
     assert_eq!(answer(&service, "GET", "/foreign"), "200 /foreign");
-    // A chain inside another one has no path of its own here: it shows none, and not that of the outer one.
+    // The inner chain has no path here, so its matched path is `None`, and not the one of the outer chain.
     assert_eq!(answer(&service, "GET", "/chain"), "200");
 }

@@ -1,4 +1,4 @@
-//! Routing against a plain oracle: random tables, random paths.
+//! Routing compared with a simple reference implementation: random tables, random paths.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +16,7 @@ enum Segment {
     CatchAll,
 }
 
-/// A pattern, and the methods that it has handlers for. `None`: every method.
+/// A pattern, and the methods that have handlers. `None`: every method.
 type Table = BTreeMap<Vec<Segment>, BTreeSet<Option<usize>>>;
 
 fn literal() -> impl Strategy<Value = String> {
@@ -41,7 +41,7 @@ fn table() -> impl Strategy<Value = Table> {
     prop::collection::btree_map(pattern(), methods, 0..12)
 }
 
-/// Mostly paths that come near the patterns, with values that need encoding.
+/// Generates mostly paths that resemble the patterns, with values that need encoding.
 fn path() -> impl Strategy<Value = (Vec<String>, bool)> {
     let value = prop_oneof![4 => literal(), 1 => Just("a/b".to_owned()), 1 => Just("z".to_owned())];
     (prop::collection::vec(value, 0..5), any::<bool>())
@@ -104,7 +104,7 @@ proptest! {
     #[test]
     fn every_path_is_answered_as_the_oracle_says(table in table(), paths in prop::collection::vec(path(), 1..12), order in any::<u64>()) {
         let mut rows: Vec<_> = table.iter().collect();
-        // The order of writing must make no difference.
+        // The order of registration must not matter.
         rows.sort_by_key(|(pattern, _)| {
             pattern.iter().fold(order, |hash, segment| hash.wrapping_mul(31).rotate_left(7) ^ write_pattern(std::slice::from_ref(segment)).len() as u64)
         });

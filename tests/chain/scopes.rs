@@ -1,4 +1,4 @@
-//! No path reaches a service past the guard in front of it, however the service reads the path.
+//! No path bypasses the guard before a service, however the service parses the path.
 
 use std::convert::Infallible;
 
@@ -35,7 +35,7 @@ fn use_at_covers_each_path_that_a_service_could_take_for_one_under_the_prefix() 
         ("/t/1/admin", 403),
         ("/t/1/admin/", 403),
         ("/t/1/admin/s.txt", 403),
-        // The scope's own segments are not for the service.
+        // The service does not receive the segments of the scope.
         ("/t/.//admin/s.txt", 403),
         ("/t/%2e%2e//admin/s.txt", 403),
         ("/t/a%2Fb//admin/s.txt", 403),
@@ -79,7 +79,7 @@ fn use_at_covers_each_path_that_a_service_could_take_for_one_under_the_prefix() 
         ("/t/1/admin%23x", 403),
         ("/t/1/adm%09in", 403),
         ("/t/1/adm%0Ain", 403),
-        // Nothing of it is under the prefix to any reader.
+        // No parser takes any part of it to be under the prefix.
         ("/t/1", 200),
         ("/t/1/", 200),
         ("/t/1/x", 200),
@@ -222,11 +222,11 @@ fn a_guard_in_a_layer_covers_what_the_service_behind_could_read() {
         // A router behind the chain may nest a service at `/files`.
         ("/files/%2e%2e/admin", 403),
         ("/files//admin", 403),
-        // The chain itself would refuse what can't be decoded.
+        // The chain itself rejects an invalid encoding.
         ("/%zz/../admin", 403),
         ("/%ff/%2e%2e/admin", 403),
         ("/%zz/admin", 200),
-        // The layer leaves it to the service what is above its root.
+        // The layer leaves paths above the root to the service.
         ("/../x", 200),
         ("*", 200),
     ] {
@@ -279,7 +279,7 @@ fn a_prefix_is_compared_by_its_decoded_segments() {
 
 async fn deny_all() {}
 
-/// What a file server reads: decoded once, without empty and dot segments; it refuses to climb.
+/// The path as a file server reads it: decoded once, without empty and dot segments; an error if it leaves the root.
 fn file_server(path: &str) -> Option<Vec<String>> {
     let decoded = percent_decode(path.as_bytes()).decode_utf8().ok()?.into_owned();
     let segments: Vec<String> =
@@ -313,7 +313,7 @@ fn url_type(path: &str) -> Option<[Vec<String>; 2]> {
     Some([decoded.split('/').filter(|s| !s.is_empty()).map(str::to_owned).collect(), kept])
 }
 
-/// What each of the readers makes of a path. `Err`: one of them leaves the scope.
+/// The path as each parser reads it. `Err`: one of them leaves the scope.
 fn readings(path: &str) -> Result<Vec<Vec<String>>, String> {
     let left = || path.to_owned();
     let mut readings: Vec<Vec<String>> = file_server(path).into_iter().collect();
@@ -345,7 +345,7 @@ fn piece() -> impl Strategy<Value = String> {
             0 => format!("%{:02x}", character as u32),
             1 => format!("%{:02X}", character as u32),
             2 => format!("%25{:02x}", character as u32),
-            // A separator of the piece itself is a slash that a client hides.
+            // A separator in the piece is a slash that a client hides.
             _ if character == '/' => "%2f".to_owned(),
             _ => character.to_string(),
         };
@@ -368,7 +368,7 @@ proptest! {
         params in prop::collection::vec(piece(), 2),
         pieces in prop::collection::vec(piece(), 0..6),
     ) {
-        // The guard's prefix begins with the path of the service inside its scope.
+        // The guard's prefix starts with the path of the service in its scope.
         let inner = inside.strip_suffix('/').unwrap_or(inside);
         let service = Chain::new()
             .at(scope, |c| c.use_at(&format!("{inner}{prefix}"), deny).at(inside, |c| c.service("/", echo())))
@@ -395,7 +395,7 @@ proptest! {
     ) {
         let path = format!("/s/{}", names.join("/"));
         let expected = if begins_with(&names, prefix) { 403 } else { 200 };
-        // An encoded slash is a separator to some readers only.
+        // Only some parsers treat an encoded slash as a separator.
         prop_assume!(!(path.contains("%2F") && names.contains(&"admin".to_owned())));
         prop_assert_eq!(status(&guarded("/s", prefix), "GET", &path), expected, "{}", path);
     }

@@ -1,4 +1,4 @@
-//! The rulings of a chain, each as a fact.
+//! The behaviour of a chain, one fact per test.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -119,7 +119,7 @@ fn order_holds_across_the_seals_of_a_long_chain() {
     assert_eq!(t.take(), expected.join(" "));
 }
 
-// Matching comes first.
+// Matching precedes all steps.
 
 #[test]
 fn middleware_and_guards_do_not_run_where_nothing_matches() {
@@ -562,7 +562,7 @@ fn middleware_that_covers_nothing_is_refused() {
     covers(Chain::new().mount("/m", moved).try_build());
     let files = tower::service_fn(async |_: Request| Ok::<_, Infallible>(Response::default()));
     covers(Chain::new().use_at("/f/inner/x", pass).service("/f", files).try_build());
-    // The service behind a layer answers any path.
+    // The inner service of a layer answers any path.
     let _ = Chain::new().use_at("/a", pass).use_(pass).into_layer();
 }
 
@@ -850,7 +850,7 @@ fn a_panic_is_a_500_where_it_is_caught() {
     assert!(!text(response).contains("secret"));
 }
 
-// What is provided.
+// Provided values.
 
 #[derive(Clone, Debug, PartialEq)]
 struct User(String);

@@ -1,4 +1,4 @@
-//! What the modules of this test program share.
+//! Helpers for the modules of this test program.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use http_body_util::BodyExt;
 use tower_chain::{Body, ChainService, Endpoint, Middleware, Next, Request, Response};
 
-/// What the tagged steps of a chain have done, in order.
+/// Records the tagged steps of a chain, in the order in which they ran.
 #[derive(Clone, Default)]
 pub(crate) struct Trace(Arc<Mutex<Vec<String>>>);
 
@@ -17,17 +17,17 @@ impl Trace {
         self.0.lock().unwrap().push(what.into());
     }
 
-    /// What was noted since the last call, joined by blanks.
+    /// Returns the entries since the last call, joined by spaces.
     pub(crate) fn take(&self) -> String {
         std::mem::take(&mut *self.0.lock().unwrap()).join(" ")
     }
 
-    /// A middleware that notes `>name` on the way in and `<name` on the way out.
+    /// A middleware that records `>name` before the later steps and `<name` after them.
     pub(crate) fn tag(&self, name: &'static str) -> Tag {
         Tag { name, trace: self.clone() }
     }
 
-    /// A handler that notes its name and answers with it.
+    /// A handler that records its name and answers with it.
     pub(crate) fn handler(
         &self,
         name: &'static str,
@@ -64,7 +64,7 @@ pub(crate) fn request(method: &str, path: &str) -> Request {
     http::Request::builder().method(method).uri(path).body(Body::empty()).unwrap()
 }
 
-/// Runs a future that never waits.
+/// Runs a future that is ready at once.
 pub(crate) fn now<F: Future>(future: F) -> F::Output {
     let mut future = std::pin::pin!(future);
     match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
@@ -77,7 +77,7 @@ pub(crate) fn ask(service: &ChainService, method: &str, path: &str) -> Response 
     now(service.handle(request(method, path)))
 }
 
-/// Status and body of the answer, as in `200 hello`.
+/// Returns status and body of the response, such as `200 hello`.
 pub(crate) fn answer(service: &ChainService, method: &str, path: &str) -> String {
     let response = ask(service, method, path);
     let status = response.status().as_u16();

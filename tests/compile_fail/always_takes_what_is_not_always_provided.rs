@@ -1,4 +1,4 @@
-//! A step that always runs takes what only a matched request has.
+//! An `always` step takes a value that only matched requests have.
 
 use std::convert::Infallible;
 

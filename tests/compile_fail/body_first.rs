@@ -1,4 +1,4 @@
-//! What reads the body is not the last argument.
+//! The argument that reads the body is not the last one.
 
 use http::HeaderMap;
 use tower_chain::Chain;

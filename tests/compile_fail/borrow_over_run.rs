@@ -1,4 +1,4 @@
-//! Something of the request is still borrowed when the request is passed on.
+//! A part of the request is still borrowed when the request is passed on.
 
 use tower_chain::{Next, Response};
 

@@ -1,4 +1,4 @@
-//! A function returns a chain by its bare name.
+//! A function returns `Chain` without its type parameters.
 
 use tower_chain::Chain;
 

@@ -1,4 +1,4 @@
-//! Claims that no `Jwt` before the handler provides.
+//! A handler takes claims without a `Jwt` before it.
 
 use tower_chain::{Chain, Claims};
 

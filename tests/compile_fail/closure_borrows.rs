@@ -1,4 +1,4 @@
-//! A closure that borrows what it captures.
+//! A closure borrows the variable that it captures.
 
 use tower_chain::Chain;
 

@@ -1,4 +1,4 @@
-//! Middleware that is a closure and captures something.
+//! Middleware is a closure that captures a variable.
 
 use tower_chain::{Chain, Next};
 

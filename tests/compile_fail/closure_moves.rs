@@ -1,4 +1,4 @@
-//! An async closure that owns what it captures.
+//! An async closure captures by move.
 
 use tower_chain::Chain;
 

@@ -1,4 +1,4 @@
-//! An error that is no response.
+//! The error type does not implement `IntoResponse`.
 
 use tower_chain::{Chain, handler_fn};
 

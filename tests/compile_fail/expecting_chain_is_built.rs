@@ -1,4 +1,4 @@
-//! A chain that expects something can be mounted, not built.
+//! A chain that expects a value is built, not mounted.
 
 use tower_chain::{Chain, Provided};
 

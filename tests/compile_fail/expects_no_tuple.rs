@@ -1,4 +1,4 @@
-//! What a chain expects is not written as a tuple.
+//! The types that a chain expects are not a tuple.
 
 use tower_chain::Chain;
 

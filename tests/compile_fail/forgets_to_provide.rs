@@ -1,4 +1,4 @@
-//! A middleware forgets the value that it provides.
+//! Middleware that provides a value calls `run` without it.
 
 use tower_chain::{Endpoint, Middleware, Next, Response};
 

@@ -1,4 +1,4 @@
-//! A guard whose value can't be cloned.
+//! The value of a guard does not implement `Clone`.
 
 use tower_chain::{Chain, Error};
 

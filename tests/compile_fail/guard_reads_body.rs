@@ -1,4 +1,4 @@
-//! A guard can't read the body: the handler needs it.
+//! A guard reads the body, which is left for the handler.
 
 use tower_chain::{Chain, Error};
 

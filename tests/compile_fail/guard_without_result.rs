@@ -1,4 +1,4 @@
-//! A guard that can't refuse.
+//! A guard does not return a `Result`.
 
 use tower_chain::Chain;
 

@@ -1,4 +1,4 @@
-//! A handler stands where middleware belongs.
+//! A handler is passed to `use_`.
 
 use tower_chain::{Chain, from_fn};
 

@@ -1,4 +1,4 @@
-//! A handler is called where it should be named.
+//! A handler is called instead of being passed.
 
 use tower_chain::Chain;
 

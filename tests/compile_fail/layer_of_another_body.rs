@@ -1,4 +1,4 @@
-//! A layer that makes something else of the body than a body.
+//! A layer returns a response whose body does not implement `http_body::Body`.
 
 use tower_chain::{Body, Chain};
 use tower_http::map_response_body::MapResponseBodyLayer;

@@ -1,4 +1,4 @@
-//! A lock is held over an await.
+//! A lock guard is held across an `.await`.
 
 use std::sync::{Arc, Mutex};
 

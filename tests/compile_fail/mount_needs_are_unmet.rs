@@ -1,4 +1,4 @@
-//! A mounted chain expects what the chain around it does not provide.
+//! A mounted chain expects a value that the outer chain does not provide.
 
 use tower_chain::{Chain, Provided, Sealed};
 

@@ -1,4 +1,4 @@
-//! A chain made elsewhere takes what only the chain around it provides, and does not say so.
+//! A chain to be mounted takes a value of the outer chain without declaring it.
 
 use tower_chain::{Chain, Provided};
 

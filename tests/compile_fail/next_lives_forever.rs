@@ -1,4 +1,4 @@
-//! `Next` is given a lifetime of its own.
+//! `Next` has the lifetime `'static`.
 
 use tower_chain::{Chain, Next, Response};
 

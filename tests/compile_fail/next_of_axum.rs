@@ -1,4 +1,4 @@
-//! `Next` is that of axum.
+//! `Next` is the type of axum.
 
 use axum::middleware::Next;
 use tower_chain::{Chain, Request, Response, from_fn};

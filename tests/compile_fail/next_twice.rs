@@ -1,4 +1,4 @@
-//! `next` runs at most once.
+//! `next.run` is called twice.
 
 use tower_chain::{Chain, Next, Response};
 

@@ -1,4 +1,4 @@
-//! What a function provides is not written as a tuple.
+//! The types that a function provides are not a tuple.
 
 use tower_chain::{Chain, NextWith, Response};
 

@@ -1,4 +1,4 @@
-//! A middleware provides a value, and its `Next` doesn't name it.
+//! Middleware provides a value, but its `Next` doesn't name the type.
 
 use tower_chain::{Endpoint, Middleware, Next, Response};
 

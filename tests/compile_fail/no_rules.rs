@@ -1,4 +1,4 @@
-//! `Valid` input of a type without rules.
+//! `Valid` has a type that does not implement `Validate`.
 
 use serde::Deserialize;
 use tower_chain::{Chain, Json, Valid, handler_fn};

@@ -1,4 +1,4 @@
-//! Something that is no middleware at all.
+//! A type that is not middleware is passed to `use_`.
 
 use tower_chain::Chain;
 

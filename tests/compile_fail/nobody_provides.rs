@@ -1,4 +1,4 @@
-//! A handler that takes what no step before it provides.
+//! A handler takes a value that no earlier step provides.
 
 use tower_chain::{Chain, Provided};
 

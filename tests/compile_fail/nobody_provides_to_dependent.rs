@@ -1,4 +1,4 @@
-//! A middleware that depends on a value, and no step before it provides it.
+//! Middleware depends on a value that no earlier step provides.
 
 use tower_chain::chain::Dependent;
 use tower_chain::{BoxMiddleware, Chain, MiddlewareExt, Next, Provided, Response, from_fn};

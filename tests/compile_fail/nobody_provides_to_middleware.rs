@@ -1,4 +1,4 @@
-//! A middleware that takes what no step before it provides.
+//! Middleware takes a value that no earlier step provides.
 
 use tower_chain::{Chain, Next, Provided, Response};
 

@@ -1,4 +1,4 @@
-//! A handler whose result is no response.
+//! The result of a handler does not implement `IntoResponse`.
 
 use tower_chain::Chain;
 

@@ -1,4 +1,4 @@
-//! An argument that is neither an extractor nor provided.
+//! An argument is neither an extractor nor a provided value.
 
 use tower_chain::Chain;
 

@@ -1,4 +1,4 @@
-//! JSON of a type that can't be read from it.
+//! `Json` as an argument, with a type that does not implement `Deserialize`.
 
 use tower_chain::{Chain, Json, handler_fn};
 

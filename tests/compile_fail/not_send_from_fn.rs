@@ -1,4 +1,4 @@
-//! The one-kind forms name the true cause.
+//! `from_fn` and `handler_fn` report the type that isn't `Send`.
 
 use std::rc::Rc;
 

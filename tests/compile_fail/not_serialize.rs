@@ -1,4 +1,4 @@
-//! JSON of a type that can't be written as it.
+//! `Json` as the result, with a type that does not implement `Serialize`.
 
 use tower_chain::{Chain, Json, handler_fn};
 

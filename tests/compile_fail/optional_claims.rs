@@ -1,4 +1,4 @@
-//! Claims behind a `Jwt` that lets requests without a token pass.
+//! A handler takes claims after `Jwt::optional`.
 
 use tower_chain::middleware::jwt::JwtError;
 use tower_chain::{Chain, Claims, Jwt};

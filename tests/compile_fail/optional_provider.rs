@@ -1,4 +1,4 @@
-//! Middleware that may be absent can't promise anything.
+//! Optional middleware provides a value.
 
 use tower_chain::{Chain, Endpoint, Middleware, Next, Response};
 

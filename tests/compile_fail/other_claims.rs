@@ -1,4 +1,4 @@
-//! Claims of another type than the `Jwt` before the handler provides.
+//! A handler takes claims of another type than the `Jwt` before it provides.
 
 use tower_chain::middleware::jwt::JwtError;
 use tower_chain::{Chain, Claims, Jwt};

@@ -1,4 +1,4 @@
-//! What a middleware provides is not written as a tuple.
+//! The types that middleware provides are not a tuple.
 
 use tower_chain::{Endpoint, Middleware, Next, Response};
 

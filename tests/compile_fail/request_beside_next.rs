@@ -1,4 +1,4 @@
-//! `Request` is taken beside `Next`, which holds it.
+//! Middleware takes a `Request` as well as `Next`, which holds it.
 
 use tower_chain::{Chain, Next, Request, Response, from_fn};
 

@@ -1,4 +1,4 @@
-//! A role is required of nobody: no authentication stands before.
+//! `Require` has no authentication before it.
 
 use tower_chain::grants::Grants;
 use tower_chain::{Chain, Require};

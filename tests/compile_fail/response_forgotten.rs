@@ -1,4 +1,4 @@
-//! A middleware keeps the response.
+//! Middleware does not return the response.
 
 use tower_chain::{Next, Response};
 

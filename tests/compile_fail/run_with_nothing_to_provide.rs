@@ -1,4 +1,4 @@
-//! A function passes on a value, and its `Next` provides none.
+//! A function provides a value, but takes `Next` instead of `NextWith`.
 
 use tower_chain::{Next, Response};
 

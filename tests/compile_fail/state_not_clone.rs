@@ -1,4 +1,4 @@
-//! State that can't be cloned.
+//! State does not implement `Clone`.
 
 use tower_chain::Chain;
 

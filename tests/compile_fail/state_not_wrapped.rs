@@ -1,4 +1,4 @@
-//! State is taken as it is, not as `Provided`.
+//! State is taken without `Provided`.
 
 use tower_chain::{Chain, handler_fn};
 

@@ -1,4 +1,4 @@
-//! State is taken as axum does.
+//! State is taken with axum's `State`.
 
 use axum::extract::State;
 use tower_chain::{Chain, handler_fn};

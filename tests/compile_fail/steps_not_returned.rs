@@ -1,4 +1,4 @@
-//! The steps of a path are not given back.
+//! The closure of `at` does not return the chain.
 
 use tower_chain::Chain;
 

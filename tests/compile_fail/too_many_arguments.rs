@@ -1,4 +1,4 @@
-//! A handler of thirteen arguments.
+//! A handler with thirteen arguments.
 
 use http::{HeaderMap as H, Method as M};
 use tower_chain::Chain;

@@ -1,4 +1,4 @@
-//! The matrix of answers.
+//! The matrix of responses.
 
 use std::fmt;
 use std::time::Duration;
@@ -87,14 +87,14 @@ async fn each_answer_is_what_it_says() {
         row("GET", "/json/null", 200).answer("null").field(kind, "application/json"),
         row("GET", "/json/text", 200).answer("\"str\"").field(kind, "application/json"),
         row("GET", "/json/true", 201).answer("true").field(kind, "application/json"),
-        // A content type of its own is kept; Next puts that of JSON in its place.
+        // An explicit content type is kept; Next replaces it with that of JSON.
         row("GET", "/json/problem", 200)
             .answer("{\"a\":1}")
             .field(kind, "application/problem+json"),
         row("GET", "/text", 200).answer("text").field(kind, "text/plain; charset=utf-8"),
         row("GET", "/bytes", 200).answer("\u{1}").field(kind, "application/octet-stream"),
         row("GET", "/nothing", 204).answer("").field(kind, "").field("content-length", ""),
-        // Nothing, and no type: `undefined` in JavaScript.
+        // No body and no type: `undefined` in JavaScript.
         row("GET", "/unit", 200).answer("").field(kind, ""),
         row("GET", "/nothing/text", 204).answer("").field(kind, "").field("content-length", ""),
         row("GET", "/same", 304)
@@ -126,12 +126,12 @@ async fn each_answer_is_what_it_says() {
         row("GET", "/tagged", 200).answer("1").field("etag", tag),
         row("GET", "/tagged", 304).header("if-none-match", tag).answer("").field(kind, ""),
         row("HEAD", "/tagged", 304).header("if-none-match", "*").answer("").field("etag", tag),
-        // Next sends the whole again. `no-cache` is an order to caches (RFC 9111, 5.2.1.4).
+        // Next sends the whole body again. `no-cache` is a directive for caches (RFC 9111, 5.2.1.4).
         row("GET", "/tagged", 304)
             .header("if-none-match", tag)
             .header("cache-control", "no-cache")
             .answer(""),
-        // Next answers 304 to any method and status.
+        // Next answers 304 for any method and status.
         row("POST", "/tagged", 200).header("if-none-match", tag).answer("1").field("etag", ""),
         row("GET", "/tagged/error", 404).header("if-none-match", "*").answer("..Nothing here"),
     ];

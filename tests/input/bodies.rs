@@ -1,4 +1,4 @@
-//! The matrix of bodies: what Next.js makes of each, and what is made of it here.
+//! The matrix of bodies: how Next.js and this crate parse each of them.
 
 use http_body_util::BodyExt;
 use serde_json::Value;
@@ -60,10 +60,10 @@ async fn each_body_is_read_or_refused() {
     let text = |length: usize| format!("\"{}\"", "a".repeat(length - 2));
     let form = "application/x-www-form-urlencoded";
     let rows = vec![
-        // No content type and no body: nothing, where nothing is allowed. Next: an empty text.
+        // No content type and no body: absent, if that is allowed. Next: an empty string.
         row("POST", "/maybe", 200).answer("none"),
         row("POST", "/json", 415).field("accept", "application/json"),
-        // Next makes an object of an empty text; it is no JSON.
+        // Next parses an empty text as an object, although it is not valid JSON.
         json("", 400).answer("..empty"),
         json(" ", 400).answer("..empty"),
         json(r#"{"a":"CANARY"#, 400).answer("..ends too early"),
@@ -79,10 +79,10 @@ async fn each_body_is_read_or_refused() {
         row("POST", "/json", 200).kind("application/problem+json").body("1").answer("1"),
         row("POST", "/json", 415).kind("text/plain").body("1"),
         row("POST", "/json", 415).kind("no media type").body("1"),
-        // Next transcodes; UTF-8 is all that JSON knows (RFC 8259, 8.1).
+        // Next transcodes; JSON allows only UTF-8 (RFC 8259, 8.1).
         row("POST", "/json", 415).kind("application/json; charset=iso-8859-1").body("1"),
         row("POST", "/json", 415).kind("application/json; charset=x-unknown").body("1"),
-        // Next puts U+FFFD there.
+        // Next substitutes U+FFFD.
         json(b"\"\xff\"", 400),
         json(b"\xef\xbb\xbf1", 200).answer("1"),
         json(b"\x1f\x8b\x08\x00", 400).header("content-encoding", "gzip"),
@@ -93,7 +93,7 @@ async fn each_body_is_read_or_refused() {
         // Every method may have a body.
         row("DELETE", "/json", 200).kind("application/json").body("1").answer("1"),
         row("GET", "/maybe", 200).answer("none"),
-        // Pairs: repeated names, and brackets are letters.
+        // Pairs: names may repeat, and brackets have no meaning.
         row("POST", "/form", 200)
             .kind(form)
             .body("a=1&a=2&b[c]=%26+x")
@@ -111,13 +111,13 @@ async fn each_body_is_read_or_refused() {
         row("POST", "/string", 400).body(b"\xff").answer("..not UTF-8"),
         row("POST", "/string", 413).body(vec![b'a'; (2 << 20) + 1]).chunked().answer("..too large"),
         row("POST", "/bytes", 200).body("x").answer("x").field("content-type", "application/octet-stream"),
-        // Next damages what is binary here.
+        // Next corrupts binary data here.
         row("POST", "/upload", 200)
             .kind("multipart/form-data; boundary=X")
             .body(b"--X\r\ncontent-disposition: form-data; name=\"f\"; filename=\"a\"\r\n\r\n\xff\x00\r\n--X--\r\n")
             .answer(r#"f=b"\xff\0""#),
         row("POST", "/upload", 415).kind("application/json").body("{}"),
-        // A limit of its own, and none.
+        // A limit for this route, and no limit.
         row("POST", "/large", 200).body(vec![0; 2 << 20]).answer("2097152"),
         row("POST", "/large", 413).body(vec![0; (2 << 20) + 1]),
         row("POST", "/large", 413).body(vec![0; (2 << 20) + 1]).chunked(),
@@ -126,7 +126,7 @@ async fn each_body_is_read_or_refused() {
     run(chain(), rows).await;
 }
 
-/// A body that grows when it is unpacked is measured unpacked.
+/// The limit applies to the decompressed size of a body.
 #[tokio::test]
 async fn the_limit_holds_for_what_is_unpacked() {
     let packed = |text: String| async {

@@ -1,4 +1,4 @@
-//! What goes in and what comes out, in process and over TCP: the two must be equal.
+//! Requests and their responses, in process and over TCP. Both must be equal.
 
 #![cfg(all(
     feature = "cookies",
@@ -34,7 +34,7 @@ use http_body_util::BodyExt;
 use tokio::sync::oneshot;
 use tower_chain::{Body, ChainService, Server};
 
-/// A request, and what it is answered with.
+/// A request and its expected response.
 struct Row {
     method: &'static str,
     path: String,
@@ -43,9 +43,9 @@ struct Row {
     /// Sent without a length.
     chunked: bool,
     status: u16,
-    /// What the body is, or what stands in it after `..`.
+    /// The body, or after `..` a part of it.
     answer: String,
-    /// A field and its value; an empty value: the field is absent.
+    /// A header field and its value. An empty value means that the field is absent.
     fields: Vec<(&'static str, String)>,
 }
 
@@ -112,7 +112,7 @@ impl Row {
     }
 }
 
-/// Sends each request into the chain, then each over a socket.
+/// Sends each request to the chain in process, then over a socket.
 async fn run(chain: ChainService, rows: Vec<Row>) {
     for row in &rows {
         let mut req = Request::builder().method(row.method).uri(&row.path);

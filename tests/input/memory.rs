@@ -1,4 +1,4 @@
-//! How much memory the validation of the worst input takes, and that it does not block the reactor.
+//! The memory that validating the worst input takes. Validation must not block the async executor.
 
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
@@ -22,10 +22,10 @@ use validator::{Validate as _, ValidationError};
 
 use crate::chunks;
 
-/// The default limit of a body.
+/// The default limit for a body.
 const MIB: usize = 1 << 20;
 
-/// Peak of the allocations of one request. A process has its own memory beside it, so less than the 32 MiB that it may grow to.
+/// Peak of the allocations of one request. It is less than the 32 MiB that the process may grow by, because the process has other memory too.
 const MOST: u64 = 26 << 20;
 
 #[derive(Clone, Default, Deserialize, validator::Validate, garde::Validate, serde::Serialize)]
@@ -155,7 +155,7 @@ struct Words {
     a: Vec<String>,
 }
 
-/// Runs a future without a runtime, on this thread, whose allocations are counted.
+/// Runs a future without a runtime on this thread, to count its allocations.
 fn block_on<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     let mut cx = Context::from_waker(Waker::noop());
@@ -175,7 +175,7 @@ fn leak(body: String) -> &'static [u8] {
     Box::leak(body.into_bytes().into_boxed_slice())
 }
 
-/// A list of so many of these as fit into a body.
+/// A list of as many of these as fit into a body.
 fn list(prefix: &str, item: &str, suffix: &str) -> String {
     let count = (MIB - prefix.len() - suffix.len() - item.len()) / (item.len() + 1);
     format!("{prefix}{}{item}{suffix}", format!("{item},").repeat(count))
@@ -285,7 +285,7 @@ fn the_worst_body_takes_less_than_32_mib() {
         assert!(body.len() <= MIB && body.len() > MIB / 2, "{path} {}", body.len());
         let start = body.get(..40).unwrap_or_default().to_owned();
         let body = leak(body);
-        // The counter sees this thread alone.
+        // The counter counts only this thread.
         let send = || {
             let mut req = request(path, kind, body);
             if kind == form {
@@ -300,7 +300,7 @@ fn the_worst_body_takes_less_than_32_mib() {
     }
 }
 
-/// An input of one kind: what is before, in, and after its items, the values of the empty input, and those of an item.
+/// An input of one kind: its text before the items, of an item, and after them; the number of values without items, and in each item.
 type Case = (&'static str, String, &'static str, String, usize, usize);
 
 #[test]
@@ -420,7 +420,7 @@ async fn values_are_counted_as_the_setting_says() {
             let status = if status == 413 { 414 } else { status };
             assert_eq!(send(&few, req).await.0, status, "{engine} {pairs}");
         }
-        // All errors are found as long as the input is within the bound.
+        // All errors are reported if the input is within the limit.
         let (status, body) =
             send(&default, request(&format!("{engine}/list"), json, list(6_000))).await;
         assert_eq!(status, 422);
@@ -482,7 +482,7 @@ async fn long_input_does_not_block_the_reactor() {
             sender.send(()).unwrap();
         });
         started.send(()).unwrap();
-        // Polled first: on the reactor's thread the rule would wait in vain.
+        // Polled first: if the rule ran on the executor's thread, it would never get the message.
         let (status, _) = send(&chain, request(path, "application/json", body)).await;
         assert_eq!(status, 200, "{path}");
     }

@@ -1,6 +1,6 @@
-//! What Next.js tests of its API routes, one by one: where it is tested here, or why it isn't.
+//! The tests of Next.js for API routes, and where this crate tests the same behaviour, or why it doesn't.
 //!
-//! | Next.js | here |
+//! | Next.js | this crate |
 //! | --- | --- |
 //! | `.json` stays in a dynamic segment | `routes` |
 //! | a route proxies to its own server | below |
@@ -11,32 +11,32 @@
 //! | a handler's own 500 with JSON stays | below |
 //! | a throw, now or later, is a 500 without its message | `answers`: `?`, and a panic |
 //! | JSON with charset, and a list at the top | `bodies` |
-//! | an empty JSON body is `{}` | it is a 400: an empty text is no JSON, and `Option<Json<T>>` takes none |
-//! | JSON of true, null and text; `undefined` is an empty text | `answers`; `()` is an empty body |
-//! | invalid JSON is a 400 that says so | `bodies`; in the body, since HTTP/2 has no reason phrases |
+//! | an empty JSON body is `{}` | a 400, because an empty text is not valid JSON; `Option<Json<T>>` accepts an absent body |
+//! | JSON of true, null and text; `undefined` is an empty string | `answers`; `()` is an empty body |
+//! | invalid JSON is a 400 with the reason | `bodies`; in the body, because HTTP/2 has no reason phrases |
 //! | over 1 MiB is a 413 that names the limit; a larger limit lets it through | `bodies` |
-//! | ETag, and 304 when it comes back | `answers`; for GET and HEAD with 200 alone |
-//! | a form with odd casing of its type | `bodies` |
+//! | ETag, and 304 if the client sends it | `answers`; only for GET and HEAD with 200 |
+//! | a form with a mixed-case content type | `bodies` |
 //! | parser off: the handler reads the stream; a setting that leaves it on | `bodies`, `/raw` and `/large` |
 //! | wrong arguments of a redirect | do not compile |
 //! | redirect 307, 301, and a client that follows | `answers`, below; without the target as the body |
 //! | query: none, one, several | `bodies`, below |
 //! | cookies: none, trailing `;` | `answers` |
-//! | POST to a page; POST to a route with a query gets JSON | there are no pages; below |
+//! | POST to a page; POST to a route with a query gets JSON | pages don't exist in this crate; below |
 //! | parameter in the query, and merged with it | `routes` |
 //! | static before dynamic | `routes` |
 //! | nested parameters; a partial match is a 404 | `routes` |
 //! | a child process in a handler | below |
-//! | a nullable payload is an empty text | `answers`, `/unit` |
-//! | more than 4 MiB warns, once or in pieces, and is sent; another threshold; none | `BodyLimit::warn_response_above`, tested there |
-//! | client bundle, manifest, static export | no such things |
+//! | a nullable payload is an empty string | `answers`, `/unit` |
+//! | more than 4 MiB logs a warning, in one piece or several, and is sent; another threshold; none | `BodyLimit::warn_response_above`, tested there |
+//! | client bundle, manifest, static export | not applicable |
 //! | a warning where a handler sends nothing, and `externalResolver` | does not compile: a handler returns its response |
-//! | a body that was parsed already | `others`: a middleware reads it and puts it back |
+//! | a body that was parsed already | `others`: middleware reads and restores it |
 //! | catch-all: list; optional: nothing at its root; slash at the end | `routes`; without a redirect |
 //! | an edge route reads text | `bodies`, `/text` |
-//! | a client that leaves cancels the stream: progressing, stalled, not begun | below |
+//! | a client that disconnects cancels the stream: in progress, stalled, not started | below |
 //! | middleware reads JSON, text, form and multipart, and the route still answers | below |
-//! | order of routes, mistakes found when built | `routes` |
+//! | order of routes, errors when built | `routes` |
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -96,7 +96,7 @@ async fn middleware_may_read_a_body_of_any_type() {
         })
         .at("/upload", |c| c.post(first))
         .build();
-    // More than one frame of HTTP.
+    // More than one HTTP frame.
     let long = "a".repeat(100_000);
     let part = "--X\r\ncontent-disposition: form-data; name=\"a\"\r\n\r\n";
     let rows = [
@@ -160,7 +160,7 @@ async fn a_route_may_ask_its_own_server_and_a_client_follows_a_redirect() {
     running.abort();
 }
 
-/// Says when it is dropped.
+/// Sends a message when it is dropped.
 struct Guard(Option<oneshot::Sender<()>>);
 
 impl Drop for Guard {
@@ -247,7 +247,7 @@ async fn a_stream_that_fails_is_cut_off_and_nothing_is_appended() {
     // The connection ends, with or without a reset.
     let _ = client.read_to_end(&mut all).await;
     let text = String::from_utf8(all).unwrap();
-    // The last chunk, of length zero, is missing: the client knows that it has not all.
+    // The last chunk, of length zero, is missing: the client can detect that the body is incomplete.
     assert!(!text.contains("\r\n0\r\n") && !text.contains("CANARY"), "{text}");
     assert!(!text.contains("problem") && !text.contains("Internal"), "{text}");
     running.abort();

@@ -1,4 +1,4 @@
-//! Against what others made: browsers' reading of URLs, axum's reading of JSON, axum's handlers.
+//! Comparison with other implementations: URL parsing of browsers, axum's JSON parsing, axum's handlers.
 
 use axum::routing::{get, post};
 use axum_core::extract::FromRequest;
@@ -24,7 +24,7 @@ struct Item {
 }
 
 proptest! {
-    /// `Url` joins as browsers do (WHATWG URL).
+    /// `Url` resolves references like browsers (WHATWG URL).
     #[test]
     fn a_redirect_never_leaves_the_origin(target in r"[/\\:@?#.%\t\r\n a-bE2F0é-]{0,12}|(https?|javascript|//|/\\|\\/):?[/\\]{0,3}[a-b.@:]{0,8}") {
         let response = Redirect::to(&*target).into_response();
@@ -67,7 +67,7 @@ proptest! {
         }
     }
 
-    /// Whatever comes in, validation answers, and in the same way each time.
+    /// Validation returns a response for any input, and the same one each time.
     #[test]
     fn refusals_are_the_same_each_time(text in r#"\{("(n|list|x)":(0|7|\[("a"|\[\])?\]|\{"n":0\}|"s"),?){0,3}"n":0\}"#) {
         let answer = || {
@@ -119,7 +119,7 @@ async fn the_extractors_work_in_axum_and_axums_work_here() {
     }
 }
 
-/// A webhook: the middleware reads the body to check it, and the handler gets it all the same.
+/// A webhook: the middleware reads the body to check it, and the handler still receives it.
 #[tokio::test]
 async fn a_middleware_may_read_the_body() {
     async fn signed(

@@ -1,4 +1,4 @@
-//! The matrix of routes, as far as parameters go.
+//! The matrix of routes, for parameters.
 
 use serde::Deserialize;
 use tower_chain::extract::Params;
@@ -43,7 +43,7 @@ async fn each_path_gives_its_parameters() {
     let rows = vec![
         row("GET", "/posts/new", 200).answer("static"),
         row("GET", "/posts/a.json", 200).answer("a.json "),
-        // The parameter hides what the query has under its name.
+        // The parameter replaces a query parameter of the same name.
         row("GET", "/posts/a?post=b&tag=1&tag=2", 200).answer("a 1,2"),
         row("GET", "/posts/a%2Fb", 200).answer("a/b "),
         row("GET", "/posts/a+b%20c%26d", 200).answer("a+b c&d "),
@@ -56,9 +56,9 @@ async fn each_path_gives_its_parameters() {
         // A slash at the end is the same route, without a redirect.
         row("GET", "/docs/", 200).answer("/docs None"),
         row("GET", "/docs/a/b/", 200).answer(r#"/docs/{*path} Some(["a", "b"])"#),
-        // Two slashes have an empty segment between them; no redirect hides it.
+        // Two slashes enclose an empty segment. The chain does not redirect to hide it.
         row("GET", "/docs/a//b", 200).answer(r#"/docs/{*path} Some(["a", "", "b"])"#),
-        // A required catch-all takes no empty rest: the parameter beside it does.
+        // A required catch-all does not match an empty rest; the parameter does.
         row("GET", "/fallback/req", 200).answer("post req"),
         row("GET", "/fallback/req/a", 200).answer(r#"rest ["a"]"#),
         row("GET", "/users/1/posts/x", 200).answer("1 x"),
@@ -71,7 +71,7 @@ async fn each_path_gives_its_parameters() {
     run(chain(), rows).await;
 }
 
-/// What Next.js finds when it builds is found here, too.
+/// Errors that Next.js reports when it builds are also errors here.
 #[test]
 fn mistakes_in_patterns_are_found_when_built() {
     async fn first() {}
@@ -87,20 +87,20 @@ fn mistakes_in_patterns_are_found_when_built() {
         ("/a/{*x}/b", "/b", true),
         // A folder's index, and a file of its name; the root of an optional catch-all, and an index.
         ("/a", "/a/", true),
-        // Stray and doubled brackets, dots in the wrong place.
+        // Unmatched and doubled brackets, misplaced dots.
         ("/a/{x", "/b", true),
         ("/a/x}", "/b", true),
         ("/a/{}", "/b", true),
         ("/a/{*}", "/b", true),
         ("/a/{x*}", "/b", true),
         ("a", "/b", true),
-        // Together these are fine.
+        // These are valid together.
         ("/a/{x}/b", "/a/{y}/c", false),
         ("/a/{x}", "/a/{*y}", false),
         ("/a", "/a/{*y}", false),
         ("/a/b", "/a/{x}", false),
         ("/a/{x}", "/a/{x}/b", false),
-        // A sign like any other.
+        // An ordinary character.
         ("/a/…x", "/a/[x]", false),
     ] {
         let built = Chain::new().at(one, |c| c.get(first)).at(two, |c| c.get(second)).try_build();

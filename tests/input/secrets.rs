@@ -1,4 +1,4 @@
-//! What is planted in a request is found neither in the answer nor in the log.
+//! Marked values in a request appear neither in the response nor in the log.
 
 use ::garde::Validate as _;
 use serde::Deserialize;
@@ -43,7 +43,7 @@ async fn parts(mut form: Multipart) -> Result<SignUp, Error> {
     Ok(found)
 }
 
-/// The same chain for either engine.
+/// The same chain for both validation crates.
 macro_rules! chain {
     ($engine:ident) => {
         Chain::new()
@@ -65,8 +65,8 @@ macro_rules! chain {
     };
 }
 
-/// A password that breaks a rule, what it must match, and secrets where something else belongs: in place of a number, as a name, in a
-/// text that can't be read.
+/// A password that breaks a rule, the value that it must match, and secrets in the wrong position: in place of a number, as a name, in a
+/// text that can't be parsed.
 fn rows() -> Vec<Row> {
     let json =
         |status, body: &str| row("POST", "/json", status).kind("application/json").body(body);
@@ -126,7 +126,7 @@ async fn nothing_is_told(chain: ChainService) {
     run(chain, rows()).await;
     tracing::error!("the log is on");
     let log = log.text();
-    // The log of this crate: clients and servers that others made log what goes over the wire.
+    // Only the log of this crate: other clients and servers log the bytes on the wire.
     let ours: Vec<&str> = log
         .lines()
         .filter(|line| line.contains(" tower_chain") || line.contains(" input:"))
@@ -142,7 +142,7 @@ async fn validator_tells_no_secret() {
 
 #[tokio::test]
 async fn garde_tells_no_secret() {
-    // The rules do hold.
+    // The rules are applied.
     assert!(SignUp::default().validate().is_err());
     nothing_is_told(chain!(Garde)).await;
 }

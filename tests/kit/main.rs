@@ -1,4 +1,4 @@
-//! The kit itself: the same cases in process and over TCP give equal results, for a chain and for an axum `Router`.
+//! The test client itself: the same cases in process and over TCP give equal results, for a chain and for an axum `Router`.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
 
@@ -58,7 +58,7 @@ async fn echo(req: Request) -> Response {
 
 async fn cut_off() -> Body {
     let chunks = [Ok("some"), Err(std::io::Error::other("the disk is gone"))];
-    // Let the first piece out before the end.
+    // Sends the first chunk before the end.
     Body::from_stream(stream::iter(chunks).then(async |chunk| {
         if chunk.is_err() {
             tokio::task::yield_now().await;
@@ -140,7 +140,7 @@ fn router() -> Router {
         .layer(DefaultBodyLimit::max(1000))
 }
 
-/// Requests of every kind that the kit makes.
+/// Requests of every kind that the client sends.
 fn cases(c: &TestClient) -> Vec<TestRequest> {
     let form = TestForm::new().text("a", "1").file("b", "c.txt", "text/plain", "content");
     vec![
@@ -193,7 +193,7 @@ fn cases(c: &TestClient) -> Vec<TestRequest> {
     ]
 }
 
-/// Everything that a test can see of a response.
+/// All parts of a response that a test can inspect.
 async fn outcome(request: TestRequest) -> String {
     match request.try_send().await {
         Ok(response) => {
@@ -349,7 +349,7 @@ async fn a_stream_is_read_piece_by_piece_and_dropped() {
         assert_eq!(stream.chunk().await, Some(Ok(Bytes::from("first"))));
         drop(stream);
     }
-    // The channel closes once the service and all of its bodies are gone.
+    // The channel closes when the service and all of its bodies are dropped.
     drop(clients);
     assert_eq!(was_dropped.recv().await, None);
 }

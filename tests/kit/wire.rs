@@ -1,4 +1,4 @@
-//! What needs a connection: HTTP/2, trailers, upgrades; and exchanges as stable texts.
+//! Features that need a connection: HTTP/2, trailers, upgrades; and snapshots of exchanges.
 
 use axum::extract::ws::{Message, WebSocketUpgrade};
 use futures_util::SinkExt;
@@ -14,7 +14,7 @@ async fn over_all(service: ChainService) -> [TestClient; 3] {
     [client.clone(), client.clone().over_tcp().await, client.over_http2().await]
 }
 
-/// Removes what differs on HTTP/2: the echo shows an absolute URI, no `Host`, and no chunks.
+/// Removes the differences on HTTP/2, where the echo shows an absolute URI, no `Host`, and no chunks.
 fn without_framing(outcome: &str) -> String {
     outcome
         .replace("http://localhost/", "/")
@@ -35,7 +35,7 @@ async fn a_chain_answers_the_same_in_process_and_over_http2() {
     for (number, (ours, http2)) in cases(&client).into_iter().zip(cases(&http2)).enumerate() {
         let name = format!("case {number}: {ours:?}");
         let (ours, http2) = (outcome(ours).await, outcome(http2).await);
-        // RFC 9113, 8.1.1: a length that isn't that of the content is an error of the protocol.
+        // RFC 9113, 8.1.1: a length that differs from that of the content is a protocol error.
         if ours.contains("body: cut off") || name.contains("shortened") {
             lies += 1;
             continue;
@@ -51,7 +51,7 @@ async fn trailers_go_both_ways() {
     async fn sum(req: Request) -> Response {
         let collected = req.into_body().collect().await.unwrap();
         let sent = collected.trailers().cloned().unwrap_or_default();
-        // A body of which the length is known has no chunks on HTTP/1.1, and so no trailers.
+        // A body with a known length has no chunks on HTTP/1.1, and so no trailers.
         let body = Body::from_stream(stream::iter([Ok::<_, Infallible>(collected.to_bytes())]));
         let mut trailers = HeaderMap::new();
         trailers.insert("x-back", sent.get("x-sum").cloned().unwrap());
@@ -75,7 +75,7 @@ async fn trailers_go_both_ways() {
     assert!(matches!(error, Err(SendError::Request(_))), "{error:?}");
 }
 
-/// Ours in front, axum's extractor of WebSockets in the handler.
+/// Our middleware, with axum's WebSocket extractor in the handler.
 fn rooms() -> ChainService {
     async fn room(Provided(User(name)): Provided<User>, upgrade: WebSocketUpgrade) -> Response {
         upgrade.on_upgrade(async move |mut socket| {
@@ -181,7 +181,7 @@ async fn values_are_read_line_by_line() {
     }
 }
 
-/// In process nothing waits for a socket, so the clock of tokio can be paused.
+/// In process no task waits for a socket, so tokio's clock can be paused.
 #[tokio::test(start_paused = true)]
 async fn a_timeout_is_tested_with_a_paused_clock() {
     use tower_http::timeout::TimeoutLayer;

@@ -22,7 +22,7 @@ async fn a_body_that_panics_breaks_the_response_off() {
     let mut client = server.connect().await;
     client.send("GET /broken HTTP/1.1\r\nHost: test\r\n\r\n").await;
     let response = client.rest().await.unwrap();
-    // No last chunk: the client sees that something is missing.
+    // The last chunk is missing, so the client detects that the body is incomplete.
     assert!(!response.contains("0\r\n\r\n"), "{response}");
     server.stop().await;
 }
@@ -33,7 +33,7 @@ async fn an_unread_body_is_drained_and_the_connection_stays_open() {
     let mut client = server.connect().await;
     let body = vec![b'x'; 3_000_000];
     client.send(post("/ignored", &format!("Content-Length: {}\r\n", body.len()))).await;
-    // The answer doesn't wait for the body, nor is it lost.
+    // The response doesn't wait for the body, and is not lost.
     assert_eq!(body_of(&client.response().await), "not read");
     client.send(body).await;
     client.send(GET).await;
@@ -215,7 +215,7 @@ async fn a_client_that_waits_for_100_gets_it_before_it_sends() {
     client.send("abc").await;
     assert_eq!(body_of(&client.response().await), "3");
 
-    // Nobody wants this body: it is refused before it is sent, and the connection ends, for the client may send it or not.
+    // The handler doesn't read this body. The response comes before the client sends it, and the connection closes, because the client may or may not send it.
     client.send(post("/ignored", "Content-Length: 3\r\nExpect: 100-continue\r\n")).await;
     assert_eq!(body_of(&client.response().await), "not read");
     client.0.shutdown().await.unwrap();

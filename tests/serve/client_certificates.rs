@@ -92,7 +92,7 @@ impl Host {
         let mut io = connect_as(client, &self.server, &self.trusted, &["http/1.1"]).await.ok()?;
         let head = "GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n";
         let mut response = Vec::new();
-        // With TLS 1.3 a client learns after its handshake that it was refused.
+        // With TLS 1.3 a client detects only after its handshake that it was refused.
         io.write_all(head.as_bytes()).await.ok()?;
         within(io.read_to_end(&mut response)).await.ok()?;
         let head = response.windows(4).position(|end| end == b"\r\n\r\n")?;
@@ -126,7 +126,7 @@ async fn a_client_without_a_good_certificate_is_not_let_in() {
     let host = Host::start(tls, own.cert.der().clone()).await;
     let (ann, eve) = (issue(&ours, 1), issue(&theirs, 1));
     let for_servers = issue_for(&ours, 2, ExtendedKeyUsagePurpose::ServerAuth);
-    // The names are the application's business, and it is given the certificate itself.
+    // The application checks the names; it receives the certificate.
     assert_eq!(host.ask(Some(&ann)).await.as_deref(), Some(&**ann.0.der()));
     assert_eq!(host.ask(None).await, None);
     assert_eq!(host.ask(Some(&eve)).await, None);
@@ -242,7 +242,7 @@ fn what_is_wrong_with_the_roots_is_said() {
     }
     let roots = ClientRoots::from_pem(authority().pem()).unwrap();
     assert!(matches!(roots.clone().revoked("none"), Err(TlsError::ClientRoots(_))));
-    // A list is looked into when it is put to use.
+    // A revocation list is parsed when it is configured.
     let damaged = "-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n";
     let tls = tls(&certificate()).client_certificates(roots.revoked(damaged).unwrap());
     assert!(matches!(tls, Err(TlsError::ClientRoots(_))));

@@ -1,4 +1,4 @@
-//! What the server adds to a request, in allocations, which are exact.
+//! The exact number of allocations that the server adds to a request.
 
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -28,7 +28,7 @@ fn allocations(serve: impl AsyncFnOnce(TcpListener, ChainService)) -> u64 {
     };
     ask(20);
     let count = allocation_counter::measure(|| ask(100)).count_total;
-    // The runtime itself makes some now and then.
+    // The runtime itself allocates occasionally.
     (count + 50) / 100
 }
 

@@ -1,4 +1,4 @@
-//! A server that stops: it loses no request, and nothing delays it.
+//! Graceful shutdown: no request is lost, and no client delays it.
 
 use futures_util::future::join_all;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
@@ -122,7 +122,7 @@ where
         let server = Running::start(Chain::new().provide(seen.clone()).get(see).build()).await;
         let (served, mut sees_served) = unbounded_channel();
         let addr = server.addr;
-        // On one thread: hyper's client gives a request up that it has sent when another thread reads a GOAWAY just then.
+        // On one thread, because hyper's client drops a sent request if another thread reads a GOAWAY at that moment.
         let clients = tokio::task::spawn_blocking(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let clients = (0..clients).map(|number| client(addr, number, served.clone()));
@@ -156,7 +156,7 @@ async fn ask_http1(addr: SocketAddr, client: usize, served: UnboundedSender<()>)
                 Ok(()) => socket.try_response().await,
                 Err(_) => None,
             }) else {
-                // A connection that the system took after the server had looked for the last time.
+                // A connection that the system accepted after the server's last check.
                 assert_eq!(request, 0, "a request was lost");
                 return vec![path];
             };
@@ -180,7 +180,7 @@ async fn ask_http2(addr: SocketAddr, client: usize, served: UnboundedSender<()>)
     let Client::Http2(mut send) = Client::connect(addr, true).await else { unreachable!() };
     let mut refused = Vec::new();
     for number in 0.. {
-        // It isn't ready any more when GOAWAY has come.
+        // It isn't ready any more after GOAWAY.
         if send.ready().await.is_err() {
             break;
         }
@@ -238,7 +238,7 @@ async fn a_body_on_its_way_is_taken_while_the_server_stops() {
         client.send(if headers.starts_with('C') { "abc" } else { "3\r\nabc\r\n" }).await;
         clients.push(client);
     }
-    // Half a head counts as well: it arrived before the server was asked to stop.
+    // An incomplete head counts too, because it arrived before the signal to stop.
     let mut half_a_head = server.connect().await;
     half_a_head.send("GET / HTTP/1.1\r\nHo").await;
     let stopping = tokio::spawn(server.stop());
@@ -289,7 +289,7 @@ async fn an_answer_on_its_way_is_finished_while_the_server_stops() {
     within(stopping).await.unwrap();
 }
 
-/// Which requests were begun.
+/// The requests that the server started.
 type Seen = Arc<Mutex<HashSet<String>>>;
 
 async fn see(Provided(seen): Provided<Seen>, req: Request) -> &'static str {
@@ -326,7 +326,7 @@ async fn sigterm_stops_the_server() {
     let ended = tokio::spawn(server.serve(service()));
     let mut client = Raw(TcpStream::connect(addr).await.unwrap());
     client.send(GET).await;
-    // Who answers listens for signals.
+    // A process that answers has installed its signal handler.
     client.response().await;
     let status = std::process::Command::new("kill")
         .args(["-TERM", &std::process::id().to_string()])

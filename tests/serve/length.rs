@@ -28,7 +28,7 @@ fn length_service() -> ChainService {
     Chain::new().all(respond).build()
 }
 
-/// What a client makes of a response.
+/// A response as a client parses it.
 #[derive(Debug, PartialEq)]
 enum Received {
     /// A whole response: its length, its body, and whether the connection stays open.

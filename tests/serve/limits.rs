@@ -127,7 +127,7 @@ async fn a_client_that_reads_nothing_is_dropped() {
     let server = Running::tuned(service(), |server| server.write_timeout(timeout)).await;
     let mut client = server.connect().await;
     client.send("GET /endless HTTP/1.1\r\nHost: test\r\n\r\n").await;
-    // The server waits for its connections: it ends only if it gave this one up.
+    // The server waits for its connections, so it stops only if it closed this one.
     within(server.stop()).await;
     drop(client);
 }
@@ -203,7 +203,7 @@ async fn connections_that_wait_are_served_when_the_server_stops() {
     within(server.ended).await.unwrap().unwrap();
 }
 
-/// Asks once more on a connection; `None` if it was closed.
+/// Sends another request on a connection. `None` if it was closed.
 async fn still_served(client: &mut Raw) -> Option<()> {
     client.0.write_all(GET.as_bytes()).await.ok()?;
     let response = client.try_response().await?;
@@ -227,7 +227,7 @@ async fn connections_of_one_client_past_its_limit_are_closed() {
 
     let [mut one, two] = ours;
     drop(two);
-    // The server learns of it when it reads next.
+    // The server detects it at its next read.
     within(async { while still_served(&mut server.connect().await).await.is_none() {} }).await;
     assert!(still_served(&mut one).await.is_some());
 }

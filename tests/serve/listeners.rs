@@ -99,7 +99,7 @@ async fn an_address_in_use_is_named() {
     assert!(error.contains("use another address"), "{error}");
 }
 
-/// Whoever serves can be any tower service over the same types.
+/// The server accepts any tower service with the same types.
 #[tokio::test]
 async fn an_axum_router_and_a_static_chain_are_served_as_well() {
     let router = axum::Router::new().route("/", axum::routing::get(async || "hello"));

@@ -78,7 +78,7 @@ impl Running {
     }
 }
 
-/// A client that sends bytes as they are.
+/// A client that sends raw bytes.
 struct Raw(TcpStream);
 
 impl Raw {

@@ -1,4 +1,4 @@
-//! What clients can make the server hold: the memory of a process of its own.
+//! The memory that clients can make the server use, measured in a separate process.
 
 use super::*;
 
@@ -55,7 +55,7 @@ async fn ten_clients_that_do_not_read_cost_a_bounded_amount_of_memory() {
                 let (start, rest) = sent.split_at(if sent.starts_with(b"PRI") { 52 } else { 0 });
                 client.send(start).await;
                 if !start.is_empty() {
-                    // The window that the server gives the connection.
+                    // The window that the server grants the connection.
                     client.read_until(&mut Vec::new(), &[0, 0, 4, 8, 0, 0, 0, 0, 0], 4).await;
                 }
                 // The server need not read all of it.

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// What each of these is answered with, and which of its requests were served.
+/// The response to each of these, and the requests in it that were served.
 async fn answers(raw: &str) -> (Vec<String>, Vec<String>) {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let sees = seen.clone();
@@ -87,7 +87,7 @@ async fn invalid_chunks_end_the_connection() {
 
 #[tokio::test]
 async fn chunked_overrules_a_length_and_ends_the_connection() {
-    // RFC 9112, 6.1 and 6.3: a server may serve it so, and closes.
+    // RFC 9112, 6.1 and 6.3: a server may serve it this way, and then closes.
     for fields in [
         "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n",
         "Transfer-Encoding: chunked\r\nContent-Length: 3\r\n",

@@ -1,4 +1,4 @@
-//! A socket that is handed over, in a process of its own.
+//! A socket from the service manager, in a separate process.
 
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
@@ -18,11 +18,11 @@ async fn a_socket_that_is_handed_over_is_served_and_the_manager_notified() {
     let path = std::env::temp_dir().join(format!("tower-chain-notify-{}", std::process::id()));
     let manager = UnixDatagram::bind(&path).unwrap();
     manager.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-    // Who connects before the program runs waits, and is served.
+    // A client that connects before the program runs waits, and is served.
     let mut client = Raw(TcpStream::connect(addr).await.unwrap());
     client.send(GET).await;
 
-    // As systemd does it: the socket is descriptor 3, and the number of the process is named.
+    // Like systemd: the socket is descriptor 3, and the environment names the process.
     let mut program = Command::new("sh")
         .args(["-c", r#"LISTEN_FDS=1 LISTEN_PID=$$ exec "$0" "$@" 3<&0 0</dev/null"#])
         .arg(std::env::current_exe().unwrap())

@@ -38,7 +38,7 @@ async fn a_browser_posts_the_form_and_sees_message_list_and_errors() {
         }
     };
 
-    // Nothing filled in: each error beside its field.
+    // An empty form: the page shows each error next to its field.
     button().await;
     wait_for("@data-field='title'", "1").await;
     wait_for("@data-field='post'", "1").await;

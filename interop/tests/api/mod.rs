@@ -1,4 +1,4 @@
-//! The example `api` as its users meet it: its program is started, asked over sockets, pasted into a shell, and its page is used in a browser.
+//! The example `api` as users see it: the tests start its program, send requests over sockets, run its curl lines, and use its page in a browser.
 
 mod browser;
 mod program;

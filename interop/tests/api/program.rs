@@ -7,14 +7,14 @@ use crate::support::programs::{Folder, example};
 
 pub(crate) const API_TOKEN: &str = "an-api-token-that-is-long-enough-for-anyone";
 
-/// The running example, with a database of its own. It ends when this is dropped.
+/// The running example, with its own database. It is stopped when this is dropped.
 pub(crate) struct Program {
     child: Child,
     /// Kept open: the program may print more.
     _stdout: BufReader<ChildStdout>,
-    /// With the database in it.
+    /// The folder of the database.
     _folder: Folder,
-    /// All that it has printed before it served.
+    /// Its output before it started to serve.
     pub(crate) printed: Vec<String>,
     pub(crate) base: String,
 }
@@ -76,7 +76,7 @@ impl Drop for Program {
     }
 }
 
-/// Starts the example with a variable that it refuses. Gives back how it ended, and what it told.
+/// Starts the example with an invalid variable. Returns its exit status and its output.
 pub(crate) fn refused_start(name: &str, value: &str) -> (std::process::ExitStatus, String) {
     let folder = Folder::new();
     let output = Command::new(example("api"))

@@ -1,4 +1,4 @@
-//! What each request is answered with.
+//! Requests and their expected responses.
 
 use std::process::Command;
 use std::time::Duration;
@@ -26,7 +26,7 @@ fn header(response: &Response, name: &str) -> String {
     response.headers().get(name).map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default()
 }
 
-/// A refusal, in the one shape that all of them have.
+/// Asserts a problem document, the format of all error responses.
 async fn problem(request: RequestBuilder, status: u16) -> Value {
     let (found, response) = send(request).await;
     let content_type = header(&response, "content-type");
@@ -38,7 +38,7 @@ async fn problem(request: RequestBuilder, status: u16) -> Value {
     problem
 }
 
-/// Which fields a refusal names, sorted.
+/// Returns the fields that a problem document names, sorted.
 fn pointers(problem: &Value) -> Vec<&str> {
     let errors = problem["errors"].as_array().unwrap().iter();
     let mut pointers: Vec<&str> = errors.map(|error| error["pointer"].as_str().unwrap()).collect();
@@ -179,7 +179,7 @@ async fn the_protected_route_takes_the_token_bare_or_as_bearer() {
         assert_eq!(header(&response, "content-type"), "application/problem+json");
     }
     problem(client().get(&url), 401).await;
-    // What is no credentials at all is malformed (RFC 6750, 3.1).
+    // A field without credentials is malformed (RFC 6750, 3.1).
     for value in ["", "Bearer"] {
         let (status, response) = send(client().get(&url).header("authorization", value)).await;
         assert_eq!(status, 400, "{value:?}");
@@ -284,7 +284,7 @@ async fn unknown_paths_and_bad_encodings_are_refused() {
     for path in ["/nowhere", "/api", "/api/me/x", "/API/HELLO"] {
         problem(client().get(format!("{}{path}", program.base)), 404).await;
     }
-    // A client library would mend these: they go over the wire as they are.
+    // A client library would normalize these paths, so they are sent as raw bytes.
     for (target, status) in
         [("/api/trivia/%zz", 400), ("/%ff", 400), ("/api/hello%", 400), ("//api/hello", 404)]
     {

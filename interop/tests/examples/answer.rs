@@ -1,9 +1,9 @@
-//! Comparing an answer with what its page says.
+//! Compares a response with the one in the header of an example.
 
-/// Whether an answer is what the page says.
+/// Whether a response matches the expected one.
 ///
-/// `..` stands for anything in a line, and alone for any lines. Of an answer with its head (`curl -i`) the page shows the status and those
-/// fields that are worth seeing, in any order, and after an empty line the body.
+/// `..` matches anything in a line, and alone in a line it matches any lines. For a response with its head (`curl -i`), the header of the example has the
+/// status and some fields, in any order, and after an empty line the body.
 pub(crate) fn fits(page: &[String], answer: &str) -> bool {
     let page: Vec<&str> = page.iter().map(String::as_str).collect();
     let answer: Vec<&str> = answer.trim_end().lines().map(str::trim).collect();

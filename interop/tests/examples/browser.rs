@@ -1,4 +1,4 @@
-//! The page of an example, used in a browser.
+//! The web page of an example, used in a browser.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What `cargo lambda watch` and API Gateway do: requests in, events to the function, its answers out.
+//! A substitute for `cargo lambda watch` and API Gateway: converts requests to events for the function, and its results to responses.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use tower_chain::{Chain, Provided, Response, Server};
 
 use crate::support::aws::{Lambda, event};
 
-/// A gateway to one function. It ends when this is dropped.
+/// A gateway to one function. It is stopped when this is dropped.
 pub(crate) struct Gateway {
     pub(crate) lambda: Lambda,
     _runtime: Runtime,

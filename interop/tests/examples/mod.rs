@@ -1,8 +1,8 @@
-//! The examples as their readers meet them: each is run as the page on top of its source says, asked by its commands, and answers as the
-//! page says. The tests that stand in examples run here as well.
+//! Runs each example with the commands in the header of its source, and compares the responses with those in the header. The tests in the
+//! examples run here as well.
 //!
-//! The first block of shell of a page runs the example, the others ask it, and the comments under a command are its answer; see
-//! [`answer::fits`]. An example listens on `PORT`, or on 3000, and asks for nothing else than what its first block sets.
+//! The first shell block of a header runs the example, the others send requests, and the comments after a command are the expected response; see
+//! [`answer::fits`]. An example listens on `PORT`, or on 3000, and needs no settings except those in its first block.
 
 mod answer;
 mod browser;
@@ -52,11 +52,11 @@ fn the_examples_with_redis_answer_as_their_pages_say() {
     }
 }
 
-/// What an example answers otherwise than its page says.
+/// Returns the differences between the responses of an example and those in its header.
 fn differences(page: &Page) -> Vec<String> {
     const END: &str = "--- the end of an answer ---";
     let running = Running::start(page);
-    // One shell for all: a command may use a variable that an earlier one set.
+    // One shell for all commands, because a command may use a variable that an earlier one set.
     let mut script = "curl() { command curl -q -sS --max-time 20 \"$@\"; }\n".to_owned();
     let asks = if page.asks.is_empty() { &page.run } else { &page.asks };
     for ask in asks {
@@ -112,7 +112,7 @@ fn a_page_names_the_crates_that_its_example_needs() {
     assert!(crates.contains("axum") && crates.contains("http") && crates.contains("poem"));
     for Page { name, names, uses, .. } in Page::all() {
         let mut used: BTreeSet<String> = uses.intersection(&crates).cloned().collect();
-        // All want tokio, and `full` is enough for most.
+        // All examples need tokio, and its feature `full` is enough for most.
         if !names.contains("tokio") {
             used.remove("tokio");
         }

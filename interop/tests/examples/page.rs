@@ -1,31 +1,31 @@
-//! The page of an example: the doc comment on top of its source.
+//! The header of an example: the doc comment at the top of its source.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-/// How an example is run, and what it answers.
+/// How to run an example, and its expected responses.
 pub(crate) struct Page {
     pub(crate) name: String,
-    /// The first block of shell.
+    /// The first shell block.
     pub(crate) run: Vec<Ask>,
-    /// The others. None, if it is no server: then it answers where it is run.
+    /// The other shell blocks. Empty if the example is not a server; its output then follows the command that runs it.
     pub(crate) asks: Vec<Ask>,
     pub(crate) has_tests: bool,
-    /// The crates in its lines for a manifest.
+    /// The crates in its manifest lines.
     pub(crate) names: BTreeSet<String>,
-    /// All paths that begin in the source or in files beside it: crates, modules and types.
+    /// The first segments of all paths in its source files: crates, modules and types.
     pub(crate) uses: BTreeSet<String>,
 }
 
-/// A command, and the lines that stand as comments under it.
+/// A command, and the comment lines after it.
 pub(crate) struct Ask {
     pub(crate) command: String,
     pub(crate) answer: Vec<String>,
 }
 
 impl Page {
-    /// The pages of all examples, those of this package included.
+    /// Returns the headers of all examples, including those of this package.
     pub(crate) fn all() -> Vec<Self> {
         let mut pages: Vec<Self> = ["../examples", "examples"]
             .into_iter()
@@ -79,7 +79,7 @@ impl Page {
         Self { name, run, asks, has_tests, names, uses: uses(&source) }
     }
 
-    /// Whether a word stands in one of the commands.
+    /// Whether one of the commands contains a word.
     pub(crate) fn mentions(&self, word: &str) -> bool {
         self.run.iter().chain(&self.asks).any(|ask| ask.command.contains(word))
     }

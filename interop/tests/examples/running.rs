@@ -1,4 +1,4 @@
-//! Running an example as its page says.
+//! Runs an example with the commands of its header.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -12,7 +12,7 @@ use crate::support::ports::free_port;
 use crate::support::programs::{Folder, example};
 use crate::support::redis_server::Redis;
 
-/// The programs of a page, in a folder of their own, on free ports instead of those of the page. They end when this is dropped.
+/// The programs of a header, in their own folder, on free ports instead of those in the header. They are stopped when this is dropped.
 pub(crate) struct Running {
     programs: Vec<Child>,
     shell: Shell,
@@ -21,7 +21,7 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Starts what the page starts.
+    /// Starts the programs.
     pub(crate) fn start(page: &Page) -> Self {
         let mut shell = Shell::new(page);
         let redis = page.mentions("redis-server").then(Redis::start);
@@ -46,7 +46,7 @@ impl Running {
         format!("http://127.0.0.1:{}/", self.shell.ports["3000"])
     }
 
-    /// Runs a script of shell beside the programs. Gives back what it told, and of what it complained.
+    /// Runs a shell script while the programs run. Returns its standard output and standard error.
     pub(crate) fn ask(&self, script: &str) -> (String, String) {
         let output = self.shell.command(script).output().unwrap();
         let mut told = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -80,10 +80,10 @@ impl Drop for Running {
     }
 }
 
-/// Starts the program of a page with one variable changed. Gives back of what it complained when it ended.
+/// Starts the program of a header with one variable changed. Returns its standard error after it has exited.
 pub(crate) fn refused_start(page: &Page, change: &str) -> String {
     let shell = Shell::new(page);
-    // Whoever does not refuse the variable fails to listen.
+    // A program that accepts the variable fails to listen.
     let _taken = TcpListener::bind(("127.0.0.1", shell.ports["3000"])).unwrap();
     for line in page.run.iter().map(|ask| &ask.command) {
         match with_program(line, page, &format!("exec env {change}")) {
@@ -94,23 +94,23 @@ pub(crate) fn refused_start(page: &Page, change: &str) -> String {
     shell.complaints()
 }
 
-/// What stands before `cargo`, if a line runs an example.
+/// Returns the text before `cargo`, if a line runs an example.
 pub(crate) fn variables_of(line: &str) -> Option<&str> {
     line.split_once("cargo ").map(|(variables, _)| variables)
 }
 
-/// A line that runs an example, with its program instead of `cargo`, after an own prefix.
+/// Replaces `cargo` with the program in a line that runs an example, and adds a prefix.
 pub(crate) fn with_program(line: &str, page: &Page, prefix: &str) -> Option<String> {
     let variables = variables_of(line)?.replace("\\\n", " ");
     let arguments = line.split_once(" -- ").map_or("", |(_, arguments)| arguments);
     Some(format!("{variables} {prefix} '{}' {arguments}", example(&page.name).display()))
 }
 
-/// A shell in a folder of its own.
+/// A shell in its own folder.
 struct Shell {
     folder: Folder,
     variables: Vec<(&'static str, String)>,
-    /// The ports of the page, each with the free one that stands for it.
+    /// The ports in the header, each with the free port that replaces it.
     ports: BTreeMap<&'static str, u16>,
 }
 

@@ -1,5 +1,5 @@
-//! The examples with tests in them, so that these run. With `test = true` they would be built as tests instead of programs, and `cargo test`
-//! would not start them.
+//! Includes the examples that contain tests, to run these. With `test = true` in the manifest, cargo would build these examples only as tests, and not as
+//! programs that the other tests can start.
 
 #[path = "../../../examples/authenticate.rs"]
 mod authenticate;

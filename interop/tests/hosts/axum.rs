@@ -1,4 +1,4 @@
-//! axum: ours inside theirs, theirs inside ours.
+//! axum: chains in its router, and its router in a chain.
 
 use std::net::SocketAddr;
 
@@ -98,7 +98,7 @@ async fn a_router_is_a_step_of_a_chain() {
     assert_eq!(response.text().await.unwrap(), "user 7");
 }
 
-/// What axum's own server puts into the extensions reaches our handlers.
+/// Handlers of a chain can read the extensions that axum's own server inserts.
 #[tokio::test]
 async fn extractors_of_axum_work_in_a_chain() {
     async fn peer(ConnectInfo(addr): ConnectInfo<SocketAddr>) -> Json<SocketAddr> {
@@ -119,7 +119,7 @@ async fn extractors_of_axum_work_in_a_chain() {
     assert_eq!(request.send().await.unwrap().text().await.unwrap(), "5 bytes");
 }
 
-/// All of axum's own that need no router of axum around them.
+/// All extractors of axum that don't need axum's router.
 #[tokio::test]
 async fn each_extractor_of_axum_works_in_a_chain() {
     use axum::extract::{Form, Multipart, OriginalUri, RawForm, RawQuery};
@@ -162,7 +162,7 @@ async fn each_extractor_of_axum_works_in_a_chain() {
     assert_eq!(post("/limited", "text/plain", "longer than that").await.0, 413);
 }
 
-/// Our extractors and our steps in a program of axum's.
+/// Extractors and steps of this crate in an axum application.
 #[tokio::test]
 async fn extractors_and_steps_of_ours_work_in_a_router() {
     use axum::routing::post;
@@ -203,7 +203,7 @@ async fn extractors_and_steps_of_ours_work_in_a_router() {
     assert_eq!(limited.status(), 429);
 }
 
-/// Both ways in one program, without a type in between.
+/// Both directions in one program, without an adapter type.
 #[tokio::test]
 async fn bodies_and_responses_are_the_same_types() {
     let request: axum::extract::Request = Request::new(Body::empty());

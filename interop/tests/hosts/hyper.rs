@@ -1,4 +1,4 @@
-//! hyper by itself, hyper-util's `auto`, and our own server.
+//! hyper alone, hyper-util's `auto`, and this crate's server.
 
 use std::sync::Arc;
 
@@ -61,7 +61,7 @@ async fn hyper_util_auto_runs_a_chain_and_shuts_down_gracefully() {
         graceful.shutdown().await;
     });
     asks_over_both(&format!("http://{addr}")).await;
-    // Who is in flight when it begins is answered.
+    // A request in flight when the shutdown starts is answered.
     let slow = |client: reqwest::Client| {
         let url = format!("http://{addr}/slow");
         tokio::spawn(async move { client.get(url).send().await.unwrap().text().await.unwrap() })
@@ -78,7 +78,7 @@ async fn hyper_util_auto_runs_a_chain_and_shuts_down_gracefully() {
     host.await.unwrap();
 }
 
-/// A handler that answers when the test says so.
+/// A handler that answers when the test sends a signal.
 #[derive(Clone)]
 struct Gate {
     entered: Arc<Semaphore>,
@@ -91,7 +91,7 @@ async fn slow(Provided(gate): Provided<Gate>) -> &'static str {
     "late"
 }
 
-/// The service without a box, through hyper-util's bridge.
+/// The service without a box, through hyper-util's adapter.
 #[tokio::test]
 async fn hyper_runs_a_static_chain() {
     let (listener, addr) = free_port().await;
@@ -131,7 +131,7 @@ async fn a_chain_answers_on_a_unix_socket() {
     std::fs::remove_file(path).unwrap();
 }
 
-/// A bridge speaks TLS with the server, and the client speaks through it.
+/// A proxy connects to the server with TLS, and the client connects through it.
 #[tokio::test]
 async fn a_chain_answers_over_tls() {
     use rcgen::generate_simple_self_signed;

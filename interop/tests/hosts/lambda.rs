@@ -1,4 +1,4 @@
-//! AWS Lambda: the real runtime in a process of its own, with events in each form in which AWS sends them.
+//! AWS Lambda: the real runtime in a separate process, with events in each format that AWS sends.
 
 use std::net::SocketAddr;
 use std::process::Stdio;
@@ -15,21 +15,21 @@ use tower_chain::{Chain, ClientAddr};
 use super::api;
 use crate::support::aws::{Lambda, event};
 
-/// Who hands events to a function, each in a form of its own.
+/// The sources of events, each with its own format.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Source {
     /// API Gateway, payload format 2.0.
     HttpApi,
-    /// A function's own URL: the same format, with less in it.
+    /// A function URL: the same format, with fewer members.
     FunctionUrl,
     /// API Gateway, payload format 1.0.
     RestApi,
     LoadBalancer,
-    /// A load balancer that is set to show values that are there twice.
+    /// A load balancer with multi-value headers enabled.
     MultiValueLoadBalancer,
 }
 
-/// What is asked.
+/// A request.
 #[derive(Clone, Copy, Default)]
 struct Ask<'a> {
     method: &'a str,
@@ -110,7 +110,7 @@ impl Source {
         event
     }
 
-    /// A header of an answer in the form of this source.
+    /// Returns a header field of a response in the format of this source.
     fn headers(self, answer: &Value, name: &str) -> Vec<String> {
         let text = |value: &Value| value.as_str().map(str::to_owned);
         let many = answer["multiValueHeaders"][name].as_array();
@@ -128,7 +128,7 @@ async fn lambda_http_runs_a_chain() {
     let function = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "hosts::lambda::the_function", "--ignored", "--nocapture"])
         .envs(lambda.variables())
-        // Otherwise the paths of a REST API begin with the name of its stage.
+        // Otherwise the paths of a REST API start with the name of its stage.
         .env("AWS_LAMBDA_HTTP_IGNORE_STAGE_IN_PATH", "true")
         .stdout(Stdio::null())
         .kill_on_drop(true)
@@ -184,7 +184,7 @@ async fn lambda_http_runs_a_chain() {
     drop(function);
 }
 
-/// Who asks: API Gateway says it beside the request, a load balancer in a header that it alone writes.
+/// The address of the client: API Gateway sends it in the request context, a load balancer in a header that clients can't set.
 fn with_peer(mut req: lambda_http::Request) -> lambda_http::Request {
     let addr = match req.request_context_ref() {
         Some(RequestContext::ApiGatewayV2(context)) => context.http.source_ip.clone(),
@@ -201,7 +201,7 @@ fn last(value: &http::HeaderValue) -> Option<String> {
     value.to_str().ok()?.rsplit(',').next().map(|addr| addr.trim().to_owned())
 }
 
-/// Run by the test above in a process of its own, because the runtime is configured by the environment.
+/// The test above runs this in a separate process, because the runtime is configured by the environment.
 #[tokio::test]
 #[ignore = "waits for events without end"]
 async fn the_function() {

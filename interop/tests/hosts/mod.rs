@@ -1,4 +1,4 @@
-//! A chain in every host, asked by a real client over a real socket.
+//! A chain in every host, with a real client over a socket.
 
 mod axum;
 mod hyper;
@@ -51,7 +51,7 @@ struct Page {
     number: u32,
 }
 
-/// The chain that every host runs: middleware, a guard, what it provides, handlers with axum's extractors, a stream, a mount.
+/// The chain that every host runs: middleware, a guard that provides a value, handlers with axum's extractors, a stream, a mount.
 fn api() -> ChainService {
     let inner = Chain::expecting::<(Caller,)>().at("/name", |c| c.get(name)).seal();
     Chain::new()
@@ -97,7 +97,7 @@ async fn free_port() -> (TcpListener, SocketAddr) {
     (listener, addr)
 }
 
-/// Asks for all that a host may break. `base` is where the chain stands, such as `http://127.0.0.1:3000/api`.
+/// Requests every feature that a host may break. `base` is the URL of the chain, such as `http://127.0.0.1:3000/api`.
 async fn asks_everything(client: &Client, base: &str) {
     let all = tokio::time::timeout(Duration::from_secs(30), ask_everything(client, base));
     all.await.expect("takes too long");
@@ -150,7 +150,7 @@ async fn ask_everything(client: &Client, base: &str) {
     assert_eq!(response.bytes().await.unwrap().len(), 1_000_000);
 }
 
-/// Asks over HTTP/1.1 and HTTP/2.
+/// Sends the requests over HTTP/1.1 and HTTP/2.
 async fn asks_over_both(base: &str) {
     asks_everything(&http1(), base).await;
     let client = http2();

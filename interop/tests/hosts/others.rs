@@ -1,4 +1,4 @@
-//! poem and salvo by their bridges to tower, and warp inside a chain.
+//! poem and salvo with their adapters for tower, and warp inside a chain.
 
 use tower::ServiceExt;
 use tower_chain::tower::SyncBody;
@@ -28,7 +28,7 @@ async fn salvo_runs_a_chain_by_its_bridge() {
     let acceptor = TcpListener::new("127.0.0.1:0").bind().await;
     let addr = acceptor.holdings()[0].local_addr.clone().into_std().unwrap();
     let chain = api().with_sync_bodies();
-    // The chain takes any body, so the bridge has to be told which.
+    // The chain accepts any body type, so the adapter's type has to be named.
     let chain = TowerServiceCompat::<ReqBody, _, _, _>::compat(chain);
     let router = salvo::Router::with_path("{**path}").goal(chain);
     tokio::spawn(salvo::Server::new(acceptor).serve(router));
@@ -43,7 +43,7 @@ async fn warp_is_a_step_of_a_chain() {
     let echo = warp::post()
         .and(warp::body::json())
         .map(|body: serde_json::Value| warp::reply::json(&body));
-    // A request's body isn't `Sync`, and warp asks for that.
+    // The body of a request isn't `Sync`, which warp requires.
     let warp = warp::service(hello.or(echo)).map_request(|req: Request| req.map(SyncBody::new));
     let chain = Chain::new().always(stamp).service("/warp", warp).build();
     let (listener, addr) = free_port().await;

@@ -22,7 +22,7 @@ use tower_chain::{Chain, Jwt, RateLimit, Server};
 
 use super::{Caller, caller, free_port, http1, stamp};
 
-/// A service as tonic's build step would generate it, for messages that are texts.
+/// A service like those that tonic generates, with strings as messages.
 #[derive(Clone)]
 struct Greeter;
 
@@ -70,7 +70,7 @@ impl tonic::server::UnaryService<String> for Hello {
     }
 }
 
-/// Answers each message when it comes; one that is empty ends it with an error.
+/// Answers each message as it arrives; an empty message ends the stream with an error.
 struct Chat;
 
 impl tonic::server::StreamingService<String> for Chat {
@@ -155,7 +155,7 @@ impl Client {
         self.0.unary(request, http::uri::PathAndQuery::from_static(path), Text).await
     }
 
-    /// Sends what the test sends while it reads what comes back.
+    /// Forwards the messages of the test while it reads the responses.
     async fn chat(
         &mut self,
         caller: Option<&str>,
@@ -181,7 +181,7 @@ fn in_front() -> ChainLayer {
     Chain::new().always(GrpcStatus::new()).always(stamp).guard(caller).into_layer()
 }
 
-/// What a client sees of the chain, and of the service behind it.
+/// The responses of the chain, and of the service in it.
 async fn asks_the_greeter(base: String) {
     let mut client = Client::connect(base).await;
     let response = client.hello("Hello", Some("Ann")).await.unwrap();
@@ -192,7 +192,7 @@ async fn asks_the_greeter(base: String) {
     assert_eq!((refusal.code(), refusal.message()), (Code::Unauthenticated, "Sign in first"));
     assert_eq!(refusal.metadata().get("www-authenticate").unwrap(), "Bearer");
 
-    // A stream passes message by message, in both directions, and ends with its own status.
+    // A stream passes message by message in both directions, and ends with the status of the service.
     let (say, response) = client.chat(Some("Ann")).await.unwrap();
     assert_eq!(response.metadata().get("x-chain").unwrap(), "passed");
     let mut answers = response.into_inner();
@@ -208,11 +208,11 @@ async fn asks_the_greeter(base: String) {
     drop(say);
     assert!(response.into_inner().message().await.unwrap().is_none());
 
-    // A refusal of a stream is its status, before any message.
+    // If a step rejects a stream, the status comes before any message.
     let refusal = client.chat(None).await.map(drop).unwrap_err();
     assert_eq!((refusal.code(), refusal.message()), (Code::Unauthenticated, "Sign in first"));
 
-    // The service's own statuses pass, and they come in trailers or in headers as it likes.
+    // The service's own statuses pass unchanged, in trailers or in headers.
     let error = client.hello("", Some("Ann")).await.unwrap_err();
     assert_eq!((error.code(), error.message()), (Code::InvalidArgument, "say something"));
     let error = client.call("/test.Greeter/Bye", "Bye", Some("Ann")).await.unwrap_err();
@@ -227,7 +227,7 @@ async fn tonic_runs_a_chain_as_its_layer() {
     asks_the_greeter(format!("http://{addr}")).await;
 }
 
-/// What our steps refuse, as a client of gRPC sees it.
+/// Requests that a step rejects, as a gRPC client receives them.
 #[tokio::test]
 async fn refusals_of_steps_are_statuses() {
     let chain = Chain::new()
@@ -280,7 +280,7 @@ async fn a_grpc_service_is_a_step_of_a_chain() {
     let base = format!("http://{}", server.local_addr().unwrap());
     tokio::spawn(server.serve_until(std::future::pending(), mixed()));
     asks_the_greeter(base.clone()).await;
-    // HTTP beside gRPC, on one port.
+    // HTTP and gRPC on one port.
     let response = http1().get(format!("{base}/health")).send().await.unwrap();
     assert_eq!(response.text().await.unwrap(), "well");
     let refusal = http1().get(format!("{base}/test.Greeter/Hello")).send().await.unwrap();

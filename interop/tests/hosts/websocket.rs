@@ -1,4 +1,4 @@
-//! WebSockets through a chain, in every host that hands connections over.
+//! WebSockets through a chain, in every host that supports upgrades.
 
 use std::net::SocketAddr;
 
@@ -14,7 +14,7 @@ use tower_chain::{Chain, ChainService, Provided, Response, Server};
 
 use super::{Caller, caller, free_port, stamp};
 
-/// axum's extractor behind our middleware and guard.
+/// axum's extractor after our middleware and guard.
 fn rooms() -> ChainService {
     async fn room(Provided(Caller(name)): Provided<Caller>, upgrade: WebSocketUpgrade) -> Response {
         upgrade.on_upgrade(async move |mut socket| {
@@ -75,7 +75,7 @@ async fn a_websocket_passes_a_chain_in_hyper() {
         for number in 0.. {
             let (socket, _) = listener.accept().await.unwrap();
             let (io, rooms) = (TokioIo::new(socket), rooms.clone());
-            // By turns hyper itself and hyper-util's `auto`.
+            // Alternates between hyper itself and hyper-util's `auto`.
             tokio::spawn(async move {
                 if number % 2 == 0 {
                     let server = hyper::server::conn::http1::Builder::new();
@@ -87,7 +87,7 @@ async fn a_websocket_passes_a_chain_in_hyper() {
             });
         }
     });
-    // A refusal and a talk each take a connection, so that the third one changes the order.
+    // The refused and the accepted upgrade use one connection each; the third connection changes the order.
     talks(addr).await;
     drop(TcpStream::connect(addr).await.unwrap());
     talks(addr).await;
@@ -104,7 +104,7 @@ async fn a_websocket_passes_a_chain_in_axum() {
     talks(addr).await;
 }
 
-/// A connection that was handed over is not cut off when the server stops, until the deadline.
+/// An upgraded connection stays open during a shutdown, until the deadline.
 #[tokio::test]
 async fn a_websocket_outlives_the_begin_of_a_drain() {
     let server = Server::bind("127.0.0.1:0").await.unwrap();

@@ -60,7 +60,7 @@ async fn what_one_server_revokes_the_other_refuses() {
     list().revoke_id("7", far).await.unwrap();
     list().revoke_subject(Some("joe"), "ann", at(100), far).await.unwrap();
     list().revoke_subject(None, "bob", at(100), far).await.unwrap();
-    // A later call takes nothing back.
+    // A later call does not undo the revocation.
     list().revoke_subject(Some("joe"), "ann", at(50), SystemTime::now()).await.unwrap();
     for (claims, revoked) in table {
         for server in [&one, &other] {
@@ -74,7 +74,7 @@ async fn what_one_server_revokes_the_other_refuses() {
     assert!(keys.iter().all(|key| key.starts_with("test:") && !key.contains("ann")), "{keys:?}");
 }
 
-/// For ten minutes longer than asked for, as the leeway may be as long; and no call takes back what another one has revoked.
+/// For ten minutes longer than requested, which is the longest leeway. No call undoes the revocation of another one.
 #[tokio::test]
 #[cfg_attr(not(redis_server), ignore = "install redis-server to run this test")]
 async fn what_is_revoked_is_known_as_long_as_a_token_may_live() {
@@ -132,7 +132,7 @@ async fn a_proof_is_good_once_on_all_servers() {
     assert!(!other.spend(&[1; 32], span).await.unwrap());
     assert!(other.spend(&[2; 32], span).await.unwrap());
     assert!(elsewhere.spend(&[1; 32], span).await.unwrap());
-    // Of many at once one is the first.
+    // Of many concurrent calls exactly one is the first.
     let racing = (0..50).map(|n| {
         let store = if n % 2 == 0 { one.clone() } else { other.clone() };
         tokio::spawn(async move { store.spend(&[3; 32], span).await.unwrap() })
@@ -142,7 +142,7 @@ async fn a_proof_is_good_once_on_all_servers() {
         first += usize::from(racer.await.unwrap());
     }
     assert_eq!(first, 1);
-    // Nothing of it stays, and nothing of it can be read.
+    // No entry stays forever, and none reveals its content.
     let keys = redis.keys().await.unwrap();
     assert_eq!(keys.len(), 4);
     assert!(keys.iter().all(|key| key.starts_with("test:") || key.starts_with("another:")));

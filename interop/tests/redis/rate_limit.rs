@@ -15,7 +15,7 @@ use tower_chain::{Body, Chain, ChainService, RateLimit, Request};
 const HOUR: Duration = Duration::from_secs(3600);
 const ALICE: &str = "192.0.2.1";
 
-/// A server of ours: its limiter, behind a chain.
+/// A server: its limiter in a chain.
 struct Server {
     service: ChainService,
     handle: RateLimitHandle,
@@ -28,7 +28,7 @@ impl Server {
         set: impl FnOnce(SharedLimits) -> SharedLimits,
     ) -> Self {
         let limits = set(SharedLimits::new(RedisStore::new(&redis.url()).unwrap()));
-        // Each server has a memory of its own.
+        // Each server has its own memory.
         let limit = limit.max_keys(10_000).shared(limits);
         let handle = limit.handle();
         Self { service: Chain::new().use_(limit).get(async || "hello").build(), handle }
@@ -50,7 +50,7 @@ fn request(peer: &str) -> Request {
 }
 
 fn slow(limits: SharedLimits) -> SharedLimits {
-    // What is tested is not how busy this machine is.
+    // A long deadline, because the test must not depend on the load of the machine.
     limits.deadline(Duration::from_secs(5))
 }
 
@@ -114,7 +114,7 @@ async fn a_check_is_one_call_and_a_known_refusal_is_none() {
         assert_eq!(server.status().await, 429);
     }
     assert_eq!(redis.calls().await - before, 9);
-    // A script that was forgotten is loaded again.
+    // A script that Redis has lost is loaded again.
     let _: () = redis.ask(redis::cmd("SCRIPT").arg("FLUSH")).await.unwrap();
     let other = Server::new(&redis, RateLimit::new(Quota::new(10, HOUR)), slow);
     assert_eq!(other.status().await, 429);
@@ -133,7 +133,7 @@ async fn what_is_paid_for_in_advance_needs_no_call_and_never_exceeds_the_quota()
             admitted += usize::from(server.status().await == 200);
         }
     }
-    // A twentieth of the burst at a time, and one for the request that asks.
+    // A lease is a twentieth of the burst, plus one for the request itself.
     let calls = redis.calls().await;
     assert!((18..=30).contains(&calls), "{calls} calls");
     assert_eq!(admitted, 200);
@@ -191,7 +191,7 @@ async fn charges_are_given_back_everywhere() {
     let (one, other) = (Server::new(&redis, limit.clone(), slow), Server::new(&redis, limit, slow));
     for _ in 0..20 {
         assert_eq!(one.status().await, 200);
-        // The charge is given back without anybody waiting for it.
+        // The charge is refunded in the background.
         let start = Instant::now();
         while redis.ask::<u64>(&redis::cmd("DBSIZE")).await.unwrap() > 0 {
             assert!(start.elapsed() < Duration::from_secs(5));
@@ -209,7 +209,7 @@ async fn charges_are_given_back_everywhere() {
 async fn a_clock_that_was_set_back_refuses_for_one_period_at_most() {
     let redis = Redis::start();
     let server = Server::new(&redis, RateLimit::per_client(2).every(Duration::from_secs(60)), slow);
-    // As if it had been charged while the clock of the store was a year ahead.
+    // As if the charge was made while the clock of the store was a year ahead.
     let now: Vec<u64> = redis.ask(&redis::cmd("TIME")).await.unwrap();
     let ahead = (now[0] + 365 * 24 * 3600) * 1_000_000;
     let _: () =
@@ -218,11 +218,11 @@ async fn a_clock_that_was_set_back_refuses_for_one_period_at_most() {
     assert_eq!(refused.status(), 429);
     let wait: u64 = refused.headers()["retry-after"].to_str().unwrap().parse().unwrap();
     assert!((29..=30).contains(&wait), "{wait}");
-    // Whoever waits that long is admitted, though the year isn't over.
+    // A client that waits that long is admitted, although the year isn't over.
     let charged: u64 =
         redis.ask(redis::cmd("GET").arg("limit:{192.0.2.1}:2-in-1min")).await.unwrap();
     assert!(charged <= (now[0] + 70) * 1_000_000, "{charged}");
-    // And what isn't a time says nothing, or is cut to the most that there is; it breaks no script.
+    // A value that isn't a time is ignored, or is limited to the maximum. It does not make a script fail.
     let values = [
         ("x", 200),
         ("", 200),
@@ -254,7 +254,7 @@ async fn a_clock_that_was_set_back_refuses_for_one_period_at_most() {
     }
 }
 
-/// 60 requests a minute, and for exports 10 a day.
+/// 60 requests per minute, and 10 exports per day.
 fn tiers() -> RateLimit {
     RateLimit::new(
         Policy::new("p", Quota::per_minute(60)).quota_by(|req| {
@@ -314,7 +314,7 @@ async fn a_key_of_another_type_concerns_its_client_alone() {
     let deny = |limits: SharedLimits| slow(limits).while_unreachable(WhileUnreachable::Deny);
     let server = Server::new(&redis, limit(), deny);
     for round in 0..8 {
-        // Charges, blocks and slots, each with a value that is none of ours.
+        // Charges, blocks and slots, each with a value of another type.
         for suffix in ["", ":#block", ":#slots"] {
             let key = format!("limit:{{192.0.2.1}}:p{suffix}");
             let _: () = redis.ask(redis::cmd("DEL").arg(&key)).await.unwrap();
@@ -333,7 +333,7 @@ async fn a_key_of_another_type_concerns_its_client_alone() {
             }
         }
     }
-    // It was never taken for unreachable.
+    // The limiter never considered Redis unreachable.
     for client in 3..20 {
         let response = server.service.handle(request(&format!("192.0.2.{client}"))).await;
         assert_eq!(response.status(), 200);
@@ -362,7 +362,7 @@ async fn slots_live_as_long_as_the_server_that_took_them_set() {
 #[cfg_attr(not(redis_server), ignore = "install redis-server to run this test")]
 async fn after_the_clock_was_set_back_a_key_is_charged_for_no_longer_than_before() {
     let redis = Redis::start();
-    // A day was charged, and a server that knows of a minute alone asks.
+    // The charge is for a day, and a server that knows only a quota per minute checks the key.
     let server = Server::new(&redis, RateLimit::new(Policy::new("p", Quota::per_minute(60))), slow);
     assert_eq!(exports(&Server::new(&redis, tiers(), slow), 10).await, 10);
     assert!(server.handle.block("192.0.2.2".parse::<IpAddr>().unwrap(), 10 * HOUR).await);
@@ -381,7 +381,7 @@ async fn after_the_clock_was_set_back_a_key_is_charged_for_no_longer_than_before
         assert_eq!(refused.status(), 429);
         let wait: u64 = refused.headers()["retry-after"].to_str().unwrap().parse().unwrap();
         assert!((seconds - 100..=seconds * 104 / 100 + 1).contains(&wait), "{wait}");
-        // From then on it comes back by itself.
+        // From then on the quota refills.
         let value: String = redis.ask(redis::cmd("GET").arg(key)).await.unwrap();
         let now: Vec<u64> = redis.ask(&redis::cmd("TIME")).await.unwrap();
         let till: u64 = value[..16].parse().unwrap();
@@ -405,7 +405,7 @@ async fn a_killed_store_is_answered_as_the_mode_says() {
         let server = Server::new(&redis, limit, set);
         assert_eq!(server.admitted(15).await, 10);
         redis.kill();
-        // Who was known to be refused is refused on.
+        // A client that was known to be refused is still refused.
         assert_eq!(server.status().await, known, "{mode:?}");
         let mut admitted = 0;
         for _ in 0..20 {
@@ -455,7 +455,7 @@ async fn a_hung_store_costs_no_more_than_the_deadline() {
         times.push(start.elapsed());
     }
     redis.signal("-CONT");
-    // Five wait for it, then nobody does. The slack is for other programs on the machine.
+    // Five requests wait for it, then none does. The tolerance is for other programs on the machine.
     let waited = times.iter().filter(|time| **time >= Duration::from_millis(45)).count();
     assert!((5..=7).contains(&waited), "{times:?}");
     times.sort();
@@ -487,7 +487,7 @@ async fn what_was_admitted_without_the_store_is_admitted_by_nobody_again() {
         } else {
             redis.signal("-STOP");
         }
-        // Each gives out its half.
+        // Each admits its half.
         assert_eq!([one.admitted(30).await, other.admitted(30).await], [10, 10]);
         if dies {
             let port = redis.port;
@@ -504,7 +504,7 @@ async fn what_was_admitted_without_the_store_is_admitted_by_nobody_again() {
         })
         .await;
         assert_eq!([one.status().await, other.status().await], [429, 429]);
-        // Every key is gone some day.
+        // Every key expires.
         for key in redis.keys().await.unwrap() {
             let left: i64 = redis.ask(redis::cmd("PTTL").arg(&key)).await.unwrap();
             assert!(left != -1, "{key} lives forever");
@@ -516,7 +516,7 @@ async fn what_was_admitted_without_the_store_is_admitted_by_nobody_again() {
 #[cfg_attr(not(redis_server), ignore = "install redis-server to run this test")]
 async fn the_store_decides_as_the_memory_does() {
     let redis = Redis::start();
-    // A period so long that no request comes back during the test.
+    // A period so long that the quota doesn't refill during the test.
     let quota = Quota::new(1000, 240 * HOUR).burst(20);
     let policy = || {
         Policy::new("p", quota).cost_by(|req| {
@@ -557,7 +557,7 @@ async fn several_policies_and_costs_are_paid_for_in_advance_together() {
             admitted += usize::from(server.status().await == 200);
         }
     }
-    // What both policies have room for, a twentieth of the smaller one at a time: two requests and the one that asks.
+    // A lease that both policies allow, a twentieth of the smaller one: two requests, plus the request itself.
     assert_eq!(admitted, 50);
     let calls = redis.calls().await;
     assert!((16..=22).contains(&calls), "{calls} calls");
@@ -578,7 +578,7 @@ async fn a_block_holds_on_all_servers_until_it_is_lifted() {
     assert_eq!([one.status().await, one.status().await], [200, 429]);
     assert_eq!(other.handle.blocked_for(alice).await, None);
     assert_eq!([one.status().await, one.status().await], [429, 429]);
-    // The block is told to the store without anybody waiting for it.
+    // The block is sent to the store in the background.
     until("the block does not arrive", async || other.handle.blocked_for(alice).await.is_some())
         .await;
     for server in [&one, &other] {
@@ -591,7 +591,7 @@ async fn a_block_holds_on_all_servers_until_it_is_lifted() {
     let calls = redis.calls().await;
     assert_eq!([one.status().await, other.status().await], [429, 429]);
     assert_eq!(redis.calls().await, calls);
-    // Lifted by one server, and heard by the other a second later.
+    // Lifted on one server, and received by the other a second later.
     assert!(one.handle.reset(alice).await);
     assert_eq!(one.status().await, 200);
     clock.advance(Duration::from_secs(1));
@@ -645,7 +645,7 @@ async fn requests_under_way_are_counted_on_all_servers() {
         redis.keys().await.unwrap().iter().all(|key| !key.ends_with("#slots"))
     })
     .await;
-    // Those of a server that died come back by themselves.
+    // Slots of a server that died expire.
     let dead = Server::new(&redis, limit(), short);
     let client = "192.0.2.3";
     for _ in 0..2 {
@@ -669,12 +669,12 @@ async fn requests_of_several_servers_wait_in_one_line() {
     let all = (0..8).map(|at| if at % 2 == 0 { one.status() } else { other.status() });
     let statuses = futures_util::future::join_all(all).await;
     let admitted = statuses.iter().filter(|status| **status == 200).count();
-    // One at once and four that wait, and what came back while the store was asked.
+    // One immediately and four after a delay, plus the quota that refilled during the call.
     assert!((5..=7).contains(&admitted), "{statuses:?}");
     assert!(start.elapsed() >= Duration::from_millis(190), "{:?}", start.elapsed());
 }
 
-/// A server of ours whose store is a cluster.
+/// A server whose store is a cluster.
 async fn clustered(
     cluster: &Cluster,
     limit: RateLimit,
@@ -734,9 +734,9 @@ async fn a_cluster_decides_each_request_on_one_node_in_one_call() {
         calls += node.calls().await;
     }
     assert_eq!(slots.len(), clients.len());
-    // With the last charge both know that the next one would be refused.
+    // After the last charge both servers know that the next one would be refused.
     assert_eq!(calls, clients.len() as u64 * 3);
-    // The charges of one request are given back where they were made.
+    // The charges of one request are refunded on the nodes where they were made.
     let client: IpAddr = clients[1].parse().unwrap();
     assert!(one.handle.reset(client).await);
     assert!(other.handle.peek(client).await.iter().all(|s| s.remaining() == s.limit()));
@@ -762,12 +762,12 @@ async fn a_node_that_dies_takes_its_own_clients_alone() {
         .partition(|client| held.iter().any(|key| key.contains(&format!("{{{client}}}"))));
     assert!(!lost.is_empty() && !kept.is_empty());
     cluster.nodes[0].kill();
-    // The others are counted on as if nothing had happened.
+    // The other nodes continue to count.
     for client in kept {
         let sum = admitted(&one, client, 9).await + admitted(&other, client, 9).await;
         assert_eq!(sum, 8, "{client}");
     }
-    // Each server gives its half, less what it knows to be used: a fifth, and nothing. Nobody waits for longer than the deadline.
+    // Each server admits its half, minus the requests that it knows of: a fifth, and none. No request waits longer than the deadline.
     for client in lost {
         for (server, left) in [(&one, 4), (&other, 5)] {
             let start = Instant::now();

@@ -1,4 +1,4 @@
-//! The side of AWS Lambda: it hands events to a function, and takes its answers.
+//! A substitute for the AWS Lambda service: it sends events to a function, and receives the responses.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::sync::{Mutex, mpsc};
 use tower_chain::{Chain, Provided, Request, Server};
 
-/// The API that the runtime of a function asks, for one function.
+/// The Lambda runtime API, for one function.
 #[derive(Clone)]
 pub(crate) struct Lambda {
     addr: String,
@@ -32,7 +32,7 @@ impl Lambda {
         Self { addr, events, answers: Arc::new(Mutex::new(answers)) }
     }
 
-    /// What AWS sets for the process of a function.
+    /// Returns the environment variables that AWS sets for the process of a function.
     pub(crate) fn variables(&self) -> [(&'static str, &str); 6] {
         [
             ("AWS_LAMBDA_RUNTIME_API", &self.addr),
@@ -44,7 +44,7 @@ impl Lambda {
         ]
     }
 
-    /// Hands an event to the function, and gives back its answer.
+    /// Sends an event to the function, and returns its response.
     pub(crate) async fn ask(&self, event: Value) -> Value {
         self.events.send(event).await.unwrap();
         let mut answers = self.answers.lock().await;

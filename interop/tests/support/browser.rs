@@ -1,4 +1,4 @@
-//! A real browser: headless Chromium, by its driver.
+//! A real browser: headless Chromium, controlled by its driver.
 
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::support::ports::free_port;
 
-/// It ends when this is dropped.
+/// It is stopped when this is dropped.
 pub(crate) struct Driver {
     child: Child,
     port: u16,

@@ -1,4 +1,4 @@
-//! What several of these tests need.
+//! Helpers for several tests.
 
 pub(crate) mod aws;
 pub(crate) mod browser;

@@ -3,9 +3,9 @@
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A port that nobody listens on, another one each time.
+/// Returns an unused port, a different one each time.
 ///
-/// It is below those that the system gives to clients: who asks such a port until somebody listens may be connected to itself.
+/// It is below the ephemeral ports: a client that repeatedly connects to an unused ephemeral port may connect to itself.
 pub(crate) fn free_port() -> u16 {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let first = std::process::id().wrapping_mul(50);

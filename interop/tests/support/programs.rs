@@ -4,7 +4,7 @@ use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Where cargo has put an example: two folders up from this test. `cargo test --all-features` builds it first.
+/// Returns the path of an example's program: two folders above this test. `cargo test --all-features` builds it first.
 pub(crate) fn example(name: &str) -> PathBuf {
     let mut path = std::env::current_exe().unwrap();
     path.pop();
@@ -12,7 +12,7 @@ pub(crate) fn example(name: &str) -> PathBuf {
     path.join("examples").join(format!("{name}{}", std::env::consts::EXE_SUFFIX))
 }
 
-/// A folder for temporary files, which ends with the test.
+/// A temporary folder, which is removed after the test.
 pub(crate) struct Folder(PathBuf);
 
 impl Folder {

@@ -1,4 +1,4 @@
-//! A Redis for one test, or a cluster of them. Tests that start one have a `cfg_attr` that ignores them where it is not installed.
+//! A Redis for one test, or a cluster of them. Tests that start one have a `cfg_attr` that ignores them if it is not installed.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::ports::free_port;
 
-/// A server on a port of its own, without a file. It ends when this is dropped.
+/// A server on its own port, without a file. It is stopped when this is dropped.
 pub(crate) struct Redis {
     child: Child,
     pub(crate) port: u16,
@@ -69,7 +69,7 @@ impl Redis {
         self.ask(redis::cmd("KEYS").arg("*")).await
     }
 
-    /// How often a script was run.
+    /// Returns how often a script ran.
     pub(crate) async fn calls(&self) -> u64 {
         let info: String = self.ask(redis::cmd("INFO").arg("commandstats")).await.unwrap();
         let line = info.lines().find_map(|line| line.strip_prefix("cmdstat_evalsha:calls="));
@@ -94,7 +94,7 @@ impl Drop for Redis {
     }
 }
 
-/// Three masters without replicas. What one of them holds is away with it; the others go on.
+/// Three masters without replicas. If one stops, its keys are unreachable, and the others continue.
 pub(crate) struct Cluster {
     pub(crate) nodes: Vec<Redis>,
     folder: PathBuf,

@@ -1,4 +1,4 @@
-//! What does not compile, and what the compiler says to it.
+//! Programs that must not compile, and the compiler's messages.
 
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
@@ -23,7 +23,7 @@ fn the_first_message_fits_a_screen() {
     assert!(seen > 10);
 }
 
-/// The rows of the page: what the compiler says, and the case in which it does. A table of four columns is one of cases.
+/// Returns the rows of the page: the message and its case. Tables of cases have four columns.
 fn rows_of_the_page() -> Vec<(String, String)> {
     let cells = |line: &str| -> Vec<String> {
         let line = line.replace("\\|", "\u{0}");
@@ -38,14 +38,14 @@ fn rows_of_the_page() -> Vec<(String, String)> {
         .collect()
 }
 
-/// What stands in a span of code: between two backticks on each side if it has some itself.
+/// Returns the content of a code span, which has two backticks on each side if it contains one.
 fn code(cell: &str) -> String {
     let inside = cell.strip_prefix("`` ").and_then(|rest| rest.strip_suffix(" ``"));
     let inside = inside.or_else(|| cell.strip_prefix('`').and_then(|rest| rest.strip_suffix('`')));
     inside.unwrap_or_else(|| panic!("no code: {cell}")).to_owned()
 }
 
-/// Whether the parts of a message, between what was left out, stand in one line.
+/// Whether a line contains the parts of a message, which `..` separates, in order.
 fn says(line: &str, message: &str) -> bool {
     let mut rest = line;
     message.split("..").map(str::trim).all(|part| match rest.split_once(part) {
