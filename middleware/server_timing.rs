@@ -143,7 +143,7 @@ impl ServerTiming {
     ///
     /// ```
     /// use tower_chain::middleware::server_timing::ServerTiming;
-    /// use tower_chain::{Chain, Middleware, Next, Request, Response};
+    /// use tower_chain::{Chain, MiddlewareExt, Next, Request, Response};
     ///
     /// async fn log(next: Next<'_>) -> Response {
     ///     next.run().await
