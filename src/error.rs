@@ -222,7 +222,7 @@ impl Error {
         response.extensions().get::<Carried>().map(|carried| &carried.error)
     }
 
-    /// The error among the extensions of a response.
+    /// The error in the extensions of a response.
     #[cfg(feature = "test-util")]
     pub(crate) fn of_extensions(extensions: &http::Extensions) -> Option<&Self> {
         extensions.get::<Carried>().map(|carried| &carried.error)

@@ -40,8 +40,8 @@ use crate::route::registrar::Settings;
 /// case-sensitive. A handler without a path answers any path in the outermost chain, and exactly the path of the chain inside
 /// [`at`](Chain::at) or [`mount`](Chain::mount).
 ///
-/// The GET handler also answers HEAD, unless the path has a handler for HEAD. The chain answers OPTIONS with 204 and `Allow`, unless a handler, or a
-/// CORS layer added with [`always`](Chain::always), answers it.
+/// The GET handler also answers HEAD, unless the path has a handler for HEAD. The chain answers OPTIONS with 204 and `Allow`, unless a
+/// handler, or a CORS layer added with [`always`](Chain::always), answers it.
 ///
 /// # Example
 ///

@@ -1,4 +1,4 @@
-//! The list of steps of a chain, in segments of eight.
+//! The list of steps of a chain, in segments of eight. (Only in this file, a segment is a part of this list, not of a path.)
 //!
 //! A chain is a list at the type level: `Link<Link<Empty, A>, B>` is the list of `A` and `B`. Folded (`step/fold.rs`), each step
 //! contains the next one, so a call from step to step needs no box. But with each step the types become longer to compile, and the

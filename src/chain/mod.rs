@@ -450,9 +450,9 @@ impl<S, P, A, E> Chain<S, P, A, E> {
 
     /// Renders the errors of the steps after it and inside them: an `async fn(Error)` whose result is `IntoResponse`.
     ///
-    /// It sees errors of extractors, guards, middleware and handlers, and the chain's own refusals such as 404. The headers that middleware set on the
-    /// response are kept. If there are several hooks, the innermost renders. An error without a hook is sent as problem+json (see
-    /// [`Error`]).
+    /// It renders the errors of extractors, guards, middleware and handlers, and those of the chain itself such as 404. The headers that
+    /// middleware set on the response are kept. If there are several hooks, the innermost renders. An error without a hook is sent as
+    /// problem+json (see [`Error`]).
     ///
     /// # Example
     ///

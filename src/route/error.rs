@@ -41,7 +41,7 @@ pub enum BuildError {
         location: CallSite,
         /// The earlier pattern.
         other: String,
-        /// Where that is registered.
+        /// Where the earlier pattern is registered.
         other_location: CallSite,
     },
     /// No request reaches a handler, because an earlier handler answers all requests that it matches.
@@ -53,7 +53,7 @@ pub enum BuildError {
         location: CallSite,
         /// The name of the earlier handler.
         other: String,
-        /// Where that is registered.
+        /// Where the earlier handler is registered.
         other_location: CallSite,
     },
     /// Middleware runs for no request, because no handler that it covers comes after it.
@@ -63,7 +63,7 @@ pub enum BuildError {
         step: String,
         /// Where it is added.
         location: CallSite,
-        /// The whole prefix, if it is for the paths under one.
+        /// The whole prefix, if the middleware is only for the paths under a prefix.
         prefix: Option<String>,
     },
 }

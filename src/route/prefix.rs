@@ -87,7 +87,7 @@ impl Prefix {
 fn could_begin(path: &str, prefix: &[Segment]) -> bool {
     let all = 1_u64 << prefix.len();
     let mut matched = 1_u64;
-    // The same if the reader could drop any piece. A `..` drops pieces before it; which ones depends on the reader.
+    // The same set for a reader that may drop any piece. A `..` drops pieces before it; which ones depends on the reader.
     let mut dropping = 1_u64;
     let path = decoded(path);
     let climbs = path.windows(2).any(|pair| pair == b"..");
@@ -104,7 +104,7 @@ fn could_begin(path: &str, prefix: &[Segment]) -> bool {
             matched = match kind(piece) {
                 Kind::Parent => dropping,
                 Kind::Nothing => matched | (matched & wanted) << 1,
-                // To a reader that doesn't separate here, the piece continues the value of a parameter.
+                // For a reader that does not split the path here, the piece continues the value of a parameter.
                 Kind::Name if index > 0 => (matched & wanted) << 1 | (matched & parameters << 1),
                 Kind::Name => (matched & wanted) << 1,
             };
@@ -153,7 +153,7 @@ pub(crate) fn could_leave(path: &str, depth: usize) -> bool {
     // The least number of segments that a reader could have at this point.
     let mut level = 0_usize;
     for segment in segments {
-        // Names that a reader may not separate count once.
+        // A reader may not split the path between names of one segment, so they count as one.
         let mut joined = false;
         for kind in pieces(segment) {
             match kind {
@@ -174,7 +174,7 @@ pub(crate) fn could_leave(path: &str, depth: usize) -> bool {
 }
 
 /// Decodes a path until nothing is left to decode. A slash of the path itself stays a slash; an encoded slash and a
-/// backslash, which only some readers take for separators, become [`MAYBE`].
+/// backslash, which are separators only to some readers, become [`MAYBE`].
 ///
 /// URL types remove tabs and newlines; all control characters except NUL are removed here.
 fn decoded(path: &str) -> Cow<'_, [u8]> {
@@ -184,7 +184,7 @@ fn decoded(path: &str) -> Cow<'_, [u8]> {
     let mut out = Vec::with_capacity(path.len());
     for byte in path.bytes() {
         out.push(byte);
-        // A decoded byte may complete another encoding: `%252e` becomes `%2e`, and that a dot.
+        // A decoded byte may complete another encoding: `%252e` becomes `%2e`, and then a dot.
         while let [.., b'%', high, low] = out[..]
             && let Some(high) = char::from(high).to_digit(16)
             && let Some(low) = char::from(low).to_digit(16)
@@ -223,7 +223,7 @@ const MAYBE: u8 = b'\\';
 /// A reader may end a name at these: parameters of a segment, the end of a C string, the query and the fragment.
 const END: [u8; 4] = [b';', 0, b'?', b'#'];
 
-/// Sets of numbers up to this one fit into 64 bits.
+/// A set of the numbers from 0 to 63 fits into 64 bits.
 const MAX_SEGMENTS: usize = 63;
 
 #[cfg(test)]

@@ -27,6 +27,32 @@ use crate::step::next::{Middleware, Next};
 use crate::step::tail::{BoxTail, Cx, Late, Tail};
 use crate::{Request, Response};
 
+/// A middleware or a handler, and the rest of the chain.
+#[doc(hidden)]
+pub struct Around<M, N> {
+    middleware: M,
+    next: N,
+    cover: Cover,
+    site: Site,
+}
+
+impl<M: Middleware<Provides: 'static>, N: Tail> Tail for Around<M, N> {
+    #[inline(always)]
+    fn call<'a>(
+        &'a self,
+        req: &'a mut Request,
+        cx: &'a Cx<'a>,
+    ) -> impl Future<Output = Response> + Send + 'a {
+        if self.cover.holds(cx, req) {
+            let next = Next::new(req, &self.next, cx);
+            Either::Left(self.site.probe(&cx.built.routes, || self.middleware.call(next)))
+        } else {
+            // `Late`: the future of the rest is built where it is polled, instead of being copied through this function.
+            Either::Right(Late::new(move || self.next.call(req, cx)))
+        }
+    }
+}
+
 /// The requests in which a step takes part.
 ///
 /// A middleware covers the handlers after it, up to the end of its scope. It takes part in a request if the request's plan
@@ -60,32 +86,6 @@ impl Cover {
             };
         reached
             && prefix.as_ref().is_none_or(|prefix| prefix.covers(cx.path.map(|path| &**path), req))
-    }
-}
-
-/// A middleware or a handler, and the rest of the chain.
-#[doc(hidden)]
-pub struct Around<M, N> {
-    middleware: M,
-    next: N,
-    cover: Cover,
-    site: Site,
-}
-
-impl<M: Middleware<Provides: 'static>, N: Tail> Tail for Around<M, N> {
-    #[inline(always)]
-    fn call<'a>(
-        &'a self,
-        req: &'a mut Request,
-        cx: &'a Cx<'a>,
-    ) -> impl Future<Output = Response> + Send + 'a {
-        if self.cover.holds(cx, req) {
-            let next = Next::new(req, &self.next, cx);
-            Either::Left(self.site.probe(&cx.built.routes, || self.middleware.call(next)))
-        } else {
-            // `Late`: the future of the rest is built where it is polled, instead of being copied through this function.
-            Either::Right(Late::new(move || self.next.call(req, cx)))
-        }
     }
 }
 

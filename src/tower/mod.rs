@@ -1,5 +1,8 @@
 //! Tower on both sides: layers and services inside a chain, a chain as a service and as a layer.
 
+// `service` is the entry point of every request, and begins with "How a request runs". `layer` is a chain as a layer; `inside` and
+// `path` are layers and services inside a chain.
+
 pub(crate) mod inside;
 pub(crate) mod layer;
 pub(crate) mod path;

@@ -2,17 +2,19 @@
 //!
 //! # How a request runs
 //!
-//! 1. [`Root::respond`] in this file receives the request. All other functions of this file only lead to it.
-//! 2. `route/routes.rs`: [`Routes::match_request`] matches path and method before any step runs. It returns a [`Plan`]
+//! In each file, only the item that is named here is on the path of a request. The rest of the file builds or supports it.
+//!
+//! 1. [`Root::respond`] (this file) receives the request.
+//! 2. [`Routes::match_request`] (`route/routes.rs`) matches path and method before any step runs. It returns a [`Plan`]
 //!    (`route/plan.rs`): the numbers of the handlers that match, and of the scope ends that the request can reach.
-//! 3. `step/around.rs`: `respond` calls the first step, which has all later steps inside it (`step/tail.rs`). A middleware
-//!    runs if it covers a handler of the plan, and a handler runs if it is in the plan. Otherwise the step calls the next one.
-//! 4. `step/next.rs`: a step that runs gets a `Next`. It answers, or `Next::run` calls the next step, and so on.
-//! 5. `chain/table.rs`: consecutive paths (`at`, `mount`, `service`) are one step. It enters the path that contains the next stop
-//!    of the plan, or calls the step after the paths if none does.
-//! 6. `step/end.rs`: a request that no handler of a scope answered reaches the end of the scope. It continues after the scope
-//!    if the plan has a later stop. Otherwise it is answered there: by a hook, or with 404, 405, 204 or 400.
-//! 7. The response returns through the steps that ran. `respond` removes a body that HTTP does not allow, and returns it.
+//! 3. `Around::call` (`step/around.rs`): `respond` calls the first step, which contains all later steps. A middleware runs if
+//!    it covers a handler of the plan, a handler runs if it is in the plan. Otherwise the step calls the next one.
+//! 4. `Next::run` (`step/next.rs`): a step that runs gets a `Next`. It answers, or calls the next step with `run`.
+//! 5. `Branches::call_from` (`chain/table.rs`): consecutive paths (`at`, `mount`, `service`) are one step. It enters the path
+//!    that contains the next stop of the plan, or calls the step after the paths if none does.
+//! 6. `End::answer` (`step/end.rs`): a request that no handler of a scope answered reaches the end of the scope. It continues
+//!    after the scope if the plan has a later stop. Otherwise a hook answers it, or the chain with 404, 405, 204 or 400.
+//! 7. The response returns through the steps that ran. [`fit_to_http`] (this file) removes a body that HTTP does not allow.
 //!
 //! [`Plan`]: crate::route::plan::Plan
 
