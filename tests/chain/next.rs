@@ -120,7 +120,10 @@ fn replace<N: Endpoint, T>(next: &mut Next<'_, N, T>, how: How) {
             **next = rebuilt.extension(Own(8)).body(body).unwrap();
         }
         How::Replace => drop(mem::replace(&mut **next, own())),
-        How::Swap => mem::swap(&mut **next, &mut own()),
+        How::Swap => {
+            let mut own = own();
+            mem::swap(&mut **next, &mut own);
+        }
         How::SwapTwice => {
             let mut other = own();
             mem::swap(&mut **next, &mut other);
@@ -466,6 +469,7 @@ fn extractors_and_provided_values_come_before_next() {
 #[test]
 fn a_function_with_eight_arguments_before_next_provides_a_value() {
     type P = Provided<Database>;
+    #[allow(clippy::too_many_arguments, reason = "as many as there may be")]
     async fn eight(
         _: Method,
         _: P,

@@ -108,6 +108,7 @@ impl From<JwtRefusal> for Unconfirmed {
 }
 
 #[cfg(all(test, feature = "jwt"))]
+#[allow(clippy::unwrap_used, reason = "compiled for tests alone")]
 mod tests {
     use std::time::Duration;
 

@@ -228,7 +228,7 @@ impl<'a> FieldWriter<'a> {
         };
         let other = self.headers.get(name).and_then(|value| {
             let (_, value) = value.to_str().ok()?.split_once(before)?;
-            value.split(',').next()?.trim().parse::<u64>().ok()
+            value.split(',').next()?.trim_matches([' ', '\t']).parse::<u64>().ok()
         });
         other.is_some_and(|other| {
             other <= remaining.into() || self.headers.contains_key(RETRY_AFTER)

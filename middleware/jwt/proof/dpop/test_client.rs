@@ -1,5 +1,7 @@
 //! A DPoP client, for tests.
 
+#![allow(clippy::unwrap_used, reason = "compiled for tests alone")]
+
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
 use base64::Engine;
