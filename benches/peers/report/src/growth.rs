@@ -148,7 +148,7 @@ fn cores_table(options: &Options, peers: &[&Peer]) -> Result<String> {
         _ => ("2", "The load runs on a third core."),
     };
     let mut table = format!(
-        "`GET /hello` behind 16 middleware, with one worker on one core and with two on two. {note}\n\n\
+        "`GET /hello` with 16 middleware, with one worker on one core and with two on two. {note}\n\n\
          | | requests/s, 1 core | 2 cores | ratio | CPU per request, us, 1 core | 2 cores |\n| --- | ---: | ---: | ---: | ---: | ---: |\n"
     );
     let path = script(Job::Pass16)?;

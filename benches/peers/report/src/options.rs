@@ -9,7 +9,7 @@ use crate::peers::{JOBS, Job, PEERS, Peer};
 pub const HELP: &str = "\
 report [OPTIONS]           measures the peers, and what can be counted; writes benches/RESULTS.md
 report growth [OPTIONS]    measures memory per connection, two cores, build time and size
-report plots               draws the plots anew from the tables of benches/RESULTS.md
+report plots               redraws the plots from the tables of benches/RESULTS.md
 
   --peers A,B       only these peers (default: all)
   --jobs A,B        only these jobs of bare, pass4, pass16, jwt, post (default: all)
