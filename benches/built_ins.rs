@@ -1,4 +1,4 @@
-//! What does a built-in cost, beside the bare work that it does? Run with
+//! Measures the cost of each built-in, compared with its bare work. Run with
 //!
 //! ```sh
 //! cargo bench -p benches --bench built_ins
@@ -6,7 +6,7 @@
 //!
 //! Or, without the dependencies of the tests, in `benches/peers`: `cargo run --release --package in-process --bin built_ins`.
 //!
-//! Both sides take turns, so that what disturbs the machine disturbs both; the least time of each counts.
+//! Both sides alternate, so disturbances affect both. The figure is the minimum time of each.
 
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used, reason = "a program")]
 #![allow(dead_code, reason = "the cases of the other programs")]

@@ -1,10 +1,10 @@
-//! How long does a request take? Run with
+//! Measures the time of a request. Run with
 //!
 //! ```sh
 //! cargo bench -p benches --bench chain [-- FILTER]
 //! ```
 //!
-//! Times of one run compare with each other alone. What compares across machines is counted by `counts.rs`.
+//! Compare only times of one run. `counts.rs` has figures that are comparable across machines.
 
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used, reason = "a program")]
 

@@ -1,12 +1,12 @@
-//! What verifying a token takes, beside what the library takes and beside the bare signature check; and what the steps that authenticate
-//! take around a handler that does nothing.
+//! Measures the time to verify a token, compared with the library and with the bare signature check, and the time of the authentication steps
+//! around an empty handler.
 //!
 //! ```sh
 //! cargo bench -p benches --bench jwt [-- FILTER]
 //! ```
 //!
-//! Each line is the least of many batches, the things that are compared taken in turns, so that a busy machine disturbs them little and all alike. The
-//! ratios are what counts; where there is a target, the line says whether it is met.
+//! Each line is the minimum of many batches. Compared cases alternate, so a busy machine disturbs them little and equally. Compare the
+//! ratios; a line with a target states whether it is met.
 
 #![allow(clippy::unwrap_used, reason = "a program")]
 
@@ -50,7 +50,7 @@ struct Member {
 
 const CLAIMS: &str = r#"{"iss":"https://issuer.example.org","aud":"https://api.example.org","sub":"248289761001","name":"Ada Lovelace","email":"ada@example.org","iat":1500000000,"nbf":1500000000,"exp":4000000000,"roles":["member","admin"]}"#;
 
-/// One algorithm: a token, our key, that of the library, and the bare check with a prepared key.
+/// One algorithm: a token, this crate's key, the library's key, and the bare check with a prepared key.
 struct Case {
     algorithm: Algorithm,
     token: String,
@@ -120,7 +120,7 @@ fn cases() -> Vec<Case> {
     vec![hs256, rs256, es256, eddsa]
 }
 
-/// The least time of one call of each, in nanoseconds, taken in turns.
+/// Returns the minimum time of one call of each, in nanoseconds. The calls alternate.
 fn least<const N: usize>(mut calls: [&mut dyn FnMut(); N]) -> [f64; N] {
     let mut least = [f64::MAX; N];
     for _ in 0..300 {
@@ -147,7 +147,7 @@ fn target(name: &str, value: f64, most: f64) -> String {
     format!("{name} {value:.2}, at most {most}: {verdict}")
 }
 
-/// T1 to T5 and T7: a token verified, beside `jsonwebtoken::decode`, the bare check, a hit in the cache, and a token with a wrong signature.
+/// T1 to T5 and T7: a verified token, compared with `jsonwebtoken::decode`, the bare check, a hit in the cache, and a token with a wrong signature.
 fn verify(criterion: &mut Criterion, case: &Case) {
     let Case { algorithm, token, key, library, bare } = case;
     let jwt = || {
@@ -214,7 +214,7 @@ fn verify(criterion: &mut Criterion, case: &Case) {
     }
 }
 
-/// T6: what is no token at all.
+/// T6: text that is not a token.
 fn garbage(criterion: &mut Criterion) {
     let jwt = Jwt::<Member>::hs256(SECRET).unwrap();
     let long = ".".repeat(2 * 1024 * 1024);
@@ -233,7 +233,7 @@ fn request(name: &'static str, value: &str) -> impl Fn() -> Request + use<> {
     }
 }
 
-/// T12: a whole request through one step, beside the same chain without the step.
+/// T12: a whole request through one step, compared with the same chain without the step.
 fn step(criterion: &mut Criterion, case: &Case) {
     let keys = ApiKeys::new();
     for number in 0..100 {
@@ -268,7 +268,7 @@ fn step(criterion: &mut Criterion, case: &Case) {
     println!("  T12 {}", target("ns for a cached JWT", with_a_token - same, 600.0));
 }
 
-/// T14: whether the time of a refusal tells how near a key was: Welch's t-test between a class of its own and random ones, as in "dude, is my code
+/// T14: whether the time of a refusal reveals how similar a key was: Welch's t-test between a fixed class and random ones, as in "dude, is my code
 /// constant time?" (Reparaz, Balasch, Verbauwhede, 2017).
 fn constant_time() {
     let keys = ApiKeys::new();
@@ -281,7 +281,7 @@ fn constant_time() {
         other
     };
     let wrong = "z".repeat(secret.len());
-    // What is the same in both: the number of bytes that the client sends, which it knows anyway.
+    // Both classes have the same length: the client knows the number of bytes that it sends.
     let classes = [
         ("first byte", with(0), wrong.clone()),
         ("last byte", with(secret.len() - 1), wrong.clone()),
@@ -291,7 +291,7 @@ fn constant_time() {
     for (name, near, far) in classes {
         let requests = [request("x-api-key", &near), request("x-api-key", &far)];
         let mut times = [Vec::new(), Vec::new()];
-        // Which class comes next is not to be told from what came before.
+        // The order of the classes must not be predictable.
         let mut random = 0x9e37_79b9_7f4a_7c15_u64;
         for _ in 0..60_000 {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
@@ -303,7 +303,7 @@ fn constant_time() {
             assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
             times[class].push(time);
         }
-        // The slow half is interruptions.
+        // The slower half contains interruptions.
         let mut all = times.concat();
         all.sort_unstable_by(f64::total_cmp);
         let most = all[all.len() / 2];

@@ -1,12 +1,12 @@
-//! What does reading and validating input take, beside `serde_json` (or `serde_html_form`) and `validator` called by hand? Run with
+//! Measures the time to parse and validate input, compared with calling `serde_json` (or `serde_html_form`) and `validator` by hand. Run with
 //!
 //! ```sh
 //! cargo bench -p benches --bench validate [-- FILTER]
 //! ```
 //!
-//! In each group, `by hand` takes the body out of the request, parses and validates it; it looks at no media type, and knows no limit.
-//! `parsing alone` has the bytes already. After the times stand the ratios, taken turn by turn so that a busy machine disturbs
-//! both alike, and the instructions, which are exact, where valgrind is installed.
+//! In each group, `by hand` takes the body out of the request, parses and validates it, without a check of the media type and without a limit.
+//! `parsing alone` starts with the bytes. After the times are the ratios, for which both sides alternate, so a busy machine disturbs
+//! both equally, and, if valgrind is installed, the instructions, which are exact.
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "a program")]
 
@@ -51,7 +51,7 @@ struct Address {
     country: String,
 }
 
-// The rule for the length of a list asks for `Serialize`.
+// The rule for the length of a list requires `Serialize`.
 #[derive(Deserialize, Serialize, Validate)]
 struct Line {
     #[validate(length(min = 1))]
@@ -80,7 +80,7 @@ fn order() -> Bytes {
     format!(r#"{{"customer":"John Doe","address":{address},"lines":[{lines}]}}"#).into()
 }
 
-/// Two ways to the same, and what is made of the same request.
+/// Two implementations, and the same request for both.
 struct Case {
     name: &'static str,
     request: fn() -> Request,
@@ -214,7 +214,7 @@ fn main() {
     }
 }
 
-/// The time of ours to that by hand: the median of many batches, each of which runs both.
+/// Returns the ratio of this crate's time to that by hand: the median of many batches, each of which runs both.
 fn turn_by_turn(case: &Case) -> f64 {
     let batch = |run: fn(Request)| {
         let requests: Vec<Request> = (0..100).map(|_| (case.request)()).collect();
@@ -224,7 +224,7 @@ fn turn_by_turn(case: &Case) -> f64 {
     };
     let mut ratios: Vec<f64> = (0..1000)
         .map(|turn| {
-            // Neither always goes first.
+            // Alternates which one runs first.
             if turn % 2 == 0 {
                 let by_hand = batch(case.by_hand);
                 batch(case.ours) / by_hand
@@ -240,7 +240,7 @@ fn turn_by_turn(case: &Case) -> f64 {
 
 const COUNTED: u64 = 100;
 
-/// Runs this program once more under callgrind, which counts inside of [`counted_run`] alone.
+/// Runs this program again under callgrind, which counts only inside [`counted_run`].
 fn instructions(name: &str, way: &str) -> Option<u64> {
     let output = Command::new("valgrind")
         .args([
@@ -262,7 +262,7 @@ fn repeat(name: &str, way: &str) {
     for turn in 0..COUNTED + 3 {
         let req = (case.request)();
         match way {
-            // Regular expressions are made at their first use.
+            // Regular expressions are compiled at their first use.
             _ if turn < 3 => (case.ours)(req),
             "by hand" => counted_run(|| (case.by_hand)(req)),
             "ours" => counted_run(|| (case.ours)(req)),
@@ -274,6 +274,6 @@ fn repeat(name: &str, way: &str) {
 #[inline(never)]
 fn counted_run(run: impl FnOnce()) {
     run();
-    // Something must come after, or the call is a jump that is not counted.
+    // Code must follow the call, or it becomes a tail call that is not counted.
     black_box([0_u8; 64]);
 }

@@ -1,6 +1,6 @@
 //! The address of the client behind a proxy, and a rate limit for each address.
 //!
-//! A safe default does not exist: clients can send the same headers as a proxy. Only the operator knows which header the proxy writes, and which
+//! There is no safe default: clients can send the same headers as a proxy. Only the operator knows which header the proxy writes, and which
 //! addresses are proxies. No header is read until this is configured, and this program does not start without it. Here curl acts as the
 //! proxy, because its address is a trusted one. Run with
 //!

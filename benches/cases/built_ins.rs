@@ -1,4 +1,4 @@
-//! What each built-in costs, beside the bare work that it does, written by hand.
+//! Each built-in, and its bare work, written by hand.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -29,7 +29,7 @@ use super::job::request as post;
 use super::usual::{Member, NewUser, PEER, SECRET};
 use super::{Case, Subject};
 
-/// A service without a chain, that has something to keep.
+/// A service without a chain, which holds a value.
 fn by_hand<T, F, Fut>(kept: T, request: impl Fn() -> Request + 'static, answer: F) -> Subject
 where
     T: Send + Sync + 'static,
@@ -280,7 +280,7 @@ pub(super) fn cases() -> Vec<Case> {
         ("Cookies", "cookie::CookieJar", [cookies, jar_by_hand]),
     ];
     let case = |name: String, build| Case { group: "built-ins", name, build, size: 0 };
-    // What all of them have in common.
+    // The part that all of them have in common.
     let mut cases = vec![
         case("no step".to_owned(), no_step),
         case("no step, by hand".to_owned(), no_step_by_hand),

@@ -1,4 +1,4 @@
-//! The whole job in a chain: a limit per client, a token, a JSON body that is validated, a handler; and the same on the usual crates.
+//! The whole job in a chain: a limit per client, a token, a JSON body that is validated, a handler; and the same with the usual crates.
 
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ pub(super) fn request() -> impl Fn() -> Request + 'static {
 pub(super) fn cases() -> Vec<Case> {
     let case =
         |name: &str, build| Case { group: "whole job", name: name.to_owned(), build, size: 0 };
-    // In one build with tower-chain `regex` has what it asks for. `peers/alone` has them without.
+    // In one build with tower-chain, `regex` has the features that it enables. `peers/alone` has these cases without them.
     let mut cases = Vec::from(usual::cases(", with this crate's regex"));
     cases.extend([
         case("chain", in_a_chain),

@@ -1,4 +1,4 @@
-//! What is measured: one list for the clock (`chain.rs`) and for the counters (`counts.rs`).
+//! The cases to measure: one list for times (`chain.rs`) and counts (`counts.rs`).
 
 mod built_ins;
 mod job;

@@ -1,4 +1,4 @@
-//! What finding a path costs, by kind and number of paths.
+//! The cost to look up a path, by kind and number of paths.
 
 use std::convert::Infallible;
 
@@ -34,7 +34,7 @@ fn catch_alls(paths: usize) -> Subject {
     routed(paths, pattern, |i| format!("/api/v1/resource{i}/a/b/c.txt"))
 }
 
-/// The router alone, and the same answer.
+/// The router alone, with the same response.
 fn matchit_alone(paths: usize) -> Subject {
     let mut router = matchit::Router::new();
     for i in 0..paths {

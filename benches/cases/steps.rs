@@ -1,4 +1,4 @@
-//! What a step costs, by kind and number. Every step lets everything pass.
+//! The cost of a step, by kind and number. Every step passes all requests on.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -23,7 +23,7 @@ impl Middleware for Native {
     }
 }
 
-/// As [`Native`], without a look at the response.
+/// Like [`Native`], but does not access the response.
 struct Direct;
 
 impl Middleware for Direct {
@@ -46,7 +46,7 @@ async fn bare() -> StatusCode {
     StatusCode::OK
 }
 
-/// A tower layer as one is written by hand: a service, and a future that looks at the response.
+/// A handwritten tower layer: a service, and a future that accesses the response.
 #[derive(Clone)]
 struct Pass;
 
@@ -107,7 +107,7 @@ impl Service<Request> for Bare {
     }
 }
 
-/// What an `async fn` can't do without: the request is moved out of its place, into the future of the function, out of that, and back.
+/// The moves that an `async fn` can't avoid: the request is moved out of its slot, into the future of the function, out of that, and back.
 fn moves(size: usize) -> Subject {
     #[inline(never)]
     fn out(place: &mut Request, room: &mut Option<Request>) {
@@ -254,7 +254,7 @@ pub(super) fn cases() -> Vec<Case> {
     ];
     for (kind, build) in kinds {
         for size in [1, 2, 4, 8, 16, 32, 100] {
-            // The compiler gives up on a hundred layers that are nested by hand.
+            // The compiler fails on a hundred layers nested by hand.
             if size <= 32 || kind != "tower layer by hand" {
                 cases.push(case(&format!("{kind} x {size}"), build, size));
             }

@@ -1,4 +1,4 @@
-//! A case that is measured: a service, and the request that it is sent.
+//! A case to measure: a service, and the request that it receives.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -10,12 +10,12 @@ use tower::Service;
 pub type Request = http::Request<Body>;
 pub type Response = http::Response<Body>;
 
-/// A question with a number for an answer.
+/// A named measurement.
 pub struct Case {
-    /// The cases of one group compare with each other.
+    /// The cases of one group are compared with each other.
     pub group: &'static str,
     pub name: String,
-    /// Builds the service, so that only the cases that are asked for are built.
+    /// Builds the service. Called only for the selected cases.
     pub build: fn(usize) -> Subject,
     pub size: usize,
 }
@@ -27,7 +27,7 @@ impl Case {
     }
 }
 
-/// A service and the request that it is sent.
+/// A service and the request that it receives.
 pub struct Subject {
     pub request: Box<dyn Fn() -> Request>,
     pub answer: Box<dyn FnMut(Request) -> Response>,

@@ -1,4 +1,4 @@
-//! What the counts were, in a file of one line a case, to be compared with what they are.
+//! Compares counts with a baseline, a file with one line per case.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
@@ -13,7 +13,7 @@ pub struct Count {
     pub bytes: u64,
 }
 
-/// Counts by case, and what they were made with.
+/// Counts by case, and the tools that produced them.
 pub struct Baseline {
     made_with: String,
     counts: BTreeMap<String, Count>,
@@ -46,7 +46,7 @@ impl Baseline {
         std::fs::write(file, text).unwrap_or_else(|error| panic!("{file}: {error}"));
     }
 
-    /// Says what got worse or better by more than 2 %. Whether nothing got worse.
+    /// Prints the cases that are worse or better by more than 2 %. Returns whether none is worse.
     pub fn holds(&self, now: &Self) -> bool {
         let same = self.made_with == now.made_with;
         if !same {
@@ -109,8 +109,8 @@ impl fmt::Display for Change<'_> {
     }
 }
 
-/// What decides on the number of instructions, besides the program. Hashes and signatures choose their code by the processor; valgrind shows
-/// them the same one everywhere, with AVX2 or without.
+/// The tools that determine the number of instructions, besides the program. Hashes and signatures choose their code by the processor; under valgrind
+/// that is the same one everywhere, with or without AVX2.
 fn made_with() -> String {
     let first_line = |program: &str, arg: &str| {
         let output = Command::new(program).arg(arg).output();

@@ -1,4 +1,4 @@
-//! Instructions by valgrind, and allocations: a program counts the cases of its module `cases`.
+//! Counts the instructions, with valgrind, and the allocations of the cases in the program's module `cases`.
 
 mod baseline;
 mod profile;
@@ -44,7 +44,7 @@ fn print(counts: Vec<(Case, Count)>) {
     }
 }
 
-/// Counts the cases whose name holds the filter: on all cores, as counts don't mind.
+/// Counts the cases whose name contains the filter, on all cores, because counts don't depend on the load.
 fn count(filter: &str) -> Vec<(Case, Count)> {
     let cases = cases::all().into_iter().filter(|case| case.full_name().contains(filter));
     let cases = Mutex::new(cases.enumerate());
@@ -66,7 +66,7 @@ fn count(filter: &str) -> Vec<(Case, Count)> {
     counts.into_iter().map(|(_, case, count)| (case, count)).collect()
 }
 
-/// A limiter looks at its first thousand requests for what is likely wrong.
+/// A limiter checks its first thousand requests for likely mistakes.
 const WARM: usize = 1_100;
 const COUNTED: u64 = 100;
 
@@ -87,7 +87,7 @@ fn warm(case: &Case) -> Subject {
     subject
 }
 
-/// Runs this program once more under callgrind, which counts inside of [`counted`] alone. Gives the total, and all that it writes.
+/// Runs this program again under callgrind, which counts only inside [`counted`]. Returns the total, and the whole output.
 fn callgrind(case: &Case) -> (u64, String) {
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/stdout"])

@@ -1,8 +1,8 @@
-//! Whose code is it that a request runs? The instructions of a case by crate, from what callgrind writes down.
+//! The instructions of a case by crate, from the output of callgrind.
 
 use std::collections::{BTreeMap, HashMap};
 
-/// Instructions by crate, the most first. Code that is inlined counts for the crate that it comes from.
+/// Instructions by crate, in descending order. Inlined code counts for the crate that it comes from.
 pub fn by_crate(callgrind: &str) -> Vec<(String, u64)> {
     let mut names = Names::default();
     let mut totals: BTreeMap<String, u64> = BTreeMap::new();
@@ -14,7 +14,7 @@ pub fn by_crate(callgrind: &str) -> Vec<(String, u64)> {
             Some(("fn", name)) => function = names.resolve("function", name),
             Some(("cfi" | "cfl", name)) => drop(names.resolve("file", name)),
             Some(("cfn", name)) => drop(names.resolve("function", name)),
-            // The line after it is what the callee took, which is counted there.
+            // The next line is the cost of the callee, which is counted there.
             Some(("calls", _)) => is_call = true,
             Some(_) => {}
             None if line.starts_with(|c: char| c.is_ascii_digit() || "+-*".contains(c)) => {
@@ -31,7 +31,7 @@ pub fn by_crate(callgrind: &str) -> Vec<(String, u64)> {
     totals
 }
 
-/// A name is written out once, and then called by its number.
+/// callgrind writes each name once, and then its number.
 #[derive(Default)]
 struct Names(HashMap<(&'static str, String), String>);
 

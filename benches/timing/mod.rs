@@ -1,5 +1,5 @@
-//! How long does a request take, in process? The cases of the program's module `cases`, in rounds, so that what disturbs the machine disturbs
-//! all; of each case the least time per request, in nanoseconds. Run with `[FILTER]..`: whatever holds one of these, as in `| group | case |`.
+//! Measures the time of a request in process, for the cases of the program's module `cases`. The cases run in rounds, so disturbances of the machine affect
+//! all of them. The figure is the minimum time per request, in nanoseconds. The arguments `[FILTER]..` select the cases whose `| group | case |` contains one.
 
 use std::hint::black_box;
 use std::time::Instant;

@@ -1,4 +1,4 @@
-//! Behind a trusted proxy, nothing that a client puts in front of what the proxy appends changes its address.
+//! Behind a trusted proxy, no text that a client sends before the part that the proxy appends changes its address.
 
 #![no_main]
 
@@ -37,7 +37,7 @@ fuzz_target!(|data: &[u8]| {
         if let Ok(by_count) = &by_count {
             by_count.client(peer, &headers);
         }
-        // Who isn't a proxy is believed nothing.
+        // Headers from an address that isn't a proxy are ignored.
         assert_eq!(by_network.client(client, &headers), client);
         if appended.is_empty() {
             continue;
@@ -46,7 +46,7 @@ fuzz_target!(|data: &[u8]| {
         let together = [value, appended.as_bytes()].concat();
         if let Some(headers) = with(&[&together]) {
             let found = by_network.client(peer, &headers);
-            // What can't be read is as if it were not there.
+            // An invalid entry is ignored.
             assert!(found == client || found == peer, "{found}");
         }
         if let Some(headers) = with(&[value, &appended.as_bytes()[2..]]) {

@@ -1,4 +1,4 @@
-//! Any `Cookie` field can be read, and what is set in answer has no line breaks.
+//! Any `Cookie` field can be parsed, and a `Set-Cookie` field contains no line breaks.
 
 #![no_main]
 
@@ -25,7 +25,7 @@ fuzz_target!(|data: &[u8]| {
     assert_eq!(names.len(), count, "a name is there twice");
     for (name, value) in &seen {
         assert_eq!(cookies.value(name), Some(&**value));
-        // Nobody but us has the key.
+        // Only this program has the key.
         assert_eq!(cookies.verified(&key, name), None);
         assert_eq!(cookies.decrypted(&key, name), None);
     }

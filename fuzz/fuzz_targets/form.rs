@@ -1,4 +1,4 @@
-//! Pairs are read as browsers write them, and a form that is refused is refused with its fields named.
+//! Pairs are parsed as browsers write them, and the error for an invalid form names its fields.
 
 #![no_main]
 

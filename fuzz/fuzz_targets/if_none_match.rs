@@ -1,4 +1,4 @@
-//! Tags are compared one by one, whatever stands in them.
+//! Entity tags are compared one by one, with any content.
 
 #![no_main]
 
@@ -23,7 +23,7 @@ fuzz_target!(|data: &[u8]| {
     if let Some(status) = status(data) {
         assert!(status == 200 || status == 304);
     }
-    // A list that is well formed (RFC 9110, 8.8.3).
+    // A valid list (RFC 9110, 8.8.3).
     let mut tags: Vec<Vec<u8>> = Vec::new();
     for tag in data.split(|byte| *byte == b' ') {
         let (weak, tag) = match tag.split_first() {

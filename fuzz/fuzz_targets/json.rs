@@ -1,4 +1,4 @@
-//! Whatever JSON comes in, the answer names what the type declares and nothing that was submitted.
+//! For any JSON, the response contains only names that the type declares, and no submitted text.
 
 #![no_main]
 

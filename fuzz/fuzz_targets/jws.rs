@@ -1,4 +1,4 @@
-//! A token without a right signature is refused; one with it is taken only if it is JSON that says when it ends.
+//! A token without a valid signature is refused; one with a valid signature is accepted only if it is JSON with an expiry.
 
 #![no_main]
 
@@ -42,7 +42,7 @@ fn encode(bytes: &[u8]) -> String {
 }
 
 fuzz_target!(|data: &[u8]| {
-    // No one but us has the key, so that nothing that is made up is taken.
+    // Only this program has the key, so no fuzzed token is accepted.
     assert!(is_taken(data).is_none());
     let mut parts = data.splitn(2, |byte| *byte == b'\n');
     let (Some(header), Some(claims)) = (parts.next(), parts.next()) else { return };

@@ -1,4 +1,4 @@
-//! A form in any pieces is read to its end or refused.
+//! A form is read to its end or refused, however it is split into chunks.
 
 #![no_main]
 
@@ -50,7 +50,7 @@ fuzz_target!(|data: &[u8]| {
     };
     let whole = answer(data.len().max(1));
     assert!([200, 400, 413].contains(&whole.0), "{}", whole.0);
-    // Where it is cut makes no difference to what is taken.
+    // The chunk boundaries don't affect the result.
     let pieces = answer(usize::from(*size).max(1));
     assert_eq!(pieces.0 == 200, whole.0 == 200);
     if whole.0 == 200 {

@@ -1,4 +1,4 @@
-//! What comes before HTTP, over a socket: it is a header, or the connection ends.
+//! Bytes before HTTP on a socket are a PROXY header, or the connection is closed.
 
 #![no_main]
 
@@ -34,7 +34,7 @@ fuzz_target!(|data: &[u8]| {
     let (runtime, path) = &*PLACE;
     let answer = runtime.block_on(async {
         let mut client = UnixStream::connect(path).await.expect("the server listens");
-        // The other side may have hung up already.
+        // The server may have closed the connection already.
         let _ = client.write_all(data).await;
         let _ = client.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
         let _ = client.shutdown().await;
@@ -45,11 +45,11 @@ fuzz_target!(|data: &[u8]| {
     if answer.is_empty() {
         return;
     }
-    // The settings of HTTP/2, where its preface follows the header.
+    // SETTINGS of HTTP/2, if its preface follows the header.
     let http2 = answer.get(3) == Some(&4);
     let answer = String::from_utf8_lossy(&answer);
     assert!(http2 || answer.starts_with("HTTP/1."), "{answer}");
-    // Without a header there is no answer.
+    // Without a header, the server sends no response.
     assert!(data.starts_with(b"PROXY ") || data.starts_with(b"\r\n\r\n\0\r\nQUIT\n"));
     if let Some((head, body)) = answer.split_once("\r\n\r\n")
         && head.starts_with("HTTP/1.1 200")

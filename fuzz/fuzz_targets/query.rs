@@ -1,4 +1,4 @@
-//! A query is read as a form is, and never leads to an error of the server.
+//! A query is parsed like a form, and never causes a 5xx.
 
 #![no_main]
 
@@ -59,7 +59,7 @@ fuzz_target!(|data: &[u8]| {
     }
     if let Some(req) = get("/merged/mine") {
         let (status, body) = send(&CHAIN, req);
-        // The parameter of the path hides that of the query.
+        // The path parameter replaces the query parameter.
         assert!(status == 400 || (status, &*body) == (200, b"\"mine\""));
     }
 });

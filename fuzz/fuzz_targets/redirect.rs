@@ -26,7 +26,7 @@ fuzz_target!(|target: &str| {
         assert!(joined.username().is_empty() && joined.password().is_none(), "{joined}");
     }
     if let Some(location) = Redirect::anywhere(target).into_response().headers().get("location") {
-        // What no browser can read leads nowhere.
+        // A target that browsers can't parse leads to no page.
         let joined = base.join(location.to_str().expect("ASCII"));
         assert!(joined.map_or(true, |url| ["http", "https"].contains(&url.scheme())));
     }

@@ -1,4 +1,4 @@
-//! What several targets need.
+//! Helpers for several targets.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use http_body_util::BodyExt;
 use tower_chain::{Body, ChainService};
 
-/// The status and the body that a chain answers with.
+/// Returns the status and the body of a chain's response.
 pub fn send(chain: &ChainService, req: http::Request<Body>) -> (u16, Vec<u8>) {
     let response = complete(chain.handle(req));
     let status = response.status().as_u16();

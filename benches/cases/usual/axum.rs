@@ -1,4 +1,4 @@
-//! The whole job on axum: `from_fn` for the limit, extractors for the token and the body, as its examples have them.
+//! The whole job on axum: `from_fn` for the limit, extractors for the token and the body, as in its examples.
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;

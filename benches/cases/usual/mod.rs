@@ -1,5 +1,5 @@
-//! The whole job on the usual crates: a limit per client, a token, a JSON body that is validated, a handler. Nothing here is of tower-chain, so
-//! that it can be built without, as `peers/alone` does: its dependencies then have the features that it asks for itself.
+//! The whole job with the usual crates: a limit per client, a token, a JSON body that is validated, a handler. No code here uses tower-chain, and
+//! `peers/alone` builds it without tower-chain: the dependencies then have only the features that it enables itself.
 
 mod axum;
 mod by_hand;
@@ -40,13 +40,13 @@ pub struct Created {
 
 pub const SECRET: &[u8] = b"an example secret of 256 bits !!";
 
-/// Where a request came from.
+/// The address of the client.
 #[derive(Clone, Copy)]
 struct Peer(SocketAddr);
 
 pub const PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)), 40_000);
 
-/// The request, with the address that it came from as whoever reads it wants to find it.
+/// Returns the request, with the client's address in the type that its reader expects.
 pub fn request(peer: impl Clone + Send + Sync + 'static) -> impl Fn() -> Request + 'static {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let roles = vec!["admin".to_owned(), "author".to_owned()];
@@ -67,7 +67,7 @@ pub fn request(peer: impl Clone + Send + Sync + 'static) -> impl Fn() -> Request
     }
 }
 
-/// By hand and on axum; what their names end in says how they are built.
+/// By hand and on axum. The suffix of a name states how the case is built.
 pub fn cases(built: &str) -> [Case; 2] {
     let case =
         |name, build| Case { group: "whole job", name: format!("{name}{built}"), build, size: 0 };

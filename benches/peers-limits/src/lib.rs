@@ -1,1 +1,1 @@
-//! Nothing: the benchmark is all.
+//! Empty: the package contains only the benchmark.

@@ -1,5 +1,5 @@
-// The jobs on Fastify 5, with its own plugins: @fastify/jwt, @fastify/rate-limit, and its schemas for what comes in and goes out.
-// A middleware that lets everything pass is a hook.
+// The jobs on Fastify 5, with its own plugins: @fastify/jwt, @fastify/rate-limit, and its schemas for requests and responses.
+// Middleware that passes every request on is a hook.
 
 import Fastify from "fastify";
 import { HELLO, SECRET, created, job, listen, max, member, minute, passes, refusal } from "./contract.js";

@@ -1,5 +1,5 @@
-// The jobs on next-connect 1, on node:http. Its documentation takes Express' middleware where it has none: express-rate-limit and
-// body-parser; jsonwebtoken and yup do the rest. One router for one path, as in Next.js, where the files are the paths.
+// The jobs on next-connect 1, on node:http. As in its documentation, missing middleware is that of Express: express-rate-limit and
+// body-parser; jsonwebtoken and yup are used for the rest. One router for one path, as in Next.js, where the files are the paths.
 
 import { createServer } from "node:http";
 import bodyParser from "body-parser";

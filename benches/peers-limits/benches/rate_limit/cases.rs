@@ -1,4 +1,4 @@
-//! What is timed and counted: checks without a request, and requests through the middleware of each.
+//! The cases to time and count: checks without a request, and requests through the middleware of each crate.
 
 use std::cell::RefCell;
 use std::convert::Infallible;
@@ -22,13 +22,13 @@ use tower_chain::middleware::rate_limit::{LimitHeaders, Quota, RateLimitHandle};
 use tower_chain::{Chain, RateLimit};
 
 pub struct Case {
-    /// What it is compared with: the cases of one question.
+    /// The group: cases that are compared with each other.
     pub question: &'static str,
     pub name: &'static str,
     pub build: fn() -> Subject,
 }
 
-/// Something that is done so many times, with what stands before and after it.
+/// Repeats an operation, with its setup before and its teardown after it.
 pub struct Subject {
     pub prepare: Box<dyn FnMut(usize)>,
     pub run: Box<dyn FnMut(usize)>,
@@ -90,7 +90,7 @@ fn check(
     mut keys: impl FnMut() -> IpAddr + 'static,
     mut check: impl FnMut(IpAddr) + 'static,
 ) -> Subject {
-    // Past what is looked at in the first requests alone.
+    // Past the checks that run only for the first requests.
     (0..4096).for_each(|_| check(keys()));
     Subject {
         prepare: Box::new(|_| {}),
@@ -125,7 +125,7 @@ type Keyed<C> = governor::RateLimiter<
 >;
 
 pub fn governor<C: Clock + Default>() -> Keyed<C> {
-    // As generous as ours: nothing is refused, and nothing is over before the end.
+    // As generous as this crate's: no request is refused, and no quota ends before the test.
     let quota = governor::Quota::with_period(Duration::from_micros(10)).unwrap();
     let quota = quota.allow_burst(nonzero(BURST));
     governor::RateLimiter::new(quota, DashMapStateStore::default(), C::default())
@@ -168,7 +168,7 @@ where
         prepare: Box::new(move |times| {
             full.borrow_mut().extend((0..times).map(|_| {
                 let mut req = Request::new(Body::empty());
-                // Each of them finds what it asks for.
+                // Each of them finds its key.
                 req.extensions_mut().insert(PeerAddr(peer));
                 req.extensions_mut().insert(ConnectInfo(peer));
                 req

@@ -1,4 +1,4 @@
-//! What isn't a matter of one thread and one time.
+//! Measurements with several threads, memory, floods and Redis.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::Read;
@@ -13,14 +13,14 @@ use tower_chain::RateLimit;
 
 use crate::cases::{address, admit, governor, our_limit, poll_once};
 
-/// How many checks a second do eight threads make, on one key and on eight?
+/// Measures the checks per second of eight threads, on one key and on eight.
 pub fn threads() {
     println!("\nHow many checks a second do eight threads make?\n");
     println!("| keys | governor-monotonic | tower-chain | ratio |");
     println!("| --- | ---: | ---: | ---: |");
     for keys in [1, 8, 100_000] {
         let (mut theirs, mut ours) = (0.0_f64, 0.0_f64);
-        // Of many short rounds the best had the machine for itself.
+        // The best of many short rounds had the fewest disturbances.
         for _ in 0..20 {
             let limiter = governor::<MonotonicClock>();
             theirs =
@@ -48,7 +48,7 @@ fn rate(keys: u32, check: impl Fn(u32) + Sync) -> f64 {
     f64::from(EACH) * 8.0 / start.elapsed().as_secs_f64()
 }
 
-/// How many bytes does a key take?
+/// Measures the bytes per key.
 pub fn memory() {
     println!("\nHow many bytes does a key take, of a million?\n");
     println!("| store | bytes a key | after two periods |");
@@ -62,7 +62,7 @@ pub fn memory() {
         per_key(ALLOCATED.load(Ordering::Relaxed))
     );
     drop(limiter);
-    // The default cap is what fits into tables that are as full as they get.
+    // The default cap fills the tables to their maximum load.
     for (name, cap) in [
         ("tower-chain, cap 2M", 2_000_000),
         ("tower-chain, cap 1M", 1_000_000),
@@ -86,13 +86,13 @@ fn admit_or_not(handle: &RateLimitHandle, key: u32) {
     let _ = poll_once(handle.admit(address(key), 1));
 }
 
-/// What does a request cost while a million new keys come?
+/// Measures the time of a request while a million new keys arrive.
 pub fn flood() {
     println!("\nWhat does a check cost while new keys come, with a cap of 100,000?\n");
     println!("| keys so far | ns a check | keys held |");
     println!("| --- | ---: | ---: |");
     let handle = RateLimit::per_hour(100).max_keys(100_000).handle();
-    // Those who find no room share a quota, and most of them are refused. To compare with: one client that is refused in peace.
+    // New keys that don't fit into the table share a quota, and most of them are refused. For comparison: one client that is refused without a flood.
     (0..100).for_each(|_| admit_or_not(&handle, u32::MAX));
     let start = Instant::now();
     (0..100_000).for_each(|_| admit_or_not(&handle, u32::MAX));
@@ -110,7 +110,7 @@ pub fn flood() {
     }
 }
 
-/// How many checks a second does one Redis make, and how long does each take?
+/// Measures the checks per second of one Redis, and the time of each.
 pub fn redis() {
     let Some(server) = Server::start() else { return println!("\nredis-server is not installed") };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
@@ -209,12 +209,12 @@ impl Drop for Server {
     }
 }
 
-/// The system's allocator, which says how much of it is used.
+/// The system's allocator, with a counter of the allocated bytes.
 struct Counting;
 
 static ALLOCATED: AtomicUsize = AtomicUsize::new(0);
 
-// SAFETY: all is passed on to the system's allocator.
+// SAFETY: every call is passed on to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATED.fetch_add(layout.size(), Ordering::Relaxed);

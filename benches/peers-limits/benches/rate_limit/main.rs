@@ -1,12 +1,12 @@
-//! What a rate limit takes, beside `governor`, tower_governor and axum-governor. In this folder, run
+//! Measures a rate limit, compared with `governor`, tower_governor and axum-governor. In this folder, run
 //!
 //! ```sh
-//! cargo bench                   # all of it: nanoseconds, interleaved, the least of many batches
+//! cargo bench                   # all: nanoseconds, interleaved, the minimum of many batches
 //! cargo bench -- counts         # instructions, by callgrind: the same on every machine of one architecture
 //! cargo bench -- threads        # or memory, flood, redis
 //! ```
 //!
-//! The cases of one question take turns, so that their ratio holds on a busy machine as well. Making requests and dropping responses is not
+//! The cases of one group alternate, so their ratio is also valid on a busy machine. Creating requests and dropping responses is not
 //! counted.
 
 mod cases;
@@ -41,7 +41,7 @@ fn main() {
     }
 }
 
-/// How long it takes.
+/// Measures the time.
 fn times() {
     for (question, mut cases) in questions() {
         println!("\n{question}\n");
@@ -65,7 +65,7 @@ fn times() {
     }
 }
 
-/// How many instructions it takes.
+/// Counts the instructions.
 fn counts() {
     for (question, cases) in questions() {
         println!("\n{question}\n");
@@ -119,5 +119,5 @@ fn questions() -> Vec<(&'static str, Vec<Case>)> {
 
 const BATCH: usize = 64;
 const ROUNDS: usize = 4000;
-/// Past what a limiter looks at only in its first requests.
+/// Past the checks that a limiter runs only for its first requests.
 const WARM: usize = 50;

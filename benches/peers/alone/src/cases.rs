@@ -1,4 +1,4 @@
-//! What is measured here: the whole job by hand and on axum, from the same files as in `in-process`.
+//! The cases of this package: the whole job by hand and on axum, from the same files as in `in-process`.
 
 #[path = "../../../cases/subject.rs"]
 mod subject;

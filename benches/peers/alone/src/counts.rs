@@ -1,4 +1,4 @@
-//! How many instructions, allocations and bytes does the whole job take on the usual crates? As `benches/counts.rs`.
+//! Counts the instructions, allocations and bytes of the whole job with the usual crates, like `benches/counts.rs`.
 
 mod cases;
 #[path = "../../../counting/mod.rs"]

@@ -1,4 +1,4 @@
-//! How long does the whole job take on the usual crates?
+//! Measures the time of the whole job with the usual crates.
 
 mod cases;
 #[path = "../../../timing/mod.rs"]

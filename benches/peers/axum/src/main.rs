@@ -1,4 +1,4 @@
-//! The jobs on axum, as its examples `jwt` and `validator` write them, with `tower_governor` for the limit. Middleware are `from_fn`, each
+//! The jobs on axum, as in its examples `jwt` and `validator`, with `tower_governor` for the limit. Middleware are `from_fn`, each
 //! added by `.layer`, or all in one `ServiceBuilder` (variant `builder`).
 
 use std::net::SocketAddr;

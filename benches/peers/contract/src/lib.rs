@@ -1,4 +1,4 @@
-//! What every server here answers, in types: what it reads, what it says, and what it is told on the command line.
+//! The contract of every server here, as types: its requests, responses and command line.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -13,12 +13,12 @@ use socket2::{Domain, Socket, Type};
 use tokio::runtime::{Builder, Runtime};
 use validator::Validate;
 
-/// The answer to `GET /hello`, as `text/plain; charset=utf-8`.
+/// The response to `GET /hello`, as `text/plain; charset=utf-8`.
 pub const HELLO: &str = "Hello, world!";
 /// The secret of the tokens, for HS256.
 pub const SECRET: &[u8] = b"an example secret of 256 bits !!";
 
-/// The claims of a token, and the answer to `GET /me`, as JSON.
+/// The claims of a token, and the response to `GET /me`, as JSON.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Member {
     pub sub: String,
@@ -34,7 +34,7 @@ pub struct NewUser {
     pub email: String,
 }
 
-/// The answer to `POST /api/users`: 201, as JSON.
+/// The response to `POST /api/users`: 201, as JSON.
 #[derive(Debug, Serialize)]
 pub struct Created {
     pub id: usize,
@@ -49,20 +49,20 @@ impl Created {
     }
 }
 
-/// The body of every refusal, as JSON: the reason phrase of its status.
+/// The body of every error, as JSON: the reason phrase of its status.
 #[derive(Debug, Serialize)]
 pub struct Refusal {
     pub error: &'static str,
 }
 
-/// What a server does.
+/// The job of a server.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Job {
     /// `GET /hello`, without any middleware.
     Bare,
-    /// The same behind 4 middleware that let everything pass.
+    /// The same, with 4 middleware that pass every request on.
     Pass4,
-    /// The same behind 16.
+    /// The same, with 16 middleware.
     Pass16,
     /// `GET /me`: a token is verified, the handler answers with its claims.
     Jwt,
@@ -89,11 +89,11 @@ impl FromStr for Job {
 #[derive(Clone, Debug)]
 pub struct Args {
     pub job: Job,
-    /// On 127.0.0.1.
+    /// The port on 127.0.0.1.
     pub port: u16,
-    /// How many requests a client may make in a minute, all at once if it likes.
+    /// The number of requests per minute that each client may make, also all at once.
     pub limit: NonZeroU32,
-    /// Which way of writing it, where there are several.
+    /// The variant of the implementation, if there are several.
     pub variant: String,
 }
 
@@ -108,18 +108,18 @@ impl Args {
         Self { job, port, limit, variant: args.next().unwrap_or_default() }
     }
 
-    /// The limit, as those say it who count by `governor`.
+    /// The limit, for peers that use `governor`.
     pub fn quota(&self) -> Quota {
         Quota::with_period(self.period()).expect("a period").allow_burst(self.limit)
     }
 
-    /// After what time one more request is allowed.
+    /// The interval after which one more request is allowed.
     pub fn period(&self) -> Duration {
         Duration::from_secs(60) / self.limit.get()
     }
 }
 
-/// A listener for those who have no say over `TCP_NODELAY` otherwise: a connection has it from its listener.
+/// A listener for peers that can't set `TCP_NODELAY`: a connection inherits it from its listener.
 pub fn listen(port: u16) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
@@ -130,7 +130,7 @@ pub fn listen(port: u16) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// A runtime of one thread, or of as many workers as `WORKERS` says.
+/// A runtime with one thread, or with the number of workers in `WORKERS`.
 pub fn runtime() -> io::Result<Runtime> {
     match std::env::var("WORKERS").ok().and_then(|workers| workers.parse().ok()) {
         None | Some(1) => Builder::new_current_thread().enable_all().build(),

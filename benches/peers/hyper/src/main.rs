@@ -73,7 +73,7 @@ where
         let (stream, peer) = listener.accept().await?;
         stream.set_nodelay(true)?;
         let service = service(peer);
-        // A client that goes away in the middle is no fault of the server.
+        // A client that disconnects early is not an error of the server.
         tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
     }
 }
@@ -173,7 +173,7 @@ fn answer(status: StatusCode, media: HeaderValue, body: Bytes) -> Answer {
     answer
 }
 
-/// A middleware that lets everything pass, and could look at the response.
+/// Middleware that passes every request on, and has access to the response.
 struct Pass<S>(S);
 
 impl<S: Service<R>, R> Service<R> for Pass<S> {

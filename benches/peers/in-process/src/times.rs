@@ -1,4 +1,4 @@
-//! How long does a request take, in process? The cases of `benches/cases`.
+//! Measures the time of a request in process, for the cases of `benches/cases`.
 
 #[path = "../../../cases/mod.rs"]
 mod cases;

@@ -1,5 +1,5 @@
-//! The jobs on poem. Middleware are types, as its documentation of `Middleware` writes one; after four of them stands a box, since the
-//! compiler takes many minutes for sixteen without one. The limit is `governor`, in a middleware.
+//! The jobs on poem. Middleware are types, as in its documentation of `Middleware`. The type is boxed after four of them, because the
+//! compiler takes many minutes for sixteen without a box. The limit is `governor`, in a middleware.
 
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};

@@ -1,4 +1,4 @@
-//! What the project has set itself.
+//! The budgets of the project.
 
 use std::fmt::Write;
 
@@ -7,7 +7,7 @@ use crate::document::find;
 use crate::load::Load;
 use crate::peers::Job;
 
-/// A row for each budget: what, the budget, the figure, and whether it is met.
+/// A row for each budget: its name, the budget, the figure, and whether it is met.
 pub fn table(loads: &[Load], counts: &Counts) -> String {
     let mut table = Table("| what | budget | measured | |\n| --- | --- | --- | --- |\n".to_owned());
     allocations(&mut table, counts);
@@ -29,12 +29,12 @@ pub fn table(loads: &[Load], counts: &Counts) -> String {
 struct Table(String);
 
 impl Table {
-    /// A row whose figure may be at most so much.
+    /// Adds a row with a maximum for its figure.
     fn most(&mut self, what: &str, most: f64, figure: Option<f64>, show: impl Fn(f64) -> String) {
         self.most_with(what, most, figure, show, "");
     }
 
-    /// The same, with something said beside the figure that the budget isn't for.
+    /// The same, with a note after the figure.
     fn most_with(
         &mut self,
         what: &str,
@@ -90,7 +90,7 @@ fn steps(table: &mut Table, counts: &Counts) {
     for (kind, most) in [("native", 8.0), ("async fn", 25.0), ("guard", 3.0)] {
         let each =
             |kind: &str, none: &str| Some((time(&format!("{kind} x 16"))? - time(none)?) / 16.0);
-        // What a function that takes the request can't do without.
+        // The moves that a function which takes the request can't avoid.
         let moves = each("four moves of a request", "bare handler").filter(|_| kind == "async fn");
         let moves =
             moves.map(|moves| format!("; of that four moves of the request {}", nanos(moves)));
@@ -98,7 +98,7 @@ fn steps(table: &mut Table, counts: &Counts) {
         table.most_with(&what, most, each(kind, "chain of 0"), nanos, &moves.unwrap_or_default());
     }
     for kind in ["native", "async fn", "guard"] {
-        // The second half of sixteen, and what comes after.
+        // Steps 9 to 16, and those after them.
         let growth = |instructions: &dyn Fn(&str) -> Option<f64>| {
             let [a, b, c] = [8, 16, 100].map(|steps| instructions(&format!("{kind} x {steps}")));
             Some((c? - b?) / 84.0 / ((b? - a?) / 8.0))
@@ -183,7 +183,7 @@ fn built_ins(table: &mut Table, counts: &Counts) {
     let name = "RateLimit, without fields";
     let more = allocations(name).and_then(|ours| Some(ours - allocations("no step")?));
     table.most(&format!("`{name}`, allocations"), 0.0, more, exact);
-    // Without what all requests take.
+    // Without the cost that all requests have.
     for (name, bare, compared, most) in [
         (name, "governor", ", a step in a chain beside a bare check of governor", 1.0),
         (
@@ -211,10 +211,10 @@ fn jwt(table: &mut Table, counts: &Counts) {
 }
 
 const ELSEWHERE: &str = "
-The whole job's budgets are for the ratios to by hand and axum as they are without this crate. Behind each stands the one to both in a build with it, whose engines of
+The budgets of the whole job are ratios to \"by hand\" and axum built without this crate. After each is the ratio to both in a build with it, whose engines of
 `regex` make an email cheaper for them.
 
-The time of a build stands under [Growth](#growth). What is exact and small is a test: the future of a native step in
+The build time is under [Growth](#growth). Tests check small exact figures: the size of the future of a native step in
 [`tests/chain/cost.rs`](../tests/chain/cost.rs), a cache hit without an allocation in [`tests/jwt_cost.rs`](../tests/jwt_cost.rs), the memory of a key
 in `middleware/rate_limit`. A check of a limiter beside `governor`'s, with one key and with a million, is in [`peers-limits`](peers-limits).
 ";

@@ -1,4 +1,4 @@
-//! Do all answer alike? Nothing is measured that does not.
+//! Checks that all peers return the same responses. A peer that doesn't is not measured.
 
 use std::net::SocketAddr;
 
@@ -14,7 +14,7 @@ pub const USER: &str = r#"{"name":"Ada Lovelace","email":"ada@example.org"}"#;
 
 /// The same with `exp` 1500000000.
 const EXPIRED: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiJ1c2VyLTQ3MTEiLCJyb2xlcyI6WyJhZG1pbiIsImF1dGhvciJdLCJleHAiOjE1MDAwMDAwMDB9.jT5jvdVMIzec3UPtw998t44-uyX5U_ONfBUhXjv1eLc";
-/// The good one, with another signature.
+/// The valid one, with another signature.
 const FORGED: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiJ1c2VyLTQ3MTEiLCJyb2xlcyI6WyJhZG1pbiIsImF1dGhvciJdLCJleHAiOjQxMDI0NDQ4MDB9.XoccZ9FbAbuuUsHI1Xz5xTZRBPsnm2FF-4wI3iTgi5I";
 /// `{"alg":"none"}`, and no signature.
 const UNSIGNED: &str = "eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.eyJzdWIiOiJ1c2VyLTQ3MTEiLCJyb2xlcyI6WyJhZG1pbiIsImF1dGhvciJdLCJleHAiOjQxMDI0NDQ4MDB9.";
@@ -43,13 +43,13 @@ pub fn all(options: &Options) -> Result<()> {
     if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n").into()) }
 }
 
-/// The head of the answer to the request that is measured, in bytes.
+/// Returns the size of the response's head for the measured request, in bytes.
 pub fn head_size(job: Job, addr: SocketAddr) -> Result<usize> {
     let (head, body) = request(job);
     Ok(Connection::open(addr)?.ask(&head, &body)?.head)
 }
 
-/// The request that is measured.
+/// The measured request.
 fn request(job: Job) -> Request {
     let bearer = format!("Bearer {TOKEN}");
     match job {
@@ -66,7 +66,7 @@ fn post(token: Option<&str>, media: &str, body: &[u8]) -> Request {
     (head("POST", "/api/users", &fields, body), body.to_vec())
 }
 
-/// What stands before the body, and the body.
+/// The head of the request before the body, and the body.
 type Request = (String, Vec<u8>);
 /// Status, media type and body.
 type Expected = (u16, &'static str, &'static str);
@@ -78,7 +78,7 @@ fn check(peer: &Peer, job: Job, wrong: &mut Vec<String>) -> Result<()> {
         Job::Jwt => ME,
         Job::Post => CREATED,
     };
-    // Twice on one connection: it is kept.
+    // Twice on one connection, to check that it stays open.
     cases.push(("the good request", request(job), good));
     cases.push(("the good request again", request(job), good));
     let elsewhere = head("GET", "/nowhere", &[("Authorization", &format!("Bearer {TOKEN}"))], b"");
@@ -147,7 +147,7 @@ fn compare(
     let place = format!("{}, {}, {name}", peer.id, job.name());
     let answer = match connection.ask(head, body) {
         Ok(answer) => answer,
-        // A server may end the connection after a refusal.
+        // A server may close the connection after an error response.
         Err(_) if !name.starts_with("the good request") => {
             *connection = Connection::open(addr)?;
             connection.ask(head, body).map_err(|error| format!("{place}: {error}"))?

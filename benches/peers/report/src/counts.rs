@@ -1,4 +1,4 @@
-//! What a request takes in process: the benchmarks of the main package, and the whole job without it, run and read.
+//! The cost of a request in process: runs the benchmarks of the main package, and the whole job without it, and parses their output.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -13,13 +13,13 @@ pub type Count = (u64, u64, u64);
 pub struct Counts {
     /// By group and case, in the order of the benchmark.
     counts: Vec<(Case, Count)>,
-    /// The steps, with an allocator that keeps all that is freed at hand.
+    /// The steps, with an allocator that caches all freed blocks.
     at_hand: Vec<(Case, Count)>,
     /// In nanoseconds.
     times: Vec<(Case, f64)>,
     /// The lines of the benchmark `jwt`.
     pub jwt: Vec<String>,
-    /// By crate: the instructions of the whole job by hand and on axum, both alone, and in a chain.
+    /// The instructions by crate of the whole job: by hand and on axum, both without this crate, and in a chain.
     pub profile: Vec<(String, [u64; 3])>,
     /// How many crates the chain and each feature need.
     pub crates: Vec<(String, usize)>,
@@ -32,7 +32,7 @@ impl Counts {
         find(&self.counts, group, case)
     }
 
-    /// The instructions of so many steps, with an allocator that keeps all that is freed at hand.
+    /// The instructions of this number of steps, with an allocator that caches all freed blocks.
     pub fn at_hand(&self, case: &str) -> Option<f64> {
         find(&self.at_hand, "steps", case).map(|count| count.0 as f64)
     }
@@ -46,7 +46,7 @@ impl Counts {
         counts.map(|((_, case), _)| case.as_str())
     }
 
-    /// What the benchmark `jwt` says of an algorithm, in nanoseconds.
+    /// The results of the benchmark `jwt` for an algorithm, in nanoseconds.
     pub fn jwt(&self, algorithm: &str) -> Option<Jwt> {
         let line = self.jwt.iter().find_map(|line| line.strip_prefix(algorithm))?;
         let figure = |name: &str| {
@@ -89,7 +89,7 @@ pub fn run() -> Result<Counts> {
     eprintln!("timing in process");
     let mut times = times("times", &TIMED)?;
     times.extend(in_turns(&counts)?);
-    // No benchmark of criterion's has this name: what is left are the lines of its own.
+    // No criterion benchmark has this name, so only the program's own lines remain.
     let jwt = lines(on_core_0(programs()?.join("jwt")).arg("no benchmark"))?;
     Ok(Counts { counts, at_hand, times, jwt, profile: profile()?, crates: crates()? })
 }
@@ -108,7 +108,7 @@ fn counted(table: Vec<String>) -> Result<Vec<(Case, Count)>> {
     Ok(counts)
 }
 
-/// The least of some runs of each case of the whole job. They stand in two programs, so each run is of one case alone, and the cases take turns.
+/// Returns the minimum of several runs of each case of the whole job. The cases are in two programs, so each run is of one case, and the cases alternate.
 fn in_turns(counts: &[(Case, Count)]) -> Result<Vec<(Case, f64)>> {
     let cases = counts.iter().map(|(case, _)| case).filter(|(group, _)| group == "whole job");
     let mut least: Vec<_> = cases.map(|case| (case.clone(), f64::MAX)).collect();
@@ -154,16 +154,16 @@ fn profile() -> Result<Vec<(String, [u64; 3])>> {
     Ok(crates)
 }
 
-/// What the names of the cases of `alone` end in where they are built with this crate.
+/// The suffix of the cases of `alone` that are built with this crate.
 pub const WITH_OUR_REGEX: &str = ", with this crate's regex";
 
 /// The cases of the package `alone`.
 const ALONE: [&str; 2] = ["by hand", "axum"];
 
-/// So many runs of each case of the whole job.
+/// The number of runs of each case of the whole job.
 const TURNS: usize = 20;
 
-/// The allocator of the GNU C library keeps seven pieces of each size at hand. A hundred steps have more boxes than that, and those take a longer way.
+/// The allocator of the GNU C library caches seven free blocks of each size. A hundred steps have more boxes than that, and the others use its slow path.
 const TUNABLES: &str = "GLIBC_TUNABLES";
 const AT_HAND: &str = "glibc.malloc.tcache_count=100";
 
@@ -174,10 +174,10 @@ const PROFILED: [(&str, &str, &str); 3] = [
     ("in-process", "counts", "whole job/chain"),
 ];
 
-/// Whatever holds one of these is counted: of the large tables of paths one, since they take their time under valgrind.
+/// Cases whose name contains one of these are counted. Only one of the large path tables is, because they are slow under valgrind.
 const COUNTED: [&str; 4] = ["steps", "whole job", "built-ins", "static, one of 10"];
 
-/// Whatever holds one of these is timed, beside the whole job.
+/// Cases whose name contains one of these are timed, in addition to the whole job.
 const TIMED: [&str; 7] =
     ["bare handler", "chain of 0", "x 8", "x 16", "x 100", "one of 10", "built-ins"];
 
@@ -208,7 +208,7 @@ fn crates() -> Result<Vec<(String, usize)>> {
             tree.lines().map(|line| line.split(" (").next().unwrap_or(line)).collect();
         names.sort_unstable();
         names.dedup();
-        // The project itself is one of them.
+        // The crate itself is one of them.
         let name =
             if features.is_empty() { "no feature".to_owned() } else { format!("`{features}`") };
         crates.push((name, names.len().saturating_sub(1)));

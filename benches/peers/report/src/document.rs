@@ -1,4 +1,4 @@
-//! `benches/RESULTS.md`: a template, whose sections are filled by what was measured. What wasn't measured this time stays as it is.
+//! Writes `benches/RESULTS.md`: a template whose sections are filled with the measurements. Sections that weren't measured stay unchanged.
 
 use std::fmt::Write;
 use std::fs;
@@ -14,7 +14,7 @@ use crate::{budgets, machine};
 
 const TEMPLATE: &str = include_str!("template.md");
 
-/// Writes what the servers and the counters said.
+/// Writes the measurements of the servers and the counters.
 pub fn write(options: &Options, loads: &[Load], counts: Option<&Counts>) -> Result<()> {
     let mut sections = vec![
         ("machine", machine::describe(options)?),
@@ -37,7 +37,7 @@ pub fn write(options: &Options, loads: &[Load], counts: Option<&Counts>) -> Resu
     draw()
 }
 
-/// Of whose code the instructions of the whole job are. What takes few of them is one row.
+/// The instructions of the whole job by crate. Crates with few instructions share one row.
 fn profile(counts: &Counts) -> String {
     let mut table = "| crate | by hand | axum | chain |\n| --- | ---: | ---: | ---: |\n".to_owned();
     let mut rows = counts.profile.clone();
@@ -83,7 +83,7 @@ pub fn replace(sections: &[(&str, String)]) -> Result<()> {
         }
         new.push('\n');
     }
-    // An empty line stands before the end of a section, not two.
+    // A section ends with one empty line, not two.
     while new.contains("\n\n\n") {
         new = new.replace("\n\n\n", "\n\n");
     }
@@ -101,7 +101,7 @@ pub fn find<'a>(loads: &'a [Load], id: &str, job: Job) -> Option<&'a Load> {
     loads.iter().find(|load| load.peer.id == id && load.job == job)
 }
 
-/// A job of a peer; a variant has those that don't differ from another.
+/// Returns a job of a peer; a variant shares the jobs in which it doesn't differ.
 fn of<'a>(loads: &'a [Load], peer: &Peer, job: Job) -> Option<&'a Load> {
     find(loads, peer.id, job).or_else(|| find(loads, peer.like?, job))
 }
@@ -224,7 +224,7 @@ fn row(table: &mut String, counts: &Counts, group: &str, case: &str) {
     let _ = writeln!(table, "| {group} | {case} | {counted} |");
 }
 
-/// Draws the plots anew from the tables of the report, so that both say the same.
+/// Redraws the plots from the tables of the report, which keeps both consistent.
 pub fn draw() -> Result<()> {
     let report = fs::read_to_string(folder().join("RESULTS.md"))?;
     let (middleware, jobs) = (rows(&report, "middleware"), rows(&report, "jobs"));
@@ -239,13 +239,13 @@ pub fn draw() -> Result<()> {
     Ok(())
 }
 
-/// A row of a table: whose it is, and its figures.
+/// A row of a table: the peer, and its figures.
 struct Row {
     peer: &'static Peer,
     cells: Vec<f64>,
 }
 
-/// The rows of a table, in the order of the peers, so that colours stay when places change.
+/// The rows of a table, in the order of the peers, which keeps their colours when the ranking changes.
 fn rows(report: &str, section: &str) -> Vec<Row> {
     let (begin, end) = (format!("<!-- {section} -->"), format!("<!-- end of {section} -->"));
     let table = report.split_once(&begin).and_then(|(_, rest)| rest.split_once(&end));
@@ -301,7 +301,7 @@ fn memory_plot(rows: &[Row]) -> String {
     bars(title, "64 connections", &bar_panels(rows, |cells| vec![cells[MEMORY]]))
 }
 
-/// The place of the memory among the figures of a job.
+/// The index of the memory in the figures of a job.
 const MEMORY: usize = 5;
 
 fn mebibytes(load: &Load) -> f64 {

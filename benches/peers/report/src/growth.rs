@@ -1,4 +1,4 @@
-//! How it grows: memory with connections, throughput with cores, and the build with steps and paths.
+//! Growth: memory with connections, throughput with cores, and build time with steps and paths.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -58,12 +58,12 @@ impl Part {
 
 const MEASURED: [&str; 3] = ["hyper", "tower-chain", "axum"];
 
-/// What a connection takes of the server's memory: when nothing was ever sent on it, and when it is kept after an answer.
+/// Measures the server's memory per connection: before any data, and after a response.
 fn connections_table(options: &Options, peers: &[&Peer]) -> Result<String> {
     let number = if options.quick { 1_000 } else { 10_000 };
     let mut table = format!(
-        "{number} connections over loopback to one process. Idle: open, and nothing was sent. Active: kept, after an answer to `GET /hello` on \
-         each. In KiB of resident memory of the server, a connection; what the kernel holds for its sockets isn't in it.\n\n\
+        "{number} connections over loopback to one process. Idle: open, without data. Active: kept open after a response to `GET /hello`. The figures \
+         are KiB of resident memory of the server per connection, without the kernel's memory for its sockets.\n\n\
          | | before, MiB | idle, KiB | active, KiB |\n| --- | ---: | ---: | ---: |\n"
     );
     for peer in peers {
@@ -76,11 +76,11 @@ fn connections_table(options: &Options, peers: &[&Peer]) -> Result<String> {
     Ok(table)
 }
 
-/// The memory before, in MiB, and what a connection adds, in KiB.
+/// Returns the memory before, in MiB, and the memory that each connection adds, in KiB.
 fn connection(peer: &Peer, number: usize, active: bool) -> Result<(f64, f64)> {
     let patience = [("PATIENCE", "300")];
     let server = Server::start_on(peer, Job::Bare, NO_LIMIT, "0", &patience)?;
-    // The first ones make what is made once.
+    // The first connections cause one-time allocations.
     open(server.addr, 50)?.into_iter().try_for_each(ask)?;
     settle(&server)?;
     let before = server.memory("VmRSS")?;
@@ -122,7 +122,7 @@ fn ask(stream: impl std::borrow::Borrow<TcpStream>) -> Result<()> {
     Ok(())
 }
 
-/// Waits until the server has nothing left to do.
+/// Waits until the server is idle.
 fn settle(server: &Server) -> Result<()> {
     let begin = Instant::now();
     let mut before = server.usage()?.cpu;
@@ -137,18 +137,18 @@ fn settle(server: &Server) -> Result<()> {
     Ok(())
 }
 
-/// A server with two workers on two cores, beside one with one. The load shares the cores with it: with two cores in all there is no other place.
+/// Compares a server with two workers on two cores to one with one. On a machine with only two cores, the load shares them with the server.
 fn cores_table(options: &Options, peers: &[&Peer]) -> Result<String> {
     let cores = std::thread::available_parallelism()?.get();
     let (load, note) = match cores {
         0..=2 => (
             "0,1",
-            "The load runs on the same two cores, so that twice as much isn't to be had: the CPU time per request is what tells.",
+            "The load runs on the same two cores, so the rate can't double: compare the CPU time per request.",
         ),
         _ => ("2", "The load runs on a third core."),
     };
     let mut table = format!(
-        "`GET /hello` behind 16 middleware, with one worker on one core and with two on two. {note}\n\n\
+        "`GET /hello` with 16 middleware, with one worker on one core and with two on two. {note}\n\n\
          | | requests/s, 1 core | 2 cores | ratio | CPU per request, us, 1 core | 2 cores |\n| --- | ---: | ---: | ---: | ---: | ---: |\n"
     );
     let path = script(Job::Pass16)?;
@@ -177,10 +177,10 @@ fn cores_table(options: &Options, peers: &[&Peer]) -> Result<String> {
     Ok(table)
 }
 
-/// Programs of so many steps and so many paths, built from clean, without what they depend on.
+/// Clean builds of programs with different numbers of steps and paths, without their dependencies.
 fn builds_table(options: &Options) -> Result<String> {
-    let mut table = "A program that serves one chain, built anew while its dependencies are there already: `cargo build`, in seconds, and the size of the program, \
-                     stripped, in MiB. The steps are a third each native, `async fn` and guard.\n\n\
+    let mut table = "A program that serves one chain, built after its dependencies: `cargo build`, in seconds, and the size of the program, \
+                     stripped, in MiB. A third of the steps each are native, `async fn` and guards.\n\n\
                      | | debug, s | size | release, s | size |\n| --- | ---: | ---: | ---: | ---: |\n"
         .to_owned();
     let points: &[(&str, usize)] = match options.quick {
@@ -228,7 +228,7 @@ fn builds_table(options: &Options) -> Result<String> {
     Ok(table)
 }
 
-/// The least of three builds, in seconds, and the size of the program, in MiB.
+/// Returns the minimum time of three builds, in seconds, and the size of the program, in MiB.
 fn timed_build(folder: &Path, release: bool) -> Result<(f64, f64)> {
     let target = target()?;
     let profile = if release { "release" } else { "debug" };
@@ -240,7 +240,7 @@ fn timed_build(folder: &Path, release: bool) -> Result<(f64, f64)> {
         fs::write(&main, text + "\n")?;
         let mut cargo = Command::new("cargo");
         cargo.args(["build", "--quiet"]).current_dir(folder).env("CARGO_TARGET_DIR", &target);
-        // What cargo keeps of the build before would be told as fast.
+        // Without this, incremental results of the build before would make it faster.
         cargo.env("CARGO_INCREMENTAL", "0");
         if release {
             cargo.arg("--release");
@@ -255,7 +255,7 @@ fn timed_build(folder: &Path, release: bool) -> Result<(f64, f64)> {
     Ok((least, fs::metadata(stripped)?.len() as f64 / f64::from(1 << 20)))
 }
 
-/// One folder for all, so that the dependencies are built once.
+/// One folder for all programs, to build the dependencies only once.
 fn target() -> Result<PathBuf> {
     Ok(crate::options::programs()?.join("growth"))
 }
@@ -269,7 +269,7 @@ fn write_program(folder: &Path, kind: &str, number: usize) -> Result<()> {
          tower-chain = {{ path = {root:?}, features = [\"serve\"] }}\n"
     );
     fs::write(folder.join("Cargo.toml"), manifest)?;
-    // The versions of this workspace, which are there already.
+    // The versions of this workspace, which are already downloaded.
     fs::copy(workspace().join("Cargo.lock"), folder.join("Cargo.lock"))?;
     let mut main = HEAD.to_owned();
     match kind {

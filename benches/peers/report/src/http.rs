@@ -1,4 +1,4 @@
-//! One request at a time over TCP, and its answer as it came.
+//! Sends one request at a time over TCP, and returns the unchanged response.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -8,7 +8,7 @@ use crate::Result;
 
 pub struct Answer {
     pub status: u16,
-    /// Lower case, without what means nothing: JSON is always UTF-8.
+    /// In lower case, without a redundant charset: JSON is always UTF-8.
     pub media: String,
     pub body: Vec<u8>,
     /// The bytes before the body.
@@ -27,11 +27,11 @@ impl Connection {
         Ok(Self { stream, read: Vec::new() })
     }
 
-    /// Sends a request and reads its answer. The connection stays open, unless the server ends it.
+    /// Sends a request and reads the response. The connection stays open, unless the server closes it.
     pub fn ask(&mut self, head: &str, body: &[u8]) -> Result<Answer> {
         self.stream.write_all(head.as_bytes())?;
         if body.len() > LARGE {
-            // Who refuses by the length that is announced answers now, and may end the connection.
+            // A server that refuses the declared length responds now, and may close the connection.
             self.stream.set_read_timeout(Some(Duration::from_millis(300)))?;
             match self.more() {
                 Ok(_) => {}
@@ -119,7 +119,7 @@ impl Connection {
     }
 }
 
-/// A request: what stands before the body.
+/// The head of a request.
 pub fn head(method: &str, path: &str, fields: &[(&str, &str)], body: &[u8]) -> String {
     let mut head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n");
     for (name, value) in fields {
@@ -135,5 +135,5 @@ fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
     bytes.windows(what.len()).position(|window| window == what)
 }
 
-/// What is larger is not sent at once.
+/// Larger bodies are not sent at once.
 const LARGE: usize = 64 << 10;

@@ -1,4 +1,4 @@
-//! Each peer under load, in rounds, so that what disturbs the machine disturbs all.
+//! Measures each peer under load, in rounds, so disturbances of the machine affect all peers.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ use crate::options::Options;
 use crate::peers::{Job, Peer};
 use crate::server::{NO_LIMIT, Server, Usage};
 
-/// What one job costs one peer.
+/// The cost of one job for one peer.
 pub struct Load {
     pub peer: &'static Peer,
     pub job: Job,
@@ -20,14 +20,14 @@ pub struct Load {
     rates: Vec<f64>,
     /// The part of the CPU time that isn't the kernel's, over all rounds.
     user_share: f64,
-    /// The most memory that was ever resident, in KiB.
+    /// The peak resident memory, in KiB.
     pub memory: u64,
-    /// The head of the answer, in bytes.
+    /// The size of the response's head, in bytes.
     pub head: usize,
 }
 
 impl Load {
-    /// CPU time per request, user and system, in microseconds: the least of the rounds, since what disturbs only adds.
+    /// CPU time per request, user and system, in microseconds: the minimum of the rounds, because disturbances only add time.
     pub fn total(&self) -> f64 {
         self.rounds[0]
     }
@@ -49,7 +49,7 @@ impl Load {
     }
 }
 
-/// Of sorted figures; of an even number of them, what lies between the two in the middle.
+/// Returns the median of sorted figures; for an even number of them, the mean of the middle two.
 pub fn median(sorted: &[f64]) -> f64 {
     let middle = sorted.len() / 2;
     let below = (sorted.len() - 1) / 2;
@@ -105,7 +105,7 @@ fn one_job(options: &Options, job: Job) -> Result<Vec<Load>> {
     Ok(loads)
 }
 
-/// What the load generator sends.
+/// The request that the load generator sends.
 pub fn script(job: Job) -> Result<std::path::PathBuf> {
     let path =
         std::env::temp_dir().join(format!("peers-{}-{}.lua", job.name(), std::process::id()));

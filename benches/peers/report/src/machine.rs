@@ -1,4 +1,4 @@
-//! Where it was measured, and with what.
+//! The machine and the tools of a measurement.
 
 use std::fs;
 use std::process::Command;
@@ -42,7 +42,7 @@ pub fn describe(options: &Options) -> Result<String> {
 const PROFILE: &str =
     "release, fat LTO, one codegen unit, the system's allocator; each peer built by itself";
 
-/// How many programs wanted a core in the last minute, on average.
+/// The load average of the last minute.
 pub fn load() -> Result<String> {
     let load = fs::read_to_string("/proc/loadavg")?;
     Ok(load.split(' ').next().unwrap_or_default().to_owned())
@@ -60,7 +60,7 @@ fn wrk_version() -> Result<String> {
 }
 
 fn locked(lock: &str, package: &str) -> Option<String> {
-    // There may be several: the newest is the peer, older ones belong to somebody's dependencies.
+    // There may be several versions: the newest is the peer, older ones are dependencies of others.
     let start = format!("name = \"{package}\"\nversion = \"");
     let versions = lock.split(&start).skip(1).filter_map(|rest| rest.split('"').next());
     versions.last().map(str::to_owned)

@@ -1,4 +1,4 @@
-//! Measures this project beside its peers, and writes `benches/RESULTS.md` and its plots. See `../README.md`.
+//! Measures this crate and its peers, and writes `benches/RESULTS.md` and its plots. See `../README.md`.
 
 mod budgets;
 mod check;
@@ -17,7 +17,7 @@ use std::process::ExitCode;
 
 use options::Options;
 
-/// What went wrong, for whoever runs this.
+/// An error, with a message for the user.
 type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 
 fn main() -> ExitCode {

@@ -9,7 +9,7 @@ use crate::peers::{JOBS, Job, PEERS, Peer};
 pub const HELP: &str = "\
 report [OPTIONS]           measures the peers, and what can be counted; writes benches/RESULTS.md
 report growth [OPTIONS]    measures memory per connection, two cores, build time and size
-report plots               draws the plots anew from the tables of benches/RESULTS.md
+report plots               redraws the plots from the tables of benches/RESULTS.md
 
   --peers A,B       only these peers (default: all)
   --jobs A,B        only these jobs of bare, pass4, pass16, jwt, post (default: all)
@@ -40,7 +40,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// `None` if help is asked for.
+    /// `None` for `--help`.
     pub fn read() -> Result<Option<Self>> {
         let args: Vec<String> = std::env::args().skip(1).collect();
         let mut options = Self {
@@ -109,7 +109,7 @@ pub fn workspace() -> PathBuf {
     report.parent().map(PathBuf::from).unwrap_or(report)
 }
 
-/// Where cargo put this program, and so the others.
+/// The folder in which cargo put this program, and the others.
 pub fn programs() -> Result<PathBuf> {
     let program = std::env::current_exe()?;
     Ok(program.parent().ok_or("the program stands nowhere")?.to_path_buf())

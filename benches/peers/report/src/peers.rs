@@ -1,11 +1,11 @@
-//! Who is measured.
+//! The peers to measure.
 
 use std::process::Command;
 
 use crate::Result;
 use crate::options::{programs, workspace};
 
-/// What a server does. The same words stand in `contract`.
+/// The job of a server. `contract` has the same names.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Job {
     Bare,
@@ -40,10 +40,10 @@ pub struct Peer {
     pub id: &'static str,
     pub title: &'static str,
     pub program: Program,
-    /// The package whose version is told.
+    /// The package whose version is in the report.
     pub package: &'static str,
     pub variant: &'static str,
-    /// A variant that differs in the middleware alone has the other jobs from this peer.
+    /// A variant that differs only in its middleware shares the other jobs with this peer.
     pub like: Option<&'static str>,
 }
 
@@ -153,7 +153,7 @@ pub fn build(peers: &[&Peer]) -> Result<()> {
     Ok(())
 }
 
-/// Builds a package by itself: in one build with others, its dependencies would have the features that those ask for as well.
+/// Builds a package separately: in one build with others, its dependencies would also have the features that those enable.
 pub fn build_package(package: &str) -> Result<()> {
     let mut cargo = Command::new("cargo");
     cargo.args(["build", "--release", "--package", package]).current_dir(workspace());

@@ -1,4 +1,4 @@
-//! Plots, as SVG that can be read on light and on dark paper.
+//! Plots, as SVG that is readable on light and dark backgrounds.
 
 use std::fmt::Write;
 
@@ -29,13 +29,13 @@ text{fill:var(--text)}.title{font-weight:600;font-size:15px}.own{fill:var(--own)
 @media(prefers-color-scheme:dark){svg{--text:#ccc;--own:#ff8350}}\
 </style>";
 
-/// One hue for each peer that isn't ours, all of the same lightness, to be seen on white and on black.
+/// One hue for each other peer, all with the same lightness, to be visible on white and on black.
 const HUES: [&str; 10] = [
     "#7a828e", "#3b82d6", "#2a9d6f", "#a06fd6", "#c2930a", "#1597a8", "#d0568f", "#6f8f2d",
     "#8a6d4f", "#5c6bd0",
 ];
 
-/// Ours have one colour, and differ in this.
+/// Variants of this crate have one colour, and differ in this.
 const DASHES: [&str; 4] = ["none", "7 3", "2 3", "10 3 2 3"];
 
 /// Panels side by side, each with its own scale: cost against number.
@@ -56,10 +56,10 @@ pub fn lines(title: &str, x_title: &str, unit: &str, panels: &[(&str, Vec<Line>)
     svg + "</svg>\n"
 }
 
-/// How far the labels stand from the ends of their lines.
+/// The distance of the labels from the ends of their lines.
 const LEADER: f64 = 36.0;
 
-/// How wide a bold text is at most.
+/// The maximum width of a bold text.
 fn width_of(text: &str) -> f64 {
     text.chars().count() as f64 * 8.0
 }
@@ -100,7 +100,7 @@ fn panel(
     let place =
         format!("x=\"{}\" y=\"{}\" text-anchor=\"middle\"", left + width / 2.0, bottom + 18.0);
     put(svg, format!("<text class=\"small\" {place}>{x_title}</text>"));
-    // The labels stand at the ends of their lines, and move apart where those are close.
+    // The labels are at the ends of their lines, and move apart if those are close.
     let end_of = |line: &Line| line.points.last().map_or(0.0, |point| point.1);
     let mut order: Vec<usize> = (0..lines.len()).collect();
     order.sort_by(|a, b| end_of(&lines[*b]).total_cmp(&end_of(&lines[*a])));
@@ -203,7 +203,7 @@ fn step(most: f64) -> f64 {
     steps.into_iter().rfind(|step| most / step >= 4.0).unwrap_or(power)
 }
 
-/// A digit after the point for what is small.
+/// Small figures have a digit after the decimal point.
 fn number(value: f64) -> String {
     match value {
         _ if value.fract() == 0.0 => format!("{value:.0}"),

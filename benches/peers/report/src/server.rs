@@ -1,4 +1,4 @@
-//! A server that runs, and what the kernel knows of it.
+//! A running server, and the kernel's figures for it.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::Result;
 use crate::peers::{Job, Peer};
 
-/// Enough for any load: in a minute, 50 million.
+/// Enough for any load: 50 million per minute.
 pub const NO_LIMIT: u32 = 50_000_000;
 
 pub struct Server {
@@ -17,12 +17,12 @@ pub struct Server {
     pub addr: SocketAddr,
 }
 
-/// What a process has used since it began.
+/// The CPU time of a process since it started.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Usage {
     /// All of its threads, in nanoseconds.
     pub cpu: u64,
-    /// In ticks of the clock, of which the kernel gives a hundredth of a second: good for shares, over long times.
+    /// In clock ticks of a hundredth of a second: accurate enough for ratios over long times.
     pub user: u64,
     pub system: u64,
 }
@@ -73,7 +73,7 @@ impl Server {
             cpu += stat.split(' ').next().ok_or("schedstat is empty")?.parse::<u64>()?;
         }
         let stat = fs::read_to_string(format!("{process}/stat"))?;
-        // The name of the program is in brackets, and may hold anything.
+        // The name of the program is in parentheses, and may contain any character.
         let fields = stat.rsplit_once(") ").ok_or("stat has no name")?.1;
         let mut fields = fields.split(' ').skip(11);
         let mut ticks = || fields.next().ok_or("stat is short")?.parse().map_err(Into::into);
@@ -85,7 +85,7 @@ impl Server {
         Ok(fs::read_dir(format!("/proc/{}/fd", self.child.id()))?.count())
     }
 
-    /// A field of `/proc/PID/status`, in KiB: `VmHWM` is the most that was ever resident.
+    /// A field of `/proc/PID/status`, in KiB: `VmHWM` is the peak resident memory.
     pub fn memory(&self, field: &str) -> Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
         let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
@@ -96,7 +96,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It has nothing to lose.
+        // The process has no data to save.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -72,7 +72,7 @@ async fn create(
     Ok(Json(Created::new(user, &member.sub)))
 }
 
-/// Who has no token answers 401, but who has a bad one 403: so the handler decides, as the example of `JwtAuth` has it.
+/// `JwtAuth` itself answers a missing token with 401, but an invalid one with 403. The handler therefore decides, as in the example of `JwtAuth`.
 fn authenticate() -> JwtAuth<Member, ConstDecoder> {
     JwtAuth::new(ConstDecoder::from_secret(SECRET))
         .finders(vec![Box::new(HeaderFinder::new())])

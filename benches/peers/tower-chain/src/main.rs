@@ -1,5 +1,5 @@
-//! The jobs on this project. With its own server, or with hyper (`hyper` in the name of the variant) as the jobs by hand have it; the
-//! middleware that let everything pass are types, or an `async fn` (`fn` in the name of the variant).
+//! The jobs on this crate, with its own server, or with hyper (`hyper` in the name of the variant) like the jobs by hand. The
+//! middleware that passes every request on is a type, or an `async fn` (`fn` in the name of the variant).
 
 use std::error::Error as StdError;
 use std::time::Duration;
@@ -23,7 +23,7 @@ async fn run() -> Result<(), Box<dyn StdError>> {
     let args = Args::read();
     let api = api(&args)?;
     if args.variant.contains("hyper") {
-        // Only the limit asks who the client is; the job by hand doesn't note it elsewhere either.
+        // Only the limit needs the client's address; the job by hand doesn't store it elsewhere either.
         serve_by_hyper(args.port, api, matches!(args.job, Job::Post)).await
     } else {
         let mut server = Server::bind(("127.0.0.1", args.port)).await?;
@@ -59,7 +59,7 @@ fn api(args: &Args) -> Result<ChainService, Box<dyn StdError>> {
         (Job::Jwt, _) => chain.use_(Jwt::<Member>::hs256(SECRET)?).at("/me", |c| c.get(me)).build(),
         (Job::Post, _) => {
             let limit = RateLimit::per_client(args.limit.get()).every(Duration::from_secs(60));
-            // No other server here tells its limits.
+            // No other server here sends header fields with its limits.
             let limit = limit.headers([]);
             let chain = chain.use_(limit).use_(Jwt::<Member>::hs256(SECRET)?);
             chain.at("/api/users", |c| c.post(create)).build()

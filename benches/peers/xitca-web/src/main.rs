@@ -1,5 +1,5 @@
 //! The jobs on xitca-web, with its own `RateLimit`. Middleware are functions, added by `enclosed_fn`; after four of them their type is erased, as
-//! its `App` does with routes, since the compiler gives up on sixteen.
+//! its `App` does with routes, because the compiler fails on sixteen.
 
 use std::sync::LazyLock;
 
