@@ -19,6 +19,7 @@ use std::marker::PhantomData;
 use std::mem;
 use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
+use std::sync::{MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use http::{Extensions, HeaderMap, Method, Uri, Version};
@@ -118,14 +119,9 @@ pub trait Middleware: Send + Sync + 'static {
 #[must_use = "the steps after this one run only when `next.run()` is awaited"]
 pub struct Next<'a, N: Endpoint = Erased, T = ()> {
     reach: N::Reach<'a>,
-    /// A clone of the extensions from before the last mutable borrow of the whole request. Empty if there was no
-    /// such borrow, or if there were no extensions.
-    ///
-    /// `*next = request` replaces the request, and with it the values that earlier steps provided, which handlers rely on.
-    /// `deref_mut` can't see whether its caller replaces the request. It therefore keeps a clone here and puts the marker
-    /// [`SameRequest`] into the extensions. Later, [`restore`] looks for the marker: if it is missing, the request was
-    /// replaced, and the kept extensions are added to those of the new request.
-    kept: Extensions,
+    /// Whether the whole request was borrowed mutably: [`Cx::kept`] has its extensions as they were before. The extensions are
+    /// not in here, because a value that has to be dropped would stay in the future of a step until the response is there.
+    lent: bool,
     provides: PhantomData<fn(T)>,
 }
 
@@ -151,7 +147,7 @@ pub type NextWith<'a, T> = Next<'a, Erased, T>;
 impl<'a, N: Tail, T> Next<'a, N, T> {
     #[inline(always)]
     pub(crate) fn new(req: &'a mut Request, tail: &'a N, cx: &'a Cx<'a>) -> Self {
-        Self { reach: Direct { req, tail, cx }, kept: Extensions::new(), provides: PhantomData }
+        Self { reach: Direct { req, tail, cx }, lent: false, provides: PhantomData }
     }
 }
 
@@ -254,15 +250,16 @@ impl<'a, N: Endpoint, T> Next<'a, N, T> {
     {
         let cx = self.reach.cx();
         slot.set(RestSlot::Waiting { start: Some((self.reach, run)) });
-        Next { reach: Indirect { slot, cx }, kept: self.kept, provides: PhantomData }
+        Next { reach: Indirect { slot, cx }, lent: self.lent, provides: PhantomData }
     }
 
     /// Ends the borrow of the request: if it was replaced, its extensions are merged.
     #[inline(always)]
     fn into_reach(self) -> N::Reach<'a> {
-        let Self { mut reach, kept, .. } = self;
-        if !kept.is_empty() {
-            restore(reach.request_mut().extensions_mut(), kept);
+        let Self { mut reach, lent, .. } = self;
+        if lent {
+            let cx = reach.cx();
+            restore(reach.request_mut().extensions_mut(), cx);
         }
         reach
     }
@@ -270,7 +267,7 @@ impl<'a, N: Endpoint, T> Next<'a, N, T> {
 
 impl<'a> Next<'a> {
     pub(crate) fn from_reach(reach: Indirect<'a>) -> Self {
-        Self { reach, kept: Extensions::new(), provides: PhantomData }
+        Self { reach, lent: false, provides: PhantomData }
     }
 }
 
@@ -285,15 +282,12 @@ impl<N: Endpoint, T> Deref for Next<'_, N, T> {
 
 impl<N: Endpoint, T> DerefMut for Next<'_, N, T> {
     fn deref_mut(&mut self) -> &mut Request {
+        let cx = self.reach.cx();
         let req = self.reach.request_mut();
-        let extensions = req.extensions_mut();
-        if !self.kept.is_empty() {
-            restore(extensions, mem::take(&mut self.kept));
+        if self.lent {
+            restore(req.extensions_mut(), cx);
         }
-        if !extensions.is_empty() {
-            self.kept = extensions.clone();
-            extensions.insert(SameRequest);
-        }
+        self.lent = keep(req.extensions_mut(), cx);
         req
     }
 }
@@ -515,9 +509,24 @@ struct SameRequest;
 /// Merges the extensions of the old request into those of the new one, if the request was replaced. If both have a value of
 /// one type, that of the new request is kept.
 #[cold]
-fn restore(extensions: &mut Extensions, mut kept: Extensions) {
+fn restore(extensions: &mut Extensions, cx: &Cx<'_>) {
+    let mut kept = mem::take(&mut *lock(cx));
     if extensions.remove::<SameRequest>().is_none() {
         kept.extend(mem::take(extensions));
         *extensions = kept;
     }
+}
+
+/// Keeps a copy of the extensions of a request that may be replaced, and marks them. Returns whether there are any.
+fn keep(extensions: &mut Extensions, cx: &Cx<'_>) -> bool {
+    if extensions.is_empty() {
+        return false;
+    }
+    *lock(cx) = extensions.clone();
+    extensions.insert(SameRequest);
+    true
+}
+
+fn lock<'a>(cx: &Cx<'a>) -> MutexGuard<'a, Extensions> {
+    cx.kept.lock().unwrap_or_else(PoisonError::into_inner)
 }

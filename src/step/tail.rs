@@ -11,10 +11,11 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use futures_util::future::BoxFuture;
+use http::Extensions;
 use pin_project_lite::pin_project;
 
 use crate::probe::Site;
@@ -75,6 +76,9 @@ pub struct Cx<'a> {
     pub(crate) depth: usize,
     /// The path that was matched. `None` if no step has a prefix.
     pub(crate) path: Option<&'a Arc<str>>,
+    /// The extensions of a request that a step may replace. See [`Next`](super::next::Next). Only one step has the request at a time:
+    /// the lock is always free.
+    pub(crate) kept: &'a Mutex<Extensions>,
 }
 
 impl<'a> Cx<'a> {
@@ -114,13 +118,14 @@ impl OwnedCx {
         Arc::ptr_eq(&self.built, cx.built) && self.plan == cx.plan.index && self.depth == cx.depth
     }
 
-    pub(crate) fn borrow(&self) -> Cx<'_> {
+    pub(crate) fn borrow<'a>(&'a self, kept: &'a Mutex<Extensions>) -> Cx<'a> {
         Cx {
             built: &self.built,
             plan: self.built.routes.plan(self.plan),
             inner: self.inner.as_ref(),
             depth: self.depth,
             path: self.path.as_ref(),
+            kept,
         }
     }
 }
@@ -145,7 +150,7 @@ impl<E: Tail> ErasedTail for E {
     where
         Self: 'static,
     {
-        Box::pin(async move { self.call(&mut req, &on.borrow()).await })
+        Box::pin(async move { self.call(&mut req, &on.borrow(&Mutex::default())).await })
     }
 }
 

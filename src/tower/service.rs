@@ -30,7 +30,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use axum_core::BoxError;
@@ -196,12 +196,14 @@ impl<E: Tail> Root<E> {
         // Kept for steps with a prefix, as a step may change the path of the request.
         let path: Option<Arc<str>> = self.built.routes.gated.then(|| Arc::from(req.uri().path()));
         let plan = self.built.routes.match_request(req);
+        let kept = Mutex::default();
         let cx = Cx {
             built: &self.built,
             plan: self.built.routes.plan(plan),
             inner,
             depth: 0,
             path: path.as_ref(),
+            kept: &kept,
         };
         let response = self.endpoint.call(req, &cx).await;
         fit_to_http(head, response)
