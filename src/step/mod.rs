@@ -9,6 +9,7 @@ pub(crate) mod combine;
 pub(crate) mod end;
 pub(crate) mod fold;
 pub(crate) mod hooks;
+pub(crate) mod kept;
 pub(crate) mod next;
 pub(crate) mod tail;
 

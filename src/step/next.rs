@@ -16,10 +16,8 @@
 
 use std::future::Future;
 use std::marker::PhantomData;
-use std::mem;
 use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
-use std::sync::{MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use http::{Extensions, HeaderMap, Method, Uri, Version};
@@ -119,9 +117,6 @@ pub trait Middleware: Send + Sync + 'static {
 #[must_use = "the steps after this one run only when `next.run()` is awaited"]
 pub struct Next<'a, N: Endpoint = Erased, T = ()> {
     reach: N::Reach<'a>,
-    /// Whether the whole request was borrowed mutably: [`Cx::kept`] has its extensions as they were before. The extensions are
-    /// not in here, because a value that has to be dropped would stay in the future of a step until the response is there.
-    lent: bool,
     provides: PhantomData<fn(T)>,
 }
 
@@ -147,7 +142,7 @@ pub type NextWith<'a, T> = Next<'a, Erased, T>;
 impl<'a, N: Tail, T> Next<'a, N, T> {
     #[inline(always)]
     pub(crate) fn new(req: &'a mut Request, tail: &'a N, cx: &'a Cx<'a>) -> Self {
-        Self { reach: Direct { req, tail, cx }, lent: false, provides: PhantomData }
+        Self { reach: Direct { req, tail, cx }, provides: PhantomData }
     }
 }
 
@@ -250,16 +245,16 @@ impl<'a, N: Endpoint, T> Next<'a, N, T> {
     {
         let cx = self.reach.cx();
         slot.set(RestSlot::Waiting { start: Some((self.reach, run)) });
-        Next { reach: Indirect { slot, cx }, lent: self.lent, provides: PhantomData }
+        Next { reach: Indirect { slot, cx }, provides: PhantomData }
     }
 
     /// Ends the borrow of the request: if it was replaced, its extensions are merged.
     #[inline(always)]
     fn into_reach(self) -> N::Reach<'a> {
-        let Self { mut reach, lent, .. } = self;
-        if lent {
-            let cx = reach.cx();
-            restore(reach.request_mut().extensions_mut(), cx);
+        let mut reach = self.reach;
+        let kept = reach.cx().kept;
+        if kept.is_lent() {
+            kept.restore(reach.request_mut().extensions_mut());
         }
         reach
     }
@@ -267,7 +262,7 @@ impl<'a, N: Endpoint, T> Next<'a, N, T> {
 
 impl<'a> Next<'a> {
     pub(crate) fn from_reach(reach: Indirect<'a>) -> Self {
-        Self { reach, lent: false, provides: PhantomData }
+        Self { reach, provides: PhantomData }
     }
 }
 
@@ -282,12 +277,12 @@ impl<N: Endpoint, T> Deref for Next<'_, N, T> {
 
 impl<N: Endpoint, T> DerefMut for Next<'_, N, T> {
     fn deref_mut(&mut self) -> &mut Request {
-        let cx = self.reach.cx();
+        let kept = self.reach.cx().kept;
         let req = self.reach.request_mut();
-        if self.lent {
-            restore(req.extensions_mut(), cx);
+        if kept.is_lent() {
+            kept.restore(req.extensions_mut());
         }
-        self.lent = keep(req.extensions_mut(), cx);
+        kept.lend(req.extensions_mut());
         req
     }
 }
@@ -500,33 +495,4 @@ impl Drop for Running<'_> {
     fn drop(&mut self) {
         self.0.as_mut().clear();
     }
-}
-
-/// A marker in the extensions of a request that its borrower could replace. If it is missing later, the request was replaced.
-#[derive(Clone)]
-struct SameRequest;
-
-/// Merges the extensions of the old request into those of the new one, if the request was replaced. If both have a value of
-/// one type, that of the new request is kept.
-#[cold]
-fn restore(extensions: &mut Extensions, cx: &Cx<'_>) {
-    let mut kept = mem::take(&mut *lock(cx));
-    if extensions.remove::<SameRequest>().is_none() {
-        kept.extend(mem::take(extensions));
-        *extensions = kept;
-    }
-}
-
-/// Keeps a copy of the extensions of a request that may be replaced, and marks them. Returns whether there are any.
-fn keep(extensions: &mut Extensions, cx: &Cx<'_>) -> bool {
-    if extensions.is_empty() {
-        return false;
-    }
-    *lock(cx) = extensions.clone();
-    extensions.insert(SameRequest);
-    true
-}
-
-fn lock<'a>(cx: &Cx<'a>) -> MutexGuard<'a, Extensions> {
-    cx.kept.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -11,16 +11,16 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_util::future::BoxFuture;
-use http::Extensions;
 use pin_project_lite::pin_project;
 
 use crate::probe::Site;
 use crate::route::plan::Plan;
 use crate::route::routes::Routes;
+use crate::step::kept::Kept;
 use crate::{Request, Response};
 
 /// The steps after a step, folded into one value when the chain is built.
@@ -76,9 +76,7 @@ pub struct Cx<'a> {
     pub(crate) depth: usize,
     /// The path that was matched. `None` if no step has a prefix.
     pub(crate) path: Option<&'a Arc<str>>,
-    /// The extensions of a request that a step may replace. See [`Next`](super::next::Next). Only one step has the request at a time:
-    /// the lock is always free.
-    pub(crate) kept: &'a Mutex<Extensions>,
+    pub(crate) kept: &'a Kept,
 }
 
 impl<'a> Cx<'a> {
@@ -118,7 +116,7 @@ impl OwnedCx {
         Arc::ptr_eq(&self.built, cx.built) && self.plan == cx.plan.index && self.depth == cx.depth
     }
 
-    pub(crate) fn borrow<'a>(&'a self, kept: &'a Mutex<Extensions>) -> Cx<'a> {
+    pub(crate) fn borrow<'a>(&'a self, kept: &'a Kept) -> Cx<'a> {
         Cx {
             built: &self.built,
             plan: self.built.routes.plan(self.plan),
@@ -150,7 +148,7 @@ impl<E: Tail> ErasedTail for E {
     where
         Self: 'static,
     {
-        Box::pin(async move { self.call(&mut req, &on.borrow(&Mutex::default())).await })
+        Box::pin(async move { self.call(&mut req, &on.borrow(&Kept::default())).await })
     }
 }
 

@@ -30,7 +30,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum_core::BoxError;
@@ -43,6 +43,7 @@ use tower::Service;
 
 use crate::route::listing::Route;
 use crate::route::routes::Routes;
+use crate::step::kept::Kept;
 use crate::step::tail::{Built, Cx, InnerService, Tail};
 use crate::{Body, Error, Request, Response};
 
@@ -196,7 +197,7 @@ impl<E: Tail> Root<E> {
         // Kept for steps with a prefix, as a step may change the path of the request.
         let path: Option<Arc<str>> = self.built.routes.gated.then(|| Arc::from(req.uri().path()));
         let plan = self.built.routes.match_request(req);
-        let kept = Mutex::default();
+        let kept = Kept::default();
         let cx = Cx {
             built: &self.built,
             plan: self.built.routes.plan(plan),
