@@ -16,7 +16,7 @@ use crate::Response;
 use crate::function::arguments::{Arguments, Passing};
 use crate::provide::{Nil, Provides};
 use crate::route::listing::short_name;
-use crate::step::next::{Endpoint, Erased, IntoMiddleware, Middleware, Next, Reach, RestSlot};
+use crate::step::next::{Endpoint, Erased, IntoMiddleware, Middleware, Next, Reach};
 
 /// An `async fn` of up to eight extractors and provided values, then `Next<'_>`. `T` is the tuple of types that it provides.
 #[doc(hidden)]
@@ -92,8 +92,8 @@ where
             Err(refusal) => return refusal,
         };
         // The slot in which the rest of the chain will run (see `Slot` in `step/next.rs`). It is in this future.
-        let slot = std::pin::pin!(RestSlot::Done);
-        self.f.invoke(args, next.erase(slot, Reach::run)).await.into_response()
+        let (slot, cx) = next.into_slot(Reach::run);
+        self.f.invoke(args, Next::through(std::pin::pin!(slot), cx)).await.into_response()
     }
 
     fn name(&self) -> String {
@@ -169,8 +169,8 @@ where
     type Provides = ();
 
     async fn call<N: Endpoint>(&self, next: Next<'_, N>) -> Response {
-        let slot = std::pin::pin!(RestSlot::Done);
-        (self.0)(next.erase(slot, Reach::run)).await.into_response()
+        let (slot, cx) = next.into_slot(Reach::run);
+        (self.0)(Next::through(std::pin::pin!(slot), cx)).await.into_response()
     }
 
     fn name(&self) -> String {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, Either};
 
-use crate::step::next::{Endpoint, Middleware, Next, Reach, RestSlot};
+use crate::step::next::{Endpoint, Middleware, Next, Reach};
 use crate::{Request, Response};
 
 /// `None` passes every request on.
@@ -132,9 +132,9 @@ impl<M: Middleware<Provides = ()>> DynMiddleware for M {
             return Box::pin(self.call(next));
         };
         Box::pin(async move {
-            let slot = std::pin::pin!(RestSlot::Done);
             let run = |reach| second.0.call_dyn(others, Next::from_reach(reach));
-            self.call(next.erase(slot, run)).await
+            let (slot, cx) = next.into_slot(run);
+            self.call(Next::through(std::pin::pin!(slot), cx)).await
         })
     }
 
@@ -147,8 +147,8 @@ impl Middleware for BoxMiddleware {
     type Provides = ();
 
     async fn call<N: Endpoint>(&self, next: Next<'_, N>) -> Response {
-        let slot = std::pin::pin!(RestSlot::Done);
-        self.0.call_dyn(&[], next.erase(slot, Reach::run)).await
+        let (slot, cx) = next.into_slot(Reach::run);
+        self.0.call_dyn(&[], Next::through(std::pin::pin!(slot), cx)).await
     }
 
     fn name(&self) -> String {
@@ -161,8 +161,8 @@ impl Middleware for Vec<BoxMiddleware> {
 
     async fn call<N: Endpoint>(&self, next: Next<'_, N>) -> Response {
         let Some((first, others)) = self.split_first() else { return next.run().await };
-        let slot = std::pin::pin!(RestSlot::Done);
-        first.0.call_dyn(others, next.erase(slot, Reach::run)).await
+        let (slot, cx) = next.into_slot(Reach::run);
+        first.0.call_dyn(others, Next::through(std::pin::pin!(slot), cx)).await
     }
 
     fn name(&self) -> String {

@@ -229,23 +229,13 @@ impl<'a, N: Endpoint, T> Next<'a, N, T> {
         self.reach.cx()
     }
 
-    /// Erases the type of the rest of the chain. The rest will run in `slot`.
-    ///
-    /// The request and the closure `run` move into the slot. The new `Next` points to the slot. The caller keeps the slot in its
-    /// own future, so nothing is allocated.
-    pub(crate) fn erase<'s, U, R, F>(
-        self,
-        mut slot: Pin<&'s mut RestSlot<N::Reach<'a>, R, F>>,
-        run: R,
-    ) -> Next<'s, Erased, U>
+    /// The slot in which the rest will run. Pin it, and make the `Next` of a function of it with [`Next::through`].
+    pub(crate) fn into_slot<R, F>(self, run: R) -> (RestSlot<N::Reach<'a>, R, F>, &'a Cx<'a>)
     where
-        'a: 's,
-        R: FnOnce(N::Reach<'a>) -> F + Send + 's,
-        F: Future<Output = Response> + Send + 's,
+        R: FnOnce(N::Reach<'a>) -> F,
     {
         let cx = self.reach.cx();
-        slot.set(RestSlot::Waiting { start: Some((self.reach, run)) });
-        Next { reach: Indirect { slot, cx }, provides: PhantomData }
+        (RestSlot::Waiting { start: Some((self.reach, run)) }, cx)
     }
 
     /// Ends the borrow of the request: if it was replaced, its extensions are merged.
@@ -263,6 +253,13 @@ impl<'a, N: Endpoint, T> Next<'a, N, T> {
 impl<'a> Next<'a> {
     pub(crate) fn from_reach(reach: Indirect<'a>) -> Self {
         Self { reach, provides: PhantomData }
+    }
+}
+
+impl<'a, T> Next<'a, Erased, T> {
+    /// A `Next` that reaches the rest through a slot, without the type of the rest.
+    pub(crate) fn through(slot: Pin<&'a mut (dyn Slot + Send + 'a)>, cx: &'a Cx<'a>) -> Self {
+        Self { reach: Indirect { slot, cx }, provides: PhantomData }
     }
 }
 
@@ -419,7 +416,7 @@ impl<'a> Reach<'a> for Indirect<'a> {
 /// a [`RestSlot`] in its own future, where the type of the rest is known, and the `Next` has a pointer to it as `dyn Slot`. The
 /// slot has three states in turn: `Waiting` has the request, and the closure that calls the rest; `Running` has the future of
 /// the rest; `Done` is empty.
-trait Slot {
+pub(crate) trait Slot {
     fn request(&self) -> &Request;
     fn request_mut(self: Pin<&mut Self>) -> &mut Request;
     /// Changes from `Waiting` to `Running`.
