@@ -1,4 +1,6 @@
 //! The rights of an authenticated caller, in the form that an authorization step checks.
+//!
+//! The check is in `middleware/require/mod.rs`.
 
 use std::fmt;
 use std::marker::PhantomData;

@@ -29,7 +29,7 @@ use crate::route::registrar::Registrar;
 use crate::step::end::End;
 use crate::step::fold::{Assembly, Fold};
 use crate::step::tail::Built;
-use crate::tower::layer::ChainLayer;
+use crate::tower::as_layer::ChainLayer;
 use crate::tower::service::{ChainService, Root, static_service};
 
 impl<S, P, A, E> Chain<S, P, A, E> {
@@ -171,10 +171,10 @@ impl<S, P, A, E> Chain<S, P, A, E> {
         let routes = plan_routes(registrar, closed.end)?;
         let (tables, hooks) = (RefCell::default(), RefCell::default());
         let assembly = Assembly { end: closed.end, tables: &tables, hooks: &hooks, depth: 0 };
-        let endpoint = self.steps.fold(End::new(closed.end, None), &assembly);
+        let first = self.steps.fold(End::new(closed.end, None), &assembly);
         // `flatten` drops nothing. Each index was given out by `register` of a step, and set by `fold` of the same step.
         let tables = tables.into_inner().into_iter().flatten().collect();
         let hooks = hooks.into_inner().into_iter().flatten().collect();
-        Ok(Root { endpoint, built: Arc::new(Built { routes, tables, hooks }) })
+        Ok(Root { first, built: Arc::new(Built { routes, tables, hooks }) })
     }
 }

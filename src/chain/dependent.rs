@@ -3,7 +3,7 @@
 use crate::chain::ext::MiddlewareExt;
 use crate::function::arguments::Passing;
 use crate::step::next::{IntoMiddleware, Middleware};
-use crate::tower::layer::ChainLayer;
+use crate::tower::as_layer::ChainLayer;
 
 /// Middleware that needs values of earlier steps, and compiles only after them.
 ///

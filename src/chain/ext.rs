@@ -7,7 +7,7 @@ use crate::route::registrar::Settings;
 use crate::step::around::Use;
 use crate::step::combine::{BoxMiddleware, Unless, When};
 use crate::step::next::Middleware;
-use crate::tower::layer::ChainLayer;
+use crate::tower::as_layer::ChainLayer;
 
 /// Methods of every [`Middleware`].
 pub trait MiddlewareExt: Middleware + Sized {

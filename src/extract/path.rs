@@ -15,7 +15,7 @@ use serde_core::forward_to_deserialize_any;
 
 use crate::extract::input::{Head, HeadInput, Input, RawInput, RawKind};
 use crate::extract::{FieldError, Location};
-use crate::route::pattern::decode_value;
+use crate::route::decode::decode_value;
 use crate::route::routes::Matched;
 use crate::{Error, Request};
 

@@ -172,7 +172,7 @@ impl Overhead {
     /// It runs in the current runtime. A runtime with one thread disturbs the measurement least.
     pub async fn run(mut self) -> OverheadReport {
         let service = self.service.clone();
-        let routes = service.table();
+        let routes = service.lookup();
         let reading = report::median(&mut reading(routes, self.counter).await);
         let asked = (self.request)();
         let asked = format!("{} {}", asked.method(), asked.uri().path());

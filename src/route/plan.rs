@@ -40,7 +40,8 @@ pub(crate) enum Outcome {
     NotFound,
     /// The path can't be decoded: 400.
     BadEncoding,
-    /// The path matches, but not the method: 405 with this `Allow`.
+    /// The path matches, but not the method: 405 with this `Allow`. `allow` (`route/planner.rs`) makes the value, `End`
+    /// (`step/end.rs`) sends it.
     NotAllowed(HeaderValue),
     /// The automatic answer to OPTIONS: 204 with this `Allow`.
     Options(HeaderValue),

@@ -48,7 +48,7 @@ pub(crate) fn plan_routes(mut registrar: Registrar, end: u32) -> Result<Routes, 
             #[cfg(feature = "step-times")]
             id: next_chain(),
             tree: registrar.tree,
-            gated: registrar.gated,
+            has_prefixes: registrar.has_prefixes,
             in_front: registrar.in_front,
         },
         reached: vec![None; registrar.next_step as usize],

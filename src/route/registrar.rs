@@ -35,7 +35,7 @@ pub struct Registrar {
     pub(super) covers: Vec<Covers>,
     pub(super) errors: Vec<BuildError>,
     /// Whether some middleware has a prefix.
-    pub(super) gated: bool,
+    pub(super) has_prefixes: bool,
     /// Whether the chain is in front of a service, as a layer.
     pub(super) in_front: bool,
 }
@@ -52,7 +52,7 @@ impl Registrar {
             tree: Vec::new(),
             covers: Vec::new(),
             errors: Vec::new(),
-            gated: false,
+            has_prefixes: false,
             in_front: false,
         };
         this.open(String::new(), settings, Hooks::default());
@@ -133,7 +133,7 @@ impl Registrar {
 
     /// Restricts the last middleware to the paths under a prefix. `None` if the prefix is invalid, which is recorded as an error.
     pub(crate) fn prefix(&mut self, path: &str, location: CallSite) -> Option<Prefix> {
-        self.gated = true;
+        self.has_prefixes = true;
         if let Some(node) = self.tree.last_mut() {
             node.text = node.text.replacen(' ', &format!(" {path} "), 1);
         }

@@ -15,8 +15,8 @@ use std::sync::Arc;
 use http::Method;
 
 use crate::Request;
+use crate::route::decode::canonical;
 use crate::route::listing::{Node, Route, write_branch};
-use crate::route::pattern::canonical;
 use crate::route::plan::Plan;
 
 /// The lookup table of a built chain.
@@ -54,7 +54,7 @@ pub struct Routes {
     #[cfg(feature = "step-times")]
     pub(crate) id: u32,
     /// Whether a step has a prefix, which is compared with the path that was matched.
-    pub(crate) gated: bool,
+    pub(crate) has_prefixes: bool,
     /// Whether the chain is in front of a service, as a layer.
     pub(super) in_front: bool,
 }
@@ -198,7 +198,7 @@ impl Matched {
     /// Names and decoded values, in the order of the path.
     #[cfg(feature = "query")]
     pub(crate) fn params(&self) -> impl Iterator<Item = (&str, std::borrow::Cow<'_, str>)> {
-        self.raw_params().map(|(name, value)| (name, crate::route::pattern::decode_value(value)))
+        self.raw_params().map(|(name, value)| (name, crate::route::decode::decode_value(value)))
     }
 
     /// Names and values, in which `%2F` and `%25` are still encoded.

@@ -340,7 +340,7 @@ struct Panicked;
 impl Panicked {
     fn new(panic: &(dyn Any + Send)) -> Self {
         // Logs the message, as for a panic before the response.
-        drop(crate::step::hooks::panicked(panic));
+        drop(crate::step::errors::panicked(panic));
         Self
     }
 }

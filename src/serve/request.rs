@@ -198,7 +198,7 @@ impl<S: Servable> Future for ServedRequest<S> {
         let answer = this.answer;
         let mut response: Response = match catch_unwind(AssertUnwindSafe(|| answer.poll(cx))) {
             Ok(polled) => ready!(polled),
-            Err(panic) => crate::step::hooks::panicked(&*panic),
+            Err(panic) => crate::step::errors::panicked(&*panic),
         };
         let length = ContentLength::check(this.method, &mut response);
         let declared = match length {

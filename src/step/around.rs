@@ -116,7 +116,8 @@ impl<S> Use<S> {
         self
     }
 
-    /// The handlers after this step, up to the end of its scope.
+    /// The handlers after this step, up to the end of its scope. The end is included: if the chain is a layer, the service behind it
+    /// is a handler with the number of the last end.
     pub(crate) fn cover(&mut self, assembly: &Assembly<'_>) -> Cover {
         let prefix = self.prefix.take();
         if self.always {

@@ -7,8 +7,8 @@
 pub(crate) mod around;
 pub(crate) mod combine;
 pub(crate) mod end;
+pub(crate) mod errors;
 pub(crate) mod fold;
-pub(crate) mod hooks;
 pub(crate) mod kept;
 pub(crate) mod next;
 pub(crate) mod tail;

@@ -76,6 +76,7 @@ pub struct Cx<'a> {
     pub(crate) depth: usize,
     /// The path that was matched. `None` if no step has a prefix.
     pub(crate) path: Option<&'a Arc<str>>,
+    /// The extensions of a request while a step may replace it (`step/kept.rs`).
     pub(crate) kept: &'a Kept,
 }
 

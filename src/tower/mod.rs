@@ -3,15 +3,15 @@
 // `service` is the entry point of every request, and begins with "How a request runs". `layer` is a chain as a layer; `inside` and
 // `path` are layers and services inside a chain.
 
-pub(crate) mod inside;
-pub(crate) mod layer;
+pub(crate) mod as_layer;
+pub(crate) mod layer_step;
 pub(crate) mod path;
 pub(crate) mod service;
 #[cfg(feature = "sync-body")]
 pub(crate) mod sync_body;
 
-pub use self::inside::TowerNext;
-pub use self::layer::{ChainLayer, Chained, ChainedFuture};
+pub use self::as_layer::{ChainLayer, Chained, ChainedFuture};
+pub use self::layer_step::TowerNext;
 pub use self::service::{ResponseFuture, ServiceFuture};
 #[cfg(feature = "sync-body")]
 #[cfg_attr(docsrs, doc(cfg(feature = "sync-body")))]

@@ -63,7 +63,7 @@ where
     }
 
     fn assemble(self: Box<Self>, _: Parent, _: &Assembly<'_>) -> BoxTail {
-        BoxTail(Arc::new(ServiceEndpoint {
+        BoxTail(Arc::new(ServiceTail {
             service: self.service,
             prefix: self.prefix,
             site: self.site,
@@ -73,7 +73,7 @@ where
 }
 
 /// A service at a path of a built chain. It always answers, so it has no [`Parent`] to continue in.
-struct ServiceEndpoint<S, B> {
+struct ServiceTail<S, B> {
     service: S,
     /// The number of segments that are removed from the path before the service receives it.
     prefix: usize,
@@ -81,7 +81,7 @@ struct ServiceEndpoint<S, B> {
     body: PhantomData<fn() -> B>,
 }
 
-impl<S, B> Tail for ServiceEndpoint<S, B>
+impl<S, B> Tail for ServiceTail<S, B>
 where
     S: Service<Request, Response = http::Response<B>> + Clone + Send + Sync + 'static,
     S::Error: Into<BoxError>,

@@ -16,6 +16,10 @@
 //!    after the scope if the plan has a later stop. Otherwise a hook answers it, or the chain with 404, 405, 204 or 400.
 //! 7. The response returns through the steps that ran. [`fit_to_http`] (this file) removes a body that HTTP does not allow.
 //!
+//! A function is such a step: `FromFn` (`function/middleware.rs`) or `HandlerStep` (`function/handler.rs`) makes its arguments
+//! and calls it. A tower layer is a `LayerTail` (`tower/layer_step.rs`). After eight steps there is a box, and `InScope` enters
+//! the steps at a path (both in `chain/list.rs`).
+//!
 //! [`Plan`]: crate::route::plan::Plan
 
 #![allow(
@@ -104,7 +108,7 @@ impl ChainService {
 
 #[cfg(feature = "overhead")]
 impl ChainService {
-    pub(crate) fn table(&self) -> &Routes {
+    pub(crate) fn lookup(&self) -> &Routes {
         self.0.routes()
     }
 }
@@ -184,7 +188,7 @@ where
 
 /// A built chain: its first step, which has the others inside it, and the lookup table.
 pub(crate) struct Root<E> {
-    pub(crate) endpoint: E,
+    pub(crate) first: E,
     pub(crate) built: Arc<Built>,
 }
 
@@ -195,7 +199,8 @@ impl<E: Tail> Root<E> {
     async fn respond(&self, req: &mut Request, inner: Option<&Arc<dyn InnerService>>) -> Response {
         let head = req.method() == Method::HEAD;
         // Kept for steps with a prefix, as a step may change the path of the request.
-        let path: Option<Arc<str>> = self.built.routes.gated.then(|| Arc::from(req.uri().path()));
+        let path: Option<Arc<str>> =
+            self.built.routes.has_prefixes.then(|| Arc::from(req.uri().path()));
         let plan = self.built.routes.match_request(req);
         let kept = Kept::default();
         let cx = Cx {
@@ -206,7 +211,7 @@ impl<E: Tail> Root<E> {
             path: path.as_ref(),
             kept: &kept,
         };
-        let response = self.endpoint.call(req, &cx).await;
+        let response = self.first.call(req, &cx).await;
         fit_to_http(head, response)
     }
 }
@@ -249,7 +254,7 @@ fn without_body(response: Response) -> Response {
 pub(super) trait DynRoot: Send + Sync {
     fn respond_boxed(self: Arc<Self>, req: Request) -> BoxFuture<'static, Response>;
     /// Like `respond_boxed`, with a service behind the chain.
-    fn run_in_front(
+    fn respond_boxed_in_front(
         self: Arc<Self>,
         req: Request,
         inner: Arc<dyn InnerService>,
@@ -262,7 +267,7 @@ impl<E: Tail + 'static> DynRoot for Root<E> {
         Box::pin(async move { self.respond(&mut req, None).await })
     }
 
-    fn run_in_front(
+    fn respond_boxed_in_front(
         self: Arc<Self>,
         mut req: Request,
         inner: Arc<dyn InnerService>,

@@ -136,7 +136,7 @@ where
 /// A tower layer, applied to the rest of the chain.
 #[doc(hidden)]
 #[allow(missing_debug_implementations, reason = "it is public to the compiler alone")]
-pub struct LayerEndpoint<L: Layer<TowerNext>, B> {
+pub struct LayerTail<L: Layer<TowerNext>, B> {
     service: L::Service,
     next: BoxTail,
     cover: Cover,
@@ -144,14 +144,14 @@ pub struct LayerEndpoint<L: Layer<TowerNext>, B> {
     body: PhantomData<fn() -> B>,
 }
 
-impl<L: TowerLayer<B>, B> LayerEndpoint<L, B> {
+impl<L: TowerLayer<B>, B> LayerTail<L, B> {
     pub(crate) fn new(step: LayerStep<L, B>, next: BoxTail, cover: Cover, site: Site) -> Self {
         let service = step.0.layer(TowerNext(next.clone()));
         Self { service, next, cover, site, body: PhantomData }
     }
 }
 
-impl<L, B> Tail for LayerEndpoint<L, B>
+impl<L, B> Tail for LayerTail<L, B>
 where
     L: TowerLayer<B>,
     B: ResponseBody,
@@ -184,11 +184,11 @@ impl<L: TowerLayer<B>, B: ResponseBody> Step for Use<LayerStep<L, B>> {
 }
 
 impl<L: TowerLayer<B>, B: ResponseBody, N: Tail + 'static> Fold<N> for Use<LayerStep<L, B>> {
-    type Out = LayerEndpoint<L, B>;
+    type Out = LayerTail<L, B>;
 
     fn fold(mut self, next: N, assembly: &Assembly<'_>) -> Self::Out {
         let cover = self.cover(assembly);
         let site = Site::step(self.number);
-        LayerEndpoint::new(self.step, BoxTail(Arc::new(next)), cover, site)
+        LayerTail::new(self.step, BoxTail(Arc::new(next)), cover, site)
     }
 }

@@ -92,7 +92,7 @@ where
         let extensions = req.extensions_mut();
         let outer = (extensions.remove::<OwnedCx>(), extensions.remove::<Matched>());
         let inner = Arc::new(Once { service: Mutex::new(Some(ready)), outer });
-        let future = self.root.clone().run_in_front(req, inner);
+        let future = self.root.clone().respond_boxed_in_front(req, inner);
         ChainedFuture { future, error: PhantomData }
     }
 }
