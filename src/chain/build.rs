@@ -3,12 +3,6 @@
 //! The work is in `Chain::root`. It runs two passes over the list of steps (`step/fold.rs`): `register` numbers them, and
 //! `fold` makes one value of them. Between the passes, `route/planner.rs` makes the lookup table.
 
-#![allow(
-    missing_debug_implementations,
-    unreachable_pub,
-    reason = "the types of a chain are public to the compiler alone"
-)]
-
 use std::cell::RefCell;
 use std::convert::Infallible;
 use std::future::Future;

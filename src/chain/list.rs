@@ -5,12 +5,6 @@
 //! future of a request becomes larger. So the list is divided into segments of eight steps. When a segment is full, its type is
 //! erased: the call from the segment before it into the next one costs one box. A chain of fewer than eight steps has one segment.
 
-#![allow(
-    missing_debug_implementations,
-    unreachable_pub,
-    reason = "the types of a chain are public to the compiler alone"
-)]
-
 use std::marker::PhantomData;
 use std::sync::Arc;
 

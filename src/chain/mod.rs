@@ -51,27 +51,22 @@ use crate::{Error, Request};
 
 /// The list of steps `S` with the step `X` appended.
 #[doc(hidden)]
-#[allow(unreachable_pub, reason = "it is part of public signatures")]
 pub type Pushed<S, X> = <S as Push<X>>::Out;
 
 /// The step for a middleware.
 #[doc(hidden)]
-#[allow(unreachable_pub, reason = "it is part of public signatures")]
 pub type Used<M, K, P, W> = Use<<M as IntoMiddleware<K>>::Step<P, W>>;
 
 /// The step for a handler.
 #[doc(hidden)]
-#[allow(unreachable_pub, reason = "it is part of public signatures")]
 pub type Handling<H, K, P, W> = On<<H as IntoHandler<K>>::Step<P, W>>;
 
 /// The step for the handler of a hook.
 #[doc(hidden)]
-#[allow(unreachable_pub, reason = "it is part of public signatures")]
 pub type Hooked<H, K, P, W> = Hook<<H as IntoHandler<K>>::Step<P, W>>;
 
 /// The list of provided values after a middleware.
 #[doc(hidden)]
-#[allow(unreachable_pub, reason = "it is part of public signatures")]
 pub type After<M, K, P> = <<M as IntoMiddleware<K>>::Provides as Provides>::Onto<P>;
 
 /// The methods that add a handler for one HTTP method, or for all.

@@ -3,12 +3,6 @@
 //! The fifth file on the path of a request: [`Branches::call_from`] calls the entry that the request's plan names. If no handler
 //! in the entry answers, the end of the entry (`step/end.rs`, the next file) calls [`Resume::resume`] of the same table.
 
-#![allow(
-    missing_debug_implementations,
-    unreachable_pub,
-    reason = "the types of a chain are public to the compiler alone"
-)]
-
 use std::future::Future;
 use std::sync::Arc;
 

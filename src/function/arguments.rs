@@ -3,12 +3,6 @@
 //! The shape of a function and its arguments are two separate bounds. If only an argument does not fit, the compiler
 //! therefore names the argument.
 
-#![allow(
-    missing_debug_implementations,
-    unreachable_pub,
-    reason = "the types of a chain are public to the compiler alone"
-)]
-
 use std::future::Future;
 use std::marker::PhantomData;
 use std::mem;

@@ -1,11 +1,5 @@
 //! Functions as middleware.
 
-#![allow(
-    missing_debug_implementations,
-    unreachable_pub,
-    reason = "the types of a chain are public to the compiler alone"
-)]
-
 use std::future::Future;
 use std::marker::PhantomData;
 

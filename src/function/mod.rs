@@ -2,6 +2,12 @@
 
 // Each kind of function becomes a `Middleware` (`src/step/next.rs`), which takes its `arguments` out of the request and calls it.
 
+#![allow(
+    missing_debug_implementations,
+    unreachable_pub,
+    reason = "the types of a chain are public to the compiler alone"
+)]
+
 pub(crate) mod arguments;
 pub(crate) mod guard;
 pub(crate) mod handler;

@@ -2,12 +2,6 @@
 //!
 //! Not used to serve a request.
 
-#![allow(
-    missing_debug_implementations,
-    unreachable_pub,
-    reason = "the types of a chain are public to the compiler alone"
-)]
-
 use std::fmt;
 
 use http::Method;

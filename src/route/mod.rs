@@ -4,6 +4,12 @@
 // the registrar, and `error` has the errors. When a request arrives: `routes` finds its plan. `pattern` and `prefix` parse and
 // compare paths, `plan` is the type that both halves share, `listing` is the form of the table for users.
 
+#![allow(
+    missing_debug_implementations,
+    unreachable_pub,
+    reason = "the types of a chain are public to the compiler alone"
+)]
+
 pub(crate) mod decode;
 pub(crate) mod error;
 pub(crate) mod listing;

@@ -5,12 +5,6 @@
 //! method; serving a request only looks it up (`routes.rs`). The steps read it (`step/around.rs`, `chain/table.rs` and
 //! `step/end.rs`).
 
-#![allow(
-    missing_debug_implementations,
-    unreachable_pub,
-    reason = "the types of a chain are public to the compiler alone"
-)]
-
 use http::HeaderValue;
 
 /// The decisions for all requests of one pattern and method.

@@ -3,12 +3,6 @@
 //! Runs once, when a chain is built. Numbers of steps are `u32`; handlers, scopes and paths are `usize`, as indexes of
 //! `handlers`, `ends` and the list of patterns. `routes.rs` uses the result when a request arrives.
 
-#![allow(
-    missing_debug_implementations,
-    unreachable_pub,
-    reason = "the types of a chain are public to the compiler alone"
-)]
-
 use std::collections::HashMap;
 use std::sync::Arc;
 

@@ -3,12 +3,6 @@
 //! Runs once, when a chain is built: each step calls the registrar in the order in which the steps are written. Then
 //! `planner.rs` makes the lookup table from these records.
 
-#![allow(
-    missing_debug_implementations,
-    unreachable_pub,
-    reason = "the types of a chain are public to the compiler alone"
-)]
-
 use http::Method;
 
 use crate::route::error::{BuildError, CallSite};

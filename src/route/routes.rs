@@ -3,12 +3,6 @@
 //! The second file on the path of a request: [`Routes::match_request`] is called by `tower/service.rs`, before any step runs.
 //! Next: `step/around.rs`, which reads the plan. The table itself is made by `planner.rs`.
 
-#![allow(
-    missing_debug_implementations,
-    unreachable_pub,
-    reason = "the types of a chain are public to the compiler alone"
-)]
-
 use std::fmt;
 use std::sync::Arc;
 

@@ -3,12 +3,6 @@
 //! The third file on the path of a request: [`Around::call`] decides whether the step takes part in the request, and calls it
 //! with a [`Next`]. A handler is an [`Around`] too, which covers only its own number. Next: `step/next.rs`.
 
-#![allow(
-    missing_debug_implementations,
-    unreachable_pub,
-    reason = "the types of a chain are public to the compiler alone"
-)]
-
 use std::future::Future;
 use std::panic::Location;
 use std::sync::Arc;

@@ -3,12 +3,6 @@
 //! The last file on the path of a request. A request reaches the [`End`] of a scope if all matching handlers of the scope
 //! passed it on, or if no handler matched.
 
-#![allow(
-    missing_debug_implementations,
-    unreachable_pub,
-    reason = "the types of a chain are public to the compiler alone"
-)]
-
 use axum_core::response::IntoResponse;
 use std::future::Future;
 use std::mem;

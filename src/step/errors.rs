@@ -1,11 +1,5 @@
 //! The steps that `on_error` and `catch_panics` add: they render errors, and turn panics into responses.
 
-#![allow(
-    missing_debug_implementations,
-    unreachable_pub,
-    reason = "the types of a chain are public to the compiler alone"
-)]
-
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 

@@ -5,12 +5,6 @@
 //! as well. The chain `use_(a).get(h)` becomes `Around<a, Around<h, End>>`. Most steps are in `around.rs`, the list itself is
 //! in `chain/list.rs`, and `chain/build.rs` starts both passes.
 
-#![allow(
-    missing_debug_implementations,
-    unreachable_pub,
-    reason = "the types of a chain are public to the compiler alone"
-)]
-
 use std::cell::RefCell;
 use std::sync::Arc;
 

@@ -2,7 +2,13 @@
 
 // `src/tower/service.rs` begins with "How a request runs", which names the files in the order of a request. In this folder
 // these are `around` (a middleware or a handler), `next` (the call of the rest) and `end` (the end of a scope). `fold` and
-// `tail` define the traits by which the steps become one value when the chain is built. `combine` and `hooks` are middleware.
+// `tail` define the traits by which the steps become one value when the chain is built. `combine` and `errors` are middleware.
+
+#![allow(
+    missing_debug_implementations,
+    unreachable_pub,
+    reason = "the types of a chain are public to the compiler alone"
+)]
 
 pub(crate) mod around;
 pub(crate) mod combine;

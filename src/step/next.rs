@@ -8,12 +8,6 @@
 //! function takes the same `Next<'_>` whatever follows it, so the type of the rest is erased ([`Erased`], [`Indirect`],
 //! [`RestSlot`]).
 
-#![allow(
-    missing_debug_implementations,
-    unreachable_pub,
-    reason = "the types of a chain are public to the compiler alone"
-)]
-
 use std::future::Future;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
@@ -346,7 +340,6 @@ impl<N: Tail> Endpoint for N {
 
 /// A direct reference to the rest of the chain, whose type is known.
 #[doc(hidden)]
-#[allow(missing_debug_implementations, reason = "it is public to the compiler alone")]
 pub struct Direct<'a, N> {
     req: &'a mut Request,
     tail: &'a N,
@@ -385,7 +378,6 @@ impl Endpoint for Erased {
 
 /// A reference to the rest of the chain through a [`Slot`].
 #[doc(hidden)]
-#[allow(missing_debug_implementations, reason = "it is public to the compiler alone")]
 pub struct Indirect<'a> {
     slot: Pin<&'a mut (dyn Slot + Send + 'a)>,
     cx: &'a Cx<'a>,

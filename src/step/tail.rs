@@ -3,12 +3,6 @@
 //! The traits and records that the files on the path of a request share: `step/next.rs` calls a [`Tail`], and every
 //! step receives the [`Cx`] together with the request.
 
-#![allow(
-    missing_debug_implementations,
-    unreachable_pub,
-    reason = "the types of a chain are public to the compiler alone"
-)]
-
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -65,7 +59,6 @@ pub(crate) trait InnerService: Send + Sync {
 /// The state of one request in a chain.
 #[doc(hidden)]
 #[derive(Clone, Copy)]
-#[allow(missing_debug_implementations, reason = "it is public to the compiler alone")]
 pub struct Cx<'a> {
     pub(crate) built: &'a Arc<Built>,
     pub(crate) plan: &'a Plan,
@@ -156,7 +149,6 @@ impl<E: Tail> ErasedTail for E {
 /// A shared [`ErasedTail`].
 #[doc(hidden)]
 #[derive(Clone)]
-#[allow(missing_debug_implementations, reason = "it is public to the compiler alone")]
 pub struct BoxTail(pub(crate) Arc<dyn ErasedTail>);
 
 impl Tail for BoxTail {

@@ -1,11 +1,5 @@
 //! A chain as a tower layer, in front of another service.
 
-#![allow(
-    missing_debug_implementations,
-    unreachable_pub,
-    reason = "the types of a chain are public to the compiler alone"
-)]
-
 use axum_core::response::IntoResponse;
 use std::future::Future;
 use std::marker::PhantomData;

@@ -3,12 +3,6 @@
 //! A layer wraps a service, which takes an owned request. So the rest of the chain becomes a service ([`TowerNext`]), and the
 //! state of the request ([`OwnedCx`]) is in the extensions of the request while it is inside the layer.
 
-#![allow(
-    missing_debug_implementations,
-    unreachable_pub,
-    reason = "the types of a chain are public to the compiler alone"
-)]
-
 use axum_core::response::IntoResponse;
 use std::convert::Infallible;
 use std::future::Future;
@@ -135,7 +129,6 @@ where
 
 /// A tower layer, applied to the rest of the chain.
 #[doc(hidden)]
-#[allow(missing_debug_implementations, reason = "it is public to the compiler alone")]
 pub struct LayerTail<L: Layer<TowerNext>, B> {
     service: L::Service,
     next: BoxTail,

@@ -3,6 +3,12 @@
 // `service` is the entry point of every request, and begins with "How a request runs". `layer` is a chain as a layer; `inside` and
 // `path` are layers and services inside a chain.
 
+#![allow(
+    missing_debug_implementations,
+    unreachable_pub,
+    reason = "the types of a chain are public to the compiler alone"
+)]
+
 pub(crate) mod as_layer;
 pub(crate) mod layer_step;
 pub(crate) mod path;

@@ -1,11 +1,5 @@
 //! Tower services at a path of a chain.
 
-#![allow(
-    missing_debug_implementations,
-    unreachable_pub,
-    reason = "the types of a chain are public to the compiler alone"
-)]
-
 use axum_core::response::IntoResponse;
 use std::marker::PhantomData;
 use std::mem;

@@ -22,12 +22,6 @@
 //!
 //! [`Plan`]: crate::route::plan::Plan
 
-#![allow(
-    missing_debug_implementations,
-    unreachable_pub,
-    reason = "the types of a chain are public to the compiler alone"
-)]
-
 use axum_core::response::IntoResponse;
 use std::any::TypeId;
 use std::convert::Infallible;
