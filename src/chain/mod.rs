@@ -69,22 +69,6 @@ pub type Hooked<H, K, P, W> = Hook<<H as IntoHandler<K>>::Step<P, W>>;
 #[doc(hidden)]
 pub type After<M, K, P> = <<M as IntoMiddleware<K>>::Provides as Provides>::Onto<P>;
 
-/// The methods that add a handler for one HTTP method, or for all.
-macro_rules! handlers {
-    ($($(#[$doc:meta])* $verb:ident: $method:expr,)*) => {$(
-        $(#[$doc])*
-        #[track_caller]
-        pub fn $verb<H, K, W>(self, handler: H) -> Chain<Pushed<S, Handling<H, K, P, W>>, P, A, E>
-        where
-            H: IntoHandler<K>,
-            H::Args: Arguments<P, W>,
-            S: Push<Handling<H, K, P, W>>,
-        {
-            self.push(On::new(handler.into_step(), $method, H::PASSES, Location::caller()))
-        }
-    )*};
-}
-
 impl<S, P, A, E> Chain<S, P, A, E> {
     /// Adds middleware for the steps after it. It runs only for requests that match one of their handlers.
     ///
@@ -264,51 +248,128 @@ impl<S, P, A, E> Chain<S, P, A, E> {
         self.push(Use::new(Provide(value), "provide", true))
     }
 
-    handlers! {
-        /// Adds a handler for GET. It also answers HEAD, unless there is a handler for HEAD.
-        ///
-        /// A handler is an `async fn` of up to twelve extractors and provided values whose result is `IntoResponse`; the last one may read the body.
-        /// Or it is an `async fn(.., Next<'_>)` as for [`use_`](Chain::use_), which may pass the request on to the next step that
-        /// matches. If the last one passes the request on, [`on_no_match`](Chain::on_no_match) answers it.
-        ///
-        /// # Example
-        ///
-        /// ```
-        /// use tower_chain::{Chain, Next, Response};
-        ///
-        /// async fn hello(headers: http::HeaderMap) -> String {
-        ///     format!("hello, {:?}", headers.get("user-agent"))
-        /// }
-        ///
-        /// // Answers some requests, and passes the others on.
-        /// async fn english(next: Next<'_>) -> Response {
-        ///     if next.headers().get("accept-language").is_some_and(|language| language == "en") {
-        ///         return Response::new("good morning".into());
-        ///     }
-        ///     next.run().await
-        /// }
-        ///
-        /// let chain = Chain::new().get(english).get(hello);
-        /// # let _ = chain.build();
-        /// ```
-        get: Some(Method::GET),
-        /// Adds a handler for POST. See [`get`](Chain::get).
-        post: Some(Method::POST),
-        /// Adds a handler for PUT. See [`get`](Chain::get).
-        put: Some(Method::PUT),
-        /// Adds a handler for PATCH. See [`get`](Chain::get).
-        patch: Some(Method::PATCH),
-        /// Adds a handler for DELETE. See [`get`](Chain::get).
-        delete: Some(Method::DELETE),
-        /// Adds a handler for HEAD. The body of its response is dropped. See [`get`](Chain::get).
-        head: Some(Method::HEAD),
-        /// Adds a handler for OPTIONS, instead of the automatic answer. See [`get`](Chain::get).
-        options: Some(Method::OPTIONS),
-        /// Adds a handler for QUERY, a safe method with a body. See [`get`](Chain::get).
-        // `Method::QUERY` needs `http` 1.5.
-        query: Some(Method::from_bytes(b"QUERY").expect("a method is a token")),
-        /// Adds a handler for every method. The path then never answers 405. See [`get`](Chain::get).
-        all: None,
+    /// Adds a handler for GET. It also answers HEAD, unless there is a handler for HEAD.
+    ///
+    /// A handler is an `async fn` of up to twelve extractors and provided values whose result is `IntoResponse`; the last one may read the body.
+    /// Or it is an `async fn(.., Next<'_>)` as for [`use_`](Chain::use_), which may pass the request on to the next step that
+    /// matches. If the last one passes the request on, [`on_no_match`](Chain::on_no_match) answers it.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_chain::{Chain, Next, Response};
+    ///
+    /// async fn hello(headers: http::HeaderMap) -> String {
+    ///     format!("hello, {:?}", headers.get("user-agent"))
+    /// }
+    ///
+    /// // Answers some requests, and passes the others on.
+    /// async fn english(next: Next<'_>) -> Response {
+    ///     if next.headers().get("accept-language").is_some_and(|language| language == "en") {
+    ///         return Response::new("good morning".into());
+    ///     }
+    ///     next.run().await
+    /// }
+    ///
+    /// let chain = Chain::new().get(english).get(hello);
+    /// # let _ = chain.build();
+    /// ```
+    #[track_caller]
+    pub fn get<H, K, W>(self, handler: H) -> Chain<Pushed<S, Handling<H, K, P, W>>, P, A, E>
+    where
+        H: IntoHandler<K>,
+        H::Args: Arguments<P, W>,
+        S: Push<Handling<H, K, P, W>>,
+    {
+        self.handler(Some(Method::GET), handler)
+    }
+
+    /// Adds a handler for POST. See [`get`](Chain::get).
+    #[track_caller]
+    pub fn post<H, K, W>(self, handler: H) -> Chain<Pushed<S, Handling<H, K, P, W>>, P, A, E>
+    where
+        H: IntoHandler<K>,
+        H::Args: Arguments<P, W>,
+        S: Push<Handling<H, K, P, W>>,
+    {
+        self.handler(Some(Method::POST), handler)
+    }
+
+    /// Adds a handler for PUT. See [`get`](Chain::get).
+    #[track_caller]
+    pub fn put<H, K, W>(self, handler: H) -> Chain<Pushed<S, Handling<H, K, P, W>>, P, A, E>
+    where
+        H: IntoHandler<K>,
+        H::Args: Arguments<P, W>,
+        S: Push<Handling<H, K, P, W>>,
+    {
+        self.handler(Some(Method::PUT), handler)
+    }
+
+    /// Adds a handler for PATCH. See [`get`](Chain::get).
+    #[track_caller]
+    pub fn patch<H, K, W>(self, handler: H) -> Chain<Pushed<S, Handling<H, K, P, W>>, P, A, E>
+    where
+        H: IntoHandler<K>,
+        H::Args: Arguments<P, W>,
+        S: Push<Handling<H, K, P, W>>,
+    {
+        self.handler(Some(Method::PATCH), handler)
+    }
+
+    /// Adds a handler for DELETE. See [`get`](Chain::get).
+    #[track_caller]
+    pub fn delete<H, K, W>(self, handler: H) -> Chain<Pushed<S, Handling<H, K, P, W>>, P, A, E>
+    where
+        H: IntoHandler<K>,
+        H::Args: Arguments<P, W>,
+        S: Push<Handling<H, K, P, W>>,
+    {
+        self.handler(Some(Method::DELETE), handler)
+    }
+
+    /// Adds a handler for HEAD. The body of its response is dropped. See [`get`](Chain::get).
+    #[track_caller]
+    pub fn head<H, K, W>(self, handler: H) -> Chain<Pushed<S, Handling<H, K, P, W>>, P, A, E>
+    where
+        H: IntoHandler<K>,
+        H::Args: Arguments<P, W>,
+        S: Push<Handling<H, K, P, W>>,
+    {
+        self.handler(Some(Method::HEAD), handler)
+    }
+
+    /// Adds a handler for OPTIONS, instead of the automatic answer. See [`get`](Chain::get).
+    #[track_caller]
+    pub fn options<H, K, W>(self, handler: H) -> Chain<Pushed<S, Handling<H, K, P, W>>, P, A, E>
+    where
+        H: IntoHandler<K>,
+        H::Args: Arguments<P, W>,
+        S: Push<Handling<H, K, P, W>>,
+    {
+        self.handler(Some(Method::OPTIONS), handler)
+    }
+
+    /// Adds a handler for QUERY, a safe method with a body. See [`get`](Chain::get).
+    #[track_caller]
+    pub fn query<H, K, W>(self, handler: H) -> Chain<Pushed<S, Handling<H, K, P, W>>, P, A, E>
+    where
+        H: IntoHandler<K>,
+        H::Args: Arguments<P, W>,
+        S: Push<Handling<H, K, P, W>>,
+    {
+        self.handler(Some(query()), handler)
+    }
+
+    /// Adds a handler for every method. The path then never answers 405. See [`get`](Chain::get).
+    #[track_caller]
+    pub fn all<H, K, W>(self, handler: H) -> Chain<Pushed<S, Handling<H, K, P, W>>, P, A, E>
+    where
+        H: IntoHandler<K>,
+        H::Args: Arguments<P, W>,
+        S: Push<Handling<H, K, P, W>>,
+    {
+        self.handler(None, handler)
     }
 
     /// Adds a handler for any method, such as one of WebDAV. Methods are case-sensitive. See [`get`](Chain::get).
@@ -337,7 +398,20 @@ impl<S, P, A, E> Chain<S, P, A, E> {
         H::Args: Arguments<P, W>,
         S: Push<Handling<H, K, P, W>>,
     {
-        self.push(On::new(handler.into_step(), Some(method), H::PASSES, Location::caller()))
+        self.handler(Some(method), handler)
+    }
+
+    #[track_caller]
+    fn handler<H, K, W>(
+        self,
+        method: Option<Method>,
+        handler: H,
+    ) -> Chain<Pushed<S, Handling<H, K, P, W>>, P, A, E>
+    where
+        H: IntoHandler<K>,
+        S: Push<Handling<H, K, P, W>>,
+    {
+        self.push(On::new(handler.into_step(), method, H::PASSES, Location::caller()))
     }
 
     /// Adds a path. The steps inside belong to it. They may take all values that are provided so far.
@@ -568,4 +642,9 @@ impl<S, P, A, E> Chain<S, P, A, E> {
         self.settings.no_auto_options = true;
         self
     }
+}
+
+/// The method QUERY (RFC 10008). `Method::QUERY` needs `http` 1.5.
+fn query() -> Method {
+    Method::from_bytes(b"QUERY").expect("a method is a token")
 }
