@@ -59,7 +59,7 @@ async fn steps_of_every_kind_are_named_as_in_the_tree() {
         .use_(function)
         .guard(guard)
         .provide("state")
-        .use_(tower::as_layer::util::Identity::new())
+        .use_(tower::layer::util::Identity::new())
         .use_at("/", Native)
         .catch_panics()
         .get(handler)

@@ -230,6 +230,7 @@ pub(crate) fn rest_after(path: &str, segments: usize) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::route::decode::decode_value;
 
     #[test]
     fn paths_are_decoded_up_to_slash_and_percent() {
