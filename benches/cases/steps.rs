@@ -29,7 +29,7 @@ struct Direct;
 impl Middleware for Direct {
     type Provides = ();
 
-    fn call<'a, N: Endpoint>(&'a self, next: Next<'a, N>) -> impl Future<Output = Response> + Send {
+    fn call<N: Endpoint>(&self, next: Next<'_, N>) -> impl Future<Output = Response> + Send {
         next.run()
     }
 }

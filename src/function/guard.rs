@@ -49,9 +49,9 @@ where
     type Provides = (F::Value,);
 
     #[inline(always)]
-    fn call<'a, N: Endpoint>(
-        &'a self,
-        mut next: Next<'a, N, (F::Value,)>,
+    fn call<N: Endpoint>(
+        &self,
+        mut next: Next<'_, N, (F::Value,)>,
     ) -> impl Future<Output = Response> + Send {
         let check = async move {
             let cx = next.cx();
@@ -61,7 +61,7 @@ where
             };
             (next, checked)
         };
-        Guarded::Checking { check, pass: |next: Next<'a, N, _>, value| next.run_with((value,)) }
+        Guarded::Checking { check, pass: |next, value| Next::<N, _>::run_with(next, (value,)) }
     }
 
     fn name(&self) -> String {
@@ -110,10 +110,7 @@ impl<T: Clone + Send + Sync + 'static> Middleware for Provide<T> {
     type Provides = (T,);
 
     #[inline(always)]
-    fn call<'a, N: Endpoint>(
-        &'a self,
-        next: Next<'a, N, (T,)>,
-    ) -> impl Future<Output = Response> + Send {
+    fn call<N: Endpoint>(&self, next: Next<'_, N, (T,)>) -> impl Future<Output = Response> + Send {
         next.run_with((self.0.clone(),))
     }
 

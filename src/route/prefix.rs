@@ -89,9 +89,11 @@ fn could_begin(path: &str, prefix: &[Segment]) -> bool {
     let mut matched = 1_u64;
     // The same set for a reader that may drop any piece. A `..` drops pieces before it; which ones depends on the reader.
     let mut dropping = 1_u64;
+    let raw = path.split('/');
     let path = decoded(path);
     let climbs = path.windows(2).any(|pair| pair == b"..");
-    for segment in path.split(|&byte| byte == b'/').skip(1) {
+    // Decoding adds and removes no slash, so both have the same segments.
+    for (raw, segment) in raw.zip(path.split(|&byte| byte == b'/')).skip(1) {
         for (index, piece) in segment.split(|&byte| byte == MAYBE).enumerate() {
             if matched & all != 0 {
                 return true;
@@ -99,7 +101,7 @@ fn could_begin(path: &str, prefix: &[Segment]) -> bool {
             if matched == 0 && !climbs {
                 return false;
             }
-            let (wanted, parameters) = matching(prefix, piece, segment);
+            let (wanted, parameters) = matching(prefix, piece, !raw.is_empty());
             dropping |= (dropping & wanted) << 1;
             matched = match kind(piece) {
                 Kind::Parent => dropping,
@@ -113,12 +115,13 @@ fn could_begin(path: &str, prefix: &[Segment]) -> bool {
     matched & all != 0
 }
 
-/// The segments of a prefix that a piece of a path matches, and those that are parameters, as sets.
-fn matching(prefix: &[Segment], piece: &[u8], segment: &[u8]) -> (u64, u64) {
+/// The segments of a prefix that a piece of a path matches, and those that are parameters, as sets. A parameter matches a segment that is not
+/// empty as the client sent it: `%01` is a value, also if a reader removes control characters.
+fn matching(prefix: &[Segment], piece: &[u8], has_value: bool) -> (u64, u64) {
     let (mut wanted, mut parameters) = (0, 0);
     for (index, expected) in prefix.iter().enumerate() {
         let (matches, parameter) = match expected {
-            Segment::Any => (!segment.is_empty(), 1),
+            Segment::Any => (has_value, 1),
             Segment::Literal(literal) => {
                 let rest = piece.strip_prefix(literal.as_slice());
                 (rest.is_some_and(|rest| rest.first().is_none_or(|next| END.contains(next))), 0)
@@ -145,7 +148,8 @@ pub(crate) fn could_leave(path: &str, depth: usize) -> bool {
     let pieces = |segment| <[u8]>::split(segment, |&byte| byte == MAYBE).map(kind);
     // If a reader drops one of the first segments, a later one takes its position.
     let dropped = |segment| {
-        kind(segment) == Kind::Nothing || pieces(segment).any(|kind| kind == Kind::Parent)
+        pieces(segment).all(|kind| kind == Kind::Nothing)
+            || pieces(segment).any(|kind| kind == Kind::Parent)
     };
     if segments.by_ref().take(depth).any(dropped) {
         return true;
@@ -176,7 +180,7 @@ pub(crate) fn could_leave(path: &str, depth: usize) -> bool {
 /// Decodes a path until nothing is left to decode. A slash of the path itself stays a slash; an encoded slash and a
 /// backslash, which are separators only to some readers, become [`MAYBE`].
 ///
-/// URL types remove tabs and newlines; all control characters except NUL are removed here.
+/// URL types remove tabs and newlines; all encoded control characters except NUL are removed here.
 fn decoded(path: &str) -> Cow<'_, [u8]> {
     if !path.contains('%') {
         return Cow::Borrowed(path.as_bytes());

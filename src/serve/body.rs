@@ -299,7 +299,7 @@ impl HttpBody for CountedBody {
         let (hint, rest) = (self.body.size_hint(), self.rest.len() as u64);
         let mut size = SizeHint::new();
         if let Some(upper) = hint.upper() {
-            size.set_upper(upper + rest);
+            size.set_upper(upper.saturating_add(rest));
         }
         size.set_lower(hint.lower() + rest);
         size

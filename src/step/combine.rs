@@ -12,7 +12,7 @@ use crate::{Request, Response};
 impl<M: Middleware<Provides = ()>> Middleware for Option<M> {
     type Provides = ();
 
-    fn call<'a, N: Endpoint>(&'a self, next: Next<'a, N>) -> impl Future<Output = Response> + Send {
+    fn call<N: Endpoint>(&self, next: Next<'_, N>) -> impl Future<Output = Response> + Send {
         match self {
             Some(middleware) => Either::Left(middleware.call(next)),
             None => Either::Right(next.run()),
@@ -56,9 +56,9 @@ macro_rules! conditional {
         {
             type Provides = ();
 
-            fn call<'a, N: Endpoint>(
-                &'a self,
-                next: Next<'a, N>,
+            fn call<N: Endpoint>(
+                &self,
+                next: Next<'_, N>,
             ) -> impl Future<Output = Response> + Send {
                 if (self.predicate)(&next) == $wanted {
                     Either::Left(self.middleware.call(next))

@@ -57,9 +57,9 @@ pub trait Middleware: Send + Sync + 'static {
     ///
     /// Implement it as `async fn call<N: Endpoint>(&self, next: Next<'_, N>) -> Response`, without named lifetimes; if it provides values,
     /// with `next: Next<'_, N, (T,)>`.
-    fn call<'a, N: Endpoint>(
-        &'a self,
-        next: Next<'a, N, Self::Provides>,
+    fn call<N: Endpoint>(
+        &self,
+        next: Next<'_, N, Self::Provides>,
     ) -> impl Future<Output = Response> + Send;
 
     /// The name of the step in [`ChainService::routes`](crate::ChainService::routes).
@@ -212,10 +212,16 @@ impl<'a, N: Endpoint, T> Next<'a, N, T> {
         self.request_mut().body_mut()
     }
 
-    /// The request, for code of this crate, which doesn't replace it. Unlike `deref_mut`, it does not clone the extensions.
+    /// The request, for code of this crate, which doesn't replace it. Unlike `deref_mut`, it does not clone the extensions. If the request
+    /// was replaced, its extensions are merged first.
     #[inline(always)]
     pub(crate) fn request_mut(&mut self) -> &mut Request {
-        self.reach.request_mut()
+        let kept = self.reach.cx().kept;
+        let req = self.reach.request_mut();
+        if kept.is_lent() {
+            kept.restore(req.extensions_mut());
+        }
+        req
     }
 
     #[inline(always)]
@@ -229,18 +235,14 @@ impl<'a, N: Endpoint, T> Next<'a, N, T> {
         R: FnOnce(N::Reach<'a>) -> F,
     {
         let cx = self.reach.cx();
-        (RestSlot::Waiting { start: Some((self.reach, run)) }, cx)
+        (RestSlot::Waiting { start: Some((self.into_reach(), run)) }, cx)
     }
 
     /// Ends the borrow of the request: if it was replaced, its extensions are merged.
     #[inline(always)]
-    fn into_reach(self) -> N::Reach<'a> {
-        let mut reach = self.reach;
-        let kept = reach.cx().kept;
-        if kept.is_lent() {
-            kept.restore(reach.request_mut().extensions_mut());
-        }
-        reach
+    fn into_reach(mut self) -> N::Reach<'a> {
+        self.request_mut();
+        self.reach
     }
 }
 
@@ -268,12 +270,11 @@ impl<N: Endpoint, T> Deref for Next<'_, N, T> {
 
 impl<N: Endpoint, T> DerefMut for Next<'_, N, T> {
     fn deref_mut(&mut self) -> &mut Request {
-        let kept = self.reach.cx().kept;
-        let req = self.reach.request_mut();
-        if kept.is_lent() {
-            kept.restore(req.extensions_mut());
-        }
-        kept.lend(req.extensions_mut());
+        let cx = self.cx();
+        let req = self.request_mut();
+        // Extractors that are called with the request look for the matched path.
+        cx.show_match(req);
+        cx.kept.lend(req.extensions_mut());
         req
     }
 }

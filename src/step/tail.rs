@@ -107,7 +107,15 @@ impl OwnedCx {
 
     /// Whether this is the same state as `cx`.
     pub(crate) fn is_of(&self, cx: &Cx<'_>) -> bool {
-        Arc::ptr_eq(&self.built, cx.built) && self.plan == cx.plan.index && self.depth == cx.depth
+        // A request that was given to the same chain again has another path.
+        let same_path = match (&self.path, cx.path) {
+            (Some(own), Some(path)) => Arc::ptr_eq(own, path),
+            (own, path) => own.is_none() && path.is_none(),
+        };
+        Arc::ptr_eq(&self.built, cx.built)
+            && self.plan == cx.plan.index
+            && self.depth == cx.depth
+            && same_path
     }
 
     pub(crate) fn borrow<'a>(&'a self, kept: &'a Kept) -> Cx<'a> {

@@ -85,7 +85,8 @@ where
 {
     async fn call(&self, req: &mut Request, cx: &Cx<'_>) -> Response {
         let service = || async move {
-            cx.show_match(req);
+            // The service receives the path after its own; seen from there, no segment is before it.
+            Cx { depth: 0, ..*cx }.show_match(req);
             let mut req = mem::take(req);
             let Some(uri) = relative_uri(mem::take(req.uri_mut()), self.prefix) else {
                 let detail = "The path has dot segments that lead out of its scope";

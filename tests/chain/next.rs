@@ -151,10 +151,7 @@ struct Direct(How);
 impl Middleware for Direct {
     type Provides = ();
 
-    fn call<'a, N: Endpoint>(
-        &'a self,
-        mut next: Next<'a, N>,
-    ) -> impl Future<Output = Response> + Send {
+    fn call<N: Endpoint>(&self, mut next: Next<'_, N>) -> impl Future<Output = Response> + Send {
         replace(&mut next, self.0);
         next.run()
     }
@@ -776,4 +773,28 @@ fn dropping_a_request_half_way_drops_all_its_steps() {
     assert_eq!(drops.count(), 0);
     drop(handling);
     assert_eq!(drops.count(), 1);
+}
+
+/// Middleware that replaces the request and then calls other middleware.
+#[tokio::test]
+async fn middleware_that_is_called_with_a_replaced_request_sees_what_was_kept() {
+    struct Replaces<M>(M);
+    impl<M: Middleware<Provides = ()>> Middleware for Replaces<M> {
+        type Provides = ();
+
+        async fn call<N: Endpoint>(&self, mut next: Next<'_, N>) -> Response {
+            *next = Request::default();
+            self.0.call(next).await
+        }
+    }
+    async fn inner(path: MatchedPath, next: Next<'_>) -> Response {
+        assert_eq!(&*path, "/users/{id}");
+        next.run().await
+    }
+    let service = Chain::new()
+        .use_(Replaces(from_fn_with::<(MatchedPath,), _, _>(inner)))
+        .at("/users/{id}", |c| c.get(async |Path(id): Path<u32>| id.to_string()))
+        .build();
+    let request = http::Request::get("/users/7").body(Body::empty()).unwrap();
+    assert_eq!(service.handle(request).await.status(), 200);
 }

@@ -431,3 +431,21 @@ async fn a_file_server_never_sends_what_is_denied() {
     assert_eq!(send("/t/1//t.txt").await, (200, "open".to_owned()));
     std::fs::remove_dir_all(folder).unwrap();
 }
+
+/// A handler's parameter takes a value that some readers see as empty.
+#[tokio::test]
+async fn a_parameter_of_a_prefix_takes_every_value_that_a_pattern_takes() {
+    async fn deny(_: Next<'_>) -> StatusCode {
+        StatusCode::FORBIDDEN
+    }
+    let service = Chain::new()
+        .use_at("/users/{id}/private", deny)
+        .at("/users/{id}/private", |c| c.get(async || "secret"))
+        .build();
+    for value in ["7", "%01", "%09", "%0A", "%7F", "%2501", "%01%02", "%00", "%20", "%5C", ";", "."]
+    {
+        let uri = format!("/users/{value}/private");
+        let request = http::Request::get(uri).body(Body::empty()).unwrap();
+        assert_eq!(service.handle(request).await.status(), 403, "{value}");
+    }
+}

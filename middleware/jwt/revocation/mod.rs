@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 use futures_util::future::BoxFuture;
 
 use super::error::JwtError;
+use super::proof::dpop::share_of_one;
 use super::token::claims::{Claims, RegisteredClaims};
 
 /// How it is checked whether a token is revoked.
@@ -92,8 +93,7 @@ impl Denylist {
 
     /// Revokes one token, by its `jti`.
     ///
-    /// A subject may have as many revoked tokens on the list as entries are left free, so a user who signs in and out all the time does not fill the list
-    /// for the others.
+    /// A subject may have a sixteenth of the free entries, so a user who signs in and out all the time does not fill the list for the others.
     ///
     /// # Errors
     ///
@@ -178,19 +178,24 @@ impl Denylist {
 }
 
 impl List {
-    /// Checks that there is a free entry, and that the subject has fewer entries than are free. Removes the entries of expired tokens if necessary.
+    /// Checks that there is a free entry, and that the subject has less than its share. Removes the entries of expired tokens if necessary.
     fn has_share(&mut self, subject: Option<&str>, capacity: usize) -> Result<(), RevokeError> {
         let has_share = |list: &Self| {
             let own = subject.and_then(|subject| list.ids_of_subject.get(subject));
-            own.copied().unwrap_or_default() < capacity.saturating_sub(list.length)
+            let free = capacity.saturating_sub(list.length);
+            // What names no subject is a decision of the operator, and may use every entry.
+            subject.map_or(free > 0, |_| own.copied().unwrap_or_default() < share_of_one(free))
         };
         if has_share(self) {
             return Ok(());
         }
-        // This takes linear time, so a subject over its share must not cause it each time.
+        // This takes linear time, and requests wait for it, so it must not happen for each call. A clock that was set back counts as
+        // time that has passed.
         let now = SystemTime::now();
-        if self.length < capacity && self.swept.is_some_and(|swept| now < swept + SWEEP_EVERY) {
-            return Err(RevokeError::TooMany);
+        let since = self.swept.map(|swept| now.duration_since(swept));
+        if since.is_some_and(|since| since.is_ok_and(|since| since < SWEEP_EVERY)) {
+            let full = self.length >= capacity;
+            return Err(if full { RevokeError::Full } else { RevokeError::TooMany });
         }
         self.swept = Some(now);
         let full = self.remove_expired(capacity);

@@ -4,6 +4,8 @@ mod nonce;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
 mod replay;
+
+pub(in crate::middleware::jwt) use self::replay::share_of_one;
 #[cfg(all(test, feature = "jwt"))]
 pub(crate) mod test_client;
 #[cfg(test)]
@@ -127,9 +129,10 @@ impl Dpop {
     /// signed many proofs, and 87 bytes if each proof has a key of its own, so the default takes at most 87 MB. Memory is allocated as it is
     /// needed. Measure the bytes with `cargo test --all-features --lib bytes_per_proof -- --nocapture`.
     ///
-    /// No client can use up the entries for the others: a key may have as many as are left free. A single busy key gets a half, and with `n` busy
-    /// keys each one gets `1 / (n + 1)`. A key that has more gets a 429. Only when there are as many keys as entries do other clients get a 503,
-    /// because to forget a proof would let it be used again.
+    /// One client cannot use up the entries for the others: a key may have a sixteenth of the entries that are free. A single busy key gets a
+    /// seventeenth of the capacity, and with `n` busy keys each one gets `1 / (n + 16)`. With the default, one key may send 870 proofs a second. A
+    /// key that has more gets a 429. If all entries are used, which takes 191 keys with the default, clients get a 503, because to forget a
+    /// proof would let it be used again.
     ///
     /// With a [shared store](Self::replay_store) the same number bounds what this server adds to it.
     #[must_use]
