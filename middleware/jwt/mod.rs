@@ -138,6 +138,7 @@ mod redis;
 mod refusal;
 mod revocation;
 mod settings;
+mod share;
 mod step;
 #[cfg(feature = "test-util")]
 mod test_issuer;

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use futures_util::future::BoxFuture;
 
 use super::error::JwtError;
-use super::proof::dpop::share_of_one;
+use super::share::share_of_one;
 use super::token::claims::{Claims, RegisteredClaims};
 
 /// How it is checked whether a token is revoked.

@@ -4,8 +4,6 @@ mod nonce;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
 mod replay;
-
-pub(in crate::middleware::jwt) use self::replay::share_of_one;
 #[cfg(all(test, feature = "jwt"))]
 pub(crate) mod test_client;
 #[cfg(test)]

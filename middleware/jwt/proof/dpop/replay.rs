@@ -10,6 +10,7 @@ use futures_util::future::BoxFuture;
 
 use crate::middleware::jwt::crypto::sha256;
 use crate::middleware::jwt::refusal::JwtRefusal;
+use crate::middleware::jwt::share::share_of_one;
 
 /// A store of used proofs that several servers share. For [`Dpop::replay_store`](super::Dpop::replay_store).
 ///
@@ -202,11 +203,6 @@ impl Window {
         *count = count.saturating_add(1);
         Ok(())
     }
-}
-
-/// How many of the entries that are free one client may have.
-pub(in crate::middleware::jwt) fn share_of_one(free: usize) -> usize {
-    free.div_ceil(16)
 }
 
 fn short(digest: &[u8; 32]) -> Short {
