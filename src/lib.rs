@@ -70,7 +70,7 @@
 //! | --- | --- | --- |
 //! | `Authenticate`: secret tokens, API keys, Basic, own functions | `authenticate` | 400, 401, 403, 413 |
 //! | `Authenticate::introspection`: checks a token at its issuer | `introspection` | 400, 401, 503 |
-//! | `Jwt`, `Claims`: signatures by aws-lc-rs, or in pure Rust | `jwt`, `jwt-rust-crypto` | 400, 401, 403, 413, 503 |
+//! | `Jwt`, `Claims`: signatures by aws-lc-rs, or in pure Rust | `jwt`, `jwt-rust-crypto` | 400, 401, 403, 413, 429, 503 |
 //! | `Jwt::oidc`, `Jwks`: keys from an issuer or a URL | `jwks` | 503 |
 //! | `Require`: scopes, roles, permissions, policies | `require` | 401, 403 |
 //! | `ProtectedResource`: metadata for OAuth clients | `protected-resource` | |
