@@ -73,7 +73,7 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     /// Adds middleware for the steps after it. It runs only for requests that match one of their handlers.
     ///
     /// It takes an `async fn(Next<'_>)` whose result is `IntoResponse`, with up to eight extractors and provided values before
-    /// [`Next`](crate::Next); a type that implements [`Middleware`]; or any [`tower::Layer`], which is applied once, when the chain is built.
+    /// [`Next`](crate::Next); a type that implements [`Middleware`](crate::Middleware); or any [`tower::Layer`], which is applied once, when the chain is built.
     /// A closure that captures values is passed through [`from_closure`](crate::from_closure).
     ///
     /// # Example
@@ -440,7 +440,7 @@ impl<S, P, A, E> Chain<S, P, A, E> {
 
     /// Adds a separate chain at a path. Its middleware covers only its own handlers, not the steps of this chain.
     ///
-    /// It takes a [`Chain`] or a [`Sealed`] one. The values that it [expects](Chain::expecting) must be provided here. The URI is not
+    /// It takes a [`Chain`] or a [`Sealed`](crate::Sealed) one. The values that it [expects](Chain::expecting) must be provided here. The URI is not
     /// changed; the paths of the mounted chain match the rest of the path after `path`.
     ///
     /// # Example
