@@ -235,7 +235,7 @@ impl<'a, N: Endpoint, T> Next<'a, N, T> {
         R: FnOnce(N::Reach<'a>) -> F,
     {
         let cx = self.reach.cx();
-        (RestSlot::Waiting { start: Some((self.into_reach(), run)) }, cx)
+        (RestSlot::Waiting { start: Some((self.reach, run)) }, cx)
     }
 
     /// Ends the borrow of the request: if it was replaced, its extensions are merged.
