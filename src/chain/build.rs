@@ -19,10 +19,10 @@ use crate::chain::builder::Chain;
 use crate::provide::NothingExpected;
 use crate::route::error::BuildError;
 use crate::route::planner::plan_routes;
-use crate::route::registrar::Registrar;
+use crate::route::registrar::{ClosedScope, Registrar};
 use crate::step::end::End;
 use crate::step::fold::{Assembly, Fold};
-use crate::step::tail::Built;
+use crate::step::tail::{BoxTail, Built};
 use crate::tower::as_layer::ChainLayer;
 use crate::tower::service::{ChainService, Root, static_service};
 
@@ -31,8 +31,9 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     ///
     /// # Panics
     ///
-    /// Panics if a path pattern is invalid, if two paths are in conflict, if no request reaches a handler, or if middleware covers no
-    /// handler. The message names the source location and what to change.
+    /// Panics if a path pattern is invalid, if two paths are in conflict, if no request reaches a handler, if middleware covers no
+    /// handler, or if a handler of a catch-all passes requests on that are not sent to it. The message names the source location and
+    /// what to change.
     /// [`try_build`](Chain::try_build) returns an error instead.
     #[track_caller]
     pub fn build(self) -> ChainService
@@ -164,11 +165,13 @@ impl<S, P, A, E> Chain<S, P, A, E> {
             if in_front { registrar.end_in_service(Location::caller()) } else { registrar.leave() };
         let routes = plan_routes(registrar, closed.end)?;
         let (tables, hooks) = (RefCell::default(), RefCell::default());
-        let assembly = Assembly { end: closed.end, tables: &tables, hooks: &hooks, depth: 0 };
-        let first = self.steps.fold(End::new(closed.end, None), &assembly);
+        let ClosedScope { first, end, depth } = closed;
+        let assembly = Assembly { first, end, depth, tables: &tables, hooks: &hooks };
+        let first = Arc::new(self.steps.fold(End::new(end, None), &assembly));
         // `flatten` drops nothing. Each index was given out by `register` of a step, and set by `fold` of the same step.
         let tables = tables.into_inner().into_iter().flatten().collect();
         let hooks = hooks.into_inner().into_iter().flatten().collect();
-        Ok(Root { first, built: Arc::new(Built { routes, tables, hooks }) })
+        let built = Arc::new(Built { routes, tables, hooks, first: BoxTail(first.clone()) });
+        Ok(Root { first, built })
     }
 }

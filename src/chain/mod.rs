@@ -105,6 +105,10 @@ impl<S, P, A, E> Chain<S, P, A, E> {
 
     /// Adds middleware that runs for every request that reaches the chain, matched or not: logging, request ids, CORS, a limiter against scanners.
     ///
+    /// In a mounted chain, these are the requests that its handlers match, and those without a handler that belong to it. A request
+    /// without a handler belongs to the innermost scope (an [`at`](Chain::at) or [`mount`](Chain::mount)) around its path that has an
+    /// `always` step or a hook of its own. A path that is a literal comes before one with a parameter.
+    ///
     /// It takes the same kinds of middleware as [`use_`](Chain::use_). The arguments of a function may only be values that are always
     /// provided: by [`provide`](Chain::provide), or by another `always` step.
     ///
@@ -251,8 +255,11 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     /// Adds a handler for GET. It also answers HEAD, unless there is a handler for HEAD.
     ///
     /// A handler is an `async fn` of up to twelve extractors and provided values whose result is `IntoResponse`; the last one may read the body.
-    /// Or it is an `async fn(.., Next<'_>)` as for [`use_`](Chain::use_), which may pass the request on to the next step that
-    /// matches. If the last one passes the request on, [`on_no_match`](Chain::on_no_match) answers it.
+    /// Or it is an `async fn(.., Next<'_>)` as for [`use_`](Chain::use_), which may pass the request on: first to the next handler of the
+    /// same path, then to those of broader paths that match (of `/users/me`, to `/users/{id}` and then `/{*rest}`), then to handlers
+    /// without a path. Middleware that runs for several of them runs once. If the last one passes the request on,
+    /// [`on_no_match`](Chain::on_no_match) answers it. A handler of a catch-all must not pass requests on if a more specific path is below
+    /// it, for which it would not run: write [`use_at`](Chain::use_at) for such a check.
     ///
     /// # Example
     ///
@@ -563,6 +570,9 @@ impl<S, P, A, E> Chain<S, P, A, E> {
 
     /// Sets the handler for requests that no path matches, or that all handlers passed on. It is in force for the steps after it and
     /// inside them.
+    ///
+    /// A mounted chain with its own hook owns all paths under its own: no broader path, handler without a path or service outside of
+    /// it answers them. Without its own hook, a catch-all outside of it does.
     ///
     /// It takes a handler. Defaults to 404 as problem+json.
     ///

@@ -31,7 +31,8 @@ impl Branch for Scope {
     }
 
     fn assemble(self: Box<Self>, parent: Parent, assembly: &Assembly<'_>) -> BoxTail {
-        let assembly = Assembly { end: self.closed.end, depth: self.closed.depth, ..*assembly };
-        self.steps.fold_scope(End::new(self.closed.end, Some(parent)), &assembly)
+        let ClosedScope { first, end, depth } = self.closed;
+        let assembly = Assembly { first, end, depth, ..*assembly };
+        self.steps.fold_scope(End::new(end, Some(parent)), &assembly)
     }
 }

@@ -66,9 +66,31 @@ pub enum BuildError {
         /// The whole prefix, if the middleware is only for the paths under a prefix.
         prefix: Option<String>,
     },
+    /// A handler of a catch-all passes requests on, but does not run for a more specific path below the catch-all.
+    #[non_exhaustive]
+    Bypassed {
+        /// The name of the handler.
+        step: String,
+        /// Its path.
+        pattern: String,
+        /// Where it is registered.
+        location: CallSite,
+        /// The more specific path.
+        other: String,
+        /// Where the more specific path is registered.
+        other_location: CallSite,
+    },
 }
 
 impl BuildError {
+    pub(crate) fn bypassed(
+        (step, pattern, location): (&str, &str, CallSite),
+        (other, other_location): (&str, CallSite),
+    ) -> Self {
+        let (step, pattern, other) = (step.to_owned(), pattern.to_owned(), other.to_owned());
+        Self::Bypassed { step, pattern, location, other, other_location }
+    }
+
     pub(crate) fn pattern(pattern: &str, location: CallSite, reason: String) -> Self {
         Self::Pattern { pattern: pattern.to_owned(), location, reason }
     }
@@ -117,6 +139,16 @@ impl fmt::Display for BuildError {
                  {other_location}, answers before it; remove one of the two, put this one first, or let the other take \
                  `Next<'_>` and pass the request on"
             ),
+            Self::Bypassed { step, pattern, location, other, other_location } => {
+                let (prefix, _) = pattern.rsplit_once('/').unwrap_or_default();
+                let prefix = if prefix.is_empty() { "/" } else { prefix };
+                write!(
+                    f,
+                    "the handler `{step}` for `{pattern}`, registered at {location}, passes requests on, but it doesn't run for \
+                     `{other}`, registered at {other_location}, which is more specific: to run it before every handler under \
+                     `{prefix}`, write `.use_at(\"{prefix}\", {step})` before these paths"
+                )
+            }
             Self::CoversNothing { step, location, prefix: None } => write!(
                 f,
                 "`{step}`, added at {location}, covers nothing: no handler, path or service comes after it in its chain; put \

@@ -66,14 +66,13 @@ impl Pattern {
         if self.catch_all {
             return usize::MAX;
         }
-        self.text.split('/').filter(|segment| !segment.is_empty()).count()
+        self.segments().count()
     }
 
     /// Whether a path that matches this pattern can be under the prefix.
     pub(crate) fn reaches(&self, prefix: &Self) -> bool {
-        let has_param = |segment: &str| segment.replace("{{", "").contains('{');
-        let mut segments = self.text.split('/').filter(|segment| !segment.is_empty());
-        for wanted in prefix.text.split('/').filter(|segment| !segment.is_empty()) {
+        let mut segments = self.segments();
+        for wanted in prefix.segments() {
             match segments.next() {
                 None => return false,
                 Some(found) if found.starts_with("{*") => return true,
@@ -82,6 +81,25 @@ impl Pattern {
             }
         }
         true
+    }
+
+    /// Whether some path may match both patterns. Parameters that are a part of a segment are taken as whole segments.
+    pub(crate) fn overlaps(&self, other: &Self) -> bool {
+        let mut own = self.segments();
+        let mut other = other.segments();
+        loop {
+            match (own.next(), other.next()) {
+                (None, None) => return true,
+                (Some(a), Some(b)) if a.starts_with("{*") || b.starts_with("{*") => return true,
+                (Some(a), Some(b)) if a == b || has_param(a) || has_param(b) => {}
+                _ => return false,
+            }
+        }
+    }
+
+    /// The segments that are not empty.
+    pub(super) fn segments(&self) -> impl Iterator<Item = &str> {
+        self.text.split('/').filter(|segment| !segment.is_empty())
     }
 
     /// The pattern without the names of its parameters. Two patterns of the same shape match the same paths.
@@ -105,6 +123,11 @@ impl Pattern {
         shape.push_str(rest);
         shape
     }
+}
+
+/// Whether a segment of a pattern has a parameter.
+fn has_param(segment: &str) -> bool {
+    segment.replace("{{", "").contains('{')
 }
 
 /// Checks one segment, and appends its canonical form to `text` and its parameters to `names`. Returns whether the segment is a

@@ -3,6 +3,7 @@
 //! Runs once, when a chain is built. Numbers of steps are `u32`; handlers, scopes and paths are `usize`, as indexes of
 //! `handlers`, `ends` and the list of patterns. `routes.rs` uses the result when a request arrives.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -12,8 +13,8 @@ use crate::route::error::BuildError;
 #[cfg(feature = "step-times")]
 use crate::route::listing::Node;
 use crate::route::listing::{Route, RouteHandler};
-use crate::route::pattern::Pattern;
-use crate::route::plan::{Hooks, Outcome, Plan};
+use crate::route::pattern::{Pattern, join};
+use crate::route::plan::{Handlers, Hooks, Outcome, Plan};
 use crate::route::registrar::{Covers, Registered, Registrar, ScopeEnd, Settings};
 use crate::route::routes::{MatchedPattern, MethodPlans, Routes};
 
@@ -28,7 +29,7 @@ pub(crate) fn plan_routes(mut registrar: Registrar, end: u32) -> Result<Routes, 
         routes: Routes {
             paths: matchit::Router::new(),
             catch_alls: Vec::new(),
-            partials: Vec::new(),
+            singles: Vec::new(),
             entries: Vec::new(),
             anywhere: None,
             scopes: Vec::new(),
@@ -42,7 +43,7 @@ pub(crate) fn plan_routes(mut registrar: Registrar, end: u32) -> Result<Routes, 
             #[cfg(feature = "step-times")]
             id: next_chain(),
             tree: registrar.tree,
-            has_prefixes: registrar.has_prefixes,
+            keeps_original: registrar.has_prefixes,
             in_front: registrar.in_front,
         },
         reached: vec![None; registrar.next_step as usize],
@@ -107,7 +108,7 @@ impl Planner {
             stops.push(self.end);
         }
         let index = self.routes.plans.len();
-        let (handlers, stops) = (steps.into(), stops.into());
+        let (handlers, stops) = (Handlers::new(steps), stops.into());
         self.routes.plans.push(Plan { index, handlers, stops, outcome, hook, route });
         index
     }
@@ -140,49 +141,62 @@ impl Planner {
         (stops, hook(self.ends[last].hooks))
     }
 
-    /// Makes the plans of the requests that no pattern matches. Such a request ends in the deepest scope around its path that has
-    /// an `always` step or a hook for it, and these run for a 404 under the path of the scope.
+    /// Makes the plans of the requests that no handler matches.
+    ///
+    /// Such a request belongs to the innermost scope around its path that has an `always` step or a hook of its own. A scope without
+    /// them hides no other scope; it only decides which hook of the scope around it is in force.
     fn plan_scopes(&mut self) {
+        let mut order: Vec<usize> = (1..self.ends.len()).collect();
+        order.sort_by_key(|&scope| self.ends[scope].end);
+        let (listening, plain): (Vec<_>, Vec<_>) =
+            order.into_iter().partition(|&scope| self.ends[scope].listens);
         // Scopes whose paths have the same shape match the same requests. They share one plan, and a request reaches them in turn.
-        let mut groups: Vec<(Pattern, Vec<usize>)> = Vec::new();
-        let mut listening: Vec<usize> =
-            (0..self.ends.len()).filter(|&scope| self.ends[scope].listens).collect();
-        listening.sort_by_key(|&scope| self.ends[scope].end);
+        let mut groups: Vec<Group> = Vec::new();
         for scope in listening {
-            let prefix = &self.ends[scope].prefix;
             // An invalid path of a scope is skipped here: `enter` has recorded an error for it.
-            let bare = prefix.strip_suffix('/').unwrap_or(prefix);
-            let Ok(pattern) = Pattern::parse(if bare.is_empty() { "/" } else { bare }) else {
-                continue;
-            };
-            match groups.iter_mut().find(|(other, _)| other.shape() == pattern.shape()) {
-                Some((_, scopes)) => scopes.push(scope),
-                None => groups.push((pattern, vec![scope])),
+            let Some(path) = self.path_of(scope) else { continue };
+            match groups.iter_mut().find(|group| group.path.shape() == path.shape()) {
+                Some(group) => group.scopes.push(scope),
+                None => groups.push(Group {
+                    rank: (path_rank(&path), true, None),
+                    path,
+                    scopes: vec![scope],
+                }),
             }
         }
-        groups.sort_by_cached_key(|(pattern, _)| {
-            (std::cmp::Reverse(pattern.text.split('/').count()), pattern.precedence())
-        });
-        for (pattern, scopes) in groups {
-            let plan = self.plan(&[], &scopes, Outcome::NotFound, None);
-            let mut router = matchit::Router::new();
-            let bare = pattern.text.strip_suffix('/').unwrap_or(&pattern.text);
-            let mut insert = |text: &str| {
-                // Valid patterns of one scope in a router of their own don't conflict.
-                let inserted = router.insert(text, ());
-                debug_assert!(inserted.is_ok(), "{text}");
+        for scope in plain.into_iter().filter(|&scope| self.ends[scope].hooks.no_match.is_some()) {
+            let Some(path) = self.path_of(scope) else { continue };
+            let around = self.around(scope).find(|&outer| self.ends[outer].listens);
+            // Comes directly before the scope around it. The outermost scope has the last rank.
+            let rank = match around.filter(|&outer| outer > 0) {
+                None => (Reverse(0), Vec::new()),
+                Some(outer) => match groups.iter().find(|group| group.scopes == [outer]) {
+                    Some(group) => group.rank.0.clone(),
+                    None => continue,
+                },
             };
-            insert(if bare.is_empty() { "/" } else { bare });
-            if !pattern.catch_all {
-                if !bare.is_empty() {
-                    insert(&format!("{bare}/"));
-                }
-                insert(&format!("{bare}/{{*rest_of_the_path}}"));
-            }
-            self.routes.scopes.push((router, plan));
+            let rank = (rank, false, Some(path_rank(&path)));
+            groups.push(Group { rank, path, scopes: vec![scope] });
+        }
+        groups.sort_by(|a, b| a.rank.cmp(&b.rank));
+        for Group { path, scopes, .. } in groups {
+            let plan = self.plan(&[], &scopes, Outcome::NotFound, None);
+            self.routes.scopes.push((subtree(&path, ()), plan));
         }
         self.routes.not_found = self.plan(&[], &[0], Outcome::NotFound, None);
         self.routes.bad_encoding = self.plan(&[], &[0], Outcome::BadEncoding, None);
+    }
+
+    /// The scopes around a scope, the innermost first.
+    fn around(&self, scope: usize) -> impl Iterator<Item = usize> {
+        std::iter::successors(self.ends[scope].outer, |&scope| self.ends[scope].outer)
+    }
+
+    /// The pattern of the path of a scope, without a slash at its end. `None` for an invalid path.
+    fn path_of(&self, scope: usize) -> Option<Pattern> {
+        let prefix = &self.ends[scope].prefix;
+        let bare = prefix.strip_suffix('/').unwrap_or(prefix);
+        Pattern::parse(if bare.is_empty() { "/" } else { bare }).ok()
     }
 
     /// Groups the handlers by pattern, in the order in which they are written.
@@ -228,17 +242,14 @@ impl Planner {
             (0..self.handlers.len()).filter(|&i| self.handlers[i].pattern.is_none()).collect();
         let mut methods: Vec<Method> = Vec::new();
         for (route, path) in paths.iter().enumerate() {
-            // The same path with a slash at its end.
-            let twin =
-                (!path.pattern.text.ends_with('/')).then(|| format!("{}/", path.pattern.text));
             let first = path.handlers[0];
             let partial = path.pattern.has_partial();
             if partial {
-                self.routes.partials.push(matchit::Router::new());
+                self.routes.singles.push(matchit::Router::new());
             }
             let router = if partial {
-                let last = self.routes.partials.len() - 1;
-                &mut self.routes.partials[last]
+                let last = self.routes.singles.len() - 1;
+                &mut self.routes.singles[last]
             } else if path.pattern.catch_all {
                 let depth = path.pattern.text.matches('/').count();
                 let routers = &mut self.routes.catch_alls;
@@ -247,28 +258,15 @@ impl Planner {
             } else {
                 &mut self.routes.paths
             };
-            if let Err(error) = router.insert(&path.pattern.text, route) {
-                // The conflict may be with the twin of an earlier path. The error names the pattern as it was written.
-                return Err(self.insert_error(error, &path.pattern.text, first, paths));
-            }
-            let strict = self.handlers[first].settings.strict_slash;
-            if let Some(twin) = twin
-                && !strict
-                && !path.pattern.catch_all
-                && !paths.iter().any(|other| other.pattern.text == twin)
-            {
-                let partials = self.routes.partials.last_mut().filter(|_| partial);
-                let router = partials.unwrap_or(&mut self.routes.paths);
-                if let Err(error) = router.insert(&twin, route) {
-                    return Err(self.insert_error(error, &twin, first, paths));
+            for text in self.handlers[first].settings.forms(&path.pattern, paths) {
+                if let Err(error) = router.insert(&text, route) {
+                    // The conflict may be with the other form of an earlier path. The error names the pattern as it was written.
+                    return Err(self.insert_error(error, &text, first, paths));
                 }
             }
-            let mut handlers = path.handlers.clone();
-            handlers.extend(&anywhere);
-            handlers.sort_by_key(|&handler| self.handlers[handler].step);
             let settings = self.handlers[first].settings;
             let scopes = self.innermost(&path.handlers);
-            let entry = self.entry(&handlers, &scopes, settings, Some(route));
+            let entry = self.entry(&path.handlers, &anywhere, &scopes, settings, Some(route));
             methods.extend(entry.methods.iter().map(|(method, _)| method.clone()));
             let pattern = MatchedPattern {
                 text: path.pattern.text.clone(),
@@ -277,14 +275,18 @@ impl Planner {
             self.routes.entries.push(MethodPlans { pattern: Some(Arc::new(pattern)), ..entry });
             self.list(Some(path.pattern.text.clone()), &path.handlers);
         }
-        let mut ranked: Vec<usize> = (0..paths.len()).collect();
-        ranked.sort_by_cached_key(|&path| paths[path].pattern.precedence());
-        for (rank, path) in ranked.into_iter().enumerate() {
+        let owned = self.owned_paths(paths);
+        let mut ranked: Vec<(usize, &Pattern)> =
+            paths.iter().map(|path| &path.pattern).chain(&owned).enumerate().collect();
+        ranked.sort_by_cached_key(|(_, pattern)| pattern.precedence());
+        for (rank, &(path, _)) in ranked.iter().enumerate() {
             self.routes.entries[path].rank = rank;
         }
+        self.check_catch_alls(paths)?;
+        self.plan_passes(paths, &ranked);
         if let Some(&first) = anywhere.first() {
             let settings = self.handlers[first].settings;
-            let entry = self.entry(&anywhere, &[0], settings, None);
+            let entry = self.entry(&[], &anywhere, &[0], settings, None);
             methods.extend(entry.methods.iter().map(|(method, _)| method.clone()));
             self.routes.anywhere = Some(entry);
             self.list(None, &anywhere);
@@ -296,6 +298,88 @@ impl Planner {
         Ok(())
     }
 
+    /// Adds an entry without a plan for each scope that has its own `on_no_match`. It keeps the requests under the path of the scope
+    /// from broader patterns and from handlers without a path. Returns its patterns.
+    fn owned_paths(&mut self, paths: &[PatternHandlers]) -> Vec<Pattern> {
+        let mut owned: Vec<Pattern> = Vec::new();
+        for scope in 1..self.ends.len() {
+            let Some(path) = self.path_of(scope) else { continue };
+            let whole = match path.catch_all {
+                true => path.text.clone(),
+                false => join(&path.text, "/{*rest_of_the_path}"),
+            };
+            let Ok(whole) = Pattern::parse(&whole) else { continue };
+            let taken = |other: &Pattern| other.shape() == whole.shape();
+            if self.ends[scope].own.no_match.is_none()
+                || owned.iter().chain(paths.iter().map(|path| &path.pattern)).any(taken)
+            {
+                continue;
+            }
+            let entry = self.routes.entries.len();
+            self.routes.singles.push(subtree(&path, entry));
+            self.routes
+                .entries
+                .push(MethodPlans { alone: Some(subtree(&path, ())), ..MethodPlans::default() });
+            owned.push(whole);
+        }
+        owned
+    }
+
+    /// Finds, for each pattern whose handlers may all pass a request on, the broader patterns that may match the same path.
+    fn plan_passes(&mut self, paths: &[PatternHandlers], ranked: &[(usize, &Pattern)]) {
+        let passes = |table: &Self, entry: &MethodPlans| {
+            let plans = entry.methods.iter().map(|(_, plan)| *plan).chain(entry.other);
+            let mut plans = plans.map(|plan| table.routes.plans[plan].handlers.numbers());
+            let passes = |step: &u32| {
+                table.handlers.iter().any(|handler| handler.step == *step && handler.passes)
+            };
+            plans.any(|steps| !steps.is_empty() && steps.iter().all(passes))
+        };
+        for (at, &(path, pattern)) in ranked.iter().enumerate() {
+            if !passes(self, &self.routes.entries[path]) {
+                continue;
+            }
+            self.routes.keeps_original = true;
+            let broader = ranked[at + 1..].iter().filter(|(_, other)| other.overlaps(pattern));
+            let broader: Box<[usize]> = broader.map(|&(path, _)| path).collect();
+            for &other in broader.iter().filter(|&&other| other < paths.len()) {
+                let PatternHandlers { pattern, handlers } = &paths[other];
+                let mut router = matchit::Router::new();
+                for text in self.handlers[handlers[0]].settings.forms(pattern, paths) {
+                    // A pattern in a router of its own has no conflict.
+                    let inserted = router.insert(text, ());
+                    debug_assert!(inserted.is_ok(), "{pattern:?}");
+                }
+                self.routes.entries[other].alone = Some(router);
+            }
+            self.routes.entries[path].broader = broader;
+        }
+    }
+
+    /// Refuses a handler of a catch-all that passes requests on, if a more specific path is below it. The handler does not run for
+    /// that path, which looks as if it did.
+    fn check_catch_alls(&self, paths: &[PatternHandlers]) -> Result<(), BuildError> {
+        for (route, path) in paths.iter().enumerate().filter(|(_, path)| path.pattern.catch_all) {
+            let passing = path.handlers.iter().map(|&handler| &self.handlers[handler]);
+            for handler in passing.filter(|handler| handler.passes) {
+                let below = paths.iter().enumerate().filter(|(other, below)| {
+                    self.routes.entries[*other].rank < self.routes.entries[route].rank
+                        && below.pattern.overlaps(&path.pattern)
+                });
+                let mut below = below
+                    .flat_map(|(_, below)| &below.handlers)
+                    .map(|&other| &self.handlers[other]);
+                if let Some(below) = below.find(|below| handler.shares_method_with(below)) {
+                    return Err(BuildError::bypassed(
+                        (&handler.name, &path.pattern.text, handler.location),
+                        (below.pattern.as_deref().unwrap_or_default(), below.location),
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// The scopes of these handlers, sorted by the number of their end. A scope that contains another one of them is left out: a
     /// request that reaches the end of the inner scope is already inside the outer one.
     fn innermost(&self, handlers: &[usize]) -> Vec<usize> {
@@ -303,30 +387,22 @@ impl Planner {
             handlers.iter().map(|&handler| self.handlers[handler].scope).collect();
         scopes.sort_by_key(|&scope| self.ends[scope].end);
         scopes.dedup();
-        let outer = |&scope: &usize| {
-            std::iter::successors(self.ends[scope].outer, |&scope| self.ends[scope].outer)
-        };
-        let holders: Vec<usize> = scopes.iter().flat_map(outer).collect();
+        let holders: Vec<usize> = scopes.iter().flat_map(|&scope| self.around(scope)).collect();
         scopes.retain(|scope| !holders.contains(scope));
         scopes
     }
 
-    /// Makes the plans of one pattern: one for each method, and one for all other methods.
+    /// Makes the plans of one pattern: one for each method, and one for all other methods. `own` are the handlers of the pattern.
     fn entry(
         &mut self,
-        handlers: &[usize],
+        own: &[usize],
+        anywhere: &[usize],
         scopes: &[usize],
         settings: Settings,
         route: Option<usize>,
     ) -> MethodPlans {
-        let of = |table: &Self, wanted: &Method| -> Vec<usize> {
-            let answers = |&&handler: &&usize| {
-                table.handlers[handler].method.as_ref().is_none_or(|method| method == wanted)
-            };
-            handlers.iter().filter(answers).copied().collect()
-        };
         let mut named: Vec<Method> = Vec::new();
-        for &handler in handlers {
+        for &handler in own.iter().chain(anywhere) {
             if let Some(method) = &self.handlers[handler].method
                 && !named.contains(method)
             {
@@ -341,11 +417,11 @@ impl Planner {
         let allow = allow(seen.iter(), automatic);
         let mut methods = Vec::new();
         for method in seen {
-            let mut steps = of(self, &method);
-            let all_pass = steps.iter().all(|&handler| self.handlers[handler].passes);
+            let mut steps = self.matching(own, anywhere, Some(&method));
+            let all_pass = self.all_pass(&steps);
             if method == Method::HEAD && (all_pass || !named.contains(&Method::HEAD)) {
                 // No HEAD handler is certain to answer, so the GET handlers answer HEAD (RFC 9110, 9.3.2).
-                steps.extend(of(self, &Method::GET));
+                steps.extend(self.matching(own, anywhere, Some(&Method::GET)));
                 steps.sort_unstable_by_key(|&handler| self.handlers[handler].step);
                 steps.dedup();
             }
@@ -361,11 +437,7 @@ impl Planner {
             };
             methods.push((method, self.plan(&steps, scopes, outcome, route)));
         }
-        let any: Vec<usize> = handlers
-            .iter()
-            .filter(|&&handler| self.handlers[handler].method.is_none())
-            .copied()
-            .collect();
+        let any = self.matching(own, anywhere, None);
         let other = if any.is_empty() {
             if automatic && !named.contains(&Method::OPTIONS) {
                 let plan = self.plan(&[], scopes, Outcome::Options(allow.clone()), route);
@@ -376,7 +448,29 @@ impl Planner {
             let last = any.last().map_or(0, |&handler| self.handlers[handler].scope);
             self.plan(&any, &[last], Outcome::Found, route)
         };
-        MethodPlans { pattern: None, methods, other, rank: 0 }
+        MethodPlans { methods, other: Some(other), ..MethodPlans::default() }
+    }
+
+    /// The handlers that answer a method, in the order in which they are written. `None`: a method that no handler names.
+    ///
+    /// A pattern comes before all broader ones, and handlers without a path are the broadest. So of those, only the ones that
+    /// are written before a handler of the pattern take part, if the pattern has one for this method.
+    fn matching(&self, own: &[usize], anywhere: &[usize], method: Option<&Method>) -> Vec<usize> {
+        let answers = |&handler: &usize| {
+            let answered = self.handlers[handler].method.as_ref();
+            answered.is_none_or(|answered| Some(answered) == method)
+        };
+        let mut steps: Vec<usize> = own.iter().copied().filter(answers).collect();
+        let last = steps.last().copied().unwrap_or(usize::MAX);
+        // Handlers are in the order of their numbers.
+        let before = anywhere.iter().copied().filter(|&handler| handler < last);
+        steps.extend(before.filter(answers));
+        steps.sort_unstable();
+        steps
+    }
+
+    fn all_pass(&self, handlers: &[usize]) -> bool {
+        handlers.iter().all(|&handler| self.handlers[handler].passes)
     }
 
     /// Adds a route to the list that `ChainService::routes` returns.
@@ -457,6 +551,60 @@ impl Planner {
 struct PatternHandlers {
     pattern: Pattern,
     handlers: Vec<usize>,
+}
+
+impl Settings {
+    /// The texts of a pattern in a router: unless `strict_slash` is set, also with a slash at its end, if no other pattern has this form.
+    fn forms(self, pattern: &Pattern, paths: &[PatternHandlers]) -> impl Iterator<Item = String> {
+        let may_have_slash =
+            !self.strict_slash && !pattern.catch_all && !pattern.text.ends_with('/');
+        let slash = may_have_slash.then(|| format!("{}/", pattern.text));
+        let free = |form: &String| !paths.iter().any(|other| other.pattern.text == *form);
+        std::iter::once(pattern.text.clone()).chain(slash.filter(free))
+    }
+}
+
+impl Registered {
+    /// Whether both may answer requests of one method.
+    fn shares_method_with(&self, other: &Self) -> bool {
+        let (Some(one), Some(other)) = (&self.method, &other.method) else { return true };
+        let head = |method: &Method| matches!(*method, Method::GET | Method::HEAD);
+        one == other || (head(one) && head(other))
+    }
+}
+
+/// Scopes that a request without a handler may belong to. The group of the least rank whose path is a prefix of the request's decides.
+struct Group {
+    /// The rank of the scope that listens; whether it is the group's own; otherwise the rank of the path in this scope.
+    rank: (PathRank, bool, Option<PathRank>),
+    path: Pattern,
+    scopes: Vec<usize>,
+}
+
+/// More segments come first, then what [`Pattern::precedence`] decides.
+type PathRank = (Reverse<usize>, Vec<(u8, String)>);
+
+fn path_rank(path: &Pattern) -> PathRank {
+    (Reverse(path.segments().count()), path.precedence())
+}
+
+/// A router for a path and everything under it.
+fn subtree<T: Copy>(path: &Pattern, value: T) -> matchit::Router<T> {
+    let mut router = matchit::Router::new();
+    let bare = path.text.strip_suffix('/').unwrap_or(&path.text);
+    let mut insert = |text: &str| {
+        // Valid patterns of one path in a router of their own don't conflict.
+        let inserted = router.insert(text, value);
+        debug_assert!(inserted.is_ok(), "{text}");
+    };
+    insert(if bare.is_empty() { "/" } else { bare });
+    if !path.catch_all {
+        if !bare.is_empty() {
+            insert(&format!("{bare}/"));
+        }
+        insert(&format!("{bare}/{{*rest_of_the_path}}"));
+    }
+    router
 }
 
 /// The value of `Allow` (RFC 9110, 10.2.1): sorted, each method once.

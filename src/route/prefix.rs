@@ -68,8 +68,12 @@ impl Prefix {
     /// path that the request has now, which is the one that a service receives.
     pub(crate) fn covers(&self, matched: Option<&str>, req: &Request) -> bool {
         let now = req.uri().path();
+        self.covers_path(matched) || (matched != Some(now) && self.could_be_before(now))
+    }
+
+    /// Whether a request is under the prefix by the path that was matched alone.
+    pub(crate) fn covers_path(&self, matched: Option<&str>) -> bool {
         matched.is_some_and(|path| self.could_be_before(path))
-            || (matched != Some(now) && self.could_be_before(now))
     }
 
     /// Whether any reader could find a path under the prefix: a service, which receives the rest of the path after its

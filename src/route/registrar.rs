@@ -60,6 +60,7 @@ impl Registrar {
         let own = Hooks::default();
         self.ends.push(ScopeEnd {
             prefix: prefix.clone(),
+            first: self.next_step,
             end: 0,
             outer,
             hooks,
@@ -234,13 +235,12 @@ impl Registrar {
         let end = self.count();
         let &mut OpenScope { id, hooks, own, always, .. } = self.scope();
         let left = &mut self.ends[id];
-        left.listens = id > 0 && (always || hooks.no_match.is_some());
-        (left.end, left.hooks, left.own) = (end, hooks, own);
-        let depth = depth(&left.prefix);
+        (left.end, left.hooks, left.own, left.listens) = (end, hooks, own, always);
+        let closed = ClosedScope { first: left.first, end, depth: depth(&left.prefix) };
         if id > 0 {
             self.stack.pop();
         }
-        ClosedScope { end, depth }
+        closed
     }
 
     /// Closes the outermost scope of a chain in front of a service.
@@ -286,6 +286,8 @@ impl Settings {
 /// The values that a scope needs when it is folded. Known when the scope is closed.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ClosedScope {
+    /// The number of the first step in the scope.
+    pub(crate) first: u32,
     /// The number of the end of the scope.
     pub(crate) end: u32,
     /// The number of segments of the path of the scope.
@@ -336,6 +338,8 @@ pub(super) struct OpenScope {
 /// A scope, with the end that a request reaches if no handler in the scope answers.
 pub(super) struct ScopeEnd {
     pub(super) prefix: String,
+    /// The number of its first step.
+    pub(super) first: u32,
     /// The number of its end. 0 until the scope is closed.
     pub(super) end: u32,
     /// The index of the scope around it.
@@ -344,7 +348,7 @@ pub(super) struct ScopeEnd {
     pub(super) hooks: Hooks,
     /// The hooks that are written in the scope itself.
     pub(super) own: Hooks,
-    /// Whether an `always` step or a hook of the scope must run for requests that no handler matches.
+    /// Whether an `always` step or a hook is written in the scope itself. It must run for requests that no handler matches.
     pub(super) listens: bool,
 }
 

@@ -11,7 +11,7 @@ use http::Method;
 use crate::Request;
 use crate::route::decode::canonical;
 use crate::route::listing::{Node, Route, write_branch};
-use crate::route::plan::Plan;
+use crate::route::plan::{Original, Plan};
 
 /// The lookup table of a built chain.
 ///
@@ -23,9 +23,9 @@ pub struct Routes {
     /// parameter, as `/{*rest}` and `/{id}` have. In a router of its own number, no pattern has a parameter there.
     pub(super) catch_alls: Vec<matchit::Router<usize>>,
     /// Patterns with a parameter that is a part of a segment. Each has its own router, because `matchit` does not backtrack from
-    /// such a segment to another pattern.
-    pub(super) partials: Vec<matchit::Router<usize>>,
-    /// The patterns.
+    /// such a segment to another pattern. Also the paths of scopes that have their own `on_no_match`.
+    pub(super) singles: Vec<matchit::Router<usize>>,
+    /// The patterns, then the paths of scopes that have their own `on_no_match`.
     pub(super) entries: Vec<MethodPlans>,
     /// The plans of the handlers without a path, for paths that no pattern matches.
     pub(super) anywhere: Option<MethodPlans>,
@@ -47,8 +47,8 @@ pub struct Routes {
     /// A number that is unique to this chain.
     #[cfg(feature = "step-times")]
     pub(crate) id: u32,
-    /// Whether a step has a prefix, which is compared with the path that was matched.
-    pub(crate) has_prefixes: bool,
+    /// Whether a step may need the path and the method that were matched.
+    pub(super) keeps_original: bool,
     /// Whether the chain is in front of a service, as a layer.
     pub(super) in_front: bool,
 }
@@ -93,12 +93,10 @@ impl Routes {
     /// Finds the plan of a request, without changing the request.
     fn look_up(&self, req: &Request) -> (usize, Option<Matched>) {
         let raw = req.uri().path();
+        let anywhere = self.anywhere.as_ref().and_then(|entry| entry.plan(req.method()));
         if self.entries.is_empty() {
-            let plan =
-                self.anywhere.as_ref().map_or(self.not_found, |entry| entry.plan(req.method()));
-            return (plan, None);
+            return (anywhere.unwrap_or(self.not_found), None);
         }
-        let anywhere = self.anywhere.as_ref().map(|entry| entry.plan(req.method()));
         if raw == "*" && *req.method() == Method::OPTIONS {
             return (anywhere.unwrap_or(self.options_star), None);
         }
@@ -109,35 +107,60 @@ impl Routes {
         // A match without parameters has the highest precedence. Otherwise the match of the lowest rank answers.
         let mut found = self.paths.at(&path).ok();
         if found.as_ref().is_none_or(|found| !found.params.is_empty()) {
-            let others = self.catch_alls.iter().chain(&self.partials);
+            let others = self.catch_alls.iter().chain(&self.singles);
             let others = others.filter_map(|router| router.at(&path).ok());
             found =
                 found.into_iter().chain(others).min_by_key(|found| self.entries[*found.value].rank);
         }
-        let Some(found) = found else {
-            let scope = || self.scopes.iter().find(|(router, _)| router.at(&path).is_ok());
-            let plan = anywhere.unwrap_or_else(|| scope().map_or(self.not_found, |scope| scope.1));
-            return (plan, None);
-        };
+        let scope = || self.scopes.iter().find(|(router, _)| router.at(&path).is_ok());
+        let unmatched = || scope().map_or(self.not_found, |scope| scope.1);
+        let Some(found) = found else { return (anywhere.unwrap_or_else(unmatched), None) };
         let entry = &self.entries[*found.value];
-        let plan = entry.plan(req.method());
-        if found.params.is_empty() {
-            return (plan, None);
+        match entry.plan(req.method()) {
+            Some(plan) => (plan, entry.captured(&path, &found.params)),
+            None => (unmatched(), None),
         }
-        // `matchit` returns the values as slices of `path`. They are stored as offsets.
-        let span = |value: &str| {
-            let start = value.as_ptr() as usize - path.as_ptr() as usize;
-            (start, start + value.len())
+    }
+
+    /// The path and the method of a request, if a step may need them later.
+    pub(crate) fn original(&self, req: &Request) -> Option<Arc<Original>> {
+        let original =
+            || Arc::new(Original { path: req.uri().path().into(), method: req.method().clone() });
+        self.keeps_original.then(original)
+    }
+
+    /// The next pass of a request that all handlers of a plan passed on: the plan of the next broader pattern that has handlers for
+    /// it. Puts the parameters of this pattern into the extensions.
+    pub(crate) fn next_pass(
+        &self,
+        plan: &Plan,
+        original: &Original,
+        req: &mut Request,
+    ) -> Option<Plan> {
+        let path = canonical(&original.path).ok()?;
+        let followed_by = |entry: &MethodPlans| {
+            entry.plan(&original.method).and_then(|next| plan.followed_by(&self.plans[next]))
         };
-        let matched = entry.pattern.as_ref().map(|pattern| Matched {
-            pattern: pattern.clone(),
-            captured: Some(Arc::new(Captured {
-                spans: found.params.iter().map(|(_, value)| span(value)).collect(),
-                path: Box::from(&*path),
-            })),
-            depth: 0,
-        });
-        (plan, matched)
+        for &broader in &self.entries[plan.route?].broader {
+            let entry = &self.entries[broader];
+            let Some(found) = entry.alone.as_ref().and_then(|router| router.at(&path).ok()) else {
+                continue;
+            };
+            if entry.other.is_none() {
+                // The requests under a scope with its own `on_no_match` go to no broader pattern.
+                return None;
+            }
+            if let Some(next) = followed_by(entry) {
+                req.extensions_mut().remove::<Matched>();
+                if let Some(matched) = entry.captured(&path, &found.params) {
+                    req.extensions_mut().insert(matched);
+                }
+                return Some(next);
+            }
+        }
+        let next = self.anywhere.as_ref().and_then(followed_by)?;
+        req.extensions_mut().remove::<Matched>();
+        Some(next)
     }
 
     /// Puts the matched pattern into the extensions, where extractors read it. `depth` is the depth of the scope of the step that
@@ -219,19 +242,36 @@ struct Captured {
 }
 
 /// One pattern, with its plan for each method.
-#[derive(Debug)]
+#[derive(Default)]
 pub(super) struct MethodPlans {
     pub(super) pattern: Option<Arc<MatchedPattern>>,
     pub(super) methods: Vec<(Method, usize)>,
-    /// The plan for all other methods.
-    pub(super) other: usize,
+    /// The plan for all other methods. `None` if requests that match it are unmatched: it is the path of a scope.
+    pub(super) other: Option<usize>,
     /// If several patterns match a path, the one with the lowest rank answers.
     pub(super) rank: usize,
+    /// The patterns of higher rank that may match the same path, if all handlers of this one may pass a request on. By rank.
+    pub(super) broader: Box<[usize]>,
+    /// A router with this pattern alone, if it is a broader one of another pattern.
+    pub(super) alone: Option<matchit::Router<()>>,
 }
 
 impl MethodPlans {
-    fn plan(&self, method: &Method) -> usize {
+    fn plan(&self, method: &Method) -> Option<usize> {
         let found = self.methods.iter().find(|(candidate, _)| candidate == method);
-        found.map_or(self.other, |(_, plan)| *plan)
+        found.map_or(self.other, |(_, plan)| Some(*plan))
+    }
+
+    /// The parameters of a match. `None` for a pattern without parameters.
+    fn captured(&self, path: &str, params: &matchit::Params<'_, '_>) -> Option<Matched> {
+        // `matchit` returns the values as slices of `path`. They are stored as offsets.
+        let span = |value: &str| {
+            let start = value.as_ptr() as usize - path.as_ptr() as usize;
+            (start, start + value.len())
+        };
+        let pattern = self.pattern.as_ref().filter(|_| !params.is_empty())?.clone();
+        let spans = params.iter().map(|(_, value)| span(value)).collect();
+        let captured = Some(Arc::new(Captured { spans, path: path.into() }));
+        Some(Matched { pattern, captured, depth: 0 })
     }
 }

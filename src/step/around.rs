@@ -48,38 +48,45 @@ impl<M: Middleware<Provides: 'static>, N: Tail> Tail for Around<M, N> {
 }
 
 /// The requests in which a step takes part.
-///
-/// A middleware covers the handlers after it, up to the end of its scope. It takes part in a request if the request's plan
-/// contains one of these handlers, by their numbers `low..=high`. A handler covers only itself. With a prefix, the path
-/// must be under the prefix as well. `low > high` covers every request, also those that no handler answers (`always`).
 pub(crate) struct Cover {
-    low: u32,
-    high: u32,
+    range: Range,
     prefix: Option<Prefix>,
 }
 
-impl Cover {
-    /// Every request that reaches the step.
-    pub(crate) const ALWAYS: Self = Self { low: 1, high: 0, prefix: None };
+/// Numbers of steps.
+enum Range {
+    /// A middleware covers the handlers after it, up to the end of its scope. It takes part in a request if the request's plan
+    /// contains one of these handlers. A handler covers only itself.
+    Handlers { low: u32, high: u32 },
+    /// An `always` step takes part in every request that reaches it, also if no handler answers. `first` and `end` are the first
+    /// step and the end of its scope.
+    Always { first: u32, number: u32, end: u32 },
+}
 
-    pub(crate) fn range(low: u32, high: u32, prefix: Option<Prefix>) -> Self {
-        // A step with no handler after it covers no request. Its empty range would mean "always", so it gets a number that
-        // no handler has.
-        let (low, high) = if low > high { (u32::MAX, u32::MAX) } else { (low, high) };
-        Self { low, high, prefix }
+impl Cover {
+    /// Every request. No step has a number in this empty range, so no earlier pass has run the step.
+    pub(crate) const ALL: Self =
+        Self { range: Range::Always { first: 1, number: 0, end: 0 }, prefix: None };
+
+    /// One handler.
+    pub(crate) fn handler(number: u32) -> Self {
+        Self { range: Range::Handlers { low: number, high: number }, prefix: None }
     }
 
     /// Whether the step takes part in this request.
     #[inline(always)]
     pub(crate) fn holds(&self, cx: &Cx<'_>, req: &Request) -> bool {
-        let &Self { low, high, ref prefix } = self;
-        let reached = low > high
-            || match *cx.plan.handlers {
-                [step] => low <= step && step <= high,
-                ref steps => steps.iter().any(|step| low <= *step && *step <= high),
-            };
-        reached
-            && prefix.as_ref().is_none_or(|prefix| prefix.covers(cx.path.map(|path| &**path), req))
+        let matched = || cx.original.map(|original| &*original.path);
+        let reached = match self.range {
+            // If the prefix covered only a path that a step before has set, this step may not have run in the earlier pass.
+            Range::Handlers { low, high } => cx.plan.handlers.reach(low, high, || {
+                self.prefix.as_ref().is_none_or(|prefix| prefix.covers_path(matched()))
+            }),
+            Range::Always { first, number, end } => {
+                cx.plan.handlers.reach_always(first, number, end)
+            }
+        };
+        reached && self.prefix.as_ref().is_none_or(|prefix| prefix.covers(matched(), req))
     }
 }
 
@@ -113,12 +120,12 @@ impl<S> Use<S> {
     /// The handlers after this step, up to the end of its scope. The end is included: if the chain is a layer, the service behind it
     /// is a handler with the number of the last end.
     pub(crate) fn cover(&mut self, assembly: &Assembly<'_>) -> Cover {
-        let prefix = self.prefix.take();
-        if self.always {
-            Cover::ALWAYS
-        } else {
-            Cover::range(self.number + 1, assembly.end, prefix)
-        }
+        let (number, end) = (self.number, assembly.end);
+        let range = match self.always {
+            true => Range::Always { first: assembly.first, number, end },
+            false => Range::Handlers { low: number + 1, high: end },
+        };
+        Cover { range, prefix: self.prefix.take() }
     }
 
     /// Registers the step under this name.
@@ -178,7 +185,7 @@ impl<M: Middleware, N: Tail> Fold<N> for On<M> {
     type Out = Around<M, N>;
 
     fn fold(self, next: N, _: &Assembly<'_>) -> Self::Out {
-        let cover = Cover::range(self.number, self.number, None);
+        let cover = Cover::handler(self.number);
         Around { middleware: self.handler, next, cover, site: Site::step(self.number) }
     }
 }
@@ -209,7 +216,7 @@ impl<M: Middleware, N: Tail> Fold<N> for Hook<M> {
     type Out = N;
 
     fn fold(self, next: N, assembly: &Assembly<'_>) -> N {
-        let (cover, site) = (Cover::ALWAYS, Site::CHAIN);
+        let (cover, site) = (Cover::ALL, Site::CHAIN);
         let hook = Around { middleware: self.handler, next: Unanswered, cover, site };
         put(&mut assembly.hooks.borrow_mut(), self.index, BoxTail(Arc::new(hook)));
         next

@@ -6,6 +6,7 @@
 use axum_core::response::IntoResponse;
 use std::future::Future;
 use std::mem;
+use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use http::header::ALLOW;
@@ -43,17 +44,27 @@ impl End {
     ///
     /// 1. If the plan has a later stop, the request continues in the path table around this scope. This call is made inside
     ///    the scope, so the middleware of the scope also wraps the steps after it: it sees their response.
-    /// 2. Otherwise, if a hook is in force, the hook answers.
-    /// 3. Otherwise the default answers.
+    /// 2. Otherwise, if all handlers of the pattern passed the request on, and a broader pattern matches, the request runs through
+    ///    the chain once more, with the handlers of that pattern.
+    /// 3. Otherwise, if a hook is in force, the hook answers.
+    /// 4. Otherwise the default answers.
     async fn answer(&self, req: &mut Request, cx: &Cx<'_>) -> Response {
         let plan = cx.plan;
-        match (self.parent, plan.hook) {
-            (Some(parent), _) if plan.stops.last().is_some_and(|&last| last > self.step) => {
-                let table = &cx.built.tables[parent.table as usize];
-                table.resume(parent.from, req, cx).await
-            }
-            (_, Some(hook)) => with_allow(cx.built.hooks[hook].call(req, cx).await, cx),
-            (_, None) => Unanswered.call(req, cx).await,
+        if let Some(parent) = self.parent
+            && plan.stops.last().is_some_and(|&last| last > self.step)
+        {
+            let table = &cx.built.tables[parent.table as usize];
+            return table.resume(parent.from, req, cx).await;
+        }
+        let original = cx.original.filter(|_| !plan.handlers.numbers().is_empty());
+        let next = original.and_then(|original| cx.built.routes.next_pass(plan, original, req));
+        if let Some(plan) = next.map(Arc::new) {
+            let cx = Cx { plan: &plan, later: Some(&plan), depth: 0, ..*cx };
+            return cx.built.first.call(req, &cx).await;
+        }
+        match plan.hook {
+            Some(hook) => with_allow(cx.built.hooks[hook].call(req, cx).await, cx),
+            None => Unanswered.call(req, cx).await,
         }
     }
 }
@@ -65,7 +76,7 @@ impl Tail for End {
         cx: &'a Cx<'a>,
     ) -> impl Future<Output = Response> + Send + 'a {
         // The service behind a layer is registered as the last handler, with the number of the end of the outermost scope.
-        let inner = cx.inner.filter(|_| cx.plan.handlers.contains(&self.step));
+        let inner = cx.inner.filter(|_| cx.plan.handlers.numbers().contains(&self.step));
         let site = inner.map_or(Site::CHAIN, |_| Site::step(self.step));
         site.probe(&cx.built.routes, || -> BoxFuture<'_, Response> {
             match inner {

@@ -38,6 +38,8 @@ pub trait Fold<N: Tail>: Step {
 /// The state of the fold in one scope.
 #[doc(hidden)]
 pub struct Assembly<'a> {
+    /// The number of the first step in the scope.
+    pub(crate) first: u32,
     /// The number of the end of the scope, which is the highest number in it.
     pub(crate) end: u32,
     /// The path tables of the whole chain, by their numbers. Becomes `Built::tables`.

@@ -12,7 +12,7 @@ use futures_util::future::BoxFuture;
 use pin_project_lite::pin_project;
 
 use crate::probe::Site;
-use crate::route::plan::Plan;
+use crate::route::plan::{Original, Plan};
 use crate::route::routes::Routes;
 use crate::step::kept::Kept;
 use crate::{Request, Response};
@@ -38,6 +38,8 @@ pub(crate) struct Built {
     pub(crate) tables: Vec<Arc<dyn Resume>>,
     /// The hooks, by their indexes. No gaps, for the same reason.
     pub(crate) hooks: Vec<BoxTail>,
+    /// The first step, which contains the others. The end of a scope calls it for a later pass.
+    pub(crate) first: BoxTail,
 }
 
 /// The second entry point of a path table: the end of a scope in the table calls it when a request leaves the scope without an answer.
@@ -67,8 +69,10 @@ pub struct Cx<'a> {
     /// The number of segments of the path of the scope that the request is in. `InScope` (`chain/list.rs`) sets it when a
     /// request enters a scope, `Branches::resume` (`chain/table.rs`) when it leaves one at its end.
     pub(crate) depth: usize,
-    /// The path that was matched. `None` if no step has a prefix.
-    pub(crate) path: Option<&'a Arc<str>>,
+    /// The path and the method that were matched. `None` if no step needs them.
+    pub(crate) original: Option<&'a Arc<Original>>,
+    /// The plan, if this is not the first pass of the request.
+    pub(crate) later: Option<&'a Arc<Plan>>,
     /// The extensions of a request while a step may replace it (`step/kept.rs`).
     pub(crate) kept: &'a Kept,
 }
@@ -91,7 +95,8 @@ pub(crate) struct OwnedCx {
     plan: usize,
     inner: Option<Arc<dyn InnerService>>,
     depth: usize,
-    path: Option<Arc<str>>,
+    original: Option<Arc<Original>>,
+    later: Option<Arc<Plan>>,
 }
 
 impl OwnedCx {
@@ -101,30 +106,32 @@ impl OwnedCx {
             plan: cx.plan.index,
             inner: cx.inner.cloned(),
             depth: cx.depth,
-            path: cx.path.cloned(),
+            original: cx.original.cloned(),
+            later: cx.later.cloned(),
         }
     }
 
     /// Whether this is the same state as `cx`.
     pub(crate) fn is_of(&self, cx: &Cx<'_>) -> bool {
-        // A request that was given to the same chain again has another path.
-        let same_path = match (&self.path, cx.path) {
-            (Some(own), Some(path)) => Arc::ptr_eq(own, path),
-            (own, path) => own.is_none() && path.is_none(),
-        };
+        fn same<T>(own: Option<&Arc<T>>, other: Option<&Arc<T>>) -> bool {
+            own.map(Arc::as_ptr) == other.map(Arc::as_ptr)
+        }
         Arc::ptr_eq(&self.built, cx.built)
             && self.plan == cx.plan.index
             && self.depth == cx.depth
-            && same_path
+            // A request that was given to the same chain again has another original.
+            && same(self.original.as_ref(), cx.original)
+            && same(self.later.as_ref(), cx.later)
     }
 
     pub(crate) fn borrow<'a>(&'a self, kept: &'a Kept) -> Cx<'a> {
         Cx {
             built: &self.built,
-            plan: self.built.routes.plan(self.plan),
+            plan: self.later.as_deref().unwrap_or_else(|| self.built.routes.plan(self.plan)),
             inner: self.inner.as_ref(),
             depth: self.depth,
-            path: self.path.as_ref(),
+            original: self.original.as_ref(),
+            later: self.later.as_ref(),
             kept,
         }
     }

@@ -182,7 +182,7 @@ where
 
 /// A built chain: its first step, which has the others inside it, and the lookup table.
 pub(crate) struct Root<E> {
-    pub(crate) first: E,
+    pub(crate) first: Arc<E>,
     pub(crate) built: Arc<Built>,
 }
 
@@ -192,9 +192,7 @@ impl<E: Tail> Root<E> {
     /// The request is passed by reference from here on. A move would copy about 240 bytes for each step.
     async fn respond(&self, req: &mut Request, inner: Option<&Arc<dyn InnerService>>) -> Response {
         let head = req.method() == Method::HEAD;
-        // Kept for steps with a prefix, as a step may change the path of the request.
-        let path: Option<Arc<str>> =
-            self.built.routes.has_prefixes.then(|| Arc::from(req.uri().path()));
+        let original = self.built.routes.original(req);
         let plan = self.built.routes.match_request(req);
         let kept = Kept::default();
         let cx = Cx {
@@ -202,7 +200,8 @@ impl<E: Tail> Root<E> {
             plan: self.built.routes.plan(plan),
             inner,
             depth: 0,
-            path: path.as_ref(),
+            original: original.as_ref(),
+            later: None,
             kept: &kept,
         };
         let response = self.first.call(req, &cx).await;

@@ -4,6 +4,7 @@
 
 mod contract;
 mod cost;
+mod fallthrough;
 mod next;
 mod next_connect;
 mod regressions;
@@ -11,3 +12,4 @@ mod routing;
 mod scopes;
 mod semantics;
 mod support;
+mod unmatched;
