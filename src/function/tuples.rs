@@ -3,6 +3,7 @@
 //! In the names of the type parameters, `WA` is the source of the argument `A` (the `W` of `Part` and `Last`).
 
 use std::future::Future;
+use std::task::Poll;
 
 use axum_core::response::IntoResponse;
 
@@ -47,17 +48,27 @@ macro_rules! passing {
             }
         }
 
-        impl<P, $($arg, $how,)*> Arguments<P, ($($how,)*)> for Passing<($($arg,)*)>
+        passing!(@arguments $($arg $how,)*);
+    };
+    // Without arguments, nothing is taken from the request. The future has no state, so the compiler removes it.
+    (@arguments) => {
+        impl<P> Arguments<P, ()> for Passing<()> {
+            fn take(_: &mut Request, _: &Cx<'_>) -> impl Future<Output = Result<Self, Response>> + Send {
+                std::future::poll_fn(|_| Poll::Ready(Ok(Self(()))))
+            }
+        }
+    };
+    (@arguments $($arg:ident $how:ident,)+) => {
+        impl<P, $($arg, $how,)+> Arguments<P, ($($how,)+)> for Passing<($($arg,)+)>
         where
-            $($arg: Part<P, $how>,)*
+            $($arg: Part<P, $how>,)+
         {
-            #[allow(unused_mut, unused_variables, reason = "there may be no argument")]
             async fn take(req: &mut Request, cx: &Cx<'_>) -> Result<Self, Response> {
-                if $($arg::EXTRACTS ||)* false {
+                if $($arg::EXTRACTS ||)+ false {
                     cx.show_match(req);
                 }
                 let mut head = Head::of(req);
-                Ok(Self(($($arg::take(&mut head).await?,)*)))
+                Ok(Self(($($arg::take(&mut head).await?,)+)))
             }
         }
     };

@@ -241,7 +241,9 @@ impl<'a, N: Endpoint, T> Next<'a, N, T> {
     /// Ends the borrow of the request: if it was replaced, its extensions are merged.
     #[inline(always)]
     fn into_reach(mut self) -> N::Reach<'a> {
-        self.request_mut();
+        if self.cx().kept.is_lent() {
+            self.request_mut();
+        }
         self.reach
     }
 }
