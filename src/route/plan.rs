@@ -76,7 +76,6 @@ impl Handlers {
 
     /// Whether a middleware that covers the handlers `low..=high` takes part. `ran_before`: whether it ran in an earlier pass, if that
     /// pass had one of these handlers.
-    #[inline(always)]
     pub(crate) fn reach(&self, low: u32, high: u32, ran_before: impl FnOnce() -> bool) -> bool {
         let within = |step: &u32| low <= *step && *step <= high;
         match self {
@@ -91,7 +90,6 @@ impl Handlers {
     }
 
     /// Whether an `always` step takes part, by its number and the numbers of the first step and the end of its scope.
-    #[inline(always)]
     pub(crate) fn reach_always(&self, first: u32, number: u32, end: u32) -> bool {
         let Self::Later { done, .. } = self else { return true };
         // It ran in an earlier pass that entered its scope and went on behind the step.
@@ -115,6 +113,8 @@ pub(crate) struct Pass {
 pub(crate) struct Original {
     pub(crate) path: Box<str>,
     pub(crate) method: Method,
+    /// The plan, if this is not the first pass of the request.
+    pub(crate) later: Option<Plan>,
 }
 
 /// The answer of the last scope end, which a request reaches only if no handler answers it.

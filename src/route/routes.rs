@@ -54,6 +54,7 @@ pub struct Routes {
 }
 
 impl Routes {
+    #[inline]
     pub(crate) fn plan(&self, index: usize) -> &Plan {
         &self.plans[index]
     }
@@ -117,29 +118,35 @@ impl Routes {
         let Some(found) = found else { return (anywhere.unwrap_or_else(unmatched), None) };
         let entry = &self.entries[*found.value];
         match entry.plan(req.method()) {
+            Some(plan) if found.params.is_empty() => (plan, None),
             Some(plan) => (plan, entry.captured(&path, &found.params)),
             None => (unmatched(), None),
         }
     }
 
     /// The path and the method of a request, if a step may need them later.
+    #[inline(always)]
     pub(crate) fn original(&self, req: &Request) -> Option<Arc<Original>> {
-        let original =
-            || Arc::new(Original { path: req.uri().path().into(), method: req.method().clone() });
-        self.keeps_original.then(original)
+        self.keeps_original.then(|| {
+            let (path, method) = (req.uri().path().into(), req.method().clone());
+            Arc::new(Original { path, method, later: None })
+        })
     }
 
     /// The next pass of a request that all handlers of a plan passed on: the plan of the next broader pattern that has handlers for
-    /// it. Puts the parameters of this pattern into the extensions.
+    /// it. Puts the parameters of this pattern into the extensions of the request.
     pub(crate) fn next_pass(
         &self,
         plan: &Plan,
         original: &Original,
         req: &mut Request,
-    ) -> Option<Plan> {
+    ) -> Option<Original> {
         let path = canonical(&original.path).ok()?;
         let followed_by = |entry: &MethodPlans| {
-            entry.plan(&original.method).and_then(|next| plan.followed_by(&self.plans[next]))
+            let next = entry.plan(&original.method)?;
+            let later = Some(plan.followed_by(&self.plans[next])?);
+            let (path, method) = (original.path.clone(), original.method.clone());
+            Some(Original { path, method, later })
         };
         for &broader in &self.entries[plan.route?].broader {
             let entry = &self.entries[broader];
@@ -257,6 +264,7 @@ pub(super) struct MethodPlans {
 }
 
 impl MethodPlans {
+    #[inline]
     fn plan(&self, method: &Method) -> Option<usize> {
         let found = self.methods.iter().find(|(candidate, _)| candidate == method);
         found.map_or(self.other, |(_, plan)| Some(*plan))

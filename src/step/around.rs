@@ -12,7 +12,7 @@ use http::Method;
 
 use crate::probe::Site;
 use crate::route::error::CallSite;
-use crate::route::plan::Hooks;
+use crate::route::plan::{Handlers, Hooks};
 use crate::route::prefix::Prefix;
 use crate::route::registrar::Registrar;
 use crate::step::end::Unanswered;
@@ -48,45 +48,50 @@ impl<M: Middleware<Provides: 'static>, N: Tail> Tail for Around<M, N> {
 }
 
 /// The requests in which a step takes part.
+///
+/// A middleware covers the handlers after it, up to the end of its scope. It takes part in a request if the request's plan contains
+/// one of these handlers, by their numbers `low..=high`. A handler covers only itself. With a prefix, the path must be under the
+/// prefix as well.
+///
+/// An `always` step takes part in every request that reaches it. There `low` is the end of its scope and `high` its own number,
+/// which is lower.
 pub(crate) struct Cover {
-    range: Range,
+    low: u32,
+    high: u32,
+    /// The number of the first step in the scope.
+    first: u32,
     prefix: Option<Prefix>,
 }
 
-/// Numbers of steps.
-enum Range {
-    /// A middleware covers the handlers after it, up to the end of its scope. It takes part in a request if the request's plan
-    /// contains one of these handlers. A handler covers only itself.
-    Handlers { low: u32, high: u32 },
-    /// An `always` step takes part in every request that reaches it, also if no handler answers. `first` and `end` are the first
-    /// step and the end of its scope.
-    Always { first: u32, number: u32, end: u32 },
-}
-
 impl Cover {
-    /// Every request. No step has a number in this empty range, so no earlier pass has run the step.
-    pub(crate) const ALL: Self =
-        Self { range: Range::Always { first: 1, number: 0, end: 0 }, prefix: None };
+    /// Every request. There is no step from `first` to `low`, so no earlier pass has run the step.
+    pub(crate) const ALL: Self = Self { low: 1, high: 0, first: 2, prefix: None };
 
     /// One handler.
     pub(crate) fn handler(number: u32) -> Self {
-        Self { range: Range::Handlers { low: number, high: number }, prefix: None }
+        Self { low: number, high: number, first: 0, prefix: None }
     }
 
     /// Whether the step takes part in this request.
     #[inline(always)]
     pub(crate) fn holds(&self, cx: &Cx<'_>, req: &Request) -> bool {
-        let matched = || cx.original.map(|original| &*original.path);
-        let reached = match self.range {
-            // If the prefix covered only a path that a step before has set, this step may not have run in the earlier pass.
-            Range::Handlers { low, high } => cx.plan.handlers.reach(low, high, || {
-                self.prefix.as_ref().is_none_or(|prefix| prefix.covers_path(matched()))
-            }),
-            Range::Always { first, number, end } => {
-                cx.plan.handlers.reach_always(first, number, end)
-            }
+        let &Self { low, high, .. } = self;
+        let reached = match cx.plan.handlers {
+            Handlers::One(step) => low <= step && step <= high || low > high,
+            ref handlers => self.reached_by(handlers, cx),
         };
-        reached && self.prefix.as_ref().is_none_or(|prefix| prefix.covers(matched(), req))
+        reached && self.prefix.as_ref().is_none_or(|prefix| prefix.covers(cx.original_path(), req))
+    }
+
+    fn reached_by(&self, handlers: &Handlers, cx: &Cx<'_>) -> bool {
+        let &Self { low, high, first, ref prefix } = self;
+        match low > high {
+            true => handlers.reach_always(first, high, low),
+            // If the prefix covered only a path that a step before has set, this step may not have run in the earlier pass.
+            false => handlers.reach(low, high, || {
+                prefix.as_ref().is_none_or(|prefix| prefix.covers_path(cx.original_path()))
+            }),
+        }
     }
 }
 
@@ -120,12 +125,9 @@ impl<S> Use<S> {
     /// The handlers after this step, up to the end of its scope. The end is included: if the chain is a layer, the service behind it
     /// is a handler with the number of the last end.
     pub(crate) fn cover(&mut self, assembly: &Assembly<'_>) -> Cover {
-        let (number, end) = (self.number, assembly.end);
-        let range = match self.always {
-            true => Range::Always { first: assembly.first, number, end },
-            false => Range::Handlers { low: number + 1, high: end },
-        };
-        Cover { range, prefix: self.prefix.take() }
+        let &Assembly { first, end, .. } = assembly;
+        let (low, high) = if self.always { (end, self.number) } else { (self.number + 1, end) };
+        Cover { low, high, first, prefix: self.prefix.take() }
     }
 
     /// Registers the step under this name.

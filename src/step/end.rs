@@ -58,8 +58,10 @@ impl End {
         }
         let original = cx.original.filter(|_| !plan.handlers.numbers().is_empty());
         let next = original.and_then(|original| cx.built.routes.next_pass(plan, original, req));
-        if let Some(plan) = next.map(Arc::new) {
-            let cx = Cx { plan: &plan, later: Some(&plan), depth: 0, ..*cx };
+        if let Some(original) = next.map(Arc::new)
+            && let Some(plan) = &original.later
+        {
+            let cx = Cx { plan, original: Some(&original), depth: 0, ..*cx };
             return cx.built.first.call(req, &cx).await;
         }
         match plan.hook {

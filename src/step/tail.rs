@@ -71,8 +71,6 @@ pub struct Cx<'a> {
     pub(crate) depth: usize,
     /// The path and the method that were matched. `None` if no step needs them.
     pub(crate) original: Option<&'a Arc<Original>>,
-    /// The plan, if this is not the first pass of the request.
-    pub(crate) later: Option<&'a Arc<Plan>>,
     /// The extensions of a request while a step may replace it (`step/kept.rs`).
     pub(crate) kept: &'a Kept,
 }
@@ -80,6 +78,11 @@ pub struct Cx<'a> {
 impl<'a> Cx<'a> {
     pub(crate) fn matched_path(&self) -> Option<&'a str> {
         self.plan.route.map(|route| self.built.routes.pattern(route))
+    }
+
+    /// The path that was matched, if a step may need it.
+    pub(crate) fn original_path(&self) -> Option<&'a str> {
+        self.original.map(|original| &*original.path)
     }
 
     /// Puts the matched pattern into the extensions of the request. Called before code that may read it there.
@@ -96,7 +99,6 @@ pub(crate) struct OwnedCx {
     inner: Option<Arc<dyn InnerService>>,
     depth: usize,
     original: Option<Arc<Original>>,
-    later: Option<Arc<Plan>>,
 }
 
 impl OwnedCx {
@@ -107,31 +109,26 @@ impl OwnedCx {
             inner: cx.inner.cloned(),
             depth: cx.depth,
             original: cx.original.cloned(),
-            later: cx.later.cloned(),
         }
     }
 
     /// Whether this is the same state as `cx`.
     pub(crate) fn is_of(&self, cx: &Cx<'_>) -> bool {
-        fn same<T>(own: Option<&Arc<T>>, other: Option<&Arc<T>>) -> bool {
-            own.map(Arc::as_ptr) == other.map(Arc::as_ptr)
-        }
         Arc::ptr_eq(&self.built, cx.built)
             && self.plan == cx.plan.index
             && self.depth == cx.depth
-            // A request that was given to the same chain again has another original.
-            && same(self.original.as_ref(), cx.original)
-            && same(self.later.as_ref(), cx.later)
+            // A request that was given to the same chain again has another original, and so has a later pass.
+            && self.original.as_ref().map(Arc::as_ptr) == cx.original.map(Arc::as_ptr)
     }
 
     pub(crate) fn borrow<'a>(&'a self, kept: &'a Kept) -> Cx<'a> {
+        let later = self.original.as_ref().and_then(|original| original.later.as_ref());
         Cx {
             built: &self.built,
-            plan: self.later.as_deref().unwrap_or_else(|| self.built.routes.plan(self.plan)),
+            plan: later.unwrap_or_else(|| self.built.routes.plan(self.plan)),
             inner: self.inner.as_ref(),
             depth: self.depth,
             original: self.original.as_ref(),
-            later: self.later.as_ref(),
             kept,
         }
     }

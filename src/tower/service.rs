@@ -201,7 +201,6 @@ impl<E: Tail> Root<E> {
             inner,
             depth: 0,
             original: original.as_ref(),
-            later: None,
             kept: &kept,
         };
         let response = self.first.call(req, &cx).await;
