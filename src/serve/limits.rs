@@ -19,6 +19,7 @@ pub(super) struct Limits {
     pub(super) max_header_size: usize,
     pub(super) max_concurrent_streams: u32,
     pub(super) max_buffered_per_connection: usize,
+    pub(super) max_buffered_per_network: usize,
     pub(super) max_buffered: usize,
     pub(super) unread_body: u64,
     pub(super) ping_interval: Duration,
@@ -56,6 +57,9 @@ impl Limits {
         if self.max_buffered_per_connection == 0 {
             return Err(ServeError::Limit("max_buffered_per_connection"));
         }
+        if self.max_buffered_per_network == 0 {
+            return Err(ServeError::Limit("max_buffered_per_network"));
+        }
         if self.max_buffered == 0 {
             return Err(ServeError::Limit("max_buffered"));
         }
@@ -78,6 +82,7 @@ impl Default for Limits {
             max_header_size: 16 * 1024,
             max_concurrent_streams: 200,
             max_buffered_per_connection: 1024 * 1024,
+            max_buffered_per_network: 64 * 1024 * 1024,
             max_buffered: 128 * 1024 * 1024,
             unread_body: 4 * 1024 * 1024,
             ping_interval: Duration::from_secs(20),

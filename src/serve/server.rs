@@ -143,8 +143,8 @@ impl Server {
 
     /// Sets how many bytes of responses one connection may hold that its client has not taken yet. Defaults to 1 MiB.
     ///
-    /// Further frames of its bodies wait until the client reads, and so do further handlers on HTTP/2. A frame that is larger than the limit is
-    /// sent on its own.
+    /// At the limit, bodies are not polled for further frames until the client reads, and on HTTP/2 no further handler starts. A frame that
+    /// exists is always sent, and a frame of more than a quarter of the limit counts as a quarter: a large one doesn't stop the other streams.
     ///
     /// On HTTP/2 the same number limits two more things. The first is the heads of the requests in flight, except for the first 16 of them: a
     /// request beyond the limit is answered with 503. The second is the window of the connection, that is how many bytes of request bodies a
@@ -156,10 +156,10 @@ impl Server {
     ///
     /// | what | how much |
     /// | --- | --- |
-    /// | responses that are sent in frames | [`max_buffered`](Server::max_buffered), and *n* frames |
+    /// | responses that are sent in frames | [`max_buffered`](Server::max_buffered), and *n* + 1 frames |
     /// | responses that handlers make whole | the same, and what the handlers make that run already while the limit is reached |
     /// | heads of requests in flight on HTTP/1 | *n* times [`max_header_size`](Server::max_header_size) |
-    /// | heads of requests in flight on HTTP/2 | [`max_buffered`](Server::max_buffered), and *n* times 16 times [`max_header_size`](Server::max_header_size) |
+    /// | heads of requests in flight on HTTP/2 | a quarter of [`max_buffered`](Server::max_buffered), and *n* times 16 times [`max_header_size`](Server::max_header_size) |
     /// | bodies of requests that no handler reads | *n* times 128 KiB on HTTP/1, *n* times this limit on HTTP/2 |
     /// | bodies of requests that extractors have read | the limit of the extractor for each request in flight |
     ///
@@ -171,11 +171,22 @@ impl Server {
         self
     }
 
-    /// Sets how many bytes of responses all connections together may hold that their clients have not taken yet, and of heads of HTTP/2
-    /// requests that are in flight. Defaults to 128 MiB.
+    /// Sets how many bytes of responses the connections from one network may hold that their clients have not taken yet. Defaults to 64 MiB,
+    /// half of what all connections may hold: one client can't use up the memory of the others.
     ///
-    /// One frame of each connection and the heads of its first 16 requests are not counted: a client that reads is served even while others
-    /// use up this limit. See
+    /// A network is an IPv4 network of 24 bits, or an IPv6 network of 48 bits. The heads of its HTTP/2 requests may take a quarter of this
+    /// number in addition. Behind a proxy, all connections are from the network of the proxy, unless it sends the address of the client with
+    /// the [PROXY protocol](Listener::proxy_protocol): set it to [`max_buffered`](Server::max_buffered) there. Connections on a Unix socket
+    /// have no network.
+    pub fn max_buffered_per_network(mut self, bytes: usize) -> Self {
+        self.limits.max_buffered_per_network = bytes;
+        self
+    }
+
+    /// Sets how many bytes of responses all connections together may hold that their clients have not taken yet. Defaults to 128 MiB.
+    ///
+    /// The heads of HTTP/2 requests that are in flight may take a quarter of this number in addition. One frame of each connection and the
+    /// heads of its first 16 requests are not counted: a client that reads is served even while others use up this limit. See
     /// [`max_buffered_per_connection`](Server::max_buffered_per_connection) for the worst case.
     pub fn max_buffered(mut self, bytes: usize) -> Self {
         self.limits.max_buffered = bytes;
