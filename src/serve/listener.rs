@@ -154,6 +154,18 @@ impl Listener {
         }
     }
 
+    /// Makes the system check idle connections at this interval. Accepted sockets inherit that from the listener.
+    pub(super) fn keep_alive(&self, interval: Duration) {
+        #[cfg(unix)]
+        if let ListenerSocket::Tcp(listener) = &self.socket
+            && let Err(error) = keep_alive(listener, interval)
+        {
+            tracing::warn!(%error, "can't set TCP keepalive");
+        }
+        #[cfg(not(unix))]
+        let _ = interval;
+    }
+
     /// Returns the next connection. After an error that concerns more than one connection it pauses: while the process has no file descriptor
     /// left, the next call would fail as well.
     pub(super) async fn accept(&self) -> (Socket, Option<SocketAddr>) {
@@ -277,6 +289,20 @@ fn listen(addr: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
     socket.listen(backlog)
 }
 
+#[cfg(unix)]
+fn keep_alive(listener: &TcpListener, interval: Duration) -> rustix::io::Result<()> {
+    use rustix::net::sockopt;
+
+    sockopt::set_socket_keepalive(listener, !interval.is_zero())?;
+    if interval.is_zero() {
+        return Ok(());
+    }
+    // The system counts in seconds, at most 32,767 of them.
+    let interval = interval.clamp(Duration::from_secs(1), Duration::from_secs(32_767));
+    sockopt::set_tcp_keepidle(listener, interval)?;
+    sockopt::set_tcp_keepintvl(listener, interval)
+}
+
 /// Accepts until no connection is waiting.
 fn all_of<T, U>(
     mut accept: impl FnMut() -> io::Result<T>,
@@ -326,6 +352,29 @@ mod tests {
         assert_eq!(sockets.len(), 2);
         for socket in sockets {
             assert!(matches!(socket, Socket::Tcp(socket) if socket.nodelay().unwrap()));
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn accepted_sockets_are_checked_while_idle() {
+        use rustix::net::sockopt::{socket_keepalive, tcp_keepidle, tcp_keepintvl};
+
+        for (interval, expected) in [
+            (Duration::ZERO, None),
+            (Duration::from_millis(1), Some(1)),
+            (Duration::from_secs(60), Some(60)),
+            (Duration::MAX, Some(32_767)),
+        ] {
+            let listener = Listener::bind("127.0.0.1:0").await.unwrap();
+            listener.keep_alive(interval);
+            let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let (Socket::Tcp(socket), _) = listener.accept().await else { panic!() };
+            assert_eq!(socket_keepalive(&socket).unwrap(), expected.is_some());
+            if let Some(seconds) = expected {
+                assert_eq!(tcp_keepidle(&socket).unwrap(), Duration::from_secs(seconds));
+                assert_eq!(tcp_keepintvl(&socket).unwrap(), Duration::from_secs(seconds));
+            }
         }
     }
 

@@ -86,6 +86,7 @@ mod length;
 mod limits;
 mod listener;
 mod notify;
+mod open_files;
 mod peer;
 mod phase;
 mod proxy;

@@ -17,6 +17,7 @@ use super::error::ServeError;
 use super::limits::Limits;
 use super::listener::Listener;
 use super::notify::notify;
+use super::open_files;
 use super::phase::Phase;
 use super::servable::Servable;
 use super::signal::StopSignals;
@@ -111,10 +112,23 @@ impl Server {
         self
     }
 
+    /// Sets after how much time without data the system checks that a TCP client still exists, and again at this interval. Defaults to 60
+    /// seconds; zero turns it off.
+    ///
+    /// It ends connections whose clients have lost their network, such as those of WebSockets, which have no other time limit. It has no
+    /// effect outside of Unix, and none on connections that were accepted before the server runs.
+    pub fn tcp_keepalive(mut self, tcp_keepalive: Duration) -> Self {
+        self.limits.tcp_keepalive = tcp_keepalive;
+        self
+    }
+
     /// Sets how many connections are served at once. Defaults to 10,000.
     ///
     /// Further ones wait: one of each listener is accepted, the others stay in the queue of the system. The server logs at level `WARN` when
     /// connections begin to wait.
+    ///
+    /// On Unix, the server raises the number of files that the process may have open (the soft limit of `RLIMIT_NOFILE`), as far as this
+    /// setting needs it and the hard limit permits it.
     pub fn max_connections(mut self, max_connections: usize) -> Self {
         self.limits.max_connections = max_connections;
         self
@@ -274,6 +288,8 @@ impl Server {
     {
         let Self { listeners, limits } = self;
         let limits = limits.checked()?;
+        open_files::permit(limits.max_connections);
+        listeners.iter().for_each(|on| on.keep_alive(limits.tcp_keepalive));
         let (phase, watched) = watch::channel(Phase::Serving);
         let deadline = limits.drain_deadline;
         let delay = limits.drain_delay;

@@ -109,6 +109,21 @@ async fn a_server_without_file_descriptors_continues_when_some_are_free() {
     }
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn a_server_raises_its_limit_of_open_files() {
+    let (_program, addr) = program("ulimit -Sn 40").await;
+    let mut clients = Vec::new();
+    for _ in 0..60 {
+        let mut client = Raw(TcpStream::connect(addr).await.unwrap());
+        client.send(GET).await;
+        clients.push(client);
+    }
+    for client in &mut clients {
+        assert_eq!(body_of(&client.response().await), "hello");
+    }
+}
+
 #[tokio::test]
 async fn a_body_that_stops_is_an_error_for_the_handler() {
     let timeout = Duration::from_millis(100);
