@@ -88,6 +88,7 @@ mod listener;
 mod notify;
 mod open_files;
 mod peer;
+mod per_core;
 mod phase;
 mod proxy;
 mod request;

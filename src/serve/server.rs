@@ -15,9 +15,10 @@ use tokio::time::{sleep, timeout};
 use super::connection::SharedState;
 use super::error::ServeError;
 use super::limits::Limits;
-use super::listener::Listener;
+use super::listener::{Listener, Security};
 use super::notify::notify;
 use super::open_files;
+use super::per_core::Cores;
 use super::phase::Phase;
 use super::servable::Servable;
 use super::signal::StopSignals;
@@ -43,6 +44,7 @@ use super::signal::StopSignals;
 pub struct Server {
     listeners: Vec<Listener>,
     limits: Limits,
+    per_core: bool,
 }
 
 #[allow(
@@ -63,12 +65,40 @@ impl Server {
 
     /// Creates a server on a listener of this crate or of tokio.
     pub fn new(listener: impl Into<Listener>) -> Self {
-        Self { listeners: vec![listener.into()], limits: Limits::default() }
+        Self { listeners: vec![listener.into()], limits: Limits::default(), per_core: false }
     }
 
     /// Adds a further listener.
     pub fn listen(mut self, listener: impl Into<Listener>) -> Self {
         self.listeners.push(listener.into());
+        self
+    }
+
+    /// Serves on one thread for each core that the process may use, each with a runtime and a listening socket of its own (`SO_REUSEPORT`).
+    /// Defaults to off: all connections are accepted by one task of the runtime that calls [`serve`](Server::serve).
+    ///
+    /// One task that accepts all connections is the limit on machines with many cores and clients that reconnect often. With this, the
+    /// system distributes new connections, and a connection stays on its core: no data moves between cores. A handler that blocks its
+    /// thread delays only the connections of that core. All limits, certificates, the PROXY protocol and the drain apply to all cores
+    /// together.
+    ///
+    /// - A connection that has much to do can't use a second core. Prefer the default for few connections with much work each.
+    /// - The runtimes have one thread: `tokio::task::block_in_place` panics in them; `spawn_blocking` works. A task that a handler spawns ends
+    ///   when the server has stopped.
+    /// - Any program of the same user can listen on the address as well, if it sets `SO_REUSEPORT`.
+    /// - Only Linux distributes connections. On other systems, and for Unix sockets, the cores accept from one shared socket.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # async fn run(api: tower_chain::ChainService) -> Result<(), tower_chain::serve::ServeError> {
+    /// use tower_chain::Server;
+    ///
+    /// Server::bind("0.0.0.0:3000").await?.per_core().serve(api).await
+    /// # }
+    /// ```
+    pub fn per_core(mut self) -> Self {
+        self.per_core = true;
         self
     }
 
@@ -286,7 +316,7 @@ impl Server {
         S: Servable,
         A: Future<Output = ()>,
     {
-        let Self { listeners, limits } = self;
+        let Self { mut listeners, limits, per_core } = self;
         let limits = limits.checked()?;
         open_files::permit(limits.max_connections);
         listeners.iter().for_each(|on| on.keep_alive(limits.tcp_keepalive));
@@ -295,6 +325,12 @@ impl Server {
         let delay = limits.drain_delay;
         let permits = Arc::new(Semaphore::new(limits.max_connections.min(Semaphore::MAX_PERMITS)));
         let shared = SharedState::new(service, limits, watched);
+        let certificates: Vec<Security> = listeners.iter().map(|on| on.security.clone()).collect();
+        // Dropped at the end, or with the future: that ends the threads.
+        let cores = match per_core {
+            true => Some(Cores::start(&mut listeners, &shared, &permits)?),
+            false => None,
+        };
         notify("READY=1");
         let abort = {
             let stop = async {
@@ -306,8 +342,13 @@ impl Server {
                 abort
             };
             let serving = async {
-                let accepting = listeners.iter().map(|on| accept(on, &shared, &permits));
-                tokio::join!(join_all(accepting), watch_certificates(&listeners));
+                match cores {
+                    Some(_) => watch_certificates(&certificates).await,
+                    None => {
+                        let accepting = accept_all(&listeners, &shared, &permits);
+                        tokio::join!(accepting, watch_certificates(&certificates));
+                    }
+                }
                 std::future::pending::<Infallible>().await
             };
             tokio::select! {
@@ -318,12 +359,9 @@ impl Server {
         };
         notify("STOPPING=1");
         // Connections that the system has accepted are served. Later ones are refused, and can go to another server.
-        for on in listeners {
-            let security = on.security.clone();
-            for (socket, addr) in on.close() {
-                let (shared, permits) = (shared.clone(), permits.clone());
-                tokio::spawn(shared.queued(socket, addr, security.clone(), permits, None));
-            }
+        close(listeners, &shared, &permits);
+        if let Some(cores) = &cores {
+            cores.stop_accepting();
         }
         shared.draining.store(true, Ordering::Release);
         phase.send_replace(Phase::Draining);
@@ -342,12 +380,35 @@ impl Server {
 }
 
 /// Reloads the certificates of the listeners when their files change. Never returns.
-async fn watch_certificates(listeners: &[Listener]) {
+async fn watch_certificates(listeners: &[Security]) {
     #[cfg(feature = "tls")]
-    join_all(listeners.iter().filter_map(|on| on.security.tls.as_ref()).map(super::Tls::watch))
-        .await;
+    join_all(listeners.iter().filter_map(|on| on.tls.as_ref()).map(super::Tls::watch)).await;
     #[cfg(not(feature = "tls"))]
     let _ = listeners;
+}
+
+/// Accepts connections on all listeners. Never returns if there is one.
+pub(super) async fn accept_all<S: Servable>(
+    listeners: &[Listener],
+    shared: &SharedState<S>,
+    permits: &Arc<Semaphore>,
+) {
+    join_all(listeners.iter().map(|on| accept(on, shared, permits))).await;
+}
+
+/// Closes the listeners, and serves the connections that the system has accepted already.
+pub(super) fn close<S: Servable>(
+    listeners: Vec<Listener>,
+    shared: &SharedState<S>,
+    permits: &Arc<Semaphore>,
+) {
+    for on in listeners {
+        let security = on.security.clone();
+        for (socket, addr) in on.close() {
+            let (shared, permits) = (shared.clone(), permits.clone());
+            tokio::spawn(shared.queued(socket, addr, security.clone(), permits, None));
+        }
+    }
 }
 
 /// Accepts connections and serves each in a task of its own. Never returns.

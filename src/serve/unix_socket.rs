@@ -38,6 +38,17 @@ impl UnixSocket {
         &self.listener
     }
 
+    /// Further handles of the same socket, and this one, which must be dropped when they stop accepting.
+    pub(super) fn copies(
+        self,
+        count: usize,
+    ) -> io::Result<(Vec<std::os::unix::net::UnixListener>, Self)> {
+        let Self { bound, listener } = self;
+        let listener = listener.into_std()?;
+        let copies = (0..count).map(|_| listener.try_clone()).collect::<io::Result<_>>()?;
+        Ok((copies, Self { bound, listener: UnixListener::from_std(listener)? }))
+    }
+
     /// Removes the path. What connected before is still in the queue of the listener.
     pub(super) fn into_listener(self) -> UnixListener {
         let Self { bound, listener } = self;
