@@ -18,7 +18,7 @@ use tokio::runtime::Handle;
 use tokio::time::{Sleep, sleep, timeout};
 
 use super::activity::InFlight;
-use super::budget::{ConnectionBudget, Reservation};
+use super::budget::{Charge, ConnectionBudget, Room};
 use super::http_version::HttpVersion;
 use super::streams::BodyState;
 use crate::Body;
@@ -151,10 +151,12 @@ pub(super) struct CountedBody {
     piece: usize,
     /// The rest of the last frame of the body.
     rest: Bytes,
-    /// The memory that the rest has reserved.
-    reserved: Reservation,
-    /// Waits until the rest may be sent.
-    waiting: Option<Pin<Box<dyn Future<Output = Reservation> + Send>>>,
+    /// What that frame was charged.
+    charge: Charge,
+    /// Whether the body may be polled without a look at the budget: on HTTP/1 until its first frame.
+    is_free: bool,
+    /// Waits until the body may be polled for its next frame.
+    waiting: Option<Pin<Box<dyn Future<Output = Room> + Send>>>,
     /// The rest of the declared length, for a body whose own length is unknown.
     declared: Option<u64>,
     budget: Arc<ConnectionBudget>,
@@ -179,7 +181,8 @@ impl CountedBody {
             body,
             piece,
             rest: Bytes::new(),
-            reserved: Reservation::default(),
+            charge: Charge::default(),
+            is_free: version == HttpVersion::Http1,
             waiting: None,
             declared,
             budget,
@@ -206,6 +209,16 @@ impl CountedBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Piece>, axum_core::Error>>> {
         if self.rest.is_empty() {
+            let mut room = None;
+            if let Some(waiting) = &mut self.waiting {
+                room = Some(ready!(waiting.as_mut().poll(cx)));
+                self.waiting = None;
+            } else if !self.is_free && !self.budget.has_room_for_frame() {
+                let waiting = self.waiting.insert(Box::pin(self.budget.clone().frame()));
+                room = Some(ready!(waiting.as_mut().poll(cx)));
+                self.waiting = None;
+            }
+            // A body that is pending gives up what it has waited for.
             let data = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
                 None => return Poll::Ready(None),
                 Some(Err(error)) => return Poll::Ready(Some(Err(error))),
@@ -216,27 +229,20 @@ impl CountedBody {
                     }
                 },
             };
-            // A body of one frame, as most are, reserves nothing on HTTP/1: the connection has no other response in flight.
+            // A body of one frame, as most are, is charged nothing on HTTP/1: the connection has no other response in flight.
             if data.is_empty() || self.piece == usize::MAX && self.body.is_end_stream() {
                 return Poll::Ready(Some(Ok(Frame::data(Piece::uncounted(data)))));
             }
-            match self.budget.try_reserve(data.len()) {
-                Some(reserved) => self.reserved = reserved,
-                None => self.waiting = Some(Box::pin(self.budget.clone().reserve(data.len()))),
-            }
+            self.is_free = false;
+            self.charge = self.budget.charge(data.len(), room);
             self.rest = data;
-        }
-        if let Some(waiting) = &mut self.waiting {
-            self.reserved = ready!(waiting.as_mut().poll(cx));
-            self.waiting = None;
         }
         let length = self.piece.min(self.rest.len());
         let data = self.rest.split_to(length);
-        let reserved = match self.rest.is_empty() {
-            true => std::mem::take(&mut self.reserved),
-            false => self.reserved.split(length),
-        };
-        Poll::Ready(Some(Ok(Frame::data(Piece { data, _reserved: reserved }))))
+        // The memory of a frame is freed with its last piece.
+        let charge = self.rest.is_empty().then(|| std::mem::take(&mut self.charge));
+        let charge = charge.unwrap_or_default();
+        Poll::Ready(Some(Ok(Frame::data(Piece { data, _charge: charge }))))
     }
 }
 
@@ -309,13 +315,13 @@ impl HttpBody for CountedBody {
 /// A part of a response, on its way to the socket.
 pub(super) struct Piece {
     data: Bytes,
-    /// Freed once the piece has been written.
-    _reserved: Reservation,
+    /// What the frame was charged, with its last piece. It is refunded once that has been written.
+    _charge: Charge,
 }
 
 impl Piece {
     fn uncounted(data: Bytes) -> Self {
-        Self { data, _reserved: Reservation::default() }
+        Self { data, _charge: Charge::default() }
     }
 }
 

@@ -1,14 +1,19 @@
 //! How many bytes the server holds for requests in flight: their heads, and responses that clients have not taken yet.
 //!
-//! A client that doesn't read makes the server hold what was made for it. Streams and connections multiply that, so there are two budgets: one
-//! of each connection, and one of all connections together. A frame of a body reserves its length before it is passed to hyper, and each
-//! piece of it frees its part once hyper has written that piece to the socket. Reservations are granted in the order in which they are
-//! asked for, so a large body doesn't starve small ones. A head can't wait, as it is in memory already: without memory it is refused.
+//! A client that doesn't read makes the server hold what was made for it. Streams, connections and hosts multiply that, so there are three
+//! accounts for responses: of the connection, of the network of the client, and of all connections together. Heads have three accounts of
+//! their own, as they must not take the memory without which no response can be sent.
 //!
-//! One frame of each connection, and the heads of its first requests, need nothing of the common budget. Without this exception, a few clients
-//! that don't read would stop the server for all others.
+//! A frame of a body is charged when it exists, and is always sent: holding it back would free nothing. An account may therefore be
+//! overdrawn by one frame. While it has nothing left, no body is polled for its next frame and no handler starts. A frame is refunded once
+//! hyper has written the last of it to the socket, as its memory can't be freed in parts. A head is in memory already and can't wait: without memory it is refused.
+//!
+//! One frame of each connection, one of its handlers, and the heads of its first requests need nothing of the shared accounts. Without this
+//! exception, a few clients that don't read would stop the server for all others.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
@@ -17,129 +22,252 @@ use super::limits::Limits;
 /// The budget of all connections together.
 #[derive(Clone, Debug)]
 pub(super) struct TotalBudget {
-    free: Arc<Semaphore>,
-    per_connection: u32,
+    total: Arc<Shared>,
+    per_network: usize,
+    per_connection: usize,
+    /// The networks that have a connection.
+    networks: Arc<Mutex<HashMap<IpAddr, Weak<Shared>>>>,
 }
 
 impl TotalBudget {
     pub(super) fn new(limits: &Limits) -> Self {
-        let total = limits.max_buffered.min(Semaphore::MAX_PERMITS);
-        // A reservation of more than the total would never be granted.
-        let per_connection = limits.max_buffered_per_connection.min(total);
         Self {
-            free: Arc::new(Semaphore::new(total)),
-            per_connection: u32::try_from(per_connection).unwrap_or(u32::MAX),
+            total: Arc::new(Shared::new(limits.max_buffered)),
+            per_network: limits.max_buffered_per_network,
+            per_connection: limits.max_buffered_per_connection,
+            networks: Arc::default(),
         }
     }
 
-    pub(super) fn connection(&self) -> Arc<ConnectionBudget> {
+    /// The budget of a connection from this address. Without an address, as on a Unix socket, it has no share of a network.
+    pub(super) fn connection(&self, addr: Option<IpAddr>) -> Arc<ConnectionBudget> {
         Arc::new(ConnectionBudget {
-            limit: self.per_connection,
-            free: Arc::new(Semaphore::new(self.per_connection as usize)),
-            heads: Arc::new(Semaphore::new(self.per_connection as usize)),
-            total: self.free.clone(),
-            exempt: Arc::new(Semaphore::new(1)),
-            turn: Arc::new(Semaphore::new(1)),
+            account: Account::new(self.per_connection),
+            heads: permits(self.per_connection),
+            network: addr.map(|addr| self.network(network(addr))),
+            total: self.total.clone(),
+            exempt_frame: permits(1),
+            exempt_handler: permits(1),
+            turn: permits(1),
         })
+    }
+
+    fn network(&self, network: IpAddr) -> Arc<Shared> {
+        let mut networks = self.networks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(shared) = networks.get(&network).and_then(Weak::upgrade) {
+            return shared;
+        }
+        // At most half of the entries are of networks without connections.
+        if networks.len() == networks.capacity() {
+            networks.retain(|_, shared| shared.strong_count() > 0);
+            let used = networks.len();
+            networks.reserve(used + 1);
+        }
+        let shared = Arc::new(Shared::new(self.per_network));
+        networks.insert(network, Arc::downgrade(&shared));
+        shared
+    }
+}
+
+/// The accounts that connections share: those of one network, or of all of them.
+#[derive(Debug)]
+struct Shared {
+    account: Account,
+    heads: Arc<Semaphore>,
+}
+
+impl Shared {
+    fn new(bytes: usize) -> Self {
+        Self { account: Account::new(bytes), heads: permits((bytes / HEADS).max(1)) }
     }
 }
 
 /// The budget of one connection.
 #[derive(Debug)]
 pub(super) struct ConnectionBudget {
-    limit: u32,
-    free: Arc<Semaphore>,
-    /// For heads, which must not take the memory without which no response can be sent.
+    account: Account,
     heads: Arc<Semaphore>,
-    total: Arc<Semaphore>,
-    /// For the one frame that needs nothing of the total.
-    exempt: Arc<Semaphore>,
+    network: Option<Arc<Shared>>,
+    total: Arc<Shared>,
+    /// For the one frame that is not charged to the shared accounts.
+    exempt_frame: Arc<Semaphore>,
+    /// For the one handler that may start while the shared accounts have nothing left.
+    exempt_handler: Arc<Semaphore>,
     /// For the handler that waits to be started.
     turn: Arc<Semaphore>,
 }
 
 impl ConnectionBudget {
-    /// Reserves memory for a frame, if it is free. A frame larger than the budget reserves all of it.
-    pub(super) fn try_reserve(&self, bytes: usize) -> Option<Reservation> {
-        let bytes = self.clamp(bytes);
-        let connection = self.free.clone().try_acquire_many_owned(bytes).ok()?;
-        let mut reserved = Reservation { connection: Some(connection), ..Reservation::default() };
-        match self.exempt.clone().try_acquire_owned() {
-            Ok(exempt) => reserved.exempt = Some(exempt),
-            Err(_) => {
-                reserved.total = Some(self.total.clone().try_acquire_many_owned(bytes).ok()?);
-            }
+    /// Whether a body may be polled for its next frame. If not, [`frame`](ConnectionBudget::frame) waits for it.
+    pub(super) fn has_room_for_frame(&self) -> bool {
+        self.account.has_room()
+            && (self.exempt_frame.available_permits() > 0 || self.shared().all(Account::has_room))
+    }
+
+    /// Whether a handler may start. If not, [`handler`](ConnectionBudget::handler) waits for it.
+    pub(super) fn has_room_for_handler(&self) -> bool {
+        self.account.has_room() && self.shared().all(Account::has_room)
+    }
+
+    /// Waits until a body may be polled for its next frame.
+    pub(super) async fn frame(self: Arc<Self>) -> Room {
+        // The semaphores are never closed.
+        self.wait(&self.exempt_frame).await.unwrap_or_default()
+    }
+
+    /// Waits until a handler may start. The result is for the handler's response, and is to be dropped once that exists.
+    ///
+    /// Handlers wait here one behind the other, and only the first of them in the queue of the account. The bodies of responses that exist
+    /// are therefore sent before handlers make further ones.
+    pub(super) async fn handler(self: Arc<Self>) -> Room {
+        let turn = self.turn.acquire().await;
+        let room = self.wait(&self.exempt_handler).await.unwrap_or_default();
+        drop(turn);
+        room
+    }
+
+    /// Charges a frame. `room` is the result of [`frame`](ConnectionBudget::frame), if the body had to wait.
+    pub(super) fn charge(self: &Arc<Self>, bytes: usize, room: Option<Room>) -> Charge {
+        let exempt = match room.and_then(|room| room.exempt) {
+            None => self.exempt_frame.clone().try_acquire_owned().ok(),
+            exempt => exempt,
+        };
+        // A single frame must not stop the other streams of its connection.
+        let connection = bytes.min((self.account.limit / LARGEST_CHARGE).max(1));
+        self.account.charge(connection);
+        let is_shared = exempt.is_none();
+        if is_shared {
+            self.shared().for_each(|account| account.charge(bytes));
         }
-        Some(reserved)
+        Charge { budget: Some(self.clone()), bytes, connection, is_shared, _exempt: exempt }
     }
 
     /// Reserves memory for a head, if it is free.
-    pub(super) fn try_reserve_head(&self, bytes: usize) -> Option<Reservation> {
-        let bytes = self.clamp(bytes);
-        let connection = self.heads.clone().try_acquire_many_owned(bytes).ok()?;
-        let total = self.total.clone().try_acquire_many_owned(bytes).ok()?;
-        Some(Reservation { connection: Some(connection), total: Some(total), exempt: None })
+    pub(super) fn try_reserve_head(&self, bytes: usize) -> Option<HeadReservation> {
+        let bytes = u32::try_from(bytes).ok()?;
+        let reserve = |heads: &Arc<Semaphore>| heads.clone().try_acquire_many_owned(bytes).ok();
+        let network = match &self.network {
+            Some(network) => Some(reserve(&network.heads)?),
+            None => None,
+        };
+        let own = reserve(&self.heads)?;
+        Some(HeadReservation { _permits: (own, network, reserve(&self.total.heads)?) })
     }
 
-    /// Waits until memory for a frame is free.
-    pub(super) async fn reserve(self: Arc<Self>, bytes: usize) -> Reservation {
-        // The semaphores are never closed.
-        self.acquire(self.clamp(bytes)).await.unwrap_or_default()
+    fn shared(&self) -> impl Iterator<Item = &Account> {
+        self.network.iter().chain([&self.total]).map(|shared| &shared.account)
     }
 
-    /// Whether a handler may start. If not, [`turn`](ConnectionBudget::turn) waits for it.
-    pub(super) fn has_room(&self) -> bool {
-        self.free.available_permits() > 0 && self.total.available_permits() > 0
-    }
-
-    /// Waits until a handler may start. What this reserves is for the handler's response, and is to be dropped once that exists.
-    ///
-    /// Handlers wait here one behind the other, and only the first of them in the queue of the budget. Frames that exist already are therefore
-    /// sent before handlers make further ones.
-    pub(super) async fn turn(self: Arc<Self>) -> Reservation {
-        let turn = self.turn.acquire().await;
-        let reserved = self.clone().reserve(HANDLER).await;
-        drop(turn);
-        reserved
-    }
-
-    async fn acquire(&self, bytes: u32) -> Result<Reservation, AcquireError> {
-        let connection = Some(self.free.clone().acquire_many_owned(bytes).await?);
-        let (mut exempt, mut total) = (None, None);
+    async fn wait(&self, exempt: &Arc<Semaphore>) -> Result<Room, AcquireError> {
+        let mut room = Room { permits: vec![self.account.room().await?], exempt: None };
+        let shared = async {
+            let mut permits = Vec::new();
+            for account in self.shared() {
+                permits.push(account.room().await?);
+            }
+            Ok(permits)
+        };
         tokio::select! {
             biased;
-            acquired = self.exempt.clone().acquire_owned() => exempt = Some(acquired?),
-            acquired = self.total.clone().acquire_many_owned(bytes) => total = Some(acquired?),
+            acquired = exempt.clone().acquire_owned() => room.exempt = Some(acquired?),
+            acquired = shared => room.permits.extend(acquired?),
         }
-        Ok(Reservation { connection, total, exempt })
-    }
-
-    fn clamp(&self, bytes: usize) -> u32 {
-        u32::try_from(bytes).unwrap_or(u32::MAX).min(self.limit)
+        Ok(room)
     }
 }
 
-/// Memory that is reserved until this is dropped.
+/// A number of bytes, of which charges take some until they are refunded.
+#[derive(Debug)]
+struct Account {
+    limit: usize,
+    free: Arc<Semaphore>,
+    /// By how much the charges exceed the limit. Refunds reduce it first.
+    overdrawn: Mutex<usize>,
+}
+
+impl Account {
+    fn new(bytes: usize) -> Self {
+        let free = permits(bytes);
+        Self { limit: free.available_permits(), free, overdrawn: Mutex::new(0) }
+    }
+
+    fn has_room(&self) -> bool {
+        self.free.available_permits() > 0
+    }
+
+    /// Waits until some bytes are free. They are taken until the result is dropped, so that only a few of those that wait continue at once.
+    async fn room(&self) -> Result<OwnedSemaphorePermit, AcquireError> {
+        let bytes = self.limit.div_ceil(LARGEST_CHARGE).min(ROOM);
+        self.free.clone().acquire_many_owned(u32::try_from(bytes).unwrap_or(u32::MAX)).await
+    }
+
+    fn charge(&self, bytes: usize) {
+        let mut overdrawn = self.overdrawn.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = self.free.forget_permits(bytes);
+        *overdrawn += bytes - taken;
+    }
+
+    fn refund(&self, bytes: usize) {
+        let mut overdrawn = self.overdrawn.lock().unwrap_or_else(PoisonError::into_inner);
+        let repaid = bytes.min(*overdrawn);
+        *overdrawn -= repaid;
+        self.free.add_permits(bytes - repaid);
+    }
+}
+
+/// The permission to make a further frame or to start a handler.
 #[derive(Debug, Default)]
-pub(super) struct Reservation {
-    connection: Option<OwnedSemaphorePermit>,
-    total: Option<OwnedSemaphorePermit>,
+pub(super) struct Room {
+    permits: Vec<OwnedSemaphorePermit>,
     exempt: Option<OwnedSemaphorePermit>,
 }
 
-impl Reservation {
-    /// Takes the part of a piece out of this. The exemption stays with the rest.
-    pub(super) fn split(&mut self, bytes: usize) -> Self {
-        let part = |permit: &mut Option<OwnedSemaphorePermit>| {
-            let permit = permit.as_mut()?;
-            permit.split(bytes.min(permit.num_permits()))
-        };
-        Self { connection: part(&mut self.connection), total: part(&mut self.total), exempt: None }
+/// What a frame was charged. Dropping it refunds that.
+#[derive(Debug, Default)]
+pub(super) struct Charge {
+    budget: Option<Arc<ConnectionBudget>>,
+    bytes: usize,
+    /// The part that its connection was charged.
+    connection: usize,
+    /// Whether the shared accounts were charged.
+    is_shared: bool,
+    _exempt: Option<OwnedSemaphorePermit>,
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        let Some(budget) = &self.budget else { return };
+        budget.account.refund(self.connection);
+        if self.is_shared {
+            budget.shared().for_each(|account| account.refund(self.bytes));
+        }
     }
 }
 
-/// How much is reserved for the response of a handler that had to wait.
-const HANDLER: usize = 16 * 1024;
+/// Memory for a head, reserved until this is dropped.
+#[derive(Debug)]
+pub(super) struct HeadReservation {
+    _permits: (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>, OwnedSemaphorePermit),
+}
+
+fn permits(count: usize) -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(count.min(Semaphore::MAX_PERMITS)))
+}
+
+/// A site has usually a network of 24 bits of IPv4, or of 48 bits of IPv6 (RFC 6177).
+fn network(addr: IpAddr) -> IpAddr {
+    match addr.to_canonical() {
+        IpAddr::V4(addr) => Ipv4Addr::from_bits(addr.to_bits() & !0xff).into(),
+        IpAddr::V6(addr) => Ipv6Addr::from_bits(addr.to_bits() & !0 << 80).into(),
+    }
+}
+
+/// How many bytes a frame or a handler that had to wait takes at first.
+const ROOM: usize = 16 * 1024;
+/// A frame is charged at most this fraction of the account of its connection.
+const LARGEST_CHARGE: usize = 4;
+/// The fraction of a shared account that is added to it for heads.
+const HEADS: usize = 4;
 
 #[cfg(test)]
 mod tests {
@@ -150,109 +278,173 @@ mod tests {
     fn budget(per_connection: usize, total: usize) -> TotalBudget {
         TotalBudget::new(&Limits {
             max_buffered_per_connection: per_connection,
+            max_buffered_per_network: total,
             max_buffered: total,
             ..Limits::default()
         })
     }
 
+    fn now<T>(future: impl Future<Output = T>) -> Option<T> {
+        future.now_or_never()
+    }
+
     #[test]
-    fn a_connection_holds_at_most_its_budget() {
-        let connection = budget(100, 1000).connection();
-        let first = connection.try_reserve(60).unwrap();
-        assert!(connection.try_reserve(60).is_none());
-        assert!(connection.has_room());
-        let second = connection.try_reserve(40).unwrap();
-        assert!(!connection.has_room());
-        drop(first);
-        assert!(connection.try_reserve(60).is_some());
-        drop(second);
-        // A frame that is larger than the budget has it for itself.
-        let large = connection.try_reserve(usize::MAX).unwrap();
-        assert!(connection.try_reserve(1).is_none());
-        drop(large);
-        assert!(connection.try_reserve(1).is_some());
+    fn a_connection_holds_its_budget_and_at_most_one_frame_more() {
+        let connection = budget(100, 1000).connection(None);
+        let frames: Vec<_> = std::iter::from_fn(|| {
+            connection.has_room_for_frame().then(|| connection.charge(15, None))
+        })
+        .collect();
+        assert_eq!(frames.len(), 7);
+        assert!(now(connection.clone().frame()).is_none());
+        assert!(now(connection.clone().handler()).is_none());
+        let mut frames = frames.into_iter();
+        // The first refund pays for the excess.
+        drop(frames.next());
+        assert!(connection.has_room_for_frame());
+        drop(frames);
+        assert_eq!(connection.account.free.available_permits(), 100);
+    }
+
+    #[test]
+    fn a_frame_that_is_larger_than_the_budget_leaves_some_for_the_other_streams() {
+        for length in [100, 101, 1000, usize::MAX >> 4] {
+            let connection = budget(100, 1000).connection(None);
+            let frame = connection.charge(length, None);
+            assert_eq!(connection.account.free.available_permits(), 75, "{length}");
+            assert!(connection.has_room_for_frame() && now(connection.clone().frame()).is_some());
+            drop(frame);
+            assert_eq!(connection.account.free.available_permits(), 100, "{length}");
+        }
     }
 
     #[test]
     fn all_connections_hold_the_total_and_one_frame_each() {
-        let total = budget(100, 150);
-        let connections: Vec<_> = (0..10).map(|_| total.connection()).collect();
+        let total = budget(1000, 150);
+        let connections: Vec<_> = (0..10).map(|_| total.connection(None)).collect();
         let mut held = Vec::new();
         for connection in &connections {
-            held.extend(std::iter::from_fn(|| connection.try_reserve(10)));
+            held.extend(std::iter::from_fn(|| {
+                connection.has_room_for_frame().then(|| connection.charge(10, None))
+            }));
         }
         // The exempt frame of each, and 15 frames of the total.
         assert_eq!(held.len(), 10 + 15);
         drop(held);
-        assert_eq!(total.free.available_permits(), 150);
+        assert_eq!(total.total.account.free.available_permits(), 150);
+    }
+
+    #[test]
+    fn one_network_leaves_memory_for_the_others() {
+        for (one, same, other) in [
+            ("192.0.2.1", "192.0.2.255", "192.0.3.1"),
+            ("192.0.2.1", "::ffff:192.0.2.7", "2001:db8::1"),
+            ("2001:db8:1::1", "2001:db8:1:ffff::1", "2001:db8:2::1"),
+        ] {
+            let total = TotalBudget::new(&Limits {
+                max_buffered_per_connection: 1000,
+                max_buffered_per_network: 400,
+                max_buffered: 800,
+                ..Limits::default()
+            });
+            let connect = |addr: &str| total.connection(Some(addr.parse().unwrap()));
+            let (one, same, other) = (connect(one), connect(same), connect(other));
+            let (exempt, frames) = (one.charge(1, None), one.charge(500, None));
+            let _exempt = [same.charge(1, None), other.charge(1, None)];
+            assert!(!same.has_room_for_frame() && !same.has_room_for_handler());
+            assert!(other.has_room_for_frame() && other.has_room_for_handler());
+            let heads = one.try_reserve_head(100).unwrap();
+            assert!(same.try_reserve_head(1).is_none());
+            assert!(other.try_reserve_head(100).is_some());
+            drop((exempt, frames, heads));
+            assert!(same.has_room_for_frame() && same.try_reserve_head(100).is_some());
+        }
+    }
+
+    #[test]
+    fn a_network_without_connections_has_no_share() {
+        let total = budget(100, 100);
+        let address = |number: u32| IpAddr::from(Ipv4Addr::from_bits(number << 8));
+        let open: Vec<_> = (0..10).map(|number| total.connection(Some(address(number)))).collect();
+        for number in 10..10_000 {
+            total.connection(Some(address(number)));
+        }
+        assert!(total.networks.lock().unwrap().len() < 100);
+        // The connections that are open still share one account.
+        let again = total.connection(Some(address(3)));
+        let network = again.network.as_ref().unwrap();
+        assert!(open.iter().any(|open| Arc::ptr_eq(open.network.as_ref().unwrap(), network)));
     }
 
     #[tokio::test]
-    async fn a_waiting_frame_takes_whichever_is_free_first() {
+    async fn a_waiting_body_takes_whichever_is_free_first() {
         let total = budget(100, 100);
-        let (one, other) = (total.connection(), total.connection());
-        let (exempt, all) = (other.try_reserve(10).unwrap(), other.try_reserve(90).unwrap());
-        let (own, more) = (one.try_reserve(10).unwrap(), one.try_reserve(10).unwrap());
-        assert!(one.try_reserve(10).is_none());
-        let mut by_exemption = Box::pin(one.clone().reserve(10));
+        let (one, other) = (total.connection(None), total.connection(None));
+        let held = (other.charge(10, None), other.charge(100, None));
+        let (own, more) = (one.charge(10, None), one.charge(10, None));
+        assert!(!one.has_room_for_frame());
+        let mut by_exemption = Box::pin(one.clone().frame());
         assert!(by_exemption.as_mut().now_or_never().is_none());
         drop(own);
-        let by_exemption = by_exemption.await;
-        let mut by_total = Box::pin(one.clone().reserve(10));
+        let room = by_exemption.await;
+        let exempt = one.charge(10, Some(room));
+        assert!(!exempt.is_shared);
+        let mut by_total = Box::pin(one.clone().frame());
         assert!(by_total.as_mut().now_or_never().is_none());
-        drop((exempt, all, more));
+        drop((held, more));
         by_total.await;
-        drop(by_exemption);
+        drop(exempt);
     }
 
     #[test]
-    fn heads_leave_memory_for_responses() {
+    fn heads_take_no_memory_of_responses() {
         let total = budget(100, 1000);
-        let connection = total.connection();
+        let connection = total.connection(None);
         let head = connection.try_reserve_head(60);
         assert!(head.is_some() && connection.try_reserve_head(60).is_none());
-        assert!(connection.try_reserve(100).is_some());
+        assert_eq!(connection.account.free.available_permits(), 100);
         drop(head);
         assert!(connection.try_reserve_head(60).is_some());
-        let all: Vec<_> = (0..20).map(|_| total.connection().try_reserve_head(100)).collect();
-        assert_eq!(all.iter().flatten().count(), 10);
-    }
-
-    #[test]
-    fn a_piece_frees_its_part() {
-        let total = budget(100, 100);
-        let connection = total.connection();
-        let _exempt = connection.try_reserve(10).unwrap();
-        let mut frame = connection.try_reserve(90).unwrap();
-        assert_eq!(total.free.available_permits(), 10);
-        let piece = frame.split(50);
-        drop(frame);
-        assert_eq!(total.free.available_permits(), 50);
-        drop(piece);
-        assert_eq!(total.free.available_permits(), 100);
-        // A frame that is larger than the budget has reserved less than its length.
-        let mut frame = connection.try_reserve(1000).unwrap_or_default();
-        drop(frame.split(1000));
-        drop(frame.split(1000));
+        let all: Vec<_> = (0..20).map(|_| total.connection(None).try_reserve_head(100)).collect();
+        assert_eq!(all.iter().flatten().count(), 1000 / HEADS / 100);
+        assert_eq!(total.total.account.free.available_permits(), 1000);
+        assert!(total.connection(None).has_room_for_handler());
     }
 
     #[tokio::test]
-    async fn handlers_wait_for_frames_that_exist() {
-        let connection = budget(20_000, 1_000_000).connection();
-        let held = connection.try_reserve(20_000).unwrap();
-        let mut handlers: Vec<_> = (0..2).map(|_| Box::pin(connection.clone().turn())).collect();
+    async fn handlers_wait_for_bodies_that_exist() {
+        let connection = budget(64 * 1024, 1_000_000).connection(None);
+        let held: Vec<_> = (0..4).map(|_| connection.charge(16 * 1024, None)).collect();
+        let mut handlers: Vec<_> = (0..2).map(|_| Box::pin(connection.clone().handler())).collect();
         for handler in &mut handlers {
             assert!(handler.as_mut().now_or_never().is_none());
         }
-        let mut frame = Box::pin(connection.clone().reserve(20_000));
-        assert!(frame.as_mut().now_or_never().is_none());
+        let mut bodies: Vec<_> = (0..4).map(|_| Box::pin(connection.clone().frame())).collect();
+        for body in &mut bodies {
+            assert!(body.as_mut().now_or_never().is_none());
+        }
         drop(held);
         let [first, second] = &mut *handlers else { panic!() };
         let started = first.as_mut().now_or_never();
         assert!(started.is_some());
         drop(started);
-        // The second handler was behind the first one, the frame is in the queue before it.
+        // The second handler was behind the first one, the bodies are in the queue before it.
         assert!(second.as_mut().now_or_never().is_none());
-        assert!(frame.as_mut().now_or_never().is_some());
+        for body in bodies {
+            assert!(body.now_or_never().is_some());
+        }
+    }
+
+    #[test]
+    fn a_running_handler_does_not_stop_the_frames_of_its_connection() {
+        let total = budget(1000, 100);
+        let _full = [total.connection(None), total.connection(None)]
+            .map(|other| (other.charge(1, None), other.charge(100, None)));
+        let connection = total.connection(None);
+        assert!(!connection.has_room_for_handler());
+        let _running = now(connection.clone().handler()).unwrap();
+        assert!(connection.has_room_for_frame());
+        let frame = connection.charge(10, None);
+        assert!(!frame.is_shared);
     }
 }

@@ -117,12 +117,13 @@ impl<S: Servable> SharedState<S> {
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let Self { service, limits, budget, http1, draining, phase, .. } = self;
+        let budget = budget.connection(peer.addr.map(|addr| addr.ip()));
         let requests = Requests {
             service,
             peer,
             activity: activity.clone(),
             draining,
-            budget: budget.connection(),
+            budget,
             limits: limits.clone(),
         };
         let io = TokioIo::new(Clear { io, activity: activity.clone(), version });

@@ -16,6 +16,8 @@ pub enum ServeError {
     },
     /// The process can't listen for signals.
     Signal(std::io::Error),
+    /// A thread or a socket for one of the cores can't be created (see [`Server::per_core`](super::Server::per_core)).
+    Core(std::io::Error),
     /// The limit with this name is zero: no request could be served.
     Limit(&'static str),
 }
@@ -45,6 +47,7 @@ impl fmt::Display for ServeError {
                 write!(f, "can't listen on {addr}: {source}; {remedy}")
             }
             Self::Signal(source) => write!(f, "can't listen for signals: {source}"),
+            Self::Core(source) => write!(f, "can't start a thread for each core: {source}"),
             Self::Limit(name) => {
                 write!(f, "`{name}` is zero: no request could be served; make it larger")
             }
@@ -55,7 +58,7 @@ impl fmt::Display for ServeError {
 impl std::error::Error for ServeError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Bind { source, .. } | Self::Signal(source) => Some(source),
+            Self::Bind { source, .. } | Self::Signal(source) | Self::Core(source) => Some(source),
             Self::Limit(_) => None,
         }
     }

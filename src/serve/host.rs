@@ -36,6 +36,13 @@ pub(super) fn check(head: &mut Parts) -> Result<(), &'static str> {
                 false => Err("The request has a `Host` other than its `:authority`"),
             }
         }
+        // RFC 9112, 3.2: the target in authority form is the host as well.
+        (_, Some(field), Some(target)) if head.method == Method::CONNECT => {
+            match field.is_same(&target, None) {
+                true => Ok(()),
+                false => Err("The request has a `Host` other than its target"),
+            }
+        }
         (Version::HTTP_10 | Version::HTTP_11, _, Some(_)) if head.method != Method::CONNECT => {
             if let Some(authority) = head.uri.authority()
                 && let Ok(host) = HeaderValue::from_str(authority.as_str())

@@ -11,6 +11,7 @@ pub(super) struct Limits {
     pub(super) idle_timeout: Duration,
     pub(super) body_read_timeout: Duration,
     pub(super) write_timeout: Duration,
+    pub(super) tcp_keepalive: Duration,
     pub(super) drain_delay: Duration,
     pub(super) drain_grace: Duration,
     pub(super) drain_deadline: Duration,
@@ -19,6 +20,7 @@ pub(super) struct Limits {
     pub(super) max_header_size: usize,
     pub(super) max_concurrent_streams: u32,
     pub(super) max_buffered_per_connection: usize,
+    pub(super) max_buffered_per_network: usize,
     pub(super) max_buffered: usize,
     pub(super) unread_body: u64,
     pub(super) ping_interval: Duration,
@@ -56,6 +58,9 @@ impl Limits {
         if self.max_buffered_per_connection == 0 {
             return Err(ServeError::Limit("max_buffered_per_connection"));
         }
+        if self.max_buffered_per_network == 0 {
+            return Err(ServeError::Limit("max_buffered_per_network"));
+        }
         if self.max_buffered == 0 {
             return Err(ServeError::Limit("max_buffered"));
         }
@@ -70,6 +75,7 @@ impl Default for Limits {
             idle_timeout: Duration::from_secs(75),
             body_read_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(30),
+            tcp_keepalive: Duration::from_secs(60),
             drain_delay: Duration::ZERO,
             drain_grace: Duration::from_millis(250),
             drain_deadline: Duration::from_secs(30),
@@ -78,6 +84,7 @@ impl Default for Limits {
             max_header_size: 16 * 1024,
             max_concurrent_streams: 200,
             max_buffered_per_connection: 1024 * 1024,
+            max_buffered_per_network: 64 * 1024 * 1024,
             max_buffered: 128 * 1024 * 1024,
             unread_body: 4 * 1024 * 1024,
             ping_interval: Duration::from_secs(20),

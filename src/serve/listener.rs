@@ -36,6 +36,7 @@ use super::unix_socket::UnixSocket;
 /// ```
 pub struct Listener {
     socket: ListenerSocket,
+    backlog: u32,
     pub(super) security: Security,
 }
 
@@ -80,7 +81,7 @@ impl Listener {
         let mut last = ServeError::bind(None, io::ErrorKind::AddrNotAvailable.into());
         for addr in addrs {
             match listen(addr, backlog) {
-                Ok(listener) => return Ok(listener.into()),
+                Ok(listener) => return Ok(Self { backlog, ..listener.into() }),
                 Err(source) => last = ServeError::bind(Some(addr.to_string()), source),
             }
         }
@@ -106,7 +107,7 @@ impl Listener {
         let path = path.as_ref();
         let socket = UnixSocket::bind(path)
             .map_err(|source| ServeError::bind(Some(path.display().to_string()), source))?;
-        Ok(Self { socket: ListenerSocket::Unix(socket), security: Security::default() })
+        Ok(ListenerSocket::Unix(socket).into())
     }
 
     /// Expects TLS on every connection. Defaults to off.
@@ -152,6 +153,48 @@ impl Listener {
                 Err(io::Error::new(io::ErrorKind::Unsupported, "a Unix socket has no such address"))
             }
         }
+    }
+
+    /// Copies for several runtimes, and what has to live as long as they accept. Accepted connections are distributed by the system where
+    /// it can; elsewhere all copies accept from one socket.
+    pub(super) fn copies(
+        self,
+        count: usize,
+        keep_alive: Duration,
+    ) -> io::Result<(Vec<StdListener>, Option<Self>)> {
+        let Self { socket, backlog, security } = self;
+        let (sockets, rest) = match socket {
+            ListenerSocket::Tcp(listener) => {
+                let mut copies = copies_of(&listener, count - 1, backlog);
+                let first = listener.into_std()?;
+                while copies.len() < count - 1 {
+                    copies.push(first.try_clone()?);
+                }
+                copies.push(first);
+                (copies.into_iter().map(StdSocket::Tcp).collect(), None)
+            }
+            #[cfg(unix)]
+            ListenerSocket::Unix(socket) => {
+                let (copies, rest) = socket.copies(count)?;
+                let rest = ListenerSocket::Unix(rest).into();
+                (copies.into_iter().map(StdSocket::Unix).collect(), Some(rest))
+            }
+        };
+        let sockets: Vec<StdSocket> = sockets;
+        let with = |socket| StdListener { socket, security: security.clone(), keep_alive };
+        Ok((sockets.into_iter().map(with).collect(), rest))
+    }
+
+    /// Makes the system check idle connections at this interval. Accepted sockets inherit that from the listener.
+    pub(super) fn keep_alive(&self, interval: Duration) {
+        #[cfg(unix)]
+        if let ListenerSocket::Tcp(listener) = &self.socket
+            && let Err(error) = keep_alive(listener, interval)
+        {
+            tracing::warn!(%error, "can't set TCP keepalive");
+        }
+        #[cfg(not(unix))]
+        let _ = interval;
     }
 
     /// Returns the next connection. After an error that concerns more than one connection it pauses: while the process has no file descriptor
@@ -221,16 +264,22 @@ impl Listener {
     }
 }
 
+impl From<ListenerSocket> for Listener {
+    fn from(socket: ListenerSocket) -> Self {
+        Self { socket, backlog: BACKLOG, security: Security::default() }
+    }
+}
+
 impl From<TcpListener> for Listener {
     fn from(listener: TcpListener) -> Self {
-        Self { socket: ListenerSocket::Tcp(listener), security: Security::default() }
+        ListenerSocket::Tcp(listener).into()
     }
 }
 
 #[cfg(unix)]
 impl From<UnixListener> for Listener {
     fn from(listener: UnixListener) -> Self {
-        Self { socket: ListenerSocket::Unix(listener.into()), security: Security::default() }
+        ListenerSocket::Unix(listener.into()).into()
     }
 }
 
@@ -255,6 +304,34 @@ impl TryFrom<std::os::unix::net::UnixListener> for Listener {
     }
 }
 
+/// A listener that belongs to no runtime yet.
+pub(super) struct StdListener {
+    socket: StdSocket,
+    security: Security,
+    keep_alive: Duration,
+}
+
+enum StdSocket {
+    Tcp(std::net::TcpListener),
+    #[cfg(unix)]
+    Unix(std::os::unix::net::UnixListener),
+}
+
+impl TryFrom<StdListener> for Listener {
+    type Error = io::Error;
+
+    fn try_from(listener: StdListener) -> io::Result<Self> {
+        let StdListener { socket, security, keep_alive } = listener;
+        let this: Self = match socket {
+            StdSocket::Tcp(socket) => socket.try_into()?,
+            #[cfg(unix)]
+            StdSocket::Unix(socket) => socket.try_into()?,
+        };
+        this.keep_alive(keep_alive);
+        Ok(Self { security, ..this })
+    }
+}
+
 impl fmt::Debug for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = f.debug_struct("Listener");
@@ -275,6 +352,45 @@ fn listen(addr: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
     socket.set_reuseaddr(true)?;
     socket.bind(addr)?;
     socket.listen(backlog)
+}
+
+/// Further sockets on the address of a listener, among which the system distributes connections. Fewer than `count` if it can't.
+#[cfg(target_os = "linux")]
+fn copies_of(listener: &TcpListener, count: usize, backlog: u32) -> Vec<std::net::TcpListener> {
+    let copy = || {
+        let addr = listener.local_addr()?;
+        // The system adds the first socket to the group of the others when they are bound.
+        rustix::net::sockopt::set_socket_reuseport(listener, true)?;
+        let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.set_reuseaddr(true)?;
+        socket.set_reuseport(true)?;
+        socket.bind(addr)?;
+        socket.listen(backlog)?.into_std()
+    };
+    let copies: io::Result<Vec<_>> = (0..count).map(|_| copy()).collect();
+    copies.unwrap_or_else(|error: io::Error| {
+        tracing::info!(%error, "the cores accept from one socket");
+        Vec::new()
+    })
+}
+
+#[cfg(not(target_os = "linux"))]
+fn copies_of(_: &TcpListener, _: usize, _: u32) -> Vec<std::net::TcpListener> {
+    Vec::new()
+}
+
+#[cfg(unix)]
+fn keep_alive(listener: &TcpListener, interval: Duration) -> rustix::io::Result<()> {
+    use rustix::net::sockopt;
+
+    sockopt::set_socket_keepalive(listener, !interval.is_zero())?;
+    if interval.is_zero() {
+        return Ok(());
+    }
+    // The system counts in seconds, at most 32,767 of them.
+    let interval = interval.clamp(Duration::from_secs(1), Duration::from_secs(32_767));
+    sockopt::set_tcp_keepidle(listener, interval)?;
+    sockopt::set_tcp_keepintvl(listener, interval)
 }
 
 /// Accepts until no connection is waiting.
@@ -326,6 +442,29 @@ mod tests {
         assert_eq!(sockets.len(), 2);
         for socket in sockets {
             assert!(matches!(socket, Socket::Tcp(socket) if socket.nodelay().unwrap()));
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn accepted_sockets_are_checked_while_idle() {
+        use rustix::net::sockopt::{socket_keepalive, tcp_keepidle, tcp_keepintvl};
+
+        for (interval, expected) in [
+            (Duration::ZERO, None),
+            (Duration::from_millis(1), Some(1)),
+            (Duration::from_secs(60), Some(60)),
+            (Duration::MAX, Some(32_767)),
+        ] {
+            let listener = Listener::bind("127.0.0.1:0").await.unwrap();
+            listener.keep_alive(interval);
+            let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let (Socket::Tcp(socket), _) = listener.accept().await else { panic!() };
+            assert_eq!(socket_keepalive(&socket).unwrap(), expected.is_some());
+            if let Some(seconds) = expected {
+                assert_eq!(tcp_keepidle(&socket).unwrap(), Duration::from_secs(seconds));
+                assert_eq!(tcp_keepintvl(&socket).unwrap(), Duration::from_secs(seconds));
+            }
         }
     }
 

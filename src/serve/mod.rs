@@ -47,7 +47,7 @@
 //! | a head that is not valid HTTP | 400, empty; the connection ends |
 //! | a head larger than [`Server::max_header_size`] | 431, empty; the connection ends |
 //! | more than 100 header fields; on HTTP/2 cookies don't count | 431; on HTTP/1 it is empty and the connection ends, on HTTP/2 it is `application/problem+json` |
-//! | heads of HTTP/2 requests in flight that exceed [`Server::max_buffered_per_connection`] | 503 `application/problem+json` |
+//! | heads of HTTP/2 requests in flight that exceed [`Server::max_buffered_per_connection`], or a quarter of [`Server::max_buffered_per_network`] or [`Server::max_buffered`] | 503 `application/problem+json` |
 //! | a head that takes longer than [`Server::header_read_timeout`] | the connection ends |
 //! | more connections of one client than [`Server::max_connections_per_client`] | the connection ends |
 //! | no request for [`Server::idle_timeout`] | the connection ends |
@@ -86,7 +86,9 @@ mod length;
 mod limits;
 mod listener;
 mod notify;
+mod open_files;
 mod peer;
+mod per_core;
 mod phase;
 mod proxy;
 mod request;

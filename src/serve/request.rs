@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use axum_core::response::IntoResponse;
 use http::header::{CONNECTION, COOKIE, EXPECT};
@@ -15,12 +16,13 @@ use http::{HeaderValue, Method, StatusCode, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
+use tokio::time::{Sleep, sleep};
 use tower::ServiceExt;
 use tower::util::Oneshot;
 
 use super::activity::{Activity, InFlight};
 use super::body::{CountedBody, RequestBody, UnreadBody};
-use super::budget::{ConnectionBudget, Reservation};
+use super::budget::{ConnectionBudget, HeadReservation, Room};
 use super::host;
 use super::http_version::HttpVersion;
 use super::length::ContentLength;
@@ -88,7 +90,7 @@ impl<S: Servable> hyper::service::Service<http::Request<Incoming>> for Requests<
 
 impl<S> Requests<S> {
     /// Checks a head. Reserves memory for it if many requests are in flight. The error is the response to a request that is refused.
-    fn admit(&self, head: &mut Parts) -> Result<Option<Reservation>, Error> {
+    fn admit(&self, head: &mut Parts) -> Result<Option<HeadReservation>, Error> {
         if let Err(detail) = host::check(head) {
             return Err(Error::new(StatusCode::BAD_REQUEST, detail));
         }
@@ -152,21 +154,31 @@ impl<S: Servable> ResponseSource<S> {
 enum HandlerStart {
     Now,
     Check,
-    Waiting(Pin<Box<dyn Future<Output = Reservation> + Send>>),
-    Waited { _reserved: Reservation },
+    Waiting(Pin<Box<dyn Future<Output = Room> + Send>>),
+    /// It has memory for its response, until it takes longer than most do.
+    Waited {
+        _room: Room,
+        until: Pin<Box<Sleep>>,
+    },
 }
 
 impl HandlerStart {
     /// Is ready when the handler may start.
     fn poll(&mut self, cx: &mut Context<'_>, budget: &Arc<ConnectionBudget>) -> Poll<()> {
         if matches!(self, Self::Check) {
-            *self = match budget.has_room() {
+            *self = match budget.has_room_for_handler() {
                 true => Self::Now,
-                false => Self::Waiting(Box::pin(budget.clone().turn())),
+                false => Self::Waiting(Box::pin(budget.clone().handler())),
             };
         }
         if let Self::Waiting(turn) = self {
-            *self = Self::Waited { _reserved: ready!(turn.as_mut().poll(cx)) };
+            let room = ready!(turn.as_mut().poll(cx));
+            *self = Self::Waited { _room: room, until: Box::pin(sleep(HANDLER)) };
+        }
+        if let Self::Waited { until, .. } = self
+            && until.as_mut().poll(cx).is_ready()
+        {
+            *self = Self::Now;
         }
         Poll::Ready(())
     }
@@ -179,7 +191,7 @@ pin_project! {
         answer: ResponseSource<S>,
         start: HandlerStart,
         // The memory of the request's head.
-        head: Option<Reservation>,
+        head: Option<HeadReservation>,
         budget: Arc<ConnectionBudget>,
         in_flight: Option<InFlight>,
         method: Method,
@@ -236,5 +248,7 @@ impl<S: Servable> Future for ServedRequest<S> {
 const MAX_FIELDS: usize = 100;
 /// How many requests of an HTTP/2 connection may be in flight before their heads are counted.
 const UNCOUNTED_HEADS: u32 = 16;
+/// How long a handler that had to wait has memory for its response. Handlers that wait for an event would stop the others otherwise.
+const HANDLER: Duration = Duration::from_secs(1);
 /// How many bytes a header field takes in memory in addition to its name and value.
 const FIELD: usize = 96;

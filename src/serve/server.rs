@@ -15,8 +15,10 @@ use tokio::time::{sleep, timeout};
 use super::connection::SharedState;
 use super::error::ServeError;
 use super::limits::Limits;
-use super::listener::Listener;
+use super::listener::{Listener, Security};
 use super::notify::notify;
+use super::open_files;
+use super::per_core::Cores;
 use super::phase::Phase;
 use super::servable::Servable;
 use super::signal::StopSignals;
@@ -42,6 +44,7 @@ use super::signal::StopSignals;
 pub struct Server {
     listeners: Vec<Listener>,
     limits: Limits,
+    per_core: bool,
 }
 
 #[allow(
@@ -62,12 +65,40 @@ impl Server {
 
     /// Creates a server on a listener of this crate or of tokio.
     pub fn new(listener: impl Into<Listener>) -> Self {
-        Self { listeners: vec![listener.into()], limits: Limits::default() }
+        Self { listeners: vec![listener.into()], limits: Limits::default(), per_core: false }
     }
 
     /// Adds a further listener.
     pub fn listen(mut self, listener: impl Into<Listener>) -> Self {
         self.listeners.push(listener.into());
+        self
+    }
+
+    /// Serves on one thread for each core that the process may use, each with a runtime and a listening socket of its own (`SO_REUSEPORT`).
+    /// Defaults to off: all connections are accepted by one task of the runtime that calls [`serve`](Server::serve).
+    ///
+    /// One task that accepts all connections is the limit on machines with many cores and clients that reconnect often. With this, the
+    /// system distributes new connections, and a connection stays on its core: no data moves between cores. A handler that blocks its
+    /// thread delays only the connections of that core. All limits, certificates, the PROXY protocol and the drain apply to all cores
+    /// together.
+    ///
+    /// - A connection that has much to do can't use a second core. Prefer the default for few connections with much work each.
+    /// - The runtimes have one thread: `tokio::task::block_in_place` panics in them; `spawn_blocking` works. A task that a handler spawns ends
+    ///   when the server has stopped.
+    /// - Any program of the same user can listen on the address as well, if it sets `SO_REUSEPORT`.
+    /// - Only Linux distributes connections. On other systems, and for Unix sockets, the cores accept from one shared socket.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # async fn run(api: tower_chain::ChainService) -> Result<(), tower_chain::serve::ServeError> {
+    /// use tower_chain::Server;
+    ///
+    /// Server::bind("0.0.0.0:3000").await?.per_core().serve(api).await
+    /// # }
+    /// ```
+    pub fn per_core(mut self) -> Self {
+        self.per_core = true;
         self
     }
 
@@ -111,10 +142,23 @@ impl Server {
         self
     }
 
+    /// Sets after how much time without data the system checks that a TCP client still exists, and again at this interval. Defaults to 60
+    /// seconds; zero turns it off.
+    ///
+    /// It ends connections whose clients have lost their network, such as those of WebSockets, which have no other time limit. It has no
+    /// effect outside of Unix, and none on connections that were accepted before the server runs.
+    pub fn tcp_keepalive(mut self, tcp_keepalive: Duration) -> Self {
+        self.limits.tcp_keepalive = tcp_keepalive;
+        self
+    }
+
     /// Sets how many connections are served at once. Defaults to 10,000.
     ///
     /// Further ones wait: one of each listener is accepted, the others stay in the queue of the system. The server logs at level `WARN` when
     /// connections begin to wait.
+    ///
+    /// On Unix, the server raises the number of files that the process may have open (the soft limit of `RLIMIT_NOFILE`), as far as this
+    /// setting needs it and the hard limit permits it.
     pub fn max_connections(mut self, max_connections: usize) -> Self {
         self.limits.max_connections = max_connections;
         self
@@ -143,8 +187,8 @@ impl Server {
 
     /// Sets how many bytes of responses one connection may hold that its client has not taken yet. Defaults to 1 MiB.
     ///
-    /// Further frames of its bodies wait until the client reads, and so do further handlers on HTTP/2. A frame that is larger than the limit is
-    /// sent on its own.
+    /// At the limit, bodies are not polled for further frames until the client reads, and on HTTP/2 no further handler starts. A frame that
+    /// exists is always sent, and a frame of more than a quarter of the limit counts as a quarter: a large one doesn't stop the other streams.
     ///
     /// On HTTP/2 the same number limits two more things. The first is the heads of the requests in flight, except for the first 16 of them: a
     /// request beyond the limit is answered with 503. The second is the window of the connection, that is how many bytes of request bodies a
@@ -156,10 +200,10 @@ impl Server {
     ///
     /// | what | how much |
     /// | --- | --- |
-    /// | responses that are sent in frames | [`max_buffered`](Server::max_buffered), and *n* frames |
+    /// | responses that are sent in frames | [`max_buffered`](Server::max_buffered), and *n* + 1 frames |
     /// | responses that handlers make whole | the same, and what the handlers make that run already while the limit is reached |
     /// | heads of requests in flight on HTTP/1 | *n* times [`max_header_size`](Server::max_header_size) |
-    /// | heads of requests in flight on HTTP/2 | [`max_buffered`](Server::max_buffered), and *n* times 16 times [`max_header_size`](Server::max_header_size) |
+    /// | heads of requests in flight on HTTP/2 | a quarter of [`max_buffered`](Server::max_buffered), and *n* times 16 times [`max_header_size`](Server::max_header_size) |
     /// | bodies of requests that no handler reads | *n* times 128 KiB on HTTP/1, *n* times this limit on HTTP/2 |
     /// | bodies of requests that extractors have read | the limit of the extractor for each request in flight |
     ///
@@ -171,11 +215,22 @@ impl Server {
         self
     }
 
-    /// Sets how many bytes of responses all connections together may hold that their clients have not taken yet, and of heads of HTTP/2
-    /// requests that are in flight. Defaults to 128 MiB.
+    /// Sets how many bytes of responses the connections from one network may hold that their clients have not taken yet. Defaults to 64 MiB,
+    /// half of what all connections may hold: one client can't use up the memory of the others.
     ///
-    /// One frame of each connection and the heads of its first 16 requests are not counted: a client that reads is served even while others
-    /// use up this limit. See
+    /// A network is an IPv4 network of 24 bits, or an IPv6 network of 48 bits. The heads of its HTTP/2 requests may take a quarter of this
+    /// number in addition. Behind a proxy, all connections are from the network of the proxy, unless it sends the address of the client with
+    /// the [PROXY protocol](Listener::proxy_protocol): set it to [`max_buffered`](Server::max_buffered) there. Connections on a Unix socket
+    /// have no network.
+    pub fn max_buffered_per_network(mut self, bytes: usize) -> Self {
+        self.limits.max_buffered_per_network = bytes;
+        self
+    }
+
+    /// Sets how many bytes of responses all connections together may hold that their clients have not taken yet. Defaults to 128 MiB.
+    ///
+    /// The heads of HTTP/2 requests that are in flight may take a quarter of this number in addition. One frame of each connection and the
+    /// heads of its first 16 requests are not counted: a client that reads is served even while others use up this limit. See
     /// [`max_buffered_per_connection`](Server::max_buffered_per_connection) for the worst case.
     pub fn max_buffered(mut self, bytes: usize) -> Self {
         self.limits.max_buffered = bytes;
@@ -261,13 +316,21 @@ impl Server {
         S: Servable,
         A: Future<Output = ()>,
     {
-        let Self { listeners, limits } = self;
+        let Self { mut listeners, limits, per_core } = self;
         let limits = limits.checked()?;
+        open_files::permit(limits.max_connections);
+        listeners.iter().for_each(|on| on.keep_alive(limits.tcp_keepalive));
         let (phase, watched) = watch::channel(Phase::Serving);
         let deadline = limits.drain_deadline;
         let delay = limits.drain_delay;
         let permits = Arc::new(Semaphore::new(limits.max_connections.min(Semaphore::MAX_PERMITS)));
         let shared = SharedState::new(service, limits, watched);
+        let certificates: Vec<Security> = listeners.iter().map(|on| on.security.clone()).collect();
+        // Dropped at the end, or with the future: that ends the threads.
+        let cores = match per_core {
+            true => Some(Cores::start(&mut listeners, &shared, &permits)?),
+            false => None,
+        };
         notify("READY=1");
         let abort = {
             let stop = async {
@@ -279,8 +342,13 @@ impl Server {
                 abort
             };
             let serving = async {
-                let accepting = listeners.iter().map(|on| accept(on, &shared, &permits));
-                tokio::join!(join_all(accepting), watch_certificates(&listeners));
+                match cores {
+                    Some(_) => watch_certificates(&certificates).await,
+                    None => {
+                        let accepting = accept_all(&listeners, &shared, &permits);
+                        tokio::join!(accepting, watch_certificates(&certificates));
+                    }
+                }
                 std::future::pending::<Infallible>().await
             };
             tokio::select! {
@@ -291,12 +359,9 @@ impl Server {
         };
         notify("STOPPING=1");
         // Connections that the system has accepted are served. Later ones are refused, and can go to another server.
-        for on in listeners {
-            let security = on.security.clone();
-            for (socket, addr) in on.close() {
-                let (shared, permits) = (shared.clone(), permits.clone());
-                tokio::spawn(shared.queued(socket, addr, security.clone(), permits, None));
-            }
+        close(listeners, &shared, &permits);
+        if let Some(cores) = &cores {
+            cores.stop_accepting();
         }
         shared.draining.store(true, Ordering::Release);
         phase.send_replace(Phase::Draining);
@@ -315,12 +380,35 @@ impl Server {
 }
 
 /// Reloads the certificates of the listeners when their files change. Never returns.
-async fn watch_certificates(listeners: &[Listener]) {
+async fn watch_certificates(listeners: &[Security]) {
     #[cfg(feature = "tls")]
-    join_all(listeners.iter().filter_map(|on| on.security.tls.as_ref()).map(super::Tls::watch))
-        .await;
+    join_all(listeners.iter().filter_map(|on| on.tls.as_ref()).map(super::Tls::watch)).await;
     #[cfg(not(feature = "tls"))]
     let _ = listeners;
+}
+
+/// Accepts connections on all listeners. Never returns if there is one.
+pub(super) async fn accept_all<S: Servable>(
+    listeners: &[Listener],
+    shared: &SharedState<S>,
+    permits: &Arc<Semaphore>,
+) {
+    join_all(listeners.iter().map(|on| accept(on, shared, permits))).await;
+}
+
+/// Closes the listeners, and serves the connections that the system has accepted already.
+pub(super) fn close<S: Servable>(
+    listeners: Vec<Listener>,
+    shared: &SharedState<S>,
+    permits: &Arc<Semaphore>,
+) {
+    for on in listeners {
+        let security = on.security.clone();
+        for (socket, addr) in on.close() {
+            let (shared, permits) = (shared.clone(), permits.clone());
+            tokio::spawn(shared.queued(socket, addr, security.clone(), permits, None));
+        }
+    }
 }
 
 /// Accepts connections and serves each in a task of its own. Never returns.

@@ -1,12 +1,14 @@
 //! A listening Unix socket, and its path in the file system.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf, absolute};
-use std::sync::{Mutex, PoisonError};
+use std::thread::sleep;
+use std::time::Duration;
 
 use futures_util::FutureExt;
+use rustix::fs::{FlockOperation, flock};
 use tokio::net::{UnixListener, UnixStream};
 
 /// A listening Unix socket. Removes its path when it is dropped, if it has bound that path itself.
@@ -20,10 +22,10 @@ pub(super) struct UnixSocket {
 impl UnixSocket {
     /// Binds a path. Replaces a socket on which no process listens, and nothing else.
     pub(super) fn bind(path: &Path) -> io::Result<Self> {
-        // Two binds of this process at the same time could both find the path unused: the second would remove the socket of the first.
-        let _one_at_a_time = BINDING.lock().unwrap_or_else(PoisonError::into_inner);
+        // Two servers that start at the same time could both find the path unused: the second would remove the socket of the first.
+        let locked = lock_directory(path);
         let listener = match UnixListener::bind(path) {
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && locked.is_some() => {
                 remove_unused(path, error)?;
                 UnixListener::bind(path)?
             }
@@ -34,6 +36,17 @@ impl UnixSocket {
 
     pub(super) fn listener(&self) -> &UnixListener {
         &self.listener
+    }
+
+    /// Further handles of the same socket, and this one, which must be dropped when they stop accepting.
+    pub(super) fn copies(
+        self,
+        count: usize,
+    ) -> io::Result<(Vec<std::os::unix::net::UnixListener>, Self)> {
+        let Self { bound, listener } = self;
+        let listener = listener.into_std()?;
+        let copies = (0..count).map(|_| listener.try_clone()).collect::<io::Result<_>>()?;
+        Ok((copies, Self { bound, listener: UnixListener::from_std(listener)? }))
     }
 
     /// Removes the path. What connected before is still in the queue of the listener.
@@ -118,7 +131,25 @@ fn remove_unused(path: &Path, in_use: io::Error) -> io::Result<()> {
     fs::remove_file(path)
 }
 
-static BINDING: Mutex<()> = Mutex::new(());
+/// Locks the directory of a path, so that of all threads and processes only one replaces a socket there. The lock ends with the file, at the
+/// latest with the process.
+///
+/// `None` if that is not possible, or if another program holds the lock for long. A socket is then not replaced.
+fn lock_directory(path: &Path) -> Option<File> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let directory = File::open(parent.unwrap_or(Path::new("."))).ok()?;
+    for _ in 0..LOCK_ATTEMPTS {
+        match flock(&directory, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Some(directory),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => sleep(LOCK_PAUSE),
+            Err(_) => return None,
+        }
+    }
+    None
+}
+
+const LOCK_ATTEMPTS: u32 = 100;
+const LOCK_PAUSE: Duration = Duration::from_millis(5);
 
 #[cfg(test)]
 mod tests;

@@ -56,6 +56,30 @@ async fn a_host_has_one_meaning_on_http1() {
 }
 
 #[tokio::test]
+async fn the_host_of_a_connect_is_its_target() {
+    let service = Chain::new().on(http::Method::CONNECT, async || "connected").build();
+    let server = Running::start(service).await;
+    for (host, status) in [
+        ("Host: a:443\r\n", 200),
+        ("Host: A:443\r\n", 200),
+        ("Host: b:443\r\n", 400),
+        ("Host: a:80\r\n", 400),
+        ("Host: a\r\n", 400),
+        ("Host: a:443\r\nHost: a:443\r\n", 400),
+    ] {
+        for version in ["1.0", "1.1"] {
+            let mut client = server.connect().await;
+            client.send(format!("CONNECT a:443 HTTP/{version}\r\n{host}\r\n")).await;
+            let mut read = Vec::new();
+            client.read_until(&mut read, b"\r\n\r\n", 0).await;
+            let response = String::from_utf8_lossy(&read);
+            let expected = format!("HTTP/{version} {status} ");
+            assert!(response.starts_with(&expected), "{host} {version}: {response}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_host_has_one_meaning_on_http2() {
     const OK: u8 = 0x88;
     const BAD_REQUEST: u8 = 0x8c;

@@ -109,6 +109,21 @@ async fn a_server_without_file_descriptors_continues_when_some_are_free() {
     }
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn a_server_raises_its_limit_of_open_files() {
+    let (_program, addr) = program("ulimit -Sn 40").await;
+    let mut clients = Vec::new();
+    for _ in 0..60 {
+        let mut client = Raw(TcpStream::connect(addr).await.unwrap());
+        client.send(GET).await;
+        clients.push(client);
+    }
+    for client in &mut clients {
+        assert_eq!(body_of(&client.response().await), "hello");
+    }
+}
+
 #[tokio::test]
 async fn a_body_that_stops_is_an_error_for_the_handler() {
     let timeout = Duration::from_millis(100);
@@ -328,11 +343,60 @@ async fn a_client_that_reads_is_served_while_others_use_up_the_memory() {
 }
 
 #[tokio::test]
+async fn large_frames_that_are_not_read_do_not_stop_the_other_streams() {
+    let service = Chain::new()
+        .at("/", |c| c.get(async || "hello"))
+        .at("/huge", |c| c.get(async || vec![1; 4 * 1024 * 1024]))
+        .build();
+    let server = Running::start(service).await;
+    for unread in 1..=3 {
+        let mut client = server.connect().await;
+        // The window of each stream is much smaller than its response.
+        client.send(memory::http2(65_535, unread, "/huge", &[])).await;
+        let mut read = Vec::new();
+        client.read_until(&mut read, &[1; 1000], 0).await;
+        let mut next = Vec::new();
+        frames::frame(&mut next, 1, 0x5, unread * 2 + 1, &memory::head("GET", "/"));
+        client.send(next).await;
+        client.read_until(&mut read, b"hello", 0).await;
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn the_heads_of_one_network_leave_memory_for_those_of_others() {
+    let server = Running::tuned(service(), |server| {
+        server.max_buffered(1024 * 1024).max_buffered_per_network(512 * 1024)
+    })
+    .await;
+    let large = frames::field("x", &"x".repeat(10_000));
+    let connect = async |from: &str| {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(from.parse().unwrap()).unwrap();
+        Raw(socket.connect(server.addr).await.unwrap())
+    };
+    // A request that exceeds the share of its network is refused.
+    let mut greedy = connect("127.0.0.2:0").await;
+    greedy.send(memory::http2(65_535, 40, "/never", &large)).await;
+    greedy.read_until(&mut Vec::new(), b"\"status\":503", 0).await;
+    // More requests than those whose heads are not counted.
+    let mut other = connect("127.0.1.2:0").await;
+    let mut sent = memory::http2(65_535, 20, "/never", &large);
+    frames::frame(&mut sent, 1, 0x5, 41, &[memory::head("GET", "/"), large].concat());
+    other.send(sent).await;
+    let mut read = Vec::new();
+    other.read_until(&mut read, b"hello", 0).await;
+    let refused = b"\"status\":503";
+    assert!(!read.windows(refused.len()).any(|window| window == refused));
+}
+
+#[tokio::test]
 async fn a_limit_of_zero_is_refused() {
-    let zero: [(&str, fn(Server) -> Server); 5] = [
+    let zero: [(&str, fn(Server) -> Server); 6] = [
         ("max_connections", |server| server.max_connections(0)),
         ("max_connections_per_client", |server| server.max_connections_per_client(0)),
         ("max_buffered_per_connection", |server| server.max_buffered_per_connection(0)),
+        ("max_buffered_per_network", |server| server.max_buffered_per_network(0)),
         ("max_buffered", |server| server.max_buffered(0)),
         ("idle_timeout", |server| server.idle_timeout(Duration::ZERO)),
     ];
@@ -356,6 +420,7 @@ async fn a_limit_may_be_as_large_as_can_be() {
             .max_connections(usize::MAX)
             .max_header_size(usize::MAX)
             .max_buffered_per_connection(usize::MAX)
+            .max_buffered_per_network(usize::MAX)
             .max_buffered(usize::MAX)
             .unread_body_limit(u64::MAX)
     })

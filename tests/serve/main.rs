@@ -14,6 +14,7 @@ mod limits;
 mod listeners;
 #[cfg(target_os = "linux")]
 mod memory;
+mod per_core;
 mod proxy;
 mod smuggling;
 #[cfg(all(unix, feature = "systemd"))]

@@ -87,7 +87,7 @@ pub(super) fn http2(window: u32, streams: u32, path: &str, fields: &[u8]) -> Vec
     sent
 }
 
-fn head(method: &str, path: &str) -> Vec<u8> {
+pub(super) fn head(method: &str, path: &str) -> Vec<u8> {
     [(":method", method), (":scheme", "http"), (":path", path), (":authority", "test")]
         .map(|(name, value)| frames::field(name, value))
         .concat()

@@ -157,6 +157,24 @@ async fn an_abstract_name_in_use_is_an_error() {
     Listener::bind_unix(&name).unwrap();
 }
 
+#[tokio::test]
+async fn while_another_process_binds_there_no_socket_is_replaced() {
+    let directory = Directory::new("locked");
+    let path = directory.unused("socket");
+    let before = id(&path);
+    // Locks belong to open files: this one is as good as that of another process.
+    let other = File::open(&directory.0).unwrap();
+    flock(&other, FlockOperation::LockExclusive).unwrap();
+    assert!(Listener::bind_unix(&path).is_err());
+    assert_eq!(id(&path), before);
+    // A path that is free needs no lock.
+    let free = Listener::bind_unix(directory.path("free")).unwrap();
+    drop(other);
+    let replaced = Listener::bind_unix(&path).unwrap();
+    StdStream::connect(&path).unwrap();
+    drop((free, replaced));
+}
+
 #[test]
 fn one_of_several_servers_gets_an_unused_socket() {
     let directory = Directory::new("several");
