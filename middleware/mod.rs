@@ -40,6 +40,9 @@ pub mod security_headers;
 #[cfg(feature = "server-timing")]
 #[cfg_attr(docsrs, doc(cfg(feature = "server-timing")))]
 pub mod server_timing;
+#[cfg(feature = "shed")]
+#[cfg_attr(docsrs, doc(cfg(feature = "shed")))]
+pub mod shed;
 #[cfg(all(
     test,
     any(

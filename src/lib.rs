@@ -75,6 +75,7 @@
 //! | `Require`: scopes, roles, permissions, policies | `require` | 401, 403 |
 //! | `ProtectedResource`: metadata for OAuth clients | `protected-resource` | |
 //! | `RateLimit`: quotas per client; one quota for several servers | `rate-limit`, `redis` | 429, 503 |
+//! | `Shed`: refuses what an overloaded server can't finish | `shed` | 400, 503, 504 |
 //! | `Valid`, `ValidateInput`, with the crate `validator`; `Garde`, with the crate `garde` | `validate`, `garde` | 400, 413, 415, 422 |
 //! | `Json`, `Form`, `Query`, `Multipart`, `Cookies` | of these names | 400, 413, 415, 422 |
 //! | `Sse`, `NdJson` | of these names | |
