@@ -132,7 +132,8 @@ impl Dpop {
     /// key that has more gets a 429. If all entries are used, which takes 191 keys with the default, clients get a 503, because to forget a
     /// proof would let it be used again.
     ///
-    /// With a [shared store](Self::replay_store) the same number bounds what this server adds to it.
+    /// With a [shared store](Self::replay_store) the same number bounds what this server adds to it. The store keeps a proof for one minute more than
+    /// `max_age`, because the clocks of the servers may differ by up to 30 seconds.
     #[must_use]
     pub fn replay_capacity(mut self, replay_capacity: usize) -> Self {
         self.replay.set_capacity(replay_capacity);
