@@ -18,7 +18,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
 use http::{HeaderValue, StatusCode, Uri};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value};
@@ -33,7 +33,7 @@ use super::{Authenticate, Token, TokenSource};
 use crate::Error;
 use crate::chain::FromChain;
 use crate::grants::Grants;
-use crate::middleware::credentials::Credentials;
+use crate::middleware::credentials::{Credentials, OWN_USER_AGENT};
 #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
 use crate::middleware::jwt::Proofs;
 
@@ -144,12 +144,45 @@ impl Introspection {
         Fut: Future<Output = Result<http::Response<Bytes>, E>> + Send + 'static,
         E: Into<BoxError>,
     {
-        let url = endpoint.into();
+        Self::at(endpoint.into(), audience.into(), false, fetch)
+    }
+
+    /// Like [`new`](Self::new), but also accepts an `http` URL.
+    ///
+    /// Whoever can read what is sent on the way to the host can then read tokens and the credentials of this API, and whoever can change it can make tokens
+    /// accepted. Use it only for a host in the same cluster or container network.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn insecure<F, Fut, E>(
+        endpoint: impl Into<String>,
+        audience: impl Into<String>,
+        fetch: F,
+    ) -> Result<Self, IntrospectionError>
+    where
+        F: Fn(http::Request<Bytes>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<http::Response<Bytes>, E>> + Send + 'static,
+        E: Into<BoxError>,
+    {
+        Self::at(endpoint.into(), audience.into(), true, fetch)
+    }
+
+    fn at<F, Fut, E>(
+        url: String,
+        audience: String,
+        insecure: bool,
+        fetch: F,
+    ) -> Result<Self, IntrospectionError>
+    where
+        F: Fn(http::Request<Bytes>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<http::Response<Bytes>, E>> + Send + 'static,
+        E: Into<BoxError>,
+    {
         let endpoint = match url.parse::<Uri>() {
-            Ok(uri) if is_fit(&uri) => uri,
+            Ok(uri) if is_fit(&uri, insecure) => uri,
             _ => return Err(IntrospectionError::Endpoint { url: shown(&url) }),
         };
-        let audience = audience.into();
         if audience.is_empty() {
             return Err(IntrospectionError::Audience);
         }
@@ -357,6 +390,7 @@ impl Introspection {
         let form = HeaderValue::from_static("application/x-www-form-urlencoded");
         req.headers_mut().insert(CONTENT_TYPE, form);
         req.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json"));
+        req.headers_mut().insert(USER_AGENT, OWN_USER_AGENT);
         if let Some(authorization) = &self.authorization {
             req.headers_mut().insert(AUTHORIZATION, authorization.clone());
         }
@@ -653,7 +687,7 @@ impl fmt::Display for IntrospectionError {
         match self {
             Self::Endpoint { url } => write!(
                 f,
-                "{url:?} can't be the introspection endpoint: use an absolute `https` URL (`http` on localhost)"
+                "{url:?} can't be the introspection endpoint: use an absolute `https` URL (`http` on localhost), or allow `http` within your own network with `Introspection::insecure`"
             ),
             Self::Audience => f.write_str(
                 "the audience is empty: give the name by which the authorization server knows this API, or use `any_audience`",
@@ -667,8 +701,8 @@ impl fmt::Display for IntrospectionError {
 
 impl std::error::Error for IntrospectionError {}
 
-fn is_fit(uri: &Uri) -> bool {
-    let own = matches!(uri.host(), Some("localhost" | "127.0.0.1" | "[::1]"));
+fn is_fit(uri: &Uri, insecure: bool) -> bool {
+    let own = insecure || matches!(uri.host(), Some("localhost" | "127.0.0.1" | "[::1]"));
     let secure = uri.scheme_str() == Some("https") || uri.scheme_str() == Some("http") && own;
     secure && uri.authority().is_some_and(|authority| !authority.as_str().contains('@'))
 }

@@ -328,6 +328,7 @@ async fn the_question_is_that_of_rfc_7662() {
     assert_eq!((req.method().as_str(), &*req.uri().to_string()), ("POST", ENDPOINT));
     assert_eq!(req.headers()["content-type"], "application/x-www-form-urlencoded");
     assert_eq!(req.headers()["accept"], "application/json");
+    assert_eq!(req.headers()["user-agent"], concat!("tower-chain/", env!("CARGO_PKG_VERSION")));
     assert_eq!(req.body(), "token=2YotnFZFEjr1zCsicMWpAA%2B%2F%3D&token_type_hint=access_token");
     let authorization = &req.headers()["authorization"];
     let decoded = STANDARD.decode(authorization.to_str().unwrap().strip_prefix("Basic ").unwrap());
@@ -628,6 +629,15 @@ fn wrong_configuration_is_refused() {
     }
     for url in ["http://localhost:8080/i", "http://127.0.0.1/", "http://[::1]:1/", ENDPOINT] {
         assert!(Introspection::new(url, AUDIENCE, fetch).is_ok(), "{url}");
+    }
+    for (url, accepted) in [
+        ("http://login.auth.svc/i", true),
+        ("https://login.auth.svc/i", true),
+        ("ftp://login.auth.svc/i", false),
+        ("http://user:secret@login.auth.svc/i", false),
+        ("/i", false),
+    ] {
+        assert_eq!(Introspection::insecure(url, AUDIENCE, fetch).is_ok(), accepted, "{url}");
     }
     let error = Introspection::new(ENDPOINT, "", fetch).map(drop).unwrap_err();
     assert_eq!(error, IntrospectionError::Audience);
