@@ -68,8 +68,8 @@
 //!
 //! | step, extractor or response | feature | statuses that it may answer |
 //! | --- | --- | --- |
-//! | `Authenticate`: secret tokens, API keys, Basic, own functions | `authenticate` | 400, 401, 403, 413 |
-//! | `Authenticate::introspection`: checks a token at its issuer | `introspection` | 400, 401, 503 |
+//! | `Authenticate`: secret tokens, API keys, Basic, own functions | `authenticate` | 400, 401, 403, 413, 429, 503 |
+//! | `Authenticate::introspection`: checks a token at its issuer | `introspection` | 400, 401, 429, 503 |
 //! | `Jwt`, `Claims`: signatures by aws-lc-rs, or in pure Rust | `jwt`, `jwt-rust-crypto` | 400, 401, 403, 413, 429, 503 |
 //! | `Jwt::oidc`, `Jwks`: keys from an issuer or a URL | `jwks` | 503 |
 //! | `Require`: scopes, roles, permissions, policies | `require` | 401, 403 |
@@ -82,6 +82,7 @@
 //! | `BodyLimit`, `ETag` | of these names | 413; 304 |
 //! | `ProblemDetails`, `SecurityHeaders`, `ServerTiming`, `GrpcStatus` | of these names | |
 //! | `serve`, `Server`, `Tls`, sockets of systemd | `serve`, `tls`, `systemd` | 400, 431, 500 |
+//! | the URI of the client inside of axum's `nest` | `axum` | |
 //! | bodies that are `Sync`, for poem, salvo and warp | `sync-body` | |
 //! | `Overhead`: the cost of each step of a chain | `overhead` | |
 //! | `Next::run_timed`: each step's own time, for middleware that reports it | `step-times` | |

@@ -8,7 +8,7 @@ use http::header::CACHE_CONTROL;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::authenticator::{Authenticator, CredentialVerifier, SentToken, Unconfirmed};
-use super::turns::ClientNetwork;
+use super::turns::Client;
 use super::{Authenticate, AuthenticateRefusal};
 use crate::middleware::credentials::{
     Credentials, DPOP, DPOP_NONCE, NO_STORE, RequestHead, UnreadCredentials, came_by_query,
@@ -76,7 +76,7 @@ impl<T: Clone + Send + Sync + 'static> Authenticate<T> {
         credentials: Credentials<'static>,
         head: RequestHead<'_>,
     ) -> Result<AuthenticatedCaller<T>, Unauthenticated> {
-        let client = ClientNetwork::of(head.headers(), head.extensions());
+        let client = Client::of(head.headers(), head.extensions());
         for way in self.ways_of(place) {
             let found = way.ask(&credentials, client).await.map_err(Unauthenticated::Failed)?;
             let Some(principal) = found else { continue };

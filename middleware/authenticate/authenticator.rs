@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use http::{HeaderValue, StatusCode};
 
 use super::cache::{Cache, CacheKey};
-use super::turns::{ClientNetwork, Turns};
+use super::turns::{Client, Turns};
 use super::{ApiKeys, Login, Principal, TokenSource};
 use crate::Error;
 use crate::middleware::credentials::{Credentials, RequestHead};
@@ -79,7 +79,7 @@ pub(super) enum CredentialVerifier<T> {
 }
 
 /// Returns `None` for credentials of another kind.
-pub(super) type Verify<T> = dyn Fn(&Credentials<'static>, Option<ClientNetwork>) -> BoxFuture<'static, Result<Option<T>, Error>>
+pub(super) type Verify<T> = dyn Fn(&Credentials<'static>, Option<Client>) -> BoxFuture<'static, Result<Option<T>, Error>>
     + Send
     + Sync;
 pub(super) type VerifyBlocking<T> = dyn Fn(&Login) -> Result<Option<T>, Error> + Send + Sync;
@@ -88,7 +88,7 @@ impl<T: Clone + Send + Sync + 'static> Authenticator<T> {
     pub(super) async fn ask(
         &self,
         credentials: &Credentials<'static>,
-        client: Option<ClientNetwork>,
+        client: Option<Client>,
     ) -> Result<Option<T>, Error> {
         let cached = match &self.cache {
             Some(cache) if !cache.ttl().is_zero() => {

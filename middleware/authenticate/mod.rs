@@ -75,6 +75,8 @@
 //! | a cookie, in a request that another site caused (see [`TokenSource::cookie`]) | 403 | none |
 //! | a form longer than [`form_limit`](Authenticate::form_limit) | 413 | none |
 //! | the authorization server is unavailable (`introspection`) | 503, with `Retry-After` | none |
+//! | too many requests of one client wait for a check ([`basic_blocking`](Authenticate::basic_blocking), `introspection`) | 429, with `Retry-After` | none |
+//! | too many requests of all clients wait, or this one has waited for 10 seconds | 503, with `Retry-After` | none |
 //! | a token that is bound to a key or a certificate, without the proof for it (`introspection`) | 401 | as for `Jwt`: `invalid_token`, `invalid_dpop_proof`, `use_dpop_nonce` |
 //! | your function returns an error | that of the error | that of the error |
 //!
@@ -134,7 +136,7 @@ pub use self::optional::Optional;
 pub use self::presented::{Login, Token};
 pub use self::principal::Principal;
 pub use self::refusal::AuthenticateRefusal;
-use self::turns::Turns;
+use self::turns::{TurnLimits, Turns};
 use super::credentials::{CredentialSources, Credentials, has_twins};
 pub use super::credentials::{TokenSource, TokenSourceError};
 use crate::Error;
@@ -286,10 +288,13 @@ impl<T: Clone + Send + Sync + 'static> Authenticate<T> {
     /// Accepts the users and passwords for which a slow function returns a principal, by Basic.
     ///
     /// The function runs on Tokio's threads for blocking work, so requests which need no check don't wait. It runs at most once per core at the
-    /// same time, and for one client on at most half of the cores; other requests wait for their turn. A client that floods the server with
-    /// passwords therefore delays only itself. A client is an address as [`ClientAddr`](crate::extract::ClientAddr) finds it (the /64 of an IPv6
-    /// address), so [provide](crate::Chain::provide) [`TrustedProxies`](crate::extract::TrustedProxies) behind a proxy. Successful checks are cached: see
-    /// [`cache_ttl`](Self::cache_ttl).
+    /// same time, for one client on at most half of the cores, and for one network on three quarters; other requests wait for their turn. A client
+    /// that floods the server with passwords therefore delays only itself. A request waits for at most 10 seconds, and of one client at most 1024
+    /// requests wait; more are refused.
+    ///
+    /// A client is an address as [`ClientAddr`](crate::extract::ClientAddr) finds it (the /64 of an IPv6 address, whose network is the /48), so
+    /// [provide](crate::Chain::provide) [`TrustedProxies`](crate::extract::TrustedProxies) behind a proxy. Without, all clients behind the proxy share what
+    /// one network may have, and a warning is logged once. Successful checks are cached: see [`cache_ttl`](Self::cache_ttl).
     ///
     /// # Example
     ///
@@ -315,7 +320,8 @@ impl<T: Clone + Send + Sync + 'static> Authenticate<T> {
         F: Fn(&Login) -> Result<Option<T>, Error> + Send + Sync + 'static,
     {
         let cores = available_parallelism().map_or(1, |cores| cores.get());
-        let turns = Turns::new(cores, (cores / 2).max(1));
+        let client = (cores / 2).max(1);
+        let turns = Turns::new(TurnLimits { all: cores, network: (cores + client) / 2, client });
         let verifier = CredentialVerifier::Blocking(Arc::new(verify), turns);
         Self::of(TokenSource::basic(), verifier).cache_ttl(CACHE_TTL)
     }

@@ -31,6 +31,10 @@ pub enum AuthenticateRefusal {
     Proof,
     /// Another site caused a browser to send its cookie.
     CrossSite,
+    /// Too many requests of this client wait for a check of their credentials.
+    TooMany,
+    /// Too many requests of all clients wait for a check of their credentials, or this one has waited too long.
+    Overloaded,
 }
 
 impl AuthenticateRefusal {
@@ -42,6 +46,8 @@ impl AuthenticateRefusal {
             Self::Credentials => "invalid_token",
             Self::Proof => "proof",
             Self::CrossSite => "cross_site",
+            Self::TooMany => "too_many",
+            Self::Overloaded => "overloaded",
         }
     }
 }
@@ -54,6 +60,8 @@ impl fmt::Display for AuthenticateRefusal {
             Self::Credentials => "the credentials are not valid",
             Self::Proof => "the request does not prove that its sender holds the key of the token",
             Self::CrossSite => "the request was made by another site",
+            Self::TooMany => "too many requests of this client wait for a check",
+            Self::Overloaded => "too many requests wait for a check",
         })
     }
 }

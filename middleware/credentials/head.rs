@@ -2,6 +2,8 @@
 
 use http::{Extensions, HeaderMap, Method, Request, Uri};
 
+use crate::extract::ClientUri;
+
 /// The parts of a request that are `Sync`. Its body is not.
 #[derive(Clone, Copy)]
 pub(crate) struct RequestHead<'a> {
@@ -27,6 +29,11 @@ impl<'a> RequestHead<'a> {
 
     pub(crate) fn uri(&self) -> &'a Uri {
         self.uri
+    }
+
+    /// The URI that the client sent.
+    pub(crate) fn client_uri(&self) -> &'a Uri {
+        ClientUri::of(self.uri, self.extensions)
     }
 
     pub(crate) fn headers(&self) -> &'a HeaderMap {

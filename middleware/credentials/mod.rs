@@ -274,4 +274,8 @@ pub(crate) fn cross_site() -> Error {
 
 pub(crate) const DPOP: HeaderName = HeaderName::from_static("dpop");
 pub(crate) const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
+/// The `User-Agent` of requests to an issuer. Some firewalls refuse requests without one.
+#[cfg(any(feature = "introspection", feature = "jwks"))]
+pub(crate) const OWN_USER_AGENT: HeaderValue =
+    HeaderValue::from_static(concat!("tower-chain/", env!("CARGO_PKG_VERSION")));
 pub(crate) const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");

@@ -11,6 +11,7 @@ use percent_encoding::percent_decode_str;
 use super::{Terms, TokenSourceError};
 use crate::Request;
 use crate::challenge::Challenge;
+use crate::extract::ClientUri;
 
 /// A source of tokens in a request.
 ///
@@ -312,9 +313,13 @@ impl TokenSource {
     pub(super) fn strip(&self, req: &mut Request) -> bool {
         match &self.0 {
             SourceKind::Query(name) => {
-                if let Some(uri) = without_parameter(req.uri(), name) {
-                    *req.uri_mut() = uri;
-                }
+                let strip = |uri: &mut Uri| {
+                    if let Some(stripped) = without_parameter(uri, name) {
+                        *uri = stripped;
+                    }
+                };
+                strip(req.uri_mut());
+                ClientUri::rewrite(req.extensions_mut(), strip);
                 true
             }
             SourceKind::Subprotocol(prefix) => {

@@ -83,6 +83,8 @@ pub enum JwtError {
     DiscoveryUrl,
     /// The issuer or the URL contains a placeholder, such as `{tenantid}`.
     Placeholder,
+    /// The text with certificate authorities is not PEM, or does not contain a certificate.
+    CertificateAuthority,
     /// TLS could not be set up.
     Tls,
     /// The address of Redis can't be parsed.
@@ -186,9 +188,12 @@ impl fmt::Display for JwtError {
             Self::Placeholder => f.write_str(
                 "the URL contains a placeholder in braces: replace it, for example `{tenantid}` with the id of the tenant",
             ),
+            Self::CertificateAuthority => f.write_str(
+                "this is not a certificate authority in PEM: give a text with `BEGIN CERTIFICATE`, such as the file `ca.crt` of a cluster",
+            ),
             Self::Tls => f.write_str("TLS could not be set up: give a `Fetch` of your own"),
             Self::Url => f.write_str(
-                "keys are fetched by https, or by http from a loopback address: give an absolute URL without user, password, query or fragment",
+                "keys are fetched by https, or by http from a loopback address: give an absolute URL without user, password, query or fragment, or allow http to a host of your own network with `Jwks::insecure_url`, `insecure_issuer` or `insecure_internal_url`",
             ),
         }
     }

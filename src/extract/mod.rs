@@ -10,6 +10,7 @@
 //! | [`RestPath`] | the rest of the path after a mount | - |
 //! | [`ClientAddr`] | the address of the client | - |
 //! | [`ClientCertificate`] | the client's certificate from the TLS handshake | - |
+//! | [`ClientUri`] | the URI that the client sent, with the prefix that the host removed | - |
 //! | `Query<T>` | the query string | `query` |
 //! | `Form<T>` | a form: the body of a POST, the query of a GET | `form` |
 //! | `Params<T>` | path parameters and query in one | `query` |
@@ -121,6 +122,7 @@ mod body;
 mod budget;
 mod client_addr;
 mod client_certificate;
+mod client_uri;
 #[cfg(feature = "cookies")]
 #[cfg_attr(docsrs, doc(cfg(feature = "cookies")))]
 pub mod cookies;
@@ -160,6 +162,7 @@ pub use self::client_addr::{
     ClientAddr, ForwardedHeader, Network, PeerAddr, TrustedProxies, TrustedProxiesError,
 };
 pub use self::client_certificate::ClientCertificate;
+pub use self::client_uri::ClientUri;
 #[cfg(feature = "cookies")]
 #[cfg_attr(docsrs, doc(cfg(feature = "cookies")))]
 pub use self::cookies::Cookies;

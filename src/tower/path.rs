@@ -11,6 +11,7 @@ use http::{StatusCode, Uri};
 use http_body::Body as HttpBody;
 use tower::{Service, ServiceExt};
 
+use crate::extract::ClientUri;
 use crate::probe::Site;
 use crate::route::error::CallSite;
 use crate::route::listing::short_name;
@@ -88,7 +89,11 @@ where
             // The service receives the path after its own; seen from there, no segment is before it.
             Cx { depth: 0, ..*cx }.show_match(req);
             let mut req = mem::take(req);
-            let Some(uri) = relative_uri(mem::take(req.uri_mut()), self.prefix) else {
+            let uri = mem::take(req.uri_mut());
+            if self.prefix > 0 {
+                ClientUri::keep(&uri, req.extensions_mut());
+            }
+            let Some(uri) = relative_uri(uri, self.prefix) else {
                 let detail = "The path has dot segments that lead out of its scope";
                 return Error::new(StatusCode::BAD_REQUEST, detail).into_response();
             };

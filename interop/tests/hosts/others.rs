@@ -18,6 +18,32 @@ async fn poem_runs_a_chain_by_its_bridge() {
     asks_everything(&http1(), &format!("http://{addr}/api")).await;
 }
 
+/// poem removes the prefix of `nest`, and keeps the whole URI where the adapter drops it.
+#[tokio::test]
+async fn poem_passes_on_the_uri_of_the_client() {
+    use poem::EndpointExt;
+    use poem::endpoint::TowerCompatExt;
+    use poem::listener::{Acceptor, Listener, TcpListener};
+    use tower_chain::extract::ClientUri;
+
+    let chain = Chain::new()
+        .at("/me", |c| {
+            c.get(async |uri: http::Uri, ClientUri(client): ClientUri| format!("{uri} {client}"))
+        })
+        .build();
+    let nested = chain.with_sync_bodies().compat().before(|mut req: poem::Request| async move {
+        let uri = req.original_uri().clone();
+        req.extensions_mut().insert(ClientUri(uri));
+        Ok(req)
+    });
+    let acceptor = TcpListener::bind("127.0.0.1:0").into_acceptor().await.unwrap();
+    let addr = *acceptor.local_addr()[0].as_socket_addr().unwrap();
+    let app = poem::Route::new().nest("/api", nested);
+    tokio::spawn(poem::Server::new_with_acceptor(acceptor).run(app));
+    let response = http1().get(format!("http://{addr}/api/me?a=b")).send().await.unwrap();
+    assert_eq!(response.text().await.unwrap(), "/me?a=b /api/me?a=b");
+}
+
 #[tokio::test]
 async fn salvo_runs_a_chain_by_its_bridge() {
     use salvo::Listener;

@@ -43,7 +43,11 @@ async fn what_one_server_revokes_the_other_refuses() {
     let far = SystemTime::now() + Duration::from_secs(3600);
     let table = [
         (json!({"exp": EXP, "jti": "7"}), true),
+        (json!({"exp": EXP, "iss": "joe", "jti": "7"}), true),
         (json!({"exp": EXP, "jti": "8"}), false),
+        (json!({"exp": EXP, "iss": "joe", "jti": "9"}), true),
+        (json!({"exp": EXP, "iss": "jane", "jti": "9"}), false),
+        (json!({"exp": EXP, "jti": "9"}), false),
         (json!({"exp": EXP, "iss": "joe", "sub": "ann", "iat": 99}), true),
         (json!({"exp": EXP, "iss": "joe", "sub": "ann", "iat": 100}), false),
         (json!({"exp": EXP, "iss": "joe", "sub": "ann"}), true),
@@ -57,7 +61,8 @@ async fn what_one_server_revokes_the_other_refuses() {
         one.verify(token(claims.clone())).await.unwrap();
         other.verify(token(claims.clone())).await.unwrap();
     }
-    list().revoke_id("7", far).await.unwrap();
+    list().revoke_id(None, "7", far).await.unwrap();
+    list().revoke_id(Some("joe"), "9", far).await.unwrap();
     list().revoke_subject(Some("joe"), "ann", at(100), far).await.unwrap();
     list().revoke_subject(None, "bob", at(100), far).await.unwrap();
     // A later call does not undo the revocation.
@@ -70,7 +75,7 @@ async fn what_one_server_revokes_the_other_refuses() {
         }
     }
     let keys = redis.keys().await.unwrap();
-    assert_eq!(keys.len(), 3);
+    assert_eq!(keys.len(), 4);
     assert!(keys.iter().all(|key| key.starts_with("test:") && !key.contains("ann")), "{keys:?}");
 }
 
@@ -84,7 +89,7 @@ async fn what_is_revoked_is_known_as_long_as_a_token_may_live() {
     let client = redis::Client::open(redis.url()).unwrap();
     let mut connection = client.get_multiplexed_async_connection().await.unwrap();
     for (seconds, longest) in [(60, 60), (3600, 3600), (0, 3600), (60, 3600)] {
-        list.revoke_id("7", until(seconds)).await.unwrap();
+        list.revoke_id(None, "7", until(seconds)).await.unwrap();
         list.revoke_subject(None, "ann", at(100), until(seconds)).await.unwrap();
         let keys = redis.keys().await.unwrap();
         assert_eq!(keys.len(), 2);
@@ -93,8 +98,8 @@ async fn what_is_revoked_is_known_as_long_as_a_token_may_live() {
             assert!((longest + 590..=longest + 602).contains(&left), "{seconds}: {left}");
         }
     }
-    list.revoke_id("8", SystemTime::UNIX_EPOCH).await.unwrap();
-    list.revoke_id("9", SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 60)).await.unwrap();
+    list.revoke_id(None, "8", SystemTime::UNIX_EPOCH).await.unwrap();
+    list.revoke_id(None, "9", SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 60)).await.unwrap();
     let jwt = Jwt::<()>::hs256(SECRET).unwrap().redis_denylist(list);
     for id in ["7", "8", "9"] {
         let verified = jwt.verify(token(json!({"exp": EXP, "jti": id}))).await;

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use axum_core::BoxError;
@@ -17,23 +17,23 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures_util::FutureExt;
-use futures_util::future::{Shared, WeakShared};
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
+use futures_util::future::{BoxFuture, Shared};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
 use http::{HeaderValue, StatusCode, Uri};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value};
-use tokio::sync::Semaphore;
+use tracing::Instrument;
 
 #[cfg(not(any(feature = "jwt", feature = "jwt-rust-crypto")))]
 use super::authenticator::Possession;
 use super::authenticator::{CredentialVerifier, Verify};
 use super::cache::{Cache, CacheKey};
-use super::turns::{ClientNetwork, Turns};
+use super::turns::{Client, Turn, TurnLimits, Turns};
 use super::{Authenticate, Token, TokenSource};
 use crate::Error;
 use crate::chain::FromChain;
 use crate::grants::Grants;
-use crate::middleware::credentials::Credentials;
+use crate::middleware::credentials::{Credentials, OWN_USER_AGENT};
 #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
 use crate::middleware::jwt::Proofs;
 
@@ -46,8 +46,11 @@ use crate::middleware::jwt::Proofs;
 /// [`cache_ttl`](Self::cache_ttl), and other tokens for at most 5 seconds. If the server is unavailable or its response is malformed, the client gets a
 /// 503 with `Retry-After`.
 ///
-/// One client causes at most 32 requests at the same time; its further tokens wait. A flood of made-up tokens therefore does not
-/// delay the tokens of other clients. A client is an address as [`ClientAddr`](crate::extract::ClientAddr) finds it (the /64 of an IPv6 address).
+/// One client causes at most 32 requests at the same time, one network at most 128, and all together at most 1024; further tokens wait, for at most
+/// 10 seconds. A flood of made-up tokens therefore does not delay the tokens of other clients. A client is an address as
+/// [`ClientAddr`](crate::extract::ClientAddr) finds it (the /64 of an IPv6 address, whose network is the /48). Behind a proxy,
+/// [provide](crate::Chain::provide) [`TrustedProxies`](crate::extract::TrustedProxies): without, all clients behind the proxy share what one network may
+/// have, and a warning is logged once.
 ///
 /// An authorization server reports other tokens than access tokens as active as well, and tokens for other APIs. Only these are accepted:
 ///
@@ -108,7 +111,7 @@ pub struct Introspection {
     fetch: Box<SendRequest>,
     good: Cache<Introspected>,
     bad: Cache<()>,
-    asking: Mutex<HashMap<CacheKey, WeakShared<PendingRequest>>>,
+    asking: Mutex<HashMap<CacheKey, PendingRequest>>,
     turns: Turns,
     #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
     proofs: Proofs,
@@ -119,8 +122,7 @@ type SendRequest = dyn Fn(http::Request<Bytes>) -> Pin<Box<dyn Future<Output = S
     + Send
     + Sync;
 type SentResponse = Result<http::Response<Bytes>, BoxError>;
-type PendingRequest =
-    Pin<Box<dyn Future<Output = Result<Option<Introspected>, Unavailable>> + Send>>;
+type PendingRequest = Shared<BoxFuture<'static, Result<Option<Introspected>, Unavailable>>>;
 
 impl Introspection {
     /// Accepts tokens for an audience, after a request to the introspection endpoint at a URL. The function sends this request and reads the
@@ -142,12 +144,45 @@ impl Introspection {
         Fut: Future<Output = Result<http::Response<Bytes>, E>> + Send + 'static,
         E: Into<BoxError>,
     {
-        let url = endpoint.into();
+        Self::at(endpoint.into(), audience.into(), false, fetch)
+    }
+
+    /// Like [`new`](Self::new), but also accepts an `http` URL.
+    ///
+    /// Whoever can read what is sent on the way to the host can then read tokens and the credentials of this API, and whoever can change it can make tokens
+    /// accepted. Use it only for a host in the same cluster or container network.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn insecure<F, Fut, E>(
+        endpoint: impl Into<String>,
+        audience: impl Into<String>,
+        fetch: F,
+    ) -> Result<Self, IntrospectionError>
+    where
+        F: Fn(http::Request<Bytes>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<http::Response<Bytes>, E>> + Send + 'static,
+        E: Into<BoxError>,
+    {
+        Self::at(endpoint.into(), audience.into(), true, fetch)
+    }
+
+    fn at<F, Fut, E>(
+        url: String,
+        audience: String,
+        insecure: bool,
+        fetch: F,
+    ) -> Result<Self, IntrospectionError>
+    where
+        F: Fn(http::Request<Bytes>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<http::Response<Bytes>, E>> + Send + 'static,
+        E: Into<BoxError>,
+    {
         let endpoint = match url.parse::<Uri>() {
-            Ok(uri) if is_fit(&uri) => uri,
+            Ok(uri) if is_fit(&uri, insecure) => uri,
             _ => return Err(IntrospectionError::Endpoint { url: shown(&url) }),
         };
-        let audience = audience.into();
         if audience.is_empty() {
             return Err(IntrospectionError::Audience);
         }
@@ -163,7 +198,7 @@ impl Introspection {
             good: Cache::new(Duration::from_secs(60), CAPACITY),
             bad: Cache::new(BAD_TTL, CAPACITY),
             asking: Mutex::default(),
-            turns: Turns::new(Semaphore::MAX_PERMITS, REQUESTS_PER_CLIENT),
+            turns: Turns::new(REQUESTS),
             #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
             proofs: Proofs::default(),
         })
@@ -260,23 +295,21 @@ impl Introspection {
     async fn ask(
         self: Arc<Self>,
         token: Token,
-        client: Option<ClientNetwork>,
+        client: Option<Client>,
     ) -> Result<Option<Introspected>, Error> {
         let key = self.good.key(token.as_str().as_bytes());
         if let Some(known) = self.known(&key) {
             return Ok(known);
         }
-        let _turn = self.turns.take(client).await?;
-        let asking = self.clone().join(key, token);
-        let answer = asking.await;
-        let mut all = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
-        // Later requests may have sent a new request already, which is not finished. It must stay in the map.
-        if all.get(&key).is_some_and(|asking| asking.upgrade().is_none_or(|a| a.peek().is_some())) {
-            all.remove(&key);
-        }
-        drop(all);
-        let found = answer.map_err(|Unavailable(why)| {
-            tracing::warn!(reason = why, "introspection failed");
+        let in_flight = self.asking().get(&key).cloned();
+        let answer = match in_flight {
+            Some(asking) => asking.await,
+            None => {
+                let turn = self.turns.take(client).await?;
+                self.clone().start(key, token, turn).await
+            }
+        };
+        let found = answer.map_err(|Unavailable| {
             Error::new(StatusCode::SERVICE_UNAVAILABLE, "The authorization server is unavailable")
                 .with_header(RETRY_AFTER, HeaderValue::from_static("5"))
         })?;
@@ -292,43 +325,64 @@ impl Introspection {
         self.bad.get(key, now).map(|()| None)
     }
 
-    /// Joins the request that is in flight for this token, or sends a new one.
-    fn join(self: Arc<Self>, key: CacheKey, token: Token) -> Shared<PendingRequest> {
+    /// Sends a request to the server, or joins the one that is in flight for this token.
+    ///
+    /// The request runs to its end with its turn, even if its client disconnects. Otherwise a client that disconnects all the time could cause
+    /// more requests at the same time than it has turns.
+    fn start(self: Arc<Self>, key: CacheKey, token: Token, turn: Turn) -> PendingRequest {
         let this = self.clone();
-        let mut all = this.asking.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(asking) = all.get(&key).and_then(WeakShared::upgrade)
-            && asking.peek().is_none()
-        {
-            return asking;
-        }
-        if all.len() >= CAPACITY {
-            // If all clients of a request have disconnected, only its key is left.
-            all.retain(|_, asking| asking.upgrade().is_some());
-        }
-        let asking: PendingRequest = Box::pin(async move {
+        let request = async move {
+            let _turn = turn;
             // Another request may have finished since the cache was checked.
-            if let Some(known) = self.known(&key) {
-                return Ok(known);
+            match this.known(&key) {
+                Some(known) => Ok(known),
+                None => this.fetch_and_cache(key, &token).await,
             }
-            let found = self.fetch(&token).await?;
-            let now = Instant::now();
-            match &found {
-                Some(token) => {
-                    let left = token.left(SystemTime::now());
-                    self.good.insert_for(key, token.clone(), left.min(self.good.ttl()), now);
-                }
-                None => self.bad.insert(key, (), now),
-            }
-            Ok(found)
-        });
-        let asking = asking.shared();
-        if let Some(weak) = asking.downgrade() {
-            all.insert(key, weak);
+        };
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return request.boxed().shared();
+        };
+        let mut asking = self.asking();
+        if let Some(in_flight) = asking.get(&key) {
+            return in_flight.clone();
         }
-        asking
+        // Removes the entry also if the function of the application panics. It waits for the lock, and thus until the entry exists.
+        let entry = PendingEntry { introspection: self.clone(), key };
+        let request = async move {
+            let _entry = entry;
+            request.await
+        };
+        let task = runtime.spawn(request.in_current_span());
+        let pending = task.map(|result| result.unwrap_or(Err(Unavailable))).boxed().shared();
+        asking.insert(key, pending.clone());
+        pending
     }
 
-    async fn fetch(&self, token: &Token) -> Result<Option<Introspected>, Unavailable> {
+    fn asking(&self) -> MutexGuard<'_, HashMap<CacheKey, PendingRequest>> {
+        self.asking.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn fetch_and_cache(
+        &self,
+        key: CacheKey,
+        token: &Token,
+    ) -> Result<Option<Introspected>, Unavailable> {
+        let found = self.fetch(token).await.map_err(|why| {
+            tracing::warn!(reason = why, "introspection failed");
+            Unavailable
+        })?;
+        let now = Instant::now();
+        match &found {
+            Some(token) => {
+                let left = token.left(SystemTime::now());
+                self.good.insert_for(key, token.clone(), left.min(self.good.ttl()), now);
+            }
+            None => self.bad.insert(key, (), now),
+        }
+        Ok(found)
+    }
+
+    async fn fetch(&self, token: &Token) -> Result<Option<Introspected>, &'static str> {
         let body = format!("token={}&token_type_hint=access_token", form_encoded(token.as_str()));
         let mut req = http::Request::new(Bytes::from(body));
         *req.method_mut() = http::Method::POST;
@@ -336,6 +390,7 @@ impl Introspection {
         let form = HeaderValue::from_static("application/x-www-form-urlencoded");
         req.headers_mut().insert(CONTENT_TYPE, form);
         req.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json"));
+        req.headers_mut().insert(USER_AGENT, OWN_USER_AGENT);
         if let Some(authorization) = &self.authorization {
             req.headers_mut().insert(AUTHORIZATION, authorization.clone());
         }
@@ -344,25 +399,25 @@ impl Introspection {
         let answer = match tokio::runtime::Handle::try_current() {
             Ok(_) => match tokio::time::timeout(self.timeout, answer).await {
                 Ok(answer) => answer,
-                Err(_) => return Err(Unavailable("timeout")),
+                Err(_) => return Err("timeout"),
             },
             Err(_) => answer.await,
         };
-        let answer = answer.map_err(|_| Unavailable("no response"))?;
+        let answer = answer.map_err(|_| "no response")?;
         if answer.body().len() > LONGEST {
-            return Err(Unavailable("a response that is too long"));
+            return Err("a response that is too long");
         }
         match answer.status() {
             StatusCode::OK => {}
             StatusCode::BAD_REQUEST if is_about_the_token(answer.body()) => return Ok(None),
-            _ => return Err(Unavailable("a status other than 200")),
+            _ => return Err("a status other than 200"),
         }
         let claims: UniqueMembers = serde_json::from_slice(answer.body())
-            .map_err(|_| Unavailable("a response that is not a JSON object"))?;
+            .map_err(|_| "a response that is not a JSON object")?;
         match claims.0.get("active") {
             Some(Value::Bool(true)) => Ok(self.judge(claims.0)),
             Some(Value::Bool(false)) => Ok(None),
-            _ => Err(Unavailable("a response without `active`")),
+            _ => Err("a response without `active`"),
         }
     }
 
@@ -596,9 +651,21 @@ fn is_about_the_token(body: &[u8]) -> bool {
     matches!(error, Some("unsupported_token_type" | "invalid_token"))
 }
 
-/// Why there is no usable response, for the log.
+/// There is no usable response. The reason is in the log.
 #[derive(Clone, Copy)]
-struct Unavailable(&'static str);
+struct Unavailable;
+
+/// The entry of a request that is in flight. It is removed when this is dropped.
+struct PendingEntry {
+    introspection: Arc<Introspection>,
+    key: CacheKey,
+}
+
+impl Drop for PendingEntry {
+    fn drop(&mut self) {
+        self.introspection.asking().remove(&self.key);
+    }
+}
 
 /// What is wrong with an [`Introspection`]. The text states what to change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -620,7 +687,7 @@ impl fmt::Display for IntrospectionError {
         match self {
             Self::Endpoint { url } => write!(
                 f,
-                "{url:?} can't be the introspection endpoint: use an absolute `https` URL (`http` on localhost)"
+                "{url:?} can't be the introspection endpoint: use an absolute `https` URL (`http` on localhost), or allow `http` within your own network with `Introspection::insecure`"
             ),
             Self::Audience => f.write_str(
                 "the audience is empty: give the name by which the authorization server knows this API, or use `any_audience`",
@@ -634,8 +701,8 @@ impl fmt::Display for IntrospectionError {
 
 impl std::error::Error for IntrospectionError {}
 
-fn is_fit(uri: &Uri) -> bool {
-    let own = matches!(uri.host(), Some("localhost" | "127.0.0.1" | "[::1]"));
+fn is_fit(uri: &Uri, insecure: bool) -> bool {
+    let own = insecure || matches!(uri.host(), Some("localhost" | "127.0.0.1" | "[::1]"));
     let secure = uri.scheme_str() == Some("https") || uri.scheme_str() == Some("http") && own;
     secure && uri.authority().is_some_and(|authority| !authority.as_str().contains('@'))
 }
@@ -668,8 +735,8 @@ fn seconds(time: SystemTime) -> u64 {
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 const CAPACITY: usize = 10_000;
 const BAD_TTL: Duration = Duration::from_secs(5);
-/// How many introspection requests at the same time one client may cause.
-const REQUESTS_PER_CLIENT: usize = 32;
+/// How many introspection requests there may be at the same time.
+const REQUESTS: TurnLimits = TurnLimits { all: 1024, network: 128, client: 32 };
 /// In bytes.
 const LONGEST: usize = 256 * 1024;
 /// The last second of the year 9999.

@@ -328,6 +328,7 @@ async fn the_question_is_that_of_rfc_7662() {
     assert_eq!((req.method().as_str(), &*req.uri().to_string()), ("POST", ENDPOINT));
     assert_eq!(req.headers()["content-type"], "application/x-www-form-urlencoded");
     assert_eq!(req.headers()["accept"], "application/json");
+    assert_eq!(req.headers()["user-agent"], concat!("tower-chain/", env!("CARGO_PKG_VERSION")));
     assert_eq!(req.body(), "token=2YotnFZFEjr1zCsicMWpAA%2B%2F%3D&token_type_hint=access_token");
     let authorization = &req.headers()["authorization"];
     let decoded = STANDARD.decode(authorization.to_str().unwrap().strip_prefix("Basic ").unwrap());
@@ -464,10 +465,12 @@ async fn a_flood_of_tokens_of_one_client_does_not_delay_the_others() {
     for request in &mut flood {
         assert!(is_pending(request).await);
     }
-    assert_eq!(server.asked(), REQUESTS_PER_CLIENT);
+    tokio::task::yield_now().await;
+    assert_eq!(server.asked(), REQUESTS.client);
     let mut other = send("192.0.2.2:1", "token");
     assert!(is_pending(&mut other).await);
-    assert_eq!(server.asked(), REQUESTS_PER_CLIENT + 1);
+    tokio::task::yield_now().await;
+    assert_eq!(server.asked(), REQUESTS.client + 1);
     // Each of the flood has its turn in the end.
     server.answers.add_permits(1001);
     assert_eq!(other.await.status(), 200);
@@ -477,7 +480,7 @@ async fn a_flood_of_tokens_of_one_client_does_not_delay_the_others() {
 }
 
 #[tokio::test]
-async fn who_gives_up_takes_nobody_along() {
+async fn a_client_that_disconnects_does_not_end_the_request_for_the_others() {
     let server = Server { answers: Arc::new(Semaphore::new(0)), ..Server::new(active("")) };
     let introspection = Arc::new(server.introspection());
     let ask = || Box::pin(introspection.clone().ask(Token::new("token".to_owned()), None));
@@ -488,16 +491,82 @@ async fn who_gives_up_takes_nobody_along() {
     server.answers.add_permits(1);
     assert!(second.await.unwrap().is_some());
     assert_eq!(server.asked(), 1);
-    // All of them give up: the next one asks anew.
+    // All of them disconnect: the request goes on, and the next one joins it.
     let introspection =
         Arc::new(Server { answers: Arc::new(Semaphore::new(0)), ..server.clone() }.introspection());
     let ask = || Box::pin(introspection.clone().ask(Token::new("token".to_owned()), None));
     let mut only = ask();
     assert!(is_pending(&mut only).await);
+    tokio::task::yield_now().await;
     drop(only);
     let mut next = ask();
     assert!(is_pending(&mut next).await);
-    assert_eq!(server.asked(), 3);
+    tokio::task::yield_now().await;
+    assert_eq!(server.asked(), 2);
+}
+
+/// The authorization server goes on with a request whose client has left, so its turn must last as long.
+#[tokio::test]
+async fn a_client_that_disconnects_keeps_its_turns() {
+    use crate::extract::PeerAddr;
+    let server = Server { answers: Arc::new(Semaphore::new(0)), ..Server::new(active("")) };
+    let service = Spied::new(server.introspection()).0;
+    for n in 0..200 {
+        let mut req = request(&n.to_string());
+        req.extensions_mut().insert(PeerAddr("192.0.2.1:1".parse().unwrap()));
+        let mut leaves = Box::pin(service.handle(req));
+        assert!(is_pending(&mut leaves).await);
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(server.asked(), REQUESTS.client);
+    server.answers.add_permits(REQUESTS.client);
+    tokio::task::yield_now().await;
+    assert_eq!(service.handle(request("0")).await.status(), 200, "its result is cached");
+}
+
+#[tokio::test]
+async fn a_function_that_panics_is_a_503_and_leaves_nothing_behind() {
+    let fetch = |req: http::Request<Bytes>| async move {
+        assert!(!req.body().starts_with(b"token=bad&"), "broken function");
+        Ok::<_, std::io::Error>(http::Response::new(Bytes::from(active(""))))
+    };
+    let introspection = Introspection::new(ENDPOINT, AUDIENCE, fetch).unwrap();
+    let service = Spied::new(introspection);
+    for _ in 0..100 {
+        assert_eq!(service.get("bad").await.0, 503);
+    }
+    assert_eq!(service.get("good").await.0, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_gets_no_turn_is_refused() {
+    use crate::extract::PeerAddr;
+    let server = Server { answers: Arc::new(Semaphore::new(0)), ..Server::new(active("")) };
+    let introspection = server.introspection().timeout(Duration::from_secs(60));
+    let service = Spied::new(introspection).0;
+    let send = |token: &str| {
+        let mut req = request(token);
+        req.extensions_mut().insert(PeerAddr("192.0.2.1:1".parse().unwrap()));
+        Box::pin(service.handle(req))
+    };
+    let waiting = REQUESTS.client + crate::middleware::authenticate::turns::WAITING_OF_CLIENT;
+    let mut all: Vec<_> = (0..waiting).map(|n| send(&n.to_string())).collect();
+    for request in &mut all {
+        assert!(is_pending(request).await);
+    }
+    let reason = |response: &crate::Response| {
+        assert_eq!(response.headers()["retry-after"], "5");
+        assert_eq!(response.headers()["cache-control"], "no-store");
+        let source = Error::of(response).and_then(Error::source).unwrap();
+        source
+            .downcast_ref::<crate::middleware::authenticate::AuthenticateRefusal>()
+            .unwrap()
+            .code()
+    };
+    let response = send("another").await;
+    assert_eq!((response.status().as_u16(), reason(&response)), (429, "too_many"));
+    let response = all.pop().unwrap().await;
+    assert_eq!((response.status().as_u16(), reason(&response)), (503, "overloaded"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -560,6 +629,15 @@ fn wrong_configuration_is_refused() {
     }
     for url in ["http://localhost:8080/i", "http://127.0.0.1/", "http://[::1]:1/", ENDPOINT] {
         assert!(Introspection::new(url, AUDIENCE, fetch).is_ok(), "{url}");
+    }
+    for (url, accepted) in [
+        ("http://login.auth.svc/i", true),
+        ("https://login.auth.svc/i", true),
+        ("ftp://login.auth.svc/i", false),
+        ("http://user:secret@login.auth.svc/i", false),
+        ("/i", false),
+    ] {
+        assert_eq!(Introspection::insecure(url, AUDIENCE, fetch).is_ok(), accepted, "{url}");
     }
     let error = Introspection::new(ENDPOINT, "", fetch).map(drop).unwrap_err();
     assert_eq!(error, IntrospectionError::Audience);

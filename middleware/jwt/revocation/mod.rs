@@ -23,7 +23,7 @@ pub(crate) enum Revocation<C> {
 pub(crate) type RevocationHook<C> =
     dyn Fn(Claims<C>) -> BoxFuture<'static, Result<bool, axum_core::BoxError>> + Send + Sync;
 
-/// Revoked tokens, in memory: by `jti`, or all tokens of a subject that were issued before a time. For
+/// Revoked tokens, in memory: by issuer and `jti`, or all tokens of a subject that were issued before a time. For
 /// [`Jwt::denylist`](crate::middleware::jwt::Jwt::denylist).
 ///
 /// An entry is kept until the tokens have expired. The list never has more entries than its capacity. A clone is a handle to the same list.
@@ -56,9 +56,10 @@ pub struct Denylist {
 
 #[derive(Default)]
 struct List {
-    ids: HashMap<Box<str>, RevokedId>,
+    /// By `jti`. Issuers choose it on their own (RFC 7519, 4.1.7), so several may use the same one.
+    ids: HashMap<Box<str>, Vec<RevokedId>>,
     /// How many of the ids belong to each subject.
-    ids_of_subject: HashMap<Arc<str>, usize>,
+    ids_of_subject: HashMap<Arc<Subject>, usize>,
     subjects: HashMap<Box<str>, Vec<RevokedSubject>>,
     length: usize,
     /// When the entries of expired tokens were last removed.
@@ -66,14 +67,40 @@ struct List {
 }
 
 struct RevokedId {
+    issuers: Issuers,
     until: SystemTime,
-    /// The subject of the token, if it is known.
-    subject: Option<Arc<str>>,
+    /// Of the token, if the token was given.
+    subject: Option<Arc<Subject>>,
+}
+
+/// The issuers whose tokens are revoked.
+#[derive(PartialEq, Eq)]
+enum Issuers {
+    Any,
+    /// `None` means tokens without `iss`.
+    Only(Option<Box<str>>),
+}
+
+impl Issuers {
+    fn contain(&self, issuer: Option<&str>) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Only(only) => only.as_deref() == issuer,
+        }
+    }
+}
+
+/// The claims `iss` and `sub` of a token. Two issuers may use one name for different subjects.
+#[derive(PartialEq, Eq, Hash)]
+struct Subject {
+    issuer: Option<Box<str>>,
+    name: Option<Box<str>>,
 }
 
 struct RevokedSubject {
     issuer: Option<Box<str>>,
-    issued_before: SystemTime,
+    /// In whole seconds since the epoch, like `iat`.
+    issued_before: u64,
     until: SystemTime,
 }
 
@@ -91,47 +118,65 @@ impl Denylist {
         }
     }
 
-    /// Revokes one token, by its `jti`.
+    /// Revokes one token, by its issuer and its `jti`.
     ///
     /// A subject may have a sixteenth of the free entries, so a user who signs in and out all the time does not fill the list for the others.
+    /// The tokens of one issuer without a subject count as those of one subject.
     ///
     /// # Errors
     ///
     /// If the token has no `jti`, its subject has too many revoked tokens, or the list is full.
     pub fn revoke(&self, token: &RegisteredClaims) -> Result<(), RevokeError> {
         let until = token.expires_at().unwrap_or_else(forever);
-        self.insert_id(token.id().ok_or(RevokeError::NoId)?, token.subject(), until)
+        let issuer = token.issuer().map(Box::from);
+        let subject = Subject { issuer: issuer.clone(), name: token.subject().map(Box::from) };
+        let id = token.id().ok_or(RevokeError::NoId)?;
+        self.insert_id(id, Issuers::Only(issuer), Some(subject), until)
     }
 
-    /// Revokes the token with this `jti`. `until` is when the token expires; the entry may be removed ten minutes later, which is the longest
-    /// leeway. After several calls for one `jti`, the latest time is used.
+    /// Revokes the token with this `jti`. `None` as the issuer means the tokens of all issuers.
+    ///
+    /// `until` is when the token expires; the entry may be removed ten minutes later, which is the longest leeway. After several calls for one
+    /// issuer and `jti`, the latest time is used.
     ///
     /// # Errors
     ///
     /// If the list is full.
-    pub fn revoke_id(&self, id: &str, until: SystemTime) -> Result<(), RevokeError> {
-        self.insert_id(id, None, until)
+    pub fn revoke_id(
+        &self,
+        issuer: Option<&str>,
+        id: &str,
+        until: SystemTime,
+    ) -> Result<(), RevokeError> {
+        let issuers = issuer.map_or(Issuers::Any, |issuer| Issuers::Only(Some(Box::from(issuer))));
+        self.insert_id(id, issuers, None, until)
     }
 
     fn insert_id(
         &self,
         id: &str,
-        subject: Option<&str>,
+        issuers: Issuers,
+        subject: Option<Subject>,
         until: SystemTime,
     ) -> Result<(), RevokeError> {
         let mut list = self.list.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = list.ids.get_mut(id) {
+        let mut of_id = list.ids.get_mut(id).into_iter().flatten();
+        if let Some(known) = of_id.find(|known| known.issuers == issuers) {
             known.until = until.max(known.until);
             return Ok(());
         }
-        list.has_share(subject, self.capacity)?;
+        list.has_share(subject.as_ref(), self.capacity)?;
         let subject = subject.map(|subject| list.count_id(subject));
-        list.ids.insert(Box::from(id), RevokedId { until, subject });
+        let new = RevokedId { issuers, until, subject };
+        list.ids.entry(Box::from(id)).or_default().push(new);
         list.length += 1;
         Ok(())
     }
 
     /// Revokes all tokens of a subject that were issued before a time, and those without `iat`.
+    ///
+    /// The time is compared with `iat` in whole seconds, because most issuers write whole seconds: a token that was issued in the same second is
+    /// not revoked, since a user who signs out everywhere and in again may get one. Add a second to the time to revoke those as well.
     ///
     /// `None` as the issuer means the tokens of all issuers. The entry may be removed ten minutes after `until`, when the last of the tokens has
     /// expired. After several calls for one subject, the latest times are used.
@@ -146,9 +191,9 @@ impl Denylist {
         issued_before: SystemTime,
         until: SystemTime,
     ) -> Result<(), RevokeError> {
+        let issued_before = whole_seconds(issued_before);
         let mut list = self.list.write().unwrap_or_else(PoisonError::into_inner);
-        let of_subject = list.subjects.get_mut(subject).map(|entries| entries.iter_mut());
-        let mut of_subject = of_subject.into_iter().flatten();
+        let mut of_subject = list.subjects.get_mut(subject).into_iter().flatten();
         if let Some(known) = of_subject.find(|entry| entry.issuer.as_deref() == issuer) {
             known.issued_before = known.issued_before.max(issued_before);
             known.until = known.until.max(until);
@@ -164,14 +209,15 @@ impl Denylist {
     /// Whether a token is revoked.
     pub fn is_revoked(&self, token: &RegisteredClaims) -> bool {
         let list = self.list.read().unwrap_or_else(PoisonError::into_inner);
-        if token.id().is_some_and(|id| list.ids.contains_key(id)) {
+        let mut of_id = token.id().and_then(|id| list.ids.get(id)).into_iter().flatten();
+        if of_id.any(|known| known.issuers.contain(token.issuer())) {
             return true;
         }
         let of_subject = token.subject().and_then(|subject| list.subjects.get(subject));
         of_subject.is_some_and(|entries| {
             entries.iter().any(|entry| {
                 entry.issuer.as_deref().is_none_or(|issuer| token.issuer() == Some(issuer))
-                    && token.issued_at().is_none_or(|issued| issued < entry.issued_before)
+                    && token.times.issued.is_none_or(|issued| issued < entry.issued_before)
             })
         })
     }
@@ -179,11 +225,11 @@ impl Denylist {
 
 impl List {
     /// Checks that there is a free entry, and that the subject has less than its share. Removes the entries of expired tokens if necessary.
-    fn has_share(&mut self, subject: Option<&str>, capacity: usize) -> Result<(), RevokeError> {
+    fn has_share(&mut self, subject: Option<&Subject>, capacity: usize) -> Result<(), RevokeError> {
         let has_share = |list: &Self| {
             let own = subject.and_then(|subject| list.ids_of_subject.get(subject));
             let free = capacity.saturating_sub(list.length);
-            // What names no subject is a decision of the operator, and may use every entry.
+            // A revocation without a token is a decision of the operator, and may use every entry.
             subject.map_or(free > 0, |_| own.copied().unwrap_or_default() < share_of_one(free))
         };
         if has_share(self) {
@@ -203,9 +249,9 @@ impl List {
     }
 
     /// Counts one more id of a subject.
-    fn count_id(&mut self, subject: &str) -> Arc<str> {
-        let known = self.ids_of_subject.get_key_value(subject).map(|(known, _)| known.clone());
-        let subject = known.unwrap_or_else(|| Arc::from(subject));
+    fn count_id(&mut self, subject: Subject) -> Arc<Subject> {
+        let known = self.ids_of_subject.get_key_value(&subject).map(|(known, _)| known.clone());
+        let subject = known.unwrap_or_else(|| Arc::new(subject));
         *self.ids_of_subject.entry(subject.clone()).or_default() += 1;
         subject
     }
@@ -213,16 +259,20 @@ impl List {
     /// Removes the entries of expired tokens. Other entries are never removed, so the list may still be full.
     fn remove_expired(&mut self, capacity: usize) -> Result<(), RevokeError> {
         let over = SystemTime::now().checked_sub(SLACK).unwrap_or(SystemTime::UNIX_EPOCH);
-        self.ids.retain(|_, id| id.until > over);
+        self.ids.retain(|_, entries| {
+            entries.retain(|entry| entry.until > over);
+            !entries.is_empty()
+        });
         self.ids_of_subject.clear();
-        for subject in self.ids.values().filter_map(|id| id.subject.clone()) {
+        for subject in self.ids.values().flatten().filter_map(|entry| entry.subject.clone()) {
             *self.ids_of_subject.entry(subject).or_default() += 1;
         }
         self.subjects.retain(|_, entries| {
             entries.retain(|entry| entry.until > over);
             !entries.is_empty()
         });
-        self.length = self.ids.len() + self.subjects.values().map(Vec::len).sum::<usize>();
+        let ids: usize = self.ids.values().map(Vec::len).sum();
+        self.length = ids + self.subjects.values().map(Vec::len).sum::<usize>();
         if self.length < capacity { Ok(()) } else { Err(RevokeError::Full) }
     }
 }
@@ -262,6 +312,11 @@ impl fmt::Display for RevokeError {
 }
 
 impl std::error::Error for RevokeError {}
+
+/// The second of a time, as an issuer writes it in `iat`.
+pub(crate) fn whole_seconds(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+}
 
 /// The expiry of tokens that never expire: beyond the year 9999.
 fn forever() -> SystemTime {

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use redis::{RedisError, Script};
 
-use super::SLACK;
+use super::{SLACK, whole_seconds};
 use crate::middleware::jwt::error::JwtError;
 use crate::middleware::jwt::redis::{LONGEST, RedisConnection, redis_settings};
 use crate::middleware::jwt::token::claims::RegisteredClaims;
@@ -36,17 +36,27 @@ use crate::middleware::jwt::token::claims::RegisteredClaims;
 pub struct RedisDenylist(RedisConnection);
 
 impl RedisDenylist {
-    /// Revokes the token with this `jti`. `until` is when the token expires; the entry is removed ten minutes later, which is the longest leeway.
-    /// After several calls for one `jti`, the latest time is used.
+    /// Revokes the token with this `jti`. `None` as the issuer means the tokens of all issuers.
+    ///
+    /// `until` is when the token expires; the entry is removed ten minutes later, which is the longest leeway. After several calls for one issuer
+    /// and `jti`, the latest time is used.
     ///
     /// # Errors
     ///
     /// If Redis fails or does not respond in time.
-    pub async fn revoke_id(&self, id: &str, until: SystemTime) -> Result<(), RedisError> {
-        self.raise(self.0.key(&[b"id", id.as_bytes()]), 1, until).await
+    pub async fn revoke_id(
+        &self,
+        issuer: Option<&str>,
+        id: &str,
+        until: SystemTime,
+    ) -> Result<(), RedisError> {
+        self.raise(self.id(issuer, id), 1, until).await
     }
 
     /// Revokes all tokens of a subject that were issued before a time, and those without `iat`.
+    ///
+    /// The time is compared with `iat` in whole seconds, because most issuers write whole seconds: a token that was issued in the same second is
+    /// not revoked, since a user who signs out everywhere and in again may get one. Add a second to the time to revoke those as well.
     ///
     /// `None` as the issuer means the tokens of all issuers. The entry is removed ten minutes after `until`, when the last of the tokens has expired.
     /// After several calls for one subject, the latest times are used.
@@ -61,9 +71,7 @@ impl RedisDenylist {
         issued_before: SystemTime,
         until: SystemTime,
     ) -> Result<(), RedisError> {
-        let before = issued_before.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let before = before.as_secs() + u64::from(before.subsec_nanos() > 0);
-        self.raise(self.subject(issuer, subject), before, until).await
+        self.raise(self.subject(issuer, subject), whole_seconds(issued_before), until).await
     }
 
     /// Runs as one script. Of two concurrent calls, none can undo what the other one has revoked.
@@ -81,13 +89,16 @@ impl RedisDenylist {
     ///
     /// If Redis fails or does not respond in time.
     pub async fn is_revoked(&self, token: &RegisteredClaims) -> Result<bool, RedisError> {
-        let mut keys = Vec::with_capacity(3);
+        let mut keys = Vec::with_capacity(4);
         if let Some(subject) = token.subject() {
             keys.push(self.subject(None, subject));
             keys.extend(token.issuer().map(|issuer| self.subject(Some(issuer), subject)));
         }
         let subjects = keys.len();
-        keys.extend(token.id().map(|id| self.0.key(&[b"id", id.as_bytes()])));
+        if let Some(id) = token.id() {
+            keys.push(self.id(None, id));
+            keys.extend(token.issuer().map(|issuer| self.id(Some(issuer), id)));
+        }
         if keys.is_empty() {
             return Ok(false);
         }
@@ -101,6 +112,13 @@ impl RedisDenylist {
             Some(_) => true,
             None => false,
         }))
+    }
+
+    fn id(&self, issuer: Option<&str>, id: &str) -> String {
+        match issuer {
+            Some(issuer) => self.0.key(&[b"id", issuer.as_bytes(), id.as_bytes()]),
+            None => self.0.key(&[b"id", id.as_bytes()]),
+        }
     }
 
     fn subject(&self, issuer: Option<&str>, subject: &str) -> String {

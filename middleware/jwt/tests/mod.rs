@@ -23,7 +23,7 @@ use super::token::json;
 use super::*;
 use crate::{Body, Chain, ChainService, Error, MiddlewareExt, Request};
 
-const SECRET: &str = "the secret that only the tests have";
+pub(crate) const SECRET: &str = "the secret that only the tests have";
 const NOW: u64 = 1_800_000_000;
 
 #[derive(Debug, Clone, Deserialize)]
@@ -38,7 +38,7 @@ fn sign(header: &str, claims: &str) -> String {
 }
 
 /// A token, whatever the two parts are. The signature is made by another crate than the one that checks it.
-fn sign_with(secret: &str, header: &str, claims: &str) -> String {
+pub(crate) fn sign_with(secret: &str, header: &str, claims: &str) -> String {
     use hmac::Mac;
     let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
     let mut mac = hmac::Hmac::<sha2::Sha256>::new_from_slice(secret.as_bytes()).unwrap();

@@ -141,7 +141,7 @@ fn a_denylist_knows_ids_and_subjects() {
     };
     let far = SystemTime::now() + Duration::from_secs(3600);
     let denied = Denylist::new(3).unwrap();
-    denied.revoke_id("7", far).unwrap();
+    denied.revoke_id(None, "7", far).unwrap();
     denied.revoke_subject(Some("joe"), "ann", at(100), far).unwrap();
     denied.revoke_subject(None, "bob", at(100), far).unwrap();
     for (token, revoked) in [
@@ -157,17 +157,17 @@ fn a_denylist_knows_ids_and_subjects() {
         assert_eq!(denied.is_revoked(&token), revoked, "{token:?}");
     }
     // A full list says so, and drops nothing that still counts.
-    assert_eq!(denied.revoke_id("9", far), Err(RevokeError::Full));
+    assert_eq!(denied.revoke_id(None, "9", far), Err(RevokeError::Full));
     assert_eq!(denied.revoke(&RegisteredClaims::default()), Err(RevokeError::NoId));
     assert!(denied.is_revoked(&token(Some("7"), "x", "y", None)));
     // What is on it already needs no room.
-    denied.revoke_id("7", far).unwrap();
+    denied.revoke_id(None, "7", far).unwrap();
     denied.revoke_subject(None, "bob", at(101), far).unwrap();
     assert!(denied.is_revoked(&token(None, "jane", "bob", Some(100))));
     assert_eq!(denied.revoke_subject(None, "joe", at(100), far), Err(RevokeError::Full));
     let past = Denylist::new(1).unwrap();
-    past.revoke_id("1", at(1)).unwrap();
-    past.revoke_id("2", far).unwrap();
+    past.revoke_id(None, "1", at(1)).unwrap();
+    past.revoke_id(None, "2", far).unwrap();
     assert!(!past.is_revoked(&token(Some("1"), "x", "y", None)));
 }
 
@@ -175,6 +175,7 @@ fn a_denylist_knows_ids_and_subjects() {
 fn no_subject_fills_the_denylist_for_the_others() {
     let token = |subject: &str, id: u32| {
         let mut texts = Texts::default();
+        texts.set(ClaimName::Issuer, "https://a.example".into());
         texts.set(ClaimName::Subject, subject.to_owned().into());
         texts.set(ClaimName::Id, format!("{subject} {id}").into());
         let expires = SystemTime::now() + Duration::from_secs(3600);
@@ -200,11 +201,72 @@ fn no_subject_fills_the_denylist_for_the_others() {
     };
     let filled = (0..).take_while(|subject| fills(*subject) == Some(RevokeError::TooMany)).count();
     assert!(filled > 30, "{filled}");
-    assert_eq!(denied.revoke_id("7", far), Err(RevokeError::Full));
+    assert_eq!(denied.revoke_id(None, "7", far), Err(RevokeError::Full));
     for (token, revoked) in
         [(token("ann", 4), true), (token("bob", 1), true), (token("bob", 2), false)]
     {
         assert_eq!(denied.is_revoked(&token), revoked, "{token:?}");
+    }
+}
+
+#[test]
+fn an_id_counts_for_its_issuer_alone() {
+    let token = |issuer: Option<&str>, id: &str| {
+        let mut texts = Texts::default();
+        issuer
+            .into_iter()
+            .for_each(|issuer| texts.set(ClaimName::Issuer, issuer.to_owned().into()));
+        texts.set(ClaimName::Subject, "ann".into());
+        texts.set(ClaimName::Id, id.to_owned().into());
+        RegisteredClaims::new(&texts, Times::default(), None)
+    };
+    let issuers = [Some("https://a.example"), Some("https://b.example"), Some(""), None];
+    let far = SystemTime::now() + Duration::from_secs(3600);
+    for revoked in issuers {
+        let denied = Denylist::new(100).unwrap();
+        denied.revoke(&token(revoked, "7")).unwrap();
+        for issuer in issuers {
+            assert_eq!(denied.is_revoked(&token(issuer, "7")), issuer == revoked, "{issuer:?}");
+            assert!(!denied.is_revoked(&token(issuer, "8")));
+        }
+        let denied = Denylist::new(100).unwrap();
+        denied.revoke_id(revoked, "7", far).unwrap();
+        for issuer in issuers {
+            let expected = revoked.is_none() || issuer == revoked;
+            assert_eq!(denied.is_revoked(&token(issuer, "7")), expected, "{issuer:?}");
+        }
+    }
+    // Each issuer has an entry of its own, and each subject a share per issuer.
+    let denied = Denylist::new(100).unwrap();
+    for (issuer, entries) in issuers.into_iter().zip([6, 6, 6, 5]) {
+        let revoke = |id: u32| denied.revoke(&token(issuer, &id.to_string()));
+        assert_eq!((0..).take_while(|id| revoke(*id).is_ok()).count(), entries, "{issuer:?}");
+    }
+    assert!(format!("{denied:?}").contains("length: 23"), "{denied:?}");
+}
+
+/// `iat` has whole seconds. A user who signs out everywhere and in again gets a token of the same second.
+#[test]
+fn a_token_issued_after_the_revocation_in_the_same_second_is_not_revoked() {
+    let at = |millis| SystemTime::UNIX_EPOCH + Duration::from_millis(millis);
+    let mut texts = Texts::default();
+    texts.set(ClaimName::Subject, "ann".into());
+    let token = |issued| {
+        let times = Times { issued: Some(issued), ..Times::default() };
+        RegisteredClaims::new(&texts, times, None)
+    };
+    for (revoked_at, issued, revoked) in [
+        (100_000, 99, true),
+        (100_000, 100, false),
+        (100_001, 100, false),
+        (100_999, 100, false),
+        (100_999, 99, true),
+        (101_000, 100, true),
+    ] {
+        let denied = Denylist::new(1).unwrap();
+        let far = SystemTime::now() + Duration::from_secs(3600);
+        denied.revoke_subject(None, "ann", at(revoked_at), far).unwrap();
+        assert_eq!(denied.is_revoked(&token(issued)), revoked, "{revoked_at} {issued}");
     }
 }
 
@@ -214,7 +276,7 @@ fn what_is_revoked_is_known_as_long_as_a_token_may_live_and_no_call_takes_it_bac
     let before = |seconds| SystemTime::now() - Duration::from_secs(seconds);
     type Revoke = fn(&Denylist, SystemTime) -> Result<(), RevokeError>;
     let ways: [Revoke; 2] = [
-        |list, until| list.revoke_id("7", until),
+        |list, until| list.revoke_id(None, "7", until),
         |list, until| list.revoke_subject(None, "ann", SystemTime::now(), until),
     ];
     for revoke in ways {
@@ -226,7 +288,7 @@ fn what_is_revoked_is_known_as_long_as_a_token_may_live_and_no_call_takes_it_bac
         ] {
             let list = Denylist::new(1).unwrap();
             moments.iter().for_each(|until| revoke(&list, *until).unwrap());
-            let another = list.revoke_id("8", before(0));
+            let another = list.revoke_id(None, "8", before(0));
             assert_eq!(another, if kept { Err(RevokeError::Full) } else { Ok(()) });
         }
     }

@@ -8,13 +8,14 @@ use axum_core::BoxError;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
-use http::header::{ACCEPT, CACHE_CONTROL, ETAG, IF_NONE_MATCH, LOCATION};
+use http::header::{ACCEPT, CACHE_CONTROL, ETAG, IF_NONE_MATCH, LOCATION, USER_AGENT};
 use http::{HeaderValue, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Limited};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use super::{Jwks, Target, metadata};
+use crate::middleware::credentials::OWN_USER_AGENT;
 use crate::middleware::jwt::algorithm::Algorithm;
 use crate::middleware::jwt::error::JwtError;
 use crate::middleware::jwt::keys::Keys;
@@ -134,7 +135,7 @@ impl JwksClient {
     /// The issuer that tokens must name, if there is one.
     pub(crate) fn issuer(&self) -> Option<&str> {
         match &self.jwks.target {
-            Target::Issuer(issuer) => Some(issuer),
+            Target::Issuer(issuer, _) => Some(issuer),
             Target::Keys(_) => None,
         }
     }
@@ -289,10 +290,12 @@ impl JwksClient {
             Target::Keys(url) => {
                 return self.fetch_set(JwksLocation { url: url.clone(), found: now }, tag).await;
             }
-            Target::Issuer(issuer) => issuer,
+            Target::Issuer(issuer, url) => {
+                metadata::IssuerLocation { issuer, url, http_hosts: &self.jwks.http_hosts }
+            }
         };
         let found =
-            async || self.discover(issuer).await.map(|url| JwksLocation { url, found: now });
+            async || self.discover(&issuer).await.map(|url| JwksLocation { url, found: now });
         let Some(known) = known else { return self.fetch_set(found().await?, tag).await };
         if now.saturating_duration_since(known.found) >= METADATA_FRESH {
             // If the metadata can't be fetched, use the known URL. Half of the time is left for the keys.
@@ -329,8 +332,8 @@ impl JwksClient {
     }
 
     /// Finds the URL of the keys of an issuer. The second URL is tried if the first one does not exist.
-    async fn discover(&self, issuer: &str) -> Result<Uri, BoxError> {
-        let [first, second] = metadata::places(issuer).ok_or("the issuer is no URL")?;
+    async fn discover(&self, at: &metadata::IssuerLocation<'_>) -> Result<Uri, BoxError> {
+        let [first, second] = metadata::places(at.url).ok_or("the issuer is not a URL")?;
         let document = match self.get(first, METADATA_BYTES, None).await {
             Ok(document) => document,
             Err(error) if error.is::<metadata::Absent>() => {
@@ -338,7 +341,7 @@ impl JwksClient {
             }
             Err(error) => return Err(error),
         };
-        metadata::keys_url(&document.body.unwrap_or_default(), issuer)
+        metadata::keys_url(&document.body.unwrap_or_default(), at)
     }
 
     async fn get(
@@ -351,6 +354,7 @@ impl JwksClient {
             let mut request = Request::new(());
             *request.uri_mut() = url.clone();
             request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json"));
+            request.headers_mut().insert(USER_AGENT, OWN_USER_AGENT);
             let tag = tag.filter(|tag| tag.url == url);
             if let Some(tag) = tag {
                 request.headers_mut().insert(IF_NONE_MATCH, tag.value.clone());

@@ -10,8 +10,8 @@ use serde::Deserialize;
 
 use crate::middleware::jwt::token::json::object;
 
-/// A URL that keys may be fetched from: https, or http from a loopback address; no user, no fragment.
-pub(super) fn url(text: &str) -> Option<Uri> {
+/// A URL that keys may be fetched from: https, or http from a loopback address or one of these hosts; no user, no fragment.
+pub(super) fn url(text: &str, http_hosts: &[Box<str>]) -> Option<Uri> {
     if text.contains('#') {
         return None;
     }
@@ -22,7 +22,9 @@ pub(super) fn url(text: &str) -> Option<Uri> {
     }
     let safe = match url.scheme()? {
         scheme if *scheme == Scheme::HTTPS => true,
-        scheme if *scheme == Scheme::HTTP => is_loopback(authority.host()),
+        scheme if *scheme == Scheme::HTTP => {
+            is_loopback(authority.host()) || is_one_of(authority.host(), http_hosts)
+        }
         _ => false,
     };
     safe.then_some(url)
@@ -33,18 +35,54 @@ fn is_loopback(host: &str) -> bool {
     host == "localhost" || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// The URLs of the metadata of an issuer: for OpenID Connect below its path, and for RFC 8414, 3.1 in front of its path.
-pub(super) fn places(issuer: &str) -> Option<[Uri; 2]> {
-    let url = url(issuer)?;
-    let origin = format!("{}://{}", url.scheme_str()?, url.authority()?);
+fn is_one_of(host: &str, hosts: &[Box<str>]) -> bool {
+    hosts.iter().any(|one| one.eq_ignore_ascii_case(host))
+}
+
+/// The URLs of the metadata of an issuer at this URL: for OpenID Connect below its path, and for RFC 8414, 3.1 in front of its path.
+pub(super) fn places(url: &Uri) -> Option<[Uri; 2]> {
+    let origin = origin(url)?;
     let path = url.path().trim_end_matches('/');
     let openid = format!("{origin}{path}/.well-known/openid-configuration");
     let oauth = format!("{origin}/.well-known/oauth-authorization-server{path}");
     Some([openid.parse().ok()?, oauth.parse().ok()?])
 }
 
+fn origin(url: &Uri) -> Option<String> {
+    Some(format!("{}://{}", url.scheme_str()?, url.authority()?))
+}
+
+/// Where an issuer is reached.
+pub(super) struct IssuerLocation<'a> {
+    /// The claim `iss`.
+    pub(super) issuer: &'a str,
+    /// The URL that stands for the issuer within the own network, or the issuer.
+    pub(super) url: &'a Uri,
+    /// The hosts from which keys may be fetched without encryption.
+    pub(super) http_hosts: &'a [Box<str>],
+}
+
+impl IssuerLocation<'_> {
+    /// A URL of the issuer as it is reached: with another origin and path if the issuer has an internal URL.
+    fn reached(&self, text: &str) -> String {
+        let own = self.issuer.trim_end_matches('/');
+        let internal = self.url.to_string();
+        if let Some(rest) = text.strip_prefix(own).filter(|rest| rest.starts_with('/')) {
+            return format!("{}{rest}", internal.trim_end_matches('/'));
+        }
+        let [text_url, issuer_url] = [text, self.issuer].map(|text| text.parse::<Uri>().ok());
+        let [from, of_issuer] = [&text_url, &issuer_url].map(|url| origin(url.as_ref()?));
+        match (text_url, origin(self.url)) {
+            (Some(url), Some(to)) if from.is_some() && from == of_issuer => {
+                format!("{to}{}", url.path_and_query().map_or("", |path| path.as_str()))
+            }
+            _ => text.to_owned(),
+        }
+    }
+}
+
 /// The URL of the keys in the metadata, if those are the issuer's own.
-pub(super) fn keys_url(document: &[u8], issuer: &str) -> Result<Uri, BoxError> {
+pub(super) fn keys_url(document: &[u8], at: &IssuerLocation<'_>) -> Result<Uri, BoxError> {
     #[derive(Deserialize)]
     struct Metadata {
         issuer: String,
@@ -54,14 +92,22 @@ pub(super) fn keys_url(document: &[u8], issuer: &str) -> Result<Uri, BoxError> {
     let metadata: Metadata =
         object(document).ok_or("the metadata are no JSON object with `issuer` and `jwks_uri`")?;
     // The other text is not logged, because the issuer chose it.
-    if metadata.issuer != issuer {
-        return Err("the metadata are those of another issuer".into());
+    if metadata.issuer != at.issuer {
+        let [theirs, ours] = [&*metadata.issuer, at.issuer].map(|text| text.trim_end_matches('/'));
+        return Err(if theirs == ours {
+            "the issuer in the metadata differs from the configured one in the trailing slash"
+        } else {
+            "the issuer in the metadata is not the configured one"
+        }
+        .into());
     }
-    let keys =
-        url(&metadata.jwks_uri).ok_or("`jwks_uri` is no URL that keys may be fetched from")?;
-    // An issuer elsewhere has no business with what listens on this machine.
+    let keys = url(&at.reached(&metadata.jwks_uri), at.http_hosts)
+        .ok_or("`jwks_uri` is not a URL that keys may be fetched from")?;
+    // An issuer elsewhere must not make this server send requests to what listens on its own machine.
     let plain = |url: &Uri| url.scheme() == Some(&Scheme::HTTP);
-    if plain(&keys) && !url(issuer).is_some_and(|issuer| plain(&issuer)) {
+    let own_machine = |url: &Uri| plain(url) && url.host().is_some_and(is_loopback);
+    let allowed = keys.host().is_some_and(|host| is_one_of(host, at.http_hosts));
+    if plain(&keys) && !allowed && !own_machine(at.url) {
         return Err("`jwks_uri` is not encrypted, and the issuer is".into());
     }
     Ok(keys)
@@ -70,10 +116,13 @@ pub(super) fn keys_url(document: &[u8], issuer: &str) -> Result<Uri, BoxError> {
 /// The target of a redirect, if it is on the same host.
 pub(super) fn redirected(from: &Uri, location: &HeaderValue) -> Option<Uri> {
     let location = location.to_str().ok()?;
-    let origin = format!("{}://{}", from.scheme_str()?, from.authority()?);
+    // The same host is allowed as before, and no other one.
+    let http_hosts = [Box::from(from.host()?)];
     let to = match location.strip_prefix('/') {
-        Some(rest) if !rest.starts_with('/') => url(&format!("{origin}{location}"))?,
-        _ => url(location)?,
+        Some(rest) if !rest.starts_with('/') => {
+            url(&format!("{}{location}", origin(from)?), &http_hosts)?
+        }
+        _ => url(location, &http_hosts)?,
     };
     (to.scheme() == from.scheme() && to.authority() == from.authority()).then_some(to)
 }
@@ -136,7 +185,147 @@ mod tests {
             ("a.example", false),
             ("", false),
         ] {
-            assert_eq!(url(text).is_some(), accepted, "{text}");
+            assert_eq!(url(text, &[]).is_some(), accepted, "{text}");
+        }
+    }
+
+    #[test]
+    fn http_is_allowed_to_the_named_host_alone() {
+        let hosts = [Box::from("keycloak.auth.svc")];
+        for (text, accepted) in [
+            ("http://keycloak.auth.svc/keys", true),
+            ("http://keycloak.auth.svc:8080/keys", true),
+            ("http://KEYCLOAK.auth.svc/keys", true),
+            ("https://other.example/keys", true),
+            ("http://127.0.0.1/keys", true),
+            ("http://keycloak.auth.svc.evil.example/", false),
+            ("http://evil.keycloak.auth.svc/", false),
+            ("http://keycloak.auth/", false),
+            ("http://keycloak.auth.svc./", false),
+            ("http://keycloak.auth.svc@evil.example/", false),
+            ("http://user@keycloak.auth.svc/", false),
+            ("ftp://keycloak.auth.svc/", false),
+        ] {
+            assert_eq!(url(text, &hosts).is_some(), accepted, "{text}");
+        }
+    }
+
+    #[test]
+    fn keys_are_fetched_where_the_issuer_is_reached() {
+        let document =
+            |issuer: &str, keys: &str| format!(r#"{{"issuer":"{issuer}","jwks_uri":"{keys}"}}"#);
+        let public = "https://login.example/auth/realms/x";
+        // The issuer, the URL that stands for it, the host that is allowed, `jwks_uri`, and where the keys are fetched.
+        for (issuer, internal, host, keys, expected) in [
+            (
+                public,
+                "http://kc:8080/realms/x",
+                "kc",
+                "https://login.example/auth/realms/x/certs",
+                Some("http://kc:8080/realms/x/certs"),
+            ),
+            (
+                public,
+                "http://kc:8080/realms/x",
+                "kc",
+                "https://login.example/certs",
+                Some("http://kc:8080/certs"),
+            ),
+            (
+                public,
+                "http://kc:8080/realms/x",
+                "kc",
+                "http://kc:8080/realms/x/certs",
+                Some("http://kc:8080/realms/x/certs"),
+            ),
+            (
+                public,
+                "http://kc:8080/realms/x",
+                "kc",
+                "https://cdn.example/certs",
+                Some("https://cdn.example/certs"),
+            ),
+            (public, "http://kc:8080/realms/x", "kc", "http://other:8080/certs", None),
+            (public, "http://kc:8080/realms/x", "kc", "http://127.0.0.1:6379/", None),
+            (
+                public,
+                "http://kc:8080/realms/x",
+                "other",
+                "https://login.example/auth/realms/x/certs",
+                None,
+            ),
+            (
+                public,
+                "https://kc:8443/realms/x",
+                "",
+                "https://login.example/auth/realms/x/certs",
+                Some("https://kc:8443/realms/x/certs"),
+            ),
+            (public, "https://kc:8443/realms/x", "", "http://kc:8443/certs", None),
+            (
+                public,
+                public,
+                "",
+                "https://login.example/auth/realms/x/certs?a=b",
+                Some("https://login.example/auth/realms/x/certs?a=b"),
+            ),
+            (
+                "https://login.example/",
+                "https://in.example/",
+                "",
+                "https://login.example/certs",
+                Some("https://in.example/certs"),
+            ),
+            (
+                "https://login.example",
+                "https://in.example",
+                "",
+                "https://login.example.evil/certs",
+                Some("https://login.example.evil/certs"),
+            ),
+            (
+                "http://kc:8080",
+                "http://kc:8080",
+                "kc",
+                "http://kc:8080/certs",
+                Some("http://kc:8080/certs"),
+            ),
+            ("http://kc:8080", "http://kc:8080", "kc", "http://localhost:6379/certs", None),
+            ("http://kc:8080", "http://kc:8080", "kc", "http://other/certs", None),
+        ] {
+            let url: Uri = internal.parse().unwrap();
+            let http_hosts = [Box::from(host)];
+            let at = IssuerLocation { issuer, url: &url, http_hosts: &http_hosts };
+            let found = keys_url(document(issuer, keys).as_bytes(), &at);
+            assert_eq!(
+                found.map(|url| url.to_string()).ok().as_deref(),
+                expected,
+                "{internal} {keys}"
+            );
+        }
+    }
+
+    #[test]
+    fn metadata_of_another_issuer_are_explained() {
+        let url: Uri = "https://a.example/".parse().unwrap();
+        for (configured, theirs, expected) in [
+            (
+                "https://a.example/",
+                "https://a.example",
+                "differs from the configured one in the trailing slash",
+            ),
+            (
+                "https://a.example",
+                "https://a.example/",
+                "differs from the configured one in the trailing slash",
+            ),
+            ("https://a.example", "https://canary.example/", "is not the configured one"),
+        ] {
+            let document =
+                format!(r#"{{"issuer":"{theirs}","jwks_uri":"https://a.example/keys"}}"#);
+            let at = IssuerLocation { issuer: configured, url: &url, http_hosts: &[] };
+            let error = keys_url(document.as_bytes(), &at).unwrap_err().to_string();
+            assert!(error.contains(expected) && !error.contains("canary"), "{error}");
         }
     }
 
@@ -160,7 +349,8 @@ mod tests {
             ),
         ];
         for (issuer, openid, oauth) in table {
-            assert_eq!(places(issuer).unwrap().map(|place| place.to_string()), [openid, oauth]);
+            let places = places(&issuer.parse().unwrap()).unwrap();
+            assert_eq!(places.map(|place| place.to_string()), [openid, oauth]);
         }
     }
 
@@ -189,10 +379,16 @@ mod tests {
             ("<html>", false),
             ("", false),
         ] {
-            assert_eq!(keys_url(document.as_bytes(), issuer).is_ok(), expected, "{document}");
+            let url = &issuer.parse().unwrap();
+            let found =
+                keys_url(document.as_bytes(), &IssuerLocation { issuer, url, http_hosts: &[] });
+            assert_eq!(found.is_ok(), expected, "{document}");
         }
         let local = r#"{"issuer":"http://localhost:1","jwks_uri":"http://127.0.0.1:2/keys"}"#;
-        assert!(keys_url(local.as_bytes(), "http://localhost:1").is_ok());
+        let issuer = "http://localhost:1";
+        let url = &issuer.parse().unwrap();
+        let at = IssuerLocation { issuer, url, http_hosts: &[] };
+        assert!(keys_url(local.as_bytes(), &at).is_ok());
     }
 
     #[test]

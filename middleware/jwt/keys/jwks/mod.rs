@@ -27,7 +27,8 @@ pub use fetch::{Fetch, HttpFetch};
 ///   reaches the issuer. Every fetch serves all clients.
 /// - The metadata of an issuer are fetched again after an hour, and when the keys are no longer at the URL in the metadata.
 ///
-/// A set has at most 256 KiB and 100 keys, and at most two redirects on the same host are followed. A tokio runtime with timers is required.
+/// A set has at most 256 KiB and 100 keys, and at most two redirects on the same host are followed. A tokio runtime with timers is required. Each
+/// request has a `User-Agent` of `tower-chain` and its version, because some firewalls refuse requests without one.
 ///
 /// # Example
 ///
@@ -48,6 +49,8 @@ pub use fetch::{Fetch, HttpFetch};
 /// ```
 pub struct Jwks {
     target: Target,
+    /// The hosts from which keys may be fetched without encryption.
+    http_hosts: Vec<Box<str>>,
     algorithms: Vec<Algorithm>,
     fetch: Box<dyn AnyFetch>,
     timeout: Duration,
@@ -57,7 +60,8 @@ pub struct Jwks {
 
 enum Target {
     Keys(Uri),
-    Issuer(Box<str>),
+    /// An issuer, and the URL at which it is reached.
+    Issuer(Box<str>, Uri),
 }
 
 impl Jwks {
@@ -73,7 +77,38 @@ impl Jwks {
         url: &str,
         algorithms: impl IntoIterator<Item = Algorithm>,
     ) -> Result<Self, JwtError> {
-        Self::new(Target::Keys(Self::checked(url)?), algorithms)
+        Self::new(Target::Keys(Self::checked(url, &[])?), algorithms)
+    }
+
+    /// Like [`url`](Self::url), but also accepts `http` for the host of this URL.
+    ///
+    /// Whoever can change what is sent on the way to the host can then create tokens that are accepted. Use it only for a host in the same cluster or
+    /// container network.
+    ///
+    /// # Errors
+    ///
+    /// As [`url`](Self::url).
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_chain::Jwt;
+    /// use tower_chain::middleware::jwt::{Algorithm, Jwks};
+    ///
+    /// # fn main() -> Result<(), tower_chain::middleware::jwt::JwtError> {
+    /// let keys = Jwks::insecure_url("http://keycloak.auth.svc:8080/realms/x/certs", [Algorithm::Rs256])?;
+    /// let jwt = Jwt::<()>::new(keys).issuer("https://login.example.org/realms/x").audience("api");
+    /// # let _ = jwt;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn insecure_url(
+        url: &str,
+        algorithms: impl IntoIterator<Item = Algorithm>,
+    ) -> Result<Self, JwtError> {
+        let http_hosts = host_of(url);
+        let target = Target::Keys(Self::checked(url, &http_hosts)?);
+        Ok(Self { http_hosts, ..Self::new(target, algorithms)? })
     }
 
     /// Fetches the JWK set of an issuer, at the URL in its metadata: those of
@@ -89,19 +124,84 @@ impl Jwks {
         issuer: &str,
         algorithms: impl IntoIterator<Item = Algorithm>,
     ) -> Result<Self, JwtError> {
-        let url = Self::checked(issuer)?;
-        if url.query().is_some() {
-            return Err(JwtError::Url);
-        }
-        Self::new(Target::Issuer(Box::from(issuer)), algorithms)
+        let url = Self::checked_issuer(issuer, &[])?;
+        Self::new(Target::Issuer(Box::from(issuer), url), algorithms)
+    }
+
+    /// Like [`issuer`](Self::issuer), but also accepts `http` for the host of this issuer.
+    ///
+    /// Whoever can change what is sent on the way to the host can then create tokens that are accepted. Use it only for a host in the same cluster or
+    /// container network.
+    ///
+    /// # Errors
+    ///
+    /// As [`issuer`](Self::issuer).
+    pub fn insecure_issuer(
+        issuer: &str,
+        algorithms: impl IntoIterator<Item = Algorithm>,
+    ) -> Result<Self, JwtError> {
+        let http_hosts = host_of(issuer);
+        let url = Self::checked_issuer(issuer, &http_hosts)?;
+        Ok(Self { http_hosts, ..Self::new(Target::Issuer(Box::from(issuer), url), algorithms)? })
+    }
+
+    /// Sets the URL at which this server reaches the issuer, within the own network. Defaults to the issuer itself.
+    ///
+    /// The metadata and the claim `iss` must still contain the issuer. If the URL of the keys in the metadata is one of the issuer, the keys are fetched
+    /// from the internal URL as well.
+    ///
+    /// # Errors
+    ///
+    /// If the URL is neither https nor a loopback address, has a query, or contains a placeholder; or if this is a [`url`](Self::url) and not an issuer.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_chain::Jwt;
+    /// use tower_chain::middleware::jwt::{Algorithm, Jwks};
+    ///
+    /// # fn main() -> Result<(), tower_chain::middleware::jwt::JwtError> {
+    /// let keys = Jwks::issuer("https://login.example.org/realms/x", [Algorithm::Rs256])?
+    ///     .insecure_internal_url("http://keycloak.auth.svc:8080/realms/x")?;
+    /// let jwt = Jwt::<()>::new(keys).audience("https://api.example.org");
+    /// # let _ = jwt;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn internal_url(self, url: &str) -> Result<Self, JwtError> {
+        self.reached_at(url, Vec::new())
+    }
+
+    /// Like [`internal_url`](Self::internal_url), but also accepts `http` for the host of this URL.
+    ///
+    /// Whoever can change what is sent on the way to the host can then create tokens that are accepted. Use it only for a host in the same cluster or
+    /// container network.
+    ///
+    /// # Errors
+    ///
+    /// As [`internal_url`](Self::internal_url).
+    pub fn insecure_internal_url(self, url: &str) -> Result<Self, JwtError> {
+        self.reached_at(url, host_of(url))
+    }
+
+    fn reached_at(mut self, url: &str, http_hosts: Vec<Box<str>>) -> Result<Self, JwtError> {
+        let Target::Issuer(_, at) = &mut self.target else { return Err(JwtError::Url) };
+        *at = Self::checked_issuer(url, &http_hosts)?;
+        self.http_hosts = http_hosts;
+        Ok(self)
+    }
+
+    fn checked_issuer(issuer: &str, http_hosts: &[Box<str>]) -> Result<Uri, JwtError> {
+        let url = Self::checked(issuer, http_hosts)?;
+        if url.query().is_some() { Err(JwtError::Url) } else { Ok(url) }
     }
 
     /// Parses a URL, and rejects those that can never work.
-    fn checked(url: &str) -> Result<Uri, JwtError> {
+    fn checked(url: &str, http_hosts: &[Box<str>]) -> Result<Uri, JwtError> {
         if url.contains(['{', '}']) {
             return Err(JwtError::Placeholder);
         }
-        let uri = metadata::url(url).ok_or(JwtError::Url)?;
+        let uri = metadata::url(url, http_hosts).ok_or(JwtError::Url)?;
         // OpenID Connect Discovery 1.0, 4 and RFC 8414, 3.
         let is_discovery = |name: &str| uri.path().split('/').any(|part| part == name);
         if is_discovery("openid-configuration") || is_discovery("oauth-authorization-server") {
@@ -123,8 +223,9 @@ impl Jwks {
         }
         Ok(Self {
             target,
+            http_hosts: Vec::new(),
             algorithms,
-            fetch: Box::new(HttpFetch::new().map_err(|_| JwtError::Tls)?),
+            fetch: Box::new(HttpFetch::new()?),
             timeout: Duration::from_secs(5),
             fresh_for: Duration::from_secs(10 * 60),
             stale_for: Duration::from_secs(24 * 60 * 60),
@@ -167,7 +268,7 @@ impl fmt::Debug for Jwks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let place = match &self.target {
             Target::Keys(url) => url.to_string(),
-            Target::Issuer(issuer) => issuer.to_string(),
+            Target::Issuer(issuer, _) => issuer.to_string(),
         };
         // A query may contain a secret.
         let place = place.split('?').next().unwrap_or_default();
@@ -176,4 +277,10 @@ impl fmt::Debug for Jwks {
             .field("algorithms", &self.algorithms)
             .finish_non_exhaustive()
     }
+}
+
+/// The host of a URL. Empty if it is not a URL.
+fn host_of(url: &str) -> Vec<Box<str>> {
+    let uri = url.parse::<Uri>().ok();
+    uri.as_ref().and_then(Uri::host).map(Box::from).into_iter().collect()
 }

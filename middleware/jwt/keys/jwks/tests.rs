@@ -785,3 +785,157 @@ fn a_url_that_can_never_work_states_what_to_do() {
         }
     }
 }
+
+/// Documents by their URLs, and what was requested.
+#[derive(Clone)]
+struct Network(Arc<(Vec<(&'static str, String)>, Mutex<Vec<String>>)>);
+
+impl Fetch for Network {
+    type Error = std::io::Error;
+
+    async fn fetch(&self, request: Request<()>) -> Result<Response, std::io::Error> {
+        assert_eq!(
+            request.headers()["user-agent"],
+            concat!("tower-chain/", env!("CARGO_PKG_VERSION"))
+        );
+        let url = request.uri().to_string();
+        let (documents, requested) = &*self.0;
+        requested.lock().unwrap().push(url.clone());
+        let mut response = Response::new(Body::empty());
+        match documents.iter().find(|(at, _)| *at == url) {
+            Some((_, document)) => *response.body_mut() = Body::from(document.clone()),
+            None => *response.status_mut() = StatusCode::NOT_FOUND,
+        }
+        Ok(response)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_issuer_in_the_same_cluster_is_reached_there_and_has_its_public_name() {
+    const PUBLIC: &str = "https://login.example/realms/x";
+    const INSIDE: &str = "http://keycloak.auth.svc:8080/realms/x";
+    let metadata =
+        |issuer: &str, keys: &str| json!({"issuer": issuer, "jwks_uri": keys}).to_string();
+    let openid = "http://keycloak.auth.svc:8080/realms/x/.well-known/openid-configuration";
+    let certs = "http://keycloak.auth.svc:8080/realms/x/certs";
+    let signer = Signer::new("a");
+    let algorithms = [Algorithm::Es256];
+    let inside =
+        || Jwks::issuer(PUBLIC, algorithms).unwrap().insecure_internal_url(INSIDE).unwrap();
+    let cases = [
+        // The issuer reports its public URL of the keys, or its internal one.
+        (inside(), metadata(PUBLIC, "https://login.example/realms/x/certs"), PUBLIC, Ok(())),
+        (inside(), metadata(PUBLIC, certs), PUBLIC, Ok(())),
+        // The name is the public one, in the metadata and in the tokens.
+        (inside(), metadata(INSIDE, certs), PUBLIC, Err(JwtRefusal::KeysUnavailable)),
+        (inside(), metadata(PUBLIC, certs), INSIDE, Err(JwtRefusal::Issuer)),
+        // What the metadata name is no reason to leave the network.
+        (
+            inside(),
+            metadata(PUBLIC, "http://10.0.0.1/certs"),
+            PUBLIC,
+            Err(JwtRefusal::KeysUnavailable),
+        ),
+        // The issuer has the internal name alone.
+        (
+            Jwks::insecure_issuer(INSIDE, algorithms).unwrap(),
+            metadata(INSIDE, certs),
+            INSIDE,
+            Ok(()),
+        ),
+        (Jwks::insecure_url(certs, algorithms).unwrap(), String::new(), PUBLIC, Ok(())),
+    ];
+    for (number, (jwks, metadata, issuer, expected)) in cases.into_iter().enumerate() {
+        let documents = vec![(openid, metadata), (certs, set([&signer]))];
+        let network = Network(Arc::new((documents, Mutex::default())));
+        let jwt = Jwt::<()>::new(jwks.fetch(network.clone())).audience("me");
+        let token = signer.sign(&json!({"alg": "ES256", "kid": "a"}), issuer);
+        assert_eq!(jwt.verify(token).await.map(drop), expected, "{number}");
+        let requested = network.0.1.lock().unwrap().clone();
+        let inside = |url: &String| url.starts_with("http://keycloak.auth.svc:8080/");
+        assert!(!requested.is_empty() && requested.iter().all(inside), "{number}: {requested:?}");
+    }
+}
+
+#[test]
+fn http_is_refused_unless_it_is_allowed_for_the_host() {
+    use JwtError as E;
+    let algorithms = [Algorithm::Es256];
+    let inside = "http://keycloak:8080/realms/x";
+    let public = || Jwks::issuer("https://login.example", algorithms).unwrap();
+    let keys = || Jwks::url("https://login.example/keys", algorithms).unwrap();
+    let table = [
+        (Jwks::url(inside, algorithms), Err(E::Url)),
+        (Jwks::issuer(inside, algorithms), Err(E::Url)),
+        (public().internal_url(inside), Err(E::Url)),
+        (Jwks::insecure_url(inside, algorithms), Ok(())),
+        (Jwks::insecure_issuer(inside, algorithms), Ok(())),
+        (public().insecure_internal_url(inside), Ok(())),
+        (public().internal_url("https://keycloak:8443/realms/x"), Ok(())),
+        (public().internal_url("https://keycloak:8443/realms/x?a"), Err(E::Url)),
+        (public().internal_url("https://keycloak:8443/{realm}"), Err(E::Placeholder)),
+        (public().internal_url("https://k/.well-known/openid-configuration"), Err(E::DiscoveryUrl)),
+        // The URL of a set is the internal one already.
+        (keys().internal_url("https://keycloak:8443/"), Err(E::Url)),
+        (Jwks::insecure_url("ftp://keycloak/", algorithms), Err(E::Url)),
+        (Jwks::insecure_url("http://user@keycloak/", algorithms), Err(E::Url)),
+        (Jwks::insecure_url("", algorithms), Err(E::Url)),
+        (Jwks::insecure_issuer("http://keycloak/?a", algorithms), Err(E::Url)),
+    ];
+    for (number, (built, expected)) in table.into_iter().enumerate() {
+        assert_eq!(built.map(drop), expected, "{number}");
+    }
+    let error = E::Url.to_string();
+    assert!(error.contains("`Jwks::insecure_url`"), "{error}");
+}
+
+/// As in the example of `Fetch`: a private authority, and a bearer token.
+#[cfg(feature = "tls")]
+#[tokio::test]
+async fn a_client_of_an_own_authority_adds_a_token_to_each_request() {
+    use crate::serve::{Listener, Server, Tls};
+
+    struct WithToken(HttpFetch);
+
+    impl Fetch for WithToken {
+        type Error = Box<dyn std::error::Error + Send + Sync>;
+
+        async fn fetch(&self, mut request: Request<()>) -> Result<Response, Self::Error> {
+            let value = HeaderValue::from_static("Bearer account");
+            request.headers_mut().insert(http::header::AUTHORIZATION, value);
+            Ok(self.0.fetch(request).await?)
+        }
+    }
+
+    let authority = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let signer = Signer::new("a");
+    let keys = set([&signer]);
+    let chain = Chain::new().get(move |headers: http::HeaderMap| {
+        let known = headers.get("authorization").is_some_and(|value| value == "Bearer account");
+        let response = if known { Ok(keys.clone()) } else { Err(StatusCode::FORBIDDEN) };
+        future::ready(response)
+    });
+    let tls = Tls::from_pem(authority.cert.pem(), authority.signing_key.serialize_pem()).unwrap();
+    let listener = Listener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(Server::new(listener.tls(tls)).serve_until(future::pending(), chain.build()));
+    let trusting = |pem: String| HttpFetch::trusting(pem).unwrap();
+    let down = || Err(JwtRefusal::KeysUnavailable);
+    let url = format!("https://localhost:{port}/keys");
+    let keys = || Jwks::url(&url, [Algorithm::Es256]).unwrap();
+    for (jwks, expected) in [
+        (keys().fetch(WithToken(trusting(authority.cert.pem()))), Ok(())),
+        (keys().fetch(trusting(authority.cert.pem())), down()),
+        (keys().fetch(WithToken(trusting(other.cert.pem()))), down()),
+        (keys().fetch(WithToken(HttpFetch::new().unwrap())), down()),
+    ] {
+        let jwt = Jwt::<()>::new(jwks).audience("me");
+        assert_eq!(jwt.verify(signer.token()).await.map(drop), expected);
+    }
+    for text in ["", "no PEM", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
+        let error = HttpFetch::trusting(text).map(drop).unwrap_err();
+        assert_eq!(error, JwtError::CertificateAuthority, "{text}");
+        assert!(error.to_string().contains("ca.crt"));
+    }
+}

@@ -69,7 +69,9 @@ pub struct Dpop {
 impl Dpop {
     /// Accepts proofs for the API at a URL: the origin that clients use, and the path at which a proxy mounts the API, if there is one.
     ///
-    /// The `Host` of a request is never used, because the client chooses it.
+    /// The `Host` of a request is never used, because the client chooses it. The path of a request is that of its
+    /// [`ClientUri`](crate::extract::ClientUri), which includes the path at which another router has nested the chain. Inside of axum's `nest`, enable the
+    /// feature `axum`.
     ///
     /// # Errors
     ///
@@ -132,7 +134,8 @@ impl Dpop {
     /// key that has more gets a 429. If all entries are used, which takes 191 keys with the default, clients get a 503, because to forget a
     /// proof would let it be used again.
     ///
-    /// With a [shared store](Self::replay_store) the same number bounds what this server adds to it.
+    /// With a [shared store](Self::replay_store) the same number bounds what this server adds to it. The store keeps a proof for one minute more than
+    /// `max_age`, because the clocks of the servers may differ by up to 30 seconds.
     #[must_use]
     pub fn replay_capacity(mut self, replay_capacity: usize) -> Self {
         self.replay.set_capacity(replay_capacity);
@@ -206,7 +209,7 @@ impl Dpop {
         let proof = self.read(proof.as_bytes())?;
         let claims = &proof.claims;
         let method = request.method().as_str();
-        let url = format!("{}{}", self.base, normalized_path(request.uri().path()));
+        let url = format!("{}{}", self.base, normalized_path(request.client_uri().path()));
         let hash = URL_SAFE_NO_PAD.encode(sha256(&[token]));
         let span = self.max_age.as_secs();
         let fresh =

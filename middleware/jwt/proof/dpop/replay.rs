@@ -44,7 +44,8 @@ pub trait ReplayStore: Send + Sync + 'static {
 
     /// Records a proof, and returns whether it was new. This must be atomic: of two requests at the same time, this returns `true` for only one.
     ///
-    /// `proof` is a digest of the key and of the `jti`. It may be forgotten after `good_for`, when the proof is too old to be accepted.
+    /// `proof` is a digest of the key and of the `jti`. It may be forgotten after `good_for`, when the proof is too old to be accepted by every
+    /// server whose clock differs from this one's by at most 30 seconds.
     fn spend(
         &self,
         proof: &[u8; 32],
@@ -107,8 +108,9 @@ impl Replay {
             window.insert(proof, &id, max_age, self.capacity)?;
         }
         let Some(store) = &self.store else { return Ok(()) };
-        // A clock that runs ahead by the leeway accepts the proof for that much longer.
-        let good_for = Duration::from_secs(max_age.saturating_add(LEEWAY));
+        // `iat` may be ahead of this clock by the leeway, and the clock of another server may be behind it by as much. A proof is accepted to the
+        // end of its last second.
+        let good_for = Duration::from_secs(max_age.saturating_add(2 * LEEWAY + 1));
         match store.spend_any(&id, good_for).await {
             Ok(true) => Ok(()),
             Ok(false) => Err(JwtRefusal::Replay),
@@ -346,7 +348,7 @@ mod tests {
         type Error = &'static str;
 
         async fn spend(&self, _: &[u8; 32], good_for: Duration) -> Result<bool, &'static str> {
-            assert_eq!(good_for.as_secs(), 90);
+            assert_eq!(good_for.as_secs(), 121);
             self.1.fetch_add(1, Ordering::Relaxed);
             self.0
         }
@@ -357,6 +359,50 @@ mod tests {
         let calls = Arc::default();
         replay.set_store(Fixed(answer, Arc::clone(&calls)));
         (replay, calls)
+    }
+
+    /// A store with the seconds of real time for which it keeps each proof.
+    #[derive(Clone, Default)]
+    struct Timed {
+        now: Arc<AtomicUsize>,
+        kept_until: Arc<Mutex<HashMap<[u8; 32], usize>>>,
+    }
+
+    impl ReplayStore for Timed {
+        type Error = std::convert::Infallible;
+
+        async fn spend(&self, proof: &[u8; 32], good_for: Duration) -> Result<bool, Self::Error> {
+            let now = self.now.load(Ordering::Relaxed);
+            let until = now + usize::try_from(good_for.as_secs()).expect("not that long");
+            let mut kept = self.kept_until.lock().expect("not poisoned");
+            kept.retain(|_, until| now < *until);
+            Ok(kept.insert(*proof, until).is_none())
+        }
+    }
+
+    #[test]
+    fn a_shared_store_remembers_a_proof_as_long_as_any_clock_within_the_leeway_accepts_it() {
+        // How far the clocks of two servers and of the client are ahead of real time.
+        for (first, second, client) in
+            [(0, 0, 0), (0, 0, 30), (30, 0, 0), (0, 30, 30), (30, 0, 60), (30, 0, 30)]
+        {
+            for later in 0..200_u32 {
+                let store = Timed::default();
+                let server = || {
+                    let mut replay = Replay::new(100);
+                    replay.set_store(store.clone());
+                    replay
+                };
+                let iat = 1000 + client;
+                assert_eq!(spend(&server(), 1, 1, iat, 1000 + first), Ok(()));
+                store.now.fetch_add(later as usize, Ordering::Relaxed);
+                let clock = 1000 + u64::from(later) + second;
+                if iat <= clock + LEEWAY && clock <= iat + MAX_AGE {
+                    let again = spend(&server(), 1, 1, iat, clock);
+                    assert_eq!(again, Err(JwtRefusal::Replay), "{first} {second} {client} {later}");
+                }
+            }
+        }
     }
 
     /// Keys are free to make: a client that uses one after the other needs many of them.

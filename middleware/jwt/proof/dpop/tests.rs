@@ -715,3 +715,241 @@ mod requests {
         }
     }
 }
+
+/// Whatever removes a prefix from the path, or changes it, before the step sees it.
+#[cfg(all(feature = "axum", feature = "jwt"))]
+mod hosts {
+    use axum::Router;
+    use axum::routing::get;
+    use serde_json::json;
+    use tower::{ServiceBuilder, ServiceExt};
+
+    use super::super::test_client::DpopClient;
+    use super::*;
+    use crate::extract::ClientUri;
+    use crate::{Body, Chain, ChainService, Jwt, MiddlewareExt, Request, Response};
+
+    const SECRET: &str = "the secret that only the tests have";
+
+    /// A host of a chain, for one request.
+    type Host = fn(ChainService, Request) -> futures_util::future::BoxFuture<'static, Response>;
+
+    fn of_axum(router: Router, req: Request) -> futures_util::future::BoxFuture<'static, Response> {
+        Box::pin(async move { router.oneshot(req).await.unwrap().map(Body::new) })
+    }
+
+    fn of_chain(
+        chain: ChainService,
+        req: Request,
+    ) -> futures_util::future::BoxFuture<'static, Response> {
+        Box::pin(chain.handle(req))
+    }
+
+    fn jwt() -> Jwt<()> {
+        Jwt::hs256(SECRET).unwrap().dpop(Dpop::new("https://api.example.com").unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_proof_is_for_the_uri_that_the_client_sent() {
+        // The host, the path that the client requests, and the path that the chain sees.
+        let table: [(&str, Host, &str, &str); 12] = [
+            ("alone", |chain, req| of_chain(chain, req), "/me", "/me"),
+            (
+                "axum, nest_service",
+                |chain, req| of_axum(Router::new().nest_service("/api", chain), req),
+                "/api/me",
+                "/me",
+            ),
+            (
+                "axum, nested twice",
+                |chain, req| {
+                    let inner = Router::new().nest_service("/v1", chain);
+                    of_axum(Router::new().nest("/api", inner), req)
+                },
+                "/api/v1/me",
+                "/me",
+            ),
+            (
+                "axum, nest with a parameter",
+                |chain, req| of_axum(Router::new().nest_service("/t/{tenant}", chain), req),
+                "/t/acme/me",
+                "/me",
+            ),
+            (
+                "axum, route_service",
+                |chain, req| of_axum(Router::new().route_service("/me", chain), req),
+                "/me",
+                "/me",
+            ),
+            (
+                "axum, route_service in nest",
+                |chain, req| {
+                    let inner = Router::new().route_service("/me", chain);
+                    of_axum(Router::new().nest("/api", inner), req)
+                },
+                "/api/me",
+                "/me",
+            ),
+            (
+                "axum, a layer in nest",
+                |_, req| {
+                    let inner =
+                        Router::new().route("/me", get(async || "")).layer(jwt().into_layer());
+                    of_axum(Router::new().nest("/api", inner), req)
+                },
+                "/api/me",
+                "/me",
+            ),
+            (
+                "a service of a chain",
+                |chain, req| of_chain(Chain::new().service("/api", chain).build(), req),
+                "/api/me",
+                "/me",
+            ),
+            (
+                "a service in a scope of a service",
+                |chain, req| {
+                    let inner = Chain::new().at("/v1", |c| c.service("/x", chain)).build();
+                    of_chain(Chain::new().service("/api", inner).build(), req)
+                },
+                "/api/v1/x/me",
+                "/me",
+            ),
+            (
+                "axum in a chain",
+                |chain, req| {
+                    let inner = Router::new().nest_service("/v1", chain);
+                    of_chain(Chain::new().service("/api", inner).build(), req)
+                },
+                "/api/v1/me",
+                "/me",
+            ),
+            (
+                "a chain in axum in a chain in axum",
+                |chain, req| {
+                    let inner = Chain::new().service("/b", Router::new().nest_service("/c", chain));
+                    of_axum(Router::new().nest_service("/a", inner.build()), req)
+                },
+                "/a/b/c/me",
+                "/me",
+            ),
+            (
+                "a layer that removes a prefix",
+                |chain, req| {
+                    let strip = |mut req: Request| {
+                        let client = ClientUri::of(req.uri(), req.extensions()).clone();
+                        req.extensions_mut().insert(ClientUri(client));
+                        *req.uri_mut() = "/me".parse().unwrap();
+                        req
+                    };
+                    let chain = ServiceBuilder::new().map_request(strip).service(chain);
+                    Box::pin(async move { chain.oneshot(req).await.unwrap() })
+                },
+                "/api/me",
+                "/me",
+            ),
+        ];
+        let client = DpopClient::new();
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        let now = now.as_secs();
+        let token = crate::middleware::jwt::tests::sign_with(
+            SECRET,
+            r#"{"alg":"HS256"}"#,
+            &json!({"exp": now + 60, "cnf": {"jkt": client.thumbprint()}}).to_string(),
+        );
+        for (host, run, path, seen) in table {
+            for (htu, accepted) in [
+                (path.to_owned(), true),
+                (seen.to_owned(), path == seen),
+                (format!("/api{path}"), false),
+                (format!("{path}/"), false),
+            ] {
+                let mut claims = DpopClient::claims(&format!("{host} {htu}"), &token, now);
+                claims["htu"] = json!(format!("https://api.example.com{htu}"));
+                let req = http::Request::get(format!("{path}?a=b"))
+                    .header("authorization", format!("DPoP {token}"))
+                    .header("dpop", client.sign(&client.header(), &claims))
+                    .body(Body::empty())
+                    .unwrap();
+                let chain = Chain::new()
+                    .use_(jwt())
+                    .at("/me", |c| c.get(async || ""))
+                    .get(async || "")
+                    .build();
+                let response = run(chain, req).await;
+                let expected = if accepted { 200 } else { 401 };
+                assert_eq!(response.status(), expected, "{host}: {htu}");
+            }
+        }
+    }
+
+    /// Prefixes are those of the chain, and the URI of the request is as before.
+    #[tokio::test]
+    async fn paths_are_matched_against_the_uri_of_the_request() {
+        let chain = Chain::new()
+            .use_at("/admin", async |_: crate::Next<'_>| Response::new(Body::from("covered")))
+            .at("/admin", |c| c.get(async || "not covered"))
+            .at("/me", |c| {
+                c.get(async |uri: http::Uri, ClientUri(client): ClientUri| {
+                    format!("{uri} {client}")
+                })
+            })
+            .build();
+        let router = Router::new().nest_service("/admin", chain);
+        for (path, body) in
+            [("/admin/me?a=b", "/me?a=b /admin/me?a=b"), ("/admin/admin", "covered")]
+        {
+            let req = http::Request::get(path).body(Body::empty()).unwrap();
+            let response = router.clone().oneshot(req).await.unwrap();
+            let bytes = axum::body::to_bytes(response.into_body(), 100).await.unwrap();
+            assert_eq!(bytes, body, "{path}");
+        }
+    }
+
+    /// `OriginalUri` is what later steps would log.
+    #[tokio::test]
+    async fn a_token_in_the_query_is_removed_from_every_uri() {
+        use axum::extract::OriginalUri;
+
+        use crate::middleware::jwt::TokenSource;
+
+        let token = crate::middleware::jwt::tests::sign_with(
+            SECRET,
+            r#"{"alg":"HS256"}"#,
+            r#"{"exp":4000000000}"#,
+        );
+        let chain = Chain::new()
+            .use_(
+                Jwt::<()>::hs256(SECRET)
+                    .unwrap()
+                    .sources([TokenSource::query("access_token").unwrap()])
+                    .unwrap(),
+            )
+            .at("/me", |c| {
+                c.get(async |uri: http::Uri, OriginalUri(axum): OriginalUri, ours: ClientUri| {
+                    format!("{uri} {axum} {}", ours.0)
+                })
+            })
+            .build();
+        let inner = Chain::new().service("/v1", chain).build();
+        let req = http::Request::get(format!("/api/v1/me?a=b&access_token={token}"));
+        let router = Router::new().nest_service("/api", inner);
+        let response = router.oneshot(req.body(Body::empty()).unwrap()).await.unwrap();
+        let bytes = axum::body::to_bytes(response.into_body(), 1000).await.unwrap();
+        assert_eq!(bytes, "/me?a=b /api/v1/me?a=b /api/v1/me?a=b");
+    }
+
+    /// A service inside of a chain reads the whole URI, as inside of axum's router.
+    #[tokio::test]
+    async fn a_service_at_a_path_sees_the_original_uri_of_axum() {
+        use axum::extract::OriginalUri;
+
+        let original =
+            async |uri: http::Uri, OriginalUri(original): OriginalUri| format!("{uri} {original}");
+        let router = Router::new().route("/x", get(original));
+        let chain = Chain::new().at("/a", |c| c.service("/b", router)).build();
+        let req = http::Request::get("/a/b/x?q").body(Body::empty()).unwrap();
+        let bytes = axum::body::to_bytes(chain.handle(req).await.into_body(), 100).await.unwrap();
+        assert_eq!(bytes, "/x?q /a/b/x?q");
+    }
+}
