@@ -1,12 +1,23 @@
 //! `application/x-www-form-urlencoded`, the format of forms and queries.
 
+mod names;
+mod reader;
+#[cfg(test)]
+#[cfg(all(feature = "form", feature = "query"))]
+mod tests;
+
 use http::StatusCode;
 use percent_encoding::percent_decode;
 use serde_core::de::DeserializeOwned;
 
+use self::names::{Ignored, NameError};
+use self::reader::{Pair, Problem, ReadError, Reader};
 use crate::Error;
+use crate::extract::budget::{Budget, Depth};
 use crate::extract::failure::field_error;
-use crate::extract::{FieldError, Location, RawInput};
+#[cfg(feature = "form")]
+use crate::extract::field_error::push_step;
+use crate::extract::{BracketSyntax, FieldError, Location, RawInput};
 
 /// Parses pairs of names and values (URL standard, 5.1).
 ///
@@ -16,46 +27,139 @@ pub(crate) fn parse<T: DeserializeOwned>(
     status: StatusCode,
     source: &RawInput,
 ) -> Result<T, Error> {
-    let pairs = source.bytes();
+    let text = source.bytes();
     let max = source.value_limit();
     // Each pair takes at least one byte, so a short text can't have too many.
-    if pairs.len() >= max && pairs.iter().filter(|byte| **byte == b'&').count() >= max {
+    if text.len() >= max && text.iter().filter(|byte| **byte == b'&').count() >= max {
         return Err(source.too_many_values());
     }
-    if !is_utf8(pairs) {
+    if !is_utf8(text) {
         let text = match location {
             Location::Query => "The query is not UTF-8",
             _ => "The form is not UTF-8",
         };
-        return Err(Error::new(StatusCode::BAD_REQUEST, text));
+        return Err(source.translated(Error::new(StatusCode::BAD_REQUEST, text)));
     }
-    match serde_html_form::from_bytes::<T>(pairs) {
-        Ok(data) => match without_numbers_that_are_none(pairs) {
-            Some(altered) if serde_html_form::from_bytes::<T>(&altered).is_err() => Err(source
-                .refuse(
-                    status,
-                    wrong_form(location),
-                    vec![explain::<T>(source, location, &altered)],
-                )),
-            _ => Ok(data),
-        },
-        Err(_) => Err(source.refuse(
-            status,
-            wrong_form(location),
-            vec![explain::<T>(source, location, pairs)],
-        )),
+    let pairs = reader::pairs(text);
+    let refuse = |error| source.refuse(status, wrong_form(location), vec![error]);
+    let syntax = match source.bracket_syntax() {
+        Some(syntax) if syntax.is_literal() => None,
+        Some(syntax) => {
+            check_names(location, &pairs, syntax).map_err(refuse)?;
+            Some(syntax)
+        }
+        None => {
+            check_ignored::<T>(location, &pairs).map_err(refuse)?;
+            None
+        }
+    };
+    let budget = match source.max_values() {
+        Some(max) if syntax.is_some() => Budget::new(max, text.len()),
+        _ => Budget::unlimited(),
+    };
+    let items = reader::items(&pairs);
+    let reader = Reader::root(&items, syntax, Depth::root(&budget));
+    match T::deserialize(reader) {
+        _ if budget.is_exceeded() => Err(source.too_many_values()),
+        Ok(data) => Ok(data),
+        Err(error) if error.problem == Some(Problem::Buffered) => {
+            Err(Error::internal(format!("{}: {BUFFERED}", std::any::type_name::<T>())))
+        }
+        Err(_) => Err(refuse(explain::<T>(source, location, reader))),
     }
 }
 
-/// Parses the pairs again to find out where it fails.
+/// All names and values, decoded.
+#[cfg(feature = "form")]
+pub(crate) fn texts(text: &[u8]) -> Vec<(String, String)> {
+    let pairs = reader::pairs(text).into_iter();
+    pairs.map(|pair| (pair.name.to_string(), pair.value().into_owned())).collect()
+}
+
+/// The JSON Pointer of the field that has this name in a form.
+#[cfg(feature = "form")]
+pub(crate) fn pointer(name: &str) -> String {
+    let mut pointer = String::new();
+    if !name.is_empty() {
+        let name = name.strip_suffix("[]").unwrap_or(name);
+        let (base, rest) = name.split_at(name.find('[').unwrap_or(name.len()));
+        push_step(&mut pointer, base);
+        for step in rest.split_terminator(']').filter_map(|step| step.strip_prefix('[')) {
+            push_step(&mut pointer, step);
+        }
+    }
+    pointer
+}
+
+fn check_names(
+    location: Location,
+    pairs: &[Pair<'_>],
+    syntax: BracketSyntax,
+) -> Result<(), FieldError> {
+    let error = |error| match error {
+        NameError::Unmatched => {
+            FieldError::new(location, "brackets", "A name has brackets that do not match")
+        }
+        NameError::TooDeep => FieldError::new(location, "depth", "A name has too many brackets")
+            .with_param("max", syntax.depth().to_string()),
+    };
+    pairs.iter().try_for_each(|pair| names::check(&pair.name, syntax)).map_err(error)
+}
+
+/// Refuses a list that was sent in brackets, which would be empty.
+fn check_ignored<T: DeserializeOwned>(
+    location: Location,
+    pairs: &[Pair<'_>],
+) -> Result<(), FieldError> {
+    let mut names = pairs.iter().map(|pair| &*pair.name).filter(|name| name.ends_with(']'));
+    // Few forms have such a name.
+    let Some(first) = names.next() else { return Ok(()) };
+    let detail = "Is sent with brackets in its name, which are not supported here: \
+        for a list, repeat the name without brackets";
+    let error = FieldError::new(location, "brackets", detail);
+    let (error, field) = match names::ignored::<T>(std::iter::once(first).chain(names)) {
+        None => return Ok(()),
+        Some(Ignored::Field(field)) => (error.at(field), field),
+        Some(Ignored::Unknown) => (error, ""),
+    };
+    tracing::warn!(
+        field,
+        "refused a form or query with brackets in a name: to read them as lists and objects, provide BracketSyntax::new(); \
+        to ignore them, BracketSyntax::literal()"
+    );
+    Err(error)
+}
+
+/// Reads the pairs again to find out where this fails.
 #[cold]
-fn explain<T: DeserializeOwned>(source: &RawInput, location: Location, pairs: &[u8]) -> FieldError {
-    let reader = serde_html_form::Deserializer::from_bytes(pairs);
-    match serde_path_to_error::deserialize::<_, T>(reader) {
-        Err(found) => field_error::<T>(source, location, found.path(), &found.inner().to_string()),
-        Ok(_) => FieldError::new(location, "invalid", "Is not valid"),
+fn explain<T: DeserializeOwned>(
+    source: &RawInput,
+    location: Location,
+    reader: Reader<'_, '_, '_>,
+) -> FieldError {
+    let Err(found) = serde_path_to_error::deserialize::<_, T>(reader) else {
+        return FieldError::new(location, "invalid", "Is not valid");
+    };
+    let error: &ReadError = found.inner();
+    let shown = field_error::<T>(source, location, found.path(), &error.to_string());
+    match error.problem {
+        Some(problem) => {
+            let (code, detail) = problem.code_and_detail();
+            let error = FieldError::new(location, code, detail).with_pointer(shown.pointer());
+            match source.bracket_syntax() {
+                Some(syntax) if problem == Problem::Index => {
+                    error.with_param("max", syntax.index().to_string())
+                }
+                _ => error,
+            }
+        }
+        None => shown,
     }
 }
+
+/// What the log states about a type that no form can fill.
+const BUFFERED: &str = "a number or bool in a flattened field, or in an enum that serde buffers (internally tagged, untagged), can't be read \
+    from a form or query, where all values are texts: move the field into the struct itself, or read it from a text with deserialize_with";
 
 fn wrong_form(location: Location) -> &'static str {
     match location {
@@ -89,92 +193,4 @@ fn is_utf8(pairs: &[u8]) -> bool {
         }
     }
     str::from_utf8(&piece[..length]).is_ok()
-}
-
-/// Rust parses `NaN`, `inf` and `1e999` as numbers, which pass a range check. If there are such values, returns the pairs with a word in their
-/// place, which only a field of text accepts.
-fn without_numbers_that_are_none(pairs: &[u8]) -> Option<Vec<u8>> {
-    // Few values look like such a number.
-    let may_be = |at: &[u8]| {
-        (at[0] == b'=' && b"nNiI+-%".contains(&at[1]))
-            || (matches!(at[0], b'0'..=b'9' | b'.') && b"eE%".contains(&at[1]))
-    };
-    if pairs.len() < LONGEST_FINITE && !pairs.windows(2).any(may_be) {
-        return None;
-    }
-    let odd = |value: &[u8]| {
-        if !value.first().is_some_and(|first| b"nNiI+-%.0123456789".contains(first)) {
-            return false;
-        }
-        let text = percent_decode(value).decode_utf8_lossy();
-        // An unencoded plus sign is a space. serde_html_form refuses it in a number.
-        text.parse::<f64>().is_ok_and(|number| !number.is_finite())
-    };
-    let split = |pair: &[u8]| pair.iter().position(|byte| *byte == b'=').map(|at| at + 1);
-    let is_odd = |pair: &[u8]| split(pair).is_some_and(|at| odd(&pair[at..]));
-    if !pairs.split(|byte| *byte == b'&').any(is_odd) {
-        return None;
-    }
-    let mut altered = Vec::with_capacity(pairs.len() + 8);
-    for pair in pairs.split(|byte| *byte == b'&') {
-        if !altered.is_empty() {
-            altered.push(b'&');
-        }
-        match split(pair) {
-            Some(at) if odd(&pair[at..]) => {
-                altered.extend_from_slice(&pair[..at]);
-                altered.extend_from_slice(b"text");
-            }
-            _ => altered.extend_from_slice(pair),
-        }
-    }
-    Some(altered)
-}
-
-/// The largest number has 309 digits.
-const LONGEST_FINITE: usize = 309;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pairs_are_utf8_in_pieces_as_in_one() {
-        for character in ["a", "%61", "é", "%C3%A9", "%e2%82%ac", "€", "😀", "%F0%9F%98%80", "%"]
-        {
-            for count in 1..70 {
-                let text = format!("x{}", character.repeat(count));
-                assert!(is_utf8(text.as_bytes()), "{text}");
-                for wrong in ["%ff", "%C3", "%F0%9F%98"] {
-                    assert!(!is_utf8(format!("{text}{wrong}").as_bytes()), "{text}{wrong}");
-                    assert!(!is_utf8(format!("{wrong}{text}").as_bytes()), "{wrong}{text}");
-                }
-            }
-        }
-        assert!(!is_utf8(b"a=\xff"));
-    }
-
-    #[test]
-    fn numbers_that_are_none_are_found_however_they_are_written() {
-        for (pairs, altered) in [
-            ("f=NaN", Some("f=text")),
-            ("f=-inf&g=1", Some("f=text&g=1")),
-            ("f=1&g=%2bInfinity", Some("f=1&g=text")),
-            ("f=%6Ean", Some("f=text")),
-            ("f=%2D%69nf", Some("f=text")),
-            ("f=1e999&g=1e308", Some("f=text&g=1e308")),
-            ("f=-1.E%3999", Some("f=text")),
-            (&*format!("f={}", "9".repeat(400)), Some("f=text")),
-            (&*format!("f={}", "0".repeat(400)), None),
-            ("f=1e5", None),
-            ("f=nano", None),
-            ("f=--inf", None),
-            ("nan", None),
-            ("f=", None),
-            ("", None),
-        ] {
-            let found = without_numbers_that_are_none(str::as_bytes(pairs));
-            assert_eq!(found.as_deref(), altered.map(str::as_bytes), "{pairs}");
-        }
-    }
 }
