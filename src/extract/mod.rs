@@ -125,6 +125,8 @@ mod bracket_syntax;
 mod budget;
 mod client_addr;
 mod client_certificate;
+#[cfg(feature = "multipart")]
+mod content_disposition;
 #[cfg(feature = "cookies")]
 #[cfg_attr(docsrs, doc(cfg(feature = "cookies")))]
 pub mod cookies;
