@@ -34,10 +34,13 @@
 //! | --- | --- | --- | --- |
 //! | new to the client | 200 | `ETag` | unchanged |
 //! | `If-None-Match` has the tag, or is `*` | 304 | `ETag`, and those of the response that do not describe its body | none |
+//! | `If-Modified-Since`, without `If-None-Match`, is not before the `Last-Modified` of the handler | 304 | the same | none |
 //! | `If-Match` has neither the tag nor `*` | 412 | `ETag` | problem+json |
+//! | `If-Unmodified-Since`, without `If-Match`, is before the `Last-Modified` of the handler | 412 | `ETag` | problem+json |
 //!
 //! `If-Match` compares strongly: a weak tag never matches. A 304 to a request with `Accept-Encoding` has `Vary: Accept-Encoding`, as the 200 has
-//! behind a layer that compresses.
+//! behind a layer that compresses. A date must be in the form that RFC 9110 requires to be sent (`Sun, 06 Nov 1994 08:49:37 GMT`); other dates are
+//! ignored.
 //!
 //! # What it provides
 //!
@@ -49,12 +52,13 @@
 //!
 //! # Sources
 //!
-//! RFC 9110, 8.8.3 (ETag), 13.1.1 (If-Match), 13.1.2 (If-None-Match), 15.4.5 (304). The tag is a part of a SHA-256 digest.
+//! RFC 9110, 8.8.3 (ETag), 13.1.1 (If-Match), 13.1.2 (If-None-Match), 13.1.3 (If-Modified-Since), 13.1.4 (If-Unmodified-Since), 13.2.2, 15.4.5 (304). The tag is a part of a SHA-256 digest.
 
 use axum_core::response::IntoResponse;
 use http::header::{
     ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
-    HeaderName, IF_MATCH, IF_NONE_MATCH, TRANSFER_ENCODING, VARY,
+    HeaderName, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_UNMODIFIED_SINCE, LAST_MODIFIED,
+    TRANSFER_ENCODING, VARY,
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use http_body::Body as _;
@@ -145,6 +149,8 @@ impl Middleware for ETag {
 struct Conditions {
     if_match: Vec<HeaderValue>,
     if_none_match: Vec<HeaderValue>,
+    if_modified_since: Option<Date>,
+    if_unmodified_since: Option<Date>,
     accepts_encodings: bool,
 }
 
@@ -154,24 +160,79 @@ impl Conditions {
         Self {
             if_match: values(IF_MATCH),
             if_none_match: values(IF_NONE_MATCH),
+            if_modified_since: Date::of(headers, IF_MODIFIED_SINCE),
+            if_unmodified_since: Date::of(headers, IF_UNMODIFIED_SINCE),
             accepts_encodings: headers.contains_key(ACCEPT_ENCODING),
         }
     }
 
-    /// `If-Match` comes first (RFC 9110, 13.2.2).
+    /// In the order of RFC 9110, 13.2.2. Without a tag or a date there is nothing to compare.
     fn apply(&self, response: Response) -> Response {
-        let Some(tag) = response.headers().get(ETAG) else { return response };
-        if !self.if_match.is_empty() && !self.if_match.iter().any(|list| has(list, tag, true)) {
-            return Error::new(StatusCode::PRECONDITION_FAILED, "This is another version now")
-                .with_header(ETAG, tag.clone())
-                .into_response();
+        let tag = response.headers().get(ETAG);
+        let modified = Date::of(response.headers(), LAST_MODIFIED);
+        let fails = match (self.if_match.is_empty(), tag) {
+            (false, Some(tag)) => !self.if_match.iter().any(|list| has(list, tag, true)),
+            (false, None) => false,
+            (true, _) => {
+                self.if_unmodified_since.zip(modified).is_some_and(|(date, own)| own > date)
+            }
+        };
+        if fails {
+            let error = Error::new(StatusCode::PRECONDITION_FAILED, "This is another version now");
+            return match tag {
+                Some(tag) => error.with_header(ETAG, tag.clone()).into_response(),
+                None => error.into_response(),
+            };
         }
-        match self.if_none_match.iter().any(|list| has(list, tag, false)) {
+        let is_known = match (self.if_none_match.is_empty(), tag) {
+            (false, Some(tag)) => self.if_none_match.iter().any(|list| has(list, tag, false)),
+            (false, None) => false,
+            (true, _) => {
+                self.if_modified_since.zip(modified).is_some_and(|(date, own)| own <= date)
+            }
+        };
+        match is_known {
             true => not_modified(response, self.accepts_encodings),
             false => response,
         }
     }
 }
+
+/// The year, the month, the day and the time of day (RFC 9110, 5.6.7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Date([u16; 6]);
+
+impl Date {
+    /// `None` if there is no such field, more than one, or a date in another form.
+    fn of(headers: &HeaderMap, name: HeaderName) -> Option<Self> {
+        let mut values = headers.get_all(name).iter();
+        let value = values.next().filter(|_| values.next().is_none())?;
+        Self::parse(value.to_str().ok()?)
+    }
+
+    /// `Sun, 06 Nov 1994 08:49:37 GMT`
+    fn parse(text: &str) -> Option<Self> {
+        let (_, rest) = text.split_once(", ")?;
+        let parts: Vec<&str> = rest.split([' ', ':']).collect();
+        let [day, month, year, hour, minute, second, "GMT"] = parts[..] else { return None };
+        let number = |text: &str, length: usize, max: u16| {
+            let digits = text.len() == length && text.bytes().all(|b| b.is_ascii_digit());
+            text.parse().ok().filter(|number| digits && *number <= max)
+        };
+        let month = MONTHS.iter().position(|name| *name == month)?;
+        Some(Self([
+            number(year, 4, 9999)?,
+            u16::try_from(month).ok()?,
+            number(day, 2, 31)?,
+            number(hour, 2, 23)?,
+            number(minute, 2, 59)?,
+            number(second, 2, 60)?,
+        ]))
+    }
+}
+
+const MONTHS: [&str; 12] =
+    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
 /// Whether a list has the tag, or is `*`. In a strong comparison a weak tag is not equal to any (RFC 9110, 8.8.3.2).
 fn has(list: &HeaderValue, tag: &HeaderValue, strong: bool) -> bool {
@@ -321,6 +382,44 @@ mod tests {
                 assert!(response.headers().contains_key(ETAG));
                 assert_eq!(response.headers()[CONTENT_TYPE], "application/problem+json");
             }
+        }
+    }
+
+    #[tokio::test]
+    async fn dates_are_compared_if_there_are_no_tags_to_compare() {
+        let modified = "Sun, 06 Nov 1994 08:49:37 GMT";
+        let chain = Chain::new()
+            .use_(ETag::new().strong())
+            .get(move || async move { ([(LAST_MODIFIED, modified)], "hello") })
+            .build();
+        let (earlier, later) = ("Sun, 06 Nov 1994 08:49:36 GMT", "Mon, 05 Dec 1994 00:00:00 GMT");
+        let tag = "\"2cf24dba5fb0a30e26e83b2ac5b9e29e\"";
+        for (fields, status) in [
+            (&[(IF_UNMODIFIED_SINCE, modified)][..], 200),
+            (&[(IF_UNMODIFIED_SINCE, later)], 200),
+            (&[(IF_UNMODIFIED_SINCE, earlier)], 412),
+            (&[(IF_UNMODIFIED_SINCE, earlier), (IF_MATCH, tag)], 200),
+            (&[(IF_UNMODIFIED_SINCE, later), (IF_MATCH, "\"x\"")], 412),
+            (&[(IF_MODIFIED_SINCE, modified)], 304),
+            (&[(IF_MODIFIED_SINCE, later)], 304),
+            (&[(IF_MODIFIED_SINCE, earlier)], 200),
+            (&[(IF_MODIFIED_SINCE, later), (IF_NONE_MATCH, "\"x\"")], 200),
+            (&[(IF_MODIFIED_SINCE, earlier), (IF_NONE_MATCH, tag)], 304),
+            (&[(IF_UNMODIFIED_SINCE, earlier), (IF_NONE_MATCH, tag)], 412),
+            (&[(IF_UNMODIFIED_SINCE, "yesterday")], 200),
+            (&[(IF_UNMODIFIED_SINCE, "Sun Nov  6 08:49:36 1994")], 200),
+            (&[(IF_UNMODIFIED_SINCE, earlier), (IF_UNMODIFIED_SINCE, earlier)], 200),
+            (&[(IF_MODIFIED_SINCE, "Sun, 06 Nov 1994 24:00:00 GMT")], 200),
+            (&[(IF_MODIFIED_SINCE, "Sun, 6 Nov 2094 08:49:37 GMT")], 200),
+            (&[(IF_MODIFIED_SINCE, "Sun, +6 Nov 2094 08:49:37 GMT")], 200),
+            (&[(IF_MODIFIED_SINCE, "Sun, 06 Nov 2094 08:49:37 CET")], 200),
+        ] {
+            let mut req = Request::get("/").body(Body::empty()).unwrap();
+            for (name, value) in fields {
+                req.headers_mut().append(name, value.parse().unwrap());
+            }
+            let response = chain.clone().oneshot(req).await.unwrap();
+            assert_eq!(response.status(), status, "{fields:?}");
         }
     }
 

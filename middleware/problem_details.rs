@@ -161,6 +161,15 @@ const LINES: &[&str] = &[
     "No matched path found",
     "No paths parameters found for matched route",
     "The matched route is not nested",
+    "Wrong number of path arguments for",
+    "Request method must be `GET`",
+    "Request method must be `CONNECT`",
+    "Connection header did not include 'upgrade'",
+    "`Upgrade` header did not include 'websocket'",
+    "`:protocol` pseudo-header did not include 'websocket'",
+    "`Sec-WebSocket-Version` header did not include '13'",
+    "`Sec-WebSocket-Key` header missing",
+    "WebSocket request couldn't be upgraded since no upgrade state was present",
 ];
 
 #[cfg(test)]

@@ -14,6 +14,8 @@ use http::header::{CONTENT_TYPE, HeaderName};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use http_body_util::LengthLimitError;
 
+use crate::extract::FieldError;
+use crate::json_text::{is_json, push_json_string};
 use crate::{Body, Response};
 
 /// Why a request failed: a status, a text for the client, and a cause that is never sent.
@@ -55,6 +57,7 @@ struct ErrorInner {
     detail: Cow<'static, str>,
     /// Further members of the problem object: name, and value as JSON text.
     members: Vec<(Cow<'static, str>, String)>,
+    field_errors: Vec<FieldError>,
     headers: HeaderMap,
     source: Option<Arc<BoxError>>,
     /// An error that a hook renders again is logged only once.
@@ -72,6 +75,7 @@ impl Error {
             title: None,
             detail: detail.into(),
             members: Vec::new(),
+            field_errors: Vec::new(),
             headers: HeaderMap::new(),
             source: None,
             logged: AtomicBool::new(false),
@@ -123,13 +127,22 @@ impl Error {
         self.with(|inner| inner.type_uri = uri.into())
     }
 
-    /// Sets the `title` member. Defaults to the reason phrase of the status.
+    /// Sets the `title` member. Defaults to the reason phrase of the status in RFC 9110.
     #[must_use]
     pub fn with_title(self, title: impl Into<Cow<'static, str>>) -> Self {
         self.with(|inner| inner.title = Some(title.into()))
     }
 
-    /// Adds an extension member to the problem object. `json` must be a JSON text. It is sent unchanged.
+    /// Replaces the text for the client, as a translation does. See [`new`](Self::new).
+    #[must_use]
+    pub fn with_detail(self, detail: impl Into<Cow<'static, str>>) -> Self {
+        self.with(|inner| inner.detail = detail.into())
+    }
+
+    /// Adds an extension member to the problem object, or replaces the one with this name. `json` is sent unchanged.
+    ///
+    /// The member is left out, and an error is logged, if `json` is not exactly one JSON value (put quotes around a text), or if the name is one
+    /// of `type`, `title`, `status`, `detail` and `instance`, which have a meaning of their own (RFC 9457, 3.1).
     ///
     /// # Example
     ///
@@ -141,7 +154,19 @@ impl Error {
     /// ```
     #[must_use]
     pub fn with_member(self, name: impl Into<Cow<'static, str>>, json: impl Into<String>) -> Self {
-        self.with(|inner| inner.members.push((name.into(), json.into())))
+        let (name, json) = (name.into(), json.into());
+        if STANDARD_MEMBERS.contains(&&*name) {
+            tracing::error!(%name, "a problem has no extension member of this name: use another one");
+            return self;
+        }
+        if !is_json(&json) {
+            tracing::error!(%name, "a member of a problem is left out: its value is not JSON");
+            return self;
+        }
+        self.with(|inner| match inner.members.iter_mut().find(|(own, _)| *own == name) {
+            Some((_, value)) => *value = json,
+            None => inner.members.push((name, json)),
+        })
     }
 
     fn with(mut self, change: impl FnOnce(&mut ErrorInner)) -> Self {
@@ -156,6 +181,7 @@ impl Error {
             title: self.0.title.clone(),
             detail: self.0.detail.clone(),
             members: self.0.members.clone(),
+            field_errors: self.0.field_errors.clone(),
             headers: self.0.headers.clone(),
             source: self.0.source.clone(),
             logged: AtomicBool::new(self.0.logged.load(Ordering::Relaxed)),
@@ -174,11 +200,14 @@ impl Error {
         &self.0.detail
     }
 
-    /// The `title` member: the one that was set, or the reason phrase of the status.
+    /// The `title` member: the one that was set, or the reason phrase of the status in RFC 9110.
     pub fn title(&self) -> &str {
-        match &self.0.title {
-            Some(title) => title,
-            None => self.0.status.canonical_reason().unwrap_or("Error"),
+        match (&self.0.title, self.0.status) {
+            (Some(title), _) => title,
+            // `http` has the phrases of older RFCs for these.
+            (None, StatusCode::PAYLOAD_TOO_LARGE) => "Content Too Large",
+            (None, StatusCode::UNPROCESSABLE_ENTITY) => "Unprocessable Content",
+            (None, status) => status.canonical_reason().unwrap_or("Error"),
         }
     }
 
@@ -195,6 +224,26 @@ impl Error {
     /// The extension members, as names and JSON texts.
     pub fn members(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.members.iter().map(|(name, json)| (&**name, json.as_str()))
+    }
+
+    /// The errors of single fields, if input was refused because of them. They are also in the member `errors`.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_chain::{Error, IntoResponse, StatusCode};
+    ///
+    /// async fn render(error: Error) -> (StatusCode, String) {
+    ///     let line = |field: &tower_chain::extract::FieldError| format!("{}: {}", field.pointer(), field.detail());
+    ///     let lines: Vec<_> = error.field_errors().iter().map(line).collect();
+    ///     (error.status(), lines.join("\n"))
+    /// }
+    ///
+    /// let chain = tower_chain::Chain::new().on_error(render);
+    /// # let _ = chain;
+    /// ```
+    pub fn field_errors(&self) -> &[FieldError] {
+        &self.0.field_errors
     }
 
     /// The cause, if there is one. Log it, but do not send it.
@@ -259,6 +308,28 @@ impl Error {
         }
         json.push('}');
         json
+    }
+}
+
+impl FieldError {
+    /// A refusal that lists these errors in its member `errors`.
+    pub fn refuse(
+        status: StatusCode,
+        detail: impl Into<Cow<'static, str>>,
+        errors: &[Self],
+    ) -> Error {
+        let mut json = String::from("[");
+        for (i, error) in errors.iter().enumerate() {
+            if i > 0 {
+                json.push(',');
+            }
+            error.push(&mut json);
+        }
+        json.push(']');
+        Error::new(status, detail).with(|inner| {
+            inner.members.push(("errors".into(), json));
+            inner.field_errors = errors.to_vec();
+        })
     }
 }
 
@@ -333,21 +404,8 @@ pub(crate) fn is_length_limit(cause: &(dyn StdError + 'static)) -> bool {
         && causes().any(|cause| cause.is::<LengthLimitError>())
 }
 
-/// Writes `text` as a JSON string (RFC 8259, 7).
-pub(crate) fn push_json_string(json: &mut String, text: &str) {
-    json.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => json.push_str("\\\""),
-            '\\' => json.push_str("\\\\"),
-            c if c < ' ' => {
-                json.push_str(&format!("\\u{:04x}", c as u32));
-            }
-            c => json.push(c),
-        }
-    }
-    json.push('"');
-}
+/// The members that RFC 9457 defines.
+const STANDARD_MEMBERS: [&str; 5] = ["type", "title", "status", "detail", "instance"];
 
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 
@@ -399,5 +457,63 @@ mod tests {
                 r#"{"type":"https://example.org/limits","title":"Limit reached","status":429,"detail":"Slow down","limits":[1,2]}"#
             )
         );
+    }
+
+    #[test]
+    fn a_member_is_one_json_value_and_has_a_name_of_its_own() {
+        for (name, json, sent) in [
+            ("limit", "7", r#","limit":7"#),
+            ("limits", "[1, {\"a\": \"b\"}]", r#","limits":[1, {"a": "b"}]"#),
+            ("limit", "seven", ""),
+            ("limit", "7,\"admin\":true", ""),
+            ("limit", "NaN", ""),
+            ("limit", "", ""),
+            ("limit", "\"open", ""),
+            ("status", "200", ""),
+            ("type", "\"x\"", ""),
+            ("instance", "\"x\"", ""),
+        ] {
+            let error = Error::new(StatusCode::NOT_FOUND, "").with_member(name, json);
+            let expected =
+                format!(r#"{{"type":"about:blank","title":"Not Found","status":404{sent}}}"#);
+            assert_eq!(error.problem(), expected, "{name} {json}");
+        }
+        let twice =
+            Error::new(StatusCode::NOT_FOUND, "").with_member("a", "1").with_member("a", "2");
+        assert_eq!(twice.members().collect::<Vec<_>>(), [("a", "2")]);
+    }
+
+    #[test]
+    fn titles_are_those_of_rfc_9110() {
+        for (status, title) in [
+            (400, "Bad Request"),
+            (413, "Content Too Large"),
+            (414, "URI Too Long"),
+            (415, "Unsupported Media Type"),
+            (416, "Range Not Satisfiable"),
+            (422, "Unprocessable Content"),
+            (599, "Error"),
+        ] {
+            let error = Error::new(StatusCode::from_u16(status).unwrap(), "");
+            assert_eq!(error.title(), title);
+        }
+    }
+
+    #[test]
+    fn the_errors_of_fields_are_a_slice() {
+        use crate::extract::Location;
+        let errors = [
+            FieldError::new(Location::Body, "missing", "Is missing").at("name"),
+            FieldError::new(Location::Body, "range", "Is too large")
+                .at("age")
+                .with_param("max", "9"),
+        ];
+        let status = StatusCode::UNPROCESSABLE_ENTITY;
+        let response = FieldError::refuse(status, "Not valid", &errors).into_response();
+        let error = Error::of(&response).cloned().unwrap();
+        assert_eq!(error.field_errors(), errors);
+        assert_eq!(error.clone().with_title("Changed").field_errors(), errors);
+        assert_eq!(error.members().map(|(name, _)| name).collect::<Vec<_>>(), ["errors"]);
+        assert!(Error::new(status, "").field_errors().is_empty());
     }
 }

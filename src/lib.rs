@@ -105,6 +105,7 @@ pub mod grants;
 // Pages of documentation. Their examples use all features.
 #[cfg(all(any(doc, doctest), feature = "full", feature = "overhead", feature = "test-util"))]
 pub mod guide;
+mod json_text;
 #[path = "../middleware/mod.rs"]
 pub mod middleware;
 #[cfg(feature = "overhead")]

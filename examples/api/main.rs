@@ -44,7 +44,6 @@
 //! | `TRIVIA_URL` | the server for trivia, requested as `TRIVIA_URL/{number}` | a route of this server |
 
 mod database;
-mod form;
 
 use std::env;
 use std::error::Error as StdError;
@@ -53,11 +52,10 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use database::{Database, Post};
-use form::JsonOrForm;
 use http::header::CONTENT_SECURITY_POLICY;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tower_chain::extract::{Json, Path, Query};
+use tower_chain::extract::{Json, JsonOrForm, Path, Query};
 use tower_chain::grants::Grants;
 use tower_chain::{
     Authenticate, Chain, ChainService, Claims, Error, IntoResponse, Jwt, Next, Principal, Provided,
@@ -219,7 +217,7 @@ struct NewPost {
 
 async fn create_post(
     Provided(database): Provided<Database>,
-    JsonOrForm(post): JsonOrForm<NewPost>,
+    Valid(JsonOrForm(post)): Valid<JsonOrForm<NewPost>>,
 ) -> Result<Json<Value>, Error> {
     database.add_post(post.title, post.post).await?;
     Ok(Json(json!({ "message": "Post created successfully" })))

@@ -5,8 +5,8 @@ use std::pin::Pin;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::future::poll_fn;
-use http::header::CONTENT_LENGTH;
-use http::{Extensions, StatusCode};
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH};
+use http::{Extensions, HeaderMap, HeaderValue, StatusCode};
 use http_body::Body as _;
 
 use crate::error::{body_too_large, is_length_limit};
@@ -107,6 +107,20 @@ pub async fn read_body(req: &mut Request) -> Result<Bytes, Error> {
             Error::new(StatusCode::BAD_REQUEST, "The body could not be read").with_source(cause)
         }
     })
+}
+
+/// Refuses a body that is compressed, or encoded in another way: 415 (RFC 9110, 15.5.16). A layer that decompresses has removed the field.
+pub(crate) fn refuse_encoded(headers: &HeaderMap) -> Result<(), Error> {
+    let is_plain = |value: &HeaderValue| {
+        let mut codings = value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+        codings.all(|coding| coding.is_empty() || coding.eq_ignore_ascii_case(b"identity"))
+    };
+    if headers.get_all(CONTENT_ENCODING).iter().all(is_plain) {
+        return Ok(());
+    }
+    let detail = "The body must not be compressed or encoded: send it without Content-Encoding";
+    Err(Error::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)
+        .with_header(ACCEPT_ENCODING, HeaderValue::from_static("identity")))
 }
 
 enum CollectError {

@@ -55,6 +55,7 @@ impl<'b> Depth<'b> {
         Self { budget, structs: 0 }
     }
 
+    #[cfg(feature = "json")]
     pub(crate) fn is_bounded(self) -> bool {
         self.budget.max_structs != usize::MAX
     }

@@ -25,11 +25,23 @@ use crate::{Error, Response};
 ///
 /// # Setting
 ///
-/// Return it before the body: each cookie that was added or removed becomes a `Set-Cookie` field. By default a cookie is `HttpOnly`, `Secure`,
-/// `SameSite=Lax` and `Path=/`; set an attribute to change it. The prefixes of names are enforced: a `__Host-` cookie is always secure, with the
-/// path `/` and no domain; a `__Secure-` cookie is always secure.
+/// Return it before the body: each cookie that was set or removed becomes a `Set-Cookie` field, removals first. A browser identifies a cookie by
+/// its name, domain and path (RFC 6265bis, 5.7), and stores partitioned cookies separately. The last change of each such cookie is sent. To move
+/// a cookie to another path, remove it with the old path, and set it with the new one: both fields are sent.
 ///
-/// A name that is not a token, or an attribute with a line break, is a 500.
+/// By default a cookie is `HttpOnly`, `Secure`, `SameSite=Lax` and `Path=/`; set an attribute to change it. The prefixes of names are enforced, in
+/// any letter case: a `__Host-` cookie is always secure, with the path `/` and no domain; a `__Secure-` cookie is always secure; a `__Http-`
+/// cookie is always secure and `HttpOnly`; a `__Host-Http-` cookie is all of this.
+///
+/// A cookie that a browser would reject, or store in another way than it is set, is a 500. The log states what to change:
+///
+/// | cause | limit |
+/// | --- | --- |
+/// | name | a token of RFC 9110 |
+/// | name and encoded value | 4,096 bytes together |
+/// | path | visible ASCII without `;`, begins with `/`, at most 1,024 bytes |
+/// | domain | a host name or IPv4 address in ASCII (`xn--..` for other letters), at most 1,024 bytes |
+/// | `SameSite=None`, `Partitioned` | not with `secure(false)` |
 ///
 /// # Example
 ///
@@ -80,8 +92,16 @@ use crate::{Error, Response};
 #[derive(Clone, Default)]
 #[must_use = "cookies are set when they are returned with the response"]
 pub struct Cookies {
+    /// The values to read: those of the request, and those set since.
     jar: CookieJar,
-    removed: Vec<Cookie<'static>>,
+    /// One for each cookie that a browser distinguishes, in the order of the calls.
+    changes: Vec<Change>,
+}
+
+#[derive(Clone)]
+struct Change {
+    cookie: Cookie<'static>,
+    is_removal: bool,
 }
 
 impl Cookies {
@@ -99,7 +119,7 @@ impl Cookies {
                 }
             }
         }
-        Self { jar, removed: Vec::new() }
+        Self { jar, changes: Vec::new() }
     }
 
     /// The value of a cookie.
@@ -127,7 +147,9 @@ impl Cookies {
 
     /// Sets a cookie.
     pub fn set(mut self, cookie: Cookie<'static>) -> Self {
-        self.jar.add(complete(cookie));
+        let cookie = complete(cookie);
+        self.jar.add_original(cookie.clone());
+        self.change(cookie, false);
         self
     }
 
@@ -142,9 +164,14 @@ impl Cookies {
     }
 
     /// Sets a cookie whose value is encrypted, together with its name.
-    pub fn set_encrypted(mut self, key: &Key, cookie: Cookie<'static>) -> Self {
-        self.jar.private_mut(key).add(complete(cookie));
-        self
+    pub fn set_encrypted(self, key: &Key, cookie: Cookie<'static>) -> Self {
+        let name = cookie.name().to_owned();
+        let mut jar = CookieJar::new();
+        jar.private_mut(key).add(cookie);
+        match jar.get(&name) {
+            Some(encrypted) => self.set(encrypted.clone()),
+            None => self,
+        }
     }
 
     /// Removes a cookie with the path `/` and no domain.
@@ -152,28 +179,31 @@ impl Cookies {
         self.remove_cookie(Cookie::new(name.into(), ""))
     }
 
-    /// Removes a cookie with another path or a domain. They must be those with which it was set.
+    /// Removes a cookie with another path or a domain, or a partitioned one. These must be those with which it was set.
     pub fn remove_cookie(mut self, cookie: Cookie<'static>) -> Self {
         let mut cookie = complete(cookie);
-        self.jar.force_remove(cookie.name());
         cookie.make_removal();
-        self.removed.push(cookie);
+        let name = cookie.name().to_owned();
+        self.change(cookie, true);
+        // Another cookie of this name, with another path for instance, may still be set.
+        let set = |change: &&Change| !change.is_removal && change.cookie.name() == name;
+        match self.changes.iter().rev().find(set) {
+            Some(left) => self.jar.add_original(left.cookie.clone()),
+            None => self.jar.force_remove(&name),
+        }
         self
     }
 
+    fn change(&mut self, cookie: Cookie<'static>, is_removal: bool) {
+        self.changes.retain(|earlier| !is_same_cookie(&earlier.cookie, &cookie));
+        self.changes.push(Change { cookie, is_removal });
+    }
+
+    /// The fields to send. A client that identifies cookies by fewer attributes keeps what is set, since removals are first.
     fn fields(&self) -> Result<Vec<HeaderValue>, Error> {
-        let live = |cookie: &Cookie<'_>| self.jar.get(cookie.name()).is_none();
-        let removed = self.removed.iter().filter(|cookie| live(cookie));
-        let mut fields: Vec<_> = self
-            .jar
-            .delta()
-            .filter(|cookie| self.jar.get(cookie.name()).is_some())
-            .chain(removed)
-            .map(field)
-            .collect::<Result<_, _>>()?;
-        fields.sort_unstable();
-        fields.dedup();
-        Ok(fields)
+        let (removed, set): (Vec<_>, Vec<_>) =
+            self.changes.iter().partition(|change| change.is_removal);
+        removed.into_iter().chain(set).map(|change| field(&change.cookie)).collect()
     }
 }
 
@@ -217,16 +247,17 @@ fn decode(value: &str) -> String {
         .map_or_else(|_| bare.to_owned(), |text| text.into_owned())
 }
 
+/// Sets the attributes that the prefix of the name requires, and the defaults of the others.
 fn complete(mut cookie: Cookie<'static>) -> Cookie<'static> {
-    let host = cookie.name().starts_with("__Host-");
-    if host {
+    let prefix = Prefix::of(cookie.name());
+    if prefix.host {
         cookie.unset_domain();
         cookie.set_path("/");
     }
-    if host || cookie.name().starts_with("__Secure-") || cookie.secure().is_none() {
+    if prefix.secure || cookie.secure().is_none() {
         cookie.set_secure(true);
     }
-    if cookie.http_only().is_none() {
+    if prefix.http || cookie.http_only().is_none() {
         cookie.set_http_only(true);
     }
     if cookie.same_site().is_none() {
@@ -238,20 +269,91 @@ fn complete(mut cookie: Cookie<'static>) -> Cookie<'static> {
     cookie
 }
 
-fn field(cookie: &Cookie<'_>) -> Result<HeaderValue, Error> {
-    let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-    let attribute = |text: Option<&str>| !text.is_some_and(|text| text.contains(';'));
-    if cookie.name().is_empty()
-        || !cookie.name().bytes().all(token)
-        || !attribute(cookie.path())
-        || !attribute(cookie.domain())
-    {
-        return Err(Error::internal("a cookie has a name or an attribute that it can't have"));
+/// The requirements of a name's prefix (RFC 6265bis, 4.1.3 and 5.4).
+struct Prefix {
+    secure: bool,
+    http: bool,
+    host: bool,
+}
+
+impl Prefix {
+    fn of(name: &str) -> Self {
+        // Browsers compare prefixes without case.
+        let has = |prefix: &str| {
+            name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+        };
+        let host = has("__Host-");
+        let http = has("__Http-") || has("__Host-Http-");
+        Self { secure: host || http || has("__Secure-"), http, host }
     }
+}
+
+/// Whether a browser stores one of the two in place of the other (RFC 6265bis, 5.7). A partitioned cookie has a store of its own.
+fn is_same_cookie(one: &Cookie<'_>, other: &Cookie<'_>) -> bool {
+    let domain = |cookie: &Cookie<'_>| cookie.domain().map(str::to_ascii_lowercase);
+    one.name() == other.name()
+        && one.path() == other.path()
+        && domain(one) == domain(other)
+        && one.partitioned().unwrap_or(false) == other.partitioned().unwrap_or(false)
+}
+
+fn field(cookie: &Cookie<'_>) -> Result<HeaderValue, Error> {
     let mut cookie = cookie.clone();
     let value = utf8_percent_encode(cookie.value(), NOT_IN_A_VALUE).to_string();
     cookie.set_value(value);
+    if let Err(problem) = check(&cookie) {
+        let name = cookie.name();
+        return Err(Error::internal(format!("The cookie {name:?} can't be set: {problem}")));
+    }
     HeaderValue::try_from(cookie.to_string()).map_err(Error::from)
+}
+
+/// What a browser would reject or change in a cookie whose value is encoded, and how to mend it.
+fn check(cookie: &Cookie<'_>) -> Result<(), &'static str> {
+    let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    let (name, value) = cookie.name_value();
+    if name.is_empty() || !name.bytes().all(token) {
+        return Err("use only ASCII letters, digits and !#$%&'*+-.^_`|~ in its name");
+    }
+    if name.len() + value.len() > MAX_PAIR {
+        return Err(
+            "its name and value have more than 4,096 bytes: store the data on the server, \
+            and a key of it in the cookie",
+        );
+    }
+    let path = cookie.path().unwrap_or("/");
+    if !path.starts_with('/') {
+        return Err("begin its path with a slash, or set none");
+    }
+    if !path.bytes().all(|b| b.is_ascii_graphic() && b != b';') {
+        return Err("percent-encode its path: it may contain visible ASCII characters except ';'");
+    }
+    if path.len() > MAX_ATTRIBUTE {
+        return Err("shorten its path to at most 1,024 bytes");
+    }
+    if let Some(domain) = cookie.domain() {
+        if !domain.is_ascii() {
+            return Err("write its domain in ASCII, with xn-- (RFC 5890)");
+        }
+        let host = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
+        if domain.is_empty() || !domain.bytes().all(host) {
+            return Err(
+                "set its domain to a host name, without scheme, port and path, or set none",
+            );
+        }
+        if domain.len() > MAX_ATTRIBUTE {
+            return Err("shorten its domain to at most 1,024 bytes");
+        }
+    }
+    if cookie.secure() != Some(true) {
+        if cookie.same_site() == Some(SameSite::None) {
+            return Err("SameSite=None needs Secure: remove secure(false)");
+        }
+        if cookie.partitioned() == Some(true) {
+            return Err("Partitioned needs Secure: remove secure(false)");
+        }
+    }
+    Ok(())
 }
 
 /// What is removed around names and values (RFC 6265bis, 5.6: WSP).
@@ -260,6 +362,10 @@ const BLANKS: [char; 2] = [' ', '\t'];
 /// The characters that a cookie's value can't contain (RFC 6265, 4.1.1), and those that decoding would change.
 const NOT_IN_A_VALUE: &AsciiSet =
     &CONTROLS.add(b' ').add(b'"').add(b',').add(b';').add(b'\\').add(b'%');
+
+/// The most bytes of a name and a value together, and of an attribute's value (RFC 6265bis, 5.6 and 5.7).
+const MAX_PAIR: usize = 4096;
+const MAX_ATTRIBUTE: usize = 1024;
 
 /// The length of an HMAC-SHA256 in base64.
 const MAC_LENGTH: usize = 44;
@@ -355,15 +461,17 @@ mod tests {
             .remove("gone");
         assert_eq!(
             set(cookies),
-            [
-                "__Host-c=1; HttpOnly; SameSite=Lax; Secure; Path=/",
-                "a=x%3B%20y%C3%A9%25; HttpOnly; SameSite=Lax; Secure; Path=/",
-                "b=1; HttpOnly; SameSite=Lax; Path=/p",
-            ]
-            .iter()
-            .map(|field| (*field).to_owned())
-            .chain(set(read(&[]).remove("gone")))
-            .collect::<Vec<_>>()
+            set(read(&[]).remove("gone"))
+                .into_iter()
+                .chain(
+                    [
+                        "a=x%3B%20y%C3%A9%25; HttpOnly; SameSite=Lax; Secure; Path=/",
+                        "b=1; HttpOnly; SameSite=Lax; Path=/p",
+                        "__Host-c=1; HttpOnly; SameSite=Lax; Secure; Path=/",
+                    ]
+                    .map(str::to_owned)
+                )
+                .collect::<Vec<_>>()
         );
         let gone = set(read(&[]).remove("gone")).remove(0);
         assert!(gone.starts_with("gone=;") && gone.contains("Max-Age=0"), "{gone}");
@@ -373,17 +481,163 @@ mod tests {
     }
 
     #[test]
-    fn an_invalid_name_or_attribute_is_a_500() {
-        for cookie in [
-            Cookie::new("a b", "1"),
-            Cookie::new("", "1"),
-            Cookie::new("a\r\nx", "1"),
-            Cookie::build(("a", "1")).path("/; Domain=x").build(),
-            Cookie::build(("a", "1")).path("/\r\n").build(),
+    fn a_cookie_is_identified_by_name_domain_and_path() {
+        let new = |path: &'static str| Cookie::build(("a", "new")).path(path);
+        let old = |path: &'static str| Cookie::build(("a", "")).path(path).build();
+        let at = |domain: &'static str| new("/").domain(domain).build();
+        let cookies = || read(&[b"a=sent"]);
+        for (case, cookies, value, starts) in [
+            (
+                "moved",
+                cookies().set(new("/new").build()).remove_cookie(old("/old")),
+                Some("new"),
+                &["a=; Path=/old", "a=new; Path=/new"][..],
+            ),
+            (
+                "moved, removed first",
+                cookies().remove_cookie(old("/old")).set(new("/new").build()),
+                Some("new"),
+                &["a=; Path=/old", "a=new; Path=/new"],
+            ),
+            (
+                "to a domain",
+                cookies().set(at("example.org")).remove("a"),
+                Some("new"),
+                &["a=; Path=/", "a=new; Path=/; Domain=example.org"],
+            ),
+            (
+                "of one domain in other letters",
+                cookies().set(at("Example.org")).set(at(".example.ORG")),
+                Some("new"),
+                &["a=new; Path=/; Domain=example.ORG"],
+            ),
+            (
+                "to a partition",
+                cookies().remove("a").set(new("/").partitioned(true).build()),
+                Some("new"),
+                &["a=; Path=/", "a=new; Partitioned; Path=/"],
+            ),
+            (
+                "on two paths",
+                cookies().set(new("/x").build()).set(Cookie::new("a", "2")),
+                Some("2"),
+                &["a=new; Path=/x", "a=2; Path=/"],
+            ),
+            (
+                "twice",
+                cookies().set(Cookie::new("a", "1")).set(new("/").build()),
+                Some("new"),
+                &["a=new; Path=/"],
+            ),
+            ("set, removed", cookies().set(new("/").build()).remove("a"), None, &["a=; Path=/"]),
+            (
+                "removed, set",
+                cookies().remove("a").set(new("/").build()),
+                Some("new"),
+                &["a=new; Path=/"],
+            ),
+            ("removed elsewhere", cookies().remove_cookie(old("/x")), None, &["a=; Path=/x"]),
         ] {
-            let response = Cookies::default().set(cookie).into_response();
-            assert_eq!(response.status(), 500);
+            assert_eq!(cookies.value("a"), value, "{case}");
+            let fields: Vec<_> = set(cookies).iter().map(|field| short(field)).collect();
+            assert_eq!(fields, starts, "{case}");
         }
+    }
+
+    /// A field without the defaults and without what makes it a removal.
+    fn short(field: &str) -> String {
+        let defaults = ["HttpOnly", "Secure", "SameSite=Lax", "Max-Age=0"];
+        let kept = |part: &&str| !defaults.contains(part) && !part.starts_with("Expires=");
+        field.split("; ").filter(kept).collect::<Vec<_>>().join("; ")
+    }
+
+    #[test]
+    fn the_prefix_of_a_name_is_enforced_in_any_letter_case() {
+        let host = "=1; HttpOnly; SameSite=Lax; Secure; Path=/";
+        let secure = "=1; SameSite=Lax; Secure; Path=/p; Domain=example.org";
+        let http = "=1; HttpOnly; SameSite=Lax; Secure; Path=/p; Domain=example.org";
+        let none = "=1; SameSite=Lax; Path=/p; Domain=example.org";
+        for (name, rest) in [
+            ("__Host-Http-a", host),
+            ("__hOST-hTTP-a", host),
+            ("__Http-a", http),
+            ("__HTTP-a", http),
+            ("__http-", http),
+            ("__Secure-a", secure),
+            ("__secure-a", secure),
+            ("__Http_a", none),
+            ("__Host", none),
+            ("a__Host-", none),
+        ] {
+            let cookie = Cookie::build((name, "1")).secure(false).http_only(false).path("/p");
+            let fields = set(Cookies::default().set(cookie.domain("example.org").build()));
+            assert_eq!(fields, [format!("{name}{rest}")]);
+        }
+        for name in ["__Host-a", "__HOST-a", "__host-a"] {
+            let cookie = Cookie::build((name, "1")).secure(false).http_only(false).path("/p");
+            let fields = set(Cookies::default().set(cookie.domain("example.org").build()));
+            assert_eq!(fields, [format!("{name}=1; SameSite=Lax; Secure; Path=/")]);
+            let gone =
+                set(Cookies::default().remove_cookie(Cookie::build(name).path("/p").build()));
+            assert!(gone[0].contains("; Secure; Path=/;"), "{gone:?}");
+        }
+    }
+
+    #[test]
+    fn an_invalid_name_or_attribute_is_a_500_with_the_fix() {
+        let a = || Cookie::build(("a", "1"));
+        let sized = |length: usize| Cookie::build(("abc", "x".repeat(length - 3)));
+        let long = |length: usize| format!("/{}", "x".repeat(length - 1));
+        let domain = |length: usize| format!("{}.org", "x".repeat(length - 4));
+        for (cookie, fix) in [
+            (Cookie::build(("a b", "1")), "in its name"),
+            (Cookie::build(("", "1")), "in its name"),
+            (Cookie::build(("a\r\nx", "1")), "in its name"),
+            (Cookie::build(("caf\u{e9}", "1")), "in its name"),
+            (a().path("/; Domain=x"), "percent-encode its path"),
+            (a().path("/\r\n"), "percent-encode its path"),
+            (a().path("/\t"), "percent-encode its path"),
+            (a().path("/\u{7f}"), "percent-encode its path"),
+            (a().path("/a b"), "percent-encode its path"),
+            (a().path("/caf\u{e9}"), "percent-encode its path"),
+            (a().path(""), "begin its path with a slash"),
+            (a().path("p"), "begin its path with a slash"),
+            (a().path(long(1025)), "1,024 bytes"),
+            (a().path(long(1024)), ""),
+            (a().domain("b\u{fc}cher.example"), "xn--"),
+            (a().domain("xn--bcher-kva.example"), ""),
+            (a().domain("127.0.0.1"), ""),
+            (a().domain(""), "host name"),
+            (a().domain("."), "host name"),
+            (a().domain("a.example; Path=/x"), "host name"),
+            (a().domain("a.example\0"), "host name"),
+            (a().domain("https://a.example"), "host name"),
+            (a().domain("a.example:443"), "host name"),
+            (a().domain(" a.example"), "host name"),
+            (a().domain(domain(1025)), "1,024 bytes"),
+            (a().domain(domain(1024)), ""),
+            (a().same_site(SameSite::None), ""),
+            (a().same_site(SameSite::None).secure(false), "SameSite=None needs Secure"),
+            (a().partitioned(true), ""),
+            (a().partitioned(true).secure(false), "Partitioned needs Secure"),
+            (sized(4096), ""),
+            (sized(4097), "4,096 bytes"),
+            // The encoded value is sent.
+            (Cookie::build(("abc", " ".repeat(1364))), ""),
+            (Cookie::build(("abc", " ".repeat(1365))), "4,096 bytes"),
+        ] {
+            let cookie = cookie.build();
+            let response = Cookies::default().set(cookie.clone()).into_response();
+            let detail = Error::of(&response).map(|error| error.detail().to_owned());
+            assert_eq!(response.status() == 500, !fix.is_empty(), "{cookie:?} {detail:?}");
+            assert!(detail.unwrap_or_default().contains(fix), "{cookie:?}");
+            let removed = Cookies::default().remove_cookie(cookie).into_response();
+            assert_eq!(removed.status() == 500, !["", "4,096 bytes"].contains(&fix), "{fix}");
+        }
+        let huge = Cookies::default()
+            .set_encrypted(&Key::from(&[7; 64]), Cookie::new("a", "x".repeat(4000)))
+            .into_response();
+        assert_eq!(huge.status(), 500);
     }
 
     #[test]

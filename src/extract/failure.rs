@@ -9,7 +9,7 @@ use serde_path_to_error::{Path, Segment};
 
 use crate::extract::field_error::push_step;
 use crate::extract::probe::{self, FieldNames};
-use crate::extract::{FieldError, Location, RawInput};
+use crate::extract::{FieldError, InputError, Location, RawInput};
 
 /// The error at `path` that serde describes with `message`, for a `T` from `source`.
 pub(crate) fn field_error<T: DeserializeOwned>(
@@ -19,6 +19,9 @@ pub(crate) fn field_error<T: DeserializeOwned>(
     message: &str,
 ) -> FieldError {
     let mut pointer = pointer::<T>(source, path);
+    if let Some((code, detail)) = InputError::in_message(message) {
+        return FieldError::new(location, code, detail).with_pointer(pointer);
+    }
     let (code, detail, field) = describe(message);
     if let Some(field) = field {
         push_step(&mut pointer, field);
@@ -63,7 +66,14 @@ fn describe(message: &str) -> (&'static str, Cow<'static, str>, Option<&str>) {
         return ("duplicate", "Is given more than once".into(), field);
     }
     if message.starts_with("unknown variant `") {
-        return ("choice", "Is not one of the values that are possible here".into(), None);
+        let detail = match choices(message) {
+            Some(choices) => format!("Must be one of {choices}").into(),
+            None => "Is not one of the values that are possible here".into(),
+        };
+        return ("choice", detail, None);
+    }
+    if message.starts_with("number out of range") {
+        return ("value", "Is a number out of range".into(), None);
     }
     if message.starts_with("invalid length ") {
         return ("length", "Has the wrong number of items".into(), None);
@@ -95,6 +105,21 @@ fn describe(message: &str) -> (&'static str, Cow<'static, str>, Option<&str>) {
     }
 }
 
+/// The variants of an enum, which serde lists at the end. The value before them is the client's, and may have any text.
+fn choices(message: &str) -> Option<String> {
+    let message = message.rsplit_once(" at line ").map_or(message, |(message, _)| message);
+    let (_, listed) = message.rsplit_once("`, expected ")?;
+    let listed = listed.strip_prefix("one of ").unwrap_or(listed);
+    let names: Vec<&str> = listed
+        .split([',', ' '])
+        .filter(|part| !["", "or"].contains(part))
+        .map(|part| part.strip_prefix('`')?.strip_suffix('`'))
+        .collect::<Option<_>>()?;
+    let is_name = |name: &&str| !name.is_empty() && !name.contains('`');
+    (!names.is_empty() && names.len() <= MAX_CHOICES && names.iter().all(is_name))
+        .then(|| names.join(", "))
+}
+
 /// The kinds of values that types of the standard library expect. Other texts may quote submitted data, and are not used.
 fn expected(text: &str) -> Option<&'static str> {
     // serde_json appends the position.
@@ -115,6 +140,9 @@ fn expected(text: &str) -> Option<&'static str> {
         _ => return None,
     })
 }
+
+/// The most variants that an error lists.
+const MAX_CHOICES: usize = 50;
 
 #[cfg(test)]
 mod tests {
@@ -154,6 +182,28 @@ mod tests {
             ),
             ("invalid type: sequence, expected struct User", "type", "Must be an object"),
             ("missing field `id`", "missing", "Is missing"),
+            ("unknown variant `x`, expected `a`", "choice", "Must be one of a"),
+            (
+                "unknown variant `x`, expected `a` or `b` at line 1 column 2",
+                "choice",
+                "Must be one of a, b",
+            ),
+            (
+                "unknown variant `x`, expected one of `a`, `b`, `c`",
+                "choice",
+                "Must be one of a, b, c",
+            ),
+            (
+                "unknown variant `x`, expected `hunter2`, expected `a` or `b`",
+                "choice",
+                "Must be one of a, b",
+            ),
+            (
+                "unknown variant `x`, expected `hunter2`, there are no variants",
+                "choice",
+                "Is not one of the values that are possible here",
+            ),
+            ("number out of range at line 1 column 2", "value", "Is a number out of range"),
         ] {
             let (c, d, _) = describe(message);
             assert_eq!((c, &*d), (code, detail), "{message}");

@@ -3,10 +3,7 @@
 use std::borrow::Cow;
 use std::fmt::{self, Write};
 
-use http::StatusCode;
-
-use crate::Error;
-use crate::error::push_json_string;
+use crate::json_text::{is_json, push_json_string};
 
 /// One entry of the `errors` list in a refusal: a field, and what is wrong with it.
 ///
@@ -84,14 +81,19 @@ impl FieldError {
         self
     }
 
-    /// Adds a parameter of the rule, such as `min`. `json` must be a JSON text. It is sent unchanged.
+    /// Adds a parameter of the rule, such as `min`. `json` is sent unchanged. If it is not exactly one JSON value, the parameter is left out, and
+    /// an error is logged.
     #[must_use]
     pub fn with_param(
         mut self,
         name: impl Into<Cow<'static, str>>,
         json: impl Into<String>,
     ) -> Self {
-        self.params.push((name.into(), json.into()));
+        let (name, json) = (name.into(), json.into());
+        match is_json(&json) {
+            true => self.params.push((name, json)),
+            false => tracing::error!(%name, "a parameter is left out: its value is not JSON"),
+        }
         self
     }
 
@@ -127,24 +129,7 @@ impl FieldError {
         self.params.iter().map(|(name, json)| (&**name, json.as_str()))
     }
 
-    /// A refusal that lists these errors in its member `errors`.
-    pub fn refuse(
-        status: StatusCode,
-        detail: impl Into<Cow<'static, str>>,
-        errors: &[Self],
-    ) -> Error {
-        let mut json = String::from("[");
-        for (i, error) in errors.iter().enumerate() {
-            if i > 0 {
-                json.push(',');
-            }
-            error.push(&mut json);
-        }
-        json.push(']');
-        Error::new(status, detail).with_member("errors", json)
-    }
-
-    fn push(&self, json: &mut String) {
+    pub(crate) fn push(&self, json: &mut String) {
         let _ = write!(json, "{{\"location\":\"{}\",\"pointer\":", self.location);
         push_json_string(json, &self.pointer);
         json.push_str(",\"code\":");

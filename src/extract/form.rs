@@ -5,8 +5,9 @@ use http::header::ACCEPT;
 use http::{HeaderValue, Method, StatusCode};
 use serde_core::de::DeserializeOwned;
 
+use crate::extract::body::refuse_encoded;
 use crate::extract::input::{Input, RawInput, RawKind};
-use crate::extract::media_type::{Charset, ContentType};
+use crate::extract::media_type::ContentType;
 use crate::extract::{Location, form_data, read_body};
 use crate::{Error, Request};
 
@@ -16,12 +17,16 @@ use crate::{Error, Request};
 /// or HEAD request. It must be the last argument of a handler.
 ///
 /// A field that is a list accepts a name that occurs once or several times; with `#[serde(default)]` the name may also be missing. An empty value
-/// is `None` for an optional number. The value `on` of a checkbox is `true`. `NaN` and `inf` are not accepted as numbers. A form has at most
-/// 20,000 pairs; see [`InvalidInput::max_values`](crate::extract::InvalidInput::max_values).
+/// is `None` for an optional number. The value `on` of a checkbox is `true`, also after the `false` of a hidden field with the same name. `NaN`
+/// and `inf` are not accepted as numbers. A form has at most 20,000 pairs; see
+/// [`InvalidInput::max_values`](crate::extract::InvalidInput::max_values).
+///
+/// Brackets in names (`tags[]`, `address[city]`) are read with [`BracketSyntax`](crate::extract::BracketSyntax) only.
 ///
 /// | cause | status |
 /// | --- | --- |
 /// | no content type, or another one | 415, with `Accept` |
+/// | compressed, without a layer that decompresses | 415, with `Accept-Encoding` |
 /// | body above the limit, too many pairs | 413, with the limit |
 /// | not UTF-8 when decoded | 400 |
 /// | not of the expected form | 422, with `errors`; 400 for a GET or HEAD request |
@@ -52,18 +57,17 @@ impl<T: DeserializeOwned + Send> Input for Form<T> {
 
     async fn read(req: &mut Request) -> Result<RawInput, Error> {
         if [Method::GET, Method::HEAD].contains(req.method()) {
-            return Ok(RawInput::query(req.uri().clone()).under((&*req).into()));
+            let source = RawInput::query(req.uri().clone()).with_brackets(req.extensions());
+            return Ok(source.under((&*req).into()));
         }
-        let is_form = ContentType::is_exactly(req.headers(), "application/x-www-form-urlencoded")
-            || ContentType::of(req.headers()).is_some_and(|found| {
-                found.is("application", "x-www-form-urlencoded") && found.charset != Charset::Other
-            });
-        if !is_form {
+        if !ContentType::is_form_body(req.headers()) {
             let detail = "The content type must be application/x-www-form-urlencoded, in UTF-8";
             return Err(Error::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)
                 .with_header(ACCEPT, FORM_URLENCODED));
         }
-        Ok(RawInput::body(read_body(req).await?).under((&*req).into()))
+        refuse_encoded(req.headers())?;
+        let source = RawInput::body(read_body(req).await?).with_brackets(req.extensions());
+        Ok(source.under((&*req).into()))
     }
 
     fn parse(source: &RawInput) -> Result<Self, Error> {

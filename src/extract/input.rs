@@ -10,6 +10,8 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Extensions, HeaderMap, StatusCode, Uri};
 
+#[cfg(any(feature = "form", feature = "query"))]
+use crate::extract::BracketSyntax;
 use crate::extract::{FieldError, Location};
 use crate::route::routes::Matched;
 use crate::{Error, Request};
@@ -179,6 +181,10 @@ impl<'a> From<&'a Request> for Head<'a> {
 pub struct RawInput {
     pub(crate) kind: RawKind,
     style: Option<Arc<Style>>,
+    #[cfg(any(feature = "form", feature = "query"))]
+    brackets: Option<BracketSyntax>,
+    #[cfg(all(feature = "form", feature = "json"))]
+    is_form: bool,
     is_validated: bool,
 }
 
@@ -197,7 +203,15 @@ struct Style {
 
 impl RawInput {
     fn new(kind: RawKind) -> Self {
-        Self { kind, style: None, is_validated: false }
+        Self {
+            kind,
+            style: None,
+            #[cfg(any(feature = "form", feature = "query"))]
+            brackets: None,
+            #[cfg(all(feature = "form", feature = "json"))]
+            is_form: false,
+            is_validated: false,
+        }
     }
 
     /// The bytes of a body.
@@ -221,6 +235,30 @@ impl RawInput {
             Arc::new(Style { settings: settings.clone(), headers: head.headers.clone() })
         });
         self
+    }
+
+    /// Uses the [`BracketSyntax`] that was provided for the request.
+    #[cfg(any(feature = "form", feature = "query"))]
+    pub(crate) fn with_brackets(mut self, extensions: &Extensions) -> Self {
+        self.brackets = extensions.get().copied();
+        self
+    }
+
+    #[cfg(any(feature = "form", feature = "query"))]
+    pub(crate) fn bracket_syntax(&self) -> Option<BracketSyntax> {
+        self.brackets
+    }
+
+    /// Marks a form, where the body may also be JSON.
+    #[cfg(all(feature = "form", feature = "json"))]
+    pub(crate) fn as_form(mut self) -> Self {
+        self.is_form = true;
+        self
+    }
+
+    #[cfg(all(feature = "form", feature = "json"))]
+    pub(crate) fn is_form(&self) -> bool {
+        self.is_form
     }
 
     /// Marks data that will be validated. [`max_values`](Self::max_values) then bounds it, and [`Input::parse`] refuses more.
@@ -249,7 +287,7 @@ impl RawInput {
             _ => StatusCode::PAYLOAD_TOO_LARGE,
         };
         let error = Error::new(status, "The input has too many values");
-        error.with_member("limit", self.value_limit().to_string())
+        self.translated(error.with_member("limit", self.value_limit().to_string()))
     }
 
     /// The body, if the input is one. A middleware puts it back.
@@ -311,7 +349,16 @@ impl RawInput {
             }
         }
         let refusal = FieldError::refuse(status, detail, &listed);
-        if more { refusal.with_member("more", "true") } else { refusal }
+        self.translated(if more { refusal.with_member("more", "true") } else { refusal })
+    }
+
+    /// The refusal with the texts of [`InvalidInput::translate_problem`].
+    pub fn translated(&self, refusal: Error) -> Error {
+        let Some(style) = &self.style else { return refusal };
+        match &style.settings.translate_problem {
+            Some(translate) => translate(refusal, &style.headers),
+            None => refusal,
+        }
     }
 }
 
@@ -353,9 +400,12 @@ pub struct InvalidInput {
     tell_keys: bool,
     max_values: Option<usize>,
     translate: Option<Translate>,
+    translate_problem: Option<TranslateProblem>,
 }
 
 type Translate = Arc<dyn Fn(&FieldError, &HeaderMap) -> Option<String> + Send + Sync>;
+
+type TranslateProblem = Arc<dyn Fn(Error, &HeaderMap) -> Error + Send + Sync>;
 
 impl InvalidInput {
     /// The defaults.
@@ -419,6 +469,34 @@ impl InvalidInput {
         self.translate = Some(Arc::new(translate));
         self
     }
+
+    /// Sets the title and the detail of a refusal: `translate` receives the refusal and the header fields of the request, and returns it with other
+    /// texts. It applies to input that was read: that is not well-formed, not of the expected form, or too much. Use
+    /// [`Chain::on_error`](crate::Chain::on_error) for all other errors. Defaults to English.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_chain::extract::InvalidInput;
+    ///
+    /// let invalid = InvalidInput::new().translate_problem(|error, headers| {
+    ///     match headers.get("accept-language") {
+    ///         Some(language) if language.as_bytes().starts_with(b"de") => {
+    ///             error.with_title("Ungültige Eingabe").with_detail("Bitte prüfen Sie die Felder")
+    ///         }
+    ///         _ => error,
+    ///     }
+    /// });
+    /// # let _ = invalid;
+    /// ```
+    #[must_use]
+    pub fn translate_problem<F>(mut self, translate: F) -> Self
+    where
+        F: Fn(Error, &HeaderMap) -> Error + Send + Sync + 'static,
+    {
+        self.translate_problem = Some(Arc::new(translate));
+        self
+    }
 }
 
 impl fmt::Debug for InvalidInput {
@@ -428,6 +506,7 @@ impl fmt::Debug for InvalidInput {
             .field("tell_keys", &self.tell_keys)
             .field("max_values", &self.max_values)
             .field("translate", &self.translate.is_some())
+            .field("translate_problem", &self.translate_problem.is_some())
             .finish()
     }
 }

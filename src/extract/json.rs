@@ -13,12 +13,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 
+use crate::extract::body::refuse_encoded;
 use crate::extract::budget::Budget;
 use crate::extract::failure::field_error;
 use crate::extract::input::{Input, RawInput};
-use crate::extract::media_type::{Charset, ContentType};
+use crate::extract::media_type::ContentType;
 use crate::extract::objects::Objects;
-use crate::extract::{FieldError, Location, read_body};
+use crate::extract::{FieldError, Location, TextAsJson, read_body};
 use crate::{Body, Error, Request, Response};
 
 /// Data from a JSON body, and a response with a JSON body.
@@ -31,7 +32,8 @@ use crate::{Body, Error, Request, Response};
 ///
 /// | cause | status | code in `errors` |
 /// | --- | --- | --- |
-/// | no content type, or another one | 415, with `Accept` | |
+/// | no content type, or another one (see [`TextAsJson`]) | 415, with `Accept` | |
+/// | compressed, without a layer that decompresses | 415, with `Accept-Encoding` | |
 /// | body above the limit | 413, with the limit | |
 /// | empty, cut off, not JSON, text after it, not UTF-8, nested too deep | 400 | |
 /// | value of another type; a list for a struct, at any depth | 422 | `type` |
@@ -99,14 +101,21 @@ fn explain<T: DeserializeOwned>(
 ) -> Error {
     match error.classify() {
         Category::Eof if text.trim_ascii().is_empty() => {
-            malformed("The body is empty, where JSON is expected")
+            malformed(source, "The body is empty, where JSON is expected")
         }
-        Category::Eof => malformed("The body ends too early: it is not complete JSON"),
-        Category::Syntax | Category::Io => {
+        Category::Eof => malformed(source, "The body ends too early: it is not complete JSON"),
+        // serde_json counts these as syntax.
+        Category::Syntax if error.to_string().starts_with("recursion limit exceeded") => {
+            malformed(source, "The body has lists and objects that are more than 127 deep")
+        }
+        Category::Syntax if !error.to_string().starts_with("number out of range") => {
             let (line, column) = (error.line(), error.column());
-            malformed(format!("The body is not valid JSON, see line {line} column {column}"))
+            malformed(
+                source,
+                format!("The body is not valid JSON, see line {line} column {column}"),
+            )
         }
-        Category::Data => {
+        Category::Data | Category::Syntax | Category::Io => {
             let mut reader = serde_json::Deserializer::from_slice(text);
             let budget = Budget::unlimited();
             let reader = Objects::new(&mut reader, &budget);
@@ -123,8 +132,8 @@ fn explain<T: DeserializeOwned>(
 }
 
 #[cold]
-fn malformed(detail: impl Into<Cow<'static, str>>) -> Error {
-    Error::new(StatusCode::BAD_REQUEST, detail)
+fn malformed(source: &RawInput, detail: impl Into<Cow<'static, str>>) -> Error {
+    source.translated(Error::new(StatusCode::BAD_REQUEST, detail))
 }
 
 #[cold]
@@ -138,14 +147,12 @@ impl<T: DeserializeOwned + Send> Input for Json<T> {
     const LOCATION: Location = Location::Body;
 
     async fn read(req: &mut Request) -> Result<RawInput, Error> {
-        let is_json = ContentType::is_exactly(req.headers(), "application/json")
-            || ContentType::of(req.headers())
-                .is_some_and(|found| found.is_json() && found.charset != Charset::Other);
-        if !is_json {
+        if !ContentType::is_json_body(req.headers()) && !TextAsJson::allows((&*req).into()) {
             let detail = "The content type must be application/json, in UTF-8";
             return Err(Error::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)
                 .with_header(ACCEPT, APPLICATION_JSON));
         }
+        refuse_encoded(req.headers())?;
         Ok(RawInput::body(read_body(req).await?).under((&*req).into()))
     }
 

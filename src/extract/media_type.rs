@@ -39,6 +39,27 @@ impl<'a> ContentType<'a> {
             && values.next().is_none()
     }
 
+    /// Whether the content type is JSON in UTF-8.
+    #[cfg(feature = "json")]
+    pub(crate) fn is_json_body(headers: &'a HeaderMap) -> bool {
+        Self::is_exactly(headers, "application/json")
+            || Self::of_utf8(headers).is_some_and(|found| found.is_json())
+    }
+
+    /// Whether the content type is that of an HTML form, in UTF-8.
+    #[cfg(feature = "form")]
+    pub(crate) fn is_form_body(headers: &'a HeaderMap) -> bool {
+        Self::is_exactly(headers, "application/x-www-form-urlencoded")
+            || Self::of_utf8(headers)
+                .is_some_and(|found| found.is("application", "x-www-form-urlencoded"))
+    }
+
+    /// The content type, unless its charset is another one than UTF-8.
+    #[cfg(any(feature = "form", feature = "json"))]
+    pub(crate) fn of_utf8(headers: &'a HeaderMap) -> Option<Self> {
+        Self::of(headers).filter(|found| found.charset != Charset::Other)
+    }
+
     fn parse(value: &'a str) -> Option<Self> {
         let media_type = MediaType::parse(value.trim_matches([' ', '\t'])).ok()?;
         let mut found = Self { charset: Charset::Default, media_type };

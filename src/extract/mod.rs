@@ -13,6 +13,8 @@
 //! | [`ClientUri`] | the URI that the client sent, with the prefix that the host removed | - |
 //! | `Query<T>` | the query string | `query` |
 //! | `Form<T>` | a form: the body of a POST, the query of a GET | `form` |
+//! | `JsonOrForm<T>` | a JSON body or a form | `json`, `form` |
+//! | `Submitted<E>` | a form, its errors and its submitted values | `form` |
 //! | `Params<T>` | path parameters and query in one | `query` |
 //! | `Json<T>` | a JSON body | `json` |
 //! | `Multipart` | a form with files | `multipart` |
@@ -118,11 +120,15 @@ macro_rules! from_head {
 use from_head;
 
 mod body;
-#[cfg(feature = "json")]
+#[cfg(any(feature = "form", feature = "query"))]
+mod bracket_syntax;
+#[cfg(any(feature = "form", feature = "json", feature = "query"))]
 mod budget;
 mod client_addr;
 mod client_certificate;
 mod client_uri;
+#[cfg(feature = "multipart")]
+mod content_disposition;
 #[cfg(feature = "cookies")]
 #[cfg_attr(docsrs, doc(cfg(feature = "cookies")))]
 pub mod cookies;
@@ -134,8 +140,11 @@ mod form;
 #[cfg(any(feature = "form", feature = "query"))]
 mod form_data;
 pub(crate) mod input;
+mod input_error;
 #[cfg(feature = "json")]
 mod json;
+#[cfg(all(feature = "form", feature = "json"))]
+mod json_or_form;
 mod matched_path;
 mod media_type;
 #[cfg(feature = "multipart")]
@@ -149,15 +158,22 @@ mod probe;
 #[cfg(feature = "query")]
 mod query;
 mod rest_path;
+#[cfg(feature = "form")]
+mod submitted;
 #[cfg(test)]
 #[cfg(all(feature = "form", feature = "json", feature = "query"))]
 mod tests;
 mod text;
+#[cfg(feature = "json")]
+mod text_as_json;
 mod unchecked;
 
 pub use axum_core::extract::{FromRequest, FromRequestParts};
 
 pub use self::body::{MaxBody, read_body};
+#[cfg(any(feature = "form", feature = "query"))]
+#[cfg_attr(docsrs, doc(cfg(any(feature = "form", feature = "query"))))]
+pub use self::bracket_syntax::BracketSyntax;
 pub use self::client_addr::{
     ClientAddr, ForwardedHeader, Network, PeerAddr, TrustedProxies, TrustedProxiesError,
 };
@@ -173,9 +189,13 @@ pub use self::form::Form;
 pub use self::input::{
     BodyInput, Head, HeadInput, Input, InvalidInput, RawInput, same_name, wire_name,
 };
+pub use self::input_error::InputError;
 #[cfg(feature = "json")]
 #[cfg_attr(docsrs, doc(cfg(feature = "json")))]
 pub use self::json::Json;
+#[cfg(all(feature = "form", feature = "json"))]
+#[cfg_attr(docsrs, doc(cfg(all(feature = "form", feature = "json"))))]
+pub use self::json_or_form::JsonOrForm;
 pub use self::matched_path::MatchedPath;
 #[cfg(feature = "multipart")]
 #[cfg_attr(docsrs, doc(cfg(feature = "multipart")))]
@@ -188,5 +208,11 @@ pub use self::path::Path;
 #[cfg_attr(docsrs, doc(cfg(feature = "query")))]
 pub use self::query::Query;
 pub use self::rest_path::RestPath;
+#[cfg(feature = "form")]
+#[cfg_attr(docsrs, doc(cfg(feature = "form")))]
+pub use self::submitted::Submitted;
 pub use self::text::{Binary, Text};
+#[cfg(feature = "json")]
+#[cfg_attr(docsrs, doc(cfg(feature = "json")))]
+pub use self::text_as_json::TextAsJson;
 pub use self::unchecked::Unchecked;

@@ -17,7 +17,9 @@ use multer::{Constraints, SizeLimit};
 
 use crate::error::is_length_limit;
 use crate::extract::MaxBody;
-use crate::extract::media_type::ContentType;
+use crate::extract::body::refuse_encoded;
+use crate::extract::content_disposition::ContentDisposition;
+use crate::extract::media_type::{Charset, ContentType};
 use crate::{Error, Request};
 
 /// A form with files (`multipart/form-data`, RFC 7578), read part by part.
@@ -27,8 +29,13 @@ use crate::{Error, Request};
 /// | cause | status |
 /// | --- | --- |
 /// | no content type, another one, or none with a boundary | 415, with `Accept` |
+/// | compressed, without a layer that decompresses | 415, with `Accept-Encoding` |
 /// | body or part above its limit; too many parts; a part's head above 16 KiB | 413, with the limit |
-/// | cut off, or malformed | 400 |
+/// | `_charset_`, or the charset of a part that is read as text, is not UTF-8 | 415 |
+/// | cut off, or malformed; a name that is not UTF-8, or that a part has twice | 400 |
+///
+/// Names are read as browsers and other clients write them: quoted or not, with `%22`, `%0D` and `%0A` for a quote and a line break, and
+/// `filename*` of RFC 8187. A part without a name, such as one that is not `form-data`, has none here.
 ///
 /// # Example
 ///
@@ -86,7 +93,12 @@ impl Multipart {
             let error = Error::new(StatusCode::PAYLOAD_TOO_LARGE, "The form has too many parts");
             return Err(error.with_member("limit", limits.parts.to_string()));
         }
-        Ok(Some(Part { field: self.field.insert(field), max }))
+        let names = ContentDisposition::of(field.headers())?;
+        let mut part = Part { field: self.field.insert(field), names, ahead: None, max };
+        if part.name() == Some("_charset_") {
+            part.check_charset().await?;
+        }
+        Ok(Some(part))
     }
 }
 
@@ -103,6 +115,7 @@ impl<S: Sync> FromRequest<S> for Multipart {
             )
             .with_header(ACCEPT, HeaderValue::from_static("multipart/form-data")));
         };
+        refuse_encoded(req.headers())?;
         if max.limit().is_some_and(|limit| declared(req.headers()) > limit) {
             return Err(max.exceeded());
         }
@@ -134,18 +147,22 @@ fn declared(headers: &HeaderMap) -> u64 {
 #[derive(Debug)]
 pub struct Part<'a> {
     field: &'a mut multer::Field<'static>,
+    names: ContentDisposition,
+    /// Content that is already read.
+    ahead: Option<Bytes>,
     max: MaxBody,
 }
 
 impl Part<'_> {
     /// The name of the field.
     pub fn name(&self) -> Option<&str> {
-        self.field.name()
+        self.names.name.as_deref()
     }
 
-    /// The file name that the client sent. Never use it as a path.
+    /// The file name that the client sent: `filename*` (RFC 8187) if there is one, otherwise `filename`. Never use it as a path. It may contain any
+    /// character, also line breaks.
     pub fn file_name(&self) -> Option<&str> {
-        self.field.file_name()
+        self.names.file_name.as_deref()
     }
 
     /// The media type that the client sent. It may not match the content.
@@ -164,8 +181,27 @@ impl Part<'_> {
     ///
     /// See [`Multipart`].
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
+        if let Some(ahead) = self.ahead.take() {
+            return Ok(Some(ahead));
+        }
         let max = self.max;
         self.field.chunk().await.map_err(|e| refuse(&e, max))
+    }
+
+    /// Refuses a form whose field `_charset_` names another charset than UTF-8 (RFC 7578, 4.6).
+    async fn check_charset(&mut self) -> Result<(), Error> {
+        let mut name = BytesMut::new();
+        while name.len() <= MAX_CHARSET
+            && let Some(chunk) = self.chunk().await?
+        {
+            name.extend_from_slice(&chunk);
+        }
+        let utf8: [&[u8]; 4] = [b"utf-8", b"utf8", b"us-ascii", b""];
+        if !utf8.iter().any(|utf8| name.trim_ascii().eq_ignore_ascii_case(utf8)) {
+            return Err(other_charset());
+        }
+        self.ahead = Some(name.freeze());
+        Ok(())
     }
 
     /// The whole content.
@@ -185,8 +221,11 @@ impl Part<'_> {
     ///
     /// # Errors
     ///
-    /// 400 if it is not UTF-8. See [`Multipart`].
+    /// 415 if the content type of the part has another charset, 400 if the content is not UTF-8. See [`Multipart`].
     pub async fn text(self) -> Result<String, Error> {
+        if ContentType::of(self.headers()).is_some_and(|kind| kind.charset == Charset::Other) {
+            return Err(other_charset());
+        }
         String::from_utf8(self.bytes().await?.into())
             .map_err(|_| Error::new(StatusCode::BAD_REQUEST, "A part of the form is not UTF-8"))
     }
@@ -282,6 +321,11 @@ impl fmt::Display for HeadTooLarge {
 
 impl std::error::Error for HeadTooLarge {}
 
+fn other_charset() -> Error {
+    let detail = "The form must be in UTF-8: it has another charset in _charset_ or in a part's content type";
+    Error::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)
+}
+
 /// Messages of multer quote names that the client sent. They are not passed on.
 fn refuse(error: &multer::Error, max: MaxBody) -> Error {
     match error {
@@ -298,6 +342,9 @@ fn refuse(error: &multer::Error, max: MaxBody) -> Error {
         _ => Error::new(StatusCode::BAD_REQUEST, "The body is not a complete multipart form"),
     }
 }
+
+/// More bytes than the name of any charset has.
+const MAX_CHARSET: usize = 64;
 
 /// The most bytes of the head of a part, with those before it.
 const MAX_HEAD: u64 = 16 * 1024;
@@ -378,6 +425,52 @@ mod tests {
         ] {
             let (found, text) = send(&chain, kind, body).await;
             assert_eq!(found, status, "{case}: {text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn names_and_charsets_are_read_or_refused() {
+        let chain = Chain::new().post(list).build();
+        let body = |head: &[u8], content: &[u8]| {
+            [b"--X\r\n", head, b"\r\n\r\n", content, b"\r\n--X--\r\n"].concat()
+        };
+        for (head, content, expected) in [
+            (&b"Content-Disposition: form-data; name=\"a;b\"; filename=\"c;d\""[..], &b"1"[..], Ok("a;b Some(\"c;d\") 1")),
+            (b"CONTENT-DISPOSITION: Form-Data; NAME=a; filename*=UTF-8''%C3%A9", b"1", Ok("a Some(\"\u{e9}\") 1")),
+            (b"content-disposition: form-data; filename*=UTF-8''x; name=a", b"1", Ok("a Some(\"x\") 1")),
+            (b"content-disposition: form-data; name=\"%22%0D%0A\"", b"1", Ok("\"\r\n None 1")),
+            (b"content-disposition: form-data; name=\"caf\xe9\"", b"1", Err(400)),
+            (b"content-disposition: form-data; name=a", b"\xe9", Err(400)),
+            (b"content-disposition: form-data; name=a\r\ncontent-type: text/plain; charset=iso-8859-1", b"x", Err(415)),
+            (b"content-disposition: form-data; name=a\r\ncontent-type: text/plain; charset=\"UTF-8\"", b"x", Ok("a None x")),
+            (b"content-disposition: form-data; name=_charset_", b"UTF-8", Ok("_charset_ None UTF-8")),
+            (b"content-disposition: form-data; name=_charset_", b"iso-8859-1", Err(415)),
+            (b"content-disposition: form-data; name=_charset_", &[b'x'; 5000], Err(415)),
+        ] {
+            let (status, text) = send(&chain, KIND, body(head, content)).await;
+            let shown = String::from_utf8_lossy(head);
+            match expected {
+                Ok(expected) => assert_eq!((status, &*text), (200, expected), "{shown}"),
+                Err(expected) => assert_eq!(status, expected, "{shown} {text}"),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn boundaries_may_be_quoted() {
+        let chain = Chain::new().post(list).build();
+        for (parameter, boundary) in [
+            ("boundary=\"a b:c=d?\"", "a b:c=d?"),
+            ("BOUNDARY=\"X\"; charset=utf-8", "X"),
+            ("x=\"; boundary=Y\"; boundary=X", "X"),
+            (
+                "boundary=----WebKitFormBoundary7MA4YWxkTrZu0gW",
+                "----WebKitFormBoundary7MA4YWxkTrZu0gW",
+            ),
+        ] {
+            let form = FORM.replace("--X", &format!("--{boundary}"));
+            let kind = format!("multipart/form-data; {parameter}");
+            assert_eq!(send(&chain, &kind, form).await.0, 200, "{parameter}");
         }
     }
 

@@ -53,7 +53,7 @@ impl<T: DeserializeOwned + Send> Input for Params<T> {
 impl<T: DeserializeOwned + Send> HeadInput for Params<T> {
     fn find(head: Head<'_>) -> Result<RawInput, Error> {
         let Some(matched) = head.extensions.get::<Matched>() else {
-            return Ok(RawInput::query(head.uri.clone()).under(head));
+            return Query::<T>::find(head);
         };
         let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
         let params: Vec<_> = matched.params().collect();
@@ -68,7 +68,7 @@ impl<T: DeserializeOwned + Send> HeadInput for Params<T> {
                 pairs.push(pair.to_owned());
             }
         }
-        Ok(RawInput::body(pairs.join("&")).under(head))
+        Ok(RawInput::body(pairs.join("&")).with_brackets(head.extensions).under(head))
     }
 }
 

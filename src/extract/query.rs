@@ -15,6 +15,8 @@ use crate::{Error, Request};
 /// is `None` for an optional number. `+` is a space. Unknown names are ignored, unless the type has `#[serde(deny_unknown_fields)]`. `NaN` and
 /// `inf` are not accepted as numbers.
 ///
+/// Brackets in names (`tags[]`, `address[city]`) are read with [`BracketSyntax`](crate::extract::BracketSyntax) only.
+///
 /// A missing query is the same as an empty one. A query that does not have the expected form is a 400 with the field; see
 /// [`Json`](crate::extract::Json) for the codes. A query that is not UTF-8 when decoded is a 400, and one with more than 20,000 pairs a 414.
 ///
@@ -55,7 +57,7 @@ impl<T: DeserializeOwned + Send> Input for Query<T> {
 
 impl<T: DeserializeOwned + Send> HeadInput for Query<T> {
     fn find(head: Head<'_>) -> Result<RawInput, Error> {
-        Ok(RawInput::query(head.uri.clone()).under(head))
+        Ok(RawInput::query(head.uri.clone()).with_brackets(head.extensions).under(head))
     }
 }
 

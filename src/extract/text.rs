@@ -7,6 +7,7 @@ use http::HeaderValue;
 use http::StatusCode;
 use http::header::ACCEPT;
 
+use crate::extract::body::refuse_encoded;
 use crate::extract::media_type::{Charset, ContentType};
 use crate::extract::read_body;
 use crate::{Error, Request, Response};
@@ -16,6 +17,7 @@ use crate::{Error, Request, Response};
 /// | cause | status |
 /// | --- | --- |
 /// | another charset | 415, with `Accept` |
+/// | compressed, without a layer that decompresses | 415, with `Accept-Encoding` |
 /// | body above [its limit](crate::extract::MaxBody) | 413, with the limit |
 /// | not UTF-8 | 400 |
 ///
@@ -38,6 +40,7 @@ impl<S: Sync> FromRequest<S> for Text {
             return Err(Error::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "The text must be UTF-8")
                 .with_header(ACCEPT, HeaderValue::from_static("text/plain;charset=utf-8")));
         }
+        refuse_encoded(req.headers())?;
         let bytes = read_body(&mut req).await?;
         match String::from_utf8(bytes.into()) {
             Ok(text) => Ok(Self(text)),

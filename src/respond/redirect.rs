@@ -1,5 +1,7 @@
 //! Redirects.
 
+use std::borrow::Cow;
+
 use axum_core::response::IntoResponse;
 use http::header::LOCATION;
 use http::{HeaderValue, StatusCode, Uri};
@@ -55,7 +57,8 @@ impl Redirect {
         Self { anywhere: true, ..Self::to(target) }
     }
 
-    /// Allows targets on one more origin, such as `https://accounts.example.org`. The default port may be written out or not.
+    /// Allows targets on one more origin, such as `https://accounts.example.org`. The default port may be written out or not, and an international
+    /// host in its letters or in ASCII (`xn--`).
     pub fn allow_origin(mut self, origin: impl Into<String>) -> Self {
         self.origins.push(origin.into());
         self
@@ -89,7 +92,7 @@ impl Redirect {
         if self.target.chars().any(char::is_control) {
             return None;
         }
-        let target = utf8_percent_encode(&self.target, NOT_IN_A_URL).to_string();
+        let target = utf8_percent_encode(&in_ascii(&self.target), NOT_IN_A_URL).to_string();
         let mut bytes = target.bytes();
         let local = match bytes.next() {
             // `//` begins an authority, and browsers read a backslash as a slash.
@@ -112,6 +115,7 @@ impl Redirect {
 /// The scheme, the authority without a port and the port of an `http` or `https` URL (RFC 6454, 4).
 fn origin(url: &str) -> Option<(&'static str, String, u16)> {
     // `Uri` does not accept a fragment.
+    let url = in_ascii(url);
     let uri: Uri = url.split('#').next()?.parse().ok()?;
     let (scheme, default) = [("http", 80), ("https", 443)]
         .into_iter()
@@ -129,6 +133,86 @@ fn origin(url: &str) -> Option<(&'static str, String, u16)> {
     Some((scheme, name.to_ascii_lowercase(), port))
 }
 
+/// The URL with its host in ASCII: `https://xn--bcher-kva.example` for `https://bücher.example` (RFC 5891, 4.4).
+///
+/// The letters are not mapped to others. A host that a browser would map is then not equal to an allowed one.
+fn in_ascii(url: &str) -> Cow<'_, str> {
+    let Some((scheme, rest)) = url.split_once("://") else { return Cow::Borrowed(url) };
+    let (authority, after) = rest.split_at(rest.find(['/', '\\', '?', '#']).unwrap_or(rest.len()));
+    let (user, host) = authority.split_at(authority.rfind('@').map_or(0, |at| at + 1));
+    let (host, port) = host.split_at(host.rfind(':').unwrap_or(host.len()));
+    if host.is_ascii() || !scheme.bytes().all(|b| b.is_ascii_alphabetic()) {
+        return Cow::Borrowed(url);
+    }
+    let label = |label: &str| match label.is_ascii() {
+        true => Some(label.to_owned()),
+        false => punycode(&label.to_ascii_lowercase()).map(|code| format!("xn--{code}")),
+    };
+    match host.split('.').map(label).collect::<Option<Vec<_>>>() {
+        Some(labels) => Cow::Owned(format!("{scheme}://{user}{}{port}{after}", labels.join("."))),
+        None => Cow::Borrowed(url),
+    }
+}
+
+/// Encodes a label (RFC 3492, 6.3); `None` if it is too long for a name.
+fn punycode(label: &str) -> Option<String> {
+    let chars: Vec<u32> = label.chars().map(u32::from).collect();
+    if chars.len() > MAX_LABEL {
+        return None;
+    }
+    let mut code: String = label.chars().filter(char::is_ascii).collect();
+    let basic = u32::try_from(code.len()).ok()?;
+    if basic > 0 {
+        code.push('-');
+    }
+    let (mut n, mut delta, mut bias, mut handled) = (128, 0u32, 72, basic);
+    while (handled as usize) < chars.len() {
+        let next = *chars.iter().filter(|c| **c >= n).min()?;
+        delta = delta.checked_add((next - n).checked_mul(handled + 1)?)?;
+        n = next;
+        for c in &chars {
+            if *c < n {
+                delta = delta.checked_add(1)?;
+            }
+            if *c == n {
+                let mut q = delta;
+                for k in (36u32..).step_by(36) {
+                    let t = k.saturating_sub(bias).clamp(1, 26);
+                    if q < t {
+                        break;
+                    }
+                    code.push(digit(t + (q - t) % (36 - t)));
+                    q = (q - t) / (36 - t);
+                }
+                code.push(digit(q));
+                bias = adapted(delta, handled + 1, handled == basic);
+                delta = 0;
+                handled += 1;
+            }
+        }
+        delta += 1;
+        n += 1;
+    }
+    Some(code)
+}
+
+/// `a` to `z`, and then `0` to `9`.
+fn digit(value: u32) -> char {
+    char::from_digit((value + 10) % 36, 36).unwrap_or('a')
+}
+
+/// The bias after a character (RFC 3492, 6.1).
+fn adapted(delta: u32, points: u32, is_first: bool) -> u32 {
+    let mut delta = if is_first { delta / 700 } else { delta / 2 };
+    delta += delta / points;
+    let mut k = 0;
+    while delta > 455 {
+        delta /= 35;
+        k += 36;
+    }
+    k + 36 * delta / (delta + 38)
+}
+
 impl IntoResponse for Redirect {
     fn into_response(self) -> Response {
         let Some(location) = self.location() else {
@@ -141,6 +225,9 @@ impl IntoResponse for Redirect {
         response
     }
 }
+
+/// The most characters of a label (RFC 1035, 2.3.4).
+const MAX_LABEL: usize = 63;
 
 /// The characters that are encoded in a URL. A percent sign is not: the target may be encoded already.
 const NOT_IN_A_URL: &AsciiSet = &CONTROLS
@@ -219,6 +306,62 @@ mod tests {
         for target in ["https://[::1]/", "http://b.example:8080"] {
             assert_eq!(Redirect::anywhere(target).into_response().status(), 307, "{target}");
         }
+    }
+
+    #[test]
+    fn international_hosts_are_sent_in_ascii() {
+        let books = "https://xn--bcher-kva.example";
+        for (target, allowed, expected) in [
+            (
+                "https://b\u{fc}cher.example/\u{fc}?a#b",
+                books,
+                Some("https://xn--bcher-kva.example/%C3%BC?a#b"),
+            ),
+            ("https://B\u{fc}cher.EXAMPLE:443/", books, Some("https://xn--bcher-kva.EXAMPLE:443/")),
+            (
+                "https://xn--bcher-kva.example/",
+                "https://b\u{fc}cher.example:443",
+                Some("https://xn--bcher-kva.example/"),
+            ),
+            (
+                "https://b\u{fc}cher.example:8443/",
+                "https://b\u{fc}cher.example:8443",
+                Some("https://xn--bcher-kva.example:8443/"),
+            ),
+            ("https://b\u{fc}cher.example:8443/", books, None),
+            ("https://b\u{fc}cher.example.evil.example/", books, None),
+            ("https://b\u{fc}cher.example@evil.example/", books, None),
+            ("https://evil.example\\@b\u{fc}cher.example/", books, None),
+            ("https://b\u{fc}cher.example\u{3002}evil.example/", books, None),
+            (
+                "https://\u{4f8b}\u{5b50}:443/",
+                "https://xn--fsqu00a",
+                Some("https://xn--fsqu00a:443/"),
+            ),
+            // Browsers would map the letters of these.
+            ("https://b\u{ff55}cher.example/", "https://bucher.example", None),
+            ("https://\u{212a}.example/", "https://k.example", None),
+        ] {
+            let response = Redirect::to(target).allow_origin(allowed).into_response();
+            let location = response.headers().get("location").map(|v| v.to_str().unwrap());
+            assert_eq!(location, expected, "{target:?}");
+        }
+        // RFC 3492, 7.1, and names of the root zone.
+        for (label, code) in [
+            ("b\u{fc}cher", "bcher-kva"),
+            ("\u{e9}", "9ca"),
+            ("\u{4f8b}\u{5b50}", "fsqu00a"),
+            ("\u{43f}\u{440}\u{438}\u{43c}\u{435}\u{440}", "e1afmkfd"),
+            ("3\u{5e74}b\u{7d44}\u{91d1}\u{516b}\u{5148}\u{751f}", "3b-ww4c5e180e575a65lsy2b"),
+            (
+                "\u{4ed6}\u{4eec}\u{4e3a}\u{4ec0}\u{4e48}\u{4e0d}\u{8bf4}\u{4e2d}\u{6587}",
+                "ihqwcrb4cv8a8dqg056pqjye",
+            ),
+        ] {
+            assert_eq!(punycode(label).as_deref(), Some(code));
+        }
+        let long = "\u{10ffff}".repeat(64);
+        assert_eq!(Redirect::anywhere(format!("https://{long}/")).into_response().status(), 400);
     }
 
     #[test]

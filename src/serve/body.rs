@@ -259,10 +259,21 @@ impl HttpBody for CountedBody {
         let frame = match polled {
             Ok(Poll::Ready(frame)) => {
                 let checked = match &frame {
-                    Some(Err(_)) => Ok(()),
+                    Some(Err(error)) => {
+                        let error: &dyn std::error::Error = error;
+                        tracing::warn!(
+                            error,
+                            "a response is broken off, because the stream of its body failed"
+                        );
+                        Ok(())
+                    }
                     Some(Ok(frame)) => self.check_length(Some(frame)),
                     None => self.check_length(None),
                 };
+                if let Some(Err(_)) = &frame {
+                    // An error is the end, and is logged once.
+                    (self.body, self.declared) = (Body::empty(), None);
+                }
                 match checked {
                     Ok(()) => frame.map(|frame| frame.map_err(Into::into)),
                     Err(error) => {
@@ -376,3 +387,57 @@ const PIECE: usize = 16 * 1024;
 
 /// How long the rest of a body is read before the connection ends.
 const DRAIN: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+    use http_body_util::BodyExt;
+
+    use super::super::budget::TotalBudget;
+    use super::super::limits::Limits;
+    use super::*;
+    use crate::test_log::Log;
+
+    #[derive(Debug)]
+    struct Outer(io::Error);
+
+    impl fmt::Display for Outer {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("the query failed")
+        }
+    }
+
+    impl std::error::Error for Outer {
+        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            Some(&self.0)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_fails_is_logged_once_with_its_cause() {
+        for version in [HttpVersion::Http1, HttpVersion::Http2] {
+            for (case, count) in [("fails", 1), ("ends", 0), ("is dropped", 0)] {
+                let log = Log::start();
+                let failed = || Err(Outer(io::Error::other("the database is away")));
+                let frames = match case {
+                    "ends" => vec![Ok("a"), Ok("b")],
+                    _ => vec![Ok("a"), failed(), failed()],
+                };
+                let body = Body::from_stream(stream::iter(frames));
+                let budget = TotalBudget::new(&Limits::default()).connection();
+                let mut body = CountedBody::new(body, version, None, budget, None);
+                assert!(body.frame().await.unwrap().is_ok());
+                if case != "is dropped" {
+                    while let Some(frame) = body.frame().await {
+                        assert_eq!(frame.is_err(), case == "fails");
+                    }
+                }
+                drop(body);
+                let text = log.text();
+                assert_eq!(text.matches("WARN").count(), count, "{case} {text}");
+                assert_eq!(text.contains("the query failed"), count == 1, "{case} {text}");
+                assert_eq!(text.contains("the database is away"), count == 1, "{case} {text}");
+            }
+        }
+    }
+}

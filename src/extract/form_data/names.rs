@@ -1,0 +1,135 @@
+//! Names with brackets: whether they are well-formed, and whether a type would ignore them.
+
+use std::fmt;
+
+use serde_core::de::{self, DeserializeOwned, Deserializer, Expected, Visitor};
+use serde_core::forward_to_deserialize_any;
+
+use crate::extract::BracketSyntax;
+
+/// What is wrong with a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NameError {
+    Unmatched,
+    TooDeep,
+}
+
+/// Checks that a name is a text without brackets, and then any number of texts in brackets.
+pub(super) fn check(name: &str, syntax: BracketSyntax) -> Result<(), NameError> {
+    let start = name.find('[').unwrap_or(name.len());
+    let (base, mut rest) = name.split_at(start);
+    if base.contains(']') || (base.is_empty() && !rest.is_empty()) {
+        return Err(NameError::Unmatched);
+    }
+    let mut depth = 0;
+    while !rest.is_empty() {
+        let inside = rest.strip_prefix('[').and_then(|inside| inside.split_once(']'));
+        let (segment, after) = inside.ok_or(NameError::Unmatched)?;
+        if segment.contains('[') {
+            return Err(NameError::Unmatched);
+        }
+        depth += 1;
+        if depth > syntax.depth() {
+            return Err(NameError::TooDeep);
+        }
+        rest = after;
+    }
+    Ok(())
+}
+
+/// A name in brackets that a `T` would ignore, although its text may be one of the fields of a `T`.
+pub(super) enum Ignored {
+    Field(&'static str),
+    /// The type does not report its fields.
+    Unknown,
+}
+
+/// The first of `names` that a `T` would ignore.
+pub(super) fn ignored<'n, T: DeserializeOwned>(
+    names: impl Iterator<Item = &'n str>,
+) -> Option<Ignored> {
+    let mut bases = names.filter(|name| name.ends_with(']')).filter_map(|name| {
+        let (base, _) = name.split_once('[')?;
+        (!base.is_empty()).then_some((name, base))
+    });
+    match T::deserialize(Root).err()? {
+        RootNames::Any => None,
+        RootNames::Unknown => bases.next().map(|_| Ignored::Unknown),
+        RootNames::Fields(fields) => {
+            let declared = |name: &str| fields.iter().find(|field| **field == name);
+            let ignored = |(name, base)| match declared(name) {
+                Some(_) => None,
+                None => declared(base),
+            };
+            bases.find_map(ignored).map(|field| Ignored::Field(field))
+        }
+    }
+}
+
+/// Fails with the names that a type has at its root.
+struct Root;
+
+#[derive(Debug)]
+enum RootNames {
+    Fields(&'static [&'static str]),
+    /// It takes every name, as a map does.
+    Any,
+    /// It has flattened fields, or is an enum without a name around it.
+    Unknown,
+}
+
+impl<'de> Deserializer<'de> for Root {
+    type Error = RootNames;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, RootNames> {
+        let expected = (&visitor as &dyn Expected).to_string();
+        Err(match &*expected {
+            "a map" | "any valid JSON value" => RootNames::Any,
+            _ => RootNames::Unknown,
+        })
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        fields: &'static [&'static str],
+        _: V,
+    ) -> Result<V::Value, RootNames> {
+        Err(RootNames::Fields(fields))
+    }
+
+    fn deserialize_seq<V: Visitor<'de>>(self, _: V) -> Result<V::Value, RootNames> {
+        Err(RootNames::Any)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, RootNames> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, RootNames> {
+        visitor.visit_some(self)
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit
+        unit_struct tuple tuple_struct map enum identifier ignored_any
+    }
+}
+
+impl de::Error for RootNames {
+    fn custom<T: fmt::Display>(_: T) -> Self {
+        Self::Unknown
+    }
+}
+
+impl fmt::Display for RootNames {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the names of a type")
+    }
+}
+
+impl std::error::Error for RootNames {}
