@@ -83,6 +83,18 @@ pub enum JwtError {
     DiscoveryUrl,
     /// The issuer or the URL contains a placeholder, such as `{tenantid}`.
     Placeholder,
+    /// A text is empty, or contains only spaces.
+    Blank {
+        /// Which one.
+        what: &'static str,
+    },
+    /// An argument of a preset is not of the form that the issuer has.
+    Preset {
+        /// What the argument is.
+        what: &'static str,
+        /// How it is written.
+        example: &'static str,
+    },
     /// TLS could not be set up.
     Tls,
     /// The address of Redis can't be parsed.
@@ -186,6 +198,8 @@ impl fmt::Display for JwtError {
             Self::Placeholder => f.write_str(
                 "the URL contains a placeholder in braces: replace it, for example `{tenantid}` with the id of the tenant",
             ),
+            Self::Blank { what } => write!(f, "{what} is empty: no token can match it, so give its text"),
+            Self::Preset { what, example } => write!(f, "this is not {what}: write it as `{example}`"),
             Self::Tls => f.write_str("TLS could not be set up: give a `Fetch` of your own"),
             Self::Url => f.write_str(
                 "keys are fetched by https, or by http from a loopback address: give an absolute URL without user, password, query or fragment",

@@ -77,10 +77,11 @@
 //! | several, by `kid`; DER; JWK | [`Key`] and [`Keys::new`] |
 //! | a JWKS file | [`Keys::jwks`] |
 //! | a JWKS URL, an OpenID or OAuth issuer | `Jwks::url`, `Jwt::oidc`, with the feature `jwks` |
+//! | a common issuer, with the rules for its tokens | `Jwt::auth0`, `Jwt::entra_v2`, `Jwt::keycloak` and others, with the feature `jwks` |
 //! | per tenant or request | [`KeySource::per_request`] |
 //! | several issuers | [`KeySource::issuers`] |
 //!
-//! The application always names the algorithms: there is no default, and no token can add one.
+//! The application or its preset names the algorithms: there is no default, and no token can add one.
 //!
 //! # Caching and revocation
 //!
@@ -132,6 +133,8 @@ mod algorithm;
 mod crypto;
 mod error;
 mod keys;
+#[cfg(feature = "jwks")]
+mod presets;
 mod proof;
 #[cfg(feature = "redis")]
 mod redis;
@@ -160,6 +163,9 @@ pub use keys::Keys;
 pub use keys::jwks::{Fetch, HttpFetch, Jwks};
 pub use keys::key::Key;
 pub use keys::source::{KeyQuery, KeySource};
+#[cfg(feature = "jwks")]
+#[cfg_attr(docsrs, doc(cfg(feature = "jwks")))]
+pub use presets::load_balancer::LoadBalancerKeys;
 pub(crate) use proof::Proofs;
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]

@@ -9,12 +9,21 @@ use serde::de::DeserializeOwned;
 use super::RedisDenylist;
 use super::revocation::{Denylist, Revocation};
 use super::token::claims::{Claims, RegisteredClaims};
-use super::token::json::Exact;
+use super::token::json::{Exact, ExactValues};
+use super::token::policy::ID_TOKEN_CLAIMS;
 use super::token_cache::{Store, TokenCache};
-use super::{Dpop, Jwt, JwtError, Mtls, OptionalJwt, TokenSource, TokenSourceError};
+use super::{Dpop, Jwt, JwtError, KeySource, Mtls, OptionalJwt, TokenSource, TokenSourceError};
 use crate::middleware::credentials::has_twins;
 
 impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
+    /// Replaces the source of the keys, such as that of a preset by one with a client or a cache time of your own, or with fixed keys in a test. All
+    /// other rules stay.
+    #[must_use]
+    pub fn keys(mut self, keys: impl Into<KeySource>) -> Self {
+        self.keys = keys.into().0;
+        self
+    }
+
     /// Accepts tokens of this issuer: the claim `iss` must be this text, byte for byte. Each call adds one. Defaults to any issuer.
     #[must_use]
     pub fn issuer(mut self, issuer: impl Into<String>) -> Self {
@@ -67,9 +76,13 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
     #[must_use]
     pub fn claim(mut self, name: impl AsRef<str>, text: impl Into<String>) -> Self {
         let (name, text) = (name.as_ref(), text.into().into_boxed_str());
-        match self.policy.exact.iter_mut().find(|exact| *exact.name == *name) {
-            Some(exact) => exact.values.push(text),
-            None => self.policy.exact.push(Exact { name: Box::from(name), values: vec![text] }),
+        let known = self.policy.exact.iter_mut().find(|exact| *exact.name == *name);
+        match known.map(|exact| &mut exact.values) {
+            Some(ExactValues::OneOf(texts) | ExactValues::Tenant(texts)) => texts.push(text),
+            None => {
+                let values = ExactValues::OneOf(vec![text]);
+                self.policy.exact.push(Exact { name: Box::from(name), values });
+            }
         }
         self
     }
@@ -186,6 +199,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
     #[must_use]
     pub fn rfc9068(mut self, issuer: impl Into<String>, audience: impl Into<String>) -> Self {
         self.policy.access_token = true;
+        self.policy.forbidden = ID_TOKEN_CLAIMS;
         self = self.typ("at+jwt").issuer(issuer).audience(audience);
         for claim in ["iss", "aud", "exp", "iat", "sub", "client_id", "jti"] {
             self = self.require(claim);

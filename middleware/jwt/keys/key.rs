@@ -35,6 +35,8 @@ pub struct Key(pub(super) Arc<Prepared>);
 pub(super) struct Prepared {
     pub(super) algorithm: Algorithm,
     pub(super) kid: Option<Box<str>>,
+    /// The member `issuer` of its JWK, by which Entra ID publishes keys for some tenants alone.
+    pub(super) issuer: Option<Box<str>>,
     verifier: Arc<Verifier>,
     /// The key in the other backend: if both are compiled in, each test compares them.
     #[cfg(all(test, feature = "jwt", feature = "jwt-rust-crypto"))]
@@ -186,6 +188,17 @@ impl Key {
         Self(Arc::new(prepared))
     }
 
+    /// Sets for which issuer the key is published.
+    pub(super) fn of_issuer(self, issuer: &str) -> Self {
+        let mut prepared = Arc::unwrap_or_clone(self.0);
+        prepared.issuer = Some(Box::from(issuer));
+        Self(Arc::new(prepared))
+    }
+
+    pub(crate) fn issuer(&self) -> Option<&str> {
+        self.0.issuer.as_deref()
+    }
+
     /// The algorithm.
     pub fn algorithm(&self) -> Algorithm {
         self.0.algorithm
@@ -197,7 +210,7 @@ impl Key {
 
     /// Whether both are the same key under the same name.
     pub(crate) fn same_as(&self, other: &Self) -> bool {
-        self.0.id == other.0.id && self.0.kid == other.0.kid
+        self.0.id == other.0.id && self.0.kid == other.0.kid && self.0.issuer == other.0.issuer
     }
 
     pub(crate) fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
@@ -248,6 +261,7 @@ impl Key {
         Ok(Self(Arc::new(Prepared {
             algorithm,
             kid: None,
+            issuer: None,
             verifier: Arc::new(verifier),
             #[cfg(all(test, feature = "jwt", feature = "jwt-rust-crypto"))]
             second: crypto::rust_crypto::Verifier::new(algorithm, key).map(Arc::new),

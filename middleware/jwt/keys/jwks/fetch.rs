@@ -49,7 +49,7 @@ pub trait Fetch: Send + Sync + 'static {
 }
 
 /// An object-safe [`Fetch`].
-pub(super) trait AnyFetch: Send + Sync {
+pub(crate) trait AnyFetch: Send + Sync {
     fn fetch_any(&self, request: Request<()>) -> BoxFuture<'_, Result<Response, BoxError>>;
 }
 
@@ -64,7 +64,7 @@ impl<F: Fetch> AnyFetch for F {
 pub struct HttpFetch(Client<HttpsConnector<HttpConnector>, Empty<Bytes>>);
 
 impl HttpFetch {
-    pub(super) fn new() -> Result<Self, rustls::Error> {
+    pub(crate) fn new() -> Result<Self, rustls::Error> {
         let roots = HttpsConnectorBuilder::new()
             .with_provider_and_webpki_roots(rustls::crypto::aws_lc_rs::default_provider())?;
         let connector = roots.https_or_http().enable_http1().build();

@@ -14,7 +14,7 @@ use http::Uri;
 use crate::middleware::jwt::algorithm::{Algorithm, Family};
 use crate::middleware::jwt::error::JwtError;
 pub(crate) use client::JwksClient;
-use fetch::AnyFetch;
+pub(crate) use fetch::AnyFetch;
 pub use fetch::{Fetch, HttpFetch};
 
 /// The JWK set of an issuer, which is fetched and kept fresh.

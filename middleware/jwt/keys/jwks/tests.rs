@@ -45,7 +45,7 @@ impl Signer {
 
     /// The values of its members as an array, in the order in which they are read.
     fn positional(&self) -> Value {
-        let names = ["kty", "use", "", "alg", "kid", "crv", "n", "e", "x", "y", "k", "d"];
+        let names = ["kty", "use", "", "alg", "kid", "issuer", "crv", "n", "e", "x", "y", "k", "d"];
         names.iter().map(|name| self.jwk()[name].clone()).collect()
     }
 
