@@ -42,6 +42,10 @@ pub enum JwtError {
     InvalidKey,
     /// The PEM is a certificate, and a public key is required.
     Certificate,
+    /// The text is a JWK, and PEM is required.
+    JwkInsteadOfPem,
+    /// The text is the path of a file, and the content of the file is required.
+    Path,
     /// The PEM contains more than one key.
     SeveralKeys,
     /// The PEM contains `\n` as two characters instead of line breaks.
@@ -83,8 +87,24 @@ pub enum JwtError {
     DiscoveryUrl,
     /// The issuer or the URL contains a placeholder, such as `{tenantid}`.
     Placeholder,
+    /// The issuer of Entra ID is that of every tenant. Tokens contain the id of one.
+    EveryTenant,
+    /// The URL of an issuer is given where that of a JWK set is required.
+    IssuerUrl,
+    /// The URL of a JWK set is given where an issuer is required.
+    KeysUrl,
     /// A text is empty, or contains only spaces.
     Blank {
+        /// Which one.
+        what: &'static str,
+    },
+    /// A text begins or ends with white space, or contains a control character.
+    Whitespace {
+        /// Which one.
+        what: &'static str,
+    },
+    /// A time is zero.
+    ZeroTime {
         /// Which one.
         what: &'static str,
     },
@@ -198,6 +218,26 @@ impl fmt::Display for JwtError {
             Self::Placeholder => f.write_str(
                 "the URL contains a placeholder in braces: replace it, for example `{tenantid}` with the id of the tenant",
             ),
+            Self::EveryTenant => f.write_str(
+                "tokens never name `common`, `organizations` or `consumers` as their tenant: use `Jwt::entra_v2` with the ids of the tenants",
+            ),
+            Self::IssuerUrl => f.write_str(
+                "this is the URL of an issuer, not of a JWK set: give it to `Jwks::issuer`, or add the path of the keys",
+            ),
+            Self::KeysUrl => f.write_str(
+                "this is the URL of a JWK set, not an issuer: give it to `Jwks::url`, and name the issuer with `Jwt::issuer`",
+            ),
+            Self::JwkInsteadOfPem => {
+                f.write_str("this is a JWK, not PEM: use `Key::jwk`, or `Keys::jwks` for a set")
+            }
+            Self::Path => f.write_str(
+                "this is the path of a file, not a key: give the content of the file, from `std::fs::read`",
+            ),
+            Self::Whitespace { what } => write!(
+                f,
+                "{what} begins or ends with white space, or contains a line break: remove it, because texts are compared byte for byte"
+            ),
+            Self::ZeroTime { what } => write!(f, "{what} is zero: nothing would be accepted, so give a longer time"),
             Self::Blank { what } => write!(f, "{what} is empty: no token can match it, so give its text"),
             Self::Preset { what, example } => write!(f, "this is not {what}: write it as `{example}`"),
             Self::Tls => f.write_str("TLS could not be set up: give a `Fetch` of your own"),

@@ -56,10 +56,10 @@
 //!     Key::secret(Algorithm::Hs256, new)?.kid("2026"),
 //! ])?;
 //! let jwt = Jwt::<Member>::new(keys)
-//!     .issuer("https://login.example.org")
-//!     .audience("https://api.example.org")
-//!     .require("sub")
-//!     .max_age(Duration::from_secs(24 * 60 * 60))
+//!     .issuer("https://login.example.org")?
+//!     .audience("https://api.example.org")?
+//!     .require("sub")?
+//!     .max_age(Duration::from_secs(24 * 60 * 60))?
 //!     .leeway(Duration::from_secs(5))?
 //!     .check(|member, _| !member.roles.is_empty())
 //!     .realm("api")?;
@@ -132,6 +132,7 @@
 mod algorithm;
 mod crypto;
 mod error;
+mod impossible;
 mod keys;
 #[cfg(feature = "jwks")]
 mod presets;
@@ -313,7 +314,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
     ///
     /// # Errors
     ///
-    /// The errors of [`Jwks::issuer`].
+    /// The errors of [`Jwks::issuer`] and [`audience`](Jwt::audience).
     ///
     /// # Example
     ///
@@ -334,7 +335,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
         audience: impl Into<String>,
         algorithms: impl IntoIterator<Item = Algorithm>,
     ) -> Result<Self, JwtError> {
-        Ok(Self::new(Jwks::issuer(issuer, algorithms)?).audience(audience))
+        Self::new(Jwks::issuer(issuer, algorithms)?).audience(audience)
     }
 }
 

@@ -91,6 +91,9 @@ impl Key {
         if secret.is_empty() {
             return Err(JwtError::ShortSecret { algorithm, bytes: 0 });
         }
+        if secret.trim_ascii().is_empty() {
+            return Err(JwtError::Blank { what: "the secret" });
+        }
         if is_key_file(secret) {
             return Err(JwtError::SecretIsKeyFile);
         }
@@ -109,7 +112,10 @@ impl Key {
         if count(br"\n") > 0 {
             return Err(JwtError::EscapedLineBreaks);
         }
-        if count(b"-----BEGIN CERTIFICATE-----") > 0 {
+        if count(b"-----BEGIN ") == 0 {
+            return Err(not_pem(pem));
+        }
+        if count(b"CERTIFICATE-----") > 0 {
             return Err(JwtError::Certificate);
         }
         if pem.windows(11).any(|window| window == b"PRIVATE KEY") {
@@ -166,6 +172,15 @@ impl Key {
     /// The errors of [`Key::pem`].
     pub fn der(algorithm: Algorithm, der: impl AsRef<[u8]>) -> Result<Self, JwtError> {
         let der = der.as_ref();
+        match der_sequence(der) {
+            // PKCS#8, SEC 1 and PKCS#1: a private key begins with a version.
+            Some([0x02, 0x01, ..]) => return Err(JwtError::PrivateKey),
+            // X.509: the first field of a certificate is its version.
+            Some(first) if der_sequence(first).is_some_and(|field| field.starts_with(&[0xa0])) => {
+                return Err(JwtError::Certificate);
+            }
+            _ => {}
+        }
         if algorithm.family() == Family::Rsa
             && let Some((n, e)) = crypto::rsa_components(der)
         {
@@ -282,6 +297,26 @@ impl fmt::Debug for Key {
 fn without_zeros(number: &[u8]) -> &[u8] {
     let zeros = number.iter().take_while(|byte| **byte == 0).count();
     number.get(zeros..).unwrap_or_default()
+}
+
+/// What a text without a PEM header is.
+fn not_pem(text: &[u8]) -> JwtError {
+    let is_line = !text.contains(&b'\n');
+    let endings: [&[u8]; 6] = [b".pem", b".key", b".pub", b".crt", b".cer", b".der"];
+    match text {
+        [b'{', ..] => JwtError::JwkInsteadOfPem,
+        _ if is_line && endings.iter().any(|ending| text.ends_with(ending)) => JwtError::Path,
+        _ => JwtError::InvalidKey,
+    }
+}
+
+/// The content of a DER sequence, as far as it is there.
+fn der_sequence(bytes: &[u8]) -> Option<&[u8]> {
+    match *bytes {
+        [0x30, 0x82, _, _, ref content @ ..] | [0x30, 0x81, _, ref content @ ..] => Some(content),
+        [0x30, length, ref content @ ..] if length < 0x80 => Some(content),
+        _ => None,
+    }
 }
 
 /// Whether the bytes are the content of a key file. If a public key is used as an HMAC secret, everyone can sign tokens.

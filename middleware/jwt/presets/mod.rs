@@ -10,7 +10,7 @@ use self::load_balancer::LoadBalancerKeys;
 use super::algorithm::Algorithm::{self, Ed25519, Es256, Ps256, Rs256};
 use super::token::json::{Exact, ExactValues, is_tenant_id};
 use super::token::policy::{ENTRA_V1, ENTRA_V2, ID_TOKEN_CLAIMS, LoadBalancer};
-use super::{Jwks, Jwt, JwtError, TokenSource};
+use super::{Jwks, Jwt, JwtError, TokenSource, impossible};
 
 /// # Presets
 ///
@@ -28,7 +28,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
     pub fn auth0(domain: &str, audience: &str) -> Result<Self, JwtError> {
         let domain = host(domain, "the domain of an Auth0 tenant", "example.eu.auth0.com")?;
         let jwt = Self::discovered(&format!("https://{domain}/"), [Rs256, Ps256])?;
-        Ok(jwt.of_audience(audience)?.without_id_tokens().with_claims(&["iat", "sub"]))
+        jwt.audience(audience)?.without_id_tokens().with_claims(&["iat", "sub"])
     }
 
     /// Accepts access tokens of an [Okta](https://developer.okta.com/docs/guides/validate-access-tokens/) authorization server.
@@ -48,8 +48,8 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
         let (domain, server) = server.ok_or(JwtError::Preset { what, example })?;
         host(domain, what, example)?;
         name(server, "", what, example)?;
-        let jwt = Self::discovered(issuer, [Rs256])?.of_audience(audience)?;
-        Ok(jwt.without_id_tokens().with_claims(&["iat", "sub", "cid", "jti"]))
+        let jwt = Self::discovered(issuer, [Rs256])?.audience(audience)?;
+        jwt.without_id_tokens().with_claims(&["iat", "sub", "cid", "jti"])
     }
 
     /// Accepts [access tokens of version 1](https://learn.microsoft.com/en-us/entra/identity-platform/access-token-claims-reference) of Microsoft Entra ID,
@@ -133,8 +133,8 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
             EntraVersion::V2 => (ENTRA_V2, "/discovery/v2.0/keys", "azp", "2.0"),
         };
         let keys = Jwks::url(&format!("{login}{path}"), [Rs256])?;
-        let mut jwt = Self::new(keys).of_audience(audience)?.without_id_tokens();
-        jwt = jwt.claim("ver", number).with_claims(&["iat", "sub", application]);
+        let mut jwt = Self::new(keys).audience(audience)?.without_id_tokens();
+        jwt = jwt.claim("ver", number)?.with_claims(&["iat", "sub", application])?;
         jwt.policy.tenant_issuers = issuers;
         jwt.policy.any_of = &["scp", "roles"];
         let values = ExactValues::Tenant(tenants);
@@ -156,9 +156,8 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
             ("the URL of a Keycloak realm", "https://sso.example.org/realms/main");
         let realm = issuer.split_once("/realms/").map(|(_, realm)| realm);
         name(realm.unwrap_or_default(), "._", what, example)?;
-        let jwt =
-            Self::discovered(issuer, [Rs256, Ps256, Es256, Ed25519])?.of_audience(audience)?;
-        Ok(jwt.claim("typ", "Bearer").claim("typ", "DPoP").with_claims(&["iat", "azp"]))
+        let jwt = Self::discovered(issuer, [Rs256, Ps256, Es256, Ed25519])?.audience(audience)?;
+        jwt.claim("typ", "Bearer")?.claim("typ", "DPoP")?.with_claims(&["iat", "azp"])
     }
 
     /// Accepts access tokens of an [Amazon Cognito](https://docs.aws.amazon.com/cognito/latest/developerguide/amazon-cognito-user-pools-using-the-access-token.html)
@@ -180,12 +179,12 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
         name(region, "", what, example)?;
         name(pool, "", what, example)?;
         let issuer = format!("https://cognito-idp.{region}.amazonaws.com/{user_pool}");
-        let mut jwt = Self::discovered(&issuer, [Rs256])?.claim("token_use", "access");
+        let mut jwt = Self::discovered(&issuer, [Rs256])?.claim("token_use", "access")?;
         let what = "a list of Cognito app clients";
         for client in list(clients, what, "1example23456789")? {
-            jwt = jwt.claim("client_id", client);
+            jwt = jwt.claim("client_id", client)?;
         }
-        Ok(jwt.with_claims(&["iat", "sub", "jti"]))
+        jwt.with_claims(&["iat", "sub", "jti"])
     }
 
     /// Accepts [ID tokens of Google](https://developers.google.com/identity/gsi/web/guides/verify-google-id-token) for an application.
@@ -198,10 +197,9 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
     /// If the client id is empty.
     pub fn google(client_id: &str) -> Result<Self, JwtError> {
         let keys = Jwks::url("https://www.googleapis.com/oauth2/v3/certs", [Rs256])?;
-        let jwt = Self::new(keys)
-            .of_issuer("https://accounts.google.com")
-            .of_issuer("accounts.google.com");
-        Ok(jwt.of_audience(client_id)?.with_claims(&["iat", "sub"]))
+        let jwt =
+            Self::new(keys).issuer("https://accounts.google.com")?.issuer("accounts.google.com")?;
+        jwt.audience(client_id)?.with_claims(&["iat", "sub"])
     }
 
     /// Accepts [ID tokens of Firebase](https://firebase.google.com/docs/auth/admin/verify-id-tokens) for a project.
@@ -216,8 +214,8 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
         let account = "securetoken@system.gserviceaccount.com";
         let keys = format!("https://www.googleapis.com/service_accounts/v1/jwk/{account}");
         let jwt = Self::new(Jwks::url(&keys, [Rs256])?);
-        let jwt = jwt.of_issuer(&format!("https://securetoken.google.com/{project}"));
-        let jwt = jwt.of_audience(project)?.with_claims(&["iat", "sub"]).check(|_, token| {
+        let jwt = jwt.issuer(&format!("https://securetoken.google.com/{project}"))?;
+        let jwt = jwt.audience(project)?.with_claims(&["iat", "sub"])?.check(|_, token| {
             let named = token.subject().is_some_and(|subject| !subject.is_empty());
             named && token.authenticated_at().is_some_and(|at| Some(at) <= token.issued_at())
         });
@@ -239,8 +237,8 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
         let domain = host(domain.unwrap_or_default(), what, example)?;
         let issuer = format!("https://{domain}/auth/v1");
         let keys = Jwks::url(&format!("{issuer}/.well-known/jwks.json"), [Es256, Rs256])?;
-        let jwt = Self::new(keys).of_issuer(&issuer).of_audience("authenticated")?;
-        Ok(jwt.claim("role", "authenticated").with_claims(&["iat", "sub", "session_id"]))
+        let jwt = Self::new(keys).issuer(&issuer)?.audience("authenticated")?;
+        jwt.claim("role", "authenticated")?.with_claims(&["iat", "sub", "session_id"])
     }
 
     /// Accepts tokens of [GitHub Actions](https://docs.github.com/en/actions/concepts/security/openid-connect) from workflows of these repositories.
@@ -258,14 +256,14 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
     {
         let (what, example) = ("a list of repositories on GitHub", "octo-org/octo-repo");
         let issuer = "https://token.actions.githubusercontent.com";
-        let mut jwt = Self::discovered(issuer, [Rs256])?.of_audience(audience)?;
+        let mut jwt = Self::discovered(issuer, [Rs256])?.audience(audience)?;
         for repository in list(repositories, what, example)? {
             let parts = repository.split_once('/').ok_or(JwtError::Preset { what, example })?;
             name(parts.0, "", what, example)?;
             name(parts.1, "._", what, example)?;
-            jwt = jwt.claim("repository", repository);
+            jwt = jwt.claim("repository", repository)?;
         }
-        Ok(jwt.with_claims(&["iat", "sub", "jti"]))
+        jwt.with_claims(&["iat", "sub", "jti"])
     }
 
     /// Accepts [tokens of Kubernetes service accounts](https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/) of a cluster.
@@ -281,14 +279,14 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
         I: IntoIterator<Item: AsRef<str>>,
     {
         let (what, example) = ("a list of Kubernetes service accounts", "namespace:name");
-        let mut jwt = Self::discovered(issuer, [Rs256, Es256])?.of_audience(audience)?;
+        let mut jwt = Self::discovered(issuer, [Rs256, Es256])?.audience(audience)?;
         for account in list(accounts, what, example)? {
             let parts = account.split_once(':').ok_or(JwtError::Preset { what, example })?;
             name(parts.0, "", what, example)?;
             name(parts.1, ".", what, example)?;
-            jwt = jwt.subject(format!("system:serviceaccount:{account}"));
+            jwt = jwt.subject(format!("system:serviceaccount:{account}"))?;
         }
-        Ok(jwt.with_claims(&["iat", "kubernetes.io"]))
+        jwt.with_claims(&["iat", "kubernetes.io"])
     }
 
     /// Accepts [tokens of Cloudflare Access](https://developers.cloudflare.com/cloudflare-one/identity/authorization-cookie/validating-json/) for an
@@ -304,8 +302,8 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
         name(team, "", "the name of a Cloudflare team", "example")?;
         let issuer = format!("https://{team}.cloudflareaccess.com");
         let keys = Jwks::url(&format!("{issuer}/cdn-cgi/access/certs"), [Rs256])?;
-        let jwt = Self::new(keys).of_issuer(&issuer).of_audience(audience)?.claim("type", "app");
-        jwt.with_claims(&["iat", "sub"]).sources([TokenSource::header("cf-access-jwt-assertion")?])
+        let jwt = Self::new(keys).issuer(&issuer)?.audience(audience)?.claim("type", "app")?;
+        jwt.with_claims(&["iat", "sub"])?.sources([TokenSource::header("cf-access-jwt-assertion")?])
     }
 
     /// Accepts [the claims of users that an AWS Application Load Balancer](https://docs.aws.amazon.com/elasticloadbalancing/latest/application/listener-authenticate-users.html)
@@ -334,10 +332,9 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
         let region = region.filter(|_| is_arn).ok_or(JwtError::Preset { what, example })?;
         let mut jwt = Self::new(LoadBalancerKeys::new(region)?).any_audience();
         jwt.policy.padded = true;
-        let client = not_blank(client_id, "the client id")?;
-        jwt.policy.load_balancer =
-            Some(LoadBalancer { signer: Box::from(arn), client: Box::from(client) });
-        jwt.require("sub").sources([TokenSource::header("x-amzn-oidc-data")?])
+        let client = impossible::text(client_id, "the client id")?;
+        jwt.policy.load_balancer = Some(LoadBalancer { signer: Box::from(arn), client });
+        jwt.require("sub")?.sources([TokenSource::header("x-amzn-oidc-data")?])
     }
 
     /// With the keys in the metadata of the issuer.
@@ -345,16 +342,8 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
         issuer: &str,
         algorithms: impl IntoIterator<Item = Algorithm>,
     ) -> Result<Self, JwtError> {
-        Ok(Self::new(Jwks::issuer(issuer, algorithms)?).of_issuer(issuer))
-    }
-
-    /// Also in the policy, so the rule stays if the keys are replaced.
-    fn of_issuer(self, issuer: &str) -> Self {
-        self.issuer(issuer)
-    }
-
-    fn of_audience(self, audience: &str) -> Result<Self, JwtError> {
-        Ok(self.audience(not_blank(audience, "the audience")?))
+        // Also in the policy, so the rule stays if the keys are replaced.
+        Self::new(Jwks::issuer(issuer, algorithms)?).issuer(issuer)
     }
 
     fn without_id_tokens(mut self) -> Self {
@@ -362,8 +351,8 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
         self
     }
 
-    fn with_claims(self, names: &[&str]) -> Self {
-        names.iter().fold(self, |jwt, name| jwt.require(*name))
+    fn with_claims(self, names: &[&str]) -> Result<Self, JwtError> {
+        names.iter().try_fold(self, |jwt, name| jwt.require(*name))
     }
 }
 
@@ -415,8 +404,4 @@ fn host<'t>(text: &'t str, what: &'static str, example: &'static str) -> Result<
         return Err(JwtError::Preset { what, example });
     }
     name(text, ".", what, example)
-}
-
-fn not_blank<'t>(text: &'t str, what: &'static str) -> Result<&'t str, JwtError> {
-    if text.trim_ascii().is_empty() { Err(JwtError::Blank { what }) } else { Ok(text) }
 }

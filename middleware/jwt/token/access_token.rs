@@ -34,7 +34,7 @@ use crate::grants::Grants;
 ///
 /// # fn main() -> Result<(), tower_chain::middleware::jwt::JwtError> {
 /// # let pem = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/middleware/jwt/tests/p256.pem"));
-/// let jwt = Jwt::<AccessToken>::es256(pem)?.rfc9068("https://login.example.org", "https://api.example.org");
+/// let jwt = Jwt::<AccessToken>::es256(pem)?.rfc9068("https://login.example.org", "https://api.example.org")?;
 /// let api = Chain::new().use_(jwt).get(me).build();
 /// # let _ = api;
 /// # Ok(())

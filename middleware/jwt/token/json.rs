@@ -157,9 +157,12 @@ pub(crate) fn claims<'de, C: DeserializeOwned>(
     match claims {
         Ok(claims) if end.is_ok() && read.complete => Ok(claims),
         Ok(_) => Err(JwtRefusal::Malformed),
-        Err(error) if error.is_data() => {
-            Err(read.date.map_or(JwtRefusal::Claims, JwtRefusal::Claim))
-        }
+        Err(error) if error.is_data() => Err(match read.date {
+            None => JwtRefusal::Claims,
+            // The parser stopped at a date that is not a number. What follows may not be JSON.
+            Some(date) => serde_json::from_str::<IgnoredAny>(text)
+                .map_or(JwtRefusal::Malformed, |_| JwtRefusal::Claim(date)),
+        }),
         Err(_) => Err(JwtRefusal::Malformed),
     }
 }
