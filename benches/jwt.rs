@@ -152,7 +152,8 @@ fn verify(criterion: &mut Criterion, case: &Case) {
     let Case { algorithm, token, key, library, bare } = case;
     let jwt = || {
         let jwt = Jwt::<Member>::new(key.clone());
-        jwt.issuer("https://issuer.example.org").audience("https://api.example.org")
+        let jwt = jwt.issuer("https://issuer.example.org").unwrap();
+        jwt.audience("https://api.example.org").unwrap()
     };
     let plain = jwt();
     let cached = jwt().cache(TokenCache::new(10_000).unwrap());

@@ -37,7 +37,7 @@ fn token() -> String {
 }
 
 fn jwt() -> Jwt<Member> {
-    Jwt::hs256(SECRET).unwrap().issuer("joe").audience("me")
+    Jwt::hs256(SECRET).unwrap().issuer("joe").unwrap().audience("me").unwrap()
 }
 
 fn verify(jwt: &Jwt<Member>, token: &str) -> Result<Claims<Member>, JwtRefusal> {

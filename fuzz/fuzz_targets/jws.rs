@@ -16,7 +16,7 @@ const SECRET: &[u8] = b"a secret that is long enough for HS256";
 
 static JWT: LazyLock<Jwt<Value>> = LazyLock::new(|| {
     let now = || SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
-    Jwt::hs256(SECRET).expect("a good secret").issuer("joe").any_audience().clock(now)
+    Jwt::hs256(SECRET).expect("a good secret").issuer("joe").expect("an issuer").any_audience().clock(now)
 });
 
 fn is_taken(token: &[u8]) -> Option<Value> {

@@ -31,6 +31,8 @@ pub enum AuthenticateError {
         /// The name of the earlier key.
         other: String,
     },
+    /// The list of tokens or users is empty.
+    Empty,
     /// A source, or the list of them, is wrong.
     Source(TokenSourceError),
     /// A text for a challenge contains a character that is not allowed in a header.
@@ -69,6 +71,9 @@ impl fmt::Display for AuthenticateError {
             Self::DuplicateSecret { name, other } => {
                 write!(f, "the keys {name:?} and {other:?} have the same secret: give each its own")
             }
+            Self::Empty => f.write_str(
+                "the list of credentials is empty, so every request would be refused: name at least one",
+            ),
             Self::Source(error) => error.fmt(f),
             Self::Challenge(error) => error.fmt(f),
         }

@@ -202,6 +202,10 @@ impl ApiKeys {
         names
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).keys.is_empty()
+    }
+
     /// Finds the principal of the key with this secret.
     pub(super) fn find(
         &self,

@@ -189,7 +189,7 @@ impl Authenticate {
     ///
     /// # Errors
     ///
-    /// If a secret is shorter than 16 bytes or can't be sent in a header, or if two names or two secrets are the same.
+    /// If a secret is shorter than 16 bytes or can't be sent in a header, if two names or two secrets are the same, or if the list is empty.
     pub fn tokens<N, S>(tokens: impl IntoIterator<Item = (N, S)>) -> Result<Self, AuthenticateError>
     where
         N: Into<String>,
@@ -199,7 +199,7 @@ impl Authenticate {
         for (name, secret) in tokens {
             keys.add(ApiKey::new(name, secret)?)?;
         }
-        Ok(Self::of_keys(keys, TokenSource::bearer()))
+        Self::of_given_keys(keys, TokenSource::bearer())
     }
 
     /// Accepts API keys in the header `X-API-Key`. Keys can be added and withdrawn while requests are served.
@@ -214,7 +214,8 @@ impl Authenticate {
     ///
     /// # Errors
     ///
-    /// If a password is shorter than 16 bytes, a user contains a colon, one of them contains control characters, or a user is present twice.
+    /// If a password is shorter than 16 bytes, a user contains a colon, one of them contains control characters, a user is present twice, or the
+    /// list is empty.
     pub fn users<N, S>(users: impl IntoIterator<Item = (N, S)>) -> Result<Self, AuthenticateError>
     where
         N: Into<String>,
@@ -224,7 +225,15 @@ impl Authenticate {
         for (user, password) in users {
             keys.add(ApiKey::login(user.into(), password.as_ref())?)?;
         }
-        Ok(Self::of_keys(keys, TokenSource::basic()))
+        Self::of_given_keys(keys, TokenSource::basic())
+    }
+
+    /// Of keys to which none will be added.
+    fn of_given_keys(keys: ApiKeys, source: TokenSource) -> Result<Self, AuthenticateError> {
+        if keys.is_empty() {
+            return Err(AuthenticateError::Empty);
+        }
+        Ok(Self::of_keys(keys, source))
     }
 
     fn of_keys(keys: ApiKeys, source: TokenSource) -> Self {

@@ -42,6 +42,10 @@ pub enum JwtError {
     InvalidKey,
     /// The PEM is a certificate, and a public key is required.
     Certificate,
+    /// The text is a JWK, and PEM is required.
+    JwkInsteadOfPem,
+    /// The text is the path of a file, and the content of the file is required.
+    Path,
     /// The PEM contains more than one key.
     SeveralKeys,
     /// The PEM contains `\n` as two characters instead of line breaks.
@@ -85,6 +89,34 @@ pub enum JwtError {
     Placeholder,
     /// The text with certificate authorities is not PEM, or does not contain a certificate.
     CertificateAuthority,
+    /// The issuer of Entra ID is that of every tenant. Tokens contain the id of one.
+    EveryTenant,
+    /// The URL of an issuer is given where that of a JWK set is required.
+    IssuerUrl,
+    /// The URL of a JWK set is given where an issuer is required.
+    KeysUrl,
+    /// A text is empty, or contains only spaces.
+    Blank {
+        /// Which one.
+        what: &'static str,
+    },
+    /// A text begins or ends with white space, or contains a control character.
+    Whitespace {
+        /// Which one.
+        what: &'static str,
+    },
+    /// A time is zero.
+    ZeroTime {
+        /// Which one.
+        what: &'static str,
+    },
+    /// An argument of a preset is not of the form that the issuer has.
+    Preset {
+        /// What the argument is.
+        what: &'static str,
+        /// How it is written.
+        example: &'static str,
+    },
     /// TLS could not be set up.
     Tls,
     /// The address of Redis can't be parsed.
@@ -191,6 +223,28 @@ impl fmt::Display for JwtError {
             Self::CertificateAuthority => f.write_str(
                 "this is not a certificate authority in PEM: give a text with `BEGIN CERTIFICATE`, such as the file `ca.crt` of a cluster",
             ),
+            Self::EveryTenant => f.write_str(
+                "tokens never name `common`, `organizations` or `consumers` as their tenant: use `Jwt::entra_v2` with the ids of the tenants",
+            ),
+            Self::IssuerUrl => f.write_str(
+                "this is the URL of an issuer, not of a JWK set: give it to `Jwks::issuer`, or add the path of the keys",
+            ),
+            Self::KeysUrl => f.write_str(
+                "this is the URL of a JWK set, not an issuer: give it to `Jwks::url`, and name the issuer with `Jwt::issuer`",
+            ),
+            Self::JwkInsteadOfPem => {
+                f.write_str("this is a JWK, not PEM: use `Key::jwk`, or `Keys::jwks` for a set")
+            }
+            Self::Path => f.write_str(
+                "this is the path of a file, not a key: give the content of the file, from `std::fs::read`",
+            ),
+            Self::Whitespace { what } => write!(
+                f,
+                "{what} begins or ends with white space, or contains a line break: remove it, because texts are compared byte for byte"
+            ),
+            Self::ZeroTime { what } => write!(f, "{what} is zero: nothing would be accepted, so give a longer time"),
+            Self::Blank { what } => write!(f, "{what} is empty: no token can match it, so give its text"),
+            Self::Preset { what, example } => write!(f, "this is not {what}: write it as `{example}`"),
             Self::Tls => f.write_str("TLS could not be set up: give a `Fetch` of your own"),
             Self::Url => f.write_str(
                 "keys are fetched by https, or by http from a loopback address: give an absolute URL without user, password, query or fragment, or allow http to a host of your own network with `Jwks::insecure_url`, `insecure_issuer` or `insecure_internal_url`",

@@ -56,10 +56,10 @@
 //!     Key::secret(Algorithm::Hs256, new)?.kid("2026"),
 //! ])?;
 //! let jwt = Jwt::<Member>::new(keys)
-//!     .issuer("https://login.example.org")
-//!     .audience("https://api.example.org")
-//!     .require("sub")
-//!     .max_age(Duration::from_secs(24 * 60 * 60))
+//!     .issuer("https://login.example.org")?
+//!     .audience("https://api.example.org")?
+//!     .require("sub")?
+//!     .max_age(Duration::from_secs(24 * 60 * 60))?
 //!     .leeway(Duration::from_secs(5))?
 //!     .check(|member, _| !member.roles.is_empty())
 //!     .realm("api")?;
@@ -77,10 +77,11 @@
 //! | several, by `kid`; DER; JWK | [`Key`] and [`Keys::new`] |
 //! | a JWKS file | [`Keys::jwks`] |
 //! | a JWKS URL, an OpenID or OAuth issuer | `Jwks::url`, `Jwt::oidc`, with the feature `jwks` |
+//! | a common issuer, with the rules for its tokens | `Jwt::auth0`, `Jwt::entra_v2`, `Jwt::keycloak` and others, with the feature `jwks` |
 //! | per tenant or request | [`KeySource::per_request`] |
 //! | several issuers | [`KeySource::issuers`] |
 //!
-//! The application always names the algorithms: there is no default, and no token can add one.
+//! The application or its preset names the algorithms: there is no default, and no token can add one.
 //!
 //! # Caching and revocation
 //!
@@ -131,7 +132,10 @@
 mod algorithm;
 mod crypto;
 mod error;
+mod impossible;
 mod keys;
+#[cfg(feature = "jwks")]
+mod presets;
 mod proof;
 #[cfg(feature = "redis")]
 mod redis;
@@ -160,6 +164,9 @@ pub use keys::Keys;
 pub use keys::jwks::{Fetch, HttpFetch, Jwks};
 pub use keys::key::Key;
 pub use keys::source::{KeyQuery, KeySource};
+#[cfg(feature = "jwks")]
+#[cfg_attr(docsrs, doc(cfg(feature = "jwks")))]
+pub use presets::load_balancer::LoadBalancerKeys;
 pub(crate) use proof::Proofs;
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
@@ -307,7 +314,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
     ///
     /// # Errors
     ///
-    /// The errors of [`Jwks::issuer`].
+    /// The errors of [`Jwks::issuer`] and [`audience`](Jwt::audience).
     ///
     /// # Example
     ///
@@ -328,7 +335,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
         audience: impl Into<String>,
         algorithms: impl IntoIterator<Item = Algorithm>,
     ) -> Result<Self, JwtError> {
-        Ok(Self::new(Jwks::issuer(issuer, algorithms)?).audience(audience))
+        Self::new(Jwks::issuer(issuer, algorithms)?).audience(audience)
     }
 }
 

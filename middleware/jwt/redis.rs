@@ -97,10 +97,13 @@ macro_rules! redis_settings {
             }
 
             /// Sets how long Redis may take to answer. Defaults to one second.
-            #[must_use]
-            pub fn timeout(mut self, timeout: Duration) -> Self {
-                self.0.timeout = timeout;
-                self
+            ///
+            /// # Errors
+            ///
+            /// If it is zero.
+            pub fn timeout(mut self, timeout: Duration) -> Result<Self, JwtError> {
+                self.0.timeout = $crate::middleware::jwt::impossible::time(timeout, "the timeout")?;
+                Ok(self)
             }
         }
 

@@ -7,29 +7,48 @@ use serde::de::DeserializeOwned;
 
 #[cfg(feature = "redis")]
 use super::RedisDenylist;
+use super::impossible;
 use super::revocation::{Denylist, Revocation};
 use super::token::claims::{Claims, RegisteredClaims};
-use super::token::json::Exact;
+use super::token::json::{Exact, ExactValues};
+use super::token::policy::ID_TOKEN_CLAIMS;
 use super::token_cache::{Store, TokenCache};
-use super::{Dpop, Jwt, JwtError, Mtls, OptionalJwt, TokenSource, TokenSourceError};
+use super::{Dpop, Jwt, JwtError, KeySource, Mtls, OptionalJwt, TokenSource, TokenSourceError};
 use crate::middleware::credentials::has_twins;
 
 impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
-    /// Accepts tokens of this issuer: the claim `iss` must be this text, byte for byte. Each call adds one. Defaults to any issuer.
+    /// Replaces the source of the keys, such as that of a preset by one with a client or a cache time of your own, or with fixed keys in a test. All
+    /// other rules stay.
     #[must_use]
-    pub fn issuer(mut self, issuer: impl Into<String>) -> Self {
-        self.policy.issuers.push(issuer.into().into_boxed_str());
+    pub fn keys(mut self, keys: impl Into<KeySource>) -> Self {
+        self.keys = keys.into().0;
         self
+    }
+
+    /// Accepts tokens of this issuer: the claim `iss` must be this text, byte for byte. Each call adds one. Defaults to any issuer.
+    ///
+    /// # Errors
+    ///
+    /// If it is blank, begins or ends with white space, contains a placeholder, is the URL of a discovery document or of a JWK set, or names no tenant of
+    /// Entra ID (`common`).
+    pub fn issuer(mut self, issuer: impl Into<String>) -> Result<Self, JwtError> {
+        let issuer = impossible::issuer(issuer)?;
+        impossible::tenant(&issuer)?;
+        self.policy.issuers.push(issuer);
+        Ok(self)
     }
 
     /// Accepts tokens for this audience: the claim `aud` must be this text, or a list that contains it. Each call adds one.
     ///
     /// Defaults to none. A token with an audience is then refused, as RFC 7519, 4.1.3 requires, and a token without one is accepted.
-    #[must_use]
-    pub fn audience(mut self, audience: impl Into<String>) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// If it is blank, or begins or ends with white space.
+    pub fn audience(mut self, audience: impl Into<String>) -> Result<Self, JwtError> {
         self.policy.any_audience = false;
-        self.policy.audiences.push(audience.into().into_boxed_str());
-        self
+        self.policy.audiences.push(impossible::text(audience, "the audience")?);
+        Ok(self)
     }
 
     /// Accepts tokens for any audience, present or not, as long as its JSON type is right. For gateways that leave the check to another server.
@@ -41,37 +60,58 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
     }
 
     /// Accepts tokens about this subject: the claim `sub` must be this text. Each call adds one. Defaults to any subject.
-    #[must_use]
-    pub fn subject(mut self, subject: impl Into<String>) -> Self {
-        self.policy.subjects.push(subject.into().into_boxed_str());
-        self
+    ///
+    /// # Errors
+    ///
+    /// If it is blank, or begins or ends with white space.
+    pub fn subject(mut self, subject: impl Into<String>) -> Result<Self, JwtError> {
+        self.policy.subjects.push(impossible::text(subject, "the subject")?);
+        Ok(self)
     }
 
     /// Accepts tokens of this type, and no others: the `typ` of the header, where case and a leading `application/` don't matter. Each call
     /// adds one. Defaults to `JWT`, `at+jwt`, or none.
-    #[must_use]
-    pub fn typ(mut self, typ: impl Into<String>) -> Self {
-        self.policy.types.push(typ.into().into_boxed_str());
-        self
+    ///
+    /// # Errors
+    ///
+    /// If it is blank, or begins or ends with white space.
+    pub fn typ(mut self, typ: impl Into<String>) -> Result<Self, JwtError> {
+        self.policy.types.push(impossible::text(typ, "the type")?);
+        Ok(self)
     }
 
     /// Refuses tokens without this claim. Each call adds one. Defaults to `exp` alone.
-    #[must_use]
-    pub fn require(mut self, claim: impl Into<String>) -> Self {
-        self.policy.required.push(claim.into().into_boxed_str());
-        self
+    ///
+    /// # Errors
+    ///
+    /// If the name is blank, or begins or ends with white space.
+    pub fn require(mut self, claim: impl Into<String>) -> Result<Self, JwtError> {
+        self.policy.required.push(impossible::text(claim, "the name of a claim")?);
+        Ok(self)
     }
 
     /// Refuses tokens whose claim of this name, such as `azp`, is not this text. Further calls for the same name add accepted texts. Defaults to
     /// none.
-    #[must_use]
-    pub fn claim(mut self, name: impl AsRef<str>, text: impl Into<String>) -> Self {
-        let (name, text) = (name.as_ref(), text.into().into_boxed_str());
-        match self.policy.exact.iter_mut().find(|exact| *exact.name == *name) {
-            Some(exact) => exact.values.push(text),
-            None => self.policy.exact.push(Exact { name: Box::from(name), values: vec![text] }),
+    ///
+    /// # Errors
+    ///
+    /// If the name or the text is blank, or begins or ends with white space.
+    pub fn claim(
+        mut self,
+        name: impl AsRef<str>,
+        text: impl Into<String>,
+    ) -> Result<Self, JwtError> {
+        let name = impossible::text(name.as_ref(), "the name of a claim")?;
+        let text = impossible::text(text, "the value of a claim")?;
+        let known = self.policy.exact.iter_mut().find(|exact| exact.name == name);
+        match known.map(|exact| &mut exact.values) {
+            Some(ExactValues::OneOf(texts) | ExactValues::Tenant(texts)) => texts.push(text),
+            None => {
+                let values = ExactValues::OneOf(vec![text]);
+                self.policy.exact.push(Exact { name, values });
+            }
         }
-        self
+        Ok(self)
     }
 
     /// Accepts tokens without `exp`. Such a token never expires, so set [`max_age`](Jwt::max_age) or use a revocation list.
@@ -83,11 +123,15 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
         self
     }
 
-    /// Refuses tokens that were issued longer ago than this, and those without `iat`. Defaults to no limit.
-    #[must_use]
-    pub fn max_age(mut self, max_age: Duration) -> Self {
-        self.policy.max_age = Some(max_age.as_secs());
-        self
+    /// Refuses tokens that were issued longer ago than this, and those without `iat`. In whole seconds. Defaults to no
+    /// limit.
+    ///
+    /// # Errors
+    ///
+    /// If it is shorter than a second.
+    pub fn max_age(mut self, max_age: Duration) -> Result<Self, JwtError> {
+        self.policy.max_age = Some(impossible::seconds(max_age, "the age of a token")?);
+        Ok(self)
     }
 
     /// Sets by how much clocks may differ, in whole seconds. Defaults to 60 seconds; at most ten minutes.
@@ -183,14 +227,22 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
     /// `typ` must be `at+jwt`, `iss` this issuer, and `aud` must contain this audience; `exp`, `iat`, `sub`, `client_id` and `jti` must be present;
     /// `scope` must be a string if it is present. ID tokens are refused. The types of the other claims are those of `C`:
     /// [`AccessToken`](super::AccessToken) has the types of the RFC.
-    #[must_use]
-    pub fn rfc9068(mut self, issuer: impl Into<String>, audience: impl Into<String>) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`issuer`](Jwt::issuer) and [`audience`](Jwt::audience).
+    pub fn rfc9068(
+        mut self,
+        issuer: impl Into<String>,
+        audience: impl Into<String>,
+    ) -> Result<Self, JwtError> {
         self.policy.access_token = true;
-        self = self.typ("at+jwt").issuer(issuer).audience(audience);
+        self.policy.forbidden = ID_TOKEN_CLAIMS;
+        self = self.typ("at+jwt")?.issuer(issuer)?.audience(audience)?;
         for claim in ["iss", "aud", "exp", "iat", "sub", "client_id", "jti"] {
-            self = self.require(claim);
+            self = self.require(claim)?;
         }
-        self
+        Ok(self)
     }
 
     /// Sets how many bytes a token may have. Defaults to 8192.

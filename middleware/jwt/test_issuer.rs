@@ -478,7 +478,7 @@ mod tests {
             let algorithm = issuer.algorithm();
             let served = issuer.over_tcp().await;
             let by_url = Jwks::url(&served.keys_url(), [algorithm]).unwrap();
-            let by_url = api(Jwt::new(by_url).issuer(served.url()).any_audience());
+            let by_url = api(Jwt::new(by_url).issuer(served.url()).unwrap().any_audience());
             let by_issuer = api(Jwt::oidc(served.url(), "api", [algorithm]).unwrap());
             assert_eq!(served.fetches(), 0);
             for (client, fetches) in [(by_url, 1), (by_issuer, 3)] {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::crypto::sha256;
 use super::error::JwtError;
+use super::impossible;
 use super::keys::key::KeyId;
 use super::token::claims::Claims;
 use crate::middleware::credentials::digest_cache::{Digest, DigestCache};
@@ -57,10 +58,13 @@ impl TokenCache {
     }
 
     /// Sets how long a token is cached at most, in whole seconds. Defaults to ten minutes.
-    #[must_use]
-    pub fn ttl(mut self, ttl: Duration) -> Self {
-        self.ttl = ttl.as_secs();
-        self
+    ///
+    /// # Errors
+    ///
+    /// If it is shorter than a second.
+    pub fn ttl(mut self, ttl: Duration) -> Result<Self, JwtError> {
+        self.ttl = impossible::seconds(ttl, "the time in the cache")?;
+        Ok(self)
     }
 
     /// Forgets all tokens.

@@ -10,7 +10,7 @@ use super::refusal::JwtRefusal;
 use super::revocation::Revocation;
 use super::token::claims::{ClaimName, Claims, RegisteredClaims};
 use super::token::json::{self, Read};
-use super::token::jws::{self, CompactJws};
+use super::token::jws::CompactJws;
 use crate::middleware::credentials::RequestHead;
 
 impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
@@ -39,7 +39,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
         token: &[u8],
     ) -> Result<Claims<C>, JwtRefusal> {
         // First, so that garbage costs nothing.
-        let compact = CompactJws::split(token, self.max_bytes)?;
+        let compact = CompactJws::split(token, self.max_bytes)?.padded(self.policy.padded);
         let (source, issuer) = match &self.keys {
             Origin::Issuers(issuers) => {
                 let named = source::peek(token).ok_or(JwtRefusal::Malformed)?.issuer;
@@ -170,21 +170,26 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
         let payload = match compact.payload.len() {
             0..=256 => {
                 short = [0; 192];
-                jws::decode_into(compact.payload, &mut short)?
+                compact.decode_into(compact.payload, &mut short)?
             }
             257..=1024 => {
                 long = [0; 768];
-                jws::decode_into(compact.payload, &mut long)?
+                compact.decode_into(compact.payload, &mut long)?
             }
             _ => {
-                longer = jws::decode(compact.payload)?;
+                longer = compact.decode(compact.payload)?;
                 &longer
             }
         };
         let mut read = Read::default();
         let claims = json::claims::<C>(payload, &self.policy.exact, &mut read)?;
+        if let Some(load_balancer) = &self.policy.load_balancer {
+            let expires = load_balancer.check(&compact.decode(compact.header)?)?;
+            read.times.expires = Some(read.times.expires.map_or(expires, |own| own.min(expires)));
+        }
         self.policy.times(&read.times, now)?;
         self.policy.claims(&read)?;
+        self.policy.key(key.issuer(), &read)?;
         // RFC 9449, 7.1 and RFC 8705, 3: a bound token is not a bearer token.
         if read.confirmation.as_ref().is_some_and(|bound| !self.proofs.cover(bound)) {
             return Err(JwtRefusal::SenderConstrained);

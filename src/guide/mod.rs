@@ -8,6 +8,7 @@
 //! axum = "0.8"
 //! http = "1"
 //! serde = { version = "1", features = ["derive"] }
+//! serde_json = "1"
 //! tokio = { version = "1", features = ["full"] }
 //! tower-http = { version = "0.7", features = ["cors", "fs", "trace"] }
 //! validator = { version = "0.21", features = ["derive"] }
@@ -30,6 +31,7 @@
 //! | [`with_axum`] | chains and middleware in an axum application, and the move from `from_fn` |
 //! | [`errors`] | error responses, error types, and where causes are logged |
 //! | [`state`] | passing values to handlers: a database, a user |
+//! | [`tokens`] | accepting the tokens of an issuer: presets for Auth0, Okta, Entra ID, Keycloak and others, and what their tokens grant |
 //! | [`testing`] | tests of a chain, a handler or a middleware |
 //! | [`deploying`] | client addresses behind a proxy, TLS, limits, graceful shutdown |
 //! | [`security`] | a checklist before a release |
@@ -73,6 +75,9 @@ pub mod state {}
 
 #[doc = include_str!("testing.md")]
 pub mod testing {}
+
+#[doc = include_str!("tokens.md")]
+pub mod tokens {}
 
 #[doc = include_str!("with_axum.md")]
 pub mod with_axum {}

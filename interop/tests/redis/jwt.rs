@@ -111,7 +111,7 @@ async fn what_is_revoked_is_known_as_long_as_a_token_may_live() {
 async fn a_redis_that_is_gone_lets_nothing_pass() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let list = RedisDenylist::new(&format!("redis://:canary@{free}/")).unwrap();
-    let list = list.timeout(Duration::from_millis(200));
+    let list = list.timeout(Duration::from_millis(200)).unwrap();
     assert!(!format!("{list:?}").contains("canary"));
     let jwt = Jwt::<()>::hs256(SECRET).unwrap().redis_denylist(list);
     let refusal = jwt.verify(token(json!({"exp": EXP, "jti": "7"}))).await.unwrap_err();
@@ -163,7 +163,7 @@ async fn a_proof_is_good_once_on_all_servers() {
 async fn a_store_that_is_away_lets_no_proof_through() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let url = format!("redis://:hunter2@127.0.0.1:{port}/");
-    let store = RedisReplay::new(&url).unwrap().timeout(Duration::from_millis(200));
+    let store = RedisReplay::new(&url).unwrap().timeout(Duration::from_millis(200)).unwrap();
     assert!(store.spend(&[1; 32], Duration::from_secs(90)).await.is_err());
     assert!(!format!("{store:?}").contains("hunter2"));
     assert_eq!(RedisReplay::new("nonsense").map(drop), Err(JwtError::RedisUrl));

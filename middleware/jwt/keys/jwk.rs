@@ -19,6 +19,9 @@ struct Jwk {
     key_ops: Option<Vec<String>>,
     alg: Option<String>,
     kid: Option<String>,
+    /// Not in the RFC: Entra ID.
+    #[serde(default, deserialize_with = "text_if_any")]
+    issuer: Option<String>,
     crv: Option<String>,
     n: Option<String>,
     e: Option<String>,
@@ -169,8 +172,12 @@ impl Jwk {
             (Family::Ed25519, "OKP", Some("Ed25519")) => Key::point(algorithm, &bytes(&self.x)?),
             _ => Err(JwtError::WrongKey { algorithm }),
         }?;
-        Ok(match &self.kid {
+        let key = match &self.kid {
             Some(kid) => key.kid(kid.as_str()),
+            None => key,
+        };
+        Ok(match &self.issuer {
+            Some(issuer) => key.of_issuer(issuer),
             None => key,
         })
     }
@@ -183,6 +190,16 @@ impl Jwk {
         }
         Key::point(algorithm, &[&[4], &*x, &*y].concat())
     }
+}
+
+/// A member that is not in the RFC, so another type must not spoil the key.
+fn text_if_any<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<String>, D::Error> {
+    Ok(match Value::deserialize(deserializer)? {
+        Value::String(text) => Some(text),
+        _ => None,
+    })
 }
 
 fn bytes(member: &Option<String>) -> Result<Vec<u8>, JwtError> {

@@ -35,6 +35,8 @@ pub struct Key(pub(super) Arc<Prepared>);
 pub(super) struct Prepared {
     pub(super) algorithm: Algorithm,
     pub(super) kid: Option<Box<str>>,
+    /// The member `issuer` of its JWK, by which Entra ID publishes keys for some tenants alone.
+    pub(super) issuer: Option<Box<str>>,
     verifier: Arc<Verifier>,
     /// The key in the other backend: if both are compiled in, each test compares them.
     #[cfg(all(test, feature = "jwt", feature = "jwt-rust-crypto"))]
@@ -89,6 +91,9 @@ impl Key {
         if secret.is_empty() {
             return Err(JwtError::ShortSecret { algorithm, bytes: 0 });
         }
+        if secret.trim_ascii().is_empty() {
+            return Err(JwtError::Blank { what: "the secret" });
+        }
         if is_key_file(secret) {
             return Err(JwtError::SecretIsKeyFile);
         }
@@ -107,7 +112,10 @@ impl Key {
         if count(br"\n") > 0 {
             return Err(JwtError::EscapedLineBreaks);
         }
-        if count(b"-----BEGIN CERTIFICATE-----") > 0 {
+        if count(b"-----BEGIN ") == 0 {
+            return Err(not_pem(pem));
+        }
+        if count(b"CERTIFICATE-----") > 0 {
             return Err(JwtError::Certificate);
         }
         if pem.windows(11).any(|window| window == b"PRIVATE KEY") {
@@ -164,6 +172,15 @@ impl Key {
     /// The errors of [`Key::pem`].
     pub fn der(algorithm: Algorithm, der: impl AsRef<[u8]>) -> Result<Self, JwtError> {
         let der = der.as_ref();
+        match der_sequence(der) {
+            // PKCS#8, SEC 1 and PKCS#1: a private key begins with a version.
+            Some([0x02, 0x01, ..]) => return Err(JwtError::PrivateKey),
+            // X.509: the first field of a certificate is its version.
+            Some(first) if der_sequence(first).is_some_and(|field| field.starts_with(&[0xa0])) => {
+                return Err(JwtError::Certificate);
+            }
+            _ => {}
+        }
         if algorithm.family() == Family::Rsa
             && let Some((n, e)) = crypto::rsa_components(der)
         {
@@ -186,6 +203,17 @@ impl Key {
         Self(Arc::new(prepared))
     }
 
+    /// Sets for which issuer the key is published.
+    pub(super) fn of_issuer(self, issuer: &str) -> Self {
+        let mut prepared = Arc::unwrap_or_clone(self.0);
+        prepared.issuer = Some(Box::from(issuer));
+        Self(Arc::new(prepared))
+    }
+
+    pub(crate) fn issuer(&self) -> Option<&str> {
+        self.0.issuer.as_deref()
+    }
+
     /// The algorithm.
     pub fn algorithm(&self) -> Algorithm {
         self.0.algorithm
@@ -197,7 +225,7 @@ impl Key {
 
     /// Whether both are the same key under the same name.
     pub(crate) fn same_as(&self, other: &Self) -> bool {
-        self.0.id == other.0.id && self.0.kid == other.0.kid
+        self.0.id == other.0.id && self.0.kid == other.0.kid && self.0.issuer == other.0.issuer
     }
 
     pub(crate) fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
@@ -248,6 +276,7 @@ impl Key {
         Ok(Self(Arc::new(Prepared {
             algorithm,
             kid: None,
+            issuer: None,
             verifier: Arc::new(verifier),
             #[cfg(all(test, feature = "jwt", feature = "jwt-rust-crypto"))]
             second: crypto::rust_crypto::Verifier::new(algorithm, key).map(Arc::new),
@@ -268,6 +297,26 @@ impl fmt::Debug for Key {
 fn without_zeros(number: &[u8]) -> &[u8] {
     let zeros = number.iter().take_while(|byte| **byte == 0).count();
     number.get(zeros..).unwrap_or_default()
+}
+
+/// What a text without a PEM header is.
+fn not_pem(text: &[u8]) -> JwtError {
+    let is_line = !text.contains(&b'\n');
+    let endings: [&[u8]; 6] = [b".pem", b".key", b".pub", b".crt", b".cer", b".der"];
+    match text {
+        [b'{', ..] => JwtError::JwkInsteadOfPem,
+        _ if is_line && endings.iter().any(|ending| text.ends_with(ending)) => JwtError::Path,
+        _ => JwtError::InvalidKey,
+    }
+}
+
+/// The content of a DER sequence, as far as it is there.
+fn der_sequence(bytes: &[u8]) -> Option<&[u8]> {
+    match *bytes {
+        [0x30, 0x82, _, _, ref content @ ..] | [0x30, 0x81, _, ref content @ ..] => Some(content),
+        [0x30, length, ref content @ ..] if length < 0x80 => Some(content),
+        _ => None,
+    }
 }
 
 /// Whether the bytes are the content of a key file. If a public key is used as an HMAC secret, everyone can sign tokens.

@@ -116,7 +116,7 @@ impl Keys {
             return Ok(&known.key);
         }
         let mut buffer = [0; HEADER_BYTES];
-        let head = JoseHeader::read(jws::decode_into(compact.header, &mut buffer)?)?;
+        let head = JoseHeader::read(compact.decode_into(compact.header, &mut buffer)?)?;
         is_accepted(head.typ.as_deref())?;
         let key = self.find(&head)?;
         check(key, compact)?;
@@ -200,7 +200,7 @@ fn check(key: &Key, compact: &CompactJws<'_>) -> Result<(), JwtRefusal> {
         }
         _ => return Err(JwtRefusal::Signature),
     };
-    let signature = jws::decode_into(compact.signature, buffer)?;
+    let signature = compact.decode_into(compact.signature, buffer)?;
     if key.verify(compact.message, signature) { Ok(()) } else { Err(JwtRefusal::Signature) }
 }
 

@@ -16,7 +16,7 @@ use crate::middleware::credentials::RequestHead;
 use crate::middleware::jwt::algorithm::Algorithm;
 use crate::middleware::jwt::error::JwtError;
 use crate::middleware::jwt::token::json;
-use crate::middleware::jwt::token::jws::{self, CompactJws, JoseHeader};
+use crate::middleware::jwt::token::jws::{CompactJws, JoseHeader};
 
 /// The source of the keys of a [`Jwt`](crate::middleware::jwt::Jwt): fixed [`Keys`], a function of the request, a JWKS, or several issuers with
 /// keys of their own.
@@ -208,10 +208,11 @@ pub(crate) struct Peeked {
 
 /// Reads the data by which keys are selected. `None` if the token would be refused anyway.
 pub(crate) fn peek(token: &[u8]) -> Option<Peeked> {
-    let compact = CompactJws::split(token, usize::MAX).ok()?;
-    let header = jws::decode(compact.header).ok()?;
+    // Padding is accepted here in any case, because nothing is decided.
+    let compact = CompactJws::split(token, usize::MAX).ok()?.padded(true);
+    let header = compact.decode(compact.header).ok()?;
     let head = JoseHeader::read(&header).ok()?;
-    let payload = jws::decode(compact.payload).ok()?;
+    let payload = compact.decode(compact.payload).ok()?;
     Some(Peeked {
         algorithm: head.algorithm,
         kid: head.kid.map(std::borrow::Cow::into_owned),

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "jwt")]
 mod keys;
+#[cfg(all(feature = "authenticate", feature = "jwks"))]
+mod mistakes;
 mod spy;
 mod state;
 mod strict;

@@ -103,27 +103,40 @@ fn modes() -> Vec<Mode> {
         ))
     }
     let modes: Vec<Mode> = vec![
-        ("fixed keys", || Jwt::new(key()).issuer(ISSUER), sign),
-        ("cached", || Jwt::new(key()).issuer(ISSUER).cache(TokenCache::new(8).unwrap()), sign),
+        ("fixed keys", || Jwt::new(key()).issuer(ISSUER).unwrap(), sign),
+        (
+            "cached",
+            || Jwt::new(key()).issuer(ISSUER).unwrap().cache(TokenCache::new(8).unwrap()),
+            sign,
+        ),
         ("issuers", || Jwt::new(KeySource::issuers([(ISSUER, key())]).unwrap()), sign),
-        ("per request", || tenants(false).issuer(ISSUER), sign),
-        ("denylist", || Jwt::new(key()).issuer(ISSUER).denylist(Denylist::new(1).unwrap()), sign),
+        ("per request", || tenants(false).issuer(ISSUER).unwrap(), sign),
+        (
+            "denylist",
+            || Jwt::new(key()).issuer(ISSUER).unwrap().denylist(Denylist::new(1).unwrap()),
+            sign,
+        ),
         (
             "hook",
             || {
-                let jwt = Jwt::new(key()).issuer(ISSUER);
+                let jwt = Jwt::new(key()).issuer(ISSUER).unwrap();
                 jwt.revoked(async |_| Ok::<_, std::io::Error>(false))
             },
             sign,
         ),
         (
             "certificates",
-            || Jwt::new(key()).issuer(ISSUER).mtls(Mtls::header("client-cert").unwrap()),
+            || Jwt::new(key()).issuer(ISSUER).unwrap().mtls(Mtls::header("client-cert").unwrap()),
             sign,
         ),
         (
             "proofs",
-            || Jwt::new(key()).issuer(ISSUER).dpop(Dpop::new("https://api.example.com").unwrap()),
+            || {
+                Jwt::new(key())
+                    .issuer(ISSUER)
+                    .unwrap()
+                    .dpop(Dpop::new("https://api.example.com").unwrap())
+            },
             sign,
         ),
     ];

@@ -72,7 +72,7 @@ async fn a_cached_token_is_verified_once_and_ends_with_its_exp() {
 #[tokio::test]
 async fn a_cached_token_ends_with_the_ttl_also_without_exp() {
     let hands = Hands::at(NOW);
-    let cache = TokenCache::new(1).unwrap().ttl(Duration::from_secs(10));
+    let cache = TokenCache::new(1).unwrap().ttl(Duration::from_secs(10)).unwrap();
     let jwt = hands.on(Jwt::hs256(SECRET).unwrap()).expiry_optional().cache(cache);
     let (jwt, reads) = counted(jwt);
     for (now, expected) in [(NOW, 1), (NOW + 9, 1), (NOW + 10, 2)] {

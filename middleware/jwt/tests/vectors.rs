@@ -88,7 +88,7 @@ async fn the_hmac_example_passes_a_policy_in_its_own_time() {
     let (_, algorithm, key, header, payload, signature) = RFC[0];
     let token = format!("{header}.{payload}.{signature}");
     let joe = |now| {
-        let jwt = Jwt::<Value>::new(Key::jwk(algorithm, key).unwrap()).issuer("joe");
+        let jwt = Jwt::<Value>::new(Key::jwk(algorithm, key).unwrap()).issuer("joe").unwrap();
         at(jwt.leeway(Duration::ZERO).unwrap(), now)
     };
     let claims = joe(1_300_819_379).verify(&token).await.unwrap();

@@ -28,8 +28,12 @@ pub(crate) struct Read<'de> {
     pub(crate) exact: usize,
     /// Whether `scope` is present and is not a string.
     pub(crate) odd_scope: bool,
+    /// The tenant of the issuer, if a rule asks for it.
+    pub(crate) tenant: Option<Cow<'de, str>>,
     names: MemberNames<'de>,
     complete: bool,
+    /// The date that is read now. If its type is wrong, the parser fails.
+    date: Option<&'static str>,
     refusal: Option<JwtRefusal>,
 }
 
@@ -101,10 +105,37 @@ impl Audience<'_> {
     }
 }
 
-/// A claim that must have one of these values.
+/// A claim whose value is given.
 pub(crate) struct Exact {
     pub(crate) name: Box<str>,
-    pub(crate) values: Vec<Box<str>>,
+    pub(crate) values: ExactValues,
+}
+
+pub(crate) enum ExactValues {
+    /// One of these.
+    OneOf(Vec<Box<str>>),
+    /// The id of a tenant of the issuer: one of these, or any if there are none.
+    Tenant(Vec<Box<str>>),
+}
+
+impl Exact {
+    fn read<'de>(&self, text: &Cow<'de, str>, read: &mut Read<'de>) {
+        let is_one_of = |values: &[Box<str>]| values.iter().any(|one| **one == **text);
+        let accepted = match &self.values {
+            ExactValues::OneOf(values) => is_one_of(values),
+            ExactValues::Tenant(ids) => {
+                read.tenant = Some(text.clone());
+                is_tenant_id(text) && (ids.is_empty() || is_one_of(ids))
+            }
+        };
+        read.exact += usize::from(accepted);
+    }
+}
+
+/// Whether the text is a GUID in lower case, such as `9188040d-6c67-4c5b-b112-36a304b66dad`.
+pub(crate) fn is_tenant_id(text: &str) -> bool {
+    let is_hex = |part: &str| part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    text.split('-').map(str::len).eq([8, 4, 4, 4, 12]) && text.split('-').all(is_hex)
 }
 
 /// Reads a claim set. `exact` are the claims that must have one of some values.
@@ -126,7 +157,12 @@ pub(crate) fn claims<'de, C: DeserializeOwned>(
     match claims {
         Ok(claims) if end.is_ok() && read.complete => Ok(claims),
         Ok(_) => Err(JwtRefusal::Malformed),
-        Err(error) if error.is_data() => Err(JwtRefusal::Claims),
+        Err(error) if error.is_data() => Err(match read.date {
+            None => JwtRefusal::Claims,
+            // The parser stopped at a date that is not a number. What follows may not be JSON.
+            Some(date) => serde_json::from_str::<IgnoredAny>(text)
+                .map_or(JwtRefusal::Malformed, |_| JwtRefusal::Claim(date)),
+        }),
         Err(_) => Err(JwtRefusal::Malformed),
     }
 }
@@ -353,17 +389,20 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for TappedMap<'_, 'de, A> {
         if self.registered.is_none() && self.wanted.is_none() {
             return self.map.next_value_seed(seed);
         }
-        let value: Raw<'de> = self.map.next_value()?;
+        self.read.date = self.registered.and_then(Registered::required_date);
+        let value: Raw<'de> = match self.read.date {
+            Some(_) => self.map.next_value_seed(Number)?,
+            None => self.map.next_value()?,
+        };
+        self.read.date = None;
         if let Some(registered) = self.registered
             && let Err(refusal) = registered.read(&value, self.read)
         {
             self.read.refusal = Some(refusal);
             return Err(A::Error::custom("refused"));
         }
-        if let (Some(wanted), Raw::Text(text)) = (self.wanted, &value)
-            && wanted.values.iter().any(|one| **one == **text)
-        {
-            self.read.exact += 1;
+        if let (Some(wanted), Raw::Text(text)) = (self.wanted, &value) {
+            wanted.read(text, self.read);
         }
         seed.deserialize(value.of())
     }
@@ -405,6 +444,16 @@ impl Registered {
             "cnf" => Self::Confirmation,
             _ => return None,
         })
+    }
+
+    /// The name of a date that must be a number.
+    fn required_date(self) -> Option<&'static str> {
+        match self {
+            Self::Expires => Some("exp"),
+            Self::NotBefore => Some("nbf"),
+            Self::Issued => Some("iat"),
+            _ => None,
+        }
     }
 
     fn read<'de>(self, value: &Raw<'de>, read: &mut Read<'de>) -> Result<(), JwtRefusal> {
@@ -527,11 +576,44 @@ impl<'de> Deserialize<'de> for Raw<'de> {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Raw<'de>, A::Error> {
-                Value::deserialize(MapAccessDeserializer::new(map)).map(Raw::Other)
+                let value = Value::deserialize(MapAccessDeserializer::new(map))?;
+                // With the feature `arbitrary_precision` of `serde_json`, a fraction arrives as an object.
+                Ok(value.as_f64().map_or(Raw::Other(value), Raw::Float))
             }
         }
 
         deserializer.deserialize_any(Any)
+    }
+}
+
+/// A number. The parser is asked for one, because the form of a number for which it is not asked depends on the features of `serde_json`.
+struct Number;
+
+impl<'de> DeserializeSeed<'de> for Number {
+    type Value = Raw<'de>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Raw<'de>, D::Error> {
+        deserializer.deserialize_f64(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Number {
+    type Value = Raw<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a number")
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Raw<'de>, E> {
+        Ok(Raw::Unsigned(number))
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Raw<'de>, E> {
+        Ok(Raw::Signed(number))
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<Raw<'de>, E> {
+        Ok(Raw::Float(number))
     }
 }
 
@@ -586,7 +668,7 @@ impl<'de, E: serde::de::Error> Deserializer<'de> for RawDeserializer<'de, E> {
 }
 
 /// A string, borrowed where it holds no escape.
-struct TextValue<'de>(Cow<'de, str>);
+pub(super) struct TextValue<'de>(pub(super) Cow<'de, str>);
 
 impl<'de> Deserialize<'de> for TextValue<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -1,7 +1,8 @@
 //! The compact form of a JWS (RFC 7515, 3.1 and 5.2).
 
 use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, URL_SAFE_NO_PAD};
 use memchr::memchr_iter;
 
 use super::json;
@@ -16,6 +17,8 @@ pub(crate) struct CompactJws<'t> {
     pub(crate) signature: &'t [u8],
     /// The signing input (RFC 7515, 5.2): header, dot, payload.
     pub(crate) message: &'t [u8],
+    /// Whether the parts may be padded, against RFC 7515, 2.
+    pub(crate) padded: bool,
 }
 
 impl<'t> CompactJws<'t> {
@@ -39,7 +42,32 @@ impl<'t> CompactJws<'t> {
             return Err(JwtRefusal::Malformed);
         }
         let message = token.get(..second).ok_or(JwtRefusal::Malformed)?;
-        Ok(Self { header, payload, signature, message })
+        Ok(Self { header, payload, signature, message, padded: false })
+    }
+
+    /// Allows padding, which AWS load balancers add.
+    pub(crate) fn padded(self, padded: bool) -> Self {
+        Self { padded, ..self }
+    }
+
+    /// Decodes one of the parts.
+    pub(crate) fn decode(&self, part: &[u8]) -> Result<Vec<u8>, JwtRefusal> {
+        self.engine().decode(part).map_err(|_| JwtRefusal::Malformed)
+    }
+
+    /// Decodes one of the parts into a buffer, if it is short.
+    pub(crate) fn decode_into<'b>(
+        &self,
+        part: &[u8],
+        buffer: &'b mut [u8],
+    ) -> Result<&'b [u8], JwtRefusal> {
+        let decoded = self.engine().decode_slice(part, buffer);
+        let length = decoded.map_err(|_| JwtRefusal::Malformed)?;
+        buffer.get(..length).ok_or(JwtRefusal::Malformed)
+    }
+
+    fn engine(&self) -> &'static GeneralPurpose {
+        if self.padded { &URL_SAFE_PADDED } else { &URL_SAFE_NO_PAD }
     }
 }
 
@@ -90,16 +118,11 @@ pub(crate) fn decode(encoded: &[u8]) -> Result<Vec<u8>, JwtRefusal> {
     URL_SAFE_NO_PAD.decode(encoded).map_err(|_| JwtRefusal::Malformed)
 }
 
-/// Decodes into a buffer, for parts that are short.
-pub(crate) fn decode_into<'b>(
-    encoded: &[u8],
-    buffer: &'b mut [u8],
-) -> Result<&'b [u8], JwtRefusal> {
-    let length =
-        URL_SAFE_NO_PAD.decode_slice(encoded, buffer).map_err(|_| JwtRefusal::Malformed)?;
-    buffer.get(..length).ok_or(JwtRefusal::Malformed)
-}
-
+/// With or without padding. Characters of other alphabets, spaces and non-zero trailing bits are refused as well.
+const URL_SAFE_PADDED: GeneralPurpose = GeneralPurpose::new(
+    &base64::alphabet::URL_SAFE,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 const APPLICATION: &str = "application/";
 /// How many bytes the header of a token may have, encoded.
 const HEADER_BYTES: usize = 1024;

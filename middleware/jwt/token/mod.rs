@@ -5,4 +5,5 @@ pub(crate) mod claims;
 pub(crate) mod confirmation;
 pub(crate) mod json;
 pub(crate) mod jws;
+mod optional_claim;
 pub(crate) mod policy;

@@ -2,8 +2,10 @@
 
 use std::time::{Duration, SystemTime};
 
+use serde::Deserialize;
+
 use super::claims::{ClaimName, Times};
-use super::json::{Audience, Exact, Read};
+use super::json::{Audience, Exact, LAST_SECOND, Read, object};
 use super::jws::same_type;
 use crate::middleware::jwt::refusal::JwtRefusal;
 
@@ -16,6 +18,16 @@ pub(crate) struct ClaimsPolicy {
     pub(crate) types: Vec<Box<str>>,
     pub(crate) required: Vec<Box<str>>,
     pub(crate) exact: Vec<Exact>,
+    /// Claims that a token must not have.
+    pub(crate) forbidden: &'static [&'static str],
+    /// Claims of which a token must have at least one. Empty if there is no such rule.
+    pub(crate) any_of: &'static [&'static str],
+    /// The claim `iss` of each tenant, with [`TENANT`] where its id is. Empty unless the issuer has tenants.
+    pub(crate) tenant_issuers: &'static [&'static str],
+    /// Whether the parts of a token are padded, against RFC 7515, 2.
+    pub(crate) padded: bool,
+    /// What the header of the token must contain, for tokens of AWS load balancers.
+    pub(crate) load_balancer: Option<LoadBalancer>,
     pub(crate) leeway: u64,
     pub(crate) max_age: Option<u64>,
     pub(crate) needs_expiry: bool,
@@ -35,6 +47,11 @@ impl Default for ClaimsPolicy {
             types: Vec::new(),
             required: Vec::new(),
             exact: Vec::new(),
+            forbidden: &[],
+            any_of: &[],
+            tenant_issuers: &[],
+            padded: false,
+            load_balancer: None,
             leeway: 60,
             max_age: None,
             needs_expiry: true,
@@ -91,10 +108,35 @@ impl ClaimsPolicy {
             return Err(JwtRefusal::Claim("scope"));
         }
         // RFC 8725, 3.12: an ID token is not an access token.
-        if self.access_token && ID_TOKEN_CLAIMS.iter().any(|name| read.has(name)) {
+        if self.forbidden.iter().any(|name| read.has(name)) {
             return Err(JwtRefusal::Type);
         }
+        if !self.any_of.is_empty() && !self.any_of.iter().any(|name| read.has(name)) {
+            return Err(JwtRefusal::MissingClaim);
+        }
+        if !self.tenant_issuers.is_empty() {
+            let issuer = text(ClaimName::Issuer);
+            let of_tenant = |template: &&str| read.tenant_issuer(template).as_deref() == issuer;
+            if read.tenant.is_none() || !self.tenant_issuers.iter().any(of_tenant) {
+                return Err(JwtRefusal::Issuer);
+            }
+        }
         Ok(())
+    }
+
+    /// Checks that a key which the issuer publishes for some tenants alone is used for these. `issuer` is the member of this name of the JWK.
+    pub(crate) fn key(&self, issuer: Option<&str>, read: &Read<'_>) -> Result<(), JwtRefusal> {
+        let Some(issuer) = issuer.filter(|_| !self.tenant_issuers.is_empty()) else {
+            return Ok(());
+        };
+        // Keys name the issuer of one version of the tokens, and sign both.
+        let named = read.tenant_issuer(issuer);
+        let of_tenant = |template: &&str| read.tenant_issuer(template) == named;
+        if named.is_some() && self.tenant_issuers.iter().chain(ENTRA_V2).any(of_tenant) {
+            Ok(())
+        } else {
+            Err(JwtRefusal::Key)
+        }
     }
 
     /// Checks the rules that depend on the time. They are checked again for a cached token.
@@ -123,10 +165,51 @@ impl ClaimsPolicy {
     }
 }
 
+impl Read<'_> {
+    /// The issuer of the tenant that the token names.
+    fn tenant_issuer(&self, template: &str) -> Option<String> {
+        Some(template.replace(TENANT, self.tenant.as_deref()?))
+    }
+}
+
+/// What an AWS load balancer writes into the header of its tokens.
+pub(crate) struct LoadBalancer {
+    /// The ARN of the load balancer.
+    pub(crate) signer: Box<str>,
+    /// The id of this application at its issuer.
+    pub(crate) client: Box<str>,
+}
+
+impl LoadBalancer {
+    /// Checks a decoded header, and returns the time at which the token expires.
+    pub(crate) fn check(&self, header: &[u8]) -> Result<u64, JwtRefusal> {
+        #[derive(Deserialize)]
+        struct Header {
+            signer: String,
+            client: String,
+            exp: u64,
+        }
+
+        let header: Header = object(header).ok_or(JwtRefusal::Header)?;
+        match () {
+            () if *header.signer != *self.signer => Err(JwtRefusal::Issuer),
+            () if *header.client != *self.client => Err(JwtRefusal::Audience),
+            () if header.exp > LAST_SECOND => Err(JwtRefusal::Claim("exp")),
+            () => Ok(header.exp),
+        }
+    }
+}
+
 fn one_of(value: Option<&str>, accepted: &[Box<str>]) -> bool {
     value.is_some_and(|value| accepted.iter().any(|one| **one == *value))
 }
 
 /// The types that are accepted by default: a plain JWT, and an access token (RFC 9068). DPoP proofs, logout tokens and so on have other types.
 const PLAIN_TYPES: [&str; 2] = ["JWT", "at+jwt"];
-const ID_TOKEN_CLAIMS: [&str; 3] = ["nonce", "at_hash", "c_hash"];
+/// Claims of ID tokens (OpenID Connect Core 1.0, 2 and 3.3.2.11).
+pub(crate) const ID_TOKEN_CLAIMS: &[&str] = &["nonce", "at_hash", "c_hash"];
+/// Where the id of the tenant is in an issuer, as Entra ID writes it.
+const TENANT: &str = "{tenantid}";
+/// The issuers of Entra ID by the version of the tokens.
+pub(crate) const ENTRA_V1: &[&str] = &["https://sts.windows.net/{tenantid}/"];
+pub(crate) const ENTRA_V2: &[&str] = &["https://login.microsoftonline.com/{tenantid}/v2.0"];

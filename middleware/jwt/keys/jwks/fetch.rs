@@ -95,7 +95,7 @@ pub trait Fetch: Send + Sync + 'static {
 }
 
 /// An object-safe [`Fetch`].
-pub(super) trait AnyFetch: Send + Sync {
+pub(crate) trait AnyFetch: Send + Sync {
     fn fetch_any(&self, request: Request<()>) -> BoxFuture<'_, Result<Response, BoxError>>;
 }
 
@@ -111,7 +111,7 @@ impl<F: Fetch> AnyFetch for F {
 pub struct HttpFetch(Client<HttpsConnector<HttpConnector>, Empty<Bytes>>);
 
 impl HttpFetch {
-    pub(super) fn new() -> Result<Self, JwtError> {
+    pub(crate) fn new() -> Result<Self, JwtError> {
         let roots = HttpsConnectorBuilder::new().with_provider_and_webpki_roots(provider());
         Ok(Self::of(roots.map_err(|_| JwtError::Tls)?))
     }

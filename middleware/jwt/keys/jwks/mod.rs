@@ -13,8 +13,9 @@ use http::Uri;
 
 use crate::middleware::jwt::algorithm::{Algorithm, Family};
 use crate::middleware::jwt::error::JwtError;
+use crate::middleware::jwt::impossible;
 pub(crate) use client::JwksClient;
-use fetch::AnyFetch;
+pub(crate) use fetch::AnyFetch;
 pub use fetch::{Fetch, HttpFetch};
 
 /// The JWK set of an issuer, which is fetched and kept fresh.
@@ -40,9 +41,9 @@ pub use fetch::{Fetch, HttpFetch};
 ///
 /// # fn main() -> Result<(), tower_chain::middleware::jwt::JwtError> {
 /// let keys = Jwks::url("https://login.example.org/keys", [Algorithm::Es256])?
-///     .timeout(Duration::from_secs(2))
-///     .fresh_for(Duration::from_secs(5 * 60));
-/// let jwt = Jwt::<()>::new(keys).issuer("https://login.example.org").audience("https://api.example.org");
+///     .timeout(Duration::from_secs(2))?
+///     .fresh_for(Duration::from_secs(5 * 60))?;
+/// let jwt = Jwt::<()>::new(keys).issuer("https://login.example.org")?.audience("https://api.example.org")?;
 /// # let _ = jwt;
 /// # Ok(())
 /// # }
@@ -71,13 +72,13 @@ impl Jwks {
     ///
     /// # Errors
     ///
-    /// If the URL is neither https nor a loopback address, contains a placeholder, or is that of a discovery document; if the list is empty or contains
-    /// an HMAC.
+    /// If the URL is neither https nor a loopback address, contains a placeholder, or is that of a discovery document or of an issuer; if the list is
+    /// empty or contains an HMAC.
     pub fn url(
         url: &str,
         algorithms: impl IntoIterator<Item = Algorithm>,
     ) -> Result<Self, JwtError> {
-        Self::new(Target::Keys(Self::checked(url, &[])?), algorithms)
+        Self::new(Target::Keys(Self::checked_keys(url, &[])?), algorithms)
     }
 
     /// Like [`url`](Self::url), but also accepts `http` for the host of this URL.
@@ -107,7 +108,7 @@ impl Jwks {
         algorithms: impl IntoIterator<Item = Algorithm>,
     ) -> Result<Self, JwtError> {
         let http_hosts = host_of(url);
-        let target = Target::Keys(Self::checked(url, &http_hosts)?);
+        let target = Target::Keys(Self::checked_keys(url, &http_hosts)?);
         Ok(Self { http_hosts, ..Self::new(target, algorithms)? })
     }
 
@@ -118,8 +119,8 @@ impl Jwks {
     ///
     /// # Errors
     ///
-    /// If the issuer is neither an https URL nor a loopback address, has a query, contains a placeholder, or is the URL of its discovery document; if the
-    /// list is empty or contains an HMAC.
+    /// If the issuer is neither an https URL nor a loopback address, has a query, contains a placeholder, is the URL of its discovery document or of its
+    /// JWK set, or is one of Entra ID without a tenant (`common`); if the list is empty or contains an HMAC.
     pub fn issuer(
         issuer: &str,
         algorithms: impl IntoIterator<Item = Algorithm>,
@@ -193,21 +194,26 @@ impl Jwks {
 
     fn checked_issuer(issuer: &str, http_hosts: &[Box<str>]) -> Result<Uri, JwtError> {
         let url = Self::checked(issuer, http_hosts)?;
-        if url.query().is_some() { Err(JwtError::Url) } else { Ok(url) }
+        if url.query().is_some() {
+            return Err(JwtError::Url);
+        }
+        if impossible::is_keys_url(issuer) {
+            return Err(JwtError::KeysUrl);
+        }
+        impossible::tenant(issuer)?;
+        Ok(url)
+    }
+
+    fn checked_keys(url: &str, http_hosts: &[Box<str>]) -> Result<Uri, JwtError> {
+        let url = Self::checked(url, http_hosts)?;
+        if impossible::is_issuer_url(&url) { Err(JwtError::IssuerUrl) } else { Ok(url) }
     }
 
     /// Parses a URL, and rejects those that can never work.
     fn checked(url: &str, http_hosts: &[Box<str>]) -> Result<Uri, JwtError> {
-        if url.contains(['{', '}']) {
-            return Err(JwtError::Placeholder);
-        }
-        let uri = metadata::url(url, http_hosts).ok_or(JwtError::Url)?;
-        // OpenID Connect Discovery 1.0, 4 and RFC 8414, 3.
-        let is_discovery = |name: &str| uri.path().split('/').any(|part| part == name);
-        if is_discovery("openid-configuration") || is_discovery("oauth-authorization-server") {
-            return Err(JwtError::DiscoveryUrl);
-        }
-        Ok(uri)
+        let url = impossible::text(url, "the URL")?;
+        impossible::url(&url)?;
+        metadata::url(&url, http_hosts).ok_or(JwtError::Url)
     }
 
     fn new(
@@ -240,20 +246,26 @@ impl Jwks {
     }
 
     /// Sets how long a fetch may take, with all documents and redirects. Defaults to 5 seconds.
-    #[must_use]
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
-        self
+    ///
+    /// # Errors
+    ///
+    /// If it is zero.
+    pub fn timeout(mut self, timeout: Duration) -> Result<Self, JwtError> {
+        self.timeout = impossible::time(timeout, "the timeout")?;
+        Ok(self)
     }
 
     /// Sets how long keys are used without a new fetch. Defaults to 10 minutes.
     ///
     /// A `Cache-Control: max-age` of the issuer, between one minute and one hour, takes precedence. A key that the issuer withdraws is refused after at
     /// most twice this time, as long as the issuer can be reached.
-    #[must_use]
-    pub fn fresh_for(mut self, fresh_for: Duration) -> Self {
-        self.fresh_for = fresh_for;
-        self
+    ///
+    /// # Errors
+    ///
+    /// If it is zero: every request would fetch the keys.
+    pub fn fresh_for(mut self, fresh_for: Duration) -> Result<Self, JwtError> {
+        self.fresh_for = impossible::time(fresh_for, "the time for which keys are fresh")?;
+        Ok(self)
     }
 
     /// Sets how long keys are used while the issuer can't be reached, from the last successful fetch. Defaults to 24 hours.

@@ -45,7 +45,7 @@ impl Signer {
 
     /// The values of its members as an array, in the order in which they are read.
     fn positional(&self) -> Value {
-        let names = ["kty", "use", "", "alg", "kid", "crv", "n", "e", "x", "y", "k", "d"];
+        let names = ["kty", "use", "", "alg", "kid", "issuer", "crv", "n", "e", "x", "y", "k", "d"];
         names.iter().map(|name| self.jwk()[name].clone()).collect()
     }
 
@@ -129,7 +129,7 @@ impl Issuer {
     }
 
     fn jwt(&self) -> Jwt<()> {
-        Jwt::new(self.jwks()).audience("me")
+        Jwt::new(self.jwks()).audience("me").unwrap()
     }
 }
 
@@ -315,7 +315,8 @@ async fn after_a_quiet_time_a_withdrawn_key_is_refused_at_once() {
         let issuer = Issuer::new(set([&old]));
         let mut jwt = issuer.jwt();
         if cached {
-            jwt = jwt.cache(TokenCache::new(10).unwrap().ttl(Duration::from_secs(100_000)));
+            jwt =
+                jwt.cache(TokenCache::new(10).unwrap().ttl(Duration::from_secs(100_000)).unwrap());
         }
         let token = old.token();
         jwt.verify(&token).await.unwrap();
@@ -509,7 +510,9 @@ async fn a_hung_issuer_costs_the_timeout_and_no_more() {
     let signer = Signer::new("a");
     let issuer = Issuer::new(set([&signer]));
     issuer.becomes(Mode::Hang);
-    let jwt = Jwt::<()>::new(issuer.jwks().timeout(Duration::from_secs(2))).audience("me");
+    let jwt = Jwt::<()>::new(issuer.jwks().timeout(Duration::from_secs(2)).unwrap())
+        .audience("me")
+        .unwrap();
     let token = signer.token();
     let start = Instant::now();
     let all = futures_util::future::join_all((0..100).map(|_| jwt.verify(&token))).await;
@@ -663,11 +666,11 @@ async fn of_several_issuers_each_has_its_own_keys_fetched() {
     let signer = Signer::new("a");
     let (first, second) = (Issuer::new(set([&signer])), Issuer::new(set([&Signer::new("a")])));
     let plain = |issuer: &Issuer| {
-        let jwks = Jwks::url("https://keys.example/", [Algorithm::Es256]).unwrap();
+        let jwks = Jwks::url("https://keys.example/keys", [Algorithm::Es256]).unwrap();
         jwks.fetch(issuer.clone())
     };
     let source = KeySource::issuers([("one", plain(&first)), ("two", plain(&second))]).unwrap();
-    let jwt = Jwt::<()>::new(source).audience("me");
+    let jwt = Jwt::<()>::new(source).audience("me").unwrap();
     let header = json!({"alg": "ES256", "kid": "a"});
     jwt.verify(signer.sign(&header, "one")).await.unwrap();
     assert_eq!((first.counts().1, second.counts().1), (1, 0));
@@ -679,7 +682,7 @@ async fn of_several_issuers_each_has_its_own_keys_fetched() {
     let third = Issuer::new(String::new());
     third.becomes(Mode::Hang);
     let source = KeySource::issuers([("one", plain(&first)), ("two", plain(&third))]).unwrap();
-    let jwt = Jwt::<()>::new(source).audience("me");
+    let jwt = Jwt::<()>::new(source).audience("me").unwrap();
     let refusal = jwt.verify(signer.sign(&header, "two")).await.unwrap_err();
     assert_eq!(refusal, JwtRefusal::KeysUnavailable);
     jwt.verify(signer.sign(&header, "one")).await.unwrap();
@@ -755,7 +758,8 @@ async fn keys_come_over_real_http_from_an_oauth_issuer() {
 #[tokio::test]
 async fn an_issuer_that_is_down_is_503_with_retry_after() {
     let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let jwt = Jwt::<()>::new(Jwks::url(&format!("http://{free}/"), [Algorithm::Es256]).unwrap());
+    let jwt =
+        Jwt::<()>::new(Jwks::url(&format!("http://{free}/keys"), [Algorithm::Es256]).unwrap());
     let service = Chain::new().use_(jwt).get(async || "in").build();
     let mut request = crate::Request::new(Body::empty());
     let value = HeaderValue::try_from(format!("Bearer {}", Signer::new("a").token())).unwrap();

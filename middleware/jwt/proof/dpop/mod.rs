@@ -25,6 +25,7 @@ use crate::middleware::credentials::{DPOP, RequestHead};
 use crate::middleware::jwt::algorithm::{Algorithm, Family};
 use crate::middleware::jwt::crypto::sha256;
 use crate::middleware::jwt::error::JwtError;
+use crate::middleware::jwt::impossible;
 use crate::middleware::jwt::keys::Keys;
 use crate::middleware::jwt::keys::key::Key;
 use crate::middleware::jwt::refusal::JwtRefusal;
@@ -109,10 +110,13 @@ impl Dpop {
     }
 
     /// Sets how old a proof may be. Defaults to 60 seconds. Its `iat` may be up to 30 seconds in the future.
-    #[must_use]
-    pub fn max_age(mut self, max_age: Duration) -> Self {
-        self.max_age = max_age;
-        self
+    ///
+    /// # Errors
+    ///
+    /// If it is zero.
+    pub fn max_age(mut self, max_age: Duration) -> Result<Self, JwtError> {
+        self.max_age = impossible::time(max_age, "the age of a proof")?;
+        Ok(self)
     }
 
     /// Sets whether every token must be bound and proven. Defaults to `false`: tokens that are not bound are accepted as bearer tokens.
