@@ -92,7 +92,8 @@ impl RateLimit {
             }
             return Ok(Admission::keep(SmallVec::new(), None, provide.then_some(skipped)));
         }
-        limiter.warnings.enter(&limiter.settings, req);
+        let name = limiter.shared_store.as_ref().map(|shared| &*shared.limits.prefix);
+        limiter.warnings.enter(&limiter.settings, name, req);
         if limiter.is_simple
             && !provide
             && let Some(decided) = self.admit_simply(req)

@@ -8,7 +8,7 @@ use std::sync::{PoisonError, RwLock};
 use http::HeaderValue;
 
 use super::clock::seconds;
-use super::error::{RateLimitError, checked};
+use super::error::{RateLimitError, checked, is_name};
 use super::key::LimitKey;
 use super::quota::Quota;
 use crate::Request;
@@ -51,6 +51,8 @@ pub struct Policy {
 /// A quota that was replaced while the server runs. Until then, only the flag is read.
 struct ReplacedQuota {
     is: AtomicBool,
+    /// Whether the shared store does not know it yet.
+    is_unsent: AtomicBool,
     quota: RwLock<Quota>,
 }
 
@@ -72,8 +74,7 @@ impl Policy {
     /// [`RateLimitError::Name`] unless the name has 1 to 64 characters, all of them ASCII letters, digits, `-`, `_`, `.` or spaces.
     pub fn try_new(name: impl Into<String>, quota: Quota) -> Result<Self, RateLimitError> {
         let name = name.into();
-        let fits = |b: u8| b.is_ascii_alphanumeric() || b"-_. ".contains(&b);
-        if name.is_empty() || name.len() > 64 || !name.bytes().all(fits) {
+        if !is_name(&name) {
             return Err(RateLimitError::Name(name));
         }
         Ok(Self {
@@ -88,6 +89,7 @@ impl Policy {
             when: None,
             changed: Arc::new(ReplacedQuota {
                 is: AtomicBool::new(false),
+                is_unsent: AtomicBool::new(false),
                 quota: RwLock::new(quota),
             }),
         })
@@ -170,9 +172,43 @@ impl Policy {
         }
     }
 
+    /// Replaces the quota, and marks the new one as not sent to the shared store.
     pub(crate) fn set_quota(&self, quota: Quota) {
+        self.changed.is_unsent.store(true, Ordering::Release);
+        self.replace_quota(quota);
+    }
+
+    fn replace_quota(&self, quota: Quota) {
         *self.changed.quota.write().unwrap_or_else(PoisonError::into_inner) = quota;
         self.changed.is.store(true, Ordering::Release);
+    }
+
+    /// Returns to the quota that the policy was built with.
+    pub(crate) fn restore_quota(&self) {
+        self.changed.is_unsent.store(false, Ordering::Release);
+        self.changed.is.store(false, Ordering::Release);
+    }
+
+    /// The replaced quota that the shared store does not know.
+    pub(crate) fn unsent_quota(&self) -> Option<Quota> {
+        self.changed.is_unsent.load(Ordering::Acquire).then(|| self.quota())
+    }
+
+    /// The shared store knows this quota. If it was replaced again meanwhile, the new one is still unsent.
+    pub(crate) fn quota_is_sent(&self, sent: Quota) {
+        self.changed.is_unsent.store(self.quota() != sent, Ordering::Release);
+    }
+
+    /// Takes over the quota from the shared store; `None` restores the configured one. An unsent quota of this server stays.
+    pub(crate) fn adopt_quota(&self, quota: Option<Quota>) {
+        if self.changed.is_unsent.load(Ordering::Acquire) {
+            return;
+        }
+        match quota {
+            Some(quota) if quota != self.quota() => self.replace_quota(quota),
+            Some(_) => {}
+            None => self.changed.is.store(false, Ordering::Release),
+        }
     }
 
     /// Whether an operator has replaced the quota. `false` if requests have different quotas: a charge may then have been made under a quota that was

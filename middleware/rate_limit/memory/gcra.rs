@@ -17,8 +17,8 @@ use crate::middleware::rate_limit::config::quota::Rate;
 pub(crate) struct KeyCheck {
     pub(crate) shard: usize,
     pub(crate) key: u64,
-    /// The kind of key: `policy * LEVELS + level` for charges, or one of the constants below. It also selects the overflow counter if the table is
-    /// full.
+    /// The kind of key: `policy * LEVELS + level` for charges, or one of the constants below plus the number of the key. It also selects the overflow
+    /// counter if the table is full.
     pub(crate) segment: u8,
     pub(crate) kind: CheckKind,
     /// Until when the key is charged: before the decision, or after it if it was charged.
@@ -46,7 +46,7 @@ pub(crate) enum CheckKind {
     Charge { rate: Rate, cost: u32, further: u32 },
     /// Whether fewer than `most` requests are in flight.
     Slot { most: u32 },
-    /// Whether the client is not blocked.
+    /// Whether the subject is not blocked.
     NotBlocked,
 }
 
@@ -229,7 +229,9 @@ pub(crate) fn mix(hash: u64, segment: u8) -> u64 {
 
 /// 2^64 divided by the golden ratio: its multiples are spread evenly.
 pub(crate) const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
-/// The segments that are not charges of a policy. Those come first: 8 policies with 3 levels each.
+/// The segments that are not charges of a policy. Those come first: 8 policies with 3 levels each. Each of these segments has one number for the key of
+/// the limiter and one for the key of each policy.
 pub(crate) const ENTER: u8 = 24;
-pub(crate) const BLOCK: u8 = 25;
-pub(crate) const STRIKE: u8 = 26;
+pub(crate) const BLOCK: u8 = 33;
+pub(crate) const STRIKE: u8 = 42;
+pub(crate) const BLOCKED_BEFORE: u8 = 51;

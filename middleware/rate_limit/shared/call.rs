@@ -146,16 +146,22 @@ impl StoreClient {
         if !self.is_reachable() {
             return Err(None);
         }
+        let blocks = plan.subjects.iter().filter(|_| !forced).map(|s| block_key(&s.name));
         let call = StoreCall {
             charges: checks.iter().zip(&shared.names).filter_map(charge).collect(),
-            block: (!forced).then(|| block_key(&shared.client)),
+            blocks: blocks.collect(),
             slot: shared.slot.clone(),
             forced,
             lease,
         };
         let mut pending_call = PendingCall::new(self, call);
         match pending_call.wait().await {
-            Ok(answer) if answer.charged_for.len() == shared.names.len() => Ok(answer),
+            Ok(answer)
+                if answer.charged_for.len() == shared.names.len()
+                    && (forced || answer.blocked_for.len() == plan.subjects.len()) =>
+            {
+                Ok(answer)
+            }
             Err(NoAnswer::Late) => Err(Some(pending_call)),
             Ok(_) | Err(NoAnswer::Failed | NoAnswer::RefusedKeys) => Err(None),
         }
