@@ -219,8 +219,17 @@ struct Server {
 
 impl Server {
     fn new(shelf: &Shelf, limit: RateLimit, set: impl Fn(SharedLimits) -> SharedLimits) -> Self {
+        Self::named("test", shelf, limit, set)
+    }
+
+    fn named(
+        name: &str,
+        shelf: &Shelf,
+        limit: RateLimit,
+        set: impl Fn(SharedLimits) -> SharedLimits,
+    ) -> Self {
         let limits = set(SharedLimits::new(shelf.clone()));
-        let limit = limit.clock(shelf.clock()).max_keys(1000).shared("test", limits);
+        let limit = limit.clock(shelf.clock()).max_keys(1000).shared(name, limits);
         let handle = limit.handle().policies().unwrap();
         Self { service: Chain::new().use_(limit).get(async || "hello").build(), handle }
     }
@@ -537,12 +546,11 @@ async fn a_store_that_hangs_is_known_to_be_away_though_all_clients_hang_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn limiters_with_one_prefix_and_other_policies_keep_apart() {
+async fn limiters_with_one_prefix_and_other_names_keep_apart() {
     let shelf = Shelf::new();
-    let limit =
-        |name| RateLimit::new(Policy::new(name, Quota::new(1000, SECOND * 1000))).concurrency(1);
-    let (a, b, a_too) =
-        (local(&shelf, limit("a")), local(&shelf, limit("b")), local(&shelf, limit("a")));
+    let limit = || RateLimit::new(Quota::new(1000, SECOND * 1000)).concurrency(1);
+    let server = |name| Server::named(name, &shelf, limit(), |limits| limits);
+    let (a, b, a_too) = (server("a"), server("b"), server("a"));
     let held = a.answer().await;
     assert_eq!([held.status().as_u16(), a_too.status().await, b.status().await], [200, 429, 200]);
     drop(held);
@@ -992,6 +1000,56 @@ async fn an_account_is_blocked_on_all_servers_and_its_address_on_none() {
     assert!(handle.unblock("victim").await && handle.reset("victim").await);
     tokio::time::sleep(SECOND * 2).await;
     assert_eq!([status(&one, "victim").await, status(&other, "victim").await], [200, 429]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cost_that_is_known_later_is_charged_on_all_servers() {
+    let shelf = Shelf::new();
+    let limit = || {
+        let cost =
+            |response: &Response| response.headers().get("cost")?.to_str().ok()?.parse().ok();
+        RateLimit::new(Policy::new("tokens", Quota::new(100, SECOND * 1000)).cost(10).settle(cost))
+    };
+    let service = |cost: &'static str| {
+        let limit = limit().clock(shelf.clock()).max_keys(1000);
+        let limit = limit.shared("chat", SharedLimits::new(shelf.clone()));
+        let handle = limit.handle().policies().unwrap();
+        let answer = move || async move { ([("cost", cost)], "hello") };
+        (Chain::new().use_(limit).get(answer).build(), handle)
+    };
+    let status = async |service: &ChainService| {
+        let peer: SocketAddr = "192.0.2.1:4000".parse().unwrap();
+        let req = http::Request::get("/").extension(PeerAddr(peer)).body(Body::empty()).unwrap();
+        let status = service.handle(req).await.status().as_u16();
+        // The difference is sent in the background.
+        tokio::time::sleep(SECOND / 1000).await;
+        status
+    };
+    let ((cheap, handle), (costly, _)) = (service("3"), service("250"));
+    let handle: PolicyHandle = handle;
+    for left in [97, 94] {
+        assert_eq!(status(&cheap).await, 200);
+        assert_eq!(handle.peek(alice()).await[0].remaining(), left);
+    }
+    assert_eq!(status(&costly).await, 200);
+    // 256 of 100 are used: the debt is known to the other server, which cannot read it as a quota of its own.
+    assert_eq!([status(&cheap).await, status(&costly).await], [429, 429]);
+    let full = handle.peek(alice()).await[0].full();
+    assert!(full > SECOND * 2550 && full <= SECOND * 2560, "{full:?}");
+    tokio::time::sleep(SECOND * 1650).await;
+    assert_eq!(status(&cheap).await, 429);
+    tokio::time::sleep(SECOND * 20).await;
+    assert_eq!(status(&cheap).await, 200);
+    // While the store is unreachable, a debt is made here and sent later.
+    shelf.set(Fault::Fails);
+    tokio::time::sleep(SECOND * 1000).await;
+    for _ in 0..6 {
+        status(&cheap).await;
+    }
+    assert_eq!([status(&costly).await, status(&costly).await], [200, 429]);
+    shelf.set(Fault::None);
+    tokio::time::sleep(SECOND * 2).await;
+    assert_eq!(status(&cheap).await, 429);
 }
 
 /// A deterministic generator of random numbers (SplitMix64).

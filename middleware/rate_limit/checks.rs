@@ -100,17 +100,17 @@ impl CheckPlan {
         })
     }
 
-    /// The names of the keys that cost something, in the order of their receipts, and for how many nanoseconds the store has charged each.
-    pub(crate) fn charged_names(&mut self) -> Vec<(String, u64)> {
+    /// The names of the keys that have receipts, in the same order, and the rate at which the store has charged each.
+    pub(crate) fn charged_names(&mut self) -> Vec<(String, Rate)> {
         let Some(shared) = &mut self.shared else { return Vec::new() };
         let charges = self.checks.iter().filter_map(|check| match check.kind {
-            CheckKind::Charge { rate, cost, .. } => Some((rate, cost)),
+            CheckKind::Charge { rate, .. } => Some((rate, check.has_receipt())),
             _ => None,
         });
         let names = std::mem::take(&mut shared.names);
-        let charge = |(at, (name, (rate, cost))): (usize, (String, (Rate, u32)))| {
+        let charge = |(at, (name, (rate, has_receipt))): (usize, (String, (Rate, bool)))| {
             let rate = shared.full_rates.get(at).copied().unwrap_or(rate);
-            (cost > 0).then(|| (name, rate.charge(cost)))
+            has_receipt.then_some((name, rate))
         };
         names.into_iter().zip(charges).enumerate().filter_map(charge).collect()
     }
@@ -283,7 +283,8 @@ impl Limiter {
             if shortens {
                 check.reach = rate.burst_time().saturating_add(rate.charge(further));
             }
-            check.refundable = self.is_refundable();
+            check.settles = self.settings.policies.get(at).is_some_and(|p| p.settle.is_some());
+            check.refundable = check.settles || self.is_refundable();
             plan.checks.push(check);
         }
         plan.quotas.push((at as u8, quota));
@@ -313,6 +314,12 @@ impl Limiter {
     /// Whether a charge may be refunded.
     fn is_refundable(&self) -> bool {
         self.settings.count.is_some() || !self.settings.delay.is_zero()
+    }
+
+    /// By how many requests beyond its burst a key may be in debt.
+    pub(crate) fn most_debt(&self, segment: u8, rate: Rate) -> u32 {
+        let policy = self.settings.policies.get(usize::from(segment) / LEVELS);
+        policy.map_or(u32::MAX, |policy| policy.max_debt).min(rate.longest_debt())
     }
 
     /// How many requests may wait for their turn.

@@ -336,34 +336,25 @@ impl<K: Into<Subject>> PolicyHandle<K> {
         }
     }
 
-    /// Charges a subject for a number of requests, or for as many as it has left.
+    /// Charges a subject for a number of requests, also beyond its quota: it is then in debt, and is refused until the debt has come back. See
+    /// [`Policy::max_debt`](super::Policy::max_debt).
     ///
     /// If the shared store cannot be reached, the charge is sent when it is reachable again.
     pub async fn charge(&self, subject: impl Into<K>, requests: u32) {
         let limiter = &self.limiter;
-        let plan = limiter.plan_for(self.at, subject.into().into().named(), requests);
+        let mut plan = limiter.plan_for(self.at, subject.into().into().named(), requests);
         let now = limiter.clock.now();
         let mut known = Vec::new();
-        for check in &plan.checks {
-            let CheckKind::Charge { rate, cost, .. } = check.kind else { continue };
-            limiter.memory.change(check.shard, check.key, now, |until| {
-                known.push(until);
-                let most = now.saturating_add(rate.burst_time());
-                until.max(now).saturating_add(rate.charge(cost)).min(most.max(until))
-            });
+        for check in &mut plan.checks {
+            let CheckKind::Charge { rate, cost, further } = &mut check.kind else { continue };
+            *further = limiter.most_debt(check.segment, *rate);
+            let charged = (check.key, check.segment, false);
+            let memory = &limiter.memory;
+            known.push(memory.charge_debt(check.shard, charged, *rate, *cost, *further, now));
         }
         limiter.end_leases(&plan, now);
-        if let Some(shared_store) = limiter.shared_store()
-            && let Err(mut pending_call) = shared_store.take(&plan, 0, true).await
-        {
-            shared_store.record_local(
-                &plan,
-                plan.first_charge(),
-                &known,
-                now,
-                pending_call.as_mut(),
-            );
-            shared_store.supervise();
+        if let Some(shared_store) = limiter.shared_store() {
+            shared_store.charge_unchecked(&plan, &known, now).await;
         }
     }
 

@@ -59,6 +59,21 @@
 //! # let _ = login.build();
 //! ```
 //!
+//! Costs that are known only afterwards are reserved, and settled by the response:
+//!
+//! ```
+//! use tower_chain::RateLimit;
+//! use tower_chain::middleware::rate_limit::{Policy, Quota};
+//!
+//! let tokens = Policy::new("tokens", Quota::per_hour(660_000)).cost(1_000).settle_at_end();
+//! let limit = RateLimit::new(Policy::new("requests", Quota::per_minute(60))).and(tokens);
+//! # let _ = limit;
+//! ```
+//!
+//! A request is admitted if its reservation fits, so a client can exceed its quota by the costs of its requests in flight beyond their reservations. This is
+//! then a debt: the client is refused until it has come back. Bound the number of requests in flight by [`concurrency`](RateLimit::concurrency), and set
+//! the reservation near the usual cost.
+//!
 //! # What the client sees
 //!
 //! | cause | status | headers | body |
@@ -145,6 +160,7 @@ mod memory;
 mod metrics;
 mod reservation;
 mod response;
+mod settle;
 mod shared;
 mod step;
 #[cfg(test)]
@@ -181,6 +197,7 @@ pub use self::handle::{PolicyHandle, RateLimitHandle};
 pub use self::metrics::Totals;
 pub use self::response::decision::{Decision, Pseudonym, Standing, Verdict};
 pub use self::response::headers::LimitHeaders;
+pub use self::settle::ActualCost;
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
 pub use self::shared::redis::RedisStore;

@@ -11,6 +11,7 @@ use http::{Method, StatusCode};
 
 mod attacks;
 mod express;
+mod settle;
 mod subjects;
 
 use super::*;

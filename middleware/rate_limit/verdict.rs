@@ -217,6 +217,7 @@ impl Limiter {
                 }
             }
             if self.settings.count.is_some()
+                || self.settings.settles()
                 || self.settings.concurrency.is_some()
                 || outcome.delay > 0
             {

@@ -1,6 +1,7 @@
 //! A policy: one of the limits of a limiter.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock};
@@ -11,7 +12,7 @@ use super::clock::seconds;
 use super::error::{RateLimitError, checked, is_name};
 use super::key::LimitKey;
 use super::quota::Quota;
-use crate::Request;
+use crate::{Request, Response};
 
 type By<T> = Arc<dyn Fn(&Request) -> T + Send + Sync>;
 
@@ -41,11 +42,24 @@ pub struct Policy {
     cost: u32,
     cost_by: Option<By<u32>>,
     when: Option<By<bool>>,
+    pub(crate) settle: Option<SettleRule>,
+    pub(crate) max_debt: u32,
     changed: Arc<ReplacedQuota>,
     /// `"name";q=100;w=60`, formatted once because it is equal in all responses.
     pub(crate) field: HeaderValue,
     /// `"name";r=`, the start of the item in `RateLimit`.
     pub(crate) left: Box<str>,
+}
+
+/// How a policy learns what a request has cost.
+#[derive(Clone)]
+pub(crate) enum SettleRule {
+    /// From the head of the response.
+    Response(Arc<dyn Fn(&Response) -> Option<u32> + Send + Sync>),
+    /// From the [`ActualCost`](crate::middleware::rate_limit::ActualCost) in the response, when its body ends.
+    AtEnd,
+    /// From the number of bytes of the body, when it ends: one for each so many bytes.
+    Bytes(NonZeroU32),
 }
 
 /// A quota that was replaced while the server runs. Until then, only the flag is read.
@@ -87,6 +101,8 @@ impl Policy {
             cost: 1,
             cost_by: None,
             when: None,
+            settle: None,
+            max_debt: u32::MAX,
             changed: Arc::new(ReplacedQuota {
                 is: AtomicBool::new(false),
                 is_unsent: AtomicBool::new(false),
@@ -118,6 +134,76 @@ impl Policy {
         self
     }
 
+    /// Charges what the request has really cost, once the head of the response is known. Defaults to the cost when it arrives.
+    ///
+    /// A request is charged its [`cost`](Policy::cost) when it arrives, which reserves that much. The response then settles it: the difference is charged
+    /// or refunded. `None` keeps the reservation, and so does a request that is dropped before its response. The charge does not stop where the quota
+    /// is used up: the client is then in debt, and is refused until its debt has come back. See [`max_debt`](Policy::max_debt).
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_chain::RateLimit;
+    /// use tower_chain::middleware::rate_limit::{Policy, Quota};
+    ///
+    /// #[derive(Clone)]
+    /// struct Tokens(u32); // put into the extensions of the response by the handler
+    ///
+    /// let tokens = Policy::new("tokens", Quota::per_hour(50_000))
+    ///     .cost(500)
+    ///     .settle(|response| response.extensions().get().map(|Tokens(used)| *used));
+    /// # let _ = RateLimit::new(tokens);
+    /// ```
+    #[must_use]
+    pub fn settle(
+        mut self,
+        cost: impl Fn(&Response) -> Option<u32> + Send + Sync + 'static,
+    ) -> Self {
+        self.settle = Some(SettleRule::Response(Arc::new(cost)));
+        self
+    }
+
+    /// Charges what the request has really cost, once its body was sent or dropped: the
+    /// [`ActualCost`](crate::middleware::rate_limit::ActualCost) that the handler put into the extensions of the response. Without one, the
+    /// reservation is kept. See [`settle`](Policy::settle).
+    #[must_use]
+    pub fn settle_at_end(mut self) -> Self {
+        self.settle = Some(SettleRule::AtEnd);
+        self
+    }
+
+    /// Charges one for each `bytes` bytes of the body of the response, rounded up, once it was sent or dropped. See [`settle`](Policy::settle).
+    ///
+    /// # Panics
+    ///
+    /// If `bytes` is 0.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_chain::RateLimit;
+    /// use tower_chain::middleware::rate_limit::{Policy, Quota};
+    ///
+    /// // 1 GB per hour, in kilobytes.
+    /// let download = Policy::new("download", Quota::per_hour(1_000_000)).settle_bytes(1_000);
+    /// # let _ = RateLimit::new(download);
+    /// ```
+    #[track_caller]
+    #[must_use]
+    pub fn settle_bytes(mut self, bytes: u32) -> Self {
+        let bytes = checked(NonZeroU32::new(bytes).ok_or(RateLimitError::ZeroLimit));
+        self.settle = Some(SettleRule::Bytes(bytes));
+        self
+    }
+
+    /// Bounds by how many requests beyond its quota a client can be in debt, by [`settle`](Policy::settle) or by
+    /// [`charge`](crate::middleware::rate_limit::PolicyHandle::charge). Costs beyond that are lost. Defaults to as many as come back in 100 years.
+    #[must_use]
+    pub fn max_debt(mut self, requests: u32) -> Self {
+        self.max_debt = requests;
+        self
+    }
+
     /// Sets the quota depending on the request, such as on the plan of its user. Defaults to the quota of the policy, which also applies where the
     /// function returns `None`.
     ///
@@ -142,8 +228,9 @@ impl Policy {
 
     /// Whether the policy applies to all requests alike, under the key of the limiter.
     pub(crate) fn is_plain(&self) -> bool {
-        let Self { key, quota_by, cost_by, when, cost, .. } = self;
-        key.is_none() && quota_by.is_none() && cost_by.is_none() && when.is_none() && *cost > 0
+        let Self { key, quota_by, cost_by, when, cost, settle, .. } = self;
+        let depends = quota_by.is_some() || cost_by.is_some() || when.is_some();
+        key.is_none() && !depends && settle.is_none() && *cost > 0
     }
 
     pub(crate) fn applies(&self, req: &Request) -> bool {

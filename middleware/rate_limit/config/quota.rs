@@ -166,6 +166,13 @@ impl Rate {
         self.interval.saturating_mul(cost.into())
     }
 
+    /// By how many requests beyond the burst a key may be charged, so the charge takes at most 100 years to come back.
+    pub(crate) fn longest_debt(self) -> u32 {
+        let most = u64::try_from(LONGEST.as_nanos()).unwrap_or(u64::MAX) / self.interval;
+        u32::try_from(most).unwrap_or(u32::MAX)
+            - self.burst.get().min(u32::try_from(most).unwrap_or(u32::MAX))
+    }
+
     /// How many requests fit, and after how many nanoseconds one more will, for a key that is charged until then.
     pub(crate) fn standing(self, until: u64, now: u64) -> (u32, u64) {
         let taken = until.saturating_sub(now);

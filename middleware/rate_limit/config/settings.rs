@@ -77,6 +77,11 @@ impl LimitSettings {
         }
     }
 
+    /// Whether some policy settles costs that are known after the request.
+    pub(crate) fn settles(&self) -> bool {
+        self.policies.iter().any(|policy| policy.settle.is_some())
+    }
+
     /// The key of the policy at this position.
     pub(crate) fn key_of(&self, at: usize) -> &LimitKey {
         self.policies.get(at).and_then(|policy| policy.key.as_ref()).unwrap_or(&self.key)

@@ -37,6 +37,8 @@ pub(crate) struct KeyCheck {
     /// Whether the charge may be refunded, and its number among the charges that may.
     pub(crate) refundable: bool,
     pub(crate) number: u64,
+    /// Whether the cost of the charge is settled after the request.
+    pub(crate) settles: bool,
 }
 
 /// What to check for a key.
@@ -88,11 +90,17 @@ impl KeyCheck {
             cut: false,
             refundable: false,
             number: 0,
+            settles: false,
         }
     }
 
     pub(crate) fn is_admitted(&self) -> bool {
         self.outcome == CheckOutcome::Admitted
+    }
+
+    /// Whether a charge has a receipt: it costs something, or its cost is settled later.
+    pub(crate) fn has_receipt(&self) -> bool {
+        self.settles || matches!(self.kind, CheckKind::Charge { cost: 1.., .. })
     }
 
     /// Whether this is a charge of a policy, and not a block, a slot or a strike.
@@ -113,9 +121,10 @@ pub(crate) struct Receipt {
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum ReceiptKind {
-    /// A charge of `nanos`, under `number` among the charges that may be refunded. It has drained at `end` at the latest.
+    /// A charge of `cost`, under `number` among the charges that may be refunded. It has drained at `end` at the latest.
     Time {
-        nanos: u64,
+        rate: Rate,
+        cost: u32,
         number: u64,
         end: u64,
     },
@@ -126,9 +135,9 @@ impl Receipt {
     /// The receipt of an admitted check. `None` if the check took nothing.
     pub(crate) fn of(check: &KeyCheck) -> Option<Self> {
         let taken = match check.kind {
-            CheckKind::Charge { rate, cost, .. } if cost > 0 => {
+            CheckKind::Charge { rate, cost, .. } if check.has_receipt() => {
                 let &KeyCheck { number, until: end, .. } = check;
-                ReceiptKind::Time { nanos: rate.charge(cost), number, end }
+                ReceiptKind::Time { rate, cost, number, end }
             }
             CheckKind::Slot { .. } => ReceiptKind::Slot,
             CheckKind::Charge { .. } | CheckKind::NotBlocked => return None,

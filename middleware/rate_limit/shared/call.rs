@@ -168,6 +168,22 @@ impl StoreClient {
     }
 }
 
+impl StoreClient {
+    /// Makes charges that are not checked, and were already made in the memory of this server, where the keys were charged until `known` before. If
+    /// the store cannot be reached, they are sent when it is reachable again.
+    pub(crate) async fn charge_unchecked(
+        self: &Arc<Self>,
+        plan: &CheckPlan,
+        known: &[u64],
+        now: u64,
+    ) {
+        if let Err(mut pending_call) = self.take(plan, 0, true).await {
+            self.record_local(plan, plan.first_charge(), known, now, pending_call.as_mut());
+            self.supervise();
+        }
+    }
+}
+
 impl Drop for PendingCall {
     fn drop(&mut self) {
         let changes = self.call.slot.is_some() || self.call.charges.iter().any(|c| c.cost > 0);

@@ -90,7 +90,7 @@ impl StoreClient {
     pub(crate) fn expire_slots(&self, memory: &LocalMemory, now: u64) {
         let mut slots = self.slots();
         while let Some(first) = slots.first_entry().filter(|first| first.key().0 <= now) {
-            memory.refund(&first.remove(), now);
+            memory.refund(&first.remove(), u64::MAX, now);
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
+use tokio::time::timeout;
 
 use super::client::StoreClient;
 use super::keys::quota_key;
@@ -35,22 +36,27 @@ impl StoreClient {
         self.sync_quotas(limiter, limiter.clock.now());
     }
 
+    /// These calls do not count for the breaker: it concerns decisions, and a store that fails to decide may still read.
     async fn sync_quotas_now(self: &Arc<Self>, limiter: &Limiter) {
+        let store = &self.limits.store;
+        if !self.is_reachable() {
+            return;
+        }
         for policy in &limiter.settings.policies {
             let key = quota_key(&self.limits.prefix, &policy.name);
             if let Some(quota) = policy.unsent_quota() {
                 let text = quota.to_text();
-                let sent = self.call(|store| async move { store.write(&key, &text).await }).await;
-                if sent.is_some() {
+                let sent = timeout(SYNC_EVERY, store.write(&key, &text)).await;
+                if matches!(sent, Ok(Ok(()))) {
                     policy.quota_is_sent(quota);
                 }
                 continue;
             }
-            match self.call(|store| async move { store.read(&key).await }).await {
-                None => {}
-                Some(None) => policy.adopt_quota(None),
+            match timeout(SYNC_EVERY, store.read(&key)).await {
+                Err(_) | Ok(Err(_)) => {}
+                Ok(Ok(None)) => policy.adopt_quota(None),
                 // A text that this version cannot read changes nothing.
-                Some(Some(text)) => {
+                Ok(Ok(Some(text))) => {
                     if let Some(quota) = Quota::from_text(&text) {
                         policy.adopt_quota(Some(quota));
                     }
