@@ -31,7 +31,7 @@ fn api(redis: &str) -> Result<ChainService, Box<dyn Error>> {
         .deadline(Duration::from_secs(1))
         // While Redis is unreachable, each of the two servers admits half of the quota.
         .while_unreachable(WhileUnreachable::Local { servers: 2 });
-    let limit = RateLimit::per_minute(5).shared(limits);
+    let limit = RateLimit::per_minute(5).shared("hello", limits);
     Ok(Chain::new().use_(limit).get(async || "hello\n").build())
 }
 

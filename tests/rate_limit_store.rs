@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tower_chain::extract::PeerAddr;
 use tower_chain::middleware::rate_limit::{
-    LimitClock, Policy, Quota, RateLimitHandle, SharedLimits, WhileUnreachable,
+    LimitClock, LimitKey, Policy, PolicyHandle, Quota, SharedLimits, WhileUnreachable,
 };
 use tower_chain::middleware::rate_limit::{
     LimitStore, RateLimitError, StoreAnswer, StoreCall, StoreError, StoreFuture, StoreSlot,
@@ -29,6 +29,7 @@ struct State {
     start: Instant,
     charged: Mutex<HashMap<String, Duration>>,
     slots: Mutex<HashMap<String, Vec<(String, Duration)>>>,
+    settings: Mutex<HashMap<String, String>>,
     calls: AtomicUsize,
     fault: Mutex<Fault>,
 }
@@ -57,6 +58,7 @@ impl Shelf {
             start: Instant::now(),
             charged: Mutex::default(),
             slots: Mutex::default(),
+            settings: Mutex::default(),
             calls: AtomicUsize::new(0),
             fault: Mutex::new(Fault::None),
         }))
@@ -103,10 +105,8 @@ impl Shelf {
             (self.0.charged.lock().unwrap(), self.0.slots.lock().unwrap());
         let until = |key: &str| charged.get(key).copied().unwrap_or(now).max(now);
         let mut answer = StoreAnswer { admitted: true, ..StoreAnswer::default() };
-        if let Some(block) = &call.block {
-            answer.blocked_for = until(block) - now;
-            answer.admitted &= answer.blocked_for.is_zero();
-        }
+        answer.blocked_for = call.blocks.iter().map(|block| until(block) - now).collect();
+        answer.admitted &= answer.blocked_for.iter().all(Duration::is_zero);
         if let Some(slot) = &call.slot {
             let taken = slots.entry(slot.key.clone()).or_default();
             taken.retain(|(_, until)| *until > now);
@@ -183,7 +183,23 @@ impl LimitStore for Shelf {
     fn clear<'a>(&'a self, keys: &'a [String]) -> StoreFuture<'a, ()> {
         Box::pin(self.answer(move || {
             self.0.charged.lock().unwrap().retain(|key, _| !keys.contains(key));
+            self.0.settings.lock().unwrap().retain(|key, _| !keys.contains(key));
         }))
+    }
+
+    // Not counted as calls: they are made in the background, once a second.
+    fn read<'a>(&'a self, key: &'a str) -> StoreFuture<'a, Option<String>> {
+        Box::pin(async move { Ok(self.0.settings.lock().unwrap().get(key).cloned()) })
+    }
+
+    fn write<'a>(&'a self, key: &'a str, value: &'a str) -> StoreFuture<'a, ()> {
+        Box::pin(async move {
+            if self.fault() != Fault::None {
+                return Err(StoreError::new("it fails"));
+            }
+            self.0.settings.lock().unwrap().insert(key.to_owned(), value.to_owned());
+            Ok(())
+        })
     }
 
     fn ping(&self) -> StoreFuture<'_, ()> {
@@ -198,14 +214,23 @@ impl LimitStore for Shelf {
 
 struct Server {
     service: ChainService,
-    handle: RateLimitHandle,
+    handle: PolicyHandle,
 }
 
 impl Server {
     fn new(shelf: &Shelf, limit: RateLimit, set: impl Fn(SharedLimits) -> SharedLimits) -> Self {
+        Self::named("test", shelf, limit, set)
+    }
+
+    fn named(
+        name: &str,
+        shelf: &Shelf,
+        limit: RateLimit,
+        set: impl Fn(SharedLimits) -> SharedLimits,
+    ) -> Self {
         let limits = set(SharedLimits::new(shelf.clone()));
-        let limit = limit.clock(shelf.clock()).max_keys(1000).shared(limits);
-        let handle = limit.handle();
+        let limit = limit.clock(shelf.clock()).max_keys(1000).shared(name, limits);
+        let handle = limit.handle().policies().unwrap();
         Self { service: Chain::new().use_(limit).get(async || "hello").build(), handle }
     }
 
@@ -521,12 +546,11 @@ async fn a_store_that_hangs_is_known_to_be_away_though_all_clients_hang_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn limiters_with_one_prefix_and_other_policies_keep_apart() {
+async fn limiters_with_one_prefix_and_other_names_keep_apart() {
     let shelf = Shelf::new();
-    let limit =
-        |name| RateLimit::new(Policy::new(name, Quota::new(1000, SECOND * 1000))).concurrency(1);
-    let (a, b, a_too) =
-        (local(&shelf, limit("a")), local(&shelf, limit("b")), local(&shelf, limit("a")));
+    let limit = || RateLimit::new(Quota::new(1000, SECOND * 1000)).concurrency(1);
+    let server = |name| Server::named(name, &shelf, limit(), |limits| limits);
+    let (a, b, a_too) = (server("a"), server("b"), server("a"));
     let held = a.answer().await;
     assert_eq!([held.status().as_u16(), a_too.status().await, b.status().await], [200, 429, 200]);
     drop(held);
@@ -752,7 +776,7 @@ async fn a_server_that_knows_only_a_short_quota_shortens_nothing() {
             assert_eq!(exports(&local(&shelf, tiers()), 12).await, 10, "{name}");
             let other = local(&shelf, limit.clone());
             assert_eq!(left(&other).await, 0, "{name}");
-            assert!(other.handle.set_quota("p", Quota::per_minute(60)));
+            assert!(other.handle.limiter().set_quota("p", Quota::per_minute(60)));
             shelf.set(fault);
             for _ in 0..3 {
                 assert_eq!(other.status().await, 429, "{name}");
@@ -855,32 +879,177 @@ async fn a_key_that_the_store_refuses_concerns_its_client_alone() {
 async fn two_limiters_share_a_count_only_if_they_are_clones() {
     let shared = || SharedLimits::new(Shelf::new());
     let minute = || RateLimit::per_minute(30);
-    let named = |name| RateLimit::new(Policy::new(name, Quota::per_minute(30)));
-    let try_both = |one: RateLimit, other: RateLimit, limits: SharedLimits| {
-        let one = one.try_shared(limits.clone()).unwrap();
-        (other.try_shared(limits).map(drop), one)
+    let try_both = |one: (&str, RateLimit), other: (&str, RateLimit), limits: SharedLimits| {
+        let kept = one.1.try_shared(one.0, limits.clone()).unwrap();
+        (other.1.try_shared(other.0, limits).map(drop), kept)
     };
-    let error = RateLimitError::SharedName("30-in-1min".to_owned());
+    let error = RateLimitError::SharedName("a".to_owned());
     let message = error.to_string();
-    assert!(message.contains("30-in-1min") && message.contains("prefix"), "{message}");
+    assert!(message.contains("\"a\"") && message.contains("prefix"), "{message}");
     let clash = Err(error);
-    let (got, _kept) = try_both(minute(), minute(), shared());
+    let (got, _kept) = try_both(("a", minute()), ("a", minute()), shared());
     assert_eq!(got, clash);
-    let more = minute().and(Quota::per_hour(99));
-    assert_eq!(try_both(more, minute(), shared()).0, clash);
-    assert_eq!(try_both(named("a"), named("b"), shared()).0, Ok(()));
-    // A policy that is added later is one of them.
+    assert_eq!(try_both(("a", minute()), ("a", RateLimit::per_hour(9)), shared()).0, clash);
+    assert_eq!(try_both(("a", minute()), ("b", minute()), shared()).0, Ok(()));
+    // A limiter keeps its name when its memory is replaced.
     let limits = shared();
-    let (_a, b) = (minute().shared(limits.clone()), named("b").shared(limits.clone()));
-    assert_eq!(b.try_and(Quota::per_minute(30)).map(drop), clash);
+    let _kept = minute().shared("a", limits.clone()).max_keys(7);
+    assert_eq!(minute().try_shared("a", limits.clone()).map(drop), clash);
     // With another prefix, or after the other one is dropped, the names don't conflict.
-    assert!(minute().try_shared(limits.clone().prefix("other")).is_ok());
+    assert!(minute().try_shared("a", limits.clone().prefix("other")).is_ok());
     let gone = shared();
-    drop(minute().shared(gone.clone()));
-    assert!(minute().try_shared(gone).is_ok());
+    drop(minute().shared("a", gone.clone()));
+    assert!(minute().try_shared("a", gone).is_ok());
     // Clones share their counts, as in memory.
     let original = minute();
-    assert_eq!(try_both(original.clone(), original.clone(), shared()).0, Ok(()));
+    let clones = try_both(("a", original.clone()), ("a", original), shared());
+    assert_eq!(clones.0, Ok(()));
+    for name in ["", "a:b", "{a}", "a#", "\u{e9}"] {
+        let named = minute().try_shared(name, shared()).map(drop);
+        assert_eq!(named, Err(RateLimitError::Name(name.to_owned())));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn limiters_with_equal_quotas_count_apart_in_one_store() {
+    let shelf = Shelf::new();
+    // Two limiters of one chain, whose settings were built separately.
+    let limit = |name| {
+        let limit = RateLimit::per_client(30).every(SECOND * 3600).clock(shelf.clock());
+        limit.shared(name, SharedLimits::new(shelf.clone()))
+    };
+    let service = |name| Chain::new().use_(limit(name)).get(async || "hello").build();
+    let (login, search) = (service("login"), service("search"));
+    let mut admitted = [0, 0];
+    for _ in 0..40 {
+        for (service, admitted) in [&login, &search].into_iter().zip(&mut admitted) {
+            let peer: SocketAddr = "192.0.2.1:4000".parse().unwrap();
+            let req = http::Request::get("/").extension(PeerAddr(peer)).body(Body::empty());
+            *admitted += u32::from(service.handle(req.unwrap()).await.status() == 200);
+        }
+    }
+    assert_eq!(admitted, [30, 30]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_changed_quota_applies_on_all_servers() {
+    let shelf = Shelf::new();
+    let limit = || RateLimit::new(Policy::new("p", Quota::per_hour(2)));
+    let server = || Server::new(&shelf, limit(), |limits| limits);
+    let (one, other) = (server(), server());
+    for handle in [&one.handle, &other.handle] {
+        assert_eq!(handle.peek(alice()).await[0].limit(), 2);
+    }
+    // While the store fails, the change applies here, and is sent later.
+    shelf.set(Fault::Fails);
+    assert!(one.handle.limiter().set_quota("p", Quota::per_hour(5)));
+    assert_eq!(one.handle.peek(alice()).await[0].limit(), 5);
+    tokio::time::sleep(SECOND).await;
+    shelf.set(Fault::None);
+    // Servers read it while requests arrive; a server that starts later reads it as well.
+    let late = server();
+    for _ in 0..3 {
+        tokio::time::sleep(SECOND).await;
+        for server in [&one, &other, &late] {
+            server.status().await;
+        }
+        tokio::task::yield_now().await;
+    }
+    for handle in [&one.handle, &other.handle, &late.handle] {
+        assert_eq!(handle.peek(alice()).await[0].limit(), 5);
+    }
+    assert!(!one.handle.limiter().restore_quota("q").await);
+    assert!(other.handle.limiter().restore_quota("p").await);
+    for _ in 0..2 {
+        one.status().await;
+        tokio::time::sleep(SECOND).await;
+    }
+    for handle in [&one.handle, &other.handle] {
+        assert_eq!(handle.peek(alice()).await[0].limit(), 2);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_account_is_blocked_on_all_servers_and_its_address_on_none() {
+    let shelf = Shelf::new();
+    let account = LimitKey::header(http::HeaderName::from_static("x-account"));
+    let limit = || {
+        let account = Policy::new("account", Quota::per_hour(1)).key(account.clone());
+        let limit = RateLimit::new(Policy::new("address", Quota::per_second(1000))).and(account);
+        let limit = limit.penalty(Quota::per_hour(1), SECOND * 100).clock(shelf.clock());
+        limit.max_keys(1000).shared("login", SharedLimits::new(shelf.clone()))
+    };
+    let service = |limit| Chain::new().use_(limit).get(async || "hello").build();
+    let (one, other) = (limit(), limit());
+    let handle = other.handle().policy::<String>("account").unwrap();
+    let (one, other) = (service(one), service(other));
+    let status = async |service: &ChainService, account: &'static str| {
+        let peer: SocketAddr = "192.0.2.1:4000".parse().unwrap();
+        let req = http::Request::get("/").extension(PeerAddr(peer)).header("x-account", account);
+        service.handle(req.body(Body::empty()).unwrap()).await.status().as_u16()
+    };
+    for expected in [200, 429, 429, 429] {
+        assert_eq!(status(&one, "victim").await, expected);
+    }
+    tokio::time::sleep(SECOND / 10).await;
+    assert!(handle.blocked_for("victim").await.is_some());
+    for service in [&one, &other] {
+        assert_eq!(status(service, "victim").await, 429);
+    }
+    assert_eq!([status(&one, "a").await, status(&other, "b").await], [200, 200]);
+    assert!(handle.unblock("victim").await && handle.reset("victim").await);
+    tokio::time::sleep(SECOND * 2).await;
+    assert_eq!([status(&one, "victim").await, status(&other, "victim").await], [200, 429]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cost_that_is_known_later_is_charged_on_all_servers() {
+    let shelf = Shelf::new();
+    let limit = || {
+        let cost =
+            |response: &Response| response.headers().get("cost")?.to_str().ok()?.parse().ok();
+        RateLimit::new(Policy::new("tokens", Quota::new(100, SECOND * 1000)).cost(10).settle(cost))
+    };
+    let service = |cost: &'static str| {
+        let limit = limit().clock(shelf.clock()).max_keys(1000);
+        let limit = limit.shared("chat", SharedLimits::new(shelf.clone()));
+        let handle = limit.handle().policies().unwrap();
+        let answer = move || async move { ([("cost", cost)], "hello") };
+        (Chain::new().use_(limit).get(answer).build(), handle)
+    };
+    let status = async |service: &ChainService| {
+        let peer: SocketAddr = "192.0.2.1:4000".parse().unwrap();
+        let req = http::Request::get("/").extension(PeerAddr(peer)).body(Body::empty()).unwrap();
+        let status = service.handle(req).await.status().as_u16();
+        // The difference is sent in the background.
+        tokio::time::sleep(SECOND / 1000).await;
+        status
+    };
+    let ((cheap, handle), (costly, _)) = (service("3"), service("250"));
+    let handle: PolicyHandle = handle;
+    for left in [97, 94] {
+        assert_eq!(status(&cheap).await, 200);
+        assert_eq!(handle.peek(alice()).await[0].remaining(), left);
+    }
+    assert_eq!(status(&costly).await, 200);
+    // 256 of 100 are used: the debt is known to the other server, which cannot read it as a quota of its own.
+    assert_eq!([status(&cheap).await, status(&costly).await], [429, 429]);
+    let full = handle.peek(alice()).await[0].full();
+    assert!(full > SECOND * 2550 && full <= SECOND * 2560, "{full:?}");
+    tokio::time::sleep(SECOND * 1650).await;
+    assert_eq!(status(&cheap).await, 429);
+    tokio::time::sleep(SECOND * 20).await;
+    assert_eq!(status(&cheap).await, 200);
+    // While the store is unreachable, a debt is made here and sent later.
+    shelf.set(Fault::Fails);
+    tokio::time::sleep(SECOND * 1000).await;
+    for _ in 0..6 {
+        status(&cheap).await;
+    }
+    assert_eq!([status(&costly).await, status(&costly).await], [200, 429]);
+    shelf.set(Fault::None);
+    tokio::time::sleep(SECOND * 2).await;
+    assert_eq!(status(&cheap).await, 429);
 }
 
 /// A deterministic generator of random numbers (SplitMix64).

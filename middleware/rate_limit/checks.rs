@@ -15,14 +15,16 @@ use super::shared::keys;
 use super::shared::store::StoreSlot;
 use crate::Request;
 
-/// The checks of one request, in order: the block of the client, a free slot, and then the charges of all policies.
+/// The checks of one request, in order: the blocks of its subjects, a free slot, and then the charges of all policies.
 #[derive(Default)]
 pub(crate) struct CheckPlan {
     pub(crate) checks: SmallVec<[KeyCheck; 2]>,
     /// The policies that apply, by position, and the quota that each of them has for this request.
     pub(crate) quotas: SmallVec<[(u8, Quota); 2]>,
-    /// The client, by its shard and its hash. Blocks, penalties, concurrency and leases count under it.
+    /// The first subject of the request, by its shard and its hash. Logs, totals and leases use it.
     pub(crate) client: (usize, u64),
+    /// The subjects that the request is counted under, one for each key. Empty if there is no block, penalty, concurrency or shared store.
+    pub(crate) subjects: SmallVec<[CountedSubject; 1]>,
     /// Whether the state of an admitted client is not needed, because no header field and no observer shows it.
     pub(crate) quiet: bool,
     /// Whether the memory has already counted the decision in its totals.
@@ -31,13 +33,31 @@ pub(crate) struct CheckPlan {
     pub(crate) shared: Option<Box<SharedKeys>>,
 }
 
+/// A subject that a request is counted under: a value of the key of the limiter, or of the key of one policy. Of a hierarchy of networks, it is the
+/// smallest one. Its block, its strikes and its slots affect no other subject.
+#[derive(Clone)]
+pub(crate) struct CountedSubject {
+    /// The number of its key: 0 for the key of the limiter, otherwise the position of the policy plus 1.
+    pub(crate) key: u8,
+    /// The shard that the subject has in common with its wider networks.
+    pub(crate) shard: usize,
+    pub(crate) hash: u64,
+    /// The start of the names of its block and its slots in the shared store. Empty without a store.
+    pub(crate) name: Box<str>,
+}
+
+impl CountedSubject {
+    /// The key of one of the segments of this subject, such as its block.
+    pub(crate) fn segment(&self, first: u8) -> (usize, u64) {
+        (self.shard, mix(self.hash, first + self.key))
+    }
+}
+
 /// The names of the keys of one request in the shared store.
 #[derive(Default)]
 pub(crate) struct SharedKeys {
     /// The key of each charge, in the order of the charges.
     pub(crate) names: Vec<String>,
-    /// The prefix of the other keys of the client: its block and its slots.
-    pub(crate) client: String,
     /// The slot that the request takes in the store.
     pub(crate) slot: Option<StoreSlot>,
     /// The full rate of each charge, where `Local` mode charges only the share of this server.
@@ -80,17 +100,17 @@ impl CheckPlan {
         })
     }
 
-    /// The names of the keys that cost something, in the order of their receipts, and for how many nanoseconds the store has charged each.
-    pub(crate) fn charged_names(&mut self) -> Vec<(String, u64)> {
+    /// The names of the keys that have receipts, in the same order, and the rate at which the store has charged each.
+    pub(crate) fn charged_names(&mut self) -> Vec<(String, Rate)> {
         let Some(shared) = &mut self.shared else { return Vec::new() };
         let charges = self.checks.iter().filter_map(|check| match check.kind {
-            CheckKind::Charge { rate, cost, .. } => Some((rate, cost)),
+            CheckKind::Charge { rate, .. } => Some((rate, check.has_receipt())),
             _ => None,
         });
         let names = std::mem::take(&mut shared.names);
-        let charge = |(at, (name, (rate, cost))): (usize, (String, (Rate, u32)))| {
+        let charge = |(at, (name, (rate, has_receipt))): (usize, (String, (Rate, bool)))| {
             let rate = shared.full_rates.get(at).copied().unwrap_or(rate);
-            (cost > 0).then(|| (name, rate.charge(cost)))
+            has_receipt.then_some((name, rate))
         };
         names.into_iter().zip(charges).enumerate().filter_map(charge).collect()
     }
@@ -104,14 +124,18 @@ impl Limiter {
         let first = found.first().and_then(Option::as_ref);
         // The hash of the limiter's own key, found once for all policies that have no key of their own.
         let mut own = None;
-        let blocks = self.shared_store.is_some() || self.blocks.load(Ordering::Acquire);
-        if blocks || self.settings.penalty.is_some() || self.settings.concurrency.is_some() {
-            own = self.settings.key.with(req, client, first, |named| self.name(&mut plan, named));
+        let has_subjects = self.has_subjects();
+        if self.shared_store.is_some() {
+            plan.shared = Some(Box::default());
+        }
+        if has_subjects && self.settings.first_key() == 0 {
+            let key = &self.settings.key;
+            own = key.with(req, client, first, |named| self.add_subject(&mut plan, 0, key, named));
             if own.is_none() {
                 // An optional key that is missing leaves policies out. Blocks and slots then count under the address of the client.
-                self.name(&mut plan, client.map_or(SubjectRef::Unknown, SubjectRef::Addr));
+                let address = client.map_or(SubjectRef::Unknown, SubjectRef::Addr);
+                self.add_subject(&mut plan, 0, key, address);
             }
-            self.add_block_and_slot(&mut plan, blocks);
         }
         for (at, policy) in self.settings.policies.iter().enumerate() {
             if !policy.applies(req) {
@@ -123,6 +147,9 @@ impl Limiter {
             };
             let hashes = match (&policy.key, own) {
                 (None, Some(own)) => Some(own),
+                (Some(_), _) if has_subjects => key.with(req, client, found, |named| {
+                    self.add_subject(&mut plan, at as u8 + 1, key, named)
+                }),
                 _ => key.with(req, client, found, |named| self.hashes(key, named)),
             };
             let Some(hashes) = hashes else { continue };
@@ -144,20 +171,30 @@ impl Limiter {
                 });
             }
         }
+        self.add_slot(&mut plan);
         plan
     }
 
-    /// The checks for a subject that a caller of the handle names.
-    pub(crate) fn plan_for(&self, named: SubjectRef<'_>, cost: u32) -> CheckPlan {
+    /// The checks for a subject that a caller of the handle names, under the policy at this position, or under all policies, which then have one key.
+    pub(crate) fn plan_for(
+        &self,
+        only: Option<usize>,
+        named: SubjectRef<'_>,
+        cost: u32,
+    ) -> CheckPlan {
         let mut plan = CheckPlan::default();
-        let own = self.name(&mut plan, named);
-        if self.shared_store.is_some() || self.blocks.load(Ordering::Acquire) {
-            let (shard, key) = self.block_of(&plan);
-            plan.checks.push(KeyCheck::new(shard, key, BLOCK, CheckKind::NotBlocked));
+        if self.shared_store.is_some() {
+            plan.shared = Some(Box::default());
         }
-        for (at, policy) in self.settings.policies.iter().enumerate() {
-            let key = policy.key.as_ref().unwrap_or(&self.settings.key);
-            let hashes = if policy.key.is_none() { own } else { self.hashes(key, named) };
+        let policies = &self.settings.policies;
+        let (first, key) = (only.unwrap_or(0), self.settings.key_of(only.unwrap_or(0)));
+        let has_own_key = policies.get(first).is_some_and(|policy| policy.key.is_some());
+        let number = if has_own_key { first as u8 + 1 } else { 0 };
+        let hashes = self.add_subject(&mut plan, number, key, named);
+        for (at, policy) in policies.iter().enumerate() {
+            if only.is_some_and(|only| only != at) {
+                continue;
+            }
             self.charge(&mut plan, at, &hashes, policy.quota(), cost);
             if let (Some(shared_store), Some(shared)) = (&self.shared_store, &mut plan.shared) {
                 keys::charges(
@@ -173,12 +210,6 @@ impl Limiter {
         plan
     }
 
-    /// The shard and the key of the block of a client.
-    pub(crate) fn block_of(&self, plan: &CheckPlan) -> (usize, u64) {
-        let (shard, hash) = plan.client;
-        (shard, mix(hash, BLOCK))
-    }
-
     /// Ends the leases of a client: requests paid for in advance must not be admitted after a block, a charge or a reset.
     pub(crate) fn end_leases(&self, plan: &CheckPlan, now: u64) {
         if self.shared_store.as_ref().is_some_and(|shared_store| shared_store.limits.lease > 0) {
@@ -187,20 +218,51 @@ impl Limiter {
         }
     }
 
-    /// Adds the checks that come before the charges.
-    fn add_block_and_slot(&self, plan: &mut CheckPlan, blocks: bool) {
-        let (shard, hash) = plan.client;
-        if blocks {
-            plan.checks.push(KeyCheck::new(shard, mix(hash, BLOCK), BLOCK, CheckKind::NotBlocked));
+    /// Whether requests are checked against more than quotas: blocks, strikes or slots.
+    fn has_subjects(&self) -> bool {
+        self.has_blocks() || self.settings.penalty.is_some() || self.settings.concurrency.is_some()
+    }
+
+    /// Whether a subject may be blocked. In a shared store, another server may have done so.
+    fn has_blocks(&self) -> bool {
+        self.shared_store.is_some() || self.blocks.load(Ordering::Acquire)
+    }
+
+    /// Adds the check of a slot, after those of the blocks. The slots are those of the first subject.
+    fn add_slot(&self, plan: &mut CheckPlan) {
+        if let (Some(most), Some(subject)) = (self.settings.concurrency, plan.subjects.first()) {
+            let ((shard, key), segment) = (subject.segment(ENTER), ENTER + subject.key);
+            let check = KeyCheck::new(shard, key, segment, CheckKind::Slot { most });
+            plan.checks.insert(plan.first_charge(), check);
         }
-        if let Some(most) = self.settings.concurrency {
-            plan.checks.push(KeyCheck::new(
-                shard,
-                mix(hash, ENTER),
-                ENTER,
-                CheckKind::Slot { most },
-            ));
+    }
+
+    /// Adds the subject of a key, and the check of its block, which comes before the charges.
+    fn add_subject(
+        &self,
+        plan: &mut CheckPlan,
+        number: u8,
+        key: &LimitKey,
+        named: SubjectRef<'_>,
+    ) -> KeyHashes {
+        let hashes = self.hashes(key, named);
+        let (shard, hash) = (self.memory.shard_of(hashes.widest()), hashes.narrowest());
+        let name = self.shared_store.as_ref().map_or(String::new(), |shared_store| {
+            let prefix = &shared_store.limits.prefix;
+            keys::subject(prefix, &self.settings.policies, number, key, named)
+        });
+        let subject = CountedSubject { key: number, shard, hash, name: name.into() };
+        if self.has_blocks() {
+            let blocks = plan.checks.iter().take_while(|check| check.kind.is_block()).count();
+            let (_, key) = subject.segment(BLOCK);
+            let check = KeyCheck::new(shard, key, BLOCK + number, CheckKind::NotBlocked);
+            plan.checks.insert(blocks, check);
         }
+        if plan.client == (0, 0) {
+            plan.client = (shard, hash);
+        }
+        plan.subjects.push(subject);
+        hashes
     }
 
     fn charge(&self, plan: &mut CheckPlan, at: usize, client: &KeyHashes, quota: Quota, cost: u32) {
@@ -210,7 +272,7 @@ impl Limiter {
         let shortens = self.shared_store.is_none()
             && self.settings.policies.get(at).is_some_and(Policy::has_new_quota);
         if plan.client == (0, 0) {
-            plan.client = (shard, client.widest());
+            plan.client = (shard, client.narrowest());
         }
         for (level, hash) in client.hashes.iter().take(client.levels).enumerate() {
             let rate = if level == 0 { quota.rate() } else { quota.times(factor(level)).rate() };
@@ -221,26 +283,11 @@ impl Limiter {
             if shortens {
                 check.reach = rate.burst_time().saturating_add(rate.charge(further));
             }
-            check.refundable = self.is_refundable();
+            check.settles = self.settings.policies.get(at).is_some_and(|p| p.settle.is_some());
+            check.refundable = check.settles || self.is_refundable();
             plan.checks.push(check);
         }
         plan.quotas.push((at as u8, quota));
-    }
-
-    /// Sets the client of the plan.
-    fn name(&self, plan: &mut CheckPlan, named: SubjectRef<'_>) -> KeyHashes {
-        let hashes = self.hashes(&self.settings.key, named);
-        plan.client = (self.memory.shard_of(hashes.widest()), hashes.widest());
-        if let Some(shared_store) = &self.shared_store {
-            let client = keys::client(
-                &shared_store.limits.prefix,
-                &self.settings.policies,
-                &self.settings.key,
-                named,
-            );
-            plan.shared = Some(Box::new(SharedKeys { client, ..SharedKeys::default() }));
-        }
-        hashes
     }
 
     #[inline]
@@ -267,6 +314,12 @@ impl Limiter {
     /// Whether a charge may be refunded.
     fn is_refundable(&self) -> bool {
         self.settings.count.is_some() || !self.settings.delay.is_zero()
+    }
+
+    /// By how many requests beyond its burst a key may be in debt.
+    pub(crate) fn most_debt(&self, segment: u8, rate: Rate) -> u32 {
+        let policy = self.settings.policies.get(usize::from(segment) / LEVELS);
+        policy.map_or(u32::MAX, |policy| policy.max_debt).min(rate.longest_debt())
     }
 
     /// How many requests may wait for their turn.

@@ -59,6 +59,21 @@
 //! # let _ = login.build();
 //! ```
 //!
+//! Costs that are known only afterwards are reserved, and settled by the response:
+//!
+//! ```
+//! use tower_chain::RateLimit;
+//! use tower_chain::middleware::rate_limit::{Policy, Quota};
+//!
+//! let tokens = Policy::new("tokens", Quota::per_hour(660_000)).cost(1_000).settle_at_end();
+//! let limit = RateLimit::new(Policy::new("requests", Quota::per_minute(60))).and(tokens);
+//! # let _ = limit;
+//! ```
+//!
+//! A request is admitted if its reservation fits, so a client can exceed its quota by the costs of its requests in flight beyond their reservations. This is
+//! then a debt: the client is refused until it has come back. Bound the number of requests in flight by [`concurrency`](RateLimit::concurrency), and set
+//! the reservation near the usual cost.
+//!
 //! # What the client sees
 //!
 //! | cause | status | headers | body |
@@ -86,6 +101,20 @@
 //!
 //! Limiters can be stacked; each adds its header fields, and where a field may appear only once the tightest limit is shown. A clone shares the counts of its original.
 //!
+//! # Subjects, blocks and penalties
+//!
+//! A *subject* is a value of a key: an address, an account, a tenant. Each policy counts under the subject of its [key](Policy::key), or of the key of
+//! the limiter. A [penalty](RateLimit::penalty) blocks the subject whose own quota was used up, and a block refuses the requests of this subject and of no
+//! other: a locked account does not block its address, and a blocked /64 does not block the /48 around it.
+//! [`RateLimitHandle::policy`] returns a handle that charges, blocks and resets the subjects of one policy.
+//!
+//! # What goes through a shared store
+//!
+//! Charges, refunds, blocks (of penalties and of a handle) and slots of requests in flight are made in the store, so they hold on all servers. A server
+//! repeats a refusal or a block that it knows for up to one second without a call, so `reset` and `unblock` take up to a second on other servers.
+//! [Changed quotas](RateLimitHandle::set_quota) are read from the store once a second. Strikes, the length of the next block, the totals and the
+//! settings of a limiter remain on each server.
+//!
 //! # When the memory is full
 //!
 //! [`max_keys`](RateLimit::max_keys) is a hard cap. Keys whose quota has come back in full are removed first. If there are none, new clients share a
@@ -112,7 +141,7 @@
 //! | `store`, `passOnStoreError` | [`shared`](RateLimit::shared), [`WhileUnreachable`] |
 //! | `requestPropertyName` | [`with_decision`](RateLimit::with_decision), [`with_decision_as`](RateLimit::with_decision_as) |
 //! | an asynchronous `limit`, `skip` or `message` | a [guard](crate::Chain::guard) before the limiter provides the values that these read; [`on_error`](crate::Chain::on_error) renders the refusal |
-//! | `resetKey`, `getKey`, `store.increment` | [`RateLimitHandle::reset`], [`RateLimitHandle::peek`], [`RateLimitHandle::admit`] |
+//! | `resetKey`, `getKey`, `store.increment` | [`PolicyHandle::reset`], [`PolicyHandle::peek`], [`PolicyHandle::admit`] |
 //! | `validate`, `logger` | errors where the limiter is built; warnings, each logged once, by [`tracing`] |
 //!
 //! # Sources
@@ -131,6 +160,7 @@ mod memory;
 mod metrics;
 mod reservation;
 mod response;
+mod settle;
 mod shared;
 mod step;
 #[cfg(test)]
@@ -163,10 +193,11 @@ pub use self::config::error::RateLimitError;
 pub use self::config::key::{LimitKey, Subject};
 pub use self::config::policy::Policy;
 pub use self::config::quota::{PerClient, Quota};
-pub use self::handle::RateLimitHandle;
+pub use self::handle::{PolicyHandle, RateLimitHandle};
 pub use self::metrics::Totals;
 pub use self::response::decision::{Decision, Pseudonym, Standing, Verdict};
 pub use self::response::headers::LimitHeaders;
+pub use self::settle::ActualCost;
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
 pub use self::shared::redis::RedisStore;
@@ -249,8 +280,7 @@ impl RateLimit {
     ///
     /// # Errors
     ///
-    /// [`RateLimitError`] if there are already eight policies, or if one of them has the same name, also if it is one of another limiter that shares
-    /// the store.
+    /// [`RateLimitError`] if there are already eight policies, or if one of them has the same name.
     pub fn try_and(self, policy: impl Into<Policy>) -> Result<Self, RateLimitError> {
         let policy = policy.into();
         let policies = &self.limiter.settings.policies;
@@ -259,9 +289,6 @@ impl RateLimit {
         }
         if policies.iter().any(|known| known.name == policy.name) {
             return Err(RateLimitError::DuplicateName(policy.name.to_string()));
-        }
-        if let Some(shared) = &self.limiter.shared_store {
-            shared.limits.reserve(&policy.name, &self.limiter.memory)?;
         }
         Ok(self.with(|limiter| limiter.settings.policies.push(policy)))
     }
@@ -309,7 +336,7 @@ impl RateLimit {
     ) -> PerProvided<A>
     where
         A: FromChain,
-        S: Into<Subject>,
+        S: Into<Subject> + 'static,
     {
         let key = LimitKey::provided(f);
         PerProvided { limit: self.key(key), of: PhantomData }
@@ -380,19 +407,56 @@ impl RateLimit {
         self.with(|limiter| limiter.settings.count = Some(CountRule { counts, dropped }))
     }
 
-    /// Blocks a client for a time after it was refused more often than this quota. Defaults to never.
+    /// Blocks a subject for a time after it was refused more often than this quota. Defaults to never.
     ///
-    /// The client is the one that the [`key`](RateLimit::key) of the limiter names. With a [shared](RateLimit::shared) store, each server counts its
-    /// own refusals; the block holds on all servers.
+    /// The subject is the one that was counted: of a policy with a [key](Policy::key) of its own, such as an account, the value of this key; of all
+    /// other policies, the value of the [key](RateLimit::key) of the limiter. Requests with other values are not affected, so an account that is
+    /// blocked does not block the address from which it was used. With [`ipv6_hierarchy`](LimitKey::ipv6_hierarchy) the subject is the /64, and
+    /// refusals by the quota of a wider network are not counted. Refusals by a policy with the key [`everyone`](LimitKey::everyone) are not counted
+    /// either.
+    ///
+    /// With a [shared](RateLimit::shared) store, each server counts its own refusals; the block holds on all servers.
     #[must_use]
     pub fn penalty(self, strikes: Quota, block: Duration) -> Self {
         self.with(|limiter| {
-            limiter.settings.penalty = Some(PenaltyRule { strikes, block });
+            let longest = limiter.settings.penalty.and_then(|penalty| penalty.longest);
+            limiter.settings.penalty = Some(PenaltyRule { strikes, block, longest });
             limiter.blocks.store(true, Ordering::Release);
         })
     }
 
+    /// Makes each further block by [`penalty`](RateLimit::penalty) twice as long as the one before it, up to `longest`. Defaults to blocks of equal
+    /// length.
+    ///
+    /// After a block has ended, a subject that is not blocked again for as long as `longest` starts with the shortest block. Each server counts the
+    /// blocks that it has started. Call this after [`penalty`](RateLimit::penalty); without a penalty it has no effect.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_chain::middleware::rate_limit::Quota;
+    /// use tower_chain::RateLimit;
+    ///
+    /// // Blocks for one minute, then for 2, 4, 8 .. minutes, and never for more than a day.
+    /// let limit = RateLimit::per_minute(60)
+    ///     .penalty(Quota::per_minute(30), Duration::from_secs(60))
+    ///     .doubling_penalty(Duration::from_secs(24 * 3600));
+    /// # let _ = limit;
+    /// ```
+    #[must_use]
+    pub fn doubling_penalty(self, longest: Duration) -> Self {
+        self.with(|limiter| {
+            if let Some(penalty) = &mut limiter.settings.penalty {
+                penalty.longest = Some(longest);
+            }
+        })
+    }
+
     /// Sets how many requests of a client may be in flight at once. A request is in flight until its response was sent. Defaults to any number.
+    ///
+    /// Requests are counted under the [key](RateLimit::key) of the limiter, or, if all policies have keys of their own, under the key of the first
+    /// one. With [`ipv6_hierarchy`](LimitKey::ipv6_hierarchy) they are counted under the /64. For another key, stack a second limiter.
     ///
     /// With a [shared](RateLimit::shared) store, the requests on all servers count.
     ///
@@ -513,7 +577,11 @@ impl RateLimit {
             return Err(RateLimitError::ZeroKeys);
         }
         Ok(self.with(|limiter| {
-            limiter.memory = Arc::new(LocalMemory::new(keys));
+            let memory = Arc::new(LocalMemory::new(keys));
+            let before = std::mem::replace(&mut limiter.memory, memory);
+            if let Some(shared_store) = &limiter.shared_store {
+                shared_store.limits.replace_memory(&before, &limiter.memory);
+            }
             limiter.renew_shared_store();
         }))
     }
@@ -527,7 +595,10 @@ impl RateLimit {
         })
     }
 
-    /// Counts in a store that several servers share. Defaults to the memory of this server.
+    /// Counts in a store that several servers share, under a name that no other limiter has. Defaults to the memory of this server.
+    ///
+    /// All servers use the same name for the same limiter. The name is a part of all its keys, after the [prefix](SharedLimits::prefix), so limiters
+    /// with equal quotas do not share a count. It has 1 to 64 ASCII letters, digits, `-`, `_`, `.` or spaces.
     ///
     /// Answers of the store are cached: a client that is known to be refused needs no call within the next second, and while the store is unreachable
     /// the limiter continues from the cached state. Requires a tokio runtime.
@@ -537,21 +608,19 @@ impl RateLimit {
     /// If [`try_shared`](RateLimit::try_shared) fails.
     #[track_caller]
     #[must_use]
-    pub fn shared(self, limits: SharedLimits) -> Self {
-        checked(self.try_shared(limits))
+    pub fn shared(self, name: &str, limits: SharedLimits) -> Self {
+        checked(self.try_shared(name, limits))
     }
 
-    /// Counts in a store that several servers share, with names that come from configuration.
+    /// Counts in a store that several servers share, under a name that comes from configuration.
     ///
     /// # Errors
     ///
-    /// [`RateLimitError::SharedName`] if another limiter uses a clone of `limits` with the same prefix and has a policy of the same name. Policies that
-    /// have no name of their own are named after their quota, so two limiters with equal quotas would share one count. A clone of a limiter shares the
-    /// count of its original.
-    pub fn try_shared(self, limits: SharedLimits) -> Result<Self, RateLimitError> {
-        for policy in &self.limiter.settings.policies {
-            limits.reserve(&policy.name, &self.limiter.memory)?;
-        }
+    /// [`RateLimitError::SharedName`] if another limiter uses a clone of `limits` with the same prefix and the same name: the two would share one count.
+    /// A clone of a limiter shares the count of its original. [`RateLimitError::Name`] if the name has other characters. Two limiters of one chain with
+    /// the same name and separate [`SharedLimits`] are reported in the log.
+    pub fn try_shared(self, name: &str, limits: SharedLimits) -> Result<Self, RateLimitError> {
+        let limits = limits.reserve(name, &self.limiter.memory)?;
         Ok(self.with(|limiter| limiter.shared_store = Some(Arc::new(StoreClient::new(limits)))))
     }
 

@@ -10,8 +10,12 @@ use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use smallvec::SmallVec;
 
+use super::config::key::LEVELS;
+use super::config::policy::SettleRule;
+use super::config::quota::Rate;
 use super::limiter::Limiter;
 use super::memory::gcra::{Receipt, ReceiptKind};
+use super::settle::{ActualCost, Debt};
 use super::shared::client::SlotTicket;
 use super::shared::outbox::Refund;
 use super::shared::store::StoreSlot;
@@ -20,21 +24,37 @@ use crate::{Body, Response};
 /// The charges and the slots of a request. If it is dropped while it has charges, they are refunded.
 pub(crate) struct RequestReservation {
     limiter: Arc<Limiter>,
-    charges: Vec<Receipt>,
+    charges: Vec<ReservedCharge>,
     slots: Vec<Receipt>,
-    /// The names of the charges in the shared store, and for how many nanoseconds the store has charged each.
-    names: Vec<(String, u64)>,
     /// The slot in the shared store, and the slots on this server, which also expire.
     slot: Option<StoreSlot>,
     tickets: SmallVec<[SlotTicket; 1]>,
     dropped_counts: bool,
+    /// The cost that the handler has put into the response, and the number of bytes of the body so far.
+    actual: Option<ActualCost>,
+    sent: u64,
+    /// Whether there is a response, whose body ends with this reservation.
+    is_responded: bool,
+}
+
+/// A charge that may be refunded or settled.
+struct ReservedCharge {
+    receipt: Receipt,
+    /// The name of the key in the shared store, and the rate at which the store has charged it.
+    name: Option<(String, Rate)>,
+}
+
+impl ReservedCharge {
+    fn policy(&self) -> usize {
+        usize::from(self.receipt.segment) / LEVELS
+    }
 }
 
 impl RequestReservation {
     pub(crate) fn new(
         limiter: Arc<Limiter>,
         receipts: Vec<Receipt>,
-        names: Vec<(String, u64)>,
+        names: Vec<(String, Rate)>,
         slot: Option<StoreSlot>,
     ) -> Self {
         let (charges, mut slots): (Vec<_>, Vec<_>) =
@@ -45,14 +65,36 @@ impl RequestReservation {
             }
             None => SmallVec::new(),
         };
-        Self { limiter, charges, slots, names, slot, tickets, dropped_counts: false }
+        let mut names = names.into_iter();
+        let charges = charges
+            .into_iter()
+            .map(|receipt| ReservedCharge { receipt, name: names.next() })
+            .collect();
+        Self {
+            limiter,
+            charges,
+            slots,
+            slot,
+            tickets,
+            dropped_counts: false,
+            actual: None,
+            sent: 0,
+            is_responded: false,
+        }
     }
 
-    /// Keeps the charges: from here on the request counts.
+    /// Keeps the charges: from here on the request counts. Charges that are settled later remain in the reservation.
     pub(crate) fn keep_charges(&mut self) {
-        for charge in self.charges.drain(..) {
-            self.limiter.memory.keep(&charge);
-        }
+        self.dropped_counts = true;
+        let limiter = self.limiter.clone();
+        self.charges.retain(|charge| {
+            let policy = limiter.settings.policies.get(charge.policy());
+            let settles = policy.is_some_and(|policy| policy.settle.is_some());
+            if !settles {
+                limiter.memory.keep(&charge.receipt);
+            }
+            settles
+        });
     }
 
     /// From here on, a request that is dropped counts. Its response may still refund its charges.
@@ -61,24 +103,73 @@ impl RequestReservation {
     }
 
     /// Keeps the charges of a request that counts, and refunds those of a request that does not.
-    pub(crate) fn settle(&mut self, counts: bool) {
+    pub(crate) fn count(&mut self, counts: bool) {
         if counts {
             self.keep_charges();
         } else {
-            self.refund_charges();
+            let charges = std::mem::take(&mut self.charges);
+            self.refund(charges.into_iter().map(|charge| (charge, u32::MAX)));
         }
     }
 
-    fn refund_charges(&mut self) {
+    /// Settles the charges whose cost is known from the head of the response. Returns the policies and by how much the cost is above the reservation.
+    pub(crate) fn settle(&mut self, response: &Response) -> SmallVec<[(u8, i64); 1]> {
+        self.actual = response.extensions().get().cloned();
+        self.is_responded = true;
+        self.settle_with(|rule| match rule {
+            SettleRule::Response(cost) => Some(cost(response)),
+            SettleRule::AtEnd | SettleRule::Bytes(_) => None,
+        })
+    }
+
+    /// Settles charges by the cost that `actual` returns for the rule of their policy: `None` if it is not known yet, and `Some(None)` if the reservation
+    /// is the cost.
+    fn settle_with(
+        &mut self,
+        actual: impl Fn(&SettleRule) -> Option<Option<u32>>,
+    ) -> SmallVec<[(u8, i64); 1]> {
+        let limiter = self.limiter.clone();
+        let (mut back, mut debts, mut changes) = (Vec::new(), Vec::new(), SmallVec::new());
+        let charges = std::mem::take(&mut self.charges);
+        for charge in charges {
+            let policy = limiter.settings.policies.get(charge.policy());
+            let rule = policy.and_then(|policy| policy.settle.as_ref());
+            let ReceiptKind::Time { cost, rate, .. } = charge.receipt.taken else { continue };
+            let Some(actual) = rule.and_then(&actual) else {
+                self.charges.push(charge);
+                continue;
+            };
+            let actual = actual.unwrap_or(cost);
+            if usize::from(charge.receipt.segment) % LEVELS == 0 {
+                changes.push((charge.policy() as u8, i64::from(actual) - i64::from(cost)));
+            }
+            if actual < cost {
+                back.push((charge, cost - actual));
+                continue;
+            }
+            limiter.memory.keep(&charge.receipt);
+            if actual > cost {
+                let Receipt { shard, key, segment, overflowed, .. } = charge.receipt;
+                let (cost, name) = (actual - cost, charge.name);
+                debts.push(Debt { shard, key, segment, overflowed, rate, cost, name });
+            }
+        }
+        self.refund(back.into_iter());
+        limiter.charge_debts(debts);
+        changes
+    }
+
+    /// Refunds so many requests of each charge.
+    fn refund(&self, charges: impl Iterator<Item = (ReservedCharge, u32)>) {
         let now = self.limiter.clock.now();
-        let mut names = std::mem::take(&mut self.names).into_iter();
         let mut is_sent = Vec::new();
-        for charge in self.charges.drain(..) {
-            let back = self.limiter.memory.refund(&charge, now);
-            if let (Some((name, full)), ReceiptKind::Time { nanos, end, .. }) =
-                (names.next(), charge.taken)
-            {
+        for (ReservedCharge { receipt, name }, requests) in charges {
+            let ReceiptKind::Time { rate, cost, end, .. } = receipt.taken else { continue };
+            let most = rate.charge(requests.min(cost));
+            let back = self.limiter.memory.refund(&receipt, most, now);
+            if let Some((name, full)) = name {
                 // A share of the quota is refunded as the same fraction of the full quota.
+                let (nanos, full) = (rate.charge(cost), full.charge(cost));
                 let part = u128::from(back) * u128::from(full) / u128::from(nanos.max(1));
                 let nanos = u64::try_from(part).unwrap_or(full).min(full);
                 is_sent.push(Refund { name, nanos, end });
@@ -101,25 +192,43 @@ impl RequestReservation {
         self.slot = None;
     }
 
-    /// Keeps the slots until the body has been sent or dropped.
+    /// Keeps the slots, and the charges that are settled later, until the body has been sent or dropped.
     pub(crate) fn until_sent(self, response: Response) -> Response {
-        if self.slots.is_empty() && self.tickets.is_empty() {
+        if self.slots.is_empty() && self.tickets.is_empty() && self.charges.is_empty() {
             return response;
         }
-        response.map(|body| Body::new(ReservedBody { body, _reservation: self }))
+        response.map(|body| Body::new(ReservedBody { body, reservation: self }))
     }
 }
 
 impl Drop for RequestReservation {
     fn drop(&mut self) {
-        self.settle(self.dropped_counts);
+        // What is left is settled by the body that was sent, of which there is none if the request was dropped before its response.
+        if self.is_responded {
+            let (actual, sent) = (self.actual.take(), self.sent);
+            self.settle_with(|rule| match rule {
+                SettleRule::Response(_) => None,
+                SettleRule::AtEnd => Some(actual.as_ref().map(ActualCost::get)),
+                SettleRule::Bytes(unit) => {
+                    let cost = sent.div_ceil(unit.get().into());
+                    Some(Some(u32::try_from(cost).unwrap_or(u32::MAX)))
+                }
+            });
+        }
+        if self.dropped_counts {
+            for charge in self.charges.drain(..) {
+                self.limiter.memory.keep(&charge.receipt);
+            }
+        } else {
+            self.count(false);
+        }
         let now = self.limiter.clock.now();
         if let Some(shared_store) = &self.limiter.shared_store {
             self.slots
                 .extend(self.tickets.drain(..).filter_map(|ticket| shared_store.free_slot(ticket)));
         }
         for slot in &self.slots {
-            self.limiter.memory.refund(slot, now);
+            self.limiter.memory.refund(slot, u64::MAX, now);
         }
         if let (Some(shared_store), Some(slot)) = (&self.limiter.shared_store, self.slot.take()) {
             shared_store.release(slot);
@@ -127,10 +236,10 @@ impl Drop for RequestReservation {
     }
 }
 
-/// A body that keeps the slots of its request.
+/// A body that keeps the slots of its request, and counts its bytes.
 struct ReservedBody {
     body: Body,
-    _reservation: RequestReservation,
+    reservation: RequestReservation,
 }
 
 impl HttpBody for ReservedBody {
@@ -141,7 +250,13 @@ impl HttpBody for ReservedBody {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        Pin::new(&mut self.get_mut().body).poll_frame(cx)
+        let this = self.get_mut();
+        let frame = Pin::new(&mut this.body).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &frame {
+            let bytes = frame.data_ref().map_or(0, Bytes::len);
+            this.reservation.sent = this.reservation.sent.saturating_add(bytes as u64);
+        }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {

@@ -92,7 +92,8 @@ impl RateLimit {
             }
             return Ok(Admission::keep(SmallVec::new(), None, provide.then_some(skipped)));
         }
-        limiter.warnings.enter(&limiter.settings, req);
+        let name = limiter.shared_store.as_ref().map(|shared| &*shared.limits.prefix);
+        limiter.warnings.enter(&limiter.settings, name, req);
         if limiter.is_simple
             && !provide
             && let Some(decided) = self.admit_simply(req)
@@ -183,7 +184,7 @@ impl RateLimit {
     }
 
     fn respond(&self, passed: Admission, mut response: Response) -> Response {
-        let KeptForResponse { states, reservation, .. } = match passed {
+        let KeptForResponse { mut states, mut reservation, .. } = match passed {
             Admission::Silently => return response,
             Admission::Once(charged) => {
                 self.limiter.write(response.headers_mut(), &[charged.state()]);
@@ -191,14 +192,22 @@ impl RateLimit {
             }
             Admission::With(kept) => *kept,
         };
+        if let Some(reservation) = &mut reservation {
+            if let Some(count) = &self.limiter.settings.count {
+                reservation.count((count.counts)(&response));
+            }
+            for (policy, change) in reservation.settle(&response) {
+                let state = states.iter_mut().find(|state| state.policy == policy);
+                state.into_iter().for_each(|state| state.add_cost(change));
+            }
+        }
         if !states.is_empty() {
             self.limiter.write(response.headers_mut(), &states);
         }
-        let Some(mut reservation) = reservation else { return response };
-        if let Some(count) = &self.limiter.settings.count {
-            reservation.settle((count.counts)(&response));
+        match reservation {
+            Some(reservation) => reservation.until_sent(response),
+            None => response,
         }
-        reservation.until_sent(response)
     }
 }
 

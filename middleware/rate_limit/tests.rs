@@ -11,6 +11,8 @@ use http::{Method, StatusCode};
 
 mod attacks;
 mod express;
+mod settle;
+mod subjects;
 
 use super::*;
 use crate::extract::{ForwardedHeader, PeerAddr, TrustedProxies};
@@ -56,6 +58,11 @@ fn body(response: Response) -> serde_json::Value {
 
 fn chain(limit: RateLimit) -> ChainService {
     Chain::new().use_(limit).all(async || "hello").build()
+}
+
+/// A handle to all policies, for subjects of any type.
+fn subjects(limit: &RateLimit) -> PolicyHandle {
+    limit.handle().policies().unwrap()
 }
 
 fn secs(seconds: u64) -> Duration {
@@ -174,7 +181,7 @@ fn a_refusal_by_one_policy_charges_none() {
     let limit = RateLimit::new(Policy::new("burst", Quota::new(2, secs(2))))
         .and(Policy::new("hourly", Quota::per_hour(4)))
         .clock(clock.clone());
-    let handle = limit.handle();
+    let handle = subjects(&limit);
     let service = chain(limit);
     let left = || {
         let standings = handle.peek("192.0.2.1".parse::<IpAddr>().unwrap());
@@ -229,7 +236,7 @@ fn a_tier_keeps_what_was_used() {
 fn only_failures_count_and_the_rest_is_given_back_exactly() {
     let clock = LimitClock::fake();
     let limit = RateLimit::per_minute(3).count_failures().clock(clock);
-    let handle = limit.handle();
+    let handle = subjects(&limit);
     let service = Chain::new()
         .use_(limit)
         .get(async |headers: http::HeaderMap| match headers.contains_key("wrong") {
@@ -241,7 +248,7 @@ fn only_failures_count_and_the_rest_is_given_back_exactly() {
     for _ in 0..50 {
         assert_eq!(status(&service, ALICE), 200);
     }
-    assert_eq!(handle.keys(), 0);
+    assert_eq!(handle.limiter().keys(), 0);
     let wrong = || send(&service, with(ALICE, "wrong", "1")).status().as_u16();
     assert_eq!([wrong(), wrong(), wrong(), wrong()], [401, 401, 401, 429]);
     assert_eq!(handle.peek(alice).now_or_never().unwrap()[0].remaining(), 0);
@@ -255,7 +262,7 @@ fn a_request_dropped_half_way_counts_as_failure_and_not_as_success() {
         (RateLimit::per_minute(3), 2),
     ] {
         let limit = limit.clock(LimitClock::fake());
-        let handle = limit.handle();
+        let handle = subjects(&limit);
         let service =
             Chain::new().use_(limit).get(async || std::future::pending::<String>().await).build();
         assert!(service.handle(request(ALICE)).now_or_never().is_none());
@@ -303,7 +310,7 @@ fn whoever_goes_on_in_spite_of_refusals_is_blocked() {
     let limit = RateLimit::new(Quota::new(1, secs(1)))
         .penalty(Quota::per_minute(2), secs(100))
         .clock(clock.clone());
-    let handle = limit.handle();
+    let handle = subjects(&limit);
     let service = chain(limit);
     assert_eq!([(); 4].map(|()| status(&service, ALICE)), [200, 429, 429, 429]);
     let blocked = send(&service, request(ALICE));
@@ -658,7 +665,7 @@ fn keys_of_many_kinds_count_apart_and_missing_ones_under_the_address() {
 #[test]
 fn one_credential_has_one_quota_however_it_is_written() {
     let limit = RateLimit::per_hour(1).key(LimitKey::authorization()).clock(LimitClock::fake());
-    let handle = limit.handle();
+    let handle = subjects(&limit);
     let service = chain(limit);
     let call = |value: &str| send(&service, with(ALICE, "authorization", value)).status().as_u16();
     assert_eq!([call("Bearer abc"), call("Bearer abd")], [200, 200]);
@@ -802,12 +809,12 @@ fn clones_share_their_counts() {
 fn a_handle_charges_refunds_and_resets() {
     let clock = LimitClock::fake();
     let limit = RateLimit::per_hour(10).clock(clock);
-    let handle = limit.handle();
+    let handle = subjects(&limit);
     let service = chain(limit);
     let alice: IpAddr = "192.0.2.1".parse().unwrap();
     let left = || handle.peek(alice).now_or_never().unwrap()[0].remaining();
     assert_eq!(left(), 10);
-    assert_eq!(handle.keys(), 0);
+    assert_eq!(handle.limiter().keys(), 0);
     handle.charge(alice, 4).now_or_never();
     assert_eq!(left(), 6);
     handle.refund(alice, 1).now_or_never();
@@ -864,7 +871,7 @@ fn a_wrong_constant_panics_at_the_line_that_wrote_it() {
 #[test]
 fn nothing_of_a_client_is_shown_by_debug() {
     let limit = RateLimit::per_hour(1).clock(LimitClock::fake());
-    let handle = limit.handle();
+    let handle = subjects(&limit);
     handle.charge("secret-key", 1).now_or_never();
     let shown = format!("{limit:?} {handle:?} {:?}", Subject::from("secret-key"));
     assert!(!shown.contains("secret"), "{shown}");
@@ -1012,16 +1019,16 @@ impl ForwardedHeaders {
 fn the_short_way_decides_as_the_long_one() {
     let clock = LimitClock::fake();
     let limit = RateLimit::new(Quota::per_minute(30).burst(7)).clock(clock.clone());
-    let short = limit.clone().max_keys(100).handle();
+    let short = subjects(&limit.clone().max_keys(100));
     // Whoever is told of each decision has it made in the long way.
-    let long = limit.max_keys(100).observe(|_, _| ()).handle();
+    let long = subjects(&limit.max_keys(100).observe(|_, _| ()));
     let (mut random, mut refused) = (7_u64, 0);
     for _ in 0..20_000 {
         random =
             random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let [client, cost, pause] = [random >> 60, random >> 56 & 7, random >> 40 & 0xffff];
         clock.advance(Duration::from_micros(pause * 10));
-        let decide = |handle: &RateLimitHandle| {
+        let decide = |handle: &PolicyHandle| {
             let decided = handle.admit(client, cost as u32).now_or_never().unwrap();
             decided.map_err(|d| (d.verdict(), d.retry_after(), d.standings().to_vec()))
         };
@@ -1030,13 +1037,13 @@ fn the_short_way_decides_as_the_long_one() {
         assert_eq!(decided, decide(&long), "client {client}, cost {cost}");
     }
     assert!(refused > 1_000 && refused < 19_000, "{refused}");
-    assert_eq!(short.totals(), long.totals());
+    assert_eq!(short.limiter().totals(), long.limiter().totals());
 }
 
 #[test]
 fn who_finds_no_room_is_refused_in_the_short_way_as_well() {
     let clock = LimitClock::fake();
-    let handle = RateLimit::per_minute(2).max_keys(1).clock(clock.clone()).handle();
+    let handle = subjects(&RateLimit::per_minute(2).max_keys(1).clock(clock.clone()));
     let admit = |client: u64| handle.admit(client, 1).now_or_never().unwrap();
     assert!(admit(0).is_ok() && admit(0).is_ok() && admit(0).is_err());
     // All others share sixteen limiters.
@@ -1044,7 +1051,7 @@ fn who_finds_no_room_is_refused_in_the_short_way_as_well() {
     assert_eq!(admitted, 16 * 2);
     let refusal = admit(7).unwrap_err();
     assert_eq!(refusal.retry_after(), Some(Duration::from_secs(30)));
-    assert_eq!((refusal.standings()[0].remaining(), handle.keys()), (0, 1));
+    assert_eq!((refusal.standings()[0].remaining(), handle.limiter().keys()), (0, 1));
     // The one that is known is refused on, and admitted as soon as it may.
     assert!(admit(0).is_err());
     clock.advance(Duration::from_secs(30));

@@ -6,13 +6,16 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use super::checks::{CheckPlan, KeyHashes};
-use super::config::clock::{seconds, until};
+use super::checks::{CheckPlan, CountedSubject, KeyHashes};
+use super::config::clock::{nanos, seconds, until};
 use super::config::key::LEVELS;
 use super::config::quota::Quota;
+use super::config::settings::PenaltyRule;
 use super::limiter::Limiter;
 use super::memory::ChargeOutcome;
-use super::memory::gcra::{CheckKind, CheckOutcome, KeyCheck, Receipt, STRIKE, governed, mix};
+use super::memory::gcra::{
+    BLOCK, BLOCKED_BEFORE, CheckKind, CheckOutcome, KeyCheck, Receipt, STRIKE, governed, mix,
+};
 use super::reservation::RequestReservation;
 use super::response::decision::{Decision, DecisionData, Pseudonym, Standing, Verdict};
 use super::response::headers::PolicyState;
@@ -128,30 +131,54 @@ impl Limiter {
         })
     }
 
-    /// Counts a refusal as a strike, and blocks a client that has collected too many.
+    /// Counts a refusal as a strike against each subject whose own quota refused it, and blocks a subject that has collected too many.
     pub(crate) fn strike(&self, plan: &CheckPlan, now: u64) {
         let Some(penalty) = self.settings.penalty else { return };
-        let refused = |is: fn(&CheckKind) -> bool| {
-            plan.checks.iter().any(|check| is(&check.kind) && !check.is_admitted())
-        };
-        // Only refusals by a quota are strikes, and a client that is blocked collects none.
-        if refused(|kind| matches!(kind, CheckKind::NotBlocked))
-            || !refused(|kind| matches!(kind, CheckKind::Charge { .. }))
-        {
+        // A subject that is blocked collects no strikes.
+        if plan.checks.iter().any(|check| check.kind.is_block() && !check.is_admitted()) {
             return;
         }
-        let (shard, hash) = plan.client;
-        let kind = CheckKind::Charge { rate: penalty.strikes.rate(), cost: 1, further: 0 };
-        let mut strike = [KeyCheck::new(shard, mix(hash, STRIKE), STRIKE, kind)];
-        if !self.memory.decide(&mut strike, now) {
-            let (shard, key) = self.block_of(plan);
-            // An operator may have blocked the client for longer meanwhile.
-            let end = until(now, penalty.block);
-            self.memory.change(shard, key, now, |other| other.max(end));
-            if let (Some(shared_store), Some(shared)) = (self.shared_store(), &plan.shared) {
-                self.end_leases(plan, now);
-                shared_store.block_later(&shared.client, (shard, key), penalty.block);
+        for subject in &plan.subjects {
+            // A wider network is used up by all of its clients, so its refusals are not strikes.
+            let is_strike = |check: &KeyCheck| {
+                let (at, level) = (check.segment / LEVELS as u8, check.segment % LEVELS as u8);
+                let is_own = check.kind.is_charge() && level == 0 && !check.is_admitted();
+                is_own && self.settings.key_to_penalise(at) == Some(subject.key)
+            };
+            if plan.checks.iter().any(is_strike) {
+                self.strike_subject(&penalty, subject, plan, now);
             }
+        }
+    }
+
+    fn strike_subject(
+        &self,
+        penalty: &PenaltyRule,
+        subject: &CountedSubject,
+        plan: &CheckPlan,
+        now: u64,
+    ) {
+        let kind = CheckKind::Charge { rate: penalty.strikes.rate(), cost: 1, further: 0 };
+        let (shard, key) = subject.segment(STRIKE);
+        let mut strike = [KeyCheck::new(shard, key, STRIKE + subject.key, kind)];
+        if self.memory.decide(&mut strike, now) {
+            return;
+        }
+        let time = match penalty.longest {
+            Some(longest) => {
+                let before = subject.segment(BLOCKED_BEFORE);
+                self.memory.next_block(before, nanos(penalty.block), nanos(longest), now)
+            }
+            None => nanos(penalty.block),
+        };
+        let time = Duration::from_nanos(time);
+        let (shard, key) = subject.segment(BLOCK);
+        // An operator may have blocked the subject for longer meanwhile.
+        let end = until(now, time);
+        self.memory.change(shard, key, now, |other| other.max(end));
+        if let Some(shared_store) = self.shared_store() {
+            self.end_leases(plan, now);
+            shared_store.block_later(&subject.name, (shard, key), time);
         }
     }
 
@@ -190,6 +217,7 @@ impl Limiter {
                 }
             }
             if self.settings.count.is_some()
+                || self.settings.settles()
                 || self.settings.concurrency.is_some()
                 || outcome.delay > 0
             {

@@ -1,6 +1,7 @@
 //! Warnings about configurations that are probably wrong. Each is logged once.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use http::header::FORWARDED;
@@ -28,7 +29,7 @@ pub(crate) struct Warnings {
 
 /// The limiters that a request has passed. Stored in its extensions.
 #[derive(Clone)]
-struct PassedLimiters(Vec<usize>);
+struct PassedLimiters(Vec<(usize, Option<Arc<str>>)>);
 
 impl Warnings {
     /// Checks where the address of the client comes from.
@@ -82,7 +83,7 @@ impl Warnings {
     }
 
     /// Checks whether a request passes the same limiter twice.
-    pub(crate) fn enter(&self, settings: &LimitSettings, req: &mut Request) {
+    pub(crate) fn enter(&self, settings: &LimitSettings, name: Option<&str>, req: &mut Request) {
         if self.entered.load(Ordering::Relaxed) >= LOOKED_AT {
             return;
         }
@@ -90,18 +91,30 @@ impl Warnings {
             start(settings, req);
         }
         let this = std::ptr::from_ref(settings) as usize;
+        let name = name.map(Arc::from);
         let extensions = req.extensions_mut();
         match extensions.get_mut::<PassedLimiters>() {
-            Some(PassedLimiters(passed)) if passed.contains(&this) => {
+            Some(PassedLimiters(passed)) if passed.iter().any(|(other, _)| *other == this) => {
                 if once(&self.twice) {
                     tracing::warn!(
                         "a request passed the same limiter twice and was counted twice: is the limiter in the chain twice?"
                     );
                 }
             }
-            Some(PassedLimiters(passed)) => passed.push(this),
+            Some(PassedLimiters(passed)) => {
+                if name.is_some()
+                    && passed.iter().any(|(_, other)| *other == name)
+                    && once(&self.twice)
+                {
+                    tracing::warn!(
+                        name = name.as_deref(),
+                        "two limiters of a chain have the same name in a shared store: if they use the same store, they share one count"
+                    );
+                }
+                passed.push((this, name));
+            }
             None => {
-                extensions.insert(PassedLimiters(vec![this]));
+                extensions.insert(PassedLimiters(vec![(this, name)]));
             }
         }
     }

@@ -8,7 +8,7 @@ use http::StatusCode;
 use tower_chain::extract::PeerAddr;
 use tower_chain::middleware::rate_limit::RedisStore;
 use tower_chain::middleware::rate_limit::{
-    LimitClock, LimitKey, Policy, Quota, RateLimitHandle, SharedLimits, WhileUnreachable,
+    LimitClock, LimitKey, Policy, PolicyHandle, Quota, SharedLimits, WhileUnreachable,
 };
 use tower_chain::{Body, Chain, ChainService, RateLimit, Request};
 
@@ -18,7 +18,7 @@ const ALICE: &str = "192.0.2.1";
 /// A server: its limiter in a chain.
 struct Server {
     service: ChainService,
-    handle: RateLimitHandle,
+    handle: PolicyHandle,
 }
 
 impl Server {
@@ -29,8 +29,9 @@ impl Server {
     ) -> Self {
         let limits = set(SharedLimits::new(RedisStore::new(&redis.url()).unwrap()));
         // Each server has its own memory.
-        let limit = limit.max_keys(10_000).shared(limits);
-        let handle = limit.handle();
+        let limit = limit.max_keys(10_000).shared("test", limits);
+        // One test has a policy with a key of its own.
+        let handle = limit.handle().policies().or_else(|_| limit.handle().policy("t")).unwrap();
         Self { service: Chain::new().use_(limit).get(async || "hello").build(), handle }
     }
 
@@ -290,7 +291,7 @@ async fn a_server_that_knows_only_a_short_quota_shortens_nothing() {
     let mut admitted = exports(&Server::new(&redis, tiers(), slow), 4).await;
     for (name, limit) in others {
         let other = Server::new(&redis, limit, |limits| slow(limits).lease(2));
-        assert!(other.handle.set_quota("p", Quota::per_minute(60)));
+        assert!(other.handle.limiter().set_quota("p", Quota::per_minute(60)));
         let alice: IpAddr = ALICE.parse().unwrap();
         for _ in 0..3 {
             assert_eq!(other.status().await, 429, "{name}");
@@ -683,8 +684,8 @@ async fn clustered(
     let client = redis::cluster::ClusterClient::new(cluster.urls()).unwrap();
     let connection = client.get_async_connection().await.unwrap();
     let limits = set(SharedLimits::new(RedisStore::with_connection(connection)));
-    let limit = limit.max_keys(10_000).shared(limits);
-    let handle = limit.handle();
+    let limit = limit.max_keys(10_000).shared("test", limits);
+    let handle = limit.handle().policies().unwrap();
     Server { service: Chain::new().use_(limit).get(async || "hello").build(), handle }
 }
 

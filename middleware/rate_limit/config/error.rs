@@ -14,7 +14,7 @@ pub enum RateLimitError {
     TooFast,
     /// A quota takes more than 100 years to come back.
     TooLong,
-    /// The name of a policy cannot be used in a header field.
+    /// The name of a policy or of a limiter has characters that cannot be used in a header field.
     Name(String),
     /// Two policies of one limiter have the same name.
     DuplicateName(String),
@@ -24,8 +24,14 @@ pub enum RateLimitError {
     Prefix,
     /// The largest number of keys is zero.
     ZeroKeys,
-    /// Two limiters that are no clones share a store, a prefix and the name of a policy.
+    /// Two limiters that are not clones share a store, a prefix and a name.
     SharedName(String),
+    /// No policy has this name.
+    UnknownPolicy(String),
+    /// A handle was requested for subjects of another type than those of the key, which have this type.
+    SubjectType(&'static str),
+    /// A handle was requested for all policies of a limiter whose policies count under several keys.
+    SeveralKeys,
     /// The prefix of the keys in a shared store is empty.
     StorePrefix,
 }
@@ -45,7 +51,7 @@ impl fmt::Display for RateLimitError {
             ),
             Self::Name(name) => write!(
                 f,
-                "the policy name {name:?} cannot be used in a header field: use 1 to 64 letters, digits, `-`, `_`, `.` or spaces"
+                "the name {name:?} cannot be used in a header field or a key: use 1 to 64 letters, digits, `-`, `_`, `.` or spaces"
             ),
             Self::DuplicateName(name) => {
                 write!(f, "two policies are named {name:?}: give each its own name")
@@ -59,7 +65,15 @@ impl fmt::Display for RateLimitError {
             Self::ZeroKeys => f.write_str("`max_keys` must be at least 1"),
             Self::SharedName(name) => write!(
                 f,
-                "two limiters share a store and have a policy named {name:?}, so they would share its count: name their policies, set another prefix, or use a clone of the limiter if one count is meant"
+                "two limiters share a store and are both named {name:?}, so they would share one count: give them different names, set another prefix, or use a clone of the limiter if one count is meant"
+            ),
+            Self::UnknownPolicy(name) => write!(f, "the limiter has no policy named {name:?}"),
+            Self::SubjectType(name) => write!(
+                f,
+                "the subjects of this key have the type `{name}`: request the handle for this type, or for `Subject`"
+            ),
+            Self::SeveralKeys => f.write_str(
+                "the policies of this limiter count under several keys: request a handle for one policy by its name",
             ),
             Self::StorePrefix => f.write_str(
                 "the prefix of the keys in a shared store is empty: name it after the application, without braces",
@@ -69,6 +83,12 @@ impl fmt::Display for RateLimitError {
 }
 
 impl std::error::Error for RateLimitError {}
+
+/// Whether a name has 1 to 64 characters that need no escapes in a header field and are no separators of keys.
+pub(crate) fn is_name(name: &str) -> bool {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b"-_. ".contains(&b);
+    (1..=64).contains(&name.len()) && name.bytes().all(fits)
+}
 
 /// Returns the value, or panics with the error at the line of the caller.
 #[track_caller]

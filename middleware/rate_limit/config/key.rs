@@ -1,5 +1,6 @@
 //! The key that requests are counted under.
 
+use std::any::TypeId;
 use std::fmt;
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -34,6 +35,8 @@ use crate::Request;
 pub struct LimitKey {
     pub(crate) kind: KeyKind,
     optional: bool,
+    /// The type of the subjects, and its name for an error.
+    subject: (TypeId, &'static str),
 }
 
 #[derive(Clone)]
@@ -54,12 +57,12 @@ impl LimitKey {
     /// IPv6 clients are counted under their /64, which is one subnet. An IPv6 address that contains an IPv4 address (mapped, or of NAT64) counts as
     /// that IPv4 address.
     pub fn client() -> Self {
-        Self::of(KeyKind::Client(Prefixes::default()))
+        Self::of::<IpAddr>(KeyKind::Client(Prefixes::default()))
     }
 
     /// One key for all requests.
     pub fn everyone() -> Self {
-        Self::of(KeyKind::Everyone)
+        Self::of::<()>(KeyKind::Everyone)
     }
 
     /// The value of a header, such as `x-api-key`. A request whose header is longer than 1 KiB, or is sent twice, is counted under the address of its
@@ -68,7 +71,7 @@ impl LimitKey {
     /// The value is not verified: before an authentication, a client can invent values, each with a quota of its own. Add a policy per client, or
     /// place the limiter after the authentication.
     pub fn header(name: HeaderName) -> Self {
-        Self::of(KeyKind::Header(name))
+        Self::of::<String>(KeyKind::Header(name))
     }
 
     /// The credentials in the `Authorization` header. The scheme before them, in any case, is not part of the key. See [`header`](LimitKey::header).
@@ -80,7 +83,7 @@ impl LimitKey {
     pub fn provided<T, S, F>(f: F) -> Self
     where
         T: Send + Sync + 'static,
-        S: Into<Subject>,
+        S: Into<Subject> + 'static,
         F: Fn(&T) -> S + Send + Sync + 'static,
     {
         Self::from_fn(move |req| req.extensions().get::<T>().map(&f))
@@ -89,10 +92,10 @@ impl LimitKey {
     /// The value that a function returns for the request. `None` if the request lacks it.
     pub fn from_fn<S, F>(f: F) -> Self
     where
-        S: Into<Subject>,
+        S: Into<Subject> + 'static,
         F: Fn(&Request) -> Option<S> + Send + Sync + 'static,
     {
-        Self::of(KeyKind::Own(Arc::new(move |req| f(req).map(Into::into))))
+        Self::of::<S>(KeyKind::Own(Arc::new(move |req| f(req).map(Into::into))))
     }
 
     /// The value that an asynchronous function returns for the head of the request. `None` if the request lacks it.
@@ -114,11 +117,11 @@ impl LimitKey {
     /// ```
     pub fn from_async_fn<S, F, Fut>(f: F) -> Self
     where
-        S: Into<Subject>,
+        S: Into<Subject> + 'static,
         F: Fn(&Parts) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Option<S>> + Send + 'static,
     {
-        Self::of(KeyKind::Asynchronous(Arc::new(move |parts| {
+        Self::of::<S>(KeyKind::Asynchronous(Arc::new(move |parts| {
             let found = f(parts);
             Box::pin(async move { found.await.map(Into::into) })
         })))
@@ -208,8 +211,18 @@ impl LimitKey {
         }
     }
 
-    fn of(kind: KeyKind) -> Self {
-        Self { kind, optional: false }
+    fn of<S: 'static>(kind: KeyKind) -> Self {
+        let subject = (TypeId::of::<S>(), std::any::type_name::<S>());
+        Self { kind, optional: false, subject }
+    }
+
+    /// Checks that `K` is the type of the subjects of this key. [`Subject`] is the type of all of them.
+    pub(crate) fn check_type<K: 'static>(&self) -> Result<(), RateLimitError> {
+        let (found, name) = self.subject;
+        match [found, TypeId::of::<Subject>()].contains(&TypeId::of::<K>()) {
+            true => Ok(()),
+            false => Err(RateLimitError::SubjectType(name)),
+        }
     }
 
     #[inline]
@@ -284,6 +297,7 @@ enum OwnedSubject {
     V6(u64, u64),
     Text(Box<[u8]>),
     Number(u64),
+    Everyone,
 }
 
 impl Subject {
@@ -297,6 +311,7 @@ impl Subject {
             }
             OwnedSubject::Text(ref text) => SubjectRef::Text(text),
             OwnedSubject::Number(number) => SubjectRef::Number(number),
+            OwnedSubject::Everyone => SubjectRef::Everyone,
         }
     }
 }
@@ -354,6 +369,13 @@ impl From<Vec<u8>> for Subject {
 impl From<u64> for Subject {
     fn from(number: u64) -> Self {
         Self(OwnedSubject::Number(number))
+    }
+}
+
+/// The one subject of [`LimitKey::everyone`].
+impl From<()> for Subject {
+    fn from((): ()) -> Self {
+        Self(OwnedSubject::Everyone)
     }
 }
 

@@ -1,6 +1,7 @@
 //! A policy: one of the limits of a limiter.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock};
@@ -8,10 +9,10 @@ use std::sync::{PoisonError, RwLock};
 use http::HeaderValue;
 
 use super::clock::seconds;
-use super::error::{RateLimitError, checked};
+use super::error::{RateLimitError, checked, is_name};
 use super::key::LimitKey;
 use super::quota::Quota;
-use crate::Request;
+use crate::{Request, Response};
 
 type By<T> = Arc<dyn Fn(&Request) -> T + Send + Sync>;
 
@@ -41,6 +42,8 @@ pub struct Policy {
     cost: u32,
     cost_by: Option<By<u32>>,
     when: Option<By<bool>>,
+    pub(crate) settle: Option<SettleRule>,
+    pub(crate) max_debt: u32,
     changed: Arc<ReplacedQuota>,
     /// `"name";q=100;w=60`, formatted once because it is equal in all responses.
     pub(crate) field: HeaderValue,
@@ -48,9 +51,22 @@ pub struct Policy {
     pub(crate) left: Box<str>,
 }
 
+/// How a policy learns what a request has cost.
+#[derive(Clone)]
+pub(crate) enum SettleRule {
+    /// From the head of the response.
+    Response(Arc<dyn Fn(&Response) -> Option<u32> + Send + Sync>),
+    /// From the [`ActualCost`](crate::middleware::rate_limit::ActualCost) in the response, when its body ends.
+    AtEnd,
+    /// From the number of bytes of the body, when it ends: one for each so many bytes.
+    Bytes(NonZeroU32),
+}
+
 /// A quota that was replaced while the server runs. Until then, only the flag is read.
 struct ReplacedQuota {
     is: AtomicBool,
+    /// Whether the shared store does not know it yet.
+    is_unsent: AtomicBool,
     quota: RwLock<Quota>,
 }
 
@@ -72,8 +88,7 @@ impl Policy {
     /// [`RateLimitError::Name`] unless the name has 1 to 64 characters, all of them ASCII letters, digits, `-`, `_`, `.` or spaces.
     pub fn try_new(name: impl Into<String>, quota: Quota) -> Result<Self, RateLimitError> {
         let name = name.into();
-        let fits = |b: u8| b.is_ascii_alphanumeric() || b"-_. ".contains(&b);
-        if name.is_empty() || name.len() > 64 || !name.bytes().all(fits) {
+        if !is_name(&name) {
             return Err(RateLimitError::Name(name));
         }
         Ok(Self {
@@ -86,8 +101,11 @@ impl Policy {
             cost: 1,
             cost_by: None,
             when: None,
+            settle: None,
+            max_debt: u32::MAX,
             changed: Arc::new(ReplacedQuota {
                 is: AtomicBool::new(false),
+                is_unsent: AtomicBool::new(false),
                 quota: RwLock::new(quota),
             }),
         })
@@ -116,6 +134,76 @@ impl Policy {
         self
     }
 
+    /// Charges what the request has really cost, once the head of the response is known. Defaults to the cost when it arrives.
+    ///
+    /// A request is charged its [`cost`](Policy::cost) when it arrives, which reserves that much. The response then settles it: the difference is charged
+    /// or refunded. `None` keeps the reservation, and so does a request that is dropped before its response. The charge does not stop where the quota
+    /// is used up: the client is then in debt, and is refused until its debt has come back. See [`max_debt`](Policy::max_debt).
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_chain::RateLimit;
+    /// use tower_chain::middleware::rate_limit::{Policy, Quota};
+    ///
+    /// #[derive(Clone)]
+    /// struct Tokens(u32); // put into the extensions of the response by the handler
+    ///
+    /// let tokens = Policy::new("tokens", Quota::per_hour(50_000))
+    ///     .cost(500)
+    ///     .settle(|response| response.extensions().get().map(|Tokens(used)| *used));
+    /// # let _ = RateLimit::new(tokens);
+    /// ```
+    #[must_use]
+    pub fn settle(
+        mut self,
+        cost: impl Fn(&Response) -> Option<u32> + Send + Sync + 'static,
+    ) -> Self {
+        self.settle = Some(SettleRule::Response(Arc::new(cost)));
+        self
+    }
+
+    /// Charges what the request has really cost, once its body was sent or dropped: the
+    /// [`ActualCost`](crate::middleware::rate_limit::ActualCost) that the handler put into the extensions of the response. Without one, the
+    /// reservation is kept. See [`settle`](Policy::settle).
+    #[must_use]
+    pub fn settle_at_end(mut self) -> Self {
+        self.settle = Some(SettleRule::AtEnd);
+        self
+    }
+
+    /// Charges one for each `bytes` bytes of the body of the response, rounded up, once it was sent or dropped. See [`settle`](Policy::settle).
+    ///
+    /// # Panics
+    ///
+    /// If `bytes` is 0.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_chain::RateLimit;
+    /// use tower_chain::middleware::rate_limit::{Policy, Quota};
+    ///
+    /// // 1 GB per hour, in kilobytes.
+    /// let download = Policy::new("download", Quota::per_hour(1_000_000)).settle_bytes(1_000);
+    /// # let _ = RateLimit::new(download);
+    /// ```
+    #[track_caller]
+    #[must_use]
+    pub fn settle_bytes(mut self, bytes: u32) -> Self {
+        let bytes = checked(NonZeroU32::new(bytes).ok_or(RateLimitError::ZeroLimit));
+        self.settle = Some(SettleRule::Bytes(bytes));
+        self
+    }
+
+    /// Bounds by how many requests beyond its quota a client can be in debt, by [`settle`](Policy::settle) or by
+    /// [`charge`](crate::middleware::rate_limit::PolicyHandle::charge). Costs beyond that are lost. Defaults to as many as come back in 100 years.
+    #[must_use]
+    pub fn max_debt(mut self, requests: u32) -> Self {
+        self.max_debt = requests;
+        self
+    }
+
     /// Sets the quota depending on the request, such as on the plan of its user. Defaults to the quota of the policy, which also applies where the
     /// function returns `None`.
     ///
@@ -140,8 +228,9 @@ impl Policy {
 
     /// Whether the policy applies to all requests alike, under the key of the limiter.
     pub(crate) fn is_plain(&self) -> bool {
-        let Self { key, quota_by, cost_by, when, cost, .. } = self;
-        key.is_none() && quota_by.is_none() && cost_by.is_none() && when.is_none() && *cost > 0
+        let Self { key, quota_by, cost_by, when, cost, settle, .. } = self;
+        let depends = quota_by.is_some() || cost_by.is_some() || when.is_some();
+        key.is_none() && !depends && settle.is_none() && *cost > 0
     }
 
     pub(crate) fn applies(&self, req: &Request) -> bool {
@@ -170,9 +259,43 @@ impl Policy {
         }
     }
 
+    /// Replaces the quota, and marks the new one as not sent to the shared store.
     pub(crate) fn set_quota(&self, quota: Quota) {
+        self.changed.is_unsent.store(true, Ordering::Release);
+        self.replace_quota(quota);
+    }
+
+    fn replace_quota(&self, quota: Quota) {
         *self.changed.quota.write().unwrap_or_else(PoisonError::into_inner) = quota;
         self.changed.is.store(true, Ordering::Release);
+    }
+
+    /// Returns to the quota that the policy was built with.
+    pub(crate) fn restore_quota(&self) {
+        self.changed.is_unsent.store(false, Ordering::Release);
+        self.changed.is.store(false, Ordering::Release);
+    }
+
+    /// The replaced quota that the shared store does not know.
+    pub(crate) fn unsent_quota(&self) -> Option<Quota> {
+        self.changed.is_unsent.load(Ordering::Acquire).then(|| self.quota())
+    }
+
+    /// The shared store knows this quota. If it was replaced again meanwhile, the new one is still unsent.
+    pub(crate) fn quota_is_sent(&self, sent: Quota) {
+        self.changed.is_unsent.store(self.quota() != sent, Ordering::Release);
+    }
+
+    /// Takes over the quota from the shared store; `None` restores the configured one. An unsent quota of this server stays.
+    pub(crate) fn adopt_quota(&self, quota: Option<Quota>) {
+        if self.changed.is_unsent.load(Ordering::Acquire) {
+            return;
+        }
+        match quota {
+            Some(quota) if quota != self.quota() => self.replace_quota(quota),
+            Some(_) => {}
+            None => self.changed.is.store(false, Ordering::Release),
+        }
     }
 
     /// Whether an operator has replaced the quota. `false` if requests have different quotas: a charge may then have been made under a quota that was

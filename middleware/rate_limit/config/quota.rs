@@ -132,6 +132,21 @@ impl Quota {
         self.rate
     }
 
+    /// The quota as text, for a shared store: limit, period in nanoseconds and burst.
+    pub(crate) fn to_text(self) -> String {
+        format!("{} {} {}", self.limit, self.period.as_nanos(), self.rate.burst)
+    }
+
+    /// The quota that [`to_text`](Quota::to_text) has written. `None` for any other text.
+    pub(crate) fn from_text(text: &str) -> Option<Self> {
+        let mut parts = text.split(' ');
+        let limit = parts.next()?.parse().ok()?;
+        let period = Duration::from_nanos(parts.next()?.parse().ok()?);
+        let burst = parts.next()?.parse().ok()?;
+        let quota = Self::try_new(limit, period).and_then(|quota| quota.try_burst(burst)).ok();
+        quota.filter(|_| parts.next().is_none())
+    }
+
     /// The quota times a factor, or the same quota if the result is too large.
     pub(crate) fn times(&self, factor: u32) -> Self {
         Self::try_new(self.limit().saturating_mul(factor), self.period)
@@ -149,6 +164,13 @@ impl Rate {
     /// Nanoseconds for which so many requests charge a key.
     pub(crate) fn charge(self, cost: u32) -> u64 {
         self.interval.saturating_mul(cost.into())
+    }
+
+    /// By how many requests beyond the burst a key may be charged, so the charge takes at most 100 years to come back.
+    pub(crate) fn longest_debt(self) -> u32 {
+        let most = u64::try_from(LONGEST.as_nanos()).unwrap_or(u64::MAX) / self.interval;
+        u32::try_from(most).unwrap_or(u32::MAX)
+            - self.burst.get().min(u32::try_from(most).unwrap_or(u32::MAX))
     }
 
     /// How many requests fit, and after how many nanoseconds one more will, for a key that is charged until then.

@@ -46,11 +46,13 @@ pub(crate) struct CountRule {
     pub(crate) dropped: bool,
 }
 
-/// Blocks a client for a time after this many refusals.
+/// Blocks a subject for a time after this many refusals.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PenaltyRule {
     pub(crate) strikes: Quota,
     pub(crate) block: Duration,
+    /// Each further block is twice as long as the one before it, up to this. `None` for blocks of equal length.
+    pub(crate) longest: Option<Duration>,
 }
 
 impl LimitSettings {
@@ -73,6 +75,37 @@ impl LimitSettings {
             observe: None,
             jitter: Duration::ZERO,
         }
+    }
+
+    /// Whether some policy settles costs that are known after the request.
+    pub(crate) fn settles(&self) -> bool {
+        self.policies.iter().any(|policy| policy.settle.is_some())
+    }
+
+    /// The key of the policy at this position.
+    pub(crate) fn key_of(&self, at: usize) -> &LimitKey {
+        self.policies.get(at).and_then(|policy| policy.key.as_ref()).unwrap_or(&self.key)
+    }
+
+    /// The number of the first key that requests are counted under: 0 for the key of the limiter. If each policy has a key of its own, the key of the
+    /// limiter is not used, and it is 1 for the key of the first policy.
+    pub(crate) fn first_key(&self) -> u8 {
+        u8::from(!self.policies.is_empty() && self.policies.iter().all(|p| p.key.is_some()))
+    }
+
+    /// The number of the key whose subject is penalised for refusals by a policy. `None` if the policy counts all clients as one: the refusals are not
+    /// the fault of any one of them.
+    pub(crate) fn key_to_penalise(&self, policy: u8) -> Option<u8> {
+        match &self.policies.get(usize::from(policy))?.key {
+            None => Some(0),
+            Some(key) if matches!(key.kind, KeyKind::Everyone) => None,
+            Some(_) => Some(policy + 1),
+        }
+    }
+
+    /// Whether the policies count under more than one key.
+    pub(crate) fn has_several_keys(&self) -> bool {
+        self.policies.len() > 1 && self.policies.iter().any(|policy| policy.key.is_some())
     }
 
     /// Whether the value of some key comes from an asynchronous function.

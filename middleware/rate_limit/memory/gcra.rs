@@ -17,8 +17,8 @@ use crate::middleware::rate_limit::config::quota::Rate;
 pub(crate) struct KeyCheck {
     pub(crate) shard: usize,
     pub(crate) key: u64,
-    /// The kind of key: `policy * LEVELS + level` for charges, or one of the constants below. It also selects the overflow counter if the table is
-    /// full.
+    /// The kind of key: `policy * LEVELS + level` for charges, or one of the constants below plus the number of the key. It also selects the overflow
+    /// counter if the table is full.
     pub(crate) segment: u8,
     pub(crate) kind: CheckKind,
     /// Until when the key is charged: before the decision, or after it if it was charged.
@@ -37,6 +37,8 @@ pub(crate) struct KeyCheck {
     /// Whether the charge may be refunded, and its number among the charges that may.
     pub(crate) refundable: bool,
     pub(crate) number: u64,
+    /// Whether the cost of the charge is settled after the request.
+    pub(crate) settles: bool,
 }
 
 /// What to check for a key.
@@ -46,7 +48,7 @@ pub(crate) enum CheckKind {
     Charge { rate: Rate, cost: u32, further: u32 },
     /// Whether fewer than `most` requests are in flight.
     Slot { most: u32 },
-    /// Whether the client is not blocked.
+    /// Whether the subject is not blocked.
     NotBlocked,
 }
 
@@ -88,11 +90,17 @@ impl KeyCheck {
             cut: false,
             refundable: false,
             number: 0,
+            settles: false,
         }
     }
 
     pub(crate) fn is_admitted(&self) -> bool {
         self.outcome == CheckOutcome::Admitted
+    }
+
+    /// Whether a charge has a receipt: it costs something, or its cost is settled later.
+    pub(crate) fn has_receipt(&self) -> bool {
+        self.settles || matches!(self.kind, CheckKind::Charge { cost: 1.., .. })
     }
 
     /// Whether this is a charge of a policy, and not a block, a slot or a strike.
@@ -113,9 +121,10 @@ pub(crate) struct Receipt {
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum ReceiptKind {
-    /// A charge of `nanos`, under `number` among the charges that may be refunded. It has drained at `end` at the latest.
+    /// A charge of `cost`, under `number` among the charges that may be refunded. It has drained at `end` at the latest.
     Time {
-        nanos: u64,
+        rate: Rate,
+        cost: u32,
         number: u64,
         end: u64,
     },
@@ -126,9 +135,9 @@ impl Receipt {
     /// The receipt of an admitted check. `None` if the check took nothing.
     pub(crate) fn of(check: &KeyCheck) -> Option<Self> {
         let taken = match check.kind {
-            CheckKind::Charge { rate, cost, .. } if cost > 0 => {
+            CheckKind::Charge { rate, cost, .. } if check.has_receipt() => {
                 let &KeyCheck { number, until: end, .. } = check;
-                ReceiptKind::Time { nanos: rate.charge(cost), number, end }
+                ReceiptKind::Time { rate, cost, number, end }
             }
             CheckKind::Slot { .. } => ReceiptKind::Slot,
             CheckKind::Charge { .. } | CheckKind::NotBlocked => return None,
@@ -229,7 +238,9 @@ pub(crate) fn mix(hash: u64, segment: u8) -> u64 {
 
 /// 2^64 divided by the golden ratio: its multiples are spread evenly.
 pub(crate) const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
-/// The segments that are not charges of a policy. Those come first: 8 policies with 3 levels each.
+/// The segments that are not charges of a policy. Those come first: 8 policies with 3 levels each. Each of these segments has one number for the key of
+/// the limiter and one for the key of each policy.
 pub(crate) const ENTER: u8 = 24;
-pub(crate) const BLOCK: u8 = 25;
-pub(crate) const STRIKE: u8 = 26;
+pub(crate) const BLOCK: u8 = 33;
+pub(crate) const STRIKE: u8 = 42;
+pub(crate) const BLOCKED_BEFORE: u8 = 51;

@@ -1,4 +1,5 @@
-//! What the memory keeps for a shared store: until when a cached state may be used without a call, and the leases of clients.
+//! What the memory keeps beside charges: until when a cached state of a shared store may be used without a call, the leases of clients, and how often a
+//! subject was blocked.
 
 use super::table::KeyState;
 use super::{LocalMemory, MemoryShard, TRUSTED};
@@ -57,6 +58,27 @@ impl LocalMemory {
         self.change(shard, client ^ LEASED, now, |last| latest.max(last.saturating_add(1)));
     }
 
+    /// For how many nanoseconds a subject is blocked now: for `first`, and each further time twice as long as the time before, up to `longest`. A
+    /// subject that was not blocked for as long as `longest` starts again with `first`. So does one without a free slot.
+    pub(crate) fn next_block(
+        &self,
+        (shard, key): (usize, u64),
+        first: u64,
+        longest: u64,
+        now: u64,
+    ) -> u64 {
+        let mut shard = self.lock(shard);
+        let found = shard.table.find(key);
+        let before = found.filter(|value| !value.is_over(now)).map_or(0, KeyState::as_count);
+        let time = first.saturating_mul(1 << before.min(MOST_DOUBLINGS)).min(longest.max(first));
+        if found.is_some() || shard.table.has_room(1, now) {
+            let until = now.saturating_add(time).saturating_add(longest);
+            let times = before.saturating_add(1).min(MOST_DOUBLINGS);
+            shard.table.set(key, KeyState::lease(times, until));
+        }
+        time
+    }
+
     /// From now on, the state of a key needs a call.
     pub(crate) fn distrust(&self, shard: usize, key: u64) {
         self.lock(shard).table.remove(key ^ TRUSTED);
@@ -72,5 +94,7 @@ impl MemoryShard {
 
 /// Derives the key of a lease from a shape, and from a client the key under which [`end_leases`](LocalMemory::end_leases) stores its time.
 const LEASED: u64 = 0x6a09_e667_f3bc_c909;
+/// A block of one second, doubled this often, takes 136 years.
+const MOST_DOUBLINGS: u32 = 32;
 /// For how many nanoseconds a lease may be used.
 const LEASE_TIME: u64 = 10_000_000_000;

@@ -20,6 +20,7 @@ use self::gcra::{
 use self::hash::HashSeed;
 use self::refundable::{QueueKey, RefundableCharges};
 use self::table::{KeyState, StateTable};
+use super::config::clock::END_OF_TIME;
 use super::config::key::SubjectRef;
 use super::config::quota::Rate;
 
@@ -222,14 +223,38 @@ impl LocalMemory {
         Some(charge)
     }
 
+    /// Charges a key without a check, up to `further` requests beyond its burst. Returns until when it was charged before.
+    pub(crate) fn charge_debt(
+        &self,
+        shard: usize,
+        (key, segment, overflowed): (u64, u8, bool),
+        rate: Rate,
+        cost: u32,
+        further: u32,
+        now: u64,
+    ) -> u64 {
+        let mut shard = self.lock(shard);
+        let most = now.saturating_add(rate.charge(rate.burst.get().saturating_add(further)));
+        let before = shard.value(key, segment, overflowed).map_or(0, KeyState::as_until);
+        let until = before.max(now).saturating_add(rate.charge(cost)).min(most.max(before));
+        let value = KeyState::until(until.min(END_OF_TIME));
+        if overflowed || (before == 0 && !shard.table.has_room(1, now)) {
+            *shard.overflow_counter(key, segment) = value;
+        } else {
+            shard.table.set(key, value);
+        }
+        before
+    }
+
     /// Refunds a decision, as far as it still counts: the part that has drained by itself is not refunded. Returns how many nanoseconds were
-    /// refunded.
-    pub(crate) fn refund(&self, receipt: &Receipt, now: u64) -> u64 {
+    /// refunded, which are at most `most`.
+    pub(crate) fn refund(&self, receipt: &Receipt, most: u64, now: u64) -> u64 {
         let &Receipt { shard, key, segment, overflowed, taken } = receipt;
         let mut shard = self.lock(shard);
         let back = match taken {
             ReceiptKind::Time { number, .. } => {
-                shard.refundable_charges.refund(queue_key(key, segment, overflowed), number, now)
+                let queue = queue_key(key, segment, overflowed);
+                shard.refundable_charges.refund(queue, number, most, now)
             }
             ReceiptKind::Slot => 0,
         };

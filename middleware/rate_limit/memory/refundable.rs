@@ -35,10 +35,10 @@ impl RefundableCharges {
         self.last
     }
 
-    /// Removes a charge from the queue. Returns how much of it has not drained.
-    pub(crate) fn refund(&mut self, queue: QueueKey, number: u64, now: u64) -> u64 {
+    /// Removes a charge from the queue, except for the part of it beyond `most`. Returns how much of it was removed: what has drained is not.
+    pub(crate) fn refund(&mut self, queue: QueueKey, number: u64, most: u64, now: u64) -> u64 {
         let Some(charge) = self.remove(queue, number) else { return 0 };
-        let left = charge.end.saturating_sub(charge.start.max(now));
+        let left = charge.end.saturating_sub(charge.start.max(now)).min(most);
         for behind in self.queues.get_mut(&queue).into_iter().flatten() {
             if behind.end > charge.end {
                 behind.start = behind.start.saturating_sub(left);

@@ -119,7 +119,10 @@ fn a_million_random_operations_agree_with_an_oracle() {
             counter.serve(now.into());
             let before = counter.waiting;
             counter.take_back(number);
-            assert_eq!(u128::from(memory.refund(&receipt, now)), before - counter.waiting);
+            assert_eq!(
+                u128::from(memory.refund(&receipt, u64::MAX, now)),
+                before - counter.waiting
+            );
             returned += usize::from(before > counter.waiting);
             continue;
         }
@@ -174,9 +177,9 @@ fn a_charge_that_moved_up_is_worth_no_more_than_what_is_left_of_it() {
     assert!(charges.iter_mut().all(|check| memory.decide(check, 0)));
     let [first, .., last] = charges.map(|[check]| Receipt::of(&check).unwrap());
     // The last one stands at 20 to 30 seconds from now on, and half of it has come back after 25.
-    assert_eq!(memory.refund(&first, 0), 10 * SECOND);
+    assert_eq!(memory.refund(&first, u64::MAX, 0), 10 * SECOND);
     assert!(admit(&memory, 1, quota, 25 * SECOND));
-    assert_eq!(memory.refund(&last, 25 * SECOND), 5 * SECOND);
+    assert_eq!(memory.refund(&last, u64::MAX, 25 * SECOND), 5 * SECOND);
     let check = charge(&memory, 1, 0, quota, 1);
     assert_eq!(memory.look(check.shard, check.key).0, 35 * SECOND);
 }
@@ -194,7 +197,7 @@ fn what_was_given_back_by_hand_is_not_given_back_again() {
         memory.truncate(shard, key, left);
         // Somebody else's charge comes after that, and stays.
         assert!(admit(&memory, 1, quota, 0));
-        let given = receipts.map(|receipt| memory.refund(&receipt, 0));
+        let given = receipts.map(|receipt| memory.refund(&receipt, u64::MAX, 0));
         assert_eq!(given, [left, 0]);
         assert_eq!(memory.look(shard, key).0, 10 * SECOND);
     }
@@ -399,7 +402,7 @@ fn a_count_is_kept_until_it_is_zero() {
         admit(&memory, 1000 + at, Quota::per_second(100), 1 + at * SECOND);
         assert!(!memory.decide(&mut [enter()], 1 + at * SECOND));
     }
-    memory.refund(&Receipt::of(&first[0]).unwrap(), 2000 * SECOND);
+    memory.refund(&Receipt::of(&first[0]).unwrap(), u64::MAX, 2000 * SECOND);
     assert!(memory.decide(&mut [enter()], 2000 * SECOND));
 }
 
@@ -416,7 +419,7 @@ fn what_was_charged_without_room_is_given_back_as_well() {
     }
     assert!(!admit(&memory, 1, quota, 1));
     for receipt in &receipts {
-        memory.refund(receipt, 1);
+        memory.refund(receipt, u64::MAX, 1);
     }
     assert!(memory.decide(&mut [charge(&memory, 1, 0, quota, 3)], 1));
 }
@@ -430,10 +433,10 @@ fn a_charge_is_given_back_once_it_is_over_by_nothing() {
     // The first has come back by itself when the second is made, and can't be had again.
     let mut second = [refundable(&memory, 1, 0, quota, 2)];
     assert!(memory.decide(&mut second, SECOND));
-    memory.refund(&Receipt::of(&first[0]).unwrap(), SECOND);
+    memory.refund(&Receipt::of(&first[0]).unwrap(), u64::MAX, SECOND);
     assert!(!admit(&memory, 1, quota, SECOND));
     // A charge that is half over is worth the other half.
-    memory.refund(&Receipt::of(&second[0]).unwrap(), 2 * SECOND);
+    memory.refund(&Receipt::of(&second[0]).unwrap(), u64::MAX, 2 * SECOND);
     assert_eq!(memory.len(), 0);
 }
 

@@ -44,6 +44,19 @@ pub(crate) struct PolicyState {
     pub(crate) full: u64,
 }
 
+impl PolicyState {
+    /// The state after the cost of the request has turned out to be larger by so much.
+    pub(crate) fn add_cost(&mut self, change: i64) {
+        let rate = self.quota.rate();
+        let nanos = rate.charge(u32::try_from(change.unsigned_abs()).unwrap_or(u32::MAX));
+        self.full = match change < 0 {
+            true => self.full.saturating_sub(nanos),
+            false => self.full.saturating_add(nanos),
+        };
+        (self.remaining, self.reset) = rate.standing(self.full, 0);
+    }
+}
+
 impl LimitHeaders {
     fn names(self) -> Vec<&'static HeaderName> {
         match self {

@@ -48,8 +48,8 @@ pub(crate) fn cache_answer(
     sent: u64,
     now: u64,
 ) {
-    let mut refused = !answer.blocked_for.is_zero() || answer.is_busy;
-    let mut charged = answer.charged_for.iter();
+    let mut refused = answer.is_busy || !answer.blocked_for.iter().all(Duration::is_zero);
+    let (mut charged, mut blocked) = (answer.charged_for.iter(), answer.blocked_for.iter());
     for check in &mut plan.checks {
         let seen = check.until;
         let (known, refuses) = match check.kind {
@@ -72,18 +72,19 @@ pub(crate) fn cache_answer(
                 (*charged, next != CheckOutcome::Admitted)
             }
             CheckKind::NotBlocked => {
-                check.until = until(now, answer.blocked_for);
+                let Some(blocked) = blocked.next() else { continue };
+                check.until = until(now, *blocked);
                 if check.until > now {
                     check.outcome = CheckOutcome::Wait(check.until - now);
                 }
                 let (own, trusted) = memory.known(check.shard, check.key);
                 if own > check.until && trusted >= own {
-                    // This server has blocked the client, and the store has not confirmed that yet.
+                    // This server has blocked the subject, and the store has not confirmed that yet.
                     check.until = own;
                     check.outcome = CheckOutcome::Wait(own.saturating_sub(now));
                     continue;
                 }
-                (answer.blocked_for, check.until > now)
+                (*blocked, check.until > now)
             }
             CheckKind::Slot { .. } => {
                 if answer.is_busy {

@@ -146,18 +146,40 @@ impl StoreClient {
         if !self.is_reachable() {
             return Err(None);
         }
+        let blocks = plan.subjects.iter().filter(|_| !forced).map(|s| block_key(&s.name));
         let call = StoreCall {
             charges: checks.iter().zip(&shared.names).filter_map(charge).collect(),
-            block: (!forced).then(|| block_key(&shared.client)),
+            blocks: blocks.collect(),
             slot: shared.slot.clone(),
             forced,
             lease,
         };
         let mut pending_call = PendingCall::new(self, call);
         match pending_call.wait().await {
-            Ok(answer) if answer.charged_for.len() == shared.names.len() => Ok(answer),
+            Ok(answer)
+                if answer.charged_for.len() == shared.names.len()
+                    && (forced || answer.blocked_for.len() == plan.subjects.len()) =>
+            {
+                Ok(answer)
+            }
             Err(NoAnswer::Late) => Err(Some(pending_call)),
             Ok(_) | Err(NoAnswer::Failed | NoAnswer::RefusedKeys) => Err(None),
+        }
+    }
+}
+
+impl StoreClient {
+    /// Makes charges that are not checked, and were already made in the memory of this server, where the keys were charged until `known` before. If
+    /// the store cannot be reached, they are sent when it is reachable again.
+    pub(crate) async fn charge_unchecked(
+        self: &Arc<Self>,
+        plan: &CheckPlan,
+        known: &[u64],
+        now: u64,
+    ) {
+        if let Err(mut pending_call) = self.take(plan, 0, true).await {
+            self.record_local(plan, plan.first_charge(), known, now, pending_call.as_mut());
+            self.supervise();
         }
     }
 }

@@ -27,6 +27,8 @@ pub(crate) struct StoreClient {
     /// Random, so the slots of this server differ from those of other servers. `requests` numbers the slots of this server.
     server: u64,
     pub(crate) requests: AtomicU64,
+    /// When the replaced quotas are read from the store again.
+    pub(super) next_sync: AtomicU64,
 }
 
 /// The clock and the memory of this server.
@@ -52,6 +54,7 @@ impl StoreClient {
             slots: Mutex::default(),
             server: std::hash::RandomState::new().hash_one(0),
             requests: AtomicU64::new(0),
+            next_sync: AtomicU64::new(0),
         }
     }
 
@@ -60,10 +63,10 @@ impl StoreClient {
     }
 
     /// A new slot in the store for one request.
-    pub(crate) fn slot(&self, client: &str, most: u32) -> StoreSlot {
+    pub(crate) fn slot(&self, subject: &str, most: u32) -> StoreSlot {
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
         StoreSlot {
-            key: format!("{client}:#slots"),
+            key: format!("{subject}:#slots"),
             id: format!("{:x}.{number:x}", self.server),
             most,
             longest: self.limits.longest_request,
@@ -87,7 +90,7 @@ impl StoreClient {
     pub(crate) fn expire_slots(&self, memory: &LocalMemory, now: u64) {
         let mut slots = self.slots();
         while let Some(first) = slots.first_entry().filter(|first| first.key().0 <= now) {
-            memory.refund(&first.remove(), now);
+            memory.refund(&first.remove(), u64::MAX, now);
         }
     }
 

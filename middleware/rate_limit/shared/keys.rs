@@ -28,28 +28,27 @@ pub(crate) fn charges(
     }
 }
 
-/// The prefix of the other keys of a client: its block and its slots. It contains the names of all policies, so limiters that share a prefix and
-/// nothing else do not block each other's clients.
-pub(crate) fn client(
+/// The start of the names of the block and the slots of a subject. If the subject is a value of the key of a policy, it contains the name of the policy.
+pub(crate) fn subject(
     prefix: &str,
     policies: &[Policy],
+    number: u8,
     key: &LimitKey,
     named: SubjectRef<'_>,
 ) -> String {
     let subjects = subjects(key, named);
-    let widest = subjects.last().map_or("", String::as_str);
     let tag = tag(prefix, policies, &subjects);
-    let (mut name, rest) = match tag == prefix {
-        false => (format!("{prefix}:{{{tag}}}:"), None),
-        true => (format!("{{{prefix}}}:"), Some(widest)),
+    let mut name = match tag == prefix {
+        false => format!("{prefix}:{{{tag}}}:"),
+        true => format!("{{{prefix}}}:"),
     };
-    for (at, policy) in policies.iter().enumerate() {
-        name.push_str(if at == 0 { "" } else { "," });
+    if let Some(policy) = policies.get(usize::from(number).wrapping_sub(1)) {
         name.push_str(&policy.name);
     }
-    if let Some(rest) = rest {
+    // The smallest network, unless the tag is the same.
+    if let Some(subject) = subjects.first().filter(|subject| *subject != tag) {
         name.push(':');
-        name.push_str(rest);
+        name.push_str(subject);
     }
     name
 }
@@ -81,6 +80,11 @@ fn subjects(key: &LimitKey, named: SubjectRef<'_>) -> Vec<String> {
     }
 }
 
-pub(crate) fn block_key(client: &str) -> String {
-    format!("{client}:#block")
+/// The name of a setting: the replaced quota of a policy.
+pub(crate) fn quota_key(prefix: &str, policy: &str) -> String {
+    format!("{prefix}:{policy}:#quota")
+}
+
+pub(crate) fn block_key(subject: &str) -> String {
+    format!("{subject}:#block")
 }

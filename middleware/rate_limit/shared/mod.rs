@@ -6,6 +6,7 @@ pub(crate) mod call;
 pub(crate) mod client;
 pub(crate) mod keys;
 pub(crate) mod outbox;
+mod quotas;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
 pub(crate) mod store;
@@ -42,6 +43,7 @@ impl StoreClient {
         if self.outbox.any() {
             self.supervise();
         }
+        self.sync_quotas(limiter, now);
         let admitted = apply_cached(&limiter.memory, &mut plan, now, false);
         let first_charge = plan.first_charge();
         let lease = self.lease(limiter, &plan);
@@ -72,8 +74,10 @@ impl StoreClient {
             return limiter.outcome(&mut plan, (false, now));
         }
         let most = limiter.settings.concurrency.filter(|_| self.is_reachable());
-        if let (Some(most), Some(shared)) = (most, &mut plan.shared) {
-            shared.slot = Some(self.slot(&shared.client, most));
+        if let (Some(most), Some(shared), Some(subject)) =
+            (most, &mut plan.shared, plan.subjects.first())
+        {
+            shared.slot = Some(self.slot(&subject.name, most));
         }
         // From here on the slot is released also if the request is dropped during the call.
         let taken = plan.checks[slots].iter().filter_map(Receipt::of).collect();
@@ -116,6 +120,7 @@ impl StoreClient {
     fn lease(&self, limiter: &Limiter, plan: &CheckPlan) -> u32 {
         if self.limits.lease == 0
             || limiter.settings.concurrency.is_some()
+            || limiter.settings.has_several_keys()
             || !limiter.settings.delay.is_zero()
         {
             return 0;

@@ -26,8 +26,10 @@ struct OutboxContents {
 
 /// A key that is charged for longer than the store knows.
 struct PendingCharge {
-    /// For how many nanoseconds the key may be charged under the longest quota of these charges. A charge under a shorter quota does not lower it.
+    /// For how many nanoseconds the key may be charged under the longest quota of these charges, and without a debt. A charge under a shorter quota
+    /// does not lower them.
     most: u64,
+    burst: u64,
     /// Where the client is remembered here, if the key is its block.
     block: Option<(usize, u64)>,
     /// Until when the key is charged in the store, as far as this server knows.
@@ -96,6 +98,7 @@ impl Outbox {
         let mut ledger = self.lock();
         let Some(pending) = ledger.pending(name, known, now) else { return };
         pending.most = pending.most.max(most);
+        pending.burst = pending.burst.max(rate.charge(rate.burst.get()));
         let until = pending.until.max(now).saturating_add(rate.charge(cost));
         pending.until = pending.until.max(until.min(now.saturating_add(most)));
         pending.unresolved += u32::from(unresolved);
@@ -198,7 +201,9 @@ impl Outbox {
         // A block is sent with its whole time. Other charges are added to those in the store, up to the longest quota among them. They may come from
         // quotas with different intervals, so the call contains their total time, in units that are small enough to express it.
         let left = if pending.block.is_some() { upto.saturating_sub(now) } else { left };
-        let most = pending.most.max(left);
+        // A smaller bound has smaller units. The store may be charged for so many bursts before this charge.
+        let bursts = left.max(pending.burst).saturating_mul(MOST_BURSTS);
+        let most = pending.most.min(bursts).max(left);
         let unit = most.div_ceil(UNITS).next_multiple_of(MICROSECOND);
         let units = |nanos: u64| u32::try_from(nanos.div_ceil(unit)).unwrap_or(u32::MAX);
         let charge = StoreCharge {
@@ -249,7 +254,8 @@ impl OutboxContents {
                     return None;
                 }
             }
-            let pending = PendingCharge { most: 0, block: None, base, until: base, unresolved: 0 };
+            let pending =
+                PendingCharge { most: 0, burst: 0, block: None, base, until: base, unresolved: 0 };
             self.charges.insert(name.to_owned(), pending);
         }
         self.charges.get_mut(name)
@@ -273,5 +279,7 @@ const MOST_WORDS: usize = 16_384;
 const SECOND: u64 = 1_000_000_000;
 /// A store may count in microseconds, and round smaller units up.
 const MICROSECOND: u64 = 1000;
+/// Up to how many bursts a key is charged when a debt is sent that was made without the store.
+const MOST_BURSTS: u64 = 16;
 /// Into how many units the longest charge is divided. The number fits into 32 bits.
 const UNITS: u64 = 1 << 31;

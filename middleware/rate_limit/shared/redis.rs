@@ -27,8 +27,8 @@ use super::store::{LimitStore, StoreAnswer, StoreCall, StoreError, StoreFuture, 
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let store = RedisStore::new("redis://127.0.0.1/")?;
-/// let limits = SharedLimits::new(store).prefix("api").while_unreachable(WhileUnreachable::Local { servers: 3 });
-/// let chain = Chain::new().use_(RateLimit::per_minute(600).shared(limits)).get(async || "hello");
+/// let limits = SharedLimits::new(store).prefix("shop").while_unreachable(WhileUnreachable::Local { servers: 3 });
+/// let chain = Chain::new().use_(RateLimit::per_minute(600).shared("api", limits)).get(async || "hello");
 /// # let _ = chain.build();
 /// # Ok(())
 /// # }
@@ -103,11 +103,11 @@ where
             let slot = call.slot.as_ref();
             let keys = call.charges.iter().map(|charge| &charge.key);
             let keys: Vec<&String> =
-                keys.chain(&call.block).chain(slot.map(|slot| &slot.key)).collect();
+                keys.chain(&call.blocks).chain(slot.map(|slot| &slot.key)).collect();
             let arguments = |cmd: &mut Cmd| {
                 cmd.arg(keys.len()).arg(&keys);
                 cmd.arg(u8::from(call.forced)).arg(call.lease).arg(call.charges.len());
-                cmd.arg(u8::from(call.block.is_some()));
+                cmd.arg(call.blocks.len());
                 match slot {
                     Some(StoreSlot { most, id, longest, .. }) => {
                         cmd.arg(most).arg(id).arg(micros(*longest).min(LONGEST))
@@ -124,13 +124,16 @@ where
             };
             let answer: Vec<u64> = self.take.run(&mut connection, arguments).await?;
             match &answer[..] {
-                [admitted, leased, blocked, busy, charged @ ..] => Ok(StoreAnswer {
-                    admitted: *admitted == 1,
-                    charged_for: charged.iter().map(|time| Duration::from_micros(*time)).collect(),
-                    leased: u32::try_from(*leased).unwrap_or(0),
-                    blocked_for: Duration::from_micros(*blocked),
-                    is_busy: *busy == 1,
-                }),
+                [admitted, leased, busy, times @ ..] if times.len() >= call.charges.len() => {
+                    let mut times = times.iter().map(|time| Duration::from_micros(*time));
+                    Ok(StoreAnswer {
+                        admitted: *admitted == 1,
+                        charged_for: times.by_ref().take(call.charges.len()).collect(),
+                        leased: u32::try_from(*leased).unwrap_or(0),
+                        blocked_for: times.collect(),
+                        is_busy: *busy == 1,
+                    })
+                }
                 _ => Err(StoreError::new("the script returned too few values")),
             }
         })
@@ -174,6 +177,21 @@ where
                 call.arg(key);
             }
             call.query_async(&mut connection).await.map_err(StoreError::new)
+        })
+    }
+
+    fn read<'a>(&'a self, key: &'a str) -> StoreFuture<'a, Option<String>> {
+        Box::pin(async move {
+            let mut connection = self.connection()?;
+            redis::cmd("GET").arg(key).query_async(&mut connection).await.map_err(failure)
+        })
+    }
+
+    fn write<'a>(&'a self, key: &'a str, value: &'a str) -> StoreFuture<'a, ()> {
+        Box::pin(async move {
+            let mut connection = self.connection()?;
+            let mut call = redis::cmd("SET");
+            call.arg(key).arg(value).query_async(&mut connection).await.map_err(failure)
         })
     }
 
@@ -284,12 +302,15 @@ end
 const TAKE: &str = r"
 local forced, lease, charges = ARGV[1] == '1', tonumber(ARGV[2]), tonumber(ARGV[3])
 local stored = redis.call('MGET', unpack(KEYS))
-local fits, blocked, busy, slots = true, 0, 0, tonumber(ARGV[5])
-if ARGV[4] == '1' and stored[charges + 1] then
-  local till, known, cut = read(stored[charges + 1], 3162240000000000)
-  blocked = till - now
-  fits = blocked == 0
-  if cut and known then write(KEYS[charges + 1], till, true) end
+local fits, blocked, busy, slots = true, {}, 0, tonumber(ARGV[5])
+for i = 1, tonumber(ARGV[4]) do
+  blocked[i] = 0
+  if stored[charges + i] then
+    local till, known, cut = read(stored[charges + i], 3162240000000000)
+    blocked[i] = till - now
+    fits = fits and blocked[i] == 0
+    if cut and known then write(KEYS[charges + i], till, true) end
+  end
 end
 if slots > 0 then
   -- A value of another type is not ours. It is replaced, as SET replaces those of the other keys.
@@ -307,7 +328,7 @@ for i = 1, charges do
   till[i] = math.min(till[i], now + longest)
   if cost[i] > 0 and till[i] + cost[i] > latest[i] and not forced then fits = false end
 end
-local answer = { fits and 1 or 0, 0, blocked, busy }
+local answer = { fits and 1 or 0, 0, busy }
 if fits and lease > 0 then
   for i = 1, charges do
     if cost[i] > 0 then
@@ -323,8 +344,9 @@ for i = 1, charges do
   elseif cut[i] then
     write(KEYS[i], till[i], known[i])
   end
-  answer[i + 4] = till[i] - now
+  answer[i + 3] = till[i] - now
 end
+for i = 1, #blocked do answer[charges + i + 3] = blocked[i] end
 if fits and slots > 0 then
   redis.call('ZADD', KEYS[#KEYS], string.format('%.0f', now + ARGV[7]), ARGV[6])
   -- Another server may let requests take longer: their slots live on.

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use crate::middleware::rate_limit::config::error::{RateLimitError, checked};
+use crate::middleware::rate_limit::config::error::{RateLimitError, checked, is_name};
 use crate::middleware::rate_limit::memory::LocalMemory;
 
 /// A store that several servers share.
@@ -29,7 +29,7 @@ use crate::middleware::rate_limit::memory::LocalMemory;
 /// use std::time::{Duration, Instant};
 ///
 /// use tower_chain::middleware::rate_limit::{
-///     LimitStore, StoreAnswer, StoreCall, StoreFuture, StoreSlot,
+///     LimitKey, LimitStore, StoreAnswer, StoreCall, StoreFuture, StoreSlot,
 /// };
 /// use tower_chain::middleware::rate_limit::SharedLimits;
 /// use tower_chain::RateLimit;
@@ -60,12 +60,12 @@ use crate::middleware::rate_limit::memory::LocalMemory;
 ///         self.with_state(|times, now| {
 ///             let charged = |key: &String| times.charged.get(key).map_or(Duration::ZERO, |until| *until - now);
 ///             let mut answer = StoreAnswer { admitted: true, ..StoreAnswer::default() };
-///             answer.blocked_for = call.block.as_ref().map_or(Duration::ZERO, charged);
+///             answer.blocked_for = call.blocks.iter().map(charged).collect();
 ///             if let Some(slot) = &call.slot {
 ///                 let taken = times.slots.get(&slot.key).map_or(0, HashMap::len);
 ///                 answer.is_busy = taken >= slot.most as usize;
 ///             }
-///             answer.admitted &= answer.blocked_for.is_zero() && !answer.is_busy;
+///             answer.admitted &= answer.blocked_for.iter().all(Duration::is_zero) && !answer.is_busy;
 ///             // A store may always pay for fewer requests in advance than it is asked to: here for none.
 ///             let mut after = Vec::new();
 ///             for charge in &call.charges {
@@ -118,13 +118,17 @@ use crate::middleware::rate_limit::memory::LocalMemory;
 /// }
 ///
 /// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() {
+/// # async fn main() -> Result<(), tower_chain::middleware::rate_limit::RateLimitError> {
 /// let store = MapStore::default();
-/// let server = || RateLimit::per_minute(3).shared(SharedLimits::new(store.clone())).handle();
-/// let servers = [server(), server()];
+/// let server = || {
+///     let limit = RateLimit::per_minute(3).key(LimitKey::from_fn(|_| Some("guest")));
+///     limit.shared("names", SharedLimits::new(store.clone())).handle().policies::<&str>()
+/// };
+/// let servers = [server()?, server()?];
 /// assert!(servers[0].admit("ann", 2).await.is_ok());
 /// assert!(servers[1].admit("ann", 1).await.is_ok());
 /// assert!(servers[0].admit("ann", 1).await.is_err());
+/// # Ok(())
 /// # }
 /// ```
 pub trait LimitStore: Send + Sync + 'static {
@@ -142,6 +146,17 @@ pub trait LimitStore: Send + Sync + 'static {
 
     /// Checks whether the store is reachable, over a new connection if necessary.
     fn ping(&self) -> StoreFuture<'_, ()>;
+
+    /// Reads a setting, which one server has [written](LimitStore::write) for all. Defaults to none.
+    fn read<'a>(&'a self, _key: &'a str) -> StoreFuture<'a, Option<String>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
+    /// Writes a setting without a time to live, such as a [replaced quota](crate::middleware::rate_limit::RateLimitHandle::set_quota). Defaults to an
+    /// error: the setting then applies only to the server that has tried to write it.
+    fn write<'a>(&'a self, _key: &'a str, _value: &'a str) -> StoreFuture<'a, ()> {
+        Box::pin(std::future::ready(Err(StoreError::of_keys("this store keeps no settings"))))
+    }
 }
 
 /// The future that the methods of a [`LimitStore`] return.
@@ -153,9 +168,10 @@ pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>>
 pub struct StoreCall {
     /// The charges, one for each policy and network of the client.
     pub charges: Vec<StoreCharge>,
-    /// The key of a block. If it is charged, the request is refused, whatever its cost.
-    pub block: Option<String>,
-    /// The slot that the request takes. The slots of a client are its requests in flight.
+    /// The keys of blocks, one for each subject that the request is counted under. If one of them is charged, the request is refused, whatever its
+    /// cost.
+    pub blocks: Vec<String>,
+    /// The slot that the request takes. The slots of a subject are its requests in flight.
     pub slot: Option<StoreSlot>,
     /// Makes each charge as far as it fits, instead of refusing.
     pub forced: bool,
@@ -187,7 +203,7 @@ pub struct StoreCharge {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StoreSlot {
-    /// The key that contains the slots of the client.
+    /// The key that contains the slots of the subject.
     pub key: String,
     /// The identity of this slot, which is unique among all servers.
     pub id: String,
@@ -206,8 +222,8 @@ pub struct StoreAnswer {
     pub charged_for: Vec<Duration>,
     /// How many more requests were charged, see [`StoreCall::lease`].
     pub leased: u32,
-    /// For how long from now the client is blocked. Zero if it is not blocked.
-    pub blocked_for: Duration,
+    /// For how long from now each subject is blocked, in the order of the blocks. Zero if it is not blocked.
+    pub blocked_for: Vec<Duration>,
     /// Whether all slots are taken.
     pub is_busy: bool,
 }
@@ -272,8 +288,8 @@ pub enum WhileUnreachable {
 
 /// A [`LimitStore`], and how a limiter uses it. See [`RateLimit::shared`](crate::RateLimit::shared).
 ///
-/// Clone it for all limiters of a program: then two limiters whose policies have the same name, and which would share a count by mistake, are an error
-/// where the second one is built.
+/// Clone it for all limiters of a program: then two limiters with the same name, which would share a count by mistake, are an error where the second
+/// one is built.
 ///
 /// # Example
 ///
@@ -287,7 +303,7 @@ pub enum WhileUnreachable {
 ///     .prefix("api")
 ///     .deadline(Duration::from_millis(20))
 ///     .while_unreachable(WhileUnreachable::Local { servers: 4 });
-/// let limit = RateLimit::per_minute(600).shared(shared);
+/// let limit = RateLimit::per_minute(600).shared("search", shared);
 /// # let _ = limit;
 /// # Ok(())
 /// # }
@@ -303,9 +319,8 @@ pub struct SharedLimits {
     names: Arc<Mutex<SharedNames>>,
 }
 
-/// The limiters that use clones of one [`SharedLimits`]: prefix and name of each policy, and the memory of its limiter, which a limiter has in common
-/// with its clones.
-type SharedNames = HashMap<(String, String), Weak<LocalMemory>>;
+/// The limiters that use clones of one [`SharedLimits`]: prefix and name of each, and its memory, which a limiter has in common with its clones.
+type SharedNames = HashMap<String, Weak<LocalMemory>>;
 
 impl SharedLimits {
     /// Settings with this store, and the defaults.
@@ -321,8 +336,8 @@ impl SharedLimits {
         }
     }
 
-    /// Sets the prefix of all keys. Limiters with the same prefix and the same policy names share their counts. If the names of all their policies
-    /// are equal, they also share blocks and slots. Defaults to `limit`.
+    /// Sets the prefix of all keys, such as the name of the application. The [name of the limiter](crate::RateLimit::shared) follows it. Defaults to
+    /// `limit`.
     ///
     /// Braces are removed from it: they mark the hash tag, which selects the node of a cluster.
     ///
@@ -350,20 +365,34 @@ impl SharedLimits {
         Ok(self)
     }
 
-    /// Reserves the name of a policy for the limiter with this memory. Fails if another limiter has it.
+    /// Reserves the name of a limiter for the limiter with this memory, and adds it to the prefix. Fails if another limiter has it.
     pub(crate) fn reserve(
-        &self,
+        mut self,
         name: &str,
         memory: &Arc<LocalMemory>,
-    ) -> Result<(), RateLimitError> {
+    ) -> Result<Self, RateLimitError> {
+        if !is_name(name) {
+            return Err(RateLimitError::Name(name.to_owned()));
+        }
+        self.prefix = format!("{}:{name}", self.prefix);
         let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (self.prefix.clone(), name.to_owned());
-        let other = names.get(&key).and_then(Weak::upgrade);
+        let other = names.get(&self.prefix).and_then(Weak::upgrade);
         if other.is_some_and(|other| !Arc::ptr_eq(&other, memory)) {
             return Err(RateLimitError::SharedName(name.to_owned()));
         }
-        names.insert(key, Arc::downgrade(memory));
-        Ok(())
+        names.insert(self.prefix.clone(), Arc::downgrade(memory));
+        drop(names);
+        Ok(self)
+    }
+
+    /// Transfers the names that a limiter has reserved to its new memory.
+    pub(crate) fn replace_memory(&self, before: &Arc<LocalMemory>, memory: &Arc<LocalMemory>) {
+        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        for owner in names.values_mut() {
+            if owner.upgrade().is_some_and(|owner| Arc::ptr_eq(&owner, before)) {
+                *owner = Arc::downgrade(memory);
+            }
+        }
     }
 
     /// Sets how long a request waits for the store. Defaults to 50 ms.
@@ -382,7 +411,7 @@ impl SharedLimits {
     /// that is not used within ten seconds is lost to the client; so is the rest of a lease when this server [blocks](crate::middleware::rate_limit::RateLimitHandle::block),
     /// charges or resets the client. Another server may use its own lease until then. A lease pays for requests of the same client, under the same
     /// policies and at the same cost. It has no effect on limiters with [`concurrency`](crate::RateLimit::concurrency) or
-    /// [`delay`](crate::RateLimit::delay), which need a call for each request.
+    /// [`delay`](crate::RateLimit::delay), which need a call for each request, or whose policies count under several keys.
     #[must_use]
     pub fn lease(mut self, requests: u32) -> Self {
         self.lease = requests;

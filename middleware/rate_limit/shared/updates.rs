@@ -10,7 +10,6 @@ use super::client::{LocalState, StoreClient};
 use super::keys::block_key;
 use super::outbox::{OutboxUpdate, Refund};
 use super::store::{StoreCall, StoreCharge, StoreSlot};
-use crate::middleware::rate_limit::checks::SharedKeys;
 use crate::middleware::rate_limit::config::clock::until;
 use crate::middleware::rate_limit::config::quota::LONGEST;
 
@@ -75,15 +74,15 @@ impl StoreClient {
         is_sent
     }
 
-    /// Sets the block of a client on all servers, whether that is longer or shorter than before. Returns whether the store knows it. If not, it is
+    /// Sets the block of a subject on all servers, whether that is longer or shorter than before. Returns whether the store knows it. If not, it is
     /// sent later, and until then this server uses its own time; when it is sent later, it never shortens a block of another server.
     pub(crate) async fn block(
         self: &Arc<Self>,
-        client: &str,
+        subject: &str,
         (shard, key): (usize, u64),
         time: Duration,
     ) -> bool {
-        let name = block_key(client);
+        let name = block_key(subject);
         let Some(LocalState { clock, memory }) = self.local.get() else { return false };
         if time.is_zero() {
             self.outbox.forget(std::slice::from_ref(&name));
@@ -103,7 +102,7 @@ impl StoreClient {
         is_sent
     }
 
-    /// Blocks a client on all servers for at least this time.
+    /// Blocks a subject on all servers for at least this time.
     async fn extend_block(
         self: &Arc<Self>,
         name: &str,
@@ -129,12 +128,12 @@ impl StoreClient {
         self.call(|store| async move { store.take(&call).await }).await.is_some()
     }
 
-    /// Blocks a client on all servers for at least this time, in the background.
-    pub(crate) fn block_later(self: &Arc<Self>, client: &str, at: (usize, u64), time: Duration) {
+    /// Blocks a subject on all servers for at least this time, in the background.
+    pub(crate) fn block_later(self: &Arc<Self>, subject: &str, at: (usize, u64), time: Duration) {
         let Some(local) = self.local.get() else { return };
         let (now, end) = (local.clock.now(), until(local.clock.now(), time));
         local.memory.extend_trust(at.0, at.1, now, end);
-        let name = block_key(client);
+        let name = block_key(subject);
         match Handle::try_current() {
             Ok(runtime) if self.is_reachable() => {
                 let this = self.clone();
@@ -147,10 +146,8 @@ impl StoreClient {
         }
     }
 
-    /// Removes the state of a client.
-    pub(crate) async fn clear(self: &Arc<Self>, client: Box<SharedKeys>) -> bool {
-        let mut keys = client.names;
-        keys.push(block_key(&client.client));
+    /// Removes keys, such as those of a client.
+    pub(crate) async fn clear(self: &Arc<Self>, keys: Vec<String>) -> bool {
         self.outbox.forget(&keys);
         self.call(|store| async move { store.clear(&keys).await }).await.is_some()
     }

@@ -178,7 +178,7 @@ async fn what_is_no_request_is_decided_upon_as_well() {
     let start = tokio::time::Instant::now();
     let clock = LimitClock::from_fn(move || start.elapsed());
     let limit = || RateLimit::new(Quota::new(3, secs(30))).clock(clock.clone());
-    let handle = limit().handle();
+    let handle = subjects(&limit());
     assert!(handle.admit("room", 2).await.is_ok());
     let refusal = handle.admit("room", 2).await.unwrap_err();
     assert_eq!((refusal.verdict(), refusal.retry_after()), (Verdict::Exceeded, Some(secs(10))));
@@ -189,11 +189,11 @@ async fn what_is_no_request_is_decided_upon_as_well() {
     handle.block("third room", secs(5)).await;
     assert_eq!(handle.admit("third room", 1).await.unwrap_err().verdict(), Verdict::Blocked);
     // What only failures would be charged for is charged: nothing says later how it went.
-    let failures = limit().count_failures().handle();
+    let failures = subjects(&limit().count_failures());
     assert!(failures.admit("room", 3).await.is_ok());
     assert!(failures.admit("room", 1).await.is_err());
     // With a delay it waits for its turn, and in shadow mode it is let through at once.
-    let (patient, shadow) = (limit().delay(secs(20)).handle(), limit().shadow().handle());
+    let (patient, shadow) = (subjects(&limit().delay(secs(20))), subjects(&limit().shadow()));
     assert!(patient.admit("room", 3).await.is_ok() && shadow.admit("room", 3).await.is_ok());
     assert!(shadow.admit("room", 3).await.is_ok());
     assert_eq!(start.elapsed(), Duration::ZERO);

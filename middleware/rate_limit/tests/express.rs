@@ -27,7 +27,7 @@ fn alice() -> IpAddr {
     "192.0.2.1".parse().unwrap()
 }
 
-fn remaining(handle: &RateLimitHandle) -> u32 {
+fn remaining(handle: &PolicyHandle) -> u32 {
     handle.peek(alice()).now_or_never().unwrap()[0].remaining()
 }
 
@@ -203,7 +203,7 @@ mod keys {
     #[test]
     fn a_key_is_looked_up_and_reset_by_hand() {
         let (limit, _) = hourly(3);
-        let handle = limit.handle();
+        let handle = subjects(&limit);
         let service = chain(limit);
         status(&service, ALICE);
         let standing = &handle.peek(alice()).now_or_never().unwrap()[0];
@@ -244,7 +244,7 @@ mod uncounted {
             (hourly(3).0.count_if(true, by_header), "200", 3),
             (hourly(3).0.count_if(true, never), "500", 3),
         ] {
-            let handle = limit.handle();
+            let handle = subjects(&limit);
             assert_eq!(
                 send(&asked(limit), with(ALICE, "status", answer)).status().as_str(),
                 answer
@@ -267,7 +267,7 @@ mod uncounted {
             response
         };
         let limit = hourly(2).0.count_if(true, |r| r.extensions().get::<Cached>().is_none());
-        let handle = limit.handle();
+        let handle = subjects(&limit);
         let service = Chain::new().use_(limit).use_(mark).get(async || "hello").build();
         send(&service, with(ALICE, "cached", "1"));
         assert_eq!(remaining(&handle), 2);
@@ -278,7 +278,7 @@ mod uncounted {
     #[test]
     fn a_client_that_hangs_up_has_made_no_successful_request() {
         let limit = hourly(3).0.count_successes();
-        let handle = limit.handle();
+        let handle = subjects(&limit);
         let service = asked(limit);
         assert!(service.handle(with(ALICE, "status", "0")).now_or_never().is_none());
         assert_eq!(remaining(&handle), 3);
@@ -288,7 +288,7 @@ mod uncounted {
     fn nothing_is_given_back_after_its_time() {
         let (limit, clock) = hourly(2);
         let limit = limit.count_failures();
-        let handle = limit.handle();
+        let handle = subjects(&limit);
         let gate = Arc::new(tokio::sync::Semaphore::new(0));
         let closed = gate.clone();
         let answer = move || {
@@ -310,7 +310,7 @@ mod uncounted {
     #[test]
     fn a_refused_request_gives_nothing_back() {
         let limit = hourly(1).0.count_failures();
-        let handle = limit.handle();
+        let handle = subjects(&limit);
         let service = asked(limit);
         assert_eq!(send(&service, with(ALICE, "status", "401")).status(), 401);
         for _ in 0..3 {
@@ -383,7 +383,7 @@ mod store_errors {
             let counted = runs.clone();
             let limits = SharedLimits::new(Away).while_unreachable(mode);
             let service = Chain::new()
-                .use_(hourly(2).0.shared(limits))
+                .use_(hourly(2).0.shared("hourly", limits))
                 .get(move || {
                     counted.fetch_add(1, Ordering::Relaxed);
                     async { "hello" }
@@ -565,7 +565,7 @@ mod memory {
 
     #[test]
     fn a_key_is_counted_up_and_down_and_never_below_zero() {
-        let handle = hourly(5).0.handle();
+        let handle = subjects(&hourly(5).0);
         handle.charge(alice(), 1).now_or_never();
         assert_eq!(remaining(&handle), 4);
         handle.charge(alice(), 2).now_or_never();
@@ -583,7 +583,7 @@ mod memory {
     #[test]
     fn no_two_keys_share_a_count() {
         let (limit, _) = hourly(2);
-        let handle = limit.handle();
+        let handle = subjects(&limit);
         for at in 0..1000_u64 {
             handle.charge(at, 1).now_or_never();
         }
@@ -595,7 +595,7 @@ mod memory {
     #[test]
     fn what_is_over_is_forgotten_by_the_requests_that_follow() {
         let (limit, clock) = hourly(5);
-        let handle = limit.handle();
+        let handle = subjects(&limit);
         let service = chain(limit);
         for at in 0..500_u64 {
             handle.charge(at, 1).now_or_never();
@@ -604,7 +604,7 @@ mod memory {
         for _ in 0..20_000 {
             status(&service, ALICE);
         }
-        assert_eq!(handle.keys(), 1);
+        assert_eq!(handle.limiter().keys(), 1);
     }
 }
 

@@ -18,7 +18,7 @@ use governor::state::keyed::DashMapStateStore;
 use http::{Request, Response};
 use tower::{Layer, Service, service_fn};
 use tower_chain::extract::PeerAddr;
-use tower_chain::middleware::rate_limit::{LimitHeaders, Quota, RateLimitHandle};
+use tower_chain::middleware::rate_limit::{LimitHeaders, PolicyHandle, Quota};
 use tower_chain::{Chain, RateLimit};
 
 pub struct Case {
@@ -142,12 +142,12 @@ pub fn our_limit() -> RateLimit {
 }
 
 fn our_check(keys: u32) -> impl FnMut(IpAddr) {
-    let handle = our_limit().handle();
+    let handle = our_limit().handle().policies().unwrap();
     (0..keys).for_each(|key| admit(&handle, address(key)));
     move |key| admit(&handle, key)
 }
 
-pub fn admit(handle: &RateLimitHandle, key: IpAddr) {
+pub fn admit(handle: &PolicyHandle<IpAddr>, key: IpAddr) {
     assert!(poll_once(handle.admit(key, 1)).is_ok());
 }
 

@@ -2,13 +2,13 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::Read;
-use std::net::TcpListener;
+use std::net::{IpAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use governor::clock::MonotonicClock;
-use tower_chain::middleware::rate_limit::{Policy, Quota, RateLimitHandle, RedisStore, SharedLimits};
+use tower_chain::middleware::rate_limit::{Policy, PolicyHandle, Quota, RedisStore, SharedLimits};
 use tower_chain::RateLimit;
 
 use crate::cases::{address, admit, governor, our_limit, poll_once};
@@ -71,9 +71,9 @@ pub fn memory() {
         let before = ALLOCATED.load(Ordering::Relaxed);
         let clock = tower_chain::middleware::rate_limit::LimitClock::fake();
         let limit = RateLimit::per_hour(100).max_keys(cap).clock(clock.clone());
-        let handle = limit.handle();
+        let handle = limit.handle().policies().unwrap();
         (0..1_000_000).for_each(|key| admit_or_not(&handle, key));
-        let held = handle.keys() as f64;
+        let held = handle.limiter().keys() as f64;
         let full = ALLOCATED.load(Ordering::Relaxed) - before;
         clock.advance(Duration::from_secs(7200));
         (0..10_000).for_each(|_| admit_or_not(&handle, 7));
@@ -82,7 +82,7 @@ pub fn memory() {
     }
 }
 
-fn admit_or_not(handle: &RateLimitHandle, key: u32) {
+fn admit_or_not(handle: &PolicyHandle<IpAddr>, key: u32) {
     let _ = poll_once(handle.admit(address(key), 1));
 }
 
@@ -91,13 +91,13 @@ pub fn flood() {
     println!("\nWhat does a check cost while new keys come, with a cap of 100,000?\n");
     println!("| keys so far | ns a check | keys held |");
     println!("| --- | ---: | ---: |");
-    let handle = RateLimit::per_hour(100).max_keys(100_000).handle();
+    let handle = RateLimit::per_hour(100).max_keys(100_000).handle().policies().unwrap();
     // New keys that don't fit into the table share a quota, and most of them are refused. For comparison: one client that is refused without a flood.
     (0..100).for_each(|_| admit_or_not(&handle, u32::MAX));
     let start = Instant::now();
     (0..100_000).for_each(|_| admit_or_not(&handle, u32::MAX));
     let each = start.elapsed().as_nanos() as f64 / 1e5;
-    println!("| 1, which is refused | {each:.0} | {} |", handle.keys());
+    println!("| 1, which is refused | {each:.0} | {} |", handle.limiter().keys());
     let mut next = 0;
     for upto in [10_000, 50_000, 100_000, 200_000, 500_000, 1_000_000] {
         let (start, first) = (Instant::now(), next);
@@ -106,7 +106,7 @@ pub fn flood() {
             next += 1;
         }
         let each = start.elapsed().as_nanos() as f64 / f64::from(upto - first);
-        println!("| {upto} | {each:.0} | {} |", handle.keys());
+        println!("| {upto} | {each:.0} | {} |", handle.limiter().keys());
     }
 }
 
@@ -151,7 +151,7 @@ async fn many(server: &Server, kind: Kind) -> (f64, [Duration; 2]) {
             let limit = names.fold(RateLimit::per_second(1_000_000), RateLimit::and);
             let store = RedisStore::with_connection(connection.clone());
             let limits = SharedLimits::new(store).deadline(Duration::from_secs(5));
-            let handle = limit.shared(limits).handle();
+            let handle = limit.shared("bench", limits).handle().policies::<IpAddr>().unwrap();
             for at in 0_u32.. {
                 let start = Instant::now();
                 if start >= end {
