@@ -23,11 +23,9 @@ pub use self::mount::Mountable;
 pub use crate::provide::{Expected, FromChain, Provides};
 pub(crate) use builder::Chain;
 
-use std::future::Future;
 use std::panic::Location;
 
 use axum_core::BoxError;
-use axum_core::response::IntoResponse;
 use bytes::Bytes;
 use http::Method;
 use http_body::Body as HttpBody;
@@ -37,13 +35,14 @@ use crate::chain::list::{BoxSteps, Open, Push, Steps};
 use crate::chain::scope::Scope;
 use crate::function::arguments::{Arguments, Passing};
 use crate::function::guard::{Guard, GuardFn, Provide};
-use crate::function::handler::IntoHandler;
+use crate::function::handler::{HandlerFn, IntoHandler};
+use crate::function::on_error::OnError;
 use crate::provide::Cons;
 use crate::route::error::CallSite;
 use crate::route::registrar::Settings;
 use crate::step::around::{Hook, On, Use};
 use crate::step::end::End;
-use crate::step::errors::{CatchPanics, OnError};
+use crate::step::errors::CatchPanics;
 use crate::step::fold::Fold;
 use crate::step::next::IntoMiddleware;
 use crate::tower::path::ServicePath;
@@ -517,34 +516,53 @@ impl<S, P, A, E> Chain<S, P, A, E> {
         Chain::of(self.steps.open(Box::new(path)), self.settings)
     }
 
-    /// Renders the errors of the steps after it and inside them: an `async fn(Error)` whose result is `IntoResponse`.
+    /// Renders the errors of the steps after it and inside them: an `async fn` of the [`Error`], whose result is `IntoResponse`.
     ///
-    /// It renders the errors of extractors, guards, middleware and handlers, and those of the chain itself such as 404. The headers that
-    /// middleware set on the response are kept. If there are several hooks, the innermost renders. An error without a hook is sent as
-    /// problem+json (see [`Error`]).
+    /// Beside the error, the function takes what [`on_no_match`](Chain::on_no_match) takes, in any order and up to eight arguments:
+    /// extractors of the head of the request, as it was when it reached the hook, and values that are always provided before the hook. A
+    /// response can therefore contain a request id, use the language of the client, or be HTML or JSON. An argument that may be absent is an
+    /// `Option`: if an argument refuses the request, the hook does not render the error.
+    ///
+    /// It renders the errors of extractors, guards, middleware and handlers, their panics as a 500, and the errors of the chain itself such
+    /// as 404. The headers that middleware set on the response are kept. If there are several hooks, the innermost renders. An error without
+    /// a hook is sent as problem+json (see [`Error`]).
+    ///
+    /// For a function with extractors, the head of each request is copied, because it is not known before that a request fails. With provided
+    /// values alone, only the extensions are copied, and with the error alone, nothing is.
     ///
     /// # Example
     ///
     /// ```
-    /// use tower_chain::{Chain, Error};
+    /// use http::HeaderMap;
+    /// use tower_chain::respond::IntoResponse;
+    /// use tower_chain::{Chain, Error, Response};
     ///
-    /// async fn plain(error: Error) -> (http::StatusCode, String) {
-    ///     (error.status(), error.title().to_owned())
+    /// async fn page(error: Error, headers: HeaderMap) -> Response {
+    ///     let accept = headers.get("accept").and_then(|accept| accept.to_str().ok());
+    ///     if accept.is_none_or(|accept| !accept.contains("text/html")) {
+    ///         return error.into_response(); // problem+json
+    ///     }
+    ///     let html = format!("<h1>{}</h1>", error.title());
+    ///     (error.status(), [("content-type", "text/html; charset=utf-8")], html).into_response()
     /// }
     ///
-    /// let chain = Chain::new().on_error(plain).get(async || "hello");
+    /// let chain = Chain::new().on_error(page).get(async || "hello");
     /// # let _ = chain.build();
     /// ```
-    pub fn on_error<F, Fut>(self, render: F) -> Chain<Pushed<S, Use<OnError<F>>>, P, A, E>
+    #[allow(clippy::type_complexity, reason = "it is written out by the compiler alone")]
+    pub fn on_error<F, B, M, W>(
+        self,
+        render: F,
+    ) -> Chain<Pushed<S, Use<OnError<F, B, M, A, W>>>, P, A, E>
     where
-        F: Fn(Error) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output: IntoResponse> + Send,
-        S: Push<Use<OnError<F>>>,
+        F: HandlerFn<B, M>,
+        Passing<B>: Arguments<Cons<Error, A>, W>,
+        S: Push<Use<OnError<F, B, M, A, W>>>,
     {
-        self.push(Use::new(OnError(render), "on_error", true))
+        self.push(Use::new(OnError::new(render), "on_error", true))
     }
 
-    /// Answers 500 if a step after it panics. The message of the panic is logged, not sent.
+    /// Answers 500 if a step after it panics. The message of the panic is logged, not sent. [`on_error`](Chain::on_error) does so as well.
     ///
     /// # Example
     ///

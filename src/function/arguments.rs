@@ -225,10 +225,15 @@ pub struct Passing<A>(pub(crate) A);
     note = "each must be an extractor, or be provided by an earlier step"
 )]
 pub trait Arguments<P, W>: Sized + Send {
+    /// Whether one of them is an extractor, which reads the head of the request.
+    const EXTRACTS: bool;
+
     fn take(req: &mut Request, cx: &Cx<'_>) -> impl Future<Output = Result<Self, Response>> + Send;
 }
 
 impl<P> Arguments<P, ()> for Ending<()> {
+    const EXTRACTS: bool = false;
+
     async fn take(_: &mut Request, _: &Cx<'_>) -> Result<Self, Response> {
         Ok(Self(()))
     }
@@ -236,6 +241,8 @@ impl<P> Arguments<P, ()> for Ending<()> {
 
 /// Layers and types take no arguments.
 impl<P> Arguments<P, ()> for () {
+    const EXTRACTS: bool = false;
+
     async fn take(_: &mut Request, _: &Cx<'_>) -> Result<Self, Response> {
         Ok(())
     }

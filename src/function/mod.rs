@@ -12,6 +12,7 @@ pub(crate) mod arguments;
 pub(crate) mod guard;
 pub(crate) mod handler;
 pub(crate) mod middleware;
+pub(crate) mod on_error;
 mod tuples;
 
 pub use self::handler::IntoHandler;

@@ -51,9 +51,11 @@ macro_rules! passing {
         where
             $($arg: Part<P, $how>,)*
         {
+            const EXTRACTS: bool = $($arg::EXTRACTS ||)* false;
+
             #[allow(unused_mut, unused_variables, reason = "there may be no argument")]
             async fn take(req: &mut Request, cx: &Cx<'_>) -> Result<Self, Response> {
-                if $($arg::EXTRACTS ||)* false {
+                if <Self as Arguments<P, ($($how,)*)>>::EXTRACTS {
                     cx.show_match(req);
                 }
                 let mut head = Head::of(req);
@@ -84,10 +86,12 @@ macro_rules! ending {
             $($arg: Part<P, $how>,)*
             $last: Last<P, $last_how>,
         {
+            const EXTRACTS: bool = $($arg::EXTRACTS ||)* $last::EXTRACTS;
+
             #[allow(non_snake_case, reason = "a value is named as its type")]
             #[allow(clippy::unused_unit, unused_mut, unused_variables, reason = "there may be one argument only")]
             async fn take(req: &mut Request, cx: &Cx<'_>) -> Result<Self, Response> {
-                if $($arg::EXTRACTS ||)* $last::EXTRACTS {
+                if <Self as Arguments<P, ($($how,)* $last_how,)>>::EXTRACTS {
                     cx.show_match(req);
                 }
                 // Dropping the head at the end of the block puts the request together again, for the last argument.

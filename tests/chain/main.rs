@@ -6,6 +6,7 @@ mod contract;
 mod cost;
 mod next;
 mod next_connect;
+mod on_error;
 mod regressions;
 mod routing;
 mod scopes;
