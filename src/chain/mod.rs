@@ -34,7 +34,7 @@ use tower::Service;
 use crate::chain::list::{BoxSteps, Open, Push, Steps};
 use crate::chain::scope::Scope;
 use crate::function::arguments::{Arguments, Passing};
-use crate::function::guard::{Guard, GuardFn, Provide};
+use crate::function::guard::{Guard, GuardStep, Provide};
 use crate::function::handler::{HandlerFn, IntoHandler};
 use crate::function::on_error::OnError;
 use crate::provide::Cons;
@@ -189,7 +189,8 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     /// Adds a check: an `async fn` of up to eight extractors and provided values that returns `Result<T, E>`.
     ///
     /// `Err` is the response. With `Ok(T)` the request continues, and the steps after it may take [`Provided<T>`](crate::Provided). Like [`use_`](Chain::use_), it
-    /// runs only for requests that match a later handler. It can't read the body.
+    /// runs only for requests that match a later handler. It can't read the body. [`Guard`] is the type of a function that makes guards, as
+    /// in `.guard(can("create"))`.
     ///
     /// # Example
     ///
@@ -213,13 +214,13 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     pub fn guard<F, G, W>(
         self,
         check: F,
-    ) -> Chain<Pushed<S, Use<Guard<F, G, P, W>>>, Cons<F::Value, P>, A, E>
+    ) -> Chain<Pushed<S, Use<GuardStep<F, G, P, W>>>, Cons<F::Value, P>, A, E>
     where
-        F: GuardFn<G>,
+        F: Guard<G>,
         Passing<G>: Arguments<P, W>,
-        S: Push<Use<Guard<F, G, P, W>>>,
+        S: Push<Use<GuardStep<F, G, P, W>>>,
     {
-        self.push(Use::new(Guard::new(check), "guard", false))
+        self.push(Use::new(GuardStep::new(check), "guard", false))
     }
 
     /// Adds state: every step after it may take [`Provided<T>`](crate::Provided). Each request gets a clone.
@@ -434,7 +435,40 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     {
         let location = Location::caller();
         let inside = steps(Chain::of(Steps::new(), Settings::default()));
-        self.scope(path, location, Box::new(inside.steps), inside.settings)
+        self.scope(Some(path), location, Box::new(inside.steps), inside.settings)
+    }
+
+    /// Adds a group: a scope without a path of its own. The middleware inside covers only the handlers and paths inside.
+    ///
+    /// Use it for steps that only some methods of a path need, or only some paths. The steps inside may take all values that are provided so
+    /// far; the values that they provide themselves end with the group. `Allow` lists the methods of all groups.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_chain::{Chain, Error, StatusCode};
+    ///
+    /// async fn can_write(headers: http::HeaderMap) -> Result<(), Error> {
+    ///     let known = headers.contains_key("x-writer");
+    ///     known.then_some(()).ok_or_else(|| Error::new(StatusCode::FORBIDDEN, "Read only"))
+    /// }
+    ///
+    /// let chain = Chain::new().at("/posts", |c| {
+    ///     c.group(|c| c.guard(can_write).post(async || "created").delete(async || "deleted"))
+    ///         .get(async || "all posts") // without the guard
+    /// });
+    /// # let _ = chain.build();
+    /// ```
+    #[track_caller]
+    pub fn group<F, S2, P2, A2>(self, steps: F) -> Chain<S::Out, P, A, E>
+    where
+        F: FnOnce(Chain<Steps, P, A>) -> Chain<S2, P2, A2>,
+        S: Open,
+        S2: Fold<End>,
+    {
+        let location = Location::caller();
+        let inside = steps(Chain::of(Steps::new(), Settings::default()));
+        self.scope(None, location, Box::new(inside.steps), inside.settings)
     }
 
     /// Adds a separate chain at a path. Its middleware covers only its own handlers, not the steps of this chain.
@@ -460,12 +494,12 @@ impl<S, P, A, E> Chain<S, P, A, E> {
         S: Open,
     {
         let (steps, settings) = chain.into_steps();
-        self.scope(path, Location::caller(), steps, settings)
+        self.scope(Some(path), Location::caller(), steps, settings)
     }
 
     fn scope(
         self,
-        path: &str,
+        path: Option<&str>,
         location: CallSite,
         steps: BoxSteps,
         settings: Settings,

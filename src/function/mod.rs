@@ -15,5 +15,6 @@ pub(crate) mod middleware;
 pub(crate) mod on_error;
 mod tuples;
 
+pub use self::guard::Guard;
 pub use self::handler::IntoHandler;
 pub use self::middleware::{FromClosure, FromFn};

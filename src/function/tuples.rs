@@ -7,7 +7,7 @@ use std::future::Future;
 use axum_core::response::IntoResponse;
 
 use crate::function::arguments::{Argument, Arguments, Ending, Head, Last, Part, Passing};
-use crate::function::guard::GuardFn;
+use crate::function::guard::Guard;
 use crate::function::handler::HandlerFn;
 use crate::function::middleware::MiddlewareFn;
 use crate::step::next::{Erased, Next};
@@ -31,7 +31,7 @@ macro_rules! passing {
             }
         }
 
-        impl<Func, Fut, T, E, $($arg,)*> GuardFn<($($arg,)*)> for Func
+        impl<Func, Fut, T, E, $($arg,)*> Guard<($($arg,)*)> for Func
         where
             Func: Fn($($arg,)*) -> Fut + Send + Sync + 'static,
             Fut: Future<Output = Result<T, E>> + Send,

@@ -284,7 +284,8 @@ impl Planner {
         }
         if let Some(&first) = anywhere.first() {
             let settings = self.handlers[first].settings;
-            let entry = self.entry(&anywhere, &[0], settings, None);
+            let scopes = self.innermost(&anywhere);
+            let entry = self.entry(&anywhere, &scopes, settings, None);
             methods.extend(entry.methods.iter().map(|(method, _)| method.clone()));
             self.routes.anywhere = Some(entry);
             self.list(None, &anywhere);

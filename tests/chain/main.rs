@@ -4,6 +4,7 @@
 
 mod contract;
 mod cost;
+mod group;
 mod next;
 mod next_connect;
 mod on_error;
