@@ -20,7 +20,7 @@ pub(crate) mod table;
 
 pub use self::dependent::Dependent;
 pub use self::mount::Mountable;
-pub use crate::provide::{Expected, FromChain, Provides};
+pub use crate::provide::{Expected, FromChain, Provides, WithState};
 pub(crate) use builder::Chain;
 
 use std::panic::Location;
@@ -37,7 +37,7 @@ use crate::function::arguments::{Arguments, Passing};
 use crate::function::guard::{Guard, GuardStep, Provide};
 use crate::function::handler::{HandlerFn, IntoHandler};
 use crate::function::on_error::OnError;
-use crate::provide::Cons;
+use crate::provide::{Cons, ProvidedList, Stateful};
 use crate::route::error::CallSite;
 use crate::route::registrar::Settings;
 use crate::step::around::{Hook, On, Use};
@@ -246,6 +246,61 @@ impl<S, P, A, E> Chain<S, P, A, E> {
         S: Push<Use<Provide<T>>>,
     {
         self.push(Use::new(Provide(value), "provide", true))
+    }
+
+    /// Adds state, as [`provide`](Chain::provide) does, and gives it to all extractors after it.
+    ///
+    /// An extractor is a `FromRequestParts<S>`. In a chain with a state, `S` is its type; otherwise `S` is `()`. So extractors for an axum
+    /// application compile in a chain as they are: those that require `AppState: FromRef<S>`, and axum's own `State<AppState>` and
+    /// `State<Pool>`. A chain that is mounted has a state of its own, or [expects](crate::chain::WithState) one.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use axum::extract::{FromRef, FromRequestParts, State};
+    /// use http::request::Parts;
+    /// use tower_chain::{Chain, Error, StatusCode};
+    ///
+    /// #[derive(Clone)]
+    /// struct AppState {
+    ///     token: String,
+    /// }
+    ///
+    /// struct RequireAuth;
+    ///
+    /// impl<S> FromRequestParts<S> for RequireAuth
+    /// where
+    ///     S: Send + Sync,
+    ///     AppState: FromRef<S>,
+    /// {
+    ///     type Rejection = Error;
+    ///
+    ///     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+    ///         let AppState { token } = AppState::from_ref(state);
+    ///         match parts.headers.get("authorization") {
+    ///             Some(given) if given.as_bytes() == token.as_bytes() => Ok(Self),
+    ///             _ => Err(Error::new(StatusCode::UNAUTHORIZED, "Who are you?")),
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// async fn length(_: RequireAuth, State(state): State<AppState>) -> String {
+    ///     state.token.len().to_string()
+    /// }
+    ///
+    /// let chain = Chain::new().with_state(AppState { token: "t".to_owned() }).get(length);
+    /// # let _ = chain.build();
+    /// ```
+    #[allow(clippy::type_complexity, reason = "it is written out by the compiler alone")]
+    pub fn with_state<T>(
+        self,
+        state: T,
+    ) -> Chain<Pushed<S, Use<Provide<T>>>, Stateful<T, Cons<T, P>>, Stateful<T, Cons<T, A>>, E>
+    where
+        T: Clone + Send + Sync + 'static,
+        S: Push<Use<Provide<T>>>,
+    {
+        self.push(Use::new(Provide(state), "with_state", true))
     }
 
     /// Adds a handler for GET. It also answers HEAD, unless there is a handler for HEAD.
@@ -589,7 +644,8 @@ impl<S, P, A, E> Chain<S, P, A, E> {
         render: F,
     ) -> Chain<Pushed<S, Use<OnError<F, B, M, A, W>>>, P, A, E>
     where
-        F: HandlerFn<B, M>,
+        A: ProvidedList,
+        F: HandlerFn<B, A::State, M>,
         Passing<B>: Arguments<Cons<Error, A>, W>,
         S: Push<Use<OnError<F, B, M, A, W>>>,
     {

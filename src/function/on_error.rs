@@ -7,7 +7,7 @@ use http::header::{HeaderName, SET_COOKIE, VARY};
 
 use crate::function::arguments::{Arguments, Passing};
 use crate::function::handler::HandlerFn;
-use crate::provide::{Cons, FromChain};
+use crate::provide::{Cons, FromChain, ProvidedList};
 use crate::route::listing::short_name;
 use crate::step::errors::run_caught;
 use crate::step::next::{Endpoint, Middleware, Next};
@@ -29,7 +29,8 @@ impl<F, B, M, P, W> OnError<F, B, M, P, W> {
 
 impl<F, B, M, P, W> Middleware for OnError<F, B, M, P, W>
 where
-    F: HandlerFn<B, M>,
+    P: ProvidedList,
+    F: HandlerFn<B, P::State, M>,
     Passing<B>: Arguments<Cons<Error, P>, W>,
     B: Send + 'static,
     M: 'static,

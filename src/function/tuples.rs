@@ -10,6 +10,7 @@ use crate::function::arguments::{Argument, Arguments, Ending, Head, Last, Part, 
 use crate::function::guard::Guard;
 use crate::function::handler::HandlerFn;
 use crate::function::middleware::MiddlewareFn;
+use crate::provide::ProvidedList;
 use crate::step::next::{Erased, Next};
 use crate::step::tail::Cx;
 use crate::{Request, Response};
@@ -68,12 +69,12 @@ macro_rules! passing {
 /// Functions whose last argument may read the body: handlers.
 macro_rules! ending {
     ($($arg:ident $how:ident,)* [$last:ident $last_how:ident]) => {
-        impl<Func, Fut, MLast, $($arg,)* $last> HandlerFn<($($arg,)* $last,), MLast> for Func
+        impl<Func, Fut, S, MLast, $($arg,)* $last> HandlerFn<($($arg,)* $last,), S, MLast> for Func
         where
             Func: Fn($($arg,)* $last) -> Fut + Send + Sync + 'static,
             Fut: Future<Output: IntoResponse> + Send,
             $($arg: Send,)*
-            $last: Argument<MLast> + Send,
+            $last: Argument<S, MLast> + Send,
         {
             #[allow(non_snake_case, reason = "a value is named as its type")]
             async fn invoke(&self, ($($arg,)* $last,): ($($arg,)* $last,)) -> Response {
@@ -81,8 +82,10 @@ macro_rules! ending {
             }
         }
 
-        impl<P, $($arg, $how,)* $last, $last_how> Arguments<P, ($($how,)* $last_how,)> for Ending<($($arg,)* $last,)>
+        impl<P, S, $($arg, $how,)* $last, $last_how> Arguments<P, ($($how,)* $last_how,)>
+            for Ending<($($arg,)* $last,), S>
         where
+            P: ProvidedList<State = S>,
             $($arg: Part<P, $how>,)*
             $last: Last<P, $last_how>,
         {
@@ -100,7 +103,7 @@ macro_rules! ending {
                     ($($arg::take(&mut head).await?,)*)
                 };
                 let $last = $last::take(req).await?;
-                Ok(Self(($($arg,)* $last,)))
+                Ok(Self::new(($($arg,)* $last,)))
             }
         }
     };
@@ -123,7 +126,7 @@ macro_rules! functions {
 
 functions!([] A WA, B WB, C WC, D WD, E1 WE, F WF, G WG, H WH, I WI, ; J WJ, K WK, L WL,);
 
-impl<F, Fut> HandlerFn<(), ()> for F
+impl<F, Fut, S> HandlerFn<(), S, ()> for F
 where
     F: Fn() -> Fut + Send + Sync + 'static,
     Fut: Future<Output: IntoResponse> + Send,

@@ -88,6 +88,8 @@ where
             // The service receives the path after its own; seen from there, no segment is before it.
             Cx { depth: 0, ..*cx }.show_match(req);
             let mut req = mem::take(req);
+            #[cfg(feature = "axum")]
+            crate::tower::axum::keep_original_uri(&mut req);
             let Some(uri) = relative_uri(mem::take(req.uri_mut()), self.prefix) else {
                 let detail = "The path has dot segments that lead out of its scope";
                 return Error::new(StatusCode::BAD_REQUEST, detail).into_response();
