@@ -64,7 +64,7 @@
 //!
 //! # Built in
 //!
-//! Each has a feature, and none is on by default. `full` enables all of them except `jwt-rust-crypto`, `overhead` and `test-util`.
+//! Each has a feature, and none is on by default. `full` enables all of them except `axum`, `jwt-rust-crypto`, `overhead` and `test-util`.
 //!
 //! | step, extractor or response | feature | statuses that it may answer |
 //! | --- | --- | --- |
@@ -82,7 +82,7 @@
 //! | `BodyLimit`, `ETag` | of these names | 413; 304 |
 //! | `ProblemDetails`, `SecurityHeaders`, `ServerTiming`, `GrpcStatus` | of these names | |
 //! | `serve`, `Server`, `Tls`, sockets of systemd | `serve`, `tls`, `systemd` | 400, 431, 500 |
-//! | the URI of the client inside of axum's `nest` | `axum` | |
+//! | in an axum application: the client's URI inside of `nest`, and the match of the router in a chain that is a layer | `axum` | |
 //! | bodies that are `Sync`, for poem, salvo and warp | `sync-body` | |
 //! | `Overhead`: the cost of each step of a chain | `overhead` | |
 //! | `Next::run_timed`: each step's own time, for middleware that reports it | `step-times` | |

@@ -205,6 +205,15 @@ pub struct Anything;
 #[cfg(feature = "test-util")]
 impl<T> Has<T, Here> for Anything {}
 
+#[cfg(feature = "test-util")]
+impl ProvidedList for Anything {
+    type State = ();
+
+    fn state(_: &Extensions) -> Option<()> {
+        Some(())
+    }
+}
+
 /// Finds a provided value in the extensions of a request.
 pub(crate) fn find<T: Clone + Send + Sync + 'static>(extensions: &Extensions) -> Option<&T> {
     // `()` is always provided. For any other `T`, the downcast fails.
@@ -220,6 +229,46 @@ pub struct Nil;
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct Cons<T, P>(PhantomData<(T, P)>);
+
+/// The list `P`, and the state `S` for the extractors after it. [`Chain::with_state`](crate::Chain::with_state) also provides the state, so
+/// `P` contains `S`.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Stateful<S, P>(PhantomData<(S, P)>);
+
+/// A list of provided types. It determines the state of extractors: the `S` of `FromRequestParts<S>`.
+#[doc(hidden)]
+pub trait ProvidedList {
+    /// The state. `()` if the chain has none.
+    type State: Clone + Send + Sync + 'static;
+
+    /// Finds the state in the extensions of a request. `None` if a step removed it.
+    fn state(extensions: &Extensions) -> Option<Self::State>;
+}
+
+impl ProvidedList for Nil {
+    type State = ();
+
+    fn state(_: &Extensions) -> Option<()> {
+        Some(())
+    }
+}
+
+impl<T, P: ProvidedList> ProvidedList for Cons<T, P> {
+    type State = P::State;
+
+    fn state(extensions: &Extensions) -> Option<P::State> {
+        P::state(extensions)
+    }
+}
+
+impl<S: Clone + Send + Sync + 'static, P> ProvidedList for Stateful<S, P> {
+    type State = S;
+
+    fn state(extensions: &Extensions) -> Option<S> {
+        extensions.get().cloned()
+    }
+}
 
 /// The list contains `T`, at the index `I`.
 #[doc(hidden)]
@@ -242,6 +291,7 @@ pub struct There<I>(PhantomData<I>);
 
 impl<T, P> Has<T, Here> for Cons<T, P> {}
 impl<T, U, P, I> Has<T, There<I>> for Cons<U, P> where P: Has<T, I> {}
+impl<T, S, P, I> Has<T, There<I>> for Stateful<S, P> where P: Has<T, I> {}
 
 /// The list contains all types of the list `Q`, at the indexes `I`.
 #[doc(hidden)]
@@ -254,6 +304,7 @@ pub trait Superset<Q, I> {}
 
 impl<P> Superset<Nil, ()> for P {}
 impl<P, T, Q, I, J> Superset<Cons<T, Q>, (I, J)> for P where P: Has<T, I> + Superset<Q, J> {}
+impl<P, S, Q, I> Superset<Stateful<S, Q>, There<I>> for P where P: Superset<Q, I> {}
 
 /// The expectations of a chain that needs no values of a chain around it.
 #[doc(hidden)]
@@ -275,6 +326,36 @@ impl NothingExpected for () {}
 pub trait Expected {
     #[doc(hidden)]
     type List: 'static;
+}
+
+/// The expectation of a state for extractors, and of the values `E`, which is a tuple. The chain around it must provide the state, in any way.
+///
+/// # Example
+///
+/// ```
+/// use axum::extract::State;
+/// use tower_chain::chain::WithState;
+/// use tower_chain::{Chain, Sealed};
+///
+/// #[derive(Clone)]
+/// struct AppState(&'static str);
+///
+/// async fn name(State(state): State<AppState>) -> &'static str {
+///     state.0
+/// }
+///
+/// fn users() -> Sealed<WithState<AppState>> {
+///     Chain::expecting::<WithState<AppState>>().get(name).seal()
+/// }
+///
+/// let api = Chain::new().with_state(AppState("Ann")).mount("/users", users()).build();
+/// # let _ = api;
+/// ```
+#[derive(Debug)]
+pub struct WithState<S, E = ()>(PhantomData<fn() -> (S, E)>);
+
+impl<S: Clone + Send + Sync + 'static, E: Expected> Expected for WithState<S, E> {
+    type List = Stateful<S, Cons<S, E::List>>;
 }
 
 macro_rules! expected {

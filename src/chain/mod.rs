@@ -20,14 +20,12 @@ pub(crate) mod table;
 
 pub use self::dependent::Dependent;
 pub use self::mount::Mountable;
-pub use crate::provide::{Expected, FromChain, Provides};
+pub use crate::provide::{Expected, FromChain, Provides, WithState};
 pub(crate) use builder::Chain;
 
-use std::future::Future;
 use std::panic::Location;
 
 use axum_core::BoxError;
-use axum_core::response::IntoResponse;
 use bytes::Bytes;
 use http::Method;
 use http_body::Body as HttpBody;
@@ -36,14 +34,15 @@ use tower::Service;
 use crate::chain::list::{BoxSteps, Open, Push, Steps};
 use crate::chain::scope::Scope;
 use crate::function::arguments::{Arguments, Passing};
-use crate::function::guard::{Guard, GuardFn, Provide};
-use crate::function::handler::IntoHandler;
-use crate::provide::Cons;
+use crate::function::guard::{Guard, GuardStep, Provide};
+use crate::function::handler::{HandlerFn, IntoHandler};
+use crate::function::on_error::OnError;
+use crate::provide::{Cons, ProvidedList, Stateful};
 use crate::route::error::CallSite;
 use crate::route::registrar::Settings;
 use crate::step::around::{Hook, On, Use};
 use crate::step::end::End;
-use crate::step::errors::{CatchPanics, OnError};
+use crate::step::errors::CatchPanics;
 use crate::step::fold::Fold;
 use crate::step::next::IntoMiddleware;
 use crate::tower::path::ServicePath;
@@ -194,7 +193,8 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     /// Adds a check: an `async fn` of up to eight extractors and provided values that returns `Result<T, E>`.
     ///
     /// `Err` is the response. With `Ok(T)` the request continues, and the steps after it may take [`Provided<T>`](crate::Provided). Like [`use_`](Chain::use_), it
-    /// runs only for requests that match a later handler. It can't read the body.
+    /// runs only for requests that match a later handler. It can't read the body. [`Guard`] is the type of a function that makes guards, as
+    /// in `.guard(can("create"))`.
     ///
     /// # Example
     ///
@@ -218,13 +218,13 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     pub fn guard<F, G, W>(
         self,
         check: F,
-    ) -> Chain<Pushed<S, Use<Guard<F, G, P, W>>>, Cons<F::Value, P>, A, E>
+    ) -> Chain<Pushed<S, Use<GuardStep<F, G, P, W>>>, Cons<F::Value, P>, A, E>
     where
-        F: GuardFn<G>,
+        F: Guard<G>,
         Passing<G>: Arguments<P, W>,
-        S: Push<Use<Guard<F, G, P, W>>>,
+        S: Push<Use<GuardStep<F, G, P, W>>>,
     {
-        self.push(Use::new(Guard::new(check), "guard", false))
+        self.push(Use::new(GuardStep::new(check), "guard", false))
     }
 
     /// Adds state: every step after it may take [`Provided<T>`](crate::Provided). Each request gets a clone.
@@ -250,6 +250,61 @@ impl<S, P, A, E> Chain<S, P, A, E> {
         S: Push<Use<Provide<T>>>,
     {
         self.push(Use::new(Provide(value), "provide", true))
+    }
+
+    /// Adds state, as [`provide`](Chain::provide) does, and gives it to all extractors after it.
+    ///
+    /// An extractor is a `FromRequestParts<S>`. In a chain with a state, `S` is its type; otherwise `S` is `()`. So extractors for an axum
+    /// application compile in a chain as they are: those that require `AppState: FromRef<S>`, and axum's own `State<AppState>` and
+    /// `State<Pool>`. A chain that is mounted has a state of its own, or [expects](crate::chain::WithState) one.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use axum::extract::{FromRef, FromRequestParts, State};
+    /// use http::request::Parts;
+    /// use tower_chain::{Chain, Error, StatusCode};
+    ///
+    /// #[derive(Clone)]
+    /// struct AppState {
+    ///     token: String,
+    /// }
+    ///
+    /// struct RequireAuth;
+    ///
+    /// impl<S> FromRequestParts<S> for RequireAuth
+    /// where
+    ///     S: Send + Sync,
+    ///     AppState: FromRef<S>,
+    /// {
+    ///     type Rejection = Error;
+    ///
+    ///     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+    ///         let AppState { token } = AppState::from_ref(state);
+    ///         match parts.headers.get("authorization") {
+    ///             Some(given) if given.as_bytes() == token.as_bytes() => Ok(Self),
+    ///             _ => Err(Error::new(StatusCode::UNAUTHORIZED, "Who are you?")),
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// async fn length(_: RequireAuth, State(state): State<AppState>) -> String {
+    ///     state.token.len().to_string()
+    /// }
+    ///
+    /// let chain = Chain::new().with_state(AppState { token: "t".to_owned() }).get(length);
+    /// # let _ = chain.build();
+    /// ```
+    #[allow(clippy::type_complexity, reason = "it is written out by the compiler alone")]
+    pub fn with_state<T>(
+        self,
+        state: T,
+    ) -> Chain<Pushed<S, Use<Provide<T>>>, Stateful<T, Cons<T, P>>, Stateful<T, Cons<T, A>>, E>
+    where
+        T: Clone + Send + Sync + 'static,
+        S: Push<Use<Provide<T>>>,
+    {
+        self.push(Use::new(Provide(state), "with_state", true))
     }
 
     /// Adds a handler for GET. It also answers HEAD, unless there is a handler for HEAD.
@@ -442,7 +497,40 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     {
         let location = Location::caller();
         let inside = steps(Chain::of(Steps::new(), Settings::default()));
-        self.scope(path, location, Box::new(inside.steps), inside.settings)
+        self.scope(Some(path), location, Box::new(inside.steps), inside.settings)
+    }
+
+    /// Adds a group: a scope without a path of its own. The middleware inside covers only the handlers and paths inside.
+    ///
+    /// Use it for steps that only some methods of a path need, or only some paths. The steps inside may take all values that are provided so
+    /// far; the values that they provide themselves end with the group. `Allow` lists the methods of all groups.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_chain::{Chain, Error, StatusCode};
+    ///
+    /// async fn can_write(headers: http::HeaderMap) -> Result<(), Error> {
+    ///     let known = headers.contains_key("x-writer");
+    ///     known.then_some(()).ok_or_else(|| Error::new(StatusCode::FORBIDDEN, "Read only"))
+    /// }
+    ///
+    /// let chain = Chain::new().at("/posts", |c| {
+    ///     c.group(|c| c.guard(can_write).post(async || "created").delete(async || "deleted"))
+    ///         .get(async || "all posts") // without the guard
+    /// });
+    /// # let _ = chain.build();
+    /// ```
+    #[track_caller]
+    pub fn group<F, S2, P2, A2>(self, steps: F) -> Chain<S::Out, P, A, E>
+    where
+        F: FnOnce(Chain<Steps, P, A>) -> Chain<S2, P2, A2>,
+        S: Open,
+        S2: Fold<End>,
+    {
+        let location = Location::caller();
+        let inside = steps(Chain::of(Steps::new(), Settings::default()));
+        self.scope(None, location, Box::new(inside.steps), inside.settings)
     }
 
     /// Adds a separate chain at a path. Its middleware covers only its own handlers, not the steps of this chain.
@@ -468,12 +556,12 @@ impl<S, P, A, E> Chain<S, P, A, E> {
         S: Open,
     {
         let (steps, settings) = chain.into_steps();
-        self.scope(path, Location::caller(), steps, settings)
+        self.scope(Some(path), Location::caller(), steps, settings)
     }
 
     fn scope(
         self,
-        path: &str,
+        path: Option<&str>,
         location: CallSite,
         steps: BoxSteps,
         settings: Settings,
@@ -524,34 +612,54 @@ impl<S, P, A, E> Chain<S, P, A, E> {
         Chain::of(self.steps.open(Box::new(path)), self.settings)
     }
 
-    /// Renders the errors of the steps after it and inside them: an `async fn(Error)` whose result is `IntoResponse`.
+    /// Renders the errors of the steps after it and inside them: an `async fn` of the [`Error`], whose result is `IntoResponse`.
     ///
-    /// It renders the errors of extractors, guards, middleware and handlers, and those of the chain itself such as 404. The headers that
-    /// middleware set on the response are kept. If there are several hooks, the innermost renders. An error without a hook is sent as
-    /// problem+json (see [`Error`]).
+    /// Beside the error, the function takes what [`on_no_match`](Chain::on_no_match) takes, in any order and up to eight arguments:
+    /// extractors of the head of the request, as it was when it reached the hook, and values that are always provided before the hook. A
+    /// response can therefore contain a request id, use the language of the client, or be HTML or JSON. An argument that may be absent is an
+    /// `Option`: if an argument refuses the request, the hook does not render the error.
+    ///
+    /// It renders the errors of extractors, guards, middleware and handlers, their panics as a 500, and the errors of the chain itself such
+    /// as 404. The headers that middleware set on the response are kept. If there are several hooks, the innermost renders. An error without
+    /// a hook is sent as problem+json (see [`Error`]).
+    ///
+    /// For a function with extractors, the head of each request is copied, because it is not known before that a request fails. With provided
+    /// values alone, only the extensions are copied, and with the error alone, nothing is.
     ///
     /// # Example
     ///
     /// ```
-    /// use tower_chain::{Chain, Error};
+    /// use http::HeaderMap;
+    /// use tower_chain::respond::IntoResponse;
+    /// use tower_chain::{Chain, Error, Response};
     ///
-    /// async fn plain(error: Error) -> (http::StatusCode, String) {
-    ///     (error.status(), error.title().to_owned())
+    /// async fn page(error: Error, headers: HeaderMap) -> Response {
+    ///     let accept = headers.get("accept").and_then(|accept| accept.to_str().ok());
+    ///     if accept.is_none_or(|accept| !accept.contains("text/html")) {
+    ///         return error.into_response(); // problem+json
+    ///     }
+    ///     let html = format!("<h1>{}</h1>", error.title());
+    ///     (error.status(), [("content-type", "text/html; charset=utf-8")], html).into_response()
     /// }
     ///
-    /// let chain = Chain::new().on_error(plain).get(async || "hello");
+    /// let chain = Chain::new().on_error(page).get(async || "hello");
     /// # let _ = chain.build();
     /// ```
-    pub fn on_error<F, Fut>(self, render: F) -> Chain<Pushed<S, Use<OnError<F>>>, P, A, E>
+    #[allow(clippy::type_complexity, reason = "it is written out by the compiler alone")]
+    pub fn on_error<F, B, M, W>(
+        self,
+        render: F,
+    ) -> Chain<Pushed<S, Use<OnError<F, B, M, A, W>>>, P, A, E>
     where
-        F: Fn(Error) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output: IntoResponse> + Send,
-        S: Push<Use<OnError<F>>>,
+        A: ProvidedList,
+        F: HandlerFn<B, A::State, M>,
+        Passing<B>: Arguments<Cons<Error, A>, W>,
+        S: Push<Use<OnError<F, B, M, A, W>>>,
     {
-        self.push(Use::new(OnError(render), "on_error", true))
+        self.push(Use::new(OnError::new(render), "on_error", true))
     }
 
-    /// Answers 500 if a step after it panics. The message of the panic is logged, not sent.
+    /// Answers 500 if a step after it panics. The message of the panic is logged, not sent. [`on_error`](Chain::on_error) does so as well.
     ///
     /// # Example
     ///

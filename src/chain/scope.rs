@@ -1,4 +1,4 @@
-//! A chain at a path of another chain, for `at` and `mount`.
+//! A chain inside another chain: at a path, for `at` and `mount`, or at the path of the outer chain, for `group`.
 
 use crate::chain::list::BoxSteps;
 use crate::route::error::CallSite;
@@ -7,9 +7,10 @@ use crate::step::end::{End, Parent};
 use crate::step::fold::{Assembly, Branch};
 use crate::step::tail::BoxTail;
 
-/// A chain at a path, before the outermost chain is built.
+/// A chain inside another one, before the outermost chain is built.
 pub(crate) struct Scope {
-    path: String,
+    /// `None` for a group, which has the path of the chain around it.
+    path: Option<String>,
     location: CallSite,
     steps: BoxSteps,
     settings: Settings,
@@ -18,14 +19,23 @@ pub(crate) struct Scope {
 }
 
 impl Scope {
-    pub(crate) fn new(path: &str, location: CallSite, steps: BoxSteps, settings: Settings) -> Self {
-        Self { path: path.to_owned(), location, steps, settings, closed: ClosedScope::default() }
+    pub(crate) fn new(
+        path: Option<&str>,
+        location: CallSite,
+        steps: BoxSteps,
+        settings: Settings,
+    ) -> Self {
+        let path = path.map(str::to_owned);
+        Self { path, location, steps, settings, closed: ClosedScope::default() }
     }
 }
 
 impl Branch for Scope {
     fn register(&mut self, registrar: &mut Registrar) {
-        registrar.enter(&self.path, self.settings, self.location);
+        match &self.path {
+            Some(path) => registrar.enter(path, self.settings, self.location),
+            None => registrar.enter_group(self.settings),
+        }
         self.steps.register(registrar);
         self.closed = registrar.leave();
     }

@@ -17,7 +17,7 @@ use http::request::Parts;
 use http_body::Body as _;
 use http_body_util::BodyExt;
 
-use crate::provide::{FromChain, Has, find};
+use crate::provide::{FromChain, Has, ProvidedList, find};
 use crate::step::tail::Cx;
 use crate::{Body, Error, Request, Response};
 
@@ -26,7 +26,7 @@ use crate::{Body, Error, Request, Response};
 #[diagnostic::on_unimplemented(
     message = "no step before this one provides `{Self}`, and it is no extractor for this place",
     label = "takes `{Self}`",
-    note = "put a step that provides it before this one, with `.use_(..)`, `.guard(..)` or `.provide(..)`, and take state as `Provided<T>`; what reads the body must be the last argument",
+    note = "put a step that provides it before this one, with `.use_(..)`, `.guard(..)` or `.provide(..)`, and take state as `Provided<T>`, or as axum's `State<T>` after `.with_state(..)`; what reads the body must be the last argument",
     note = "middleware takes no `Request` beside `Next`, which holds it: write `next.method()`, `next.headers_mut()` and `next.run().await`"
 )]
 pub trait Part<P, W>: Sized + Send {
@@ -76,7 +76,8 @@ impl Drop for Head<'_> {
 #[diagnostic::on_unimplemented(
     message = "no step before this handler provides `{Self}`, and it is no extractor",
     label = "takes `{Self}`",
-    note = "put a step that provides it before this one, with `.use_(..)`, `.guard(..)` or `.provide(..)`"
+    note = "put a step that provides it before this one, with `.use_(..)`, `.guard(..)` or `.provide(..)`",
+    note = "an extractor over axum's state, such as `State<T>`, needs `.with_state(state)` before the handler"
 )]
 pub trait Last<P, W>: Sized + Send {
     /// See [`Part::EXTRACTS`].
@@ -85,15 +86,15 @@ pub trait Last<P, W>: Sized + Send {
     fn take(req: &mut Request) -> impl Future<Output = Result<Self, Response>> + Send;
 }
 
-/// A type that may be the last argument of a handler, provided or not. `Next` does not implement it. By this, the compiler
-/// distinguishes the two kinds of handlers.
+/// A type that may be the last argument of a handler, provided or not, if the state of extractors is `S`. `Next` does not implement it. By
+/// this, the compiler distinguishes the two kinds of handlers.
 #[doc(hidden)]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't be the last argument of a handler",
     label = "neither an extractor nor what a step can provide",
-    note = "an extractor asks something of the type in it: `Json<T>` that `T` is `Deserialize`, `Valid<E>` that it has rules as well; state is taken as `Provided<T>`"
+    note = "an extractor asks something of the type in it: `Json<T>` that `T` is `Deserialize`, `Valid<E>` that it has rules as well; state is taken as `Provided<T>`, or as axum's `State<T>` after `.with_state(..)`"
 )]
-pub trait Argument<M> {}
+pub trait Argument<S, M> {}
 
 /// The argument is an extractor that doesn't read the body.
 #[doc(hidden)]
@@ -108,17 +109,19 @@ pub struct ViaRequest<M>(PhantomData<M>);
 #[derive(Debug)]
 pub struct ViaChain<I>(PhantomData<I>);
 
-impl<T, M> Argument<ViaRequest<M>> for T where T: FromRequest<(), M> {}
-impl<T> Argument<ViaChain<()>> for T where T: FromChain {}
+impl<T, S, M> Argument<S, ViaRequest<M>> for T where T: FromRequest<S, M> {}
+impl<T, S> Argument<S, ViaChain<()>> for T where T: FromChain {}
 
 impl<P, T> Part<P, ViaParts> for T
 where
-    T: FromRequestParts<()> + Send,
+    P: ProvidedList,
+    T: FromRequestParts<P::State> + Send,
 {
     const EXTRACTS: bool = true;
 
     async fn take(head: &mut Head<'_>) -> Result<Self, Response> {
-        T::from_request_parts(head.parts(), &()).await.map_err(IntoResponse::into_response)
+        let state = P::state(head.extensions()).ok_or_else(removed::<P::State>)?;
+        T::from_request_parts(head.parts(), &state).await.map_err(IntoResponse::into_response)
     }
 }
 
@@ -136,14 +139,16 @@ where
 
 impl<P, T, M> Last<P, ViaRequest<M>> for T
 where
-    T: FromRequest<(), M> + Send,
+    P: ProvidedList,
+    T: FromRequest<P::State, M> + Send,
 {
     const EXTRACTS: bool = true;
 
-    /// An `async fn` would store the request twice in its future.
-    fn take(req: &mut Request) -> impl Future<Output = Result<Self, Response>> + Send {
-        let refused = |refusal: T::Rejection| in_one_shape(refusal.into_response());
-        T::from_request(mem::take(req), &()).map(move |taken| taken.map_err(refused))
+    async fn take(req: &mut Request) -> Result<Self, Response> {
+        let state = P::state(req.extensions()).ok_or_else(removed::<P::State>)?;
+        // The request is a temporary value of this expression, so the future of this function does not contain it a second time.
+        let taken = T::from_request(mem::take(req), &state).await;
+        taken.map_err(|refusal| in_one_shape(refusal.into_response()))
     }
 }
 
@@ -164,12 +169,17 @@ where
 fn provided<T: FromChain>(extensions: &http::Extensions) -> Result<T, Response> {
     match find::<T::Value>(extensions) {
         Some(value) => Ok(T::from_value(value.clone())),
-        None => Err(Error::internal(format!(
-            "`{}` was provided, but a later step removed it from the extensions of the request",
-            std::any::type_name::<T::Value>()
-        ))
-        .into_response()),
+        None => Err(removed::<T::Value>()),
     }
+}
+
+#[cold]
+fn removed<T>() -> Response {
+    Error::internal(format!(
+        "`{}` was provided, but a later step removed it from the extensions of the request",
+        std::any::type_name::<T>()
+    ))
+    .into_response()
 }
 
 /// Converts the refusals of `String` and `Bytes` into an [`Error`]. They are extractors of axum-core, which refuse with a line of
@@ -208,10 +218,20 @@ const LINES: [(StatusCode, &[u8], &str); 3] = [
 
 const LONGEST_LINE: u64 = 256;
 
-/// The arguments of a handler: the last one may read the body.
+/// The arguments of a handler: the last one may read the body. `S` is the state of extractors.
 #[doc(hidden)]
 #[derive(Debug)]
-pub struct Ending<A>(pub(crate) A);
+pub struct Ending<A, S>(A, PhantomData<fn() -> S>);
+
+impl<A, S> Ending<A, S> {
+    pub(super) fn new(arguments: A) -> Self {
+        Self(arguments, PhantomData)
+    }
+
+    pub(super) fn into_inner(self) -> A {
+        self.0
+    }
+}
 
 /// The arguments of a function that passes the request on: none may read the body.
 #[doc(hidden)]
@@ -225,17 +245,24 @@ pub struct Passing<A>(pub(crate) A);
     note = "each must be an extractor, or be provided by an earlier step"
 )]
 pub trait Arguments<P, W>: Sized + Send {
+    /// Whether one of them is an extractor, which reads the head of the request.
+    const EXTRACTS: bool;
+
     fn take(req: &mut Request, cx: &Cx<'_>) -> impl Future<Output = Result<Self, Response>> + Send;
 }
 
-impl<P> Arguments<P, ()> for Ending<()> {
+impl<P: ProvidedList<State = S>, S> Arguments<P, ()> for Ending<(), S> {
+    const EXTRACTS: bool = false;
+
     async fn take(_: &mut Request, _: &Cx<'_>) -> Result<Self, Response> {
-        Ok(Self(()))
+        Ok(Self::new(()))
     }
 }
 
 /// Layers and types take no arguments.
 impl<P> Arguments<P, ()> for () {
+    const EXTRACTS: bool = false;
+
     async fn take(_: &mut Request, _: &Cx<'_>) -> Result<Self, Response> {
         Ok(())
     }

@@ -12,35 +12,65 @@ use crate::function::arguments::{Arguments, Passing};
 use crate::route::listing::short_name;
 use crate::step::next::{Endpoint, Middleware, Next};
 
-/// An `async fn` of up to eight extractors and provided values, whose result is `Result<T, E>` with `E: IntoResponse`.
-#[doc(hidden)]
+/// The argument of [`Chain::guard`](crate::Chain::guard): an `async fn` of up to eight extractors and provided values, whose result is
+/// `Result<T, E>` with `E: IntoResponse`. `A` is the tuple of its arguments, and `Value` is `T`.
+///
+/// It is the type of the result of a function that makes guards. The closure in it owns what it needs, and returns an `async move` block; an
+/// `async move` closure can't capture values.
+///
+/// # Example
+///
+/// ```
+/// use tower_chain::function::Guard;
+/// use tower_chain::{Chain, Error, Provided, StatusCode};
+///
+/// #[derive(Clone)]
+/// struct User {
+///     permissions: Vec<String>,
+/// }
+///
+/// fn can(permission: &'static str) -> impl Guard<(Provided<User>,), Value = ()> {
+///     move |user: Provided<User>| async move {
+///         let granted = user.permissions.iter().any(|own| own == permission);
+///         granted.then_some(()).ok_or_else(|| Error::new(StatusCode::FORBIDDEN, "Not permitted"))
+///     }
+/// }
+///
+/// let chain = Chain::new()
+///     .provide(User { permissions: vec!["read".to_owned()] })
+///     .group(|c| c.guard(can("read")).get(async || "all posts"))
+///     .group(|c| c.guard(can("create")).post(async || "created"));
+/// # let _ = chain.build();
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a guard",
     label = "not an `async fn` that returns `Result<T, E>`, where `T: Clone + Send + Sync` and `E: IntoResponse`",
     note = "it takes up to 8 extractors and provided values, of which none may read the body, and its future must be `Send`"
 )]
-pub trait GuardFn<A>: Send + Sync + 'static {
+pub trait Guard<A>: Send + Sync + 'static {
+    /// The value that the guard provides to the steps after it.
     type Value: Clone + Send + Sync + 'static;
 
+    #[doc(hidden)]
     fn check(&self, args: A) -> impl Future<Output = Result<Self::Value, Response>> + Send;
 }
 
 /// A guard as a step.
 #[doc(hidden)]
-pub struct Guard<F, A, P, W> {
+pub struct GuardStep<F, A, P, W> {
     f: F,
     kind: PhantomData<fn() -> (A, P, W)>,
 }
 
-impl<F, A, P, W> Guard<F, A, P, W> {
+impl<F, A, P, W> GuardStep<F, A, P, W> {
     pub(crate) fn new(f: F) -> Self {
         Self { f, kind: PhantomData }
     }
 }
 
-impl<F, A, P, W> Middleware for Guard<F, A, P, W>
+impl<F, A, P, W> Middleware for GuardStep<F, A, P, W>
 where
-    F: GuardFn<A>,
+    F: Guard<A>,
     Passing<A>: Arguments<P, W>,
     A: Send + 'static,
     P: 'static,

@@ -9,9 +9,9 @@ use crate::function::middleware::{AsFn, AsHandler, FromFn, MiddlewareFn};
 use crate::route::listing::short_name;
 use crate::step::next::{Endpoint, Middleware, Next};
 
-/// An `async fn` of up to twelve extractors and provided values, whose result is [`IntoResponse`].
+/// An `async fn` of up to twelve extractors and provided values, whose result is [`IntoResponse`]. `S` is the state of extractors.
 #[doc(hidden)]
-pub trait HandlerFn<A, M>: Send + Sync + 'static {
+pub trait HandlerFn<A, S, M>: Send + Sync + 'static {
     fn invoke(&self, args: A) -> impl Future<Output = Response> + Send;
 }
 
@@ -48,15 +48,15 @@ where
     }
 }
 
-impl<F, A, M> IntoHandler<AsHandler<A, M>> for F
+impl<F, A, S, M> IntoHandler<AsHandler<A, S, M>> for F
 where
-    F: HandlerFn<A, M>,
+    F: HandlerFn<A, S, M>,
 {
-    type Args = Ending<A>;
-    type Step<P, W> = HandlerStep<F, A, M, P, W>;
+    type Args = Ending<A, S>;
+    type Step<P, W> = HandlerStep<F, A, S, M, P, W>;
     const PASSES: bool = false;
 
-    fn into_step<P, W>(self) -> HandlerStep<F, A, M, P, W> {
+    fn into_step<P, W>(self) -> HandlerStep<F, A, S, M, P, W> {
         HandlerStep { f: self, kind: PhantomData }
     }
 }
@@ -81,29 +81,30 @@ where
 /// ```
 pub fn handler_fn<A, F, M>(f: F) -> F
 where
-    F: HandlerFn<A, M>,
+    F: HandlerFn<A, (), M>,
 {
     f
 }
 
 /// A handler as a step. It always answers, and drops the `Next`.
 #[doc(hidden)]
-pub struct HandlerStep<F, A, M, P, W> {
+pub struct HandlerStep<F, A, S, M, P, W> {
     f: F,
-    kind: PhantomData<fn() -> (A, M, P, W)>,
+    kind: PhantomData<fn() -> (A, S, M, P, W)>,
 }
 
-impl<F, A, M, P, W> std::fmt::Debug for HandlerStep<F, A, M, P, W> {
+impl<F, A, S, M, P, W> std::fmt::Debug for HandlerStep<F, A, S, M, P, W> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&short_name::<F>())
     }
 }
 
-impl<F, A, M, P, W> Middleware for HandlerStep<F, A, M, P, W>
+impl<F, A, S, M, P, W> Middleware for HandlerStep<F, A, S, M, P, W>
 where
-    F: HandlerFn<A, M>,
-    Ending<A>: Arguments<P, W>,
+    F: HandlerFn<A, S, M>,
+    Ending<A, S>: Arguments<P, W>,
     A: Send + 'static,
+    S: 'static,
     M: 'static,
     P: 'static,
     W: 'static,
@@ -112,8 +113,8 @@ where
 
     async fn call<N: Endpoint>(&self, mut next: Next<'_, N>) -> Response {
         let cx = next.cx();
-        match Ending::<A>::take(next.request_mut(), cx).await {
-            Ok(Ending(args)) => self.f.invoke(args).await,
+        match Ending::<A, S>::take(next.request_mut(), cx).await {
+            Ok(args) => self.f.invoke(args.into_inner()).await,
             Err(refusal) => refusal,
         }
     }

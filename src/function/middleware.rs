@@ -34,7 +34,7 @@ pub struct AsFn<A, T>(PhantomData<(A, T)>);
 /// The function does not take `Next`.
 #[doc(hidden)]
 #[derive(Debug)]
-pub struct AsHandler<A, M>(PhantomData<(A, M)>);
+pub struct AsHandler<A, S, M>(PhantomData<(A, S, M)>);
 
 impl<F, A, T> IntoMiddleware<AsFn<A, T>> for F
 where

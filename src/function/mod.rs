@@ -12,7 +12,9 @@ pub(crate) mod arguments;
 pub(crate) mod guard;
 pub(crate) mod handler;
 pub(crate) mod middleware;
+pub(crate) mod on_error;
 mod tuples;
 
+pub use self::guard::Guard;
 pub use self::handler::IntoHandler;
 pub use self::middleware::{FromClosure, FromFn};

@@ -8,9 +8,10 @@ use std::task::Poll;
 use axum_core::response::IntoResponse;
 
 use crate::function::arguments::{Argument, Arguments, Ending, Head, Last, Part, Passing};
-use crate::function::guard::GuardFn;
+use crate::function::guard::Guard;
 use crate::function::handler::HandlerFn;
 use crate::function::middleware::MiddlewareFn;
+use crate::provide::ProvidedList;
 use crate::step::next::{Erased, Next};
 use crate::step::tail::Cx;
 use crate::{Request, Response};
@@ -32,7 +33,7 @@ macro_rules! passing {
             }
         }
 
-        impl<Func, Fut, T, E, $($arg,)*> GuardFn<($($arg,)*)> for Func
+        impl<Func, Fut, T, E, $($arg,)*> Guard<($($arg,)*)> for Func
         where
             Func: Fn($($arg,)*) -> Fut + Send + Sync + 'static,
             Fut: Future<Output = Result<T, E>> + Send,
@@ -53,6 +54,8 @@ macro_rules! passing {
     // Without arguments, nothing is taken from the request. The future has no state, so the compiler removes it.
     (@arguments) => {
         impl<P> Arguments<P, ()> for Passing<()> {
+            const EXTRACTS: bool = false;
+
             fn take(_: &mut Request, _: &Cx<'_>) -> impl Future<Output = Result<Self, Response>> + Send {
                 std::future::poll_fn(|_| Poll::Ready(Ok(Self(()))))
             }
@@ -63,8 +66,10 @@ macro_rules! passing {
         where
             $($arg: Part<P, $how>,)+
         {
+            const EXTRACTS: bool = $($arg::EXTRACTS ||)+ false;
+
             async fn take(req: &mut Request, cx: &Cx<'_>) -> Result<Self, Response> {
-                if $($arg::EXTRACTS ||)+ false {
+                if <Self as Arguments<P, ($($how,)+)>>::EXTRACTS {
                     cx.show_match(req);
                 }
                 let mut head = Head::of(req);
@@ -77,12 +82,12 @@ macro_rules! passing {
 /// Functions whose last argument may read the body: handlers.
 macro_rules! ending {
     ($($arg:ident $how:ident,)* [$last:ident $last_how:ident]) => {
-        impl<Func, Fut, MLast, $($arg,)* $last> HandlerFn<($($arg,)* $last,), MLast> for Func
+        impl<Func, Fut, S, MLast, $($arg,)* $last> HandlerFn<($($arg,)* $last,), S, MLast> for Func
         where
             Func: Fn($($arg,)* $last) -> Fut + Send + Sync + 'static,
             Fut: Future<Output: IntoResponse> + Send,
             $($arg: Send,)*
-            $last: Argument<MLast> + Send,
+            $last: Argument<S, MLast> + Send,
         {
             #[allow(non_snake_case, reason = "a value is named as its type")]
             async fn invoke(&self, ($($arg,)* $last,): ($($arg,)* $last,)) -> Response {
@@ -90,15 +95,19 @@ macro_rules! ending {
             }
         }
 
-        impl<P, $($arg, $how,)* $last, $last_how> Arguments<P, ($($how,)* $last_how,)> for Ending<($($arg,)* $last,)>
+        impl<P, S, $($arg, $how,)* $last, $last_how> Arguments<P, ($($how,)* $last_how,)>
+            for Ending<($($arg,)* $last,), S>
         where
+            P: ProvidedList<State = S>,
             $($arg: Part<P, $how>,)*
             $last: Last<P, $last_how>,
         {
+            const EXTRACTS: bool = $($arg::EXTRACTS ||)* $last::EXTRACTS;
+
             #[allow(non_snake_case, reason = "a value is named as its type")]
             #[allow(clippy::unused_unit, unused_mut, unused_variables, reason = "there may be one argument only")]
             async fn take(req: &mut Request, cx: &Cx<'_>) -> Result<Self, Response> {
-                if $($arg::EXTRACTS ||)* $last::EXTRACTS {
+                if <Self as Arguments<P, ($($how,)* $last_how,)>>::EXTRACTS {
                     cx.show_match(req);
                 }
                 // Dropping the head at the end of the block puts the request together again, for the last argument.
@@ -107,7 +116,7 @@ macro_rules! ending {
                     ($($arg::take(&mut head).await?,)*)
                 };
                 let $last = $last::take(req).await?;
-                Ok(Self(($($arg,)* $last,)))
+                Ok(Self::new(($($arg,)* $last,)))
             }
         }
     };
@@ -130,7 +139,7 @@ macro_rules! functions {
 
 functions!([] A WA, B WB, C WC, D WD, E1 WE, F WF, G WG, H WH, I WI, ; J WJ, K WK, L WL,);
 
-impl<F, Fut> HandlerFn<(), ()> for F
+impl<F, Fut, S> HandlerFn<(), S, ()> for F
 where
     F: Fn() -> Fut + Send + Sync + 'static,
     Fut: Future<Output: IntoResponse> + Send,

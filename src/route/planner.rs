@@ -192,9 +192,9 @@ impl Planner {
         std::iter::successors(self.ends[scope].outer, |&scope| self.ends[scope].outer)
     }
 
-    /// The pattern of the path of a scope, without a slash at its end. `None` for an invalid path.
+    /// The pattern of the path of a scope, without a slash at its end. `None` for a group and for an invalid path.
     fn path_of(&self, scope: usize) -> Option<Pattern> {
-        let prefix = &self.ends[scope].prefix;
+        let ScopeEnd { prefix, is_group: false, .. } = &self.ends[scope] else { return None };
         let bare = prefix.strip_suffix('/').unwrap_or(prefix);
         Pattern::parse(if bare.is_empty() { "/" } else { bare }).ok()
     }
@@ -286,7 +286,8 @@ impl Planner {
         self.plan_passes(paths, &ranked);
         if let Some(&first) = anywhere.first() {
             let settings = self.handlers[first].settings;
-            let entry = self.entry(&[], &anywhere, &[0], settings, None);
+            let scopes = self.innermost(&anywhere);
+            let entry = self.entry(&[], &anywhere, &scopes, settings, None);
             methods.extend(entry.methods.iter().map(|(method, _)| method.clone()));
             self.routes.anywhere = Some(entry);
             self.list(None, &anywhere);

@@ -49,16 +49,17 @@ impl Registrar {
             has_prefixes: false,
             in_front: false,
         };
-        this.open(String::new(), settings, Hooks::default());
+        this.open(String::new(), true, settings, Hooks::default());
         this
     }
 
     /// Opens a scope. It inherits the hooks of the scope around it.
-    fn open(&mut self, prefix: String, settings: Settings, hooks: Hooks) {
+    fn open(&mut self, prefix: String, any_path: bool, settings: Settings, hooks: Hooks) {
         let id = self.ends.len();
         let outer = self.stack.last().map(|scope| scope.id);
         let own = Hooks::default();
         self.ends.push(ScopeEnd {
+            is_group: outer.is_some_and(|outer| self.ends[outer].prefix == prefix),
             prefix: prefix.clone(),
             first: self.next_step,
             end: 0,
@@ -70,6 +71,7 @@ impl Registrar {
         self.stack.push(OpenScope {
             id,
             prefix,
+            any_path,
             settings,
             hooks,
             own,
@@ -153,7 +155,8 @@ impl Registrar {
     ) -> u32 {
         let text = format!("{} {name}", method.as_ref().map_or("ALL", Method::as_str));
         self.node(text, Some(self.next_step));
-        let pattern = (self.stack.len() > 1).then(|| self.scope().prefix.clone());
+        let scope = self.scope();
+        let pattern = (!scope.any_path).then(|| scope.prefix.clone());
         self.add(pattern, method, name, passes, location)
     }
 
@@ -227,7 +230,16 @@ impl Registrar {
         let outer = self.scope();
         let (prefix, hooks) = (join(&outer.prefix, path), outer.hooks);
         let settings = settings.or(outer.settings);
-        self.open(prefix, settings, hooks);
+        self.open(prefix, false, settings, hooks);
+    }
+
+    /// Opens a scope that has the path of the scope around it, until [`leave`](Self::leave).
+    pub(crate) fn enter_group(&mut self, settings: Settings) {
+        self.node("group".to_owned(), None);
+        let outer = self.scope();
+        let (prefix, any_path, hooks) = (outer.prefix.clone(), outer.any_path, outer.hooks);
+        let settings = settings.or(outer.settings);
+        self.open(prefix, any_path, settings, hooks);
     }
 
     /// Closes the innermost scope.
@@ -235,7 +247,8 @@ impl Registrar {
         let end = self.count();
         let &mut OpenScope { id, hooks, own, always, .. } = self.scope();
         let left = &mut self.ends[id];
-        (left.end, left.hooks, left.own, left.listens) = (end, hooks, own, always);
+        (left.end, left.hooks, left.own) = (end, hooks, own);
+        left.listens = always && !left.is_group;
         let closed = ClosedScope { first: left.first, end, depth: depth(&left.prefix) };
         if id > 0 {
             self.stack.pop();
@@ -326,6 +339,8 @@ pub(super) struct OpenScope {
     /// Its index in [`Registrar::ends`].
     pub(super) id: usize,
     pub(super) prefix: String,
+    /// Whether its handlers answer any path: in the outermost scope, and in the groups of it.
+    pub(super) any_path: bool,
     pub(super) settings: Settings,
     pub(super) hooks: Hooks,
     pub(super) own: Hooks,
@@ -338,6 +353,8 @@ pub(super) struct OpenScope {
 /// A scope, with the end that a request reaches if no handler in the scope answers.
 pub(super) struct ScopeEnd {
     pub(super) prefix: String,
+    /// Whether it has the path of the scope around it. A request without a handler belongs to that one.
+    pub(super) is_group: bool,
     /// The number of its first step.
     pub(super) first: u32,
     /// The number of its end. 0 until the scope is closed.

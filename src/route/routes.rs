@@ -211,6 +211,24 @@ pub(crate) struct Matched {
 }
 
 impl Matched {
+    /// The match of another router: its pattern, and the names and decoded values of the parameters.
+    #[cfg(feature = "axum")]
+    pub(crate) fn of_router<'a>(
+        pattern: &str,
+        params: impl Iterator<Item = (&'a str, &'a str)>,
+    ) -> Self {
+        let (mut names, mut path, mut spans) = (Vec::new(), String::new(), Vec::new());
+        for (name, value) in params {
+            let start = path.len();
+            path.push_str(&value.replace('%', "%25").replace('/', "%2F"));
+            spans.push((start, path.len()));
+            names.push(name.to_owned());
+        }
+        let captured = Captured { path: path.into(), spans };
+        let pattern = MatchedPattern { text: pattern.to_owned(), names };
+        Self { pattern: Arc::new(pattern), captured: Some(Arc::new(captured)), depth: 0 }
+    }
+
     pub(crate) fn pattern(&self) -> &str {
         &self.pattern.text
     }

@@ -424,7 +424,7 @@ mod tests {
                     _ => vec![Ok("a"), failed(), failed()],
                 };
                 let body = Body::from_stream(stream::iter(frames));
-                let budget = TotalBudget::new(&Limits::default()).connection();
+                let budget = TotalBudget::new(&Limits::default()).connection(None);
                 let mut body = CountedBody::new(body, version, None, budget, None);
                 assert!(body.frame().await.unwrap().is_ok());
                 if case != "is dropped" {

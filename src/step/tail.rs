@@ -56,6 +56,10 @@ pub(crate) trait Resume: Send + Sync {
 /// The service behind a chain that is used as a layer. One value serves one request.
 pub(crate) trait InnerService: Send + Sync {
     fn call(&self, req: Request) -> BoxFuture<'static, Response>;
+    /// The pattern that the router around the chain matched, if it is known.
+    fn outer_path(&self) -> Option<&str>;
+    /// Puts the match of the router around the chain into the extensions of the request.
+    fn show_outer_match(&self, req: &mut Request);
 }
 
 /// The state of one request in a chain.
@@ -77,7 +81,10 @@ pub struct Cx<'a> {
 
 impl<'a> Cx<'a> {
     pub(crate) fn matched_path(&self) -> Option<&'a str> {
-        self.plan.route.map(|route| self.built.routes.pattern(route))
+        match self.plan.route {
+            Some(route) => Some(self.built.routes.pattern(route)),
+            None => self.inner.and_then(|inner| inner.outer_path()),
+        }
     }
 
     /// The path that was matched, if a step may need it.
@@ -87,7 +94,10 @@ impl<'a> Cx<'a> {
 
     /// Puts the matched pattern into the extensions of the request. Called before code that may read it there.
     pub(crate) fn show_match(&self, req: &mut Request) {
-        self.built.routes.show_match(self.plan, self.depth, req);
+        match (self.plan.route, self.inner) {
+            (None, Some(inner)) => inner.show_outer_match(req),
+            _ => self.built.routes.show_match(self.plan, self.depth, req),
+        }
     }
 }
 

@@ -16,6 +16,8 @@ use tower::{Layer, Service};
 
 use crate::route::routes::Matched;
 use crate::step::tail::{InnerService, OwnedCx, Tail};
+#[cfg(feature = "axum")]
+use crate::tower::axum;
 use crate::tower::service::{DynRoot, Root, box_body, into_response};
 use crate::{Error, Request, Response};
 
@@ -85,7 +87,12 @@ where
         // the service behind this chain.
         let extensions = req.extensions_mut();
         let outer = (extensions.remove::<OwnedCx>(), extensions.remove::<Matched>());
-        let inner = Arc::new(Once { service: Mutex::new(Some(ready)), outer });
+        let inner = Arc::new(Once {
+            service: Mutex::new(Some(ready)),
+            outer,
+            #[cfg(feature = "axum")]
+            axum: axum::matched_path(extensions),
+        });
         let future = self.root.clone().respond_boxed_in_front(req, inner);
         ChainedFuture { future, error: PhantomData }
     }
@@ -117,6 +124,9 @@ struct Once<S> {
     service: Mutex<Option<S>>,
     /// The state of a chain around this one, from the extensions of the request.
     outer: (Option<OwnedCx>, Option<Matched>),
+    /// The pattern that axum's router matched.
+    #[cfg(feature = "axum")]
+    axum: Option<::axum::extract::MatchedPath>,
 }
 
 impl<S, R> InnerService for Once<S>
@@ -127,6 +137,28 @@ where
     R: HttpBody<Data = Bytes> + Send + 'static,
     R::Error: Into<BoxError>,
 {
+    fn outer_path(&self) -> Option<&str> {
+        #[cfg(feature = "axum")]
+        if let Some(path) = &self.axum {
+            return Some(path.as_str());
+        }
+        self.outer.1.as_ref().map(Matched::pattern)
+    }
+
+    fn show_outer_match(&self, req: &mut Request) {
+        if req.extensions().get::<Matched>().is_some() {
+            return;
+        }
+        #[cfg(feature = "axum")]
+        if let Some(path) = &self.axum {
+            axum::show_match(path.as_str(), req);
+            return;
+        }
+        if let Some(matched) = &self.outer.1 {
+            req.extensions_mut().insert(matched.clone());
+        }
+    }
+
     fn call(&self, mut req: Request) -> BoxFuture<'static, Response> {
         let (cx, matched) = &self.outer;
         let extensions = req.extensions_mut();

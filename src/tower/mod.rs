@@ -10,6 +10,8 @@
 )]
 
 pub(crate) mod as_layer;
+#[cfg(feature = "axum")]
+pub(crate) mod axum;
 pub(crate) mod layer_step;
 pub(crate) mod path;
 pub(crate) mod service;

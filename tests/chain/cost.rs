@@ -54,6 +54,22 @@ where
     info.count_total
 }
 
+#[test]
+fn a_hook_of_the_error_alone_allocates_nothing() {
+    async fn alone(error: Error) -> StatusCode {
+        error.status()
+    }
+    async fn of_state(error: Error, _: Provided<u8>) -> StatusCode {
+        error.status()
+    }
+    let without = allocations(Chain::new().get(bare).build(), "/");
+    let with = allocations(Chain::new().on_error(alone).get(bare).build(), "/");
+    assert_eq!(with, without);
+    let state = allocations(Chain::new().provide(1_u8).get(bare).build(), "/");
+    let copied = allocations(Chain::new().provide(1_u8).on_error(of_state).get(bare).build(), "/");
+    assert!(copied - state <= 4, "{copied} {state}");
+}
+
 macro_rules! times {
     ($chain:expr, $m:expr, 1) => {
         $chain.use_($m)

@@ -2,11 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
+mod axum;
 mod contract;
 mod cost;
 mod fallthrough;
+mod group;
 mod next;
 mod next_connect;
+mod on_error;
 mod regressions;
 mod routing;
 mod scopes;

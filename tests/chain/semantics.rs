@@ -542,7 +542,9 @@ fn middleware_that_covers_nothing_is_refused() {
 
     let covers = |result: Result<_, _>| assert!(result.is_ok(), "{result:?}");
     covers(Chain::new().get(ok).always(pass).try_build());
-    covers(Chain::new().get(ok).provide(7).catch_panics().on_error(async |_| ()).try_build());
+    covers(
+        Chain::new().get(ok).provide(7).catch_panics().on_error(async |_: Error| ()).try_build(),
+    );
     covers(Chain::new().use_(pass).get(ok).try_build());
     covers(Chain::new().use_(pass).at("/a", |c| c.at("/b", |c| c.get(ok))).try_build());
     covers(Chain::new().use_at("/any", pass).get(ok).try_build());

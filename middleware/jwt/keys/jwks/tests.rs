@@ -852,7 +852,7 @@ async fn an_issuer_in_the_same_cluster_is_reached_there_and_has_its_public_name(
     for (number, (jwks, metadata, issuer, expected)) in cases.into_iter().enumerate() {
         let documents = vec![(openid, metadata), (certs, set([&signer]))];
         let network = Network(Arc::new((documents, Mutex::default())));
-        let jwt = Jwt::<()>::new(jwks.fetch(network.clone())).audience("me");
+        let jwt = Jwt::<()>::new(jwks.fetch(network.clone())).audience("me").unwrap();
         let token = signer.sign(&json!({"alg": "ES256", "kid": "a"}), issuer);
         assert_eq!(jwt.verify(token).await.map(drop), expected, "{number}");
         let requested = network.0.1.lock().unwrap().clone();
@@ -934,7 +934,7 @@ async fn a_client_of_an_own_authority_adds_a_token_to_each_request() {
         (keys().fetch(WithToken(trusting(other.cert.pem()))), down()),
         (keys().fetch(WithToken(HttpFetch::new().unwrap())), down()),
     ] {
-        let jwt = Jwt::<()>::new(jwks).audience("me");
+        let jwt = Jwt::<()>::new(jwks).audience("me").unwrap();
         assert_eq!(jwt.verify(signer.token()).await.map(drop), expected);
     }
     for text in ["", "no PEM", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
