@@ -423,7 +423,8 @@ impl<S, P, A, E> Chain<S, P, A, E> {
         self.handler(Some(query()), handler)
     }
 
-    /// Adds a handler for every method. The path then never answers 405. See [`get`](Chain::get).
+    /// Adds a handler for every method but CONNECT, which would turn the connection into a tunnel: only `on(Method::CONNECT, ..)` and a
+    /// [`service`](Chain::service) answer it. The path answers 405 to no other method. See [`get`](Chain::get).
     #[track_caller]
     pub fn all<H, K, W>(self, handler: H) -> Chain<Pushed<S, Handling<H, K, P, W>>, P, A, E>
     where

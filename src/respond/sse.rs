@@ -16,7 +16,8 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::request::Parts;
 use http_body::Frame;
 use pin_project_lite::pin_project;
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::runtime::Handle;
+use tokio::time::{Sleep, sleep};
 
 use super::X_ACCEL_BUFFERING;
 use crate::{Body, Error, Response};
@@ -24,7 +25,8 @@ use crate::{Body, Error, Response};
 /// A response that streams events (`text/event-stream`, WHATWG HTML, 9.2).
 ///
 /// While the stream is silent, a comment is sent every 15 seconds to keep the connection open; see [`keep_alive`](Self::keep_alive). Header fields
-/// ask caches and proxies not to store, change or buffer the stream. tower-http's compression does not compress it.
+/// ask caches and proxies not to store, change or buffer the stream. tower-http's compression does not compress it. Outside of a runtime of
+/// tokio, as on AWS Lambda with another runtime, events are sent and comments are not.
 ///
 /// An error of the stream aborts the response, and the browser connects again with [`LastEventId`]. When the client disconnects, the stream is
 /// dropped.
@@ -74,8 +76,8 @@ where
     E: Into<BoxError> + 'static,
 {
     fn into_response(self) -> Response {
-        let timer = self.keep_alive.map(|silence| (silence, Box::pin(sleep(silence))));
-        let mut response = Response::new(Body::new(Events { events: self.events, timer }));
+        let events = Events { events: self.events, keep_alive: self.keep_alive, timer: None };
+        let mut response = Response::new(Body::new(events));
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
@@ -213,7 +215,9 @@ pin_project! {
     struct Events<S> {
         #[pin]
         events: S,
-        timer: Option<(Duration, Pin<Box<Sleep>>)>,
+        keep_alive: Option<Duration>,
+        // Began when the stream was silent first.
+        timer: Option<Pin<Box<Sleep>>>,
     }
 }
 
@@ -231,19 +235,22 @@ where
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = self.project();
         if let Poll::Ready(event) = this.events.poll_next(cx) {
-            if let Some((silence, sleep)) = this.timer {
-                sleep.as_mut().reset(Instant::now() + *silence);
-            }
+            *this.timer = None;
             return Poll::Ready(event.map(|event| match event {
                 Ok(event) => Ok(Frame::data(event.into_bytes())),
                 Err(error) => Err(error.into()),
             }));
         }
-        let Some((silence, sleep)) = this.timer else { return Poll::Pending };
-        if sleep.as_mut().poll(cx).is_pending() {
+        let Some(silence) = *this.keep_alive else { return Poll::Pending };
+        // Without a runtime of tokio there are no timers.
+        if this.timer.is_none() && Handle::try_current().is_err() {
             return Poll::Pending;
         }
-        sleep.as_mut().reset(Instant::now() + *silence);
+        let timer = this.timer.get_or_insert_with(|| Box::pin(sleep(silence)));
+        if timer.as_mut().poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        *this.timer = None;
         Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b":\n\n")))))
     }
 }
@@ -255,8 +262,9 @@ const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 mod tests {
     use std::sync::Arc;
 
-    use futures_util::{StreamExt, stream};
+    use futures_util::{FutureExt, StreamExt, stream};
     use http_body_util::BodyExt;
+    use tokio::time::Instant;
 
     use super::*;
 
@@ -295,6 +303,17 @@ mod tests {
             assert_eq!(start.elapsed().as_secs(), after);
         }
         assert!(frames.next().await.unwrap().is_err());
+    }
+
+    #[test]
+    fn without_tokio_events_are_sent() {
+        let event = |text: &str| Ok::<_, std::io::Error>(Event::new().data(text));
+        let events = stream::iter([event("one"), event("two")]).chain(stream::pending());
+        let mut frames = Sse::new(events).into_response().into_body().into_data_stream();
+        for text in ["data: one\n\n", "data: two\n\n"] {
+            assert_eq!(frames.next().now_or_never().unwrap().unwrap().unwrap(), text);
+        }
+        assert!(frames.next().now_or_never().is_none());
     }
 
     #[tokio::test]

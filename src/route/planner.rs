@@ -446,6 +446,10 @@ impl Planner {
             }
             self.plan(&[], scopes, Outcome::NotAllowed(allow), route)
         } else {
+            if !named.contains(&Method::CONNECT) {
+                let plan = self.connect(&any, scopes, &named, automatic, route);
+                methods.push((Method::CONNECT, plan));
+            }
             let last = any.last().map_or(0, |&handler| self.handlers[handler].scope);
             self.plan(&any, &[last], Outcome::Found, route)
         };
@@ -472,6 +476,27 @@ impl Planner {
 
     fn all_pass(&self, handlers: &[usize]) -> bool {
         handlers.iter().all(|&handler| self.handlers[handler].passes)
+    }
+
+    /// Makes the plan for CONNECT of handlers for every method. Only services answer it: after a response with status 200, the connection is a
+    /// tunnel (RFC 9110, 9.3.6), which a handler for every method does not mean.
+    fn connect(
+        &mut self,
+        any: &[usize],
+        scopes: &[usize],
+        named: &[Method],
+        automatic: bool,
+        route: Option<usize>,
+    ) -> usize {
+        let services: Vec<usize> =
+            any.iter().filter(|&&handler| self.handlers[handler].tunnels).copied().collect();
+        if let Some(&last) = services.last() {
+            let last = self.handlers[last].scope;
+            return self.plan(&services, &[last], Outcome::Found, route);
+        }
+        let mut methods = COMMON.to_vec();
+        methods.extend(named.iter().filter(|method| !COMMON.contains(method)).cloned());
+        self.plan(&[], scopes, Outcome::NotAllowed(allow(methods.iter(), automatic)), route)
     }
 
     /// Adds a route to the list that `ChainService::routes` returns.
@@ -619,6 +644,17 @@ fn allow<'a>(methods: impl Iterator<Item = &'a Method>, options: bool) -> Header
     // A method is a token, so a list of methods is always a valid header value.
     HeaderValue::from_str(&names.join(", ")).unwrap_or(HeaderValue::from_static(""))
 }
+
+/// The methods that a handler for every method is most often for.
+const COMMON: [Method; 7] = [
+    Method::DELETE,
+    Method::GET,
+    Method::HEAD,
+    Method::OPTIONS,
+    Method::PATCH,
+    Method::POST,
+    Method::PUT,
+];
 
 /// A number that is unique to this chain. The recordings of step times use it.
 #[cfg(feature = "step-times")]

@@ -174,6 +174,7 @@ impl Registrar {
         for pattern in patterns {
             self.next_step = step;
             self.add(Some(pattern), None, name.clone(), false, location);
+            self.tunnel();
         }
         step
     }
@@ -196,6 +197,7 @@ impl Registrar {
             pattern,
             method,
             passes,
+            tunnels: false,
             name,
             middleware,
             location,
@@ -203,6 +205,13 @@ impl Registrar {
             settings,
         });
         step
+    }
+
+    /// Lets the handler that was added last, which is a service, answer CONNECT.
+    fn tunnel(&mut self) {
+        if let Some(last) = self.handlers.last_mut() {
+            last.tunnels = true;
+        }
     }
 
     /// Registers a hook, which is in force for the steps after it. Returns its index; a hook has no number, as requests don't
@@ -265,6 +274,7 @@ impl Registrar {
         let name = "the inner service";
         self.node(name.to_owned(), Some(self.next_step));
         let step = self.add(None, None, name.to_owned(), false, location);
+        self.tunnel();
         self.next_step = step;
         self.leave()
     }
@@ -316,6 +326,8 @@ pub(super) struct Registered {
     /// Whether the handler may pass the request on. The type of its function decides it: `IntoHandler::PASSES` is true for a
     /// function that takes `Next`. `On::register` passes the constant to [`Registrar::handler`].
     pub(super) passes: bool,
+    /// Whether it answers CONNECT if it is registered for every method: a service does.
+    pub(super) tunnels: bool,
     pub(super) name: String,
     pub(super) middleware: Vec<String>,
     pub(super) location: CallSite,
