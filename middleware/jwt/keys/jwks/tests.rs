@@ -693,7 +693,7 @@ fn wrong_configuration_is_refused() {
     use JwtError as E;
     let table = [
         (Jwks::url("http://a.example/keys", [Algorithm::Es256]), E::Url),
-        (Jwks::url("", [Algorithm::Es256]), E::Url),
+        (Jwks::url("", [Algorithm::Es256]), E::Blank { what: "the URL" }),
         (Jwks::issuer("https://a.example?x", [Algorithm::Es256]), E::Url),
         (Jwks::url("https://a.example/keys", []), E::NoAlgorithm),
         (
@@ -872,7 +872,8 @@ fn http_is_refused_unless_it_is_allowed_for_the_host() {
         (Jwks::url(inside, algorithms), Err(E::Url)),
         (Jwks::issuer(inside, algorithms), Err(E::Url)),
         (public().internal_url(inside), Err(E::Url)),
-        (Jwks::insecure_url(inside, algorithms), Ok(())),
+        (Jwks::insecure_url(inside, algorithms), Err(E::IssuerUrl)),
+        (Jwks::insecure_url("http://keycloak:8080/realms/x/certs", algorithms), Ok(())),
         (Jwks::insecure_issuer(inside, algorithms), Ok(())),
         (public().insecure_internal_url(inside), Ok(())),
         (public().internal_url("https://keycloak:8443/realms/x"), Ok(())),
@@ -883,7 +884,7 @@ fn http_is_refused_unless_it_is_allowed_for_the_host() {
         (keys().internal_url("https://keycloak:8443/"), Err(E::Url)),
         (Jwks::insecure_url("ftp://keycloak/", algorithms), Err(E::Url)),
         (Jwks::insecure_url("http://user@keycloak/", algorithms), Err(E::Url)),
-        (Jwks::insecure_url("", algorithms), Err(E::Url)),
+        (Jwks::insecure_url("", algorithms), Err(E::Blank { what: "the URL" })),
         (Jwks::insecure_issuer("http://keycloak/?a", algorithms), Err(E::Url)),
     ];
     for (number, (built, expected)) in table.into_iter().enumerate() {
