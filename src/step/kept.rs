@@ -1,7 +1,7 @@
 //! Keeps the extensions of a request that a step may replace.
 
 use std::mem;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use http::Extensions;
@@ -12,7 +12,8 @@ use http::Extensions;
 /// step until the response is there. Only one step has the request at a time, which makes the lock free whenever it is taken.
 #[derive(Default)]
 pub(crate) struct Kept {
-    lent: AtomicBool,
+    /// The number of the borrow. 0 while the request is not borrowed.
+    lent: AtomicU64,
     extensions: Mutex<Extensions>,
 }
 
@@ -20,15 +21,16 @@ impl Kept {
     /// Whether a step has borrowed the whole request since the request was last passed on.
     #[inline(always)]
     pub(crate) fn is_lent(&self) -> bool {
-        self.lent.load(Ordering::Relaxed)
+        self.lent.load(Ordering::Relaxed) != 0
     }
 
     /// Copies the extensions of a request that is about to be borrowed, and marks them.
     pub(crate) fn lend(&self, extensions: &mut Extensions) {
         if !extensions.is_empty() {
             *self.lock() = extensions.clone();
-            extensions.insert(SameRequest);
-            self.lent.store(true, Ordering::Relaxed);
+            let number = BORROWS.fetch_add(1, Ordering::Relaxed);
+            extensions.insert(SameRequest(number));
+            self.lent.store(number, Ordering::Relaxed);
         }
     }
 
@@ -36,9 +38,9 @@ impl Kept {
     /// is kept.
     #[cold]
     pub(crate) fn restore(&self, extensions: &mut Extensions) {
-        self.lent.store(false, Ordering::Relaxed);
+        let number = self.lent.swap(0, Ordering::Relaxed);
         let mut kept = mem::take(&mut *self.lock());
-        if extensions.remove::<SameRequest>().is_none() {
+        if extensions.remove::<SameRequest>() != Some(SameRequest(number)) {
             kept.extend(mem::take(extensions));
             *extensions = kept;
         }
@@ -49,6 +51,9 @@ impl Kept {
     }
 }
 
-/// Marks the extensions of a request that was borrowed. If it is missing, the request was replaced.
-#[derive(Clone)]
-struct SameRequest;
+/// Marks the extensions of a request that was borrowed, with the number of the borrow. If it is missing or another one, the request was
+/// replaced.
+#[derive(Clone, PartialEq)]
+struct SameRequest(u64);
+
+static BORROWS: AtomicU64 = AtomicU64::new(1);

@@ -1,7 +1,7 @@
 //! How a step uses `Next`: the request and the rest of the chain.
 
 use std::mem;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::FutureExt;
@@ -797,4 +797,31 @@ async fn middleware_that_is_called_with_a_replaced_request_sees_what_was_kept() 
         .build();
     let request = http::Request::get("/users/7").body(Body::empty()).unwrap();
     assert_eq!(service.handle(request).await.status(), 200);
+}
+
+#[test]
+fn a_request_of_another_chain_takes_no_provided_value_away() {
+    #[derive(Clone, Default)]
+    struct Slot(Arc<Mutex<Option<Request>>>);
+
+    async fn keep(Provided(slot): Provided<Slot>, mut next: Next<'_>) -> Response {
+        *slot.0.lock().unwrap() = Some(mem::take(&mut *next));
+        next.run().await
+    }
+    async fn put(Provided(slot): Provided<Slot>, mut next: Next<'_>) -> Response {
+        if let Some(req) = slot.0.lock().unwrap().take() {
+            *next = req;
+        }
+        next.run().await
+    }
+    let slot = Slot::default();
+    let one = Chain::new().provide(slot.clone()).use_(keep).get(async || "one").build();
+    let two = Chain::new()
+        .provide(slot)
+        .provide(7_u16)
+        .use_(put)
+        .get(async |Provided(seven): Provided<u16>| seven.to_string())
+        .build();
+    assert_eq!(answer(&one, "GET", "/"), "200 one");
+    assert_eq!(answer(&two, "GET", "/"), "200 7");
 }
