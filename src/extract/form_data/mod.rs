@@ -43,10 +43,12 @@ pub(crate) fn parse<T: DeserializeOwned>(
     let marks = Marks::of(text);
     let syntax = source.bracket_syntax().filter(|syntax| !syntax.is_literal());
     // For most input the reader below is not needed. It reads what this one does, with more types.
-    if syntax.is_none() && !marks.has_brackets && !marks.has_odd_numbers {
-        if let Ok(data) = serde_html_form::from_bytes(text) {
-            return Ok(data);
-        }
+    if syntax.is_none()
+        && !marks.has_brackets
+        && !marks.has_odd_numbers
+        && let Ok(data) = serde_html_form::from_bytes(text)
+    {
+        return Ok(data);
     }
     let pairs = reader::pairs(text);
     let refuse = |error| source.refuse(status, wrong_form(location), vec![error]);
