@@ -12,9 +12,11 @@ fn main() {
         // Cargo runs this script again after a program was removed or, while one is missing, after any was installed.
         watch(&found.unwrap_or_else(folders));
     }
-    let vectors = wycheproof();
-    set("wycheproof", vectors.is_some());
-    watch(vectors.as_slice());
+    for (cfg, folders, file) in VECTOR_FILES {
+        let vectors = vectors(cfg, folders, file);
+        set(cfg, vectors.is_some());
+        watch(vectors.as_slice());
+    }
 }
 
 fn set(cfg: &str, is_there: bool) {
@@ -30,15 +32,13 @@ fn watch(paths: &[PathBuf]) {
     }
 }
 
-/// The folder with the files of C2SP/wycheproof: copies of them, or a clone of that repository.
-fn wycheproof() -> Option<PathBuf> {
+/// The first of the folders that contains the file. Tests receive it in a variable that is named after the cfg.
+fn vectors(cfg: &str, folders: &[&str], file: &str) -> Option<PathBuf> {
     let root = Path::new(&std::env::var_os("CARGO_MANIFEST_DIR")?).parent()?.to_owned();
     let vectors = std::env::var_os(VECTORS).unwrap_or_else(|| DEFAULT_VECTORS.into());
-    let mut folders = ["wycheproof", "wycheproof/testvectors_v1"]
-        .map(|name| root.join(&vectors).join(name))
-        .into_iter();
-    let folder = folders.find(|folder| folder.join("json_web_signature_test.json").is_file())?;
-    println!("cargo::rustc-env=WYCHEPROOF={}", folder.display());
+    let mut folders = folders.iter().map(|name| root.join(&vectors).join(name));
+    let folder = folders.find(|folder| folder.join(file).is_file())?;
+    println!("cargo::rustc-env={}={}", cfg.to_ascii_uppercase(), folder.display());
     Some(folder)
 }
 
@@ -57,6 +57,14 @@ const PROGRAMS: &[(&str, &[&str])] = &[
     ("curl", &["curl"]),
     ("openssl", &["openssl"]),
     ("redis_server", &["redis-server", "redis-cli"]),
+];
+
+/// Each cfg with the folders of copies or of a clone of a repository, and one of the files in them.
+const VECTOR_FILES: &[(&str, &[&str], &str)] = &[
+    ("http_state", &["http-state", "http-state/tests/data/parser"], "0001-test"),
+    ("json_test_suite", &["JSONTestSuite", "JSONTestSuite/test_parsing"], "y_array_empty.json"),
+    ("urlencoded", &["wpt", "wpt/url/resources"], "urlencoded-parser-data.json"),
+    ("wycheproof", &["wycheproof", "wycheproof/testvectors_v1"], "json_web_signature_test.json"),
 ];
 
 /// Sets the folder of the published test vectors, from the root of the workspace.

@@ -11,4 +11,5 @@ mod examples;
 mod hosts;
 mod redis;
 mod support;
+mod vectors;
 mod wycheproof;

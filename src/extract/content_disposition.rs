@@ -1,4 +1,15 @@
 //! The `Content-Disposition` of a part of a multipart form (RFC 7578, 4.2).
+//!
+//! It is read as busboy 1.6 reads it, with these differences:
+//!
+//! | field | busboy | here | reason |
+//! | --- | --- | --- | --- |
+//! | a name or file name that is given twice | the first one | refused | two parsers could use two different ones |
+//! | bytes that are not UTF-8 | read as Latin-1 | refused | the name of a form in UTF-8 would change |
+//! | `%22`, `%0D`, `%0A` | left as they are | decoded | browsers escape these characters (HTML, 4.10.21.8) |
+//! | a folder in a file name | removed | left as it is | it is the client's text, and never a path |
+//! | another type than `form-data` | the part is skipped | the part has no name | no part is lost |
+//! | malformed, or an extended value in an unknown charset | the part is skipped | refused, unless there is a plain value | no part is lost |
 
 use std::borrow::Cow;
 

@@ -251,7 +251,7 @@ impl RawInput {
 
     /// Marks a form, where the body may also be JSON.
     #[cfg(all(feature = "form", feature = "json"))]
-    pub(crate) fn as_form(mut self) -> Self {
+    pub(crate) fn for_form(mut self) -> Self {
         self.is_form = true;
         self
     }

@@ -45,7 +45,7 @@ impl<T: DeserializeOwned + Send> Input for JsonOrForm<T> {
     async fn read(req: &mut Request) -> Result<RawInput, Error> {
         let is_query = [Method::GET, Method::HEAD].contains(req.method());
         if is_query || ContentType::is_form_body(req.headers()) {
-            return Form::<T>::read(req).await.map(RawInput::as_form);
+            return Form::<T>::read(req).await.map(RawInput::for_form);
         }
         let is_json =
             ContentType::is_json_body(req.headers()) || TextAsJson::allows((&*req).into());

@@ -31,7 +31,7 @@ pub struct TestCookie {
 impl TestCookie {
     pub(super) fn all(headers: &HeaderMap) -> Vec<Self> {
         let lines = headers.get_all(SET_COOKIE).iter();
-        lines.filter_map(|line| Self::parse(line.to_str().ok()?)).collect()
+        lines.filter_map(|line| Self::parse(str::from_utf8(line.as_bytes()).ok()?)).collect()
     }
 
     fn parse(line: &str) -> Option<Self> {
@@ -137,11 +137,12 @@ impl Jar {
     /// Adds the cookies for a request of this path. RFC 6265, 5.4: longer paths first.
     pub(super) fn add(&mut self, path: &str, cookies: &mut Vec<String>) {
         self.forget();
+        let own = cookies.len();
         let mut fit: Vec<_> = self.0.iter().filter(|kept| within(path, &kept.path)).collect();
         fit.sort_by_key(|kept| std::cmp::Reverse(kept.path.len()));
         for kept in fit {
-            // The test's own word counts.
-            if !cookies.iter().any(|own| own.split('=').next() == Some(&kept.name)) {
+            // A cookie of the test replaces those of the jar. The jar may have several of one name, with different paths.
+            if !cookies[..own].iter().any(|own| own.split('=').next() == Some(&kept.name)) {
                 cookies.push(format!("{}={}", kept.name, kept.value));
             }
         }

@@ -40,19 +40,25 @@ pub(crate) fn parse<T: DeserializeOwned>(
         };
         return Err(source.translated(Error::new(StatusCode::BAD_REQUEST, text)));
     }
+    let marks = Marks::of(text);
+    let syntax = source.bracket_syntax().filter(|syntax| !syntax.is_literal());
+    // For most input the reader below is not needed. It reads what this one does, with more types.
+    if syntax.is_none()
+        && !marks.has_brackets
+        && !marks.has_odd_numbers
+        && let Ok(data) = serde_html_form::from_bytes(text)
+    {
+        return Ok(data);
+    }
     let pairs = reader::pairs(text);
     let refuse = |error| source.refuse(status, wrong_form(location), vec![error]);
-    let syntax = match source.bracket_syntax() {
-        Some(syntax) if syntax.is_literal() => None,
-        Some(syntax) => {
-            check_names(location, &pairs, syntax).map_err(refuse)?;
-            Some(syntax)
-        }
-        None => {
+    match syntax {
+        Some(syntax) => check_names(location, &pairs, syntax).map_err(refuse)?,
+        None if source.bracket_syntax().is_none() && marks.has_brackets => {
             check_ignored::<T>(location, &pairs).map_err(refuse)?;
-            None
         }
-    };
+        None => {}
+    }
     let budget = match source.max_values() {
         Some(max) if syntax.is_some() => Budget::new(max, text.len()),
         _ => Budget::unlimited(),
@@ -167,6 +173,47 @@ fn wrong_form(location: Location) -> &'static str {
         _ => "The body does not have the expected form",
     }
 }
+
+/// What the text may contain, found without parsing it.
+struct Marks {
+    /// A name with a closing bracket.
+    has_brackets: bool,
+    /// A value that Rust parses as a number which is not finite, or not finite as an `f32`: `NaN`, `1e39`, or many digits.
+    has_odd_numbers: bool,
+}
+
+impl Marks {
+    fn of(text: &[u8]) -> Self {
+        let mut marks = Self { has_brackets: false, has_odd_numbers: false };
+        let mut digits = 0;
+        let mut before = [0; 3];
+        for byte in text {
+            digits = if byte.is_ascii_digit() { digits + 1 } else { 0 };
+            match (before, *byte) {
+                (_, b']') | ([_, b'%', b'5'], b'd' | b'D') => marks.has_brackets = true,
+                // The second digit of an encoded character is not one of a number: `ann%40example.org`.
+                ([b'%', ..], b'e' | b'E') => {}
+                ([_, b'=' | b'+' | b'-', b'n' | b'N'], b'a' | b'A' | b'%')
+                | ([_, b'=' | b'+' | b'-', b'i' | b'I'], b'n' | b'N' | b'%')
+                | ([.., b'0'..=b'9' | b'.'], b'e' | b'E')
+                // The first character of a number that is encoded: a sign, a digit, a point or a letter.
+                | (
+                    [_, b'=' | b'+' | b'-' | b'.' | b'0'..=b'9', b'%'],
+                    b'2' | b'3' | b'4' | b'6',
+                ) => {
+                    marks.has_odd_numbers = true;
+                }
+                _ => {}
+            }
+            marks.has_odd_numbers |= digits == LONGEST_F32;
+            before = [before[1], before[2], *byte];
+        }
+        marks
+    }
+}
+
+/// The largest `f32` has this many digits.
+const LONGEST_F32: usize = 39;
 
 /// Whether the decoded pairs are UTF-8.
 fn is_utf8(pairs: &[u8]) -> bool {

@@ -309,6 +309,7 @@ async fn values_are_read_by_their_type() {
     let chain = chain(None);
     for (pairs, field, expected) in [
         ("lang=nan", "lang", json!("nan")),
+        ("id=%%35D&lang=%6Ean", "lang", json!("nan")),
         ("lang=inf", "lang", json!("inf")),
         ("id=7e123456", "id", json!("7e123456")),
         ("id=NaN", "id", json!("NaN")),
@@ -401,4 +402,36 @@ fn pairs_are_utf8_in_pieces_as_in_one() {
         }
     }
     assert!(!is_utf8(b"a=\xff"));
+}
+
+#[test]
+fn few_texts_need_more_than_one_reader() {
+    for (text, brackets, numbers) in [
+        ("name=Ann+B&email=ann%40example.org", false, false),
+        ("name=Nina&city=Imst&street=Ny+5", false, false),
+        ("a=1&b=2.5&c=-3&d=%C3%A9", false, false),
+        ("a=NaN", false, true),
+        ("a=1&a=-nan", false, true),
+        ("a=inf", false, true),
+        ("a=+Infinity", false, true),
+        ("a=%2Binf", false, true),
+        ("a=%2Dinf", false, true),
+        ("a=%6Ean", false, true),
+        ("a=n%61n", false, true),
+        ("a=1e999", false, true),
+        ("a=1.E999", false, true),
+        ("a=%31e999", false, true),
+        ("a=1%65999", false, true),
+        ("a=-%31e999", false, true),
+        (".=.9e999", false, true),
+        (&*format!("a={}", "9".repeat(39)), false, true),
+        (&*format!("a={}", "9".repeat(38)), false, false),
+        ("a[]=1", true, false),
+        ("a%5B%5d=1", true, false),
+        ("a%5B0%5D=1", true, false),
+        ("a[=1", false, false),
+    ] {
+        let marks = Marks::of(text.as_bytes());
+        assert_eq!((marks.has_brackets, marks.has_odd_numbers), (brackets, numbers), "{text}");
+    }
 }
