@@ -65,8 +65,12 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
                 let issuer = issuer.or(remote.issuer());
                 let keys = remote.keys().await?;
                 match self.verify_with(&keys, issuer, token, &compact) {
-                    Err(refusal @ (JwtRefusal::Key | JwtRefusal::Algorithm)) => {
-                        if !self.may_be_new(remote, issuer, token) {
+                    // An issuer that lost its keys, such as one that was restarted, may have a new key under a known `kid`.
+                    Err(
+                        refusal @ (JwtRefusal::Key | JwtRefusal::Algorithm | JwtRefusal::Signature),
+                    ) => {
+                        let named = refusal != JwtRefusal::Signature;
+                        if !self.may_be_new(remote, issuer, token, named) {
                             return Err(refusal);
                         }
                         match remote.newer_than(&keys).await {
@@ -94,18 +98,19 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
         Ok(claims)
     }
 
-    /// Whether the issuer may have published the key of a token since the last fetch. A token that would be refused anyway causes no fetch.
+    /// Whether the issuer may have published the key of a token since the last fetch. A token that would be refused anyway causes no fetch. `named` is
+    /// whether the token must name its key.
     #[cfg(feature = "jwks")]
     fn may_be_new(
         &self,
         remote: &super::keys::jwks::JwksClient,
         issuer: Option<&str>,
         token: &[u8],
+        named: bool,
     ) -> bool {
         let Some(peeked) = source::peek(token) else { return false };
-        let named = peeked.issuer.as_deref();
-        let trusted = |name: &str| named == Some(name);
-        peeked.kid.is_some()
+        let trusted = |name: &str| peeked.issuer.as_deref() == Some(name);
+        (peeked.kid.is_some() || !named)
             && remote.accepts(peeked.algorithm)
             && issuer.is_none_or(trusted)
             && (self.policy.issuers.is_empty()

@@ -93,6 +93,7 @@ struct Counts {
     discoveries: AtomicUsize,
     fetches: AtomicUsize,
     unchanged: AtomicUsize,
+    restarts: AtomicUsize,
 }
 
 impl Issuer {
@@ -106,11 +107,18 @@ impl Issuer {
             discoveries: AtomicUsize::new(0),
             fetches: AtomicUsize::new(0),
             unchanged: AtomicUsize::new(0),
+            restarts: AtomicUsize::new(0),
         }))
     }
 
     fn becomes(&self, mode: Mode) {
         *self.0.mode.lock().unwrap() = mode;
+    }
+
+    /// The issuer has other keys, under the same names.
+    fn restarts(&self, keys: String) {
+        self.0.restarts.fetch_add(1, Ordering::Relaxed);
+        self.becomes(Mode::Answer(keys));
     }
 
     /// The keys go to another place, and the metadata say so.
@@ -167,7 +175,9 @@ impl Fetch for Issuer {
                 response.headers_mut().insert(LOCATION, HeaderValue::from_static(to));
             }
             Mode::Answer(keys) => {
-                let etag = HeaderValue::try_from(format!("\"{}\"", keys.len())).unwrap();
+                // A restarted issuer may number its documents again.
+                let tag = keys.len() + self.0.restarts.load(Ordering::Relaxed);
+                let etag = HeaderValue::try_from(format!("\"{tag}\"")).unwrap();
                 if request.headers().get(IF_NONE_MATCH) == Some(&etag) {
                     self.0.unchanged.fetch_add(1, Ordering::Relaxed);
                     *response.status_mut() = StatusCode::NOT_MODIFIED;
@@ -273,9 +283,10 @@ async fn what_would_be_refused_anyway_fetches_nothing() {
         let token = signer.sign(&header, name);
         assert_eq!(jwt.verify(token).await.unwrap_err(), expected, "{header}");
     }
-    // Nor does a signature that is wrong.
+    // Nor does a wrong signature of a token of another issuer.
     for _ in 0..10 {
-        let forged = Signer::new("a").token();
+        let forged =
+            Signer::new("a").sign(&json!({"alg": "ES256", "kid": "a"}), "https://evil.example");
         assert_eq!(jwt.verify(forged).await.unwrap_err(), JwtRefusal::Signature);
     }
     assert_eq!(issuer.counts(), (1, 1));
@@ -942,5 +953,63 @@ async fn a_client_of_an_own_authority_adds_a_token_to_each_request() {
         let error = HttpFetch::trusting(text).map(drop).unwrap_err();
         assert_eq!(error, JwtError::CertificateAuthority, "{text}");
         assert!(error.to_string().contains("ca.crt"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_key_under_the_same_name_is_found_at_once() {
+    for kid in ["a", ""] {
+        // An issuer with one key may leave `kid` out.
+        let set = |signer: &Signer| {
+            let mut jwk = signer.jwk();
+            if kid.is_empty() {
+                jwk.as_object_mut().unwrap().remove("kid");
+            }
+            json!({ "keys": [jwk] }).to_string()
+        };
+        let token = |signer: &Signer| match kid {
+            "" => signer.sign(&json!({"alg": "ES256"}), ISSUER),
+            kid => signer.sign(&json!({"alg": "ES256", "kid": kid}), ISSUER),
+        };
+        let (old, new) = (Signer::new(kid), Signer::new(kid));
+        let issuer = Issuer::new(set(&old));
+        let jwt = issuer.jwt().cache(TokenCache::new(10).unwrap());
+        let old_token = token(&old);
+        jwt.verify(&old_token).await.unwrap();
+        issuer.restarts(set(&new));
+        pass(1).await;
+        let new_token = token(&new);
+        let many = futures_util::future::join_all((0..100).map(|_| jwt.verify(&new_token))).await;
+        assert!(many.iter().all(Result::is_ok), "{kid}");
+        assert_eq!(issuer.counts(), (1, 2), "{kid}");
+        assert_eq!(jwt.verify(&old_token).await.map(drop), Err(JwtRefusal::Signature), "{kid}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_bad_signatures_fetches_seldom_and_hides_no_new_key_for_long() {
+    let (old, new) = (Signer::new("a"), Signer::new("a"));
+    let issuer = Issuer::new(set([&old]));
+    let jwt = issuer.jwt();
+    jwt.warm_up().await.unwrap();
+    let warm = issuer.counts().1;
+    let forged = Signer::new("a").token();
+    let good = old.token();
+    for n in 0..1000 {
+        assert_eq!(jwt.verify(&forged).await.map(drop), Err(JwtRefusal::Signature));
+        tokio::time::advance(Duration::from_micros(59_990)).await;
+        if n % 10 == 0 {
+            jwt.verify(&good).await.unwrap();
+        }
+    }
+    let fetches = issuer.counts().1 - warm;
+    assert!((1..=3).contains(&fetches), "{fetches} in a minute");
+    // The flood goes on, and the issuer is restarted.
+    issuer.restarts(set([&new]));
+    let (good, start) = (new.token(), Instant::now());
+    while jwt.verify(&good).await.is_err() {
+        assert!(start.elapsed() <= Duration::from_secs(30), "the new key is not found");
+        let _ = jwt.verify(&forged).await;
+        pass(1).await;
     }
 }
