@@ -276,11 +276,13 @@ impl Limiter {
         }
         for (level, hash) in client.hashes.iter().take(client.levels).enumerate() {
             let rate = if level == 0 { quota.rate() } else { quota.times(factor(level)).rate() };
+            let rate = if rate.is_window() { rate.by_clock(self.clock.start()) } else { rate };
             let segment = (at * LEVELS + level) as u8;
             let further = self.further(rate);
             let kind = CheckKind::Charge { rate, cost, further };
             let mut check = KeyCheck::new(shard, mix(*hash, segment), segment, kind);
-            if shortens {
+            // The state of a window is a time after its end.
+            if shortens && !rate.is_window() {
                 check.reach = rate.burst_time().saturating_add(rate.charge(further));
             }
             check.settles = self.settings.policies.get(at).is_some_and(|p| p.settle.is_some());
@@ -324,7 +326,7 @@ impl Limiter {
 
     /// How many requests may wait for their turn.
     fn further(&self, rate: Rate) -> u32 {
-        if self.settings.delay.is_zero() {
+        if self.settings.delay.is_zero() || rate.is_window() {
             return 0;
         }
         u32::try_from(nanos(self.settings.delay) / rate.interval).unwrap_or(u32::MAX / 2)

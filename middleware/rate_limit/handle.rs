@@ -322,13 +322,15 @@ impl<K: Into<Subject>> PolicyHandle<K> {
             let CheckKind::Charge { rate, cost, .. } = check.kind else { continue };
             let back = rate.charge(cost);
             let mut left = 0;
+            let mut origin = now;
             limiter.memory.change(check.shard, check.key, now, |until| {
-                left = until.saturating_sub(back);
+                origin = rate.origin(until, now);
+                left = until.saturating_sub(back.min(rate.taken(until, now)));
                 left
             });
             limiter.memory.truncate(check.shard, check.key, left);
             limiter.memory.distrust(check.shard, check.key);
-            let end = now.saturating_add(rate.burst_time());
+            let end = origin.saturating_add(rate.burst_time());
             keys.extend(names.next().map(|name| Refund { name, nanos: back, end }));
         }
         if let Some(shared_store) = limiter.shared_store() {

@@ -47,6 +47,17 @@
 //! # }
 //! ```
 //!
+//! A plan by the calendar, and a limit for each second beside it:
+//!
+//! ```
+//! use tower_chain::RateLimit;
+//! use tower_chain::middleware::rate_limit::{Policy, Quota};
+//!
+//! let plan = RateLimit::new(Policy::new("plan", Quota::per_day(10_000).from_midnight_utc()))
+//!     .and(Policy::new("burst", Quota::per_second(20)));
+//! # let _ = plan;
+//! ```
+//!
 //! Against guessed passwords, only failures count:
 //!
 //! ```
@@ -86,7 +97,8 @@
 //! | gRPC (`content-type: application/grpc`) in any of these cases | 200 | `grpc-status: 8` (14 for 503), `grpc-retry-pushback-ms`, and as above | empty |
 //! | within the quotas | the status of the handler | `RateLimit: "100-in-15min";r=99;t=9`, `RateLimit-Policy: "100-in-15min";q=100;w=900` | the body of the handler |
 //!
-//! `Retry-After` is rounded up: a client that obeys it is admitted.
+//! `Retry-After` is rounded up: a client that obeys it is admitted. For a quota with a window, `t` and `Retry-After` are the time until the window ends,
+//! and `w` is its length.
 //!
 //! # What it provides
 //!
@@ -131,7 +143,7 @@
 //!
 //! | there | here |
 //! | --- | --- |
-//! | `windowMs`, `limit` | [`RateLimit::per_client`]`(limit).every(window)`; a limit of 0 is an error: leave the route out |
+//! | `windowMs`, `limit` | [`Quota::fixed_window`] counts as there: the window starts with the first request, and all requests come back when it ends. The default, [`RateLimit::per_client`]`(limit).every(window)`, has a burst and a drip instead (below). A limit of 0 is an error: leave the route out |
 //! | `limit` as a function | [`Policy::quota_by`] |
 //! | `message`, `statusCode`, `handler` | [`reject`](RateLimit::reject), [`shadow`](RateLimit::shadow) |
 //! | `legacyHeaders`, `standardHeaders`, `identifier` | [`headers`](RateLimit::headers), the name of a [`Policy`] |
@@ -143,6 +155,15 @@
 //! | an asynchronous `limit`, `skip` or `message` | a [guard](crate::Chain::guard) before the limiter provides the values that these read; [`on_error`](crate::Chain::on_error) renders the refusal |
 //! | `resetKey`, `getKey`, `store.increment` | [`PolicyHandle::reset`], [`PolicyHandle::peek`], [`PolicyHandle::admit`] |
 //! | `validate`, `logger` | errors where the limiter is built; warnings, each logged once, by [`tracing`] |
+//!
+//! A quota of 100 requests in 15 minutes, used up at once at 12:00 and tried again each second after that:
+//!
+//! | quota | at 12:00 | until 12:15 | from 12:15 | most in any 15 minutes |
+//! | --- | --- | --- | --- | --- |
+//! | `Quota::new(100, window)`: a *burst* of 100, which may be made at once after a pause, and a *drip*: one request comes back every 9 seconds | 100 | 99 | one every 9 seconds | 200 |
+//! | `Quota::new(50, window)`, which has a burst of 50 and a drip of one every 18 seconds | 50 | 49 | one every 18 seconds | 100 |
+//! | [`fixed_window`](Quota::fixed_window), as express-rate-limit | 100 | 0 | 100 at once | 199, if most of them are made at the end of a window |
+//! | [`from_midnight_utc`](Quota::from_midnight_utc), windows that start at 12:00, 12:15, .. for all clients | 100 | 0 | 100 at once | 200, at the end of one window and the start of the next |
 //!
 //! # Sources
 //!
@@ -203,7 +224,7 @@ pub use self::settle::ActualCost;
 pub use self::shared::redis::RedisStore;
 pub use self::shared::store::{
     LimitStore, SharedLimits, StoreAnswer, StoreCall, StoreCharge, StoreError, StoreFuture,
-    StoreSlot, WhileUnreachable,
+    StoreSlot, StoreWindow, WhileUnreachable,
 };
 pub use self::step::{PerProvided, WithDecision};
 
@@ -280,7 +301,8 @@ impl RateLimit {
     ///
     /// # Errors
     ///
-    /// [`RateLimitError`] if there are already eight policies, or if one of them has the same name.
+    /// [`RateLimitError`] if there are already eight policies, if one of them has the same name, or if the policy counts in windows and the shared store
+    /// does not support them.
     pub fn try_and(self, policy: impl Into<Policy>) -> Result<Self, RateLimitError> {
         let policy = policy.into();
         let policies = &self.limiter.settings.policies;
@@ -289,6 +311,9 @@ impl RateLimit {
         }
         if policies.iter().any(|known| known.name == policy.name) {
             return Err(RateLimitError::DuplicateName(policy.name.to_string()));
+        }
+        if let Some(shared_store) = &self.limiter.shared_store {
+            shared_store.limits.check_window(&policy)?;
         }
         Ok(self.with(|limiter| limiter.settings.policies.push(policy)))
     }
@@ -617,9 +642,13 @@ impl RateLimit {
     /// # Errors
     ///
     /// [`RateLimitError::SharedName`] if another limiter uses a clone of `limits` with the same prefix and the same name: the two would share one count.
-    /// A clone of a limiter shares the count of its original. [`RateLimitError::Name`] if the name has other characters. Two limiters of one chain with
+    /// A clone of a limiter shares the count of its original. [`RateLimitError::WindowInStore`] if a policy counts in windows and the store does not
+    /// support them. [`RateLimitError::Name`] if the name has other characters. Two limiters of one chain with
     /// the same name and separate [`SharedLimits`] are reported in the log.
     pub fn try_shared(self, name: &str, limits: SharedLimits) -> Result<Self, RateLimitError> {
+        for policy in &self.limiter.settings.policies {
+            limits.check_window(policy)?;
+        }
         let limits = limits.reserve(name, &self.limiter.memory)?;
         Ok(self.with(|limiter| limiter.shared_store = Some(Arc::new(StoreClient::new(limits)))))
     }

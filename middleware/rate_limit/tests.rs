@@ -13,6 +13,7 @@ mod attacks;
 mod express;
 mod settle;
 mod subjects;
+mod windows;
 
 use super::*;
 use crate::extract::{ForwardedHeader, PeerAddr, TrustedProxies};

@@ -74,7 +74,15 @@ impl ChargedOnce {
         let &Self { quota, until, now } = self;
         let (remaining, reset) = quota.rate().standing(until, now);
         let full = until.saturating_sub(now);
-        PolicyState { policy: 0, violated: false, quota, remaining, reset, full }
+        PolicyState {
+            policy: 0,
+            violated: false,
+            quota,
+            remaining,
+            reset,
+            full,
+            key: (quota.rate(), until, now),
+        }
     }
 }
 
@@ -211,7 +219,7 @@ impl Limiter {
         if admitted {
             for check in &plan.checks {
                 if let CheckKind::Charge { rate, .. } = check.kind {
-                    let (taken, burst_time) = (check.until.saturating_sub(now), rate.burst_time());
+                    let (taken, burst_time) = (rate.taken(check.until, now), rate.burst_time());
                     outcome.delay = outcome.delay.max(taken.saturating_sub(burst_time));
                     outcome.near_limit |= taken >= rate.near_limit_time();
                 }
@@ -263,8 +271,15 @@ impl Limiter {
     fn states(&self, plan: &CheckPlan, now: u64) -> SmallVec<[PolicyState; 2]> {
         let state = |&(policy, quota): &(u8, Quota)| {
             let (remaining, reset) = (quota.burst_size(), 0);
-            let mut state =
-                PolicyState { policy, violated: false, quota, remaining, reset, full: 0 };
+            let mut state = PolicyState {
+                policy,
+                violated: false,
+                quota,
+                remaining,
+                reset,
+                full: 0,
+                key: (quota.rate(), 0, now),
+            };
             for check in &plan.checks {
                 let CheckKind::Charge { rate, .. } = check.kind else { continue };
                 if usize::from(check.segment) / LEVELS != usize::from(policy) {
@@ -275,8 +290,9 @@ impl Limiter {
                     || (remaining == state.remaining && reset > state.reset)
                 {
                     (state.remaining, state.reset) = (remaining, reset);
+                    state.key = (rate, check.until, now);
                 }
-                state.full = state.full.max(check.until.saturating_sub(now));
+                state.full = state.full.max(rate.full(check.until, now));
                 state.violated |= !check.is_admitted();
             }
             for check in &plan.checks {

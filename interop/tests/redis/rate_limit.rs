@@ -70,6 +70,57 @@ async fn several_servers_admit_the_quota_together() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[cfg_attr(not(redis_server), ignore = "install redis-server to run this test")]
+async fn servers_count_in_one_window_together() {
+    let alice: IpAddr = ALICE.parse().unwrap();
+    let length = Duration::from_secs(4);
+    for quota in [Quota::new(5, length).from_midnight_utc(), Quota::new(5, length).fixed_window()] {
+        let redis = Redis::start();
+        let limit = || RateLimit::new(Policy::new("p", quota));
+        let servers = [(); 2].map(|()| Server::new(&redis, limit(), slow));
+        for _ in 0..3 {
+            // Start early in a window of the calendar.
+            until("a window does not start", async || {
+                let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+                now.unwrap().as_millis() % 4000 < 500
+            })
+            .await;
+            for (server, left) in [(0, 4), (1, 3), (0, 2), (1, 1), (0, 0)] {
+                let response = servers[server].service.handle(request(ALICE)).await;
+                assert_eq!(response.status(), 200, "{quota:?}");
+                let field = response.headers()["ratelimit"].to_str().unwrap().to_owned();
+                assert!(field.starts_with(&format!("\"p\";r={left};t=")), "{quota:?} {field}");
+            }
+            let mut wait = 0;
+            for server in &servers {
+                let refused = server.service.handle(request(ALICE)).await;
+                assert_eq!(refused.status(), 429, "{quota:?}");
+                wait = refused.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+                assert!((1..=5).contains(&wait), "{quota:?} {wait}");
+            }
+            tokio::time::sleep(Duration::from_secs(wait)).await;
+            assert_eq!(servers[0].handle.peek(alice).await[0].remaining(), 5, "{quota:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[cfg_attr(not(redis_server), ignore = "install redis-server to run this test")]
+async fn a_debt_is_owed_on_all_servers() {
+    let redis = Redis::start();
+    let policy = Policy::new("p", Quota::new(100, Duration::from_secs(1000)));
+    let limit = || RateLimit::new(policy.clone().settle(|_| Some(250)));
+    let (one, other) = (Server::new(&redis, limit(), slow), Server::new(&redis, limit(), slow));
+    assert_eq!(one.status().await, 200);
+    // The difference is sent in the background.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let refused = other.service.handle(request(ALICE)).await;
+    assert_eq!(refused.status(), 429);
+    let wait: u64 = refused.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((1490..=1510).contains(&wait), "{wait}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[cfg_attr(not(redis_server), ignore = "install redis-server to run this test")]
 async fn real_servers_admit_the_quota_together_over_real_sockets() {
     let redis = Redis::start();
     let mut addrs = Vec::new();

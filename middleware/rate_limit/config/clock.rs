@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The clock of a limiter: nanoseconds since it was built. It never goes back.
 ///
@@ -26,7 +26,8 @@ pub struct LimitClock(ClockSource);
 
 #[derive(Clone)]
 enum ClockSource {
-    System(Instant),
+    /// When it started, by the system's clock and as nanoseconds since 1970.
+    System(Instant, Arc<AtomicU64>),
     Fake(Arc<AtomicU64>),
     Own(Arc<dyn Fn() -> Duration + Send + Sync>, Arc<AtomicU64>),
 }
@@ -34,15 +35,15 @@ enum ClockSource {
 impl LimitClock {
     /// The monotonic clock of the system, starting now.
     pub fn system() -> Self {
-        Self(ClockSource::System(Instant::now()))
+        Self(ClockSource::System(Instant::now(), Arc::default()))
     }
 
-    /// A clock that stands still. Clones show the same time.
+    /// A clock that stands still. Clones show the same time. It starts at midnight UTC, for windows of the calendar.
     pub fn fake() -> Self {
         Self(ClockSource::Fake(Arc::default()))
     }
 
-    /// A custom clock: the time since a fixed moment. While it goes back, the time of the limiter stands still.
+    /// A custom clock: the time since a fixed moment, which is 1970 for windows of the calendar. While it goes back, the time of the limiter stands still.
     pub fn from_fn(now: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
         Self(ClockSource::Own(Arc::new(now), Arc::default()))
     }
@@ -54,11 +55,27 @@ impl LimitClock {
         }
     }
 
+    /// Nanoseconds since 1970 at which this clock has shown 0. A clock that is not the system's counts from 1970 itself.
+    ///
+    /// The clock of the calendar may be set while this one runs. A difference of less than a second is ignored, so small corrections do not shift the
+    /// end of a window.
+    pub(crate) fn start(&self) -> u64 {
+        let ClockSource::System(start, unix) = &self.0 else { return 0 };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, nanos);
+        let new = now.saturating_sub(start.elapsed().as_nanos() as u64);
+        let known = unix.load(Ordering::Relaxed);
+        if known.abs_diff(new) < 1_000_000_000 {
+            return known;
+        }
+        unix.store(new, Ordering::Relaxed);
+        new
+    }
+
     /// Nanoseconds since the clock was built, below 2^62.
     pub(crate) fn now(&self) -> u64 {
         let now = match &self.0 {
             // The nanoseconds of 584 years fit into 64 bits.
-            ClockSource::System(start) => start.elapsed().as_nanos() as u64,
+            ClockSource::System(start, _) => start.elapsed().as_nanos() as u64,
             ClockSource::Fake(now) => now.load(Ordering::Acquire),
             ClockSource::Own(now, latest) => {
                 let now = nanos(now());
@@ -78,7 +95,7 @@ impl Default for LimitClock {
 impl fmt::Debug for LimitClock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
-            ClockSource::System(_) => "LimitClock::system",
+            ClockSource::System(..) => "LimitClock::system",
             ClockSource::Fake(_) => "LimitClock::fake",
             ClockSource::Own(..) => "LimitClock::from_fn",
         })

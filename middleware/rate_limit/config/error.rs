@@ -14,6 +14,10 @@ pub enum RateLimitError {
     TooFast,
     /// A quota takes more than 100 years to come back.
     TooLong,
+    /// A window of the calendar does not fit into days, or has a burst.
+    Window,
+    /// A policy counts in windows, and the shared store does not support them.
+    WindowInStore,
     /// The name of a policy or of a limiter has characters that cannot be used in a header field.
     Name(String),
     /// Two policies of one limiter have the same name.
@@ -48,6 +52,12 @@ impl fmt::Display for RateLimitError {
             }
             Self::TooLong => f.write_str(
                 "the quota takes more than 100 years to come back: shorten the period or lower the burst",
+            ),
+            Self::Window => f.write_str(
+                "a window of the calendar must divide a day or last whole days, and a window has no burst: all of its requests may be made at once",
+            ),
+            Self::WindowInStore => f.write_str(
+                "the shared store does not support quotas with windows: use a quota whose requests come back one by one, or another store",
             ),
             Self::Name(name) => write!(
                 f,

@@ -8,7 +8,6 @@ use std::sync::{PoisonError, RwLock};
 
 use http::HeaderValue;
 
-use super::clock::seconds;
 use super::error::{RateLimitError, checked, is_name};
 use super::key::LimitKey;
 use super::quota::Quota;
@@ -317,7 +316,7 @@ impl Policy {
 
 /// The item of `RateLimit-Policy`. The name was checked and needs no escapes.
 fn field(name: &str, quota: Quota) -> HeaderValue {
-    let window = seconds(quota.rate().burst_time()).max(1);
+    let window = quota.window_seconds();
     let item = format!("\"{name}\";q={};w={window}", quota.burst_size());
     // All characters are printable ASCII. If they were not, the field would be empty rather than wrong.
     HeaderValue::from_maybe_shared(item).unwrap_or(HeaderValue::from_static(""))

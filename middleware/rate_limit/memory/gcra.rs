@@ -195,8 +195,13 @@ pub(crate) fn governed(
     until: u64,
     now: u64,
 ) -> (CheckOutcome, Option<u64>) {
-    match GovernorCheck::new(rate, further, cost, now) {
-        Ok(governed) => governed.decide(until),
+    match GovernorCheck::new(rate, further, cost, rate.origin(until, now)) {
+        Ok(governed) => match governed.decide(until) {
+            (CheckOutcome::Wait(over), until_now) => {
+                (CheckOutcome::Wait(rate.wait(over, until, now)), until_now)
+            }
+            decided => decided,
+        },
         Err(outcome) => (outcome, None),
     }
 }

@@ -187,6 +187,9 @@ impl LocalMemory {
         cost: u32,
         now: u64,
     ) -> Option<ChargeOutcome> {
+        if rate.is_window() {
+            return None;
+        }
         // Everything that needs no key is computed before the lock is taken.
         let governed = GovernorCheck::new(rate, 0, cost, now).ok()?;
         let (near_limit_time, latest) =
@@ -234,9 +237,10 @@ impl LocalMemory {
         now: u64,
     ) -> u64 {
         let mut shard = self.lock(shard);
-        let most = now.saturating_add(rate.charge(rate.burst.get().saturating_add(further)));
         let before = shard.value(key, segment, overflowed).map_or(0, KeyState::as_until);
-        let until = before.max(now).saturating_add(rate.charge(cost)).min(most.max(before));
+        let origin = rate.origin(before, now);
+        let most = origin.saturating_add(rate.charge(rate.burst.get().saturating_add(further)));
+        let until = before.max(origin).saturating_add(rate.charge(cost)).min(most.max(before));
         let value = KeyState::until(until.min(END_OF_TIME));
         if overflowed || (before == 0 && !shard.table.has_room(1, now)) {
             *shard.overflow_counter(key, segment) = value;
@@ -252,9 +256,11 @@ impl LocalMemory {
         let &Receipt { shard, key, segment, overflowed, taken } = receipt;
         let mut shard = self.lock(shard);
         let back = match taken {
-            ReceiptKind::Time { number, .. } => {
+            ReceiptKind::Time { rate, number, .. } => {
+                let known = shard.value(key, segment, overflowed).map_or(0, KeyState::as_until);
+                let origin = rate.origin(known, now);
                 let queue = queue_key(key, segment, overflowed);
-                shard.refundable_charges.refund(queue, number, most, now)
+                shard.refundable_charges.refund(queue, number, most, origin)
             }
             ReceiptKind::Slot => 0,
         };
@@ -442,7 +448,7 @@ fn decide<'a>(
         && let (Some(last), [shard, ..]) = (checks.last(), &mut *shards)
         && last.is_of_policy()
     {
-        let near_limit_time = |check: &KeyCheck| matches!(check.kind, CheckKind::Charge { rate, .. } if check.until.saturating_sub(now) >= rate.near_limit_time());
+        let near_limit_time = |check: &KeyCheck| matches!(check.kind, CheckKind::Charge { rate, .. } if rate.taken(check.until, now) >= rate.near_limit_time());
         shard.admitted += 1;
         shard.near_limit += u64::from(checks.iter().any(near_limit_time));
     }

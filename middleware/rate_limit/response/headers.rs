@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use crate::middleware::rate_limit::config::clock::seconds;
 use crate::middleware::rate_limit::config::policy::Policy;
-use crate::middleware::rate_limit::config::quota::Quota;
+use crate::middleware::rate_limit::config::quota::{Quota, Rate};
 
 /// A set of header fields that show a client its state.
 ///
@@ -42,18 +42,21 @@ pub(crate) struct PolicyState {
     pub(crate) reset: u64,
     /// Nanoseconds until the whole quota has come back.
     pub(crate) full: u64,
+    /// The tightest of its keys: its rate, until when it is charged, and the time of the decision.
+    pub(crate) key: (Rate, u64, u64),
 }
 
 impl PolicyState {
     /// The state after the cost of the request has turned out to be larger by so much.
     pub(crate) fn add_cost(&mut self, change: i64) {
-        let rate = self.quota.rate();
+        let (rate, until, now) = self.key;
         let nanos = rate.charge(u32::try_from(change.unsigned_abs()).unwrap_or(u32::MAX));
-        self.full = match change < 0 {
-            true => self.full.saturating_sub(nanos),
-            false => self.full.saturating_add(nanos),
+        let until = match change < 0 {
+            true => until - nanos.min(rate.taken(until, now)),
+            false => until.max(rate.origin(until, now)).saturating_add(nanos),
         };
-        (self.remaining, self.reset) = rate.standing(self.full, 0);
+        self.full = rate.full(until, now);
+        (self.remaining, self.reset) = rate.standing(until, now);
     }
 }
 
@@ -150,8 +153,8 @@ fn write_ietf(fields: &mut FieldWriter<'_>, policies: &[Policy], states: &[Polic
 fn old_policies(fields: &mut FieldWriter<'_>, states: &[PolicyState]) {
     let mut between = "";
     for state in states {
-        let burst_time = seconds(state.quota.rate().burst_time()).max(1);
-        fields.str(between).int(state.quota.burst_size()).str(";w=").int(burst_time);
+        let window = state.quota.window_seconds();
+        fields.str(between).int(state.quota.burst_size()).str(";w=").int(window);
         between = ", ";
     }
     fields.end(&RATELIMIT_POLICY);

@@ -98,7 +98,8 @@ impl StoreClient {
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
         let key = format!("{}:{{#{number}}}:#probe", self.limits.prefix);
         let interval = Duration::from_millis(1);
-        let charges = vec![StoreCharge { key, interval, burst: 1, cost: 1, longest: interval }];
+        let charges =
+            vec![StoreCharge { key, interval, burst: 1, cost: 1, window: None, longest: interval }];
         let trial = StoreCall { charges, forced: true, ..StoreCall::default() };
         let store = &self.limits.store;
         let plan = async {
@@ -160,7 +161,8 @@ impl StoreClient {
 
     /// Sends the charge of one key. Returns whether the store answered in time, be it with a refusal of this key. If it did not, it may still execute the charge, which is not sent
     /// again before that is known.
-    async fn send_charge(self: &Arc<Self>, local: &LocalState, due: DueCharge) -> bool {
+    async fn send_charge(self: &Arc<Self>, local: &LocalState, mut due: DueCharge) -> bool {
+        due.charge.window = due.window.and_then(|rate| self.window(rate));
         let call =
             StoreCall { charges: vec![due.charge.clone()], forced: true, ..StoreCall::default() };
         let store = self.limits.store.clone();

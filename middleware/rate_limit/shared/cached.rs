@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::store::StoreAnswer;
 use crate::middleware::rate_limit::checks::CheckPlan;
-use crate::middleware::rate_limit::config::clock::until;
+use crate::middleware::rate_limit::config::clock::{nanos, until};
+use crate::middleware::rate_limit::config::quota::Rate;
 use crate::middleware::rate_limit::memory::LocalMemory;
 use crate::middleware::rate_limit::memory::gcra::{CheckKind, CheckOutcome, governed};
 
@@ -50,12 +51,14 @@ pub(crate) fn cache_answer(
 ) {
     let mut refused = answer.is_busy || !answer.blocked_for.iter().all(Duration::is_zero);
     let (mut charged, mut blocked) = (answer.charged_for.iter(), answer.blocked_for.iter());
+    let mut windows = answer.windows.iter();
     for check in &mut plan.checks {
         let seen = check.until;
         let (known, refuses) = match check.kind {
             CheckKind::Charge { rate, cost, further } => {
                 let Some(charged) = charged.next() else { continue };
-                check.until = until(now, *charged);
+                let window = windows.next().copied().unwrap_or_default();
+                check.until = in_window(rate, window, *charged, now);
                 let taken = if answer.admitted { rate.charge(cost) } else { 0 };
                 if check.refundable {
                     let before = check.until.saturating_sub(taken);
@@ -69,7 +72,8 @@ pub(crate) fn cache_answer(
                     check.outcome = next;
                     refused |= !check.is_admitted();
                 }
-                (*charged, next != CheckOutcome::Admitted)
+                let is_known = in_window(rate, window, *charged, sent);
+                (is_known, next != CheckOutcome::Admitted)
             }
             CheckKind::NotBlocked => {
                 let Some(blocked) = blocked.next() else { continue };
@@ -84,7 +88,7 @@ pub(crate) fn cache_answer(
                     check.outcome = CheckOutcome::Wait(own.saturating_sub(now));
                     continue;
                 }
-                (*blocked, check.until > now)
+                (until(sent, *blocked), check.until > now)
             }
             CheckKind::Slot { .. } => {
                 if answer.is_busy {
@@ -95,15 +99,9 @@ pub(crate) fn cache_answer(
         };
         // The script ran after the call was sent, so counting from then never makes the time too long. If another answer has changed the state since
         // this call was sent, the order of the two is unknown, and the longer one is kept.
-        let said = until(sent, known);
-        memory.change(
-            check.shard,
-            check.key,
-            sent,
-            |old| {
-                if old == seen { said } else { said.max(old) }
-            },
-        );
+        memory.change(check.shard, check.key, sent, |old| {
+            if old == seen { known } else { known.max(old) }
+        });
         if refuses {
             memory.trust(check.shard, check.key, now, until(now, TRUSTED).min(check.until));
         }
@@ -114,6 +112,14 @@ pub(crate) fn cache_answer(
         if let Some(check) = charges.max_by_key(|check| check.until) {
             check.outcome = CheckOutcome::Wait(1);
         }
+    }
+}
+
+/// Until when a key is charged by the clock of this server, if its window ends after `window` and it is charged for so long.
+fn in_window(rate: Rate, window: Duration, charged: Duration, now: u64) -> u64 {
+    match rate.is_window() {
+        true => rate.adopt(nanos(window), nanos(charged.saturating_sub(window)), now),
+        false => until(now, charged),
     }
 }
 

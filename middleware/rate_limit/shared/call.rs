@@ -136,6 +136,7 @@ impl StoreClient {
                 interval: Duration::from_nanos(rate.interval),
                 burst: rate.burst.get().saturating_add(further),
                 cost,
+                window: self.window(rate),
                 longest: LONGEST,
             })
         };
@@ -143,7 +144,10 @@ impl StoreClient {
         else {
             return Err(None);
         };
-        if !self.is_reachable() {
+        let has_window = checks
+            .iter()
+            .any(|check| matches!(check.kind, CheckKind::Charge { rate, .. } if rate.is_window()));
+        if !self.is_reachable() || (has_window && !self.limits.store.supports_windows()) {
             return Err(None);
         }
         let blocks = plan.subjects.iter().filter(|_| !forced).map(|s| block_key(&s.name));

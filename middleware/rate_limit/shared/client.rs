@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use super::outbox::Outbox;
-use super::store::{SharedLimits, StoreSlot};
+use super::store::{SharedLimits, StoreSlot, StoreWindow};
 use crate::middleware::rate_limit::config::clock::{LimitClock, until};
+use crate::middleware::rate_limit::config::quota::{Pace, Rate};
 use crate::middleware::rate_limit::memory::LocalMemory;
 use crate::middleware::rate_limit::memory::gcra::Receipt;
 
@@ -60,6 +62,23 @@ impl StoreClient {
 
     pub(crate) fn now(&self) -> u64 {
         self.local.get().map_or(0, |local| local.clock.now())
+    }
+
+    /// The window of a rate by the clock of this server, as the store sees it.
+    pub(super) fn window(&self, rate: Rate) -> Option<StoreWindow> {
+        let length = Duration::from_nanos(rate.length);
+        match rate.pace {
+            Pace::Gradual => None,
+            Pace::Calendar => {
+                let start = self.local.get().map_or(0, |local| local.clock.start());
+                let start = Duration::from_nanos(rate.unix_phase(start));
+                Some(StoreWindow::Calendar { length, start })
+            }
+            Pace::FirstRequest => {
+                let grid = Duration::from_nanos(rate.phase);
+                Some(StoreWindow::FirstRequest { length, grid })
+            }
+        }
     }
 
     /// A new slot in the store for one request.

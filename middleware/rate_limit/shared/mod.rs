@@ -126,6 +126,8 @@ impl StoreClient {
             return 0;
         }
         let most = plan.checks.iter().filter_map(|check| match check.kind {
+            // A lease could outlive its window.
+            CheckKind::Charge { rate, .. } if rate.is_window() => Some(0),
             CheckKind::Charge { rate, cost, .. } => rate.burst.get().checked_div(20 * cost.max(1)),
             _ => None,
         });

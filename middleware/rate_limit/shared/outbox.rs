@@ -26,6 +26,8 @@ struct OutboxContents {
 
 /// A key that is charged for longer than the store knows.
 struct PendingCharge {
+    /// The rate of the latest charge, if it has a window.
+    window: Option<Rate>,
     /// For how many nanoseconds the key may be charged under the longest quota of these charges, and without a debt. A charge under a shorter quota
     /// does not lower them.
     most: u64,
@@ -72,6 +74,8 @@ pub(crate) struct DueCharge {
     pub(crate) charge: StoreCharge,
     /// Where the block is stored in the memory of this server, if the key is a block.
     pub(crate) block: Option<(usize, u64)>,
+    /// The rate of the charge, if it has a window. The caller adds the window to the charge.
+    pub(crate) window: Option<Rate>,
     upto: u64,
 }
 
@@ -96,11 +100,15 @@ impl Outbox {
         let &UnsentCharge { name, rate, further, cost, known, unresolved } = charges;
         let most = rate.charge(rate.burst.get().saturating_add(further));
         let mut ledger = self.lock();
-        let Some(pending) = ledger.pending(name, known, now) else { return };
+        let origin = rate.origin(known, now);
+        let base = if rate.is_window() { known.max(origin) } else { known };
+        let Some(pending) = ledger.pending(name, base, now) else { return };
         pending.most = pending.most.max(most);
         pending.burst = pending.burst.max(rate.charge(rate.burst.get()));
-        let until = pending.until.max(now).saturating_add(rate.charge(cost));
-        pending.until = pending.until.max(until.min(now.saturating_add(most)));
+        pending.window = rate.is_window().then_some(rate);
+        let origin = rate.origin(pending.until, now);
+        let until = pending.until.max(origin).saturating_add(rate.charge(cost));
+        pending.until = pending.until.max(until.min(origin.saturating_add(most)));
         pending.unresolved += u32::from(unresolved);
         self.any.store(true, Ordering::Release);
     }
@@ -211,9 +219,10 @@ impl Outbox {
             interval: Duration::from_nanos(unit),
             burst: units(most),
             cost: units(left),
+            window: None,
             longest: LONGEST,
         };
-        Some(DueCharge { charge, block: pending.block, upto })
+        Some(DueCharge { charge, block: pending.block, upto, window: pending.window })
     }
 
     /// The store has executed the charge. What was added since then is still pending.
@@ -254,8 +263,15 @@ impl OutboxContents {
                     return None;
                 }
             }
-            let pending =
-                PendingCharge { most: 0, burst: 0, block: None, base, until: base, unresolved: 0 };
+            let pending = PendingCharge {
+                window: None,
+                most: 0,
+                burst: 0,
+                block: None,
+                base,
+                until: base,
+                unresolved: 0,
+            };
             self.charges.insert(name.to_owned(), pending);
         }
         self.charges.get_mut(name)
@@ -265,7 +281,9 @@ impl OutboxContents {
 impl PendingCharge {
     /// Nanoseconds that the store does not know and that have not drained.
     fn left(&self, now: u64) -> u64 {
-        self.until.saturating_sub(self.base.max(now))
+        // A window that has ended no longer counts.
+        let origin = self.window.map_or(now, |rate| rate.origin(self.until, now));
+        self.until.saturating_sub(self.base.max(origin))
     }
 
     fn is_over(&self, now: u64) -> bool {

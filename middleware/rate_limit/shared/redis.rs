@@ -7,7 +7,9 @@ use std::time::Duration;
 use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
 use redis::{Client, Cmd, ErrorKind, FromRedisValue, RedisError, Script, ServerErrorKind};
 
-use super::store::{LimitStore, StoreAnswer, StoreCall, StoreError, StoreFuture, StoreSlot};
+use super::store::{
+    LimitStore, StoreAnswer, StoreCall, StoreError, StoreFuture, StoreSlot, StoreWindow,
+};
 
 /// A [`LimitStore`] in Redis or Valkey.
 ///
@@ -120,15 +122,25 @@ where
                     };
                     let longest = micros(charge.longest).min(LONGEST);
                     cmd.arg(time(charge.burst)).arg(time(charge.cost)).arg(longest);
+                    match charge.window {
+                        None => cmd.arg(0).arg(0).arg(0),
+                        Some(StoreWindow::Calendar { length, start }) => {
+                            cmd.arg(micros(length)).arg(micros(start)).arg(0)
+                        }
+                        Some(StoreWindow::FirstRequest { length, grid }) => {
+                            cmd.arg(micros(length)).arg(0).arg(micros(grid))
+                        }
+                    };
                 }
             };
             let answer: Vec<u64> = self.take.run(&mut connection, arguments).await?;
             match &answer[..] {
-                [admitted, leased, busy, times @ ..] if times.len() >= call.charges.len() => {
+                [admitted, leased, busy, times @ ..] if times.len() >= 2 * call.charges.len() => {
                     let mut times = times.iter().map(|time| Duration::from_micros(*time));
                     Ok(StoreAnswer {
                         admitted: *admitted == 1,
                         charged_for: times.by_ref().take(call.charges.len()).collect(),
+                        windows: times.by_ref().take(call.charges.len()).collect(),
                         leased: u32::try_from(*leased).unwrap_or(0),
                         blocked_for: times.collect(),
                         is_busy: *busy == 1,
@@ -178,6 +190,10 @@ where
             }
             call.query_async(&mut connection).await.map_err(StoreError::new)
         })
+    }
+
+    fn supports_windows(&self) -> bool {
+        true
     }
 
     fn read<'a>(&'a self, key: &'a str) -> StoreFuture<'a, Option<String>> {
@@ -320,33 +336,46 @@ if slots > 0 then
     busy, fits = 1, false
   end
 end
-local till, latest, cost, known, cut = {}, {}, {}, {}, {}
+local till, latest, origin, cost, known, cut = {}, {}, {}, {}, {}, {}
 for i = 1, charges do
-  local burst, longest = tonumber(ARGV[3 * i + 5]), tonumber(ARGV[3 * i + 7])
-  latest[i], cost[i] = now + burst, tonumber(ARGV[3 * i + 6])
+  local at = 6 * i + 1
+  local burst, longest, window = tonumber(ARGV[at + 1]), tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4])
+  local start, grid = tonumber(ARGV[at + 5]), tonumber(ARGV[at + 6])
+  cost[i] = tonumber(ARGV[at + 2])
   till[i], known[i], cut[i] = read(stored[i], burst)
   till[i] = math.min(till[i], now + longest)
-  if cost[i] > 0 and till[i] + cost[i] > latest[i] and not forced then fits = false end
+  -- A charge counts from now on, or from the end of the window on, in which time stands still.
+  origin[i] = now
+  if grid > 0 then
+    origin[i] = till[i] - till[i] % grid
+    if origin[i] <= now then origin[i] = now + window + (-(now + window)) % grid end
+  elseif window > 0 then
+    origin[i] = now - (now - start) % window + window
+  end
+  latest[i] = origin[i] + burst
+  if cost[i] > 0 and math.max(till[i], origin[i]) + cost[i] > latest[i] and not forced then fits = false end
 end
 local answer = { fits and 1 or 0, 0, busy }
 if fits and lease > 0 then
   for i = 1, charges do
     if cost[i] > 0 then
-      lease = math.min(lease, math.floor((latest[i] - till[i]) / cost[i]) - 1)
+      lease = math.min(lease, math.floor((latest[i] - math.max(till[i], origin[i])) / cost[i]) - 1)
     end
   end
   answer[2] = math.max(lease, 0)
 end
 for i = 1, charges do
   if fits and cost[i] > 0 then
-    till[i] = math.max(till[i], math.min(till[i] + cost[i] * (1 + answer[2]), latest[i]))
+    local after = math.max(till[i], origin[i]) + cost[i] * (1 + answer[2])
+    till[i] = math.max(till[i], math.min(after, latest[i]))
     write(KEYS[i], till[i], true)
   elseif cut[i] then
     write(KEYS[i], till[i], known[i])
   end
   answer[i + 3] = till[i] - now
+  answer[charges + i + 3] = origin[i] - now
 end
-for i = 1, #blocked do answer[charges + i + 3] = blocked[i] end
+for i = 1, #blocked do answer[2 * charges + i + 3] = blocked[i] end
 if fits and slots > 0 then
   redis.call('ZADD', KEYS[#KEYS], string.format('%.0f', now + ARGV[7]), ARGV[6])
   -- Another server may let requests take longer: their slots live on.

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use crate::middleware::rate_limit::config::error::{RateLimitError, checked, is_name};
+use crate::middleware::rate_limit::config::policy::Policy;
 use crate::middleware::rate_limit::memory::LocalMemory;
 
 /// A store that several servers share.
@@ -147,6 +148,12 @@ pub trait LimitStore: Send + Sync + 'static {
     /// Checks whether the store is reachable, over a new connection if necessary.
     fn ping(&self) -> StoreFuture<'_, ()>;
 
+    /// Whether the store decides charges with a [window](StoreCharge::window). Defaults to no: policies with such quotas are then an error where a
+    /// limiter is built, and other quotas with windows, such as those of `quota_by`, are decided by each server alone.
+    fn supports_windows(&self) -> bool {
+        false
+    }
+
     /// Reads a setting, which one server has [written](LimitStore::write) for all. Defaults to none.
     fn read<'a>(&'a self, _key: &'a str) -> StoreFuture<'a, Option<String>> {
         Box::pin(std::future::ready(Ok(None)))
@@ -191,12 +198,38 @@ pub struct StoreCharge {
     pub burst: u32,
     /// The number of requests to charge for. 0 only reads the state.
     pub cost: u32,
+    /// The window of the charge, in a store that [supports windows](LimitStore::supports_windows). `None` if requests come back one by one.
+    pub window: Option<StoreWindow>,
     /// For how long from now the key may be charged at most. A store shortens a longer charge to this, also where the request is refused.
     ///
     /// This is 100 years, except where an operator sets the time of a [block](crate::middleware::rate_limit::RateLimitHandle::block): another server may have charged the key
     /// under a quota that this server does not know, so nothing else shortens it. A store whose clock may be set back keeps with each key for how
     /// long it was charged when it was written, and shortens the charge to that.
     pub longest: Duration,
+}
+
+/// The window of a [`StoreCharge`]: all requests of a window come back at once when it ends.
+///
+/// Without a window, a key is charged from the present on. With a window, a charge counts from the end of the present window: a key that is charged until
+/// then or earlier has used nothing. A charge fits if the key is then charged for no longer than `burst` times `interval` from the end of the window on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StoreWindow {
+    /// Windows of this length, by the clock of the store. One of them starts at this time after midnight UTC of 1970-01-01.
+    Calendar {
+        /// The length of each window.
+        length: Duration,
+        /// When a window starts.
+        start: Duration,
+    },
+    /// A window of at least this length, which starts with a request if no window is open. It ends at the next multiple of `grid` since 1970. No charge
+    /// is as long as `grid`, so the end of an open window is the last multiple of `grid` before the time until which the key is charged.
+    FirstRequest {
+        /// The length of the window.
+        length: Duration,
+        /// The distance between two possible ends.
+        grid: Duration,
+    },
 }
 
 /// The slot of one request in flight.
@@ -220,6 +253,8 @@ pub struct StoreAnswer {
     pub admitted: bool,
     /// For how long from now each key is charged, in the order of the charges, including those that were just made.
     pub charged_for: Vec<Duration>,
+    /// After which time the window of each charge ends, in the order of the charges; zero for a charge without a window. May be empty if there is none.
+    pub windows: Vec<Duration>,
     /// How many more requests were charged, see [`StoreCall::lease`].
     pub leased: u32,
     /// For how long from now each subject is blocked, in the order of the blocks. Zero if it is not blocked.
@@ -383,6 +418,14 @@ impl SharedLimits {
         names.insert(self.prefix.clone(), Arc::downgrade(memory));
         drop(names);
         Ok(self)
+    }
+
+    /// Checks that the store can decide the quota of a policy.
+    pub(crate) fn check_window(&self, policy: &Policy) -> Result<(), RateLimitError> {
+        match policy.quota().rate().is_window() && !self.store.supports_windows() {
+            true => Err(RateLimitError::WindowInStore),
+            false => Ok(()),
+        }
     }
 
     /// Transfers the names that a limiter has reserved to its new memory.
