@@ -194,6 +194,7 @@ use super::credentials::CredentialSources;
 pub use super::credentials::{TokenSource, TokenSourceError};
 use keys::source::Origin;
 use revocation::Revocation;
+use token::jws::Longest;
 use token::policy::ClaimsPolicy;
 use token_cache::Store;
 
@@ -207,7 +208,7 @@ pub struct Jwt<C> {
     checks: Vec<Box<ClaimsCheck<C>>>,
     revocations: Vec<Revocation<C>>,
     cache: Option<Store<C>>,
-    max_bytes: usize,
+    longest: Longest,
     /// The sources of bearer tokens.
     sources: Vec<TokenSource>,
     /// The same sources, and the scheme of tokens with a proof.
@@ -228,7 +229,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
             checks: Vec::new(),
             revocations: Vec::new(),
             cache: None,
-            max_bytes: TOKEN_BYTES,
+            longest: Longest::default(),
             sources: vec![TokenSource::bearer()],
             places: CredentialSources::new(),
             proven_place: None,
@@ -349,5 +350,3 @@ impl<C> fmt::Debug for Jwt<C> {
             .finish_non_exhaustive()
     }
 }
-
-const TOKEN_BYTES: usize = 8 * 1024;

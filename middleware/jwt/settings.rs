@@ -254,8 +254,24 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
         if bytes == 0 {
             return Err(JwtError::ZeroLimit);
         }
-        self.max_bytes = bytes;
+        self.longest.token = bytes;
         Ok(self.placed())
+    }
+
+    /// Sets how many bytes the header of a token may have, encoded. Defaults to 1024, which is enough for all but a chain of certificates (`x5c`).
+    ///
+    /// A header with the certificate of an RSA key of 4096 bits has about 2500 bytes, and each further certificate in the chain as many. The whole token, with
+    /// its header, must not be longer than [`max_bytes`](Jwt::max_bytes).
+    ///
+    /// # Errors
+    ///
+    /// If it is zero.
+    pub fn max_header_bytes(mut self, bytes: usize) -> Result<Self, JwtError> {
+        if bytes == 0 {
+            return Err(JwtError::ZeroLimit);
+        }
+        self.longest.header = bytes;
+        Ok(self)
     }
 
     /// Sets the sources of tokens. Defaults to `Authorization: Bearer`. A request with tokens in two sources is a 400.
@@ -354,7 +370,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
     /// Updates all that is derived from the settings and does not change from request to request.
     pub(super) fn placed(mut self) -> Self {
         let proven = self.proofs.dpop.is_some().then(TokenSource::dpop);
-        self.places.longest = self.max_bytes;
+        self.places.longest = self.longest.token;
         self.places.set(self.sources.iter().chain(&proven));
         self.proven_place = proven.and_then(|source| self.places.position(&source));
         if let Some(place) = self.proven_place.filter(|_| self.proofs.require_dpop()) {
