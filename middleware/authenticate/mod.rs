@@ -430,6 +430,20 @@ impl<T: Clone + Send + Sync + 'static> Authenticate<T> {
         Ok(self.placed())
     }
 
+    /// Sets the scopes for the Bearer challenge: those that a token needs here, so that a client which has no token can request the right one
+    /// ([RFC 6750, 3](https://www.rfc-editor.org/rfc/rfc6750#section-3)). Defaults to none. They are checked by `Require`, not here.
+    ///
+    /// # Errors
+    ///
+    /// If a scope is empty, or contains a space, a quote, a backslash or a character other than visible ASCII.
+    pub fn challenge_scopes(
+        mut self,
+        scopes: impl IntoIterator<Item: AsRef<str>>,
+    ) -> Result<Self, AuthenticateError> {
+        self.places.terms.set_scopes(scopes)?;
+        Ok(self.placed())
+    }
+
     /// Sets the URL of the metadata of this resource, for the Bearer challenge (`resource_metadata`,
     /// [RFC 9728, 5.1](https://www.rfc-editor.org/rfc/rfc9728#section-5.1)). Defaults to none.
     ///

@@ -200,6 +200,37 @@ async fn an_oversized_token_is_refused_unread() {
 }
 
 #[tokio::test]
+async fn the_size_of_credentials_is_a_setting() {
+    let keys = ApiKeys::new();
+    let longest = "k".repeat(9 * 1024);
+    keys.add(ApiKey::new("long", &longest).unwrap()).unwrap();
+    let service = Spied::new(Authenticate::api_keys(&keys).max_bytes(longest.len()));
+    assert_eq!(service.get(&[("x-api-key", &longest)]).await.0, 200);
+    assert_eq!(service.get(&[("x-api-key", &format!("{longest}k"))]).await.0, 400);
+}
+
+#[tokio::test]
+async fn the_challenge_names_the_scopes_of_oauth() {
+    let scopes = ["orders:read", "orders:write"];
+    let with = |authenticate: Authenticate| authenticate.challenge_scopes(scopes).unwrap();
+    let bearer = || Authenticate::token(SECRET).unwrap();
+    let known = r#"Bearer realm="api", scope="orders:read orders:write""#;
+    let invalid = format!(
+        r#"{known}, error="invalid_token", error_description="The credentials are not valid""#
+    );
+    let service = Spied::new(with(bearer()));
+    assert_eq!(service.get(&[]).await, (401, vec![known.to_owned()]));
+    let other = format!("Bearer {OTHER}");
+    assert_eq!(service.get(&[("authorization", &other)]).await, (401, vec![invalid]));
+    let service = Spied::new(with(Authenticate::api_keys(&ApiKeys::new())));
+    let challenge = r#"ApiKey realm="api", header="x-api-key""#;
+    assert_eq!(service.get(&[]).await, (401, vec![challenge.to_owned()]));
+    for wrong in ["", "a b", "a\"", "a\\", "\u{e9}", "a\r\nb"] {
+        assert!(bearer().challenge_scopes([wrong]).is_err(), "{wrong}");
+    }
+}
+
+#[tokio::test]
 async fn each_token_has_its_name() {
     let tokens = [("ci", SECRET), ("ops", OTHER)];
     let service = Spied::new(Authenticate::tokens(tokens).unwrap());
@@ -210,37 +241,6 @@ async fn each_token_has_its_name() {
     }
 }
 
-#[tokio::test]
-async fn keys_come_and_go_while_requests_are_served() {
-    let keys = ApiKeys::new();
-    let service = Spied::new(Authenticate::api_keys(&keys));
-    let challenge = vec![r#"ApiKey realm="api", header="x-api-key""#.to_owned()];
-    let key = [("x-api-key", SECRET)];
-    assert_eq!(service.get(&key).await, (401, challenge.clone()));
-    keys.clone().add(ApiKey::new("a", SECRET).unwrap()).unwrap();
-    assert_eq!(service.get(&key).await, (200, vec![]));
-    keys.add(ApiKey::new("b", OTHER).unwrap()).unwrap();
-    assert_eq!(keys.names(), ["a", "b"]);
-    assert!(keys.withdraw("a"));
-    assert!(!keys.withdraw("a"));
-    assert_eq!(service.get(&key).await, (401, challenge));
-    assert_eq!(service.get(&[("x-api-key", OTHER)]).await.0, 200);
-    // The name and the secret are free again.
-    keys.add(ApiKey::new("a", SECRET).unwrap()).unwrap();
-    assert_eq!(service.get(&key).await.0, 200);
-}
-
-#[test]
-fn a_key_expires_at_its_time() {
-    let keys = ApiKeys::new();
-    let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
-    keys.add(ApiKey::new("a", SECRET).unwrap().expires(at(100))).unwrap();
-    assert!(keys.find(SECRET.as_bytes(), || at(99)).is_some());
-    assert!(keys.find(SECRET.as_bytes(), || at(100)).is_none());
-    assert!(keys.find(SECRET.as_bytes(), || at(101)).is_none());
-}
-
-#[test]
 /// The time of each addition and withdrawal must not depend on how many keys there are: linear, this test would take days.
 #[test]
 fn a_million_keys_are_added_and_withdrawn() {
@@ -311,6 +311,37 @@ async fn a_store_of_keys_is_asked_for_the_digest() {
     assert!(!down.body.contains("canary"));
 }
 
+#[tokio::test]
+async fn keys_come_and_go_while_requests_are_served() {
+    let keys = ApiKeys::new();
+    let service = Spied::new(Authenticate::api_keys(&keys));
+    let challenge = vec![r#"ApiKey realm="api", header="x-api-key""#.to_owned()];
+    let key = [("x-api-key", SECRET)];
+    assert_eq!(service.get(&key).await, (401, challenge.clone()));
+    keys.clone().add(ApiKey::new("a", SECRET).unwrap()).unwrap();
+    assert_eq!(service.get(&key).await, (200, vec![]));
+    keys.add(ApiKey::new("b", OTHER).unwrap()).unwrap();
+    assert_eq!(keys.names(), ["a", "b"]);
+    assert!(keys.withdraw("a"));
+    assert!(!keys.withdraw("a"));
+    assert_eq!(service.get(&key).await, (401, challenge));
+    assert_eq!(service.get(&[("x-api-key", OTHER)]).await.0, 200);
+    // The name and the secret are free again.
+    keys.add(ApiKey::new("a", SECRET).unwrap()).unwrap();
+    assert_eq!(service.get(&key).await.0, 200);
+}
+
+#[test]
+fn a_key_expires_at_its_time() {
+    let keys = ApiKeys::new();
+    let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
+    keys.add(ApiKey::new("a", SECRET).unwrap().expires(at(100))).unwrap();
+    assert!(keys.find(SECRET.as_bytes(), || at(99)).is_some());
+    assert!(keys.find(SECRET.as_bytes(), || at(100)).is_none());
+    assert!(keys.find(SECRET.as_bytes(), || at(101)).is_none());
+}
+
+#[test]
 fn a_key_known_by_its_digest_is_found() {
     let keys = ApiKeys::new();
     // printf abc | sha256sum (FIPS 180-2, B.1)

@@ -105,7 +105,7 @@
 //! | one key has signed [too many proofs](Dpop::replay_capacity) lately | 429 | `Retry-After: 5` |
 //! | keys, revocations or used proofs are unavailable | 503 | `Retry-After: 5` |
 //!
-//! There is one challenge for each kind of source, in the order of the sources. Those for cookies and other headers are the same as for `Authenticate`,
+//! With [`challenge_scopes`](Jwt::challenge_scopes), the challenges of Bearer and DPoP have a `scope` as well. There is one challenge for each kind of source, in the order of the sources. Those for cookies and other headers are the same as for `Authenticate`,
 //! without an error. Each response has `Cache-Control: no-store` and a body of `application/problem+json` whose `detail` is the description. The
 //! descriptions are fixed texts that contain nothing of the token. The exact reason is a [`JwtRefusal`], which is the source of the error, and an event
 //! of level `DEBUG` with its [code](JwtRefusal::code). Behind CORS, expose `WWW-Authenticate`.
