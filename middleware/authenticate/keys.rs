@@ -1,10 +1,15 @@
 //! API keys and other secret tokens, of which only digests are kept.
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::fmt;
+use std::future::Future;
+use std::hash::{Hash, Hasher};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::SystemTime;
 
+use axum_core::BoxError;
+use futures_util::future::BoxFuture;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
@@ -117,6 +122,13 @@ impl ApiKey {
         self.expires = Some(expires);
         self
     }
+
+    /// The principal, if this is the key of the secret with a digest and has not expired. All bytes are compared in constant time.
+    fn principal(&self, digest: &[u8; 32], now: impl FnOnce() -> SystemTime) -> Option<Principal> {
+        let same = bool::from(self.digest.ct_eq(digest));
+        let alive = self.expires.is_none_or(|expires| now() < expires);
+        (same && alive).then(|| self.principal.clone())
+    }
 }
 
 /// The digest is not shown, because an attacker could compare it with guessed secrets.
@@ -130,6 +142,8 @@ impl fmt::Debug for ApiKey {
 }
 
 /// The accepted keys. Keys can be added and withdrawn while requests are served. A clone is a handle to the same keys.
+///
+/// All keys are in memory, about 300 bytes each. To keep them elsewhere, implement [`ApiKeyStore`].
 ///
 /// # Example
 ///
@@ -157,6 +171,48 @@ pub struct ApiKeys(Arc<RwLock<KeyTable>>);
 #[derive(Default)]
 struct KeyTable {
     keys: HashMap<[u8; 16], ApiKey, DigestState>,
+    /// The entry of each name. Without it, each change would search all keys.
+    names: HashMap<ByName, [u8; 16]>,
+}
+
+impl KeyTable {
+    fn add(&mut self, key: ApiKey) -> Result<(), AuthenticateError> {
+        let name = key.principal.name();
+        if self.names.contains_key(name) {
+            return Err(AuthenticateError::DuplicateName { name: name.to_owned() });
+        }
+        let prefix = prefix(&key.digest);
+        if let Some(other) = self.keys.get(&prefix) {
+            let (name, other) = (name.to_owned(), other.principal.name().to_owned());
+            return Err(AuthenticateError::DuplicateSecret { name, other });
+        }
+        self.names.insert(ByName(key.principal.clone()), prefix);
+        self.keys.insert(prefix, key);
+        Ok(())
+    }
+}
+
+/// A principal that is compared by its name, which is then stored once.
+struct ByName(Principal);
+
+impl PartialEq for ByName {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.name() == other.0.name()
+    }
+}
+
+impl Eq for ByName {}
+
+impl Hash for ByName {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.name().hash(state);
+    }
+}
+
+impl Borrow<str> for ByName {
+    fn borrow(&self) -> &str {
+        self.0.name()
+    }
 }
 
 impl ApiKeys {
@@ -171,26 +227,47 @@ impl ApiKeys {
     ///
     /// If a key with this name or this secret exists already.
     pub fn add(&self, key: ApiKey) -> Result<(), AuthenticateError> {
-        let name = key.principal.name();
-        let mut table = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if table.keys.values().any(|other| other.principal.name() == name) {
-            return Err(AuthenticateError::DuplicateName { name: name.to_owned() });
+        self.0.write().unwrap_or_else(PoisonError::into_inner).add(key)
+    }
+
+    /// Adds many keys, such as all keys of a database when the program starts. A million keys take a few seconds.
+    ///
+    /// Requests are served meanwhile, between batches of 256 keys. Keys are created without the lock, as the iterator returns them.
+    ///
+    /// # Errors
+    ///
+    /// If a key has the name or the secret of another one. The keys before it are added.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_chain::middleware::authenticate::{ApiKey, ApiKeys};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let rows = [("billing", [7; 32], "invoices:read")];
+    /// let keys = ApiKeys::new();
+    /// keys.add_all(rows.map(|(name, digest, scope)| ApiKey::from_digest(name, digest).scope(scope)))?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn add_all(&self, keys: impl IntoIterator<Item = ApiKey>) -> Result<(), AuthenticateError> {
+        let mut keys = keys.into_iter();
+        let mut batch = Vec::with_capacity(BATCH);
+        loop {
+            batch.extend(keys.by_ref().take(BATCH));
+            if batch.is_empty() {
+                return Ok(());
+            }
+            let mut table = self.0.write().unwrap_or_else(PoisonError::into_inner);
+            batch.drain(..).try_for_each(|key| table.add(key))?;
         }
-        let prefix = prefix(&key.digest);
-        if let Some(other) = table.keys.get(&prefix) {
-            let (name, other) = (name.to_owned(), other.principal.name().to_owned());
-            return Err(AuthenticateError::DuplicateSecret { name, other });
-        }
-        table.keys.insert(prefix, key);
-        Ok(())
     }
 
     /// Withdraws the key with a name. It is refused from the next request on. Returns whether it existed.
     pub fn withdraw(&self, name: &str) -> bool {
         let mut table = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let before = table.keys.len();
-        table.keys.retain(|_, key| key.principal.name() != name);
-        table.keys.len() < before
+        let Some(prefix) = table.names.remove(name) else { return false };
+        table.keys.remove(&prefix).is_some()
     }
 
     /// The names of the keys, sorted. Expired keys are included until they are withdrawn.
@@ -214,17 +291,73 @@ impl ApiKeys {
     ) -> Option<Principal> {
         let digest: [u8; 32] = Sha256::digest(secret).into();
         let table = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let key = table.keys.get(&prefix(&digest))?;
-        let same = bool::from(key.digest.ct_eq(&digest));
-        let alive = key.expires.is_none_or(|expires| now() < expires);
-        (same && alive).then(|| key.principal.clone())
+        table.keys.get(&prefix(&digest))?.principal(&digest, now)
     }
 }
 
+/// Shows the names of a few keys, or the number of many.
 impl fmt::Debug for ApiKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("ApiKeys").field(&self.names()).finish()
+        let mut shown = f.debug_tuple("ApiKeys");
+        let count = self.0.read().unwrap_or_else(PoisonError::into_inner).keys.len();
+        match count {
+            0..=SHOWN => shown.field(&self.names()),
+            _ => shown.field(&count),
+        };
+        shown.finish()
     }
+}
+
+/// A store of API keys outside of this process, such as a database, for [`Authenticate::api_key_store`](super::Authenticate::api_key_store).
+///
+/// # Example
+///
+/// ```
+/// use std::collections::HashMap;
+///
+/// use tower_chain::Authenticate;
+/// use tower_chain::middleware::authenticate::{ApiKey, ApiKeyStore};
+///
+/// /// A table with the columns `digest` (the primary key), `name` and `scope`.
+/// struct Database(HashMap<[u8; 32], (String, String)>);
+///
+/// impl ApiKeyStore for Database {
+///     type Error = std::io::Error;
+///
+///     async fn find(&self, digest: [u8; 32]) -> Result<Option<ApiKey>, std::io::Error> {
+///         // SELECT name, scope FROM keys WHERE digest = $1
+///         let row = self.0.get(&digest);
+///         Ok(row.map(|(name, scope)| ApiKey::from_digest(name, digest).scope(scope)))
+///     }
+/// }
+///
+/// let authenticate = Authenticate::api_key_store(Database(HashMap::new()));
+/// # let _ = authenticate;
+/// ```
+pub trait ApiKeyStore: Send + Sync + 'static {
+    /// Why the key could not be looked up. The error is logged, and the response is a 503.
+    type Error: Into<BoxError>;
+
+    /// Finds the key whose secret has this SHA-256 digest.
+    ///
+    /// Look it up by the whole digest. Its time reveals nothing useful, because an attacker can't choose the digest of a guess. The digest of the returned key
+    /// is compared again, so a comparison without regard to case, for example, accepts no other key.
+    fn find(
+        &self,
+        digest: [u8; 32],
+    ) -> impl Future<Output = Result<Option<ApiKey>, Self::Error>> + Send;
+}
+
+/// Finds the principal of the key for a secret.
+pub(super) fn look_up<S: ApiKeyStore>(
+    store: Arc<S>,
+    secret: &[u8],
+) -> BoxFuture<'static, Result<Option<Principal>, BoxError>> {
+    let digest: [u8; 32] = Sha256::digest(secret).into();
+    Box::pin(async move {
+        let key = store.find(digest).await.map_err(Into::into)?;
+        Ok(key.and_then(|key| key.principal(&digest, SystemTime::now)))
+    })
 }
 
 fn prefix(digest: &[u8; 32]) -> [u8; 16] {
@@ -233,5 +366,9 @@ fn prefix(digest: &[u8; 32]) -> [u8; 16] {
     prefix
 }
 
+/// How many keys are added under one lock.
+const BATCH: usize = 256;
+/// How many names `Debug` shows.
+const SHOWN: usize = 32;
 /// 128 bits, if every bit is random.
 const SHORTEST: usize = 16;

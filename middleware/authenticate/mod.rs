@@ -5,7 +5,8 @@
 //! [`Authenticate`] accepts requests with valid credentials, and provides the caller to the steps after it. It supports
 //!
 //! - one secret token, or several with names ([`token`](Authenticate::token), [`tokens`](Authenticate::tokens));
-//! - API keys, which can be added, withdrawn and expire while requests are served ([`api_keys`](Authenticate::api_keys));
+//! - API keys, which can be added, withdrawn and expire while requests are served ([`api_keys`](Authenticate::api_keys)), or are in a store of your own
+//!   ([`api_key_store`](Authenticate::api_key_store));
 //! - users and passwords: a few in the configuration ([`users`](Authenticate::users)), checked by a slow password hash on a blocking thread
 //!   ([`basic_blocking`](Authenticate::basic_blocking)), or by an async function ([`basic`](Authenticate::basic));
 //! - opaque tokens, which the authorization server introspects, with the feature `introspection` (`Authenticate::introspection`);
@@ -74,7 +75,7 @@
 //! | malformed; a header, cookie or parameter twice; credentials in two sources | 400 | `Bearer realm="api", error="invalid_request", error_description=".."` |
 //! | a cookie, in a request that another site caused (see [`TokenSource::cookie`]) | 403 | none |
 //! | a form longer than [`form_limit`](Authenticate::form_limit) | 413 | none |
-//! | the authorization server is unavailable (`introspection`) | 503, with `Retry-After` | none |
+//! | the authorization server (`introspection`) or the [store of keys](ApiKeyStore) is unavailable | 503, with `Retry-After` | none |
 //! | too many requests of one client wait for a check ([`basic_blocking`](Authenticate::basic_blocking), `introspection`) | 429, with `Retry-After` | none |
 //! | too many requests of all clients wait, or this one has waited for 10 seconds | 503, with `Retry-After` | none |
 //! | a token that is bound to a key or a certificate, without the proof for it (`introspection`) | 401 | as for `Jwt`: `invalid_token`, `invalid_dpop_proof`, `use_dpop_nonce` |
@@ -125,19 +126,21 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
+use http::StatusCode;
+
 use self::authenticator::{Authenticator, CredentialVerifier, Verify};
 use self::cache::Cache;
 pub use self::error::AuthenticateError;
 #[cfg(feature = "introspection")]
 #[cfg_attr(docsrs, doc(cfg(feature = "introspection")))]
 pub use self::introspection::{Introspected, Introspection, IntrospectionError};
-pub use self::keys::{ApiKey, ApiKeys};
+pub use self::keys::{ApiKey, ApiKeyStore, ApiKeys};
 pub use self::optional::Optional;
 pub use self::presented::{Login, Token};
 pub use self::principal::Principal;
 pub use self::refusal::AuthenticateRefusal;
 use self::turns::{TurnLimits, Turns};
-use super::credentials::{CredentialSources, Credentials, has_twins};
+use super::credentials::{CredentialSources, Credentials, has_twins, later};
 pub use super::credentials::{TokenSource, TokenSourceError};
 use crate::Error;
 
@@ -205,6 +208,27 @@ impl Authenticate {
     /// Accepts API keys in the header `X-API-Key`. Keys can be added and withdrawn while requests are served.
     pub fn api_keys(keys: &ApiKeys) -> Self {
         Self::of_keys(keys.clone(), TokenSource::api_key())
+    }
+
+    /// Accepts API keys in the header `X-API-Key`, which an [`ApiKeyStore`] looks up.
+    ///
+    /// Each request is a look-up, unless [`cache_ttl`](Self::cache_ttl) is set: then a key is accepted until its time in the cache ends, also if it is withdrawn
+    /// or expires meanwhile. If the store fails, the response is a 503.
+    pub fn api_key_store(store: impl ApiKeyStore) -> Self {
+        let store = Arc::new(store);
+        let verify: Arc<Verify<Principal>> = Arc::new(move |credentials, _| {
+            let found = keys::look_up(store.clone(), credentials.as_bytes());
+            Box::pin(async move {
+                found.await.map_err(|error| {
+                    let status = StatusCode::SERVICE_UNAVAILABLE;
+                    later(
+                        Error::new(status, "The credentials can't be checked now")
+                            .with_source(error),
+                    )
+                })
+            })
+        });
+        Self::of(TokenSource::api_key(), CredentialVerifier::Function(verify))
     }
 
     /// Accepts a few users by Basic, each with a password. The name of the principal is the user.
@@ -395,6 +419,13 @@ impl<T: Clone + Send + Sync + 'static> Authenticate<T> {
         self.placed()
     }
 
+    /// Sets how many bytes the credentials may have. Defaults to 8192.
+    #[must_use]
+    pub fn max_bytes(mut self, bytes: usize) -> Self {
+        self.places.longest = bytes;
+        self
+    }
+
     /// Sets the realm of the challenges. Defaults to `api`.
     ///
     /// # Errors
@@ -402,6 +433,20 @@ impl<T: Clone + Send + Sync + 'static> Authenticate<T> {
     /// If it contains a character other than printable ASCII.
     pub fn realm(mut self, realm: impl Into<String>) -> Result<Self, AuthenticateError> {
         self.places.terms.set_realm(realm.into())?;
+        Ok(self.placed())
+    }
+
+    /// Sets the scopes for the Bearer challenge: those that a token needs here, so that a client which has no token can request the right one
+    /// ([RFC 6750, 3](https://www.rfc-editor.org/rfc/rfc6750#section-3)). Defaults to none. They are checked by `Require`, not here.
+    ///
+    /// # Errors
+    ///
+    /// If a scope is empty, or contains a space, a quote, a backslash or a character other than visible ASCII.
+    pub fn challenge_scopes(
+        mut self,
+        scopes: impl IntoIterator<Item: AsRef<str>>,
+    ) -> Result<Self, AuthenticateError> {
+        self.places.terms.set_scopes(scopes)?;
         Ok(self.placed())
     }
 

@@ -11,7 +11,7 @@ impl Token {
         Self(token)
     }
 
-    /// The text that the client sent: at most 8 KiB of visible ASCII, without spaces.
+    /// The text that the client sent: visible ASCII, without spaces, and by [default](super::Authenticate::max_bytes) at most 8 KiB.
     pub fn as_str(&self) -> &str {
         &self.0
     }

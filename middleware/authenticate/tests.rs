@@ -5,6 +5,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderValue, StatusCode};
 use http_body_util::BodyExt;
+use sha2::Digest;
 
 use super::*;
 use crate::grants::Anonymous;
@@ -199,6 +200,37 @@ async fn an_oversized_token_is_refused_unread() {
 }
 
 #[tokio::test]
+async fn the_size_of_credentials_is_a_setting() {
+    let keys = ApiKeys::new();
+    let longest = "k".repeat(9 * 1024);
+    keys.add(ApiKey::new("long", &longest).unwrap()).unwrap();
+    let service = Spied::new(Authenticate::api_keys(&keys).max_bytes(longest.len()));
+    assert_eq!(service.get(&[("x-api-key", &longest)]).await.0, 200);
+    assert_eq!(service.get(&[("x-api-key", &format!("{longest}k"))]).await.0, 400);
+}
+
+#[tokio::test]
+async fn the_challenge_names_the_scopes_of_oauth() {
+    let scopes = ["orders:read", "orders:write"];
+    let with = |authenticate: Authenticate| authenticate.challenge_scopes(scopes).unwrap();
+    let bearer = || Authenticate::token(SECRET).unwrap();
+    let known = r#"Bearer realm="api", scope="orders:read orders:write""#;
+    let invalid = format!(
+        r#"{known}, error="invalid_token", error_description="The credentials are not valid""#
+    );
+    let service = Spied::new(with(bearer()));
+    assert_eq!(service.get(&[]).await, (401, vec![known.to_owned()]));
+    let other = format!("Bearer {OTHER}");
+    assert_eq!(service.get(&[("authorization", &other)]).await, (401, vec![invalid]));
+    let service = Spied::new(with(Authenticate::api_keys(&ApiKeys::new())));
+    let challenge = r#"ApiKey realm="api", header="x-api-key""#;
+    assert_eq!(service.get(&[]).await, (401, vec![challenge.to_owned()]));
+    for wrong in ["", "a b", "a\"", "a\\", "\u{e9}", "a\r\nb"] {
+        assert!(bearer().challenge_scopes([wrong]).is_err(), "{wrong}");
+    }
+}
+
+#[tokio::test]
 async fn each_token_has_its_name() {
     let tokens = [("ci", SECRET), ("ops", OTHER)];
     let service = Spied::new(Authenticate::tokens(tokens).unwrap());
@@ -207,6 +239,76 @@ async fn each_token_has_its_name() {
         let answer = service.send(request("GET /", &[("authorization", &value)], "")).await;
         assert_eq!(answer.body, format!("{name} /"));
     }
+}
+
+/// The time of each addition and withdrawal must not depend on how many keys there are: linear, this test would take days.
+#[test]
+fn a_million_keys_are_added_and_withdrawn() {
+    const KEYS: u64 = 1_000_000;
+    let digest = |n: u64| {
+        let mut digest = [0; 32];
+        digest[..8].copy_from_slice(&n.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes());
+        digest
+    };
+    let keys = ApiKeys::new();
+    keys.add_all((0..KEYS).map(|n| ApiKey::from_digest(n.to_string(), digest(n)))).unwrap();
+    keys.add(ApiKey::new("a", SECRET).unwrap()).unwrap();
+    assert!(keys.find(SECRET.as_bytes(), || UNIX_EPOCH).is_some());
+    assert_eq!(format!("{keys:?}"), "ApiKeys(1000001)");
+    for n in (0..KEYS).step_by(100) {
+        assert!(keys.withdraw(&n.to_string()));
+    }
+    assert!(!keys.withdraw("0") && keys.withdraw("1"));
+    assert_eq!(keys.names().len(), 990_000);
+}
+
+#[test]
+fn of_many_keys_those_before_a_duplicate_are_added() {
+    let key = |name: &str, byte| ApiKey::from_digest(name, [byte; 32]);
+    let duplicate_name = AuthenticateError::DuplicateName { name: "a".to_owned() };
+    let (name, other) = ("b".to_owned(), "a".to_owned());
+    let duplicate_secret = AuthenticateError::DuplicateSecret { name, other };
+    for (second, error) in [(key("a", 2), duplicate_name), (key("b", 1), duplicate_secret)] {
+        let keys = ApiKeys::new();
+        assert_eq!(keys.add_all([key("a", 1), second, key("c", 3)]), Err(error));
+        assert_eq!(keys.names(), ["a"]);
+        assert_eq!(keys.add_all([]), Ok(()));
+    }
+}
+
+#[tokio::test]
+async fn a_store_of_keys_is_asked_for_the_digest() {
+    struct Store;
+
+    impl ApiKeyStore for Store {
+        type Error = std::io::Error;
+
+        async fn find(&self, digest: [u8; 32]) -> Result<Option<ApiKey>, std::io::Error> {
+            let is = |secret: &str| digest[..] == sha2::Sha256::digest(secret)[..];
+            let key = |name, digest| Ok(Some(ApiKey::from_digest(name, digest).role("service")));
+            match () {
+                () if is(SECRET) => key("billing", digest),
+                // A comparison without regard to case found another key.
+                () if is("another-key") => key("other", [7; 32]),
+                () if is("expired") => {
+                    Ok(Some(ApiKey::from_digest("old", digest).expires(UNIX_EPOCH)))
+                }
+                () if is("down") => Err(std::io::Error::other("canary")),
+                () => Ok(None),
+            }
+        }
+    }
+
+    let service = Spied::new(Authenticate::api_key_store(Store));
+    let send = async |key: &str| service.send(request("GET /", &[("x-api-key", key)], "")).await;
+    let found = send(SECRET).await;
+    assert_eq!((found.status, &*found.body), (200, "billing /"));
+    for key in ["another-key", "expired", OTHER] {
+        assert_eq!(send(key).await.status, 401, "{key}");
+    }
+    let down = send("down").await;
+    assert_eq!((down.status, down.header("retry-after")), (503, vec!["5".to_owned()]));
+    assert!(!down.body.contains("canary"));
 }
 
 #[tokio::test]

@@ -42,11 +42,13 @@ pub(crate) struct Terms {
     resource_metadata: Option<String>,
     /// The algorithms for proofs (RFC 9449, 5.1).
     algorithms: Option<String>,
+    /// The scopes that a token needs (RFC 6750, 3).
+    scope: Option<String>,
 }
 
 impl Default for Terms {
     fn default() -> Self {
-        Self { realm: "api".to_owned(), resource_metadata: None, algorithms: None }
+        Self { realm: "api".to_owned(), resource_metadata: None, algorithms: None, scope: None }
     }
 }
 
@@ -60,6 +62,27 @@ impl Terms {
     pub(crate) fn set_resource_metadata(&mut self, url: String) -> Result<(), ChallengeError> {
         Challenge::bearer().param("resource_metadata", &url)?;
         self.resource_metadata = Some(url);
+        Ok(())
+    }
+
+    /// Each scope is visible ASCII without quotes and backslashes (RFC 6749, 3.3).
+    pub(crate) fn set_scopes(
+        &mut self,
+        scopes: impl IntoIterator<Item: AsRef<str>>,
+    ) -> Result<(), ChallengeError> {
+        let mut all = String::new();
+        for scope in scopes {
+            let scope = scope.as_ref();
+            let allowed = |byte: u8| matches!(byte, b'!' | b'#'..=b'[' | b']'..=b'~');
+            if scope.is_empty() || !scope.bytes().all(allowed) {
+                return Err(ChallengeError::NotQuotable { name: "scope".to_owned() });
+            }
+            if !all.is_empty() {
+                all.push(' ');
+            }
+            all.push_str(scope);
+        }
+        self.scope = Some(all).filter(|scopes| !scopes.is_empty());
         Ok(())
     }
 

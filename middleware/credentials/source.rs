@@ -220,6 +220,12 @@ impl TokenSource {
                 }
                 _ => challenge,
             };
+            let challenge = match &terms.scope {
+                Some(scope) if matches!(scheme, "Bearer" | "DPoP") => {
+                    challenge.param("scope", scope)?
+                }
+                _ => challenge,
+            };
             match &terms.algorithms {
                 Some(names) if scheme == "DPoP" => challenge.param("algs", names),
                 _ => Ok(challenge),

@@ -105,7 +105,7 @@
 //! | one key has signed [too many proofs](Dpop::replay_capacity) lately | 429 | `Retry-After: 5` |
 //! | keys, revocations or used proofs are unavailable | 503 | `Retry-After: 5` |
 //!
-//! There is one challenge for each kind of source, in the order of the sources. Those for cookies and other headers are the same as for `Authenticate`,
+//! With [`challenge_scopes`](Jwt::challenge_scopes), the challenges of Bearer and DPoP have a `scope` as well. There is one challenge for each kind of source, in the order of the sources. Those for cookies and other headers are the same as for `Authenticate`,
 //! without an error. Each response has `Cache-Control: no-store` and a body of `application/problem+json` whose `detail` is the description. The
 //! descriptions are fixed texts that contain nothing of the token. The exact reason is a [`JwtRefusal`], which is the source of the error, and an event
 //! of level `DEBUG` with its [code](JwtRefusal::code). Behind CORS, expose `WWW-Authenticate`.
@@ -194,6 +194,7 @@ use super::credentials::CredentialSources;
 pub use super::credentials::{TokenSource, TokenSourceError};
 use keys::source::Origin;
 use revocation::Revocation;
+use token::jws::Longest;
 use token::policy::ClaimsPolicy;
 use token_cache::Store;
 
@@ -207,7 +208,7 @@ pub struct Jwt<C> {
     checks: Vec<Box<ClaimsCheck<C>>>,
     revocations: Vec<Revocation<C>>,
     cache: Option<Store<C>>,
-    max_bytes: usize,
+    longest: Longest,
     /// The sources of bearer tokens.
     sources: Vec<TokenSource>,
     /// The same sources, and the scheme of tokens with a proof.
@@ -228,7 +229,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
             checks: Vec::new(),
             revocations: Vec::new(),
             cache: None,
-            max_bytes: TOKEN_BYTES,
+            longest: Longest::default(),
             sources: vec![TokenSource::bearer()],
             places: CredentialSources::new(),
             proven_place: None,
@@ -349,5 +350,3 @@ impl<C> fmt::Debug for Jwt<C> {
             .finish_non_exhaustive()
     }
 }
-
-const TOKEN_BYTES: usize = 8 * 1024;

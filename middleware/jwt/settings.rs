@@ -254,8 +254,24 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
         if bytes == 0 {
             return Err(JwtError::ZeroLimit);
         }
-        self.max_bytes = bytes;
+        self.longest.token = bytes;
         Ok(self.placed())
+    }
+
+    /// Sets how many bytes the header of a token may have, encoded. Defaults to 1024, which is enough for all but a chain of certificates (`x5c`).
+    ///
+    /// A header with the certificate of an RSA key of 4096 bits has about 2500 bytes, and each further certificate in the chain as many. The whole token, with
+    /// its header, must not be longer than [`max_bytes`](Jwt::max_bytes).
+    ///
+    /// # Errors
+    ///
+    /// If it is zero.
+    pub fn max_header_bytes(mut self, bytes: usize) -> Result<Self, JwtError> {
+        if bytes == 0 {
+            return Err(JwtError::ZeroLimit);
+        }
+        self.longest.header = bytes;
+        Ok(self)
     }
 
     /// Sets the sources of tokens. Defaults to `Authorization: Bearer`. A request with tokens in two sources is a 400.
@@ -322,6 +338,21 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
         Ok(self.placed())
     }
 
+    /// Sets the scopes for the challenge: those that a token needs here, so that a client which has no token can request the right one
+    /// ([RFC 6750, 3](https://www.rfc-editor.org/rfc/rfc6750#section-3)). Defaults to none. They are checked by `Require`, not here.
+    ///
+    /// # Errors
+    ///
+    /// If a scope is empty, or contains a space, a quote, a backslash or a character other than visible ASCII.
+    pub fn challenge_scopes(
+        mut self,
+        scopes: impl IntoIterator<Item: AsRef<str>>,
+    ) -> Result<Self, JwtError> {
+        let set = self.places.terms.set_scopes(scopes);
+        set.map_err(|_| JwtError::ChallengeText)?;
+        Ok(self.placed())
+    }
+
     /// Sets the absolute URL of the metadata of this resource, for the challenge ([RFC 9728, 5.1](https://www.rfc-editor.org/rfc/rfc9728#section-5.1)).
     /// Defaults to none.
     ///
@@ -354,7 +385,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
     /// Updates all that is derived from the settings and does not change from request to request.
     pub(super) fn placed(mut self) -> Self {
         let proven = self.proofs.dpop.is_some().then(TokenSource::dpop);
-        self.places.longest = self.max_bytes;
+        self.places.longest = self.longest.token;
         self.places.set(self.sources.iter().chain(&proven));
         self.proven_place = proven.and_then(|source| self.places.position(&source));
         if let Some(place) = self.proven_place.filter(|_| self.proofs.require_dpop()) {

@@ -39,7 +39,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
         token: &[u8],
     ) -> Result<Claims<C>, JwtRefusal> {
         // First, so that garbage costs nothing.
-        let compact = CompactJws::split(token, self.max_bytes)?.padded(self.policy.padded);
+        let compact = CompactJws::split(token, self.longest)?.padded(self.policy.padded);
         let (source, issuer) = match &self.keys {
             Origin::Issuers(issuers) => {
                 let named = source::peek(token).ok_or(JwtRefusal::Malformed)?.issuer;

@@ -91,7 +91,7 @@
 //! | a scope is missing | 403 | `Bearer realm="api", error="insufficient_scope", scope="pages:read pages:write"`, with all named scopes, in the order of the configuration |
 //! | a role or a permission is missing, or a policy returns `false` | 403 | `Bearer realm="api", error="insufficient_scope"` |
 //! | the caller signed in with another method, or too long ago | 401 | `Bearer realm="api", error="insufficient_user_authentication", error_description="..", acr_values="urn:example:mfa", max_age="300"`, with the named scopes |
-//! | the request has no caller ([`Grants::is_authenticated`]; for a policy alone, [`Anonymous`]), as after an optional authentication | 401 | `Bearer realm="api"` |
+//! | the request has no caller ([`Grants::is_authenticated`]; for a policy alone, [`Anonymous`]), as after an optional authentication | 401 | `Bearer realm="api", scope="pages:read pages:write"`, with the named scopes |
 //! | a policy returns an error | that of the error | that of the error |
 //!
 //! With a [`scheme`](Require::scheme) other than Bearer and DPoP, a 403 has no challenge, and the challenge of a 401 has only the realm. The reason is a
@@ -376,6 +376,12 @@ impl<T> Require<T> {
         OAUTH.iter().any(|scheme| scheme.eq_ignore_ascii_case(&self.scheme))
     }
 
+    /// RFC 6750, 3: a client that has no token yet can request the right one.
+    fn unauthenticated(&self) -> Result<Challenge, ChallengeError> {
+        let challenge = self.challenge()?;
+        if self.is_oauth() { self.with_scopes(challenge) } else { Ok(challenge) }
+    }
+
     /// RFC 6750, 3.1. Only the schemes of OAuth have such a challenge.
     fn insufficient_scope(&self) -> Result<Option<Challenge>, ChallengeError> {
         if !self.is_oauth() {
@@ -432,8 +438,9 @@ impl<T: Clone + Send + Sync + 'static> Dependent for Require<T> {
     fn into_middleware(self) -> Required<T> {
         // Realm, scheme and scopes were checked when they were set.
         let insufficient = self.insufficient_scope().ok().flatten();
+        let unauthenticated = self.unauthenticated().unwrap_or_else(|_| Challenge::bearer());
         Required {
-            unauthenticated: self.challenge().unwrap_or_else(|_| Challenge::bearer()).to_value(),
+            unauthenticated: unauthenticated.to_value(),
             insufficient: insufficient.map(|challenge| challenge.to_value()),
             sign_in: self.sign_in().unwrap_or_else(|_| Challenge::bearer()).to_value(),
             clock: self.clock,

@@ -12,7 +12,7 @@ use std::sync::{Arc, OnceLock};
 use self::key::{Key, KeyId};
 use super::error::JwtError;
 use super::refusal::JwtRefusal;
-use super::token::jws::{self, CompactJws, JoseHeader};
+use super::token::jws::{self, CompactJws, JoseHeader, Longest};
 
 /// Keys that verify tokens. A clone is a handle to the same keys.
 ///
@@ -95,7 +95,7 @@ impl Keys {
     /// # }
     /// ```
     pub fn verify(&self, compact: impl AsRef<[u8]>) -> Result<Vec<u8>, JwtRefusal> {
-        let compact = CompactJws::split(compact.as_ref(), JWS_BYTES)?;
+        let compact = CompactJws::split(compact.as_ref(), Longest::of(JWS_BYTES))?;
         let header = jws::decode(compact.header)?;
         let head = JoseHeader::read(&header)?;
         let payload = jws::decode(compact.payload)?;
@@ -115,8 +115,16 @@ impl Keys {
             check(&known.key, compact)?;
             return Ok(&known.key);
         }
-        let mut buffer = [0; HEADER_BYTES];
-        let head = JoseHeader::read(compact.decode_into(compact.header, &mut buffer)?)?;
+        // Decoded on the stack, unless the settings allow longer headers.
+        let (mut buffer, longer);
+        let decoded = if compact.header.len() <= HEADER_BYTES / 3 * 4 {
+            buffer = [0; HEADER_BYTES];
+            compact.decode_into(compact.header, &mut buffer)?
+        } else {
+            longer = compact.decode(compact.header)?;
+            &longer
+        };
+        let head = JoseHeader::read(decoded)?;
         is_accepted(head.typ.as_deref())?;
         let key = self.find(&head)?;
         check(key, compact)?;
@@ -218,7 +226,7 @@ fn only<'k>(mut keys: impl Iterator<Item = &'k Key>) -> Result<&'k Key, NotOne> 
 const JWS_BYTES: usize = 64 * 1024;
 /// How many bytes an encoded signature may have: that of RSA with 8192 bits has 1366.
 const SIGNATURE_BYTES: usize = 1368;
-/// How many bytes a decoded header may have: that of 1024 characters.
+/// How many bytes of a header are decoded on the stack: those of 1024 characters.
 const HEADER_BYTES: usize = 768;
 /// How many headers are kept.
 const KNOWN_HEADERS: usize = 4;

@@ -16,7 +16,7 @@ use crate::middleware::credentials::RequestHead;
 use crate::middleware::jwt::algorithm::Algorithm;
 use crate::middleware::jwt::error::JwtError;
 use crate::middleware::jwt::token::json;
-use crate::middleware::jwt::token::jws::{CompactJws, JoseHeader};
+use crate::middleware::jwt::token::jws::{CompactJws, JoseHeader, Longest};
 
 /// The source of the keys of a [`Jwt`](crate::middleware::jwt::Jwt): fixed [`Keys`], a function of the request, a JWKS, or several issuers with
 /// keys of their own.
@@ -209,7 +209,7 @@ pub(crate) struct Peeked {
 /// Reads the data by which keys are selected. `None` if the token would be refused anyway.
 pub(crate) fn peek(token: &[u8]) -> Option<Peeked> {
     // Padding is accepted here in any case, because nothing is decided.
-    let compact = CompactJws::split(token, usize::MAX).ok()?.padded(true);
+    let compact = CompactJws::split(token, Longest::of(usize::MAX)).ok()?.padded(true);
     let header = compact.decode(compact.header).ok()?;
     let head = JoseHeader::read(&header).ok()?;
     let payload = compact.decode(compact.payload).ok()?;

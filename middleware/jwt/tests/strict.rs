@@ -89,6 +89,9 @@ async fn claims() {
         (r#"{"exp":null}"#, Err(R::Claim("exp"))),
         (r#"{"exp":[1800000060]}"#, Err(R::Claim("exp"))),
         (r#"{"exp":{}}"#, Err(R::Claim("exp"))),
+        (r#"{"exp":{"$serde_json::private::Number":"1800000060"}}"#, Err(R::Claim("exp"))),
+        (r#"{"iat":[1],"exp":1800000060"#, Err(R::Claim("iat"))),
+        (r#"{"iat":[1,],"exp":1800000060}"#, Err(R::Malformed)),
         (r#"{}"#, Err(R::MissingClaim)),
         (r#"{"exp":1799999941}"#, Ok(())),
         (r#"{"exp":1799999940}"#, Err(R::Expired)),
@@ -184,6 +187,44 @@ async fn forms() {
         assert_eq!(any().verify(token).await.unwrap_err(), *expected, "{head}");
     }
     assert!(any().verify(&good).await.is_ok());
+}
+
+/// A chain of certificates makes a header long, and an RSA key of 4096 bits makes a proof long.
+#[tokio::test]
+async fn the_size_of_the_header_is_a_setting() {
+    let with_chain = |bytes: usize| {
+        let header = json!({"alg": "HS256", "x5c": ["A".repeat(bytes)]}).to_string();
+        sign(&header, r#"{"exp":1800000060}"#)
+    };
+    let encoded = |token: &str| token.find('.').unwrap();
+    let chain = with_chain(5000);
+    assert_eq!(any().verify(&chain).await.map(drop), Err(JwtRefusal::TooLong));
+    let jwt = any().max_header_bytes(encoded(&chain)).unwrap();
+    for _ in 0..2 {
+        assert!(jwt.verify(&chain).await.is_ok());
+    }
+    assert_eq!(jwt.verify(with_chain(5003)).await.map(drop), Err(JwtRefusal::TooLong));
+    let mut forged = chain.clone();
+    forged.replace_range(40..41, if &chain[40..41] == "A" { "B" } else { "A" });
+    assert!(jwt.verify(forged).await.is_err());
+    assert_eq!(any().max_header_bytes(0).map(drop), Err(JwtError::ZeroLimit));
+    assert_eq!(
+        Dpop::new("https://a.example").unwrap().max_bytes(0).map(drop),
+        Err(JwtError::ZeroLimit)
+    );
+}
+
+#[tokio::test]
+async fn the_challenge_names_the_scopes() {
+    let jwt = jwt().challenge_scopes(["orders:read", "orders:write"]).unwrap();
+    let (service, _) = spied(jwt);
+    let known = r#"Bearer realm="api", scope="orders:read orders:write""#;
+    let (status, challenge, _) = answer(&service, &[]).await;
+    assert_eq!((status, &*challenge), (401, known));
+    let (status, challenge, _) = answer(&service, &["Bearer a"]).await;
+    assert_eq!(status, 401);
+    assert!(challenge.starts_with(&format!(r#"{known}, error="invalid_token""#)), "{challenge}");
+    assert!(any().challenge_scopes(["a b"]).is_err());
 }
 
 #[tokio::test]

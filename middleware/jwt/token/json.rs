@@ -159,12 +159,45 @@ pub(crate) fn claims<'de, C: DeserializeOwned>(
         Ok(_) => Err(JwtRefusal::Malformed),
         Err(error) if error.is_data() => Err(match read.date {
             None => JwtRefusal::Claims,
-            // The parser stopped at a date that is not a number. What follows may not be JSON.
-            Some(date) => serde_json::from_str::<IgnoredAny>(text)
-                .map_or(JwtRefusal::Malformed, |_| JwtRefusal::Claim(date)),
+            // The parser stopped at a date that is not a number, and maybe not JSON either.
+            Some(date) if has_value(text, date) => JwtRefusal::Claim(date),
+            Some(_) => JwtRefusal::Malformed,
         }),
         Err(_) => Err(JwtRefusal::Malformed),
     }
+}
+
+/// Whether the value of a member is JSON, whatever follows it.
+fn has_value(text: &str, member: &str) -> bool {
+    struct Until<'a> {
+        member: &'a str,
+        found: &'a mut bool,
+    }
+
+    impl<'de> Visitor<'de> for Until<'_> {
+        type Value = ();
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+            while let Some(TextValue(name)) = map.next_key()? {
+                map.next_value::<Value>()?;
+                if name == self.member {
+                    *self.found = true;
+                    break;
+                }
+            }
+            Ok(())
+        }
+    }
+
+    let mut found = false;
+    // The result is that of the whole object.
+    let _ = serde_json::Deserializer::from_str(text)
+        .deserialize_map(Until { member, found: &mut found });
+    found
 }
 
 /// The header, as far as it matters (RFC 7515, 4.1). Unknown members are read over.

@@ -9,6 +9,26 @@ use super::json;
 use crate::middleware::jwt::algorithm::Algorithm;
 use crate::middleware::jwt::refusal::JwtRefusal;
 
+/// How many bytes a token and its encoded header may have.
+#[derive(Clone, Copy)]
+pub(crate) struct Longest {
+    pub(crate) token: usize,
+    pub(crate) header: usize,
+}
+
+impl Longest {
+    /// For a token whose header needs no bound of its own.
+    pub(crate) fn of(token: usize) -> Self {
+        Self { token, header: token }
+    }
+}
+
+impl Default for Longest {
+    fn default() -> Self {
+        Self { token: 8 * 1024, header: 1024 }
+    }
+}
+
 /// The parts of a token. They are not verified.
 #[derive(Clone, Copy)]
 pub(crate) struct CompactJws<'t> {
@@ -23,15 +43,15 @@ pub(crate) struct CompactJws<'t> {
 
 impl<'t> CompactJws<'t> {
     /// Splits a token. Long tokens and tokens with a wrong number of dots are refused before anything is decoded.
-    pub(crate) fn split(token: &'t [u8], max_bytes: usize) -> Result<Self, JwtRefusal> {
-        if token.len() > max_bytes {
+    pub(crate) fn split(token: &'t [u8], longest: Longest) -> Result<Self, JwtRefusal> {
+        if token.len() > longest.token {
             return Err(JwtRefusal::TooLong);
         }
         let mut dots = memchr_iter(b'.', token);
         let (Some(first), Some(second), None) = (dots.next(), dots.next(), dots.next()) else {
             return Err(JwtRefusal::Malformed);
         };
-        if first > HEADER_BYTES {
+        if first > longest.header {
             return Err(JwtRefusal::TooLong);
         }
         let parts = (token.get(..first), token.get(first + 1..second), token.get(second + 1..));
@@ -124,7 +144,5 @@ const URL_SAFE_PADDED: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 const APPLICATION: &str = "application/";
-/// How many bytes the header of a token may have, encoded.
-const HEADER_BYTES: usize = 1024;
 /// How many bytes a `kid` may have.
 const KID_BYTES: usize = 256;

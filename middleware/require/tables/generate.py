@@ -28,7 +28,8 @@ def text(rule):
 
 def answer(rule, scopes, role, permission, acr, age):
     if scopes == "nobody":
-        return '401 Bearer realm="api"'
+        wanted = words(rule, "s")
+        return '401 Bearer realm="api"' + (f', scope="{" ".join(wanted)}"' if wanted else "")
     denial = deny(rule, {"s": set(scopes), "r": {role}, "p": {permission}, "acr": {acr}, "age": age})
     if denial is None:
         return "200"

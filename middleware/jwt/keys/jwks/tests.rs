@@ -626,6 +626,39 @@ async fn a_failing_issuer_is_asked_ever_less() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_first_good_response_ends_an_outage() {
+    let signer = Signer::new("a");
+    let issuer = Issuer::new(String::new());
+    let jwt = issuer.jwt();
+    let token = signer.token();
+    for _ in 0..5 {
+        assert_eq!(jwt.verify(&token).await.unwrap_err(), JwtRefusal::KeysUnavailable);
+        pass(30).await;
+    }
+    issuer.becomes(Mode::Answer(set([&signer])));
+    assert!(jwt.verify(&token).await.is_ok());
+    // The next outage begins with the shortest pause, and a stale key is used.
+    issuer.becomes(Mode::Break);
+    pass(30 * 60).await;
+    let mut asked = Vec::new();
+    for second in 0..=40 {
+        let before = issuer.counts().1;
+        assert!(jwt.verify(&token).await.is_ok(), "{second}");
+        pass(1).await;
+        if issuer.counts().1 > before {
+            asked.push(second);
+        }
+    }
+    assert_eq!(asked, [0, 10, 30]);
+    // With the next good response, a withdrawn key is refused at once.
+    issuer.becomes(Mode::Answer(set([&Signer::new("b")])));
+    pass(30).await;
+    let _ = jwt.verify(&token).await;
+    pass(1).await;
+    assert_eq!(jwt.verify(&token).await.unwrap_err(), JwtRefusal::Key);
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_bad_entry_spoils_no_other() {
     let signer = Signer::new("a");
     let bad = [

@@ -30,7 +30,7 @@ use crate::middleware::jwt::keys::Keys;
 use crate::middleware::jwt::keys::key::Key;
 use crate::middleware::jwt::refusal::JwtRefusal;
 use crate::middleware::jwt::token::json;
-use crate::middleware::jwt::token::jws::{self, CompactJws, JoseHeader, same_type};
+use crate::middleware::jwt::token::jws::{self, CompactJws, JoseHeader, Longest, same_type};
 
 /// Proofs of possession ([RFC 9449](https://www.rfc-editor.org/rfc/rfc9449)), for [`Jwt::dpop`](crate::middleware::jwt::Jwt::dpop).
 ///
@@ -60,6 +60,7 @@ pub struct Dpop {
     base: String,
     algorithms: Vec<Algorithm>,
     max_age: Duration,
+    max_bytes: usize,
     required: bool,
     replay: Replay,
     nonces: Option<Nonces>,
@@ -85,6 +86,7 @@ impl Dpop {
             base: normal.trim_end_matches('/').to_owned(),
             algorithms: vec![Algorithm::Es256, Algorithm::Ed25519],
             max_age: Duration::from_secs(60),
+            max_bytes: PROOF_BYTES,
             required: false,
             replay: Replay::new(REPLAY_CAPACITY),
             nonces: None,
@@ -116,6 +118,19 @@ impl Dpop {
     /// If it is zero.
     pub fn max_age(mut self, max_age: Duration) -> Result<Self, JwtError> {
         self.max_age = impossible::time(max_age, "the age of a proof")?;
+        Ok(self)
+    }
+
+    /// Sets how many bytes a proof may have. Defaults to 4096, which is enough for an RSA key of 4096 bits. At most 64 KiB.
+    ///
+    /// # Errors
+    ///
+    /// If it is zero.
+    pub fn max_bytes(mut self, bytes: usize) -> Result<Self, JwtError> {
+        if bytes == 0 {
+            return Err(JwtError::ZeroLimit);
+        }
+        self.max_bytes = bytes;
         Ok(self)
     }
 
@@ -243,7 +258,8 @@ impl Dpop {
 
     /// Reads a proof, and checks its signature.
     fn read(&self, compact: &[u8]) -> Result<Proof, JwtRefusal> {
-        let parts = CompactJws::split(compact, PROOF_BYTES).map_err(|_| JwtRefusal::Proof)?;
+        let parts = CompactJws::split(compact, Longest::of(self.max_bytes))
+            .map_err(|_| JwtRefusal::Proof)?;
         let header = jws::decode(parts.header).map_err(|_| JwtRefusal::Proof)?;
         let head = JoseHeader::read(&header).map_err(|_| JwtRefusal::Proof)?;
         let typed = head.typ.as_deref().is_some_and(|typ| same_type(typ, "dpop+jwt"));
