@@ -102,7 +102,8 @@ pub async fn read_body(req: &mut Request) -> Result<Bytes, Error> {
     }
     collect(body, limit).await.map_err(|cause| match cause {
         CollectError::TooLong => max.exceeded(),
-        CollectError::Read(cause) if is_length_limit(&*cause) => max.exceeded(),
+        // A layer further outside has a lower limit, which only this layer knows. `BodyLimit` adds its limit to the response.
+        CollectError::Read(cause) if is_length_limit(&*cause) => body_too_large(),
         CollectError::Read(cause) => {
             Error::new(StatusCode::BAD_REQUEST, "The body could not be read").with_source(cause)
         }

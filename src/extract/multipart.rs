@@ -15,7 +15,7 @@ use http::header::{ACCEPT, CONTENT_LENGTH};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use multer::{Constraints, SizeLimit};
 
-use crate::error::is_length_limit;
+use crate::error::{body_too_large, is_length_limit};
 use crate::extract::MaxBody;
 use crate::extract::body::refuse_encoded;
 use crate::extract::content_disposition::ContentDisposition;
@@ -338,7 +338,8 @@ fn refuse(error: &multer::Error, max: MaxBody) -> Error {
             Error::new(StatusCode::PAYLOAD_TOO_LARGE, "The head of a part is too large")
                 .with_member("limit", MAX_HEAD.to_string())
         }
-        multer::Error::StreamReadFailed(cause) if is_length_limit(&**cause) => max.exceeded(),
+        // The limit of a layer further outside, as in `read_body`.
+        multer::Error::StreamReadFailed(cause) if is_length_limit(&**cause) => body_too_large(),
         _ => Error::new(StatusCode::BAD_REQUEST, "The body is not a complete multipart form"),
     }
 }

@@ -7,9 +7,11 @@
 //! tower-chain = { version = "0.1", features = ["full", "overhead", "test-util"] }
 //! axum = "0.8"
 //! http = "1"
+//! hyper-util = { version = "0.1", features = ["client-legacy", "http1", "tokio"] }
 //! serde = { version = "1", features = ["derive"] }
 //! serde_json = "1"
 //! tokio = { version = "1", features = ["full"] }
+//! tower = { version = "0.5", features = ["util"] }
 //! tower-http = { version = "0.7", features = ["cors", "fs", "trace"] }
 //! validator = { version = "0.21", features = ["derive"] }
 //! ```
@@ -36,6 +38,7 @@
 //! | [`deploying`] | client addresses behind a proxy, TLS, limits, graceful shutdown |
 //! | [`security`] | a checklist before a release |
 //! | [`writing_middleware`] | middleware for others to use |
+//! | [`recipes`] | a single-page application, rewriting, maintenance mode, a reverse proxy, several hosts, sessions, OAuth login |
 //! | [`performance`] | the cost of a step, and how to measure it |
 //! | [`mistakes`] | the compiler's messages for frequent mistakes, and their solutions |
 //!
@@ -66,6 +69,9 @@ pub mod mistakes {}
 
 #[doc = include_str!("performance.md")]
 pub mod performance {}
+
+#[doc = include_str!("recipes.md")]
+pub mod recipes {}
 
 #[doc = include_str!("security.md")]
 pub mod security {}

@@ -139,6 +139,12 @@ impl OverheadReport {
         self.unprobed
     }
 
+    /// Whether the program was compiled without optimizations, or with debug assertions. Its times then have no relation to those of a release
+    /// build.
+    pub fn is_debug_build(&self) -> bool {
+        cfg!(debug_assertions)
+    }
+
     /// How many responses had each status.
     pub fn statuses(&self) -> &[(StatusCode, usize)] {
         &self.statuses
@@ -147,7 +153,8 @@ impl OverheadReport {
     /// Writes the report as a JSON object, with times in nanoseconds.
     ///
     /// ```json
-    /// {"request": "GET /", "statuses": [{"status": 200, "requests": 1000}], "total_ns": 2400, "unprobed_ns": 2396, "allocations": 8,
+    /// {"request": "GET /", "statuses": [{"status": 200, "requests": 1000}], "total_ns": 2400, "unprobed_ns": 2396, "debug_build": false,
+    ///  "allocations": 8,
     ///  "steps": [{"name": "GET user", "path": "/users/{id}", "time_ns": 549, "waited_ns": 0, "share": 0.229, "allocations": 1}]}
     /// ```
     ///
@@ -170,6 +177,7 @@ impl OverheadReport {
         let (total, unprobed) = (self.total().as_nanos(), self.unprobed.as_nanos());
         let allocations = null(self.allocations());
         write!(to, "], \"total_ns\": {total}, \"unprobed_ns\": {unprobed}, ")?;
+        write!(to, "\"debug_build\": {}, ", self.is_debug_build())?;
         write!(to, "\"allocations\": {allocations}, \"steps\": [")?;
         for (index, step) in self.steps.iter().enumerate() {
             let comma = if index > 0 { ", " } else { "" };
@@ -215,9 +223,14 @@ impl StepCost {
         &self.path
     }
 
-    /// How long the step itself took, without the steps inside it.
+    /// How long the step itself took, without the steps inside it. Zero if it is below the noise of the measurement.
     pub fn time(&self) -> Duration {
         nanoseconds(self.nanos)
+    }
+
+    /// The time as text. A step whose time is not longer than the readings of the clock around it is not measured.
+    pub(super) fn shown_time(&self) -> String {
+        if self.nanos > 0.0 { micros(self.time()) } else { "below noise".to_owned() }
     }
 
     /// The part of [`time`](Self::time) in which the step waited.
@@ -265,15 +278,22 @@ impl fmt::Display for OverheadReport {
                 line(label, "", "", "", "")?;
                 continue;
             };
-            let (time, waited) = (micros(step.time()), micros(step.waited));
+            let (time, waited) = (step.shown_time(), micros(step.waited));
             line(label, &time, &waited, &percent(step.share), &count(step.allocations))?;
         }
         let waited = micros(self.steps.iter().map(|step| step.waited).sum());
         let whole = micros(self.total());
         line(WHOLE, &whole, &waited, &percent(1.0), &count(self.allocations()))?;
-        line(UNPROBED, &micros(self.unprobed), "", "", "")
+        line(UNPROBED, &micros(self.unprobed), "", "", "")?;
+        if self.is_debug_build() {
+            writeln!(f, "\n{DEBUG_BUILD}")?;
+        }
+        Ok(())
     }
 }
+
+pub(super) const DEBUG_BUILD: &str =
+    "This is a debug build: measure a release build instead, with `cargo run --release`.";
 
 pub(super) fn micros(time: Duration) -> String {
     format!("{:.3} µs", time.as_nanos() as f64 / 1e3)

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use super::report::{OverheadReport, micros, percent};
+use super::report::{DEBUG_BUILD, OverheadReport, micros, percent};
 
 impl OverheadReport {
     /// Draws the report as an image: a line for each step, with a bar as wide as the step's share.
@@ -20,7 +20,7 @@ fn write(to: &mut String, report: &OverheadReport) -> fmt::Result {
     let longest = lines.iter().map(|(label, _)| label.chars().count()).max().unwrap_or(0);
     let bars = MARGIN * 2 + longest * CHARACTER;
     let width = (bars + BAR + FIGURES).max(MARGIN * 2 + title.chars().count() * CHARACTER);
-    let height = MARGIN * 2 + (lines.len() + 2) * LINE;
+    let height = MARGIN * 2 + (lines.len() + 2 + usize::from(report.is_debug_build())) * LINE;
     let widest = report.steps().iter().map(|step| step.share()).fold(f64::MIN_POSITIVE, f64::max);
     writeln!(
         to,
@@ -39,7 +39,7 @@ fn write(to: &mut String, report: &OverheadReport) -> fmt::Result {
             to,
             "<rect class=\"bar\" x=\"{bars}\" y=\"{y}\" width=\"{bar}\" height=\"{height}\"/>"
         )?;
-        let mut figures = format!("{}  {}", micros(step.time()), percent(step.share()));
+        let mut figures = format!("{}  {}", step.shown_time(), percent(step.share()));
         if let Some(count) = step.allocations() {
             let plural = if count == 1 { "" } else { "s" };
             write!(figures, "  {count} allocation{plural}")?;
@@ -49,6 +49,9 @@ fn write(to: &mut String, report: &OverheadReport) -> fmt::Result {
     let (whole, unprobed) = (micros(report.total()), micros(report.unprobed()));
     let whole = format!("total: {whole}; without probes: {unprobed}");
     text(to, (MARGIN, lines.len() + 1), "title", &whole)?;
+    if report.is_debug_build() {
+        text(to, (MARGIN, lines.len() + 2), "title", DEBUG_BUILD)?;
+    }
     to.write_str("</svg>\n")
 }
 

@@ -42,7 +42,8 @@ pub struct Redirect {
 }
 
 impl Redirect {
-    /// Redirects to a target on the same origin, temporarily: 307.
+    /// Redirects to a target on the same origin, temporarily: 307. A target on another origin is a 400, and is logged as an error, without the
+    /// target.
     pub fn to(target: impl Into<String>) -> Self {
         Self {
             status: StatusCode::TEMPORARY_REDIRECT,
@@ -216,6 +217,13 @@ fn adapted(delta: u32, points: u32, is_first: bool) -> u32 {
 impl IntoResponse for Redirect {
     fn into_response(self) -> Response {
         let Some(location) = self.location() else {
+            if origin(&self.target).is_some() {
+                // It may be the mistake of a program that was ported from a framework whose redirect goes anywhere.
+                tracing::error!(
+                    "`Redirect::to` was given a target on another origin: allow it with `allow_origin`, or use `Redirect::anywhere` for \
+                     a target that does not come from the client"
+                );
+            }
             let detail = "The target of the redirect is not allowed";
             return Error::new(StatusCode::BAD_REQUEST, detail).into_response();
         };
@@ -362,6 +370,23 @@ mod tests {
         }
         let long = "\u{10ffff}".repeat(64);
         assert_eq!(Redirect::anywhere(format!("https://{long}/")).into_response().status(), 400);
+    }
+
+    #[test]
+    fn a_target_on_another_origin_is_logged_without_its_text() {
+        for (target, logged) in [
+            ("https://accounts.example/login", true),
+            ("HTTP://accounts.example", true),
+            ("//accounts.example", false),
+            ("javascript:alert(1)", false),
+            ("/login", false),
+        ] {
+            let log = crate::test_log::Log::start();
+            let _ = Redirect::to(target).into_response();
+            assert_eq!(log.text().contains("ERROR"), logged, "{target}");
+            assert_eq!(log.text().contains("allow_origin"), logged, "{target}");
+            assert!(!log.text().contains("accounts.example"), "{target}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use http::HeaderValue;
 use tower::util::MapRequestLayer;
 use tower_chain::extract::{FromRequestParts, MatchedPath, Path};
 use tower_chain::{
-    Chain, ChainService, Error, MiddlewareExt, Next, Request, Response, StatusCode, from_fn,
+    Body, Chain, ChainService, Error, MiddlewareExt, Next, Request, Response, StatusCode, from_fn,
 };
 
 async fn ok() -> &'static str {
@@ -306,4 +306,32 @@ fn a_layer_and_a_service_see_the_matched_pattern_of_a_static_path() {
     assert_eq!(answer(&service, "GET", "/foreign"), "200 /foreign");
     // The inner chain has no path here, so its matched path is `None`, and not the one of the outer chain.
     assert_eq!(answer(&service, "GET", "/chain"), "200");
+}
+
+#[test]
+fn the_limit_of_an_outer_layer_is_not_reported_as_that_of_an_extractor() {
+    use tower_chain::extract::{MaxBody, Text};
+    use tower_http::limit::RequestBodyLimitLayer;
+
+    async fn own_limit(mut next: Next<'_>) -> Response {
+        next.extensions_mut().insert(MaxBody::bytes(4));
+        next.run().await
+    }
+    async fn length(Text(text): Text) -> String {
+        text.len().to_string()
+    }
+    let service = Chain::new()
+        .at("/outer", |c| c.use_(RequestBodyLimitLayer::new(4)).post(length))
+        .at("/own", |c| c.use_(own_limit).post(length))
+        .build();
+    for (path, limit) in [("/outer", None), ("/own", Some("\"limit\":4"))] {
+        let frames = futures_util::stream::iter(["abc", "def"].map(Ok::<_, std::io::Error>));
+        let mut req = request("POST", path);
+        *req.body_mut() = Body::from_stream(frames);
+        let response = now(service.handle(req));
+        assert_eq!(response.status(), 413, "{path}");
+        let text = text(response);
+        assert_eq!(text.contains("limit"), limit.is_some(), "{path} {text}");
+        assert!(limit.is_none_or(|limit| text.contains(limit)), "{path} {text}");
+    }
 }

@@ -58,6 +58,6 @@ async fn a_browser_posts_the_form_and_sees_message_list_and_errors() {
     button().await;
     wait_for("@id='posts'", "A second one").await;
     let first = browser.find(Locator::Css("#posts li")).await.unwrap().text().await.unwrap();
-    assert_eq!(first, "A second one Newest first");
+    assert_eq!(first, "A second one\nNewest first");
     browser.close().await.unwrap();
 }

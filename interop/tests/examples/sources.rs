@@ -19,6 +19,8 @@ mod events;
 mod form;
 #[path = "../../examples/lambda.rs"]
 mod lambda;
+#[path = "../../examples/oauth_login.rs"]
+mod oauth_login;
 #[path = "../../../examples/rate_limit.rs"]
 mod rate_limit;
 #[path = "../../../examples/rate_limit_redis.rs"]
@@ -27,6 +29,8 @@ mod rate_limit_redis;
 mod serve;
 #[path = "../../../examples/server_timing.rs"]
 mod server_timing;
+#[path = "../../examples/sessions.rs"]
+mod sessions;
 #[path = "../../../examples/small_steps.rs"]
 mod small_steps;
 #[path = "../../../examples/testing.rs"]

@@ -1,5 +1,6 @@
 //! Measures this crate and its peers, and writes `benches/RESULTS.md` and its plots. See `../README.md`.
 
+mod application;
 mod budgets;
 mod check;
 mod counts;

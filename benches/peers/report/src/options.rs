@@ -19,7 +19,7 @@ report plots               redraws the plots from the tables of benches/RESULTS.
   --no-build        takes the programs as they are
   --no-counts       leaves out what is measured in process
   --check-only      only looks whether all answer alike
-  --parts A,B       growth: only these of connections, cores, builds (default: all)
+  --parts A,B       growth: only these of connections, cores, builds, application (default: all)
   --quick           growth: few connections, few and debug builds";
 
 pub struct Options {
