@@ -9,65 +9,64 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tracing::dispatcher;
 
-use crate::extract::{BodyInput, HeadInput, Input, RawInput, Unchecked};
+use crate::extract::{
+    BodyInput, HeadInput, Input, RawInput, Unchecked, Violation, check, check_parsed,
+};
 use crate::{Error, Request};
 
-/// Reads the input from the body of a request and checks it.
+/// Reads the input from the body of a request, and checks it.
 #[allow(clippy::manual_async_fn, reason = "an `async fn` stores the request twice in its future")]
 pub(crate) fn body<E, T>(
     mut req: Request,
-    check: impl FnOnce(E, &RawInput) -> Result<T, Error> + Send + 'static,
+    rules: impl FnOnce(&E::Data) -> Vec<Violation> + Send + 'static,
+    valid: impl FnOnce(E) -> T + Send,
 ) -> impl Future<Output = Result<T, Error>> + Send
 where
     E: BodyInput + 'static,
-    T: Send + 'static,
 {
     async move {
         let source = E::read(&mut req).await?.for_validation();
-        parsed(source, check).await
+        parsed(source, rules).await.map(valid)
     }
 }
 
-/// Reads the input from the head of a request and checks it.
-pub(crate) async fn head<E, T>(
+/// Reads the input from the head of a request, and checks it.
+pub(crate) async fn head<E>(
     source: Result<RawInput, Error>,
-    check: impl FnOnce(E, &RawInput) -> Result<T, Error> + Send + 'static,
-) -> Result<T, Error>
+    rules: impl FnOnce(&E::Data) -> Vec<Violation> + Send + 'static,
+) -> Result<E, Error>
 where
     E: HeadInput + 'static,
-    T: Send + 'static,
 {
-    parsed(source?.for_validation(), check).await
+    parsed(source?.for_validation(), rules).await
 }
 
 /// Checks data that was read before.
-pub(crate) async fn unchecked<E, T>(
+pub(crate) async fn unchecked<E>(
     data: Unchecked<E>,
-    check: impl FnOnce(E, &RawInput) -> Result<T, Error> + Send + 'static,
-) -> Result<T, Error>
+    rules: impl FnOnce(&E::Data) -> Vec<Violation> + Send + 'static,
+) -> Result<E, Error>
 where
     E: Input + 'static,
-    T: Send + 'static,
 {
     let (input, source) = data.into_parts();
     match is_long(&source) {
-        false => check(input, &source),
-        true => off_thread(move || check(input, &source)).await?,
+        false => check_parsed(input, &source, rules),
+        true => off_thread(move || check_parsed(input, &source, rules)).await?,
     }
 }
 
 /// Parses the input and checks it.
-pub(crate) async fn parsed<E, T>(
+pub(crate) async fn parsed<E>(
     source: RawInput,
-    check: impl FnOnce(E, &RawInput) -> Result<T, Error> + Send + 'static,
-) -> Result<T, Error>
+    rules: impl FnOnce(&E::Data) -> Vec<Violation> + Send + 'static,
+) -> Result<E, Error>
 where
     E: Input + 'static,
-    T: Send + 'static,
 {
     match is_long(&source) {
-        false => check(E::parse(&source)?, &source),
-        true => off_thread(move || check(E::parse(&source)?, &source)).await?,
+        false => check(&source, rules),
+        true => off_thread(move || check(&source, rules)).await?,
     }
 }
 

@@ -10,7 +10,9 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Extensions, HeaderMap, StatusCode, Uri};
 
-use crate::extract::{FieldError, Location};
+use crate::extract::fields::Partial;
+use crate::extract::violation::sorted;
+use crate::extract::{Document, FieldError, Location, Shape};
 use crate::route::routes::Matched;
 use crate::{Error, Request};
 
@@ -94,26 +96,49 @@ pub trait Input: Sized + Send {
     /// Returns the data without the extractor.
     fn into_data(self) -> Self::Data;
 
-    /// The wire names of the fields at the end of a path of wire names, in the order of the type; `None` if they are not known.
-    fn fields(path: &[&str]) -> Option<&'static [&'static str]> {
-        let _ = path;
+    /// The input as a tree, for the names that the client used; `None` if its format has no names, or it has too many values.
+    ///
+    /// It is called after the input was refused. Defaults to `None`: errors then have the names of the program.
+    fn document(source: &RawInput) -> Option<Document<'_>> {
+        let _ = source;
         None
     }
 
-    /// Whether the input is a text that `Json` or `Form` could read. Then names that are not among [`fields`](Self::fields), such as those of a
-    /// flattened field, are looked up in the input and reported.
-    ///
-    /// Defaults to `false`: in another format, text that looks like a name may be anything.
-    fn is_named() -> bool {
-        false
+    /// The fields of the data; `None` if they are not known.
+    fn shape() -> Option<&'static Shape> {
+        None
     }
 
-    /// Whether the client chooses, or may choose, the names at the end of such a path, as it does for the keys of a map. They are not sent back.
+    /// Parses the data, and returns what could be read of it if it does not have the expected form.
     ///
-    /// Defaults to `false`. An implementation whose data contains maps should return `true` for them.
-    fn has_free_names(path: &[&str]) -> bool {
-        let _ = path;
-        false
+    /// # Errors
+    ///
+    /// Those of [`parse`](Self::parse).
+    #[doc(hidden)]
+    fn parse_by_field(source: &RawInput) -> Result<Self, Refused<'_, Self::Data>> {
+        Self::parse(source).map_err(|error| Refused { error, partial: None })
+    }
+}
+
+/// Why an input was refused, and what could be read of it.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Refused<'a, T> {
+    pub(crate) error: Error,
+    pub(crate) partial: Option<Partial<'a, T>>,
+}
+
+impl<T> Refused<'_, T> {
+    /// The refusal, with all errors that are known.
+    #[cold]
+    pub(crate) fn into_error(self, source: &RawInput) -> Error {
+        match self.partial {
+            Some(partial) => {
+                let errors = sorted(partial.errors);
+                source.refuse(self.error.status(), self.error.detail().to_owned(), errors)
+            }
+            None => self.error,
+        }
     }
 }
 
@@ -187,6 +212,8 @@ pub(crate) enum RawKind {
     Bytes(Bytes),
     Query(Option<PathAndQuery>),
     Path(Matched),
+    /// The data was made in another way.
+    Made,
 }
 
 /// Stored only if something is set. Other requests don't allocate.
@@ -212,6 +239,10 @@ impl RawInput {
 
     pub(crate) fn path(matched: Matched) -> Self {
         Self::new(RawKind::Path(matched))
+    }
+
+    pub(crate) fn made() -> Self {
+        Self::new(RawKind::Made)
     }
 
     /// Uses the [`InvalidInput`] that was provided for the request.
@@ -267,7 +298,7 @@ impl RawInput {
             RawKind::Query(asked) => {
                 asked.as_ref().and_then(PathAndQuery::query).unwrap_or_default().as_bytes()
             }
-            RawKind::Path(_) => b"",
+            RawKind::Path(_) | RawKind::Made => b"",
         }
     }
 
@@ -322,6 +353,7 @@ impl fmt::Debug for RawInput {
             RawKind::Bytes(_) => "RawInput(bytes)",
             RawKind::Query(_) => "RawInput(query)",
             RawKind::Path(_) => "RawInput(path)",
+            RawKind::Made => "RawInput(made)",
         })
     }
 }
@@ -432,29 +464,6 @@ impl fmt::Debug for InvalidInput {
     }
 }
 
-/// The wire name of the field `name` of the struct at `path` inside `E`, if the two differ only in case and separators.
-pub fn wire_name<E: Input>(path: &[&str], name: &str) -> Option<&'static str> {
-    same_name(name, E::fields(path)?)
-}
-
-/// The one among `names` that equals `name`, or differs from it only in case and separators of ASCII.
-pub fn same_name<'n>(name: &str, names: &[&'n str]) -> Option<&'n str> {
-    if let Some(found) = names.iter().find(|candidate| **candidate == name) {
-        return Some(found);
-    }
-    // One of the two names may come from a client. Only ASCII letters are compared without case, and only ASCII characters are separators.
-    let plain = |text: &str| -> String {
-        let letters = text.chars().filter(|c| c.is_ascii_alphanumeric() || !c.is_ascii());
-        letters.map(|c| c.to_ascii_lowercase()).collect()
-    };
-    let wanted = plain(name);
-    let mut found = names.iter().filter(|candidate| plain(candidate) == wanted);
-    match (found.next(), found.next()) {
-        (Some(one), None) => Some(one),
-        _ => None,
-    }
-}
-
 /// The most errors that a refusal lists.
 const MAX_ERRORS: usize = 100;
 
@@ -463,28 +472,3 @@ const MAX_VALUES: usize = 20_000;
 
 /// The most bytes of a key that is shown.
 const MAX_KEY: usize = 128;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_the_same_but_for_case_and_separators_of_ascii() {
-        for (name, other, same) in [
-            ("user_name", "userName", true),
-            ("user_name", "User-Name", true),
-            ("user_name", "user.name", true),
-            ("größe", "Größe", true),
-            ("key", "\u{212a}ey", false),
-            ("id", "\u{131}d", false),
-            ("id", "\u{130}d", false),
-            ("sid", "\u{17f}id", false),
-            ("name", "\u{2000}name", false),
-            ("name", "\u{a0}name", false),
-            ("name", "na\u{ad}me", false),
-            ("größe", "GRÖSSE", false),
-        ] {
-            assert_eq!(same_name(name, &[other]).is_some(), same, "{name} {other}");
-        }
-    }
-}

@@ -18,6 +18,8 @@
 //! | `Cookies` | the cookies | `cookies` |
 //! | [`Text`], [`Binary`] | the body, unchanged | - |
 //!
+//! [`ByField<E>`] wraps one of them, and reports every field that is missing or of another type.
+//!
 //! They refuse a request with a [`crate::Error`], a response of the type `application/problem+json`. If single fields are at fault, its member
 //! `errors` lists them, each as a [`FieldError`]. The response never repeats what the client submitted: a key that the client chose, such as that
 //! of a map, is `*` in a pointer.
@@ -65,18 +67,6 @@ macro_rules! data_of {
         fn into_data(self) -> $data {
             self.0
         }
-
-        fn fields(path: &[&str]) -> Option<&'static [&'static str]> {
-            $crate::extract::probe::fields::<$data>(path)
-        }
-
-        fn is_named() -> bool {
-            true
-        }
-
-        fn has_free_names(path: &[&str]) -> bool {
-            $crate::extract::probe::has_free_names::<$data>(path)
-        }
     };
 }
 use data_of;
@@ -117,16 +107,16 @@ macro_rules! from_head {
 use from_head;
 
 mod body;
-#[cfg(feature = "json")]
 mod budget;
+mod by_field;
 mod client_addr;
 mod client_certificate;
 #[cfg(feature = "cookies")]
 #[cfg_attr(docsrs, doc(cfg(feature = "cookies")))]
 pub mod cookies;
-#[cfg(any(feature = "form", feature = "json", feature = "query"))]
 mod failure;
 mod field_error;
+pub mod fields;
 #[cfg(feature = "form")]
 mod form;
 #[cfg(any(feature = "form", feature = "query"))]
@@ -138,12 +128,10 @@ mod matched_path;
 mod media_type;
 #[cfg(feature = "multipart")]
 mod multipart;
-#[cfg(feature = "json")]
 mod objects;
 #[cfg(feature = "query")]
 mod params;
 mod path;
-mod probe;
 #[cfg(feature = "query")]
 mod query;
 mod rest_path;
@@ -152,10 +140,12 @@ mod rest_path;
 mod tests;
 mod text;
 mod unchecked;
+mod violation;
 
 pub use axum_core::extract::{FromRequest, FromRequestParts};
 
 pub use self::body::{MaxBody, read_body};
+pub use self::by_field::ByField;
 pub use self::client_addr::{
     ClientAddr, ForwardedHeader, Network, PeerAddr, TrustedProxies, TrustedProxiesError,
 };
@@ -164,12 +154,11 @@ pub use self::client_certificate::ClientCertificate;
 #[cfg_attr(docsrs, doc(cfg(feature = "cookies")))]
 pub use self::cookies::Cookies;
 pub use self::field_error::{FieldError, Location};
+pub use self::fields::{Document, Fields, Shape};
 #[cfg(feature = "form")]
 #[cfg_attr(docsrs, doc(cfg(feature = "form")))]
 pub use self::form::Form;
-pub use self::input::{
-    BodyInput, Head, HeadInput, Input, InvalidInput, RawInput, same_name, wire_name,
-};
+pub use self::input::{BodyInput, Head, HeadInput, Input, InvalidInput, RawInput};
 #[cfg(feature = "json")]
 #[cfg_attr(docsrs, doc(cfg(feature = "json")))]
 pub use self::json::Json;
@@ -187,3 +176,4 @@ pub use self::query::Query;
 pub use self::rest_path::RestPath;
 pub use self::text::{Binary, Text};
 pub use self::unchecked::Unchecked;
+pub use self::violation::{FieldStep, Violation, check, check_parsed};

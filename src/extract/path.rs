@@ -13,8 +13,9 @@ use serde_core::de::{
 };
 use serde_core::forward_to_deserialize_any;
 
+use crate::extract::fields::Unreadable;
 use crate::extract::input::{Head, HeadInput, Input, RawInput, RawKind};
-use crate::extract::{FieldError, Location};
+use crate::extract::{Document, FieldError, Location};
 use crate::route::decode::decode_value;
 use crate::route::routes::Matched;
 use crate::{Error, Request};
@@ -73,6 +74,13 @@ impl<T: DeserializeOwned + Send> Input for Path<T> {
             _ => Err(no_path()),
         }
     }
+
+    fn document(source: &RawInput) -> Option<Document<'_>> {
+        match &source.kind {
+            RawKind::Path(matched) => Some(Document::path(matched)),
+            _ => None,
+        }
+    }
 }
 
 impl<T: DeserializeOwned + Send> HeadInput for Path<T> {
@@ -124,7 +132,8 @@ fn read<T: DeserializeOwned>(matched: &Matched, source: &RawInput) -> Result<T, 
 
 /// Why a parameter or the type as a whole failed.
 #[derive(Debug)]
-enum Failed {
+#[doc(hidden)]
+pub enum Failed {
     /// The client's mistake.
     Value { name: Option<String>, code: &'static str, detail: &'static str },
     /// The program's mistake.
@@ -183,6 +192,15 @@ impl fmt::Display for Failed {
 }
 
 impl std::error::Error for Failed {}
+
+impl From<Failed> for Unreadable {
+    fn from(failed: Failed) -> Self {
+        match failed {
+            Failed::Value { code, detail, .. } => Self::new(code, detail),
+            Failed::Shape(_) => Self::new("invalid", "Is not valid"),
+        }
+    }
+}
 
 /// All parameters.
 struct PathParams<'de> {
@@ -317,13 +335,29 @@ impl<'de> Deserializer<'de> for PathParams<'de> {
 }
 
 /// One parameter: its name, and its value with slashes inside it still encoded.
+#[doc(hidden)]
 #[derive(Clone, Copy)]
-struct Param<'de> {
-    name: &'de str,
-    raw: &'de str,
+pub struct Param<'de> {
+    pub(crate) name: &'de str,
+    pub(crate) raw: &'de str,
+}
+
+/// Leaves out the submitted data.
+impl fmt::Debug for Param<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Param").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 impl<'de> Param<'de> {
+    /// The segments: more than one only in a catch-all.
+    pub(crate) fn segments(self) -> impl Iterator<Item = Self> {
+        // A slash at the end of the path does not change the path.
+        let raw = self.raw.strip_suffix('/').unwrap_or(self.raw);
+        let segments = raw.split('/').filter(move |_| !self.raw.is_empty());
+        segments.map(move |raw| Self { name: self.name, raw })
+    }
+
     fn text(self) -> Cow<'de, str> {
         decode_value(self.raw)
     }
@@ -404,13 +438,8 @@ impl<'de> Deserializer<'de> for Param<'de> {
         self.deserialize_bytes(visitor)
     }
 
-    /// The segments: more than one only in a catch-all.
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failed> {
-        let name = self.name;
-        // A slash at the end of the path does not change the path.
-        let raw = self.raw.strip_suffix('/').unwrap_or(self.raw);
-        let segments = raw.split('/').filter(|_| !self.raw.is_empty());
-        visitor.visit_seq(Items(segments.map(move |raw| Param { name, raw })))
+        visitor.visit_seq(Items(self.segments()))
     }
 
     fn deserialize_tuple<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, Failed> {

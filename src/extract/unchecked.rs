@@ -24,7 +24,7 @@ impl<E> Unchecked<E> {
     ///
     /// The number of its values is not bounded here: bound it where it is made.
     pub fn new(input: E) -> Self {
-        Self { input, source: RawInput::body("") }
+        Self { input, source: RawInput::made() }
     }
 
     /// The data, and the source that it was made from.
