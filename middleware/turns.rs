@@ -13,7 +13,7 @@ use crate::extract::ClientAddr;
 ///
 /// A client first waits for one of its own turns, and only then for one of all. A client that sends a thousand requests at once therefore has few
 /// entries in the queue that it shares with the others. Requests without a known address wait in the shared queue only.
-pub(super) struct Turns {
+pub(crate) struct Turns {
     all: Arc<Semaphore>,
     per_client: usize,
     clients: Mutex<ClientQueues>,
@@ -28,17 +28,17 @@ struct ClientQueues {
 }
 
 /// A turn. It ends when it is dropped.
-pub(super) struct Turn {
+pub(crate) struct Turn {
     _of_client: Option<OwnedSemaphorePermit>,
     _of_all: OwnedSemaphorePermit,
 }
 
 impl Turns {
-    pub(super) fn new(all: usize, per_client: usize) -> Self {
+    pub(crate) fn new(all: usize, per_client: usize) -> Self {
         Self { all: Arc::new(Semaphore::new(all)), per_client, clients: Mutex::default() }
     }
 
-    pub(super) async fn take(&self, client: Option<ClientNetwork>) -> Result<Turn, AcquireError> {
+    pub(crate) async fn take(&self, client: Option<ClientNetwork>) -> Result<Turn, AcquireError> {
         let of_client = match client {
             Some(client) => Some(self.queue(client).acquire_owned().await?),
             None => None,
@@ -47,7 +47,7 @@ impl Turns {
     }
 
     #[cfg(test)]
-    pub(super) fn all(&self) -> Arc<Semaphore> {
+    pub(crate) fn all(&self) -> Arc<Semaphore> {
         self.all.clone()
     }
 
@@ -69,11 +69,11 @@ impl Turns {
 
 /// The network of a client: an IPv4 address, or the /64 of an IPv6 address, because a host can choose the rest freely.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct ClientNetwork(IpAddr);
+pub(crate) struct ClientNetwork(IpAddr);
 
 impl ClientNetwork {
     /// `None` if the host does not provide the address of the peer.
-    pub(super) fn of(headers: &HeaderMap, extensions: &Extensions) -> Option<Self> {
+    pub(crate) fn of(headers: &HeaderMap, extensions: &Extensions) -> Option<Self> {
         let ClientAddr(address) = ClientAddr::of(headers, extensions)?;
         Some(Self(match address {
             IpAddr::V4(_) => address,

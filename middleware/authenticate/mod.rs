@@ -115,7 +115,6 @@ mod principal;
 mod refusal;
 #[cfg(test)]
 mod tests;
-mod turns;
 
 use std::fmt;
 use std::future::Future;
@@ -134,10 +133,10 @@ pub use self::optional::Optional;
 pub use self::presented::{Login, Token};
 pub use self::principal::Principal;
 pub use self::refusal::AuthenticateRefusal;
-use self::turns::Turns;
 use super::credentials::{CredentialSources, Credentials, has_twins};
 pub use super::credentials::{TokenSource, TokenSourceError};
 use crate::Error;
+use crate::middleware::turns::Turns;
 
 /// Accepts requests with a valid secret token, API key or password, and provides the caller to the steps after it.
 ///

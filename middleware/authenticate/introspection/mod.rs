@@ -28,7 +28,6 @@ use tokio::sync::Semaphore;
 use super::authenticator::Possession;
 use super::authenticator::{CredentialVerifier, Verify};
 use super::cache::{Cache, CacheKey};
-use super::turns::{ClientNetwork, Turns};
 use super::{Authenticate, Token, TokenSource};
 use crate::Error;
 use crate::chain::FromChain;
@@ -36,6 +35,7 @@ use crate::grants::Grants;
 use crate::middleware::credentials::Credentials;
 #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
 use crate::middleware::jwt::Proofs;
+use crate::middleware::turns::{ClientNetwork, Turns};
 
 /// Checks tokens by a request to the introspection endpoint of an authorization server ([RFC 7662](https://www.rfc-editor.org/rfc/rfc7662)).
 ///
