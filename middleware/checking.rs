@@ -6,19 +6,20 @@ use std::thread::available_parallelism;
 
 use http::StatusCode;
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
 use tracing::dispatcher;
 
 use crate::extract::{
-    BodyInput, HeadInput, Input, RawInput, Unchecked, Violation, check, check_parsed,
+    BodyInput, ClientAddr, HeadInput, Input, RawInput, Unchecked, Violation, check, check_parsed,
+    check_result,
 };
+use crate::middleware::turns::{ClientNetwork, Turns};
 use crate::{Error, Request};
 
 /// Reads the input from the body of a request, and checks it.
 #[allow(clippy::manual_async_fn, reason = "an `async fn` stores the request twice in its future")]
 pub(crate) fn body<E, T>(
     mut req: Request,
-    rules: impl FnOnce(&E::Data) -> Vec<Violation> + Send + 'static,
+    rules: impl Fn(&E::Data) -> Vec<Violation> + Send + 'static,
     valid: impl FnOnce(E) -> T + Send,
 ) -> impl Future<Output = Result<T, Error>> + Send
 where
@@ -33,7 +34,7 @@ where
 /// Reads the input from the head of a request, and checks it.
 pub(crate) async fn head<E>(
     source: Result<RawInput, Error>,
-    rules: impl FnOnce(&E::Data) -> Vec<Violation> + Send + 'static,
+    rules: impl Fn(&E::Data) -> Vec<Violation> + Send + 'static,
 ) -> Result<E, Error>
 where
     E: HeadInput + 'static,
@@ -44,7 +45,7 @@ where
 /// Checks data that was read before.
 pub(crate) async fn unchecked<E>(
     data: Unchecked<E>,
-    rules: impl FnOnce(&E::Data) -> Vec<Violation> + Send + 'static,
+    rules: impl Fn(&E::Data) -> Vec<Violation> + Send + 'static,
 ) -> Result<E, Error>
 where
     E: Input + 'static,
@@ -52,30 +53,47 @@ where
     let (input, source) = data.into_parts();
     match is_long(&source) {
         false => check_parsed(input, &source, rules),
-        true => off_thread(move || check_parsed(input, &source, rules)).await?,
+        true => {
+            let client = source.client();
+            off_thread(client, move || check_parsed(input, &source, rules)).await?
+        }
     }
 }
 
 /// Parses the input and checks it.
 pub(crate) async fn parsed<E>(
-    source: RawInput,
-    rules: impl FnOnce(&E::Data) -> Vec<Violation> + Send + 'static,
+    mut source: RawInput,
+    rules: impl Fn(&E::Data) -> Vec<Violation> + Send + 'static,
 ) -> Result<E, Error>
 where
     E: Input + 'static,
 {
-    match is_long(&source) {
-        false => check(&source, rules),
-        true => off_thread(move || check(&source, rules)).await?,
+    if !is_long(&source) {
+        source.set_most_here(Some(MOST_HERE));
+        match E::parse_by_field(&source) {
+            Err(refused) if is_too_much_here(&source, refused.error()) => {}
+            parsed => return check_result(parsed, &source, rules),
+        }
+        source.set_most_here(None);
     }
+    let client = source.client();
+    off_thread(client, move || check(&source, rules)).await?
 }
 
 /// Whether parsing and validating may take so long that it must not block the threads that serve requests.
 pub(crate) fn is_long(source: &RawInput) -> bool {
-    source.bytes().len() > MAX_ON_THREAD
+    source.bytes().len() > RawInput::LONG
+}
+
+/// Whether a short input was refused because it has more values than may be validated here.
+pub(crate) fn is_too_much_here(source: &RawInput, error: &Error) -> bool {
+    let too_many = [StatusCode::PAYLOAD_TOO_LARGE, StatusCode::URI_TOO_LONG];
+    source.has_less_here() && too_many.contains(&error.status())
 }
 
 /// Runs blocking work on a thread for that purpose, at most as many at a time as there are cores.
+///
+/// One client has at most half of these turns, and waits for its own ones first: its requests do not delay those of the others.
 ///
 /// A client that leaves does not end the work, which keeps its permit until it is done. Without a tokio runtime the work runs here, after other
 /// tasks of this thread had their turn.
@@ -88,18 +106,19 @@ pub(crate) fn is_long(source: &RawInput) -> bool {
 ///
 /// If the work does.
 pub(crate) async fn off_thread<T: Send + 'static>(
+    client: Option<ClientAddr>,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Error> {
     let Ok(runtime) = Handle::try_current() else {
         yield_now().await;
         return Ok(work());
     };
-    // The semaphore is never closed.
-    let permit = PERMITS.acquire().await.ok();
+    // The queue is never closed.
+    let turn = TURNS.take(client.map(ClientNetwork::from)).await.ok();
     let span = tracing::Span::current();
     let subscriber = dispatcher::get_default(Clone::clone);
     let work = runtime.spawn_blocking(move || {
-        let _permit = permit;
+        let _turn = turn;
         dispatcher::with_default(&subscriber, || span.in_scope(work))
     });
     work.await.map_err(|error| match error.try_into_panic() {
@@ -121,8 +140,11 @@ async fn yield_now() {
     .await;
 }
 
-static PERMITS: LazyLock<Semaphore> =
-    LazyLock::new(|| Semaphore::new(available_parallelism().map_or(1, Into::into)));
+static TURNS: LazyLock<Turns> = LazyLock::new(|| {
+    let cores = available_parallelism().map_or(1, Into::into);
+    Turns::new(cores, (cores / 2).max(1))
+});
 
-/// Longer input takes more than about a millisecond if each of its values breaks a rule.
-const MAX_ON_THREAD: usize = 4 * 1024;
+/// The most values that are validated on a thread that serves requests: each of them takes about a microsecond if it breaks a rule. A JSON text of
+/// [`RawInput::LONG`] bytes has no more, but each of its structs may have many fields that were not sent.
+pub(crate) const MOST_HERE: usize = RawInput::LONG / 2;

@@ -87,7 +87,7 @@
 //! # Limits
 //!
 //! As with `Valid`: at most 20,000 values ([`InvalidInput::max_values`](crate::extract::InvalidInput::max_values)), and input of more than 4 KiB
-//! is validated on a thread for blocking work.
+//! or 2,048 values is validated on a thread for blocking work.
 //!
 //! # What it provides
 //!

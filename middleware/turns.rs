@@ -74,13 +74,18 @@ pub(crate) struct ClientNetwork(IpAddr);
 impl ClientNetwork {
     /// `None` if the host does not provide the address of the peer.
     pub(crate) fn of(headers: &HeaderMap, extensions: &Extensions) -> Option<Self> {
-        let ClientAddr(address) = ClientAddr::of(headers, extensions)?;
-        Some(Self(match address {
+        ClientAddr::of(headers, extensions).map(Self::from)
+    }
+}
+
+impl From<ClientAddr> for ClientNetwork {
+    fn from(ClientAddr(address): ClientAddr) -> Self {
+        Self(match address {
             IpAddr::V4(_) => address,
             IpAddr::V6(address) => {
                 IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)))
             }
-        }))
+        })
     }
 }
 

@@ -10,5 +10,6 @@ mod curl;
 mod examples;
 mod hosts;
 mod redis;
+mod schemas;
 mod support;
 mod wycheproof;

@@ -117,8 +117,9 @@
 //! and a request takes less than 32 MiB while it is refused (`cargo test --test input memory`). Data that did not come through an
 //! extractor is not bounded: bound it before [`Unchecked::new`].
 //!
-//! Input of more than 4 KiB is parsed and validated on a thread for blocking work, as many at a time as there are cores. A context and rules
-//! are therefore `Send`, and a rule must not rely on task-local or thread-local values. Without a tokio runtime the work is done in place.
+//! Input of more than 4 KiB, or with more than 2,048 values, is parsed and validated on a thread for blocking work, as many at a time as there are
+//! cores. One client has at most half of these turns, so its requests do not delay those of the others. A context and rules are therefore `Send`, and
+//! a rule must not rely on task-local or thread-local values. Without a tokio runtime the work is done in place.
 //!
 //! # Sources
 //!
@@ -493,19 +494,29 @@ where
     }
 
     async fn data(&self, req: &mut Request) -> Result<E::Data, Error> {
-        let source = E::read(req).await?.for_validation();
-        let data = if checking::is_long(&source) {
-            let (rules, source) = (self.rules.clone(), source.clone());
-            let extensions = mem::take(req.extensions_mut());
-            let (data, extensions) = checking::off_thread(move || {
-                let data = parse::<E>(&*rules, &source, &extensions);
-                (data, extensions)
-            })
-            .await?;
-            *req.extensions_mut() = extensions;
-            data?
+        let mut source = E::read(req).await?.for_validation();
+        let here = if checking::is_long(&source) {
+            None
         } else {
-            parse::<E>(&*self.rules, &source, req.extensions())?
+            source.set_most_here(Some(checking::MOST_HERE));
+            let data = parse::<E>(&*self.rules, &source, req.extensions());
+            let is_enough = !matches!(&data, Err(e) if checking::is_too_much_here(&source, e));
+            source.set_most_here(None);
+            is_enough.then_some(data)
+        };
+        let data = match here {
+            Some(data) => data?,
+            None => {
+                let (rules, source) = (self.rules.clone(), source.clone());
+                let extensions = mem::take(req.extensions_mut());
+                let (data, extensions) = checking::off_thread(source.client(), move || {
+                    let data = parse::<E>(&*rules, &source, &extensions);
+                    (data, extensions)
+                })
+                .await?;
+                *req.extensions_mut() = extensions;
+                data?
+            }
         };
         for check in &self.checks {
             let errors = check(data.clone()).await?;

@@ -8,8 +8,9 @@ use http::request::Parts;
 use serde_core::de::DeserializeOwned;
 
 use crate::extract::Location;
-use crate::extract::fields::{self, Document, Fields, Shape};
-use crate::extract::input::{self, BodyInput, Head, HeadInput, Input, RawInput, Refused};
+use crate::extract::fields::{Document, Fields, Shape, reader};
+use crate::extract::input::{Head, RawInput};
+use crate::extract::typed_input::{self, BodyInput, HeadInput, Input, Refused};
 use crate::{Error, Request};
 
 /// Input that is read field by field when it is refused: every missing and mistyped member is reported, under the name that the client uses.
@@ -119,7 +120,7 @@ where
     let wrong_form = [StatusCode::BAD_REQUEST, StatusCode::UNPROCESSABLE_ENTITY];
     let partial = if wrong_form.contains(&error.status()) {
         E::document(source)
-            .and_then(|document| fields::partial(source, E::LOCATION, E::Data::shape(), document))
+            .and_then(|document| reader::partial(source, E::LOCATION, E::Data::shape(), document))
     } else {
         None
     };
@@ -152,7 +153,7 @@ where
     type Rejection = Error;
 
     fn from_request(req: Request, _: &S) -> impl Future<Output = Result<Self, Error>> + Send {
-        input::take(req, |source| source, |input: Self, _| Ok(input))
+        typed_input::take(req, |source| source, |input: Self, _| Ok(input))
     }
 }
 

@@ -5,8 +5,9 @@ use http::header::ACCEPT;
 use http::{HeaderValue, Method, StatusCode};
 use serde_core::de::DeserializeOwned;
 
-use crate::extract::input::{Input, RawInput, RawKind};
+use crate::extract::input::{RawInput, RawKind};
 use crate::extract::media_type::{Charset, ContentType};
+use crate::extract::typed_input::Input;
 use crate::extract::{Document, Location, form_data, read_body};
 use crate::{Error, Request};
 

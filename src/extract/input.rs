@@ -1,8 +1,7 @@
-//! Extractors of data that can be validated.
+//! The part of a request that an input is parsed from, and the settings for errors in it.
 
 use std::borrow::Cow;
 use std::fmt;
-use std::future::Future;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,163 +9,9 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Extensions, HeaderMap, StatusCode, Uri};
 
-use crate::extract::fields::Partial;
-use crate::extract::violation::sorted;
-use crate::extract::{Document, FieldError, Location, Shape};
+use crate::extract::{ClientAddr, FieldError};
 use crate::route::routes::Matched;
 use crate::{Error, Request};
-
-/// An extractor around data of a type: `Json<T>` around `T`.
-///
-/// `Valid<E>` accepts any of them. To validate an extractor of your own, implement this trait together with [`BodyInput`] or [`HeadInput`].
-///
-/// # Example
-///
-/// ```
-/// use tower_chain::extract::{BodyInput, FieldError, Head, Input, Location, RawInput, read_body};
-/// use tower_chain::{Chain, Error, Request, StatusCode, Valid};
-///
-/// /// A body of `key=value` lines.
-/// struct Lines<T>(T);
-///
-/// #[derive(validator::Validate)]
-/// struct User {
-///     #[validate(email)]
-///     email: String,
-/// }
-///
-/// impl Input for Lines<User> {
-///     type Data = User;
-///     const LOCATION: Location = Location::Body;
-///
-///     async fn read(req: &mut Request) -> Result<RawInput, Error> {
-///         let bytes = read_body(req).await?;
-///         Ok(RawInput::body(bytes).under(Head::from(&*req)))
-///     }
-///
-///     fn parse(source: &RawInput) -> Result<Self, Error> {
-///         let text = String::from_utf8_lossy(source.bytes());
-///         match text.lines().find_map(|line| line.strip_prefix("email=")) {
-///             Some(email) => Ok(Self(User { email: email.to_owned() })),
-///             None => {
-///                 let missing = FieldError::new(Self::LOCATION, "missing", "Must be there").at("email");
-///                 Err(source.refuse(StatusCode::UNPROCESSABLE_ENTITY, "The input is not valid", vec![missing]))
-///             }
-///         }
-///     }
-///
-///     fn data(&self) -> &User {
-///         &self.0
-///     }
-///
-///     fn into_data(self) -> User {
-///         self.0
-///     }
-/// }
-///
-/// impl BodyInput for Lines<User> {}
-///
-/// let chain = Chain::new().post(async |Valid(Lines(user)): Valid<Lines<User>>| user.email);
-/// # let _ = chain.build();
-/// ```
-pub trait Input: Sized + Send {
-    /// The extracted data.
-    type Data;
-
-    /// The part of the request that the data is read from.
-    const LOCATION: Location;
-
-    /// Reads the input from the request. A body is taken, and an empty one is left.
-    ///
-    /// # Errors
-    ///
-    /// If the request is refused before the data is parsed, such as for its media type or length.
-    fn read(req: &mut Request) -> impl Future<Output = Result<RawInput, Error>> + Send;
-
-    /// Parses the data.
-    ///
-    /// # Errors
-    ///
-    /// If the input does not have the expected form.
-    fn parse(source: &RawInput) -> Result<Self, Error>;
-
-    /// The data.
-    fn data(&self) -> &Self::Data;
-
-    /// Returns the data without the extractor.
-    fn into_data(self) -> Self::Data;
-
-    /// The input as a tree, for the names that the client used; `None` if its format has no names, or it has too many values.
-    ///
-    /// It is called after the input was refused. Defaults to `None`: errors then have the names of the program.
-    fn document(source: &RawInput) -> Option<Document<'_>> {
-        let _ = source;
-        None
-    }
-
-    /// The fields of the data; `None` if they are not known.
-    fn shape() -> Option<&'static Shape> {
-        None
-    }
-
-    /// Parses the data, and returns what could be read of it if it does not have the expected form.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`parse`](Self::parse).
-    #[doc(hidden)]
-    fn parse_by_field(source: &RawInput) -> Result<Self, Refused<'_, Self::Data>> {
-        Self::parse(source).map_err(|error| Refused { error, partial: None })
-    }
-}
-
-/// Why an input was refused, and what could be read of it.
-#[doc(hidden)]
-#[derive(Debug)]
-pub struct Refused<'a, T> {
-    pub(crate) error: Error,
-    pub(crate) partial: Option<Partial<'a, T>>,
-}
-
-impl<T> Refused<'_, T> {
-    /// The refusal, with all errors that are known.
-    #[cold]
-    pub(crate) fn into_error(self, source: &RawInput) -> Error {
-        match self.partial {
-            Some(partial) => {
-                let errors = sorted(partial.errors);
-                source.refuse(self.error.status(), self.error.detail().to_owned(), errors)
-            }
-            None => self.error,
-        }
-    }
-}
-
-/// An [`Input`] from the body. It must be the last argument of a handler.
-pub trait BodyInput: Input {}
-
-/// An [`Input`] from the head of a request. It may be any argument of a handler.
-pub trait HeadInput: Input {
-    /// Reads the input, as [`Input::read`] does.
-    ///
-    /// # Errors
-    ///
-    /// If the request is refused before the data is parsed.
-    fn find(head: Head<'_>) -> Result<RawInput, Error>;
-}
-
-/// Reads an input, and passes it on with its source.
-#[allow(clippy::manual_async_fn, reason = "an `async fn` stores the request twice in its future")]
-pub(crate) fn take<E: Input, T>(
-    mut req: Request,
-    prepare: impl FnOnce(RawInput) -> RawInput + Send,
-    then: impl FnOnce(E, RawInput) -> Result<T, Error> + Send,
-) -> impl Future<Output = Result<T, Error>> + Send {
-    async move {
-        let source = prepare(E::read(&mut req).await?);
-        then(E::parse(&source)?, source)
-    }
-}
 
 /// The head of a request.
 #[derive(Clone, Copy, Debug)]
@@ -181,7 +26,7 @@ pub struct Head<'a> {
 }
 
 impl<'a> Head<'a> {
-    /// The head with these parts, for tests of a [`HeadInput`] and for hosts that have no [`Parts`].
+    /// The head with these parts, for tests of a [`HeadInput`](crate::extract::HeadInput) and for hosts that have no [`Parts`].
     pub fn new(uri: &'a Uri, headers: &'a HeaderMap, extensions: &'a Extensions) -> Self {
         Self { uri, headers, extensions }
     }
@@ -199,12 +44,16 @@ impl<'a> From<&'a Request> for Head<'a> {
     }
 }
 
-/// The part of a request that an [`Input`] is parsed from, and the settings for errors in it.
+/// The part of a request that an [`Input`](crate::extract::Input) is parsed from, and the settings for errors in it.
 #[derive(Clone)]
 pub struct RawInput {
     pub(crate) kind: RawKind,
     style: Option<Arc<Style>>,
     is_validated: bool,
+    /// The client of a long input.
+    client: Option<ClientAddr>,
+    /// The most values for now.
+    most_here: Option<usize>,
 }
 
 #[derive(Clone)]
@@ -223,8 +72,11 @@ struct Style {
 }
 
 impl RawInput {
+    /// Input of more bytes than this is validated on a thread for blocking work.
+    pub const LONG: usize = 4 * 1024;
+
     fn new(kind: RawKind) -> Self {
-        Self { kind, style: None, is_validated: false }
+        Self { kind, style: None, is_validated: false, client: None, most_here: None }
     }
 
     /// The bytes of a body.
@@ -245,16 +97,20 @@ impl RawInput {
         Self::new(RawKind::Made)
     }
 
-    /// Uses the [`InvalidInput`] that was provided for the request.
+    /// Uses the [`InvalidInput`] that was provided for the request, and remembers its client: long input of one client does not delay the validation
+    /// of another's.
     #[must_use]
     pub fn under(mut self, head: Head<'_>) -> Self {
+        if self.bytes().len() > Self::LONG {
+            self.client = ClientAddr::of(head.headers, head.extensions);
+        }
         self.style = head.extensions.get::<InvalidInput>().map(|settings| {
             Arc::new(Style { settings: settings.clone(), headers: head.headers.clone() })
         });
         self
     }
 
-    /// Marks data that will be validated. [`max_values`](Self::max_values) then bounds it, and [`Input::parse`] refuses more.
+    /// Marks data that will be validated. [`max_values`](Self::max_values) then bounds it, and [`Input::parse`](crate::extract::Input::parse) refuses more.
     #[must_use]
     pub fn for_validation(mut self) -> Self {
         self.is_validated = true;
@@ -263,14 +119,35 @@ impl RawInput {
 
     /// How many values the data may have, if it will be validated: see [`InvalidInput::max_values`].
     ///
-    /// An [`Input`] of your own counts the items of lists and maps, and the fields of the structs in them, and refuses more with
+    /// An [`Input`](crate::extract::Input) of your own counts the items of lists and maps, and the fields of the structs in them, and refuses more with
     /// [`too_many_values`](Self::too_many_values).
     pub fn max_values(&self) -> Option<usize> {
         self.is_validated.then(|| self.value_limit())
     }
 
     pub(crate) fn value_limit(&self) -> usize {
+        self.most_here.unwrap_or(usize::MAX).min(self.configured_limit())
+    }
+
+    fn configured_limit(&self) -> usize {
         self.style.as_ref().and_then(|style| style.settings.max_values).unwrap_or(MAX_VALUES)
+    }
+
+    /// Bounds the number of values further, for as long as the input is parsed on a thread that serves requests.
+    #[doc(hidden)]
+    pub fn set_most_here(&mut self, most: Option<usize>) {
+        self.most_here = most;
+    }
+
+    /// Whether more values are possible elsewhere.
+    #[doc(hidden)]
+    pub fn has_less_here(&self) -> bool {
+        self.most_here.is_some_and(|most| most < self.configured_limit())
+    }
+
+    /// The client, if the input is longer than [`LONG`](Self::LONG) and the host provides the address of the peer.
+    pub fn client(&self) -> Option<ClientAddr> {
+        self.client
     }
 
     /// The refusal of data with more values than it may have: 413 with the member `limit`, or 414 for a query (RFC 9110, 15.5.14 and 15.5.15).
@@ -421,7 +298,10 @@ impl InvalidInput {
     /// 1 KiB of memory, even if it was not sent: 20,000 of them take about 20 MiB while the request is refused. Input above the limit is
     /// refused while it is parsed, with 413, or with 414 for a query.
     ///
-    /// Input of more than 4 KiB is validated on a thread for blocking work, one input per core at a time, if there is a tokio runtime.
+    /// JSON that is not validated may have 25 times as many values.
+    ///
+    /// Input of more than 4 KiB, or with more than 2,048 values, is validated on a thread for blocking work, one input per core at a time, if there is a
+    /// tokio runtime. One client has at most half of these turns.
     ///
     /// # Example
     ///

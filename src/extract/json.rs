@@ -15,9 +15,10 @@ use serde_json::error::Category;
 
 use crate::extract::budget::Budget;
 use crate::extract::failure::field_error;
-use crate::extract::input::{Input, RawInput};
+use crate::extract::input::RawInput;
 use crate::extract::media_type::{Charset, ContentType};
 use crate::extract::objects::Objects;
+use crate::extract::typed_input::Input;
 use crate::extract::{Document, FieldError, Location, read_body};
 use crate::{Body, Error, Request, Response};
 
@@ -32,7 +33,7 @@ use crate::{Body, Error, Request, Response};
 /// | cause | status | code in `errors` |
 /// | --- | --- | --- |
 /// | no content type, or another one | 415, with `Accept` | |
-/// | body above the limit | 413, with the limit | |
+/// | body above the limit; more than 500,000 values ([`InvalidInput::max_values`](crate::extract::InvalidInput::max_values)) | 413, with the limit | |
 /// | empty, cut off, not JSON, text after it, not UTF-8, nested too deep | 400 | |
 /// | value of another type; a list for a struct, at any depth | 422 | `type` |
 /// | value out of range | 422 | `value` |
@@ -42,6 +43,8 @@ use crate::{Body, Error, Request, Response};
 ///
 /// A struct inside of an untagged or internally tagged enum, or of a flattened field, may be a list of its fields: serde has read
 /// it into a buffer, and does not use this extractor for it.
+///
+/// A number that is not finite in its type, such as `1e39` for an `f32`, is refused, but not inside of these.
 ///
 /// As a response it is `application/json`; a value that can't be serialized is a 500.
 ///

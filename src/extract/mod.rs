@@ -84,7 +84,7 @@ macro_rules! from_body {
                 req: Request,
                 _: &S,
             ) -> impl Future<Output = Result<Self, Error>> + Send {
-                $crate::extract::input::take(req, |source| source, |input: Self, _| Ok(input))
+                $crate::extract::typed_input::take(req, |source| source, |input: Self, _| Ok(input))
             }
         }
     };
@@ -109,6 +109,7 @@ use from_head;
 mod body;
 mod budget;
 mod by_field;
+mod check;
 mod client_addr;
 mod client_certificate;
 #[cfg(feature = "cookies")]
@@ -129,6 +130,7 @@ mod media_type;
 #[cfg(feature = "multipart")]
 mod multipart;
 mod objects;
+mod param;
 #[cfg(feature = "query")]
 mod params;
 mod path;
@@ -139,6 +141,7 @@ mod rest_path;
 #[cfg(all(feature = "form", feature = "json", feature = "query"))]
 mod tests;
 mod text;
+mod typed_input;
 mod unchecked;
 mod violation;
 
@@ -146,6 +149,9 @@ pub use axum_core::extract::{FromRequest, FromRequestParts};
 
 pub use self::body::{MaxBody, read_body};
 pub use self::by_field::ByField;
+#[doc(hidden)]
+pub use self::check::check_result;
+pub use self::check::{check, check_parsed};
 pub use self::client_addr::{
     ClientAddr, ForwardedHeader, Network, PeerAddr, TrustedProxies, TrustedProxiesError,
 };
@@ -158,7 +164,7 @@ pub use self::fields::{Document, Fields, Shape};
 #[cfg(feature = "form")]
 #[cfg_attr(docsrs, doc(cfg(feature = "form")))]
 pub use self::form::Form;
-pub use self::input::{BodyInput, Head, HeadInput, Input, InvalidInput, RawInput};
+pub use self::input::{Head, InvalidInput, RawInput};
 #[cfg(feature = "json")]
 #[cfg_attr(docsrs, doc(cfg(feature = "json")))]
 pub use self::json::Json;
@@ -175,5 +181,6 @@ pub use self::path::Path;
 pub use self::query::Query;
 pub use self::rest_path::RestPath;
 pub use self::text::{Binary, Text};
+pub use self::typed_input::{BodyInput, HeadInput, Input};
 pub use self::unchecked::Unchecked;
-pub use self::violation::{FieldStep, Violation, check, check_parsed};
+pub use self::violation::{FieldStep, Violation};

@@ -5,7 +5,8 @@ use http::request::Parts;
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode, utf8_percent_encode};
 use serde_core::de::DeserializeOwned;
 
-use crate::extract::input::{Head, HeadInput, Input, RawInput};
+use crate::extract::input::{Head, RawInput};
+use crate::extract::typed_input::{HeadInput, Input};
 use crate::extract::{Document, Location, Query, form_data};
 use crate::route::routes::Matched;
 use crate::{Error, Request};

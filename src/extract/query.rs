@@ -5,7 +5,8 @@ use http::StatusCode;
 use http::request::Parts;
 use serde_core::de::DeserializeOwned;
 
-use crate::extract::input::{Head, HeadInput, Input, RawInput};
+use crate::extract::input::{Head, RawInput};
+use crate::extract::typed_input::{HeadInput, Input};
 use crate::extract::{Document, Location, form_data};
 use crate::{Error, Request};
 

@@ -1,27 +1,19 @@
-//! Rules of a type, and the errors of the data that breaks them.
+//! A broken rule of a type.
 
-use std::any::Any;
 use std::borrow::Cow;
 use std::fmt;
 
-use http::StatusCode;
-
-use crate::Error;
-use crate::extract::fields::{Found, Names};
-use crate::extract::input::{Input, RawInput, Refused};
-use crate::extract::{Document, FieldError};
-
-/// A broken rule, at a path in the names of the program. A validation engine returns these, and [`check`] finds the names of the client.
+/// A broken rule, at a path in the names of the program. A validation engine returns these, and [`check`](crate::extract::check) finds the names of the client.
 ///
 /// Put no submitted data into the code, the text or the parameters.
 #[derive(Clone, Debug)]
 pub struct Violation {
-    path: Vec<FieldStep>,
-    code: Cow<'static, str>,
-    detail: Cow<'static, str>,
-    params: Vec<(Cow<'static, str>, String)>,
-    is_whole: bool,
-    other: Option<String>,
+    pub(super) path: Vec<FieldStep>,
+    pub(super) code: Cow<'static, str>,
+    pub(super) detail: Cow<'static, str>,
+    pub(super) params: Vec<(Cow<'static, str>, String)>,
+    pub(super) is_whole: bool,
+    pub(super) other: Option<String>,
 }
 
 /// A step of a path in the names of the program.
@@ -62,7 +54,7 @@ impl Violation {
         }
     }
 
-    /// Adds a parameter of the rule, as [`FieldError::with_param`] does.
+    /// Adds a parameter of the rule, as [`FieldError::with_param`](crate::extract::FieldError::with_param) does.
     #[must_use]
     pub fn with_param(
         mut self,
@@ -86,147 +78,4 @@ impl Violation {
         self.other = Some(json.into());
         self
     }
-}
-
-/// Parses an input and applies rules to it: what `Valid` and `Garde` do, for another validation engine.
-///
-/// With [`ByField`](crate::extract::ByField), the rules are also applied to input that does not have the expected form, with stand-ins for the members
-/// that can't be read. Their violations are left out.
-///
-/// # Errors
-///
-/// The refusal of [`Input::parse`], or 422 with the violations.
-///
-/// # Example
-///
-/// ```
-/// # #[cfg(feature = "json")] {
-/// use tower_chain::Json;
-/// use tower_chain::extract::{FieldStep, RawInput, Violation, check};
-///
-/// #[derive(Debug, serde::Deserialize)]
-/// struct Order {
-///     count: u32,
-/// }
-///
-/// let rules = |order: &Order| match order.count {
-///     0 => vec![Violation::new(vec![FieldStep::Field("count".into())], "none", "Must not be 0")],
-///     _ => Vec::new(),
-/// };
-/// let refused = check::<Json<Order>>(&RawInput::body(r#"{"count":0}"#), rules).unwrap_err();
-/// assert_eq!(refused.status(), 422);
-/// # }
-/// ```
-pub fn check<E: Input<Data: 'static>>(
-    source: &RawInput,
-    rules: impl FnOnce(&E::Data) -> Vec<Violation>,
-) -> Result<E, Error> {
-    match E::parse_by_field(source) {
-        Ok(input) => check_parsed(input, source, rules),
-        Err(refused) => Err(all_errors::<E>(source, refused, rules)),
-    }
-}
-
-/// Applies rules to an input that was parsed before.
-///
-/// # Errors
-///
-/// 422 with the violations.
-pub fn check_parsed<E: Input<Data: 'static>>(
-    input: E,
-    source: &RawInput,
-    rules: impl FnOnce(&E::Data) -> Vec<Violation>,
-) -> Result<E, Error> {
-    let violations = rules(input.data());
-    match violations.is_empty() {
-        true => Ok(input),
-        false => Err(refuse::<E>(&input, source, violations)),
-    }
-}
-
-#[cold]
-fn refuse<E: Input<Data: 'static>>(
-    input: &E,
-    source: &RawInput,
-    violations: Vec<Violation>,
-) -> Error {
-    let document = E::document(source);
-    let found = locate::<E>(source, document.as_ref(), input.data(), violations, &[]);
-    let status = StatusCode::UNPROCESSABLE_ENTITY;
-    source.refuse(status, "The input is not valid", sorted(found))
-}
-
-/// The errors of an input that does not have the expected form, with those of the rules.
-#[cold]
-fn all_errors<E: Input<Data: 'static>>(
-    source: &RawInput,
-    refused: Refused<'_, E::Data>,
-    rules: impl FnOnce(&E::Data) -> Vec<Violation>,
-) -> Error {
-    let Some(mut partial) = refused.partial else { return refused.error };
-    let mut errors = std::mem::take(&mut partial.errors);
-    if let Some(data) = &partial.data {
-        let violations = rules(data);
-        errors.extend(locate::<E>(
-            source,
-            Some(&partial.document),
-            data,
-            violations,
-            &partial.replaced,
-        ));
-    }
-    source.refuse(refused.error.status(), refused.error.detail().to_owned(), sorted(errors))
-}
-
-pub(crate) fn sorted(mut found: Vec<Found>) -> Vec<FieldError> {
-    found.sort_by(|a, b| a.order.cmp(&b.order));
-    found.into_iter().map(|found| found.error).collect()
-}
-
-fn locate<E: Input<Data: 'static>>(
-    source: &RawInput,
-    document: Option<&Document<'_>>,
-    data: &E::Data,
-    violations: Vec<Violation>,
-    replaced: &[(String, String)],
-) -> Vec<Found> {
-    let data: &dyn Any = data;
-    let names = Names { source, shape: E::shape(), document, data };
-    let mut found = Vec::new();
-    for violation in violations {
-        let mut place = names.place(&violation.path);
-        if violation.is_whole {
-            place.order.push(usize::MAX);
-        }
-        if !concerns_a_stand_in(&violation, &place.pointer, replaced) {
-            let mut error = FieldError::new(E::LOCATION, violation.code, violation.detail)
-                .with_pointer(place.pointer);
-            for (name, json) in violation.params {
-                error = error.with_param(name, json);
-            }
-            found.push(Found { order: place.order, error });
-        }
-    }
-    found
-}
-
-/// Whether a rule was applied to a stand-in.
-fn concerns_a_stand_in(
-    violation: &Violation,
-    pointer: &str,
-    replaced: &[(String, String)],
-) -> bool {
-    let is_inside = |inner: &str, outer: &str| {
-        inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    };
-    replaced.iter().any(|(stand_in, json)| {
-        let beside = || {
-            pointer.rsplit_once('/').map(|(around, _)| around)
-                == stand_in.rsplit_once('/').map(|(around, _)| around)
-        };
-        is_inside(pointer, stand_in)
-            // The number of items and of members does not depend on what is in them.
-            || (is_inside(stand_in, pointer) && violation.code != "length")
-            || (violation.other.as_ref() == Some(json) && beside())
-    })
 }

@@ -28,6 +28,7 @@
 //! | [`first_chain`] | a first program: handlers, input, middleware |
 //! | [`from_next_connect`], [`from_express`], [`from_koa_and_hono`] | how the concepts of these JavaScript frameworks map to this crate |
 //! | [`with_axum`] | chains and middleware in an axum application, and the move from `from_fn` |
+//! | [`validation`] | every error of an input at once, beside its field |
 //! | [`errors`] | error responses, error types, and where causes are logged |
 //! | [`state`] | passing values to handlers: a database, a user |
 //! | [`testing`] | tests of a chain, a handler or a middleware |
@@ -73,6 +74,9 @@ pub mod state {}
 
 #[doc = include_str!("testing.md")]
 pub mod testing {}
+
+#[doc = include_str!("validation.md")]
+pub mod validation {}
 
 #[doc = include_str!("with_axum.md")]
 pub mod with_axum {}

@@ -34,7 +34,7 @@ fn pointer<T: DeserializeOwned + Fields + Send + 'static>(input: &Value, path: &
         })
         .collect();
     let source = RawInput::body(input.to_string());
-    let rules = |_: &T| vec![Violation::new(path, "code", "Is broken")];
+    let rules = |_: &T| vec![Violation::new(path.clone(), "code", "Is broken")];
     let error = check::<ByField<Json<T>>>(&source, rules).map(drop).unwrap_err();
     let (_, errors) = error.members().find(|(name, _)| *name == "errors").unwrap();
     let errors: Value = serde_json::from_str(errors).unwrap();

@@ -10,6 +10,7 @@ mod attributes;
 mod complete;
 mod names;
 mod numbers;
+mod oracle;
 
 use http::Request;
 use http_body_util::BodyExt;

@@ -165,6 +165,32 @@ async fn nested_names_are_those_of_the_client() {
     }
 }
 
+#[derive(Deserialize, Fields, garde::Validate)]
+struct Wrapped {
+    #[serde(rename = "called")]
+    #[garde(dive)]
+    name: Name,
+    #[serde(rename = "lines")]
+    #[garde(dive)]
+    line: One,
+}
+
+#[derive(Deserialize, Fields, garde::Validate)]
+struct Name(#[garde(length(min = 2))] String);
+
+#[derive(Deserialize, Fields, garde::Validate)]
+struct One(#[garde(dive)] Line);
+
+#[tokio::test]
+async fn a_newtype_adds_no_step() {
+    let chain = Chain::new().post(async |_: Garde<ByField<Json<Wrapped>>>| "fine").build();
+    let body = json!({"called": "x", "lines": {"qty": 0}});
+    assert_eq!(
+        errors(&send(&chain, post("/", body)).await.1),
+        ["/called length", "/lines/qty range"]
+    );
+}
+
 #[derive(Deserialize, garde::Validate, validator::Validate)]
 #[serde(rename_all = "camelCase")]
 struct Plain {

@@ -11,7 +11,7 @@ use serde_core::de::{
 use serde_core::forward_to_deserialize_any;
 
 use crate::extract::failure::describe;
-use crate::extract::path::Param;
+use crate::extract::param::{Failed, Param};
 use crate::route::routes::Matched;
 
 /// The input of a request as a tree of members and items.
@@ -273,6 +273,15 @@ impl fmt::Display for Unreadable {
 }
 
 impl std::error::Error for Unreadable {}
+
+impl From<Failed> for Unreadable {
+    fn from(failed: Failed) -> Self {
+        match failed {
+            Failed::Value { code, detail, .. } => Self::new(code, detail),
+            Failed::Shape(_) => Self::new("invalid", "Is not valid"),
+        }
+    }
+}
 
 /// Converts the error of another format. Its message quotes submitted data, of which nothing is used.
 fn other(error: impl fmt::Display) -> Unreadable {

@@ -11,7 +11,7 @@ use serde_core::de::DeserializeOwned;
 
 use crate::extract::fields::Fields;
 use crate::extract::fields::document::Key;
-use crate::extract::fields::reader::read;
+use crate::extract::fields::read::read;
 use crate::extract::fields::shape::Shape;
 
 macro_rules! values {

@@ -3,19 +3,17 @@
 //! No validation engine knows wire names, and serde does not report which wire name belongs to which field.
 //! [`#[derive(Fields)]`](macro@crate::Fields) reports both, from the attributes of serde. [`ByField<E>`](crate::extract::ByField) uses them.
 
-mod document;
+pub(super) mod document;
 mod impls;
-mod names;
-mod reader;
-mod shape;
+pub(super) mod names;
+mod read;
+pub(super) mod reader;
+pub(super) mod shape;
 mod stand_in;
 
 pub use self::document::Document;
-pub(crate) use self::document::Unreadable;
-pub(crate) use self::names::Names;
 #[doc(hidden)]
 pub use self::reader::Partial;
-pub(crate) use self::reader::{Found, partial};
 pub use self::shape::{Field, Shape};
 
 /// A type that reports its fields: the Rust name and the wire names of each, whether it is required, and how it is read.
@@ -63,7 +61,7 @@ pub trait Fields: 'static {
 pub mod derived {
     pub use serde_core::de::DeserializeOwned;
 
-    pub use super::reader::{Reader, may_be_missing, read, read_with};
+    pub use super::read::{Reader, may_be_missing, read, read_with};
     pub use super::shape::{
         Content, Enum, Field, Probe, Shape, Struct, Tag, Variant, ViaFallback, ViaFields, ViaSerde,
         got,

@@ -2,10 +2,10 @@
 
 use std::any::Any;
 
-use crate::extract::RawInput;
 use crate::extract::field_error::push_step;
 use crate::extract::fields::document::{Document, Tree};
 use crate::extract::fields::shape::{Content, Enum, Shape, Struct, Tag, Variant};
+use crate::extract::input::RawInput;
 use crate::extract::violation::FieldStep;
 
 /// The names of an input.
@@ -86,11 +86,17 @@ impl<'a> Here<'a> {
                     Content::Newtype(inner, get) => {
                         self.shape = Some(inner());
                         self.data = self.data.and_then(get);
-                        self.step(step)
+                        let is_list = matches!(
+                            inner().unwrapped(),
+                            Shape::List { .. } | Shape::Set { .. } | Shape::Tuple { .. }
+                        );
+                        if is_list || *index > 0 { self.step(step) } else { Some(()) }
                     }
                     _ => None,
                 }
             }
+            // The only field of a newtype, which adds no step on the wire.
+            (Some(Shape::Struct(_)), FieldStep::Index(0)) => Some(()),
             (Some(Shape::List { item, inside, .. }), FieldStep::Index(index)) => {
                 self.go(&index.to_string(), *index, Some(item()));
                 self.data = self.data.and_then(|data| inside(data, *index));
@@ -258,7 +264,10 @@ impl<'a> Here<'a> {
                     push_step(&mut self.place.pointer, "*");
                     self.place.order.push(*index);
                 }
-                _ => self.go(&index.to_string(), *index, None),
+                Tree::List(_) => self.go(&index.to_string(), *index, None),
+                // The only field of a newtype.
+                _ if *index == 0 => {}
+                _ => return None,
             },
             FieldStep::Field(name) | FieldStep::Name(name) => {
                 let mut names: Vec<(usize, &str)> = Vec::new();
@@ -270,12 +279,16 @@ impl<'a> Here<'a> {
                     }
                 }
                 let (at, wire) = same_name(name, &names)?;
-                let is_declared = || self.declared.iter().any(|names| names.contains(&wire));
+                let in_the_type = self
+                    .declared
+                    .iter()
+                    .find_map(|names| names.iter().position(|name| *name == wire));
                 let wire = wire.to_owned();
                 // The name may be the key of a map, which the client has chosen.
-                if matches!(step, FieldStep::Name(_)) && !is_declared() {
+                if matches!(step, FieldStep::Name(_)) && in_the_type.is_none() {
                     self.key(Some(&wire), at);
                 } else {
+                    let at = in_the_type.unwrap_or(at);
                     self.go(&wire, at, None);
                 }
             }

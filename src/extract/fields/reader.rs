@@ -2,16 +2,17 @@
 
 use std::borrow::Cow;
 
-use serde_core::de::{DeserializeOwned, Deserializer, Visitor};
-use serde_core::forward_to_deserialize_any;
+use serde_core::de::DeserializeOwned;
 
 use crate::extract::budget::Budget;
 use crate::extract::field_error::push_step;
 use crate::extract::fields::document::{Document, Tree, Unreadable};
+use crate::extract::fields::read::missing;
 use crate::extract::fields::shape::{Content, Enum, Field, Shape, ShapeOf, Struct, Tag, Variant};
 use crate::extract::fields::stand_in;
+use crate::extract::input::RawInput;
 use crate::extract::objects::Objects;
-use crate::extract::{FieldError, Location, RawInput};
+use crate::extract::{FieldError, Location};
 
 /// An error, and the place of its field in the order of the type.
 #[derive(Clone, Debug)]
@@ -24,55 +25,25 @@ pub(crate) struct Found {
 #[derive(Debug)]
 pub struct Partial<'a, T> {
     pub(crate) errors: Vec<Found>,
-    /// The data, with stand-ins for the members that can't be read. `None` if there is no stand-in for one of them.
-    pub(crate) data: Option<T>,
+    /// The data with stand-ins for the members that can't be read, and again with other stand-ins: a rule whose result depends on them is not reported.
+    /// `None` if there is no stand-in for one of them.
+    pub(crate) data: Option<[T; 2]>,
     pub(crate) document: Document<'a>,
     /// The pointers of the members with stand-ins, and their stand-ins as JSON.
     pub(crate) replaced: Vec<(String, String)>,
 }
 
-/// The deserializer that a value is read from.
-#[doc(hidden)]
-pub type Reader<'t> = Objects<'t, &'t Tree<'t>>;
-
-/// Reads a value, and drops it.
-#[doc(hidden)]
-pub fn read<T: DeserializeOwned>(tree: &Tree<'_>) -> Result<(), Unreadable> {
-    T::deserialize(Objects::new(tree, &Budget::unlimited())).map(drop)
+/// The errors in the order of the type.
+pub(crate) fn sorted(mut found: Vec<Found>) -> Vec<FieldError> {
+    found.sort_by(|a, b| a.order.cmp(&b.order));
+    found.into_iter().map(|found| found.error).collect()
 }
 
-/// Reads a value with a function, such as that of `deserialize_with`.
-#[doc(hidden)]
-pub fn read_with<T>(
-    tree: &Tree<'_>,
-    read: impl for<'t> FnOnce(Reader<'t>) -> Result<T, Unreadable>,
-) -> Result<(), Unreadable> {
-    read(Objects::new(tree, &Budget::unlimited())).map(drop)
-}
-
-/// Whether serde reads a missing member as a value, such as `None`.
-#[doc(hidden)]
-pub fn may_be_missing<T: DeserializeOwned>() -> bool {
-    struct Missing;
-
-    impl<'de> Deserializer<'de> for Missing {
-        type Error = Unreadable;
-
-        fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Unreadable> {
-            Err(missing())
-        }
-
-        fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Unreadable> {
-            visitor.visit_none()
-        }
-
-        forward_to_deserialize_any! {
-            bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct
-            newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
-        }
+impl Field {
+    /// Whether the field alone can be read from a document that contains only its value.
+    pub fn accepts(&self, document: &Document<'_>) -> bool {
+        accepts(self.shape(), document)
     }
-
-    T::deserialize(Missing).is_ok()
 }
 
 /// Whether a value can be read without an error.
@@ -90,20 +61,25 @@ pub(crate) fn partial<'a, T: DeserializeOwned>(
     shape: &'static Shape,
     mut document: Document<'a>,
 ) -> Option<Partial<'a, T>> {
+    let mut tree = document.tree.clone();
+    let mut another = Walk { another: true, ..Walk::new(source, location) };
+    another.value(shape, &mut tree, 0);
     let mut walk = Walk::new(source, location);
     walk.value(shape, &mut document.tree, 0);
-    let Walk { errors, replaced, is_readable, .. } = walk;
-    if errors.is_empty() {
+    if walk.errors.is_empty() {
         return None;
     }
-    let budget = Budget::new(source.value_limit(), source.bytes().len());
-    let data =
-        if is_readable { T::deserialize(Objects::new(&document.tree, &budget)).ok() } else { None };
-    Some(Partial { errors, data, document, replaced })
-}
-
-fn missing() -> Unreadable {
-    Unreadable::new("missing", "Is missing")
+    let read = |tree: &Tree<'_>| {
+        let budget = Budget::new(source.value_limit(), source.bytes().len());
+        T::deserialize(Objects::new(tree, &budget)).ok()
+    };
+    let data = if walk.is_readable && another.is_readable {
+        read(&document.tree).zip(read(&tree)).map(|(one, other)| [one, other])
+    } else {
+        None
+    };
+    let replaced = walk.replaced.into_iter().chain(another.replaced).collect();
+    Some(Partial { errors: walk.errors, data, document, replaced })
 }
 
 fn wrong_type(detail: &'static str) -> Unreadable {
@@ -119,6 +95,8 @@ struct Walk<'w> {
     replaced: Vec<(String, String)>,
     /// Whether each member that can't be read has a stand-in.
     is_readable: bool,
+    /// Whether the stand-ins are other ones than those of the first pass.
+    another: bool,
 }
 
 impl<'w> Walk<'w> {
@@ -131,6 +109,7 @@ impl<'w> Walk<'w> {
             errors: Vec::new(),
             replaced: Vec::new(),
             is_readable: true,
+            another: false,
         }
     }
 
@@ -555,7 +534,7 @@ impl<'w> Walk<'w> {
         tree: &mut Tree<'_>,
         pointer: String,
     ) {
-        match stand_in::of(shape, choices) {
+        match stand_in::of(shape, choices, self.another) {
             Some((stand_in, text)) => {
                 *tree = stand_in;
                 self.replaced.push((pointer, text));

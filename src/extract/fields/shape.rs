@@ -7,8 +7,8 @@ use std::marker::PhantomData;
 use serde_core::de::DeserializeOwned;
 
 use crate::extract::fields::Fields;
-use crate::extract::fields::document::{Document, Tree, Unreadable};
-use crate::extract::fields::reader::read;
+use crate::extract::fields::document::{Tree, Unreadable};
+use crate::extract::fields::read::read;
 
 /// How a type is read: its fields, or those of the types that it consists of.
 pub enum Shape {
@@ -179,11 +179,6 @@ impl Field {
     /// The fields of the field's type.
     pub fn shape(&self) -> &'static Shape {
         (self.shape)()
-    }
-
-    /// Whether the field alone can be read from a document that contains only its value.
-    pub fn accepts(&self, document: &Document<'_>) -> bool {
-        super::reader::accepts(self.shape(), document)
     }
 }
 
