@@ -9,8 +9,8 @@
 //!
 //! The names that the client uses are those of serde: renamed, flattened, aliases. The engine does not know them, but the type reports them if it
 //! derives [`Fields`](crate::Fields) and is taken as [`ByField`](crate::extract::ByField): `Valid<ByField<Json<T>>>`. Then missing and mistyped members
-//! are reported as well, together with the broken rules of the others. Otherwise a field is found by its Rust name in the input, or by the only name
-//! that differs from it in case and separators (`full_name`, `fullName`, `full-name`). If there is none, the error has the pointer of the struct around
+//! are reported as well, together with the broken rules of the others. Otherwise a field is found by its Rust name, or by the only name in the input or of
+//! the type that differs from it in case and separators (`full_name`, `fullName`, `full-name`). If there is none, the error has the pointer of the struct around
 //! the field. The key of a map, which the client has chosen, is `*` unless [`InvalidInput::tell_keys`](crate::extract::InvalidInput::tell_keys) is set.
 //!
 //! # Example

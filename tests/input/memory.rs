@@ -571,7 +571,7 @@ async fn long_input_of_one_client_does_not_delay_that_of_another() {
 
 static THREADS: std::sync::Mutex<Vec<std::thread::ThreadId>> = std::sync::Mutex::new(Vec::new());
 
-fn on_a_thread(_: &u8) -> Result<(), ValidationError> {
+fn on_a_thread(_: u8) -> Result<(), ValidationError> {
     THREADS.lock().unwrap().push(std::thread::current().id());
     Ok(())
 }

@@ -11,7 +11,7 @@ use crate::extract::violation::FieldStep;
 /// The names of an input.
 ///
 /// With [`Fields`](crate::Fields) they are those of the type. Without it, a field has its own name, or the only one in the input that differs from it
-/// in case and separators. If there is none, the pointer is that of the value around the field.
+/// in case and separators, or the only such name that serde declares. If there is none, the pointer is that of the value around the field.
 #[derive(Clone, Copy)]
 pub(crate) struct Names<'a> {
     pub(crate) source: &'a RawInput,
@@ -278,7 +278,12 @@ impl<'a> Here<'a> {
                         );
                     }
                 }
-                let (at, wire) = same_name(name, &names)?;
+                let declared: Vec<(usize, &str)> = self
+                    .declared
+                    .iter()
+                    .flat_map(|names| (0..).zip(names.iter().copied()))
+                    .collect();
+                let (at, wire) = same_name(name, &names).or_else(|| same_name(name, &declared))?;
                 let in_the_type = self
                     .declared
                     .iter()
