@@ -21,8 +21,8 @@
 //! # HTTP/1.1 201 Created
 //! #
 //! # Ann <ann@example.org>
-//! curl localhost:3000/users --json '{"name":"","e-mail":"x"}'
-//! # {..,"status":422,..,"errors":[{..,"pointer":"/name",..},{..,"pointer":"/e-mail",..}]}
+//! curl localhost:3000/users --json '{"name":""}'
+//! # {..,"status":422,..,"errors":[{..,"pointer":"/name","code":"length",..},{..,"pointer":"/e-mail","code":"missing",..}]}
 //! curl localhost:3000/users --json '{"name":"root","e-mail":"r@example.org"}'
 //! # {..,"status":422,..,"errors":[{..,"pointer":"/name","code":"taken",..}]}
 //! ```
@@ -30,10 +30,10 @@
 use std::error::Error;
 
 use serde::Deserialize;
-use tower_chain::extract::{FieldError, Location};
-use tower_chain::{Chain, ChainService, Json, StatusCode, Valid, ValidateInput};
+use tower_chain::extract::{ByField, FieldError, Location};
+use tower_chain::{Chain, ChainService, Fields, Json, StatusCode, Valid, ValidateInput};
 
-#[derive(Clone, Deserialize, validator::Validate)]
+#[derive(Clone, Deserialize, Fields, validator::Validate)]
 struct NewUser {
     #[validate(length(min = 1, max = 40))]
     name: String,
@@ -54,7 +54,7 @@ async fn create(Valid(user): Valid<NewUser>) -> (StatusCode, String) {
 }
 
 fn api() -> ChainService {
-    let valid = ValidateInput::<Json<NewUser>>::new().check(not_taken);
+    let valid = ValidateInput::<ByField<Json<NewUser>>>::new().check(not_taken);
     Chain::new().at("/users", |c| c.use_(valid).post(create)).build()
 }
 
@@ -68,7 +68,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 async fn bad_users_are_refused() -> Result<(), Box<dyn Error>> {
     for (body, status) in [
         (r#"{"name":"Ann","e-mail":"ann@example.org"}"#, 201),
-        (r#"{"name":"","e-mail":"x"}"#, 422),
+        (r#"{"name":""}"#, 422),
         (r#"{"name":"root","e-mail":"r@example.org"}"#, 422),
     ] {
         let req = http::Request::post("/users").header("content-type", "application/json");

@@ -79,14 +79,15 @@
 //! | `E` refuses the request | that of `E` | that of `E` |
 //! | a rule is broken | 422 | problem+json with `errors` |
 //!
-//! The code is the name of the rule (`length`, `range`, `email`, ..), or `invalid` for a custom rule, whose text is sent. A field whose wire name
-//! differs from its Rust name in more than case and separators, and a flattened struct, have their Rust name. The keys of maps, and
-//! the names beneath flattened structs and enums, are `*`; see [`InvalidInput::tell_keys`](crate::extract::InvalidInput::tell_keys).
+//! The code is the name of the rule (`length`, `range`, `email`, ..), or `invalid` for a custom rule, whose text is sent. The names are those of the
+//! client if the type derives [`Fields`](crate::Fields) and is taken as [`ByField`](crate::extract::ByField): `Garde<ByField<Json<T>>>`. All members
+//! that are missing or of another type are then reported as well. Otherwise they are found as for [`Valid`](crate::middleware::validate), and names that
+//! serde does not declare, such as the keys of maps, are `*`; see [`InvalidInput::tell_keys`](crate::extract::InvalidInput::tell_keys).
 //!
 //! # Limits
 //!
 //! As with `Valid`: at most 20,000 values ([`InvalidInput::max_values`](crate::extract::InvalidInput::max_values)), and input of more than 4 KiB
-//! is validated on a thread for blocking work.
+//! or 2,048 values is validated on a thread for blocking work.
 //!
 //! # What it provides
 //!
@@ -112,11 +113,10 @@ use ::garde::i18n::{
 use ::garde::{Report, Validate};
 use axum_core::extract::{FromRequest, FromRequestParts};
 use axum_core::response::IntoResponse;
-use http::StatusCode;
 use http::request::Parts;
 
 use crate::chain::FromChain;
-use crate::extract::{BodyInput, FieldError, HeadInput, Input, RawInput, Unchecked, wire_name};
+use crate::extract::{BodyInput, FieldStep, HeadInput, Input, Unchecked, Violation};
 use crate::middleware::checking;
 use crate::{Body, Endpoint, Error, Middleware, Next, Request, Response};
 
@@ -147,7 +147,7 @@ where
     type Rejection = Error;
 
     fn from_request(req: Request, _: &S) -> impl Future<Output = Result<Self, Error>> + Send {
-        checking::body(req, |input, source| check(input, &Default::default(), source))
+        checking::body(req, |data| rules(data, &Default::default()), Self)
     }
 }
 
@@ -161,7 +161,7 @@ where
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
         let source = E::find((&*parts).into());
-        checking::head(source, |input, source| check(input, &Default::default(), source)).await
+        checking::head(source, |data| rules(data, &Default::default())).await.map(Self)
     }
 }
 
@@ -175,7 +175,7 @@ impl<E: Input + 'static> Garde<E> {
     where
         E::Data: Validate<Context: Default>,
     {
-        checking::unchecked(data, |input, source| check(input, &Default::default(), source)).await
+        checking::unchecked(data, |data| rules(data, &Default::default())).await.map(Self)
     }
 
     /// Checks data by rules that have a context: see the example of the [module](self).
@@ -188,7 +188,7 @@ impl<E: Input + 'static> Garde<E> {
         C: Send + 'static,
         E::Data: Validate<Context = C>,
     {
-        checking::unchecked(data, move |input, source| check(input, &context, source)).await
+        checking::unchecked(data, move |data| rules(data, &context)).await.map(Self)
     }
 
     /// A step that validates the data of the extractor `E`, and provides it as `Garde<T>` to the steps after it. The body stays in the request.
@@ -245,10 +245,9 @@ where
     async fn data(&self, req: &mut Request) -> Result<E::Data, Error> {
         let source = E::read(req).await?;
         let body = source.to_body();
-        let check = |input, source: &RawInput| {
-            check::<E>(input, &Default::default(), source).map(|Garde(input)| input.into_data())
-        };
-        let data = checking::parsed(source.for_validation(), check).await?;
+        let rules = |data: &E::Data| rules(data, &Default::default());
+        let input: E = checking::parsed(source.for_validation(), rules).await?;
+        let data = input.into_data();
         if let Some(body) = body {
             *req.body_mut() = Body::from(body);
         }
@@ -277,62 +276,27 @@ where
     }
 }
 
-fn check<E>(
-    input: E,
-    context: &<E::Data as Validate>::Context,
-    source: &RawInput,
-) -> Result<Garde<E>, Error>
-where
-    E: Input,
-    E::Data: Validate,
-{
-    match with_i18n(Codes, || input.data().validate_with(context)) {
-        Ok(()) => Ok(Garde(input)),
-        Err(report) => {
-            let errors = field_errors::<E>(source, &report);
-            let status = StatusCode::UNPROCESSABLE_ENTITY;
-            Err(source.refuse(status, "The input is not valid", errors))
-        }
+fn rules<T: Validate>(data: &T, context: &T::Context) -> Vec<Violation> {
+    match with_i18n(Codes, || data.validate_with(context)) {
+        Ok(()) => Vec::new(),
+        Err(report) => violations(&report),
     }
 }
 
-/// All errors, in the order of the fields.
-fn field_errors<E: Input>(source: &RawInput, report: &Report) -> Vec<FieldError> {
-    let entry = |(path, error): &(::garde::Path, ::garde::Error)| {
-        let mut entry = message(E::LOCATION, error.message());
-        let mut wire: Vec<String> = Vec::new();
-        let mut place = Vec::new();
-        for (kind, step) in path.__iter().rev() {
-            match kind {
-                Kind::None => {}
-                Kind::Key => {
-                    let at: Vec<&str> = wire.iter().map(String::as_str).collect();
-                    if E::has_free_names(&at) {
-                        entry = entry.at(source.key(step));
-                        place.push((usize::MAX, step.to_string()));
-                        wire.push(step.to_string());
-                        continue;
-                    }
-                    let name = step.strip_prefix("r#").unwrap_or(step);
-                    let name = wire_name::<E>(&at, name).unwrap_or(name).to_owned();
-                    let declared = E::fields(&at).unwrap_or_default();
-                    let order = declared.iter().position(|field| *field == name);
-                    place.push((order.unwrap_or(usize::MAX), name.clone()));
-                    entry = entry.at(&name);
-                    wire.push(name);
-                }
-                Kind::Index => {
-                    place.push((step.parse().unwrap_or(usize::MAX), String::new()));
-                    entry = entry.at(step);
-                    wire.push(step.to_string());
-                }
+#[cold]
+fn violations(report: &Report) -> Vec<Violation> {
+    let violation = |(path, error): &(::garde::Path, ::garde::Error)| {
+        let path = path.__iter().rev().filter_map(|(kind, step)| match kind {
+            Kind::None => None,
+            Kind::Key => {
+                let step = step.strip_prefix("r#").unwrap_or(step);
+                Some(FieldStep::Name(step.to_owned()))
             }
-        }
-        (place, entry)
+            Kind::Index => Some(FieldStep::Index(step.parse().unwrap_or(usize::MAX))),
+        });
+        message(path.collect(), error.message())
     };
-    let mut entries: Vec<_> = report.iter().take(MAX_LISTED).map(entry).collect();
-    entries.sort_by(|a, b| a.0.cmp(&b.0));
-    entries.into_iter().map(|(_, entry)| entry).collect()
+    report.iter().take(MAX_LISTED).map(violation).collect()
 }
 
 /// The most errors that are converted. A refusal lists fewer.
@@ -349,16 +313,16 @@ fn coded(code: &str, limit: Option<(&str, &dyn Display)>, text: impl Display) ->
     format!("{MARK}{code}{MARK}{name}{MARK}{value}{MARK}{text}").into()
 }
 
-fn message(location: crate::extract::Location, message: &str) -> FieldError {
+fn message(path: Vec<FieldStep>, message: &str) -> Violation {
     let mut parts = message.splitn(5, MARK);
     let coded = (|| {
         parts.next().filter(|before| before.is_empty())?;
         Some((parts.next()?, parts.next()?, parts.next()?, parts.next()?))
     })();
     let Some((code, name, value, text)) = coded else {
-        return FieldError::new(location, "invalid", message.to_owned());
+        return Violation::new(path, "invalid", message.to_owned());
     };
-    let error = FieldError::new(location, code.to_owned(), text.to_owned());
+    let error = Violation::new(path, code.to_owned(), text.to_owned());
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"+-.:_ ".contains(&b);
     if name.is_empty() {
         error

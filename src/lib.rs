@@ -77,6 +77,7 @@
 //! | `RateLimit`: quotas per client; one quota for several servers | `rate-limit`, `redis` | 429, 503 |
 //! | `Shed`: refuses what an overloaded server can't finish | `shed` | 400, 503, 504 |
 //! | `Valid`, `ValidateInput`, with the crate `validator`; `Garde`, with the crate `garde` | `validate`, `garde` | 400, 413, 415, 422 |
+//! | `extract::ByField`, `#[derive(Fields)]`: every error of an input, under the names that the client uses | `fields` | 400, 422 |
 //! | `Json`, `Form`, `Query`, `Multipart`, `Cookies` | of these names | 400, 413, 415, 422 |
 //! | `Sse`, `NdJson` | of these names | |
 //! | `BodyLimit`, `ETag` | of these names | 413; 304 |
@@ -93,6 +94,10 @@
 #![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 // Some features use parts of the core that others don't.
 #![cfg_attr(not(feature = "full"), allow(dead_code))]
+
+// The code that the derive macro writes names this crate, in our tests as well.
+#[cfg(test)]
+extern crate self as tower_chain;
 
 // How a request runs through a chain: see the head of `src/tower/service.rs`, which names the files in order.
 
@@ -142,7 +147,7 @@ pub use extract::Json;
 #[cfg(feature = "query")]
 #[cfg_attr(docsrs, doc(cfg(feature = "query")))]
 pub use extract::Query;
-pub use extract::{ClientAddr, MatchedPath, Path};
+pub use extract::{ClientAddr, Fields, MatchedPath, Path};
 pub use function::handler::handler_fn;
 pub use function::middleware::{from_closure, from_fn, from_fn_with};
 pub use http::StatusCode;
@@ -185,6 +190,9 @@ pub use step::next::{Endpoint, Middleware, Next, NextWith};
 #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
 pub use test_util::TestClient;
 pub use tower::service::ChainService;
+#[cfg(feature = "fields")]
+#[cfg_attr(docsrs, doc(cfg(feature = "fields")))]
+pub use tower_chain_derive::Fields;
 
 /// The body of requests and responses.
 pub type Body = axum_core::body::Body;

@@ -7,11 +7,12 @@ use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
 use serde::Deserialize;
-use tower_chain::{Body, Chain, ChainService, Json, Valid};
+use tower_chain::extract::ByField;
+use tower_chain::{Body, Chain, ChainService, Fields, Json, Valid};
 use tower_chain_fuzz::send;
 use validator::Validate;
 
-#[derive(Deserialize, Validate)]
+#[derive(Deserialize, Fields, Validate)]
 #[serde(rename_all = "camelCase")]
 struct Order {
     #[validate(length(min = 2))]
@@ -32,7 +33,7 @@ struct Order {
     shape: Option<Shape>,
 }
 
-#[derive(Deserialize, Validate)]
+#[derive(Deserialize, Fields, Validate)]
 #[serde(deny_unknown_fields)]
 struct Line {
     #[serde(rename = "qty")]
@@ -40,7 +41,7 @@ struct Line {
     count: u8,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Fields)]
 #[serde(rename_all = "lowercase")]
 #[allow(dead_code)]
 enum Shape {
@@ -49,7 +50,7 @@ enum Shape {
     Named(BTreeMap<String, u8>),
 }
 
-#[derive(Deserialize, Validate)]
+#[derive(Deserialize, Fields, Validate)]
 struct Flat {
     #[validate(length(min = 2))]
     name: String,
@@ -67,6 +68,8 @@ static CHAIN: LazyLock<ChainService> = LazyLock::new(|| {
     Chain::new()
         .at("/order", |c| c.post(async |_: Valid<Json<Order>>| "fine"))
         .at("/flat", |c| c.post(async |_: Valid<Json<Flat>>| "fine"))
+        .at("/by_field/order", |c| c.post(async |_: Valid<ByField<Json<Order>>>| "fine"))
+        .at("/by_field/flat", |c| c.post(async |_: Valid<ByField<Json<Flat>>>| "fine"))
         .at("/any", |c| c.post(async |Json(value): Json<serde_json::Value>| Json(value)))
         .build()
 });
@@ -85,7 +88,7 @@ fuzz_target!(|data: &[u8]| {
     if let Ok(theirs) = theirs {
         assert_eq!(serde_json::from_slice::<serde_json::Value>(&body).expect("JSON"), theirs);
     }
-    for path in ["/order", "/flat"] {
+    for path in ["/order", "/flat", "/by_field/order", "/by_field/flat"] {
         let (status, body) = send(&CHAIN, post(path));
         if status == 200 || status == 400 {
             continue;

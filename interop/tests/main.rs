@@ -10,6 +10,7 @@ mod curl;
 mod examples;
 mod hosts;
 mod redis;
+mod schemas;
 mod support;
 mod vectors;
 mod wycheproof;

@@ -8,12 +8,12 @@ use http::header::CACHE_CONTROL;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::authenticator::{Authenticator, CredentialVerifier, SentToken, Unconfirmed};
-use super::turns::Client;
 use super::{Authenticate, AuthenticateRefusal};
 use crate::middleware::credentials::{
     Credentials, DPOP, DPOP_NONCE, NO_STORE, RequestHead, UnreadCredentials, came_by_query,
     cross_site, later, no_store,
 };
+use crate::middleware::turns::Client;
 use crate::{Endpoint, Error, Middleware, Next, Request, Response};
 
 impl<T: Clone + Send + Sync + 'static> Authenticate<T> {

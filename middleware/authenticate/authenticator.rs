@@ -7,10 +7,10 @@ use futures_util::future::BoxFuture;
 use http::{HeaderValue, StatusCode};
 
 use super::cache::{Cache, CacheKey};
-use super::turns::{Client, Turns};
 use super::{ApiKeys, Login, Principal, TokenSource};
 use crate::Error;
 use crate::middleware::credentials::{Credentials, RequestHead};
+use crate::middleware::turns::{Client, Turns};
 
 /// Sources, and the verifier of the credentials in them.
 pub(super) struct Authenticator<T> {

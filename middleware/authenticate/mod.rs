@@ -118,7 +118,6 @@ mod principal;
 mod refusal;
 #[cfg(test)]
 mod tests;
-mod turns;
 
 use std::fmt;
 use std::future::Future;
@@ -139,10 +138,10 @@ pub use self::optional::Optional;
 pub use self::presented::{Login, Token};
 pub use self::principal::Principal;
 pub use self::refusal::AuthenticateRefusal;
-use self::turns::{TurnLimits, Turns};
 use super::credentials::{CredentialSources, Credentials, has_twins, later};
 pub use super::credentials::{TokenSource, TokenSourceError};
 use crate::Error;
+use crate::middleware::turns::{TurnLimits, Turns};
 
 /// Accepts requests with a valid secret token, API key or password, and provides the caller to the steps after it.
 ///

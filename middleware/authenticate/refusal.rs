@@ -2,6 +2,12 @@
 
 use std::fmt;
 
+use http::StatusCode;
+
+use crate::Error;
+use crate::middleware::credentials::later;
+use crate::middleware::turns::NoTurn;
+
 /// Why a request was refused. It is the [source](crate::Error::source) of the error, for logs, metrics and `on_error`; the client sees the
 /// status, the challenge and a fixed text.
 ///
@@ -67,3 +73,22 @@ impl fmt::Display for AuthenticateRefusal {
 }
 
 impl std::error::Error for AuthenticateRefusal {}
+
+impl From<NoTurn> for Error {
+    fn from(none: NoTurn) -> Self {
+        let (status, detail, refusal) = match none {
+            NoTurn::TooMany => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "Too many requests of this client wait for a check of their credentials",
+                AuthenticateRefusal::TooMany,
+            ),
+            NoTurn::Overloaded => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "The credentials can't be checked now",
+                AuthenticateRefusal::Overloaded,
+            ),
+        };
+        tracing::debug!(reason = refusal.code(), "refused");
+        later(Self::new(status, detail)).with_source(refusal)
+    }
+}

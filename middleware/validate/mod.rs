@@ -7,11 +7,11 @@
 //! Each has a JSON Pointer in the names that the client uses, a code, a text and the limits of the rule. Neither they nor the log contain
 //! submitted data.
 //!
-//! The names that the client uses are those of serde: renamed, flattened, aliases. The engine does not know them. Most are found among the names
-//! that serde declares. If a field's two names are not similar, the refused input is changed one value at a time and validated again: once for a
-//! field of a type, at most 256 times, and over at most 512 KiB for a request. Input of more than 64 KiB is not changed. Rules must therefore have
-//! no side effects; use [`ValidateInput::check`] for checks that have them. The key of a map, which the client has chosen, is `*` unless
-//! [`InvalidInput::tell_keys`](crate::extract::InvalidInput::tell_keys) is set.
+//! The names that the client uses are those of serde: renamed, flattened, aliases. The engine does not know them, but the type reports them if it
+//! derives [`Fields`](crate::Fields) and is taken as [`ByField`](crate::extract::ByField): `Valid<ByField<Json<T>>>`. Then missing and mistyped members
+//! are reported as well, together with the broken rules of the others. Otherwise a field is found by its Rust name, or by the only name in the input or of
+//! the type that differs from it in case and separators (`full_name`, `fullName`, `full-name`). If there is none, the error has the pointer of the struct around
+//! the field. The key of a map, which the client has chosen, is `*` unless [`InvalidInput::tell_keys`](crate::extract::InvalidInput::tell_keys) is set.
 //!
 //! # Example
 //!
@@ -31,6 +31,31 @@
 //! let chain = Chain::new().post(async |Valid(user): Valid<Json<NewUser>>| user.name.clone());
 //! # let _ = chain.build();
 //! ```
+//!
+//! # Example: every error, under the names of the client
+//!
+//! ```
+//! use serde::Deserialize;
+//! use tower_chain::extract::ByField;
+//! use tower_chain::{Chain, Fields, Json, Valid};
+//! use validator::Validate;
+//!
+//! #[derive(Deserialize, Fields, Validate)]
+//! #[serde(rename_all = "camelCase")]
+//! struct NewUser {
+//!     #[validate(length(min = 1))]
+//!     full_name: String,
+//!     #[serde(rename = "e-mail")]
+//!     #[validate(email)]
+//!     email: String,
+//! }
+//!
+//! let chain = Chain::new()
+//!     .post(async |Valid(user): Valid<ByField<Json<NewUser>>>| user.full_name.clone());
+//! # let _ = chain.build();
+//! ```
+//!
+//! `{"fullName": ""}` is refused with two errors, at `/fullName` and `/e-mail`.
 //!
 //! # Example: 400, custom texts, and an async check
 //!
@@ -92,15 +117,15 @@
 //! and a request takes less than 32 MiB while it is refused (`cargo test --test input memory`). Data that did not come through an
 //! extractor is not bounded: bound it before [`Unchecked::new`].
 //!
-//! Input of more than 4 KiB is parsed and validated on a thread for blocking work, as many at a time as there are cores. A context and rules
-//! are therefore `Send`, and a rule must not rely on task-local or thread-local values. Without a tokio runtime the work is done in place.
+//! Input of more than 4 KiB, or with more than 2,048 values, is parsed and validated on a thread for blocking work, as many at a time as there are
+//! cores. One client has at most half of these turns, so its requests do not delay those of the others. A context and rules are therefore `Send`, and
+//! a rule must not rely on task-local or thread-local values. Without a tokio runtime the work is done in place.
 //!
 //! # Sources
 //!
 //! RFC 9457 (problem details), RFC 6901 (JSON Pointer), RFC 9110, 15.5.21 (422).
 
 mod message;
-mod names;
 mod report;
 #[cfg(test)]
 #[cfg(all(feature = "form", feature = "json", feature = "query"))]
@@ -121,9 +146,10 @@ use http::uri::Scheme;
 use http::{Extensions, StatusCode, Uri};
 use validator::{Validate as _, ValidateArgs, ValidationError, ValidationErrors};
 
-use self::names::Rules;
 use crate::chain::FromChain;
-use crate::extract::{BodyInput, FieldError, HeadInput, Input, RawInput, Unchecked};
+use crate::extract::{
+    BodyInput, FieldError, HeadInput, Input, RawInput, Unchecked, Violation, check,
+};
 use crate::middleware::checking;
 use crate::{Body, Endpoint, Error, Middleware, Next, Request, Response};
 
@@ -209,7 +235,7 @@ impl<E: Input + 'static> Valid<E> {
     where
         E::Data: validator::Validate,
     {
-        checking::unchecked(data, |input, source| check(input, source, &E::Data::validate)).await
+        checking::unchecked(data, rules).await.map(Self)
     }
 
     /// Checks data by rules that have a context, `#[validate(context = C)]`. The compiler ensures that the context is there.
@@ -258,10 +284,8 @@ impl<E: Input + 'static> Valid<E> {
         C: Send + 'static,
         E::Data: for<'v> ValidateArgs<'v, Args = &'v C>,
     {
-        let rules = move |input, source: &RawInput| {
-            check(input, source, &|data: &E::Data| data.validate_with_args(&context))
-        };
-        checking::unchecked(data, rules).await
+        let rules = move |data: &E::Data| report::violations(data.validate_with_args(&context));
+        checking::unchecked(data, rules).await.map(Self)
     }
 }
 
@@ -274,7 +298,7 @@ where
     type Rejection = Error;
 
     fn from_request(req: Request, _: &S) -> impl Future<Output = Result<Self, Error>> + Send {
-        checking::body(req, |input, source| check(input, source, &E::Data::validate))
+        checking::body(req, rules, Self)
     }
 }
 
@@ -288,7 +312,7 @@ where
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
         let source = E::find((&*parts).into());
-        checking::head(source, |input, source| check(input, source, &E::Data::validate)).await
+        checking::head(source, rules).await.map(Self)
     }
 }
 
@@ -338,6 +362,11 @@ pub fn web_url(text: &str) -> Result<(), ValidationError> {
     if web && host && !text.contains(char::is_control) { Ok(()) } else { Err(refused()) }
 }
 
+/// The rules of a type without a context.
+fn rules<T: validator::Validate>(data: &T) -> Vec<Violation> {
+    report::violations(data.validate())
+}
+
 /// Parses the input and applies the rules of a step, whose context is in the extensions.
 fn parse<E: Input + 'static>(
     rules: &ContextRules<E::Data>,
@@ -345,29 +374,19 @@ fn parse<E: Input + 'static>(
     extensions: &Extensions,
 ) -> Result<E::Data, Error> {
     let missing = Cell::new(false);
-    let rules = |data: &E::Data| {
-        rules(data, extensions).unwrap_or_else(|| {
+    let rules = |data: &E::Data| match rules(data, extensions) {
+        Some(result) => report::violations(result),
+        None => {
             missing.set(true);
-            Ok(())
-        })
+            Vec::new()
+        }
     };
-    let data = check(E::parse(source)?, source, &rules)?.0.into_data();
+    let data = check::<E>(source, rules)?.into_data();
     if missing.get() {
         let missing = "no step before `ValidateInput` provides the context of its rules";
         return Err(Error::new(StatusCode::INTERNAL_SERVER_ERROR, missing));
     }
     Ok(data)
-}
-
-fn check<E: Input + 'static>(
-    input: E,
-    source: &RawInput,
-    rules: &Rules<'_, E::Data>,
-) -> Result<Valid<E>, Error> {
-    match rules(input.data()) {
-        Ok(()) => Ok(Valid(input)),
-        Err(errors) => Err(refuse(source, report::field_errors::<E>(source, rules, &errors))),
-    }
 }
 
 #[cold]
@@ -475,19 +494,29 @@ where
     }
 
     async fn data(&self, req: &mut Request) -> Result<E::Data, Error> {
-        let source = E::read(req).await?.for_validation();
-        let data = if checking::is_long(&source) {
-            let (rules, source) = (self.rules.clone(), source.clone());
-            let extensions = mem::take(req.extensions_mut());
-            let (data, extensions) = checking::off_thread(move || {
-                let data = parse::<E>(&*rules, &source, &extensions);
-                (data, extensions)
-            })
-            .await?;
-            *req.extensions_mut() = extensions;
-            data?
+        let mut source = E::read(req).await?.for_validation();
+        let here = if checking::is_long(&source) {
+            None
         } else {
-            parse::<E>(&*self.rules, &source, req.extensions())?
+            source.set_most_here(Some(checking::MOST_HERE));
+            let data = parse::<E>(&*self.rules, &source, req.extensions());
+            let is_enough = !matches!(&data, Err(e) if checking::is_too_much_here(&source, e));
+            source.set_most_here(None);
+            is_enough.then_some(data)
+        };
+        let data = match here {
+            Some(data) => data?,
+            None => {
+                let (rules, source) = (self.rules.clone(), source.clone());
+                let extensions = mem::take(req.extensions_mut());
+                let (data, extensions) = checking::off_thread(source.client(), move || {
+                    let data = parse::<E>(&*rules, &source, &extensions);
+                    (data, extensions)
+                })
+                .await?;
+                *req.extensions_mut() = extensions;
+                data?
+            }
         };
         for check in &self.checks {
             let errors = check(data.clone()).await?;

@@ -99,9 +99,10 @@ mod wire {
     use validator::Validate as _;
 
     use super::*;
-    use crate::extract::{Head, HeadInput, Input, InvalidInput, Location, RawInput};
+    use crate::Fields;
+    use crate::extract::{ByField, Head, HeadInput, Input, InvalidInput, Location, RawInput};
 
-    #[derive(Clone, Debug, Deserialize, validator::Validate)]
+    #[derive(Clone, Debug, Deserialize, Fields, validator::Validate)]
     #[serde(rename_all = "camelCase")]
     struct Address {
         #[validate(length(min = 5))]
@@ -111,21 +112,21 @@ mod wire {
         country: String,
     }
 
-    #[derive(Clone, Debug, Deserialize, validator::Validate)]
+    #[derive(Clone, Debug, Deserialize, Fields, validator::Validate)]
     struct Line {
         #[serde(rename = "qty")]
         #[validate(range(min = 1))]
         count: u8,
     }
 
-    #[derive(Clone, Debug, Deserialize, validator::Validate)]
+    #[derive(Clone, Debug, Deserialize, Fields, validator::Validate)]
     struct Flat {
         #[validate(length(min = 2))]
         #[serde(rename = "tel")]
         phone: String,
     }
 
-    #[derive(Clone, Debug, Deserialize, validator::Validate)]
+    #[derive(Clone, Debug, Deserialize, Fields, validator::Validate)]
     struct Order {
         #[serde(rename = "mail")]
         #[validate(email)]
@@ -161,7 +162,8 @@ mod wire {
     #[tokio::test]
     async fn errors_stand_at_the_names_of_the_client() {
         let told = InvalidInput::new().tell_keys();
-        let chain = Chain::new().provide(told).post(async |_: Valid<Json<Order>>| "fine").build();
+        let chain =
+            Chain::new().provide(told).post(async |_: Valid<ByField<Json<Order>>>| "fine").build();
         let order = json!({
             "mail": "a", "e-mail": "b", "type": "c", "nick": "d",
             "to": {"postalCode": "1", "land": "abc"},
@@ -194,7 +196,7 @@ mod wire {
 
     #[tokio::test]
     async fn a_flattened_struct_adds_no_step() {
-        #[derive(Clone, Debug, Deserialize, validator::Validate)]
+        #[derive(Clone, Debug, Deserialize, Fields, validator::Validate)]
         struct Person {
             #[serde(rename = "called")]
             #[validate(length(min = 2))]
@@ -206,7 +208,7 @@ mod wire {
             #[validate(nested)]
             address: Address,
         }
-        let chain = Chain::new().post(async |_: Valid<Json<Person>>| "fine").build();
+        let chain = Chain::new().post(async |_: Valid<ByField<Json<Person>>>| "fine").build();
         let person = json!({"called": "x", "tel": "1", "home": {"postalCode": "1", "land": "d"}});
         let (_, body) = send(chain, post_json(&person.to_string())).await;
         let mut pointers = pointers(&body);
@@ -216,7 +218,7 @@ mod wire {
 
     #[tokio::test]
     async fn a_key_that_the_client_made_up_is_not_told() {
-        #[derive(Deserialize, validator::Validate)]
+        #[derive(Deserialize, Fields, validator::Validate)]
         struct Maps {
             #[validate(nested)]
             #[serde(default)]
@@ -266,7 +268,7 @@ mod wire {
         let handlers = |invalid: InvalidInput| {
             Chain::new()
                 .provide(invalid)
-                .at("/maps", |c| c.post(async |_: Valid<Json<Maps>>| "fine"))
+                .at("/maps", |c| c.post(async |_: Valid<ByField<Json<Maps>>>| "fine"))
                 .at("/flat", |c| c.post(async |_: Valid<Json<Flattened>>| "fine"))
                 .at("/lines", |c| c.post(async |_: Valid<Json<FlattenedLines>>| "fine"))
                 .at("/strict", |c| c.post(async |_: Valid<Json<Strict>>| "fine"))
@@ -319,7 +321,7 @@ mod wire {
 
     #[tokio::test]
     async fn a_refusal_lists_a_hundred_errors() {
-        let chain = Chain::new().post(async |_: Valid<Json<Vec<Line>>>| "fine").build();
+        let chain = Chain::new().post(async |_: Valid<ByField<Json<Vec<Line>>>>| "fine").build();
         for (count, more) in [(100, Value::Null), (101, json!(true)), (5000, json!(true))] {
             let body = json!(vec![json!({"qty": 0}); count]).to_string();
             let (_, body) = send(chain.clone(), post_json(&body)).await;
@@ -331,7 +333,7 @@ mod wire {
 
     #[tokio::test]
     async fn a_list_at_the_top_is_counted() {
-        let chain = Chain::new().post(async |_: Valid<Json<Vec<Line>>>| "fine").build();
+        let chain = Chain::new().post(async |_: Valid<ByField<Json<Vec<Line>>>>| "fine").build();
         let (_, body) = send(chain, post_json(r#"[{"qty":1},{"qty":0}]"#)).await;
         assert_eq!(pointers(&body), ["/1/qty"]);
     }
@@ -339,8 +341,8 @@ mod wire {
     #[tokio::test]
     async fn forms_and_queries_have_names_of_the_client_too() {
         let chain = Chain::new()
-            .get(async |_: Valid<Query<Line>>| "fine")
-            .post(async |_: Valid<Form<Line>>| "fine")
+            .get(async |_: Valid<ByField<Query<Line>>>| "fine")
+            .post(async |_: Valid<ByField<Form<Line>>>| "fine")
             .build();
         let req = Request::get("/?qty=0&x=1").body(Body::empty()).unwrap();
         assert_eq!(pointers(&send(chain.clone(), req).await.1), ["/qty"]);
@@ -427,8 +429,8 @@ mod wire {
 
 mod settings {
     use super::*;
-    use crate::extract::{FieldError, InvalidInput, Location};
-    use crate::{Error, Provided};
+    use crate::extract::{ByField, FieldError, InvalidInput, Location};
+    use crate::{Error, Fields, Provided};
 
     #[tokio::test]
     async fn the_status_and_the_texts_can_be_set() {
@@ -479,7 +481,7 @@ mod settings {
     #[derive(Clone)]
     struct Stock(u32);
 
-    #[derive(Clone, Deserialize, validator::Validate)]
+    #[derive(Clone, Deserialize, Fields, validator::Validate)]
     #[validate(context = Stock)]
     struct Buy {
         #[serde(rename = "n")]
@@ -499,14 +501,14 @@ mod settings {
     async fn rules_take_a_context_that_is_provided() {
         let step = Chain::new()
             .provide(Stock(3))
-            .use_(ValidateInput::<Json<Buy>>::with_context::<Stock>())
+            .use_(ValidateInput::<ByField<Json<Buy>>>::with_context::<Stock>())
             .post(async |Provided(Valid(buy)): Provided<Valid<Buy>>| buy.count.to_string())
             .build();
         let handler = Chain::new()
             .provide(Stock(3))
             .post(
                 async |Provided(stock): Provided<Stock>,
-                       buy: crate::extract::Unchecked<Json<Buy>>| {
+                       buy: crate::extract::Unchecked<ByField<Json<Buy>>>| {
                     Valid::check_with(buy, stock).await.map(|buy| buy.count.to_string())
                 },
             )
@@ -521,7 +523,7 @@ mod settings {
             assert_eq!(send(chain, post_json(r#"{"n":3}"#)).await, (StatusCode::OK, json!(3)));
         }
         let without = Chain::new()
-            .use_(ValidateInput::<Json<Buy>>::with_context::<Stock>())
+            .use_(ValidateInput::<ByField<Json<Buy>>>::with_context::<Stock>())
             .post(async || "fine")
             .build();
         let (status, _) = send(without, post_json(r#"{"n":3}"#)).await;

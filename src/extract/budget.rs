@@ -1,6 +1,6 @@
 //! How many values an input may have.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 use serde_core::de;
 
@@ -13,6 +13,16 @@ pub(crate) struct Budget {
     left: Cell<usize>,
     exceeded: Cell<bool>,
     max_structs: usize,
+    trace: Option<RefCell<Trace>>,
+}
+
+/// What the parser saw of the type.
+#[derive(Debug, Default)]
+pub(crate) struct Trace {
+    /// The names of the fields of each struct that was read.
+    pub(crate) declared: Vec<&'static [&'static str]>,
+    /// For each level around the value that failed, from the inside to the outside: whether the type declares the name of the member.
+    pub(crate) levels: Vec<bool>,
 }
 
 impl Budget {
@@ -21,13 +31,28 @@ impl Budget {
         // The error of a field may contain a copy of its value, and that of a field inside of it another one: each struct around a text may
         // copy it once.
         let max_structs = (MAX_COPIED / length.max(1)).max(MIN_STRUCTS);
-        Self { left: Cell::new(max), exceeded: Cell::new(false), max_structs }
+        Self { max_structs, ..Self::counted(max) }
+    }
+
+    /// At most `max` values, of which no validation engine makes copies.
+    pub(crate) fn counted(max: usize) -> Self {
+        let left = Cell::new(max);
+        Self { left, exceeded: Cell::new(false), max_structs: usize::MAX, trace: None }
     }
 
     /// Any number of values.
     pub(crate) fn unlimited() -> Self {
-        let left = Cell::new(usize::MAX);
-        Self { left, exceeded: Cell::new(false), max_structs: usize::MAX }
+        Self::counted(usize::MAX)
+    }
+
+    /// Any number of values, with a trace.
+    pub(crate) fn traced() -> Self {
+        Self { trace: Some(RefCell::default()), ..Self::unlimited() }
+    }
+
+    /// The trace, unless none was kept.
+    pub(crate) fn into_trace(self) -> Trace {
+        self.trace.map(RefCell::into_inner).unwrap_or_default()
     }
 
     /// Whether the parser failed for this reason, or would have: a type may catch the error of a field.
@@ -44,7 +69,7 @@ impl Budget {
 }
 
 /// How many structs there are around a value, and the budget that it counts against.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Depth<'b> {
     budget: &'b Budget,
     structs: usize,
@@ -55,9 +80,25 @@ impl<'b> Depth<'b> {
         Self { budget, structs: 0 }
     }
 
-    #[cfg(feature = "json")]
+    /// Whether it matters that an object is a struct whose fields are not known.
     pub(crate) fn is_bounded(self) -> bool {
-        self.budget.max_structs != usize::MAX
+        self.budget.max_structs != usize::MAX || self.budget.trace.is_some()
+    }
+
+    /// Notes the names of a struct's fields, if a trace is kept.
+    #[inline]
+    pub(crate) fn declare(self, fields: &'static [&'static str]) {
+        if let Some(trace) = &self.budget.trace {
+            trace.borrow_mut().declared.push(fields);
+        }
+    }
+
+    /// Notes that a value failed inside a member or an item.
+    #[cold]
+    pub(crate) fn failed_inside(self, is_declared: bool) {
+        if let Some(trace) = &self.budget.trace {
+            trace.borrow_mut().levels.push(is_declared);
+        }
     }
 
     /// The depth of the fields of a struct that is here.

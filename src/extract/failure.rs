@@ -4,21 +4,24 @@
 
 use std::borrow::Cow;
 
-use serde_core::de::DeserializeOwned;
+#[cfg(any(feature = "form", feature = "json", feature = "query"))]
 use serde_path_to_error::{Path, Segment};
 
-use crate::extract::field_error::push_step;
-use crate::extract::probe::{self, FieldNames};
-use crate::extract::{FieldError, InputError, Location, RawInput};
+#[cfg(any(feature = "form", feature = "json", feature = "query"))]
+use crate::extract::{
+    FieldError, InputError, Location, RawInput, budget::Trace, field_error::push_step,
+};
 
-/// The error at `path` that serde describes with `message`, for a `T` from `source`.
-pub(crate) fn field_error<T: DeserializeOwned>(
+/// The error at `path` that serde describes with `message`.
+#[cfg(any(feature = "form", feature = "json", feature = "query"))]
+pub(crate) fn field_error(
     source: &RawInput,
     location: Location,
     path: &Path,
+    trace: &Trace,
     message: &str,
 ) -> FieldError {
-    let mut pointer = pointer::<T>(source, path);
+    let mut pointer = pointer(source, path, trace);
     if let Some((code, detail)) = InputError::in_message(message) {
         return FieldError::new(location, code, detail).with_pointer(pointer);
     }
@@ -29,32 +32,26 @@ pub(crate) fn field_error<T: DeserializeOwned>(
     FieldError::new(location, code, detail).with_pointer(pointer)
 }
 
-fn pointer<T: DeserializeOwned>(source: &RawInput, path: &Path) -> String {
+/// The pointer of a path. The client has chosen the names that the type does not declare.
+#[cfg(any(feature = "form", feature = "json", feature = "query"))]
+fn pointer(source: &RawInput, path: &Path, trace: &Trace) -> String {
     let mut pointer = String::new();
-    let segments: Vec<Cow<'_, str>> = path
-        .iter()
-        .map_while(|segment| match segment {
-            Segment::Seq { index } => Some(index.to_string().into()),
-            Segment::Map { key: name } | Segment::Enum { variant: name } => Some(name.into()),
-            Segment::Unknown => None,
-        })
-        .collect();
-    let steps: Vec<&str> = segments.iter().map(|segment| &**segment).collect();
-    for (depth, (step, segment)) in steps.iter().zip(path).enumerate() {
-        let declared = !matches!(segment, Segment::Map { .. })
-            || match probe::names::<T>(&steps[..depth]) {
-                FieldNames::Of(fields) => fields.contains(step),
-                // serde reads other members of such a struct from a buffer, whose errors have no path.
-                FieldNames::Flattened => true,
-                FieldNames::Free | FieldNames::Unknown => false,
-            };
-        push_step(&mut pointer, if declared { step } else { source.key(step) });
+    let mut levels = trace.levels.iter().rev();
+    for segment in path {
+        let is_declared = levels.next().copied().unwrap_or(false);
+        match segment {
+            Segment::Seq { index } => push_step(&mut pointer, &index.to_string()),
+            Segment::Enum { variant } => push_step(&mut pointer, variant),
+            Segment::Map { key } if is_declared => push_step(&mut pointer, key),
+            Segment::Map { key } => push_step(&mut pointer, source.key(key)),
+            Segment::Unknown => break,
+        }
     }
     pointer
 }
 
 /// A code, a text, and the name of the field if the message contains it.
-fn describe(message: &str) -> (&'static str, Cow<'static, str>, Option<&str>) {
+pub(crate) fn describe(message: &str) -> (&'static str, Cow<'static, str>, Option<&str>) {
     if let Some(rest) = message.strip_prefix("missing field `") {
         return ("missing", "Is missing".into(), rest.split_once('`').map(|(name, _)| name));
     }
@@ -128,6 +125,7 @@ fn expected(text: &str) -> Option<&'static str> {
         "u8" | "u16" | "u32" | "u64" | "u128" | "usize" => "a whole number of at least 0, in range",
         "i8" | "i16" | "i32" | "i64" | "i128" | "isize" => "a whole number in range",
         "f32" | "f64" => "a number",
+        "a number in range" => "a number in range",
         "a string" | "a borrowed string" | "string" | "str" => "a string",
         "a character" => "a single character",
         "a boolean" => "true or false",

@@ -6,9 +6,10 @@ use http::{HeaderValue, Method, StatusCode};
 use serde_core::de::DeserializeOwned;
 
 use crate::extract::body::refuse_encoded;
-use crate::extract::input::{Input, RawInput, RawKind};
+use crate::extract::input::{RawInput, RawKind};
 use crate::extract::media_type::ContentType;
-use crate::extract::{Location, form_data, read_body};
+use crate::extract::typed_input::Input;
+use crate::extract::{Document, Location, form_data, read_body};
 use crate::{Error, Request};
 
 /// Data from an HTML form.
@@ -76,6 +77,10 @@ impl<T: DeserializeOwned + Send> Input for Form<T> {
             _ => (Location::Body, StatusCode::UNPROCESSABLE_ENTITY),
         };
         form_data::parse(location, status, source).map(Self)
+    }
+
+    fn document(source: &RawInput) -> Option<Document<'_>> {
+        form_data::document::<T>(source)
     }
 }
 

@@ -1,8 +1,7 @@
-//! Extractors of data that can be validated.
+//! The part of a request that an input is parsed from, and the settings for errors in it.
 
 use std::borrow::Cow;
 use std::fmt;
-use std::future::Future;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,138 +11,9 @@ use http::{Extensions, HeaderMap, StatusCode, Uri};
 
 #[cfg(any(feature = "form", feature = "query"))]
 use crate::extract::BracketSyntax;
-use crate::extract::{FieldError, Location};
+use crate::extract::{ClientAddr, FieldError};
 use crate::route::routes::Matched;
 use crate::{Error, Request};
-
-/// An extractor around data of a type: `Json<T>` around `T`.
-///
-/// `Valid<E>` accepts any of them. To validate an extractor of your own, implement this trait together with [`BodyInput`] or [`HeadInput`].
-///
-/// # Example
-///
-/// ```
-/// use tower_chain::extract::{BodyInput, FieldError, Head, Input, Location, RawInput, read_body};
-/// use tower_chain::{Chain, Error, Request, StatusCode, Valid};
-///
-/// /// A body of `key=value` lines.
-/// struct Lines<T>(T);
-///
-/// #[derive(validator::Validate)]
-/// struct User {
-///     #[validate(email)]
-///     email: String,
-/// }
-///
-/// impl Input for Lines<User> {
-///     type Data = User;
-///     const LOCATION: Location = Location::Body;
-///
-///     async fn read(req: &mut Request) -> Result<RawInput, Error> {
-///         let bytes = read_body(req).await?;
-///         Ok(RawInput::body(bytes).under(Head::from(&*req)))
-///     }
-///
-///     fn parse(source: &RawInput) -> Result<Self, Error> {
-///         let text = String::from_utf8_lossy(source.bytes());
-///         match text.lines().find_map(|line| line.strip_prefix("email=")) {
-///             Some(email) => Ok(Self(User { email: email.to_owned() })),
-///             None => {
-///                 let missing = FieldError::new(Self::LOCATION, "missing", "Must be there").at("email");
-///                 Err(source.refuse(StatusCode::UNPROCESSABLE_ENTITY, "The input is not valid", vec![missing]))
-///             }
-///         }
-///     }
-///
-///     fn data(&self) -> &User {
-///         &self.0
-///     }
-///
-///     fn into_data(self) -> User {
-///         self.0
-///     }
-/// }
-///
-/// impl BodyInput for Lines<User> {}
-///
-/// let chain = Chain::new().post(async |Valid(Lines(user)): Valid<Lines<User>>| user.email);
-/// # let _ = chain.build();
-/// ```
-pub trait Input: Sized + Send {
-    /// The extracted data.
-    type Data;
-
-    /// The part of the request that the data is read from.
-    const LOCATION: Location;
-
-    /// Reads the input from the request. A body is taken, and an empty one is left.
-    ///
-    /// # Errors
-    ///
-    /// If the request is refused before the data is parsed, such as for its media type or length.
-    fn read(req: &mut Request) -> impl Future<Output = Result<RawInput, Error>> + Send;
-
-    /// Parses the data.
-    ///
-    /// # Errors
-    ///
-    /// If the input does not have the expected form.
-    fn parse(source: &RawInput) -> Result<Self, Error>;
-
-    /// The data.
-    fn data(&self) -> &Self::Data;
-
-    /// Returns the data without the extractor.
-    fn into_data(self) -> Self::Data;
-
-    /// The wire names of the fields at the end of a path of wire names, in the order of the type; `None` if they are not known.
-    fn fields(path: &[&str]) -> Option<&'static [&'static str]> {
-        let _ = path;
-        None
-    }
-
-    /// Whether the input is a text that `Json` or `Form` could read. Then names that are not among [`fields`](Self::fields), such as those of a
-    /// flattened field, are looked up in the input and reported.
-    ///
-    /// Defaults to `false`: in another format, text that looks like a name may be anything.
-    fn is_named() -> bool {
-        false
-    }
-
-    /// Whether the client chooses, or may choose, the names at the end of such a path, as it does for the keys of a map. They are not sent back.
-    ///
-    /// Defaults to `false`. An implementation whose data contains maps should return `true` for them.
-    fn has_free_names(path: &[&str]) -> bool {
-        let _ = path;
-        false
-    }
-}
-
-/// An [`Input`] from the body. It must be the last argument of a handler.
-pub trait BodyInput: Input {}
-
-/// An [`Input`] from the head of a request. It may be any argument of a handler.
-pub trait HeadInput: Input {
-    /// Reads the input, as [`Input::read`] does.
-    ///
-    /// # Errors
-    ///
-    /// If the request is refused before the data is parsed.
-    fn find(head: Head<'_>) -> Result<RawInput, Error>;
-}
-
-/// Reads an input, and passes it on with its source.
-#[allow(clippy::manual_async_fn, reason = "an `async fn` stores the request twice in its future")]
-pub(crate) fn take<E: Input, T>(
-    mut req: Request,
-    prepare: impl FnOnce(RawInput) -> RawInput + Send,
-    then: impl FnOnce(E, RawInput) -> Result<T, Error> + Send,
-) -> impl Future<Output = Result<T, Error>> + Send {
-    async move {
-        let source = prepare(E::read(&mut req).await?);
-        then(E::parse(&source)?, source)
-    }
-}
 
 /// The head of a request.
 #[derive(Clone, Copy, Debug)]
@@ -158,7 +28,7 @@ pub struct Head<'a> {
 }
 
 impl<'a> Head<'a> {
-    /// The head with these parts, for tests of a [`HeadInput`] and for hosts that have no [`Parts`].
+    /// The head with these parts, for tests of a [`HeadInput`](crate::extract::HeadInput) and for hosts that have no [`Parts`].
     pub fn new(uri: &'a Uri, headers: &'a HeaderMap, extensions: &'a Extensions) -> Self {
         Self { uri, headers, extensions }
     }
@@ -176,7 +46,7 @@ impl<'a> From<&'a Request> for Head<'a> {
     }
 }
 
-/// The part of a request that an [`Input`] is parsed from, and the settings for errors in it.
+/// The part of a request that an [`Input`](crate::extract::Input) is parsed from, and the settings for errors in it.
 #[derive(Clone)]
 pub struct RawInput {
     pub(crate) kind: RawKind,
@@ -186,6 +56,10 @@ pub struct RawInput {
     #[cfg(all(feature = "form", feature = "json"))]
     is_form: bool,
     is_validated: bool,
+    /// The client of a long input.
+    client: Option<ClientAddr>,
+    /// The most values for now.
+    most_here: Option<usize>,
 }
 
 #[derive(Clone)]
@@ -193,6 +67,8 @@ pub(crate) enum RawKind {
     Bytes(Bytes),
     Query(Option<PathAndQuery>),
     Path(Matched),
+    /// The data was made in another way.
+    Made,
 }
 
 /// Stored only if something is set. Other requests don't allocate.
@@ -202,6 +78,9 @@ struct Style {
 }
 
 impl RawInput {
+    /// Input of more bytes than this is validated on a thread for blocking work.
+    pub const LONG: usize = 4 * 1024;
+
     fn new(kind: RawKind) -> Self {
         Self {
             kind,
@@ -211,6 +90,8 @@ impl RawInput {
             #[cfg(all(feature = "form", feature = "json"))]
             is_form: false,
             is_validated: false,
+            client: None,
+            most_here: None,
         }
     }
 
@@ -228,9 +109,17 @@ impl RawInput {
         Self::new(RawKind::Path(matched))
     }
 
-    /// Uses the [`InvalidInput`] that was provided for the request.
+    pub(crate) fn made() -> Self {
+        Self::new(RawKind::Made)
+    }
+
+    /// Uses the [`InvalidInput`] that was provided for the request, and remembers its client: long input of one client does not delay the validation
+    /// of another's.
     #[must_use]
     pub fn under(mut self, head: Head<'_>) -> Self {
+        if self.bytes().len() > Self::LONG {
+            self.client = ClientAddr::of(head.headers, head.extensions);
+        }
         self.style = head.extensions.get::<InvalidInput>().map(|settings| {
             Arc::new(Style { settings: settings.clone(), headers: head.headers.clone() })
         });
@@ -261,7 +150,7 @@ impl RawInput {
         self.is_form
     }
 
-    /// Marks data that will be validated. [`max_values`](Self::max_values) then bounds it, and [`Input::parse`] refuses more.
+    /// Marks data that will be validated. [`max_values`](Self::max_values) then bounds it, and [`Input::parse`](crate::extract::Input::parse) refuses more.
     #[must_use]
     pub fn for_validation(mut self) -> Self {
         self.is_validated = true;
@@ -270,14 +159,35 @@ impl RawInput {
 
     /// How many values the data may have, if it will be validated: see [`InvalidInput::max_values`].
     ///
-    /// An [`Input`] of your own counts the items of lists and maps, and the fields of the structs in them, and refuses more with
+    /// An [`Input`](crate::extract::Input) of your own counts the items of lists and maps, and the fields of the structs in them, and refuses more with
     /// [`too_many_values`](Self::too_many_values).
     pub fn max_values(&self) -> Option<usize> {
         self.is_validated.then(|| self.value_limit())
     }
 
     pub(crate) fn value_limit(&self) -> usize {
+        self.most_here.unwrap_or(usize::MAX).min(self.configured_limit())
+    }
+
+    fn configured_limit(&self) -> usize {
         self.style.as_ref().and_then(|style| style.settings.max_values).unwrap_or(MAX_VALUES)
+    }
+
+    /// Bounds the number of values further, for as long as the input is parsed on a thread that serves requests.
+    #[doc(hidden)]
+    pub fn set_most_here(&mut self, most: Option<usize>) {
+        self.most_here = most;
+    }
+
+    /// Whether more values are possible elsewhere.
+    #[doc(hidden)]
+    pub fn has_less_here(&self) -> bool {
+        self.most_here.is_some_and(|most| most < self.configured_limit())
+    }
+
+    /// The client, if the input is longer than [`LONG`](Self::LONG) and the host provides the address of the peer.
+    pub fn client(&self) -> Option<ClientAddr> {
+        self.client
     }
 
     /// The refusal of data with more values than it may have: 413 with the member `limit`, or 414 for a query (RFC 9110, 15.5.14 and 15.5.15).
@@ -305,7 +215,7 @@ impl RawInput {
             RawKind::Query(asked) => {
                 asked.as_ref().and_then(PathAndQuery::query).unwrap_or_default().as_bytes()
             }
-            RawKind::Path(_) => b"",
+            RawKind::Path(_) | RawKind::Made => b"",
         }
     }
 
@@ -369,6 +279,7 @@ impl fmt::Debug for RawInput {
             RawKind::Bytes(_) => "RawInput(bytes)",
             RawKind::Query(_) => "RawInput(query)",
             RawKind::Path(_) => "RawInput(path)",
+            RawKind::Made => "RawInput(made)",
         })
     }
 }
@@ -439,7 +350,10 @@ impl InvalidInput {
     /// 1 KiB of memory, even if it was not sent: 20,000 of them take about 20 MiB while the request is refused. Input above the limit is
     /// refused while it is parsed, with 413, or with 414 for a query.
     ///
-    /// Input of more than 4 KiB is validated on a thread for blocking work, one input per core at a time, if there is a tokio runtime.
+    /// JSON that is not validated may have 25 times as many values.
+    ///
+    /// Input of more than 4 KiB, or with more than 2,048 values, is validated on a thread for blocking work, one input per core at a time, if there is a
+    /// tokio runtime. One client has at most half of these turns.
     ///
     /// # Example
     ///
@@ -511,29 +425,6 @@ impl fmt::Debug for InvalidInput {
     }
 }
 
-/// The wire name of the field `name` of the struct at `path` inside `E`, if the two differ only in case and separators.
-pub fn wire_name<E: Input>(path: &[&str], name: &str) -> Option<&'static str> {
-    same_name(name, E::fields(path)?)
-}
-
-/// The one among `names` that equals `name`, or differs from it only in case and separators of ASCII.
-pub fn same_name<'n>(name: &str, names: &[&'n str]) -> Option<&'n str> {
-    if let Some(found) = names.iter().find(|candidate| **candidate == name) {
-        return Some(found);
-    }
-    // One of the two names may come from a client. Only ASCII letters are compared without case, and only ASCII characters are separators.
-    let plain = |text: &str| -> String {
-        let letters = text.chars().filter(|c| c.is_ascii_alphanumeric() || !c.is_ascii());
-        letters.map(|c| c.to_ascii_lowercase()).collect()
-    };
-    let wanted = plain(name);
-    let mut found = names.iter().filter(|candidate| plain(candidate) == wanted);
-    match (found.next(), found.next()) {
-        (Some(one), None) => Some(one),
-        _ => None,
-    }
-}
-
 /// The most errors that a refusal lists.
 const MAX_ERRORS: usize = 100;
 
@@ -542,28 +433,3 @@ const MAX_VALUES: usize = 20_000;
 
 /// The most bytes of a key that is shown.
 const MAX_KEY: usize = 128;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_the_same_but_for_case_and_separators_of_ascii() {
-        for (name, other, same) in [
-            ("user_name", "userName", true),
-            ("user_name", "User-Name", true),
-            ("user_name", "user.name", true),
-            ("größe", "Größe", true),
-            ("key", "\u{212a}ey", false),
-            ("id", "\u{131}d", false),
-            ("id", "\u{130}d", false),
-            ("sid", "\u{17f}id", false),
-            ("name", "\u{2000}name", false),
-            ("name", "\u{a0}name", false),
-            ("name", "na\u{ad}me", false),
-            ("größe", "GRÖSSE", false),
-        ] {
-            assert_eq!(same_name(name, &[other]).is_some(), same, "{name} {other}");
-        }
-    }
-}

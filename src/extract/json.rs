@@ -16,10 +16,11 @@ use serde_json::error::Category;
 use crate::extract::body::refuse_encoded;
 use crate::extract::budget::Budget;
 use crate::extract::failure::field_error;
-use crate::extract::input::{Input, RawInput};
+use crate::extract::input::RawInput;
 use crate::extract::media_type::ContentType;
 use crate::extract::objects::Objects;
-use crate::extract::{FieldError, Location, TextAsJson, read_body};
+use crate::extract::typed_input::Input;
+use crate::extract::{Document, FieldError, Location, TextAsJson, read_body};
 use crate::{Body, Error, Request, Response};
 
 /// Data from a JSON body, and a response with a JSON body.
@@ -34,7 +35,7 @@ use crate::{Body, Error, Request, Response};
 /// | --- | --- | --- |
 /// | no content type, or another one (see [`TextAsJson`]) | 415, with `Accept` | |
 /// | compressed, without a layer that decompresses | 415, with `Accept-Encoding` | |
-/// | body above the limit | 413, with the limit | |
+/// | body above the limit; more than 500,000 values ([`InvalidInput::max_values`](crate::extract::InvalidInput::max_values)) | 413, with the limit | |
 /// | empty, cut off, not JSON, text after it, not UTF-8, nested too deep | 400 | |
 /// | value of another type; a list for a struct, at any depth | 422 | `type` |
 /// | value out of range | 422 | `value` |
@@ -44,6 +45,8 @@ use crate::{Body, Error, Request, Response};
 ///
 /// A struct inside of an untagged or internally tagged enum, or of a flattened field, may be a list of its fields: serde has read
 /// it into a buffer, and does not use this extractor for it.
+///
+/// A number that is not finite in its type, such as `1e39` for an `f32`, is refused, but not inside of these.
 ///
 /// As a response it is `application/json`; a value that can't be serialized is a 500.
 ///
@@ -73,17 +76,13 @@ impl<T: DeserializeOwned> Json<T> {
     ///
     /// 400 if the text is not JSON, 422 if it is not a `T`.
     pub fn from_slice(text: &[u8]) -> Result<Self, Error> {
-        read(text, &RawInput::body(Bytes::new())).map(Self)
+        read(text, &RawInput::body(Bytes::new()), Budget::unlimited()).map(Self)
     }
 }
 
-fn read<T: DeserializeOwned>(text: &[u8], source: &RawInput) -> Result<T, Error> {
+fn read<T: DeserializeOwned>(text: &[u8], source: &RawInput, budget: Budget) -> Result<T, Error> {
     let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
     let mut reader = serde_json::Deserializer::from_slice(text);
-    let budget = match source.max_values() {
-        Some(max) => Budget::new(max, text.len()),
-        None => Budget::unlimited(),
-    };
     let data = T::deserialize(Objects::new(&mut reader, &budget));
     match data.and_then(|data| reader.end().map(|()| data)) {
         _ if budget.is_exceeded() => Err(source.too_many_values()),
@@ -117,12 +116,13 @@ fn explain<T: DeserializeOwned>(
         }
         Category::Data | Category::Syntax | Category::Io => {
             let mut reader = serde_json::Deserializer::from_slice(text);
-            let budget = Budget::unlimited();
-            let reader = Objects::new(&mut reader, &budget);
-            let error = match serde_path_to_error::deserialize::<_, T>(reader) {
+            let budget = Budget::traced();
+            let data = serde_path_to_error::deserialize::<_, T>(Objects::new(&mut reader, &budget));
+            let error = match data {
                 Err(found) => {
                     let message = found.inner().to_string();
-                    field_error::<T>(source, Location::Body, found.path(), &message)
+                    let trace = budget.into_trace();
+                    field_error(source, Location::Body, found.path(), &trace, &message)
                 }
                 Ok(_) => FieldError::new(Location::Body, "invalid", "Is not valid"),
             };
@@ -157,7 +157,20 @@ impl<T: DeserializeOwned + Send> Input for Json<T> {
     }
 
     fn parse(source: &RawInput) -> Result<Self, Error> {
-        read(source.bytes(), source).map(Self)
+        let budget = match source.max_values() {
+            Some(max) => Budget::new(max, source.bytes().len()),
+            None => Budget::counted(source.value_limit().saturating_mul(NOT_VALIDATED)),
+        };
+        read(source.bytes(), source, budget).map(Self)
+    }
+
+    fn document(source: &RawInput) -> Option<Document<'_>> {
+        let mut document = Document::json(source.bytes(), source.value_limit())?;
+        let budget = Budget::traced();
+        let mut reader = serde_json::Deserializer::from_slice(source.bytes());
+        let _ = T::deserialize(Objects::new(&mut reader, &budget));
+        document.declared = budget.into_trace().declared;
+        Some(document)
     }
 }
 
@@ -247,4 +260,6 @@ impl Write for JsonText {
 
 const SHORT: usize = 256;
 const APPLICATION_JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// Without validation a value takes less memory, and input may have this many times as many values.
+const NOT_VALIDATED: usize = 25;
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";

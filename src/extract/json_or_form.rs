@@ -5,9 +5,10 @@ use http::header::ACCEPT;
 use http::{HeaderValue, Method, StatusCode};
 use serde_core::de::DeserializeOwned;
 
-use crate::extract::input::{Input, RawInput};
+use crate::extract::input::RawInput;
 use crate::extract::media_type::ContentType;
-use crate::extract::{Form, Json, Location, TextAsJson};
+use crate::extract::typed_input::Input;
+use crate::extract::{Document, Form, Json, Location, TextAsJson};
 use crate::{Error, Request};
 
 /// Data from a JSON body or from an HTML form, by the content type of the request, as Next.js and Express read it.
@@ -61,6 +62,13 @@ impl<T: DeserializeOwned + Send> Input for JsonOrForm<T> {
         match source.is_form() {
             true => Form::parse(source).map(|Form(data)| Self(data)),
             false => Json::parse(source).map(|Json(data)| Self(data)),
+        }
+    }
+
+    fn document(source: &RawInput) -> Option<Document<'_>> {
+        match source.is_form() {
+            true => Form::<T>::document(source),
+            false => Json::<T>::document(source),
         }
     }
 }

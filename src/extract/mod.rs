@@ -21,6 +21,8 @@
 //! | `Cookies` | the cookies | `cookies` |
 //! | [`Text`], [`Binary`] | the body, unchanged | - |
 //!
+//! [`ByField<E>`] wraps one of them, and reports every field that is missing or of another type.
+//!
 //! They refuse a request with a [`crate::Error`], a response of the type `application/problem+json`. If single fields are at fault, its member
 //! `errors` lists them, each as a [`FieldError`]. The response never repeats what the client submitted: a key that the client chose, such as that
 //! of a map, is `*` in a pointer.
@@ -68,18 +70,6 @@ macro_rules! data_of {
         fn into_data(self) -> $data {
             self.0
         }
-
-        fn fields(path: &[&str]) -> Option<&'static [&'static str]> {
-            $crate::extract::probe::fields::<$data>(path)
-        }
-
-        fn is_named() -> bool {
-            true
-        }
-
-        fn has_free_names(path: &[&str]) -> bool {
-            $crate::extract::probe::has_free_names::<$data>(path)
-        }
     };
 }
 use data_of;
@@ -97,7 +87,7 @@ macro_rules! from_body {
                 req: Request,
                 _: &S,
             ) -> impl Future<Output = Result<Self, Error>> + Send {
-                $crate::extract::input::take(req, |source| source, |input: Self, _| Ok(input))
+                $crate::extract::typed_input::take(req, |source| source, |input: Self, _| Ok(input))
             }
         }
     };
@@ -122,8 +112,9 @@ use from_head;
 mod body;
 #[cfg(any(feature = "form", feature = "query"))]
 mod bracket_syntax;
-#[cfg(any(feature = "form", feature = "json", feature = "query"))]
 mod budget;
+mod by_field;
+mod check;
 mod client_addr;
 mod client_certificate;
 mod client_uri;
@@ -132,9 +123,9 @@ mod content_disposition;
 #[cfg(feature = "cookies")]
 #[cfg_attr(docsrs, doc(cfg(feature = "cookies")))]
 pub mod cookies;
-#[cfg(any(feature = "form", feature = "json", feature = "query"))]
 mod failure;
 mod field_error;
+pub mod fields;
 #[cfg(feature = "form")]
 mod form;
 #[cfg(any(feature = "form", feature = "query"))]
@@ -149,12 +140,11 @@ mod matched_path;
 mod media_type;
 #[cfg(feature = "multipart")]
 mod multipart;
-#[cfg(feature = "json")]
 mod objects;
+mod param;
 #[cfg(feature = "query")]
 mod params;
 mod path;
-mod probe;
 #[cfg(feature = "query")]
 mod query;
 mod rest_path;
@@ -166,7 +156,9 @@ mod tests;
 mod text;
 #[cfg(feature = "json")]
 mod text_as_json;
+mod typed_input;
 mod unchecked;
+mod violation;
 
 pub use axum_core::extract::{FromRequest, FromRequestParts};
 
@@ -174,6 +166,10 @@ pub use self::body::{MaxBody, read_body};
 #[cfg(any(feature = "form", feature = "query"))]
 #[cfg_attr(docsrs, doc(cfg(any(feature = "form", feature = "query"))))]
 pub use self::bracket_syntax::BracketSyntax;
+pub use self::by_field::ByField;
+#[doc(hidden)]
+pub use self::check::check_result;
+pub use self::check::{check, check_parsed};
 pub use self::client_addr::{
     ClientAddr, ForwardedHeader, Network, PeerAddr, TrustedProxies, TrustedProxiesError,
 };
@@ -183,12 +179,11 @@ pub use self::client_uri::ClientUri;
 #[cfg_attr(docsrs, doc(cfg(feature = "cookies")))]
 pub use self::cookies::Cookies;
 pub use self::field_error::{FieldError, Location};
+pub use self::fields::{Document, Fields, Shape};
 #[cfg(feature = "form")]
 #[cfg_attr(docsrs, doc(cfg(feature = "form")))]
 pub use self::form::Form;
-pub use self::input::{
-    BodyInput, Head, HeadInput, Input, InvalidInput, RawInput, same_name, wire_name,
-};
+pub use self::input::{Head, InvalidInput, RawInput};
 pub use self::input_error::InputError;
 #[cfg(feature = "json")]
 #[cfg_attr(docsrs, doc(cfg(feature = "json")))]
@@ -215,4 +210,6 @@ pub use self::text::{Binary, Text};
 #[cfg(feature = "json")]
 #[cfg_attr(docsrs, doc(cfg(feature = "json")))]
 pub use self::text_as_json::TextAsJson;
+pub use self::typed_input::{BodyInput, HeadInput, Input};
 pub use self::unchecked::Unchecked;
+pub use self::violation::{FieldStep, Violation};

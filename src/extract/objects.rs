@@ -1,7 +1,8 @@
-//! JSON for types that serde derives: a struct is an object, and its values are counted.
+//! Input for types that serde derives: a struct is an object, a number is finite, and values are counted.
 //!
 //! A type that serde derives also accepts a list, its fields in their order. No author of a struct intends that, and a field that is added
-//! would change the meaning of such a list. What serde first reads into a buffer of its own is not seen here: the contents of untagged and
+//! would change the meaning of such a list. Rust reads `NaN`, `inf` and `1e999` as numbers, which pass range checks, and rounds `1e39` to an infinite `f32`.
+//! What serde first reads into a buffer of its own is not seen here: the contents of untagged and
 //! internally tagged enums, and of flattened fields.
 
 use std::fmt::{self, Write as _};
@@ -14,7 +15,9 @@ use serde_core::de::{
 use crate::extract::budget::{Budget, Depth};
 
 /// A deserializer that accepts a struct only as an object, and counts values.
-pub(super) struct Objects<'b, D> {
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Objects<'b, D> {
     value: D,
     depth: Depth<'b>,
 }
@@ -52,8 +55,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Objects<'_, D> {
 
     forward! {
         deserialize_bool deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_i128
-        deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 deserialize_u128 deserialize_f32
-        deserialize_f64 deserialize_char deserialize_str deserialize_string deserialize_bytes
+        deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 deserialize_u128 deserialize_char deserialize_str deserialize_string deserialize_bytes
         deserialize_byte_buf deserialize_unit deserialize_identifier deserialize_ignored_any
     }
 
@@ -68,6 +70,16 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Objects<'_, D> {
     }
 
     #[inline]
+    fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.value.deserialize_f32(Counting::<V, F32> { inner: visitor, depth: self.depth })
+    }
+
+    #[inline]
+    fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.value.deserialize_f64(Counting::<V, F64> { inner: visitor, depth: self.depth })
+    }
+
+    #[inline]
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
         self.value.deserialize_any(Counting::<V, ANY> { inner: visitor, depth: self.depth })
     }
@@ -78,7 +90,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Objects<'_, D> {
         if self.depth.is_bounded() && expects_struct(&visitor) {
             return self
                 .value
-                .deserialize_map(Counting::<V, ANY> { inner: visitor, depth: self.depth });
+                .deserialize_map(Counting::<V, FLATTENED> { inner: visitor, depth: self.depth });
         }
         self.value.deserialize_map(Counting::<V, OTHER> { inner: visitor, depth: self.depth })
     }
@@ -90,6 +102,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Objects<'_, D> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, D::Error> {
+        self.depth.declare(fields);
         self.depth.spend(fields.len())?;
         let visitor = Counting::<V, STRUCT> { inner: visitor, depth: self.depth };
         self.value.deserialize_struct(name, fields, visitor)
@@ -121,6 +134,11 @@ fn expects_struct<'de>(visitor: &impl Visitor<'de>) -> bool {
     write!(prefix, "{}", visitor as &dyn de::Expected).is_ok() && prefix.0.is_empty()
 }
 
+#[cold]
+fn not_finite<E: Error>(value: f64) -> E {
+    E::invalid_value(Unexpected::Float(value), &"a number in range")
+}
+
 /// A visitor, an access or a seed one level further in.
 struct Counting<'b, T, const KIND: u8> {
     inner: T,
@@ -133,6 +151,11 @@ const STRUCT: u8 = 1;
 const ANY: u8 = 2;
 /// The value is an item of a list.
 const ITEM: u8 = 3;
+/// The value is a struct with flattened fields, which serde reads as a map.
+const FLATTENED: u8 = 4;
+/// The value is a number, which must be finite.
+const F32: u8 = 5;
+const F64: u8 = 6;
 const OTHER: u8 = 0;
 
 /// An object whose fields are not known counts as this many fields.
@@ -158,9 +181,25 @@ impl<'de, V: Visitor<'de>, const KIND: u8> Visitor<'de> for Counting<'_, V, KIND
         visit_bool(bool)
         visit_i8(i8) visit_i16(i16) visit_i32(i32) visit_i64(i64) visit_i128(i128)
         visit_u8(u8) visit_u16(u16) visit_u32(u32) visit_u64(u64) visit_u128(u128)
-        visit_f32(f32) visit_f64(f64) visit_char(char)
+        visit_char(char)
         visit_str(&str) visit_borrowed_str(&'de str) visit_string(String)
         visit_bytes(&[u8]) visit_borrowed_bytes(&'de [u8]) visit_byte_buf(Vec<u8>)
+    }
+
+    #[inline]
+    fn visit_f32<E: Error>(self, value: f32) -> Result<V::Value, E> {
+        match (KIND == F32 || KIND == F64) && !value.is_finite() {
+            true => Err(not_finite(value.into())),
+            false => self.inner.visit_f32(value),
+        }
+    }
+
+    #[inline]
+    fn visit_f64<E: Error>(self, value: f64) -> Result<V::Value, E> {
+        match (KIND == F32 && !(value as f32).is_finite()) || (KIND == F64 && !value.is_finite()) {
+            true => Err(not_finite(value)),
+            false => self.inner.visit_f64(value),
+        }
     }
 
     #[inline]
@@ -195,7 +234,7 @@ impl<'de, V: Visitor<'de>, const KIND: u8> Visitor<'de> for Counting<'_, V, KIND
     fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<V::Value, A::Error> {
         let depth = match KIND {
             STRUCT => self.depth.inside_struct()?,
-            ANY => {
+            ANY | FLATTENED => {
                 self.depth.spend(UNKNOWN_FIELDS)?;
                 self.depth.inside_struct()?
             }
@@ -230,7 +269,8 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Counting<'_, A, OTHER> {
         &mut self,
         seed: S,
     ) -> Result<Option<S::Value>, A::Error> {
-        self.inner.next_element_seed(Counting::<S, ITEM> { inner: seed, depth: self.depth })
+        let seed = Counting::<S, ITEM> { inner: seed, depth: self.depth };
+        self.inner.next_element_seed(seed).inspect_err(|_| self.depth.failed_inside(true))
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -254,7 +294,9 @@ impl<'de, A: MapAccess<'de>, const KIND: u8> MapAccess<'de> for Counting<'_, A, 
         if KIND != STRUCT {
             self.depth.spend(1)?;
         }
-        self.inner.next_value_seed(Counting::<S, OTHER> { inner: seed, depth: self.depth })
+        let seed = Counting::<S, OTHER> { inner: seed, depth: self.depth };
+        let is_declared = KIND == STRUCT || KIND == FLATTENED;
+        self.inner.next_value_seed(seed).inspect_err(|_| self.depth.failed_inside(is_declared))
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -286,12 +328,14 @@ impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Counting<'_, A, OTHER> {
 
     #[inline]
     fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, A::Error> {
-        self.inner.newtype_variant_seed(Counting::<S, OTHER> { inner: seed, depth: self.depth })
+        let seed = Counting::<S, OTHER> { inner: seed, depth: self.depth };
+        self.inner.newtype_variant_seed(seed).inspect_err(|_| self.depth.failed_inside(true))
     }
 
     #[inline]
     fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, A::Error> {
-        self.inner.tuple_variant(len, Counting::<V, OTHER> { inner: visitor, depth: self.depth })
+        let visitor = Counting::<V, OTHER> { inner: visitor, depth: self.depth };
+        self.inner.tuple_variant(len, visitor).inspect_err(|_| self.depth.failed_inside(true))
     }
 
     #[inline]
@@ -300,8 +344,9 @@ impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Counting<'_, A, OTHER> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, A::Error> {
+        self.depth.declare(fields);
         self.depth.spend(fields.len())?;
         let visitor = Counting::<V, STRUCT> { inner: visitor, depth: self.depth };
-        self.inner.struct_variant(fields, visitor)
+        self.inner.struct_variant(fields, visitor).inspect_err(|_| self.depth.failed_inside(true))
     }
 }

@@ -5,8 +5,9 @@ use http::request::Parts;
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode, utf8_percent_encode};
 use serde_core::de::DeserializeOwned;
 
-use crate::extract::input::{Head, HeadInput, Input, RawInput};
-use crate::extract::{Location, Query};
+use crate::extract::input::{Head, RawInput};
+use crate::extract::typed_input::{HeadInput, Input};
+use crate::extract::{Document, Location, Query, form_data};
 use crate::route::routes::Matched;
 use crate::{Error, Request};
 
@@ -47,6 +48,10 @@ impl<T: DeserializeOwned + Send> Input for Params<T> {
 
     fn parse(source: &RawInput) -> Result<Self, Error> {
         Query::parse(source).map(|Query(data)| Self(data))
+    }
+
+    fn document(source: &RawInput) -> Option<Document<'_>> {
+        form_data::document::<T>(source)
     }
 }
 

@@ -5,8 +5,9 @@ use http::StatusCode;
 use http::request::Parts;
 use serde_core::de::DeserializeOwned;
 
-use crate::extract::input::{Head, HeadInput, Input, RawInput};
-use crate::extract::{Location, form_data};
+use crate::extract::input::{Head, RawInput};
+use crate::extract::typed_input::{HeadInput, Input};
+use crate::extract::{Document, Location, form_data};
 use crate::{Error, Request};
 
 /// Data from the query string.
@@ -52,6 +53,10 @@ impl<T: DeserializeOwned + Send> Input for Query<T> {
 
     fn parse(source: &RawInput) -> Result<Self, Error> {
         form_data::parse(Location::Query, StatusCode::BAD_REQUEST, source).map(Self)
+    }
+
+    fn document(source: &RawInput) -> Option<Document<'_>> {
+        form_data::document::<T>(source)
     }
 }
 

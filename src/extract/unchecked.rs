@@ -5,7 +5,8 @@ use std::fmt;
 use axum_core::extract::{FromRequest, FromRequestParts};
 use http::request::Parts;
 
-use crate::extract::input::{self, BodyInput, HeadInput, RawInput};
+use crate::extract::input::RawInput;
+use crate::extract::typed_input::{self, BodyInput, HeadInput};
 use crate::{Error, Request};
 
 /// Data of the right form whose rules are still to be checked: for rules that need a context, and for data from elsewhere.
@@ -24,7 +25,7 @@ impl<E> Unchecked<E> {
     ///
     /// The number of its values is not bounded here: bound it where it is made.
     pub fn new(input: E) -> Self {
-        Self { input, source: RawInput::body("") }
+        Self { input, source: RawInput::made() }
     }
 
     /// The data, and the source that it was made from.
@@ -48,7 +49,7 @@ where
     type Rejection = Error;
 
     fn from_request(req: Request, _: &S) -> impl Future<Output = Result<Self, Error>> + Send {
-        input::take(req, RawInput::for_validation, |input, source| Ok(Self { input, source }))
+        typed_input::take(req, RawInput::for_validation, |input, source| Ok(Self { input, source }))
     }
 }
 

@@ -31,6 +31,7 @@
 //! | [`first_chain`] | a first program: handlers, input, middleware |
 //! | [`from_next_connect`], [`from_express`], [`from_koa_and_hono`] | how the concepts of these JavaScript frameworks map to this crate |
 //! | [`with_axum`] | chains and middleware in an axum application, and the move from `from_fn` |
+//! | [`validation`] | every error of an input at once, beside its field |
 //! | [`errors`] | error responses, error types, and where causes are logged |
 //! | [`state`] | passing values to handlers: a database, a user |
 //! | [`tokens`] | accepting the tokens of an issuer: presets for Auth0, Okta, Entra ID, Keycloak and others, and what their tokens grant |
@@ -84,6 +85,8 @@ pub mod testing {}
 
 #[doc = include_str!("tokens.md")]
 pub mod tokens {}
+#[doc = include_str!("validation.md")]
+pub mod validation {}
 
 #[doc = include_str!("with_axum.md")]
 pub mod with_axum {}

@@ -1,8 +1,8 @@
 //! How a step uses `Next`: the request and the rest of the chain.
 
 use std::mem;
-use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderValue, Method};

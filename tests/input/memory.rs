@@ -15,9 +15,9 @@ use http_body_util::BodyExt;
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::oneshot;
-use tower_chain::extract::{InvalidInput, Params, Unchecked};
+use tower_chain::extract::{ByField, InvalidInput, Params, PeerAddr, Unchecked};
 use tower_chain::middleware::garde::Garde;
-use tower_chain::{Body, Chain, ChainService, Form, Json, Query, Valid, ValidateInput};
+use tower_chain::{Body, Chain, ChainService, Fields, Form, Json, Query, Valid, ValidateInput};
 use validator::{Validate as _, ValidationError};
 
 use crate::chunks;
@@ -136,6 +136,23 @@ struct Items<T: validator::Validate + garde::Validate<Context = ()> + serde::Ser
     items: Vec<T>,
 }
 
+#[derive(Clone, Deserialize, Fields, validator::Validate)]
+struct Required {
+    #[validate(nested)]
+    items: Vec<RequiredItem>,
+}
+
+#[derive(Clone, Deserialize, Fields, validator::Validate, serde::Serialize)]
+struct RequiredItem {
+    #[validate(length(max = 1), email)]
+    name: String,
+    #[validate(length(max = 1), email)]
+    email: String,
+    #[serde(default)]
+    #[validate(required)]
+    age: Option<u8>,
+}
+
 #[derive(Clone, Deserialize, validator::Validate, garde::Validate)]
 struct Maps {
     #[serde(default)]
@@ -222,6 +239,8 @@ fn chain(invalid: InvalidInput) -> ChainService {
     let chain = Chain::new()
         .provide(invalid)
         .at("/validator/tree", |c| c.post(async |_: Valid<Json<Node>>| "fine"))
+        .at("/by_field", |c| c.post(async |_: Valid<ByField<Json<Required>>>| "fine"))
+        .at("/plain", |c| c.post(async |_: Json<Items<Wide>>| "fine"))
         .at("/validator/step", |c| {
             c.use_(ValidateInput::<Json<Items<Item>>>::new()).post(async || "fine")
         })
@@ -515,6 +534,172 @@ async fn as_much_long_input_as_there_are_cores_is_validated_at_a_time() {
     }
     let cores = available_parallelism().map_or(1, Into::into);
     assert!((1..=cores).contains(&MOST_RUNNING.load(Ordering::SeqCst)));
+}
+
+static ORDER: std::sync::Mutex<Vec<String>> = std::sync::Mutex::new(Vec::new());
+
+fn in_order(text: &str) -> Result<(), ValidationError> {
+    ORDER.lock().unwrap().push(text.get(..1).unwrap_or_default().to_owned());
+    Ok(())
+}
+
+#[derive(Deserialize, validator::Validate)]
+struct Ordered {
+    #[validate(custom(function = in_order))]
+    text: String,
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn long_input_of_one_client_does_not_delay_that_of_another() {
+    let chain = Chain::new().post(async |_: Valid<Json<Ordered>>| "fine").build();
+    let send_as = |client: &str, address: [u8; 4]| {
+        let body = leak(format!("{{\"text\":\"{}\"}}", client.repeat(16 * 1024)));
+        let mut req = request("/", "application/json", body);
+        req.extensions_mut().insert(PeerAddr((address, 1).into()));
+        send(&chain, req)
+    };
+    let flood = (0..64).map(|_| send_as("a", [192, 0, 2, 1]));
+    let requests = flood.chain([send_as("b", [192, 0, 2, 2])]);
+    for (status, _) in futures_util::future::join_all(requests).await {
+        assert_eq!(status, 200);
+    }
+    let cores: usize = available_parallelism().map_or(1, Into::into);
+    let order = ORDER.lock().unwrap();
+    let position = order.iter().position(|client| client == "b");
+    assert!(position.is_some_and(|position| position <= cores), "{order:?}");
+}
+
+static THREADS: std::sync::Mutex<Vec<std::thread::ThreadId>> = std::sync::Mutex::new(Vec::new());
+
+fn on_a_thread(_: u8) -> Result<(), ValidationError> {
+    THREADS.lock().unwrap().push(std::thread::current().id());
+    Ok(())
+}
+
+#[derive(Clone, Default, Deserialize, serde::Serialize, validator::Validate)]
+#[serde(default)]
+struct ManyFields {
+    #[validate(custom(function = on_a_thread))]
+    a: u8,
+    b: u8,
+    c: u8,
+    d: u8,
+    e: u8,
+    f: u8,
+    g: u8,
+    h: u8,
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_short_body_with_many_values_does_not_block_the_reactor() {
+    #[derive(Clone, Deserialize, validator::Validate)]
+    struct Rows {
+        #[validate(nested)]
+        rows: Vec<ManyFields>,
+    }
+    let chain = Chain::new()
+        .at("/extractor", |c| c.post(async |_: Valid<Json<Rows>>| "fine"))
+        .at("/step", |c| c.use_(ValidateInput::<Json<Rows>>::new()).post(async || "fine"))
+        .build();
+    let here = std::thread::current().id();
+    for path in ["/extractor", "/step"] {
+        for (count, is_here) in [(3, true), (1300, false)] {
+            let rows = vec!["{}"; count].join(",");
+            let body = leak(format!("{{\"rows\":[{rows}]}}"));
+            assert!(body.len() < 4096);
+            let (status, _) = send(&chain, request(path, "application/json", body)).await;
+            assert_eq!(status, 200, "{path}");
+            let threads = std::mem::take(&mut *THREADS.lock().unwrap());
+            assert_eq!(threads.len(), count);
+            assert!(threads.iter().all(|thread| (*thread == here) == is_here), "{path} {count}");
+        }
+    }
+}
+
+/// The memory of the whole process, measured in a process of its own for each case.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_process_grows_by_less_than_32_mib() {
+    for (case, _, _, _) in worst_bodies() {
+        let child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "memory::child_with_the_worst_body", "--nocapture"])
+            .env(CASE, case)
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&child.stdout);
+        let grown: u64 = text
+            .lines()
+            .find_map(|line| line.split_once("grown by ")?.1.strip_suffix(" KiB")?.parse().ok())
+            .unwrap_or_else(|| panic!("{case}: {text} {}", String::from_utf8_lossy(&child.stderr)));
+        assert!(grown < 32 * 1024, "{case}: {grown} KiB");
+    }
+}
+
+/// Does nothing unless the test above started it.
+#[cfg(target_os = "linux")]
+#[test]
+fn child_with_the_worst_body() {
+    let Ok(case) = std::env::var(CASE) else { return };
+    let (_, path, warm_up, body) =
+        worst_bodies().into_iter().find(|(name, ..)| *name == case).unwrap();
+    let chain = chain(InvalidInput::new());
+    let body = leak(body());
+    assert!(body.len() <= MIB);
+    for _ in 0..2 {
+        block_on(send(&chain, request(path, "application/json", leak(warm_up.to_owned()))));
+    }
+    let kib = |name: &str| -> u64 {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap().to_owned();
+        line.trim_matches([':', ' ', '\t', 'k', 'B']).parse().unwrap()
+    };
+    // The peak so far is that of the start.
+    let before = kib("VmRSS");
+    let (status, _) = block_on(send(&chain, request(path, "application/json", body)));
+    assert!([413, 422].contains(&status), "{status}");
+    println!("grown by {} KiB", kib("VmHWM").saturating_sub(before));
+}
+
+#[cfg(target_os = "linux")]
+const CASE: &str = "TOWER_CHAIN_WORST_BODY";
+
+/// A name, the path, a small body and the worst one.
+#[cfg(target_os = "linux")]
+type WorstBody = (&'static str, &'static str, &'static str, fn() -> String);
+
+#[cfg(target_os = "linux")]
+fn worst_bodies() -> Vec<WorstBody> {
+    const MOST_ITEMS: usize = (20_000 - 1) / 3;
+    fn most() -> String {
+        format!("{{\"items\":[{}{{}}]}}", "{},".repeat(MOST_ITEMS - 1))
+    }
+    fn objects() -> String {
+        list("{\"items\":[", "{}", "]}")
+    }
+    fn numbers() -> String {
+        list("{\"items\":[", "0", "]}")
+    }
+    fn nested() -> String {
+        let half = MIB / 2 - 64;
+        format!(
+            "{{\"items\":[{{\"name\":\"{}\",\"email\":\"{}\"}}]}}",
+            "x".repeat(half),
+            "y".repeat(half)
+        )
+    }
+    const ITEM: &str = "{\"items\":[{}]}";
+    vec![
+        ("validator, objects", "/validator/list", ITEM, objects),
+        ("validator, as many errors as possible", "/validator/list", ITEM, most),
+        ("validator, long texts", "/validator/list", ITEM, nested),
+        ("validator, wide", "/validator/wide", ITEM, objects),
+        ("garde, as many errors as possible", "/garde/list", ITEM, most),
+        ("by field, objects", "/by_field", ITEM, objects),
+        ("by field, as many errors as possible", "/by_field", ITEM, most),
+        ("by field, numbers", "/by_field", ITEM, numbers),
+        ("by field, long texts", "/by_field", ITEM, nested),
+        ("not validated, objects", "/plain", ITEM, objects),
+    ]
 }
 
 #[derive(Deserialize, validator::Validate)]

@@ -28,7 +28,6 @@ use tracing::Instrument;
 use super::authenticator::Possession;
 use super::authenticator::{CredentialVerifier, Verify};
 use super::cache::{Cache, CacheKey};
-use super::turns::{Client, Turn, TurnLimits, Turns};
 use super::{Authenticate, Token, TokenSource};
 use crate::Error;
 use crate::chain::FromChain;
@@ -36,6 +35,7 @@ use crate::grants::Grants;
 use crate::middleware::credentials::{Credentials, OWN_USER_AGENT};
 #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
 use crate::middleware::jwt::Proofs;
+use crate::middleware::turns::{Client, Turn, TurnLimits, Turns};
 
 /// Checks tokens by a request to the introspection endpoint of an authorization server ([RFC 7662](https://www.rfc-editor.org/rfc/rfc7662)).
 ///

@@ -17,7 +17,8 @@ use crate::extract::budget::{Budget, Depth};
 use crate::extract::failure::field_error;
 #[cfg(feature = "form")]
 use crate::extract::field_error::push_step;
-use crate::extract::{BracketSyntax, FieldError, Location, RawInput};
+use crate::extract::objects::Objects;
+use crate::extract::{BracketSyntax, Document, FieldError, Location, RawInput};
 
 /// Parses pairs of names and values (URL standard, 5.1).
 ///
@@ -73,6 +74,23 @@ pub(crate) fn parse<T: DeserializeOwned>(
         }
         Err(_) => Err(refuse(explain::<T>(source, location, reader))),
     }
+}
+
+/// The pairs as a tree, after they were refused. `None` if names with brackets are read as paths.
+pub(crate) fn document<T: DeserializeOwned>(source: &RawInput) -> Option<Document<'_>> {
+    let text = source.bytes();
+    let syntax = source.bracket_syntax().filter(|syntax| !syntax.is_literal());
+    if syntax.is_some() || !is_utf8(text) {
+        return None;
+    }
+    let mut document = Document::form(text, source.value_limit())?;
+    let (budget, unlimited) = (Budget::traced(), Budget::unlimited());
+    let pairs = reader::pairs(text);
+    let items = reader::items(&pairs);
+    let reader = Reader::root(&items, None, Depth::root(&unlimited));
+    let _ = T::deserialize(Objects::new(reader, &budget));
+    document.declared = budget.into_trace().declared;
+    Some(document)
 }
 
 /// All names and values, decoded.
@@ -143,11 +161,14 @@ fn explain<T: DeserializeOwned>(
     location: Location,
     reader: Reader<'_, '_, '_>,
 ) -> FieldError {
-    let Err(found) = serde_path_to_error::deserialize::<_, T>(reader) else {
+    let budget = Budget::traced();
+    let traced = Objects::new(reader, &budget);
+    let Err(found) = serde_path_to_error::deserialize::<_, T>(traced) else {
         return FieldError::new(location, "invalid", "Is not valid");
     };
+    let trace = budget.into_trace();
     let error: &ReadError = found.inner();
-    let shown = field_error::<T>(source, location, found.path(), &error.to_string());
+    let shown = field_error(source, location, found.path(), &trace, &error.to_string());
     match error.problem {
         Some(problem) => {
             let (code, detail) = problem.code_and_detail();

@@ -8,20 +8,17 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use http::header::FORWARDED;
-use http::{Extensions, HeaderMap, StatusCode};
+use http::{Extensions, HeaderMap};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::AuthenticateRefusal;
-use crate::Error;
 use crate::extract::{ClientAddr, ForwardedHeader, TrustedProxies};
-use crate::middleware::credentials::later;
 
 /// Limits how many turns there are at the same time, how many of them one client and one network have, and how many requests wait for one.
 ///
 /// A request first waits for a turn of its client, then for one of its network, and only then for one of all. A client that sends a thousand
 /// requests at once therefore has few entries in the queue that it shares with the others. Requests without a known address wait in the
 /// shared queue only.
-pub(super) struct Turns {
+pub(crate) struct Turns {
     all: Arc<Share>,
     clients: Shares<(IpAddr, Option<IpAddr>)>,
     networks: Shares<IpAddr>,
@@ -30,21 +27,21 @@ pub(super) struct Turns {
 
 /// How many turns there are at the same time.
 #[derive(Clone, Copy)]
-pub(super) struct TurnLimits {
-    pub(super) all: usize,
-    pub(super) network: usize,
-    pub(super) client: usize,
+pub(crate) struct TurnLimits {
+    pub(crate) all: usize,
+    pub(crate) network: usize,
+    pub(crate) client: usize,
 }
 
 /// A turn. It ends when it is dropped.
-pub(super) struct Turn {
+pub(crate) struct Turn {
     /// A share is removed from its map when neither a turn nor a waiting request has it.
     _shares: Vec<(OwnedSemaphorePermit, Arc<Share>)>,
 }
 
 /// Why a request gets no turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NoTurn {
+pub(crate) enum NoTurn {
     /// Too many requests of its client or of its network wait already.
     TooMany,
     /// Too many requests of all clients wait already, or it has waited too long.
@@ -52,7 +49,7 @@ pub(super) enum NoTurn {
 }
 
 impl Turns {
-    pub(super) fn new(limits: TurnLimits) -> Self {
+    pub(crate) fn new(limits: TurnLimits) -> Self {
         Self {
             all: Arc::new(Share::new(limits.all, WAITING_OF_ALL)),
             clients: Shares::new(limits.client, WAITING_OF_CLIENT),
@@ -62,7 +59,7 @@ impl Turns {
     }
 
     /// Waits for a turn, but not for long. A request that is dropped no longer waits.
-    pub(super) async fn take(&self, client: Option<Client>) -> Result<Turn, NoTurn> {
+    pub(crate) async fn take(&self, client: Option<Client>) -> Result<Turn, NoTurn> {
         if client.is_some_and(|client| client.address.1.is_some())
             && !self.warned.swap(true, Ordering::Relaxed)
         {
@@ -98,27 +95,8 @@ impl Turns {
     }
 
     #[cfg(test)]
-    pub(super) fn all(&self) -> Arc<Semaphore> {
+    pub(crate) fn all(&self) -> Arc<Semaphore> {
         self.all.turns.clone()
-    }
-}
-
-impl From<NoTurn> for Error {
-    fn from(none: NoTurn) -> Self {
-        let (status, detail, refusal) = match none {
-            NoTurn::TooMany => (
-                StatusCode::TOO_MANY_REQUESTS,
-                "Too many requests of this client wait for a check of their credentials",
-                AuthenticateRefusal::TooMany,
-            ),
-            NoTurn::Overloaded => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "The credentials can't be checked now",
-                AuthenticateRefusal::Overloaded,
-            ),
-        };
-        tracing::debug!(reason = refusal.code(), "refused");
-        later(Self::new(status, detail)).with_source(refusal)
     }
 }
 
@@ -184,7 +162,7 @@ impl<K: Eq + Hash> Shares<K> {
 
 /// The sender of a request, as far as it is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Client {
+pub(crate) struct Client {
     /// An IPv4 address, or the /64 of an IPv6 address, because a host can choose the rest freely. The second one is what an untrusted proxy
     /// reports.
     address: (IpAddr, Option<IpAddr>),
@@ -194,7 +172,7 @@ pub(super) struct Client {
 
 impl Client {
     /// `None` if the host does not provide the address of the peer.
-    pub(super) fn of(headers: &HeaderMap, extensions: &Extensions) -> Option<Self> {
+    pub(crate) fn of(headers: &HeaderMap, extensions: &Extensions) -> Option<Self> {
         let ClientAddr(address) = ClientAddr::of(headers, extensions)?;
         // Without a trusted proxy, any client can send these fields. They only divide the share of the peer, so a client that invents addresses
         // gets what a network may have.
@@ -218,6 +196,12 @@ fn forwarded(peer: IpAddr, headers: &HeaderMap) -> Option<IpAddr> {
     Some(TrustedProxies::hops(header, 1).ok()?.client(peer, headers))
 }
 
+impl From<ClientAddr> for Client {
+    fn from(ClientAddr(address): ClientAddr) -> Self {
+        Self { address: (prefix(address, 64), None), network: prefix(address, 48) }
+    }
+}
+
 /// The first bits of an IPv6 address. An IPv4 address is kept.
 fn prefix(address: IpAddr, bits: u32) -> IpAddr {
     match address {
@@ -229,9 +213,9 @@ fn prefix(address: IpAddr, bits: u32) -> IpAddr {
 }
 
 /// How long a request may wait for its turn.
-pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(10);
+pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(10);
 /// How many requests may wait at the same time.
-pub(super) const WAITING_OF_CLIENT: usize = 1024;
+pub(crate) const WAITING_OF_CLIENT: usize = 1024;
 const WAITING_OF_NETWORK: usize = 2048;
 const WAITING_OF_ALL: usize = 8192;
 const SWEEP_FROM: usize = 64;

@@ -1,0 +1,169 @@
+//! Applies rules to an input.
+
+use std::any::Any;
+
+use http::StatusCode;
+
+use crate::Error;
+use crate::extract::FieldError;
+use crate::extract::fields::document::Document;
+use crate::extract::fields::names::Names;
+use crate::extract::fields::reader::{Found, sorted};
+use crate::extract::input::RawInput;
+use crate::extract::typed_input::{Input, Refused};
+use crate::extract::violation::Violation;
+
+/// Parses an input and applies rules to it: what `Valid` and `Garde` do, for another validation engine.
+///
+/// With [`ByField`](crate::extract::ByField), the rules are also applied to input that does not have the expected form, with stand-ins for the members
+/// that can't be read. Their violations are left out.
+///
+/// # Errors
+///
+/// The refusal of [`Input::parse`], or 422 with the violations.
+///
+/// # Example
+///
+/// ```
+/// # #[cfg(feature = "json")] {
+/// use tower_chain::Json;
+/// use tower_chain::extract::{FieldStep, RawInput, Violation, check};
+///
+/// #[derive(Debug, serde::Deserialize)]
+/// struct Order {
+///     count: u32,
+/// }
+///
+/// let rules = |order: &Order| match order.count {
+///     0 => vec![Violation::new(vec![FieldStep::Field("count".into())], "none", "Must not be 0")],
+///     _ => Vec::new(),
+/// };
+/// let refused = check::<Json<Order>>(&RawInput::body(r#"{"count":0}"#), rules).unwrap_err();
+/// assert_eq!(refused.status(), 422);
+/// # }
+/// ```
+pub fn check<E: Input<Data: 'static>>(
+    source: &RawInput,
+    rules: impl Fn(&E::Data) -> Vec<Violation>,
+) -> Result<E, Error> {
+    check_result(E::parse_by_field(source), source, rules)
+}
+
+/// Applies rules to the result of [`Input::parse_by_field`].
+#[doc(hidden)]
+pub fn check_result<E: Input<Data: 'static>>(
+    parsed: Result<E, Refused<'_, E::Data>>,
+    source: &RawInput,
+    rules: impl Fn(&E::Data) -> Vec<Violation>,
+) -> Result<E, Error> {
+    match parsed {
+        Ok(input) => check_parsed(input, source, rules),
+        Err(refused) => Err(all_errors::<E>(source, refused, rules)),
+    }
+}
+
+/// Applies rules to an input that was parsed before.
+///
+/// # Errors
+///
+/// 422 with the violations.
+pub fn check_parsed<E: Input<Data: 'static>>(
+    input: E,
+    source: &RawInput,
+    rules: impl Fn(&E::Data) -> Vec<Violation>,
+) -> Result<E, Error> {
+    let violations = rules(input.data());
+    match violations.is_empty() {
+        true => Ok(input),
+        false => Err(refuse::<E>(&input, source, violations)),
+    }
+}
+
+#[cold]
+fn refuse<E: Input<Data: 'static>>(
+    input: &E,
+    source: &RawInput,
+    violations: Vec<Violation>,
+) -> Error {
+    let document = E::document(source);
+    let found = locate::<E>(source, document.as_ref(), input.data(), violations, &[]);
+    let status = StatusCode::UNPROCESSABLE_ENTITY;
+    source.refuse(status, "The input is not valid", sorted(found))
+}
+
+/// The errors of an input that does not have the expected form, with those of the rules.
+#[cold]
+fn all_errors<E: Input<Data: 'static>>(
+    source: &RawInput,
+    refused: Refused<'_, E::Data>,
+    rules: impl Fn(&E::Data) -> Vec<Violation>,
+) -> Error {
+    let Some(mut partial) = refused.partial else { return refused.error };
+    let mut errors = std::mem::take(&mut partial.errors);
+    if let Some([data, other]) = &partial.data {
+        let mut violations = rules(data);
+        if !violations.is_empty() {
+            // A rule whose result depends on a stand-in is not known to be broken.
+            let others = rules(other);
+            violations.retain(|one| {
+                others.iter().any(|other| other.path == one.path && other.code == one.code)
+            });
+        }
+        errors.extend(locate::<E>(
+            source,
+            Some(&partial.document),
+            data,
+            violations,
+            &partial.replaced,
+        ));
+    }
+    source.refuse(refused.error.status(), refused.error.detail().to_owned(), sorted(errors))
+}
+
+fn locate<E: Input<Data: 'static>>(
+    source: &RawInput,
+    document: Option<&Document<'_>>,
+    data: &E::Data,
+    violations: Vec<Violation>,
+    replaced: &[(String, String)],
+) -> Vec<Found> {
+    let data: &dyn Any = data;
+    let names = Names { source, shape: E::shape(), document, data };
+    let mut found = Vec::new();
+    for violation in violations {
+        let mut place = names.place(&violation.path);
+        if violation.is_whole {
+            place.order.push(usize::MAX);
+        }
+        if !concerns_a_stand_in(&violation, &place.pointer, replaced) {
+            let mut error = FieldError::new(E::LOCATION, violation.code, violation.detail)
+                .with_pointer(place.pointer);
+            for (name, json) in violation.params {
+                error = error.with_param(name, json);
+            }
+            found.push(Found { order: place.order, error });
+        }
+    }
+    found
+}
+
+/// Whether a rule was applied to a stand-in.
+fn concerns_a_stand_in(
+    violation: &Violation,
+    pointer: &str,
+    replaced: &[(String, String)],
+) -> bool {
+    let is_inside = |inner: &str, outer: &str| {
+        inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    replaced.iter().any(|(stand_in, json)| {
+        let beside = || {
+            pointer.rsplit_once('/').map(|(around, _)| around)
+                == stand_in.rsplit_once('/').map(|(around, _)| around)
+        };
+        is_inside(pointer, stand_in)
+            // The number of items and of members does not depend on what is in them.
+            || (is_inside(stand_in, pointer) && violation.code != "length")
+            || (violation.other.as_ref() == Some(json) && beside())
+    })
+}

@@ -1,0 +1,390 @@
+//! The pointer of a field in the names of the client, from its path in the names of the program.
+
+use std::any::Any;
+
+use crate::extract::field_error::push_step;
+use crate::extract::fields::document::{Document, Tree};
+use crate::extract::fields::shape::{Content, Enum, Shape, Struct, Tag, Variant};
+use crate::extract::input::RawInput;
+use crate::extract::violation::FieldStep;
+
+/// The names of an input.
+///
+/// With [`Fields`](crate::Fields) they are those of the type. Without it, a field has its own name, or the only one in the input that differs from it
+/// in case and separators, or the only such name that serde declares. If there is none, the pointer is that of the value around the field.
+#[derive(Clone, Copy)]
+pub(crate) struct Names<'a> {
+    pub(crate) source: &'a RawInput,
+    pub(crate) shape: Option<&'static Shape>,
+    pub(crate) document: Option<&'a Document<'a>>,
+    pub(crate) data: &'a dyn Any,
+}
+
+/// Where a field is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) pointer: String,
+    /// The place in the order of the type, or of the input.
+    pub(crate) order: Vec<usize>,
+}
+
+impl Names<'_> {
+    pub(crate) fn place(&self, path: &[FieldStep]) -> Place {
+        let mut here = Here {
+            source: self.source,
+            declared: self.document.map_or(&[], |document| &document.declared),
+            is_opaque: self.document.is_none(),
+            shape: self.shape,
+            trees: self.document.map(|document| &document.tree).into_iter().collect(),
+            data: Some(self.data),
+            place: Place::default(),
+        };
+        for step in path {
+            if here.step(step).is_none() {
+                here.place.order.push(usize::MAX);
+                break;
+            }
+        }
+        here.place
+    }
+}
+
+/// A value on the path.
+struct Here<'a> {
+    source: &'a RawInput,
+    declared: &'a [&'static [&'static str]],
+    is_opaque: bool,
+    shape: Option<&'static Shape>,
+    /// The value in the input. After the key of a map that is not known, all its values.
+    trees: Vec<&'a Tree<'a>>,
+    data: Option<&'a dyn Any>,
+    place: Place,
+}
+
+impl<'a> Here<'a> {
+    /// Goes one step further. `None` if the name of the step is not known.
+    fn step(&mut self, step: &FieldStep) -> Option<()> {
+        self.unwrap();
+        match (self.shape, step) {
+            (None | Some(Shape::Value { .. }), _) => self.untyped(step),
+            (Some(Shape::Struct(found)), FieldStep::Field(name) | FieldStep::Name(name)) => {
+                self.field(found, name)
+            }
+            (Some(Shape::Enum(found)), FieldStep::Field(name) | FieldStep::Name(name)) => {
+                self.variant_field(found, name, step)
+            }
+            (Some(Shape::Enum(found)), FieldStep::Index(index)) => {
+                let variant = self.variant(found)?;
+                self.enter(found, variant);
+                match &variant.content {
+                    Content::Tuple(items) => {
+                        let item = items.get(*index)?;
+                        self.go(&index.to_string(), *index, Some(item()));
+                        self.data = None;
+                        Some(())
+                    }
+                    Content::Newtype(inner, get) => {
+                        self.shape = Some(inner());
+                        self.data = self.data.and_then(get);
+                        let is_list = matches!(
+                            inner().unwrapped(),
+                            Shape::List { .. } | Shape::Set { .. } | Shape::Tuple { .. }
+                        );
+                        if is_list || *index > 0 { self.step(step) } else { Some(()) }
+                    }
+                    _ => None,
+                }
+            }
+            // The only field of a newtype, which adds no step on the wire.
+            (Some(Shape::Struct(_)), FieldStep::Index(0)) => Some(()),
+            (Some(Shape::List { item, inside, .. }), FieldStep::Index(index)) => {
+                self.go(&index.to_string(), *index, Some(item()));
+                self.data = self.data.and_then(|data| inside(data, *index));
+                Some(())
+            }
+            (Some(Shape::Tuple { items, inside }), FieldStep::Index(index)) => {
+                let item = items.get(*index)?;
+                // A parameter of a path has a name.
+                let name = match self.trees.first() {
+                    Some(Tree::Object(params)) => params.get(*index)?.0.clone().into_owned(),
+                    _ => index.to_string(),
+                };
+                self.go(&name, *index, Some(item()));
+                self.data = self.data.and_then(|data| inside(data, *index));
+                Some(())
+            }
+            (Some(Shape::Map { value, inside, positions, .. }), FieldStep::Index(index)) => {
+                let keys: Vec<&str> = match self.trees.first() {
+                    Some(Tree::Object(members)) => members.iter().map(|(key, _)| &**key).collect(),
+                    _ => Vec::new(),
+                };
+                let positions = self.data.map(|data| positions(data, &keys)).unwrap_or_default();
+                // A repeated key has the value of the last one.
+                let at = positions.iter().rposition(|position| *position == Some(*index));
+                self.key(at.and_then(|at| keys.get(at).copied()), at.unwrap_or(usize::MAX));
+                self.shape = Some(value());
+                self.data = self.data.and_then(|data| inside(data, *index));
+                Some(())
+            }
+            (Some(Shape::Map { value, .. }), FieldStep::Name(key) | FieldStep::Field(key)) => {
+                let at = match self.trees.first() {
+                    Some(Tree::Object(members)) => {
+                        members.iter().position(|(found, _)| found == key)
+                    }
+                    _ => None,
+                };
+                let key = key.clone();
+                self.key(Some(&key), at.unwrap_or(usize::MAX));
+                self.shape = Some(value());
+                self.data = None;
+                Some(())
+            }
+            _ => None,
+        }
+    }
+
+    /// Enters options, boxes and newtypes, which add no step.
+    fn unwrap(&mut self) {
+        loop {
+            match self.shape {
+                Some(Shape::Option { some: inner, inside } | Shape::Same { inner, inside }) => {
+                    self.shape = Some(inner());
+                    self.data = self.data.and_then(|data| inside(data, 0));
+                }
+                Some(Shape::Via { inner, .. }) => {
+                    self.shape = Some(inner());
+                    self.data = None;
+                }
+                _ => return,
+            }
+        }
+    }
+
+    fn field(&mut self, found: &'static Struct, name: &str) -> Option<()> {
+        // A rule that is written by hand may use the wire name.
+        let (index, field) =
+            found.fields.iter().enumerate().find(|(_, field)| field.rust == name).or_else(
+                || {
+                    let mut fields = found.fields.iter().enumerate();
+                    fields.find(|(_, field)| field.wire_names().contains(&name))
+                },
+            )?;
+        let data = self.data.and_then(field.get);
+        if field.flatten {
+            self.place.order.push(index);
+            self.shape = Some(field.shape());
+        } else {
+            let present = field
+                .names
+                .iter()
+                .find(|name| self.trees.first().is_some_and(|tree| tree.member(name).is_some()));
+            let wire = present.or_else(|| field.names.first())?;
+            self.go(wire, index, Some(field.shape()));
+        }
+        self.data = data;
+        Some(())
+    }
+
+    /// Goes to a field of the variant that the input has.
+    fn variant_field(&mut self, found: &'static Enum, name: &str, step: &FieldStep) -> Option<()> {
+        let variant = match self.variant(found) {
+            Some(variant) => variant,
+            None => found.variants.iter().find(|variant| has_field(variant, name))?,
+        };
+        self.enter(found, variant);
+        match &variant.content {
+            Content::Struct(fields) => self.field(fields, name),
+            Content::Newtype(inner, get) => {
+                self.shape = Some(inner());
+                self.data = self.data.and_then(get);
+                self.step(step)
+            }
+            _ => None,
+        }
+    }
+
+    fn variant(&self, found: &'static Enum) -> Option<&'static Variant> {
+        let tree = *self.trees.first()?;
+        let name = match (found.tag, tree) {
+            (Tag::External, Tree::Object(members)) => members.first()?.0.clone().into_owned(),
+            (Tag::External, tree) => tree.text()?,
+            (Tag::Internal(tag) | Tag::Adjacent(tag, _), tree) => tree.member(tag)?.text()?,
+            (Tag::Untagged, tree) => {
+                return found.variants.iter().find(|variant| match &variant.content {
+                    Content::Newtype(inner, _) => {
+                        super::reader::accepts(inner(), &Document::from(tree.clone()))
+                    }
+                    _ => false,
+                });
+            }
+        };
+        let mut variants = found.variants.iter();
+        variants.find(|variant| variant.names.contains(&&*name))
+    }
+
+    /// Enters the content of a variant.
+    fn enter(&mut self, found: &'static Enum, variant: &'static Variant) {
+        let step = match found.tag {
+            Tag::External => variant
+                .names
+                .iter()
+                .find(|name| self.trees.first().is_some_and(|tree| tree.member(name).is_some()))
+                .or_else(|| variant.names.first()),
+            Tag::Adjacent(_, content) => return self.go(content, 0, None),
+            Tag::Internal(_) | Tag::Untagged => None,
+        };
+        if let Some(step) = step
+            && !variant.is_untagged
+        {
+            self.go(step, 0, None);
+        }
+    }
+
+    /// Goes to a field of a type whose fields are not known.
+    fn untyped(&mut self, step: &FieldStep) -> Option<()> {
+        self.data = None;
+        self.shape = None;
+        if self.is_opaque && self.trees.is_empty() {
+            let name = step.to_string();
+            match step {
+                FieldStep::Name(_) => push_step(&mut self.place.pointer, self.source.key(&name)),
+                _ => push_step(&mut self.place.pointer, &name),
+            }
+            self.place.order.push(0);
+            return Some(());
+        }
+        match step {
+            FieldStep::Index(index) => match self.trees.first()? {
+                Tree::Object(_) => {
+                    let trees = self.trees.iter().filter_map(|tree| match tree {
+                        Tree::Object(members) => Some(members.iter().map(|(_, tree)| tree)),
+                        _ => None,
+                    });
+                    self.trees = trees.flatten().take(MAX_CANDIDATES).collect();
+                    push_step(&mut self.place.pointer, "*");
+                    self.place.order.push(*index);
+                }
+                Tree::List(_) => self.go(&index.to_string(), *index, None),
+                // The only field of a newtype.
+                _ if *index == 0 => {}
+                _ => return None,
+            },
+            FieldStep::Field(name) | FieldStep::Name(name) => {
+                let mut names: Vec<(usize, &str)> = Vec::new();
+                for tree in &self.trees {
+                    if let Tree::Object(members) = tree {
+                        names.extend(
+                            members.iter().enumerate().map(|(at, (name, _))| (at, &**name)),
+                        );
+                    }
+                }
+                let declared: Vec<(usize, &str)> = self
+                    .declared
+                    .iter()
+                    .flat_map(|names| (0..).zip(names.iter().copied()))
+                    .collect();
+                let (at, wire) = same_name(name, &names).or_else(|| same_name(name, &declared))?;
+                let in_the_type = self
+                    .declared
+                    .iter()
+                    .find_map(|names| names.iter().position(|name| *name == wire));
+                let wire = wire.to_owned();
+                // The name may be the key of a map, which the client has chosen.
+                if matches!(step, FieldStep::Name(_)) && in_the_type.is_none() {
+                    self.key(Some(&wire), at);
+                } else {
+                    let at = in_the_type.unwrap_or(at);
+                    self.go(&wire, at, None);
+                }
+            }
+        }
+        Some(())
+    }
+
+    /// Goes to the member or item with this name.
+    fn go(&mut self, name: &str, place: usize, shape: Option<&'static Shape>) {
+        push_step(&mut self.place.pointer, name);
+        self.descend(name, place);
+        self.shape = shape;
+    }
+
+    /// Goes to the value of a key that the client has chosen.
+    fn key(&mut self, key: Option<&str>, place: usize) {
+        push_step(&mut self.place.pointer, key.map_or("*", |key| self.source.key(key)));
+        match key {
+            Some(key) => self.descend(key, place),
+            None => {
+                self.trees.clear();
+                self.place.order.push(place);
+            }
+        }
+    }
+
+    fn descend(&mut self, name: &str, place: usize) {
+        let inside = |tree: &&'a Tree<'a>| match tree {
+            Tree::List(items) => items.get(name.parse::<usize>().ok()?),
+            tree => tree.member(name),
+        };
+        self.trees = self.trees.iter().filter_map(inside).collect();
+        self.place.order.push(place);
+    }
+}
+
+fn has_field(variant: &Variant, name: &str) -> bool {
+    let fields = match &variant.content {
+        Content::Struct(found) => found.fields,
+        Content::Newtype(inner, _) => inner().fields(),
+        _ => &[],
+    };
+    fields.iter().any(|field| field.rust == name)
+}
+
+/// The only name that equals `name`, or else the only one that differs from it only in case and separators of ASCII.
+fn same_name<'n>(name: &str, names: &[(usize, &'n str)]) -> Option<(usize, &'n str)> {
+    if let Some(found) = names.iter().find(|(_, candidate)| *candidate == name) {
+        return Some(*found);
+    }
+    let plain = |text: &str| -> String {
+        let letters = text.chars().filter(|c| c.is_ascii_alphanumeric() || !c.is_ascii());
+        letters.map(|c| c.to_ascii_lowercase()).collect()
+    };
+    let wanted = plain(name);
+    let mut found = names.iter().filter(|(_, candidate)| plain(candidate) == wanted);
+    let first = found.next()?;
+    found.all(|(_, other)| *other == first.1).then_some(*first)
+}
+
+/// The most values of a map that are searched for a name.
+const MAX_CANDIDATES: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_the_same_but_for_case_and_separators_of_ascii() {
+        for (name, other, same) in [
+            ("user_name", "userName", true),
+            ("user_name", "User-Name", true),
+            ("user_name", "user.name", true),
+            ("größe", "Größe", true),
+            ("key", "\u{212a}ey", false),
+            ("id", "\u{131}d", false),
+            ("id", "\u{130}d", false),
+            ("sid", "\u{17f}id", false),
+            ("name", "\u{2000}name", false),
+            ("name", "\u{a0}name", false),
+            ("name", "na\u{ad}me", false),
+            ("größe", "GRÖSSE", false),
+        ] {
+            assert_eq!(same_name(name, &[(0, other)]).is_some(), same, "{name} {other}");
+        }
+    }
+
+    #[test]
+    fn two_variants_of_a_name_are_ambiguous() {
+        assert_eq!(same_name("user_name", &[(0, "userName"), (1, "UserName")]), None);
+        let exact = same_name("user_name", &[(0, "userName"), (1, "user_name")]);
+        assert_eq!(exact, Some((1, "user_name")));
+    }
+}

@@ -1,0 +1,593 @@
+//! Reads an input field by field, after it was refused as a whole, and collects every error.
+
+use std::borrow::Cow;
+
+use serde_core::de::DeserializeOwned;
+
+use crate::extract::budget::Budget;
+use crate::extract::field_error::push_step;
+use crate::extract::fields::document::{Document, Tree, Unreadable};
+use crate::extract::fields::read::missing;
+use crate::extract::fields::shape::{Content, Enum, Field, Shape, ShapeOf, Struct, Tag, Variant};
+use crate::extract::fields::stand_in;
+use crate::extract::input::RawInput;
+use crate::extract::objects::Objects;
+use crate::extract::{FieldError, Location};
+
+/// An error, and the place of its field in the order of the type.
+#[derive(Clone, Debug)]
+pub(crate) struct Found {
+    pub(crate) order: Vec<usize>,
+    pub(crate) error: FieldError,
+}
+
+/// What can be read of an input that does not have the expected form.
+#[derive(Debug)]
+pub struct Partial<'a, T> {
+    pub(crate) errors: Vec<Found>,
+    /// The data with stand-ins for the members that can't be read, and again with other stand-ins: a rule whose result depends on them is not reported.
+    /// `None` if there is no stand-in for one of them.
+    pub(crate) data: Option<[T; 2]>,
+    pub(crate) document: Document<'a>,
+    /// The pointers of the members with stand-ins, and their stand-ins as JSON.
+    pub(crate) replaced: Vec<(String, String)>,
+}
+
+/// The errors in the order of the type.
+pub(crate) fn sorted(mut found: Vec<Found>) -> Vec<FieldError> {
+    found.sort_by(|a, b| a.order.cmp(&b.order));
+    found.into_iter().map(|found| found.error).collect()
+}
+
+impl Field {
+    /// Whether the field alone can be read from a document that contains only its value.
+    pub fn accepts(&self, document: &Document<'_>) -> bool {
+        accepts(self.shape(), document)
+    }
+}
+
+/// Whether a value can be read without an error.
+pub(crate) fn accepts(shape: &'static Shape, document: &Document<'_>) -> bool {
+    let source = RawInput::body("");
+    let mut walk = Walk::new(&source, Location::Body);
+    walk.value(shape, &mut document.tree.clone(), 0);
+    walk.errors.is_empty()
+}
+
+/// Reads an input field by field. `None` if no field is at fault.
+pub(crate) fn partial<'a, T: DeserializeOwned>(
+    source: &RawInput,
+    location: Location,
+    shape: &'static Shape,
+    mut document: Document<'a>,
+) -> Option<Partial<'a, T>> {
+    let mut tree = document.tree.clone();
+    let mut another = Walk { another: true, ..Walk::new(source, location) };
+    another.value(shape, &mut tree, 0);
+    let mut walk = Walk::new(source, location);
+    walk.value(shape, &mut document.tree, 0);
+    if walk.errors.is_empty() {
+        return None;
+    }
+    let read = |tree: &Tree<'_>| {
+        let budget = Budget::new(source.value_limit(), source.bytes().len());
+        T::deserialize(Objects::new(tree, &budget)).ok()
+    };
+    let data = if walk.is_readable && another.is_readable {
+        read(&document.tree).zip(read(&tree)).map(|(one, other)| [one, other])
+    } else {
+        None
+    };
+    let replaced = walk.replaced.into_iter().chain(another.replaced).collect();
+    Some(Partial { errors: walk.errors, data, document, replaced })
+}
+
+fn wrong_type(detail: &'static str) -> Unreadable {
+    Unreadable::new("type", detail)
+}
+
+struct Walk<'w> {
+    source: &'w RawInput,
+    location: Location,
+    pointer: String,
+    order: Vec<usize>,
+    errors: Vec<Found>,
+    replaced: Vec<(String, String)>,
+    /// Whether each member that can't be read has a stand-in.
+    is_readable: bool,
+    /// Whether the stand-ins are other ones than those of the first pass.
+    another: bool,
+}
+
+impl<'w> Walk<'w> {
+    fn new(source: &'w RawInput, location: Location) -> Self {
+        Self {
+            source,
+            location,
+            pointer: String::new(),
+            order: Vec::new(),
+            errors: Vec::new(),
+            replaced: Vec::new(),
+            is_readable: true,
+            another: false,
+        }
+    }
+
+    /// Reads the value in `tree`, and puts a stand-in in its place if it can't be read.
+    fn value(&mut self, shape: &'static Shape, tree: &mut Tree<'_>, depth: usize) {
+        if self.errors.len() >= MAX_ERRORS || depth > MAX_DEPTH {
+            self.is_readable = false;
+            return;
+        }
+        let before = self.errors.len();
+        match shape {
+            Shape::Value { read } => self.whole(*read, shape, tree),
+            Shape::Struct(found) => match is_object(tree) {
+                true => self.members(found, tree, &mut Vec::new(), depth),
+                false => self.refuse(wrong_type("Must be an object"), shape, tree),
+            },
+            Shape::List { item, len, .. } => {
+                if matches!(tree, Tree::Param(_)) {
+                    return self.segments(*item, shape, tree);
+                }
+                match tree.items() {
+                    Some(items) if len.is_some_and(|len| len != items.len()) => {
+                        self.refuse(wrong_length(), shape, tree);
+                    }
+                    Some(items) => {
+                        for (index, tree) in items.iter_mut().enumerate() {
+                            self.at(&index.to_string(), index, |walk| {
+                                walk.value(item(), tree, depth + 1)
+                            });
+                        }
+                    }
+                    None => self.refuse(wrong_type("Must be a list"), shape, tree),
+                }
+            }
+            Shape::Set { item } => match tree.items() {
+                Some(items) => {
+                    for (index, tree) in items.iter_mut().enumerate() {
+                        self.at(&index.to_string(), index, |walk| {
+                            walk.value(item(), tree, depth + 1)
+                        });
+                    }
+                }
+                None => self.refuse(wrong_type("Must be a list"), shape, tree),
+            },
+            Shape::Map { value, is_key, .. } => match is_object(tree) {
+                true => self.map(*value, *is_key, tree, &[], depth),
+                false => self.refuse(wrong_type("Must be an object"), shape, tree),
+            },
+            Shape::Tuple { items, .. } => self.tuple(items, shape, tree, depth),
+            Shape::Option { some, .. } => {
+                if !tree.is_null() && !is_empty(tree) {
+                    self.value(some(), tree, depth);
+                }
+            }
+            Shape::Same { inner, .. } => self.value(inner(), tree, depth),
+            Shape::Via { inner, read } => {
+                self.value(inner(), tree, depth);
+                if self.errors.len() == before {
+                    self.whole(*read, shape, tree);
+                }
+            }
+            Shape::Enum(found) => self.variants(found, shape, tree, depth),
+        }
+    }
+
+    /// Reads a value as a whole.
+    fn whole(
+        &mut self,
+        read: fn(&Tree<'_>) -> Result<(), Unreadable>,
+        shape: &'static Shape,
+        tree: &mut Tree<'_>,
+    ) {
+        let only = match tree {
+            // A path with one parameter is the value of that parameter.
+            Tree::Object(members) => match members.as_mut_slice() {
+                [(name, value @ Tree::Param(_))] if self.pointer.is_empty() => {
+                    Some((name.clone(), value))
+                }
+                _ => None,
+            },
+            _ => None,
+        };
+        if let Some((name, value)) = only {
+            let name = name.into_owned();
+            if let Err(error) = read(value) {
+                self.at(&name, 0, |walk| walk.refuse(error, shape, value));
+            }
+            return;
+        }
+        if let Err(error) = read(tree) {
+            self.refuse(error, shape, tree);
+        }
+    }
+
+    /// Reads the segments of a catch-all.
+    fn segments(&mut self, item: ShapeOf, shape: &'static Shape, tree: &mut Tree<'_>) {
+        let Shape::Value { read } = item().unwrapped() else {
+            self.is_readable = false;
+            return;
+        };
+        let Tree::Param(param) = tree else { return };
+        let broken = param.segments().find_map(|segment| read(&Tree::Param(segment)).err());
+        if let Some(error) = broken {
+            self.refuse(error, shape, tree);
+        }
+    }
+
+    fn tuple(
+        &mut self,
+        items: &'static [ShapeOf],
+        shape: &'static Shape,
+        tree: &mut Tree<'_>,
+        depth: usize,
+    ) {
+        if let Tree::Object(params) = tree
+            && params.iter().all(|(_, param)| matches!(param, Tree::Param(_)))
+            && params.len() == items.len()
+        {
+            for (index, (item, (name, tree))) in items.iter().zip(params).enumerate() {
+                self.at(name, index, |walk| walk.value(item(), tree, depth + 1));
+            }
+            return;
+        }
+        match tree.items() {
+            Some(found) if found.len() != items.len() => self.refuse(wrong_length(), shape, tree),
+            Some(found) => {
+                for (index, (item, tree)) in items.iter().zip(found).enumerate() {
+                    self.at(&index.to_string(), index, |walk| walk.value(item(), tree, depth + 1));
+                }
+            }
+            None => self.refuse(wrong_type("Must be a list"), shape, tree),
+        }
+    }
+
+    /// Reads the values of a map, except those of the names in `claimed`.
+    fn map(
+        &mut self,
+        value: ShapeOf,
+        is_key: fn(&str) -> bool,
+        tree: &mut Tree<'_>,
+        claimed: &[&str],
+        depth: usize,
+    ) {
+        let Tree::Object(members) = tree else { return };
+        let mut unreadable = Vec::new();
+        for (index, (name, tree)) in members.iter_mut().enumerate() {
+            if claimed.contains(&&**name) {
+                continue;
+            }
+            let key = self.source.key(name).to_owned();
+            if !is_key(name) {
+                self.at(&key, index, |walk| {
+                    walk.push(Unreadable::new("invalid", "Is not a valid key"))
+                });
+                unreadable.push(index);
+                continue;
+            }
+            self.at(&key, index, |walk| walk.value(value(), tree, depth + 1));
+        }
+        for index in unreadable.into_iter().rev() {
+            members.remove(index);
+        }
+    }
+
+    /// Reads the members of a struct. The names of its fields are added to `claimed`.
+    fn members(
+        &mut self,
+        found: &'static Struct,
+        tree: &mut Tree<'_>,
+        claimed: &mut Vec<&'static str>,
+        depth: usize,
+    ) {
+        claimed.extend(found.tags);
+        claimed.extend(found.fields.iter().flat_map(|field| field.wire_names()));
+        for (index, field) in found.fields.iter().enumerate() {
+            if field.flatten || field.names.is_empty() {
+                continue;
+            }
+            let Tree::Object(members) = tree else { return };
+            let mut places = members
+                .iter()
+                .enumerate()
+                .filter(|(_, (name, _))| field.names.contains(&&**name))
+                .map(|(place, _)| place);
+            match (places.next(), places.next()) {
+                (None, _) if (field.may_be_missing)() => {}
+                (None, _) => {
+                    let mut tree = Tree::NULL;
+                    let name = field.names.first().copied().unwrap_or(field.rust);
+                    self.at(name, index, |walk| walk.refuse(missing(), field.shape(), &mut tree));
+                    members.push((name.into(), tree));
+                }
+                (Some(place), second) => {
+                    let Some((name, tree)) = members.get_mut(place) else { continue };
+                    let name = name.clone().into_owned();
+                    if second.is_some() {
+                        self.at(&name, index, |walk| {
+                            walk.push(Unreadable::new("duplicate", "Is given more than once"));
+                        });
+                    } else {
+                        self.at(&name, index, |walk| walk.value(field.shape(), tree, depth + 1));
+                    }
+                    if second.is_some() {
+                        let mut seen = false;
+                        members.retain(|(name, _)| {
+                            let is_again = field.names.contains(&&**name) && seen;
+                            seen |= field.names.contains(&&**name);
+                            !is_again
+                        });
+                    }
+                }
+            }
+        }
+        for (index, field) in found.fields.iter().enumerate().filter(|(_, field)| field.flatten) {
+            self.order.push(index);
+            self.flattened(field, tree, claimed, depth);
+            self.order.pop();
+        }
+        if found.deny_unknown {
+            let Tree::Object(members) = tree else { return };
+            let mut errors = Vec::new();
+            members.retain(|(name, _)| {
+                let is_known = claimed.contains(&&**name);
+                if !is_known {
+                    errors.push(self.source.key(name).to_owned());
+                }
+                is_known
+            });
+            for key in errors {
+                self.at(&key, found.fields.len(), |walk| {
+                    walk.push(Unreadable::new("unknown", "Is not known here"));
+                });
+            }
+        }
+    }
+
+    /// Reads a flattened field from the members of the object around it.
+    fn flattened(
+        &mut self,
+        field: &'static Field,
+        tree: &mut Tree<'_>,
+        claimed: &mut Vec<&'static str>,
+        depth: usize,
+    ) {
+        let mut shape = field.shape();
+        loop {
+            match shape {
+                Shape::Same { inner, .. } => shape = inner(),
+                // serde reads `None` if the members can't be read.
+                Shape::Option { .. } => return,
+                _ => break,
+            }
+        }
+        if depth > MAX_DEPTH {
+            self.is_readable = false;
+            return;
+        }
+        match shape {
+            Shape::Struct(found) => self.members(found, tree, claimed, depth + 1),
+            Shape::Map { value, is_key, .. } => self.map(*value, *is_key, tree, claimed, depth),
+            Shape::Enum(found) => self.variants(found, shape, tree, depth + 1),
+            Shape::Via { inner, .. } => {
+                if let Shape::Struct(found) = inner().unwrapped() {
+                    self.members(found, tree, claimed, depth + 1);
+                }
+            }
+            Shape::Value { read } => {
+                let Tree::Object(members) = tree else { return };
+                let rest = members.iter().filter(|(name, _)| !claimed.contains(&&**name));
+                if let Err(error) = read(&Tree::Object(rest.cloned().collect())) {
+                    self.is_readable = false;
+                    self.push(error);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn variants(
+        &mut self,
+        found: &'static Enum,
+        shape: &'static Shape,
+        tree: &mut Tree<'_>,
+        depth: usize,
+    ) {
+        let unknown = |found: &Enum| Unreadable {
+            choices: found.variants.first().map_or(&[], |first| first.names),
+            ..serde_core::de::Error::unknown_variant("", &[])
+        };
+        let untagged = found.variants.iter().any(|variant| variant.is_untagged);
+        match found.tag {
+            _ if untagged => self.whole(found.read, shape, tree),
+            Tag::Untagged => self.whole(found.read, shape, tree),
+            Tag::External => match tree {
+                Tree::Object(members) => match members.as_mut_slice() {
+                    [(name, content)] => match variant(found, name) {
+                        Some((index, known)) => {
+                            let name = name.clone().into_owned();
+                            self.at(&name, index, |walk| walk.content(known, content, depth + 1));
+                        }
+                        None => self.refuse(unknown(found), shape, tree),
+                    },
+                    _ => self.whole(found.read, shape, tree),
+                },
+                _ => self.whole(found.read, shape, tree),
+            },
+            Tag::Internal(tag) => {
+                if !is_object(tree) {
+                    return self.refuse(wrong_type("Must be an object"), shape, tree);
+                }
+                match self.tagged(found, tag, tree) {
+                    Ok((index, known)) => {
+                        self.order.push(index);
+                        self.beside_tag(known, tag, tree, depth);
+                        self.order.pop();
+                    }
+                    Err(error) => self.at(tag, 0, |walk| walk.refuse_inside(error, shape, tree)),
+                }
+            }
+            Tag::Adjacent(tag, content) => {
+                if !is_object(tree) {
+                    return self.refuse(wrong_type("Must be an object"), shape, tree);
+                }
+                match self.tagged(found, tag, tree) {
+                    Ok((index, known)) => {
+                        let Tree::Object(members) = tree else { return };
+                        match members.iter_mut().find(|(name, _)| name == content) {
+                            Some((_, tree)) => {
+                                self.at(content, index, |walk| {
+                                    walk.content(known, tree, depth + 1)
+                                });
+                            }
+                            None if matches!(known.content, Content::Unit) => {}
+                            None => {
+                                self.at(content, index, |walk| {
+                                    walk.refuse_inside(missing(), shape, tree)
+                                });
+                            }
+                        }
+                    }
+                    Err(error) => self.at(tag, 0, |walk| walk.refuse_inside(error, shape, tree)),
+                }
+            }
+        }
+    }
+
+    /// The variant that a tag selects.
+    fn tagged(
+        &self,
+        found: &'static Enum,
+        tag: &str,
+        tree: &Tree<'_>,
+    ) -> Result<(usize, &'static Variant), Unreadable> {
+        let Some(name) = tree.member(tag) else { return Err(missing()) };
+        let Some(name) = name.text() else { return Err(wrong_type("Must be a string")) };
+        variant(found, &name).ok_or_else(|| serde_core::de::Error::unknown_variant(&name, &[]))
+    }
+
+    /// Reads the content of a variant.
+    fn content(&mut self, known: &'static Variant, tree: &mut Tree<'_>, depth: usize) {
+        const OBJECT: &Shape = &Shape::Value { read: |_| Ok(()) };
+        match &known.content {
+            Content::Unit => {}
+            Content::Newtype(inner, _) => self.value(inner(), tree, depth),
+            Content::Tuple(items) => self.tuple(items, OBJECT, tree, depth),
+            Content::Struct(found) => match is_object(tree) {
+                true => self.members(found, tree, &mut Vec::new(), depth),
+                false => self.refuse(wrong_type("Must be an object"), OBJECT, tree),
+            },
+        }
+    }
+
+    /// Reads the content of a variant from the members beside its tag.
+    fn beside_tag(
+        &mut self,
+        known: &'static Variant,
+        tag: &'static str,
+        tree: &mut Tree<'_>,
+        depth: usize,
+    ) {
+        let mut claimed = vec![tag];
+        match &known.content {
+            Content::Struct(found) => self.members(found, tree, &mut claimed, depth),
+            Content::Newtype(inner, _) => match inner().unwrapped() {
+                Shape::Struct(found) => self.members(found, tree, &mut claimed, depth),
+                Shape::Map { value, is_key, .. } => {
+                    self.map(*value, *is_key, tree, &claimed, depth)
+                }
+                Shape::Enum(found) => self.variants(found, inner(), tree, depth + 1),
+                Shape::Value { read } => {
+                    let Tree::Object(members) = tree else { return };
+                    let rest = members.iter().filter(|(name, _)| name != tag);
+                    if let Err(error) = read(&Tree::Object(rest.cloned().collect())) {
+                        self.is_readable = false;
+                        self.push(error);
+                    }
+                }
+                _ => {}
+            },
+            Content::Unit | Content::Tuple(_) => {}
+        }
+    }
+
+    /// Adds an error of the value here, and puts a stand-in in its place.
+    fn refuse(&mut self, error: Unreadable, shape: &'static Shape, tree: &mut Tree<'_>) {
+        let choices = error.choices;
+        self.push(error);
+        self.replace(shape, choices, tree, self.pointer.clone());
+    }
+
+    /// The same for the value around the member here.
+    fn refuse_inside(&mut self, error: Unreadable, shape: &'static Shape, tree: &mut Tree<'_>) {
+        self.push(error);
+        let around = self.pointer.rsplit_once('/').map_or("", |(around, _)| around).to_owned();
+        self.replace(shape, &[], tree, around);
+    }
+
+    fn replace(
+        &mut self,
+        shape: &'static Shape,
+        choices: &'static [&'static str],
+        tree: &mut Tree<'_>,
+        pointer: String,
+    ) {
+        match stand_in::of(shape, choices, self.another) {
+            Some((stand_in, text)) => {
+                *tree = stand_in;
+                self.replaced.push((pointer, text));
+            }
+            None => self.is_readable = false,
+        }
+    }
+
+    fn push(&mut self, error: Unreadable) {
+        let mut pointer = self.pointer.clone();
+        for (step, is_declared) in error.steps.iter().rev() {
+            push_step(&mut pointer, if *is_declared { step } else { self.source.key(step) });
+        }
+        let error = FieldError::new(self.location, error.code, error.detail).with_pointer(pointer);
+        self.errors.push(Found { order: self.order.clone(), error });
+    }
+
+    fn at(&mut self, step: &str, place: usize, inside: impl FnOnce(&mut Self)) {
+        let length = self.pointer.len();
+        push_step(&mut self.pointer, step);
+        self.order.push(place);
+        inside(self);
+        self.order.pop();
+        self.pointer.truncate(length);
+    }
+}
+
+fn wrong_length() -> Unreadable {
+    Unreadable::new("length", "Has the wrong number of items")
+}
+
+fn is_object(tree: &Tree<'_>) -> bool {
+    matches!(tree, Tree::Object(_))
+}
+
+/// Whether it is an empty value of a form, which is `None` for an optional field.
+fn is_empty(tree: &Tree<'_>) -> bool {
+    let empty: Cow<'_, [u8]> = match tree {
+        Tree::Form(pair) => Cow::Borrowed(pair),
+        _ => return false,
+    };
+    !empty.contains(&b'&')
+        && empty.iter().position(|byte| *byte == b'=').is_none_or(|at| at + 1 == empty.len())
+}
+
+fn variant(found: &'static Enum, name: &str) -> Option<(usize, &'static Variant)> {
+    let mut variants = found.variants.iter().enumerate();
+    let known = variants.clone().find(|(_, variant)| variant.names.contains(&name));
+    known.or_else(|| variants.find(|(_, variant)| variant.is_other))
+}
+
+/// A refusal lists a hundred errors, and reports that there are more.
+const MAX_ERRORS: usize = 101;
+
+/// Types that contain themselves are read up to this depth.
+const MAX_DEPTH: usize = 64;
