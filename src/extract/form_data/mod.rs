@@ -9,13 +9,13 @@ mod tests;
 use http::StatusCode;
 use percent_encoding::percent_decode;
 use serde_core::de::DeserializeOwned;
+use serde_path_to_error::Segment;
 
 use self::names::{Ignored, NameError};
 use self::reader::{Pair, Problem, ReadError, Reader};
 use crate::Error;
 use crate::extract::budget::{Budget, Depth};
 use crate::extract::failure::field_error;
-#[cfg(feature = "form")]
 use crate::extract::field_error::push_step;
 use crate::extract::objects::Objects;
 use crate::extract::{BracketSyntax, Document, FieldError, Location, RawInput};
@@ -172,7 +172,16 @@ fn explain<T: DeserializeOwned>(
     match error.problem {
         Some(problem) => {
             let (code, detail) = problem.code_and_detail();
-            let error = FieldError::new(location, code, detail).with_pointer(shown.pointer());
+            let mut pointer = shown.pointer().to_owned();
+            // These problems are found in members that no type reads as well. The client has chosen their names.
+            if let Some(Segment::Map { key }) = found.path().iter().last()
+                && !trace.declared.iter().any(|fields| fields.contains(&key.as_str()))
+                && let Some(end) = pointer.rfind('/')
+            {
+                pointer.truncate(end);
+                push_step(&mut pointer, source.key(key));
+            }
+            let error = FieldError::new(location, code, detail).with_pointer(pointer);
             match source.bracket_syntax() {
                 Some(syntax) if problem == Problem::Index => {
                     error.with_param("max", syntax.index().to_string())
