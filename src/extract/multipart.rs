@@ -15,7 +15,7 @@ use http::header::{ACCEPT, CONTENT_LENGTH};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use multer::{Constraints, SizeLimit};
 
-use crate::error::is_length_limit;
+use crate::error::{body_timeout, is_body_timeout, is_length_limit};
 use crate::extract::MaxBody;
 use crate::extract::media_type::ContentType;
 use crate::{Error, Request};
@@ -295,6 +295,7 @@ fn refuse(error: &multer::Error, max: MaxBody) -> Error {
                 .with_member("limit", MAX_HEAD.to_string())
         }
         multer::Error::StreamReadFailed(cause) if is_length_limit(&**cause) => max.exceeded(),
+        multer::Error::StreamReadFailed(cause) if is_body_timeout(&**cause) => body_timeout(),
         _ => Error::new(StatusCode::BAD_REQUEST, "The body is not a complete multipart form"),
     }
 }
