@@ -83,7 +83,7 @@ impl<S: Servable> SharedState<S> {
                 open(io, addr, security, self.clients.as_ref()),
             ) => match opened {
                 Ok(Ok((OpenedStream::Plain(io), version, peer))) => {
-                    self.requests(io, version, peer, activity).await;
+                    self.requests(*io, version, peer, activity).await;
                 }
                 #[cfg(feature = "tls")]
                 Ok(Ok((OpenedStream::Tls(io), version, peer))) => {
@@ -170,7 +170,7 @@ impl Limits {
 }
 
 enum OpenedStream {
-    Plain(Io),
+    Plain(Box<Io>),
     #[cfg(feature = "tls")]
     Tls(Box<tokio_rustls::server::TlsStream<Io>>),
 }
@@ -212,7 +212,7 @@ async fn open(
         _ if security.http2_only => HttpVersion::Http2,
         version => version,
     };
-    Ok((OpenedStream::Plain(io), version, peer))
+    Ok((OpenedStream::Plain(Box::new(io)), version, peer))
 }
 
 /// Recognizes HTTP/2 by the first bytes (RFC 9113, 3.3).
