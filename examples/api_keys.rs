@@ -43,6 +43,7 @@ async fn withdraw(keys: Provided<ApiKeys>, Path(name): Path<String>) -> Answer {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let admin = std::env::var("ADMIN_KEY").map_err(|_| "ADMIN_KEY is not set")?;
     let admin = ApiKey::new("admin", admin).map_err(|error| format!("ADMIN_KEY: {error}"))?;
     let keys = ApiKeys::new();

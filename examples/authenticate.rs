@@ -51,6 +51,7 @@ fn api(token: &str) -> Result<ChainService, Box<dyn Error>> {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let token = std::env::var("API_TOKEN").map_err(|_| "API_TOKEN is not set")?;
     let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
     let api = api(&token).map_err(|error| format!("API_TOKEN: {error}"))?;

@@ -59,6 +59,7 @@ fn api(trusted: &str) -> Result<ChainService, Box<dyn Error>> {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let trusted = std::env::var("TRUSTED_PROXIES").map_err(|_| "TRUSTED_PROXIES is not set")?;
     let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
     Ok(tower_chain::serve(format!("127.0.0.1:{port}"), api(&trusted)?).await?)

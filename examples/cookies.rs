@@ -64,6 +64,7 @@ fn site(secret: &[u8]) -> Result<ChainService, KeyError> {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let secret = std::env::var("COOKIE_SECRET").map_err(|_| "COOKIE_SECRET is not set")?;
     let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
     let site = site(secret.as_bytes()).map_err(|error| format!("COOKIE_SECRET: {error}"))?;

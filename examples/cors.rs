@@ -45,6 +45,7 @@ async fn preflight_204(next: Next<'_>) -> Response {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let origin: HeaderValue = "https://app.example".parse()?;
     let api = Chain::new()
         .always(ProblemDetails::new())

@@ -63,6 +63,7 @@ fn api(url: String) -> Result<ChainService, reqwest::Error> {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn StdError>> {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
     let own = format!("http://127.0.0.1:{port}/trivia");
     let api = api(std::env::var("TRIVIA_URL").unwrap_or(own))?;

@@ -78,6 +78,7 @@ async fn not_found(uri: Uri) -> Error {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let router = Chain::new().at("/users/{id}", |c| c.guard(load_user).get(user));
     let app = Chain::new()
         .on_error(error_handler)

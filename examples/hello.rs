@@ -39,6 +39,7 @@ async fn hello() -> Json<Hello> {
 
 #[tokio::main]
 async fn main() -> Result<(), ServeError> {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let api = Chain::new().at("/api/hello", |c| c.get(hello)).build();
     let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
     tower_chain::serve(format!("127.0.0.1:{port}"), api).await

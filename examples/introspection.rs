@@ -108,6 +108,7 @@ fn authorization_server(
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let secret = std::env::var("API_SECRET").map_err(|_| "API_SECRET is not set")?;
     let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
     let origin = format!("http://localhost:{port}");

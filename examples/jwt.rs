@@ -49,6 +49,7 @@ async fn sign_in(key: Provided<EncodingKey>) -> Result<String, Error> {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let secret = std::env::var("JWT_SECRET").map_err(|_| "JWT_SECRET is not set")?;
     let jwt = Jwt::<Member>::hs256(&secret).map_err(|error| format!("JWT_SECRET: {error}"))?;
     let key = EncodingKey::from_secret(secret.as_bytes())?;

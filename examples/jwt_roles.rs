@@ -87,6 +87,7 @@ fn api(secret: &str, ada: &str, joe: &str) -> Result<ChainService, Box<dyn StdEr
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn StdError>> {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     // With both backends compiled in, one must be chosen before the first token is signed.
     let _ = crypto::aws_lc::DEFAULT_PROVIDER.install_default();
     let secret = |name: &str| env::var(name).map_err(|_| format!("{name} is not set"));

@@ -57,6 +57,7 @@ async fn checked_id(mut next: Next<'_>) -> Response {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let site = Chain::new()
         .always(checked_id)
         .always(SetRequestIdLayer::new(REQUEST_ID, MakeRequestUuid))

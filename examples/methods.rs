@@ -57,6 +57,7 @@ async fn clear(notes: Provided<Notes>) -> StatusCode {
 
 #[tokio::main]
 async fn main() -> Result<(), ServeError> {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let api = Chain::new()
         .provide(Notes::default())
         .at("/api/notes", |c| c.get(list).post(add).delete(clear))

@@ -75,6 +75,7 @@ fn api(token: &str) -> Result<ChainService, String> {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let token = std::env::var("API_TOKEN").map_err(|_| "API_TOKEN is not set")?;
     let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
     Ok(tower_chain::serve(format!("127.0.0.1:{port}"), api(&token)?).await?)

@@ -46,6 +46,7 @@ fn token(key: &EncodingKey, issuer: &str) -> Result<String, Error> {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let _ = crypto::aws_lc::DEFAULT_PROVIDER.install_default();
     let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING)?;
     let key = EncodingKey::from_ec_der(pair.to_pkcs8v1()?.as_ref());

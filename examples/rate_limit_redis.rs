@@ -37,6 +37,7 @@ fn api(redis: &str) -> Result<ChainService, Box<dyn Error>> {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let redis = std::env::var("REDIS_URL").unwrap_or_else(|_| "redis://127.0.0.1/".to_owned());
     let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
     Ok(tower_chain::serve(format!("127.0.0.1:{port}"), api(&redis)?).await?)

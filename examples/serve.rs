@@ -47,6 +47,7 @@ fn api() -> ChainService {
 
 #[tokio::main]
 async fn main() -> Result<(), ServeError> {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let server = match Server::inherited()? {
         Some(server) => server,
         None => {

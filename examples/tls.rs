@@ -49,6 +49,7 @@ fn redirect(port: &str) -> ChainService {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let tls = Tls::from_pem_files("cert.pem", "key.pem")?;
     let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
     let https_port = std::env::var("HTTPS_PORT").unwrap_or_else(|_| "3443".to_owned());

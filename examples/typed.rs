@@ -66,6 +66,7 @@ async fn order(
 
 #[tokio::main]
 async fn main() -> Result<(), ServeError> {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let api = Chain::new().at("/api/shops/{shop}/orders", |c| c.post(order)).build();
     let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
     tower_chain::serve(format!("127.0.0.1:{port}"), api).await

@@ -53,6 +53,7 @@ async fn user(
 
 #[tokio::main]
 async fn main() -> Result<(), ServeError> {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     // A placeholder for a database.
     let users = Users { name: |id| (id == "1").then_some("John Doe") };
     let api = Chain::new().provide(users).at("/api/user", |c| c.get(user)).build();

@@ -60,6 +60,7 @@ fn api() -> ChainService {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
     Ok(tower_chain::serve(format!("127.0.0.1:{port}"), api()).await?)
 }

@@ -28,10 +28,11 @@
 //! # content-type: application/problem+json
 //! ```
 
-use axum::extract::ws::{Message, WebSocketUpgrade};
+use axum::extract::ws::{CloseFrame, Message, WebSocketUpgrade, close_code};
 use http::HeaderMap;
 use tokio::sync::broadcast::{Sender, channel};
-use tower_chain::{Chain, ChainService, Error, Provided, Query, Response, StatusCode};
+use tower_chain::serve::Draining;
+use tower_chain::{Chain, ChainService, Error, Provided, Query, Response, Server, StatusCode};
 
 const PAGE: &str = "http://localhost:3000";
 
@@ -54,6 +55,7 @@ type Room = Sender<String>;
 
 async fn room(
     Provided(room): Provided<Room>,
+    Provided(draining): Provided<Draining>,
     Query(guest): Query<Guest>,
     upgrade: WebSocketUpgrade,
 ) -> Response {
@@ -67,6 +69,12 @@ async fn room(
                     Some(Ok(_)) => {}
                     _ => break,
                 },
+                // The server stops: the client may connect to another one.
+                () = draining.started() => {
+                    let away = CloseFrame { code: close_code::AWAY, reason: "restart".into() };
+                    let _ = socket.send(Message::Close(Some(away))).await;
+                    break;
+                }
                 line = heard.recv() => {
                     // A client that reads too slowly for the buffer is disconnected.
                     let Ok(line) = line else { break };
@@ -79,15 +87,23 @@ async fn room(
     })
 }
 
-fn api() -> ChainService {
+fn api(draining: Draining) -> ChainService {
     let (sender, _): (Room, _) = channel(64);
-    Chain::new().provide(sender).guard(from_own_page).at("/room", |c| c.get(room)).build()
+    Chain::new()
+        .provide(sender)
+        .provide(draining)
+        .guard(from_own_page)
+        .at("/room", |c| c.get(room))
+        .build()
 }
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
-    Ok(tower_chain::serve(format!("127.0.0.1:{port}"), api()).await?)
+    let server = Server::bind(format!("127.0.0.1:{port}")).await?;
+    let api = api(server.draining());
+    Ok(server.serve(api).await?)
 }
 
 #[cfg(test)]
@@ -95,9 +111,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 async fn everybody_hears_everybody() -> Result<(), Box<dyn std::error::Error>> {
     use futures_util::{SinkExt, StreamExt};
     use tokio_tungstenite::tungstenite::Message;
-    let server = tower_chain::Server::bind("127.0.0.1:0").await?;
-    let addr = server.local_addr()?;
-    tokio::spawn(server.serve_until(std::future::pending(), api()));
+    let server = Server::bind("127.0.0.1:0").await?;
+    let (addr, api) = (server.local_addr()?, api(server.draining()));
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let ended = tokio::spawn(server.serve_until(async { drop(stopped.await) }, api));
     let enter = async |name: &str| {
         let socket = tokio::net::TcpStream::connect(addr).await?;
         let url = format!("ws://{addr}/room?name={name}");
@@ -112,5 +129,14 @@ async fn everybody_hears_everybody() -> Result<(), Box<dyn std::error::Error>> {
             assert_eq!(heard.into_text()?, format!("{name}: {text}"));
         }
     }
+    drop(stop);
+    for listener in [&mut ann, &mut bob] {
+        let Some(Ok(Message::Close(Some(close)))) = listener.next().await else {
+            return Err("no close".into());
+        };
+        assert_eq!(u16::from(close.code), 1001);
+    }
+    drop((ann, bob));
+    ended.await??;
     Ok(())
 }

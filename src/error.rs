@@ -87,11 +87,14 @@ impl Error {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, detail)
     }
 
-    /// A 500 with its cause, or a 413 if the cause is a body that was too long.
+    /// A 500 with its cause, or a 413 or 408 if the cause is a body that was too long or too slow.
     pub(crate) fn from_source(source: BoxError) -> Self {
-        let error = match is_length_limit(&*source) {
-            true => body_too_large(),
-            false => Self::internal(""),
+        let error = if is_length_limit(&*source) {
+            body_too_large()
+        } else if is_body_timeout(&*source) {
+            body_timeout()
+        } else {
+            Self::internal("")
         };
         error.with_source(source)
     }
@@ -388,20 +391,35 @@ pub(crate) fn body_too_large() -> Error {
     Error::new(StatusCode::PAYLOAD_TOO_LARGE, "The body is too large")
 }
 
+/// The refusal of a body that a client sends too slowly: 408 (RFC 9110, 15.5.9).
+pub(crate) fn body_timeout() -> Error {
+    Error::new(StatusCode::REQUEST_TIMEOUT, "The body did not arrive in time")
+}
+
 /// Whether the cause is that the body of a request was cut off at a limit. A body of another origin, such as the response of another server,
 /// is not a [`Body`].
 pub(crate) fn is_length_limit(cause: &(dyn StdError + 'static)) -> bool {
-    let causes = || {
-        iter::successors(Some(cause), |&cause| {
-            // `io::Error::source` skips the error that it was made from, and returns the source of that one.
-            match cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-                Some(inner) => Some(inner),
-                None => cause.source(),
-            }
-        })
-    };
-    causes().any(|cause| cause.is::<axum_core::Error>())
-        && causes().any(|cause| cause.is::<LengthLimitError>())
+    causes(cause).any(|cause| cause.is::<axum_core::Error>())
+        && causes(cause).any(|cause| cause.is::<LengthLimitError>())
+}
+
+/// Whether the cause is that the body of a request did not arrive in time.
+pub(crate) fn is_body_timeout(cause: &(dyn StdError + 'static)) -> bool {
+    let is_timeout = |cause: &io::Error| cause.kind() == io::ErrorKind::TimedOut;
+    causes(cause).any(|cause| cause.is::<axum_core::Error>())
+        && causes(cause).any(|cause| cause.downcast_ref().is_some_and(is_timeout))
+}
+
+fn causes<'a>(
+    cause: &'a (dyn StdError + 'static),
+) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    iter::successors(Some(cause), |&cause| {
+        // `io::Error::source` skips the error that it was made from, and returns the source of that one.
+        match cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(inner) => Some(inner),
+            None => cause.source(),
+        }
+    })
 }
 
 /// The members that RFC 9457 defines.

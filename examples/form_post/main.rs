@@ -88,6 +88,7 @@ async fn list(Provided(database): Provided<Database>) -> Result<Json<Vec<Post>>,
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let connection = Connection::open("posts.db")?;
     connection.execute_batch(
         "CREATE TABLE IF NOT EXISTS posts (id INTEGER PRIMARY KEY, title TEXT NOT NULL, post TEXT NOT NULL) STRICT",

@@ -9,7 +9,7 @@ use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH};
 use http::{Extensions, HeaderMap, HeaderValue, StatusCode};
 use http_body::Body as _;
 
-use crate::error::{body_too_large, is_length_limit};
+use crate::error::{body_timeout, body_too_large, is_body_timeout, is_length_limit};
 use crate::{Body, Error, Request};
 
 /// How many bytes of a body the extractors read, as an extension of the request.
@@ -74,7 +74,8 @@ impl Default for MaxBody {
 ///
 /// # Errors
 ///
-/// 413 if the body is longer than the limit, whether `Content-Length` declares it or not; 400 if reading it fails.
+/// 413 if the body is longer than the limit, whether `Content-Length` declares it or not; 408 if the client sends it too slowly; 400 if
+/// reading it fails for another reason.
 ///
 /// # Example
 ///
@@ -104,6 +105,7 @@ pub async fn read_body(req: &mut Request) -> Result<Bytes, Error> {
         CollectError::TooLong => max.exceeded(),
         // A layer further outside has a lower limit, which only this layer knows. `BodyLimit` adds its limit to the response.
         CollectError::Read(cause) if is_length_limit(&*cause) => body_too_large(),
+        CollectError::Read(cause) if is_body_timeout(&*cause) => body_timeout().with_source(cause),
         CollectError::Read(cause) => {
             Error::new(StatusCode::BAD_REQUEST, "The body could not be read").with_source(cause)
         }

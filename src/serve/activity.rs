@@ -4,7 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::Instant;
+
+use super::frames::Seen;
 
 /// Shared by the socket, the requests and the timer of one connection. A request reads the clock twice and needs no timer.
 #[derive(Debug)]
@@ -23,6 +26,16 @@ pub(super) struct Activity {
     /// Whether a body was left unread, and whether the response has begun: `LEFT_UNREAD` and `RESPONDED`. They are in one value, as a response
     /// must announce the end of the connection if and only if the body was left unread before it.
     exchange: AtomicU8,
+    /// How many requests have begun.
+    requests: AtomicU32,
+    is_http2: AtomicBool,
+    /// Whether the connection ends after the requests in flight.
+    is_closing: AtomicBool,
+    closing: Notify,
+    /// Whether the socket is to be checked for an error.
+    check_socket: AtomicBool,
+    /// Since when a head of HTTP/2 is not complete, as `since`. `NEVER` if there is none.
+    unfinished: AtomicU64,
 }
 
 /// What a connection waits for, and since when.
@@ -46,6 +59,12 @@ impl Activity {
             last: AtomicU32::new(END_OF_HEAD),
             last_is_body: AtomicBool::new(false),
             exchange: AtomicU8::new(0),
+            requests: AtomicU32::new(0),
+            is_http2: AtomicBool::new(false),
+            is_closing: AtomicBool::new(false),
+            closing: Notify::new(),
+            check_socket: AtomicBool::new(false),
+            unfinished: AtomicU64::new(NEVER),
         }
     }
 
@@ -77,15 +96,32 @@ impl Activity {
             last.fold(self.last.load(Ordering::Relaxed), |last, &b| last << 8 | u32::from(b));
         self.last.store(last, Ordering::Relaxed);
         self.last_is_body.store(false, Ordering::Relaxed);
-        self.received_any();
-    }
-
-    /// Records that bytes arrived.
-    pub(super) fn received_any(&self) {
         if !self.reading.load(Ordering::Relaxed) && self.in_flight.load(Ordering::Acquire) == 0 {
             self.begin_state();
             self.reading.store(true, Ordering::Release);
         }
+    }
+
+    /// Records that the connection speaks HTTP/2.
+    pub(super) fn begin_http2(&self) {
+        self.is_http2.store(true, Ordering::Relaxed);
+        // A client may always be sending frames: WINDOW_UPDATE, PING, or requests that it sent before it received GOAWAY.
+        self.leave_unread();
+    }
+
+    /// Records that these frames arrived on HTTP/2.
+    pub(super) fn received_frames(&self, seen: Seen) {
+        if seen.begun {
+            self.unfinished.store(self.elapsed(), Ordering::Relaxed);
+        } else if !seen.unfinished {
+            self.unfinished.store(NEVER, Ordering::Relaxed);
+        }
+    }
+
+    /// Since when a head of HTTP/2 is not complete.
+    pub(super) fn unfinished_since(&self) -> Option<Instant> {
+        let since = self.unfinished.load(Ordering::Relaxed);
+        (since != NEVER).then(|| self.accepted + Duration::from_millis(since))
     }
 
     /// Records that the body of a request has been read to its end.
@@ -102,8 +138,15 @@ impl Activity {
 
     /// Records that the peer reads. A response may be complete long before the peer has received it.
     pub(super) fn sent(&self, bytes: usize) {
-        // Pings must not keep an idle connection open.
-        if bytes >= MORE_THAN_A_PING && self.in_flight.load(Ordering::Acquire) == 0 {
+        // Answers to pings must not keep an idle connection open.
+        if bytes > 0 && !self.is_http2.load(Ordering::Relaxed) {
+            self.sent_messages();
+        }
+    }
+
+    /// Records that a part of a response was sent.
+    pub(super) fn sent_messages(&self) {
+        if self.in_flight.load(Ordering::Acquire) == 0 {
             self.begin_state();
         }
     }
@@ -113,6 +156,46 @@ impl Activity {
         self.last_is_body.store(false, Ordering::Relaxed);
         self.in_flight.fetch_add(1, Ordering::AcqRel);
         InFlight(self.clone())
+    }
+
+    /// Requests a check whether the peer has reset the connection. hyper does not read while a handler runs.
+    pub(super) fn check_socket(&self) {
+        self.check_socket.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether such a check was requested since the last call.
+    pub(super) fn is_socket_check_due(&self) -> bool {
+        self.check_socket.load(Ordering::Relaxed)
+            && self.check_socket.swap(false, Ordering::Relaxed)
+    }
+
+    /// How many requests have begun so far.
+    pub(super) fn requests(&self) -> u32 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Counts a request. With the last of `max`, the connection begins to end.
+    pub(super) fn count_request(&self, max: u32) {
+        let before = self.requests.fetch_add(1, Ordering::Relaxed);
+        if before.saturating_add(1) >= max {
+            self.close();
+            self.closing.notify_one();
+        }
+    }
+
+    /// Ends the connection after the requests in flight.
+    pub(super) fn close(&self) {
+        self.is_closing.store(true, Ordering::Release);
+    }
+
+    /// Whether the connection ends after the requests in flight.
+    pub(super) fn is_closing(&self) -> bool {
+        self.is_closing.load(Ordering::Acquire)
+    }
+
+    /// Waits until the connection has served as many requests as it may.
+    pub(super) async fn closing(&self) {
+        self.closing.notified().await;
     }
 
     /// How many requests are in flight. On HTTP/1, a body that is still read counts as well.
@@ -185,5 +268,4 @@ const RESPONDED: u8 = 2;
 const END_OF_HEAD: u32 = u32::from_be_bytes(*b"\0\n\r\n");
 /// RFC 9112, 2.2: a recipient may accept a line feed alone as the end of a line.
 const BARE_END_OF_HEAD: u32 = u32::from_be_bytes(*b"\0\0\n\n");
-/// A PING frame has 17 bytes, and about 22 more in a TLS record.
-const MORE_THAN_A_PING: usize = 64;
+const NEVER: u64 = u64::MAX;

@@ -6,6 +6,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -15,11 +16,13 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::runtime::Handle;
-use tokio::time::{Sleep, sleep, timeout};
+use tokio::time::timeout;
+use tracing::Span;
 
 use super::activity::InFlight;
 use super::budget::{Charge, ConnectionBudget, Room};
 use super::http_version::HttpVersion;
+use super::pace::{Pace, PaceLimits};
 use super::streams::BodyState;
 use crate::Body;
 
@@ -28,8 +31,9 @@ pub(super) struct RequestBody {
     incoming: Option<Incoming>,
     /// `None` on HTTP/2, where a stream that is not read doesn't delay the others.
     unread: Option<UnreadBody>,
-    read_timeout: Duration,
-    waiting: Option<Pin<Box<Sleep>>>,
+    pace: Pace,
+    /// Set when the client is too slow.
+    stalled: Arc<AtomicBool>,
 }
 
 /// What is needed to read the rest of a body.
@@ -44,10 +48,11 @@ pub(super) struct UnreadBody {
 impl RequestBody {
     pub(super) fn new(
         incoming: Incoming,
-        read_timeout: Duration,
+        pace: PaceLimits,
+        stalled: Arc<AtomicBool>,
         unread: Option<UnreadBody>,
     ) -> Self {
-        Self { incoming: Some(incoming), unread, read_timeout, waiting: None }
+        Self { incoming: Some(incoming), unread, pace: Pace::new(pace), stalled }
     }
 }
 
@@ -66,7 +71,7 @@ impl HttpBody for RequestBody {
         }
         match Pin::new(incoming).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
-                this.waiting = None;
+                this.pace.progress(frame.data_ref().map_or(0, Bytes::len));
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(last) => {
@@ -77,10 +82,9 @@ impl HttpBody for RequestBody {
                 Poll::Ready(last.map(|frame| frame.map_err(Into::into)))
             }
             Poll::Pending => {
-                let limit = this.read_timeout;
-                let waiting = this.waiting.get_or_insert_with(|| Box::pin(sleep(limit)));
-                ready!(waiting.as_mut().poll(cx));
+                ready!(this.pace.poll_late(Duration::ZERO, cx));
                 this.incoming = None;
+                this.stalled.store(true, Ordering::Relaxed);
                 if let Some(unread) = &this.unread {
                     unread.in_flight.activity().leave_unread();
                 }
@@ -153,6 +157,8 @@ pub(super) struct CountedBody {
     rest: Bytes,
     /// What that frame was charged.
     charge: Charge,
+    /// The length of that frame, which the next one is expected to have.
+    last: usize,
     /// Whether the body may be polled without a look at the budget: on HTTP/1 until its first frame.
     is_free: bool,
     /// Waits until the body may be polled for its next frame.
@@ -161,6 +167,8 @@ pub(super) struct CountedBody {
     declared: Option<u64>,
     budget: Arc<ConnectionBudget>,
     in_flight: Option<InFlight>,
+    /// The span of the request.
+    span: Span,
 }
 
 impl CountedBody {
@@ -171,6 +179,7 @@ impl CountedBody {
         declared: Option<u64>,
         budget: Arc<ConnectionBudget>,
         in_flight: Option<InFlight>,
+        span: Span,
     ) -> Self {
         // On HTTP/1 the socket shows whether the client reads a response, on HTTP/2 only the demand for pieces does.
         let piece = match version {
@@ -182,11 +191,13 @@ impl CountedBody {
             piece,
             rest: Bytes::new(),
             charge: Charge::default(),
+            last: PIECE,
             is_free: version == HttpVersion::Http1,
             waiting: None,
             declared,
             budget,
             in_flight,
+            span,
         }
     }
 
@@ -214,7 +225,7 @@ impl CountedBody {
                 room = Some(ready!(waiting.as_mut().poll(cx)));
                 self.waiting = None;
             } else if !self.is_free && !self.budget.has_room_for_frame() {
-                let waiting = self.waiting.insert(Box::pin(self.budget.clone().frame()));
+                let waiting = self.waiting.insert(Box::pin(self.budget.clone().frame(self.last)));
                 room = Some(ready!(waiting.as_mut().poll(cx)));
                 self.waiting = None;
             }
@@ -234,6 +245,7 @@ impl CountedBody {
                 return Poll::Ready(Some(Ok(Frame::data(Piece::uncounted(data)))));
             }
             self.is_free = false;
+            self.last = data.len();
             self.charge = self.budget.charge(data.len(), room);
             self.rest = data;
         }
@@ -254,6 +266,8 @@ impl HttpBody for CountedBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Piece>, BoxError>>> {
+        let span = self.span.clone();
+        let _entered = span.enter();
         // Without this, a panic would end all streams of an HTTP/2 connection.
         let polled = catch_unwind(AssertUnwindSafe(|| self.poll_body(cx)));
         let frame = match polled {

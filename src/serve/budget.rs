@@ -109,10 +109,10 @@ impl ConnectionBudget {
         self.account.has_room() && self.shared().all(Account::has_room)
     }
 
-    /// Waits until a body may be polled for its next frame.
-    pub(super) async fn frame(self: Arc<Self>) -> Room {
+    /// Waits until a body may be polled for its next frame, which is expected to have this length.
+    pub(super) async fn frame(self: Arc<Self>, bytes: usize) -> Room {
         // The semaphores are never closed.
-        self.wait(&self.exempt_frame).await.unwrap_or_default()
+        self.wait(&self.exempt_frame, bytes).await.unwrap_or_default()
     }
 
     /// Waits until a handler may start. The result is for the handler's response, and is to be dropped once that exists.
@@ -121,7 +121,7 @@ impl ConnectionBudget {
     /// are therefore sent before handlers make further ones.
     pub(super) async fn handler(self: Arc<Self>) -> Room {
         let turn = self.turn.acquire().await;
-        let room = self.wait(&self.exempt_handler).await.unwrap_or_default();
+        let room = self.wait(&self.exempt_handler, HANDLER).await.unwrap_or_default();
         drop(turn);
         room
     }
@@ -158,12 +158,12 @@ impl ConnectionBudget {
         self.network.iter().chain([&self.total]).map(|shared| &shared.account)
     }
 
-    async fn wait(&self, exempt: &Arc<Semaphore>) -> Result<Room, AcquireError> {
-        let mut room = Room { permits: vec![self.account.room().await?], exempt: None };
+    async fn wait(&self, exempt: &Arc<Semaphore>, bytes: usize) -> Result<Room, AcquireError> {
+        let mut room = Room { permits: vec![self.account.room(bytes).await?], exempt: None };
         let shared = async {
             let mut permits = Vec::new();
             for account in self.shared() {
-                permits.push(account.room().await?);
+                permits.push(account.room(bytes).await?);
             }
             Ok(permits)
         };
@@ -195,9 +195,10 @@ impl Account {
         self.free.available_permits() > 0
     }
 
-    /// Waits until some bytes are free. They are taken until the result is dropped, so that only a few of those that wait continue at once.
-    async fn room(&self) -> Result<OwnedSemaphorePermit, AcquireError> {
-        let bytes = self.limit.div_ceil(LARGEST_CHARGE).min(ROOM);
+    /// Waits until these bytes are free, or a part of the account for a large frame. They are taken until the result is dropped: only as many
+    /// bodies as there is memory for continue at once.
+    async fn room(&self, bytes: usize) -> Result<OwnedSemaphorePermit, AcquireError> {
+        let bytes = bytes.clamp(1, self.limit.div_ceil(LARGEST_CHARGE));
         self.free.clone().acquire_many_owned(u32::try_from(bytes).unwrap_or(u32::MAX)).await
     }
 
@@ -262,8 +263,8 @@ fn network(addr: IpAddr) -> IpAddr {
     }
 }
 
-/// How many bytes a frame or a handler that had to wait takes at first.
-const ROOM: usize = 16 * 1024;
+/// How many bytes are expected of the response of a handler that had to wait.
+const HANDLER: usize = 16 * 1024;
 /// A frame is charged at most this fraction of the account of its connection.
 const LARGEST_CHARGE: usize = 4;
 /// The fraction of a shared account that is added to it for heads.
@@ -296,7 +297,7 @@ mod tests {
         })
         .collect();
         assert_eq!(frames.len(), 7);
-        assert!(now(connection.clone().frame()).is_none());
+        assert!(now(connection.clone().frame(10)).is_none());
         assert!(now(connection.clone().handler()).is_none());
         let mut frames = frames.into_iter();
         // The first refund pays for the excess.
@@ -312,7 +313,7 @@ mod tests {
             let connection = budget(100, 1000).connection(None);
             let frame = connection.charge(length, None);
             assert_eq!(connection.account.free.available_permits(), 75, "{length}");
-            assert!(connection.has_room_for_frame() && now(connection.clone().frame()).is_some());
+            assert!(connection.has_room_for_frame() && now(connection.clone().frame(10)).is_some());
             drop(frame);
             assert_eq!(connection.account.free.available_permits(), 100, "{length}");
         }
@@ -383,13 +384,13 @@ mod tests {
         let held = (other.charge(10, None), other.charge(100, None));
         let (own, more) = (one.charge(10, None), one.charge(10, None));
         assert!(!one.has_room_for_frame());
-        let mut by_exemption = Box::pin(one.clone().frame());
+        let mut by_exemption = Box::pin(one.clone().frame(10));
         assert!(by_exemption.as_mut().now_or_never().is_none());
         drop(own);
         let room = by_exemption.await;
         let exempt = one.charge(10, Some(room));
         assert!(!exempt.is_shared);
-        let mut by_total = Box::pin(one.clone().frame());
+        let mut by_total = Box::pin(one.clone().frame(10));
         assert!(by_total.as_mut().now_or_never().is_none());
         drop((held, more));
         by_total.await;
@@ -419,7 +420,8 @@ mod tests {
         for handler in &mut handlers {
             assert!(handler.as_mut().now_or_never().is_none());
         }
-        let mut bodies: Vec<_> = (0..4).map(|_| Box::pin(connection.clone().frame())).collect();
+        let mut bodies: Vec<_> =
+            (0..4).map(|_| Box::pin(connection.clone().frame(16 * 1024))).collect();
         for body in &mut bodies {
             assert!(body.as_mut().now_or_never().is_none());
         }
@@ -433,6 +435,19 @@ mod tests {
         for body in bodies {
             assert!(body.now_or_never().is_some());
         }
+    }
+
+    #[test]
+    fn only_as_many_bodies_continue_as_there_is_memory_for() {
+        let connection = budget(1000, 10_000).connection(None);
+        let held: Vec<_> = (0..10).map(|_| connection.charge(100, None)).collect();
+        let mut bodies: Vec<_> = (0..50).map(|_| Box::pin(connection.clone().frame(100))).collect();
+        for body in &mut bodies {
+            assert!(body.as_mut().now_or_never().is_none());
+        }
+        drop(held);
+        let rooms: Vec<_> = bodies.iter_mut().map(|body| body.as_mut().now_or_never()).collect();
+        assert_eq!(rooms.iter().flatten().count(), 10);
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! One connection, from the accepted socket to its end.
 
 use std::future::Future;
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::server::conn::{http1, http2};
@@ -17,6 +19,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::activity::{Activity, ConnectionState};
 use super::budget::TotalBudget;
 use super::clients::Clients;
+use super::frames::Frames;
 use super::http_version::HttpVersion;
 use super::io::{Clear, Io, Socket};
 use super::limits::Limits;
@@ -47,6 +50,7 @@ impl<S: Servable> SharedState<S> {
         let mut http1 = http1::Builder::new();
         // `TimedConnection` limits the time: it distinguishes an idle connection from a slow head, and needs no timer for each request.
         http1.header_read_timeout(None).max_header_size(limits.max_header_size);
+        http1.half_close(limits.half_close);
         http1.max_buf_size(limits.max_header_size.clamp(HTTP1_BUFFER, HTTP1_LARGEST_BUFFER));
         let per_client = limits.max_connections_per_client;
         let clients = (per_client < limits.max_connections).then(|| Clients::new(per_client));
@@ -66,7 +70,7 @@ impl<S: Servable> SharedState<S> {
         let io = Io::new(
             socket,
             activity.clone(),
-            self.limits.write_timeout,
+            self.limits.response_pace(),
             self.phase.clone(),
             permit,
         );
@@ -79,7 +83,7 @@ impl<S: Servable> SharedState<S> {
                 open(io, addr, security, self.clients.as_ref()),
             ) => match opened {
                 Ok(Ok((OpenedStream::Plain(io), version, peer))) => {
-                    self.requests(io, version, peer, activity).await;
+                    self.requests(*io, version, peer, activity).await;
                 }
                 #[cfg(feature = "tls")]
                 Ok(Ok((OpenedStream::Tls(io), version, peer))) => {
@@ -126,17 +130,20 @@ impl<S: Servable> SharedState<S> {
             budget,
             limits: limits.clone(),
         };
-        let io = TokioIo::new(Clear { io, activity: activity.clone(), version });
-        let streams = Streams { write_timeout: limits.write_timeout };
-        let watched = TimedConnection { activity, limits, phase, version };
+        let frames = (version == HttpVersion::Http2).then(|| {
+            activity.begin_http2();
+            Box::new([Frames::of_client(), Frames::of_server()])
+        });
+        let io = TokioIo::new(Clear { io, activity: activity.clone(), frames });
+        let streams = Streams { pace: limits.response_pace() };
+        let expires = Instant::now() + jittered(limits.max_connection_age);
+        let watched = TimedConnection { activity, limits, phase, version, expires };
         match version {
             HttpVersion::Http1 => {
                 let connection = http1.serve_connection(io, requests).with_upgrades();
                 watched.drive(pin!(connection), |c| c.graceful_shutdown()).await;
             }
             HttpVersion::Http2 => {
-                // A client may always be sending frames: WINDOW_UPDATE, PING, or requests that it sent before it received GOAWAY.
-                watched.activity.leave_unread();
                 let connection = watched.limits.http2(streams).serve_connection(io, requests);
                 watched.drive(pin!(connection), |c| c.graceful_shutdown()).await;
             }
@@ -163,7 +170,7 @@ impl Limits {
 }
 
 enum OpenedStream {
-    Plain(Io),
+    Plain(Box<Io>),
     #[cfg(feature = "tls")]
     Tls(Box<tokio_rustls::server::TlsStream<Io>>),
 }
@@ -193,14 +200,19 @@ async fn open(
         let session = io.get_ref().1;
         let version = match session.alpn_protocol() {
             Some(b"h2") => HttpVersion::Http2,
+            _ if security.http2_only => return Err(io::Error::other("the client has no HTTP/2")),
             _ => HttpVersion::Http1,
         };
         let chain = session.peer_certificates().unwrap_or_default();
         peer.certificate = ClientCertificate::from_chain(chain.iter().map(|der| der.to_vec()));
         return Ok((OpenedStream::Tls(Box::new(io)), version, peer));
     }
-    let version = sniff(&mut io).await?;
-    Ok((OpenedStream::Plain(io), version, peer))
+    let version = match sniff(&mut io).await? {
+        // hyper answers other bytes with GOAWAY.
+        _ if security.http2_only => HttpVersion::Http2,
+        version => version,
+    };
+    Ok((OpenedStream::Plain(Box::new(io)), version, peer))
 }
 
 /// Recognizes HTTP/2 by the first bytes (RFC 9113, 3.3).
@@ -227,6 +239,8 @@ struct TimedConnection {
     limits: Limits,
     phase: watch::Receiver<Phase>,
     version: HttpVersion,
+    /// When it is to end.
+    expires: Instant,
 }
 
 impl TimedConnection {
@@ -237,7 +251,10 @@ impl TimedConnection {
     {
         let mut end = Shutdown::Open;
         let mut timer = pin!(sleep_until(Instant::now()));
+        let activity = self.activity.clone();
+        let mut closing = pin!(activity.closing());
         loop {
+            let begins_to_end;
             tokio::select! {
                 biased;
                 result = connection.as_mut() => {
@@ -251,27 +268,37 @@ impl TimedConnection {
                     if changed.is_err() || *self.phase.borrow_and_update() == Phase::Aborting {
                         return;
                     }
-                    if end == Shutdown::Open {
-                        end = Shutdown::Draining(Instant::now());
-                        if self.version == HttpVersion::Http2 {
-                            shut_down(connection.as_mut());
-                            end = Shutdown::ShutDown(Instant::now());
-                        }
-                    }
-                    timer.as_mut().reset(Instant::now());
+                    begins_to_end = true;
                 }
+                // It has served as many requests as it may.
+                () = closing.as_mut(), if end == Shutdown::Open => begins_to_end = true,
                 () = timer.as_mut() => {
                     let now = Instant::now();
-                    match self.due(end, now) {
-                        TimerAction::Later(at) => timer.as_mut().reset(at),
-                        TimerAction::Drop => return,
-                        TimerAction::ShutDown => {
-                            shut_down(connection.as_mut());
-                            end = Shutdown::ShutDown(now);
-                            timer.as_mut().reset(now);
+                    begins_to_end = end == Shutdown::Open && now >= self.expires;
+                    if !begins_to_end {
+                        match self.due(end, now) {
+                            TimerAction::Later(at) => timer.as_mut().reset(at),
+                            TimerAction::Drop => return,
+                            TimerAction::ShutDown => {
+                                shut_down(connection.as_mut());
+                                end = Shutdown::ShutDown(now);
+                                timer.as_mut().reset(now);
+                            }
                         }
                     }
                 }
+            }
+            if begins_to_end {
+                let now = Instant::now();
+                if end == Shutdown::Open {
+                    self.activity.close();
+                    end = Shutdown::Draining(now);
+                    if self.version == HttpVersion::Http2 {
+                        shut_down(connection.as_mut());
+                        end = Shutdown::ShutDown(now);
+                    }
+                }
+                timer.as_mut().reset(now);
             }
         }
     }
@@ -285,8 +312,23 @@ impl TimedConnection {
             Shutdown::Draining(_) => header_read_timeout.min(drain_grace),
             Shutdown::Open | Shutdown::ShutDown(_) => header_read_timeout.min(idle_timeout),
         };
+        let mut look_again = now + look_again;
+        if end == Shutdown::Open {
+            look_again = look_again.min(self.expires);
+        }
+        if let Some(since) = self.activity.unfinished_since() {
+            let at = since + header_read_timeout;
+            if at <= now {
+                tracing::debug!("the head of a request is not complete in time");
+                return TimerAction::Drop;
+            }
+            look_again = look_again.min(at);
+        }
         let (at, then) = match (self.activity.state(), end) {
-            (ConnectionState::Busy, _) => return TimerAction::Later(now + look_again),
+            (ConnectionState::Busy, _) => {
+                self.activity.check_socket();
+                return TimerAction::Later(look_again);
+            }
             (ConnectionState::Head(since), _) if self.version == HttpVersion::Http1 => {
                 (since + header_read_timeout, TimerAction::Drop)
             }
@@ -302,7 +344,7 @@ impl TimedConnection {
                 Shutdown::ShutDown(start),
             ) => (since.max(start) + header_read_timeout, TimerAction::Drop),
         };
-        if at <= now { then } else { TimerAction::Later(at.min(now + look_again)) }
+        if at <= now { then } else { TimerAction::Later(at.min(look_again)) }
     }
 }
 
@@ -323,6 +365,15 @@ enum TimerAction {
     Drop,
 }
 
+/// The age with up to a tenth less or more: connections that were opened together don't end together.
+fn jittered(age: Duration) -> Duration {
+    let random = RandomState::new().hash_one(());
+    let age = age.min(AGELESS);
+    age - age / 10 + (age / 5).mul_f64(random as f64 / u64::MAX as f64)
+}
+
+/// Longer than any connection lasts.
+const AGELESS: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 /// How much of a response HTTP/1 keeps for the socket, and how much of a request it reads ahead.
 const HTTP1_BUFFER: usize = 64 * 1024;
 /// The buffer must hold a head.

@@ -17,7 +17,8 @@ use tokio::time::{Sleep, sleep};
 
 use super::activity::Activity;
 use super::clients::ClientSlot;
-use super::http_version::HttpVersion;
+use super::frames::Frames;
+use super::pace::{Pace, PaceLimits};
 use super::phase::Phase;
 
 /// An accepted socket.
@@ -37,8 +38,9 @@ pub(super) struct Io {
     /// Bytes that were read ahead.
     ahead: Bytes,
     activity: Arc<Activity>,
-    write_timeout: Duration,
-    stalled: Option<Pin<Box<Sleep>>>,
+    pace: Pace,
+    /// The request to which the pace belongs.
+    request: u32,
     closing: Closing,
     /// The server waits until all receivers are dropped.
     _alive: watch::Receiver<Phase>,
@@ -56,7 +58,7 @@ impl Io {
     pub(super) fn new(
         socket: Socket,
         activity: Arc<Activity>,
-        write_timeout: Duration,
+        pace: PaceLimits,
         alive: watch::Receiver<Phase>,
         permit: OwnedSemaphorePermit,
     ) -> Self {
@@ -64,8 +66,8 @@ impl Io {
             socket,
             ahead: Bytes::new(),
             activity,
-            write_timeout,
-            stalled: None,
+            pace: Pace::new(pace),
+            request: 0,
             closing: Closing::No,
             _alive: alive,
             _permit: permit,
@@ -87,24 +89,25 @@ impl Io {
         }
     }
 
-    fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
-        let limit = self.write_timeout;
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(limit)));
-        ready!(stalled.as_mut().poll(cx));
-        Poll::Ready(io::Error::new(io::ErrorKind::TimedOut, "the client doesn't read the response"))
-    }
-
     fn written(
         &mut self,
         result: Poll<io::Result<usize>>,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
         if let Poll::Ready(written) = &result {
-            self.stalled = None;
-            self.activity.sent(*written.as_ref().unwrap_or(&0));
+            let bytes = *written.as_ref().unwrap_or(&0);
+            self.pace.progress(bytes);
+            self.activity.sent(bytes);
             return result;
         }
-        self.poll_stalled(cx).map(Err)
+        let request = self.activity.requests();
+        if self.request != request {
+            self.request = request;
+            self.pace.begin_body();
+        }
+        ready!(self.pace.poll_late(Duration::ZERO, cx));
+        let late = "the client reads the response too slowly, or not at all";
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, late)))
     }
 
     /// RFC 9112, 9.6: closing a socket while the peer still sends makes the system reset the connection, and the peer may lose the response. The
@@ -166,6 +169,13 @@ impl AsyncWrite for Io {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // hyper flushes whenever it is polled.
+        if self.activity.is_socket_check_due()
+            && let Socket::Tcp(socket) = &self.socket
+            && let Some(error) = socket.take_error()?
+        {
+            return Poll::Ready(Err(error));
+        }
         Pin::new(&mut self.socket).poll_flush(cx)
     }
 
@@ -187,7 +197,21 @@ impl AsyncWrite for Io {
 pub(super) struct Clear<I> {
     pub(super) io: I,
     pub(super) activity: Arc<Activity>,
-    pub(super) version: HttpVersion,
+    /// The frames that are received and sent, on HTTP/2.
+    pub(super) frames: Option<Box<[Frames; 2]>>,
+}
+
+impl<I> Clear<I> {
+    fn written<'a>(&mut self, mut bytes: usize, buffers: impl Iterator<Item = &'a [u8]>) {
+        let Some(frames) = &mut self.frames else { return };
+        for buffer in buffers {
+            let part = bytes.min(buffer.len());
+            bytes -= part;
+            if frames[1].read(&buffer[..part]).messages {
+                self.activity.sent_messages();
+            }
+        }
+    }
 }
 
 impl<I: AsyncRead + Unpin> AsyncRead for Clear<I> {
@@ -196,12 +220,13 @@ impl<I: AsyncRead + Unpin> AsyncRead for Clear<I> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
         let before = buf.filled().len();
-        ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
-        match &buf.filled()[before..] {
-            [] => {}
-            bytes if self.version == HttpVersion::Http1 => self.activity.received(bytes),
-            _ => self.activity.received_any(),
+        ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
+        match (&buf.filled()[before..], &mut this.frames) {
+            ([], _) => {}
+            (bytes, None) => this.activity.received(bytes),
+            (bytes, Some(frames)) => this.activity.received_frames(frames[0].read(bytes)),
         }
         Poll::Ready(Ok(()))
     }
@@ -213,7 +238,9 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Clear<I> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, buf)
+        let written = ready!(Pin::new(&mut self.io).poll_write(cx, buf))?;
+        self.written(written, std::iter::once(buf));
+        Poll::Ready(Ok(written))
     }
 
     fn poll_write_vectored(
@@ -221,7 +248,9 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Clear<I> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+        let written = ready!(Pin::new(&mut self.io).poll_write_vectored(cx, bufs))?;
+        self.written(written, bufs.iter().map(|buf| &**buf));
+        Poll::Ready(Ok(written))
     }
 
     fn is_write_vectored(&self) -> bool {

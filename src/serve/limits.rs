@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::error::ServeError;
+use super::pace::PaceLimits;
 
 /// The settings of a server.
 #[derive(Clone, Debug)]
@@ -10,13 +11,20 @@ pub(super) struct Limits {
     pub(super) header_read_timeout: Duration,
     pub(super) idle_timeout: Duration,
     pub(super) body_read_timeout: Duration,
+    pub(super) body_timeout: Duration,
+    pub(super) min_body_rate: u32,
     pub(super) write_timeout: Duration,
+    pub(super) response_timeout: Duration,
+    pub(super) min_response_rate: u32,
     pub(super) tcp_keepalive: Duration,
     pub(super) drain_delay: Duration,
     pub(super) drain_grace: Duration,
     pub(super) drain_deadline: Duration,
+    pub(super) half_close: bool,
     pub(super) max_connections: usize,
     pub(super) max_connections_per_client: usize,
+    pub(super) max_requests_per_connection: u32,
+    pub(super) max_connection_age: Duration,
     pub(super) max_header_size: usize,
     pub(super) max_concurrent_streams: u32,
     pub(super) max_buffered_per_connection: usize,
@@ -34,8 +42,11 @@ impl Limits {
             (&mut self.header_read_timeout, "header_read_timeout"),
             (&mut self.idle_timeout, "idle_timeout"),
             (&mut self.body_read_timeout, "body_read_timeout"),
+            (&mut self.body_timeout, "body_timeout"),
             (&mut self.write_timeout, "write_timeout"),
+            (&mut self.response_timeout, "response_timeout"),
             (&mut self.drain_grace, "drain_grace"),
+            (&mut self.max_connection_age, "max_connection_age"),
         ];
         for (duration, name) in durations {
             if duration.is_zero() {
@@ -48,6 +59,9 @@ impl Limits {
         }
         if self.max_connections_per_client == 0 {
             return Err(ServeError::Limit("max_connections_per_client"));
+        }
+        if self.max_requests_per_connection == 0 {
+            return Err(ServeError::Limit("max_requests_per_connection"));
         }
         if self.max_header_size == 0 {
             return Err(ServeError::Limit("max_header_size"));
@@ -66,6 +80,24 @@ impl Limits {
         }
         Ok(self)
     }
+
+    /// How fast a client must send the body of a request.
+    pub(super) fn body_pace(&self) -> PaceLimits {
+        PaceLimits {
+            pause: self.body_read_timeout,
+            rate: self.min_body_rate,
+            total: self.body_timeout,
+        }
+    }
+
+    /// How fast a client must read a response.
+    pub(super) fn response_pace(&self) -> PaceLimits {
+        PaceLimits {
+            pause: self.write_timeout,
+            rate: self.min_response_rate,
+            total: self.response_timeout,
+        }
+    }
 }
 
 impl Default for Limits {
@@ -74,13 +106,20 @@ impl Default for Limits {
             header_read_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),
             body_read_timeout: Duration::from_secs(30),
+            body_timeout: Duration::MAX,
+            min_body_rate: 0,
             write_timeout: Duration::from_secs(30),
+            response_timeout: Duration::MAX,
+            min_response_rate: 0,
             tcp_keepalive: Duration::from_secs(60),
             drain_delay: Duration::ZERO,
-            drain_grace: Duration::from_millis(250),
+            drain_grace: Duration::from_secs(2),
             drain_deadline: Duration::from_secs(30),
+            half_close: true,
             max_connections: 10_000,
             max_connections_per_client: usize::MAX,
+            max_requests_per_connection: u32::MAX,
+            max_connection_age: Duration::MAX,
             max_header_size: 16 * 1024,
             max_concurrent_streams: 200,
             max_buffered_per_connection: 1024 * 1024,

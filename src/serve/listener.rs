@@ -50,6 +50,7 @@ enum ListenerSocket {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Security {
     pub(super) proxy_protocol: bool,
+    pub(super) http2_only: bool,
     #[cfg(feature = "tls")]
     pub(super) tls: Option<Tls>,
 }
@@ -137,6 +138,16 @@ impl Listener {
     #[must_use]
     pub fn proxy_protocol(mut self) -> Self {
         self.security.proxy_protocol = true;
+        self
+    }
+
+    /// Accepts HTTP/2 only: by prior knowledge without TLS (RFC 9113, 3.3), and by ALPN with TLS. Other connections are closed. Defaults to
+    /// off: without TLS, the server recognizes HTTP/2 by its first bytes.
+    ///
+    /// Use it for gRPC, and behind a proxy that speaks HTTP/2 to the server: nothing can then be taken for HTTP/1.
+    #[must_use]
+    pub fn http2_only(mut self) -> Self {
+        self.security.http2_only = true;
         self
     }
 

@@ -48,18 +48,34 @@
 //! | a head larger than [`Server::max_header_size`] | 431, empty; the connection ends |
 //! | more than 100 header fields; on HTTP/2 cookies don't count | 431; on HTTP/1 it is empty and the connection ends, on HTTP/2 it is `application/problem+json` |
 //! | heads of HTTP/2 requests in flight that exceed [`Server::max_buffered_per_connection`], or a quarter of [`Server::max_buffered_per_network`] or [`Server::max_buffered`] | 503 `application/problem+json` |
-//! | a head that takes longer than [`Server::header_read_timeout`] | the connection ends |
+//! | a head, or on HTTP/2 another frame than `DATA`, that takes longer than [`Server::header_read_timeout`] | the connection ends |
 //! | more connections of one client than [`Server::max_connections_per_client`] | the connection ends |
 //! | no request for [`Server::idle_timeout`] | the connection ends |
-//! | a body of which nothing arrives for [`Server::body_read_timeout`] | depends on the handler: reading the body fails |
-//! | a response of which nothing is read for [`Server::write_timeout`] | the connection ends; on HTTP/2 only the stream |
+//! | a body of which nothing arrives for [`Server::body_read_timeout`], that is slower than [`Server::min_body_rate`] or takes longer than [`Server::body_timeout`] | 408 `application/problem+json`, with `Connection: close`, if an extractor reads it. For a handler that reads it, reading fails with [`TimedOut`](std::io::ErrorKind::TimedOut) |
+//! | a response of which nothing is read for [`Server::write_timeout`], that is read more slowly than [`Server::min_response_rate`] or for longer than [`Server::response_timeout`] | the connection ends; on HTTP/2 only the stream |
+//! | a `Transfer-Encoding` other than `chunked`, such as `gzip, chunked` | 501 `application/problem+json`, and `Connection: close` ([RFC 9112, 6.1](https://www.rfc-editor.org/rfc/rfc9112#section-6.1)) |
+//! | a handler returns a status below 200, but for 101 to a request with `Upgrade` on HTTP/1.1 | 500 `application/problem+json`: hyper can't send interim responses. The server logs it at level `ERROR` |
 //! | a `Host` or `:authority` that is missing (but on HTTP/1.0), repeated or not valid; a `Host` other than the `:authority` | 400 `application/problem+json` ([RFC 9112, 3.2](https://www.rfc-editor.org/rfc/rfc9112#section-3.2), [RFC 9113, 8.3.1](https://www.rfc-editor.org/rfc/rfc9113#section-8.3.1)) |
+//! | a connection reaches [`Server::max_requests_per_connection`] or [`Server::max_connection_age`] | it ends as when the server stops |
+//! | the client closes its sending side after a request | on HTTP/1 the response, unless [`Server::half_close`] is off; on HTTP/2 the connection ends |
 //! | the server stops | on HTTP/1 responses have `Connection: close`, on HTTP/2 the server sends `GOAWAY`; requests in flight finish |
 //!
 //! # What it provides
 //!
 //! [`PeerAddr`](crate::extract::PeerAddr) in the extensions of every request that arrived by TCP, and
 //! [`ClientCertificate`](crate::extract::ClientCertificate) if the client presented a valid one: see `Tls::client_certificates`.
+//!
+//! # What the log shows
+//!
+//! Each request runs in a span of `tracing` at level `ERROR` with the method, the matched path and an id: its `X-Request-Id`, or a number. The
+//! line of a failed request has these fields, and so have the lines that the request's own code logs:
+//!
+//! ```text
+//! ERROR request{http.request.method=GET id=17 http.route=/users/{id}}: tower_chain::error: request failed status=500 detail= source=..
+//! ```
+//!
+//! Without a subscriber, the causes of errors are lost. The server then reports that on stderr, once. This line at the start of `main` prints
+//! them: `tracing_subscriber::fmt().with_writer(std::io::stderr).init();`
 //!
 //! # Where to put it
 //!
@@ -72,11 +88,15 @@
 //! RFC 9110, 9112 and 9113, by [hyper](https://docs.rs/hyper). RFC 9112, 9.6 for the end of connections.
 
 mod activity;
+mod background;
 mod body;
 mod budget;
 mod clients;
 mod connection;
+mod detached;
+mod draining;
 mod error;
+mod frames;
 mod host;
 mod http_version;
 #[cfg(all(unix, feature = "systemd"))]
@@ -85,8 +105,10 @@ mod io;
 mod length;
 mod limits;
 mod listener;
+mod log;
 mod notify;
 mod open_files;
+mod pace;
 mod peer;
 mod per_core;
 mod phase;
@@ -105,6 +127,8 @@ mod unix_socket;
 
 use tokio::net::ToSocketAddrs;
 
+pub use detached::{Detached, detached};
+pub use draining::Draining;
 pub use error::ServeError;
 pub use listener::Listener;
 pub use servable::Servable;

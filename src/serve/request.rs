@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum_core::response::IntoResponse;
-use http::header::{CONNECTION, COOKIE, EXPECT};
+use http::header::{CONNECTION, COOKIE, EXPECT, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode, Version};
 use http_body::Body as _;
@@ -19,6 +19,7 @@ use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep};
 use tower::ServiceExt;
 use tower::util::Oneshot;
+use tracing::Span;
 
 use super::activity::{Activity, InFlight};
 use super::body::{CountedBody, RequestBody, UnreadBody};
@@ -27,6 +28,7 @@ use super::host;
 use super::http_version::HttpVersion;
 use super::length::ContentLength;
 use super::limits::Limits;
+use super::log;
 use super::peer::Peer;
 use super::servable::Servable;
 use crate::{Body, Error, Request, Response};
@@ -49,13 +51,17 @@ impl<S: Servable> hyper::service::Service<http::Request<Incoming>> for Requests<
 
     fn call(&self, req: http::Request<Incoming>) -> ServedRequest<S> {
         let in_flight = self.activity.request();
+        self.activity.count_request(self.limits.max_requests_per_connection);
         let (method, version) = (req.method().clone(), req.version());
+        let span = log::span(&method, req.headers());
+        let upgrade = version == Version::HTTP_11 && req.headers().contains_key(UPGRADE);
         let http1 = version < Version::HTTP_2;
         if http1 {
             self.activity.begin_exchange();
         }
         let (mut parts, incoming) = req.into_parts();
         self.peer.describe(&mut parts.extensions);
+        let mut stalled: Option<Arc<AtomicBool>> = None;
         let body = if incoming.is_end_stream() {
             Body::empty()
         } else {
@@ -64,7 +70,8 @@ impl<S: Servable> hyper::service::Service<http::Request<Incoming>> for Requests<
                 limit: self.limits.unread_body,
                 on_hold: parts.headers.contains_key(EXPECT),
             });
-            Body::new(RequestBody::new(incoming, self.limits.body_read_timeout, unread))
+            let is_stalled = stalled.insert(Arc::default()).clone();
+            Body::new(RequestBody::new(incoming, self.limits.body_pace(), is_stalled, unread))
         };
         let (answer, head) = match self.admit(&mut parts) {
             Ok(head) => {
@@ -79,10 +86,13 @@ impl<S: Servable> hyper::service::Service<http::Request<Incoming>> for Requests<
             answer,
             start,
             head,
+            stalled,
+            span,
             in_flight: Some(in_flight),
             budget: self.budget.clone(),
             method,
             version,
+            upgrade,
             closing: http1.then(|| self.draining.clone()),
         }
     }
@@ -93,6 +103,14 @@ impl<S> Requests<S> {
     fn admit(&self, head: &mut Parts) -> Result<Option<HeadReservation>, Error> {
         if let Err(detail) = host::check(head) {
             return Err(Error::new(StatusCode::BAD_REQUEST, detail));
+        }
+        if has_unknown_coding(head) {
+            // How the content is coded is unknown, and whether its length is what hyper takes it for.
+            self.activity.leave_unread();
+            return Err(Error::new(
+                StatusCode::NOT_IMPLEMENTED,
+                "The request has a `Transfer-Encoding` other than `chunked`",
+            ));
         }
         if head.version != Version::HTTP_2 {
             return Ok(None);
@@ -117,6 +135,19 @@ impl<S> Requests<S> {
             )),
         }
     }
+}
+
+/// Whether the body has a coding besides `chunked` (RFC 9112, 6.1). On HTTP/2 there is no such field.
+fn has_unknown_coding(head: &Parts) -> bool {
+    let mut fields = head.headers.get_all(TRANSFER_ENCODING).iter();
+    let Some(field) = fields.next() else { return false };
+    fields.next().is_some() || !field.as_bytes().eq_ignore_ascii_case(b"chunked")
+}
+
+/// Whether a response with a status below 200 can be sent. hyper sends one response to each request, so an interim one would take the place of
+/// the final one (RFC 9110, 15.2). 101 ends HTTP on the connection, and is the answer to an `Upgrade` on HTTP/1.1 only (RFC 9110, 7.8).
+fn is_unfit(status: StatusCode, upgrade: bool) -> bool {
+    status.is_informational() && !(status == StatusCode::SWITCHING_PROTOCOLS && upgrade)
 }
 
 /// About how many bytes a head takes in memory.
@@ -192,10 +223,15 @@ pin_project! {
         start: HandlerStart,
         // The memory of the request's head.
         head: Option<HeadReservation>,
+        // Whether the client was too slow with the body of the request.
+        stalled: Option<Arc<AtomicBool>>,
+        span: Span,
         budget: Arc<ConnectionBudget>,
         in_flight: Option<InFlight>,
         method: Method,
         version: Version,
+        // Whether the client requested another protocol.
+        upgrade: bool,
         // On HTTP/1: whether the server stops, and the connection ends with this response.
         closing: Option<Arc<AtomicBool>>,
     }
@@ -207,11 +243,23 @@ impl<S: Servable> Future for ServedRequest<S> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         ready!(this.start.poll(cx, this.budget));
+        let span = this.span.clone();
+        let _entered = span.enter();
         let answer = this.answer;
         let mut response: Response = match catch_unwind(AssertUnwindSafe(|| answer.poll(cx))) {
             Ok(polled) => ready!(polled),
             Err(panic) => crate::step::errors::panicked(&*panic),
         };
+        // Extractors of other crates know a body that can't be read, and not the reason.
+        if response.status() == StatusCode::BAD_REQUEST
+            && this.stalled.as_ref().is_some_and(|stalled| stalled.load(Ordering::Relaxed))
+        {
+            response = crate::error::body_timeout().into_response();
+        }
+        if is_unfit(response.status(), *this.upgrade) {
+            tracing::error!(status = %response.status(), "a handler returned an interim response");
+            response = Error::internal("an interim response").into_response();
+        }
         let length = ContentLength::check(this.method, &mut response);
         let declared = match length {
             ContentLength::Declared(length) => Some(length),
@@ -219,10 +267,13 @@ impl<S: Servable> Future for ServedRequest<S> {
         };
         let upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         let ends = |draining: &Arc<AtomicBool>| {
-            let left_unread =
-                this.in_flight.as_ref().is_some_and(|request| request.activity().respond());
+            let activity = this.in_flight.as_ref().map(InFlight::activity);
+            let left_unread = activity.is_some_and(|activity| activity.respond());
             // A fault that left the field wrong may have left more of the response wrong.
-            left_unread || length == ContentLength::Corrected || draining.load(Ordering::Acquire)
+            left_unread
+                || length == ContentLength::Corrected
+                || draining.load(Ordering::Acquire)
+                || activity.is_some_and(|activity| activity.is_closing())
         };
         if this.closing.as_ref().is_some_and(ends) && !upgraded {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -238,9 +289,9 @@ impl<S: Servable> Future for ServedRequest<S> {
             Some(_) => HttpVersion::Http1,
             None => HttpVersion::Http2,
         };
-        Poll::Ready(Ok(
-            response.map(|body| CountedBody::new(body, version, declared, budget, in_flight))
-        ))
+        Poll::Ready(Ok(response.map(|body| {
+            CountedBody::new(body, version, declared, budget, in_flight, span.clone())
+        })))
     }
 }
 

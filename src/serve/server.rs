@@ -12,10 +12,13 @@ use tokio::net::ToSocketAddrs;
 use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::time::{sleep, timeout};
 
+use super::background::Background;
 use super::connection::SharedState;
+use super::draining::{Draining, Stage};
 use super::error::ServeError;
 use super::limits::Limits;
 use super::listener::{Listener, Security};
+use super::log;
 use super::notify::notify;
 use super::open_files;
 use super::per_core::Cores;
@@ -45,6 +48,7 @@ pub struct Server {
     listeners: Vec<Listener>,
     limits: Limits,
     per_core: bool,
+    stage: watch::Sender<Stage>,
 }
 
 #[allow(
@@ -65,7 +69,12 @@ impl Server {
 
     /// Creates a server on a listener of this crate or of tokio.
     pub fn new(listener: impl Into<Listener>) -> Self {
-        Self { listeners: vec![listener.into()], limits: Limits::default(), per_core: false }
+        Self {
+            listeners: vec![listener.into()],
+            limits: Limits::default(),
+            per_core: false,
+            stage: watch::Sender::new(Stage::Serving),
+        }
     }
 
     /// Adds a further listener.
@@ -114,6 +123,11 @@ impl Server {
             .map_or_else(|| Err(std::io::ErrorKind::NotFound.into()), Listener::local_addr)
     }
 
+    /// Returns a token by which handlers and streams learn that this server stops. See [`Draining`].
+    pub fn draining(&self) -> Draining {
+        Draining::new(&self.stage)
+    }
+
     /// Sets how long a client may take to send the head of a request; before the first request also for the PROXY protocol and the TLS
     /// handshake. Defaults to 10 seconds.
     pub fn header_read_timeout(mut self, header_read_timeout: Duration) -> Self {
@@ -128,8 +142,27 @@ impl Server {
     }
 
     /// Sets how long a client may pause within the body of a request. Defaults to 30 seconds.
+    ///
+    /// An extractor then answers with 408, and the connection ends.
     pub fn body_read_timeout(mut self, body_read_timeout: Duration) -> Self {
         self.limits.body_read_timeout = body_read_timeout;
+        self
+    }
+
+    /// Sets how long the server waits altogether for the body of one request. The time that the handler takes between its reads does not count.
+    /// Defaults to no limit: how long an upload takes depends on its size. See also [`min_body_rate`](Server::min_body_rate).
+    pub fn body_timeout(mut self, body_timeout: Duration) -> Self {
+        self.limits.body_timeout = body_timeout;
+        self
+    }
+
+    /// Sets how many bytes of a body a client must send per second on average, while the server waits for it. Defaults to zero, which is no
+    /// limit.
+    ///
+    /// It may fall behind by [`body_read_timeout`](Server::body_read_timeout), and does not get credit for having been faster before. Bodies
+    /// that are sent while something happens, as in a stream of gRPC, need the default.
+    pub fn min_body_rate(mut self, bytes_per_second: u32) -> Self {
+        self.limits.min_body_rate = bytes_per_second;
         self
     }
 
@@ -139,6 +172,22 @@ impl Server {
     /// more for each 4 KiB of the piece.
     pub fn write_timeout(mut self, write_timeout: Duration) -> Self {
         self.limits.write_timeout = write_timeout;
+        self
+    }
+
+    /// Sets how long the server waits altogether for a client to read one response. The time in which there is nothing to send does not count:
+    /// a stream of events may take as long as it likes. Defaults to no limit. See also [`min_response_rate`](Server::min_response_rate).
+    pub fn response_timeout(mut self, response_timeout: Duration) -> Self {
+        self.limits.response_timeout = response_timeout;
+        self
+    }
+
+    /// Sets how many bytes of a response a client must read per second on average, while the server has data to send. Defaults to zero, which
+    /// is no limit.
+    ///
+    /// It may fall behind by [`write_timeout`](Server::write_timeout), and does not get credit for having been faster before.
+    pub fn min_response_rate(mut self, bytes_per_second: u32) -> Self {
+        self.limits.min_response_rate = bytes_per_second;
         self
     }
 
@@ -170,6 +219,26 @@ impl Server {
     /// address of the client with the [PROXY protocol](Listener::proxy_protocol). Connections on a Unix socket are not counted.
     pub fn max_connections_per_client(mut self, max_connections_per_client: usize) -> Self {
         self.limits.max_connections_per_client = max_connections_per_client;
+        self
+    }
+
+    /// Sets how many requests one connection may have before it ends. Defaults to no limit.
+    ///
+    /// On HTTP/1 the last response has `Connection: close`. On HTTP/2 the server sends `GOAWAY`, and still serves the requests that the client
+    /// has sent before it receives that.
+    pub fn max_requests_per_connection(mut self, max_requests_per_connection: u32) -> Self {
+        self.limits.max_requests_per_connection = max_requests_per_connection;
+        self
+    }
+
+    /// Sets how old a connection may become before it ends. Defaults to no limit.
+    ///
+    /// It makes clients that never disconnect, such as those of gRPC, connect again: to new servers behind a load balancer, or to a new
+    /// address. The age has a tenth less or more, at random, and connections that were opened together don't end together. The connection ends
+    /// as it does when the server stops: responses of HTTP/1 have `Connection: close`, and an idle connection is kept open for
+    /// [`drain_grace`](Server::drain_grace); on HTTP/2 the server sends `GOAWAY`, and requests in flight finish.
+    pub fn max_connection_age(mut self, max_connection_age: Duration) -> Self {
+        self.limits.max_connection_age = max_connection_age;
         self
     }
 
@@ -253,7 +322,11 @@ impl Server {
     }
 
     /// Sets how long an idle HTTP/1 connection is kept open while the server stops, for a request that the client has just sent. Defaults to
-    /// 250 milliseconds.
+    /// 2 seconds.
+    ///
+    /// HTTP/1 can't announce the end of an idle connection. A client that sends a request while the server closes the connection loses it,
+    /// and must not repeat a POST. Within this time, a client that is in use sends its next request: the response has `Connection: close`.
+    /// It should be longer than the pauses of clients that keep connections open, and shorter than `drain_deadline`.
     ///
     /// A connection without a request so far is not idle: its client has [`header_read_timeout`](Server::header_read_timeout) to send one.
     pub fn drain_grace(mut self, drain_grace: Duration) -> Self {
@@ -263,9 +336,24 @@ impl Server {
 
     /// Sets how long the server waits for requests in flight when it stops. Then they are dropped. Defaults to 30 seconds.
     ///
-    /// The server also waits for upgraded connections, such as WebSockets. They must be closed by their handlers.
+    /// The server also waits for upgraded connections, such as WebSockets, and for [`detached`](crate::serve::detached) handlers. Upgraded
+    /// connections and endless responses must be ended by their handlers: [`draining`](Server::draining) notifies them.
     pub fn drain_deadline(mut self, drain_deadline: Duration) -> Self {
         self.limits.drain_deadline = drain_deadline;
+        self
+    }
+
+    /// Sets whether a client of HTTP/1 that closes its sending side after a request gets the response. Defaults to true.
+    ///
+    /// For the server, such a client looks as one that has closed the whole connection, until the system of the client refuses data. A
+    /// handler whose client has disconnected therefore runs on, at most until the server writes to the connection or detects the reset: within
+    /// [`header_read_timeout`](Server::header_read_timeout) after the client's system has sent it, which it does at once if it has not read
+    /// all data, and otherwise in answer to a probe of [`tcp_keepalive`](Server::tcp_keepalive). If false, a handler is dropped as soon as
+    /// its client closes its sending side.
+    ///
+    /// On HTTP/2 a client ends a stream by itself, and one that closes its sending side of the connection ends all streams.
+    pub fn half_close(mut self, half_close: bool) -> Self {
+        self.limits.half_close = half_close;
         self
     }
 
@@ -316,8 +404,9 @@ impl Server {
         S: Servable,
         A: Future<Output = ()>,
     {
-        let Self { mut listeners, limits, per_core } = self;
+        let Self { mut listeners, limits, per_core, stage } = self;
         let limits = limits.checked()?;
+        log::report_missing_subscriber();
         open_files::permit(limits.max_connections);
         listeners.iter().for_each(|on| on.keep_alive(limits.tcp_keepalive));
         let (phase, watched) = watch::channel(Phase::Serving);
@@ -335,6 +424,7 @@ impl Server {
         let abort = {
             let stop = async {
                 let abort = stop.await.shared();
+                stage.send_replace(Stage::Stopping);
                 tokio::select! {
                     () = sleep(delay) => {}
                     () = abort.clone() => {}
@@ -365,10 +455,15 @@ impl Server {
         }
         shared.draining.store(true, Ordering::Release);
         phase.send_replace(Phase::Draining);
+        stage.send_replace(Stage::Draining);
         drop(shared);
+        let ended = async {
+            phase.closed().await;
+            Background::ended().await;
+        };
         tokio::select! {
             biased;
-            () = phase.closed() => return Ok(()),
+            () = ended => return Ok(()),
             () = sleep(deadline) => tracing::warn!("requests were still in flight at the deadline"),
             () = abort => tracing::warn!("requests in flight are dropped"),
         }

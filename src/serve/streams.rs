@@ -9,12 +9,13 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use pin_project_lite::pin_project;
-use tokio::time::{Sleep, sleep};
+
+use super::pace::{Pace, PaceLimits};
 
 /// Spawns the streams of one connection.
 #[derive(Clone, Copy)]
 pub(super) struct Streams {
-    pub(super) write_timeout: Duration,
+    pub(super) pace: PaceLimits,
 }
 
 impl<F> hyper::rt::Executor<F> for Streams
@@ -22,12 +23,7 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     fn execute(&self, stream: F) {
-        tokio::spawn(StreamTask {
-            stream,
-            write_timeout: self.write_timeout,
-            unread: None,
-            stalled: None,
-        });
+        tokio::spawn(StreamTask { stream, pace: Pace::new(self.pace), unread: None });
     }
 }
 
@@ -58,10 +54,9 @@ pin_project! {
     struct StreamTask<F> {
         #[pin]
         stream: F,
-        write_timeout: Duration,
+        pace: Pace,
         // The length of the last frame, if the body was not polled since.
         unread: Option<usize>,
-        stalled: Option<Pin<Box<Sleep>>>,
     }
 }
 
@@ -77,7 +72,7 @@ impl<F: Future<Output = ()>> Future for StreamTask<F> {
         match BODY_STATE.get() {
             BodyState::NotPolled => {}
             polled => {
-                *this.stalled = None;
+                this.pace.progress(this.unread.unwrap_or(0));
                 *this.unread = match polled {
                     BodyState::Frame(bytes) => Some(bytes),
                     BodyState::NotPolled | BodyState::Pending => None,
@@ -86,9 +81,8 @@ impl<F: Future<Output = ()>> Future for StreamTask<F> {
         }
         let Some(bytes) = *this.unread else { return Poll::Pending };
         // hyper doesn't show how much of the frame has been sent, so a large frame gets more time.
-        let limit = *this.write_timeout + Duration::from_secs((bytes / SLOWEST) as u64);
-        let stalled = this.stalled.get_or_insert_with(|| Box::pin(sleep(limit)));
-        ready!(stalled.as_mut().poll(cx));
+        let extra = Duration::from_secs((bytes / SLOWEST) as u64);
+        ready!(this.pace.poll_late(extra, cx));
         tracing::debug!("the client doesn't read the response of a stream");
         Poll::Ready(())
     }

@@ -38,6 +38,8 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use http::{HeaderValue, Method, StatusCode};
 use http_body::Body as HttpBody;
 use tower::Service;
+use tracing::Span;
+use tracing::level_filters::LevelFilter;
 
 use crate::route::listing::Route;
 use crate::route::routes::Routes;
@@ -203,6 +205,12 @@ impl<E: Tail> Root<E> {
             original: original.as_ref(),
             kept: &kept,
         };
+        if LevelFilter::current() != LevelFilter::OFF
+            && let Some(route) = cx.plan.route
+        {
+            // `Server` has such a span, and so may other hosts.
+            Span::current().record("http.route", self.built.routes.pattern(route));
+        }
         let response = self.first.call(req, &cx).await;
         fit_to_http(head, response)
     }

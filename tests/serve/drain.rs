@@ -336,3 +336,135 @@ async fn sigterm_stops_the_server() {
     within(ended).await.unwrap().unwrap();
     assert_eq!(client.rest().await.unwrap(), "");
 }
+
+/// Streams and upgraded connections that end when the server stops, and one that does not.
+fn streams(server: &Server) -> ChainService {
+    use futures_util::StreamExt;
+    use tower_chain::respond::{Event, Sse};
+    use tower_chain::serve::Draining;
+
+    async fn events(Provided(draining): Provided<Draining>) -> impl IntoResponse {
+        let first = stream::iter([Ok::<_, Infallible>(Event::new().data("first"))]);
+        let last = stream::iter([Ok(Event::new().data("last"))]);
+        let wait = stream::pending().take_until(async move { draining.started().await });
+        Sse::new(first.chain(wait).chain(last))
+    }
+    async fn upgrade(
+        Provided(draining): Provided<Draining>,
+        mut req: Request,
+    ) -> impl IntoResponse {
+        let upgrading = hyper::upgrade::on(&mut req);
+        tokio::spawn(async move {
+            let mut io = TokioIo::new(upgrading.await.unwrap());
+            io.write_all(b"first").await.unwrap();
+            draining.started().await;
+            io.write_all(b"closed").await.unwrap();
+            io.shutdown().await.unwrap();
+        });
+        (StatusCode::SWITCHING_PROTOCOLS, [("connection", "upgrade"), ("upgrade", "echo")])
+    }
+    Chain::new()
+        .provide(server.draining())
+        .at("/events", |c| c.get(events))
+        .at("/upgrade", |c| c.get(upgrade))
+        .at("/ready", |c| {
+            c.get(async |Provided(draining): Provided<Draining>| match draining.is_stopping() {
+                true => StatusCode::SERVICE_UNAVAILABLE,
+                false => StatusCode::OK,
+            })
+        })
+        .build()
+}
+
+#[tokio::test]
+async fn streams_and_upgraded_connections_end_properly_when_the_server_stops() {
+    let server = Server::bind("127.0.0.1:0").await.unwrap();
+    let service = streams(&server);
+    let server = Running::of(server, service);
+    let mut events = server.connect().await;
+    events.send("GET /events HTTP/1.1\r\nHost: test\r\n\r\n").await;
+    let mut upgraded = server.connect().await;
+    upgraded
+        .send("GET /upgrade HTTP/1.1\r\nHost: test\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n")
+        .await;
+    for client in [&mut events, &mut upgraded] {
+        client.read_until(&mut Vec::new(), b"first", 0).await;
+    }
+    let mut http2 = Client::connect(server.addr, true).await;
+    let mut http2_events = http2.get("/events").await;
+    assert!(within(http2_events.frame()).await.unwrap().is_ok());
+    let stopping = tokio::spawn(server.stop());
+    let rest = events.rest().await.unwrap();
+    assert!(rest.contains("data: last\n\n") && rest.ends_with("0\r\n\r\n"), "{rest}");
+    assert!(upgraded.rest().await.unwrap().ends_with("closed"));
+    let last = within(http2_events.collect()).await.unwrap().to_bytes();
+    assert_eq!(last, "data: last\n\n");
+    // The deadline is 30 seconds.
+    within(stopping).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_check_of_readiness_fails_before_the_listeners_are_closed() {
+    let server = Server::bind("127.0.0.1:0").await.unwrap().drain_delay(Duration::from_secs(15));
+    let service = streams(&server);
+    let server = Running::of(server, service);
+    let mut client = server.connect().await;
+    let ready = "GET /ready HTTP/1.1\r\nHost: test\r\n\r\n";
+    client.send(ready).await;
+    assert!(client.response().await.starts_with("HTTP/1.1 200 "));
+    server.stop.send(()).unwrap();
+    within(async {
+        loop {
+            let mut fresh = Raw(TcpStream::connect(server.addr).await.unwrap());
+            fresh.send(ready).await;
+            if fresh.response().await.starts_with("HTTP/1.1 503 ") {
+                break;
+            }
+        }
+    })
+    .await;
+    server.ended.abort();
+}
+
+#[tokio::test]
+async fn a_server_that_is_dropped_has_stopped_for_its_handlers() {
+    let server = Server::bind("127.0.0.1:0").await.unwrap();
+    let draining = server.draining();
+    assert!(!draining.is_stopping());
+    drop(server);
+    within(draining.started()).await;
+    assert!(draining.is_stopping());
+}
+
+/// 300 clients that keep their connections open and send a POST every 50 to 600 ms, as browsers and pools do.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn laggy_clients_that_keep_connections_open_lose_no_request() {
+    let server = Running::start(service()).await;
+    let addr = server.addr;
+    let clients: Vec<_> = (0..300_u64)
+        .map(|number| {
+            tokio::spawn(async move {
+                let pause = Duration::from_millis(50 + number * 97 % 551);
+                while let Ok(socket) = TcpStream::connect(addr).await {
+                    let mut client = Raw(socket);
+                    loop {
+                        let request = post("/length", "Content-Length: 3\r\n") + "abc";
+                        let sent = client.0.write_all(request.as_bytes()).await;
+                        // It must not be sent again: the server may have begun it.
+                        let response = client.try_response().await;
+                        let response = response.filter(|_| sent.is_ok()).expect("a lost request");
+                        if response.contains("connection: close") {
+                            break;
+                        }
+                        tokio::time::sleep(pause).await;
+                    }
+                }
+            })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    within(server.stop()).await;
+    for client in clients {
+        within(client).await.unwrap();
+    }
+}

@@ -392,12 +392,14 @@ async fn the_heads_of_one_network_leave_memory_for_those_of_others() {
 
 #[tokio::test]
 async fn a_limit_of_zero_is_refused() {
-    let zero: [(&str, fn(Server) -> Server); 6] = [
+    let zero: [(&str, fn(Server) -> Server); 8] = [
         ("max_connections", |server| server.max_connections(0)),
         ("max_connections_per_client", |server| server.max_connections_per_client(0)),
         ("max_buffered_per_connection", |server| server.max_buffered_per_connection(0)),
         ("max_buffered_per_network", |server| server.max_buffered_per_network(0)),
         ("max_buffered", |server| server.max_buffered(0)),
+        ("max_requests_per_connection", |server| server.max_requests_per_connection(0)),
+        ("max_connection_age", |server| server.max_connection_age(Duration::ZERO)),
         ("idle_timeout", |server| server.idle_timeout(Duration::ZERO)),
     ];
     for (name, tune) in zero {
@@ -415,6 +417,13 @@ async fn a_limit_may_be_as_large_as_can_be() {
             .idle_timeout(Duration::MAX)
             .body_read_timeout(Duration::MAX)
             .write_timeout(Duration::MAX)
+            .body_timeout(Duration::MAX)
+            .response_timeout(Duration::MAX)
+            .min_body_rate(u32::MAX)
+            .min_response_rate(u32::MAX)
+            .tcp_keepalive(Duration::MAX)
+            .max_connection_age(Duration::MAX)
+            .max_requests_per_connection(u32::MAX)
             .drain_grace(Duration::MAX)
             .drain_deadline(Duration::MAX)
             .max_connections(usize::MAX)

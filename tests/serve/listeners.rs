@@ -115,3 +115,18 @@ async fn an_axum_router_and_a_static_chain_are_served_as_well() {
         assert_eq!(body_of(&client.response().await), "hello");
     }
 }
+
+#[tokio::test]
+async fn a_listener_may_accept_http2_only() {
+    let listener = Listener::bind("127.0.0.1:0").await.unwrap().http2_only();
+    let server = Running::of(Server::new(listener), service());
+    let mut http2 = Client::connect(server.addr, true).await;
+    assert_eq!(http2.get("/").await.collect().await.unwrap().to_bytes(), "hello");
+    for request in [GET, "PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n", "\x16\x03\x01"] {
+        let mut client = server.connect().await;
+        client.send(request).await;
+        client.0.shutdown().await.unwrap();
+        let response = client.rest().await.unwrap_or_default();
+        assert!(!response.contains("HTTP/1") && !response.contains("hello"), "{response}");
+    }
+}

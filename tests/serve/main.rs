@@ -6,9 +6,11 @@ mod bodies;
 #[cfg(feature = "tls")]
 mod client_certificates;
 mod cost;
+mod disconnect;
 mod drain;
 mod frames;
 mod host;
+mod interim;
 mod length;
 mod limits;
 mod listeners;
@@ -19,6 +21,8 @@ mod proxy;
 mod smuggling;
 #[cfg(all(unix, feature = "systemd"))]
 mod systemd;
+#[cfg(feature = "tls")]
+mod table;
 #[cfg(feature = "tls")]
 mod tls;
 
@@ -259,6 +263,38 @@ async fn program(before: &str) -> (tokio::process::Child, SocketAddr) {
     // The test harness of that process writes its result at the end.
     tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
     (program, addr)
+}
+
+/// In a process of its own, because the subscriber and stderr are those of the process.
+#[tokio::test]
+async fn without_a_subscriber_the_server_reports_that_once() {
+    for (name, reports) in [("two_servers", 1), ("two_servers_with_a_subscriber", 0)] {
+        let output = tokio::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", name, "--ignored", "--nocapture"])
+            .output();
+        let output = within(output).await.unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let text = String::from_utf8_lossy(&output.stderr);
+        let line = "tracing_subscriber::fmt().with_writer(std::io::stderr).init();";
+        assert_eq!(text.matches(line).count(), reports, "{name}: {text}");
+    }
+}
+
+#[tokio::test]
+#[ignore = "is run by other tests"]
+async fn two_servers() {
+    for _ in 0..2 {
+        Running::start(service()).await.stop().await;
+    }
+}
+
+#[tokio::test]
+#[ignore = "is run by other tests"]
+async fn two_servers_with_a_subscriber() {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    for _ in 0..2 {
+        Running::start(service()).await.stop().await;
+    }
 }
 
 #[cfg(unix)]

@@ -143,6 +143,218 @@ async fn changed_files_are_read_again() {
 }
 
 #[tokio::test]
+async fn files_that_change_within_one_tick_of_their_time_are_read_again() {
+    let folder = folder("time");
+    let (old, new) = (certificate(), certificate());
+    let (chain, key) = write(&folder, &old);
+    let times = [&chain, &key].map(|path| fs::metadata(path).unwrap().modified().unwrap());
+    let tls = Tls::from_pem_files(&chain, &key).unwrap().check_every(Duration::from_millis(20));
+    let server = start(tls).await;
+    // As `cp --preserve` and `rsync --times` do.
+    write(&folder, &new);
+    for (path, time) in [&chain, &key].into_iter().zip(times) {
+        fs::File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
+    }
+    within(async { while connect(&server, new.cert.der(), &[]).await.is_err() {} }).await;
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[tokio::test]
+async fn files_that_are_removed_leave_the_old_certificate_and_an_error_in_the_log() {
+    let folder = folder("removed");
+    let (old, new) = (certificate(), certificate());
+    let (chain, key) = write(&folder, &old);
+    let tls = Tls::from_pem_files(&chain, &key).unwrap();
+    for path in [&chain, &key] {
+        fs::remove_file(path).unwrap();
+        let error = tls.reload().unwrap_err();
+        assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
+        write(&folder, &old);
+    }
+    let server = start(tls.check_every(Duration::from_millis(20))).await;
+    fs::remove_file(&key).unwrap();
+    assert!(connect(&server, old.cert.der(), &[]).await.is_ok());
+    write(&folder, &new);
+    within(async { while connect(&server, new.cert.der(), &[]).await.is_err() {} }).await;
+    fs::remove_dir_all(folder).unwrap();
+}
+
+/// A client that keeps its sessions.
+fn client(trusted: &[&CertificateDer<'static>]) -> Arc<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    for trusted in trusted {
+        roots.add((*trusted).clone()).unwrap();
+    }
+    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Arc::new(config)
+}
+
+async fn handshake(
+    server: &Running,
+    client: &Arc<ClientConfig>,
+    name: &'static str,
+) -> std::io::Result<TlsStream<TcpStream>> {
+    let socket = TcpStream::connect(server.addr).await?;
+    let name = ServerName::try_from(name).unwrap();
+    TlsConnector::from(client.clone()).connect(name, socket).await
+}
+
+/// Whether the client resumes its session.
+async fn resumes(server: &Running, client: &Arc<ClientConfig>) -> bool {
+    let stream = handshake(server, client, "localhost").await.unwrap();
+    let kind = stream.get_ref().1.handshake_kind();
+    // The tickets arrive with the response.
+    assert_eq!(get(stream).await, "hello");
+    kind == Some(tokio_rustls::rustls::HandshakeKind::Resumed)
+}
+
+#[tokio::test]
+async fn many_clients_resume_their_sessions() {
+    let certificate = certificate();
+    let server = start(tls(&certificate)).await;
+    let clients: Vec<_> = (0..300).map(|_| client(&[certificate.cert.der()])).collect();
+    for client in &clients {
+        assert!(!resumes(&server, client).await);
+    }
+    for client in &clients {
+        assert!(resumes(&server, client).await);
+    }
+}
+
+#[tokio::test]
+async fn sessions_survive_a_restart_if_the_secret_is_the_same() {
+    let certificate = certificate();
+    let with = |secret: u8| tls(&certificate).session_tickets([secret; 32]).unwrap();
+    let client = client(&[certificate.cert.der()]);
+    let first = start(with(1)).await;
+    assert!(!resumes(&first, &client).await);
+    first.stop().await;
+    let second = start(with(1)).await;
+    assert!(resumes(&second, &client).await);
+    second.stop().await;
+    for other in [with(2), tls(&certificate)] {
+        let server = start(other).await;
+        assert!(!resumes(&server, &client).await);
+    }
+    let error = tls(&certificate).session_tickets("short").unwrap_err();
+    assert!(matches!(error, TlsError::TicketSecret), "{error}");
+}
+
+#[tokio::test]
+async fn each_name_has_its_certificate_and_each_is_reloaded() {
+    let of = |name: &str| generate_simple_self_signed([name.to_owned()]).unwrap();
+    let (a, b, wild, new) = (of("a.test"), of("b.test"), of("*.c.test"), of("b.test"));
+    let folders = ["sni-a", "sni-b", "sni-c"].map(folder);
+    let files = |index: usize, certificate| write(&folders[index], certificate);
+    let (chain, key) = files(0, &a);
+    let mut tls = Tls::from_pem_files(chain, key).unwrap();
+    for (index, certificate) in [(1, &b), (2, &wild)] {
+        let (chain, key) = files(index, certificate);
+        tls = tls.and_pem_files(chain, key).unwrap();
+    }
+    let server = start(tls.check_every(Duration::from_millis(20))).await;
+    let trusted = client(&[a.cert.der(), b.cert.der(), wild.cert.der(), new.cert.der()]);
+    for (name, expected) in [
+        ("a.test", Some(&a)),
+        ("A.TEST", Some(&a)),
+        ("b.test", Some(&b)),
+        ("x.c.test", Some(&wild)),
+        ("x.y.c.test", None),
+        ("other.test", None),
+    ] {
+        let shown = handshake(&server, &trusted, name).await.ok();
+        let shown = shown.map(|stream| stream.get_ref().1.peer_certificates().unwrap()[0].clone());
+        assert_eq!(shown.as_ref(), expected.map(|expected| expected.cert.der()), "{name}");
+    }
+    files(1, &new);
+    let is_new = async || {
+        let stream = handshake(&server, &client(&[new.cert.der()]), "b.test").await;
+        stream.is_ok()
+    };
+    within(async { while !is_new().await {} }).await;
+    assert!(handshake(&server, &trusted, "a.test").await.is_ok());
+    for folder in folders {
+        fs::remove_dir_all(folder).unwrap();
+    }
+}
+
+/// Accepts every certificate, and keeps the OCSP response that came with it.
+#[derive(Debug, Default)]
+struct Stapled(std::sync::Mutex<Vec<u8>>);
+
+impl tokio_rustls::rustls::client::danger::ServerCertVerifier for Stapled {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        ocsp: &[u8],
+        _: tokio_rustls::rustls::pki_types::UnixTime,
+    ) -> Result<tokio_rustls::rustls::client::danger::ServerCertVerified, tokio_rustls::rustls::Error>
+    {
+        *self.0.lock().unwrap() = ocsp.to_vec();
+        Ok(tokio_rustls::rustls::client::danger::ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &tokio_rustls::rustls::DigitallySignedStruct,
+    ) -> Result<
+        tokio_rustls::rustls::client::danger::HandshakeSignatureValid,
+        tokio_rustls::rustls::Error,
+    > {
+        Ok(tokio_rustls::rustls::client::danger::HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &tokio_rustls::rustls::DigitallySignedStruct,
+    ) -> Result<
+        tokio_rustls::rustls::client::danger::HandshakeSignatureValid,
+        tokio_rustls::rustls::Error,
+    > {
+        Ok(tokio_rustls::rustls::client::danger::HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<tokio_rustls::rustls::SignatureScheme> {
+        aws_lc_rs::default_provider().signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[tokio::test]
+async fn an_ocsp_response_is_stapled_and_read_again() {
+    let folder = folder("ocsp");
+    let (chain, key) = write(&folder, &certificate());
+    let ocsp = folder.join("ocsp.der");
+    fs::write(&ocsp, b"first").unwrap();
+    let tls = Tls::from_pem_files(chain, key).unwrap().ocsp_file(&ocsp).unwrap();
+    let server = start(tls.check_every(Duration::from_millis(20))).await;
+    let stapled = async || {
+        let verifier = Arc::new(Stapled::default());
+        let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .dangerous()
+            .with_custom_certificate_verifier(verifier.clone())
+            .with_no_client_auth();
+        handshake(&server, &Arc::new(config), "localhost").await.unwrap();
+        verifier.0.lock().unwrap().clone()
+    };
+    assert_eq!(stapled().await, b"first");
+    fs::write(&ocsp, b"second").unwrap();
+    within(async { while stapled().await != b"second" {} }).await;
+    fs::remove_dir_all(folder).unwrap();
+}
+
+#[tokio::test]
 async fn a_configuration_of_rustls_is_taken_as_it_is() {
     let certificate = certificate();
     let key = certificate.signing_key.serialize_der().try_into().unwrap();

@@ -18,7 +18,7 @@ use http::header::{ACCEPT, CONTENT_LENGTH};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use multer::{Constraints, SizeLimit};
 
-use crate::error::{body_too_large, is_length_limit};
+use crate::error::{body_timeout, body_too_large, is_body_timeout, is_length_limit};
 use crate::extract::MaxBody;
 use crate::extract::body::refuse_encoded;
 use crate::extract::content_disposition::ContentDisposition;
@@ -343,6 +343,7 @@ fn refuse(error: &multer::Error, max: MaxBody) -> Error {
         }
         // The limit of a layer further outside, as in `read_body`.
         multer::Error::StreamReadFailed(cause) if is_length_limit(&**cause) => body_too_large(),
+        multer::Error::StreamReadFailed(cause) if is_body_timeout(&**cause) => body_timeout(),
         _ => Error::new(StatusCode::BAD_REQUEST, "The body is not a complete multipart form"),
     }
 }

@@ -28,6 +28,8 @@ pub enum TlsError {
     ClientRoots(Box<dyn std::error::Error + Send + Sync>),
     /// This [`Tls`](crate::serve::Tls) was made from a configuration of rustls, which can't be changed afterwards.
     Configured,
+    /// The secret for session tickets has less than 32 bytes.
+    TicketSecret,
     /// There are no files to read again, or no certificate to replace.
     NoFiles,
 }
@@ -58,6 +60,9 @@ impl fmt::Display for TlsError {
             Self::Configured => f.write_str(
                 "this was made from a configuration of rustls; set the verifier of client certificates in that configuration",
             ),
+            Self::TicketSecret => f.write_str(
+                "the secret for session tickets is too short; use at least 32 random bytes",
+            ),
             Self::NoFiles => f.write_str(
                 "there is no certificate that can be replaced; use `from_pem_files`, or `from_pem` with `replace`",
             ),
@@ -72,7 +77,7 @@ impl std::error::Error for TlsError {
             Self::Chain(source) => Some(source),
             Self::Refused(source) => Some(source),
             Self::ClientRoots(source) => Some(&**source),
-            Self::Key(_) | Self::Configured | Self::NoFiles => None,
+            Self::Key(_) | Self::Configured | Self::TicketSecret | Self::NoFiles => None,
         }
     }
 }

@@ -1,0 +1,189 @@
+//! Clients that disconnect, or close their sending side, while a handler runs.
+
+use tower_chain::serve::detached;
+
+use super::*;
+
+/// Handlers that wait for a gate. The marker is held by the handler that runs.
+fn waiting() -> (ChainService, Gate, Arc<()>) {
+    let (gate, marker) = (Gate(Arc::new([Semaphore::new(0), Semaphore::new(0)])), Arc::new(()));
+    async fn wait(gate: Provided<(Gate, Arc<()>)>) -> &'static str {
+        let marker = gate.1.clone();
+        gate.0.0.pass().await;
+        drop(marker);
+        "done"
+    }
+    async fn wait_with_body(gate: Provided<(Gate, Arc<()>)>, body: String) -> String {
+        gate.0.0.pass().await;
+        body
+    }
+    async fn fails(gate: Provided<(Gate, Arc<()>)>) -> &'static str {
+        gate.0.0.pass().await;
+        panic!("a bug")
+    }
+    let service = Chain::new()
+        .provide((gate.clone(), marker.clone()))
+        .at("/", |c| c.get(wait).post(wait_with_body))
+        .at("/detached", |c| c.get(detached(wait)).post(detached(wait_with_body)))
+        .at("/panic", |c| c.get(detached(fails)))
+        .build();
+    (service, gate, marker)
+}
+
+/// Waits until a handler runs, or until none does. `idle` is how often the marker is held then.
+async fn running(marker: &Arc<()>, idle: usize, runs: bool) {
+    within(async {
+        while (Arc::strong_count(marker) > idle) != runs {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_client_that_closes_its_sending_side_gets_its_response() {
+    let (service, gate, _) = waiting();
+    let server = Running::start(service).await;
+    for version in ["1.0", "1.1"] {
+        for path in ["/", "/detached"] {
+            for (request, body) in [
+                (format!("GET {path} HTTP/{version}\r\nHost: test\r\n\r\n"), "done"),
+                (
+                    format!(
+                        "POST {path} HTTP/{version}\r\nHost: test\r\nContent-Length: 3\r\n\r\nabc"
+                    ),
+                    "abc",
+                ),
+            ] {
+                let mut client = server.connect().await;
+                client.send(request).await;
+                client.0.shutdown().await.unwrap();
+                gate.entered().await;
+                gate.open(1);
+                let response = client.rest().await.unwrap();
+                assert!(response.starts_with(&format!("HTTP/{version} 200 ")), "{response}");
+                assert_eq!(body_of(&response), body);
+            }
+        }
+    }
+    // Several at once.
+    let mut client = server.connect().await;
+    client.send(GET.repeat(3)).await;
+    client.0.shutdown().await.unwrap();
+    gate.open(3);
+    assert_eq!(client.rest().await.unwrap().matches("done").count(), 3);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_closes_its_sending_side_within_a_body_gets_no_success() {
+    let (service, gate, _) = waiting();
+    let server = Running::start(service).await;
+    gate.open(10);
+    for body in ["Content-Length: 4\r\n\r\nabc", "Transfer-Encoding: chunked\r\n\r\n4\r\nabc"] {
+        let mut client = server.connect().await;
+        client.send(format!("POST / HTTP/1.1\r\nHost: test\r\n{body}")).await;
+        client.0.shutdown().await.unwrap();
+        let response = client.rest().await.unwrap_or_default();
+        assert!(!response.contains(" 200 "), "{response}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn without_half_close_the_handler_is_dropped() {
+    let (service, gate, marker) = waiting();
+    let idle = Arc::strong_count(&marker);
+    let server = Running::tuned(service, |server| server.half_close(false)).await;
+    let mut client = server.connect().await;
+    client.send(GET).await;
+    gate.entered().await;
+    running(&marker, idle, true).await;
+    client.0.shutdown().await.unwrap();
+    running(&marker, idle, false).await;
+    server.stop().await;
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_connection_that_is_reset_ends_its_handler() {
+    let (service, gate, marker) = waiting();
+    let idle = Arc::strong_count(&marker);
+    let check = Duration::from_millis(50);
+    let server = Running::tuned(service, |server| server.header_read_timeout(check)).await;
+    let mut client = server.connect().await;
+    client.send(GET).await;
+    gate.entered().await;
+    running(&marker, idle, true).await;
+    client.0.set_zero_linger().unwrap();
+    drop(client);
+    running(&marker, idle, false).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_detached_handler_runs_on_without_its_client() {
+    let (service, gate, marker) = waiting();
+    let idle = Arc::strong_count(&marker);
+    let server = Running::tuned(service, |server| server.half_close(false)).await;
+    for http2 in [false, true] {
+        for (path, dropped) in [("/", true), ("/detached", false)] {
+            let mut client = Client::connect(server.addr, http2).await;
+            let asking = tokio::spawn(async move { client.get(path).await });
+            gate.entered().await;
+            running(&marker, idle, true).await;
+            asking.abort();
+            assert!(asking.await.unwrap_err().is_cancelled());
+            if !dropped {
+                for _ in 0..100 {
+                    tokio::task::yield_now().await;
+                }
+                running(&marker, idle, true).await;
+                gate.open(1);
+            }
+            running(&marker, idle, false).await;
+        }
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_that_stops_waits_for_detached_handlers() {
+    for (deadline, in_time) in [(Duration::from_secs(20), true), (Duration::ZERO, false)] {
+        let (service, gate, marker) = waiting();
+        let server =
+            Running::tuned(service, |server| server.half_close(false).drain_deadline(deadline))
+                .await;
+        let mut client = server.connect().await;
+        client.send("GET /detached HTTP/1.1\r\nHost: test\r\n\r\n").await;
+        gate.entered().await;
+        drop(client);
+        let stopping = tokio::spawn(server.stop());
+        if in_time {
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+            assert!(!stopping.is_finished());
+            gate.open(1);
+        }
+        within(stopping).await.unwrap();
+        gate.open(1);
+        within(async {
+            while Arc::strong_count(&marker) > 1 {
+                tokio::task::yield_now().await
+            }
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_panic_of_a_detached_handler_is_a_500() {
+    let (service, gate, _) = waiting();
+    let server = Running::start(service).await;
+    gate.open(1);
+    let mut client = server.connect().await;
+    client.send("GET /panic HTTP/1.1\r\nHost: test\r\n\r\n").await;
+    assert!(client.response().await.starts_with("HTTP/1.1 500 "));
+    server.stop().await;
+}
