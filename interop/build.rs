@@ -55,6 +55,7 @@ fn folders() -> Vec<PathBuf> {
 const PROGRAMS: &[(&str, &[&str])] = &[
     ("chromium", &["chromium", "chromedriver"]),
     ("curl", &["curl"]),
+    ("node", &["node", "npm"]),
     ("openssl", &["openssl"]),
     ("redis_server", &["redis-server", "redis-cli"]),
 ];
