@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::middleware::credentials::Explanation;
+
 /// Why a request was refused. It is the [source](crate::Error::source) of the error, for logs, metrics and `on_error`; the client sees the
 /// status, the challenge and a fixed text.
 ///
@@ -67,3 +69,17 @@ impl fmt::Display for AuthenticateRefusal {
 }
 
 impl std::error::Error for AuthenticateRefusal {}
+
+/// Logs a refusal as one event.
+pub(super) fn log(reason: &str, explanation: &Explanation) {
+    let Explanation { part, expected, hint } = explanation;
+    let (part, expected) = (part.as_deref(), expected.as_deref());
+    tracing::debug!(
+        target: "tower_chain::middleware::authenticate",
+        reason,
+        part,
+        expected,
+        hint = *hint,
+        "credentials refused"
+    );
+}

@@ -12,9 +12,10 @@ use http::{Extensions, HeaderMap, StatusCode};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::AuthenticateRefusal;
+use super::refusal::log;
 use crate::Error;
 use crate::extract::{ClientAddr, ForwardedHeader, TrustedProxies};
-use crate::middleware::credentials::later;
+use crate::middleware::credentials::{Explanation, later};
 
 /// Limits how many turns there are at the same time, how many of them one client and one network have, and how many requests wait for one.
 ///
@@ -117,7 +118,7 @@ impl From<NoTurn> for Error {
                 AuthenticateRefusal::Overloaded,
             ),
         };
-        tracing::debug!(reason = refusal.code(), "refused");
+        log(refusal.code(), &Explanation::default());
         later(Self::new(status, detail)).with_source(refusal)
     }
 }

@@ -1,10 +1,16 @@
 //! Whole requests and whole tokens.
 
+#[cfg(all(feature = "authenticate", feature = "jwt"))]
+mod combined;
+#[cfg(feature = "jwt")]
+mod explain;
 #[cfg(feature = "jwt")]
 mod keys;
 mod spy;
 mod state;
 mod strict;
+#[cfg(all(feature = "authenticate", feature = "jwt"))]
+mod unreached;
 mod vectors;
 
 use std::sync::Arc;
