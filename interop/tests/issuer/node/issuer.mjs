@@ -128,8 +128,6 @@ async function main() {
 
   for (const alg of algorithms) await get(alg, '/jwt', await token(alg));
   await get('another audience', '/jwt', await token('other/ES256'));
-  const [header, payload, signature] = (await token('ES256')).split('.');
-  await get('a changed signature', '/jwt', `${header}.${payload}.${[...signature].reverse().join('')}`);
 
   await get('opaque', '/opaque', await token('opaque'));
   await get('opaque, another audience', '/opaque', await token('other/opaque'));
@@ -170,10 +168,13 @@ async function main() {
   const before = await token('ES256');
   await start([await key('ES256', 'second'), ...keys.filter((one) => one.alg !== 'ES256')]);
   await get('rotated, with a twin', '/jwt', await token('ES256'));
-  await get('the key before', '/jwt', before);
   twins = [];
   await start([await key('ES256', 'second'), await key('RS256', 'first RS256')]);
   await get('restarted', '/jwt', await token('ES256'));
+  // Last, as tokens that no known key has signed cause two fetches in a row, and then one in 30 seconds.
+  await get('the key before', '/jwt', before);
+  const [header, payload, signature] = (await token('ES256')).split('.');
+  await get('a changed signature', '/jwt', `${header}.${payload}.${[...signature].reverse().join('')}`);
 }
 
 main().then(
