@@ -56,7 +56,7 @@ fn origin(url: &Uri) -> Option<String> {
 pub(super) struct IssuerLocation<'a> {
     /// The claim `iss`.
     pub(super) issuer: &'a str,
-    /// The URL that stands for the issuer within the own network, or the issuer.
+    /// The URL of the issuer within the own network, or the issuer itself.
     pub(super) url: &'a Uri,
     /// The hosts from which keys may be fetched without encryption.
     pub(super) http_hosts: &'a [Box<str>],
@@ -225,7 +225,7 @@ mod tests {
         let document =
             |issuer: &str, keys: &str| format!(r#"{{"issuer":"{issuer}","jwks_uri":"{keys}"}}"#);
         let public = "https://login.example/auth/realms/x";
-        // The issuer, the URL that stands for it, the host that is allowed, `jwks_uri`, and where the keys are fetched.
+        // The issuer, its internal URL, the host that is allowed, `jwks_uri`, and where the keys are fetched.
         for (issuer, internal, host, keys, expected) in [
             (
                 public,
