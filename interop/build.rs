@@ -56,6 +56,7 @@ const PROGRAMS: &[(&str, &[&str])] = &[
     ("chromium", &["chromium", "chromedriver"]),
     ("curl", &["curl"]),
     ("npm", &["node", "npm"]),
+    ("node", &["node", "npm"]),
     ("openssl", &["openssl"]),
     ("redis_server", &["redis-server", "redis-cli"]),
 ];

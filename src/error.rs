@@ -20,8 +20,8 @@ use crate::{Body, Response};
 
 /// Why a request failed: a status, a text for the client, and a cause that is never sent.
 ///
-/// Any [`std::error::Error`] converts into it by `?`. It is then a 500, or a 413 if the cause is a body that is longer than its limit. Use
-/// [`Error::new`] for every other status. As a response it is
+/// Any [`std::error::Error`] converts into it by `?`. It is then a 500, or a 413 if the cause is a body that is longer than its limit, or what an
+/// [`ErrorStatus`](crate::respond::ErrorStatus) among its causes states. Use [`Error::new`] for every other status. As a response it is
 /// `application/problem+json` ([RFC 9457](https://www.rfc-editor.org/rfc/rfc9457)):
 ///
 /// ```json
@@ -89,12 +89,12 @@ impl Error {
 
     /// A 500 with its cause, or a 413 or 408 if the cause is a body that was too long or too slow.
     pub(crate) fn from_source(source: BoxError) -> Self {
-        let error = if is_length_limit(&*source) {
-            body_too_large()
-        } else if is_body_timeout(&*source) {
-            body_timeout()
-        } else {
-            Self::internal("")
+        let stated = causes(&*source).find_map(|cause| cause.downcast_ref::<ErrorStatus>());
+        let error = match stated {
+            Some(stated) => stated.to_error(),
+            None if is_length_limit(&*source) => body_too_large(),
+            None if is_body_timeout(&*source) => body_timeout(),
+            None => Self::internal(""),
         };
         error.with_source(source)
     }
@@ -409,6 +409,75 @@ pub(crate) fn is_body_timeout(cause: &(dyn StdError + 'static)) -> bool {
     causes(cause).any(|cause| cause.is::<axum_core::Error>())
         && causes(cause).any(|cause| cause.downcast_ref().is_some_and(is_timeout))
 }
+
+/// The response that an error of your own becomes by `?`: return it as the [source](std::error::Error::source) of the error.
+///
+/// # Example
+///
+/// ```
+/// use std::fmt;
+///
+/// use tower_chain::respond::ErrorStatus;
+/// use tower_chain::{Error, StatusCode};
+///
+/// #[derive(Debug)]
+/// struct SoldOut;
+///
+/// impl fmt::Display for SoldOut {
+///     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+///         f.write_str("no ticket is left")
+///     }
+/// }
+///
+/// impl std::error::Error for SoldOut {
+///     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+///         const STATUS: &ErrorStatus = &ErrorStatus::new(StatusCode::CONFLICT, "Sold out");
+///         Some(STATUS)
+///     }
+/// }
+///
+/// fn buy() -> Result<(), Error> {
+///     Err(SoldOut)?
+/// }
+/// assert_eq!(buy().unwrap_err().status(), 409);
+/// ```
+#[derive(Clone, Debug)]
+pub struct ErrorStatus {
+    status: StatusCode,
+    detail: &'static str,
+    headers: &'static [(&'static str, &'static str)],
+}
+
+impl ErrorStatus {
+    /// A status, and a text that the client may read, unless the status is 500 or above.
+    pub const fn new(status: StatusCode, detail: &'static str) -> Self {
+        Self { status, detail, headers: &[] }
+    }
+
+    /// Sets header fields of the response, such as a challenge. Defaults to none. A name or a value that is not valid in HTTP is left out.
+    #[must_use]
+    pub const fn headers(self, headers: &'static [(&'static str, &'static str)]) -> Self {
+        Self { status: self.status, detail: self.detail, headers }
+    }
+
+    fn to_error(&self) -> Error {
+        let error = Error::new(self.status, self.detail);
+        self.headers.iter().fold(error, |error, (name, value)| {
+            match (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value)) {
+                (Ok(name), Ok(value)) => error.with_header(name, value),
+                _ => error,
+            }
+        })
+    }
+}
+
+impl fmt::Display for ErrorStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.detail)
+    }
+}
+
+impl StdError for ErrorStatus {}
 
 fn causes<'a>(
     cause: &'a (dyn StdError + 'static),

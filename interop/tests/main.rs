@@ -1,4 +1,4 @@
-//! tower-chain together with other software: hosts, browsers, curl, Redis, published test vectors.
+//! tower-chain together with other software: hosts, browsers, curl, an issuer of tokens, Redis, published test vectors.
 //!
 //! A test that needs a program or a file has a `cfg_attr` with a cfg of `build.rs`, which ignores it if that is missing.
 
@@ -9,6 +9,7 @@ mod browser;
 mod curl;
 mod examples;
 mod hosts;
+mod issuer;
 mod redis;
 mod schemas;
 mod support;

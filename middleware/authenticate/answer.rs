@@ -8,10 +8,11 @@ use http::header::CACHE_CONTROL;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::authenticator::{Authenticator, CredentialVerifier, SentToken, Unconfirmed};
+use super::refusal::log;
 use super::{Authenticate, AuthenticateRefusal};
 use crate::middleware::credentials::{
-    Credentials, DPOP, DPOP_NONCE, NO_STORE, RequestHead, UnreadCredentials, came_by_query,
-    cross_site, later, no_store,
+    Credentials, DPOP, DPOP_NONCE, Explanation, NO_STORE, RequestHead, UnreadCredentials,
+    came_by_query, cross_site, later, no_store,
 };
 use crate::middleware::turns::Client;
 use crate::{Endpoint, Error, Middleware, Next, Request, Response};
@@ -54,14 +55,15 @@ impl<T: Clone + Send + Sync + 'static> Authenticate<T> {
                         }));
                     }
                 }
-                CredentialVerifier::Function(_) | CredentialVerifier::Blocking(..) => {
-                    waiting = true
-                }
+                CredentialVerifier::Token(_)
+                | CredentialVerifier::Function(_)
+                | CredentialVerifier::Blocking(..) => waiting = true,
             }
         }
         if waiting {
             return Ok(Judgement::Waiting(place, credentials.into_owned()));
         }
+        log(AuthenticateRefusal::Credentials.code(), &Explanation::default());
         Err(Unauthenticated::Invalid(place))
     }
 
@@ -77,18 +79,48 @@ impl<T: Clone + Send + Sync + 'static> Authenticate<T> {
         head: RequestHead<'_>,
     ) -> Result<AuthenticatedCaller<T>, Unauthenticated> {
         let client = Client::of(head.headers(), head.extensions());
+        let mut refused = Explanation::default();
+        let mut refused_token = None;
         for way in self.ways_of(place) {
+            if let CredentialVerifier::Token(verifier) = &way.verifier {
+                let with_proof = way.proof_place == Some(place);
+                let sent = SentToken { head, token: credentials.as_bytes(), with_proof };
+                match verifier.verify(sent).await {
+                    Ok((principal, nonce)) => {
+                        return Ok(AuthenticatedCaller { principal, place, nonce });
+                    }
+                    Err(why) => {
+                        refused_token = Some(why);
+                        continue;
+                    }
+                }
+            }
             let found = way.ask(&credentials, client).await.map_err(Unauthenticated::Failed)?;
-            let Some(principal) = found else { continue };
+            let principal = match found {
+                Ok(principal) => principal,
+                Err(explanation) => {
+                    refused = explanation;
+                    continue;
+                }
+            };
             let mut nonce = None;
             if let Some(possession) = &way.possession {
                 let with_proof = way.proof_place == Some(place);
                 let sent = SentToken { head, token: credentials.as_bytes(), with_proof };
                 let confirmed = possession.confirm(&principal, sent).await;
-                nonce = confirmed.map_err(|why| Unauthenticated::Unconfirmed(place, why))?;
+                nonce = confirmed.map_err(|why| {
+                    log(why.reason, &why.explanation);
+                    Unauthenticated::Unconfirmed(place, why)
+                })?;
             }
             return Ok(AuthenticatedCaller { principal, place, nonce });
         }
+        // The most exact reason, if credentials of several kinds have this source.
+        if let Some(why) = refused_token {
+            log(why.reason, &why.explanation);
+            return Err(Unauthenticated::Unconfirmed(place, why));
+        }
+        log(AuthenticateRefusal::Credentials.code(), &refused);
         Err(Unauthenticated::Invalid(place))
     }
 
@@ -128,39 +160,36 @@ impl<T: Clone + Send + Sync + 'static> Authenticate<T> {
                 return no_store(error);
             }
             Unauthenticated::UnreadCredentials(UnreadCredentials::CrossSite) => {
-                tracing::debug!(reason = AuthenticateRefusal::CrossSite.code(), "refused");
+                let expected = "the own origin, or one of `trusted_origin`";
+                let explanation = Explanation::part("origin").expected(expected);
+                log(AuthenticateRefusal::CrossSite.code(), &explanation);
                 return cross_site().with_source(AuthenticateRefusal::CrossSite);
             }
-            Unauthenticated::UnreadCredentials(UnreadCredentials::Malformed(place, detail)) => (
-                AuthenticateRefusal::Request,
-                StatusCode::BAD_REQUEST,
-                "invalid_request",
-                detail,
-                Some(place),
-            ),
-            Unauthenticated::Missing => (
-                AuthenticateRefusal::Missing,
-                StatusCode::UNAUTHORIZED,
-                "",
-                "Credentials are missing",
-                None,
-            ),
+            Unauthenticated::UnreadCredentials(UnreadCredentials::Malformed(place, detail)) => {
+                let refusal = AuthenticateRefusal::Request;
+                // The detail is a fixed text.
+                let hint = Some(detail);
+                log(refusal.code(), &Explanation { hint, ..Explanation::part("credentials") });
+                (refusal, StatusCode::BAD_REQUEST, "invalid_request", detail, Some(place))
+            }
+            Unauthenticated::Missing => {
+                let refusal = AuthenticateRefusal::Missing;
+                log(refusal.code(), &Explanation::part("credentials").expected("present"));
+                (refusal, StatusCode::UNAUTHORIZED, "", "Credentials are missing", None)
+            }
             Unauthenticated::Invalid(place) => {
                 let detail = "The credentials are not valid";
                 let status = StatusCode::UNAUTHORIZED;
                 (AuthenticateRefusal::Credentials, status, "invalid_token", detail, Some(place))
             }
-            Unauthenticated::Unconfirmed(place, Unconfirmed { status, code, detail }) => match code
-            {
-                Some(code) => (AuthenticateRefusal::Proof, status, code, detail, Some(place)),
-                None => {
-                    tracing::debug!(reason = AuthenticateRefusal::Proof.code(), "refused");
-                    return later(Error::new(status, detail))
-                        .with_source(AuthenticateRefusal::Proof);
+            Unauthenticated::Unconfirmed(place, why) => {
+                let Unconfirmed { status, code, detail, refusal, .. } = why;
+                match code {
+                    Some(code) => (refusal, status, code, detail, Some(place)),
+                    None => return later(Error::new(status, detail)).with_source(refusal),
                 }
-            },
+            }
         };
-        tracing::debug!(reason = refusal.code(), "refused");
         let error = no_store(Error::new(status, detail)).with_source(refusal);
         let error = self.places.challenge(error, place.map(|place| (place, code, detail)));
         match self.nonce() {

@@ -7,9 +7,9 @@ use futures_util::future::BoxFuture;
 use http::{HeaderValue, StatusCode};
 
 use super::cache::{Cache, CacheKey};
-use super::{ApiKeys, Login, Principal, TokenSource};
+use super::{ApiKeys, AuthenticateRefusal, Login, Principal, TokenSource};
 use crate::Error;
-use crate::middleware::credentials::{Credentials, RequestHead};
+use crate::middleware::credentials::{Credentials, Explanation, RequestHead};
 use crate::middleware::turns::{Client, Turns};
 
 /// Sources, and the verifier of the credentials in them.
@@ -26,7 +26,7 @@ pub(super) struct Authenticator<T> {
     pub(super) possession: Option<Arc<dyn Possession<T>>>,
 }
 
-/// Checks that the sender of a token holds the key to which the token is bound. Only tokens of `introspection` are bound.
+/// Checks that the sender of a token holds the key to which the token is bound.
 pub(super) trait Possession<T>: Send + Sync {
     /// `Authorization: DPoP`, if tokens may come with a proof.
     fn source(&self) -> Option<TokenSource>;
@@ -50,7 +50,7 @@ pub(super) trait Possession<T>: Send + Sync {
 
 /// A token, and what came with it.
 #[cfg_attr(
-    not(all(feature = "introspection", any(feature = "jwt", feature = "jwt-rust-crypto"))),
+    not(any(feature = "jwt", feature = "jwt-rust-crypto")),
     allow(dead_code, reason = "no token is bound")
 )]
 pub(super) struct SentToken<'a> {
@@ -62,7 +62,7 @@ pub(super) struct SentToken<'a> {
 
 /// Why a token is refused although it is active.
 #[cfg_attr(
-    not(all(feature = "introspection", any(feature = "jwt", feature = "jwt-rust-crypto"))),
+    not(any(feature = "jwt", feature = "jwt-rust-crypto")),
     allow(dead_code, reason = "no token is bound")
 )]
 pub(super) struct Unconfirmed {
@@ -70,18 +70,35 @@ pub(super) struct Unconfirmed {
     /// Of the challenge. `None` if the same request may be accepted later.
     pub(super) code: Option<&'static str>,
     pub(super) detail: &'static str,
+    pub(super) refusal: AuthenticateRefusal,
+    /// For the log.
+    pub(super) reason: &'static str,
+    pub(super) explanation: Explanation,
 }
 
+/// Checks tokens that may come with a proof, and with the head of the request.
+pub(super) trait TokenVerifier<T>: Send + Sync {
+    fn verify<'a>(&'a self, sent: SentToken<'a>) -> BoxFuture<'a, CheckedToken<T>>;
+}
+
+/// The principal, and the nonce for the response, if there is a newer one.
+pub(super) type CheckedToken<T> = Result<(T, Option<HeaderValue>), Unconfirmed>;
+
 pub(super) enum CredentialVerifier<T> {
+    #[cfg_attr(
+        not(any(feature = "jwt", feature = "jwt-rust-crypto")),
+        allow(dead_code, reason = "for JSON Web Tokens")
+    )]
+    Token(Arc<dyn TokenVerifier<T>>),
     Keys(ApiKeys, fn(Principal) -> T),
     Function(Arc<Verify<T>>),
     Blocking(Arc<VerifyBlocking<T>>, Turns),
 }
 
-/// Returns `None` for credentials of another kind.
-pub(super) type Verify<T> = dyn Fn(&Credentials<'static>, Option<Client>) -> BoxFuture<'static, Result<Option<T>, Error>>
-    + Send
-    + Sync;
+pub(super) type Verify<T> =
+    dyn Fn(&Credentials<'static>, Option<Client>) -> BoxFuture<'static, Verified<T>> + Send + Sync;
+/// The inner error is a refusal.
+pub(super) type Verified<T> = Result<Result<T, Explanation>, Error>;
 pub(super) type VerifyBlocking<T> = dyn Fn(&Login) -> Result<Option<T>, Error> + Send + Sync;
 
 impl<T: Clone + Send + Sync + 'static> Authenticator<T> {
@@ -89,7 +106,7 @@ impl<T: Clone + Send + Sync + 'static> Authenticator<T> {
         &self,
         credentials: &Credentials<'static>,
         client: Option<Client>,
-    ) -> Result<Option<T>, Error> {
+    ) -> Verified<T> {
         let cached = match &self.cache {
             Some(cache) if !cache.ttl().is_zero() => {
                 Some((cache, cache.key(credentials.as_bytes())))
@@ -97,18 +114,22 @@ impl<T: Clone + Send + Sync + 'static> Authenticator<T> {
             _ => None,
         };
         if let Some(known) = self.known(cached) {
-            return Ok(Some(known));
+            return Ok(Ok(known));
         }
         // Ends after the result is cached, because the next request may have the same credentials.
         let _turn;
         let found = match &self.verifier {
-            CredentialVerifier::Keys(..) => return Ok(None),
+            CredentialVerifier::Keys(..) | CredentialVerifier::Token(_) => {
+                return Ok(Err(Explanation::default()));
+            }
             CredentialVerifier::Function(verify) => verify(credentials, client).await?,
             CredentialVerifier::Blocking(verify, turns) => {
-                let Credentials::Login(login, colon) = credentials else { return Ok(None) };
+                let Credentials::Login(login, colon) = credentials else {
+                    return Ok(Err(Explanation::default()));
+                };
                 let turn = turns.take(client).await?;
                 if let Some(known) = self.known(cached) {
-                    return Ok(Some(known));
+                    return Ok(Ok(known));
                 }
                 let runtime = tokio::runtime::Handle::try_current()?;
                 let (verify, login) = (verify.clone(), Login::new(login.clone(), *colon));
@@ -116,10 +137,10 @@ impl<T: Clone + Send + Sync + 'static> Authenticator<T> {
                 let check = runtime.spawn_blocking(move || (verify(&login), turn));
                 let (found, turn) = check.await?;
                 _turn = turn;
-                found?
+                found?.ok_or_else(Explanation::default)
             }
         };
-        if let (Some((cache, key)), Some(principal)) = (cached, &found) {
+        if let (Some((cache, key)), Ok(principal)) = (cached, &found) {
             let ttl = cache.ttl().min((self.lifetime)(principal));
             cache.insert_for(key, principal.clone(), ttl, Instant::now());
         }

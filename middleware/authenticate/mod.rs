@@ -10,6 +10,7 @@
 //! - users and passwords: a few in the configuration ([`users`](Authenticate::users)), checked by a slow password hash on a blocking thread
 //!   ([`basic_blocking`](Authenticate::basic_blocking)), or by an async function ([`basic`](Authenticate::basic));
 //! - opaque tokens, which the authorization server introspects, with the feature `introspection` (`Authenticate::introspection`);
+//! - JSON Web Tokens beside other credentials, with the feature `jwt` (`Authenticate::jwt`);
 //! - tokens for which an async function returns a principal of your own type ([`with`](Authenticate::with)).
 //!
 //! Only SHA-256 digests of configured secrets are kept, and digests are compared in constant time. Credentials are never logged, echoed or shown by
@@ -81,7 +82,16 @@
 //! | a token that is bound to a key or a certificate, without the proof for it (`introspection`) | 401 | as for `Jwt`: `invalid_token`, `invalid_dpop_proof`, `use_dpop_nonce` |
 //! | your function returns an error | that of the error | that of the error |
 //!
-//! The reason is an [`AuthenticateRefusal`], the source of the error. Behind CORS, expose `WWW-Authenticate`.
+//! The same credentials in a cookie and in another source count as one, in the other source, because a browser sends its cookies by itself. Behind CORS,
+//! expose `WWW-Authenticate`.
+//!
+//! # What the operator sees
+//!
+//! The reason is an [`AuthenticateRefusal`], the source of the error. Each refusal is one event of level `DEBUG` with the target
+//! `tower_chain::middleware::authenticate`. Its field `reason` is the [code](AuthenticateRefusal::code). For a token that is introspected, `part` is the member
+//! of the response (`active`, `exp`, `iss`, `aud`, `token_type`, ..) or the part of the proof that is at fault, `expected` is what it must be, and `hint`
+//! the probable cause. No field contains a value of the token. A failure of the authorization server is an event of level `WARN` with the `status`
+//! and the `issuer_error` that it has returned.
 //!
 //! The other challenges are `Basic realm="api", charset="UTF-8"`, `ApiKey realm="api", header="x-api-key"` and `Cookie realm="api", cookie-name="__Host-session"`.
 //!
@@ -111,6 +121,8 @@ mod cache;
 mod error;
 #[cfg(feature = "introspection")]
 mod introspection;
+#[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
+mod jwt;
 mod keys;
 mod optional;
 mod presented;
@@ -125,9 +137,10 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use http::StatusCode;
 
-use self::authenticator::{Authenticator, CredentialVerifier, Verify};
+use self::authenticator::{Authenticator, CredentialVerifier, Verified, Verify};
 use self::cache::Cache;
 pub use self::error::AuthenticateError;
 #[cfg(feature = "introspection")]
@@ -138,7 +151,7 @@ pub use self::optional::Optional;
 pub use self::presented::{Login, Token};
 pub use self::principal::Principal;
 pub use self::refusal::AuthenticateRefusal;
-use super::credentials::{CredentialSources, Credentials, has_twins, later};
+use super::credentials::{CredentialSources, Credentials, Explanation, has_twins, later};
 pub use super::credentials::{TokenSource, TokenSourceError};
 use crate::Error;
 use crate::middleware::turns::{TurnLimits, Turns};
@@ -217,7 +230,7 @@ impl Authenticate {
         let store = Arc::new(store);
         let verify: Arc<Verify<Principal>> = Arc::new(move |credentials, _| {
             let found = keys::look_up(store.clone(), credentials.as_bytes());
-            Box::pin(async move {
+            verified(async move {
                 found.await.map_err(|error| {
                     let status = StatusCode::SERVICE_UNAVAILABLE;
                     later(
@@ -295,8 +308,8 @@ impl<T: Clone + Send + Sync + 'static> Authenticate<T> {
         Fut: Future<Output = Result<Option<T>, Error>> + Send + 'static,
     {
         let verify: Arc<Verify<T>> = Arc::new(move |credentials, _| match credentials {
-            Credentials::Token(token) => Box::pin(verify(Token::new(token.to_string()))),
-            Credentials::Login(..) => Box::pin(async { Ok(None) }),
+            Credentials::Token(token) => verified(verify(Token::new(token.to_string()))),
+            Credentials::Login(..) => verified(async { Ok(None) }),
         });
         Self::of(TokenSource::bearer(), CredentialVerifier::Function(verify))
     }
@@ -311,8 +324,8 @@ impl<T: Clone + Send + Sync + 'static> Authenticate<T> {
         Fut: Future<Output = Result<Option<T>, Error>> + Send + 'static,
     {
         let verify: Arc<Verify<T>> = Arc::new(move |credentials, _| match credentials {
-            Credentials::Login(login, colon) => Box::pin(verify(Login::new(login.clone(), *colon))),
-            Credentials::Token(_) => Box::pin(async { Ok(None) }),
+            Credentials::Login(login, colon) => verified(verify(Login::new(login.clone(), *colon))),
+            Credentials::Token(_) => verified(async { Ok(None) }),
         });
         Self::of(TokenSource::basic(), CredentialVerifier::Function(verify)).cache_ttl(CACHE_TTL)
     }
@@ -415,6 +428,7 @@ impl<T: Clone + Send + Sync + 'static> Authenticate<T> {
     #[must_use]
     pub fn or(mut self, other: Self) -> Self {
         self.ways.extend(other.ways);
+        self.places.longest = self.places.longest.max(other.places.longest);
         self.placed()
     }
 
@@ -550,6 +564,13 @@ impl<T: Clone + Send + Sync + 'static> Authenticate<T> {
         }
         self
     }
+}
+
+/// The result of a function of the application, which does not explain a refusal.
+fn verified<T>(
+    found: impl Future<Output = Result<Option<T>, Error>> + Send + 'static,
+) -> BoxFuture<'static, Verified<T>> {
+    Box::pin(async move { Ok(found.await?.ok_or_else(Explanation::default)) })
 }
 
 /// Secrets are not shown.

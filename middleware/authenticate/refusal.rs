@@ -5,7 +5,7 @@ use std::fmt;
 use http::StatusCode;
 
 use crate::Error;
-use crate::middleware::credentials::later;
+use crate::middleware::credentials::{Explanation, later};
 use crate::middleware::turns::NoTurn;
 
 /// Why a request was refused. It is the [source](crate::Error::source) of the error, for logs, metrics and `on_error`; the client sees the
@@ -88,7 +88,21 @@ impl From<NoTurn> for Error {
                 AuthenticateRefusal::Overloaded,
             ),
         };
-        tracing::debug!(reason = refusal.code(), "refused");
+        log(refusal.code(), &Explanation::default());
         later(Self::new(status, detail)).with_source(refusal)
     }
+}
+
+/// Logs a refusal as one event.
+pub(super) fn log(reason: &str, explanation: &Explanation) {
+    let Explanation { part, expected, hint } = explanation;
+    let (part, expected) = (part.as_deref(), expected.as_deref());
+    tracing::debug!(
+        target: "tower_chain::middleware::authenticate",
+        reason,
+        part,
+        expected,
+        hint = *hint,
+        "credentials refused"
+    );
 }

@@ -569,12 +569,10 @@ async fn credentials_in_two_places_are_refused_whichever_two() {
                 let (headers, query, body) = &parts;
                 let headers: Vec<_> = headers.iter().map(|(n, v)| (*n, v.as_str())).collect();
                 let answer = service.send(request(&format!("POST /{query}"), &headers, body)).await;
-                assert_eq!(
-                    answer.status,
-                    if one == other { 200 } else { 400 },
-                    "{one} and {other}"
-                );
-                if one != other {
+                // The same credentials in a cookie and elsewhere count once.
+                let once = one == other || secret == SECRET && (one == 2) != (other == 2);
+                assert_eq!(answer.status, if once { 200 } else { 400 }, "{one} and {other}");
+                if !once {
                     assert!(answer.body.contains("Credentials are sent in more than one place"));
                 }
             }

@@ -2,6 +2,7 @@
 
 pub(crate) mod digest_cache;
 mod error;
+mod explanation;
 mod head;
 mod origin;
 mod source;
@@ -13,6 +14,13 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 pub use self::error::TokenSourceError;
+pub(crate) use self::explanation::Explanation;
+#[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
+pub(crate) use self::explanation::TRAILING_SLASH;
+#[cfg(any(feature = "introspection", feature = "jwks"))]
+pub(crate) use self::explanation::issuer_error;
+#[cfg(any(feature = "introspection", feature = "jwt", feature = "jwt-rust-crypto"))]
+pub(crate) use self::explanation::one_of;
 pub(crate) use self::head::RequestHead;
 use self::origin::{TrustedOrigin, is_cross_site};
 pub use self::source::TokenSource;
@@ -200,30 +208,38 @@ impl CredentialSources {
         self.sources.iter().for_each(|source| source.mark_sensitive(headers));
     }
 
-    /// Finds the only source with credentials, and the credentials.
+    /// Finds the only source with credentials, and the credentials. A cookie beside another source with the same ones does not count.
     pub(crate) fn find<'r>(
         &self,
         req: &'r Request,
         form: Option<&'r str>,
     ) -> Result<Option<(usize, Credentials<'r>)>, UnreadCredentials> {
-        let mut found = None;
+        let mut found: Option<(usize, Credentials<'r>, bool)> = None;
         for (place, source) in self.sources.iter().enumerate() {
             let here = source.find(req, form, self.longest);
             let here =
                 here.map_err(|Malformed(detail)| UnreadCredentials::Malformed(place, detail))?;
             let Some(credentials) = here else { continue };
-            if found.is_some() {
-                let detail = "Credentials are sent in more than one place";
-                return Err(UnreadCredentials::Malformed(place, detail));
+            let cookie = source.is_cookie();
+            if let Some((_, other, other_cookie)) = &found {
+                // A browser sends its cookie with each request, also if the page has put the same token elsewhere.
+                if cookie == *other_cookie || credentials.as_bytes() != other.as_bytes() {
+                    let detail = "Credentials are sent in more than one place";
+                    return Err(UnreadCredentials::Malformed(place, detail));
+                }
+                // Another site can't send a token that it does not know, so the other source counts.
+                if cookie {
+                    continue;
+                }
             }
-            if source.is_cookie() && is_cross_site(req, &self.trusted_origins) {
-                // Credentials in a second source are reported first, so keep looking.
-                found = Some(Err(UnreadCredentials::CrossSite));
-            } else {
-                found = Some(Ok((place, credentials)));
-            }
+            found = Some((place, credentials, cookie));
         }
-        found.transpose()
+        match found {
+            Some((_, _, true)) if is_cross_site(req, &self.trusted_origins) => {
+                Err(UnreadCredentials::CrossSite)
+            }
+            found => Ok(found.map(|(place, credentials, _)| (place, credentials))),
+        }
     }
 
     /// Removes credentials from the URI and from the subprotocols, where later steps could log them or select them as a protocol. Returns whether the

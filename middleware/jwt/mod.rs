@@ -105,10 +105,27 @@
 //! | one key has signed [too many proofs](Dpop::replay_capacity) lately | 429 | `Retry-After: 5` |
 //! | keys, revocations or used proofs are unavailable | 503 | `Retry-After: 5` |
 //!
-//! With [`challenge_scopes`](Jwt::challenge_scopes), the challenges of Bearer and DPoP have a `scope` as well. There is one challenge for each kind of source, in the order of the sources. Those for cookies and other headers are the same as for `Authenticate`,
+//! The same token in a cookie and in another source counts as one, in the other source, because a browser sends its cookies by itself.
+//!
+//! With [`challenge_scopes`](Jwt::challenge_scopes), the challenges of Bearer and DPoP have a `scope` as well.
+//! There is one challenge for each kind of source, in the order of the sources. Those for cookies and other headers are the same as for `Authenticate`,
 //! without an error. Each response has `Cache-Control: no-store` and a body of `application/problem+json` whose `detail` is the description. The
-//! descriptions are fixed texts that contain nothing of the token. The exact reason is a [`JwtRefusal`], which is the source of the error, and an event
-//! of level `DEBUG` with its [code](JwtRefusal::code). Behind CORS, expose `WWW-Authenticate`.
+//! descriptions are fixed texts that contain nothing of the token. Behind CORS, expose `WWW-Authenticate`.
+//!
+//! # What the operator sees
+//!
+//! The exact reason is a [`JwtRefusal`], which is the source of the error. Each refusal is one event of level `DEBUG` with the target
+//! `tower_chain::middleware::jwt` and these fields, none of which contains a value of the token:
+//!
+//! | field | content |
+//! | --- | --- |
+//! | `reason` | the [code](JwtRefusal::code) of the refusal |
+//! | `part` | the claim, the header parameter (`alg`, `kid`, `typ`) or the part of a proof (`htm`, `htu`, `ath`, `iat`, `jti`, `nonce`, `jkt`, ..) that is at fault |
+//! | `expected` | what the part must be, from the configuration and the time |
+//! | `hint` | `differs in the trailing slash`, where this is the only difference |
+//!
+//! A failure of an issuer, of a store or of a function of yours is an event of level `WARN`, which includes the `status` and the `issuer_error` that an issuer
+//! has returned.
 //!
 //! # What it provides
 //!
@@ -132,6 +149,7 @@
 mod algorithm;
 mod crypto;
 mod error;
+mod explain;
 mod impossible;
 mod keys;
 #[cfg(feature = "jwks")]
@@ -168,6 +186,8 @@ pub use keys::source::{KeyQuery, KeySource};
 #[cfg_attr(docsrs, doc(cfg(feature = "jwks")))]
 pub use presets::load_balancer::LoadBalancerKeys;
 pub(crate) use proof::Proofs;
+#[cfg(feature = "authenticate")]
+pub(crate) use proof::dpop::RefusedProof;
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
 pub use proof::dpop::redis::RedisReplay;

@@ -4,6 +4,8 @@ use std::fmt;
 
 use http::StatusCode;
 
+use crate::respond::ErrorStatus;
+
 /// Why a request was refused. It is the [source](crate::Error::source) of the error, for logs, metrics and `on_error`; the client sees the
 /// status, the challenge and a fixed text.
 ///
@@ -186,4 +188,26 @@ impl fmt::Display for JwtRefusal {
     }
 }
 
-impl std::error::Error for JwtRefusal {}
+/// By `?`, a refusal of [`Jwt::verify`](super::Jwt::verify) is the 401, 429 or 503 that the step would answer, without the parameters of its challenge.
+impl std::error::Error for JwtRefusal {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        const NO_STORE: (&str, &str) = ("cache-control", "no-store");
+        const LATER: (&str, &str) = ("retry-after", "5");
+        const REFUSED: &ErrorStatus =
+            &ErrorStatus::new(StatusCode::UNAUTHORIZED, "The access token is not valid")
+                .headers(&[("www-authenticate", "Bearer error=\"invalid_token\""), NO_STORE]);
+        const TOO_MANY: &ErrorStatus =
+            &ErrorStatus::new(StatusCode::TOO_MANY_REQUESTS, "Too many DPoP proofs")
+                .headers(&[LATER, NO_STORE]);
+        const UNAVAILABLE: &ErrorStatus = &ErrorStatus::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "The access token can't be verified",
+        )
+        .headers(&[LATER, NO_STORE]);
+        Some(match self.status_and_code().0 {
+            StatusCode::SERVICE_UNAVAILABLE => UNAVAILABLE,
+            StatusCode::TOO_MANY_REQUESTS => TOO_MANY,
+            _ => REFUSED,
+        })
+    }
+}

@@ -274,7 +274,8 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
         Ok(self)
     }
 
-    /// Sets the sources of tokens. Defaults to `Authorization: Bearer`. A request with tokens in two sources is a 400.
+    /// Sets the sources of tokens. Defaults to `Authorization: Bearer`. A request with tokens in two sources is a 400,
+    /// unless one of them is a cookie with the same token.
     ///
     /// [DPoP](Jwt::dpop) adds `Authorization: DPoP` to these sources. If proofs are required, tokens in all other sources are refused.
     ///

@@ -10,13 +10,14 @@ use serde::de::DeserializeOwned;
 
 use super::Jwt;
 use super::keys::source::Origin;
+use super::proof::dpop::RefusedProof;
 use super::refusal::JwtRefusal;
 use super::revocation::Revocation;
 use super::token::claims::{Claims, MaybeClaims};
 use crate::grants::Anonymous;
 use crate::middleware::credentials::{
-    DPOP, DPOP_NONCE, NO_STORE, RequestHead, UnreadCredentials, came_by_query, cross_site, later,
-    no_store,
+    DPOP, DPOP_NONCE, Explanation, NO_STORE, RequestHead, UnreadCredentials, came_by_query,
+    cross_site, later, no_store,
 };
 use crate::{Endpoint, Error, Middleware, Next, Request, Response};
 
@@ -70,21 +71,53 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
         let (place, credentials) =
             self.places.find(req, form.as_deref())?.ok_or(RejectedToken::Missing)?;
         let (head, token) = (RequestHead::of(req), credentials.as_bytes());
-        let refused = |refusal| RejectedToken::Token(place, refusal);
-        if self.proofs.require_dpop() && self.proven_place != Some(place) {
+        let with_proof = self.proven_place == Some(place);
+        let checked = self.check_token(head, token, with_proof).await;
+        let (claims, nonce) = checked.map_err(|RefusedProof { refusal, explanation }| {
+            self.log(refusal, &explanation);
+            RejectedToken::Token(place, refusal)
+        })?;
+        Ok(AcceptedToken { claims, place, nonce })
+    }
+
+    /// Verifies a token, and that its sender may use it. `with_proof` is whether it came by the scheme `DPoP`. Returns the nonce for the next proofs, if
+    /// there is a newer one.
+    pub(crate) async fn check_token(
+        &self,
+        head: RequestHead<'_>,
+        token: &[u8],
+        with_proof: bool,
+    ) -> Result<(Claims<C>, Option<HeaderValue>), RefusedProof> {
+        let refused = |refusal| RefusedProof { refusal, explanation: self.explain(refusal, token) };
+        if self.proofs.require_dpop() && !with_proof {
             return Err(refused(JwtRefusal::SenderConstrained));
         }
         let claims = self.verify_token(Some(head), token).await.map_err(refused)?;
         // The token first: only a client with a valid token can make the server check a proof.
         let bound = Claims::registered(&claims).confirmation();
-        let with_proof = self.proven_place == Some(place);
         let mut nonce = None;
         if let Some(dpop) = self.proofs.confirm(&head, with_proof, bound).map_err(refused)? {
             let key = bound.and_then(|bound| bound.key.as_deref());
             let proving = Box::pin(dpop.prove(&head, token, key, self.policy.now()));
-            nonce = proving.await.map_err(refused)?;
+            nonce = proving.await?;
         }
-        Ok(AcceptedToken { claims, place, nonce })
+        Ok((claims, nonce))
+    }
+
+    /// The nonce for refusals, which the next proof must contain.
+    pub(crate) fn nonce(&self) -> Option<HeaderValue> {
+        self.proofs.dpop.as_ref()?.nonce(self.policy.now())
+    }
+
+    /// The sources of tokens, without the one of tokens with a proof, and how long a token may be.
+    #[cfg(feature = "authenticate")]
+    pub(crate) fn sources_and_length(&self) -> (&[super::TokenSource], usize) {
+        (&self.sources, self.longest.token)
+    }
+
+    #[cfg(feature = "authenticate")]
+    pub(crate) fn proofs(&self) -> &super::Proofs {
+        &self.proofs
     }
 
     /// Marks the proof as sensitive. The token is marked already.
@@ -102,13 +135,24 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
     fn refuse(&self, refused: RejectedToken) -> Error {
         let (refusal, detail, place) = match refused {
             RejectedToken::Missing => {
+                self.log(
+                    JwtRefusal::Missing,
+                    &Explanation::part("credentials").expected("present"),
+                );
                 (JwtRefusal::Missing, JwtRefusal::Missing.description(), None)
             }
             RejectedToken::UnreadCredentials(UnreadCredentials::Malformed(place, detail)) => {
+                // The detail is a fixed text.
+                self.log(
+                    JwtRefusal::Request,
+                    &Explanation { hint: Some(detail), ..Explanation::part("credentials") },
+                );
                 (JwtRefusal::Request, detail, Some(place))
             }
             RejectedToken::UnreadCredentials(UnreadCredentials::CrossSite) => {
-                tracing::debug!(reason = JwtRefusal::CrossSite.code(), "access token refused");
+                let explanation = Explanation::part("origin")
+                    .expected("the own origin, or one of `trusted_origin`");
+                self.log(JwtRefusal::CrossSite, &explanation);
                 return cross_site().with_source(JwtRefusal::CrossSite);
             }
             RejectedToken::UnreadCredentials(UnreadCredentials::Body(error)) => {
@@ -116,7 +160,6 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
             }
             RejectedToken::Token(place, refusal) => (refusal, refusal.description(), Some(place)),
         };
-        tracing::debug!(reason = refusal.code(), "access token refused");
         let (status, code) = match refusal {
             JwtRefusal::Missing => (StatusCode::UNAUTHORIZED, ""),
             JwtRefusal::Request => (StatusCode::BAD_REQUEST, "invalid_request"),
@@ -128,8 +171,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
         let about = place.map(|place| (place, code, detail));
         let answer = self.places.challenge(Error::new(status, detail), about);
         let answer = no_store(answer).with_source(refusal);
-        let nonce = self.proofs.dpop.as_ref().and_then(|dpop| dpop.nonce(self.policy.now()));
-        match nonce {
+        match self.nonce() {
             Some(nonce) => answer.with_header(DPOP_NONCE, nonce),
             None => answer,
         }

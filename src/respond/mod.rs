@@ -17,6 +17,7 @@ pub use self::redirect::Redirect;
 #[cfg(feature = "sse")]
 #[cfg_attr(docsrs, doc(cfg(feature = "sse")))]
 pub use self::sse::{Event, LastEventId, Sse};
+pub use crate::error::ErrorStatus;
 
 /// Set to `no`, it makes nginx pass on each piece of a response at once.
 #[cfg(any(feature = "ndjson", feature = "sse"))]

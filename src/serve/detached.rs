@@ -60,15 +60,15 @@ impl<H> fmt::Debug for Detached<H> {
     }
 }
 
-impl<H, A, M> IntoHandler<AsDetached<A, M>> for Detached<H>
+impl<H, A, S, M> IntoHandler<AsDetached<A, S, M>> for Detached<H>
 where
-    H: HandlerFn<A, M>,
+    H: HandlerFn<A, S, M>,
 {
-    type Args = Ending<A>;
-    type Step<P, W> = DetachedStep<H, A, M, P, W>;
+    type Args = Ending<A, S>;
+    type Step<P, W> = DetachedStep<H, A, S, M, P, W>;
     const PASSES: bool = false;
 
-    fn into_step<P, W>(self) -> DetachedStep<H, A, M, P, W> {
+    fn into_step<P, W>(self) -> DetachedStep<H, A, S, M, P, W> {
         DetachedStep { handler: Arc::new(self.0), kind: PhantomData }
     }
 }
@@ -76,26 +76,27 @@ where
 /// The kind of a detached handler.
 #[doc(hidden)]
 #[derive(Debug)]
-pub struct AsDetached<A, M>(PhantomData<(A, M)>);
+pub struct AsDetached<A, S, M>(PhantomData<(A, S, M)>);
 
 /// A detached handler as a step.
 #[doc(hidden)]
-pub struct DetachedStep<H, A, M, P, W> {
+pub struct DetachedStep<H, A, S, M, P, W> {
     handler: Arc<H>,
-    kind: PhantomData<fn() -> (A, M, P, W)>,
+    kind: PhantomData<fn() -> (A, S, M, P, W)>,
 }
 
-impl<H, A, M, P, W> fmt::Debug for DetachedStep<H, A, M, P, W> {
+impl<H, A, S, M, P, W> fmt::Debug for DetachedStep<H, A, S, M, P, W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&short_name::<H>())
     }
 }
 
-impl<H, A, M, P, W> Middleware for DetachedStep<H, A, M, P, W>
+impl<H, A, S, M, P, W> Middleware for DetachedStep<H, A, S, M, P, W>
 where
-    H: HandlerFn<A, M>,
-    Ending<A>: Arguments<P, W>,
+    H: HandlerFn<A, S, M>,
+    Ending<A, S>: Arguments<P, W>,
     A: Send + 'static,
+    S: 'static,
     M: 'static,
     P: 'static,
     W: 'static,
@@ -104,8 +105,8 @@ where
 
     async fn call<N: Endpoint>(&self, mut next: Next<'_, N>) -> Response {
         let cx = next.cx();
-        let args = match Ending::<A>::take(next.request_mut(), cx).await {
-            Ok(Ending(args)) => args,
+        let args = match Ending::<A, S>::take(next.request_mut(), cx).await {
+            Ok(args) => args.into_inner(),
             Err(refusal) => return refusal,
         };
         let (handler, running) = (self.handler.clone(), Background::begin());

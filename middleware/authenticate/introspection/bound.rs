@@ -8,8 +8,9 @@ use http::HeaderValue;
 use serde_json::{Map, Value};
 
 use super::{Introspected, Introspection, seconds};
-use crate::middleware::authenticate::TokenSource;
 use crate::middleware::authenticate::authenticator::{Possession, SentToken, Unconfirmed};
+use crate::middleware::authenticate::{AuthenticateRefusal, TokenSource};
+use crate::middleware::credentials::Explanation;
 use crate::middleware::jwt::{Confirmation, Dpop, JwtRefusal, Mtls};
 
 impl Introspection {
@@ -89,22 +90,28 @@ impl Possession<Introspected> for Introspection {
         Box::pin(async move {
             let bound = token.claim("cnf").map(Confirmation::read);
             let bound = bound.as_ref();
-            let Some(dpop) = self.proofs.confirm(&sent.head, sent.with_proof, bound)? else {
-                return Ok(None);
-            };
+            let confirmed = self.proofs.confirm(&sent.head, sent.with_proof, bound);
+            let confirmed = confirmed.map_err(|refusal| {
+                let part = match refusal {
+                    JwtRefusal::Certificate => "x5t#S256",
+                    _ => "cnf",
+                };
+                unconfirmed(refusal, Explanation::part(part).expected("proven by the sender"))
+            });
+            let Some(dpop) = confirmed? else { return Ok(None) };
             let key = bound.and_then(|bound| bound.key.as_deref());
             let now = seconds(SystemTime::now());
-            Ok(dpop.prove(&sent.head, sent.token, key, now).await?)
+            let proven = dpop.prove(&sent.head, sent.token, key, now).await;
+            proven.map_err(|refused| unconfirmed(refused.refusal, refused.explanation))
         })
     }
 }
 
-impl From<JwtRefusal> for Unconfirmed {
-    fn from(refusal: JwtRefusal) -> Self {
-        tracing::debug!(reason = refusal.code(), "proof of possession refused");
-        let (status, code) = refusal.status_and_code();
-        Self { status, code, detail: refusal.description() }
-    }
+fn unconfirmed(refusal: JwtRefusal, explanation: Explanation) -> Unconfirmed {
+    let (status, code) = refusal.status_and_code();
+    let (reason, detail) = (refusal.code(), refusal.description());
+    let refusal = AuthenticateRefusal::Proof;
+    Unconfirmed { status, code, detail, refusal, reason, explanation }
 }
 
 #[cfg(all(test, feature = "jwt"))]

@@ -26,13 +26,15 @@ use tracing::Instrument;
 
 #[cfg(not(any(feature = "jwt", feature = "jwt-rust-crypto")))]
 use super::authenticator::Possession;
-use super::authenticator::{CredentialVerifier, Verify};
+use super::authenticator::{CredentialVerifier, Verified, Verify};
 use super::cache::{Cache, CacheKey};
 use super::{Authenticate, Token, TokenSource};
 use crate::Error;
 use crate::chain::FromChain;
 use crate::grants::Grants;
-use crate::middleware::credentials::{Credentials, OWN_USER_AGENT};
+use crate::middleware::credentials::{
+    Credentials, Explanation, OWN_USER_AGENT, issuer_error, one_of,
+};
 #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
 use crate::middleware::jwt::Proofs;
 use crate::middleware::turns::{Client, Turn, TurnLimits, Turns};
@@ -110,7 +112,7 @@ pub struct Introspection {
     timeout: Duration,
     fetch: Box<SendRequest>,
     good: Cache<Introspected>,
-    bad: Cache<()>,
+    bad: Cache<TokenRefusal>,
     asking: Mutex<HashMap<CacheKey, PendingRequest>>,
     turns: Turns,
     #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
@@ -122,7 +124,7 @@ type SendRequest = dyn Fn(http::Request<Bytes>) -> Pin<Box<dyn Future<Output = S
     + Send
     + Sync;
 type SentResponse = Result<http::Response<Bytes>, BoxError>;
-type PendingRequest = Shared<BoxFuture<'static, Result<Option<Introspected>, Unavailable>>>;
+type PendingRequest = Shared<BoxFuture<'static, Result<Judged, Unavailable>>>;
 
 impl Introspection {
     /// Accepts tokens for an audience, after a request to the introspection endpoint at a URL. The function sends this request and reads the
@@ -292,14 +294,10 @@ impl Introspection {
     }
 
     /// Checks a token, from the cache or by a request to the server.
-    async fn ask(
-        self: Arc<Self>,
-        token: Token,
-        client: Option<Client>,
-    ) -> Result<Option<Introspected>, Error> {
+    async fn ask(self: Arc<Self>, token: Token, client: Option<Client>) -> Verified<Introspected> {
         let key = self.good.key(token.as_str().as_bytes());
         if let Some(known) = self.known(&key) {
-            return Ok(known);
+            return Ok(known.map_err(|refusal| self.explain(refusal)));
         }
         let in_flight = self.asking().get(&key).cloned();
         let answer = match in_flight {
@@ -313,16 +311,46 @@ impl Introspection {
             Error::new(StatusCode::SERVICE_UNAVAILABLE, "The authorization server is unavailable")
                 .with_header(RETRY_AFTER, HeaderValue::from_static("5"))
         })?;
-        Ok(found.filter(|token| token.is_alive(SystemTime::now())))
+        let found = found.and_then(|token| token.alive_at(SystemTime::now()));
+        Ok(found.map_err(|refusal| self.explain(refusal)))
     }
 
-    /// The cached result. `Some(None)` is a token that is not accepted.
-    fn known(&self, key: &CacheKey) -> Option<Option<Introspected>> {
+    /// The cached result.
+    fn known(&self, key: &CacheKey) -> Option<Judged> {
         let now = Instant::now();
         if let Some(token) = self.good.get(key, now) {
-            return Some(token.is_alive(SystemTime::now()).then_some(token));
+            return Some(token.alive_at(SystemTime::now()));
         }
-        self.bad.get(key, now).map(|()| None)
+        self.bad.get(key, now).map(Err)
+    }
+
+    /// Explains why a token is not accepted, for the log.
+    fn explain(&self, refusal: TokenRefusal) -> Explanation {
+        let audiences = || self.audiences.iter().map(|name| &**name);
+        match refusal {
+            TokenRefusal::Inactive => Explanation::part("active").expected("true"),
+            TokenRefusal::NotIntrospected => Explanation::part("token")
+                .expected("one of a kind that the authorization server introspects"),
+            TokenRefusal::Time(name) => Explanation::part(name).expected("seconds since 1970"),
+            TokenRefusal::Expired => Explanation::part("exp").expected("later than now"),
+            TokenRefusal::NotYetValid => Explanation::part("nbf").expected("not later than now"),
+            TokenRefusal::Issuer(hint) => {
+                let issuer = self.issuer.as_deref().unwrap_or_default();
+                Explanation { hint, ..Explanation::part("iss").expected(issuer) }
+            }
+            TokenRefusal::Audience(hint) => {
+                Explanation { hint, ..Explanation::part("aud").expected(one_of(audiences())) }
+            }
+            TokenRefusal::Kind => {
+                Explanation::part("token_type").expected("an access token: Bearer or DPoP")
+            }
+            TokenRefusal::Bound => Explanation::part("cnf").expected(
+                "a token that is not bound, or a configured proof; see `Introspection::dpop`",
+            ),
+            TokenRefusal::Check => {
+                Explanation::part("response").expected("accepted by each `Introspection::check`")
+            }
+        }
     }
 
     /// Sends a request to the server, or joins the one that is in flight for this token.
@@ -362,27 +390,25 @@ impl Introspection {
         self.asking.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn fetch_and_cache(
-        &self,
-        key: CacheKey,
-        token: &Token,
-    ) -> Result<Option<Introspected>, Unavailable> {
-        let found = self.fetch(token).await.map_err(|why| {
-            tracing::warn!(reason = why, "introspection failed");
+    async fn fetch_and_cache(&self, key: CacheKey, token: &Token) -> Result<Judged, Unavailable> {
+        let found = self.fetch(token).await.map_err(|failure| {
+            let IntrospectionFailure { reason, status, issuer_error } = failure;
+            let status = status.map(|status| status.as_u16());
+            tracing::warn!(reason, status, issuer_error, "introspection failed");
             Unavailable
         })?;
         let now = Instant::now();
         match &found {
-            Some(token) => {
+            Ok(token) => {
                 let left = token.left(SystemTime::now());
                 self.good.insert_for(key, token.clone(), left.min(self.good.ttl()), now);
             }
-            None => self.bad.insert(key, (), now),
+            Err(refusal) => self.bad.insert(key, *refusal, now),
         }
         Ok(found)
     }
 
-    async fn fetch(&self, token: &Token) -> Result<Option<Introspected>, &'static str> {
+    async fn fetch(&self, token: &Token) -> Result<Judged, IntrospectionFailure> {
         let body = format!("token={}&token_type_hint=access_token", form_encoded(token.as_str()));
         let mut req = http::Request::new(Bytes::from(body));
         *req.method_mut() = http::Method::POST;
@@ -399,25 +425,33 @@ impl Introspection {
         let answer = match tokio::runtime::Handle::try_current() {
             Ok(_) => match tokio::time::timeout(self.timeout, answer).await {
                 Ok(answer) => answer,
-                Err(_) => return Err("timeout"),
+                Err(_) => return Err("timeout".into()),
             },
             Err(_) => answer.await,
         };
         let answer = answer.map_err(|_| "no response")?;
         if answer.body().len() > LONGEST {
-            return Err("a response that is too long");
+            return Err("a response that is too long".into());
         }
         match answer.status() {
             StatusCode::OK => {}
-            StatusCode::BAD_REQUEST if is_about_the_token(answer.body()) => return Ok(None),
-            _ => return Err("a status other than 200"),
+            StatusCode::BAD_REQUEST if is_about_the_token(answer.body()) => {
+                return Ok(Err(TokenRefusal::NotIntrospected));
+            }
+            status => {
+                return Err(IntrospectionFailure {
+                    status: Some(status),
+                    issuer_error: issuer_error(answer.body()),
+                    ..IntrospectionFailure::from("a status other than 200")
+                });
+            }
         }
         let claims: UniqueMembers = serde_json::from_slice(answer.body())
             .map_err(|_| "a response that is not a JSON object")?;
         match claims.0.get("active") {
             Some(Value::Bool(true)) => Ok(self.judge(claims.0)),
-            Some(Value::Bool(false)) => Ok(None),
-            _ => Err("a response without `active`"),
+            Some(Value::Bool(false)) => Ok(Err(TokenRefusal::Inactive)),
+            _ => Err("a response without `active`".into()),
         }
     }
 
@@ -433,16 +467,22 @@ impl Introspection {
     }
 
     /// Checks the response for an active token, which may not be an access token for this API.
-    fn judge(&self, claims: Map<String, Value>) -> Option<Introspected> {
-        let time = |name: &str| match claims.get(name) {
-            None => Some(None),
-            Some(value) => value.as_u64().filter(|seconds| *seconds <= LAST_SECOND).map(Some),
+    fn judge(&self, claims: Map<String, Value>) -> Judged {
+        let time = |name: &'static str| match claims.get(name) {
+            None => Ok(None),
+            Some(value) => {
+                let seconds = value.as_u64().filter(|seconds| *seconds <= LAST_SECOND);
+                seconds.map(Some).ok_or(TokenRefusal::Time(name))
+            }
         };
         let (expires, not_before) = (time("exp")?, time("nbf")?);
-        let from_issuer = match &self.issuer {
-            Some(issuer) => claims.get("iss").and_then(Value::as_str) == Some(issuer),
-            None => true,
-        };
+        if let Some(issuer) = &self.issuer {
+            let named = claims.get("iss").and_then(Value::as_str);
+            if named != Some(issuer) {
+                let hint = Explanation::default().slash(named, [&**issuer]).hint;
+                return Err(TokenRefusal::Issuer(hint));
+            }
+        }
         let is_us = |aud: &Value| self.audiences.iter().any(|audience| aud == audience);
         let for_us = match claims.get("aud") {
             _ if self.audiences.is_empty() => true,
@@ -450,11 +490,28 @@ impl Introspection {
             Some(aud) => is_us(aud),
             None => false,
         };
-        let of_kind = self.any_token_type || is_access_token(&claims);
-        let covered = self.covers(&claims);
+        if !for_us {
+            let named = match claims.get("aud") {
+                Some(Value::Array(list)) => &**list,
+                Some(aud) => std::slice::from_ref(aud),
+                None => &[],
+            };
+            let audiences = || self.audiences.iter().map(|name| &**name);
+            let hint = |aud: &Value| Explanation::default().slash(aud.as_str(), audiences()).hint;
+            return Err(TokenRefusal::Audience(named.iter().find_map(hint)));
+        }
+        if !self.any_token_type && !is_access_token(&claims) {
+            return Err(TokenRefusal::Kind);
+        }
+        if !self.covers(&claims) {
+            return Err(TokenRefusal::Bound);
+        }
         let token = Introspected(Arc::new(ActiveToken { claims, expires, not_before }));
-        let accepted = from_issuer && for_us && of_kind && covered;
-        (accepted && self.checks.iter().all(|check| check(&token))).then_some(token)
+        if self.checks.iter().all(|check| check(&token)) {
+            Ok(token)
+        } else {
+            Err(TokenRefusal::Check)
+        }
     }
 }
 
@@ -468,7 +525,7 @@ impl Authenticate<Introspected> {
                 Credentials::Token(token) => {
                     Box::pin(introspection.clone().ask(Token::new(token.to_string()), client))
                 }
-                Credentials::Login(..) => Box::pin(async { Ok(None) }),
+                Credentials::Login(..) => Box::pin(async { Ok(Err(Explanation::default())) }),
             });
         let mut this = Self::of(TokenSource::bearer(), CredentialVerifier::Function(verify));
         for way in &mut this.ways {
@@ -543,10 +600,16 @@ impl Introspected {
         list.is_some_and(|list| list.iter().any(|value| value == wanted))
     }
 
-    fn is_alive(&self, now: SystemTime) -> bool {
+    /// Checks the times.
+    fn alive_at(self, now: SystemTime) -> Judged {
         let now = seconds(now);
-        self.0.expires.is_none_or(|expires| now < expires)
-            && self.0.not_before.is_none_or(|not_before| not_before <= now)
+        if self.0.expires.is_some_and(|expires| expires <= now) {
+            Err(TokenRefusal::Expired)
+        } else if self.0.not_before.is_some_and(|not_before| now < not_before) {
+            Err(TokenRefusal::NotYetValid)
+        } else {
+            Ok(self)
+        }
     }
 
     /// The time until the token expires.
@@ -649,6 +712,41 @@ fn is_about_the_token(body: &[u8]) -> bool {
     let error = serde_json::from_slice::<UniqueMembers>(body).ok();
     let error = error.as_ref().and_then(|UniqueMembers(members)| members.get("error")?.as_str());
     matches!(error, Some("unsupported_token_type" | "invalid_token"))
+}
+
+/// A token that is accepted, or why it is not.
+type Judged = Result<Introspected, TokenRefusal>;
+
+/// Why a token is not accepted. The text of an issuer or an audience is a hint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum TokenRefusal {
+    /// The server does not report it as active.
+    Inactive,
+    /// The server does not introspect tokens of its kind.
+    NotIntrospected,
+    /// A time is not a number of seconds.
+    Time(&'static str),
+    Expired,
+    NotYetValid,
+    Issuer(Option<&'static str>),
+    Audience(Option<&'static str>),
+    Kind,
+    /// It is bound to something that no configured proof covers.
+    Bound,
+    Check,
+}
+
+/// Why there is no usable response, for the log.
+struct IntrospectionFailure {
+    reason: &'static str,
+    status: Option<StatusCode>,
+    issuer_error: Option<String>,
+}
+
+impl From<&'static str> for IntrospectionFailure {
+    fn from(reason: &'static str) -> Self {
+        Self { reason, status: None, issuer_error: None }
+    }
 }
 
 /// There is no usable response. The reason is in the log.

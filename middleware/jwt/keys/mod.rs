@@ -163,6 +163,14 @@ impl Keys {
         })
     }
 
+    /// The names of the algorithms, each once.
+    pub(crate) fn algorithms(&self) -> Vec<&'static str> {
+        let mut names: Vec<_> = self.0.keys.iter().map(|key| key.0.algorithm.name()).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
     pub(crate) fn contains(&self, id: &KeyId) -> bool {
         self.0.keys.iter().any(|key| key.id() == id)
     }

@@ -1,5 +1,9 @@
 //! Whole requests and whole tokens.
 
+#[cfg(all(feature = "authenticate", feature = "jwt"))]
+mod combined;
+#[cfg(feature = "jwt")]
+mod explain;
 #[cfg(feature = "jwt")]
 mod keys;
 #[cfg(all(feature = "authenticate", feature = "jwks"))]
@@ -7,6 +11,8 @@ mod mistakes;
 mod spy;
 mod state;
 mod strict;
+#[cfg(all(feature = "authenticate", feature = "jwt"))]
+mod unreached;
 mod vectors;
 
 use std::sync::Arc;

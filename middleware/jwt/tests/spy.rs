@@ -264,7 +264,9 @@ async fn a_token_in_two_places_is_refused_whichever_two() {
             }
             for second in [&*good, "wrong"] {
                 let status = service.status(with(&[(one, &good), (other, second)])).await;
-                assert_eq!(status, 400, "{one} and {other}");
+                // The same token in a cookie and elsewhere counts once.
+                let once = second == good && (one == "cookie") != (other == "cookie");
+                assert_eq!(status, if once { 200 } else { 400 }, "{one} and {other}");
             }
         }
     }

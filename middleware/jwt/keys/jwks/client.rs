@@ -15,7 +15,7 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use super::{Jwks, Target, metadata};
-use crate::middleware::credentials::OWN_USER_AGENT;
+use crate::middleware::credentials::{OWN_USER_AGENT, issuer_error};
 use crate::middleware::jwt::algorithm::Algorithm;
 use crate::middleware::jwt::error::JwtError;
 use crate::middleware::jwt::keys::Keys;
@@ -98,7 +98,7 @@ struct JwksLocation {
     found: Instant,
 }
 
-/// A token bucket: how often tokens with an unknown `kid` may cause a fetch.
+/// A token bucket: how often tokens that no known key has signed may cause a fetch.
 struct FetchBudget {
     tokens: u32,
     refilled: Option<Instant>,
@@ -138,6 +138,16 @@ impl JwksClient {
             Target::Issuer(issuer, _) => Some(issuer),
             Target::Keys(_) => None,
         }
+    }
+
+    /// The keys that are not fetched.
+    pub(crate) fn local(&self) -> Option<&Keys> {
+        self.jwks.local.as_ref()
+    }
+
+    /// The names of the accepted algorithms.
+    pub(crate) fn algorithms(&self) -> impl Iterator<Item = &'static str> {
+        self.jwks.algorithms.iter().map(|algorithm| algorithm.name())
     }
 
     pub(crate) fn accepts(&self, algorithm: Algorithm) -> bool {
@@ -274,7 +284,10 @@ impl JwksClient {
             }
             Err(error) => {
                 state.failed(now);
-                tracing::warn!(error, place = ?self.jwks, "can't fetch keys");
+                let response = error.downcast_ref::<metadata::IssuerResponse>();
+                let status = response.map(|response| response.status.as_u16());
+                let issuer_error = response.and_then(|response| response.error.clone());
+                tracing::warn!(error, status, issuer_error, place = ?self.jwks, "can't fetch keys");
             }
         }
     }
@@ -336,7 +349,7 @@ impl JwksClient {
         let [first, second] = metadata::places(at.url).ok_or("the issuer is not a URL")?;
         let document = match self.get(first, METADATA_BYTES, None).await {
             Ok(document) => document,
-            Err(error) if error.is::<metadata::Absent>() => {
+            Err(error) if metadata::is_absent(&error) => {
                 self.get(second, METADATA_BYTES, None).await?
             }
             Err(error) => return Err(error),
@@ -372,12 +385,15 @@ impl JwksClient {
                 StatusCode::NOT_MODIFIED if tag.is_some() => {
                     return Ok(FetchedDocument { body: None, tag: None, max_age });
                 }
-                StatusCode::NOT_FOUND | StatusCode::GONE => return Err(Box::new(metadata::Absent)),
                 status if status.is_redirection() => {
                     let location = headers.get(LOCATION).ok_or("a redirect to nowhere")?;
                     url = metadata::redirected(&url, location).ok_or("a redirect to elsewhere")?;
                 }
-                status => return Err(format!("the status is {status}").into()),
+                status => {
+                    let body = Limited::new(response.into_body(), ERROR_BYTES).collect().await;
+                    let error = body.ok().and_then(|body| issuer_error(&body.to_bytes()));
+                    return Err(Box::new(metadata::IssuerResponse { status, error }));
+                }
             }
         }
         Err("too many redirects".into())
@@ -409,6 +425,8 @@ struct FetchedDocument {
 
 const SET_BYTES: usize = 256 * 1024;
 const METADATA_BYTES: usize = 64 * 1024;
+/// How much of a response with an error is read for the log.
+const ERROR_BYTES: usize = 4 * 1024;
 const REDIRECTS: usize = 2;
 const MIN_FRESH: Duration = Duration::from_secs(60);
 const MAX_FRESH: Duration = Duration::from_secs(60 * 60);
@@ -420,6 +438,6 @@ const LATELY: Duration = Duration::from_secs(30);
 /// How much longer than the timeout of the fetch requests wait.
 const GRACE: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-/// How many fetches in a row unknown names may cause, and after how long one more is allowed.
+/// How many fetches in a row tokens that no known key has signed may cause, and after how long one more is allowed.
 const BURST: u32 = 2;
 const REFILL: Duration = Duration::from_secs(30);

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use axum_core::BoxError;
 use http::uri::Scheme;
-use http::{HeaderValue, Uri};
+use http::{HeaderValue, StatusCode, Uri};
 use serde::Deserialize;
 
 use crate::middleware::jwt::token::json::object;
@@ -56,7 +56,7 @@ fn origin(url: &Uri) -> Option<String> {
 pub(super) struct IssuerLocation<'a> {
     /// The claim `iss`.
     pub(super) issuer: &'a str,
-    /// The URL that stands for the issuer within the own network, or the issuer.
+    /// The URL of the issuer within the own network, or the issuer itself.
     pub(super) url: &'a Uri,
     /// The hosts from which keys may be fetched without encryption.
     pub(super) http_hosts: &'a [Box<str>],
@@ -145,17 +145,27 @@ pub(super) fn max_age(value: &HeaderValue) -> Option<u64> {
     found
 }
 
-/// There is nothing at this place.
+/// A response of an issuer without a document.
 #[derive(Debug)]
-pub(super) struct Absent;
+pub(super) struct IssuerResponse {
+    pub(super) status: StatusCode,
+    /// Its member `error`.
+    pub(super) error: Option<String>,
+}
 
-impl fmt::Display for Absent {
+impl fmt::Display for IssuerResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("there is nothing at this place")
+        write!(f, "the status is {}", self.status)
     }
 }
 
-impl std::error::Error for Absent {}
+impl std::error::Error for IssuerResponse {}
+
+/// Whether there is no document at a URL.
+pub(super) fn is_absent(error: &BoxError) -> bool {
+    let status = error.downcast_ref::<IssuerResponse>().map(|response| response.status);
+    matches!(status, Some(StatusCode::NOT_FOUND | StatusCode::GONE))
+}
 
 #[cfg(test)]
 mod tests {
@@ -215,7 +225,7 @@ mod tests {
         let document =
             |issuer: &str, keys: &str| format!(r#"{{"issuer":"{issuer}","jwks_uri":"{keys}"}}"#);
         let public = "https://login.example/auth/realms/x";
-        // The issuer, the URL that stands for it, the host that is allowed, `jwks_uri`, and where the keys are fetched.
+        // The issuer, its internal URL, the host that is allowed, `jwks_uri`, and where the keys are fetched.
         for (issuer, internal, host, keys, expected) in [
             (
                 public,

@@ -14,6 +14,7 @@ use http::Uri;
 use crate::middleware::jwt::algorithm::{Algorithm, Family};
 use crate::middleware::jwt::error::JwtError;
 use crate::middleware::jwt::impossible;
+use crate::middleware::jwt::keys::Keys;
 pub(crate) use client::JwksClient;
 pub(crate) use fetch::AnyFetch;
 pub use fetch::{Fetch, HttpFetch};
@@ -24,8 +25,9 @@ pub use fetch::{Fetch, HttpFetch};
 /// - When the keys are no longer [fresh](Jwks::fresh_for), they are fetched again in the background, and requests do not wait. Only if there was no
 ///   request for twice that time, the next request waits for the fetch, because a key may have been withdrawn meanwhile.
 /// - If a fetch fails, the known keys are used for a [limited time](Jwks::stale_for). The next fetch is made after 10 seconds, then 20, then 30.
-/// - A token with an unknown `kid` causes a fetch at once, at most twice in a row and then every 30 seconds. A flood of made-up names therefore never
-///   reaches the issuer. Every fetch serves all clients.
+/// - A token with an unknown `kid`, or with a signature that does not fit the known key, causes a fetch at once, at most twice in a row and then every 30
+///   seconds. A flood of made-up tokens therefore never reaches the issuer. Every fetch serves all clients. A new key, also one under the same `kid`
+///   as after a restart of the issuer, is thus found within 30 seconds.
 /// - The metadata of an issuer are fetched again after an hour, and when the keys are no longer at the URL in the metadata.
 ///
 /// A set has at most 256 KiB and 100 keys, and at most two redirects on the same host are followed. A tokio runtime with timers is required. Each
@@ -50,6 +52,8 @@ pub use fetch::{Fetch, HttpFetch};
 /// ```
 pub struct Jwks {
     target: Target,
+    /// Keys beside those that are fetched.
+    local: Option<Keys>,
     /// The hosts from which keys may be fetched without encryption.
     http_hosts: Vec<Box<str>>,
     algorithms: Vec<Algorithm>,
@@ -229,6 +233,7 @@ impl Jwks {
         }
         Ok(Self {
             target,
+            local: None,
             http_hosts: Vec::new(),
             algorithms,
             fetch: Box::new(HttpFetch::new()?),
@@ -236,6 +241,14 @@ impl Jwks {
             fresh_for: Duration::from_secs(10 * 60),
             stale_for: Duration::from_secs(24 * 60 * 60),
         })
+    }
+
+    /// Also accepts tokens of this issuer that are signed with one of these keys, such as a secret that it shares with this API, or a key that it has not
+    /// published yet. They are checked first, and are used while the issuer can't be reached. Defaults to none.
+    #[must_use]
+    pub fn local_keys(mut self, keys: impl Into<Keys>) -> Self {
+        self.local = Some(keys.into());
+        self
     }
 
     /// Sets the client that fetches documents. Defaults to [`HttpFetch`].

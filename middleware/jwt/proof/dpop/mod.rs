@@ -21,7 +21,7 @@ use serde_json::{Map, Value};
 use self::nonce::{Freshness, Nonces};
 pub use self::replay::ReplayStore;
 use self::replay::{LEEWAY, Replay, UsedProof};
-use crate::middleware::credentials::{DPOP, RequestHead};
+use crate::middleware::credentials::{DPOP, Explanation, RequestHead};
 use crate::middleware::jwt::algorithm::{Algorithm, Family};
 use crate::middleware::jwt::crypto::sha256;
 use crate::middleware::jwt::error::JwtError;
@@ -220,65 +220,114 @@ impl Dpop {
         token: &[u8],
         bound_to: Option<&str>,
         now: u64,
-    ) -> Result<Option<HeaderValue>, JwtRefusal> {
+    ) -> Result<Option<HeaderValue>, RefusedProof> {
         let mut proofs = request.headers().get_all(DPOP).iter();
         let (Some(proof), None) = (proofs.next(), proofs.next()) else {
-            return Err(JwtRefusal::Proof);
+            return Err(fault("dpop", "exactly one header"));
         };
         let proof = self.read(proof.as_bytes())?;
         let claims = &proof.claims;
         let method = request.method().as_str();
+        if claims.htm != method {
+            return Err(fault("htm", method));
+        }
         let url = format!("{}{}", self.base, normalized_path(request.client_uri().path()));
-        let hash = URL_SAFE_NO_PAD.encode(sha256(&[token]));
+        let named = normalized(&claims.htu);
+        if named.as_ref() != Some(&url) {
+            let explanation = fault("htu", &*url).explanation.slash(named.as_deref(), [&*url]);
+            return Err(RefusedProof { refusal: JwtRefusal::Proof, explanation });
+        }
+        if claims.ath != URL_SAFE_NO_PAD.encode(sha256(&[token])) {
+            return Err(fault("ath", "the digest of the access token"));
+        }
         let span = self.max_age.as_secs();
-        let fresh =
-            claims.iat <= now.saturating_add(LEEWAY) && now <= claims.iat.saturating_add(span);
-        let named = !claims.jti.is_empty() && claims.jti.len() <= JTI_BYTES;
-        let here = normalized(&claims.htu).is_some_and(|htu| htu == url);
-        if claims.htm != method || !here || claims.ath != hash || !fresh || !named {
-            return Err(JwtRefusal::Proof);
+        let (oldest, latest) = (now.saturating_sub(span), now.saturating_add(LEEWAY));
+        if !(oldest..=latest).contains(&claims.iat) {
+            return Err(fault("iat", format!("from {oldest} to {latest}")));
+        }
+        if claims.jti.is_empty() || claims.jti.len() > JTI_BYTES {
+            return Err(fault("jti", format!("1 to {JTI_BYTES} bytes")));
         }
         // RFC 9449, 6.1 and 7.1.
         if bound_to != Some(&*URL_SAFE_NO_PAD.encode(proof.thumbprint)) {
-            return Err(JwtRefusal::Binding);
+            let explanation = Explanation::part("jkt").expected(match bound_to {
+                Some(_) => "the thumbprint of the key that signed the proof",
+                None => "a token that is bound to a key",
+            });
+            return Err(RefusedProof { refusal: JwtRefusal::Binding, explanation });
         }
         let mut newer = None;
         if let Some(nonces) = &self.nonces {
             match nonces.freshness(claims.nonce.as_deref().unwrap_or_default(), now) {
                 Freshness::Current => {}
                 Freshness::Previous => newer = Some(nonces.current(now)),
-                Freshness::Unknown => return Err(JwtRefusal::Nonce),
+                Freshness::Unknown => {
+                    let explanation = Explanation::part("nonce").expected(match claims.nonce {
+                        Some(_) => "one that is not older than two periods",
+                        None => "present",
+                    });
+                    return Err(RefusedProof { refusal: JwtRefusal::Nonce, explanation });
+                }
             }
         }
         // Last, so that only valid proofs take memory.
         let used = UsedProof { thumbprint: &proof.thumbprint, jti: &claims.jti, iat: claims.iat };
-        self.replay.spend(&used, span, now).await?;
+        self.replay.spend(&used, span, now).await.map_err(|refusal| {
+            let explanation = match refusal {
+                JwtRefusal::Replay => Explanation::part("jti").expected("not used before"),
+                JwtRefusal::Proof => Explanation::part("iat").expected("not that old"),
+                JwtRefusal::TooManyProofs | JwtRefusal::ReplayUnavailable => {
+                    Explanation::part("replay_capacity")
+                }
+                _ => Explanation::default(),
+            };
+            RefusedProof { refusal, explanation }
+        })?;
         Ok(newer)
     }
 
     /// Reads a proof, and checks its signature.
-    fn read(&self, compact: &[u8]) -> Result<Proof, JwtRefusal> {
-        let parts = CompactJws::split(compact, Longest::of(self.max_bytes))
-            .map_err(|_| JwtRefusal::Proof)?;
-        let header = jws::decode(parts.header).map_err(|_| JwtRefusal::Proof)?;
-        let head = JoseHeader::read(&header).map_err(|_| JwtRefusal::Proof)?;
-        let typed = head.typ.as_deref().is_some_and(|typ| same_type(typ, "dpop+jwt"));
-        if !typed || !self.algorithms.contains(&head.algorithm) {
-            return Err(JwtRefusal::Proof);
+    fn read(&self, compact: &[u8]) -> Result<Proof, RefusedProof> {
+        let malformed =
+            || fault("dpop", format!("a compact JWS of at most {} bytes", self.max_bytes));
+        let parts =
+            CompactJws::split(compact, Longest::of(self.max_bytes)).map_err(|_| malformed())?;
+        let header = jws::decode(parts.header).map_err(|_| malformed())?;
+        let head = JoseHeader::read(&header).map_err(|_| malformed())?;
+        if !head.typ.as_deref().is_some_and(|typ| same_type(typ, "dpop+jwt")) {
+            return Err(fault("typ", "dpop+jwt"));
         }
-        let KeyHeader { jwk } = json::object(&header).ok_or(JwtRefusal::Proof)?;
+        if !self.algorithms.contains(&head.algorithm) {
+            return Err(fault("alg", self.names()));
+        }
+        let wrong_key = || fault("jwk", "a public key for the algorithm of the proof");
+        let KeyHeader { jwk } = json::object(&header).ok_or_else(wrong_key)?;
         if PRIVATE.iter().any(|name| jwk.contains_key(*name)) {
-            return Err(JwtRefusal::Proof);
+            return Err(wrong_key());
         }
-        let thumbprint = thumbprint(&jwk).ok_or(JwtRefusal::Proof)?;
+        let thumbprint = thumbprint(&jwk).ok_or_else(wrong_key)?;
         // The header of a proof has no `kid`, so the key must not have one either.
         let public: Map<_, _> = jwk.into_iter().filter(|(name, _)| name != "kid").collect();
         let key = Key::jwk(head.algorithm, Value::Object(public).to_string());
-        let keys = Keys::from(key.map_err(|_| JwtRefusal::Proof)?);
-        let payload = keys.verify(compact).map_err(|_| JwtRefusal::Proof)?;
-        let claims = json::object(&payload).ok_or(JwtRefusal::Proof)?;
+        let keys = Keys::from(key.map_err(|_| wrong_key())?);
+        let payload = keys.verify(compact);
+        let payload = payload.map_err(|_| fault("signature", "that of the key `jwk`"))?;
+        let claims = json::object(&payload)
+            .ok_or_else(|| fault("claims", "`jti`, `htm`, `htu`, `iat` and `ath`, each once"))?;
         Ok(Proof { thumbprint, claims })
     }
+}
+
+/// Why a proof is refused.
+#[derive(Debug)]
+pub(crate) struct RefusedProof {
+    pub(crate) refusal: JwtRefusal,
+    pub(crate) explanation: Explanation,
+}
+
+fn fault(part: &'static str, expected: impl Into<String>) -> RefusedProof {
+    let explanation = Explanation::part(part).expected(expected);
+    RefusedProof { refusal: JwtRefusal::Proof, explanation }
 }
 
 impl fmt::Debug for Dpop {

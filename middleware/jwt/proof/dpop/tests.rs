@@ -37,7 +37,8 @@ fn proven(
 ) -> Result<Option<HeaderValue>, JwtRefusal> {
     let head = RequestHead::of(req);
     let proving = dpop.prove(&head, token.as_bytes(), key, now);
-    futures_util::FutureExt::now_or_never(proving).expect("nothing waits")
+    let proven = futures_util::FutureExt::now_or_never(proving).expect("nothing waits");
+    proven.map_err(|refused| refused.refusal)
 }
 
 #[test]

@@ -1,0 +1,211 @@
+//! Tokens beside other keys, other credentials and other sources.
+
+use super::*;
+use crate::middleware::authenticate::{ApiKey, ApiKeys};
+use crate::middleware::jwt::proof::dpop::test_client::DpopClient;
+use crate::{Authenticate, Principal};
+
+const API_KEY: &str = "Vy3pRT1rW9ZsU0bq6xQ2Lw";
+
+/// A chain that accepts a token or an API key.
+fn either(jwt: Jwt<Member>) -> ChainService {
+    let keys = ApiKeys::new();
+    keys.add(ApiKey::new("billing", API_KEY).unwrap()).unwrap();
+    let principal = |member: Claims<Member>| Principal::new(&*member.sub).role("person");
+    let authenticate = Authenticate::jwt(jwt, principal).or(Authenticate::api_keys(&keys));
+    Chain::new()
+        .use_(authenticate)
+        .get(async |principal: Principal| principal.name().to_owned())
+        .build()
+}
+
+async fn send(service: &ChainService, headers: &[(&str, String)]) -> (u16, String, String) {
+    send_by("GET", service, headers).await
+}
+
+async fn send_by(
+    method: &str,
+    service: &ChainService,
+    headers: &[(&str, String)],
+) -> (u16, String, String) {
+    let mut req = http::Request::builder().method(method).uri("/me");
+    for (name, value) in headers {
+        req = req.header(*name, value);
+    }
+    let response = service.handle(req.body(Body::empty()).unwrap()).await;
+    let status = response.status().as_u16();
+    let challenges = response.headers().get_all(WWW_AUTHENTICATE).iter();
+    let challenges: Vec<_> = challenges.map(|value| value.to_str().unwrap().to_owned()).collect();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    (status, challenges.join(" | "), String::from_utf8_lossy(&body).into_owned())
+}
+
+#[tokio::test]
+async fn a_token_or_an_api_key_is_one_principal_with_both_challenges() {
+    let bearer = |token: &str| ("authorization", format!("Bearer {token}"));
+    let key = |key: &str| ("x-api-key", key.to_owned());
+    let expired = sign(HEADER, &json!({"sub": "ann", "exp": NOW - 100}).to_string());
+    const BOTH: &str = r#"Bearer realm="api" | ApiKey realm="api", header="x-api-key""#;
+    let table: [(&[(&str, String)], u16, &str, &str); 8] = [
+        (&[bearer(&good())], 200, "", "ann"),
+        (&[key(API_KEY)], 200, "", "billing"),
+        (&[], 401, BOTH, "Credentials are missing"),
+        (
+            &[bearer(&expired)],
+            401,
+            r#"Bearer realm="api", error="invalid_token", error_description="The access token expired" | ApiKey realm="api", header="x-api-key""#,
+            "The access token expired",
+        ),
+        (&[key("Vy3pRT1rW9ZsU0bq6xQ2Lx")], 401, BOTH, "The credentials are not valid"),
+        // Neither counts as the other.
+        (&[key(&good())], 401, BOTH, ""),
+        (&[bearer(API_KEY)], 401, "", "The access token is malformed"),
+        (&[bearer(&good()), key(API_KEY)], 400, "", "in more than one place"),
+    ];
+    let service = either(jwt());
+    for (headers, status, challenges, text) in table {
+        let (have, header, body) = send(&service, headers).await;
+        assert_eq!(have, status, "{headers:?} {body}");
+        assert!(challenges.is_empty() || header == challenges, "{headers:?} {header}");
+        assert!(body.contains(text), "{headers:?} {body}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_beside_an_api_key_keeps_its_proofs_and_its_statuses() {
+    let client = DpopClient::new();
+    let claims = json!({"sub": "ann", "exp": NOW + 60, "cnf": {"jkt": client.thumbprint()}});
+    let token = sign(HEADER, &claims.to_string());
+    let service = either(jwt().dpop(Dpop::new("https://api.example.com").unwrap()));
+    let sent = |scheme: &str, jti: Option<&str>| {
+        let mut headers = vec![("authorization", format!("{scheme} {token}"))];
+        headers.extend(jti.map(|jti| ("dpop", client.proof_at(jti, &token, NOW))));
+        headers
+    };
+    for (scheme, jti, status, text) in [
+        ("DPoP", Some("1"), 200, "ann"),
+        ("DPoP", Some("1"), 401, "used before"),
+        ("DPoP", None, 401, "DPoP proof"),
+        ("Bearer", Some("2"), 401, "requires a proof"),
+        ("Bearer", None, 401, "requires a proof"),
+    ] {
+        let (have, challenges, body) = send(&service, &sent(scheme, jti)).await;
+        assert_eq!(have, status, "{scheme} {jti:?} {body}");
+        assert!(body.contains(text), "{scheme} {jti:?} {body}");
+        assert!(
+            status == 200 || challenges.contains("DPoP realm") && challenges.contains("ApiKey")
+        );
+    }
+    let down = |_| async { Err::<bool, _>(std::io::Error::other("the store is down")) };
+    let service = either(jwt().revoked(down));
+    let bearer = ("authorization", format!("Bearer {}", good()));
+    assert_eq!(send(&service, &[bearer]).await.0, 503);
+    let key = ("x-api-key", API_KEY.to_owned());
+    assert_eq!(send(&service, &[key]).await.0, 200);
+}
+
+#[tokio::test]
+async fn the_same_token_in_a_header_and_a_cookie_is_one_token() {
+    let sources = |first: TokenSource, second: TokenSource| {
+        let jwt = jwt().sources([first, second]).unwrap();
+        Chain::new().use_(jwt).all(async |_: Claims<Member>| "in").build()
+    };
+    let cookie = || TokenSource::cookie("__Host-session").unwrap();
+    let query = || TokenSource::query("token").unwrap();
+    let other = sign(HEADER, &json!({"sub": "bob", "exp": NOW + 60}).to_string());
+    let good = good();
+    let header = |token: &str| ("authorization", format!("Bearer {token}"));
+    let own = |token: &str| ("cookie", format!("__Host-session={token}"));
+    let cross = || ("sec-fetch-site", "cross-site".to_owned());
+    let table: [(&str, Vec<(&str, String)>, u16); 8] = [
+        ("GET", vec![header(&good), own(&good)], 200),
+        ("GET", vec![header(&good), own(&other)], 400),
+        ("GET", vec![header(&other), own(&good)], 400),
+        // Another site can make a browser send the cookie, but not the header.
+        ("POST", vec![header(&good), own(&good), cross()], 200),
+        ("POST", vec![header(&good), own(&other), cross()], 400),
+        ("POST", vec![own(&good), cross()], 403),
+        ("GET", vec![own(&good)], 200),
+        ("GET", vec![header(&good)], 200),
+    ];
+    for service in
+        [sources(TokenSource::bearer(), cookie()), sources(cookie(), TokenSource::bearer())]
+    {
+        for (method, headers, status) in &table {
+            let (have, ..) = send_by(method, &service, headers).await;
+            assert_eq!(have, *status, "{method} {headers:?}");
+        }
+    }
+    // RFC 6750, 2: a client must not send a token in two ways. It does not send its cookie on purpose.
+    let service = sources(TokenSource::bearer(), query());
+    let req = http::Request::get(format!("/me?token={good}"))
+        .header("authorization", format!("Bearer {good}"));
+    let response = service.handle(req.body(Body::empty()).unwrap()).await;
+    assert_eq!(response.status(), 400);
+}
+
+#[tokio::test]
+async fn a_refusal_of_verify_has_its_own_status_in_a_handler() {
+    let down = |_| async { Err::<bool, _>(std::io::Error::other("the store is down")) };
+    for (jwt, token, status, field) in [
+        (jwt(), good(), 200, ""),
+        (jwt(), "nonsense".to_owned(), 401, "www-authenticate"),
+        (jwt().subject("bob"), good(), 401, "www-authenticate"),
+        (jwt().revoked(down), good(), 503, "retry-after"),
+    ] {
+        let jwt = Arc::new(jwt);
+        let chain = Chain::new().post(move |token: String| {
+            let jwt = jwt.clone();
+            async move {
+                let claims = jwt.verify(token).await?;
+                Ok::<_, Error>(claims.sub.clone())
+            }
+        });
+        let req = http::Request::post("/").body(Body::from(token)).unwrap();
+        let response = chain.build().handle(req).await;
+        assert_eq!(response.status(), status);
+        assert!(field.is_empty() || response.headers().contains_key(field));
+        if status != 200 {
+            let error = Error::of(&response).unwrap();
+            assert!(error.source().unwrap().downcast_ref::<JwtRefusal>().is_some());
+        }
+    }
+}
+
+/// An issuer that signs some tokens with a secret that it shares with this API.
+#[cfg(feature = "jwks")]
+#[tokio::test]
+async fn local_keys_verify_beside_those_of_the_issuer_also_while_it_is_down() {
+    #[derive(Clone, Default)]
+    struct Down(Arc<AtomicUsize>);
+
+    impl Fetch for Down {
+        type Error = std::io::Error;
+
+        async fn fetch(&self, _: http::Request<()>) -> Result<crate::Response, std::io::Error> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Err(std::io::Error::other("down"))
+        }
+    }
+
+    let fetch = Down::default();
+    let local = Key::secret(Algorithm::Hs256, SECRET).unwrap().kid("local");
+    let issuer = "https://login.example";
+    let jwks = Jwks::issuer(issuer, [Algorithm::Es256]).unwrap().fetch(fetch.clone());
+    let jwt = at(Jwt::<Value>::new(jwks.local_keys(local)), NOW);
+    let with = |kid: &str, alg: &str, secret: &str, iss: &str| {
+        let header = json!({"alg": alg, "kid": kid}).to_string();
+        sign_with(secret, &header, &json!({"iss": iss, "exp": NOW + 60}).to_string())
+    };
+    let verified = async |token: String| jwt.verify(token).await.map(drop);
+    assert_eq!(verified(with("local", "HS256", SECRET, issuer)).await, Ok(()));
+    let other = with("local", "HS256", SECRET, "https://other.example");
+    assert_eq!(verified(other).await, Err(JwtRefusal::Issuer));
+    assert_eq!(fetch.0.load(Ordering::Relaxed), 0);
+    // What no local key has signed is for the keys of the issuer.
+    for (kid, alg) in [("local", "HS256"), ("new", "HS256"), ("local", "ES256")] {
+        let token = with(kid, alg, "another secret of thirty-two bytes", issuer);
+        assert_eq!(verified(token).await, Err(JwtRefusal::KeysUnavailable), "{kid} {alg}");
+    }
+    assert!(fetch.0.load(Ordering::Relaxed) > 0);
+}
