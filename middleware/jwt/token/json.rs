@@ -115,6 +115,7 @@ pub(crate) enum ExactValues {
     /// One of these.
     OneOf(Vec<Box<str>>),
     /// The id of a tenant of the issuer: one of these, or any if there are none.
+    #[cfg_attr(not(feature = "jwks"), expect(dead_code, reason = "only a preset creates it"))]
     Tenant(Vec<Box<str>>),
 }
 
@@ -183,9 +184,9 @@ fn has_value(text: &str, member: &str) -> bool {
 
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
             while let Some(TextValue(name)) = map.next_key()? {
-                map.next_value::<Value>()?;
+                let value: Value = map.next_value()?;
                 if name == self.member {
-                    *self.found = true;
+                    *self.found = in_range(&value);
                     break;
                 }
             }
@@ -428,6 +429,10 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for TappedMap<'_, 'de, A> {
             None => self.map.next_value()?,
         };
         self.read.date = None;
+        if matches!(value, Raw::OutOfRange) {
+            self.read.refusal = Some(JwtRefusal::Malformed);
+            return Err(A::Error::custom("number out of range"));
+        }
         if let Some(registered) = self.registered
             && let Err(refusal) = registered.read(&value, self.read)
         {
@@ -517,6 +522,8 @@ enum Raw<'de> {
     Signed(i64),
     Float(f64),
     Other(Value),
+    /// It contains a number that no `f64` is near. The parser refuses one, unless a feature of `serde_json` keeps its text.
+    OutOfRange,
 }
 
 impl<'de> Raw<'de> {
@@ -605,13 +612,18 @@ impl<'de> Deserialize<'de> for Raw<'de> {
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Raw<'de>, A::Error> {
-                Value::deserialize(SeqAccessDeserializer::new(seq)).map(Raw::Other)
+                let value = Value::deserialize(SeqAccessDeserializer::new(seq))?;
+                Ok(if in_range(&value) { Raw::Other(value) } else { Raw::OutOfRange })
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Raw<'de>, A::Error> {
                 let value = Value::deserialize(MapAccessDeserializer::new(map))?;
                 // With the feature `arbitrary_precision` of `serde_json`, a fraction arrives as an object.
-                Ok(value.as_f64().map_or(Raw::Other(value), Raw::Float))
+                Ok(match value.as_f64() {
+                    Some(number) => Raw::Float(number),
+                    None if in_range(&value) => Raw::Other(value),
+                    None => Raw::OutOfRange,
+                })
             }
         }
 
@@ -650,6 +662,16 @@ impl<'de> Visitor<'de> for Number {
     }
 }
 
+/// Whether each number is one that an `f64` can hold, as all are without the feature `arbitrary_precision` of `serde_json`.
+fn in_range(value: &Value) -> bool {
+    match value {
+        Value::Number(number) => number.as_f64().is_some(),
+        Value::Array(values) => values.iter().all(in_range),
+        Value::Object(members) => members.values().all(in_range),
+        _ => true,
+    }
+}
+
 struct RawDeserializer<'de, E>(Raw<'de>, PhantomData<E>);
 
 impl<'de, E: serde::de::Error> Deserializer<'de> for RawDeserializer<'de, E> {
@@ -663,6 +685,7 @@ impl<'de, E: serde::de::Error> Deserializer<'de> for RawDeserializer<'de, E> {
             Raw::Signed(number) => visitor.visit_i64(number),
             Raw::Float(number) => visitor.visit_f64(number),
             Raw::Other(value) => value.deserialize_any(visitor).map_err(E::custom),
+            Raw::OutOfRange => Err(E::custom("number out of range")),
         }
     }
 
