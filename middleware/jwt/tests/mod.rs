@@ -4,6 +4,7 @@
 mod keys;
 #[cfg(all(feature = "authenticate", feature = "jwks"))]
 mod mistakes;
+mod peers;
 mod spy;
 mod state;
 mod strict;
