@@ -216,7 +216,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
         let account = "securetoken@system.gserviceaccount.com";
         let keys = format!("https://www.googleapis.com/service_accounts/v1/jwk/{account}");
         let jwt = Self::new(Jwks::url(&keys, [Rs256])?);
-        let jwt = jwt.issuer(&format!("https://securetoken.google.com/{project}"))?;
+        let jwt = jwt.issuer(format!("https://securetoken.google.com/{project}"))?;
         let jwt = jwt.audience(project)?.with_claims(&["iat", "sub"])?.check(|_, token| {
             let named = token.subject().is_some_and(|subject| !subject.is_empty());
             named && token.authenticated_at().is_some_and(|at| Some(at) <= token.issued_at())

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::LazyLock;
 
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{
@@ -120,13 +121,14 @@ pub(crate) enum ExactValues {
 }
 
 impl Exact {
-    fn read<'de>(&self, text: &Cow<'de, str>, read: &mut Read<'de>) {
-        let is_one_of = |values: &[Box<str>]| values.iter().any(|one| **one == **text);
+    fn read<'de>(&self, text: Cow<'de, str>, read: &mut Read<'de>) {
+        let is_one_of = |values: &[Box<str>]| values.iter().any(|one| **one == *text);
         let accepted = match &self.values {
             ExactValues::OneOf(values) => is_one_of(values),
             ExactValues::Tenant(ids) => {
-                read.tenant = Some(text.clone());
-                is_tenant_id(text) && (ids.is_empty() || is_one_of(ids))
+                let accepted = is_tenant_id(&text) && (ids.is_empty() || is_one_of(ids));
+                read.tenant = Some(text);
+                accepted
             }
         };
         read.exact += usize::from(accepted);
@@ -156,6 +158,7 @@ pub(crate) fn claims<'de, C: DeserializeOwned>(
         return Err(refusal);
     }
     match claims {
+        Ok(_) if *ANY_NUMBER && !has_numbers_in_range(text) => Err(JwtRefusal::Malformed),
         Ok(claims) if end.is_ok() && read.complete => Ok(claims),
         Ok(_) => Err(JwtRefusal::Malformed),
         Err(error) if error.is_data() => Err(match read.date {
@@ -440,7 +443,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for TappedMap<'_, 'de, A> {
             return Err(A::Error::custom("refused"));
         }
         if let (Some(wanted), Raw::Text(text)) = (self.wanted, &value) {
-            wanted.read(text, self.read);
+            wanted.read(text.clone(), self.read);
         }
         seed.deserialize(value.of())
     }
@@ -662,6 +665,10 @@ impl<'de> Visitor<'de> for Number {
     }
 }
 
+fn has_numbers_in_range(text: &str) -> bool {
+    serde_json::from_str(text).is_ok_and(|value| in_range(&value))
+}
+
 /// Whether each number is one that an `f64` can hold, as all are without the feature `arbitrary_precision` of `serde_json`.
 fn in_range(value: &Value) -> bool {
     match value {
@@ -750,6 +757,10 @@ impl<'de> Deserialize<'de> for TextValue<'de> {
     }
 }
 
+/// Whether any crate of the build enables the feature `arbitrary_precision` of `serde_json`. Numbers that the parser refuses without it must then be
+/// found by a second look.
+static ANY_NUMBER: LazyLock<bool> =
+    LazyLock::new(|| serde_json::from_str::<Value>("1e400").is_ok());
 const WHITESPACE: [char; 4] = [' ', '\t', '\n', '\r'];
 /// How deeply JSON may be nested.
 const DEPTH: usize = 32;
