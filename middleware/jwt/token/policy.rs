@@ -173,7 +173,6 @@ impl Read<'_> {
 }
 
 /// What an AWS load balancer writes into the header of its tokens.
-#[cfg_attr(not(feature = "jwks"), expect(dead_code, reason = "only a preset creates it"))]
 pub(crate) struct LoadBalancer {
     /// The ARN of the load balancer.
     pub(crate) signer: Box<str>,
