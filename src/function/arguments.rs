@@ -228,7 +228,7 @@ impl<A, S> Ending<A, S> {
         Self(arguments, PhantomData)
     }
 
-    pub(super) fn into_inner(self) -> A {
+    pub(crate) fn into_inner(self) -> A {
         self.0
     }
 }

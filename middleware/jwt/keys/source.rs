@@ -15,6 +15,7 @@ use super::key::Key;
 use crate::middleware::credentials::RequestHead;
 use crate::middleware::jwt::algorithm::Algorithm;
 use crate::middleware::jwt::error::JwtError;
+use crate::middleware::jwt::impossible;
 use crate::middleware::jwt::token::json;
 use crate::middleware::jwt::token::jws::{CompactJws, JoseHeader, Longest};
 
@@ -81,7 +82,7 @@ impl KeySource {
     ///
     /// # Errors
     ///
-    /// If the list is empty or contains an issuer twice, or if the keys of one are those of several issuers, or of an issuer with another name.
+    /// The errors of [`Jwt::issuer`](crate::middleware::jwt::Jwt::issuer) for each name; if the list is empty or contains an issuer twice, or if the keys of one are those of several issuers, or of an issuer with another name.
     pub fn issuers<N, S>(issuers: impl IntoIterator<Item = (N, S)>) -> Result<Self, JwtError>
     where
         N: Into<String>,
@@ -89,7 +90,8 @@ impl KeySource {
     {
         let mut all: Vec<(Box<str>, Origin)> = Vec::new();
         for (name, source) in issuers {
-            let name = name.into().into_boxed_str();
+            let name = impossible::issuer(name)?;
+            impossible::tenant(&name)?;
             if all.iter().any(|(have, _)| *have == name) {
                 return Err(JwtError::Issuers);
             }

@@ -12,6 +12,7 @@ use http::{HeaderValue, Request, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use tokio::time::{Instant, timeout};
 
+use super::argument::name;
 use crate::middleware::jwt::algorithm::Algorithm;
 use crate::middleware::jwt::error::JwtError;
 use crate::middleware::jwt::keys::jwks::{AnyFetch, Fetch, HttpFetch};
@@ -53,7 +54,7 @@ impl LoadBalancerKeys {
     pub fn new(region: &str) -> Result<Self, JwtError> {
         let (what, example) = ("an AWS region", "eu-central-1");
         let parts = region.split('-').count();
-        super::name(region, "", what, example)?;
+        name(region, "", what, example)?;
         if parts < 3 || region.split('-').any(str::is_empty) {
             return Err(JwtError::Preset { what, example });
         }

@@ -1,15 +1,17 @@
 //! Policies for the tokens of common issuers.
 
+mod argument;
 pub(crate) mod load_balancer;
 #[cfg(all(test, feature = "test-util"))]
 mod tests;
 
 use serde::de::DeserializeOwned;
 
+use self::argument::{host, list, name};
 use self::load_balancer::LoadBalancerKeys;
 use super::algorithm::Algorithm::{self, Ed25519, Es256, Ps256, Rs256};
 use super::token::json::{Exact, ExactValues, is_tenant_id};
-use super::token::policy::{ENTRA_V1, ENTRA_V2, ID_TOKEN_CLAIMS, LoadBalancer};
+use super::token::policy::{ENTRA_V2, ID_TOKEN_CLAIMS, LoadBalancer};
 use super::{Jwks, Jwt, JwtError, TokenSource, impossible};
 
 /// # Presets
@@ -214,7 +216,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
         let account = "securetoken@system.gserviceaccount.com";
         let keys = format!("https://www.googleapis.com/service_accounts/v1/jwk/{account}");
         let jwt = Self::new(Jwks::url(&keys, [Rs256])?);
-        let jwt = jwt.issuer(&format!("https://securetoken.google.com/{project}"))?;
+        let jwt = jwt.issuer(format!("https://securetoken.google.com/{project}"))?;
         let jwt = jwt.audience(project)?.with_claims(&["iat", "sub"])?.check(|_, token| {
             let named = token.subject().is_some_and(|subject| !subject.is_empty());
             named && token.authenticated_at().is_some_and(|at| Some(at) <= token.issued_at())
@@ -370,38 +372,5 @@ fn tenant_ids(tenants: impl IntoIterator<Item: AsRef<str>>) -> Result<Vec<Box<st
     checked.collect::<Option<_>>().ok_or(JwtError::Preset { what, example })
 }
 
-/// Texts that are not blank, at least one.
-fn list(
-    texts: impl IntoIterator<Item: AsRef<str>>,
-    what: &'static str,
-    example: &'static str,
-) -> Result<Vec<String>, JwtError> {
-    let texts: Vec<String> = texts.into_iter().map(|text| text.as_ref().to_owned()).collect();
-    let blank = |text: &String| text.trim_ascii().is_empty();
-    if texts.is_empty() || texts.iter().any(blank) {
-        return Err(JwtError::Preset { what, example });
-    }
-    Ok(texts)
-}
-
-/// A text of letters, digits, `-` and some other characters.
-fn name<'t>(
-    text: &'t str,
-    others: &str,
-    what: &'static str,
-    example: &'static str,
-) -> Result<&'t str, JwtError> {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || others.contains(c);
-    if text.is_empty() || !text.chars().all(allowed) {
-        return Err(JwtError::Preset { what, example });
-    }
-    Ok(text)
-}
-
-/// A host name with at least one dot, without a scheme, a port or a path.
-fn host<'t>(text: &'t str, what: &'static str, example: &'static str) -> Result<&'t str, JwtError> {
-    if !text.contains('.') || text.split('.').any(str::is_empty) {
-        return Err(JwtError::Preset { what, example });
-    }
-    name(text, ".", what, example)
-}
+/// The issuer of Entra ID for tokens of version 1.
+const ENTRA_V1: &[&str] = &["https://sts.windows.net/{tenantid}/"];

@@ -40,6 +40,7 @@ fn mistakes() -> Vec<(&'static str, Built)> {
         ("the issuer begins or ends with white space", done(any().issuer("https://a.example\n"))),
         ("the issuer begins or ends with white space", done(any().issuer("a\nb"))),
         ("the audience is empty", done(any().audience(""))),
+        ("the issuer is empty", done(KeySource::issuers([("", Key::pem(Es256, P256).unwrap())]))),
         ("the audience begins or ends with white space", done(any().audience(" api"))),
         ("the subject is empty", done(any().subject(""))),
         ("the type is empty", done(any().typ(""))),

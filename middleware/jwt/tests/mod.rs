@@ -8,6 +8,7 @@ mod explain;
 mod keys;
 #[cfg(all(feature = "authenticate", feature = "jwks"))]
 mod mistakes;
+mod peers;
 mod spy;
 mod state;
 mod strict;

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::LazyLock;
 
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{
@@ -115,17 +116,19 @@ pub(crate) enum ExactValues {
     /// One of these.
     OneOf(Vec<Box<str>>),
     /// The id of a tenant of the issuer: one of these, or any if there are none.
+    #[cfg_attr(not(feature = "jwks"), expect(dead_code, reason = "only a preset creates it"))]
     Tenant(Vec<Box<str>>),
 }
 
 impl Exact {
-    fn read<'de>(&self, text: &Cow<'de, str>, read: &mut Read<'de>) {
-        let is_one_of = |values: &[Box<str>]| values.iter().any(|one| **one == **text);
+    fn read<'de>(&self, text: Cow<'de, str>, read: &mut Read<'de>) {
+        let is_one_of = |values: &[Box<str>]| values.iter().any(|one| **one == *text);
         let accepted = match &self.values {
             ExactValues::OneOf(values) => is_one_of(values),
             ExactValues::Tenant(ids) => {
-                read.tenant = Some(text.clone());
-                is_tenant_id(text) && (ids.is_empty() || is_one_of(ids))
+                let accepted = is_tenant_id(&text) && (ids.is_empty() || is_one_of(ids));
+                read.tenant = Some(text);
+                accepted
             }
         };
         read.exact += usize::from(accepted);
@@ -155,6 +158,7 @@ pub(crate) fn claims<'de, C: DeserializeOwned>(
         return Err(refusal);
     }
     match claims {
+        Ok(_) if *ANY_NUMBER && !has_numbers_in_range(text) => Err(JwtRefusal::Malformed),
         Ok(claims) if end.is_ok() && read.complete => Ok(claims),
         Ok(_) => Err(JwtRefusal::Malformed),
         Err(error) if error.is_data() => Err(match read.date {
@@ -183,9 +187,9 @@ fn has_value(text: &str, member: &str) -> bool {
 
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
             while let Some(TextValue(name)) = map.next_key()? {
-                map.next_value::<Value>()?;
+                let value: Value = map.next_value()?;
                 if name == self.member {
-                    *self.found = true;
+                    *self.found = in_range(&value);
                     break;
                 }
             }
@@ -428,6 +432,10 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for TappedMap<'_, 'de, A> {
             None => self.map.next_value()?,
         };
         self.read.date = None;
+        if matches!(value, Raw::OutOfRange) {
+            self.read.refusal = Some(JwtRefusal::Malformed);
+            return Err(A::Error::custom("number out of range"));
+        }
         if let Some(registered) = self.registered
             && let Err(refusal) = registered.read(&value, self.read)
         {
@@ -435,7 +443,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for TappedMap<'_, 'de, A> {
             return Err(A::Error::custom("refused"));
         }
         if let (Some(wanted), Raw::Text(text)) = (self.wanted, &value) {
-            wanted.read(text, self.read);
+            wanted.read(text.clone(), self.read);
         }
         seed.deserialize(value.of())
     }
@@ -517,6 +525,8 @@ enum Raw<'de> {
     Signed(i64),
     Float(f64),
     Other(Value),
+    /// It contains a number that no `f64` is near. The parser refuses one, unless a feature of `serde_json` keeps its text.
+    OutOfRange,
 }
 
 impl<'de> Raw<'de> {
@@ -605,13 +615,18 @@ impl<'de> Deserialize<'de> for Raw<'de> {
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Raw<'de>, A::Error> {
-                Value::deserialize(SeqAccessDeserializer::new(seq)).map(Raw::Other)
+                let value = Value::deserialize(SeqAccessDeserializer::new(seq))?;
+                Ok(if in_range(&value) { Raw::Other(value) } else { Raw::OutOfRange })
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Raw<'de>, A::Error> {
                 let value = Value::deserialize(MapAccessDeserializer::new(map))?;
                 // With the feature `arbitrary_precision` of `serde_json`, a fraction arrives as an object.
-                Ok(value.as_f64().map_or(Raw::Other(value), Raw::Float))
+                Ok(match value.as_f64() {
+                    Some(number) => Raw::Float(number),
+                    None if in_range(&value) => Raw::Other(value),
+                    None => Raw::OutOfRange,
+                })
             }
         }
 
@@ -650,6 +665,20 @@ impl<'de> Visitor<'de> for Number {
     }
 }
 
+fn has_numbers_in_range(text: &str) -> bool {
+    serde_json::from_str(text).is_ok_and(|value| in_range(&value))
+}
+
+/// Whether each number is one that an `f64` can hold, as all are without the feature `arbitrary_precision` of `serde_json`.
+fn in_range(value: &Value) -> bool {
+    match value {
+        Value::Number(number) => number.as_f64().is_some(),
+        Value::Array(values) => values.iter().all(in_range),
+        Value::Object(members) => members.values().all(in_range),
+        _ => true,
+    }
+}
+
 struct RawDeserializer<'de, E>(Raw<'de>, PhantomData<E>);
 
 impl<'de, E: serde::de::Error> Deserializer<'de> for RawDeserializer<'de, E> {
@@ -663,6 +692,7 @@ impl<'de, E: serde::de::Error> Deserializer<'de> for RawDeserializer<'de, E> {
             Raw::Signed(number) => visitor.visit_i64(number),
             Raw::Float(number) => visitor.visit_f64(number),
             Raw::Other(value) => value.deserialize_any(visitor).map_err(E::custom),
+            Raw::OutOfRange => Err(E::custom("number out of range")),
         }
     }
 
@@ -727,6 +757,10 @@ impl<'de> Deserialize<'de> for TextValue<'de> {
     }
 }
 
+/// Whether any crate of the build enables the feature `arbitrary_precision` of `serde_json`. Numbers that the parser refuses without it must then be
+/// found by a second look.
+static ANY_NUMBER: LazyLock<bool> =
+    LazyLock::new(|| serde_json::from_str::<Value>("1e400").is_ok());
 const WHITESPACE: [char; 4] = [' ', '\t', '\n', '\r'];
 /// How deeply JSON may be nested.
 const DEPTH: usize = 32;

@@ -210,6 +210,5 @@ const PLAIN_TYPES: [&str; 2] = ["JWT", "at+jwt"];
 pub(crate) const ID_TOKEN_CLAIMS: &[&str] = &["nonce", "at_hash", "c_hash"];
 /// Where the id of the tenant is in an issuer, as Entra ID writes it.
 const TENANT: &str = "{tenantid}";
-/// The issuers of Entra ID by the version of the tokens.
-pub(crate) const ENTRA_V1: &[&str] = &["https://sts.windows.net/{tenantid}/"];
+/// The issuer of Entra ID for tokens of version 2.
 pub(crate) const ENTRA_V2: &[&str] = &["https://login.microsoftonline.com/{tenantid}/v2.0"];
