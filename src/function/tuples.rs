@@ -1,16 +1,18 @@
 //! The implementations for functions of several arguments: up to twelve for handlers, up to eight for middleware and guards.
 //!
-//! In the names of the type parameters, `WA` is the source of the argument `A` (the `W` of `Part` and `Last`).
+//! In the names of the type parameters, `WA` is the marker of the argument `A` (the `W` of `Part` and `Last`), or its source.
 
 use std::future::Future;
 
 use axum_core::response::IntoResponse;
 
-use crate::function::arguments::{Argument, Arguments, Ending, Head, Last, Part, Passing};
+use crate::function::arguments::{
+    Argument, Arguments, Ending, Head, Last, Part, Passing, TakeAll, TakeLast, TakePart,
+};
 use crate::function::guard::Guard;
 use crate::function::handler::HandlerFn;
 use crate::function::middleware::MiddlewareFn;
-use crate::provide::ProvidedList;
+use crate::provide::HasState;
 use crate::step::next::{Erased, Next};
 use crate::step::tail::Cx;
 use crate::{Request, Response};
@@ -41,6 +43,11 @@ macro_rules! passing {
             $($arg: Send,)*
         {
             type Value = T;
+            type Own = Func;
+
+            fn own(self) -> Func {
+                self
+            }
 
             #[allow(non_snake_case, reason = "a value is named as its type")]
             async fn check(&self, ($($arg,)*): ($($arg,)*)) -> Result<T, Response> {
@@ -52,15 +59,22 @@ macro_rules! passing {
         where
             $($arg: Part<P, $how>,)*
         {
-            const EXTRACTS: bool = $($arg::EXTRACTS ||)* false;
+            type Sources = ($($arg::Source,)*);
+        }
+
+        impl<$($arg: Send, $how: TakePart<$arg>,)*> TakeAll<Passing<($($arg,)*)>> for ($($how,)*) {
+            const EXTRACTS: bool = $($how::EXTRACTS ||)* false;
 
             #[allow(unused_mut, unused_variables, reason = "there may be no argument")]
-            async fn take(req: &mut Request, cx: &Cx<'_>) -> Result<Self, Response> {
-                if <Self as Arguments<P, ($($how,)*)>>::EXTRACTS {
+            async fn take(
+                req: &mut Request,
+                cx: &Cx<'_>,
+            ) -> Result<Passing<($($arg,)*)>, Response> {
+                if $($how::EXTRACTS ||)* false {
                     cx.show_match(req);
                 }
                 let mut head = Head::of(req);
-                Ok(Self(($($arg::take(&mut head).await?,)*)))
+                Ok(Passing(($($how::take(&mut head).await?,)*)))
             }
         }
     };
@@ -76,6 +90,12 @@ macro_rules! ending {
             $($arg: Send,)*
             $last: Argument<S, MLast> + Send,
         {
+            type Own = Func;
+
+            fn own(self) -> Func {
+                self
+            }
+
             #[allow(non_snake_case, reason = "a value is named as its type")]
             async fn invoke(&self, ($($arg,)* $last,): ($($arg,)* $last,)) -> Response {
                 self($($arg,)* $last).await.into_response()
@@ -85,25 +105,38 @@ macro_rules! ending {
         impl<P, S, $($arg, $how,)* $last, $last_how> Arguments<P, ($($how,)* $last_how,)>
             for Ending<($($arg,)* $last,), S>
         where
-            P: ProvidedList<State = S>,
+            P: HasState<S>,
             $($arg: Part<P, $how>,)*
             $last: Last<P, $last_how>,
         {
-            const EXTRACTS: bool = $($arg::EXTRACTS ||)* $last::EXTRACTS;
+            type Sources = ($($arg::Source,)* $last::Source,);
+        }
+
+        impl<S, $($arg, $how,)* $last, $last_how> TakeAll<Ending<($($arg,)* $last,), S>>
+            for ($($how,)* $last_how,)
+        where
+            $($arg: Send, $how: TakePart<$arg>,)*
+            $last: Send,
+            $last_how: TakeLast<$last>,
+        {
+            const EXTRACTS: bool = $($how::EXTRACTS ||)* $last_how::EXTRACTS;
 
             #[allow(non_snake_case, reason = "a value is named as its type")]
             #[allow(clippy::unused_unit, unused_mut, unused_variables, reason = "there may be one argument only")]
-            async fn take(req: &mut Request, cx: &Cx<'_>) -> Result<Self, Response> {
-                if <Self as Arguments<P, ($($how,)* $last_how,)>>::EXTRACTS {
+            async fn take(
+                req: &mut Request,
+                cx: &Cx<'_>,
+            ) -> Result<Ending<($($arg,)* $last,), S>, Response> {
+                if $($how::EXTRACTS ||)* $last_how::EXTRACTS {
                     cx.show_match(req);
                 }
                 // Dropping the head at the end of the block puts the request together again, for the last argument.
                 let ($($arg,)*) = {
                     let mut head = Head::of(req);
-                    ($($arg::take(&mut head).await?,)*)
+                    ($($how::take(&mut head).await?,)*)
                 };
-                let $last = $last::take(req).await?;
-                Ok(Self::new(($($arg,)* $last,)))
+                let $last = $last_how::take(req).await?;
+                Ok(Ending::new(($($arg,)* $last,)))
             }
         }
     };
@@ -131,6 +164,12 @@ where
     F: Fn() -> Fut + Send + Sync + 'static,
     Fut: Future<Output: IntoResponse> + Send,
 {
+    type Own = F;
+
+    fn own(self) -> F {
+        self
+    }
+
     async fn invoke(&self, (): ()) -> Response {
         self().await.into_response()
     }
