@@ -184,10 +184,7 @@ fn put<T: Clone + Send + Sync + 'static>(extensions: &mut Extensions, value: T) 
         return;
     }
     #[cfg(feature = "test-util")]
-    let value = match extensions.get::<Replaced<T>>() {
-        Some(replaced) => replaced.0.clone(),
-        None => value,
-    };
+    let value = replaced(extensions).unwrap_or(value);
     extensions.insert(value);
 }
 
@@ -196,6 +193,12 @@ fn put<T: Clone + Send + Sync + 'static>(extensions: &mut Extensions, value: T) 
 #[derive(Clone)]
 pub(crate) struct Replaced<T>(pub(crate) T);
 
+/// The value that a test provides instead of the value of a step.
+#[cfg(feature = "test-util")]
+pub(crate) fn replaced<T: State>(extensions: &Extensions) -> Option<T> {
+    extensions.get::<Replaced<T>>().map(|replaced| replaced.0.clone())
+}
+
 /// The list that contains every type. A test of a handler leaves out the steps before it, and provides their values itself.
 #[cfg(feature = "test-util")]
 #[doc(hidden)]
@@ -203,15 +206,11 @@ pub(crate) struct Replaced<T>(pub(crate) T);
 pub struct Anything;
 
 #[cfg(feature = "test-util")]
-impl<T> Has<T, Here> for Anything {}
+impl<T> ProvidesOnce<T, Here> for Anything {}
 
 #[cfg(feature = "test-util")]
 impl ProvidedList for Anything {
     type State = ();
-
-    fn state(_: &Extensions) -> Option<()> {
-        Some(())
-    }
 }
 
 /// Finds a provided value in the extensions of a request.
@@ -236,39 +235,52 @@ pub struct Cons<T, P>(PhantomData<(T, P)>);
 #[derive(Debug)]
 pub struct Stateful<S, P>(PhantomData<(S, P)>);
 
+/// A value that each request gets a clone of.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can't be provided, because each request gets a clone of it",
+    label = "not `Clone + Send + Sync + 'static`",
+    note = "derive `Clone`, or provide an `Arc` of it"
+)]
+pub trait State: Clone + Send + Sync + 'static {}
+
+// Without it, the message of the compiler would name `Clone` alone.
+#[diagnostic::do_not_recommend]
+impl<T: Clone + Send + Sync + 'static> State for T {}
+
 /// A list of provided types. It determines the state of extractors: the `S` of `FromRequestParts<S>`.
 #[doc(hidden)]
 pub trait ProvidedList {
     /// The state. `()` if the chain has none.
-    type State: Clone + Send + Sync + 'static;
-
-    /// Finds the state in the extensions of a request. `None` if a step removed it.
-    fn state(extensions: &Extensions) -> Option<Self::State>;
+    type State: State;
 }
 
 impl ProvidedList for Nil {
     type State = ();
-
-    fn state(_: &Extensions) -> Option<()> {
-        Some(())
-    }
 }
 
 impl<T, P: ProvidedList> ProvidedList for Cons<T, P> {
     type State = P::State;
-
-    fn state(extensions: &Extensions) -> Option<P::State> {
-        P::state(extensions)
-    }
 }
 
-impl<S: Clone + Send + Sync + 'static, P> ProvidedList for Stateful<S, P> {
+impl<S: State, P> ProvidedList for Stateful<S, P> {
     type State = S;
-
-    fn state(extensions: &Extensions) -> Option<S> {
-        extensions.get().cloned()
-    }
 }
+
+/// The list has the state `S`. Every list has exactly one, so the compiler infers it.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "an extractor of this step needs the state `{S}`, which this chain does not have",
+    label = "needs the state `{S}`",
+    note = "give the state to the extractors with `.with_state(state)` before this step; `.provide(state)` alone is for `Provided<S>`"
+)]
+pub trait HasState<S>: ProvidedList<State = S> {}
+
+impl HasState<()> for Nil {}
+impl<T, S, P: HasState<S>> HasState<S> for Cons<T, P> {}
+impl<S: State, P> HasState<S> for Stateful<S, P> {}
+#[cfg(feature = "test-util")]
+impl HasState<()> for Anything {}
 
 /// The list contains `T`, at the index `I`.
 #[doc(hidden)]
@@ -277,7 +289,7 @@ impl<S: Clone + Send + Sync + 'static, P> ProvidedList for Stateful<S, P> {
     label = "needs `{T}`",
     note = "put a step that provides it before this one, with `.use_(..)`, `.guard(..)` or `.provide(..)`"
 )]
-pub trait Has<T, I> {}
+pub trait ProvidesOnce<T, I> {}
 
 /// The index of the first element of a list.
 #[doc(hidden)]
@@ -285,13 +297,20 @@ pub trait Has<T, I> {}
 pub struct Here;
 
 /// The index after `I`.
+///
+/// If a type is provided twice, the compiler reports that the index is ambiguous, and there is no attribute for the text of that message. It
+/// shows the names of this type and of [`ProvidesOnce`].
 #[doc(hidden)]
 #[derive(Debug)]
-pub struct There<I>(PhantomData<I>);
+pub struct ElseWrapOneInANewtype<I>(PhantomData<I>);
 
-impl<T, P> Has<T, Here> for Cons<T, P> {}
-impl<T, U, P, I> Has<T, There<I>> for Cons<U, P> where P: Has<T, I> {}
-impl<T, S, P, I> Has<T, There<I>> for Stateful<S, P> where P: Has<T, I> {}
+impl<T, P> ProvidesOnce<T, Here> for Cons<T, P> {}
+impl<T, U, P, I> ProvidesOnce<T, ElseWrapOneInANewtype<I>> for Cons<U, P> where P: ProvidesOnce<T, I>
+{}
+impl<T, S, P, I> ProvidesOnce<T, ElseWrapOneInANewtype<I>> for Stateful<S, P> where
+    P: ProvidesOnce<T, I>
+{
+}
 
 /// The list contains all types of the list `Q`, at the indexes `I`.
 #[doc(hidden)]
@@ -303,8 +322,8 @@ impl<T, S, P, I> Has<T, There<I>> for Stateful<S, P> where P: Has<T, I> {}
 pub trait Superset<Q, I> {}
 
 impl<P> Superset<Nil, ()> for P {}
-impl<P, T, Q, I, J> Superset<Cons<T, Q>, (I, J)> for P where P: Has<T, I> + Superset<Q, J> {}
-impl<P, S, Q, I> Superset<Stateful<S, Q>, There<I>> for P where P: Superset<Q, I> {}
+impl<P, T, Q, I, J> Superset<Cons<T, Q>, (I, J)> for P where P: ProvidesOnce<T, I> + Superset<Q, J> {}
+impl<P, S, Q, I> Superset<Stateful<S, Q>, ElseWrapOneInANewtype<I>> for P where P: Superset<Q, I> {}
 
 /// The expectations of a chain that needs no values of a chain around it.
 #[doc(hidden)]

@@ -94,10 +94,10 @@ pub struct AsDependent;
 
 impl<D: Dependent> IntoMiddleware<AsDependent> for D {
     type Args = Passing<D::Needs>;
-    type Step<P, W> = D::Middleware;
+    type Step<R> = D::Middleware;
     type Provides = <D::Middleware as Middleware>::Provides;
 
-    fn into_step<P, W>(self) -> D::Middleware {
+    fn into_step<R>(self) -> D::Middleware {
         self.into_middleware()
     }
 }

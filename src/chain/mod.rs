@@ -17,6 +17,7 @@ pub(crate) mod list;
 pub(crate) mod mount;
 pub(crate) mod scope;
 pub(crate) mod table;
+mod unbuilt;
 
 pub use self::dependent::Dependent;
 pub use self::mount::Mountable;
@@ -32,18 +33,16 @@ use http_body::Body as HttpBody;
 use tower::Service;
 
 use crate::chain::list::{BoxSteps, Open, Push, Steps};
-use crate::chain::scope::Scope;
+use crate::chain::scope::{AddSteps, InnerChain, Scope};
 use crate::function::arguments::{Arguments, Passing};
 use crate::function::guard::{Guard, GuardStep, Provide};
 use crate::function::handler::{HandlerFn, IntoHandler};
 use crate::function::on_error::OnError;
-use crate::provide::{Cons, ProvidedList, Stateful};
+use crate::provide::{Cons, ProvidedList, State, Stateful};
 use crate::route::error::CallSite;
 use crate::route::registrar::Settings;
 use crate::step::around::{Hook, On, Use};
-use crate::step::end::End;
 use crate::step::errors::CatchPanics;
-use crate::step::fold::Fold;
 use crate::step::next::IntoMiddleware;
 use crate::tower::path::ServicePath;
 use crate::{Error, Request};
@@ -52,17 +51,17 @@ use crate::{Error, Request};
 #[doc(hidden)]
 pub type Pushed<S, X> = <S as Push<X>>::Out;
 
-/// The step for a middleware.
+/// The step for a middleware. `R` are the sources of its arguments.
 #[doc(hidden)]
-pub type Used<M, K, P, W> = Use<<M as IntoMiddleware<K>>::Step<P, W>>;
+pub type Used<M, K, R> = Use<<M as IntoMiddleware<K>>::Step<R>>;
 
 /// The step for a handler.
 #[doc(hidden)]
-pub type Handling<H, K, P, W> = On<<H as IntoHandler<K>>::Step<P, W>>;
+pub type Handling<H, K, R> = On<<H as IntoHandler<K>>::Step<R>>;
 
 /// The step for the handler of a hook.
 #[doc(hidden)]
-pub type Hooked<H, K, P, W> = Hook<<H as IntoHandler<K>>::Step<P, W>>;
+pub type Hooked<H, K, R> = Hook<<H as IntoHandler<K>>::Step<R>>;
 
 /// The list of provided values after a middleware.
 #[doc(hidden)]
@@ -90,14 +89,14 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     /// # let _ = chain.build();
     /// ```
     #[track_caller]
-    pub fn use_<M, K, W>(
+    pub fn use_<M, K, W, R>(
         self,
         middleware: M,
-    ) -> Chain<Pushed<S, Used<M, K, P, W>>, After<M, K, P>, A, E>
+    ) -> Chain<Pushed<S, Used<M, K, R>>, After<M, K, P>, A, E>
     where
         M: IntoMiddleware<K>,
-        M::Args: Arguments<P, W>,
-        S: Push<Used<M, K, P, W>>,
+        M::Args: Arguments<P, W, Sources = R>,
+        S: Push<Used<M, K, R>>,
     {
         self.push(Use::new(middleware.into_step(), "use", false))
     }
@@ -129,14 +128,14 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     ///     .at("/hello", |c| c.get(async || "hello"));
     /// # let _ = chain.build();
     /// ```
-    pub fn always<M, K, W>(
+    pub fn always<M, K, W, R>(
         self,
         middleware: M,
-    ) -> Chain<Pushed<S, Used<M, K, A, W>>, After<M, K, P>, After<M, K, A>, E>
+    ) -> Chain<Pushed<S, Used<M, K, R>>, After<M, K, P>, After<M, K, A>, E>
     where
         M: IntoMiddleware<K>,
-        M::Args: Arguments<A, W>,
-        S: Push<Used<M, K, A, W>>,
+        M::Args: Arguments<A, W, Sources = R>,
+        S: Push<Used<M, K, R>>,
     {
         self.push(Use::new(middleware.into_step(), "always", true))
     }
@@ -177,15 +176,15 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     /// # let _ = chain.build();
     /// ```
     #[track_caller]
-    pub fn use_at<M, K, W>(
+    pub fn use_at<M, K, W, R>(
         self,
         prefix: &str,
         middleware: M,
-    ) -> Chain<Pushed<S, Used<M, K, P, W>>, P, A, E>
+    ) -> Chain<Pushed<S, Used<M, K, R>>, P, A, E>
     where
         M: IntoMiddleware<K, Provides = ()>,
-        M::Args: Arguments<P, W>,
-        S: Push<Used<M, K, P, W>>,
+        M::Args: Arguments<P, W, Sources = R>,
+        S: Push<Used<M, K, R>>,
     {
         self.push(Use::new(middleware.into_step(), "use_at", false).at(prefix))
     }
@@ -215,19 +214,19 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     /// ```
     #[track_caller]
     #[allow(clippy::type_complexity, reason = "it is written out by the compiler alone")]
-    pub fn guard<F, G, W>(
+    pub fn guard<F, G, W, R, O>(
         self,
         check: F,
-    ) -> Chain<Pushed<S, Use<GuardStep<F, G, P, W>>>, Cons<F::Value, P>, A, E>
+    ) -> Chain<Pushed<S, Use<GuardStep<O, G, R>>>, Cons<F::Value, P>, A, E>
     where
-        F: Guard<G>,
-        Passing<G>: Arguments<P, W>,
-        S: Push<Use<GuardStep<F, G, P, W>>>,
+        F: Guard<G, Own = O>,
+        Passing<G>: Arguments<P, W, Sources = R>,
+        S: Push<Use<GuardStep<O, G, R>>>,
     {
-        self.push(Use::new(GuardStep::new(check), "guard", false))
+        self.push(Use::new(GuardStep::new(check.own()), "guard", false))
     }
 
-    /// Adds state: every step after it may take [`Provided<T>`](crate::Provided). Each request gets a clone.
+    /// Adds state: every step after it may take [`Provided<T>`](crate::Provided). Each request gets a clone: `T` is `Clone + Send + Sync`.
     ///
     /// # Example
     ///
@@ -246,7 +245,7 @@ impl<S, P, A, E> Chain<S, P, A, E> {
         value: T,
     ) -> Chain<Pushed<S, Use<Provide<T>>>, Cons<T, P>, Cons<T, A>, E>
     where
-        T: Clone + Send + Sync + 'static,
+        T: State,
         S: Push<Use<Provide<T>>>,
     {
         self.push(Use::new(Provide(value), "provide", true))
@@ -301,7 +300,7 @@ impl<S, P, A, E> Chain<S, P, A, E> {
         state: T,
     ) -> Chain<Pushed<S, Use<Provide<T>>>, Stateful<T, Cons<T, P>>, Stateful<T, Cons<T, A>>, E>
     where
-        T: Clone + Send + Sync + 'static,
+        T: State,
         S: Push<Use<Provide<T>>>,
     {
         self.push(Use::new(Provide(state), "with_state", true))
@@ -337,88 +336,88 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     /// # let _ = chain.build();
     /// ```
     #[track_caller]
-    pub fn get<H, K, W>(self, handler: H) -> Chain<Pushed<S, Handling<H, K, P, W>>, P, A, E>
+    pub fn get<H, K, W, R>(self, handler: H) -> Chain<Pushed<S, Handling<H, K, R>>, P, A, E>
     where
         H: IntoHandler<K>,
-        H::Args: Arguments<P, W>,
-        S: Push<Handling<H, K, P, W>>,
+        H::Args: Arguments<P, W, Sources = R>,
+        S: Push<Handling<H, K, R>>,
     {
         self.handler(Some(Method::GET), handler)
     }
 
     /// Adds a handler for POST. See [`get`](Chain::get).
     #[track_caller]
-    pub fn post<H, K, W>(self, handler: H) -> Chain<Pushed<S, Handling<H, K, P, W>>, P, A, E>
+    pub fn post<H, K, W, R>(self, handler: H) -> Chain<Pushed<S, Handling<H, K, R>>, P, A, E>
     where
         H: IntoHandler<K>,
-        H::Args: Arguments<P, W>,
-        S: Push<Handling<H, K, P, W>>,
+        H::Args: Arguments<P, W, Sources = R>,
+        S: Push<Handling<H, K, R>>,
     {
         self.handler(Some(Method::POST), handler)
     }
 
     /// Adds a handler for PUT. See [`get`](Chain::get).
     #[track_caller]
-    pub fn put<H, K, W>(self, handler: H) -> Chain<Pushed<S, Handling<H, K, P, W>>, P, A, E>
+    pub fn put<H, K, W, R>(self, handler: H) -> Chain<Pushed<S, Handling<H, K, R>>, P, A, E>
     where
         H: IntoHandler<K>,
-        H::Args: Arguments<P, W>,
-        S: Push<Handling<H, K, P, W>>,
+        H::Args: Arguments<P, W, Sources = R>,
+        S: Push<Handling<H, K, R>>,
     {
         self.handler(Some(Method::PUT), handler)
     }
 
     /// Adds a handler for PATCH. See [`get`](Chain::get).
     #[track_caller]
-    pub fn patch<H, K, W>(self, handler: H) -> Chain<Pushed<S, Handling<H, K, P, W>>, P, A, E>
+    pub fn patch<H, K, W, R>(self, handler: H) -> Chain<Pushed<S, Handling<H, K, R>>, P, A, E>
     where
         H: IntoHandler<K>,
-        H::Args: Arguments<P, W>,
-        S: Push<Handling<H, K, P, W>>,
+        H::Args: Arguments<P, W, Sources = R>,
+        S: Push<Handling<H, K, R>>,
     {
         self.handler(Some(Method::PATCH), handler)
     }
 
     /// Adds a handler for DELETE. See [`get`](Chain::get).
     #[track_caller]
-    pub fn delete<H, K, W>(self, handler: H) -> Chain<Pushed<S, Handling<H, K, P, W>>, P, A, E>
+    pub fn delete<H, K, W, R>(self, handler: H) -> Chain<Pushed<S, Handling<H, K, R>>, P, A, E>
     where
         H: IntoHandler<K>,
-        H::Args: Arguments<P, W>,
-        S: Push<Handling<H, K, P, W>>,
+        H::Args: Arguments<P, W, Sources = R>,
+        S: Push<Handling<H, K, R>>,
     {
         self.handler(Some(Method::DELETE), handler)
     }
 
     /// Adds a handler for HEAD. The body of its response is dropped. See [`get`](Chain::get).
     #[track_caller]
-    pub fn head<H, K, W>(self, handler: H) -> Chain<Pushed<S, Handling<H, K, P, W>>, P, A, E>
+    pub fn head<H, K, W, R>(self, handler: H) -> Chain<Pushed<S, Handling<H, K, R>>, P, A, E>
     where
         H: IntoHandler<K>,
-        H::Args: Arguments<P, W>,
-        S: Push<Handling<H, K, P, W>>,
+        H::Args: Arguments<P, W, Sources = R>,
+        S: Push<Handling<H, K, R>>,
     {
         self.handler(Some(Method::HEAD), handler)
     }
 
     /// Adds a handler for OPTIONS, instead of the automatic answer. See [`get`](Chain::get).
     #[track_caller]
-    pub fn options<H, K, W>(self, handler: H) -> Chain<Pushed<S, Handling<H, K, P, W>>, P, A, E>
+    pub fn options<H, K, W, R>(self, handler: H) -> Chain<Pushed<S, Handling<H, K, R>>, P, A, E>
     where
         H: IntoHandler<K>,
-        H::Args: Arguments<P, W>,
-        S: Push<Handling<H, K, P, W>>,
+        H::Args: Arguments<P, W, Sources = R>,
+        S: Push<Handling<H, K, R>>,
     {
         self.handler(Some(Method::OPTIONS), handler)
     }
 
     /// Adds a handler for QUERY, a safe method with a body. See [`get`](Chain::get).
     #[track_caller]
-    pub fn query<H, K, W>(self, handler: H) -> Chain<Pushed<S, Handling<H, K, P, W>>, P, A, E>
+    pub fn query<H, K, W, R>(self, handler: H) -> Chain<Pushed<S, Handling<H, K, R>>, P, A, E>
     where
         H: IntoHandler<K>,
-        H::Args: Arguments<P, W>,
-        S: Push<Handling<H, K, P, W>>,
+        H::Args: Arguments<P, W, Sources = R>,
+        S: Push<Handling<H, K, R>>,
     {
         self.handler(Some(query()), handler)
     }
@@ -426,11 +425,11 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     /// Adds a handler for every method but CONNECT, which would turn the connection into a tunnel: only `on(Method::CONNECT, ..)` and a
     /// [`service`](Chain::service) answer it. The path answers 405 to no other method. See [`get`](Chain::get).
     #[track_caller]
-    pub fn all<H, K, W>(self, handler: H) -> Chain<Pushed<S, Handling<H, K, P, W>>, P, A, E>
+    pub fn all<H, K, W, R>(self, handler: H) -> Chain<Pushed<S, Handling<H, K, R>>, P, A, E>
     where
         H: IntoHandler<K>,
-        H::Args: Arguments<P, W>,
-        S: Push<Handling<H, K, P, W>>,
+        H::Args: Arguments<P, W, Sources = R>,
+        S: Push<Handling<H, K, R>>,
     {
         self.handler(None, handler)
     }
@@ -451,28 +450,28 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     /// # }
     /// ```
     #[track_caller]
-    pub fn on<H, K, W>(
+    pub fn on<H, K, W, R>(
         self,
         method: Method,
         handler: H,
-    ) -> Chain<Pushed<S, Handling<H, K, P, W>>, P, A, E>
+    ) -> Chain<Pushed<S, Handling<H, K, R>>, P, A, E>
     where
         H: IntoHandler<K>,
-        H::Args: Arguments<P, W>,
-        S: Push<Handling<H, K, P, W>>,
+        H::Args: Arguments<P, W, Sources = R>,
+        S: Push<Handling<H, K, R>>,
     {
         self.handler(Some(method), handler)
     }
 
     #[track_caller]
-    fn handler<H, K, W>(
+    fn handler<H, K, R>(
         self,
         method: Option<Method>,
         handler: H,
-    ) -> Chain<Pushed<S, Handling<H, K, P, W>>, P, A, E>
+    ) -> Chain<Pushed<S, Handling<H, K, R>>, P, A, E>
     where
         H: IntoHandler<K>,
-        S: Push<Handling<H, K, P, W>>,
+        S: Push<Handling<H, K, R>>,
     {
         self.push(On::new(handler.into_step(), method, H::PASSES, Location::caller()))
     }
@@ -490,15 +489,16 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     /// # let _ = chain.build();
     /// ```
     #[track_caller]
-    pub fn at<F, S2, P2, A2>(self, path: &str, steps: F) -> Chain<S::Out, P, A, E>
+    pub fn at<F>(self, path: &str, steps: F) -> Chain<S::Out, P, A, E>
     where
-        F: FnOnce(Chain<Steps, P, A>) -> Chain<S2, P2, A2>,
+        F: AddSteps<P, A>,
+        F::Chain: InnerChain,
         S: Open,
-        S2: Fold<End>,
     {
         let location = Location::caller();
         let inside = steps(Chain::of(Steps::new(), Settings::default()));
-        self.scope(Some(path), location, Box::new(inside.steps), inside.settings)
+        let (steps, settings) = inside.into_inner();
+        self.scope(Some(path), location, steps, settings)
     }
 
     /// Adds a group: a scope without a path of its own. The middleware inside covers only the handlers and paths inside.
@@ -523,15 +523,16 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     /// # let _ = chain.build();
     /// ```
     #[track_caller]
-    pub fn group<F, S2, P2, A2>(self, steps: F) -> Chain<S::Out, P, A, E>
+    pub fn group<F>(self, steps: F) -> Chain<S::Out, P, A, E>
     where
-        F: FnOnce(Chain<Steps, P, A>) -> Chain<S2, P2, A2>,
+        F: AddSteps<P, A>,
+        F::Chain: InnerChain,
         S: Open,
-        S2: Fold<End>,
     {
         let location = Location::caller();
         let inside = steps(Chain::of(Steps::new(), Settings::default()));
-        self.scope(None, location, Box::new(inside.steps), inside.settings)
+        let (steps, settings) = inside.into_inner();
+        self.scope(None, location, steps, settings)
     }
 
     /// Adds a separate chain at a path. Its middleware covers only its own handlers, not the steps of this chain.
@@ -647,17 +648,17 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     /// # let _ = chain.build();
     /// ```
     #[allow(clippy::type_complexity, reason = "it is written out by the compiler alone")]
-    pub fn on_error<F, B, M, W>(
+    pub fn on_error<F, B, M, W, R, O>(
         self,
         render: F,
-    ) -> Chain<Pushed<S, Use<OnError<F, B, M, A, W>>>, P, A, E>
+    ) -> Chain<Pushed<S, Use<OnError<O, B, A::State, M, R>>>, P, A, E>
     where
         A: ProvidedList,
-        F: HandlerFn<B, A::State, M>,
-        Passing<B>: Arguments<Cons<Error, A>, W>,
-        S: Push<Use<OnError<F, B, M, A, W>>>,
+        F: HandlerFn<B, A::State, M, Own = O>,
+        Passing<B>: Arguments<Cons<Error, A>, W, Sources = R>,
+        S: Push<Use<OnError<O, B, A::State, M, R>>>,
     {
-        self.push(Use::new(OnError::new(render), "on_error", true))
+        self.push(Use::new(OnError::new(render.own()), "on_error", true))
     }
 
     /// Answers 500 if a step after it panics. The message of the panic is logged, not sent. [`on_error`](Chain::on_error) does so as well.
@@ -698,11 +699,11 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     /// let chain = Chain::new().on_no_match(nothing).at("/hello", |c| c.get(async || "hello"));
     /// # let _ = chain.build();
     /// ```
-    pub fn on_no_match<H, K, W>(self, handler: H) -> Chain<Pushed<S, Hooked<H, K, A, W>>, P, A, E>
+    pub fn on_no_match<H, K, W, R>(self, handler: H) -> Chain<Pushed<S, Hooked<H, K, R>>, P, A, E>
     where
         H: IntoHandler<K>,
-        H::Args: Arguments<A, W>,
-        S: Push<Hooked<H, K, A, W>>,
+        H::Args: Arguments<A, W, Sources = R>,
+        S: Push<Hooked<H, K, R>>,
     {
         let handler = handler.into_step();
         self.push(Hook::new("on_no_match", handler, |hooks, index| hooks.no_match = Some(index)))
@@ -724,14 +725,14 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     /// let chain = Chain::new().on_method_not_allowed(read_only).get(async || "hello");
     /// # let _ = chain.build();
     /// ```
-    pub fn on_method_not_allowed<H, K, W>(
+    pub fn on_method_not_allowed<H, K, W, R>(
         self,
         handler: H,
-    ) -> Chain<Pushed<S, Hooked<H, K, A, W>>, P, A, E>
+    ) -> Chain<Pushed<S, Hooked<H, K, R>>, P, A, E>
     where
         H: IntoHandler<K>,
-        H::Args: Arguments<A, W>,
-        S: Push<Hooked<H, K, A, W>>,
+        H::Args: Arguments<A, W, Sources = R>,
+        S: Push<Hooked<H, K, R>>,
     {
         let handler = handler.into_step();
         let name = "on_method_not_allowed";

@@ -11,6 +11,12 @@ use crate::step::end::End;
 use crate::step::fold::Fold;
 
 /// The argument of [`Chain::mount`]: a [`Chain`], or a [`Sealed`] one.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can't be mounted",
+    label = "neither a `Chain` nor a `Sealed` one",
+    note = "steps in a closure are added with `.at(path, |c| ..)`",
+    note = "mount a chain before it is built; a chain that is built, and any other service, is added with `.service(path, service)`"
+)]
 pub trait Mountable<P, I> {
     #[doc(hidden)]
     fn into_steps(self) -> (BoxSteps, Settings);

@@ -1,11 +1,49 @@
 //! A chain inside another chain: at a path, for `at` and `mount`, or at the path of the outer chain, for `group`.
 
-use crate::chain::list::BoxSteps;
+use crate::chain::builder::Chain;
+use crate::chain::list::{BoxSteps, Steps};
 use crate::route::error::CallSite;
 use crate::route::registrar::{ClosedScope, Registrar, Settings};
 use crate::step::end::{End, Parent};
-use crate::step::fold::{Assembly, Branch};
+use crate::step::fold::{Assembly, Branch, Fold};
 use crate::step::tail::BoxTail;
+
+/// The argument of `at` and `group`: a closure that takes the chain inside, and returns it with more steps.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a closure that adds steps",
+    label = "not `|c| c.get(..)`",
+    note = "a chain that is defined elsewhere is added with `.mount(path, chain)`, any other service with `.service(path, service)`"
+)]
+pub trait AddSteps<P, A>: FnOnce(Chain<Steps, P, A>) -> Self::Chain {
+    type Chain;
+}
+
+// Without it, the message of the compiler would name `FnOnce`, and not what to change.
+#[diagnostic::do_not_recommend]
+impl<F, P, A, C> AddSteps<P, A> for F
+where
+    F: FnOnce(Chain<Steps, P, A>) -> C,
+{
+    type Chain = C;
+}
+
+/// The chain that the closure of `at` or `group` returns.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "this closure returns `{Self}`, not the chain with its steps",
+    label = "does not return the chain",
+    note = "each method returns a new chain: write `|c| c.get(hello)`, without a semicolon at the end"
+)]
+pub trait InnerChain {
+    fn into_inner(self) -> (BoxSteps, Settings);
+}
+
+impl<S: Fold<End>, P, A> InnerChain for Chain<S, P, A> {
+    fn into_inner(self) -> (BoxSteps, Settings) {
+        (Box::new(self.steps), self.settings)
+    }
+}
 
 /// A chain inside another one, before the outermost chain is built.
 pub(crate) struct Scope {

@@ -2,6 +2,11 @@
 //!
 //! The shape of a function and its arguments are two separate bounds. If only an argument does not fit, the compiler
 //! therefore names the argument.
+//!
+//! The methods of a chain check the arguments against the list of provided types ([`Arguments`]). The result of the check is a
+//! list of [sources](TakeAll), one for each argument. A step contains this list, and takes the arguments from these sources without another
+//! check. So the type of a step does not contain the list of provided types. And if the check fails, the type of the step is not known, and the
+//! compiler reports the failed check alone, not the step as well.
 
 use std::future::Future;
 use std::marker::PhantomData;
@@ -17,7 +22,7 @@ use http::request::Parts;
 use http_body::Body as _;
 use http_body_util::BodyExt;
 
-use crate::provide::{FromChain, Has, ProvidedList, find};
+use crate::provide::{FromChain, HasState, ProvidedList, ProvidesOnce, State, find};
 use crate::step::tail::Cx;
 use crate::{Body, Error, Request, Response};
 
@@ -30,10 +35,16 @@ use crate::{Body, Error, Request, Response};
     note = "middleware takes no `Request` beside `Next`, which holds it: write `next.method()`, `next.headers_mut()` and `next.run().await`"
 )]
 pub trait Part<P, W>: Sized + Send {
+    type Source: TakePart<Self>;
+}
+
+/// The source of an argument `T` in any position.
+#[doc(hidden)]
+pub trait TakePart<T>: Send + 'static {
     /// Whether it is an extractor, which may read the matched path in the extensions.
     const EXTRACTS: bool;
 
-    fn take(head: &mut Head<'_>) -> impl Future<Output = Result<Self, Response>> + Send;
+    fn take(head: &mut Head<'_>) -> impl Future<Output = Result<T, Response>> + Send;
 }
 
 /// The head of a request while all arguments but the last one are extracted.
@@ -80,10 +91,16 @@ impl Drop for Head<'_> {
     note = "an extractor over axum's state, such as `State<T>`, needs `.with_state(state)` before the handler"
 )]
 pub trait Last<P, W>: Sized + Send {
-    /// See [`Part::EXTRACTS`].
+    type Source: TakeLast<Self>;
+}
+
+/// The source of an argument `T` in the last position.
+#[doc(hidden)]
+pub trait TakeLast<T>: Send + 'static {
+    /// See [`TakePart::EXTRACTS`].
     const EXTRACTS: bool;
 
-    fn take(req: &mut Request) -> impl Future<Output = Result<Self, Response>> + Send;
+    fn take(req: &mut Request) -> impl Future<Output = Result<T, Response>> + Send;
 }
 
 /// A type that may be the last argument of a handler, provided or not, if the state of extractors is `S`. `Next` does not implement it. By
@@ -92,7 +109,7 @@ pub trait Last<P, W>: Sized + Send {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't be the last argument of a handler",
     label = "neither an extractor nor what a step can provide",
-    note = "an extractor asks something of the type in it: `Json<T>` that `T` is `Deserialize`, `Valid<E>` that it has rules as well; state is taken as `Provided<T>`, or as axum's `State<T>` after `.with_state(..)`"
+    note = "an extractor asks something of the type in it: `Json<T>` that `T` is `Deserialize`, `Valid<E>` that it has rules as well (`Valid<Json<T>>`, not `Json<Valid<T>>`); state is taken as `Provided<T>`, or as axum's `State<T>` after `.with_state(..)`"
 )]
 pub trait Argument<S, M> {}
 
@@ -112,15 +129,35 @@ pub struct ViaChain<I>(PhantomData<I>);
 impl<T, S, M> Argument<S, ViaRequest<M>> for T where T: FromRequest<S, M> {}
 impl<T, S> Argument<S, ViaChain<()>> for T where T: FromChain {}
 
+/// Takes an argument by `FromRequestParts<S>`.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct FromHead<S>(PhantomData<fn() -> S>);
+/// Takes an argument by `FromRequest<S, M>`.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct FromWhole<S, M>(PhantomData<fn() -> (S, M)>);
+/// Takes a provided value.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct FromSteps;
+
 impl<P, T> Part<P, ViaParts> for T
 where
     P: ProvidedList,
     T: FromRequestParts<P::State> + Send,
 {
+    type Source = FromHead<P::State>;
+}
+
+impl<S: State, T> TakePart<T> for FromHead<S>
+where
+    T: FromRequestParts<S> + Send,
+{
     const EXTRACTS: bool = true;
 
-    async fn take(head: &mut Head<'_>) -> Result<Self, Response> {
-        let state = P::state(head.extensions()).ok_or_else(removed::<P::State>)?;
+    async fn take(head: &mut Head<'_>) -> Result<T, Response> {
+        let state = provided::<S>(head.extensions())?.clone();
         T::from_request_parts(head.parts(), &state).await.map_err(IntoResponse::into_response)
     }
 }
@@ -128,12 +165,16 @@ where
 impl<P, T, I> Part<P, ViaChain<I>> for T
 where
     T: FromChain,
-    P: Has<T::Value, I>,
+    P: ProvidesOnce<T::Value, I>,
 {
+    type Source = FromSteps;
+}
+
+impl<T: FromChain> TakePart<T> for FromSteps {
     const EXTRACTS: bool = false;
 
-    async fn take(head: &mut Head<'_>) -> Result<Self, Response> {
-        provided(head.extensions())
+    async fn take(head: &mut Head<'_>) -> Result<T, Response> {
+        provided(head.extensions()).map(|value: &T::Value| T::from_value(value.clone()))
     }
 }
 
@@ -141,11 +182,19 @@ impl<P, T, M> Last<P, ViaRequest<M>> for T
 where
     P: ProvidedList,
     T: FromRequest<P::State, M> + Send,
+    M: 'static,
+{
+    type Source = FromWhole<P::State, M>;
+}
+
+impl<S: State, M: 'static, T> TakeLast<T> for FromWhole<S, M>
+where
+    T: FromRequest<S, M> + Send,
 {
     const EXTRACTS: bool = true;
 
-    async fn take(req: &mut Request) -> Result<Self, Response> {
-        let state = P::state(req.extensions()).ok_or_else(removed::<P::State>)?;
+    async fn take(req: &mut Request) -> Result<T, Response> {
+        let state = provided::<S>(req.extensions())?.clone();
         // The request is a temporary value of this expression, so the future of this function does not contain it a second time.
         let taken = T::from_request(mem::take(req), &state).await;
         taken.map_err(|refusal| in_one_shape(refusal.into_response()))
@@ -155,22 +204,23 @@ where
 impl<P, T, I> Last<P, ViaChain<I>> for T
 where
     T: FromChain,
-    P: Has<T::Value, I>,
+    P: ProvidesOnce<T::Value, I>,
 {
+    type Source = FromSteps;
+}
+
+impl<T: FromChain> TakeLast<T> for FromSteps {
     const EXTRACTS: bool = false;
 
-    async fn take(req: &mut Request) -> Result<Self, Response> {
-        provided(req.extensions())
+    async fn take(req: &mut Request) -> Result<T, Response> {
+        provided(req.extensions()).map(|value: &T::Value| T::from_value(value.clone()))
     }
 }
 
-/// Reads a provided value. The compiler has checked that a step provides it, so it is missing only if a later step removed it from
+/// Finds a provided value. The compiler has checked that a step provides it, so it is missing only if a later step removed it from
 /// the extensions.
-fn provided<T: FromChain>(extensions: &http::Extensions) -> Result<T, Response> {
-    match find::<T::Value>(extensions) {
-        Some(value) => Ok(T::from_value(value.clone())),
-        None => Err(removed::<T::Value>()),
-    }
+fn provided<T: State>(extensions: &http::Extensions) -> Result<&T, Response> {
+    find(extensions).ok_or_else(removed::<T>)
 }
 
 #[cold]
@@ -238,32 +288,47 @@ impl<A, S> Ending<A, S> {
 #[derive(Debug)]
 pub struct Passing<A>(pub(crate) A);
 
-/// A list of arguments that are available where `P` is provided. `W` is the list of their sources.
+/// A list of arguments that are available where `P` is provided. `W` is the list of their markers.
 #[doc(hidden)]
 #[diagnostic::on_unimplemented(
     message = "these arguments can't be had here: `{Self}`",
     note = "each must be an extractor, or be provided by an earlier step"
 )]
 pub trait Arguments<P, W>: Sized + Send {
-    /// Whether one of them is an extractor, which reads the head of the request.
-    const EXTRACTS: bool;
-
-    fn take(req: &mut Request, cx: &Cx<'_>) -> impl Future<Output = Result<Self, Response>> + Send;
+    /// The sources of the arguments.
+    type Sources: TakeAll<Self>;
 }
 
-impl<P: ProvidedList<State = S>, S> Arguments<P, ()> for Ending<(), S> {
+/// The sources of the arguments `A`.
+#[doc(hidden)]
+pub trait TakeAll<A>: Send + 'static {
+    /// Whether an argument is an extractor, which reads the head of the request.
+    const EXTRACTS: bool;
+
+    fn take(req: &mut Request, cx: &Cx<'_>) -> impl Future<Output = Result<A, Response>> + Send;
+}
+
+impl<P: HasState<S>, S> Arguments<P, ()> for Ending<(), S> {
+    type Sources = ();
+}
+
+impl<S> TakeAll<Ending<(), S>> for () {
     const EXTRACTS: bool = false;
 
-    async fn take(_: &mut Request, _: &Cx<'_>) -> Result<Self, Response> {
-        Ok(Self::new(()))
+    async fn take(_: &mut Request, _: &Cx<'_>) -> Result<Ending<(), S>, Response> {
+        Ok(Ending::new(()))
     }
 }
 
 /// Layers and types take no arguments.
 impl<P> Arguments<P, ()> for () {
+    type Sources = ();
+}
+
+impl TakeAll<()> for () {
     const EXTRACTS: bool = false;
 
-    async fn take(_: &mut Request, _: &Cx<'_>) -> Result<Self, Response> {
+    async fn take(_: &mut Request, _: &Cx<'_>) -> Result<(), Response> {
         Ok(())
     }
 }

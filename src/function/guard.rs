@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use pin_project_lite::pin_project;
 
 use crate::Response;
-use crate::function::arguments::{Arguments, Passing};
+use crate::function::arguments::{Passing, TakeAll};
 use crate::route::listing::short_name;
 use crate::step::next::{Endpoint, Middleware, Next};
 
@@ -45,11 +45,19 @@ use crate::step::next::{Endpoint, Middleware, Next};
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a guard",
     label = "not an `async fn` that returns `Result<T, E>`, where `T: Clone + Send + Sync` and `E: IntoResponse`",
-    note = "it takes up to 8 extractors and provided values, of which none may read the body, and its future must be `Send`"
+    note = "it takes up to 8 extractors and provided values, of which none may read the body, and its future must be `Send`; a function that takes `Next` is middleware: `.use_(f)`"
 )]
 pub trait Guard<A>: Send + Sync + 'static {
     /// The value that the guard provides to the steps after it.
     type Value: Clone + Send + Sync + 'static;
+
+    /// The type itself. A step contains it in this form: if a function does not fit, the compiler then does not know the step, and
+    /// reports the function alone.
+    #[doc(hidden)]
+    type Own: Guard<A, Value = Self::Value>;
+
+    #[doc(hidden)]
+    fn own(self) -> Self::Own;
 
     #[doc(hidden)]
     fn check(&self, args: A) -> impl Future<Output = Result<Self::Value, Response>> + Send;
@@ -57,24 +65,22 @@ pub trait Guard<A>: Send + Sync + 'static {
 
 /// A guard as a step.
 #[doc(hidden)]
-pub struct GuardStep<F, A, P, W> {
+pub struct GuardStep<F, A, R> {
     f: F,
-    kind: PhantomData<fn() -> (A, P, W)>,
+    kind: PhantomData<fn() -> (A, R)>,
 }
 
-impl<F, A, P, W> GuardStep<F, A, P, W> {
+impl<F, A, R> GuardStep<F, A, R> {
     pub(crate) fn new(f: F) -> Self {
         Self { f, kind: PhantomData }
     }
 }
 
-impl<F, A, P, W> Middleware for GuardStep<F, A, P, W>
+impl<F, A, R> Middleware for GuardStep<F, A, R>
 where
     F: Guard<A>,
-    Passing<A>: Arguments<P, W>,
+    R: TakeAll<Passing<A>>,
     A: Send + 'static,
-    P: 'static,
-    W: 'static,
 {
     type Provides = (F::Value,);
 
@@ -85,7 +91,12 @@ where
     ) -> impl Future<Output = Response> + Send {
         let check = async move {
             let cx = next.cx();
-            let checked = match Passing::<A>::take(next.request_mut(), cx).await {
+            // A test provides the value itself, so it needs no credentials.
+            #[cfg(feature = "test-util")]
+            if let Some(value) = crate::provide::replaced(next.extensions()) {
+                return (next, Ok(value));
+            }
+            let checked = match R::take(next.request_mut(), cx).await {
                 Ok(Passing(args)) => self.f.check(args).await,
                 Err(refusal) => Err(refusal),
             };

@@ -4,14 +4,25 @@ use std::future::Future;
 use std::marker::PhantomData;
 
 use crate::Response;
-use crate::function::arguments::{Arguments, Ending, Passing};
+use crate::function::arguments::{Ending, Passing, TakeAll};
 use crate::function::middleware::{AsFn, AsHandler, FromFn, MiddlewareFn};
 use crate::route::listing::short_name;
 use crate::step::next::{Endpoint, Middleware, Next};
 
 /// An `async fn` of up to twelve extractors and provided values, whose result is [`IntoResponse`]. `S` is the state of extractors.
 #[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an `async fn` of extractors and provided values",
+    label = "its arguments or its result don't fit",
+    note = "its result is `IntoResponse`, and its future is `Send`; `on_error` takes an `async fn` of `tower_chain::Error` and other arguments, and a closure names their types: `async |error: Error| ..`"
+)]
 pub trait HandlerFn<A, S, M>: Send + Sync + 'static {
+    /// The type itself. A step contains it in this form: if a function does not fit, the compiler then does not know the step, and
+    /// reports the function alone.
+    type Own: HandlerFn<A, S, M>;
+
+    fn own(self) -> Self::Own;
+
     fn invoke(&self, args: A) -> impl Future<Output = Response> + Send;
 }
 
@@ -20,19 +31,20 @@ pub trait HandlerFn<A, S, M>: Send + Sync + 'static {
     message = "`{Self}` is not a handler",
     label = "not an `async fn` of extractors and provided values whose result is `IntoResponse` and whose future is `Send`",
     note = "write `tower_chain::handler_fn::<(A, B), _, _>(f)`, with the types of its arguments, and the compiler says which part does not fit",
-    note = "seen most: `async` is missing; the function is called, as in `f()`; `T` in `Json<T>` is not `Deserialize`, or not `Serialize` in the result; state is taken as `T`, not as `Provided<T>`; a lock or an `Rc` is held over an `.await`",
-    note = "it has up to 12 arguments, of which the last may read the body; a handler that may pass the request on is an `async fn(.., Next<'_>)`, where `Next` holds the request"
+    note = "seen most: `async` is missing; the function is called, as in `f()`; `T` in `Json<T>` is not `Deserialize`, or not `Serialize` in the result; `Json<Valid<T>>` is written instead of `Valid<Json<T>>`; state is taken as `T`, not as `Provided<T>`; the error is `anyhow::Error` or `Box<dyn Error>`, not `tower_chain::Error`; a lock or an `Rc` is held over an `.await`",
+    note = "it has up to 12 arguments, of which the last may read the body; a handler that may pass the request on is an `async fn(.., Next<'_>)`, where `Next` holds the request; a path is added with `.at(path, |c| c.get(f))`"
 )]
 pub trait IntoHandler<Kind> {
     #[doc(hidden)]
     type Args;
+    /// The handler as a step. `R` are the sources of its arguments.
     #[doc(hidden)]
-    type Step<P, W>;
+    type Step<R>;
     /// Whether the handler may pass the request on: true for a function that takes `Next`.
     #[doc(hidden)]
     const PASSES: bool;
     #[doc(hidden)]
-    fn into_step<P, W>(self) -> Self::Step<P, W>;
+    fn into_step<R>(self) -> Self::Step<R>;
 }
 
 impl<F, A> IntoHandler<AsFn<A, ()>> for F
@@ -40,10 +52,10 @@ where
     F: for<'a> MiddlewareFn<'a, A, ()>,
 {
     type Args = Passing<A>;
-    type Step<P, W> = FromFn<F, A, (), P, W>;
+    type Step<R> = FromFn<F, A, (), R>;
     const PASSES: bool = true;
 
-    fn into_step<P, W>(self) -> FromFn<F, A, (), P, W> {
+    fn into_step<R>(self) -> FromFn<F, A, (), R> {
         FromFn::new(self)
     }
 }
@@ -53,10 +65,10 @@ where
     F: HandlerFn<A, S, M>,
 {
     type Args = Ending<A, S>;
-    type Step<P, W> = HandlerStep<F, A, S, M, P, W>;
+    type Step<R> = HandlerStep<F, A, S, M, R>;
     const PASSES: bool = false;
 
-    fn into_step<P, W>(self) -> HandlerStep<F, A, S, M, P, W> {
+    fn into_step<R>(self) -> HandlerStep<F, A, S, M, R> {
         HandlerStep { f: self, kind: PhantomData }
     }
 }
@@ -88,32 +100,30 @@ where
 
 /// A handler as a step. It always answers, and drops the `Next`.
 #[doc(hidden)]
-pub struct HandlerStep<F, A, S, M, P, W> {
+pub struct HandlerStep<F, A, S, M, R> {
     f: F,
-    kind: PhantomData<fn() -> (A, S, M, P, W)>,
+    kind: PhantomData<fn() -> (A, S, M, R)>,
 }
 
-impl<F, A, S, M, P, W> std::fmt::Debug for HandlerStep<F, A, S, M, P, W> {
+impl<F, A, S, M, R> std::fmt::Debug for HandlerStep<F, A, S, M, R> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&short_name::<F>())
     }
 }
 
-impl<F, A, S, M, P, W> Middleware for HandlerStep<F, A, S, M, P, W>
+impl<F, A, S, M, R> Middleware for HandlerStep<F, A, S, M, R>
 where
     F: HandlerFn<A, S, M>,
-    Ending<A, S>: Arguments<P, W>,
+    R: TakeAll<Ending<A, S>>,
     A: Send + 'static,
     S: 'static,
     M: 'static,
-    P: 'static,
-    W: 'static,
 {
     type Provides = ();
 
     async fn call<N: Endpoint>(&self, mut next: Next<'_, N>) -> Response {
         let cx = next.cx();
-        match Ending::<A, S>::take(next.request_mut(), cx).await {
+        match R::take(next.request_mut(), cx).await {
             Ok(args) => self.f.invoke(args.into_inner()).await,
             Err(refusal) => refusal,
         }

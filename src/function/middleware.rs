@@ -7,7 +7,7 @@ use axum_core::response::IntoResponse;
 use futures_util::future::BoxFuture;
 
 use crate::Response;
-use crate::function::arguments::{Arguments, Passing};
+use crate::function::arguments::{Arguments, Passing, TakeAll};
 use crate::provide::{Nil, Provides};
 use crate::route::listing::short_name;
 use crate::step::next::{Endpoint, Erased, IntoMiddleware, Middleware, Next, Reach};
@@ -42,46 +42,44 @@ where
     T: Provides,
 {
     type Args = Passing<A>;
-    type Step<P, W> = FromFn<F, A, T, P, W>;
+    type Step<R> = FromFn<F, A, T, R>;
     type Provides = T;
 
-    fn into_step<P, W>(self) -> FromFn<F, A, T, P, W> {
+    fn into_step<R>(self) -> FromFn<F, A, T, R> {
         FromFn::new(self)
     }
 }
 
 /// An `async fn(.., Next<'_>)` as a [`Middleware`]. Made by [`from_fn`] and by the methods of a chain.
-pub struct FromFn<F, A, T, P, W> {
+pub struct FromFn<F, A, T, R> {
     f: F,
-    kind: PhantomData<fn() -> (A, T, P, W)>,
+    kind: PhantomData<fn() -> (A, T, R)>,
 }
 
-impl<F, A, T, P, W> FromFn<F, A, T, P, W> {
+impl<F, A, T, R> FromFn<F, A, T, R> {
     pub(crate) fn new(f: F) -> Self {
         Self { f, kind: PhantomData }
     }
 }
 
-impl<F, A, T, P, W> std::fmt::Debug for FromFn<F, A, T, P, W> {
+impl<F, A, T, R> std::fmt::Debug for FromFn<F, A, T, R> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&short_name::<F>())
     }
 }
 
-impl<F, A, T, P, W> Middleware for FromFn<F, A, T, P, W>
+impl<F, A, T, R> Middleware for FromFn<F, A, T, R>
 where
     F: for<'a> MiddlewareFn<'a, A, T>,
-    Passing<A>: Arguments<P, W>,
+    R: TakeAll<Passing<A>>,
     A: Send + 'static,
     T: Provides,
-    P: 'static,
-    W: 'static,
 {
     type Provides = T;
 
     async fn call<N: Endpoint>(&self, mut next: Next<'_, N, T>) -> Response {
         let cx = next.cx();
-        let Passing(args) = match Passing::<A>::take(next.request_mut(), cx).await {
+        let Passing(args) = match R::take(next.request_mut(), cx).await {
             Ok(args) => args,
             Err(refusal) => return refusal,
         };
@@ -115,7 +113,7 @@ where
 /// let chain = Chain::new().use_(from_fn(log).unless(|req| req.uri().path() == "/healthz"));
 /// # let _ = chain;
 /// ```
-pub fn from_fn<F>(f: F) -> FromFn<F, (), (), Nil, ()>
+pub fn from_fn<F>(f: F) -> FromFn<F, (), (), ()>
 where
     F: for<'a> PlainFn<'a>,
 {
@@ -137,7 +135,7 @@ where
 /// let middleware = from_fn_with::<(http::Method,), _, _>(log).boxed();
 /// # let _ = middleware;
 /// ```
-pub fn from_fn_with<A, F, W>(f: F) -> FromFn<F, A, (), Nil, W>
+pub fn from_fn_with<A, F, W>(f: F) -> FromFn<F, A, (), <Passing<A> as Arguments<Nil, W>>::Sources>
 where
     F: for<'a> MiddlewareFn<'a, A, ()>,
     Passing<A>: Arguments<Nil, W>,

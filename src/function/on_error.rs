@@ -5,50 +5,48 @@ use std::marker::PhantomData;
 
 use http::header::{HeaderName, SET_COOKIE, VARY};
 
-use crate::function::arguments::{Arguments, Passing};
+use crate::function::arguments::{Passing, TakeAll};
 use crate::function::handler::HandlerFn;
-use crate::provide::{Cons, FromChain, ProvidedList};
+use crate::provide::FromChain;
 use crate::route::listing::short_name;
 use crate::step::errors::run_caught;
 use crate::step::next::{Endpoint, Middleware, Next};
 use crate::{Error, Request, Response};
 
-/// Renders the errors of the steps after it, unless another hook has rendered them. `B` are the arguments of the function, `P` the
-/// values that are provided before the hook.
+/// Renders the errors of the steps after it, unless another hook has rendered them. `B` are the arguments of the function, `T` their
+/// sources.
 #[doc(hidden)]
-pub struct OnError<F, B, M, P, W> {
+pub struct OnError<F, B, S, M, T> {
     render: F,
-    kind: PhantomData<fn() -> (B, M, P, W)>,
+    kind: PhantomData<fn() -> (B, S, M, T)>,
 }
 
-impl<F, B, M, P, W> OnError<F, B, M, P, W> {
+impl<F, B, S, M, T> OnError<F, B, S, M, T> {
     pub(crate) fn new(render: F) -> Self {
         Self { render, kind: PhantomData }
     }
 }
 
-impl<F, B, M, P, W> Middleware for OnError<F, B, M, P, W>
+impl<F, B, S, M, T> Middleware for OnError<F, B, S, M, T>
 where
-    P: ProvidedList,
-    F: HandlerFn<B, P::State, M>,
-    Passing<B>: Arguments<Cons<Error, P>, W>,
+    F: HandlerFn<B, S, M>,
+    T: TakeAll<Passing<B>>,
     B: Send + 'static,
+    S: 'static,
     M: 'static,
-    P: 'static,
-    W: 'static,
 {
     type Provides = ();
 
     async fn call<N: Endpoint>(&self, next: Next<'_, N>) -> Response {
         let cx = next.cx();
         let takes_error_alone = TypeId::of::<B>() == TypeId::of::<(Error,)>();
-        let head = (!takes_error_alone).then(|| copied(&next, Passing::<B>::EXTRACTS));
+        let head = (!takes_error_alone).then(|| copied(&next, T::EXTRACTS));
         // A panic is an error as well. If it passed this step, an outer step would answer it, in another format.
         let response = run_caught(next).await;
         let Some(error) = Error::unrendered(&response) else { return response };
         let mut head = head.unwrap_or_default();
         head.extensions_mut().insert(error.clone());
-        let Ok(Passing(args)) = Passing::<B>::take(&mut head, cx).await else {
+        let Ok(Passing(args)) = T::take(&mut head, cx).await else {
             // An argument refused the request. The error is more important than this refusal: it stays as it is.
             return response;
         };

@@ -1,17 +1,19 @@
 //! The implementations for functions of several arguments: up to twelve for handlers, up to eight for middleware and guards.
 //!
-//! In the names of the type parameters, `WA` is the source of the argument `A` (the `W` of `Part` and `Last`).
+//! In the names of the type parameters, `WA` is the marker of the argument `A` (the `W` of `Part` and `Last`), or its source.
 
 use std::future::Future;
 use std::task::Poll;
 
 use axum_core::response::IntoResponse;
 
-use crate::function::arguments::{Argument, Arguments, Ending, Head, Last, Part, Passing};
+use crate::function::arguments::{
+    Argument, Arguments, Ending, Head, Last, Part, Passing, TakeAll, TakeLast, TakePart,
+};
 use crate::function::guard::Guard;
 use crate::function::handler::HandlerFn;
 use crate::function::middleware::MiddlewareFn;
-use crate::provide::ProvidedList;
+use crate::provide::HasState;
 use crate::step::next::{Erased, Next};
 use crate::step::tail::Cx;
 use crate::{Request, Response};
@@ -42,6 +44,11 @@ macro_rules! passing {
             $($arg: Send,)*
         {
             type Value = T;
+            type Own = Func;
+
+            fn own(self) -> Func {
+                self
+            }
 
             #[allow(non_snake_case, reason = "a value is named as its type")]
             async fn check(&self, ($($arg,)*): ($($arg,)*)) -> Result<T, Response> {
@@ -49,31 +56,41 @@ macro_rules! passing {
             }
         }
 
-        passing!(@arguments $($arg $how,)*);
+        impl<P, $($arg, $how,)*> Arguments<P, ($($how,)*)> for Passing<($($arg,)*)>
+        where
+            $($arg: Part<P, $how>,)*
+        {
+            type Sources = ($($arg::Source,)*);
+        }
+
+        passing!(@take $($arg $how,)*);
     };
     // Without arguments, nothing is taken from the request. The future has no state, so the compiler removes it.
-    (@arguments) => {
-        impl<P> Arguments<P, ()> for Passing<()> {
+    (@take) => {
+        impl TakeAll<Passing<()>> for () {
             const EXTRACTS: bool = false;
 
-            fn take(_: &mut Request, _: &Cx<'_>) -> impl Future<Output = Result<Self, Response>> + Send {
-                std::future::poll_fn(|_| Poll::Ready(Ok(Self(()))))
+            fn take(
+                _: &mut Request,
+                _: &Cx<'_>,
+            ) -> impl Future<Output = Result<Passing<()>, Response>> + Send {
+                std::future::poll_fn(|_| Poll::Ready(Ok(Passing(()))))
             }
         }
     };
-    (@arguments $($arg:ident $how:ident,)+) => {
-        impl<P, $($arg, $how,)+> Arguments<P, ($($how,)+)> for Passing<($($arg,)+)>
-        where
-            $($arg: Part<P, $how>,)+
-        {
-            const EXTRACTS: bool = $($arg::EXTRACTS ||)+ false;
+    (@take $($arg:ident $how:ident,)+) => {
+        impl<$($arg: Send, $how: TakePart<$arg>,)+> TakeAll<Passing<($($arg,)+)>> for ($($how,)+) {
+            const EXTRACTS: bool = $($how::EXTRACTS ||)+ false;
 
-            async fn take(req: &mut Request, cx: &Cx<'_>) -> Result<Self, Response> {
-                if <Self as Arguments<P, ($($how,)+)>>::EXTRACTS {
+            async fn take(
+                req: &mut Request,
+                cx: &Cx<'_>,
+            ) -> Result<Passing<($($arg,)+)>, Response> {
+                if $($how::EXTRACTS ||)+ false {
                     cx.show_match(req);
                 }
                 let mut head = Head::of(req);
-                Ok(Self(($($arg::take(&mut head).await?,)+)))
+                Ok(Passing(($($how::take(&mut head).await?,)+)))
             }
         }
     };
@@ -89,6 +106,12 @@ macro_rules! ending {
             $($arg: Send,)*
             $last: Argument<S, MLast> + Send,
         {
+            type Own = Func;
+
+            fn own(self) -> Func {
+                self
+            }
+
             #[allow(non_snake_case, reason = "a value is named as its type")]
             async fn invoke(&self, ($($arg,)* $last,): ($($arg,)* $last,)) -> Response {
                 self($($arg,)* $last).await.into_response()
@@ -98,25 +121,38 @@ macro_rules! ending {
         impl<P, S, $($arg, $how,)* $last, $last_how> Arguments<P, ($($how,)* $last_how,)>
             for Ending<($($arg,)* $last,), S>
         where
-            P: ProvidedList<State = S>,
+            P: HasState<S>,
             $($arg: Part<P, $how>,)*
             $last: Last<P, $last_how>,
         {
-            const EXTRACTS: bool = $($arg::EXTRACTS ||)* $last::EXTRACTS;
+            type Sources = ($($arg::Source,)* $last::Source,);
+        }
+
+        impl<S, $($arg, $how,)* $last, $last_how> TakeAll<Ending<($($arg,)* $last,), S>>
+            for ($($how,)* $last_how,)
+        where
+            $($arg: Send, $how: TakePart<$arg>,)*
+            $last: Send,
+            $last_how: TakeLast<$last>,
+        {
+            const EXTRACTS: bool = $($how::EXTRACTS ||)* $last_how::EXTRACTS;
 
             #[allow(non_snake_case, reason = "a value is named as its type")]
             #[allow(clippy::unused_unit, unused_mut, unused_variables, reason = "there may be one argument only")]
-            async fn take(req: &mut Request, cx: &Cx<'_>) -> Result<Self, Response> {
-                if <Self as Arguments<P, ($($how,)* $last_how,)>>::EXTRACTS {
+            async fn take(
+                req: &mut Request,
+                cx: &Cx<'_>,
+            ) -> Result<Ending<($($arg,)* $last,), S>, Response> {
+                if $($how::EXTRACTS ||)* $last_how::EXTRACTS {
                     cx.show_match(req);
                 }
                 // Dropping the head at the end of the block puts the request together again, for the last argument.
                 let ($($arg,)*) = {
                     let mut head = Head::of(req);
-                    ($($arg::take(&mut head).await?,)*)
+                    ($($how::take(&mut head).await?,)*)
                 };
-                let $last = $last::take(req).await?;
-                Ok(Self::new(($($arg,)* $last,)))
+                let $last = $last_how::take(req).await?;
+                Ok(Ending::new(($($arg,)* $last,)))
             }
         }
     };
@@ -144,6 +180,12 @@ where
     F: Fn() -> Fut + Send + Sync + 'static,
     Fut: Future<Output: IntoResponse> + Send,
 {
+    type Own = F;
+
+    fn own(self) -> F {
+        self
+    }
+
     async fn invoke(&self, (): ()) -> Response {
         self().await.into_response()
     }

@@ -9,7 +9,7 @@ use tracing::{Instrument, Span};
 
 use super::background::Background;
 use crate::Response;
-use crate::function::arguments::{Arguments, Ending};
+use crate::function::arguments::{Ending, TakeAll};
 use crate::function::handler::{HandlerFn, IntoHandler};
 use crate::route::listing::short_name;
 use crate::step::next::{Endpoint, Middleware, Next};
@@ -65,10 +65,10 @@ where
     H: HandlerFn<A, S, M>,
 {
     type Args = Ending<A, S>;
-    type Step<P, W> = DetachedStep<H, A, S, M, P, W>;
+    type Step<R> = DetachedStep<H, A, S, M, R>;
     const PASSES: bool = false;
 
-    fn into_step<P, W>(self) -> DetachedStep<H, A, S, M, P, W> {
+    fn into_step<R>(self) -> DetachedStep<H, A, S, M, R> {
         DetachedStep { handler: Arc::new(self.0), kind: PhantomData }
     }
 }
@@ -80,32 +80,30 @@ pub struct AsDetached<A, S, M>(PhantomData<(A, S, M)>);
 
 /// A detached handler as a step.
 #[doc(hidden)]
-pub struct DetachedStep<H, A, S, M, P, W> {
+pub struct DetachedStep<H, A, S, M, R> {
     handler: Arc<H>,
-    kind: PhantomData<fn() -> (A, S, M, P, W)>,
+    kind: PhantomData<fn() -> (A, S, M, R)>,
 }
 
-impl<H, A, S, M, P, W> fmt::Debug for DetachedStep<H, A, S, M, P, W> {
+impl<H, A, S, M, R> fmt::Debug for DetachedStep<H, A, S, M, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&short_name::<H>())
     }
 }
 
-impl<H, A, S, M, P, W> Middleware for DetachedStep<H, A, S, M, P, W>
+impl<H, A, S, M, R> Middleware for DetachedStep<H, A, S, M, R>
 where
     H: HandlerFn<A, S, M>,
-    Ending<A, S>: Arguments<P, W>,
+    R: TakeAll<Ending<A, S>>,
     A: Send + 'static,
     S: 'static,
     M: 'static,
-    P: 'static,
-    W: 'static,
 {
     type Provides = ();
 
     async fn call<N: Endpoint>(&self, mut next: Next<'_, N>) -> Response {
         let cx = next.cx();
-        let args = match Ending::<A, S>::take(next.request_mut(), cx).await {
+        let args = match R::take(next.request_mut(), cx).await {
             Ok(args) => args.into_inner(),
             Err(refusal) => return refusal,
         };

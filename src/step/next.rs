@@ -292,6 +292,7 @@ impl<N: Endpoint, T> std::fmt::Debug for Next<'_, N, T> {
     message = "`{Self}` can't be used as middleware",
     label = "neither an `async fn(.., Next<'_>)`, nor a `Middleware` or `Dependent`, nor a `tower::Layer` that fits",
     note = "write `tower_chain::from_fn(f)`, or `from_fn_with::<(A, B), _, _>(f)` with the types before `Next`, and the compiler names the part of a function that does not fit; a closure that captures needs `tower_chain::from_closure(f)`",
+    note = "a function without `Next` that returns a `Result` is a guard: `.guard(f)`; a `Result` of a built-in step needs `?`, as in `.use_(Jwt::<C>::hs256(secret)?)`",
     note = "seen most: `async` is missing; `Next<'_>` is not the last argument, or another crate's; `Request` is taken beside `Next`, which holds it; the result is not `IntoResponse`; a lock or an `Rc` is held over an `.await`; an `Option` of middleware that provides a value",
     note = "a layer fits if its service is `Clone + Send + Sync`, takes a `tower_chain::Request`, and answers with a body of `Bytes`"
 )]
@@ -299,11 +300,11 @@ pub trait IntoMiddleware<Kind> {
     #[doc(hidden)]
     type Args;
     #[doc(hidden)]
-    type Step<P, W>;
+    type Step<R>;
     #[doc(hidden)]
     type Provides: Provides;
     #[doc(hidden)]
-    fn into_step<P, W>(self) -> Self::Step<P, W>;
+    fn into_step<R>(self) -> Self::Step<R>;
 }
 
 #[doc(hidden)]
@@ -312,10 +313,10 @@ pub struct AsMiddleware;
 
 impl<M: Middleware> IntoMiddleware<AsMiddleware> for M {
     type Args = ();
-    type Step<P, W> = M;
+    type Step<R> = M;
     type Provides = M::Provides;
 
-    fn into_step<P, W>(self) -> M {
+    fn into_step<R>(self) -> M {
         self
     }
 }

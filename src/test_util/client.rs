@@ -102,14 +102,48 @@ impl TestClient {
     /// ```
     #[track_caller]
     #[allow(private_bounds, reason = "the types of steps are private")]
-    pub fn handler<H, K, W>(handler: H) -> Self
+    pub fn handler<H, K, W, R>(handler: H) -> Self
     where
         H: IntoHandler<K>,
-        H::Args: Arguments<Anything, W>,
-        Steps: Push<crate::chain::Handling<H, K, Anything, W>>,
-        crate::chain::Pushed<Steps, crate::chain::Handling<H, K, Anything, W>>: Fold<End>,
+        H::Args: Arguments<Anything, W, Sources = R>,
+        Steps: Push<crate::chain::Handling<H, K, R>>,
+        crate::chain::Pushed<Steps, crate::chain::Handling<H, K, R>>: Fold<End>,
     {
         Self::new(<Chain>::of_anything().all(handler).build())
+    }
+
+    /// Creates a client of a handler alone at a path, for every method. A handler with [`Path`](crate::Path) finds its parameters there.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the path pattern is invalid.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_chain::test_util::TestClient;
+    /// use tower_chain::{Path, Provided};
+    ///
+    /// async fn greet(Path(id): Path<u32>, name: Provided<&'static str>) -> String {
+    ///     format!("hello, {} {id}", name.0)
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let client = TestClient::handler_at("/users/{id}", greet);
+    /// client.get("/users/7").provided("Ann").send().await.assert_text("hello, Ann 7");
+    /// # }
+    /// ```
+    #[track_caller]
+    #[allow(private_bounds, reason = "the types of steps are private")]
+    pub fn handler_at<H, K, W, R>(path: &str, handler: H) -> Self
+    where
+        H: IntoHandler<K>,
+        H::Args: Arguments<Anything, W, Sources = R>,
+        Steps: Push<crate::chain::Handling<H, K, R>>,
+        crate::chain::Pushed<Steps, crate::chain::Handling<H, K, R>>: Fold<End>,
+    {
+        Self::new(<Chain>::of_anything().at(path, |c| c.all(handler)).build())
     }
 
     /// Sends this header with every request that doesn't set it.

@@ -79,12 +79,12 @@ impl TestNext {
     /// Creates a client of this middleware, with this after it. It accepts the same middleware as [`Chain::use_`]. The test
     /// [provides](super::TestRequest::provided) the values that the middleware takes.
     #[allow(private_bounds, reason = "the types of steps are private")]
-    pub fn behind<M, K, W>(&self, middleware: M) -> TestClient
+    pub fn behind<M, K, W, R>(&self, middleware: M) -> TestClient
     where
         M: IntoMiddleware<K>,
-        M::Args: Arguments<Anything, W>,
-        Steps: Push<Used<M, K, Anything, W>>,
-        Pushed<Steps, Used<M, K, Anything, W>>: Fold<End>,
+        M::Args: Arguments<Anything, W, Sources = R>,
+        Steps: Push<Used<M, K, R>>,
+        Pushed<Steps, Used<M, K, R>>: Fold<End>,
     {
         let layer = <Chain>::of_anything().use_(middleware).into_layer();
         TestClient::new(tower::Layer::layer(&layer, self.clone()))

@@ -191,7 +191,8 @@ impl TestRequest {
 
     /// Provides a value in place of the one that a step of the chain provides.
     ///
-    /// The step runs and may refuse the request; the `T` that it provides is replaced. If no step provides a `T` (a handler or a middleware alone,
+    /// A [`guard`](crate::Chain::guard) that provides a `T` is skipped: the test needs no credentials for it. Any other step runs and may refuse
+    /// the request, as `Jwt` does without a token; the `T` that it provides is replaced. If no step provides a `T` (a handler or a middleware alone,
     /// another service), the value is in the extensions of the request.
     ///
     /// # Example

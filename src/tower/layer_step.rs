@@ -119,10 +119,10 @@ where
     B: ResponseBody,
 {
     type Args = ();
-    type Step<P, W> = LayerStep<L, B>;
+    type Step<R> = LayerStep<L, B>;
     type Provides = ();
 
-    fn into_step<P, W>(self) -> LayerStep<L, B> {
+    fn into_step<R>(self) -> LayerStep<L, B> {
         LayerStep(self, PhantomData)
     }
 }

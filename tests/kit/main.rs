@@ -22,8 +22,8 @@ use tower_chain::middleware::rate_limit::LimitClock;
 use tower_chain::respond::{Event, Sse};
 use tower_chain::test_util::{BodyError, SendError, TestClient, TestForm, TestNext, TestRequest};
 use tower_chain::{
-    Body, Chain, ChainService, ClientAddr, Cookies, Error, Json, Next, Provided, RateLimit,
-    Request, Response,
+    Body, Chain, ChainService, ClientAddr, Cookies, Error, Json, MatchedPath, Next, Path, Provided,
+    RateLimit, Request, Response,
 };
 
 #[derive(Clone)]
@@ -662,4 +662,28 @@ async fn a_refusal_of_fields_is_asserted_by_pointer_and_code() {
     let fields = response.field_errors();
     assert_eq!(fields.len(), 1, "{response}");
     response.assert_field_error("/age", &fields[0].1);
+}
+
+#[tokio::test]
+async fn a_handler_alone_at_a_path_finds_its_parameters() {
+    async fn show(Path(id): Path<u32>, name: Provided<&'static str>, path: MatchedPath) -> String {
+        format!("{id} {} {}", name.0, &*path)
+    }
+    let client = TestClient::handler_at("/users/{id}", show);
+    client.get("/users/7").provided("Ann").send().await.assert_text("7 Ann /users/{id}");
+    client.post("/users/x").provided("Ann").send().await.assert_status(400);
+    client.get("/nowhere").send().await.assert_status(404);
+}
+
+#[tokio::test]
+async fn a_guard_is_skipped_if_the_test_provides_its_value() {
+    async fn refuses() -> Result<User, Error> {
+        Err(Error::new(StatusCode::UNAUTHORIZED, "Who are you?"))
+    }
+    let api = Chain::new().guard(refuses).get(async |user: Provided<User>| user.0.0).build();
+    let client = TestClient::new(api);
+    client.get("/").send().await.assert_problem(401);
+    client.get("/").provided(User("Ann")).send().await.assert_text("Ann");
+    // A value of another type changes nothing.
+    client.get("/").provided("Ann").send().await.assert_problem(401);
 }
