@@ -125,14 +125,17 @@ impl Shelf {
             let room = latest.saturating_sub(until(&charge.key)).as_nanos();
             let fits = room / (charge.interval * charge.cost).as_nanos();
             let fits = u32::try_from(fits).unwrap();
-            answer.admitted &= fits > 0 || call.forced;
+            let fits_once = fits > 0 || call.forced;
+            answer.admitted &= fits_once || charge.shadow;
+            let at = call.charges.iter().position(|other| other.key == charge.key).unwrap();
+            answer.shadowed |= u32::from(!fits_once && charge.shadow) << at;
             lease = lease.min(fits.saturating_sub(1));
         }
         answer.leased = if answer.admitted { lease } else { 0 };
         let mut new = Vec::new();
-        for charge in &call.charges {
+        for (at, charge) in call.charges.iter().enumerate() {
             let mut till = until(&charge.key);
-            if answer.admitted {
+            if answer.admitted && answer.shadowed >> at & 1 == 0 {
                 let most = now + charge.interval * charge.burst;
                 till =
                     till.max(most.min(till + charge.interval * charge.cost * (1 + answer.leased)));
@@ -1050,6 +1053,39 @@ async fn a_cost_that_is_known_later_is_charged_on_all_servers() {
     shelf.set(Fault::None);
     tokio::time::sleep(SECOND * 2).await;
     assert_eq!(status(&cheap).await, 429);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_policy_in_shadow_mode_is_counted_on_all_servers_and_refuses_on_none() {
+    let shelf = Shelf::new();
+    let limit = || {
+        RateLimit::new(Policy::new("trial", Quota::new(3, SECOND * 3000)).shadow())
+            .and(Policy::new("real", Quota::new(6, SECOND * 6000)))
+    };
+    let servers = [(); 2].map(|()| Server::new(&shelf, limit(), |limits| limits));
+    for at in 0..6 {
+        assert_eq!(servers[at % 2].status().await, 200, "{at}");
+    }
+    for server in &servers {
+        assert_eq!(server.status().await, 429);
+        let left: Vec<_> =
+            server.handle.peek(alice()).await.iter().map(|s| s.remaining()).collect();
+        assert_eq!(left, [0, 0]);
+    }
+    let totals = |policy: &str| {
+        let all = servers.each_ref().map(|s| s.handle.limiter().refusals(policy).unwrap());
+        (all[0].refused() + all[1].refused(), all[0].shadowed() + all[1].shadowed())
+    };
+    assert_eq!([totals("trial"), totals("real")], [(0, 5), (2, 0)]);
+    // One request of each has come back. The trial is not charged for the requests that it would have refused.
+    tokio::time::sleep(SECOND * 1001).await;
+    assert_eq!([servers[0].status().await, servers[1].status().await], [200, 429]);
+    // The same without the store.
+    shelf.set(Fault::Fails);
+    tokio::time::sleep(SECOND * 900).await;
+    assert_eq!([servers[0].status().await, servers[0].status().await], [429, 429]);
+    tokio::time::sleep(SECOND * 101).await;
+    assert_eq!(servers[0].status().await, 200);
 }
 
 /// A deterministic generator of random numbers (SplitMix64).

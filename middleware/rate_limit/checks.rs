@@ -210,6 +210,18 @@ impl Limiter {
         plan
     }
 
+    /// The checks for a slot of a subject that a caller of the handle names. Nothing is charged.
+    pub(crate) fn plan_for_slot(&self, named: SubjectRef<'_>) -> CheckPlan {
+        let mut plan = CheckPlan { quiet: true, ..CheckPlan::default() };
+        if self.shared_store.is_some() {
+            plan.shared = Some(Box::default());
+        }
+        let (number, key) = (self.settings.first_key(), self.settings.slot_key());
+        self.add_subject(&mut plan, number, key, named);
+        self.add_slot(&mut plan);
+        plan
+    }
+
     /// Ends the leases of a client: requests paid for in advance must not be admitted after a block, a charge or a reset.
     pub(crate) fn end_leases(&self, plan: &CheckPlan, now: u64) {
         if self.shared_store.as_ref().is_some_and(|shared_store| shared_store.limits.lease > 0) {
@@ -285,7 +297,9 @@ impl Limiter {
             if shortens && !rate.is_window() {
                 check.reach = rate.burst_time().saturating_add(rate.charge(further));
             }
-            check.settles = self.settings.policies.get(at).is_some_and(|p| p.settle.is_some());
+            let policy = self.settings.policies.get(at);
+            check.settles = policy.is_some_and(|policy| policy.settle.is_some());
+            check.shadow = policy.is_some_and(|policy| policy.shadow);
             check.refundable = check.settles || self.is_refundable();
             plan.checks.push(check);
         }

@@ -13,13 +13,13 @@ use super::config::key::Subject;
 use super::config::quota::Quota;
 use super::limiter::Limiter;
 use super::memory::gcra::{BLOCK, BLOCKED_BEFORE, CheckKind, KeyCheck, STRIKE};
-use super::metrics::Totals;
-use super::response::decision::{Decision, Standing, Verdict};
-use super::response::refusal;
+use super::metrics::{PolicyTotals, Totals};
+use super::response::decision::{Decision, Pseudonym, Standing, Verdict};
+use super::response::refusal::refuse;
 use super::shared::cached::{apply_cached, cache_answer};
 use super::shared::keys::{block_key, quota_key};
 use super::shared::outbox::Refund;
-use super::verdict::RequestOutcome;
+use super::slot::SlotHandle;
 
 /// Reads and changes a running limiter. Returned by [`RateLimit::handle`](crate::RateLimit::handle).
 ///
@@ -94,10 +94,42 @@ impl RateLimitHandle {
         Ok(PolicyHandle { limiter: self.limiter.clone(), at: None, key: PhantomData })
     }
 
+    /// A handle to the slots of subjects, of which [`concurrency`](crate::RateLimit::concurrency) sets the number.
+    ///
+    /// # Errors
+    ///
+    /// [`RateLimitError::NoConcurrency`] if the limiter has no slots, and [`RateLimitError::SubjectType`] if the key that they are counted under has
+    /// subjects of another type.
+    pub fn slots<K: Into<Subject> + 'static>(&self) -> Result<SlotHandle<K>, RateLimitError> {
+        let settings = &self.limiter.settings;
+        if settings.concurrency.is_none() {
+            return Err(RateLimitError::NoConcurrency);
+        }
+        settings.slot_key().check_type::<K>()?;
+        Ok(SlotHandle::new(self.limiter.clone()))
+    }
+
     /// The number of decisions of each kind since the limiter was built.
     pub fn totals(&self) -> Totals {
         let Limiter { counters, memory, .. } = &*self.limiter;
         counters.totals(memory.admitted())
+    }
+
+    /// How many requests the policy with this name has refused since the limiter was built. `None` if no policy has this name.
+    pub fn refusals(&self, policy: &str) -> Option<PolicyTotals> {
+        let Limiter { counters, settings, .. } = &*self.limiter;
+        let at = settings.policies.iter().position(|known| &*known.name == policy)?;
+        Some(counters.policy(at))
+    }
+
+    /// The clients that were refused most often since the limiter was built, and how often, the most often first. At most 32.
+    ///
+    /// A [`Pseudonym`] is equal to the one in the [`Decision`] and in the log. The counts are approximate where more than 32 clients are refused: none is
+    /// too small, except for refusals in the same moment on several threads. Each server counts its own refusals.
+    pub fn most_limited(&self) -> Vec<(Pseudonym, u64)> {
+        let Limiter { counters, memory, .. } = &*self.limiter;
+        let clients = counters.most_limited().into_iter();
+        clients.map(|(client, count)| (Pseudonym(memory.hash(client)), count)).collect()
     }
 
     /// The number of keys in the memory of this server.
@@ -408,7 +440,7 @@ impl<K: Into<Subject>> PolicyHandle<K> {
     pub fn would_admit(&self, subject: impl Into<K>) -> bool {
         let mut plan = self.limiter.plan_for(self.at, subject.into().into().named(), 1);
         self.limiter.look(&mut plan);
-        plan.checks.iter().all(KeyCheck::is_admitted) && self.blocked(&plan).is_none()
+        !plan.checks.iter().any(KeyCheck::refuses) && self.blocked(&plan).is_none()
     }
 }
 
@@ -424,12 +456,4 @@ impl<K> fmt::Debug for PolicyHandle<K> {
         let policy = policy.map(|policy| &policy.name);
         f.debug_struct("PolicyHandle").field("policy", &policy).finish_non_exhaustive()
     }
-}
-
-/// Logs and counts a refusal, and returns it unless the limiter is in shadow mode.
-fn refuse(limiter: &Limiter, outcome: &RequestOutcome) -> Result<(), Decision> {
-    limiter.note(outcome);
-    let decision = limiter.decision(outcome);
-    refusal::log(&decision, limiter.settings.shadow);
-    if limiter.settings.shadow { Ok(()) } else { Err(decision) }
 }

@@ -135,7 +135,8 @@
 //!
 //! # What operators see
 //!
-//! [`RateLimitHandle::totals`] returns the number of decisions, [`RateLimitHandle::keys`] and [`bytes`](RateLimitHandle::bytes) the size of the
+//! [`RateLimitHandle::totals`] returns the number of decisions, [`refusals`](RateLimitHandle::refusals) those of a policy,
+//! [`most_limited`](RateLimitHandle::most_limited) the clients that are refused most often, and [`RateLimitHandle::keys`] and [`bytes`](RateLimitHandle::bytes) the size of the
 //! memory. [`observe`](RateLimit::observe) receives each [`Decision`]. Refusals are logged by [`tracing`] at debug level. In logs and decisions, a
 //! client appears under a [`Pseudonym`], which does not reveal it.
 //!
@@ -183,6 +184,7 @@ mod reservation;
 mod response;
 mod settle;
 mod shared;
+mod slot;
 mod step;
 #[cfg(test)]
 mod tests;
@@ -215,7 +217,7 @@ pub use self::config::key::{LimitKey, Subject};
 pub use self::config::policy::Policy;
 pub use self::config::quota::{PerClient, Quota};
 pub use self::handle::{PolicyHandle, RateLimitHandle};
-pub use self::metrics::Totals;
+pub use self::metrics::{PolicyTotals, Totals};
 pub use self::response::decision::{Decision, Pseudonym, Standing, Verdict};
 pub use self::response::headers::LimitHeaders;
 pub use self::settle::ActualCost;
@@ -226,6 +228,7 @@ pub use self::shared::store::{
     LimitStore, SharedLimits, StoreAnswer, StoreCall, StoreCharge, StoreError, StoreFuture,
     StoreSlot, StoreWindow, WhileUnreachable,
 };
+pub use self::slot::{Slot, SlotHandle};
 pub use self::step::{PerProvided, WithDecision};
 
 /// Limits how many requests each client may make. The [module](self) documents the behaviour and what the client sees.
@@ -273,8 +276,40 @@ impl RateLimit {
 
     /// A limiter with one policy: a [`Policy`], or a [`Quota`], which also gives the policy its name.
     pub fn new(policy: impl Into<Policy>) -> Self {
+        Self::of(vec![policy.into()])
+    }
+
+    /// A limiter without a quota: of so many requests of a client in flight at once. See [`concurrency`](RateLimit::concurrency).
+    ///
+    /// # Panics
+    ///
+    /// If [`try_concurrent`](RateLimit::try_concurrent) fails.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_chain::{Chain, RateLimit};
+    ///
+    /// let exports = Chain::new().use_(RateLimit::concurrent(2)).get(async || "a large file");
+    /// # let _ = exports.build();
+    /// ```
+    #[track_caller]
+    pub fn concurrent(most: u32) -> Self {
+        checked(Self::try_concurrent(most))
+    }
+
+    /// A limiter without a quota, whose number of requests in flight comes from configuration.
+    ///
+    /// # Errors
+    ///
+    /// [`RateLimitError::ZeroLimit`] if `most` is 0.
+    pub fn try_concurrent(most: u32) -> Result<Self, RateLimitError> {
+        Self::of(Vec::new()).try_concurrency(most)
+    }
+
+    fn of(policies: Vec<Policy>) -> Self {
         let limiter = Limiter {
-            settings: LimitSettings::new(policy.into()),
+            settings: LimitSettings::new(policies),
             clock: LimitClock::system(),
             memory: Arc::new(LocalMemory::new(MAX_KEYS)),
             shared_store: None,
@@ -483,7 +518,8 @@ impl RateLimit {
     /// Requests are counted under the [key](RateLimit::key) of the limiter, or, if all policies have keys of their own, under the key of the first
     /// one. With [`ipv6_hierarchy`](LimitKey::ipv6_hierarchy) they are counted under the /64. For another key, stack a second limiter.
     ///
-    /// With a [shared](RateLimit::shared) store, the requests on all servers count.
+    /// For work that is not a request, such as a job or a WebSocket, [`RateLimitHandle::slots`] takes slots. With a [shared](RateLimit::shared) store,
+    /// the requests on all servers count.
     ///
     /// # Panics
     ///
@@ -524,7 +560,8 @@ impl RateLimit {
         self.with(|limiter| limiter.settings.jitter = longest)
     }
 
-    /// Refuses nothing: requests that would be refused are counted, observed, logged, and passed on. Defaults to refusing.
+    /// Refuses nothing: requests that would be refused are counted, observed, logged, and passed on. Defaults to refusing. For one policy of several,
+    /// see [`Policy::shadow`].
     #[must_use]
     pub fn shadow(self) -> Self {
         self.with(|limiter| limiter.settings.shadow = true)

@@ -15,6 +15,7 @@ use super::config::policy::SettleRule;
 use super::config::quota::Rate;
 use super::limiter::Limiter;
 use super::memory::gcra::{Receipt, ReceiptKind};
+use super::response::headers::PolicyState;
 use super::settle::{ActualCost, Debt};
 use super::shared::client::SlotTicket;
 use super::shared::outbox::Refund;
@@ -46,8 +47,12 @@ struct ReservedCharge {
 
 impl ReservedCharge {
     fn policy(&self) -> usize {
-        usize::from(self.receipt.segment) / LEVELS
+        policy_of(&self.receipt)
     }
+}
+
+fn policy_of(receipt: &Receipt) -> usize {
+    usize::from(receipt.segment) / LEVELS
 }
 
 impl RequestReservation {
@@ -112,24 +117,41 @@ impl RequestReservation {
         }
     }
 
-    /// Settles the charges whose cost is known from the head of the response. Returns the policies and by how much the cost is above the reservation.
-    pub(crate) fn settle(&mut self, response: &Response) -> SmallVec<[(u8, i64); 1]> {
+    /// Settles the charges whose cost is known from the head of the response, and updates the states that the response shows.
+    pub(crate) fn settle(&mut self, response: &Response, states: &mut [PolicyState]) {
         self.actual = response.extensions().get().cloned();
         self.is_responded = true;
-        self.settle_with(|rule| match rule {
+        let settled = self.settle_with(|rule| match rule {
             SettleRule::Response(cost) => Some(cost(response)),
             SettleRule::AtEnd | SettleRule::Bytes(_) => None,
-        })
+        });
+        let now = self.limiter.clock.now();
+        for state in states {
+            // Of several levels of networks, the tightest one is shown.
+            let mut tightest = None;
+            for receipt in
+                settled.iter().filter(|receipt| policy_of(receipt) == usize::from(state.policy))
+            {
+                let ReceiptKind::Time { rate, .. } = receipt.taken else { continue };
+                let until = self.limiter.memory.charged_until(receipt);
+                let (remaining, reset) = rate.standing(until, now);
+                let standing = (remaining, std::cmp::Reverse(reset), rate.full(until, now));
+                tightest = Some(tightest.map_or(standing, |other| standing.min(other)));
+            }
+            if let Some((remaining, std::cmp::Reverse(reset), full)) = tightest {
+                (state.remaining, state.reset, state.full) = (remaining, reset, full);
+            }
+        }
     }
 
     /// Settles charges by the cost that `actual` returns for the rule of their policy: `None` if it is not known yet, and `Some(None)` if the reservation
-    /// is the cost.
+    /// is the cost. Returns the receipts of the settled charges.
     fn settle_with(
         &mut self,
         actual: impl Fn(&SettleRule) -> Option<Option<u32>>,
-    ) -> SmallVec<[(u8, i64); 1]> {
+    ) -> SmallVec<[Receipt; 1]> {
         let limiter = self.limiter.clone();
-        let (mut back, mut debts, mut changes) = (Vec::new(), Vec::new(), SmallVec::new());
+        let (mut back, mut debts, mut settled) = (Vec::new(), Vec::new(), SmallVec::new());
         let charges = std::mem::take(&mut self.charges);
         for charge in charges {
             let policy = limiter.settings.policies.get(charge.policy());
@@ -140,9 +162,7 @@ impl RequestReservation {
                 continue;
             };
             let actual = actual.unwrap_or(cost);
-            if usize::from(charge.receipt.segment) % LEVELS == 0 {
-                changes.push((charge.policy() as u8, i64::from(actual) - i64::from(cost)));
-            }
+            settled.push(charge.receipt);
             if actual < cost {
                 back.push((charge, cost - actual));
                 continue;
@@ -156,7 +176,7 @@ impl RequestReservation {
         }
         self.refund(back.into_iter());
         limiter.charge_debts(debts);
-        changes
+        settled
     }
 
     /// Refunds so many requests of each charge.

@@ -169,6 +169,7 @@ impl RateLimit {
         if let (false, Some(decision)) = (admitted, &decision) {
             refusal::log(decision, limiter.settings.shadow);
             if !limiter.settings.shadow {
+                limiter.settings.hide_shadows(&mut outcome.states);
                 return Err(refusal::respond(limiter, req, decision, &outcome.states));
             }
         }
@@ -179,7 +180,8 @@ impl RateLimit {
                 Some(_) => {}
             }
         }
-        let states = if limiter.settings.shadow { SmallVec::new() } else { outcome.states };
+        limiter.settings.hide_shadows(&mut outcome.states);
+        let states = outcome.states;
         Ok(Admission::keep(states, outcome.reservation, decision.filter(|_| provide)))
     }
 
@@ -196,12 +198,10 @@ impl RateLimit {
             if let Some(count) = &self.limiter.settings.count {
                 reservation.count((count.counts)(&response));
             }
-            for (policy, change) in reservation.settle(&response) {
-                let state = states.iter_mut().find(|state| state.policy == policy);
-                state.into_iter().for_each(|state| state.add_cost(change));
-            }
+            reservation.settle(&response, &mut states);
         }
-        if !states.is_empty() {
+        let settings = &self.limiter.settings;
+        if !states.is_empty() || (settings.policies.is_empty() && !settings.shadow) {
             self.limiter.write(response.headers_mut(), &states);
         }
         match reservation {

@@ -12,6 +12,7 @@ use http::{Method, StatusCode};
 mod attacks;
 mod express;
 mod settle;
+mod shadow;
 mod subjects;
 mod windows;
 

@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 
 use super::checks::{CheckPlan, CountedSubject, KeyHashes};
 use super::config::clock::{nanos, seconds, until};
+use super::config::error::MAX_POLICIES;
 use super::config::key::LEVELS;
 use super::config::quota::Quota;
 use super::config::settings::PenaltyRule;
@@ -32,6 +33,8 @@ pub(crate) struct RequestOutcome {
     pub(crate) near_limit: bool,
     /// Whether the memory has already counted the decision in its totals.
     pub(crate) counted: bool,
+    /// The policies in shadow mode that would have refused the request, one bit for each.
+    pub(crate) shadowed: u8,
     /// Nanoseconds for which an admitted request must wait for its turn.
     pub(crate) delay: u64,
 }
@@ -63,6 +66,7 @@ impl From<RefusedOnce> for RequestOutcome {
             client,
             near_limit: false,
             counted: false,
+            shadowed: 0,
             delay: 0,
         }
     }
@@ -74,15 +78,7 @@ impl ChargedOnce {
         let &Self { quota, until, now } = self;
         let (remaining, reset) = quota.rate().standing(until, now);
         let full = until.saturating_sub(now);
-        PolicyState {
-            policy: 0,
-            violated: false,
-            quota,
-            remaining,
-            reset,
-            full,
-            key: (quota.rate(), until, now),
-        }
+        PolicyState { policy: 0, violated: false, quota, remaining, reset, full }
     }
 }
 
@@ -150,7 +146,7 @@ impl Limiter {
             // A wider network is used up by all of its clients, so its refusals are not strikes.
             let is_strike = |check: &KeyCheck| {
                 let (at, level) = (check.segment / LEVELS as u8, check.segment % LEVELS as u8);
-                let is_own = check.kind.is_charge() && level == 0 && !check.is_admitted();
+                let is_own = check.kind.is_charge() && level == 0 && check.refuses();
                 is_own && self.settings.key_to_penalise(at) == Some(subject.key)
             };
             if plan.checks.iter().any(is_strike) {
@@ -195,6 +191,30 @@ impl Limiter {
         if !outcome.counted {
             self.counters.note(outcome.client.0, outcome.verdict, outcome.near_limit);
         }
+        let is_refused = !matches!(outcome.verdict, Verdict::Admitted | Verdict::Skipped);
+        if is_refused || outcome.shadowed > 0 {
+            self.note_refusal(outcome, is_refused);
+        }
+    }
+
+    /// Counts a refusal for its policies and its client.
+    #[cold]
+    fn note_refusal(&self, outcome: &RequestOutcome, is_refused: bool) {
+        let is_shadowed = |policy: u8| outcome.shadowed >> policy & 1 == 1;
+        for at in (0..MAX_POLICIES as u8).filter(|at| is_shadowed(*at)) {
+            self.counters.note_policy(at, true);
+            let policy = self.settings.policies.get(usize::from(at)).map(|policy| &*policy.name);
+            tracing::debug!(policy, shadow = true, "request refused");
+        }
+        if is_refused {
+            let violated = outcome.states.iter().filter(|state| state.violated);
+            for state in violated.filter(|state| !is_shadowed(state.policy)) {
+                self.counters.note_policy(state.policy, self.settings.shadow);
+            }
+            if outcome.client != (0, 0) {
+                self.counters.note_client(outcome.client.1);
+            }
+        }
     }
 
     /// Turns the results of the checks into an outcome.
@@ -211,13 +231,17 @@ impl Limiter {
             client: plan.client,
             near_limit: false,
             counted: plan.counted,
+            shadowed: 0,
             delay: 0,
         };
+        for check in plan.checks.iter().filter(|check| check.shadow && !check.is_admitted()) {
+            outcome.shadowed |= 1 << (usize::from(check.segment) / LEVELS);
+        }
         if !(admitted && plan.quiet) {
             outcome.states = self.states(plan, now);
         }
         if admitted {
-            for check in &plan.checks {
+            for check in plan.checks.iter().filter(|check| check.is_admitted()) {
                 if let CheckKind::Charge { rate, .. } = check.kind {
                     let (taken, burst_time) = (rate.taken(check.until, now), rate.burst_time());
                     outcome.delay = outcome.delay.max(taken.saturating_sub(burst_time));
@@ -238,7 +262,7 @@ impl Limiter {
             return outcome;
         }
         let mut never = false;
-        for check in &plan.checks {
+        for check in plan.checks.iter().filter(|check| !check.shadow) {
             let (verdict, wait) = match (check.outcome, check.kind) {
                 (CheckOutcome::Admitted, _) => continue,
                 (CheckOutcome::Never, _) => {
@@ -271,15 +295,8 @@ impl Limiter {
     fn states(&self, plan: &CheckPlan, now: u64) -> SmallVec<[PolicyState; 2]> {
         let state = |&(policy, quota): &(u8, Quota)| {
             let (remaining, reset) = (quota.burst_size(), 0);
-            let mut state = PolicyState {
-                policy,
-                violated: false,
-                quota,
-                remaining,
-                reset,
-                full: 0,
-                key: (quota.rate(), 0, now),
-            };
+            let mut state =
+                PolicyState { policy, violated: false, quota, remaining, reset, full: 0 };
             for check in &plan.checks {
                 let CheckKind::Charge { rate, .. } = check.kind else { continue };
                 if usize::from(check.segment) / LEVELS != usize::from(policy) {
@@ -290,7 +307,6 @@ impl Limiter {
                     || (remaining == state.remaining && reset > state.reset)
                 {
                     (state.remaining, state.reset) = (remaining, reset);
-                    state.key = (rate, check.until, now);
                 }
                 state.full = state.full.max(rate.full(check.until, now));
                 state.violated |= !check.is_admitted();
@@ -332,6 +348,7 @@ impl Limiter {
                 reset: Duration::from_nanos(state.reset),
                 full: Duration::from_nanos(state.full),
                 violated: state.violated,
+                shadow: policy.shadow,
             })
         })
     }

@@ -105,6 +105,40 @@ async fn servers_count_in_one_window_together() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[cfg_attr(not(redis_server), ignore = "install redis-server to run this test")]
+async fn a_policy_in_shadow_mode_refuses_on_no_server() {
+    let redis = Redis::start();
+    let limit = || {
+        RateLimit::new(Policy::new("trial", Quota::new(3, HOUR)).shadow())
+            .and(Policy::new("real", Quota::new(6, HOUR)))
+    };
+    let servers = [(); 2].map(|()| Server::new(&redis, limit(), slow));
+    for at in 0..8 {
+        assert_eq!(servers[at % 2].status().await, if at < 6 { 200 } else { 429 }, "{at}");
+    }
+    let totals = |policy: &str| {
+        let all = servers.each_ref().map(|s| s.handle.limiter().refusals(policy).unwrap());
+        (all[0].refused() + all[1].refused(), all[0].shadowed() + all[1].shadowed())
+    };
+    assert_eq!([totals("trial"), totals("real")], [(0, 5), (2, 0)]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[cfg_attr(not(redis_server), ignore = "install redis-server to run this test")]
+async fn slots_of_other_work_count_on_all_servers() {
+    let redis = Redis::start();
+    let [one, other] = [(); 2].map(|()| Server::new(&redis, RateLimit::concurrent(2), slow));
+    let slots = one.handle.limiter().slots::<IpAddr>().unwrap();
+    let alice: IpAddr = ALICE.parse().unwrap();
+    let held = slots.acquire(alice).await.unwrap();
+    let running = other.service.handle(request(ALICE)).await;
+    assert_eq!((running.status().as_u16(), one.status().await), (200, 429));
+    assert!(slots.acquire(alice).await.is_err());
+    drop(held);
+    until("the slot is not released", async || one.status().await == 200).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[cfg_attr(not(redis_server), ignore = "install redis-server to run this test")]
 async fn a_debt_is_owed_on_all_servers() {
     let redis = Redis::start();
     let policy = Policy::new("p", Quota::new(100, Duration::from_secs(1000)));

@@ -36,6 +36,8 @@ pub enum RateLimitError {
     SubjectType(&'static str),
     /// A handle was requested for all policies of a limiter whose policies count under several keys.
     SeveralKeys,
+    /// A handle to slots was requested from a limiter without a largest number of requests in flight.
+    NoConcurrency,
     /// The prefix of the keys in a shared store is empty.
     StorePrefix,
 }
@@ -84,6 +86,9 @@ impl fmt::Display for RateLimitError {
             ),
             Self::SeveralKeys => f.write_str(
                 "the policies of this limiter count under several keys: request a handle for one policy by its name",
+            ),
+            Self::NoConcurrency => f.write_str(
+                "the limiter has no slots: set `concurrency`, or build it by `RateLimit::concurrent`",
             ),
             Self::StorePrefix => f.write_str(
                 "the prefix of the keys in a shared store is empty: name it after the application, without braces",

@@ -43,6 +43,7 @@ pub struct Policy {
     when: Option<By<bool>>,
     pub(crate) settle: Option<SettleRule>,
     pub(crate) max_debt: u32,
+    pub(crate) shadow: bool,
     changed: Arc<ReplacedQuota>,
     /// `"name";q=100;w=60`, formatted once because it is equal in all responses.
     pub(crate) field: HeaderValue,
@@ -102,6 +103,7 @@ impl Policy {
             when: None,
             settle: None,
             max_debt: u32::MAX,
+            shadow: false,
             changed: Arc::new(ReplacedQuota {
                 is: AtomicBool::new(false),
                 is_unsent: AtomicBool::new(false),
@@ -137,7 +139,8 @@ impl Policy {
     ///
     /// A request is charged its [`cost`](Policy::cost) when it arrives, which reserves that much. The response then settles it: the difference is charged
     /// or refunded. `None` keeps the reservation, and so does a request that is dropped before its response. The charge does not stop where the quota
-    /// is used up: the client is then in debt, and is refused until its debt has come back. See [`max_debt`](Policy::max_debt).
+    /// is used up: the client is then in debt, and is refused until its debt has come back. See [`max_debt`](Policy::max_debt). In a
+    /// [shared](crate::RateLimit::shared) store, the difference is charged or refunded in the background, by a second call.
     ///
     /// # Example
     ///
@@ -208,13 +211,24 @@ impl Policy {
     ///
     /// A client keeps what it has used when its quota changes. The used part is stored as a time, and no quota shortens it: after a quota with a long
     /// period is used up, a request under a quota with a short period is refused until the remaining time fits into the short period.
-    /// [`reset`](crate::middleware::rate_limit::RateLimitHandle::reset) clears it.
+    /// [`reset`](crate::middleware::rate_limit::PolicyHandle::reset) clears it.
     #[must_use]
     pub fn quota_by(
         mut self,
         quota: impl Fn(&Request) -> Option<Quota> + Send + Sync + 'static,
     ) -> Self {
         self.quota_by = Some(Arc::new(quota));
+        self
+    }
+
+    /// Refuses nothing by this policy, to try it out beside the others. Defaults to refusing.
+    ///
+    /// A request that does not fit is counted in [`refusals`](crate::middleware::rate_limit::RateLimitHandle::refusals), logged at debug level and
+    /// observed, see [`Decision::shadowed`](crate::middleware::rate_limit::Decision::shadowed). This policy is then not charged; the other policies
+    /// are. It appears in no header field, and its refusals are not strikes.
+    #[must_use]
+    pub fn shadow(mut self) -> Self {
+        self.shadow = true;
         self
     }
 
@@ -227,9 +241,9 @@ impl Policy {
 
     /// Whether the policy applies to all requests alike, under the key of the limiter.
     pub(crate) fn is_plain(&self) -> bool {
-        let Self { key, quota_by, cost_by, when, cost, settle, .. } = self;
+        let Self { key, quota_by, cost_by, when, cost, settle, shadow, .. } = self;
         let depends = quota_by.is_some() || cost_by.is_some() || when.is_some();
-        key.is_none() && !depends && settle.is_none() && *cost > 0
+        key.is_none() && !depends && !shadow && settle.is_none() && *cost > 0
     }
 
     pub(crate) fn applies(&self, req: &Request) -> bool {

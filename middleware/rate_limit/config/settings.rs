@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use http::Method;
 use http::header::HeaderName;
+use smallvec::SmallVec;
 
 use super::key::{KeyKind, LimitKey};
 use super::policy::Policy;
 use super::quota::Quota;
 use crate::extract::{Network, TrustedProxies};
 use crate::middleware::rate_limit::response::decision::Decision;
-use crate::middleware::rate_limit::response::headers::LimitHeaders;
+use crate::middleware::rate_limit::response::headers::{LimitHeaders, PolicyState};
 use crate::{Request, Response};
 
 pub(crate) type Predicate = Arc<dyn Fn(&Request) -> bool + Send + Sync>;
@@ -56,10 +57,10 @@ pub(crate) struct PenaltyRule {
 }
 
 impl LimitSettings {
-    /// One policy, and the defaults of all other settings.
-    pub(crate) fn new(policy: Policy) -> Self {
+    /// These policies, and the defaults of all other settings.
+    pub(crate) fn new(policies: Vec<Policy>) -> Self {
         Self {
-            policies: vec![policy],
+            policies,
             key: LimitKey::client(),
             proxies: None,
             skip: Vec::new(),
@@ -77,6 +78,14 @@ impl LimitSettings {
         }
     }
 
+    /// Removes the states that no client may see: those of policies in shadow mode, or all of them.
+    pub(crate) fn hide_shadows(&self, states: &mut SmallVec<[PolicyState; 2]>) {
+        let shows = |state: &PolicyState| {
+            self.policies.get(usize::from(state.policy)).is_some_and(|policy| !policy.shadow)
+        };
+        states.retain(|state| !self.shadow && shows(state));
+    }
+
     /// Whether some policy settles costs that are known after the request.
     pub(crate) fn settles(&self) -> bool {
         self.policies.iter().any(|policy| policy.settle.is_some())
@@ -91,6 +100,11 @@ impl LimitSettings {
     /// limiter is not used, and it is 1 for the key of the first policy.
     pub(crate) fn first_key(&self) -> u8 {
         u8::from(!self.policies.is_empty() && self.policies.iter().all(|p| p.key.is_some()))
+    }
+
+    /// The key that requests in flight are counted under.
+    pub(crate) fn slot_key(&self) -> &LimitKey {
+        if self.first_key() == 0 { &self.key } else { self.key_of(0) }
     }
 
     /// The number of the key whose subject is penalised for refusals by a policy. `None` if the policy counts all clients as one: the refusals are not

@@ -39,6 +39,8 @@ pub(crate) struct KeyCheck {
     pub(crate) number: u64,
     /// Whether the cost of the charge is settled after the request.
     pub(crate) settles: bool,
+    /// Whether the policy refuses nothing. If the charge does not fit, it is not made.
+    pub(crate) shadow: bool,
 }
 
 /// What to check for a key.
@@ -91,6 +93,7 @@ impl KeyCheck {
             refundable: false,
             number: 0,
             settles: false,
+            shadow: false,
         }
     }
 
@@ -98,8 +101,17 @@ impl KeyCheck {
         self.outcome == CheckOutcome::Admitted
     }
 
-    /// Whether a charge has a receipt: it costs something, or its cost is settled later.
+    /// Whether the check refuses the request.
+    pub(crate) fn refuses(&self) -> bool {
+        !self.is_admitted() && !self.shadow
+    }
+
+    /// Whether a charge has a receipt, if the request is admitted: it was made, and costs something or is settled later.
     pub(crate) fn has_receipt(&self) -> bool {
+        self.is_admitted() && self.costs()
+    }
+
+    fn costs(&self) -> bool {
         self.settles || matches!(self.kind, CheckKind::Charge { cost: 1.., .. })
     }
 

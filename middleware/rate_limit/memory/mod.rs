@@ -275,6 +275,12 @@ impl LocalMemory {
         back
     }
 
+    /// Until when the key of a decision is charged.
+    pub(crate) fn charged_until(&self, receipt: &Receipt) -> u64 {
+        let &Receipt { shard, key, segment, overflowed, .. } = receipt;
+        self.lock(shard).value(key, segment, overflowed).map_or(0, KeyState::as_until)
+    }
+
     /// Keeps a decision: it can no longer be refunded.
     pub(crate) fn keep(&self, receipt: &Receipt) {
         if let ReceiptKind::Time { number: number @ 1.., .. } = receipt.taken {
@@ -442,7 +448,7 @@ fn decide<'a>(
                 }
             }
         }
-        admitted &= check.is_admitted();
+        admitted &= !check.refuses();
     }
     if admitted
         && let (Some(last), [shard, ..]) = (checks.last(), &mut *shards)
@@ -460,10 +466,11 @@ fn decide<'a>(
                 if !admitted && check.is_admitted() {
                     check.until = check.until.saturating_sub(rate.charge(cost));
                 }
-                if !admitted && !check.cut {
+                let is_charged = admitted && check.is_admitted();
+                if !is_charged && !check.cut {
                     continue;
                 }
-                if admitted && check.refundable {
+                if is_charged && check.refundable {
                     let queue = queue_key(check.key, check.segment, check.overflowed);
                     check.number =
                         shard.refundable_charges.register(queue, rate.charge(cost), check.until);

@@ -97,12 +97,20 @@ impl Decision {
 
     /// The policies that refused the request.
     pub fn violated(&self) -> impl Iterator<Item = &str> {
-        self.standings().iter().filter(|standing| standing.violated).map(Standing::policy)
+        let violated = self.standings().iter().filter(|standing| standing.violated);
+        violated.filter(|standing| !standing.shadow).map(Standing::policy)
+    }
+
+    /// The policies in [shadow mode](crate::middleware::rate_limit::Policy::shadow) that would have refused the request.
+    pub fn shadowed(&self) -> impl Iterator<Item = &str> {
+        let violated = self.standings().iter().filter(|standing| standing.violated);
+        violated.filter(|standing| standing.shadow).map(Standing::policy)
     }
 
     /// Whether a fifth or less of a quota is left.
     pub fn is_near_limit(&self) -> bool {
-        self.standings().iter().any(|s| u64::from(s.remaining) * 5 <= u64::from(s.limit()))
+        let mut standings = self.standings().iter().filter(|standing| !standing.shadow);
+        standings.any(|s| u64::from(s.remaining) * 5 <= u64::from(s.limit()))
     }
 }
 
@@ -138,6 +146,7 @@ pub struct Standing {
     pub(crate) reset: Duration,
     pub(crate) full: Duration,
     pub(crate) violated: bool,
+    pub(crate) shadow: bool,
 }
 
 impl Standing {
@@ -176,7 +185,7 @@ impl Standing {
         self.full
     }
 
-    /// Whether this policy refused the request.
+    /// Whether this policy refused the request, or would have done so without its shadow mode.
     pub fn is_violated(&self) -> bool {
         self.violated
     }

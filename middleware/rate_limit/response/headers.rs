@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use crate::middleware::rate_limit::config::clock::seconds;
 use crate::middleware::rate_limit::config::policy::Policy;
-use crate::middleware::rate_limit::config::quota::{Quota, Rate};
+use crate::middleware::rate_limit::config::quota::Quota;
 
 /// A set of header fields that show a client its state.
 ///
@@ -42,22 +42,6 @@ pub(crate) struct PolicyState {
     pub(crate) reset: u64,
     /// Nanoseconds until the whole quota has come back.
     pub(crate) full: u64,
-    /// The tightest of its keys: its rate, until when it is charged, and the time of the decision.
-    pub(crate) key: (Rate, u64, u64),
-}
-
-impl PolicyState {
-    /// The state after the cost of the request has turned out to be larger by so much.
-    pub(crate) fn add_cost(&mut self, change: i64) {
-        let (rate, until, now) = self.key;
-        let nanos = rate.charge(u32::try_from(change.unsigned_abs()).unwrap_or(u32::MAX));
-        let until = match change < 0 {
-            true => until - nanos.min(rate.taken(until, now)),
-            false => until.max(rate.origin(until, now)).saturating_add(nanos),
-        };
-        self.full = rate.full(until, now);
-        (self.remaining, self.reset) = rate.standing(until, now);
-    }
 }
 
 impl LimitHeaders {

@@ -7,6 +7,7 @@ use http::{HeaderValue, StatusCode};
 use super::decision::{Decision, Verdict};
 use super::headers::{CONCURRENT, PolicyState};
 use crate::middleware::rate_limit::limiter::Limiter;
+use crate::middleware::rate_limit::verdict::RequestOutcome;
 use crate::{Body, Error, Request, Response};
 
 /// The response to a refused request.
@@ -35,6 +36,14 @@ pub(crate) fn log(decision: &Decision, shadow: bool) {
     let policy = decision.violated().next().unwrap_or("");
     let client = decision.client().map(tracing::field::display);
     tracing::debug!(policy, verdict = ?decision.verdict(), client, shadow, "request refused");
+}
+
+/// Logs and counts a refusal, and returns it unless the limiter is in shadow mode.
+pub(crate) fn refuse(limiter: &Limiter, outcome: &RequestOutcome) -> Result<(), Decision> {
+    limiter.note(outcome);
+    let decision = limiter.decision(outcome);
+    log(&decision, limiter.settings.shadow);
+    if limiter.settings.shadow { Ok(()) } else { Err(decision) }
 }
 
 fn problem(decision: &Decision) -> Error {

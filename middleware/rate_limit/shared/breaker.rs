@@ -98,8 +98,15 @@ impl StoreClient {
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
         let key = format!("{}:{{#{number}}}:#probe", self.limits.prefix);
         let interval = Duration::from_millis(1);
-        let charges =
-            vec![StoreCharge { key, interval, burst: 1, cost: 1, window: None, longest: interval }];
+        let charges = vec![StoreCharge {
+            key,
+            interval,
+            burst: 1,
+            cost: 1,
+            shadow: false,
+            window: None,
+            longest: interval,
+        }];
         let trial = StoreCall { charges, forced: true, ..StoreCall::default() };
         let store = &self.limits.store;
         let plan = async {

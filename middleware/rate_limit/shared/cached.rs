@@ -36,7 +36,7 @@ pub(crate) fn apply_cached(
             }
             CheckKind::Slot { .. } => {}
         }
-        chance &= check.is_admitted();
+        chance &= !check.refuses();
     }
     chance
 }
@@ -52,6 +52,7 @@ pub(crate) fn cache_answer(
     let mut refused = answer.is_busy || !answer.blocked_for.iter().all(Duration::is_zero);
     let (mut charged, mut blocked) = (answer.charged_for.iter(), answer.blocked_for.iter());
     let mut windows = answer.windows.iter();
+    let mut shadowed = answer.shadowed;
     for check in &mut plan.checks {
         let seen = check.until;
         let (known, refuses) = match check.kind {
@@ -59,7 +60,9 @@ pub(crate) fn cache_answer(
                 let Some(charged) = charged.next() else { continue };
                 let window = windows.next().copied().unwrap_or_default();
                 check.until = in_window(rate, window, *charged, now);
-                let taken = if answer.admitted { rate.charge(cost) } else { 0 };
+                let is_shadowed = check.shadow && shadowed & 1 == 1;
+                shadowed >>= 1;
+                let taken = if answer.admitted && !is_shadowed { rate.charge(cost) } else { 0 };
                 if check.refundable {
                     let before = check.until.saturating_sub(taken);
                     memory.advance(check.shard, check.key, before);
@@ -68,7 +71,14 @@ pub(crate) fn cache_answer(
                     check.number = memory.register(check.shard, check.key, taken, check.until);
                 }
                 let next = governed(rate, further, cost, check.until, now).0;
-                if !answer.admitted {
+                if check.shadow {
+                    check.outcome = match (is_shadowed, next) {
+                        (false, _) => CheckOutcome::Admitted,
+                        // It would fit by now: only the time of the call was missing.
+                        (true, CheckOutcome::Admitted) => CheckOutcome::Wait(1),
+                        (true, next) => next,
+                    };
+                } else if !answer.admitted {
                     check.outcome = next;
                     refused |= !check.is_admitted();
                 }
@@ -108,7 +118,8 @@ pub(crate) fn cache_answer(
     }
     if !answer.admitted && !refused {
         // The request would fit by now: only the time of the call was missing.
-        let charges = plan.checks.iter_mut().filter(|check| check.kind.is_charge());
+        let charges =
+            plan.checks.iter_mut().filter(|check| check.kind.is_charge() && !check.shadow);
         if let Some(check) = charges.max_by_key(|check| check.until) {
             check.outcome = CheckOutcome::Wait(1);
         }

@@ -136,6 +136,7 @@ impl StoreClient {
                 interval: Duration::from_nanos(rate.interval),
                 burst: rate.burst.get().saturating_add(further),
                 cost,
+                shadow: check.shadow && !forced,
                 window: self.window(rate),
                 longest: LONGEST,
             })

@@ -205,7 +205,7 @@ impl StoreClient {
         let charges = plan.checks[first_charge..].iter().zip(&shared.names).zip(known).enumerate();
         for (at, ((check, name), known)) in charges {
             let CheckKind::Charge { rate, cost, further } = check.kind else { continue };
-            if cost == 0 {
+            if cost == 0 || !check.is_admitted() {
                 continue;
             }
             let rate = shared.full_rates.get(at).copied().unwrap_or(rate);

@@ -219,6 +219,7 @@ impl Outbox {
             interval: Duration::from_nanos(unit),
             burst: units(most),
             cost: units(left),
+            shadow: false,
             window: None,
             longest: LONGEST,
         };

@@ -122,6 +122,7 @@ where
                     };
                     let longest = micros(charge.longest).min(LONGEST);
                     cmd.arg(time(charge.burst)).arg(time(charge.cost)).arg(longest);
+                    cmd.arg(u8::from(charge.shadow));
                     match charge.window {
                         None => cmd.arg(0).arg(0).arg(0),
                         Some(StoreWindow::Calendar { length, start }) => {
@@ -135,12 +136,15 @@ where
             };
             let answer: Vec<u64> = self.take.run(&mut connection, arguments).await?;
             match &answer[..] {
-                [admitted, leased, busy, times @ ..] if times.len() >= 2 * call.charges.len() => {
+                [admitted, leased, busy, shadowed, times @ ..]
+                    if times.len() >= 2 * call.charges.len() =>
+                {
                     let mut times = times.iter().map(|time| Duration::from_micros(*time));
                     Ok(StoreAnswer {
                         admitted: *admitted == 1,
                         charged_for: times.by_ref().take(call.charges.len()).collect(),
                         windows: times.by_ref().take(call.charges.len()).collect(),
+                        shadowed: u32::try_from(*shadowed).unwrap_or(0),
                         leased: u32::try_from(*leased).unwrap_or(0),
                         blocked_for: times.collect(),
                         is_busy: *busy == 1,
@@ -337,10 +341,11 @@ if slots > 0 then
   end
 end
 local till, latest, origin, cost, known, cut = {}, {}, {}, {}, {}, {}
+local shadowed, skips = 0, {}
 for i = 1, charges do
-  local at = 6 * i + 1
-  local burst, longest, window = tonumber(ARGV[at + 1]), tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4])
-  local start, grid = tonumber(ARGV[at + 5]), tonumber(ARGV[at + 6])
+  local at = 7 * i
+  local burst, longest, window = tonumber(ARGV[at + 1]), tonumber(ARGV[at + 3]), tonumber(ARGV[at + 5])
+  local start, grid = tonumber(ARGV[at + 6]), tonumber(ARGV[at + 7])
   cost[i] = tonumber(ARGV[at + 2])
   till[i], known[i], cut[i] = read(stored[i], burst)
   till[i] = math.min(till[i], now + longest)
@@ -353,9 +358,15 @@ for i = 1, charges do
     origin[i] = now - (now - start) % window + window
   end
   latest[i] = origin[i] + burst
-  if cost[i] > 0 and math.max(till[i], origin[i]) + cost[i] > latest[i] and not forced then fits = false end
+  if cost[i] > 0 and math.max(till[i], origin[i]) + cost[i] > latest[i] and not forced then
+    if ARGV[at + 4] == '1' then
+      shadowed, skips[i] = shadowed + 2 ^ (i - 1), true
+    else
+      fits = false
+    end
+  end
 end
-local answer = { fits and 1 or 0, 0, busy }
+local answer = { fits and 1 or 0, 0, busy, shadowed }
 if fits and lease > 0 then
   for i = 1, charges do
     if cost[i] > 0 then
@@ -365,17 +376,17 @@ if fits and lease > 0 then
   answer[2] = math.max(lease, 0)
 end
 for i = 1, charges do
-  if fits and cost[i] > 0 then
+  if fits and cost[i] > 0 and not skips[i] then
     local after = math.max(till[i], origin[i]) + cost[i] * (1 + answer[2])
     till[i] = math.max(till[i], math.min(after, latest[i]))
     write(KEYS[i], till[i], true)
   elseif cut[i] then
     write(KEYS[i], till[i], known[i])
   end
-  answer[i + 3] = till[i] - now
-  answer[charges + i + 3] = origin[i] - now
+  answer[i + 4] = till[i] - now
+  answer[charges + i + 4] = origin[i] - now
 end
-for i = 1, #blocked do answer[2 * charges + i + 3] = blocked[i] end
+for i = 1, #blocked do answer[2 * charges + i + 4] = blocked[i] end
 if fits and slots > 0 then
   redis.call('ZADD', KEYS[#KEYS], string.format('%.0f', now + ARGV[7]), ARGV[6])
   -- Another server may let requests take longer: their slots live on.

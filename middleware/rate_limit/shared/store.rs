@@ -69,12 +69,14 @@ use crate::middleware::rate_limit::memory::LocalMemory;
 ///             answer.admitted &= answer.blocked_for.iter().all(Duration::is_zero) && !answer.is_busy;
 ///             // A store may always pay for fewer requests in advance than it is asked to: here for none.
 ///             let mut after = Vec::new();
-///             for charge in &call.charges {
+///             for (at, charge) in call.charges.iter().enumerate() {
 ///                 let most = charge.interval * charge.burst;
 ///                 let before = charged(&charge.key).min(charge.longest);
 ///                 let time = before + charge.interval * charge.cost;
-///                 answer.admitted &= charge.cost == 0 || call.forced || time <= most;
-///                 after.push(time.min(most).max(before));
+///                 let fits = charge.cost == 0 || call.forced || time <= most;
+///                 answer.admitted &= fits || charge.shadow;
+///                 answer.shadowed |= u32::from(!fits && charge.shadow) << at;
+///                 after.push(if fits { time.min(most).max(before) } else { before });
 ///                 answer.charged_for.push(before);
 ///             }
 ///             if answer.admitted {
@@ -198,11 +200,13 @@ pub struct StoreCharge {
     pub burst: u32,
     /// The number of requests to charge for. 0 only reads the state.
     pub cost: u32,
+    /// Whether the request is admitted also if this charge does not fit. The charge is then not made.
+    pub shadow: bool,
     /// The window of the charge, in a store that [supports windows](LimitStore::supports_windows). `None` if requests come back one by one.
     pub window: Option<StoreWindow>,
     /// For how long from now the key may be charged at most. A store shortens a longer charge to this, also where the request is refused.
     ///
-    /// This is 100 years, except where an operator sets the time of a [block](crate::middleware::rate_limit::RateLimitHandle::block): another server may have charged the key
+    /// This is 100 years, except where an operator sets the time of a [block](crate::middleware::rate_limit::PolicyHandle::block): another server may have charged the key
     /// under a quota that this server does not know, so nothing else shortens it. A store whose clock may be set back keeps with each key for how
     /// long it was charged when it was written, and shortens the charge to that.
     pub longest: Duration,
@@ -253,6 +257,8 @@ pub struct StoreAnswer {
     pub admitted: bool,
     /// For how long from now each key is charged, in the order of the charges, including those that were just made.
     pub charged_for: Vec<Duration>,
+    /// The [shadow](StoreCharge::shadow) charges that did not fit and were not made: bit 0 for the first charge of the call, and so on.
+    pub shadowed: u32,
     /// After which time the window of each charge ends, in the order of the charges; zero for a charge without a window. May be empty if there is none.
     pub windows: Vec<Duration>,
     /// How many more requests were charged, see [`StoreCall::lease`].
@@ -451,7 +457,7 @@ impl SharedLimits {
     /// Sets how many requests of a client a server may pay for in advance, to admit them without a call. Defaults to 0.
     ///
     /// For clients with very many requests. A lease is at most a twentieth of the burst of each policy, and the quota is never exceeded. The part
-    /// that is not used within ten seconds is lost to the client; so is the rest of a lease when this server [blocks](crate::middleware::rate_limit::RateLimitHandle::block),
+    /// that is not used within ten seconds is lost to the client; so is the rest of a lease when this server [blocks](crate::middleware::rate_limit::PolicyHandle::block),
     /// charges or resets the client. Another server may use its own lease until then. A lease pays for requests of the same client, under the same
     /// policies and at the same cost. It has no effect on limiters with [`concurrency`](crate::RateLimit::concurrency) or
     /// [`delay`](crate::RateLimit::delay), which need a call for each request, or whose policies count under several keys.

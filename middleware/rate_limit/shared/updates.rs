@@ -123,7 +123,15 @@ impl StoreClient {
     /// Sends a block. One that is stored already is shortened to `longest`.
     async fn send_block(self: &Arc<Self>, name: &str, time: Duration, longest: Duration) -> bool {
         let key = name.to_owned();
-        let charge = StoreCharge { key, interval: time, burst: 1, cost: 1, window: None, longest };
+        let charge = StoreCharge {
+            key,
+            interval: time,
+            burst: 1,
+            cost: 1,
+            shadow: false,
+            window: None,
+            longest,
+        };
         let call = StoreCall { charges: vec![charge], forced: true, ..StoreCall::default() };
         self.call(|store| async move { store.take(&call).await }).await.is_some()
     }

@@ -373,6 +373,31 @@ mod store_errors {
     }
 
     #[tokio::test]
+    async fn two_limiters_of_a_chain_with_one_name_in_a_store_are_reported() {
+        let limit = |name| hourly(9).0.shared(name, SharedLimits::new(Away));
+        for (names, expected) in [(["a", "a"], 1), (["a", "b"], 0)] {
+            let [first, second] = names.map(limit);
+            let service = Chain::new().use_(first).use_(second).get(async || "hello").build();
+            let log = Log::start();
+            for _ in 0..3 {
+                service.handle(request(ALICE)).await;
+            }
+            let log = log.text();
+            let reports = log.matches("have the same name in a shared store").count();
+            assert_eq!(reports, expected, "{log}");
+        }
+    }
+
+    #[test]
+    fn a_window_in_a_store_without_windows_is_an_error() {
+        let daily = Quota::per_day(1).from_midnight_utc();
+        let limit = RateLimit::new(daily).try_shared("a", SharedLimits::new(Away));
+        assert_eq!(limit.unwrap_err(), RateLimitError::WindowInStore);
+        let limit = RateLimit::per_hour(1).shared("a", SharedLimits::new(Away));
+        assert_eq!(limit.try_and(daily).unwrap_err(), RateLimitError::WindowInStore);
+    }
+
+    #[tokio::test]
     async fn a_store_that_fails_is_answered_as_the_mode_says_and_the_handler_runs_once() {
         for (mode, expected) in [
             (WhileUnreachable::Local { servers: 1 }, [200, 200, 429]),

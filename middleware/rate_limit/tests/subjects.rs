@@ -203,3 +203,42 @@ fn a_handle_for_a_wrong_name_or_type_is_an_error() {
     handle.charge((), 1).now_or_never();
     assert_eq!(status(&chain(everyone), ALICE), 429);
 }
+
+#[test]
+fn slots_need_no_quota_and_are_shared_with_other_work() {
+    let limit = RateLimit::concurrent(2).clock(LimitClock::fake());
+    let handle = limit.handle();
+    let slots = handle.slots::<IpAddr>().unwrap();
+    let service = chain(limit);
+    let alice: IpAddr = "192.0.2.1".parse().unwrap();
+    let acquire = || slots.acquire(alice).now_or_never().unwrap();
+    let socket = acquire().unwrap();
+    let running = send(&service, request(ALICE));
+    assert_eq!(running.status(), 200);
+    let field = r#""concurrent";q=2;qu="concurrent-requests""#;
+    assert_eq!(all(&running, "ratelimit-policy"), [field]);
+    let refused = send(&service, request(ALICE));
+    assert_eq!((refused.status().as_u16(), header(&refused, "retry-after")), (429, "1"));
+    assert_eq!(acquire().unwrap_err().verdict(), Verdict::Busy);
+    assert_eq!(status(&service, BOB), 200);
+    drop(socket);
+    let again = acquire().unwrap();
+    drop(running);
+    assert_eq!(status(&service, ALICE), 200);
+    drop(again);
+    // All slots are free, and none is kept in memory.
+    assert_eq!(handle.keys(), 0);
+    assert_eq!(handle.totals().count(Verdict::Busy), 2);
+    // A subject that is blocked gets no slot.
+    let clients = handle.policies::<IpAddr>().unwrap();
+    assert!(clients.block(alice, secs(60)).now_or_never().unwrap());
+    assert_eq!(acquire().unwrap_err().verdict(), Verdict::Blocked);
+
+    let error = RateLimit::per_hour(1).handle().slots::<IpAddr>().unwrap_err();
+    assert_eq!(error, RateLimitError::NoConcurrency);
+    assert!(handle.slots::<u64>().is_err());
+    assert_eq!(RateLimit::try_concurrent(0).unwrap_err(), RateLimitError::ZeroLimit);
+    let shadow = RateLimit::concurrent(1).shadow().handle().slots::<IpAddr>().unwrap();
+    let both = [0, 1].map(|_| shadow.acquire(alice).now_or_never().unwrap().is_ok());
+    assert_eq!(both, [true, true]);
+}
