@@ -40,6 +40,9 @@ pub(crate) fn parse<T: DeserializeOwned>(
 
 /// The pairs as a tree, after they were refused.
 pub(crate) fn document<T: DeserializeOwned>(source: &RawInput) -> Option<Document<'_>> {
+    if source.is_made() {
+        return Some(Document::made::<T>());
+    }
     let pairs = source.bytes();
     if !is_utf8(pairs) {
         return None;
