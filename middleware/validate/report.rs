@@ -34,9 +34,13 @@ fn of_struct(errors: &ValidationErrors, path: &mut Vec<FieldStep>, list: &mut Ve
             // The errors of a rule for the whole struct, and of a list without a field around it.
             "__all__" => of_kind(kind, path, list, true),
             "_tmp_validator" => of_kind(kind, path, list, false),
-            name => {
-                let name = name.strip_prefix("r#").unwrap_or(name);
-                path.push(FieldStep::Field(name.to_owned()));
+            text => {
+                let text = text.strip_prefix("r#").unwrap_or(text).to_owned();
+                path.push(match name {
+                    Cow::Borrowed(_) => FieldStep::Field(text),
+                    // A rule that is written by hand made the name, perhaps from the key of a map.
+                    Cow::Owned(_) => FieldStep::Name(text),
+                });
                 of_kind(kind, path, list, false);
                 path.pop();
             }

@@ -113,6 +113,10 @@ impl RawInput {
         Self::new(RawKind::Made)
     }
 
+    pub(crate) fn is_made(&self) -> bool {
+        matches!(self.kind, RawKind::Made)
+    }
+
     /// Uses the [`InvalidInput`] that was provided for the request, and remembers its client: long input of one client does not delay the validation
     /// of another's.
     #[must_use]

@@ -165,6 +165,9 @@ impl<T: DeserializeOwned + Send> Input for Json<T> {
     }
 
     fn document(source: &RawInput) -> Option<Document<'_>> {
+        if source.is_made() {
+            return Some(Document::made::<T>());
+        }
         let mut document = Document::json(source.bytes(), source.value_limit())?;
         let budget = Budget::traced();
         let mut reader = serde_json::Deserializer::from_slice(source.bytes());

@@ -360,7 +360,11 @@ impl TryFrom<Page> for Even {
     type Error = &'static str;
 
     fn try_from(page: Page) -> Result<Self, &'static str> {
-        if page.number % 2 == 0 { Ok(Self { number: page.number }) } else { Err("SECRET is odd") }
+        if page.number.is_multiple_of(2) {
+            Ok(Self { number: page.number })
+        } else {
+            Err("SECRET is odd")
+        }
     }
 }
 

@@ -180,6 +180,33 @@ async fn missing_mistyped_and_broken_fields_are_reported_together() {
     }
 }
 
+/// An enum without `Fields`, whose first variant is no text.
+#[derive(Clone, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Size {
+    Exactly(u8),
+    Large,
+}
+
+#[derive(Clone, Deserialize, Fields, validator::Validate)]
+struct Shirt {
+    size: Size,
+    sizes: Vec<Size>,
+    #[validate(length(min = 3))]
+    color: String,
+}
+
+#[tokio::test]
+async fn rules_are_applied_beside_an_enum_that_cannot_be_read() {
+    let chain = Chain::new().post(async |_: Valid<ByField<Json<Shirt>>>| "fine").build();
+    let (_, body) =
+        send(&chain, post("/", json!({"size": "SECRET", "sizes": ["large"], "color": "x"}))).await;
+    assert_eq!(errors(&body), ["/size choice", "/color length"]);
+    let (_, body) =
+        send(&chain, post("/", json!({"size": "large", "sizes": ["x"], "color": "x"}))).await;
+    assert_eq!(errors(&body), ["/sizes/0 choice", "/color length"]);
+}
+
 #[derive(Clone, Deserialize, Fields, validator::Validate)]
 struct Contact {
     #[validate(length(min = 2))]

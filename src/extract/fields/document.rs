@@ -10,7 +10,11 @@ use serde_core::de::{
 };
 use serde_core::forward_to_deserialize_any;
 
+#[cfg(any(feature = "form", feature = "json", feature = "query"))]
+use crate::extract::budget::Budget;
 use crate::extract::failure::describe;
+#[cfg(any(feature = "form", feature = "json", feature = "query"))]
+use crate::extract::objects::Objects;
 use crate::extract::param::{Failed, Param};
 use crate::route::routes::Matched;
 
@@ -21,8 +25,10 @@ use crate::route::routes::Matched;
 #[derive(Clone)]
 pub struct Document<'a> {
     pub(crate) tree: Tree<'a>,
-    /// The names that the type declares, if it does not implement `Fields`.
+    /// The names that serde declares for the type.
     pub(crate) declared: Vec<&'static [&'static str]>,
+    /// Whether the names that the client used are not known, because the data was made in another way.
+    pub(crate) is_opaque: bool,
 }
 
 #[doc(hidden)]
@@ -77,6 +83,15 @@ impl<'a> Document<'a> {
         Some(Tree::Object(members).into())
     }
 
+    /// Data that was made in another way, with the names that serde declares for its type.
+    #[cfg(any(feature = "form", feature = "json", feature = "query"))]
+    pub(crate) fn made<T: de::DeserializeOwned>() -> Self {
+        let budget = Budget::traced();
+        let _ = T::deserialize(Objects::new(&Tree::Object(Vec::new()), &budget));
+        let declared = budget.into_trace().declared;
+        Self { tree: Tree::Object(Vec::new()), declared, is_opaque: true }
+    }
+
     pub(crate) fn path(matched: &'a Matched) -> Self {
         let params = matched.raw_params();
         let members = params.map(|(name, raw)| (name.into(), Tree::Param(Param { name, raw })));
@@ -86,7 +101,7 @@ impl<'a> Document<'a> {
 
 impl<'a> From<Tree<'a>> for Document<'a> {
     fn from(tree: Tree<'a>) -> Self {
-        Self { tree, declared: Vec::new() }
+        Self { tree, declared: Vec::new(), is_opaque: false }
     }
 }
 

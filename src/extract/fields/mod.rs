@@ -19,7 +19,7 @@ pub use self::shape::{Field, Shape};
 /// A type that reports its fields: the Rust name and the wire names of each, whether it is required, and how it is read.
 ///
 /// Derive it beside `Deserialize`. It honours the attributes of serde: `rename`, `rename_all`, `rename_all_fields`, `alias`, `default`, `skip`,
-/// `flatten`, `transparent`, `tag`, `content`, `untagged`, `other`, `with`, `deserialize_with`, `from`, `try_from`, `remote` and
+/// `borrow`, `flatten`, `transparent`, `tag`, `content`, `untagged`, `other`, `with`, `deserialize_with`, `from`, `try_from`, `remote` and
 /// `deny_unknown_fields`. A field whose type does not implement `Fields` is read as one value: an error in it is reported, but not all of them.
 /// `#[fields(value)]` does the same for a type that implements it, and for a type parameter.
 ///

@@ -33,9 +33,14 @@ impl Names<'_> {
         let mut here = Here {
             source: self.source,
             declared: self.document.map_or(&[], |document| &document.declared),
-            is_opaque: self.document.is_none(),
+            is_opaque: self.document.is_none_or(|document| document.is_opaque),
             shape: self.shape,
-            trees: self.document.map(|document| &document.tree).into_iter().collect(),
+            trees: self
+                .document
+                .filter(|document| !document.is_opaque)
+                .map(|document| &document.tree)
+                .into_iter()
+                .collect(),
             data: Some(self.data),
             place: Place::default(),
         };
@@ -244,13 +249,17 @@ impl<'a> Here<'a> {
     fn untyped(&mut self, step: &FieldStep) -> Option<()> {
         self.data = None;
         self.shape = None;
-        if self.is_opaque && self.trees.is_empty() {
+        let declared: Vec<(usize, &'static str)> =
+            self.declared.iter().flat_map(|names| (0..).zip(names.iter().copied())).collect();
+        if self.is_opaque {
             let name = step.to_string();
-            match step {
-                FieldStep::Name(_) => push_step(&mut self.place.pointer, self.source.key(&name)),
-                _ => push_step(&mut self.place.pointer, &name),
+            match (step, same_name(&name, &declared)) {
+                (FieldStep::Index(index), _) => self.go(&name, *index, None),
+                (_, Some((at, wire))) => self.go(wire, at, None),
+                (FieldStep::Field(_), None) => self.go(&name, 0, None),
+                // The name may be the key of a map, which the client has chosen.
+                (FieldStep::Name(_), None) => self.key(Some(&name), 0),
             }
-            self.place.order.push(0);
             return Some(());
         }
         match step {
@@ -278,22 +287,16 @@ impl<'a> Here<'a> {
                         );
                     }
                 }
-                let declared: Vec<(usize, &str)> = self
-                    .declared
-                    .iter()
-                    .flat_map(|names| (0..).zip(names.iter().copied()))
-                    .collect();
                 let (at, wire) = same_name(name, &names).or_else(|| same_name(name, &declared))?;
-                let in_the_type = self
-                    .declared
-                    .iter()
-                    .find_map(|names| names.iter().position(|name| *name == wire));
+                let in_the_type = declared.iter().find(|(_, declared)| *declared == wire);
+                // The pattern of a path is a part of the program.
+                let is_param = |tree: &&Tree<'_>| matches!(tree.member(wire), Some(Tree::Param(_)));
+                let is_declared = in_the_type.is_some() || self.trees.iter().any(is_param);
+                let at = in_the_type.map_or(at, |(at, _)| *at);
                 let wire = wire.to_owned();
-                // The name may be the key of a map, which the client has chosen.
-                if matches!(step, FieldStep::Name(_)) && in_the_type.is_none() {
+                if matches!(step, FieldStep::Name(_)) && !is_declared {
                     self.key(Some(&wire), at);
                 } else {
-                    let at = in_the_type.unwrap_or(at);
                     self.go(&wire, at, None);
                 }
             }

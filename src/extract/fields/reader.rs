@@ -395,10 +395,7 @@ impl<'w> Walk<'w> {
         tree: &mut Tree<'_>,
         depth: usize,
     ) {
-        let unknown = |found: &Enum| Unreadable {
-            choices: found.variants.first().map_or(&[], |first| first.names),
-            ..serde_core::de::Error::unknown_variant("", &[])
-        };
+        let unknown = || -> Unreadable { serde_core::de::Error::unknown_variant("", &[]) };
         let untagged = found.variants.iter().any(|variant| variant.is_untagged);
         match found.tag {
             _ if untagged => self.whole(found.read, shape, tree),
@@ -410,7 +407,7 @@ impl<'w> Walk<'w> {
                             let name = name.clone().into_owned();
                             self.at(&name, index, |walk| walk.content(known, content, depth + 1));
                         }
-                        None => self.refuse(unknown(found), shape, tree),
+                        None => self.refuse(unknown(), shape, tree),
                     },
                     _ => self.whole(found.read, shape, tree),
                 },
@@ -515,26 +512,19 @@ impl<'w> Walk<'w> {
 
     /// Adds an error of the value here, and puts a stand-in in its place.
     fn refuse(&mut self, error: Unreadable, shape: &'static Shape, tree: &mut Tree<'_>) {
-        let choices = error.choices;
         self.push(error);
-        self.replace(shape, choices, tree, self.pointer.clone());
+        self.replace(shape, tree, self.pointer.clone());
     }
 
     /// The same for the value around the member here.
     fn refuse_inside(&mut self, error: Unreadable, shape: &'static Shape, tree: &mut Tree<'_>) {
         self.push(error);
         let around = self.pointer.rsplit_once('/').map_or("", |(around, _)| around).to_owned();
-        self.replace(shape, &[], tree, around);
+        self.replace(shape, tree, around);
     }
 
-    fn replace(
-        &mut self,
-        shape: &'static Shape,
-        choices: &'static [&'static str],
-        tree: &mut Tree<'_>,
-        pointer: String,
-    ) {
-        match stand_in::of(shape, choices, self.another) {
+    fn replace(&mut self, shape: &'static Shape, tree: &mut Tree<'_>, pointer: String) {
+        match stand_in::of(shape, self.another) {
             Some((stand_in, text)) => {
                 *tree = stand_in;
                 self.replaced.push((pointer, text));

@@ -8,15 +8,8 @@ use crate::extract::fields::shape::{Content, Enum, Read, Shape, ShapeOf, Struct,
 /// A value of the type, and its JSON text if it is a scalar. `None` if no sample can be read.
 ///
 /// With `another`, it is a second value if the type has two.
-pub(super) fn of(
-    shape: &'static Shape,
-    choices: &'static [&'static str],
-    another: bool,
-) -> Option<(Tree<'static>, String)> {
-    let tree = match if another { choices.last() } else { choices.first() } {
-        Some(choice) => text(choice),
-        None => Maker { another }.value(shape, MAX_DEPTH)?,
-    };
+pub(super) fn of(shape: &'static Shape, another: bool) -> Option<(Tree<'static>, String)> {
+    let tree = Maker { another }.value(shape, MAX_DEPTH)?;
     let text = match &tree {
         Tree::Json(text) => String::from_utf8_lossy(text).into_owned(),
         _ => String::new(),
@@ -72,11 +65,12 @@ impl Maker {
                 Err(_) => {}
             }
         }
-        let choice = if self.another { choices.last() } else { choices.first() };
-        let choice = choice.map(|choice| text(choice));
-        let mut others =
-            [Tree::List(Vec::new()), Tree::Object(Vec::new())].into_iter().chain(choice);
-        last.or_else(|| others.find(|tree| read(tree).is_ok()))
+        let mut texts: Vec<Tree<'static>> = choices.iter().map(|choice| text(choice)).collect();
+        if self.another {
+            texts.reverse();
+        }
+        let others = [Tree::List(Vec::new()), Tree::Object(Vec::new())];
+        last.or_else(|| texts.into_iter().chain(others).find(|tree| read(tree).is_ok()))
     }
 
     fn items(&self, items: &'static [ShapeOf], depth: usize) -> Option<Tree<'static>> {
