@@ -18,9 +18,9 @@ use tokio::sync::watch;
 /// use tower_chain::{Body, Chain, Provided, Server};
 ///
 /// async fn ticks(Provided(draining): Provided<Draining>) -> Body {
-///     let ticks = stream::repeat(Ok::<_, std::io::Error>("tick\n")).then(async |tick| {
+///     let ticks = stream::repeat("tick\n").then(async |tick| {
 ///         tokio::time::sleep(std::time::Duration::from_secs(1)).await;
-///         tick
+///         Ok::<_, std::io::Error>(tick)
 ///     });
 ///     Body::from_stream(ticks.take_until(async move { draining.started().await }))
 /// }
