@@ -52,8 +52,8 @@
 //!
 #![cfg_attr(
     all(feature = "full", feature = "overhead", feature = "test-util"),
-    doc = "- [`guide`]: the first chain; coming from next-connect, Express, Koa, Hono and axum; errors, state, tests, deploying, a checklist for
-  security; writing middleware for others; the cost of a step; and [the compiler's messages](guide::mistakes) for frequent mistakes"
+    doc = "- [`guide`]: the first chain; coming from next-connect, Express, Koa, Hono and axum; validation, errors, state, tests,
+  deploying, a security checklist; tokens of common issuers; recipes; writing middleware for others; the cost of a step; and [the compiler's messages](guide::mistakes) for frequent mistakes"
 )]
 //! - [`Chain`]: all kinds of steps, and how paths match
 //! - [`Middleware`] and [`Next`]: writing middleware, as a type or as a function
@@ -64,12 +64,13 @@
 //!
 //! # Built in
 //!
-//! Each has a feature, and none is on by default. `full` enables all of them except `axum`, `jwt-rust-crypto`, `overhead` and `test-util`.
+//! Each has a feature, and none is on by default. `full` enables all of them except `jwt-rust-crypto`, `overhead`,
+//! `step-times` and `test-util`.
 //!
 //! | step, extractor or response | feature | statuses that it may answer |
 //! | --- | --- | --- |
 //! | `Authenticate`: secret tokens, API keys, Basic, own functions | `authenticate` | 400, 401, 403, 413, 429, 503 |
-//! | `Authenticate::introspection`: checks a token at its issuer | `introspection` | 400, 401, 429, 503 |
+//! | `Authenticate::introspection`: opaque tokens, checked by their issuer | `introspection` | 400, 401, 403, 413, 429, 503 |
 //! | `Jwt`, `Claims`: signatures by aws-lc-rs, or in pure Rust | `jwt`, `jwt-rust-crypto` | 400, 401, 403, 413, 429, 503 |
 //! | `Jwt::oidc`, `Jwks`: keys from an issuer or a URL | `jwks` | 503 |
 //! | `Require`: scopes, roles, permissions, policies | `require` | 401, 403 |
@@ -77,12 +78,12 @@
 //! | `RateLimit`: quotas per client; one quota for several servers | `rate-limit`, `redis` | 429, 503 |
 //! | `Shed`: refuses what an overloaded server can't finish | `shed` | 400, 503, 504 |
 //! | `Valid`, `ValidateInput`, with the crate `validator`; `Garde`, with the crate `garde` | `validate`, `garde` | 400, 413, 415, 422 |
-//! | `extract::ByField`, `#[derive(Fields)]`: every error of an input, under the names that the client uses | `fields` | 400, 422 |
+//! | `extract::ByField`, `#[derive(Fields)]`: every error of an input, under the names that the client uses | `fields` | 400, 413, 415, 422 |
 //! | `Json`, `Form`, `Query`, `Multipart`, `Cookies` | of these names | 400, 413, 415, 422 |
 //! | `Sse`, `NdJson` | of these names | |
-//! | `BodyLimit`, `ETag` | of these names | 413; 304 |
+//! | `BodyLimit`, `ETag` | of these names | 413; 304, 412 |
 //! | `ProblemDetails`, `SecurityHeaders`, `ServerTiming`, `GrpcStatus` | of these names | |
-//! | `serve`, `Server`, `Tls`, sockets of systemd | `serve`, `tls`, `systemd` | 400, 431, 500 |
+//! | `serve`, `Server`, `Tls`, sockets of systemd | `serve`, `tls`, `systemd` | 400, 408, 431, 500, 501, 503 |
 //! | in an axum application: the client's URI inside of `nest`, and the match of the router in a chain that is a layer | `axum` | |
 //! | bodies that are `Sync`, for poem, salvo and warp | `sync-body` | |
 //! | `Overhead`: the cost of each step of a chain | `overhead` | |

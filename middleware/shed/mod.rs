@@ -229,8 +229,9 @@ impl Shed {
 
     /// The present state of each class, for metrics. A clone of the step has the same state.
     pub fn states(&self) -> Vec<ClassState> {
-        let state = |(name, class): (&Box<str>, &Arc<Class>)| class.state(name);
-        let mut states: Vec<ClassState> = self.classes.read().iter().map(state).collect();
+        let classes = self.classes.read();
+        let mut states: Vec<ClassState> =
+            classes.iter().map(|(name, class)| class.state(name)).collect();
         states.sort_by(|a, b| a.class.cmp(&b.class));
         states
     }

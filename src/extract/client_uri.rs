@@ -60,7 +60,7 @@ impl ClientUri {
         uri
     }
 
-    /// Inserts the URI of the client, before the URI of the request changes. An URI that is there already is kept.
+    /// Inserts the URI of the client, before the URI of the request changes. A URI that is there already is kept.
     pub(crate) fn keep(uri: &Uri, extensions: &mut Extensions) {
         let client = Self::of(uri, extensions).clone();
         #[cfg(feature = "axum")]

@@ -153,10 +153,8 @@ impl Routes {
             let Some(found) = entry.alone.as_ref().and_then(|router| router.at(&path).ok()) else {
                 continue;
             };
-            if entry.other.is_none() {
-                // The requests under a scope with its own `on_no_match` go to no broader pattern.
-                return None;
-            }
+            // The requests under a scope with its own `on_no_match` go to no broader pattern.
+            entry.other?;
             if let Some(next) = followed_by(entry) {
                 req.extensions_mut().remove::<Matched>();
                 if let Some(matched) = entry.captured(&path, &found.params) {

@@ -330,7 +330,7 @@ proptest! {
         // Literals before parameters before catch-alls, from the left.
         let rank = |segment: &&str| match *segment { "{*}" => 2, "{}" => 1, _ => 0 };
         let mut order: Vec<usize> = (0..table.len()).collect();
-        order.sort_by_key(|row| table[*row].0.iter().map(|s| (rank(&s), *s)).collect::<Vec<_>>());
+        order.sort_by_key(|row| table[*row].0.iter().map(|s| (rank(s), *s)).collect::<Vec<_>>());
         for path in &paths {
             let matches = |pattern: &[&str]| {
                 let rest = pattern.last() == Some(&"{*}");

@@ -177,7 +177,7 @@ fn explain<T: DeserializeOwned>(
             let (code, detail) = problem.code_and_detail();
             let mut pointer = shown.pointer().to_owned();
             // These problems are found in members that no type reads as well. The client has chosen their names.
-            if let Some(Segment::Map { key }) = found.path().iter().last()
+            if let Some(Segment::Map { key }) = found.path().iter().next_back()
                 && !trace.declared.iter().any(|fields| fields.contains(&key.as_str()))
                 && let Some(end) = pointer.rfind('/')
             {

@@ -102,7 +102,7 @@ impl Jwks {
     ///
     /// # fn main() -> Result<(), tower_chain::middleware::jwt::JwtError> {
     /// let keys = Jwks::insecure_url("http://keycloak.auth.svc:8080/realms/x/certs", [Algorithm::Rs256])?;
-    /// let jwt = Jwt::<()>::new(keys).issuer("https://login.example.org/realms/x").audience("api");
+    /// let jwt = Jwt::<()>::new(keys).issuer("https://login.example.org/realms/x")?.audience("api")?;
     /// # let _ = jwt;
     /// # Ok(())
     /// # }
