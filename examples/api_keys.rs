@@ -6,6 +6,12 @@
 //! ADMIN_KEY=Vy3pRT1rW9ZsU0bq6xQ2Lw cargo run --example api_keys --features authenticate,require,serve
 //! ```
 //!
+//! Dependencies besides `tower-chain` and `tokio`:
+//!
+//! ```toml
+//! tracing-subscriber = "0.3"
+//! ```
+//!
 //! ```sh
 //! ADMIN='X-API-Key: Vy3pRT1rW9ZsU0bq6xQ2Lw' BILLING='X-API-Key: 8wTnQ5cKx0fJm2EoYb7RzA'
 //! curl -H "$BILLING" localhost:3000/invoices

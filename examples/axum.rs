@@ -12,6 +12,7 @@
 //! axum = "0.8"
 //! http = "1"
 //! tower = { version = "0.5", features = ["util"] }
+//! tracing-subscriber = "0.3"
 //! ```
 //!
 //! ```sh

@@ -11,6 +11,7 @@
 //! ```toml
 //! http = "1"
 //! serde = { version = "1", features = ["derive"] }
+//! tracing-subscriber = "0.3"
 //! ```
 //!
 //! ```sh

@@ -11,6 +11,7 @@
 //! ```toml
 //! http = "1"
 //! tower-http = { version = "0.7", features = ["cors", "csrf"] }
+//! tracing-subscriber = "0.3"
 //! ```
 //!
 //! ```sh

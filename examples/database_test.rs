@@ -12,6 +12,7 @@
 //!
 //! ```toml
 //! rusqlite = { version = "0.41", features = ["bundled"] }
+//! tracing-subscriber = "0.3"
 //! ```
 //!
 //! ```sh

@@ -12,6 +12,7 @@
 //!
 //! ```toml
 //! reqwest = "0.13"
+//! tracing-subscriber = "0.3"
 //! ```
 //!
 //! The other server is `TRIVIA_URL`, requested as `TRIVIA_URL/{number}`. Defaults to a route of this server.

@@ -13,6 +13,7 @@
 //! http = "1"
 //! serde_json = "1"
 //! tokio = { version = "1", features = ["full", "test-util"] }
+//! tracing-subscriber = "0.3"
 //! ```
 //!
 //! The server sends one event per second without end. Here the client disconnects after two.

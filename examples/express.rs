@@ -15,6 +15,7 @@
 //! serde = { version = "1", features = ["derive"] }
 //! serde_json = "1"
 //! tower-http = { version = "0.7", features = ["cors"] }
+//! tracing-subscriber = "0.3"
 //! ```
 //!
 //! ```sh

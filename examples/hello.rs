@@ -12,6 +12,7 @@
 //!
 //! ```toml
 //! serde = { version = "1", features = ["derive"] }
+//! tracing-subscriber = "0.3"
 //! ```
 //!
 //! ```sh

@@ -16,6 +16,7 @@
 //! reqwest = "0.13"
 //! serde = { version = "1", features = ["derive"] }
 //! serde_json = "1"
+//! tracing-subscriber = "0.3"
 //! ```
 //!
 //! ```sh

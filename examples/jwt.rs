@@ -11,6 +11,7 @@
 //! ```toml
 //! jsonwebtoken = { version = "12", default-features = false, features = ["aws_lc_rs"] }
 //! serde = { version = "1", features = ["derive"] }
+//! tracing-subscriber = "0.3"
 //! ```
 //!
 //! ```sh

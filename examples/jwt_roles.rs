@@ -15,6 +15,7 @@
 //! jsonwebtoken = { version = "12", default-features = false, features = ["aws_lc_rs"] }
 //! serde = { version = "1", features = ["derive"] }
 //! serde_json = "1"
+//! tracing-subscriber = "0.3"
 //! ```
 //!
 //! ```sh

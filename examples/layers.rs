@@ -11,6 +11,7 @@
 //! ```toml
 //! http = "1"
 //! tower-http = { version = "0.7", features = ["compression-gzip", "fs", "request-id", "sensitive-headers", "timeout", "trace"] }
+//! tracing-subscriber = "0.3"
 //! ```
 //!
 //! ```sh

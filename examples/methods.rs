@@ -8,6 +8,12 @@
 //! cargo run --example methods --features json,serve
 //! ```
 //!
+//! Dependencies besides `tower-chain` and `tokio`:
+//!
+//! ```toml
+//! tracing-subscriber = "0.3"
+//! ```
+//!
 //! ```sh
 //! curl localhost:3000/api/notes
 //! # []

@@ -12,6 +12,7 @@
 //!
 //! ```toml
 //! serde_json = "1"
+//! tracing-subscriber = "0.3"
 //! ```
 //!
 //! `use_` applies only to the steps after it: reading is public, writing is not.

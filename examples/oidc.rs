@@ -12,6 +12,7 @@
 //! aws-lc-rs = "1"
 //! jsonwebtoken = { version = "12", default-features = false, features = ["aws_lc_rs"] }
 //! serde_json = "1"
+//! tracing-subscriber = "0.3"
 //! ```
 //!
 //! ```sh

@@ -12,6 +12,7 @@
 //!
 //! ```toml
 //! http = "1"
+//! tracing-subscriber = "0.3"
 //! ```
 //!
 //! ```sh

@@ -9,6 +9,12 @@
 //! API_TOKEN_FILE=api_token cargo run --example secrets --features authenticate,serve
 //! ```
 //!
+//! Dependencies besides `tower-chain` and `tokio`:
+//!
+//! ```toml
+//! tracing-subscriber = "0.3"
+//! ```
+//!
 //! or set `API_TOKEN=..` directly.
 //!
 //! ```sh

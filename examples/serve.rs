@@ -10,6 +10,7 @@
 //!
 //! ```toml
 //! http = "1"
+//! tracing-subscriber = "0.3"
 //! ```
 //!
 //! or, with a socket from systemd, `systemd-socket-activate -l 3000 target/debug/examples/serve`.

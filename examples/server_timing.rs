@@ -11,6 +11,7 @@
 //! ```toml
 //! http = "1"
 //! tokio = { version = "1", features = ["full", "test-util"] }
+//! tracing-subscriber = "0.3"
 //! ```
 //!
 //! ```sh

@@ -14,6 +14,7 @@
 //!
 //! ```toml
 //! http = "1"
+//! tracing-subscriber = "0.3"
 //! ```
 //!
 //! ```sh

@@ -13,6 +13,7 @@
 //! ```toml
 //! serde = { version = "1", features = ["derive"] }
 //! serde_json = "1"
+//! tracing-subscriber = "0.3"
 //! ```
 //!
 //! ```sh

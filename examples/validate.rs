@@ -13,6 +13,7 @@
 //! ```toml
 //! http = "1"
 //! serde = { version = "1", features = ["derive"] }
+//! tracing-subscriber = "0.3"
 //! validator = { version = "0.21", features = ["derive"] }
 //! ```
 //!

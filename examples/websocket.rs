@@ -14,6 +14,7 @@
 //! http = "1"
 //! serde = { version = "1", features = ["derive"] }
 //! tokio-tungstenite = { version = "0.29", default-features = false, features = ["handshake"] }
+//! tracing-subscriber = "0.3"
 //! ```
 //!
 //! Connect with `websocat 'ws://localhost:3000/room?name=Ann'`.

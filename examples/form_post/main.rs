@@ -14,6 +14,7 @@
 //! rusqlite = { version = "0.41", features = ["bundled"] }
 //! serde = { version = "1", features = ["derive"] }
 //! serde_json = "1"
+//! tracing-subscriber = "0.3"
 //! validator = { version = "0.21", features = ["derive"] }
 //! ```
 //!

@@ -9,9 +9,11 @@
 //! Dependencies besides `tower-chain` and `tokio`:
 //!
 //! ```toml
+//! http = "1"
 //! oauth2 = { version = "5", default-features = false }
 //! reqwest = "0.13"
 //! serde = { version = "1", features = ["derive"] }
+//! serde_json = "1"
 //! tower-sessions = "0.15"
 //! ```
 //!
