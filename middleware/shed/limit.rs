@@ -6,7 +6,33 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{ClassState, Priority};
+/// How important a request is. At the limit, those of the least priority are refused first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Priority {
+    /// May use 70 % of the limit: work that can be done later.
+    Low,
+    /// May use 90 % of the limit.
+    #[default]
+    Normal,
+    /// May use the whole limit: what must work while the rest does not, such as health checks and payments.
+    High,
+}
+
+/// The state of a class. See [`Shed::states`](super::Shed::states).
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct ClassState {
+    /// The class or the route. Empty if there is one limit for all requests.
+    pub class: String,
+    /// How many requests may be in flight.
+    pub limit: usize,
+    /// How many requests are in flight.
+    pub in_flight: usize,
+    /// How many requests were refused so far.
+    pub refused: u64,
+    /// The latency without load, if it is known.
+    pub baseline: Option<Duration>,
+}
 
 /// The bounds of a limit, and its first value.
 #[derive(Clone, Copy, Debug)]

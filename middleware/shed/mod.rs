@@ -111,6 +111,7 @@ use tokio::time::Instant;
 pub use self::deadline::Deadline;
 use self::deadline::Timeout;
 use self::limit::{Bounds, Class, Slot};
+pub use self::limit::{ClassState, Priority};
 use crate::{Endpoint, Error, Middleware, Next, Request, Response};
 
 /// A step that refuses requests when the server is overloaded. See the [module](self).
@@ -122,18 +123,6 @@ pub struct Shed {
     timeout: Timeout,
     retry_after: Duration,
     classes: Arc<Classes>,
-}
-
-/// How important a request is. At the limit, those of the least priority are refused first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Priority {
-    /// May use 70 % of the limit: work that can be done later.
-    Low,
-    /// May use 90 % of the limit.
-    #[default]
-    Normal,
-    /// May use the whole limit: what must work while the rest does not, such as health checks and payments.
-    High,
 }
 
 /// Which limit a request counts for.
@@ -295,22 +284,6 @@ impl Middleware for Shed {
         slot.finish(!response.status().is_server_error());
         response
     }
-}
-
-/// The state of a class. See [`Shed::states`].
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct ClassState {
-    /// The class or the route. Empty if there is one limit for all requests.
-    pub class: String,
-    /// How many requests may be in flight.
-    pub limit: usize,
-    /// How many requests are in flight.
-    pub in_flight: usize,
-    /// How many requests were refused so far.
-    pub refused: u64,
-    /// The latency without load, if it is known.
-    pub baseline: Option<Duration>,
 }
 
 /// Settings of [`Shed`] that can't work.

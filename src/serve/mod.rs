@@ -87,6 +87,7 @@
 //!
 //! RFC 9110, 9112 and 9113, by [hyper](https://docs.rs/hyper). RFC 9112, 9.6 for the end of connections.
 
+mod accept;
 mod activity;
 mod background;
 mod body;

@@ -8,11 +8,11 @@ use std::thread;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Semaphore, watch};
 
+use super::accept::{accept_all, close};
 use super::connection::SharedState;
 use super::error::ServeError;
 use super::listener::{Listener, StdListener};
 use super::servable::Servable;
-use super::server::{accept_all, close};
 
 /// The threads of a server that has one runtime for each core. Dropping it ends them, with all their tasks.
 pub(super) struct Cores {

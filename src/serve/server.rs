@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use futures_util::future::{FutureExt, join_all};
 use tokio::net::ToSocketAddrs;
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
+use super::accept::{accept_all, close};
 use super::background::Background;
 use super::connection::SharedState;
 use super::draining::{Draining, Stage};
@@ -480,54 +481,6 @@ async fn watch_certificates(listeners: &[Security]) {
     join_all(listeners.iter().filter_map(|on| on.tls.as_ref()).map(super::Tls::watch)).await;
     #[cfg(not(feature = "tls"))]
     let _ = listeners;
-}
-
-/// Accepts connections on all listeners. Never returns if there is one.
-pub(super) async fn accept_all<S: Servable>(
-    listeners: &[Listener],
-    shared: &SharedState<S>,
-    permits: &Arc<Semaphore>,
-) {
-    join_all(listeners.iter().map(|on| accept(on, shared, permits))).await;
-}
-
-/// Closes the listeners, and serves the connections that the system has accepted already.
-pub(super) fn close<S: Servable>(
-    listeners: Vec<Listener>,
-    shared: &SharedState<S>,
-    permits: &Arc<Semaphore>,
-) {
-    for on in listeners {
-        let security = on.security.clone();
-        for (socket, addr) in on.close() {
-            let (shared, permits) = (shared.clone(), permits.clone());
-            tokio::spawn(shared.queued(socket, addr, security.clone(), permits, None));
-        }
-    }
-}
-
-/// Accepts connections and serves each in a task of its own. Never returns.
-async fn accept<S: Servable>(on: &Listener, shared: &SharedState<S>, permits: &Arc<Semaphore>) {
-    let mut is_full = false;
-    loop {
-        let (socket, addr) = on.accept().await;
-        let (shared, security, permits) = (shared.clone(), on.security.clone(), permits.clone());
-        if let Ok(permit) = permits.clone().try_acquire_owned() {
-            is_full = false;
-            tokio::spawn(shared.connection(socket, addr, security, permit));
-            continue;
-        }
-        if !is_full {
-            is_full = true;
-            let max = shared.limits.max_connections;
-            tracing::warn!(max, "`max_connections` are open, further connections wait");
-        }
-        // This connection waits in a task of its own: dropping it would reset it if the server stops meanwhile. The following ones wait in
-        // the queue of the system until it has begun.
-        let (begins, begun) = oneshot::channel();
-        tokio::spawn(shared.queued(socket, addr, security, permits, Some(begins)));
-        let _ = begun.await;
-    }
 }
 
 /// How long the server waits until its dropped connections have ended.
