@@ -123,12 +123,17 @@ impl Drop for Slot {
         let now = Instant::now();
         let latency = (now - self.start).as_secs_f64();
         let mut controller = self.class.lock();
-        // A request that was dropped early says nothing about the time that it would have taken.
-        let counts = self
-            .counts
-            .unwrap_or_else(|| controller.baseline.is_some_and(|baseline| latency > baseline));
-        if counts && let Some(median) = controller.window.add(latency, now) {
-            controller.adapt(median, self.class.peak.swap(0, Ordering::Relaxed), now);
+        let ended = match self.counts {
+            Some(true) => controller.window.add(latency, now),
+            // A failure that comes late shows overload: the client gave up, or a timeout ended the work. An early one shows nothing.
+            failure => match controller.baseline.map_or(failure.is_none(), |known| latency > known)
+            {
+                true => controller.window.add_failure(now),
+                false => None,
+            },
+        };
+        if let Some(window) = ended {
+            controller.adapt(&window, self.class.peak.swap(0, Ordering::Relaxed), now);
             self.class.limit.store(controller.limit(), Ordering::Relaxed);
         }
     }
@@ -169,11 +174,17 @@ impl Controller {
         self.limit as usize
     }
 
-    /// Finds the limit after a window, from its median latency and the most requests that were in flight.
+    /// Finds the limit after a window, from its latencies and failures, and the most requests that were in flight.
     #[allow(clippy::cast_precision_loss, reason = "a number of requests is small")]
-    fn adapt(&mut self, median: f64, peak: usize, now: Instant) {
-        let latency = median.max(SHORTEST);
+    fn adapt(&mut self, window: &Measured, peak: usize, now: Instant) {
         let in_use = peak as f64;
+        let (least, most) = (self.bounds.least as f64, self.bounds.most as f64);
+        let Some(median) = window.median.filter(|_| !window.mostly_failed) else {
+            // The latency of failures is the patience of clients, not that of the work.
+            (self.limit, self.probe) = ((self.limit.min(in_use) / 2.0).max(least), Probe::No);
+            return;
+        };
+        let latency = median.max(SHORTEST);
         let measured = *self.measured.get_or_insert(now);
         match self.probe {
             Probe::No => {}
@@ -202,7 +213,6 @@ impl Controller {
         }
         let gradient = (TOLERANCE * baseline / latency).clamp(0.5, 1.0);
         let wanted = self.limit * gradient + self.limit.sqrt();
-        let (least, most) = (self.bounds.least as f64, self.bounds.most as f64);
         self.limit = (self.limit + (wanted - self.limit) * SMOOTHING).clamp(least, most);
         if now - measured >= PROBE_INTERVAL {
             self.probe = Probe::Begins { before: self.limit };
@@ -226,26 +236,47 @@ struct Window {
     /// The latest latencies, as a ring.
     latencies: Vec<f64>,
     count: usize,
+    failures: usize,
+}
+
+/// A window that has ended.
+struct Measured {
+    /// `None` if all requests failed.
+    median: Option<f64>,
+    mostly_failed: bool,
 }
 
 impl Window {
-    /// Adds a latency. Returns the median if the window ends with it.
-    fn add(&mut self, latency: f64, now: Instant) -> Option<f64> {
-        let start = *self.start.get_or_insert(now);
+    /// Adds a latency. Returns the window if it ends with it.
+    fn add(&mut self, latency: f64, now: Instant) -> Option<Measured> {
         match self.latencies.get_mut(self.count % LATENCIES) {
             Some(oldest) => *oldest = latency,
             None => self.latencies.push(latency),
         }
         self.count += 1;
-        if self.count < LEAST_COUNT || now - start < WINDOW {
+        self.end(now)
+    }
+
+    /// Adds a request that failed late.
+    fn add_failure(&mut self, now: Instant) -> Option<Measured> {
+        self.failures += 1;
+        self.end(now)
+    }
+
+    fn end(&mut self, now: Instant) -> Option<Measured> {
+        let start = *self.start.get_or_insert(now);
+        if self.count + self.failures < LEAST_COUNT || now - start < WINDOW {
             return None;
         }
         let middle = self.latencies.len() / 2;
-        let (_, median, _) = self.latencies.select_nth_unstable_by(middle, f64::total_cmp);
-        let median = *median;
+        let median = (self.count > 0).then(|| {
+            let (_, median, _) = self.latencies.select_nth_unstable_by(middle, f64::total_cmp);
+            *median
+        });
+        let measured = Measured { median, mostly_failed: self.failures > self.count };
         self.latencies.clear();
-        (self.start, self.count) = (None, 0);
-        Some(median)
+        (self.start, self.count, self.failures) = (None, 0, 0);
+        Some(measured)
     }
 }
 

@@ -77,8 +77,9 @@
 //! change is smoothed by 0.2 for each window, and the limit does not grow while it is not needed. If the server is always busy, the baseline is measured
 //! again every 10 seconds, with half of the limit for two windows. In a steady overload, requests then take about twice their latency without load.
 //!
-//! Responses with a status of 500 or above are not measured: fast failures would look like a fast server. Requests that are dropped, as when a
-//! client gives up, are measured if they took longer than the baseline.
+//! Responses with a status of 500 or above and requests that are dropped, as when a client gives up, have no latency that counts: fast failures
+//! would look like a fast server, and late ones last as long as the patience of the clients. If more than half of the requests of a window fail
+//! after more than the baseline, the limit becomes half of what was in flight.
 //!
 //! # What it achieves
 //!

@@ -321,3 +321,35 @@ async fn fast_failures_do_not_lower_the_baseline() {
     assert_eq!(shed.states()[0].baseline, None);
     assert_eq!(shed.states()[0].refused, 0);
 }
+
+/// All clients give up on a server that starts into an overload, and a timeout ends what waits in another one.
+#[tokio::test(start_paused = true)]
+async fn an_overload_that_shows_itself_in_failures_alone_is_shed() {
+    for (workers, patience) in [(1, 120), (2, 200), (2, 300)] {
+        let workers = Workers::new(workers, || Duration::from_millis(50));
+        let capacity = workers.free.available_permits() * 20;
+        // With so few workers, four requests at a time are too many for clients that wait for twice the work.
+        let shed = Shed::new().limits(1, 1_000).unwrap();
+        let service = Chain::new().provide(workers).use_(shed.clone()).get(work).build();
+        let rate = u32::try_from(capacity * 3).unwrap();
+        let patience = Duration::from_millis(patience);
+        goodput(service.clone(), rate, 10, patience).await;
+        let good = goodput(service, rate, 20, patience).await;
+        assert!(good * 10 >= capacity * 8, "{good} of {capacity}, {:?}", shed.states());
+    }
+    let limited = async |workers: Provided<Workers>| match timeout(
+        Duration::from_millis(100),
+        workers.0.work(),
+    )
+    .await
+    {
+        Ok(()) => StatusCode::OK,
+        Err(_) => StatusCode::GATEWAY_TIMEOUT,
+    };
+    let workers = Workers::new(4, || Duration::from_millis(20));
+    let shed = Shed::new();
+    let service = Chain::new().provide(workers).use_(shed.clone()).get(limited).build();
+    goodput(service.clone(), 600, 15, Duration::from_secs(5)).await;
+    let good = goodput(service, 600, 20, Duration::from_secs(5)).await;
+    assert!(good >= 160, "{good} of 200, {:?}", shed.states());
+}
