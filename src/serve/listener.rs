@@ -36,7 +36,8 @@ use super::unix_socket::UnixSocket;
 /// ```
 pub struct Listener {
     socket: ListenerSocket,
-    backlog: u32,
+    /// The length of its queue, if this crate has bound it.
+    backlog: Option<u32>,
     pub(super) security: Security,
 }
 
@@ -82,7 +83,7 @@ impl Listener {
         let mut last = ServeError::bind(None, io::ErrorKind::AddrNotAvailable.into());
         for addr in addrs {
             match listen(addr, backlog) {
-                Ok(listener) => return Ok(Self { backlog, ..listener.into() }),
+                Ok(listener) => return Ok(Self { backlog: Some(backlog), ..listener.into() }),
                 Err(source) => last = ServeError::bind(Some(addr.to_string()), source),
             }
         }
@@ -176,7 +177,9 @@ impl Listener {
         let Self { socket, backlog, security } = self;
         let (sockets, rest) = match socket {
             ListenerSocket::Tcp(listener) => {
-                let mut copies = copies_of(&listener, count - 1, backlog);
+                // A socket that the program has bound may have options that further ones would not have, such as a single interface.
+                let mut copies = backlog
+                    .map_or_else(Vec::new, |backlog| copies_of(&listener, count - 1, backlog));
                 let first = listener.into_std()?;
                 while copies.len() < count - 1 {
                     copies.push(first.try_clone()?);
@@ -277,7 +280,7 @@ impl Listener {
 
 impl From<ListenerSocket> for Listener {
     fn from(socket: ListenerSocket) -> Self {
-        Self { socket, backlog: BACKLOG, security: Security::default() }
+        Self { socket, backlog: None, security: Security::default() }
     }
 }
 

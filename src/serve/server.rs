@@ -96,7 +96,10 @@ impl Server {
     /// - The runtimes have one thread: `tokio::task::block_in_place` panics in them; `spawn_blocking` works. A task that a handler spawns ends
     ///   when the server has stopped.
     /// - Any program of the same user can listen on the address as well, if it sets `SO_REUSEPORT`.
-    /// - Only Linux distributes connections. On other systems, and for Unix sockets, the cores accept from one shared socket.
+    /// - Only Linux distributes connections. On other systems, for Unix sockets, and for sockets that the program has bound itself, the cores
+    ///   accept from one shared socket.
+    /// - While the server stops, a core whose thread is blocked by a handler still has its socket. Connections that the system gives to it wait there until
+    ///   the handler returns, at most for [`drain_deadline`](Server::drain_deadline).
     ///
     /// # Example
     ///

@@ -250,3 +250,18 @@ async fn the_address_is_not_shared_by_default() {
     assert!(matches!(Server::bind(addr).await, Err(ServeError::Bind { .. })));
     running.stop().await;
 }
+
+#[tokio::test]
+async fn a_socket_of_the_program_is_shared_and_not_bound_again() {
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = socket.local_addr().unwrap();
+    let server = Server::new(Listener::try_from(socket).unwrap()).per_core();
+    let running = Running::of(server, Chain::new().get(thread).build());
+    assert!(!threads(&running, 10).await.is_empty());
+    // Another socket of the group could be bound.
+    let other = tokio::net::TcpSocket::new_v4().unwrap();
+    #[cfg(target_os = "linux")]
+    other.set_reuseport(true).unwrap();
+    assert!(other.bind(addr).is_err());
+    running.stop().await;
+}
