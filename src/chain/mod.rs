@@ -223,7 +223,7 @@ impl<S, P, A, E> Chain<S, P, A, E> {
         Passing<G>: Arguments<P, W, Sources = R>,
         S: Push<Use<GuardStep<O, G, R>>>,
     {
-        self.push(Use::new(GuardStep::new(check.own()), "guard", false))
+        self.push(Use::new(GuardStep::new(check.own()), "guard", false).in_each_pass())
     }
 
     /// Adds state: every step after it may take [`Provided<T>`](crate::Provided). Each request gets a clone: `T` is `Clone + Send + Sync`.
@@ -311,7 +311,8 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     /// A handler is an `async fn` of up to twelve extractors and provided values whose result is `IntoResponse`; the last one may read the body.
     /// Or it is an `async fn(.., Next<'_>)` as for [`use_`](Chain::use_), which may pass the request on: first to the next handler of the
     /// same path, then to those of broader paths that match (of `/users/me`, to `/users/{id}` and then `/{*rest}`), then to handlers
-    /// without a path. Middleware that runs for several of them runs once. If the last one passes the request on,
+    /// without a path. Middleware that runs for several of them runs once, with the first match; a [`guard`](Chain::guard) runs again for each of
+    /// them, with its match and parameters. If the last one passes the request on,
     /// [`on_no_match`](Chain::on_no_match) answers it. A handler of a catch-all must not pass requests on if a more specific path is below
     /// it, for which it would not run: write [`use_at`](Chain::use_at) for such a check.
     ///

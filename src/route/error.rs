@@ -140,12 +140,13 @@ impl fmt::Display for BuildError {
                  `Next<'_>` and pass the request on"
             ),
             Self::Bypassed { step, pattern, location, other, other_location } => {
-                let (prefix, _) = pattern.rsplit_once('/').unwrap_or_default();
+                let prefix =
+                    pattern.rsplit_once("/{*").map_or(pattern.as_str(), |(prefix, _)| prefix);
                 let prefix = if prefix.is_empty() { "/" } else { prefix };
                 write!(
                     f,
                     "the handler `{step}` for `{pattern}`, registered at {location}, passes requests on, but it doesn't run for \
-                     `{other}`, registered at {other_location}, which is more specific: to run it before every handler under \
+                     `{other}`, registered at {other_location}, which is another path: to run it before every handler under \
                      `{prefix}`, write `.use_at(\"{prefix}\", {step})` before these paths"
                 )
             }

@@ -181,7 +181,7 @@ impl Planner {
         groups.sort_by(|a, b| a.rank.cmp(&b.rank));
         for Group { path, scopes, .. } in groups {
             let plan = self.plan(&[], &scopes, Outcome::NotFound, None);
-            self.routes.scopes.push((subtree(&path, ()), plan));
+            self.routes.scopes.push((subtree(&path, true, ()), plan));
         }
         self.routes.not_found = self.plan(&[], &[0], Outcome::NotFound, None);
         self.routes.bad_encoding = self.plan(&[], &[0], Outcome::BadEncoding, None);
@@ -276,14 +276,15 @@ impl Planner {
             self.list(Some(path.pattern.text.clone()), &path.handlers);
         }
         let owned = self.owned_paths(paths);
+        let patterns = paths.iter().map(|path| &path.pattern);
         let mut ranked: Vec<(usize, &Pattern)> =
-            paths.iter().map(|path| &path.pattern).chain(&owned).enumerate().collect();
+            patterns.chain(owned.iter().map(|(_, whole)| whole)).enumerate().collect();
         ranked.sort_by_cached_key(|(_, pattern)| pattern.precedence());
         for (rank, &(path, _)) in ranked.iter().enumerate() {
             self.routes.entries[path].rank = rank;
         }
         self.check_catch_alls(paths)?;
-        self.plan_passes(paths, &ranked);
+        self.plan_passes(paths, &owned, &ranked);
         if let Some(&first) = anywhere.first() {
             let settings = self.handlers[first].settings;
             let scopes = self.innermost(&anywhere);
@@ -300,9 +301,9 @@ impl Planner {
     }
 
     /// Adds an entry without a plan for each scope that has its own `on_no_match`. It keeps the requests under the path of the scope
-    /// from broader patterns and from handlers without a path. Returns its patterns.
-    fn owned_paths(&mut self, paths: &[PatternHandlers]) -> Vec<Pattern> {
-        let mut owned: Vec<Pattern> = Vec::new();
+    /// from broader patterns and from handlers without a path. Returns the paths of the scopes, and their patterns.
+    fn owned_paths(&mut self, paths: &[PatternHandlers]) -> Vec<(Pattern, Pattern)> {
+        let mut owned: Vec<(Pattern, Pattern)> = Vec::new();
         for scope in 1..self.ends.len() {
             let Some(path) = self.path_of(scope) else { continue };
             let whole = match path.catch_all {
@@ -310,24 +311,29 @@ impl Planner {
                 false => join(&path.text, "/{*rest_of_the_path}"),
             };
             let Ok(whole) = Pattern::parse(&whole) else { continue };
-            let taken = |other: &Pattern| other.shape() == whole.shape();
-            if self.ends[scope].own.no_match.is_none()
-                || owned.iter().chain(paths.iter().map(|path| &path.pattern)).any(taken)
+            let same = |other: &Pattern| other.shape() == whole.shape();
+            if self.ends[scope].own.no_match.is_none() || owned.iter().any(|(_, other)| same(other))
             {
                 continue;
             }
+            // A catch-all of the program itself, which doesn't match the path without a rest.
+            let has_rest = paths.iter().any(|path| same(&path.pattern));
             let entry = self.routes.entries.len();
-            self.routes.singles.push(subtree(&path, entry));
-            self.routes
-                .entries
-                .push(MethodPlans { alone: Some(subtree(&path, ())), ..MethodPlans::default() });
-            owned.push(whole);
+            self.routes.singles.push(subtree(&path, !has_rest, entry));
+            let alone = Some(subtree(&path, !has_rest, ()));
+            self.routes.entries.push(MethodPlans { alone, ..MethodPlans::default() });
+            owned.push((path, whole));
         }
         owned
     }
 
     /// Finds, for each pattern whose handlers may all pass a request on, the broader patterns that may match the same path.
-    fn plan_passes(&mut self, paths: &[PatternHandlers], ranked: &[(usize, &Pattern)]) {
+    fn plan_passes(
+        &mut self,
+        paths: &[PatternHandlers],
+        owned: &[(Pattern, Pattern)],
+        ranked: &[(usize, &Pattern)],
+    ) {
         let passes = |table: &Self, entry: &MethodPlans| {
             let plans = entry.methods.iter().map(|(_, plan)| *plan).chain(entry.other);
             let mut plans = plans.map(|plan| table.routes.plans[plan].handlers.numbers());
@@ -341,7 +347,10 @@ impl Planner {
                 continue;
             }
             self.routes.keeps_original = true;
-            let broader = ranked[at + 1..].iter().filter(|(_, other)| other.overlaps(pattern));
+            let broader = ranked[at + 1..].iter().filter(|(path, other)| {
+                let scope = path.checked_sub(paths.len()).map(|index| &owned[index].0);
+                other.overlaps(pattern) || scope.is_some_and(|scope| scope.overlaps(pattern))
+            });
             let broader: Box<[usize]> = broader.map(|&(path, _)| path).collect();
             for &other in broader.iter().filter(|&&other| other < paths.len()) {
                 let PatternHandlers { pattern, handlers } = &paths[other];
@@ -358,8 +367,26 @@ impl Planner {
     }
 
     /// Refuses a handler of a catch-all that passes requests on, if a more specific path is below it. The handler does not run for
-    /// that path, which looks as if it did.
+    /// that path, which looks as if it did. The same holds for `all` at a path, and a service after it in the same scope.
     fn check_catch_alls(&self, paths: &[PatternHandlers]) -> Result<(), BuildError> {
+        for check in
+            self.handlers.iter().filter(|handler| handler.passes && handler.method.is_none())
+        {
+            let Some(pattern) = &check.pattern else { continue };
+            // The first pattern of a service is its path with a catch-all.
+            let same_path = |handler: &&Registered| {
+                let whole = handler.pattern.as_deref().and_then(|whole| whole.rsplit_once("/{*"));
+                handler.tunnels
+                    && handler.step > check.step
+                    && whole.is_some_and(|(path, _)| path == pattern.trim_end_matches('/'))
+            };
+            if let Some(service) = self.handlers.iter().find(same_path) {
+                return Err(BuildError::bypassed(
+                    (&check.name, pattern, check.location),
+                    (service.pattern.as_deref().unwrap_or_default(), service.location),
+                ));
+            }
+        }
         for (route, path) in paths.iter().enumerate().filter(|(_, path)| path.pattern.catch_all) {
             let passing = path.handlers.iter().map(|&handler| &self.handlers[handler]);
             for handler in passing.filter(|handler| handler.passes) {
@@ -418,7 +445,15 @@ impl Planner {
         let allow = allow(seen.iter(), automatic);
         let mut methods = Vec::new();
         for method in seen {
-            let mut steps = self.matching(own, anywhere, Some(&method));
+            let answers = |handler: &usize, wanted: &Method| {
+                self.handlers[*handler].method.as_ref().is_none_or(|method| method == wanted)
+            };
+            // Of a pattern without a handler for HEAD, those for GET come before handlers for HEAD without a path.
+            let of_get = method == Method::HEAD
+                && !own.iter().any(|handler| answers(handler, &Method::HEAD))
+                && own.iter().any(|handler| answers(handler, &Method::GET));
+            let wanted = if of_get { &Method::GET } else { &method };
+            let mut steps = self.matching(own, anywhere, Some(wanted));
             let all_pass = self.all_pass(&steps);
             if method == Method::HEAD && (all_pass || !named.contains(&Method::HEAD)) {
                 // No HEAD handler is certain to answer, so the GET handlers answer HEAD (RFC 9110, 9.3.2).
@@ -488,11 +523,15 @@ impl Planner {
         automatic: bool,
         route: Option<usize>,
     ) -> usize {
-        let services: Vec<usize> =
-            any.iter().filter(|&&handler| self.handlers[handler].tunnels).copied().collect();
-        if let Some(&last) = services.last() {
+        // A handler that passes the request on may be a check in front of the service.
+        let takes_part = |&handler: &usize| {
+            let Registered { tunnels, passes, .. } = self.handlers[handler];
+            tunnels || passes
+        };
+        let steps: Vec<usize> = any.iter().copied().filter(takes_part).collect();
+        if let Some(&last) = steps.iter().rfind(|&&handler| self.handlers[handler].tunnels) {
             let last = self.handlers[last].scope;
-            return self.plan(&services, &[last], Outcome::Found, route);
+            return self.plan(&steps, &[last], Outcome::Found, route);
         }
         let mut methods = COMMON.to_vec();
         methods.extend(named.iter().filter(|method| !COMMON.contains(method)).cloned());
@@ -614,8 +653,8 @@ fn path_rank(path: &Pattern) -> PathRank {
     (Reverse(path.segments().count()), path.precedence())
 }
 
-/// A router for a path and everything under it.
-fn subtree<T: Copy>(path: &Pattern, value: T) -> matchit::Router<T> {
+/// A router for a path, and for everything under it if `has_rest` is set.
+fn subtree<T: Copy>(path: &Pattern, has_rest: bool, value: T) -> matchit::Router<T> {
     let mut router = matchit::Router::new();
     let bare = path.text.strip_suffix('/').unwrap_or(&path.text);
     let mut insert = |text: &str| {
@@ -628,7 +667,9 @@ fn subtree<T: Copy>(path: &Pattern, value: T) -> matchit::Router<T> {
         if !bare.is_empty() {
             insert(&format!("{bare}/"));
         }
-        insert(&format!("{bare}/{{*rest_of_the_path}}"));
+        if has_rest {
+            insert(&format!("{bare}/{{*rest_of_the_path}}"));
+        }
     }
     router
 }

@@ -60,16 +60,19 @@ pub(crate) struct Cover {
     high: u32,
     /// The number of the first step in the scope.
     first: u32,
+    /// Whether the step also runs in the later passes of a request: a guard, which may check the match and its parameters.
+    in_each_pass: bool,
     prefix: Option<Prefix>,
 }
 
 impl Cover {
     /// Every request. There is no step from `first` to `low`, so no earlier pass has run the step.
-    pub(crate) const ALL: Self = Self { low: 1, high: 0, first: 2, prefix: None };
+    pub(crate) const ALL: Self =
+        Self { low: 1, high: 0, first: 2, in_each_pass: false, prefix: None };
 
     /// One handler.
     pub(crate) fn handler(number: u32) -> Self {
-        Self { low: number, high: number, first: 0, prefix: None }
+        Self { low: number, high: number, first: 0, in_each_pass: false, prefix: None }
     }
 
     /// Whether the step takes part in this request.
@@ -84,12 +87,13 @@ impl Cover {
     }
 
     fn reached_by(&self, handlers: &Handlers, cx: &Cx<'_>) -> bool {
-        let &Self { low, high, first, ref prefix } = self;
+        let &Self { low, high, first, in_each_pass, ref prefix } = self;
         match low > high {
             true => handlers.reach_always(first, high, low),
             // If the prefix covered only a path that a step before has set, this step may not have run in the earlier pass.
             false => handlers.reach(low, high, || {
-                prefix.as_ref().is_none_or(|prefix| prefix.covers_path(cx.original_path()))
+                !in_each_pass
+                    && prefix.as_ref().is_none_or(|prefix| prefix.covers_path(cx.original_path()))
             }),
         }
     }
@@ -101,6 +105,7 @@ pub struct Use<S> {
     pub(crate) step: S,
     verb: &'static str,
     always: bool,
+    in_each_pass: bool,
     pub(crate) number: u32,
     location: CallSite,
     /// The prefix as it was written, if the step has one.
@@ -113,7 +118,14 @@ impl<S> Use<S> {
     #[track_caller]
     pub(crate) fn new(step: S, verb: &'static str, always: bool) -> Self {
         let location = Location::caller();
-        Self { step, verb, always, number: 0, location, at: None, prefix: None }
+        let in_each_pass = false;
+        Self { step, verb, always, in_each_pass, number: 0, location, at: None, prefix: None }
+    }
+
+    /// Runs the step in each pass of a request.
+    pub(crate) fn in_each_pass(mut self) -> Self {
+        self.in_each_pass = true;
+        self
     }
 
     /// Restricts the step to the paths under a prefix.
@@ -127,7 +139,8 @@ impl<S> Use<S> {
     pub(crate) fn cover(&mut self, assembly: &Assembly<'_>) -> Cover {
         let &Assembly { first, end, .. } = assembly;
         let (low, high) = if self.always { (end, self.number) } else { (self.number + 1, end) };
-        Cover { low, high, first, prefix: self.prefix.take() }
+        let in_each_pass = self.in_each_pass;
+        Cover { low, high, first, in_each_pass, prefix: self.prefix.take() }
     }
 
     /// Registers the step under this name.

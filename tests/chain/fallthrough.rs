@@ -360,3 +360,87 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_guard_checks_each_match() {
+    // Tenants may not see this path, whichever handler passed the request on to it.
+    async fn no_tenants(path: MatchedPath) -> Result<(), http::StatusCode> {
+        match path.as_str().starts_with("/{tenant}") {
+            true => Err(http::StatusCode::FORBIDDEN),
+            false => Ok(()),
+        }
+    }
+    let service = Chain::new()
+        .guard(no_tenants)
+        .at("/a/{x}", |c| c.get(pass))
+        .at("/{tenant}/{x}", |c| c.get(ok))
+        .build();
+    assert_eq!(status(&service, "GET", "/b/1"), 403);
+    assert_eq!(status(&service, "GET", "/a/1"), 403);
+}
+
+#[test]
+fn a_check_in_front_of_a_service_also_sees_connect() {
+    async fn deny(_: Next<'_>) -> http::StatusCode {
+        http::StatusCode::UNAUTHORIZED
+    }
+    let echo = || {
+        tower::service_fn(async |_: tower_chain::Request| {
+            Ok::<_, std::convert::Infallible>(Response::new("secret".into()))
+        })
+    };
+    let service = Chain::new().all(deny).service("/", echo()).build();
+    let mut layered = tower::Layer::layer(&Chain::new().all(deny).into_layer(), echo());
+    for method in ["GET", "CONNECT"] {
+        assert_eq!(status(&service, method, "/admin"), 401, "{method}");
+        let response = super::support::now(tower::Service::call(
+            &mut layered,
+            super::support::request(method, "/admin"),
+        ));
+        assert_eq!(response.unwrap().status(), 401, "{method}");
+    }
+    let error = Chain::new()
+        .at("/admin", |c| c.all(deny).service("/", echo()))
+        .try_build()
+        .expect_err("the check doesn't run for what is under the path")
+        .to_string();
+    assert!(error.contains("write `.use_at(\"/admin\", deny)`"), "{error}");
+    let index = Chain::new().at("/files", |c| c.get(pass).service("/", echo()));
+    assert_eq!(status(&index.build(), "GET", "/files"), 200);
+}
+
+#[test]
+fn a_mount_with_its_own_hook_keeps_what_is_passed_on_at_its_own_path() {
+    let mount = || Chain::new().on_no_match(async || "mount").get(pass);
+    for service in [
+        Chain::new().mount("/m", mount()).at("/{page}", |c| c.get(ok)).build(),
+        Chain::new().mount("/m", mount()).get(ok).build(),
+        Chain::new().mount("/m", mount()).at("/{*rest}", |c| c.get(ok)).build(),
+    ] {
+        for path in ["/m", "/m/", "/m/x"] {
+            assert_eq!(answer(&service, "GET", path), "200 mount", "{path}");
+        }
+    }
+    // The mount has a catch-all of its own.
+    let mount =
+        Chain::new().on_no_match(async || "mount").at("/{*path}", |c| c.get(async || "rest"));
+    let service = Chain::new().mount("/m", mount).at("/{*rest}", |c| c.get(ok)).build();
+    for (path, expected) in [("/m", "mount"), ("/m/", "mount"), ("/m/x", "rest"), ("/n", "ok")] {
+        assert_eq!(answer(&service, "GET", path), format!("200 {expected}"), "{path}");
+    }
+}
+
+#[test]
+fn a_get_handler_of_a_path_answers_head_before_a_head_handler_without_a_path() {
+    let t = Trace::default();
+    let service = Chain::new()
+        .at("/a", |c| c.get(t.handler("a")))
+        .at("/b", |c| c.head(t.handler("b")).get(t.handler("no")))
+        .at("/c", |c| c.post(ok))
+        .head(t.handler("root"))
+        .build();
+    for (path, expected) in [("/a", "a"), ("/b", "b"), ("/c", "root"), ("/d", "root")] {
+        assert_eq!(status(&service, "HEAD", path), 200, "{path}");
+        assert_eq!(t.take(), expected, "{path}");
+    }
+}
