@@ -21,7 +21,7 @@ use crate::{Body, Response};
 /// Why a request failed: a status, a text for the client, and a cause that is never sent.
 ///
 /// Any [`std::error::Error`] converts into it by `?`. It is then a 500, or a 413 if the cause is a body that is longer than its limit, or what an
-/// [`ErrorStatus`](crate::respond::ErrorStatus) among its causes states. Use [`Error::new`] for every other status. As a response it is
+/// [`ErrorStatus`] among its causes states. Use [`Error::new`] for every other status. As a response it is
 /// `application/problem+json` ([RFC 9457](https://www.rfc-editor.org/rfc/rfc9457)):
 ///
 /// ```json

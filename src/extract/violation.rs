@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-/// A broken rule, at a path in the names of the program. A validation engine returns these, and [`check`](crate::extract::check) finds the names of the client.
+/// A broken rule, at a path in the names of the program. A validation engine returns these, and [`check`](crate::extract::check()) finds the names of the client.
 ///
 /// Put no submitted data into the code, the text or the parameters.
 #[derive(Clone, Debug)]

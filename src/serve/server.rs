@@ -340,7 +340,7 @@ impl Server {
 
     /// Sets how long the server waits for requests in flight when it stops. Then they are dropped. Defaults to 30 seconds.
     ///
-    /// The server also waits for upgraded connections, such as WebSockets, and for [`detached`](crate::serve::detached) handlers. Upgraded
+    /// The server also waits for upgraded connections, such as WebSockets, and for [`detached`](crate::serve::detached()) handlers. Upgraded
     /// connections and endless responses must be ended by their handlers: [`draining`](Server::draining) notifies them.
     pub fn drain_deadline(mut self, drain_deadline: Duration) -> Self {
         self.limits.drain_deadline = drain_deadline;

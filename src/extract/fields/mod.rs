@@ -1,7 +1,7 @@
 //! The fields of a type: the names that a client uses for them, and how each one is read alone.
 //!
 //! No validation engine knows wire names, and serde does not report which wire name belongs to which field.
-//! [`#[derive(Fields)]`](macro@crate::Fields) reports both, from the attributes of serde. [`ByField<E>`](crate::extract::ByField) uses them.
+//! [`#[derive(Fields)]`](trait@crate::Fields) reports both, from the attributes of serde. [`ByField<E>`](crate::extract::ByField) uses them.
 
 pub(super) mod document;
 mod impls;
