@@ -49,6 +49,10 @@ enum Fault {
     PretendsWell,
     /// It fails for the keys of one client, and works otherwise.
     RefusesAlice,
+    /// It decides at once, and every so many responses take so many milliseconds.
+    IsLate(usize, u64),
+    /// It decides, and every so many responses are an error nevertheless.
+    Flaps(usize),
 }
 
 impl Shelf {
@@ -81,9 +85,23 @@ impl Shelf {
 
     /// Responds according to its current failure.
     async fn answer<T>(&self, decide: impl FnOnce() -> T) -> Result<T, StoreError> {
-        self.0.calls.fetch_add(1, Ordering::Relaxed);
+        let call = self.0.calls.fetch_add(1, Ordering::Relaxed) + 1;
         let fault = self.fault();
         match fault {
+            Fault::IsLate(every, millis) => {
+                let answer = decide();
+                // Each call takes a while, so calls of several servers overlap.
+                let millis = if call.is_multiple_of(every) { millis } else { 1 };
+                tokio::time::sleep(Duration::from_millis(millis)).await;
+                return Ok(answer);
+            }
+            Fault::Flaps(every) => {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                return match call.is_multiple_of(every) {
+                    false => Ok(decide()),
+                    true => Err(StoreError::new("it fails")),
+                };
+            }
             Fault::None | Fault::RefusesAlice => return Ok(decide()),
             Fault::Fails | Fault::Pretends | Fault::PretendsWell => {
                 return Err(StoreError::new("it fails"));
@@ -190,6 +208,7 @@ impl LimitStore for Shelf {
         Box::pin(async move {
             match self.fault() {
                 Fault::None | Fault::Pretends | Fault::PretendsWell | Fault::RefusesAlice => Ok(()),
+                Fault::IsLate(..) | Fault::Flaps(_) => Ok(()),
                 _ => Err(StoreError::new("it is away")),
             }
         })
@@ -881,6 +900,60 @@ async fn two_limiters_share_a_count_only_if_they_are_clones() {
     // Clones share their counts, as in memory.
     let original = minute();
     assert_eq!(try_both(original.clone(), original.clone(), shared()).0, Ok(()));
+}
+
+/// Sends requests of one client to all servers, over so many connections to each, until the quota is used up. Returns how many are admitted.
+async fn admitted_by_all(servers: &[Server], connections: usize, requests: usize) -> usize {
+    let connection = async |server: &Server| {
+        let mut admitted = 0;
+        for _ in 0..requests {
+            let status = server.status().await;
+            admitted += usize::from(status == 200);
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        admitted
+    };
+    let all = servers.iter().flat_map(|server| std::iter::repeat_n(server, connections));
+    futures_util::future::join_all(all.map(connection)).await.iter().sum()
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_admitted_twice_whatever_share_of_responses_is_late() {
+    let modes = [
+        WhileUnreachable::Local { servers: 4 },
+        WhileUnreachable::Local { servers: 1 },
+        WhileUnreachable::Allow,
+        WhileUnreachable::Deny,
+    ];
+    for mode in modes {
+        for every in [1, 2, 3, 10, 100] {
+            for (connections, late) in [(1, 60), (1, 80), (1, 400), (8, 80)] {
+                let shelf = Shelf::new();
+                let quota = 200;
+                let limit = || RateLimit::new(Quota::new(quota, SECOND * 1_000_000));
+                let set = |limits: SharedLimits| limits.while_unreachable(mode);
+                let servers: Vec<_> = (0..4).map(|_| Server::new(&shelf, limit(), set)).collect();
+                let case = format!("{mode:?}, every {every}, {connections} connections, {late} ms");
+                shelf.set(Fault::IsLate(every, late));
+                if every == 1 || late > 80 {
+                    // A server that got no other answer meanwhile does not know yet that the store is late.
+                    for server in &servers {
+                        for _ in 0..every {
+                            server.handle.peek("somebody else").await;
+                        }
+                    }
+                    tokio::time::sleep(SECOND).await;
+                }
+                let requests = 400 / 4 / connections;
+                let mut admitted = admitted_by_all(&servers, connections, requests).await;
+                assert!(admitted <= quota as usize, "{case}: {admitted}");
+                // What was refunded last can be used when the cached refusals are over.
+                tokio::time::sleep(SECOND * 2).await;
+                admitted += admitted_by_all(&servers, 1, 10).await;
+                assert_eq!(admitted, quota as usize, "{case}");
+            }
+        }
+    }
 }
 
 /// A deterministic generator of random numbers (SplitMix64).

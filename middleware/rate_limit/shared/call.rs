@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
-use tokio::time::timeout;
 
 use super::client::StoreClient;
+use super::health::CallNumber;
 use super::keys::block_key;
 use super::outbox::Refund;
 use super::store::{StoreAnswer, StoreCall, StoreCharge, StoreError};
@@ -17,13 +17,13 @@ use crate::middleware::rate_limit::config::quota::LONGEST;
 use crate::middleware::rate_limit::memory::gcra::{CheckKind, KeyCheck};
 
 /// A call that the store may still answer. If this is dropped before the answer, a task waits for it: what the store has charged for a request that
-/// was decided without it, or was dropped, is refunded.
+/// was decided without it, or was dropped, is refunded. The answer also shows that the store is only late.
 pub(crate) struct PendingCall {
     shared_store: Arc<StoreClient>,
     call: Arc<StoreCall>,
     answer: Option<AnswerFuture>,
-    /// Whether the deadline has passed.
-    is_late: bool,
+    /// The number under which the call was counted as failed when the time to wait for it had passed.
+    late: Option<CallNumber>,
     keeps: bool,
     /// The keys that this server has charged for the same request after the deadline. If the store has charged them too, one of the two charges must
     /// be refunded.
@@ -38,8 +38,8 @@ pub(crate) enum NoAnswer {
     Failed,
     /// The store is reachable, and refuses the keys of the call.
     RefusedKeys,
-    /// The deadline has passed. The answer may still come.
-    Late,
+    /// The time to wait for it has passed. The answer may still come.
+    Late(CallNumber),
 }
 
 impl PendingCall {
@@ -51,7 +51,7 @@ impl PendingCall {
             shared_store: shared_store.clone(),
             call,
             answer: Some(answer),
-            is_late: false,
+            late: None,
             keeps: false,
             unresolved: Vec::new(),
         }
@@ -61,9 +61,9 @@ impl PendingCall {
     pub(crate) async fn wait(&mut self) -> Result<StoreAnswer, NoAnswer> {
         let Some(answer) = &mut self.answer else { return Err(NoAnswer::Failed) };
         let answered = self.shared_store.wait(answer).await;
-        self.is_late = answered == Err(NoAnswer::Late);
-        if !self.is_late {
-            self.answer = None;
+        match answered {
+            Err(NoAnswer::Late(number)) => self.late = Some(number),
+            _ => self.answer = None,
         }
         answered
     }
@@ -86,12 +86,12 @@ impl PendingCall {
     /// Waits for the answer after the request has gone on or was dropped.
     async fn finish(self, mut answer: AnswerFuture) {
         // The failure counts for the breaker also if all clients hang up before the deadline.
-        let answered = match self.is_late {
-            true => Err(NoAnswer::Late),
-            false => self.shared_store.wait(&mut answer).await,
+        let answered = match self.late {
+            Some(number) => Err(NoAnswer::Late(number)),
+            None => self.shared_store.wait(&mut answer).await,
         };
         let answered = match answered {
-            Err(NoAnswer::Late) => timeout(LATEST, answer).await.ok().and_then(Result::ok),
+            Err(NoAnswer::Late(number)) => self.shared_store.wait_longer(number, answer).await,
             answered => answered.ok(),
         };
         if let Some(answer) = answered.filter(|answer| answer.admitted) {
@@ -156,7 +156,7 @@ impl StoreClient {
         let mut pending_call = PendingCall::new(self, call);
         match pending_call.wait().await {
             Ok(answer) if answer.charged_for.len() == shared.names.len() => Ok(answer),
-            Err(NoAnswer::Late) => Err(Some(pending_call)),
+            Err(NoAnswer::Late(_)) => Err(Some(pending_call)),
             Ok(_) | Err(NoAnswer::Failed | NoAnswer::RefusedKeys) => Err(None),
         }
     }
@@ -164,14 +164,13 @@ impl StoreClient {
 
 impl Drop for PendingCall {
     fn drop(&mut self) {
-        let changes = self.call.slot.is_some() || self.call.charges.iter().any(|c| c.cost > 0);
         match (self.answer.take(), Handle::try_current()) {
-            (Some(answer), Ok(runtime)) if changes => {
+            (Some(answer), Ok(runtime)) => {
                 let late = Self {
                     shared_store: self.shared_store.clone(),
                     call: self.call.clone(),
                     answer: None,
-                    is_late: self.is_late,
+                    late: self.late,
                     keeps: self.keeps,
                     unresolved: std::mem::take(&mut self.unresolved),
                 };

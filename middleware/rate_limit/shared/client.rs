@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::hash::BuildHasher;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::outbox::Outbox;
@@ -14,10 +14,6 @@ use crate::middleware::rate_limit::memory::gcra::Receipt;
 /// A shared store in use by one limiter.
 pub(crate) struct StoreClient {
     pub(crate) limits: SharedLimits,
-    pub(crate) failures: AtomicU32,
-    pub(crate) unreachable: AtomicBool,
-    /// Whether the supervisor runs.
-    pub(crate) is_supervised: AtomicBool,
     /// Whether the store has refused a key. It is logged once.
     pub(crate) has_refused_keys: AtomicBool,
     pub(crate) outbox: Outbox,
@@ -43,9 +39,6 @@ impl StoreClient {
     pub(crate) fn new(limits: SharedLimits) -> Self {
         Self {
             limits,
-            failures: AtomicU32::new(0),
-            unreachable: AtomicBool::new(false),
-            is_supervised: AtomicBool::new(false),
             has_refused_keys: AtomicBool::new(false),
             outbox: Outbox::default(),
             local: OnceLock::new(),

@@ -28,6 +28,9 @@ struct OutboxContents {
 struct PendingCharge {
     /// For how many nanoseconds the key may be charged under the longest quota of these charges. A charge under a shorter quota does not lower it.
     most: u64,
+    /// Whether some of these charges are of admitted requests. They are charged also if they no longer fit: then the client waits for longer, by up
+    /// to `most`.
+    is_debt: bool,
     /// Where the client is remembered here, if the key is its block.
     block: Option<(usize, u64)>,
     /// Until when the key is charged in the store, as far as this server knows.
@@ -47,6 +50,8 @@ pub(crate) struct UnsentCharge<'a> {
     pub(crate) cost: u32,
     /// Until when the key was known to be charged before.
     pub(crate) known: u64,
+    /// Whether it is the charge of an admitted request.
+    pub(crate) is_debt: bool,
     /// Whether a call is open that may have made the same charge.
     pub(crate) unresolved: bool,
 }
@@ -73,6 +78,16 @@ pub(crate) struct DueCharge {
     upto: u64,
 }
 
+/// What keys have in the outbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Pending {
+    Nothing,
+    /// Charges that can be sent.
+    Charges,
+    /// Calls that may have made some of the charges, and that the store may still answer.
+    OpenCalls,
+}
+
 impl Outbox {
     pub(crate) fn any(&self) -> bool {
         self.any.load(Ordering::Acquire)
@@ -80,22 +95,30 @@ impl Outbox {
 
     /// Whether one of these keys has charges that the store does not know.
     pub(crate) fn has(&self, names: &[String], now: u64) -> bool {
+        self.pending(names, now) != Pending::Nothing
+    }
+
+    /// What these keys have that the store does not know.
+    pub(crate) fn pending(&self, names: &[String], now: u64) -> Pending {
         if !self.any() {
-            return false;
+            return Pending::Nothing;
         }
         let ledger = self.lock();
-        names
-            .iter()
-            .any(|name| ledger.charges.get(name).is_some_and(|pending| !pending.is_over(now)))
+        let pending = names.iter().filter_map(|name| ledger.charges.get(name));
+        let pending = pending.filter(|pending| !pending.is_over(now)).map(|pending| {
+            if pending.unresolved > 0 { Pending::OpenCalls } else { Pending::Charges }
+        });
+        pending.max().unwrap_or(Pending::Nothing)
     }
 
     /// Adds a charge that was made without the store.
     pub(crate) fn charge(&self, charges: &UnsentCharge<'_>, now: u64) {
-        let &UnsentCharge { name, rate, further, cost, known, unresolved } = charges;
+        let &UnsentCharge { name, rate, further, cost, known, is_debt, unresolved } = charges;
         let most = rate.charge(rate.burst.get().saturating_add(further));
         let mut ledger = self.lock();
         let Some(pending) = ledger.pending(name, known, now) else { return };
         pending.most = pending.most.max(most);
+        pending.is_debt |= is_debt;
         let until = pending.until.max(now).saturating_add(rate.charge(cost));
         pending.until = pending.until.max(until.min(now.saturating_add(most)));
         pending.unresolved += u32::from(unresolved);
@@ -195,10 +218,12 @@ impl Outbox {
             return None;
         }
         pending.unresolved += 1;
-        // A block is sent with its whole time. Other charges are added to those in the store, up to the longest quota among them. They may come from
-        // quotas with different intervals, so the call contains their total time, in units that are small enough to express it.
+        // A block is sent with its whole time. Other charges are added to those in the store, up to the longest quota among them, or to twice that for
+        // admitted requests: other servers may have admitted as many meanwhile. They may come from quotas with different intervals, so the call
+        // contains their total time, in units that are small enough to express it.
         let left = if pending.block.is_some() { upto.saturating_sub(now) } else { left };
-        let most = pending.most.max(left);
+        let debt = if pending.is_debt { pending.most } else { 0 };
+        let most = pending.most.max(left).saturating_add(debt);
         let unit = most.div_ceil(UNITS).next_multiple_of(MICROSECOND);
         let units = |nanos: u64| u32::try_from(nanos.div_ceil(unit)).unwrap_or(u32::MAX);
         let charge = StoreCharge {
@@ -249,7 +274,14 @@ impl OutboxContents {
                     return None;
                 }
             }
-            let pending = PendingCharge { most: 0, block: None, base, until: base, unresolved: 0 };
+            let pending = PendingCharge {
+                most: 0,
+                is_debt: false,
+                block: None,
+                base,
+                until: base,
+                unresolved: 0,
+            };
             self.charges.insert(name.to_owned(), pending);
         }
         self.charges.get_mut(name)

@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use super::health::StoreHealth;
 use crate::middleware::rate_limit::config::error::{RateLimitError, checked};
 use crate::middleware::rate_limit::memory::LocalMemory;
 
@@ -220,7 +221,7 @@ pub struct StoreError {
 }
 
 impl StoreError {
-    /// Returns an error with this cause. After several in a row, the store counts as unreachable.
+    /// Returns an error with this cause. If at least half of the recent calls fail, the store counts as unreachable.
     pub fn new(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self { cause: cause.into(), is_of_keys: false }
     }
@@ -252,14 +253,36 @@ impl std::error::Error for StoreError {
 ///
 /// In each mode, a client that this server knows to be blocked, or to have used up its quota at the last answer of the store, is refused until that
 /// time is over.
+///
+/// # What is admitted in the worst case
+///
+/// For a quota with a burst of `Q` requests, of which `R` come back during the time that is considered:
+///
+/// | the store | `Local { servers }` | `Allow` | `Deny` |
+/// | --- | --- | --- | --- |
+/// | answers within the deadline | `Q + R` | `Q + R` | `Q + R` |
+/// | answers late, but within ten deadlines | `Q + R`, see below | `Q + R`, see below | `Q + R` |
+/// | is unreachable for all servers | `Q + R` if all servers know the state of the client, `2 (Q + R)` if none does | no limit | `Q + R` |
+/// | is unreachable for some servers | `2 (Q + R)` | no limit | `Q + R` |
+/// | is unreachable, and a server restarts | one more share, `(Q + R) / servers`, for each restart | no limit | `Q + R` |
+/// | has lost its data, or evicted keys | `Q` more | `Q` more | `Q` more |
+///
+/// `Q` counts as at least `servers` here: a share is at least one request.
+///
+/// A response that is late does not show yet whether the store is reachable. The first time that this happens, a request is decided as if it were not.
+/// From the first late answer on, and for 60 s after the last one, requests wait for up to ten deadlines, and nothing is decided without the store. A
+/// late answer to a request that was decided here is taken into account: a charge of the store pays for a charge that was made here.
+///
+/// A request that was admitted without the store is charged later, also if it no longer fits: its client then waits for longer, by up to the time in
+/// which the burst comes back. So what exceeds the quota is owed, and over a long time no more than the quota is admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum WhileUnreachable {
     /// Each server decides alone, on its share of each quota and of the slots, and continues from the last known state. When the store is reachable
     /// again, all servers send what they have admitted before they use its answers, so nothing is admitted twice.
     ///
-    /// A share is at least one request, which comes back in the time of the whole quota. If there are more servers than the burst has requests, each
-    /// of them admits one.
+    /// A share is `1 / servers` of what is left of the quota as far as this server knows. It is at least one request, which comes back in the time of the
+    /// whole quota. If there are more servers than the burst has requests, each of them admits one.
     Local {
         /// The number of servers that share the quota.
         servers: u32,
@@ -272,7 +295,7 @@ pub enum WhileUnreachable {
 
 /// A [`LimitStore`], and how a limiter uses it. See [`RateLimit::shared`](crate::RateLimit::shared).
 ///
-/// Clone it for all limiters of a program: then two limiters whose policies have the same name, and which would share a count by mistake, are an error
+/// Clone it for all limiters of a program. They then have one connection, one circuit breaker and one task that probes the store; and two limiters whose policies have the same name, and which would share a count by mistake, are an error
 /// where the second one is built.
 ///
 /// # Example
@@ -300,6 +323,7 @@ pub struct SharedLimits {
     pub(crate) while_unreachable: WhileUnreachable,
     pub(crate) lease: u32,
     pub(crate) longest_request: Duration,
+    pub(crate) health: Arc<StoreHealth>,
     names: Arc<Mutex<SharedNames>>,
 }
 
@@ -317,6 +341,7 @@ impl SharedLimits {
             while_unreachable: WhileUnreachable::Local { servers: 1 },
             lease: 0,
             longest_request: Duration::from_secs(60),
+            health: Arc::default(),
             names: Arc::default(),
         }
     }
@@ -368,8 +393,14 @@ impl SharedLimits {
 
     /// Sets how long a request waits for the store. Defaults to 50 ms.
     ///
-    /// After five failures in a row, requests no longer wait, and a probe runs six times a second. The store is used again after it has answered for
-    /// half a second, in which each server sends what the store has missed.
+    /// A store whose answers come after the deadline is not unreachable: from the first such answer on, and for 60 s after the last one, requests wait
+    /// for up to ten deadlines. Choose a deadline well above the usual time of a call, which for a store in another region includes its distance.
+    ///
+    /// If at least half of the last 16 calls fail or are not answered, and at least five of them, no request waits. One task for all limiters on the
+    /// store then probes it three to six times a second. The store is used again after it has decided for half a second, in which each server sends
+    /// what the store has missed. The deadline does not concern connections: they are opened in the background.
+    ///
+    /// Each change between these states is logged once, at the level `warn`.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
