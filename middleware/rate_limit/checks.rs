@@ -7,9 +7,9 @@ use smallvec::SmallVec;
 
 use super::config::clock::nanos;
 use super::config::key::{LEVELS, LimitKey, Prefixes, Subject, SubjectRef, factor};
-use super::config::policy::Policy;
 use super::config::quota::{Quota, Rate};
 use super::limiter::Limiter;
+use super::memory::carry::{QuotaCarry, quota_key};
 use super::memory::gcra::{BLOCK, CheckKind, ENTER, KeyCheck, SPREAD, mix};
 use super::shared::keys;
 use super::shared::store::StoreSlot;
@@ -21,6 +21,8 @@ pub(crate) struct CheckPlan {
     pub(crate) checks: SmallVec<[KeyCheck; 2]>,
     /// The policies that apply, by position, and the quota that each of them has for this request.
     pub(crate) quotas: SmallVec<[(u8, Quota); 2]>,
+    /// The charges of policies with several quotas, which start with what is used of the other quotas.
+    pub(crate) carries: Vec<QuotaCarry>,
     /// The client, by its shard and its hash. Blocks, penalties, concurrency and leases count under it.
     pub(crate) client: (usize, u64),
     /// Whether the state of an admitted client is not needed, because no header field and no observer shows it.
@@ -80,8 +82,9 @@ impl CheckPlan {
         })
     }
 
-    /// The names of the keys that cost something, in the order of their receipts, and for how many nanoseconds the store has charged each.
-    pub(crate) fn charged_names(&mut self) -> Vec<(String, u64)> {
+    /// The names of the keys that cost something, in the order of their receipts, the quota of each, and for how many nanoseconds the store has charged
+    /// it.
+    pub(crate) fn charged_names(&mut self) -> Vec<(String, Rate, u64)> {
         let Some(shared) = &mut self.shared else { return Vec::new() };
         let charges = self.checks.iter().filter_map(|check| match check.kind {
             CheckKind::Charge { rate, cost, .. } => Some((rate, cost)),
@@ -90,7 +93,7 @@ impl CheckPlan {
         let names = std::mem::take(&mut shared.names);
         let charge = |(at, (name, (rate, cost))): (usize, (String, (Rate, u32)))| {
             let rate = shared.full_rates.get(at).copied().unwrap_or(rate);
-            (cost > 0).then(|| (name, rate.charge(cost)))
+            (cost > 0).then(|| (name, rate, rate.charge(cost)))
         };
         names.into_iter().zip(charges).enumerate().filter_map(charge).collect()
     }
@@ -205,21 +208,24 @@ impl Limiter {
 
     fn charge(&self, plan: &mut CheckPlan, at: usize, client: &KeyHashes, quota: Quota, cost: u32) {
         let shard = self.memory.shard_of(client.widest());
-        // The memory of a single process holds no charges but its own, so an operator may shorten them. What other processes have charged is never
-        // shortened here: one of them may have used a longer quota.
-        let shortens = self.shared_store.is_none()
-            && self.settings.policies.get(at).is_some_and(Policy::has_new_quota);
+        let Some(policy) = self.settings.policies.get(at) else { return };
+        let (first, others) = (policy.first_quota(), policy.other_quotas(quota));
         if plan.client == (0, 0) {
             plan.client = (shard, client.widest());
         }
         for (level, hash) in client.hashes.iter().take(client.levels).enumerate() {
-            let rate = if level == 0 { quota.rate() } else { quota.times(factor(level)).rate() };
+            let of = |quota: Quota| {
+                if level == 0 { quota.rate() } else { quota.times(factor(level)).rate() }
+            };
+            let rate = of(quota);
             let segment = (at * LEVELS + level) as u8;
+            let key = |rate| quota_key(mix(*hash, segment), rate, of(first));
             let further = self.further(rate);
             let kind = CheckKind::Charge { rate, cost, further };
-            let mut check = KeyCheck::new(shard, mix(*hash, segment), segment, kind);
-            if shortens {
-                check.reach = rate.burst_time().saturating_add(rate.charge(further));
+            let mut check = KeyCheck::new(shard, key(rate), segment, kind);
+            if !others.is_empty() {
+                let others = others.iter().map(|other| (key(of(*other)), of(*other))).collect();
+                plan.carries.push(QuotaCarry { shard, key: check.key, rate, others });
             }
             check.refundable = self.is_refundable();
             plan.checks.push(check);

@@ -147,6 +147,7 @@ impl RateLimitHandle {
             limiter.memory.distrust(check.shard, check.key);
         }
         limiter.end_leases(&plan, now);
+        limiter.memory.forget_quotas(&plan.carries);
         let (shard, key) = limiter.block_of(&plan);
         limiter.memory.change(shard, key, now, |_| 0);
         limiter.memory.distrust(shard, key);
@@ -174,7 +175,8 @@ impl RateLimitHandle {
             limiter.memory.truncate(check.shard, check.key, left);
             limiter.memory.distrust(check.shard, check.key);
             let end = now.saturating_add(rate.burst_time());
-            keys.extend(names.next().map(|name| Refund { name, nanos: back, end }));
+            let quota = Some(rate);
+            keys.extend(names.next().map(|name| Refund { name, quota, nanos: back, end }));
         }
         if let Some(shared_store) = limiter.shared_store() {
             shared_store.refund(keys, false);
@@ -188,6 +190,7 @@ impl RateLimitHandle {
         let limiter = &self.limiter;
         let plan = limiter.plan_for(client.into().named(), requests);
         let now = limiter.clock.now();
+        limiter.carry(&plan, now);
         let mut known = Vec::new();
         for check in &plan.checks {
             let CheckKind::Charge { rate, cost, .. } = check.kind else { continue };
@@ -248,11 +251,10 @@ impl RateLimitHandle {
         (left > 0).then(|| Duration::from_nanos(left))
     }
 
-    /// Changes the quota of the policy with this name for all later requests on this server. Clients keep what they have used.
+    /// Changes the quota of the policy with this name for all later requests on this server.
     ///
-    /// The used part is stored as a time. If the policy had no other quotas (no [`quota_by`](crate::middleware::rate_limit::Policy::quota_by)) and no store is
-    /// [shared](crate::RateLimit::shared), this time is shortened to the time in which the new quota comes back. Otherwise another request or another
-    /// server may have charged it under another quota: it stays as it is, and [`reset`](RateLimitHandle::reset) clears it.
+    /// It takes effect at once: each client starts with the fraction of the new quota that it has used of the old one. Its count under the old quota is
+    /// kept, for servers that still have it and for a change back. See [`quota_by`](crate::middleware::rate_limit::Policy::quota_by).
     ///
     /// Returns `false` if no policy has this name.
     pub fn set_quota(&self, policy: &str, quota: Quota) -> bool {

@@ -172,7 +172,7 @@ pub use self::response::headers::LimitHeaders;
 pub use self::shared::redis::RedisStore;
 pub use self::shared::store::{
     LimitStore, SharedLimits, StoreAnswer, StoreCall, StoreCharge, StoreError, StoreFuture,
-    StoreSlot, WhileUnreachable,
+    StoreQuota, StoreRefund, StoreSlot, WhileUnreachable,
 };
 pub use self::step::{PerProvided, WithDecision};
 

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use smallvec::SmallVec;
 
+use super::config::quota::Rate;
 use super::limiter::Limiter;
 use super::memory::gcra::{Receipt, ReceiptKind};
 use super::shared::client::SlotTicket;
@@ -22,8 +23,8 @@ pub(crate) struct RequestReservation {
     limiter: Arc<Limiter>,
     charges: Vec<Receipt>,
     slots: Vec<Receipt>,
-    /// The names of the charges in the shared store, and for how many nanoseconds the store has charged each.
-    names: Vec<(String, u64)>,
+    /// The names of the charges in the shared store, the quota of each, and for how many nanoseconds the store has charged it.
+    names: Vec<(String, Rate, u64)>,
     /// The slot in the shared store, and the slots on this server, which also expire.
     slot: Option<StoreSlot>,
     tickets: SmallVec<[SlotTicket; 1]>,
@@ -34,7 +35,7 @@ impl RequestReservation {
     pub(crate) fn new(
         limiter: Arc<Limiter>,
         receipts: Vec<Receipt>,
-        names: Vec<(String, u64)>,
+        names: Vec<(String, Rate, u64)>,
         slot: Option<StoreSlot>,
     ) -> Self {
         let (charges, mut slots): (Vec<_>, Vec<_>) =
@@ -75,13 +76,13 @@ impl RequestReservation {
         let mut is_sent = Vec::new();
         for charge in self.charges.drain(..) {
             let back = self.limiter.memory.refund(&charge, now);
-            if let (Some((name, full)), ReceiptKind::Time { nanos, end, .. }) =
+            if let (Some((name, rate, full)), ReceiptKind::Time { nanos, end, .. }) =
                 (names.next(), charge.taken)
             {
                 // A share of the quota is refunded as the same fraction of the full quota.
                 let part = u128::from(back) * u128::from(full) / u128::from(nanos.max(1));
                 let nanos = u64::try_from(part).unwrap_or(full).min(full);
-                is_sent.push(Refund { name, nanos, end });
+                is_sent.push(Refund { name, quota: Some(rate), nanos, end });
             }
         }
         if let Some(shared_store) = &self.limiter.shared_store {

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock};
 
 use http::HeaderValue;
+use smallvec::SmallVec;
 
 use super::clock::seconds;
 use super::error::{RateLimitError, checked};
@@ -52,6 +53,17 @@ pub struct Policy {
 struct ReplacedQuota {
     is: AtomicBool,
     quota: RwLock<Quota>,
+    /// All quotas that requests had so far, up to a number.
+    seen: RwLock<SmallVec<[Quota; 1]>>,
+}
+
+impl ReplacedQuota {
+    fn see(&self, quota: Quota) {
+        let mut seen = self.seen.write().unwrap_or_else(PoisonError::into_inner);
+        if !seen.contains(&quota) && seen.len() < MOST_QUOTAS {
+            seen.push(quota);
+        }
+    }
 }
 
 impl Policy {
@@ -89,6 +101,7 @@ impl Policy {
             changed: Arc::new(ReplacedQuota {
                 is: AtomicBool::new(false),
                 quota: RwLock::new(quota),
+                seen: RwLock::new(SmallVec::from_iter([quota])),
             }),
         })
     }
@@ -119,9 +132,12 @@ impl Policy {
     /// Sets the quota depending on the request, such as on the plan of its user. Defaults to the quota of the policy, which also applies where the
     /// function returns `None`.
     ///
-    /// A client keeps what it has used when its quota changes. The used part is stored as a time, and no quota shortens it: after a quota with a long
-    /// period is used up, a request under a quota with a short period is refused until the remaining time fits into the short period.
-    /// [`reset`](crate::middleware::rate_limit::RateLimitHandle::reset) clears it.
+    /// Each quota of a client has a count of its own, which no other quota shortens. The first request under a quota that the client did not have
+    /// lately starts this count with the fraction that is used of its other quotas: if half of 10 a day is used, half of 60 a minute is used too, and
+    /// comes back within half a minute. So a change of plan takes effect at once, in both directions, and a change back finds the old count.
+    ///
+    /// The quotas are those of one client at different times, such as its plans. For several kinds of requests with quotas of their own, use a policy for
+    /// each kind, with [`when`](Policy::when).
     #[must_use]
     pub fn quota_by(
         mut self,
@@ -170,15 +186,29 @@ impl Policy {
         }
     }
 
+    /// Whether an operator has replaced the quota.
+    pub(crate) fn is_changed(&self) -> bool {
+        self.changed.is.load(Ordering::Acquire)
+    }
+
     pub(crate) fn set_quota(&self, quota: Quota) {
         *self.changed.quota.write().unwrap_or_else(PoisonError::into_inner) = quota;
+        self.changed.see(quota);
         self.changed.is.store(true, Ordering::Release);
     }
 
-    /// Whether an operator has replaced the quota. `false` if requests have different quotas: a charge may then have been made under a quota that was
-    /// not replaced.
-    pub(crate) fn has_new_quota(&self) -> bool {
-        self.quota_by.is_none() && self.changed.is.load(Ordering::Acquire)
+    /// The quotas that requests had under this policy besides this one. Only the first `MOST_QUOTAS` are known.
+    pub(crate) fn other_quotas(&self, quota: Quota) -> SmallVec<[Quota; 2]> {
+        if self.quota_by.is_none() && !self.changed.is.load(Ordering::Acquire) {
+            return SmallVec::new();
+        }
+        let seen = self.changed.seen.read().unwrap_or_else(PoisonError::into_inner);
+        let others = seen.iter().copied().filter(|other| *other != quota).collect();
+        if !seen.contains(&quota) && seen.len() < MOST_QUOTAS {
+            drop(seen);
+            self.changed.see(quota);
+        }
+        others
     }
 
     /// The item of `RateLimit-Policy` for another quota of this policy.
@@ -191,6 +221,9 @@ impl Policy {
         self.quota
     }
 }
+
+/// How many quotas of a policy are known. A change from a further one starts with nothing used.
+const MOST_QUOTAS: usize = 8;
 
 /// The item of `RateLimit-Policy`. The name was checked and needs no escapes.
 fn field(name: &str, quota: Quota) -> HeaderValue {

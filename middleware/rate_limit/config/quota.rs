@@ -176,6 +176,13 @@ impl Rate {
         Self { interval: self.burst_time().div_ceil(burst.get().into()), burst }
     }
 
+    /// For how long a key is charged under this rate if it was charged for so many nanoseconds under another one: the fraction of the burst that was
+    /// used is kept, rounded up.
+    pub(crate) fn converted(self, nanos: u64, from: Self) -> u64 {
+        let product = u128::from(nanos) * u128::from(self.burst_time());
+        u64::try_from(product.div_ceil(from.burst_time().into())).unwrap_or(u64::MAX)
+    }
+
     /// The same rate as a quota of `governor`. `further` more requests may be made at once, which then wait.
     pub(crate) fn governed(self, further: u32) -> Option<governor::Quota> {
         let quota = governor::Quota::with_period(Duration::from_nanos(self.interval))?;

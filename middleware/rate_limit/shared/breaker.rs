@@ -142,7 +142,7 @@ impl StoreClient {
     /// Sends the charges of these keys. Returns whether the store has answered for any of them, and `None` if there is nothing to send now.
     pub(crate) async fn send_charges_of(self: &Arc<Self>, names: &[String]) -> Option<bool> {
         let local = self.local.get()?;
-        let due = names.iter().filter_map(|name| self.outbox.due(name, local.clock.now()));
+        let due = names.iter().flat_map(|name| self.outbox.due(name, local.clock.now()));
         let sent = join_all(due.map(|due| self.send_charge(local, due))).await;
         (!sent.is_empty()).then(|| sent.contains(&true))
     }
@@ -189,7 +189,8 @@ impl SendingCharge {
 
 impl Drop for SendingCharge {
     fn drop(&mut self) {
-        self.shared_store.outbox.resolve(&self.due.charge.key, self.local.clock.now());
+        let now = self.local.clock.now();
+        self.shared_store.outbox.resolve(&self.due.charge.key, self.due.quota, now);
     }
 }
 
@@ -201,7 +202,14 @@ impl StoreUser for StoreClient {
             let number = self.requests.fetch_add(1, Ordering::Relaxed);
             let key = format!("{}:{{#{number}}}:#probe", self.limits.prefix);
             let interval = Duration::from_millis(1);
-            let charges = vec![StoreCharge { key, interval, burst: 1, cost: 1, longest: interval }];
+            let charges = vec![StoreCharge {
+                key,
+                interval,
+                burst: 1,
+                cost: 1,
+                quota: None,
+                longest: interval,
+            }];
             let trial = StoreCall { charges, forced: true, ..StoreCall::default() };
             let store = &self.limits.store;
             // The store may have to open a connection first, which takes longer than a call.

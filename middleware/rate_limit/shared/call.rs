@@ -4,16 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use smallvec::SmallVec;
 use tokio::runtime::Handle;
 
 use super::client::StoreClient;
 use super::health::CallNumber;
 use super::keys::block_key;
 use super::outbox::Refund;
-use super::store::{StoreAnswer, StoreCall, StoreCharge, StoreError};
+use super::store::{StoreAnswer, StoreCall, StoreCharge, StoreError, StoreQuota};
 use crate::middleware::rate_limit::checks::CheckPlan;
 use crate::middleware::rate_limit::config::clock::{nanos, until};
-use crate::middleware::rate_limit::config::quota::LONGEST;
+use crate::middleware::rate_limit::config::quota::{LONGEST, Rate};
 use crate::middleware::rate_limit::memory::gcra::{CheckKind, KeyCheck};
 
 /// A call that the store may still answer. If this is dropped before the answer, a task waits for it: what the store has charged for a request that
@@ -21,13 +22,15 @@ use crate::middleware::rate_limit::memory::gcra::{CheckKind, KeyCheck};
 pub(crate) struct PendingCall {
     shared_store: Arc<StoreClient>,
     call: Arc<StoreCall>,
+    /// The quota of each charge.
+    quotas: SmallVec<[Rate; 2]>,
     answer: Option<AnswerFuture>,
     /// The number under which the call was counted as failed when the time to wait for it had passed.
     late: Option<CallNumber>,
     keeps: bool,
     /// The keys that this server has charged for the same request after the deadline. If the store has charged them too, one of the two charges must
     /// be refunded.
-    unresolved: Vec<String>,
+    unresolved: Vec<(String, Rate)>,
 }
 
 pub(crate) type AnswerFuture = BoxFuture<'static, Result<StoreAnswer, StoreError>>;
@@ -43,13 +46,18 @@ pub(crate) enum NoAnswer {
 }
 
 impl PendingCall {
-    pub(crate) fn new(shared_store: &Arc<StoreClient>, call: StoreCall) -> Self {
+    pub(crate) fn new(
+        shared_store: &Arc<StoreClient>,
+        call: StoreCall,
+        quotas: SmallVec<[Rate; 2]>,
+    ) -> Self {
         let (store, call) = (shared_store.limits.store.clone(), Arc::new(call));
         let plan = call.clone();
         let answer = Box::pin(async move { store.take(&plan).await });
         Self {
             shared_store: shared_store.clone(),
             call,
+            quotas,
             answer: Some(answer),
             late: None,
             keeps: false,
@@ -79,7 +87,7 @@ impl PendingCall {
     }
 
     /// Notes the keys that this server has charged for the same request.
-    pub(crate) fn also_charged_here(&mut self, names: Vec<String>) {
+    pub(crate) fn also_charged_here(&mut self, names: Vec<(String, Rate)>) {
         self.unresolved = names;
     }
 
@@ -103,15 +111,20 @@ impl PendingCall {
     fn undo(&self, answer: &StoreAnswer) {
         let now = self.shared_store.now();
         if !self.keeps {
-            let charged = self.call.charges.iter().zip(&answer.charged_for);
+            let charged = self.call.charges.iter().zip(&self.quotas).zip(&answer.charged_for);
             // A forced charge that reached the burst was made in part, or not at all. The exact part is unknown, so none of it is refunded.
-            let exact = charged.filter(|(charge, till)| {
+            let exact = charged.filter(|((charge, _), till)| {
                 !self.call.forced || **till < charge.interval.saturating_mul(charge.burst)
             });
-            let back = exact.map(|(charge, till)| {
+            let back = exact.map(|((charge, quota), till)| {
                 let requests = u64::from(charge.cost) * (u64::from(answer.leased) + 1);
                 let nanos = nanos(charge.interval).saturating_mul(requests).min(nanos(*till));
-                Refund { name: charge.key.clone(), nanos, end: until(now, *till) }
+                Refund {
+                    name: charge.key.clone(),
+                    quota: Some(*quota),
+                    nanos,
+                    end: until(now, *till),
+                }
             });
             self.shared_store.refund(back.filter(|back| back.nanos > 0).collect(), true);
         }
@@ -136,6 +149,7 @@ impl StoreClient {
                 interval: Duration::from_nanos(rate.interval),
                 burst: rate.burst.get().saturating_add(further),
                 cost,
+                quota: Some(StoreQuota::of(rate)),
                 longest: LONGEST,
             })
         };
@@ -153,7 +167,11 @@ impl StoreClient {
             forced,
             lease,
         };
-        let mut pending_call = PendingCall::new(self, call);
+        let quotas = checks.iter().filter_map(|check| match check.kind {
+            CheckKind::Charge { rate, .. } => Some(rate),
+            _ => None,
+        });
+        let mut pending_call = PendingCall::new(self, call, quotas.collect());
         match pending_call.wait().await {
             Ok(answer) if answer.charged_for.len() == shared.names.len() => Ok(answer),
             Err(NoAnswer::Late(_)) => Err(Some(pending_call)),
@@ -169,6 +187,7 @@ impl Drop for PendingCall {
                 let late = Self {
                     shared_store: self.shared_store.clone(),
                     call: self.call.clone(),
+                    quotas: std::mem::take(&mut self.quotas),
                     answer: None,
                     late: self.late,
                     keeps: self.keeps,
@@ -178,7 +197,9 @@ impl Drop for PendingCall {
             }
             _ => {
                 let now = self.shared_store.now();
-                self.unresolved.iter().for_each(|name| self.shared_store.outbox.resolve(name, now));
+                for (name, quota) in &self.unresolved {
+                    self.shared_store.outbox.resolve(name, Some(*quota), now);
+                }
             }
         }
     }

@@ -228,7 +228,7 @@ impl StoreClient {
             let charge = UnsentCharge { name, rate, further, cost, known, is_debt, unresolved };
             self.outbox.charge(&charge, now);
             if unresolved {
-                names.push(name.clone());
+                names.push((name.clone(), rate));
             }
         }
         if let Some(pending_call) = pending_call {

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::store::{StoreCharge, StoreSlot};
+use smallvec::SmallVec;
+
+use super::store::{StoreCharge, StoreQuota, StoreSlot};
 use crate::middleware::rate_limit::config::quota::{LONGEST, Rate};
 
 /// Updates that the store has not received, up to a cap.
@@ -18,7 +20,8 @@ pub(crate) struct Outbox {
 
 #[derive(Default)]
 struct OutboxContents {
-    charges: HashMap<String, PendingCharge>,
+    /// By name, and for each name by quota.
+    charges: HashMap<String, SmallVec<[PendingCharge; 1]>>,
     updates: Vec<OutboxUpdate>,
     /// When expired charges were last removed because the outbox was full.
     cleared: u64,
@@ -26,6 +29,8 @@ struct OutboxContents {
 
 /// A key that is charged for longer than the store knows.
 struct PendingCharge {
+    /// The quota under which the key is charged. `None` for a block.
+    quota: Option<Rate>,
     /// For how many nanoseconds the key may be charged under the longest quota of these charges. A charge under a shorter quota does not lower it.
     most: u64,
     /// Whether some of these charges are of admitted requests. They are charged also if they no longer fit: then the client waits for longer, by up
@@ -66,6 +71,8 @@ pub(crate) enum OutboxUpdate {
 /// A refund of so many nanoseconds. It is void after `end`, when the charge has drained.
 pub(crate) struct Refund {
     pub(crate) name: String,
+    /// The quota under which the key was charged.
+    pub(crate) quota: Option<Rate>,
     pub(crate) nanos: u64,
     pub(crate) end: u64,
 }
@@ -73,6 +80,7 @@ pub(crate) struct Refund {
 /// A pending charge that is sent now.
 pub(crate) struct DueCharge {
     pub(crate) charge: StoreCharge,
+    pub(crate) quota: Option<Rate>,
     /// Where the block is stored in the memory of this server, if the key is a block.
     pub(crate) block: Option<(usize, u64)>,
     upto: u64,
@@ -104,7 +112,7 @@ impl Outbox {
             return Pending::Nothing;
         }
         let ledger = self.lock();
-        let pending = names.iter().filter_map(|name| ledger.charges.get(name));
+        let pending = names.iter().filter_map(|name| ledger.charges.get(name)).flatten();
         let pending = pending.filter(|pending| !pending.is_over(now)).map(|pending| {
             if pending.unresolved > 0 { Pending::OpenCalls } else { Pending::Charges }
         });
@@ -116,7 +124,7 @@ impl Outbox {
         let &UnsentCharge { name, rate, further, cost, known, is_debt, unresolved } = charges;
         let most = rate.charge(rate.burst.get().saturating_add(further));
         let mut ledger = self.lock();
-        let Some(pending) = ledger.pending(name, known, now) else { return };
+        let Some(pending) = ledger.pending(name, Some(rate), known, now) else { return };
         pending.most = pending.most.max(most);
         pending.is_debt |= is_debt;
         let until = pending.until.max(now).saturating_add(rate.charge(cost));
@@ -134,7 +142,7 @@ impl Outbox {
         until: impl FnOnce(u64) -> u64,
     ) {
         let mut ledger = self.lock();
-        let Some(pending) = ledger.pending(name, now, now) else { return };
+        let Some(pending) = ledger.pending(name, None, now, now) else { return };
         pending.block = Some(at);
         pending.until = until(pending.until);
         self.any.store(true, Ordering::Release);
@@ -146,7 +154,7 @@ impl Outbox {
             return false;
         }
         let mut ledger = self.lock();
-        let is_longer = ledger.charges.get(name).is_some_and(|pending| pending.until > until);
+        let is_longer = ledger.find(name, None).is_some_and(|pending| pending.until > until);
         if !is_longer {
             ledger.charges.remove(name);
         }
@@ -164,25 +172,23 @@ impl Outbox {
     }
 
     /// Refunds charges that were not sent yet. Returns how many nanoseconds are left to be refunded in the store.
-    pub(crate) fn refund(&self, name: &str, nanos: u64, now: u64) -> u64 {
+    pub(crate) fn refund(&self, &Refund { ref name, quota, nanos, .. }: &Refund, now: u64) -> u64 {
         if !self.any() {
             return nanos;
         }
         let mut ledger = self.lock();
-        let Some(pending) = ledger.charges.get_mut(name) else { return nanos };
+        let Some(pending) = ledger.find(name, quota) else { return nanos };
         let back = nanos.min(pending.left(now));
         pending.until -= back;
         nanos - back
     }
 
     /// A call is resolved: its effect is known, or it will never be answered.
-    pub(crate) fn resolve(&self, name: &str, now: u64) {
+    pub(crate) fn resolve(&self, name: &str, quota: Option<Rate>, now: u64) {
         let mut ledger = self.lock();
-        if let Some(pending) = ledger.charges.get_mut(name) {
+        if let Some(pending) = ledger.find(name, quota) {
             pending.unresolved = pending.unresolved.saturating_sub(1);
-            if pending.is_over(now) {
-                ledger.charges.remove(name);
-            }
+            ledger.remove_ended(name, now);
         }
     }
 
@@ -205,41 +211,18 @@ impl Outbox {
         self.lock().charges.keys().cloned().collect()
     }
 
-    /// The pending charge of a key, to send it. Until [`resolve`](Outbox::resolve) it counts as an open call.
-    pub(crate) fn due(&self, name: &str, now: u64) -> Option<DueCharge> {
+    /// The pending charges of a key, to send them. Until [`resolve`](Outbox::resolve) each counts as an open call.
+    pub(crate) fn due(&self, name: &str, now: u64) -> Vec<DueCharge> {
         let mut ledger = self.lock();
-        let pending = ledger.charges.get_mut(name)?;
-        if pending.unresolved > 0 {
-            return None;
-        }
-        let (left, upto) = (pending.left(now), pending.until);
-        if left == 0 {
-            ledger.charges.remove(name);
-            return None;
-        }
-        pending.unresolved += 1;
-        // A block is sent with its whole time. Other charges are added to those in the store, up to the longest quota among them, or to twice that for
-        // admitted requests: other servers may have admitted as many meanwhile. They may come from quotas with different intervals, so the call
-        // contains their total time, in units that are small enough to express it.
-        let left = if pending.block.is_some() { upto.saturating_sub(now) } else { left };
-        let debt = if pending.is_debt { pending.most } else { 0 };
-        let most = pending.most.max(left).saturating_add(debt);
-        let unit = most.div_ceil(UNITS).next_multiple_of(MICROSECOND);
-        let units = |nanos: u64| u32::try_from(nanos.div_ceil(unit)).unwrap_or(u32::MAX);
-        let charge = StoreCharge {
-            key: name.to_owned(),
-            interval: Duration::from_nanos(unit),
-            burst: units(most),
-            cost: units(left),
-            longest: LONGEST,
-        };
-        Some(DueCharge { charge, block: pending.block, upto })
+        ledger.remove_ended(name, now);
+        let pending = ledger.charges.get_mut(name).into_iter().flatten();
+        pending.filter(|pending| pending.unresolved == 0).map(|p| p.due(name, now)).collect()
     }
 
     /// The store has executed the charge. What was added since then is still pending.
     pub(crate) fn is_sent(&self, due: &DueCharge) {
         let mut ledger = self.lock();
-        if let Some(pending) = ledger.charges.get_mut(&due.charge.key) {
+        if let Some(pending) = ledger.find(&due.charge.key, due.quota) {
             pending.base = pending.base.max(due.upto);
         }
     }
@@ -260,35 +243,79 @@ impl Outbox {
 }
 
 impl OutboxContents {
-    /// The pending charge of a key. A new one starts at `base`. `None` if the outbox is full.
-    fn pending(&mut self, name: &str, base: u64, now: u64) -> Option<&mut PendingCharge> {
-        if !self.charges.contains_key(name) {
-            if self.charges.len() >= MOST_DEBTS {
-                // At most once a second, so a flood of clients cannot make each request scan the outbox.
-                if now < self.cleared.saturating_add(SECOND) {
-                    return None;
-                }
-                self.cleared = now;
-                self.charges.retain(|_, pending| !pending.is_over(now));
-                if self.charges.len() >= MOST_DEBTS {
-                    return None;
-                }
+    fn find(&mut self, name: &str, quota: Option<Rate>) -> Option<&mut PendingCharge> {
+        self.charges.get_mut(name)?.iter_mut().find(|pending| pending.quota == quota)
+    }
+
+    /// Removes the charges of a key that have drained.
+    fn remove_ended(&mut self, name: &str, now: u64) {
+        if let Some(pending) = self.charges.get_mut(name) {
+            pending.retain(|pending| !pending.is_over(now));
+            if pending.is_empty() {
+                self.charges.remove(name);
             }
-            let pending = PendingCharge {
+        }
+    }
+
+    /// The pending charge of a key under a quota. A new one starts at `base`. `None` if the outbox is full.
+    fn pending(
+        &mut self,
+        name: &str,
+        quota: Option<Rate>,
+        base: u64,
+        now: u64,
+    ) -> Option<&mut PendingCharge> {
+        if !self.charges.contains_key(name) && self.charges.len() >= MOST_DEBTS {
+            // At most once a second, so a flood of clients cannot make each request scan the outbox.
+            if now < self.cleared.saturating_add(SECOND) {
+                return None;
+            }
+            self.cleared = now;
+            self.charges.retain(|_, pending| pending.iter().any(|pending| !pending.is_over(now)));
+            if self.charges.len() >= MOST_DEBTS {
+                return None;
+            }
+        }
+        let charges = self.charges.entry(name.to_owned()).or_default();
+        if !charges.iter().any(|pending| pending.quota == quota) {
+            charges.push(PendingCharge {
+                quota,
                 most: 0,
                 is_debt: false,
                 block: None,
                 base,
                 until: base,
                 unresolved: 0,
-            };
-            self.charges.insert(name.to_owned(), pending);
+            });
         }
-        self.charges.get_mut(name)
+        self.find(name, quota)
     }
 }
 
 impl PendingCharge {
+    /// The charge as a call of the store. It counts as an open call from now on.
+    fn due(&mut self, name: &str, now: u64) -> DueCharge {
+        self.unresolved += 1;
+        let (left, upto) = (self.left(now), self.until);
+        // A block is sent with its whole time. Other charges are added to those in the store, up to the longest quota among them, or to twice that for
+        // admitted requests: other servers may have admitted as many meanwhile. They may come from quotas with different intervals, so the call
+        // contains their total time, in units that are small enough to express it.
+        let left = if self.block.is_some() { upto.saturating_sub(now) } else { left };
+        let debt = if self.is_debt { self.most } else { 0 };
+        let most = self.most.max(left).saturating_add(debt);
+        let unit = most.div_ceil(UNITS).next_multiple_of(MICROSECOND);
+        let units = |nanos: u64| u32::try_from(nanos.div_ceil(unit)).unwrap_or(u32::MAX);
+        let charge = StoreCharge {
+            key: name.to_owned(),
+            interval: Duration::from_nanos(unit),
+            burst: units(most),
+            cost: units(left),
+            quota: self.quota.map(StoreQuota::of),
+            longest: LONGEST,
+        };
+        DueCharge { charge, quota: self.quota, block: self.block, upto }
+    }
+
     /// Nanoseconds that the store does not know and that have not drained.
     fn left(&self, now: u64) -> u64 {
         self.until.saturating_sub(self.base.max(now))

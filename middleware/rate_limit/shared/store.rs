@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::health::StoreHealth;
 use crate::middleware::rate_limit::config::error::{RateLimitError, checked};
+use crate::middleware::rate_limit::config::quota::{LONGEST, Rate};
 use crate::middleware::rate_limit::memory::LocalMemory;
 
 /// A store that several servers share.
@@ -135,6 +136,16 @@ pub trait LimitStore: Send + Sync + 'static {
     /// Refunds charges: each key is charged for so much less time, but not for less than zero.
     fn refund<'a>(&'a self, keys: &'a [(String, Duration)]) -> StoreFuture<'a, ()>;
 
+    /// Refunds charges that were made under these quotas. Defaults to [`refund`](LimitStore::refund), which is right for a store that has only one time
+    /// for each key.
+    fn refund_charges<'a>(&'a self, refunds: &'a [StoreRefund]) -> StoreFuture<'a, ()> {
+        Box::pin(async move {
+            let keys: Vec<_> =
+                refunds.iter().map(|refund| (refund.key.clone(), refund.time)).collect();
+            self.refund(&keys).await
+        })
+    }
+
     /// Releases the slot of a request that has ended.
     fn release<'a>(&'a self, slot: &'a StoreSlot) -> StoreFuture<'a, ()>;
 
@@ -176,12 +187,57 @@ pub struct StoreCharge {
     pub burst: u32,
     /// The number of requests to charge for. 0 only reads the state.
     pub cost: u32,
+    /// The quota under which the key is charged. `None` if the key is not the key of a policy, such as that of a block.
+    ///
+    /// A key has a time for each quota: a charge under one quota does not change the time of another. A quota that the key does not have yet starts
+    /// with [`carried`](StoreQuota::carried). A store that has only one time for each key is safe, but then a change of plan takes effect late: a
+    /// client waits until the time that it was charged for under the old quota is over.
+    ///
+    /// `interval` and `burst` may differ from it: with a delay more requests fit, and a server that was cut off sends what it has admitted in other
+    /// units.
+    pub quota: Option<StoreQuota>,
     /// For how long from now the key may be charged at most. A store shortens a longer charge to this, also where the request is refused.
     ///
     /// This is 100 years, except where an operator sets the time of a [block](crate::middleware::rate_limit::RateLimitHandle::block): another server may have charged the key
     /// under a quota that this server does not know, so nothing else shortens it. A store whose clock may be set back keeps with each key for how
     /// long it was charged when it was written, and shortens the charge to that.
     pub longest: Duration,
+}
+
+/// The quota of a [`StoreCharge`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct StoreQuota {
+    /// The time in which one request comes back.
+    pub interval: Duration,
+    /// The number of requests that may be made at once.
+    pub burst: u32,
+}
+
+impl StoreQuota {
+    pub(crate) fn of(rate: Rate) -> Self {
+        Self { interval: Duration::from_nanos(rate.interval), burst: rate.burst.get() }
+    }
+
+    /// For how long a key is charged under this quota if it was charged for `charged` under another one: the same fraction of the burst is used,
+    /// rounded up.
+    pub fn carried(self, charged: Duration, from: Self) -> Duration {
+        let whole = |quota: Self| quota.interval.as_nanos() * u128::from(quota.burst);
+        let nanos = charged.as_nanos().saturating_mul(whole(self)).div_ceil(whole(from).max(1));
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)).min(LONGEST)
+    }
+}
+
+/// A refund for a [`LimitStore`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StoreRefund {
+    /// The name of the key.
+    pub key: String,
+    /// The quota under which the key was charged.
+    pub quota: Option<StoreQuota>,
+    /// For how much less time the key is charged, but not for less than zero.
+    pub time: Duration,
 }
 
 /// The slot of one request in flight.

@@ -16,7 +16,9 @@ use tokio::time::timeout;
 
 use self::link::Link;
 use self::script::{LuaScript, REFUND, TAKE};
-use super::store::{LimitStore, StoreAnswer, StoreCall, StoreError, StoreFuture, StoreSlot};
+use super::store::{
+    LimitStore, StoreAnswer, StoreCall, StoreError, StoreFuture, StoreQuota, StoreRefund, StoreSlot,
+};
 
 /// A [`LimitStore`] in Redis or Valkey.
 ///
@@ -163,6 +165,26 @@ where
         Self { link: Arc::new(link), take: LuaScript::new(TAKE), refund: LuaScript::new(REFUND) }
     }
 
+    fn refund_all<'a>(
+        &'a self,
+        refunds: Vec<(&'a String, Duration, Option<StoreQuota>)>,
+    ) -> StoreFuture<'a, ()> {
+        Box::pin(async move {
+            let arguments = |cmd: &mut Cmd| {
+                cmd.arg(refunds.len());
+                for (key, ..) in &refunds {
+                    cmd.arg(key);
+                }
+                for (_, time, quota) in &refunds {
+                    // Rounded down, so never more is refunded than was charged.
+                    cmd.arg(u64::try_from(time.as_micros()).unwrap_or(u64::MAX).min(LONGEST));
+                    add_quota(cmd, *quota);
+                }
+            };
+            self.with(async |connection| self.refund.run(connection, arguments).await).await
+        })
+    }
+
     /// Runs a command on the connection. An error that shows that the connection is of no use closes it.
     async fn with<T>(
         &self,
@@ -207,6 +229,7 @@ where
                     };
                     let longest = micros(charge.longest).min(LONGEST);
                     cmd.arg(time(charge.burst)).arg(time(charge.cost)).arg(longest);
+                    add_quota(cmd, charge.quota);
                 }
             };
             let answer: Vec<u64> =
@@ -225,19 +248,14 @@ where
     }
 
     fn refund<'a>(&'a self, keys: &'a [(String, Duration)]) -> StoreFuture<'a, ()> {
-        Box::pin(async move {
-            let arguments = |cmd: &mut Cmd| {
-                cmd.arg(keys.len());
-                for (key, _) in keys {
-                    cmd.arg(key);
-                }
-                for (_, time) in keys {
-                    // Rounded down, so never more is refunded than was charged.
-                    cmd.arg(u64::try_from(time.as_micros()).unwrap_or(u64::MAX).min(LONGEST));
-                }
-            };
-            self.with(async |connection| self.refund.run(connection, arguments).await).await
-        })
+        let refunds = keys.iter().map(|(key, time)| (key, *time, None));
+        self.refund_all(refunds.collect())
+    }
+
+    fn refund_charges<'a>(&'a self, refunds: &'a [StoreRefund]) -> StoreFuture<'a, ()> {
+        self.refund_all(
+            refunds.iter().map(|refund| (&refund.key, refund.time, refund.quota)).collect(),
+        )
     }
 
     fn release<'a>(&'a self, slot: &'a StoreSlot) -> StoreFuture<'a, ()> {
@@ -285,6 +303,14 @@ impl<C> fmt::Debug for RedisStore<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisStore").finish_non_exhaustive()
     }
+}
+
+/// The two arguments that name a quota in the scripts.
+fn add_quota(cmd: &mut Cmd, quota: Option<StoreQuota>) {
+    match quota {
+        Some(quota) => cmd.arg(micros(quota.interval).clamp(1, LONGEST)).arg(quota.burst.max(1)),
+        None => cmd.arg(0).arg(0),
+    };
 }
 
 fn connection_config() -> AsyncConnectionConfig {

@@ -34,33 +34,73 @@ impl LuaScript {
     }
 }
 
-/// Reads and writes the value of a key, for both scripts. It has 19 digits: until when the key is charged, in microseconds since 1970 (16 digits),
-/// and for how long that was when it was written (3 digits: the exponent of the next power of 1.04). Redis stores 19 digits as one integer of 64
-/// bits. Lua calculates in doubles, which cannot represent that integer, so the script splits the text.
+/// Reads and writes the value of a key, for both scripts. It has an entry for each quota under which the key was charged, separated by `;`. An entry
+/// has 19 digits and the quota: until when the key is charged, in microseconds since 1970 (16 digits); for how long that was when it was written (3
+/// digits: the exponent of the next power of 1.04); and `:interval/burst`, with the interval in microseconds. The key of a block has one entry without a
+/// quota, which Redis stores as one integer of 64 bits. Lua calculates in doubles, which cannot represent that integer, so the script splits the text.
 ///
-/// A key that is charged for longer than when it was written shows that the clock was set back, and the charge is shortened to that time. So a server
+/// An entry that is charged for longer than when it was written shows that the clock was set back, and the charge is shortened to that time. So a server
 /// needs no bound of its own, which would shorten what another server has charged under a longer quota. A value without this format (`known` is
 /// false) was not written by these scripts, and is shortened to `most`.
+///
+/// No quota changes the entry of another one. An entry that is new starts with the largest fraction that is used of the others. Entries are removed
+/// together, when the last of them has drained and the key expires; an entry that stays is not started again.
 const CHARGE: &str = r"
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
-local function read(value, most)
-  local known = value and #value == 19 and not string.find(value, '%D')
-  local till
+local function entry(text, most)
+  local digits, quota = string.match(text, '^(%d+):(%d+/%d+)$')
+  digits = digits or text
+  local known, till = #digits == 19 and not string.find(digits, '%D'), 0
   if known then
-    till, most = tonumber(string.sub(value, 1, 16)), 1.04 ^ tonumber(string.sub(value, 17))
+    till, most = tonumber(string.sub(digits, 1, 16)), 1.04 ^ tonumber(string.sub(digits, 17))
   else
-    till = tonumber(value or 0) or 0
+    till = tonumber(digits) or 0
     if till ~= till then till = 0 end
   end
   local latest = now + math.floor(math.min(most, 3162240000000000))
-  return math.max(math.min(till, latest), now), known, till > latest
+  return { till = math.max(math.min(till, latest), now), known = known, cut = till > latest, quota = known and quota }
 end
-local function write(key, till, known)
-  local left = till - now
-  local value = string.format('%016.0f', till)
-  if known then value = value .. string.format('%03.0f', math.floor(math.log(left) / math.log(1.04)) + 1) end
-  redis.call('SET', key, value, 'PX', string.format('%.0f', math.ceil(left / 1000)))
+local function read(value, most)
+  local entries = {}
+  for text in string.gmatch(value or '', '[^;]+') do entries[#entries + 1] = entry(text, most) end
+  return entries
+end
+-- The entry of a quota. One that was written without a quota is taken for it. A missing entry is added if `add` is set.
+local function find(entries, interval, burst, add)
+  local quota, used, first = false, 0, 1
+  if interval > 0 then quota = string.format('%.0f/%.0f', interval, burst) end
+  for i, one in ipairs(entries) do
+    if one.quota == quota or not one.quota then return one end
+    local other, size = string.match(one.quota, '(%d+)/(%d+)')
+    used = math.max(used, (one.till - now) / (other * size))
+    if one.till < entries[first].till then first = i end
+  end
+  if not add then return end
+  if #entries >= 8 then table.remove(entries, first) end
+  local new = { till = now + math.ceil(math.min(used * interval * burst, 3162240000000000)), known = true, quota = quota }
+  new.cut = new.till > now
+  entries[#entries + 1] = new
+  return new
+end
+local function write(key, entries)
+  local texts, longest = {}, 0
+  for i, one in ipairs(entries) do
+    local left = one.till - now
+    local text = string.format('%016.0f', one.till)
+    if one.known then
+      local exponent = 0
+      if left > 0 then exponent = math.floor(math.log(left) / math.log(1.04)) + 1 end
+      text = text .. string.format('%03.0f', exponent)
+      if one.quota then text = text .. ':' .. one.quota end
+    end
+    texts[i], longest = text, math.max(longest, left)
+  end
+  if longest > 0 then
+    redis.call('SET', key, table.concat(texts, ';'), 'PX', string.format('%.0f', math.ceil(longest / 1000)))
+  else
+    redis.call('DEL', key)
+  end
 end
 ";
 
@@ -70,10 +110,11 @@ local forced, lease, charges = ARGV[1] == '1', tonumber(ARGV[2]), tonumber(ARGV[
 local stored = redis.call('MGET', unpack(KEYS))
 local fits, blocked, busy, slots = true, 0, 0, tonumber(ARGV[5])
 if ARGV[4] == '1' and stored[charges + 1] then
-  local till, known, cut = read(stored[charges + 1], 3162240000000000)
-  blocked = till - now
+  local entries = read(stored[charges + 1], 3162240000000000)
+  local block = find(entries, 0, 0, true)
+  blocked = block.till - now
   fits = blocked == 0
-  if cut and known then write(KEYS[charges + 1], till, true) end
+  if block.cut and block.known then write(KEYS[charges + 1], entries) end
 end
 if slots > 0 then
   -- A value of another type is not ours. It is replaced, as SET replaces those of the other keys.
@@ -83,31 +124,37 @@ if slots > 0 then
     busy, fits = 1, false
   end
 end
-local till, latest, cost, known, cut = {}, {}, {}, {}, {}
+local entries, own, latest, cost, interval, size = {}, {}, {}, {}, {}, {}
 for i = 1, charges do
-  local burst, longest = tonumber(ARGV[3 * i + 5]), tonumber(ARGV[3 * i + 7])
-  latest[i], cost[i] = now + burst, tonumber(ARGV[3 * i + 6])
-  till[i], known[i], cut[i] = read(stored[i], burst)
-  till[i] = math.min(till[i], now + longest)
-  if cost[i] > 0 and till[i] + cost[i] > latest[i] and not forced then fits = false end
+  local at = 5 * i + 3
+  local burst = tonumber(ARGV[at])
+  latest[i], cost[i] = now + burst, tonumber(ARGV[at + 1])
+  interval[i], size[i] = tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4])
+  entries[i] = read(stored[i], burst)
+  own[i] = find(entries[i], interval[i], size[i], true)
+  own[i].till = math.min(own[i].till, now + tonumber(ARGV[at + 2]))
+  if cost[i] > 0 and own[i].till + cost[i] > latest[i] and not forced then fits = false end
 end
 local answer = { fits and 1 or 0, 0, blocked, busy }
 if fits and lease > 0 then
   for i = 1, charges do
     if cost[i] > 0 then
-      lease = math.min(lease, math.floor((latest[i] - till[i]) / cost[i]) - 1)
+      lease = math.min(lease, math.floor((latest[i] - own[i].till) / cost[i]) - 1)
     end
   end
   answer[2] = math.max(lease, 0)
 end
 for i = 1, charges do
+  local one = own[i]
   if fits and cost[i] > 0 then
-    till[i] = math.max(till[i], math.min(till[i] + cost[i] * (1 + answer[2]), latest[i]))
-    write(KEYS[i], till[i], true)
-  elseif cut[i] then
-    write(KEYS[i], till[i], known[i])
+    one.till = math.max(one.till, math.min(one.till + cost[i] * (1 + answer[2]), latest[i]))
+    one.known = true
+    if interval[i] > 0 then one.quota = string.format('%.0f/%.0f', interval[i], size[i]) end
+    write(KEYS[i], entries[i])
+  elseif one.cut then
+    write(KEYS[i], entries[i])
   end
-  answer[i + 4] = till[i] - now
+  answer[i + 4] = one.till - now
 end
 if fits and slots > 0 then
   redis.call('ZADD', KEYS[#KEYS], string.format('%.0f', now + ARGV[7]), ARGV[6])
@@ -123,12 +170,11 @@ for i = 1, #KEYS do
   local value = redis.pcall('GET', KEYS[i])
   -- A value of another type contains no charge.
   if type(value) ~= 'table' then
-    local till, known = read(value, 3162240000000000)
-    till = till - tonumber(ARGV[i])
-    if till > now then
-      write(KEYS[i], till, known)
-    else
-      redis.call('DEL', KEYS[i])
+    local entries = read(value, 3162240000000000)
+    local one = find(entries, tonumber(ARGV[3 * i - 1]), tonumber(ARGV[3 * i]))
+    if one then
+      one.till = math.max(one.till - ARGV[3 * i - 2], now)
+      write(KEYS[i], entries)
     end
   end
 end
