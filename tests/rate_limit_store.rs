@@ -16,7 +16,7 @@ use tower_chain::middleware::rate_limit::{
 };
 use tower_chain::middleware::rate_limit::{
     LimitStore, RateLimitError, StoreAnswer, StoreCall, StoreError, StoreFuture, StoreQuota,
-    StoreRefund, StoreSlot,
+    StoreRefund, StoreReport, StoreSlot, StoreState,
 };
 use tower_chain::{Body, Chain, ChainService, RateLimit, Response};
 
@@ -1034,6 +1034,76 @@ async fn whatever_the_store_does_each_request_is_charged_once() {
             "seed {seed}: {admitted} of {burst}, {left} left"
         );
     }
+}
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_state_of_the_store_is_reported_and_each_change_is_logged_once() {
+    let log = Log::default();
+    let lines = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || lines.clone());
+    let _logs = tracing::subscriber::set_default(subscriber.finish());
+    let shelf = Shelf::new();
+    let limits = SharedLimits::new(shelf.clone());
+    let server = |name: &str| {
+        let limit = RateLimit::new(Policy::new(name, Quota::new(1000, SECOND * 1000)));
+        limit.clock(shelf.clock()).shared(limits.clone()).handle()
+    };
+    let servers = [server("a"), server("b")];
+    let admit = async |requests: u8| {
+        for client in 0..requests {
+            for server in &servers {
+                let _ = server.admit(std::net::IpAddr::from([198, 51, 100, client]), 1).await;
+            }
+        }
+    };
+    let report = || servers[1].store().unwrap();
+    admit(10).await;
+    let StoreReport { state, answered, late, unanswered, failed, .. } = report();
+    assert_eq!((state, answered, late, unanswered, failed), (StoreState::Answering, 20, 0, 0, 0));
+    shelf.set(Fault::IsLate(4, 80));
+    admit(10).await;
+    tokio::time::sleep(SECOND).await;
+    let StoreReport { state, answered, late, unanswered, mean_latency, .. } = report();
+    assert_eq!((state, late, unanswered), (StoreState::Late, 5, 0));
+    assert!(answered >= 40 && mean_latency > SECOND / 200 && mean_latency < SECOND / 50);
+    shelf.set(Fault::Fails);
+    admit(100).await;
+    tokio::time::sleep(SECOND).await;
+    let StoreReport { state, failed, local_decisions, .. } = report();
+    // Half of the last 16 calls; the later requests are decided without a call.
+    assert_eq!((state, failed), (StoreState::Unreachable, 8));
+    assert_eq!(local_decisions.len(), 1);
+    assert_eq!(local_decisions[0].0, "b");
+    assert!((96..=104).contains(&local_decisions[0].1), "{local_decisions:?}");
+    shelf.set(Fault::None);
+    tokio::time::sleep(SECOND * 70).await;
+    admit(10).await;
+    assert_eq!(report().state, StoreState::Answering);
+    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let lines = log.lines().map(|line| line.split(": ").nth(1).unwrap());
+    let lines: Vec<_> = lines.map(|line| line.split(" error=").next().unwrap()).collect();
+    let expected = [
+        "the shared store answers after the deadline",
+        "the shared store is unreachable",
+        "the shared store is reachable again",
+        "the shared store answers within the deadline again",
+    ];
+    assert!(log.lines().all(|line| line.contains(" WARN ")), "{log}");
+    assert_eq!(lines, expected, "{log}");
 }
 
 /// One server of a random schedule, its connection to the store, and the position of its quota.

@@ -15,6 +15,7 @@ use super::response::decision::{Decision, Standing, Verdict};
 use super::response::refusal;
 use super::shared::cached::{apply_cached, cache_answer};
 use super::shared::outbox::Refund;
+use super::shared::report::StoreReport;
 use super::verdict::RequestOutcome;
 
 /// Reads and changes the state of a running limiter. Returned by [`RateLimit::handle`](crate::RateLimit::handle).
@@ -110,6 +111,12 @@ impl RateLimitHandle {
     pub fn totals(&self) -> Totals {
         let Limiter { counters, memory, .. } = &*self.limiter;
         counters.totals(memory.admitted())
+    }
+
+    /// The state of the shared store, its latency and failures, and how many requests were decided without it. `None` without a shared store.
+    pub fn store(&self) -> Option<StoreReport> {
+        let Limiter { shared_store, settings, .. } = &*self.limiter;
+        shared_store.as_ref().map(|shared_store| shared_store.report(&settings.policies))
     }
 
     /// The state of a client for each policy. Nothing is charged.

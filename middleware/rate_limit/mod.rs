@@ -95,7 +95,8 @@
 //! # What operators see
 //!
 //! [`RateLimitHandle::totals`] returns the number of decisions, [`RateLimitHandle::keys`] and [`bytes`](RateLimitHandle::bytes) the size of the
-//! memory. [`observe`](RateLimit::observe) receives each [`Decision`]. Refusals are logged by [`tracing`] at debug level. In logs and decisions, a
+//! memory. [`RateLimitHandle::store`] returns the state of a shared store, its latency, and how many requests were decided without it; each change of
+//! its state is logged once, at the level `warn`. [`observe`](RateLimit::observe) receives each [`Decision`]. Refusals are logged by [`tracing`] at debug level. In logs and decisions, a
 //! client appears under a [`Pseudonym`], which does not reveal it.
 //!
 //! # For those who come from express-rate-limit
@@ -170,6 +171,7 @@ pub use self::response::headers::LimitHeaders;
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
 pub use self::shared::redis::RedisStore;
+pub use self::shared::report::{StoreReport, StoreState};
 pub use self::shared::store::{
     LimitStore, SharedLimits, StoreAnswer, StoreCall, StoreCharge, StoreError, StoreFuture,
     StoreQuota, StoreRefund, StoreSlot, WhileUnreachable,

@@ -11,9 +11,9 @@ use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout};
 
 use super::cached::TRUSTED;
-use super::call::{AnswerFuture, LATEST, NoAnswer};
+use super::call::{AnswerFuture, LATEST, LateCall, NoAnswer};
 use super::client::{LocalState, StoreClient};
-use super::health::{CallNumber, PATIENCE, StoreUser};
+use super::health::{PATIENCE, StoreUser};
 use super::outbox::{DueCharge, OutboxUpdate};
 use super::store::{LimitStore, StoreCall, StoreCharge, StoreError};
 use super::supervisor::supervise;
@@ -52,9 +52,9 @@ impl StoreClient {
         let mut answer = Box::pin(f(self.limits.store.clone()));
         match self.wait(&mut answer).await {
             Ok(answer) => Some(answer),
-            Err(NoAnswer::Late(number)) => {
+            Err(NoAnswer::Late(call)) => {
                 let this = self.clone();
-                tokio::spawn(async move { drop(this.wait_longer(number, answer).await) });
+                tokio::spawn(async move { drop(this.wait_longer(call, answer).await) });
                 None
             }
             Err(NoAnswer::Failed | NoAnswer::RefusedKeys) => None,
@@ -77,11 +77,11 @@ impl StoreClient {
         }
         let error = match answered {
             Ok(Ok(answer)) => {
-                health.succeeded(sent.elapsed() > deadline);
+                health.succeeded(sent.elapsed(), deadline);
                 return Ok(answer);
             }
             Ok(Err(error)) if error.is_of_keys() => {
-                health.succeeded(sent.elapsed() > deadline);
+                health.succeeded(sent.elapsed(), deadline);
                 if !self.has_refused_keys.swap(true, Ordering::Relaxed) {
                     tracing::warn!(%error, "the shared store refuses a key: its requests are decided without the store");
                 }
@@ -90,7 +90,7 @@ impl StoreClient {
             Ok(Err(error)) => Some(error),
             Err(_) => None,
         };
-        let (number, opens) = health.failed();
+        let (number, opens) = health.failed(error.is_some());
         if opens {
             match &error {
                 Some(error) => tracing::warn!(%error, "the shared store is unreachable"),
@@ -103,17 +103,21 @@ impl StoreClient {
             }
             self.supervise();
         }
-        Err(if error.is_some() { NoAnswer::Failed } else { NoAnswer::Late(number) })
+        Err(if error.is_some() {
+            NoAnswer::Failed
+        } else {
+            NoAnswer::Late(LateCall { number, sent })
+        })
     }
 
     /// Waits for the answer of a call after the deadline.
     pub(crate) async fn wait_longer<T>(
         &self,
-        number: CallNumber,
+        call: LateCall,
         answer: impl Future<Output = Result<T, StoreError>>,
     ) -> Option<T> {
         let answer = timeout(LATEST, answer).await.ok()?.ok()?;
-        self.limits.health.answered_late(number, self.limits.deadline);
+        self.limits.health.answered_late(call.number, call.sent.elapsed());
         Some(answer)
     }
 
@@ -159,8 +163,8 @@ impl StoreClient {
         match answered {
             Ok(_) => telling.is_done(),
             Err(NoAnswer::Failed | NoAnswer::RefusedKeys) => {}
-            Err(NoAnswer::Late(number)) => drop(tokio::spawn(async move {
-                if telling.shared_store.wait_longer(number, answer).await.is_some() {
+            Err(NoAnswer::Late(call)) => drop(tokio::spawn(async move {
+                if telling.shared_store.wait_longer(call, answer).await.is_some() {
                     telling.is_done();
                 }
             })),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use smallvec::SmallVec;
 use tokio::runtime::Handle;
+use tokio::time::Instant;
 
 use super::client::StoreClient;
 use super::health::CallNumber;
@@ -25,8 +26,8 @@ pub(crate) struct PendingCall {
     /// The quota of each charge.
     quotas: SmallVec<[Rate; 2]>,
     answer: Option<AnswerFuture>,
-    /// The number under which the call was counted as failed when the time to wait for it had passed.
-    late: Option<CallNumber>,
+    /// The call, if it was counted as failed because the time to wait for it had passed.
+    late: Option<LateCall>,
     keeps: bool,
     /// The keys that this server has charged for the same request after the deadline. If the store has charged them too, one of the two charges must
     /// be refunded.
@@ -35,6 +36,13 @@ pub(crate) struct PendingCall {
 
 pub(crate) type AnswerFuture = BoxFuture<'static, Result<StoreAnswer, StoreError>>;
 
+/// A call that was not answered in time: under which number it was counted as failed, and when it was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LateCall {
+    pub(crate) number: CallNumber,
+    pub(crate) sent: Instant,
+}
+
 /// Why a call has no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NoAnswer {
@@ -42,7 +50,7 @@ pub(crate) enum NoAnswer {
     /// The store is reachable, and refuses the keys of the call.
     RefusedKeys,
     /// The time to wait for it has passed. The answer may still come.
-    Late(CallNumber),
+    Late(LateCall),
 }
 
 impl PendingCall {
@@ -70,7 +78,7 @@ impl PendingCall {
         let Some(answer) = &mut self.answer else { return Err(NoAnswer::Failed) };
         let answered = self.shared_store.wait(answer).await;
         match answered {
-            Err(NoAnswer::Late(number)) => self.late = Some(number),
+            Err(NoAnswer::Late(call)) => self.late = Some(call),
             _ => self.answer = None,
         }
         answered
@@ -95,11 +103,11 @@ impl PendingCall {
     async fn finish(self, mut answer: AnswerFuture) {
         // The failure counts for the breaker also if all clients hang up before the deadline.
         let answered = match self.late {
-            Some(number) => Err(NoAnswer::Late(number)),
+            Some(call) => Err(NoAnswer::Late(call)),
             None => self.shared_store.wait(&mut answer).await,
         };
         let answered = match answered {
-            Err(NoAnswer::Late(number)) => self.shared_store.wait_longer(number, answer).await,
+            Err(NoAnswer::Late(call)) => self.shared_store.wait_longer(call, answer).await,
             answered => answered.ok(),
         };
         if let Some(answer) = answered.filter(|answer| answer.admitted) {

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use super::outbox::Outbox;
 use super::store::{SharedLimits, StoreSlot};
 use crate::middleware::rate_limit::config::clock::{LimitClock, until};
+use crate::middleware::rate_limit::config::error::MAX_POLICIES;
 use crate::middleware::rate_limit::memory::LocalMemory;
 use crate::middleware::rate_limit::memory::gcra::Receipt;
 
@@ -17,6 +18,8 @@ pub(crate) struct StoreClient {
     /// Whether the store has refused a key. It is logged once.
     pub(crate) has_refused_keys: AtomicBool,
     pub(crate) outbox: Outbox,
+    /// How many requests were decided without the store, for each policy that applied.
+    pub(crate) local_decisions: [AtomicU64; MAX_POLICIES],
     pub(crate) local: OnceLock<LocalState>,
     /// The slots that requests on this server have taken, by the time at which they expire.
     pub(crate) slots: Mutex<BTreeMap<SlotTicket, Receipt>>,
@@ -41,6 +44,7 @@ impl StoreClient {
             limits,
             has_refused_keys: AtomicBool::new(false),
             outbox: Outbox::default(),
+            local_decisions: Default::default(),
             local: OnceLock::new(),
             slots: Mutex::default(),
             server: std::hash::RandomState::new().hash_one(0),

@@ -1,12 +1,14 @@
 //! The health of a shared store: whether it may be called, and how long a request waits for it. All limiters on one store share it.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
+
+use crate::middleware::rate_limit::config::clock::nanos;
 
 /// The health of one store.
 ///
@@ -17,6 +19,7 @@ use tokio::time::Instant;
 pub(crate) struct StoreHealth {
     recent: Mutex<RecentCalls>,
     unreachable: AtomicBool,
+    pub(crate) counts: CallCounts,
     /// Whether the supervisor runs.
     pub(crate) is_supervised: AtomicBool,
     /// The limiters on this store that have something to send, or had.
@@ -35,6 +38,25 @@ pub(crate) trait StoreUser: Send + Sync {
     fn is_done(&self) -> bool;
 }
 
+/// The calls of a store since it was first used.
+#[derive(Default)]
+pub(crate) struct CallCounts {
+    pub(crate) answered: AtomicU64,
+    pub(crate) late: AtomicU64,
+    pub(crate) unanswered: AtomicU64,
+    pub(crate) failed: AtomicU64,
+    /// How long all answers together have taken.
+    pub(crate) nanos: AtomicU64,
+}
+
+impl CallCounts {
+    fn answer(&self, time: Duration, is_late: bool) {
+        self.answered.fetch_add(1, Ordering::Relaxed);
+        self.late.fetch_add(u64::from(is_late), Ordering::Relaxed);
+        self.nanos.fetch_add(nanos(time), Ordering::Relaxed);
+    }
+}
+
 /// The outcomes of the last calls.
 #[derive(Default)]
 struct RecentCalls {
@@ -44,8 +66,6 @@ struct RecentCalls {
     /// When the last outcome was recorded, and the last answer.
     at: Option<Instant>,
     answered: Option<Instant>,
-    /// When the breaker was opened last.
-    opened: Option<Instant>,
     /// Whether the next failure opens the breaker again, because it was only just closed.
     is_on_trial: bool,
     /// Until when the store counts as late.
@@ -88,8 +108,10 @@ impl StoreHealth {
         self.lock().answered.is_some_and(|answered| answered.elapsed() < time)
     }
 
-    /// A call was answered while its request waited. `is_late` if that was after the deadline.
-    pub(crate) fn succeeded(&self, is_late: bool) {
+    /// A call was answered while its request waited.
+    pub(crate) fn succeeded(&self, time: Duration, deadline: Duration) {
+        let is_late = time > deadline;
+        self.counts.answer(time, is_late);
         let mut recent = self.lock();
         recent.record(false);
         (recent.is_on_trial, recent.answered) = (false, recent.at);
@@ -99,27 +121,24 @@ impl StoreHealth {
     }
 
     /// A call failed, or was not answered in time. Returns its number, and whether this opens the breaker.
-    pub(crate) fn failed(&self) -> (CallNumber, bool) {
+    pub(crate) fn failed(&self, is_error: bool) -> (CallNumber, bool) {
+        let count = if is_error { &self.counts.failed } else { &self.counts.unanswered };
+        count.fetch_add(1, Ordering::Relaxed);
         let mut recent = self.lock();
         recent.record(true);
         let opens = (recent.is_on_trial || recent.has_too_many_failures())
             && !self.unreachable.swap(true, Ordering::AcqRel);
-        if opens {
-            recent.opened = recent.at;
-        }
         (recent.last, opens)
     }
 
-    /// A call that was counted as failed was answered after all. If no other call has failed and the breaker has been open for no longer than the
-    /// deadline, it closes: no other server has noticed anything. Otherwise the supervisor closes it.
-    pub(crate) fn answered_late(&self, number: CallNumber, deadline: Duration) {
+    /// A call that was counted as failed was answered after all. This does not close the breaker: only the supervisor does, when this server has sent
+    /// what it has admitted, and the others had the time to do so.
+    pub(crate) fn answered_late(&self, number: CallNumber, time: Duration) {
+        self.counts.unanswered.fetch_sub(1, Ordering::Relaxed);
+        self.counts.answer(time, true);
         let mut recent = self.lock();
         if let Some((_, failed)) = recent.outcomes.iter_mut().find(|(known, _)| *known == number) {
             *failed = false;
-        }
-        let is_new = recent.opened.is_some_and(|opened| opened.elapsed() <= deadline);
-        if is_new && !recent.outcomes.iter().any(|(_, failed)| *failed) {
-            self.unreachable.store(false, Ordering::Release);
         }
         self.extend_late(recent);
     }

@@ -9,11 +9,13 @@ pub(crate) mod keys;
 pub(crate) mod outbox;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
+pub(crate) mod report;
 pub(crate) mod store;
 mod supervisor;
 mod updates;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use smallvec::SmallVec;
 
@@ -158,6 +160,11 @@ impl StoreClient {
     ) -> RequestOutcome {
         if let Some(shared) = &mut plan.shared {
             shared.slot = None;
+        }
+        for (policy, _) in &plan.quotas {
+            if let Some(count) = self.local_decisions.get(usize::from(*policy)) {
+                count.fetch_add(1, Ordering::Relaxed);
+            }
         }
         if let WhileUnreachable::Local { servers } = self.limits.while_unreachable {
             let known: SmallVec<[u64; 2]> =

@@ -46,10 +46,10 @@ use super::store::{
 /// because one script decides all policies together: use a limiter, with a prefix, for each such policy to spread them. A single hot client is in one
 /// slot in any case; a [`lease`](super::super::SharedLimits::lease) saves most of its calls.
 ///
-/// An account needs these commands, of which the scripts run the second line:
+/// An account needs these commands, of which the scripts run the second line. From Redis 7.2 on, add `+client|setinfo`, or its refusals are logged:
 ///
 /// ```text
-/// ACL SETUSER api on >password resetkeys ~limit:* ~{limit}:* resetchannels -@all +eval +evalsha +zrem +del +time +hello +client|setinfo
+/// ACL SETUSER api on >password resetkeys ~limit:* ~{limit}:* resetchannels -@all +eval +evalsha +zrem +del +time +hello
 ///     +get +mget +set +del +time +zremrangebyscore +zcard +zadd +pttl +pexpire
 /// ```
 ///
