@@ -323,7 +323,8 @@ impl std::error::Error for StoreError {
 /// | is unreachable, and a server restarts | one more share, `(Q + R) / servers`, for each restart | no limit | `Q + R` |
 /// | has lost its data, or evicted keys | `Q` more | `Q` more | `Q` more |
 ///
-/// `Q` counts as at least `servers` here: a share is at least one request.
+/// `Q` counts as at least `servers` here: a share is at least one request. Where `servers` is less than the number of servers that are cut off, each of
+/// these admits `(Q + R) / servers`: with the default of 1, all of it.
 ///
 /// A response that is late does not show yet whether the store is reachable. The first time that this happens, a request is decided as if it were not.
 /// From the first late answer on, and for 60 s after the last one, requests wait for up to ten deadlines, and nothing is decided without the store. A
