@@ -6,6 +6,7 @@
 //! [dependencies]
 //! tower-chain = { version = "0.1", features = ["full", "overhead", "test-util"] }
 //! axum = "0.8"
+//! futures-util = "0.3"
 //! http = "1"
 //! hyper-util = { version = "0.1", features = ["client-legacy", "http1", "tokio"] }
 //! serde = { version = "1", features = ["derive"] }
@@ -13,6 +14,7 @@
 //! tokio = { version = "1", features = ["full"] }
 //! tower = { version = "0.5", features = ["util"] }
 //! tower-http = { version = "0.7", features = ["cors", "fs", "trace"] }
+//! tracing-subscriber = "0.3"
 //! validator = { version = "0.21", features = ["derive"] }
 //! ```
 //!

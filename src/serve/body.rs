@@ -439,7 +439,7 @@ mod tests {
                 };
                 let body = Body::from_stream(stream::iter(frames));
                 let budget = TotalBudget::new(&Limits::default()).connection(None);
-                let mut body = CountedBody::new(body, version, None, budget, None);
+                let mut body = CountedBody::new(body, version, None, budget, None, Span::none());
                 assert!(body.frame().await.unwrap().is_ok());
                 if case != "is dropped" {
                     while let Some(frame) = body.frame().await {

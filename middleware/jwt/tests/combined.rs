@@ -150,7 +150,7 @@ async fn a_refusal_of_verify_has_its_own_status_in_a_handler() {
     for (jwt, token, status, field) in [
         (jwt(), good(), 200, ""),
         (jwt(), "nonsense".to_owned(), 401, "www-authenticate"),
-        (jwt().subject("bob"), good(), 401, "www-authenticate"),
+        (jwt().subject("bob").unwrap(), good(), 401, "www-authenticate"),
         (jwt().revoked(down), good(), 503, "retry-after"),
     ] {
         let jwt = Arc::new(jwt);

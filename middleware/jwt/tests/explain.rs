@@ -130,8 +130,8 @@ fn proofs() -> Vec<Case> {
 
 fn tokens() -> Vec<Case> {
     let slash = "differs in the trailing slash";
-    let issuer = || any().issuer(ISSUER).issuer("https://b.example");
-    let audience = || any().audience("https://api.example").audience("api");
+    let issuer = || any().issuer(ISSUER).unwrap().issuer("https://b.example").unwrap();
+    let audience = || any().audience("https://api.example").unwrap().audience("api").unwrap();
     let cookie = || any().sources([TokenSource::cookie("__Host-session").unwrap()]).unwrap();
     let denied = Denylist::new(1).unwrap();
     denied.revoke_id(None, CANARY, SystemTime::now() + Duration::from_secs(60)).unwrap();
@@ -163,7 +163,11 @@ fn tokens() -> Vec<Case> {
             r#"{"alg":"HS256","typ":"canary"}"#,
             ["type", "typ", "JWT, at+jwt or none", ""],
         ),
-        header(any().typ("a+jwt").typ("b+jwt"), HEADER, ["type", "typ", "a+jwt, b+jwt", ""]),
+        header(
+            any().typ("a+jwt").unwrap().typ("b+jwt").unwrap(),
+            HEADER,
+            ["type", "typ", "a+jwt, b+jwt", ""],
+        ),
         header(any(), r#"{"alg":"RS256","kid":"canary"}"#, ["algorithm", "alg", "HS256", ""]),
         header(
             at(Jwt::new(named), NOW),
@@ -173,7 +177,11 @@ fn tokens() -> Vec<Case> {
         case(any(), bearer(&other_key), ["signature", "signature", "the key with this `kid`", ""]),
         claims(any(), json!({"exp": CANARY}), ["invalid_claim", "exp", "seconds since 1970", ""]),
         claims(any(), json!({"aud": 7}), ["invalid_claim", "aud", "a list of strings", ""]),
-        claims(any().require("canary2"), json!({}), ["missing_claim", "canary2", "present", ""]),
+        claims(
+            any().require("canary2").unwrap(),
+            json!({}),
+            ["missing_claim", "canary2", "present", ""],
+        ),
         case(
             any(),
             bearer(&sign(HEADER, r#"{"sub":"canary"}"#)),
@@ -187,7 +195,7 @@ fn tokens() -> Vec<Case> {
             ["issued_in_future", "iat", "at most 1800000060", ""],
         ),
         claims(
-            any().max_age(Duration::from_secs(100)),
+            any().max_age(Duration::from_secs(100)).unwrap(),
             json!({"iat": NOW - 161}),
             ["too_old", "iat", "at least 1799999840", ""],
         ),
@@ -210,9 +218,13 @@ fn tokens() -> Vec<Case> {
             ["audience", "aud", "https://api.example, api", slash],
         ),
         claims(any(), json!({"aud": CANARY}), ["audience", "aud", "`Jwt::audience`", ""]),
-        claims(any().subject("ann").subject("bob"), json!({}), ["subject", "sub", "ann, bob", ""]),
         claims(
-            any().claim("azp", "spa").claim("tenant", "x"),
+            any().subject("ann").unwrap().subject("bob").unwrap(),
+            json!({}),
+            ["subject", "sub", "ann, bob", ""],
+        ),
+        claims(
+            any().claim("azp", "spa").unwrap().claim("tenant", "x").unwrap(),
             json!({"azp": "spa", "tenant": CANARY}),
             ["custom", "tenant", "a value of `Jwt::claim`", ""],
         ),

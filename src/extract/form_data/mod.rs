@@ -78,6 +78,9 @@ pub(crate) fn parse<T: DeserializeOwned>(
 
 /// The pairs as a tree, after they were refused. `None` if names with brackets are read as paths.
 pub(crate) fn document<T: DeserializeOwned>(source: &RawInput) -> Option<Document<'_>> {
+    if source.is_made() {
+        return Some(Document::made::<T>());
+    }
     let text = source.bytes();
     let syntax = source.bracket_syntax().filter(|syntax| !syntax.is_literal());
     if syntax.is_some() || !is_utf8(text) {
