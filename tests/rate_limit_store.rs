@@ -1523,3 +1523,47 @@ fn a_change_of_plan_takes_effect_at_once_in_memory_and_in_a_store() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_quota_with_a_window_starts_with_the_used_fraction_in_memory() {
+    let quotas = [
+        Quota::new(10, SECOND * 1000),
+        Quota::new(20, SECOND * 3600).fixed_window(),
+        // It differs from the one before only in its window.
+        Quota::new(20, SECOND * 7200).fixed_window(),
+        Quota::new(40, SECOND * 86_400).from_midnight_utc(),
+    ];
+    let pairs = (0..4).flat_map(|one| (0..4).map(move |other| (one, other)));
+    for (one, other) in pairs.filter(|(one, other)| one != other) {
+        let (first, second) = (quotas[one], quotas[other]);
+        let limit = RateLimit::new(Policy::new("p", first)).clock(LimitClock::fake());
+        let handle: PolicyHandle = limit.handle().policies().unwrap();
+        let left = async || handle.peek(alice()).await[0].remaining();
+        assert!(handle.admit(alice(), first.limit() / 2).await.is_ok());
+        assert!(handle.limiter().set_quota("p", second));
+        assert_eq!(left().await, second.limit() / 2, "{first:?} {second:?}");
+        assert!(handle.admit(alice(), second.limit() / 2).await.is_ok());
+        assert!(handle.admit(alice(), 1).await.is_err(), "{first:?} {second:?}");
+        assert!(handle.limiter().set_quota("p", first));
+        assert_eq!(left().await, first.limit() / 2, "{first:?} {second:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restored_quota_starts_with_the_used_fraction() {
+    for is_shared in [false, true] {
+        let shelf = Shelf::new();
+        let limit = RateLimit::new(Policy::new("p", Quota::new(10, SECOND * 100_000)));
+        let limit = limit.clock(shelf.clock()).max_keys(1000);
+        let limit = match is_shared {
+            false => limit,
+            true => limit.shared("test", SharedLimits::new(shelf.clone())),
+        };
+        let handle: PolicyHandle = limit.handle().policies().unwrap();
+        assert!(handle.limiter().set_quota("p", Quota::new(60, SECOND * 60_000)));
+        assert!(handle.admit(alice(), 60).await.is_ok());
+        assert!(handle.limiter().restore_quota("p").await);
+        assert_eq!(handle.peek(alice()).await[0].limit(), 10);
+        assert!(handle.admit(alice(), 1).await.is_err(), "shared: {is_shared}");
+    }
+}

@@ -235,6 +235,48 @@ async fn a_sentinel_finds_the_new_master_after_a_failover() {
 
 #[tokio::test]
 #[cfg_attr(not(redis_server), ignore = "install redis-server to run this test")]
+async fn a_quota_with_a_window_starts_with_the_used_fraction_and_a_refund_does_not_move_its_end() {
+    let quotas = [
+        Quota::new(10, 10_000 * HOUR),
+        Quota::new(20, HOUR).fixed_window(),
+        // It differs from the one before only in its window.
+        Quota::new(20, 2 * HOUR).fixed_window(),
+        Quota::new(40, 24 * HOUR).from_midnight_utc(),
+    ];
+    let redis = Redis::start();
+    let start = |quota| {
+        let limit = RateLimit::new(Policy::new("p", quota));
+        server(&redis.url(), limit, |limits| limits.deadline(Duration::from_secs(5)))
+    };
+    let pairs = (0..4).flat_map(|one| (0..4).map(move |other| (one, other)));
+    for (number, (one, other)) in pairs.filter(|(one, other)| one != other).enumerate() {
+        let (first, second) = (quotas[one], quotas[other]);
+        let client = client(number as u8);
+        let old = start(first);
+        assert!(old.admit(client, first.limit() / 2).await.is_ok());
+        let new = start(second);
+        let left = second.limit() / 2;
+        assert_eq!(new.peek(client).await[0].remaining(), left, "{first:?} {second:?}");
+        assert!(new.admit(client, left).await.is_ok());
+        assert!(new.admit(client, 1).await.is_err(), "{first:?} {second:?}");
+        assert_eq!(
+            old.peek(client).await[0].remaining(),
+            first.limit() / 2,
+            "{first:?} {second:?}"
+        );
+        // More than was used: the rest is not refunded.
+        new.refund(client, 10 * second.limit()).await;
+        until("the refund is not made", async || {
+            start(second).peek(client).await[0].remaining() == second.limit()
+        })
+        .await;
+        assert!(start(second).admit(client, second.limit()).await.is_ok(), "{first:?} {second:?}");
+        assert!(start(second).admit(client, 1).await.is_err(), "{first:?} {second:?}");
+    }
+}
+
+#[tokio::test]
+#[cfg_attr(not(redis_server), ignore = "install redis-server to run this test")]
 async fn a_change_of_plan_takes_effect_at_once_and_shortens_nothing() {
     let day = Quota::new(10, 24 * HOUR);
     let minute = Quota::per_minute(60);

@@ -172,7 +172,9 @@ impl Sentinels {
     pub(crate) async fn start() -> Self {
         let folder = std::env::temp_dir().join(format!("sentinels-{}", free_port()));
         std::fs::create_dir_all(&folder).unwrap();
-        let master = Redis::start();
+        // A replica writes a copy of the data of its master there.
+        let dir = folder.to_str().unwrap();
+        let master = Redis::start_with(free_port(), &["--dir", dir]);
         let of = format!("127.0.0.1 {}", master.port);
         let replica = Redis::start_with(
             free_port(),
@@ -182,6 +184,8 @@ impl Sentinels {
                 &master.port.to_string(),
                 "--repl-diskless-sync-delay",
                 "0",
+                "--dir",
+                dir,
             ],
         );
         until("the replica does not connect", async || {
