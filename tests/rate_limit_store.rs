@@ -1567,3 +1567,22 @@ async fn a_restored_quota_starts_with_the_used_fraction() {
         assert!(handle.admit(alice(), 1).await.is_err(), "shared: {is_shared}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_charge_that_shadow_mode_left_out_is_not_refunded() {
+    let shelf = Shelf::new();
+    let limit = RateLimit::new(Policy::new("trial", Quota::new(3, SECOND * 1_000_000)).shadow())
+        .and(Policy::new("real", Quota::new(9, SECOND * 1_000_000)));
+    let deny = |limits: SharedLimits| limits.while_unreachable(WhileUnreachable::Deny);
+    let server = Server::new(&shelf, limit, deny);
+    for _ in 0..4 {
+        assert_eq!(server.status().await, 200);
+    }
+    // The store charges a request that has already been refused.
+    shelf.set(Fault::Hangs);
+    assert_eq!(server.status().await, 503);
+    shelf.set(Fault::None);
+    tokio::time::sleep(SECOND * 5).await;
+    let left: Vec<_> = server.handle.peek(alice()).await.iter().map(|s| s.remaining()).collect();
+    assert_eq!(left, [0, 5]);
+}

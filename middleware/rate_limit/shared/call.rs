@@ -120,6 +120,9 @@ impl PendingCall {
         let now = self.shared_store.now();
         if !self.keeps {
             let charged = self.call.charges.iter().zip(&self.quotas).zip(&answer.charged_for);
+            // A charge that shadow mode left out was not made.
+            let made = charged.enumerate().filter(|(at, _)| !answer.is_shadowed(*at));
+            let charged = made.map(|(_, charged)| charged);
             // A forced charge that reached the burst was made in part, or not at all. The exact part is unknown, so none of it is refunded.
             let exact = charged.filter(|((charge, _), till)| {
                 !self.call.forced || **till < charge.interval.saturating_mul(charge.burst)

@@ -328,6 +328,14 @@ pub struct StoreAnswer {
     pub is_busy: bool,
 }
 
+impl StoreAnswer {
+    /// Whether the charge at this position was left out in shadow mode.
+    pub(crate) fn is_shadowed(&self, at: usize) -> bool {
+        let shadowed = u32::try_from(at).ok().and_then(|at| self.shadowed.checked_shr(at));
+        shadowed.is_some_and(|shadowed| shadowed & 1 == 1)
+    }
+}
+
 /// Why a [`LimitStore`] failed. It is logged, and never sent to a client.
 #[derive(Debug)]
 pub struct StoreError {
