@@ -1586,3 +1586,25 @@ async fn a_charge_that_shadow_mode_left_out_is_not_refunded() {
     let left: Vec<_> = server.handle.peek(alice()).await.iter().map(|s| s.remaining()).collect();
     assert_eq!(left, [0, 5]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn charges_under_any_number_of_quotas_take_a_bounded_part_of_the_outbox() {
+    let shelf = Shelf::new();
+    let plan = |req: &tower_chain::Request| {
+        let limit = req.headers().get("plan")?.to_str().ok()?.parse().ok()?;
+        Some(Quota::new(limit, SECOND * 1_000_000))
+    };
+    let policy = Policy::new("p", Quota::new(1000, SECOND * 1_000_000)).quota_by(plan);
+    let server = Server::new(&shelf, RateLimit::new(policy), |limits| limits);
+    shelf.set(Fault::Fails);
+    for limit in 100..150 {
+        let peer: SocketAddr = "192.0.2.1:4000".parse().unwrap();
+        let req = http::Request::get("/").extension(PeerAddr(peer)).header("plan", limit);
+        let response = server.service.handle(req.body(Body::empty()).unwrap()).await;
+        assert_eq!(response.status(), 200);
+    }
+    shelf.set(Fault::None);
+    tokio::time::sleep(SECOND * 10).await;
+    let charged = shelf.0.charged.lock().unwrap();
+    assert_eq!(charged.values().map(Vec::len).max(), Some(8));
+}

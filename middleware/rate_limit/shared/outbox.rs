@@ -285,6 +285,10 @@ impl OutboxContents {
         }
         let charges = self.charges.entry(name.to_owned()).or_default();
         if !charges.iter().any(|pending| pending.quota == quota) {
+            charges.retain(|pending| !pending.is_over(now));
+            if charges.len() >= MOST_QUOTAS {
+                return None;
+            }
             charges.push(PendingCharge {
                 quota,
                 most: 0,
@@ -341,8 +345,10 @@ impl PendingCharge {
     }
 }
 
-/// About 10 MiB. A client beyond that is counted by the memory of this server alone.
+/// About 20 MiB. A client beyond that is counted by the memory of this server alone.
 const MOST_DEBTS: usize = 65_536;
+/// How many quotas of a key are pending. A charge under a further one is counted by the memory of this server alone.
+const MOST_QUOTAS: usize = 8;
 const MOST_WORDS: usize = 16_384;
 const SECOND: u64 = 1_000_000_000;
 /// A store may count in microseconds, and round smaller units up.
