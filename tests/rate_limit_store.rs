@@ -1289,6 +1289,8 @@ impl std::io::Write for Log {
 
 #[tokio::test(start_paused = true)]
 async fn the_state_of_the_store_is_reported_and_each_change_is_logged_once() {
+    // With one subscriber, `tracing` lets the thread that first logs a message decide whether it is wanted: another test would disable it here.
+    let _second = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::default());
     let log = Log::default();
     let lines = log.clone();
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || lines.clone());
