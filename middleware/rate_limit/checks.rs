@@ -7,9 +7,9 @@ use smallvec::SmallVec;
 
 use super::config::clock::nanos;
 use super::config::key::{LEVELS, LimitKey, Prefixes, Subject, SubjectRef, factor};
-use super::config::policy::Policy;
 use super::config::quota::{Quota, Rate};
 use super::limiter::Limiter;
+use super::memory::carry::{QuotaCarry, quota_key};
 use super::memory::gcra::{BLOCK, CheckKind, ENTER, KeyCheck, SPREAD, mix};
 use super::shared::keys;
 use super::shared::store::StoreSlot;
@@ -21,6 +21,8 @@ pub(crate) struct CheckPlan {
     pub(crate) checks: SmallVec<[KeyCheck; 2]>,
     /// The policies that apply, by position, and the quota that each of them has for this request.
     pub(crate) quotas: SmallVec<[(u8, Quota); 2]>,
+    /// The charges of policies with several quotas, which start with what is used of the other quotas.
+    pub(crate) carries: Vec<QuotaCarry>,
     /// The first subject of the request, by its shard and its hash. Logs, totals and leases use it.
     pub(crate) client: (usize, u64),
     /// The subjects that the request is counted under, one for each key. Empty if there is no block, penalty, concurrency or shared store.
@@ -279,23 +281,26 @@ impl Limiter {
 
     fn charge(&self, plan: &mut CheckPlan, at: usize, client: &KeyHashes, quota: Quota, cost: u32) {
         let shard = self.memory.shard_of(client.widest());
-        // The memory of a single process holds no charges but its own, so an operator may shorten them. What other processes have charged is never
-        // shortened here: one of them may have used a longer quota.
-        let shortens = self.shared_store.is_none()
-            && self.settings.policies.get(at).is_some_and(Policy::has_new_quota);
+        let Some(policy) = self.settings.policies.get(at) else { return };
+        let (first, others) = (policy.first_quota(), policy.other_quotas(quota));
         if plan.client == (0, 0) {
             plan.client = (shard, client.narrowest());
         }
         for (level, hash) in client.hashes.iter().take(client.levels).enumerate() {
-            let rate = if level == 0 { quota.rate() } else { quota.times(factor(level)).rate() };
-            let rate = if rate.is_window() { rate.by_clock(self.clock.start()) } else { rate };
+            let of = |quota: Quota| {
+                let rate =
+                    if level == 0 { quota.rate() } else { quota.times(factor(level)).rate() };
+                if rate.is_window() { rate.by_clock(self.clock.start()) } else { rate }
+            };
+            let rate = of(quota);
             let segment = (at * LEVELS + level) as u8;
+            let key = |rate| quota_key(mix(*hash, segment), rate, of(first));
             let further = self.further(rate);
             let kind = CheckKind::Charge { rate, cost, further };
-            let mut check = KeyCheck::new(shard, mix(*hash, segment), segment, kind);
-            // The state of a window is a time after its end.
-            if shortens && !rate.is_window() {
-                check.reach = rate.burst_time().saturating_add(rate.charge(further));
+            let mut check = KeyCheck::new(shard, key(rate), segment, kind);
+            if !others.is_empty() {
+                let others = others.iter().map(|other| (key(of(*other)), of(*other))).collect();
+                plan.carries.push(QuotaCarry { shard, key: check.key, rate, others });
             }
             let policy = self.settings.policies.get(at);
             check.settles = policy.is_some_and(|policy| policy.settle.is_some());

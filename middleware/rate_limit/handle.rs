@@ -19,6 +19,7 @@ use super::response::refusal::refuse;
 use super::shared::cached::{apply_cached, cache_answer};
 use super::shared::keys::{block_key, quota_key};
 use super::shared::outbox::Refund;
+use super::shared::report::StoreReport;
 use super::slot::SlotHandle;
 
 /// Reads and changes a running limiter. Returned by [`RateLimit::handle`](crate::RateLimit::handle).
@@ -115,6 +116,12 @@ impl RateLimitHandle {
         counters.totals(memory.admitted())
     }
 
+    /// The state of the shared store, its latency and failures, and how many requests were decided without it. `None` without a shared store.
+    pub fn store(&self) -> Option<StoreReport> {
+        let Limiter { shared_store, settings, .. } = &*self.limiter;
+        shared_store.as_ref().map(|shared_store| shared_store.report(&settings.policies))
+    }
+
     /// How many requests the policy with this name has refused since the limiter was built. `None` if no policy has this name.
     pub fn refusals(&self, policy: &str) -> Option<PolicyTotals> {
         let Limiter { counters, settings, .. } = &*self.limiter;
@@ -142,15 +149,14 @@ impl RateLimitHandle {
         self.limiter.memory.bytes()
     }
 
-    /// Changes the quota of the policy with this name for all later requests. Clients keep what they have used.
+    /// Changes the quota of the policy with this name for all later requests.
+    ///
+    /// It takes effect at once: each client starts with the fraction of the new quota that it has used of the old one. Its count under the old quota is
+    /// kept, for servers that still have it and for a change back. See [`quota_by`](crate::middleware::rate_limit::Policy::quota_by).
     ///
     /// With a [shared](crate::RateLimit::shared) store, the change applies to this server at once, and is written to the store in the background; it is
     /// repeated until it succeeds, as long as requests arrive. Other servers, also those that start later, read it within a second while requests
     /// arrive, with one call for each policy. The last change wins. The change has no time to live: [`restore_quota`](RateLimitHandle::restore_quota) removes it.
-    ///
-    /// The used part is stored as a time. If the policy had no other quotas (no [`quota_by`](crate::middleware::rate_limit::Policy::quota_by)) and no store is
-    /// [shared](crate::RateLimit::shared), this time is shortened to the time in which the new quota comes back. Otherwise another request or another
-    /// server may have charged it under another quota: it stays as it is, and [`reset`](PolicyHandle::reset) clears it.
     ///
     /// Returns `false` if no policy has this name.
     pub fn set_quota(&self, policy: &str, quota: Quota) -> bool {
@@ -328,6 +334,7 @@ impl<K: Into<Subject>> PolicyHandle<K> {
             limiter.memory.distrust(check.shard, check.key);
         }
         limiter.end_leases(&plan, now);
+        limiter.memory.forget_quotas(&plan.carries);
         let mut names = plan.shared.unwrap_or_default().names;
         for subject in &plan.subjects {
             for segment in [BLOCK, STRIKE, BLOCKED_BEFORE] {
@@ -363,7 +370,8 @@ impl<K: Into<Subject>> PolicyHandle<K> {
             limiter.memory.truncate(check.shard, check.key, left);
             limiter.memory.distrust(check.shard, check.key);
             let end = origin.saturating_add(rate.burst_time());
-            keys.extend(names.next().map(|name| Refund { name, nanos: back, end }));
+            let quota = Some(rate);
+            keys.extend(names.next().map(|name| Refund { name, quota, nanos: back, end }));
         }
         if let Some(shared_store) = limiter.shared_store() {
             shared_store.refund(keys, false);
@@ -378,6 +386,7 @@ impl<K: Into<Subject>> PolicyHandle<K> {
         let limiter = &self.limiter;
         let mut plan = limiter.plan_for(self.at, subject.into().into().named(), requests);
         let now = limiter.clock.now();
+        limiter.carry(&plan, now);
         let mut known = Vec::new();
         for check in &mut plan.checks {
             let CheckKind::Charge { rate, cost, further } = &mut check.kind else { continue };

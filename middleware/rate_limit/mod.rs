@@ -137,7 +137,8 @@
 //!
 //! [`RateLimitHandle::totals`] returns the number of decisions, [`refusals`](RateLimitHandle::refusals) those of a policy,
 //! [`most_limited`](RateLimitHandle::most_limited) the clients that are refused most often, and [`RateLimitHandle::keys`] and [`bytes`](RateLimitHandle::bytes) the size of the
-//! memory. [`observe`](RateLimit::observe) receives each [`Decision`]. Refusals are logged by [`tracing`] at debug level. In logs and decisions, a
+//! memory. [`RateLimitHandle::store`] returns the state of a shared store, its latency, and how many requests were decided without it; each change of
+//! its state is logged once, at the level `warn`. [`observe`](RateLimit::observe) receives each [`Decision`]. Refusals are logged by [`tracing`] at debug level. In logs and decisions, a
 //! client appears under a [`Pseudonym`], which does not reveal it.
 //!
 //! # For those who come from express-rate-limit
@@ -224,9 +225,10 @@ pub use self::settle::ActualCost;
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
 pub use self::shared::redis::RedisStore;
+pub use self::shared::report::{StoreReport, StoreState};
 pub use self::shared::store::{
     LimitStore, SharedLimits, StoreAnswer, StoreCall, StoreCharge, StoreError, StoreFuture,
-    StoreSlot, StoreWindow, WhileUnreachable,
+    StoreQuota, StoreRefund, StoreSlot, StoreWindow, WhileUnreachable,
 };
 pub use self::slot::{Slot, SlotHandle};
 pub use self::step::{PerProvided, WithDecision};

@@ -187,12 +187,12 @@ impl RequestReservation {
             let ReceiptKind::Time { rate, cost, end, .. } = receipt.taken else { continue };
             let most = rate.charge(requests.min(cost));
             let back = self.limiter.memory.refund(&receipt, most, now);
-            if let Some((name, full)) = name {
+            if let Some((name, full_rate)) = name {
                 // A share of the quota is refunded as the same fraction of the full quota.
-                let (nanos, full) = (rate.charge(cost), full.charge(cost));
+                let (nanos, full) = (rate.charge(cost), full_rate.charge(cost));
                 let part = u128::from(back) * u128::from(full) / u128::from(nanos.max(1));
                 let nanos = u64::try_from(part).unwrap_or(full).min(full);
-                is_sent.push(Refund { name, nanos, end });
+                is_sent.push(Refund { name, quota: Some(full_rate), nanos, end });
             }
         }
         if let Some(shared_store) = &self.limiter.shared_store {

@@ -103,6 +103,7 @@ impl Limiter {
     /// Runs the checks on the memory of this server. Returns whether the request is admitted, and the time of the decision.
     pub(crate) fn decide(&self, plan: &mut CheckPlan) -> (bool, u64) {
         let now = self.clock.now();
+        self.memory.carry(&plan.carries, now);
         let admitted = self.memory.decide(&mut plan.checks, now);
         plan.counted = admitted && plan.checks.last().is_some_and(KeyCheck::is_of_policy);
         if !admitted {
@@ -121,7 +122,11 @@ impl Limiter {
         if client.levels != 1 || self.blocks.load(Ordering::Acquire) {
             return None;
         }
-        let (hash, quota) = (client.hashes[0], self.settings.policies.first()?.quota());
+        let policy = self.settings.policies.first()?;
+        if policy.has_other_quotas() {
+            return None;
+        }
+        let (hash, quota) = (client.hashes[0], policy.first_quota());
         let at = self.memory.shard_of(hash);
         self.memory.expect(at);
         let now = self.clock.now();
@@ -324,14 +329,21 @@ impl Limiter {
         plan.quotas.iter().map(state).collect()
     }
 
+    /// Starts quotas that the client did not have lately, unless a shared store does so.
+    pub(crate) fn carry(&self, plan: &CheckPlan, now: u64) {
+        if self.shared_store.is_none() {
+            self.memory.carry(&plan.carries, now);
+        }
+    }
+
     /// The state of a client in the memory of this server. Nothing is charged.
     pub(crate) fn look(&self, plan: &mut CheckPlan) -> Vec<Standing> {
         let now = self.clock.now();
+        self.carry(plan, now);
         for check in &mut plan.checks {
             let (until, count) = self.memory.look(check.shard, check.key);
             (check.until, check.count) = (until, count);
             if let CheckKind::Charge { rate, cost, .. } = check.kind {
-                check.until = until.min(now.saturating_add(check.reach));
                 check.outcome = governed(rate, 0, cost, check.until, now).0;
             }
         }

@@ -1,4 +1,5 @@
 //! Servers that share their state in a real Redis. Each test starts its own `redis-server` on a free port.
 
+mod faults;
 mod jwt;
 mod rate_limit;

@@ -24,10 +24,15 @@ impl Redis {
         Self::start_with(port, &[])
     }
 
-    fn start_with(port: u16, args: &[&str]) -> Self {
+    pub(crate) fn start_with(port: u16, args: &[&str]) -> Self {
+        Self::spawn(port, &[], &[&["--save", "", "--appendonly", "no"], args].concat())
+    }
+
+    /// Starts a server with a file of settings, or none, and further arguments.
+    fn spawn(port: u16, file: &[&str], args: &[&str]) -> Self {
         let child = Command::new("redis-server")
+            .args(file)
             .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
-            .args(["--save", "", "--appendonly", "no"])
             .args(args)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -74,6 +79,13 @@ impl Redis {
         let info: String = self.ask(redis::cmd("INFO").arg("commandstats")).await.unwrap();
         let line = info.lines().find_map(|line| line.strip_prefix("cmdstat_evalsha:calls="));
         line.map_or(0, |line| line.split(',').next().unwrap().parse().unwrap())
+    }
+
+    /// Returns how many connections were opened.
+    pub(crate) async fn connections(&self) -> u64 {
+        let info: String = self.ask(redis::cmd("INFO").arg("stats")).await.unwrap();
+        let line = info.lines().find_map(|line| line.strip_prefix("total_connections_received:"));
+        line.unwrap().parse().unwrap()
     }
 
     pub(crate) fn signal(&self, signal: &str) {
@@ -144,6 +156,76 @@ impl Cluster {
 impl Drop for Cluster {
     fn drop(&mut self) {
         self.nodes.clear();
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// A master, a replica, and three sentinels that promote the replica when the master dies.
+pub(crate) struct Sentinels {
+    pub(crate) master: Redis,
+    pub(crate) replica: Redis,
+    sentinels: Vec<Redis>,
+    folder: PathBuf,
+}
+
+impl Sentinels {
+    pub(crate) async fn start() -> Self {
+        let folder = std::env::temp_dir().join(format!("sentinels-{}", free_port()));
+        std::fs::create_dir_all(&folder).unwrap();
+        // A replica writes a copy of the data of its master there.
+        let dir = folder.to_str().unwrap();
+        let master = Redis::start_with(free_port(), &["--dir", dir]);
+        let of = format!("127.0.0.1 {}", master.port);
+        let replica = Redis::start_with(
+            free_port(),
+            &[
+                "--replicaof",
+                "127.0.0.1",
+                &master.port.to_string(),
+                "--repl-diskless-sync-delay",
+                "0",
+                "--dir",
+                dir,
+            ],
+        );
+        until("the replica does not connect", async || {
+            let info: String = replica.ask(redis::cmd("INFO").arg("replication")).await.unwrap();
+            info.contains("master_link_status:up")
+        })
+        .await;
+        let sentinels = (0..3).map(|at| {
+            let file = folder.join(format!("sentinel-{at}.conf"));
+            let config = format!(
+                "sentinel monitor mymaster {of} 2\nsentinel down-after-milliseconds mymaster 500\nsentinel failover-timeout mymaster 3000\n"
+            );
+            std::fs::write(&file, config).unwrap();
+            Redis::spawn(free_port(), &[file.to_str().unwrap()], &["--sentinel"])
+        });
+        let sentinels: Vec<_> = sentinels.collect();
+        for sentinel in &sentinels {
+            until("the sentinels do not find each other", async || {
+                let ask = |what: &str| {
+                    let mut command = redis::cmd("SENTINEL");
+                    command.arg(what).arg("mymaster");
+                    command
+                };
+                let others = sentinel.ask::<Vec<redis::Value>>(&ask("SENTINELS")).await;
+                let replicas = sentinel.ask::<Vec<redis::Value>>(&ask("REPLICAS")).await;
+                matches!((others, replicas), (Ok(others), Ok(replicas)) if others.len() == 2 && replicas.len() == 1)
+            })
+            .await;
+        }
+        Self { master, replica, sentinels, folder }
+    }
+
+    pub(crate) fn urls(&self) -> Vec<String> {
+        self.sentinels.iter().map(Redis::url).collect()
+    }
+}
+
+impl Drop for Sentinels {
+    fn drop(&mut self) {
+        self.sentinels.clear();
         let _ = std::fs::remove_dir_all(&self.folder);
     }
 }

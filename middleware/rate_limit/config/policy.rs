@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock};
 
 use http::HeaderValue;
+use smallvec::SmallVec;
 
 use super::error::{RateLimitError, checked, is_name};
 use super::key::LimitKey;
@@ -65,9 +66,22 @@ pub(crate) enum SettleRule {
 /// A quota that was replaced while the server runs. Until then, only the flag is read.
 struct ReplacedQuota {
     is: AtomicBool,
+    /// Whether it was replaced before, also if it is restored now.
+    ever: AtomicBool,
     /// Whether the shared store does not know it yet.
     is_unsent: AtomicBool,
     quota: RwLock<Quota>,
+    /// All quotas that requests had so far, up to a number.
+    seen: RwLock<SmallVec<[Quota; 1]>>,
+}
+
+impl ReplacedQuota {
+    fn see(&self, quota: Quota) {
+        let mut seen = self.seen.write().unwrap_or_else(PoisonError::into_inner);
+        if !seen.contains(&quota) && seen.len() < MOST_QUOTAS {
+            seen.push(quota);
+        }
+    }
 }
 
 impl Policy {
@@ -106,8 +120,10 @@ impl Policy {
             shadow: false,
             changed: Arc::new(ReplacedQuota {
                 is: AtomicBool::new(false),
+                ever: AtomicBool::new(false),
                 is_unsent: AtomicBool::new(false),
                 quota: RwLock::new(quota),
+                seen: RwLock::new(SmallVec::from_iter([quota])),
             }),
         })
     }
@@ -209,9 +225,12 @@ impl Policy {
     /// Sets the quota depending on the request, such as on the plan of its user. Defaults to the quota of the policy, which also applies where the
     /// function returns `None`.
     ///
-    /// A client keeps what it has used when its quota changes. The used part is stored as a time, and no quota shortens it: after a quota with a long
-    /// period is used up, a request under a quota with a short period is refused until the remaining time fits into the short period.
-    /// [`reset`](crate::middleware::rate_limit::PolicyHandle::reset) clears it.
+    /// Each quota of a client has a count of its own, which no other quota shortens. The first request under a quota that the client did not have
+    /// lately starts this count with the fraction that is used of its other quotas: if half of 10 a day is used, half of 60 a minute is used too, and
+    /// comes back within half a minute. So a change of plan takes effect at once, in both directions, and a change back finds the old count.
+    ///
+    /// The quotas are those of one client at different times, such as its plans. For several kinds of requests with quotas of their own, use a policy for
+    /// each kind, with [`when`](Policy::when).
     #[must_use]
     pub fn quota_by(
         mut self,
@@ -272,6 +291,11 @@ impl Policy {
         }
     }
 
+    /// Whether requests may have had another quota than the one that the policy was built with.
+    pub(crate) fn has_other_quotas(&self) -> bool {
+        self.quota_by.is_some() || self.changed.ever.load(Ordering::Acquire)
+    }
+
     /// Replaces the quota, and marks the new one as not sent to the shared store.
     pub(crate) fn set_quota(&self, quota: Quota) {
         self.changed.is_unsent.store(true, Ordering::Release);
@@ -280,6 +304,8 @@ impl Policy {
 
     fn replace_quota(&self, quota: Quota) {
         *self.changed.quota.write().unwrap_or_else(PoisonError::into_inner) = quota;
+        self.changed.see(quota);
+        self.changed.ever.store(true, Ordering::Release);
         self.changed.is.store(true, Ordering::Release);
     }
 
@@ -311,10 +337,18 @@ impl Policy {
         }
     }
 
-    /// Whether an operator has replaced the quota. `false` if requests have different quotas: a charge may then have been made under a quota that was
-    /// not replaced.
-    pub(crate) fn has_new_quota(&self) -> bool {
-        self.quota_by.is_none() && self.changed.is.load(Ordering::Acquire)
+    /// The quotas that requests had under this policy besides this one. Only the first `MOST_QUOTAS` are known.
+    pub(crate) fn other_quotas(&self, quota: Quota) -> SmallVec<[Quota; 2]> {
+        if !self.has_other_quotas() {
+            return SmallVec::new();
+        }
+        let seen = self.changed.seen.read().unwrap_or_else(PoisonError::into_inner);
+        let others = seen.iter().copied().filter(|other| *other != quota).collect();
+        if !seen.contains(&quota) && seen.len() < MOST_QUOTAS {
+            drop(seen);
+            self.changed.see(quota);
+        }
+        others
     }
 
     /// The item of `RateLimit-Policy` for another quota of this policy.
@@ -327,6 +361,9 @@ impl Policy {
         self.quota
     }
 }
+
+/// How many quotas of a policy are known. A change from a further one starts with nothing used.
+const MOST_QUOTAS: usize = 8;
 
 /// The item of `RateLimit-Policy`. The name was checked and needs no escapes.
 fn field(name: &str, quota: Quota) -> HeaderValue {

@@ -388,6 +388,20 @@ impl Rate {
         most.saturating_sub(self.burst.get())
     }
 
+    /// For how many nanoseconds a key may be charged at most.
+    pub(crate) fn longest_charge(self) -> u64 {
+        self.charge(self.burst.get().saturating_add(self.longest_debt()))
+    }
+
+    /// The longest time in which an unused quota has come back, however little of it was used before.
+    pub(crate) fn longest_return(self) -> u64 {
+        match self.pace {
+            Pace::Gradual => self.burst_time(),
+            Pace::Calendar => self.length,
+            Pace::FirstRequest => self.length.saturating_add(self.phase),
+        }
+    }
+
     /// How many requests fit, and after how many nanoseconds one more will, for a key that is charged until then.
     pub(crate) fn standing(self, until: u64, now: u64) -> (u32, u64) {
         let taken = self.taken(until, now);
@@ -415,6 +429,14 @@ impl Rate {
             false => self.burst_time().div_ceil(burst.get().into()),
         };
         Self { interval, burst, ..self }
+    }
+
+    /// For how long a key is charged under this rate if it was charged for so many nanoseconds under another one: the fraction of the burst that was
+    /// used is kept, rounded up. For a window, both times count from its end on.
+    pub(crate) fn converted(self, nanos: u64, from: Self) -> u64 {
+        let product = u128::from(nanos) * u128::from(self.burst_time());
+        let nanos = u64::try_from(product.div_ceil(from.burst_time().into())).unwrap_or(u64::MAX);
+        nanos.min(self.longest_charge())
     }
 
     /// The same rate as a quota of `governor`. `further` more requests may be made at once, which then wait.

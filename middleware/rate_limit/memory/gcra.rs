@@ -30,10 +30,6 @@ pub(crate) struct KeyCheck {
     pub(crate) overflowed: bool,
     /// The slot in which the key was found.
     pub(crate) at: Option<usize>,
-    /// For how many nanoseconds the key may be charged. `u64::MAX` unless an operator has replaced the quota that it was charged under.
-    pub(crate) reach: u64,
-    /// Whether the key was charged for longer, and was shortened to `reach`.
-    pub(crate) cut: bool,
     /// Whether the charge may be refunded, and its number among the charges that may.
     pub(crate) refundable: bool,
     pub(crate) number: u64,
@@ -88,8 +84,6 @@ impl KeyCheck {
             outcome: CheckOutcome::Admitted,
             overflowed: false,
             at: None,
-            reach: u64::MAX,
-            cut: false,
             refundable: false,
             number: 0,
             settles: false,

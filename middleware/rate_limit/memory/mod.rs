@@ -1,5 +1,6 @@
 //! The memory of one server, divided into shards.
 
+pub(crate) mod carry;
 pub(crate) mod gcra;
 mod hash;
 mod leases;
@@ -420,13 +421,7 @@ fn decide<'a>(
         let value = value.unwrap_or(KeyState::until(0));
         match check.kind {
             CheckKind::Charge { rate, cost, further } => {
-                // After an operator has set a shorter quota, no client waits longer than that quota takes to come back.
-                check.until = value.as_until().min(now.saturating_add(check.reach));
-                check.cut = check.until < value.as_until();
-                if check.cut {
-                    let queue = queue_key(check.key, check.segment, check.overflowed);
-                    shard.refundable_charges.truncate(queue, check.until);
-                }
+                check.until = value.as_until();
                 let (outcome, until) = governed(rate, further, cost, check.until, now);
                 check.outcome = outcome;
                 if let Some(until) = until {
@@ -466,11 +461,10 @@ fn decide<'a>(
                 if !admitted && check.is_admitted() {
                     check.until = check.until.saturating_sub(rate.charge(cost));
                 }
-                let is_charged = admitted && check.is_admitted();
-                if !is_charged && !check.cut {
+                if !(admitted && check.is_admitted()) {
                     continue;
                 }
-                if is_charged && check.refundable {
+                if check.refundable {
                     let queue = queue_key(check.key, check.segment, check.overflowed);
                     check.number =
                         shard.refundable_charges.register(queue, rate.charge(cost), check.until);

@@ -1,25 +1,28 @@
-//! The circuit breaker of a shared store: when the store is called, how its failures are counted, and how it is probed until it is reachable again.
+//! The circuit breaker: when a limiter calls its store, how failures are counted, and what the supervisor sends for the limiter.
 
 use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::future::{BoxFuture, join_all};
 use tokio::runtime::Handle;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, timeout};
 
 use super::cached::TRUSTED;
-use super::call::{AnswerFuture, LATEST, NoAnswer};
+use super::call::{AnswerFuture, LATEST, LateCall, NoAnswer};
 use super::client::{LocalState, StoreClient};
+use super::health::{PATIENCE, StoreUser};
 use super::outbox::{DueCharge, OutboxUpdate};
 use super::store::{LimitStore, StoreCall, StoreCharge, StoreError};
+use super::supervisor::supervise;
 use crate::middleware::rate_limit::config::clock::until;
 
 impl StoreClient {
     /// Whether the store may be called: the breaker is closed, and there is a runtime with timers for the deadline.
     pub(crate) fn is_reachable(&self) -> bool {
-        !self.unreachable.load(Ordering::Acquire) && Handle::try_current().is_ok()
+        !self.limits.health.is_unreachable() && Handle::try_current().is_ok()
     }
 
     /// One call of the store within the deadline. `None` if it fails, or if the breaker is open.
@@ -28,7 +31,8 @@ impl StoreClient {
         f: impl FnOnce(Arc<dyn LimitStore>) -> F,
     ) -> Option<T>
     where
-        F: Future<Output = Result<T, StoreError>>,
+        F: Future<Output = Result<T, StoreError>> + Send + 'static,
+        T: Send + 'static,
     {
         if !self.is_reachable() {
             return None;
@@ -42,23 +46,42 @@ impl StoreClient {
         f: impl FnOnce(Arc<dyn LimitStore>) -> F,
     ) -> Option<T>
     where
-        F: Future<Output = Result<T, StoreError>>,
+        F: Future<Output = Result<T, StoreError>> + Send + 'static,
+        T: Send + 'static,
     {
-        self.wait(f(self.limits.store.clone())).await.ok()
+        let mut answer = Box::pin(f(self.limits.store.clone()));
+        match self.wait(&mut answer).await {
+            Ok(answer) => Some(answer),
+            Err(NoAnswer::Late(call)) => {
+                let this = self.clone();
+                tokio::spawn(async move { drop(this.wait_longer(call, answer).await) });
+                None
+            }
+            Err(NoAnswer::Failed | NoAnswer::RefusedKeys) => None,
+        }
     }
 
-    /// Waits for an answer within the deadline. Counts failures, and opens the breaker after too many in a row.
+    /// Waits for an answer, for the deadline, or longer if the store is known to answer late. Counts failures, which may open the breaker.
     pub(crate) async fn wait<T>(
         self: &Arc<Self>,
         answer: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, NoAnswer> {
-        let error = match timeout(self.limits.deadline, answer).await {
+        let (health, deadline) = (&self.limits.health, self.limits.deadline);
+        let sent = Instant::now();
+        let mut answer = pin!(answer);
+        let mut answered = timeout(health.patience(deadline), &mut answer).await;
+        if answered.is_err() && !health.is_late() && health.has_answered_since(sent) {
+            // The store has answered another call meanwhile, so this one is late.
+            let longer = deadline.saturating_mul(PATIENCE - 1);
+            answered = timeout(longer, &mut answer).await;
+        }
+        let error = match answered {
             Ok(Ok(answer)) => {
-                self.failures.store(0, Ordering::Relaxed);
+                health.succeeded(sent.elapsed(), deadline);
                 return Ok(answer);
             }
             Ok(Err(error)) if error.is_of_keys() => {
-                self.failures.store(0, Ordering::Relaxed);
+                health.succeeded(sent.elapsed(), deadline);
                 if !self.has_refused_keys.swap(true, Ordering::Relaxed) {
                     tracing::warn!(%error, "the shared store refuses a key: its requests are decided without the store");
                 }
@@ -67,71 +90,41 @@ impl StoreClient {
             Ok(Err(error)) => Some(error),
             Err(_) => None,
         };
-        let failures = self.failures.fetch_add(1, Ordering::AcqRel).saturating_add(1);
-        if failures >= FAILURES && !self.unreachable.swap(true, Ordering::AcqRel) {
+        let (number, opens) = health.failed(error.is_some());
+        if opens {
             match &error {
-                Some(error) => tracing::error!(%error, "the shared store is unreachable"),
+                Some(error) => tracing::warn!(%error, "the shared store is unreachable"),
                 None => {
-                    tracing::error!(deadline = ?self.limits.deadline, "the shared store is unreachable: it does not answer in time")
+                    tracing::warn!(
+                        ?deadline,
+                        "the shared store is unreachable: it does not answer in time"
+                    )
                 }
             }
             self.supervise();
         }
-        Err(if error.is_some() { NoAnswer::Failed } else { NoAnswer::Late })
+        Err(if error.is_some() {
+            NoAnswer::Failed
+        } else {
+            NoAnswer::Late(LateCall { number, sent })
+        })
     }
 
-    /// Starts the supervisor, unless it runs: it probes an unreachable store and sends the outbox.
+    /// Waits for the answer of a call after the deadline.
+    pub(crate) async fn wait_longer<T>(
+        &self,
+        call: LateCall,
+        answer: impl Future<Output = Result<T, StoreError>>,
+    ) -> Option<T> {
+        let answer = timeout(LATEST, answer).await.ok()?.ok()?;
+        self.limits.health.answered_late(call.number, call.sent.elapsed());
+        Some(answer)
+    }
+
+    /// Starts the supervisor of the store, unless it runs.
     pub(crate) fn supervise(self: &Arc<Self>) {
-        let (Ok(runtime), Some(local)) = (Handle::try_current(), self.local.get()) else { return };
-        if !self.is_supervised.load(Ordering::Relaxed)
-            && !self.is_supervised.swap(true, Ordering::AcqRel)
-        {
-            let attendant =
-                StoreSupervisor { shared_store: Arc::downgrade(self), local: local.clone() };
-            runtime.spawn(attendant.run());
-        }
-    }
-
-    /// Whether the store is reachable and executes a decision. A store may answer a ping and still fail every script, or every write.
-    async fn answers(&self) -> bool {
-        // The key changes each time, so each probe may reach another node of a cluster.
-        let number = self.requests.fetch_add(1, Ordering::Relaxed);
-        let key = format!("{}:{{#{number}}}:#probe", self.limits.prefix);
-        let interval = Duration::from_millis(1);
-        let charges = vec![StoreCharge {
-            key,
-            interval,
-            burst: 1,
-            cost: 1,
-            shadow: false,
-            window: None,
-            longest: interval,
-        }];
-        let trial = StoreCall { charges, forced: true, ..StoreCall::default() };
-        let store = &self.limits.store;
-        let plan = async {
-            store.ping().await?;
-            store.take(&trial).await
-        };
-        matches!(timeout(self.limits.deadline.max(PROBE_EVERY), plan).await, Ok(Ok(_)))
-    }
-
-    /// Closes the breaker. The next failure opens it again.
-    fn mark_reachable(&self) {
-        self.failures.store(FAILURES - 1, Ordering::Relaxed);
-        self.unreachable.store(false, Ordering::Release);
-    }
-
-    /// Sends refunds and released slots, until a call fails.
-    async fn send_updates(self: &Arc<Self>, local: &LocalState) {
-        let mut updates = self.outbox.updates();
-        while !updates.is_empty() {
-            let some = updates.split_off(updates.len().saturating_sub(AT_ONCE));
-            let is_sent =
-                join_all(some.into_iter().map(|word| self.send_update(local, word))).await;
-            if !is_sent.contains(&true) {
-                return updates.into_iter().for_each(|word| self.outbox.push(word));
-            }
+        if self.local.get().is_some() {
+            supervise(&self.limits.health, self);
         }
     }
 
@@ -150,26 +143,19 @@ impl StoreClient {
         }
     }
 
-    /// Sends charges and blocks. Returns whether the store accepts them: a few are tried before the rest is sent.
-    async fn send_charges(self: &Arc<Self>, local: &LocalState) -> bool {
-        let now = || local.clock.now();
-        let names = self.outbox.names();
-        let (few, many) = names.split_at(names.len().min(A_FEW));
-        for names in std::iter::once(few).chain(many.chunks(AT_ONCE)) {
-            let due = names.iter().filter_map(|name| self.outbox.due(name, now()));
-            let is_sent = join_all(due.map(|due| self.send_charge(local, due))).await;
-            // In a cluster, some nodes may be unreachable.
-            if !is_sent.is_empty() && !is_sent.contains(&true) {
-                return false;
-            }
-        }
-        true
+    /// Sends the charges of these keys. Returns whether the store has answered for any of them, and `None` if there is nothing to send now.
+    pub(crate) async fn send_charges_of(self: &Arc<Self>, names: &[String]) -> Option<bool> {
+        let local = self.local.get()?;
+        let due = names.iter().flat_map(|name| self.outbox.due(name, local.clock.now()));
+        let sent = join_all(due.map(|due| self.send_charge(local, due))).await;
+        (!sent.is_empty()).then(|| sent.contains(&true))
     }
 
     /// Sends the charge of one key. Returns whether the store answered in time, be it with a refusal of this key. If it did not, it may still execute the charge, which is not sent
     /// again before that is known.
     async fn send_charge(self: &Arc<Self>, local: &LocalState, mut due: DueCharge) -> bool {
-        due.charge.window = due.window.and_then(|rate| self.window(rate));
+        due.charge.quota = due.quota.map(|rate| self.quota(rate));
+        due.charge.window = due.charge.quota.and_then(|quota| quota.window);
         let call =
             StoreCall { charges: vec![due.charge.clone()], forced: true, ..StoreCall::default() };
         let store = self.limits.store.clone();
@@ -179,8 +165,8 @@ impl StoreClient {
         match answered {
             Ok(_) => telling.is_done(),
             Err(NoAnswer::Failed | NoAnswer::RefusedKeys) => {}
-            Err(NoAnswer::Late) => drop(tokio::spawn(async move {
-                if let Ok(Ok(_)) = timeout(LATEST, answer).await {
+            Err(NoAnswer::Late(call)) => drop(tokio::spawn(async move {
+                if telling.shared_store.wait_longer(call, answer).await.is_some() {
                     telling.is_done();
                 }
             })),
@@ -209,64 +195,77 @@ impl SendingCharge {
 
 impl Drop for SendingCharge {
     fn drop(&mut self) {
-        self.shared_store.outbox.resolve(&self.due.charge.key, self.local.clock.now());
+        let now = self.local.clock.now();
+        self.shared_store.outbox.resolve(&self.due.charge.key, self.due.quota, now);
     }
 }
 
-/// The task that probes an unreachable store and sends the outbox. It ends when the store is reachable and the outbox is empty.
-struct StoreSupervisor {
-    shared_store: Weak<StoreClient>,
-    local: LocalState,
-}
+impl StoreUser for StoreClient {
+    /// A store may answer a ping and still fail every script, or every write, so a decision is tried too.
+    fn probe(self: Arc<Self>) -> BoxFuture<'static, bool> {
+        Box::pin(async move {
+            // The key changes each time, so each probe may reach another node of a cluster.
+            let number = self.requests.fetch_add(1, Ordering::Relaxed);
+            let key = format!("{}:{{#{number}}}:#probe", self.limits.prefix);
+            let interval = Duration::from_millis(1);
+            let charges = vec![StoreCharge {
+                key,
+                interval,
+                burst: 1,
+                cost: 1,
+                shadow: false,
+                window: None,
+                quota: None,
+                longest: interval,
+            }];
+            let trial = StoreCall { charges, forced: true, ..StoreCall::default() };
+            let store = &self.limits.store;
+            // The store may have to open a connection first, which takes longer than a call.
+            if !matches!(timeout(LONGEST_PING, store.ping()).await, Ok(Ok(()))) {
+                return false;
+            }
+            let patience = self.limits.deadline.saturating_mul(PATIENCE).max(PROBE_DEADLINE);
+            matches!(timeout(patience, store.take(&trial)).await, Ok(Ok(_)))
+        })
+    }
 
-impl StoreSupervisor {
-    async fn run(self) {
-        // How many probes in a row have succeeded while the breaker is open.
-        let mut answers = 0;
-        loop {
-            sleep(PROBE_EVERY).await;
-            let Some(shared_store) = self.shared_store.upgrade() else { return };
-            if shared_store.unreachable.load(Ordering::Acquire) {
-                answers = if shared_store.answers().await { answers + 1 } else { 0 };
-                // Each server sends first its released slots and refunds, then its charges, and only after that closes the breaker. When the first
-                // request reaches the store again, the store knows what all servers have admitted.
-                match answers {
-                    0 => {}
-                    1 => shared_store.send_updates(&self.local).await,
-                    2 if shared_store.send_charges(&self.local).await => {}
-                    2 => answers = 0,
-                    _ => {
-                        answers = 0;
-                        shared_store.mark_reachable();
-                        tracing::info!("the shared store is reachable again");
-                    }
+    fn send_updates(self: Arc<Self>) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            let Some(local) = self.local.get() else { return };
+            let mut updates = self.outbox.updates();
+            while !updates.is_empty() {
+                let some = updates.split_off(updates.len().saturating_sub(AT_ONCE));
+                let sent = some.into_iter().map(|update| self.send_update(local, update));
+                if !join_all(sent).await.contains(&true) {
+                    return updates.into_iter().for_each(|update| self.outbox.push(update));
                 }
-                continue;
             }
-            shared_store.send_updates(&self.local).await;
-            shared_store.send_charges(&self.local).await;
-            if shared_store.outbox.is_empty() && shared_store.is_reachable() {
-                return;
+        })
+    }
+
+    fn send_charges(self: Arc<Self>) -> BoxFuture<'static, bool> {
+        Box::pin(async move {
+            let names = self.outbox.names();
+            // A few are tried before the rest is sent.
+            let (few, many) = names.split_at(names.len().min(A_FEW));
+            for names in std::iter::once(few).chain(many.chunks(AT_ONCE)) {
+                // In a cluster, some nodes may be unreachable.
+                if self.send_charges_of(names).await == Some(false) {
+                    return false;
+                }
             }
-        }
+            true
+        })
+    }
+
+    fn is_done(&self) -> bool {
+        self.outbox.is_empty()
     }
 }
 
-/// The runtime may end while the store is unreachable. Then the next request calls the store, and starts a new supervisor if that fails.
-impl Drop for StoreSupervisor {
-    fn drop(&mut self) {
-        if let Some(shared_store) = self.shared_store.upgrade() {
-            if shared_store.unreachable.load(Ordering::Acquire) {
-                shared_store.mark_reachable();
-            }
-            shared_store.is_supervised.store(false, Ordering::Release);
-        }
-    }
-}
-
-/// The breaker opens after this many failures in a row.
-const FAILURES: u32 = 5;
-const PROBE_EVERY: Duration = Duration::from_millis(150);
+/// The longest time for a probe to get a connection, and to make a decision.
+const LONGEST_PING: Duration = Duration::from_secs(5);
+const PROBE_DEADLINE: Duration = Duration::from_secs(1);
 /// How many keys are sent at once, and how many first.
 const AT_ONCE: usize = 64;
 const A_FEW: usize = 8;

@@ -4,33 +4,44 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use smallvec::SmallVec;
 use tokio::runtime::Handle;
-use tokio::time::timeout;
+use tokio::time::Instant;
 
 use super::client::StoreClient;
+use super::health::CallNumber;
 use super::keys::block_key;
 use super::outbox::Refund;
 use super::store::{StoreAnswer, StoreCall, StoreCharge, StoreError};
 use crate::middleware::rate_limit::checks::CheckPlan;
 use crate::middleware::rate_limit::config::clock::{nanos, until};
-use crate::middleware::rate_limit::config::quota::LONGEST;
+use crate::middleware::rate_limit::config::quota::{LONGEST, Rate};
 use crate::middleware::rate_limit::memory::gcra::{CheckKind, KeyCheck};
 
 /// A call that the store may still answer. If this is dropped before the answer, a task waits for it: what the store has charged for a request that
-/// was decided without it, or was dropped, is refunded.
+/// was decided without it, or was dropped, is refunded. The answer also shows that the store is only late.
 pub(crate) struct PendingCall {
     shared_store: Arc<StoreClient>,
     call: Arc<StoreCall>,
+    /// The quota of each charge.
+    quotas: SmallVec<[Rate; 2]>,
     answer: Option<AnswerFuture>,
-    /// Whether the deadline has passed.
-    is_late: bool,
+    /// The call, if it was counted as failed because the time to wait for it had passed.
+    late: Option<LateCall>,
     keeps: bool,
     /// The keys that this server has charged for the same request after the deadline. If the store has charged them too, one of the two charges must
     /// be refunded.
-    unresolved: Vec<String>,
+    unresolved: Vec<(String, Rate)>,
 }
 
 pub(crate) type AnswerFuture = BoxFuture<'static, Result<StoreAnswer, StoreError>>;
+
+/// A call that was not answered in time: under which number it was counted as failed, and when it was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LateCall {
+    pub(crate) number: CallNumber,
+    pub(crate) sent: Instant,
+}
 
 /// Why a call has no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,20 +49,25 @@ pub(crate) enum NoAnswer {
     Failed,
     /// The store is reachable, and refuses the keys of the call.
     RefusedKeys,
-    /// The deadline has passed. The answer may still come.
-    Late,
+    /// The time to wait for it has passed. The answer may still come.
+    Late(LateCall),
 }
 
 impl PendingCall {
-    pub(crate) fn new(shared_store: &Arc<StoreClient>, call: StoreCall) -> Self {
+    pub(crate) fn new(
+        shared_store: &Arc<StoreClient>,
+        call: StoreCall,
+        quotas: SmallVec<[Rate; 2]>,
+    ) -> Self {
         let (store, call) = (shared_store.limits.store.clone(), Arc::new(call));
         let plan = call.clone();
         let answer = Box::pin(async move { store.take(&plan).await });
         Self {
             shared_store: shared_store.clone(),
             call,
+            quotas,
             answer: Some(answer),
-            is_late: false,
+            late: None,
             keeps: false,
             unresolved: Vec::new(),
         }
@@ -61,9 +77,9 @@ impl PendingCall {
     pub(crate) async fn wait(&mut self) -> Result<StoreAnswer, NoAnswer> {
         let Some(answer) = &mut self.answer else { return Err(NoAnswer::Failed) };
         let answered = self.shared_store.wait(answer).await;
-        self.is_late = answered == Err(NoAnswer::Late);
-        if !self.is_late {
-            self.answer = None;
+        match answered {
+            Err(NoAnswer::Late(call)) => self.late = Some(call),
+            _ => self.answer = None,
         }
         answered
     }
@@ -79,19 +95,19 @@ impl PendingCall {
     }
 
     /// Notes the keys that this server has charged for the same request.
-    pub(crate) fn also_charged_here(&mut self, names: Vec<String>) {
+    pub(crate) fn also_charged_here(&mut self, names: Vec<(String, Rate)>) {
         self.unresolved = names;
     }
 
     /// Waits for the answer after the request has gone on or was dropped.
     async fn finish(self, mut answer: AnswerFuture) {
         // The failure counts for the breaker also if all clients hang up before the deadline.
-        let answered = match self.is_late {
-            true => Err(NoAnswer::Late),
-            false => self.shared_store.wait(&mut answer).await,
+        let answered = match self.late {
+            Some(call) => Err(NoAnswer::Late(call)),
+            None => self.shared_store.wait(&mut answer).await,
         };
         let answered = match answered {
-            Err(NoAnswer::Late) => timeout(LATEST, answer).await.ok().and_then(Result::ok),
+            Err(NoAnswer::Late(call)) => self.shared_store.wait_longer(call, answer).await,
             answered => answered.ok(),
         };
         if let Some(answer) = answered.filter(|answer| answer.admitted) {
@@ -103,15 +119,23 @@ impl PendingCall {
     fn undo(&self, answer: &StoreAnswer) {
         let now = self.shared_store.now();
         if !self.keeps {
-            let charged = self.call.charges.iter().zip(&answer.charged_for);
+            let charged = self.call.charges.iter().zip(&self.quotas).zip(&answer.charged_for);
+            // A charge that shadow mode left out was not made.
+            let made = charged.enumerate().filter(|(at, _)| !answer.is_shadowed(*at));
+            let charged = made.map(|(_, charged)| charged);
             // A forced charge that reached the burst was made in part, or not at all. The exact part is unknown, so none of it is refunded.
-            let exact = charged.filter(|(charge, till)| {
+            let exact = charged.filter(|((charge, _), till)| {
                 !self.call.forced || **till < charge.interval.saturating_mul(charge.burst)
             });
-            let back = exact.map(|(charge, till)| {
+            let back = exact.map(|((charge, quota), till)| {
                 let requests = u64::from(charge.cost) * (u64::from(answer.leased) + 1);
                 let nanos = nanos(charge.interval).saturating_mul(requests).min(nanos(*till));
-                Refund { name: charge.key.clone(), nanos, end: until(now, *till) }
+                Refund {
+                    name: charge.key.clone(),
+                    quota: Some(*quota),
+                    nanos,
+                    end: until(now, *till),
+                }
             });
             self.shared_store.refund(back.filter(|back| back.nanos > 0).collect(), true);
         }
@@ -138,6 +162,7 @@ impl StoreClient {
                 cost,
                 shadow: check.shadow && !forced,
                 window: self.window(rate),
+                quota: Some(self.quota(rate)),
                 longest: LONGEST,
             })
         };
@@ -159,7 +184,11 @@ impl StoreClient {
             forced,
             lease,
         };
-        let mut pending_call = PendingCall::new(self, call);
+        let quotas = checks.iter().filter_map(|check| match check.kind {
+            CheckKind::Charge { rate, .. } => Some(rate),
+            _ => None,
+        });
+        let mut pending_call = PendingCall::new(self, call, quotas.collect());
         match pending_call.wait().await {
             Ok(answer)
                 if answer.charged_for.len() == shared.names.len()
@@ -167,7 +196,7 @@ impl StoreClient {
             {
                 Ok(answer)
             }
-            Err(NoAnswer::Late) => Err(Some(pending_call)),
+            Err(NoAnswer::Late(_)) => Err(Some(pending_call)),
             Ok(_) | Err(NoAnswer::Failed | NoAnswer::RefusedKeys) => Err(None),
         }
     }
@@ -191,14 +220,14 @@ impl StoreClient {
 
 impl Drop for PendingCall {
     fn drop(&mut self) {
-        let changes = self.call.slot.is_some() || self.call.charges.iter().any(|c| c.cost > 0);
         match (self.answer.take(), Handle::try_current()) {
-            (Some(answer), Ok(runtime)) if changes => {
+            (Some(answer), Ok(runtime)) => {
                 let late = Self {
                     shared_store: self.shared_store.clone(),
                     call: self.call.clone(),
+                    quotas: std::mem::take(&mut self.quotas),
                     answer: None,
-                    is_late: self.is_late,
+                    late: self.late,
                     keeps: self.keeps,
                     unresolved: std::mem::take(&mut self.unresolved),
                 };
@@ -206,7 +235,9 @@ impl Drop for PendingCall {
             }
             _ => {
                 let now = self.shared_store.now();
-                self.unresolved.iter().for_each(|name| self.shared_store.outbox.resolve(name, now));
+                for (name, quota) in &self.unresolved {
+                    self.shared_store.outbox.resolve(name, Some(*quota), now);
+                }
             }
         }
     }

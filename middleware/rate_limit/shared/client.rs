@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::hash::BuildHasher;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use super::outbox::Outbox;
-use super::store::{SharedLimits, StoreSlot, StoreWindow};
+use super::store::{SharedLimits, StoreQuota, StoreSlot, StoreWindow};
 use crate::middleware::rate_limit::config::clock::{LimitClock, until};
+use crate::middleware::rate_limit::config::error::MAX_POLICIES;
 use crate::middleware::rate_limit::config::quota::{Pace, Rate};
 use crate::middleware::rate_limit::memory::LocalMemory;
 use crate::middleware::rate_limit::memory::gcra::Receipt;
@@ -16,13 +17,11 @@ use crate::middleware::rate_limit::memory::gcra::Receipt;
 /// A shared store in use by one limiter.
 pub(crate) struct StoreClient {
     pub(crate) limits: SharedLimits,
-    pub(crate) failures: AtomicU32,
-    pub(crate) unreachable: AtomicBool,
-    /// Whether the supervisor runs.
-    pub(crate) is_supervised: AtomicBool,
     /// Whether the store has refused a key. It is logged once.
     pub(crate) has_refused_keys: AtomicBool,
     pub(crate) outbox: Outbox,
+    /// How many requests were decided without the store, for each policy that applied.
+    pub(crate) local_decisions: [AtomicU64; MAX_POLICIES],
     pub(crate) local: OnceLock<LocalState>,
     /// The slots that requests on this server have taken, by the time at which they expire.
     pub(crate) slots: Mutex<BTreeMap<SlotTicket, Receipt>>,
@@ -47,11 +46,9 @@ impl StoreClient {
     pub(crate) fn new(limits: SharedLimits) -> Self {
         Self {
             limits,
-            failures: AtomicU32::new(0),
-            unreachable: AtomicBool::new(false),
-            is_supervised: AtomicBool::new(false),
             has_refused_keys: AtomicBool::new(false),
             outbox: Outbox::default(),
+            local_decisions: Default::default(),
             local: OnceLock::new(),
             slots: Mutex::default(),
             server: std::hash::RandomState::new().hash_one(0),
@@ -62,6 +59,15 @@ impl StoreClient {
 
     pub(crate) fn now(&self) -> u64 {
         self.local.get().map_or(0, |local| local.clock.now())
+    }
+
+    /// A rate as the store sees it.
+    pub(super) fn quota(&self, rate: Rate) -> StoreQuota {
+        StoreQuota {
+            interval: Duration::from_nanos(rate.interval),
+            burst: rate.burst.get(),
+            window: self.window(rate),
+        }
     }
 
     /// The window of a rate by the clock of this server, as the store sees it.

@@ -4,22 +4,26 @@ pub(crate) mod breaker;
 pub(crate) mod cached;
 pub(crate) mod call;
 pub(crate) mod client;
+pub(crate) mod health;
 pub(crate) mod keys;
 pub(crate) mod outbox;
 mod quotas;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
+pub(crate) mod report;
 pub(crate) mod store;
+mod supervisor;
 mod updates;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use smallvec::SmallVec;
 
 use self::cached::{apply_cached, cache_answer};
 use self::call::PendingCall;
 use self::client::StoreClient;
-use self::outbox::UnsentCharge;
+use self::outbox::{Pending, UnsentCharge};
 use self::store::WhileUnreachable;
 use super::checks::CheckPlan;
 use super::limiter::Limiter;
@@ -64,7 +68,7 @@ impl StoreClient {
                 return limiter.outcome(&mut plan, (true, now));
             }
         }
-        if self.is_local(&plan, now) {
+        if self.is_local(&plan, now).await {
             return self.decide_without_store(limiter, plan, first_charge, now, None);
         }
         let slots = plan.checks[..first_charge].iter().filter(|check| check.kind.is_block()).count()
@@ -109,11 +113,29 @@ impl StoreClient {
         answer
     }
 
-    /// Whether this server has admitted requests that the store does not know of. Until they are sent, the client has what is left of its local
-    /// share.
-    fn is_local(&self, plan: &CheckPlan, now: u64) -> bool {
-        matches!(self.limits.while_unreachable, WhileUnreachable::Local { .. })
-            && plan.shared.as_ref().is_some_and(|shared| self.outbox.has(&shared.names, now))
+    /// Whether this server has admitted requests that the store does not know of, and cannot send them now. The client then has what is left of its
+    /// local share.
+    async fn is_local(self: &Arc<Self>, plan: &CheckPlan, now: u64) -> bool {
+        let (WhileUnreachable::Local { .. }, Some(shared)) =
+            (self.limits.while_unreachable, &plan.shared)
+        else {
+            return false;
+        };
+        match self.outbox.pending(&shared.names, now) {
+            Pending::Nothing => false,
+            Pending::Charges if self.is_reachable() => {
+                let (this, names) = (self.clone(), shared.names.clone());
+                // In a task of its own: a charge that is being sent must not be forgotten if the request is dropped.
+                let sent = tokio::spawn(async move { this.send_charges_of(&names).await });
+                matches!(sent.await, Ok(Some(false)) | Err(_))
+            }
+            Pending::OpenCalls if self.is_reachable() => {
+                // A store that is only late will answer the open calls.
+                let (health, deadline) = (&self.limits.health, self.limits.deadline);
+                !health.is_late() && !health.has_answered_within(deadline)
+            }
+            Pending::Charges | Pending::OpenCalls => true,
+        }
     }
 
     /// How many requests may be paid for in advance.
@@ -145,6 +167,11 @@ impl StoreClient {
     ) -> RequestOutcome {
         if let Some(shared) = &mut plan.shared {
             shared.slot = None;
+        }
+        for (policy, _) in &plan.quotas {
+            if let Some(count) = self.local_decisions.get(usize::from(*policy)) {
+                count.fetch_add(1, Ordering::Relaxed);
+            }
         }
         if let WhileUnreachable::Local { servers } = self.limits.while_unreachable {
             let known: SmallVec<[u64; 2]> =
@@ -208,11 +235,14 @@ impl StoreClient {
             if cost == 0 || !check.is_admitted() {
                 continue;
             }
-            let rate = shared.full_rates.get(at).copied().unwrap_or(rate);
+            // A decision of this server keeps the full rates. A charge by hand has none, and is made only as far as it fits.
+            let full_rate = shared.full_rates.get(at).copied();
+            let (rate, is_debt) = (full_rate.unwrap_or(rate), full_rate.is_some());
             let known = *known;
-            self.outbox.charge(&UnsentCharge { name, rate, further, cost, known, unresolved }, now);
+            let charge = UnsentCharge { name, rate, further, cost, known, is_debt, unresolved };
+            self.outbox.charge(&charge, now);
             if unresolved {
-                names.push(name.clone());
+                names.push((name.clone(), rate));
             }
         }
         if let Some(pending_call) = pending_call {

@@ -7,8 +7,10 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use super::health::StoreHealth;
 use crate::middleware::rate_limit::config::error::{RateLimitError, checked, is_name};
 use crate::middleware::rate_limit::config::policy::Policy;
+use crate::middleware::rate_limit::config::quota::LONGEST;
 use crate::middleware::rate_limit::memory::LocalMemory;
 
 /// A store that several servers share.
@@ -141,6 +143,16 @@ pub trait LimitStore: Send + Sync + 'static {
     /// Refunds charges: each key is charged for so much less time, but not for less than zero.
     fn refund<'a>(&'a self, keys: &'a [(String, Duration)]) -> StoreFuture<'a, ()>;
 
+    /// Refunds charges that were made under these quotas. Defaults to [`refund`](LimitStore::refund), which is right for a store that has only one time
+    /// for each key.
+    fn refund_charges<'a>(&'a self, refunds: &'a [StoreRefund]) -> StoreFuture<'a, ()> {
+        Box::pin(async move {
+            let keys: Vec<_> =
+                refunds.iter().map(|refund| (refund.key.clone(), refund.time)).collect();
+            self.refund(&keys).await
+        })
+    }
+
     /// Releases the slot of a request that has ended.
     fn release<'a>(&'a self, slot: &'a StoreSlot) -> StoreFuture<'a, ()>;
 
@@ -204,6 +216,15 @@ pub struct StoreCharge {
     pub shadow: bool,
     /// The window of the charge, in a store that [supports windows](LimitStore::supports_windows). `None` if requests come back one by one.
     pub window: Option<StoreWindow>,
+    /// The quota under which the key is charged. `None` if the key is not the key of a policy, such as that of a block.
+    ///
+    /// A key has a time for each quota: a charge under one quota does not change the time of another. A quota that the key does not have yet starts
+    /// with [`carried`](StoreQuota::carried). A store that has only one time for each key is safe, but then a change of plan takes effect late: a
+    /// client waits until the time that it was charged for under the old quota is over.
+    ///
+    /// `interval` and `burst` may differ from it: with a delay more requests fit, and a server that was cut off sends what it has admitted in other
+    /// units.
+    pub quota: Option<StoreQuota>,
     /// For how long from now the key may be charged at most. A store shortens a longer charge to this, also where the request is refused.
     ///
     /// This is 100 years, except where an operator sets the time of a [block](crate::middleware::rate_limit::PolicyHandle::block): another server may have charged the key
@@ -216,7 +237,7 @@ pub struct StoreCharge {
 ///
 /// Without a window, a key is charged from the present on. With a window, a charge counts from the end of the present window: a key that is charged until
 /// then or earlier has used nothing. A charge fits if the key is then charged for no longer than `burst` times `interval` from the end of the window on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StoreWindow {
     /// Windows of this length, by the clock of the store. One of them starts at this time after midnight UTC of 1970-01-01.
@@ -234,6 +255,44 @@ pub enum StoreWindow {
         /// The distance between two possible ends.
         grid: Duration,
     },
+}
+
+/// The quota of a [`StoreCharge`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct StoreQuota {
+    /// The time in which one request comes back.
+    pub interval: Duration,
+    /// The number of requests that may be made at once.
+    pub burst: u32,
+    /// The window of the quota. Two quotas that differ only in their windows have two times.
+    pub window: Option<StoreWindow>,
+}
+
+impl StoreQuota {
+    /// For how long a key is charged under this quota if it was charged for `charged` under another one: the same fraction of the burst is used,
+    /// rounded up. Under a quota with a window, both times count from the end of its present window on.
+    pub fn carried(self, charged: Duration, from: Self) -> Duration {
+        let whole = |quota: Self| quota.interval.as_nanos() * u128::from(quota.burst);
+        let nanos = charged.as_nanos().saturating_mul(whole(self)).div_ceil(whole(from).max(1));
+        let longest = match self.window {
+            Some(StoreWindow::FirstRequest { grid, .. }) => grid.saturating_sub(MICROSECOND),
+            _ => LONGEST,
+        };
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)).min(longest)
+    }
+}
+
+/// A refund for a [`LimitStore`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StoreRefund {
+    /// The name of the key.
+    pub key: String,
+    /// The quota under which the key was charged.
+    pub quota: Option<StoreQuota>,
+    /// For how much less time the key is charged, but not for less than zero.
+    pub time: Duration,
 }
 
 /// The slot of one request in flight.
@@ -269,6 +328,14 @@ pub struct StoreAnswer {
     pub is_busy: bool,
 }
 
+impl StoreAnswer {
+    /// Whether the charge at this position was left out in shadow mode.
+    pub(crate) fn is_shadowed(&self, at: usize) -> bool {
+        let shadowed = u32::try_from(at).ok().and_then(|at| self.shadowed.checked_shr(at));
+        shadowed.is_some_and(|shadowed| shadowed & 1 == 1)
+    }
+}
+
 /// Why a [`LimitStore`] failed. It is logged, and never sent to a client.
 #[derive(Debug)]
 pub struct StoreError {
@@ -277,7 +344,7 @@ pub struct StoreError {
 }
 
 impl StoreError {
-    /// Returns an error with this cause. After several in a row, the store counts as unreachable.
+    /// Returns an error with this cause. If at least half of the recent calls fail, the store counts as unreachable.
     pub fn new(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self { cause: cause.into(), is_of_keys: false }
     }
@@ -309,14 +376,37 @@ impl std::error::Error for StoreError {
 ///
 /// In each mode, a client that this server knows to be blocked, or to have used up its quota at the last answer of the store, is refused until that
 /// time is over.
+///
+/// # What is admitted in the worst case
+///
+/// For a quota with a burst of `Q` requests, of which `R` come back during the time that is considered:
+///
+/// | the store | `Local { servers }` | `Allow` | `Deny` |
+/// | --- | --- | --- | --- |
+/// | answers within the deadline | `Q + R` | `Q + R` | `Q + R` |
+/// | answers late, but within ten deadlines | `Q + R`, see below | `Q + R`, see below | `Q + R` |
+/// | is unreachable for all servers | `Q + R` if all servers know the state of the client, `2 (Q + R)` if none does | no limit | `Q + R` |
+/// | is unreachable for some servers | `2 (Q + R)` | no limit | `Q + R` |
+/// | is unreachable, and a server restarts | one more share, `(Q + R) / servers`, for each restart | no limit | `Q + R` |
+/// | has lost its data, or evicted keys | `Q` more | `Q` more | `Q` more |
+///
+/// `Q` counts as at least `servers` here: a share is at least one request. Where `servers` is less than the number of servers that are cut off, each of
+/// these admits `(Q + R) / servers`: with the default of 1, all of it.
+///
+/// A response that is late does not show yet whether the store is reachable. The first time that this happens, a request is decided as if it were not.
+/// From the first late answer on, and for 60 s after the last one, requests wait for up to ten deadlines, and nothing is decided without the store. A
+/// late answer to a request that was decided here is taken into account: a charge of the store pays for a charge that was made here.
+///
+/// A request that was admitted without the store is charged later, also if it no longer fits: its client then waits for longer, by up to the time in
+/// which the burst comes back. So what exceeds the quota is owed, and over a long time no more than the quota is admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum WhileUnreachable {
     /// Each server decides alone, on its share of each quota and of the slots, and continues from the last known state. When the store is reachable
     /// again, all servers send what they have admitted before they use its answers, so nothing is admitted twice.
     ///
-    /// A share is at least one request, which comes back in the time of the whole quota. If there are more servers than the burst has requests, each
-    /// of them admits one.
+    /// A share is `1 / servers` of what is left of the quota as far as this server knows. It is at least one request, which comes back in the time of the
+    /// whole quota. If there are more servers than the burst has requests, each of them admits one.
     Local {
         /// The number of servers that share the quota.
         servers: u32,
@@ -329,8 +419,8 @@ pub enum WhileUnreachable {
 
 /// A [`LimitStore`], and how a limiter uses it. See [`RateLimit::shared`](crate::RateLimit::shared).
 ///
-/// Clone it for all limiters of a program: then two limiters with the same name, which would share a count by mistake, are an error where the second
-/// one is built.
+/// Clone it for all limiters of a program. They then have one connection, one circuit breaker and one task that probes the store; and two limiters
+/// with the same name, which would share a count by mistake, are an error where the second one is built.
 ///
 /// # Example
 ///
@@ -357,6 +447,7 @@ pub struct SharedLimits {
     pub(crate) while_unreachable: WhileUnreachable,
     pub(crate) lease: u32,
     pub(crate) longest_request: Duration,
+    pub(crate) health: Arc<StoreHealth>,
     names: Arc<Mutex<SharedNames>>,
 }
 
@@ -373,6 +464,7 @@ impl SharedLimits {
             while_unreachable: WhileUnreachable::Local { servers: 1 },
             lease: 0,
             longest_request: Duration::from_secs(60),
+            health: Arc::default(),
             names: Arc::default(),
         }
     }
@@ -446,8 +538,14 @@ impl SharedLimits {
 
     /// Sets how long a request waits for the store. Defaults to 50 ms.
     ///
-    /// After five failures in a row, requests no longer wait, and a probe runs six times a second. The store is used again after it has answered for
-    /// half a second, in which each server sends what the store has missed.
+    /// A store whose answers come after the deadline is not unreachable: from the first such answer on, and for 60 s after the last one, requests wait
+    /// for up to ten deadlines. Choose a deadline well above the usual time of a call, which for a store in another region includes its distance.
+    ///
+    /// If at least half of the last 16 calls fail or are not answered, and at least five of them, no request waits. One task for all limiters on the
+    /// store then probes it three to six times a second. The store is used again after it has decided for half a second, in which each server sends
+    /// what the store has missed. The deadline does not concern connections: they are opened in the background.
+    ///
+    /// Each change between these states is logged once, at the level `warn`.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
@@ -493,3 +591,6 @@ impl fmt::Debug for SharedLimits {
             .finish_non_exhaustive()
     }
 }
+
+/// A store may count in microseconds.
+const MICROSECOND: Duration = Duration::from_micros(1);

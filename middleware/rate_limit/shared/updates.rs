@@ -9,7 +9,7 @@ use super::cached::TRUSTED;
 use super::client::{LocalState, StoreClient};
 use super::keys::block_key;
 use super::outbox::{OutboxUpdate, Refund};
-use super::store::{StoreCall, StoreCharge, StoreSlot};
+use super::store::{StoreCall, StoreCharge, StoreRefund, StoreSlot};
 use crate::middleware::rate_limit::config::clock::until;
 use crate::middleware::rate_limit::config::quota::LONGEST;
 
@@ -19,7 +19,7 @@ impl StoreClient {
     pub(crate) fn refund(self: &Arc<Self>, mut keys: Vec<Refund>, is_there: bool) {
         let now = self.now();
         keys.retain_mut(|back| {
-            back.nanos = self.outbox.refund(&back.name, back.nanos, now);
+            back.nanos = self.outbox.refund(back, now);
             back.nanos > 0
         });
         if keys.is_empty() {
@@ -42,9 +42,13 @@ impl StoreClient {
     pub(crate) async fn refund_now(self: &Arc<Self>, keys: Vec<Refund>) -> bool {
         let keys: Vec<_> = keys
             .into_iter()
-            .map(|Refund { name, nanos, .. }| (name, Duration::from_nanos(nanos)))
+            .map(|Refund { name, quota, nanos, .. }| StoreRefund {
+                key: name,
+                quota: quota.map(|rate| self.quota(rate)),
+                time: Duration::from_nanos(nanos),
+            })
             .collect();
-        self.call_now(|store| async move { store.refund(&keys).await }).await.is_some()
+        self.call_now(|store| async move { store.refund_charges(&keys).await }).await.is_some()
     }
 
     /// Releases a slot in the background.
@@ -130,6 +134,7 @@ impl StoreClient {
             cost: 1,
             shadow: false,
             window: None,
+            quota: None,
             longest,
         };
         let call = StoreCall { charges: vec![charge], forced: true, ..StoreCall::default() };

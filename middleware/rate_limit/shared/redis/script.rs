@@ -1,0 +1,221 @@
+//! The scripts that run in Redis.
+
+use redis::aio::ConnectionLike;
+use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, Script, ServerErrorKind};
+
+/// A script, which Redis caches under its hash.
+pub(super) struct LuaScript {
+    code: String,
+    hash: String,
+}
+
+impl LuaScript {
+    pub(super) fn new(code: &str) -> Self {
+        let code = format!("{CHARGE}{code}");
+        Self { hash: Script::new(&code).get_hash().to_owned(), code }
+    }
+
+    /// Runs the script by its hash. If the node does not know it, the same call is repeated with the code, which goes to the same node.
+    pub(super) async fn run<T: FromRedisValue>(
+        &self,
+        connection: &mut impl ConnectionLike,
+        arguments: impl Fn(&mut Cmd),
+    ) -> Result<T, RedisError> {
+        let mut cached = redis::cmd("EVALSHA");
+        arguments(cached.arg(&self.hash));
+        match cached.query_async(connection).await {
+            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                let mut full = redis::cmd("EVAL");
+                arguments(full.arg(&self.code));
+                full.query_async(connection).await
+            }
+            answer => answer,
+        }
+    }
+}
+
+/// Reads and writes the value of a key, for both scripts. It has an entry for each quota under which the key was charged, separated by `;`. An entry
+/// has 19 digits and the quota: until when the key is charged, in microseconds since 1970 (16 digits); for how long that was when it was written (3
+/// digits: the exponent of the next power of 1.04); and `:interval/burst`, with the interval in microseconds, which is followed by `/length/start/grid` for
+/// a window. The key of a block has one entry without a quota, which Redis stores as one integer of 64 bits. Lua calculates in doubles, which cannot
+/// represent that integer, so the script splits the text.
+///
+/// An entry that is charged for longer than when it was written shows that the clock was set back, and the charge is shortened to that time. So a server
+/// needs no bound of its own, which would shorten what another server has charged under a longer quota. A value without this format (`known` is
+/// false) was not written by these scripts, and is shortened to `most`.
+///
+/// No quota changes the entry of another one. An entry that is new starts with the largest fraction that is used of the others. Entries are removed
+/// together, when the last of them has drained and the key expires; an entry that stays is not started again.
+///
+/// A charge counts from its origin on: from now, or from the end of the present window, in which time stands still.
+const CHARGE: &str = r"
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local function entry(text, most)
+  local digits, quota = string.match(text, '^(%d+):(%d+/[%d/]+)$')
+  digits = digits or text
+  local known, till = #digits == 19 and not string.find(digits, '%D'), 0
+  if known then
+    till, most = tonumber(string.sub(digits, 1, 16)), 1.04 ^ tonumber(string.sub(digits, 17))
+  else
+    till = tonumber(digits) or 0
+    if till ~= till then till = 0 end
+  end
+  local latest = now + math.floor(math.min(most, 3162240000000000))
+  return { till = math.max(math.min(till, latest), now), known = known, cut = till > latest, quota = known and quota }
+end
+local function read(value, most)
+  local entries = {}
+  for text in string.gmatch(value or '', '[^;]+') do entries[#entries + 1] = entry(text, most) end
+  return entries
+end
+local function origin(till, window, start, grid)
+  if grid > 0 then
+    local open = till - till % grid
+    if open > now then return open end
+    return now + window + (-(now + window)) % grid
+  end
+  if window > 0 then return now - (now - start) % window + window end
+  return now
+end
+-- The quota whose interval, burst and window begin at this argument. `false` for a block.
+local function quota_at(at)
+  local quota = {}
+  for i = 0, 4 do quota[i + 1] = tonumber(ARGV[at + i]) end
+  if quota[1] == 0 then return false, quota end
+  local name = string.format('%.0f/%.0f', quota[1], quota[2])
+  if quota[3] > 0 then name = name .. string.format('/%.0f/%.0f/%.0f', quota[3], quota[4], quota[5]) end
+  return name, quota
+end
+-- The entry of a quota. One that was written without a quota is taken for it. A missing entry is added if `add` is set.
+local function find(entries, quota, add)
+  local used, first = 0, 1
+  for i, one in ipairs(entries) do
+    if one.quota == quota or not one.quota then return one end
+    local other, size, window, start, grid = string.match(one.quota, '(%d+)/(%d+)/?(%d*)/?(%d*)/?(%d*)')
+    local from = origin(one.till, tonumber(window) or 0, tonumber(start) or 0, tonumber(grid) or 0)
+    used = math.max(used, (one.till - from) / (other * size))
+    if one.till < entries[first].till then first = i end
+  end
+  if not add then return end
+  if #entries >= 8 then table.remove(entries, first) end
+  local new = { till = now, known = true, quota = quota, cut = used > 0 }
+  if used > 0 then
+    local interval, burst, window, start, grid = unpack(add)
+    local most = 3162240000000000
+    if grid > 0 then most = grid - 1 end
+    new.till = origin(now, window, start, grid) + math.ceil(math.min(used * interval * burst, most))
+  end
+  entries[#entries + 1] = new
+  return new
+end
+local function write(key, entries)
+  local texts, longest = {}, 0
+  for i, one in ipairs(entries) do
+    local left = one.till - now
+    local text = string.format('%016.0f', one.till)
+    if one.known then
+      local exponent = 0
+      if left > 0 then exponent = math.floor(math.log(left) / math.log(1.04)) + 1 end
+      text = text .. string.format('%03.0f', exponent)
+      if one.quota then text = text .. ':' .. one.quota end
+    end
+    texts[i], longest = text, math.max(longest, left)
+  end
+  if longest > 0 then
+    redis.call('SET', key, table.concat(texts, ';'), 'PX', string.format('%.0f', math.ceil(longest / 1000)))
+  else
+    redis.call('DEL', key)
+  end
+end
+";
+
+/// Runs all checks, then makes all charges or none.
+pub(super) const TAKE: &str = r"
+local forced, lease, charges = ARGV[1] == '1', tonumber(ARGV[2]), tonumber(ARGV[3])
+local stored = redis.call('MGET', unpack(KEYS))
+local fits, blocked, busy, slots = true, {}, 0, tonumber(ARGV[5])
+for i = 1, tonumber(ARGV[4]) do
+  local key, entries = KEYS[charges + i], read(stored[charges + i], 3162240000000000)
+  local block = find(entries, false)
+  blocked[i] = block and block.till - now or 0
+  fits = fits and blocked[i] == 0
+  if block and block.cut and block.known then write(key, entries) end
+end
+if slots > 0 then
+  -- A value of another type is not ours. It is replaced, as SET replaces those of the other keys.
+  local removed = redis.pcall('ZREMRANGEBYSCORE', KEYS[#KEYS], '-inf', now)
+  if type(removed) == 'table' and removed.err then redis.call('DEL', KEYS[#KEYS]) end
+  if redis.call('ZCARD', KEYS[#KEYS]) >= slots then
+    busy, fits = 1, false
+  end
+end
+local entries, own, latest, from, cost, name = {}, {}, {}, {}, {}, {}
+local shadowed, skips = 0, {}
+for i = 1, charges do
+  local at, quota = 9 * i - 1, nil
+  local burst, longest = tonumber(ARGV[at]), tonumber(ARGV[at + 2])
+  cost[i] = tonumber(ARGV[at + 1])
+  name[i], quota = quota_at(at + 4)
+  entries[i] = read(stored[i], burst)
+  own[i] = find(entries[i], name[i], quota)
+  own[i].till = math.min(own[i].till, now + longest)
+  from[i] = origin(own[i].till, quota[3], quota[4], quota[5])
+  latest[i] = from[i] + burst
+  if cost[i] > 0 and math.max(own[i].till, from[i]) + cost[i] > latest[i] and not forced then
+    if ARGV[at + 3] == '1' then
+      shadowed, skips[i] = shadowed + 2 ^ (i - 1), true
+    else
+      fits = false
+    end
+  end
+end
+local answer = { fits and 1 or 0, 0, busy, shadowed }
+if fits and lease > 0 then
+  for i = 1, charges do
+    if cost[i] > 0 then
+      lease = math.min(lease, math.floor((latest[i] - math.max(own[i].till, from[i])) / cost[i]) - 1)
+    end
+  end
+  answer[2] = math.max(lease, 0)
+end
+for i = 1, charges do
+  local one = own[i]
+  if fits and cost[i] > 0 and not skips[i] then
+    local after = math.max(one.till, from[i]) + cost[i] * (1 + answer[2])
+    one.till = math.max(one.till, math.min(after, latest[i]))
+    one.known, one.quota = true, name[i]
+    write(KEYS[i], entries[i])
+  elseif one.cut then
+    write(KEYS[i], entries[i])
+  end
+  answer[i + 4] = one.till - now
+  answer[charges + i + 4] = from[i] - now
+end
+for i = 1, #blocked do answer[2 * charges + i + 4] = blocked[i] end
+if fits and slots > 0 then
+  redis.call('ZADD', KEYS[#KEYS], string.format('%.0f', now + ARGV[7]), ARGV[6])
+  -- Another server may let requests take longer: their slots live on.
+  local lives = math.ceil(ARGV[7] / 1000)
+  if redis.call('PTTL', KEYS[#KEYS]) < lives then redis.call('PEXPIRE', KEYS[#KEYS], lives) end
+end
+return answer
+";
+
+pub(super) const REFUND: &str = r"
+for i = 1, #KEYS do
+  local value = redis.pcall('GET', KEYS[i])
+  -- A value of another type contains no charge.
+  if type(value) ~= 'table' then
+    local entries = read(value, 3162240000000000)
+    local name, quota = quota_at(6 * i - 4)
+    local one = find(entries, name)
+    if one then
+      -- A window that has nothing left to refund stays as it is: its state is the end of the window.
+      local from = origin(one.till, quota[3], quota[4], quota[5])
+      one.till = math.max(one.till - ARGV[6 * i - 5], math.min(one.till, from))
+      write(KEYS[i], entries)
+    end
+  end
+end
+";
