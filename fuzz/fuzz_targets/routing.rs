@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use tower_chain::extract::Path;
-use tower_chain::{Body, Chain, ChainService, Json, MatchedPath};
+use tower_chain::{Body, Chain, Json, MatchedPath};
 use tower_chain_fuzz::send;
 
 // Patterns, an empty line, paths.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use futures_util::future::{FutureExt, join_all};
+use futures_util::future::FutureExt;
 use tokio::net::ToSocketAddrs;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
@@ -481,7 +481,10 @@ impl Server {
 /// Reloads the certificates of the listeners when their files change. Never returns.
 async fn watch_certificates(listeners: &[Security]) {
     #[cfg(feature = "tls")]
-    join_all(listeners.iter().filter_map(|on| on.tls.as_ref()).map(super::Tls::watch)).await;
+    futures_util::future::join_all(
+        listeners.iter().filter_map(|on| on.tls.as_ref()).map(super::Tls::watch),
+    )
+    .await;
     #[cfg(not(feature = "tls"))]
     let _ = listeners;
 }
