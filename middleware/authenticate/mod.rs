@@ -82,6 +82,8 @@
 //! | a token that is bound to a key or a certificate, without the proof for it (`introspection`) | 401 | as for `Jwt`: `invalid_token`, `invalid_dpop_proof`, `use_dpop_nonce` |
 //! | your function returns an error | that of the error | that of the error |
 //!
+//! With several functions ([`or`](Authenticate::or)), a status of 429 or 5xx is sent only if no other function accepts the credentials, and instead of a 401.
+//!
 //! The same credentials in a cookie and in another source count as one, in the other source, because a browser sends its cookies by itself. Behind CORS,
 //! expose `WWW-Authenticate`.
 //!
