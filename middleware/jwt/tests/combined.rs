@@ -268,6 +268,35 @@ async fn a_refusal_of_verify_has_its_own_status_in_a_handler() {
     }
 }
 
+#[tokio::test]
+async fn the_challenge_has_the_scopes_and_the_metadata_of_the_jwt() {
+    let keys = ApiKeys::new();
+    let url = "https://api.example/.well-known/oauth-protected-resource";
+    let token = || {
+        let jwt = jwt().challenge_scopes(["read", "write"]).unwrap();
+        let jwt = jwt.resource_metadata(url).unwrap();
+        Authenticate::jwt(jwt, |member: Claims<Member>| Principal::new(&*member.sub))
+    };
+    let key = || Authenticate::api_keys(&keys);
+    let both = format!(r#"Bearer realm="api", resource_metadata="{url}", scope="read write""#);
+    let plain = r#"Bearer realm="api""#.to_owned();
+    let own = format!(r#"Bearer realm="api", resource_metadata="{url}", scope="own""#);
+    let bare = || Authenticate::jwt(jwt(), |member: Claims<Member>| Principal::new(&*member.sub));
+    for (authenticate, expected) in [
+        (token(), &both),
+        (token().or(key()), &both),
+        (key().or(token()), &both),
+        (bare(), &plain),
+        (bare().or(token()), &both),
+        (token().challenge_scopes(["own"]).unwrap(), &own),
+        (key().challenge_scopes(["own"]).unwrap().or(token()), &own),
+    ] {
+        let service = Chain::new().use_(authenticate).get(async || "in").build();
+        let (_, challenges, _) = send(&service, &[]).await;
+        assert!(challenges.split(" | ").any(|one| one == expected), "{challenges}: {expected}");
+    }
+}
+
 /// An issuer that signs some tokens with a secret that it shares with this API.
 #[cfg(feature = "jwks")]
 #[tokio::test]
