@@ -25,7 +25,7 @@ use crate::middleware::jwt::keys::{Keys, key::Key};
 /// The keys of the Application Load Balancers of an AWS region, which
 /// [AWS publishes](https://docs.aws.amazon.com/elasticloadbalancing/latest/application/listener-authenticate-users.html) as one PEM file for each `kid`.
 ///
-/// A key is fetched when the first token names it, and again after an hour. If that fails, it is used for a day. At most 64 keys are kept, and at most 8
+/// A key is fetched when the first token names it, and again after an hour. If that fails, it is used for a day; a 404 withdraws it. At most 64 keys are kept, and at most 8
 /// unknown ones are fetched in 10 seconds, so a flood of made-up names does not reach AWS; a key that can't be fetched for this reason is a 503. Known keys
 /// do not count, and do not wait for others. With [`Jwt::aws_load_balancer`](crate::Jwt::aws_load_balancer), no key is fetched for a token that would be refused for its header, its time or
 /// its claims. A tokio runtime with timers is required.
@@ -226,7 +226,10 @@ impl KeyClient {
                 self.insert(kid, keys.clone());
                 Ok(Some(keys))
             }
-            Ok(None) => Ok(None),
+            Ok(None) => {
+                self.lock().known.remove(&kid);
+                Ok(None)
+            }
             Err(error) => {
                 tracing::warn!(error, "can't fetch a key of a load balancer");
                 self.usable(&kid).map(Some).ok_or(LoggedError)
@@ -270,8 +273,9 @@ impl KeyClient {
                 let body = Limited::new(response.into_body(), PEM_BYTES).collect().await?;
                 Ok(Some(Key::pem(Algorithm::Es256, body.to_bytes())?))
             }
-            // S3 answers 403 for a file that does not exist.
-            StatusCode::NOT_FOUND | StatusCode::FORBIDDEN => Ok(None),
+            StatusCode::NOT_FOUND => Ok(None),
+            // S3 answers 403 for a file that does not exist, but also if it refuses the request: this does not withdraw a known key.
+            StatusCode::FORBIDDEN if self.usable(kid).is_none() => Ok(None),
             status => Err(format!("the status is {status}").into()),
         }
     }

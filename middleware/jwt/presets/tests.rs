@@ -685,6 +685,32 @@ async fn a_known_key_does_not_wait_behind_made_up_ones() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn only_a_404_withdraws_a_known_key() {
+    for (status, within_a_day) in [
+        (StatusCode::FORBIDDEN, Ok(())),
+        (StatusCode::BAD_GATEWAY, Ok(())),
+        (StatusCode::TOO_MANY_REQUESTS, Ok(())),
+        (StatusCode::NOT_FOUND, Err(JwtRefusal::Key)),
+    ] {
+        let balancer = Balancer::new();
+        let jwt = balancer.jwt();
+        let good = balancer.token(&balancer.header(), &json!({"sub": "1"}), &URL_SAFE);
+        assert_eq!(jwt.verify(&good).await.map(drop), Ok(()), "{status}");
+        *balancer.status.lock().expect("not poisoned") = status;
+        for hours in [2, 20] {
+            tokio::time::advance(Duration::from_secs(hours * 60 * 60)).await;
+            // Also for the requests after the one that fetched it again.
+            for _ in 0..2 {
+                let verdict = jwt.verify(&good).await.map(drop);
+                assert_eq!(verdict, within_a_day, "{status} {hours}");
+            }
+        }
+        tokio::time::advance(Duration::from_secs(3 * 60 * 60)).await;
+        assert!(jwt.verify(&good).await.is_err(), "{status}");
+    }
+}
+
 #[tokio::test]
 async fn requests_that_need_the_same_key_share_one_fetch() {
     let balancer = Balancer::new();
