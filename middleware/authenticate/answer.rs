@@ -71,7 +71,8 @@ impl<T: Clone + Send + Sync + 'static> Authenticate<T> {
         self.ways.iter().filter(move |way| way.places.contains(&place))
     }
 
-    /// Asks the functions, one after the other, until one of them knows the caller.
+    /// Calls the functions, one after the other, until one of them knows the caller. One that can't decide now does not end this, because the credentials
+    /// may be those of another.
     async fn ask(
         &self,
         place: usize,
@@ -80,7 +81,12 @@ impl<T: Clone + Send + Sync + 'static> Authenticate<T> {
     ) -> Result<AuthenticatedCaller<T>, Unauthenticated> {
         let client = Client::of(head.headers(), head.extensions());
         let mut refused = Explanation::default();
-        let mut refused_token = None;
+        let mut refusal: Option<Unauthenticated> = None;
+        let mut keep = |new: Unauthenticated| {
+            if refusal.as_ref().is_none_or(|known| known.precedence() <= new.precedence()) {
+                refusal = Some(new);
+            }
+        };
         for way in self.ways_of(place) {
             if let CredentialVerifier::Token(verifier) = &way.verifier {
                 let with_proof = way.proof_place == Some(place);
@@ -90,15 +96,22 @@ impl<T: Clone + Send + Sync + 'static> Authenticate<T> {
                         return Ok(AuthenticatedCaller { principal, place, nonce });
                     }
                     Err(why) => {
-                        refused_token = Some(why);
+                        keep(Unauthenticated::Unconfirmed(place, why));
                         continue;
                     }
                 }
             }
-            let found = way.ask(&credentials, client).await.map_err(Unauthenticated::Failed)?;
-            let principal = match found {
-                Ok(principal) => principal,
-                Err(explanation) => {
+            let principal = match way.ask(&credentials, client).await {
+                Ok(Ok(principal)) => principal,
+                // A verdict of the function, such as a locked account.
+                Err(error) if !is_temporary(error.status()) => {
+                    return Err(Unauthenticated::Failed(error));
+                }
+                Err(error) => {
+                    keep(Unauthenticated::Failed(error));
+                    continue;
+                }
+                Ok(Err(explanation)) => {
                     refused = explanation;
                     continue;
                 }
@@ -116,12 +129,13 @@ impl<T: Clone + Send + Sync + 'static> Authenticate<T> {
             return Ok(AuthenticatedCaller { principal, place, nonce });
         }
         // The most exact reason, if credentials of several kinds have this source.
-        if let Some(why) = refused_token {
-            log(why.reason, &why.explanation);
-            return Err(Unauthenticated::Unconfirmed(place, why));
+        let refusal = refusal.unwrap_or(Unauthenticated::Invalid(place));
+        match &refusal {
+            Unauthenticated::Unconfirmed(_, why) => log(why.reason, &why.explanation),
+            Unauthenticated::Failed(_) => {}
+            _ => log(AuthenticateRefusal::Credentials.code(), &refused),
         }
-        log(AuthenticateRefusal::Credentials.code(), &refused);
-        Err(Unauthenticated::Invalid(place))
+        Err(refusal)
     }
 
     /// The nonce for refusals, which the next proof must contain.
@@ -257,6 +271,29 @@ pub(super) enum Unauthenticated {
     UnreadCredentials(UnreadCredentials),
     Unconfirmed(usize, Unconfirmed),
     Failed(Error),
+}
+
+impl Unauthenticated {
+    /// Which of several refusals the client receives: the highest, and the last one among equals. Credentials that could not be checked are not known to be
+    /// invalid, and a client that receives a 401 discards them.
+    fn precedence(&self) -> u8 {
+        let status = match self {
+            Self::Unconfirmed(_, why) => why.status,
+            Self::Failed(error) => error.status(),
+            Self::Missing | Self::Invalid(_) | Self::UnreadCredentials(_) => return 0,
+        };
+        match status {
+            StatusCode::SERVICE_UNAVAILABLE => 4,
+            status if status.is_server_error() => 3,
+            StatusCode::TOO_MANY_REQUESTS => 2,
+            _ => 1,
+        }
+    }
+}
+
+/// Whether the same credentials may be accepted later.
+fn is_temporary(status: StatusCode) -> bool {
+    status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS
 }
 
 impl From<UnreadCredentials> for Unauthenticated {

@@ -16,8 +16,8 @@ impl<T: Clone + Send + Sync + 'static> Authenticate<T> {
     /// Accepts the tokens that a [`Jwt`] accepts, from its sources and with its proofs. The function returns the principal for the claims.
     ///
     /// Use it to accept a token *or* other credentials on one route, with one principal and a challenge for each: see [`or`](Self::or). With
-    /// several steps one after the other, a request would need all credentials. The realm, the trusted origins and the limit of forms are those of the
-    /// `Authenticate`.
+    /// several steps one after the other, a request would need all credentials. The challenges have the scopes and the metadata of the `Jwt`; the realm, the
+    /// trusted origins and the limit of forms are those of the `Authenticate`.
     ///
     /// # Example
     ///
@@ -56,8 +56,9 @@ impl<T: Clone + Send + Sync + 'static> Authenticate<T> {
         let sources = sources.to_vec();
         let verifier = Arc::new(JwtVerifier { jwt, principal });
         let possession: Arc<dyn Possession<T>> = verifier.clone();
-        let mut this = Self::of(TokenSource::bearer(), CredentialVerifier::Token(verifier));
+        let mut this = Self::of(TokenSource::bearer(), CredentialVerifier::Token(verifier.clone()));
         this.places.longest = longest;
+        this.places.terms.complete(verifier.jwt.challenge_terms());
         for way in &mut this.ways {
             way.sources.clone_from(&sources);
             way.possession = Some(possession.clone());

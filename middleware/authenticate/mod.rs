@@ -82,6 +82,8 @@
 //! | a token that is bound to a key or a certificate, without the proof for it (`introspection`) | 401 | as for `Jwt`: `invalid_token`, `invalid_dpop_proof`, `use_dpop_nonce` |
 //! | your function returns an error | that of the error | that of the error |
 //!
+//! With several functions ([`or`](Authenticate::or)), a status of 429 or 5xx is sent only if no other function accepts the credentials, and instead of a 401.
+//!
 //! The same credentials in a cookie and in another source count as one, in the other source, because a browser sends its cookies by itself. Behind CORS,
 //! expose `WWW-Authenticate`.
 //!
@@ -422,13 +424,16 @@ impl<T: Clone + Send + Sync + 'static> Authenticate<T> {
         self.placed()
     }
 
-    /// Also accepts what another one accepts. The realm, the trusted origins and the limits are those of this one.
+    /// Also accepts what another one accepts. The realm, the trusted origins and the limits are those of this one, and the scopes and the metadata of the
+    /// challenge as well, if they are set.
     ///
-    /// If both have a source in common, this one is checked first.
+    /// If both have a source in common, this one is checked first, and then the other one if this one refuses the credentials or can't check them now. If
+    /// neither accepts them, and one could not check them, the response is its 503, or the error of its function: the credentials may be valid.
     #[must_use]
     pub fn or(mut self, other: Self) -> Self {
         self.ways.extend(other.ways);
         self.places.longest = self.places.longest.max(other.places.longest);
+        self.places.terms.complete(&other.places.terms);
         self.placed()
     }
 

@@ -94,6 +94,15 @@ impl Terms {
         Ok(())
     }
 
+    /// Takes the scopes and the metadata of others, if there are none yet.
+    #[cfg(feature = "authenticate")]
+    pub(crate) fn complete(&mut self, other: &Self) {
+        let Self { realm: _, resource_metadata, algorithms: _, scope } = other;
+        self.resource_metadata =
+            self.resource_metadata.take().or_else(|| resource_metadata.clone());
+        self.scope = self.scope.take().or_else(|| scope.clone());
+    }
+
     pub(crate) fn set_algorithms(&mut self, names: String) {
         self.algorithms = Some(names);
     }

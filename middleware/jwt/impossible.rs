@@ -64,7 +64,9 @@ pub(super) fn is_keys_url(url: &str) -> bool {
 #[cfg(feature = "jwks")]
 pub(super) fn is_issuer_url(url: &http::Uri) -> bool {
     let parts: Vec<&str> = url.path().split('/').filter(|part| !part.is_empty()).collect();
-    url.query().is_none()
+    // Spring Authorization Server and WSO2 publish their keys at `/oauth2/jwks`, others at `/oauth2/certs`.
+    !is_keys_url(&url.to_string())
+        && url.query().is_none()
         && matches!(
             parts[..],
             [] | [_, "v2.0"] | ["realms", _] | ["auth", "realms", _] | ["oauth2", _]

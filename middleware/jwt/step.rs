@@ -116,6 +116,11 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
     }
 
     #[cfg(feature = "authenticate")]
+    pub(crate) fn challenge_terms(&self) -> &crate::middleware::credentials::Terms {
+        &self.places.terms
+    }
+
+    #[cfg(feature = "authenticate")]
     pub(crate) fn proofs(&self) -> &super::Proofs {
         &self.proofs
     }

@@ -1,16 +1,16 @@
 //! From the text of a token to its claims.
 
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::Jwt;
 use super::keys::Keys;
 use super::keys::key::Key;
-use super::keys::source::{self, KeyQuery, Origin};
+use super::keys::source::{self, KeyQuery, LoggedError, Origin};
 use super::refusal::JwtRefusal;
 use super::revocation::Revocation;
 use super::token::claims::{ClaimName, Claims, RegisteredClaims};
 use super::token::json::{self, Read};
-use super::token::jws::CompactJws;
+use super::token::jws::{CompactJws, JoseHeader};
 use crate::middleware::credentials::RequestHead;
 
 impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
@@ -53,9 +53,12 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
         let claims = match source {
             Origin::Fixed(keys) => self.verify_with(keys, issuer, token, &compact),
             Origin::Chosen(choose) => {
+                self.check_before_fetch(&compact)?;
                 let keys = choose(&KeyQuery { request, token }).await;
                 let keys = keys.map_err(|error| {
-                    tracing::warn!(error, "the keys could not be resolved");
+                    if !error.is::<LoggedError>() {
+                        tracing::warn!(error, "the keys could not be resolved");
+                    }
                     JwtRefusal::KeysUnavailable
                 })?;
                 self.verify_with(&keys.ok_or(JwtRefusal::Key)?, issuer, token, &compact)
@@ -91,6 +94,21 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
             Origin::Issuers(_) => Err(JwtRefusal::Issuer),
         }?;
         self.not_revoked(claims).await
+    }
+
+    /// Refuses a token of a load balancer that no key can make valid. A client that made up its `kid` would otherwise cause a fetch, and use up the fetches for
+    /// tokens of others.
+    fn check_before_fetch(&self, compact: &CompactJws<'_>) -> Result<(), JwtRefusal> {
+        if self.policy.load_balancer.is_none() {
+            return Ok(());
+        }
+        let header = compact.decode(compact.header)?;
+        self.policy.typ(JoseHeader::read(&header)?.typ.as_deref())?;
+        let payload = compact.decode(compact.payload)?;
+        let mut read = Read::default();
+        // The type of the application reads verified claims only.
+        json::claims::<IgnoredAny>(&payload, &self.policy.exact, &mut read)?;
+        self.policy.check(compact, &mut read, self.policy.now())
     }
 
     /// Refuses a valid token that is revoked.
@@ -200,12 +218,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
         };
         let mut read = Read::default();
         let claims = json::claims::<C>(payload, &self.policy.exact, &mut read)?;
-        if let Some(load_balancer) = &self.policy.load_balancer {
-            let expires = load_balancer.check(&compact.decode(compact.header)?)?;
-            read.times.expires = Some(read.times.expires.map_or(expires, |own| own.min(expires)));
-        }
-        self.policy.times(&read.times, now)?;
-        self.policy.claims(&read)?;
+        self.policy.check(compact, &mut read, now)?;
         self.policy.key(key.issuer(), &read)?;
         // RFC 9449, 7.1 and RFC 8705, 3: a bound token is not a bearer token.
         if read.confirmation.as_ref().is_some_and(|bound| !self.proofs.cover(bound)) {

@@ -31,6 +31,19 @@ pub(crate) enum Origin {
     Issuers(Vec<(Box<str>, Origin)>),
 }
 
+/// The error of a source that logs its failures itself, because clients could cause any number of them.
+#[cfg_attr(not(feature = "jwks"), expect(dead_code, reason = "only a preset creates it"))]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LoggedError;
+
+impl fmt::Display for LoggedError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the keys are unavailable")
+    }
+}
+
+impl std::error::Error for LoggedError {}
+
 /// `Ok(None)` means that there are no keys for this request.
 pub(crate) type Chosen = dyn Fn(&KeyQuery<'_>) -> BoxFuture<'static, Result<Option<Keys>, axum_core::BoxError>>
     + Send

@@ -1,13 +1,14 @@
 //! Tokens of the shape that each issuer documents, and its other tokens.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE, URL_SAFE_NO_PAD};
+use futures_util::FutureExt;
 use http::{Request, StatusCode};
 use serde_json::{Value, json};
 
@@ -440,6 +441,8 @@ struct Balancer {
     pair: EcdsaKeyPair,
     fetches: std::sync::Arc<AtomicUsize>,
     status: std::sync::Arc<std::sync::Mutex<StatusCode>>,
+    /// How long the bucket takes for a key that it does not have.
+    delay: Duration,
 }
 
 const KID: &str = "12345678-1234-1234-1234-123456789012";
@@ -447,7 +450,12 @@ const KID: &str = "12345678-1234-1234-1234-123456789012";
 impl Balancer {
     fn new() -> Self {
         let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).expect("a key");
-        Self { pair, fetches: Default::default(), status: Default::default() }
+        Self {
+            pair,
+            fetches: Default::default(),
+            status: Default::default(),
+            delay: Duration::ZERO,
+        }
     }
 
     fn pem(&self) -> String {
@@ -472,8 +480,12 @@ impl Balancer {
     }
 
     fn jwt(&self) -> Jwt<Value> {
-        let bucket =
-            Bucket { pem: self.pem(), fetches: self.fetches.clone(), status: self.status.clone() };
+        let bucket = Bucket {
+            pem: self.pem(),
+            fetches: self.fetches.clone(),
+            status: self.status.clone(),
+            delay: self.delay,
+        };
         let keys = LoadBalancerKeys::new("eu-central-1").expect("a region").fetch(bucket);
         Jwt::aws_load_balancer(ARN, "web").expect("a preset").keys(keys)
     }
@@ -483,6 +495,7 @@ struct Bucket {
     pem: String,
     fetches: std::sync::Arc<AtomicUsize>,
     status: std::sync::Arc<std::sync::Mutex<StatusCode>>,
+    delay: Duration,
 }
 
 impl Fetch for Bucket {
@@ -500,6 +513,9 @@ impl Fetch for Bucket {
                 "{url}"
             );
             *response.status_mut() = StatusCode::FORBIDDEN;
+            if !self.delay.is_zero() {
+                tokio::time::sleep(self.delay).await;
+            }
         }
         Ok(response)
     }
@@ -586,6 +602,125 @@ async fn a_key_of_a_load_balancer_is_fetched_once_and_made_up_names_are_bounded(
     tokio::time::advance(std::time::Duration::from_secs(48 * 60 * 60)).await;
     let verdict = jwt.verify(&good).await.map(drop);
     assert_eq!(verdict, Err(JwtRefusal::KeysUnavailable));
+}
+
+/// A token of the load balancer under a made-up name of a key.
+fn made_up(balancer: &Balancer, n: usize, header: &Value, claims: &Value) -> String {
+    let kid = json!({"kid": format!("{n:08}-1234-1234-1234-123456789012")});
+    let header = changed(&changed(&balancer.header(), header), &kid);
+    balancer.token(&header, claims, &URL_SAFE)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_no_key_can_make_valid_causes_no_fetch() {
+    let balancer = Balancer::new();
+    let issuer = "https://login.example.org";
+    let jwt = balancer.jwt().issuer(issuer).expect("an issuer");
+    let user = json!({"sub": "1", "iss": issuer});
+    let arn = "arn:aws:elasticloadbalancing:eu-central-1:999:loadbalancer/app/evil/1";
+    let table = [
+        (json!({"signer": arn}), json!({}), JwtRefusal::Issuer),
+        (json!({"signer": null}), json!({}), JwtRefusal::Header),
+        (json!({"client": "other"}), json!({}), JwtRefusal::Audience),
+        (json!({"client": null}), json!({}), JwtRefusal::Header),
+        (json!({"iss": "https://evil.example"}), json!({}), JwtRefusal::Issuer),
+        (json!({"iss": null}), json!({}), JwtRefusal::Issuer),
+        (json!({"exp": now() - 61}), json!({}), JwtRefusal::Expired),
+        (json!({"exp": null}), json!({}), JwtRefusal::Header),
+        (json!({"exp": "soon"}), json!({}), JwtRefusal::Header),
+        (json!({"alg": "HS256"}), json!({}), JwtRefusal::Algorithm),
+        (json!({"alg": "ES384"}), json!({}), JwtRefusal::Algorithm),
+        (json!({"typ": "dpop+jwt"}), json!({}), JwtRefusal::Type),
+        (json!({"crit": ["exp"]}), json!({}), JwtRefusal::Header),
+        (json!({}), json!({"exp": now() - 61}), JwtRefusal::Expired),
+        (json!({}), json!({"nbf": now() + 600}), JwtRefusal::NotYetValid),
+        (json!({}), json!({"sub": null}), JwtRefusal::MissingClaim),
+        (json!({}), json!({"iss": "https://evil.example"}), JwtRefusal::Issuer),
+    ];
+    for (header, claims, expected) in &table {
+        // Twice as many as there are fetches in a window.
+        for n in 0..16 {
+            let token = made_up(&balancer, n, header, &changed(&user, claims));
+            let verdict = jwt.verify(token).await.map(drop);
+            assert_eq!(verdict, Err(*expected), "{header} {claims}");
+        }
+        assert_eq!(balancer.fetches.load(Ordering::Relaxed), 0, "{header} {claims}");
+    }
+    let good = balancer.token(&balancer.header(), &user, &URL_SAFE);
+    assert_eq!(jwt.verify(good).await.map(drop), Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_known_key_does_not_wait_behind_made_up_ones() {
+    let balancer = Balancer { delay: Duration::from_secs(4), ..Balancer::new() };
+    let jwt = std::sync::Arc::new(balancer.jwt());
+    let user = json!({"sub": "1"});
+    let good = balancer.token(&balancer.header(), &user, &URL_SAFE);
+    let fetches = || balancer.fetches.load(Ordering::Relaxed);
+    assert_eq!(jwt.verify(&good).await.map(drop), Ok(()));
+    for (hours, first) in [(2, 0), (48, 100)] {
+        tokio::time::advance(Duration::from_secs(hours * 60 * 60)).await;
+        let log = crate::test_log::Log::start();
+        let (before, start) = (fetches(), tokio::time::Instant::now());
+        let flood: Vec<_> = (first..first + 100)
+            .map(|n| {
+                let (jwt, token) = (jwt.clone(), made_up(&balancer, n, &json!({}), &user));
+                tokio::spawn(async move { jwt.verify(token).await.map(drop) })
+            })
+            .collect();
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(fetches(), before + 8, "{hours}");
+        assert_eq!(jwt.verify(&good).await.map(drop), Ok(()), "{hours}");
+        assert_eq!(start.elapsed(), Duration::ZERO, "{hours}");
+        // It was fetched again, beside the window.
+        assert_eq!(fetches(), before + 9, "{hours}");
+        for refused in flood {
+            let refused = refused.await.expect("no panic");
+            assert!(matches!(refused, Err(JwtRefusal::Key | JwtRefusal::KeysUnavailable)));
+        }
+        let warnings = log.text().lines().filter(|line| line.contains("WARN")).count();
+        assert_eq!(warnings, 1, "{hours}: {}", log.text());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_a_404_withdraws_a_known_key() {
+    for (status, within_a_day) in [
+        (StatusCode::FORBIDDEN, Ok(())),
+        (StatusCode::BAD_GATEWAY, Ok(())),
+        (StatusCode::TOO_MANY_REQUESTS, Ok(())),
+        (StatusCode::NOT_FOUND, Err(JwtRefusal::Key)),
+    ] {
+        let balancer = Balancer::new();
+        let jwt = balancer.jwt();
+        let good = balancer.token(&balancer.header(), &json!({"sub": "1"}), &URL_SAFE);
+        assert_eq!(jwt.verify(&good).await.map(drop), Ok(()), "{status}");
+        *balancer.status.lock().expect("not poisoned") = status;
+        for hours in [2, 20] {
+            tokio::time::advance(Duration::from_secs(hours * 60 * 60)).await;
+            // Also for the requests after the one that fetched it again.
+            for _ in 0..2 {
+                let verdict = jwt.verify(&good).await.map(drop);
+                assert_eq!(verdict, within_a_day, "{status} {hours}");
+            }
+        }
+        tokio::time::advance(Duration::from_secs(3 * 60 * 60)).await;
+        assert!(jwt.verify(&good).await.is_err(), "{status}");
+    }
+}
+
+#[tokio::test]
+async fn requests_that_need_the_same_key_share_one_fetch() {
+    let balancer = Balancer::new();
+    let jwt = balancer.jwt();
+    let good = balancer.token(&balancer.header(), &json!({"sub": "1"}), &URL_SAFE);
+    // A client that disconnects.
+    assert!(jwt.verify(&good).now_or_never().is_none());
+    let verdicts = futures_util::future::join_all((0..100).map(|_| jwt.verify(&good))).await;
+    assert!(verdicts.iter().all(Result::is_ok));
+    assert_eq!(balancer.fetches.load(Ordering::Relaxed), 1);
 }
 
 #[test]

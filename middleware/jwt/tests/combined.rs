@@ -104,6 +104,102 @@ async fn a_token_beside_an_api_key_keeps_its_proofs_and_its_statuses() {
     assert_eq!(send(&service, &[key]).await.0, 200);
 }
 
+/// A service with several ways to check one token.
+fn any_of(all: Vec<Authenticate<String>>) -> ChainService {
+    let all = all.into_iter().reduce(Authenticate::or).unwrap();
+    Chain::new().use_(all).get(async |name: crate::Provided<String>| name.0.clone()).build()
+}
+
+#[tokio::test]
+async fn an_outage_is_not_a_refusal_of_the_token() {
+    #[derive(Clone, Copy, Debug)]
+    enum Way {
+        Accepts,
+        Refuses,
+        Down,
+        TooMany,
+        Fails(u16),
+        Unknown,
+    }
+    use Way::{Accepts, Down, Fails, Refuses, TooMany, Unknown};
+
+    let client = DpopClient::new();
+    let cnf = json!({"jkt": client.thumbprint()});
+    let claims = json!({"sub": "ann", "exp": NOW + 60, "cnf": cnf});
+    let token = sign(HEADER, &claims.to_string());
+    let dpop = || Dpop::new("https://api.example.com").unwrap();
+    let way = |way: Way| {
+        let name = |member: Claims<Member>| member.sub.clone();
+        let jwt = jwt().dpop(dpop());
+        match way {
+            Accepts => Authenticate::jwt(jwt, name),
+            Refuses => Authenticate::jwt(jwt.subject("bob").unwrap(), name),
+            Down => {
+                let down = |_| async { Err::<bool, _>(std::io::Error::other("down")) };
+                Authenticate::jwt(jwt.revoked(down), name)
+            }
+            // A key may have one proof, and `proof` is the second.
+            TooMany => Authenticate::jwt(
+                at(Jwt::hs256(SECRET).unwrap(), NOW).dpop(dpop().replay_capacity(2)),
+                name,
+            ),
+            Fails(status) => {
+                let status = http::StatusCode::from_u16(status).unwrap();
+                let fails =
+                    move |_| async move { Err::<Option<String>, _>(Error::new(status, "no")) };
+                Authenticate::with(fails)
+                    .sources([TokenSource::dpop(), TokenSource::bearer()])
+                    .unwrap()
+            }
+            Unknown => {
+                let unknown = |_| async { Ok::<Option<String>, Error>(None) };
+                Authenticate::with(unknown)
+                    .sources([TokenSource::dpop(), TokenSource::bearer()])
+                    .unwrap()
+            }
+        }
+    };
+    let table: &[(&[Way], u16)] = &[
+        (&[Refuses, Refuses], 401),
+        (&[Down, Refuses], 503),
+        (&[Refuses, Down], 503),
+        (&[Refuses, Down, Refuses], 503),
+        (&[Down, Accepts], 200),
+        (&[Down, Unknown], 503),
+        (&[Unknown, Down], 503),
+        (&[Unknown, Refuses], 401),
+        (&[Fails(503), Accepts], 200),
+        (&[Fails(500), Refuses, Accepts], 200),
+        (&[Fails(503), Refuses], 503),
+        (&[Fails(500), Refuses], 500),
+        (&[Refuses, Fails(500)], 500),
+        (&[Fails(500), Down], 503),
+        (&[Down, Fails(500)], 503),
+        (&[Fails(500), Unknown], 500),
+        (&[Fails(429), Refuses], 429),
+        (&[Fails(429), Down], 503),
+        (&[Down, Fails(429)], 503),
+        (&[TooMany, Refuses], 429),
+        (&[TooMany, Down], 503),
+        // A verdict of a function is final.
+        (&[Fails(403), Accepts], 403),
+        (&[Down, Fails(403)], 403),
+    ];
+    for (ways, status) in table {
+        let service = any_of(ways.iter().map(|one| way(*one)).collect());
+        let sent = |jti: &str| {
+            let proof = client.proof_at(jti, &token, NOW);
+            [("authorization", format!("DPoP {token}")), ("dpop", proof)]
+        };
+        if ways.iter().any(|way| matches!(way, TooMany)) {
+            send(&service, &sent("1")).await;
+        }
+        let (have, challenges, body) = send(&service, &sent("2")).await;
+        assert_eq!(have, *status, "{ways:?} {body}");
+        assert_eq!(challenges.contains("invalid_token"), have == 401, "{ways:?} {challenges}");
+    }
+}
+
 #[tokio::test]
 async fn the_same_token_in_a_header_and_a_cookie_is_one_token() {
     let sources = |first: TokenSource, second: TokenSource| {
@@ -169,6 +265,35 @@ async fn a_refusal_of_verify_has_its_own_status_in_a_handler() {
             let error = Error::of(&response).unwrap();
             assert!(error.source().unwrap().downcast_ref::<JwtRefusal>().is_some());
         }
+    }
+}
+
+#[tokio::test]
+async fn the_challenge_has_the_scopes_and_the_metadata_of_the_jwt() {
+    let keys = ApiKeys::new();
+    let url = "https://api.example/.well-known/oauth-protected-resource";
+    let token = || {
+        let jwt = jwt().challenge_scopes(["read", "write"]).unwrap();
+        let jwt = jwt.resource_metadata(url).unwrap();
+        Authenticate::jwt(jwt, |member: Claims<Member>| Principal::new(&*member.sub))
+    };
+    let key = || Authenticate::api_keys(&keys);
+    let both = format!(r#"Bearer realm="api", resource_metadata="{url}", scope="read write""#);
+    let plain = r#"Bearer realm="api""#.to_owned();
+    let own = format!(r#"Bearer realm="api", resource_metadata="{url}", scope="own""#);
+    let bare = || Authenticate::jwt(jwt(), |member: Claims<Member>| Principal::new(&*member.sub));
+    for (authenticate, expected) in [
+        (token(), &both),
+        (token().or(key()), &both),
+        (key().or(token()), &both),
+        (bare(), &plain),
+        (bare().or(token()), &both),
+        (token().challenge_scopes(["own"]).unwrap(), &own),
+        (key().challenge_scopes(["own"]).unwrap().or(token()), &own),
+    ] {
+        let service = Chain::new().use_(authenticate).get(async || "in").build();
+        let (_, challenges, _) = send(&service, &[]).await;
+        assert!(challenges.split(" | ").any(|one| one == expected), "{challenges}: {expected}");
     }
 }
 

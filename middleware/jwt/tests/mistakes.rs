@@ -238,3 +238,24 @@ fn settings_that_can_work_are_accepted() {
     }
     assert!(any().max_age(Duration::from_secs(1)).is_ok());
 }
+
+/// The URLs of the key sets of common issuers, none of which is taken for the URL of an issuer.
+#[test]
+fn the_url_of_a_key_set_is_accepted() {
+    for path in [
+        "/oauth2/jwks",
+        "/oauth2/certs",
+        "/oauth2/keys",
+        "/oauth2/jwks.json",
+        "/oauth2/v1/keys",
+        "/oauth2/default/v1/keys",
+        "/t/carbon.super/oauth2/jwks",
+        "/realms/main/protocol/openid-connect/certs",
+        "/.well-known/jwks.json",
+        "/common/discovery/v2.0/keys",
+        "/jwks",
+    ] {
+        let url = format!("https://auth.example.org{path}");
+        assert!(Jwks::url(&url, [Algorithm::Es256]).is_ok(), "{url}");
+    }
+}

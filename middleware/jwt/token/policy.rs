@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::claims::{ClaimName, Times};
 use super::json::{Audience, Exact, LAST_SECOND, Read, object};
-use super::jws::same_type;
+use super::jws::{CompactJws, same_type};
 use crate::middleware::jwt::refusal::JwtRefusal;
 
 /// The rules for every token.
@@ -79,8 +79,24 @@ impl ClaimsPolicy {
         if accepted { Ok(()) } else { Err(JwtRefusal::Type) }
     }
 
+    /// Checks all rules that need no key. The time of a token of a load balancer is in its header, which is therefore read as well.
+    pub(crate) fn check(
+        &self,
+        compact: &CompactJws<'_>,
+        read: &mut Read<'_>,
+        now: u64,
+    ) -> Result<(), JwtRefusal> {
+        if let Some(load_balancer) = &self.load_balancer {
+            let header = compact.decode(compact.header)?;
+            let expires = load_balancer.check(&header, &self.issuers)?;
+            read.times.expires = Some(read.times.expires.map_or(expires, |own| own.min(expires)));
+        }
+        self.times(&read.times, now)?;
+        self.claims(read)
+    }
+
     /// Checks the rules that do not depend on the time.
-    pub(crate) fn claims(&self, read: &Read<'_>) -> Result<(), JwtRefusal> {
+    fn claims(&self, read: &Read<'_>) -> Result<(), JwtRefusal> {
         let text = |name| read.texts.get(name);
         if !self.issuers.is_empty() && !one_of(text(ClaimName::Issuer), &self.issuers) {
             return Err(JwtRefusal::Issuer);
@@ -181,17 +197,21 @@ pub(crate) struct LoadBalancer {
 }
 
 impl LoadBalancer {
-    /// Checks a decoded header, and returns the time at which the token expires.
-    pub(crate) fn check(&self, header: &[u8]) -> Result<u64, JwtRefusal> {
+    /// Checks a decoded header, and returns the time at which the token expires. `issuers` are the accepted ones, or empty if each is.
+    fn check(&self, header: &[u8], issuers: &[Box<str>]) -> Result<u64, JwtRefusal> {
         #[derive(Deserialize)]
         struct Header {
             signer: String,
             client: String,
+            iss: Option<String>,
             exp: u64,
         }
 
         let header: Header = object(header).ok_or(JwtRefusal::Header)?;
         match () {
+            () if !issuers.is_empty() && !one_of(header.iss.as_deref(), issuers) => {
+                Err(JwtRefusal::Issuer)
+            }
             () if *header.signer != *self.signer => Err(JwtRefusal::Issuer),
             () if *header.client != *self.client => Err(JwtRefusal::Audience),
             () if header.exp > LAST_SECOND => Err(JwtRefusal::Claim("exp")),
