@@ -395,6 +395,11 @@ impl<'w> Walk<'w> {
         tree: &mut Tree<'_>,
         depth: usize,
     ) {
+        // A variant that contains its own type may be read from the same members again.
+        if depth > MAX_DEPTH {
+            self.is_readable = false;
+            return;
+        }
         let unknown = || -> Unreadable { serde_core::de::Error::unknown_variant("", &[]) };
         let untagged = found.variants.iter().any(|variant| variant.is_untagged);
         match found.tag {
