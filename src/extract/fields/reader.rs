@@ -582,7 +582,7 @@ fn variant(found: &'static Enum, name: &str) -> Option<(usize, &'static Variant)
 }
 
 /// A refusal lists a hundred errors, and reports that there are more.
-const MAX_ERRORS: usize = 101;
+pub(crate) const MAX_ERRORS: usize = 101;
 
 /// Types that contain themselves are read up to this depth.
 const MAX_DEPTH: usize = 64;

@@ -1,11 +1,15 @@
 //! What a small request can cost, and what a refusal may contain.
 
+use std::cell::Cell;
+use std::collections::HashMap;
+
 use http::Request;
 use http_body_util::BodyExt;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use validator::Validate as _;
 
-use crate::extract::ByField;
+use crate::extract::{ByField, FieldStep, Input, RawInput, Violation, check};
 use crate::{Body, Chain, ChainService, Fields, Json};
 
 const JSON: &str = "application/json";
@@ -80,4 +84,69 @@ fn a_stand_in_is_small() {
         let made = super::stand_in::of(Wide::shape(), another);
         assert!(made.is_none_or(|(tree, _)| values(&tree) <= 4000));
     }
+}
+
+/// Four rules of each item are broken, without `Fields`.
+#[derive(Clone, Default, Deserialize, serde::Serialize, validator::Validate)]
+#[serde(default, rename_all = "camelCase")]
+struct Item {
+    #[validate(length(min = 1))]
+    full_name: String,
+    #[validate(length(min = 1))]
+    last_name: String,
+}
+
+#[derive(Clone, Deserialize, validator::Validate)]
+struct Items {
+    #[validate(nested)]
+    items: Vec<Item>,
+}
+
+#[test]
+fn the_names_of_a_type_are_declared_once() {
+    for (count, body) in [(1, "{}"), (400, "{}"), (400, r#"{"fullName":"Ann"}"#)] {
+        let text = format!("{{\"items\":[{}]}}", vec![body; count].join(","));
+        let document = Json::<Items>::document(&RawInput::body(text.clone())).unwrap().declared;
+        assert_eq!(document, [&["items"][..], &["fullName", "lastName"]], "{text}");
+    }
+}
+
+thread_local! {
+    static KEYS_READ: Cell<usize> = const { Cell::new(0) };
+}
+
+/// A key of a map that counts how often one is read.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Key(String);
+
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        KEYS_READ.set(KEYS_READ.get() + 1);
+        String::deserialize(from).map(Self)
+    }
+}
+
+#[allow(dead_code, reason = "only its shape matters")]
+#[derive(Debug, Deserialize, Fields)]
+struct Prices {
+    prices: HashMap<Key, u8>,
+}
+
+/// The keys are not shown, so all violations have the same pointer, and none of them fills the list.
+#[test]
+fn the_keys_of_a_map_are_read_once_for_all_violations() {
+    let count = 300;
+    let members: Vec<_> = (0..count).map(|at| format!("\"key{at}\":0")).collect();
+    let source = RawInput::body(format!("{{\"prices\":{{{}}}}}", members.join(",")));
+    let rules = |prices: &Prices| {
+        let of_price = |at| {
+            let path = vec![FieldStep::Field("prices".into()), FieldStep::Index(at)];
+            Violation::new(path, "odd", "Is odd")
+        };
+        (0..prices.prices.len()).map(of_price).collect()
+    };
+    KEYS_READ.set(0);
+    let refused = check::<ByField<Json<Prices>>>(&source, rules).unwrap_err();
+    assert!(refused.members().any(|(_, json)| json.contains("/prices/*")), "{refused:?}");
+    assert!(KEYS_READ.get() <= 4 * count, "{} keys were read", KEYS_READ.get());
 }
