@@ -400,7 +400,6 @@ impl<'w> Walk<'w> {
             self.is_readable = false;
             return;
         }
-        let unknown = || -> Unreadable { serde_core::de::Error::unknown_variant("", &[]) };
         let untagged = found.variants.iter().any(|variant| variant.is_untagged);
         match found.tag {
             _ if untagged => self.whole(found.read, shape, tree),
@@ -412,7 +411,7 @@ impl<'w> Walk<'w> {
                             let name = name.clone().into_owned();
                             self.at(&name, index, |walk| walk.content(known, content, depth + 1));
                         }
-                        None => self.refuse(unknown(), shape, tree),
+                        None => self.refuse(unknown_variant(found, tree), shape, tree),
                     },
                     _ => self.whole(found.read, shape, tree),
                 },
@@ -467,7 +466,7 @@ impl<'w> Walk<'w> {
     ) -> Result<(usize, &'static Variant), Unreadable> {
         let Some(name) = tree.member(tag) else { return Err(missing()) };
         let Some(name) = name.text() else { return Err(wrong_type("Must be a string")) };
-        variant(found, &name).ok_or_else(|| serde_core::de::Error::unknown_variant(&name, &[]))
+        variant(found, &name).ok_or_else(|| unknown_variant(found, tree))
     }
 
     /// Reads the content of a variant.
@@ -559,6 +558,14 @@ impl<'w> Walk<'w> {
 
 fn wrong_length() -> Unreadable {
     Unreadable::new("length", "Has the wrong number of items")
+}
+
+/// The error of a value that is no variant of the enum, with the variants as serde lists them.
+fn unknown_variant(found: &'static Enum, tree: &Tree<'_>) -> Unreadable {
+    match (found.read)(tree) {
+        Err(error) if error.code == "choice" => Unreadable { steps: Vec::new(), ..error },
+        _ => serde_core::de::Error::unknown_variant("", &[]),
+    }
 }
 
 fn is_object(tree: &Tree<'_>) -> bool {

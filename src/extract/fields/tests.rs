@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use validator::Validate as _;
 
 use crate::extract::{ByField, FieldStep, Input, RawInput, Violation, check};
-use crate::{Body, Chain, ChainService, Fields, Json};
+use crate::{Body, Chain, ChainService, Fields, Form, Json};
 
 const JSON: &str = "application/json";
 
@@ -149,4 +149,92 @@ fn the_keys_of_a_map_are_read_once_for_all_violations() {
     let refused = check::<ByField<Json<Prices>>>(&source, rules).unwrap_err();
     assert!(refused.members().any(|(_, json)| json.contains("/prices/*")), "{refused:?}");
     assert!(KEYS_READ.get() <= 4 * count, "{} keys were read", KEYS_READ.get());
+}
+
+#[derive(Deserialize, Fields)]
+#[serde(rename_all = "lowercase")]
+enum Role {
+    User,
+    #[serde(alias = "root")]
+    Admin,
+    #[serde(rename = "read only")]
+    ReadOnly,
+}
+
+#[allow(dead_code, reason = "only its shape matters")]
+#[derive(Deserialize, Fields)]
+struct Who {
+    role: Role,
+}
+
+#[allow(dead_code, reason = "only its shape matters")]
+#[derive(Deserialize, Fields)]
+enum External {
+    One(u8),
+    Two { a: u8 },
+}
+
+#[allow(dead_code, reason = "only its shape matters")]
+#[derive(Deserialize, Fields)]
+#[serde(tag = "t", content = "c")]
+enum Adjacent {
+    One(u8),
+    Two,
+}
+
+#[tokio::test]
+async fn the_choices_are_those_of_the_type() {
+    let texts = [
+        "x",
+        "`, expected `SECRET",
+        "a`, expected `SECRET` at line 1",
+        "a`, expected one of `SECRET`, `b` at line 1 column 2",
+        "a`, expected `SECRET` at line 1 column 2`, there are no variants",
+    ];
+    let choices = "Must be one of user, admin, root, read only";
+    let chains = [
+        (true, Chain::new().post(async |_: Json<Who>| "fine").build()),
+        (true, Chain::new().post(async |_: ByField<Json<Who>>| "fine").build()),
+        (false, Chain::new().post(async |_: Form<Who>| "fine").build()),
+        (false, Chain::new().post(async |_: ByField<Form<Who>>| "fine").build()),
+    ];
+    for text in texts {
+        for (at, (is_json, chain)) in chains.iter().enumerate() {
+            let (status, body) = match is_json {
+                true => send(chain, JSON, json!({"role": text}).to_string()).await,
+                false => {
+                    let text = text.replace(' ', "+").replace('`', "%60").replace(',', "%2C");
+                    send(chain, "application/x-www-form-urlencoded", format!("role={text}")).await
+                }
+            };
+            assert_eq!(
+                (status, &body["errors"][0]["detail"]),
+                (422, &json!(choices)),
+                "{at} {text}"
+            );
+            assert!(!body.to_string().contains("SECRET"), "{body}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn by_field_lists_the_choices_that_json_lists() {
+    async fn check<T: serde::de::DeserializeOwned + Fields + Send>(bodies: &[Value]) {
+        let whole = Chain::new().post(async |_: Json<T>| "fine").build();
+        let by_field = Chain::new().post(async |_: ByField<Json<T>>| "fine").build();
+        for body in bodies {
+            let whole = send(&whole, JSON, body.to_string()).await;
+            let by_field = send(&by_field, JSON, body.to_string()).await;
+            assert_eq!(whole.0, 422, "{body}");
+            let [whole, by_field] =
+                [whole, by_field].map(|(_, body)| body["errors"][0]["detail"].clone());
+            assert_eq!(whole, by_field, "{body}");
+            assert!(whole.as_str().unwrap().starts_with("Must be one of "), "{whole}");
+        }
+    }
+    check::<External>(&[json!("x"), json!({"x": 1})]).await;
+    check::<Expr>(&[json!({"op": "x"}), json!({"a": 1, "op": "x"})]).await;
+    check::<Adjacent>(&[json!({"t": "x"}), json!({"t": "x", "c": 1}), json!({"c": 1, "t": "x"})])
+        .await;
+    check::<Who>(&[json!({"role": "x"})]).await;
 }
