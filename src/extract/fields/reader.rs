@@ -256,6 +256,10 @@ impl<'w> Walk<'w> {
         let Tree::Object(members) = tree else { return };
         let mut unreadable = Vec::new();
         for (index, (name, tree)) in members.iter_mut().enumerate() {
+            if self.errors.len() >= MAX_ERRORS {
+                self.is_readable = false;
+                break;
+            }
             if claimed.contains(&&**name) {
                 continue;
             }
@@ -269,9 +273,9 @@ impl<'w> Walk<'w> {
             }
             self.at(&key, index, |walk| walk.value(value(), tree, depth + 1));
         }
-        for index in unreadable.into_iter().rev() {
-            members.remove(index);
-        }
+        let (mut unreadable, mut index) = (unreadable.into_iter().peekable(), 0..);
+        members
+            .retain(|_| index.next().is_none_or(|index| unreadable.next_if_eq(&index).is_none()));
     }
 
     /// Reads the members of a struct. The names of its fields are added to `claimed`.
@@ -333,7 +337,7 @@ impl<'w> Walk<'w> {
             let mut errors = Vec::new();
             members.retain(|(name, _)| {
                 let is_known = claimed.contains(&&**name);
-                if !is_known {
+                if !is_known && errors.len() < MAX_ERRORS {
                     errors.push(self.source.key(name).to_owned());
                 }
                 is_known

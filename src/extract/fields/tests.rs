@@ -238,3 +238,48 @@ async fn by_field_lists_the_choices_that_json_lists() {
         .await;
     check::<Who>(&[json!({"role": "x"})]).await;
 }
+
+#[allow(dead_code, reason = "only its shape matters")]
+#[derive(Deserialize, Fields)]
+struct Numbered {
+    by_number: HashMap<u32, u8>,
+}
+
+#[allow(dead_code, reason = "only its shape matters")]
+#[derive(Deserialize, Fields)]
+#[serde(deny_unknown_fields)]
+struct Strict {
+    id: u8,
+}
+
+/// Reading stops when a refusal is full: it lists a hundred errors.
+#[test]
+fn wrong_keys_are_collected_until_a_refusal_is_full() {
+    fn found<T: Fields + serde::de::DeserializeOwned>(text: &str) -> (usize, usize) {
+        let source = RawInput::body(text.to_owned());
+        let document = super::Document::json(source.bytes(), 20_000).unwrap();
+        let partial = super::reader::partial::<T>(
+            &source,
+            crate::extract::Location::Body,
+            T::shape(),
+            document,
+        );
+        let partial = partial.unwrap();
+        let super::document::Tree::Object(members) = &partial.document.tree else { return (0, 0) };
+        let left = match members.as_slice() {
+            [(name, super::document::Tree::Object(inside))] if name == "by_number" => inside.len(),
+            members => members.len(),
+        };
+        (partial.errors.len(), left)
+    }
+    let keys = |count: usize| -> String {
+        (0..count).map(|at| format!("\"key{at}\":0,\"{at}\":0,")).collect()
+    };
+    let map = |count| format!("{{\"by_number\":{{{}\"9999\":0}}}}", keys(count));
+    assert_eq!(found::<Numbered>(&map(3)), (3, 4));
+    assert_eq!(found::<Numbered>(&map(50)), (50, 51));
+    assert_eq!(found::<Numbered>(&map(5000)).0, 101);
+    let strict = |count| format!("{{{}\"id\":0}}", keys(count));
+    assert_eq!(found::<Strict>(&strict(3)), (6, 1));
+    assert_eq!(found::<Strict>(&strict(5000)), (101, 1));
+}
