@@ -104,8 +104,10 @@ struct Items {
 
 #[test]
 fn the_names_of_a_type_are_declared_once() {
-    for (count, body) in [(1, "{}"), (400, "{}"), (400, r#"{"fullName":"Ann"}"#)] {
-        let text = format!("{{\"items\":[{}]}}", vec![body; count].join(","));
+    for (mark, count, body) in
+        [("", 1, "{}"), ("", 400, "{}"), ("", 400, r#"{"fullName":"Ann"}"#), ("\u{feff}", 1, "{}")]
+    {
+        let text = format!("{mark}{{\"items\":[{}]}}", vec![body; count].join(","));
         let document = Json::<Items>::document(&RawInput::body(text.clone())).unwrap().declared;
         assert_eq!(document, [&["items"][..], &["fullName", "lastName"]], "{text}");
     }
