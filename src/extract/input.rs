@@ -181,6 +181,12 @@ impl RawInput {
         self.most_here = most;
     }
 
+    /// Whether parsing and validating may take so long that it must not block the threads that serve requests.
+    #[doc(hidden)]
+    pub fn is_long(&self) -> bool {
+        self.bytes().len() > Self::LONG
+    }
+
     /// Whether more values are possible elsewhere.
     #[doc(hidden)]
     pub fn has_less_here(&self) -> bool {
