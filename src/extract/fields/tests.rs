@@ -285,3 +285,40 @@ fn wrong_keys_are_collected_until_a_refusal_is_full() {
     assert_eq!(found::<Strict>(&strict(3)), (6, 1));
     assert_eq!(found::<Strict>(&strict(5000)), (101, 1));
 }
+
+thread_local! {
+    static READ_HERE: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Counts on each thread how often it is read there, and is never valid.
+#[derive(Debug)]
+struct Counted;
+
+impl<'de> Deserialize<'de> for Counted {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        serde::de::IgnoredAny::deserialize(from)?;
+        READ_HERE.set(READ_HERE.get() + 1);
+        Err(serde::de::Error::custom("no"))
+    }
+}
+
+#[allow(dead_code, reason = "only its shape matters")]
+#[derive(Deserialize, Fields)]
+struct Counter {
+    count: Counted,
+}
+
+#[tokio::test]
+async fn long_input_is_read_by_field_on_another_thread() {
+    let whole = Chain::new().post(async |_: Json<Counter>| "fine").build();
+    let by_field = Chain::new().post(async |_: ByField<Json<Counter>>| "fine").build();
+    for (spaces, is_here) in [(0, true), (RawInput::LONG, false)] {
+        let body = format!("{{\"count\":1}}{}", " ".repeat(spaces));
+        READ_HERE.set(0);
+        assert_eq!(send(&whole, JSON, body.clone()).await.0, 422);
+        let of_json = READ_HERE.replace(0);
+        let (status, answer) = send(&by_field, JSON, body).await;
+        assert_eq!((status, &answer["errors"][0]["pointer"]), (422, &json!("/count")));
+        assert_eq!(READ_HERE.get() > of_json, is_here, "{spaces}");
+    }
+}
