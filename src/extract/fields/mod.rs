@@ -10,7 +10,8 @@ mod read;
 pub(super) mod reader;
 pub(super) mod shape;
 mod stand_in;
-#[cfg(all(test, feature = "fields", feature = "form", feature = "json", feature = "validate"))]
+#[cfg(test)]
+#[cfg(all(feature = "fields", feature = "form", feature = "json", feature = "validate"))]
 mod tests;
 
 pub use self::document::Document;
