@@ -53,8 +53,6 @@ pub mod shed;
     )
 ))]
 mod tables;
-#[cfg(any(feature = "authenticate", feature = "garde", feature = "validate"))]
-mod turns;
 #[cfg(feature = "validate")]
 #[cfg_attr(docsrs, doc(cfg(feature = "validate")))]
 pub mod validate;

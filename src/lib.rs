@@ -131,6 +131,8 @@ mod test_log;
 #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
 pub mod test_util;
 pub mod tower;
+#[cfg(any(feature = "authenticate", feature = "fields"))]
+mod turns;
 
 pub use chain::builder::Chain;
 pub use chain::ext::MiddlewareExt;

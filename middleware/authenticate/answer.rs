@@ -14,7 +14,7 @@ use crate::middleware::credentials::{
     Credentials, DPOP, DPOP_NONCE, Explanation, NO_STORE, RequestHead, UnreadCredentials,
     came_by_query, cross_site, later, no_store,
 };
-use crate::middleware::turns::Client;
+use crate::turns::Client;
 use crate::{Endpoint, Error, Middleware, Next, Request, Response};
 
 impl<T: Clone + Send + Sync + 'static> Authenticate<T> {

@@ -10,7 +10,7 @@ use super::cache::{Cache, CacheKey};
 use super::{ApiKeys, AuthenticateRefusal, Login, Principal, TokenSource};
 use crate::Error;
 use crate::middleware::credentials::{Credentials, Explanation, RequestHead};
-use crate::middleware::turns::{Client, Turns};
+use crate::turns::{Client, Turns};
 
 /// Sources, and the verifier of the credentials in them.
 pub(super) struct Authenticator<T> {

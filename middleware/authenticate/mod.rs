@@ -156,7 +156,7 @@ pub use self::refusal::AuthenticateRefusal;
 use super::credentials::{CredentialSources, Credentials, Explanation, has_twins, later};
 pub use super::credentials::{TokenSource, TokenSourceError};
 use crate::Error;
-use crate::middleware::turns::{TurnLimits, Turns};
+use crate::turns::{TurnLimits, Turns};
 
 /// Accepts requests with a valid secret token, API key or password, and provides the caller to the steps after it.
 ///

@@ -6,7 +6,7 @@ use http::StatusCode;
 
 use crate::Error;
 use crate::middleware::credentials::{Explanation, later};
-use crate::middleware::turns::NoTurn;
+use crate::turns::NoTurn;
 
 /// Why a request was refused. It is the [source](crate::Error::source) of the error, for logs, metrics and `on_error`; the client sees the
 /// status, the challenge and a fixed text.

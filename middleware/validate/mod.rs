@@ -147,6 +147,7 @@ use http::{Extensions, StatusCode, Uri};
 use validator::{Validate as _, ValidateArgs, ValidationError, ValidationErrors};
 
 use crate::chain::FromChain;
+use crate::extract::off_thread::off_thread;
 use crate::extract::{
     BodyInput, FieldError, HeadInput, Input, RawInput, Unchecked, Violation, check,
 };
@@ -495,7 +496,7 @@ where
 
     async fn data(&self, req: &mut Request) -> Result<E::Data, Error> {
         let mut source = E::read(req).await?.for_validation();
-        let here = if checking::is_long(&source) {
+        let here = if source.is_long() {
             None
         } else {
             source.set_most_here(Some(checking::MOST_HERE));
@@ -509,7 +510,7 @@ where
             None => {
                 let (rules, source) = (self.rules.clone(), source.clone());
                 let extensions = mem::take(req.extensions_mut());
-                let (data, extensions) = checking::off_thread(source.client(), move || {
+                let (data, extensions) = off_thread(source.client(), move || {
                     let data = parse::<E>(&*rules, &source, &extensions);
                     (data, extensions)
                 })

@@ -1,6 +1,7 @@
 //! How many values an input may have.
 
 use std::cell::{Cell, RefCell};
+use std::ptr;
 
 use serde_core::de;
 
@@ -19,7 +20,7 @@ pub(crate) struct Budget {
 /// What the parser saw of the type.
 #[derive(Debug, Default)]
 pub(crate) struct Trace {
-    /// The names of the fields of each struct that was read.
+    /// The names of the fields of each type of struct that was read, however many structs of it there were.
     pub(crate) declared: Vec<&'static [&'static str]>,
     /// For each level around the value that failed, from the inside to the outside: whether the type declares the name of the member.
     pub(crate) levels: Vec<bool>,
@@ -89,7 +90,11 @@ impl<'b> Depth<'b> {
     #[inline]
     pub(crate) fn declare(self, fields: &'static [&'static str]) {
         if let Some(trace) = &self.budget.trace {
-            trace.borrow_mut().declared.push(fields);
+            let declared = &mut trace.borrow_mut().declared;
+            // There are few types. The structs of a list have the type of the one before, or of one shortly before.
+            if !declared.iter().rev().any(|known| ptr::eq(*known, fields)) {
+                declared.push(fields);
+            }
         }
     }
 

@@ -10,7 +10,9 @@ use serde_core::de::DeserializeOwned;
 use crate::extract::Location;
 use crate::extract::fields::{Document, Fields, Shape, reader};
 use crate::extract::input::{Head, RawInput};
-use crate::extract::typed_input::{self, BodyInput, HeadInput, Input, Refused};
+#[cfg(feature = "fields")]
+use crate::extract::off_thread::off_thread;
+use crate::extract::typed_input::{BodyInput, HeadInput, Input, Refused};
 use crate::{Error, Request};
 
 /// Input that is read field by field when it is refused: every missing and mistyped member is reported, under the name that the client uses.
@@ -21,6 +23,8 @@ use crate::{Error, Request};
 ///
 /// Valid input costs nothing more. Input that is refused is read again; it has at most as many values as
 /// [`InvalidInput::max_values`](crate::extract::InvalidInput::max_values), and at most 100 errors are reported.
+/// Input of more than 4 KiB is read again on a thread for blocking work, under the limits of `Valid`: if too many requests wait for one, the response is
+/// 429 or 503.
 ///
 /// # Example
 ///
@@ -127,6 +131,29 @@ where
     Refused { error, partial }
 }
 
+fn all_errors<E>(source: &RawInput, error: Error) -> Error
+where
+    E: Input,
+    E::Data: DeserializeOwned + Fields,
+{
+    by_field::<E>(source, error).into_error(source)
+}
+
+/// The refusal with all errors. Those of a long input are found on a thread for blocking work.
+async fn refused(
+    source: RawInput,
+    error: Error,
+    all_errors: fn(&RawInput, Error) -> Error,
+) -> Error {
+    #[cfg(feature = "fields")]
+    if source.is_long() {
+        let client = source.client();
+        let found = off_thread(client, move || all_errors(&source, error)).await;
+        return found.unwrap_or_else(|no_turn| no_turn);
+    }
+    all_errors(&source, error)
+}
+
 impl<E> BodyInput for ByField<E>
 where
     E: BodyInput,
@@ -152,8 +179,18 @@ where
 {
     type Rejection = Error;
 
-    fn from_request(req: Request, _: &S) -> impl Future<Output = Result<Self, Error>> + Send {
-        typed_input::take(req, |source| source, |input: Self, _| Ok(input))
+    #[allow(
+        clippy::manual_async_fn,
+        reason = "an `async fn` stores the request twice in its future"
+    )]
+    fn from_request(mut req: Request, _: &S) -> impl Future<Output = Result<Self, Error>> + Send {
+        async move {
+            let source = E::read(&mut req).await?;
+            match E::parse(&source) {
+                Ok(input) => Ok(Self(input)),
+                Err(error) => Err(refused(source, error, all_errors::<E>).await),
+            }
+        }
     }
 }
 
@@ -166,6 +203,10 @@ where
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
-        Self::parse(&Self::find((&*parts).into())?)
+        let source = Self::find((&*parts).into())?;
+        match E::parse(&source) {
+            Ok(input) => Ok(Self(input)),
+            Err(error) => Err(refused(source, error, all_errors::<E>).await),
+        }
     }
 }

@@ -8,7 +8,7 @@ use crate::Error;
 use crate::extract::FieldError;
 use crate::extract::fields::document::Document;
 use crate::extract::fields::names::Names;
-use crate::extract::fields::reader::{Found, sorted};
+use crate::extract::fields::reader::{Found, MAX_ERRORS, sorted};
 use crate::extract::input::RawInput;
 use crate::extract::typed_input::{Input, Refused};
 use crate::extract::violation::Violation;
@@ -128,9 +128,13 @@ fn locate<E: Input<Data: 'static>>(
     replaced: &[(String, String)],
 ) -> Vec<Found> {
     let data: &dyn Any = data;
-    let names = Names { source, shape: E::shape(), document, data };
-    let mut found = Vec::new();
+    let names = Names::new(source, E::shape(), document, data);
+    let mut found: Vec<Found> = Vec::new();
     for violation in violations {
+        // A refusal does not list more, and each name is searched for.
+        if found.len() >= MAX_ERRORS {
+            break;
+        }
         let mut place = names.place(&violation.path);
         if violation.is_whole {
             place.order.push(usize::MAX);
@@ -141,7 +145,10 @@ fn locate<E: Input<Data: 'static>>(
             for (name, json) in violation.params {
                 error = error.with_param(name, json);
             }
-            found.push(Found { order: place.order, error });
+            // Values of different keys may have equal errors, since the keys are not shown.
+            if !found.iter().any(|found| found.error == error) {
+                found.push(Found { order: place.order, error });
+            }
         }
     }
     found

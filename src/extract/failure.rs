@@ -63,11 +63,8 @@ pub(crate) fn describe(message: &str) -> (&'static str, Cow<'static, str>, Optio
         return ("duplicate", "Is given more than once".into(), field);
     }
     if message.starts_with("unknown variant `") {
-        let detail = match choices(message) {
-            Some(choices) => format!("Must be one of {choices}").into(),
-            None => "Is not one of the values that are possible here".into(),
-        };
-        return ("choice", detail, None);
+        let choices = choices(message).unwrap_or_default();
+        return ("choice", must_be_one_of(&choices), None);
     }
     if message.starts_with("number out of range") {
         return ("value", "Is a number out of range".into(), None);
@@ -102,26 +99,43 @@ pub(crate) fn describe(message: &str) -> (&'static str, Cow<'static, str>, Optio
     }
 }
 
+/// The text for a value that is none of these.
+pub(crate) fn must_be_one_of(choices: &[&str]) -> Cow<'static, str> {
+    match choices.len() {
+        1..=MAX_CHOICES => format!("Must be one of {}", choices.join(", ")).into(),
+        _ => "Is not one of the values that are possible here".into(),
+    }
+}
+
 /// The variants of an enum, which serde lists at the end. The value before them is the client's, and may have any text.
-fn choices(message: &str) -> Option<String> {
-    let message = message.rsplit_once(" at line ").map_or(message, |(message, _)| message);
-    let (_, listed) = message.rsplit_once("`, expected ")?;
-    let listed = listed.strip_prefix("one of ").unwrap_or(listed);
-    let names: Vec<&str> = listed
-        .split([',', ' '])
-        .filter(|part| !["", "or"].contains(part))
-        .map(|part| part.strip_prefix('`')?.strip_suffix('`'))
-        .collect::<Option<_>>()?;
-    let is_name = |name: &&str| !name.is_empty() && !name.contains('`');
-    (!names.is_empty() && names.len() <= MAX_CHOICES && names.iter().all(is_name))
-        .then(|| names.join(", "))
+fn choices(message: &str) -> Option<Vec<&str>> {
+    let (_, listed) = without_position(message).rsplit_once("`, expected ")?;
+    let (listed, separator) = match listed.strip_prefix("one of ") {
+        Some(listed) => (listed, "`, `"),
+        None => (listed, "` or `"),
+    };
+    let names: Vec<&str> = listed.strip_prefix('`')?.strip_suffix('`')?.split(separator).collect();
+    names.iter().all(|name| !name.is_empty() && !name.contains('`')).then_some(names)
+}
+
+/// The message without the position that serde_json appends. The client may have written another one before it.
+fn without_position(message: &str) -> &str {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    match message.rsplit_once(" at line ") {
+        Some((rest, position))
+            if position
+                .split_once(" column ")
+                .is_some_and(|(line, column)| is_number(line) && is_number(column)) =>
+        {
+            rest
+        }
+        _ => message,
+    }
 }
 
 /// The kinds of values that types of the standard library expect. Other texts may quote submitted data, and are not used.
 fn expected(text: &str) -> Option<&'static str> {
-    // serde_json appends the position.
-    let text = text.split_once(" at line ").map_or(text, |(text, _)| text);
-    Some(match text {
+    Some(match without_position(text) {
         "u8" | "u16" | "u32" | "u64" | "u128" | "usize" => "a whole number of at least 0, in range",
         "i8" | "i16" | "i32" | "i64" | "i128" | "isize" => "a whole number in range",
         "f32" | "f64" => "a number",
@@ -132,9 +146,9 @@ fn expected(text: &str) -> Option<&'static str> {
         "a sequence" => "a list",
         "a map" => "an object",
         "unit" => "null",
-        _ if text.starts_with("struct ") => "an object",
-        _ if text.starts_with("a tuple ") => "a list",
-        _ if text.starts_with("an array ") => "a list",
+        text if text.starts_with("struct ") => "an object",
+        text if text.starts_with("a tuple ") => "a list",
+        text if text.starts_with("an array ") => "a list",
         _ => return None,
     })
 }
@@ -198,6 +212,21 @@ mod tests {
             ),
             (
                 "unknown variant `x`, expected `hunter2`, there are no variants",
+                "choice",
+                "Is not one of the values that are possible here",
+            ),
+            (
+                "unknown variant `x`, expected `hunter2` at line 1`, expected `a` or `b` at line 1 column 2",
+                "choice",
+                "Must be one of a, b",
+            ),
+            (
+                "unknown variant `x`, expected `hunter2` at line 1 column 2`, expected `a b`",
+                "choice",
+                "Must be one of a b",
+            ),
+            (
+                "unknown variant `x`, expected `hunter2` at line 1 column 2`, there are no variants",
                 "choice",
                 "Is not one of the values that are possible here",
             ),

@@ -56,7 +56,6 @@ pub struct RawInput {
     #[cfg(all(feature = "form", feature = "json"))]
     is_form: bool,
     is_validated: bool,
-    /// The client of a long input.
     client: Option<ClientAddr>,
     /// The most values for now.
     most_here: Option<usize>,
@@ -117,13 +116,12 @@ impl RawInput {
         matches!(self.kind, RawKind::Made)
     }
 
-    /// Uses the [`InvalidInput`] that was provided for the request, and remembers its client: long input of one client does not delay the validation
+    /// Uses the [`InvalidInput`] that was provided for the request, and remembers its client: much input of one client does not delay the validation
     /// of another's.
     #[must_use]
     pub fn under(mut self, head: Head<'_>) -> Self {
-        if self.bytes().len() > Self::LONG {
-            self.client = ClientAddr::of(head.headers, head.extensions);
-        }
+        // Also of a short input, which may have many values and is then validated elsewhere.
+        self.client = ClientAddr::of(head.headers, head.extensions);
         self.style = head.extensions.get::<InvalidInput>().map(|settings| {
             Arc::new(Style { settings: settings.clone(), headers: head.headers.clone() })
         });
@@ -183,13 +181,19 @@ impl RawInput {
         self.most_here = most;
     }
 
+    /// Whether parsing and validating may take so long that it must not block the threads that serve requests.
+    #[doc(hidden)]
+    pub fn is_long(&self) -> bool {
+        self.bytes().len() > Self::LONG
+    }
+
     /// Whether more values are possible elsewhere.
     #[doc(hidden)]
     pub fn has_less_here(&self) -> bool {
         self.most_here.is_some_and(|most| most < self.configured_limit())
     }
 
-    /// The client, if the input is longer than [`LONG`](Self::LONG) and the host provides the address of the peer.
+    /// The client; `None` if the host provides no address of the peer.
     pub fn client(&self) -> Option<ClientAddr> {
         self.client
     }

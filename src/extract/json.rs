@@ -81,7 +81,7 @@ impl<T: DeserializeOwned> Json<T> {
 }
 
 fn read<T: DeserializeOwned>(text: &[u8], source: &RawInput, budget: Budget) -> Result<T, Error> {
-    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
+    let text = without_mark(text);
     let mut reader = serde_json::Deserializer::from_slice(text);
     let data = T::deserialize(Objects::new(&mut reader, &budget));
     match data.and_then(|data| reader.end().map(|()| data)) {
@@ -89,6 +89,11 @@ fn read<T: DeserializeOwned>(text: &[u8], source: &RawInput, budget: Budget) -> 
         Ok(data) => Ok(data),
         Err(error) => Err(explain::<T>(text, source, &error)),
     }
+}
+
+/// The text after a byte order mark.
+fn without_mark(text: &[u8]) -> &[u8] {
+    text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text)
 }
 
 /// Parses the text again to find out where it fails. To track the path costs too much for valid input.
@@ -168,9 +173,10 @@ impl<T: DeserializeOwned + Send> Input for Json<T> {
         if source.is_made() {
             return Some(Document::made::<T>());
         }
-        let mut document = Document::json(source.bytes(), source.value_limit())?;
+        let text = without_mark(source.bytes());
+        let mut document = Document::json(text, source.value_limit())?;
         let budget = Budget::traced();
-        let mut reader = serde_json::Deserializer::from_slice(source.bytes());
+        let mut reader = serde_json::Deserializer::from_slice(text);
         let _ = T::deserialize(Objects::new(&mut reader, &budget));
         document.declared = budget.into_trace().declared;
         Some(document)

@@ -141,6 +141,8 @@ mod media_type;
 #[cfg(feature = "multipart")]
 mod multipart;
 mod objects;
+#[cfg(feature = "fields")]
+pub(crate) mod off_thread;
 mod param;
 #[cfg(feature = "query")]
 mod params;

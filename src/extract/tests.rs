@@ -528,3 +528,23 @@ fn an_answer_of_any_length_is_written_whole() {
         assert_eq!(body, serde_json::to_vec(&long).unwrap());
     }
 }
+
+/// A short input may have many values. It then waits for the turns of its client.
+#[test]
+fn every_input_has_its_client() {
+    use crate::extract::{ClientAddr, Head, PeerAddr, RawInput};
+
+    let mut req = Request::get("/?a=1").body(Body::empty()).unwrap();
+    let peer = PeerAddr("192.0.2.7:1".parse().unwrap());
+    let client = ClientAddr(peer.0.ip());
+    for (peer, client) in [(None, None), (Some(peer), Some(client))] {
+        if let Some(peer) = peer {
+            req.extensions_mut().insert(peer);
+        }
+        let under = |input: RawInput| input.under(Head::from(&req)).client();
+        assert_eq!(under(RawInput::body("")), client);
+        assert_eq!(under(RawInput::body("{}")), client);
+        assert_eq!(under(RawInput::body("{}".repeat(RawInput::LONG))), client);
+        assert_eq!(under(RawInput::query(req.uri().clone())), client);
+    }
+}

@@ -37,7 +37,7 @@ use crate::middleware::credentials::{
 };
 #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
 use crate::middleware::jwt::Proofs;
-use crate::middleware::turns::{Client, Turn, TurnLimits, Turns};
+use crate::turns::{Client, Turn, TurnLimits, Turns};
 
 /// Checks tokens by a request to the introspection endpoint of an authorization server ([RFC 7662](https://www.rfc-editor.org/rfc/rfc7662)).
 ///

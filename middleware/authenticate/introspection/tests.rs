@@ -550,7 +550,7 @@ async fn a_request_that_gets_no_turn_is_refused() {
         req.extensions_mut().insert(PeerAddr("192.0.2.1:1".parse().unwrap()));
         Box::pin(service.handle(req))
     };
-    let waiting = REQUESTS.client + crate::middleware::turns::WAITING_OF_CLIENT;
+    let waiting = REQUESTS.client + crate::turns::WAITING_OF_CLIENT;
     let mut all: Vec<_> = (0..waiting).map(|n| send(&n.to_string())).collect();
     for request in &mut all {
         assert!(is_pending(request).await);

@@ -12,7 +12,7 @@ use serde_core::forward_to_deserialize_any;
 
 #[cfg(any(feature = "form", feature = "json", feature = "query"))]
 use crate::extract::budget::Budget;
-use crate::extract::failure::describe;
+use crate::extract::failure::{describe, must_be_one_of};
 #[cfg(any(feature = "form", feature = "json", feature = "query"))]
 use crate::extract::objects::Objects;
 use crate::extract::param::{Failed, Param};
@@ -274,10 +274,8 @@ impl de::Error for Unreadable {
         Self::new("unknown", "Is not known here").inside(name, false)
     }
 
-    fn unknown_variant(name: &str, choices: &'static [&'static str]) -> Self {
-        let message = format!("unknown variant `{name}`");
-        let (code, detail, _) = describe(&message);
-        Self { choices, ..Self::new(code, detail) }
+    fn unknown_variant(_: &str, choices: &'static [&'static str]) -> Self {
+        Self { choices, ..Self::new("choice", must_be_one_of(choices)) }
     }
 }
 

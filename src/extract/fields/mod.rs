@@ -10,6 +10,9 @@ mod read;
 pub(super) mod reader;
 pub(super) mod shape;
 mod stand_in;
+#[cfg(test)]
+#[cfg(all(feature = "fields", feature = "form", feature = "json", feature = "validate"))]
+mod tests;
 
 pub use self::document::Document;
 #[doc(hidden)]

@@ -1,6 +1,9 @@
 //! The pointer of a field in the names of the client, from its path in the names of the program.
 
 use std::any::Any;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
 
 use crate::extract::field_error::push_step;
 use crate::extract::fields::document::{Document, Tree};
@@ -12,12 +15,15 @@ use crate::extract::violation::FieldStep;
 ///
 /// With [`Fields`](crate::Fields) they are those of the type. Without it, a field has its own name, or the only one in the input that differs from it
 /// in case and separators, or the only such name that serde declares. If there is none, the pointer is that of the value around the field.
-#[derive(Clone, Copy)]
 pub(crate) struct Names<'a> {
-    pub(crate) source: &'a RawInput,
-    pub(crate) shape: Option<&'static Shape>,
-    pub(crate) document: Option<&'a Document<'a>>,
-    pub(crate) data: &'a dyn Any,
+    source: &'a RawInput,
+    shape: Option<&'static Shape>,
+    document: Option<&'a Document<'a>>,
+    data: &'a dyn Any,
+    /// The names that serde declares, with their positions in their structs.
+    declared: Vec<(usize, &'static str)>,
+    /// For each map, by its address, the positions of the keys in the input. Each takes as long as the map to find.
+    positions: RefCell<HashMap<*const (), Rc<[Option<usize>]>>>,
 }
 
 /// Where a field is.
@@ -28,11 +34,23 @@ pub(crate) struct Place {
     pub(crate) order: Vec<usize>,
 }
 
-impl Names<'_> {
+impl<'a> Names<'a> {
+    pub(crate) fn new(
+        source: &'a RawInput,
+        shape: Option<&'static Shape>,
+        document: Option<&'a Document<'a>>,
+        data: &'a dyn Any,
+    ) -> Self {
+        let structs = document.map_or(&[][..], |document| &document.declared);
+        let declared = structs.iter().flat_map(|names| (0..).zip(names.iter().copied())).collect();
+        Self { source, shape, document, data, declared, positions: RefCell::default() }
+    }
+
     pub(crate) fn place(&self, path: &[FieldStep]) -> Place {
         let mut here = Here {
             source: self.source,
-            declared: self.document.map_or(&[], |document| &document.declared),
+            declared: &self.declared,
+            positions: &self.positions,
             is_opaque: self.document.is_none_or(|document| document.is_opaque),
             shape: self.shape,
             trees: self
@@ -57,7 +75,8 @@ impl Names<'_> {
 /// A value on the path.
 struct Here<'a> {
     source: &'a RawInput,
-    declared: &'a [&'static [&'static str]],
+    declared: &'a [(usize, &'static str)],
+    positions: &'a RefCell<HashMap<*const (), Rc<[Option<usize>]>>>,
     is_opaque: bool,
     shape: Option<&'static Shape>,
     /// The value in the input. After the key of a map that is not known, all its values.
@@ -119,14 +138,24 @@ impl<'a> Here<'a> {
                 Some(())
             }
             (Some(Shape::Map { value, inside, positions, .. }), FieldStep::Index(index)) => {
-                let keys: Vec<&str> = match self.trees.first() {
-                    Some(Tree::Object(members)) => members.iter().map(|(key, _)| &**key).collect(),
-                    _ => Vec::new(),
+                let members = match self.trees.first() {
+                    Some(Tree::Object(members)) => members.as_slice(),
+                    _ => &[],
                 };
-                let positions = self.data.map(|data| positions(data, &keys)).unwrap_or_default();
+                let positions = self.data.map(|data| {
+                    let address = std::ptr::from_ref(data).cast();
+                    let mut known = self.positions.borrow_mut();
+                    let found = known.entry(address).or_insert_with(|| {
+                        let keys: Vec<&str> = members.iter().map(|(key, _)| &**key).collect();
+                        positions(data, &keys).into()
+                    });
+                    Rc::clone(found)
+                });
                 // A repeated key has the value of the last one.
-                let at = positions.iter().rposition(|position| *position == Some(*index));
-                self.key(at.and_then(|at| keys.get(at).copied()), at.unwrap_or(usize::MAX));
+                let is_here = |position: &Option<usize>| *position == Some(*index);
+                let at = positions.and_then(|positions| positions.iter().rposition(is_here));
+                let key = at.and_then(|at| members.get(at)).map(|(key, _)| &**key);
+                self.key(key, at.unwrap_or(usize::MAX));
                 self.shape = Some(value());
                 self.data = self.data.and_then(|data| inside(data, *index));
                 Some(())
@@ -249,11 +278,10 @@ impl<'a> Here<'a> {
     fn untyped(&mut self, step: &FieldStep) -> Option<()> {
         self.data = None;
         self.shape = None;
-        let declared: Vec<(usize, &'static str)> =
-            self.declared.iter().flat_map(|names| (0..).zip(names.iter().copied())).collect();
+        let declared = self.declared;
         if self.is_opaque {
             let name = step.to_string();
-            match (step, same_name(&name, &declared)) {
+            match (step, same_name(&name, declared)) {
                 (FieldStep::Index(index), _) => self.go(&name, *index, None),
                 (_, Some((at, wire))) => self.go(wire, at, None),
                 (FieldStep::Field(_), None) => self.go(&name, 0, None),
@@ -287,7 +315,7 @@ impl<'a> Here<'a> {
                         );
                     }
                 }
-                let (at, wire) = same_name(name, &names).or_else(|| same_name(name, &declared))?;
+                let (at, wire) = same_name(name, &names).or_else(|| same_name(name, declared))?;
                 let in_the_type = declared.iter().find(|(_, declared)| *declared == wire);
                 // The pattern of a path is a part of the program.
                 let is_param = |tree: &&Tree<'_>| matches!(tree.member(wire), Some(Tree::Param(_)));
@@ -347,14 +375,15 @@ fn same_name<'n>(name: &str, names: &[(usize, &'n str)]) -> Option<(usize, &'n s
     if let Some(found) = names.iter().find(|(_, candidate)| *candidate == name) {
         return Some(*found);
     }
-    let plain = |text: &str| -> String {
-        let letters = text.chars().filter(|c| c.is_ascii_alphanumeric() || !c.is_ascii());
-        letters.map(|c| c.to_ascii_lowercase()).collect()
-    };
-    let wanted = plain(name);
-    let mut found = names.iter().filter(|(_, candidate)| plain(candidate) == wanted);
+    let mut found = names.iter().filter(|(_, candidate)| plain(candidate).eq(plain(name)));
     let first = found.next()?;
     found.all(|(_, other)| *other == first.1).then_some(*first)
+}
+
+/// A name without its case and separators of ASCII.
+fn plain(name: &str) -> impl Iterator<Item = char> {
+    let letters = name.chars().filter(|c| c.is_ascii_alphanumeric() || !c.is_ascii());
+    letters.map(|c| c.to_ascii_lowercase())
 }
 
 /// The most values of a map that are searched for a name.

@@ -256,6 +256,10 @@ impl<'w> Walk<'w> {
         let Tree::Object(members) = tree else { return };
         let mut unreadable = Vec::new();
         for (index, (name, tree)) in members.iter_mut().enumerate() {
+            if self.errors.len() >= MAX_ERRORS {
+                self.is_readable = false;
+                break;
+            }
             if claimed.contains(&&**name) {
                 continue;
             }
@@ -269,9 +273,9 @@ impl<'w> Walk<'w> {
             }
             self.at(&key, index, |walk| walk.value(value(), tree, depth + 1));
         }
-        for index in unreadable.into_iter().rev() {
-            members.remove(index);
-        }
+        let (mut unreadable, mut index) = (unreadable.into_iter().peekable(), 0..);
+        members
+            .retain(|_| index.next().is_none_or(|index| unreadable.next_if_eq(&index).is_none()));
     }
 
     /// Reads the members of a struct. The names of its fields are added to `claimed`.
@@ -333,7 +337,7 @@ impl<'w> Walk<'w> {
             let mut errors = Vec::new();
             members.retain(|(name, _)| {
                 let is_known = claimed.contains(&&**name);
-                if !is_known {
+                if !is_known && errors.len() < MAX_ERRORS {
                     errors.push(self.source.key(name).to_owned());
                 }
                 is_known
@@ -395,7 +399,11 @@ impl<'w> Walk<'w> {
         tree: &mut Tree<'_>,
         depth: usize,
     ) {
-        let unknown = || -> Unreadable { serde_core::de::Error::unknown_variant("", &[]) };
+        // A variant that contains its own type may be read from the same members again.
+        if depth > MAX_DEPTH {
+            self.is_readable = false;
+            return;
+        }
         let untagged = found.variants.iter().any(|variant| variant.is_untagged);
         match found.tag {
             _ if untagged => self.whole(found.read, shape, tree),
@@ -407,7 +415,7 @@ impl<'w> Walk<'w> {
                             let name = name.clone().into_owned();
                             self.at(&name, index, |walk| walk.content(known, content, depth + 1));
                         }
-                        None => self.refuse(unknown(), shape, tree),
+                        None => self.refuse(unknown_variant(found, tree), shape, tree),
                     },
                     _ => self.whole(found.read, shape, tree),
                 },
@@ -462,7 +470,7 @@ impl<'w> Walk<'w> {
     ) -> Result<(usize, &'static Variant), Unreadable> {
         let Some(name) = tree.member(tag) else { return Err(missing()) };
         let Some(name) = name.text() else { return Err(wrong_type("Must be a string")) };
-        variant(found, &name).ok_or_else(|| serde_core::de::Error::unknown_variant(&name, &[]))
+        variant(found, &name).ok_or_else(|| unknown_variant(found, tree))
     }
 
     /// Reads the content of a variant.
@@ -556,6 +564,14 @@ fn wrong_length() -> Unreadable {
     Unreadable::new("length", "Has the wrong number of items")
 }
 
+/// The error of a value that is no variant of the enum, with the variants as serde lists them.
+fn unknown_variant(found: &'static Enum, tree: &Tree<'_>) -> Unreadable {
+    match (found.read)(tree) {
+        Err(error) if error.code == "choice" => Unreadable { steps: Vec::new(), ..error },
+        _ => serde_core::de::Error::unknown_variant("", &[]),
+    }
+}
+
 fn is_object(tree: &Tree<'_>) -> bool {
     matches!(tree, Tree::Object(_))
 }
@@ -577,7 +593,7 @@ fn variant(found: &'static Enum, name: &str) -> Option<(usize, &'static Variant)
 }
 
 /// A refusal lists a hundred errors, and reports that there are more.
-const MAX_ERRORS: usize = 101;
+pub(crate) const MAX_ERRORS: usize = 101;
 
 /// Types that contain themselves are read up to this depth.
 const MAX_DEPTH: usize = 64;

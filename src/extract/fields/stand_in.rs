@@ -1,6 +1,7 @@
 //! Values in the place of members that can't be read, so that the rules of the others can be checked.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 
 use crate::extract::fields::document::Tree;
 use crate::extract::fields::shape::{Content, Enum, Read, Shape, ShapeOf, Struct, Tag, Variant};
@@ -9,7 +10,7 @@ use crate::extract::fields::shape::{Content, Enum, Read, Shape, ShapeOf, Struct,
 ///
 /// With `another`, it is a second value if the type has two.
 pub(super) fn of(shape: &'static Shape, another: bool) -> Option<(Tree<'static>, String)> {
-    let tree = Maker { another }.value(shape, MAX_DEPTH)?;
+    let tree = Maker { another, left: Cell::new(MAX_VALUES) }.value(shape, MAX_DEPTH)?;
     let text = match &tree {
         Tree::Json(text) => String::from_utf8_lossy(text).into_owned(),
         _ => String::new(),
@@ -19,11 +20,14 @@ pub(super) fn of(shape: &'static Shape, another: bool) -> Option<(Tree<'static>,
 
 struct Maker {
     another: bool,
+    /// How many more values may be made. A type that contains itself several times doubles them with each level.
+    left: Cell<usize>,
 }
 
 impl Maker {
     fn value(&self, shape: &'static Shape, depth: usize) -> Option<Tree<'static>> {
         let depth = depth.checked_sub(1)?;
+        self.left.set(self.left.get().checked_sub(1)?);
         match shape {
             Shape::Value { read } => self.sample(*read),
             Shape::Struct(found) => self.members(found, depth),
@@ -167,3 +171,6 @@ const SAMPLES: &[&str] = &[
 
 /// Types that contain themselves have no stand-in.
 const MAX_DEPTH: usize = 16;
+
+/// The most values of a stand-in, and of those that are tried for it.
+const MAX_VALUES: usize = 4000;

@@ -570,6 +570,11 @@ impl de::Error for ReadError {
         Self { message: message.to_string(), problem: None }
     }
 
+    /// The text of the client is left out. The message is searched for the choices.
+    fn unknown_variant(_: &str, choices: &'static [&'static str]) -> Self {
+        Self::custom(format!("unknown variant ``, expected one of `{}`", choices.join("`, `")))
+    }
+
     fn invalid_type(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Self {
         let message = format!("invalid type: {unexpected}, expected {expected}");
         // A number is parsed from its text, and fails in another way, unless serde has buffered the text.
