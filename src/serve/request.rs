@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -188,7 +189,7 @@ enum HandlerStart {
     Waiting(Pin<Box<dyn Future<Output = Room> + Send>>),
     /// It has memory for its response, until it takes longer than most do.
     Waited {
-        _room: Room,
+        room: Room,
         until: Pin<Box<Sleep>>,
     },
 }
@@ -204,7 +205,7 @@ impl HandlerStart {
         }
         if let Self::Waiting(turn) = self {
             let room = ready!(turn.as_mut().poll(cx));
-            *self = Self::Waited { _room: room, until: Box::pin(sleep(HANDLER)) };
+            *self = Self::Waited { room, until: Box::pin(sleep(HANDLER)) };
         }
         if let Self::Waited { until, .. } = self
             && until.as_mut().poll(cx).is_ready()
@@ -212,6 +213,14 @@ impl HandlerStart {
             *self = Self::Now;
         }
         Poll::Ready(())
+    }
+
+    /// The memory that the response may use.
+    fn into_room(self) -> Option<Room> {
+        match self {
+            Self::Waited { room, .. } => Some(room),
+            Self::Now | Self::Check | Self::Waiting(_) => None,
+        }
     }
 }
 
@@ -282,7 +291,7 @@ impl<S: Servable> Future for ServedRequest<S> {
                 *response.version_mut() = Version::HTTP_10;
             }
         }
-        *this.start = HandlerStart::Now;
+        let room = mem::replace(this.start, HandlerStart::Now).into_room();
         let in_flight = this.in_flight.take();
         let budget = this.budget.clone();
         let version = match this.closing {
@@ -290,7 +299,7 @@ impl<S: Servable> Future for ServedRequest<S> {
             None => HttpVersion::Http2,
         };
         Poll::Ready(Ok(response.map(|body| {
-            CountedBody::new(body, version, declared, budget, in_flight, span.clone())
+            CountedBody::new(body, version, declared, budget, room, in_flight, span.clone())
         })))
     }
 }

@@ -270,8 +270,8 @@ impl Server {
     ///
     /// | what | how much |
     /// | --- | --- |
-    /// | responses that are sent in frames | [`max_buffered`](Server::max_buffered), and *n* + 1 frames |
-    /// | responses that handlers make whole | the same, and what the handlers make that run already while the limit is reached |
+    /// | responses that are sent in frames | [`max_buffered`](Server::max_buffered), and 2 *n* frames, and one for each thread of the runtime |
+    /// | responses that handlers make whole | the same, where a response is one frame, and what the handlers make that run already while the limit is reached |
     /// | heads of requests in flight on HTTP/1 | *n* times [`max_header_size`](Server::max_header_size) |
     /// | heads of requests in flight on HTTP/2 | a quarter of [`max_buffered`](Server::max_buffered), and *n* times 16 times [`max_header_size`](Server::max_header_size) |
     /// | bodies of requests that no handler reads | *n* times 128 KiB on HTTP/1, *n* times this limit on HTTP/2 |
