@@ -23,6 +23,7 @@ use tower::util::Oneshot;
 use tracing::Span;
 
 use super::activity::{Activity, InFlight};
+use super::background::Background;
 use super::body::{CountedBody, RequestBody, UnreadBody};
 use super::budget::{ConnectionBudget, HeadReservation, Room};
 use super::host;
@@ -41,6 +42,7 @@ pub(super) struct Requests<S> {
     pub(super) peer: Peer,
     pub(super) activity: Arc<Activity>,
     pub(super) draining: Arc<AtomicBool>,
+    pub(super) background: Background,
     pub(super) budget: Arc<ConnectionBudget>,
     pub(super) limits: Limits,
 }
@@ -91,6 +93,7 @@ impl<S: Servable> hyper::service::Service<http::Request<Incoming>> for Requests<
             span,
             in_flight: Some(in_flight),
             budget: self.budget.clone(),
+            background: self.background.clone(),
             method,
             version,
             upgrade,
@@ -236,6 +239,8 @@ pin_project! {
         stalled: Option<Arc<AtomicBool>>,
         span: Span,
         budget: Arc<ConnectionBudget>,
+        // Of the server.
+        background: Background,
         in_flight: Option<InFlight>,
         method: Method,
         version: Version,
@@ -253,7 +258,7 @@ impl<S: Servable> Future for ServedRequest<S> {
         let this = self.project();
         ready!(this.start.poll(cx, this.budget));
         let span = this.span.clone();
-        let _entered = span.enter();
+        let _entered = (span.enter(), this.background.enter());
         let answer = this.answer;
         let mut response: Response = match catch_unwind(AssertUnwindSafe(|| answer.poll(cx))) {
             Ok(polled) => ready!(polled),

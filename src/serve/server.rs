@@ -13,7 +13,6 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
 use super::accept::{accept_all, close};
-use super::background::Background;
 use super::connection::SharedState;
 use super::draining::{Draining, Stage};
 use super::error::ServeError;
@@ -457,10 +456,11 @@ impl Server {
         shared.draining.store(true, Ordering::Release);
         phase.send_replace(Phase::Draining);
         stage.send_replace(Stage::Draining);
+        let background = shared.background.clone();
         drop(shared);
         let ended = async {
             phase.closed().await;
-            Background::ended().await;
+            background.ended().await;
         };
         tokio::select! {
             biased;

@@ -179,6 +179,34 @@ async fn a_server_that_stops_waits_for_detached_handlers() {
 }
 
 #[tokio::test]
+async fn a_server_that_stops_does_not_wait_for_detached_handlers_of_another() {
+    for per_core in [false, true] {
+        for http2 in [false, true] {
+            let (service, gate, _) = waiting();
+            let start = || {
+                Running::tuned(service.clone(), |server| match per_core {
+                    true => server.per_core(),
+                    false => server,
+                })
+            };
+            let (busy, idle) = (start().await, start().await);
+            let mut client = Client::connect(busy.addr, http2).await;
+            let asking = tokio::spawn(async move { client.get("/detached").await });
+            gate.entered().await;
+            within(idle.stop()).await;
+            let stopping = tokio::spawn(busy.stop());
+            asking.abort();
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+            assert!(!stopping.is_finished());
+            gate.open(1);
+            within(stopping).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_panic_of_a_detached_handler_is_a_500() {
     let (service, gate, _) = waiting();
     let server = Running::start(service).await;
