@@ -298,8 +298,9 @@ impl Server {
 
     /// Sets how many bytes of responses all connections together may hold that their clients have not taken yet. Defaults to 128 MiB.
     ///
-    /// The heads of HTTP/2 requests that are in flight may take a quarter of this number in addition. One frame of each connection and the
-    /// heads of its first 16 requests are not counted: a client that reads is served even while others use up this limit. See
+    /// The heads of HTTP/2 requests that are in flight may take a quarter of this number in addition. One frame of each connection, the
+    /// response of one handler that had to wait, and the heads of its first 16 requests are not counted: a client that reads is served even
+    /// while others use up this limit. See
     /// [`max_buffered_per_connection`](Server::max_buffered_per_connection) for the worst case.
     pub fn max_buffered(mut self, bytes: usize) -> Self {
         self.limits.max_buffered = bytes;
