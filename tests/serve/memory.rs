@@ -41,6 +41,12 @@ async fn ten_clients_that_do_not_read_cost_a_bounded_amount_of_memory() {
             limit: 32,
         },
         Attack {
+            name: "HTTP/2, windows for a few of the streams that wait",
+            sent: http2(0, 200, "/late", &[]),
+            then: (windows(16, 64 * 1024), 0),
+            limit: 32,
+        },
+        Attack {
             name: "HTTP/2, a window for one whole body",
             sent: http2(0, 200, "/whole", &[]),
             then: (windows(1, 400 * 1024), 0),
