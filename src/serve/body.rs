@@ -166,18 +166,21 @@ pub(super) struct CountedBody {
     /// The rest of the declared length, for a body whose own length is unknown.
     declared: Option<u64>,
     budget: Arc<ConnectionBudget>,
+    /// What the handler has reserved for the first frame.
+    room: Option<Room>,
     in_flight: Option<InFlight>,
     /// The span of the request.
     span: Span,
 }
 
 impl CountedBody {
-    /// `declared` is a `Content-Length` that the body must turn out to have.
+    /// `declared` is a `Content-Length` that the body must turn out to have. `room` is what its handler has reserved, if it had to wait.
     pub(super) fn new(
         body: Body,
         version: HttpVersion,
         declared: Option<u64>,
         budget: Arc<ConnectionBudget>,
+        room: Option<Room>,
         in_flight: Option<InFlight>,
         span: Span,
     ) -> Self {
@@ -196,6 +199,7 @@ impl CountedBody {
             waiting: None,
             declared,
             budget,
+            room,
             in_flight,
             span,
         }
@@ -220,14 +224,16 @@ impl CountedBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Piece>, axum_core::Error>>> {
         if self.rest.is_empty() {
-            let mut room = None;
-            if let Some(waiting) = &mut self.waiting {
-                room = Some(ready!(waiting.as_mut().poll(cx)));
-                self.waiting = None;
-            } else if !self.is_free && !self.budget.has_room_for_frame() {
-                let waiting = self.waiting.insert(Box::pin(self.budget.clone().frame(self.last)));
-                room = Some(ready!(waiting.as_mut().poll(cx)));
-                self.waiting = None;
+            let mut room = self.room.take();
+            if room.is_none() {
+                let waits = self.waiting.is_none() && !self.is_free;
+                if waits && !self.budget.has_room_for_frame() {
+                    self.waiting = Some(Box::pin(self.budget.clone().frame(self.last)));
+                }
+                if let Some(waiting) = &mut self.waiting {
+                    room = Some(ready!(waiting.as_mut().poll(cx)));
+                    self.waiting = None;
+                }
             }
             // A body that is pending gives up what it has waited for.
             let data = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
@@ -439,7 +445,8 @@ mod tests {
                 };
                 let body = Body::from_stream(stream::iter(frames));
                 let budget = TotalBudget::new(&Limits::default()).connection(None);
-                let mut body = CountedBody::new(body, version, None, budget, None, Span::none());
+                let mut body =
+                    CountedBody::new(body, version, None, budget, None, None, Span::none());
                 assert!(body.frame().await.unwrap().is_ok());
                 if case != "is dropped" {
                     while let Some(frame) = body.frame().await {

@@ -5,14 +5,20 @@
 //! their own, as they must not take the memory without which no response can be sent.
 //!
 //! A frame of a body is charged when it exists, and is always sent: holding it back would free nothing. An account may therefore be
-//! overdrawn by one frame. While it has nothing left, no body is polled for its next frame and no handler starts. A frame is refunded once
-//! hyper has written the last of it to the socket, as its memory can't be freed in parts. A head is in memory already and can't wait: without memory it is refused.
+//! overdrawn by one frame. While it is overdrawn or has nothing left, no body is polled for its next frame and no handler starts. A frame is
+//! refunded once hyper has written the last of it to the socket, as its memory can't be freed in parts. A head is in memory already and can't
+//! wait: without memory it is refused.
 //!
-//! One frame of each connection, one of its handlers, and the heads of its first requests need nothing of the shared accounts. Without this
-//! exception, a few clients that don't read would stop the server for all others.
+//! A body or handler that waits reserves a part of each account. The charge of its frame takes that reservation first, so that the memory of
+//! one refund is given to one waiter only. What the frame exceeds its reservation by is overdrawn, and is paid by the next refunds and
+//! reservations.
+//!
+//! One frame of each connection, the response of one of its handlers, and the heads of its first requests need nothing of the shared accounts.
+//! Without this exception, a few clients that don't read would stop the server for all others.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
@@ -115,7 +121,7 @@ impl ConnectionBudget {
         self.wait(&self.exempt_frame, bytes).await.unwrap_or_default()
     }
 
-    /// Waits until a handler may start. The result is for the handler's response, and is to be dropped once that exists.
+    /// Waits until a handler may start. The result is for the first frame of the handler's response.
     ///
     /// Handlers wait here one behind the other, and only the first of them in the queue of the account. The bodies of responses that exist
     /// are therefore sent before handlers make further ones.
@@ -126,18 +132,18 @@ impl ConnectionBudget {
         room
     }
 
-    /// Charges a frame. `room` is the result of [`frame`](ConnectionBudget::frame), if the body had to wait.
+    /// Charges a frame. `room` is what was reserved for it, if its body or handler had to wait.
     pub(super) fn charge(self: &Arc<Self>, bytes: usize, room: Option<Room>) -> Charge {
-        let exempt = match room.and_then(|room| room.exempt) {
-            None => self.exempt_frame.clone().try_acquire_owned().ok(),
-            exempt => exempt,
-        };
+        let Room { own, shared, exempt } = room.unwrap_or_default();
+        // The exemption of a handler is left to the next handler, if possible.
+        let exempt = self.exempt_frame.clone().try_acquire_owned().ok().or(exempt);
         // A single frame must not stop the other streams of its connection.
         let connection = bytes.min((self.account.limit / LARGEST_CHARGE).max(1));
-        self.account.charge(connection);
+        self.account.charge(connection, own);
         let is_shared = exempt.is_none();
         if is_shared {
-            self.shared().for_each(|account| account.charge(bytes));
+            let mut reserved = shared.into_iter();
+            self.shared().for_each(|account| account.charge(bytes, reserved.next()));
         }
         Charge { budget: Some(self.clone()), bytes, connection, is_shared, _exempt: exempt }
     }
@@ -159,20 +165,35 @@ impl ConnectionBudget {
     }
 
     async fn wait(&self, exempt: &Arc<Semaphore>, bytes: usize) -> Result<Room, AcquireError> {
-        let mut room = Room { permits: vec![self.account.room(bytes).await?], exempt: None };
-        let shared = async {
-            let mut permits = Vec::new();
-            for account in self.shared() {
-                permits.push(account.room(bytes).await?);
+        loop {
+            let mut room = Room { own: Some(self.account.room(bytes).await?), ..Room::default() };
+            let shared = async {
+                let mut permits = Vec::new();
+                for account in self.shared() {
+                    permits.push(account.room(bytes).await?);
+                }
+                Ok(permits)
+            };
+            tokio::select! {
+                biased;
+                acquired = exempt.clone().acquire_owned() => room.exempt = Some(acquired?),
+                acquired = shared => room.shared = acquired?,
             }
-            Ok(permits)
-        };
-        tokio::select! {
-            biased;
-            acquired = exempt.clone().acquire_owned() => room.exempt = Some(acquired?),
-            acquired = shared => room.permits.extend(acquired?),
+            if self.is_covered(&mut room) {
+                return Ok(room);
+            }
         }
-        Ok(room)
+    }
+
+    /// Whether a reservation is still worth something after it has paid for what is overdrawn.
+    fn is_covered(&self, room: &mut Room) -> bool {
+        let accounts = [&self.account].into_iter().chain(self.shared());
+        let permits = room.own.iter_mut().chain(&mut room.shared);
+        // Each account is to be repaid, so this doesn't stop at the first.
+        accounts.zip(permits).fold(true, |covered, (account, permit)| {
+            account.repay_from(permit);
+            covered && permit.num_permits() > 0
+        })
     }
 }
 
@@ -182,17 +203,17 @@ struct Account {
     limit: usize,
     free: Arc<Semaphore>,
     /// By how much the charges exceed the limit. Refunds reduce it first.
-    overdrawn: Mutex<usize>,
+    overdrawn: AtomicUsize,
 }
 
 impl Account {
     fn new(bytes: usize) -> Self {
         let free = permits(bytes);
-        Self { limit: free.available_permits(), free, overdrawn: Mutex::new(0) }
+        Self { limit: free.available_permits(), free, overdrawn: AtomicUsize::new(0) }
     }
 
     fn has_room(&self) -> bool {
-        self.free.available_permits() > 0
+        self.free.available_permits() > 0 && self.overdrawn.load(Ordering::Acquire) == 0
     }
 
     /// Waits until these bytes are free, or a part of the account for a large frame. They are taken until the result is dropped: only as many
@@ -202,24 +223,37 @@ impl Account {
         self.free.clone().acquire_many_owned(u32::try_from(bytes).unwrap_or(u32::MAX)).await
     }
 
-    fn charge(&self, bytes: usize) {
-        let mut overdrawn = self.overdrawn.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Takes these bytes from what was reserved for them, then from what is free. The rest is overdrawn.
+    fn charge(&self, bytes: usize, reserved: Option<OwnedSemaphorePermit>) {
+        let bytes = bytes - reserved.map_or(0, |mut reserved| forget(&mut reserved, bytes));
         let taken = self.free.forget_permits(bytes);
-        *overdrawn += bytes - taken;
+        self.overdrawn.fetch_add(bytes - taken, Ordering::AcqRel);
     }
 
     fn refund(&self, bytes: usize) {
-        let mut overdrawn = self.overdrawn.lock().unwrap_or_else(PoisonError::into_inner);
-        let repaid = bytes.min(*overdrawn);
-        *overdrawn -= repaid;
-        self.free.add_permits(bytes - repaid);
+        self.free.add_permits(bytes - self.repay(bytes));
+    }
+
+    /// Pays for what is overdrawn from a reservation.
+    fn repay_from(&self, reserved: &mut OwnedSemaphorePermit) {
+        let repaid = self.repay(reserved.num_permits());
+        forget(reserved, repaid);
+    }
+
+    /// Reduces what is overdrawn by at most this number. Returns by how much.
+    fn repay(&self, bytes: usize) -> usize {
+        let reduce = |overdrawn: usize| Some(overdrawn.saturating_sub(bytes));
+        let before = self.overdrawn.fetch_update(Ordering::AcqRel, Ordering::Acquire, reduce);
+        before.map_or(0, |overdrawn| overdrawn.min(bytes))
     }
 }
 
 /// The permission to make a further frame or to start a handler.
 #[derive(Debug, Default)]
 pub(super) struct Room {
-    permits: Vec<OwnedSemaphorePermit>,
+    own: Option<OwnedSemaphorePermit>,
+    /// In the order of the accounts. Empty with an exemption.
+    shared: Vec<OwnedSemaphorePermit>,
     exempt: Option<OwnedSemaphorePermit>,
 }
 
@@ -255,6 +289,15 @@ fn permits(count: usize) -> Arc<Semaphore> {
     Arc::new(Semaphore::new(count.min(Semaphore::MAX_PERMITS)))
 }
 
+/// Takes at most this many permits from their semaphore for good. Returns how many.
+fn forget(permit: &mut OwnedSemaphorePermit, count: usize) -> usize {
+    let count = count.min(permit.num_permits());
+    if let Some(part) = permit.split(count) {
+        part.forget();
+    }
+    count
+}
+
 /// A site has usually a network of 24 bits of IPv4, or of 48 bits of IPv6 (RFC 6177).
 fn network(addr: IpAddr) -> IpAddr {
     match addr.to_canonical() {
@@ -272,6 +315,8 @@ const HEADS: usize = 4;
 
 #[cfg(test)]
 mod tests {
+    use std::pin::Pin;
+
     use futures_util::FutureExt;
 
     use super::*;
@@ -448,6 +493,110 @@ mod tests {
         drop(held);
         let rooms: Vec<_> = bodies.iter_mut().map(|body| body.as_mut().now_or_never()).collect();
         assert_eq!(rooms.iter().flatten().count(), 10);
+    }
+
+    #[test]
+    fn one_refund_lets_one_waiter_through() {
+        const KIB: usize = 1024;
+        for (waiter, limits, frame, held) in [
+            ("body", (1024, 100_000), 16, 64),
+            ("body", (1024, 100_000), 100, 11),
+            ("body", (1024, 100_000), 400, 4),
+            ("body", (1024, 100_000), 4000, 4),
+            ("body", (100_000, 1024), 16, 65),
+            ("body", (100_000, 1024), 400, 4),
+            ("handler", (1024, 100_000), 16, 64),
+            ("handler", (1024, 100_000), 400, 4),
+            ("handler", (100_000, 1024), 400, 4),
+        ] {
+            let case = format!("{waiter} {limits:?} {frame}");
+            let connection = budget(limits.0 * KIB, limits.1 * KIB).connection(None);
+            let accounts = [&connection.account, &connection.total.account];
+            let before = accounts.map(|account| account.free.available_permits());
+            // The exemptions are in use.
+            let mut charges: Vec<_> = std::iter::from_fn(|| {
+                connection.has_room_for_handler().then(|| connection.charge(frame * KIB, None))
+            })
+            .collect();
+            assert_eq!(charges.len(), held, "{case}");
+            let exempt = connection.exempt_handler.clone().try_acquire_owned().unwrap();
+            let mut waiting: Vec<_> = (0..200)
+                .map(|_| -> Pin<Box<dyn Future<Output = Room>>> {
+                    match waiter {
+                        "body" => Box::pin(connection.clone().frame(16 * KIB)),
+                        _ => Box::pin(connection.clone().handler()),
+                    }
+                })
+                .collect();
+            for waiter in &mut waiting {
+                assert!(waiter.as_mut().now_or_never().is_none());
+            }
+            for _ in 0..100 {
+                // The client reads one frame that is charged to all accounts. The frames before it have the exemption.
+                drop(charges.pop());
+                waiting.retain_mut(|waiter| match waiter.as_mut().now_or_never() {
+                    Some(room) => {
+                        charges.push(connection.charge(frame * KIB, Some(room)));
+                        false
+                    }
+                    None => true,
+                });
+                assert!(charges.len() <= held, "{case}: {}", charges.len());
+                let largest = accounts.map(|account| account.overdrawn.load(Ordering::Relaxed));
+                assert!(largest.iter().all(|bytes| *bytes < frame * KIB), "{case}: {largest:?}");
+            }
+            assert!(waiting.len() <= 150, "{case}: {}", waiting.len());
+            drop((waiting, charges, exempt));
+            assert_eq!(accounts.map(|a| a.free.available_permits()), before, "{case}");
+            assert!(accounts.iter().all(|a| a.overdrawn.load(Ordering::Relaxed) == 0), "{case}");
+        }
+    }
+
+    #[test]
+    fn one_refund_lets_one_connection_through() {
+        let total = budget(1_000_000, 1_000_000);
+        let connections: Vec<_> = (0..100).map(|_| total.connection(None)).collect();
+        let exempt: Vec<_> = connections.iter().map(|on| on.charge(1, None)).collect();
+        let mut held: Vec<_> = (0..10).map(|at| connections[at].charge(100_000, None)).collect();
+        let mut bodies: Vec<_> = connections
+            .iter()
+            .flat_map(|on| (0..20).map(move |_| (on, Box::pin(on.clone().frame(1000)))))
+            .collect();
+        for (_, body) in &mut bodies {
+            assert!(body.as_mut().now_or_never().is_none());
+        }
+        for _ in 0..20 {
+            held.remove(0);
+            bodies.retain_mut(|(on, body)| match body.as_mut().now_or_never() {
+                Some(room) => {
+                    held.push(on.charge(100_000, Some(room)));
+                    false
+                }
+                None => true,
+            });
+            assert_eq!(held.len(), 10);
+        }
+        drop((bodies, held, exempt));
+        assert_eq!(total.total.account.free.available_permits(), 1_000_000);
+    }
+
+    #[test]
+    fn a_reservation_that_is_not_used_is_free_for_the_next() {
+        let connection = budget(1000, 10_000).connection(None);
+        let held = connection.charge(250, None);
+        let more = [(); 3].map(|()| connection.charge(250, None));
+        let [mut first, mut second] = [(); 2].map(|()| Box::pin(connection.clone().frame(200)));
+        assert!(first.as_mut().now_or_never().is_none());
+        assert!(second.as_mut().now_or_never().is_none());
+        drop(held);
+        let room = first.as_mut().now_or_never();
+        assert!(room.is_some() && second.as_mut().now_or_never().is_none());
+        // Its frame is smaller than expected.
+        let small = connection.charge(40, room);
+        assert_eq!(connection.account.overdrawn.load(Ordering::Relaxed), 0);
+        assert!(now(second).is_some());
+        drop((small, more));
+        assert_eq!(connection.account.free.available_permits(), 1000);
     }
 
     #[test]

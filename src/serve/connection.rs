@@ -17,6 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::activity::{Activity, ConnectionState};
+use super::background::Background;
 use super::budget::TotalBudget;
 use super::clients::Clients;
 use super::frames::Frames;
@@ -42,6 +43,7 @@ pub(super) struct SharedState<S> {
     budget: TotalBudget,
     pub(super) http1: http1::Builder,
     pub(super) draining: Arc<AtomicBool>,
+    pub(super) background: Background,
     pub(super) phase: watch::Receiver<Phase>,
 }
 
@@ -55,7 +57,8 @@ impl<S: Servable> SharedState<S> {
         let per_client = limits.max_connections_per_client;
         let clients = (per_client < limits.max_connections).then(|| Clients::new(per_client));
         let budget = TotalBudget::new(&limits);
-        Self { service, limits, clients, budget, http1, draining: Arc::default(), phase }
+        let (draining, background) = (Arc::default(), Background::default());
+        Self { service, limits, clients, budget, http1, draining, background, phase }
     }
 
     /// Serves one connection to its end.
@@ -120,13 +123,14 @@ impl<S: Servable> SharedState<S> {
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Self { service, limits, budget, http1, draining, phase, .. } = self;
+        let Self { service, limits, budget, http1, draining, background, phase, .. } = self;
         let budget = budget.connection(peer.addr.map(|addr| addr.ip()));
         let requests = Requests {
             service,
             peer,
             activity: activity.clone(),
             draining,
+            background,
             budget,
             limits: limits.clone(),
         };

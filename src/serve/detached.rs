@@ -5,14 +5,18 @@ use std::marker::PhantomData;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 
+use axum_core::response::IntoResponse;
+use http::header::RETRY_AFTER;
+use http::{HeaderValue, StatusCode};
+use tokio::sync::Semaphore;
 use tracing::{Instrument, Span};
 
 use super::background::Background;
-use crate::Response;
 use crate::function::arguments::{Ending, TakeAll};
 use crate::function::handler::{HandlerFn, IntoHandler};
 use crate::route::listing::short_name;
 use crate::step::next::{Endpoint, Middleware, Next};
+use crate::{Error, Response};
 
 /// Makes a handler run to completion even if its client disconnects meanwhile.
 ///
@@ -23,6 +27,9 @@ use crate::step::next::{Endpoint, Middleware, Next};
 /// Once its arguments have been extracted, the handler runs in a task of its own on the runtime of tokio. Its response is dropped if nothing
 /// waits for it. A handler that takes the whole [`Request`](crate::Request) can't read its body after the client has disconnected. A
 /// timeout around the handler ends the wait for it, and not the handler. A panic is a 500, as in other handlers.
+///
+/// At most [`max_running`](Detached::max_running) of its calls run at once. A limit of concurrent requests in front of the handler, such as
+/// that of `RateLimit` or `Shed`, doesn't replace this: it no longer counts a call whose client has left.
 ///
 /// When [`Server`](crate::Server) stops, it waits for detached handlers until [`drain_deadline`](crate::Server::drain_deadline).
 ///
@@ -48,15 +55,42 @@ use crate::step::next::{Endpoint, Middleware, Next};
 /// # });
 /// ```
 pub fn detached<H>(handler: H) -> Detached<H> {
-    Detached(handler)
+    Detached { handler, max_running: MAX_RUNNING }
 }
 
 /// A handler that runs to completion. Made by [`detached`].
-pub struct Detached<H>(H);
+pub struct Detached<H> {
+    handler: H,
+    max_running: usize,
+}
+
+impl<H> Detached<H> {
+    /// Sets how many calls of this handler may run at once, also those whose clients have disconnected. Defaults to 1,024. With 0, none may.
+    ///
+    /// A request beyond that is answered with 503 `application/problem+json` and `Retry-After: 1`. Without a limit, a client that opens
+    /// streams of HTTP/2 and resets them would start any number.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_chain::Chain;
+    /// use tower_chain::serve::detached;
+    ///
+    /// let api = Chain::new().post(detached(async || "paid").max_running(50)).build();
+    /// ```
+    #[must_use]
+    pub fn max_running(mut self, count: usize) -> Self {
+        self.max_running = count;
+        self
+    }
+}
 
 impl<H> fmt::Debug for Detached<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Detached").field(&short_name::<H>()).finish()
+        f.debug_struct("Detached")
+            .field("handler", &short_name::<H>())
+            .field("max_running", &self.max_running)
+            .finish()
     }
 }
 
@@ -69,7 +103,8 @@ where
     const PASSES: bool = false;
 
     fn into_step<R>(self) -> DetachedStep<H, A, S, M, R> {
-        DetachedStep { handler: Arc::new(self.0), kind: PhantomData }
+        let slots = Arc::new(Semaphore::new(self.max_running.min(Semaphore::MAX_PERMITS)));
+        DetachedStep { handler: Arc::new(self.handler), slots, kind: PhantomData }
     }
 }
 
@@ -82,6 +117,8 @@ pub struct AsDetached<A, S, M>(PhantomData<(A, S, M)>);
 #[doc(hidden)]
 pub struct DetachedStep<H, A, S, M, R> {
     handler: Arc<H>,
+    /// For the calls that run.
+    slots: Arc<Semaphore>,
     kind: PhantomData<fn() -> (A, S, M, R)>,
 }
 
@@ -107,9 +144,13 @@ where
             Ok(args) => args.into_inner(),
             Err(refusal) => return refusal,
         };
+        let Ok(slot) = self.slots.clone().try_acquire_owned() else {
+            let error = Error::new(StatusCode::SERVICE_UNAVAILABLE, "Too many such requests run");
+            return error.with_header(RETRY_AFTER, HeaderValue::from_static("1")).into_response();
+        };
         let (handler, running) = (self.handler.clone(), Background::begin());
         let task = async move {
-            let _running = running;
+            let _running = (running, slot);
             handler.invoke(args).await
         };
         match tokio::spawn(task.instrument(Span::current())).await {
@@ -126,3 +167,6 @@ where
         short_name::<H>()
     }
 }
+
+/// How many calls of a handler may run at once.
+const MAX_RUNNING: usize = 1024;

@@ -48,6 +48,7 @@
 //! | a head larger than [`Server::max_header_size`] | 431, empty; the connection ends |
 //! | more than 100 header fields; on HTTP/2 cookies don't count | 431; on HTTP/1 it is empty and the connection ends, on HTTP/2 it is `application/problem+json` |
 //! | heads of HTTP/2 requests in flight that exceed [`Server::max_buffered_per_connection`], or a quarter of [`Server::max_buffered_per_network`] or [`Server::max_buffered`] | 503 `application/problem+json` |
+//! | more calls of a detached handler than [`Detached::max_running`] | 503 `application/problem+json`, with `Retry-After` |
 //! | a head, or on HTTP/2 another frame than `DATA`, that takes longer than [`Server::header_read_timeout`] | the connection ends |
 //! | more connections of one client than [`Server::max_connections_per_client`] | the connection ends |
 //! | no request for [`Server::idle_timeout`] | the connection ends |

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use tower::util::Oneshot;
 use tracing::Span;
 
 use super::activity::{Activity, InFlight};
+use super::background::Background;
 use super::body::{CountedBody, RequestBody, UnreadBody};
 use super::budget::{ConnectionBudget, HeadReservation, Room};
 use super::host;
@@ -40,6 +42,7 @@ pub(super) struct Requests<S> {
     pub(super) peer: Peer,
     pub(super) activity: Arc<Activity>,
     pub(super) draining: Arc<AtomicBool>,
+    pub(super) background: Background,
     pub(super) budget: Arc<ConnectionBudget>,
     pub(super) limits: Limits,
 }
@@ -90,6 +93,7 @@ impl<S: Servable> hyper::service::Service<http::Request<Incoming>> for Requests<
             span,
             in_flight: Some(in_flight),
             budget: self.budget.clone(),
+            background: self.background.clone(),
             method,
             version,
             upgrade,
@@ -188,7 +192,7 @@ enum HandlerStart {
     Waiting(Pin<Box<dyn Future<Output = Room> + Send>>),
     /// It has memory for its response, until it takes longer than most do.
     Waited {
-        _room: Room,
+        room: Room,
         until: Pin<Box<Sleep>>,
     },
 }
@@ -204,7 +208,7 @@ impl HandlerStart {
         }
         if let Self::Waiting(turn) = self {
             let room = ready!(turn.as_mut().poll(cx));
-            *self = Self::Waited { _room: room, until: Box::pin(sleep(HANDLER)) };
+            *self = Self::Waited { room, until: Box::pin(sleep(HANDLER)) };
         }
         if let Self::Waited { until, .. } = self
             && until.as_mut().poll(cx).is_ready()
@@ -212,6 +216,14 @@ impl HandlerStart {
             *self = Self::Now;
         }
         Poll::Ready(())
+    }
+
+    /// The memory that the response may use.
+    fn into_room(self) -> Option<Room> {
+        match self {
+            Self::Waited { room, .. } => Some(room),
+            Self::Now | Self::Check | Self::Waiting(_) => None,
+        }
     }
 }
 
@@ -227,6 +239,8 @@ pin_project! {
         stalled: Option<Arc<AtomicBool>>,
         span: Span,
         budget: Arc<ConnectionBudget>,
+        // Of the server.
+        background: Background,
         in_flight: Option<InFlight>,
         method: Method,
         version: Version,
@@ -244,7 +258,7 @@ impl<S: Servable> Future for ServedRequest<S> {
         let this = self.project();
         ready!(this.start.poll(cx, this.budget));
         let span = this.span.clone();
-        let _entered = span.enter();
+        let _entered = (span.enter(), this.background.enter());
         let answer = this.answer;
         let mut response: Response = match catch_unwind(AssertUnwindSafe(|| answer.poll(cx))) {
             Ok(polled) => ready!(polled),
@@ -282,7 +296,7 @@ impl<S: Servable> Future for ServedRequest<S> {
                 *response.version_mut() = Version::HTTP_10;
             }
         }
-        *this.start = HandlerStart::Now;
+        let room = mem::replace(this.start, HandlerStart::Now).into_room();
         let in_flight = this.in_flight.take();
         let budget = this.budget.clone();
         let version = match this.closing {
@@ -290,7 +304,7 @@ impl<S: Servable> Future for ServedRequest<S> {
             None => HttpVersion::Http2,
         };
         Poll::Ready(Ok(response.map(|body| {
-            CountedBody::new(body, version, declared, budget, in_flight, span.clone())
+            CountedBody::new(body, version, declared, budget, room, in_flight, span.clone())
         })))
     }
 }

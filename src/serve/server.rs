@@ -13,7 +13,6 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
 use super::accept::{accept_all, close};
-use super::background::Background;
 use super::connection::SharedState;
 use super::draining::{Draining, Stage};
 use super::error::ServeError;
@@ -273,8 +272,8 @@ impl Server {
     ///
     /// | what | how much |
     /// | --- | --- |
-    /// | responses that are sent in frames | [`max_buffered`](Server::max_buffered), and *n* + 1 frames |
-    /// | responses that handlers make whole | the same, and what the handlers make that run already while the limit is reached |
+    /// | responses that are sent in frames | [`max_buffered`](Server::max_buffered), and 2 *n* frames, and one for each thread of the runtime |
+    /// | responses that handlers make whole | the same, where a response is one frame, and what the handlers make that run already while the limit is reached |
     /// | heads of requests in flight on HTTP/1 | *n* times [`max_header_size`](Server::max_header_size) |
     /// | heads of requests in flight on HTTP/2 | a quarter of [`max_buffered`](Server::max_buffered), and *n* times 16 times [`max_header_size`](Server::max_header_size) |
     /// | bodies of requests that no handler reads | *n* times 128 KiB on HTTP/1, *n* times this limit on HTTP/2 |
@@ -302,8 +301,9 @@ impl Server {
 
     /// Sets how many bytes of responses all connections together may hold that their clients have not taken yet. Defaults to 128 MiB.
     ///
-    /// The heads of HTTP/2 requests that are in flight may take a quarter of this number in addition. One frame of each connection and the
-    /// heads of its first 16 requests are not counted: a client that reads is served even while others use up this limit. See
+    /// The heads of HTTP/2 requests that are in flight may take a quarter of this number in addition. One frame of each connection, the
+    /// response of one handler that had to wait, and the heads of its first 16 requests are not counted: a client that reads is served even
+    /// while others use up this limit. See
     /// [`max_buffered_per_connection`](Server::max_buffered_per_connection) for the worst case.
     pub fn max_buffered(mut self, bytes: usize) -> Self {
         self.limits.max_buffered = bytes;
@@ -460,10 +460,11 @@ impl Server {
         shared.draining.store(true, Ordering::Release);
         phase.send_replace(Phase::Draining);
         stage.send_replace(Stage::Draining);
+        let background = shared.background.clone();
         drop(shared);
         let ended = async {
             phase.closed().await;
-            Background::ended().await;
+            background.ended().await;
         };
         tokio::select! {
             biased;

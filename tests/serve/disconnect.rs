@@ -1,5 +1,6 @@
 //! Clients that disconnect, or close their sending side, while a handler runs.
 
+use futures_util::FutureExt;
 use tower_chain::serve::detached;
 
 use super::*;
@@ -178,6 +179,34 @@ async fn a_server_that_stops_waits_for_detached_handlers() {
 }
 
 #[tokio::test]
+async fn a_server_that_stops_does_not_wait_for_detached_handlers_of_another() {
+    for per_core in [false, true] {
+        for http2 in [false, true] {
+            let (service, gate, _) = waiting();
+            let start = || {
+                Running::tuned(service.clone(), |server| match per_core {
+                    true => server.per_core(),
+                    false => server,
+                })
+            };
+            let (busy, idle) = (start().await, start().await);
+            let mut client = Client::connect(busy.addr, http2).await;
+            let asking = tokio::spawn(async move { client.get("/detached").await });
+            gate.entered().await;
+            within(idle.stop()).await;
+            let stopping = tokio::spawn(busy.stop());
+            asking.abort();
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+            assert!(!stopping.is_finished());
+            gate.open(1);
+            within(stopping).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_panic_of_a_detached_handler_is_a_500() {
     let (service, gate, _) = waiting();
     let server = Running::start(service).await;
@@ -185,5 +214,77 @@ async fn a_panic_of_a_detached_handler_is_a_500() {
     let mut client = server.connect().await;
     client.send("GET /panic HTTP/1.1\r\nHost: test\r\n\r\n").await;
     assert!(client.response().await.starts_with("HTTP/1.1 500 "));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_detached_handler_has_a_limit_that_counts_calls_without_a_client() {
+    for (limit, max) in [(None, 1024), (Some(3), 3), (Some(1), 1), (Some(0), 0)] {
+        let (_, gate, marker) = waiting();
+        let handler = detached(async |Provided((gate, marker)): Provided<(Gate, Arc<()>)>| {
+            gate.pass().await;
+            drop(marker);
+            "done"
+        });
+        let handler = match limit {
+            Some(limit) => handler.max_running(limit),
+            None => handler,
+        };
+        let service = Chain::new().provide((gate.clone(), marker.clone())).get(handler).build();
+        let request = || Request::new(Body::empty());
+        // Each client leaves as soon as its handler has begun.
+        for _ in 0..max + 100 {
+            assert!(service.handle(request()).now_or_never().is_none_or(|it| it.status() == 503));
+        }
+        for _ in 0..max {
+            gate.entered().await;
+        }
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(gate.0[0].available_permits(), 0, "{limit:?}");
+        let refused = service.handle(request()).await;
+        assert_eq!(
+            (refused.status(), &refused.headers()["retry-after"]),
+            (503.try_into().unwrap(), &"1".parse().unwrap())
+        );
+        assert_eq!(refused.headers()["content-type"], "application/problem+json");
+        if max > 0 {
+            // The slot of a handler that has ended is free for the next.
+            gate.open(max + 1);
+            let served = within(async {
+                loop {
+                    let response = service.handle(request()).await;
+                    match response.status() {
+                        StatusCode::OK => break response,
+                        _ => tokio::task::yield_now().await,
+                    }
+                }
+            });
+            assert_eq!(served.await.into_body().collect().await.unwrap().to_bytes(), "done");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_resets_its_streams_starts_a_bounded_number_of_detached_handlers() {
+    let gate = Gate(Arc::new([Semaphore::new(0), Semaphore::new(0)]));
+    let handler = detached(async |Provided(gate): Provided<Gate>| gate.pass().await);
+    let service = Chain::new().provide(gate.clone()).get(handler.max_running(2)).build();
+    let server = Running::start(service).await;
+    let mut client = Client::connect(server.addr, true).await;
+    for round in 0..5 {
+        let Client::Http2(send) = &mut client else { panic!() };
+        let request = http::Request::get("http://test/").body(String::new()).unwrap();
+        let asking = send.send_request(request);
+        if round < 2 {
+            let asking = tokio::spawn(asking);
+            gate.entered().await;
+            asking.abort();
+        } else {
+            assert_eq!(within(asking).await.unwrap().status(), 503, "{round}");
+        }
+    }
+    gate.open(2);
     server.stop().await;
 }

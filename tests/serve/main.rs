@@ -152,6 +152,7 @@ fn service() -> ChainService {
         .at("/length", |c| c.post(length))
         .at("/endless", |c| c.get(async || endless()))
         .at("/fresh", |c| c.get(async || fresh()))
+        .at("/late", |c| c.get(late))
         .at("/whole", |c| c.get(async || vec![1; 400 * 1024]))
         .at("/never", |c| c.all(std::future::pending::<()>))
         .build()
@@ -192,6 +193,12 @@ fn endless() -> Body {
 /// A body without end, each frame of which is memory of its own.
 fn fresh() -> Body {
     Body::from_stream(stream::repeat_with(|| io::Result::Ok(Bytes::from(vec![1; 64 * 1024]))))
+}
+
+/// As `fresh`, after all other requests have been started: their bodies wait for memory, and not their handlers.
+async fn late() -> Body {
+    tokio::task::yield_now().await;
+    fresh()
 }
 
 /// A gate in a handler: the test sees which requests arrive, and lets them pass.

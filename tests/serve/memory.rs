@@ -7,6 +7,8 @@ struct Attack {
     name: &'static str,
     /// What each connection sends.
     sent: Vec<u8>,
+    /// What it sends once the server waits, and how many bytes it then reads.
+    then: (Vec<u8>, usize),
     /// How many MiB the server may hold for all ten.
     limit: usize,
 }
@@ -14,43 +16,119 @@ struct Attack {
 #[tokio::test]
 async fn ten_clients_that_do_not_read_cost_a_bounded_amount_of_memory() {
     let attacks = [
-        Attack { name: "HTTP/2, streams", sent: http2(u32::MAX, 200, "/fresh", &[]), limit: 32 },
+        Attack {
+            name: "HTTP/2, streams",
+            sent: http2(u32::MAX, 200, "/fresh", &[]),
+            then: (Vec::new(), 0),
+            limit: 32,
+        },
         Attack {
             name: "HTTP/2, whole bodies",
             sent: http2(u32::MAX, 200, "/whole", &[]),
+            then: (Vec::new(), 0),
             limit: 32,
         },
-        Attack { name: "HTTP/2, window of zero", sent: http2(0, 200, "/whole", &[]), limit: 32 },
-        Attack { name: "HTTP/2, idle streams", sent: http2(0, 200, "/never", &[]), limit: 32 },
+        Attack {
+            name: "HTTP/2, window of zero",
+            sent: http2(0, 200, "/whole", &[]),
+            then: (Vec::new(), 0),
+            limit: 32,
+        },
+        Attack {
+            name: "HTTP/2, a window for one stream",
+            sent: http2(0, 200, "/fresh", &[]),
+            then: (windows(1, 64 * 1024), 0),
+            limit: 32,
+        },
+        Attack {
+            name: "HTTP/2, windows for a few of the streams that wait",
+            sent: http2(0, 200, "/late", &[]),
+            then: (windows(16, 64 * 1024), 0),
+            limit: 32,
+        },
+        Attack {
+            name: "HTTP/2, a window for one whole body",
+            sent: http2(0, 200, "/whole", &[]),
+            then: (windows(1, 400 * 1024), 0),
+            limit: 32,
+        },
+        Attack {
+            name: "HTTP/2, windows for a few whole bodies",
+            sent: http2(0, 200, "/whole", &[]),
+            then: (windows(16, 400 * 1024), 0),
+            limit: 32,
+        },
+        Attack {
+            name: "HTTP/2, streams that are read for a while",
+            sent: http2(u32::MAX, 200, "/fresh", &[]),
+            then: (Vec::new(), 1024 * 1024),
+            limit: 32,
+        },
+        Attack {
+            name: "HTTP/2, whole bodies that are read for a while",
+            sent: http2(u32::MAX, 200, "/whole", &[]),
+            then: (Vec::new(), 1024 * 1024),
+            limit: 32,
+        },
+        Attack {
+            name: "HTTP/2, idle streams",
+            sent: http2(0, 200, "/never", &[]),
+            then: (Vec::new(), 0),
+            limit: 32,
+        },
         Attack {
             name: "HTTP/2, large heads",
             sent: http2(0, 200, "/never", &frames::field("x", &"x".repeat(12_000))),
+            then: (Vec::new(), 0),
             limit: 40,
         },
         Attack {
             name: "HTTP/2, many fields",
             sent: http2(0, 200, "/never", &frames::field("a", "").repeat(450)),
+            then: (Vec::new(), 0),
             limit: 32,
         },
         Attack {
             name: "HTTP/2, cookies",
             sent: http2(0, 200, "/never", &frames::field("cookie", "a").repeat(400)),
+            then: (Vec::new(), 0),
             limit: 40,
         },
-        Attack { name: "HTTP/2, unread bodies", sent: http2_bodies(), limit: 24 },
-        Attack { name: "HTTP/1.1, unread bodies", sent: http1_body(), limit: 4 },
-        Attack { name: "HTTP/1.1, a stream", sent: http1("/fresh", 200), limit: 4 },
-        Attack { name: "HTTP/1.1, a pipeline", sent: http1("/whole", 200), limit: 8 },
+        Attack {
+            name: "HTTP/2, unread bodies",
+            sent: http2_bodies(),
+            then: (Vec::new(), 0),
+            limit: 24,
+        },
+        Attack {
+            name: "HTTP/1.1, unread bodies",
+            sent: http1_body(),
+            then: (Vec::new(), 0),
+            limit: 4,
+        },
+        Attack {
+            name: "HTTP/1.1, a stream",
+            sent: http1("/fresh", 200),
+            then: (Vec::new(), 0),
+            limit: 4,
+        },
+        Attack {
+            name: "HTTP/1.1, a pipeline",
+            sent: http1("/whole", 200),
+            then: (Vec::new(), 0),
+            limit: 8,
+        },
     ];
     let mut failed = Vec::new();
-    for Attack { name, sent, limit } in attacks {
+    for Attack { name, sent, then, limit } in attacks {
         let (program, addr) = program("true").await;
         let pid = program.id().unwrap();
         let before = settled(pid).await;
         let mut clients = Vec::new();
+        let go_on = Arc::new(Semaphore::new(0));
         for _ in 0..10 {
             let mut client = Raw(TcpStream::connect(addr).await.unwrap());
-            let sent = sent.clone();
+            let (sent, (more, mut unread), go_on) = (sent.clone(), then.clone(), go_on.clone());
             clients.push(tokio::spawn(async move {
                 let (start, rest) = sent.split_at(if sent.starts_with(b"PRI") { 52 } else { 0 });
                 client.send(start).await;
@@ -60,11 +138,21 @@ async fn ten_clients_that_do_not_read_cost_a_bounded_amount_of_memory() {
                 }
                 // The server need not read all of it.
                 let _ = client.0.write_all(rest).await;
+                go_on.acquire().await.unwrap().forget();
+                client.send(more).await;
+                while unread > 0 {
+                    let mut buf = vec![0; unread.min(16 * 1024)];
+                    unread -= within(client.0.read(&mut buf)).await.unwrap();
+                }
                 std::future::pending::<()>().await;
                 drop(client);
             }));
         }
-        let held = settled(pid).await.saturating_sub(before);
+        let mut held = settled(pid).await.saturating_sub(before);
+        if then != (Vec::new(), 0) {
+            go_on.add_permits(clients.len());
+            held = held.max(settled(pid).await.saturating_sub(before));
+        }
         println!("{name}: {} KiB", held / 1024);
         if held > limit * 1024 * 1024 {
             failed.push((name, held));
@@ -91,6 +179,15 @@ pub(super) fn head(method: &str, path: &str) -> Vec<u8> {
     [(":method", method), (":scheme", "http"), (":path", path), (":authority", "test")]
         .map(|(name, value)| frames::field(name, value))
         .concat()
+}
+
+/// A larger window for each of the first streams (RFC 9113, 6.9).
+fn windows(streams: u32, bytes: u32) -> Vec<u8> {
+    let mut sent = Vec::new();
+    for stream in 0..streams {
+        frames::frame(&mut sent, 8, 0, stream * 2 + 1, &bytes.to_be_bytes());
+    }
+    sent
 }
 
 /// Bodies for handlers that don't read them, as large as the window of the connection allows.
