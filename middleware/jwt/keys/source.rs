@@ -32,7 +32,7 @@ pub(crate) enum Origin {
 }
 
 /// The error of a source that logs its failures itself, because clients could cause any number of them.
-#[cfg_attr(not(feature = "jwks"), expect(dead_code, reason = "only a preset creates it"))]
+#[cfg_attr(not(feature = "jwks"), allow(dead_code, reason = "only a preset creates it"))]
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LoggedError;
 
