@@ -10,7 +10,7 @@ use super::keys::source::{self, Origin};
 use super::refusal::JwtRefusal;
 use super::token::claims::ClaimName;
 use super::token::json::{self, Read};
-use super::token::jws::{self, CompactJws};
+use super::token::jws::CompactJws;
 use crate::middleware::credentials::{Explanation, TRAILING_SLASH, one_of};
 
 impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
@@ -50,11 +50,19 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
             JwtRefusal::Header => {
                 part("header").expected("no `crit`, `b64`, `zip` and nested token")
             }
+            // A claim that shows that it is not an access token.
+            JwtRefusal::Type if policy.forbidden.iter().any(|name| read.has(name)) => {
+                let found = policy.forbidden.iter().find(|name| read.has(name));
+                part(found.unwrap_or(&"typ")).expected("absent, as in an access token")
+            }
             JwtRefusal::Type if policy.types.is_empty() => {
                 part("typ").expected("JWT, at+jwt or none")
             }
             JwtRefusal::Type => part("typ").expected(one_of(&policy.types)),
             JwtRefusal::Algorithm => part("alg").expected(self.algorithms(token)),
+            JwtRefusal::Key if !policy.tenant_issuers.is_empty() => part("kid").expected(
+                "the `kid` of exactly one key, which the issuer publishes for this tenant",
+            ),
             JwtRefusal::Key => part("kid").expected("the `kid` of exactly one key of the issuer"),
             JwtRefusal::Signature => part("signature").expected("that of the key with this `kid`"),
             JwtRefusal::Claim(name) => part(name).expected(match name {
@@ -69,6 +77,8 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
                 let required = policy.required.iter().map(|name| &**name);
                 let mut all = expires.into_iter().chain(issued).chain(required);
                 let missing = all.find(|name| !read.has(name)).map(|name| name.to_owned());
+                let one_of_them = (!policy.any_of.is_empty()).then(|| policy.any_of.join(" or "));
+                let missing = missing.or(one_of_them);
                 Explanation { part: missing.map(Into::into), ..part("").expected("present") }
             }
             JwtRefusal::Claims => part("claims").expected(type_name::<C>()),
@@ -81,8 +91,17 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
             }
             JwtRefusal::Issuer => {
                 let issuers = self.issuers();
+                if let Some(load_balancer) = &policy.load_balancer {
+                    let name = if issuers.is_empty() { "signer" } else { "signer or iss" };
+                    let signer = std::iter::once(&*load_balancer.signer);
+                    return part(name).expected(one_of(signer.chain(issuers)));
+                }
                 let explanation = part("iss").expected(one_of(&issuers));
                 explanation.slash(read.texts.get(ClaimName::Issuer), issuers)
+            }
+            JwtRefusal::Audience if policy.load_balancer.is_some() => {
+                let client = policy.load_balancer.as_ref().map(|of| &*of.client);
+                part("client").expected(one_of(client))
             }
             JwtRefusal::Audience if policy.audiences.is_empty() => {
                 part("aud").expected("none, because no audience is configured; see `Jwt::audience`")
@@ -133,12 +152,14 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
     }
 
     fn payload(&self, token: &[u8]) -> Option<Vec<u8>> {
-        jws::decode(CompactJws::split(token, self.longest).ok()?.payload).ok()
+        let compact = CompactJws::split(token, self.longest).ok()?.padded(self.policy.padded);
+        compact.decode(compact.payload).ok()
     }
 
     /// The issuers whose tokens are accepted.
     fn issuers(&self) -> Vec<&str> {
-        let configured = self.policy.issuers.iter().map(|name| &**name);
+        let tenants = self.policy.tenant_issuers.iter().copied();
+        let configured = self.policy.issuers.iter().map(|name| &**name).chain(tenants);
         match &self.keys {
             Origin::Issuers(issuers) => issuers.iter().map(|(name, _)| &**name).collect(),
             #[cfg(feature = "jwks")]

@@ -357,6 +357,7 @@ fn cases() -> Vec<(&'static str, Case)> {
 
 #[tokio::test]
 async fn tokens_of_the_documented_shape_are_accepted_and_others_are_not() {
+    let _log = crate::test_log::Log::start();
     let (rsa, ec) = (TestIssuer::rs256(), TestIssuer::es256());
     for (name, case) in cases() {
         let jwt = case.jwt.unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -390,6 +391,18 @@ async fn tokens_of_the_documented_shape_are_accepted_and_others_are_not() {
                 _ => expected,
             };
             assert_eq!(verdict, Err(expected), "{name}: {change}");
+            // The log names the claim that was changed, and what it must be.
+            let token = token(&changed(&case.claims, &change));
+            let explanation = jwt.explain(expected, token.as_bytes());
+            let part = explanation.part.unwrap_or_default();
+            let expects = explanation.expected.unwrap_or_default();
+            assert!(!expects.is_empty(), "{name}: {change}: {part}");
+            if expected != JwtRefusal::Custom {
+                let mut changes = change.as_object().expect("an object").keys();
+                // An issuer contains the tenant.
+                let named = |claim: &str| part.contains(if claim == "tid" { "iss" } else { claim });
+                assert!(changes.any(|claim| named(claim)), "{name}: {change}: {part}");
+            }
         }
         // The header can't choose an algorithm.
         let stranger = ec.token_with(&case.header, case.claims);
