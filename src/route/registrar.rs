@@ -59,7 +59,7 @@ impl Registrar {
         let outer = self.stack.last().map(|scope| scope.id);
         let own = Hooks::default();
         self.ends.push(ScopeEnd {
-            is_group: outer.is_some_and(|outer| self.ends[outer].prefix == prefix),
+            is_group: false,
             prefix: prefix.clone(),
             first: self.next_step,
             end: 0,
@@ -249,6 +249,9 @@ impl Registrar {
         let (prefix, any_path, hooks) = (outer.prefix.clone(), outer.any_path, outer.hooks);
         let settings = settings.or(outer.settings);
         self.open(prefix, any_path, settings, hooks);
+        if let Some(group) = self.ends.last_mut() {
+            group.is_group = true;
+        }
     }
 
     /// Closes the innermost scope.

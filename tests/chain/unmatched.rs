@@ -321,3 +321,21 @@ fn a_405_below_an_owned_prefix_belongs_to_its_path() {
     assert_eq!(super::support::header(&response, "allow"), "GET, HEAD, OPTIONS");
     assert_eq!(status(&service, "OPTIONS", "/v1/users"), 204);
 }
+
+#[test]
+fn a_mount_at_the_path_of_the_mount_around_it_is_a_scope_of_its_own() {
+    let t = Trace::default();
+    let inner = || Chain::new().always(t.tag("inner")).at("/x", |c| c.get(ok));
+    for (case, service, path) in [
+        ("once", Chain::new().mount("/", inner()).build(), "/zzz"),
+        ("twice", Chain::new().mount("/", Chain::new().mount("/", inner())).build(), "/zzz"),
+        (
+            "in a mount",
+            Chain::new().mount("/m", Chain::new().mount("/", inner())).build(),
+            "/m/zzz",
+        ),
+    ] {
+        assert_eq!(status(&service, "GET", path), 404, "{case}");
+        assert_eq!(t.take(), ">inner <inner", "{case}");
+    }
+}
