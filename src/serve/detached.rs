@@ -1,7 +1,6 @@
 //! Handlers that run to completion even if their client disconnects.
 
 use std::fmt;
-use std::marker::PhantomData;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 
@@ -12,10 +11,8 @@ use tokio::sync::Semaphore;
 use tracing::{Instrument, Span};
 
 use super::background::Background;
-use crate::function::arguments::{Ending, TakeAll};
-use crate::function::handler::{HandlerFn, IntoHandler};
+use crate::function::handler::HandlerFn;
 use crate::route::listing::short_name;
-use crate::step::next::{Endpoint, Middleware, Next};
 use crate::{Error, Response};
 
 /// Makes a handler run to completion even if its client disconnects meanwhile.
@@ -55,13 +52,14 @@ use crate::{Error, Response};
 /// # });
 /// ```
 pub fn detached<H>(handler: H) -> Detached<H> {
-    Detached { handler, max_running: MAX_RUNNING }
+    Detached { handler: Arc::new(handler), slots: Arc::new(Semaphore::new(MAX_RUNNING)) }
 }
 
 /// A handler that runs to completion. Made by [`detached`].
 pub struct Detached<H> {
-    handler: H,
-    max_running: usize,
+    handler: Arc<H>,
+    /// For the calls that run.
+    slots: Arc<Semaphore>,
 }
 
 impl<H> Detached<H> {
@@ -80,7 +78,7 @@ impl<H> Detached<H> {
     /// ```
     #[must_use]
     pub fn max_running(mut self, count: usize) -> Self {
-        self.max_running = count;
+        self.slots = Arc::new(Semaphore::new(count.min(Semaphore::MAX_PERMITS)));
         self
     }
 }
@@ -89,61 +87,23 @@ impl<H> fmt::Debug for Detached<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Detached")
             .field("handler", &short_name::<H>())
-            .field("max_running", &self.max_running)
+            .field("free_slots", &self.slots.available_permits())
             .finish()
     }
 }
 
-impl<H, A, S, M> IntoHandler<AsDetached<A, S, M>> for Detached<H>
+impl<H, A, S, M> HandlerFn<A, S, M> for Detached<H>
 where
     H: HandlerFn<A, S, M>,
-{
-    type Args = Ending<A, S>;
-    type Step<R> = DetachedStep<H, A, S, M, R>;
-    const PASSES: bool = false;
-
-    fn into_step<R>(self) -> DetachedStep<H, A, S, M, R> {
-        let slots = Arc::new(Semaphore::new(self.max_running.min(Semaphore::MAX_PERMITS)));
-        DetachedStep { handler: Arc::new(self.handler), slots, kind: PhantomData }
-    }
-}
-
-/// The kind of a detached handler.
-#[doc(hidden)]
-#[derive(Debug)]
-pub struct AsDetached<A, S, M>(PhantomData<(A, S, M)>);
-
-/// A detached handler as a step.
-#[doc(hidden)]
-pub struct DetachedStep<H, A, S, M, R> {
-    handler: Arc<H>,
-    /// For the calls that run.
-    slots: Arc<Semaphore>,
-    kind: PhantomData<fn() -> (A, S, M, R)>,
-}
-
-impl<H, A, S, M, R> fmt::Debug for DetachedStep<H, A, S, M, R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&short_name::<H>())
-    }
-}
-
-impl<H, A, S, M, R> Middleware for DetachedStep<H, A, S, M, R>
-where
-    H: HandlerFn<A, S, M>,
-    R: TakeAll<Ending<A, S>>,
     A: Send + 'static,
-    S: 'static,
-    M: 'static,
 {
-    type Provides = ();
+    type Own = Self;
 
-    async fn call<N: Endpoint>(&self, mut next: Next<'_, N>) -> Response {
-        let cx = next.cx();
-        let args = match R::take(next.request_mut(), cx).await {
-            Ok(args) => args.into_inner(),
-            Err(refusal) => return refusal,
-        };
+    fn own(self) -> Self {
+        self
+    }
+
+    async fn invoke(&self, args: A) -> Response {
         let Ok(slot) = self.slots.clone().try_acquire_owned() else {
             let error = Error::new(StatusCode::SERVICE_UNAVAILABLE, "Too many such requests run");
             return error.with_header(RETRY_AFTER, HeaderValue::from_static("1")).into_response();
@@ -161,10 +121,6 @@ where
                 Err(_) => std::future::pending().await,
             },
         }
-    }
-
-    fn name(&self) -> String {
-        short_name::<H>()
     }
 }
 
