@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use crate::extract::field_error::push_step;
 use crate::extract::fields::document::{Document, Tree};
-use crate::extract::fields::shape::{Content, Enum, Shape, Struct, Tag, Variant};
+use crate::extract::fields::shape::{Content, Enum, MAX_WRAPPERS, Shape, Struct, Tag, Variant};
 use crate::extract::input::RawInput;
 use crate::extract::violation::FieldStep;
 
@@ -179,7 +179,7 @@ impl<'a> Here<'a> {
 
     /// Enters options, boxes and newtypes, which add no step.
     fn unwrap(&mut self) {
-        loop {
+        for _ in 0..MAX_WRAPPERS {
             match self.shape {
                 Some(Shape::Option { some: inner, inside } | Shape::Same { inner, inside }) => {
                     self.shape = Some(inner());
@@ -192,6 +192,8 @@ impl<'a> Here<'a> {
                 _ => return,
             }
         }
+        // It contains nothing but itself.
+        (self.shape, self.data) = (None, None);
     }
 
     fn field(&mut self, found: &'static Struct, name: &str) -> Option<()> {

@@ -8,7 +8,9 @@ use crate::extract::budget::Budget;
 use crate::extract::field_error::push_step;
 use crate::extract::fields::document::{Document, Tree, Unreadable};
 use crate::extract::fields::read::missing;
-use crate::extract::fields::shape::{Content, Enum, Field, Shape, ShapeOf, Struct, Tag, Variant};
+use crate::extract::fields::shape::{
+    Content, Enum, Field, MAX_WRAPPERS, Shape, ShapeOf, Struct, Tag, Variant,
+};
 use crate::extract::fields::stand_in;
 use crate::extract::input::RawInput;
 use crate::extract::objects::Objects;
@@ -359,7 +361,7 @@ impl<'w> Walk<'w> {
         depth: usize,
     ) {
         let mut shape = field.shape();
-        loop {
+        for _ in 0..MAX_WRAPPERS {
             match shape {
                 Shape::Same { inner, .. } => shape = inner(),
                 // serde reads `None` if the members can't be read.

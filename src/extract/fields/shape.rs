@@ -113,22 +113,25 @@ pub enum Content {
 impl Shape {
     /// The fields of a struct; none for other types.
     pub fn fields(&self) -> &'static [Field] {
-        match self {
+        match self.unwrapped() {
             Self::Struct(found) => found.fields,
-            Self::Same { inner, .. } | Self::Via { inner, .. } => inner().fields(),
-            Self::Option { some, .. } => some().fields(),
             _ => &[],
         }
     }
 
-    /// The type inside options, boxes and newtypes.
-    pub(crate) fn unwrapped(&'static self) -> &'static Self {
-        match self {
-            Self::Option { some: inner, .. }
-            | Self::Same { inner, .. }
-            | Self::Via { inner, .. } => inner().unwrapped(),
-            other => other,
+    /// The type inside options, boxes and newtypes. A type that contains nothing but itself, as `struct A(Option<Box<A>>)`, stays one of
+    /// these.
+    pub(crate) fn unwrapped(&self) -> &Self {
+        let mut shape = self;
+        for _ in 0..MAX_WRAPPERS {
+            match shape {
+                Self::Option { some: inner, .. }
+                | Self::Same { inner, .. }
+                | Self::Via { inner, .. } => shape = inner(),
+                _ => break,
+            }
         }
+        shape
     }
 }
 
@@ -247,3 +250,6 @@ impl<T> ViaFallback for &Probe<T> {
 pub fn got(get: Get, data: &dyn Any) -> Option<&dyn Any> {
     get(data)
 }
+
+/// How many options, boxes and newtypes are entered.
+pub(crate) const MAX_WRAPPERS: usize = 64;

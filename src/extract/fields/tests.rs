@@ -322,3 +322,27 @@ async fn long_input_is_read_by_field_on_another_thread() {
         assert_eq!(READ_HERE.get() > of_json, is_here, "{spaces}");
     }
 }
+
+/// serde itself reads only `null` for it, and never ends for another value.
+#[allow(dead_code, reason = "only its shape matters")]
+#[derive(Deserialize, Fields)]
+struct Endless(Option<Box<Endless>>);
+
+#[allow(dead_code, reason = "only its shape matters")]
+#[derive(Deserialize, Fields)]
+struct Holder {
+    endless: Endless,
+    name: String,
+}
+
+#[test]
+fn a_type_that_contains_nothing_but_itself_has_an_end() {
+    assert!(Endless::shape().fields().is_empty());
+    let source = RawInput::body(r#"{"endless":null,"name":""}"#);
+    let rules = |_: &Holder| {
+        let path = vec![FieldStep::Field("endless".into()), FieldStep::Field("inner".into())];
+        vec![Violation::new(path, "odd", "Is odd")]
+    };
+    let refused = check::<ByField<Json<Holder>>>(&source, rules).map(drop).unwrap_err();
+    assert!(refused.members().any(|(_, json)| json.contains("/endless")), "{refused:?}");
+}
