@@ -92,6 +92,8 @@ impl<H> fmt::Debug for Detached<H> {
     }
 }
 
+// The messages of the compiler must not propose to detach a function that is no handler.
+#[diagnostic::do_not_recommend]
 impl<H, A, S, M> HandlerFn<A, S, M> for Detached<H>
 where
     H: HandlerFn<A, S, M>,
