@@ -64,7 +64,7 @@ use std::fmt;
 use http::header::{HeaderName, InvalidHeaderValue};
 use http::{HeaderMap, HeaderValue};
 
-use crate::declare::{Declaration, Field};
+use crate::declare::{Declaration, Field, Kind};
 use crate::{Endpoint, Middleware, Next, Response};
 
 /// A step that adds header fields which turn on the protections of browsers. See the [module](self).
@@ -147,6 +147,7 @@ impl Middleware for SecurityHeaders {
     }
 
     fn declare(&self, to: &mut Declaration) {
+        to.kind(Kind::HardensResponses);
         for name in self.fields.keys() {
             to.adds(Field::from(name.as_str()));
         }

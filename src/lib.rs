@@ -81,6 +81,7 @@
 //! | `extract::ByField`, `#[derive(Fields)]`: every error of an input, under the names that the client uses | `fields` | 400, 413, 415, 422 |
 //! | `Json`, `Form`, `Query`, `Multipart`, `Cookies` | of these names | 400, 413, 415, 422 |
 //! | `Sse`, `NdJson` | of these names | |
+//! | `ChainService::audit`: wrong orders and settings of steps | `audit` | |
 //! | `BodyLimit`, `ETag` | of these names | 413; 304, 412 |
 //! | `ProblemDetails`, `SecurityHeaders`, `ServerTiming`, `GrpcStatus` | of these names | |
 //! | `serve`, `Server`, `Tls`, sockets of systemd | `serve`, `tls`, `systemd` | 400, 408, 431, 500, 501, 503 |
@@ -102,6 +103,9 @@ extern crate self as tower_chain;
 
 // How a request runs through a chain: see the head of `src/tower/service.rs`, which names the files in order.
 
+#[cfg(feature = "audit")]
+#[cfg_attr(docsrs, doc(cfg(feature = "audit")))]
+pub mod audit;
 pub mod chain;
 pub mod challenge;
 pub mod declare;

@@ -22,11 +22,10 @@ pub(super) fn limit(limiter: &Arc<Limiter>, to: &mut Declaration) {
     if settings.policies.is_empty() && settings.concurrency.is_some() {
         to.kind(Kind::Limit(subject(settings.slot_key())));
     }
-    // Clones of a limiter have the same counts; limiters with one store and one name as well.
-    to.uses(Resource::Limiter(match &limiter.shared_store {
-        Some(shared) => shared.limits.prefix.to_string(),
-        None => format!("{:p}", Arc::as_ptr(limiter)),
-    }));
+    to.uses(Resource::Limiter(format!("{:p}", Arc::as_ptr(limiter))));
+    if let Some(shared) = &limiter.shared_store {
+        to.uses(Resource::Counts(shared.limits.prefix.to_string()));
+    }
     for set in &settings.headers {
         for name in set.names() {
             to.adds(Field::new(name.as_str(), "The quota, and what is left of it").optional());

@@ -194,6 +194,8 @@ pub enum Kind {
     VerifiesBody,
     /// Refuses requests that a browser sends on behalf of another origin.
     ChecksOrigin,
+    /// Adds header fields by which browsers restrict what a response may do.
+    HardensResponses,
 }
 
 /// By what a step distinguishes clients.
@@ -218,8 +220,10 @@ pub enum Subject {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Resource {
-    /// The counts of a limiter, by a name that is unique among limiters.
+    /// A limiter, by a name that no other limiter has. The clones of one limiter have one name.
     Limiter(String),
+    /// The counts of limiters in a store, by their name in the store.
+    Counts(String),
     /// A secret.
     Secret(SecretId),
 }

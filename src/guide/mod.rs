@@ -40,6 +40,7 @@
 //! | [`testing`] | tests of a chain, a handler or a middleware |
 //! | [`deploying`] | client addresses behind a proxy, TLS, limits, graceful shutdown |
 //! | [`security`] | a checklist before a release |
+//! | [`audit`](mod@audit) | the mistakes in the order of steps that a test can find, and the rules |
 //! | [`writing_middleware`] | middleware for others to use |
 //! | [`recipes`] | a single-page application, rewriting, maintenance mode, a reverse proxy, several hosts, sessions, OAuth login |
 //! | [`performance`] | the cost of a step, and how to measure it |
@@ -48,6 +49,9 @@
 //! The most used names are at the root of the crate. The others are in their module: extractors in [`extract`](crate::extract), responses in
 //! [`respond`](crate::respond), settings and errors of a built-in step in its module in [`middleware`](crate::middleware), such as
 //! `tower_chain::middleware::rate_limit::Quota`, and those of the server in [`serve`](mod@crate::serve).
+
+#[doc = include_str!("audit.md")]
+pub mod audit {}
 
 #[doc = include_str!("deploying.md")]
 pub mod deploying {}

@@ -81,6 +81,11 @@ impl RouteHandler {
         self.passes
     }
 
+    #[cfg(feature = "audit")]
+    pub(crate) fn shared_step(&self) -> &Arc<DeclaredStep> {
+        &self.step
+    }
+
     /// The handler as a step.
     pub fn step(&self) -> &DeclaredStep {
         &self.step

@@ -1,0 +1,441 @@
+//! The rules.
+
+use std::sync::Arc;
+
+use http::Method;
+
+use super::Finding;
+use crate::declare::{DeclaredStep, Kind, Resource, Scheme, Subject};
+use crate::route::RouteHandler;
+
+/// A rule of the [audit](crate::audit). The [page of rules](crate::guide::audit) explains each of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Rule {
+    /// `authentication-before-limit`
+    AuthenticationBeforeLimit,
+    /// `unverified-limit`
+    UnverifiedLimit,
+    /// `forwarded-address`
+    ForwardedAddress,
+    /// `shared-responses`
+    SharedResponses,
+    /// `open-write`
+    OpenWrite,
+    /// `cookie-without-origin-check`
+    CookieWithoutOriginCheck,
+    /// `unbounded-body`
+    UnboundedBody,
+    /// `refused-preflight`
+    RefusedPreflight,
+    /// `penalty-of-another`
+    PenaltyOfAnother,
+    /// `unlogged-refusal`
+    UnloggedRefusal,
+    /// `limiter-twice`
+    LimiterTwice,
+    /// `signature-of-changed-body`
+    SignatureOfChangedBody,
+    /// `shared-secret`
+    SharedSecret,
+    /// `check-of-unmatched`
+    CheckOfUnmatched,
+    /// `unprotected-errors`
+    UnprotectedErrors,
+    /// `unknown-rule`
+    UnknownRule,
+}
+
+impl Rule {
+    /// All rules, in the order of the page.
+    pub const ALL: [Self; 16] = [
+        Self::AuthenticationBeforeLimit,
+        Self::UnverifiedLimit,
+        Self::ForwardedAddress,
+        Self::SharedResponses,
+        Self::OpenWrite,
+        Self::CookieWithoutOriginCheck,
+        Self::UnboundedBody,
+        Self::RefusedPreflight,
+        Self::PenaltyOfAnother,
+        Self::UnloggedRefusal,
+        Self::LimiterTwice,
+        Self::SignatureOfChangedBody,
+        Self::SharedSecret,
+        Self::CheckOfUnmatched,
+        Self::UnprotectedErrors,
+        Self::UnknownRule,
+    ];
+
+    /// The name, for [`Chain::allow`](crate::Chain::allow).
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::AuthenticationBeforeLimit => "authentication-before-limit",
+            Self::UnverifiedLimit => "unverified-limit",
+            Self::ForwardedAddress => "forwarded-address",
+            Self::SharedResponses => "shared-responses",
+            Self::OpenWrite => "open-write",
+            Self::CookieWithoutOriginCheck => "cookie-without-origin-check",
+            Self::UnboundedBody => "unbounded-body",
+            Self::RefusedPreflight => "refused-preflight",
+            Self::PenaltyOfAnother => "penalty-of-another",
+            Self::UnloggedRefusal => "unlogged-refusal",
+            Self::LimiterTwice => "limiter-twice",
+            Self::SignatureOfChangedBody => "signature-of-changed-body",
+            Self::SharedSecret => "shared-secret",
+            Self::CheckOfUnmatched => "check-of-unmatched",
+            Self::UnprotectedErrors => "unprotected-errors",
+            Self::UnknownRule => "unknown-rule",
+        }
+    }
+
+    /// What to change.
+    pub fn remedy(self) -> &'static str {
+        match self {
+            Self::AuthenticationBeforeLimit => {
+                "put a `RateLimit` per client before the authentication; a limit per account stays after it"
+            }
+            Self::UnverifiedLimit => {
+                "add a policy per client to the limiter, or put it after the step that verifies the value"
+            }
+            Self::ForwardedAddress => {
+                "provide `TrustedProxies` with the addresses of the proxies, and limit by `LimitKey::client()`"
+            }
+            Self::SharedResponses => {
+                "put it after the authentication, and store responses per principal"
+            }
+            Self::OpenWrite => {
+                "put the authentication or a guard before the route: a step covers only what is written after it"
+            }
+            Self::CookieWithoutOriginCheck => {
+                "add a check of the origin, such as `tower_http::csrf::CsrfLayer` with `declared(.., |to| to.kind(Kind::ChecksOrigin))`"
+            }
+            Self::UnboundedBody => "put a `BodyLimit` before it",
+            Self::RefusedPreflight => {
+                "add it with `always`, before all steps that refuse requests: a preflight has no credentials"
+            }
+            Self::PenaltyOfAnother => "give the penalty the key of the policy",
+            Self::UnloggedRefusal => "add it with `always`, before all steps that refuse requests",
+            Self::LimiterTwice => {
+                "use a limiter once on a path, and give each limiter of a store its own name"
+            }
+            Self::SignatureOfChangedBody => {
+                "verify the signature first: it is over the bytes that the client sent"
+            }
+            Self::SharedSecret => {
+                "give each step a secret of its own: one that leaks then opens only one door"
+            }
+            Self::CheckOfUnmatched => {
+                "add it with `use_`: by `always` it also refuses preflights, and unknown paths are a 401 instead of a 404"
+            }
+            Self::UnprotectedErrors => {
+                "add it with `always`: by `use_` the 404 and 405 of the chain have no such header fields"
+            }
+            Self::UnknownRule => "name a rule of the page of rules, and a reason",
+        }
+    }
+}
+
+/// A handler with its path.
+pub(super) struct Operation<'a> {
+    pub(super) path: Option<&'a str>,
+    pub(super) handler: &'a RouteHandler,
+}
+
+impl Operation<'_> {
+    /// The steps in front of the handler that do something for its method.
+    fn steps(&self) -> Vec<&Arc<DeclaredStep>> {
+        let method = self.handler.method();
+        let steps = self.handler.middleware().iter();
+        steps.filter(|step| step.declaration().applies_to(method)).collect()
+    }
+
+    /// Whether the handler answers a method that may change something (RFC 9110, 9.2.1).
+    fn writes(&self) -> bool {
+        let is_safe = |method: &Method| {
+            matches!(method.as_str(), "GET" | "HEAD" | "OPTIONS" | "TRACE" | "QUERY")
+        };
+        !self.handler.method().is_some_and(is_safe)
+    }
+
+    fn name(&self) -> String {
+        let method = self.handler.method().map_or("ALL", Method::as_str);
+        format!("{method} {}", self.path.unwrap_or("(any path)"))
+    }
+}
+
+/// All findings, in the order of the steps.
+pub(super) fn find(operations: &[Operation<'_>]) -> Vec<Finding> {
+    let mut findings = Findings::default();
+    for operation in operations {
+        let steps = operation.steps();
+        for (at, step) in steps.iter().enumerate() {
+            let around = Around { step, before: &steps[..at], after: &steps[at + 1..] };
+            around.check(operation, &mut findings);
+        }
+        open_write(operation, &steps, &mut findings);
+        unknown_rules(operation, &steps, &mut findings);
+    }
+    shared(operations, &mut findings);
+    findings.0
+}
+
+#[derive(Default)]
+struct Findings(Vec<Finding>);
+
+impl Findings {
+    /// Adds a finding, unless it is allowed. A step that breaks a rule on several routes is one finding.
+    fn add(
+        &mut self,
+        rule: Rule,
+        step: &Arc<DeclaredStep>,
+        other: Option<&Arc<DeclaredStep>>,
+        operation: &Operation<'_>,
+        detail: impl Into<String>,
+    ) {
+        if step.allowed().iter().any(|(name, reason)| *name == rule.name() && !reason.is_empty()) {
+            return;
+        }
+        let route = operation.name();
+        let same =
+            |finding: &&mut Finding| finding.rule == rule && Arc::ptr_eq(&finding.step, step);
+        match self.0.iter_mut().find(same) {
+            Some(known) if known.routes.contains(&route) => {}
+            Some(known) => known.routes.push(route),
+            None => self.0.push(Finding {
+                rule,
+                step: step.clone(),
+                other: other.map(|step| (*step).clone()),
+                detail: detail.into(),
+                routes: vec![route],
+            }),
+        }
+    }
+}
+
+/// A step, with those that run before and after it.
+struct Around<'a> {
+    step: &'a Arc<DeclaredStep>,
+    before: &'a [&'a Arc<DeclaredStep>],
+    after: &'a [&'a Arc<DeclaredStep>],
+}
+
+impl Around<'_> {
+    fn check(&self, operation: &Operation<'_>, findings: &mut Findings) {
+        let Self { step, before, after } = self;
+        let mut add = |rule, other: Option<&&Arc<DeclaredStep>>, detail: &str| {
+            findings.add(rule, step, other.copied(), operation, detail);
+        };
+        let refusing = before.iter().find(|other| refuses(other));
+        for kind in step.declaration().kinds() {
+            match kind {
+                Kind::Authentication => {
+                    let limit = after.iter().find(|other| is_limit(other));
+                    if limit.is_some() && !before.iter().any(|other| bounds_attempts(other)) {
+                        let detail = "checks credentials before any limit: a client can try them without bound";
+                        add(Rule::AuthenticationBeforeLimit, limit, detail);
+                    }
+                }
+                Kind::Limit(Subject::Unverified(name)) => {
+                    let bounded = bounds_attempts(step)
+                        || before.iter().any(|other| bounds_attempts(other))
+                        || before.iter().any(|other| verifies(other, name));
+                    if !bounded {
+                        let detail = format!(
+                            "limits by `{name}`, which no step has verified: a client can send another value with each request"
+                        );
+                        add(Rule::UnverifiedLimit, None, &detail);
+                    }
+                }
+                Kind::Limit(Subject::ForwardedAddress) => {
+                    let detail =
+                        "limits by an address that any client can write into a header field";
+                    add(Rule::ForwardedAddress, None, detail);
+                }
+                Kind::Penalty(subject) if !limits_by(step, subject) => {
+                    let detail = "penalises another subject than the one that it limits";
+                    add(Rule::PenaltyOfAnother, None, detail);
+                }
+                Kind::StoresResponses(subject) if *subject != Subject::Verified => {
+                    let all = before.iter().chain(after.iter());
+                    if let Some(other) = all.into_iter().find(|other| authenticates(other)) {
+                        let detail = "answers with stored responses, and does not distinguish the principals";
+                        add(Rule::SharedResponses, Some(other), detail);
+                    }
+                }
+                Kind::ReadsBody | Kind::ReplacesBody
+                    if step.declaration().body_limit().is_none()
+                        && !before.iter().any(|other| has(other, &Kind::LimitsBody)) =>
+                {
+                    add(Rule::UnboundedBody, None, "reads the body without a bound");
+                }
+                Kind::UnlimitsBody => {
+                    add(Rule::UnboundedBody, None, "removes the limit of the body");
+                }
+                Kind::Cors if step.verb() != "always" || refusing.is_some() => {
+                    let detail = match refusing {
+                        Some(_) => "comes after a step that refuses requests",
+                        None => "does not run for preflight requests, which no handler matches",
+                    };
+                    add(Rule::RefusedPreflight, refusing, detail);
+                }
+                Kind::Log if step.verb() != "always" || refusing.is_some() => {
+                    let detail = match refusing {
+                        Some(_) => "records nothing of the requests that a step before it refuses",
+                        None => "records nothing of the requests that no handler matches",
+                    };
+                    add(Rule::UnloggedRefusal, refusing, detail);
+                }
+                Kind::VerifiesBody => {
+                    let changed = before.iter().find(|other| has(other, &Kind::ReplacesBody));
+                    if changed.is_some() {
+                        let detail =
+                            "verifies a signature of a body that a step before it has changed";
+                        add(Rule::SignatureOfChangedBody, changed, detail);
+                    }
+                }
+                Kind::HardensResponses if step.verb() != "always" => {
+                    let detail = "does not run for requests that no handler matches";
+                    add(Rule::UnprotectedErrors, None, detail);
+                }
+                _ => {}
+            }
+        }
+        if step.verb() == "always" && authenticates(step) {
+            let detail = "also runs for requests that no handler matches";
+            add(Rule::CheckOfUnmatched, None, detail);
+        }
+        for cookie in cookies(step) {
+            let checks = |other: &&Arc<DeclaredStep>| has(other, &Kind::ChecksOrigin);
+            let checked = checks(step) || before.iter().any(checks) || after.iter().any(checks);
+            if operation.writes() && !checked {
+                let detail = format!(
+                    "accepts the cookie `{cookie}` without a check of the origin: another site can send requests in the name of the user"
+                );
+                add(Rule::CookieWithoutOriginCheck, None, &detail);
+            }
+        }
+        let limiters = step.declaration().used().iter();
+        for limiter in limiters.filter(|used| matches!(used, Resource::Limiter(_))) {
+            let twice = before.iter().find(|other| other.declaration().used().contains(limiter));
+            if twice.is_some() {
+                add(Rule::LimiterTwice, twice, "counts each request a second time");
+            }
+        }
+    }
+}
+
+fn open_write(operation: &Operation<'_>, steps: &[&Arc<DeclaredStep>], findings: &mut Findings) {
+    let step = operation.handler.shared_step();
+    // The methods of a service are not known.
+    if !operation.writes() || step.verb() == "service" || steps.iter().any(|step| checks(step)) {
+        return;
+    }
+    let detail = "changes something, and no step before it checks who the client is";
+    findings.add(Rule::OpenWrite, step, None, operation, detail);
+}
+
+/// Rules that are allowed, but don't exist, or without a reason.
+fn unknown_rules(operation: &Operation<'_>, steps: &[&Arc<DeclaredStep>], findings: &mut Findings) {
+    for step in steps.iter().copied().chain([operation.handler.shared_step()]) {
+        for (name, reason) in step.allowed() {
+            let known = Rule::ALL.iter().any(|rule| rule.name() == *name);
+            if !known || reason.trim_ascii().is_empty() {
+                let problem = if known { "without a reason" } else { "which is no rule" };
+                let detail = format!("is after `.allow(\"{name}\", ..)`, {problem}");
+                findings.add(Rule::UnknownRule, step, None, operation, detail);
+            }
+        }
+    }
+}
+
+/// What two steps share that each should have alone, on whatever paths they are.
+fn shared(operations: &[Operation<'_>], findings: &mut Findings) {
+    let mut seen: Vec<&Arc<DeclaredStep>> = Vec::new();
+    for operation in operations {
+        for step in operation.handler.middleware() {
+            if seen.iter().any(|known| Arc::ptr_eq(known, step)) {
+                continue;
+            }
+            let own = step.declaration().used();
+            for other in &seen {
+                let used = other.declaration().used();
+                let is_clone =
+                    own.iter().any(|one| matches!(one, Resource::Limiter(_)) && used.contains(one));
+                for one in own.iter().filter(|one| used.contains(one)) {
+                    let (rule, detail) = match one {
+                        Resource::Secret(_) => {
+                            (Rule::SharedSecret, "has the secret of another step")
+                        }
+                        Resource::Counts(_) if !is_clone => {
+                            (Rule::LimiterTwice, "has the counts of another limiter")
+                        }
+                        _ => continue,
+                    };
+                    findings.add(rule, step, Some(other), operation, detail);
+                }
+            }
+            seen.push(step);
+        }
+    }
+}
+
+fn has(step: &Arc<DeclaredStep>, kind: &Kind) -> bool {
+    step.declaration().kinds().contains(kind)
+}
+
+fn is_limit(step: &Arc<DeclaredStep>) -> bool {
+    step.declaration().kinds().iter().any(|kind| matches!(kind, Kind::Limit(_)))
+}
+
+/// Whether the step limits how often a client can try, whatever it sends.
+fn bounds_attempts(step: &Arc<DeclaredStep>) -> bool {
+    let bounds = |kind: &Kind| {
+        matches!(kind, Kind::Limit(Subject::Address | Subject::Everyone | Subject::Function))
+    };
+    step.declaration().kinds().iter().any(bounds)
+}
+
+fn limits_by(step: &Arc<DeclaredStep>, subject: &Subject) -> bool {
+    has(step, &Kind::Limit(subject.clone()))
+}
+
+/// Whether the step refuses some requests.
+fn refuses(step: &Arc<DeclaredStep>) -> bool {
+    let answered = step.declaration().answered();
+    let refuses = |status: http::StatusCode| status.is_client_error() || status.is_server_error();
+    step.verb() == "guard" || answered.iter().any(|answer| refuses(answer.status()))
+}
+
+/// Whether the step refuses clients that it does not know, or that may not do this.
+fn authenticates(step: &Arc<DeclaredStep>) -> bool {
+    let declaration = step.declaration();
+    (has(step, &Kind::Authentication) && declaration.needs_credentials())
+        || has(step, &Kind::Authorization)
+}
+
+/// Whether the step is a check in front of a route, for each request.
+fn checks(step: &Arc<DeclaredStep>) -> bool {
+    let is_check = authenticates(step) || has(step, &Kind::VerifiesBody) || step.verb() == "guard";
+    is_check && !step.declaration().conditional()
+}
+
+/// Whether the step verifies the value of this header field.
+fn verifies(step: &Arc<DeclaredStep>, name: &str) -> bool {
+    authenticates(step)
+        && step.declaration().credentials().iter().any(|credential| match credential.scheme() {
+            Scheme::Basic | Scheme::Bearer(_) | Scheme::Http(_) | Scheme::Issuer(_) => {
+                name == "authorization"
+            }
+            Scheme::Header(header) => header == name,
+            Scheme::Cookie(_) => name == "cookie",
+            Scheme::Query(_) | Scheme::Certificate => false,
+        })
+}
+
+fn cookies(step: &Arc<DeclaredStep>) -> impl Iterator<Item = &str> {
+    step.declaration().credentials().iter().filter_map(|credential| match credential.scheme() {
+        Scheme::Cookie(name) => Some(name.as_str()),
+        _ => None,
+    })
+}
