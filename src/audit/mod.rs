@@ -14,7 +14,7 @@
 //! # use tower_chain::Authenticate;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let token = Authenticate::token("a secret of at least 16 bytes")?;
+//! let token = Authenticate::token("a-secret-of-at-least-16-bytes")?;
 //! let api = Chain::new()
 //!     .use_(token) // clients can try tokens without a limit
 //!     .use_(RateLimit::per_minute(60))
@@ -22,7 +22,7 @@
 //!     .build();
 //! assert_eq!(api.audit().list()[0].rule(), Rule::AuthenticationBeforeLimit);
 //!
-//! let token = Authenticate::token("a secret of at least 16 bytes")?;
+//! let token = Authenticate::token("a-secret-of-at-least-16-bytes")?;
 //! let api = Chain::new()
 //!     .use_(RateLimit::per_minute(60))
 //!     .use_(token)

@@ -355,7 +355,7 @@ fn the_built_in_steps_declare_what_the_rules_need() {
     use crate::middleware::rate_limit::{LimitKey, Quota};
     use crate::{Authenticate, BodyLimit, Jwt, RateLimit, SecurityHeaders};
 
-    const SECRET: &str = "a secret of at least 32 bytes, for all";
+    const SECRET: &str = "a-secret-of-at-least-32-bytes-for-all";
     let token = || Authenticate::token(SECRET).unwrap();
     let jwt = || Jwt::<serde_json::Value>::hs256(SECRET).unwrap();
     let per_client = || RateLimit::per_minute(60);
