@@ -37,12 +37,17 @@ pub mod require;
 #[cfg(feature = "security-headers")]
 #[cfg_attr(docsrs, doc(cfg(feature = "security-headers")))]
 pub mod security_headers;
+#[cfg(feature = "signed")]
+mod seen;
 #[cfg(feature = "server-timing")]
 #[cfg_attr(docsrs, doc(cfg(feature = "server-timing")))]
 pub mod server_timing;
 #[cfg(feature = "shed")]
 #[cfg_attr(docsrs, doc(cfg(feature = "shed")))]
 pub mod shed;
+#[cfg(feature = "signed")]
+#[cfg_attr(docsrs, doc(cfg(feature = "signed")))]
+pub mod signed;
 #[cfg(all(
     test,
     any(
