@@ -150,7 +150,7 @@ fn read_stripe(headers: &HeaderMap) -> Result<Claimed, (SignedRefusal, String)> 
     for (n, pair) in value.split(',').enumerate() {
         let pair = pair.split_once('=').filter(|_| n < SIGNATURES);
         let (scheme, value) = pair.ok_or_else(|| malformed(&name))?;
-        match scheme.trim_matches([' ', '\t']) {
+        match scheme {
             // Of two timestamps, one may be that of the signature and the other a fresh one.
             "t" if timestamp.is_some() => return Err(malformed(&name)),
             "t" => timestamp = Some((value, seconds(value).ok_or_else(|| malformed(&name))?)),
@@ -178,25 +178,30 @@ fn malformed(name: &HeaderName) -> (SignedRefusal, String) {
     (SignedRefusal::Malformed, name.as_str().to_owned())
 }
 
-/// Only digits: no sign, no space, no fraction.
+/// As senders write it: no sign, no space, no fraction, no zero in front.
 fn seconds(text: &str) -> Option<u64> {
-    let digits = (1..=12).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
-    text.parse().ok().filter(|_| digits)
+    let seconds: u64 = text.parse().ok()?;
+    (seconds.to_string() == text && text.len() <= 12).then_some(seconds)
 }
 
 pub(super) fn is_id(id: &str) -> bool {
     (1..=ID_BYTES).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
+/// In lowercase, as the senders write it.
 fn hex(text: &str) -> Option<[u8; 32]> {
+    let digit = |digit: u8| match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        _ => None,
+    };
     let digits = text.as_bytes();
     if digits.len() != 64 {
         return None;
     }
     let mut out = [0; 32];
     for (byte, pair) in out.iter_mut().zip(digits.chunks_exact(2)) {
-        let digit = |digit: u8| char::from(digit).to_digit(16);
-        *byte = u8::try_from(digit(pair[0])? << 4 | digit(pair[1])?).ok()?;
+        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
     }
     Some(out)
 }
