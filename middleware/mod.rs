@@ -22,6 +22,9 @@ pub mod grpc_status;
 #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
 #[cfg_attr(docsrs, doc(cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))))]
 pub mod jwt;
+#[cfg(feature = "message-signatures")]
+#[cfg_attr(docsrs, doc(cfg(feature = "message-signatures")))]
+pub mod message_signatures;
 #[cfg(feature = "problem-details")]
 #[cfg_attr(docsrs, doc(cfg(feature = "problem-details")))]
 pub mod problem_details;
@@ -31,6 +34,8 @@ pub mod protected_resource;
 #[cfg(feature = "rate-limit")]
 #[cfg_attr(docsrs, doc(cfg(feature = "rate-limit")))]
 pub mod rate_limit;
+#[cfg(feature = "signed")]
+mod raw_body;
 #[cfg(feature = "require")]
 #[cfg_attr(docsrs, doc(cfg(feature = "require")))]
 pub mod require;

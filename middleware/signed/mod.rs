@@ -107,7 +107,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use axum_core::extract::DefaultBodyLimit;
 use axum_core::response::IntoResponse;
 
 pub use self::error::SignedError;
@@ -116,7 +115,7 @@ use self::key::{NamedKey, sha256};
 pub use self::refusal::SignedRefusal;
 pub use self::signer::WebhookSigner;
 use crate::chain::FromChain;
-use crate::extract::{MaxBody, read_body};
+use crate::middleware::raw_body::read_raw_body;
 use crate::middleware::seen::{NotReserved, Reservation, SeenMessages};
 pub use crate::middleware::seen::{Seen, SeenStore};
 use crate::{Body, Endpoint, Error, Middleware, Next, Request, Response, StatusCode};
@@ -332,7 +331,7 @@ impl Signed {
         self
     }
 
-    /// Sets how many bytes a body may have, for this step and the steps after it. Defaults to the [limit](MaxBody) of the request, which is
+    /// Sets how many bytes a body may have, for this step and the steps after it. Defaults to the [limit](crate::extract::MaxBody) of the request, which is
     /// 1 MiB if no `BodyLimit` sets another one, or sets none.
     #[must_use]
     pub fn max_body(mut self, bytes: u64) -> Self {
@@ -369,7 +368,7 @@ impl Signed {
         if claimed.timestamp.is_some_and(|time| now.abs_diff(time) > self.tolerance.as_secs()) {
             return Err((SignedRefusal::Timestamp, "timestamp".to_owned()).into());
         }
-        let body = self.read_body(req).await?;
+        let body = read_raw_body(req, self.max_body).await?;
         let parts = [&*claimed.prefix, &*body];
         let key = self.keys.iter().find(|key| key.signed(parts, &claimed.signatures));
         let key = key.ok_or((SignedRefusal::Signature, "signature".to_owned()))?;
@@ -389,25 +388,6 @@ impl Signed {
             key: key.name.clone(),
         };
         Ok((delivery, reservation))
-    }
-
-    async fn read_body(&self, req: &mut Request) -> Result<bytes::Bytes, Error> {
-        let outer = MaxBody::of(req.extensions());
-        match self.max_body {
-            Some(max) => {
-                req.extensions_mut().insert(MaxBody::bytes(max));
-                DefaultBodyLimit::max(usize::try_from(max).unwrap_or(usize::MAX)).apply(req);
-                read_body(req).await
-            }
-            // Without a limit, a client could fill the memory before its signature is verified.
-            None if outer.limit().is_none() => {
-                req.extensions_mut().insert(MaxBody::default());
-                let body = read_body(req).await;
-                req.extensions_mut().insert(outer);
-                body
-            }
-            None => read_body(req).await,
-        }
     }
 
     /// Logs a refusal as one event, and answers it.
