@@ -10,6 +10,9 @@ pub mod body_limit;
 mod checking;
 #[cfg(any(feature = "authenticate", feature = "jwt", feature = "jwt-rust-crypto"))]
 mod credentials;
+#[cfg(feature = "deprecated")]
+#[cfg_attr(docsrs, doc(cfg(feature = "deprecated")))]
+pub mod deprecated;
 #[cfg(feature = "etag")]
 #[cfg_attr(docsrs, doc(cfg(feature = "etag")))]
 pub mod etag;

@@ -81,6 +81,7 @@
 //! | `extract::ByField`, `#[derive(Fields)]`: every error of an input, under the names that the client uses | `fields` | 400, 413, 415, 422 |
 //! | `Json`, `Form`, `Query`, `Multipart`, `Cookies` | of these names | 400, 413, 415, 422 |
 //! | `Sse`, `NdJson` | of these names | |
+//! | `Deprecated`: `Deprecation`, `Sunset` and links | `deprecated` | |
 //! | `MessageSignatures`: HTTP Message Signatures with digests of the body | `message-signatures` | 400, 401, 413, 503 |
 //! | `Signed`: signed webhooks, each handled once | `signed` | 200, 400, 401, 409, 413, 503 |
 //! | `BodyLimit`, `ETag` | of these names | 413; 304, 412 |
