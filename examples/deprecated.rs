@@ -9,6 +9,7 @@
 //! Dependencies besides `tower-chain` and `tokio`:
 //!
 //! ```toml
+//! http = "1"
 //! tracing-subscriber = "0.3"
 //! ```
 //!

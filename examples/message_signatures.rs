@@ -9,15 +9,16 @@
 //! Dependencies besides `tower-chain` and `tokio`:
 //!
 //! ```toml
+//! http = "1"
 //! tracing-subscriber = "0.3"
 //! ```
 //!
 //! ```sh
-//! printf -- '-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIJ+DYvh6SEqVTm50DFtMDoQikTmiCqirVv9mWG9qfSnF\n-----END PRIVATE KEY-----\n' > /tmp/ed25519.pem
+//! printf -- '-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIJ+DYvh6SEqVTm50DFtMDoQikTmiCqirVv9mWG9qfSnF\n-----END PRIVATE KEY-----\n' > client.pem
 //! BODY='pay 7' DIGEST="sha-256=:$(printf 'pay 7' | openssl dgst -sha256 -binary | base64):"
 //! PARAMS="(\"@method\" \"@target-uri\" \"content-digest\");created=$(date +%s);keyid=\"client-1\""
-//! printf '"@method": POST\n"@target-uri": http://localhost:3000/payments\n"content-digest": %s\n"@signature-params": %s' "$DIGEST" "$PARAMS" > /tmp/base
-//! SIGNATURE=$(openssl pkeyutl -sign -inkey /tmp/ed25519.pem -rawin -in /tmp/base | base64 -w 0)
+//! printf '"@method": POST\n"@target-uri": http://localhost:3000/payments\n"content-digest": %s\n"@signature-params": %s' "$DIGEST" "$PARAMS" > base.txt
+//! SIGNATURE=$(openssl pkeyutl -sign -inkey client.pem -rawin -in base.txt | base64 -w 0)
 //! curl -H "content-digest: $DIGEST" -H "signature-input: sig=$PARAMS" -H "signature: sig=:$SIGNATURE:" -d "$BODY" localhost:3000/payments
 //! # pay 7, signed by client-1
 //! curl -i -H "content-digest: $DIGEST" -H "signature-input: sig=$PARAMS" -H "signature: sig=:$SIGNATURE:" -d 'pay 9' localhost:3000/payments

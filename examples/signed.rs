@@ -9,6 +9,7 @@
 //! Dependencies besides `tower-chain` and `tokio`:
 //!
 //! ```toml
+//! http = "1"
 //! serde = { version = "1", features = ["derive"] }
 //! tracing-subscriber = "0.3"
 //! ```
@@ -48,7 +49,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let secret = std::env::var("WEBHOOK_SECRET").map_err(|_| "WEBHOOK_SECRET is not set")?;
     let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
-    Ok(tower_chain::serve(format!("127.0.0.1:{port}"), api(&secret)?).await?)
+    let api = api(&secret).map_err(|error| format!("WEBHOOK_SECRET: {error}"))?;
+    Ok(tower_chain::serve(format!("127.0.0.1:{port}"), api).await?)
 }
 
 #[tokio::test]

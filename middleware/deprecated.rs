@@ -80,6 +80,7 @@ use std::fmt;
 use http::header::{HeaderName, LINK};
 use http::{HeaderMap, HeaderValue};
 
+use crate::declare::{Declaration, Field};
 use crate::{Endpoint, Middleware, Next, Response};
 
 /// A step that announces that a resource is deprecated. See the [module](self).
@@ -186,6 +187,20 @@ impl Middleware for Deprecated {
         let mut response = next.run().await;
         self.announce(response.headers_mut());
         response
+    }
+
+    fn declare(&self, to: &mut Declaration) {
+        to.deprecates();
+        to.adds(Field::new(
+            DEPRECATION.as_str(),
+            "Since when the resource is deprecated (RFC 9745)",
+        ));
+        if self.sunset.is_some() {
+            to.adds(Field::new(SUNSET.as_str(), "After when it may not respond (RFC 8594)"));
+        }
+        if !self.links.is_empty() {
+            to.adds(Field::new(LINK.as_str(), "What to read or use instead"));
+        }
     }
 }
 
@@ -472,5 +487,19 @@ mod tests {
         assert_eq!(headers[DEPRECATION], "@1767225600");
         assert_eq!(headers[SUNSET], "Wed, 30 Jun 2027 23:59:59 GMT");
         assert_eq!(links(&headers).len(), 5);
+    }
+
+    #[test]
+    fn the_fields_are_declared() {
+        for (step, expected) in [
+            (full(), vec!["deprecation", "sunset", "link"]),
+            (Deprecated::since("2026-06-30").unwrap(), vec!["deprecation"]),
+        ] {
+            let mut declaration = Declaration::default();
+            step.declare(&mut declaration);
+            let names: Vec<_> = declaration.added().iter().map(Field::name).collect();
+            assert!(declaration.is_deprecated());
+            assert_eq!(names, expected);
+        }
     }
 }

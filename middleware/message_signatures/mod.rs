@@ -143,10 +143,11 @@ pub use self::refusal::SignatureRefusal;
 pub use self::signer::MessageSigner;
 use self::signer::{check_key_id, key_of, string};
 use crate::chain::FromChain;
+use crate::declare::{Answer, Credential, Declaration, Field, Kind, Scheme};
 use crate::extract::ClientUri;
 use crate::middleware::raw_body::read_raw_body;
 use crate::middleware::seen::{NotReserved, SeenMessages, SeenStore};
-use crate::{Body, Endpoint, Error, Middleware, Next, Request, Response};
+use crate::{Body, Endpoint, Error, Middleware, Next, Request, Response, StatusCode};
 
 /// A step that accepts signed requests alone. See the [module](self).
 pub struct MessageSignatures {
@@ -454,7 +455,9 @@ impl MessageSignatures {
             }
             match self.check(message, signature).await {
                 Ok(valid) => return Ok(valid),
-                Err(error) => refused = error,
+                // Another signature that is refused does not hide that one could not be checked.
+                Err(error) if !matches!(refused, Refused::Other(_)) => refused = error,
+                Err(_) => {}
             }
         }
         Err(refused)
@@ -618,6 +621,36 @@ impl Middleware for MessageSignatures {
         match self.verify(next.request_mut()).await {
             Ok(signed) => next.run_with(signed).await,
             Err(refused) => self.refuse(refused),
+        }
+    }
+
+    fn declare(&self, to: &mut Declaration) {
+        to.kind(Kind::Authentication).kind(Kind::VerifiesBody).kind(Kind::ReadsBody);
+        to.reads(Field::new(input::SIGNATURE_INPUT.as_str(), "What the signature covers"))
+            .reads(Field::new(input::SIGNATURE.as_str(), "The signature"))
+            .reads(Field::new(CONTENT_DIGEST.as_str(), "A digest of the body").optional());
+        let credential = Credential::new(Scheme::Header(input::SIGNATURE.to_string()));
+        to.accepts(credential.description("HTTP Message Signatures (RFC 9421)"));
+        let problem = |refusal: SignatureRefusal, cause| Answer::problem(refusal.status(), cause);
+        let unauthorized =
+            problem(SignatureRefusal::Signature, "the signature is missing or not valid")
+                .header(Field::new(ACCEPT_SIGNATURE.as_str(), "The signature to make"))
+                .header(Field::new("www-authenticate", "The scheme `Message-Signature`"));
+        to.answers(problem(SignatureRefusal::Malformed, "the signature is malformed"))
+            .answers(
+                problem(SignatureRefusal::Digest, "the digest is not that of the body")
+                    .header(Field::new(WANT_CONTENT_DIGEST.as_str(), "Digests that are accepted")),
+            )
+            .answers(unauthorized)
+            .answers(Answer::problem(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large"));
+        if self.nonces.is_some() {
+            to.answers(
+                problem(SignatureRefusal::Unavailable, "nonces can't be checked now")
+                    .header(Field::new("retry-after", "Seconds until the next attempt")),
+            );
+        }
+        if let Some(max) = self.max_body {
+            to.limits_body(max);
         }
     }
 }

@@ -7,7 +7,7 @@ use aws_lc_rs::signature::{EcdsaKeyPair, Ed25519KeyPair, KeyPair, RsaKeyPair};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::{Method, StatusCode, Version};
+use http::{Method, Version};
 use http_body_util::BodyExt;
 use sfv::{InnerList, ListEntry, Parser};
 use tower::ServiceExt;
@@ -820,6 +820,17 @@ async fn keys_are_looked_up_by_their_identifier() {
         assert_eq!(send(&chain, signed(&uncovered, request("GET /"), "")).await.0, 401);
     }
     assert_eq!(calls.load(Ordering::Relaxed), 3);
+    // Of two signatures, one can't be checked and the other one is refused.
+    for ids in [["failed", "missing"], ["missing", "failed"]] {
+        let mut req = request("GET /");
+        for (id, label) in ids.into_iter().zip(["a", "b"]) {
+            let signer =
+                MessageSigner::new(id, SignatureAlgorithm::Ed25519, ED25519_PRIVATE).unwrap();
+            let signer = signer.origin("https://example.com").unwrap().label(label).unwrap();
+            req = signed(&signer, req, "");
+        }
+        assert_eq!(send(&chain, req).await.0, 503, "{ids:?}");
+    }
 }
 
 #[tokio::test]
@@ -1046,4 +1057,30 @@ async fn the_log_names_the_part_at_fault_in_one_event() {
         assert!(line.contains(expected), "{line}");
     }
     assert_eq!(text.lines().count(), 3, "{text}");
+}
+
+#[test]
+fn each_refusal_is_declared() {
+    let refusals = [
+        SignatureRefusal::Missing,
+        SignatureRefusal::Malformed,
+        SignatureRefusal::Coverage,
+        SignatureRefusal::Component,
+        SignatureRefusal::Time,
+        SignatureRefusal::UnknownKey,
+        SignatureRefusal::Algorithm,
+        SignatureRefusal::Signature,
+        SignatureRefusal::Nonce,
+        SignatureRefusal::Replay,
+        SignatureRefusal::Digest,
+        SignatureRefusal::Unavailable,
+    ];
+    let mut declaration = Declaration::default();
+    signatures("https://example.com").nonces().max_body(10).declare(&mut declaration);
+    let statuses: Vec<_> = declaration.answered().iter().map(Answer::status).collect();
+    assert!(refusals.iter().all(|refusal| statuses.contains(&refusal.status())));
+    assert!(statuses.contains(&StatusCode::PAYLOAD_TOO_LARGE));
+    assert!(declaration.kinds().contains(&Kind::VerifiesBody));
+    assert_eq!(declaration.body_limit(), Some(10));
+    assert_eq!(*declaration.credentials()[0].scheme(), Scheme::Header("signature".to_owned()));
 }

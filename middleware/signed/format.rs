@@ -74,6 +74,26 @@ impl Format {
         !matches!(self, Self::GitHub)
     }
 
+    /// The header fields, with what they contain.
+    pub(super) fn fields(&self) -> Vec<(String, &'static str)> {
+        let mut fields = Vec::new();
+        if let Self::Standard(StandardFields { id, timestamp, .. }) = self {
+            fields.push((id.to_string(), "The identifier of the delivery"));
+            fields.push((timestamp.to_string(), "When it was sent, in seconds since 1970"));
+        }
+        fields.push((self.signature_field().to_string(), "The signatures of the delivery"));
+        fields
+    }
+
+    /// The field with the signature.
+    pub(super) fn signature_field(&self) -> HeaderName {
+        match self {
+            Self::Standard(fields) => fields.signature.clone(),
+            Self::GitHub => X_HUB_SIGNATURE_256,
+            Self::Stripe => STRIPE_SIGNATURE,
+        }
+    }
+
     /// The name of a header field is the part for the log.
     pub(super) fn read(&self, headers: &HeaderMap) -> Result<Claimed, (SignedRefusal, String)> {
         match self {
@@ -135,15 +155,15 @@ fn read_standard(
 }
 
 fn read_github(headers: &HeaderMap) -> Result<Claimed, (SignedRefusal, String)> {
-    let name = HeaderName::from_static("x-hub-signature-256");
-    let value = one(headers, &name)?;
-    let tag = value.strip_prefix("sha256=").and_then(hex).ok_or_else(|| malformed(&name))?;
+    let value = one(headers, &X_HUB_SIGNATURE_256)?;
+    let tag = value.strip_prefix("sha256=").and_then(hex);
+    let tag = tag.ok_or_else(|| malformed(&X_HUB_SIGNATURE_256))?;
     let signatures = vec![Signature::Hmac(tag)];
     Ok(Claimed { id: None, timestamp: None, prefix: Vec::new(), signatures })
 }
 
 fn read_stripe(headers: &HeaderMap) -> Result<Claimed, (SignedRefusal, String)> {
-    let name = HeaderName::from_static("stripe-signature");
+    let name = STRIPE_SIGNATURE;
     let value = one(headers, &name)?;
     let mut timestamp = None;
     let mut signatures = Vec::new();
@@ -205,6 +225,10 @@ fn hex(text: &str) -> Option<[u8; 32]> {
     }
     Some(out)
 }
+
+pub(super) const X_HUB_SIGNATURE_256: HeaderName = HeaderName::from_static("x-hub-signature-256");
+
+pub(super) const STRIPE_SIGNATURE: HeaderName = HeaderName::from_static("stripe-signature");
 
 /// The longest value of a header field.
 const FIELD_BYTES: usize = 4096;

@@ -88,7 +88,7 @@
 //! # Where to put it
 //!
 //! Before each step that reads or changes the body, such as a layer that decompresses: the signature is over the bytes on the wire. After a
-//! [`RateLimit`](crate::middleware) by address, because each request costs an HMAC over its body.
+//! `RateLimit` by address, because each request costs an HMAC over its body.
 //!
 //! # Sources
 //!
@@ -115,6 +115,7 @@ use self::key::{NamedKey, sha256};
 pub use self::refusal::SignedRefusal;
 pub use self::signer::WebhookSigner;
 use crate::chain::FromChain;
+use crate::declare::{Answer, Credential, Declaration, Field, Kind, Scheme};
 use crate::middleware::raw_body::read_raw_body;
 use crate::middleware::seen::{NotReserved, Reservation, SeenMessages};
 pub use crate::middleware::seen::{Seen, SeenStore};
@@ -429,6 +430,34 @@ impl Middleware for Signed {
                 response
             }
             Err(refused) => self.refuse(refused),
+        }
+    }
+
+    fn declare(&self, to: &mut Declaration) {
+        to.kind(Kind::Authentication).kind(Kind::VerifiesBody).kind(Kind::ReadsBody);
+        for (field, description) in self.format.fields() {
+            to.reads(Field::new(field, description));
+        }
+        let scheme = Scheme::Header(self.format.signature_field().to_string());
+        to.accepts(Credential::new(scheme).description("A signature of the body"));
+        let retry = || Field::new("retry-after", "Seconds until the next attempt");
+        let problem = |refusal: SignedRefusal, cause| Answer::problem(refusal.status(), cause);
+        let challenge = Field::new("www-authenticate", "The scheme `Webhook-Signature`");
+        to.answers(problem(
+            SignedRefusal::Malformed,
+            "a field of the signature is missing or malformed",
+        ))
+        .answers(problem(SignedRefusal::Signature, "the signature is not valid").header(challenge))
+        .answers(problem(SignedRefusal::InFlight, "the delivery is being handled").header(retry()))
+        .answers(problem(SignedRefusal::Full, "deliveries can't be checked now").header(retry()))
+        .answers(Answer::problem(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large"));
+        let handled = "the delivery was handled before";
+        match self.refuse_duplicates {
+            true => to.answers(problem(SignedRefusal::Duplicate, handled)),
+            false => to.answers(Answer::new(StatusCode::OK, handled)),
+        };
+        if let Some(max) = self.max_body {
+            to.limits_body(max);
         }
     }
 }

@@ -57,23 +57,27 @@ impl SignedRefusal {
         }
     }
 
+    pub(super) fn status(self) -> StatusCode {
+        match self {
+            Self::Missing | Self::Malformed => StatusCode::BAD_REQUEST,
+            Self::Timestamp | Self::Signature => StatusCode::UNAUTHORIZED,
+            Self::InFlight | Self::Duplicate => StatusCode::CONFLICT,
+            Self::Full | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
     pub(super) fn into_error(self) -> Error {
-        let (status, detail) = match self {
-            Self::Missing | Self::Malformed => (
-                StatusCode::BAD_REQUEST,
-                "The header fields of the signature are missing or malformed",
-            ),
+        let detail = match self {
+            Self::Missing | Self::Malformed => {
+                "The header fields of the signature are missing or malformed"
+            }
             // One text for both: the client learns nothing about a signature that it has guessed.
-            Self::Timestamp | Self::Signature => {
-                (StatusCode::UNAUTHORIZED, "The signature is not valid")
-            }
-            Self::InFlight => (StatusCode::CONFLICT, "This delivery is being handled"),
-            Self::Duplicate => (StatusCode::CONFLICT, "This delivery was handled before"),
-            Self::Full | Self::Unavailable => {
-                (StatusCode::SERVICE_UNAVAILABLE, "Deliveries can't be checked now")
-            }
+            Self::Timestamp | Self::Signature => "The signature is not valid",
+            Self::InFlight => "This delivery is being handled",
+            Self::Duplicate => "This delivery was handled before",
+            Self::Full | Self::Unavailable => "Deliveries can't be checked now",
         };
-        let error = Error::new(status, detail).with_source(self);
+        let error = Error::new(self.status(), detail).with_source(self);
         match self {
             Self::Timestamp | Self::Signature => {
                 error.with_header(WWW_AUTHENTICATE, HeaderValue::from_static("Webhook-Signature"))

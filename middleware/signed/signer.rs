@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::error::SignedError;
-use super::format::{Format, is_id};
+use super::format::{Format, STRIPE_SIGNATURE, X_HUB_SIGNATURE_256, is_id};
 use super::key::{TEXT_BYTES, check_length, decode, standard_secret, tag};
 
 /// Signs webhooks, for senders and for tests of a chain with [`Signed`](super::Signed).
@@ -138,12 +138,12 @@ impl WebhookSigner {
             }
             Format::GitHub => {
                 let signature = format!("sha256={}", self.hex([&[], body]));
-                vec![field(HeaderName::from_static("x-hub-signature-256"), signature)?]
+                vec![field(X_HUB_SIGNATURE_256, signature)?]
             }
             Format::Stripe => {
                 let prefix = format!("{seconds}.");
                 let signature = format!("t={seconds},v1={}", self.hex([prefix.as_bytes(), body]));
-                vec![field(HeaderName::from_static("stripe-signature"), signature)?]
+                vec![field(STRIPE_SIGNATURE, signature)?]
             }
         };
         Ok(fields.into_iter().collect())

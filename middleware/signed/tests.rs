@@ -608,3 +608,33 @@ async fn the_log_names_the_part_at_fault_in_one_event() {
     }
     assert_eq!(lines.lines().count(), 3);
 }
+
+#[test]
+fn each_refusal_is_declared() {
+    let refusals = [
+        SignedRefusal::Missing,
+        SignedRefusal::Malformed,
+        SignedRefusal::Timestamp,
+        SignedRefusal::Signature,
+        SignedRefusal::InFlight,
+        SignedRefusal::Full,
+        SignedRefusal::Unavailable,
+    ];
+    for (signed, field, handled) in [
+        (standard().header_prefix("svix").unwrap(), "svix-signature", 200),
+        (Signed::github(TEXT).unwrap(), "x-hub-signature-256", 200),
+        (Signed::stripe(TEXT).unwrap().refuse_duplicates(), "stripe-signature", 409),
+    ] {
+        let mut declaration = Declaration::default();
+        signed.max_body(10).declare(&mut declaration);
+        let statuses: Vec<_> = declaration.answered().iter().map(Answer::status).collect();
+        assert!(refusals.iter().all(|refusal| statuses.contains(&refusal.status())), "{field}");
+        assert!(statuses.contains(&StatusCode::from_u16(handled).unwrap()), "{field}");
+        assert!(statuses.contains(&StatusCode::PAYLOAD_TOO_LARGE), "{field}");
+        assert!(declaration.read().iter().any(|read| read.name() == field), "{field}");
+        let scheme = Scheme::Header(field.to_owned());
+        assert_eq!(*declaration.credentials()[0].scheme(), scheme);
+        assert!(declaration.kinds().contains(&Kind::VerifiesBody));
+        assert_eq!(declaration.body_limit(), Some(10));
+    }
+}
