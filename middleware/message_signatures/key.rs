@@ -10,8 +10,10 @@ use aws_lc_rs::signature::{
 };
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use sha2::{Digest, Sha256};
 
 use super::error::MessageSignaturesError;
+use crate::declare::SecretId;
 
 /// An algorithm of the registry for HTTP signatures ([RFC 9421, 6.2](https://www.rfc-editor.org/rfc/rfc9421#section-6.2)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -66,6 +68,7 @@ impl SignatureAlgorithm {
 pub struct VerifyingKey {
     algorithm: SignatureAlgorithm,
     kind: Arc<Verifier>,
+    secret: Option<SecretId>,
 }
 
 enum Verifier {
@@ -92,12 +95,19 @@ impl VerifyingKey {
                 Verifier::Public(ParsedPublicKey::new(public, der).map_err(|_| wrong())?)
             }
         };
-        Ok(Self { algorithm, kind: Arc::new(kind) })
+        let is_secret = matches!(kind, Verifier::Secret(_));
+        let secret = is_secret.then(|| SecretId::of_digest(&Sha256::digest(key).into()));
+        Ok(Self { algorithm, kind: Arc::new(kind), secret })
     }
 
     /// The algorithm of the key. A signature with another `alg` is refused.
     pub fn algorithm(&self) -> SignatureAlgorithm {
         self.algorithm
+    }
+
+    /// `None` for a public key.
+    pub(super) fn secret_id(&self) -> Option<SecretId> {
+        self.secret
     }
 
     /// HMACs are compared in constant time.

@@ -143,7 +143,7 @@ pub use self::refusal::SignatureRefusal;
 pub use self::signer::MessageSigner;
 use self::signer::{check_key_id, key_of, string};
 use crate::chain::FromChain;
-use crate::declare::{Answer, Credential, Declaration, Field, Kind, Scheme};
+use crate::declare::{Answer, Credential, Declaration, Field, Kind, Resource, Scheme};
 use crate::extract::ClientUri;
 use crate::middleware::raw_body::read_raw_body;
 use crate::middleware::seen::{NotReserved, SeenMessages, SeenStore};
@@ -648,6 +648,9 @@ impl Middleware for MessageSignatures {
                 problem(SignatureRefusal::Unavailable, "nonces can't be checked now")
                     .header(Field::new("retry-after", "Seconds until the next attempt")),
             );
+        }
+        for secret in self.keys.iter().filter_map(|(_, key)| key.secret_id()) {
+            to.uses(Resource::Secret(secret));
         }
         if let Some(max) = self.max_body {
             to.limits_body(max);

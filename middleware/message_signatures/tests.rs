@@ -1082,5 +1082,6 @@ fn each_refusal_is_declared() {
     assert!(statuses.contains(&StatusCode::PAYLOAD_TOO_LARGE));
     assert!(declaration.kinds().contains(&Kind::VerifiesBody));
     assert_eq!(declaration.body_limit(), Some(10));
+    assert_eq!(declaration.used().len(), 1, "one of the keys is a secret");
     assert_eq!(*declaration.credentials()[0].scheme(), Scheme::Header("signature".to_owned()));
 }

@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use subtle::ConstantTimeEq;
 
 use super::error::SignedError;
+use crate::declare::SecretId;
 
 /// A key with its name.
 pub(super) struct NamedKey {
@@ -56,6 +57,11 @@ impl NamedKey {
         check_length(name, secret, least)?;
         let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
         Ok(Self { name: name.into(), kind: Kind::Secret(key), fingerprint: sha256(&[secret]) })
+    }
+
+    /// `None` for a public key.
+    pub(super) fn secret_id(&self) -> Option<SecretId> {
+        matches!(self.kind, Kind::Secret(_)).then(|| SecretId::of_digest(&self.fingerprint))
     }
 
     pub(super) fn is_same_key(&self, other: &Self) -> bool {

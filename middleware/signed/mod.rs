@@ -115,7 +115,7 @@ use self::key::{NamedKey, sha256};
 pub use self::refusal::SignedRefusal;
 pub use self::signer::WebhookSigner;
 use crate::chain::FromChain;
-use crate::declare::{Answer, Credential, Declaration, Field, Kind, Scheme};
+use crate::declare::{Answer, Credential, Declaration, Field, Kind, Resource, Scheme};
 use crate::middleware::raw_body::read_raw_body;
 use crate::middleware::seen::{NotReserved, Reservation, SeenMessages};
 pub use crate::middleware::seen::{Seen, SeenStore};
@@ -456,6 +456,9 @@ impl Middleware for Signed {
             true => to.answers(problem(SignedRefusal::Duplicate, handled)),
             false => to.answers(Answer::new(StatusCode::OK, handled)),
         };
+        for secret in self.keys.iter().filter_map(NamedKey::secret_id) {
+            to.uses(Resource::Secret(secret));
+        }
         if let Some(max) = self.max_body {
             to.limits_body(max);
         }

@@ -636,5 +636,6 @@ fn each_refusal_is_declared() {
         assert_eq!(*declaration.credentials()[0].scheme(), scheme);
         assert!(declaration.kinds().contains(&Kind::VerifiesBody));
         assert_eq!(declaration.body_limit(), Some(10));
+        assert_eq!(declaration.used().len(), 1);
     }
 }
