@@ -10,6 +10,9 @@ pub mod body_limit;
 mod checking;
 #[cfg(any(feature = "authenticate", feature = "jwt", feature = "jwt-rust-crypto"))]
 mod credentials;
+#[cfg(feature = "deprecated")]
+#[cfg_attr(docsrs, doc(cfg(feature = "deprecated")))]
+pub mod deprecated;
 #[cfg(feature = "etag")]
 #[cfg_attr(docsrs, doc(cfg(feature = "etag")))]
 pub mod etag;
@@ -22,6 +25,9 @@ pub mod grpc_status;
 #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
 #[cfg_attr(docsrs, doc(cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))))]
 pub mod jwt;
+#[cfg(feature = "message-signatures")]
+#[cfg_attr(docsrs, doc(cfg(feature = "message-signatures")))]
+pub mod message_signatures;
 #[cfg(feature = "problem-details")]
 #[cfg_attr(docsrs, doc(cfg(feature = "problem-details")))]
 pub mod problem_details;
@@ -31,18 +37,25 @@ pub mod protected_resource;
 #[cfg(feature = "rate-limit")]
 #[cfg_attr(docsrs, doc(cfg(feature = "rate-limit")))]
 pub mod rate_limit;
+#[cfg(feature = "signed")]
+mod raw_body;
 #[cfg(feature = "require")]
 #[cfg_attr(docsrs, doc(cfg(feature = "require")))]
 pub mod require;
 #[cfg(feature = "security-headers")]
 #[cfg_attr(docsrs, doc(cfg(feature = "security-headers")))]
 pub mod security_headers;
+#[cfg(feature = "signed")]
+mod seen;
 #[cfg(feature = "server-timing")]
 #[cfg_attr(docsrs, doc(cfg(feature = "server-timing")))]
 pub mod server_timing;
 #[cfg(feature = "shed")]
 #[cfg_attr(docsrs, doc(cfg(feature = "shed")))]
 pub mod shed;
+#[cfg(feature = "signed")]
+#[cfg_attr(docsrs, doc(cfg(feature = "signed")))]
+pub mod signed;
 #[cfg(all(
     test,
     any(

@@ -82,6 +82,9 @@
 //! | `Json`, `Form`, `Query`, `Multipart`, `Cookies` | of these names | 400, 413, 415, 422 |
 //! | `Sse`, `NdJson` | of these names | |
 //! | `ChainService::audit`: wrong orders and settings of steps | `audit` | |
+//! | `Deprecated`: `Deprecation`, `Sunset` and links | `deprecated` | |
+//! | `MessageSignatures`: HTTP Message Signatures with digests of the body | `message-signatures` | 400, 401, 413, 503 |
+//! | `Signed`: signed webhooks, each handled once | `signed` | 200, 400, 401, 409, 413, 503 |
 //! | `BodyLimit`, `ETag` | of these names | 413; 304, 412 |
 //! | `ProblemDetails`, `SecurityHeaders`, `ServerTiming`, `GrpcStatus` | of these names | |
 //! | `serve`, `Server`, `Tls`, sockets of systemd | `serve`, `tls`, `systemd` | 400, 408, 431, 500, 501, 503 |

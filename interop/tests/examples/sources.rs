@@ -13,12 +13,16 @@ mod cookies;
 mod custom;
 #[path = "../../../examples/database_test.rs"]
 mod database_test;
+#[path = "../../../examples/deprecated.rs"]
+mod deprecated;
 #[path = "../../../examples/events.rs"]
 mod events;
 #[path = "../../../examples/form.rs"]
 mod form;
 #[path = "../../examples/lambda.rs"]
 mod lambda;
+#[path = "../../../examples/message_signatures.rs"]
+mod message_signatures;
 #[path = "../../examples/oauth_login.rs"]
 mod oauth_login;
 #[path = "../../../examples/rate_limit.rs"]
@@ -31,6 +35,8 @@ mod serve;
 mod server_timing;
 #[path = "../../examples/sessions.rs"]
 mod sessions;
+#[path = "../../../examples/signed.rs"]
+mod signed;
 #[path = "../../../examples/small_steps.rs"]
 mod small_steps;
 #[path = "../../../examples/testing.rs"]
