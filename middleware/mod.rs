@@ -22,6 +22,9 @@ pub mod garde;
 #[cfg(feature = "grpc-status")]
 #[cfg_attr(docsrs, doc(cfg(feature = "grpc-status")))]
 pub mod grpc_status;
+#[cfg(feature = "idempotency")]
+#[cfg_attr(docsrs, doc(cfg(feature = "idempotency")))]
+pub mod idempotency;
 #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
 #[cfg_attr(docsrs, doc(cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))))]
 pub mod jwt;

@@ -76,6 +76,7 @@
 //! | `Require`: scopes, roles, permissions, policies | `require` | 401, 403 |
 //! | `ProtectedResource`: metadata for OAuth clients | `protected-resource` | |
 //! | `RateLimit`: quotas per client; one quota for several servers | `rate-limit`, `redis` | 429, 503 |
+//! | `Idempotency`: runs a request with an `Idempotency-Key` once, and replays its response | `idempotency`, `redis` | 400, 409, 413, 422, 429, 503 |
 //! | `Shed`: refuses what an overloaded server can't finish | `shed` | 400, 503, 504 |
 //! | `Valid`, `ValidateInput`, with the crate `validator`; `Garde`, with the crate `garde` | `validate`, `garde` | 400, 413, 415, 422 |
 //! | `extract::ByField`, `#[derive(Fields)]`: every error of an input, under the names that the client uses | `fields` | 400, 413, 415, 422 |

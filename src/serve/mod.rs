@@ -95,6 +95,7 @@ mod body;
 mod budget;
 mod clients;
 mod connection;
+mod detach;
 mod detached;
 mod draining;
 mod error;
@@ -129,6 +130,7 @@ mod unix_socket;
 
 use tokio::net::ToSocketAddrs;
 
+pub use detach::{Detach, DetachedService};
 pub use detached::{Detached, detached};
 pub use draining::Draining;
 pub use error::ServeError;
