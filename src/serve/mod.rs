@@ -116,9 +116,11 @@ mod per_core;
 mod phase;
 mod proxy;
 mod request;
+mod seldom;
 mod servable;
 mod server;
 mod signal;
+mod state;
 mod streams;
 #[cfg(test)]
 mod tests;

@@ -34,7 +34,7 @@ impl Cores {
         let mut kept = Vec::new();
         for listener in listeners.drain(..) {
             let (copies, rest) =
-                listener.copies(count, shared.limits.tcp_keepalive).map_err(ServeError::Core)?;
+                listener.copies(count, shared.server.limits.tcp_keepalive).map_err(ServeError::Core)?;
             kept.extend(rest);
             cores.iter_mut().zip(copies).for_each(|(core, copy)| core.push(copy));
         }

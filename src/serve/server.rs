@@ -457,10 +457,10 @@ impl Server {
         if let Some(cores) = &cores {
             cores.stop_accepting();
         }
-        shared.draining.store(true, Ordering::Release);
+        shared.server.draining.store(true, Ordering::Release);
         phase.send_replace(Phase::Draining);
         stage.send_replace(Stage::Draining);
-        let background = shared.background.clone();
+        let background = shared.server.background.clone();
         drop(shared);
         let ended = async {
             phase.closed().await;
