@@ -138,6 +138,12 @@ impl<S> Requests<S> {
         if head.version != Version::HTTP_2 {
             return Ok(None);
         }
+        if head.headers.values().any(is_padded) {
+            return Err(Error::new(
+                StatusCode::BAD_REQUEST,
+                "A header field of the request begins or ends with a blank",
+            ));
+        }
         // A client may send each cookie in a field of its own (RFC 9113, 8.2.3).
         let fields = head.headers.len();
         if fields > MAX_FIELDS && fields - head.headers.get_all(COOKIE).iter().count() > MAX_FIELDS
@@ -165,6 +171,12 @@ fn has_unknown_coding(head: &Parts) -> bool {
     let mut fields = head.headers.get_all(TRANSFER_ENCODING).iter();
     let Some(field) = fields.next() else { return false };
     fields.next().is_some() || !field.as_bytes().eq_ignore_ascii_case(b"chunked")
+}
+
+/// Whether a value begins or ends with a blank, which is not valid on HTTP/2 (RFC 9113, 8.2.1). On HTTP/1 such blanks are not a part of it.
+fn is_padded(value: &HeaderValue) -> bool {
+    let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    is_blank(value.as_bytes().first()) || is_blank(value.as_bytes().last())
 }
 
 /// Whether a response with a status below 200 can be sent. hyper sends one response to each request, so an interim one would take the place of
