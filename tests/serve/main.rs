@@ -5,6 +5,7 @@
 mod bodies;
 #[cfg(feature = "tls")]
 mod client_certificates;
+mod conformance;
 mod cost;
 mod disconnect;
 mod drain;
