@@ -19,6 +19,7 @@ mod listeners;
 mod memory;
 mod per_core;
 mod proxy;
+mod restarts;
 mod smuggling;
 #[cfg(all(unix, feature = "systemd"))]
 mod systemd;
