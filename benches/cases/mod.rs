@@ -3,6 +3,7 @@
 mod built_ins;
 mod job;
 mod paths;
+mod serve;
 mod steps;
 mod subject;
 mod usual;
@@ -15,6 +16,7 @@ pub fn all() -> Vec<Case> {
     cases.extend(paths::cases());
     cases.extend(job::cases());
     cases.extend(built_ins::cases());
+    cases.extend(serve::cases());
     cases
 }
 

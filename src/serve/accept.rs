@@ -46,7 +46,7 @@ async fn accept<S: Servable>(on: &Listener, shared: &SharedState<S>, permits: &A
         }
         if !is_full {
             is_full = true;
-            let max = shared.limits.max_connections;
+            let max = shared.server.limits.max_connections;
             tracing::warn!(max, "`max_connections` are open, further connections wait");
         }
         // This connection waits in a task of its own: dropping it would reset it if the server stops meanwhile. The following ones wait in

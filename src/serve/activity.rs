@@ -9,11 +9,11 @@ use tokio::time::Instant;
 
 use super::frames::Seen;
 
-/// Shared by the socket, the requests and the timer of one connection. A request reads the clock twice and needs no timer.
+/// Shared by the socket, the requests and the timer of one connection. A request reads the clock once and needs no timer.
 #[derive(Debug)]
 pub(super) struct Activity {
     accepted: Instant,
-    /// When the current state began, in milliseconds after `accepted`. `UNSEEN` until the timer reads it.
+    /// When the current state began, in milliseconds after `accepted`. `UNSEEN` until it is read, at the latest by `settle`.
     since: AtomicU64,
     /// Requests without a response so far.
     in_flight: AtomicU32,
@@ -65,6 +65,13 @@ impl Activity {
             closing: Notify::new(),
             check_socket: AtomicBool::new(false),
             unfinished: AtomicU64::new(NEVER),
+        }
+    }
+
+    /// Reads the clock if a state has begun that is not `Busy`. To be called whenever the connection was polled.
+    pub(super) fn settle(&self) {
+        if self.since.load(Ordering::Relaxed) == UNSEEN {
+            self.state();
         }
     }
 
@@ -233,7 +240,7 @@ impl Activity {
     }
 
     fn begin_state(&self) {
-        self.since.store(self.elapsed(), Ordering::Release);
+        self.since.store(UNSEEN, Ordering::Release);
     }
 
     fn elapsed(&self) -> u64 {
@@ -253,15 +260,14 @@ impl InFlight {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        // The response is about to be sent, and `sent` reads the clock.
-        self.0.since.store(UNSEEN, Ordering::Release);
+        self.0.begin_state();
         // A client that sends several requests at once may have sent a part of the next one.
         self.0.reading.store(self.0.is_in_head(), Ordering::Release);
         self.0.in_flight.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
-/// The state has begun since the timer read it last.
+/// The state has begun since the clock was last read.
 const UNSEEN: u64 = u64::MAX;
 const LEFT_UNREAD: u8 = 1;
 const RESPONDED: u8 = 2;

@@ -3,11 +3,13 @@
 use std::any::Any;
 use std::fmt;
 use std::io;
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
+use std::thread;
 use std::time::Duration;
 
 use axum_core::BoxError;
@@ -20,7 +22,7 @@ use tokio::time::timeout;
 use tracing::Span;
 
 use super::activity::InFlight;
-use super::budget::{Charge, ConnectionBudget, Room};
+use super::budget::{Charge, LazyBudget, Room};
 use super::http_version::HttpVersion;
 use super::pace::{Pace, PaceLimits};
 use super::streams::BodyState;
@@ -151,26 +153,58 @@ async fn drain(mut incoming: Incoming, unread: UnreadBody) {
 /// The body of a response. The request is in flight until it is dropped.
 pub(super) struct CountedBody {
     body: Body,
-    /// How many bytes are passed on at once.
-    piece: usize,
+    version: HttpVersion,
+    /// What most responses of HTTP/1 don't need: they are of one frame, which is passed on whole and charged nothing.
+    flow: Option<Box<Flow>>,
+    /// The rest of the declared length, for a body whose own length is unknown.
+    declared: Option<u64>,
+    budget: Arc<LazyBudget>,
+    in_flight: Option<InFlight>,
+    /// The span of the request.
+    span: Option<Span>,
+}
+
+/// The frames of a response that are charged to the budget.
+struct Flow {
     /// The rest of the last frame of the body.
     rest: Bytes,
     /// What that frame was charged.
     charge: Charge,
     /// The length of that frame, which the next one is expected to have.
     last: usize,
-    /// Whether the body may be polled without a look at the budget: on HTTP/1 until its first frame.
-    is_free: bool,
     /// Waits until the body may be polled for its next frame.
     waiting: Option<Pin<Box<dyn Future<Output = Room> + Send>>>,
-    /// The rest of the declared length, for a body whose own length is unknown.
-    declared: Option<u64>,
-    budget: Arc<ConnectionBudget>,
     /// What the handler has reserved for the first frame.
     room: Option<Room>,
-    in_flight: Option<InFlight>,
-    /// The span of the request.
-    span: Span,
+}
+
+impl Flow {
+    fn new(room: Option<Room>) -> Box<Self> {
+        let (rest, charge) = (Bytes::new(), Charge::default());
+        Box::new(Self { rest, charge, last: PIECE, waiting: None, room })
+    }
+
+    /// Waits until the body may be polled for its next frame.
+    fn poll_room(&mut self, budget: &LazyBudget, cx: &mut Context<'_>) -> Poll<Option<Room>> {
+        if let Some(room) = self.room.take() {
+            return Poll::Ready(Some(room));
+        }
+        if self.waiting.is_none() && !budget.get().has_room_for_frame() {
+            self.waiting = Some(Box::pin(budget.get().clone().frame(self.last)));
+        }
+        let Some(waiting) = &mut self.waiting else { return Poll::Ready(None) };
+        let room = ready!(waiting.as_mut().poll(cx));
+        self.waiting = None;
+        Poll::Ready(Some(room))
+    }
+
+    /// The next piece of the last frame, of at most this length.
+    fn next_piece(&mut self, length: usize) -> Piece {
+        let data = self.rest.split_to(length.min(self.rest.len()));
+        // The memory of a frame is freed with its last piece.
+        let charge = self.rest.is_empty().then(|| Box::new(mem::take(&mut self.charge)));
+        Piece { data, _charge: charge }
+    }
 }
 
 impl CountedBody {
@@ -179,30 +213,14 @@ impl CountedBody {
         body: Body,
         version: HttpVersion,
         declared: Option<u64>,
-        budget: Arc<ConnectionBudget>,
+        budget: Arc<LazyBudget>,
         room: Option<Room>,
         in_flight: Option<InFlight>,
-        span: Span,
+        span: Option<Span>,
     ) -> Self {
-        // On HTTP/1 the socket shows whether the client reads a response, on HTTP/2 only the demand for pieces does.
-        let piece = match version {
-            HttpVersion::Http1 => usize::MAX,
-            HttpVersion::Http2 => PIECE,
-        };
-        Self {
-            body,
-            piece,
-            rest: Bytes::new(),
-            charge: Charge::default(),
-            last: PIECE,
-            is_free: version == HttpVersion::Http1,
-            waiting: None,
-            declared,
-            budget,
-            room,
-            in_flight,
-            span,
-        }
+        // On HTTP/1 the body may be polled for its first frame without a look at the budget: the connection has no other response in flight.
+        let flow = (version == HttpVersion::Http2).then(|| Flow::new(room));
+        Self { body, version, flow, declared, budget, in_flight, span }
     }
 
     /// Subtracts a frame from the declared length. Fails if the body is longer or shorter than that.
@@ -223,59 +241,44 @@ impl CountedBody {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Piece>, axum_core::Error>>> {
-        if self.rest.is_empty() {
-            let mut room = self.room.take();
-            if room.is_none() {
-                let waits = self.waiting.is_none() && !self.is_free;
-                if waits && !self.budget.has_room_for_frame() {
-                    self.waiting = Some(Box::pin(self.budget.clone().frame(self.last)));
-                }
-                if let Some(waiting) = &mut self.waiting {
-                    room = Some(ready!(waiting.as_mut().poll(cx)));
-                    self.waiting = None;
-                }
+        let Self { body, version, flow, budget, .. } = self;
+        // On HTTP/1 the socket shows whether the client reads a response, on HTTP/2 only the demand for pieces does.
+        let piece = match version {
+            HttpVersion::Http1 => usize::MAX,
+            HttpVersion::Http2 => PIECE,
+        };
+        let mut room = None;
+        if let Some(flow) = flow {
+            if !flow.rest.is_empty() {
+                return Poll::Ready(Some(Ok(Frame::data(flow.next_piece(piece)))));
             }
-            // A body that is pending gives up what it has waited for.
-            let data = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
-                None => return Poll::Ready(None),
-                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
-                Some(Ok(frame)) => match frame.into_data() {
-                    Ok(data) => data,
-                    Err(frame) => {
-                        return Poll::Ready(Some(Ok(frame.map_data(Piece::uncounted))));
-                    }
-                },
-            };
-            // A body of one frame, as most are, is charged nothing on HTTP/1: the connection has no other response in flight.
-            if data.is_empty() || self.piece == usize::MAX && self.body.is_end_stream() {
-                return Poll::Ready(Some(Ok(Frame::data(Piece::uncounted(data)))));
-            }
-            self.is_free = false;
-            self.last = data.len();
-            self.charge = self.budget.charge(data.len(), room);
-            self.rest = data;
+            room = ready!(flow.poll_room(budget, cx));
         }
-        let length = self.piece.min(self.rest.len());
-        let data = self.rest.split_to(length);
-        // The memory of a frame is freed with its last piece.
-        let charge = self.rest.is_empty().then(|| std::mem::take(&mut self.charge));
-        let charge = charge.unwrap_or_default();
-        Poll::Ready(Some(Ok(Frame::data(Piece { data, _charge: charge }))))
+        // A body that is pending gives up what it has waited for.
+        let data = match ready!(Pin::new(&mut *body).poll_frame(cx)) {
+            None => return Poll::Ready(None),
+            Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) => data,
+                Err(frame) => return Poll::Ready(Some(Ok(frame.map_data(Piece::uncounted)))),
+            },
+        };
+        // A body of one frame, as most are, is charged nothing on HTTP/1.
+        if data.is_empty() || *version == HttpVersion::Http1 && body.is_end_stream() {
+            return Poll::Ready(Some(Ok(Frame::data(Piece::uncounted(data)))));
+        }
+        let flow = flow.get_or_insert_with(|| Flow::new(None));
+        flow.last = data.len();
+        flow.charge = budget.get().charge(data.len(), room);
+        flow.rest = data;
+        Poll::Ready(Some(Ok(Frame::data(flow.next_piece(piece)))))
     }
-}
 
-impl HttpBody for CountedBody {
-    type Data = Piece;
-    type Error = BoxError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
+    /// Compares a frame with the declared length, logs a failure, and notes the state of the body for its stream.
+    fn checked(
+        &mut self,
+        polled: thread::Result<Poll<Option<Result<Frame<Piece>, axum_core::Error>>>>,
     ) -> Poll<Option<Result<Frame<Piece>, BoxError>>> {
-        let span = self.span.clone();
-        let _entered = span.enter();
-        // Without this, a panic would end all streams of an HTTP/2 connection.
-        let polled = catch_unwind(AssertUnwindSafe(|| self.poll_body(cx)));
         let frame = match polled {
             Ok(Poll::Ready(frame)) => {
                 let checked = match &frame {
@@ -305,7 +308,7 @@ impl HttpBody for CountedBody {
             }
             Ok(Poll::Pending) => {
                 // A body that waits for memory has data to send: the time limit of its stream continues.
-                if self.waiting.is_none() {
+                if self.flow.as_ref().is_none_or(|flow| flow.waiting.is_none()) {
                     BodyState::Pending.note();
                 }
                 return Poll::Pending;
@@ -326,14 +329,38 @@ impl HttpBody for CountedBody {
         Poll::Ready(frame)
     }
 
+    /// What is left of the last frame.
+    fn rest(&self) -> usize {
+        self.flow.as_ref().map_or(0, |flow| flow.rest.len())
+    }
+}
+
+impl HttpBody for CountedBody {
+    type Data = Piece;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Piece>, BoxError>>> {
+        let span = self.span.take();
+        let entered = span.as_ref().map(Span::enter);
+        // Without this, a panic would end all streams of an HTTP/2 connection.
+        let polled = catch_unwind(AssertUnwindSafe(|| self.poll_body(cx)));
+        let polled = self.checked(polled);
+        drop(entered);
+        self.span = span;
+        polled
+    }
+
     fn is_end_stream(&self) -> bool {
         // A body that ends too early is polled once more, and fails.
         let is_complete = self.declared.is_none_or(|left| left == 0);
-        self.rest.is_empty() && self.body.is_end_stream() && is_complete
+        self.rest() == 0 && self.body.is_end_stream() && is_complete
     }
 
     fn size_hint(&self) -> SizeHint {
-        let (hint, rest) = (self.body.size_hint(), self.rest.len() as u64);
+        let (hint, rest) = (self.body.size_hint(), self.rest() as u64);
         let mut size = SizeHint::new();
         if let Some(upper) = hint.upper() {
             size.set_upper(upper.saturating_add(rest));
@@ -347,12 +374,12 @@ impl HttpBody for CountedBody {
 pub(super) struct Piece {
     data: Bytes,
     /// What the frame was charged, with its last piece. It is refunded once that has been written.
-    _charge: Charge,
+    _charge: Option<Box<Charge>>,
 }
 
 impl Piece {
     fn uncounted(data: Bytes) -> Self {
-        Self { data, _charge: Charge::default() }
+        Self { data, _charge: None }
     }
 }
 
@@ -444,9 +471,9 @@ mod tests {
                     _ => vec![Ok("a"), failed(), failed()],
                 };
                 let body = Body::from_stream(stream::iter(frames));
-                let budget = TotalBudget::new(&Limits::default()).connection(None);
+                let budget = LazyBudget::new(TotalBudget::new(&Limits::default()), None);
                 let mut body =
-                    CountedBody::new(body, version, None, budget, None, None, Span::none());
+                    CountedBody::new(body, version, None, Arc::new(budget), None, None, None);
                 assert!(body.frame().await.unwrap().is_ok());
                 if case != "is dropped" {
                     while let Some(frame) = body.frame().await {

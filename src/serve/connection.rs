@@ -1,12 +1,12 @@
 //! One connection, from the accepted socket to its end.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,11 +14,10 @@ use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::activity::{Activity, ConnectionState};
-use super::background::Background;
-use super::budget::TotalBudget;
+use super::budget::LazyBudget;
 use super::clients::Clients;
 use super::frames::Frames;
 use super::http_version::HttpVersion;
@@ -29,36 +28,24 @@ use super::peer::Peer;
 use super::phase::Phase;
 use super::proxy;
 use super::request::Requests;
+use super::seldom::Seldom;
 use super::servable::Servable;
+use super::state::ServerState;
 use super::streams::Streams;
 #[cfg(feature = "tls")]
 use crate::extract::ClientCertificate;
 
-/// The state that all connections of a server share.
+/// What serves the connections of a server.
 #[derive(Clone)]
 pub(super) struct SharedState<S> {
     pub(super) service: S,
-    pub(super) limits: Limits,
-    clients: Option<Clients>,
-    budget: TotalBudget,
-    pub(super) http1: http1::Builder,
-    pub(super) draining: Arc<AtomicBool>,
-    pub(super) background: Background,
+    pub(super) server: Arc<ServerState>,
     pub(super) phase: watch::Receiver<Phase>,
 }
 
 impl<S: Servable> SharedState<S> {
     pub(super) fn new(service: S, limits: Limits, phase: watch::Receiver<Phase>) -> Self {
-        let mut http1 = http1::Builder::new();
-        // `TimedConnection` limits the time: it distinguishes an idle connection from a slow head, and needs no timer for each request.
-        http1.header_read_timeout(None).max_header_size(limits.max_header_size);
-        http1.half_close(limits.half_close);
-        http1.max_buf_size(limits.max_header_size.clamp(HTTP1_BUFFER, HTTP1_LARGEST_BUFFER));
-        let per_client = limits.max_connections_per_client;
-        let clients = (per_client < limits.max_connections).then(|| Clients::new(per_client));
-        let budget = TotalBudget::new(&limits);
-        let (draining, background) = (Arc::default(), Background::default());
-        Self { service, limits, clients, budget, http1, draining, background, phase }
+        Self { service, server: Arc::new(ServerState::new(limits)), phase }
     }
 
     /// Serves one connection to its end.
@@ -69,33 +56,9 @@ impl<S: Servable> SharedState<S> {
         security: Security,
         permit: OwnedSemaphorePermit,
     ) {
-        let activity = Arc::new(Activity::new());
-        let io = Io::new(
-            socket,
-            activity.clone(),
-            self.limits.response_pace(),
-            self.phase.clone(),
-            permit,
-        );
-        let mut phase = self.phase.clone();
-        // The time limit is the same while the server stops: the client may have sent its request already.
-        tokio::select! {
-            biased;
-            opened = timeout(
-                self.limits.header_read_timeout,
-                open(io, addr, security, self.clients.as_ref()),
-            ) => match opened {
-                Ok(Ok((OpenedStream::Plain(io), version, peer))) => {
-                    self.requests(*io, version, peer, activity).await;
-                }
-                #[cfg(feature = "tls")]
-                Ok(Ok((OpenedStream::Tls(io), version, peer))) => {
-                    self.requests(*io, version, peer, activity).await;
-                }
-                Ok(Err(error)) => tracing::debug!(%error, "connection not opened"),
-                Err(_) => tracing::debug!("connection not opened in time"),
-            },
-            () = Phase::aborted(&mut phase) => {}
+        // What opens the connection is freed before it is served.
+        if let Some(connection) = Box::pin(self.open(socket, addr, security, permit)).await {
+            connection.drive().await;
         }
     }
 
@@ -119,39 +82,80 @@ impl<S: Servable> SharedState<S> {
         }
     }
 
-    async fn requests<I>(self, io: I, version: HttpVersion, peer: Peer, activity: Arc<Activity>)
+    /// Opens a connection. `None` if its client takes too long, or makes an error.
+    async fn open(
+        self,
+        socket: Socket,
+        addr: Option<SocketAddr>,
+        security: Security,
+        permit: OwnedSemaphorePermit,
+    ) -> Option<TimedConnection> {
+        let server = self.server.clone();
+        let activity = Arc::new(Activity::new());
+        let pace = server.limits.response_pace();
+        let io = Io::new(socket, activity.clone(), pace, self.phase.clone(), permit);
+        let mut phase = self.phase.clone();
+        // The time limit is the same while the server stops: the client may have sent its request already.
+        let opened = timeout(
+            server.limits.header_read_timeout,
+            open(io, addr, security, server.clients.as_ref()),
+        );
+        let opened = tokio::select! {
+            biased;
+            opened = opened => opened,
+            () = Phase::aborted(&mut phase) => return None,
+        };
+        match opened {
+            Ok(Ok((OpenedStream::Plain(io), version, peer))) => {
+                Some(self.serve(io, version, peer, activity))
+            }
+            #[cfg(feature = "tls")]
+            Ok(Ok((OpenedStream::Tls(io), version, peer))) => {
+                Some(self.serve(io, version, peer, activity))
+            }
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "connection not opened");
+                None
+            }
+            Err(_) => {
+                tracing::debug!("connection not opened in time");
+                None
+            }
+        }
+    }
+
+    fn serve<I>(
+        self,
+        io: I,
+        version: HttpVersion,
+        peer: Peer,
+        activity: Arc<Activity>,
+    ) -> TimedConnection
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Self { service, limits, budget, http1, draining, background, phase, .. } = self;
-        let budget = budget.connection(peer.addr.map(|addr| addr.ip()));
-        let requests = Requests {
-            service,
-            peer,
-            activity: activity.clone(),
-            draining,
-            background,
-            budget,
-            limits: limits.clone(),
-        };
+        let Self { service, server, phase } = self;
+        let limits = &server.limits;
+        let budget = Arc::new(LazyBudget::new(server.budget.clone(), peer.ip()));
+        let (activity, state) = (activity.clone(), server.clone());
+        let requests =
+            Requests { service, peer, activity: activity.clone(), server: state, budget };
         let frames = (version == HttpVersion::Http2).then(|| {
             activity.begin_http2();
             Box::new([Frames::of_client(), Frames::of_server()])
         });
         let io = TokioIo::new(Clear { io, activity: activity.clone(), frames });
-        let streams = Streams { pace: limits.response_pace() };
-        let expires = Instant::now() + jittered(limits.max_connection_age);
-        let watched = TimedConnection { activity, limits, phase, version, expires };
-        match version {
+        let connection: Pin<Box<dyn Connection + Send>> = match version {
             HttpVersion::Http1 => {
-                let connection = http1.serve_connection(io, requests).with_upgrades();
-                watched.drive(pin!(connection), |c| c.graceful_shutdown()).await;
+                Box::pin(server.http1.serve_connection(io, requests).with_upgrades())
             }
             HttpVersion::Http2 => {
-                let connection = watched.limits.http2(streams).serve_connection(io, requests);
-                watched.drive(pin!(connection), |c| c.graceful_shutdown()).await;
+                let streams = Streams { pace: limits.response_pace() };
+                Box::pin(limits.http2(streams).serve_connection(io, requests))
             }
-        }
+        };
+        let expires = Instant::now() + jittered(limits.max_connection_age);
+        TimedConnection { connection, activity, server, phase, version, expires }
     }
 }
 
@@ -174,9 +178,9 @@ impl Limits {
 }
 
 enum OpenedStream {
-    Plain(Box<Io>),
+    Plain(Io),
     #[cfg(feature = "tls")]
-    Tls(Box<tokio_rustls::server::TlsStream<Io>>),
+    Tls(tokio_rustls::server::TlsStream<Io>),
 }
 
 /// Reads the PROXY protocol, does the TLS handshake, and finds out the HTTP version.
@@ -188,19 +192,21 @@ async fn open(
 ) -> io::Result<(OpenedStream, HttpVersion, Peer)> {
     let mut peer = Peer::new(addr);
     if security.proxy_protocol
-        && let Some(client) = proxy::read(&mut io).await?
+        // Boxed, because other connections don't need its state.
+        && let Some(client) = Box::pin(proxy::read(&mut io)).await?
     {
-        peer.addr = Some(client);
+        peer = Peer::new(Some(client));
     }
-    if let (Some(clients), Some(addr)) = (clients, peer.addr) {
-        match clients.admit(addr.ip()) {
+    if let (Some(clients), Some(addr)) = (clients, peer.ip()) {
+        match clients.admit(addr) {
             Some(slot) => io.keep(slot),
             None => return Err(io::Error::other("the client has too many connections")),
         }
     }
     #[cfg(feature = "tls")]
     if let Some(tls) = security.tls {
-        let io = tokio_rustls::TlsAcceptor::from(tls.config()).accept(io).await?;
+        // Boxed for the same reason.
+        let io = Box::pin(tokio_rustls::TlsAcceptor::from(tls.config()).accept(io)).await?;
         let session = io.get_ref().1;
         let version = match session.alpn_protocol() {
             Some(b"h2") => HttpVersion::Http2,
@@ -209,14 +215,14 @@ async fn open(
         };
         let chain = session.peer_certificates().unwrap_or_default();
         peer.certificate = ClientCertificate::from_chain(chain.iter().map(|der| der.to_vec()));
-        return Ok((OpenedStream::Tls(Box::new(io)), version, peer));
+        return Ok((OpenedStream::Tls(io), version, peer));
     }
     let version = match sniff(&mut io).await? {
         // hyper answers other bytes with GOAWAY.
         _ if security.http2_only => HttpVersion::Http2,
         version => version,
     };
-    Ok((OpenedStream::Plain(Box::new(io)), version, peer))
+    Ok((OpenedStream::Plain(io), version, peer))
 }
 
 /// Recognizes HTTP/2 by the first bytes (RFC 9113, 3.3).
@@ -237,10 +243,35 @@ async fn sniff(io: &mut Io) -> io::Result<HttpVersion> {
     Ok(version)
 }
 
+/// A connection of HTTP/1 or HTTP/2.
+trait Connection: Future<Output = hyper::Result<()>> {
+    /// Makes it end: after the response in flight on HTTP/1, with GOAWAY on HTTP/2.
+    fn shut_down(self: Pin<&mut Self>);
+}
+
+impl<S: Servable, I> Connection for http1::UpgradeableConnection<I, Requests<S>>
+where
+    I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
+{
+    fn shut_down(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+impl<S: Servable, I> Connection for http2::Connection<I, Requests<S>, Streams>
+where
+    I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
+{
+    fn shut_down(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
 /// A connection with its time limits.
 struct TimedConnection {
+    connection: Pin<Box<dyn Connection + Send>>,
     activity: Arc<Activity>,
-    limits: Limits,
+    server: Arc<ServerState>,
     phase: watch::Receiver<Phase>,
     version: HttpVersion,
     /// When it is to end.
@@ -248,57 +279,54 @@ struct TimedConnection {
 }
 
 impl TimedConnection {
-    async fn drive<C, E>(mut self, mut connection: Pin<&mut C>, shut_down: fn(Pin<&mut C>))
-    where
-        C: Future<Output = Result<(), E>>,
-        E: std::fmt::Display,
-    {
+    async fn drive(mut self) {
         let mut end = Shutdown::Open;
         let mut timer = pin!(sleep_until(Instant::now()));
-        let activity = self.activity.clone();
-        let mut closing = pin!(activity.closing());
+        let mut seldom = Seldom::default();
         loop {
-            let begins_to_end;
-            tokio::select! {
-                biased;
-                result = connection.as_mut() => {
+            let event = {
+                let Self { connection, activity, phase, .. } = &mut self;
+                let mut event = pin!(Event::next(phase, activity, timer.as_mut(), end));
+                seldom.reset();
+                poll_fn(|cx| {
+                    if let Poll::Ready(result) = connection.as_mut().poll(cx) {
+                        return Poll::Ready(Event::Ended(result));
+                    }
+                    activity.settle();
+                    seldom.poll(event.as_mut(), cx)
+                })
+                .await
+            };
+            let now = Instant::now();
+            let begins_to_end = match event {
+                Event::Ended(result) => {
                     if let Err(error) = result {
                         tracing::debug!(%error, "connection ended");
                     }
                     return;
                 }
-                changed = self.phase.changed() => {
-                    // `changed` fails if the server was dropped.
-                    if changed.is_err() || *self.phase.borrow_and_update() == Phase::Aborting {
-                        return;
-                    }
-                    begins_to_end = true;
-                }
-                // It has served as many requests as it may.
-                () = closing.as_mut(), if end == Shutdown::Open => begins_to_end = true,
-                () = timer.as_mut() => {
-                    let now = Instant::now();
-                    begins_to_end = end == Shutdown::Open && now >= self.expires;
-                    if !begins_to_end {
-                        match self.due(end, now) {
-                            TimerAction::Later(at) => timer.as_mut().reset(at),
-                            TimerAction::Drop => return,
-                            TimerAction::ShutDown => {
-                                shut_down(connection.as_mut());
-                                end = Shutdown::ShutDown(now);
-                                timer.as_mut().reset(now);
-                            }
+                Event::Phase(Phase::Aborting) => return,
+                Event::Phase(Phase::Serving | Phase::Draining) | Event::Closing => true,
+                Event::Timer if end == Shutdown::Open && now >= self.expires => true,
+                Event::Timer => {
+                    match self.due(end, now) {
+                        TimerAction::Later(at) => timer.as_mut().reset(at),
+                        TimerAction::Drop => return,
+                        TimerAction::ShutDown => {
+                            self.connection.as_mut().shut_down();
+                            end = Shutdown::ShutDown(now);
+                            timer.as_mut().reset(now);
                         }
                     }
+                    false
                 }
-            }
+            };
             if begins_to_end {
-                let now = Instant::now();
                 if end == Shutdown::Open {
                     self.activity.close();
                     end = Shutdown::Draining(now);
                     if self.version == HttpVersion::Http2 {
-                        shut_down(connection.as_mut());
+                        self.connection.as_mut().shut_down();
                         end = Shutdown::ShutDown(now);
                     }
                 }
@@ -311,7 +339,7 @@ impl TimedConnection {
     ///
     /// The state changes without notice. The timer therefore checks it at least as often as the shortest time limit that a new state could have.
     fn due(&self, end: Shutdown, now: Instant) -> TimerAction {
-        let Limits { header_read_timeout, idle_timeout, drain_grace, .. } = self.limits;
+        let Limits { header_read_timeout, idle_timeout, drain_grace, .. } = self.server.limits;
         let look_again = match end {
             Shutdown::Draining(_) => header_read_timeout.min(drain_grace),
             Shutdown::Open | Shutdown::ShutDown(_) => header_read_timeout.min(idle_timeout),
@@ -352,6 +380,37 @@ impl TimedConnection {
     }
 }
 
+/// What happens on a connection.
+enum Event {
+    Ended(hyper::Result<()>),
+    /// The phase of the server has changed.
+    Phase(Phase),
+    /// It has served as many requests as it may.
+    Closing,
+    Timer,
+}
+
+impl Event {
+    /// Waits for the next event, except for the end of the connection.
+    async fn next(
+        phase: &mut watch::Receiver<Phase>,
+        activity: &Activity,
+        timer: Pin<&mut Sleep>,
+        end: Shutdown,
+    ) -> Self {
+        tokio::select! {
+            biased;
+            changed = phase.changed() => match changed {
+                Ok(()) => Self::Phase(*phase.borrow_and_update()),
+                // The server was dropped.
+                Err(_) => Self::Phase(Phase::Aborting),
+            },
+            () = activity.closing(), if end == Shutdown::Open => Self::Closing,
+            () = timer => Self::Timer,
+        }
+    }
+}
+
 /// How far the end of a connection has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Shutdown {
@@ -378,10 +437,6 @@ fn jittered(age: Duration) -> Duration {
 
 /// Longer than any connection lasts.
 const AGELESS: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
-/// How much of a response HTTP/1 keeps for the socket, and how much of a request it reads ahead.
-const HTTP1_BUFFER: usize = 64 * 1024;
-/// The buffer must hold a head.
-const HTTP1_LARGEST_BUFFER: usize = 408 * 1024;
 /// How much of one response HTTP/2 keeps for the socket: small, because the streams of a connection share its budget.
 const STREAM_BUFFER: usize = 64 * 1024;
 /// The window of a new connection (RFC 9113, 6.9.2), which can't be made smaller.

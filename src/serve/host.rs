@@ -19,11 +19,11 @@ pub(super) fn check(head: &mut Parts) -> Result<(), &'static str> {
         return Err("The request has more than one `Host`");
     }
     let field = match field {
-        Some(field) => Some(field.to_str().ok().and_then(Authority::parse).ok_or(INVALID)?),
+        Some(field) => Some(Authority::parse(field.as_bytes()).ok_or(INVALID)?),
         None => None,
     };
     let target = match head.uri.authority() {
-        Some(target) => Some(Authority::parse(target.as_str()).ok_or(INVALID)?),
+        Some(target) => Some(Authority::parse(target.as_str().as_bytes()).ok_or(INVALID)?),
         None => None,
     };
     match (head.version, field, target) {
@@ -58,28 +58,29 @@ pub(super) fn check(head: &mut Parts) -> Result<(), &'static str> {
 /// A host, and a port if one is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Authority<'a> {
-    host: &'a str,
+    host: &'a [u8],
     port: Option<u16>,
 }
 
 impl<'a> Authority<'a> {
     /// `None` if the text is not a host with an optional port. A user or a password is not permitted.
-    fn parse(text: &'a str) -> Option<Self> {
-        let (host, rest) = if text.starts_with('[') {
-            let end = text.find(']')? + 1;
-            text[1..end - 1].parse::<Ipv6Addr>().ok()?;
-            text.split_at(end)
-        } else {
-            let end = text.find(':').unwrap_or(text.len());
-            is_name(&text[..end]).then_some(())?;
-            text.split_at(end)
-        };
-        let port = match rest.strip_prefix(':') {
-            None => rest.is_empty().then_some(None)?,
-            Some("") => None,
+    fn parse(text: &'a [u8]) -> Option<Self> {
+        let (host, rest) = text.split_at(match text {
+            [b'[', rest @ ..] => {
+                let end = rest.iter().position(|byte| *byte == b']')?;
+                std::str::from_utf8(&rest[..end]).ok()?.parse::<Ipv6Addr>().ok()?;
+                end + 2
+            }
+            _ => length_of_name(text),
+        });
+        let port = match rest {
+            _ if host.is_empty() => return None,
+            [] | [b':'] => None,
             // `u16::from_str` accepts a sign.
-            Some(port) if port.bytes().all(|b| b.is_ascii_digit()) => Some(port.parse().ok()?),
-            Some(_) => return None,
+            [b':', port @ ..] if port.iter().all(u8::is_ascii_digit) => {
+                Some(std::str::from_utf8(port).ok()?.parse().ok()?)
+            }
+            _ => return None,
         };
         Some(Self { host, port })
     }
@@ -90,22 +91,16 @@ impl<'a> Authority<'a> {
     }
 }
 
-/// A name or an IPv4 address. An empty one is not valid in a URI of HTTP (RFC 9110, 4.2.1).
-fn is_name(text: &str) -> bool {
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        let valid = match byte {
-            b'%' => {
-                let mut is_hex = || bytes.next().is_some_and(|b| b.is_ascii_hexdigit());
-                is_hex() && is_hex()
-            }
-            _ => byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&byte),
+/// How long the name or IPv4 address is with which a text begins. An empty one is not valid in a URI of HTTP (RFC 9110, 4.2.1).
+fn length_of_name(text: &[u8]) -> usize {
+    let mut length = 0;
+    loop {
+        length += match &text[length..] {
+            [byte, ..] if IS_IN_NAME[usize::from(*byte)] => 1,
+            [b'%', a, b, ..] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit() => 3,
+            _ => return length,
         };
-        if !valid {
-            return false;
-        }
     }
-    !text.is_empty()
 }
 
 fn default_port(scheme: Option<&Scheme>) -> Option<u16> {
@@ -115,6 +110,22 @@ fn default_port(scheme: Option<&Scheme>) -> Option<u16> {
         _ => None,
     }
 }
+
+/// The characters of a name, but for those that are encoded with `%` (RFC 3986, 3.2.2).
+const IS_IN_NAME: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        table[byte] = (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let mut others: &[u8] = b"-._~!$&'()*+,;=";
+    while let [byte, rest @ ..] = others {
+        table[*byte as usize] = true;
+        others = rest;
+    }
+    table
+};
 
 const INVALID: &str = "The host of the request is not valid";
 
@@ -134,7 +145,8 @@ mod tests {
             ("[::ffff:192.0.2.1]:8080", "[::ffff:192.0.2.1]", Some(8080)),
             ("a_b-c.~!$&'()*+,;=%7F", "a_b-c.~!$&'()*+,;=%7F", None),
         ] {
-            assert_eq!(Authority::parse(text), Some(Authority { host, port }), "{text}");
+            let host = host.as_bytes();
+            assert_eq!(Authority::parse(text.as_bytes()), Some(Authority { host, port }), "{text}");
         }
         for text in [
             "",
@@ -172,7 +184,7 @@ mod tests {
             "[::1]:x",
             "a\0",
         ] {
-            assert_eq!(Authority::parse(text), None, "{text}");
+            assert_eq!(Authority::parse(text.as_bytes()), None, "{text}");
         }
     }
 
@@ -188,7 +200,7 @@ mod tests {
             ("a:1", "a:2", Scheme::HTTP, false),
         ] {
             let [one_parsed, other_parsed] =
-                [one, other].map(|text| Authority::parse(text).unwrap());
+                [one, other].map(|text| Authority::parse(text.as_bytes()).unwrap());
             let port = default_port(Some(&scheme));
             assert_eq!(one_parsed.is_same(&other_parsed, port), same, "{one} {other}");
         }

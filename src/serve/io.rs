@@ -139,7 +139,14 @@ impl AsyncRead for Io {
             let length = self.ahead.len().min(buf.remaining());
             buf.put_slice(&self.ahead[..length]);
             self.ahead.advance(length);
-            return Poll::Ready(Ok(()));
+            // hyper doubles a buffer that a read has filled in part. Most requests arrive as a whole, and need no second read.
+            if !self.ahead.is_empty() || buf.remaining() == 0 {
+                return Poll::Ready(Ok(()));
+            }
+            return match Pin::new(&mut self.socket).poll_read(cx, buf) {
+                Poll::Pending => Poll::Ready(Ok(())),
+                read => read,
+            };
         }
         Pin::new(&mut self.socket).poll_read(cx, buf)
     }

@@ -6,7 +6,7 @@
 //! Sources: RFC 9110, 8.6; RFC 9112, 6.2 and 6.3; RFC 9113, 8.1.1.
 
 use http::header::CONTENT_LENGTH;
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, StatusCode};
 use http_body::Body as _;
 
 use crate::Response;
@@ -23,8 +23,8 @@ pub(super) enum ContentLength {
 }
 
 impl ContentLength {
-    /// Compares the field with the body, and corrects it if it is wrong.
-    pub(super) fn check(method: &Method, response: &mut Response) -> Self {
+    /// Compares the field with the body, and corrects it if it is wrong. `is_head` is whether the request has the method HEAD.
+    pub(super) fn check(is_head: bool, response: &mut Response) -> Self {
         if !response.headers().contains_key(CONTENT_LENGTH) {
             return Self::Right;
         }
@@ -36,7 +36,7 @@ impl ContentLength {
         }
         let declared = declared(response.headers());
         // There the field is the length of a body that is not sent.
-        let without_body = *method == Method::HEAD || status == StatusCode::NOT_MODIFIED;
+        let without_body = is_head || status == StatusCode::NOT_MODIFIED;
         let actual = response.body().size_hint().exact();
         match (declared, actual) {
             (Some(_), _) if without_body => return Self::Right,

@@ -167,15 +167,12 @@ impl Listener {
         }
     }
 
-    /// Copies for several runtimes, and what has to live as long as they accept. Accepted connections are distributed by the system where
-    /// it can; elsewhere all copies accept from one socket.
-    pub(super) fn copies(
-        self,
-        count: usize,
-        keep_alive: Duration,
-    ) -> io::Result<(Vec<StdListener>, Option<Self>)> {
+    /// Copies for several runtimes. Accepted connections are distributed by the system where it can; elsewhere all copies accept from one
+    /// socket.
+    pub(super) fn copies(self, count: usize, keep_alive: Duration) -> io::Result<Copies> {
         let Self { socket, backlog, security } = self;
-        let (sockets, rest) = match socket {
+        let with = |socket| StdListener { socket, backlog, security: security.clone(), keep_alive };
+        Ok(match socket {
             ListenerSocket::Tcp(listener) => {
                 // A socket that the program has bound may have options that further ones would not have, such as a single interface.
                 let mut copies = backlog
@@ -185,18 +182,22 @@ impl Listener {
                     copies.push(first.try_clone()?);
                 }
                 copies.push(first);
-                (copies.into_iter().map(StdSocket::Tcp).collect(), None)
+                // Other processes may accept from a socket that was bound elsewhere, so it is only closed.
+                let own = if backlog.is_some() { &copies[..] } else { &[] };
+                let own: io::Result<Vec<_>> = own.iter().map(|socket| socket.try_clone()).collect();
+                let of = |sockets: Vec<_>| sockets.into_iter().map(StdSocket::Tcp).map(with);
+                Copies { stopped: of(own?).collect(), accepting: of(copies).collect(), kept: None }
             }
             #[cfg(unix)]
             ListenerSocket::Unix(socket) => {
                 let (copies, rest) = socket.copies(count)?;
-                let rest = ListenerSocket::Unix(rest).into();
-                (copies.into_iter().map(StdSocket::Unix).collect(), Some(rest))
+                Copies {
+                    accepting: copies.into_iter().map(StdSocket::Unix).map(with).collect(),
+                    stopped: Vec::new(),
+                    kept: Some(Self { security, ..ListenerSocket::Unix(rest).into() }),
+                }
             }
-        };
-        let sockets: Vec<StdSocket> = sockets;
-        let with = |socket| StdListener { socket, security: security.clone(), keep_alive };
-        Ok((sockets.into_iter().map(with).collect(), rest))
+        })
     }
 
     /// Makes the system check idle connections at this interval. Accepted sockets inherit that from the listener.
@@ -235,14 +236,20 @@ impl Listener {
         match self.socket {
             ListenerSocket::Tcp(listener) => {
                 let Ok(listener) = listener.into_std() else { return Vec::new() };
-                all_of(
+                let accepted = all_of(
                     || listener.accept(),
                     |(socket, addr)| {
                         let _ = socket.set_nodelay(true);
                         socket.set_nonblocking(true)?;
                         Ok((Socket::Tcp(TcpStream::from_std(socket)?), Some(addr)))
                     },
-                )
+                );
+                // A core whose thread is blocked has a copy of the socket, which would go on listening.
+                #[cfg(unix)]
+                if self.backlog.is_some() {
+                    let _ = rustix::net::shutdown(&listener, rustix::net::Shutdown::Both);
+                }
+                accepted
             }
             #[cfg(unix)]
             ListenerSocket::Unix(socket) => {
@@ -318,9 +325,19 @@ impl TryFrom<std::os::unix::net::UnixListener> for Listener {
     }
 }
 
+/// The copies of a listener for several runtimes.
+pub(super) struct Copies {
+    pub(super) accepting: Vec<StdListener>,
+    /// The same sockets once more, to be closed when the server stops, for cores that can't do it because their thread is blocked.
+    pub(super) stopped: Vec<StdListener>,
+    /// What has to live as long as they accept.
+    pub(super) kept: Option<Listener>,
+}
+
 /// A listener that belongs to no runtime yet.
 pub(super) struct StdListener {
     socket: StdSocket,
+    backlog: Option<u32>,
     security: Security,
     keep_alive: Duration,
 }
@@ -335,14 +352,14 @@ impl TryFrom<StdListener> for Listener {
     type Error = io::Error;
 
     fn try_from(listener: StdListener) -> io::Result<Self> {
-        let StdListener { socket, security, keep_alive } = listener;
+        let StdListener { socket, backlog, security, keep_alive } = listener;
         let this: Self = match socket {
             StdSocket::Tcp(socket) => socket.try_into()?,
             #[cfg(unix)]
             StdSocket::Unix(socket) => socket.try_into()?,
         };
         this.keep_alive(keep_alive);
-        Ok(Self { security, ..this })
+        Ok(Self { backlog, security, ..this })
     }
 }
 
@@ -418,6 +435,8 @@ fn all_of<T, U>(
             Ok(socket) => accepted.extend(prepare(socket)),
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return accepted,
+            // The server has stopped this socket already, by its other copy.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => return accepted,
             Err(error) => {
                 tracing::warn!(%error, "can't accept the waiting connections, they are reset");
                 return accepted;

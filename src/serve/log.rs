@@ -7,24 +7,30 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use http::{HeaderMap, Method};
 use tracing::Span;
 use tracing::field::Empty;
+use tracing::level_filters::LevelFilter;
 use tracing::subscriber::NoSubscriber;
 
 /// The span in which a request runs. It has the fields `http.request.method`, `http.route`, which the chain sets to the matched path, and
-/// `id`. Without a subscriber it costs nothing.
-pub(super) fn span(method: &Method, headers: &HeaderMap) -> Span {
+/// `id`. `None` without a subscriber that records it: it then costs nothing.
+pub(super) fn span(method: &Method, headers: &HeaderMap) -> Option<Span> {
+    // With its feature `log`, `tracing` would format the span without a subscriber.
+    if LevelFilter::current() == LevelFilter::OFF {
+        return None;
+    }
     let span = tracing::error_span!(
         "request",
         http.request.method = %method,
         http.route = Empty,
         id = Empty
     );
-    if !span.is_disabled() {
-        match headers.get("x-request-id").and_then(|id| id.to_str().ok()).filter(|id| is_id(id)) {
-            Some(id) => span.record("id", id),
-            None => span.record("id", NEXT_ID.fetch_add(1, Ordering::Relaxed)),
-        };
+    if span.is_disabled() {
+        return None;
     }
-    span
+    match headers.get("x-request-id").and_then(|id| id.to_str().ok()).filter(|id| is_id(id)) {
+        Some(id) => span.record("id", id),
+        None => span.record("id", NEXT_ID.fetch_add(1, Ordering::Relaxed)),
+    };
+    Some(span)
 }
 
 /// Reports on stderr, once, that errors are lost because the program has no subscriber of `tracing`.

@@ -57,6 +57,7 @@
 //! | a `Transfer-Encoding` other than `chunked`, such as `gzip, chunked` | 501 `application/problem+json`, and `Connection: close` ([RFC 9112, 6.1](https://www.rfc-editor.org/rfc/rfc9112#section-6.1)) |
 //! | a handler returns a status below 200, but for 101 to a request with `Upgrade` on HTTP/1.1 | 500 `application/problem+json`: hyper can't send interim responses. The server logs it at level `ERROR` |
 //! | a `Host` or `:authority` that is missing (but on HTTP/1.0), repeated or not valid; a `Host` other than the `:authority` | 400 `application/problem+json` ([RFC 9112, 3.2](https://www.rfc-editor.org/rfc/rfc9112#section-3.2), [RFC 9113, 8.3.1](https://www.rfc-editor.org/rfc/rfc9113#section-8.3.1)) |
+//! | on HTTP/2 a header field that begins or ends with a blank | 400 `application/problem+json` ([RFC 9113, 8.2.1](https://www.rfc-editor.org/rfc/rfc9113#section-8.2.1)) |
 //! | a connection reaches [`Server::max_requests_per_connection`] or [`Server::max_connection_age`] | it ends as when the server stops |
 //! | the client closes its sending side after a request | on HTTP/1 the response, unless [`Server::half_close`] is off; on HTTP/2 the connection ends |
 //! | the server stops | on HTTP/1 responses have `Connection: close`, on HTTP/2 the server sends `GOAWAY`; requests in flight finish |
@@ -117,9 +118,11 @@ mod per_core;
 mod phase;
 mod proxy;
 mod request;
+mod seldom;
 mod servable;
 mod server;
 mod signal;
+mod state;
 mod streams;
 #[cfg(test)]
 mod tests;

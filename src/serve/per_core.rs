@@ -16,6 +16,7 @@ use super::servable::Servable;
 
 /// The threads of a server that has one runtime for each core. Dropping it ends them, with all their tasks.
 pub(super) struct Cores {
+    listeners: Vec<StdListener>,
     stop: watch::Sender<()>,
     _over: watch::Sender<()>,
 }
@@ -31,12 +32,14 @@ impl Cores {
         let (stop, stopped) = watch::channel(());
         let (over, ended) = watch::channel(());
         let mut cores: Vec<Vec<StdListener>> = (0..count).map(|_| Vec::new()).collect();
-        let mut kept = Vec::new();
+        let (mut kept, mut stopped_here) = (Vec::new(), Vec::new());
         for listener in listeners.drain(..) {
-            let (copies, rest) =
-                listener.copies(count, shared.limits.tcp_keepalive).map_err(ServeError::Core)?;
-            kept.extend(rest);
-            cores.iter_mut().zip(copies).for_each(|(core, copy)| core.push(copy));
+            let copies = listener
+                .copies(count, shared.server.limits.tcp_keepalive)
+                .map_err(ServeError::Core)?;
+            kept.extend(copies.kept);
+            stopped_here.extend(copies.stopped);
+            cores.iter_mut().zip(copies.accepting).for_each(|(core, copy)| core.push(copy));
         }
         *listeners = kept;
         for (index, listeners) in cores.into_iter().enumerate() {
@@ -54,12 +57,20 @@ impl Cores {
                 .spawn(|| core.run())
                 .map_err(ServeError::Core)?;
         }
-        Ok(Self { stop, _over: over })
+        Ok(Self { listeners: stopped_here, stop, _over: over })
     }
 
     /// Ends the listeners of all cores. Connections go on until this is dropped.
-    pub(super) fn stop_accepting(&self) {
+    ///
+    /// The caller's runtime serves the connections in the queue of a core whose thread is blocked.
+    pub(super) fn stop_accepting<S: Servable>(
+        &mut self,
+        shared: &SharedState<S>,
+        permits: &Arc<Semaphore>,
+    ) {
         self.stop.send_replace(());
+        let listeners = self.listeners.drain(..).map(Listener::try_from);
+        close(listeners.filter_map(Result::ok).collect(), shared, permits);
     }
 }
 

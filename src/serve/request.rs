@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use axum_core::response::IntoResponse;
@@ -16,6 +16,7 @@ use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
 use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep};
 use tower::ServiceExt;
@@ -23,28 +24,24 @@ use tower::util::Oneshot;
 use tracing::Span;
 
 use super::activity::{Activity, InFlight};
-use super::background::Background;
 use super::body::{CountedBody, RequestBody, UnreadBody};
-use super::budget::{ConnectionBudget, HeadReservation, Room};
+use super::budget::{HeadReservation, LazyBudget, Room};
 use super::host;
 use super::http_version::HttpVersion;
 use super::length::ContentLength;
-use super::limits::Limits;
 use super::log;
 use super::peer::Peer;
 use super::servable::Servable;
+use super::state::ServerState;
 use crate::{Body, Error, Request, Response};
 
 /// The service of one connection, as hyper calls it.
-#[derive(Clone)]
 pub(super) struct Requests<S> {
     pub(super) service: S,
     pub(super) peer: Peer,
     pub(super) activity: Arc<Activity>,
-    pub(super) draining: Arc<AtomicBool>,
-    pub(super) background: Background,
-    pub(super) budget: Arc<ConnectionBudget>,
-    pub(super) limits: Limits,
+    pub(super) server: Arc<ServerState>,
+    pub(super) budget: Arc<LazyBudget>,
 }
 
 impl<S: Servable> hyper::service::Service<http::Request<Incoming>> for Requests<S> {
@@ -53,11 +50,13 @@ impl<S: Servable> hyper::service::Service<http::Request<Incoming>> for Requests<
     type Future = ServedRequest<S>;
 
     fn call(&self, req: http::Request<Incoming>) -> ServedRequest<S> {
+        let limits = &self.server.limits;
         let in_flight = self.activity.request();
-        self.activity.count_request(self.limits.max_requests_per_connection);
-        let (method, version) = (req.method().clone(), req.version());
-        let span = log::span(&method, req.headers());
-        let upgrade = version == Version::HTTP_11 && req.headers().contains_key(UPGRADE);
+        self.activity.count_request(limits.max_requests_per_connection);
+        let span = log::span(req.method(), req.headers());
+        let is_head = req.method() == Method::HEAD;
+        let version = req.version();
+        let upgrade = is_upgrade(&req);
         let http1 = version < Version::HTTP_2;
         if http1 {
             self.activity.begin_exchange();
@@ -65,50 +64,70 @@ impl<S: Servable> hyper::service::Service<http::Request<Incoming>> for Requests<
         let (mut parts, incoming) = req.into_parts();
         self.peer.describe(&mut parts.extensions);
         let mut stalled: Option<Arc<AtomicBool>> = None;
-        let body = if incoming.is_end_stream() {
-            Body::empty()
-        } else {
+        let has_body = !incoming.is_end_stream();
+        let body = if has_body {
             let unread = http1.then(|| UnreadBody {
                 in_flight: self.activity.request(),
-                limit: self.limits.unread_body,
+                limit: limits.unread_body,
                 on_hold: parts.headers.contains_key(EXPECT),
             });
             let is_stalled = stalled.insert(Arc::default()).clone();
-            Body::new(RequestBody::new(incoming, self.limits.body_pace(), is_stalled, unread))
+            Body::new(RequestBody::new(incoming, limits.body_pace(), is_stalled, unread))
+        } else {
+            Body::empty()
         };
-        let (answer, head) = match self.admit(&mut parts) {
+        let answer = match self.admit(&mut parts, has_body) {
             Ok(head) => {
-                let answer = self.service.clone().oneshot(Request::from_parts(parts, body));
-                (ResponseSource::Service { answer }, head)
+                let req = Request::from_parts(parts, body);
+                match http1 {
+                    true => self.start(req, span.as_ref()),
+                    false => ResponseSource::deferred(self.service.clone(), req, head),
+                }
             }
-            Err(error) => (ResponseSource::Refused { error: Some(error) }, None),
+            Err(error) => ResponseSource::Done { response: Some(error.into_response()) },
         };
-        // HTTP/1 has one request in flight.
-        let start = if http1 { HandlerStart::Now } else { HandlerStart::Check };
         ServedRequest {
             answer,
-            start,
-            head,
             stalled,
             span,
             in_flight: Some(in_flight),
+            server: self.server.clone(),
             budget: self.budget.clone(),
-            background: self.background.clone(),
-            method,
+            is_head,
             version,
             upgrade,
-            closing: http1.then(|| self.draining.clone()),
         }
+    }
+}
+
+impl<S: Servable> Requests<S> {
+    /// Calls the service at once if it is ready. HTTP/1 has one request in flight, which waits for no budget.
+    fn start(&self, req: Request, span: Option<&Span>) -> ResponseSource<S> {
+        let mut service = self.service.clone();
+        let _entered = span.map(Span::enter);
+        let started = catch_unwind(AssertUnwindSafe(|| {
+            // One that is not ready is polled again by the task of the request.
+            match service.poll_ready(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(Ok(())) => ResponseSource::Called { answer: service.call(req) },
+                Poll::Pending => {
+                    let answer = Box::pin(service.oneshot(req));
+                    ResponseSource::Deferred { answer, start: HandlerStart::Now, head: None }
+                }
+            }
+        }));
+        started.unwrap_or_else(|panic| ResponseSource::Done {
+            response: Some(crate::step::errors::panicked(&*panic)),
+        })
     }
 }
 
 impl<S> Requests<S> {
     /// Checks a head. Reserves memory for it if many requests are in flight. The error is the response to a request that is refused.
-    fn admit(&self, head: &mut Parts) -> Result<Option<HeadReservation>, Error> {
+    fn admit(&self, head: &mut Parts, has_body: bool) -> Result<Option<HeadReservation>, Error> {
         if let Err(detail) = host::check(head) {
             return Err(Error::new(StatusCode::BAD_REQUEST, detail));
         }
-        if has_unknown_coding(head) {
+        if has_body && has_unknown_coding(head) {
             // How the content is coded is unknown, and whether its length is what hyper takes it for.
             self.activity.leave_unread();
             return Err(Error::new(
@@ -118,6 +137,12 @@ impl<S> Requests<S> {
         }
         if head.version != Version::HTTP_2 {
             return Ok(None);
+        }
+        if head.headers.values().any(is_padded) {
+            return Err(Error::new(
+                StatusCode::BAD_REQUEST,
+                "A header field of the request begins or ends with a blank",
+            ));
         }
         // A client may send each cookie in a field of its own (RFC 9113, 8.2.3).
         let fields = head.headers.len();
@@ -131,7 +156,7 @@ impl<S> Requests<S> {
         if self.activity.requests_in_flight() <= UNCOUNTED_HEADS {
             return Ok(None);
         }
-        match self.budget.try_reserve_head(memory_of(head)) {
+        match self.budget.get().try_reserve_head(memory_of(head)) {
             Some(reserved) => Ok(Some(reserved)),
             None => Err(Error::new(
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -148,6 +173,12 @@ fn has_unknown_coding(head: &Parts) -> bool {
     fields.next().is_some() || !field.as_bytes().eq_ignore_ascii_case(b"chunked")
 }
 
+/// Whether a value begins or ends with a blank, which is not valid on HTTP/2 (RFC 9113, 8.2.1). On HTTP/1 such blanks are not a part of it.
+fn is_padded(value: &HeaderValue) -> bool {
+    let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    is_blank(value.as_bytes().first()) || is_blank(value.as_bytes().last())
+}
+
 /// Whether a response with a status below 200 can be sent. hyper sends one response to each request, so an interim one would take the place of
 /// the final one (RFC 9110, 15.2). 101 ends HTTP on the connection, and is the answer to an `Upgrade` on HTTP/1.1 only (RFC 9110, 7.8).
 fn is_unfit(status: StatusCode, upgrade: bool) -> bool {
@@ -161,26 +192,65 @@ fn memory_of(head: &Parts) -> usize {
     uri + fields.map(|(name, value)| name.as_str().len() + value.len() + FIELD).sum::<usize>()
 }
 
+/// Whether the client requests another protocol. hyper can upgrade the connection of such a request, and of a CONNECT.
+fn is_upgrade(req: &http::Request<Incoming>) -> bool {
+    req.version() == Version::HTTP_11
+        && req.extensions().get::<OnUpgrade>().is_some()
+        && req.headers().contains_key(UPGRADE)
+}
+
 pin_project! {
     #[project = ResponseSourceProj]
     enum ResponseSource<S: Servable> {
-        Service {
+        Called {
             #[pin]
-            answer: Oneshot<S, Request>,
+            answer: S::Future,
         },
-        Refused {
-            error: Option<Error>,
+        // The service is called when the handler may start.
+        Deferred {
+            answer: Pin<Box<Oneshot<S, Request>>>,
+            start: HandlerStart,
+            // The memory of the request's head.
+            head: Option<HeadReservation>,
+        },
+        // The request was refused, or the call has panicked.
+        Done {
+            response: Option<Response>,
         },
     }
 }
 
 impl<S: Servable> ResponseSource<S> {
+    fn deferred(service: S, req: Request, head: Option<HeadReservation>) -> Self {
+        Self::Deferred { answer: Box::pin(service.oneshot(req)), start: HandlerStart::Check, head }
+    }
+
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response> {
         match self.project() {
-            ResponseSourceProj::Service { answer } => answer.poll(cx).map(|Ok(response)| response),
-            ResponseSourceProj::Refused { error } => {
-                Poll::Ready(error.take().map_or_else(Response::default, Error::into_response))
+            ResponseSourceProj::Called { answer } => answer.poll(cx),
+            ResponseSourceProj::Deferred { answer, .. } => answer.as_mut().poll(cx),
+            ResponseSourceProj::Done { response } => {
+                return Poll::Ready(response.take().unwrap_or_default());
             }
+        }
+        .map(|Ok(response)| response)
+    }
+
+    /// Is ready when the handler may start.
+    fn poll_start(self: Pin<&mut Self>, cx: &mut Context<'_>, budget: &LazyBudget) -> Poll<()> {
+        match self.project() {
+            ResponseSourceProj::Deferred { start, .. } => start.poll(cx, budget),
+            _ => Poll::Ready(()),
+        }
+    }
+
+    /// The memory that the response may use.
+    fn take_room(self: Pin<&mut Self>) -> Option<Room> {
+        match self.project() {
+            ResponseSourceProj::Deferred { start, .. } => {
+                mem::replace(start, HandlerStart::Now).into_room()
+            }
+            _ => None,
         }
     }
 }
@@ -192,15 +262,16 @@ enum HandlerStart {
     Waiting(Pin<Box<dyn Future<Output = Room> + Send>>),
     /// It has memory for its response, until it takes longer than most do.
     Waited {
-        room: Room,
+        room: Box<Room>,
         until: Pin<Box<Sleep>>,
     },
 }
 
 impl HandlerStart {
     /// Is ready when the handler may start.
-    fn poll(&mut self, cx: &mut Context<'_>, budget: &Arc<ConnectionBudget>) -> Poll<()> {
+    fn poll(&mut self, cx: &mut Context<'_>, budget: &LazyBudget) -> Poll<()> {
         if matches!(self, Self::Check) {
+            let budget = budget.get();
             *self = match budget.has_room_for_handler() {
                 true => Self::Now,
                 false => Self::Waiting(Box::pin(budget.clone().handler())),
@@ -208,7 +279,7 @@ impl HandlerStart {
         }
         if let Self::Waiting(turn) = self {
             let room = ready!(turn.as_mut().poll(cx));
-            *self = Self::Waited { room, until: Box::pin(sleep(HANDLER)) };
+            *self = Self::Waited { room: Box::new(room), until: Box::pin(sleep(HANDLER)) };
         }
         if let Self::Waited { until, .. } = self
             && until.as_mut().poll(cx).is_ready()
@@ -221,7 +292,7 @@ impl HandlerStart {
     /// The memory that the response may use.
     fn into_room(self) -> Option<Room> {
         match self {
-            Self::Waited { room, .. } => Some(room),
+            Self::Waited { room, .. } => Some(*room),
             Self::Now | Self::Check | Self::Waiting(_) => None,
         }
     }
@@ -232,22 +303,17 @@ pin_project! {
     pub(super) struct ServedRequest<S: Servable> {
         #[pin]
         answer: ResponseSource<S>,
-        start: HandlerStart,
-        // The memory of the request's head.
-        head: Option<HeadReservation>,
         // Whether the client was too slow with the body of the request.
         stalled: Option<Arc<AtomicBool>>,
-        span: Span,
-        budget: Arc<ConnectionBudget>,
-        // Of the server.
-        background: Background,
+        span: Option<Span>,
         in_flight: Option<InFlight>,
-        method: Method,
+        server: Arc<ServerState>,
+        budget: Arc<LazyBudget>,
+        // Whether the request has the method HEAD.
+        is_head: bool,
         version: Version,
         // Whether the client requested another protocol.
         upgrade: bool,
-        // On HTTP/1: whether the server stops, and the connection ends with this response.
-        closing: Option<Arc<AtomicBool>>,
     }
 }
 
@@ -255,11 +321,10 @@ impl<S: Servable> Future for ServedRequest<S> {
     type Output = Result<http::Response<CountedBody>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        ready!(this.start.poll(cx, this.budget));
-        let span = this.span.clone();
-        let _entered = (span.enter(), this.background.enter());
-        let answer = this.answer;
+        let mut this = self.project();
+        ready!(this.answer.as_mut().poll_start(cx, this.budget));
+        let entered = (this.span.as_ref().map(Span::enter), this.server.background.enter());
+        let answer = this.answer.as_mut();
         let mut response: Response = match catch_unwind(AssertUnwindSafe(|| answer.poll(cx))) {
             Ok(polled) => ready!(polled),
             Err(panic) => crate::step::errors::panicked(&*panic),
@@ -274,38 +339,37 @@ impl<S: Servable> Future for ServedRequest<S> {
             tracing::error!(status = %response.status(), "a handler returned an interim response");
             response = Error::internal("an interim response").into_response();
         }
-        let length = ContentLength::check(this.method, &mut response);
+        let length = ContentLength::check(*this.is_head, &mut response);
         let declared = match length {
             ContentLength::Declared(length) => Some(length),
             ContentLength::Right | ContentLength::Corrected => None,
         };
-        let upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-        let ends = |draining: &Arc<AtomicBool>| {
-            let activity = this.in_flight.as_ref().map(InFlight::activity);
-            let left_unread = activity.is_some_and(|activity| activity.respond());
-            // A fault that left the field wrong may have left more of the response wrong.
-            left_unread
-                || length == ContentLength::Corrected
-                || draining.load(Ordering::Acquire)
-                || activity.is_some_and(|activity| activity.is_closing())
+        let version = match *this.version < Version::HTTP_2 {
+            true => HttpVersion::Http1,
+            false => HttpVersion::Http2,
         };
-        if this.closing.as_ref().is_some_and(ends) && !upgraded {
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-            if *this.version == Version::HTTP_10 {
-                // To a response with version 1.1, hyper would add `keep-alive` for a client of HTTP/1.0 that requested it.
-                *response.version_mut() = Version::HTTP_10;
+        let in_flight = this.in_flight.take();
+        if version == HttpVersion::Http1 {
+            let activity = in_flight.as_ref().map(InFlight::activity);
+            let left_unread = activity.is_some_and(|activity| activity.respond());
+            let ends = left_unread
+                // A fault that left the field wrong may have left more of the response wrong.
+                || length == ContentLength::Corrected
+                || this.server.draining.load(Ordering::Acquire)
+                || activity.is_some_and(|activity| activity.is_closing());
+            if ends && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                if *this.version == Version::HTTP_10 {
+                    // To a response with version 1.1, hyper would add `keep-alive` for a client of HTTP/1.0 that requested it.
+                    *response.version_mut() = Version::HTTP_10;
+                }
             }
         }
-        let room = mem::replace(this.start, HandlerStart::Now).into_room();
-        let in_flight = this.in_flight.take();
-        let budget = this.budget.clone();
-        let version = match this.closing {
-            Some(_) => HttpVersion::Http1,
-            None => HttpVersion::Http2,
-        };
-        Poll::Ready(Ok(response.map(|body| {
-            CountedBody::new(body, version, declared, budget, room, in_flight, span.clone())
-        })))
+        drop(entered);
+        let room = this.answer.take_room();
+        let (span, budget) = (this.span.take(), this.budget.clone());
+        Poll::Ready(Ok(response
+            .map(|body| CountedBody::new(body, version, declared, budget, room, in_flight, span))))
     }
 }
 

@@ -97,8 +97,9 @@ impl Server {
     /// - Any program of the same user can listen on the address as well, if it sets `SO_REUSEPORT`.
     /// - Only Linux distributes connections. On other systems, for Unix sockets, and for sockets that the program has bound itself, the cores
     ///   accept from one shared socket.
-    /// - While the server stops, a core whose thread is blocked by a handler still has its socket. Connections that the system gives to it wait there until
-    ///   the handler returns, at most for [`drain_deadline`](Server::drain_deadline).
+    /// - While the server stops, connections in the queue of a core whose thread is blocked by a handler are served by the runtime that called
+    ///   `serve`. From a socket that the program has bound itself, such a core still accepts until the handler returns, at most for
+    ///   [`drain_deadline`](Server::drain_deadline).
     ///
     /// # Example
     ///
@@ -420,7 +421,7 @@ impl Server {
         let shared = SharedState::new(service, limits, watched);
         let certificates: Vec<Security> = listeners.iter().map(|on| on.security.clone()).collect();
         // Dropped at the end, or with the future: that ends the threads.
-        let cores = match per_core {
+        let mut cores = match per_core {
             true => Some(Cores::start(&mut listeners, &shared, &permits)?),
             false => None,
         };
@@ -436,7 +437,7 @@ impl Server {
                 abort
             };
             let serving = async {
-                match cores {
+                match &cores {
                     Some(_) => watch_certificates(&certificates).await,
                     None => {
                         let accepting = accept_all(&listeners, &shared, &permits);
@@ -454,13 +455,13 @@ impl Server {
         notify("STOPPING=1");
         // Connections that the system has accepted are served. Later ones are refused, and can go to another server.
         close(listeners, &shared, &permits);
-        if let Some(cores) = &cores {
-            cores.stop_accepting();
+        if let Some(cores) = &mut cores {
+            cores.stop_accepting(&shared, &permits);
         }
-        shared.draining.store(true, Ordering::Release);
+        shared.server.draining.store(true, Ordering::Release);
         phase.send_replace(Phase::Draining);
         stage.send_replace(Stage::Draining);
-        let background = shared.background.clone();
+        let background = shared.server.background.clone();
         drop(shared);
         let ended = async {
             phase.closed().await;

@@ -5,6 +5,7 @@
 mod bodies;
 #[cfg(feature = "tls")]
 mod client_certificates;
+mod conformance;
 mod cost;
 mod disconnect;
 mod drain;
@@ -18,6 +19,7 @@ mod listeners;
 mod memory;
 mod per_core;
 mod proxy;
+mod restarts;
 mod smuggling;
 #[cfg(all(unix, feature = "systemd"))]
 mod systemd;

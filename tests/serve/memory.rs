@@ -166,6 +166,37 @@ async fn ten_clients_that_do_not_read_cost_a_bounded_amount_of_memory() {
     assert!(failed.is_empty(), "{failed:?}");
 }
 
+#[tokio::test]
+async fn a_connection_takes_a_bounded_amount_of_memory() {
+    const CONNECTIONS: usize = 400;
+    // What the server takes for each, in bytes.
+    for (name, is_asked, limit) in [("idle", false, 4 * 1024), ("after a request", true, 14 * 1024)]
+    {
+        let (program, addr) = program("true").await;
+        let pid = program.id().unwrap();
+        let connect = async || {
+            let mut client = Raw(TcpStream::connect(addr).await.unwrap());
+            if is_asked {
+                client.send(GET).await;
+                assert_eq!(body_of(&client.response().await), "hello");
+            }
+            client
+        };
+        // The first connections cause one-time allocations.
+        for _ in 0..50 {
+            drop(connect().await);
+        }
+        let before = settled(pid).await;
+        let mut clients = Vec::new();
+        for _ in 0..CONNECTIONS {
+            clients.push(connect().await);
+        }
+        let held = settled(pid).await.saturating_sub(before) / CONNECTIONS;
+        println!("{name}: {held} bytes");
+        assert!(held <= limit, "{name}: {held} bytes");
+    }
+}
+
 /// Requests on an HTTP/2 connection with this window for each of its streams, and with these encoded fields.
 pub(super) fn http2(window: u32, streams: u32, path: &str, fields: &[u8]) -> Vec<u8> {
     let mut sent = frames::preface(window.min((1 << 31) - 1));

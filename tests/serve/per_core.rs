@@ -83,6 +83,41 @@ async fn a_handler_that_blocks_its_thread_delays_no_other_core() {
     server.stop().await;
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_core_that_is_blocked_accepts_nothing_while_the_server_stops() {
+    let (release, released) = mpsc::channel::<()>();
+    let released = Arc::new(Mutex::new(released));
+    let (entered, blocked) = mpsc::channel();
+    let block = move || {
+        entered.send(()).unwrap();
+        let _ = released.lock().unwrap().recv();
+        std::future::ready("released")
+    };
+    let service = Chain::new().at("/block", |c| c.get(block)).at("/", |c| c.get(thread)).build();
+    let server = per_core(service).await;
+    let addr = server.addr;
+    let mut blocking = server.connect().await;
+    blocking.send(GET.replace("GET / ", "GET /block ")).await;
+    tokio::task::spawn_blocking(move || blocked.recv()).await.unwrap().unwrap();
+    let mut clients = Vec::new();
+    for _ in 0..40 * cores() {
+        let mut client = server.connect().await;
+        client.send(GET).await;
+        clients.push(client);
+    }
+    let stopping = tokio::spawn(server.stop());
+    within(async { while TcpStream::connect(addr).await.is_ok() {} }).await;
+    // Those in the queue of the blocked core are served as well.
+    for mut client in clients {
+        assert!(client.response().await.starts_with("HTTP/1.1 200 "));
+    }
+    release.send(()).unwrap();
+    assert_eq!(body_of(&blocking.response().await), "released");
+    drop(blocking);
+    within(stopping).await.unwrap();
+}
+
 #[tokio::test]
 async fn the_limits_count_the_connections_of_all_cores() {
     let (service, gate) = gated();
