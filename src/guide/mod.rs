@@ -39,6 +39,7 @@
 //! | [`tokens`] | accepting the tokens of an issuer: presets for Auth0, Okta, Entra ID, Keycloak and others, and what their tokens grant |
 //! | [`testing`] | tests of a chain, a handler or a middleware |
 //! | [`deploying`] | client addresses behind a proxy, TLS, limits, graceful shutdown |
+//! | [`observing`] | spans, metrics and access logs |
 //! | [`security`] | a checklist before a release |
 //! | [`writing_middleware`] | middleware for others to use |
 //! | [`recipes`] | a single-page application, rewriting, maintenance mode, a reverse proxy, several hosts, sessions, OAuth login |
@@ -69,6 +70,9 @@ pub mod from_next_connect {}
 
 #[doc = include_str!("mistakes.md")]
 pub mod mistakes {}
+
+#[doc = include_str!("observing.md")]
+pub mod observing {}
 
 #[doc = include_str!("performance.md")]
 pub mod performance {}
