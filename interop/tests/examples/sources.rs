@@ -21,6 +21,10 @@ mod form;
 mod lambda;
 #[path = "../../examples/oauth_login.rs"]
 mod oauth_login;
+#[path = "../../examples/otlp.rs"]
+mod otlp;
+#[path = "../../examples/prometheus.rs"]
+mod prometheus;
 #[path = "../../../examples/rate_limit.rs"]
 mod rate_limit;
 #[path = "../../../examples/rate_limit_redis.rs"]
