@@ -115,6 +115,7 @@ use axum_core::extract::{FromRequest, FromRequestParts};
 use http::request::Parts;
 
 use crate::chain::FromChain;
+use crate::declare::Declaration;
 use crate::extract::{BodyInput, FieldStep, HeadInput, Input, Unchecked, Violation};
 use crate::middleware::checking;
 use crate::step::Refusal;
@@ -273,6 +274,10 @@ where
             Ok(data) => next.run_with((Garde(data),)).await,
             Err(error) => Refusal::new("GardeStep", "invalid_input").mark(error),
         }
+    }
+
+    fn declare(&self, to: &mut Declaration) {
+        checking::declare::<E>(to);
     }
 }
 
