@@ -27,7 +27,7 @@ pub(crate) fn count(response: Response, at_end: impl AtEnd) -> Response {
         at_end.end(0, false);
         return response;
     }
-    response.map(|inner| Body::new(CountedBody { inner, sent: 0, at_end: Some(at_end) }))
+    response.map(|inner| Body::new(RecordedBody { inner, sent: 0, at_end: Some(at_end) }))
 }
 
 /// The address of the client behind these proxies; without any, as the extractor finds it.
@@ -41,13 +41,13 @@ pub(crate) fn client_addr(proxies: Option<&TrustedProxies>, req: &Request) -> Op
     Some(ClientAddr(proxies.client(peer.ip(), req.headers())))
 }
 
-struct CountedBody<E: AtEnd> {
+struct RecordedBody<E: AtEnd> {
     inner: Body,
     sent: u64,
     at_end: Option<E>,
 }
 
-impl<E: AtEnd> CountedBody<E> {
+impl<E: AtEnd> RecordedBody<E> {
     fn end(&mut self, failed: bool) {
         if let Some(at_end) = self.at_end.take() {
             at_end.end(self.sent, failed);
@@ -55,7 +55,7 @@ impl<E: AtEnd> CountedBody<E> {
     }
 }
 
-impl<E: AtEnd> http_body::Body for CountedBody<E> {
+impl<E: AtEnd> http_body::Body for RecordedBody<E> {
     type Data = Bytes;
     type Error = axum_core::Error;
 
@@ -91,7 +91,7 @@ impl<E: AtEnd> http_body::Body for CountedBody<E> {
     }
 }
 
-impl<E: AtEnd> Drop for CountedBody<E> {
+impl<E: AtEnd> Drop for RecordedBody<E> {
     fn drop(&mut self) {
         self.end(false);
     }

@@ -10,7 +10,7 @@ use crate::{Request, Response};
 /// A value in a line.
 #[derive(Clone)]
 #[non_exhaustive]
-pub enum Field {
+pub enum LogField {
     /// The time of the request: RFC 3339 in UTC, with milliseconds.
     Time,
     /// The address of the client.
@@ -35,18 +35,18 @@ pub enum Field {
     RequestHeader(HeaderName),
     /// A header field of the response; of several lines, the first.
     ResponseHeader(HeaderName),
-    /// What a function finds in the request. See [`Field::request`].
+    /// What a function finds in the request. See [`LogField::request`].
     #[doc(hidden)]
-    Request(RequestField),
-    /// What a function finds in the response. See [`Field::response`].
+    Request(RequestValue),
+    /// What a function finds in the response. See [`LogField::response`].
     #[doc(hidden)]
-    Response(ResponseField),
+    Response(ResponseValue),
 }
 
-type RequestField = Arc<dyn Fn(&Request) -> Option<String> + Send + Sync>;
-type ResponseField = Arc<dyn Fn(&Response) -> Option<String> + Send + Sync>;
+type RequestValue = Arc<dyn Fn(&Request) -> Option<String> + Send + Sync>;
+type ResponseValue = Arc<dyn Fn(&Response) -> Option<String> + Send + Sync>;
 
-impl Field {
+impl LogField {
     /// What a function finds in the request before the steps after the log run.
     pub fn request(f: impl Fn(&Request) -> Option<String> + Send + Sync + 'static) -> Self {
         Self::Request(Arc::new(f))
@@ -58,9 +58,9 @@ impl Field {
     ///
     /// ```
     /// use tower_chain::Error;
-    /// use tower_chain::middleware::access_log::{AccessLog, Field};
+    /// use tower_chain::middleware::access_log::{AccessLog, LogField};
     ///
-    /// let cause = Field::response(|response| Some(Error::of(response)?.source()?.to_string()));
+    /// let cause = LogField::response(|response| Some(Error::of(response)?.source()?.to_string()));
     /// let log = AccessLog::json().field("cause", cause);
     /// # let _ = log;
     /// ```
@@ -69,7 +69,7 @@ impl Field {
     }
 }
 
-impl fmt::Debug for Field {
+impl fmt::Debug for LogField {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Time => "Time",

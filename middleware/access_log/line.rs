@@ -6,7 +6,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use http::{Method, Version};
 
-use super::field::Field;
+use super::field::LogField;
 
 /// All that a line may contain.
 pub(super) struct Line {
@@ -14,29 +14,29 @@ pub(super) struct Line {
     pub(super) start: Instant,
     pub(super) client: Option<IpAddr>,
     pub(super) method: Method,
-    pub(super) path: Bytes,
+    pub(super) path: Escaped,
     pub(super) version: Version,
-    pub(super) referer: Option<Bytes>,
-    pub(super) user_agent: Option<Bytes>,
+    pub(super) referer: Option<Escaped>,
+    pub(super) user_agent: Option<Escaped>,
     pub(super) route: Option<String>,
     pub(super) status: Option<u16>,
     pub(super) sent: u64,
     pub(super) seconds: f64,
     /// The values of the fields that are read from the request or the response, in the order of the fields.
-    pub(super) values: Vec<Option<Bytes>>,
+    pub(super) values: Vec<Option<Escaped>>,
 }
 
 /// Bytes of any content, cut off after [`LONGEST`]. `Display` writes them with Apache's escapes, as visible ASCII.
 #[derive(Clone)]
-pub(super) struct Bytes(Box<[u8]>);
+pub(super) struct Escaped(Box<[u8]>);
 
-impl Bytes {
+impl Escaped {
     pub(super) fn new(bytes: &[u8]) -> Self {
         Self(bytes[..bytes.len().min(LONGEST)].into())
     }
 }
 
-impl fmt::Display for Bytes {
+impl fmt::Display for Escaped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for &byte in &*self.0 {
             match byte {
@@ -53,15 +53,15 @@ impl fmt::Display for Bytes {
 enum Value {
     Missing,
     Number(String),
-    Text(Bytes),
+    Text(Escaped),
 }
 
 impl Line {
     /// `%h %l %u %t "%r" %>s %b "%{Referer}i" "%{User-Agent}i"`, and the fields in quotes.
-    pub(super) fn combined(&self, fields: &[(String, Field)]) -> String {
+    pub(super) fn combined(&self, fields: &[(String, LogField)]) -> String {
         let mut line = String::with_capacity(256);
-        let method = Bytes::new(self.method.as_str().as_bytes());
-        let (path, version, date) = (&self.path, self.version, Date::of(self.time));
+        let method = Escaped::new(self.method.as_str().as_bytes());
+        let (path, version, date) = (&self.path, self.version, Timestamp::of(self.time));
         match self.client {
             Some(client) => write_to(&mut line, format_args!("{client}")),
             None => line.push('-'),
@@ -86,7 +86,7 @@ impl Line {
     }
 
     /// A JSON object, in which everything outside of visible ASCII is escaped.
-    pub(super) fn json(&self, fields: &[(String, Field)]) -> String {
+    pub(super) fn json(&self, fields: &[(String, LogField)]) -> String {
         let mut line = String::with_capacity(256);
         line.push('{');
         for (index, (name, field)) in fields.iter().enumerate() {
@@ -105,24 +105,24 @@ impl Line {
         line
     }
 
-    fn value(&self, index: usize, field: &Field) -> Value {
-        let text = |text: &str| Value::Text(Bytes::new(text.as_bytes()));
+    fn value(&self, index: usize, field: &LogField) -> Value {
+        let text = |text: &str| Value::Text(Escaped::new(text.as_bytes()));
         let optional = |value: Option<String>| value.map_or(Value::Missing, |value| text(&value));
         match field {
-            Field::Time => text(&Date::of(self.time).rfc3339()),
-            Field::Client => optional(self.client.map(|client| client.to_string())),
-            Field::Method => text(self.method.as_str()),
-            Field::Path => Value::Text(self.path.clone()),
-            Field::Version => text(&format!("{:?}", self.version)),
-            Field::Route => optional(self.route.clone()),
-            Field::Status => Value::Number(self.status.unwrap_or_default().to_string()),
-            Field::Bytes => Value::Number(self.sent.to_string()),
-            Field::Duration => Value::Number(format!("{:.6}", self.seconds)),
-            Field::Refusal
-            | Field::RequestHeader(_)
-            | Field::ResponseHeader(_)
-            | Field::Request(_)
-            | Field::Response(_) => {
+            LogField::Time => text(&Timestamp::of(self.time).rfc3339()),
+            LogField::Client => optional(self.client.map(|client| client.to_string())),
+            LogField::Method => text(self.method.as_str()),
+            LogField::Path => Value::Text(self.path.clone()),
+            LogField::Version => text(&format!("{:?}", self.version)),
+            LogField::Route => optional(self.route.clone()),
+            LogField::Status => Value::Number(self.status.unwrap_or_default().to_string()),
+            LogField::Bytes => Value::Number(self.sent.to_string()),
+            LogField::Duration => Value::Number(format!("{:.6}", self.seconds)),
+            LogField::Refusal
+            | LogField::RequestHeader(_)
+            | LogField::ResponseHeader(_)
+            | LogField::Request(_)
+            | LogField::Response(_) => {
                 let value = self.values.get(index).cloned().flatten();
                 value.map_or(Value::Missing, Value::Text)
             }
@@ -136,7 +136,7 @@ fn write_to(line: &mut String, text: fmt::Arguments<'_>) {
 }
 
 /// A value in quotes, `"-"` for none.
-fn quote(line: &mut String, value: Option<&Bytes>) {
+fn quote(line: &mut String, value: Option<&Escaped>) {
     match value {
         Some(value) => write_to(line, format_args!(" \"{value}\"")),
         None => line.push_str(" \"-\""),
@@ -164,7 +164,7 @@ fn push_json(line: &mut String, bytes: &[u8]) {
 }
 
 /// A time in UTC. Displayed as Apache does: `01/Dec/2026:09:30:00 +0000`.
-pub(super) struct Date {
+pub(super) struct Timestamp {
     year: i64,
     /// From 1.
     month: u8,
@@ -173,7 +173,7 @@ pub(super) struct Date {
     millisecond: u32,
 }
 
-impl Date {
+impl Timestamp {
     pub(super) fn of(time: SystemTime) -> Self {
         let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
         let mut days = i64::try_from(since.as_secs() / 86_400).unwrap_or_default();
@@ -206,7 +206,7 @@ impl Date {
     }
 }
 
-impl fmt::Display for Date {
+impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { year, month, day, .. } = self;
         let month = MONTHS[usize::from(*month).saturating_sub(1) % 12];

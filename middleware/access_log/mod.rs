@@ -35,12 +35,12 @@
 //!
 //! use http::header::USER_AGENT;
 //! use tower_chain::Chain;
-//! use tower_chain::middleware::access_log::{AccessLog, Field};
+//! use tower_chain::middleware::access_log::{AccessLog, LogField};
 //!
 //! # fn main() -> Result<(), std::io::Error> {
 //! const HUNDRED: NonZeroU32 = NonZeroU32::new(100).unwrap();
 //! let log = AccessLog::json()
-//!     .field("user_agent", Field::RequestHeader(USER_AGENT))
+//!     .field("user_agent", LogField::RequestHeader(USER_AGENT))
 //!     .one_in(HUNDRED)
 //!     .to_writer(File::options().append(true).create(true).open("access.log")?);
 //! let lines = log.handle();
@@ -89,10 +89,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Instant, SystemTime};
 
-pub use self::field::Field;
-use self::line::{Bytes, Line};
+pub use self::field::LogField;
+use self::line::{Escaped, Line};
 pub use self::queue::AccessLogHandle;
-use self::queue::{Queue, Target};
+use self::queue::{Queue, Sink};
+use crate::declare::{Declaration, Kind};
 use crate::extract::TrustedProxies;
 use crate::middleware::counted_body::{AtEnd, client_addr, count};
 use crate::step::Refusal;
@@ -108,7 +109,7 @@ pub struct AccessLog {
 #[derive(Clone)]
 struct Settings {
     format: Format,
-    fields: Vec<(String, Field)>,
+    fields: Vec<(String, LogField)>,
     proxies: Option<TrustedProxies>,
     query: bool,
     one_in: NonZeroU32,
@@ -130,26 +131,26 @@ impl AccessLog {
     /// Lines of JSON, on stderr, with the members `time`, `client`, `method`, `path`, `version`, `route`, `status`, `bytes` and `duration`.
     pub fn json() -> Self {
         let fields = [
-            ("time", Field::Time),
-            ("client", Field::Client),
-            ("method", Field::Method),
-            ("path", Field::Path),
-            ("version", Field::Version),
-            ("route", Field::Route),
-            ("status", Field::Status),
-            ("bytes", Field::Bytes),
-            ("duration", Field::Duration),
+            ("time", LogField::Time),
+            ("client", LogField::Client),
+            ("method", LogField::Method),
+            ("path", LogField::Path),
+            ("version", LogField::Version),
+            ("route", LogField::Route),
+            ("status", LogField::Status),
+            ("bytes", LogField::Bytes),
+            ("duration", LogField::Duration),
         ];
         Self::json_of(fields)
     }
 
     /// Lines of JSON, on stderr, with these members.
-    pub fn json_of<'n>(fields: impl IntoIterator<Item = (&'n str, Field)>) -> Self {
+    pub fn json_of<'n>(fields: impl IntoIterator<Item = (&'n str, LogField)>) -> Self {
         let fields = fields.into_iter().map(|(name, field)| (name.to_owned(), field));
         Self::new(Format::Json, fields.collect())
     }
 
-    fn new(format: Format, fields: Vec<(String, Field)>) -> Self {
+    fn new(format: Format, fields: Vec<(String, LogField)>) -> Self {
         let settings = Settings {
             format,
             fields,
@@ -158,13 +159,13 @@ impl AccessLog {
             one_in: NonZeroU32::MIN,
             seen: Arc::default(),
         };
-        let queue = Queue::new(Target::Writer(Box::new(io::stderr())), QUEUE_LENGTH);
+        let queue = Queue::new(Sink::Writer(Box::new(io::stderr())), QUEUE_LENGTH);
         Self { settings: Arc::new(settings), queue: Arc::new(queue) }
     }
 
     /// Adds a value: as a member with this name in JSON, in quotes at the end of the line in the combined format. A member with this name is replaced.
     #[must_use]
-    pub fn field(self, name: &str, field: Field) -> Self {
+    pub fn field(self, name: &str, field: LogField) -> Self {
         self.with(|settings| match settings.fields.iter_mut().find(|(own, _)| own == name) {
             Some((_, own)) => *own = field,
             None => settings.fields.push((name.to_owned(), field)),
@@ -194,14 +195,14 @@ impl AccessLog {
     /// Sends the lines to a writer. Defaults to stderr.
     #[must_use]
     pub fn to_writer(self, writer: impl io::Write + Send + 'static) -> Self {
-        self.queue.set_target(Target::Writer(Box::new(writer)));
+        self.queue.set_target(Sink::Writer(Box::new(writer)));
         self
     }
 
     /// Sends the lines to a function, without the line break. It runs on a thread of its own and may wait.
     #[must_use]
     pub fn to_fn(self, write: impl Fn(&str) + Send + 'static) -> Self {
-        self.queue.set_target(Target::Function(Box::new(write)));
+        self.queue.set_target(Sink::Function(Box::new(write)));
         self
     }
 
@@ -234,7 +235,7 @@ impl AccessLog {
             start: Instant::now(),
             client: client.map(|client| client.0),
             method: req.method().clone(),
-            path: Bytes::new(path.as_bytes()),
+            path: Escaped::new(path.as_bytes()),
             version: req.version(),
             referer: None,
             user_agent: None,
@@ -248,19 +249,19 @@ impl AccessLog {
         if settings.format == Format::Combined {
             let referer = header(http::header::REFERER);
             line.referer = referer.map(|referer| {
-                Bytes::new(match settings.query {
+                Escaped::new(match settings.query {
                     true => referer,
                     false => {
                         referer.split(|byte| matches!(byte, b'?' | b'#')).next().unwrap_or_default()
                     }
                 })
             });
-            line.user_agent = header(http::header::USER_AGENT).map(Bytes::new);
+            line.user_agent = header(http::header::USER_AGENT).map(Escaped::new);
         }
         for (value, (_, field)) in line.values.iter_mut().zip(&settings.fields) {
             *value = match field {
-                Field::RequestHeader(name) => header(name.clone()).map(Bytes::new),
-                Field::Request(f) => f(req).map(|text| Bytes::new(text.as_bytes())),
+                LogField::RequestHeader(name) => header(name.clone()).map(Escaped::new),
+                LogField::Request(f) => f(req).map(|text| Escaped::new(text.as_bytes())),
                 _ => None,
             };
         }
@@ -284,6 +285,10 @@ impl Middleware for AccessLog {
         record.answered(&response, route.pattern());
         count(response, record)
     }
+
+    fn declare(&self, to: &mut Declaration) {
+        to.kind(Kind::Log);
+    }
 }
 
 /// A request in flight. It writes its line when it is dropped.
@@ -300,18 +305,18 @@ impl Record {
         let settings = &self.log.settings;
         for (value, (_, field)) in self.line.values.iter_mut().zip(&settings.fields) {
             let text = match field {
-                Field::ResponseHeader(name) => {
-                    *value = response.headers().get(name).map(|text| Bytes::new(text.as_bytes()));
+                LogField::ResponseHeader(name) => {
+                    *value = response.headers().get(name).map(|text| Escaped::new(text.as_bytes()));
                     continue;
                 }
-                Field::Response(f) => f(response),
-                Field::Refusal => {
+                LogField::Response(f) => f(response),
+                LogField::Refusal => {
                     let refusal = Refusal::of(response);
                     refusal.map(|refusal| format!("{}: {}", refusal.step(), refusal.reason()))
                 }
                 _ => continue,
             };
-            *value = text.map(|text| Bytes::new(text.as_bytes()));
+            *value = text.map(|text| Escaped::new(text.as_bytes()));
         }
     }
 

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// Where lines are written.
-pub(super) enum Target {
+pub(super) enum Sink {
     Writer(Box<dyn Write + Send>),
     Function(Box<dyn Fn(&str) + Send>),
 }
@@ -21,7 +21,7 @@ pub(super) struct Queue {
     length: AtomicUsize,
     lines: OnceLock<Option<SyncSender<Message>>>,
     /// Taken by the thread.
-    target: Mutex<Option<Target>>,
+    target: Mutex<Option<Sink>>,
     lost: Arc<AtomicU64>,
 }
 
@@ -32,7 +32,7 @@ enum Message {
 }
 
 impl Queue {
-    pub(super) fn new(target: Target, length: usize) -> Self {
+    pub(super) fn new(target: Sink, length: usize) -> Self {
         Self {
             length: AtomicUsize::new(length),
             lines: OnceLock::new(),
@@ -42,7 +42,7 @@ impl Queue {
     }
 
     /// Replaces the target. Without effect after the first line.
-    pub(super) fn set_target(&self, target: Target) {
+    pub(super) fn set_target(&self, target: Sink) {
         *self.target.lock().unwrap_or_else(PoisonError::into_inner) = Some(target);
     }
 
@@ -75,7 +75,7 @@ impl Queue {
 
 /// The thread's part of a queue.
 struct LineWriter {
-    target: Target,
+    target: Sink,
     lost: Arc<AtomicU64>,
 }
 
@@ -107,11 +107,11 @@ impl LineWriter {
 
     fn write(&mut self, mut line: String) {
         self.attempt(|target| match target {
-            Target::Function(write) => {
+            Sink::Function(write) => {
                 write(&line);
                 Ok(())
             }
-            Target::Writer(writer) => {
+            Sink::Writer(writer) => {
                 line.push('\n');
                 writer.write_all(line.as_bytes())
             }
@@ -120,13 +120,13 @@ impl LineWriter {
 
     fn flush(&mut self) {
         self.attempt(|target| match target {
-            Target::Writer(writer) => writer.flush(),
-            Target::Function(_) => Ok(()),
+            Sink::Writer(writer) => writer.flush(),
+            Sink::Function(_) => Ok(()),
         });
     }
 
     /// Counts a failure. The target may be a function of the program, which may panic.
-    fn attempt(&mut self, write: impl FnOnce(&mut Target) -> io::Result<()>) {
+    fn attempt(&mut self, write: impl FnOnce(&mut Sink) -> io::Result<()>) {
         let attempt = catch_unwind(AssertUnwindSafe(|| write(&mut self.target)));
         if !matches!(attempt, Ok(Ok(()))) {
             self.lost.fetch_add(1, Ordering::Relaxed);

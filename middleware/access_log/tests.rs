@@ -8,7 +8,7 @@ use http::{HeaderName, Method};
 use http_body_util::BodyExt;
 use proptest::prelude::*;
 
-use super::line::Date;
+use super::line::Timestamp;
 use super::*;
 use crate::{Body, Chain, ChainService, Error, StatusCode};
 
@@ -109,16 +109,16 @@ async fn the_combined_format_is_that_of_apache() {
 #[tokio::test]
 async fn json_has_the_route_of_refusals_and_the_fields_that_are_named() {
     let log = AccessLog::json_of([
-        ("path", Field::Path),
-        ("route", Field::Route),
-        ("status", Field::Status),
-        ("bytes", Field::Bytes),
-        ("refusal", Field::Refusal),
-        ("agent", Field::RequestHeader(USER_AGENT)),
-        ("type", Field::ResponseHeader(http::header::CONTENT_TYPE)),
-        ("method", Field::request(|req| Some(req.method().as_str().to_ascii_lowercase()))),
-        ("detail", Field::response(|response| Some(Error::of(response)?.detail().to_owned()))),
-        ("client", Field::Client),
+        ("path", LogField::Path),
+        ("route", LogField::Route),
+        ("status", LogField::Status),
+        ("bytes", LogField::Bytes),
+        ("refusal", LogField::Refusal),
+        ("agent", LogField::RequestHeader(USER_AGENT)),
+        ("type", LogField::ResponseHeader(http::header::CONTENT_TYPE)),
+        ("method", LogField::request(|req| Some(req.method().as_str().to_ascii_lowercase()))),
+        ("detail", LogField::response(|response| Some(Error::of(response)?.detail().to_owned()))),
+        ("client", LogField::Client),
     ]);
     let proxies = TrustedProxies::hops(crate::extract::ForwardedHeader::XForwardedFor, 1).unwrap();
     let (log, lines) = Lines::of(log.with_query().trusted_proxies(proxies));
@@ -149,9 +149,9 @@ async fn json_has_the_route_of_refusals_and_the_fields_that_are_named() {
 #[tokio::test]
 async fn the_line_is_written_at_the_end_of_the_body_or_when_the_client_goes_away() {
     let (log, lines) = Lines::of(AccessLog::json_of([
-        ("status", Field::Status),
-        ("bytes", Field::Bytes),
-        ("path", Field::Path),
+        ("status", LogField::Status),
+        ("bytes", LogField::Bytes),
+        ("path", LogField::Path),
     ]));
     let chunks = || {
         let chunks = [Ok("ab"), Ok("cd"), Err(std::io::Error::other("broken"))];
@@ -181,7 +181,7 @@ async fn the_line_is_written_at_the_end_of_the_body_or_when_the_client_goes_away
 #[tokio::test]
 async fn a_sample_keeps_every_error() {
     let ten = NonZeroU32::new(10).unwrap();
-    let (log, lines) = Lines::of(AccessLog::json_of([("status", Field::Status)]).one_in(ten));
+    let (log, lines) = Lines::of(AccessLog::json_of([("status", LogField::Status)]).one_in(ten));
     let chain = chain(log);
     for _ in 0..100 {
         sent(&chain, request("/empty")).await;
@@ -224,7 +224,7 @@ async fn a_request_does_not_wait_for_the_writer_and_lost_lines_are_counted() {
 
 #[tokio::test]
 async fn a_writer_that_fails_or_panics_loses_only_its_line() {
-    let (log, lines) = Lines::of(AccessLog::json_of([("path", Field::Path)]));
+    let (log, lines) = Lines::of(AccessLog::json_of([("path", LogField::Path)]));
     let written = lines.lines.clone();
     let log = log.to_fn(move |line| {
         assert!(!line.contains("bad"), "a bad line");
@@ -250,7 +250,7 @@ fn a_date_is_that_of_the_calendar() {
         (4_107_542_400, "2100-03-01T00:00:00.000Z", "01/Mar/2100:00:00:00 +0000"),
         (253_402_300_799, "9999-12-31T23:59:59.000Z", "31/Dec/9999:23:59:59 +0000"),
     ] {
-        let date = Date::of(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+        let date = Timestamp::of(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
         assert_eq!((date.rfc3339().as_str(), date.to_string().as_str()), (expected, apache));
     }
 }
@@ -294,7 +294,7 @@ proptest! {
         let id = HeaderName::from_static("x-request-id");
         let text = move |_: &Request| Some(text.clone());
         let fields = |log: AccessLog| {
-            log.field("id", Field::RequestHeader(id.clone())).field("text", Field::request(text.clone()))
+            log.field("id", LogField::RequestHeader(id.clone())).field("text", LogField::request(text.clone()))
         };
         for log in [fields(AccessLog::combined()), fields(AccessLog::json())] {
             let (log, lines) = Lines::of(log);

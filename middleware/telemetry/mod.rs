@@ -122,6 +122,7 @@ use tracing::{Instrument, Span};
 use self::observation::{Attributes, OTHER_METHOD, Observation};
 pub use self::request_id::RequestId;
 pub use self::trace_context::{SpanId, TraceContext, TraceId};
+use crate::declare::{Declaration, Field, Kind};
 use crate::extract::TrustedProxies;
 use crate::middleware::counted_body::{client_addr, count};
 use crate::step::Refusal;
@@ -139,12 +140,12 @@ pub struct Telemetry {
     client_address: bool,
     proxies: Option<TrustedProxies>,
     starts_traces: bool,
-    link: Option<Arc<Link>>,
+    link: Option<Arc<TracerLink>>,
     ids: Option<RequestIds>,
     described: Arc<AtomicBool>,
 }
 
-type Link = dyn Fn(&Span, Option<&TraceContext>) -> Option<TraceContext> + Send + Sync;
+type TracerLink = dyn Fn(&Span, Option<&TraceContext>) -> Option<TraceContext> + Send + Sync;
 
 #[derive(Clone)]
 struct RequestIds {
@@ -386,6 +387,13 @@ impl Middleware for Telemetry {
             return Either::Left(next.run());
         }
         Either::Right(self.observe(next))
+    }
+
+    fn declare(&self, to: &mut Declaration) {
+        to.kind(Kind::Log);
+        if let Some(ids) = &self.ids {
+            to.adds(Field::new(ids.header.as_str(), "The id of the request"));
+        }
     }
 }
 
