@@ -65,7 +65,6 @@ use std::task::{Context, Poll, ready};
 
 use axum_core::BoxError;
 use axum_core::extract::DefaultBodyLimit;
-use axum_core::response::IntoResponse;
 use bytes::Bytes;
 use http::StatusCode;
 use http_body::{Body as _, Frame, SizeHint};
@@ -73,6 +72,7 @@ use http_body_util::{Full, Limited};
 
 use crate::declare::{Answer, Declaration, Kind};
 use crate::extract::MaxBody;
+use crate::step::Refusal;
 use crate::{Body, Endpoint, Error, Middleware, Next, Response};
 
 /// A step that limits the bodies of requests. See the [module](self).
@@ -132,7 +132,7 @@ impl Middleware for BodyLimit {
             && (status.is_client_error() || status.is_server_error())
             && !names_a_limit(&response)
         {
-            response = MaxBody::bytes(max).exceeded().into_response();
+            response = Refusal::new("BodyLimit", "too_large").mark(MaxBody::bytes(max).exceeded());
         }
         if let Some(threshold) = self.warn_response_above {
             let path = path.unwrap_or_default().to_owned();

@@ -66,6 +66,7 @@ use http_body_util::BodyExt;
 use sha2::{Digest, Sha256};
 
 use crate::declare::{Answer, Declaration, Field};
+use crate::step::Refusal;
 use crate::{Body, Endpoint, Error, Middleware, Next, Response};
 
 /// A step that adds entity tags, and answers 304 if the client has the same version. See the [module](self).
@@ -192,10 +193,11 @@ impl Conditions {
         };
         if fails {
             let error = Error::new(StatusCode::PRECONDITION_FAILED, "This is another version now");
-            return match tag {
-                Some(tag) => error.with_header(ETAG, tag.clone()).into_response(),
-                None => error.into_response(),
+            let error = match tag {
+                Some(tag) => error.with_header(ETAG, tag.clone()),
+                None => error,
             };
+            return Refusal::new("ETag", "precondition").mark(error);
         }
         let is_known = match (self.if_none_match.is_empty(), tag) {
             (false, Some(tag)) => self.if_none_match.iter().any(|list| has(list, tag, false)),

@@ -112,13 +112,13 @@ use ::garde::i18n::{
 };
 use ::garde::{Report, Validate};
 use axum_core::extract::{FromRequest, FromRequestParts};
-use axum_core::response::IntoResponse;
 use http::request::Parts;
 
 use crate::chain::FromChain;
 use crate::declare::Declaration;
 use crate::extract::{BodyInput, FieldStep, HeadInput, Input, Unchecked, Violation};
 use crate::middleware::checking;
+use crate::step::Refusal;
 use crate::{Body, Endpoint, Error, Middleware, Next, Request, Response};
 
 /// Data that passed the rules of its type, by [`garde`]. See the [module](self).
@@ -272,7 +272,7 @@ where
     async fn call<N: Endpoint>(&self, mut next: Next<'_, N, Self::Provides>) -> Response {
         match self.data(next.request_mut()).await {
             Ok(data) => next.run_with((Garde(data),)).await,
-            Err(refusal) => refusal.into_response(),
+            Err(error) => Refusal::new("GardeStep", "invalid_input").mark(error),
         }
     }
 

@@ -1,5 +1,8 @@
 //! The built-in middleware: one file each, one feature each.
 
+#[cfg(feature = "access-log")]
+#[cfg_attr(docsrs, doc(cfg(feature = "access-log")))]
+pub mod access_log;
 #[cfg(feature = "authenticate")]
 #[cfg_attr(docsrs, doc(cfg(feature = "authenticate")))]
 pub mod authenticate;
@@ -8,6 +11,8 @@ pub mod authenticate;
 pub mod body_limit;
 #[cfg(any(feature = "garde", feature = "validate"))]
 mod checking;
+#[cfg(any(feature = "access-log", feature = "telemetry"))]
+mod counted_body;
 #[cfg(any(feature = "authenticate", feature = "jwt", feature = "jwt-rust-crypto"))]
 mod credentials;
 #[cfg(feature = "deprecated")]
@@ -69,6 +74,9 @@ pub mod signed;
     )
 ))]
 mod tables;
+#[cfg(feature = "telemetry")]
+#[cfg_attr(docsrs, doc(cfg(feature = "telemetry")))]
+pub mod telemetry;
 #[cfg(feature = "validate")]
 #[cfg_attr(docsrs, doc(cfg(feature = "validate")))]
 pub mod validate;

@@ -69,6 +69,7 @@
 //!
 //! | step, extractor or response | feature | statuses that it may answer |
 //! | --- | --- | --- |
+//! | `AccessLog`: a line for each request, combined or JSON | `access-log` | |
 //! | `Authenticate`: secret tokens, API keys, Basic, own functions | `authenticate` | 400, 401, 403, 413, 429, 503 |
 //! | `Authenticate::introspection`: opaque tokens, checked by their issuer | `introspection` | 400, 401, 403, 413, 429, 503 |
 //! | `Jwt`, `Claims`: signatures by aws-lc-rs, or in pure Rust | `jwt`, `jwt-rust-crypto` | 400, 401, 403, 413, 429, 503 |
@@ -88,6 +89,7 @@
 //! | `Signed`: signed webhooks, each handled once | `signed` | 200, 400, 401, 409, 413, 503 |
 //! | `BodyLimit`, `ETag` | of these names | 413; 304, 412 |
 //! | `ProblemDetails`, `SecurityHeaders`, `ServerTiming`, `GrpcStatus` | of these names | |
+//! | `Telemetry`, `TraceContext`: spans and metrics by OpenTelemetry's conventions | `telemetry` | |
 //! | `serve`, `Server`, `Tls`, sockets of systemd | `serve`, `tls`, `systemd` | 400, 408, 431, 500, 501, 503 |
 //! | in an axum application: the client's URI inside of `nest`, and the match of the router in a chain that is a layer | `axum` | |
 //! | bodies that are `Sync`, for poem, salvo and warp | `sync-body` | |

@@ -2,7 +2,6 @@
 
 use std::time::SystemTime;
 
-use axum_core::response::IntoResponse;
 use futures_util::future::BoxFuture;
 use http::header::CACHE_CONTROL;
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -15,6 +14,7 @@ use crate::middleware::credentials::{
     CredentialSources, Credentials, DPOP, DPOP_NONCE, Explanation, NO_STORE, RequestHead,
     UnreadCredentials, came_by_query, cross_site, later, no_store,
 };
+use crate::step::Refusal;
 use crate::turns::Client;
 use crate::{Endpoint, Error, Middleware, Next, Request, Response};
 
@@ -168,7 +168,15 @@ impl<T: Clone + Send + Sync + 'static> Authenticate<T> {
     }
 
     /// The response to a refused request.
-    pub(super) fn refuse(&self, refused: Unauthenticated) -> Error {
+    pub(super) fn refuse(&self, refused: Unauthenticated) -> Response {
+        let error = self.refusal(refused);
+        let source = error.source();
+        let refusal = source.and_then(|source| source.downcast_ref::<AuthenticateRefusal>());
+        Refusal::new("Authenticate", refusal.map_or("answer", |refusal| refusal.code())).mark(error)
+    }
+
+    /// The error of a refused request.
+    fn refusal(&self, refused: Unauthenticated) -> Error {
         let (refusal, status, code, detail, place) = match refused {
             Unauthenticated::Failed(error)
             | Unauthenticated::UnreadCredentials(UnreadCredentials::Body(error)) => {
@@ -221,7 +229,7 @@ impl<T: Clone + Send + Sync + 'static> Middleware for Authenticate<T> {
         let AuthenticatedCaller { principal, place, nonce } =
             match self.authenticate(next.request_mut()).await {
                 Ok(accepted) => accepted,
-                Err(refused) => return self.refuse(refused).into_response(),
+                Err(refused) => return self.refuse(refused),
             };
         let finish = self.pass(next.request_mut(), place, nonce);
         finish.apply(next.run_with(principal).await)

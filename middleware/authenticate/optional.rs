@@ -1,7 +1,5 @@
 //! Optional authentication.
 
-use axum_core::response::IntoResponse;
-
 use super::Authenticate;
 use super::answer::{AuthenticatedCaller, Unauthenticated};
 use crate::declare::Declaration;
@@ -30,7 +28,7 @@ impl<T: Clone + Send + Sync + 'static> Middleware for Optional<T> {
                 next.extensions_mut().insert(Anonymous::<Option<T>>::new());
                 return next.run_with(None).await;
             }
-            Err(refused) => return self.0.refuse(refused).into_response(),
+            Err(refused) => return self.0.refuse(refused),
         };
         let finish = self.0.pass(next.request_mut(), place, nonce);
         finish.apply(next.run_with(Some(principal)).await)

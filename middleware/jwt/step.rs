@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use axum_core::response::IntoResponse;
 use futures_util::FutureExt;
 use http::header::CACHE_CONTROL;
 use http::{HeaderValue, StatusCode};
@@ -20,6 +19,7 @@ use crate::middleware::credentials::{
     CredentialSources, DPOP, DPOP_NONCE, Explanation, NO_STORE, RequestHead, UnreadCredentials,
     came_by_query, cross_site, later, no_store,
 };
+use crate::step::Refusal;
 use crate::{Endpoint, Error, Middleware, Next, Request, Response};
 
 /// An accepted token.
@@ -137,8 +137,15 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
         }
     }
 
-    /// The response to a refused request (RFC 6750, 3).
-    fn refuse(&self, refused: RejectedToken) -> Error {
+    /// The response to a refused request.
+    fn refuse(&self, refused: RejectedToken) -> Response {
+        let error = self.refusal(refused);
+        let refusal = error.source().and_then(|source| source.downcast_ref::<JwtRefusal>());
+        Refusal::new("Jwt", refusal.map_or("form", |refusal| refusal.code())).mark(error)
+    }
+
+    /// The error of a refused request (RFC 6750, 3).
+    fn refusal(&self, refused: RejectedToken) -> Error {
         let (refusal, detail, place) = match refused {
             RejectedToken::Missing => {
                 self.log(
@@ -209,7 +216,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Middleware for Jwt<C> {
         let AcceptedToken { claims, place, nonce } =
             match self.authenticate(next.request_mut()).await {
                 Ok(accepted) => accepted,
-                Err(refused) => return self.refuse(refused).into_response(),
+                Err(refused) => return self.refuse(refused),
             };
         let by_query = self.pass(next.request_mut(), place);
         let mut response = next.run_with(claims).await;
@@ -248,7 +255,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Middleware for OptionalJwt<C> 
                     next.extensions_mut().insert(Anonymous::<MaybeClaims<C>>::new());
                     return next.run_with(MaybeClaims(None)).await;
                 }
-                Err(refused) => return self.0.refuse(refused).into_response(),
+                Err(refused) => return self.0.refuse(refused),
             };
         let by_query = self.0.pass(next.request_mut(), place);
         let mut response = next.run_with(MaybeClaims(Some(claims))).await;

@@ -121,7 +121,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use axum_core::response::IntoResponse;
 use http::header::{CACHE_CONTROL, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 
@@ -131,6 +130,7 @@ use crate::chain::Dependent;
 use crate::challenge::{Challenge, ChallengeError};
 use crate::declare::{Answer, Declaration, Kind};
 use crate::grants::{Anonymous, Grants};
+use crate::step::Refusal;
 use crate::{Endpoint, Error, Middleware, Next, Provided, Request, Response};
 
 /// Accepts requests whose caller has the required grants.
@@ -505,7 +505,12 @@ impl<T: Send + Sync + 'static> Middleware for Required<T> {
     async fn call<N: Endpoint>(&self, next: Next<'_, N>) -> Response {
         match self.check(&next) {
             Ok(()) => next.run().await,
-            Err(error) => error.into_response(),
+            Err(error) => {
+                let source = error.source();
+                let refusal = source.and_then(|source| source.downcast_ref::<RequireRefusal>());
+                let reason = refusal.map_or("policy", |refusal| refusal.code());
+                Refusal::new("Require", reason).mark(error)
+            }
         }
     }
 

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use axum_core::response::IntoResponse;
 use http::header::HeaderName;
 use http::{HeaderMap, StatusCode};
 use tokio::time::Instant;
 
 use crate::chain::FromChain;
 use crate::declare::{Answer, Declaration, Field};
+use crate::step::Refusal;
 use crate::{Error, Response};
 
 /// Until when the client waits for the response. [`Shed`](super::Shed) provides it.
@@ -92,7 +92,8 @@ fn read(
         let detail = "The timeout in a header field can't be read";
         // The name of a field is visible ASCII without quotes and backslashes, so it needs no escapes.
         let header = format!("\"{name}\"");
-        Error::new(StatusCode::BAD_REQUEST, detail).with_member("header", header).into_response()
+        let error = Error::new(StatusCode::BAD_REQUEST, detail).with_member("header", header);
+        Refusal::new("Shed", "timeout_field").mark(error)
     })
 }
 

@@ -114,6 +114,7 @@ use self::deadline::Timeout;
 use self::limit::{Bounds, Class, Slot};
 pub use self::limit::{ClassState, Priority};
 use crate::declare::{Answer, Declaration, Kind};
+use crate::step::Refusal;
 use crate::{Endpoint, Error, Middleware, Next, Request, Response};
 
 /// A step that refuses requests when the server is overloaded. See the [module](self).
@@ -245,7 +246,8 @@ impl Shed {
         let deadline = self.timeout.deadline(next.headers(), now)?;
         if deadline.remaining().is_some_and(|left| left.is_zero()) {
             let detail = "The client's deadline has passed";
-            return Err(unstored(Error::new(StatusCode::GATEWAY_TIMEOUT, detail)));
+            let error = unstored(Error::new(StatusCode::GATEWAY_TIMEOUT, detail));
+            return Err(Refusal::new("Shed", "deadline").mark(error));
         }
         let priority = self.priority.as_ref().map_or_else(Priority::default, |of| of(next));
         match Class::admit(self.class(next), priority, now) {
@@ -262,7 +264,7 @@ impl Shed {
             .with_type(OVERLOADED);
         let mut response = unstored(error);
         response.headers_mut().insert(RETRY_AFTER, self.retry_after.as_secs().max(1).into());
-        response
+        Refusal::new("Shed", "overloaded").mark(response)
     }
 }
 

@@ -139,7 +139,6 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use axum_core::extract::{FromRequest, FromRequestParts};
-use axum_core::response::IntoResponse;
 use futures_util::future::BoxFuture;
 use http::request::Parts;
 use http::uri::Scheme;
@@ -153,6 +152,7 @@ use crate::extract::{
     BodyInput, FieldError, HeadInput, Input, RawInput, Unchecked, Violation, check,
 };
 use crate::middleware::checking;
+use crate::step::Refusal;
 use crate::{Body, Endpoint, Error, Middleware, Next, Request, Response};
 
 /// Data that passed the rules of its type.
@@ -549,7 +549,7 @@ where
     async fn call<N: Endpoint>(&self, mut next: Next<'_, N, Self::Provides>) -> Response {
         match self.data(next.request_mut()).await {
             Ok(data) => next.run_with(Valid(data)).await,
-            Err(refusal) => refusal.into_response(),
+            Err(error) => Refusal::new("ValidateInput", "invalid_input").mark(error),
         }
     }
 

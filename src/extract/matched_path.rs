@@ -4,10 +4,11 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
+use http::Extensions;
 use http::request::Parts;
 
-use crate::Error;
 use crate::route::routes::Matched;
+use crate::{Endpoint, Error, Middleware, Next, Response};
 
 /// The whole pattern that the path of the request matched, such as `/users/{id}`.
 ///
@@ -32,6 +33,81 @@ impl MatchedPath {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The pattern in the extensions of a request or a response, for layers of other crates. `None` if no pattern matched.
+    ///
+    /// A layer inside a chain finds it in the request. A layer around a chain finds it in the response, if the chain has the step
+    /// [`on_responses`](Self::on_responses).
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_chain::{Chain, MatchedPath, Request};
+    /// use tower_http::trace::TraceLayer;
+    ///
+    /// let trace = TraceLayer::new_for_http().make_span_with(|req: &Request| {
+    ///     let route = MatchedPath::of(req.extensions());
+    ///     tracing::info_span!("request", http.route = route.as_deref())
+    /// });
+    /// let chain = Chain::new().always(trace).at("/users/{id}", |c| c.get(async || "Ann"));
+    /// # let _ = chain.build();
+    /// ```
+    pub fn of(extensions: &Extensions) -> Option<Self> {
+        let of_response = || extensions.get::<Self>().cloned();
+        let matched = extensions.get::<Matched>();
+        matched.map(|matched| Self(Arc::from(matched.pattern()))).or_else(of_response)
+    }
+
+    /// A step that puts the pattern into the extensions of each response, for layers around the chain. Add it with
+    /// [`always`](crate::Chain::always), as the first step. It costs an allocation for each request.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use tower::Layer;
+    /// use tower_chain::{Chain, MatchedPath, Response};
+    /// use tower_http::trace::TraceLayer;
+    /// use tracing::Span;
+    ///
+    /// let chain = Chain::new()
+    ///     .always(MatchedPath::on_responses())
+    ///     .at("/users/{id}", |c| c.get(async || "Ann"))
+    ///     .build();
+    /// let trace = TraceLayer::new_for_http().on_response(|response: &Response, _: Duration, _: &Span| {
+    ///     let route = MatchedPath::of(response.extensions());
+    ///     println!("{} {}", response.status(), route.as_deref().unwrap_or("-"));
+    /// });
+    /// let service = trace.layer(chain);
+    /// # let _ = service;
+    /// ```
+    pub fn on_responses() -> MatchedPathOnResponses {
+        MatchedPathOnResponses(())
+    }
+}
+
+/// The step that [`MatchedPath::on_responses`] returns.
+#[derive(Clone, Copy, Debug)]
+pub struct MatchedPathOnResponses(());
+
+impl Middleware for MatchedPathOnResponses {
+    type Provides = ();
+
+    async fn call<N: Endpoint>(&self, next: Next<'_, N>) -> Response {
+        let route = next.current_route();
+        let mut response = next.run().await;
+        // A chain inside this one may have left its own pattern, which lacks the prefix of this chain.
+        match route.pattern() {
+            Some(pattern) => {
+                response.extensions_mut().insert(MatchedPath(Arc::from(pattern)));
+            }
+            None => {
+                response.extensions_mut().remove::<MatchedPath>();
+            }
+        }
+        response
+    }
 }
 
 impl Deref for MatchedPath {
@@ -46,8 +122,8 @@ impl<S: Sync> FromRequestParts<S> for MatchedPath {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
-        of(parts).ok_or_else(|| {
-            Error::internal("`MatchedPath` stands in a handler that answers on any path")
+        Self::of(&parts.extensions).ok_or_else(|| {
+            Error::internal("a handler that answers on any path has no `MatchedPath`")
         })
     }
 }
@@ -56,10 +132,6 @@ impl<S: Sync> OptionalFromRequestParts<S> for MatchedPath {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Error> {
-        Ok(of(parts))
+        Ok(Self::of(&parts.extensions))
     }
-}
-
-fn of(parts: &Parts) -> Option<MatchedPath> {
-    parts.extensions.get::<Matched>().map(|matched| MatchedPath(Arc::from(matched.pattern())))
 }

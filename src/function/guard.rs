@@ -10,6 +10,7 @@ use pin_project_lite::pin_project;
 use crate::Response;
 use crate::function::arguments::{Passing, TakeAll};
 use crate::route::listing::short_name;
+use crate::step::Refusal;
 use crate::step::next::{Endpoint, Middleware, Next};
 
 /// The argument of [`Chain::guard`](crate::Chain::guard): an `async fn` of up to eight extractors and provided values, whose result is
@@ -103,7 +104,7 @@ where
                 Ok(Passing(args)) => self.f.check(args).await,
                 Err(refusal) => Err(refusal),
             };
-            (next, checked)
+            (next, checked.map_err(Refusal::by_function::<F>))
         };
         Guarded::Checking { check, pass: |next, value| Next::<N, _>::run_with(next, (value,)) }
     }

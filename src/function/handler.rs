@@ -8,6 +8,7 @@ use crate::declare::documents::{Handles, Passes};
 use crate::function::arguments::{Ending, Passing, TakeAll};
 use crate::function::middleware::{AsFn, AsHandler, FromFn, MiddlewareFn};
 use crate::route::listing::short_name;
+use crate::step::Refusal;
 use crate::step::next::{Endpoint, Middleware, Next};
 
 /// An `async fn` of up to twelve extractors and provided values, whose result is [`IntoResponse`]. `S` is the state of extractors.
@@ -134,7 +135,7 @@ where
         let cx = next.cx();
         match R::take(next.request_mut(), cx).await {
             Ok(args) => self.f.invoke(args.into_inner()).await,
-            Err(refusal) => refusal,
+            Err(refusal) => Refusal::by_function::<F>(refusal),
         }
     }
 

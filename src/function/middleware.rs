@@ -10,6 +10,7 @@ use crate::Response;
 use crate::function::arguments::{Arguments, Passing, TakeAll};
 use crate::provide::{Nil, Provides};
 use crate::route::listing::short_name;
+use crate::step::Refusal;
 use crate::step::next::{Declare, Endpoint, Erased, IntoMiddleware, Middleware, Next, Reach};
 
 /// An `async fn` of up to eight extractors and provided values, then `Next<'_>`. `T` is the tuple of types that it provides.
@@ -81,7 +82,7 @@ where
         let cx = next.cx();
         let Passing(args) = match R::take(next.request_mut(), cx).await {
             Ok(args) => args,
-            Err(refusal) => return refusal,
+            Err(refusal) => return Refusal::by_function::<F>(refusal),
         };
         // The slot in which the rest of the chain will run (see `Slot` in `step/next.rs`). It is in this future.
         let (slot, cx) = next.into_slot(Reach::run);

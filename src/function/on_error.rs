@@ -9,6 +9,7 @@ use crate::function::arguments::{Passing, TakeAll};
 use crate::function::handler::HandlerFn;
 use crate::provide::FromChain;
 use crate::route::listing::short_name;
+use crate::step::Refusal;
 use crate::step::errors::run_caught;
 use crate::step::next::{Endpoint, Middleware, Next};
 use crate::{Error, Request, Response};
@@ -52,6 +53,9 @@ where
         };
         let mut rendered = self.render.invoke(args).await;
         keep_fields(&response, &mut rendered);
+        if let Some(refusal) = Refusal::of(&response) {
+            rendered = refusal.clone().mark(rendered);
+        }
         error.mark_rendered(&mut rendered);
         rendered
     }

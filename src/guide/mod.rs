@@ -39,6 +39,7 @@
 //! | [`tokens`] | accepting the tokens of an issuer: presets for Auth0, Okta, Entra ID, Keycloak and others, and what their tokens grant |
 //! | [`testing`] | tests of a chain, a handler or a middleware |
 //! | [`deploying`] | client addresses behind a proxy, TLS, limits, graceful shutdown |
+//! | [`observing`] | spans, metrics and access logs |
 //! | [`security`] | a checklist before a release |
 //! | [`audit`](mod@audit) | the mistakes in the order of steps that a test can find, and the rules |
 //! | [`writing_middleware`] | middleware for others to use |
@@ -73,6 +74,9 @@ pub mod from_next_connect {}
 
 #[doc = include_str!("mistakes.md")]
 pub mod mistakes {}
+
+#[doc = include_str!("observing.md")]
+pub mod observing {}
 
 #[doc = include_str!("performance.md")]
 pub mod performance {}

@@ -5,6 +5,9 @@
 //! method; serving a request only looks it up (`routes.rs`). The steps read it (`step/around.rs`, `chain/table.rs` and
 //! `step/end.rs`).
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use http::{HeaderValue, Method};
 
 /// The decisions for all requests of one pattern and method.
@@ -115,6 +118,36 @@ pub(crate) struct Original {
     pub(crate) method: Method,
     /// The plan, if this is not the first pass of the request.
     pub(crate) later: Option<Plan>,
+    /// Where the first pass keeps the route of the last one. `None` in the first pass.
+    first: Option<Arc<Original>>,
+    /// The route of the last pass, plus two; 1 if it has none, 0 if there was only one pass. Set in the first pass alone.
+    last_route: AtomicUsize,
+}
+
+impl Original {
+    pub(crate) fn new(path: Box<str>, method: Method) -> Self {
+        Self { path, method, later: None, first: None, last_route: AtomicUsize::new(0) }
+    }
+
+    /// The state of the next pass, and its route for the steps of the passes before.
+    pub(crate) fn followed_by(self: &Arc<Self>, plan: Plan) -> Self {
+        let first = self.first.as_ref().unwrap_or(self);
+        first.last_route.store(plan.route.map_or(1, |route| route + 2), Ordering::Relaxed);
+        Self {
+            later: Some(plan),
+            first: Some(first.clone()),
+            ..Self::new(self.path.clone(), self.method.clone())
+        }
+    }
+
+    /// The route of the last pass: `None` if there was only one pass, `Some(None)` if the last one matched no pattern.
+    pub(crate) fn last_route(&self) -> Option<Option<usize>> {
+        let first = self.first.as_deref().unwrap_or(self);
+        match first.last_route.load(Ordering::Relaxed) {
+            0 => None,
+            route => Some(route.checked_sub(2)),
+        }
+    }
 }
 
 /// The answer of the last scope end, which a request reaches only if no handler answers it.

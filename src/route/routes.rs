@@ -129,7 +129,7 @@ impl Routes {
     pub(crate) fn original(&self, req: &Request) -> Option<Arc<Original>> {
         self.keeps_original.then(|| {
             let (path, method) = (req.uri().path().into(), req.method().clone());
-            Arc::new(Original { path, method, later: None })
+            Arc::new(Original::new(path, method))
         })
     }
 
@@ -138,15 +138,13 @@ impl Routes {
     pub(crate) fn next_pass(
         &self,
         plan: &Plan,
-        original: &Original,
+        original: &Arc<Original>,
         req: &mut Request,
     ) -> Option<Original> {
         let path = canonical(&original.path).ok()?;
         let followed_by = |entry: &MethodPlans| {
             let next = entry.plan(&original.method)?;
-            let later = Some(plan.followed_by(&self.plans[next])?);
-            let (path, method) = (original.path.clone(), original.method.clone());
-            Some(Original { path, method, later })
+            Some(original.followed_by(plan.followed_by(&self.plans[next])?))
         };
         for &broader in &self.entries[plan.route?].broader {
             let entry = &self.entries[broader];

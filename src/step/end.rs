@@ -14,6 +14,7 @@ use http::{HeaderValue, StatusCode};
 
 use crate::probe::Site;
 use crate::route::plan::Outcome;
+use crate::step::Refusal;
 use crate::step::tail::{Cx, Tail};
 use crate::{Error, Request, Response};
 
@@ -95,20 +96,23 @@ pub struct Unanswered;
 
 impl Tail for Unanswered {
     async fn call(&self, _: &mut Request, cx: &Cx<'_>) -> Response {
-        let (status, detail) = match &cx.plan.outcome {
+        let (status, reason, detail) = match &cx.plan.outcome {
             Outcome::Options(allow) => return options(allow),
             Outcome::NotAllowed(_) => (
                 StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
                 "This path doesn't support the method of the request",
             ),
-            Outcome::BadEncoding => {
-                (StatusCode::BAD_REQUEST, "The path has an invalid percent-encoding")
-            }
+            Outcome::BadEncoding => (
+                StatusCode::BAD_REQUEST,
+                "path_encoding",
+                "The path has an invalid percent-encoding",
+            ),
             Outcome::Found | Outcome::NotFound => {
-                (StatusCode::NOT_FOUND, "Nothing answers at this path")
+                (StatusCode::NOT_FOUND, "not_found", "Nothing answers at this path")
             }
         };
-        with_allow(Error::new(status, detail).into_response(), cx)
+        with_allow(Refusal::new("Chain", reason).mark(Error::new(status, detail)), cx)
     }
 }
 

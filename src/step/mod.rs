@@ -18,6 +18,8 @@ pub(crate) mod errors;
 pub(crate) mod fold;
 pub(crate) mod kept;
 pub(crate) mod next;
+mod refusal;
+pub(crate) mod route;
 pub(crate) mod tail;
 
 #[cfg(feature = "step-times")]
@@ -27,3 +29,5 @@ pub use crate::probe::StepTime;
 pub use self::combine::{Unless, When};
 pub use self::declared::{Declared, declared};
 pub use self::next::{Erased, IntoMiddleware};
+pub use self::refusal::Refusal;
+pub use self::route::CurrentRoute;

@@ -21,6 +21,7 @@ use crate::declare::Declaration;
 use crate::provide::{Provides, Values};
 use crate::route::listing::short_name;
 use crate::route::pattern::rest_after;
+use crate::step::route::CurrentRoute;
 use crate::step::tail::{Cx, Tail};
 use crate::{Body, Request, Response};
 
@@ -180,6 +181,27 @@ impl<'a, N: Endpoint, T> Next<'a, N, T> {
     /// The pattern that the path of this request matched, such as `/users/{id}`; `None` if no path did.
     pub fn matched_path(&self) -> Option<&'a str> {
         self.reach.cx().matched_path()
+    }
+
+    /// The route of the request, which can also be read after the request was passed on.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_chain::{Chain, Next, Response};
+    ///
+    /// async fn count(next: Next<'_>) -> Response {
+    ///     let route = next.current_route();
+    ///     let response = next.run().await;
+    ///     println!("{:?} {}", route.pattern(), response.status());
+    ///     response
+    /// }
+    ///
+    /// let chain = Chain::new().always(count).get(async || "hello");
+    /// # let _ = chain.build();
+    /// ```
+    pub fn current_route(&self) -> CurrentRoute<'a> {
+        CurrentRoute(self.reach.cx())
     }
 
     /// The part of the path after the path of this chain: in a chain mounted at `/users`, `/7` for `/users/7`.

@@ -70,6 +70,24 @@ fn a_hook_of_the_error_alone_allocates_nothing() {
     assert!(copied - state <= 4, "{copied} {state}");
 }
 
+#[cfg(feature = "telemetry")]
+#[test]
+fn telemetry_allocates_nothing_where_nothing_records_it() {
+    use tower_chain::middleware::telemetry::Telemetry;
+
+    let chain = || Chain::new().always(Telemetry::new());
+    assert_eq!(allocations(chain().get(bare).into_service(), "/"), 0);
+    assert_eq!(allocations(chain().use_(Native).use_(function).get(bare).into_service(), "/"), 0);
+    let with = chain().at("/users/{id}", |c| c.get(bare)).into_service();
+    let without = Chain::new().at("/users/{id}", |c| c.get(bare)).into_service();
+    assert_eq!(allocations(with, "/users/7"), allocations(without, "/users/7"));
+    // With a recorder it does allocate, so the counts above are of the path without one.
+    let recorder = metrics_util::debugging::DebuggingRecorder::new();
+    metrics::with_local_recorder(&recorder, || {
+        assert_ne!(allocations(chain().get(bare).into_service(), "/"), 0);
+    });
+}
+
 macro_rules! times {
     ($chain:expr, $m:expr, 1) => {
         $chain.use_($m)

@@ -25,6 +25,10 @@ mod lambda;
 mod message_signatures;
 #[path = "../../examples/oauth_login.rs"]
 mod oauth_login;
+#[path = "../../examples/otlp.rs"]
+mod otlp;
+#[path = "../../examples/prometheus.rs"]
+mod prometheus;
 #[path = "../../../examples/rate_limit.rs"]
 mod rate_limit;
 #[path = "../../../examples/rate_limit_redis.rs"]

@@ -8,6 +8,7 @@ use super::decision::{Decision, Verdict};
 use super::headers::{CONCURRENT, PolicyState};
 use crate::middleware::rate_limit::limiter::Limiter;
 use crate::middleware::rate_limit::verdict::RequestOutcome;
+use crate::step::Refusal;
 use crate::{Body, Error, Request, Response};
 
 /// The response to a refused request.
@@ -28,7 +29,17 @@ pub(crate) fn respond(
     }
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     limiter.write(headers, states);
-    response
+    Refusal::new("RateLimit", reason(decision.verdict())).mark(response)
+}
+
+fn reason(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::TooCostly => "too_costly",
+        Verdict::Busy => "busy",
+        Verdict::Blocked => "blocked",
+        Verdict::Unavailable => "unavailable",
+        Verdict::Exceeded | Verdict::Admitted | Verdict::Skipped => "quota_exceeded",
+    }
 }
 
 /// Logs a refusal, with the names of the policies and the pseudonym of the client.
