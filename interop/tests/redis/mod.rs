@@ -3,3 +3,4 @@
 mod faults;
 mod jwt;
 mod rate_limit;
+mod slots;

@@ -9,6 +9,7 @@ use crate::middleware::rate_limit::config::clock::END_OF_TIME;
 use crate::middleware::rate_limit::config::quota::{Pace, Rate};
 
 /// The key of a quota, and the keys of the other quotas of the same policy and client.
+#[derive(Clone)]
 pub(crate) struct QuotaCarry {
     pub(crate) shard: usize,
     pub(crate) key: u64,
