@@ -93,7 +93,7 @@ impl Limiter {
     pub(crate) fn write(&self, headers: &mut HeaderMap, states: &[PolicyState]) {
         let mut fields = FieldWriter::of(headers);
         for set in &self.settings.headers {
-            set.write(&mut fields, &self.settings.policies, states);
+            set.write(&mut fields, &self.settings.policies, states, &self.clock);
             if let (LimitHeaders::Ietf, Some(most)) = (set, self.settings.concurrency) {
                 headers::concurrency(&mut fields, most);
             }

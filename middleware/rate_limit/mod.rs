@@ -58,6 +58,17 @@
 //! # let _ = plan;
 //! ```
 //!
+//! The same by the month, in the time of New York in winter:
+//!
+//! ```
+//! use tower_chain::RateLimit;
+//! use tower_chain::middleware::rate_limit::{CalendarPeriod, Policy, Quota};
+//!
+//! let quota = Quota::calendar(100_000, CalendarPeriod::Month).utc_offset(-5 * 60);
+//! let plan = RateLimit::new(Policy::new("plan", quota));
+//! # let _ = plan;
+//! ```
+//!
 //! Against guessed passwords, only failures count:
 //!
 //! ```
@@ -99,7 +110,7 @@
 //! | within the quotas | the status of the handler | `RateLimit: "100-in-15min";r=99;t=9`, `RateLimit-Policy: "100-in-15min";q=100;w=900` | the body of the handler |
 //!
 //! `Retry-After` is rounded up: a client that obeys it is admitted. For a quota with a window, `t` and `Retry-After` are the time until the window ends,
-//! and `w` is its length.
+//! and `w` is its length: of a calendar month, the length of the present one.
 //!
 //! # What it provides
 //!
@@ -216,6 +227,7 @@ use crate::chain::FromChain;
 use crate::extract::{Network, TrustedProxies};
 use crate::{Request, Response};
 
+pub use self::config::calendar::CalendarPeriod;
 pub use self::config::clock::LimitClock;
 pub use self::config::error::RateLimitError;
 pub use self::config::key::{LimitKey, Subject};

@@ -84,6 +84,10 @@ impl StoreClient {
                 let start = Duration::from_nanos(rate.unix_phase(start));
                 Some(StoreWindow::Calendar { length, start })
             }
+            Pace::Month => {
+                let start = self.local.get().map_or(0, |local| local.clock.start());
+                Some(StoreWindow::Month { shift: Duration::from_nanos(rate.unix_phase(start)) })
+            }
             Pace::FirstRequest => {
                 let grid = Duration::from_nanos(rate.phase);
                 Some(StoreWindow::FirstRequest { length, grid })

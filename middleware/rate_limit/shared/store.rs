@@ -263,6 +263,11 @@ pub enum StoreWindow {
         /// When a window starts.
         start: Duration,
     },
+    /// The months of the calendar, by the clock of the store and in a local time: the time since 1970 plus `shift` is the local time one day later.
+    Month {
+        /// The difference of the local time to UTC, plus one day: it is never negative.
+        shift: Duration,
+    },
     /// A window of at least this length, which starts with a request if no window is open. It ends at the next multiple of `grid` since 1970. No charge
     /// is as long as `grid`, so the end of an open window is the last multiple of `grid` before the time until which the key is charged.
     FirstRequest {

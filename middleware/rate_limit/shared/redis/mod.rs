@@ -20,6 +20,7 @@ use super::store::{
     LimitStore, StoreAnswer, StoreCall, StoreError, StoreFuture, StoreQuota, StoreRefund,
     StoreSlot, StoreTurn, StoreWindow,
 };
+use crate::middleware::rate_limit::config::calendar::LONGEST_MONTH;
 
 /// A [`LimitStore`] in Redis or Valkey.
 ///
@@ -378,6 +379,10 @@ fn add_quota(cmd: &mut Cmd, quota: Option<StoreQuota>, window: Option<StoreWindo
         None => cmd.arg(0).arg(0).arg(0),
         Some(StoreWindow::Calendar { length, start }) => {
             cmd.arg(micros(length)).arg(micros(start)).arg(0)
+        }
+        // A grid of 1 marks a month: others are at least 32.
+        Some(StoreWindow::Month { shift }) => {
+            cmd.arg(micros(LONGEST_MONTH)).arg(micros(shift)).arg(1)
         }
         Some(StoreWindow::FirstRequest { length, grid }) => {
             cmd.arg(micros(length)).arg(0).arg(micros(grid))

@@ -69,7 +69,25 @@ local function read(value, most)
   for text in string.gmatch(value or '', '[^;]+') do entries[#entries + 1] = entry(text, most) end
   return entries
 end
+-- When the month of a time ends, in days since 1970. Years begin with March, so a leap day is the last day of its year.
+local function days_of_years(years)
+  return 365 * years + math.floor(years / 4) - math.floor(years / 100) + math.floor(years / 400)
+end
+local function end_of_month(time)
+  local days = math.floor(time / 86400000000) + 719468
+  local years = math.floor(days * 400 / 146097)
+  while days_of_years(years) > days do years = years - 1 end
+  while days_of_years(years + 1) <= days do years = years + 1 end
+  local month = math.floor((5 * (days - days_of_years(years)) + 2) / 153) + 1
+  if month == 12 then years, month = years + 1, 0 end
+  return days_of_years(years) + math.floor((153 * month + 2) / 5) - 719468
+end
+-- A window with a grid of 1 is a month.
 local function origin(till, window, start, grid)
+  if grid == 1 then
+    local shift = start - 86400000000
+    return end_of_month(now + shift) * 86400000000 - shift
+  end
   if grid > 0 then
     local open = till - till % grid
     if open > now then return open end
@@ -103,7 +121,7 @@ local function find(entries, quota, add)
   if used > 0 then
     local interval, burst, window, start, grid = unpack(add)
     local most = 3162240000000000
-    if grid > 0 then most = grid - 1 end
+    if grid > 1 then most = grid - 1 end
     new.till = origin(now, window, start, grid) + math.ceil(math.min(used * interval * burst, most))
   end
   entries[#entries + 1] = new
