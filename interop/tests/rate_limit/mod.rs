@@ -2,6 +2,7 @@
 
 mod clients;
 mod express;
+mod nginx;
 
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
