@@ -57,7 +57,9 @@ const PROGRAMS: &[(&str, &[&str])] = &[
     ("curl", &["curl"]),
     ("npm", &["node", "npm"]),
     ("node", &["node", "npm"]),
+    ("nginx", &["nginx"]),
     ("openssl", &["openssl"]),
+    ("python", &["python3"]),
     ("redis_server", &["redis-server", "redis-cli"]),
 ];
 

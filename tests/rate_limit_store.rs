@@ -1221,6 +1221,160 @@ impl LimitStore for WithoutSettings {
     }
 }
 
+/// A [`Shelf`] that renews slots.
+#[derive(Clone)]
+struct Renewing(Shelf);
+
+impl Renewing {
+    fn slots(&self) -> usize {
+        let now = self.0.0.start.elapsed();
+        let slots = self.0.0.slots.lock().unwrap();
+        slots.values().flatten().filter(|(_, until)| *until > now).count()
+    }
+
+    fn server(&self, set: impl Fn(SharedLimits) -> SharedLimits) -> Server {
+        let limit = RateLimit::new(Quota::new(1000, SECOND * 1000)).concurrency(1);
+        let limits = SharedLimits::new(self.clone()).longest_request(SECOND * 3);
+        let limit = limit.clock(self.0.clock()).max_keys(1000).shared("test", set(limits));
+        let handle = limit.handle().policies().unwrap();
+        Server { service: Chain::new().use_(limit).get(async || "hello").build(), handle }
+    }
+}
+
+impl LimitStore for Renewing {
+    fn take<'a>(&'a self, call: &'a StoreCall) -> StoreFuture<'a, StoreAnswer> {
+        self.0.take(call)
+    }
+
+    fn refund<'a>(&'a self, keys: &'a [(String, Duration)]) -> StoreFuture<'a, ()> {
+        self.0.refund(keys)
+    }
+
+    fn refund_charges<'a>(&'a self, refunds: &'a [StoreRefund]) -> StoreFuture<'a, ()> {
+        self.0.refund_charges(refunds)
+    }
+
+    fn release<'a>(&'a self, slot: &'a StoreSlot) -> StoreFuture<'a, ()> {
+        self.0.release(slot)
+    }
+
+    fn supports_renewal(&self) -> bool {
+        true
+    }
+
+    fn renew<'a>(&'a self, slot: &'a StoreSlot) -> StoreFuture<'a, ()> {
+        let until = self.0.0.start.elapsed() + slot.longest;
+        Box::pin(self.0.answer(move || {
+            let mut slots = self.0.0.slots.lock().unwrap();
+            let taken = slots.entry(slot.key.clone()).or_default();
+            taken.retain(|(id, _)| *id != slot.id);
+            taken.push((slot.id.clone(), until));
+        }))
+    }
+
+    fn clear<'a>(&'a self, keys: &'a [String]) -> StoreFuture<'a, ()> {
+        self.0.clear(keys)
+    }
+
+    fn ping(&self) -> StoreFuture<'_, ()> {
+        self.0.ping()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slot_is_renewed_as_long_as_its_work_takes() {
+    let store = Renewing(Shelf::new());
+    let (one, other) = (store.server(|l| l), store.server(|l| l));
+    let slots = one.handle.limiter().slots::<std::net::IpAddr>().unwrap();
+    for round in 0..2 {
+        let (mut response, mut guard) = (None, None);
+        match round {
+            0 => response = Some(one.answer().await),
+            _ => guard = Some(slots.acquire(alice()).await.unwrap()),
+        }
+        for _ in 0..60 {
+            tokio::time::sleep(SECOND).await;
+            assert_eq!([one.status().await, other.status().await], [429, 429], "{round}");
+            assert_eq!(store.slots(), 1);
+        }
+        drop((response, guard));
+        tokio::time::sleep(SECOND / 100).await;
+        assert_eq!(store.slots(), 0);
+        let calls = store.0.calls();
+        tokio::time::sleep(SECOND * 60).await;
+        assert_eq!(store.0.calls(), calls, "it renews nothing after its end");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slot_that_was_lost_is_taken_again() {
+    // The store fails for a short time, in which no slot expires; for a long time; and loses its data.
+    for (away, loses, least) in [(1, false, 1), (20, false, 0), (0, true, 0)] {
+        let store = Renewing(Shelf::new());
+        let connection = Renewing(store.0.connection());
+        let (one, other) = (connection.server(|l| l), store.server(|l| l));
+        let held = one.answer().await;
+        if loses {
+            store.0.0.slots.lock().unwrap().clear();
+        }
+        connection.0.set(if away > 0 { Fault::Fails } else { Fault::None });
+        tokio::time::sleep(SECOND * away).await;
+        assert_eq!(store.slots(), least, "{away} {loses}");
+        // The slot of a server that crashed would be free now for good.
+        if away > 3 {
+            assert_eq!(other.status().await, 200);
+        }
+        connection.0.set(Fault::None);
+        tokio::time::sleep(SECOND * 3).await;
+        assert_eq!((store.slots(), other.status().await), (1, 429), "{away} {loses}");
+        drop(held);
+        tokio::time::sleep(SECOND).await;
+        assert_eq!((store.slots(), other.status().await), (0, 200), "{away} {loses}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn work_that_was_admitted_without_the_store_takes_its_slot_later() {
+    for mode in [WhileUnreachable::Local { servers: 1 }, WhileUnreachable::Allow] {
+        let store = Renewing(Shelf::new());
+        let connection = Renewing(store.0.connection());
+        let (one, other) = (connection.server(|l| l.while_unreachable(mode)), store.server(|l| l));
+        connection.0.set(Fault::Fails);
+        let held = one.answer().await;
+        assert_eq!((held.status().as_u16(), store.slots()), (200, 0));
+        assert_eq!(one.status().await, 429, "{mode:?}");
+        connection.0.set(Fault::None);
+        tokio::time::sleep(SECOND * 3).await;
+        assert_eq!((store.slots(), other.status().await), (1, 429), "{mode:?}");
+        drop(held);
+        tokio::time::sleep(SECOND).await;
+        assert_eq!((store.slots(), other.status().await), (0, 200), "{mode:?}");
+        // Work that ends before the store is reachable leaves nothing there.
+        connection.0.set(Fault::Fails);
+        drop(one.answer().await);
+        connection.0.set(Fault::None);
+        tokio::time::sleep(SECOND * 60).await;
+        assert_eq!(store.slots(), 0, "{mode:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slot_that_is_released_during_its_renewal_stays_free() {
+    let store = Renewing(Shelf::new());
+    let server = store.server(|l| l);
+    // Each answer is 30 ms late, so some of these releases are sent during a renewal.
+    for millis in 0..60 {
+        let held = server.answer().await;
+        assert_eq!(held.status(), 200, "{millis}");
+        store.0.set(Fault::IsLate(1, 30));
+        tokio::time::sleep(SECOND + Duration::from_millis(millis * 10)).await;
+        drop(held);
+        store.0.set(Fault::None);
+        tokio::time::sleep(SECOND).await;
+        assert_eq!(store.slots(), 0, "{millis}");
+    }
+}
+
 /// A deterministic generator of random numbers (SplitMix64).
 struct Dice(u64);
 

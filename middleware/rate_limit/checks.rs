@@ -16,7 +16,7 @@ use super::shared::store::StoreSlot;
 use crate::Request;
 
 /// The checks of one request, in order: the blocks of its subjects, a free slot, and then the charges of all policies.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct CheckPlan {
     pub(crate) checks: SmallVec<[KeyCheck; 2]>,
     /// The policies that apply, by position, and the quota that each of them has for this request.
@@ -31,6 +31,8 @@ pub(crate) struct CheckPlan {
     pub(crate) quiet: bool,
     /// Whether the memory has already counted the decision in its totals.
     pub(crate) counted: bool,
+    /// Whether the request waits for a slot, if none is free.
+    pub(crate) waits: bool,
     /// The same keys under their names in the shared store, if there is one.
     pub(crate) shared: Option<Box<SharedKeys>>,
 }
@@ -56,7 +58,7 @@ impl CountedSubject {
 }
 
 /// The names of the keys of one request in the shared store.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct SharedKeys {
     /// The key of each charge, in the order of the charges.
     pub(crate) names: Vec<String>,

@@ -12,6 +12,7 @@ use super::config::key::{KeyKind, Subject};
 use super::config::settings::LimitSettings;
 use super::memory::LocalMemory;
 use super::metrics::DecisionCounters;
+use super::queue::SlotQueues;
 use super::response::headers::{self, FieldWriter, LimitHeaders, PolicyState};
 use super::shared::client::{LocalState, StoreClient};
 use super::warnings::Warnings;
@@ -25,6 +26,8 @@ pub(crate) struct Limiter {
     pub(crate) clock: LimitClock,
     pub(crate) memory: Arc<LocalMemory>,
     pub(crate) shared_store: Option<Arc<StoreClient>>,
+    /// The queues for slots, if requests wait for them.
+    pub(crate) queues: Option<Arc<SlotQueues>>,
     /// Whether the short path, [`Limiter::charge_once`], is enough for all requests.
     pub(crate) is_simple: bool,
     /// Whether a client was ever blocked. Until then, no request looks for a block.
@@ -90,7 +93,7 @@ impl Limiter {
     pub(crate) fn write(&self, headers: &mut HeaderMap, states: &[PolicyState]) {
         let mut fields = FieldWriter::of(headers);
         for set in &self.settings.headers {
-            set.write(&mut fields, &self.settings.policies, states);
+            set.write(&mut fields, &self.settings.policies, states, &self.clock);
             if let (LimitHeaders::Ietf, Some(most)) = (set, self.settings.concurrency) {
                 headers::concurrency(&mut fields, most);
             }

@@ -120,7 +120,7 @@ impl DecisionCounters {
     }
 }
 
-const VERDICTS: usize = Verdict::Unavailable as usize + 1;
+const VERDICTS: usize = Verdict::QueueFull as usize + 1;
 const STRIPES: usize = 16;
 /// How many clients are counted.
 const MOST_LIMITED: usize = 32;

@@ -58,6 +58,17 @@
 //! # let _ = plan;
 //! ```
 //!
+//! The same by the month, in the time of New York in winter:
+//!
+//! ```
+//! use tower_chain::RateLimit;
+//! use tower_chain::middleware::rate_limit::{CalendarPeriod, Policy, Quota};
+//!
+//! let quota = Quota::calendar(100_000, CalendarPeriod::Month).utc_offset(-5 * 60);
+//! let plan = RateLimit::new(Policy::new("plan", quota));
+//! # let _ = plan;
+//! ```
+//!
 //! Against guessed passwords, only failures count:
 //!
 //! ```
@@ -92,13 +103,14 @@
 //! | a quota is used up | 429 | `Retry-After`, `RateLimit`, `RateLimit-Policy`, `Cache-Control: no-store` | problem of type `https://iana.org/assignments/http-problem-types#quota-exceeded` with `violated-policies` |
 //! | the request costs more than the burst | 429 | the same without `Retry-After` | the same, "never" in `detail` |
 //! | too many requests are in flight | 429 | the same, `Retry-After: 1` | the same |
+//! | too many requests wait for a slot, of all clients | 503 | the same, `Retry-After: 1` | problem of type `..#temporary-reduced-capacity` |
 //! | the client is blocked | 429 | the same | problem of type `..#abnormal-usage-detected` |
 //! | the shared store is unreachable, and the mode is `Deny` | 503 | `Retry-After: 1` | problem of type `..#temporary-reduced-capacity` |
 //! | gRPC (`content-type: application/grpc`) in any of these cases | 200 | `grpc-status: 8` (14 for 503), `grpc-retry-pushback-ms`, and as above | empty |
 //! | within the quotas | the status of the handler | `RateLimit: "100-in-15min";r=99;t=9`, `RateLimit-Policy: "100-in-15min";q=100;w=900` | the body of the handler |
 //!
 //! `Retry-After` is rounded up: a client that obeys it is admitted. For a quota with a window, `t` and `Retry-After` are the time until the window ends,
-//! and `w` is its length.
+//! and `w` is its length: of a calendar month, the length of the present one.
 //!
 //! # What it provides
 //!
@@ -182,6 +194,7 @@ mod handle;
 mod limiter;
 mod memory;
 mod metrics;
+mod queue;
 mod reservation;
 mod response;
 mod settle;
@@ -190,6 +203,7 @@ mod slot;
 mod step;
 #[cfg(test)]
 mod tests;
+mod upgrade;
 mod verdict;
 mod warnings;
 
@@ -206,6 +220,7 @@ use self::config::settings::{CountRule, LimitSettings, PenaltyRule, is_preflight
 use self::limiter::Limiter;
 use self::memory::LocalMemory;
 use self::metrics::DecisionCounters;
+use self::queue::SlotQueues;
 use self::response::headers;
 use self::shared::client::StoreClient;
 use self::warnings::Warnings;
@@ -213,6 +228,7 @@ use crate::chain::FromChain;
 use crate::extract::{Network, TrustedProxies};
 use crate::{Request, Response};
 
+pub use self::config::calendar::CalendarPeriod;
 pub use self::config::clock::LimitClock;
 pub use self::config::error::RateLimitError;
 pub use self::config::key::{LimitKey, Subject};
@@ -220,6 +236,7 @@ pub use self::config::policy::Policy;
 pub use self::config::quota::{PerClient, Quota};
 pub use self::handle::{PolicyHandle, RateLimitHandle};
 pub use self::metrics::{PolicyTotals, Totals};
+pub use self::queue::SlotQueue;
 pub use self::response::decision::{Decision, Pseudonym, Standing, Verdict};
 pub use self::response::headers::LimitHeaders;
 pub use self::settle::ActualCost;
@@ -229,7 +246,7 @@ pub use self::shared::redis::RedisStore;
 pub use self::shared::report::{StoreReport, StoreState};
 pub use self::shared::store::{
     LimitStore, SharedLimits, StoreAnswer, StoreCall, StoreCharge, StoreError, StoreFuture,
-    StoreQuota, StoreRefund, StoreSlot, StoreWindow, WhileUnreachable,
+    StoreQuota, StoreRefund, StoreSlot, StoreTurn, StoreWindow, WhileUnreachable,
 };
 pub use self::slot::{Slot, SlotHandle};
 pub use self::step::{PerProvided, WithDecision};
@@ -316,6 +333,7 @@ impl RateLimit {
             clock: LimitClock::system(),
             memory: Arc::new(LocalMemory::new(MAX_KEYS)),
             shared_store: None,
+            queues: None,
             is_simple: true,
             blocks: Arc::new(AtomicBool::new(false)),
             warnings: Arc::new(Warnings::default()),
@@ -516,12 +534,17 @@ impl RateLimit {
         })
     }
 
-    /// Sets how many requests of a client may be in flight at once. A request is in flight until its response was sent. Defaults to any number.
+    /// Sets how many requests of a client may be in flight at once. Defaults to any number.
+    ///
+    /// A request is in flight until the body of its response was sent or dropped. A request that upgrades its connection, such as a WebSocket, is in
+    /// flight until that connection is closed: its stream owns the slot, so [`Upgraded::downcast`](hyper::upgrade::Upgraded::downcast) does not find the
+    /// type of the server's socket.
     ///
     /// Requests are counted under the [key](RateLimit::key) of the limiter, or, if all policies have keys of their own, under the key of the first
     /// one. With [`ipv6_hierarchy`](LimitKey::ipv6_hierarchy) they are counted under the /64. For another key, stack a second limiter.
     ///
-    /// For work that is not a request, such as a job or a WebSocket, [`RateLimitHandle::slots`] takes slots. With a [shared](RateLimit::shared) store,
+    /// A request is refused if all slots are taken, unless there is a [queue](RateLimit::queue). For work that is not a request, such as a job,
+    /// [`RateLimitHandle::slots`] takes slots. With a [shared](RateLimit::shared) store,
     /// the requests on all servers count.
     ///
     /// # Panics
@@ -543,6 +566,20 @@ impl RateLimit {
             return Err(RateLimitError::ZeroLimit);
         }
         Ok(self.with(|limiter| limiter.settings.concurrency = Some(most)))
+    }
+
+    /// Lets requests wait for a slot of [`concurrency`](RateLimit::concurrency) instead of refusing them. Defaults to refusing at once.
+    ///
+    /// Each subject has its own queue. In it, requests of one client are in the order of their arrival, and the clients take turns: of a limit for all
+    /// clients together, a client with many requests does not delay the others. A request whose quota is used up is refused at once, unless others
+    /// wait before it, and nothing is charged before it gets its slot. A client that leaves gives up its turn. In a [shared](RateLimit::shared) store,
+    /// the servers take turns, and a server waits for slots of other servers by one call in 10 to 200 ms for each subject.
+    ///
+    /// The bounds of the queue are refused with 429 (of a client) and 503 (overall), and a request that has waited for too long with 429, all with
+    /// `Retry-After`. Also applies to [`SlotHandle::acquire`]. Requires the timers of a tokio runtime; without a runtime, requests are refused.
+    #[must_use]
+    pub fn queue(self, queue: SlotQueue) -> Self {
+        self.with(|limiter| limiter.queues = Some(Arc::new(SlotQueues::new(queue))))
     }
 
     /// Delays requests for up to this time instead of refusing them. Defaults to refusing at once.

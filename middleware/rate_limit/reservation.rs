@@ -31,6 +31,8 @@ pub(crate) struct RequestReservation {
     slot: Option<StoreSlot>,
     tickets: SmallVec<[SlotTicket; 1]>,
     dropped_counts: bool,
+    /// Whether those who wait for a slot are woken when the slots are released.
+    wakes: bool,
     /// The cost that the handler has put into the response, and the number of bytes of the body so far.
     actual: Option<ActualCost>,
     sent: u64,
@@ -82,6 +84,7 @@ impl RequestReservation {
             slot,
             tickets,
             dropped_counts: false,
+            wakes: true,
             actual: None,
             sent: 0,
             is_responded: false,
@@ -212,9 +215,41 @@ impl RequestReservation {
         self.slot = None;
     }
 
+    /// Whether this may last for longer than until the head of the response is known: there are slots, or charges that are settled later.
+    pub(crate) fn outlives_head(&self) -> bool {
+        self.has_slots() || self.limiter.settings.settles()
+    }
+
+    fn has_slots(&self) -> bool {
+        !self.slots.is_empty() || !self.tickets.is_empty()
+    }
+
+    /// A reservation that the store has not confirmed. The waiter whose turn it is may have made it, and must not wake itself.
+    pub(crate) fn unconfirmed(mut self) -> Self {
+        self.wakes = false;
+        self
+    }
+
+    /// Renews the slot in the shared store from now on, as long as this exists.
+    pub(crate) fn renew_slot(&self) {
+        if let (Some(shared_store), Some(slot)) = (&self.limiter.shared_store, &self.slot) {
+            shared_store.renew(slot.clone(), true);
+        }
+    }
+
+    /// Takes a slot in the shared store later, for work that was admitted without it.
+    pub(crate) fn add_slot(&mut self, slot: StoreSlot) {
+        if let Some(shared_store) = &self.limiter.shared_store
+            && shared_store.limits.store.supports_renewal()
+        {
+            shared_store.renew(slot.clone(), false);
+            self.slot = Some(slot);
+        }
+    }
+
     /// Keeps the slots, and the charges that are settled later, until the body has been sent or dropped.
     pub(crate) fn until_sent(self, response: Response) -> Response {
-        if self.slots.is_empty() && self.tickets.is_empty() && self.charges.is_empty() {
+        if !self.has_slots() && self.charges.is_empty() {
             return response;
         }
         response.map(|body| Body::new(ReservedBody { body, reservation: self }))
@@ -249,6 +284,9 @@ impl Drop for RequestReservation {
         }
         for slot in &self.slots {
             self.limiter.memory.refund(slot, u64::MAX, now);
+            if let (true, Some(queues)) = (self.wakes, &self.limiter.queues) {
+                queues.released(slot.key);
+            }
         }
         if let (Some(shared_store), Some(slot)) = (&self.limiter.shared_store, self.slot.take()) {
             shared_store.release(slot);

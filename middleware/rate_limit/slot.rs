@@ -41,24 +41,19 @@ impl<K> SlotHandle<K> {
 }
 
 impl<K: Into<Subject>> SlotHandle<K> {
-    /// Takes a slot of a subject until the guard is dropped. No quota is charged.
+    /// Takes a slot of a subject until the guard is dropped. No quota is charged. If all slots are taken, it waits in the
+    /// [queue](crate::RateLimit::queue), if there is one.
     ///
-    /// In shadow mode, it returns a guard without a slot instead of a refusal. In a [shared](crate::RateLimit::shared) store, the slot expires after the
-    /// [longest request](super::SharedLimits::longest_request), also if the guard still exists.
+    /// In shadow mode, it returns a guard without a slot instead of a refusal. In a [shared](crate::RateLimit::shared) store, the slot is renewed as long
+    /// as the guard exists; if this server crashes, it [expires](super::SharedLimits::longest_request).
     ///
     /// # Errors
     ///
     /// Returns the [`Decision`] if all slots are taken or the subject is blocked.
     pub async fn acquire(&self, subject: impl Into<K>) -> Result<Slot, Decision> {
         let limiter = &self.limiter;
-        let mut plan = limiter.plan_for_slot(subject.into().into().named());
-        let outcome = match limiter.shared_store() {
-            Some(shared_store) => Box::pin(shared_store.decide(limiter, plan)).await,
-            None => {
-                let decided = limiter.decide(&mut plan);
-                limiter.outcome(&mut plan, decided)
-            }
-        };
+        let plan = limiter.plan_for_slot(subject.into().into().named());
+        let outcome = limiter.decide_in_turn(None, plan).await;
         if outcome.verdict != Verdict::Admitted {
             refuse(limiter, &outcome)?;
             return Ok(Slot { _reservation: None });

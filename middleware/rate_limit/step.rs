@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use super::config::key::{LimitKey, SubjectRef};
 use super::reservation::RequestReservation;
 use super::response::decision::{Decision, Verdict};
 use super::response::headers::PolicyState;
 use super::response::refusal;
+use super::upgrade::OwningUpgrade;
 use super::verdict::{ChargedOnce, RefusedOnce, RequestOutcome};
 use super::{RateLimit, declare};
 use crate::chain::{Dependent, FromChain};
@@ -99,7 +101,7 @@ impl RateLimit {
             if let Some(observe) = &limiter.settings.observe {
                 observe(req, &skipped);
             }
-            return Ok(Admission::keep(SmallVec::new(), None, provide.then_some(skipped)));
+            return Ok(Admission::keep(SmallVec::new(), None, None, provide.then_some(skipped)));
         }
         let name = limiter.shared_store.as_ref().map(|shared| &*shared.limits.prefix);
         limiter.warnings.enter(&limiter.settings, name, req);
@@ -111,7 +113,8 @@ impl RateLimit {
         }
         let quiet =
             limiter.settings.headers.is_empty() && limiter.settings.observe.is_none() && !provide;
-        let outcome = if self.is_async || limiter.shared_store.is_some() {
+        let outcome = if self.is_async || limiter.shared_store.is_some() || limiter.queues.is_some()
+        {
             Box::pin(self.decide_async(req, quiet)).await
         } else {
             let mut plan = limiter.plan(req, &[], quiet);
@@ -140,14 +143,13 @@ impl RateLimit {
     async fn decide_async(&self, req: &mut Request, quiet: bool) -> RequestOutcome {
         let limiter = &self.limiter;
         let found = if self.is_async { limiter.find(req).await } else { Vec::new() };
-        let mut plan = limiter.plan(req, &found, quiet);
-        match limiter.shared_store() {
-            Some(shared_store) => shared_store.decide(limiter, plan).await,
-            None => {
-                let decided = limiter.decide(&mut plan);
-                limiter.outcome(&mut plan, decided)
-            }
+        let plan = limiter.plan(req, &found, quiet);
+        if limiter.queues.is_none() {
+            return limiter.run(plan).await;
         }
+        let key = LimitKey::client();
+        let client = limiter.client(req).map(|addr| limiter.hashes(&key, SubjectRef::Addr(addr)));
+        limiter.decide_in_turn(client.map(|client| client.narrowest()), plan).await
     }
 
     async fn finish_delayed(
@@ -163,7 +165,7 @@ impl RateLimit {
     #[allow(clippy::result_large_err, reason = "a refusal is the response itself")]
     fn finish(
         &self,
-        req: &Request,
+        req: &mut Request,
         mut outcome: RequestOutcome,
         provide: bool,
     ) -> Result<Admission, Response> {
@@ -190,12 +192,14 @@ impl RateLimit {
             }
         }
         limiter.settings.hide_shadows(&mut outcome.states);
-        let states = outcome.states;
-        Ok(Admission::keep(states, outcome.reservation, decision.filter(|_| provide)))
+        let RequestOutcome { states, reservation, .. } = outcome;
+        let upgrade = reservation.as_ref().filter(|reservation| reservation.outlives_head());
+        let upgrade = upgrade.and_then(|_| OwningUpgrade::replace(req));
+        Ok(Admission::keep(states, reservation, upgrade, decision.filter(|_| provide)))
     }
 
     fn respond(&self, passed: Admission, mut response: Response) -> Response {
-        let KeptForResponse { mut states, mut reservation, .. } = match passed {
+        let KeptForResponse { mut states, mut reservation, upgrade, .. } = match passed {
             Admission::Silently => return response,
             Admission::Once(charged) => {
                 self.limiter.write(response.headers_mut(), &[charged.state()]);
@@ -213,6 +217,10 @@ impl RateLimit {
         if !states.is_empty() || (settings.policies.is_empty() && !settings.shadow) {
             self.limiter.write(response.headers_mut(), &states);
         }
+        let reservation = match (reservation, upgrade) {
+            (Some(reservation), Some(upgrade)) => upgrade.keep(reservation, &response),
+            (reservation, _) => reservation,
+        };
         match reservation {
             Some(reservation) => reservation.until_sent(response),
             None => response,
@@ -233,6 +241,8 @@ enum Admission {
 struct KeptForResponse {
     states: SmallVec<[PolicyState; 2]>,
     reservation: Option<Box<RequestReservation>>,
+    /// The upgrade that the request asks for. Its connection may keep the reservation.
+    upgrade: Option<OwningUpgrade>,
     decision: Option<Decision>,
 }
 
@@ -240,12 +250,13 @@ impl Admission {
     fn keep(
         states: SmallVec<[PolicyState; 2]>,
         reservation: Option<Box<RequestReservation>>,
+        upgrade: Option<OwningUpgrade>,
         decision: Option<Decision>,
     ) -> Self {
         if states.is_empty() && reservation.is_none() && decision.is_none() {
             return Self::Silently;
         }
-        Self::With(Box::new(KeptForResponse { states, reservation, decision }))
+        Self::With(Box::new(KeptForResponse { states, reservation, upgrade, decision }))
     }
 
     fn take_decision(&mut self) -> Option<Decision> {

@@ -112,6 +112,17 @@ impl Limiter {
         (admitted, now)
     }
 
+    /// Runs the checks in the shared store, or on the memory of this server if there is none.
+    pub(crate) async fn run(self: &Arc<Self>, mut plan: CheckPlan) -> RequestOutcome {
+        match self.shared_store() {
+            Some(shared_store) => Box::pin(shared_store.decide(self, plan)).await,
+            None => {
+                let decided = self.decide(&mut plan);
+                self.outcome(&mut plan, decided)
+            }
+        }
+    }
+
     /// The short path: charges one key for the only policy. `None` if more must be checked; nothing is charged then, and the caller runs all checks.
     #[inline]
     pub(crate) fn charge_once(

@@ -4,3 +4,4 @@ mod faults;
 mod idempotency;
 mod jwt;
 mod rate_limit;
+mod slots;

@@ -8,7 +8,8 @@ use http::StatusCode;
 use tower_chain::extract::PeerAddr;
 use tower_chain::middleware::rate_limit::RedisStore;
 use tower_chain::middleware::rate_limit::{
-    LimitClock, LimitKey, Policy, PolicyHandle, Quota, SharedLimits, Subject, WhileUnreachable,
+    CalendarPeriod, LimitClock, LimitKey, Policy, PolicyHandle, Quota, SharedLimits, Subject,
+    WhileUnreachable,
 };
 use tower_chain::{Body, Chain, ChainService, RateLimit, Request};
 
@@ -99,6 +100,39 @@ async fn servers_count_in_one_window_together() {
             }
             tokio::time::sleep(Duration::from_secs(wait)).await;
             assert_eq!(servers[0].handle.peek(alice).await[0].remaining(), 5, "{quota:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[cfg_attr(not(redis_server), ignore = "install redis-server to run this test")]
+async fn windows_of_the_calendar_end_in_redis_when_they_do_in_memory() {
+    use CalendarPeriod::{Day, Hour, Month, Week};
+    let redis = Redis::start();
+    let mut name = 0;
+    for period in [Hour, Day, Week, Month] {
+        for minutes in [0, 330, -300, 1_439, -1_439] {
+            let quota = Quota::calendar(3, period).utc_offset(minutes);
+            let policy = || RateLimit::new(Policy::new(format!("{period:?}{name}"), quota));
+            let servers = [(); 2].map(|()| Server::new(&redis, policy(), slow));
+            let memory = Chain::new().use_(policy()).get(async || "hello").build();
+            name += 1;
+            let mut seen = Vec::new();
+            for service in [&memory, &servers[0].service, &servers[1].service] {
+                let response = service.handle(request(ALICE)).await;
+                let field = |name: &str| response.headers()[name].to_str().unwrap().to_owned();
+                let (state, window) = (field("ratelimit"), field("ratelimit-policy"));
+                let end: u64 = state.rsplit_once(";t=").unwrap().1.parse().unwrap();
+                seen.push((end, window));
+            }
+            let [(end, window), others @ ..] = &seen[..] else { unreachable!() };
+            for (other, other_window) in others {
+                // The window may change, or a second end, between two calls.
+                assert!(end.abs_diff(*other) <= 1 || *end < 3, "{period:?} {minutes} {seen:?}");
+                assert_eq!(window, other_window, "{period:?} {minutes}");
+            }
+            let statuses = [servers[0].status().await, servers[1].status().await];
+            assert!(statuses == [200, 429] || *end < 3, "{period:?} {minutes} {statuses:?}");
         }
     }
 }
@@ -790,12 +824,17 @@ async fn requests_under_way_are_counted_on_all_servers() {
         redis.keys().await.unwrap().iter().all(|key| !key.ends_with("#slots"))
     })
     .await;
-    // Slots of a server that died expire.
-    let dead = Server::new(&redis, limit(), short);
+    // Slots of a server that crashed expire: the runtime that would renew them is gone.
     let client = "192.0.2.3";
-    for _ in 0..2 {
-        std::mem::forget(dead.service.handle(request(client)).await);
-    }
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let dead = Server::new(&redis, limit(), short);
+    let crashed = runtime.spawn(async move {
+        for _ in 0..2 {
+            std::mem::forget(dead.service.handle(request(client)).await);
+        }
+    });
+    crashed.await.unwrap();
+    runtime.shutdown_background();
     assert_eq!(one.service.handle(request(client)).await.status(), 429);
     until("the slots of the dead stay taken", async || {
         one.service.handle(request(client)).await.status() == 200

@@ -16,6 +16,8 @@ pub enum RateLimitError {
     TooLong,
     /// A window of the calendar does not fit into days, or has a burst.
     Window,
+    /// A difference of the local time to UTC is a day or more.
+    UtcOffset,
     /// A policy counts in windows, and the shared store does not support them.
     WindowInStore,
     /// The name of a policy or of a limiter has characters that cannot be used in a header field.
@@ -58,6 +60,7 @@ impl fmt::Display for RateLimitError {
             Self::Window => f.write_str(
                 "a window of the calendar must divide a day or last whole days, and a window has no burst: all of its requests may be made at once",
             ),
+            Self::UtcOffset => f.write_str("the local time must differ from UTC by less than 24 hours"),
             Self::WindowInStore => f.write_str(
                 "the shared store does not support quotas with windows: use a quota whose requests come back one by one, or another store",
             ),

@@ -1,5 +1,6 @@
 //! What is configured: quotas, policies, keys, the clock, and the settings of a limiter.
 
+pub(crate) mod calendar;
 pub(crate) mod clock;
 pub(crate) mod error;
 pub(crate) mod key;

@@ -106,7 +106,7 @@ impl Policy {
             return Err(RateLimitError::Name(name));
         }
         Ok(Self {
-            field: field(&name, quota),
+            field: field(&name, quota, 0),
             left: format!("\"{name}\";r=").into(),
             name: name.into(),
             key: None,
@@ -351,9 +351,14 @@ impl Policy {
         others
     }
 
-    /// The item of `RateLimit-Policy` for another quota of this policy.
-    pub(crate) fn field_of(&self, quota: Quota) -> HeaderValue {
-        field(&self.name, quota)
+    /// Whether the item of `RateLimit-Policy` is the same in all responses. It differs between quotas, and between months.
+    pub(crate) fn has_one_field(&self) -> bool {
+        !self.has_other_quotas() && !self.quota.is_month()
+    }
+
+    /// The item of `RateLimit-Policy` for a quota of this policy, at a time since 1970.
+    pub(crate) fn field_of(&self, quota: Quota, unix: u64) -> HeaderValue {
+        field(&self.name, quota, unix)
     }
 
     /// The quota that [`field`](Policy::field) contains.
@@ -366,8 +371,8 @@ impl Policy {
 const MOST_QUOTAS: usize = 8;
 
 /// The item of `RateLimit-Policy`. The name was checked and needs no escapes.
-fn field(name: &str, quota: Quota) -> HeaderValue {
-    let window = quota.window_seconds();
+fn field(name: &str, quota: Quota, unix: u64) -> HeaderValue {
+    let window = quota.window_seconds(unix);
     let item = format!("\"{name}\";q={};w={window}", quota.burst_size());
     // All characters are printable ASCII. If they were not, the field would be empty rather than wrong.
     HeaderValue::from_maybe_shared(item).unwrap_or(HeaderValue::from_static(""))
@@ -377,6 +382,9 @@ fn field(name: &str, quota: Quota) -> HeaderValue {
 impl From<Quota> for Policy {
     fn from(quota: Quota) -> Self {
         let period = quota.period();
+        if quota.is_month() {
+            return checked(Self::try_new(format!("{}-in-month", quota.limit()), quota));
+        }
         let (seconds, nanos) = (period.as_secs(), period.subsec_nanos());
         let period = match (seconds, nanos) {
             (1.., 0) if seconds % 86400 == 0 => format!("{}d", seconds / 86400),

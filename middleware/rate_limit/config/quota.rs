@@ -3,6 +3,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use super::calendar::{CalendarPeriod, DAY, LONGEST_MONTH, end_of_month, length_of_month};
 use super::clock::seconds;
 use super::error::{RateLimitError, checked};
 
@@ -38,8 +39,8 @@ pub(crate) struct Rate {
     pub(crate) pace: Pace,
     /// The period of the quota in nanoseconds. For a window, its length.
     pub(crate) length: u64,
-    /// Of a calendar window: when the first one starts, by the clock of the limiter or, in a quota, since 1970. Of a window that starts with a request:
-    /// windows end at multiples of this.
+    /// Of a calendar window: when the first one starts, by the clock of the limiter or, in a quota, since 1970. Of a month: what to add to the time, by
+    /// the same clocks, to get the local time one day later. Of a window that starts with a request: windows end at multiples of this.
     pub(crate) phase: u64,
 }
 
@@ -75,7 +76,7 @@ impl Quota {
     /// A quota of `limit` requests per day of 24 hours. Panics as [`new`](Quota::new) does.
     #[track_caller]
     pub fn per_day(limit: u32) -> Self {
-        Self::new(limit, DAY)
+        Self::new(limit, Duration::from_secs(DAY))
     }
 
     /// A quota with numbers that come from configuration.
@@ -130,13 +131,100 @@ impl Quota {
     /// [`RateLimitError::Window`] unless the period divides a day or is a number of whole days, and [`RateLimitError::TooFast`] if the limit is above one
     /// request per microsecond.
     pub fn try_from_midnight_utc(self) -> Result<Self, RateLimitError> {
-        let (length, day) = (self.rate.length, DAY.as_nanos() as u64);
+        let (length, day) = (self.rate.length, DAY * SECOND);
         if !day.is_multiple_of(length) && !length.is_multiple_of(day) {
             return Err(RateLimitError::Window);
         }
         // Rounded down, so the whole window fits into its length.
         let interval = length / u64::from(self.limit()) / MICROSECOND * MICROSECOND;
         self.in_window(Pace::Calendar, interval, 0)
+    }
+
+    /// A quota of `limit` requests in each hour, day, week or month of the calendar, in UTC. See [`from_midnight_utc`](Quota::from_midnight_utc) for what a
+    /// window of the calendar is.
+    ///
+    /// A month has 28 to 31 days, all with the same limit. A [debt](crate::middleware::rate_limit::Policy::settle) that is larger than the limit comes back
+    /// with the days of the months after it, as if each of 28 days had a part of the limit: up to 11 % faster than by the limit of a month.
+    ///
+    /// # Panics
+    ///
+    /// If [`try_calendar`](Quota::try_calendar) fails.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_chain::RateLimit;
+    /// use tower_chain::middleware::rate_limit::{CalendarPeriod, Quota};
+    ///
+    /// let plan = RateLimit::new(Quota::calendar(100_000, CalendarPeriod::Month));
+    /// # let _ = plan;
+    /// ```
+    #[track_caller]
+    pub fn calendar(limit: u32, period: CalendarPeriod) -> Self {
+        checked(Self::try_calendar(limit, period))
+    }
+
+    /// A quota by the calendar whose limit comes from configuration.
+    ///
+    /// # Errors
+    ///
+    /// [`RateLimitError::ZeroLimit`] if the limit is 0, and [`RateLimitError::TooFast`] if it is above one request per microsecond.
+    pub fn try_calendar(limit: u32, period: CalendarPeriod) -> Result<Self, RateLimitError> {
+        let quota = Self::try_new(limit, Duration::from_secs(period.seconds()))?;
+        let quota = quota.try_from_midnight_utc()?;
+        let rate = match period {
+            CalendarPeriod::Month => Rate { pace: Pace::Month, phase: DAY * SECOND, ..quota.rate },
+            _ => Rate { phase: period.first() * SECOND % quota.rate.length, ..quota.rate },
+        };
+        Ok(Self { rate, ..quota })
+    }
+
+    /// Sets the difference of the local time to UTC in minutes, for windows of the calendar: they start at local midnight. Defaults to 0. Other quotas
+    /// are not affected.
+    ///
+    /// The difference is fixed. Daylight saving time does not change it.
+    ///
+    /// # Panics
+    ///
+    /// If [`try_utc_offset`](Quota::try_utc_offset) fails.
+    #[track_caller]
+    #[must_use]
+    pub fn utc_offset(self, minutes: i32) -> Self {
+        checked(self.try_utc_offset(minutes))
+    }
+
+    /// Sets the difference of the local time to UTC to a number that comes from configuration.
+    ///
+    /// # Errors
+    ///
+    /// [`RateLimitError::UtcOffset`] unless it is less than 24 hours.
+    pub fn try_utc_offset(self, minutes: i32) -> Result<Self, RateLimitError> {
+        const MINUTE: u64 = 60 * SECOND;
+        let nanos = u64::from(minutes.unsigned_abs()).saturating_mul(MINUTE);
+        if nanos >= DAY * SECOND {
+            return Err(RateLimitError::UtcOffset);
+        }
+        // How much later than in UTC a window starts, by which an earlier offset is replaced.
+        let later = match self.rate.pace {
+            Pace::Gradual | Pace::FirstRequest => return Ok(self),
+            Pace::Month => {
+                let phase = if minutes < 0 { DAY * SECOND - nanos } else { DAY * SECOND + nanos };
+                return Ok(Self { rate: Rate { phase, ..self.rate }, ..self });
+            }
+            Pace::Calendar if minutes < 0 => nanos,
+            Pace::Calendar => self.rate.length - nanos % self.rate.length,
+        };
+        let week = CalendarPeriod::Week;
+        let first = if self.is_week() { week.first() * SECOND } else { 0 };
+        let phase = (first + later) % self.rate.length;
+        Ok(Self { rate: Rate { phase, ..self.rate }, ..self })
+    }
+
+    /// Whether the windows are weeks that start on Mondays: in UTC or at an offset of less than a day.
+    fn is_week(&self) -> bool {
+        let Rate { pace, length, phase, .. } = self.rate;
+        let days = phase / (DAY * SECOND);
+        pace == Pace::Calendar && length == 7 * DAY * SECOND && (3..=4).contains(&days)
     }
 
     /// Counts in windows that start with the first request of a client after the window before. Defaults to requests that come back one by one.
@@ -228,9 +316,12 @@ impl Quota {
         self.limit.get()
     }
 
-    /// The period in which [`limit`](Quota::limit) requests come back.
+    /// The period in which [`limit`](Quota::limit) requests come back. Of a calendar month, the longest one.
     pub fn period(&self) -> Duration {
-        Duration::from_nanos(self.rate.length)
+        match self.rate.pace {
+            Pace::Month => LONGEST_MONTH,
+            _ => Duration::from_nanos(self.rate.length),
+        }
     }
 
     /// How many requests may be made at once.
@@ -238,26 +329,34 @@ impl Quota {
         self.rate.burst.get()
     }
 
+    /// Whether the windows are months, which are not equally long.
+    pub(crate) fn is_month(&self) -> bool {
+        self.rate.pace == Pace::Month
+    }
+
     pub(crate) fn rate(&self) -> Rate {
         self.rate
     }
 
-    /// In how many seconds the whole burst comes back, for header fields. For a window, its length.
-    pub(crate) fn window_seconds(&self) -> u64 {
-        let nanos = match self.rate.is_window() {
-            true => self.rate.length,
-            false => self.rate.burst_time(),
+    /// In how many seconds the whole burst comes back, for header fields. For a window, its length: for a month, that of the month of a time since 1970.
+    pub(crate) fn window_seconds(&self, unix: u64) -> u64 {
+        let nanos = match self.rate.pace {
+            Pace::Gradual => self.rate.burst_time(),
+            Pace::Month => length_of_month((unix + self.rate.phase).saturating_sub(DAY * SECOND)),
+            Pace::Calendar | Pace::FirstRequest => self.rate.length,
         };
         seconds(nanos).max(1)
     }
 
-    /// The quota as text, for a shared store: limit, period in nanoseconds, burst and, for a window, its kind.
+    /// The quota as text, for a shared store: limit, period in nanoseconds, burst and, for a window, its kind, and for one of the calendar also its phase.
     pub(crate) fn to_text(self) -> String {
-        let Rate { burst, pace, length, .. } = self.rate;
+        let Rate { burst, pace, length, phase, .. } = self.rate;
         let window = match pace {
-            Pace::Gradual => "",
-            Pace::Calendar => " calendar",
-            Pace::FirstRequest => " fixed",
+            Pace::Gradual => String::new(),
+            Pace::Calendar if phase == 0 => " calendar".to_owned(),
+            Pace::Calendar => format!(" calendar {phase}"),
+            Pace::Month => format!(" month {phase}"),
+            Pace::FirstRequest => " fixed".to_owned(),
         };
         format!("{} {length} {burst}{window}", self.limit)
     }
@@ -269,22 +368,42 @@ impl Quota {
         let period = Duration::from_nanos(parts.next()?.parse().ok()?);
         let burst = parts.next()?.parse().ok()?;
         let quota = Self::try_new(limit, period).ok()?;
-        let quota = match parts.next() {
-            None => quota.try_burst(burst),
-            Some("calendar") => quota.try_from_midnight_utc(),
-            Some("fixed") => quota.try_fixed_window(),
-            Some(_) => return None,
+        let kind = parts.next();
+        let phase: Option<u64> = match parts.next() {
+            Some(phase) => Some(phase.parse().ok()?),
+            None => None,
+        };
+        let quota = match (kind, phase) {
+            (None, None) => quota.try_burst(burst),
+            (Some("calendar"), phase) => quota.try_from_midnight_utc().and_then(|mut quota| {
+                quota.rate.phase = phase.unwrap_or(0);
+                (quota.rate.phase < quota.rate.length)
+                    .then_some(quota)
+                    .ok_or(RateLimitError::Window)
+            }),
+            (Some("month"), Some(phase)) if phase < 2 * DAY * SECOND => {
+                Self::try_calendar(limit, CalendarPeriod::Month).map(|mut quota| {
+                    quota.rate.phase = phase;
+                    quota
+                })
+            }
+            (Some("fixed"), None) => quota.try_fixed_window(),
+            _ => return None,
         };
         quota.ok().filter(|_| parts.next().is_none())
     }
 
     /// The quota times a factor, or the same quota if the result is too large.
     pub(crate) fn times(&self, factor: u32) -> Self {
-        let larger = Self::try_new(self.limit().saturating_mul(factor), self.period());
+        let length = Duration::from_nanos(self.rate.length);
+        let larger = Self::try_new(self.limit().saturating_mul(factor), length);
         let burst = self.burst_size().saturating_mul(factor);
         let larger = larger.and_then(|quota| match self.rate.pace {
             Pace::Gradual => quota.try_burst(burst),
-            Pace::Calendar => quota.try_from_midnight_utc(),
+            Pace::Calendar | Pace::Month => quota.try_from_midnight_utc().map(|quota| {
+                let Rate { pace, phase, .. } = self.rate;
+                Self { rate: Rate { pace, phase, ..quota.rate }, ..quota }
+            }),
             Pace::FirstRequest => quota.try_fixed_window(),
         });
         larger.unwrap_or(*self)
@@ -308,15 +427,22 @@ impl Rate {
 
     /// The rate by a clock that has shown 0 at this time since 1970.
     pub(crate) fn by_clock(mut self, start: u64) -> Self {
-        if self.pace == Pace::Calendar {
-            self.phase = (self.phase + self.length - start % self.length) % self.length;
+        match self.pace {
+            Pace::Calendar => {
+                self.phase = (self.phase + self.length - start % self.length) % self.length;
+            }
+            Pace::Month => self.phase += start,
+            Pace::Gradual | Pace::FirstRequest => {}
         }
         self
     }
 
-    /// When the first calendar window starts, since 1970, for a rate by a clock that has shown 0 at `start`.
+    /// The phase since 1970 of a rate by a clock that has shown 0 at `start`.
     pub(crate) fn unix_phase(&self, start: u64) -> u64 {
-        (self.phase + start % self.length) % self.length
+        match self.pace {
+            Pace::Month => self.phase.saturating_sub(start),
+            _ => (self.phase + start % self.length) % self.length,
+        }
     }
 
     /// The time from which a key is charged that is charged until then.
@@ -329,6 +455,7 @@ impl Rate {
         match self.pace {
             Pace::Gradual => now,
             Pace::Calendar => now + self.length - (now + self.length - self.phase) % self.length,
+            Pace::Month => self.end_of_month(now),
             Pace::FirstRequest => {
                 let end = until - until % self.phase;
                 if end > now { end } else { (now + self.length).next_multiple_of(self.phase) }
@@ -351,8 +478,27 @@ impl Rate {
                 let end = self.origin(until, now) - now;
                 end.saturating_add(windows.saturating_mul(self.length))
             }
+            Pace::Month => {
+                let mut end = self.end_of_month(now);
+                let drained = end.saturating_add(over);
+                // A debt of many months takes as long as they do. They are bounded: see `MOST_MONTHS`.
+                for _ in 0..MOST_MONTHS {
+                    let next = self.end_of_month(end);
+                    if next >= drained {
+                        break;
+                    }
+                    end = next;
+                }
+                end - now
+            }
             Pace::FirstRequest => self.origin(until, now) - now,
         }
+    }
+
+    /// When the month of a time ends, by the clock of this rate.
+    fn end_of_month(&self, now: u64) -> u64 {
+        let local = (now + self.phase).saturating_sub(DAY * SECOND);
+        now + (end_of_month(local) - local)
     }
 
     /// Nanoseconds until the whole quota has come back.
@@ -369,7 +515,7 @@ impl Rate {
         let here = match self.pace {
             Pace::Gradual => there,
             // The clocks may differ by a little, which must not look like a charge.
-            Pace::Calendar => {
+            Pace::Calendar | Pace::Month => {
                 let here = self.origin(0, now);
                 if here.abs_diff(there) < self.length / 2 { here } else { there }
             }
@@ -398,6 +544,7 @@ impl Rate {
         match self.pace {
             Pace::Gradual => self.burst_time(),
             Pace::Calendar => self.length,
+            Pace::Month => LONGEST_MONTH.as_nanos() as u64,
             Pace::FirstRequest => self.length.saturating_add(self.phase),
         }
     }
@@ -453,6 +600,8 @@ pub(crate) enum Pace {
     Gradual,
     /// All at once, when a window of the calendar ends.
     Calendar,
+    /// All at once, when a month of the calendar ends. The length is that of the shortest one.
+    Month,
     /// All at once, when a window ends that has started with the first request.
     FirstRequest,
 }
@@ -462,9 +611,11 @@ pub(crate) enum Pace {
 #[must_use = "set the period with `.every(..)`"]
 pub struct PerClient(pub(crate) u32);
 
-const DAY: Duration = Duration::from_secs(24 * 3600);
+const SECOND: u64 = 1_000_000_000;
 /// A store counts in microseconds.
 const MICROSECOND: u64 = 1_000;
+/// The months of 100 years, for which a key may be charged.
+const MOST_MONTHS: usize = 1_200;
 /// By how many times its limit a window may be charged.
 const WINDOW_COUNTS: u64 = 16;
 /// The longest time for which a key may be charged.

@@ -9,6 +9,7 @@ use crate::middleware::rate_limit::config::clock::END_OF_TIME;
 use crate::middleware::rate_limit::config::quota::{Pace, Rate};
 
 /// The key of a quota, and the keys of the other quotas of the same policy and client.
+#[derive(Clone)]
 pub(crate) struct QuotaCarry {
     pub(crate) shard: usize,
     pub(crate) key: u64,
@@ -22,6 +23,7 @@ pub(crate) fn quota_key(key: u64, rate: Rate, first: Rate) -> u64 {
         let window = match rate.pace {
             Pace::Gradual => 0,
             Pace::Calendar => rate.length.rotate_left(20),
+            Pace::Month => !rate.length.rotate_left(11),
             Pace::FirstRequest => !rate.length.rotate_left(20),
         };
         rate.interval ^ u64::from(rate.burst.get()).rotate_left(40) ^ window

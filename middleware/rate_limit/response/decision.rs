@@ -58,6 +58,8 @@ pub enum Verdict {
     Blocked,
     /// The shared store is unreachable, and the mode is [`Deny`](crate::middleware::rate_limit::WhileUnreachable::Deny).
     Unavailable,
+    /// All slots are taken, and too many requests of all clients [wait](crate::RateLimit::queue) for one.
+    QueueFull,
 }
 
 impl Decision {

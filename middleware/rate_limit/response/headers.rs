@@ -7,7 +7,7 @@ use http::header::{ACCESS_CONTROL_EXPOSE_HEADERS, HeaderName, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue};
 use smallvec::SmallVec;
 
-use crate::middleware::rate_limit::config::clock::seconds;
+use crate::middleware::rate_limit::config::clock::{LimitClock, seconds};
 use crate::middleware::rate_limit::config::policy::Policy;
 use crate::middleware::rate_limit::config::quota::Quota;
 
@@ -63,9 +63,10 @@ impl LimitHeaders {
         fields: &mut FieldWriter<'_>,
         policies: &[Policy],
         states: &[PolicyState],
+        clock: &LimitClock,
     ) {
         if self == Self::Ietf {
-            return write_ietf(fields, policies, states);
+            return write_ietf(fields, policies, states, clock);
         }
         // The older fields show a single policy: the one that is closest to a refusal.
         let Some(state) =
@@ -83,7 +84,7 @@ impl LimitHeaders {
                     fields.str("limit=").int(limit).str(", remaining=").int(remaining);
                     fields.str(", reset=").int(reset).end_only(&RATELIMIT);
                 }
-                old_policies(fields, states);
+                old_policies(fields, states, clock);
             }
             Self::Draft6 => {
                 if is_tightest {
@@ -91,7 +92,7 @@ impl LimitHeaders {
                     fields.int(remaining).end_only(&RATELIMIT_REMAINING);
                     fields.int(reset).end_only(&RATELIMIT_RESET);
                 }
-                old_policies(fields, states);
+                old_policies(fields, states, clock);
             }
             Self::XRateLimit | Self::XRateLimitDelta if !is_tightest => {}
             Self::XRateLimit | Self::XRateLimitDelta => {
@@ -110,14 +111,20 @@ impl LimitHeaders {
     }
 }
 
-fn write_ietf(fields: &mut FieldWriter<'_>, policies: &[Policy], states: &[PolicyState]) {
+fn write_ietf(
+    fields: &mut FieldWriter<'_>,
+    policies: &[Policy],
+    states: &[PolicyState],
+    clock: &LimitClock,
+) {
     let known = |state: &PolicyState| policies.get(usize::from(state.policy));
     for state in states {
         let Some(policy) = known(state) else { continue };
-        let field = if state.quota == policy.first_quota() {
+        // The usual case needs no comparison of quotas.
+        let field = if policy.has_one_field() {
             policy.field.clone()
         } else {
-            policy.field_of(state.quota)
+            policy.field_of(state.quota, unix(clock))
         };
         fields.headers.append(&RATELIMIT_POLICY, field);
     }
@@ -134,10 +141,16 @@ fn write_ietf(fields: &mut FieldWriter<'_>, policies: &[Policy], states: &[Polic
     }
 }
 
-fn old_policies(fields: &mut FieldWriter<'_>, states: &[PolicyState]) {
+/// The time since 1970 by a clock of a limiter.
+fn unix(clock: &LimitClock) -> u64 {
+    clock.start().saturating_add(clock.now())
+}
+
+fn old_policies(fields: &mut FieldWriter<'_>, states: &[PolicyState], clock: &LimitClock) {
     let mut between = "";
     for state in states {
-        let window = state.quota.window_seconds();
+        let window =
+            state.quota.window_seconds(if state.quota.is_month() { unix(clock) } else { 0 });
         fields.str(between).int(state.quota.burst_size()).str(";w=").int(window);
         between = ", ";
     }

@@ -79,6 +79,11 @@ fn problem(decision: &Decision) -> Error {
             "temporary-reduced-capacity",
             "The shared store of the rate limiter is unreachable",
         ),
+        Verdict::QueueFull => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "temporary-reduced-capacity",
+            "Too many requests are waiting",
+        ),
         Verdict::Exceeded | Verdict::Admitted | Verdict::Skipped => {
             (StatusCode::TOO_MANY_REQUESTS, "quota-exceeded", "Too many requests")
         }
@@ -113,6 +118,7 @@ fn grpc(decision: &Decision) -> Response {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     let (status, message) = match decision.verdict() {
         Verdict::Unavailable => ("14", "the store of the rate limiter is unreachable"),
+        Verdict::QueueFull => ("14", "too many requests are waiting"),
         _ => ("8", "too many requests"),
     };
     headers.insert(GRPC_STATUS, HeaderValue::from_static(status));

@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use super::outbox::Outbox;
-use super::store::{SharedLimits, StoreQuota, StoreSlot, StoreWindow};
-use crate::middleware::rate_limit::config::clock::{LimitClock, until};
+use super::renewal::RenewedSlots;
+use super::store::{SharedLimits, StoreQuota, StoreSlot, StoreTurn, StoreWindow};
+use crate::middleware::rate_limit::config::clock::{END_OF_TIME, LimitClock, until};
 use crate::middleware::rate_limit::config::error::MAX_POLICIES;
 use crate::middleware::rate_limit::config::quota::{Pace, Rate};
 use crate::middleware::rate_limit::memory::LocalMemory;
@@ -25,6 +26,8 @@ pub(crate) struct StoreClient {
     pub(crate) local: OnceLock<LocalState>,
     /// The slots that requests on this server have taken, by the time at which they expire.
     pub(crate) slots: Mutex<BTreeMap<SlotTicket, Receipt>>,
+    /// The slots in the store that are renewed.
+    pub(super) renewed: Mutex<RenewedSlots>,
     /// Random, so the slots of this server differ from those of other servers. `requests` numbers the slots of this server.
     server: u64,
     pub(crate) requests: AtomicU64,
@@ -51,6 +54,7 @@ impl StoreClient {
             local_decisions: Default::default(),
             local: OnceLock::new(),
             slots: Mutex::default(),
+            renewed: Mutex::default(),
             server: std::hash::RandomState::new().hash_one(0),
             requests: AtomicU64::new(0),
             next_sync: AtomicU64::new(0),
@@ -80,6 +84,10 @@ impl StoreClient {
                 let start = Duration::from_nanos(rate.unix_phase(start));
                 Some(StoreWindow::Calendar { length, start })
             }
+            Pace::Month => {
+                let start = self.local.get().map_or(0, |local| local.clock.start());
+                Some(StoreWindow::Month { shift: Duration::from_nanos(rate.unix_phase(start)) })
+            }
             Pace::FirstRequest => {
                 let grid = Duration::from_nanos(rate.phase);
                 Some(StoreWindow::FirstRequest { length, grid })
@@ -87,20 +95,30 @@ impl StoreClient {
         }
     }
 
-    /// A new slot in the store for one request.
-    pub(crate) fn slot(&self, subject: &str, most: u32) -> StoreSlot {
+    /// A new slot in the store for one request. `turn` is the place of this server in the line for it.
+    pub(crate) fn slot(&self, subject: &str, most: u32, turn: Option<StoreTurn>) -> StoreSlot {
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
         StoreSlot {
             key: format!("{subject}:#slots"),
             id: format!("{:x}.{number:x}", self.server),
             most,
             longest: self.limits.longest_request,
+            turn,
         }
+    }
+
+    /// The place of this server in the line for the slots of a subject.
+    pub(crate) fn turn(&self, subject: &str, waits: bool) -> StoreTurn {
+        let (key, server) = (format!("{subject}:#line"), format!("{:x}", self.server));
+        StoreTurn { key, server, waits }
     }
 
     /// Registers a slot that was taken on this server.
     pub(crate) fn hold_slot(&self, slot: Receipt) -> SlotTicket {
-        let end = until(self.now(), self.limits.longest_request);
+        let end = match self.limits.store.supports_renewal() {
+            true => END_OF_TIME,
+            false => until(self.now(), self.limits.longest_request),
+        };
         let ticket = (end, self.requests.fetch_add(1, Ordering::Relaxed));
         self.slots().insert(ticket, slot);
         ticket
@@ -111,7 +129,7 @@ impl StoreClient {
         self.slots().remove(&ticket)
     }
 
-    /// Releases the slots of requests that take too long, as the store does.
+    /// Releases the slots of requests that take too long, as a store does that does not renew them.
     pub(crate) fn expire_slots(&self, memory: &LocalMemory, now: u64) {
         let mut slots = self.slots();
         while let Some(first) = slots.first_entry().filter(|first| first.key().0 <= now) {

@@ -10,6 +10,7 @@ pub(crate) mod outbox;
 mod quotas;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
+pub(crate) mod renewal;
 pub(crate) mod report;
 pub(crate) mod store;
 mod supervisor;
@@ -81,12 +82,14 @@ impl StoreClient {
         if let (Some(most), Some(shared), Some(subject)) =
             (most, &mut plan.shared, plan.subjects.first())
         {
-            shared.slot = Some(self.slot(&subject.name, most));
+            let turn = limiter.queues.as_ref().map(|_| self.turn(&subject.name, plan.waits));
+            shared.slot = Some(self.slot(&subject.name, most, turn));
         }
         // From here on the slot is released also if the request is dropped during the call.
         let taken = plan.checks[slots].iter().filter_map(Receipt::of).collect();
         let slot = plan.shared.as_ref().and_then(|shared| shared.slot.clone());
-        let reservation = RequestReservation::new(limiter.clone(), taken, Vec::new(), slot);
+        let reservation =
+            RequestReservation::new(limiter.clone(), taken, Vec::new(), slot).unconfirmed();
         let answer = self.take(&plan, lease, false).await;
         let (sent, now) = (now, limiter.clock.now());
         let answer = match answer {
@@ -106,9 +109,12 @@ impl StoreClient {
         }
         // The outcome reserves the same slot. It must do so before this reservation ends.
         let answer = limiter.outcome(&mut plan, (answer.admitted, now));
-        match answer.reservation.is_some() {
-            true => reservation.forget(),
-            false => drop(reservation),
+        match &answer.reservation {
+            Some(same) => {
+                same.renew_slot();
+                reservation.forget();
+            }
+            None => drop(reservation),
         }
         answer
     }
@@ -158,6 +164,24 @@ impl StoreClient {
 
     /// Decides without the store, which may still answer the call.
     fn decide_without_store(
+        &self,
+        limiter: &Arc<Limiter>,
+        plan: CheckPlan,
+        first_charge: usize,
+        now: u64,
+        pending_call: Option<PendingCall>,
+    ) -> RequestOutcome {
+        let subject = plan.subjects.first().map(|subject| subject.name.clone());
+        let mut outcome = self.decide_here(limiter, plan, first_charge, now, pending_call);
+        if let (Some(reservation), Some(subject), Some(most)) =
+            (&mut outcome.reservation, subject, limiter.settings.concurrency)
+        {
+            reservation.add_slot(self.slot(&subject, most, None));
+        }
+        outcome
+    }
+
+    fn decide_here(
         &self,
         limiter: &Arc<Limiter>,
         mut plan: CheckPlan,

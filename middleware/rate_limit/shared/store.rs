@@ -156,6 +156,22 @@ pub trait LimitStore: Send + Sync + 'static {
     /// Releases the slot of a request that has ended.
     fn release<'a>(&'a self, slot: &'a StoreSlot) -> StoreFuture<'a, ()>;
 
+    /// Whether the store [renews](LimitStore::renew) slots. Defaults to no: a slot then expires after its `longest` time, however long its work takes.
+    fn supports_renewal(&self) -> bool {
+        false
+    }
+
+    /// Makes a slot last for its whole `longest` time from now on. If it has expired, it is taken again, also if all slots are taken: its work still
+    /// runs. Called several times within that time, as long as the work takes. Defaults to doing nothing.
+    fn renew<'a>(&'a self, _slot: &'a StoreSlot) -> StoreFuture<'a, ()> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// Removes a server from a line. Defaults to doing nothing: see [`StoreTurn`].
+    fn leave_line<'a>(&'a self, _turn: &'a StoreTurn) -> StoreFuture<'a, ()> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
     /// Removes keys.
     fn clear<'a>(&'a self, keys: &'a [String]) -> StoreFuture<'a, ()>;
 
@@ -247,6 +263,11 @@ pub enum StoreWindow {
         /// When a window starts.
         start: Duration,
     },
+    /// The months of the calendar, by the clock of the store and in a local time: the time since 1970 plus `shift` is the local time one day later.
+    Month {
+        /// The difference of the local time to UTC, plus one day: it is never negative.
+        shift: Duration,
+    },
     /// A window of at least this length, which starts with a request if no window is open. It ends at the next multiple of `grid` since 1970. No charge
     /// is as long as `grid`, so the end of an open window is the last multiple of `grid` before the time until which the key is charged.
     FirstRequest {
@@ -305,8 +326,26 @@ pub struct StoreSlot {
     pub id: String,
     /// The number of slots.
     pub most: u32,
-    /// After which time the slot expires if it is not released, because its server may have died.
+    /// After which time the slot expires if it is neither released nor [renewed](LimitStore::renew), because its server may have crashed.
     pub longest: Duration,
+    /// The place of the server in the line for the slots of this subject, if requests [wait](crate::RateLimit::queue) for them.
+    pub turn: Option<StoreTurn>,
+}
+
+/// The place of a server in the line for the slots of a subject. One request of each server waits in it.
+///
+/// A slot that is free belongs to the first in the line: a server gets one if more slots are free than servers are before it, where a server that is not in
+/// the line comes after all others. It then leaves the line. A store that ignores this gives a free slot to the server that calls first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StoreTurn {
+    /// The key that contains the line.
+    pub key: String,
+    /// The identity of the server. It does not contain a colon.
+    pub server: String,
+    /// Whether the server enters the line, at its end, if all slots are taken and nothing else refuses the request. The place expires unless the server
+    /// calls again within a second.
+    pub waits: bool,
 }
 
 /// The decision of a [`LimitStore`].
@@ -565,9 +604,13 @@ impl SharedLimits {
         self
     }
 
-    /// Sets after which time the slot of a request expires, for limiters with [`concurrency`](crate::RateLimit::concurrency). Defaults to 60 s.
+    /// Sets after which time the slots of a server that crashed are free, for limiters with [`concurrency`](crate::RateLimit::concurrency). Defaults
+    /// to 60 s.
     ///
-    /// The slots of a server that died are free after this time. A request that takes longer is no longer counted.
+    /// A slot in the store expires after this time. While its work runs, this server renews it each third of that time, however long the work takes. If
+    /// that fails, because the store is unreachable or late, it is tried again each sixth; a slot that has expired or was lost meanwhile is taken again,
+    /// also if other servers have given it to others. Work that was admitted without the store takes its slot in the same way, once the store is
+    /// reachable. In a store that [does not renew](LimitStore::supports_renewal), a request that takes longer is no longer counted.
     #[must_use]
     pub fn longest_request(mut self, longest: Duration) -> Self {
         self.longest_request = longest;

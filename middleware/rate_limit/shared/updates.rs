@@ -9,7 +9,7 @@ use super::cached::TRUSTED;
 use super::client::{LocalState, StoreClient};
 use super::keys::block_key;
 use super::outbox::{OutboxUpdate, Refund};
-use super::store::{StoreCall, StoreCharge, StoreRefund, StoreSlot};
+use super::store::{StoreCall, StoreCharge, StoreRefund, StoreSlot, StoreTurn};
 use crate::middleware::rate_limit::config::clock::until;
 use crate::middleware::rate_limit::config::quota::LONGEST;
 
@@ -51,8 +51,11 @@ impl StoreClient {
         self.call_now(|store| async move { store.refund_charges(&keys).await }).await.is_some()
     }
 
-    /// Releases a slot in the background.
+    /// Releases a slot in the background, and no longer renews it.
     pub(crate) fn release(self: &Arc<Self>, slot: StoreSlot) {
+        if !self.stop_renewing(&slot) {
+            return;
+        }
         let until = until(self.now(), slot.longest);
         match Handle::try_current() {
             Ok(runtime) if self.is_reachable() => {
@@ -63,6 +66,16 @@ impl StoreClient {
                 self.outbox.push(OutboxUpdate::Leave(slot, until));
                 self.supervise();
             }
+        }
+    }
+
+    /// Leaves the line for the slots of a subject, in the background. If that fails, the place expires.
+    pub(crate) fn leave_line(self: &Arc<Self>, turn: StoreTurn) {
+        if let Ok(runtime) = Handle::try_current() {
+            let this = self.clone();
+            runtime.spawn(async move {
+                this.call(|store| async move { store.leave_line(&turn).await }).await;
+            });
         }
     }
 

@@ -258,6 +258,10 @@ fn wrong_windows_fail_where_they_are_built() {
     }
     for quota in [
         Quota::new(60, secs(60)).burst(3),
+        Quota::per_day(7).from_midnight_utc().utc_offset(330),
+        Quota::calendar(7, CalendarPeriod::Week).utc_offset(-1_439),
+        Quota::calendar(7, CalendarPeriod::Month),
+        Quota::calendar(7, CalendarPeriod::Month).utc_offset(-300),
         Quota::per_day(10_000).from_midnight_utc(),
         Quota::new(3_905, secs(1)).fixed_window(),
         Quota::new(1_000_000, secs(1)).from_midnight_utc(),
@@ -265,7 +269,17 @@ fn wrong_windows_fail_where_they_are_built() {
         assert_eq!(Quota::from_text(&quota.to_text()), Some(quota));
         assert_eq!(quota.period(), Quota::from_text(&quota.to_text()).unwrap().period());
     }
-    for text in ["", "5", "5 0 5", "5 60000000000 5 other", "5 60000000000 5 fixed 1", "-1 1 1"] {
+    for text in [
+        "",
+        "5",
+        "5 0 5",
+        "5 60000000000 5 other",
+        "5 60000000000 5 fixed 1",
+        "-1 1 1",
+        "7 86400000000000 7 calendar 86400000000000",
+        "7 1 7 month",
+        "7 1 7 month x",
+    ] {
         assert_eq!(Quota::from_text(text), None, "{text}");
     }
 }

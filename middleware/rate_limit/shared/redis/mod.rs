@@ -15,11 +15,12 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use self::link::Link;
-use self::script::{LuaScript, REFUND, TAKE};
+use self::script::{LEAVE, LuaScript, REFUND, RENEW, TAKE};
 use super::store::{
     LimitStore, StoreAnswer, StoreCall, StoreError, StoreFuture, StoreQuota, StoreRefund,
-    StoreSlot, StoreWindow,
+    StoreSlot, StoreTurn, StoreWindow,
 };
+use crate::middleware::rate_limit::config::calendar::LONGEST_MONTH;
 
 /// A [`LimitStore`] in Redis or Valkey.
 ///
@@ -42,6 +43,7 @@ use super::store::{
 /// | `prefix:{network}:policy:level:network` | string | the count of a network, with `ipv6_hierarchy` |
 /// | `{prefix}:policy:level:client` | string | the count of a policy, if one of the policies has a key of its own |
 /// | `..:#block`, `..:#slots` | string, sorted set | the block of a client, and its requests in flight |
+/// | `..:#line` | sorted set | the servers that wait for a slot of a client, with a `queue` |
 /// | `prefix:policy:#quota` | string | a quota that an operator has set, without a time to live |
 /// | `prefix:{#number}:#probe` | string | written by probes, and gone after a millisecond |
 ///
@@ -53,7 +55,7 @@ use super::store::{
 ///
 /// ```text
 /// ACL SETUSER api on >password resetkeys ~limit:* ~{limit:* resetchannels -@all +eval +evalsha +zrem +del +time +hello
-///     +get +mget +set +del +time +zremrangebyscore +zcard +zadd +pttl +pexpire
+///     +get +mget +set +del +time +zremrangebyscore +zcard +zadd +zrange +pttl +pexpire
 /// ```
 ///
 /// For TLS, enable the feature `tokio-rustls-comp` of the crate `redis` and use a `rediss://` address. For a cluster, enable its feature
@@ -77,6 +79,8 @@ pub struct RedisStore<C = MultiplexedConnection> {
     link: Arc<Link<C>>,
     take: LuaScript,
     refund: LuaScript,
+    renew: LuaScript,
+    leave: LuaScript,
 }
 
 impl RedisStore {
@@ -165,7 +169,8 @@ where
     }
 
     fn of(link: Link<C>) -> Self {
-        Self { link: Arc::new(link), take: LuaScript::new(TAKE), refund: LuaScript::new(REFUND) }
+        let [take, refund, renew, leave] = [TAKE, REFUND, RENEW, LEAVE].map(LuaScript::new);
+        Self { link: Arc::new(link), take, refund, renew, leave }
     }
 
     fn refund_all<'a>(
@@ -214,8 +219,9 @@ where
         Box::pin(async move {
             let slot = call.slot.as_ref();
             let keys = call.charges.iter().map(|charge| &charge.key);
-            let keys: Vec<&String> =
-                keys.chain(&call.blocks).chain(slot.map(|slot| &slot.key)).collect();
+            let turn = slot.and_then(|slot| slot.turn.as_ref());
+            let of_slots = slot.map(|slot| &slot.key).into_iter().chain(turn.map(|turn| &turn.key));
+            let keys: Vec<&String> = keys.chain(&call.blocks).chain(of_slots).collect();
             let arguments = |cmd: &mut Cmd| {
                 cmd.arg(keys.len()).arg(&keys);
                 cmd.arg(u8::from(call.forced)).arg(call.lease).arg(call.charges.len());
@@ -225,6 +231,10 @@ where
                         cmd.arg(most).arg(id).arg(micros(*longest).min(LONGEST))
                     }
                     None => cmd.arg(0).arg(0).arg(0),
+                };
+                match turn {
+                    Some(turn) => cmd.arg(&turn.server).arg(u8::from(turn.waits)),
+                    None => cmd.arg("").arg(0),
                 };
                 for charge in &call.charges {
                     let time = |requests: u32| {
@@ -279,6 +289,29 @@ where
                 released => released,
             })
             .await
+        })
+    }
+
+    fn supports_renewal(&self) -> bool {
+        true
+    }
+
+    fn renew<'a>(&'a self, slot: &'a StoreSlot) -> StoreFuture<'a, ()> {
+        Box::pin(async move {
+            let arguments = |cmd: &mut Cmd| {
+                let longest = micros(slot.longest).min(LONGEST);
+                cmd.arg(1).arg(&slot.key).arg(&slot.id).arg(longest);
+            };
+            self.with(async |connection| self.renew.run(connection, arguments).await).await
+        })
+    }
+
+    fn leave_line<'a>(&'a self, turn: &'a StoreTurn) -> StoreFuture<'a, ()> {
+        Box::pin(async move {
+            let arguments = |cmd: &mut Cmd| {
+                cmd.arg(1).arg(&turn.key).arg(&turn.server);
+            };
+            self.with(async |connection| self.leave.run(connection, arguments).await).await
         })
     }
 
@@ -346,6 +379,10 @@ fn add_quota(cmd: &mut Cmd, quota: Option<StoreQuota>, window: Option<StoreWindo
         None => cmd.arg(0).arg(0).arg(0),
         Some(StoreWindow::Calendar { length, start }) => {
             cmd.arg(micros(length)).arg(micros(start)).arg(0)
+        }
+        // A grid of 1 marks a month: others are at least 32.
+        Some(StoreWindow::Month { shift }) => {
+            cmd.arg(micros(LONGEST_MONTH)).arg(micros(shift)).arg(1)
         }
         Some(StoreWindow::FirstRequest { length, grid }) => {
             cmd.arg(micros(length)).arg(0).arg(micros(grid))

@@ -34,7 +34,7 @@ impl LuaScript {
     }
 }
 
-/// Reads and writes the value of a key, for both scripts. It has an entry for each quota under which the key was charged, separated by `;`. An entry
+/// Reads and writes the value of a key, and takes slots, for all scripts. It has an entry for each quota under which the key was charged, separated by `;`. An entry
 /// has 19 digits and the quota: until when the key is charged, in microseconds since 1970 (16 digits); for how long that was when it was written (3
 /// digits: the exponent of the next power of 1.04); and `:interval/burst`, with the interval in microseconds, which is followed by `/length/start/grid` for
 /// a window. The key of a block has one entry without a quota, which Redis stores as one integer of 64 bits. Lua calculates in doubles, which cannot
@@ -69,7 +69,25 @@ local function read(value, most)
   for text in string.gmatch(value or '', '[^;]+') do entries[#entries + 1] = entry(text, most) end
   return entries
 end
+-- When the month of a time ends, in days since 1970. Years begin with March, so a leap day is the last day of its year.
+local function days_of_years(years)
+  return 365 * years + math.floor(years / 4) - math.floor(years / 100) + math.floor(years / 400)
+end
+local function end_of_month(time)
+  local days = math.floor(time / 86400000000) + 719468
+  local years = math.floor(days * 400 / 146097)
+  while days_of_years(years) > days do years = years - 1 end
+  while days_of_years(years + 1) <= days do years = years + 1 end
+  local month = math.floor((5 * (days - days_of_years(years)) + 2) / 153) + 1
+  if month == 12 then years, month = years + 1, 0 end
+  return days_of_years(years) + math.floor((153 * month + 2) / 5) - 719468
+end
+-- A window with a grid of 1 is a month.
 local function origin(till, window, start, grid)
+  if grid == 1 then
+    local shift = start - 86400000000
+    return end_of_month(now + shift) * 86400000000 - shift
+  end
   if grid > 0 then
     local open = till - till % grid
     if open > now then return open end
@@ -103,7 +121,7 @@ local function find(entries, quota, add)
   if used > 0 then
     local interval, burst, window, start, grid = unpack(add)
     local most = 3162240000000000
-    if grid > 0 then most = grid - 1 end
+    if grid > 1 then most = grid - 1 end
     new.till = origin(now, window, start, grid) + math.ceil(math.min(used * interval * burst, most))
   end
   entries[#entries + 1] = new
@@ -128,6 +146,30 @@ local function write(key, entries)
     redis.call('DEL', key)
   end
 end
+-- Removes the slots that have expired. A value of another type is not ours. It is replaced, as SET replaces those of the other keys.
+local function expire(key)
+  local removed = redis.pcall('ZREMRANGEBYSCORE', key, '-inf', now)
+  if type(removed) == 'table' and removed.err then redis.call('DEL', key) end
+end
+local function take_slot(key, id, longest)
+  redis.call('ZADD', key, string.format('%.0f', now + longest), id)
+  -- Another server may let requests take longer: their slots live on.
+  local lives = math.ceil(longest / 1000)
+  if redis.call('PTTL', key) < lives then redis.call('PEXPIRE', key, lives) end
+end
+-- The place of a server in a line, and how many others are before it. A member has 16 digits, the time of its arrival, and after a colon the server.
+-- Its score is when it expires.
+local function place(line, server)
+  expire(line)
+  local mine, before, members = nil, 0, redis.call('ZRANGE', line, 0, -1)
+  for _, member in ipairs(members) do
+    if string.sub(member, 18) == server then mine = member end
+  end
+  for _, member in ipairs(members) do
+    if not mine or member < mine then before = before + 1 end
+  end
+  return mine, before
+end
 ";
 
 /// Runs all checks, then makes all charges or none.
@@ -135,6 +177,7 @@ pub(super) const TAKE: &str = r"
 local forced, lease, charges = ARGV[1] == '1', tonumber(ARGV[2]), tonumber(ARGV[3])
 local stored = redis.call('MGET', unpack(KEYS))
 local fits, blocked, busy, slots = true, {}, 0, tonumber(ARGV[5])
+local slot, line, server, mine = KEYS[charges + ARGV[4] + 1], KEYS[charges + ARGV[4] + 2], ARGV[8], nil
 for i = 1, tonumber(ARGV[4]) do
   local key, entries = KEYS[charges + i], read(stored[charges + i], 3162240000000000)
   local block = find(entries, false)
@@ -143,17 +186,15 @@ for i = 1, tonumber(ARGV[4]) do
   if block and block.cut and block.known then write(key, entries) end
 end
 if slots > 0 then
-  -- A value of another type is not ours. It is replaced, as SET replaces those of the other keys.
-  local removed = redis.pcall('ZREMRANGEBYSCORE', KEYS[#KEYS], '-inf', now)
-  if type(removed) == 'table' and removed.err then redis.call('DEL', KEYS[#KEYS]) end
-  if redis.call('ZCARD', KEYS[#KEYS]) >= slots then
-    busy, fits = 1, false
-  end
+  expire(slot)
+  local before = 0
+  if server ~= '' then mine, before = place(line, server) end
+  if slots - redis.call('ZCARD', slot) <= before then busy = 1 end
 end
 local entries, own, latest, from, cost, name = {}, {}, {}, {}, {}, {}
 local shadowed, skips = 0, {}
 for i = 1, charges do
-  local at, quota = 9 * i - 1, nil
+  local at, quota = 9 * i + 1, nil
   local burst, longest = tonumber(ARGV[at]), tonumber(ARGV[at + 2])
   cost[i] = tonumber(ARGV[at + 1])
   name[i], quota = quota_at(at + 4)
@@ -170,6 +211,8 @@ for i = 1, charges do
     end
   end
 end
+local waits = fits and busy == 1 and ARGV[9] == '1'
+fits = fits and busy == 0
 local answer = { fits and 1 or 0, 0, busy, shadowed }
 if fits and lease > 0 then
   for i = 1, charges do
@@ -194,12 +237,26 @@ for i = 1, charges do
 end
 for i = 1, #blocked do answer[2 * charges + i + 4] = blocked[i] end
 if fits and slots > 0 then
-  redis.call('ZADD', KEYS[#KEYS], string.format('%.0f', now + ARGV[7]), ARGV[6])
-  -- Another server may let requests take longer: their slots live on.
-  local lives = math.ceil(ARGV[7] / 1000)
-  if redis.call('PTTL', KEYS[#KEYS]) < lives then redis.call('PEXPIRE', KEYS[#KEYS], lives) end
+  take_slot(slot, ARGV[6], ARGV[7])
+  if mine then redis.call('ZREM', line, mine) end
+end
+if waits then
+  redis.call('ZADD', line, string.format('%.0f', now + 1000000), mine or string.format('%016.0f:', now) .. server)
+  redis.call('PEXPIRE', line, 1000)
 end
 return answer
+";
+
+/// Renews a slot, or takes it again.
+pub(super) const RENEW: &str = r"
+expire(KEYS[1])
+take_slot(KEYS[1], ARGV[1], ARGV[2])
+";
+
+/// Removes a server from a line.
+pub(super) const LEAVE: &str = r"
+local mine = place(KEYS[1], ARGV[1])
+if mine then redis.call('ZREM', KEYS[1], mine) end
 ";
 
 pub(super) const REFUND: &str = r"
