@@ -90,8 +90,8 @@ use crate::turns::{Client, Turn, TurnLimits, Turns};
 ///
 /// let endpoint = "https://login.example.com/introspect";
 /// let introspection = Introspection::new(endpoint, "https://invoices.example.com", fetch)?
-///     .client("invoices-api", "the secret of this API")
-///     .issuer("https://login.example.com")
+///     .client("invoices-api", "the secret of this API")?
+///     .issuer("https://login.example.com")?
 ///     .check(|token| token.claim("realm").is_some_and(|realm| realm == "customers"));
 ///
 /// let chain = Chain::new()
@@ -135,7 +135,7 @@ impl Introspection {
     ///
     /// # Errors
     ///
-    /// If the endpoint is not an `https` URL (or `http` on the own machine), or if the audience is empty.
+    /// If the endpoint is not an `https` URL (or `http` on the own machine), or if the audience is blank or begins or ends with white space.
     pub fn new<F, Fut, E>(
         endpoint: impl Into<String>,
         audience: impl Into<String>,
@@ -185,9 +185,7 @@ impl Introspection {
             Ok(uri) if is_fit(&uri, insecure) => uri,
             _ => return Err(IntrospectionError::Endpoint { url: shown(&url) }),
         };
-        if audience.is_empty() {
-            return Err(IntrospectionError::Audience);
-        }
+        let audience = text(audience, "the audience")?;
         Ok(Self {
             endpoint,
             authorization: None,
@@ -207,12 +205,20 @@ impl Introspection {
     }
 
     /// Sets the client credentials of this API, which are sent by Basic (RFC 6749, 2.3.1). Defaults to none.
-    #[must_use]
-    pub fn client(mut self, id: impl AsRef<str>, secret: impl AsRef<str>) -> Self {
-        let (id, secret) = (form_encoded(id.as_ref()), form_encoded(secret.as_ref()));
+    ///
+    /// # Errors
+    ///
+    /// If one of them is blank, begins or ends with white space, or contains a control character.
+    pub fn client(
+        mut self,
+        id: impl Into<String>,
+        secret: impl Into<String>,
+    ) -> Result<Self, IntrospectionError> {
+        let id = form_encoded(&text(id, "the id of the client")?);
+        let secret = form_encoded(&text(secret, "the secret of the client")?);
         self.authorization =
             sensitive(&format!("Basic {}", STANDARD.encode(format!("{id}:{secret}"))));
-        self
+        Ok(self)
     }
 
     /// Sets a bearer token that authenticates this API. Defaults to none.
@@ -230,17 +236,23 @@ impl Introspection {
     }
 
     /// Sets the `iss` that tokens must have, byte for byte. Defaults to any.
-    #[must_use]
-    pub fn issuer(mut self, issuer: impl Into<String>) -> Self {
-        self.issuer = Some(issuer.into());
-        self
+    ///
+    /// # Errors
+    ///
+    /// If it is blank, begins or ends with white space, or contains a control character.
+    pub fn issuer(mut self, issuer: impl Into<String>) -> Result<Self, IntrospectionError> {
+        self.issuer = Some(text(issuer, "the issuer")?);
+        Ok(self)
     }
 
     /// Accepts tokens for one more audience. Each call adds one. Defaults to the one of [`new`](Self::new) alone.
-    #[must_use]
-    pub fn audience(mut self, audience: impl Into<String>) -> Self {
-        self.audiences.push(audience.into());
-        self
+    ///
+    /// # Errors
+    ///
+    /// If it is blank, begins or ends with white space, or contains a control character.
+    pub fn audience(mut self, audience: impl Into<String>) -> Result<Self, IntrospectionError> {
+        self.audiences.push(text(audience, "the audience")?);
+        Ok(self)
     }
 
     /// Accepts tokens for any audience, and those without one. For a server that introspects only tokens for the API that sends the request, or
@@ -269,10 +281,16 @@ impl Introspection {
     }
 
     /// Sets how long the server may take to respond. Defaults to 5 seconds.
-    #[must_use]
-    pub fn timeout(mut self, timeout: Duration) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// If it is zero: every request would time out.
+    pub fn timeout(mut self, timeout: Duration) -> Result<Self, IntrospectionError> {
+        if timeout.is_zero() {
+            return Err(IntrospectionError::ZeroTimeout);
+        }
         self.timeout = timeout;
-        self
+        Ok(self)
     }
 
     /// Sets how long an active token is cached, but never beyond its `exp`. A revoked token is accepted until then. Zero disables the cache. Defaults
@@ -285,7 +303,7 @@ impl Introspection {
     }
 
     /// Sets how many active tokens are cached, and how many others. When a cache is full, entries that were not used lately are evicted first.
-    /// Defaults to 10 000.
+    /// Zero disables the cache. Defaults to 10 000.
     #[must_use]
     pub fn cache_capacity(mut self, cache_capacity: usize) -> Self {
         self.good = Cache::new(self.good.ttl(), cache_capacity);
@@ -774,8 +792,18 @@ pub enum IntrospectionError {
         /// The URL, without the parts that may be secret: user, password and query.
         url: String,
     },
-    /// The audience is empty.
-    Audience,
+    /// A text is empty, or contains only white space.
+    Blank {
+        /// Which one.
+        what: &'static str,
+    },
+    /// A text begins or ends with white space, or contains a control character.
+    Whitespace {
+        /// Which one.
+        what: &'static str,
+    },
+    /// The timeout is zero.
+    ZeroTimeout,
     /// The bearer token can't be sent in a header.
     Bearer,
 }
@@ -787,9 +815,17 @@ impl fmt::Display for IntrospectionError {
                 f,
                 "{url:?} can't be the introspection endpoint: use an absolute `https` URL (`http` on localhost), or allow `http` within your own network with `Introspection::insecure`"
             ),
-            Self::Audience => f.write_str(
-                "the audience is empty: give the name by which the authorization server knows this API, or use `any_audience`",
+            Self::Blank { what } => write!(
+                f,
+                "{what} is empty: no token would be accepted, so give the text that the authorization server has for it; see also `any_audience`"
             ),
+            Self::Whitespace { what } => write!(
+                f,
+                "{what} begins or ends with white space, or contains a line break: remove it, because texts are compared byte for byte"
+            ),
+            Self::ZeroTimeout => {
+                f.write_str("the timeout is zero: nothing would be accepted, so give a longer time")
+            }
             Self::Bearer => {
                 f.write_str("the token for the endpoint must be visible ASCII without spaces")
             }
@@ -798,6 +834,19 @@ impl fmt::Display for IntrospectionError {
 }
 
 impl std::error::Error for IntrospectionError {}
+
+/// Returns a text that a token or an authorization server may have. `what` names the setting.
+fn text(text: impl Into<String>, what: &'static str) -> Result<String, IntrospectionError> {
+    let text = text.into();
+    let plain = text.trim_ascii();
+    if plain.is_empty() {
+        return Err(IntrospectionError::Blank { what });
+    }
+    if plain.len() != text.len() || text.contains(char::is_control) {
+        return Err(IntrospectionError::Whitespace { what });
+    }
+    Ok(text)
+}
 
 fn is_fit(uri: &Uri, insecure: bool) -> bool {
     let own = insecure || matches!(uri.host(), Some("localhost" | "127.0.0.1" | "[::1]"));

@@ -128,7 +128,9 @@ fn the_example_of_rfc_7662_is_read() {
     let introspection = Server::new("").introspection();
     let token = introspection
         .issuer("https://server.example.com/")
+        .unwrap()
         .audience("https://protected.example.net/resource")
+        .unwrap()
         .any_token_type()
         .judge(claims.0)
         .unwrap();
@@ -200,7 +202,7 @@ async fn issuer_and_audience_are_exact() {
     let wanted = |says: &str| {
         let members = if says.is_empty() { String::new() } else { format!(",{says}") };
         let server = Server::new(format!(r#"{{"active":true,"token_type":"Bearer"{members}}}"#));
-        server.introspection().issuer("https://a.example").audience("us")
+        server.introspection().issuer("https://a.example").unwrap().audience("us").unwrap()
     };
     let table = [
         (r#""iss":"https://a.example","aud":"us""#, 200),
@@ -274,7 +276,7 @@ async fn a_token_without_our_audience_is_refused_unless_any_is_accepted() {
         (r#","aud":null"#, 401),
     ] {
         let server = Server::new(format!(r#"{{"active":true,"token_type":"Bearer"{aud}}}"#));
-        let introspection = || server.introspection().audience("https://more.example.com");
+        let introspection = || server.introspection().audience("https://more.example.com").unwrap();
         assert_eq!(Spied::new(introspection()).get("t").await.0, status, "{aud}");
         assert_eq!(Spied::new(introspection().any_audience()).get("t").await.0, 200, "{aud}");
     }
@@ -321,7 +323,7 @@ async fn a_kind_of_token_that_the_server_does_not_introspect_is_a_401() {
 #[tokio::test]
 async fn the_question_is_that_of_rfc_7662() {
     let server = Server::new(active(""));
-    let introspection = server.introspection().client("s6:BhdRkqt3", "pass word&é");
+    let introspection = server.introspection().client("s6:BhdRkqt3", "pass word&é").unwrap();
     Spied::new(introspection).get("2YotnFZFEjr1zCsicMWpAA+/=").await;
     let seen = server.seen.lock().unwrap();
     let [req] = &seen[..] else { panic!("{} requests", seen.len()) };
@@ -543,7 +545,7 @@ async fn a_function_that_panics_is_a_503_and_leaves_nothing_behind() {
 async fn a_request_that_gets_no_turn_is_refused() {
     use crate::extract::PeerAddr;
     let server = Server { answers: Arc::new(Semaphore::new(0)), ..Server::new(active("")) };
-    let introspection = server.introspection().timeout(Duration::from_secs(60));
+    let introspection = server.introspection().timeout(Duration::from_secs(60)).unwrap();
     let service = Spied::new(introspection).0;
     let send = |token: &str| {
         let mut req = request(token);
@@ -573,7 +575,7 @@ async fn a_request_that_gets_no_turn_is_refused() {
 #[tokio::test(start_paused = true)]
 async fn a_server_that_hangs_is_a_503_in_time() {
     let server = Server { answers: Arc::new(Semaphore::new(0)), ..Server::new("") };
-    let service = Spied::new(server.introspection().timeout(Duration::from_secs(3)));
+    let service = Spied::new(server.introspection().timeout(Duration::from_secs(3)).unwrap());
     let start = tokio::time::Instant::now();
     assert_eq!(service.get("token").await.0, 503);
     assert_eq!(start.elapsed(), Duration::from_secs(3));
@@ -640,8 +642,6 @@ fn wrong_configuration_is_refused() {
     ] {
         assert_eq!(Introspection::insecure(url, AUDIENCE, fetch).is_ok(), accepted, "{url}");
     }
-    let error = Introspection::new(ENDPOINT, "", fetch).map(drop).unwrap_err();
-    assert_eq!(error, IntrospectionError::Audience);
     for token in ["", "a b", "a\r\nb"] {
         let introspection = Introspection::new(ENDPOINT, AUDIENCE, fetch).unwrap();
         assert_eq!(introspection.bearer(token).map(drop), Err(IntrospectionError::Bearer));
@@ -651,7 +651,7 @@ fn wrong_configuration_is_refused() {
 #[tokio::test]
 async fn no_secret_is_ever_shown() {
     let says = active(r#","sub":"canary-subject""#);
-    let introspection = Server::new(says).introspection().client("id", "canary-secret");
+    let introspection = Server::new(says).introspection().client("id", "canary-secret").unwrap();
     let fetch =
         async |_: http::Request<Bytes>| Ok::<_, std::io::Error>(http::Response::new(Bytes::new()));
     let other = Introspection::new(format!("{ENDPOINT}?key=canary"), AUDIENCE, fetch).unwrap();

@@ -74,7 +74,7 @@ fn proofs() -> Vec<Case> {
         format!("{message}.{other}{other}")
     });
     let nonces = || dpop().nonces([7; 32]).unwrap();
-    let full = || dpop().replay_capacity(0);
+    let full = || dpop().full();
     let url = "https://api.example.com/me";
     vec![
         with(dpop(), None, ["dpop_proof", "dpop", "exactly one header", ""]),
@@ -296,7 +296,7 @@ async fn a_type_that_does_not_fit_and_a_second_use_are_explained() {
     let client = DpopClient::new();
     let cnf = json!({"jkt": client.thumbprint()});
     let token = sign(HEADER, &json!({"exp": NOW + 60, "cnf": cnf}).to_string());
-    let dpop = Dpop::new(API).unwrap().replay_capacity(2);
+    let dpop = Dpop::new(API).unwrap().replay_capacity(2).unwrap();
     let service = Chain::new().use_(any().dpop(dpop)).get(async |_: Claims<Value>| "in").build();
     for (jti, status) in [("1", 200), ("1", 401), ("2", 429)] {
         let req = http::Request::get("/me")
