@@ -347,8 +347,11 @@ impl Introspection {
         let audiences = || self.audiences.iter().map(|name| &**name);
         match refusal {
             TokenRefusal::Inactive => Explanation::part("active").expected("true"),
-            TokenRefusal::NotIntrospected => Explanation::part("token")
-                .expected("one of a kind that the authorization server introspects"),
+            TokenRefusal::NotIntrospected(error) => Explanation {
+                hint: Some(error),
+                ..Explanation::part("token")
+                    .expected("one of a kind that the authorization server introspects")
+            },
             TokenRefusal::Time(name) => Explanation::part(name).expected("seconds since 1970"),
             TokenRefusal::Expired => Explanation::part("exp").expected("later than now"),
             TokenRefusal::NotYetValid => Explanation::part("nbf").expected("not later than now"),
@@ -359,8 +362,12 @@ impl Introspection {
             TokenRefusal::Audience(hint) => {
                 Explanation { hint, ..Explanation::part("aud").expected(one_of(audiences())) }
             }
-            TokenRefusal::Kind => {
-                Explanation::part("token_type").expected("an access token: Bearer or DPoP")
+            TokenRefusal::Kind(member) => {
+                let accepted = KINDS.iter().find(|(kind, _)| *kind == member);
+                Explanation::part(member).expected(match accepted {
+                    Some((_, kinds)) => one_of(*kinds),
+                    None => "absent, as for an access token".to_owned(),
+                })
             }
             TokenRefusal::Bound => Explanation::part("cnf").expected(
                 "a token that is not bound, or a configured proof; see `Introspection::dpop`",
@@ -453,10 +460,10 @@ impl Introspection {
         }
         match answer.status() {
             StatusCode::OK => {}
-            StatusCode::BAD_REQUEST if is_about_the_token(answer.body()) => {
-                return Ok(Err(TokenRefusal::NotIntrospected));
-            }
             status => {
+                if let Some(error) = error_of_the_token(status, answer.body()) {
+                    return Ok(Err(TokenRefusal::NotIntrospected(error)));
+                }
                 return Err(IntrospectionFailure {
                     status: Some(status),
                     issuer_error: issuer_error(answer.body()),
@@ -518,8 +525,8 @@ impl Introspection {
             let hint = |aud: &Value| Explanation::default().slash(aud.as_str(), audiences()).hint;
             return Err(TokenRefusal::Audience(named.iter().find_map(hint)));
         }
-        if !self.any_token_type && !is_access_token(&claims) {
-            return Err(TokenRefusal::Kind);
+        if !self.any_token_type {
+            is_access_token(&claims).map_err(TokenRefusal::Kind)?;
         }
         if !self.covers(&claims) {
             return Err(TokenRefusal::Bound);
@@ -700,36 +707,40 @@ impl<'de> serde_core::Deserialize<'de> for UniqueMembers {
     }
 }
 
-/// Whether a response is about an access token. At least one member must name its kind, and none may name another kind.
+/// Checks that a response is about an access token. At least one member must name its kind, and none may name another kind. Returns the member that is
+/// missing, or reports another kind.
 ///
 /// A server that reports a refresh token as active leaves `token_type` out (it is the type of RFC 6749, 7.1, which only access tokens have), or names the
 /// kind in a member of its own: `typ` (Keycloak: `Bearer`, `Refresh`, `Offline`, `ID`) or `token_use` (Ory: `access_token`, `refresh_token`;
 /// Cognito: `access`, `id`).
-fn is_access_token(claims: &Map<String, Value>) -> bool {
-    let kinds = [
-        ("token_type", &["Bearer", "DPoP"][..]),
-        ("token_use", &["access_token", "access"]),
-        ("typ", &["Bearer", "DPoP", "at+jwt", "application/at+jwt"]),
-    ];
+fn is_access_token(claims: &Map<String, Value>) -> Result<(), &'static str> {
     let mut named = false;
-    for (member, accepted) in kinds {
+    for &(member, accepted) in KINDS {
         let Some(value) = claims.get(member) else { continue };
         let is = |kind: &&str| value.as_str().is_some_and(|value| value.eq_ignore_ascii_case(kind));
         if accepted.iter().any(is) {
             named = true;
         } else if member != "typ" || value.as_str() != Some("JWT") {
-            return false;
+            return Err(member);
         }
     }
     // OpenID Connect Core, 3.1.3.6 and 3.3.2.11: only ID tokens have these.
-    named && !claims.contains_key("at_hash") && !claims.contains_key("c_hash")
+    match ["at_hash", "c_hash"].into_iter().find(|member| claims.contains_key(*member)) {
+        Some(member) => Err(member),
+        None if named => Ok(()),
+        None => Err("token_type"),
+    }
 }
 
-/// Whether a response with status 400 is about the token (RFC 7009, 2.2.1 and RFC 6750, 3.1), and not about the client that sent the request.
-fn is_about_the_token(body: &[u8]) -> bool {
-    let error = serde_json::from_slice::<UniqueMembers>(body).ok();
-    let error = error.as_ref().and_then(|UniqueMembers(members)| members.get("error")?.as_str());
-    matches!(error, Some("unsupported_token_type" | "invalid_token"))
+/// The error of a response with status 400, if it is about the token (RFC 7009, 2.2.1 and RFC 6750, 3.1), and not about the client that sent the request.
+fn error_of_the_token(status: StatusCode, body: &[u8]) -> Option<&'static str> {
+    let UniqueMembers(members) = serde_json::from_slice(body).ok()?;
+    match members.get("error")?.as_str()? {
+        _ if status != StatusCode::BAD_REQUEST => None,
+        "unsupported_token_type" => Some("the server answered unsupported_token_type"),
+        "invalid_token" => Some("the server answered invalid_token"),
+        _ => None,
+    }
 }
 
 /// A token that is accepted, or why it is not.
@@ -741,14 +752,15 @@ enum TokenRefusal {
     /// The server does not report it as active.
     Inactive,
     /// The server does not introspect tokens of its kind.
-    NotIntrospected,
+    NotIntrospected(&'static str),
     /// A time is not a number of seconds.
     Time(&'static str),
     Expired,
     NotYetValid,
     Issuer(Option<&'static str>),
     Audience(Option<&'static str>),
-    Kind,
+    /// The member that is missing, or reports another kind than an access token.
+    Kind(&'static str),
     /// It is bound to something that no configured proof covers.
     Bound,
     Check,
@@ -878,6 +890,12 @@ fn seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
+/// The members that name the kind of a token, and their values for an access token.
+const KINDS: &[(&str, &[&str])] = &[
+    ("token_type", &["Bearer", "DPoP"]),
+    ("token_use", &["access_token", "access"]),
+    ("typ", &["Bearer", "DPoP", "at+jwt", "application/at+jwt"]),
+];
 /// All characters but the unreserved ones of RFC 3986, 2.3.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 const CAPACITY: usize = 10_000;

@@ -4,6 +4,7 @@ use http_body_util::BodyExt;
 use tokio::sync::Semaphore;
 
 use super::*;
+use crate::test_log::Log;
 use crate::{Body, Chain, ChainService};
 
 const ENDPOINT: &str = "https://server.example.com/introspect";
@@ -660,4 +661,175 @@ async fn no_secret_is_ever_shown() {
     let shown = format!("{shown} {token:?} {token:#?}");
     assert!(!shown.contains("canary"), "{shown}");
     assert!(shown.contains("\"sub\""));
+}
+
+/// Each cause, its part, what was expected and the hint. The log never has a value of the token or of the response.
+#[tokio::test]
+async fn each_refusal_is_explained_in_the_log_alone() {
+    type Tune = fn(Introspection) -> Introspection;
+    const MANY: &str = "https://us.example, https://more.example";
+    let plain: Tune = |introspection| introspection.any_audience();
+    let audience: Tune = |introspection| {
+        let us = introspection.any_audience().audience("https://us.example").unwrap();
+        us.audience("https://more.example").unwrap()
+    };
+    let issuer: Tune =
+        |introspection| introspection.any_audience().issuer("https://login.example").unwrap();
+    let check: Tune = |introspection| introspection.any_audience().check(|_| false);
+    let slash = "differs in the trailing slash";
+    let kind = "Bearer, DPoP";
+    let active = r#""active":true,"token_type":"Bearer""#;
+    let table: Vec<(Tune, u16, String, [&str; 3])> = vec![
+        (plain, 200, r#"{"active":false,"sub":"canary"}"#.into(), ["active", "true", ""]),
+        (
+            plain,
+            400,
+            r#"{"error":"unsupported_token_type","error_description":"canary"}"#.into(),
+            [
+                "token",
+                "that the authorization server introspects",
+                "answered unsupported_token_type",
+            ],
+        ),
+        (
+            plain,
+            400,
+            r#"{"error":"invalid_token"}"#.into(),
+            ["token", "that the authorization server introspects", "answered invalid_token"],
+        ),
+        (plain, 200, format!(r#"{{{active},"exp":"canary"}}"#), ["exp", "seconds since 1970", ""]),
+        (plain, 200, format!(r#"{{{active},"nbf":[1]}}"#), ["nbf", "seconds since 1970", ""]),
+        (plain, 200, format!(r#"{{{active},"exp":1}}"#), ["exp", "later than now", ""]),
+        (
+            plain,
+            200,
+            format!(r#"{{{active},"nbf":253402300799}}"#),
+            ["nbf", "not later than now", ""],
+        ),
+        (issuer, 200, format!("{{{active}}}"), ["iss", "https://login.example", ""]),
+        (
+            issuer,
+            200,
+            format!(r#"{{{active},"iss":"https://canary.example"}}"#),
+            ["iss", "https://login.example", ""],
+        ),
+        (
+            issuer,
+            200,
+            format!(r#"{{{active},"iss":"https://login.example/"}}"#),
+            ["iss", "https://login.example", slash],
+        ),
+        (audience, 200, format!("{{{active}}}"), ["aud", MANY, ""]),
+        (audience, 200, format!(r#"{{{active},"aud":"canary"}}"#), ["aud", MANY, ""]),
+        (audience, 200, format!(r#"{{{active},"aud":["canary",1]}}"#), ["aud", MANY, ""]),
+        (
+            audience,
+            200,
+            format!(r#"{{{active},"aud":["canary","https://more.example/"]}}"#),
+            ["aud", MANY, slash],
+        ),
+        (plain, 200, r#"{"active":true,"sub":"canary"}"#.into(), ["token_type", kind, ""]),
+        (plain, 200, r#"{"active":true,"token_type":"canary"}"#.into(), ["token_type", kind, ""]),
+        (
+            plain,
+            200,
+            r#"{"active":true,"token_use":"refresh_token"}"#.into(),
+            ["token_use", "access_token, access", ""],
+        ),
+        (
+            plain,
+            200,
+            format!(r#"{{{active},"typ":"Refresh"}}"#),
+            ["typ", "Bearer, DPoP, at+jwt", ""],
+        ),
+        (
+            plain,
+            200,
+            format!(r#"{{{active},"at_hash":"canary"}}"#),
+            ["at_hash", "absent, as for an access token", ""],
+        ),
+        (
+            plain,
+            200,
+            format!(r#"{{{active},"c_hash":"canary"}}"#),
+            ["c_hash", "absent, as for an access token", ""],
+        ),
+        (
+            plain,
+            200,
+            format!(r#"{{{active},"cnf":{{"jkt":"canary"}}}}"#),
+            ["cnf", "a token that is not bound", ""],
+        ),
+        (check, 200, format!("{{{active}}}"), ["response", "`Introspection::check`", ""]),
+    ];
+    for (tune, status, says, fields) in table {
+        let server = Server { status, ..Server::new(&*says) };
+        let service = Spied::new(tune(server.introspection()));
+        // The second refusal comes from the cache, and is explained as well.
+        for _ in 0..2 {
+            let log = Log::start();
+            let response = service.0.handle(request("canary-token")).await;
+            assert_eq!(response.status(), 401, "{says}");
+            let mut seen = format!("{:?}", response.headers());
+            let body = response.into_body().collect().await.unwrap().to_bytes();
+            seen += &String::from_utf8_lossy(&body);
+            let text = log.text();
+            let events: Vec<_> =
+                text.lines().filter(|line| line.contains("credentials refused")).collect();
+            assert_eq!(events.len(), 1, "{says} {text}");
+            assert!(events[0].contains("DEBUG tower_chain::middleware::authenticate: "), "{text}");
+            for (name, value) in ["part", "expected", "hint"].into_iter().zip(fields) {
+                let field = events[0].split_once(&format!(" {name}=\"")).map(|(_, rest)| rest);
+                let field = field.map(|rest| rest.split('"').next().unwrap());
+                assert_eq!(field.is_some(), !value.is_empty(), "{name}: {says} {text}");
+                assert!(field.is_none_or(|field| field.contains(value)), "{name}: {says} {text}");
+                assert!(value.len() < 8 || !seen.contains(value), "{value} {seen}");
+            }
+            assert!(!text.contains("canary"), "{text}");
+        }
+    }
+}
+
+/// Why there is no usable response, with the status and the error of the server.
+#[tokio::test(start_paused = true)]
+async fn each_failure_of_the_server_is_explained_in_the_log_alone() {
+    let long = format!(r#"{{"active":true,"x":"{}"}}"#, "a".repeat(LONGEST));
+    for (status, says, reason, fields) in [
+        (
+            401,
+            r#"{"error":"invalid_client","error_description":"canary"}"#,
+            "a status other than 200",
+            " status=401 issuer_error=\"invalid_client\"",
+        ),
+        (
+            400,
+            r#"{"error":"invalid_request"}"#,
+            "a status other than 200",
+            " status=400 issuer_error=\"invalid_request\"",
+        ),
+        (401, r#"{"error":"invalid_token"}"#, "a status other than 200", " status=401"),
+        (403, "canary", "a status other than 200", " status=403"),
+        (502, "<html>canary</html>", "a status other than 200", " status=502"),
+        (200, "canary", "a response that is not a JSON object", ""),
+        (200, r#"{"active":true,"active":true}"#, "a response that is not a JSON object", ""),
+        (200, r#"{"sub":"canary"}"#, "a response without `active`", ""),
+        (200, r#"{"active":"canary"}"#, "a response without `active`", ""),
+        (200, &*long, "a response that is too long", ""),
+    ] {
+        let service = Spied::new(Server { status, ..Server::new(says) }.introspection());
+        let log = Log::start();
+        let (answer, body) = service.get("canary-token").await;
+        let text = log.text();
+        assert_eq!(answer, 503, "{says}");
+        let events: Vec<_> =
+            text.lines().filter(|line| line.contains("introspection failed")).collect();
+        assert_eq!(events.len(), 1, "{text}");
+        assert!(events[0].contains("WARN") && events[0].contains(reason), "{text}");
+        assert!(events[0].contains(fields), "{fields} {text}");
+        assert!(!text.contains("canary") && !body.contains(reason), "{text} {body}");
+    }
+    let server = Server { answers: Arc::new(Semaphore::new(0)), ..Server::new("") };
+    let log = Log::start();
+    assert_eq!(Spied::new(server.introspection()).get("token").await.0, 503);
+    assert!(log.text().contains("reason=\"timeout\""), "{}", log.text());
 }
