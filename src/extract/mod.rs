@@ -87,7 +87,7 @@ macro_rules! from_body {
                 req: Request,
                 _: &S,
             ) -> impl Future<Output = Result<Self, Error>> + Send {
-                $crate::extract::typed_input::take(req, |source| source, |input: Self, _| Ok(input))
+                $crate::extract::typed_input::take(req)
             }
         }
     };

@@ -9,8 +9,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use validator::Validate as _;
 
-use crate::extract::{ByField, FieldStep, Input, RawInput, Violation, check};
-use crate::{Body, Chain, ChainService, Fields, Form, Json};
+use crate::extract::{ByField, FieldStep, Input, RawInput, Unchecked, Violation, check};
+use crate::{Body, Chain, ChainService, Fields, Form, Json, Valid};
 
 const JSON: &str = "application/json";
 
@@ -345,4 +345,52 @@ fn a_type_that_contains_nothing_but_itself_has_an_end() {
     };
     let refused = check::<ByField<Json<Holder>>>(&source, rules).map(drop).unwrap_err();
     assert!(refused.members().any(|(_, json)| json.contains("/endless")), "{refused:?}");
+}
+
+thread_local! {
+    static CHECKED_HERE: Cell<usize> = const { Cell::new(0) };
+}
+
+fn count_here(_: u8) -> Result<(), validator::ValidationError> {
+    CHECKED_HERE.set(CHECKED_HERE.get() + 1);
+    Ok(())
+}
+
+#[derive(Deserialize, validator::Validate)]
+#[serde(default)]
+#[derive(Default)]
+struct Watched {
+    #[validate(custom(function = "count_here"))]
+    one: u8,
+    two: u8,
+}
+
+#[derive(Deserialize, validator::Validate)]
+struct AllWatched {
+    #[validate(nested)]
+    items: Vec<Watched>,
+}
+
+/// As `Valid` does.
+#[tokio::test]
+async fn short_input_with_many_values_is_checked_on_another_thread() {
+    let chain = Chain::new()
+        .post(async |data: Unchecked<Json<AllWatched>>| Valid::check(data).await.map(|_| "fine"))
+        .build();
+    let valid = Chain::new().post(async |_: Valid<Json<AllWatched>>| "fine").build();
+    for (count, is_here) in [(1, true), (100, true), (1000, false), (3000, false)] {
+        let body = format!(r#"{{"items":[{}]}}"#, vec!["{}"; count].join(","));
+        for chain in [&chain, &valid] {
+            CHECKED_HERE.set(0);
+            assert_eq!(send(chain, JSON, body.clone()).await.0, 200, "{count}");
+            assert_eq!(CHECKED_HERE.get(), if is_here { count } else { 0 }, "{count}");
+        }
+    }
+    // The whole bound is that of `InvalidInput`.
+    let chain = Chain::new()
+        .provide(crate::extract::InvalidInput::new().max_values(2500))
+        .post(async |data: Unchecked<Json<AllWatched>>| Valid::check(data).await.map(|_| "fine"))
+        .build();
+    let body = format!(r#"{{"items":[{}]}}"#, vec!["{}"; 1000].join(","));
+    assert_eq!(send(&chain, JSON, body).await.0, 413);
 }
