@@ -70,6 +70,8 @@ macro_rules! parsed_finite {
 impl<'de> Deserializer<'de> for Param<'de> {
     type Error = Failed;
 
+    crate::extract::read_as! { Failed: newtype_as_its_content tuple_as_list present_as_some }
+
     parsed! {
         deserialize_bool visit_bool bool, "Must be true or false";
         deserialize_i8 visit_i8 i8, "Must be a whole number in range";
@@ -118,31 +120,6 @@ impl<'de> Deserializer<'de> for Param<'de> {
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failed> {
         visitor.visit_seq(Items(self.segments()))
-    }
-
-    fn deserialize_tuple<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, Failed> {
-        self.deserialize_seq(visitor)
-    }
-
-    fn deserialize_tuple_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        _: usize,
-        visitor: V,
-    ) -> Result<V::Value, Failed> {
-        self.deserialize_seq(visitor)
-    }
-
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failed> {
-        visitor.visit_some(self)
-    }
-
-    fn deserialize_newtype_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, Failed> {
-        visitor.visit_newtype_struct(self)
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
