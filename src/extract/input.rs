@@ -148,6 +148,14 @@ impl RawInput {
         self.brackets
     }
 
+    /// The largest index of an item in brackets, if they have a meaning.
+    pub(crate) fn max_index(&self) -> Option<usize> {
+        #[cfg(any(feature = "form", feature = "query"))]
+        return self.brackets.map(BracketSyntax::index);
+        #[cfg(not(any(feature = "form", feature = "query")))]
+        None
+    }
+
     /// Marks a form, where the body may also be JSON.
     #[cfg(all(feature = "form", feature = "json"))]
     pub(crate) fn for_form(mut self) -> Self {
