@@ -427,7 +427,7 @@ async fn every_error_of_a_form_with_brackets_has_the_name_that_the_client_sent()
         // The indexes are those of the client: a row was removed.
         (
             format!("items[7][SKU]=&items[7][pieceCount]=300&items[3][SKU]=a&items[3][pieceCount]=0{rest}"),
-            &[("/items/3/pieceCount", "range"), ("/items/7/SKU", "length"), ("/items/7/pieceCount", "range")],
+            &[("/items/3/pieceCount", "range"), ("/items/7/SKU", "length"), ("/items/7/pieceCount", "value")],
         ),
         (
             format!("items[7][SKU]=&items[7][pieceCount]=1{rest}"),
@@ -440,24 +440,24 @@ async fn every_error_of_a_form_with_brackets_has_the_name_that_the_client_sent()
         ),
         (
             format!("items%5B0%5D%5BSKU%5D=&items%5B0%5D%5BpieceCount%5D=-1{rest}"),
-            &[("/items/0/SKU", "length"), ("/items/0/pieceCount", "range")],
+            &[("/items/0/SKU", "length"), ("/items/0/pieceCount", "type")],
         ),
         (
             format!("{fine}&address=1&isGift=maybe"),
-            &[("/address", "conflict"), ("/isGift", "type")],
+            &[("/address", "conflict"), ("/isGift", "value")],
         ),
         (format!("{fine}&isGift=false&isGift=on"), &[]),
         (format!("items[]=a&items[0][SKU]=x{rest}"), &[("/items", "type")]),
         (format!("items[a][SKU]=x&outline[circle][r]=x{rest}"), &[("/items", "type"), ("/outline/circle/r", "type")]),
-        (format!("items[5000][SKU]=x&isGift=x{rest}"), &[("/items", "index"), ("/isGift", "type")]),
+        (format!("items[5000][SKU]=x&isGift=x{rest}"), &[("/items", "index"), ("/isGift", "value")]),
         (format!("items=a&items=b{rest}"), &[("/items/0", "type"), ("/items/1", "type")]),
         (
             format!("{fine}&prices[secret]=x&prices[1]=2&outline=square"),
             &[("/prices/*", "type"), ("/outline", "choice")],
         ),
-        (format!("{fine}&customerName=b&isGift=x"), &[("/customerName", "duplicate"), ("/isGift", "type")]),
+        (format!("{fine}&customerName=b&isGift=x"), &[("/customerName", "duplicate"), ("/isGift", "value")]),
         // A value without known fields is read as a whole.
-        (format!("{fine}&pairs[4][]=1&pairs[4][]=x&isGift=x"), &[("/isGift", "type"), ("/pairs/4/1", "type")]),
+        (format!("{fine}&pairs[4][]=1&pairs[4][]=x&isGift=x"), &[("/isGift", "value"), ("/pairs/4/1", "type")]),
         ("items[0=1".into(), &[("", "brackets")]),
         ("a[b][c][d][e][f][g]=1".into(), &[("", "depth")]),
     ];
@@ -469,18 +469,24 @@ async fn every_error_of_a_form_with_brackets_has_the_name_that_the_client_sent()
         .provide(BracketSyntax::new())
         .post(async |_: Valid<Form<Cart>>| "fine")
         .build();
+    let mut differences = Vec::new();
     for (body, expected) in table {
         let status = if expected.is_empty() { 200 } else { 422 };
         let (found, answer) = send(&all, FORM, body.clone()).await;
-        assert_eq!((found, &*errors(&answer)), (status, expected), "{body}");
+        if (found, &*errors(&answer)) != (status, expected) {
+            differences.push(format!("{body}: {found} {:?}", errors(&answer)));
+        }
         assert!(!answer.to_string().contains("secret"), "{answer}");
         // Without `ByField`, the first error has the same pointer.
         let (found, answer) = send(&first, FORM, body.clone()).await;
-        assert_eq!(found, status, "{body}");
+        assert_eq!(found, status, "{body} {answer}");
         let pointers: Vec<&str> = expected.iter().map(|(pointer, _)| *pointer).collect();
         let found = errors(&answer);
-        assert!(found.iter().all(|(pointer, _)| pointers.contains(pointer)), "{body} {found:?}");
+        if !found.iter().all(|(pointer, _)| pointers.contains(pointer)) {
+            differences.push(format!("{body}: first {found:?}"));
+        }
     }
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
 }
 
 thread_local! {
