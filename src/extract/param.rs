@@ -10,6 +10,7 @@ use serde_core::de::{
 };
 use serde_core::forward_to_deserialize_any;
 
+use crate::extract::failure::{BUFFERED, is_buffered_text};
 use crate::route::decode::decode_value;
 
 /// One parameter: its name, and its value with slashes inside it still encoded.
@@ -239,6 +240,13 @@ impl de::Error for Failed {
     /// The message may quote the value, and is dropped.
     fn custom<T: fmt::Display>(_: T) -> Self {
         Self::Value { name: None, code: "invalid", detail: "Is not valid" }
+    }
+
+    fn invalid_type(unexpected: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
+        match is_buffered_text(unexpected, expected) {
+            true => Self::Shape(BUFFERED.to_owned()),
+            false => Self::custom(""),
+        }
     }
 
     fn missing_field(field: &'static str) -> Self {

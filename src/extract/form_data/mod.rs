@@ -15,7 +15,7 @@ use self::names::Ignored;
 use self::reader::{NameError, Pair, Problem, ReadError, Reader};
 use crate::Error;
 use crate::extract::budget::{Budget, Depth};
-use crate::extract::failure::field_error;
+use crate::extract::failure::{BUFFERED, field_error};
 use crate::extract::field_error::push_step;
 use crate::extract::fields::document::Tree;
 use crate::extract::objects::Objects;
@@ -223,10 +223,6 @@ fn as_written(pointer: &str, tree: &Tree<'_>) -> String {
     }
     written
 }
-
-/// What the log states about a type that no form can fill.
-const BUFFERED: &str = "a number or bool in a flattened field, or in an enum that serde buffers (internally tagged, untagged), can't be read \
-    from a form or query, where all values are texts: move the field into the struct itself, or read it from a text with deserialize_with";
 
 fn wrong_form(location: Location) -> &'static str {
     match location {

@@ -17,6 +17,7 @@ use serde_core::de::{
 
 use crate::extract::BracketSyntax;
 use crate::extract::budget::Depth;
+use crate::extract::failure::is_buffered_text;
 
 /// A pair of a form: the name, and the encoded value with its `=`.
 pub(crate) struct Pair<'de> {
@@ -592,9 +593,7 @@ impl de::Error for ReadError {
 
     fn invalid_type(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Self {
         let message = format!("invalid type: {unexpected}, expected {expected}");
-        // A number is parsed from its text, and fails in another way, unless serde has buffered the text.
-        let is_buffered =
-            matches!(unexpected, Unexpected::Str(_)) && SCALARS.contains(&&*expected.to_string());
+        let is_buffered = is_buffered_text(unexpected, expected);
         Self { message, problem: is_buffered.then_some(Problem::Buffered) }
     }
 }
@@ -615,25 +614,6 @@ fn not_finite(text: &str) -> ReadError {
         false => ReadError::custom("invalid float literal"),
     }
 }
-
-/// What the numbers of the standard library and `bool` expect.
-const SCALARS: [&str; 15] = [
-    "i8",
-    "i16",
-    "i32",
-    "i64",
-    "i128",
-    "isize",
-    "u8",
-    "u16",
-    "u32",
-    "u64",
-    "u128",
-    "usize",
-    "f32",
-    "f64",
-    "a boolean",
-];
 
 /// An object whose fields are not known counts as this many fields.
 const UNKNOWN_FIELDS: usize = 16;
