@@ -55,7 +55,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let keys = ApiKeys::new();
     keys.add(admin.role("admin"))?;
     let read = Require::<Principal>::scope("invoices:read")?;
-    let manage = Require::<Principal>::role("admin");
+    let manage = Require::<Principal>::role("admin")?;
     let api = Chain::new()
         .provide(keys.clone())
         .use_(Authenticate::api_keys(&keys))

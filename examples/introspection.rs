@@ -69,8 +69,8 @@ fn resource(
         }
     };
     let introspection = Introspection::new(format!("{issuer}/introspect"), audience, fetch)?
-        .client("api", secret)
-        .issuer(issuer)
+        .client("api", secret)?
+        .issuer(issuer)?
         .check(|token| token.subject().is_some());
     let authenticate = Authenticate::introspection(introspection).resource_metadata(metadata)?;
     let read = Require::<Introspected>::scope("notes:read")?;
@@ -115,7 +115,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let origin = format!("http://localhost:{port}");
     let metadata = ProtectedResource::new(origin.as_str())?
         .authorization_server(origin.as_str())?
-        .scopes(["notes:read"]);
+        .scopes(["notes:read"])?;
     let app = Chain::new()
         .at(metadata.path(), |c| c.get(metadata.handler()))
         .mount("/notes", resource(&origin, &origin, &secret, metadata.url().to_owned())?)

@@ -78,11 +78,12 @@ fn api(secret: &str, ada: &str, joe: &str) -> Result<ChainService, Box<dyn StdEr
     let passwords = Authenticate::users([("ada", ada), ("joe", joe)])
         .map_err(|error| format!("ADA_PASSWORD, JOE_PASSWORD: {error}"))?;
     let key = EncodingKey::from_secret(secret.as_bytes())?;
+    let admins = Require::<Claims<Member>>::role("admin")?;
     Ok(Chain::new()
         .at("/api/login", |c| c.provide(key).use_(passwords).post(login))
         .use_(jwt)
         .at("/api/me", |c| c.get(me))
-        .at("/api/admin", |c| c.use_(Require::<Claims<Member>>::role("admin")).get(admin))
+        .at("/api/admin", |c| c.use_(admins).get(admin))
         .build())
 }
 

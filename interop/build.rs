@@ -37,7 +37,7 @@ fn vectors(cfg: &str, folders: &[&str], file: &str) -> Option<PathBuf> {
     let root = Path::new(&std::env::var_os("CARGO_MANIFEST_DIR")?).parent()?.to_owned();
     let vectors = std::env::var_os(VECTORS).unwrap_or_else(|| DEFAULT_VECTORS.into());
     let mut folders = folders.iter().map(|name| root.join(&vectors).join(name));
-    let folder = folders.find(|folder| folder.join(file).is_file())?;
+    let folder = folders.find(|folder| folder.join(file).exists())?;
     println!("cargo::rustc-env={}={}", cfg.to_ascii_uppercase(), folder.display());
     Some(folder)
 }
@@ -67,6 +67,8 @@ const PROGRAMS: &[(&str, &[&str])] = &[
 const VECTOR_FILES: &[(&str, &[&str], &str)] = &[
     ("http_state", &["http-state", "http-state/tests/data/parser"], "0001-test"),
     ("json_test_suite", &["JSONTestSuite", "JSONTestSuite/test_parsing"], "y_array_empty.json"),
+    // Any files: each is a raw body.
+    ("multipart", &["multipart"], ""),
     ("urlencoded", &["wpt", "wpt/url/resources"], "urlencoded-parser-data.json"),
     ("wycheproof", &["wycheproof", "wycheproof/testvectors_v1"], "json_web_signature_test.json"),
 ];

@@ -82,9 +82,9 @@ where
     E: Input + 'static,
 {
     if !source.is_long() {
-        source.set_most_here(Some(MOST_HERE));
+        source.set_most_here(Some(RawInput::MOST_HERE));
         match E::parse_by_field(&source) {
-            Err(refused) if is_too_much_here(&source, refused.error()) => {}
+            Err(refused) if source.is_too_much_here(refused.error()) => {}
             parsed => return check_result(parsed, &source, rules),
         }
         source.set_most_here(None);
@@ -92,13 +92,3 @@ where
     let client = source.client();
     off_thread(client, move || check(&source, rules)).await?
 }
-
-/// Whether a short input was refused because it has more values than may be validated here.
-pub(crate) fn is_too_much_here(source: &RawInput, error: &Error) -> bool {
-    let too_many = [StatusCode::PAYLOAD_TOO_LARGE, StatusCode::URI_TOO_LONG];
-    source.has_less_here() && too_many.contains(&error.status())
-}
-
-/// The most values that are validated on a thread that serves requests: each of them takes about a microsecond if it breaks a rule. A JSON text of
-/// [`RawInput::LONG`] bytes has no more, but each of its structs may have many fields that were not sent.
-pub(crate) const MOST_HERE: usize = RawInput::LONG / 2;

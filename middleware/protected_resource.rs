@@ -31,10 +31,10 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let resource = ProtectedResource::new("https://api.example.com/mcp")?
 //!     .authorization_server("https://login.example.com")?
-//!     .scopes(["tools:read", "tools:call"])
-//!     .bearer_methods(["header"])
+//!     .scopes(["tools:read", "tools:call"])?
+//!     .bearer_methods(["header"])?
 //!     .name("The tools of Example")
-//!     .dpop_algorithms(["ES256"])
+//!     .dpop_algorithms(["ES256"])?
 //!     .member("org.example.region", "\"eu\"")?;
 //!
 //! assert_eq!(resource.path(), "/.well-known/oauth-protected-resource/mcp");
@@ -120,29 +120,51 @@ impl ProtectedResource {
     }
 
     /// Sets the scopes that clients may request (`scopes_supported`). Defaults to absent.
-    #[must_use]
-    pub fn scopes<S: Into<String>>(self, scopes: impl IntoIterator<Item = S>) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// If the list is empty, which RFC 9728, 3.2 forbids, or if a scope is empty, or contains a space, a quote, a backslash or a character other than visible
+    /// ASCII.
+    pub fn scopes<S: Into<String>>(
+        self,
+        scopes: impl IntoIterator<Item = S>,
+    ) -> Result<Self, ProtectedResourceError> {
         self.list("scopes_supported", scopes)
     }
 
     /// Sets how a token may be sent: `header`, `body`, `query` (`bearer_methods_supported`). Defaults to absent.
-    #[must_use]
-    pub fn bearer_methods<S: Into<String>>(self, methods: impl IntoIterator<Item = S>) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`scopes`](Self::scopes).
+    pub fn bearer_methods<S: Into<String>>(
+        self,
+        methods: impl IntoIterator<Item = S>,
+    ) -> Result<Self, ProtectedResourceError> {
         self.list("bearer_methods_supported", methods)
     }
 
     /// Sets the algorithms by which the API signs its responses (`resource_signing_alg_values_supported`). Defaults to absent.
-    #[must_use]
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`scopes`](Self::scopes).
     pub fn signing_algorithms<S: Into<String>>(
         self,
         algorithms: impl IntoIterator<Item = S>,
-    ) -> Self {
+    ) -> Result<Self, ProtectedResourceError> {
         self.list("resource_signing_alg_values_supported", algorithms)
     }
 
     /// Sets the algorithms of DPoP proofs (`dpop_signing_alg_values_supported`, RFC 9449). Defaults to absent.
-    #[must_use]
-    pub fn dpop_algorithms<S: Into<String>>(self, algorithms: impl IntoIterator<Item = S>) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`scopes`](Self::scopes).
+    pub fn dpop_algorithms<S: Into<String>>(
+        self,
+        algorithms: impl IntoIterator<Item = S>,
+    ) -> Result<Self, ProtectedResourceError> {
         self.list("dpop_signing_alg_values_supported", algorithms)
     }
 
@@ -198,10 +220,20 @@ impl ProtectedResource {
         }
     }
 
-    fn list<S: Into<String>>(mut self, name: &str, values: impl IntoIterator<Item = S>) -> Self {
-        let values = values.into_iter().map(|value| Value::from(value.into())).collect();
-        self.members.insert(name.to_owned(), Value::Array(values));
-        self
+    fn list<S: Into<String>>(
+        mut self,
+        name: &'static str,
+        values: impl IntoIterator<Item = S>,
+    ) -> Result<Self, ProtectedResourceError> {
+        let values: Vec<String> = values.into_iter().map(Into::into).collect();
+        // RFC 6749, 3.3: visible ASCII but for quotes and backslashes. The names of methods and algorithms are of fewer characters.
+        let allowed = |byte: u8| matches!(byte, b'!' | b'#'..=b'[' | b']'..=b'~');
+        let is_fit = |value: &String| !value.is_empty() && value.bytes().all(allowed);
+        if values.is_empty() || !values.iter().all(is_fit) {
+            return Err(ProtectedResourceError::List { name });
+        }
+        self.members.insert(name.to_owned(), Value::from(values));
+        Ok(self)
     }
 
     fn link(mut self, name: &str, url: String) -> Result<Self, ProtectedResourceError> {
@@ -269,6 +301,11 @@ pub enum ProtectedResourceError {
         /// The given text.
         url: String,
     },
+    /// A list is empty, or contains an empty text or one with a character that is not allowed.
+    List {
+        /// The name of its member.
+        name: &'static str,
+    },
     /// The member can't be set.
     Member {
         /// Its name.
@@ -279,9 +316,13 @@ pub enum ProtectedResourceError {
 impl fmt::Display for ProtectedResourceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::List { name } => write!(
+                f,
+                "`{name}` is empty, or contains an empty text: give one text or more, each of visible ASCII without spaces, quotes and backslashes"
+            ),
             Self::Url { url } => write!(
                 f,
-                "{url:?} can't stand in the metadata: use an absolute `https` URL without user, query and fragment (`http` on localhost)"
+                "{url:?} can't be in the metadata: use an absolute `https` URL without user, query and fragment (`http` on localhost)"
             ),
             Self::Member { name } => write!(
                 f,
@@ -310,8 +351,8 @@ mod tests {
         let resource = ProtectedResource::new("https://resource.example.com")?
             .authorization_server("https://as1.example.com")?
             .authorization_server("https://as2.example.net")?
-            .bearer_methods(["header", "body"])
-            .scopes(["profile", "email", "phone"])
+            .bearer_methods(["header", "body"])?
+            .scopes(["profile", "email", "phone"])?
             .documentation("https://resource.example.com/resource_documentation.html")?;
         let service = Chain::new().at(resource.path(), |c| c.get(resource.handler())).build();
         let req = http::Request::get("/.well-known/oauth-protected-resource");
@@ -383,6 +424,20 @@ mod tests {
         let good = ProtectedResource::new("https://a.example")?;
         for (name, json) in [("x", "{"), ("resource", "1"), ("authorization_servers", "[]")] {
             assert!(good.clone().member(name, json).is_err(), "{name}");
+        }
+        let lists: [(&str, fn(ProtectedResource, Vec<String>) -> Built); 4] = [
+            ("scopes_supported", |good, list| good.scopes(list)),
+            ("bearer_methods_supported", |good, list| good.bearer_methods(list)),
+            ("resource_signing_alg_values_supported", |good, list| good.signing_algorithms(list)),
+            ("dpop_signing_alg_values_supported", |good, list| good.dpop_algorithms(list)),
+        ];
+        for (name, set) in lists {
+            for list in [&[][..], &[""], &["a", ""], &[" "], &["a b"], &["a\n"], &["é"], &["\""]] {
+                let list: Vec<String> = list.iter().map(|text| String::from(*text)).collect();
+                let built = set(good.clone(), list.clone());
+                assert_eq!(built.map(drop), Err(ProtectedResourceError::List { name }), "{list:?}");
+            }
+            assert!(set(good.clone(), vec!["header".to_owned()]).is_ok(), "{name}");
         }
         let custom = good
             .member("x", "[1]")?

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use http::HeaderValue;
+use http::{HeaderValue, Uri};
 
 /// A challenge, the value of a `WWW-Authenticate` header ([RFC 9110, 11.3](https://www.rfc-editor.org/rfc/rfc9110#section-11.3)).
 ///
@@ -71,6 +71,26 @@ impl Challenge {
         Ok(self)
     }
 
+    /// Adds a parameter that is an absolute `http` or `https` URL, such as `resource_metadata`.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`param`](Self::param), or if it is not such a URL.
+    pub fn url(
+        self,
+        name: impl Into<Cow<'static, str>>,
+        url: impl AsRef<str>,
+    ) -> Result<Self, ChallengeError> {
+        let (name, url) = (name.into(), url.as_ref());
+        let this = self.param(name.clone(), url)?;
+        let uri: Option<Uri> = url.parse().ok();
+        let scheme = uri.as_ref().and_then(Uri::scheme_str);
+        match scheme {
+            Some("http" | "https") => Ok(this),
+            _ => Err(ChallengeError::NotUrl { name: name.into_owned() }),
+        }
+    }
+
     /// The challenge as the value of a header.
     pub fn to_value(&self) -> HeaderValue {
         // The constructors accept only printable ASCII, so the fallback is never used.
@@ -95,6 +115,11 @@ pub enum ChallengeError {
         /// The name of the parameter.
         name: String,
     },
+    /// The value of a parameter is not an absolute URL.
+    NotUrl {
+        /// The name of the parameter.
+        name: String,
+    },
 }
 
 impl fmt::Display for ChallengeError {
@@ -107,6 +132,10 @@ impl fmt::Display for ChallengeError {
             Self::NotQuotable { name } => write!(
                 f,
                 "the {name} of a challenge must be printable ASCII: take out line breaks, control characters and accents"
+            ),
+            Self::NotUrl { name } => write!(
+                f,
+                "the {name} of a challenge must be an absolute URL, such as `https://api.example.com/.well-known/oauth-protected-resource`"
             ),
         }
     }
@@ -147,5 +176,11 @@ mod tests {
         for name in ["", "re alm", "realm=", "realm\""] {
             assert!(challenge.clone().param(name, "x").is_err(), "{name:?}");
         }
+        for url in
+            ["", " ", "/metadata", "api.example.com", "ftp://a.example/m", "https://", "https:///m"]
+        {
+            assert!(challenge.clone().url("resource_metadata", url).is_err(), "{url:?}");
+        }
+        assert!(challenge.url("resource_metadata", "https://a.example/m").is_ok());
     }
 }

@@ -175,7 +175,7 @@ fn api(config: &Config) -> Result<ChainService, Box<dyn StdError>> {
         .mount("/api/me", Chain::new().use_(jwt()?).get(me))
         .mount(
             "/api/admin",
-            Chain::new().use_(jwt()?).use_(Require::<Claims<Member>>::role("admin")).get(admin),
+            Chain::new().use_(jwt()?).use_(Require::<Claims<Member>>::role("admin")?).get(admin),
         )
         .build())
 }

@@ -10,6 +10,7 @@ mod curl;
 mod examples;
 mod hosts;
 mod issuer;
+mod multipart;
 mod rate_limit;
 mod redis;
 mod schemas;

@@ -33,6 +33,8 @@ pub enum AuthenticateError {
     },
     /// The list of tokens or users is empty.
     Empty,
+    /// A limit is zero.
+    ZeroLimit,
     /// A source, or the list of them, is wrong.
     Source(TokenSourceError),
     /// A text for a challenge contains a character that is not allowed in a header.
@@ -74,6 +76,7 @@ impl fmt::Display for AuthenticateError {
             Self::Empty => f.write_str(
                 "the list of credentials is empty, so every request would be refused: name at least one",
             ),
+            Self::ZeroLimit => f.write_str("the limit is zero: give at least one"),
             Self::Source(error) => error.fmt(f),
             Self::Challenge(error) => error.fmt(f),
         }

@@ -438,10 +438,16 @@ impl<T: Clone + Send + Sync + 'static> Authenticate<T> {
     }
 
     /// Sets how many bytes the credentials may have. Defaults to 8192.
-    #[must_use]
-    pub fn max_bytes(mut self, bytes: usize) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// If it is zero.
+    pub fn max_bytes(mut self, bytes: usize) -> Result<Self, AuthenticateError> {
+        if bytes == 0 {
+            return Err(AuthenticateError::ZeroLimit);
+        }
         self.places.longest = bytes;
-        self
+        Ok(self)
     }
 
     /// Sets the realm of the challenges. Defaults to `api`.
@@ -473,7 +479,7 @@ impl<T: Clone + Send + Sync + 'static> Authenticate<T> {
     ///
     /// # Errors
     ///
-    /// If it contains a character other than printable ASCII.
+    /// If it is not an absolute `http` or `https` URL.
     pub fn resource_metadata(mut self, url: impl Into<String>) -> Result<Self, AuthenticateError> {
         self.places.terms.set_resource_metadata(url.into())?;
         Ok(self.placed())
@@ -491,10 +497,16 @@ impl<T: Clone + Send + Sync + 'static> Authenticate<T> {
     }
 
     /// Sets the longest form in which a token is looked for, in bytes. Defaults to 64 KiB. See [`TokenSource::form`].
-    #[must_use]
-    pub fn form_limit(mut self, form_limit: usize) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// If it is zero.
+    pub fn form_limit(mut self, form_limit: usize) -> Result<Self, AuthenticateError> {
+        if form_limit == 0 {
+            return Err(AuthenticateError::ZeroLimit);
+        }
         self.places.form_limit = form_limit;
-        self
+        Ok(self)
     }
 
     /// Sets how long the result of a successful check by a function is cached. Zero disables the cache. After [`or`](Self::or) it is set for the last
@@ -511,8 +523,8 @@ impl<T: Clone + Send + Sync + 'static> Authenticate<T> {
         self
     }
 
-    /// Sets how many successful checks are cached. When the cache is full, results that were not used lately are evicted first. Defaults to 1024. See
-    /// [`cache_ttl`](Self::cache_ttl).
+    /// Sets how many successful checks are cached. When the cache is full, results that were not used lately are evicted first. Zero disables the cache. Defaults
+    /// to 1024. See [`cache_ttl`](Self::cache_ttl).
     #[must_use]
     pub fn cache_capacity(mut self, cache_capacity: usize) -> Self {
         if let Some(way) = self.ways.last_mut() {

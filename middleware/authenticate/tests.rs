@@ -204,7 +204,7 @@ async fn the_size_of_credentials_is_a_setting() {
     let keys = ApiKeys::new();
     let longest = "k".repeat(9 * 1024);
     keys.add(ApiKey::new("long", &longest).unwrap()).unwrap();
-    let service = Spied::new(Authenticate::api_keys(&keys).max_bytes(longest.len()));
+    let service = Spied::new(Authenticate::api_keys(&keys).max_bytes(longest.len()).unwrap());
     assert_eq!(service.get(&[("x-api-key", &longest)]).await.0, 200);
     assert_eq!(service.get(&[("x-api-key", &format!("{longest}k"))]).await.0, 400);
 }
@@ -649,7 +649,7 @@ async fn a_form_is_passed_on_as_it_was() {
     let source = TokenSource::form("access_token").unwrap();
     let form = ("content-type", "application/x-www-form-urlencoded");
     let authenticate = Authenticate::token(SECRET).unwrap().sources([source]).unwrap();
-    let service = Spied::new(authenticate.form_limit(100));
+    let service = Spied::new(authenticate.form_limit(100).unwrap());
     let body = format!("a=%20&access_token={SECRET}");
     let answer = service.send(request("POST /", &[form], &body)).await;
     assert_eq!(answer.body, format!("token / {body}"));

@@ -69,7 +69,7 @@ impl Terms {
     }
 
     pub(crate) fn set_resource_metadata(&mut self, url: String) -> Result<(), ChallengeError> {
-        Challenge::bearer().param("resource_metadata", &url)?;
+        Challenge::bearer().url("resource_metadata", &url)?;
         self.resource_metadata = Some(url);
         Ok(())
     }

@@ -207,7 +207,7 @@ impl fmt::Display for JwtError {
             ),
             Self::Source(error) => error.fmt(f),
             Self::ChallengeText => f.write_str(
-                "a realm or URL for the challenge may contain printable ASCII characters only, without line breaks",
+                "a realm, a scope or a URL for the challenge may contain printable ASCII characters only, without line breaks, and a URL must be absolute",
             ),
             Self::ZeroLimit => f.write_str("the limit is zero: give at least one"),
             Self::Issuers => f.write_str("name at least one issuer, each of them once, and with keys of its own"),

@@ -134,8 +134,12 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
                     read.exact > 0
                 };
                 match policy.exact.iter().find(|exact| !accepts(exact)) {
-                    Some(exact) => Explanation::part(exact.name.to_string())
-                        .expected("a value of `Jwt::claim`"),
+                    Some(exact) => {
+                        let found = json::text_of(&payload, &exact.name);
+                        Explanation::part(exact.name.to_string())
+                            .expected(exact.values.accepted())
+                            .slash(found.as_deref(), exact.values.texts())
+                    }
                     None => part("claims").expected("accepted by each `Jwt::check`"),
                 }
             }

@@ -322,10 +322,16 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
     }
 
     /// Sets the longest form in which a token is looked for, in bytes. Defaults to 64 KiB. See [`TokenSource::form`].
-    #[must_use]
-    pub fn form_limit(mut self, form_limit: usize) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// If it is zero.
+    pub fn form_limit(mut self, form_limit: usize) -> Result<Self, JwtError> {
+        if form_limit == 0 {
+            return Err(JwtError::ZeroLimit);
+        }
         self.places.form_limit = form_limit;
-        self
+        Ok(self)
     }
 
     /// Sets the realm of the challenge. Defaults to `api`.
@@ -359,7 +365,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Jwt<C> {
     ///
     /// # Errors
     ///
-    /// If it contains a character other than printable ASCII.
+    /// If it is not an absolute `http` or `https` URL.
     pub fn resource_metadata(mut self, url: &str) -> Result<Self, JwtError> {
         let set = self.places.terms.set_resource_metadata(url.to_owned());
         set.map_err(|_| JwtError::ChallengeText)?;

@@ -29,9 +29,10 @@
 //!
 //! let chain = Chain::new()
 //!     .guard(user)
-//!     .use_(Require::<User>::role("admin"))
+//!     .use_(Require::<User>::role("admin")?)
 //!     .get(async || "the admin's page");
 //! # let _ = chain.build();
+//! # Ok::<(), tower_chain::middleware::require::RequireError>(())
 //! ```
 //!
 //! # Example, tuned
@@ -50,8 +51,8 @@
 //! }
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let write = Require::scopes(["pages:read", "pages:write"])?.and(Require::permission("edit"));
-//! let require = Require::<User>::any([write, Require::role("admin")])?.realm("pages")?;
+//! let write = Require::scopes(["pages:read", "pages:write"])?.and(Require::permission("edit")?);
+//! let require = Require::<User>::any([write, Require::role("admin")?])?.realm("pages")?;
 //!
 //! let chain = Chain::new().guard(user).use_(require).at("/users/{name}", |c| {
 //!     c.use_(Require::<User>::policy(own_page)).get(async || "a page")
@@ -73,7 +74,7 @@
 //! # impl Grants for User {}
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let recent = Require::<User>::acr_values(["urn:example:mfa"])?.and(Require::max_age(Duration::from_secs(300)));
+//! let recent = Require::<User>::acr_values(["urn:example:mfa"])?.and(Require::max_age(Duration::from_secs(300))?);
 //! let chain = Chain::new().provide(User).use_(recent).post(async || "paid");
 //! # let _ = chain.build();
 //! # Ok(())
@@ -150,8 +151,11 @@ use crate::{Endpoint, Error, Middleware, Next, Provided, Request, Response};
 ///
 /// impl Grants for User {}
 ///
-/// let chain = Chain::new().provide(User).use_(Require::<User>::role("admin")).get(async || "hello");
+/// # fn main() -> Result<(), tower_chain::middleware::require::RequireError> {
+/// let chain = Chain::new().provide(User).use_(Require::<User>::role("admin")?).get(async || "hello");
 /// # let _ = chain.build();
+/// # Ok(())
+/// # }
 /// ```
 ///
 /// Without a step that provides the `User`:
@@ -161,7 +165,10 @@ use crate::{Endpoint, Error, Middleware, Next, Provided, Request, Response};
 /// # use tower_chain::{Chain, Require};
 /// # #[derive(Clone)] struct User;
 /// # impl Grants for User {}
-/// let chain = Chain::new().use_(Require::<User>::role("admin")).get(async || "hello");
+/// # fn main() -> Result<(), tower_chain::middleware::require::RequireError> {
+/// let chain = Chain::new().use_(Require::<User>::role("admin")?).get(async || "hello");
+/// # Ok(())
+/// # }
 /// ```
 pub struct Require<T> {
     rule: Rule<T>,
@@ -214,15 +221,36 @@ impl<T: Grants> Require<T> {
     }
 
     /// Requires a role.
-    pub fn role(role: impl Into<String>) -> Self {
-        let rule = Rule::Grant(role.into().into_boxed_str(), T::has_role);
-        Self::of(rule, Some(T::is_authenticated))
+    ///
+    /// # Errors
+    ///
+    /// If it is blank, begins or ends with white space, or contains a control character.
+    pub fn role(role: impl Into<String>) -> Result<Self, RequireError> {
+        Self::grant(role.into(), "the role", T::has_role)
     }
 
     /// Requires a permission.
-    pub fn permission(permission: impl Into<String>) -> Self {
-        let rule = Rule::Grant(permission.into().into_boxed_str(), T::has_permission);
-        Self::of(rule, Some(T::is_authenticated))
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`role`](Self::role).
+    pub fn permission(permission: impl Into<String>) -> Result<Self, RequireError> {
+        Self::grant(permission.into(), "the permission", T::has_permission)
+    }
+
+    fn grant(
+        name: String,
+        what: &'static str,
+        has: fn(&T, &str) -> bool,
+    ) -> Result<Self, RequireError> {
+        let plain = name.trim_ascii();
+        if plain.is_empty() {
+            return Err(RequireError::Blank { what });
+        }
+        if plain.len() != name.len() || name.contains(char::is_control) {
+            return Err(RequireError::Whitespace { what });
+        }
+        Ok(Self::of(Rule::Grant(name.into_boxed_str(), has), Some(T::is_authenticated)))
     }
 
     /// Requires that the caller signed in with one of several methods, such as with a second factor: [`Grants::acr`] must be one of these values.
@@ -246,9 +274,16 @@ impl<T: Grants> Require<T> {
     /// Requires that the caller signed in no longer ago than this, in whole seconds: [`Grants::authenticated_at`].
     ///
     /// The sign-in may be up to a minute in the future, because clocks differ.
-    pub fn max_age(max_age: Duration) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// If it is shorter than a second: no sign-in is so recent when its token arrives.
+    pub fn max_age(max_age: Duration) -> Result<Self, RequireError> {
+        if max_age.as_secs() == 0 {
+            return Err(RequireError::ZeroAge);
+        }
         let rule = Rule::Age(Duration::from_secs(max_age.as_secs()), T::authenticated_at);
-        Self::of(rule, Some(T::is_authenticated))
+        Ok(Self::of(rule, Some(T::is_authenticated)))
     }
 }
 
@@ -357,10 +392,10 @@ impl<T> Require<T> {
     ///
     /// # Errors
     ///
-    /// If it contains a character other than printable ASCII.
+    /// If it is not an absolute `http` or `https` URL.
     pub fn resource_metadata(mut self, url: impl Into<String>) -> Result<Self, RequireError> {
         let url = url.into();
-        Challenge::bearer().param("resource_metadata", &url)?;
+        Challenge::bearer().url("resource_metadata", &url)?;
         self.resource_metadata = Some(url);
         Ok(self)
     }
@@ -609,6 +644,18 @@ pub enum RequireError {
         /// The given text.
         acr: String,
     },
+    /// A text is empty, or contains only white space.
+    Blank {
+        /// Which one.
+        what: &'static str,
+    },
+    /// A text begins or ends with white space, or contains a control character.
+    Whitespace {
+        /// Which one.
+        what: &'static str,
+    },
+    /// The age of a sign-in is zero, or shorter than the second in which it is counted.
+    ZeroAge,
     /// A list is empty.
     Empty,
     /// A text for the challenge contains a character that is not allowed in a header.
@@ -631,6 +678,16 @@ impl fmt::Display for RequireError {
             Self::Acr { acr } => write!(
                 f,
                 "{acr:?} can't be a value of `acr`: use visible ASCII without spaces, quotes and backslashes, as the issuer writes it"
+            ),
+            Self::Blank { what } => {
+                write!(f, "{what} is empty: no caller has it, so give its name")
+            }
+            Self::Whitespace { what } => write!(
+                f,
+                "{what} begins or ends with white space, or contains a line break: remove it, because names are compared byte for byte"
+            ),
+            Self::ZeroAge => f.write_str(
+                "the age of a sign-in is zero: nothing would be accepted, so give at least a second",
             ),
             Self::Empty => {
                 f.write_str("the list of what is required is empty: name at least one thing")

@@ -500,9 +500,9 @@ where
         let here = if source.is_long() {
             None
         } else {
-            source.set_most_here(Some(checking::MOST_HERE));
+            source.set_most_here(Some(RawInput::MOST_HERE));
             let data = parse::<E>(&*self.rules, &source, req.extensions());
-            let is_enough = !matches!(&data, Err(e) if checking::is_too_much_here(&source, e));
+            let is_enough = !matches!(&data, Err(e) if source.is_too_much_here(e));
             source.set_most_here(None);
             is_enough.then_some(data)
         };

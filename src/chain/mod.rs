@@ -145,8 +145,11 @@ impl<S, P, A, E, D> Chain<S, P, A, E, D> {
 
     /// Adds middleware for the steps after it, for paths under a prefix: `/prefix`, `/prefix/` and `/prefix/x`, not `/prefixed`.
     ///
-    /// It takes the same kinds of middleware as [`use_`](Chain::use_), if they provide nothing. The prefix is relative to the path of the chain;
-    /// `{name}` in it matches any segment.
+    /// It takes the same kinds of middleware as [`use_`](Chain::use_). The prefix is relative to the path of the chain; `{name}` in it matches any segment.
+    ///
+    /// A value that the middleware provides exists only for requests under the prefix. Later steps can therefore not take it as
+    /// [`Provided<T>`](crate::Provided). It is in the extensions of the request: a service finds it there, and a handler takes `http::Extensions` or
+    /// an optional extractor. To check the value under the same prefix, add both steps as one layer.
     ///
     /// A [`service`](Chain::service) may parse a path differently from the chain. The middleware therefore runs for each
     /// path that any of these readers could find under the prefix:
@@ -178,6 +181,39 @@ impl<S, P, A, E, D> Chain<S, P, A, E, D> {
     /// let chain = Chain::new().use_at("/inner", members).service("/", files);
     /// # let _ = chain.build();
     /// ```
+    ///
+    /// An authentication, and a check of the caller that it provides:
+    ///
+    /// ```
+    /// use tower_chain::{Chain, Error, NextWith, Provided, Response, StatusCode};
+    ///
+    /// #[derive(Clone)]
+    /// struct User(&'static str);
+    ///
+    /// async fn sign_in(next: NextWith<'_, (User,)>) -> Response {
+    ///     next.run_with(User("ann")).await // From a session, say.
+    /// }
+    ///
+    /// async fn admins(user: Provided<User>) -> Result<(), Error> {
+    ///     (user.0.0 == "ann").then_some(()).ok_or_else(|| Error::new(StatusCode::FORBIDDEN, "For admins"))
+    /// }
+    ///
+    /// let greeting = async |extensions: http::Extensions| match extensions.get::<User>() {
+    ///     Some(User(name)) => format!("hello, {name}"),
+    ///     None => "hello, stranger".to_owned(),
+    /// };
+    /// let chain = Chain::new()
+    ///     .use_at("/admin", Chain::new().use_(sign_in).guard(admins).into_layer())
+    ///     .at("/{*path}", |c| c.get(greeting));
+    /// # let _ = chain.build();
+    /// ```
+    ///
+    /// ```compile_fail,E0277
+    /// # use tower_chain::{Chain, NextWith, Provided, Response};
+    /// # #[derive(Clone)] struct User(&'static str);
+    /// # async fn sign_in(next: NextWith<'_, (User,)>) -> Response { next.run_with(User("ann")).await }
+    /// let chain = Chain::new().use_at("/admin", sign_in).get(async |user: Provided<User>| user.0.0);
+    /// ```
     #[track_caller]
     pub fn use_at<M, K, W, R>(
         self,
@@ -185,7 +221,7 @@ impl<S, P, A, E, D> Chain<S, P, A, E, D> {
         middleware: M,
     ) -> Chain<Pushed<S, Used<M, K, R>>, P, A, E, D>
     where
-        M: IntoMiddleware<K, Provides = ()>,
+        M: IntoMiddleware<K>,
         M::Args: Arguments<P, W, Sources = R>,
         S: Push<Used<M, K, R>>,
     {

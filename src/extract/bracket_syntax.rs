@@ -19,6 +19,8 @@
 /// (`a[]=1&a[0]=2`), brackets that do not match (`a[b`), and more than the limits. The number of pairs is bounded by
 /// [`InvalidInput::max_values`](crate::extract::InvalidInput::max_values), and so are, if the data is validated, the fields of all structs.
 ///
+/// Pointers in `errors` have the names and indexes that the client sent: the field `items[7][sku]` is `/items/7/sku`, also if there are gaps before it.
+///
 /// # Without it
 ///
 /// Brackets are a part of the name then, as in `#[serde(rename = "tags[]")]`. A name in brackets that would be ignored although the type has the

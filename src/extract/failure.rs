@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 
+use serde_core::de::{Expected, Unexpected};
 #[cfg(any(feature = "form", feature = "json", feature = "query"))]
 use serde_path_to_error::{Path, Segment};
 
@@ -155,6 +156,35 @@ fn expected(text: &str) -> Option<&'static str> {
 
 /// The most variants that an error lists.
 const MAX_CHOICES: usize = 50;
+
+/// Whether a type wants a number or bool of a text that serde has read into a buffer. Outside of a buffer, a number is parsed from its text, and fails in
+/// another way.
+pub(crate) fn is_buffered_text(unexpected: Unexpected<'_>, expected: &dyn Expected) -> bool {
+    matches!(unexpected, Unexpected::Str(_)) && SCALARS.contains(&&*expected.to_string())
+}
+
+/// What the log states about a type that no text can fill.
+pub(crate) const BUFFERED: &str = "a number or bool in a flattened field, or in an enum that serde buffers (internally tagged, untagged), can't be read \
+    from a form, a query or a path, where all values are texts: move the field into the struct itself, or read it from a text with deserialize_with";
+
+/// What the numbers of the standard library and `bool` expect.
+const SCALARS: [&str; 15] = [
+    "i8",
+    "i16",
+    "i32",
+    "i64",
+    "i128",
+    "isize",
+    "u8",
+    "u16",
+    "u32",
+    "u64",
+    "u128",
+    "usize",
+    "f32",
+    "f64",
+    "a boolean",
+];
 
 #[cfg(test)]
 mod tests {

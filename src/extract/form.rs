@@ -24,6 +24,9 @@ use crate::{Error, Request};
 ///
 /// Brackets in names (`tags[]`, `address[city]`) are read with [`BracketSyntax`](crate::extract::BracketSyntax) only.
 ///
+/// A number or bool can't be in a flattened field or in an internally tagged enum: serde reads the text before it knows the type. This is a mistake in the
+/// program, a 500 whose reason is logged. An untagged enum has such a value as a text, if it has a variant for texts.
+///
 /// | cause | status |
 /// | --- | --- |
 /// | no content type, or another one | 415, with `Accept` |

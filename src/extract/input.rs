@@ -56,6 +56,8 @@ pub struct RawInput {
     #[cfg(all(feature = "form", feature = "json"))]
     is_form: bool,
     is_validated: bool,
+    /// Whether it has many values, although it is short.
+    has_many: bool,
     client: Option<ClientAddr>,
     /// The most values for now.
     most_here: Option<usize>,
@@ -80,6 +82,11 @@ impl RawInput {
     /// Input of more bytes than this is validated on a thread for blocking work.
     pub const LONG: usize = 4 * 1024;
 
+    /// The most values that are validated on a thread that serves requests: each of them takes about a microsecond if it breaks a rule. A JSON text of
+    /// [`LONG`](Self::LONG) bytes has no more, but each of its structs may have many fields that were not sent.
+    #[doc(hidden)]
+    pub const MOST_HERE: usize = Self::LONG / 2;
+
     fn new(kind: RawKind) -> Self {
         Self {
             kind,
@@ -89,6 +96,7 @@ impl RawInput {
             #[cfg(all(feature = "form", feature = "json"))]
             is_form: false,
             is_validated: false,
+            has_many: false,
             client: None,
             most_here: None,
         }
@@ -140,6 +148,14 @@ impl RawInput {
         self.brackets
     }
 
+    /// The largest index of an item in brackets, if they have a meaning.
+    pub(crate) fn max_index(&self) -> Option<usize> {
+        #[cfg(any(feature = "form", feature = "query"))]
+        return self.brackets.map(BracketSyntax::index);
+        #[cfg(not(any(feature = "form", feature = "query")))]
+        None
+    }
+
     /// Marks a form, where the body may also be JSON.
     #[cfg(all(feature = "form", feature = "json"))]
     pub(crate) fn for_form(mut self) -> Self {
@@ -184,13 +200,20 @@ impl RawInput {
     /// Whether parsing and validating may take so long that it must not block the threads that serve requests.
     #[doc(hidden)]
     pub fn is_long(&self) -> bool {
-        self.bytes().len() > Self::LONG
+        self.has_many || self.bytes().len() > Self::LONG
     }
 
-    /// Whether more values are possible elsewhere.
+    /// Marks short input with many values.
+    pub(crate) fn set_long(&mut self) {
+        self.has_many = true;
+    }
+
+    /// Whether the input was refused because it has more values than may be validated on this thread.
     #[doc(hidden)]
-    pub fn has_less_here(&self) -> bool {
+    pub fn is_too_much_here(&self, error: &Error) -> bool {
+        let too_many = [StatusCode::PAYLOAD_TOO_LARGE, StatusCode::URI_TOO_LONG];
         self.most_here.is_some_and(|most| most < self.configured_limit())
+            && too_many.contains(&error.status())
     }
 
     /// The client; `None` if the host provides no address of the peer.

@@ -87,13 +87,60 @@ macro_rules! from_body {
                 req: Request,
                 _: &S,
             ) -> impl Future<Output = Result<Self, Error>> + Send {
-                $crate::extract::typed_input::take(req, |source| source, |input: Self, _| Ok(input))
+                $crate::extract::typed_input::take(req)
             }
         }
     };
 }
 #[cfg(any(feature = "form", feature = "json"))]
 use from_body;
+
+/// Implements the methods of a `Deserializer` that read a value as one of another kind.
+macro_rules! read_as {
+    ($error:ty: $($kind:ident)*) => { $($crate::extract::read_as!(@$kind $error);)* };
+    (@newtype_as_its_content $error:ty) => {
+        fn deserialize_newtype_struct<V: Visitor<'de>>(
+            self,
+            _: &'static str,
+            visitor: V,
+        ) -> Result<V::Value, $error> {
+            visitor.visit_newtype_struct(self)
+        }
+    };
+    (@tuple_as_list $error:ty) => {
+        fn deserialize_tuple<V: Visitor<'de>>(
+            self,
+            _: usize,
+            visitor: V,
+        ) -> Result<V::Value, $error> {
+            self.deserialize_seq(visitor)
+        }
+
+        fn deserialize_tuple_struct<V: Visitor<'de>>(
+            self,
+            _: &'static str,
+            _: usize,
+            visitor: V,
+        ) -> Result<V::Value, $error> {
+            self.deserialize_seq(visitor)
+        }
+    };
+    (@unit_struct_as_unit $error:ty) => {
+        fn deserialize_unit_struct<V: Visitor<'de>>(
+            self,
+            _: &'static str,
+            visitor: V,
+        ) -> Result<V::Value, $error> {
+            self.deserialize_unit(visitor)
+        }
+    };
+    (@present_as_some $error:ty) => {
+        fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, $error> {
+            visitor.visit_some(self)
+        }
+    };
+}
+use read_as;
 
 /// Implements the extractor of an [`Input`] that reads the head.
 macro_rules! from_head {

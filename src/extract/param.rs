@@ -10,6 +10,7 @@ use serde_core::de::{
 };
 use serde_core::forward_to_deserialize_any;
 
+use crate::extract::failure::{BUFFERED, is_buffered_text};
 use crate::route::decode::decode_value;
 
 /// One parameter: its name, and its value with slashes inside it still encoded.
@@ -70,6 +71,8 @@ macro_rules! parsed_finite {
 impl<'de> Deserializer<'de> for Param<'de> {
     type Error = Failed;
 
+    crate::extract::read_as! { Failed: newtype_as_its_content tuple_as_list present_as_some }
+
     parsed! {
         deserialize_bool visit_bool bool, "Must be true or false";
         deserialize_i8 visit_i8 i8, "Must be a whole number in range";
@@ -118,31 +121,6 @@ impl<'de> Deserializer<'de> for Param<'de> {
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failed> {
         visitor.visit_seq(Items(self.segments()))
-    }
-
-    fn deserialize_tuple<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, Failed> {
-        self.deserialize_seq(visitor)
-    }
-
-    fn deserialize_tuple_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        _: usize,
-        visitor: V,
-    ) -> Result<V::Value, Failed> {
-        self.deserialize_seq(visitor)
-    }
-
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failed> {
-        visitor.visit_some(self)
-    }
-
-    fn deserialize_newtype_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, Failed> {
-        visitor.visit_newtype_struct(self)
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -262,6 +240,13 @@ impl de::Error for Failed {
     /// The message may quote the value, and is dropped.
     fn custom<T: fmt::Display>(_: T) -> Self {
         Self::Value { name: None, code: "invalid", detail: "Is not valid" }
+    }
+
+    fn invalid_type(unexpected: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
+        match is_buffered_text(unexpected, expected) {
+            true => Self::Shape(BUFFERED.to_owned()),
+            false => Self::custom(""),
+        }
     }
 
     fn missing_field(field: &'static str) -> Self {

@@ -28,7 +28,8 @@ use crate::{Error, Request};
 /// `Option<Path<T>>` is `None` if the matched path has no parameters: an optional catch-all, for a handler on `/docs` and on `/docs/{*path}`.
 ///
 /// An invalid value is a 400 with the name of the parameter. A type that does not fit the pattern is a mistake in the program: a 500 whose
-/// reason is logged.
+/// reason is logged. So is a number or bool in a flattened field or in an internally tagged enum: serde reads the text before it knows the type. An
+/// untagged enum has such a value as a text, if it has a variant for texts.
 ///
 /// # Example
 ///
@@ -169,6 +170,8 @@ macro_rules! of_the_only_one {
 impl<'de> Deserializer<'de> for PathParams<'de> {
     type Error = Failed;
 
+    crate::extract::read_as! { Failed: newtype_as_its_content unit_struct_as_unit present_as_some }
+
     of_the_only_one! {
         deserialize_bool deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_i128
         deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 deserialize_u128
@@ -217,27 +220,7 @@ impl<'de> Deserializer<'de> for PathParams<'de> {
         }
     }
 
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failed> {
-        visitor.visit_some(self)
-    }
-
-    fn deserialize_newtype_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, Failed> {
-        visitor.visit_newtype_struct(self)
-    }
-
     fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failed> {
-        visitor.visit_unit()
-    }
-
-    fn deserialize_unit_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, Failed> {
         visitor.visit_unit()
     }
 

@@ -18,6 +18,9 @@ use crate::{Error, Request};
 ///
 /// Brackets in names (`tags[]`, `address[city]`) are read with [`BracketSyntax`](crate::extract::BracketSyntax) only.
 ///
+/// A number or bool can't be in a flattened field or in an internally tagged enum: serde reads the text before it knows the type. This is a mistake in the
+/// program, a 500 whose reason is logged. An untagged enum has such a value as a text, if it has a variant for texts.
+///
 /// A missing query is the same as an empty one. A query that does not have the expected form is a 400 with the field; see
 /// [`Json`](crate::extract::Json) for the codes. A query that is not UTF-8 when decoded is a 400, and one with more than 20,000 pairs a 414.
 ///

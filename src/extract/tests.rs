@@ -548,3 +548,101 @@ fn every_input_has_its_client() {
         assert_eq!(under(RawInput::query(req.uri().clone())), client);
     }
 }
+
+/// serde reads what is in a flattened field or in a tagged enum into a buffer, where the texts of a path, query or form stay texts.
+#[tokio::test]
+async fn a_number_that_serde_buffers_is_the_mistake_of_the_program_in_each_format_of_texts() {
+    #[derive(Deserialize)]
+    struct Flat<T> {
+        #[serde(flatten)]
+        inner: Inner<T>,
+    }
+    #[derive(Deserialize)]
+    struct Inner<T> {
+        value: T,
+    }
+    #[derive(Deserialize)]
+    #[serde(tag = "kind")]
+    enum Tagged<T> {
+        Only { value: T },
+    }
+    #[derive(Deserialize)]
+    struct Untagged<T> {
+        value: TextOr<T>,
+    }
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum TextOr<T> {
+        Other(T),
+        Text(String),
+    }
+    trait Shown {
+        fn shown(self) -> String;
+    }
+    impl<T: std::fmt::Debug> Shown for Flat<T> {
+        fn shown(self) -> String {
+            format!("{:?}", self.inner.value)
+        }
+    }
+    impl<T: std::fmt::Debug> Shown for Tagged<T> {
+        fn shown(self) -> String {
+            let Self::Only { value } = self;
+            format!("{value:?}")
+        }
+    }
+    impl<T: std::fmt::Debug> Shown for Untagged<T> {
+        fn shown(self) -> String {
+            match self.value {
+                TextOr::Other(value) => format!("{value:?}"),
+                TextOr::Text(text) => format!("text {text}"),
+            }
+        }
+    }
+    fn chain<D: serde::de::DeserializeOwned + Shown + Send + 'static>() -> ChainService {
+        Chain::new()
+            .at("/path/{kind}/{value}", |c| c.get(async |Path(data): Path<D>| data.shown()))
+            .at("/query", |c| c.get(async |Query(data): Query<D>| data.shown()))
+            .at("/form", |c| c.post(async |Form(data): Form<D>| data.shown()))
+            .at("/json", |c| c.post(async |Json(data): Json<D>| data.shown()))
+            .build()
+    }
+    async fn answers(chain: ChainService, text: &str, json: &str) -> Vec<(u16, String)> {
+        let form = format!("kind=Only&value={text}");
+        let body = format!(r#"{{"kind":"Only","value":{json}}}"#);
+        let with = |uri: &str, kind: &str, body: String| {
+            let req = Request::post(uri.to_owned()).header("content-type", kind);
+            req.body(Body::from(body)).unwrap()
+        };
+        let get = |uri: String| Request::get(uri).body(Body::empty()).unwrap();
+        let mut answers = Vec::new();
+        for req in [
+            get(format!("/path/Only/{text}")),
+            get(format!("/query?{form}")),
+            with("/form", "application/x-www-form-urlencoded", form),
+            with("/json", "application/json", body),
+        ] {
+            let log = crate::test_log::Log::start();
+            let (status, _, body) = send(&chain, req).await;
+            let logged = log.text().contains("can't be read from a form, a query or a path");
+            assert_eq!(status == 500, logged, "{status} {}", log.text());
+            assert!(status != 500 || !body.contains("flattened"), "{body}");
+            answers.push((status.as_u16(), if status == 200 { body } else { String::new() }));
+        }
+        answers
+    }
+    let program = || (500, String::new());
+    let fine = |text: &str| (200, text.to_owned());
+    let mistake = |json: &str| vec![program(), program(), program(), fine(json)];
+    let same = |text: &str| vec![fine(text), fine(text), fine(text), fine(text)];
+    assert_eq!(answers(chain::<Flat<u32>>(), "1", "1").await, mistake("1"));
+    assert_eq!(answers(chain::<Flat<i64>>(), "-1", "-1").await, mistake("-1"));
+    assert_eq!(answers(chain::<Flat<f64>>(), "0.5", "0.5").await, mistake("0.5"));
+    assert_eq!(answers(chain::<Flat<f32>>(), "1e39", "0.5").await, mistake("0.5"));
+    assert_eq!(answers(chain::<Flat<bool>>(), "true", "true").await, mistake("true"));
+    assert_eq!(answers(chain::<Flat<String>>(), "a", "\"a\"").await, same("\"a\""));
+    assert_eq!(answers(chain::<Tagged<u8>>(), "1", "1").await, mistake("1"));
+    assert_eq!(answers(chain::<Tagged<bool>>(), "true", "true").await, mistake("true"));
+    assert_eq!(answers(chain::<Tagged<String>>(), "a", "\"a\"").await, same("\"a\""));
+    // The text of the client is no number for serde, whichever format it comes in.
+    assert_eq!(answers(chain::<Untagged<u8>>(), "1", "\"1\"").await, same("text 1"));
+}

@@ -154,15 +154,8 @@ pub trait HeadInput: Input {
     fn find(head: Head<'_>) -> Result<RawInput, Error>;
 }
 
-/// Reads an input, and passes it on with its source.
+/// Reads an input and parses it.
 #[allow(clippy::manual_async_fn, reason = "an `async fn` stores the request twice in its future")]
-pub(crate) fn take<E: Input, T>(
-    mut req: Request,
-    prepare: impl FnOnce(RawInput) -> RawInput + Send,
-    then: impl FnOnce(E, RawInput) -> Result<T, Error> + Send,
-) -> impl Future<Output = Result<T, Error>> + Send {
-    async move {
-        let source = prepare(E::read(&mut req).await?);
-        then(E::parse(&source)?, source)
-    }
+pub(crate) fn take<E: Input>(mut req: Request) -> impl Future<Output = Result<E, Error>> + Send {
+    async move { E::parse(&E::read(&mut req).await?) }
 }

@@ -7,7 +7,10 @@ use percent_encoding::percent_decode;
 use proptest::prelude::*;
 use tower::util::MapRequestLayer;
 use tower::{Layer, Service, ServiceExt};
-use tower_chain::{Body, Chain, ChainService, Next, Request, Response, StatusCode};
+use tower_chain::{
+    Body, Chain, ChainService, Endpoint, Error, Middleware, Next, NextWith, Provided, Request,
+    Response, StatusCode,
+};
 use tower_http::services::ServeDir;
 
 async fn deny(_: Next<'_>) -> StatusCode {
@@ -447,5 +450,88 @@ async fn a_parameter_of_a_prefix_takes_every_value_that_a_pattern_takes() {
         let uri = format!("/users/{value}/private");
         let request = http::Request::get(uri).body(Body::empty()).unwrap();
         assert_eq!(service.handle(request).await.status(), 403, "{value}");
+    }
+}
+
+#[derive(Clone)]
+struct User(&'static str);
+
+struct SignIn;
+
+impl Middleware for SignIn {
+    type Provides = (User,);
+
+    async fn call<N: Endpoint>(&self, next: Next<'_, N, (User,)>) -> Response {
+        next.run_with(User("ann")).await
+    }
+}
+
+async fn sign_in(next: NextWith<'_, (User,)>) -> Response {
+    next.run_with(User("ann")).await
+}
+
+async fn only_bob(user: Provided<User>) -> Result<(), Error> {
+    (user.0.0 == "bob").then_some(()).ok_or_else(|| Error::new(StatusCode::FORBIDDEN, "For bob"))
+}
+
+async fn only_ann(user: Provided<User>) -> Result<(), Error> {
+    (user.0.0 == "ann").then_some(()).ok_or_else(|| Error::new(StatusCode::FORBIDDEN, "For ann"))
+}
+
+fn user_of(extensions: &http::Extensions) -> String {
+    extensions.get::<User>().map_or("nobody", |user| user.0).to_owned()
+}
+
+/// A service that answers with the user in the extensions.
+fn whoami() -> impl Service<Request, Response = Response, Error = Infallible, Future: Send>
++ Clone
++ Send
++ Sync
++ 'static {
+    tower::service_fn(async |req: Request| Ok(Response::new(user_of(req.extensions()).into())))
+}
+
+#[tokio::test]
+async fn a_value_of_use_at_exists_under_its_prefix_alone() {
+    let handler = async |extensions: http::Extensions| user_of(&extensions);
+    for service in [
+        Chain::new().use_at("/admin", SignIn).service("/", whoami()).build(),
+        Chain::new().use_at("/admin", sign_in).service("/", whoami()).build(),
+        Chain::new().use_at("/admin", SignIn).at("/{*path}", |c| c.get(handler)).build(),
+        Chain::new()
+            .use_at("/{any}/admin", deny)
+            .use_at("/admin", sign_in)
+            .service("/", whoami())
+            .build(),
+        Chain::new()
+            .use_at("/admin", Chain::new().use_(SignIn).guard(only_ann).into_layer())
+            .service("/", whoami())
+            .build(),
+    ] {
+        for (path, expected) in [
+            ("/admin", "ann"),
+            ("/admin/x", "ann"),
+            ("//admin/x", "ann"),
+            ("/%61dmin/x", "ann"),
+            ("/x", "nobody"),
+            ("/administration", "nobody"),
+        ] {
+            let response = service.clone().oneshot(request("GET", path)).await.unwrap();
+            // A pattern of a handler does not match an empty segment.
+            if response.status() != 404 {
+                let body = http_body_util::BodyExt::collect(response.into_body()).await.unwrap();
+                assert_eq!(body.to_bytes(), expected, "{path}");
+            } else {
+                assert_eq!(path, "//admin/x");
+            }
+        }
+    }
+    // A later step checks the value under the same prefix.
+    let service = Chain::new()
+        .use_at("/admin", Chain::new().use_(sign_in).guard(only_bob).into_layer())
+        .service("/", whoami())
+        .build();
+    for (path, expected) in [("/admin/x", 403), ("//admin/x", 403), ("/x", 200)] {
+        assert_eq!(status(&service, "GET", path), expected, "{path}");
     }
 }

@@ -9,6 +9,6 @@ struct Member;
 impl Grants for Member {}
 
 fn main() {
-    let admins = Require::<Member>::role("admin");
+    let admins = Require::<Member>::role("admin").unwrap();
     let _ = Chain::new().use_(admins).get(async || "hello").build();
 }

@@ -38,7 +38,10 @@ fn api(issuer: &str, origin: &str) -> ChainService {
         };
         let endpoint = format!("{issuer}/token/introspection");
         let introspection = Introspection::new(endpoint, AUDIENCE, fetch).unwrap();
-        introspection.client("api", "the secret of api, which is long").issuer(issuer)
+        introspection
+            .client("api", "the secret of api, which is long")
+            .and_then(|introspection| introspection.issuer(issuer))
+            .unwrap()
     };
     let client = async |claims: Claims<Value>| claims["client_id"].as_str().unwrap().to_owned();
     let opaque = async |token: Introspected| token.client_id().unwrap().to_owned();

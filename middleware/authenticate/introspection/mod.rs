@@ -90,8 +90,8 @@ use crate::turns::{Client, Turn, TurnLimits, Turns};
 ///
 /// let endpoint = "https://login.example.com/introspect";
 /// let introspection = Introspection::new(endpoint, "https://invoices.example.com", fetch)?
-///     .client("invoices-api", "the secret of this API")
-///     .issuer("https://login.example.com")
+///     .client("invoices-api", "the secret of this API")?
+///     .issuer("https://login.example.com")?
 ///     .check(|token| token.claim("realm").is_some_and(|realm| realm == "customers"));
 ///
 /// let chain = Chain::new()
@@ -135,7 +135,7 @@ impl Introspection {
     ///
     /// # Errors
     ///
-    /// If the endpoint is not an `https` URL (or `http` on the own machine), or if the audience is empty.
+    /// If the endpoint is not an `https` URL (or `http` on the own machine), or if the audience is blank or begins or ends with white space.
     pub fn new<F, Fut, E>(
         endpoint: impl Into<String>,
         audience: impl Into<String>,
@@ -185,9 +185,7 @@ impl Introspection {
             Ok(uri) if is_fit(&uri, insecure) => uri,
             _ => return Err(IntrospectionError::Endpoint { url: shown(&url) }),
         };
-        if audience.is_empty() {
-            return Err(IntrospectionError::Audience);
-        }
+        let audience = text(audience, "the audience")?;
         Ok(Self {
             endpoint,
             authorization: None,
@@ -207,12 +205,20 @@ impl Introspection {
     }
 
     /// Sets the client credentials of this API, which are sent by Basic (RFC 6749, 2.3.1). Defaults to none.
-    #[must_use]
-    pub fn client(mut self, id: impl AsRef<str>, secret: impl AsRef<str>) -> Self {
-        let (id, secret) = (form_encoded(id.as_ref()), form_encoded(secret.as_ref()));
+    ///
+    /// # Errors
+    ///
+    /// If one of them is blank, begins or ends with white space, or contains a control character.
+    pub fn client(
+        mut self,
+        id: impl Into<String>,
+        secret: impl Into<String>,
+    ) -> Result<Self, IntrospectionError> {
+        let id = form_encoded(&text(id, "the id of the client")?);
+        let secret = form_encoded(&text(secret, "the secret of the client")?);
         self.authorization =
             sensitive(&format!("Basic {}", STANDARD.encode(format!("{id}:{secret}"))));
-        self
+        Ok(self)
     }
 
     /// Sets a bearer token that authenticates this API. Defaults to none.
@@ -230,17 +236,23 @@ impl Introspection {
     }
 
     /// Sets the `iss` that tokens must have, byte for byte. Defaults to any.
-    #[must_use]
-    pub fn issuer(mut self, issuer: impl Into<String>) -> Self {
-        self.issuer = Some(issuer.into());
-        self
+    ///
+    /// # Errors
+    ///
+    /// If it is blank, begins or ends with white space, or contains a control character.
+    pub fn issuer(mut self, issuer: impl Into<String>) -> Result<Self, IntrospectionError> {
+        self.issuer = Some(text(issuer, "the issuer")?);
+        Ok(self)
     }
 
     /// Accepts tokens for one more audience. Each call adds one. Defaults to the one of [`new`](Self::new) alone.
-    #[must_use]
-    pub fn audience(mut self, audience: impl Into<String>) -> Self {
-        self.audiences.push(audience.into());
-        self
+    ///
+    /// # Errors
+    ///
+    /// If it is blank, begins or ends with white space, or contains a control character.
+    pub fn audience(mut self, audience: impl Into<String>) -> Result<Self, IntrospectionError> {
+        self.audiences.push(text(audience, "the audience")?);
+        Ok(self)
     }
 
     /// Accepts tokens for any audience, and those without one. For a server that introspects only tokens for the API that sends the request, or
@@ -269,10 +281,16 @@ impl Introspection {
     }
 
     /// Sets how long the server may take to respond. Defaults to 5 seconds.
-    #[must_use]
-    pub fn timeout(mut self, timeout: Duration) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// If it is zero: every request would time out.
+    pub fn timeout(mut self, timeout: Duration) -> Result<Self, IntrospectionError> {
+        if timeout.is_zero() {
+            return Err(IntrospectionError::ZeroTimeout);
+        }
         self.timeout = timeout;
-        self
+        Ok(self)
     }
 
     /// Sets how long an active token is cached, but never beyond its `exp`. A revoked token is accepted until then. Zero disables the cache. Defaults
@@ -285,7 +303,7 @@ impl Introspection {
     }
 
     /// Sets how many active tokens are cached, and how many others. When a cache is full, entries that were not used lately are evicted first.
-    /// Defaults to 10 000.
+    /// Zero disables the cache. Defaults to 10 000.
     #[must_use]
     pub fn cache_capacity(mut self, cache_capacity: usize) -> Self {
         self.good = Cache::new(self.good.ttl(), cache_capacity);
@@ -329,8 +347,11 @@ impl Introspection {
         let audiences = || self.audiences.iter().map(|name| &**name);
         match refusal {
             TokenRefusal::Inactive => Explanation::part("active").expected("true"),
-            TokenRefusal::NotIntrospected => Explanation::part("token")
-                .expected("one of a kind that the authorization server introspects"),
+            TokenRefusal::NotIntrospected(error) => Explanation {
+                hint: Some(error),
+                ..Explanation::part("token")
+                    .expected("one of a kind that the authorization server introspects")
+            },
             TokenRefusal::Time(name) => Explanation::part(name).expected("seconds since 1970"),
             TokenRefusal::Expired => Explanation::part("exp").expected("later than now"),
             TokenRefusal::NotYetValid => Explanation::part("nbf").expected("not later than now"),
@@ -341,8 +362,12 @@ impl Introspection {
             TokenRefusal::Audience(hint) => {
                 Explanation { hint, ..Explanation::part("aud").expected(one_of(audiences())) }
             }
-            TokenRefusal::Kind => {
-                Explanation::part("token_type").expected("an access token: Bearer or DPoP")
+            TokenRefusal::Kind(member) => {
+                let accepted = KINDS.iter().find(|(kind, _)| *kind == member);
+                Explanation::part(member).expected(match accepted {
+                    Some((_, kinds)) => one_of(*kinds),
+                    None => "absent, as for an access token".to_owned(),
+                })
             }
             TokenRefusal::Bound => Explanation::part("cnf").expected(
                 "a token that is not bound, or a configured proof; see `Introspection::dpop`",
@@ -435,10 +460,10 @@ impl Introspection {
         }
         match answer.status() {
             StatusCode::OK => {}
-            StatusCode::BAD_REQUEST if is_about_the_token(answer.body()) => {
-                return Ok(Err(TokenRefusal::NotIntrospected));
-            }
             status => {
+                if let Some(error) = error_of_the_token(status, answer.body()) {
+                    return Ok(Err(TokenRefusal::NotIntrospected(error)));
+                }
                 return Err(IntrospectionFailure {
                     status: Some(status),
                     issuer_error: issuer_error(answer.body()),
@@ -500,8 +525,8 @@ impl Introspection {
             let hint = |aud: &Value| Explanation::default().slash(aud.as_str(), audiences()).hint;
             return Err(TokenRefusal::Audience(named.iter().find_map(hint)));
         }
-        if !self.any_token_type && !is_access_token(&claims) {
-            return Err(TokenRefusal::Kind);
+        if !self.any_token_type {
+            is_access_token(&claims).map_err(TokenRefusal::Kind)?;
         }
         if !self.covers(&claims) {
             return Err(TokenRefusal::Bound);
@@ -682,36 +707,40 @@ impl<'de> serde_core::Deserialize<'de> for UniqueMembers {
     }
 }
 
-/// Whether a response is about an access token. At least one member must name its kind, and none may name another kind.
+/// Checks that a response is about an access token. At least one member must name its kind, and none may name another kind. Returns the member that is
+/// missing, or reports another kind.
 ///
 /// A server that reports a refresh token as active leaves `token_type` out (it is the type of RFC 6749, 7.1, which only access tokens have), or names the
 /// kind in a member of its own: `typ` (Keycloak: `Bearer`, `Refresh`, `Offline`, `ID`) or `token_use` (Ory: `access_token`, `refresh_token`;
 /// Cognito: `access`, `id`).
-fn is_access_token(claims: &Map<String, Value>) -> bool {
-    let kinds = [
-        ("token_type", &["Bearer", "DPoP"][..]),
-        ("token_use", &["access_token", "access"]),
-        ("typ", &["Bearer", "DPoP", "at+jwt", "application/at+jwt"]),
-    ];
+fn is_access_token(claims: &Map<String, Value>) -> Result<(), &'static str> {
     let mut named = false;
-    for (member, accepted) in kinds {
+    for &(member, accepted) in KINDS {
         let Some(value) = claims.get(member) else { continue };
         let is = |kind: &&str| value.as_str().is_some_and(|value| value.eq_ignore_ascii_case(kind));
         if accepted.iter().any(is) {
             named = true;
         } else if member != "typ" || value.as_str() != Some("JWT") {
-            return false;
+            return Err(member);
         }
     }
     // OpenID Connect Core, 3.1.3.6 and 3.3.2.11: only ID tokens have these.
-    named && !claims.contains_key("at_hash") && !claims.contains_key("c_hash")
+    match ["at_hash", "c_hash"].into_iter().find(|member| claims.contains_key(*member)) {
+        Some(member) => Err(member),
+        None if named => Ok(()),
+        None => Err("token_type"),
+    }
 }
 
-/// Whether a response with status 400 is about the token (RFC 7009, 2.2.1 and RFC 6750, 3.1), and not about the client that sent the request.
-fn is_about_the_token(body: &[u8]) -> bool {
-    let error = serde_json::from_slice::<UniqueMembers>(body).ok();
-    let error = error.as_ref().and_then(|UniqueMembers(members)| members.get("error")?.as_str());
-    matches!(error, Some("unsupported_token_type" | "invalid_token"))
+/// The error of a response with status 400, if it is about the token (RFC 7009, 2.2.1 and RFC 6750, 3.1), and not about the client that sent the request.
+fn error_of_the_token(status: StatusCode, body: &[u8]) -> Option<&'static str> {
+    let UniqueMembers(members) = serde_json::from_slice(body).ok()?;
+    match members.get("error")?.as_str()? {
+        _ if status != StatusCode::BAD_REQUEST => None,
+        "unsupported_token_type" => Some("the server answered unsupported_token_type"),
+        "invalid_token" => Some("the server answered invalid_token"),
+        _ => None,
+    }
 }
 
 /// A token that is accepted, or why it is not.
@@ -723,14 +752,15 @@ enum TokenRefusal {
     /// The server does not report it as active.
     Inactive,
     /// The server does not introspect tokens of its kind.
-    NotIntrospected,
+    NotIntrospected(&'static str),
     /// A time is not a number of seconds.
     Time(&'static str),
     Expired,
     NotYetValid,
     Issuer(Option<&'static str>),
     Audience(Option<&'static str>),
-    Kind,
+    /// The member that is missing, or reports another kind than an access token.
+    Kind(&'static str),
     /// It is bound to something that no configured proof covers.
     Bound,
     Check,
@@ -774,8 +804,18 @@ pub enum IntrospectionError {
         /// The URL, without the parts that may be secret: user, password and query.
         url: String,
     },
-    /// The audience is empty.
-    Audience,
+    /// A text is empty, or contains only white space.
+    Blank {
+        /// Which one.
+        what: &'static str,
+    },
+    /// A text begins or ends with white space, or contains a control character.
+    Whitespace {
+        /// Which one.
+        what: &'static str,
+    },
+    /// The timeout is zero.
+    ZeroTimeout,
     /// The bearer token can't be sent in a header.
     Bearer,
 }
@@ -787,9 +827,17 @@ impl fmt::Display for IntrospectionError {
                 f,
                 "{url:?} can't be the introspection endpoint: use an absolute `https` URL (`http` on localhost), or allow `http` within your own network with `Introspection::insecure`"
             ),
-            Self::Audience => f.write_str(
-                "the audience is empty: give the name by which the authorization server knows this API, or use `any_audience`",
+            Self::Blank { what } => write!(
+                f,
+                "{what} is empty: no token would be accepted, so give the text that the authorization server has for it; see also `any_audience`"
             ),
+            Self::Whitespace { what } => write!(
+                f,
+                "{what} begins or ends with white space, or contains a line break: remove it, because texts are compared byte for byte"
+            ),
+            Self::ZeroTimeout => {
+                f.write_str("the timeout is zero: nothing would be accepted, so give a longer time")
+            }
             Self::Bearer => {
                 f.write_str("the token for the endpoint must be visible ASCII without spaces")
             }
@@ -798,6 +846,19 @@ impl fmt::Display for IntrospectionError {
 }
 
 impl std::error::Error for IntrospectionError {}
+
+/// Returns a text that a token or an authorization server may have. `what` names the setting.
+fn text(text: impl Into<String>, what: &'static str) -> Result<String, IntrospectionError> {
+    let text = text.into();
+    let plain = text.trim_ascii();
+    if plain.is_empty() {
+        return Err(IntrospectionError::Blank { what });
+    }
+    if plain.len() != text.len() || text.contains(char::is_control) {
+        return Err(IntrospectionError::Whitespace { what });
+    }
+    Ok(text)
+}
 
 fn is_fit(uri: &Uri, insecure: bool) -> bool {
     let own = insecure || matches!(uri.host(), Some("localhost" | "127.0.0.1" | "[::1]"));
@@ -829,6 +890,12 @@ fn seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
+/// The members that name the kind of a token, and their values for an access token.
+const KINDS: &[(&str, &[&str])] = &[
+    ("token_type", &["Bearer", "DPoP"]),
+    ("token_use", &["access_token", "access"]),
+    ("typ", &["Bearer", "DPoP", "at+jwt", "application/at+jwt"]),
+];
 /// All characters but the unreserved ones of RFC 3986, 2.3.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 const CAPACITY: usize = 10_000;

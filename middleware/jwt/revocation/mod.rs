@@ -99,8 +99,8 @@ struct Subject {
 
 struct RevokedSubject {
     issuer: Option<Box<str>>,
-    /// In whole seconds since the epoch, like `iat`.
-    issued_before: u64,
+    /// Since the epoch.
+    issued_before: Duration,
     until: SystemTime,
 }
 
@@ -175,8 +175,9 @@ impl Denylist {
 
     /// Revokes all tokens of a subject that were issued before a time, and those without `iat`.
     ///
-    /// The time is compared with `iat` in whole seconds, because most issuers write whole seconds: a token that was issued in the same second is
-    /// not revoked, since a user who signs out everywhere and in again may get one. Add a second to the time to revoke those as well.
+    /// The time is compared with `iat` as precisely as the issuer writes it. Most issuers write whole seconds: then a token of the same second is not
+    /// revoked, because a user who signs out everywhere and in again may get one. Add a second to the time to revoke those as well. If `iat` has a fraction,
+    /// a token of the same second is revoked only if it was issued before the time.
     ///
     /// `None` as the issuer means the tokens of all issuers. The entry may be removed ten minutes after `until`, when the last of the tokens has
     /// expired. After several calls for one subject, the latest times are used.
@@ -191,7 +192,7 @@ impl Denylist {
         issued_before: SystemTime,
         until: SystemTime,
     ) -> Result<(), RevokeError> {
-        let issued_before = whole_seconds(issued_before);
+        let issued_before = since_epoch(issued_before);
         let mut list = self.list.write().unwrap_or_else(PoisonError::into_inner);
         let mut of_subject = list.subjects.get_mut(subject).into_iter().flatten();
         if let Some(known) = of_subject.find(|entry| entry.issuer.as_deref() == issuer) {
@@ -217,7 +218,7 @@ impl Denylist {
         of_subject.is_some_and(|entries| {
             entries.iter().any(|entry| {
                 entry.issuer.as_deref().is_none_or(|issuer| token.issuer() == Some(issuer))
-                    && token.times.issued.is_none_or(|issued| issued < entry.issued_before)
+                    && token.times.is_issued_before(entry.issued_before)
             })
         })
     }
@@ -313,9 +314,9 @@ impl fmt::Display for RevokeError {
 
 impl std::error::Error for RevokeError {}
 
-/// The second of a time, as an issuer writes it in `iat`.
-pub(crate) fn whole_seconds(time: SystemTime) -> u64 {
-    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+/// The time since the epoch, as an issuer writes it in `iat`.
+pub(crate) fn since_epoch(time: SystemTime) -> Duration {
+    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
 
 /// The expiry of tokens that never expire: beyond the year 9999.

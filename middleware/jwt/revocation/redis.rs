@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use redis::{RedisError, Script};
 
-use super::{SLACK, whole_seconds};
+use super::{SLACK, since_epoch};
 use crate::middleware::jwt::error::JwtError;
 use crate::middleware::jwt::redis::{LONGEST, RedisConnection, redis_settings};
 use crate::middleware::jwt::token::claims::RegisteredClaims;
@@ -50,13 +50,14 @@ impl RedisDenylist {
         id: &str,
         until: SystemTime,
     ) -> Result<(), RedisError> {
-        self.raise(self.id(issuer, id), 1, until).await
+        self.raise(self.id(issuer, id), Duration::from_secs(1), until).await
     }
 
     /// Revokes all tokens of a subject that were issued before a time, and those without `iat`.
     ///
-    /// The time is compared with `iat` in whole seconds, because most issuers write whole seconds: a token that was issued in the same second is
-    /// not revoked, since a user who signs out everywhere and in again may get one. Add a second to the time to revoke those as well.
+    /// The time is compared with `iat` as precisely as the issuer writes it. Most issuers write whole seconds: then a token of the same second is not
+    /// revoked, because a user who signs out everywhere and in again may get one. Add a second to the time to revoke those as well. If `iat` has a fraction,
+    /// a token of the same second is revoked only if it was issued before the time.
     ///
     /// `None` as the issuer means the tokens of all issuers. The entry is removed ten minutes after `until`, when the last of the tokens has expired.
     /// After several calls for one subject, the latest times are used.
@@ -71,14 +72,19 @@ impl RedisDenylist {
         issued_before: SystemTime,
         until: SystemTime,
     ) -> Result<(), RedisError> {
-        self.raise(self.subject(issuer, subject), whole_seconds(issued_before), until).await
+        self.raise(self.subject(issuer, subject), since_epoch(issued_before), until).await
     }
 
     /// Runs as one script. Of two concurrent calls, none can undo what the other one has revoked.
-    async fn raise(&self, key: String, value: u64, until: SystemTime) -> Result<(), RedisError> {
+    async fn raise(
+        &self,
+        key: String,
+        value: Duration,
+        until: SystemTime,
+    ) -> Result<(), RedisError> {
         let script = Script::new(RAISE);
         let mut call = script.prepare_invoke();
-        call.key(key).arg(value).arg(seconds_to(until));
+        call.key(key).arg(written(value)).arg(seconds_to(until));
         let mut connection = self.0.connection()?;
         self.0.within(call.invoke_async(&mut connection)).await
     }
@@ -104,11 +110,9 @@ impl RedisDenylist {
         }
         let mut command = redis::cmd("MGET");
         command.arg(&keys);
-        let values: Vec<Option<u64>> = self.0.ask(&command).await?;
+        let values: Vec<Option<f64>> = self.0.ask(&command).await?;
         Ok(values.iter().enumerate().any(|(index, value)| match value {
-            Some(before) if index < subjects => {
-                token.times.issued.is_none_or(|issued| issued < *before)
-            }
+            Some(before) if index < subjects => token.times.is_issued_before(read(*before)),
             Some(_) => true,
             None => false,
         }))
@@ -131,6 +135,16 @@ impl RedisDenylist {
 
 redis_settings!(RedisDenylist, "jwt");
 
+/// Seconds with microseconds, which Redis and `f64` keep exactly until the year 2255.
+fn written(value: Duration) -> String {
+    format!("{}.{:06}", value.as_secs(), value.subsec_micros())
+}
+
+/// Reads seconds with microseconds. The cast saturates.
+fn read(seconds: f64) -> Duration {
+    Duration::from_micros((seconds * 1e6).round() as u64)
+}
+
 /// The seconds until no server accepts the token any more, whatever its leeway.
 fn seconds_to(until: SystemTime) -> u64 {
     let left = until.duration_since(SystemTime::now()).unwrap_or_default();
@@ -141,5 +155,5 @@ fn seconds_to(until: SystemTime) -> u64 {
 const RAISE: &str = r"
 local before = math.max(tonumber(redis.call('GET', KEYS[1]) or '0'), tonumber(ARGV[1]))
 local ttl = math.max(redis.call('TTL', KEYS[1]), tonumber(ARGV[2]))
-redis.call('SET', KEYS[1], string.format('%.0f', before), 'EX', string.format('%.0f', ttl))
+redis.call('SET', KEYS[1], string.format('%.6f', before), 'EX', string.format('%.0f', ttl))
 ";

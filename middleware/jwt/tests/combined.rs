@@ -140,7 +140,7 @@ async fn an_outage_is_not_a_refusal_of_the_token() {
             }
             // A key may have one proof, and `proof` is the second.
             TooMany => Authenticate::jwt(
-                at(Jwt::hs256(SECRET).unwrap(), NOW).dpop(dpop().replay_capacity(2)),
+                at(Jwt::hs256(SECRET).unwrap(), NOW).dpop(dpop().replay_capacity(2).unwrap()),
                 name,
             ),
             Fails(status) => {

@@ -74,7 +74,7 @@ fn proofs() -> Vec<Case> {
         format!("{message}.{other}{other}")
     });
     let nonces = || dpop().nonces([7; 32]).unwrap();
-    let full = || dpop().replay_capacity(0);
+    let full = || dpop().full();
     let url = "https://api.example.com/me";
     vec![
         with(dpop(), None, ["dpop_proof", "dpop", "exactly one header", ""]),
@@ -133,6 +133,7 @@ fn tokens() -> Vec<Case> {
     let issuer = || any().issuer(ISSUER).unwrap().issuer("https://b.example").unwrap();
     let audience = || any().audience("https://api.example").unwrap().audience("api").unwrap();
     let cookie = || any().sources([TokenSource::cookie("__Host-session").unwrap()]).unwrap();
+    let clients = || any().claim("azp", "the-spa").unwrap().claim("azp", "the-app").unwrap();
     let denied = Denylist::new(1).unwrap();
     denied.revoke_id(None, CANARY, SystemTime::now() + Duration::from_secs(60)).unwrap();
     let broken = |_| async { Err::<bool, _>(std::io::Error::other("the store is down")) };
@@ -224,9 +225,25 @@ fn tokens() -> Vec<Case> {
             ["subject", "sub", "ann, bob", ""],
         ),
         claims(
-            any().claim("azp", "spa").unwrap().claim("tenant", "x").unwrap(),
+            any().claim("azp", "spa").unwrap().claim("tenant", "tenant-x").unwrap(),
             json!({"azp": "spa", "tenant": CANARY}),
-            ["custom", "tenant", "a value of `Jwt::claim`", ""],
+            ["custom", "tenant", "tenant-x", ""],
+        ),
+        // The first claim that is not accepted, which may be missing, of another type, in another case or longer.
+        claims(clients(), json!({}), ["custom", "azp", "the-spa, the-app", ""]),
+        claims(clients(), json!({"azp": null}), ["custom", "azp", "the-spa, the-app", ""]),
+        claims(clients(), json!({"azp": ["the-spa"]}), ["custom", "azp", "the-spa, the-app", ""]),
+        claims(clients(), json!({"azp": 1}), ["custom", "azp", "the-spa, the-app", ""]),
+        claims(clients(), json!({"azp": "THE-SPA"}), ["custom", "azp", "the-spa, the-app", ""]),
+        claims(
+            clients().claim("client", "https://c.example").unwrap(),
+            json!({"azp": "the-app", "client": "https://c.example/"}),
+            ["custom", "client", "https://c.example", slash],
+        ),
+        claims(
+            clients().claim("client", "https://c.example").unwrap(),
+            json!({"azp": "the-app", "client": "https://canary.example/"}),
+            ["custom", "client", "https://c.example", ""],
         ),
         claims(any().check(|_, _| false), json!({}), ["custom", "claims", "`Jwt::check`", ""]),
         claims(
@@ -296,7 +313,7 @@ async fn a_type_that_does_not_fit_and_a_second_use_are_explained() {
     let client = DpopClient::new();
     let cnf = json!({"jkt": client.thumbprint()});
     let token = sign(HEADER, &json!({"exp": NOW + 60, "cnf": cnf}).to_string());
-    let dpop = Dpop::new(API).unwrap().replay_capacity(2);
+    let dpop = Dpop::new(API).unwrap().replay_capacity(2).unwrap();
     let service = Chain::new().use_(any().dpop(dpop)).get(async |_: Claims<Value>| "in").build();
     for (jti, status) in [("1", 200), ("1", 401), ("2", 429)] {
         let req = http::Request::get("/me")

@@ -1,7 +1,9 @@
 //! Configurations with which no token can match: each is an error that states what to change, and is on the page of mistakes.
 
 use super::*;
-use crate::Authenticate;
+use crate::grants::Grants;
+use crate::middleware::authenticate::{ApiKeys, Introspection, IntrospectionError};
+use crate::{Authenticate, Require};
 
 type Built = Result<(), Box<dyn std::error::Error>>;
 
@@ -13,6 +15,21 @@ const RSA: &str = include_str!("rsa.pem");
 const P256: &str = include_str!("p256.pem");
 const PRIVATE: &str = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----";
 const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----";
+
+fn introspection() -> Introspection {
+    introspection_for("api").unwrap()
+}
+
+fn introspection_for(audience: &str) -> Result<Introspection, IntrospectionError> {
+    let fetch = |_| async { Err::<http::Response<bytes::Bytes>, _>("no server") };
+    Introspection::new("https://login.example.org/introspect", audience, fetch)
+}
+
+struct Caller;
+
+impl Grants for Caller {}
+
+type Rule = Require<Caller>;
 
 /// Each configuration, and a part of the message.
 fn mistakes() -> Vec<(&'static str, Built)> {
@@ -180,6 +197,63 @@ fn mistakes() -> Vec<(&'static str, Built)> {
         ("the leeway is longer than ten minutes", done(any().leeway(Duration::from_secs(601)))),
         ("the limit is zero", done(any().max_bytes(0))),
         ("the limit is zero", done(TokenCache::new(0))),
+        ("the limit is zero", done(any().max_header_bytes(0))),
+        ("the limit is zero", done(any().form_limit(0))),
+        ("the limit is zero", done(Denylist::new(0))),
+        ("the limit is zero", done(Authenticate::api_keys(&ApiKeys::new()).max_bytes(0))),
+        ("the limit is zero", done(Authenticate::api_keys(&ApiKeys::new()).form_limit(0))),
+        ("the limit is zero", done(Dpop::new("https://a.example").unwrap().replay_capacity(0))),
+        ("the limit is zero", done(Dpop::new("https://a.example").unwrap().max_bytes(0))),
+        (
+            "the age of a proof is zero",
+            done(Dpop::new("https://a.example").unwrap().max_age(Duration::from_millis(999))),
+        ),
+        (
+            "the time of a nonce is zero",
+            done(Dpop::new("https://a.example").unwrap().nonce_span(Duration::from_millis(999))),
+        ),
+        ("the timeout is zero", done(introspection().timeout(zero))),
+        ("the audience is empty", done(introspection_for(""))),
+        ("the audience is empty", done(introspection_for(" \t"))),
+        ("the audience is empty", done(introspection().audience(""))),
+        ("the audience begins or ends with white space", done(introspection_for("api\n"))),
+        ("the audience begins or ends with white space", done(introspection().audience(" api"))),
+        ("the issuer is empty", done(introspection().issuer(""))),
+        ("the issuer begins or ends with white space", done(introspection().issuer("a\n"))),
+        ("the id of the client is empty", done(introspection().client("", "secret"))),
+        ("the secret of the client is empty", done(introspection().client("api", " "))),
+        (
+            "the secret of the client begins or ends with white space",
+            done(introspection().client("api", "secret\n")),
+        ),
+        ("the role is empty", done(Rule::role(""))),
+        ("the role is empty", done(Rule::role(" \n"))),
+        ("the role begins or ends with white space", done(Rule::role("admin\n"))),
+        ("the role begins or ends with white space", done(Rule::role("ad\0min"))),
+        ("the permission is empty", done(Rule::permission(""))),
+        ("the permission begins or ends with white space", done(Rule::permission(" edit"))),
+        ("the age of a sign-in is zero", done(Rule::max_age(zero))),
+        ("the age of a sign-in is zero", done(Rule::max_age(Duration::from_millis(999)))),
+        (r#""" can't be a scope"#, done(Rule::scope(""))),
+        (r#"" " can't be a scope"#, done(Rule::scope(" "))),
+        (r#""a b" can't be a scope"#, done(Rule::scopes(["a b"]))),
+        (r#""" can't be a scope"#, done(Rule::any_scope(["a", ""]))),
+        (r#""" can't be a value of `acr`"#, done(Rule::acr_values(["mfa", ""]))),
+        ("the list of what is required is empty", done(Rule::scopes::<&str>([]))),
+        ("the list of what is required is empty", done(Rule::any_scope::<&str>([]))),
+        ("the list of what is required is empty", done(Rule::acr_values::<&str>([]))),
+        ("the list of what is required is empty", done(Rule::all([]))),
+        ("the list of what is required is empty", done(Rule::any([]))),
+        (
+            "the resource_metadata of a challenge must be an absolute URL",
+            done(Rule::role("a").unwrap().resource_metadata("")),
+        ),
+        (
+            "the resource_metadata of a challenge must be an absolute URL",
+            done(Authenticate::api_keys(&ApiKeys::new()).resource_metadata("/metadata")),
+        ),
+        ("and a URL must be absolute", done(any().resource_metadata(""))),
+        ("and a URL must be absolute", done(any().challenge_scopes([""]))),
     ]
 }
 
@@ -237,6 +311,14 @@ fn settings_that_can_work_are_accepted() {
         assert!(Jwks::issuer(issuer, [Algorithm::Es256]).is_ok(), "{issuer}");
     }
     assert!(any().max_age(Duration::from_secs(1)).is_ok());
+    for name in ["admin", "Domain Admins", "groß", "orders:admin", "/team/x"] {
+        assert!(Rule::role(name).is_ok() && Rule::permission(name).is_ok(), "{name}");
+    }
+    assert!(Rule::max_age(Duration::from_secs(1)).is_ok());
+    // Zero disables a cache.
+    let uncached = introspection().cache_ttl(Duration::ZERO).cache_capacity(0);
+    assert!(uncached.timeout(Duration::from_millis(1)).is_ok());
+    assert!(any().leeway(Duration::ZERO).is_ok());
 }
 
 /// The URLs of the key sets of common issuers, none of which is taken for the URL of an issuer.

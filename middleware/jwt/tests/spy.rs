@@ -235,7 +235,7 @@ async fn no_handler_runs_on_a_refusal_in_any_mode_and_from_any_place() {
         ];
         for optional in [false, true] {
             let all = sources().map(|(_, source)| source);
-            let jwt = at(jwt(), NOW).sources(all).unwrap().form_limit(9_000);
+            let jwt = at(jwt(), NOW).sources(all).unwrap().form_limit(9_000).unwrap();
             let service = Spied::new(jwt, optional);
             let without = service.status(with(&[])).await;
             assert_eq!(without, if optional { 200 } else { 401 }, "{mode}");

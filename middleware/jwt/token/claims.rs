@@ -241,7 +241,20 @@ pub(crate) struct Times {
     pub(crate) expires: Option<u64>,
     pub(crate) not_before: Option<u64>,
     pub(crate) issued: Option<u64>,
+    /// The fraction of `issued`, in microseconds. Zero if the issuer writes whole seconds.
+    pub(crate) issued_micros: u32,
     pub(crate) authenticated: Option<u64>,
+}
+
+impl Times {
+    /// Whether the token was issued before a time since the epoch, or does not report when.
+    ///
+    /// The times are compared as precisely as `iat` is written. In whole seconds, a token of the same second may have been issued after that time.
+    pub(crate) fn is_issued_before(&self, before: Duration) -> bool {
+        let micros = self.issued_micros;
+        let before = (before.as_secs(), if micros == 0 { 0 } else { before.subsec_micros() });
+        self.issued.is_none_or(|seconds| (seconds, micros) < before)
+    }
 }
 
 impl<'de> Texts<'de> {
@@ -318,9 +331,10 @@ impl RegisteredClaims {
         self.times.not_before.map(time)
     }
 
-    /// The claim `iat`.
+    /// The claim `iat`, with its fraction if the issuer writes one.
     pub fn issued_at(&self) -> Option<SystemTime> {
-        self.times.issued.map(time)
+        let fraction = Duration::from_micros(self.times.issued_micros.into());
+        self.times.issued.map(|seconds| time(seconds) + fraction)
     }
 
     /// The claim `auth_time`, where that is a date (RFC 9470, 6.1).

@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use super::claims::{ClaimName, Texts, Times};
 use super::confirmation::Confirmation;
+use crate::middleware::credentials::one_of;
 use crate::middleware::jwt::refusal::JwtRefusal;
 
 /// What is read beside the claims of the user.
@@ -118,6 +119,22 @@ pub(crate) enum ExactValues {
     /// The id of a tenant of the issuer: one of these, or any if there are none.
     #[cfg_attr(not(feature = "jwks"), expect(dead_code, reason = "only a preset creates it"))]
     Tenant(Vec<Box<str>>),
+}
+
+impl ExactValues {
+    /// The accepted texts, as they are configured.
+    pub(crate) fn texts(&self) -> impl Iterator<Item = &str> {
+        let (Self::OneOf(texts) | Self::Tenant(texts)) = self;
+        texts.iter().map(|text| &**text)
+    }
+
+    /// What the claim must be, for the log.
+    pub(crate) fn accepted(&self) -> String {
+        match self {
+            Self::Tenant(ids) if ids.is_empty() => "the id of a tenant".to_owned(),
+            _ => one_of(self.texts()),
+        }
+    }
 }
 
 impl Exact {
@@ -509,12 +526,24 @@ impl Registered {
             },
             Self::Expires => read.times.expires = Some(value.date("exp")?),
             Self::NotBefore => read.times.not_before = Some(value.date("nbf")?),
-            Self::Issued => read.times.issued = Some(value.date("iat")?),
+            Self::Issued => {
+                read.times.issued = Some(value.date("iat")?);
+                read.times.issued_micros = value.micros();
+            }
             Self::Authenticated => read.times.authenticated = value.date("auth_time").ok(),
             Self::Audience => read.audience = value.audience()?,
             Self::Confirmation => read.confirmation = Some(value.confirmation()),
         }
         Ok(())
+    }
+}
+
+/// The text of a claim, to explain a refusal.
+pub(crate) fn text_of(payload: &[u8], name: &str) -> Option<String> {
+    let mut claims: serde_json::Map<String, Value> = serde_json::from_slice(payload).ok()?;
+    match claims.remove(name)? {
+        Value::String(text) => Some(text),
+        _ => None,
     }
 }
 
@@ -548,6 +577,14 @@ impl<'de> Raw<'de> {
             _ => None,
         };
         seconds.filter(|seconds| *seconds <= LAST_SECOND).ok_or(JwtRefusal::Claim(name))
+    }
+
+    /// The fraction of a date, in microseconds, which is as precise as an `f64` is.
+    fn micros(&self) -> u32 {
+        match *self {
+            Self::Float(seconds) => (seconds.fract() * 1e6).clamp(0.0, 999_999.0) as u32,
+            _ => 0,
+        }
     }
 
     fn confirmation(&self) -> Confirmation {

@@ -10,9 +10,17 @@ use serde_core::de::{
 };
 use serde_core::forward_to_deserialize_any;
 
+#[cfg(any(feature = "form", feature = "query"))]
+use crate::extract::BracketSyntax;
 #[cfg(any(feature = "form", feature = "json", feature = "query"))]
 use crate::extract::budget::Budget;
+#[cfg(any(feature = "form", feature = "query"))]
+use crate::extract::budget::Depth;
 use crate::extract::failure::{describe, must_be_one_of};
+#[cfg(any(feature = "form", feature = "query"))]
+use crate::extract::fields::named::Named;
+#[cfg(any(feature = "form", feature = "query"))]
+use crate::extract::form_data::reader::{self, Problem, ReadError, Reader};
 #[cfg(any(feature = "form", feature = "json", feature = "query"))]
 use crate::extract::objects::Objects;
 use crate::extract::param::{Failed, Param};
@@ -40,6 +48,9 @@ pub enum Tree<'a> {
     Json(Cow<'a, [u8]>),
     /// The pairs of one name in a form, encoded.
     Form(Cow<'a, [u8]>),
+    /// The pairs of a form below one name, with more names in brackets.
+    #[cfg(any(feature = "form", feature = "query"))]
+    Named(Named<'a>),
     /// A parameter of a path.
     Param(Param<'a>),
 }
@@ -83,6 +94,23 @@ impl<'a> Document<'a> {
         Some(Tree::Object(members).into())
     }
 
+    /// The same, with names as `syntax` reads them. `None` also if a name has brackets that do not match, or too many of them.
+    #[cfg(any(feature = "form", feature = "query"))]
+    pub(crate) fn form_with(
+        pairs: &'a [u8],
+        max: usize,
+        syntax: Option<BracketSyntax>,
+    ) -> Option<Self> {
+        let Some(syntax) = syntax else { return Self::form(pairs, max) };
+        let pairs = reader::pairs(pairs);
+        let are_fit = pairs.iter().all(|pair| reader::check(&pair.name, syntax).is_ok());
+        if pairs.len() > max || !are_fit {
+            return None;
+        }
+        let pairs = pairs.into_iter().map(|pair| (pair.name, pair.value));
+        Some(Named::root(pairs, syntax).into())
+    }
+
     /// Data that was made in another way, with the names that serde declares for its type.
     #[cfg(any(feature = "form", feature = "json", feature = "query"))]
     pub(crate) fn made<T: de::DeserializeOwned>() -> Self {
@@ -121,12 +149,88 @@ impl fmt::Debug for Tree<'_> {
 impl<'a> Tree<'a> {
     pub(crate) const NULL: Tree<'static> = Tree::Json(Cow::Borrowed(b"null"));
 
-    pub(crate) fn member(&self, name: &str) -> Option<&Tree<'a>> {
+    /// The members of an object.
+    pub(crate) fn members(&self) -> Option<&Vec<(Cow<'a, str>, Tree<'a>)>> {
         match self {
-            Self::Object(members) => {
-                members.iter().find(|(found, _)| found == name).map(|(_, tree)| tree)
-            }
+            Self::Object(members) => Some(members),
+            #[cfg(any(feature = "form", feature = "query"))]
+            Self::Named(named) => named.members(),
             _ => None,
+        }
+    }
+
+    pub(crate) fn members_mut(&mut self) -> Option<&mut Vec<(Cow<'a, str>, Tree<'a>)>> {
+        match self {
+            Self::Object(members) => Some(members),
+            #[cfg(any(feature = "form", feature = "query"))]
+            Self::Named(named) => named.members_mut(),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn member(&self, name: &str) -> Option<&Tree<'a>> {
+        self.members()?.iter().find(|(found, _)| found == name).map(|(_, tree)| tree)
+    }
+
+    /// The number of items of a list. Each value of a repeated name in a form is one.
+    pub(crate) fn to_list(&mut self) -> Result<usize, Unreadable> {
+        if let Self::Form(values) = self {
+            let pairs = values.split(|byte| *byte == b'&');
+            *self = Self::List(pairs.map(|pair| Tree::Form(pair.to_vec().into())).collect());
+        }
+        match self {
+            Self::List(items) => Ok(items.len()),
+            #[cfg(any(feature = "form", feature = "query"))]
+            Self::Named(named) => named.item_count().map_err(Into::into),
+            _ => Err(Unreadable::new("type", "Must be a list")),
+        }
+    }
+
+    pub(crate) fn item(&self, index: usize) -> Option<&Tree<'a>> {
+        match self {
+            Self::List(items) => items.get(index),
+            #[cfg(any(feature = "form", feature = "query"))]
+            Self::Named(named) => named.item(index),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn item_mut(&mut self, index: usize) -> Option<&mut Tree<'a>> {
+        match self {
+            Self::List(items) => items.get_mut(index),
+            #[cfg(any(feature = "form", feature = "query"))]
+            Self::Named(named) => named.item_mut(index),
+            _ => None,
+        }
+    }
+
+    /// The index of an item as the client wrote it: a form may leave out others.
+    pub(crate) fn written_index(&self, index: usize) -> String {
+        #[cfg(any(feature = "form", feature = "query"))]
+        if let Self::Named(named) = self
+            && let Some(written) = named.written_index(index)
+        {
+            return written.to_owned();
+        }
+        index.to_string()
+    }
+
+    /// Whether it is a list if the type does not decide it.
+    pub(crate) fn is_list(&self) -> bool {
+        match self {
+            Self::List(_) => true,
+            #[cfg(any(feature = "form", feature = "query"))]
+            Self::Named(named) => named.is_list(),
+            _ => false,
+        }
+    }
+
+    /// Whether a form has a text and also members or items for it.
+    pub(crate) fn is_conflict(&self) -> bool {
+        match self {
+            #[cfg(any(feature = "form", feature = "query"))]
+            Self::Named(named) => named.is_conflict(),
+            _ => false,
         }
     }
 
@@ -137,18 +241,6 @@ impl<'a> Tree<'a> {
     /// The text of a JSON string or of a value of a form or path.
     pub(crate) fn text(&self) -> Option<String> {
         serde_core::Deserialize::deserialize(self).ok()
-    }
-
-    /// The items of a list. Each value of a repeated name in a form is one.
-    pub(crate) fn items(&mut self) -> Option<&mut Vec<Tree<'a>>> {
-        if let Self::Form(values) = self {
-            let pairs = values.split(|byte| *byte == b'&');
-            *self = Self::List(pairs.map(|pair| Tree::Form(pair.to_vec().into())).collect());
-        }
-        match self {
-            Self::List(items) => Some(items),
-            _ => None,
-        }
     }
 }
 
@@ -296,80 +388,86 @@ impl From<Failed> for Unreadable {
     }
 }
 
+#[cfg(any(feature = "form", feature = "query"))]
+impl From<Problem> for Unreadable {
+    fn from(problem: Problem) -> Self {
+        let (code, detail) = problem.code_and_detail();
+        Self::new(code, detail)
+    }
+}
+
+#[cfg(any(feature = "form", feature = "query"))]
+impl From<ReadError> for Unreadable {
+    fn from(error: ReadError) -> Self {
+        match error.problem {
+            Some(problem) => problem.into(),
+            None => other(error),
+        }
+    }
+}
+
 /// Converts the error of another format. Its message quotes submitted data, of which nothing is used.
 fn other(error: impl fmt::Display) -> Unreadable {
     de::Error::custom(error)
 }
 
-/// A method of `Deserializer`, as a type: the value of a pair of a form is read through a map around it.
+/// Reads the value of a pair, or those of a repeated name.
 #[cfg(any(feature = "form", feature = "query"))]
-trait Ask {
-    fn ask<'de, D: Deserializer<'de>, V: Visitor<'de>>(
-        from: D,
-        visitor: V,
-    ) -> Result<V::Value, D::Error>;
+fn read_pairs<'de, T>(
+    pairs: &'de [u8],
+    read: impl FnOnce(Reader<'_, 'de, '_>) -> Result<T, ReadError>,
+) -> Result<T, Unreadable> {
+    let (items, budget) = (reader::values(pairs), Budget::unlimited());
+    Ok(read(Reader::value(&items, None, Depth::root(&budget)))?)
 }
 
-/// Reads the value of the only name in a form.
+/// What a type expects of pairs with more names in brackets.
 #[cfg(any(feature = "form", feature = "query"))]
-fn pairs<'de, A: Ask, V: Visitor<'de>>(
-    text: &'de [u8],
+enum View {
+    Members,
+    Items,
+    Any,
+}
+
+#[cfg(any(feature = "form", feature = "query"))]
+fn visit_named<'de, 'a: 'de, V: Visitor<'de>>(
+    tree: &'de Tree<'a>,
+    named: &'de Named<'a>,
+    view: View,
     visitor: V,
 ) -> Result<V::Value, Unreadable> {
-    use std::marker::PhantomData;
-
-    struct Only<A, V>(V, PhantomData<A>);
-
-    impl<'de, A: Ask, V: Visitor<'de>> Visitor<'de> for Only<A, V> {
-        type Value = V::Value;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            self.0.expecting(f)
-        }
-
-        fn visit_map<M: MapAccess<'de>>(self, mut members: M) -> Result<V::Value, M::Error> {
-            let _: Option<de::IgnoredAny> = members.next_key()?;
-            members.next_value_seed(self)
-        }
+    if named.is_conflict() {
+        return Err(Problem::Conflict.into());
     }
-
-    impl<'de, A: Ask, V: Visitor<'de>> DeserializeSeed<'de> for Only<A, V> {
-        type Value = V::Value;
-
-        fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<V::Value, D::Error> {
-            A::ask(from, self.0)
-        }
+    let as_list = match view {
+        View::Members => false,
+        View::Items => true,
+        View::Any => named.is_list(),
+    };
+    if as_list {
+        named.item_count()?;
+        return visitor.visit_seq(Items { list: tree, at: 0 });
     }
-
-    let from = serde_html_form::Deserializer::from_bytes(text);
-    from.deserialize_map(Only::<A, V>(visitor, PhantomData)).map_err(other)
+    match named.members() {
+        Some(members) => visitor.visit_map(Members::of(members, None)),
+        None => Err(de::Error::invalid_type(de::Unexpected::Seq, &visitor)),
+    }
 }
 
 macro_rules! scalars {
-    ($($method:ident $ask:ident;)*) => {$(
+    ($($method:ident $view:ident;)*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Unreadable> {
             match self {
                 Tree::Object(members) => visitor.visit_map(Members::of(members, None)),
-                Tree::List(items) => visitor.visit_seq(Items { items, at: 0 }),
+                Tree::List(_) => visitor.visit_seq(Items { list: self, at: 0 }),
                 #[cfg(any(feature = "fields", feature = "json"))]
                 Tree::Json(text) => {
                     serde_json::Deserializer::from_slice(text).$method(visitor).map_err(other)
                 }
                 #[cfg(any(feature = "form", feature = "query"))]
-                Tree::Form(text) => {
-                    struct $ask;
-
-                    impl Ask for $ask {
-                        fn ask<'de, D: Deserializer<'de>, V: Visitor<'de>>(
-                            from: D,
-                            visitor: V,
-                        ) -> Result<V::Value, D::Error> {
-                            from.$method(visitor)
-                        }
-                    }
-
-                    pairs::<$ask, V>(text, visitor)
-                }
+                Tree::Form(pairs) => read_pairs(pairs, |value| value.$method(visitor)),
+                #[cfg(any(feature = "form", feature = "query"))]
+                Tree::Named(named) => visit_named(self, named, View::$view, visitor),
                 Tree::Param(param) => param.$method(visitor).map_err(Into::into),
                 #[allow(unreachable_patterns, reason = "without the features of the other formats")]
                 _ => Err(Unreadable::new("invalid", "Is not valid")),
@@ -381,85 +479,41 @@ macro_rules! scalars {
 impl<'de, 'a: 'de> Deserializer<'de> for &'de Tree<'a> {
     type Error = Unreadable;
 
+    crate::extract::read_as! { Unreadable: newtype_as_its_content tuple_as_list unit_struct_as_unit }
+
     scalars! {
         deserialize_any Any;
-        deserialize_bool Bool;
-        deserialize_i8 I8;
-        deserialize_i16 I16;
-        deserialize_i32 I32;
-        deserialize_i64 I64;
-        deserialize_i128 I128;
-        deserialize_u8 U8;
-        deserialize_u16 U16;
-        deserialize_u32 U32;
-        deserialize_u64 U64;
-        deserialize_u128 U128;
-        deserialize_f32 F32;
-        deserialize_f64 F64;
-        deserialize_char Char;
-        deserialize_str Str;
-        deserialize_string Text;
-        deserialize_bytes Bytes;
-        deserialize_byte_buf ByteBuf;
-        deserialize_unit Unit;
-        deserialize_seq Seq;
-        deserialize_map Map;
-        deserialize_identifier Identifier;
+        deserialize_bool Any;
+        deserialize_i8 Any;
+        deserialize_i16 Any;
+        deserialize_i32 Any;
+        deserialize_i64 Any;
+        deserialize_i128 Any;
+        deserialize_u8 Any;
+        deserialize_u16 Any;
+        deserialize_u32 Any;
+        deserialize_u64 Any;
+        deserialize_u128 Any;
+        deserialize_f32 Any;
+        deserialize_f64 Any;
+        deserialize_char Any;
+        deserialize_str Any;
+        deserialize_string Any;
+        deserialize_bytes Any;
+        deserialize_byte_buf Any;
+        deserialize_unit Any;
+        deserialize_seq Items;
+        deserialize_map Members;
+        deserialize_identifier Any;
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Unreadable> {
         match self {
             #[cfg(any(feature = "form", feature = "query"))]
-            Tree::Form(text) => {
-                struct Optional;
-
-                impl Ask for Optional {
-                    fn ask<'de, D: Deserializer<'de>, V: Visitor<'de>>(
-                        from: D,
-                        visitor: V,
-                    ) -> Result<V::Value, D::Error> {
-                        from.deserialize_option(visitor)
-                    }
-                }
-
-                pairs::<Optional, V>(text, visitor)
-            }
+            Tree::Form(pairs) => read_pairs(pairs, |value| value.deserialize_option(visitor)),
             tree if tree.is_null() => visitor.visit_none(),
             tree => visitor.visit_some(tree),
         }
-    }
-
-    fn deserialize_newtype_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, Unreadable> {
-        visitor.visit_newtype_struct(self)
-    }
-
-    fn deserialize_unit_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, Unreadable> {
-        self.deserialize_unit(visitor)
-    }
-
-    fn deserialize_tuple<V: Visitor<'de>>(
-        self,
-        _: usize,
-        visitor: V,
-    ) -> Result<V::Value, Unreadable> {
-        self.deserialize_seq(visitor)
-    }
-
-    fn deserialize_tuple_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        _: usize,
-        visitor: V,
-    ) -> Result<V::Value, Unreadable> {
-        self.deserialize_seq(visitor)
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -468,9 +522,9 @@ impl<'de, 'a: 'de> Deserializer<'de> for &'de Tree<'a> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Unreadable> {
-        match self {
-            Tree::Object(members) => visitor.visit_map(Members::of(members, Some(fields))),
-            other => other.deserialize_map(visitor),
+        match self.members() {
+            Some(members) => visitor.visit_map(Members::of(members, Some(fields))),
+            None => self.deserialize_map(visitor),
         }
     }
 
@@ -480,12 +534,10 @@ impl<'de, 'a: 'de> Deserializer<'de> for &'de Tree<'a> {
         _: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Unreadable> {
-        match self {
-            Tree::Object(members) => match members.as_slice() {
-                [(name, content)] => visitor.visit_enum(One { name, content: Some(content) }),
-                _ => Err(Unreadable::new("type", "Must be an object with one member")),
-            },
-            other => match other.text() {
+        match self.members().map(Vec::as_slice) {
+            Some([(name, content)]) => visitor.visit_enum(One { name, content: Some(content) }),
+            Some(_) => Err(Unreadable::new("type", "Must be an object with one member")),
+            None => match self.text() {
                 Some(name) => visitor.visit_enum(One { name: &name, content: None }),
                 None => Err(Unreadable::new("type", "Has the wrong type")),
             },
@@ -536,7 +588,7 @@ impl<'de, 'a: 'de> MapAccess<'de> for Members<'de, 'a> {
 }
 
 struct Items<'de, 'a> {
-    items: &'de [Tree<'a>],
+    list: &'de Tree<'a>,
     at: usize,
 }
 
@@ -547,10 +599,10 @@ impl<'de, 'a: 'de> SeqAccess<'de> for Items<'de, 'a> {
         &mut self,
         seed: T,
     ) -> Result<Option<T::Value>, Unreadable> {
-        let Some(item) = self.items.get(self.at) else { return Ok(None) };
-        let at = self.at;
+        let (list, at) = (self.list, self.at);
+        let Some(item) = list.item(at) else { return Ok(None) };
         self.at += 1;
-        seed.deserialize(item).map(Some).map_err(|error| error.inside(at.to_string(), true))
+        seed.deserialize(item).map(Some).map_err(|error| error.inside(list.written_index(at), true))
     }
 }
 
@@ -650,6 +702,8 @@ macro_rules! parsed {
 impl<'de> Deserializer<'de> for Key<'_> {
     type Error = Unreadable;
 
+    crate::extract::read_as! { Unreadable: newtype_as_its_content present_as_some }
+
     parsed! {
         deserialize_bool visit_bool bool;
         deserialize_i8 visit_i8 i8;
@@ -666,18 +720,6 @@ impl<'de> Deserializer<'de> for Key<'_> {
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Unreadable> {
         visitor.visit_str(self.0)
-    }
-
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Unreadable> {
-        visitor.visit_some(self)
-    }
-
-    fn deserialize_newtype_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, Unreadable> {
-        visitor.visit_newtype_struct(self)
     }
 
     fn deserialize_enum<V: Visitor<'de>>(

@@ -5,6 +5,8 @@
 
 pub(super) mod document;
 mod impls;
+#[cfg(any(feature = "form", feature = "query"))]
+pub(super) mod named;
 pub(super) mod names;
 mod read;
 pub(super) mod reader;

@@ -103,7 +103,7 @@ impl<'a> Here<'a> {
                 match &variant.content {
                     Content::Tuple(items) => {
                         let item = items.get(*index)?;
-                        self.go(&index.to_string(), *index, Some(item()));
+                        self.go_to_item(*index, Some(item()));
                         self.data = None;
                         Some(())
                     }
@@ -122,26 +122,26 @@ impl<'a> Here<'a> {
             // The only field of a newtype, which adds no step on the wire.
             (Some(Shape::Struct(_)), FieldStep::Index(0)) => Some(()),
             (Some(Shape::List { item, inside, .. }), FieldStep::Index(index)) => {
-                self.go(&index.to_string(), *index, Some(item()));
+                self.go_to_item(*index, Some(item()));
                 self.data = self.data.and_then(|data| inside(data, *index));
                 Some(())
             }
             (Some(Shape::Tuple { items, inside }), FieldStep::Index(index)) => {
                 let item = items.get(*index)?;
                 // A parameter of a path has a name.
-                let name = match self.trees.first() {
-                    Some(Tree::Object(params)) => params.get(*index)?.0.clone().into_owned(),
-                    _ => index.to_string(),
-                };
-                self.go(&name, *index, Some(item()));
+                match self.trees.first() {
+                    Some(Tree::Object(params)) => {
+                        let name = params.get(*index)?.0.clone().into_owned();
+                        self.go(&name, *index, Some(item()));
+                    }
+                    _ => self.go_to_item(*index, Some(item())),
+                }
                 self.data = self.data.and_then(|data| inside(data, *index));
                 Some(())
             }
             (Some(Shape::Map { value, inside, positions, .. }), FieldStep::Index(index)) => {
-                let members = match self.trees.first() {
-                    Some(Tree::Object(members)) => members.as_slice(),
-                    _ => &[],
-                };
+                let members = self.trees.first().and_then(|tree| tree.members());
+                let members = members.map_or(&[][..], Vec::as_slice);
                 let positions = self.data.map(|data| {
                     let address = std::ptr::from_ref(data).cast();
                     let mut known = self.positions.borrow_mut();
@@ -161,12 +161,8 @@ impl<'a> Here<'a> {
                 Some(())
             }
             (Some(Shape::Map { value, .. }), FieldStep::Name(key) | FieldStep::Field(key)) => {
-                let at = match self.trees.first() {
-                    Some(Tree::Object(members)) => {
-                        members.iter().position(|(found, _)| found == key)
-                    }
-                    _ => None,
-                };
+                let members = self.trees.first().and_then(|tree| tree.members());
+                let at = members.and_then(|all| all.iter().position(|(found, _)| found == key));
                 let key = key.clone();
                 self.key(Some(&key), at.unwrap_or(usize::MAX));
                 self.shape = Some(value());
@@ -242,8 +238,10 @@ impl<'a> Here<'a> {
     fn variant(&self, found: &'static Enum) -> Option<&'static Variant> {
         let tree = *self.trees.first()?;
         let name = match (found.tag, tree) {
-            (Tag::External, Tree::Object(members)) => members.first()?.0.clone().into_owned(),
-            (Tag::External, tree) => tree.text()?,
+            (Tag::External, tree) => match tree.members() {
+                Some(members) => members.first()?.0.clone().into_owned(),
+                None => tree.text()?,
+            },
             (Tag::Internal(tag) | Tag::Adjacent(tag, _), tree) => tree.member(tag)?.text()?,
             (Tag::Untagged, tree) => {
                 return found.variants.iter().find(|variant| match &variant.content {
@@ -294,16 +292,16 @@ impl<'a> Here<'a> {
         }
         match step {
             FieldStep::Index(index) => match self.trees.first()? {
-                Tree::Object(_) => {
-                    let trees = self.trees.iter().filter_map(|tree| match tree {
-                        Tree::Object(members) => Some(members.iter().map(|(_, tree)| tree)),
-                        _ => None,
-                    });
+                tree if tree.is_list() => self.go_to_item(*index, None),
+                tree if tree.members().is_some() => {
+                    let trees = self
+                        .trees
+                        .iter()
+                        .filter_map(|tree| Some(tree.members()?.iter().map(|(_, tree)| tree)));
                     self.trees = trees.flatten().take(MAX_CANDIDATES).collect();
                     push_step(&mut self.place.pointer, "*");
                     self.place.order.push(*index);
                 }
-                Tree::List(_) => self.go(&index.to_string(), *index, None),
                 // The only field of a newtype.
                 _ if *index == 0 => {}
                 _ => return None,
@@ -311,7 +309,7 @@ impl<'a> Here<'a> {
             FieldStep::Field(name) | FieldStep::Name(name) => {
                 let mut names: Vec<(usize, &str)> = Vec::new();
                 for tree in &self.trees {
-                    if let Tree::Object(members) = tree {
+                    if let Some(members) = tree.members() {
                         names.extend(
                             members.iter().enumerate().map(|(at, (name, _))| (at, &**name)),
                         );
@@ -341,6 +339,15 @@ impl<'a> Here<'a> {
         self.shape = shape;
     }
 
+    /// Goes to an item of a list, under the index that the client wrote.
+    fn go_to_item(&mut self, index: usize, shape: Option<&'static Shape>) {
+        let written = self.trees.first().map(|tree| tree.written_index(index));
+        push_step(&mut self.place.pointer, &written.unwrap_or_else(|| index.to_string()));
+        self.trees = self.trees.iter().filter_map(|tree| tree.item(index)).collect();
+        self.place.order.push(index);
+        self.shape = shape;
+    }
+
     /// Goes to the value of a key that the client has chosen.
     fn key(&mut self, key: Option<&str>, place: usize) {
         push_step(&mut self.place.pointer, key.map_or("*", |key| self.source.key(key)));
@@ -354,11 +361,7 @@ impl<'a> Here<'a> {
     }
 
     fn descend(&mut self, name: &str, place: usize) {
-        let inside = |tree: &&'a Tree<'a>| match tree {
-            Tree::List(items) => items.get(name.parse::<usize>().ok()?),
-            tree => tree.member(name),
-        };
-        self.trees = self.trees.iter().filter_map(inside).collect();
+        self.trees = self.trees.iter().filter_map(|tree| tree.member(name)).collect();
         self.place.order.push(place);
     }
 }

@@ -122,6 +122,10 @@ impl<'w> Walk<'w> {
             return;
         }
         let before = self.errors.len();
+        if tree.is_conflict() {
+            let detail = "Is given both with and without brackets";
+            return self.refuse(Unreadable::new("conflict", detail), shape, tree);
+        }
         match shape {
             Shape::Value { read } => self.whole(*read, shape, tree),
             Shape::Struct(found) => match is_object(tree) {
@@ -132,30 +136,9 @@ impl<'w> Walk<'w> {
                 if matches!(tree, Tree::Param(_)) {
                     return self.segments(*item, shape, tree);
                 }
-                match tree.items() {
-                    Some(items) if len.is_some_and(|len| len != items.len()) => {
-                        self.refuse(wrong_length(), shape, tree);
-                    }
-                    Some(items) => {
-                        for (index, tree) in items.iter_mut().enumerate() {
-                            self.at(&index.to_string(), index, |walk| {
-                                walk.value(item(), tree, depth + 1)
-                            });
-                        }
-                    }
-                    None => self.refuse(wrong_type("Must be a list"), shape, tree),
-                }
+                self.list(|_| item(), *len, shape, tree, depth);
             }
-            Shape::Set { item } => match tree.items() {
-                Some(items) => {
-                    for (index, tree) in items.iter_mut().enumerate() {
-                        self.at(&index.to_string(), index, |walk| {
-                            walk.value(item(), tree, depth + 1)
-                        });
-                    }
-                }
-                None => self.refuse(wrong_type("Must be a list"), shape, tree),
-            },
+            Shape::Set { item } => self.list(|_| item(), None, shape, tree, depth),
             Shape::Map { value, is_key, .. } => match is_object(tree) {
                 true => self.map(*value, *is_key, tree, &[], depth),
                 false => self.refuse(wrong_type("Must be an object"), shape, tree),
@@ -235,14 +218,33 @@ impl<'w> Walk<'w> {
             }
             return;
         }
-        match tree.items() {
-            Some(found) if found.len() != items.len() => self.refuse(wrong_length(), shape, tree),
-            Some(found) => {
-                for (index, (item, tree)) in items.iter().zip(found).enumerate() {
-                    self.at(&index.to_string(), index, |walk| walk.value(item(), tree, depth + 1));
-                }
-            }
-            None => self.refuse(wrong_type("Must be a list"), shape, tree),
+        let item = |index: usize| match items.get(index) {
+            Some(item) => item(),
+            None => ANYTHING,
+        };
+        self.list(item, Some(items.len()), shape, tree, depth);
+    }
+
+    /// Reads the items of a list. Each has the shape that `item` returns for its index.
+    fn list(
+        &mut self,
+        item: impl Fn(usize) -> &'static Shape,
+        len: Option<usize>,
+        shape: &'static Shape,
+        tree: &mut Tree<'_>,
+        depth: usize,
+    ) {
+        let length = match tree.to_list() {
+            Ok(length) => length,
+            Err(error) => return self.refuse(error, shape, tree),
+        };
+        if len.is_some_and(|len| len != length) {
+            return self.refuse(wrong_length(), shape, tree);
+        }
+        for index in 0..length {
+            let written = tree.written_index(index);
+            let Some(tree) = tree.item_mut(index) else { continue };
+            self.at(&written, index, |walk| walk.value(item(index), tree, depth + 1));
         }
     }
 
@@ -255,7 +257,7 @@ impl<'w> Walk<'w> {
         claimed: &[&str],
         depth: usize,
     ) {
-        let Tree::Object(members) = tree else { return };
+        let Some(members) = tree.members_mut() else { return };
         let mut unreadable = Vec::new();
         for (index, (name, tree)) in members.iter_mut().enumerate() {
             if self.errors.len() >= MAX_ERRORS {
@@ -294,7 +296,7 @@ impl<'w> Walk<'w> {
             if field.flatten || field.names.is_empty() {
                 continue;
             }
-            let Tree::Object(members) = tree else { return };
+            let Some(members) = tree.members_mut() else { return };
             let mut places = members
                 .iter()
                 .enumerate()
@@ -335,7 +337,7 @@ impl<'w> Walk<'w> {
             self.order.pop();
         }
         if found.deny_unknown {
-            let Tree::Object(members) = tree else { return };
+            let Some(members) = tree.members_mut() else { return };
             let mut errors = Vec::new();
             members.retain(|(name, _)| {
                 let is_known = claimed.contains(&&**name);
@@ -383,7 +385,7 @@ impl<'w> Walk<'w> {
                 }
             }
             Shape::Value { read } => {
-                let Tree::Object(members) = tree else { return };
+                let Some(members) = tree.members() else { return };
                 let rest = members.iter().filter(|(name, _)| !claimed.contains(&&**name));
                 if let Err(error) = read(&Tree::Object(rest.cloned().collect())) {
                     self.is_readable = false;
@@ -410,16 +412,13 @@ impl<'w> Walk<'w> {
         match found.tag {
             _ if untagged => self.whole(found.read, shape, tree),
             Tag::Untagged => self.whole(found.read, shape, tree),
-            Tag::External => match tree {
-                Tree::Object(members) => match members.as_mut_slice() {
-                    [(name, content)] => match variant(found, name) {
-                        Some((index, known)) => {
-                            let name = name.clone().into_owned();
-                            self.at(&name, index, |walk| walk.content(known, content, depth + 1));
-                        }
-                        None => self.refuse(unknown_variant(found, tree), shape, tree),
-                    },
-                    _ => self.whole(found.read, shape, tree),
+            Tag::External => match tree.members_mut().map(Vec::as_mut_slice) {
+                Some([(name, content)]) => match variant(found, name) {
+                    Some((index, known)) => {
+                        let name = name.clone().into_owned();
+                        self.at(&name, index, |walk| walk.content(known, content, depth + 1));
+                    }
+                    None => self.refuse(unknown_variant(found, tree), shape, tree),
                 },
                 _ => self.whole(found.read, shape, tree),
             },
@@ -442,7 +441,7 @@ impl<'w> Walk<'w> {
                 }
                 match self.tagged(found, tag, tree) {
                     Ok((index, known)) => {
-                        let Tree::Object(members) = tree else { return };
+                        let Some(members) = tree.members_mut() else { return };
                         match members.iter_mut().find(|(name, _)| name == content) {
                             Some((_, tree)) => {
                                 self.at(content, index, |walk| {
@@ -477,14 +476,13 @@ impl<'w> Walk<'w> {
 
     /// Reads the content of a variant.
     fn content(&mut self, known: &'static Variant, tree: &mut Tree<'_>, depth: usize) {
-        const OBJECT: &Shape = &Shape::Value { read: |_| Ok(()) };
         match &known.content {
             Content::Unit => {}
             Content::Newtype(inner, _) => self.value(inner(), tree, depth),
-            Content::Tuple(items) => self.tuple(items, OBJECT, tree, depth),
+            Content::Tuple(items) => self.tuple(items, ANYTHING, tree, depth),
             Content::Struct(found) => match is_object(tree) {
                 true => self.members(found, tree, &mut Vec::new(), depth),
-                false => self.refuse(wrong_type("Must be an object"), OBJECT, tree),
+                false => self.refuse(wrong_type("Must be an object"), ANYTHING, tree),
             },
         }
     }
@@ -507,7 +505,7 @@ impl<'w> Walk<'w> {
                 }
                 Shape::Enum(found) => self.variants(found, inner(), tree, depth + 1),
                 Shape::Value { read } => {
-                    let Tree::Object(members) = tree else { return };
+                    let Some(members) = tree.members() else { return };
                     let rest = members.iter().filter(|(name, _)| name != tag);
                     if let Err(error) = read(&Tree::Object(rest.cloned().collect())) {
                         self.is_readable = false;
@@ -548,7 +546,12 @@ impl<'w> Walk<'w> {
         for (step, is_declared) in error.steps.iter().rev() {
             push_step(&mut pointer, if *is_declared { step } else { self.source.key(step) });
         }
-        let error = FieldError::new(self.location, error.code, error.detail).with_pointer(pointer);
+        let is_index = error.code == "index";
+        let mut error =
+            FieldError::new(self.location, error.code, error.detail).with_pointer(pointer);
+        if is_index && let Some(max) = self.source.max_index() {
+            error = error.with_param("max", max.to_string());
+        }
         self.errors.push(Found { order: self.order.clone(), error });
     }
 
@@ -575,7 +578,7 @@ fn unknown_variant(found: &'static Enum, tree: &Tree<'_>) -> Unreadable {
 }
 
 fn is_object(tree: &Tree<'_>) -> bool {
-    matches!(tree, Tree::Object(_))
+    tree.members().is_some()
 }
 
 /// Whether it is an empty value of a form, which is `None` for an optional field.
@@ -593,6 +596,9 @@ fn variant(found: &'static Enum, name: &str) -> Option<(usize, &'static Variant)
     let known = variants.clone().find(|(_, variant)| variant.names.contains(&name));
     known.or_else(|| variants.find(|(_, variant)| variant.is_other))
 }
+
+/// A value whose form is not checked.
+const ANYTHING: &Shape = &Shape::Value { read: |_| Ok(()) };
 
 /// A refusal lists a hundred errors, and reports that there are more.
 pub(crate) const MAX_ERRORS: usize = 101;

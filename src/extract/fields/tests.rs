@@ -1,7 +1,7 @@
 //! What a small request can cost, and what a refusal may contain.
 
 use std::cell::Cell;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use http::Request;
 use http_body_util::BodyExt;
@@ -9,8 +9,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use validator::Validate as _;
 
-use crate::extract::{ByField, FieldStep, Input, RawInput, Violation, check};
-use crate::{Body, Chain, ChainService, Fields, Form, Json};
+use crate::extract::{
+    BracketSyntax, ByField, FieldStep, Input, RawInput, Unchecked, Violation, check,
+};
+use crate::{Body, Chain, ChainService, Fields, Form, Json, Valid};
 
 const JSON: &str = "application/json";
 
@@ -345,4 +347,192 @@ fn a_type_that_contains_nothing_but_itself_has_an_end() {
     };
     let refused = check::<ByField<Json<Holder>>>(&source, rules).map(drop).unwrap_err();
     assert!(refused.members().any(|(_, json)| json.contains("/endless")), "{refused:?}");
+}
+
+const FORM: &str = "application/x-www-form-urlencoded";
+
+#[allow(dead_code, reason = "only its shape and its rules matter")]
+#[derive(Deserialize, Fields, validator::Validate)]
+#[serde(rename_all = "camelCase")]
+struct Cart {
+    #[validate(length(min = 1))]
+    customer_name: String,
+    #[validate(nested)]
+    items: Vec<Line>,
+    address: Address,
+    #[serde(default)]
+    is_gift: bool,
+    prices: Option<BTreeMap<String, u32>>,
+    outline: Option<Outline>,
+    #[serde(default)]
+    #[fields(value)]
+    pairs: Vec<(u8, u8)>,
+}
+
+#[allow(dead_code, reason = "only its shape and its rules matter")]
+#[derive(Deserialize, Fields, validator::Validate)]
+#[serde(rename_all = "camelCase")]
+struct Line {
+    #[serde(rename = "SKU")]
+    #[validate(length(min = 1))]
+    sku: String,
+    #[validate(range(min = 1))]
+    piece_count: u8,
+}
+
+#[allow(dead_code, reason = "only its shape matters")]
+#[derive(Deserialize, Fields)]
+struct Address {
+    city: String,
+    zip: Option<u32>,
+}
+
+#[allow(dead_code, reason = "only its shape matters")]
+#[derive(Deserialize, Fields)]
+#[serde(rename_all = "lowercase")]
+enum Outline {
+    Circle { r: u8 },
+    Point,
+}
+
+/// The pointers and codes of all errors.
+fn errors(body: &Value) -> Vec<(&str, &str)> {
+    let errors = body["errors"].as_array().map_or(&[][..], Vec::as_slice);
+    let text = |error: &'_ Value, name: &str| error[name].as_str().unwrap_or_default().to_owned();
+    errors
+        .iter()
+        .map(|error| (&*text(error, "pointer").leak(), &*text(error, "code").leak()))
+        .collect()
+}
+
+#[tokio::test]
+async fn every_error_of_a_form_with_brackets_has_the_name_that_the_client_sent() {
+    let fine = "customerName=a&items[0][SKU]=a&items[0][pieceCount]=1&address[city]=b";
+    let rest = "&customerName=a&address[city]=b";
+    let table: Vec<(String, &[(&str, &str)])> = vec![
+        (fine.into(), &[]),
+        ("".into(), &[("/customerName", "missing"), ("/items", "missing"), ("/address", "missing")]),
+        (
+            "customerName=&items[0][SKU]=&items[0][pieceCount]=x&items[1][pieceCount]=0&address[zip]=y".into(),
+            &[
+                ("/customerName", "length"),
+                ("/items/0/SKU", "length"),
+                ("/items/0/pieceCount", "type"),
+                ("/items/1/SKU", "missing"),
+                ("/items/1/pieceCount", "range"),
+                ("/address/city", "missing"),
+                ("/address/zip", "type"),
+            ],
+        ),
+        // The indexes are those of the client: a row was removed.
+        (
+            format!("items[7][SKU]=&items[7][pieceCount]=300&items[3][SKU]=a&items[3][pieceCount]=0{rest}"),
+            &[("/items/3/pieceCount", "range"), ("/items/7/SKU", "length"), ("/items/7/pieceCount", "value")],
+        ),
+        (
+            format!("items[7][SKU]=&items[7][pieceCount]=1{rest}"),
+            &[("/items/7/SKU", "length")],
+        ),
+        // Items without an index are numbered.
+        (
+            format!("items[][SKU]=a&items[][pieceCount]=x&items[][SKU]=&items[][pieceCount]=1{rest}"),
+            &[("/items/0/pieceCount", "type"), ("/items/1/SKU", "length")],
+        ),
+        (
+            format!("items%5B0%5D%5BSKU%5D=&items%5B0%5D%5BpieceCount%5D=-1{rest}"),
+            &[("/items/0/SKU", "length"), ("/items/0/pieceCount", "type")],
+        ),
+        (
+            format!("{fine}&address=1&isGift=maybe"),
+            &[("/address", "conflict"), ("/isGift", "value")],
+        ),
+        (format!("{fine}&isGift=false&isGift=on"), &[]),
+        (format!("items[]=a&items[0][SKU]=x{rest}"), &[("/items", "type")]),
+        (format!("items[a][SKU]=x&outline[circle][r]=x{rest}"), &[("/items", "type"), ("/outline/circle/r", "type")]),
+        (format!("items[5000][SKU]=x&isGift=x{rest}"), &[("/items", "index"), ("/isGift", "value")]),
+        (format!("items=a&items=b{rest}"), &[("/items/0", "type"), ("/items/1", "type")]),
+        (
+            format!("{fine}&prices[secret]=x&prices[1]=2&outline=square"),
+            &[("/prices/*", "type"), ("/outline", "choice")],
+        ),
+        (format!("{fine}&customerName=b&isGift=x"), &[("/customerName", "duplicate"), ("/isGift", "value")]),
+        // A value without known fields is read as a whole.
+        (format!("{fine}&pairs[4][]=1&pairs[4][]=x&isGift=x"), &[("/isGift", "value"), ("/pairs/4/1", "type")]),
+        ("items[0=1".into(), &[("", "brackets")]),
+        ("a[b][c][d][e][f][g]=1".into(), &[("", "depth")]),
+    ];
+    let all = Chain::new()
+        .provide(BracketSyntax::new())
+        .post(async |_: Valid<ByField<Form<Cart>>>| "fine")
+        .build();
+    let first = Chain::new()
+        .provide(BracketSyntax::new())
+        .post(async |_: Valid<Form<Cart>>| "fine")
+        .build();
+    let mut differences = Vec::new();
+    for (body, expected) in table {
+        let status = if expected.is_empty() { 200 } else { 422 };
+        let (found, answer) = send(&all, FORM, body.clone()).await;
+        if (found, &*errors(&answer)) != (status, expected) {
+            differences.push(format!("{body}: {found} {:?}", errors(&answer)));
+        }
+        assert!(!answer.to_string().contains("secret"), "{answer}");
+        // Without `ByField`, the first error has the same pointer.
+        let (found, answer) = send(&first, FORM, body.clone()).await;
+        assert_eq!(found, status, "{body} {answer}");
+        let pointers: Vec<&str> = expected.iter().map(|(pointer, _)| *pointer).collect();
+        let found = errors(&answer);
+        if !found.iter().all(|(pointer, _)| pointers.contains(pointer)) {
+            differences.push(format!("{body}: first {found:?}"));
+        }
+    }
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
+}
+
+thread_local! {
+    static CHECKED_HERE: Cell<usize> = const { Cell::new(0) };
+}
+
+fn count_here(_: u8) -> Result<(), validator::ValidationError> {
+    CHECKED_HERE.set(CHECKED_HERE.get() + 1);
+    Ok(())
+}
+
+#[derive(Deserialize, validator::Validate)]
+#[serde(default)]
+#[derive(Default)]
+struct Watched {
+    #[validate(custom(function = "count_here"))]
+    one: u8,
+    two: u8,
+}
+
+#[derive(Deserialize, validator::Validate)]
+struct AllWatched {
+    #[validate(nested)]
+    items: Vec<Watched>,
+}
+
+/// As `Valid` does.
+#[tokio::test]
+async fn short_input_with_many_values_is_checked_on_another_thread() {
+    let chain = Chain::new()
+        .post(async |data: Unchecked<Json<AllWatched>>| Valid::check(data).await.map(|_| "fine"))
+        .build();
+    let valid = Chain::new().post(async |_: Valid<Json<AllWatched>>| "fine").build();
+    for (count, is_here) in [(1, true), (100, true), (1000, false), (3000, false)] {
+        let body = format!(r#"{{"items":[{}]}}"#, vec!["{}"; count].join(","));
+        for chain in [&chain, &valid] {
+            CHECKED_HERE.set(0);
+            assert_eq!(send(chain, JSON, body.clone()).await.0, 200, "{count}");
+            assert_eq!(CHECKED_HERE.get(), if is_here { count } else { 0 }, "{count}");
+        }
+    }
+    // The whole bound is that of `InvalidInput`.
+    let chain = Chain::new()
+        .provide(crate::extract::InvalidInput::new().max_values(2500))
+        .post(async |data: Unchecked<Json<AllWatched>>| Valid::check(data).await.map(|_| "fine"))
+        .build();
+    let body = format!(r#"{{"items":[{}]}}"#, vec!["{}"; 1000].join(","));
+    assert_eq!(send(&chain, JSON, body).await.0, 413);
 }

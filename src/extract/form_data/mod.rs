@@ -1,7 +1,7 @@
 //! `application/x-www-form-urlencoded`, the format of forms and queries.
 
 mod names;
-mod reader;
+pub(crate) mod reader;
 #[cfg(test)]
 #[cfg(all(feature = "form", feature = "query"))]
 mod tests;
@@ -11,12 +11,13 @@ use percent_encoding::percent_decode;
 use serde_core::de::DeserializeOwned;
 use serde_path_to_error::Segment;
 
-use self::names::{Ignored, NameError};
-use self::reader::{Pair, Problem, ReadError, Reader};
+use self::names::Ignored;
+use self::reader::{NameError, Pair, Problem, ReadError, Reader};
 use crate::Error;
 use crate::extract::budget::{Budget, Depth};
-use crate::extract::failure::field_error;
+use crate::extract::failure::{BUFFERED, field_error};
 use crate::extract::field_error::push_step;
+use crate::extract::fields::document::Tree;
 use crate::extract::objects::Objects;
 use crate::extract::{BracketSyntax, Document, FieldError, Location, RawInput};
 
@@ -76,21 +77,21 @@ pub(crate) fn parse<T: DeserializeOwned>(
     }
 }
 
-/// The pairs as a tree, after they were refused. `None` if names with brackets are read as paths.
+/// The pairs as a tree, after they were refused. `None` if a name has brackets that do not match, or too many of them.
 pub(crate) fn document<T: DeserializeOwned>(source: &RawInput) -> Option<Document<'_>> {
     if source.is_made() {
         return Some(Document::made::<T>());
     }
     let text = source.bytes();
     let syntax = source.bracket_syntax().filter(|syntax| !syntax.is_literal());
-    if syntax.is_some() || !is_utf8(text) {
+    if !is_utf8(text) {
         return None;
     }
-    let mut document = Document::form(text, source.value_limit())?;
+    let mut document = Document::form_with(text, source.value_limit(), syntax)?;
     let (budget, unlimited) = (Budget::traced(), Budget::unlimited());
     let pairs = reader::pairs(text);
     let items = reader::items(&pairs);
-    let reader = Reader::root(&items, None, Depth::root(&unlimited));
+    let reader = Reader::root(&items, syntax, Depth::root(&unlimited));
     let _ = T::deserialize(Objects::new(reader, &budget));
     document.declared = budget.into_trace().declared;
     Some(document)
@@ -100,7 +101,7 @@ pub(crate) fn document<T: DeserializeOwned>(source: &RawInput) -> Option<Documen
 #[cfg(feature = "form")]
 pub(crate) fn texts(text: &[u8]) -> Vec<(String, String)> {
     let pairs = reader::pairs(text).into_iter();
-    pairs.map(|pair| (pair.name.to_string(), pair.value().into_owned())).collect()
+    pairs.map(|pair| (pair.name.to_string(), pair.text().into_owned())).collect()
 }
 
 /// The JSON Pointer of the field that has this name in a form.
@@ -130,7 +131,7 @@ fn check_names(
         NameError::TooDeep => FieldError::new(location, "depth", "A name has too many brackets")
             .with_param("max", syntax.depth().to_string()),
     };
-    pairs.iter().try_for_each(|pair| names::check(&pair.name, syntax)).map_err(error)
+    pairs.iter().try_for_each(|pair| reader::check(&pair.name, syntax)).map_err(error)
 }
 
 /// Refuses a list that was sent in brackets, which would be empty.
@@ -171,7 +172,14 @@ fn explain<T: DeserializeOwned>(
     };
     let trace = budget.into_trace();
     let error: &ReadError = found.inner();
-    let shown = field_error(source, location, found.path(), &trace, &error.to_string());
+    let mut shown = field_error(source, location, found.path(), &trace, &error.to_string());
+    let syntax = source.bracket_syntax().filter(|syntax| !syntax.is_literal());
+    if syntax.is_some()
+        && let Some(document) = Document::form_with(source.bytes(), source.value_limit(), syntax)
+    {
+        let pointer = as_written(shown.pointer(), &document.tree);
+        shown = shown.with_pointer(pointer);
+    }
     match error.problem {
         Some(problem) => {
             let (code, detail) = problem.code_and_detail();
@@ -196,9 +204,25 @@ fn explain<T: DeserializeOwned>(
     }
 }
 
-/// What the log states about a type that no form can fill.
-const BUFFERED: &str = "a number or bool in a flattened field, or in an enum that serde buffers (internally tagged, untagged), can't be read \
-    from a form or query, where all values are texts: move the field into the struct itself, or read it from a text with deserialize_with";
+/// A pointer with the indexes of items as the client wrote them: the data has no gaps between them.
+fn as_written(pointer: &str, tree: &Tree<'_>) -> String {
+    let (mut written, mut here) = (String::new(), Some(tree));
+    for step in pointer.split('/').skip(1) {
+        let name = step.replace("~1", "/").replace("~0", "~");
+        let list = here.filter(|tree| tree.is_list()).zip(name.parse::<usize>().ok());
+        match list {
+            Some((list, index)) => {
+                push_step(&mut written, &list.written_index(index));
+                here = list.item(index);
+            }
+            None => {
+                push_step(&mut written, &name);
+                here = here.and_then(|tree| tree.member(&name));
+            }
+        }
+    }
+    written
+}
 
 fn wrong_form(location: Location) -> &'static str {
     match location {

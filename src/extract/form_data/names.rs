@@ -1,41 +1,9 @@
-//! Names with brackets: whether they are well-formed, and whether a type would ignore them.
+//! Names with brackets that a type would ignore.
 
 use std::fmt;
 
 use serde_core::de::{self, DeserializeOwned, Deserializer, Expected, Visitor};
 use serde_core::forward_to_deserialize_any;
-
-use crate::extract::BracketSyntax;
-
-/// What is wrong with a name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NameError {
-    Unmatched,
-    TooDeep,
-}
-
-/// Checks that a name is a text without brackets, and then any number of texts in brackets.
-pub(super) fn check(name: &str, syntax: BracketSyntax) -> Result<(), NameError> {
-    let start = name.find('[').unwrap_or(name.len());
-    let (base, mut rest) = name.split_at(start);
-    if base.contains(']') || (base.is_empty() && !rest.is_empty()) {
-        return Err(NameError::Unmatched);
-    }
-    let mut depth = 0;
-    while !rest.is_empty() {
-        let inside = rest.strip_prefix('[').and_then(|inside| inside.split_once(']'));
-        let (segment, after) = inside.ok_or(NameError::Unmatched)?;
-        if segment.contains('[') {
-            return Err(NameError::Unmatched);
-        }
-        depth += 1;
-        if depth > syntax.depth() {
-            return Err(NameError::TooDeep);
-        }
-        rest = after;
-    }
-    Ok(())
-}
 
 /// A name in brackets that a `T` would ignore, although its text may be one of the fields of a `T`.
 pub(super) enum Ignored {

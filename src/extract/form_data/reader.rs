@@ -17,22 +17,23 @@ use serde_core::de::{
 
 use crate::extract::BracketSyntax;
 use crate::extract::budget::Depth;
+use crate::extract::failure::is_buffered_text;
 
 /// A pair of a form: the name, and the encoded value with its `=`.
-pub(super) struct Pair<'de> {
-    pub(super) name: Cow<'de, str>,
-    value: &'de [u8],
+pub(crate) struct Pair<'de> {
+    pub(crate) name: Cow<'de, str>,
+    pub(crate) value: &'de [u8],
 }
 
 impl<'de> Pair<'de> {
     #[cfg(feature = "form")]
-    pub(super) fn value(&self) -> Cow<'de, str> {
+    pub(crate) fn text(&self) -> Cow<'de, str> {
         decode(self.value.get(1..).unwrap_or_default())
     }
 }
 
 /// The pairs of a form (URL standard, 5.1).
-pub(super) fn pairs(text: &[u8]) -> Vec<Pair<'_>> {
+pub(crate) fn pairs(text: &[u8]) -> Vec<Pair<'_>> {
     let mut pairs = Vec::with_capacity(text.iter().filter(|byte| **byte == b'&').count() + 1);
     pairs.extend(text.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()).map(|pair| {
         let at = pair.iter().position(|byte| *byte == b'=').unwrap_or(pair.len());
@@ -49,9 +50,39 @@ fn decode(text: &[u8]) -> Cow<'_, str> {
     Cow::Owned(percent_decode(&spaced).decode_utf8_lossy().into_owned())
 }
 
+/// What is wrong with a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NameError {
+    Unmatched,
+    TooDeep,
+}
+
+/// Checks that a name is a text without brackets, and then any number of texts in brackets.
+pub(crate) fn check(name: &str, syntax: BracketSyntax) -> Result<(), NameError> {
+    let start = name.find('[').unwrap_or(name.len());
+    let (base, mut rest) = name.split_at(start);
+    if base.contains(']') || (base.is_empty() && !rest.is_empty()) {
+        return Err(NameError::Unmatched);
+    }
+    let mut depth = 0;
+    while !rest.is_empty() {
+        let inside = rest.strip_prefix('[').and_then(|inside| inside.split_once(']'));
+        let (segment, after) = inside.ok_or(NameError::Unmatched)?;
+        if segment.contains('[') {
+            return Err(NameError::Unmatched);
+        }
+        depth += 1;
+        if depth > syntax.depth() {
+            return Err(NameError::TooDeep);
+        }
+        rest = after;
+    }
+    Ok(())
+}
+
 /// The pairs that belong to one value.
 #[derive(Clone, Copy)]
-pub(super) struct Reader<'p, 'de, 'b> {
+pub(crate) struct Reader<'p, 'de, 'b> {
     items: &'p [Item<'p, 'de>],
     syntax: Option<BracketSyntax>,
     depth: Depth<'b>,
@@ -60,24 +91,26 @@ pub(super) struct Reader<'p, 'de, 'b> {
 
 /// A pair below the current value.
 #[derive(Clone, Copy)]
-pub(super) struct Item<'p, 'de> {
+pub(crate) struct Item<'p, 'de> {
     /// The member or item that the pair belongs to. At the root, it is not split off yet.
     segment: &'p str,
     /// The brackets after it.
-    rest: &'p str,
+    pub(crate) rest: &'p str,
     value: &'de [u8],
-    at: usize,
+    pub(crate) at: usize,
 }
 
 /// The items of a root.
-pub(super) fn items<'p, 'de>(pairs: &'p [Pair<'de>]) -> Vec<Item<'p, 'de>> {
-    let item = |(at, pair): (usize, &'p Pair<'de>)| Item {
-        segment: "",
-        rest: &pair.name,
-        value: pair.value,
-        at,
-    };
+pub(crate) fn items<'p, 'de>(pairs: &'p [Pair<'de>]) -> Vec<Item<'p, 'de>> {
+    let item = |(at, pair): (usize, &'p Pair<'de>)| Item::new(&pair.name, pair.value, at);
     pairs.iter().enumerate().map(item).collect()
+}
+
+/// The items of the encoded pairs of one value, whose names do not matter.
+pub(crate) fn values(pairs: &[u8]) -> Vec<Item<'_, '_>> {
+    let value = |pair: &'_ [u8]| pair.iter().position(|byte| *byte == b'=').unwrap_or(pair.len());
+    let pairs = pairs.split(|byte| *byte == b'&').enumerate();
+    pairs.map(|(at, pair)| Item::new("", &pair[value(pair)..], at)).collect()
 }
 
 enum Shape {
@@ -87,12 +120,21 @@ enum Shape {
 
 impl<'p, 'de, 'b> Reader<'p, 'de, 'b> {
     /// The whole input. With a syntax, its names must have been checked.
-    pub(super) fn root(
+    pub(crate) fn root(
         items: &'p [Item<'p, 'de>],
         syntax: Option<BracketSyntax>,
         depth: Depth<'b>,
     ) -> Self {
         Self { items, syntax, depth, is_root: true }
+    }
+
+    /// A value below the root.
+    pub(crate) fn value(
+        items: &'p [Item<'p, 'de>],
+        syntax: Option<BracketSyntax>,
+        depth: Depth<'b>,
+    ) -> Self {
+        Self { items, syntax, depth, is_root: false }
     }
 
     fn shape(&self) -> Result<Shape, ReadError> {
@@ -130,7 +172,7 @@ impl<'p, 'de, 'b> Reader<'p, 'de, 'b> {
     }
 
     /// The members of an object, in the order of their first pairs.
-    fn members(&self) -> Level<'p, 'de> {
+    pub(crate) fn members(&self) -> Level<'p, 'de> {
         let mut items = self.split();
         items.sort_by(|one, other| one.segment.cmp(other.segment));
         let mut level = Level::by(items, |one, other| one.segment == other.segment);
@@ -140,7 +182,7 @@ impl<'p, 'de, 'b> Reader<'p, 'de, 'b> {
     }
 
     /// The items of a list.
-    fn list(&self) -> Result<Level<'p, 'de>, ReadError> {
+    pub(crate) fn list(&self) -> Result<Level<'p, 'de>, ReadError> {
         if let Shape::Values = self.shape()? {
             let items = self.items.to_vec();
             return Ok(Level::by(items, |_, _| false));
@@ -201,14 +243,19 @@ impl<'p, 'de, 'b> Reader<'p, 'de, 'b> {
     }
 }
 
-impl<'de> Item<'_, 'de> {
+impl<'p, 'de> Item<'p, 'de> {
+    pub(crate) fn new(rest: &'p str, value: &'de [u8], at: usize) -> Self {
+        Self { segment: "", rest, value, at }
+    }
+
     fn text(&self) -> Cow<'de, str> {
         decode(self.value.get(1..).unwrap_or_default())
     }
 }
 
 /// The pairs of several values, each a range.
-struct Level<'p, 'de> {
+#[derive(Default)]
+pub(crate) struct Level<'p, 'de> {
     items: Vec<Item<'p, 'de>>,
     groups: Vec<Range<usize>>,
 }
@@ -227,7 +274,7 @@ impl<'p, 'de> Level<'p, 'de> {
         Self { items, groups }
     }
 
-    fn iter(&self) -> impl Iterator<Item = (&str, &[Item<'p, 'de>])> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &[Item<'p, 'de>])> {
         self.groups.iter().filter_map(|group| {
             let items = self.items.get(group.clone())?;
             Some((items.first()?.segment, items))
@@ -258,7 +305,7 @@ fn groups_of_rest(items: &[Item<'_, '_>]) -> Vec<Range<usize>> {
     groups
 }
 
-fn is_index(segment: &str) -> bool {
+pub(crate) fn is_index(segment: &str) -> bool {
     segment.bytes().all(|b| b.is_ascii_digit())
         && (segment == "0" || !segment.starts_with('0'))
         && !segment.is_empty()
@@ -286,6 +333,8 @@ macro_rules! texts {
 
 impl<'de> Deserializer<'de> for Reader<'_, 'de, '_> {
     type Error = ReadError;
+
+    crate::extract::read_as! { ReadError: newtype_as_its_content tuple_as_list unit_struct_as_unit }
 
     integers! {
         deserialize_i8 visit_i8 i8, deserialize_i16 visit_i16 i16, deserialize_i32 visit_i32 i32,
@@ -338,14 +387,6 @@ impl<'de> Deserializer<'de> for Reader<'_, 'de, '_> {
         }
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, ReadError> {
-        visitor.visit_newtype_struct(self)
-    }
-
     fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
         match self.items {
             [] => visitor.visit_unit(),
@@ -353,32 +394,7 @@ impl<'de> Deserializer<'de> for Reader<'_, 'de, '_> {
         }
     }
 
-    fn deserialize_unit_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, ReadError> {
-        self.deserialize_unit(visitor)
-    }
-
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
-        self.visit_list(visitor)
-    }
-
-    fn deserialize_tuple<V: Visitor<'de>>(
-        self,
-        _: usize,
-        visitor: V,
-    ) -> Result<V::Value, ReadError> {
-        self.visit_list(visitor)
-    }
-
-    fn deserialize_tuple_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        _: usize,
-        visitor: V,
-    ) -> Result<V::Value, ReadError> {
         self.visit_list(visitor)
     }
 
@@ -521,14 +537,14 @@ impl<'de> VariantAccess<'de> for VariantContent<'_, 'de, '_> {
 
 /// Why data could not be read: a message of serde, or a problem of the names.
 #[derive(Debug)]
-pub(super) struct ReadError {
+pub(crate) struct ReadError {
     message: String,
-    pub(super) problem: Option<Problem>,
+    pub(crate) problem: Option<Problem>,
 }
 
 /// What is wrong with the pairs of one value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Problem {
+pub(crate) enum Problem {
     /// A value that is not a list has several pairs.
     Repeated,
     /// A value is given as a text and as an object or list.
@@ -542,7 +558,7 @@ pub(super) enum Problem {
 }
 
 impl Problem {
-    pub(super) fn code_and_detail(self) -> (&'static str, &'static str) {
+    pub(crate) fn code_and_detail(self) -> (&'static str, &'static str) {
         match self {
             Self::Repeated => ("duplicate", "Is given more than once"),
             Self::Conflict => ("conflict", "Is given both with and without brackets"),
@@ -577,9 +593,7 @@ impl de::Error for ReadError {
 
     fn invalid_type(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Self {
         let message = format!("invalid type: {unexpected}, expected {expected}");
-        // A number is parsed from its text, and fails in another way, unless serde has buffered the text.
-        let is_buffered =
-            matches!(unexpected, Unexpected::Str(_)) && SCALARS.contains(&&*expected.to_string());
+        let is_buffered = is_buffered_text(unexpected, expected);
         Self { message, problem: is_buffered.then_some(Problem::Buffered) }
     }
 }
@@ -600,25 +614,6 @@ fn not_finite(text: &str) -> ReadError {
         false => ReadError::custom("invalid float literal"),
     }
 }
-
-/// What the numbers of the standard library and `bool` expect.
-const SCALARS: [&str; 15] = [
-    "i8",
-    "i16",
-    "i32",
-    "i64",
-    "i128",
-    "isize",
-    "u8",
-    "u16",
-    "u32",
-    "u64",
-    "u128",
-    "usize",
-    "f32",
-    "f64",
-    "a boolean",
-];
 
 /// An object whose fields are not known counts as this many fields.
 const UNKNOWN_FIELDS: usize = 16;

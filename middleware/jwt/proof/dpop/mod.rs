@@ -115,9 +115,10 @@ impl Dpop {
     ///
     /// # Errors
     ///
-    /// If it is zero.
+    /// If it is shorter than a second, in which `iat` is counted.
     pub fn max_age(mut self, max_age: Duration) -> Result<Self, JwtError> {
-        self.max_age = impossible::time(max_age, "the age of a proof")?;
+        impossible::seconds(max_age, "the age of a proof")?;
+        self.max_age = max_age;
         Ok(self)
     }
 
@@ -130,7 +131,7 @@ impl Dpop {
         if bytes == 0 {
             return Err(JwtError::ZeroLimit);
         }
-        self.max_bytes = bytes;
+        self.max_bytes = bytes.min(MAX_PROOF_BYTES);
         Ok(self)
     }
 
@@ -155,9 +156,22 @@ impl Dpop {
     ///
     /// With a [shared store](Self::replay_store) the same number bounds what this server adds to it. The store keeps a proof for one minute more than
     /// `max_age`, because the clocks of the servers may differ by up to 30 seconds.
-    #[must_use]
-    pub fn replay_capacity(mut self, replay_capacity: usize) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// If it is zero: every proof would be refused.
+    pub fn replay_capacity(mut self, replay_capacity: usize) -> Result<Self, JwtError> {
+        if replay_capacity == 0 {
+            return Err(JwtError::ZeroLimit);
+        }
         self.replay.set_capacity(replay_capacity);
+        Ok(self)
+    }
+
+    /// Without a free entry.
+    #[cfg(test)]
+    pub(crate) fn full(mut self) -> Self {
+        self.replay.set_capacity(0);
         self
     }
 
@@ -188,13 +202,16 @@ impl Dpop {
     }
 
     /// Sets how long a nonce is current, in whole seconds. Defaults to five minutes. It is accepted for one more such period.
-    #[must_use]
-    pub fn nonce_span(mut self, span: Duration) -> Self {
-        self.nonce_span = span.as_secs().max(1);
+    ///
+    /// # Errors
+    ///
+    /// If it is shorter than a second.
+    pub fn nonce_span(mut self, span: Duration) -> Result<Self, JwtError> {
+        self.nonce_span = impossible::seconds(span, "the time of a nonce")?;
         if let Some(nonces) = &mut self.nonces {
             nonces.set_span(self.nonce_span);
         }
-        self
+        Ok(self)
     }
 
     /// The nonce for a refusal.
@@ -447,5 +464,6 @@ const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
 const REPLAY_CAPACITY: usize = 1_000_000;
 /// How many bytes a proof may have.
 const PROOF_BYTES: usize = 4 * 1024;
+const MAX_PROOF_BYTES: usize = 64 * 1024;
 /// How many bytes a `jti` may have.
 const JTI_BYTES: usize = 256;

@@ -109,7 +109,7 @@ fn a_proof_is_good_once() {
     for now in [IAT - 30, IAT, IAT + 60] {
         assert_eq!(prove(Some(THUMBPRINT), now), Err(JwtRefusal::Replay));
     }
-    let full = example().replay_capacity(0);
+    let full = example().full();
     let refused = proven(&full, &req, TOKEN, Some(THUMBPRINT), IAT);
     assert_eq!(refused, Err(JwtRefusal::ReplayUnavailable));
 }
@@ -459,7 +459,7 @@ mod requests {
         };
         let span = Duration::from_secs(1000);
         let service = |now: u64| {
-            let dpop = dpop().nonce_span(span).nonces([7; 32]).unwrap();
+            let dpop = dpop().nonce_span(span).unwrap().nonces([7; 32]).unwrap();
             let clock = move || SystemTime::UNIX_EPOCH + Duration::from_secs(now);
             Spied::new(jwt(dpop).clock(clock))
         };
@@ -685,7 +685,7 @@ mod requests {
     async fn without_a_free_entry_it_is_a_503() {
         let client = Client::new();
         let bound = client.token();
-        let service = Spied::new(jwt(dpop().replay_capacity(1)));
+        let service = Spied::new(jwt(dpop().replay_capacity(1).unwrap()));
         let dpop = format!("DPoP {bound}");
         assert_eq!(service.get(&dpop, &client.proof("1", &bound)).await.0, 200);
         assert_eq!(service.get(&dpop, &client.proof("2", &bound)).await, (503, String::new()));
@@ -694,7 +694,7 @@ mod requests {
     #[tokio::test]
     async fn a_client_that_sends_too_many_proofs_is_a_429_and_others_are_served() {
         let (busy, calm) = (Client::new(), Client::new());
-        let service = Spied::new(jwt(dpop().replay_capacity(100)));
+        let service = Spied::new(jwt(dpop().replay_capacity(100).unwrap()));
         let send = async |client: &Client, jti: u32| {
             let bound = client.token();
             let proof = client.proof(&jti.to_string(), &bound);
