@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use axum_core::response::IntoResponse;
-use http::HeaderValue;
 use http::header::HeaderName;
+use http::{HeaderValue, StatusCode};
 use http_body_util::{BodyExt, Limited};
 
 use super::carried;
@@ -18,6 +18,7 @@ use super::request::{ReadBody, client_uri, digest, half, owner};
 use super::response::{Stored, body, read, write};
 use super::store::{AnyStore, KeyOutcome, KeyReservation, KeyState};
 use super::subject::Subject;
+use crate::declare::{Answer, Declaration, Field, Kind};
 use crate::{Body, Endpoint, Error, Middleware, Next, Response};
 
 /// The middleware of an [`Idempotency`](super::Idempotency).
@@ -64,6 +65,30 @@ impl<S: Subject> Middleware for Idempotent<S> {
         // If this future is dropped, or a later step panics, so is the claim: the outcome is then unknown.
         let response = next.run().await;
         self.keep(claim, response).await
+    }
+
+    fn declare(&self, to: &mut Declaration) {
+        let settings = &*self.settings;
+        let key =
+            Field::new("idempotency-key", "Identifies the operation: the same for repetitions");
+        to.only_for(settings.methods.iter().cloned())
+            .kind(Kind::StoresResponses(S::DECLARED))
+            .kind(Kind::ReadsBody)
+            .limits_body(settings.max_request as u64)
+            .reads(if settings.required { key } else { key.optional() })
+            .adds(Field::new("idempotency-replayed", "The response is a stored one").optional());
+        let mut answers = |status, cause: &str| {
+            to.answers(Answer::problem(status, cause));
+        };
+        answers(StatusCode::BAD_REQUEST, "The key is missing or malformed");
+        answers(
+            StatusCode::CONFLICT,
+            "The first request with this key is running, its outcome is unknown, or its response was not kept",
+        );
+        answers(StatusCode::PAYLOAD_TOO_LARGE, "The body of a request with a key is too long");
+        answers(StatusCode::UNPROCESSABLE_ENTITY, "The key was used with another request");
+        answers(StatusCode::TOO_MANY_REQUESTS, "The caller has too many keys");
+        answers(StatusCode::SERVICE_UNAVAILABLE, "The store of keys is full or unreachable");
     }
 }
 

@@ -5,13 +5,15 @@ use std::sync::Arc;
 
 use http::Extensions;
 
-use crate::Error;
+use crate::{Error, declare};
 
 /// Whose keys they are: those of a principal, or of anyone.
 #[doc(hidden)]
 pub trait Subject: Send + Sync + 'static {
     /// The name of the principal; `None` if there is none.
     fn name(&self, extensions: &Extensions) -> Result<Option<Vec<u8>>, Error>;
+    /// The subject by which responses are distinguished, for the declaration of the step.
+    const DECLARED: declare::Subject;
 }
 
 /// The keys of the principal that an earlier step provides as `T`.
@@ -30,6 +32,8 @@ impl<T> fmt::Debug for PerPrincipal<T> {
 }
 
 impl<T: Send + Sync + 'static> Subject for PerPrincipal<T> {
+    const DECLARED: declare::Subject = declare::Subject::Verified;
+
     fn name(&self, extensions: &Extensions) -> Result<Option<Vec<u8>>, Error> {
         let failed =
             |detail: &'static str| Error::new(http::StatusCode::INTERNAL_SERVER_ERROR, detail);
@@ -46,6 +50,8 @@ impl<T: Send + Sync + 'static> Subject for PerPrincipal<T> {
 }
 
 impl Subject for Anyone {
+    const DECLARED: declare::Subject = declare::Subject::Everyone;
+
     fn name(&self, _: &Extensions) -> Result<Option<Vec<u8>>, Error> {
         Ok(None)
     }

@@ -36,6 +36,7 @@ fn reason(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::TooCostly => "too_costly",
         Verdict::Busy => "busy",
+        Verdict::QueueFull => "queue_full",
         Verdict::Blocked => "blocked",
         Verdict::Unavailable => "unavailable",
         Verdict::Exceeded | Verdict::Admitted | Verdict::Skipped => "quota_exceeded",
