@@ -17,6 +17,8 @@ mod database_test;
 mod events;
 #[path = "../../../examples/form.rs"]
 mod form;
+#[path = "../../../examples/idempotency.rs"]
+mod idempotency;
 #[path = "../../examples/lambda.rs"]
 mod lambda;
 #[path = "../../examples/oauth_login.rs"]
