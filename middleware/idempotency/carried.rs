@@ -9,7 +9,7 @@ use http::{Extensions, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::Value;
 
-use super::response::{Input, put};
+use super::encoding::{Input, put};
 use crate::extract::{FieldError, Location};
 use crate::{Error, Response};
 

@@ -111,7 +111,7 @@ impl MemoryIdempotency {
 
     /// Whether these bytes fit, in place of those that the record has.
     fn fits(&self, table: &Table, principal: Option<[u8; 16]>, added: usize) -> bool {
-        // What says that a request is finished always fits. Its size is part of that of a record.
+        // An outcome without a response always fits. Its size is part of that of a record.
         if added <= FREE {
             return true;
         }

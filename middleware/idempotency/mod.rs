@@ -33,20 +33,27 @@
 //!
 //! ```
 //! use tower_chain::middleware::idempotency::Idempotency;
-//! use tower_chain::{Authenticate, Chain, Principal};
+//! use tower_chain::{Chain, Error};
 //!
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # let token = "Vy3pRT1rW9ZsU0bq6xQ2Lw";
+//! #[derive(Clone)]
+//! struct User {
+//!     id: u64,
+//! }
+//!
+//! async fn user() -> Result<User, Error> {
+//!     // From a session, say.
+//!     Ok(User { id: 7 })
+//! }
+//!
 //! let api = Chain::new()
-//!     .use_(Authenticate::token(token)?)
-//!     .use_(Idempotency::per(|principal: &Principal| principal.name().to_owned()))
+//!     .guard(user)
+//!     .use_(Idempotency::per(|user: &User| user.id.to_string()))
 //!     .at("/payments", |c| c.post(async || "paid"));
 //! # let _ = api.build();
-//! # Ok(())
-//! # }
 //! ```
 //!
-//! With a token: `Idempotency::per(|claims: &Claims<Member>| claims.sub.clone())`. If tokens of several issuers are accepted, the name must also have the
+//! After `Authenticate`, write `Idempotency::per(|principal: &Principal| principal.name().to_owned())`, and after `Jwt`
+//! `Idempotency::per(|claims: &Claims<Member>| claims.sub.clone())`. If tokens of several issuers are accepted, the name must also have the
 //! issuer. If one name is another user on another host, it must also have the host.
 //!
 //! # Example, tuned
@@ -55,11 +62,15 @@
 //! use std::time::Duration;
 //!
 //! use tower_chain::middleware::idempotency::{Idempotency, MemoryIdempotency, Retention};
+//! # #[cfg(feature = "serve")]
 //! use tower_chain::serve::Detach;
 //! use tower_chain::{Chain, Error};
 //!
 //! # #[derive(Clone)] struct User { id: u64 }
 //! # async fn user() -> Result<User, Error> { Ok(User { id: 7 }) }
+//! # #[cfg(not(feature = "serve"))]
+//! # fn main() {}
+//! # #[cfg(feature = "serve")]
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let once = Idempotency::per(|user: &User| user.id.to_string())
 //!     .required()
@@ -160,6 +171,7 @@ mod claim;
 mod config;
 #[cfg(feature = "test-util")]
 mod conformance;
+mod encoding;
 mod error;
 mod key;
 mod memory;

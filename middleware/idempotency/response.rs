@@ -11,6 +11,7 @@ use http_body::Frame;
 use http_body_util::StreamBody;
 
 use super::carried::{read_error, write_error};
+use super::encoding::{Input, put};
 use crate::{Body, Error, Response};
 
 /// The response of a request that is finished.
@@ -76,7 +77,7 @@ pub(super) fn read(bytes: Bytes) -> Option<Stored> {
         _ => Some(read_fields(&mut input)?),
     };
     let error = read_error(&mut input)?;
-    let mut response = Response::new(body(input.0, trailers));
+    let mut response = Response::new(body(input.rest(), trailers));
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     if let Some(error) = error {
@@ -122,37 +123,6 @@ fn read_fields(input: &mut Input) -> Option<HeaderMap> {
         fields.try_append(name, value).ok()?;
     }
     Some(fields)
-}
-
-/// Writes bytes after their length.
-pub(super) fn put(out: &mut BytesMut, bytes: &[u8]) {
-    out.put_u32(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
-    out.extend_from_slice(bytes);
-}
-
-/// Bytes that are read from the start. Nothing of it panics: the bytes come from outside.
-pub(super) struct Input(Bytes);
-
-impl Input {
-    /// A number of so many bytes.
-    pub(super) fn number<const N: usize>(&mut self) -> Option<u32> {
-        let bytes = self.take(N)?;
-        Some(bytes.iter().fold(0, |number, byte| number << 8 | u32::from(*byte)))
-    }
-
-    /// Bytes after their length.
-    pub(super) fn bytes(&mut self) -> Option<Bytes> {
-        let length = self.number::<4>()?;
-        self.take(usize::try_from(length).ok()?)
-    }
-
-    pub(super) fn text(&mut self) -> Option<String> {
-        String::from_utf8(self.bytes()?.to_vec()).ok()
-    }
-
-    fn take(&mut self, length: usize) -> Option<Bytes> {
-        (self.0.len() >= length).then(|| self.0.split_to(length))
-    }
 }
 
 /// The fields of a connection (RFC 9110, 7.6.1).

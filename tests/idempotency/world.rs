@@ -264,7 +264,7 @@ pub(crate) async fn received(response: Response) -> Option<Received> {
     Some(Received { status: parts.status.as_u16(), kind, body })
 }
 
-/// Its response names the user, the path and the body, so that one that belongs to another request is noticed. The first word of the body selects the
+/// Its response names the user, the path and the body: the response of another request is noticed. The first word of the body selects the
 /// response.
 async fn pay(
     user: User,

@@ -19,6 +19,8 @@ mod deprecated;
 mod events;
 #[path = "../../../examples/form.rs"]
 mod form;
+#[path = "../../../examples/idempotency.rs"]
+mod idempotency;
 #[path = "../../examples/lambda.rs"]
 mod lambda;
 #[path = "../../../examples/message_signatures.rs"]
