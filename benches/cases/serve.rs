@@ -1,5 +1,7 @@
-//! A request on an open connection: with `serve`, and with the same chain on bare hyper. The client is a part of each count, and the same in
+//! A request on an open connection, and a connection with ten requests: with `serve`, and with the same chain on bare hyper. The client is a part of each count, and the same in
 //! both.
+
+use std::net::SocketAddr;
 
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -32,19 +34,27 @@ fn with_serve(listener: TcpListener, service: ChainService) {
 
 fn with_hyper(listener: TcpListener, service: ChainService) {
     tokio::spawn(async move {
-        let (socket, _) = listener.accept().await?;
-        socket.set_nodelay(true)?;
-        let _ = http1::Builder::new().serve_connection(TokioIo::new(socket), service).await;
-        Ok::<_, std::io::Error>(())
+        loop {
+            let (socket, _) = listener.accept().await.unwrap();
+            socket.set_nodelay(true).unwrap();
+            let http1 = http1::Builder::new();
+            tokio::spawn(http1.serve_connection(TokioIo::new(socket), service.clone()));
+        }
     });
 }
 
+fn connections_by_serve(_: usize) -> Subject {
+    connections(with_serve)
+}
+
+fn connections_by_hyper(_: usize) -> Subject {
+    connections(with_hyper)
+}
+
+/// A request on a connection that stays open.
 fn subject(message: &'static str, serve: fn(TcpListener, ChainService)) -> Subject {
-    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-    let service = Chain::new()
-        .at("/hello", |c| c.get(async || "hello").post(async |body: String| body))
-        .build();
-    let mut client = runtime.block_on(connect(serve, service)).unwrap();
+    let (runtime, addr) = start(serve);
+    let mut client = runtime.block_on(connect(addr)).unwrap();
     let answer = move |_: Request| {
         exchange(&runtime, &mut client, message);
         Response::new(Body::empty())
@@ -52,14 +62,37 @@ fn subject(message: &'static str, serve: fn(TcpListener, ChainService)) -> Subje
     Subject { request: Box::new(|| Request::new(Body::empty())), answer: Box::new(answer) }
 }
 
-async fn connect(
-    serve: fn(TcpListener, ChainService),
-    service: ChainService,
-) -> std::io::Result<TcpStream> {
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let client = TcpStream::connect(listener.local_addr()?).await?;
+/// A connection that has ten requests.
+fn connections(serve: fn(TcpListener, ChainService)) -> Subject {
+    let (runtime, addr) = start(serve);
+    let answer = move |_: Request| {
+        let mut client = runtime.block_on(connect(addr)).unwrap();
+        (0..10).for_each(|_| exchange(&runtime, &mut client, GET));
+        drop(client);
+        // The server ends its side.
+        (0..4).for_each(|_| runtime.block_on(tokio::task::yield_now()));
+        Response::new(Body::empty())
+    };
+    Subject { request: Box::new(|| Request::new(Body::empty())), answer: Box::new(answer) }
+}
+
+fn start(serve: fn(TcpListener, ChainService)) -> (Runtime, SocketAddr) {
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let service = Chain::new()
+        .at("/hello", |c| c.get(async || "hello").post(async |body: String| body))
+        .build();
+    let addr = runtime.block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        serve(listener, service);
+        addr
+    });
+    (runtime, addr)
+}
+
+async fn connect(addr: SocketAddr) -> std::io::Result<TcpStream> {
+    let client = TcpStream::connect(addr).await?;
     client.set_nodelay(true)?;
-    serve(listener, service);
     Ok(client)
 }
 
@@ -79,6 +112,8 @@ pub(super) fn cases() -> Vec<Case> {
         case("serve, GET", by_serve),
         case("hyper, POST", by_hyper_with_body),
         case("serve, POST", by_serve_with_body),
+        case("hyper, a connection with 10 x GET", connections_by_hyper),
+        case("serve, a connection with 10 x GET", connections_by_serve),
     ]
 }
 

@@ -107,11 +107,11 @@ impl<S: Servable> SharedState<S> {
         };
         match opened {
             Ok(Ok((OpenedStream::Plain(io), version, peer))) => {
-                Some(self.serve(io, version, peer, activity))
+                Some(self.serve(*io, version, peer, activity))
             }
             #[cfg(feature = "tls")]
             Ok(Ok((OpenedStream::Tls(io), version, peer))) => {
-                Some(self.serve(io, version, peer, activity))
+                Some(self.serve(*io, version, peer, activity))
             }
             Ok(Err(error)) => {
                 tracing::debug!(%error, "connection not opened");
@@ -178,9 +178,9 @@ impl Limits {
 }
 
 enum OpenedStream {
-    Plain(Io),
+    Plain(Box<Io>),
     #[cfg(feature = "tls")]
-    Tls(tokio_rustls::server::TlsStream<Io>),
+    Tls(Box<tokio_rustls::server::TlsStream<Io>>),
 }
 
 /// Reads the PROXY protocol, does the TLS handshake, and finds out the HTTP version.
@@ -215,14 +215,14 @@ async fn open(
         };
         let chain = session.peer_certificates().unwrap_or_default();
         peer.certificate = ClientCertificate::from_chain(chain.iter().map(|der| der.to_vec()));
-        return Ok((OpenedStream::Tls(io), version, peer));
+        return Ok((OpenedStream::Tls(Box::new(io)), version, peer));
     }
     let version = match sniff(&mut io).await? {
         // hyper answers other bytes with GOAWAY.
         _ if security.http2_only => HttpVersion::Http2,
         version => version,
     };
-    Ok((OpenedStream::Plain(io), version, peer))
+    Ok((OpenedStream::Plain(Box::new(io)), version, peer))
 }
 
 /// Recognizes HTTP/2 by the first bytes (RFC 9113, 3.3).

@@ -135,7 +135,7 @@ fn unescaped(input: &str) -> Vec<u8> {
     let input = input.replace("\\\n", "").replace('\n', "\r\n");
     let (mut sent, mut rest) = (Vec::new(), &*input);
     while let Some(at) = rest.find(['\\', '$']) {
-        sent.extend_from_slice(rest[..at].as_bytes());
+        sent.extend_from_slice(&rest.as_bytes()[..at]);
         let escaped = &rest[at..];
         let hex = |digits: &str| u8::from_str_radix(digits, 16).unwrap();
         let (bytes, length) = match escaped.as_bytes() {
