@@ -33,7 +33,8 @@ REPORTS = [
     ("benches/peers/README.md", "peers", "How peers are compared"),
     ("benches/peers-limits/RESULTS.md", "limits", "Rate limiters compared"),
     ("benches/TRIED.md", "tried", "What did not help"),
-    ("soak/RESULTS.md", "soak", "Fuzzing and soak"),
+    ("fuzz/RESULTS.md", "fuzzing", "Fuzzing"),
+    ("interop/soak/RESULTS.md", "soak", "Soak with faults"),
 ]
 PROJECT = [
     ("CHANGELOG.md", "changelog", "Changelog"),
