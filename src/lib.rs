@@ -104,6 +104,7 @@ extern crate self as tower_chain;
 
 pub mod chain;
 pub mod challenge;
+pub mod declare;
 mod error;
 pub mod extract;
 pub mod function;

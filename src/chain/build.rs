@@ -26,7 +26,7 @@ use crate::step::tail::{BoxTail, Built};
 use crate::tower::as_layer::ChainLayer;
 use crate::tower::service::{ChainService, Root, static_service};
 
-impl<S, P, A, E> Chain<S, P, A, E> {
+impl<S, P, A, E, D> Chain<S, P, A, E, D> {
     /// Builds the service, which never changes afterwards.
     ///
     /// # Panics
@@ -101,7 +101,7 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     + Send
     + Sync
     + 'static
-    + use<S, P, A, E, B>
+    + use<S, P, A, E, D, B>
     where
         S: Fold<End>,
         E: NothingExpected,

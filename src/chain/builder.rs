@@ -4,6 +4,7 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use crate::chain::list::{Push, Steps};
+use crate::declare::Undocumented;
 use crate::provide::{Expected, Nil};
 use crate::route::registrar::Settings;
 
@@ -62,13 +63,13 @@ use crate::route::registrar::Settings;
 /// # let _ = service;
 /// ```
 #[must_use = "a chain does nothing until it is built"]
-pub struct Chain<S = Steps, P = Nil, A = Nil, E = ()> {
+pub struct Chain<S = Steps, P = Nil, A = Nil, E = (), D = Undocumented> {
     pub(super) steps: S,
     pub(super) settings: Settings,
-    kind: PhantomData<fn() -> (P, A, E)>,
+    kind: PhantomData<fn() -> (P, A, E, D)>,
 }
 
-impl<S, P, A, E> fmt::Debug for Chain<S, P, A, E> {
+impl<S, P, A, E, D> fmt::Debug for Chain<S, P, A, E, D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Chain").field("settings", &self.settings).finish_non_exhaustive()
     }
@@ -114,12 +115,19 @@ impl Chain {
     }
 }
 
-impl<S, P, A, E> Chain<S, P, A, E> {
+impl<P, A, D> Chain<Steps, P, A, (), D> {
+    /// The empty chain inside another one.
+    pub(super) fn inside() -> Self {
+        Self::of(Steps::new(), Settings::default())
+    }
+}
+
+impl<S, P, A, E, D> Chain<S, P, A, E, D> {
     pub(super) fn of(steps: S, settings: Settings) -> Self {
         Self { steps, settings, kind: PhantomData }
     }
 
-    pub(super) fn push<X, P2, A2>(self, step: X) -> Chain<S::Out, P2, A2, E>
+    pub(super) fn push<X, P2, A2>(self, step: X) -> Chain<S::Out, P2, A2, E, D>
     where
         S: Push<X>,
     {

@@ -2,7 +2,7 @@
 
 use crate::chain::ext::MiddlewareExt;
 use crate::function::arguments::Passing;
-use crate::step::next::{IntoMiddleware, Middleware};
+use crate::step::next::{Declare, IntoMiddleware, Middleware};
 use crate::tower::as_layer::ChainLayer;
 
 /// Middleware that needs values of earlier steps, and compiles only after them.
@@ -97,7 +97,7 @@ impl<D: Dependent> IntoMiddleware<AsDependent> for D {
     type Step<R> = D::Middleware;
     type Provides = <D::Middleware as Middleware>::Provides;
 
-    fn into_step<R>(self) -> D::Middleware {
-        self.into_middleware()
+    fn into_step<R>(self) -> (D::Middleware, Option<Declare>) {
+        (self.into_middleware(), None)
     }
 }

@@ -32,8 +32,10 @@ use http::Method;
 use http_body::Body as HttpBody;
 use tower::Service;
 
-use crate::chain::list::{BoxSteps, Open, Push, Steps};
+use crate::chain::list::{BoxSteps, Open, Push};
 use crate::chain::scope::{AddSteps, InnerChain, Scope};
+use crate::declare::Documents;
+use crate::declare::documents::{Guards, Serves};
 use crate::function::arguments::{Arguments, Passing};
 use crate::function::guard::{Guard, GuardStep, Provide};
 use crate::function::handler::{HandlerFn, IntoHandler};
@@ -41,7 +43,7 @@ use crate::function::on_error::OnError;
 use crate::provide::{Cons, ProvidedList, State, Stateful};
 use crate::route::error::CallSite;
 use crate::route::registrar::Settings;
-use crate::step::around::{Hook, On, Use};
+use crate::step::around::{Allow, Hook, On, Use};
 use crate::step::errors::CatchPanics;
 use crate::step::next::IntoMiddleware;
 use crate::tower::path::ServicePath;
@@ -67,7 +69,7 @@ pub type Hooked<H, K, R> = Hook<<H as IntoHandler<K>>::Step<R>>;
 #[doc(hidden)]
 pub type After<M, K, P> = <<M as IntoMiddleware<K>>::Provides as Provides>::Onto<P>;
 
-impl<S, P, A, E> Chain<S, P, A, E> {
+impl<S, P, A, E, D> Chain<S, P, A, E, D> {
     /// Adds middleware for the steps after it. It runs only for requests that match one of their handlers.
     ///
     /// It takes an `async fn(Next<'_>)` whose result is `IntoResponse`, with up to eight extractors and provided values before
@@ -92,13 +94,13 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     pub fn use_<M, K, W, R>(
         self,
         middleware: M,
-    ) -> Chain<Pushed<S, Used<M, K, R>>, After<M, K, P>, A, E>
+    ) -> Chain<Pushed<S, Used<M, K, R>>, After<M, K, P>, A, E, D>
     where
         M: IntoMiddleware<K>,
         M::Args: Arguments<P, W, Sources = R>,
         S: Push<Used<M, K, R>>,
     {
-        self.push(Use::new(middleware.into_step(), "use", false))
+        self.push(Use::declared(middleware.into_step(), "use", false))
     }
 
     /// Adds middleware that runs for every request that reaches the chain, matched or not: logging, request ids, CORS, a limiter against scanners.
@@ -128,16 +130,17 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     ///     .at("/hello", |c| c.get(async || "hello"));
     /// # let _ = chain.build();
     /// ```
+    #[track_caller]
     pub fn always<M, K, W, R>(
         self,
         middleware: M,
-    ) -> Chain<Pushed<S, Used<M, K, R>>, After<M, K, P>, After<M, K, A>, E>
+    ) -> Chain<Pushed<S, Used<M, K, R>>, After<M, K, P>, After<M, K, A>, E, D>
     where
         M: IntoMiddleware<K>,
         M::Args: Arguments<A, W, Sources = R>,
         S: Push<Used<M, K, R>>,
     {
-        self.push(Use::new(middleware.into_step(), "always", true))
+        self.push(Use::declared(middleware.into_step(), "always", true))
     }
 
     /// Adds middleware for the steps after it, for paths under a prefix: `/prefix`, `/prefix/` and `/prefix/x`, not `/prefixed`.
@@ -180,13 +183,13 @@ impl<S, P, A, E> Chain<S, P, A, E> {
         self,
         prefix: &str,
         middleware: M,
-    ) -> Chain<Pushed<S, Used<M, K, R>>, P, A, E>
+    ) -> Chain<Pushed<S, Used<M, K, R>>, P, A, E, D>
     where
         M: IntoMiddleware<K, Provides = ()>,
         M::Args: Arguments<P, W, Sources = R>,
         S: Push<Used<M, K, R>>,
     {
-        self.push(Use::new(middleware.into_step(), "use_at", false).at(prefix))
+        self.push(Use::declared(middleware.into_step(), "use_at", false).at(prefix))
     }
 
     /// Adds a check: an `async fn` of up to eight extractors and provided values that returns `Result<T, E>`.
@@ -217,13 +220,15 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     pub fn guard<F, G, W, R, O>(
         self,
         check: F,
-    ) -> Chain<Pushed<S, Use<GuardStep<O, G, R>>>, Cons<F::Value, P>, A, E>
+    ) -> Chain<Pushed<S, Use<GuardStep<O, G, R>>>, Cons<F::Value, P>, A, E, D>
     where
         F: Guard<G, Own = O>,
         Passing<G>: Arguments<P, W, Sources = R>,
         S: Push<Use<GuardStep<O, G, R>>>,
+        D: Documents<Guards<O, G, R>>,
     {
-        self.push(Use::new(GuardStep::new(check.own()), "guard", false).in_each_pass())
+        let step = Use::new(GuardStep::new(check.own()), "guard", false);
+        self.push(step.in_each_pass().described(D::DESCRIBE))
     }
 
     /// Adds state: every step after it may take [`Provided<T>`](crate::Provided). Each request gets a clone: `T` is `Clone + Send + Sync`.
@@ -239,11 +244,12 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     /// let chain = Chain::new().provide(Arc::new(Pool)).get(async |_: Provided<Arc<Pool>>| "hello");
     /// # let _ = chain.build();
     /// ```
+    #[track_caller]
     #[allow(clippy::type_complexity, reason = "it is written out by the compiler alone")]
     pub fn provide<T>(
         self,
         value: T,
-    ) -> Chain<Pushed<S, Use<Provide<T>>>, Cons<T, P>, Cons<T, A>, E>
+    ) -> Chain<Pushed<S, Use<Provide<T>>>, Cons<T, P>, Cons<T, A>, E, D>
     where
         T: State,
         S: Push<Use<Provide<T>>>,
@@ -294,11 +300,12 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     /// let chain = Chain::new().with_state(AppState { token: "t".to_owned() }).get(length);
     /// # let _ = chain.build();
     /// ```
+    #[track_caller]
     #[allow(clippy::type_complexity, reason = "it is written out by the compiler alone")]
     pub fn with_state<T>(
         self,
         state: T,
-    ) -> Chain<Pushed<S, Use<Provide<T>>>, Stateful<T, Cons<T, P>>, Stateful<T, Cons<T, A>>, E>
+    ) -> Chain<Pushed<S, Use<Provide<T>>>, Stateful<T, Cons<T, P>>, Stateful<T, Cons<T, A>>, E, D>
     where
         T: State,
         S: Push<Use<Provide<T>>>,
@@ -337,88 +344,96 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     /// # let _ = chain.build();
     /// ```
     #[track_caller]
-    pub fn get<H, K, W, R>(self, handler: H) -> Chain<Pushed<S, Handling<H, K, R>>, P, A, E>
+    pub fn get<H, K, W, R>(self, handler: H) -> Chain<Pushed<S, Handling<H, K, R>>, P, A, E, D>
     where
         H: IntoHandler<K>,
         H::Args: Arguments<P, W, Sources = R>,
         S: Push<Handling<H, K, R>>,
+        D: Documents<H::Contract<R>>,
     {
         self.handler(Some(Method::GET), handler)
     }
 
     /// Adds a handler for POST. See [`get`](Chain::get).
     #[track_caller]
-    pub fn post<H, K, W, R>(self, handler: H) -> Chain<Pushed<S, Handling<H, K, R>>, P, A, E>
+    pub fn post<H, K, W, R>(self, handler: H) -> Chain<Pushed<S, Handling<H, K, R>>, P, A, E, D>
     where
         H: IntoHandler<K>,
         H::Args: Arguments<P, W, Sources = R>,
         S: Push<Handling<H, K, R>>,
+        D: Documents<H::Contract<R>>,
     {
         self.handler(Some(Method::POST), handler)
     }
 
     /// Adds a handler for PUT. See [`get`](Chain::get).
     #[track_caller]
-    pub fn put<H, K, W, R>(self, handler: H) -> Chain<Pushed<S, Handling<H, K, R>>, P, A, E>
+    pub fn put<H, K, W, R>(self, handler: H) -> Chain<Pushed<S, Handling<H, K, R>>, P, A, E, D>
     where
         H: IntoHandler<K>,
         H::Args: Arguments<P, W, Sources = R>,
         S: Push<Handling<H, K, R>>,
+        D: Documents<H::Contract<R>>,
     {
         self.handler(Some(Method::PUT), handler)
     }
 
     /// Adds a handler for PATCH. See [`get`](Chain::get).
     #[track_caller]
-    pub fn patch<H, K, W, R>(self, handler: H) -> Chain<Pushed<S, Handling<H, K, R>>, P, A, E>
+    pub fn patch<H, K, W, R>(self, handler: H) -> Chain<Pushed<S, Handling<H, K, R>>, P, A, E, D>
     where
         H: IntoHandler<K>,
         H::Args: Arguments<P, W, Sources = R>,
         S: Push<Handling<H, K, R>>,
+        D: Documents<H::Contract<R>>,
     {
         self.handler(Some(Method::PATCH), handler)
     }
 
     /// Adds a handler for DELETE. See [`get`](Chain::get).
     #[track_caller]
-    pub fn delete<H, K, W, R>(self, handler: H) -> Chain<Pushed<S, Handling<H, K, R>>, P, A, E>
+    pub fn delete<H, K, W, R>(self, handler: H) -> Chain<Pushed<S, Handling<H, K, R>>, P, A, E, D>
     where
         H: IntoHandler<K>,
         H::Args: Arguments<P, W, Sources = R>,
         S: Push<Handling<H, K, R>>,
+        D: Documents<H::Contract<R>>,
     {
         self.handler(Some(Method::DELETE), handler)
     }
 
     /// Adds a handler for HEAD. The body of its response is dropped. See [`get`](Chain::get).
     #[track_caller]
-    pub fn head<H, K, W, R>(self, handler: H) -> Chain<Pushed<S, Handling<H, K, R>>, P, A, E>
+    pub fn head<H, K, W, R>(self, handler: H) -> Chain<Pushed<S, Handling<H, K, R>>, P, A, E, D>
     where
         H: IntoHandler<K>,
         H::Args: Arguments<P, W, Sources = R>,
         S: Push<Handling<H, K, R>>,
+        D: Documents<H::Contract<R>>,
     {
         self.handler(Some(Method::HEAD), handler)
     }
 
     /// Adds a handler for OPTIONS, instead of the automatic answer. See [`get`](Chain::get).
     #[track_caller]
-    pub fn options<H, K, W, R>(self, handler: H) -> Chain<Pushed<S, Handling<H, K, R>>, P, A, E>
+    pub fn options<H, K, W, R>(self, handler: H) -> Chain<Pushed<S, Handling<H, K, R>>, P, A, E, D>
     where
         H: IntoHandler<K>,
         H::Args: Arguments<P, W, Sources = R>,
         S: Push<Handling<H, K, R>>,
+        D: Documents<H::Contract<R>>,
     {
         self.handler(Some(Method::OPTIONS), handler)
     }
 
     /// Adds a handler for QUERY, a safe method with a body. See [`get`](Chain::get).
     #[track_caller]
-    pub fn query<H, K, W, R>(self, handler: H) -> Chain<Pushed<S, Handling<H, K, R>>, P, A, E>
+    pub fn query<H, K, W, R>(self, handler: H) -> Chain<Pushed<S, Handling<H, K, R>>, P, A, E, D>
     where
         H: IntoHandler<K>,
         H::Args: Arguments<P, W, Sources = R>,
         S: Push<Handling<H, K, R>>,
+        D: Documents<H::Contract<R>>,
     {
         self.handler(Some(query()), handler)
     }
@@ -426,11 +441,12 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     /// Adds a handler for every method but CONNECT, which would turn the connection into a tunnel: only `on(Method::CONNECT, ..)` and a
     /// [`service`](Chain::service) answer it. The path answers 405 to no other method. See [`get`](Chain::get).
     #[track_caller]
-    pub fn all<H, K, W, R>(self, handler: H) -> Chain<Pushed<S, Handling<H, K, R>>, P, A, E>
+    pub fn all<H, K, W, R>(self, handler: H) -> Chain<Pushed<S, Handling<H, K, R>>, P, A, E, D>
     where
         H: IntoHandler<K>,
         H::Args: Arguments<P, W, Sources = R>,
         S: Push<Handling<H, K, R>>,
+        D: Documents<H::Contract<R>>,
     {
         self.handler(None, handler)
     }
@@ -455,11 +471,12 @@ impl<S, P, A, E> Chain<S, P, A, E> {
         self,
         method: Method,
         handler: H,
-    ) -> Chain<Pushed<S, Handling<H, K, R>>, P, A, E>
+    ) -> Chain<Pushed<S, Handling<H, K, R>>, P, A, E, D>
     where
         H: IntoHandler<K>,
         H::Args: Arguments<P, W, Sources = R>,
         S: Push<Handling<H, K, R>>,
+        D: Documents<H::Contract<R>>,
     {
         self.handler(Some(method), handler)
     }
@@ -469,12 +486,14 @@ impl<S, P, A, E> Chain<S, P, A, E> {
         self,
         method: Option<Method>,
         handler: H,
-    ) -> Chain<Pushed<S, Handling<H, K, R>>, P, A, E>
+    ) -> Chain<Pushed<S, Handling<H, K, R>>, P, A, E, D>
     where
         H: IntoHandler<K>,
         S: Push<Handling<H, K, R>>,
+        D: Documents<H::Contract<R>>,
     {
-        self.push(On::new(handler.into_step(), method, H::PASSES, Location::caller()))
+        let (passes, describe) = (H::PASSES, D::DESCRIBE);
+        self.push(On::new(handler.into_step(), method, passes, describe, Location::caller()))
     }
 
     /// Adds a path. The steps inside belong to it. They may take all values that are provided so far.
@@ -490,14 +509,14 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     /// # let _ = chain.build();
     /// ```
     #[track_caller]
-    pub fn at<F>(self, path: &str, steps: F) -> Chain<S::Out, P, A, E>
+    pub fn at<F>(self, path: &str, steps: F) -> Chain<S::Out, P, A, E, D>
     where
-        F: AddSteps<P, A>,
+        F: AddSteps<P, A, D>,
         F::Chain: InnerChain,
         S: Open,
     {
         let location = Location::caller();
-        let inside = steps(Chain::of(Steps::new(), Settings::default()));
+        let inside = steps(Chain::inside());
         let (steps, settings) = inside.into_inner();
         self.scope(Some(path), location, steps, settings)
     }
@@ -524,14 +543,14 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     /// # let _ = chain.build();
     /// ```
     #[track_caller]
-    pub fn group<F>(self, steps: F) -> Chain<S::Out, P, A, E>
+    pub fn group<F>(self, steps: F) -> Chain<S::Out, P, A, E, D>
     where
-        F: AddSteps<P, A>,
+        F: AddSteps<P, A, D>,
         F::Chain: InnerChain,
         S: Open,
     {
         let location = Location::caller();
-        let inside = steps(Chain::of(Steps::new(), Settings::default()));
+        let inside = steps(Chain::inside());
         let (steps, settings) = inside.into_inner();
         self.scope(None, location, steps, settings)
     }
@@ -553,9 +572,9 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     /// assert_eq!(api.routes()[1].pattern(), Some("/api/users/{id}"));
     /// ```
     #[track_caller]
-    pub fn mount<M, I>(self, path: &str, chain: M) -> Chain<S::Out, P, A, E>
+    pub fn mount<M, I>(self, path: &str, chain: M) -> Chain<S::Out, P, A, E, D>
     where
-        M: Mountable<P, I>,
+        M: Mountable<P, I, D>,
         S: Open,
     {
         let (steps, settings) = chain.into_steps();
@@ -568,7 +587,7 @@ impl<S, P, A, E> Chain<S, P, A, E> {
         location: CallSite,
         steps: BoxSteps,
         settings: Settings,
-    ) -> Chain<S::Out, P, A, E>
+    ) -> Chain<S::Out, P, A, E, D>
     where
         S: Open,
     {
@@ -602,7 +621,7 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     /// # let _ = chain.build();
     /// ```
     #[track_caller]
-    pub fn service<T, B>(self, path: &str, service: T) -> Chain<S::Out, P, A, E>
+    pub fn service<T, B>(self, path: &str, service: T) -> Chain<S::Out, P, A, E, D>
     where
         T: Service<Request, Response = http::Response<B>> + Clone + Send + Sync + 'static,
         T::Error: Into<BoxError>,
@@ -610,6 +629,7 @@ impl<S, P, A, E> Chain<S, P, A, E> {
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
         S: Open,
+        D: Documents<Serves<T>>,
     {
         let path = ServicePath::new(path, Location::caller(), service);
         Chain::of(self.steps.open(Box::new(path)), self.settings)
@@ -648,11 +668,12 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     /// let chain = Chain::new().on_error(page).get(async || "hello");
     /// # let _ = chain.build();
     /// ```
+    #[track_caller]
     #[allow(clippy::type_complexity, reason = "it is written out by the compiler alone")]
     pub fn on_error<F, B, M, W, R, O>(
         self,
         render: F,
-    ) -> Chain<Pushed<S, Use<OnError<O, B, A::State, M, R>>>, P, A, E>
+    ) -> Chain<Pushed<S, Use<OnError<O, B, A::State, M, R>>>, P, A, E, D>
     where
         A: ProvidedList,
         F: HandlerFn<B, A::State, M, Own = O>,
@@ -672,7 +693,8 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     /// let chain = Chain::new().catch_panics().get(async || -> &'static str { panic!("a bug") });
     /// # let _ = chain.build();
     /// ```
-    pub fn catch_panics(self) -> Chain<Pushed<S, Use<CatchPanics>>, P, A, E>
+    #[track_caller]
+    pub fn catch_panics(self) -> Chain<Pushed<S, Use<CatchPanics>>, P, A, E, D>
     where
         S: Push<Use<CatchPanics>>,
     {
@@ -700,7 +722,10 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     /// let chain = Chain::new().on_no_match(nothing).at("/hello", |c| c.get(async || "hello"));
     /// # let _ = chain.build();
     /// ```
-    pub fn on_no_match<H, K, W, R>(self, handler: H) -> Chain<Pushed<S, Hooked<H, K, R>>, P, A, E>
+    pub fn on_no_match<H, K, W, R>(
+        self,
+        handler: H,
+    ) -> Chain<Pushed<S, Hooked<H, K, R>>, P, A, E, D>
     where
         H: IntoHandler<K>,
         H::Args: Arguments<A, W, Sources = R>,
@@ -729,7 +754,7 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     pub fn on_method_not_allowed<H, K, W, R>(
         self,
         handler: H,
-    ) -> Chain<Pushed<S, Hooked<H, K, R>>, P, A, E>
+    ) -> Chain<Pushed<S, Hooked<H, K, R>>, P, A, E, D>
     where
         H: IntoHandler<K>,
         H::Args: Arguments<A, W, Sources = R>,
@@ -738,6 +763,29 @@ impl<S, P, A, E> Chain<S, P, A, E> {
         let handler = handler.into_step();
         let name = "on_method_not_allowed";
         self.push(Hook::new(name, handler, |hooks, index| hooks.not_allowed = Some(index)))
+    }
+
+    /// Allows a finding of the audit for the steps after it in this chain and inside them: the name of the rule, and the reason.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_chain::Chain;
+    ///
+    /// let chain = Chain::new()
+    ///     .allow("open-write", "anyone may leave a message")
+    ///     .post(async |text: String| text);
+    /// # let _ = chain.build();
+    /// ```
+    pub fn allow(
+        self,
+        rule: &'static str,
+        reason: &'static str,
+    ) -> Chain<Pushed<S, Allow>, P, A, E, D>
+    where
+        S: Push<Allow>,
+    {
+        self.push(Allow { rule, reason })
     }
 
     /// Makes `/a` and `/a/` two paths. Applies to the whole chain and the chains inside it. Defaults to one path.

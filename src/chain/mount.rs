@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 
 use crate::chain::builder::Chain;
 use crate::chain::list::BoxSteps;
+use crate::declare::documents::{Documents, Mounts, Undocumented};
 use crate::provide::{Expected, Superset};
 use crate::route::registrar::Settings;
 use crate::step::end::End;
@@ -17,26 +18,28 @@ use crate::step::fold::Fold;
     note = "steps in a closure are added with `.at(path, |c| ..)`",
     note = "mount a chain before it is built; a chain that is built, and any other service, is added with `.service(path, service)`"
 )]
-pub trait Mountable<P, I> {
+pub trait Mountable<P, I, D> {
     #[doc(hidden)]
     fn into_steps(self) -> (BoxSteps, Settings);
 }
 
-impl<P, I, S, P2, A, E> Mountable<P, I> for Chain<S, P2, A, E>
+impl<P, I, D, S, P2, A, E, D2> Mountable<P, I, D> for Chain<S, P2, A, E, D2>
 where
     S: Fold<End>,
     E: Expected,
     P: Superset<E::List, I>,
+    D: Documents<Mounts<D2>>,
 {
     fn into_steps(self) -> (BoxSteps, Settings) {
         (Box::new(self.steps), self.settings)
     }
 }
 
-impl<P, I, E> Mountable<P, I> for Sealed<E>
+impl<P, I, D, E, D2> Mountable<P, I, D> for Sealed<E, D2>
 where
     E: Expected,
     P: Superset<E::List, I>,
+    D: Documents<Mounts<D2>>,
 {
     fn into_steps(self) -> (BoxSteps, Settings) {
         (self.steps, self.settings)
@@ -46,19 +49,19 @@ where
 /// A chain whose type can be named, to be [mounted](Chain::mount). `E` is the tuple of types that it [expects](Chain::expecting). Made by
 /// [`Chain::seal`], which has an example.
 #[must_use = "a chain does nothing until it is mounted"]
-pub struct Sealed<E = ()> {
+pub struct Sealed<E = (), D = Undocumented> {
     steps: BoxSteps,
     settings: Settings,
-    kind: PhantomData<fn() -> E>,
+    kind: PhantomData<fn() -> (E, D)>,
 }
 
-impl<E> fmt::Debug for Sealed<E> {
+impl<E, D> fmt::Debug for Sealed<E, D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sealed").field("settings", &self.settings).finish_non_exhaustive()
     }
 }
 
-impl<S, P, A, E> Chain<S, P, A, E> {
+impl<S, P, A, E, D> Chain<S, P, A, E, D> {
     /// Makes it a chain whose type can be named. A function can then return it.
     ///
     /// # Example
@@ -76,7 +79,7 @@ impl<S, P, A, E> Chain<S, P, A, E> {
     /// let api = Chain::new().provide(Database).mount("/users", users()).build();
     /// # let _ = api;
     /// ```
-    pub fn seal(self) -> Sealed<E>
+    pub fn seal(self) -> Sealed<E, D>
     where
         S: Fold<End>,
     {

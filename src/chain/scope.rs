@@ -15,15 +15,15 @@ use crate::step::tail::BoxTail;
     label = "not `|c| c.get(..)`",
     note = "a chain that is defined elsewhere is added with `.mount(path, chain)`, any other service with `.service(path, service)`"
 )]
-pub trait AddSteps<P, A>: FnOnce(Chain<Steps, P, A>) -> Self::Chain {
+pub trait AddSteps<P, A, D>: FnOnce(Chain<Steps, P, A, (), D>) -> Self::Chain {
     type Chain;
 }
 
 // Without it, the message of the compiler would name `FnOnce`, and not what to change.
 #[diagnostic::do_not_recommend]
-impl<F, P, A, C> AddSteps<P, A> for F
+impl<F, P, A, D, C> AddSteps<P, A, D> for F
 where
-    F: FnOnce(Chain<Steps, P, A>) -> C,
+    F: FnOnce(Chain<Steps, P, A, (), D>) -> C,
 {
     type Chain = C;
 }
@@ -39,7 +39,7 @@ pub trait InnerChain {
     fn into_inner(self) -> (BoxSteps, Settings);
 }
 
-impl<S: Fold<End>, P, A> InnerChain for Chain<S, P, A> {
+impl<S: Fold<End>, P, A, D> InnerChain for Chain<S, P, A, (), D> {
     fn into_inner(self) -> (BoxSteps, Settings) {
         (Box::new(self.steps), self.settings)
     }

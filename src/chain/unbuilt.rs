@@ -29,7 +29,7 @@ pub trait IsBuilt {
 
 /// Hosts also require `Clone`, and the compiler would report that first.
 #[doc(hidden)]
-impl<S, P, A, E> Clone for Chain<S, P, A, E>
+impl<S, P, A, E, D> Clone for Chain<S, P, A, E, D>
 where
     Unbuilt<S>: IsBuilt,
 {
@@ -39,7 +39,7 @@ where
 }
 
 #[doc(hidden)]
-impl<S, P, A, E, B> tower::Service<http::Request<B>> for Chain<S, P, A, E>
+impl<S, P, A, E, D, B> tower::Service<http::Request<B>> for Chain<S, P, A, E, D>
 where
     Unbuilt<S>: IsBuilt,
 {
@@ -57,7 +57,7 @@ where
 }
 
 #[doc(hidden)]
-impl<S, P, A, E, B> hyper::service::Service<http::Request<B>> for Chain<S, P, A, E>
+impl<S, P, A, E, D, B> hyper::service::Service<http::Request<B>> for Chain<S, P, A, E, D>
 where
     Unbuilt<S>: IsBuilt,
 {

@@ -51,6 +51,9 @@ pub trait Guard<A>: Send + Sync + 'static {
     /// The value that the guard provides to the steps after it.
     type Value: Clone + Send + Sync + 'static;
 
+    /// The type of the error. A documented chain describes its responses.
+    type Refusal;
+
     /// The type itself. A step contains it in this form: if a function does not fit, the compiler then does not know the step, and
     /// reports the function alone.
     #[doc(hidden)]

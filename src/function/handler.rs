@@ -4,6 +4,7 @@ use std::future::Future;
 use std::marker::PhantomData;
 
 use crate::Response;
+use crate::declare::documents::{Handles, Passes};
 use crate::function::arguments::{Ending, Passing, TakeAll};
 use crate::function::middleware::{AsFn, AsHandler, FromFn, MiddlewareFn};
 use crate::route::listing::short_name;
@@ -20,6 +21,9 @@ pub trait HandlerFn<A, S, M>: Send + Sync + 'static {
     /// The type itself. A step contains it in this form: if a function does not fit, the compiler then does not know the step, and
     /// reports the function alone.
     type Own: HandlerFn<A, S, M>;
+
+    /// The type of the result.
+    type Out;
 
     fn own(self) -> Self::Own;
 
@@ -40,6 +44,9 @@ pub trait IntoHandler<Kind> {
     /// The handler as a step. `R` are the sources of its arguments.
     #[doc(hidden)]
     type Step<R>;
+    /// The types that a description of the handler is made of.
+    #[doc(hidden)]
+    type Contract<R>;
     /// Whether the handler may pass the request on: true for a function that takes `Next`.
     #[doc(hidden)]
     const PASSES: bool;
@@ -53,6 +60,7 @@ where
 {
     type Args = Passing<A>;
     type Step<R> = FromFn<F, A, (), R>;
+    type Contract<R> = Passes<F, A, R>;
     const PASSES: bool = true;
 
     fn into_step<R>(self) -> FromFn<F, A, (), R> {
@@ -66,6 +74,7 @@ where
 {
     type Args = Ending<A, S>;
     type Step<R> = HandlerStep<F, A, S, M, R>;
+    type Contract<R> = Handles<F, A, S, M, R>;
     const PASSES: bool = false;
 
     fn into_step<R>(self) -> HandlerStep<F, A, S, M, R> {

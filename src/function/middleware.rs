@@ -10,7 +10,7 @@ use crate::Response;
 use crate::function::arguments::{Arguments, Passing, TakeAll};
 use crate::provide::{Nil, Provides};
 use crate::route::listing::short_name;
-use crate::step::next::{Endpoint, Erased, IntoMiddleware, Middleware, Next, Reach};
+use crate::step::next::{Declare, Endpoint, Erased, IntoMiddleware, Middleware, Next, Reach};
 
 /// An `async fn` of up to eight extractors and provided values, then `Next<'_>`. `T` is the tuple of types that it provides.
 #[doc(hidden)]
@@ -45,8 +45,8 @@ where
     type Step<R> = FromFn<F, A, T, R>;
     type Provides = T;
 
-    fn into_step<R>(self) -> FromFn<F, A, T, R> {
-        FromFn::new(self)
+    fn into_step<R>(self) -> (FromFn<F, A, T, R>, Option<Declare>) {
+        (FromFn::new(self), None)
     }
 }
 

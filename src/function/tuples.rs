@@ -44,6 +44,7 @@ macro_rules! passing {
             $($arg: Send,)*
         {
             type Value = T;
+            type Refusal = E;
             type Own = Func;
 
             fn own(self) -> Func {
@@ -107,6 +108,7 @@ macro_rules! ending {
             $last: Argument<S, MLast> + Send,
         {
             type Own = Func;
+            type Out = Fut::Output;
 
             fn own(self) -> Func {
                 self
@@ -181,6 +183,7 @@ where
     Fut: Future<Output: IntoResponse> + Send,
 {
     type Own = F;
+    type Out = Fut::Output;
 
     fn own(self) -> F {
         self

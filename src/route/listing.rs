@@ -4,7 +4,11 @@
 
 use std::fmt;
 
+use std::sync::Arc;
+
 use http::Method;
+
+use crate::declare::DeclaredStep;
 
 /// A path of a built chain, with its handlers and their middleware.
 ///
@@ -29,12 +33,12 @@ use http::Method;
 /// for route in api.routes() {
 ///     for handler in route.handlers() {
 ///         let reads = handler.method() == Some(&http::Method::GET);
-///         let is_open = !handler.middleware().iter().any(|name| name == "signed_in");
+///         let is_open = !handler.middleware().iter().any(|step| step.name() == "signed_in");
 ///         assert!(reads || !is_open, "{} of {:?} is open", handler.name(), route.pattern());
 ///     }
 /// }
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Route {
     pub(super) pattern: Option<String>,
     pub(super) handlers: Vec<RouteHandler>,
@@ -53,11 +57,12 @@ impl Route {
 }
 
 /// A handler of a built chain.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct RouteHandler {
     pub(super) method: Option<Method>,
-    pub(super) name: String,
-    pub(super) middleware: Vec<String>,
+    pub(super) passes: bool,
+    pub(super) step: Arc<DeclaredStep>,
+    pub(super) middleware: Vec<Arc<DeclaredStep>>,
 }
 
 impl RouteHandler {
@@ -68,11 +73,21 @@ impl RouteHandler {
 
     /// The name of the handler's function.
     pub fn name(&self) -> &str {
-        &self.name
+        self.step.name()
     }
 
-    /// The names of the middleware in front of the handler, in the order in which the middleware runs.
-    pub fn middleware(&self) -> &[String] {
+    /// Whether the handler may pass a request on to the handlers after it and to those of broader paths.
+    pub fn passes(&self) -> bool {
+        self.passes
+    }
+
+    /// The handler as a step.
+    pub fn step(&self) -> &DeclaredStep {
+        &self.step
+    }
+
+    /// The middleware in front of the handler, in the order in which it runs.
+    pub fn middleware(&self) -> &[Arc<DeclaredStep>] {
         &self.middleware
     }
 }

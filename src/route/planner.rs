@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use http::{HeaderValue, Method};
 
+use crate::declare::DeclaredStep;
 use crate::route::error::BuildError;
 #[cfg(feature = "step-times")]
 use crate::route::listing::Node;
@@ -214,7 +215,7 @@ impl Planner {
                 _ => text,
             };
             let pattern = Pattern::parse(trimmed)
-                .map_err(|reason| BuildError::pattern(text, handler.location, reason))?;
+                .map_err(|reason| BuildError::pattern(text, handler.declared.location, reason))?;
             match by_shape.get(&pattern.shape()) {
                 Some(&path) if paths[path].pattern.text == pattern.text => {
                     paths[path].handlers.push(index)
@@ -222,8 +223,8 @@ impl Planner {
                 Some(&path) => {
                     let other = &self.handlers[paths[path].handlers[0]];
                     return Err(BuildError::conflict(
-                        (&pattern.text, handler.location),
-                        (&paths[path].pattern.text, other.location),
+                        (&pattern.text, handler.declared.location),
+                        (&paths[path].pattern.text, other.declared.location),
                     ));
                 }
                 None => {
@@ -382,8 +383,8 @@ impl Planner {
             };
             if let Some(service) = self.handlers.iter().find(same_path) {
                 return Err(BuildError::bypassed(
-                    (&check.name, pattern, check.location),
-                    (service.pattern.as_deref().unwrap_or_default(), service.location),
+                    (&check.declared.name, pattern, check.declared.location),
+                    (service.pattern.as_deref().unwrap_or_default(), service.declared.location),
                 ));
             }
         }
@@ -399,8 +400,8 @@ impl Planner {
                     .map(|&other| &self.handlers[other]);
                 if let Some(below) = below.find(|below| handler.shares_method_with(below)) {
                     return Err(BuildError::bypassed(
-                        (&handler.name, &path.pattern.text, handler.location),
-                        (below.pattern.as_deref().unwrap_or_default(), below.location),
+                        (&handler.declared.name, &path.pattern.text, handler.declared.location),
+                        (below.pattern.as_deref().unwrap_or_default(), below.declared.location),
                     ));
                 }
             }
@@ -541,14 +542,23 @@ impl Planner {
     /// Adds a route to the list that `ChainService::routes` returns.
     fn list(&mut self, pattern: Option<String>, handlers: &[usize]) {
         let handlers = handlers.iter().map(|&handler| {
-            let Registered { method, name, middleware, .. } = &self.handlers[handler];
+            let Registered { method, passes, declared, middleware, .. } = &self.handlers[handler];
+            let path = pattern.as_deref().map(Pattern::parse);
+            // A step of `use_at` is in front of the handlers under its prefix only.
+            let is_in_front = |step: &&Arc<DeclaredStep>| {
+                let prefix = step.prefix.as_deref().map(Pattern::parse);
+                let (Some(Ok(prefix)), Some(Ok(path))) = (&prefix, &path) else { return true };
+                path.reaches(prefix)
+            };
             RouteHandler {
                 method: method.clone(),
-                name: name.clone(),
-                middleware: middleware.clone(),
+                passes: *passes,
+                step: declared.clone(),
+                middleware: middleware.iter().filter(is_in_front).cloned().collect(),
             }
         });
-        self.routes.listing.push(Route { pattern, handlers: handlers.collect() });
+        let handlers = handlers.collect();
+        self.routes.listing.push(Route { pattern, handlers });
     }
 
     /// Makes the build error of a pattern that `matchit` refuses. A conflict names both patterns and their source locations.
@@ -559,12 +569,12 @@ impl Planner {
         handler: usize,
         paths: &[PatternHandlers],
     ) -> BuildError {
-        let location = self.handlers[handler].location;
+        let location = self.handlers[handler].declared.location;
         if let matchit::InsertError::Conflict { with } = &error {
             let bare = with.strip_suffix('/').unwrap_or(with);
             let other = paths.iter().find(|path| path.pattern.text.trim_end_matches('/') == bare);
             if let Some(other) = other {
-                let other_location = self.handlers[other.handlers[0]].location;
+                let other_location = self.handlers[other.handlers[0]].declared.location;
                 return BuildError::conflict((text, location), (with, other_location));
             }
         }
@@ -585,7 +595,11 @@ impl Planner {
             };
             if !self.handlers.iter().any(covered) {
                 let prefix = covers.prefix.as_ref().map(|prefix| &*prefix.text);
-                return Err(BuildError::covers_nothing(&covers.name, covers.location, prefix));
+                return Err(BuildError::covers_nothing(
+                    &covers.declared.name,
+                    covers.declared.location,
+                    prefix,
+                ));
             }
         }
         Ok(())
@@ -603,8 +617,8 @@ impl Planner {
                 let method = handler.method.as_ref().map_or("ALL", Method::as_str);
                 let pattern = handler.pattern.as_deref().unwrap_or("(any path)");
                 return Err(BuildError::unreachable(
-                    (method, pattern, handler.location),
-                    (&self.handlers[by].name, self.handlers[by].location),
+                    (method, pattern, handler.declared.location),
+                    (&self.handlers[by].declared.name, self.handlers[by].declared.location),
                 ));
             }
         }

@@ -3,8 +3,11 @@
 //! Runs once, when a chain is built: each step calls the registrar in the order in which the steps are written. Then
 //! `planner.rs` makes the lookup table from these records.
 
+use std::sync::Arc;
+
 use http::Method;
 
+use crate::declare::{Declaration, DeclaredStep};
 use crate::route::error::{BuildError, CallSite};
 use crate::route::listing::Node;
 use crate::route::pattern::{Pattern, join};
@@ -58,6 +61,7 @@ impl Registrar {
         let id = self.ends.len();
         let outer = self.stack.last().map(|scope| scope.id);
         let own = Hooks::default();
+        let allowed = self.stack.last().map(|scope| scope.allowed.clone()).unwrap_or_default();
         self.ends.push(ScopeEnd {
             is_group: false,
             prefix: prefix.clone(),
@@ -76,6 +80,7 @@ impl Registrar {
             hooks,
             own,
             middleware: Vec::new(),
+            allowed,
             always: false,
         });
     }
@@ -108,56 +113,78 @@ impl Registrar {
         self.tree.push(Node { depth, text, step });
     }
 
-    /// Registers a middleware, and returns its number.
-    pub(crate) fn middleware(
+    /// A step of the innermost scope.
+    pub(crate) fn step(
         &mut self,
-        verb: &str,
+        verb: &'static str,
         name: String,
-        always: bool,
         location: CallSite,
-    ) -> u32 {
-        self.node(format!("{verb} {name}"), Some(self.next_step));
+    ) -> DeclaredStep {
+        let OpenScope { prefix, allowed, .. } = self.scope();
+        let (scope, allowed) = (prefix.clone(), allowed.clone());
+        let declaration = Declaration::default();
+        let (prefix, describe) = (None, None);
+        DeclaredStep { verb, name, location, scope, prefix, declaration, describe, allowed }
+    }
+
+    /// Registers a middleware, and returns its number.
+    pub(crate) fn middleware(&mut self, step: DeclaredStep, always: bool) -> u32 {
+        self.node(format!("{} {}", step.verb, step.name), Some(self.next_step));
+        let declared = Arc::new(step);
         let scope = self.scope();
         scope.always |= always;
-        scope.middleware.push(name.clone());
+        scope.middleware.push(declared.clone());
         let scope = scope.id;
         let step = self.count();
         if !always {
-            self.covers.push(Covers { step, name, location, prefix: None, scope });
+            self.covers.push(Covers { step, declared, prefix: None, scope });
         }
         step
     }
 
-    /// Restricts the last middleware to the paths under a prefix. `None` if the prefix is invalid, which is recorded as an error.
-    pub(crate) fn prefix(&mut self, path: &str, location: CallSite) -> Option<Prefix> {
+    /// Registers a middleware for the paths under a prefix. Returns its number and the prefix. `None` if the prefix is invalid, which is
+    /// recorded as an error.
+    pub(crate) fn middleware_at(
+        &mut self,
+        path: &str,
+        mut step: DeclaredStep,
+    ) -> (u32, Option<Prefix>) {
         self.has_prefixes = true;
+        let (depth, location) = (depth(&self.scope().prefix), step.location);
+        let absolute = self.absolute(path);
+        let whole = Pattern::parse(&absolute);
+        let parsed = whole.and_then(|whole| Ok((Prefix::new(&whole, depth)?, whole)));
+        let parsed =
+            parsed.map_err(|reason| self.fail(BuildError::pattern(path, location, reason)));
+        step.prefix = Some(absolute);
+        let number = self.middleware(step, false);
         if let Some(node) = self.tree.last_mut() {
             node.text = node.text.replacen(' ', &format!(" {path} "), 1);
         }
-        let depth = depth(&self.scope().prefix);
-        let whole = Pattern::parse(&self.absolute(path));
-        let parsed = whole.and_then(|whole| Ok((Prefix::new(&whole, depth)?, whole)));
-        let (prefix, whole) =
-            parsed.map_err(|reason| self.fail(BuildError::pattern(path, location, reason))).ok()?;
+        let Ok((prefix, whole)) = parsed else { return (number, None) };
         if let Some(covers) = self.covers.last_mut() {
             covers.prefix = Some(whole);
         }
-        Some(prefix)
+        (number, Some(prefix))
+    }
+
+    /// Allows a finding for the steps that follow in the innermost scope.
+    pub(crate) fn allow(&mut self, rule: &'static str, reason: &'static str) {
+        self.scope().allowed.push((rule, reason));
     }
 
     /// Registers a handler of the innermost scope, and returns its number. `passes`: see [`Registered::passes`].
     pub(crate) fn handler(
         &mut self,
         method: Option<Method>,
-        name: String,
         passes: bool,
-        location: CallSite,
+        step: DeclaredStep,
     ) -> u32 {
-        let text = format!("{} {name}", method.as_ref().map_or("ALL", Method::as_str));
+        let text = format!("{} {}", method.as_ref().map_or("ALL", Method::as_str), step.name);
         self.node(text, Some(self.next_step));
         let scope = self.scope();
         let pattern = (!scope.any_path).then(|| scope.prefix.clone());
-        self.add(pattern, method, name, passes, location)
+        self.add(pattern, method, passes, Arc::new(step))
     }
 
     /// Registers a service that answers a path and everything under it. All its patterns have the same number.
@@ -170,10 +197,11 @@ impl Registrar {
         if self.scope().settings.strict_slash {
             patterns.push(join(&prefix, "/"));
         }
+        let declared = Arc::new(self.step("service", name, location));
         let step = self.next_step;
         for pattern in patterns {
             self.next_step = step;
-            self.add(Some(pattern), None, name.clone(), false, location);
+            self.add(Some(pattern), None, false, declared.clone());
             self.tunnel();
         }
         step
@@ -184,9 +212,8 @@ impl Registrar {
         &mut self,
         pattern: Option<String>,
         method: Option<Method>,
-        name: String,
         passes: bool,
-        location: CallSite,
+        declared: Arc<DeclaredStep>,
     ) -> u32 {
         let step = self.count();
         let middleware =
@@ -198,9 +225,8 @@ impl Registrar {
             method,
             passes,
             tunnels: false,
-            name,
+            declared,
             middleware,
-            location,
             scope,
             settings,
         });
@@ -274,9 +300,9 @@ impl Registrar {
     /// calls it.
     pub(crate) fn end_in_service(&mut self, location: CallSite) -> ClosedScope {
         self.in_front = true;
-        let name = "the inner service";
-        self.node(name.to_owned(), Some(self.next_step));
-        let step = self.add(None, None, name.to_owned(), false, location);
+        let declared = self.step("service", "the inner service".to_owned(), location);
+        self.node(declared.name.clone(), Some(self.next_step));
+        let step = self.add(None, None, false, Arc::new(declared));
         self.tunnel();
         self.next_step = step;
         self.leave()
@@ -331,9 +357,8 @@ pub(super) struct Registered {
     pub(super) passes: bool,
     /// Whether it answers CONNECT if it is registered for every method: a service does.
     pub(super) tunnels: bool,
-    pub(super) name: String,
-    pub(super) middleware: Vec<String>,
-    pub(super) location: CallSite,
+    pub(super) declared: Arc<DeclaredStep>,
+    pub(super) middleware: Vec<Arc<DeclaredStep>>,
     /// The index of its scope in [`Registrar::ends`].
     pub(super) scope: usize,
     pub(super) settings: Settings,
@@ -342,8 +367,7 @@ pub(super) struct Registered {
 /// A middleware that must cover at least one handler after it in its scope. `planner.rs` checks this.
 pub(super) struct Covers {
     pub(super) step: u32,
-    pub(super) name: String,
-    pub(super) location: CallSite,
+    pub(super) declared: Arc<DeclaredStep>,
     pub(super) prefix: Option<Pattern>,
     /// The index of its scope in [`Registrar::ends`].
     pub(super) scope: usize,
@@ -359,8 +383,10 @@ pub(super) struct OpenScope {
     pub(super) settings: Settings,
     pub(super) hooks: Hooks,
     pub(super) own: Hooks,
-    /// The names of the middleware so far.
-    pub(super) middleware: Vec<String>,
+    /// The middleware so far.
+    pub(super) middleware: Vec<Arc<DeclaredStep>>,
+    /// The findings that are allowed for the steps that follow: the name of the rule, and the reason.
+    pub(super) allowed: Vec<(&'static str, &'static str)>,
     /// Whether it has a step that runs for requests that no handler matches.
     pub(super) always: bool,
 }

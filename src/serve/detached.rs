@@ -100,6 +100,7 @@ where
     A: Send + 'static,
 {
     type Own = Self;
+    type Out = H::Out;
 
     fn own(self) -> Self {
         self

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use futures_util::future::Either;
 use http::Method;
 
+use crate::declare::{Declaration, DeclaredStep, Describe};
 use crate::probe::Site;
 use crate::route::error::CallSite;
 use crate::route::plan::{Handlers, Hooks};
@@ -17,7 +18,7 @@ use crate::route::prefix::Prefix;
 use crate::route::registrar::Registrar;
 use crate::step::end::Unanswered;
 use crate::step::fold::{Assembly, Fold, Step, put};
-use crate::step::next::{Middleware, Next};
+use crate::step::next::{Declare, Middleware, Next};
 use crate::step::tail::{BoxTail, Cx, Late, Tail};
 use crate::{Request, Response};
 
@@ -110,6 +111,9 @@ pub struct Use<S> {
     location: CallSite,
     /// The prefix as it was written, if the step has one.
     at: Option<String>,
+    /// The declaration from outside.
+    declare: Option<Declare>,
+    describe: Option<Describe>,
     /// The parsed prefix. Set when the step is registered.
     prefix: Option<Prefix>,
 }
@@ -118,8 +122,34 @@ impl<S> Use<S> {
     #[track_caller]
     pub(crate) fn new(step: S, verb: &'static str, always: bool) -> Self {
         let location = Location::caller();
-        let in_each_pass = false;
-        Self { step, verb, always, in_each_pass, number: 0, location, at: None, prefix: None }
+        Self {
+            step,
+            verb,
+            always,
+            in_each_pass: false,
+            number: 0,
+            location,
+            at: None,
+            declare: None,
+            describe: None,
+            prefix: None,
+        }
+    }
+
+    /// A step with its declaration from outside.
+    #[track_caller]
+    pub(crate) fn declared(
+        (step, declare): (S, Option<Declare>),
+        verb: &'static str,
+        always: bool,
+    ) -> Self {
+        Self { declare, ..Self::new(step, verb, always) }
+    }
+
+    /// Adds the description of a guard by its types.
+    pub(crate) fn described(mut self, describe: Option<Describe>) -> Self {
+        self.describe = describe;
+        self
     }
 
     /// Runs the step in each pass of a request.
@@ -144,17 +174,29 @@ impl<S> Use<S> {
     }
 
     /// Registers the step under this name.
-    pub(crate) fn count(&mut self, name: String, registrar: &mut Registrar) {
-        self.number = registrar.middleware(self.verb, name, self.always, self.location);
-        if let Some(path) = &self.at {
-            self.prefix = registrar.prefix(path, self.location);
+    pub(crate) fn count(
+        &mut self,
+        name: String,
+        mut declaration: Declaration,
+        registrar: &mut Registrar,
+    ) {
+        if let Some(declare) = self.declare.take() {
+            declare(&mut declaration);
         }
+        let step = registrar.step(self.verb, name, self.location);
+        let step = DeclaredStep { declaration, describe: self.describe, ..step };
+        (self.number, self.prefix) = match &self.at {
+            Some(path) => registrar.middleware_at(path, step),
+            None => (registrar.middleware(step, self.always), None),
+        };
     }
 }
 
 impl<M: Middleware> Step for Use<M> {
     fn register(&mut self, registrar: &mut Registrar) {
-        self.count(self.step.name(), registrar);
+        let mut declaration = Declaration::default();
+        self.step.declare(&mut declaration);
+        self.count(self.step.name(), declaration, registrar);
     }
 }
 
@@ -174,6 +216,7 @@ pub struct On<M> {
     method: Option<Method>,
     /// Whether the handler may pass the request on: `IntoHandler::PASSES` of its function.
     passes: bool,
+    describe: Option<Describe>,
     location: CallSite,
     number: u32,
 }
@@ -183,16 +226,19 @@ impl<M> On<M> {
         handler: M,
         method: Option<Method>,
         passes: bool,
+        describe: Option<Describe>,
         location: CallSite,
     ) -> Self {
-        Self { handler, method, passes, location, number: 0 }
+        Self { handler, method, passes, describe, location, number: 0 }
     }
 }
 
 impl<M: Middleware> Step for On<M> {
     fn register(&mut self, registrar: &mut Registrar) {
-        self.number =
-            registrar.handler(self.method.take(), self.handler.name(), self.passes, self.location);
+        let mut step = registrar.step("handler", self.handler.name(), self.location);
+        self.handler.declare(&mut step.declaration);
+        step.describe = self.describe;
+        self.number = registrar.handler(self.method.take(), self.passes, step);
     }
 }
 
@@ -234,6 +280,28 @@ impl<M: Middleware, N: Tail> Fold<N> for Hook<M> {
         let (cover, site) = (Cover::ALL, Site::CHAIN);
         let hook = Around { middleware: self.handler, next: Unanswered, cover, site };
         put(&mut assembly.hooks.borrow_mut(), self.index, BoxTail(Arc::new(hook)));
+        next
+    }
+}
+
+/// The step that `allow` adds to a chain. It allows a finding for the steps after it, and no request runs through it.
+#[doc(hidden)]
+pub struct Allow {
+    pub(crate) rule: &'static str,
+    pub(crate) reason: &'static str,
+}
+
+impl Step for Allow {
+    fn register(&mut self, registrar: &mut Registrar) {
+        registrar.allow(self.rule, self.reason);
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<N: Tail> Fold<N> for Allow {
+    type Out = N;
+
+    fn fold(self, next: N, _: &Assembly<'_>) -> N {
         next
     }
 }

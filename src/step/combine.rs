@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, Either};
 
+use crate::declare::Declaration;
 use crate::step::next::{Endpoint, Middleware, Next, Reach};
 use crate::{Request, Response};
 
@@ -23,6 +24,12 @@ impl<M: Middleware<Provides = ()>> Middleware for Option<M> {
         match self {
             Some(middleware) => middleware.name(),
             None => "None".to_owned(),
+        }
+    }
+
+    fn declare(&self, to: &mut Declaration) {
+        if let Some(middleware) = self {
+            middleware.declare(to);
         }
     }
 }
@@ -69,6 +76,11 @@ macro_rules! conditional {
 
             fn name(&self) -> String {
                 self.middleware.name()
+            }
+
+            fn declare(&self, to: &mut Declaration) {
+                self.middleware.declare(to);
+                to.is_conditional();
             }
         }
     };
@@ -120,6 +132,7 @@ trait DynMiddleware: Send + Sync {
         next: Next<'a>,
     ) -> BoxFuture<'a, Response>;
     fn dyn_name(&self) -> String;
+    fn dyn_declare(&self, to: &mut Declaration);
 }
 
 impl<M: Middleware<Provides = ()>> DynMiddleware for M {
@@ -141,6 +154,10 @@ impl<M: Middleware<Provides = ()>> DynMiddleware for M {
     fn dyn_name(&self) -> String {
         self.name()
     }
+
+    fn dyn_declare(&self, to: &mut Declaration) {
+        self.declare(to);
+    }
 }
 
 impl Middleware for BoxMiddleware {
@@ -153,6 +170,10 @@ impl Middleware for BoxMiddleware {
 
     fn name(&self) -> String {
         self.0.dyn_name()
+    }
+
+    fn declare(&self, to: &mut Declaration) {
+        self.0.dyn_declare(to);
     }
 }
 
@@ -168,5 +189,11 @@ impl Middleware for Vec<BoxMiddleware> {
     fn name(&self) -> String {
         let names: Vec<String> = self.iter().map(Middleware::name).collect();
         format!("[{}]", names.join(", "))
+    }
+
+    fn declare(&self, to: &mut Declaration) {
+        for middleware in self {
+            middleware.declare(to);
+        }
     }
 }

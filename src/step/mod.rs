@@ -12,6 +12,7 @@
 
 pub(crate) mod around;
 pub(crate) mod combine;
+pub(crate) mod declared;
 pub(crate) mod end;
 pub(crate) mod errors;
 pub(crate) mod fold;
@@ -24,4 +25,5 @@ pub(crate) mod tail;
 pub use crate::probe::StepTime;
 
 pub use self::combine::{Unless, When};
+pub use self::declared::{Declared, declared};
 pub use self::next::{Erased, IntoMiddleware};

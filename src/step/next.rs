@@ -17,6 +17,7 @@ use std::task::{Context, Poll};
 use http::{Extensions, HeaderMap, Method, Uri, Version};
 use pin_project_lite::pin_project;
 
+use crate::declare::Declaration;
 use crate::provide::{Provides, Values};
 use crate::route::listing::short_name;
 use crate::route::pattern::rest_after;
@@ -67,6 +68,13 @@ pub trait Middleware: Send + Sync + 'static {
     /// Defaults to the name of the type or function.
     fn name(&self) -> String {
         short_name::<Self>()
+    }
+
+    /// Declares what the step answers, requires and adds: see [`Declaration`].
+    ///
+    /// It is called when a chain is built, never for a request. Defaults to an empty declaration.
+    fn declare(&self, to: &mut Declaration) {
+        let _ = to;
     }
 }
 
@@ -303,9 +311,13 @@ pub trait IntoMiddleware<Kind> {
     type Step<R>;
     #[doc(hidden)]
     type Provides: Provides;
+    /// The step, and its declaration from outside if it has one.
     #[doc(hidden)]
-    fn into_step<R>(self) -> Self::Step<R>;
+    fn into_step<R>(self) -> (Self::Step<R>, Option<Declare>);
 }
+
+/// A declaration from outside. Called once, when the chain is built.
+pub(crate) type Declare = Box<dyn FnOnce(&mut Declaration) + Send>;
 
 #[doc(hidden)]
 #[derive(Debug)]
@@ -316,8 +328,8 @@ impl<M: Middleware> IntoMiddleware<AsMiddleware> for M {
     type Step<R> = M;
     type Provides = M::Provides;
 
-    fn into_step<R>(self) -> M {
-        self
+    fn into_step<R>(self) -> (M, Option<Declare>) {
+        (self, None)
     }
 }
 

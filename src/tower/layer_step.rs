@@ -17,12 +17,13 @@ use futures_util::future::Either;
 use http_body::Body as HttpBody;
 use tower::{Layer, Service, ServiceExt};
 
+use crate::declare::Declaration;
 use crate::probe::Site;
 use crate::route::listing::short_name;
 use crate::route::registrar::Registrar;
 use crate::step::around::{Cover, Use};
 use crate::step::fold::{Assembly, Fold, Step};
-use crate::step::next::IntoMiddleware;
+use crate::step::next::{Declare, IntoMiddleware};
 use crate::step::tail::{BoxTail, Cx, OwnedCx, Tail};
 use crate::tower::service::{ResponseFuture, ServiceFuture, box_body, into_response};
 use crate::{Error, Request, Response};
@@ -122,8 +123,8 @@ where
     type Step<R> = LayerStep<L, B>;
     type Provides = ();
 
-    fn into_step<R>(self) -> LayerStep<L, B> {
-        LayerStep(self, PhantomData)
+    fn into_step<R>(self) -> (LayerStep<L, B>, Option<Declare>) {
+        (LayerStep(self, PhantomData), None)
     }
 }
 
@@ -172,7 +173,7 @@ where
 
 impl<L: TowerLayer<B>, B: ResponseBody> Step for Use<LayerStep<L, B>> {
     fn register(&mut self, registrar: &mut Registrar) {
-        self.count(short_name::<L>(), registrar);
+        self.count(short_name::<L>(), Declaration::default(), registrar);
     }
 }
 

@@ -5,6 +5,7 @@
 mod axum;
 mod contract;
 mod cost;
+mod declarations;
 mod fallthrough;
 mod group;
 mod next;

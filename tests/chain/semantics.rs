@@ -1065,7 +1065,7 @@ fn routes_list_patterns_methods_handlers_and_middleware() {
                     route.pattern().unwrap_or("any"),
                     handler.method().map_or("ALL", Method::as_str),
                     handler.name(),
-                    handler.middleware()
+                    handler.middleware().iter().map(|step| step.name()).collect::<Vec<_>>()
                 )
             })
         })

@@ -1,0 +1,363 @@
+//! The declaration of one step.
+
+use http::StatusCode;
+
+/// What a step declares of itself. See the [module](crate::declare).
+///
+/// Each method adds to the declaration, and returns it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Declaration {
+    kinds: Vec<Kind>,
+    answers: Vec<Answer>,
+    adds: Vec<Field>,
+    reads: Vec<Field>,
+    credentials: Vec<Credential>,
+    needs_credentials: bool,
+    body_limit: Option<u64>,
+    deprecated: bool,
+    conditional: bool,
+}
+
+impl Declaration {
+    /// Declares a kind of the step. A step may have several kinds.
+    pub fn kind(&mut self, kind: Kind) -> &mut Self {
+        self.kinds.push(kind);
+        self
+    }
+
+    /// Declares a response that the step may answer by itself.
+    pub fn answers(&mut self, answer: Answer) -> &mut Self {
+        self.answers.push(answer);
+        self
+    }
+
+    /// Declares a header field that the step adds to the responses of the steps after it.
+    pub fn adds(&mut self, field: Field) -> &mut Self {
+        self.adds.push(field);
+        self
+    }
+
+    /// Declares a header field of the request that the step reads, other than its credentials.
+    pub fn reads(&mut self, field: Field) -> &mut Self {
+        self.reads.push(field);
+        self
+    }
+
+    /// Declares a credential that the step accepts. With several, each of them alone is enough.
+    ///
+    /// A request without any of them is refused, unless [`credentials_are_optional`](Self::credentials_are_optional) is called afterwards.
+    pub fn accepts(&mut self, credential: Credential) -> &mut Self {
+        self.credentials.push(credential);
+        self.needs_credentials = true;
+        self
+    }
+
+    /// Declares that a request without credentials passes the step.
+    pub fn credentials_are_optional(&mut self) -> &mut Self {
+        self.needs_credentials = false;
+        self
+    }
+
+    /// Declares that the step limits the size of the body that later steps read, in bytes.
+    pub fn limits_body(&mut self, bytes: u64) -> &mut Self {
+        self.body_limit = Some(bytes);
+        self
+    }
+
+    /// Declares that clients should no longer call the operations after the step.
+    pub fn deprecates(&mut self) -> &mut Self {
+        self.deprecated = true;
+        self
+    }
+
+    /// Declares that the step takes part in some requests only, by a condition that is known only for each request.
+    pub fn is_conditional(&mut self) -> &mut Self {
+        self.conditional = true;
+        self
+    }
+
+    /// The kinds of the step.
+    pub fn kinds(&self) -> &[Kind] {
+        &self.kinds
+    }
+
+    /// The responses that the step may answer by itself.
+    pub fn answered(&self) -> &[Answer] {
+        &self.answers
+    }
+
+    /// The header fields that the step adds to the responses of the steps after it.
+    pub fn added(&self) -> &[Field] {
+        &self.adds
+    }
+
+    /// The header fields of the request that the step reads.
+    pub fn read(&self) -> &[Field] {
+        &self.reads
+    }
+
+    /// The credentials that the step accepts.
+    pub fn credentials(&self) -> &[Credential] {
+        &self.credentials
+    }
+
+    /// Whether the step refuses a request without a credential.
+    pub fn needs_credentials(&self) -> bool {
+        self.needs_credentials
+    }
+
+    /// The limit of the body, in bytes.
+    pub fn body_limit(&self) -> Option<u64> {
+        self.body_limit
+    }
+
+    /// Whether the operations after the step are deprecated.
+    pub fn is_deprecated(&self) -> bool {
+        self.deprecated
+    }
+
+    /// Whether the step takes part in some requests only.
+    pub fn conditional(&self) -> bool {
+        self.conditional
+    }
+
+    /// Adds another declaration to this one: a step that consists of several ones declares all of them.
+    pub fn merge(&mut self, other: Self) -> &mut Self {
+        self.kinds.extend(other.kinds);
+        self.answers.extend(other.answers);
+        self.adds.extend(other.adds);
+        self.reads.extend(other.reads);
+        self.credentials.extend(other.credentials);
+        self.needs_credentials |= other.needs_credentials;
+        // Both limits apply, so the smaller one decides.
+        self.body_limit = [self.body_limit, other.body_limit].into_iter().flatten().min();
+        self.deprecated |= other.deprecated;
+        self.conditional |= other.conditional;
+        self
+    }
+}
+
+/// What a step does, as far as the order of steps depends on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Kind {
+    /// Verifies a credential, and refuses a request without one unless credentials are optional.
+    Authentication,
+    /// Checks what an authenticated client may do.
+    Authorization,
+    /// Limits how much a client may send, by this subject.
+    Limit(Subject),
+    /// Reads the whole body before the steps after it run.
+    ReadsBody,
+    /// Limits the size of the body that later steps read.
+    LimitsBody,
+    /// Replaces the body by another one, such as a decompressed one.
+    ReplacesBody,
+    /// Answers preflight requests, and allows browsers of other origins to read responses.
+    Cors,
+    /// Records requests and their responses.
+    Log,
+    /// Stores responses, and answers later requests with them, by this subject.
+    StoresResponses(Subject),
+    /// Verifies a signature over the body as the client sent it.
+    VerifiesBody,
+    /// Refuses requests that a browser sends on behalf of another origin.
+    ChecksOrigin,
+}
+
+/// By what a step distinguishes clients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Subject {
+    /// All clients are one.
+    Everyone,
+    /// The address of the client, by a connection or by a trusted proxy.
+    Address,
+    /// An address that any client can set, such as a field of an untrusted proxy.
+    ForwardedAddress,
+    /// What an earlier step verified, such as a principal.
+    Verified,
+    /// A part of the request that no step verified, such as a header field. Contains its name.
+    Unverified(String),
+    /// A function of the program.
+    Function,
+}
+
+/// A response that a step may answer by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    status: StatusCode,
+    cause: String,
+    content_type: Option<String>,
+    problem_type: Option<String>,
+    headers: Vec<Field>,
+}
+
+impl Answer {
+    /// A response without content.
+    pub fn new(status: StatusCode, cause: impl Into<String>) -> Self {
+        let (content_type, problem_type) = (None, None);
+        Self { status, cause: cause.into(), content_type, problem_type, headers: Vec::new() }
+    }
+
+    /// A refusal as `application/problem+json` (RFC 9457).
+    pub fn problem(status: StatusCode, cause: impl Into<String>) -> Self {
+        Self::new(status, cause).content_type("application/problem+json")
+    }
+
+    /// Sets the media type of the content.
+    #[must_use]
+    pub fn content_type(mut self, media_type: impl Into<String>) -> Self {
+        self.content_type = Some(media_type.into());
+        self
+    }
+
+    /// Sets the `type` of the problem. Defaults to `about:blank`.
+    #[must_use]
+    pub fn with_type(mut self, uri: impl Into<String>) -> Self {
+        self.problem_type = Some(uri.into());
+        self
+    }
+
+    /// Adds a header field that the response always has.
+    #[must_use]
+    pub fn header(mut self, field: impl Into<Field>) -> Self {
+        self.headers.push(field.into());
+        self
+    }
+
+    /// The status.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// When the step answers this, in words.
+    pub fn cause(&self) -> &str {
+        &self.cause
+    }
+
+    /// The media type of the content. `None`: no content.
+    pub fn media_type(&self) -> Option<&str> {
+        self.content_type.as_deref()
+    }
+
+    /// The `type` of the problem, if it is not `about:blank`.
+    pub fn problem_type(&self) -> Option<&str> {
+        self.problem_type.as_deref()
+    }
+
+    /// The header fields of the response.
+    pub fn headers(&self) -> &[Field] {
+        &self.headers
+    }
+}
+
+/// A header field of a request or a response.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Field {
+    name: String,
+    description: String,
+    required: bool,
+}
+
+impl Field {
+    /// A field that is always there. The name is made lowercase.
+    pub fn new(name: impl Into<String>, description: impl Into<String>) -> Self {
+        let name = name.into().to_ascii_lowercase();
+        Self { name, description: description.into(), required: true }
+    }
+
+    /// A field that may be absent.
+    #[must_use]
+    pub fn optional(mut self) -> Self {
+        self.required = false;
+        self
+    }
+
+    /// The name, in lowercase.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The meaning of the field, in words. Empty for a field that is known by its name.
+    pub fn description(&self) -> &str {
+        &self.description
+    }
+
+    /// Whether the field is always there.
+    pub fn is_required(&self) -> bool {
+        self.required
+    }
+}
+
+impl From<&str> for Field {
+    fn from(name: &str) -> Self {
+        Self::new(name, "")
+    }
+}
+
+/// A credential that a step accepts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Credential {
+    scheme: Scheme,
+    scopes: Vec<String>,
+    description: String,
+}
+
+impl Credential {
+    /// A credential of this scheme.
+    pub fn new(scheme: Scheme) -> Self {
+        Self { scheme, scopes: Vec::new(), description: String::new() }
+    }
+
+    /// Adds a scope that the credential must have.
+    #[must_use]
+    pub fn scope(mut self, scope: impl Into<String>) -> Self {
+        self.scopes.push(scope.into());
+        self
+    }
+
+    /// Describes the credential in words.
+    #[must_use]
+    pub fn description(mut self, text: impl Into<String>) -> Self {
+        self.description = text.into();
+        self
+    }
+
+    /// The scheme.
+    pub fn scheme(&self) -> &Scheme {
+        &self.scheme
+    }
+
+    /// The scopes that the credential must have.
+    pub fn scopes(&self) -> &[String] {
+        &self.scopes
+    }
+
+    /// The description, in words.
+    pub fn text(&self) -> &str {
+        &self.description
+    }
+}
+
+/// The scheme of a credential.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Scheme {
+    /// `Authorization: Basic` (RFC 7617).
+    Basic,
+    /// `Authorization: Bearer` (RFC 6750), with the format of the token if it is known, such as `JWT`.
+    Bearer(Option<String>),
+    /// Another scheme of `Authorization`, by its name, such as `DPoP`.
+    Http(String),
+    /// A header field of this name.
+    Header(String),
+    /// A cookie of this name.
+    Cookie(String),
+    /// A parameter of this name in the query.
+    Query(String),
+    /// An OpenID Connect or OAuth issuer, by its URL.
+    Issuer(String),
+    /// A certificate of the client (mutual TLS).
+    Certificate,
+}
