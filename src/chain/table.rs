@@ -1,4 +1,4 @@
-//! The path table: consecutive paths in a chain, as one step.
+//! The path table: consecutive paths in a chain, as one step. At the beginning of a scope, its handlers are in the table too.
 //!
 //! The fifth file on the path of a request: [`Branches::call_from`] calls the entry that the request's plan names. If no handler
 //! in the entry answers, the end of the entry (`step/end.rs`, the next file) calls [`Resume::resume`] of the same table.

@@ -1,7 +1,8 @@
 //! The steps that wrap the steps after them: middleware and handlers. Also hooks.
 //!
 //! The third file on the path of a request: [`Around::call`] decides whether the step takes part in the request, and calls it
-//! with a [`Next`]. A handler is an [`Around`] too, which covers only its own number. Next: `step/next.rs`.
+//! with a [`Next`]. A handler is an [`Around`] too, which covers only its own number, or an entry of a path table (`chain/table.rs`).
+//! Next: `step/next.rs`.
 
 use std::future::Future;
 use std::panic::Location;
