@@ -3,7 +3,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use crate::chain::list::{Push, Steps};
+use crate::chain::list::{InnerSteps, Push, Steps};
 use crate::declare::Undocumented;
 use crate::provide::{Expected, Nil};
 use crate::route::registrar::Settings;
@@ -115,10 +115,10 @@ impl Chain {
     }
 }
 
-impl<P, A, D> Chain<Steps, P, A, (), D> {
+impl<P, A, D> Chain<InnerSteps, P, A, (), D> {
     /// The empty chain inside another one.
     pub(super) fn inside() -> Self {
-        Self::of(Steps::new(), Settings::default())
+        Self::of(Steps::inner(), Settings::default())
     }
 }
 

@@ -33,6 +33,7 @@
 //! | [`first_chain`] | a first program: handlers, input, middleware |
 //! | [`from_next_connect`], [`from_express`], [`from_koa_and_hono`] | how the concepts of these JavaScript frameworks map to this crate |
 //! | [`with_axum`] | chains and middleware in an axum application, and the move from `from_fn` |
+//! | [`moving`] | what changed in three public applications, of axum, next-connect and Express, that were moved to this crate |
 //! | [`validation`] | every error of an input at once, beside its field |
 //! | [`errors`] | error responses, error types, and where causes are logged |
 //! | [`state`] | passing values to handlers: a database, a user |
@@ -74,6 +75,9 @@ pub mod from_next_connect {}
 
 #[doc = include_str!("mistakes.md")]
 pub mod mistakes {}
+
+#[doc = include_str!("moving.md")]
+pub mod moving {}
 
 #[doc = include_str!("observing.md")]
 pub mod observing {}

@@ -130,7 +130,10 @@ pub(crate) fn write_branch(
 
 /// The last path segment of the name of a type or function, also for each of its type parameters.
 pub(crate) fn short_name<T: ?Sized>() -> String {
-    let full = std::any::type_name::<T>();
+    shortened(std::any::type_name::<T>())
+}
+
+fn shortened(full: &str) -> String {
     let mut name = String::new();
     let mut word = String::new();
     for c in full.chars() {

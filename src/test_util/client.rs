@@ -15,7 +15,7 @@ use super::client_state::ClientState;
 use super::request::TestRequest;
 use super::tcp::{Protocol, Tcp};
 use super::transport::InPlace;
-use crate::chain::list::{Push, Steps};
+use crate::chain::list::{Answer, InnerSteps, Steps};
 use crate::function::arguments::Arguments;
 use crate::function::handler::IntoHandler;
 use crate::provide::Anything;
@@ -106,8 +106,8 @@ impl TestClient {
     where
         H: IntoHandler<K>,
         H::Args: Arguments<Anything, W, Sources = R>,
-        Steps: Push<crate::chain::Handling<H, K, R>>,
-        crate::chain::Pushed<Steps, crate::chain::Handling<H, K, R>>: Fold<End>,
+        Steps: Answer<crate::chain::Handling<H, K, R>>,
+        crate::chain::Answered<Steps, crate::chain::Handling<H, K, R>>: Fold<End>,
     {
         Self::new(<Chain>::of_anything().all(handler).build())
     }
@@ -140,8 +140,8 @@ impl TestClient {
     where
         H: IntoHandler<K>,
         H::Args: Arguments<Anything, W, Sources = R>,
-        Steps: Push<crate::chain::Handling<H, K, R>>,
-        crate::chain::Pushed<Steps, crate::chain::Handling<H, K, R>>: Fold<End>,
+        InnerSteps: Answer<crate::chain::Handling<H, K, R>>,
+        crate::chain::Answered<InnerSteps, crate::chain::Handling<H, K, R>>: Fold<End>,
     {
         Self::new(<Chain>::of_anything().at(path, |c| c.all(handler)).build())
     }
