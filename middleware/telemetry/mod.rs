@@ -386,7 +386,8 @@ impl Middleware for Telemetry {
         if self.ids.is_none() && !is_recorded() {
             return Either::Left(next.run());
         }
-        Either::Right(self.observe(next))
+        // In a box, so that the future of a chain that records nothing stays small.
+        Either::Right(Box::pin(self.observe(next)))
     }
 
     fn declare(&self, to: &mut Declaration) {
