@@ -31,17 +31,13 @@ pub fn table(options: &Options) -> Result<String> {
         let other = measure(options, AXUM_DEPENDENCIES, &axum)?;
         let own = measure(options, CHAIN_DEPENDENCIES, &chain)?;
         let ratio: Vec<f64> = own.iter().zip(other).map(|(own, other)| own / other).collect();
-        row(&mut table, &format!("{shape}, axum"), other.map(|figure| format!("{figure:.1}")))?;
-        row(
-            &mut table,
-            &format!("{shape}, tower-chain"),
-            own.map(|figure| format!("{figure:.1}")),
-        )?;
-        row(
-            &mut table,
-            &format!("{shape}, ratio"),
-            [0, 1, 2, 3].map(|i| format!("{:.2}x", ratio[i])),
-        )?;
+        // A quick run has no release build.
+        let shown = |figure: f64, text: String| if figure.is_nan() { "-".to_owned() } else { text };
+        let figures = |all: [f64; 4]| all.map(|figure| shown(figure, format!("{figure:.1}")));
+        row(&mut table, &format!("{shape}, axum"), figures(other))?;
+        row(&mut table, &format!("{shape}, tower-chain"), figures(own))?;
+        let ratios = [0, 1, 2, 3].map(|i| shown(ratio[i], format!("{:.2}x", ratio[i])));
+        row(&mut table, &format!("{shape}, ratio"), ratios)?;
         for (what, most, i) in [
             ("time of a debug build", MOST_TIME, 0),
             ("size of a debug build", MOST_SIZE, 1),
