@@ -204,6 +204,7 @@ mod step;
 mod tests;
 mod upgrade;
 mod verdict;
+mod waiting;
 mod warnings;
 
 use std::marker::PhantomData;
