@@ -113,6 +113,11 @@ impl SlotQueues {
         }
     }
 
+    /// The number of requests that wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Acquire) as usize
+    }
+
     pub(crate) fn has_waiters(&self, subject: u64) -> bool {
         self.waiting.load(Ordering::Acquire) > 0 && self.lock().subjects.contains_key(&subject)
     }
