@@ -177,7 +177,7 @@ impl<'a> Tree<'a> {
     }
 
     /// The number of items of a list. Each value of a repeated name in a form is one.
-    pub(crate) fn to_list(&mut self) -> Result<usize, Unreadable> {
+    pub(crate) fn item_count(&mut self) -> Result<usize, Unreadable> {
         if let Self::Form(values) = self {
             let pairs = values.split(|byte| *byte == b'&');
             *self = Self::List(pairs.map(|pair| Tree::Form(pair.to_vec().into())).collect());
