@@ -115,6 +115,9 @@ pub mod guide;
 mod json_text;
 #[path = "../middleware/mod.rs"]
 pub mod middleware;
+#[cfg(feature = "openapi")]
+#[cfg_attr(docsrs, doc(cfg(feature = "openapi")))]
+pub mod openapi;
 #[cfg(feature = "overhead")]
 #[cfg_attr(docsrs, doc(cfg(feature = "overhead")))]
 pub mod overhead;

@@ -2,6 +2,8 @@
 
 use http::StatusCode;
 
+use super::notes::{Notes, Settings};
+
 /// What a step declares of itself. See the [module](crate::declare).
 ///
 /// Each method adds to the declaration, and returns it.
@@ -16,6 +18,8 @@ pub struct Declaration {
     body_limit: Option<u64>,
     deprecated: bool,
     conditional: bool,
+    pub(super) notes: Notes,
+    pub(super) settings: Settings,
 }
 
 impl Declaration {
@@ -133,6 +137,8 @@ impl Declaration {
         self.body_limit = [self.body_limit, other.body_limit].into_iter().flatten().min();
         self.deprecated |= other.deprecated;
         self.conditional |= other.conditional;
+        self.notes.merge(other.notes);
+        self.settings.merge(other.settings);
         self
     }
 }

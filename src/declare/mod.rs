@@ -28,6 +28,9 @@
 
 mod declaration;
 pub(crate) mod documents;
+mod notes;
+#[cfg(feature = "openapi")]
+pub(crate) mod operation;
 mod step;
 
 pub use self::declaration::{Answer, Credential, Declaration, Field, Kind, Scheme, Subject};

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 use pin_project_lite::pin_project;
 
 use crate::Response;
+use crate::declare::Declaration;
 use crate::function::arguments::{Passing, TakeAll};
 use crate::route::listing::short_name;
 use crate::step::next::{Endpoint, Middleware, Next};
@@ -156,6 +157,10 @@ impl<T: Clone + Send + Sync + 'static> Middleware for Provide<T> {
     #[inline(always)]
     fn call<N: Endpoint>(&self, next: Next<'_, N, (T,)>) -> impl Future<Output = Response> + Send {
         next.run_with((self.0.clone(),))
+    }
+
+    fn declare(&self, to: &mut Declaration) {
+        to.provides(&self.0);
     }
 
     fn name(&self) -> String {

@@ -284,6 +284,25 @@ impl<M: Middleware, N: Tail> Fold<N> for Hook<M> {
     }
 }
 
+/// The step that `tagged` adds to a chain. It describes the steps after it, and no request runs through it.
+#[doc(hidden)]
+pub struct Tag(pub(crate) &'static str);
+
+impl Step for Tag {
+    fn register(&mut self, registrar: &mut Registrar) {
+        registrar.tag(self.0);
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<N: Tail> Fold<N> for Tag {
+    type Out = N;
+
+    fn fold(self, next: N, _: &Assembly<'_>) -> N {
+        next
+    }
+}
+
 /// The step that `allow` adds to a chain. It allows a finding for the steps after it, and no request runs through it.
 #[doc(hidden)]
 pub struct Allow {

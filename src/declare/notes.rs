@@ -1,0 +1,138 @@
+//! What is written about an operation, and how its input is read.
+
+use std::any::Any;
+
+use super::declaration::Declaration;
+#[cfg(any(feature = "form", feature = "query"))]
+use crate::extract::BracketSyntax;
+#[cfg(feature = "json")]
+use crate::extract::TextAsJson;
+use crate::extract::{InvalidInput, MaxBody};
+
+/// What is written about an operation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Notes {
+    id: Option<String>,
+    summary: Option<String>,
+    description: Option<String>,
+    tags: Vec<String>,
+    hidden: bool,
+}
+
+impl Notes {
+    pub(super) fn merge(&mut self, other: Self) {
+        self.id = other.id.or(self.id.take());
+        self.summary = other.summary.or(self.summary.take());
+        self.description = other.description.or(self.description.take());
+        self.tags.extend(other.tags);
+        self.hidden |= other.hidden;
+    }
+}
+
+/// The provided values that change how extractors read their input. `None`: the step does not set it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Settings {
+    /// JSON may be sent as plain text.
+    pub(crate) text_as_json: bool,
+    /// Brackets in names are lists and objects.
+    pub(crate) brackets: Option<bool>,
+    /// Input that is not valid is a 400, not a 422.
+    pub(crate) bad_request: Option<bool>,
+    /// How many bytes of a body extractors read. `Some(None)`: any number.
+    pub(crate) max_body: Option<Option<u64>>,
+}
+
+impl Settings {
+    pub(crate) fn merge(&mut self, later: Self) {
+        self.text_as_json |= later.text_as_json;
+        self.brackets = later.brackets.or(self.brackets);
+        self.bad_request = later.bad_request.or(self.bad_request);
+        self.max_body = later.max_body.or(self.max_body);
+    }
+}
+
+impl Declaration {
+    /// Sets the id of the operation in an OpenAPI document. It must be unique. Defaults to the name of the handler.
+    pub fn id(&mut self, id: impl Into<String>) -> &mut Self {
+        self.notes.id = Some(id.into());
+        self
+    }
+
+    /// Sets the title of the operation.
+    pub fn summary(&mut self, text: impl Into<String>) -> &mut Self {
+        self.notes.summary = Some(text.into());
+        self
+    }
+
+    /// Describes the operation, in CommonMark.
+    pub fn description(&mut self, text: impl Into<String>) -> &mut Self {
+        self.notes.description = Some(text.into());
+        self
+    }
+
+    /// Adds a tag, by which a document groups operations.
+    pub fn tag(&mut self, tag: impl Into<String>) -> &mut Self {
+        let tag = tag.into();
+        if !self.notes.tags.contains(&tag) {
+            self.notes.tags.push(tag);
+        }
+        self
+    }
+
+    /// Leaves the operation out of documents.
+    pub fn hide(&mut self) -> &mut Self {
+        self.notes.hidden = true;
+        self
+    }
+
+    /// The id of the operation, if one is set.
+    pub fn operation_id(&self) -> Option<&str> {
+        self.notes.id.as_deref()
+    }
+
+    /// The title of the operation.
+    pub fn title(&self) -> Option<&str> {
+        self.notes.summary.as_deref()
+    }
+
+    /// The description of the operation.
+    pub fn text(&self) -> Option<&str> {
+        self.notes.description.as_deref()
+    }
+
+    /// The tags of the operation.
+    pub fn tags(&self) -> &[String] {
+        &self.notes.tags
+    }
+
+    /// Whether documents leave the operation out.
+    pub fn is_hidden(&self) -> bool {
+        self.notes.hidden
+    }
+
+    /// Declares a provided value, if it is one that extractors read.
+    pub(crate) fn provides(&mut self, value: &dyn Any) {
+        if let Some(max) = value.downcast_ref::<MaxBody>() {
+            self.settings.max_body = Some(max.limit());
+            if let Some(bytes) = max.limit() {
+                self.limits_body(bytes);
+            }
+        }
+        if let Some(invalid) = value.downcast_ref::<InvalidInput>() {
+            self.settings.bad_request = Some(invalid.is_bad_request());
+        }
+        #[cfg(feature = "json")]
+        if value.is::<TextAsJson>() {
+            self.settings.text_as_json = true;
+        }
+        #[cfg(any(feature = "form", feature = "query"))]
+        if let Some(brackets) = value.downcast_ref::<BracketSyntax>() {
+            self.settings.brackets = Some(!brackets.is_literal());
+        }
+    }
+
+    /// The provided values that change how extractors read their input.
+    pub(crate) fn settings(&self) -> Settings {
+        self.settings
+    }
+}
