@@ -67,9 +67,11 @@ use axum_core::BoxError;
 use axum_core::extract::DefaultBodyLimit;
 use axum_core::response::IntoResponse;
 use bytes::Bytes;
+use http::StatusCode;
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::{Full, Limited};
 
+use crate::declare::{Answer, Declaration, Kind};
 use crate::extract::MaxBody;
 use crate::{Body, Endpoint, Error, Middleware, Next, Response};
 
@@ -138,6 +140,19 @@ impl Middleware for BodyLimit {
                 response.map(|inner| Body::new(WatchedBody { inner, threshold, sent: 0, path }));
         }
         response
+    }
+
+    fn declare(&self, to: &mut Declaration) {
+        match self.max.limit() {
+            Some(max) => {
+                let status = StatusCode::PAYLOAD_TOO_LARGE;
+                let cause = format!("The body has more than {max} bytes");
+                to.kind(Kind::LimitsBody).limits_body(max).answers(Answer::problem(status, cause));
+            }
+            None => {
+                to.kind(Kind::UnlimitsBody);
+            }
+        }
     }
 }
 

@@ -2,11 +2,31 @@
 
 use http::StatusCode;
 
+use crate::declare::{Answer, Declaration, Kind};
 use crate::extract::off_thread::off_thread;
 use crate::extract::{
-    BodyInput, HeadInput, Input, RawInput, Unchecked, Violation, check, check_parsed, check_result,
+    BodyInput, HeadInput, Input, Location, MaxBody, RawInput, Unchecked, Violation, check,
+    check_parsed, check_result,
 };
 use crate::{Error, Request};
+
+/// Declares the refusals of a step that reads and checks an input.
+pub(crate) fn declare<E: Input>(to: &mut Declaration) {
+    let mut answers = |status, cause: &str| {
+        to.answers(Answer::problem(status, cause));
+    };
+    answers(StatusCode::BAD_REQUEST, "The input can't be read");
+    answers(StatusCode::UNPROCESSABLE_ENTITY, "The input breaks a rule, or has another form");
+    if E::LOCATION != Location::Body {
+        return;
+    }
+    answers(StatusCode::UNSUPPORTED_MEDIA_TYPE, "The content has another media type or coding");
+    answers(StatusCode::PAYLOAD_TOO_LARGE, "The body is too long");
+    to.kind(Kind::ReadsBody);
+    if let Some(bytes) = MaxBody::default().limit() {
+        to.limits_body(bytes);
+    }
+}
 
 /// Reads the input from the body of a request, and checks it.
 #[allow(clippy::manual_async_fn, reason = "an `async fn` stores the request twice in its future")]

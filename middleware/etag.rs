@@ -65,6 +65,7 @@ use http_body::Body as _;
 use http_body_util::BodyExt;
 use sha2::{Digest, Sha256};
 
+use crate::declare::{Answer, Declaration, Field};
 use crate::{Body, Endpoint, Error, Middleware, Next, Response};
 
 /// A step that adds entity tags, and answers 304 if the client has the same version. See the [module](self).
@@ -142,6 +143,18 @@ impl Middleware for ETag {
             response = Response::from_parts(parts, Body::from(bytes));
         }
         conditions.apply(response)
+    }
+
+    fn declare(&self, to: &mut Declaration) {
+        to.only_for([Method::GET, Method::HEAD])
+            .adds(Field::new("etag", "Identifies this version of the content").optional())
+            .reads(Field::new("if-none-match", "Tags of versions that the client has").optional())
+            .reads(Field::new("if-match", "Tags of versions that the client accepts").optional())
+            .answers(Answer::new(StatusCode::NOT_MODIFIED, "The client has this version"))
+            .answers(Answer::problem(
+                StatusCode::PRECONDITION_FAILED,
+                "The content has another version than the client accepts",
+            ));
     }
 }
 

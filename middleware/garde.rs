@@ -116,6 +116,7 @@ use axum_core::response::IntoResponse;
 use http::request::Parts;
 
 use crate::chain::FromChain;
+use crate::declare::Declaration;
 use crate::extract::{BodyInput, FieldStep, HeadInput, Input, Unchecked, Violation};
 use crate::middleware::checking;
 use crate::{Body, Endpoint, Error, Middleware, Next, Request, Response};
@@ -273,6 +274,10 @@ where
             Ok(data) => next.run_with((Garde(data),)).await,
             Err(refusal) => refusal.into_response(),
         }
+    }
+
+    fn declare(&self, to: &mut Declaration) {
+        checking::declare::<E>(to);
     }
 }
 

@@ -64,6 +64,7 @@ use std::fmt;
 use http::header::{HeaderName, InvalidHeaderValue};
 use http::{HeaderMap, HeaderValue};
 
+use crate::declare::{Declaration, Field};
 use crate::{Endpoint, Middleware, Next, Response};
 
 /// A step that adds header fields which turn on the protections of browsers. See the [module](self).
@@ -143,6 +144,12 @@ impl Middleware for SecurityHeaders {
             headers.entry(name).or_insert_with(|| value.clone());
         }
         response
+    }
+
+    fn declare(&self, to: &mut Declaration) {
+        for name in self.fields.keys() {
+            to.adds(Field::from(name.as_str()));
+        }
     }
 }
 

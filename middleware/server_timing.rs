@@ -77,6 +77,7 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderName, HeaderValue};
 
+use crate::declare::{Declaration, Field};
 use crate::{Endpoint, Middleware, Next, Response};
 
 /// A step that reports how long the steps after it took. See the [module](self).
@@ -239,6 +240,10 @@ impl Middleware for ServerTiming {
 
     fn name(&self) -> String {
         format!("ServerTiming({})", self.name)
+    }
+
+    fn declare(&self, to: &mut Declaration) {
+        to.adds(Field::new("server-timing", "The time of the server in milliseconds").optional());
     }
 }
 

@@ -10,9 +10,10 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use super::authenticator::{Authenticator, CredentialVerifier, SentToken, Unconfirmed};
 use super::refusal::log;
 use super::{Authenticate, AuthenticateRefusal};
+use crate::declare::{Declaration, Resource};
 use crate::middleware::credentials::{
-    Credentials, DPOP, DPOP_NONCE, Explanation, NO_STORE, RequestHead, UnreadCredentials,
-    came_by_query, cross_site, later, no_store,
+    CredentialSources, Credentials, DPOP, DPOP_NONCE, Explanation, NO_STORE, RequestHead,
+    UnreadCredentials, came_by_query, cross_site, later, no_store,
 };
 use crate::turns::Client;
 use crate::{Endpoint, Error, Middleware, Next, Request, Response};
@@ -228,6 +229,26 @@ impl<T: Clone + Send + Sync + 'static> Middleware for Authenticate<T> {
 
     fn name(&self) -> String {
         "Authenticate".to_owned()
+    }
+
+    fn declare(&self, to: &mut Declaration) {
+        self.places.declare(None, to);
+        let mut asks = false;
+        for way in &self.ways {
+            match &way.verifier {
+                CredentialVerifier::Keys(keys, _) => {
+                    for secret in keys.secrets() {
+                        to.uses(Resource::Secret(secret));
+                    }
+                }
+                CredentialVerifier::Token(_)
+                | CredentialVerifier::Function(_)
+                | CredentialVerifier::Blocking(..) => asks = true,
+            }
+        }
+        if asks {
+            CredentialSources::declare_remote(to);
+        }
     }
 }
 

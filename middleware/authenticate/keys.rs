@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::{AuthenticateError, Principal};
+use crate::declare::SecretId;
 use crate::middleware::credentials::digest_cache::DigestState;
 
 /// A key for [`ApiKeys`]: a name, a digest of its secret, what it may do, and until when.
@@ -216,6 +217,15 @@ impl Borrow<str> for ByName {
 }
 
 impl ApiKeys {
+    /// The secrets, if there are few. Those of many keys are not written in a program, where two steps could share one.
+    pub(super) fn secrets(&self) -> Vec<SecretId> {
+        let table = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        if table.keys.len() > MOST_DECLARED {
+            return Vec::new();
+        }
+        table.keys.values().map(|key| SecretId::of_digest(&key.digest)).collect()
+    }
+
     /// Creates a set without keys, which refuses every request.
     pub fn new() -> Self {
         Self::default()
@@ -370,5 +380,8 @@ fn prefix(digest: &[u8; 32]) -> [u8; 16] {
 const BATCH: usize = 256;
 /// How many names `Debug` shows.
 const SHOWN: usize = 32;
+
+/// With more keys, none is declared.
+const MOST_DECLARED: usize = 64;
 /// 128 bits, if every bit is random.
 const SHORTEST: usize = 16;

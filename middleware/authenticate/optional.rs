@@ -4,6 +4,7 @@ use axum_core::response::IntoResponse;
 
 use super::Authenticate;
 use super::answer::{AuthenticatedCaller, Unauthenticated};
+use crate::declare::Declaration;
 use crate::grants::Anonymous;
 use crate::{Endpoint, Middleware, Next, Response};
 
@@ -37,5 +38,10 @@ impl<T: Clone + Send + Sync + 'static> Middleware for Optional<T> {
 
     fn name(&self) -> String {
         "Authenticate".to_owned()
+    }
+
+    fn declare(&self, to: &mut Declaration) {
+        self.0.declare(to);
+        to.credentials_are_optional();
     }
 }

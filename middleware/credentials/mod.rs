@@ -1,5 +1,6 @@
 //! The sources of credentials in a request, and the challenges for clients. Shared by the steps that authenticate.
 
+mod declare;
 pub(crate) mod digest_cache;
 mod error;
 mod explanation;

@@ -11,6 +11,7 @@ use percent_encoding::percent_decode_str;
 use super::{Terms, TokenSourceError};
 use crate::Request;
 use crate::challenge::Challenge;
+use crate::declare::Scheme;
 use crate::extract::ClientUri;
 
 /// A source of tokens in a request.
@@ -160,6 +161,22 @@ impl TokenSource {
             Ok(_) => Ok(Self(SourceKind::Subprotocol(name))),
             Err(_) => Err(TokenSourceError::Name { name }),
         }
+    }
+
+    /// The scheme for a description. `None` for a source that a description can't name: a field of a form, or a subprotocol.
+    pub(super) fn scheme_of(&self, format: Option<&str>) -> Option<Scheme> {
+        Some(match &self.0 {
+            SourceKind::Scheme(scheme) if scheme == "Bearer" => {
+                Scheme::Bearer(format.map(str::to_owned))
+            }
+            SourceKind::Scheme(scheme) => Scheme::Http(scheme.clone()),
+            SourceKind::Bare => Scheme::Header("authorization".to_owned()),
+            SourceKind::Basic => Scheme::Basic,
+            SourceKind::Header(name) => Scheme::Header(name.as_str().to_owned()),
+            SourceKind::Cookie(name) => Scheme::Cookie(name.clone()),
+            SourceKind::Query(name) => Scheme::Query(name.clone()),
+            SourceKind::Form(_) | SourceKind::Subprotocol(_) => return None,
+        })
     }
 
     /// The header `X-API-Key`.

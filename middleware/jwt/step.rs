@@ -14,10 +14,11 @@ use super::proof::dpop::RefusedProof;
 use super::refusal::JwtRefusal;
 use super::revocation::Revocation;
 use super::token::claims::{Claims, MaybeClaims};
+use crate::declare::Declaration;
 use crate::grants::Anonymous;
 use crate::middleware::credentials::{
-    DPOP, DPOP_NONCE, Explanation, NO_STORE, RequestHead, UnreadCredentials, came_by_query,
-    cross_site, later, no_store,
+    CredentialSources, DPOP, DPOP_NONCE, Explanation, NO_STORE, RequestHead, UnreadCredentials,
+    came_by_query, cross_site, later, no_store,
 };
 use crate::{Endpoint, Error, Middleware, Next, Request, Response};
 
@@ -219,6 +220,17 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Middleware for Jwt<C> {
     fn name(&self) -> String {
         String::from("Jwt")
     }
+
+    fn declare(&self, to: &mut Declaration) {
+        self.places.declare(Some("JWT"), to);
+        self.keys.declare(to);
+        let asks = !matches!(self.keys, Origin::Fixed(_))
+            || self.proofs.dpop.is_some()
+            || self.revocations.iter().any(|one| !matches!(one, Revocation::Denylist(_)));
+        if asks {
+            CredentialSources::declare_remote(to);
+        }
+    }
 }
 
 /// A [`Jwt`] that lets requests without a token pass. Made by [`Jwt::optional`].
@@ -246,6 +258,11 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Middleware for OptionalJwt<C> 
 
     fn name(&self) -> String {
         String::from("OptionalJwt")
+    }
+
+    fn declare(&self, to: &mut Declaration) {
+        self.0.declare(to);
+        to.credentials_are_optional();
     }
 }
 

@@ -177,6 +177,7 @@
 
 mod checks;
 mod config;
+mod declare;
 mod handle;
 mod limiter;
 mod memory;

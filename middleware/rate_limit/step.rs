@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::RateLimit;
 use super::reservation::RequestReservation;
 use super::response::decision::{Decision, Verdict};
 use super::response::headers::PolicyState;
 use super::response::refusal;
 use super::verdict::{ChargedOnce, RefusedOnce, RequestOutcome};
+use super::{RateLimit, declare};
 use crate::chain::{Dependent, FromChain};
+use crate::declare::Declaration;
 use crate::{Endpoint, Middleware, Next, Request, Response};
 
 impl Middleware for RateLimit {
@@ -25,6 +26,10 @@ impl Middleware for RateLimit {
         };
         let response = next.run().await;
         self.respond(passed, response)
+    }
+
+    fn declare(&self, to: &mut Declaration) {
+        declare::limit(&self.limiter, to);
     }
 }
 
@@ -71,6 +76,10 @@ impl<T: Clone + Send + Sync + 'static> Middleware for WithDecision<T> {
 
     fn name(&self) -> String {
         self.limit.name()
+    }
+
+    fn declare(&self, to: &mut Declaration) {
+        declare::limit(&self.limit.limiter, to);
     }
 }
 

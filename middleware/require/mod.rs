@@ -129,6 +129,7 @@ pub use self::rule::Decision;
 use self::rule::{Denial, Rule, SignInClock};
 use crate::chain::Dependent;
 use crate::challenge::{Challenge, ChallengeError};
+use crate::declare::{Answer, Declaration, Kind};
 use crate::grants::{Anonymous, Grants};
 use crate::{Endpoint, Error, Middleware, Next, Provided, Request, Response};
 
@@ -510,6 +511,21 @@ impl<T: Send + Sync + 'static> Middleware for Required<T> {
 
     fn name(&self) -> String {
         "Require".to_owned()
+    }
+
+    fn declare(&self, to: &mut Declaration) {
+        let mut scopes = Vec::new();
+        self.rule.scopes(&mut scopes);
+        scopes.into_iter().for_each(|scope| {
+            to.requires_scope(scope);
+        });
+        let answer = |status, cause: String| Answer::problem(status, cause).header("cache-control");
+        let (status, cause) = (StatusCode::UNAUTHORIZED, "Credentials are missing".to_owned());
+        to.kind(Kind::Authorization).answers(answer(status, cause).header("www-authenticate"));
+        to.answers(answer(
+            StatusCode::FORBIDDEN,
+            format!("The caller was not granted {}", self.rule),
+        ));
     }
 }
 

@@ -107,6 +107,36 @@ impl<T> Rule<T> {
     }
 }
 
+/// In words, for a description.
+impl<T> fmt::Display for Rule<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |f: &mut fmt::Formatter<'_>, rules: &[Self], word: &str| {
+            for (index, rule) in rules.iter().enumerate() {
+                let (before, nested) = (
+                    if index == 0 { "" } else { word },
+                    matches!(rule, Self::All(_) | Self::Any(_)),
+                );
+                match nested && rules.len() > 1 {
+                    true => write!(f, "{before}({rule})")?,
+                    false => write!(f, "{before}{rule}")?,
+                }
+            }
+            Ok(())
+        };
+        match self {
+            Self::Scope(name, _) => write!(f, "the scope `{name}`"),
+            Self::Grant(name, _) => write!(f, "`{name}`"),
+            Self::Policy(_) => f.write_str("what a policy requires"),
+            Self::Acr(values, _) => write!(f, "a sign-in by `{}`", values.join("` or `")),
+            Self::Age(longest, _) => {
+                write!(f, "a sign-in within the last {} seconds", longest.as_secs())
+            }
+            Self::All(rules) => list(f, rules, " and "),
+            Self::Any(rules) => list(f, rules, " or "),
+        }
+    }
+}
+
 impl<T> fmt::Debug for Rule<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

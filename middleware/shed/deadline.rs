@@ -8,6 +8,7 @@ use http::{HeaderMap, StatusCode};
 use tokio::time::Instant;
 
 use crate::chain::FromChain;
+use crate::declare::{Answer, Declaration, Field};
 use crate::{Error, Response};
 
 /// Until when the client waits for the response. [`Shed`](super::Shed) provides it.
@@ -55,6 +56,22 @@ impl Timeout {
         let shortest = times.into_iter().flatten().min();
         // A time so long that the clock has no such instant is no deadline.
         Ok(Deadline(shortest.and_then(|time| now.checked_add(time))))
+    }
+}
+
+impl Timeout {
+    pub(super) fn declare(&self, to: &mut Declaration) {
+        let grpc =
+            Field::new(GRPC_TIMEOUT.as_str(), "How long the client waits, as gRPC writes it");
+        to.reads(grpc.optional());
+        if let Some(name) = &self.header {
+            let text = "How long the client waits, in milliseconds";
+            to.reads(Field::new(name.as_str(), text).optional());
+        }
+        let status = StatusCode::BAD_REQUEST;
+        to.answers(Answer::problem(status, "The timeout in a header field can't be read"));
+        let status = StatusCode::GATEWAY_TIMEOUT;
+        to.answers(Answer::problem(status, "The client's deadline has passed"));
     }
 }
 

@@ -113,6 +113,7 @@ pub use self::deadline::Deadline;
 use self::deadline::Timeout;
 use self::limit::{Bounds, Class, Slot};
 pub use self::limit::{ClassState, Priority};
+use crate::declare::{Answer, Declaration, Kind};
 use crate::{Endpoint, Error, Middleware, Next, Request, Response};
 
 /// A step that refuses requests when the server is overloaded. See the [module](self).
@@ -258,9 +259,7 @@ impl Shed {
 
     fn refusal(&self) -> Response {
         let error = Error::new(StatusCode::SERVICE_UNAVAILABLE, "The server is overloaded")
-            .with_type(
-                "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity",
-            );
+            .with_type(OVERLOADED);
         let mut response = unstored(error);
         response.headers_mut().insert(RETRY_AFTER, self.retry_after.as_secs().max(1).into());
         response
@@ -285,7 +284,20 @@ impl Middleware for Shed {
         slot.finish(!response.status().is_server_error());
         response
     }
+
+    fn declare(&self, to: &mut Declaration) {
+        let overloaded =
+            Answer::problem(StatusCode::SERVICE_UNAVAILABLE, "The server is overloaded");
+        to.kind(Kind::Overload).answers(
+            overloaded.with_type(OVERLOADED).header("retry-after").header("cache-control"),
+        );
+        self.timeout.declare(to);
+    }
 }
+
+/// The type of the refusal, by the registry of IANA.
+const OVERLOADED: &str =
+    "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity";
 
 /// Settings of [`Shed`] that can't work.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -147,6 +147,7 @@ use http::{Extensions, StatusCode, Uri};
 use validator::{Validate as _, ValidateArgs, ValidationError, ValidationErrors};
 
 use crate::chain::FromChain;
+use crate::declare::Declaration;
 use crate::extract::off_thread::off_thread;
 use crate::extract::{
     BodyInput, FieldError, HeadInput, Input, RawInput, Unchecked, Violation, check,
@@ -550,5 +551,9 @@ where
             Ok(data) => next.run_with(Valid(data)).await,
             Err(refusal) => refusal.into_response(),
         }
+    }
+
+    fn declare(&self, to: &mut Declaration) {
+        checking::declare::<E>(to);
     }
 }

@@ -1,6 +1,10 @@
 //! The declaration of one step.
 
-use http::StatusCode;
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::OnceLock;
+
+use http::{Method, StatusCode};
 
 use super::notes::{Notes, Settings};
 
@@ -15,9 +19,12 @@ pub struct Declaration {
     reads: Vec<Field>,
     credentials: Vec<Credential>,
     needs_credentials: bool,
+    scopes: Vec<String>,
     body_limit: Option<u64>,
-    deprecated: bool,
+    pub(super) deprecated: bool,
     conditional: bool,
+    uses: Vec<Resource>,
+    methods: Vec<Method>,
     pub(super) notes: Notes,
     pub(super) settings: Settings,
 }
@@ -56,6 +63,12 @@ impl Declaration {
         self
     }
 
+    /// Declares a scope that the step requires of the credential that an earlier step verified.
+    pub fn requires_scope(&mut self, scope: impl Into<String>) -> &mut Self {
+        self.scopes.push(scope.into());
+        self
+    }
+
     /// Declares that a request without credentials passes the step.
     pub fn credentials_are_optional(&mut self) -> &mut Self {
         self.needs_credentials = false;
@@ -71,6 +84,18 @@ impl Declaration {
     /// Declares that clients should no longer call the operations after the step.
     pub fn deprecates(&mut self) -> &mut Self {
         self.deprecated = true;
+        self
+    }
+
+    /// Declares that the step does something for these methods only. Defaults to all methods.
+    pub fn only_for(&mut self, methods: impl IntoIterator<Item = Method>) -> &mut Self {
+        self.methods.extend(methods);
+        self
+    }
+
+    /// Declares something that no other step should use as well.
+    pub fn uses(&mut self, resource: Resource) -> &mut Self {
+        self.uses.push(resource);
         self
     }
 
@@ -110,6 +135,11 @@ impl Declaration {
         self.needs_credentials
     }
 
+    /// The scopes that the step requires of the credential that an earlier step verified.
+    pub fn scopes(&self) -> &[String] {
+        &self.scopes
+    }
+
     /// The limit of the body, in bytes.
     pub fn body_limit(&self) -> Option<u64> {
         self.body_limit
@@ -125,21 +155,14 @@ impl Declaration {
         self.conditional
     }
 
-    /// Adds another declaration to this one: a step that consists of several ones declares all of them.
-    pub fn merge(&mut self, other: Self) -> &mut Self {
-        self.kinds.extend(other.kinds);
-        self.answers.extend(other.answers);
-        self.adds.extend(other.adds);
-        self.reads.extend(other.reads);
-        self.credentials.extend(other.credentials);
-        self.needs_credentials |= other.needs_credentials;
-        // Both limits apply, so the smaller one decides.
-        self.body_limit = [self.body_limit, other.body_limit].into_iter().flatten().min();
-        self.deprecated |= other.deprecated;
-        self.conditional |= other.conditional;
-        self.notes.merge(other.notes);
-        self.settings.merge(other.settings);
-        self
+    /// Whether the step does something for this method. `None`: for some method.
+    pub fn applies_to(&self, method: Option<&Method>) -> bool {
+        self.methods.is_empty() || method.is_none_or(|method| self.methods.contains(method))
+    }
+
+    /// What no other step should use as well.
+    pub fn used(&self) -> &[Resource] {
+        &self.uses
     }
 }
 
@@ -153,10 +176,16 @@ pub enum Kind {
     Authorization,
     /// Limits how much a client may send, by this subject.
     Limit(Subject),
+    /// Blocks this subject for a time after too many refusals of the limit.
+    Penalty(Subject),
+    /// Refuses requests that an overloaded server can't finish.
+    Overload,
     /// Reads the whole body before the steps after it run.
     ReadsBody,
     /// Limits the size of the body that later steps read.
     LimitsBody,
+    /// Removes the limit of the body that later steps read.
+    UnlimitsBody,
     /// Replaces the body by another one, such as a decompressed one.
     ReplacesBody,
     /// Answers preflight requests, and allows browsers of other origins to read responses.
@@ -187,6 +216,34 @@ pub enum Subject {
     Unverified(String),
     /// A function of the program.
     Function,
+}
+
+/// What a step uses, and no other step should use as well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Resource {
+    /// The counts of a limiter, by a name that is unique among limiters.
+    Limiter(String),
+    /// A secret.
+    Secret(SecretId),
+}
+
+/// Recognizes a secret without containing it: a hash with a key that is chosen at random for each process.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct SecretId(u64);
+
+impl SecretId {
+    /// The identity of the secret with this SHA-256 digest.
+    pub fn of_digest(digest: &[u8; 32]) -> Self {
+        static KEY: OnceLock<RandomState> = OnceLock::new();
+        Self(KEY.get_or_init(RandomState::new).hash_one(digest))
+    }
+}
+
+impl fmt::Debug for SecretId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretId(..)")
+    }
 }
 
 /// A response that a step may answer by itself.

@@ -33,7 +33,9 @@ mod notes;
 pub(crate) mod operation;
 mod step;
 
-pub use self::declaration::{Answer, Credential, Declaration, Field, Kind, Scheme, Subject};
+pub use self::declaration::{
+    Answer, Credential, Declaration, Field, Kind, Resource, Scheme, SecretId, Subject,
+};
 pub(crate) use self::documents::Describe;
 pub use self::documents::{Documents, Undocumented};
 pub use self::step::DeclaredStep;

@@ -110,6 +110,12 @@ impl Declaration {
         self.notes.hidden
     }
 
+    /// Takes over what is written about another operation, in addition to its own notes.
+    pub(crate) fn add_notes(&mut self, of: &Self) {
+        self.notes.merge(of.notes.clone());
+        self.deprecated |= of.deprecated;
+    }
+
     /// Declares a provided value, if it is one that extractors read.
     pub(crate) fn provides(&mut self, value: &dyn Any) {
         if let Some(max) = value.downcast_ref::<MaxBody>() {

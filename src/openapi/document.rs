@@ -161,7 +161,8 @@ impl Writer<'_> {
     ) -> Map<String, Value> {
         let mut steps: Vec<Arc<DeclaredStep>> = Vec::new();
         for step in handlers.iter().flat_map(|handler| handler.middleware()) {
-            if !steps.iter().any(|own| Arc::ptr_eq(own, step)) {
+            let applies = step.declaration().applies_to(Some(method));
+            if applies && !steps.iter().any(|own| Arc::ptr_eq(own, step)) {
                 steps.push(step.clone());
             }
         }
@@ -181,7 +182,7 @@ impl Writer<'_> {
                 None => {}
             }
             declared_replies(&mut operation, step.declaration());
-            notes.merge(step.declaration().clone());
+            notes.add_notes(step.declaration());
         }
         if passes {
             operation.refuses(StatusCode::NOT_FOUND, "No handler answers the request");

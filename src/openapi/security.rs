@@ -20,6 +20,9 @@ impl Security {
 
     /// Adds a step: each of its credentials is an alternative, and all steps are needed.
     pub(super) fn require(&mut self, step: &Declaration, schemes: &mut Map<String, Value>) {
+        for scopes in self.alternatives.iter_mut().flat_map(BTreeMap::values_mut) {
+            add_scopes(scopes, step.scopes());
+        }
         if step.credentials().is_empty() {
             return;
         }
@@ -32,11 +35,7 @@ impl Security {
             for credential in step.credentials() {
                 let mut needed = before.clone();
                 let scopes = needed.entry(add_scheme(credential, schemes)).or_default();
-                for scope in credential.scopes() {
-                    if !scopes.contains(scope) {
-                        scopes.push(scope.clone());
-                    }
-                }
+                add_scopes(scopes, credential.scopes());
                 all.push(needed);
             }
         }
@@ -54,6 +53,14 @@ impl Security {
     pub(super) fn to_value(&self) -> Option<Value> {
         let is_empty = self.alternatives.iter().all(BTreeMap::is_empty);
         (!is_empty).then(|| json!(self.alternatives))
+    }
+}
+
+fn add_scopes(scopes: &mut Vec<String>, more: &[String]) {
+    for scope in more {
+        if !scopes.contains(scope) {
+            scopes.push(scope.clone());
+        }
     }
 }
 

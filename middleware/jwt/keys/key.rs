@@ -7,6 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jsonwebtoken::{DecodingKey, DecodingKeyKind};
 
+use crate::declare::SecretId;
 use crate::middleware::jwt::algorithm::{Algorithm, Family, MAX_RSA_BITS};
 use crate::middleware::jwt::crypto::{self, Verifier};
 use crate::middleware::jwt::error::JwtError;
@@ -43,6 +44,8 @@ pub(super) struct Prepared {
     second: Option<Arc<crypto::rust_crypto::Verifier>>,
     /// A digest of the algorithm and the key material, by which the token cache recognizes the key.
     id: KeyId,
+    /// Recognizes a shared secret that another step has as well.
+    secret: Option<SecretId>,
 }
 
 pub(crate) type KeyId = [u8; 32];
@@ -98,7 +101,9 @@ impl Key {
             return Err(JwtError::SecretIsKeyFile);
         }
         let key = DecodingKey::from_secret(secret).map_err(|_| JwtError::InvalidKey)?;
-        Self::prepare(algorithm, &key)
+        let Self(prepared) = Self::prepare(algorithm, &key)?;
+        let secret = Some(SecretId::of_digest(&crypto::sha256(&[secret])));
+        Ok(Self(Arc::new(Prepared { secret, ..(*prepared).clone() })))
     }
 
     /// Creates a key from a public key in PEM: `PUBLIC KEY`, or `RSA PUBLIC KEY` (PKCS#1) for RSA.
@@ -219,6 +224,11 @@ impl Key {
         self.0.algorithm
     }
 
+    /// Recognizes the shared secret, if it is one.
+    pub(crate) fn shared_secret(&self) -> Option<SecretId> {
+        self.0.secret
+    }
+
     pub(crate) fn id(&self) -> &KeyId {
         &self.0.id
     }
@@ -281,6 +291,7 @@ impl Key {
             #[cfg(all(test, feature = "jwt", feature = "jwt-rust-crypto"))]
             second: crypto::rust_crypto::Verifier::new(algorithm, key).map(Arc::new),
             id,
+            secret: None,
         })))
     }
 }

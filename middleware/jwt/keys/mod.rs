@@ -13,6 +13,7 @@ use self::key::{Key, KeyId};
 use super::error::JwtError;
 use super::refusal::JwtRefusal;
 use super::token::jws::{self, CompactJws, JoseHeader, Longest};
+use crate::declare::SecretId;
 
 /// Keys that verify tokens. A clone is a handle to the same keys.
 ///
@@ -50,6 +51,11 @@ struct Known {
 }
 
 impl Keys {
+    /// The shared secrets among the keys.
+    pub(crate) fn secrets(&self) -> impl Iterator<Item = SecretId> {
+        self.0.keys.iter().filter_map(Key::shared_secret)
+    }
+
     /// Creates a set of keys. A token selects one by its algorithm and `kid`.
     ///
     /// # Errors

@@ -12,6 +12,7 @@ use super::Keys;
 #[cfg(feature = "jwks")]
 use super::jwks::{Jwks, JwksClient};
 use super::key::Key;
+use crate::declare::{Declaration, Resource};
 use crate::middleware::credentials::RequestHead;
 use crate::middleware::jwt::algorithm::Algorithm;
 use crate::middleware::jwt::error::JwtError;
@@ -29,6 +30,22 @@ pub(crate) enum Origin {
     #[cfg(feature = "jwks")]
     Remote(Arc<JwksClient>),
     Issuers(Vec<(Box<str>, Origin)>),
+}
+
+impl Origin {
+    pub(crate) fn declare(&self, to: &mut Declaration) {
+        match self {
+            Self::Fixed(keys) => {
+                for secret in keys.secrets() {
+                    to.uses(Resource::Secret(secret));
+                }
+            }
+            Self::Issuers(issuers) => issuers.iter().for_each(|(_, origin)| origin.declare(to)),
+            Self::Chosen(_) => {}
+            #[cfg(feature = "jwks")]
+            Self::Remote(_) => {}
+        }
+    }
 }
 
 /// The error of a source that logs its failures itself, because clients could cause any number of them.

@@ -44,6 +44,8 @@ pub(crate) enum KeyKind {
     Client(Prefixes),
     Everyone,
     Header(HeaderName),
+    /// A part of a value that an earlier step provides.
+    Provided(Arc<SyncKey>),
     Own(Arc<SyncKey>),
     Asynchronous(Arc<AsyncKey>),
 }
@@ -86,7 +88,8 @@ impl LimitKey {
         S: Into<Subject> + 'static,
         F: Fn(&T) -> S + Send + Sync + 'static,
     {
-        Self::from_fn(move |req| req.extensions().get::<T>().map(&f))
+        let of = move |req: &Request| req.extensions().get::<T>().map(|value| f(value).into());
+        Self::of::<S>(KeyKind::Provided(Arc::new(of)))
     }
 
     /// The value that a function returns for the request. `None` if the request lacks it.
@@ -260,7 +263,7 @@ impl LimitKey {
                     _ => Some(client.map_or(SubjectRef::Unknown, SubjectRef::Addr)),
                 }
             }
-            KeyKind::Own(f) => {
+            KeyKind::Own(f) | KeyKind::Provided(f) => {
                 own = f(req);
                 own.as_ref().map(Subject::named)
             }
@@ -281,7 +284,7 @@ impl fmt::Debug for LimitKey {
             KeyKind::Client(prefixes) => f.debug_tuple("Client").field(prefixes).finish(),
             KeyKind::Everyone => f.write_str("Everyone"),
             KeyKind::Header(name) => f.debug_tuple("Header").field(name).finish(),
-            KeyKind::Own(_) => f.write_str("Function"),
+            KeyKind::Own(_) | KeyKind::Provided(_) => f.write_str("Function"),
             KeyKind::Asynchronous(_) => f.write_str("AsyncFunction"),
         }
     }

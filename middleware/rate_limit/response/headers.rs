@@ -45,7 +45,7 @@ pub(crate) struct PolicyState {
 }
 
 impl LimitHeaders {
-    fn names(self) -> Vec<&'static HeaderName> {
+    pub(crate) fn names(self) -> Vec<&'static HeaderName> {
         match self {
             Self::Ietf | Self::Draft7 => vec![&RATELIMIT, &RATELIMIT_POLICY],
             Self::Draft6 => {
