@@ -17,14 +17,33 @@ pub(super) struct Notes {
     description: Option<String>,
     tags: Vec<String>,
     hidden: bool,
+    #[cfg(feature = "openapi")]
+    takes: Vec<Taken>,
 }
+
+/// The description of what a step takes.
+#[cfg(feature = "openapi")]
+#[derive(Clone, Copy, Debug)]
+struct Taken(fn(&mut super::operation::Operation));
+
+#[cfg(feature = "openapi")]
+impl PartialEq for Taken {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::fn_addr_eq(self.0, other.0)
+    }
+}
+
+#[cfg(feature = "openapi")]
+impl Eq for Taken {}
 
 impl Notes {
     pub(super) fn merge(&mut self, other: Self) {
         self.id = other.id.or(self.id.take());
         self.summary = other.summary.or(self.summary.take());
         self.description = other.description.or(self.description.take());
-        self.tags.extend(other.tags);
+        let is_new = |tag: &String| !self.tags.contains(tag);
+        let new: Vec<String> = other.tags.into_iter().filter(is_new).collect();
+        self.tags.extend(new);
         self.hidden |= other.hidden;
     }
 }
@@ -83,6 +102,44 @@ impl Declaration {
     pub fn hide(&mut self) -> &mut Self {
         self.notes.hidden = true;
         self
+    }
+
+    /// Declares what the step reads from a request, as an extractor describes it. A documented chain describes the arguments of handlers and guards
+    /// by itself, but not what middleware reads and provides.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # #[cfg(all(feature = "json", feature = "validate"))] {
+    /// use tower_chain::step::declared;
+    /// use tower_chain::{Chain, Json, Valid, ValidateInput};
+    ///
+    /// #[derive(Clone, schemars::JsonSchema, serde::Deserialize, validator::Validate)]
+    /// struct Name {
+    ///     #[validate(length(min = 1))]
+    ///     name: String,
+    /// }
+    ///
+    /// let step = declared(ValidateInput::<Json<Name>>::new(), |to| {
+    ///     to.takes::<Valid<Json<Name>>>();
+    /// });
+    /// let chain = Chain::new().documented().use_(step).post(async |Valid(name): Valid<Name>| name.name);
+    /// # let _ = chain.build();
+    /// # }
+    /// ```
+    #[cfg(feature = "openapi")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "openapi")))]
+    pub fn takes<E: super::operation::DescribeArgument>(&mut self) -> &mut Self {
+        self.notes.takes.push(Taken(E::describe));
+        self
+    }
+
+    /// Adds what the step takes to the description of an operation.
+    #[cfg(feature = "openapi")]
+    pub(crate) fn describe_taken(&self, to: &mut super::operation::Operation) {
+        for taken in &self.notes.takes {
+            (taken.0)(to);
+        }
     }
 
     /// The id of the operation, if one is set.

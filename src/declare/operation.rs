@@ -24,6 +24,53 @@ pub struct Operation {
     pub(crate) replies: Vec<Reply>,
 }
 
+/// An argument of a handler in a [documented](crate::Chain::documented) chain: it describes what it reads, and how it refuses a request.
+///
+/// All extractors of this crate and of axum's core implement it. A provided value needs no description.
+///
+/// # Example
+///
+/// ```
+/// use axum_core::extract::FromRequestParts;
+/// use http::request::Parts;
+/// use serde_json::json;
+/// use tower_chain::openapi::{DescribeArgument, Operation, Parameter};
+/// use tower_chain::{Chain, Error, StatusCode};
+///
+/// struct Shop(String);
+///
+/// impl<S: Sync> FromRequestParts<S> for Shop {
+///     type Rejection = Error;
+///
+///     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
+///         let shop = parts.headers.get("x-shop").and_then(|shop| shop.to_str().ok());
+///         let shop = shop.ok_or_else(|| Error::new(StatusCode::BAD_REQUEST, "`x-shop` is missing"))?;
+///         Ok(Self(shop.to_owned()))
+///     }
+/// }
+///
+/// impl DescribeArgument for Shop {
+///     fn describe(to: &mut Operation) {
+///         to.parameter(Parameter::header("x-shop", json!({ "type": "string" })));
+///         to.refuses(StatusCode::BAD_REQUEST, "`x-shop` is missing");
+///     }
+/// }
+///
+/// let chain = Chain::new().documented().get(async |Shop(name): Shop| name);
+/// # let _ = chain.build();
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` has no description, and the chain is documented",
+    label = "takes `{Self}`",
+    note = "the data of an extractor must describe itself: add `#[derive(schemars::JsonSchema)]` to `T` in `Json<T>`, `Query<T>`, `Path<T>`",
+    note = "an extractor of your own implements `tower_chain::openapi::DescribeArgument`; one of axum needs the feature `axum`",
+    note = "`tower_chain::openapi::undescribed(handler)` exempts one handler"
+)]
+pub trait DescribeArgument {
+    /// Adds what the argument reads, and its refusals.
+    fn describe(to: &mut Operation);
+}
+
 /// A parameter of the pattern of a path.
 #[derive(Clone, Debug)]
 pub(crate) struct PatternParam {
@@ -243,7 +290,8 @@ impl Reply {
     /// Adds content that is a stream of items. `item` is the schema of each.
     #[must_use]
     pub fn stream(mut self, media_type: &str, item: Value) -> Self {
-        let (media_type, schema) = (media_type.to_owned(), json!({ "type": "string" }));
+        // OpenAPI 3.1 can't describe the items.
+        let (media_type, schema) = (media_type.to_owned(), json!({}));
         self.content.push(Content { media_type, schema, item: Some(item) });
         self
     }

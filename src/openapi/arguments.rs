@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::Body;
 use crate::declare::Field;
-use crate::declare::operation::{Operation, Parameter, Reply};
+use crate::declare::operation::{DescribeArgument, Operation, Parameter, Reply, Schemas, Status};
 #[cfg(feature = "json")]
 use crate::extract::Json;
 #[cfg(all(feature = "form", feature = "json"))]
@@ -23,53 +23,6 @@ use crate::extract::{Form, Submitted};
 #[cfg(feature = "query")]
 use crate::extract::{Params, Query};
 use crate::function::arguments::{Ending, FromHead, FromSteps, FromWhole, Passing};
-
-/// An argument of a handler in a [documented](crate::Chain::documented) chain: it describes what it reads, and how it refuses a request.
-///
-/// All extractors of this crate and of axum's core implement it. A provided value needs no description.
-///
-/// # Example
-///
-/// ```
-/// use axum_core::extract::FromRequestParts;
-/// use http::request::Parts;
-/// use serde_json::json;
-/// use tower_chain::openapi::{DescribeArgument, Operation, Parameter};
-/// use tower_chain::{Chain, Error, StatusCode};
-///
-/// struct Shop(String);
-///
-/// impl<S: Sync> FromRequestParts<S> for Shop {
-///     type Rejection = Error;
-///
-///     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
-///         let shop = parts.headers.get("x-shop").and_then(|shop| shop.to_str().ok());
-///         let shop = shop.ok_or_else(|| Error::new(StatusCode::BAD_REQUEST, "`x-shop` is missing"))?;
-///         Ok(Self(shop.to_owned()))
-///     }
-/// }
-///
-/// impl DescribeArgument for Shop {
-///     fn describe(to: &mut Operation) {
-///         to.parameter(Parameter::header("x-shop", json!({ "type": "string" })));
-///         to.refuses(StatusCode::BAD_REQUEST, "`x-shop` is missing");
-///     }
-/// }
-///
-/// let chain = Chain::new().documented().get(async |Shop(name): Shop| name);
-/// # let _ = chain.build();
-/// ```
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` has no description, and the chain is documented",
-    label = "takes `{Self}`",
-    note = "the data of an extractor must describe itself: add `#[derive(schemars::JsonSchema)]` to `T` in `Json<T>`, `Query<T>`, `Path<T>`",
-    note = "an extractor of your own implements `tower_chain::openapi::DescribeArgument`; one of axum needs the feature `axum`",
-    note = "`tower_chain::openapi::undescribed(handler)` exempts one handler"
-)]
-pub trait DescribeArgument {
-    /// Adds what the argument reads, and its refusals.
-    fn describe(to: &mut Operation);
-}
 
 /// Data with a schema.
 #[doc(hidden)]
@@ -319,7 +272,10 @@ impl<T: HasSchema> DescribeArgument for Path<T> {
 #[cfg(feature = "multipart")]
 impl DescribeArgument for Multipart {
     fn describe(to: &mut Operation) {
-        to.body("multipart/form-data", json!({ "type": "object" }));
+        // The handler knows the names. Each part is a text or a file, and a form without parts is malformed.
+        let (part, name) = (json!({ "type": "string" }), json!({ "minLength": 1 }));
+        let form = json!({ "type": "object", "additionalProperties": part, "propertyNames": name, "minProperties": 1 });
+        to.body("multipart/form-data", form);
         to.refuses(StatusCode::BAD_REQUEST, "The form is cut off or malformed");
         to.refuses(StatusCode::PAYLOAD_TOO_LARGE, "The body, or a part, is longer than its limit");
         to.reply(media_type_refusal("The body is no multipart form, or it is compressed"));
@@ -398,8 +354,7 @@ fn has_body(method: &Method) -> bool {
 }
 
 /// The status of input that does not have the expected form.
-fn invalid_status(to: &Operation) -> crate::declare::operation::Status {
-    use crate::declare::operation::Status;
+fn invalid_status(to: &Operation) -> Status {
     let in_query = [Method::GET, Method::HEAD].contains(&to.method);
     Status::Exact(if in_query || to.settings.bad_request == Some(true) { 400 } else { 422 })
 }
@@ -559,7 +514,7 @@ pub(crate) fn path_parameter(
     name: &str,
     is_rest: bool,
     mut schema: Value,
-    schemas: &crate::declare::operation::Schemas,
+    schemas: &Schemas,
 ) -> Parameter {
     let is_text = schemas.resolve(&schema).get("type").is_some_and(|kind| kind == "string");
     let mut text = String::new();

@@ -8,6 +8,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 
 use super::info::Info;
+use super::page;
 use super::schemas;
 use super::security::Security;
 use crate::declare::operation::{
@@ -35,6 +36,21 @@ impl OpenApi {
         &self.value
     }
 
+    /// The document as a JSON value, without a copy.
+    pub fn into_value(self) -> Value {
+        self.value
+    }
+
+    /// The document as an HTML page, which is complete without scripts and without content of other origins. [`Docs`](super::Docs) serves it.
+    pub fn to_page(&self) -> String {
+        page::render(&self.value)
+    }
+
+    /// The `Content-Security-Policy` under which the [page](Self::to_page) works.
+    pub fn page_policy() -> String {
+        page::policy()
+    }
+
     /// The document as a JSON text.
     pub fn to_json(&self) -> String {
         format!("{:#}", self.value)
@@ -49,14 +65,21 @@ pub(super) fn document(routes: &[Route], info: &Info) -> OpenApi {
         security: Map::new(),
         ids: Vec::new(),
         tags: Vec::new(),
+        exempt: Vec::new(),
     };
     let mut paths = BTreeMap::new();
     for route in routes {
-        let is_service = |handler: &RouteHandler| handler.step().verb() == "service";
-        if route.handlers().iter().all(is_service) {
-            continue;
-        }
         let (template, params) = template(route.pattern());
+        let is_exempt = |handler: &RouteHandler| {
+            is_service(handler) || handler.step().declaration().is_hidden()
+        };
+        if route.handlers().iter().any(is_exempt) {
+            let is_rest = params.last().filter(|param| param.is_rest);
+            writer.exempt.push(match is_rest {
+                Some(param) => template.replace(&format!("{{{}}}", param.name), "{rest}"),
+                None => template.clone(),
+            });
+        }
         let item = writer.path(route, &params);
         if !item.is_empty() {
             let own: &mut Map<String, Value> = paths.entry(template).or_default();
@@ -74,6 +97,8 @@ struct Writer<'a> {
     security: Map<String, Value>,
     ids: Vec<String>,
     tags: Vec<String>,
+    /// The paths of services and of hidden handlers, which have no operations.
+    exempt: Vec<String>,
 }
 
 impl Writer<'_> {
@@ -82,9 +107,7 @@ impl Writer<'_> {
         let handlers: Vec<&RouteHandler> = route
             .handlers()
             .iter()
-            .filter(|handler| {
-                handler.step().verb() != "service" && !handler.step().declaration().is_hidden()
-            })
+            .filter(|handler| !is_service(handler) && !handler.step().declaration().is_hidden())
             .collect();
         let mut item = Map::new();
         let mut others = Map::new();
@@ -131,6 +154,12 @@ impl Writer<'_> {
             item.insert(key.to_owned(), Value::Object(others));
         }
         let rest = "Any other method is answered with 405 and `Allow`.";
+        if route.pattern().is_none() {
+            item.insert("x-any-path".to_owned(), Value::Bool(true));
+        }
+        if params.iter().any(|param| param.is_rest) {
+            item.insert("x-catch-all".to_owned(), Value::Bool(true));
+        }
         item.insert("description".to_owned(), Value::from(format!("Methods: {allowed}. {rest}")));
         item
     }
@@ -177,7 +206,8 @@ impl Writer<'_> {
             match step.describe {
                 Some(describe) => describe.0(&mut operation),
                 None if step.declaration().answered().is_empty() => {
-                    operation.reply(Reply::any("The response is not described"));
+                    let any = Reply::any("The response is not described");
+                    operation.reply(any.content("*/*", json!({})));
                 }
                 None => {}
             }
@@ -209,6 +239,7 @@ impl Writer<'_> {
             if let Some(describe) = step.describe {
                 describe.0(&mut operation);
             }
+            declaration.describe_taken(&mut operation);
             declared_replies(&mut operation, declaration);
         }
         for param in params {
@@ -303,7 +334,7 @@ impl Writer<'_> {
                     "headers": { "allow": { "required": true, "schema": { "type": "string" } } }
                 },
                 // A step for all requests, such as CORS or a limit, may answer first.
-                "default": { "description": "A step for all requests answers first" }
+                "default": { "description": "A step for all requests answers first", "content": { "*/*": {} } }
             }
         });
         if let (false, Some(value)) = (parameters.is_empty(), value.as_object_mut()) {
@@ -346,7 +377,7 @@ impl Writer<'_> {
     }
 
     fn finish(self, paths: BTreeMap<String, Map<String, Value>>) -> OpenApi {
-        let Self { info, schemas: generated, security, tags, .. } = self;
+        let Self { info, schemas: generated, security, tags, exempt, .. } = self;
         let mut root = Map::new();
         let version = if info.is_3_2 { "3.2.0" } else { "3.1.1" };
         root.insert("openapi".to_owned(), Value::from(version));
@@ -374,6 +405,9 @@ impl Writer<'_> {
             root.insert("tags".to_owned(), tags.iter().map(|tag| json!({ "name": tag })).collect());
         }
         root.insert("paths".to_owned(), json!(paths));
+        if !exempt.is_empty() {
+            root.insert("x-exempt".to_owned(), json!(exempt));
+        }
         let mut root = Value::Object(root);
         let components = schemas::components(generated, &mut root);
         let mut all = Map::new();
@@ -381,11 +415,16 @@ impl Writer<'_> {
         if !security.is_empty() {
             all.insert("securitySchemes".to_owned(), Value::Object(security));
         }
+        schemas::share(&mut root, &mut all);
         if let Some(root) = root.as_object_mut() {
             root.insert("components".to_owned(), Value::Object(all));
         }
         OpenApi::new(root)
     }
+}
+
+fn is_service(handler: &RouteHandler) -> bool {
+    handler.step().verb() == "service"
 }
 
 /// Adds the responses and the parameters that a step declares.
@@ -394,8 +433,7 @@ fn declared_replies(operation: &mut Operation, declaration: &Declaration) {
         operation.reply(reply(answer));
     }
     for field in declaration.read() {
-        // OpenAPI describes these three by other means.
-        if ["accept", "content-type", "authorization"].contains(&field.name()) {
+        if STANDARD_FIELDS.contains(&field.name()) {
             continue;
         }
         let is_known =
@@ -516,9 +554,9 @@ fn responses(replies: Vec<Reply>, is_3_2: bool) -> Value {
                 causes.push(cause.to_owned());
             }
         }
-        // A handler whose result has a range of statuses may answer this one as well, without the fields of a step.
+        // A handler whose errors have a range of statuses may answer this one as well, without the fields of a step.
         let mut same: Vec<&Reply> = replies.iter().collect();
-        if let Status::Exact(status) = status {
+        if let Status::Exact(status @ 400..) = status {
             same.extend(wide.iter().filter(|reply| reply.status.covers(*status)));
         }
         value.insert(status.to_string(), response(*status, &causes, &same, is_3_2));
@@ -656,6 +694,20 @@ const ALL: [Method; 8] = [
     Method::HEAD,
     Method::PATCH,
     Method::TRACE,
+];
+
+/// Fields that are not parameters: OpenAPI describes the first three by other means, and the others have the same meaning for all resources of HTTP
+/// (RFC 9110, 13 and 14), with 304, 412 and 206 as the responses that show it.
+const STANDARD_FIELDS: [&str; 9] = [
+    "accept",
+    "content-type",
+    "authorization",
+    "if-match",
+    "if-modified-since",
+    "if-none-match",
+    "if-range",
+    "if-unmodified-since",
+    "range",
 ];
 
 /// The limit of extractors, if no step sets another one.

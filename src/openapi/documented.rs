@@ -130,7 +130,8 @@ pub struct Unknown;
 
 impl<R, A> DescribeRefusal<R, A> for Unknown {
     fn describe(to: &mut Operation) {
-        to.reply(Reply::any("A check refuses the request, without a description"));
+        let any = Reply::any("A check without a description refuses the request");
+        to.reply(any.content("*/*", serde_json::json!({})));
     }
 }
 

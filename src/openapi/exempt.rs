@@ -14,7 +14,7 @@ use crate::declare::{Declaration, Undocumented};
 use crate::function::guard::Guard;
 use crate::function::handler::IntoHandler;
 use crate::route::registrar::Settings;
-use crate::step::around::Tag;
+use crate::step::around::Remark;
 use crate::step::next::{Endpoint, Middleware, Next};
 use crate::{Request, Response};
 
@@ -181,6 +181,7 @@ impl<F: Guard<A>, A> Guard<A> for Undescribed<F> {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<M, P, I, D> Mountable<P, I, D> for Undescribed<M>
 where
     M: Mountable<P, I, Undocumented>,
@@ -217,10 +218,10 @@ impl<S, P, A, E, D> Chain<S, P, A, E, D> {
     ///     .at("/users", |c| c.tagged("users").get(async || "all users"));
     /// # let _ = chain.build();
     /// ```
-    pub fn tagged(self, tag: &'static str) -> Chain<Pushed<S, Tag>, P, A, E, D>
+    pub fn tagged(self, tag: &'static str) -> Chain<Pushed<S, Remark>, P, A, E, D>
     where
-        S: Push<Tag>,
+        S: Push<Remark>,
     {
-        self.push(Tag(tag))
+        self.push(Remark::Tag(tag))
     }
 }

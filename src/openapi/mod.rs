@@ -6,22 +6,28 @@
 )]
 
 mod arguments;
+#[cfg(feature = "test-util")]
+mod contract;
+mod docs;
 mod document;
 mod documented;
 mod exempt;
 mod info;
+mod page;
 mod replies;
 mod schemas;
 mod security;
 
-pub use self::arguments::DescribeArgument;
+pub use self::docs::{Docs, Served};
 pub use self::document::OpenApi;
 pub use self::documented::Documented;
 pub use self::exempt::{Described, Undescribed, described, undescribed};
 pub use self::info::Info;
 pub use self::replies::{DescribeParts, DescribeResponse};
-pub use crate::declare::operation::{Operation, Parameter, Reply, Schemas};
+pub use crate::declare::operation::{DescribeArgument, Operation, Parameter, Reply, Schemas};
 
+#[cfg(feature = "test-util")]
+pub(crate) use self::contract::Contract;
 use crate::ChainService;
 
 impl ChainService {

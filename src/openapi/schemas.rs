@@ -1,5 +1,7 @@
 //! The schemas of the document.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 
 use crate::declare::operation::{INPUT_PATH, OUTPUT_PATH, Schemas};
@@ -57,6 +59,81 @@ pub(super) fn components(generated: Schemas, document: &mut Value) -> Map<String
         }
     }
     components
+}
+
+/// Moves header fields and responses that occur more than once to the components, and leaves references to them. The steps in front of many
+/// handlers would otherwise repeat the same text for each of them.
+pub(super) fn share(document: &mut Value, components: &mut Map<String, Value>) {
+    let mut headers = Shared::new("headers");
+    let mut responses = Shared::new("responses");
+    each_response(document, &mut |_, response| {
+        for (name, header) in
+            response.get_mut("headers").and_then(Value::as_object_mut).into_iter().flatten()
+        {
+            headers.count(name, header);
+        }
+    });
+    each_response(document, &mut |_, response| {
+        for (_, header) in
+            response.get_mut("headers").and_then(Value::as_object_mut).into_iter().flatten()
+        {
+            headers.replace(header);
+        }
+    });
+    each_response(document, &mut |status, response| responses.count(status, response));
+    each_response(document, &mut |_, response| responses.replace(response));
+    for shared in [headers, responses] {
+        if !shared.values.is_empty() {
+            components.insert(shared.kind.to_owned(), Value::Object(shared.values));
+        }
+    }
+}
+
+/// The components of a kind.
+struct Shared {
+    kind: &'static str,
+    /// How often a text occurs, and the name that it would have.
+    seen: BTreeMap<String, (usize, String)>,
+    names: BTreeMap<String, usize>,
+    values: Map<String, Value>,
+}
+
+impl Shared {
+    fn new(kind: &'static str) -> Self {
+        Self { kind, seen: BTreeMap::new(), names: BTreeMap::new(), values: Map::new() }
+    }
+
+    fn count(&mut self, name: &str, value: &Value) {
+        let (count, own) = self.seen.entry(value.to_string()).or_default();
+        *count += 1;
+        if own.is_empty() {
+            let number = self.names.entry(name.to_owned()).or_default();
+            *number += 1;
+            *own = if *number == 1 { name.to_owned() } else { format!("{name}-{number}") };
+        }
+    }
+
+    fn replace(&mut self, value: &mut Value) {
+        let Some((2.., name)) = self.seen.get(&value.to_string()) else { return };
+        let reference = json!({ "$ref": format!("#/components/{}/{name}", self.kind) });
+        self.values.insert(name.clone(), std::mem::replace(value, reference));
+    }
+}
+
+fn each_response(document: &mut Value, act: &mut dyn FnMut(&str, &mut Value)) {
+    walk(document.get_mut("paths").unwrap_or(&mut Value::Null), &mut |object| {
+        let is_operation = object.contains_key("operationId");
+        let responses = object.get_mut("responses").filter(|_| is_operation);
+        for (status, response) in responses.and_then(Value::as_object_mut).into_iter().flatten() {
+            act(status, response);
+        }
+    });
+}
+
+/// What a reference of the document names, or the value itself.
+pub(super) fn resolve<'a>(document: &'a Value, value: &'a Value) -> &'a Value {
+    let path = value.get("$ref").and_then(Value::as_str).and_then(|path| path.strip_prefix('#'));
+    path.and_then(|path| document.pointer(path)).unwrap_or(value)
 }
 
 /// A schema of the program with the name of one of the crate's has a suffix.
