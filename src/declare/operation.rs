@@ -7,8 +7,8 @@ use schemars::generate::{SchemaGenerator, SchemaSettings};
 use schemars::{JsonSchema, Schema};
 use serde_json::{Map, Value, json};
 
-use super::declaration::Field;
-use super::notes::Settings;
+use super::field::Field;
+use super::settings::Settings;
 
 /// The description of an operation by the types of its handler and guards.
 ///

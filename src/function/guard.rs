@@ -10,6 +10,7 @@ use pin_project_lite::pin_project;
 use crate::Response;
 use crate::declare::Declaration;
 use crate::function::arguments::{Passing, TakeAll};
+use crate::function::settings;
 use crate::route::listing::short_name;
 use crate::step::next::{Endpoint, Middleware, Next};
 
@@ -160,7 +161,7 @@ impl<T: Clone + Send + Sync + 'static> Middleware for Provide<T> {
     }
 
     fn declare(&self, to: &mut Declaration) {
-        to.provides(&self.0);
+        settings::declare(&self.0, to);
     }
 
     fn name(&self) -> String {

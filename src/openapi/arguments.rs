@@ -3,7 +3,9 @@
 use bytes::{Bytes, BytesMut};
 use http::{Extensions, HeaderMap, Method, StatusCode, Uri, Version};
 use schemars::JsonSchema;
-use serde_json::{Map, Value, json};
+#[cfg(any(feature = "form", feature = "query"))]
+use serde_json::Map;
+use serde_json::{Value, json};
 
 use crate::Body;
 use crate::declare::Field;
@@ -272,10 +274,8 @@ impl<T: HasSchema> DescribeArgument for Path<T> {
 #[cfg(feature = "multipart")]
 impl DescribeArgument for Multipart {
     fn describe(to: &mut Operation) {
-        // The handler knows the names. Each part is a text or a file, and a form without parts is malformed.
-        let (part, name) = (json!({ "type": "string" }), json!({ "minLength": 1 }));
-        let form = json!({ "type": "object", "additionalProperties": part, "propertyNames": name, "minProperties": 1 });
-        to.body("multipart/form-data", form);
+        // The handler knows the names of the parts.
+        to.body("multipart/form-data", json!({ "type": "object" }));
         to.refuses(StatusCode::BAD_REQUEST, "The form is cut off or malformed");
         to.refuses(StatusCode::PAYLOAD_TOO_LARGE, "The body, or a part, is longer than its limit");
         to.reply(media_type_refusal("The body is no multipart form, or it is compressed"));

@@ -10,7 +10,7 @@ use crate::function::handler::HandlerFn;
 use crate::function::middleware::MiddlewareFn;
 
 use super::arguments::DescribeAll;
-use super::exempt::{Exempt, Undescribed};
+use super::exempt::{Exempt, Undescribed, Unknown};
 use super::replies::DescribeResponse;
 
 /// The parameter of a [`Chain`] whose handlers must have a description. Set by [`Chain::documented`].
@@ -123,10 +123,6 @@ where
         result::<E>(to);
     }
 }
-
-/// The error of an undescribed guard.
-#[doc(hidden)]
-pub struct Unknown;
 
 impl<R, A> DescribeRefusal<R, A> for Unknown {
     fn describe(to: &mut Operation) {

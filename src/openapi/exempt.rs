@@ -18,8 +18,6 @@ use crate::step::around::Remark;
 use crate::step::next::{Endpoint, Middleware, Next};
 use crate::{Request, Response};
 
-use super::documented::Unknown;
-
 /// A handler with notes. Made by [`described`].
 #[derive(Clone, Copy)]
 pub struct Described<H, F> {
@@ -149,6 +147,11 @@ pub fn undescribed<T>(exempt: T) -> Undescribed<T> {
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct Exempt<C>(PhantomData<C>);
+
+/// The error of a guard that is exempt.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Unknown;
 
 #[doc(hidden)]
 #[derive(Debug)]

@@ -71,7 +71,7 @@ use crate::respond::{Created, Html, NoContent, Redirect, WithStatus};
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no description, and the chain is documented",
-    label = "the result of this handler, or a part of it, is `{Self}`",
+    label = "the result of this handler or the error of this guard has a `{Self}`",
     note = "return a type whose responses are known, such as `Json<T>`, `Result<Json<T>, Error>` or `WithStatus<201, T>`, instead of `Response` or `impl IntoResponse`",
     note = "a type of your own implements `tower_chain::openapi::DescribeResponse`",
     note = "`tower_chain::openapi::undescribed(handler)` exempts one handler"
