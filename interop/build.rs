@@ -58,6 +58,7 @@ const PROGRAMS: &[(&str, &[&str])] = &[
     ("npm", &["node", "npm"]),
     ("node", &["node", "npm"]),
     ("openssl", &["openssl"]),
+    ("python", &["python3"]),
     ("redis_server", &["redis-server", "redis-cli"]),
 ];
 

@@ -10,6 +10,7 @@ mod curl;
 mod examples;
 mod hosts;
 mod issuer;
+mod openapi;
 mod redis;
 mod schemas;
 mod support;
