@@ -64,8 +64,8 @@ use crate::route::registrar::Settings;
 /// ```
 #[must_use = "a chain does nothing until it is built"]
 pub struct Chain<S = Steps, P = Nil, A = Nil, E = (), D = Undocumented> {
-    pub(super) steps: S,
-    pub(super) settings: Settings,
+    pub(crate) steps: S,
+    pub(crate) settings: Settings,
     kind: PhantomData<fn() -> (P, A, E, D)>,
 }
 
@@ -123,11 +123,11 @@ impl<P, A, D> Chain<InnerSteps, P, A, (), D> {
 }
 
 impl<S, P, A, E, D> Chain<S, P, A, E, D> {
-    pub(super) fn of(steps: S, settings: Settings) -> Self {
+    pub(crate) fn of(steps: S, settings: Settings) -> Self {
         Self { steps, settings, kind: PhantomData }
     }
 
-    pub(super) fn push<X, P2, A2>(self, step: X) -> Chain<S::Out, P2, A2, E, D>
+    pub(crate) fn push<X, P2, A2>(self, step: X) -> Chain<S::Out, P2, A2, E, D>
     where
         S: Push<X>,
     {

@@ -43,7 +43,7 @@ use crate::function::on_error::OnError;
 use crate::provide::{Cons, ProvidedList, State, Stateful};
 use crate::route::error::CallSite;
 use crate::route::registrar::Settings;
-use crate::step::around::{Allow, HandlerEntry, Hook, On, Use};
+use crate::step::around::{HandlerEntry, Hook, On, Remark, Use};
 use crate::step::errors::CatchPanics;
 use crate::step::next::IntoMiddleware;
 use crate::tower::path::ServicePath;
@@ -826,11 +826,11 @@ impl<S, P, A, E, D> Chain<S, P, A, E, D> {
         self,
         rule: &'static str,
         reason: &'static str,
-    ) -> Chain<Pushed<S, Allow>, P, A, E, D>
+    ) -> Chain<Pushed<S, Remark>, P, A, E, D>
     where
-        S: Push<Allow>,
+        S: Push<Remark>,
     {
-        self.push(Allow { rule, reason })
+        self.push(Remark::Allow { rule, reason })
     }
 
     /// Makes `/a` and `/a/` two paths. Applies to the whole chain and the chains inside it. Defaults to one path.

@@ -27,12 +27,19 @@
 //! ```
 
 mod declaration;
+mod describe;
 pub(crate) mod documents;
+mod field;
+mod notes;
+#[cfg(feature = "openapi")]
+pub(crate) mod operation;
+pub(crate) mod settings;
 mod step;
 
 pub use self::declaration::{
-    Answer, Credential, Declaration, Field, Kind, Resource, Scheme, SecretId, Subject,
+    Answer, Credential, Declaration, Kind, Resource, Scheme, SecretId, Subject,
 };
 pub(crate) use self::documents::Describe;
 pub use self::documents::{Documents, Undocumented};
+pub use self::field::Field;
 pub use self::step::DeclaredStep;

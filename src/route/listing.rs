@@ -42,6 +42,7 @@ use crate::declare::DeclaredStep;
 pub struct Route {
     pub(super) pattern: Option<String>,
     pub(super) handlers: Vec<RouteHandler>,
+    pub(super) answers_options: bool,
 }
 
 impl Route {
@@ -53,6 +54,11 @@ impl Route {
     /// The handlers that are registered for the path, in the order in which they are written.
     pub fn handlers(&self) -> &[RouteHandler] {
         &self.handlers
+    }
+
+    /// Whether the chain answers OPTIONS by itself, if no handler does. See [`Chain::no_auto_options`](crate::Chain::no_auto_options).
+    pub fn answers_options(&self) -> bool {
+        self.answers_options
     }
 }
 

@@ -62,6 +62,7 @@ impl Registrar {
         let outer = self.stack.last().map(|scope| scope.id);
         let own = Hooks::default();
         let allowed = self.stack.last().map(|scope| scope.allowed.clone()).unwrap_or_default();
+        let tags = self.stack.last().map(|scope| scope.tags.clone()).unwrap_or_default();
         self.ends.push(ScopeEnd {
             is_group: false,
             prefix: prefix.clone(),
@@ -81,6 +82,7 @@ impl Registrar {
             own,
             middleware: Vec::new(),
             allowed,
+            tags,
             always: false,
         });
     }
@@ -120,9 +122,12 @@ impl Registrar {
         name: String,
         location: CallSite,
     ) -> DeclaredStep {
-        let OpenScope { prefix, allowed, .. } = self.scope();
+        let OpenScope { prefix, allowed, tags, .. } = self.scope();
         let (scope, allowed) = (prefix.clone(), allowed.clone());
-        let declaration = Declaration::default();
+        let mut declaration = Declaration::default();
+        for tag in tags {
+            declaration.tag(*tag);
+        }
         let (prefix, describe) = (None, None);
         DeclaredStep { verb, name, location, scope, prefix, declaration, describe, allowed }
     }
@@ -171,6 +176,11 @@ impl Registrar {
     /// Allows a finding for the steps that follow in the innermost scope.
     pub(crate) fn allow(&mut self, rule: &'static str, reason: &'static str) {
         self.scope().allowed.push((rule, reason));
+    }
+
+    /// Adds a tag to the handlers that follow in the innermost scope.
+    pub(crate) fn tag(&mut self, tag: &'static str) {
+        self.scope().tags.push(tag);
     }
 
     /// Registers a handler of the innermost scope, and returns its number. `passes`: see [`Registered::passes`].
@@ -387,6 +397,8 @@ pub(super) struct OpenScope {
     pub(super) middleware: Vec<Arc<DeclaredStep>>,
     /// The findings that are allowed for the steps that follow: the name of the rule, and the reason.
     pub(super) allowed: Vec<(&'static str, &'static str)>,
+    /// The tags of the handlers that follow.
+    pub(super) tags: Vec<&'static str>,
     /// Whether it has a step that runs for requests that no handler matches.
     pub(super) always: bool,
 }

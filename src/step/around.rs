@@ -298,21 +298,26 @@ impl<M: Middleware, N: Tail> Fold<N> for Hook<M> {
     }
 }
 
-/// The step that `allow` adds to a chain. It allows a finding for the steps after it, and no request runs through it.
+/// The step that `allow` and `tagged` add to a chain. It is about the steps after it, and no request runs through it.
 #[doc(hidden)]
-pub struct Allow {
-    pub(crate) rule: &'static str,
-    pub(crate) reason: &'static str,
+pub enum Remark {
+    /// Allows a finding.
+    Allow { rule: &'static str, reason: &'static str },
+    /// Adds a tag.
+    Tag(&'static str),
 }
 
-impl Step for Allow {
+impl Step for Remark {
     fn register(&mut self, registrar: &mut Registrar) {
-        registrar.allow(self.rule, self.reason);
+        match *self {
+            Self::Allow { rule, reason } => registrar.allow(rule, reason),
+            Self::Tag(tag) => registrar.tag(tag),
+        }
     }
 }
 
 #[diagnostic::do_not_recommend]
-impl<N: Tail> Fold<N> for Allow {
+impl<N: Tail> Fold<N> for Remark {
     type Out = N;
 
     fn fold(self, next: N, _: &Assembly<'_>) -> N {

@@ -76,6 +76,8 @@ impl TestClient {
             max_body: MAX_BODY,
             redirects: 0,
             jar: None,
+            #[cfg(feature = "openapi")]
+            contract: None,
         };
         Self { state }
     }
@@ -191,6 +193,31 @@ impl TestClient {
     /// redirect to another host is returned.
     pub fn follow_redirects(mut self) -> Self {
         self.state.redirects = 10;
+        self
+    }
+
+    /// Requires that the document declares each response: its status, its required header fields, its media type and, for JSON, its schema.
+    ///
+    /// [`send`](TestRequest::send) panics at the line of the test if it does not. Paths of services and of hidden handlers are not checked.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_chain::openapi::Info;
+    /// use tower_chain::{Chain, TestClient};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let api = Chain::new().documented().at("/hello", |c| c.get(async || "hello")).build();
+    /// let document = api.openapi(&Info::new("Greetings", "1.0"));
+    /// let client = TestClient::new(api).declared_by(document);
+    /// client.get("/hello").send().await.assert_status(200);
+    /// # }
+    /// ```
+    #[cfg(feature = "openapi")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "openapi")))]
+    pub fn declared_by(mut self, document: crate::openapi::OpenApi) -> Self {
+        self.state.contract = Some(Arc::new(crate::openapi::Contract::new(document)));
         self
     }
 
