@@ -123,7 +123,7 @@ impl fmt::Debug for ChainService {
 }
 
 /// The future that [`ChainService::handle`] returns.
-pub struct ResponseFuture(pub(super) BoxFuture<'static, Response>);
+pub struct ResponseFuture(pub(crate) BoxFuture<'static, Response>);
 
 impl fmt::Debug for ResponseFuture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
