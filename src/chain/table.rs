@@ -163,7 +163,8 @@ struct HandlerBranch {
 
 impl Branch for HandlerBranch {
     fn register(&mut self, registrar: &mut Registrar) {
-        let (name, declaration) = self.handler.declared();
+        let mut declaration = registrar.declaration();
+        let name = self.handler.declare_to(&mut declaration);
         self.entry.register(name, declaration, registrar);
     }
 
@@ -202,8 +203,8 @@ pub(super) trait ErasedHandler: Send + Sync {
         tail: &'a HandlerTail,
     ) -> BoxFuture<'a, Response>;
 
-    /// The name of the handler, and its declaration.
-    fn declared(&self) -> (String, Declaration);
+    /// Adds to the declaration of the handler, and returns its name.
+    fn declare_to(&self, declaration: &mut Declaration) -> String;
 }
 
 impl<M: Middleware> ErasedHandler for M {
@@ -219,9 +220,8 @@ impl<M: Middleware> ErasedHandler for M {
         })
     }
 
-    fn declared(&self) -> (String, Declaration) {
-        let mut declaration = Declaration::default();
-        self.declare(&mut declaration);
-        (self.name(), declaration)
+    fn declare_to(&self, declaration: &mut Declaration) -> String {
+        self.declare(declaration);
+        self.name()
     }
 }

@@ -122,14 +122,20 @@ impl Registrar {
         name: String,
         location: CallSite,
     ) -> DeclaredStep {
-        let OpenScope { prefix, allowed, tags, .. } = self.scope();
+        let OpenScope { prefix, allowed, .. } = self.scope();
         let (scope, allowed) = (prefix.clone(), allowed.clone());
-        let mut declaration = Declaration::default();
-        for tag in tags {
-            declaration.tag(*tag);
-        }
+        let declaration = Declaration::default();
         let (prefix, describe) = (None, None);
         DeclaredStep { verb, name, location, scope, prefix, declaration, describe, allowed }
+    }
+
+    /// The declaration of a handler of the innermost scope, with the tags of the scope.
+    pub(crate) fn declaration(&mut self) -> Declaration {
+        let mut declaration = Declaration::default();
+        for tag in &self.scope().tags {
+            declaration.tag(*tag);
+        }
+        declaration
     }
 
     /// Registers a middleware, and returns its number.

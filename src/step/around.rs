@@ -249,7 +249,7 @@ impl HandlerEntry {
 
 impl<M: Middleware> Step for On<M> {
     fn register(&mut self, registrar: &mut Registrar) {
-        let mut declaration = Declaration::default();
+        let mut declaration = registrar.declaration();
         self.handler.declare(&mut declaration);
         self.entry.register(self.handler.name(), declaration, registrar);
     }
