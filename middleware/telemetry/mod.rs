@@ -186,7 +186,7 @@ impl Telemetry {
         self
     }
 
-    /// Records the address of the client, by [`ClientAddr`], on the span. Defaults to not recording it.
+    /// Records the address of the client, by [`ClientAddr`](crate::ClientAddr), on the span. Defaults to not recording it.
     ///
     /// Behind a proxy, add [`trusted_proxies`](Self::trusted_proxies). Otherwise it is the address of the proxy.
     #[must_use]

@@ -48,7 +48,7 @@ impl ChainService {
     /// The findings about the order and the settings of the steps. See [`audit`](crate::audit).
     ///
     /// Tower layers and functions declare nothing of themselves. The audit knows only what
-    /// [`declared`](crate::step::declared) states about them.
+    /// [`declared`](fn@crate::step::declared) states about them.
     pub fn audit(&self) -> Audit {
         let operations = self.routes().iter().flat_map(|route| {
             let operation = |handler| Operation { path: route.pattern(), handler };

@@ -1,7 +1,7 @@
 //! What the steps of a chain declare of themselves: the responses, the credentials, the limits.
 //!
 //! A middleware fills in a [`Declaration`] in [`Middleware::declare`](crate::Middleware::declare), which is called when a chain is
-//! built, never for a request. The built-in middleware does so. [`declared`](crate::step::declared) adds a declaration to a tower layer, or to the middleware of
+//! built, never for a request. The built-in middleware does so. [`declared`](fn@crate::step::declared) adds a declaration to a tower layer, or to the middleware of
 //! another crate. [`ChainService::routes`](crate::ChainService::routes) returns each handler with the steps in front of it, and their
 //! declarations.
 //!

@@ -12,7 +12,7 @@ use super::settings::Settings;
 
 /// The description of an operation by the types of its handler and guards.
 ///
-/// [`DescribeArgument`](crate::openapi::DescribeArgument) adds the parameters, the body and the refusals of an extractor.
+/// [`DescribeArgument`] adds the parameters, the body and the refusals of an extractor.
 #[derive(Debug)]
 pub struct Operation {
     pub(crate) method: Method,

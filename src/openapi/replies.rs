@@ -24,7 +24,7 @@ use crate::respond::{Created, Html, NoContent, Redirect, WithStatus};
 /// | [`Created<T>`], [`WithStatus<202, T>`](WithStatus), [`NoContent`] | this status |
 /// | `(StatusCode, T)`, `StatusCode` | `default`: the status is known only at run time |
 /// | `Result<T, E>` | both |
-/// | [`Error`](crate::Error) | `4XX` and `5XX` as problem+json |
+/// | [`Error`] | `4XX` and `5XX` as problem+json |
 /// | `String`, `&str`, [`Html<T>`], `Bytes`, `()` | 200 with its media type |
 /// | `([(name, value); N], T)` | that of `T`; of a text or bytes, the media type may be set at run time, so it is `*/*` |
 /// | [`Redirect`] | `3XX` with `Location` |
