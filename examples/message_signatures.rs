@@ -63,6 +63,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 #[tokio::test]
 async fn only_signed_requests_arrive() -> Result<(), Box<dyn Error>> {
     use std::time::SystemTime;
+    use tower_chain::Request;
     use tower_chain::middleware::message_signatures::MessageSigner;
 
     let private = "-----BEGIN PRIVATE KEY-----
@@ -74,10 +75,10 @@ MC4CAQAwBQYDK2VwBCIEIJ+DYvh6SEqVTm50DFtMDoQikTmiCqirVv9mWG9qfSnF
     let (mut head, ()) = request.into_parts();
     signer.sign_request(&mut head, b"pay 7", SystemTime::now())?;
     for (body, status) in [("pay 7", 200), ("pay 9", 400)] {
-        let req = http::Request::from_parts(head.clone(), body.into());
+        let req: Request = http::Request::from_parts(head.clone(), body.into());
         assert_eq!(api.handle(req).await.status(), status);
     }
-    let unsigned = http::Request::post("/payments").body("pay 7".into())?;
+    let unsigned: Request = http::Request::post("/payments").body("pay 7".into())?;
     assert_eq!(api.handle(unsigned).await.status(), 401);
     Ok(())
 }

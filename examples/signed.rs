@@ -56,6 +56,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 #[tokio::test]
 async fn only_signed_deliveries_arrive() -> Result<(), Box<dyn Error>> {
     use std::time::SystemTime;
+    use tower_chain::Request;
     use tower_chain::middleware::signed::WebhookSigner;
 
     let secret = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
@@ -67,7 +68,7 @@ async fn only_signed_deliveries_arrive() -> Result<(), Box<dyn Error>> {
         http::Request::post("/webhooks")
             .header("content-type", "application/json")
             .body(body.into())
-            .map(|mut req| {
+            .map(|mut req: Request| {
                 req.headers_mut().extend(fields.clone());
                 req
             })

@@ -86,7 +86,7 @@ use crate::{Endpoint, Middleware, Next, Response};
 /// A step that announces that a resource is deprecated. See the [module](self).
 #[derive(Clone, Debug)]
 pub struct Deprecated {
-    since: Date,
+    since: UtcTime,
     deprecation: HeaderValue,
     sunset: Option<HeaderValue>,
     links: Vec<HeaderValue>,
@@ -100,7 +100,7 @@ impl Deprecated {
     ///
     /// If it is not a date of this form between 1970 and 9999.
     pub fn since(time: &str) -> Result<Self, DeprecatedError> {
-        let since = Date::parse(time)?;
+        let since = UtcTime::parse(time)?;
         let deprecation = value(format!("@{}", since.seconds()))?;
         Ok(Self { since, deprecation, sunset: None, links: Vec::new() })
     }
@@ -111,7 +111,7 @@ impl Deprecated {
     ///
     /// If it is not a date, or is before the deprecation.
     pub fn sunset(mut self, time: &str) -> Result<Self, DeprecatedError> {
-        let sunset = Date::parse(time)?;
+        let sunset = UtcTime::parse(time)?;
         // RFC 9745, 4.
         if sunset < self.since {
             return Err(DeprecatedError::SunsetBeforeDeprecation);
@@ -238,9 +238,9 @@ impl std::error::Error for DeprecatedError {}
 
 /// A time in UTC: year, month, day, hour, minute, second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Date([u32; 6]);
+struct UtcTime([u32; 6]);
 
-impl Date {
+impl UtcTime {
     fn parse(text: &str) -> Result<Self, DeprecatedError> {
         Self::read(text).ok_or_else(|| DeprecatedError::Date(text.to_owned()))
     }
@@ -356,7 +356,7 @@ mod tests {
             ("2100-03-01", 4_107_542_400, "Mon, 01 Mar 2100 00:00:00 GMT"),
             ("9999-12-31T23:59:59Z", 253_402_300_799, "Fri, 31 Dec 9999 23:59:59 GMT"),
         ] {
-            let date = Date::parse(text).unwrap();
+            let date = UtcTime::parse(text).unwrap();
             assert_eq!((date.seconds(), date.to_imf()), (seconds, imf.to_owned()), "{text}");
         }
     }

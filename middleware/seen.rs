@@ -91,7 +91,7 @@ pub enum Seen {
 /// The messages that one step has accepted: in the memory of this process, or in a store that several servers share.
 pub(crate) struct SeenMessages {
     memory: Memory,
-    store: Option<(Box<dyn AnyStore>, Duration)>,
+    store: Option<(Box<dyn AnySeenStore>, Duration)>,
     keep: Duration,
 }
 
@@ -237,7 +237,7 @@ impl Memory {
         }
         while state.messages.len() >= self.capacity {
             let oldest = state.handled.first_key_value();
-            if !oldest.is_some_and(|(key, _)| key.0.saturating_add(self.replayable) < now) {
+            if oldest.is_none_or(|(key, _)| key.0.saturating_add(self.replayable) >= now) {
                 return Err(NotReserved::Full);
             }
             state.forget_oldest();
@@ -273,7 +273,7 @@ impl State {
 }
 
 /// An object-safe [`SeenStore`].
-trait AnyStore: Send + Sync {
+trait AnySeenStore: Send + Sync {
     fn reserve_any<'a>(
         &'a self,
         message: &'a [u8; 32],
@@ -289,7 +289,7 @@ trait AnyStore: Send + Sync {
     fn release_any<'a>(&'a self, message: &'a [u8; 32]) -> BoxFuture<'a, Result<(), String>>;
 }
 
-impl<S: SeenStore> AnyStore for S {
+impl<S: SeenStore> AnySeenStore for S {
     fn reserve_any<'a>(
         &'a self,
         message: &'a [u8; 32],

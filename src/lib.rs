@@ -93,6 +93,7 @@
 //! | `serve`, `Server`, `Tls`, sockets of systemd | `serve`, `tls`, `systemd` | 400, 408, 431, 500, 501, 503 |
 //! | in an axum application: the client's URI inside of `nest`, and the match of the router in a chain that is a layer | `axum` | |
 //! | bodies that are `Sync`, for poem, salvo and warp | `sync-body` | |
+//! | `Chain::documented`, `openapi::Docs`: an OpenAPI document of the chain, and its page | `openapi` | 304 |
 //! | `Overhead`: the cost of each step of a chain | `overhead` | |
 //! | `Next::run_timed`: each step's own time, for middleware that reports it | `step-times` | |
 //! | `TestClient`: tests of any tower service, without a socket or over one | `test-util` | |
@@ -125,6 +126,9 @@ pub mod guide;
 mod json_text;
 #[path = "../middleware/mod.rs"]
 pub mod middleware;
+#[cfg(feature = "openapi")]
+#[cfg_attr(docsrs, doc(cfg(feature = "openapi")))]
+pub mod openapi;
 #[cfg(feature = "overhead")]
 #[cfg_attr(docsrs, doc(cfg(feature = "overhead")))]
 pub mod overhead;

@@ -1,5 +1,7 @@
 //! Spans and metrics of whole chains, as a subscriber and a recorder receive them.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt::Debug;

@@ -11,7 +11,7 @@ use tower_chain::Error;
 #[derive(Clone)]
 pub(crate) struct Database(Arc<Mutex<Connection>>);
 
-#[derive(Serialize)]
+#[derive(schemars::JsonSchema, Serialize)]
 pub(crate) struct Post {
     id: i64,
     title: String,

@@ -14,12 +14,15 @@
 //! jsonwebtoken = { version = "12", default-features = false, features = ["aws_lc_rs"] }
 //! reqwest = "0.13"
 //! rusqlite = { version = "0.41", features = ["bundled"] }
+//! schemars = "1.2"
 //! serde = { version = "1", features = ["derive"] }
 //! serde_json = "1"
 //! tracing = "0.1"
 //! tracing-subscriber = "0.3"
 //! validator = { version = "0.21", features = ["derive"] }
 //! ```
+//!
+//! `--print-openapi` prints the OpenAPI document of the API and ends.
 //!
 //! The program prints a curl line for each route, ready to paste, with a token if the route needs one.
 //!
@@ -52,14 +55,17 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use database::{Database, Post};
-use http::header::CONTENT_SECURITY_POLICY;
+use http::header::{CONTENT_SECURITY_POLICY, HeaderName};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tower_chain::extract::{Json, JsonOrForm, Path, Query};
 use tower_chain::grants::Grants;
+use tower_chain::openapi::Info;
+use tower_chain::respond::Html;
 use tower_chain::{
-    Authenticate, Chain, ChainService, Claims, Error, IntoResponse, Jwt, Next, Principal, Provided,
-    RateLimit, Require, Response, Server, StatusCode, Valid,
+    Authenticate, Chain, ChainService, Claims, Error, Jwt, Next, Principal, Provided, RateLimit,
+    Require, Response, Server, StatusCode, Valid,
 };
 use validator::Validate;
 
@@ -80,6 +86,10 @@ async fn run() -> Result<(), Box<dyn StdError>> {
     let server = Server::bind(("127.0.0.1", port)).await?;
     let config = Config::from_env(server.local_addr()?)?;
     let service = api(&config)?;
+    if env::args().any(|argument| argument == "--print-openapi") {
+        println!("{}", service.openapi(&Info::new("Posts", "1.0.0")).to_json());
+        return Ok(());
+    }
     println!("Listening on http://{}\n\n{service}", config.addr);
     print_curl_lines(&config)?;
     server.serve(service).await?;
@@ -144,6 +154,7 @@ fn api(config: &Config) -> Result<ChainService, Box<dyn StdError>> {
         || Jwt::<Member>::hs256(&config.jwt_secret).map_err(|error| format!("JWT_SECRET: {error}"));
 
     let users = Chain::new()
+        .documented()
         .use_(RateLimit::per_client(100).every(Duration::from_secs(15 * 60)))
         .use_(jwt()?)
         .post(create_user);
@@ -152,6 +163,7 @@ fn api(config: &Config) -> Result<ChainService, Box<dyn StdError>> {
         .always(log)
         .provide(Database::open(&config.database)?)
         .provide(trivia)
+        .documented()
         .at("/", |c| c.get(page))
         .at("/api/hello", |c| c.get(hello))
         .at("/api/post", |c| c.get(posts).post(create_post))
@@ -165,6 +177,7 @@ fn api(config: &Config) -> Result<ChainService, Box<dyn StdError>> {
         .mount(
             "/api/protected",
             Chain::new()
+                .documented()
                 .use_(
                     Authenticate::token(&config.api_token)
                         .map_err(|error| format!("API_TOKEN: {error}"))?
@@ -172,10 +185,14 @@ fn api(config: &Config) -> Result<ChainService, Box<dyn StdError>> {
                 )
                 .get(protected),
         )
-        .mount("/api/me", Chain::new().use_(jwt()?).get(me))
+        .mount("/api/me", Chain::new().documented().use_(jwt()?).get(me))
         .mount(
             "/api/admin",
-            Chain::new().use_(jwt()?).use_(Require::<Claims<Member>>::role("admin")?).get(admin),
+            Chain::new()
+                .documented()
+                .use_(jwt()?)
+                .use_(Require::<Claims<Member>>::role("admin")?)
+                .get(admin),
         )
         .build())
 }
@@ -189,14 +206,10 @@ async fn log(next: Next<'_>) -> Response {
     response
 }
 
-async fn page() -> impl IntoResponse {
+async fn page() -> ([(HeaderName, &'static str); 1], Html<&'static str>) {
     let policy = "default-src 'none'; connect-src 'self'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; \
                   base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
-    let headers = [
-        (http::header::CONTENT_TYPE, "text/html; charset=utf-8"),
-        (CONTENT_SECURITY_POLICY, policy),
-    ];
-    (headers, include_str!("page.html"))
+    ([(CONTENT_SECURITY_POLICY, policy)], Html(include_str!("page.html")))
 }
 
 async fn hello() -> Json<Value> {
@@ -207,7 +220,7 @@ async fn posts(Provided(database): Provided<Database>) -> Result<Json<Vec<Post>>
     Ok(Json(database.posts().await?))
 }
 
-#[derive(Deserialize, Validate)]
+#[derive(Deserialize, JsonSchema, Validate)]
 struct NewPost {
     #[validate(length(min = 1, max = 200))]
     title: String,
@@ -249,7 +262,7 @@ async fn protected(_: Principal) -> Json<Value> {
     Json(json!({ "message": "You are authenticated!" }))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 struct UserId {
     id: i64,
 }
@@ -271,7 +284,7 @@ async fn admin(claims: Claims<Member>) -> Json<Value> {
     Json(json!({ "message": "Welcome, admin", "user": claims.sub }))
 }
 
-#[derive(Deserialize, Validate)]
+#[derive(Deserialize, JsonSchema, Validate)]
 struct NewUser {
     #[validate(length(min = 1))]
     name: String,

@@ -11,6 +11,7 @@ mod examples;
 mod hosts;
 mod issuer;
 mod multipart;
+mod openapi;
 mod rate_limit;
 mod redis;
 mod schemas;

@@ -61,7 +61,7 @@ pub(super) fn write(
     out.freeze()
 }
 
-/// The response, byte for byte; `None` if the bytes were not written by [`write`] or [`not_kept`].
+/// The response, byte for byte; `None` if the bytes were not written by [`write()`] or [`not_kept`].
 pub(super) fn read(bytes: Bytes) -> Option<Stored> {
     let mut input = Input(bytes);
     let kind = input.number::<1>()?;

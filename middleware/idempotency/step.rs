@@ -74,7 +74,7 @@ impl<S: Subject> Middleware for Idempotent<S> {
         to.only_for(settings.methods.iter().cloned())
             .kind(Kind::StoresResponses(S::DECLARED))
             .kind(Kind::ReadsBody)
-            .limits_body(settings.max_request as u64)
+            .limits_body(settings.max_request)
             .reads(if settings.required { key } else { key.optional() })
             .adds(Field::new("idempotency-replayed", "The response is a stored one").optional());
         let mut answers = |status, cause: &str| {

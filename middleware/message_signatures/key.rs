@@ -67,12 +67,12 @@ impl SignatureAlgorithm {
 #[derive(Clone)]
 pub struct VerifyingKey {
     algorithm: SignatureAlgorithm,
-    kind: Arc<Verifier>,
+    kind: Arc<PreparedKey>,
     secret: Option<SecretId>,
 }
 
-enum Verifier {
-    Secret(hmac::Key),
+enum PreparedKey {
+    Secret(Box<hmac::Key>),
     Public(ParsedPublicKey),
 }
 
@@ -88,14 +88,14 @@ impl VerifyingKey {
     ) -> Result<Self, MessageSignaturesError> {
         let key = key.as_ref();
         let kind = match public_algorithm(algorithm) {
-            None => Verifier::Secret(secret(key)?),
+            None => PreparedKey::Secret(Box::new(secret(key)?)),
             Some(public) => {
                 let wrong = || MessageSignaturesError::Key { algorithm: algorithm.name() };
                 let der = der(key, "PUBLIC KEY").ok_or_else(wrong)?;
-                Verifier::Public(ParsedPublicKey::new(public, der).map_err(|_| wrong())?)
+                PreparedKey::Public(ParsedPublicKey::new(public, der).map_err(|_| wrong())?)
             }
         };
-        let is_secret = matches!(kind, Verifier::Secret(_));
+        let is_secret = matches!(kind, PreparedKey::Secret(_));
         let secret = is_secret.then(|| SecretId::of_digest(&Sha256::digest(key).into()));
         Ok(Self { algorithm, kind: Arc::new(kind), secret })
     }
@@ -113,8 +113,8 @@ impl VerifyingKey {
     /// HMACs are compared in constant time.
     pub(super) fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
         match &*self.kind {
-            Verifier::Secret(key) => hmac::verify(key, message, signature).is_ok(),
-            Verifier::Public(key) => key.verify_sig(message, signature).is_ok(),
+            PreparedKey::Secret(key) => hmac::verify(key, message, signature).is_ok(),
+            PreparedKey::Public(key) => key.verify_sig(message, signature).is_ok(),
         }
     }
 }
@@ -127,7 +127,7 @@ impl fmt::Debug for VerifyingKey {
 
 /// A key that signs.
 pub(super) enum SigningKey {
-    Secret(hmac::Key),
+    Secret(Box<hmac::Key>),
     Ed25519(Box<Ed25519KeyPair>),
     Ecdsa(Box<EcdsaKeyPair>),
     Rsa(Box<RsaKeyPair>, &'static dyn signature::RsaEncoding),
@@ -149,7 +149,7 @@ impl SigningKey {
             Ok(Self::Rsa(Box::new(pair), encoding))
         };
         match algorithm {
-            SignatureAlgorithm::HmacSha256 => Ok(Self::Secret(secret(key)?)),
+            SignatureAlgorithm::HmacSha256 => Ok(Self::Secret(Box::new(secret(key)?))),
             SignatureAlgorithm::Ed25519 => {
                 let pair =
                     Ed25519KeyPair::from_pkcs8_maybe_unchecked(&der()?).map_err(|_| wrong())?;

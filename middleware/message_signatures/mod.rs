@@ -75,7 +75,7 @@
 //!
 //! # Components
 //!
-//! All derived components of requests are supported, and header fields with the parameters `sf`, `key` and `bs`. Refused are `tr`, because
+//! All derived components of requests are supported, and header fields with the parameters `sf`, `key` and `bs`. RefusedSignature are `tr`, because
 //! trailers arrive after the handler has begun; `req` and `@status`, which are for responses; a component that is covered twice; and a query
 //! parameter that the query contains more than once. `sf` needs a field whose structure is known; see
 //! [`structured_field`](MessageSignatures::structured_field).
@@ -400,7 +400,7 @@ impl MessageSignatures {
         }
     }
 
-    async fn verify(&self, req: &mut Request) -> Result<VerifiedSignature, Refused> {
+    async fn verify(&self, req: &mut Request) -> Result<VerifiedSignature, RefusedSignature> {
         // The body is not `Sync`, so the request itself is not borrowed across an await.
         let (method, version, headers) = (req.method(), req.version(), req.headers());
         let uri = ClientUri::of(req.uri(), req.extensions());
@@ -418,14 +418,14 @@ impl MessageSignatures {
         // Without `Content-Range`, the content is the whole representation (RFC 9530, 3).
         let repr = repr && !headers.contains_key(CONTENT_RANGE);
         if content || repr || self.cover_body && !req.body().is_end_stream() {
-            let body = read_raw_body(req, self.max_body).await.map_err(Refused::Other)?;
+            let body = read_raw_body(req, self.max_body).await.map_err(RefusedSignature::Other)?;
             if self.cover_body && !content && !body.is_empty() {
-                return Err(Refused::For(SignatureRefusal::Coverage, "content-digest"));
+                return Err(RefusedSignature::For(SignatureRefusal::Coverage, "content-digest"));
             }
             for (name, covered) in [(CONTENT_DIGEST, content), (REPR_DIGEST, repr)] {
                 if covered {
                     digest::check(req.headers(), &name, &body)
-                        .map_err(|part| Refused::For(SignatureRefusal::Digest, part))?;
+                        .map_err(|part| RefusedSignature::For(SignatureRefusal::Digest, part))?;
                 }
             }
             *req.body_mut() = Body::from(body);
@@ -443,10 +443,13 @@ impl MessageSignatures {
         named.unwrap_or(&self.origins[0])
     }
 
-    async fn first_valid(&self, message: &Message<'_>) -> Result<VerifiedSignature, Refused> {
+    async fn first_valid(
+        &self,
+        message: &Message<'_>,
+    ) -> Result<VerifiedSignature, RefusedSignature> {
         let all = input::read(message.headers)
-            .map_err(|part| Refused::For(SignatureRefusal::Malformed, part))?;
-        let mut refused = Refused::For(SignatureRefusal::Missing, "signature-input");
+            .map_err(|part| RefusedSignature::For(SignatureRefusal::Malformed, part))?;
+        let mut refused = RefusedSignature::For(SignatureRefusal::Missing, "signature-input");
         for signature in all {
             let label = self.label.as_ref().is_none_or(|label| signature.label == *label);
             let tag = self.tag.is_none() || signature.params.tag == self.tag;
@@ -456,7 +459,7 @@ impl MessageSignatures {
             match self.check(message, signature).await {
                 Ok(valid) => return Ok(valid),
                 // Another signature that is refused does not hide that one could not be checked.
-                Err(error) if !matches!(refused, Refused::Other(_)) => refused = error,
+                Err(error) if !matches!(refused, RefusedSignature::Other(_)) => refused = error,
                 Err(_) => {}
             }
         }
@@ -468,27 +471,28 @@ impl MessageSignatures {
         &self,
         message: &Message<'_>,
         signature: Labelled,
-    ) -> Result<VerifiedSignature, Refused> {
+    ) -> Result<VerifiedSignature, RefusedSignature> {
         let Labelled { label, covered, params, signature } = signature;
-        self.check_times(&params).map_err(|part| Refused::For(SignatureRefusal::Time, part))?;
+        self.check_times(&params)
+            .map_err(|part| RefusedSignature::For(SignatureRefusal::Time, part))?;
         let nonce = params.nonce.as_deref().unwrap_or_default();
         if self.nonces.is_some() && nonce.is_empty() {
-            return Err(Refused::For(SignatureRefusal::Nonce, "nonce"));
+            return Err(RefusedSignature::For(SignatureRefusal::Nonce, "nonce"));
         }
         let (base, components) = signature_base(&covered, message, &self.structures)
-            .map_err(|part| Refused::For(SignatureRefusal::Component, part))?;
+            .map_err(|part| RefusedSignature::For(SignatureRefusal::Component, part))?;
         if !self.covers_enough(&components, message) {
-            return Err(Refused::For(SignatureRefusal::Coverage, "a required component"));
+            return Err(RefusedSignature::For(SignatureRefusal::Coverage, "a required component"));
         }
         let key_id = params.keyid.clone().unwrap_or_default();
         let key = self.find_key(&key_id).await?;
-        let key = key.ok_or(Refused::For(SignatureRefusal::UnknownKey, "keyid"))?;
+        let key = key.ok_or(RefusedSignature::For(SignatureRefusal::UnknownKey, "keyid"))?;
         // RFC 9421, 3.2, step 6: the algorithm is never taken from the message alone.
         if params.alg.as_deref().is_some_and(|alg| alg != key.algorithm().name()) {
-            return Err(Refused::For(SignatureRefusal::Algorithm, "alg"));
+            return Err(RefusedSignature::For(SignatureRefusal::Algorithm, "alg"));
         }
         if !key.verify(base.as_bytes(), &signature) {
-            return Err(Refused::For(SignatureRefusal::Signature, "signature"));
+            return Err(RefusedSignature::For(SignatureRefusal::Signature, "signature"));
         }
         Ok(VerifiedSignature {
             label: label.into(),
@@ -526,17 +530,19 @@ impl MessageSignatures {
         }
     }
 
-    async fn find_key(&self, id: &str) -> Result<Option<VerifyingKey>, Refused> {
+    async fn find_key(&self, id: &str) -> Result<Option<VerifyingKey>, RefusedSignature> {
         if let Some((_, key)) = self.keys.iter().find(|(own, _)| own == id) {
             return Ok(Some(key.clone()));
         }
         match &self.lookup {
-            Some(lookup) if !id.is_empty() => lookup(id.to_owned()).await.map_err(Refused::Other),
+            Some(lookup) if !id.is_empty() => {
+                lookup(id.to_owned()).await.map_err(RefusedSignature::Other)
+            }
             _ => Ok(None),
         }
     }
 
-    async fn spend_nonce(&self, signed: &VerifiedSignature) -> Result<(), Refused> {
+    async fn spend_nonce(&self, signed: &VerifiedSignature) -> Result<(), RefusedSignature> {
         let (Some(nonces), Some(nonce)) = (&self.nonces, signed.nonce()) else { return Ok(()) };
         let mut digest = Sha256::new();
         // The length separates the two texts.
@@ -551,19 +557,19 @@ impl MessageSignatures {
                 Ok(())
             }
             Err(NotReserved::InFlight | NotReserved::Done) => {
-                Err(Refused::For(SignatureRefusal::Replay, "nonce"))
+                Err(RefusedSignature::For(SignatureRefusal::Replay, "nonce"))
             }
             Err(NotReserved::Full | NotReserved::Unavailable) => {
-                Err(Refused::For(SignatureRefusal::Unavailable, "nonce"))
+                Err(RefusedSignature::For(SignatureRefusal::Unavailable, "nonce"))
             }
         }
     }
 
     /// Logs a refusal as one event, and answers it.
-    fn refuse(&self, refused: Refused) -> Response {
+    fn refuse(&self, refused: RefusedSignature) -> Response {
         let (reason, part) = match &refused {
-            Refused::For(refusal, part) => (refusal.code(), *part),
-            Refused::Other(error) => {
+            RefusedSignature::For(refusal, part) => (refusal.code(), *part),
+            RefusedSignature::Other(error) => {
                 (error.status().canonical_reason().unwrap_or("error"), "body or key")
             }
         };
@@ -574,8 +580,8 @@ impl MessageSignatures {
             "signature refused"
         );
         let refusal = match refused {
-            Refused::For(refusal, _) => refusal,
-            Refused::Other(error) => return error.into_response(),
+            RefusedSignature::For(refusal, _) => refusal,
+            RefusedSignature::Other(error) => return error.into_response(),
         };
         let error = Error::new(refusal.status(), refusal.detail()).with_source(refusal);
         let error = match refusal {
@@ -730,7 +736,7 @@ impl FromChain for VerifiedSignature {
 }
 
 /// Why a request does not reach the handler. The part is a text of this crate.
-enum Refused {
+enum RefusedSignature {
     For(SignatureRefusal, &'static str),
     /// Of the body, or of the function that looks up keys.
     Other(Error),

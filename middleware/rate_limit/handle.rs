@@ -124,9 +124,9 @@ impl RateLimitHandle {
 
     /// How many requests the policy with this name has refused since the limiter was built. `None` if no policy has this name.
     pub fn refusals(&self, policy: &str) -> Option<PolicyTotals> {
-        let Limiter { counters, settings, .. } = &*self.limiter;
+        let Limiter { counters, settings, memory, .. } = &*self.limiter;
         let at = settings.policies.iter().position(|known| &*known.name == policy)?;
-        Some(counters.policy(at))
+        Some(counters.policy(at, memory.overflowed(at)))
     }
 
     /// The clients that were refused most often since the limiter was built, and how often, the most often first. At most 32.
@@ -142,6 +142,16 @@ impl RateLimitHandle {
     /// The number of keys in the memory of this server.
     pub fn keys(&self) -> usize {
         self.limiter.memory.len()
+    }
+
+    /// The largest number of keys in the memory of this server. See [`max_keys`](crate::RateLimit::max_keys).
+    pub fn max_keys(&self) -> usize {
+        self.limiter.memory.cap()
+    }
+
+    /// The number of requests on this server that wait for a slot. See [`queue`](crate::RateLimit::queue).
+    pub fn waiting(&self) -> usize {
+        self.limiter.queues.as_ref().map_or(0, |queues| queues.waiting())
     }
 
     /// The size of these keys in bytes.

@@ -33,6 +33,7 @@ impl Totals {
 pub struct PolicyTotals {
     refused: u64,
     shadowed: u64,
+    overflowed: u64,
 }
 
 impl PolicyTotals {
@@ -44,6 +45,12 @@ impl PolicyTotals {
     /// The number of requests that the policy would have refused without shadow mode.
     pub fn shadowed(&self) -> u64 {
         self.shadowed
+    }
+
+    /// The number of checks of clients that share a counter with others, because the memory of this server was full. See
+    /// [`max_keys`](crate::RateLimit::max_keys).
+    pub fn overflowed(&self) -> u64 {
+        self.overflowed
     }
 }
 
@@ -80,10 +87,10 @@ impl DecisionCounters {
         }
     }
 
-    pub(crate) fn policy(&self, policy: usize) -> PolicyTotals {
+    pub(crate) fn policy(&self, policy: usize, overflowed: u64) -> PolicyTotals {
         let [refused, shadowed] =
             [0, 1].map(|at| self.policies[policy][at].load(Ordering::Relaxed));
-        PolicyTotals { refused, shadowed }
+        PolicyTotals { refused, shadowed, overflowed }
     }
 
     /// Counts a refusal of a client, by the algorithm Space-Saving (Metwally 2005): a new client takes over the smallest of a fixed number of counts. A

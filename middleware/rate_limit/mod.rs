@@ -150,7 +150,8 @@
 //! [`RateLimitHandle::totals`] returns the number of decisions, [`refusals`](RateLimitHandle::refusals) those of a policy,
 //! [`most_limited`](RateLimitHandle::most_limited) the clients that are refused most often, and [`RateLimitHandle::keys`] and [`bytes`](RateLimitHandle::bytes) the size of the
 //! memory. [`RateLimitHandle::store`] returns the state of a shared store, its latency, and how many requests were decided without it; each change of
-//! its state is logged once, at the level `warn`. [`observe`](RateLimit::observe) receives each [`Decision`]. Refusals are logged by [`tracing`] at debug level. In logs and decisions, a
+//! its state is logged once, at the level `warn`. With the feature `telemetry`, `RateLimitHandle::publish` publishes all of these numbers through the
+//! facade `metrics`. [`observe`](RateLimit::observe) receives each [`Decision`]. Refusals are logged by [`tracing`] at debug level. In logs and decisions, a
 //! client appears under a [`Pseudonym`], which does not reveal it.
 //!
 //! # For those who come from express-rate-limit
@@ -194,6 +195,8 @@ mod handle;
 mod limiter;
 mod memory;
 mod metrics;
+#[cfg(feature = "telemetry")]
+mod publish;
 mod queue;
 mod reservation;
 mod response;
@@ -205,6 +208,7 @@ mod step;
 mod tests;
 mod upgrade;
 mod verdict;
+mod waiting;
 mod warnings;
 
 use std::marker::PhantomData;

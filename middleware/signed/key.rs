@@ -13,13 +13,13 @@ use crate::declare::SecretId;
 /// A key with its name.
 pub(super) struct NamedKey {
     pub(super) name: std::sync::Arc<str>,
-    kind: Kind,
+    kind: KeyKind,
     /// Finds keys that are configured twice.
     fingerprint: [u8; 32],
 }
 
-enum Kind {
-    Secret(hmac::Key),
+enum KeyKind {
+    Secret(Box<hmac::Key>),
     Ed25519(ParsedPublicKey),
 }
 
@@ -50,18 +50,18 @@ impl NamedKey {
             return Err(ed25519());
         }
         let key = ParsedPublicKey::new(&ED25519, &bytes).map_err(|_| ed25519())?;
-        Ok(Self { name: name.into(), kind: Kind::Ed25519(key), fingerprint: sha256(&[&bytes]) })
+        Ok(Self { name: name.into(), kind: KeyKind::Ed25519(key), fingerprint: sha256(&[&bytes]) })
     }
 
     fn secret(name: &str, secret: &[u8], least: usize) -> Result<Self, SignedError> {
         check_length(name, secret, least)?;
-        let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
-        Ok(Self { name: name.into(), kind: Kind::Secret(key), fingerprint: sha256(&[secret]) })
+        let key = Box::new(hmac::Key::new(hmac::HMAC_SHA256, secret));
+        Ok(Self { name: name.into(), kind: KeyKind::Secret(key), fingerprint: sha256(&[secret]) })
     }
 
     /// `None` for a public key.
     pub(super) fn secret_id(&self) -> Option<SecretId> {
-        matches!(self.kind, Kind::Secret(_)).then(|| SecretId::of_digest(&self.fingerprint))
+        matches!(self.kind, KeyKind::Secret(_)).then(|| SecretId::of_digest(&self.fingerprint))
     }
 
     pub(super) fn is_same_key(&self, other: &Self) -> bool {
@@ -71,14 +71,14 @@ impl NamedKey {
     /// Whether one of the signatures is that of this key over the parts. The time does not depend on how much of an HMAC is equal.
     pub(super) fn signed(&self, parts: [&[u8]; 2], signatures: &[Signature]) -> bool {
         match &self.kind {
-            Kind::Secret(key) => {
+            KeyKind::Secret(key) => {
                 let expected = tag(key, parts);
                 signatures.iter().any(|signature| match signature {
                     Signature::Hmac(given) => bool::from(given.ct_eq(&expected)),
                     Signature::Ed25519(_) => false,
                 })
             }
-            Kind::Ed25519(key) => {
+            KeyKind::Ed25519(key) => {
                 let mut message = None;
                 signatures.iter().any(|signature| match signature {
                     Signature::Ed25519(given) => {

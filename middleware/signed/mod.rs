@@ -363,7 +363,10 @@ impl Signed {
     }
 
     /// Verifies a request, and leaves its body as it was.
-    async fn verify(&self, req: &mut Request) -> Result<(Delivery, Reservation<'_>), Refused> {
+    async fn verify(
+        &self,
+        req: &mut Request,
+    ) -> Result<(Delivery, Reservation<'_>), RefusedDelivery> {
         let claimed = self.format.read(req.headers())?;
         let now = self.now();
         if claimed.timestamp.is_some_and(|time| now.abs_diff(time) > self.tolerance.as_secs()) {
@@ -392,10 +395,12 @@ impl Signed {
     }
 
     /// Logs a refusal as one event, and answers it.
-    fn refuse(&self, refused: Refused) -> Response {
+    fn refuse(&self, refused: RefusedDelivery) -> Response {
         let (reason, part) = match &refused {
-            Refused::Body(error) => (error.status().canonical_reason().unwrap_or("body"), "body"),
-            Refused::For(refusal, part) => (refusal.code(), &**part),
+            RefusedDelivery::Body(error) => {
+                (error.status().canonical_reason().unwrap_or("body"), "body")
+            }
+            RefusedDelivery::For(refusal, part) => (refusal.code(), &**part),
         };
         tracing::debug!(
             target: "tower_chain::middleware::signed",
@@ -406,11 +411,11 @@ impl Signed {
             "delivery refused"
         );
         match refused {
-            Refused::For(SignedRefusal::Duplicate, _) if !self.refuse_duplicates => {
+            RefusedDelivery::For(SignedRefusal::Duplicate, _) if !self.refuse_duplicates => {
                 StatusCode::OK.into_response()
             }
-            Refused::For(refusal, _) => refusal.into_error().into_response(),
-            Refused::Body(error) => error.into_response(),
+            RefusedDelivery::For(refusal, _) => refusal.into_error().into_response(),
+            RefusedDelivery::Body(error) => error.into_response(),
         }
     }
 }
@@ -524,24 +529,24 @@ impl FromChain for Delivery {
 }
 
 /// Why a request does not reach the handler, with the part at fault.
-enum Refused {
+enum RefusedDelivery {
     For(SignedRefusal, String),
     Body(Error),
 }
 
-impl From<(SignedRefusal, String)> for Refused {
+impl From<(SignedRefusal, String)> for RefusedDelivery {
     fn from((refusal, part): (SignedRefusal, String)) -> Self {
         Self::For(refusal, part)
     }
 }
 
-impl From<Error> for Refused {
+impl From<Error> for RefusedDelivery {
     fn from(error: Error) -> Self {
         Self::Body(error)
     }
 }
 
-impl From<NotReserved> for Refused {
+impl From<NotReserved> for RefusedDelivery {
     fn from(reason: NotReserved) -> Self {
         let refusal = match reason {
             NotReserved::InFlight => SignedRefusal::InFlight,

@@ -32,11 +32,11 @@ use super::key::{TEXT_BYTES, check_length, decode, standard_secret, tag};
 /// ```
 pub struct WebhookSigner {
     format: Format,
-    key: SigningKey,
+    key: SenderKey,
 }
 
-enum SigningKey {
-    Secret(hmac::Key),
+enum SenderKey {
+    Secret(Box<hmac::Key>),
     Ed25519(Box<Ed25519KeyPair>),
 }
 
@@ -65,7 +65,7 @@ impl WebhookSigner {
             None => return Err(SignedError::Ed25519 { name: NAME.to_owned() }),
         };
         let pair = pair.map_err(|_| SignedError::Ed25519 { name: NAME.to_owned() })?;
-        Ok(Self { format: Format::standard(), key: SigningKey::Ed25519(Box::new(pair)) })
+        Ok(Self { format: Format::standard(), key: SenderKey::Ed25519(Box::new(pair)) })
     }
 
     /// GitHub.
@@ -99,10 +99,10 @@ impl WebhookSigner {
     /// The public key (`whpk_`) of a private key, for [`Signed::standard_public_key`](super::Signed::standard_public_key).
     pub fn public_key(&self) -> Option<String> {
         match &self.key {
-            SigningKey::Ed25519(pair) => {
+            SenderKey::Ed25519(pair) => {
                 Some(format!("whpk_{}", STANDARD.encode(pair.public_key().as_ref())))
             }
-            SigningKey::Secret(_) => None,
+            SenderKey::Secret(_) => None,
         }
     }
 
@@ -125,8 +125,8 @@ impl WebhookSigner {
                 let prefix = format!("{id}.{seconds}.");
                 let parts = [prefix.as_bytes(), body];
                 let signature = match &self.key {
-                    SigningKey::Secret(key) => format!("v1,{}", STANDARD.encode(tag(key, parts))),
-                    SigningKey::Ed25519(pair) => {
+                    SenderKey::Secret(key) => format!("v1,{}", STANDARD.encode(tag(key, parts))),
+                    SenderKey::Ed25519(pair) => {
                         format!("v1a,{}", STANDARD.encode(pair.sign(&parts.concat())))
                     }
                 };
@@ -156,11 +156,11 @@ impl WebhookSigner {
 
     fn hex(&self, parts: [&[u8]; 2]) -> String {
         match &self.key {
-            SigningKey::Secret(key) => {
+            SenderKey::Secret(key) => {
                 tag(key, parts).iter().map(|byte| format!("{byte:02x}")).collect()
             }
             // Only Standard Webhooks has such keys.
-            SigningKey::Ed25519(_) => String::new(),
+            SenderKey::Ed25519(_) => String::new(),
         }
     }
 }
@@ -171,8 +171,8 @@ impl fmt::Debug for WebhookSigner {
     }
 }
 
-fn secret_key(secret: &[u8]) -> SigningKey {
-    SigningKey::Secret(hmac::Key::new(hmac::HMAC_SHA256, secret))
+fn secret_key(secret: &[u8]) -> SenderKey {
+    SenderKey::Secret(Box::new(hmac::Key::new(hmac::HMAC_SHA256, secret)))
 }
 
 /// The name of the only key of a signer, for errors.

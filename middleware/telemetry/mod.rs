@@ -76,6 +76,8 @@
 //!
 //! Each attribute of a metric has few values, whatever clients send. The span has the target `tower_chain::telemetry` and the level `INFO`.
 //!
+//! A recorder whose type has no fields counts as none, as the facade's own no-op recorder does. Install such a recorder in a `Box`.
+//!
 //! A request whose future is dropped before its response has no status, and `error.type` is `cancelled`. `http.server.active_requests` falls in any case.
 //!
 //! # What the client sees
@@ -184,7 +186,7 @@ impl Telemetry {
         self
     }
 
-    /// Records the address of the client, by [`ClientAddr`], on the span. Defaults to not recording it.
+    /// Records the address of the client, by [`ClientAddr`](crate::ClientAddr), on the span. Defaults to not recording it.
     ///
     /// Behind a proxy, add [`trusted_proxies`](Self::trusted_proxies). Otherwise it is the address of the proxy.
     #[must_use]
@@ -386,7 +388,8 @@ impl Middleware for Telemetry {
         if self.ids.is_none() && !is_recorded() {
             return Either::Left(next.run());
         }
-        Either::Right(self.observe(next))
+        // The box keeps the future small where nothing is recorded.
+        Either::Right(Box::pin(self.observe(next)))
     }
 
     fn declare(&self, to: &mut Declaration) {

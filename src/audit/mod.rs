@@ -33,22 +33,22 @@
 //! # }
 //! ```
 
+mod finding;
+mod rule;
 mod rules;
 
 use std::fmt;
-use std::panic::Location;
-use std::sync::Arc;
 
-pub use self::rules::Rule;
+pub use self::finding::Finding;
+pub use self::rule::Rule;
 use self::rules::{Operation, find};
 use crate::ChainService;
-use crate::declare::DeclaredStep;
 
 impl ChainService {
     /// The findings about the order and the settings of the steps. See [`audit`](crate::audit).
     ///
     /// Tower layers and functions declare nothing of themselves. The audit knows only what
-    /// [`declared`](crate::step::declared) states about them.
+    /// [`declared`](fn@crate::step::declared) states about them.
     pub fn audit(&self) -> Audit {
         let operations = self.routes().iter().flat_map(|route| {
             let operation = |handler| Operation { path: route.pattern(), handler };
@@ -89,71 +89,6 @@ impl fmt::Display for Audit {
         self.0.iter().try_for_each(|finding| write!(f, "\n\n{finding}"))
     }
 }
-
-/// A finding: a rule, and the step that breaks it.
-#[derive(Clone, Debug)]
-pub struct Finding {
-    rule: Rule,
-    step: Arc<DeclaredStep>,
-    /// The other step of the rule, if it is about two.
-    other: Option<Arc<DeclaredStep>>,
-    detail: String,
-    routes: Vec<String>,
-}
-
-impl Finding {
-    /// The rule.
-    pub fn rule(&self) -> Rule {
-        self.rule
-    }
-
-    /// The step to which the rule applies: the handler, for a rule about routes.
-    pub fn step(&self) -> &DeclaredStep {
-        &self.step
-    }
-
-    /// Where the step was added.
-    pub fn location(&self) -> &'static Location<'static> {
-        self.step.location()
-    }
-
-    /// The methods and paths that are concerned, such as `POST /users`.
-    pub fn routes(&self) -> &[String] {
-        &self.routes
-    }
-
-    /// What to change.
-    pub fn remedy(&self) -> &'static str {
-        self.rule.remedy()
-    }
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { rule, step, other, detail, routes } = self;
-        write!(f, "{}: {}: `{}` {detail}", step.location(), rule.name(), step.name())?;
-        if let Some(other) = other {
-            write!(f, " (`{}`, {})", other.name(), other.location())?;
-        }
-        writeln!(f)?;
-        let shown: Vec<&str> = routes.iter().take(SHOWN).map(String::as_str).collect();
-        let more = routes.len() - shown.len();
-        match (shown.is_empty(), more) {
-            (true, _) => {}
-            (false, 0) => writeln!(f, "  concerns {}", shown.join(", "))?,
-            (false, more) => writeln!(f, "  concerns {} and {more} more", shown.join(", "))?,
-        }
-        write!(
-            f,
-            "  {}; if it is intended, write `.allow(\"{}\", \"the reason\")` before it",
-            rule.remedy(),
-            rule.name()
-        )
-    }
-}
-
-/// How many routes the text of a finding lists.
-const SHOWN: usize = 4;
 
 #[cfg(test)]
 mod tests;

@@ -167,7 +167,7 @@ impl<S, P, A, E, D> Chain<S, P, A, E, D> {
         let (tables, hooks) = (RefCell::default(), RefCell::default());
         let ClosedScope { first, end, depth } = closed;
         let assembly = Assembly { first, end, depth, tables: &tables, hooks: &hooks };
-        let first = Arc::new(self.steps.fold(End::new(end, None), &assembly));
+        let first = Arc::new(self.steps.fold(End::new(end, None, depth), &assembly));
         // `flatten` drops nothing. Each index was given out by `register` of a step, and set by `fold` of the same step.
         let tables = tables.into_inner().into_iter().flatten().collect();
         let hooks = hooks.into_inner().into_iter().flatten().collect();

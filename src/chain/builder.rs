@@ -3,7 +3,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use crate::chain::list::{Push, Steps};
+use crate::chain::list::{InnerSteps, Push, Steps};
 use crate::declare::Undocumented;
 use crate::provide::{Expected, Nil};
 use crate::route::registrar::Settings;
@@ -64,8 +64,8 @@ use crate::route::registrar::Settings;
 /// ```
 #[must_use = "a chain does nothing until it is built"]
 pub struct Chain<S = Steps, P = Nil, A = Nil, E = (), D = Undocumented> {
-    pub(super) steps: S,
-    pub(super) settings: Settings,
+    pub(crate) steps: S,
+    pub(crate) settings: Settings,
     kind: PhantomData<fn() -> (P, A, E, D)>,
 }
 
@@ -115,19 +115,19 @@ impl Chain {
     }
 }
 
-impl<P, A, D> Chain<Steps, P, A, (), D> {
+impl<P, A, D> Chain<InnerSteps, P, A, (), D> {
     /// The empty chain inside another one.
     pub(super) fn inside() -> Self {
-        Self::of(Steps::new(), Settings::default())
+        Self::of(Steps::inner(), Settings::default())
     }
 }
 
 impl<S, P, A, E, D> Chain<S, P, A, E, D> {
-    pub(super) fn of(steps: S, settings: Settings) -> Self {
+    pub(crate) fn of(steps: S, settings: Settings) -> Self {
         Self { steps, settings, kind: PhantomData }
     }
 
-    pub(super) fn push<X, P2, A2>(self, step: X) -> Chain<S::Out, P2, A2, E, D>
+    pub(crate) fn push<X, P2, A2>(self, step: X) -> Chain<S::Out, P2, A2, E, D>
     where
         S: Push<X>,
     {

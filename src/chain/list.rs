@@ -8,12 +8,13 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use crate::chain::table::PathTable;
+use crate::chain::table::{PathTable, entry};
 use crate::route::registrar::Registrar;
+use crate::step::around::On;
 use crate::step::end::End;
 use crate::step::fold::{Assembly, Branch, Fold, Step};
-use crate::step::tail::{BoxTail, Cx, Tail};
-use crate::{Request, Response};
+use crate::step::next::Middleware;
+use crate::step::tail::{BoxTail, InScope, Tail};
 
 /// The empty list.
 #[doc(hidden)]
@@ -64,7 +65,7 @@ where
 /// | --- | --- |
 /// | `F` | the first segment. `Empty` until it is full |
 /// | `L` | the last segment, to which steps are appended |
-/// | `T` | the path table at the end of `L`, to which paths are added. [`NoTable`] if the last step is not a path |
+/// | `T` | the path table at the end of `L`, to which paths are added. [`NoTable`] if the list does not end with one |
 /// | `R` | how many steps the last segment can still take: [`Full`] is one, each [`More`] one more |
 #[doc(hidden)]
 pub struct Steps<F = Empty, L = Empty, T = NoTable, R = Room> {
@@ -82,10 +83,20 @@ impl Steps {
     }
 }
 
-/// The list does not end with a path.
+/// The steps of a scope before the first one.
+#[doc(hidden)]
+pub type InnerSteps = Steps<Empty, Empty, NoTable<true>>;
+
+impl InnerSteps {
+    pub(crate) fn inner() -> Self {
+        Steps { first: Empty, sealed: Vec::new(), list: Empty, table: NoTable, room: PhantomData }
+    }
+}
+
+/// The list does not end with a path table. `HANDLERS`: see [`PathTable`].
 #[doc(hidden)]
 #[derive(Debug)]
-pub struct NoTable;
+pub struct NoTable<const HANDLERS: bool = false>;
 
 /// The segment can take one more step than `R`.
 #[doc(hidden)]
@@ -109,7 +120,7 @@ pub trait Close<L> {
     fn close(self, list: L) -> Self::Out;
 }
 
-impl<L> Close<L> for NoTable {
+impl<L, const H: bool> Close<L> for NoTable<H> {
     type Out = L;
 
     fn close(self, list: L) -> L {
@@ -117,7 +128,7 @@ impl<L> Close<L> for NoTable {
     }
 }
 
-impl<L> Close<L> for PathTable {
+impl<L, const H: bool> Close<L> for PathTable<H> {
     type Out = Link<L, Self>;
 
     fn close(self, list: L) -> Self::Out {
@@ -125,7 +136,7 @@ impl<L> Close<L> for PathTable {
     }
 }
 
-impl Step for NoTable {
+impl<const H: bool> Step for NoTable<H> {
     fn register(&mut self, _: &mut Registrar) {}
 }
 
@@ -137,21 +148,84 @@ pub trait Open {
     fn open(self, path: Box<dyn Branch>) -> Self::Out;
 }
 
-impl<F, L, R> Open for Steps<F, L, NoTable, R> {
-    type Out = Steps<F, L, PathTable, R>;
+impl<F, L, R, const H: bool> Open for Steps<F, L, NoTable<H>, R> {
+    type Out = Steps<F, L, PathTable<H>, R>;
 
-    fn open(self, path: Box<dyn Branch>) -> Self::Out {
+    fn open(self, entry: Box<dyn Branch>) -> Self::Out {
         let Self { first, sealed, list, room, .. } = self;
-        Steps { first, sealed, list, table: PathTable::default(), room }.open(path)
+        Steps { first, sealed, list, table: PathTable::default(), room }.open(entry)
     }
 }
 
-impl<F, L, R> Open for Steps<F, L, PathTable, R> {
+impl<F, L, R, const H: bool> Open for Steps<F, L, PathTable<H>, R> {
     type Out = Self;
 
-    fn open(mut self, path: Box<dyn Branch>) -> Self {
-        self.table.push(path);
+    fn open(mut self, entry: Box<dyn Branch>) -> Self {
+        self.table.push(entry);
         self
+    }
+}
+
+/// Adds a handler: to the path table at the beginning of a scope, or else as a step.
+///
+/// A request that enters a scope costs one box. If the scope begins with handlers, the handler that answers has this box, and its
+/// type ends there. After middleware, the box has the futures of all steps, and a handler is a step among them.
+#[doc(hidden)]
+pub trait Answer<X> {
+    type Out;
+
+    fn answer(self, handler: X) -> Self::Out;
+}
+
+#[diagnostic::do_not_recommend]
+impl<F, L, R, T, X> Answer<X> for Steps<F, L, T, R>
+where
+    T: TakesHandlers<Self, X>,
+{
+    type Out = T::Out;
+
+    fn answer(self, handler: X) -> T::Out {
+        T::add(self, handler)
+    }
+}
+
+/// How a list that ends with `Self` takes the handler `X`. `S` is the list.
+#[doc(hidden)]
+pub trait TakesHandlers<S, X> {
+    type Out;
+
+    fn add(steps: S, handler: X) -> Self::Out;
+}
+
+impl<S: Push<X>, X> TakesHandlers<S, X> for NoTable<false> {
+    type Out = S::Out;
+
+    fn add(steps: S, handler: X) -> S::Out {
+        steps.push(handler)
+    }
+}
+
+impl<S: Push<X>, X> TakesHandlers<S, X> for PathTable<false> {
+    type Out = S::Out;
+
+    fn add(steps: S, handler: X) -> S::Out {
+        steps.push(handler)
+    }
+}
+
+impl<S: Open, M: Middleware> TakesHandlers<S, On<M>> for NoTable<true> {
+    type Out = S::Out;
+
+    fn add(steps: S, handler: On<M>) -> S::Out {
+        steps.open(entry(Box::new(handler.handler), handler.entry))
+    }
+}
+
+impl<S: Open, M: Middleware> TakesHandlers<S, On<M>> for PathTable<true> {
+    type Out = S::Out;
+
+    fn add(steps: S, handler: On<M>) -> S::Out {
+        steps.open(entry(Box::new(handler.handler), handler.entry))
     }
 }
 
@@ -213,40 +287,41 @@ where
 #[doc(hidden)]
 pub trait ErasedSteps<N>: Send {
     fn register(&mut self, registrar: &mut Registrar);
-    /// Folds a segment. `next` is the segment after it.
-    fn fold_segment(self: Box<Self>, next: N, assembly: &Assembly<'_>) -> BoxTail;
-    /// Folds all steps of a scope.
-    fn fold_scope(self: Box<Self>, next: N, assembly: &Assembly<'_>) -> BoxTail;
+    fn fold_boxed(self: Box<Self>, next: N, assembly: &Assembly<'_>) -> BoxTail;
 }
 
 /// All steps of a chain, without their type.
 #[doc(hidden)]
 pub type BoxSteps = Box<dyn ErasedSteps<End>>;
 
-impl<N: Tail, S: Fold<N>> ErasedSteps<N> for S {
+impl<N: Erase, S: Fold<N>> ErasedSteps<N> for S {
     fn register(&mut self, registrar: &mut Registrar) {
         Step::register(self, registrar);
     }
 
-    fn fold_segment(self: Box<Self>, next: N, assembly: &Assembly<'_>) -> BoxTail {
-        BoxTail(Arc::new(self.fold(next, assembly)))
-    }
-
-    fn fold_scope(self: Box<Self>, next: N, assembly: &Assembly<'_>) -> BoxTail {
-        BoxTail(Arc::new(InScope { tail: self.fold(next, assembly), depth: assembly.depth }))
+    fn fold_boxed(self: Box<Self>, next: N, assembly: &Assembly<'_>) -> BoxTail {
+        N::erase(self.fold(next, assembly), assembly)
     }
 }
 
-/// The steps of a scope. Sets the depth in the state of the request while the request is in the scope.
-struct InScope<N> {
-    tail: N,
-    depth: usize,
+/// The last part of steps whose type is erased.
+#[doc(hidden)]
+pub trait Erase: Tail {
+    /// Erases the type of steps that end with `Self`.
+    fn erase<T: Tail>(tail: T, assembly: &Assembly<'_>) -> BoxTail;
 }
 
-impl<N: Tail> Tail for InScope<N> {
-    async fn call(&self, req: &mut Request, cx: &Cx<'_>) -> Response {
-        let cx = Cx { depth: self.depth, ..*cx };
-        self.tail.call(req, &cx).await
+/// The steps are a scope.
+impl Erase for End {
+    fn erase<T: Tail>(tail: T, assembly: &Assembly<'_>) -> BoxTail {
+        BoxTail(Arc::new(InScope { tail, depth: assembly.depth }))
+    }
+}
+
+/// The steps are a segment.
+impl Erase for BoxTail {
+    fn erase<T: Tail>(tail: T, _: &Assembly<'_>) -> BoxTail {
+        BoxTail(Arc::new(tail))
     }
 }
 
@@ -293,7 +368,7 @@ where
         let last = self.table.close(self.list).fold(end, assembly);
         let mut next = BoxTail(Arc::new(last));
         for segment in self.sealed.into_iter().rev() {
-            next = segment.fold_segment(next, assembly);
+            next = segment.fold_boxed(next, assembly);
         }
         self.first.fold(next, assembly)
     }

@@ -32,7 +32,7 @@ use http::Method;
 use http_body::Body as HttpBody;
 use tower::Service;
 
-use crate::chain::list::{BoxSteps, Open, Push};
+use crate::chain::list::{Answer, BoxSteps, Open, Push};
 use crate::chain::scope::{AddSteps, InnerChain, Scope};
 use crate::declare::Documents;
 use crate::declare::documents::{Guards, Serves};
@@ -43,7 +43,7 @@ use crate::function::on_error::OnError;
 use crate::provide::{Cons, ProvidedList, State, Stateful};
 use crate::route::error::CallSite;
 use crate::route::registrar::Settings;
-use crate::step::around::{Allow, Hook, On, Use};
+use crate::step::around::{HandlerEntry, Hook, On, Remark, Use};
 use crate::step::errors::CatchPanics;
 use crate::step::next::IntoMiddleware;
 use crate::tower::path::ServicePath;
@@ -60,6 +60,10 @@ pub type Used<M, K, R> = Use<<M as IntoMiddleware<K>>::Step<R>>;
 /// The step for a handler.
 #[doc(hidden)]
 pub type Handling<H, K, R> = On<<H as IntoHandler<K>>::Step<R>>;
+
+/// The list of steps `S` with the handler `X` added.
+#[doc(hidden)]
+pub type Answered<S, X> = <S as Answer<X>>::Out;
 
 /// The step for the handler of a hook.
 #[doc(hidden)]
@@ -380,11 +384,11 @@ impl<S, P, A, E, D> Chain<S, P, A, E, D> {
     /// # let _ = chain.build();
     /// ```
     #[track_caller]
-    pub fn get<H, K, W, R>(self, handler: H) -> Chain<Pushed<S, Handling<H, K, R>>, P, A, E, D>
+    pub fn get<H, K, W, R>(self, handler: H) -> Chain<Answered<S, Handling<H, K, R>>, P, A, E, D>
     where
         H: IntoHandler<K>,
         H::Args: Arguments<P, W, Sources = R>,
-        S: Push<Handling<H, K, R>>,
+        S: Answer<Handling<H, K, R>>,
         D: Documents<H::Contract<R>>,
     {
         self.handler(Some(Method::GET), handler)
@@ -392,11 +396,11 @@ impl<S, P, A, E, D> Chain<S, P, A, E, D> {
 
     /// Adds a handler for POST. See [`get`](Chain::get).
     #[track_caller]
-    pub fn post<H, K, W, R>(self, handler: H) -> Chain<Pushed<S, Handling<H, K, R>>, P, A, E, D>
+    pub fn post<H, K, W, R>(self, handler: H) -> Chain<Answered<S, Handling<H, K, R>>, P, A, E, D>
     where
         H: IntoHandler<K>,
         H::Args: Arguments<P, W, Sources = R>,
-        S: Push<Handling<H, K, R>>,
+        S: Answer<Handling<H, K, R>>,
         D: Documents<H::Contract<R>>,
     {
         self.handler(Some(Method::POST), handler)
@@ -404,11 +408,11 @@ impl<S, P, A, E, D> Chain<S, P, A, E, D> {
 
     /// Adds a handler for PUT. See [`get`](Chain::get).
     #[track_caller]
-    pub fn put<H, K, W, R>(self, handler: H) -> Chain<Pushed<S, Handling<H, K, R>>, P, A, E, D>
+    pub fn put<H, K, W, R>(self, handler: H) -> Chain<Answered<S, Handling<H, K, R>>, P, A, E, D>
     where
         H: IntoHandler<K>,
         H::Args: Arguments<P, W, Sources = R>,
-        S: Push<Handling<H, K, R>>,
+        S: Answer<Handling<H, K, R>>,
         D: Documents<H::Contract<R>>,
     {
         self.handler(Some(Method::PUT), handler)
@@ -416,11 +420,11 @@ impl<S, P, A, E, D> Chain<S, P, A, E, D> {
 
     /// Adds a handler for PATCH. See [`get`](Chain::get).
     #[track_caller]
-    pub fn patch<H, K, W, R>(self, handler: H) -> Chain<Pushed<S, Handling<H, K, R>>, P, A, E, D>
+    pub fn patch<H, K, W, R>(self, handler: H) -> Chain<Answered<S, Handling<H, K, R>>, P, A, E, D>
     where
         H: IntoHandler<K>,
         H::Args: Arguments<P, W, Sources = R>,
-        S: Push<Handling<H, K, R>>,
+        S: Answer<Handling<H, K, R>>,
         D: Documents<H::Contract<R>>,
     {
         self.handler(Some(Method::PATCH), handler)
@@ -428,11 +432,11 @@ impl<S, P, A, E, D> Chain<S, P, A, E, D> {
 
     /// Adds a handler for DELETE. See [`get`](Chain::get).
     #[track_caller]
-    pub fn delete<H, K, W, R>(self, handler: H) -> Chain<Pushed<S, Handling<H, K, R>>, P, A, E, D>
+    pub fn delete<H, K, W, R>(self, handler: H) -> Chain<Answered<S, Handling<H, K, R>>, P, A, E, D>
     where
         H: IntoHandler<K>,
         H::Args: Arguments<P, W, Sources = R>,
-        S: Push<Handling<H, K, R>>,
+        S: Answer<Handling<H, K, R>>,
         D: Documents<H::Contract<R>>,
     {
         self.handler(Some(Method::DELETE), handler)
@@ -440,11 +444,11 @@ impl<S, P, A, E, D> Chain<S, P, A, E, D> {
 
     /// Adds a handler for HEAD. The body of its response is dropped. See [`get`](Chain::get).
     #[track_caller]
-    pub fn head<H, K, W, R>(self, handler: H) -> Chain<Pushed<S, Handling<H, K, R>>, P, A, E, D>
+    pub fn head<H, K, W, R>(self, handler: H) -> Chain<Answered<S, Handling<H, K, R>>, P, A, E, D>
     where
         H: IntoHandler<K>,
         H::Args: Arguments<P, W, Sources = R>,
-        S: Push<Handling<H, K, R>>,
+        S: Answer<Handling<H, K, R>>,
         D: Documents<H::Contract<R>>,
     {
         self.handler(Some(Method::HEAD), handler)
@@ -452,11 +456,14 @@ impl<S, P, A, E, D> Chain<S, P, A, E, D> {
 
     /// Adds a handler for OPTIONS, instead of the automatic answer. See [`get`](Chain::get).
     #[track_caller]
-    pub fn options<H, K, W, R>(self, handler: H) -> Chain<Pushed<S, Handling<H, K, R>>, P, A, E, D>
+    pub fn options<H, K, W, R>(
+        self,
+        handler: H,
+    ) -> Chain<Answered<S, Handling<H, K, R>>, P, A, E, D>
     where
         H: IntoHandler<K>,
         H::Args: Arguments<P, W, Sources = R>,
-        S: Push<Handling<H, K, R>>,
+        S: Answer<Handling<H, K, R>>,
         D: Documents<H::Contract<R>>,
     {
         self.handler(Some(Method::OPTIONS), handler)
@@ -464,11 +471,11 @@ impl<S, P, A, E, D> Chain<S, P, A, E, D> {
 
     /// Adds a handler for QUERY, a safe method with a body. See [`get`](Chain::get).
     #[track_caller]
-    pub fn query<H, K, W, R>(self, handler: H) -> Chain<Pushed<S, Handling<H, K, R>>, P, A, E, D>
+    pub fn query<H, K, W, R>(self, handler: H) -> Chain<Answered<S, Handling<H, K, R>>, P, A, E, D>
     where
         H: IntoHandler<K>,
         H::Args: Arguments<P, W, Sources = R>,
-        S: Push<Handling<H, K, R>>,
+        S: Answer<Handling<H, K, R>>,
         D: Documents<H::Contract<R>>,
     {
         self.handler(Some(query()), handler)
@@ -477,11 +484,11 @@ impl<S, P, A, E, D> Chain<S, P, A, E, D> {
     /// Adds a handler for every method but CONNECT, which would turn the connection into a tunnel: only `on(Method::CONNECT, ..)` and a
     /// [`service`](Chain::service) answer it. The path answers 405 to no other method. See [`get`](Chain::get).
     #[track_caller]
-    pub fn all<H, K, W, R>(self, handler: H) -> Chain<Pushed<S, Handling<H, K, R>>, P, A, E, D>
+    pub fn all<H, K, W, R>(self, handler: H) -> Chain<Answered<S, Handling<H, K, R>>, P, A, E, D>
     where
         H: IntoHandler<K>,
         H::Args: Arguments<P, W, Sources = R>,
-        S: Push<Handling<H, K, R>>,
+        S: Answer<Handling<H, K, R>>,
         D: Documents<H::Contract<R>>,
     {
         self.handler(None, handler)
@@ -507,11 +514,11 @@ impl<S, P, A, E, D> Chain<S, P, A, E, D> {
         self,
         method: Method,
         handler: H,
-    ) -> Chain<Pushed<S, Handling<H, K, R>>, P, A, E, D>
+    ) -> Chain<Answered<S, Handling<H, K, R>>, P, A, E, D>
     where
         H: IntoHandler<K>,
         H::Args: Arguments<P, W, Sources = R>,
-        S: Push<Handling<H, K, R>>,
+        S: Answer<Handling<H, K, R>>,
         D: Documents<H::Contract<R>>,
     {
         self.handler(Some(method), handler)
@@ -522,14 +529,16 @@ impl<S, P, A, E, D> Chain<S, P, A, E, D> {
         self,
         method: Option<Method>,
         handler: H,
-    ) -> Chain<Pushed<S, Handling<H, K, R>>, P, A, E, D>
+    ) -> Chain<Answered<S, Handling<H, K, R>>, P, A, E, D>
     where
         H: IntoHandler<K>,
-        S: Push<Handling<H, K, R>>,
+        S: Answer<Handling<H, K, R>>,
         D: Documents<H::Contract<R>>,
     {
-        let (passes, describe) = (H::PASSES, D::DESCRIBE);
-        self.push(On::new(handler.into_step(), method, passes, describe, Location::caller()))
+        let (passes, describe, location) = (H::PASSES, D::DESCRIBE, Location::caller());
+        let entry = HandlerEntry { method, passes, describe, location, number: 0 };
+        let on = On { handler: handler.into_step(), entry };
+        Chain::of(self.steps.answer(on), self.settings)
     }
 
     /// Adds a path. The steps inside belong to it. They may take all values that are provided so far.
@@ -817,11 +826,11 @@ impl<S, P, A, E, D> Chain<S, P, A, E, D> {
         self,
         rule: &'static str,
         reason: &'static str,
-    ) -> Chain<Pushed<S, Allow>, P, A, E, D>
+    ) -> Chain<Pushed<S, Remark>, P, A, E, D>
     where
-        S: Push<Allow>,
+        S: Push<Remark>,
     {
-        self.push(Allow { rule, reason })
+        self.push(Remark::Allow { rule, reason })
     }
 
     /// Makes `/a` and `/a/` two paths. Applies to the whole chain and the chains inside it. Defaults to one path.

@@ -1,7 +1,7 @@
 //! A chain inside another chain: at a path, for `at` and `mount`, or at the path of the outer chain, for `group`.
 
 use crate::chain::builder::Chain;
-use crate::chain::list::{BoxSteps, Steps};
+use crate::chain::list::{BoxSteps, InnerSteps};
 use crate::route::error::CallSite;
 use crate::route::registrar::{ClosedScope, Registrar, Settings};
 use crate::step::end::{End, Parent};
@@ -15,7 +15,7 @@ use crate::step::tail::BoxTail;
     label = "not `|c| c.get(..)`",
     note = "a chain that is defined elsewhere is added with `.mount(path, chain)`, any other service with `.service(path, service)`"
 )]
-pub trait AddSteps<P, A, D>: FnOnce(Chain<Steps, P, A, (), D>) -> Self::Chain {
+pub trait AddSteps<P, A, D>: FnOnce(Chain<InnerSteps, P, A, (), D>) -> Self::Chain {
     type Chain;
 }
 
@@ -23,7 +23,7 @@ pub trait AddSteps<P, A, D>: FnOnce(Chain<Steps, P, A, (), D>) -> Self::Chain {
 #[diagnostic::do_not_recommend]
 impl<F, P, A, D, C> AddSteps<P, A, D> for F
 where
-    F: FnOnce(Chain<Steps, P, A, (), D>) -> C,
+    F: FnOnce(Chain<InnerSteps, P, A, (), D>) -> C,
 {
     type Chain = C;
 }
@@ -81,6 +81,6 @@ impl Branch for Scope {
     fn assemble(self: Box<Self>, parent: Parent, assembly: &Assembly<'_>) -> BoxTail {
         let ClosedScope { first, end, depth } = self.closed;
         let assembly = Assembly { first, end, depth, ..*assembly };
-        self.steps.fold_scope(End::new(end, Some(parent)), &assembly)
+        self.steps.fold_boxed(End::new(end, Some(parent), depth), &assembly)
     }
 }

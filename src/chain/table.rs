@@ -1,4 +1,4 @@
-//! The path table: consecutive paths in a chain, as one step.
+//! The path table: consecutive paths in a chain, as one step. At the beginning of a scope, its handlers are in the table too.
 //!
 //! The fifth file on the path of a request: [`Branches::call_from`] calls the entry that the request's plan names. If no handler
 //! in the entry answers, the end of the entry (`step/end.rs`, the next file) calls [`Resume::resume`] of the same table.
@@ -8,17 +8,21 @@ use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, Either};
 
+use crate::declare::Declaration;
 use crate::probe::Site;
 use crate::route::registrar::Registrar;
+use crate::step::around::HandlerEntry;
 use crate::step::end::Parent;
 use crate::step::fold::{Assembly, Branch, Fold, Step, put};
-use crate::step::tail::{BoxTail, Cx, Resume, Tail};
+use crate::step::next::{Middleware, Next};
+use crate::step::tail::{BoxTail, Cx, ErasedTail, Resume, Tail, box_in_place};
 use crate::{Request, Response};
 
-/// Consecutive paths in a chain, before the chain is built.
+/// Consecutive paths in a chain, before the chain is built. With `HANDLERS`, which is the table at the beginning of a scope, also
+/// handlers of the path of the scope.
 #[doc(hidden)]
 #[derive(Default)]
-pub struct PathTable {
+pub struct PathTable<const HANDLERS: bool = false> {
     entries: Vec<Box<dyn Branch>>,
     /// The numbers of the first and the last step of each entry. Set when the table is registered.
     spans: Vec<(u32, u32)>,
@@ -26,13 +30,13 @@ pub struct PathTable {
     number: u32,
 }
 
-impl PathTable {
+impl<const H: bool> PathTable<H> {
     pub(super) fn push(&mut self, branch: Box<dyn Branch>) {
         self.entries.push(branch);
     }
 }
 
-impl Step for PathTable {
+impl<const H: bool> Step for PathTable<H> {
     fn register(&mut self, registrar: &mut Registrar) {
         self.number = registrar.next_table();
         for entry in &mut self.entries {
@@ -43,7 +47,7 @@ impl Step for PathTable {
     }
 }
 
-impl<N: Tail> Fold<N> for PathTable {
+impl<N: Tail, const H: bool> Fold<N> for PathTable<H> {
     type Out = TableTail<N>;
 
     fn fold(self, next: N, assembly: &Assembly<'_>) -> TableTail<N> {
@@ -77,20 +81,25 @@ struct Branches<N> {
 }
 
 impl<N: Tail> Branches<N> {
-    /// Calls the entry that has the first stop of the plan whose number is at least `from`, or the steps after the table if no entry
-    /// has one.
+    /// The entry that has the first stop of the plan whose number is at least `from`.
+    fn entry(&self, from: u32, cx: &Cx<'_>) -> Option<&BoxTail> {
+        let entry = |step: u32| {
+            let index = (step >= from).then(|| step.checked_sub(self.first)).flatten()?;
+            self.entry_of.get(index as usize)
+        };
+        let entry = cx.plan.stops.iter().find_map(|stop| entry(*stop))?;
+        Some(&self.entries[*entry])
+    }
+
+    /// Calls this entry, or the steps after the table if no entry has such a stop.
     fn call_from<'a>(
         &'a self,
         from: u32,
         req: &'a mut Request,
         cx: &'a Cx<'a>,
     ) -> impl Future<Output = Response> + Send + 'a {
-        let entry = |step: u32| {
-            let index = (step >= from).then(|| step.checked_sub(self.first)).flatten()?;
-            self.entry_of.get(index as usize)
-        };
-        match cx.plan.stops.iter().find_map(|stop| entry(*stop)) {
-            Some(entry) => Either::Left(self.entries[*entry].0.call_boxed(req, cx)),
+        match self.entry(from, cx) {
+            Some(entry) => Either::Left(entry.0.call_boxed(req, cx)),
             None => Either::Right(self.next.call(req, cx)),
         }
     }
@@ -122,5 +131,97 @@ impl<N: Tail> Tail for TableTail<N> {
         cx: &'a Cx<'a>,
     ) -> impl Future<Output = Response> + Send + 'a {
         Site::CHAIN.probe(&cx.built.routes, || self.0.call_from(0, req, cx))
+    }
+
+    fn enter<'a>(
+        &'a self,
+        depth: usize,
+        req: &'a mut Request,
+        cx: &'a Cx<'a>,
+    ) -> BoxFuture<'a, Response> {
+        match self.0.entry(0, cx) {
+            Some(entry) => entry.0.call_boxed(req, cx),
+            None => box_in_place(move || async move {
+                let cx = Cx { depth, ..*cx };
+                self.0.next.call(req, &cx).await
+            }),
+        }
+    }
+}
+
+/// Makes an entry of a path table of a handler. The type of the handler ends here: it is compiled without the steps around it, and they
+/// are compiled once for all handlers.
+pub(super) fn entry(handler: Box<dyn ErasedHandler>, entry: HandlerEntry) -> Box<dyn Branch> {
+    Box::new(HandlerBranch { handler, entry })
+}
+
+/// A handler in a path table, before the chain is built.
+struct HandlerBranch {
+    handler: Box<dyn ErasedHandler>,
+    entry: HandlerEntry,
+}
+
+impl Branch for HandlerBranch {
+    fn register(&mut self, registrar: &mut Registrar) {
+        let mut declaration = registrar.declaration();
+        let name = self.handler.declare_to(&mut declaration);
+        self.entry.register(name, declaration, registrar);
+    }
+
+    fn assemble(self: Box<Self>, parent: Parent, assembly: &Assembly<'_>) -> BoxTail {
+        let Self { handler, entry: HandlerEntry { number, .. } } = *self;
+        BoxTail(Arc::new(HandlerTail { handler, number, depth: assembly.depth, parent }))
+    }
+}
+
+/// A handler in the path table of a built chain.
+pub(super) struct HandlerTail {
+    handler: Box<dyn ErasedHandler>,
+    number: u32,
+    /// The number of segments of the path of the scope that contains the table.
+    depth: usize,
+    /// The steps after the handler, to which it may pass the request on.
+    parent: Parent,
+}
+
+impl ErasedTail for HandlerTail {
+    fn call_boxed<'a>(&'a self, req: &'a mut Request, cx: &'a Cx<'a>) -> BoxFuture<'a, Response> {
+        // A later pass may stop at a handler that an earlier pass has called.
+        if !cx.plan.handlers.numbers().contains(&self.number) {
+            return self.parent.resume(req, cx);
+        }
+        self.handler.handle(req, Cx { depth: self.depth, ..*cx }, self)
+    }
+}
+
+/// A handler without its type.
+pub(super) trait ErasedHandler: Send + Sync {
+    fn handle<'a>(
+        &'a self,
+        req: &'a mut Request,
+        cx: Cx<'a>,
+        tail: &'a HandlerTail,
+    ) -> BoxFuture<'a, Response>;
+
+    /// Adds to the declaration of the handler, and returns its name.
+    fn declare_to(&self, declaration: &mut Declaration) -> String;
+}
+
+impl<M: Middleware> ErasedHandler for M {
+    fn handle<'a>(
+        &'a self,
+        req: &'a mut Request,
+        cx: Cx<'a>,
+        tail: &'a HandlerTail,
+    ) -> BoxFuture<'a, Response> {
+        box_in_place(move || async move {
+            let next = Next::new(req, &tail.parent, &cx);
+            Site::step(tail.number).probe(&cx.built.routes, || self.call(next)).await
+        })
+    }
+
+    fn declare_to(&self, declaration: &mut Declaration) -> String {
+        self.declare(declaration);
+        self.name()
     }
 }

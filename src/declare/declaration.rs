@@ -6,6 +6,10 @@ use std::sync::OnceLock;
 
 use http::{Method, StatusCode};
 
+use super::field::Field;
+use super::notes::Notes;
+use super::settings::Settings;
+
 /// What a step declares of itself. See the [module](crate::declare).
 ///
 /// Each method adds to the declaration, and returns it.
@@ -19,10 +23,12 @@ pub struct Declaration {
     needs_credentials: bool,
     scopes: Vec<String>,
     body_limit: Option<u64>,
-    deprecated: bool,
+    pub(super) deprecated: bool,
     conditional: bool,
     uses: Vec<Resource>,
     methods: Vec<Method>,
+    pub(super) notes: Notes,
+    pub(super) settings: Settings,
 }
 
 impl Declaration {
@@ -312,50 +318,6 @@ impl Answer {
     /// The header fields of the response.
     pub fn headers(&self) -> &[Field] {
         &self.headers
-    }
-}
-
-/// A header field of a request or a response.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Field {
-    name: String,
-    description: String,
-    required: bool,
-}
-
-impl Field {
-    /// A field that is always there. The name is made lowercase.
-    pub fn new(name: impl Into<String>, description: impl Into<String>) -> Self {
-        let name = name.into().to_ascii_lowercase();
-        Self { name, description: description.into(), required: true }
-    }
-
-    /// A field that may be absent.
-    #[must_use]
-    pub fn optional(mut self) -> Self {
-        self.required = false;
-        self
-    }
-
-    /// The name, in lowercase.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// The meaning of the field, in words. Empty for a field that is known by its name.
-    pub fn description(&self) -> &str {
-        &self.description
-    }
-
-    /// Whether the field is always there.
-    pub fn is_required(&self) -> bool {
-        self.required
-    }
-}
-
-impl From<&str> for Field {
-    fn from(name: &str) -> Self {
-        Self::new(name, "")
     }
 }
 

@@ -2,12 +2,18 @@
 
 use std::marker::PhantomData;
 
+#[cfg(feature = "openapi")]
+use super::operation::Operation;
+
 /// The description of a handler or a guard by its types, as an OpenAPI operation.
 ///
 /// Without the feature `openapi` there is none.
 #[doc(hidden)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Describe(());
+#[derive(Clone, Copy, Debug)]
+pub struct Describe(
+    #[cfg(feature = "openapi")] pub(crate) fn(&mut Operation),
+    #[cfg(not(feature = "openapi"))] (),
+);
 
 /// What a chain requires of its handlers: in [`Undocumented`] chains, which all chains are by default, nothing.
 ///

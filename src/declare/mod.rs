@@ -1,7 +1,7 @@
 //! What the steps of a chain declare of themselves: the responses, the credentials, the limits.
 //!
 //! A middleware fills in a [`Declaration`] in [`Middleware::declare`](crate::Middleware::declare), which is called when a chain is
-//! built, never for a request. The built-in middleware does so. [`declared`](crate::step::declared) adds a declaration to a tower layer, or to the middleware of
+//! built, never for a request. The built-in middleware does so. [`declared`](fn@crate::step::declared) adds a declaration to a tower layer, or to the middleware of
 //! another crate. [`ChainService::routes`](crate::ChainService::routes) returns each handler with the steps in front of it, and their
 //! declarations.
 //!
@@ -27,12 +27,19 @@
 //! ```
 
 mod declaration;
+mod describe;
 pub(crate) mod documents;
+mod field;
+mod notes;
+#[cfg(feature = "openapi")]
+pub(crate) mod operation;
+pub(crate) mod settings;
 mod step;
 
 pub use self::declaration::{
-    Answer, Credential, Declaration, Field, Kind, Resource, Scheme, SecretId, Subject,
+    Answer, Credential, Declaration, Kind, Resource, Scheme, SecretId, Subject,
 };
 pub(crate) use self::documents::Describe;
 pub use self::documents::{Documents, Undocumented};
+pub use self::field::Field;
 pub use self::step::DeclaredStep;

@@ -362,6 +362,11 @@ impl InvalidInput {
         self
     }
 
+    /// Whether [`bad_request`](Self::bad_request) is set.
+    pub(crate) fn is_bad_request(&self) -> bool {
+        self.bad_request
+    }
+
     /// Shows the keys of maps in pointers: `/prices/EUR/amount`. Defaults to `*` in their place, since the client has chosen them, and submitted
     /// data is not sent back. A key of more than 128 bytes is always `*`.
     #[must_use]

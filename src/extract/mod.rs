@@ -97,7 +97,7 @@ use from_body;
 
 /// Implements the methods of a `Deserializer` that read a value as one of another kind.
 macro_rules! read_as {
-    ($error:ty: $($kind:ident)*) => { $($crate::extract::read_as!(@$kind $error);)* };
+    ($error:ty: $($kind:ident)*) => { $(read_as!(@$kind $error);)* };
     (@newtype_as_its_content $error:ty) => {
         fn deserialize_newtype_struct<V: Visitor<'de>>(
             self,
@@ -140,7 +140,6 @@ macro_rules! read_as {
         }
     };
 }
-use read_as;
 
 /// Implements the extractor of an [`Input`] that reads the head.
 macro_rules! from_head {

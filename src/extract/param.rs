@@ -71,7 +71,7 @@ macro_rules! parsed_finite {
 impl<'de> Deserializer<'de> for Param<'de> {
     type Error = Failed;
 
-    crate::extract::read_as! { Failed: newtype_as_its_content tuple_as_list present_as_some }
+    read_as! { Failed: newtype_as_its_content tuple_as_list present_as_some }
 
     parsed! {
         deserialize_bool visit_bool bool, "Must be true or false";

@@ -170,7 +170,7 @@ macro_rules! of_the_only_one {
 impl<'de> Deserializer<'de> for PathParams<'de> {
     type Error = Failed;
 
-    crate::extract::read_as! { Failed: newtype_as_its_content unit_struct_as_unit present_as_some }
+    read_as! { Failed: newtype_as_its_content unit_struct_as_unit present_as_some }
 
     of_the_only_one! {
         deserialize_bool deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_i128

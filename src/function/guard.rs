@@ -8,7 +8,9 @@ use std::task::{Context, Poll, ready};
 use pin_project_lite::pin_project;
 
 use crate::Response;
+use crate::declare::Declaration;
 use crate::function::arguments::{Passing, TakeAll};
+use crate::function::settings;
 use crate::route::listing::short_name;
 use crate::step::Refusal;
 use crate::step::next::{Endpoint, Middleware, Next};
@@ -157,6 +159,10 @@ impl<T: Clone + Send + Sync + 'static> Middleware for Provide<T> {
     #[inline(always)]
     fn call<N: Endpoint>(&self, next: Next<'_, N, (T,)>) -> impl Future<Output = Response> + Send {
         next.run_with((self.0.clone(),))
+    }
+
+    fn declare(&self, to: &mut Declaration) {
+        settings::declare(&self.0, to);
     }
 
     fn name(&self) -> String {

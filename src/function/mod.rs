@@ -13,6 +13,7 @@ pub(crate) mod guard;
 pub(crate) mod handler;
 pub(crate) mod middleware;
 pub(crate) mod on_error;
+mod settings;
 mod tuples;
 
 pub use self::guard::Guard;

@@ -9,6 +9,7 @@
 //! futures-util = "0.3"
 //! http = "1"
 //! hyper-util = { version = "0.1", features = ["client-legacy", "http1", "tokio"] }
+//! schemars = "1.2"
 //! serde = { version = "1", features = ["derive"] }
 //! serde_json = "1"
 //! tokio = { version = "1", features = ["full"] }
@@ -33,11 +34,13 @@
 //! | [`first_chain`] | a first program: handlers, input, middleware |
 //! | [`from_next_connect`], [`from_express`], [`from_koa_and_hono`] | how the concepts of these JavaScript frameworks map to this crate |
 //! | [`with_axum`] | chains and middleware in an axum application, and the move from `from_fn` |
+//! | [`moving`] | what changed in three public applications, of axum, next-connect and Express, that were moved to this crate |
 //! | [`validation`] | every error of an input at once, beside its field |
 //! | [`errors`] | error responses, error types, and where causes are logged |
 //! | [`state`] | passing values to handlers: a database, a user |
 //! | [`tokens`] | accepting the tokens of an issuer: presets for Auth0, Okta, Entra ID, Keycloak and others, and what their tokens grant |
 //! | [`testing`] | tests of a chain, a handler or a middleware |
+//! | [`openapi`] | a document of the API, written by its types and by the steps in front of the handlers |
 //! | [`deploying`] | client addresses behind a proxy, TLS, limits, graceful shutdown |
 //! | [`observing`] | spans, metrics and access logs |
 //! | [`security`] | a checklist before a release |
@@ -75,8 +78,14 @@ pub mod from_next_connect {}
 #[doc = include_str!("mistakes.md")]
 pub mod mistakes {}
 
+#[doc = include_str!("moving.md")]
+pub mod moving {}
+
 #[doc = include_str!("observing.md")]
 pub mod observing {}
+
+#[doc = include_str!("openapi.md")]
+pub mod openapi {}
 
 #[doc = include_str!("performance.md")]
 pub mod performance {}

@@ -5,6 +5,7 @@ mod ndjson;
 mod redirect;
 #[cfg(feature = "sse")]
 mod sse;
+mod status;
 
 pub use axum_core::response::IntoResponse;
 #[cfg(any(feature = "ndjson", feature = "sse"))]
@@ -17,6 +18,7 @@ pub use self::redirect::Redirect;
 #[cfg(feature = "sse")]
 #[cfg_attr(docsrs, doc(cfg(feature = "sse")))]
 pub use self::sse::{Event, LastEventId, Sse};
+pub use self::status::{Created, Html, NoContent, WithStatus};
 pub use crate::error::ErrorStatus;
 
 /// Set to `no`, it makes nginx pass on each piece of a response at once.

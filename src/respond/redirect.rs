@@ -156,6 +156,9 @@ fn in_ascii(url: &str) -> Cow<'_, str> {
 }
 
 /// Encodes a label (RFC 3492, 6.3); `None` if it is too long for a name.
+///
+/// Not by the crate `idna`: redirects need no feature, and `idna` would add two dozen crates with tables of Unicode to every build. The
+/// tables are for the mapping of letters, which is not wanted here.
 fn punycode(label: &str) -> Option<String> {
     let chars: Vec<u32> = label.chars().map(u32::from).collect();
     if chars.len() > MAX_LABEL {

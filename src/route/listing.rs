@@ -42,6 +42,7 @@ use crate::declare::DeclaredStep;
 pub struct Route {
     pub(super) pattern: Option<String>,
     pub(super) handlers: Vec<RouteHandler>,
+    pub(super) answers_options: bool,
 }
 
 impl Route {
@@ -53,6 +54,11 @@ impl Route {
     /// The handlers that are registered for the path, in the order in which they are written.
     pub fn handlers(&self) -> &[RouteHandler] {
         &self.handlers
+    }
+
+    /// Whether the chain answers OPTIONS by itself, if no handler does. See [`Chain::no_auto_options`](crate::Chain::no_auto_options).
+    pub fn answers_options(&self) -> bool {
+        self.answers_options
     }
 }
 
@@ -130,7 +136,10 @@ pub(crate) fn write_branch(
 
 /// The last path segment of the name of a type or function, also for each of its type parameters.
 pub(crate) fn short_name<T: ?Sized>() -> String {
-    let full = std::any::type_name::<T>();
+    shortened(std::any::type_name::<T>())
+}
+
+fn shortened(full: &str) -> String {
     let mut name = String::new();
     let mut word = String::new();
     for c in full.chars() {

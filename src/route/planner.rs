@@ -541,6 +541,8 @@ impl Planner {
 
     /// Adds a route to the list that `ChainService::routes` returns.
     fn list(&mut self, pattern: Option<String>, handlers: &[usize]) {
+        let automatic = |&handler: &usize| !self.handlers[handler].settings.no_auto_options;
+        let answers_options = handlers.iter().all(automatic);
         let handlers = handlers.iter().map(|&handler| {
             let Registered { method, passes, declared, middleware, .. } = &self.handlers[handler];
             let path = pattern.as_deref().map(Pattern::parse);
@@ -558,7 +560,7 @@ impl Planner {
             }
         });
         let handlers = handlers.collect();
-        self.routes.listing.push(Route { pattern, handlers });
+        self.routes.listing.push(Route { pattern, handlers, answers_options });
     }
 
     /// Makes the build error of a pattern that `matchit` refuses. A conflict names both patterns and their source locations.

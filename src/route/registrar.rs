@@ -62,6 +62,7 @@ impl Registrar {
         let outer = self.stack.last().map(|scope| scope.id);
         let own = Hooks::default();
         let allowed = self.stack.last().map(|scope| scope.allowed.clone()).unwrap_or_default();
+        let tags = self.stack.last().map(|scope| scope.tags.clone()).unwrap_or_default();
         self.ends.push(ScopeEnd {
             is_group: false,
             prefix: prefix.clone(),
@@ -81,6 +82,7 @@ impl Registrar {
             own,
             middleware: Vec::new(),
             allowed,
+            tags,
             always: false,
         });
     }
@@ -127,6 +129,15 @@ impl Registrar {
         DeclaredStep { verb, name, location, scope, prefix, declaration, describe, allowed }
     }
 
+    /// The declaration of a handler of the innermost scope, with the tags of the scope.
+    pub(crate) fn declaration(&mut self) -> Declaration {
+        let mut declaration = Declaration::default();
+        for tag in &self.scope().tags {
+            declaration.tag(*tag);
+        }
+        declaration
+    }
+
     /// Registers a middleware, and returns its number.
     pub(crate) fn middleware(&mut self, step: DeclaredStep, always: bool) -> u32 {
         self.node(format!("{} {}", step.verb, step.name), Some(self.next_step));
@@ -171,6 +182,11 @@ impl Registrar {
     /// Allows a finding for the steps that follow in the innermost scope.
     pub(crate) fn allow(&mut self, rule: &'static str, reason: &'static str) {
         self.scope().allowed.push((rule, reason));
+    }
+
+    /// Adds a tag to the handlers that follow in the innermost scope.
+    pub(crate) fn tag(&mut self, tag: &'static str) {
+        self.scope().tags.push(tag);
     }
 
     /// Registers a handler of the innermost scope, and returns its number. `passes`: see [`Registered::passes`].
@@ -387,6 +403,8 @@ pub(super) struct OpenScope {
     pub(super) middleware: Vec<Arc<DeclaredStep>>,
     /// The findings that are allowed for the steps that follow: the name of the rule, and the reason.
     pub(super) allowed: Vec<(&'static str, &'static str)>,
+    /// The tags of the handlers that follow.
+    pub(super) tags: Vec<&'static str>,
     /// Whether it has a step that runs for requests that no handler matches.
     pub(super) always: bool,
 }

@@ -7,23 +7,18 @@ use tokio::sync::{Semaphore, oneshot};
 
 use super::connection::SharedState;
 use super::listener::Listener;
-use super::servable::Servable;
 
 /// Accepts connections on all listeners. Never returns if there is one.
-pub(super) async fn accept_all<S: Servable>(
+pub(super) async fn accept_all(
     listeners: &[Listener],
-    shared: &SharedState<S>,
+    shared: &SharedState,
     permits: &Arc<Semaphore>,
 ) {
     join_all(listeners.iter().map(|on| accept(on, shared, permits))).await;
 }
 
 /// Closes the listeners, and serves the connections that the system has accepted already.
-pub(super) fn close<S: Servable>(
-    listeners: Vec<Listener>,
-    shared: &SharedState<S>,
-    permits: &Arc<Semaphore>,
-) {
+pub(super) fn close(listeners: Vec<Listener>, shared: &SharedState, permits: &Arc<Semaphore>) {
     for on in listeners {
         let security = on.security.clone();
         for (socket, addr) in on.close() {
@@ -34,7 +29,7 @@ pub(super) fn close<S: Servable>(
 }
 
 /// Accepts connections and serves each in a task of its own. Never returns.
-async fn accept<S: Servable>(on: &Listener, shared: &SharedState<S>, permits: &Arc<Semaphore>) {
+async fn accept(on: &Listener, shared: &SharedState, permits: &Arc<Semaphore>) {
     let mut is_full = false;
     loop {
         let (socket, addr) = on.accept().await;

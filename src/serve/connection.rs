@@ -29,7 +29,7 @@ use super::phase::Phase;
 use super::proxy;
 use super::request::Requests;
 use super::seldom::Seldom;
-use super::servable::Servable;
+use super::servable::ErasedService;
 use super::state::ServerState;
 use super::streams::Streams;
 #[cfg(feature = "tls")]
@@ -37,14 +37,18 @@ use crate::extract::ClientCertificate;
 
 /// What serves the connections of a server.
 #[derive(Clone)]
-pub(super) struct SharedState<S> {
-    pub(super) service: S,
+pub(super) struct SharedState {
+    service: Arc<dyn ErasedService>,
     pub(super) server: Arc<ServerState>,
     pub(super) phase: watch::Receiver<Phase>,
 }
 
-impl<S: Servable> SharedState<S> {
-    pub(super) fn new(service: S, limits: Limits, phase: watch::Receiver<Phase>) -> Self {
+impl SharedState {
+    pub(super) fn new(
+        service: Arc<dyn ErasedService>,
+        limits: Limits,
+        phase: watch::Receiver<Phase>,
+    ) -> Self {
         Self { service, server: Arc::new(ServerState::new(limits)), phase }
     }
 
@@ -249,7 +253,7 @@ trait Connection: Future<Output = hyper::Result<()>> {
     fn shut_down(self: Pin<&mut Self>);
 }
 
-impl<S: Servable, I> Connection for http1::UpgradeableConnection<I, Requests<S>>
+impl<I> Connection for http1::UpgradeableConnection<I, Requests>
 where
     I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
 {
@@ -258,7 +262,7 @@ where
     }
 }
 
-impl<S: Servable, I> Connection for http2::Connection<I, Requests<S>, Streams>
+impl<I> Connection for http2::Connection<I, Requests, Streams>
 where
     I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
 {

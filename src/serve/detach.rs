@@ -18,7 +18,7 @@ use crate::{Error, Request, Response};
 
 /// A layer after which a request runs to completion even if its client disconnects: all steps after it, and the handler.
 ///
-/// [`detached`](super::detached) does this for a handler alone. `Detach` is for steps that must also see the response, such as `Idempotency`, which
+/// [`detached`](fn@super::detached) does this for a handler alone. `Detach` is for steps that must also see the response, such as `Idempotency`, which
 /// stores it. The response ends when the steps return it: a body that is a stream is dropped when the client has disconnected.
 ///
 /// The request runs in a task of its own on the runtime of tokio. Its response is dropped if nothing waits for it. A request whose body the client has

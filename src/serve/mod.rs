@@ -162,9 +162,6 @@ pub use tls::{ClientRoots, Tls, TlsError};
 /// tower_chain::serve("127.0.0.1:3000", api).await?;
 /// # Ok(()) }
 /// ```
-pub async fn serve<S>(addr: impl ToSocketAddrs, service: S) -> Result<(), ServeError>
-where
-    S: Servable,
-{
+pub async fn serve(addr: impl ToSocketAddrs, service: impl Servable) -> Result<(), ServeError> {
     Server::bind(addr).await?.serve(service).await
 }

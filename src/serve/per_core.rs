@@ -12,7 +12,6 @@ use super::accept::{accept_all, close};
 use super::connection::SharedState;
 use super::error::ServeError;
 use super::listener::{Listener, StdListener};
-use super::servable::Servable;
 
 /// The threads of a server that has one runtime for each core. Dropping it ends them, with all their tasks.
 pub(super) struct Cores {
@@ -23,9 +22,9 @@ pub(super) struct Cores {
 
 impl Cores {
     /// Starts one thread for each of the runtimes. `listeners` keep only what must not be dropped before the server stops.
-    pub(super) fn start<S: Servable>(
+    pub(super) fn start(
         listeners: &mut Vec<Listener>,
-        shared: &SharedState<S>,
+        shared: &SharedState,
         permits: &Arc<Semaphore>,
     ) -> Result<Self, ServeError> {
         let count = thread::available_parallelism().map_or(1, NonZero::get);
@@ -63,27 +62,23 @@ impl Cores {
     /// Ends the listeners of all cores. Connections go on until this is dropped.
     ///
     /// The caller's runtime serves the connections in the queue of a core whose thread is blocked.
-    pub(super) fn stop_accepting<S: Servable>(
-        &mut self,
-        shared: &SharedState<S>,
-        permits: &Arc<Semaphore>,
-    ) {
+    pub(super) fn stop_accepting(&mut self, shared: &SharedState, permits: &Arc<Semaphore>) {
         self.stop.send_replace(());
         let listeners = self.listeners.drain(..).map(Listener::try_from);
         close(listeners.filter_map(Result::ok).collect(), shared, permits);
     }
 }
 
-struct Core<S> {
+struct Core {
     runtime: Runtime,
     listeners: Vec<StdListener>,
-    shared: SharedState<S>,
+    shared: SharedState,
     permits: Arc<Semaphore>,
     stopped: watch::Receiver<()>,
     ended: watch::Receiver<()>,
 }
 
-impl<S: Servable> Core<S> {
+impl Core {
     fn run(self) {
         let Self { runtime, listeners, shared, permits, mut stopped, mut ended } = self;
         runtime.block_on(async {

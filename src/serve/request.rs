@@ -1,26 +1,24 @@
 //! One request of a connection: its checks, its extensions, and its response. A panic becomes a 500.
 
 use std::convert::Infallible;
-use std::future::Future;
+use std::future::{Future, ready};
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum_core::response::IntoResponse;
+use futures_util::future::BoxFuture;
 use http::header::{CONNECTION, COOKIE, EXPECT, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
-use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep};
-use tower::ServiceExt;
-use tower::util::Oneshot;
 use tracing::Span;
 
 use super::activity::{Activity, InFlight};
@@ -31,25 +29,25 @@ use super::http_version::HttpVersion;
 use super::length::ContentLength;
 use super::log;
 use super::peer::Peer;
-use super::servable::Servable;
+use super::servable::ErasedService;
 use super::state::ServerState;
 use crate::{Body, Error, Request, Response};
 
 /// The service of one connection, as hyper calls it.
-pub(super) struct Requests<S> {
-    pub(super) service: S,
+pub(super) struct Requests {
+    pub(super) service: Arc<dyn ErasedService>,
     pub(super) peer: Peer,
     pub(super) activity: Arc<Activity>,
     pub(super) server: Arc<ServerState>,
     pub(super) budget: Arc<LazyBudget>,
 }
 
-impl<S: Servable> hyper::service::Service<http::Request<Incoming>> for Requests<S> {
+impl hyper::service::Service<http::Request<Incoming>> for Requests {
     type Response = http::Response<CountedBody>;
     type Error = Infallible;
-    type Future = ServedRequest<S>;
+    type Future = ServedRequest;
 
-    fn call(&self, req: http::Request<Incoming>) -> ServedRequest<S> {
+    fn call(&self, req: http::Request<Incoming>) -> ServedRequest {
         let limits = &self.server.limits;
         let in_flight = self.activity.request();
         self.activity.count_request(limits.max_requests_per_connection);
@@ -76,18 +74,23 @@ impl<S: Servable> hyper::service::Service<http::Request<Incoming>> for Requests<
         } else {
             Body::empty()
         };
+        let mut start = HandlerStart::Now;
+        let mut head = None;
         let answer = match self.admit(&mut parts, has_body) {
-            Ok(head) => {
-                let req = Request::from_parts(parts, body);
-                match http1 {
-                    true => self.start(req, span.as_ref()),
-                    false => ResponseSource::deferred(self.service.clone(), req, head),
+            Ok(reserved) => {
+                head = reserved;
+                // HTTP/1 has one request in flight, which waits for no budget.
+                if !http1 {
+                    start = HandlerStart::Check;
                 }
+                self.service.call(Request::from_parts(parts, body))
             }
-            Err(error) => ResponseSource::Done { response: Some(error.into_response()) },
+            Err(error) => Box::pin(ready(error.into_response())),
         };
         ServedRequest {
             answer,
+            start,
+            _head: head,
             stalled,
             span,
             in_flight: Some(in_flight),
@@ -100,28 +103,7 @@ impl<S: Servable> hyper::service::Service<http::Request<Incoming>> for Requests<
     }
 }
 
-impl<S: Servable> Requests<S> {
-    /// Calls the service at once if it is ready. HTTP/1 has one request in flight, which waits for no budget.
-    fn start(&self, req: Request, span: Option<&Span>) -> ResponseSource<S> {
-        let mut service = self.service.clone();
-        let _entered = span.map(Span::enter);
-        let started = catch_unwind(AssertUnwindSafe(|| {
-            // One that is not ready is polled again by the task of the request.
-            match service.poll_ready(&mut Context::from_waker(Waker::noop())) {
-                Poll::Ready(Ok(())) => ResponseSource::Called { answer: service.call(req) },
-                Poll::Pending => {
-                    let answer = Box::pin(service.oneshot(req));
-                    ResponseSource::Deferred { answer, start: HandlerStart::Now, head: None }
-                }
-            }
-        }));
-        started.unwrap_or_else(|panic| ResponseSource::Done {
-            response: Some(crate::step::errors::panicked(&*panic)),
-        })
-    }
-}
-
-impl<S> Requests<S> {
+impl Requests {
     /// Checks a head. Reserves memory for it if many requests are in flight. The error is the response to a request that is refused.
     fn admit(&self, head: &mut Parts, has_body: bool) -> Result<Option<HeadReservation>, Error> {
         if let Err(detail) = host::check(head) {
@@ -199,62 +181,6 @@ fn is_upgrade(req: &http::Request<Incoming>) -> bool {
         && req.headers().contains_key(UPGRADE)
 }
 
-pin_project! {
-    #[project = ResponseSourceProj]
-    enum ResponseSource<S: Servable> {
-        Called {
-            #[pin]
-            answer: S::Future,
-        },
-        // The service is called when the handler may start.
-        Deferred {
-            answer: Pin<Box<Oneshot<S, Request>>>,
-            start: HandlerStart,
-            // The memory of the request's head.
-            head: Option<HeadReservation>,
-        },
-        // The request was refused, or the call has panicked.
-        Done {
-            response: Option<Response>,
-        },
-    }
-}
-
-impl<S: Servable> ResponseSource<S> {
-    fn deferred(service: S, req: Request, head: Option<HeadReservation>) -> Self {
-        Self::Deferred { answer: Box::pin(service.oneshot(req)), start: HandlerStart::Check, head }
-    }
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response> {
-        match self.project() {
-            ResponseSourceProj::Called { answer } => answer.poll(cx),
-            ResponseSourceProj::Deferred { answer, .. } => answer.as_mut().poll(cx),
-            ResponseSourceProj::Done { response } => {
-                return Poll::Ready(response.take().unwrap_or_default());
-            }
-        }
-        .map(|Ok(response)| response)
-    }
-
-    /// Is ready when the handler may start.
-    fn poll_start(self: Pin<&mut Self>, cx: &mut Context<'_>, budget: &LazyBudget) -> Poll<()> {
-        match self.project() {
-            ResponseSourceProj::Deferred { start, .. } => start.poll(cx, budget),
-            _ => Poll::Ready(()),
-        }
-    }
-
-    /// The memory that the response may use.
-    fn take_room(self: Pin<&mut Self>) -> Option<Room> {
-        match self.project() {
-            ResponseSourceProj::Deferred { start, .. } => {
-                mem::replace(start, HandlerStart::Now).into_room()
-            }
-            _ => None,
-        }
-    }
-}
-
 /// Whether a handler may start. It waits while its connection has used up its budget.
 enum HandlerStart {
     Now,
@@ -298,34 +224,34 @@ impl HandlerStart {
     }
 }
 
-pin_project! {
-    /// The future of a response.
-    pub(super) struct ServedRequest<S: Servable> {
-        #[pin]
-        answer: ResponseSource<S>,
-        // Whether the client was too slow with the body of the request.
-        stalled: Option<Arc<AtomicBool>>,
-        span: Option<Span>,
-        in_flight: Option<InFlight>,
-        server: Arc<ServerState>,
-        budget: Arc<LazyBudget>,
-        // Whether the request has the method HEAD.
-        is_head: bool,
-        version: Version,
-        // Whether the client requested another protocol.
-        upgrade: bool,
-    }
+/// The future of a response.
+pub(super) struct ServedRequest {
+    answer: BoxFuture<'static, Response>,
+    start: HandlerStart,
+    /// The memory of the request's head.
+    _head: Option<HeadReservation>,
+    /// Whether the client was too slow with the body of the request.
+    stalled: Option<Arc<AtomicBool>>,
+    span: Option<Span>,
+    in_flight: Option<InFlight>,
+    server: Arc<ServerState>,
+    budget: Arc<LazyBudget>,
+    /// Whether the request has the method HEAD.
+    is_head: bool,
+    version: Version,
+    /// Whether the client requested another protocol.
+    upgrade: bool,
 }
 
-impl<S: Servable> Future for ServedRequest<S> {
+impl Future for ServedRequest {
     type Output = Result<http::Response<CountedBody>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
-        ready!(this.answer.as_mut().poll_start(cx, this.budget));
+        let this = self.get_mut();
+        ready!(this.start.poll(cx, &this.budget));
         let entered = (this.span.as_ref().map(Span::enter), this.server.background.enter());
         let answer = this.answer.as_mut();
-        let mut response: Response = match catch_unwind(AssertUnwindSafe(|| answer.poll(cx))) {
+        let mut response = match catch_unwind(AssertUnwindSafe(|| answer.poll(cx))) {
             Ok(polled) => ready!(polled),
             Err(panic) => crate::step::errors::panicked(&*panic),
         };
@@ -335,16 +261,16 @@ impl<S: Servable> Future for ServedRequest<S> {
         {
             response = crate::error::body_timeout().into_response();
         }
-        if is_unfit(response.status(), *this.upgrade) {
+        if is_unfit(response.status(), this.upgrade) {
             tracing::error!(status = %response.status(), "a handler returned an interim response");
             response = Error::internal("an interim response").into_response();
         }
-        let length = ContentLength::check(*this.is_head, &mut response);
+        let length = ContentLength::check(this.is_head, &mut response);
         let declared = match length {
             ContentLength::Declared(length) => Some(length),
             ContentLength::Right | ContentLength::Corrected => None,
         };
-        let version = match *this.version < Version::HTTP_2 {
+        let version = match this.version < Version::HTTP_2 {
             true => HttpVersion::Http1,
             false => HttpVersion::Http2,
         };
@@ -359,14 +285,14 @@ impl<S: Servable> Future for ServedRequest<S> {
                 || activity.is_some_and(|activity| activity.is_closing());
             if ends && response.status() != StatusCode::SWITCHING_PROTOCOLS {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-                if *this.version == Version::HTTP_10 {
+                if this.version == Version::HTTP_10 {
                     // To a response with version 1.1, hyper would add `keep-alive` for a client of HTTP/1.0 that requested it.
                     *response.version_mut() = Version::HTTP_10;
                 }
             }
         }
         drop(entered);
-        let room = this.answer.take_room();
+        let room = mem::replace(&mut this.start, HandlerStart::Now).into_room();
         let (span, budget) = (this.span.take(), this.budget.clone());
         Poll::Ready(Ok(response
             .map(|body| CountedBody::new(body, version, declared, budget, room, in_flight, span))))

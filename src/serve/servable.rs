@@ -1,11 +1,16 @@
 //! What a server can serve.
 
+use std::any::Any;
 use std::convert::Infallible;
+use std::sync::Arc;
 
-use crate::{Request, Response};
+use futures_util::future::{BoxFuture, FutureExt};
+use tower::ServiceExt;
+
+use crate::{ChainService, Request, Response};
 
 /// A service that a server can serve: any tower service of [`Request`] and [`Response`] that can be cloned and never fails, such as a
-/// [`ChainService`](crate::ChainService).
+/// [`ChainService`].
 #[diagnostic::on_unimplemented(
     message = "this can't be served: it is no service",
     label = "not a service",
@@ -32,4 +37,34 @@ where
         + 'static,
     S::Future: Send + 'static,
 {
+}
+
+/// A service without its type. The compiler compiles generic code in the program that uses it: a
+/// server with a type parameter would be compiled again in each program.
+pub(super) trait ErasedService: Send + Sync {
+    /// Returns a future that calls the service when it is polled.
+    fn call(&self, req: Request) -> BoxFuture<'static, Response>;
+}
+
+/// Removes the type of a service. A chain has one box for each request already, and does not get a second one.
+pub(super) fn erased(service: impl Servable) -> Arc<dyn ErasedService> {
+    match (&service as &dyn Any).downcast_ref::<ChainService>() {
+        Some(chain) => Arc::new(chain.clone()),
+        None => Arc::new(Foreign(service)),
+    }
+}
+
+impl ErasedService for ChainService {
+    fn call(&self, req: Request) -> BoxFuture<'static, Response> {
+        self.handle(req).0
+    }
+}
+
+/// A service that is not a chain.
+struct Foreign<S>(S);
+
+impl<S: Servable> ErasedService for Foreign<S> {
+    fn call(&self, req: Request) -> BoxFuture<'static, Response> {
+        Box::pin(self.0.clone().oneshot(req).map(|Ok(response)| response))
+    }
 }

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use futures_util::future::FutureExt;
+use futures_util::future::{BoxFuture, FutureExt};
 use tokio::net::ToSocketAddrs;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::time::{sleep, timeout};
 
 use super::accept::{accept_all, close};
@@ -23,7 +23,7 @@ use super::notify::notify;
 use super::open_files;
 use super::per_core::Cores;
 use super::phase::Phase;
-use super::servable::Servable;
+use super::servable::{ErasedService, Servable, erased};
 use super::signal::StopSignals;
 
 /// A server that does not run yet: its listeners and its limits.
@@ -369,16 +369,13 @@ impl Server {
     /// # Errors
     ///
     /// [`ServeError::Signal`] if no handler for signals can be installed, [`ServeError::Limit`] if a limit is zero.
-    pub async fn serve<S>(self, service: S) -> Result<(), ServeError>
-    where
-        S: Servable,
-    {
+    pub async fn serve(self, service: impl Servable) -> Result<(), ServeError> {
         let mut signals = StopSignals::new().map_err(ServeError::Signal)?;
         let stop = async move {
             signals.next().await;
-            async move { signals.next().await }
+            async move { signals.next().await }.boxed()
         };
-        self.run(stop, service).await
+        self.run(stop.boxed(), erased(service)).await
     }
 
     /// Serves until the future `stop` resolves, then lets the requests in flight finish.
@@ -388,27 +385,43 @@ impl Server {
     /// # Errors
     ///
     /// [`ServeError::Limit`] if a limit is zero.
-    pub async fn serve_until<S>(
+    pub async fn serve_until(
         self,
         stop: impl Future<Output = ()>,
-        service: S,
-    ) -> Result<(), ServeError>
-    where
-        S: Servable,
-    {
-        let stop = async {
+        service: impl Servable,
+    ) -> Result<(), ServeError> {
+        // `stop` need not be `Send`, as the future of the server is.
+        let (stopping, stopped) = oneshot::channel::<()>();
+        let stopped = stopped.map(|_| std::future::pending().boxed());
+        let served = self.run(stopped.boxed(), erased(service));
+        let stop = async move {
             stop.await;
-            std::future::pending()
+            drop(stopping);
+            std::future::pending::<Infallible>().await
         };
-        self.run(stop, service).await
+        tokio::select! {
+            biased;
+            never = stop => match never {},
+            result = served => result,
+        }
     }
 
     /// Serves until `stop` resolves. Its result is a future that resolves when the requests in flight shall be dropped.
-    async fn run<S, A>(self, stop: impl Future<Output = A>, service: S) -> Result<(), ServeError>
-    where
-        S: Servable,
-        A: Future<Output = ()>,
-    {
+    ///
+    /// The future is boxed: the body of an `async fn` is compiled in the program that polls it, and this one contains the whole server.
+    fn run(
+        self,
+        stop: BoxFuture<'static, BoxFuture<'static, ()>>,
+        service: Arc<dyn ErasedService>,
+    ) -> BoxFuture<'static, Result<(), ServeError>> {
+        self.run_unboxed(stop, service).boxed()
+    }
+
+    async fn run_unboxed(
+        self,
+        stop: BoxFuture<'static, BoxFuture<'static, ()>>,
+        service: Arc<dyn ErasedService>,
+    ) -> Result<(), ServeError> {
         let Self { mut listeners, limits, per_core, stage } = self;
         let limits = limits.checked()?;
         log::report_missing_subscriber();

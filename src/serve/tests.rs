@@ -16,6 +16,7 @@ use super::io::Socket;
 use super::limits::Limits;
 use super::listener::Security;
 use super::phase::Phase;
+use super::servable::erased;
 use crate::extract::Text;
 use crate::{Chain, ChainService, Provided, Request};
 
@@ -36,7 +37,7 @@ impl Connection {
         let (client, socket) = duplex(16 * 1024);
         let (phase, watched) = watch::channel(Phase::Serving);
         let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
-        let shared = SharedState::new(service, limits, watched);
+        let shared = SharedState::new(erased(service), limits, watched);
         let served = shared.connection(Socket::Pipe(socket), None, Security::default(), permit);
         Self { client, phase, served: tokio::spawn(served), opened: Instant::now() }
     }

@@ -1,7 +1,8 @@
 //! The steps that wrap the steps after them: middleware and handlers. Also hooks.
 //!
 //! The third file on the path of a request: [`Around::call`] decides whether the step takes part in the request, and calls it
-//! with a [`Next`]. A handler is an [`Around`] too, which covers only its own number. Next: `step/next.rs`.
+//! with a [`Next`]. A handler is an [`Around`] too, which covers only its own number, or an entry of a path table (`chain/table.rs`).
+//! Next: `step/next.rs`.
 
 use std::future::Future;
 use std::panic::Location;
@@ -104,6 +105,11 @@ impl Cover {
 #[doc(hidden)]
 pub struct Use<S> {
     pub(crate) step: S,
+    pub(crate) entry: MiddlewareEntry,
+}
+
+/// How a middleware is added to a chain. It does not depend on the type of the middleware, so its code is compiled once.
+pub(crate) struct MiddlewareEntry {
     verb: &'static str,
     always: bool,
     in_each_pass: bool,
@@ -121,19 +127,7 @@ pub struct Use<S> {
 impl<S> Use<S> {
     #[track_caller]
     pub(crate) fn new(step: S, verb: &'static str, always: bool) -> Self {
-        let location = Location::caller();
-        Self {
-            step,
-            verb,
-            always,
-            in_each_pass: false,
-            number: 0,
-            location,
-            at: None,
-            declare: None,
-            describe: None,
-            prefix: None,
-        }
+        Self::declared((step, None), verb, always)
     }
 
     /// A step with its declaration from outside.
@@ -143,38 +137,50 @@ impl<S> Use<S> {
         verb: &'static str,
         always: bool,
     ) -> Self {
-        Self { declare, ..Self::new(step, verb, always) }
+        let entry = MiddlewareEntry {
+            verb,
+            always,
+            in_each_pass: false,
+            number: 0,
+            location: Location::caller(),
+            at: None,
+            declare,
+            describe: None,
+            prefix: None,
+        };
+        Self { step, entry }
     }
 
     /// Adds the description of a guard by its types.
     pub(crate) fn described(mut self, describe: Option<Describe>) -> Self {
-        self.describe = describe;
+        self.entry.describe = describe;
         self
     }
 
     /// Runs the step in each pass of a request.
     pub(crate) fn in_each_pass(mut self) -> Self {
-        self.in_each_pass = true;
+        self.entry.in_each_pass = true;
         self
     }
 
     /// Restricts the step to the paths under a prefix.
     pub(crate) fn at(mut self, path: &str) -> Self {
-        self.at = Some(path.to_owned());
+        self.entry.at = Some(path.to_owned());
         self
     }
+}
 
+impl MiddlewareEntry {
     /// The handlers after this step, up to the end of its scope. The end is included: if the chain is a layer, the service behind it
     /// is a handler with the number of the last end.
-    pub(crate) fn cover(&mut self, assembly: &Assembly<'_>) -> Cover {
+    pub(crate) fn cover(self, assembly: &Assembly<'_>) -> Cover {
         let &Assembly { first, end, .. } = assembly;
         let (low, high) = if self.always { (end, self.number) } else { (self.number + 1, end) };
-        let in_each_pass = self.in_each_pass;
-        Cover { low, high, first, in_each_pass, prefix: self.prefix.take() }
+        Cover { low, high, first, in_each_pass: self.in_each_pass, prefix: self.prefix }
     }
 
     /// Registers the step under this name.
-    pub(crate) fn count(
+    pub(crate) fn register(
         &mut self,
         name: String,
         mut declaration: Declaration,
@@ -196,49 +202,56 @@ impl<M: Middleware> Step for Use<M> {
     fn register(&mut self, registrar: &mut Registrar) {
         let mut declaration = Declaration::default();
         self.step.declare(&mut declaration);
-        self.count(self.step.name(), declaration, registrar);
+        self.entry.register(self.step.name(), declaration, registrar);
     }
 }
 
 impl<M: Middleware, N: Tail> Fold<N> for Use<M> {
     type Out = Around<M, N>;
 
-    fn fold(mut self, next: N, assembly: &Assembly<'_>) -> Self::Out {
-        let cover = self.cover(assembly);
-        Around { middleware: self.step, next, cover, site: Site::step(self.number) }
+    fn fold(self, next: N, assembly: &Assembly<'_>) -> Self::Out {
+        let site = Site::step(self.entry.number);
+        Around { middleware: self.step, next, cover: self.entry.cover(assembly), site }
     }
 }
 
 /// The step that a verb such as `get` adds to a chain.
 #[doc(hidden)]
 pub struct On<M> {
-    handler: M,
-    method: Option<Method>,
-    /// Whether the handler may pass the request on: `IntoHandler::PASSES` of its function.
-    passes: bool,
-    describe: Option<Describe>,
-    location: CallSite,
-    number: u32,
+    pub(crate) handler: M,
+    pub(crate) entry: HandlerEntry,
 }
 
-impl<M> On<M> {
-    pub(crate) fn new(
-        handler: M,
-        method: Option<Method>,
-        passes: bool,
-        describe: Option<Describe>,
-        location: CallSite,
-    ) -> Self {
-        Self { handler, method, passes, describe, location, number: 0 }
+/// How a handler is added to a chain. It does not depend on the type of the handler, so its code is compiled once.
+pub(crate) struct HandlerEntry {
+    pub(crate) method: Option<Method>,
+    /// Whether the handler may pass the request on: `IntoHandler::PASSES` of its function.
+    pub(crate) passes: bool,
+    pub(crate) describe: Option<Describe>,
+    pub(crate) location: CallSite,
+    /// Set when the step is registered.
+    pub(crate) number: u32,
+}
+
+impl HandlerEntry {
+    /// Registers the handler under this name.
+    pub(crate) fn register(
+        &mut self,
+        name: String,
+        declaration: Declaration,
+        registrar: &mut Registrar,
+    ) {
+        let step = registrar.step("handler", name, self.location);
+        let step = DeclaredStep { declaration, describe: self.describe, ..step };
+        self.number = registrar.handler(self.method.take(), self.passes, step);
     }
 }
 
 impl<M: Middleware> Step for On<M> {
     fn register(&mut self, registrar: &mut Registrar) {
-        let mut step = registrar.step("handler", self.handler.name(), self.location);
-        self.handler.declare(&mut step.declaration);
-        step.describe = self.describe;
-        self.number = registrar.handler(self.method.take(), self.passes, step);
+        let mut declaration = registrar.declaration();
+        self.handler.declare(&mut declaration);
+        self.entry.register(self.handler.name(), declaration, registrar);
     }
 }
 
@@ -246,8 +259,9 @@ impl<M: Middleware, N: Tail> Fold<N> for On<M> {
     type Out = Around<M, N>;
 
     fn fold(self, next: N, _: &Assembly<'_>) -> Self::Out {
-        let cover = Cover::handler(self.number);
-        Around { middleware: self.handler, next, cover, site: Site::step(self.number) }
+        let number = self.entry.number;
+        let (cover, site) = (Cover::handler(number), Site::step(number));
+        Around { middleware: self.handler, next, cover, site }
     }
 }
 
@@ -284,21 +298,26 @@ impl<M: Middleware, N: Tail> Fold<N> for Hook<M> {
     }
 }
 
-/// The step that `allow` adds to a chain. It allows a finding for the steps after it, and no request runs through it.
+/// The step that `allow` and `tagged` add to a chain. It is about the steps after it, and no request runs through it.
 #[doc(hidden)]
-pub struct Allow {
-    pub(crate) rule: &'static str,
-    pub(crate) reason: &'static str,
+pub enum Remark {
+    /// Allows a finding.
+    Allow { rule: &'static str, reason: &'static str },
+    /// Adds a tag.
+    Tag(&'static str),
 }
 
-impl Step for Allow {
+impl Step for Remark {
     fn register(&mut self, registrar: &mut Registrar) {
-        registrar.allow(self.rule, self.reason);
+        match *self {
+            Self::Allow { rule, reason } => registrar.allow(rule, reason),
+            Self::Tag(tag) => registrar.tag(tag),
+        }
     }
 }
 
 #[diagnostic::do_not_recommend]
-impl<N: Tail> Fold<N> for Allow {
+impl<N: Tail> Fold<N> for Remark {
     type Out = N;
 
     fn fold(self, next: N, _: &Assembly<'_>) -> N {

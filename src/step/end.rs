@@ -25,10 +25,12 @@ pub struct End {
     step: u32,
     /// `None` for the outermost scope.
     parent: Option<Parent>,
+    /// The number of segments of the path of the scope.
+    depth: usize,
 }
 
-/// The path table that contains a scope, by its number, and the first step after the scope. A request that leaves the scope at
-/// its end continues in this table, from this step on.
+/// The path table that contains a scope or a handler, by its number, and the first step after it. A request that leaves the scope at
+/// its end, or that the handler passes on, continues in this table, from this step on.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug)]
 pub struct Parent {
@@ -37,8 +39,8 @@ pub struct Parent {
 }
 
 impl End {
-    pub(crate) fn new(step: u32, parent: Option<Parent>) -> Self {
-        Self { step, parent }
+    pub(crate) fn new(step: u32, parent: Option<Parent>, depth: usize) -> Self {
+        Self { step, parent, depth }
     }
 
     /// Continues after the scope, or answers:
@@ -51,11 +53,10 @@ impl End {
     /// 4. Otherwise the default answers.
     async fn answer(&self, req: &mut Request, cx: &Cx<'_>) -> Response {
         let plan = cx.plan;
-        if let Some(parent) = self.parent
+        if let Some(parent) = &self.parent
             && plan.stops.last().is_some_and(|&last| last > self.step)
         {
-            let table = &cx.built.tables[parent.table as usize];
-            return table.resume(parent.from, req, cx).await;
+            return parent.resume(req, cx).await;
         }
         let original = cx.original.filter(|_| !plan.handlers.numbers().is_empty());
         let next = original.and_then(|original| cx.built.routes.next_pass(plan, original, req));
@@ -66,9 +67,33 @@ impl End {
             return cx.built.first.call(req, &cx).await;
         }
         match plan.hook {
-            Some(hook) => with_allow(cx.built.hooks[hook].call(req, cx).await, cx),
+            Some(hook) => {
+                let cx = Cx { depth: self.depth, ..*cx };
+                with_allow(cx.built.hooks[hook].call(req, &cx).await, &cx)
+            }
             None => Unanswered.call(req, cx).await,
         }
+    }
+}
+
+impl Parent {
+    /// Continues with the steps after the scope or the handler.
+    pub(crate) fn resume<'a>(
+        &'a self,
+        req: &'a mut Request,
+        cx: &'a Cx<'a>,
+    ) -> BoxFuture<'a, Response> {
+        cx.built.tables[self.table as usize].resume(self.from, req, cx)
+    }
+}
+
+impl Tail for Parent {
+    fn call<'a>(
+        &'a self,
+        req: &'a mut Request,
+        cx: &'a Cx<'a>,
+    ) -> impl Future<Output = Response> + Send + 'a {
+        self.resume(req, cx)
     }
 }
 

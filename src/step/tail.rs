@@ -26,6 +26,21 @@ pub trait Tail: Send + Sync + 'static {
         req: &'a mut Request,
         cx: &'a Cx<'a>,
     ) -> impl Future<Output = Response> + Send + 'a;
+
+    /// Answers the request as the first step of a scope, whose path has `depth` segments. Costs one box.
+    ///
+    /// A path table needs none: its entries set the depth, and have a box of their own (`chain/table.rs`).
+    fn enter<'a>(
+        &'a self,
+        depth: usize,
+        req: &'a mut Request,
+        cx: &'a Cx<'a>,
+    ) -> BoxFuture<'a, Response> {
+        box_in_place(move || async move {
+            let cx = Cx { depth, ..*cx };
+            self.call(req, &cx).await
+        })
+    }
 }
 
 /// The data that all requests of a built chain share.
@@ -70,8 +85,9 @@ pub struct Cx<'a> {
     pub(crate) plan: &'a Plan,
     /// The service behind the chain, if the chain is used as a layer.
     pub(crate) inner: Option<&'a Arc<dyn InnerService>>,
-    /// The number of segments of the path of the scope that the request is in. `InScope` (`chain/list.rs`) sets it when a
-    /// request enters a scope, `Branches::resume` (`chain/table.rs`) when it leaves one at its end.
+    /// The number of segments of the path of the scope that the request is in. [`Tail::enter`] sets it when a request enters a
+    /// scope, `Branches::resume` (`chain/table.rs`) when it leaves one at its end. A handler in a path table and the end of a scope
+    /// know their own.
     pub(crate) depth: usize,
     /// The path and the method that were matched. `None` if no step needs them.
     pub(crate) original: Option<&'a Arc<Original>>,
@@ -148,23 +164,34 @@ impl OwnedCx {
 /// entry of a path table.
 pub(crate) trait ErasedTail: Send + Sync {
     fn call_boxed<'a>(&'a self, req: &'a mut Request, cx: &'a Cx<'a>) -> BoxFuture<'a, Response>;
-
-    /// Like `call_boxed`, for a tower layer, which needs a future that borrows nothing.
-    fn call_owned(self: Arc<Self>, req: Request, on: OwnedCx) -> BoxFuture<'static, Response>
-    where
-        Self: 'static;
 }
 
 impl<E: Tail> ErasedTail for E {
     fn call_boxed<'a>(&'a self, req: &'a mut Request, cx: &'a Cx<'a>) -> BoxFuture<'a, Response> {
         box_in_place(move || self.call(req, cx))
     }
+}
 
-    fn call_owned(self: Arc<Self>, mut req: Request, on: OwnedCx) -> BoxFuture<'static, Response>
-    where
-        Self: 'static,
-    {
+/// A tail without its type inside a tower layer, which needs a future that borrows nothing.
+pub(crate) trait OwnedTail: Send + Sync {
+    fn call_owned(self: Arc<Self>, req: Request, on: OwnedCx) -> BoxFuture<'static, Response>;
+}
+
+impl<E: Tail> OwnedTail for E {
+    fn call_owned(self: Arc<Self>, mut req: Request, on: OwnedCx) -> BoxFuture<'static, Response> {
         Box::pin(async move { self.call(&mut req, &on.borrow(&Kept::default())).await })
+    }
+}
+
+/// The steps of a scope. They know the number of segments of its path.
+pub(crate) struct InScope<N> {
+    pub(crate) tail: N,
+    pub(crate) depth: usize,
+}
+
+impl<N: Tail> ErasedTail for InScope<N> {
+    fn call_boxed<'a>(&'a self, req: &'a mut Request, cx: &'a Cx<'a>) -> BoxFuture<'a, Response> {
+        self.tail.enter(self.depth, req, cx)
     }
 }
 
@@ -229,7 +256,7 @@ impl<M: FnOnce() -> F, F: Future> Future for Late<M, F> {
 ///
 /// `Box::pin(start())` would build the future on the stack and copy it into the box, with the space for all steps in it. Here
 /// the box is made empty and gets the closure, and the first poll builds the future in the box.
-fn box_in_place<'a, M, F>(start: M) -> BoxFuture<'a, F::Output>
+pub(crate) fn box_in_place<'a, M, F>(start: M) -> BoxFuture<'a, F::Output>
 where
     M: FnOnce() -> F + Send + 'a,
     F: Future + Send + 'a,

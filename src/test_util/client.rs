@@ -15,7 +15,7 @@ use super::client_state::ClientState;
 use super::request::TestRequest;
 use super::tcp::{Protocol, Tcp};
 use super::transport::InPlace;
-use crate::chain::list::{Push, Steps};
+use crate::chain::list::{Answer, InnerSteps, Steps};
 use crate::function::arguments::Arguments;
 use crate::function::handler::IntoHandler;
 use crate::provide::Anything;
@@ -76,6 +76,8 @@ impl TestClient {
             max_body: MAX_BODY,
             redirects: 0,
             jar: None,
+            #[cfg(feature = "openapi")]
+            contract: None,
         };
         Self { state }
     }
@@ -106,8 +108,8 @@ impl TestClient {
     where
         H: IntoHandler<K>,
         H::Args: Arguments<Anything, W, Sources = R>,
-        Steps: Push<crate::chain::Handling<H, K, R>>,
-        crate::chain::Pushed<Steps, crate::chain::Handling<H, K, R>>: Fold<End>,
+        Steps: Answer<crate::chain::Handling<H, K, R>>,
+        crate::chain::Answered<Steps, crate::chain::Handling<H, K, R>>: Fold<End>,
     {
         Self::new(<Chain>::of_anything().all(handler).build())
     }
@@ -140,8 +142,8 @@ impl TestClient {
     where
         H: IntoHandler<K>,
         H::Args: Arguments<Anything, W, Sources = R>,
-        Steps: Push<crate::chain::Handling<H, K, R>>,
-        crate::chain::Pushed<Steps, crate::chain::Handling<H, K, R>>: Fold<End>,
+        InnerSteps: Answer<crate::chain::Handling<H, K, R>>,
+        crate::chain::Answered<InnerSteps, crate::chain::Handling<H, K, R>>: Fold<End>,
     {
         Self::new(<Chain>::of_anything().at(path, |c| c.all(handler)).build())
     }
@@ -191,6 +193,31 @@ impl TestClient {
     /// redirect to another host is returned.
     pub fn follow_redirects(mut self) -> Self {
         self.state.redirects = 10;
+        self
+    }
+
+    /// Requires that the document declares each response: its status, its required header fields, its media type and, for JSON, its schema.
+    ///
+    /// [`send`](TestRequest::send) panics at the line of the test if it does not. Paths of services and of hidden handlers are not checked.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use tower_chain::openapi::Info;
+    /// use tower_chain::{Chain, TestClient};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let api = Chain::new().documented().at("/hello", |c| c.get(async || "hello")).build();
+    /// let document = api.openapi(&Info::new("Greetings", "1.0"));
+    /// let client = TestClient::new(api).declared_by(document);
+    /// client.get("/hello").send().await.assert_status(200);
+    /// # }
+    /// ```
+    #[cfg(feature = "openapi")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "openapi")))]
+    pub fn declared_by(mut self, document: crate::openapi::OpenApi) -> Self {
+        self.state.contract = Some(Arc::new(crate::openapi::Contract::new(document)));
         self
     }
 

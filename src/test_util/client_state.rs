@@ -7,6 +7,8 @@ use http::HeaderMap;
 
 use super::cookie::Jar;
 use super::transport::Transport;
+#[cfg(feature = "openapi")]
+use crate::openapi::Contract;
 
 /// What a client and its requests share: how the service is reached, and what each request sends by default.
 #[derive(Clone)]
@@ -21,4 +23,7 @@ pub(super) struct ClientState {
     /// How many redirects are followed.
     pub(super) redirects: usize,
     pub(super) jar: Option<Arc<Mutex<Jar>>>,
+    /// The document that must declare each response.
+    #[cfg(feature = "openapi")]
+    pub(super) contract: Option<Arc<Contract>>,
 }

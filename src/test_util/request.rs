@@ -328,9 +328,19 @@ impl TestRequest {
     pub fn send(self) -> impl Future<Output = TestResponse> + Send + 'static {
         let place = Location::caller();
         let name = format!("{} {}", self.method, self.path);
+        #[cfg(feature = "openapi")]
+        let contract = self.client.contract.clone();
         async move {
             match self.try_send().await {
-                Ok(response) => response,
+                Ok(response) => {
+                    #[cfg(feature = "openapi")]
+                    if let Some(contract) = contract
+                        && let Err(reason) = response.declared(&contract)
+                    {
+                        panic!("{place}: {name}: {reason}");
+                    }
+                    response
+                }
                 Err(error) => panic!("{place}: {name}: {error}"),
             }
         }

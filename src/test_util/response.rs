@@ -168,6 +168,13 @@ impl TestResponse {
         TestCookie::all(&self.headers)
     }
 
+    /// Whether a document declares the response. The error names what it lacks.
+    #[cfg(feature = "openapi")]
+    pub(super) fn declared(&self, contract: &crate::openapi::Contract) -> Result<(), String> {
+        let (method, uri) = self.asked();
+        contract.check(method, uri.path(), self.status, &self.headers, &self.body)
+    }
+
     #[track_caller]
     pub(super) fn whole(&self) {
         if let Some(error) = &self.body_error {

@@ -24,13 +24,13 @@ use crate::route::registrar::Registrar;
 use crate::step::around::{Cover, Use};
 use crate::step::fold::{Assembly, Fold, Step};
 use crate::step::next::{Declare, IntoMiddleware};
-use crate::step::tail::{BoxTail, Cx, OwnedCx, Tail};
+use crate::step::tail::{BoxTail, Cx, OwnedCx, OwnedTail, Tail};
 use crate::tower::service::{ResponseFuture, ServiceFuture, box_body, into_response};
 use crate::{Error, Request, Response};
 
 /// The rest of a chain as a service. A tower layer inside the chain wraps it.
 #[derive(Clone)]
-pub struct TowerNext(BoxTail);
+pub struct TowerNext(Arc<dyn OwnedTail>);
 
 impl fmt::Debug for TowerNext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -54,7 +54,7 @@ where
     fn call(&mut self, req: http::Request<B>) -> ServiceFuture {
         let req = req.map(box_body);
         let future = match req.extensions().get::<OwnedCx>().cloned() {
-            Some(on) => self.0.0.clone().call_owned(req, on),
+            Some(on) => self.0.clone().call_owned(req, on),
             None => {
                 let error = Error::internal(
                     "a tower layer made a new request: it must pass on the extensions of the one that it was given",
@@ -139,9 +139,9 @@ pub struct LayerTail<L: Layer<TowerNext>, B> {
 }
 
 impl<L: TowerLayer<B>, B> LayerTail<L, B> {
-    pub(crate) fn new(step: LayerStep<L, B>, next: BoxTail, cover: Cover, site: Site) -> Self {
+    fn new(step: LayerStep<L, B>, next: Arc<impl Tail>, cover: Cover, site: Site) -> Self {
         let service = step.0.layer(TowerNext(next.clone()));
-        Self { service, next, cover, site, body: PhantomData }
+        Self { service, next: BoxTail(next), cover, site, body: PhantomData }
     }
 }
 
@@ -173,16 +173,15 @@ where
 
 impl<L: TowerLayer<B>, B: ResponseBody> Step for Use<LayerStep<L, B>> {
     fn register(&mut self, registrar: &mut Registrar) {
-        self.count(short_name::<L>(), Declaration::default(), registrar);
+        self.entry.register(short_name::<L>(), Declaration::default(), registrar);
     }
 }
 
 impl<L: TowerLayer<B>, B: ResponseBody, N: Tail + 'static> Fold<N> for Use<LayerStep<L, B>> {
     type Out = LayerTail<L, B>;
 
-    fn fold(mut self, next: N, assembly: &Assembly<'_>) -> Self::Out {
-        let cover = self.cover(assembly);
-        let site = Site::step(self.number);
-        LayerTail::new(self.step, BoxTail(Arc::new(next)), cover, site)
+    fn fold(self, next: N, assembly: &Assembly<'_>) -> Self::Out {
+        let site = Site::step(self.entry.number);
+        LayerTail::new(self.step, Arc::new(next), self.entry.cover(assembly), site)
     }
 }

@@ -10,15 +10,16 @@
 //! 3. `Around::call` (`step/around.rs`): `respond` calls the first step, which contains all later steps. A middleware runs if
 //!    it covers a handler of the plan, a handler runs if it is in the plan. Otherwise the step calls the next one.
 //! 4. `Next::run` (`step/next.rs`): a step that runs gets a `Next`. It answers, or calls the next step with `run`.
-//! 5. `Branches::call_from` (`chain/table.rs`): consecutive paths (`at`, `mount`, `service`) are one step. It enters the path
-//!    that contains the next stop of the plan, or calls the step after the paths if none does.
+//! 5. `Branches::call_from` (`chain/table.rs`): consecutive paths (`at`, `mount`, `service`) are one step, and at the beginning of a
+//!    path, its handlers are in this step as well. It enters the path or calls the handler that contains the next stop of the plan,
+//!    or calls the step after the table if none does.
 //! 6. `End::answer` (`step/end.rs`): a request that no handler of a scope answered reaches the end of the scope. It continues
 //!    after the scope if the plan has a later stop. Otherwise a hook answers it, or the chain with 404, 405, 204 or 400.
 //! 7. The response returns through the steps that ran. [`fit_to_http`] (this file) removes a body that HTTP does not allow.
 //!
 //! A function is such a step: `FromFn` (`function/middleware.rs`) or `HandlerStep` (`function/handler.rs`) makes its arguments
-//! and calls it. A tower layer is a `LayerTail` (`tower/layer_step.rs`). After eight steps there is a box, and `InScope` enters
-//! the steps at a path (both in `chain/list.rs`).
+//! and calls it. A tower layer is a `LayerTail` (`tower/layer_step.rs`). After eight steps there is a box (`chain/list.rs`), and `InScope`
+//! enters the steps at a path (`step/tail.rs`).
 //!
 //! [`Plan`]: crate::route::plan::Plan
 
@@ -122,7 +123,7 @@ impl fmt::Debug for ChainService {
 }
 
 /// The future that [`ChainService::handle`] returns.
-pub struct ResponseFuture(pub(super) BoxFuture<'static, Response>);
+pub struct ResponseFuture(pub(crate) BoxFuture<'static, Response>);
 
 impl fmt::Debug for ResponseFuture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -187,14 +187,19 @@ fn a_built_service_adds_one_allocation() {
 }
 
 #[test]
-fn a_path_adds_one_allocation_a_level() {
+fn a_path_adds_one_allocation_and_one_for_each_level_with_middleware() {
     let chain = || Chain::new().at("/a", |c| c.get(bare).at("/b", |c| c.get(bare)));
     assert_eq!(allocations(chain().into_service(), "/a"), 1);
-    assert_eq!(allocations(chain().into_service(), "/a/b"), 2);
+    assert_eq!(allocations(chain().into_service(), "/a/b"), 1);
     let mounted = Chain::new().mount("/m", chain());
-    assert_eq!(allocations(mounted.into_service(), "/m/a/b"), 3);
+    assert_eq!(allocations(mounted.into_service(), "/m/a/b"), 1);
     let sealed = Chain::new().mount("/m", chain().seal());
-    assert_eq!(allocations(sealed.into_service(), "/m/a/b"), 3);
+    assert_eq!(allocations(sealed.into_service(), "/m/a/b"), 1);
+    let steps = || Chain::new().at("/a", |c| c.use_(Native).get(bare).at("/b", |c| c.get(bare)));
+    assert_eq!(allocations(steps().into_service(), "/a"), 1);
+    assert_eq!(allocations(steps().into_service(), "/a/b"), 2);
+    let mounted = Chain::new().mount("/m", Chain::new().use_(Native).mount("/n", steps()));
+    assert_eq!(allocations(mounted.into_service(), "/m/n/a/b"), 3);
     let behind = Chain::new().at("/x", |c| c.get(bare)).use_(Native).at("/a", |c| c.get(bare));
     assert_eq!(allocations(behind.into_service(), "/a"), 1);
 }

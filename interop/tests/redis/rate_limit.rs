@@ -8,8 +8,8 @@ use http::StatusCode;
 use tower_chain::extract::PeerAddr;
 use tower_chain::middleware::rate_limit::RedisStore;
 use tower_chain::middleware::rate_limit::{
-    CalendarPeriod, LimitClock, LimitKey, Policy, PolicyHandle, Quota, SharedLimits, Subject,
-    WhileUnreachable,
+    CalendarPeriod, LimitClock, LimitKey, Policy, PolicyHandle, Quota, SharedLimits, SlotQueue,
+    Subject, WhileUnreachable,
 };
 use tower_chain::{Body, Chain, ChainService, RateLimit, Request};
 
@@ -657,6 +657,7 @@ async fn the_documented_commands_and_keys_are_enough() {
         "zremrangebyscore",
         "zcard",
         "zadd",
+        "zrange",
         "pttl",
         "pexpire",
     ] {
@@ -666,6 +667,7 @@ async fn the_documented_commands_and_keys_are_enough() {
     let url = redis.url().replace("redis://", "redis://api:secret@");
     let deny = |limits: SharedLimits| slow(limits).while_unreachable(WhileUnreachable::Deny);
     let spread = RateLimit::new(Policy::new("p", Quota::new(9, HOUR))).concurrency(2);
+    let spread = spread.queue(SlotQueue::new(Duration::from_secs(9)));
     let account = LimitKey::from_fn(|_| Some("account"));
     let hashed = RateLimit::new(Policy::new("p", Quota::new(9, HOUR)).key(account));
     let alice: IpAddr = ALICE.parse().unwrap();

@@ -10,7 +10,7 @@ pub(crate) mod table;
 mod tests;
 
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use smallvec::SmallVec;
@@ -22,7 +22,8 @@ use self::hash::HashSeed;
 use self::refundable::{QueueKey, RefundableCharges};
 use self::table::{KeyState, StateTable};
 use super::config::clock::END_OF_TIME;
-use super::config::key::SubjectRef;
+use super::config::error::MAX_POLICIES;
+use super::config::key::{LEVELS, SubjectRef};
 use super::config::quota::Rate;
 
 /// The state of all keys of a limiter, up to a cap.
@@ -35,6 +36,9 @@ pub(crate) struct LocalMemory {
     /// How far a hash is shifted to the right to get the number of its shard.
     shift: u32,
     seed: HashSeed,
+    cap: usize,
+    /// For each policy, how many checks had no slot in the table.
+    overflowed: [AtomicU64; MAX_POLICIES],
 }
 
 /// A shard on cache lines of its own.
@@ -93,6 +97,26 @@ impl LocalMemory {
                 .collect(),
             shift: 64 - shards.ilog2(),
             seed: HashSeed::new(),
+            cap: max_keys,
+            overflowed: Default::default(),
+        }
+    }
+
+    /// The largest number of keys.
+    pub(crate) fn cap(&self) -> usize {
+        self.cap
+    }
+
+    /// How many checks of this policy had no slot in the table.
+    pub(crate) fn overflowed(&self, policy: usize) -> u64 {
+        self.overflowed.get(policy).map_or(0, |count| count.load(Ordering::Relaxed))
+    }
+
+    #[cold]
+    fn note_overflow(&self, segment: u8) {
+        // Other segments, such as slots, belong to no policy.
+        if let Some(count) = self.overflowed.get(usize::from(segment) / LEVELS) {
+            count.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -159,6 +183,7 @@ impl LocalMemory {
                 let at = first.shard;
                 let mut shard = self.lock(at);
                 let admitted = decide(checks, now, |_| 0, std::slice::from_mut(&mut shard));
+                self.note_overflows(checks);
                 let next_sweep = shard.next_sweep(now);
                 drop(shard);
                 self.sweep(at, next_sweep, now);
@@ -171,11 +196,18 @@ impl LocalMemory {
                 let mut shards: SmallVec<[_; 8]> = order.iter().map(|at| self.lock(*at)).collect();
                 let position = |shard: usize| order.binary_search(&shard).unwrap_or(0);
                 let admitted = decide(many, now, position, &mut shards);
+                self.note_overflows(many);
                 let next_sweep = shards.first_mut().and_then(|shard| shard.next_sweep(now));
                 drop(shards);
                 self.sweep(order[0], next_sweep, now);
                 admitted
             }
+        }
+    }
+
+    fn note_overflows(&self, checks: &[KeyCheck]) {
+        for check in checks.iter().filter(|check| check.overflowed) {
+            self.note_overflow(check.segment);
         }
     }
 
@@ -210,6 +242,7 @@ impl LocalMemory {
         let charge = match governed.decide(until) {
             (CheckOutcome::Admitted, Some(until)) => {
                 if overflowed {
+                    self.note_overflow(0);
                     *shard.overflow_counter(key, 0) = KeyState::until(until);
                 } else {
                     shard.table.set_at(found.map(|(at, _)| at), key, KeyState::until(until));

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use super::outbox::Outbox;
-use super::renewal::RenewedSlots;
+use super::slots::RenewedSlots;
 use super::store::{SharedLimits, StoreQuota, StoreSlot, StoreTurn, StoreWindow};
 use crate::middleware::rate_limit::config::clock::{END_OF_TIME, LimitClock, until};
 use crate::middleware::rate_limit::config::error::MAX_POLICIES;

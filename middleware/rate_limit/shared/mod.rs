@@ -10,8 +10,9 @@ pub(crate) mod outbox;
 mod quotas;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
-pub(crate) mod renewal;
+mod renewal;
 pub(crate) mod report;
+mod slots;
 pub(crate) mod store;
 mod supervisor;
 mod updates;

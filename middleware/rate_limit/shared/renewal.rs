@@ -2,7 +2,6 @@
 //!
 //! A slot in the store expires after a time, so the slots of a server that crashed are free again. One task of each limiter renews its slots before that.
 
-use std::collections::HashMap;
 use std::sync::{Arc, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -11,23 +10,8 @@ use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep};
 
 use super::client::StoreClient;
+use super::slots::{RenewedSlot, RenewedSlots};
 use super::store::StoreSlot;
-
-/// The slots that are renewed, by their identity.
-#[derive(Default)]
-pub(crate) struct RenewedSlots {
-    slots: HashMap<String, RenewedSlot>,
-    /// Whether the task runs.
-    has_task: bool,
-}
-
-struct RenewedSlot {
-    slot: StoreSlot,
-    /// When it is renewed the next time.
-    due: Instant,
-    /// Whether the store may contain it.
-    is_sent: bool,
-}
 
 impl StoreClient {
     /// Renews a slot until it is released. If the store does not contain it yet, it is sent as soon as the store is reachable.

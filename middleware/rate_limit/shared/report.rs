@@ -26,6 +26,8 @@ pub struct StoreReport {
     pub failed: u64,
     /// How long an answer took on average.
     pub mean_latency: Duration,
+    /// How long all answers together have taken.
+    pub total_latency: Duration,
     /// The name of each policy of this limiter, and how many requests to which it applied were decided without the store.
     pub local_decisions: Vec<(String, u64)>,
 }
@@ -58,6 +60,7 @@ impl StoreClient {
             unanswered: count(&counts.unanswered),
             failed: count(&counts.failed),
             mean_latency: Duration::from_nanos(count(&counts.nanos) / answered.max(1)),
+            total_latency: Duration::from_nanos(count(&counts.nanos)),
             local_decisions: policies
                 .iter()
                 .zip(&self.local_decisions)

@@ -18,7 +18,7 @@ use crate::extract::budget::Budget;
 use crate::extract::budget::Depth;
 use crate::extract::failure::{describe, must_be_one_of};
 #[cfg(any(feature = "form", feature = "query"))]
-use crate::extract::fields::named::Named;
+use crate::extract::fields::named::{Named, NamedValue};
 #[cfg(any(feature = "form", feature = "query"))]
 use crate::extract::form_data::reader::{self, Problem, ReadError, Reader};
 #[cfg(any(feature = "form", feature = "json", feature = "query"))]
@@ -50,7 +50,7 @@ pub enum Tree<'a> {
     Form(Cow<'a, [u8]>),
     /// The pairs of a form below one name, with more names in brackets.
     #[cfg(any(feature = "form", feature = "query"))]
-    Named(Named<'a>),
+    Named(Named<'a, Tree<'a>>),
     /// A parameter of a path.
     Param(Param<'a>),
 }
@@ -108,7 +108,11 @@ impl<'a> Document<'a> {
             return None;
         }
         let pairs = pairs.into_iter().map(|pair| (pair.name, pair.value));
-        Some(Named::root(pairs, syntax).into())
+        let members = Named::root(pairs, syntax, |value| match value {
+            NamedValue::Text(pairs) => Tree::Form(pairs),
+            NamedValue::Inside(named) => Tree::Named(named),
+        });
+        Some(Tree::Object(members).into())
     }
 
     /// Data that was made in another way, with the names that serde declares for its type.
@@ -173,7 +177,7 @@ impl<'a> Tree<'a> {
     }
 
     /// The number of items of a list. Each value of a repeated name in a form is one.
-    pub(crate) fn to_list(&mut self) -> Result<usize, Unreadable> {
+    pub(crate) fn item_count(&mut self) -> Result<usize, Unreadable> {
         if let Self::Form(values) = self {
             let pairs = values.split(|byte| *byte == b'&');
             *self = Self::List(pairs.map(|pair| Tree::Form(pair.to_vec().into())).collect());
@@ -432,7 +436,7 @@ enum View {
 #[cfg(any(feature = "form", feature = "query"))]
 fn visit_named<'de, 'a: 'de, V: Visitor<'de>>(
     tree: &'de Tree<'a>,
-    named: &'de Named<'a>,
+    named: &'de Named<'a, Tree<'a>>,
     view: View,
     visitor: V,
 ) -> Result<V::Value, Unreadable> {
@@ -479,7 +483,7 @@ macro_rules! scalars {
 impl<'de, 'a: 'de> Deserializer<'de> for &'de Tree<'a> {
     type Error = Unreadable;
 
-    crate::extract::read_as! { Unreadable: newtype_as_its_content tuple_as_list unit_struct_as_unit }
+    read_as! { Unreadable: newtype_as_its_content tuple_as_list unit_struct_as_unit }
 
     scalars! {
         deserialize_any Any;
@@ -702,7 +706,7 @@ macro_rules! parsed {
 impl<'de> Deserializer<'de> for Key<'_> {
     type Error = Unreadable;
 
-    crate::extract::read_as! { Unreadable: newtype_as_its_content present_as_some }
+    read_as! { Unreadable: newtype_as_its_content present_as_some }
 
     parsed! {
         deserialize_bool visit_bool bool;

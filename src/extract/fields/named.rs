@@ -5,7 +5,6 @@ use std::fmt;
 
 use crate::extract::BracketSyntax;
 use crate::extract::budget::{Budget, Depth};
-use crate::extract::fields::document::Tree;
 use crate::extract::form_data::reader::{Item, Level, Problem, Reader, is_index};
 
 /// The values inside a value, by the next part of their names.
@@ -13,11 +12,23 @@ use crate::extract::form_data::reader::{Item, Level, Problem, Reader, is_index};
 /// Whether they are a list or an object depends on the type: `prices[1]=2` is an item of a list, or the member `1` of a map.
 #[doc(hidden)]
 #[derive(Clone)]
-pub struct Named<'a> {
+pub struct Named<'a, T> {
     /// In the order of their indexes, or else of their first pairs.
-    inside: Vec<(Cow<'a, str>, Tree<'a>)>,
+    inside: Inside<'a, T>,
     parts: Parts,
 }
+
+type Inside<'a, T> = Vec<(Cow<'a, str>, T)>;
+
+/// A value of a form with brackets.
+pub(crate) enum NamedValue<'a, T> {
+    /// The pairs of a text. There are several if the name is repeated.
+    Text(Cow<'a, [u8]>),
+    Inside(Named<'a, T>),
+}
+
+/// Makes the type of the tree from a value.
+type Make<'a, T> = fn(NamedValue<'a, T>) -> T;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Parts {
@@ -38,29 +49,34 @@ enum Parts {
 /// The brackets that are left of a name, and the encoded value with its `=`.
 type NamedPair<'a> = (Box<str>, &'a [u8]);
 
-impl<'a> Named<'a> {
-    /// The whole input. Its names must have been checked.
+impl<'a, T> Named<'a, T> {
+    /// The members of the whole input. Its names must have been checked.
     pub(crate) fn root(
         pairs: impl Iterator<Item = (Cow<'a, str>, &'a [u8])>,
         syntax: BracketSyntax,
-    ) -> Tree<'a> {
+        make: Make<'a, T>,
+    ) -> Vec<(Cow<'a, str>, T)> {
         let pairs: Vec<NamedPair<'a>> = pairs.map(|(name, value)| (name.into(), value)).collect();
         let (items, budget) = (items(&pairs), Budget::unlimited());
         let level = Reader::root(&items, Some(syntax), Depth::root(&budget)).members();
-        Tree::Object(inside(&pairs, &level, syntax))
+        inside(&pairs, &level, syntax, make)
     }
 
     /// A value with these pairs: a text, if nothing is left of their names.
-    fn tree(pairs: Vec<NamedPair<'a>>, syntax: BracketSyntax) -> Tree<'a> {
+    fn value(
+        pairs: Vec<NamedPair<'a>>,
+        syntax: BracketSyntax,
+        make: Make<'a, T>,
+    ) -> NamedValue<'a, T> {
         let texts = pairs.iter().filter(|(rest, _)| rest.is_empty()).count();
         match &*pairs {
-            [(_, text)] if texts == 1 => return Tree::Form(Cow::Borrowed(*text)),
+            [(_, text)] if texts == 1 => return NamedValue::Text(Cow::Borrowed(*text)),
             _ if texts == pairs.len() => {
                 let values: Vec<&[u8]> = pairs.iter().map(|(_, value)| *value).collect();
-                return Tree::Form(values.join(&b'&').into());
+                return NamedValue::Text(values.join(&b'&').into());
             }
             _ if texts > 0 => {
-                return Tree::Named(Self { inside: Vec::new(), parts: Parts::Conflict });
+                return NamedValue::Inside(Self { inside: Vec::new(), parts: Parts::Conflict });
             }
             _ => {}
         }
@@ -81,7 +97,7 @@ impl<'a> Named<'a> {
             (Parts::Indexes, Err(_)) => Parts::LargeIndexes,
             (parts, _) => parts,
         };
-        Tree::Named(Self { inside: inside(&pairs, &level, syntax), parts })
+        NamedValue::Inside(Self { inside: inside(&pairs, &level, syntax, make), parts })
     }
 
     /// Whether the value is given both as a text and as a list or object.
@@ -95,14 +111,14 @@ impl<'a> Named<'a> {
     }
 
     /// The members. `None` if the value is not an object.
-    pub(crate) fn members(&self) -> Option<&Vec<(Cow<'a, str>, Tree<'a>)>> {
+    pub(crate) fn members(&self) -> Option<&Inside<'a, T>> {
         match self.parts {
             Parts::Indexes | Parts::LargeIndexes | Parts::Names => Some(&self.inside),
             Parts::Empty | Parts::Mixed | Parts::Conflict => None,
         }
     }
 
-    pub(crate) fn members_mut(&mut self) -> Option<&mut Vec<(Cow<'a, str>, Tree<'a>)>> {
+    pub(crate) fn members_mut(&mut self) -> Option<&mut Inside<'a, T>> {
         self.members()?;
         Some(&mut self.inside)
     }
@@ -117,12 +133,12 @@ impl<'a> Named<'a> {
         }
     }
 
-    pub(crate) fn item(&self, index: usize) -> Option<&Tree<'a>> {
+    pub(crate) fn item(&self, index: usize) -> Option<&T> {
         self.item_count().ok()?;
         self.inside.get(index).map(|(_, tree)| tree)
     }
 
-    pub(crate) fn item_mut(&mut self, index: usize) -> Option<&mut Tree<'a>> {
+    pub(crate) fn item_mut(&mut self, index: usize) -> Option<&mut T> {
         self.item_count().ok()?;
         self.inside.get_mut(index).map(|(_, tree)| tree)
     }
@@ -135,7 +151,7 @@ impl<'a> Named<'a> {
 }
 
 /// Leaves out the submitted data.
-impl fmt::Debug for Named<'_> {
+impl<T> fmt::Debug for Named<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Named")
     }
@@ -147,15 +163,16 @@ fn items<'p>(pairs: &'p [NamedPair<'_>]) -> Vec<Item<'p, 'p>> {
 }
 
 /// The values of a level, each with the parts that are left of its names.
-fn inside<'a>(
+fn inside<'a, T>(
     pairs: &[NamedPair<'a>],
     level: &Level<'_, '_>,
     syntax: BracketSyntax,
-) -> Vec<(Cow<'a, str>, Tree<'a>)> {
+    make: Make<'a, T>,
+) -> Inside<'a, T> {
     let value = |item: &Item<'_, '_>| Some((item.rest.into(), pairs.get(item.at)?.1));
     let values = level.iter().map(|(part, items)| {
         let pairs = items.iter().filter_map(value).collect();
-        (part.to_owned().into(), Named::tree(pairs, syntax))
+        (part.to_owned().into(), make(Named::value(pairs, syntax, make)))
     });
     values.collect()
 }

@@ -234,7 +234,7 @@ impl<'w> Walk<'w> {
         tree: &mut Tree<'_>,
         depth: usize,
     ) {
-        let length = match tree.to_list() {
+        let length = match tree.item_count() {
             Ok(length) => length,
             Err(error) => return self.refuse(error, shape, tree),
         };

@@ -334,7 +334,7 @@ macro_rules! texts {
 impl<'de> Deserializer<'de> for Reader<'_, 'de, '_> {
     type Error = ReadError;
 
-    crate::extract::read_as! { ReadError: newtype_as_its_content tuple_as_list unit_struct_as_unit }
+    read_as! { ReadError: newtype_as_its_content tuple_as_list unit_struct_as_unit }
 
     integers! {
         deserialize_i8 visit_i8 i8, deserialize_i16 visit_i16 i16, deserialize_i32 visit_i32 i32,

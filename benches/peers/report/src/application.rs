@@ -1,4 +1,4 @@
-//! The build of one application beside the same application in axum: ten modules, 60 routes, 20 steps.
+//! The build of one application beside the same application in axum: ten modules, 60 routes, 20 steps. And 200 routes in one function.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -10,49 +10,66 @@ use crate::options::Options;
 /// How many modules the application has. Each has six routes and two steps.
 const MODULES: usize = 10;
 
+/// How many routes the function has. Each has a handler of its own.
+const ROUTES: usize = 200;
+
 /// The goals: how much more than axum a chain may take.
 const MOST_TIME: f64 = 1.2;
 const MOST_SIZE: f64 = 1.3;
 
 pub fn table(options: &Options) -> Result<String> {
     let mut table = format!(
-        "The same application with this crate and with axum: {MODULES} modules with six routes and two steps each. `cargo build` after the \
-         dependencies, in seconds of CPU time, and the size of the program, stripped, in MiB.\n\n\
+        "The same applications with this crate and with axum. *Modules*: {MODULES} modules with six routes and two steps each. *Function*: {ROUTES} \
+         routes in one function. `cargo build` after the dependencies, in seconds of CPU time, and the size of the program, stripped, in MiB.\n\n\
          | | debug, s | size | release, s | size |\n| --- | ---: | ---: | ---: | ---: |\n"
     );
-    let folder = std::env::temp_dir().join(format!("application-{}", std::process::id()));
-    let mut measured = Vec::new();
-    for (title, dependencies, program) in
-        [("axum", AXUM_DEPENDENCIES, axum()), ("tower-chain", CHAIN_DEPENDENCIES, chain())]
-    {
-        write(&folder, dependencies, &program)?;
-        let debug = timed_build(&folder, false)?;
-        let release = match options.quick {
-            true => (f64::NAN, f64::NAN),
-            false => timed_build(&folder, true).map(|built| (built.cpu, built.size))?,
-        };
-        measured.push([debug.cpu, debug.size, release.0, release.1]);
-        row(&mut table, title, measured[measured.len() - 1].map(|figure| format!("{figure:.1}")))?;
-        eprintln!("built the application with {title}");
-    }
-    std::fs::remove_dir_all(&folder)?;
-    let ratio: Vec<f64> =
-        measured[1].iter().zip(measured[0]).map(|(own, other)| own / other).collect();
-    row(&mut table, "ratio", [0, 1, 2, 3].map(|i| format!("{:.2}x", ratio[i])))?;
-    writeln!(table, "\n| what | budget | measured | |\n| --- | --- | --- | --- |")?;
-    for (what, most, i) in [
-        ("time of a debug build, beside axum", MOST_TIME, 0),
-        ("size of a debug build, beside axum", MOST_SIZE, 1),
-        ("time of a release build, beside axum", MOST_TIME, 2),
-        ("size of a release build, beside axum", MOST_SIZE, 3),
+    let mut verdicts = "\n| what | budget | measured | |\n| --- | --- | --- | --- |\n".to_owned();
+    for (shape, axum, chain) in [
+        ("modules", modules_with_axum(), modules_with_a_chain()),
+        ("function", function_with_axum(), function_with_a_chain()),
     ] {
-        if ratio[i].is_nan() {
-            continue;
+        let other = measure(options, AXUM_DEPENDENCIES, &axum)?;
+        let own = measure(options, CHAIN_DEPENDENCIES, &chain)?;
+        let ratio: Vec<f64> = own.iter().zip(other).map(|(own, other)| own / other).collect();
+        // A quick run has no release build.
+        let shown = |figure: f64, text: String| if figure.is_nan() { "-".to_owned() } else { text };
+        let figures = |all: [f64; 4]| all.map(|figure| shown(figure, format!("{figure:.1}")));
+        row(&mut table, &format!("{shape}, axum"), figures(other))?;
+        row(&mut table, &format!("{shape}, tower-chain"), figures(own))?;
+        let ratios = [0, 1, 2, 3].map(|i| shown(ratio[i], format!("{:.2}x", ratio[i])));
+        row(&mut table, &format!("{shape}, ratio"), ratios)?;
+        for (what, most, i) in [
+            ("time of a debug build", MOST_TIME, 0),
+            ("size of a debug build", MOST_SIZE, 1),
+            ("time of a release build", MOST_TIME, 2),
+            ("size of a release build", MOST_SIZE, 3),
+        ] {
+            if ratio[i].is_nan() {
+                continue;
+            }
+            let verdict = if ratio[i] <= most { "met" } else { "**missed**" };
+            let measured = ratio[i];
+            writeln!(
+                verdicts,
+                "| {shape}: {what}, beside axum | at most {most:.1}x | {measured:.2}x | {verdict} |"
+            )?;
         }
-        let verdict = if ratio[i] <= most { "met" } else { "**missed**" };
-        writeln!(table, "| {what} | at most {most:.1}x | {:.2}x | {verdict} |", ratio[i])?;
     }
-    Ok(table)
+    Ok(table + &verdicts)
+}
+
+/// CPU seconds and MiB of a debug build, then of a release build.
+fn measure(options: &Options, dependencies: &str, program: &str) -> Result<[f64; 4]> {
+    let folder = std::env::temp_dir().join(format!("application-{}", std::process::id()));
+    write(&folder, dependencies, program)?;
+    let debug = timed_build(&folder, false)?;
+    let release = match options.quick {
+        true => (f64::NAN, f64::NAN),
+        false => timed_build(&folder, true).map(|built| (built.cpu, built.size))?,
+    };
+    std::fs::remove_dir_all(&folder)?;
+    eprintln!("built an application: {:.1} s, {:.1} MiB", debug.cpu, debug.size);
+    Ok([debug.cpu, debug.size, release.0, release.1])
 }
 
 fn row(table: &mut String, title: &str, cells: [String; 4]) -> Result<()> {
@@ -73,16 +90,37 @@ const AXUM_DEPENDENCIES: &str = "http = \"1\"\n\
     serde = { version = \"1\", features = [\"derive\"] }\n\
     axum = \"0.8\"\n";
 
-fn chain() -> String {
+fn modules_with_a_chain() -> String {
     program(CHAIN_HEAD, CHAIN_MODULE, CHAIN_MAIN, |i| {
         format!("        .mount(\"/m{i}\", m{i}::routes())\n")
     })
 }
 
-fn axum() -> String {
+fn modules_with_axum() -> String {
     program(AXUM_HEAD, AXUM_MODULE, AXUM_MAIN, |i| {
         format!("        .nest(\"/m{i}\", m{i}::routes())\n")
     })
+}
+
+fn function_with_a_chain() -> String {
+    function(CHAIN_HEAD, CHAIN_MAIN, |i| {
+        format!("        .at(\"/r{i}/{{id}}\", |c| c.get(h{i}))\n")
+    })
+}
+
+fn function_with_axum() -> String {
+    function(AXUM_HEAD, AXUM_MAIN, |i| format!("        .route(\"/r{i}/{{id}}\", get(h{i}))\n"))
+}
+
+fn function(head: &str, main: &str, route: fn(usize) -> String) -> String {
+    let mut text = format!("#![allow(unused_imports)]\n{head}");
+    for i in 0..ROUTES {
+        text += &format!(
+            "\nasync fn h{i}(State(state): State<AppState>, Path(id): Path<u32>) -> String {{\n    format!(\"{{}} {{id}}\", state.name)\n}}\n"
+        );
+    }
+    let routes: String = (0..ROUTES).map(route).collect();
+    text + &main.replace("MOUNTS\n", &routes)
 }
 
 fn program(head: &str, module: &str, main: &str, mount: fn(usize) -> String) -> String {
