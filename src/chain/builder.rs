@@ -118,7 +118,7 @@ impl Chain {
 impl<P, A, D> Chain<InnerSteps, P, A, (), D> {
     /// The empty chain inside another one.
     pub(super) fn inside() -> Self {
-        Self::of(Steps::inner(), Settings::default())
+        Self::of(Steps::new(), Settings::default())
     }
 }
 

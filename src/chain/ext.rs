@@ -30,7 +30,7 @@ pub trait MiddlewareExt: Middleware + Sized {
     /// # let _ = app;
     /// ```
     fn into_layer(self) -> ChainLayer {
-        let steps = Steps::new().push(Use::new(self, "use", false));
+        let steps = <Steps>::new().push(Use::new(self, "use", false));
         Chain::<_>::of(steps, Settings::default()).into_layer()
     }
 

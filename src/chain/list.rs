@@ -67,8 +67,9 @@ where
 /// | `L` | the last segment, to which steps are appended |
 /// | `T` | the path table at the end of `L`, to which paths are added. [`NoTable`] if the list does not end with one |
 /// | `R` | how many steps the last segment can still take: [`Full`] is one, each [`More`] one more |
+/// | `HANDLERS` | whether handlers are added to the path table: in a scope, until the first other step |
 #[doc(hidden)]
-pub struct Steps<F = Empty, L = Empty, T = NoTable, R = Room> {
+pub struct Steps<F = Empty, L = Empty, T = NoTable, R = Room, const HANDLERS: bool = false> {
     first: F,
     /// The segments between the first and the last one.
     sealed: Vec<Box<dyn ErasedSteps<BoxTail>>>,
@@ -77,7 +78,7 @@ pub struct Steps<F = Empty, L = Empty, T = NoTable, R = Room> {
     room: PhantomData<fn() -> R>,
 }
 
-impl Steps {
+impl<const H: bool> Steps<Empty, Empty, NoTable, Room, H> {
     pub(crate) fn new() -> Self {
         Steps { first: Empty, sealed: Vec::new(), list: Empty, table: NoTable, room: PhantomData }
     }
@@ -85,18 +86,12 @@ impl Steps {
 
 /// The steps of a scope before the first one.
 #[doc(hidden)]
-pub type InnerSteps = Steps<Empty, Empty, NoTable<true>>;
+pub type InnerSteps = Steps<Empty, Empty, NoTable, Room, true>;
 
-impl InnerSteps {
-    pub(crate) fn inner() -> Self {
-        Steps { first: Empty, sealed: Vec::new(), list: Empty, table: NoTable, room: PhantomData }
-    }
-}
-
-/// The list does not end with a path table. `HANDLERS`: see [`PathTable`].
+/// The list does not end with a path table.
 #[doc(hidden)]
 #[derive(Debug)]
-pub struct NoTable<const HANDLERS: bool = false>;
+pub struct NoTable;
 
 /// The segment can take one more step than `R`.
 #[doc(hidden)]
@@ -120,7 +115,7 @@ pub trait Close<L> {
     fn close(self, list: L) -> Self::Out;
 }
 
-impl<L, const H: bool> Close<L> for NoTable<H> {
+impl<L> Close<L> for NoTable {
     type Out = L;
 
     fn close(self, list: L) -> L {
@@ -128,7 +123,7 @@ impl<L, const H: bool> Close<L> for NoTable<H> {
     }
 }
 
-impl<L, const H: bool> Close<L> for PathTable<H> {
+impl<L> Close<L> for PathTable {
     type Out = Link<L, Self>;
 
     fn close(self, list: L) -> Self::Out {
@@ -136,7 +131,7 @@ impl<L, const H: bool> Close<L> for PathTable<H> {
     }
 }
 
-impl<const H: bool> Step for NoTable<H> {
+impl Step for NoTable {
     fn register(&mut self, _: &mut Registrar) {}
 }
 
@@ -148,16 +143,17 @@ pub trait Open {
     fn open(self, path: Box<dyn Branch>) -> Self::Out;
 }
 
-impl<F, L, R, const H: bool> Open for Steps<F, L, NoTable<H>, R> {
-    type Out = Steps<F, L, PathTable<H>, R>;
+impl<F, L, R, const H: bool> Open for Steps<F, L, NoTable, R, H> {
+    type Out = Steps<F, L, PathTable, R, H>;
 
     fn open(self, entry: Box<dyn Branch>) -> Self::Out {
         let Self { first, sealed, list, room, .. } = self;
-        Steps { first, sealed, list, table: PathTable::default(), room }.open(entry)
+        Steps::<_, _, _, _, H> { first, sealed, list, table: PathTable::default(), room }
+            .open(entry)
     }
 }
 
-impl<F, L, R, const H: bool> Open for Steps<F, L, PathTable<H>, R> {
+impl<F, L, R, const H: bool> Open for Steps<F, L, PathTable, R, H> {
     type Out = Self;
 
     fn open(mut self, entry: Box<dyn Branch>) -> Self {
@@ -178,54 +174,26 @@ pub trait Answer<X> {
 }
 
 #[diagnostic::do_not_recommend]
-impl<F, L, R, T, X> Answer<X> for Steps<F, L, T, R>
+impl<F, L, T, R, X> Answer<X> for Steps<F, L, T, R>
 where
-    T: TakesHandlers<Self, X>,
+    Self: Push<X>,
 {
-    type Out = T::Out;
+    type Out = <Self as Push<X>>::Out;
 
-    fn answer(self, handler: X) -> T::Out {
-        T::add(self, handler)
+    fn answer(self, handler: X) -> Self::Out {
+        self.push(handler)
     }
 }
 
-/// How a list that ends with `Self` takes the handler `X`. `S` is the list.
-#[doc(hidden)]
-pub trait TakesHandlers<S, X> {
-    type Out;
+#[diagnostic::do_not_recommend]
+impl<F, L, T, R, M: Middleware> Answer<On<M>> for Steps<F, L, T, R, true>
+where
+    Self: Open,
+{
+    type Out = <Self as Open>::Out;
 
-    fn add(steps: S, handler: X) -> Self::Out;
-}
-
-impl<S: Push<X>, X> TakesHandlers<S, X> for NoTable<false> {
-    type Out = S::Out;
-
-    fn add(steps: S, handler: X) -> S::Out {
-        steps.push(handler)
-    }
-}
-
-impl<S: Push<X>, X> TakesHandlers<S, X> for PathTable<false> {
-    type Out = S::Out;
-
-    fn add(steps: S, handler: X) -> S::Out {
-        steps.push(handler)
-    }
-}
-
-impl<S: Open, M: Middleware> TakesHandlers<S, On<M>> for NoTable<true> {
-    type Out = S::Out;
-
-    fn add(steps: S, handler: On<M>) -> S::Out {
-        steps.open(entry(Box::new(handler.handler), handler.entry))
-    }
-}
-
-impl<S: Open, M: Middleware> TakesHandlers<S, On<M>> for PathTable<true> {
-    type Out = S::Out;
-
-    fn add(steps: S, handler: On<M>) -> S::Out {
-        steps.open(entry(Box::new(handler.handler), handler.entry))
+    fn answer(self, handler: On<M>) -> Self::Out {
+        self.open(entry(Box::new(handler.handler), handler.entry))
     }
 }
 
@@ -238,7 +206,7 @@ pub trait Push<S> {
 }
 
 /// The segment does not become full.
-impl<F, L, T, R, S> Push<S> for Steps<F, L, T, More<R>>
+impl<F, L, T, R, S, const H: bool> Push<S> for Steps<F, L, T, More<R>, H>
 where
     T: Close<L>,
 {
@@ -251,7 +219,7 @@ where
 }
 
 /// The first segment becomes full. It keeps its type.
-impl<L, T, S> Push<S> for Steps<Empty, L, T, Full>
+impl<L, T, S, const H: bool> Push<S> for Steps<Empty, L, T, Full, H>
 where
     T: Close<L>,
 {
@@ -264,7 +232,7 @@ where
 }
 
 /// A later segment becomes full. Its type is erased.
-impl<A, B, L, T, S> Push<S> for Steps<Link<A, B>, L, T, Full>
+impl<A, B, L, T, S, const H: bool> Push<S> for Steps<Link<A, B>, L, T, Full, H>
 where
     T: Close<L>,
     Link<T::Out, S>: Fold<BoxTail>,
@@ -325,7 +293,7 @@ impl Erase for BoxTail {
     }
 }
 
-impl<F: Step, L: Step, T: Step, R: 'static> Step for Steps<F, L, T, R> {
+impl<F: Step, L: Step, T: Step, R: 'static, const H: bool> Step for Steps<F, L, T, R, H> {
     fn register(&mut self, registrar: &mut Registrar) {
         Step::register(&mut self.first, registrar);
         for segment in &mut self.sealed {
@@ -338,7 +306,7 @@ impl<F: Step, L: Step, T: Step, R: 'static> Step for Steps<F, L, T, R> {
 
 /// The chain has one segment.
 #[diagnostic::do_not_recommend]
-impl<L, T, R> Fold<End> for Steps<Empty, L, T, R>
+impl<L, T, R, const H: bool> Fold<End> for Steps<Empty, L, T, R, H>
 where
     L: Step,
     R: 'static,
@@ -354,7 +322,7 @@ where
 
 /// The chain has several segments. They are folded from the last to the first.
 #[diagnostic::do_not_recommend]
-impl<A, B, L, T, R> Fold<End> for Steps<Link<A, B>, L, T, R>
+impl<A, B, L, T, R, const H: bool> Fold<End> for Steps<Link<A, B>, L, T, R, H>
 where
     Link<A, B>: Fold<BoxTail>,
     L: Step,

@@ -535,10 +535,10 @@ impl<S, P, A, E, D> Chain<S, P, A, E, D> {
         S: Answer<Handling<H, K, R>>,
         D: Documents<H::Contract<R>>,
     {
-        let (passes, describe, location) = (H::PASSES, D::DESCRIBE, Location::caller());
-        let entry = HandlerEntry { method, passes, describe, location, number: 0 };
-        let on = On { handler: handler.into_step(), entry };
-        Chain::of(self.steps.answer(on), self.settings)
+        // The entry is made last: if `into_step` panicked, it would have to be dropped here, which is code for each handler.
+        let handler = handler.into_step();
+        let entry = HandlerEntry::new(method, H::PASSES, D::DESCRIBE, Location::caller());
+        Chain::of(self.steps.answer(On { handler, entry }), self.settings)
     }
 
     /// Adds a path. The steps inside belong to it. They may take all values that are provided so far.

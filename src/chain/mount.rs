@@ -23,10 +23,8 @@ pub trait Mountable<P, I, D> {
     fn into_steps(self) -> (BoxSteps, Settings);
 }
 
-impl<P, I, D, S, P2, A, E, D2> Mountable<P, I, D> for Chain<S, P2, A, E, D2>
+impl<P, I, D, S: Fold<End>, P2, A, E: Expected, D2> Mountable<P, I, D> for Chain<S, P2, A, E, D2>
 where
-    S: Fold<End>,
-    E: Expected,
     P: Superset<E::List, I>,
     D: Documents<Mounts<D2>>,
 {
@@ -35,9 +33,8 @@ where
     }
 }
 
-impl<P, I, D, E, D2> Mountable<P, I, D> for Sealed<E, D2>
+impl<P, I, D, E: Expected, D2> Mountable<P, I, D> for Sealed<E, D2>
 where
-    E: Expected,
     P: Superset<E::List, I>,
     D: Documents<Mounts<D2>>,
 {

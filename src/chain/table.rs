@@ -18,11 +18,10 @@ use crate::step::next::{Middleware, Next};
 use crate::step::tail::{BoxTail, Cx, ErasedTail, Resume, Tail, box_in_place};
 use crate::{Request, Response};
 
-/// Consecutive paths in a chain, before the chain is built. With `HANDLERS`, which is the table at the beginning of a scope, also
-/// handlers of the path of the scope.
+/// Consecutive paths in a chain, before the chain is built. At the beginning of a scope also handlers of the path of the scope.
 #[doc(hidden)]
 #[derive(Default)]
-pub struct PathTable<const HANDLERS: bool = false> {
+pub struct PathTable {
     entries: Vec<Box<dyn Branch>>,
     /// The numbers of the first and the last step of each entry. Set when the table is registered.
     spans: Vec<(u32, u32)>,
@@ -30,13 +29,13 @@ pub struct PathTable<const HANDLERS: bool = false> {
     number: u32,
 }
 
-impl<const H: bool> PathTable<H> {
+impl PathTable {
     pub(super) fn push(&mut self, branch: Box<dyn Branch>) {
         self.entries.push(branch);
     }
 }
 
-impl<const H: bool> Step for PathTable<H> {
+impl Step for PathTable {
     fn register(&mut self, registrar: &mut Registrar) {
         self.number = registrar.next_table();
         for entry in &mut self.entries {
@@ -47,7 +46,7 @@ impl<const H: bool> Step for PathTable<H> {
     }
 }
 
-impl<N: Tail, const H: bool> Fold<N> for PathTable<H> {
+impl<N: Tail> Fold<N> for PathTable {
     type Out = TableTail<N>;
 
     fn fold(self, next: N, assembly: &Assembly<'_>) -> TableTail<N> {

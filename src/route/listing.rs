@@ -139,7 +139,8 @@ pub(crate) fn short_name<T: ?Sized>() -> String {
     shortened(std::any::type_name::<T>())
 }
 
-fn shortened(full: &str) -> String {
+/// As [`short_name`], of the full name. Not generic, so it is compiled once.
+pub(crate) fn shortened(full: &str) -> String {
     let mut name = String::new();
     let mut word = String::new();
     for c in full.chars() {

@@ -162,6 +162,9 @@ pub use tls::{ClientRoots, Tls, TlsError};
 /// tower_chain::serve("127.0.0.1:3000", api).await?;
 /// # Ok(()) }
 /// ```
-pub async fn serve(addr: impl ToSocketAddrs, service: impl Servable) -> Result<(), ServeError> {
+pub async fn serve<S>(addr: impl ToSocketAddrs, service: S) -> Result<(), ServeError>
+where
+    S: Servable,
+{
     Server::bind(addr).await?.serve(service).await
 }

@@ -7,6 +7,7 @@ use http::Extensions;
 #[cfg(feature = "tls")]
 use crate::extract::ClientCertificate;
 use crate::extract::PeerAddr;
+use crate::step::extensions::reused;
 
 /// The client of a connection: its address, unless it came by a Unix socket, and its certificate, if it has shown one.
 #[derive(Clone, Debug)]
@@ -35,6 +36,9 @@ impl Peer {
     /// Adds the client to the extensions of a request.
     pub(super) fn describe(&self, extensions: &mut Extensions) {
         if let Some(addr) = self.addr {
+            if extensions.is_empty() {
+                *extensions = reused();
+            }
             extensions.insert(addr);
         }
         #[cfg(feature = "tls")]

@@ -10,7 +10,7 @@ use tower::ServiceExt;
 use crate::{ChainService, Request, Response};
 
 /// A service that a server can serve: any tower service of [`Request`] and [`Response`] that can be cloned and never fails, such as a
-/// [`ChainService`].
+/// [`ChainService`]. The server puts each response future of another service in a box.
 #[diagnostic::on_unimplemented(
     message = "this can't be served: it is no service",
     label = "not a service",

@@ -369,7 +369,10 @@ impl Server {
     /// # Errors
     ///
     /// [`ServeError::Signal`] if no handler for signals can be installed, [`ServeError::Limit`] if a limit is zero.
-    pub async fn serve(self, service: impl Servable) -> Result<(), ServeError> {
+    pub async fn serve<S>(self, service: S) -> Result<(), ServeError>
+    where
+        S: Servable,
+    {
         let mut signals = StopSignals::new().map_err(ServeError::Signal)?;
         let stop = async move {
             signals.next().await;
@@ -385,11 +388,14 @@ impl Server {
     /// # Errors
     ///
     /// [`ServeError::Limit`] if a limit is zero.
-    pub async fn serve_until(
+    pub async fn serve_until<S>(
         self,
         stop: impl Future<Output = ()>,
-        service: impl Servable,
-    ) -> Result<(), ServeError> {
+        service: S,
+    ) -> Result<(), ServeError>
+    where
+        S: Servable,
+    {
         // `stop` need not be `Send`, as the future of the server is.
         let (stopping, stopped) = oneshot::channel::<()>();
         let stopped = stopped.map(|_| std::future::pending().boxed());

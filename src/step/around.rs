@@ -234,6 +234,15 @@ pub(crate) struct HandlerEntry {
 }
 
 impl HandlerEntry {
+    pub(crate) fn new(
+        method: Option<Method>,
+        passes: bool,
+        describe: Option<Describe>,
+        location: CallSite,
+    ) -> Self {
+        Self { method, passes, describe, location, number: 0 }
+    }
+
     /// Registers the handler under this name.
     pub(crate) fn register(
         &mut self,

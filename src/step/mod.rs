@@ -15,6 +15,8 @@ pub(crate) mod combine;
 pub(crate) mod declared;
 pub(crate) mod end;
 pub(crate) mod errors;
+#[cfg(feature = "serve")]
+pub(crate) mod extensions;
 pub(crate) mod fold;
 pub(crate) mod kept;
 pub(crate) mod next;

@@ -1,11 +1,12 @@
 //! Which step refused a request, and why.
 
+use std::any::type_name;
 use std::borrow::Cow;
 
 use axum_core::response::IntoResponse;
 
 use crate::Response;
-use crate::route::listing::short_name;
+use crate::route::listing::shortened;
 
 /// The step that refused a request, and its reason, for logs, metrics and traces. It is in the extensions of the response, and the client
 /// doesn't see it.
@@ -79,7 +80,12 @@ impl Refusal {
     /// Marks the response by which a function refused a request, or by which one of its arguments did. The reason is the status.
     #[cold]
     pub(crate) fn by_function<F>(response: Response) -> Response {
-        Self::new(short_name::<F>(), reason(&response)).mark(response)
+        Self::by(type_name::<F>(), response)
+    }
+
+    /// As [`by_function`](Refusal::by_function), compiled once for all functions.
+    fn by(function: &str, response: Response) -> Response {
+        Self::new(shortened(function), reason(&response)).mark(response)
     }
 }
 

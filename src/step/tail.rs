@@ -261,9 +261,9 @@ where
     M: FnOnce() -> F + Send + 'a,
     F: Future + Send + 'a,
 {
-    let mut late = Box::into_pin(Box::<Late<M, F>>::default());
-    if let LateProjection::Waiting { start: slot } = late.as_mut().project() {
+    let mut late = Box::<Late<M, F>>::default();
+    if let Late::Waiting { start: slot } = &mut *late {
         *slot = Some(start);
     }
-    late
+    Box::into_pin(late)
 }

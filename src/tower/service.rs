@@ -213,6 +213,8 @@ impl<E: Tail> Root<E> {
             Span::current().record("http.route", self.built.routes.pattern(route));
         }
         let response = self.first.call(req, &cx).await;
+        #[cfg(feature = "serve")]
+        crate::step::extensions::reuse(req.extensions_mut());
         fit_to_http(head, response)
     }
 }

@@ -36,7 +36,7 @@ fn allocations(serve: impl AsyncFnOnce(TcpListener, ChainService)) -> u64 {
 }
 
 #[test]
-fn a_request_costs_one_allocation_more_than_with_bare_hyper() {
+fn a_request_costs_no_allocation_more_than_with_bare_hyper() {
     let bare = allocations(async |listener, service| {
         let (socket, _) = listener.accept().await.unwrap();
         tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(socket), service));
@@ -44,8 +44,8 @@ fn a_request_costs_one_allocation_more_than_with_bare_hyper() {
     let ours = allocations(async |listener, service| {
         tokio::spawn(Server::new(listener).serve_until(std::future::pending(), service));
     });
-    // The address of the peer.
-    assert!(ours <= bare + 1, "{ours} instead of {bare}");
+    // The address of the peer is one, and hyper by itself has one for its buffer.
+    assert!(ours <= bare, "{ours} instead of {bare}");
 }
 
 /// What a connection of a memory test does before the memory is measured.
