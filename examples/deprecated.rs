@@ -50,7 +50,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 #[tokio::test]
 async fn only_the_old_version_is_deprecated() -> Result<(), Box<dyn Error>> {
     for (path, expected) in [("/v1/users", true), ("/v1/unknown", true), ("/v2/users", false)] {
-        let res = api()?.handle(http::Request::get(path).body("".into())?).await;
+        let res = api()?.handle(http::Request::get(path).body(String::new())?).await;
         assert_eq!(res.headers().contains_key("deprecation"), expected, "{path}");
     }
     Ok(())

@@ -74,10 +74,10 @@ MC4CAQAwBQYDK2VwBCIEIJ+DYvh6SEqVTm50DFtMDoQikTmiCqirVv9mWG9qfSnF
     let (mut head, ()) = request.into_parts();
     signer.sign_request(&mut head, b"pay 7", SystemTime::now())?;
     for (body, status) in [("pay 7", 200), ("pay 9", 400)] {
-        let req = http::Request::from_parts(head.clone(), body.into());
+        let req = http::Request::from_parts(head.clone(), body.to_owned());
         assert_eq!(api.handle(req).await.status(), status);
     }
-    let unsigned = http::Request::post("/payments").body("pay 7".into())?;
+    let unsigned = http::Request::post("/payments").body("pay 7".to_owned())?;
     assert_eq!(api.handle(unsigned).await.status(), 401);
     Ok(())
 }

@@ -66,7 +66,7 @@ async fn only_signed_deliveries_arrive() -> Result<(), Box<dyn Error>> {
     let request = |body: &'static str| {
         http::Request::post("/webhooks")
             .header("content-type", "application/json")
-            .body(body.into())
+            .body(body.to_owned())
             .map(|mut req| {
                 req.headers_mut().extend(fields.clone());
                 req
