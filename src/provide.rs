@@ -9,6 +9,8 @@ use std::ops::Deref;
 
 use http::Extensions;
 
+use crate::step::versions::SharedTypes;
+
 /// A value that an earlier step provided: state from [`Chain::provide`](crate::Chain::provide), the result of a
 /// [`guard`](crate::Chain::guard), or what a [`Middleware`](crate::Middleware) provides.
 ///
@@ -123,20 +125,29 @@ pub trait Provides: Send + 'static {
     #[doc(hidden)]
     type Onto<P>;
     #[doc(hidden)]
-    fn put(self, extensions: &mut Extensions);
+    fn each_type(f: &mut dyn FnMut(TypeId));
+    /// Puts the values into the extensions. `scope` is the end of the scope of the step that provides them.
+    #[doc(hidden)]
+    fn put(self, extensions: &mut Extensions, shared: &SharedTypes, scope: u32);
 }
 
 impl Provides for () {
     type Onto<P> = P;
 
-    fn put(self, _: &mut Extensions) {}
+    fn each_type(_: &mut dyn FnMut(TypeId)) {}
+
+    fn put(self, _: &mut Extensions, _: &SharedTypes, _: u32) {}
 }
 
 impl<T: Clone + Send + Sync + 'static> Provides for (T,) {
     type Onto<P> = Cons<T, P>;
 
-    fn put(self, extensions: &mut Extensions) {
-        put(extensions, self.0);
+    fn each_type(f: &mut dyn FnMut(TypeId)) {
+        f(TypeId::of::<T>());
+    }
+
+    fn put(self, extensions: &mut Extensions, shared: &SharedTypes, scope: u32) {
+        put(extensions, shared, scope, self.0);
     }
 }
 
@@ -147,9 +158,14 @@ where
 {
     type Onto<P> = Cons<U, Cons<T, P>>;
 
-    fn put(self, extensions: &mut Extensions) {
-        put(extensions, self.0);
-        put(extensions, self.1);
+    fn each_type(f: &mut dyn FnMut(TypeId)) {
+        f(TypeId::of::<T>());
+        f(TypeId::of::<U>());
+    }
+
+    fn put(self, extensions: &mut Extensions, shared: &SharedTypes, scope: u32) {
+        put(extensions, shared, scope, self.0);
+        put(extensions, shared, scope, self.1);
     }
 }
 
@@ -178,13 +194,14 @@ impl<T> Values<(T,)> for T {
     }
 }
 
-fn put<T: Clone + Send + Sync + 'static>(extensions: &mut Extensions, value: T) {
+fn put<T: State>(extensions: &mut Extensions, shared: &SharedTypes, scope: u32, value: T) {
     // Most guards only check a request, and provide `()`. `find` returns it without a lookup.
     if TypeId::of::<T>() == TypeId::of::<()>() {
         return;
     }
     #[cfg(feature = "test-util")]
     let value = replaced(extensions).unwrap_or(value);
+    shared.keep(scope, &value, extensions);
     extensions.insert(value);
 }
 

@@ -8,6 +8,7 @@ mod api;
 mod browser;
 mod curl;
 mod examples;
+mod forms;
 mod hosts;
 mod issuer;
 mod multipart;

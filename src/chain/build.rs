@@ -23,6 +23,7 @@ use crate::route::registrar::{ClosedScope, Registrar};
 use crate::step::end::End;
 use crate::step::fold::{Assembly, Fold};
 use crate::step::tail::{BoxTail, Built};
+use crate::step::versions::SharedTypes;
 use crate::tower::as_layer::ChainLayer;
 use crate::tower::service::{ChainService, Root, static_service};
 
@@ -163,6 +164,7 @@ impl<S, P, A, E, D> Chain<S, P, A, E, D> {
         self.steps.register(&mut registrar);
         let closed =
             if in_front { registrar.end_in_service(Location::caller()) } else { registrar.leave() };
+        let (types, scopes) = registrar.shared_types();
         let routes = plan_routes(registrar, closed.end)?;
         let (tables, hooks) = (RefCell::default(), RefCell::default());
         let ClosedScope { first, end, depth } = closed;
@@ -171,7 +173,9 @@ impl<S, P, A, E, D> Chain<S, P, A, E, D> {
         // `flatten` drops nothing. Each index was given out by `register` of a step, and set by `fold` of the same step.
         let tables = tables.into_inner().into_iter().flatten().collect();
         let hooks = hooks.into_inner().into_iter().flatten().collect();
-        let built = Arc::new(Built { routes, tables, hooks, first: BoxTail(first.clone()) });
+        let shared = SharedTypes::new(types, scopes);
+        let first_tail = BoxTail(first.clone());
+        let built = Arc::new(Built { routes, tables, hooks, shared, end, first: first_tail });
         Ok(Root { first, built })
     }
 }

@@ -282,7 +282,7 @@ pub trait Erase: Tail {
 /// The steps are a scope.
 impl Erase for End {
     fn erase<T: Tail>(tail: T, assembly: &Assembly<'_>) -> BoxTail {
-        BoxTail(Arc::new(InScope { tail, depth: assembly.depth }))
+        BoxTail(Arc::new(InScope { tail, scope: assembly.scope() }))
     }
 }
 

@@ -15,7 +15,7 @@ use crate::step::around::HandlerEntry;
 use crate::step::end::Parent;
 use crate::step::fold::{Assembly, Branch, Fold, Step, put};
 use crate::step::next::{Middleware, Next};
-use crate::step::tail::{BoxTail, Cx, ErasedTail, Resume, Tail, box_in_place};
+use crate::step::tail::{BoxTail, CurrentScope, Cx, ErasedTail, Resume, Tail, box_in_place};
 use crate::{Request, Response};
 
 /// Consecutive paths in a chain, before the chain is built. At the beginning of a scope also handlers of the path of the scope.
@@ -59,8 +59,8 @@ impl<N: Tail> Fold<N> for PathTable {
             let parent = Parent { table: self.number, from: span.1 + 1 };
             entries.push(entry.assemble(parent, assembly));
         }
-        let depth = assembly.depth;
-        let table = Arc::new(Branches { first, entry_of, entries, next, depth });
+        let scope = assembly.scope();
+        let table = Arc::new(Branches { first, entry_of, entries, next, scope });
         put(&mut assembly.tables.borrow_mut(), self.number as usize, table.clone());
         TableTail(table)
     }
@@ -75,8 +75,8 @@ struct Branches<N> {
     entries: Vec<BoxTail>,
     /// The steps after the table.
     next: N,
-    /// The number of segments of the path of the scope that contains the table.
-    depth: usize,
+    /// The scope that contains the table.
+    scope: CurrentScope,
 }
 
 impl<N: Tail> Branches<N> {
@@ -112,8 +112,8 @@ impl<N: Tail> Resume for Branches<N> {
         cx: &'a Cx<'a>,
     ) -> BoxFuture<'a, Response> {
         Box::pin(async move {
-            // The request left an inner scope, so the depth is again that of this scope.
-            let cx = Cx { depth: self.depth, ..*cx };
+            // The request left an inner scope.
+            let cx = cx.within(self.scope, req);
             self.call_from(from, req, &cx).await
         })
     }
@@ -134,14 +134,14 @@ impl<N: Tail> Tail for TableTail<N> {
 
     fn enter<'a>(
         &'a self,
-        depth: usize,
+        scope: CurrentScope,
         req: &'a mut Request,
         cx: &'a Cx<'a>,
     ) -> BoxFuture<'a, Response> {
         match self.0.entry(0, cx) {
             Some(entry) => entry.0.call_boxed(req, cx),
             None => box_in_place(move || async move {
-                let cx = Cx { depth, ..*cx };
+                let cx = cx.within(scope, req);
                 self.0.next.call(req, &cx).await
             }),
         }
@@ -169,7 +169,7 @@ impl Branch for HandlerBranch {
 
     fn assemble(self: Box<Self>, parent: Parent, assembly: &Assembly<'_>) -> BoxTail {
         let Self { handler, entry: HandlerEntry { number, .. } } = *self;
-        BoxTail(Arc::new(HandlerTail { handler, number, depth: assembly.depth, parent }))
+        BoxTail(Arc::new(HandlerTail { handler, number, scope: assembly.scope(), parent }))
     }
 }
 
@@ -177,8 +177,8 @@ impl Branch for HandlerBranch {
 pub(super) struct HandlerTail {
     handler: Box<dyn ErasedHandler>,
     number: u32,
-    /// The number of segments of the path of the scope that contains the table.
-    depth: usize,
+    /// The scope that contains the table.
+    scope: CurrentScope,
     /// The steps after the handler, to which it may pass the request on.
     parent: Parent,
 }
@@ -189,7 +189,8 @@ impl ErasedTail for HandlerTail {
         if !cx.plan.handlers.numbers().contains(&self.number) {
             return self.parent.resume(req, cx);
         }
-        self.handler.handle(req, Cx { depth: self.depth, ..*cx }, self)
+        let cx = cx.within(self.scope, req);
+        self.handler.handle(req, cx, self)
     }
 }
 

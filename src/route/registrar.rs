@@ -3,6 +3,7 @@
 //! Runs once, when a chain is built: each step calls the registrar in the order in which the steps are written. Then
 //! `planner.rs` makes the lookup table from these records.
 
+use std::any::TypeId;
 use std::sync::Arc;
 
 use http::Method;
@@ -35,6 +36,8 @@ pub struct Registrar {
     pub(super) has_prefixes: bool,
     /// Whether the chain is in front of a service, as a layer.
     pub(super) in_front: bool,
+    /// The types that the middleware provides, each with the index of its scope in `ends`.
+    provided: Vec<(TypeId, usize)>,
 }
 
 impl Registrar {
@@ -51,6 +54,7 @@ impl Registrar {
             errors: Vec::new(),
             has_prefixes: false,
             in_front: false,
+            provided: Vec::new(),
         };
         this.open(String::new(), true, settings, Hooks::default());
         this
@@ -177,6 +181,30 @@ impl Registrar {
             covers.prefix = Some(whole);
         }
         (number, Some(prefix))
+    }
+
+    /// Records a type that the middleware provides that was registered last.
+    pub(crate) fn provides(&mut self, of: TypeId) {
+        let scope = self.scope().id;
+        self.provided.push((of, scope));
+    }
+
+    /// The types that several scopes provide, and the scopes, by the numbers of their first steps and their ends.
+    ///
+    /// No types if a request never reaches a step outside of a scope that it has entered: no handler passes requests on, and the chain
+    /// has no hooks and no service behind it.
+    pub(crate) fn shared_types(&self) -> (Vec<TypeId>, Vec<(u32, u32)>) {
+        let Self { handlers, provided, ends, .. } = self;
+        let is_shared = |(of, scope): &&(TypeId, usize)| {
+            *of != TypeId::of::<()>()
+                && provided.iter().any(|other| other.0 == *of && other.1 < *scope)
+        };
+        let leaves = self.in_front || self.hook_count > 0 || handlers.iter().any(|h| h.passes);
+        let mut types: Vec<TypeId> =
+            provided.iter().filter(is_shared).filter(|_| leaves).map(|(of, _)| *of).collect();
+        types.sort_unstable();
+        types.dedup();
+        (types, ends.iter().map(|scope| (scope.first, scope.end)).collect())
     }
 
     /// Allows a finding for the steps that follow in the innermost scope.

@@ -13,6 +13,7 @@ use http::Method;
 
 use crate::declare::{Declaration, DeclaredStep, Describe};
 use crate::probe::Site;
+use crate::provide::Provides;
 use crate::route::error::CallSite;
 use crate::route::plan::{Handlers, Hooks};
 use crate::route::prefix::Prefix;
@@ -203,6 +204,7 @@ impl<M: Middleware> Step for Use<M> {
         let mut declaration = Declaration::default();
         self.step.declare(&mut declaration);
         self.entry.register(self.step.name(), declaration, registrar);
+        M::Provides::each_type(&mut |of| registrar.provides(of));
     }
 }
 
@@ -302,7 +304,8 @@ impl<M: Middleware, N: Tail> Fold<N> for Hook<M> {
     fn fold(self, next: N, assembly: &Assembly<'_>) -> N {
         let (cover, site) = (Cover::ALL, Site::CHAIN);
         let hook = Around { middleware: self.handler, next: Unanswered, cover, site };
-        put(&mut assembly.hooks.borrow_mut(), self.index, BoxTail(Arc::new(hook)));
+        let hook = (BoxTail(Arc::new(hook)), assembly.end);
+        put(&mut assembly.hooks.borrow_mut(), self.index, hook);
         next
     }
 }

@@ -15,7 +15,7 @@ use http::{HeaderValue, StatusCode};
 use crate::probe::Site;
 use crate::route::plan::Outcome;
 use crate::step::Refusal;
-use crate::step::tail::{Cx, Tail};
+use crate::step::tail::{CurrentScope, Cx, Tail};
 use crate::{Error, Request, Response};
 
 /// The end of a scope. It receives the requests that no handler of the scope answered.
@@ -63,13 +63,15 @@ impl End {
         if let Some(original) = next.map(Arc::new)
             && let Some(plan) = &original.later
         {
-            let cx = Cx { plan, original: Some(&original), depth: 0, ..*cx };
+            let outermost = cx.within(CurrentScope::new(0, cx.built.end), req);
+            let cx = Cx { plan, original: Some(&original), ..outermost };
             return cx.built.first.call(req, &cx).await;
         }
         match plan.hook {
             Some(hook) => {
-                let cx = Cx { depth: self.depth, ..*cx };
-                with_allow(cx.built.hooks[hook].call(req, &cx).await, &cx)
+                let (hook, end) = &cx.built.hooks[hook];
+                let cx = cx.within(CurrentScope::new(self.depth, *end), req);
+                with_allow(hook.call(req, &cx).await, &cx)
             }
             None => Unanswered.call(req, cx).await,
         }

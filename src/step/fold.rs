@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::route::registrar::Registrar;
 use crate::step::end::Parent;
-use crate::step::tail::{BoxTail, Resume, Tail};
+use crate::step::tail::{BoxTail, CurrentScope, Resume, Tail};
 
 /// A part of a chain: a step, or a list of steps.
 #[doc(hidden)]
@@ -45,9 +45,15 @@ pub struct Assembly<'a> {
     /// The path tables of the whole chain, by their numbers. Becomes `Built::tables`.
     pub(crate) tables: &'a RefCell<Vec<Option<Arc<dyn Resume>>>>,
     /// The hooks of the whole chain, by their indexes. Becomes `Built::hooks`.
-    pub(crate) hooks: &'a RefCell<Vec<Option<BoxTail>>>,
+    pub(crate) hooks: &'a RefCell<Vec<Option<(BoxTail, u32)>>>,
     /// The number of segments of the path of the scope.
     pub(crate) depth: usize,
+}
+
+impl Assembly<'_> {
+    pub(crate) fn scope(&self) -> CurrentScope {
+        CurrentScope::new(self.depth, self.end)
+    }
 }
 
 /// An entry of a path table: a chain or a service at a path.

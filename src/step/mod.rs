@@ -23,6 +23,7 @@ pub(crate) mod next;
 mod refusal;
 pub(crate) mod route;
 pub(crate) mod tail;
+pub(crate) mod versions;
 
 #[cfg(feature = "step-times")]
 #[cfg_attr(docsrs, doc(cfg(feature = "step-times")))]

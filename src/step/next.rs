@@ -174,7 +174,9 @@ impl<'a, N: Endpoint, T> Next<'a, N, T> {
         V: Values<T>,
     {
         let mut reach = self.into_reach();
-        values.into_provided().put(reach.request_mut().extensions_mut());
+        let cx = reach.cx();
+        let extensions = reach.request_mut().extensions_mut();
+        values.into_provided().put(extensions, &cx.built.shared, cx.scope.end);
         reach.run()
     }
 
@@ -208,7 +210,7 @@ impl<'a, N: Endpoint, T> Next<'a, N, T> {
     ///
     /// It begins with a slash, and is percent-encoded as the client sent it.
     pub fn rest_path(&self) -> &str {
-        rest_after(self.uri().path(), self.reach.cx().depth)
+        rest_after(self.uri().path(), self.reach.cx().scope.depth as usize)
     }
 
     /// The method of the request, mutable. The steps that follow are already chosen, so a change has no effect on them.

@@ -15,6 +15,7 @@ use crate::probe::Site;
 use crate::route::plan::{Original, Plan};
 use crate::route::routes::Routes;
 use crate::step::kept::Kept;
+use crate::step::versions::SharedTypes;
 use crate::{Request, Response};
 
 /// The steps after a step, folded into one value when the chain is built.
@@ -27,17 +28,17 @@ pub trait Tail: Send + Sync + 'static {
         cx: &'a Cx<'a>,
     ) -> impl Future<Output = Response> + Send + 'a;
 
-    /// Answers the request as the first step of a scope, whose path has `depth` segments. Costs one box.
+    /// Answers the request as the first step of a scope. Costs one box.
     ///
-    /// A path table needs none: its entries set the depth, and have a box of their own (`chain/table.rs`).
+    /// A path table needs none: its entries set the scope, and have a box of their own (`chain/table.rs`).
     fn enter<'a>(
         &'a self,
-        depth: usize,
+        scope: CurrentScope,
         req: &'a mut Request,
         cx: &'a Cx<'a>,
     ) -> BoxFuture<'a, Response> {
         box_in_place(move || async move {
-            let cx = Cx { depth, ..*cx };
+            let cx = cx.within(scope, req);
             self.call(req, &cx).await
         })
     }
@@ -51,8 +52,12 @@ pub(crate) struct Built {
     /// The list has no gaps: `PathTable::register` takes the next number, `PathTable::fold` sets the element of this number, and
     /// both run once for each table when the chain is built.
     pub(crate) tables: Vec<Arc<dyn Resume>>,
-    /// The hooks, by their indexes. No gaps, for the same reason.
-    pub(crate) hooks: Vec<BoxTail>,
+    /// The hooks, by their indexes, each with the end of the scope that it is written in. No gaps, for the same reason.
+    pub(crate) hooks: Vec<(BoxTail, u32)>,
+    /// The types that several scopes provide.
+    pub(crate) shared: SharedTypes,
+    /// The number of the end of the outermost scope.
+    pub(crate) end: u32,
     /// The first step, which contains the others. The end of a scope calls it for a later pass.
     pub(crate) first: BoxTail,
 }
@@ -77,6 +82,23 @@ pub(crate) trait InnerService: Send + Sync {
     fn show_outer_match(&self, req: &mut Request);
 }
 
+/// The scope that a request is in.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CurrentScope {
+    /// The number of segments of its path.
+    pub(crate) depth: u32,
+    /// The number of its end.
+    pub(crate) end: u32,
+}
+
+impl CurrentScope {
+    pub(crate) fn new(depth: usize, end: u32) -> Self {
+        // A pattern has fewer segments than the text of a program has bytes.
+        Self { depth: depth.try_into().unwrap_or(u32::MAX), end }
+    }
+}
+
 /// The state of one request in a chain.
 #[doc(hidden)]
 #[derive(Clone, Copy)]
@@ -85,10 +107,9 @@ pub struct Cx<'a> {
     pub(crate) plan: &'a Plan,
     /// The service behind the chain, if the chain is used as a layer.
     pub(crate) inner: Option<&'a Arc<dyn InnerService>>,
-    /// The number of segments of the path of the scope that the request is in. [`Tail::enter`] sets it when a request enters a
-    /// scope, `Branches::resume` (`chain/table.rs`) when it leaves one at its end. A handler in a path table and the end of a scope
-    /// know their own.
-    pub(crate) depth: usize,
+    /// The scope that the request is in. [`Tail::enter`] sets it when a request enters a scope, `Branches::resume` (`chain/table.rs`)
+    /// when it leaves one at its end. A handler in a path table and the end of a scope know their own.
+    pub(crate) scope: CurrentScope,
     /// The path and the method that were matched. `None` if no step needs them.
     pub(crate) original: Option<&'a Arc<Original>>,
     /// The extensions of a request while a step may replace it (`step/kept.rs`).
@@ -96,6 +117,13 @@ pub struct Cx<'a> {
 }
 
 impl<'a> Cx<'a> {
+    /// The state in another scope. Of a type that several scopes provide, the request gets the value for that scope.
+    #[inline(always)]
+    pub(crate) fn within(&self, scope: CurrentScope, req: &mut Request) -> Self {
+        self.built.shared.select(scope.end, req.extensions_mut());
+        Self { scope, ..*self }
+    }
+
     pub(crate) fn matched_path(&self) -> Option<&'a str> {
         match self.plan.route {
             Some(route) => Some(self.built.routes.pattern(route)),
@@ -112,7 +140,7 @@ impl<'a> Cx<'a> {
     pub(crate) fn show_match(&self, req: &mut Request) {
         match (self.plan.route, self.inner) {
             (None, Some(inner)) => inner.show_outer_match(req),
-            _ => self.built.routes.show_match(self.plan, self.depth, req),
+            _ => self.built.routes.show_match(self.plan, self.scope.depth as usize, req),
         }
     }
 }
@@ -123,7 +151,7 @@ pub(crate) struct OwnedCx {
     built: Arc<Built>,
     plan: usize,
     inner: Option<Arc<dyn InnerService>>,
-    depth: usize,
+    scope: CurrentScope,
     original: Option<Arc<Original>>,
 }
 
@@ -133,7 +161,7 @@ impl OwnedCx {
             built: cx.built.clone(),
             plan: cx.plan.index,
             inner: cx.inner.cloned(),
-            depth: cx.depth,
+            scope: cx.scope,
             original: cx.original.cloned(),
         }
     }
@@ -142,7 +170,7 @@ impl OwnedCx {
     pub(crate) fn is_of(&self, cx: &Cx<'_>) -> bool {
         Arc::ptr_eq(&self.built, cx.built)
             && self.plan == cx.plan.index
-            && self.depth == cx.depth
+            && self.scope == cx.scope
             // A request that was given to the same chain again has another original, and so has a later pass.
             && self.original.as_ref().map(Arc::as_ptr) == cx.original.map(Arc::as_ptr)
     }
@@ -153,7 +181,7 @@ impl OwnedCx {
             built: &self.built,
             plan: later.unwrap_or_else(|| self.built.routes.plan(self.plan)),
             inner: self.inner.as_ref(),
-            depth: self.depth,
+            scope: self.scope,
             original: self.original.as_ref(),
             kept,
         }
@@ -183,15 +211,15 @@ impl<E: Tail> OwnedTail for E {
     }
 }
 
-/// The steps of a scope. They know the number of segments of its path.
+/// The steps of a scope.
 pub(crate) struct InScope<N> {
     pub(crate) tail: N,
-    pub(crate) depth: usize,
+    pub(crate) scope: CurrentScope,
 }
 
 impl<N: Tail> ErasedTail for InScope<N> {
     fn call_boxed<'a>(&'a self, req: &'a mut Request, cx: &'a Cx<'a>) -> BoxFuture<'a, Response> {
-        self.tail.enter(self.depth, req, cx)
+        self.tail.enter(self.scope, req, cx)
     }
 }
 

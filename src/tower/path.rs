@@ -20,7 +20,7 @@ use crate::route::prefix::could_leave;
 use crate::route::registrar::{Registrar, Settings, depth};
 use crate::step::end::Parent;
 use crate::step::fold::{Assembly, Branch};
-use crate::step::tail::{BoxTail, Cx, Tail};
+use crate::step::tail::{BoxTail, CurrentScope, Cx, Tail};
 use crate::tower::service::into_response;
 use crate::{Error, Request, Response};
 
@@ -87,7 +87,8 @@ where
     async fn call(&self, req: &mut Request, cx: &Cx<'_>) -> Response {
         let service = || async move {
             // The service receives the path after its own; seen from there, no segment is before it.
-            Cx { depth: 0, ..*cx }.show_match(req);
+            let scope = CurrentScope { depth: 0, ..cx.scope };
+            Cx { scope, ..*cx }.show_match(req);
             let mut req = mem::take(req);
             let uri = mem::take(req.uri_mut());
             if self.prefix > 0 {

@@ -45,7 +45,7 @@ use tracing::level_filters::LevelFilter;
 use crate::route::listing::Route;
 use crate::route::routes::Routes;
 use crate::step::kept::Kept;
-use crate::step::tail::{Built, Cx, InnerService, Tail};
+use crate::step::tail::{Built, CurrentScope, Cx, InnerService, Tail};
 use crate::{Body, Error, Request, Response};
 
 /// A built chain: a service that any hyper-compatible server runs.
@@ -202,7 +202,7 @@ impl<E: Tail> Root<E> {
             built: &self.built,
             plan: self.built.routes.plan(plan),
             inner,
-            depth: 0,
+            scope: CurrentScope::new(0, self.built.end),
             original: original.as_ref(),
             kept: &kept,
         };

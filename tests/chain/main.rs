@@ -17,3 +17,4 @@ mod scopes;
 mod semantics;
 mod support;
 mod unmatched;
+mod values;
