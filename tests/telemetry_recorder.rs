@@ -1,5 +1,7 @@
 //! Metrics with the recorder of the whole process, in a program of its own, because such a recorder stays.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};

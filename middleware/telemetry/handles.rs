@@ -223,7 +223,7 @@ mod tests {
         let base = series("/a");
         let end = |change: fn(&mut SeriesEnd<'static>)| {
             let mut series = base.clone().into_owned();
-            series.end.as_mut().map(change);
+            change(series.end.as_mut().unwrap());
             series
         };
         let all = [
