@@ -1,13 +1,15 @@
 //! The record of one request: its span, and its metrics.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use http::{Method, Version};
-use metrics::{Gauge, Key, Label, Level, Metadata, Recorder, SharedString, Unit};
+use metrics::{Gauge, Histogram, Key, Label, Level, Metadata, Recorder, SharedString, Unit};
 use tracing::Span;
 
+use super::handles::{Handles, Series, SeriesEnd, is_real, with_handle};
 use crate::middleware::counted_body::AtEnd;
 
 /// The attributes of a request that are known when it arrives. All have few values.
@@ -19,15 +21,14 @@ pub(super) struct Attributes {
 }
 
 impl Attributes {
-    fn labels(&self) -> Vec<Label> {
-        let mut labels = Vec::with_capacity(9);
-        labels.push(Label::from_static_parts("http.request.method", self.method));
-        labels.push(Label::from_static_parts("url.scheme", self.scheme));
-        if let Some((address, port)) = &self.server {
-            labels.push(Label::new("server.address", SharedString::from(address.clone())));
-            labels.push(Label::new("server.port", port.to_string()));
+    fn series(&self) -> Series<'_> {
+        let server = self.server.as_ref();
+        Series {
+            method: self.method,
+            scheme: self.scheme,
+            server: server.map(|(address, port)| (Cow::Borrowed(&**address), *port)),
+            end: None,
         }
-        labels
     }
 }
 
@@ -47,6 +48,7 @@ pub(super) struct Observation {
 
 impl Observation {
     pub(super) fn start(attributes: Attributes, span: Span, describe: bool) -> Self {
+        let start = Instant::now();
         let active = metrics::with_recorder(|recorder| {
             if !is_real(recorder) {
                 return None;
@@ -54,13 +56,17 @@ impl Observation {
             if describe {
                 self::describe(recorder);
             }
-            let key = Key::from_parts(ACTIVE_REQUESTS, attributes.labels());
-            let gauge = recorder.register_gauge(&key, &METADATA);
+            let series = attributes.series();
+            let register = || {
+                let key = Key::from_parts(ACTIVE_REQUESTS, labels(&series));
+                recorder.register_gauge(&key, &METADATA)
+            };
+            let gauge = with_handle(&ACTIVE, recorder, &series, start, register, Gauge::clone);
             gauge.increment(1.0);
             Some(gauge)
         });
         Self {
-            start: Instant::now(),
+            start,
             attributes,
             route: None,
             status: None,
@@ -83,31 +89,36 @@ impl Observation {
         self.route = route.map(Box::from);
     }
 
-    fn measure(&self, recorder: &dyn Recorder, seconds: f64, error: Option<&str>) {
-        let mut labels = self.attributes.labels();
-        labels.push(Label::from_static_parts("network.protocol.name", "http"));
-        labels.push(Label::from_static_parts("network.protocol.version", self.attributes.version));
-        if let Some(status) = self.status {
-            labels.push(Label::new("http.response.status_code", status.to_string()));
-        }
-        if let Some(route) = &self.route {
-            labels.push(Label::new("http.route", route.to_string()));
-        }
-        if let Some(error) = error {
-            labels.push(Label::new("error.type", error.to_owned()));
-        }
+    fn measure(&self, recorder: &dyn Recorder, error: Option<&'static str>) {
+        let now = Instant::now();
+        let series = Series {
+            end: Some(SeriesEnd {
+                version: self.attributes.version,
+                status: self.status,
+                route: self.route.as_deref().map(Cow::Borrowed),
+                error,
+            }),
+            ..self.attributes.series()
+        };
         let received = self.received.load(Ordering::Relaxed);
         #[allow(clippy::cast_precision_loss, reason = "a size in a histogram")]
-        let values = [
-            (REQUEST_DURATION, seconds),
-            (REQUEST_BODY_SIZE, received as f64),
-            (RESPONSE_BODY_SIZE, self.sent as f64),
-        ];
-        for (name, value) in values {
-            let key = Key::from_parts(name, labels);
-            recorder.register_histogram(&key, &METADATA).record(value);
-            labels = key.into_parts().1;
-        }
+        let record = |histograms: &Histograms| {
+            let [duration, request, response] = histograms;
+            duration.record(now.duration_since(self.start).as_secs_f64());
+            request.record(received as f64);
+            response.record(self.sent as f64);
+        };
+        let register = || histograms(recorder, &series);
+        with_handle(&ENDED, recorder, &series, now, register, record);
+    }
+
+    /// `error.type`, unless it is the status.
+    fn error(&self) -> Option<&'static str> {
+        self.error.or_else(|| match self.status {
+            None if std::thread::panicking() => Some("panic"),
+            None => Some("cancelled"),
+            Some(_) => None,
+        })
     }
 }
 
@@ -126,25 +137,18 @@ impl AtEnd for Observation {
 
 impl Drop for Observation {
     fn drop(&mut self) {
-        let seconds = self.start.elapsed().as_secs_f64();
-        let status = self.status.filter(|status| *status >= 500).map(|status| status.to_string());
-        let ended = match self.status {
-            None if std::thread::panicking() => Some("panic"),
-            None => Some("cancelled"),
-            Some(_) => None,
-        };
-        let error = self.error.or(status.as_deref()).or(ended);
+        let error = self.error();
         if let Some(active) = self.active.take() {
             active.decrement(1.0);
-            metrics::with_recorder(|recorder| self.measure(recorder, seconds, error));
+            metrics::with_recorder(|recorder| self.measure(recorder, error));
         }
         if self.span.is_disabled() {
             return;
         }
         self.span.record("http.request.body.size", self.received.load(Ordering::Relaxed));
         self.span.record("http.response.body.size", self.sent);
-        if let Some(error) = error {
-            self.span.record("error.type", error);
+        if let Some(error) = error_type(self.status, error) {
+            self.span.record("error.type", &*error);
             // A client that goes away is not a fault of the server.
             if error != "cancelled" {
                 self.span.record("otel.status_code", "ERROR");
@@ -153,9 +157,46 @@ impl Drop for Observation {
     }
 }
 
-/// Whether a recorder is installed. The facade has no such question. Its own no-op recorder has no fields, and no state that metrics could be in.
-pub(super) fn is_real(recorder: &dyn Recorder) -> bool {
-    size_of_val(recorder) != 0
+/// The durations, and the sizes of the request and response bodies.
+type Histograms = [Histogram; 3];
+
+fn histograms(recorder: &dyn Recorder, series: &Series<'_>) -> Histograms {
+    let mut labels = labels(series);
+    [REQUEST_DURATION, REQUEST_BODY_SIZE, RESPONSE_BODY_SIZE].map(|name| {
+        let key = Key::from_parts(name, std::mem::take(&mut labels));
+        let histogram = recorder.register_histogram(&key, &METADATA);
+        labels = key.into_parts().1;
+        histogram
+    })
+}
+
+fn labels(series: &Series<'_>) -> Vec<Label> {
+    let mut labels = Vec::with_capacity(9);
+    labels.push(Label::from_static_parts("http.request.method", series.method));
+    labels.push(Label::from_static_parts("url.scheme", series.scheme));
+    if let Some((address, port)) = &series.server {
+        labels.push(Label::new("server.address", address.to_string()));
+        labels.push(Label::new("server.port", port.to_string()));
+    }
+    let Some(end) = &series.end else { return labels };
+    labels.push(Label::from_static_parts("network.protocol.name", "http"));
+    labels.push(Label::from_static_parts("network.protocol.version", end.version));
+    if let Some(status) = end.status {
+        labels.push(Label::new("http.response.status_code", status.to_string()));
+    }
+    if let Some(route) = &end.route {
+        labels.push(Label::new("http.route", route.to_string()));
+    }
+    if let Some(error) = error_type(end.status, end.error) {
+        labels.push(Label::new("error.type", error));
+    }
+    labels
+}
+
+/// `error.type`: another error than that of the status comes first.
+fn error_type(status: Option<u16>, error: Option<&'static str>) -> Option<Cow<'static, str>> {
+    let status = status.filter(|status| *status >= 500);
+    error.map(Cow::Borrowed).or_else(|| Some(Cow::Owned(status?.to_string())))
 }
 
 fn describe(recorder: &dyn Recorder) {
@@ -196,6 +237,11 @@ pub(super) fn version(version: Version) -> &'static str {
         Version::HTTP_3 => "3",
         _ => "1.1",
     }
+}
+
+thread_local! {
+    static ACTIVE: Handles<Gauge> = Handles::default();
+    static ENDED: Handles<Histograms> = Handles::default();
 }
 
 const METHODS: [&str; 10] =
