@@ -137,6 +137,13 @@ impl<S: Subject> Idempotent<S> {
     /// Stores a response before it is returned, if its length is known. Another one is stored when it has been sent.
     async fn record(&self, claim: Claim, response: Response) -> Response {
         let settings = &self.settings;
+        // They have no content (RFC 9110, 15.3.5, 15.3.6 and 15.4.5), so a server does not read their bodies.
+        let response = match response.status() {
+            StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED => {
+                response.map(|_| Body::empty())
+            }
+            _ => response,
+        };
         let length = http_body::Body::size_hint(response.body()).exact();
         if length.is_none_or(|length| length > settings.max_response) {
             return recorded(claim, response, settings);
