@@ -144,7 +144,7 @@ pub use self::signer::MessageSigner;
 use self::signer::{check_key_id, key_of, string};
 use crate::chain::FromChain;
 use crate::declare::{Answer, Credential, Declaration, Field, Kind, Resource, Scheme};
-use crate::extract::ClientUri;
+use crate::extract::{ClientUri, MaxBody};
 use crate::middleware::raw_body::read_raw_body;
 use crate::middleware::seen::{NotReserved, SeenMessages, SeenStore};
 use crate::{Body, Endpoint, Error, Middleware, Next, Request, Response, StatusCode};
@@ -643,7 +643,11 @@ impl Middleware for MessageSignatures {
         let unauthorized =
             problem(SignatureRefusal::Signature, "the signature is missing or not valid")
                 .header(Field::new(ACCEPT_SIGNATURE.as_str(), "The signature to make"))
-                .header(Field::new("www-authenticate", "The scheme `Message-Signature`"));
+                .header(Field::new("www-authenticate", "The scheme `Message-Signature`"))
+                .header(
+                    Field::new(WANT_CONTENT_DIGEST.as_str(), "Digests that are accepted")
+                        .optional(),
+                );
         to.answers(problem(SignatureRefusal::Malformed, "the signature is malformed"))
             .answers(
                 problem(SignatureRefusal::Digest, "the digest is not that of the body")
@@ -660,7 +664,7 @@ impl Middleware for MessageSignatures {
         for secret in self.keys.iter().filter_map(|(_, key)| key.secret_id()) {
             to.uses(Resource::Secret(secret));
         }
-        if let Some(max) = self.max_body {
+        if let Some(max) = self.max_body.or(MaxBody::default().limit()) {
             to.limits_body(max);
         }
     }
