@@ -44,7 +44,9 @@ impl CredentialSources {
 
     /// Declares the refusals of a step that asks others, such as an issuer or a function.
     pub(crate) fn declare_remote(to: &mut Declaration) {
-        let later = |status, cause: &str| Answer::problem(status, cause).header("cache-control");
+        let later = |status, cause: &str| {
+            Answer::problem(status, cause).header("cache-control").header("retry-after")
+        };
         let cause = "The credentials can't be checked at the moment";
         to.answers(later(StatusCode::SERVICE_UNAVAILABLE, cause));
         let cause = "Too many credentials of this client are being checked";

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum_core::BoxError;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
-use tokio::task::{AbortHandle, JoinHandle};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::response::without_body;
@@ -22,7 +22,7 @@ pub(super) struct Claim {
     runtime: Handle,
     /// What to do if it is dropped; `None` if the outcome is stored already.
     if_dropped: Option<KeyOutcome>,
-    renewal: Option<AbortHandle>,
+    renewal: Option<Renewal>,
 }
 
 /// The answer of the store, in time.
@@ -84,11 +84,14 @@ impl Claim {
     pub(super) fn start(&mut self) {
         self.if_dropped = Some(KeyOutcome::Unknown);
         let (store, reservation) = (self.store.clone(), self.reservation.clone());
-        let renewal = self.runtime.spawn(async move {
+        let (stop, mut stopped) = oneshot::channel::<()>();
+        let task = self.runtime.spawn(async move {
             let (pause, started) = (reservation.lease / 3, Instant::now());
             // A handler that hangs does not lock its key for ever.
             while started.elapsed() < reservation.age {
-                sleep(pause).await;
+                if timeout(pause, &mut stopped).await.is_ok() {
+                    return;
+                }
                 match timeout(pause, store.renew_any(&reservation)).await {
                     Ok(Ok(KeyUpdate::Lost)) => {
                         tracing::warn!("the idempotency key of a running request was lost");
@@ -102,7 +105,7 @@ impl Claim {
                 }
             }
         });
-        self.renewal = Some(renewal.abort_handle());
+        self.renewal = Some(Renewal { stop: Some(stop), task });
     }
 
     /// Stores the outcome in a task of its own, which runs to completion even if the request is dropped.
@@ -114,9 +117,14 @@ impl Claim {
     fn store_outcome(&mut self, outcome: KeyOutcome) -> JoinHandle<()> {
         let (store, reservation) = (self.store.clone(), self.reservation.clone());
         // The lease is renewed until the outcome is stored.
-        let renewal = self.renewal.take().map(Renewal);
+        let mut renewal = self.renewal.take();
         self.runtime.spawn(async move {
-            let _renewal = renewal;
+            // A renewal creates the record again if the store has lost it, so none may arrive after the release.
+            if outcome == KeyOutcome::Released
+                && let Some(renewal) = renewal.take()
+            {
+                renewal.end().await;
+            }
             keep_trying(&*store, &reservation, outcome).await;
         })
     }
@@ -137,11 +145,22 @@ impl Drop for Claim {
 }
 
 /// Renews a lease until this is dropped.
-struct Renewal(AbortHandle);
+struct Renewal {
+    stop: Option<oneshot::Sender<()>>,
+    task: JoinHandle<()>,
+}
+
+impl Renewal {
+    /// Stops, and waits for a call of the store that is still running.
+    async fn end(mut self) {
+        drop(self.stop.take());
+        let _ = (&mut self.task).await;
+    }
+}
 
 impl Drop for Renewal {
     fn drop(&mut self) {
-        self.0.abort();
+        self.task.abort();
     }
 }
 

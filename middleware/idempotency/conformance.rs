@@ -37,6 +37,7 @@ pub async fn check_store(store: &impl IdempotencyStore) {
     store.only_the_owner_changes_a_record().await;
     store.lost_records_are_created_again().await;
     store.principals_are_apart().await;
+    store.a_short_age_ends_no_count().await;
 }
 
 struct Checked<'s, S>(&'s S);
@@ -162,6 +163,25 @@ impl<S: IdempotencyStore> Checked<'_, S> {
         self.reserves(&anyone, KeyState::Reserved, "without a principal nothing is counted").await;
         self.finishes(&second, KeyOutcome::Released, KeyUpdate::Done, "a key is released").await;
         self.reserves(&next(), KeyState::Reserved, "a released key doesn't count").await;
+    }
+
+    /// Two steps of different ages may share a store.
+    async fn a_short_age_ends_no_count(&self) {
+        let long = KeyReservation { max_keys: 2, ..reservation() };
+        let next = || KeyReservation { record: digest(&[&owner()]), ..again(&long) };
+        let short = KeyReservation { lease: SHORT, age: SHORT, ..next() };
+        let fact = "a key with a shorter age doesn't end the count of the other keys";
+        self.reserves(&long, KeyState::Reserved, fact).await;
+        self.reserves(&short, KeyState::Reserved, fact).await;
+        sleep(SHORT * 2).await;
+        self.reserves(&next(), KeyState::Reserved, fact).await;
+        let refused = succeeded(self.0.reserve(&next()).await, fact);
+        if !matches!(refused, KeyState::TooManyKeys(_)) {
+            // As above: a store need not count.
+            assert_eq!(refused, KeyState::Reserved, "{fact}");
+            let refused = succeeded(self.0.reserve(&next()).await, fact);
+            assert_eq!(refused, KeyState::Reserved, "{fact}");
+        }
     }
 
     async fn reserves(&self, reservation: &KeyReservation, expected: KeyState, fact: &str) {

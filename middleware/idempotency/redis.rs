@@ -244,7 +244,8 @@ local function keep(state)
   redis.call('PEXPIRE', record, age)
   if keys then
     redis.call('ZADD', keys, now + age, record)
-    redis.call('PEXPIRE', keys, age)
+    local last = redis.call('ZRANGE', keys, -1, -1, 'WITHSCORES')
+    redis.call('PEXPIRE', keys, last[2] - now)
   end
 end
 ";

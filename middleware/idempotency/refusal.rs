@@ -24,6 +24,22 @@ pub(super) enum Refusal {
 }
 
 impl Refusal {
+    /// One of each kind, for the declaration of the step.
+    pub(super) fn all() -> Vec<Self> {
+        let time = Duration::ZERO;
+        vec![
+            Self::Missing,
+            Self::Malformed(Malformed("")),
+            Self::OtherRequest,
+            Self::InFlight,
+            Self::Unknown,
+            Self::NotKept(StatusCode::OK),
+            Self::TooManyKeys(time),
+            Self::Full(time),
+            Self::Unreachable("".into()),
+        ]
+    }
+
     /// A name for the log, and for the type of the problem.
     pub(super) fn kind(&self) -> &'static str {
         match self {

@@ -18,7 +18,7 @@ use super::request::{ReadBody, client_uri, digest, half, owner};
 use super::response::{Stored, body, read, write};
 use super::store::{AnyStore, KeyOutcome, KeyReservation, KeyState};
 use super::subject::Subject;
-use crate::declare::{Answer, Declaration, Field, Kind};
+use crate::declare::{self, Answer, Declaration, Field, Kind};
 use crate::{Body, Endpoint, Error, Middleware, Next, Response};
 
 /// The middleware of an [`Idempotency`](super::Idempotency).
@@ -77,18 +77,22 @@ impl<S: Subject> Middleware for Idempotent<S> {
             .limits_body(settings.max_request)
             .reads(if settings.required { key } else { key.optional() })
             .adds(Field::new("idempotency-replayed", "The response is a stored one").optional());
-        let mut answers = |status, cause: &str| {
-            to.answers(Answer::problem(status, cause));
-        };
-        answers(StatusCode::BAD_REQUEST, "The key is missing or malformed");
-        answers(
-            StatusCode::CONFLICT,
-            "The first request with this key is running, its outcome is unknown, or its response was not kept",
-        );
-        answers(StatusCode::PAYLOAD_TOO_LARGE, "The body of a request with a key is too long");
-        answers(StatusCode::UNPROCESSABLE_ENTITY, "The key was used with another request");
-        answers(StatusCode::TOO_MANY_REQUESTS, "The caller has too many keys");
-        answers(StatusCode::SERVICE_UNAVAILABLE, "The store of keys is full or unreachable");
+        let too_long = "The body of a request with a key is too long";
+        to.answers(Answer::problem(StatusCode::PAYLOAD_TOO_LARGE, too_long));
+        let mut refusals = Refusal::all();
+        refusals.retain(|refusal| match refusal {
+            Refusal::Missing => settings.required,
+            Refusal::TooManyKeys(_) => S::DECLARED == declare::Subject::Verified,
+            Refusal::Unreachable(_) => !settings.runs_without_store,
+            _ => true,
+        });
+        for refusal in refusals {
+            let error = refusal.into_error();
+            let answer = Answer::problem(error.status(), error.title().to_owned());
+            let answer = answer.with_type(error.type_uri().to_owned());
+            let fields = error.headers().keys().map(|name| Field::from(name.as_str()));
+            to.answers(fields.fold(answer, Answer::header));
+        }
     }
 }
 
@@ -137,6 +141,13 @@ impl<S: Subject> Idempotent<S> {
     /// Stores a response before it is returned, if its length is known. Another one is stored when it has been sent.
     async fn record(&self, claim: Claim, response: Response) -> Response {
         let settings = &self.settings;
+        // They have no content (RFC 9110, 15.3.5, 15.3.6 and 15.4.5), so a server does not read their bodies.
+        let response = match response.status() {
+            StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED => {
+                response.map(|_| Body::empty())
+            }
+            _ => response,
+        };
         let length = http_body::Body::size_hint(response.body()).exact();
         if length.is_none_or(|length| length > settings.max_response) {
             return recorded(claim, response, settings);

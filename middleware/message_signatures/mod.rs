@@ -144,7 +144,7 @@ pub use self::signer::MessageSigner;
 use self::signer::{check_key_id, key_of, string};
 use crate::chain::FromChain;
 use crate::declare::{Answer, Credential, Declaration, Field, Kind, Resource, Scheme};
-use crate::extract::ClientUri;
+use crate::extract::{ClientUri, MaxBody};
 use crate::middleware::raw_body::read_raw_body;
 use crate::middleware::seen::{NotReserved, SeenMessages, SeenStore};
 use crate::{Body, Endpoint, Error, Middleware, Next, Request, Response, StatusCode};
@@ -413,13 +413,15 @@ impl MessageSignatures {
             response: None,
         };
         let signed = self.first_valid(&message).await?;
-        let (content, repr) =
-            (signed.covers_field(&CONTENT_DIGEST), signed.covers_field(&REPR_DIGEST));
+        // A digest of which the signature covers one member is compared with the body as well. Only the whole field covers the body.
+        let covers = |name: &HeaderName| signed.covers_field(name) || signed.covers_member(name);
+        let covers_body = signed.covers_field(&CONTENT_DIGEST);
+        let content = covers(&CONTENT_DIGEST);
         // Without `Content-Range`, the content is the whole representation (RFC 9530, 3).
-        let repr = repr && !headers.contains_key(CONTENT_RANGE);
+        let repr = covers(&REPR_DIGEST) && !headers.contains_key(CONTENT_RANGE);
         if content || repr || self.cover_body && !req.body().is_end_stream() {
             let body = read_raw_body(req, self.max_body).await.map_err(RefusedSignature::Other)?;
-            if self.cover_body && !content && !body.is_empty() {
+            if self.cover_body && !covers_body && !body.is_empty() {
                 return Err(RefusedSignature::For(SignatureRefusal::Coverage, "content-digest"));
             }
             for (name, covered) in [(CONTENT_DIGEST, content), (REPR_DIGEST, repr)] {
@@ -435,7 +437,7 @@ impl MessageSignatures {
         Ok(signed)
     }
 
-    /// The origin that the client names. A name that is not configured is ignored: then the signature is not valid.
+    /// The origin that the client names. Without one that is configured, it is the first: a proxy may write another name into `Host`.
     fn origin_of(&self, uri: &Uri, headers: &HeaderMap) -> &Origin {
         let host = headers.get(HOST).and_then(|host| host.to_str().ok());
         let named = uri.authority().map(|authority| authority.as_str()).or(host);
@@ -641,7 +643,11 @@ impl Middleware for MessageSignatures {
         let unauthorized =
             problem(SignatureRefusal::Signature, "the signature is missing or not valid")
                 .header(Field::new(ACCEPT_SIGNATURE.as_str(), "The signature to make"))
-                .header(Field::new("www-authenticate", "The scheme `Message-Signature`"));
+                .header(Field::new("www-authenticate", "The scheme `Message-Signature`"))
+                .header(
+                    Field::new(WANT_CONTENT_DIGEST.as_str(), "Digests that are accepted")
+                        .optional(),
+                );
         to.answers(problem(SignatureRefusal::Malformed, "the signature is malformed"))
             .answers(
                 problem(SignatureRefusal::Digest, "the digest is not that of the body")
@@ -658,7 +664,7 @@ impl Middleware for MessageSignatures {
         for secret in self.keys.iter().filter_map(|(_, key)| key.secret_id()) {
             to.uses(Resource::Secret(secret));
         }
-        if let Some(max) = self.max_body {
+        if let Some(max) = self.max_body.or(MaxBody::default().limit()) {
             to.limits_body(max);
         }
     }
@@ -724,6 +730,12 @@ impl VerifiedSignature {
     /// Whether the signature covers all lines of a field, in any form.
     fn covers_field(&self, name: &HeaderName) -> bool {
         ["", ";sf", ";bs"].iter().any(|form| self.components.contains(&format!("\"{name}\"{form}")))
+    }
+
+    /// Whether the signature covers a member of a field that is a dictionary.
+    fn covers_member(&self, name: &HeaderName) -> bool {
+        let start = format!("\"{name}\";key=");
+        self.components.iter().any(|component| component.starts_with(&start))
     }
 }
 

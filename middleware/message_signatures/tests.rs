@@ -702,6 +702,21 @@ async fn the_digest_must_be_covered_and_that_of_the_body() {
     assert_eq!(send(&chain(), signed(&unsigned, request("POST /a"), "body")).await.0, 200);
     let req = signed(&signer(), request("POST /a"), "body").map(|_| Body::from("x"));
     assert_eq!(send(&chain(), req).await.0, 400);
+    // Also if the signature covers the digest alone, or as a dictionary in strict form.
+    for (component, expected) in [
+        ("\"content-digest\";key=\"sha-256\"", 400),
+        ("\"content-digest\";key=\"sha-256\";sf", 400),
+        ("\"content-digest\";sf;key=\"sha-256\"", 400),
+        ("\"repr-digest\";key=\"sha-256\"", 400),
+        ("\"other\";key=\"sha-256\"", 200),
+    ] {
+        let signer = signer().components(["@method", "@target-uri", component]).unwrap();
+        let text = format!("POST /a\n{good}\nRepr-Digest: {0}\nOther: {0}", sha256(b"body"));
+        let req = signed(&signer, request(&text), "body");
+        assert_eq!(send(&chain(), req).await.0, 200, "{component}");
+        let req = signed(&signer, request(&text), "body").map(|_| Body::from("bodx"));
+        assert_eq!(send(&chain(), req).await.0, expected, "{component}");
+    }
 }
 
 async fn unlimited_body(mut next: Next<'_>) -> Response {

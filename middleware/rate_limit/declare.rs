@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use http::StatusCode;
-
 use super::config::key::{KeyKind, LimitKey};
 use super::limiter::Limiter;
+use super::response::decision::Verdict;
+use super::response::refusal::{described, problem_type};
 use crate::declare::{Answer, Declaration, Field, Kind, Resource, Subject};
 
 pub(super) fn limit(limiter: &Arc<Limiter>, to: &mut Declaration) {
@@ -31,16 +31,28 @@ pub(super) fn limit(limiter: &Arc<Limiter>, to: &mut Declaration) {
             to.adds(Field::new(name.as_str(), "The quota, and what is left of it").optional());
         }
     }
-    if settings.reject.is_none() && !settings.shadow {
-        let refused = Answer::problem(StatusCode::TOO_MANY_REQUESTS, "The quota is used up");
-        let kind = "https://iana.org/assignments/http-problem-types#quota-exceeded";
-        to.answers(refused.with_type(kind).header("retry-after").header("cache-control"));
-        if limiter.shared_store.is_some() {
-            let cause = "The store of the limiter can't be reached";
-            let refused = Answer::problem(StatusCode::SERVICE_UNAVAILABLE, cause);
-            let kind = "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity";
-            to.answers(refused.with_type(kind).header("cache-control"));
-        }
+    if settings.reject.is_some() || settings.shadow {
+        return;
+    }
+    let refused = |verdict, cause: &str| {
+        let (status, kind, _) = described(verdict);
+        let refused = Answer::problem(status, cause).with_type(problem_type(kind));
+        refused.header("cache-control").header(Field::from("retry-after").optional())
+    };
+    if !settings.policies.is_empty() {
+        to.answers(refused(Verdict::Exceeded, "The quota is used up"));
+    }
+    if settings.penalty.is_some() {
+        to.answers(refused(Verdict::Blocked, "The client is blocked for a time"));
+    }
+    if settings.concurrency.is_some() {
+        to.answers(refused(Verdict::Busy, "Too many requests of the client are in flight"));
+    }
+    if limiter.queues.is_some() {
+        to.answers(refused(Verdict::QueueFull, "Too many requests are waiting"));
+    }
+    if limiter.shared_store.is_some() {
+        to.answers(refused(Verdict::Unavailable, "The store of the limiter can't be reached"));
     }
 }
 

@@ -129,7 +129,7 @@ pub use self::rule::Decision;
 use self::rule::{Denial, Rule, SignInClock};
 use crate::chain::Dependent;
 use crate::challenge::{Challenge, ChallengeError};
-use crate::declare::{Answer, Declaration, Kind};
+use crate::declare::{Answer, Declaration, Field, Kind};
 use crate::grants::{Anonymous, Grants};
 use crate::step::Refusal;
 use crate::{Endpoint, Error, Middleware, Next, Provided, Request, Response};
@@ -562,10 +562,13 @@ impl<T: Send + Sync + 'static> Middleware for Required<T> {
         let answer = |status, cause: String| Answer::problem(status, cause).header("cache-control");
         let (status, cause) = (StatusCode::UNAUTHORIZED, "Credentials are missing".to_owned());
         to.kind(Kind::Authorization).answers(answer(status, cause).header("www-authenticate"));
-        to.answers(answer(
-            StatusCode::FORBIDDEN,
-            format!("The caller was not granted {}", self.rule),
-        ));
+        let cause = format!("The caller was not granted {}", self.rule);
+        let refused = answer(StatusCode::FORBIDDEN, cause);
+        to.answers(match self.insufficient {
+            // A policy may answer its own 403, without a challenge.
+            Some(_) => refused.header(Field::from("www-authenticate").optional()),
+            None => refused,
+        });
     }
 }
 

@@ -116,6 +116,7 @@ pub use self::refusal::SignedRefusal;
 pub use self::signer::WebhookSigner;
 use crate::chain::FromChain;
 use crate::declare::{Answer, Credential, Declaration, Field, Kind, Resource, Scheme};
+use crate::extract::MaxBody;
 use crate::middleware::raw_body::read_raw_body;
 use crate::middleware::seen::{NotReserved, Reservation, SeenMessages};
 pub use crate::middleware::seen::{Seen, SeenStore};
@@ -464,7 +465,7 @@ impl Middleware for Signed {
         for secret in self.keys.iter().filter_map(NamedKey::secret_id) {
             to.uses(Resource::Secret(secret));
         }
-        if let Some(max) = self.max_body {
+        if let Some(max) = self.max_body.or(MaxBody::default().limit()) {
             to.limits_body(max);
         }
     }

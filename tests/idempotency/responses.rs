@@ -381,3 +381,21 @@ async fn the_rule_for_each_status_can_be_set() {
 fn first(status: u16) -> StatusCode {
     StatusCode::from_u16(status).unwrap()
 }
+
+/// HTTP has no content in a response with these statuses, so a server never reads the body.
+#[tokio::test]
+async fn a_response_without_content_is_stored_if_its_body_is_a_stream() {
+    for status in [StatusCode::NO_CONTENT, StatusCode::RESET_CONTENT, StatusCode::NOT_MODIFIED] {
+        let (api, calls) = counted(move |_| {
+            let mut response =
+                Response::new(Body::from_stream(stream::empty::<Result<Bytes, Infallible>>()));
+            *response.status_mut() = status;
+            response
+        });
+        let client = TestClient::new(api).over_tcp().await;
+        let (first, second) = (post(&client, "/", "k").await, post(&client, "/", "k").await);
+        assert_eq!((first.status(), second.status()), (status, status));
+        assert_eq!(second.header("idempotency-replayed"), Some("true"), "{status}");
+        assert_eq!(calls.load(Ordering::SeqCst), 1, "{status}");
+    }
+}

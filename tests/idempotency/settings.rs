@@ -289,3 +289,53 @@ async fn the_path_of_a_key_is_that_of_the_client() {
         assert_eq!(answer.text(), format!("Some(\"{expected}\")"), "{path}");
     }
 }
+
+/// A store behind a network: each renewal has its effect after a while, also if its caller no longer waits.
+#[derive(Clone, Default)]
+struct Distant(Arc<MemoryIdempotency>);
+
+impl IdempotencyStore for Distant {
+    type Error = io::Error;
+
+    async fn reserve(&self, reservation: &KeyReservation) -> io::Result<KeyState> {
+        self.0.reserve(reservation).await.map_err(|never| match never {})
+    }
+
+    async fn renew(&self, reservation: &KeyReservation) -> io::Result<KeyUpdate> {
+        let (store, reservation) = (self.0.clone(), reservation.clone());
+        let sent = tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            store.renew(&reservation).await.map_err(|never| match never {})
+        });
+        sent.await.map_err(io::Error::other)?
+    }
+
+    async fn finish(&self, reservation: &KeyReservation, to: KeyOutcome) -> io::Result<KeyUpdate> {
+        self.0.finish(reservation, to).await.map_err(|never| match never {})
+    }
+}
+
+/// The lease is renewed after one second: while the handler runs, at the end of the handler, and after it.
+#[tokio::test(start_paused = true)]
+async fn a_renewal_never_takes_a_key_again_that_was_released() {
+    for work in [700, 1000, 1100, 1400, 1600, 2200] {
+        let calls = Arc::new(AtomicUsize::new(0));
+        let count = calls.clone();
+        let handler = move || {
+            let call = count.fetch_add(1, Ordering::SeqCst);
+            async move {
+                tokio::time::sleep(Duration::from_millis(work)).await;
+                match call {
+                    0 => Err(tower_chain::Error::new(http::StatusCode::TOO_MANY_REQUESTS, "Later")),
+                    _ => Ok("paid"),
+                }
+            }
+        };
+        let once = step().lease(3 * SECOND).unwrap().store(Distant::default());
+        let client = TestClient::new(Chain::new().guard(user).use_(once).post(handler).build());
+        assert_eq!(post(&client, "ann", "k", "x").await.status(), 429, "{work} ms");
+        tokio::time::sleep(SECOND).await;
+        assert_eq!(post(&client, "ann", "k", "x").await.status(), 200, "{work} ms");
+        assert_eq!(calls.load(Ordering::SeqCst), 2, "{work} ms");
+    }
+}

@@ -58,8 +58,9 @@ pub(crate) fn refuse(limiter: &Limiter, outcome: &RequestOutcome) -> Result<(), 
     if limiter.settings.shadow { Ok(()) } else { Err(decision) }
 }
 
-fn problem(decision: &Decision) -> Error {
-    let (status, kind, detail) = match decision.verdict() {
+/// The status, the type and the text of a refusal.
+pub(crate) fn described(verdict: Verdict) -> (StatusCode, &'static str, &'static str) {
+    match verdict {
         Verdict::TooCostly => (
             StatusCode::TOO_MANY_REQUESTS,
             "quota-exceeded",
@@ -88,9 +89,17 @@ fn problem(decision: &Decision) -> Error {
         Verdict::Exceeded | Verdict::Admitted | Verdict::Skipped => {
             (StatusCode::TOO_MANY_REQUESTS, "quota-exceeded", "Too many requests")
         }
-    };
-    let error = Error::new(status, detail)
-        .with_type(format!("https://iana.org/assignments/http-problem-types#{kind}"));
+    }
+}
+
+/// The type of a problem, by the registry of IANA.
+pub(crate) fn problem_type(kind: &str) -> String {
+    format!("https://iana.org/assignments/http-problem-types#{kind}")
+}
+
+fn problem(decision: &Decision) -> Error {
+    let (status, kind, detail) = described(decision.verdict());
+    let error = Error::new(status, detail).with_type(problem_type(kind));
     let mut names = String::new();
     let busy = (decision.verdict() == Verdict::Busy).then_some(CONCURRENT);
     for name in decision.violated().chain(busy) {
