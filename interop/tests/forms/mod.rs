@@ -4,7 +4,6 @@ use std::process::Command;
 use std::time::Duration;
 
 use fantoccini::{Client, Locator};
-use http::header::CONTENT_TYPE;
 use serde::Deserialize;
 use tower_chain::extract::{BracketSyntax, ByField, Submitted};
 use tower_chain::{
@@ -68,7 +67,7 @@ const ROUNDS: [[(&str, &str); 7]; 3] = [
         ("A1", ""),
         ("1", ""),
         ("A2", ""),
-        ("300", "Must be a"),
+        ("1.5", "Must be a"),
     ],
     [
         ("Ann", ""),
@@ -93,11 +92,7 @@ async fn order(form: Submitted<Valid<ByField<Form<Order>>>>) -> Response {
                     .collect::<Vec<_>>()
                     .join(", ")
             };
-            (
-                error.status(),
-                [(CONTENT_TYPE, "text/html; charset=utf-8")],
-                page("refused", value, errors),
-            )
+            (error.status(), HTML, page(&format!("refused {}", value("fullName")), value, errors))
                 .into_response()
         }
     }
@@ -111,40 +106,38 @@ fn page(title: &str, value: impl Fn(&str) -> String, errors: impl Fn(&str) -> St
         format!("<label>{name} <input name=\"{name}\" value=\"{value}\"> <em data-for=\"{name}\">{errors}</em></label>")
     });
     format!(
-        "<!doctype html><title>{title}</title><form method=post>{}<button>Send</button></form>",
+        "<!doctype html><title>{}</title><form method=post>{}<button>Send</button></form>",
+        escape(title.to_owned()),
         fields.concat()
     )
 }
+
+const HTML: [(&str, &str); 1] = [("content-type", "text/html; charset=utf-8")];
 
 #[derive(Clone)]
 struct Script(String);
 
 fn site(script: String) -> ChainService {
     const SCRIPTED: &str = "<!doctype html><meta charset=utf-8><title>form</title><main></main><script src=/page.js></script>";
-    let html = [(CONTENT_TYPE, "text/html; charset=utf-8")];
-    let nothing = |_: &str| String::new();
     Chain::new()
         .provide(BracketSyntax::new())
         .provide(Script(script))
-        .at("/scripted", |c| c.get(async move || (html, SCRIPTED)))
+        .at("/scripted", |c| c.get(async || (HTML, SCRIPTED)))
         .at("/page.js", |c| {
             c.get(async |Provided(Script(text)): Provided<Script>| {
-                ([(CONTENT_TYPE, "text/javascript; charset=utf-8")], text)
+                ([("content-type", "text/javascript; charset=utf-8")], text)
             })
         })
         .at("/orders", |c| c.post(async |_: Valid<ByField<Json<Order>>>| Json("thanks")))
         .at("/plain", |c| {
-            c.get(async move || {
+            c.get(async || {
                 // The browser runs no script of this page.
-                let policy = ("content-security-policy", "script-src 'none'");
-                (
-                    [policy, ("content-type", "text/html; charset=utf-8")],
-                    page("form", nothing, nothing),
-                )
+                let policy = [("content-security-policy", "script-src 'none'")];
+                (policy, HTML, page("form", |_| String::new(), |_| String::new()))
             })
             .post(order)
         })
-        .at("/thanks", |c| c.get(async move || (html, "<title>thanks</title>")))
+        .at("/thanks", |c| c.get(async || (HTML, "<title>thanks</title>")))
         .build()
 }
 

@@ -54,7 +54,8 @@ async fn admitted(server: &PolicyHandle<IpAddr>, requests: usize, pause: Duratio
 async fn is_used(redis: &Redis, server: &PolicyHandle<IpAddr>, number: u8) -> bool {
     let _ = server.admit(client(number), 1).await;
     let name = client(number).to_string();
-    redis.keys().await.unwrap().iter().any(|key| key.contains(&name))
+    // A server that changes its role closes its connections.
+    redis.keys().await.is_ok_and(|keys| keys.iter().any(|key| key.contains(&name)))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
