@@ -230,7 +230,7 @@ fn messages() -> Vec<Case> {
         case(
             "not covered",
             api(step()),
-            &[|client| message(client, |signer| signer.components(&["@method"]).unwrap())],
+            &[|client| message(client, |signer| signer.components(["@method"]).unwrap())],
             401,
         ),
         case("digest", api(step()), &[|c| message(c, |signer| signer).text("bodx")], 400),
