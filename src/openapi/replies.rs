@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use http::{Extensions, HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
+#[cfg(any(feature = "json", feature = "ndjson"))]
 use super::arguments::HasSchema;
 use crate::Error;
 use crate::declare::Field;
