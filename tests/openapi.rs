@@ -16,12 +16,14 @@ use tower_chain::extract::{
     Binary, BracketSyntax, ByField, InvalidInput, JsonOrForm, MaxBody, Params, Path, Submitted,
     Text, TextAsJson,
 };
+use tower_chain::middleware::garde::Garde;
 use tower_chain::openapi::{Docs, Info, OpenApi, described, undescribed};
 use tower_chain::respond::{Created, NdJson, NoContent, Redirect, Sse, WithStatus};
 use tower_chain::step::declared;
 use tower_chain::{
     Chain, ChainService, Error, Fields, Form, Json, Next, Query, Response, TestClient, Valid,
 };
+use validator::Validate as _;
 
 #[derive(Clone, Deserialize, Fields, JsonSchema, Serialize, validator::Validate)]
 struct Article {
@@ -368,6 +370,142 @@ fn rules_are_in_the_schema_once() {
         &document["paths"]["/articles"]["post"]["requestBody"]["content"]["application/json"];
     assert_eq!(sent["schema"]["$ref"], "#/components/schemas/ArticleInput");
     assert!(!document.to_string().contains("/components/inputs"), "{document}");
+}
+
+mod functions {
+    use super::*;
+
+    pub(crate) fn is_free(_: &str) -> Result<(), validator::ValidationError> {
+        Ok(())
+    }
+
+    pub(crate) fn is_whole(_: &SignUp) -> Result<(), validator::ValidationError> {
+        Ok(())
+    }
+
+    pub(crate) fn is_round(_: &u32, (): &()) -> garde::Result {
+        Ok(())
+    }
+}
+
+#[derive(Deserialize, Fields, JsonSchema, validator::Validate)]
+#[serde(rename_all = "camelCase")]
+#[validate(schema(function = "functions::is_whole"))]
+struct SignUp {
+    /// The name of the account.
+    #[validate(length(min = 1), custom(function = "functions::is_free", message = "it is taken"))]
+    name: String,
+    #[validate(does_not_contain(pattern = " "), non_control_character)]
+    pass_word: String,
+    #[validate(must_match(other = "pass_word"))]
+    again: String,
+    #[validate(range(exclusive_min = 0.5))]
+    weight: f64,
+    #[validate(nested)]
+    parent: Option<Contact>,
+    #[serde(flatten)]
+    #[validate(nested)]
+    own: Contact,
+}
+
+#[derive(Deserialize, Fields, JsonSchema, validator::Validate)]
+struct Contact {
+    #[serde(default)]
+    #[validate(custom(function = functions::is_free))]
+    phone: String,
+}
+
+#[derive(Deserialize, Fields, JsonSchema, garde::Validate)]
+#[serde(rename_all = "kebab-case")]
+struct Offer {
+    #[garde(custom(functions::is_round))]
+    full_price: u32,
+    #[garde(matches(full_price))]
+    same: u32,
+    #[garde(custom(|_: &u32, _| Ok(())))]
+    count: u32,
+    #[garde(inner(prefix("a"), suffix("z"), ascii), length(max = 3))]
+    tags: Vec<String>,
+    #[garde(length(bytes, max = 3), alphanumeric)]
+    code: String,
+    #[garde(dive)]
+    paid: Paid,
+    #[garde(dive)]
+    lines: Vec<Line>,
+}
+
+#[derive(Deserialize, Fields, JsonSchema, garde::Validate)]
+struct Line(#[garde(custom(functions::is_round))] u32);
+
+#[derive(Deserialize, Fields, JsonSchema, garde::Validate)]
+#[serde(rename_all = "lowercase", tag = "by")]
+enum Paid {
+    Card {
+        #[garde(custom(functions::is_round))]
+        number: u32,
+    },
+    Cash {
+        #[garde(skip)]
+        #[allow(dead_code, reason = "only described")]
+        coins: u32,
+    },
+}
+
+#[test]
+fn rules_that_no_schema_can_express_are_in_the_descriptions() {
+    let api = Chain::new()
+        .documented()
+        .at("/a", |c| c.post(async |_: Valid<ByField<Json<SignUp>>>| ""))
+        .at("/b", |c| c.post(async |_: Garde<ByField<Json<Offer>>>| ""))
+        .at("/c", |c| c.get(async |_: Valid<ByField<Query<Contact>>>| ""))
+        .at("/d", |c| c.post(async |_: Valid<ByField<Form<Contact>>>| ""))
+        .at("/e", |c| c.post(async |_: ByField<Json<Vec<SignUp>>>| ""))
+        .build();
+    let document = document(&api);
+    for (path, pointer, words) in [
+        ("/SignUp", "", "Must pass the check `functions::is_whole`."),
+        (
+            "/SignUp",
+            "/properties/name",
+            "The name of the account.\n\nMust pass the check `functions::is_free`: it is taken.",
+        ),
+        (
+            "/SignUp",
+            "/properties/passWord",
+            "Must not contain ` `.\n\nMust contain no control characters.",
+        ),
+        ("/SignUp", "/properties/again", "Must equal `passWord`."),
+        ("/SignUp", "/properties/weight", "Must be more than 0.5."),
+        ("/SignUp", "/properties/phone", "Must pass the check `functions::is_free`."),
+        ("/Contact", "/properties/phone", "Must pass the check `functions::is_free`."),
+        ("/Offer", "/properties/full-price", "Must pass the check `functions::is_round`."),
+        ("/Offer", "/properties/same", "Must equal `full-price`."),
+        ("/Offer", "/properties/count", "Must pass a check of the server."),
+        (
+            "/Offer",
+            "/properties/tags",
+            "Each item: Must begin with `a`.\n\nEach item: Must end with `z`.\n\nEach item: Must be ASCII.",
+        ),
+        (
+            "/Offer",
+            "/properties/code",
+            "The unit of its length is `bytes`.\n\nMust contain only letters and digits.",
+        ),
+        ("/Line", "", "Must pass the check `functions::is_round`."),
+        ("/Paid", "/oneOf/0/properties/number", "Must pass the check `functions::is_round`."),
+    ] {
+        let found = &document["components"]["schemas"].pointer(&format!("{path}{pointer}"));
+        let found = found.unwrap_or_else(|| panic!("{path}{pointer} in {document:#}"));
+        assert_eq!(found["description"], words, "{path}{pointer}: {found:#}");
+    }
+    let words = "Must pass the check `functions::is_free`.";
+    let query = &document["paths"]["/c"]["get"];
+    assert_eq!(parameter(query, "phone")["description"], words);
+    let form = &document["paths"]["/d"]["post"]["requestBody"]["content"];
+    let form = &form["application/x-www-form-urlencoded"]["schema"];
+    assert_eq!(form["properties"]["phone"]["description"], words);
+    let schemas = &document["components"]["schemas"];
+    assert!(schemas["Paid"]["oneOf"][1]["properties"]["coins"].get("description").is_none());
 }
 
 #[test]

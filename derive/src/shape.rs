@@ -11,13 +11,16 @@ use syn::{
 
 use crate::attributes::{Container, Member};
 use crate::case::Case;
+use crate::rules;
 
 pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
     let container = Container::read(&input.attrs)?;
     let mut types = Types::default();
     let shape = match &input.data {
-        Data::Struct(data) => of_struct(&container, &data.fields, &mut types)?,
-        Data::Enum(data) => of_enum(&container, data, &mut types)?,
+        Data::Struct(data) => {
+            of_struct(&container, &rules_of(&input.attrs), &data.fields, &mut types)?
+        }
+        Data::Enum(data) => of_enum(&container, rules_of(&input.attrs), data, &mut types)?,
         Data::Union(data) => {
             let message =
                 "serde reads no unions, so they have no fields to report: use an enum or a struct";
@@ -68,7 +71,12 @@ struct Types {
     reads_itself: bool,
 }
 
-fn of_struct(container: &Container, fields: &Fields, types: &mut Types) -> Result<TokenStream> {
+fn of_struct(
+    container: &Container,
+    rules: &[String],
+    fields: &Fields,
+    types: &mut Types,
+) -> Result<TokenStream> {
     if let Some(from) = &container.from {
         types.reads_itself = true;
         let inner = probe(from, from.span());
@@ -96,9 +104,15 @@ fn of_struct(container: &Container, fields: &Fields, types: &mut Types) -> Resul
         let place = place(index, field);
         let shape = shape_of(field, &attributes, types)?;
         let get = access(&place);
-        return Ok(
-            quote!(derived::Shape::Same { inner: #shape, inside: |data, _| derived::got(#get, data) }),
-        );
+        let own = rules_of(&field.attrs);
+        let rules = rules.iter().chain(&own);
+        return Ok(quote! {
+            derived::Shape::Same {
+                inner: #shape,
+                inside: |data, _| derived::got(#get, data),
+                rules: &[#(#rules),*],
+            }
+        });
     }
     match fields {
         Fields::Named(_) => {
@@ -106,13 +120,20 @@ fn of_struct(container: &Container, fields: &Fields, types: &mut Types) -> Resul
             let deny = container.deny_unknown_fields;
             let tag = container.tag.iter();
             Ok(quote! {
-                derived::Shape::Struct(derived::Struct { fields: &[#(#fields),*], deny_unknown: #deny, tags: &[#(#tag),*] })
+                derived::Shape::Struct(derived::Struct {
+                    fields: &[#(#fields),*],
+                    deny_unknown: #deny,
+                    tags: &[#(#tag),*],
+                    rules: &[#(#rules),*],
+                })
             })
         }
         Fields::Unnamed(_) => {
             let (items, places) = unnamed(fields, types)?;
             let indices = 0..places.len();
             let gets = places.iter().map(access);
+            let of_items = of_items(fields);
+            let rules = rules.iter().chain(&of_items);
             Ok(quote! {
                 derived::Shape::Tuple {
                     items: &[#(#items),*],
@@ -120,6 +141,7 @@ fn of_struct(container: &Container, fields: &Fields, types: &mut Types) -> Resul
                         #(#indices => derived::got(#gets, data),)*
                         _ => ::core::option::Option::None,
                     },
+                    rules: &[#(#rules),*],
                 }
             })
         }
@@ -141,7 +163,12 @@ fn read_itself(container: &Container, types: &mut Types) -> TokenStream {
     }
 }
 
-fn of_enum(container: &Container, data: &syn::DataEnum, types: &mut Types) -> Result<TokenStream> {
+fn of_enum(
+    container: &Container,
+    mut rules: Vec<String>,
+    data: &syn::DataEnum,
+    types: &mut Types,
+) -> Result<TokenStream> {
     if let Some(from) = &container.from {
         types.reads_itself = true;
         let inner = probe(from, from.span());
@@ -182,6 +209,9 @@ fn of_enum(container: &Container, data: &syn::DataEnum, types: &mut Types) -> Re
             }
         };
         let fields = &variant.fields;
+        if !matches!(fields, Fields::Named(_)) {
+            rules.extend(of_items(fields).iter().map(|rule| format!("`{wire}`: {rule}")));
+        }
         let content = if let Some(with) = &attributes.read_with {
             let read = quote!(|document| derived::read_with(document, |reader| #with(reader)));
             quote!(derived::Content::Newtype(|| const { &derived::Shape::Value { read: #read } }, |_| ::core::option::Option::None))
@@ -193,7 +223,12 @@ fn of_enum(container: &Container, data: &syn::DataEnum, types: &mut Types) -> Re
                     let fields = named(container, case, fields, types, &access)?;
                     let deny = container.deny_unknown_fields;
                     quote! {
-                        derived::Content::Struct(derived::Struct { fields: &[#(#fields),*], deny_unknown: #deny, tags: &[] })
+                        derived::Content::Struct(derived::Struct {
+                            fields: &[#(#fields),*],
+                            deny_unknown: #deny,
+                            tags: &[],
+                            rules: &[],
+                        })
                     }
                 }
                 Fields::Unnamed(unnamed) if unnamed.unnamed.len() == 1 => {
@@ -214,7 +249,12 @@ fn of_enum(container: &Container, data: &syn::DataEnum, types: &mut Types) -> Re
         });
     }
     Ok(quote! {
-        derived::Shape::Enum(derived::Enum { tag: #tag, variants: &[#(#variants),*], read: #read })
+        derived::Shape::Enum(derived::Enum {
+            tag: #tag,
+            variants: &[#(#variants),*],
+            read: #read,
+            rules: &[#(#rules),*],
+        })
     })
 }
 
@@ -238,6 +278,7 @@ fn named(
     access: &dyn Fn(&Place) -> TokenStream,
 ) -> Result<Vec<TokenStream>> {
     let mut described = Vec::new();
+    let wire_name = |rust: &str| wire_name(case, fields, rust);
     for field in fields {
         let Some(ident) = &field.ident else { continue };
         let attributes = Member::read(&field.attrs)?;
@@ -256,6 +297,7 @@ fn named(
         names.extend(attributes.aliases.iter().filter(|alias| **alias != wire));
         let shape = shape_of(field, &attributes, types)?;
         let get = access(&Place::Named(ident.clone()));
+        let rules = rules::in_words(&field.attrs, &wire_name);
         let flatten = attributes.is_flattened;
         let may_be_missing = if attributes.has_default || container.has_default || flatten {
             quote!(|| true)
@@ -273,10 +315,34 @@ fn named(
                 may_be_missing: #may_be_missing,
                 shape: #shape,
                 get: #get,
+                rules: &[#(#rules),*],
             }
         });
     }
     Ok(described)
+}
+
+/// The name that a client uses for a field of the program.
+fn wire_name(case: Option<Case>, fields: &Fields, rust: &str) -> String {
+    let is_named =
+        |field: &&syn::Field| field.ident.as_ref().is_some_and(|own| own.unraw() == rust);
+    let field = fields.iter().find(is_named);
+    let renamed = field.and_then(|field| Member::read(&field.attrs).ok()?.rename);
+    renamed.or_else(|| Some(case?.of_field(rust))).unwrap_or_else(|| rust.to_owned())
+}
+
+/// The rules of a type or of a field without a name.
+fn rules_of(attributes: &[syn::Attribute]) -> Vec<String> {
+    rules::in_words(attributes, &str::to_owned)
+}
+
+/// The rules of the items of a tuple.
+fn of_items(fields: &Fields) -> Vec<String> {
+    let of_item = |(index, field): (usize, &syn::Field)| {
+        let rules = rules_of(&field.attrs).into_iter();
+        rules.map(move |rule| format!("Item {index}: {rule}")).collect::<Vec<_>>()
+    };
+    fields.iter().enumerate().flat_map(of_item).collect()
 }
 
 /// The items of a tuple, and the place of each.

@@ -352,6 +352,11 @@ impl Schemas {
         (self.input.take_definitions(true), self.output.take_definitions(true))
     }
 
+    /// The schemas of inputs that references name.
+    pub(crate) fn input_definitions(&mut self) -> &mut Map<String, Value> {
+        self.input.definitions_mut()
+    }
+
     /// The definition behind a reference to a schema of an input.
     pub(crate) fn resolve<'a>(&'a self, schema: &'a Value) -> &'a Value {
         let name = schema.get("$ref").and_then(Value::as_str);

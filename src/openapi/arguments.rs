@@ -17,7 +17,7 @@ use crate::extract::JsonOrForm;
 #[cfg(feature = "multipart")]
 use crate::extract::Multipart;
 use crate::extract::{
-    Binary, ByField, ClientAddr, ClientCertificate, ClientUri, MatchedPath, Path, PeerAddr,
+    Binary, ByField, ClientAddr, ClientCertificate, ClientUri, Input, MatchedPath, Path, PeerAddr,
     RestPath, Text, Unchecked,
 };
 #[cfg(feature = "form")]
@@ -25,6 +25,7 @@ use crate::extract::{Form, Submitted};
 #[cfg(feature = "query")]
 use crate::extract::{Params, Query};
 use crate::function::arguments::{Ending, FromHead, FromSteps, FromWhole, Passing};
+use crate::openapi::rules;
 
 /// Data with a schema.
 #[doc(hidden)]
@@ -288,15 +289,27 @@ impl<E: DescribeArgument> DescribeArgument for Unchecked<E> {
     }
 }
 
-impl<E: DescribeArgument> DescribeArgument for ByField<E> {
+impl<E: DescribeArgument> DescribeArgument for ByField<E>
+where
+    Self: Input,
+{
     fn describe(to: &mut Operation) {
+        let first = to.parameters.len();
         E::describe(to);
-        to.reply(waits(
-            StatusCode::TOO_MANY_REQUESTS,
-            "Too many requests of this client wait to be checked",
-        ));
-        to.reply(waits(StatusCode::SERVICE_UNAVAILABLE, "Too many requests wait to be checked"));
+        if let Some(shape) = Self::shape() {
+            rules::state(to, first, shape);
+        }
+        refuses_to_wait(to);
     }
+}
+
+/// Long input is checked on a thread for blocking work.
+fn refuses_to_wait(to: &mut Operation) {
+    to.reply(waits(
+        StatusCode::TOO_MANY_REQUESTS,
+        "Too many requests of this client wait to be checked",
+    ));
+    to.reply(waits(StatusCode::SERVICE_UNAVAILABLE, "Too many requests wait to be checked"));
 }
 
 #[cfg(feature = "validate")]
@@ -316,7 +329,8 @@ impl<E: DescribeArgument> DescribeArgument for crate::middleware::garde::Garde<E
 /// The description of data that is checked by rules.
 #[cfg(any(feature = "validate", feature = "garde"))]
 fn checked<E: DescribeArgument>(to: &mut Operation) {
-    ByField::<E>::describe(to);
+    E::describe(to);
+    refuses_to_wait(to);
     let status = match to.settings.bad_request {
         Some(true) => StatusCode::BAD_REQUEST,
         _ => StatusCode::UNPROCESSABLE_ENTITY,

@@ -15,6 +15,7 @@ mod exempt;
 mod info;
 mod page;
 mod replies;
+mod rules;
 mod schemas;
 mod security;
 

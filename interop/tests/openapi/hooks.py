@@ -1,4 +1,7 @@
-"""JSON Schema counts 2.0 as an integer, and serde does not read it as one."""
+"""JSON Schema counts 2.0 as an integer (2020-12, 6.1.1), and serde reads no integer from it.
+
+No schema can exclude 2.0 and permit 2, so the statement of the document is the closest one that there is.
+"""
 
 import schemathesis
 

@@ -108,6 +108,7 @@ macro_rules! pointers {
                     &Shape::Same {
                         inner: T::shape,
                         inside: |pointer, _| Some(&**pointer.downcast_ref::<Self>()? as &dyn Any),
+                        rules: &[],
                     }
                 }
             }
@@ -178,6 +179,7 @@ macro_rules! tuples {
                                 _ => None,
                             }
                         },
+                        rules: &[],
                     }
                 }
             }

@@ -126,7 +126,7 @@ impl<'a> Here<'a> {
                 self.data = self.data.and_then(|data| inside(data, *index));
                 Some(())
             }
-            (Some(Shape::Tuple { items, inside }), FieldStep::Index(index)) => {
+            (Some(Shape::Tuple { items, inside, .. }), FieldStep::Index(index)) => {
                 let item = items.get(*index)?;
                 // A parameter of a path has a name.
                 match self.trees.first() {
@@ -177,7 +177,7 @@ impl<'a> Here<'a> {
     fn unwrap(&mut self) {
         for _ in 0..MAX_WRAPPERS {
             match self.shape {
-                Some(Shape::Option { some: inner, inside } | Shape::Same { inner, inside }) => {
+                Some(Shape::Option { some: inner, inside } | Shape::Same { inner, inside, .. }) => {
                     self.shape = Some(inner());
                     self.data = self.data.and_then(|data| inside(data, 0));
                 }

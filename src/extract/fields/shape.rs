@@ -25,12 +25,12 @@ pub enum Shape {
     #[doc(hidden)]
     Map { value: ShapeOf, inside: Inside, positions: Positions, is_key: fn(&str) -> bool },
     #[doc(hidden)]
-    Tuple { items: &'static [ShapeOf], inside: Inside },
+    Tuple { items: &'static [ShapeOf], inside: Inside, rules: Rules },
     #[doc(hidden)]
     Option { some: ShapeOf, inside: Inside },
     /// A type that is read as another one: a box, a newtype, a transparent struct.
     #[doc(hidden)]
-    Same { inner: ShapeOf, inside: Inside },
+    Same { inner: ShapeOf, inside: Inside, rules: Rules },
     /// A type that is made from another one.
     #[doc(hidden)]
     Via { inner: ShapeOf, read: Read },
@@ -46,6 +46,8 @@ pub(crate) type Read = fn(&Tree<'_>) -> Result<(), Unreadable>;
 pub(crate) type Inside = fn(&dyn Any, usize) -> Option<&dyn Any>;
 /// The positions of keys, as the client writes them, in the order of iteration of a map.
 pub(crate) type Positions = fn(&dyn Any, &[&str]) -> Vec<Option<usize>>;
+/// The rules that no schema can express, in words.
+pub(crate) type Rules = &'static [&'static str];
 /// The value of a field.
 pub(crate) type Get = fn(&dyn Any) -> Option<&dyn Any>;
 
@@ -56,6 +58,7 @@ pub struct Struct {
     pub deny_unknown: bool,
     /// The members that serde accepts without a field.
     pub tags: &'static [&'static str],
+    pub rules: Rules,
 }
 
 /// A field of a struct.
@@ -73,6 +76,8 @@ pub struct Field {
     pub shape: ShapeOf,
     #[doc(hidden)]
     pub get: Get,
+    #[doc(hidden)]
+    pub rules: Rules,
 }
 
 #[doc(hidden)]
@@ -81,6 +86,7 @@ pub struct Enum {
     pub tag: Tag,
     pub variants: &'static [Variant],
     pub read: Read,
+    pub rules: Rules,
 }
 
 #[doc(hidden)]
@@ -151,6 +157,7 @@ impl Field {
             may_be_missing: || true,
             shape: || const { &Shape::Value { read: |_| Ok(()) } },
             get: |_| None,
+            rules: &[],
         }
     }
 
