@@ -268,11 +268,11 @@ impl<K, V, const N: usize> DescribeParts for [(K, V); N] {
 /// Header fields that are known only at run time. One of them may be the media type of a text or of bytes.
 fn any_fields(reply: &mut Reply) {
     let has_own = reply.content.iter().any(|content| content.media_type.ends_with("json"));
-    if let ([content], false) = (&mut *reply.content, has_own) {
-        if content.item.is_none() {
-            content.media_type = "*/*".to_owned();
-            content.schema = Value::Object(serde_json::Map::new());
-        }
+    if let ([content], false) = (&mut *reply.content, has_own)
+        && content.item.is_none()
+    {
+        content.media_type = "*/*".to_owned();
+        content.schema = Value::Object(serde_json::Map::new());
     }
 }
 
