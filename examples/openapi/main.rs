@@ -14,13 +14,22 @@
 //! ```toml
 //! futures-util = "0.3"
 //! garde = { version = "0.23", features = ["derive"] }
-//! http = "1"
 //! jsonwebtoken = { version = "12", default-features = false, features = ["aws_lc_rs"] }
 //! schemars = "1.2"
 //! serde = { version = "1", features = ["derive"] }
-//! serde_json = "1"
 //! tracing-subscriber = "0.3"
 //! validator = { version = "0.21", features = ["derive"] }
+//! ```
+//!
+//! ```sh
+//! curl localhost:3000/articles
+//! # {"articles":[{"id":1,"name":"A novel"..
+//! curl -i localhost:3000/account/me
+//! # HTTP/1.1 401 Unauthorized
+//! # www-authenticate: Bearer ..
+//! curl -i localhost:3000/openapi.json
+//! # HTTP/1.1 200 OK
+//! # content-type: application/json
 //! ```
 //!
 //! | variable | meaning | default |
