@@ -47,9 +47,10 @@ fn api(token: &str, redis: Option<&str>) -> Result<ChainService, Box<dyn Error>>
         Some(url) => once.store(RedisIdempotency::new(url)?.prefix("payments")),
         None => once,
     };
+    let token = Authenticate::token(token).map_err(|error| format!("API_TOKEN: {error}"))?;
     Ok(Chain::new()
         .provide(Arc::new(AtomicUsize::new(0)))
-        .use_(Authenticate::token(token)?)
+        .use_(token)
         // A payment is completed, and its response stored, even if the client disconnects.
         .use_(Detach::new())
         .use_(once)
