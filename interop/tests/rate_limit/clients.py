@@ -7,6 +7,8 @@ import tenacity
 import urllib3
 
 URL = sys.argv[1]
+# Two threads print.
+OUTPUT = threading.Lock()
 
 
 class Refused(Exception):
@@ -33,7 +35,9 @@ def by_tenacity():
 
 def run(name, send):
     for _ in range(4):
-        print(json.dumps({"name": name, "status": send()}), flush=True)
+        line = json.dumps({"name": name, "status": send()})
+        with OUTPUT:
+            print(line, flush=True)
 
 
 threads = [threading.Thread(target=run, args=client) for client in (("urllib3", by_urllib3), ("tenacity", by_tenacity))]
