@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 
-use crate::declare::{Answer, Declaration, Kind};
+use crate::declare::{Answer, Declaration, Field, Kind};
 use crate::extract::off_thread::off_thread;
 use crate::extract::{
     BodyInput, HeadInput, Input, Location, MaxBody, RawInput, Unchecked, Violation, check,
@@ -20,8 +20,14 @@ pub(crate) fn declare<E: Input>(to: &mut Declaration) {
     if E::LOCATION != Location::Body {
         return;
     }
-    answers(StatusCode::UNSUPPORTED_MEDIA_TYPE, "The content has another media type or coding");
     answers(StatusCode::PAYLOAD_TOO_LARGE, "The body is too long");
+    let (status, cause) =
+        (StatusCode::UNSUPPORTED_MEDIA_TYPE, "The content has another media type or coding");
+    to.answers(
+        Answer::problem(status, cause)
+            .header(Field::new("accept", "The media types that are accepted").optional())
+            .header(Field::new("accept-encoding", "The codings that are accepted").optional()),
+    );
     to.kind(Kind::ReadsBody);
     if let Some(bytes) = MaxBody::default().limit() {
         to.limits_body(bytes);

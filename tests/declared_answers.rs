@@ -301,7 +301,12 @@ fn others() -> Vec<Case> {
         |client| client.post("/").json(&serde_json::json!({ "count": 0 }));
     let etag = || api!(ETag::new());
     vec![
-        case("limit", api!(BodyLimit::bytes(3)), &[post], 413),
+        case(
+            "limit",
+            Chain::new().use_(BodyLimit::bytes(3)).post(async |text: String| text).build(),
+            &[post],
+            413,
+        ),
         case("token missing", api!(token()), &[get], 401),
         case("token wrong", api!(token()), &[wrong], 401),
         case("token twice", api!(token()), &[twice], 400),

@@ -71,7 +71,8 @@ impl Timeout {
         let status = StatusCode::BAD_REQUEST;
         to.answers(Answer::problem(status, "The timeout in a header field can't be read"));
         let status = StatusCode::GATEWAY_TIMEOUT;
-        to.answers(Answer::problem(status, "The client's deadline has passed"));
+        let late = Answer::problem(status, "The client's deadline has passed");
+        to.answers(late.header("cache-control"));
     }
 }
 
