@@ -636,8 +636,12 @@ async fn a_number_that_serde_buffers_is_the_mistake_of_the_program_in_each_forma
     let same = |text: &str| vec![fine(text), fine(text), fine(text), fine(text)];
     assert_eq!(answers(chain::<Flat<u32>>(), "1", "1").await, mistake("1"));
     assert_eq!(answers(chain::<Flat<i64>>(), "-1", "-1").await, mistake("-1"));
-    assert_eq!(answers(chain::<Flat<f64>>(), "0.5", "0.5").await, mistake("0.5"));
-    assert_eq!(answers(chain::<Flat<f32>>(), "1e39", "0.5").await, mistake("0.5"));
+    // With its feature `arbitrary_precision`, serde_json itself does not read a fraction that serde buffers.
+    let is_read = serde_json::from_str::<Flat<f64>>(r#"{"value":0.5}"#).is_ok();
+    let json = if is_read { fine("0.5") } else { (422, String::new()) };
+    let fraction = vec![program(), program(), program(), json];
+    assert_eq!(answers(chain::<Flat<f64>>(), "0.5", "0.5").await, fraction);
+    assert_eq!(answers(chain::<Flat<f32>>(), "1e39", "0.5").await, fraction);
     assert_eq!(answers(chain::<Flat<bool>>(), "true", "true").await, mistake("true"));
     assert_eq!(answers(chain::<Flat<String>>(), "a", "\"a\"").await, same("\"a\""));
     assert_eq!(answers(chain::<Tagged<u8>>(), "1", "1").await, mistake("1"));
