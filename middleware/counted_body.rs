@@ -4,6 +4,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use http::StatusCode;
+use http::header::CONTENT_LENGTH;
 use http_body::{Body as _, Frame, SizeHint};
 use tracing::Span;
 
@@ -13,7 +15,7 @@ use crate::{Body, Request, Response};
 /// The record of a request, completed at the end of the response body.
 pub(crate) trait AtEnd: Send + Unpin + 'static {
     /// Called once: after the last byte, after an error of the body, or when the body is dropped before its end.
-    fn end(self, sent: u64, failed: bool);
+    fn end(self, sent: u64, end: BodyEnd);
 
     /// The span in which the body runs.
     fn span(&self) -> Option<&Span> {
@@ -21,13 +23,31 @@ pub(crate) trait AtEnd: Send + Unpin + 'static {
     }
 }
 
-/// Completes the record at the end of the body of a response.
-pub(crate) fn count(response: Response, at_end: impl AtEnd) -> Response {
-    if response.body().is_end_stream() {
-        at_end.end(0, false);
+/// How the body of a response has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BodyEnd {
+    Complete,
+    Failed,
+    /// It was dropped before its last byte, as the client went away.
+    Cut,
+}
+
+/// Completes the record at the end of the body of a response. `is_head` is whether the request has the method HEAD.
+pub(crate) fn count(response: Response, is_head: bool, at_end: impl AtEnd) -> Response {
+    let status = response.status();
+    // A server reads no body of these responses (RFC 9112, 6.3).
+    let has_no_content = is_head
+        || status.is_informational()
+        || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    if has_no_content || response.body().is_end_stream() {
+        at_end.end(0, BodyEnd::Complete);
         return response;
     }
-    response.map(|inner| Body::new(RecordedBody { inner, sent: 0, at_end: Some(at_end) }))
+    // A server doesn't poll a body again after the last byte of its `Content-Length`.
+    let declared = || response.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok();
+    let length = response.body().size_hint().exact().or_else(declared);
+    let at_end = Some(at_end);
+    response.map(|inner| Body::new(RecordedBody { inner, length, sent: 0, at_end }))
 }
 
 /// The address of the client behind these proxies; without any, as the extractor finds it.
@@ -43,14 +63,16 @@ pub(crate) fn client_addr(proxies: Option<&TrustedProxies>, req: &Request) -> Op
 
 struct RecordedBody<E: AtEnd> {
     inner: Body,
+    /// The length, if it is known before.
+    length: Option<u64>,
     sent: u64,
     at_end: Option<E>,
 }
 
 impl<E: AtEnd> RecordedBody<E> {
-    fn end(&mut self, failed: bool) {
+    fn end(&mut self, end: BodyEnd) {
         if let Some(at_end) = self.at_end.take() {
-            at_end.end(self.sent, failed);
+            at_end.end(self.sent, end);
         }
     }
 }
@@ -71,13 +93,12 @@ impl<E: AtEnd> http_body::Body for RecordedBody<E> {
         match &frame {
             Some(Ok(frame)) => {
                 this.sent += frame.data_ref().map_or(0, |data| data.len() as u64);
-                // A server doesn't poll a body again after the last byte of its `Content-Length`.
-                if this.inner.is_end_stream() {
-                    this.end(false);
+                if this.inner.is_end_stream() || this.length.is_some_and(|end| this.sent >= end) {
+                    this.end(BodyEnd::Complete);
                 }
             }
-            Some(Err(_)) => this.end(true),
-            None => this.end(false),
+            Some(Err(_)) => this.end(BodyEnd::Failed),
+            None => this.end(BodyEnd::Complete),
         }
         Poll::Ready(frame)
     }
@@ -93,6 +114,6 @@ impl<E: AtEnd> http_body::Body for RecordedBody<E> {
 
 impl<E: AtEnd> Drop for RecordedBody<E> {
     fn drop(&mut self) {
-        self.end(false);
+        self.end(BodyEnd::Cut);
     }
 }

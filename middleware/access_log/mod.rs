@@ -89,13 +89,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Instant, SystemTime};
 
+use http::Method;
+
 pub use self::field::LogField;
 use self::line::{Escaped, Line};
 pub use self::queue::AccessLogHandle;
 use self::queue::{Queue, Sink};
 use crate::declare::{Declaration, Kind};
 use crate::extract::TrustedProxies;
-use crate::middleware::counted_body::{AtEnd, client_addr, count};
+use crate::middleware::counted_body::{AtEnd, BodyEnd, client_addr, count};
 use crate::step::Refusal;
 use crate::{Endpoint, Middleware, Next, Request, Response};
 
@@ -281,9 +283,10 @@ impl Middleware for AccessLog {
     async fn call<N: Endpoint>(&self, next: Next<'_, N>) -> Response {
         let route = next.current_route();
         let mut record = self.record(&next);
+        let is_head = *next.method() == Method::HEAD;
         let response = next.run().await;
         record.answered(&response, route.pattern());
-        count(response, record)
+        count(response, is_head, record)
     }
 
     fn declare(&self, to: &mut Declaration) {
@@ -329,9 +332,9 @@ impl Record {
 }
 
 impl AtEnd for Record {
-    fn end(mut self, sent: u64, failed: bool) {
+    fn end(mut self, sent: u64, end: BodyEnd) {
         self.line.sent = sent;
-        self.failed = failed;
+        self.failed = end != BodyEnd::Complete;
     }
 }
 

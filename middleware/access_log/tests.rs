@@ -192,6 +192,50 @@ async fn a_sample_keeps_every_error() {
     assert_eq!((count("204"), count("404")), (10, 100));
 }
 
+/// A sample writes the first line, and then none that is not of a request that failed.
+#[tokio::test]
+async fn a_sample_keeps_the_lines_of_responses_that_were_cut() {
+    let chunks = |length: usize| {
+        let chunks = std::iter::repeat_n("ab", length).map(Ok::<_, std::io::Error>);
+        Body::from_stream(futures_util::stream::iter(chunks))
+    };
+    let (log, lines) = Lines::of(AccessLog::json().one_in(NonZeroU32::new(1000).unwrap()));
+    let chain = Chain::new()
+        .always(log)
+        .at("/text", |c| c.get(async || "hello"))
+        .at("/stream", |c| c.get(move || std::future::ready(chunks(2))))
+        .at("/declared", |c| {
+            c.get(move || std::future::ready(([("content-length", "4")], chunks(2))))
+        })
+        .at("/empty", |c| c.get(move || std::future::ready((StatusCode::NO_CONTENT, chunks(1)))))
+        .build();
+    sent(&chain, request("/text")).await;
+    // How many frames are read, and whether the response was cut then.
+    for (method, path, frames, is_cut) in [
+        (Method::GET, "/text", 0, true),
+        (Method::GET, "/text", 1, false),
+        (Method::HEAD, "/text", 0, false),
+        (Method::GET, "/stream", 1, true),
+        // The end of a stream of unknown length is known only by a further call.
+        (Method::GET, "/stream", 2, true),
+        (Method::GET, "/stream", 3, false),
+        (Method::HEAD, "/stream", 0, false),
+        (Method::GET, "/declared", 1, true),
+        (Method::GET, "/declared", 2, false),
+        (Method::GET, "/empty", 0, false),
+    ] {
+        let before = lines.all().len();
+        let mut req = request(path);
+        *req.method_mut() = method.clone();
+        let mut response = chain.handle(req).await;
+        for _ in 0..frames {
+            let _ = response.body_mut().frame().await;
+        }
+        drop(response);
+        assert_eq!(lines.all().len() - before, usize::from(is_cut), "{method} {path} {frames}");
+    }
+}
+
 #[tokio::test]
 async fn a_request_does_not_wait_for_the_writer_and_lost_lines_are_counted() {
     struct Blocked(Sender<()>, std::sync::mpsc::Receiver<()>);

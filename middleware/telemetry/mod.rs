@@ -125,7 +125,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures_util::future::Either;
-use http::HeaderName;
+use http::{HeaderName, Method};
 use http_body::{Body as _, Frame, SizeHint};
 use tracing::field::{Empty, display};
 use tracing::level_filters::LevelFilter;
@@ -284,6 +284,7 @@ impl Telemetry {
             *next.body_mut() = Body::new(ReceivedBody { inner, count: observation.received() });
         }
 
+        let is_head = *next.method() == Method::HEAD;
         let mut response = next.run().instrument(span.clone()).await;
 
         let pattern = route.pattern();
@@ -302,7 +303,7 @@ impl Telemetry {
         if let Some((header, id)) = id {
             response.headers_mut().insert(header, id.to_value());
         }
-        count(response, observation)
+        count(response, is_head, observation)
     }
 
     fn attributes(&self, req: &Request) -> Attributes {

@@ -10,7 +10,7 @@ use metrics::{Gauge, Histogram, Key, Label, Level, Metadata, Recorder, SharedStr
 use tracing::Span;
 
 use super::handles::{Handles, Series, SeriesEnd, is_real, with_handle};
-use crate::middleware::counted_body::AtEnd;
+use crate::middleware::counted_body::{AtEnd, BodyEnd};
 
 /// The attributes of a request that are known when it arrives. All have few values.
 pub(super) struct Attributes {
@@ -123,11 +123,10 @@ impl Observation {
 }
 
 impl AtEnd for Observation {
-    fn end(mut self, sent: u64, failed: bool) {
+    fn end(mut self, sent: u64, end: BodyEnd) {
         self.sent = sent;
-        if failed {
-            self.error = Some("response_body");
-        }
+        // A client that goes away while it reads the response has its status: the request did not fail.
+        self.error = (end == BodyEnd::Failed).then_some("response_body");
     }
 
     fn span(&self) -> Option<&Span> {
