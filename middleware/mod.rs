@@ -33,6 +33,8 @@ pub mod idempotency;
 #[cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))]
 #[cfg_attr(docsrs, doc(cfg(any(feature = "jwt", feature = "jwt-rust-crypto"))))]
 pub mod jwt;
+#[cfg(feature = "redis")]
+mod lua_script;
 #[cfg(feature = "message-signatures")]
 #[cfg_attr(docsrs, doc(cfg(feature = "message-signatures")))]
 pub mod message_signatures;

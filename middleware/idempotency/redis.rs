@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
-use redis::{Client, Cmd, ErrorKind, RedisError, RedisResult, Script, ServerErrorKind};
+use redis::{Client, Cmd, ErrorKind, RedisError, RedisResult};
 
 use super::error::IdempotencyError;
 use super::store::{IdempotencyStore, KeyOutcome, KeyReservation, KeyState, KeyUpdate};
+use crate::middleware::lua_script::LuaScript;
 
 /// An [`IdempotencyStore`] in Redis or Valkey, which several servers share.
 ///
@@ -50,9 +51,9 @@ pub struct RedisIdempotency<C = ConnectionManager> {
     /// `None` until the first use: a connection belongs to the runtime in which it is created.
     connection: Mutex<Option<C>>,
     prefix: Arc<str>,
-    reserve: CachedScript,
-    renew: CachedScript,
-    finish: CachedScript,
+    reserve: LuaScript,
+    renew: LuaScript,
+    finish: LuaScript,
 }
 
 impl RedisIdempotency {
@@ -89,9 +90,9 @@ where
             connect,
             connection: Mutex::default(),
             prefix: Arc::from("idempotency"),
-            reserve: CachedScript::new(RESERVE),
-            renew: CachedScript::new(RENEW),
-            finish: CachedScript::new(FINISH),
+            reserve: LuaScript::new(COMMON, RESERVE),
+            renew: LuaScript::new(COMMON, RENEW),
+            finish: LuaScript::new(COMMON, FINISH),
         }
     }
 
@@ -184,37 +185,6 @@ where
 impl<C> fmt::Debug for RedisIdempotency<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisIdempotency").field("prefix", &self.prefix).finish_non_exhaustive()
-    }
-}
-
-/// A script, which Redis caches under its hash.
-struct CachedScript {
-    code: String,
-    hash: String,
-}
-
-impl CachedScript {
-    fn new(code: &str) -> Self {
-        let code = format!("{COMMON}{code}");
-        Self { hash: Script::new(&code).get_hash().to_owned(), code }
-    }
-
-    /// Runs the script by its hash. If the node does not know it, the same call is repeated with the code, which goes to the same node.
-    async fn run<T: redis::FromRedisValue>(
-        &self,
-        connection: &mut impl ConnectionLike,
-        arguments: impl Fn(&mut Cmd),
-    ) -> RedisResult<T> {
-        let mut cached = redis::cmd("EVALSHA");
-        arguments(cached.arg(&self.hash));
-        match cached.query_async(connection).await {
-            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                let mut full = redis::cmd("EVAL");
-                arguments(full.arg(&self.code));
-                full.query_async(connection).await
-            }
-            answer => answer,
-        }
     }
 }
 

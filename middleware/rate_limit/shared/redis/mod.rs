@@ -15,11 +15,12 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use self::link::Link;
-use self::script::{LEAVE, LuaScript, REFUND, RENEW, TAKE};
+use self::script::{CHARGE, LEAVE, REFUND, RENEW, TAKE};
 use super::store::{
     LimitStore, StoreAnswer, StoreCall, StoreError, StoreFuture, StoreQuota, StoreRefund,
     StoreSlot, StoreTurn, StoreWindow,
 };
+use crate::middleware::lua_script::LuaScript;
 use crate::middleware::rate_limit::config::calendar::LONGEST_MONTH;
 
 /// A [`LimitStore`] in Redis or Valkey.
@@ -169,7 +170,8 @@ where
     }
 
     fn of(link: Link<C>) -> Self {
-        let [take, refund, renew, leave] = [TAKE, REFUND, RENEW, LEAVE].map(LuaScript::new);
+        let [take, refund, renew, leave] =
+            [TAKE, REFUND, RENEW, LEAVE].map(|code| LuaScript::new(CHARGE, code));
         Self { link: Arc::new(link), take, refund, renew, leave }
     }
 

@@ -1,38 +1,4 @@
-//! The scripts that run in Redis.
-
-use redis::aio::ConnectionLike;
-use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, Script, ServerErrorKind};
-
-/// A script, which Redis caches under its hash.
-pub(super) struct LuaScript {
-    code: String,
-    hash: String,
-}
-
-impl LuaScript {
-    pub(super) fn new(code: &str) -> Self {
-        let code = format!("{CHARGE}{code}");
-        Self { hash: Script::new(&code).get_hash().to_owned(), code }
-    }
-
-    /// Runs the script by its hash. If the node does not know it, the same call is repeated with the code, which goes to the same node.
-    pub(super) async fn run<T: FromRedisValue>(
-        &self,
-        connection: &mut impl ConnectionLike,
-        arguments: impl Fn(&mut Cmd),
-    ) -> Result<T, RedisError> {
-        let mut cached = redis::cmd("EVALSHA");
-        arguments(cached.arg(&self.hash));
-        match cached.query_async(connection).await {
-            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                let mut full = redis::cmd("EVAL");
-                arguments(full.arg(&self.code));
-                full.query_async(connection).await
-            }
-            answer => answer,
-        }
-    }
-}
+//! The code of the scripts that run in Redis.
 
 /// Reads and writes the value of a key, and takes slots, for all scripts. It has an entry for each quota under which the key was charged, separated by `;`. An entry
 /// has 19 digits and the quota: until when the key is charged, in microseconds since 1970 (16 digits); for how long that was when it was written (3
@@ -48,7 +14,7 @@ impl LuaScript {
 /// together, when the last of them has drained and the key expires; an entry that stays is not started again.
 ///
 /// A charge counts from its origin on: from now, or from the end of the present window, in which time stands still.
-const CHARGE: &str = r"
+pub(super) const CHARGE: &str = r"
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local function entry(text, most)
